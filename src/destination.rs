@@ -1,0 +1,84 @@
+//! What a destination promises.
+//!
+//! Nouns: a **batch** (what one sync hands over: the events and violations of a range of the log), a **delivery**
+//! (what became of it), a **failure** (nothing became of it, and whether to try again).
+//!
+//! The contract of [`Destination`], for everyone who implements it:
+//! * One caller at a time; batches of one sync come in log order, without gaps: each `range` starts where the last
+//!   durable one ended.
+//! * `deliver` answers `Ok` only when the far side says that every event of the batch is durable there (or was set
+//!   aside in `rejected`). The caller advances its cursor on nothing else.
+//! * A batch may come again after a failure, a crash or a lost answer, cut at other places. A destination that keeps
+//!   a ledger must leave no event twice: it skips what lies below its [`Destination::durable_to`].
+//! * An empty batch is legal and moves the ledger.
+
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::event::{Event, ViolationRecord};
+
+/// A boxed future, so that a sync can hold any destination.
+pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+
+/// A far side that takes batches.
+pub trait Destination: Send {
+    /// The log offset up to which (exclusive) everything of this sync is durable at the far side, by its own
+    /// ledger; `None` when it keeps none or has never seen this sync.
+    fn durable_to(&mut self) -> Reply<'_, Option<u64>>;
+
+    /// Makes `batch` durable, exactly once where the far side keeps a ledger.
+    fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery>;
+}
+
+/// What one sync hands over at once.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Offsets of the log that this batch settles: start inclusive, end exclusive.
+    pub range: Range<u64>,
+    /// In log order. Several may share an offset (fan-out); then `part` differs.
+    pub events: Vec<Arc<Event>>,
+    pub violations: Vec<Arc<ViolationRecord>>,
+}
+
+/// A batch that is durable at the far side.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// Events of the batch now at the far side, duplicates included.
+    pub delivered: u64,
+    /// Events that were there already (same `messageId`), by the far side's own key.
+    pub duplicates: u64,
+    /// Events that the far side can never take: index into `Batch::events`, a stable code, a sentence.
+    pub rejected: Vec<Rejected>,
+    /// Things an operator should hear, one sentence each (a column widened, a cap reached).
+    pub notices: Vec<String>,
+}
+
+/// One event that the far side can never take.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rejected {
+    pub index: usize,
+    pub code: &'static str,
+    pub reason: String,
+}
+
+/// Nothing of the batch counts as delivered.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Worth trying again: busy, full, away.
+    #[error("{reason}")]
+    Retry {
+        reason: String,
+        #[source]
+        cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// No retry will help until an operator acts; `advice` says how.
+    #[error("{reason}; {advice}")]
+    Stop {
+        reason: String,
+        advice: String,
+        #[source]
+        cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
