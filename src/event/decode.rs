@@ -1,1 +1,277 @@
-//! (being built)
+//! From a record of the log to an [`Event`]: one parse, the dialects' differences ironed out, nothing guessed.
+//!
+//! What is added: `messageId` (when the client sent none: the one that the door made), `receivedAt`, `timestamp`
+//! corrected for the client's clock, `originalTimestamp` and `sentAt` where the client gave them in other places,
+//! `context.ip` when absent, the request's default `context` and `integrations`, `type` when the route named it.
+//! What is taken away: `writeKey`. Everything else stays as it came.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::json::{self, Flaw};
+use super::record::{Problem, Record};
+use super::{Event, Kind, time};
+
+/// Why an accepted event cannot be delivered as it is; it goes to quarantine under `code`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Stable, for machines.
+    pub code: &'static str,
+    /// One sentence, for people.
+    pub message: String,
+}
+
+impl Refusal {
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl From<Flaw> for Refusal {
+    fn from(flaw: Flaw) -> Self {
+        let code = match flaw {
+            Flaw::Malformed(_) => Problem::Malformed.code(),
+            Flaw::NotUtf8(_) => Problem::NotUtf8.code(),
+            Flaw::LoneSurrogate(_) => Problem::LoneSurrogate.code(),
+            Flaw::TooDeep(_) => Problem::TooDeep.code(),
+            Flaw::DuplicateKey(_) => "duplicate-key",
+        };
+        Self::new(code, format!("the event is {flaw}"))
+    }
+}
+
+/// Deeper than any configured limit: the door has counted already, this bounds the parser's stack whatever happens.
+const DEPTH_MAX: usize = 256;
+
+/// Decodes one record.
+pub fn decode(record: &Record<'_>, source: Arc<str>, offset: u64) -> Result<Event, Refusal> {
+    if let Some(problem) = record.problem {
+        return Err(Refusal::new(problem.code(), problem.message()));
+    }
+    let Value::Object(mut body) = json::parse(record.event, DEPTH_MAX)? else {
+        return Err(Refusal::new(Problem::NotAnObject.code(), Problem::NotAnObject.message()));
+    };
+    body.remove("writeKey");
+    let kind = kind(&mut body, record.route)?;
+    name(&body, kind)?;
+    message_id(&mut body, record.message_id)?;
+    defaults(&mut body, "context", record.context)?;
+    defaults(&mut body, "integrations", record.integrations)?;
+    if !record.ip.is_empty() {
+        let context = body.entry("context").or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(context) = context {
+            context.entry("ip").or_insert_with(|| Value::String(record.ip.to_owned()));
+        }
+    }
+    timestamps(&mut body, record);
+    Ok(Event { source, offset, part: 0, kind, received_at_us: record.received_at_us, body })
+}
+
+/// An event that a function returned: it must still be one. Fields of the original that the function may not
+/// take away (`messageId`, `receivedAt`, `timestamp`) are restored when absent. `part` tells fan-out apart: an
+/// event that keeps its parent's `messageId` gets `#part` behind it, so that no two events share one.
+pub fn revised(json_text: &str, parent: &Event, part: u32) -> Result<Event, Refusal> {
+    let Value::Object(mut body) = json::parse(json_text.as_bytes(), DEPTH_MAX)? else {
+        return Err(Refusal::new("invalid-output", "the function returned something other than a JSON object"));
+    };
+    for field in ["messageId", "receivedAt", "timestamp"] {
+        if !body.contains_key(field)
+            && let Some(value) = parent.body.get(field)
+        {
+            body.insert(field.to_owned(), value.clone());
+        }
+    }
+    let kind = kind(&mut body, Some(parent.kind))?;
+    name(&body, kind)?;
+    message_id(&mut body, parent.message_id())?;
+    if part > 0 && body.get("messageId").and_then(Value::as_str) == Some(parent.message_id()) {
+        body.insert("messageId".to_owned(), Value::String(format!("{}#{part}", parent.message_id())));
+    }
+    for field in ["receivedAt", "timestamp"] {
+        if body.get(field).and_then(Value::as_str).and_then(time::parse).is_none() {
+            return Err(Refusal::new("invalid-output", format!("the function returned a {field} that is no instant")));
+        }
+    }
+    Ok(Event {
+        source: Arc::clone(&parent.source),
+        offset: parent.offset,
+        part,
+        kind,
+        received_at_us: parent.received_at_us,
+        body,
+    })
+}
+
+fn kind(body: &mut Map<String, Value>, route: Option<Kind>) -> Result<Kind, Refusal> {
+    match (body.get("type"), route) {
+        (Some(Value::String(word)), _) => Kind::parse(word)
+            .ok_or_else(|| Refusal::new("unknown-type", format!("the type {:?} is none of the six kinds", clip(word)))),
+        (None | Some(Value::Null), Some(kind)) => {
+            body.insert("type".to_owned(), Value::String(kind.as_str().to_owned()));
+            Ok(kind)
+        }
+        (None | Some(Value::Null), None) => Err(Refusal::new("missing-type", "the event has no type")),
+        (Some(_), _) => Err(Refusal::new("unknown-type", "the type is not a string")),
+    }
+}
+
+fn name(body: &Map<String, Value>, kind: Kind) -> Result<(), Refusal> {
+    if kind != Kind::Track {
+        return Ok(());
+    }
+    match body.get("event") {
+        Some(Value::String(name)) if !name.is_empty() => Ok(()),
+        Some(Value::String(_)) | None | Some(Value::Null) => {
+            Err(Refusal::new("missing-event-name", "a track event needs a name in `event`"))
+        }
+        Some(_) => Err(Refusal::new("missing-event-name", "the name in `event` is not a string")),
+    }
+}
+
+/// Leaves a non-empty string as it is, spells a number, and fills a gap with the door's id.
+fn message_id(body: &mut Map<String, Value>, fallback: &str) -> Result<(), Refusal> {
+    let id = match body.get("messageId") {
+        Some(Value::String(id)) if !id.is_empty() => return Ok(()),
+        Some(Value::Number(number)) => number.to_string(),
+        None | Some(Value::Null | Value::String(_)) if !fallback.is_empty() => fallback.to_owned(),
+        _ => return Err(Refusal::new("invalid-message-id", "the messageId is neither a string nor a number")),
+    };
+    body.insert("messageId".to_owned(), Value::String(id));
+    Ok(())
+}
+
+/// The request's defaults fill what the event does not say, key by key.
+fn defaults(body: &mut Map<String, Value>, field: &str, text: &[u8]) -> Result<(), Refusal> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let Value::Object(defaults) = json::parse(text, DEPTH_MAX)? else { return Ok(()) };
+    if defaults.is_empty() {
+        return Ok(());
+    }
+    match body.get_mut(field) {
+        Some(Value::Object(own)) => {
+            for (key, value) in defaults {
+                own.entry(key).or_insert(value);
+            }
+        }
+        None | Some(Value::Null) => {
+            body.insert(field.to_owned(), Value::Object(defaults));
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+fn timestamps(body: &mut Map<String, Value>, record: &Record<'_>) {
+    if !record.sent_at.is_empty() && matches!(body.get("sentAt"), None | Some(Value::Null)) {
+        body.insert("sentAt".to_owned(), Value::String(record.sent_at.to_owned()));
+    }
+    // SDKs call the client's clock `timestamp`, the HTTP interface calls it `originalTimestamp`.
+    if let Some(client) = body.remove("timestamp").filter(|value| !value.is_null()) {
+        match body.get("originalTimestamp") {
+            None | Some(Value::Null) => {
+                body.insert("originalTimestamp".to_owned(), client);
+            }
+            // The place is needed for the corrected instant; what the client said there is still kept.
+            Some(original) if *original != client => {
+                body.insert("clientTimestamp".to_owned(), client);
+            }
+            Some(_) => {}
+        }
+    }
+    let instant = |field: &str| body.get(field).and_then(Value::as_str).and_then(time::parse);
+    let happened = time::corrected(record.received_at_us, instant("sentAt"), instant("originalTimestamp"));
+    body.insert("timestamp".to_owned(), Value::String(time::format(happened)));
+    body.insert("receivedAt".to_owned(), Value::String(time::format(record.received_at_us)));
+}
+
+/// Text from outside, short enough for a message.
+fn clip(text: &str) -> &str {
+    let mut end = text.len().min(80);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECEIVED: i64 = 1_700_000_000_000_000;
+
+    fn record(event: &[u8]) -> Record<'_> {
+        Record {
+            problem: None,
+            route: None,
+            received_at_us: RECEIVED,
+            source: "web",
+            ip: "10.0.0.1",
+            message_id: "made",
+            sent_at: "",
+            context: b"",
+            integrations: b"",
+            event,
+        }
+    }
+
+    fn body(record: &Record<'_>) -> Value {
+        Value::Object(decode(record, "web".into(), 7).unwrap().body)
+    }
+
+    fn refused(event: &str) -> &'static str {
+        let mut record = record(event.as_bytes());
+        record.message_id = "";
+        decode(&record, "web".into(), 7).unwrap_err().code
+    }
+
+    #[test]
+    fn a_bare_event_is_completed() {
+        let mut record = record(br#"{"writeKey":"k","userId":"u","x":1.10}"#);
+        record.route = Some(Kind::Identify);
+        record.sent_at = "2023-11-14T22:13:30Z";
+        record.context = br#"{"library":{"name":"l"},"ip":"1.2.3.4"}"#;
+        let got = body(&record);
+        let want = r#"{"context":{"ip":"1.2.3.4","library":{"name":"l"}},"messageId":"made","receivedAt":"2023-11-14T22:13:20.000000Z","sentAt":"2023-11-14T22:13:30Z","timestamp":"2023-11-14T22:13:20.000000Z","type":"identify","userId":"u","x":1.10}"#;
+        assert_eq!(got.to_string(), want);
+    }
+
+    #[test]
+    fn the_client_clock_is_corrected_and_both_originals_kept() {
+        let got = body(&record(
+            br#"{"type":"page","messageId":"m","timestamp":"2030-01-01T00:00:00.000Z","sentAt":"2030-01-01T00:00:05.000Z"}"#,
+        ));
+        assert_eq!(got["originalTimestamp"], "2030-01-01T00:00:00.000Z");
+        assert_eq!(got["sentAt"], "2030-01-01T00:00:05.000Z");
+        assert_eq!(got["timestamp"], time::format(RECEIVED - 5_000_000));
+        assert_eq!(got["context"]["ip"], "10.0.0.1");
+        assert_eq!(got["messageId"], "m");
+        let numeric = body(&record(br#"{"type":"page","messageId":12345678901234567890123}"#));
+        assert_eq!(numeric["messageId"], "12345678901234567890123");
+    }
+
+    #[test]
+    fn what_cannot_be_an_event_is_refused_by_code() {
+        assert_eq!(refused("[1]"), "not-an-object");
+        assert_eq!(refused("{"), "malformed-json");
+        assert_eq!(refused(r#"{"type":"track","event":"a","event":"b"}"#), "duplicate-key");
+        assert_eq!(refused(r#"{"type":"order"}"#), "unknown-type");
+        assert_eq!(refused(r#"{"type":7}"#), "unknown-type");
+        assert_eq!(refused("{}"), "missing-type");
+        assert_eq!(refused(r#"{"type":"track"}"#), "missing-event-name");
+        assert_eq!(refused(r#"{"type":"track","event":{}}"#), "missing-event-name");
+        assert_eq!(refused(r#"{"type":"page","messageId":{}}"#), "invalid-message-id");
+    }
+
+    #[test]
+    fn a_function_cannot_take_identity_away() {
+        let parent = decode(&record(br#"{"type":"page","messageId":"m"}"#), "web".into(), 7).unwrap();
+        let child = revised(r#"{"type":"track","event":"x"}"#, &parent, 2).unwrap();
+        assert_eq!((child.message_id(), child.kind, child.part), ("m#2", Kind::Track, 2));
+        assert_eq!(revised(r#"{"messageId":"n"}"#, &parent, 1).unwrap().message_id(), "n");
+        assert_eq!(revised("[]", &parent, 0).unwrap_err().code, "invalid-output");
+        assert_eq!(revised(r#"{"timestamp":5}"#, &parent, 0).unwrap_err().code, "invalid-output");
+    }
+}

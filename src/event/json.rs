@@ -1,1 +1,521 @@
-//! (being built)
+//! JSON as it comes over the wire: a strict scanner and a parser that share one reading of the grammar.
+//!
+//! The scanner walks bytes once, iteratively, builds nothing and reports what the door needs: where a value ends,
+//! how deep it goes, how many keys it has. The parser builds a [`Value`]; it keeps every digit of a number and
+//! refuses an object that names a key twice, because any winner would be a silent alteration. (`serde_json`'s own
+//! parser takes the last one, and with `arbitrary_precision` reads some objects of one key as numbers; it is not
+//! fit for bytes from outside here.)
+
+use memchr::memchr2;
+use serde_json::{Map, Number, Value};
+
+/// Why bytes are not JSON that we take. The position is in bytes from the start of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    #[error("not JSON at byte {0}")]
+    Malformed(usize),
+    #[error("not UTF-8 at byte {0}")]
+    NotUtf8(usize),
+    #[error("a lone surrogate (\\uD800 to \\uDFFF without its partner) at byte {0}")]
+    LoneSurrogate(usize),
+    #[error("nested too deeply at byte {0}")]
+    TooDeep(usize),
+    #[error("an object key that stands twice, the second time before byte {0}")]
+    DuplicateKey(usize),
+}
+
+/// What a scan saw of one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The byte after the value.
+    pub end: usize,
+    /// 0 for a scalar, 1 for a flat object or array.
+    pub depth: usize,
+    /// Object keys at any depth.
+    pub keys: usize,
+}
+
+/// Skips white space.
+#[must_use]
+pub fn space(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// Scans one value that starts at `at` (leading white space allowed). UTF-8 is the caller's to check.
+pub fn scan(bytes: &[u8], at: usize) -> Result<Seen, Flaw> {
+    let mut nest = Nest::default();
+    let mut keys = 0;
+    let mut at = space(bytes, at);
+    loop {
+        // One value, or the opening of one.
+        match bytes.get(at) {
+            Some(b'{') => {
+                nest.push(true);
+                at = space(bytes, at + 1);
+                if bytes.get(at) == Some(&b'}') {
+                    nest.pop();
+                    at += 1;
+                } else {
+                    keys += 1;
+                    at = key(bytes, at)?;
+                    continue;
+                }
+            }
+            Some(b'[') => {
+                nest.push(false);
+                at = space(bytes, at + 1);
+                if bytes.get(at) == Some(&b']') {
+                    nest.pop();
+                    at += 1;
+                } else {
+                    continue;
+                }
+            }
+            Some(b'"') => at = string(bytes, at)?,
+            Some(b'-' | b'0'..=b'9') => at = number(bytes, at)?,
+            _ => at = literal(bytes, at)?,
+        }
+        // What follows a value: the end, a comma, or closings.
+        loop {
+            let Some(in_object) = nest.top() else {
+                return Ok(Seen { end: at, depth: nest.deepest, keys });
+            };
+            at = space(bytes, at);
+            match (bytes.get(at), in_object) {
+                (Some(b','), true) => {
+                    keys += 1;
+                    at = key(bytes, space(bytes, at + 1))?;
+                    break;
+                }
+                (Some(b','), false) => {
+                    at = space(bytes, at + 1);
+                    break;
+                }
+                (Some(b'}'), true) | (Some(b']'), false) => {
+                    nest.pop();
+                    at += 1;
+                }
+                _ => return Err(Flaw::Malformed(at)),
+            }
+        }
+    }
+}
+
+/// Finds the end of a value that [`scan`] refused, by strings and brackets alone, so that the neighbours of one
+/// bad array element can still be read. `None` when the text ends first.
+#[must_use]
+pub fn skip_flawed(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut at = space(bytes, at);
+    let mut depth = 0_usize;
+    loop {
+        match bytes.get(at)? {
+            b'"' => {
+                at += 1;
+                loop {
+                    at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
+                    if bytes[at] == b'"' {
+                        break;
+                    }
+                    at += 2;
+                }
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' | b',' if depth == 0 => return Some(at),
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+/// Open containers, one bit each (object or array), so that depth costs no stack and little memory.
+#[derive(Default)]
+struct Nest {
+    bits: Vec<u64>,
+    now: u64,
+    depth: usize,
+    deepest: usize,
+}
+
+impl Nest {
+    fn push(&mut self, object: bool) {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.bits.push(self.now);
+        }
+        self.now = (self.now << 1) | u64::from(object);
+        self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
+    }
+
+    fn pop(&mut self) {
+        self.depth -= 1;
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.now = self.bits.pop().unwrap_or_default();
+        } else {
+            self.now >>= 1;
+        }
+    }
+
+    fn top(&self) -> Option<bool> {
+        (self.depth > 0).then_some(self.now & 1 == 1)
+    }
+}
+
+/// A key, its colon, and the white space after it.
+fn key(bytes: &[u8], at: usize) -> Result<usize, Flaw> {
+    if bytes.get(at) != Some(&b'"') {
+        return Err(Flaw::Malformed(at));
+    }
+    let at = space(bytes, string(bytes, at)?);
+    if bytes.get(at) != Some(&b':') {
+        return Err(Flaw::Malformed(at));
+    }
+    Ok(space(bytes, at + 1))
+}
+
+/// Bytes that end the plain part of a string: the quote, the backslash and the control characters.
+static STOPS: [bool; 256] = {
+    let mut stops = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        stops[byte] = true;
+        byte += 1;
+    }
+    stops[b'"' as usize] = true;
+    stops[b'\\' as usize] = true;
+    stops
+};
+
+/// Scans a string from its opening quote; answers the byte after its closing quote.
+fn string(bytes: &[u8], at: usize) -> Result<usize, Flaw> {
+    let mut at = at + 1;
+    loop {
+        let Some(&byte) = bytes.get(at) else { return Err(Flaw::Malformed(at)) };
+        if !STOPS[byte as usize] {
+            at += 1;
+            continue;
+        }
+        match byte {
+            b'"' => return Ok(at + 1),
+            b'\\' => at = escape(bytes, at)?.1,
+            _ => return Err(Flaw::Malformed(at)),
+        }
+    }
+}
+
+/// Reads one escape from its backslash: the character and the byte after it.
+fn escape(bytes: &[u8], at: usize) -> Result<(char, usize), Flaw> {
+    let plain = |c| Ok((c, at + 2));
+    match bytes.get(at + 1) {
+        Some(b'"') => plain('"'),
+        Some(b'\\') => plain('\\'),
+        Some(b'/') => plain('/'),
+        Some(b'b') => plain('\u{8}'),
+        Some(b'f') => plain('\u{c}'),
+        Some(b'n') => plain('\n'),
+        Some(b'r') => plain('\r'),
+        Some(b't') => plain('\t'),
+        Some(b'u') => {
+            let first = hex4(bytes, at + 2)?;
+            if let Some(c) = char::from_u32(first) {
+                return Ok((c, at + 6));
+            }
+            if first >= 0xDC00 || bytes.get(at + 6) != Some(&b'\\') || bytes.get(at + 7) != Some(&b'u') {
+                return Err(Flaw::LoneSurrogate(at));
+            }
+            let second = hex4(bytes, at + 8)?;
+            if !(0xDC00..0xE000).contains(&second) {
+                return Err(Flaw::LoneSurrogate(at));
+            }
+            let joined = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+            char::from_u32(joined).map(|c| (c, at + 12)).ok_or(Flaw::LoneSurrogate(at))
+        }
+        _ => Err(Flaw::Malformed(at)),
+    }
+}
+
+fn hex4(bytes: &[u8], at: usize) -> Result<u32, Flaw> {
+    let digits = bytes.get(at..at + 4).ok_or(Flaw::Malformed(at))?;
+    let mut value = 0;
+    for digit in digits {
+        value = value * 16 + char::from(*digit).to_digit(16).ok_or(Flaw::Malformed(at))?;
+    }
+    Ok(value)
+}
+
+/// Scans a number by the JSON grammar: no leading zeros, no bare point, no `NaN`.
+fn number(bytes: &[u8], at: usize) -> Result<usize, Flaw> {
+    let digits = |mut at: usize| {
+        let start = at;
+        while matches!(bytes.get(at), Some(b'0'..=b'9')) {
+            at += 1;
+        }
+        if at == start { Err(Flaw::Malformed(at)) } else { Ok(at) }
+    };
+    let mut at = at + usize::from(bytes.get(at) == Some(&b'-'));
+    at = if bytes.get(at) == Some(&b'0') { at + 1 } else { digits(at)? };
+    if bytes.get(at) == Some(&b'.') {
+        at = digits(at + 1)?;
+    }
+    if let Some(b'e' | b'E') = bytes.get(at) {
+        at += 1;
+        at += usize::from(matches!(bytes.get(at), Some(b'+' | b'-')));
+        at = digits(at)?;
+    }
+    match bytes.get(at) {
+        Some(b'0'..=b'9' | b'.' | b'-' | b'+' | b'a'..=b'z' | b'A'..=b'Z') => Err(Flaw::Malformed(at)),
+        _ => Ok(at),
+    }
+}
+
+fn literal(bytes: &[u8], at: usize) -> Result<usize, Flaw> {
+    let rest = bytes.get(at..).unwrap_or_default();
+    for word in [&b"true"[..], b"false", b"null"] {
+        if rest.starts_with(word) {
+            return Ok(at + word.len());
+        }
+    }
+    Err(Flaw::Malformed(at))
+}
+
+/// Reads the string that starts at `at` into text. The bytes must have been scanned and be UTF-8.
+pub fn text(bytes: &[u8], at: usize) -> Result<(String, usize), Flaw> {
+    let mut out = String::new();
+    let mut from = at + 1;
+    let mut at = from;
+    loop {
+        let Some(&byte) = bytes.get(at) else { return Err(Flaw::Malformed(at)) };
+        if !STOPS[byte as usize] {
+            at += 1;
+            continue;
+        }
+        let plain = std::str::from_utf8(&bytes[from..at]).map_err(|e| Flaw::NotUtf8(from + e.valid_up_to()))?;
+        match byte {
+            b'"' => {
+                if out.is_empty() {
+                    return Ok((plain.to_owned(), at + 1));
+                }
+                out.push_str(plain);
+                return Ok((out, at + 1));
+            }
+            b'\\' => {
+                let (c, next) = escape(bytes, at)?;
+                out.push_str(plain);
+                out.push(c);
+                at = next;
+                from = next;
+            }
+            _ => return Err(Flaw::Malformed(at)),
+        }
+    }
+}
+
+/// Parses a whole text into one value, at most `depth_max` containers deep.
+pub fn parse(bytes: &[u8], depth_max: usize) -> Result<Value, Flaw> {
+    let (value, at) = value(bytes, space(bytes, 0), depth_max)?;
+    let at = space(bytes, at);
+    if at == bytes.len() { Ok(value) } else { Err(Flaw::Malformed(at)) }
+}
+
+fn value(bytes: &[u8], at: usize, depth_left: usize) -> Result<(Value, usize), Flaw> {
+    match bytes.get(at) {
+        Some(b'{') => object(bytes, at, depth_left),
+        Some(b'[') => array(bytes, at, depth_left),
+        Some(b'"') => text(bytes, at).map(|(text, at)| (Value::String(text), at)),
+        Some(b'-' | b'0'..=b'9') => {
+            let end = number(bytes, at)?;
+            let digits = std::str::from_utf8(&bytes[at..end]).map_err(|_| Flaw::Malformed(at))?;
+            Ok((Value::Number(Number::from_string_unchecked(digits.to_owned())), end))
+        }
+        _ => {
+            let end = literal(bytes, at)?;
+            let value = match bytes[at] {
+                b't' => Value::Bool(true),
+                b'f' => Value::Bool(false),
+                _ => Value::Null,
+            };
+            Ok((value, end))
+        }
+    }
+}
+
+fn object(bytes: &[u8], at: usize, depth_left: usize) -> Result<(Value, usize), Flaw> {
+    let depth_left = depth_left.checked_sub(1).ok_or(Flaw::TooDeep(at))?;
+    let mut map = Map::new();
+    let mut at = space(bytes, at + 1);
+    if bytes.get(at) == Some(&b'}') {
+        return Ok((Value::Object(map), at + 1));
+    }
+    loop {
+        if bytes.get(at) != Some(&b'"') {
+            return Err(Flaw::Malformed(at));
+        }
+        let (name, next) = text(bytes, at)?;
+        at = space(bytes, next);
+        if bytes.get(at) != Some(&b':') {
+            return Err(Flaw::Malformed(at));
+        }
+        let (item, next) = value(bytes, space(bytes, at + 1), depth_left)?;
+        if map.insert(name, item).is_some() {
+            return Err(Flaw::DuplicateKey(next));
+        }
+        at = space(bytes, next);
+        match bytes.get(at) {
+            Some(b',') => at = space(bytes, at + 1),
+            Some(b'}') => return Ok((Value::Object(map), at + 1)),
+            _ => return Err(Flaw::Malformed(at)),
+        }
+    }
+}
+
+fn array(bytes: &[u8], at: usize, depth_left: usize) -> Result<(Value, usize), Flaw> {
+    let depth_left = depth_left.checked_sub(1).ok_or(Flaw::TooDeep(at))?;
+    let mut items = Vec::new();
+    let mut at = space(bytes, at + 1);
+    if bytes.get(at) == Some(&b']') {
+        return Ok((Value::Array(items), at + 1));
+    }
+    loop {
+        let (item, next) = value(bytes, at, depth_left)?;
+        items.push(item);
+        at = space(bytes, next);
+        match bytes.get(at) {
+            Some(b',') => at = space(bytes, at + 1),
+            Some(b']') => return Ok((Value::Array(items), at + 1)),
+            _ => return Err(Flaw::Malformed(at)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn whole(bytes: &[u8]) -> Result<Seen, Flaw> {
+        let seen = scan(bytes, 0)?;
+        let end = space(bytes, seen.end);
+        if end == bytes.len() { Ok(seen) } else { Err(Flaw::Malformed(end)) }
+    }
+
+    #[test]
+    fn takes_what_the_grammar_takes_and_nothing_else() {
+        for good in [
+            "{}",
+            "[]",
+            " [ 1 , -0 , 0.5e-9 , 1E400 ] ",
+            r#"{"a":{"b":[true,false,null,"x\u0000\ud83d\ude00"]}}"#,
+            "123456789012345678901234567890",
+            r#""""#,
+            r#"{"":{}}"#,
+            "[[],[[]],{}]",
+        ] {
+            assert!(whole(good.as_bytes()).is_ok(), "{good}");
+            assert!(parse(good.as_bytes(), 64).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            " ",
+            "{",
+            "[1,]",
+            "{,}",
+            r#"{"a"}"#,
+            r#"{"a":}"#,
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "NaN",
+            "Infinity",
+            "-",
+            "1e",
+            "tru",
+            "truee",
+            r#""\x""#,
+            "\"\n\"",
+            r#""\ud800""#,
+            r#""\udc00\ud800""#,
+            r#""\u12""#,
+            "[1 2]",
+            "{}{}",
+            "{'a':1}",
+            "[1}",
+            "{\"a\":1]",
+            "\"",
+            "//",
+            "1a",
+        ] {
+            assert!(whole(bad.as_bytes()).is_err(), "{bad}");
+            assert!(parse(bad.as_bytes(), 64).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_key_is_named_and_digits_survive() {
+        assert!(matches!(parse(br#"{"a":{"b":1,"b":2}}"#, 64), Err(Flaw::DuplicateKey(_))));
+        let text = r#"{"a":0.1000000000000000055,"b":-0,"c":1e999,"d":18446744073709551616}"#;
+        assert_eq!(serde_json::to_string(&parse(text.as_bytes(), 64).unwrap()).unwrap(), text);
+        let magic = r#"{"$serde_json::private::Number":"1"}"#;
+        assert!(parse(magic.as_bytes(), 64).unwrap().is_object());
+    }
+
+    #[test]
+    fn depth_is_counted_without_a_stack() {
+        let deep = 300_000;
+        let text = "[".repeat(deep) + &"]".repeat(deep);
+        assert_eq!(whole(text.as_bytes()).unwrap().depth, deep);
+        assert!(matches!(parse(text.as_bytes(), 64), Err(Flaw::TooDeep(_))));
+        let mixed = r#"{"a":["#.repeat(200) + &"]}".repeat(200);
+        assert_eq!(whole(mixed.as_bytes()).unwrap(), Seen { end: mixed.len(), depth: 400, keys: 200 });
+        let wrong = r#"{"a":["#.repeat(200) + &"]}".repeat(198) + "}]}]";
+        assert!(whole(wrong.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_flawed_element_can_be_stepped_over() {
+        let text = br#"{"a":NaN,"s":"},]\"{","x":[1,{]}}, {"b":1}]"#;
+        assert!(scan(text, 0).is_err());
+        let end = skip_flawed(br#"{"a":NaN,"s":"},]\"{"}, {"b":1}]"#, 0);
+        assert_eq!(end, Some(22));
+        assert_eq!(skip_flawed(b"{\"a\":NaN", 0), None);
+        assert_eq!(skip_flawed(b"\"\\", 0), None);
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_filter("finite", |f| f.is_finite()).prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(6, 64, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..8)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_serde_json(value in any_json()) {
+            let text = serde_json::to_string(&value).unwrap();
+            prop_assert_eq!(parse(text.as_bytes(), 64).unwrap(), value);
+            prop_assert_eq!(whole(text.as_bytes()).unwrap().end, text.len());
+        }
+
+        #[test]
+        fn scan_and_parse_give_the_same_verdict(text in r#"[\[\]{}:,"\\u0-9a-ftrn\.eE+\- ]{0,24}"#) {
+            let scanned = whole(text.as_bytes()).is_ok();
+            let parsed = parse(text.as_bytes(), 64);
+            prop_assert_eq!(scanned, !matches!(parsed, Err(ref flaw) if !matches!(flaw, Flaw::DuplicateKey(_))), "{:?}", parsed);
+            let theirs = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+            prop_assert_eq!(scanned, theirs);
+        }
+    }
+}
