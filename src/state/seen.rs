@@ -1,0 +1,164 @@
+//! The dedup window: which (source, messageId) came lately.
+//!
+//! Ids are kept as 128-bit SipHash under a key of this data directory, so nobody outside can make two ids collide.
+//! Two generations of a table take turns: when the younger is one window old, the older is emptied and becomes the
+//! younger. An id is a duplicate when its first sighting lies within the window, exactly, by `receivedAt`. Ids are
+//! looked up in hash order, which keeps the tree's pages hot.
+
+use std::collections::HashMap;
+use std::hash::Hasher;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use crate::clock;
+
+/// The window's bounds and where it stands.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// How long an id is remembered.
+    pub width_us: i64,
+    /// Ids kept at most; more shorten the window, and the log says so.
+    pub entries_max: u64,
+    key: [u8; 16],
+    young: u8,
+    young_since_us: i64,
+    young_entries: u64,
+    old_entries: u64,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self::new(24 * 3_600_000_000, 50_000_000)
+    }
+}
+
+/// One event to mark.
+#[derive(Debug, Clone, Copy)]
+pub struct Sighting<'a> {
+    pub source: &'a str,
+    pub message_id: &'a [u8],
+    pub received_at_us: i64,
+}
+
+impl Window {
+    /// A window of this width that keeps at most `entries_max` ids.
+    #[must_use]
+    pub fn new(width_us: i64, entries_max: u64) -> Self {
+        Self { width_us, entries_max, key: [0; 16], young: 0, young_since_us: 0, young_entries: 0, old_entries: 0 }
+    }
+
+    pub(super) fn load(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let stored = "SELECT value FROM meta WHERE key = 'seen'";
+        let text: Option<String> = connection.query_row(stored, [], |row| row.get(0)).optional()?;
+        let numbers: Vec<i64> = text.iter().flat_map(|t| t.split(' ')).filter_map(|n| n.parse().ok()).collect();
+        if let [young, since, young_entries, old_entries] = numbers[..] {
+            self.young = u8::from(young == 1);
+            self.young_since_us = since;
+            self.young_entries = super::unsigned(young_entries);
+            self.old_entries = super::unsigned(old_entries);
+        } else {
+            (self.young, self.young_since_us, self.young_entries, self.old_entries) = (0, 0, 0, 0);
+        }
+        let key: [u8; 16] = clock::random();
+        connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('seen_key', ?1)", [&key[..]])?;
+        self.key = connection.query_row("SELECT value FROM meta WHERE key = 'seen_key'", [], |row| row.get(0))?;
+        Ok(())
+    }
+
+    pub(super) fn save(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let text = format!("{} {} {} {}", self.young, self.young_since_us, self.young_entries, self.old_entries);
+        let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES ('seen', ?1)";
+        connection.prepare_cached(sql)?.execute([text]).map(drop)
+    }
+
+    fn hash(&self, sighting: &Sighting<'_>) -> u128 {
+        let mut hasher = SipHasher13::new_with_key(&self.key);
+        hasher.write(sighting.source.as_bytes());
+        hasher.write_u8(0xff);
+        hasher.write(sighting.message_id);
+        hasher.finish128().as_u128()
+    }
+
+    /// Marks in log order; true where the id had been seen within the window.
+    pub(super) fn mark(&mut self, connection: &Connection, ids: &[Sighting<'_>]) -> rusqlite::Result<Vec<bool>> {
+        let Some(first) = ids.first() else { return Ok(Vec::new()) };
+        self.turn(connection, first.received_at_us)?;
+        let mut seen = vec![false; ids.len()];
+        // The first of several equal ids in this stretch is the one to look up; the others follow it.
+        let mut firsts: HashMap<u128, usize> = HashMap::with_capacity(ids.len());
+        let mut order = Vec::with_capacity(ids.len());
+        for (at, sighting) in ids.iter().enumerate() {
+            let hash = self.hash(sighting);
+            match firsts.entry(hash) {
+                std::collections::hash_map::Entry::Vacant(vacant) => {
+                    vacant.insert(at);
+                    order.push((hash, at));
+                }
+                std::collections::hash_map::Entry::Occupied(first) => {
+                    seen[at] = ids[*first.get()].received_at_us + self.width_us >= sighting.received_at_us;
+                }
+            }
+        }
+        order.sort_unstable();
+        let (young, old) = (self.young, 1 - self.young);
+        let insert = format!("INSERT INTO seen_{young} (id, at_us) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING");
+        let mut insert = connection.prepare_cached(&insert)?;
+        let mut find_young = connection.prepare_cached(&format!("SELECT at_us FROM seen_{young} WHERE id = ?1"))?;
+        let mut find_old = connection.prepare_cached(&format!("SELECT at_us FROM seen_{old} WHERE id = ?1"))?;
+        let mut renew = connection.prepare_cached(&format!("UPDATE seen_{young} SET at_us = ?2 WHERE id = ?1"))?;
+        for (hash, at) in order {
+            let received = ids[at].received_at_us;
+            let id = hash.to_be_bytes();
+            let added = insert.execute(params![&id[..], received])? == 1;
+            let earlier: Option<i64> = if !added {
+                find_young.query_row([&id[..]], |row| row.get(0)).optional()?
+            } else if self.old_entries > 0 {
+                find_old.query_row([&id[..]], |row| row.get(0)).optional()?
+            } else {
+                None
+            };
+            self.young_entries += u64::from(added);
+            match earlier {
+                Some(earlier) if earlier + self.width_us >= received => {
+                    seen[at] = true;
+                    if added {
+                        // The sighting that counts is the first one.
+                        renew.execute(params![&id[..], earlier])?;
+                    }
+                }
+                Some(_) if !added => {
+                    renew.execute(params![&id[..], received])?;
+                }
+                _ => {}
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Lets the generations take turns when it is time, or when there are too many ids.
+    fn turn(&mut self, connection: &Connection, now_us: i64) -> rusqlite::Result<()> {
+        if self.young_since_us == 0 {
+            self.young_since_us = now_us;
+        }
+        let age_us = now_us - self.young_since_us;
+        let full = self.young_entries >= self.entries_max / 2;
+        if age_us < self.width_us && !full {
+            return Ok(());
+        }
+        if full && age_us < self.width_us {
+            tracing::warn!(
+                entries_max = self.entries_max,
+                window_s = age_us / 1_000_000,
+                "the dedup window holds as many ids as it may; it is shortened, and older retries may come through"
+            );
+        }
+        let old = 1 - self.young;
+        connection.execute(&format!("DELETE FROM seen_{old}"), [])?;
+        self.young = old;
+        self.young_since_us = now_us;
+        self.old_entries = self.young_entries;
+        self.young_entries = 0;
+        Ok(())
+    }
+}
