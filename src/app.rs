@@ -1,1 +1,292 @@
-//! (being built)
+//! Wires the rooms: opens them in the order of their floors, starts them, stops them in the order in which events
+//! flow, so that whatever was accepted has a place to go.
+
+use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::config::{DestinationKind, Workspace};
+use crate::destination::Destination;
+use crate::function::{self, Function};
+use crate::intake::{self, Log};
+use crate::refine::{self, Refiner, Rules};
+use crate::source::http::{Counts, Keys, Server, Settings};
+use crate::state::{self, State};
+use crate::sync::{Sync, Worker};
+use crate::warehouse::sqlite::SqliteWarehouse;
+use crate::wasm;
+
+/// Why a server did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{}: {action}: {cause}", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("{}: another tidegate process is using this data directory; stop it, or give this one a `--data` of its own", path.display())]
+    InUse { path: PathBuf },
+    #[error("could not listen on {address}: {cause}; is another program using it? Try `--listen 127.0.0.1:0`")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error(transparent)]
+    Log(#[from] intake::Error),
+    #[error(transparent)]
+    State(#[from] state::Error),
+    #[error(transparent)]
+    Refine(#[from] refine::Error),
+    #[error("function {name}: {cause}")]
+    Function { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
+    #[error("sync {name}: {cause}")]
+    Sync { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
+    #[error("could not start a thread: {0}")]
+    Thread(std::io::Error),
+    #[error("the disk failed; nothing accepted since is on it. Check the disk, then start again: the log recovers")]
+    Poisoned,
+}
+
+/// Files in the data directory.
+pub mod paths {
+    use std::path::{Path, PathBuf};
+
+    #[must_use]
+    pub fn log(data: &Path) -> PathBuf {
+        data.join("log")
+    }
+
+    #[must_use]
+    pub fn state(data: &Path) -> PathBuf {
+        data.join("state.db")
+    }
+}
+
+/// How long a stopping server goes on delivering what it has accepted; the rest waits in the log.
+const DRAIN_MAX: Duration = Duration::from_secs(8);
+const TRIM_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A server with everything open; nothing flows yet but the log's writer.
+pub struct App {
+    server: Server,
+    address: SocketAddr,
+    log: Log,
+    log_writer: JoinHandle<()>,
+    refiner: JoinHandle<()>,
+    workers: Vec<Worker>,
+    state: State,
+    counts: Arc<Counts>,
+    /// Held for as long as the process uses the data directory.
+    _lock: File,
+}
+
+impl App {
+    /// Opens everything that `workspace` names.
+    ///
+    /// # Errors
+    /// The first thing that cannot be opened.
+    pub async fn open(workspace: Workspace, listen: Option<SocketAddr>) -> Result<Self, Error> {
+        let data = workspace.data.clone();
+        let lock = lock(&data)?;
+        let open_state = || State::open(&paths::state(&data), workspace.window.clone());
+        let state = open_state()?;
+        let functions = functions(&workspace)?;
+        let mut destinations = Vec::new();
+        let mut floor = state.refined_to()?;
+        for report in state.reports()? {
+            floor = floor.max(report.cursor);
+        }
+        for (name, sync) in &workspace.syncs {
+            let failed = |cause: Box<dyn std::error::Error + Send + std::marker::Sync>| Error::Sync { name: name.clone(), cause };
+            let config = &workspace.destinations[&sync.destination.0];
+            let limits = crate::warehouse::Limits { columns_max: config.columns_max, tables_max: config.tables_max };
+            let DestinationKind::Sqlite { path } = &config.kind;
+            let mut warehouse = SqliteWarehouse::open(path, name, sync.schema.as_deref(), limits)
+                .map_err(|error| failed(Box::new(error)))?;
+            let durable = warehouse.durable_to().await.map_err(|error| failed(Box::new(error)))?;
+            floor = floor.max(durable.unwrap_or(0));
+            destinations.push(warehouse);
+        }
+        let (log, writer, recovery) = Log::open(&paths::log(&data), workspace.log.clone(), floor, clock::now_us())?;
+        if let Some(kept) = &recovery.torn_kept {
+            tracing::warn!(bytes = recovery.torn_bytes, kept = %kept.display(), "the log ended in an unfinished write, which nobody was answered for; it was cut and kept");
+        }
+        if recovery.damaged > 0 {
+            tracing::error!(stretches = recovery.damaged, "the log has damaged stretches; their bytes go to quarantine");
+        }
+        let log_writer = writer.run().map_err(Error::Thread)?;
+        let rules = rules(&workspace, &functions);
+        let refiner = Refiner::open(log.clone(), open_state()?, rules, refine::Settings::default())?;
+        let (handle, refiner) = refiner.run().map_err(Error::Thread)?;
+        let mut workers = Vec::new();
+        for ((name, config), destination) in workspace.syncs.iter().zip(destinations) {
+            let sync = Sync {
+                name: name.as_str().into(),
+                source: config.source.0.as_str().into(),
+                filter: config.filter.clone(),
+                functions: chosen(&config.functions, &functions),
+                mapping: config.mapping.clone(),
+                settings: config.settings.clone(),
+                destination: Box::new(destination),
+            };
+            let worker = Worker::open(sync, handle.clone(), log.clone(), open_state()?)
+                .await
+                .map_err(|error| Error::Sync { name: name.clone(), cause: Box::new(error) })?;
+            workers.push(worker);
+        }
+        let keys = Keys::new(workspace.sources.iter().map(|(name, source)| (source.write_key.as_str(), name.as_str())));
+        let settings = Settings { limits: workspace.limits, trusted_proxies: workspace.trusted_proxies, keys };
+        let counts = Arc::new(Counts::default());
+        let listen = listen.unwrap_or(workspace.listen);
+        let bound = Server::open(listen, settings, log.clone(), Arc::clone(&counts)).await;
+        let server = bound.map_err(|cause| Error::Listen { address: listen, cause })?;
+        let address = server.address().map_err(|cause| Error::Listen { address: listen, cause })?;
+        Ok(Self { server, address, log, log_writer, refiner, workers, state, counts, _lock: lock })
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What came through the door.
+    #[must_use]
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+
+    /// Serves until `stop` turns true, then drains: requests in flight are answered, what was accepted is delivered
+    /// (for as long as that takes, up to a few seconds; the log keeps the rest).
+    ///
+    /// # Errors
+    /// The disk failed meanwhile.
+    pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), Error> {
+        let Self { server, log, log_writer, refiner, workers, mut state, .. } = self;
+        let (stop_server, server_stops) = watch::channel(false);
+        let (stop_workers, workers_stop) = watch::channel(false);
+        let serving = tokio::spawn(server.run(server_stops));
+        let cursors: Vec<watch::Receiver<u64>> = workers.iter().map(Worker::follow).collect();
+        let delivering: Vec<_> = workers.into_iter().map(|worker| worker.run(workers_stop.clone())).collect();
+        watch_over(&log, &cursors, &mut state, stop).await;
+        // New events stop first, then what was accepted flows out.
+        stop_server.send_replace(true);
+        let _ = tokio::time::timeout(DRAIN_MAX, serving).await;
+        log.close();
+        let poisoned = log.is_poisoned();
+        join(log_writer).await;
+        if !poisoned {
+            let end = log.committed();
+            let drained = async {
+                for mut cursor in cursors {
+                    // A worker that ended has nothing more to give.
+                    let _ = cursor.wait_for(|cursor| *cursor >= end).await;
+                }
+            };
+            if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
+                tracing::warn!("not everything could be delivered before the stop; it waits in the log");
+            }
+        }
+        stop_workers.send_replace(true);
+        for worker in delivering {
+            let _ = worker.await;
+        }
+        join(refiner).await;
+        if poisoned { Err(Error::Poisoned) } else { Ok(()) }
+    }
+}
+
+/// Waits for the order to stop or for a failed disk, and trims the log meanwhile.
+async fn watch_over(log: &Log, cursors: &[watch::Receiver<u64>], state: &mut State, mut stop: watch::Receiver<bool>) {
+    let mut committed = log.follow();
+    let mut trim = tokio::time::interval(TRIM_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            _ = trim.tick() => {
+                let slowest = cursors.iter().map(|cursor| *cursor.borrow()).min();
+                let refined = state.refined_to().unwrap_or(0);
+                let floor = slowest.map_or(refined, |slowest| slowest.min(refined));
+                if let Err(error) = trim_log(log, state, floor) {
+                    tracing::error!(error = %error, "the log could not be trimmed");
+                }
+            }
+            _ = committed.changed() => {
+                if log.is_poisoned() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn trim_log(log: &Log, state: &mut State, floor: u64) -> Result<(), Error> {
+    state.forget_below(log.oldest())?;
+    let trimmed = log.trim(floor, clock::now_us())?;
+    if trimmed.records_lost > 0 {
+        tracing::error!(records = trimmed.records_lost, "log.hard_cap_bytes is reached: records were removed that not every sync had delivered");
+    }
+    Ok(())
+}
+
+async fn join(thread: JoinHandle<()>) {
+    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+}
+
+/// Takes the data directory for this process alone.
+fn lock(data: &Path) -> Result<File, Error> {
+    let io = |action, path: &Path| {
+        let path = path.to_owned();
+        move |cause| Error::Io { action, path, cause }
+    };
+    std::fs::create_dir_all(data).map_err(io("could not make the data directory", data))?;
+    let path = data.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io("could not open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse { path: data.to_owned() }),
+        Err(TryLockError::Error(cause)) => Err(io("could not lock", &path)(cause)),
+    }
+}
+
+type Functions = std::collections::BTreeMap<String, Arc<Function>>;
+
+fn functions(workspace: &Workspace) -> Result<Functions, Error> {
+    let mut functions = Functions::new();
+    if workspace.functions.is_empty() {
+        return Ok(functions);
+    }
+    let failed = |name: &str, cause: Box<dyn std::error::Error + Send + std::marker::Sync>| Error::Function { name: name.to_owned(), cause };
+    let engine = wasm::Engine::new(&wasm::Limits::default()).map_err(|error| failed("engine", Box::new(error)))?;
+    for (name, config) in &workspace.functions {
+        let bytes = std::fs::read(&config.component)
+            .map_err(|cause| Error::Io { action: "could not read", path: config.component.clone(), cause })?;
+        let function = function::Function::load(&engine, name, &bytes, config.settings_json.clone(), wasm::Limits::default())
+            .map_err(|error| failed(name, Box::new(error)))?;
+        functions.insert(name.clone(), Arc::new(function));
+    }
+    Ok(functions)
+}
+
+fn chosen(names: &[(String, usize)], functions: &Functions) -> Vec<Arc<Function>> {
+    names.iter().filter_map(|(name, _)| functions.get(name).cloned()).collect()
+}
+
+fn rules(workspace: &Workspace, functions: &Functions) -> Vec<Rules> {
+    let contract = |name| workspace.contracts.get(name).cloned().map(Arc::new);
+    let rules = |(name, source): (&String, &crate::config::SourceConfig)| Rules {
+        source: name.as_str().into(),
+        contract: contract(name),
+        functions: chosen(&source.functions, functions),
+    };
+    workspace.sources.iter().map(rules).collect()
+}

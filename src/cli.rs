@@ -1,1 +1,161 @@
-//! (being built)
+//! The command line: one module for each command, results as tables for people or JSON for programs.
+//!
+//! Exit codes: 0 done · 1 failed · 2 wrong usage · 3 the workspace has problems.
+
+mod check;
+mod client;
+mod completions;
+mod demo;
+mod function;
+mod init;
+mod paint;
+mod quarantine;
+mod send;
+mod serve;
+mod status;
+mod traffic;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Problem, Workspace};
+
+/// Collect events from the SDKs you run, check them, transform them, and find them in your warehouse.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "First steps:\n  tidegate demo              see it work, nothing to set up\n  tidegate init shop         make a workspace\n  tidegate serve shop        run it\n  tidegate status shop       see what was accepted and delivered")]
+struct Cli {
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// What to log on stderr: error, warn, info, debug, or a filter such as tidegate=debug
+    #[arg(long, global = true, value_name = "FILTER", default_value = "info")]
+    log: String,
+    /// Log as JSON lines
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a workspace: commented files for the server, a source, a destination and a sync
+    Init(init::Args),
+    /// Run the server
+    Serve(serve::Args),
+    /// Run the main job on a temporary workspace: events in over HTTP, tables out
+    Demo(demo::Args),
+    /// Report every problem of a workspace, with file, line and fix
+    Check(check::Args),
+    /// Send events from a file, or made-up ones at a rate, to a running server
+    Send(send::Args),
+    /// Show what was accepted, delivered and set aside, and how far each sync is behind
+    Status(status::Args),
+    /// List the events that were set aside, and why
+    Quarantine(quarantine::Args),
+    /// Build and test functions
+    #[command(subcommand)]
+    Function(function::Command),
+    /// Print a completion script for your shell
+    Completions(completions::Args),
+}
+
+/// Which workspace a command is about.
+#[derive(Debug, clap::Args)]
+struct WorkspaceArgs {
+    /// The workspace's folder
+    #[arg(default_value = ".", value_name = "DIR")]
+    dir: PathBuf,
+    /// The data directory [default: `data` of tidegate.yaml]
+    #[arg(long, value_name = "DATA")]
+    data: Option<PathBuf>,
+}
+
+impl WorkspaceArgs {
+    fn read(&self) -> Result<Workspace, Failure> {
+        Workspace::read(&self.dir, self.data.as_deref()).map_err(Failure::Problems)
+    }
+}
+
+/// Why a command did not do what it was asked.
+enum Failure {
+    /// Exit code 3.
+    Problems(Vec<Problem>),
+    /// Exit code 1: what happened, with its causes.
+    Failed(String),
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let more = cause.to_string();
+            // Some errors already name their cause.
+            if !text.contains(&more) {
+                text = format!("{text}: {more}");
+            }
+            source = cause.source();
+        }
+        Self::Failed(text)
+    }
+}
+
+type Done = Result<ExitCode, Failure>;
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    crate::telemetry::init(&cli.log, cli.log_json);
+    let json = cli.json;
+    let done = match cli.command {
+        Command::Init(args) => init::run(&args, json),
+        Command::Serve(args) => serve::run(&args, json),
+        Command::Demo(args) => demo::run(&args),
+        Command::Check(args) => check::run(&args, json),
+        Command::Send(args) => send::run(&args, json),
+        Command::Status(args) => status::run(&args, json),
+        Command::Quarantine(args) => quarantine::run(&args, json),
+        Command::Function(command) => function::run(&command, json),
+        Command::Completions(args) => completions::run::<Cli>(&args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(Failure::Problems(problems)) => {
+            check::report(&problems, json);
+            ExitCode::from(3)
+        }
+        Err(Failure::Failed(message)) => {
+            if json {
+                println!("{}", serde_json::json!({ "error": message }));
+            }
+            eprintln!("{} {message}", paint::error("error:"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A runtime for commands that wait for more than one thing.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Turns true on Ctrl-C and on SIGTERM.
+fn on_signal() -> std::io::Result<tokio::sync::watch::Receiver<bool>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        stop.send_replace(true);
+    });
+    Ok(stopped)
+}

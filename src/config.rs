@@ -1,1 +1,262 @@
-//! (being built)
+//! Text to a configuration that cannot be wrong.
+//!
+//! A **workspace** is a folder: `tidegate.yaml`, one YAML file for each object under `sources/`, `functions/`,
+//! `destinations/` and `syncs/`, contracts under `events/`. An object's name is its file's name. Reading it finds
+//! every problem at once, each with file, line and fix; a [`Workspace`] that was read holds no dangling name and no
+//! value out of range. This room is the only reader of the environment (`${NAME}` as a whole value).
+
+mod fields;
+mod init;
+mod objects;
+pub mod yaml;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub use fields::Problem;
+pub use init::{Written, init};
+pub use objects::{DestinationConfig, FunctionConfig, SourceConfig, SyncConfig};
+
+use crate::contract::{Contract, Domain};
+use crate::intake;
+use crate::source::http::{Limits, Network};
+use crate::state::Window;
+use fields::Fields;
+
+/// Everything that a server needs to know, checked.
+#[derive(Debug)]
+pub struct Workspace {
+    pub dir: PathBuf,
+    pub listen: SocketAddr,
+    pub data: PathBuf,
+    pub limits: Limits,
+    pub trusted_proxies: Vec<Network>,
+    pub log: intake::Settings,
+    pub window: Window,
+    pub sources: BTreeMap<String, SourceConfig>,
+    pub functions: BTreeMap<String, FunctionConfig>,
+    pub destinations: BTreeMap<String, DestinationConfig>,
+    pub syncs: BTreeMap<String, SyncConfig>,
+    /// By source; a source without any domain has none.
+    pub contracts: BTreeMap<String, Contract>,
+    /// How many contract events there are, for `check`.
+    pub contract_events: usize,
+}
+
+/// Where it listens unless told otherwise.
+pub const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
+
+struct Server {
+    listen: Option<SocketAddr>,
+    data: Option<String>,
+    limits: Limits,
+    trusted_proxies: Vec<Network>,
+    log: intake::Settings,
+    window: Window,
+}
+
+impl Workspace {
+    /// Reads the workspace in `dir`. `data` overrides the data directory of the file.
+    ///
+    /// # Errors
+    /// All problems, sorted by file and line.
+    pub fn read(dir: &Path, data: Option<&Path>) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let main = dir.join("tidegate.yaml");
+        if !main.is_file() {
+            let message = "there is no tidegate.yaml here".to_owned();
+            let fix = format!("run `tidegate init {}` to make a workspace", dir.display());
+            return Err(vec![Problem { file: main, line: 0, message, fix }]);
+        }
+        let server = read_file(&main, &mut problems, read_server);
+        let sources = objects::read_folder(dir, "sources", &mut problems, objects::source);
+        let functions = objects::read_folder(dir, "functions", &mut problems, |f| objects::function(f, dir));
+        let data_dir = data.map(Path::to_path_buf).unwrap_or_else(|| {
+            dir.join(server.as_ref().and_then(|server| server.data.clone()).unwrap_or_else(|| "data".to_owned()))
+        });
+        let destinations =
+            objects::read_folder(dir, "destinations", &mut problems, |f| objects::destination(f, dir, &data_dir));
+        let syncs = objects::read_folder(dir, "syncs", &mut problems, objects::sync);
+        let names = objects::Names { sources: &sources, functions: &functions, destinations: &destinations };
+        objects::check(dir, &names, &syncs, &mut problems);
+        let (contracts, contract_events) = contracts(dir, sources.keys(), &mut problems);
+        problems.sort();
+        problems.dedup();
+        match server {
+            Some(server) if problems.is_empty() => Ok(Self {
+                dir: dir.to_owned(),
+                listen: server.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+                data: data_dir,
+                limits: server.limits,
+                trusted_proxies: server.trusted_proxies,
+                log: server.log,
+                window: server.window,
+                sources,
+                functions,
+                destinations,
+                syncs,
+                contracts,
+                contract_events,
+            }),
+            _ => Err(problems),
+        }
+    }
+}
+
+/// Reads one file and hands its fields to `read`; notes what is wrong with it.
+fn read_file<T>(path: &Path, problems: &mut Vec<Problem>, read: impl FnOnce(&mut Fields<'_>) -> T) -> Option<T> {
+    let node = read_tree(path, problems)?;
+    let mut fields = Fields::new(path, &node, problems);
+    let value = read(&mut fields);
+    fields.finish();
+    Some(value)
+}
+
+fn read_tree(path: &Path, problems: &mut Vec<Problem>) -> Option<yaml::Node> {
+    let mut note = |line, message: String, fix: &str| {
+        problems.push(Problem { file: path.to_owned(), line, message, fix: fix.to_owned() });
+    };
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            note(0, format!("the file cannot be read: {error}"), "make it a readable UTF-8 text file");
+            return None;
+        }
+    };
+    match yaml::parse(&text) {
+        Ok(node) => Some(node),
+        Err(flaw) => {
+            note(flaw.line, format!("this is not YAML: {}", flaw.message), "mend the line, or the one before it");
+            None
+        }
+    }
+}
+
+fn read_server(fields: &mut Fields<'_>) -> Server {
+    let listen = fields.parsed("listen", "address such as 0.0.0.0:8080");
+    let data = fields.text("data");
+    let mut limits = Limits::default();
+    fields.within("limits", |f| read_limits(f, &mut limits));
+    let mut trusted_proxies = Vec::new();
+    for (text, line) in fields.texts("trusted_proxies") {
+        match text.parse() {
+            Ok(network) => trusted_proxies.push(network),
+            Err(message) => {
+                let message: String = message;
+                fields.problem(line, message, "write addresses or ranges such as 10.0.0.0/8");
+            }
+        }
+    }
+    let mut log = intake::Settings::default();
+    fields.within("log", |f| {
+        set(&mut log.segment_bytes, f.bytes("segment_bytes"));
+        set(&mut log.pending_bytes_max, f.bytes("pending_bytes_max"));
+        set(&mut log.retention_age_us, f.duration("retention_age").map(micros));
+        set(&mut log.retention_bytes, f.bytes("retention_bytes"));
+        log.hard_cap_bytes = f.bytes("hard_cap_bytes");
+        if log.segment_bytes < 1 << 20 {
+            f.problem(f.line_of("segment_bytes"), "log.segment_bytes is below 1 MiB", "write 1 MiB or more");
+        }
+    });
+    let mut window = Window::default();
+    fields.within("dedup", |f| {
+        let width_us = f.duration("window").map_or(window.width_us, micros);
+        let entries_max = f.number("entries_max", 1_000).unwrap_or(window.entries_max);
+        window = Window::new(width_us, entries_max);
+    });
+    Server { listen, data, limits, trusted_proxies, log, window }
+}
+
+fn read_limits(f: &mut Fields<'_>, limits: &mut Limits) {
+    set(&mut limits.event_bytes_max, f.bytes("event_bytes_max"));
+    set(&mut limits.request_bytes_max, f.bytes("request_bytes_max"));
+    set(&mut limits.inflated_bytes_max, f.bytes("inflated_bytes_max"));
+    set(&mut limits.inflate_ratio_max, f.number("inflate_ratio_max", 1));
+    set(&mut limits.event_depth_max, f.number("event_depth_max", 2));
+    set(&mut limits.event_keys_max, f.number("event_keys_max", 1));
+    set(&mut limits.request_events_max, f.number("request_events_max", 1));
+    set(&mut limits.header_timeout, f.duration("header_timeout"));
+    set(&mut limits.body_timeout, f.duration("body_timeout"));
+    set(&mut limits.connections_max, f.number("connections_max", 1));
+    if limits.event_depth_max > 200 {
+        f.problem(f.line_of("event_depth_max"), "limits.event_depth_max is above 200", "write 200 or less");
+    }
+    if limits.inflated_bytes_max > 24 << 20 || limits.request_bytes_max > 24 << 20 {
+        f.problem(f.line_of("inflated_bytes_max"), "a body limit is above 24 MiB", "write 24 MiB or less");
+    }
+}
+
+fn set<T>(target: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *target = value;
+    }
+}
+
+fn micros(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Reads `events/` and compiles one contract for each source that a domain applies to.
+fn contracts<'a>(
+    dir: &Path,
+    sources: impl Iterator<Item = &'a String>,
+    problems: &mut Vec<Problem>,
+) -> (BTreeMap<String, Contract>, usize) {
+    let root = dir.join("events");
+    let mut files = BTreeMap::new();
+    if root.is_dir() {
+        gather(&root, &root, problems, &mut files, 0);
+    }
+    let (mut contracts, mut events) = (BTreeMap::new(), 0);
+    let mut note = |faults: Vec<crate::contract::Fault>| {
+        problems.extend(faults.into_iter().map(|fault| Problem {
+            file: root.join(&fault.origin),
+            line: 0,
+            message: fault.problem,
+            fix: fault.fix,
+        }));
+    };
+    if files.is_empty() {
+        return (contracts, events);
+    }
+    for source in sources {
+        let domains = match Domain::from_files(&files, source) {
+            Ok(domains) if domains.is_empty() => continue,
+            Ok(domains) => domains,
+            Err(faults) => {
+                note(faults);
+                continue;
+            }
+        };
+        events += domains.iter().map(|domain| domain.events.len()).sum::<usize>();
+        match Contract::compile(&domains, crate::contract::Limits::default()) {
+            Ok(contract) => drop(contracts.insert(source.clone(), contract)),
+            Err(faults) => note(faults),
+        }
+    }
+    (contracts, events)
+}
+
+/// All YAML files below `folder`, by their path relative to `root` with `/`.
+fn gather(
+    root: &Path,
+    folder: &Path,
+    problems: &mut Vec<Problem>,
+    files: &mut BTreeMap<String, serde_json::Value>,
+    depth: usize,
+) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() && depth < 8 {
+            gather(root, &path, problems, files, depth + 1);
+        } else if path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml")
+            && let Some(node) = read_tree(&path, problems)
+            && let Ok(relative) = path.strip_prefix(root)
+        {
+            let name: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+            files.insert(name.join("/"), node.to_json());
+        }
+    }
+}

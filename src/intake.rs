@@ -94,6 +94,14 @@ pub enum AppendError {
     Poisoned,
 }
 
+/// The offset behind the last record in `dir`, read without opening the log; 0 when there is none.
+///
+/// # Errors
+/// The directory or its last segment cannot be read.
+pub fn end(dir: &Path) -> Result<u64, Error> {
+    recover::end(dir)
+}
+
 /// A handle on the log; clones share it.
 #[derive(Clone)]
 pub struct Log {

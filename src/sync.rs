@@ -1,1 +1,56 @@
-//! (being built)
+//! One route from a source to a destination.
+//!
+//! Nouns: a **sync** (its source, its destination, what it takes and how it changes it), a **gatherer** (turns
+//! stretches into batches), a **worker** (delivers them). The two overlap: while one batch is being made durable, the
+//! next is gathered.
+//!
+//! Guarantees: batches are delivered in log order, one at a time; the cursor moves only over what the destination
+//! called durable; what the destination rejects is in quarantine before the cursor moves over it. A failing
+//! destination is tried again with growing pauses and delays nobody else: the log keeps what it has not taken.
+
+mod filter;
+mod gather;
+mod mapping;
+mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use filter::Filter;
+pub use mapping::{Mapping, Pointer};
+pub use worker::Worker;
+
+use crate::destination::Destination;
+use crate::function::Function;
+
+/// A sync, checked.
+pub struct Sync {
+    pub name: Arc<str>,
+    pub source: Arc<str>,
+    pub filter: Filter,
+    /// In order, after the filter.
+    pub functions: Vec<Arc<Function>>,
+    pub mapping: Mapping,
+    pub settings: Settings,
+    pub destination: Box<dyn Destination>,
+}
+
+/// How large batches grow and how patient retries are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub batch_events_max: usize,
+    pub batch_bytes_max: usize,
+    pub retry_pause_min: Duration,
+    pub retry_pause_max: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            batch_events_max: 4096,
+            batch_bytes_max: 8 << 20,
+            retry_pause_min: Duration::from_millis(100),
+            retry_pause_max: Duration::from_secs(30),
+        }
+    }
+}

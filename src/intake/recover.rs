@@ -40,10 +40,8 @@ pub(super) fn open(dir: &Path, floor: u64, now_us: i64, segment_bytes: u64) -> R
         let bytes = size(&file, &segment::path(dir, base))?;
         recovery.sealed.insert(base, Sealed { bytes, sealed_at_us: created_us });
     }
-    let (file, _) = segment::open(dir, base, true)?;
+    let (file, bytes) = read(dir, base, true)?;
     let path = segment::path(dir, base);
-    let mut bytes = vec![0; usize::try_from(size(&file, &path)?).unwrap_or(usize::MAX)];
-    file.read_exact_at(&mut bytes, 0).map_err(Error::io("could not read", &path))?;
     let (position, last, damaged) = last_valid(&bytes, base);
     recovery.damaged = damaged;
     let next = last.map_or(base, |offset| offset + 1).max(floor);
@@ -60,6 +58,24 @@ pub(super) fn open(dir: &Path, floor: u64, now_us: i64, segment_bytes: u64) -> R
         recovery.torn_kept = Some(kept);
     }
     Ok((Tail { file, base, position: position as u64, next }, recovery))
+}
+
+/// The offset behind the last record; 0 when there is no log.
+pub(super) fn end(dir: &Path) -> Result<u64, Error> {
+    if !dir.exists() {
+        return Ok(0);
+    }
+    let Some(base) = segment::list(dir)?.pop() else { return Ok(0) };
+    let (_, bytes) = read(dir, base, false)?;
+    Ok(last_valid(&bytes, base).1.map_or(base, |offset| offset + 1))
+}
+
+fn read(dir: &Path, base: u64, write: bool) -> Result<(File, Vec<u8>), Error> {
+    let (file, _) = segment::open(dir, base, write)?;
+    let path = segment::path(dir, base);
+    let mut bytes = vec![0; usize::try_from(size(&file, &path)?).unwrap_or(usize::MAX)];
+    file.read_exact_at(&mut bytes, 0).map_err(Error::io("could not read", &path))?;
+    Ok((file, bytes))
 }
 
 /// The position behind the last valid record, its offset, and how many damaged stretches lie before it.

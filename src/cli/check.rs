@@ -1,0 +1,53 @@
+//! `tidegate check`.
+
+use std::process::ExitCode;
+
+use super::{Done, WorkspaceArgs, paint};
+use crate::config::{Problem, Workspace};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    workspace: WorkspaceArgs,
+}
+
+pub(super) fn run(args: &Args, json: bool) -> Done {
+    let workspace: Workspace = args.workspace.read()?;
+    let counts = [
+        ("sources", workspace.sources.len()),
+        ("functions", workspace.functions.len()),
+        ("destinations", workspace.destinations.len()),
+        ("syncs", workspace.syncs.len()),
+        ("contract_events", workspace.contract_events),
+    ];
+    if json {
+        let counts: serde_json::Map<_, _> = counts.iter().map(|(name, n)| ((*name).to_owned(), (*n).into())).collect();
+        println!("{}", serde_json::json!({"ok": true, "problems": [], "counts": counts}));
+    } else {
+        let counts: Vec<_> = counts.iter().map(|(name, n)| format!("{n} {}", name.replace('_', " "))).collect();
+        println!("{} {}: {}", paint::good("ok"), workspace.dir.display(), counts.join(", "));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints problems, whichever command met them.
+pub(super) fn report(problems: &[Problem], json: bool) {
+    if json {
+        let list: Vec<_> = problems
+            .iter()
+            .map(|problem| {
+                serde_json::json!({
+                    "file": problem.file.display().to_string(), "line": problem.line,
+                    "message": problem.message, "fix": problem.fix,
+                })
+            })
+            .collect();
+        println!("{}", serde_json::json!({"ok": false, "problems": list}));
+        return;
+    }
+    for problem in problems {
+        eprintln!("{} {problem}", paint::error("problem:"));
+    }
+    let (count, plural) = (problems.len(), if problems.len() == 1 { "" } else { "s" });
+    eprintln!("{count} problem{plural}; nothing was started");
+}

@@ -1,0 +1,18 @@
+//! `tidegate completions`.
+
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+
+use super::Done;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// bash, zsh, fish, elvish or powershell
+    shell: clap_complete::Shell,
+}
+
+pub(super) fn run<C: CommandFactory>(args: &Args) -> Done {
+    clap_complete::generate(args.shell, &mut C::command(), "tidegate", &mut std::io::stdout());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,30 @@
+//! `tidegate init`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{Done, paint};
+use crate::config;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The folder to make the workspace in
+    dir: PathBuf,
+}
+
+pub(super) fn run(args: &Args, json: bool) -> Done {
+    let written = config::init(&args.dir)?;
+    if json {
+        let files: Vec<_> = written.files.iter().map(|file| file.display().to_string()).collect();
+        println!("{}", serde_json::json!({"files": files, "write_key": written.write_key}));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for file in &written.files {
+        println!("wrote {}", file.display());
+    }
+    println!();
+    println!("The write key of source web is {}", paint::bold(&written.write_key));
+    println!("Run it:     tidegate serve {}", args.dir.display());
+    println!("Try it:     tidegate send --workspace {} --generate 1000", args.dir.display());
+    Ok(ExitCode::SUCCESS)
+}

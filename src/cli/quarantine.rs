@@ -1,0 +1,72 @@
+//! `tidegate quarantine`.
+
+use std::process::ExitCode;
+
+use super::{Done, WorkspaceArgs, paint};
+use crate::app::paths;
+use crate::event::time;
+use crate::state::{Filter, State};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    workspace: WorkspaceArgs,
+    /// Only those of this source or sync
+    #[arg(long, value_name = "NAME")]
+    scope: Option<String>,
+    /// Only those with this code, e.g. schema-violation
+    #[arg(long)]
+    code: Option<String>,
+    /// Show at most this many
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    most: u64,
+    /// Show the events whole
+    #[arg(long)]
+    events: bool,
+}
+
+pub(super) fn run(args: &Args, json: bool) -> Done {
+    let workspace = args.workspace.read()?;
+    let state = State::read(&paths::state(&workspace.data))?;
+    let filter = Filter { scope: args.scope.clone(), code: args.code.clone(), entries_max: args.most };
+    let entries = state.quarantined(&filter)?;
+    let counts = state.quarantine_counts()?;
+    if json {
+        for entry in &entries {
+            let text = String::from_utf8_lossy(&entry.event);
+            let event = serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|_| text.as_ref().into());
+            let line = serde_json::json!({
+                "offset": entry.offset, "part": entry.part, "stage": entry.stage, "scope": entry.scope,
+                "code": entry.code, "message": entry.message, "received_at": time::format(entry.at_us), "event": event,
+            });
+            println!("{line}");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if counts.is_empty() {
+        println!("Nothing is set aside.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = paint::table(&["source or sync", "stage", "code", "events"]);
+    for (scope, stage, code, count) in &counts {
+        table.add_row([paint::plain(scope, 63), stage.clone(), paint::plain(code, 64), paint::count(*count)]);
+    }
+    println!("{table}");
+    let width = if args.events { usize::MAX } else { 60 };
+    let mut table = paint::table(&["offset", "code", "reason", "event"]);
+    for entry in &entries {
+        let event = String::from_utf8_lossy(&entry.event);
+        table.add_row([
+            entry.offset.to_string(),
+            paint::plain(&entry.code, 64),
+            paint::plain(&entry.message, 200),
+            paint::plain(&event, width),
+        ]);
+    }
+    println!("{table}");
+    let total: u64 = counts.iter().map(|(_, _, _, count)| count).sum();
+    if total > entries.len() as u64 {
+        println!("{} of {}; --most shows more, --json prints them whole", entries.len(), paint::count(total));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,271 @@
+//! `tidegate send`.
+
+use std::io::{BufRead as _, IsTerminal as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::mpsc;
+
+use super::client::{Answer, Client, Target};
+use super::{Done, Failure, paint, runtime, traffic};
+use crate::clock;
+use crate::config::{LISTEN_DEFAULT, Workspace};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  tidegate send events.ndjson --workspace shop\n  tidegate send --generate 100000 --rate 5000 --to http://127.0.0.1:8080 --write-key KEY")]
+pub(super) struct Args {
+    /// Events to send: JSON lines, or one JSON array; - reads standard input
+    #[arg(value_name = "FILE", required_unless_present = "generate", conflicts_with = "generate")]
+    file: Option<PathBuf>,
+    /// Make up this many events of a small shop instead
+    #[arg(long, value_name = "N")]
+    generate: Option<u64>,
+    /// Events a second; as fast as it goes when left out
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    rate: Option<u64>,
+    /// Events in one request
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=5_000))]
+    batch: u64,
+    /// Connections at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    connections: u64,
+    /// Where to: the server's address [default: that of --workspace, else http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// The source's write key [default: that of the first source of --workspace]
+    #[arg(long, value_name = "KEY")]
+    write_key: Option<String>,
+    /// Take the address and the write key from this workspace
+    #[arg(long, value_name = "DIR")]
+    workspace: Option<PathBuf>,
+    /// A name for this run, part of every made-up messageId [default: random]
+    #[arg(long, value_name = "NAME")]
+    run: Option<String>,
+}
+
+/// What became of the events.
+#[derive(Debug, Default)]
+struct Tally {
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    retries: AtomicU64,
+    first_refusal: std::sync::Mutex<Option<String>>,
+}
+
+struct Parcel {
+    body: Bytes,
+    events: u64,
+}
+
+pub(super) fn run(args: &Args, json: bool) -> Done {
+    let target = target(args)?;
+    let total = args.generate;
+    let started = Instant::now();
+    let tally = Arc::new(Tally::default());
+    let bar = bar(total, json);
+    runtime()?.block_on(async {
+        let (parcels, queue) = mpsc::channel::<Parcel>(64);
+        let queue = Arc::new(tokio::sync::Mutex::new(queue));
+        let mut senders = Vec::new();
+        for _ in 0..args.connections {
+            let (queue, tally, bar, client) =
+                (Arc::clone(&queue), Arc::clone(&tally), bar.clone(), Client::new(target.clone()));
+            senders.push(tokio::spawn(deliver(client, queue, tally, bar)));
+        }
+        match args.generate {
+            Some(total) => generate(args, total, &parcels).await,
+            None => read(args, &parcels).await?,
+        }
+        drop(parcels);
+        for sender in senders {
+            match sender.await {
+                Ok(outcome) => outcome?,
+                Err(error) => return Err(Failure::Failed(error.to_string())),
+            }
+        }
+        Ok(())
+    })?;
+    bar.finish_and_clear();
+    report(&tally, started.elapsed(), json)
+}
+
+fn report(tally: &Tally, took: Duration, json: bool) -> Done {
+    let (accepted, refused) = (tally.accepted.load(Ordering::Relaxed), tally.refused.load(Ordering::Relaxed));
+    let retries = tally.retries.load(Ordering::Relaxed);
+    let rate = accepted as f64 / took.as_secs_f64().max(1e-9);
+    let refusal = tally.first_refusal.lock().ok().and_then(|refusal| refusal.clone());
+    if json {
+        let line = serde_json::json!({
+            "accepted": accepted, "refused": refused, "retries": retries, "seconds": took.as_secs_f64(),
+            "events_per_second": rate, "first_refusal": refusal,
+        });
+        println!("{line}");
+    } else {
+        println!(
+            "{} {} events accepted in {:.1} s ({:.0} a second), {} retries",
+            paint::good("sent"),
+            paint::count(accepted),
+            took.as_secs_f64(),
+            rate,
+            retries
+        );
+        if refused > 0 {
+            let why = paint::plain(refusal.as_deref().unwrap_or_default(), 300);
+            eprintln!("{} {} events were refused: {why}", paint::error("error:"), paint::count(refused));
+        }
+    }
+    Ok(if refused > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn target(args: &Args) -> Result<Target, Failure> {
+    let workspace = args.workspace.as_ref().map(|dir| Workspace::read(dir, None)).transpose().map_err(Failure::Problems)?;
+    let url = args.to.clone().unwrap_or_else(|| match &workspace {
+        Some(workspace) => format!("http://{}", workspace.listen),
+        None => format!("http://{LISTEN_DEFAULT}"),
+    });
+    let key = args.write_key.clone().or_else(|| {
+        workspace.as_ref().and_then(|workspace| workspace.sources.values().next()).map(|source| source.write_key.clone())
+    });
+    let Some(key) = key else {
+        return Err(Failure::Failed("no write key; give --write-key KEY, or --workspace DIR to take it from there".into()));
+    };
+    Ok(Target::new(&url, &key)?)
+}
+
+fn bar(total: Option<u64>, json: bool) -> ProgressBar {
+    if json || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    let template = if total.is_some() {
+        "{bar:40} {human_pos}/{human_len} events · {per_sec} · {eta} left"
+    } else {
+        "{spinner} {human_pos} events · {per_sec}"
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// Makes events up, open loop: when a rate is given, each request has its time, whatever became of those before.
+async fn generate(args: &Args, total: u64, parcels: &mpsc::Sender<Parcel>) {
+    let run = args.run.clone().unwrap_or_else(clock::uuid);
+    let started = tokio::time::Instant::now();
+    let mut n = 0;
+    while n < total {
+        let end = total.min(n + args.batch);
+        if let Some(rate) = args.rate {
+            tokio::time::sleep_until(started + Duration::from_secs_f64(n as f64 / rate as f64)).await;
+        }
+        let now_us = clock::now_us();
+        let events: Vec<_> = (n..end).map(|n| traffic::event(n, &run, now_us)).collect();
+        if parcels.send(parcel(&events, now_us)).await.is_err() {
+            return;
+        }
+        n = end;
+    }
+}
+
+fn parcel(events: &[serde_json::Value], now_us: i64) -> Parcel {
+    let sent_at = crate::event::time::format(now_us);
+    let body = serde_json::json!({"batch": events, "sentAt": sent_at});
+    Parcel { body: body.to_string().into(), events: events.len() as u64 }
+}
+
+/// Reads events from a file and sends their text as it stands.
+async fn read(args: &Args, parcels: &mpsc::Sender<Parcel>) -> Result<(), Failure> {
+    let Some(path) = &args.file else { return Ok(()) };
+    let input: Box<dyn std::io::BufRead> = if path.as_os_str() == "-" {
+        Box::new(std::io::stdin().lock())
+    } else {
+        let file = std::fs::File::open(path).map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
+        Box::new(std::io::BufReader::new(file))
+    };
+    let mut lines: Vec<String> = Vec::new();
+    let mut whole = String::new();
+    for (at, line) in input.lines().enumerate() {
+        let line = line?;
+        if at == 0 && line.trim_start().starts_with('[') || !whole.is_empty() {
+            whole.push_str(&line);
+            whole.push('\n');
+            continue;
+        }
+        if line.trim().is_empty() {
+            continue;
+        }
+        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&line) {
+            return Err(Failure::Failed(format!("{}:{}: this line is no JSON: {error}", path.display(), at + 1)));
+        }
+        lines.push(line);
+        if lines.len() as u64 == args.batch {
+            send_lines(parcels, &mut lines).await;
+        }
+    }
+    if !whole.is_empty() {
+        let events: Vec<serde_json::Value> = serde_json::from_str(&whole)
+            .map_err(|error| Failure::Failed(format!("{}: this is no JSON array: {error}", path.display())))?;
+        for events in events.chunks(usize::try_from(args.batch).unwrap_or(100)) {
+            lines.extend(events.iter().map(ToString::to_string));
+            send_lines(parcels, &mut lines).await;
+        }
+    }
+    send_lines(parcels, &mut lines).await;
+    Ok(())
+}
+
+async fn send_lines(parcels: &mpsc::Sender<Parcel>, lines: &mut Vec<String>) {
+    if lines.is_empty() {
+        return;
+    }
+    let sent_at = crate::event::time::format(clock::now_us());
+    let body = format!(r#"{{"batch":[{}],"sentAt":"{sent_at}"}}"#, lines.join(","));
+    // The receivers outlive this loop.
+    let _ = parcels.send(Parcel { body: body.into(), events: lines.len() as u64 }).await;
+    lines.clear();
+}
+
+/// Posts parcels until there are no more. What is worth retrying is sent again with the same bytes, which the
+/// server recognises.
+async fn deliver(
+    mut client: Client,
+    queue: Arc<tokio::sync::Mutex<mpsc::Receiver<Parcel>>>,
+    tally: Arc<Tally>,
+    bar: ProgressBar,
+) -> Result<(), Failure> {
+    const ATTEMPTS_MAX: u32 = 10;
+    loop {
+        let Some(parcel) = queue.lock().await.recv().await else { return Ok(()) };
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let pause = match client.batch(parcel.body.clone()).await {
+                Ok(Answer { status: 200, .. }) => {
+                    tally.accepted.fetch_add(parcel.events, Ordering::Relaxed);
+                    bar.inc(parcel.events);
+                    break;
+                }
+                Ok(answer) if matches!(answer.status, 429 | 500..=599) && attempt < ATTEMPTS_MAX => {
+                    answer.retry_after.unwrap_or(Duration::from_millis(200))
+                }
+                Ok(answer) => {
+                    tally.refused.fetch_add(parcel.events, Ordering::Relaxed);
+                    if let Ok(mut first) = tally.first_refusal.lock() {
+                        let text = format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body));
+                        first.get_or_insert(text);
+                    }
+                    break;
+                }
+                Err(_) if attempt < 3 => Duration::from_millis(100),
+                Err(error) => return Err(error.into()),
+            };
+            tally.retries.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(pause).await;
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `tidegate status`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use super::{Done, WorkspaceArgs, paint};
+use crate::app::paths;
+use crate::event::time;
+use crate::intake;
+use crate::state::{State, SyncReport};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Reads the data directory; the server may run or not.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    workspace: WorkspaceArgs,
+}
+
+/// What became of the events of one source.
+#[derive(Debug, Default)]
+struct SourceLine {
+    accepted: u64,
+    duplicates: u64,
+    violations: u64,
+    quarantined: u64,
+    dropped: u64,
+}
+
+pub(super) fn run(args: &Args, json: bool) -> Done {
+    let workspace = args.workspace.read()?;
+    let state = State::read(&paths::state(&workspace.data))?;
+    let accepted = intake::end(&paths::log(&workspace.data))?;
+    let refined = state.refined_to()?;
+    let mut sources: BTreeMap<String, SourceLine> = BTreeMap::new();
+    for name in workspace.sources.keys() {
+        sources.insert(name.clone(), SourceLine::default());
+    }
+    for (scope, name, value) in state.counters()? {
+        let line = sources.entry(scope).or_default();
+        match name.as_str() {
+            "accepted" => line.accepted = value,
+            "duplicates" => line.duplicates = value,
+            "violations" => line.violations = value,
+            "quarantined" => line.quarantined = value,
+            _ => line.dropped += value,
+        }
+    }
+    let reports = state.reports()?;
+    if json {
+        print_json(accepted, refined, &sources, &reports);
+    } else {
+        print_tables(accepted, refined, &sources, &reports);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_json(accepted: u64, refined: u64, sources: &BTreeMap<String, SourceLine>, reports: &[SyncReport]) {
+    let sources: serde_json::Map<_, _> = sources
+        .iter()
+        .map(|(name, line)| {
+            let line = serde_json::json!({
+                "accepted": line.accepted, "duplicates": line.duplicates, "violations": line.violations,
+                "quarantined": line.quarantined, "dropped": line.dropped,
+            });
+            (name.clone(), line)
+        })
+        .collect();
+    let syncs: serde_json::Map<_, _> = reports
+        .iter()
+        .map(|report| {
+            let line = serde_json::json!({
+                "cursor": report.cursor, "lag": accepted.saturating_sub(report.cursor), "delivered": report.delivered,
+                "duplicates": report.duplicates, "rejected": report.rejected, "filtered": report.filtered,
+                "delivered_at": report.delivered_at_us.map(time::format), "failure": report.failure,
+                "notice": report.notice,
+            });
+            (report.sync.clone(), line)
+        })
+        .collect();
+    println!("{}", serde_json::json!({"log": {"end": accepted, "refined": refined}, "sources": sources, "syncs": syncs}));
+}
+
+fn print_tables(accepted: u64, refined: u64, sources: &BTreeMap<String, SourceLine>, reports: &[SyncReport]) {
+    println!("{} records in the log, {} of them refined", paint::count(accepted), paint::count(refined));
+    let mut table = paint::table(&["source", "accepted", "duplicates", "violations", "quarantined", "dropped"]);
+    for (name, line) in sources {
+        let numbers = [line.accepted, line.duplicates, line.violations, line.quarantined, line.dropped];
+        table.add_row(std::iter::once(name.clone()).chain(numbers.map(paint::count)));
+    }
+    println!("{table}");
+    let mut table = paint::table(&["sync", "delivered", "duplicates", "rejected", "filtered", "lag", "last delivery"]);
+    for report in reports {
+        let lag = accepted.saturating_sub(report.cursor);
+        let numbers = [report.delivered, report.duplicates, report.rejected, report.filtered, lag];
+        let last = report.delivered_at_us.map_or_else(|| "never".to_owned(), time::format);
+        table.add_row(std::iter::once(report.sync.clone()).chain(numbers.map(paint::count)).chain([last]));
+    }
+    println!("{table}");
+    for report in reports {
+        if let Some(failure) = &report.failure {
+            println!("{} sync {}: {}", paint::bold("failing:"), report.sync, paint::plain(failure, 500));
+        }
+        if let Some(notice) = &report.notice {
+            println!("{} sync {}: {}", paint::bold("notice:"), report.sync, paint::plain(notice, 500));
+        }
+    }
+}

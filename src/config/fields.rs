@@ -1,0 +1,317 @@
+//! Typed reading of a map, field by field; every problem is noted with its line and how to mend it, none stops the
+//! reading.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::yaml::{Node, Tree};
+
+/// One thing that is wrong with a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    pub file: PathBuf,
+    /// From 1; 0 when it is about the file as a whole.
+    pub line: usize,
+    pub message: String,
+    pub fix: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        write!(f, ": {}\n  fix: {}", self.message, self.fix)
+    }
+}
+
+/// A map being read.
+pub(super) struct Fields<'a> {
+    file: &'a Path,
+    line: usize,
+    /// Where we are, for messages: `limits`.
+    place: String,
+    entries: &'a [(String, Node)],
+    asked: HashSet<&'static str>,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(file: &'a Path, node: &'a Node, problems: &'a mut Vec<Problem>) -> Self {
+        let entries: &[(String, Node)] = match &node.value {
+            Tree::Map(entries) => entries,
+            other => {
+                let message = format!("the file holds {other} where a map is expected");
+                problems.push(Problem { file: file.to_owned(), line: node.line, message, fix: "write `name: value` lines".into() });
+                &[]
+            }
+        };
+        Self { file, line: node.line, place: String::new(), entries, asked: HashSet::new(), problems }
+    }
+
+    pub(super) fn problem(&mut self, line: usize, message: impl Into<String>, fix: impl Into<String>) {
+        self.problems.push(Problem { file: self.file.to_owned(), line, message: message.into(), fix: fix.into() });
+    }
+
+    /// The line of a field, or of the map when it is absent.
+    pub(super) fn line_of(&self, name: &str) -> usize {
+        self.entries.iter().find(|(key, _)| key == name).map_or(self.line, |(_, node)| node.line)
+    }
+
+    fn find(&mut self, name: &'static str) -> Option<&'a Node> {
+        self.asked.insert(name);
+        let node = &self.entries.iter().find(|(key, _)| key == name)?.1;
+        (node.value != Tree::Null).then_some(node)
+    }
+
+    fn wrong(&mut self, name: &str, node: &Node, expected: &str) {
+        let message = format!("{}{name} is {}, not {expected}", self.place, node.value);
+        self.problem(node.line, message, format!("write `{name}: <{expected}>`"));
+    }
+
+    /// Text. `${NAME}` as the whole value is read from the environment.
+    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
+        let node = self.find(name)?;
+        match &node.value {
+            Tree::Text(text) => self.expand(name, node.line, text),
+            Tree::Integer(number) => Some(number.to_string()),
+            _ => {
+                self.wrong(name, node, "text");
+                None
+            }
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the configuration is the one reader of the environment")]
+    fn expand(&mut self, name: &str, line: usize, text: &str) -> Option<String> {
+        let Some(variable) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else {
+            return Some(text.to_owned());
+        };
+        match std::env::var(variable) {
+            Ok(value) => Some(value),
+            Err(_) => {
+                let message = format!("{}{name} asks for the environment variable {variable}, which is not set", self.place);
+                self.problem(line, message, format!("set {variable} before you start tidegate"));
+                None
+            }
+        }
+    }
+
+    /// Text that must be there.
+    pub(super) fn required(&mut self, name: &'static str, example: &str) -> Option<String> {
+        if self.find(name).is_none() {
+            let message = format!("{}{name} is missing", self.place);
+            self.problem(self.line, message, format!("add `{name}: {example}`"));
+            return None;
+        }
+        self.text(name)
+    }
+
+    /// Text that parses into `T`.
+    pub(super) fn parsed<T: FromStr>(&mut self, name: &'static str, expected: &str) -> Option<T> {
+        let line = self.line_of(name);
+        let text = self.text(name)?;
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            let message = format!("{}{name} is {text:?}, not {expected}", self.place);
+            self.problem(line, message, format!("write `{name}: <{expected}>`"));
+        }
+        parsed
+    }
+
+    /// A whole number of at least `min`.
+    pub(super) fn number<T: TryFrom<i64>>(&mut self, name: &'static str, min: i64) -> Option<T> {
+        let node = self.find(name)?;
+        let number = match node.value {
+            Tree::Integer(number) if number >= min => T::try_from(number).ok(),
+            _ => None,
+        };
+        if number.is_none() {
+            self.wrong(name, node, &format!("whole number of at least {min}"));
+        }
+        number
+    }
+
+    /// A size: a number of bytes, or text such as `64 MiB`.
+    pub(super) fn bytes<T: TryFrom<u64>>(&mut self, name: &'static str) -> Option<T> {
+        let node = self.find(name)?;
+        let bytes = match &node.value {
+            Tree::Integer(number) => u64::try_from(*number).ok(),
+            Tree::Text(text) => bytes(text),
+            _ => None,
+        };
+        let bytes = bytes.filter(|bytes| *bytes > 0).and_then(|bytes| T::try_from(bytes).ok());
+        if bytes.is_none() {
+            self.wrong(name, node, "size such as 64 MiB");
+        }
+        bytes
+    }
+
+    /// A time such as `30 s`, `24 h`, `7 d`.
+    pub(super) fn duration(&mut self, name: &'static str) -> Option<Duration> {
+        let node = self.find(name)?;
+        let duration = match &node.value {
+            Tree::Text(text) => duration(text),
+            _ => None,
+        };
+        if duration.is_none() {
+            self.wrong(name, node, "time such as 30 s, 24 h or 7 d");
+        }
+        duration
+    }
+
+    /// A list of texts with their lines; a single text counts as a list of one.
+    pub(super) fn texts(&mut self, name: &'static str) -> Vec<(String, usize)> {
+        let Some(node) = self.find(name) else { return Vec::new() };
+        match &node.value {
+            Tree::Text(text) => vec![(text.clone(), node.line)],
+            Tree::List(items) => {
+                let mut texts = Vec::new();
+                for item in items {
+                    match &item.value {
+                        Tree::Text(text) => texts.push((text.clone(), item.line)),
+                        _ => self.wrong(name, item, "list of texts"),
+                    }
+                }
+                texts
+            }
+            _ => {
+                self.wrong(name, node, "list of texts");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Pairs of text to text.
+    pub(super) fn pairs(&mut self, name: &'static str) -> Vec<(String, String, usize)> {
+        let Some(node) = self.find(name) else { return Vec::new() };
+        let Tree::Map(entries) = &node.value else {
+            self.wrong(name, node, "map of text to text");
+            return Vec::new();
+        };
+        let mut pairs = Vec::new();
+        for (key, value) in entries {
+            match &value.value {
+                Tree::Text(text) => pairs.push((key.clone(), text.clone(), value.line)),
+                _ => self.wrong(name, value, "map of text to text"),
+            }
+        }
+        pairs
+    }
+
+    /// Any value, as JSON.
+    pub(super) fn json(&mut self, name: &'static str) -> Option<serde_json::Value> {
+        self.find(name).map(Node::to_json)
+    }
+
+    /// A map within, read by `read`.
+    pub(super) fn within<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Fields<'_>) -> T) -> Option<T> {
+        let node = self.find(name)?;
+        let Tree::Map(entries) = &node.value else {
+            self.wrong(name, node, "map");
+            return None;
+        };
+        let place = format!("{}{name}.", self.place);
+        let mut inner = Fields {
+            file: self.file,
+            line: node.line,
+            place,
+            entries,
+            asked: HashSet::new(),
+            problems: &mut *self.problems,
+        };
+        let read = read(&mut inner);
+        inner.finish();
+        Some(read)
+    }
+
+    /// Notes every field that nobody asked for.
+    pub(super) fn finish(mut self) {
+        let mut known: Vec<&str> = self.asked.iter().copied().collect();
+        known.sort_unstable();
+        for (key, node) in self.entries {
+            if self.asked.contains(key.as_str()) {
+                continue;
+            }
+            let near = known.iter().min_by_key(|name| distance(name, key)).filter(|name| distance(name, key) <= 2);
+            let fix = match near {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("take it away; known here: {}", known.join(", ")),
+            };
+            let message = format!("{}{key} is not known here", self.place);
+            self.problem(node.line, message, fix);
+        }
+    }
+}
+
+/// `64 MiB`, `10GB`, `512000`.
+fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = split_unit(text);
+    let scale: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" | "k" => 1 << 10,
+        "mib" | "m" => 1 << 20,
+        "gib" | "g" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(scale)
+}
+
+/// `30 s`, `24h`, `500 ms`.
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split_unit(text);
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    let millis = number.parse::<u64>().ok()?.checked_mul(millis)?;
+    // A century keeps every sum of times within range.
+    (millis > 0 && millis <= 3_155_760_000_000).then(|| Duration::from_millis(millis))
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    (&text[..at], text[at..].trim())
+}
+
+/// Edits between two short words.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let cost = corner + usize::from(ca != *cb);
+            corner = row[j + 1];
+            row[j + 1] = cost.min(corner + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_are_read() {
+        assert_eq!(bytes("64 MiB"), Some(64 << 20));
+        assert_eq!(bytes("512000"), Some(512_000));
+        assert_eq!(bytes("10GB"), Some(10_000_000_000));
+        assert_eq!((bytes("1 parsec"), bytes(""), bytes("99999999999 GiB")), (None, None, None));
+        assert_eq!(duration("24h"), Some(Duration::from_secs(86_400)));
+        assert_eq!((duration("0 s"), duration("5"), duration("x s")), (None, None, None));
+        assert_eq!((distance("write_key", "wirte_key"), distance("a", "")), (2, 1));
+    }
+}

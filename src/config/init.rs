@@ -1,0 +1,56 @@
+//! A new workspace: commented files that show every option, its default and why.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use crate::clock;
+
+const MAIN: &str = include_str!("init/tidegate.yaml");
+const SOURCE: &str = include_str!("init/source.yaml");
+const DESTINATION: &str = include_str!("init/destination.yaml");
+const SYNC: &str = include_str!("init/sync.yaml");
+const FUNCTION: &str = include_str!("init/function.yaml.example");
+const DOMAIN: &str = include_str!("init/domain.yaml.example");
+const EVENT: &str = include_str!("init/event.yaml.example");
+
+/// What [`init`] made.
+#[derive(Debug)]
+pub struct Written {
+    pub files: Vec<PathBuf>,
+    /// The new source's key; shown once, kept in its file.
+    pub write_key: String,
+}
+
+/// Writes a workspace into `dir`, which may exist but must hold no `tidegate.yaml`.
+///
+/// # Errors
+/// A file cannot be written, or one of them is there already (nothing is written over).
+pub fn init(dir: &Path) -> std::io::Result<Written> {
+    let write_key: String = clock::random::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let source = SOURCE.replace("WRITE_KEY", &write_key);
+    let files = [
+        ("tidegate.yaml", MAIN),
+        ("sources/web.yaml", &source),
+        ("destinations/warehouse.yaml", DESTINATION),
+        ("syncs/web-to-warehouse.yaml", SYNC),
+        ("functions/example.yaml.example", FUNCTION),
+        ("events/domains/shop/domain.yaml.example", DOMAIN),
+        ("events/domains/shop/order-completed.yaml.example", EVENT),
+        (".gitignore", "/data\n"),
+    ];
+    let mut written = Vec::new();
+    for (name, text) in files {
+        let path = dir.join(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        let mut file = match std::fs::OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if name == ".gitignore" && error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(std::io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+        };
+        file.write_all(text.as_bytes())?;
+        written.push(path);
+    }
+    Ok(Written { files: written, write_key })
+}

@@ -1,0 +1,250 @@
+//! The objects of a workspace: sources, functions, destinations, syncs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::fields::{Fields, Problem};
+use super::read_file;
+use crate::event::Kind;
+use crate::sync;
+
+/// `sources/<name>.yaml`.
+#[derive(Clone)]
+pub struct SourceConfig {
+    pub write_key: String,
+    pub functions: Vec<(String, usize)>,
+}
+
+impl std::fmt::Debug for SourceConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Secrets never print.
+        f.debug_struct("SourceConfig").field("functions", &self.functions).finish_non_exhaustive()
+    }
+}
+
+/// `functions/<name>.yaml`.
+#[derive(Debug, Clone)]
+pub struct FunctionConfig {
+    /// The component, a `.wasm` file.
+    pub component: PathBuf,
+    pub settings_json: String,
+    pub memory_bytes_max: Option<usize>,
+    pub cpu_batch_max: Option<Duration>,
+}
+
+/// `destinations/<name>.yaml`.
+#[derive(Debug, Clone)]
+pub struct DestinationConfig {
+    pub kind: DestinationKind,
+    pub columns_max: usize,
+    pub tables_max: usize,
+}
+
+/// What a destination is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DestinationKind {
+    Sqlite { path: PathBuf },
+}
+
+/// `syncs/<name>.yaml`.
+#[derive(Debug, Clone)]
+pub struct SyncConfig {
+    pub source: (String, usize),
+    pub destination: (String, usize),
+    pub schema: Option<String>,
+    pub filter: sync::Filter,
+    pub functions: Vec<(String, usize)>,
+    pub mapping: sync::Mapping,
+    pub settings: sync::Settings,
+}
+
+/// What names may refer to.
+pub(super) struct Names<'a> {
+    pub(super) sources: &'a BTreeMap<String, SourceConfig>,
+    pub(super) functions: &'a BTreeMap<String, FunctionConfig>,
+    pub(super) destinations: &'a BTreeMap<String, DestinationConfig>,
+}
+
+/// Reads every `*.yaml` in a folder; a missing folder is an empty one.
+pub(super) fn read_folder<T>(
+    dir: &Path,
+    folder: &str,
+    problems: &mut Vec<Problem>,
+    mut read: impl FnMut(&mut Fields<'_>) -> Option<T>,
+) -> BTreeMap<String, T> {
+    let mut objects = BTreeMap::new();
+    let Ok(entries) = std::fs::read_dir(dir.join(folder)) else { return objects };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if !path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            continue;
+        }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if name.is_empty() || name.len() > 63 || !name.chars().all(fits) {
+            problems.push(Problem {
+                file: path,
+                line: 0,
+                message: "the file's name is the object's name, and this is none".into(),
+                fix: "use up to 63 letters, digits, - and _ before .yaml".into(),
+            });
+            continue;
+        }
+        if let Some(object) = read_file(&path, problems, &mut read).flatten() {
+            objects.insert(name, object);
+        }
+    }
+    objects
+}
+
+pub(super) fn source(fields: &mut Fields<'_>) -> Option<SourceConfig> {
+    if let Some(kind) = fields.required("kind", "http").filter(|kind| kind != "http") {
+        let message = format!("a source of kind {kind:?} is not known");
+        fields.problem(fields.line_of("kind"), message, "write `kind: http`");
+    }
+    let write_key = fields.required("write_key", "<a secret of 16 characters or more>");
+    let functions = fields.texts("functions");
+    let write_key = write_key?;
+    if write_key.len() < 16 {
+        let message = "the write key is shorter than 16 characters and could be guessed";
+        fields.problem(fields.line_of("write_key"), message, "write a random one, e.g. from `openssl rand -hex 16`");
+    }
+    Some(SourceConfig { write_key, functions })
+}
+
+pub(super) fn function(fields: &mut Fields<'_>, dir: &Path) -> Option<FunctionConfig> {
+    let component = fields.required("component", "functions/name.component.wasm");
+    let settings_json = fields.json("settings").map_or_else(|| "{}".to_owned(), |json| json.to_string());
+    let memory_bytes_max = fields.bytes("memory_bytes_max");
+    let cpu_batch_max = fields.duration("cpu_batch_max");
+    let component = dir.join(component?);
+    if !component.is_file() {
+        let message = format!("the component {} does not exist", component.display());
+        let fix = "build it with `tidegate function build <its folder>` and point `component` at the .wasm file";
+        fields.problem(fields.line_of("component"), message, fix);
+    }
+    Some(FunctionConfig { component, settings_json, memory_bytes_max, cpu_batch_max })
+}
+
+pub(super) fn destination(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<DestinationConfig> {
+    if let Some(kind) = fields.required("kind", "sqlite").filter(|kind| kind != "sqlite") {
+        let message = format!("a destination of kind {kind:?} is not known");
+        fields.problem(fields.line_of("kind"), message, "write `kind: sqlite`");
+    }
+    let path = fields.text("path");
+    let columns_max = fields.number("columns_max", 50).unwrap_or(1_000);
+    let tables_max = fields.number("tables_max", 1).unwrap_or(1_000);
+    if columns_max > 1_900 {
+        let message = "columns_max is above 1900, and SQLite takes no more than 2000 columns";
+        fields.problem(fields.line_of("columns_max"), message, "write 1900 or less");
+    }
+    let path = match path {
+        Some(path) => match path.strip_prefix("DATA/") {
+            Some(rest) => data.join(rest),
+            None => dir.join(path),
+        },
+        None => data.join("warehouse.db"),
+    };
+    Some(DestinationConfig { kind: DestinationKind::Sqlite { path }, columns_max, tables_max })
+}
+
+pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
+    let source = fields.required("source", "web").map(|name| (name, fields.line_of("source")));
+    let destination = fields.required("destination", "warehouse").map(|name| (name, fields.line_of("destination")));
+    let schema = fields.text("schema");
+    if let Some(schema) = &schema {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if schema.is_empty() || schema.len() > 30 || !schema.chars().all(fits) || schema.starts_with('_') {
+            let message = format!("the schema {schema:?} cannot stand in a table name");
+            fields.problem(fields.line_of("schema"), message, "use up to 30 of a-z, 0-9 and _, not _ first");
+        }
+    }
+    let mut filter = sync::Filter::default();
+    fields.within("filter", |f| {
+        for (word, line) in f.texts("types") {
+            match Kind::parse(&word) {
+                Some(kind) => filter.kinds.push(kind),
+                None => {
+                    let words: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+                    f.problem(line, format!("{word:?} is no event type"), format!("use {}", words.join(", ")));
+                }
+            }
+        }
+        filter.events = f.texts("events").into_iter().map(|(name, _)| name).collect();
+        filter.except_events = f.texts("except_events").into_iter().map(|(name, _)| name).collect();
+    });
+    let functions = fields.texts("functions");
+    let mut mapping = sync::Mapping::default();
+    fields.within("mapping", |f| {
+        let mut pointer = |f: &mut Fields<'_>, text: &str, line| match text.parse::<sync::Pointer>() {
+            Ok(pointer) => Some(pointer),
+            Err(message) => {
+                f.problem(line, message, "name fields by JSON pointer, e.g. /properties/order_id");
+                None
+            }
+        };
+        for (text, line) in f.texts("remove") {
+            mapping.remove.extend(pointer(f, &text, line));
+        }
+        for (from, to, line) in f.pairs("rename") {
+            if let (Some(from), Some(to)) = (pointer(f, &from, line), pointer(f, &to, line)) {
+                mapping.rename.push((from, to));
+            }
+        }
+    });
+    let mut settings = sync::Settings::default();
+    fields.within("batch", |f| {
+        super::set(&mut settings.batch_events_max, f.number("events_max", 1));
+        super::set(&mut settings.batch_bytes_max, f.bytes("bytes_max"));
+    });
+    Some(SyncConfig { source: source?, destination: destination?, schema, filter, functions, mapping, settings })
+}
+
+/// Notes names that lead nowhere, and syncs that would write into each other's tables.
+pub(super) fn check(dir: &Path, names: &Names<'_>, syncs: &BTreeMap<String, SyncConfig>, problems: &mut Vec<Problem>) {
+    let mut note = |file: PathBuf, line, message: String, fix: String| {
+        problems.push(Problem { file, line, message, fix });
+    };
+    let mut keys: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, source) in names.sources {
+        let file = dir.join(format!("sources/{name}.yaml"));
+        if let Some(other) = keys.insert(&source.write_key, name) {
+            let message = format!("the write key is also that of source {other}");
+            note(file.clone(), 0, message, "give each source a key of its own".into());
+        }
+        unknown(&file, "function", &source.functions, names.functions, &mut note);
+    }
+    let mut targets: BTreeMap<(&str, Option<&str>), (&str, &str)> = BTreeMap::new();
+    for (name, sync) in syncs {
+        let file = dir.join(format!("syncs/{name}.yaml"));
+        unknown(&file, "source", std::slice::from_ref(&sync.source), names.sources, &mut note);
+        unknown(&file, "destination", std::slice::from_ref(&sync.destination), names.destinations, &mut note);
+        unknown(&file, "function", &sync.functions, names.functions, &mut note);
+        let target = (sync.destination.0.as_str(), sync.schema.as_deref());
+        if let Some((other, source)) = targets.insert(target, (name, &sync.source.0)) {
+            let message = format!(
+                "this sync and sync {other} (source {source}) write into the same tables of {}, where one event could take the place of another",
+                target.0
+            );
+            note(file, sync.destination.1, message, format!("add `schema: {name}` to one of them"));
+        }
+    }
+}
+
+fn unknown<T>(
+    file: &Path,
+    what: &str,
+    asked: &[(String, usize)],
+    known: &BTreeMap<String, T>,
+    note: &mut impl FnMut(PathBuf, usize, String, String),
+) {
+    for (name, line) in asked.iter().filter(|(name, _)| !known.contains_key(name)) {
+        let names: Vec<_> = known.keys().map(String::as_str).collect();
+        let fix = if names.is_empty() {
+            format!("make {what}s/{name}.yaml")
+        } else {
+            format!("use one of {}, or make {what}s/{name}.yaml", names.join(", "))
+        };
+        note(file.to_owned(), *line, format!("there is no {what} {name:?}"), fix);
+    }
+}

@@ -1,0 +1,141 @@
+//! YAML text to a tree that knows its lines.
+
+use std::fmt;
+
+use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+use serde_json::{Map, Number, Value};
+
+/// A value and the line (from 1) on which it begins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    pub line: usize,
+    pub value: Tree,
+}
+
+/// What a node holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tree {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<Node>),
+    /// In the file's order; keys are unique.
+    Map(Vec<(String, Node)>),
+}
+
+/// The text is not YAML that we take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flaw {
+    pub line: usize,
+    pub message: String,
+}
+
+impl fmt::Display for Tree {
+    /// What kind of value it is, for messages.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "nothing",
+            Self::Bool(_) => "true or false",
+            Self::Integer(_) => "a whole number",
+            Self::Float(_) => "a number",
+            Self::Text(_) => "text",
+            Self::List(_) => "a list",
+            Self::Map(_) => "a map",
+        })
+    }
+}
+
+const DEPTH_MAX: usize = 200;
+
+/// Parses one document. An empty text is an empty map.
+pub fn parse(text: &str) -> Result<Node, Flaw> {
+    let documents = MarkedYaml::load_from_str(text).map_err(|error| {
+        let line = error.marker().line();
+        Flaw { line, message: error.info().to_owned() }
+    })?;
+    let mut documents = documents.into_iter();
+    let Some(first) = documents.next() else { return Ok(Node { line: 1, value: Tree::Map(Vec::new()) }) };
+    if let Some(second) = documents.next() {
+        let message = "one file holds one document; take the part from `---` on away".to_owned();
+        return Err(Flaw { line: second.span.start.line(), message });
+    }
+    let mut node = node(&first, DEPTH_MAX)?;
+    if node.value == Tree::Null {
+        node.value = Tree::Map(Vec::new());
+    }
+    Ok(node)
+}
+
+fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<Node, Flaw> {
+    let line = yaml.span.start.line();
+    let flaw = |message: &str| Flaw { line, message: message.to_owned() };
+    let deeper = depth_left.checked_sub(1).ok_or_else(|| flaw("nested too deeply"))?;
+    let value = match &yaml.data {
+        YamlData::Value(Scalar::Null) => Tree::Null,
+        YamlData::Value(Scalar::Boolean(value)) => Tree::Bool(*value),
+        YamlData::Value(Scalar::Integer(value)) => Tree::Integer(*value),
+        YamlData::Value(Scalar::FloatingPoint(value)) => Tree::Float(value.into_inner()),
+        YamlData::Value(Scalar::String(value)) => Tree::Text(value.to_string()),
+        YamlData::Sequence(items) => {
+            Tree::List(items.iter().map(|item| node(item, deeper)).collect::<Result<_, _>>()?)
+        }
+        YamlData::Mapping(map) => {
+            let mut entries: Vec<(String, Node)> = Vec::with_capacity(map.len());
+            for (key, value) in map {
+                let name = match node(key, deeper)?.value {
+                    Tree::Text(name) => name,
+                    Tree::Integer(number) => number.to_string(),
+                    Tree::Bool(word) => word.to_string(),
+                    Tree::Null => "null".to_owned(),
+                    other => return Err(flaw(&format!("a key is {other}; keys are text"))),
+                };
+                if entries.iter().any(|(known, _)| *known == name) {
+                    let message = format!("the key {name:?} stands twice");
+                    return Err(Flaw { line: key.span.start.line(), message });
+                }
+                entries.push((name, node(value, deeper)?));
+            }
+            Tree::Map(entries)
+        }
+        YamlData::Tagged(_, inner) => return node(inner, deeper),
+        _ => return Err(flaw("this cannot be read; write plain YAML without aliases")),
+    };
+    Ok(Node { line, value })
+}
+
+impl Node {
+    /// The same as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        match &self.value {
+            Tree::Null => Value::Null,
+            Tree::Bool(value) => Value::Bool(*value),
+            Tree::Integer(value) => Value::Number((*value).into()),
+            Tree::Float(value) => Number::from_f64(*value).map_or(Value::Null, Value::Number),
+            Tree::Text(text) => Value::String(text.clone()),
+            Tree::List(items) => Value::Array(items.iter().map(Self::to_json).collect()),
+            Tree::Map(entries) => {
+                Value::Object(entries.iter().map(|(key, node)| (key.clone(), node.to_json())).collect::<Map<_, _>>())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_known_and_flaws_are_named() {
+        let node = parse("a: 1\nb:\n  - x\n  - {c: true}\n").unwrap();
+        let Tree::Map(entries) = &node.value else { panic!("no map") };
+        assert_eq!((entries[1].0.as_str(), entries[1].1.line), ("b", 3));
+        assert_eq!(node.to_json().to_string(), r#"{"a":1,"b":["x",{"c":true}]}"#);
+        assert_eq!(parse("").unwrap().value, Tree::Map(vec![]));
+        assert_eq!(parse("a: 1\n---\nb: 2\n").unwrap_err().line, 3);
+        assert!(parse("a: [1\nb: 2").is_err());
+        assert!(parse("a: 1\na: 2").is_err());
+    }
+}

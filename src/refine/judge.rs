@@ -1,0 +1,265 @@
+//! The work on one stretch: decode, find duplicates, judge, run functions, set aside.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::functions::chain;
+use super::{Error, Rules, Stretch};
+use crate::contract::Action;
+use crate::event::record::Record;
+use crate::event::{Event, ViolationRecord, decode};
+use crate::intake::Chunk;
+use crate::state::{QuarantineStage, Quarantined, Sighting, State};
+
+/// A stretch while it is being worked on.
+pub(super) struct Work<'a> {
+    rules: &'a HashMap<Arc<str>, Rules>,
+    stretch: Stretch,
+    decoded: Vec<Decoded>,
+    quarantined: Vec<Quarantined>,
+    tallies: HashMap<Arc<str>, Tally>,
+}
+
+/// What became of the events of one source.
+#[derive(Default)]
+struct Tally {
+    accepted: u64,
+    duplicates: u64,
+    quarantined: u64,
+    violations: u64,
+    /// Dropped on purpose, by function and reason.
+    dropped: HashMap<String, u64>,
+}
+
+/// A record that could be read, decoded or not.
+struct Decoded {
+    offset: u64,
+    source: Arc<str>,
+    received_at_us: i64,
+    /// The `messageId`; the bytes themselves for what has none.
+    id: Vec<u8>,
+    event: Result<Event, Quarantined>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(rules: &'a HashMap<Arc<str>, Rules>, range: Range<u64>, chunk: &Chunk) -> Self {
+        let mut work = Self {
+            rules,
+            stretch: Stretch { range, ..Stretch::default() },
+            decoded: Vec::with_capacity(chunk.records.len()),
+            quarantined: Vec::new(),
+            tallies: HashMap::new(),
+        };
+        for damage in &chunk.damage {
+            let lost = damage.missing.end - damage.missing.start;
+            tracing::error!(
+                segment = damage.segment,
+                position = damage.position,
+                bytes = damage.bytes.len(),
+                records = lost,
+                "a stretch of the intake log is damaged; its bytes are in quarantine"
+            );
+            let message = format!(
+                "{lost} records from offset {} cannot be read: segment {}, byte {}",
+                damage.missing.start, damage.segment, damage.position
+            );
+            work.set_aside_log(damage.missing.start, "damaged-record", message, &damage.bytes);
+        }
+        for (offset, payload) in &chunk.records {
+            work.stretch.log_bytes += payload.len();
+            match Record::read(payload) {
+                Ok(record) => work.decode(*offset, &record),
+                Err(error) => work.set_aside_log(*offset, "unreadable-record", error.to_string(), payload),
+            }
+        }
+        work
+    }
+
+    fn set_aside_log(&mut self, offset: u64, code: &str, message: String, bytes: &[u8]) {
+        self.quarantined.push(Quarantined {
+            offset,
+            part: 0,
+            stage: QuarantineStage::Log.as_str(),
+            scope: "log".to_owned(),
+            code: code.to_owned(),
+            message,
+            event: bytes.to_vec(),
+            at_us: 0,
+        });
+    }
+
+    fn decode(&mut self, offset: u64, record: &Record<'_>) {
+        let source = match self.rules.get_key_value(record.source) {
+            Some((source, _)) => Arc::clone(source),
+            None => Arc::from(record.source),
+        };
+        let (id, event) = match decode::decode(record, Arc::clone(&source), offset) {
+            Ok(event) => (event.message_id().as_bytes().to_vec(), Ok(event)),
+            Err(refusal) => {
+                let entry = Quarantined {
+                    offset,
+                    part: 0,
+                    stage: QuarantineStage::Decode.as_str(),
+                    scope: source.to_string(),
+                    code: refusal.code.to_owned(),
+                    message: refusal.message,
+                    event: record.event.to_vec(),
+                    at_us: record.received_at_us,
+                };
+                // No id: a retry of the same bytes is the same event.
+                ([b"\0raw", record.event].concat(), Err(entry))
+            }
+        };
+        let received_at_us = record.received_at_us;
+        self.decoded.push(Decoded { offset, source, received_at_us, id, event });
+    }
+
+    /// The first time: marks duplicates, keeps what is set aside, moves the refine cursor, in one transaction.
+    pub(super) async fn refine_first(mut self, state: &mut State) -> Result<Stretch, Error> {
+        let mut stage = state.stage()?;
+        let sightings: Vec<Sighting<'_>> = self
+            .decoded
+            .iter()
+            .map(|decoded| Sighting {
+                source: &decoded.source,
+                message_id: &decoded.id,
+                received_at_us: decoded.received_at_us,
+            })
+            .collect();
+        let seen = stage.seen(&sightings)?;
+        for (decoded, seen) in self.decoded.iter().zip(&seen) {
+            if *seen {
+                stage.duplicate(decoded.offset)?;
+            }
+        }
+        // The transaction stays open meanwhile: other writers of the state file wait their turn.
+        self.finish(&seen).await;
+        for entry in &self.quarantined {
+            stage.quarantine(entry)?;
+        }
+        for (source, tally) in &self.tallies {
+            stage.count(source, "accepted", tally.accepted)?;
+            stage.count(source, "duplicates", tally.duplicates)?;
+            stage.count(source, "quarantined", tally.quarantined)?;
+            stage.count(source, "violations", tally.violations)?;
+            for (reason, dropped) in &tally.dropped {
+                stage.count(source, &format!("dropped by {reason}"), *dropped)?;
+            }
+        }
+        stage.commit(&self.stretch.range)?;
+        Ok(self.stretch)
+    }
+
+    /// Once more, for a sync that lags: the same verdicts, nothing written.
+    pub(super) async fn refine_again(mut self, state: &State) -> Result<Stretch, Error> {
+        let duplicates = state.duplicates_in(&self.stretch.range)?;
+        let seen: Vec<bool> =
+            self.decoded.iter().map(|decoded| duplicates.binary_search(&decoded.offset).is_ok()).collect();
+        self.finish(&seen).await;
+        Ok(self.stretch)
+    }
+
+    /// Judges what is no duplicate and runs the functions of each source over its part.
+    async fn finish(&mut self, seen: &[bool]) {
+        let mut groups: Vec<(Arc<str>, Vec<Event>)> = Vec::new();
+        let mut group_of: HashMap<Arc<str>, usize> = HashMap::new();
+        for (decoded, seen) in std::mem::take(&mut self.decoded).into_iter().zip(seen) {
+            let tally = self.tally(&decoded.source);
+            tally.accepted += 1;
+            if *seen {
+                tally.duplicates += 1;
+                continue;
+            }
+            let event = match decoded.event {
+                Ok(event) => event,
+                Err(entry) => {
+                    tally.quarantined += 1;
+                    self.quarantined.push(entry);
+                    continue;
+                }
+            };
+            let Some(event) = self.judge(event) else { continue };
+            let at = match group_of.entry(Arc::clone(&decoded.source)) {
+                Entry::Occupied(at) => *at.get(),
+                Entry::Vacant(vacant) => {
+                    groups.push((decoded.source, Vec::new()));
+                    *vacant.insert(groups.len() - 1)
+                }
+            };
+            groups[at].1.push(event);
+        }
+        let several = groups.len() > 1;
+        for (source, events) in groups {
+            let functions = self.rules.get(&source).map_or(&[][..], |rules| &rules.functions);
+            if functions.is_empty() {
+                self.stretch.events.extend(events.into_iter().map(Arc::new));
+                continue;
+            }
+            let at_us = events.first().map_or(0, |event| event.received_at_us);
+            let chained = chain(functions, events, &source, at_us).await;
+            let tally = self.tally(&source);
+            tally.quarantined += chained.quarantined.len() as u64;
+            for (reason, dropped) in chained.dropped {
+                *tally.dropped.entry(reason).or_default() += dropped;
+            }
+            self.quarantined.extend(chained.quarantined);
+            self.stretch.events.extend(chained.events.into_iter().map(Arc::new));
+        }
+        if several {
+            self.stretch.events.sort_by_key(|event| (event.offset, event.part));
+        }
+    }
+
+    /// The contract's verdict; `None` when the event goes no further.
+    fn judge(&mut self, mut event: Event) -> Option<Event> {
+        let contract = self.rules.get(&event.source).and_then(|rules| rules.contract.as_ref());
+        let Some(contract) = contract else { return Some(event) };
+        let verdict = contract.judge(event.kind, &mut event.body);
+        let Some(violation) = verdict.violation else { return Some(event) };
+        let source = Arc::clone(&event.source);
+        let blocked = verdict.action == Action::Block;
+        let tally = self.tally(&source);
+        tally.violations += 1;
+        tally.quarantined += u64::from(blocked);
+        if blocked {
+            let code = if violation.has_undeclared_schema {
+                "undeclared-event"
+            } else if violation.has_schema_violated {
+                "schema-violation"
+            } else {
+                "undeclared-field"
+            };
+            self.quarantined.push(Quarantined {
+                offset: event.offset,
+                part: event.part,
+                stage: QuarantineStage::Contract.as_str(),
+                scope: source.to_string(),
+                code: code.to_owned(),
+                message: violation.violations.join("; "),
+                event: violation.payload.clone().into_bytes(),
+                at_us: event.received_at_us,
+            });
+        }
+        self.stretch.violations.push(Arc::new(ViolationRecord {
+            source,
+            offset: event.offset,
+            message_id: event.message_id().to_owned(),
+            received_at_us: event.received_at_us,
+            payload: violation.payload,
+            event_name: violation.event_name,
+            event_type: violation.event_type,
+            schema_version: violation.schema_version,
+            has_undeclared_schema: violation.has_undeclared_schema,
+            has_undeclared_fields: violation.has_undeclared_fields,
+            has_schema_violated: violation.has_schema_violated,
+            violations: violation.violations,
+        }));
+        (!blocked).then_some(event)
+    }
+
+    fn tally(&mut self, source: &Arc<str>) -> &mut Tally {
+        self.tallies.entry(Arc::clone(source)).or_default()
+    }
+}

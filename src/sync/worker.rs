@@ -1,0 +1,192 @@
+//! Delivers batches, one at a time, until told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::gather::{Gathered, Gatherer};
+use super::{Settings, Sync};
+use crate::clock;
+use crate::destination::{Delivery, Destination, Failure};
+use crate::intake::Log;
+use crate::refine::Handle;
+use crate::state::{self, Progress, QuarantineStage, Quarantined, State};
+
+/// A sync with its cursor read; run it to deliver.
+pub struct Worker {
+    name: Arc<str>,
+    destination: Box<dyn Destination>,
+    gatherer: Gatherer,
+    settings: Settings,
+    state: State,
+    cursor: watch::Sender<u64>,
+}
+
+impl Worker {
+    /// Finds where the sync left off: what the destination's own ledger says, else what the state file says, else
+    /// the oldest record.
+    ///
+    /// # Errors
+    /// The state or the destination cannot be read.
+    pub async fn open(sync: Sync, refiner: Handle, log: Log, state: State) -> Result<Self, OpenError> {
+        let Sync { name, source, filter, functions, mapping, settings, mut destination } = sync;
+        let known = state.reports()?.into_iter().find(|report| *report.sync == *name).map(|report| report.cursor);
+        let durable = destination.durable_to().await?;
+        let cursor = durable.or(known).unwrap_or(0).max(known.unwrap_or(0)).max(log.oldest());
+        let gatherer = Gatherer {
+            name: Arc::clone(&name),
+            source,
+            filter,
+            functions,
+            mapping,
+            settings: settings.clone(),
+            refiner,
+            log,
+        };
+        Ok(Self { name, destination, gatherer, settings, state, cursor: watch::Sender::new(cursor) })
+    }
+
+    /// Follows the cursor: everything below it is durable at the destination.
+    #[must_use]
+    pub fn follow(&self) -> watch::Receiver<u64> {
+        self.cursor.subscribe()
+    }
+
+    /// Starts delivering. Ends when `stop` turns true, after the batch in hand, or when the refiner stops.
+    #[must_use]
+    pub fn run(self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+        let Self { name, destination, gatherer, settings, state, cursor } = self;
+        let (sender, batches) = mpsc::channel(1);
+        let gathering = tokio::spawn(gatherer.run(*cursor.borrow(), sender));
+        let deliverer = Deliverer { name, destination, settings, state, cursor, stop };
+        tokio::spawn(async move {
+            deliverer.run(batches).await;
+            gathering.abort();
+        })
+    }
+}
+
+/// A sync cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    State(#[from] state::Error),
+    #[error(transparent)]
+    Destination(#[from] Failure),
+}
+
+struct Deliverer {
+    name: Arc<str>,
+    destination: Box<dyn Destination>,
+    settings: Settings,
+    state: State,
+    cursor: watch::Sender<u64>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Deliverer {
+    async fn run(mut self, mut batches: mpsc::Receiver<Gathered>) {
+        loop {
+            let mut stop = self.stop.clone();
+            let gathered = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                gathered = batches.recv() => gathered,
+            };
+            let Some(gathered) = gathered else { return };
+            if !self.settle(gathered).await {
+                return;
+            }
+        }
+    }
+
+    /// Delivers one batch, however long it takes; false when told to stop before that.
+    async fn settle(&mut self, gathered: Gathered) -> bool {
+        let Gathered { batch, quarantined, filtered } = gathered;
+        let batch = Arc::new(batch);
+        let mut pause = self.settings.retry_pause_min;
+        let delivery = loop {
+            match self.destination.deliver(Arc::clone(&batch)).await {
+                Ok(delivery) => break delivery,
+                Err(failure) => {
+                    let stopped = matches!(failure, Failure::Stop { .. });
+                    let wait = if stopped { self.settings.retry_pause_max } else { pause };
+                    tracing::error!(
+                        sync = &*self.name,
+                        error = %failure,
+                        retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                        "a batch could not be delivered"
+                    );
+                    self.record("could not record a failure", |state, name| state.fail(name, &failure.to_string()));
+                    if !self.wait(wait).await {
+                        return false;
+                    }
+                    pause = (pause * 2).min(self.settings.retry_pause_max);
+                }
+            }
+        };
+        fail::fail_point!("sync_before_cursor", |_| true);
+        let end = batch.range.end;
+        let entries = self.set_aside(&batch, &delivery, quarantined);
+        while let Err(error) = self.state.quarantine(&entries) {
+            tracing::error!(sync = &*self.name, error = %error, "events could not be quarantined; trying again");
+            if !self.wait(self.settings.retry_pause_min).await {
+                return false;
+            }
+        }
+        for notice in &delivery.notices {
+            tracing::warn!(sync = &*self.name, "{notice}");
+        }
+        let progress = Progress {
+            cursor: end,
+            delivered: delivery.delivered,
+            duplicates: delivery.duplicates,
+            rejected: entries.len() as u64,
+            filtered,
+            notice: delivery.notices.last().cloned(),
+        };
+        // The destination's ledger is what counts after a restart; this copy is for retention and the status.
+        self.record("could not record a cursor", |state, name| state.advance(name, &progress, clock::now_us()));
+        self.cursor.send_replace(end);
+        true
+    }
+
+    fn set_aside(
+        &self,
+        batch: &crate::destination::Batch,
+        delivery: &Delivery,
+        mut entries: Vec<Quarantined>,
+    ) -> Vec<Quarantined> {
+        for rejected in &delivery.rejected {
+            let Some(event) = batch.events.get(rejected.index) else { continue };
+            entries.push(Quarantined {
+                offset: event.offset,
+                part: event.part,
+                stage: QuarantineStage::Destination.as_str(),
+                scope: self.name.to_string(),
+                code: rejected.code.to_owned(),
+                message: rejected.reason.clone(),
+                event: event.to_json().into_bytes(),
+                at_us: event.received_at_us,
+            });
+        }
+        entries
+    }
+
+    fn record(&mut self, what: &str, write: impl FnOnce(&mut State, &str) -> Result<(), state::Error>) {
+        if let Err(error) = write(&mut self.state, &self.name) {
+            tracing::warn!(sync = &*self.name, error = %error, "{what}");
+        }
+    }
+
+    /// Waits; false when told to stop meanwhile.
+    async fn wait(&mut self, pause: Duration) -> bool {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => false,
+            () = tokio::time::sleep(pause) => true,
+        }
+    }
+}
