@@ -106,7 +106,10 @@ impl App {
             floor = floor.max(report.cursor);
         }
         for (name, sync) in &workspace.syncs {
-            let failed = |cause: Box<dyn std::error::Error + Send + std::marker::Sync>| Error::Sync { name: name.clone(), cause };
+            let failed = |cause: Box<dyn std::error::Error + Send + std::marker::Sync>| Error::Sync {
+                name: name.clone(),
+                cause,
+            };
             let config = &workspace.destinations[&sync.destination.0];
             let limits = crate::warehouse::Limits { columns_max: config.columns_max, tables_max: config.tables_max };
             let DestinationKind::Sqlite { path } = &config.kind;
@@ -121,7 +124,10 @@ impl App {
             tracing::warn!(bytes = recovery.torn_bytes, kept = %kept.display(), "the log ended in an unfinished write, which nobody was answered for; it was cut and kept");
         }
         if recovery.damaged > 0 {
-            tracing::error!(stretches = recovery.damaged, "the log has damaged stretches; their bytes go to quarantine");
+            tracing::error!(
+                stretches = recovery.damaged,
+                "the log has damaged stretches; their bytes go to quarantine"
+            );
         }
         let log_writer = writer.run().map_err(Error::Thread)?;
         let rules = rules(&workspace, &functions);
@@ -233,7 +239,10 @@ fn trim_log(log: &Log, state: &mut State, floor: u64) -> Result<(), Error> {
     state.forget_below(log.oldest())?;
     let trimmed = log.trim(floor, clock::now_us())?;
     if trimmed.records_lost > 0 {
-        tracing::error!(records = trimmed.records_lost, "log.hard_cap_bytes is reached: records were removed that not every sync had delivered");
+        tracing::error!(
+            records = trimmed.records_lost,
+            "log.hard_cap_bytes is reached: records were removed that not every sync had delivered"
+        );
     }
     Ok(())
 }
@@ -250,7 +259,8 @@ fn lock(data: &Path) -> Result<File, Error> {
     };
     std::fs::create_dir_all(data).map_err(io("could not make the data directory", data))?;
     let path = data.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io("could not open", &path))?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&path).map_err(io("could not open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::InUse { path: data.to_owned() }),
@@ -265,13 +275,20 @@ fn functions(workspace: &Workspace) -> Result<Functions, Error> {
     if workspace.functions.is_empty() {
         return Ok(functions);
     }
-    let failed = |name: &str, cause: Box<dyn std::error::Error + Send + std::marker::Sync>| Error::Function { name: name.to_owned(), cause };
+    let failed = |name: &str, cause: Box<dyn std::error::Error + Send + std::marker::Sync>| Error::Function {
+        name: name.to_owned(),
+        cause,
+    };
     let engine = wasm::Engine::new(&wasm::Limits::default()).map_err(|error| failed("engine", Box::new(error)))?;
     for (name, config) in &workspace.functions {
-        let bytes = std::fs::read(&config.component)
-            .map_err(|cause| Error::Io { action: "could not read", path: config.component.clone(), cause })?;
-        let function = function::Function::load(&engine, name, &bytes, config.settings_json.clone(), wasm::Limits::default())
-            .map_err(|error| failed(name, Box::new(error)))?;
+        let bytes = std::fs::read(&config.component).map_err(|cause| Error::Io {
+            action: "could not read",
+            path: config.component.clone(),
+            cause,
+        })?;
+        let function =
+            function::Function::load(&engine, name, &bytes, config.settings_json.clone(), wasm::Limits::default())
+                .map_err(|error| failed(name, Box::new(error)))?;
         functions.insert(name.clone(), Arc::new(function));
     }
     Ok(functions)
@@ -282,7 +299,7 @@ fn chosen(names: &[(String, usize)], functions: &Functions) -> Vec<Arc<Function>
 }
 
 fn rules(workspace: &Workspace, functions: &Functions) -> Vec<Rules> {
-    let contract = |name| workspace.contracts.get(name).cloned().map(Arc::new);
+    let contract = |name: &str| workspace.contracts.get(name).cloned();
     let rules = |(name, source): (&String, &crate::config::SourceConfig)| Rules {
         source: name.as_str().into(),
         contract: contract(name),

@@ -25,7 +25,9 @@ use crate::config::{Problem, Workspace};
 /// Collect events from the SDKs you run, check them, transform them, and find them in your warehouse.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "First steps:\n  tidegate demo              see it work, nothing to set up\n  tidegate init shop         make a workspace\n  tidegate serve shop        run it\n  tidegate status shop       see what was accepted and delivered")]
+#[command(
+    after_help = "First steps:\n  tidegate demo              see it work, nothing to set up\n  tidegate init shop         make a workspace\n  tidegate serve shop        run it\n  tidegate status shop       see what was accepted and delivered"
+)]
 struct Cli {
     /// Print results as JSON
     #[arg(long, global = true)]

@@ -13,10 +13,11 @@ pub mod yaml;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use fields::Problem;
 pub use init::{Written, init};
-pub use objects::{DestinationConfig, FunctionConfig, SourceConfig, SyncConfig};
+pub use objects::{DestinationConfig, DestinationKind, FunctionConfig, SourceConfig, SyncConfig};
 
 use crate::contract::{Contract, Domain};
 use crate::intake;
@@ -39,7 +40,7 @@ pub struct Workspace {
     pub destinations: BTreeMap<String, DestinationConfig>,
     pub syncs: BTreeMap<String, SyncConfig>,
     /// By source; a source without any domain has none.
-    pub contracts: BTreeMap<String, Contract>,
+    pub contracts: BTreeMap<String, Arc<Contract>>,
     /// How many contract events there are, for `check`.
     pub contract_events: usize,
 }
@@ -202,7 +203,7 @@ fn contracts<'a>(
     dir: &Path,
     sources: impl Iterator<Item = &'a String>,
     problems: &mut Vec<Problem>,
-) -> (BTreeMap<String, Contract>, usize) {
+) -> (BTreeMap<String, Arc<Contract>>, usize) {
     let root = dir.join("events");
     let mut files = BTreeMap::new();
     if root.is_dir() {
@@ -231,7 +232,7 @@ fn contracts<'a>(
         };
         events += domains.iter().map(|domain| domain.events.len()).sum::<usize>();
         match Contract::compile(&domains, crate::contract::Limits::default()) {
-            Ok(contract) => drop(contracts.insert(source.clone(), contract)),
+            Ok(contract) => drop(contracts.insert(source.clone(), Arc::new(contract))),
             Err(faults) => note(faults),
         }
     }

@@ -256,7 +256,11 @@ impl Refiner {
     fn reader(&self, offset: u64) -> Result<Reader, Error> {
         match self.log.reader(offset) {
             Err(intake::Error::Trimmed { wanted, oldest }) => {
-                tracing::error!(wanted, oldest, "records were trimmed away before they were delivered; reading on from the oldest");
+                tracing::error!(
+                    wanted,
+                    oldest,
+                    "records were trimmed away before they were delivered; reading on from the oldest"
+                );
                 Ok(self.log.reader(oldest)?)
             }
             other => Ok(other?),

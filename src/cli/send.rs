@@ -17,7 +17,9 @@ use crate::clock;
 use crate::config::{LISTEN_DEFAULT, Workspace};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  tidegate send events.ndjson --workspace shop\n  tidegate send --generate 100000 --rate 5000 --to http://127.0.0.1:8080 --write-key KEY")]
+#[command(
+    after_help = "Examples:\n  tidegate send events.ndjson --workspace shop\n  tidegate send --generate 100000 --rate 5000 --to http://127.0.0.1:8080 --write-key KEY"
+)]
 pub(super) struct Args {
     /// Events to send: JSON lines, or one JSON array; - reads standard input
     #[arg(value_name = "FILE", required_unless_present = "generate", conflicts_with = "generate")]
@@ -123,16 +125,22 @@ fn report(tally: &Tally, took: Duration, json: bool) -> Done {
 }
 
 fn target(args: &Args) -> Result<Target, Failure> {
-    let workspace = args.workspace.as_ref().map(|dir| Workspace::read(dir, None)).transpose().map_err(Failure::Problems)?;
+    let workspace =
+        args.workspace.as_ref().map(|dir| Workspace::read(dir, None)).transpose().map_err(Failure::Problems)?;
     let url = args.to.clone().unwrap_or_else(|| match &workspace {
         Some(workspace) => format!("http://{}", workspace.listen),
         None => format!("http://{LISTEN_DEFAULT}"),
     });
     let key = args.write_key.clone().or_else(|| {
-        workspace.as_ref().and_then(|workspace| workspace.sources.values().next()).map(|source| source.write_key.clone())
+        workspace
+            .as_ref()
+            .and_then(|workspace| workspace.sources.values().next())
+            .map(|source| source.write_key.clone())
     });
     let Some(key) = key else {
-        return Err(Failure::Failed("no write key; give --write-key KEY, or --workspace DIR to take it from there".into()));
+        return Err(Failure::Failed(
+            "no write key; give --write-key KEY, or --workspace DIR to take it from there".into(),
+        ));
     };
     Ok(Target::new(&url, &key)?)
 }
@@ -184,7 +192,8 @@ async fn read(args: &Args, parcels: &mpsc::Sender<Parcel>) -> Result<(), Failure
     let input: Box<dyn std::io::BufRead> = if path.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
     } else {
-        let file = std::fs::File::open(path).map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
+        let file =
+            std::fs::File::open(path).map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
         Box::new(std::io::BufReader::new(file))
     };
     let mut lines: Vec<String> = Vec::new();

@@ -7,7 +7,9 @@ use super::{Done, WorkspaceArgs, on_signal, runtime};
 use crate::app::App;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Prints one line with the address when it is ready. SIGTERM and Ctrl-C drain and stop it: requests in\nflight are answered, what was accepted is delivered or waits in the log for the next start.")]
+#[command(
+    after_help = "Prints one line with the address when it is ready. SIGTERM and Ctrl-C drain and stop it: requests in\nflight are answered, what was accepted is delivered or waits in the log for the next start."
+)]
 pub(super) struct Args {
     #[command(flatten)]
     workspace: WorkspaceArgs,

@@ -77,7 +77,10 @@ fn print_json(accepted: u64, refined: u64, sources: &BTreeMap<String, SourceLine
             (report.sync.clone(), line)
         })
         .collect();
-    println!("{}", serde_json::json!({"log": {"end": accepted, "refined": refined}, "sources": sources, "syncs": syncs}));
+    println!(
+        "{}",
+        serde_json::json!({"log": {"end": accepted, "refined": refined}, "sources": sources, "syncs": syncs})
+    );
 }
 
 fn print_tables(accepted: u64, refined: u64, sources: &BTreeMap<String, SourceLine>, reports: &[SyncReport]) {

@@ -59,7 +59,9 @@ pub(super) fn event(n: u64, run: &str, now_us: i64) -> Value {
             "age": 20 + user % 50, "newsletter": user.is_multiple_of(5), "address": {"city": CITIES[pick(5, 7) as usize], "postcode": format!("{:05}", user * 37 % 100_000)},
         }}),
         10..35 => json!({"type": "page", "name": product, "properties": {"path": path, "category": category}}),
-        35..38 => json!({"type": "group", "groupId": format!("crew-{}", user % 20), "traits": {"name": format!("Crew {}", user % 20), "boats": user % 4}}),
+        35..38 => {
+            json!({"type": "group", "groupId": format!("crew-{}", user % 20), "traits": {"name": format!("Crew {}", user % 20), "boats": user % 4}})
+        }
         38..75 => json!({"type": "track", "event": "Product Viewed", "properties": {
             "product_id": format!("p-{}", pick(6, 2)), "name": product, "category": category, "price": number(&price), "position": pick(40, 8),
         }}),

@@ -45,7 +45,12 @@ impl<'a> Fields<'a> {
             Tree::Map(entries) => entries,
             other => {
                 let message = format!("the file holds {other} where a map is expected");
-                problems.push(Problem { file: file.to_owned(), line: node.line, message, fix: "write `name: value` lines".into() });
+                problems.push(Problem {
+                    file: file.to_owned(),
+                    line: node.line,
+                    message,
+                    fix: "write `name: value` lines".into(),
+                });
                 &[]
             }
         };
@@ -93,7 +98,8 @@ impl<'a> Fields<'a> {
         match std::env::var(variable) {
             Ok(value) => Some(value),
             Err(_) => {
-                let message = format!("{}{name} asks for the environment variable {variable}, which is not set", self.place);
+                let message =
+                    format!("{}{name} asks for the environment variable {variable}, which is not set", self.place);
                 self.problem(line, message, format!("set {variable} before you start tidegate"));
                 None
             }

@@ -176,7 +176,7 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
     let functions = fields.texts("functions");
     let mut mapping = sync::Mapping::default();
     fields.within("mapping", |f| {
-        let mut pointer = |f: &mut Fields<'_>, text: &str, line| match text.parse::<sync::Pointer>() {
+        let pointer = |f: &mut Fields<'_>, text: &str, line| match text.parse::<sync::Pointer>() {
             Ok(pointer) => Some(pointer),
             Err(message) => {
                 f.problem(line, message, "name fields by JSON pointer, e.g. /properties/order_id");

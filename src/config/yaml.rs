@@ -78,9 +78,7 @@ fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<Node, Flaw> {
         YamlData::Value(Scalar::Integer(value)) => Tree::Integer(*value),
         YamlData::Value(Scalar::FloatingPoint(value)) => Tree::Float(value.into_inner()),
         YamlData::Value(Scalar::String(value)) => Tree::Text(value.to_string()),
-        YamlData::Sequence(items) => {
-            Tree::List(items.iter().map(|item| node(item, deeper)).collect::<Result<_, _>>()?)
-        }
+        YamlData::Sequence(items) => Tree::List(items.iter().map(|item| node(item, deeper)).collect::<Result<_, _>>()?),
         YamlData::Mapping(map) => {
             let mut entries: Vec<(String, Node)> = Vec::with_capacity(map.len());
             for (key, value) in map {

@@ -64,8 +64,8 @@ impl Gatherer {
             bytes += stretch.log_bytes;
             self.take(&stretch, &mut gathered).await;
             gathered.batch.range.end = stretch.range.end;
-            let full = gathered.batch.events.len() >= self.settings.batch_events_max
-                || bytes >= self.settings.batch_bytes_max;
+            let full =
+                gathered.batch.events.len() >= self.settings.batch_events_max || bytes >= self.settings.batch_bytes_max;
             if full || gathered.batch.range.end >= self.log.committed() {
                 return Ok(gathered);
             }

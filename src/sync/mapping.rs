@@ -100,11 +100,16 @@ mod tests {
         let p = |text: &str| text.parse::<Pointer>().unwrap();
         let mapping = Mapping {
             remove: vec![p("/context/ip"), p("/nothing/here")],
-            rename: vec![(p("/properties/a"), p("/traits/b~1c/d")), (p("/properties/x"), p("/properties/y")), (p("/properties/x"), p("/type2/z"))],
+            rename: vec![
+                (p("/properties/a"), p("/traits/b~1c/d")),
+                (p("/properties/x"), p("/properties/y")),
+                (p("/properties/x"), p("/type2/z")),
+            ],
         };
         let mut body = serde_json::json!({"context": {"ip": "1"}, "properties": {"a": 1, "x": 2, "y": 3}, "type2": 1});
         mapping.apply(body.as_object_mut().unwrap());
-        let want = serde_json::json!({"context": {}, "properties": {"x": 2, "y": 3}, "traits": {"b/c": {"d": 1}}, "type2": 1});
+        let want =
+            serde_json::json!({"context": {}, "properties": {"x": 2, "y": 3}, "traits": {"b/c": {"d": 1}}, "type2": 1});
         assert_eq!(body, want);
         assert!("properties".parse::<Pointer>().is_err() && "/messageId".parse::<Pointer>().is_err());
     }

@@ -1,0 +1,181 @@
+//! From an event to a verdict.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use serde_json::{Map, Value};
+
+use super::compile::{Contract, Lookup, Rule};
+use super::report::{Report, write_pointer};
+use super::{Action, OnSchemaViolation, OnUndeclaredFields, VERSION_DEFAULT, Verdict, Violation};
+use crate::event::Kind;
+
+impl Contract {
+    /// Judges one event. Changes `body` only by omitting undeclared fields, only under that policy, and only when the
+    /// verdict lets the event go on.
+    pub fn judge(&self, kind: Kind, body: &mut Map<String, Value>) -> Verdict {
+        let name = name_of(kind, body);
+        let version = version_of(body);
+        match self.find(kind, name, &version) {
+            Lookup::Rule(rule) => rule.judge(kind, body),
+            Lookup::UnknownVersion => self.judge_undeclared(kind, body, true),
+            Lookup::Undeclared => self.judge_undeclared(kind, body, false),
+        }
+    }
+
+    #[cold]
+    fn judge_undeclared(&self, kind: Kind, body: &Map<String, Value>, unknown_version: bool) -> Verdict {
+        let name = name_of(kind, body);
+        let version = version_of(body);
+        let mut report = Report::default();
+        report.push(|line| {
+            let name = name.map_or_else(|| Cow::Borrowed("without a name"), |name| format!("{name:?}").into());
+            let of = match kind {
+                Kind::Track | Kind::Page | Kind::Screen => format!("{kind} {name}"),
+                Kind::Identify | Kind::Group | Kind::Alias => kind.to_string(),
+            };
+            match (unknown_version, kind) {
+                (true, _) => {
+                    write!(line, "/context/htevents/schemaVersion: version {version:?} of {of} is not declared.")
+                }
+                (false, Kind::Track) => write!(line, "/event: {of} is not declared."),
+                (false, Kind::Page | Kind::Screen) => write!(line, "/name: {of} is not declared."),
+                (false, _) => write!(line, "/type: {of} is not declared."),
+            }
+        });
+        Verdict {
+            action: if self.block_undeclared { Action::Block } else { Action::Allow },
+            omitted: false,
+            violation: Some(Violation {
+                payload: serde_json::to_string(body).unwrap_or_default(),
+                event_name: name.map(str::to_owned),
+                event_type: kind,
+                schema_version: version.into_owned(),
+                has_undeclared_schema: true,
+                has_undeclared_fields: false,
+                has_schema_violated: false,
+                violations: report.into_sentences(),
+            }),
+        }
+    }
+}
+
+impl Rule {
+    fn judge(&self, kind: Kind, body: &mut Map<String, Value>) -> Verdict {
+        let mut whole = Whole::of(body);
+        if self.fields.cover(&whole.value) && self.validator.is_valid(&whole.value) {
+            return Verdict::CLEAN;
+        }
+        self.judge_unclean(kind, &mut whole.value)
+    }
+
+    #[cold]
+    fn judge_unclean(&self, kind: Kind, value: &mut Value) -> Verdict {
+        let mut report = Report::default();
+        self.fields.each_undeclared(value, &mut |path| {
+            report.push(|line| {
+                write_pointer(line, path)?;
+                line.write_str(": the field is not declared.")
+            });
+        });
+        let has_undeclared_fields = !report.is_empty();
+        // The schema is asked about the event without them, whatever becomes of them: otherwise a schema with
+        // `additionalProperties: false` would find them a second time.
+        let trimmed = has_undeclared_fields.then(|| {
+            let mut trimmed = value.clone();
+            self.fields.omit_undeclared(&mut trimmed);
+            trimmed
+        });
+        let has_schema_violated = self.validate(trimmed.as_ref().unwrap_or(value), &mut report);
+        let block = (has_undeclared_fields && self.on_undeclared_fields == OnUndeclaredFields::BlockEvent)
+            || (has_schema_violated && self.on_schema_violation == OnSchemaViolation::BlockEvent);
+        let violation = Violation {
+            payload: serde_json::to_string(value).unwrap_or_default(),
+            event_name: value.as_object().and_then(|body| name_of(kind, body)).map(str::to_owned),
+            event_type: kind,
+            schema_version: self.version.clone(),
+            has_undeclared_schema: false,
+            has_undeclared_fields,
+            has_schema_violated,
+            violations: report.into_sentences(),
+        };
+        let mut omitted = false;
+        if let Some(trimmed) = trimmed
+            && !block
+            && self.on_undeclared_fields == OnUndeclaredFields::OmitFields
+        {
+            *value = trimmed;
+            omitted = true;
+        }
+        let action = if block { Action::Block } else { Action::Allow };
+        Verdict { action, omitted, violation: Some(violation) }
+    }
+
+    /// Adds what the schema has against `value`; whether there was anything.
+    fn validate(&self, value: &Value, report: &mut Report) -> bool {
+        if self.validator.is_valid(value) {
+            return false;
+        }
+        let mut silent = true;
+        for error in self.validator.iter_errors(value) {
+            silent = false;
+            report.push(|line| {
+                let at = error.instance_path().as_str();
+                if at.is_empty() {
+                    line.write_str("the event")?
+                } else {
+                    line.write_str(at)?
+                }
+                write!(line, ": {error}.")
+            });
+        }
+        if silent {
+            report.push(|line| line.write_str("the event: it does not satisfy its schema."));
+        }
+        true
+    }
+}
+
+/// The name that a rule may match.
+fn name_of(kind: Kind, body: &Map<String, Value>) -> Option<&str> {
+    let field = match kind {
+        Kind::Track => "event",
+        Kind::Page | Kind::Screen => "name",
+        Kind::Identify | Kind::Group | Kind::Alias => return None,
+    };
+    body.get(field).and_then(Value::as_str)
+}
+
+/// The version that the event names. Anything but text or a number names no version that a rule could have, so its
+/// JSON text stands for it.
+fn version_of(body: &Map<String, Value>) -> Cow<'_, str> {
+    let named = body.get("context").and_then(|context| context.get("htevents")?.get("schemaVersion"));
+    match named {
+        None | Some(Value::Null) => Cow::Borrowed(VERSION_DEFAULT),
+        Some(Value::String(version)) => Cow::Borrowed(version),
+        Some(Value::Number(version)) => Cow::Borrowed(version.as_str()),
+        Some(other) => Cow::Owned(other.to_string()),
+    }
+}
+
+/// The body lent out as one JSON value. It goes back even when a panic passes through, so that no caller ever sees
+/// an event emptied.
+struct Whole<'a> {
+    body: &'a mut Map<String, Value>,
+    value: Value,
+}
+
+impl<'a> Whole<'a> {
+    fn of(body: &'a mut Map<String, Value>) -> Self {
+        let value = Value::Object(std::mem::take(body));
+        Self { body, value }
+    }
+}
+
+impl Drop for Whole<'_> {
+    fn drop(&mut self) {
+        if let Value::Object(map) = &mut self.value {
+            std::mem::swap(self.body, map);
+        }
+    }
+}

@@ -1,0 +1,531 @@
+//! What the case folders cannot show: faults, hostile schemas and events, bounds, and the algebra of judging.
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::*;
+
+fn rule(kind: Kind, name: Option<&str>, schema: Value) -> EventRule {
+    EventRule {
+        kind,
+        name: name.map(str::to_owned),
+        version: VERSION_DEFAULT.to_owned(),
+        on_schema_violation: OnSchemaViolation::default(),
+        on_undeclared_fields: OnUndeclaredFields::default(),
+        include_built_in_context: false,
+        schema,
+        origin: format!("{}.yaml", name.unwrap_or(kind.as_str())),
+    }
+}
+
+fn domain(events: Vec<EventRule>) -> Domain {
+    Domain {
+        name: "Shop".to_owned(),
+        on_undeclared_schema: OnUndeclaredSchema::default(),
+        events,
+        components: BTreeMap::new(),
+    }
+}
+
+fn with_components(schema: Value, components: &[(&str, Value)]) -> Domain {
+    let mut domain = domain(vec![rule(Kind::Track, Some("Made"), schema)]);
+    domain.components = components.iter().map(|(slug, schema)| ((*slug).to_owned(), schema.clone())).collect();
+    domain
+}
+
+fn compile(domain: Domain) -> Contract {
+    Contract::compile(&[domain], Limits::default()).unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+
+fn faults(domains: &[Domain]) -> Vec<String> {
+    let faults = Contract::compile(domains, Limits::default()).map(|_| ()).unwrap_err();
+    assert!(faults.iter().all(|fault| !fault.fix.is_empty()));
+    faults.into_iter().map(|fault| format!("{}: {}", fault.origin, fault.problem)).collect()
+}
+
+fn faults_of(schema: Value, components: &[(&str, Value)]) -> Vec<String> {
+    faults(&[with_components(schema, components)])
+}
+
+fn event(properties: Value) -> Map<String, Value> {
+    let event = json!({"type": "track", "event": "Made", "messageId": "m", "properties": properties});
+    event.as_object().unwrap().clone()
+}
+
+fn properties(schema: Value) -> Value {
+    json!({"type": "object", "properties": {"properties": schema}})
+}
+
+fn judge(contract: &Contract, properties: Value) -> (Verdict, Value) {
+    let mut body = event(properties);
+    let verdict = contract.judge(Kind::Track, &mut body);
+    (verdict, body.remove("properties").unwrap())
+}
+
+#[test]
+fn words_of_policies() {
+    assert_eq!(OnUndeclaredSchema::default(), OnUndeclaredSchema::parse("ALLOW_EVENT").unwrap());
+    assert_eq!(OnUndeclaredFields::default(), OnUndeclaredFields::parse("OMIT_FIELDS").unwrap());
+    assert_eq!(OnSchemaViolation::default(), OnSchemaViolation::parse("BLOCK_EVENT").unwrap());
+    assert_eq!(OnUndeclaredSchema::parse("OMIT_FIELDS"), None);
+    assert_eq!(OnSchemaViolation::parse("OMIT_FIELDS"), None);
+    assert_eq!(OnUndeclaredFields::parse("omit_fields"), None);
+}
+
+#[test]
+fn faults_name_the_file_and_come_all_at_once() {
+    let found = faults(&[domain(vec![
+        rule(Kind::Track, None, json!({})),
+        rule(Kind::Track, Some("A"), json!({"type": "strin"})),
+        rule(Kind::Track, Some("B"), json!(true)),
+        rule(Kind::Track, Some("C"), json!({"$schema": "https://json-schema.org/draft/2020-12/schema"})),
+        rule(Kind::Track, Some("D"), properties(json!({"$ref": "https://example.com/a.json"}))),
+        rule(Kind::Track, Some("E"), properties(json!({"$ref": "#/definitions/components/gone"}))),
+        rule(Kind::Track, Some("F"), properties(json!({"$ref": "#/definitions/gone"}))),
+        rule(Kind::Track, Some("G"), properties(json!({"pattern": "(?=x)"}))),
+        rule(Kind::Track, Some("H"), properties(json!({"patternProperties": {"(a)\\1": {}}}))),
+        rule(Kind::Page, None, json!({})),
+        rule(Kind::Page, None, json!({})),
+    ])]);
+    let expected = [
+        "track.yaml: It declares a track without a name.",
+        "A.yaml: Its schema is not JSON Schema draft-7: at /type,",
+        "B.yaml: Its schema is not an object.",
+        "C.yaml: Its schema says that it is of \"https://json-schema.org/draft/2020-12/schema\", not draft-7.",
+        "D.yaml: It refers to \"https://example.com/a.json\", which is outside of the domain.",
+        "E.yaml: It refers to the component \"gone\", which does not exist here.",
+        "F.yaml: It refers to \"#/definitions/gone\", where there is no schema.",
+        "G.yaml: Its schema cannot be compiled: at /properties/properties/pattern,",
+        "H.yaml: Its pattern \"(a)\\\\1\" cannot be used.",
+        "page.yaml: It declares page without a name, version \"default\", which page.yaml declares.",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found} instead of {expected}");
+    }
+}
+
+#[test]
+fn two_domains_may_not_declare_the_same_event() {
+    let one = domain(vec![rule(Kind::Identify, None, json!({}))]);
+    // A label on an identify does not make it another event.
+    let two = domain(vec![rule(Kind::Identify, Some("label"), json!({}))]);
+    assert_eq!(
+        faults(&[one, two]),
+        ["label.yaml: It declares identify without a name, version \"default\", which identify.yaml declares."]
+    );
+}
+
+#[test]
+fn faults_of_components() {
+    let found = faults_of(
+        properties(json!({"$ref": "#/definitions/components/a"})),
+        &[("a", json!({"$ref": "#/definitions/components/b"})), ("c", json!({"$ref": "#"})), ("d", json!({"type": 1}))],
+    );
+    assert!(found[0].starts_with("component \"a\" of domain \"Shop\": It refers to the component \"b\""), "{found:?}");
+    assert!(found[1].starts_with("component \"c\" of domain \"Shop\": It refers to \"#\""), "{found:?}");
+    assert!(found[2].starts_with("component \"d\" of domain \"Shop\": Its schema is not JSON Schema"), "{found:?}");
+}
+
+#[test]
+fn endless_and_exploding_schemas_are_refused() {
+    let itself = faults_of(json!({"allOf": [{"$ref": "#"}]}), &[]);
+    assert_eq!(itself, ["Made.yaml: Its schema refers to itself without end."]);
+    let each_other = [
+        ("a", json!({"anyOf": [{"$ref": "#/definitions/components/b"}]})),
+        ("b", json!({"not": {"$ref": "#/definitions/components/a"}})),
+    ];
+    let found = faults_of(properties(json!({"$ref": "#/definitions/components/a"})), &each_other);
+    assert_eq!(found, ["Made.yaml: Its schema refers to itself without end."]);
+
+    let doubling: Vec<(String, Value)> = (0..40)
+        .map(|at| {
+            let next = json!({"$ref": format!("#/definitions/components/c{}", at + 1)});
+            (format!("c{at}"), if at == 39 { json!({}) } else { json!({"allOf": [next, next]}) })
+        })
+        .collect();
+    let doubling: Vec<(&str, Value)> = doubling.iter().map(|(slug, schema)| (slug.as_str(), schema.clone())).collect();
+    let found = faults_of(properties(json!({"$ref": "#/definitions/components/c0"})), &doubling);
+    assert_eq!(found, ["Made.yaml: Its schema applies more than 4096 schemas to one value."]);
+}
+
+#[test]
+fn deep_and_large_schemas_are_refused() {
+    let mut deep = json!({});
+    for _ in 0..70 {
+        deep = json!({"not": deep});
+    }
+    assert_eq!(faults_of(deep, &[]), ["Made.yaml: Its schema is nested deeper than 64 levels."]);
+    let large: Map<String, Value> = (0..40_000).map(|at| (format!("a_long_field_{at}"), json!({}))).collect();
+    let found = faults_of(properties(json!({"properties": large})), &[]);
+    assert!(found[0].starts_with("Made.yaml: Its schema with the components it uses takes"), "{found:?}");
+    let tangle: Vec<Value> =
+        (0..12).map(|at| json!({"properties": {"next": {"$ref": format!("#/definitions/{at}")}}})).collect();
+    let tangle = json!({"definitions": (0..12).map(|at| (at.to_string(), tangle[at].clone())).collect::<Map<_, _>>()});
+    assert!(Contract::compile(&[with_components(tangle, &[])], Limits::default()).is_ok());
+}
+
+/// A chain of references as long as the limits allow, and one longer. Threads of tests have small stacks.
+#[test]
+fn long_chains_of_references_do_not_overflow() {
+    let chain = |length: usize, wrap: fn(Value) -> Value| {
+        let definition = |at| (format!("d{at}"), wrap(json!({"$ref": format!("#/definitions/d{}", at + 1)})));
+        let mut definitions: Map<String, Value> = (0..length).map(definition).collect();
+        definitions.insert(format!("d{length}"), json!({"type": "string"}));
+        json!({"definitions": definitions, "properties": {"properties": {"$ref": "#/definitions/d0"}}})
+    };
+    let in_place = compile(with_components(chain(165, |it| json!({"allOf": [it]})), &[]));
+    assert!(judge(&in_place, json!("text")).0 == Verdict::CLEAN);
+    assert!(judge(&in_place, json!(1)).0.violation.unwrap().has_schema_violated);
+    let below = compile(with_components(chain(165, |it| json!({"properties": {"a": it}})), &[]));
+    let mut nested = json!({"b": 1});
+    for _ in 0..60 {
+        nested = json!({"a": nested});
+    }
+    assert!(judge(&below, nested).0.violation.unwrap().has_undeclared_fields);
+    let found = faults_of(chain(400, |it| json!({"allOf": [it]})), &[]);
+    assert!(found[0].starts_with("Made.yaml: Its schema refers to too much"), "{found:?}");
+}
+
+#[test]
+fn recursive_schemas_follow_the_event() {
+    let tree = json!({"type": "object", "properties": {
+        "name": {"type": "string"},
+        "children": {"type": "array", "items": {"$ref": "#/definitions/components/tree"}},
+    }});
+    let contract =
+        compile(with_components(properties(json!({"$ref": "#/definitions/components/tree"})), &[("tree", tree)]));
+    let mut inner = json!({"name": "leaf", "colour": 1});
+    let mut clean = json!({"name": "leaf"});
+    for _ in 0..30 {
+        inner = json!({"children": [inner]});
+        clean = json!({"children": [clean]});
+    }
+    assert_eq!(judge(&contract, clean.clone()), (Verdict::CLEAN, clean.clone()));
+    let (verdict, left) = judge(&contract, inner);
+    assert!(verdict.omitted);
+    assert_eq!(left, clean);
+    let pointer = format!("/properties{}/colour: the field is not declared.", "/children/0".repeat(30));
+    assert_eq!(verdict.violation.unwrap().violations, [pointer]);
+}
+
+#[test]
+fn branches_and_patterns_declare() {
+    let contract = compile(with_components(
+        properties(json!({
+            "properties": {"a": {"properties": {"x": {}}}, "free": {"type": "object"}},
+            "patternProperties": {"^p_": {"properties": {"y": {}}}},
+            "allOf": [{"properties": {"a": {"properties": {"z": {}}}, "b": {}}}],
+            "oneOf": [{"required": ["c"], "properties": {"c": {}}}, {"required": ["d"], "properties": {"d": {}}}],
+            "if": {"properties": {"e": {"const": 1}}, "required": ["e"]},
+            "then": {"properties": {"f": {}}},
+            "not": {"required": ["n"], "properties": {"n": {}}},
+        })),
+        &[],
+    ));
+    let sent = json!({
+        "a": {"x": 1, "z": 1, "w": 1}, "b": 1, "c": 1, "e": 1, "f": 1,
+        "free": {"any": {"thing": 1}}, "g": 1, "n": 1, "p_1": {"y": 1, "q": 1},
+    });
+    let (verdict, left) = judge(&contract, sent);
+    let violation = verdict.violation.unwrap();
+    assert_eq!(
+        left,
+        json!({"a": {"x": 1, "z": 1}, "b": 1, "c": 1, "e": 1, "f": 1, "free": {"any": {"thing": 1}}, "p_1": {"y": 1}})
+    );
+    let pointers = ["/a/w", "/g", "/n", "/p_1/q"].map(|it| format!("/properties{it}: the field is not declared."));
+    assert_eq!(violation.violations, pointers);
+    assert!(!violation.has_schema_violated);
+}
+
+#[test]
+fn open_objects_lists_and_positions() {
+    let point = json!({"properties": {"x": {}}});
+    let contract = compile(with_components(
+        properties(json!({"properties": {
+            "open": {"properties": {"a": {}}, "additionalProperties": true},
+            "map": {"additionalProperties": point},
+            "list": {"items": point},
+            "pair": {"items": [point, {}], "additionalItems": point},
+        }})),
+        &[],
+    ));
+    let extra = json!({"x": 1, "y": 1});
+    let (verdict, left) = judge(
+        &contract,
+        json!({"open": {"b": 1}, "map": {"k": extra}, "list": [extra, 1], "pair": [extra, extra, extra]}),
+    );
+    let trimmed = json!({"x": 1});
+    assert_eq!(
+        left,
+        json!({"open": {"b": 1}, "map": {"k": trimmed}, "list": [trimmed, 1], "pair": [trimmed, extra, trimmed]})
+    );
+    assert_eq!(verdict.violation.unwrap().violations.len(), 4);
+}
+
+/// Closed branches tell the two apart; what is undeclared altogether must not fail them both.
+#[test]
+fn an_undeclared_field_is_no_schema_violation_too() {
+    let closed = |key: &str| json!({"properties": {key: {}}, "required": [key], "additionalProperties": false});
+    for policy in [OnUndeclaredFields::AllowEvent, OnUndeclaredFields::BlockEvent, OnUndeclaredFields::OmitFields] {
+        let mut domain = with_components(properties(json!({"oneOf": [closed("a"), closed("b")]})), &[]);
+        domain.events[0].on_undeclared_fields = policy;
+        let contract = compile(domain);
+        let (verdict, left) = judge(&contract, json!({"a": 1, "z": 1}));
+        let violation = verdict.violation.unwrap();
+        assert!(violation.has_undeclared_fields && !violation.has_schema_violated, "{violation:?}");
+        assert_eq!(verdict.action == Action::Block, policy == OnUndeclaredFields::BlockEvent);
+        assert_eq!(left.get("z").is_none(), policy == OnUndeclaredFields::OmitFields);
+        assert!(judge(&contract, json!({"a": 1, "b": 1})).0.violation.unwrap().has_schema_violated);
+    }
+}
+
+#[test]
+fn closed_envelope_and_context_let_in_what_is_never_undeclared() {
+    let context = json!({"properties": {"plan": {"type": "string"}}, "additionalProperties": false});
+    let schema = json!({"properties": {"context": {"$ref": "#/definitions/components/context"}, "properties": {
+        "properties": {"context": {"$ref": "#/definitions/components/context"}}
+    }}, "additionalProperties": false});
+    let mut domain = with_components(schema, &[("context", context)]);
+    domain.events[0].include_built_in_context = true;
+    let contract = compile(domain);
+    let mut body = event(json!({}));
+    body.insert("receivedAt".to_owned(), json!("2025-01-01T00:00:00.000000Z"));
+    let context = json!({"plan": "a", "library": {"name": "x"}, "page": {"url": "u"}, "htevents": {"other": 1}});
+    body.insert("context".to_owned(), context);
+    assert_eq!(contract.judge(Kind::Track, &mut body), Verdict::CLEAN);
+    // The same component elsewhere stays closed.
+    let (verdict, left) = judge(&contract, json!({"context": {"library": 1}}));
+    assert_eq!(left, json!({"context": {}}));
+    assert!(!verdict.violation.unwrap().has_schema_violated);
+}
+
+#[test]
+fn a_blocked_event_stays_whole() {
+    let contract = compile(with_components(properties(json!({"properties": {"a": {"type": "string"}}})), &[]));
+    let sent = json!({"a": 1, "b": 2});
+    let (verdict, left) = judge(&contract, sent.clone());
+    assert_eq!((verdict.action, verdict.omitted), (Action::Block, false));
+    assert_eq!(left, sent);
+}
+
+#[test]
+fn reports_are_bounded() {
+    let contract = compile(with_components(
+        properties(json!({"properties": {"s": {"type": "integer"}, "list": {"items": {"type": "string"}}}})),
+        &[],
+    ));
+    let violations = |sent| judge(&contract, sent).0.violation.unwrap().violations;
+    let many: Map<String, Value> = (0..100).map(|at| (format!("key_{at:03}"), json!(1))).collect();
+    let found = violations(Value::Object(many));
+    assert_eq!(found.len(), VIOLATIONS_MAX + 1);
+    assert_eq!(found[VIOLATIONS_MAX], "... and 36 more");
+    let found = violations(json!({"list": (0..70).collect::<Vec<_>>()}));
+    assert_eq!(found[0], "/properties/list/0: 0 is not of type \"string\".");
+    assert_eq!(found[VIOLATIONS_MAX], "... and 6 more");
+    for long in ["ü".repeat(5_000), "a".repeat(VIOLATION_BYTES_MAX)] {
+        for found in [violations(json!({"s": long})), violations(json!({long: 1}))] {
+            assert!(found[0].len() <= VIOLATION_BYTES_MAX && found[0].ends_with("..."), "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn pointers_are_escaped_and_names_are_exact() {
+    let contract = compile(with_components(properties(json!({"properties": {}})), &[]));
+    let found = judge(&contract, json!({"a/b~c": 1})).0.violation.unwrap();
+    assert_eq!(found.violations, ["/properties/a~1b~0c: the field is not declared."]);
+    for name in ["made", "Made ", "MADE", ""] {
+        let mut body = event(json!({}));
+        body.insert("event".to_owned(), json!(name));
+        assert!(contract.judge(Kind::Track, &mut body).violation.unwrap().has_undeclared_schema, "{name}");
+    }
+}
+
+#[test]
+fn hostile_numbers_and_texts_end() {
+    let contract = compile(with_components(
+        properties(json!({"properties": {
+            "n": {"type": "number", "multipleOf": 0.01, "minimum": 0},
+            "t": {"type": "string", "pattern": "^(a+)+$"},
+        }})),
+        &[],
+    ));
+    for number in ["1e999999999", "-1e-999999999", &"9".repeat(20_000)] {
+        let number: Value = serde_json::from_str(number).unwrap();
+        judge(&contract, json!({"n": number}));
+    }
+    let text = format!("{}b", "a".repeat(30_000));
+    assert!(judge(&contract, json!({"t": text})).0.violation.unwrap().has_schema_violated);
+}
+
+#[test]
+fn odd_versions_are_named_as_sent() {
+    let mut two = domain(vec![rule(Kind::Track, Some("Made"), json!({})), rule(Kind::Track, Some("Made"), json!({}))]);
+    two.events[1].version = "2".to_owned();
+    let contract = compile(two);
+    for (sent, version) in [(json!(2), None), (json!("2"), None), (json!(null), None), (json!([1]), Some("[1]"))] {
+        let mut body = event(json!({}));
+        body.insert("context".to_owned(), json!({"htevents": {"schemaVersion": sent}}));
+        let violation = contract.judge(Kind::Track, &mut body).violation;
+        assert_eq!(violation.as_ref().map(|it| it.schema_version.as_str()), version);
+    }
+}
+
+fn files(list: &[(&str, Value)]) -> BTreeMap<String, Value> {
+    list.iter().map(|(path, value)| ((*path).to_owned(), value.clone())).collect()
+}
+
+fn layout_faults(list: &[(&str, Value)]) -> Vec<String> {
+    let faults = Domain::from_files(&files(list), "web").unwrap_err();
+    faults.into_iter().map(|fault| format!("{}: {}", fault.origin, fault.problem)).collect()
+}
+
+#[test]
+fn layout_faults_are_loud() {
+    let meta = json!({"name": "Shop"});
+    let event = json!({"type": "track", "name": "A", "schema": {}});
+    assert_eq!(layout_faults(&[("README.md", json!(""))]), ["contracts: There are no contract files here."]);
+    assert_eq!(
+        layout_faults(&[("contracts/a.yaml", meta.clone()), ("domains/b/domain.yaml", meta.clone())]),
+        ["domains/b/domain.yaml: It is laid out unlike contracts/a.yaml."]
+    );
+    assert_eq!(
+        layout_faults(&[
+            ("domains/a/Domain.yaml", meta.clone()),
+            ("domains/a/b/c/d.yaml", event.clone()),
+            ("domains/a/domain.yaml", json!({"name": "", "owner": "x", "sources": null, "onUndeclaredSchema": "OMIT"})),
+            ("domains/a/e.yml", event.clone()),
+            ("domains/a/f.yaml", json!([])),
+            ("domains/a/g.yaml", json!({"type": "trick", "version": 2, "includeBuiltInContext": "yes"})),
+            ("domains/b/h.yaml", event),
+        ]),
+        [
+            "domains/a/Domain.yaml: The name \"domain\" is reserved for the domain's own file.",
+            "domains/a/b/c/d.yaml: It lies where no event and no component is looked for.",
+            "domains/a/domain.yaml: The key `owner` is unknown here.",
+            "domains/a/domain.yaml: `onUndeclaredSchema` is no policy.",
+            "domains/a/domain.yaml: `sources` is not a list of names.",
+            "domains/a/domain.yaml: `name` is empty.",
+            "domains/a/e.yml: Its name does not end in .yaml.",
+            "domains/a/f.yaml: It is not a mapping.",
+            "domains/a/g.yaml: `version` is not text.",
+            "domains/a/g.yaml: `includeBuiltInContext` is neither true nor false.",
+            "domains/a/g.yaml: `schema` is missing.",
+            "domains/a/g.yaml: `type` is no kind of event.",
+            "domains/b/h.yaml: It belongs to \"b\", which has no file of its own.",
+        ]
+    );
+}
+
+#[test]
+fn layout_chooses_domains_and_components_by_source() {
+    let meta = |sources: Value| json!({"name": "D", "sources": sources});
+    let component = |sources: Value| json!({"name": "C", "schema": {}, "sources": sources});
+    let list = files(&[
+        ("contracts/unrelated.yaml", json!("ignored, because events/ holds the contracts")),
+        ("events/domains/all/domain.yaml", json!({"name": "All", "description": "every source"})),
+        ("events/domains/all/components/everywhere.yaml", component(json!([]))),
+        ("events/domains/all/components/ios.yaml", component(json!(["ios"]))),
+        ("events/domains/all/components/web.yaml", component(json!(["web"]))),
+        ("events/domains/ios/domain.yaml", meta(json!(["ios"]))),
+        ("events/domains/none/domain.yaml", meta(json!([]))),
+        ("events/domains/web/domain.yaml", meta(json!(["ios", "web"]))),
+    ]);
+    let domains = Domain::from_files(&list, "web").unwrap();
+    let names: Vec<_> = domains.iter().map(|domain| domain.name.as_str()).collect();
+    assert_eq!(names, ["All", "D"]);
+    assert_eq!(domains[0].components.keys().collect::<Vec<_>>(), ["everywhere", "web"]);
+    assert_eq!(Domain::from_files(&files(&[("domains/a/domain.yaml", meta(json!([])))]), "web"), Ok(Vec::new()));
+}
+
+/// Schemas and values over few keys, so that they meet often.
+fn any_schema() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(json!({})),
+        Just(json!({"type": "string"})),
+        Just(json!({"type": "object"})),
+        Just(json!({"$ref": "#/definitions/components/c"})),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        let map = prop::collection::btree_map("[a-d]", inner.clone(), 0..4);
+        prop_oneof![
+            map.clone().prop_map(|properties| json!({"properties": properties})),
+            map.clone().prop_map(|properties| json!({"properties": properties, "additionalProperties": false})),
+            (map.clone(), inner.clone())
+                .prop_map(|(it, extra)| json!({"properties": it, "additionalProperties": extra})),
+            (map, inner.clone())
+                .prop_map(|(it, other)| json!({"properties": it, "patternProperties": {"^[ab]": other}})),
+            inner.clone().prop_map(|items| json!({"items": items})),
+            prop::collection::vec(inner.clone(), 1..3).prop_map(|items| json!({"items": items})),
+            prop::collection::vec(inner.clone(), 1..3).prop_map(|branches| json!({"anyOf": branches})),
+            prop::collection::vec(inner, 1..3).prop_map(|branches| json!({"allOf": branches})),
+        ]
+    })
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![Just(json!("text")), Just(json!(1)), Just(json!(null))];
+    leaf.prop_recursive(4, 32, 4, |inner| {
+        prop_oneof![
+            prop::collection::btree_map("[a-e]", inner.clone(), 0..4).prop_map(|it| json!(it)),
+            prop::collection::vec(inner, 0..3).prop_map(|it| json!(it)),
+        ]
+    })
+}
+
+fn any_domain() -> impl Strategy<Value = Domain> {
+    let fields = prop_oneof![
+        Just(OnUndeclaredFields::AllowEvent),
+        Just(OnUndeclaredFields::BlockEvent),
+        Just(OnUndeclaredFields::OmitFields)
+    ];
+    let schema = prop_oneof![Just(OnSchemaViolation::AllowEvent), Just(OnSchemaViolation::BlockEvent)];
+    let component = json!({"properties": {"a": {"$ref": "#/definitions/components/c"}, "b": {"type": "string"}}});
+    (any_schema(), fields, schema).prop_map(move |(schema, fields, violation)| {
+        let mut domain = with_components(properties(schema), &[("c", component.clone())]);
+        domain.events[0].on_undeclared_fields = fields;
+        domain.events[0].on_schema_violation = violation;
+        domain
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+    #[test]
+    fn judging_again_finds_nothing_more(domain in any_domain(), sent in any_value()) {
+        let contract = compile(domain);
+        let before = event(sent);
+        let mut body = before.clone();
+        let first = contract.judge(Kind::Track, &mut body);
+        prop_assert_eq!(first.omitted, body != before);
+        prop_assert!(!(first.omitted && first.action == Action::Block));
+        if let Some(violation) = &first.violation {
+            prop_assert_eq!(&violation.payload, &serde_json::to_string(&before).unwrap());
+            prop_assert!(violation.has_undeclared_fields || violation.has_schema_violated);
+        }
+        let left = body.clone();
+        let second = contract.judge(Kind::Track, &mut body);
+        prop_assert_eq!(&body, &left, "the second judgement changed the event");
+        prop_assert_eq!(second.action, first.action);
+        if first.omitted {
+            let again = second.violation.is_some_and(|violation| violation.has_undeclared_fields);
+            prop_assert!(!again, "an omitted field is still there");
+        } else {
+            prop_assert_eq!(second, first);
+        }
+    }
+
+    /// The schema without anything closed agrees with the validator on every event that is found clean.
+    #[test]
+    fn what_is_found_clean_satisfies_the_schema(domain in any_domain(), sent in any_value()) {
+        let mut document = domain.events[0].schema.clone();
+        document["definitions"] = json!({"components": domain.components});
+        let validator = jsonschema::draft7::options().build(&document).unwrap();
+        let mut body = event(sent);
+        if compile(domain).judge(Kind::Track, &mut body) == Verdict::CLEAN {
+            prop_assert!(validator.is_valid(&Value::Object(body)));
+        }
+    }
+}
