@@ -30,6 +30,7 @@ mod report;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod work;
 
 pub use compile::Contract;
 
@@ -145,6 +146,8 @@ pub struct Limits {
     /// Nesting of a schema with everything that it refers to, one inside the other. A small stack (2 MiB) still
     /// holds eight times the default.
     pub reference_depth_max: usize,
+    /// Levels of an event, as the door lets them in.
+    pub event_depth_max: usize,
     /// Schemas that may apply to one and the same value: what bounds the work for one value of an event.
     pub applied_max: usize,
     /// Places that the undeclared-field check of one rule tells apart.
@@ -160,6 +163,7 @@ impl Default for Limits {
             schema_bytes_max: 1 << 20,
             schema_depth_max: 64,
             reference_depth_max: 1_024,
+            event_depth_max: 64,
             applied_max: 4_096,
             places_max: 16_384,
             pattern_bytes_max: 1 << 20,

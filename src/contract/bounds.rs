@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::schema::{Relation, children, clip, pointer_of, target};
-use super::{Fault, Limits};
+use super::{Fault, Limits, work};
 
 /// What can be said of one schema by itself.
 pub(super) fn check_schema(origin: &str, schema: &Value, limits: &Limits) -> Vec<Fault> {
@@ -99,13 +99,11 @@ pub(super) fn check_document(origin: &str, document: &Value, limits: &Limits) ->
         return Err(vec![Fault::new(origin, problem, "Use fewer components in one event, or flatter ones.")]);
     }
     let mut weights = Weights { document, applied_max: limits.applied_max, known: HashMap::new() };
-    for (_, schema) in &located {
-        if let Err(problem) = weights.of(schema) {
-            let fix = "Refer to a schema from inside a property or an item, and only once.";
-            return Err(vec![Fault::new(origin, problem, fix)]);
-        }
-    }
-    Ok(())
+    let in_place = located.iter().try_for_each(|(_, schema)| weights.of(schema).map(drop));
+    in_place.and_then(|()| work::check(document, limits)).map_err(|problem| {
+        let fix = "Refer to a schema from inside a property or an item, and only once from the same place.";
+        vec![Fault::new(origin, problem, fix)]
+    })
 }
 
 /// How many schemas apply to one value. A schema that reaches itself without going into the value would never end;

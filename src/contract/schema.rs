@@ -107,6 +107,14 @@ pub(super) fn pointer_of(reference: &str) -> Option<String> {
     (pointer.is_empty() || pointer.starts_with('/')).then_some(pointer)
 }
 
+/// What a keyword whose value is a map holds.
+pub(super) fn members<'a>(
+    schema: &'a Map<String, Value>,
+    keyword: &str,
+) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
+    schema.get(keyword).and_then(Value::as_object).into_iter().flatten()
+}
+
 /// A `pointer` as a local reference.
 pub(super) fn reference_to(pointer: &str) -> String {
     format!("#{}", utf8_percent_encode(pointer, FRAGMENT))

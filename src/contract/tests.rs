@@ -149,6 +149,21 @@ fn endless_and_exploding_schemas_are_refused() {
     let doubling: Vec<(&str, Value)> = doubling.iter().map(|(slug, schema)| (slug.as_str(), schema.clone())).collect();
     let found = faults_of(properties(json!({"$ref": "#/definitions/components/c0"})), &doubling);
     assert_eq!(found, ["Made.yaml: Its schema applies more than 4096 schemas to one value."]);
+
+    // Doubling from level to level of the event: by branches, by a list, below `not`.
+    let again = json!({"$ref": "#/definitions/components/c"});
+    for component in [
+        json!({"properties": {"x": again}, "anyOf": [{"properties": {"x": again}}]}),
+        json!({"items": again, "contains": again}),
+        json!({"patternProperties": {"^x": again}, "not": {"properties": {"x": again}}}),
+    ] {
+        let found = faults_of(properties(again.clone()), &[("c", component)]);
+        assert_eq!(found, ["Made.yaml: Its schema applies more than 4096 schemas to one value."]);
+    }
+    // Recursion that does not double, however often it refers to itself.
+    let component = json!({"properties": {"left": again, "right": again}, "patternProperties": {"^x": again, "^y": again},
+        "items": [again, again], "additionalItems": again, "oneOf": [{"properties": {"and": again}}, {"properties": {"or": again}}]});
+    compile(with_components(properties(again.clone()), &[("c", component)]));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
 use super::super::Limits;
-use super::super::schema::{Relation, children, clip, target};
+use super::super::schema::{Relation, children, clip, members, target};
 use super::{Below, CONTEXT, DECLARED_PARTS, Fields, Found, Node};
 
 /// Why fields could not be compiled: one sentence, and how to mend it.
@@ -164,6 +164,8 @@ impl<'a> Builder<'a> {
             }
             node.keys.push((key.into(), self.place(&below)?));
         }
+        // A key that matches a pattern of one schema may be merely welcome to another.
+        patterned.extend(&extra);
         node.patterned = self.place(&patterned)?;
         node.extra = self.place(&extra)?;
         node.patterns = patterns.into_values().collect();
@@ -200,11 +202,4 @@ impl<'a> Builder<'a> {
 /// Whether a schema says anything of what is inside a value.
 fn reaches_below(schema: &Map<String, Value>) -> bool {
     ["properties", "patternProperties", "additionalProperties", "items"].iter().any(|word| schema.contains_key(*word))
-}
-
-fn members<'a>(
-    schema: &'a Map<String, Value>,
-    keyword: &str,
-) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
-    schema.get(keyword).and_then(Value::as_object).into_iter().flatten()
 }
