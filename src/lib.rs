@@ -3,35 +3,35 @@
 //! An accepted event is appended once to a durable log and answered only then; everything after the log is a
 //! reader with a cursor. The rooms, in the order in which an event meets them:
 
-/// Data contracts: judge an event, name its violations.
-pub mod contract;
-/// What a destination promises: the trait, batches and deliveries.
-pub mod destination;
-/// What an event is: kinds, decoding, clock skew, the record that the log holds.
-pub mod event;
-/// The `transform` world: run a function over a batch of events.
-pub mod function;
-/// The durable log: segments, group commit, cursors. Knows bytes and offsets, not events.
-pub mod intake;
-/// Deduplication, contract and source functions over a stretch of the log, once for all syncs.
-pub mod refine;
 /// Where events enter: HTTP dialects, write keys, limits, replies.
 pub mod source;
-/// What was set aside and why, the dedup window and the refine cursor: the state file beside the log.
-pub mod state;
-/// One route from a source to a destination: worker, filter, functions, batch, cursor.
-pub mod sync;
-/// Warehouse tables: naming, rows, schema evolution, and one folder for each warehouse.
-pub mod warehouse;
+/// The durable log: segments, group commit, cursors. Knows bytes and offsets, not events.
+pub mod intake;
+/// What an event is: kinds, decoding, clock skew, the record that the log holds.
+pub mod event;
+/// Data contracts: judge an event, name its violations.
+pub mod contract;
 /// The one room that knows wasmtime: engine, limits, module loading.
 pub mod wasm;
+/// The `transform` world: run a function over a batch of events.
+pub mod function;
+/// Deduplication, contract and source functions over a stretch of the log, once for all syncs.
+pub mod refine;
+/// One route from a source to a destination: worker, filter, functions, batch, cursor.
+pub mod sync;
+/// What a destination promises: the trait, batches and deliveries.
+pub mod destination;
+/// Warehouse tables: naming, rows, schema evolution, and one folder for each warehouse.
+pub mod warehouse;
+/// What was set aside and why, the dedup window and the refine cursor: the state file beside the log.
+pub mod state;
 
+/// Text to a configuration that cannot be wrong.
+pub mod config;
 /// Wires the rooms; ordered start and stop.
 pub mod app;
 /// The command line.
 pub mod cli;
-/// Text to a configuration that cannot be wrong.
-pub mod config;
 
 /// Wall clock and randomness; nobody else reads them.
 pub mod clock;
