@@ -20,14 +20,17 @@ use serde_json::Value;
 
 use crate::event::Kind;
 
+mod bounds;
 mod compile;
 mod document;
 mod fields;
 mod judge;
 mod layout;
 mod report;
+mod schema;
 #[cfg(test)]
 mod tests;
+mod work;
 
 pub use compile::Contract;
 
@@ -140,8 +143,11 @@ pub struct Limits {
     pub schema_bytes_max: usize,
     /// Nesting of one schema or component as JSON.
     pub schema_depth_max: usize,
-    /// Nesting of a schema with everything that it refers to, one inside the other.
+    /// Nesting of a schema with everything that it refers to, one inside the other. A small stack (2 MiB) still
+    /// holds eight times the default.
     pub reference_depth_max: usize,
+    /// Levels of an event, as the door lets them in.
+    pub event_depth_max: usize,
     /// Schemas that may apply to one and the same value: what bounds the work for one value of an event.
     pub applied_max: usize,
     /// Places that the undeclared-field check of one rule tells apart.
@@ -156,7 +162,8 @@ impl Default for Limits {
             rules_max: 10_000,
             schema_bytes_max: 1 << 20,
             schema_depth_max: 64,
-            reference_depth_max: 512,
+            reference_depth_max: 1_024,
+            event_depth_max: 64,
             applied_max: 4_096,
             places_max: 16_384,
             pattern_bytes_max: 1 << 20,

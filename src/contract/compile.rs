@@ -1,12 +1,13 @@
 //! From domains to a contract: every rule checked, compiled and findable by kind, name and version.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use jsonschema::{PatternOptions, Validator};
 
-use super::document::{self, Component, clip};
+use super::document::{self, Component};
 use super::fields::{self, Fields};
+use super::schema::clip;
 use super::{Domain, EventRule, Fault, Limits, OnSchemaViolation, OnUndeclaredFields, OnUndeclaredSchema};
 use crate::event::Kind;
 
@@ -184,7 +185,7 @@ fn check_identity(rule: &EventRule, first: Option<&str>) -> Vec<Fault> {
 
 fn compile_rule(
     rule: &EventRule,
-    components: &std::collections::BTreeMap<String, Component>,
+    components: &BTreeMap<String, Component>,
     limits: &Limits,
 ) -> Result<Rule, Vec<Fault>> {
     let context_names: &[&str] = if rule.include_built_in_context { &CONTEXT_BUILT_IN } else { &CONTEXT_ALWAYS };

@@ -4,117 +4,15 @@
 //! nothing in it is cyclic in place, too deep or too large. Faults are found here, where their origin is known,
 //! rather than by the validator.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value};
 
+use super::bounds::{check_document, check_schema};
+use super::schema::{Relation, children_mut, clip, escape, is_schema, pointer_of, reference_to, target};
 use super::{Fault, Limits};
 
 const COMPONENTS: &str = "/definitions/components/";
-/// What a `$ref` may show unescaped; everything else is percent-encoded, as a URI fragment wants it.
-const FRAGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
-
-/// How a schema stands to the schema that holds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Relation {
-    /// Applies to the same value.
-    Same,
-    /// Applies to the same value, and must not hold.
-    Negated,
-    /// Applies to something inside the value.
-    Below,
-    /// Applies only where something refers to it.
-    Apart,
-}
-
-/// Keywords whose value is a schema, a list of schemas, or a map of schemas.
-const KEYWORDS: [(&str, Relation); 17] = [
-    ("additionalItems", Relation::Below),
-    ("additionalProperties", Relation::Below),
-    ("allOf", Relation::Same),
-    ("anyOf", Relation::Same),
-    ("contains", Relation::Below),
-    ("definitions", Relation::Apart),
-    ("$defs", Relation::Apart),
-    ("dependencies", Relation::Same),
-    ("else", Relation::Same),
-    ("if", Relation::Same),
-    ("items", Relation::Below),
-    ("not", Relation::Negated),
-    ("oneOf", Relation::Same),
-    ("patternProperties", Relation::Below),
-    ("properties", Relation::Below),
-    ("propertyNames", Relation::Below),
-    ("then", Relation::Same),
-];
-
-fn is_map_of_schemas(keyword: &str) -> bool {
-    matches!(keyword, "definitions" | "$defs" | "dependencies" | "patternProperties" | "properties")
-}
-
-/// The schemas directly inside `schema`, each with its pointer below it. Draft-7 ignores what stands beside a `$ref`,
-/// definitions excepted.
-pub(super) fn children(schema: &Map<String, Value>) -> Vec<(String, &Value, Relation)> {
-    let refers = schema.contains_key("$ref");
-    let mut found = Vec::new();
-    for (keyword, relation) in KEYWORDS {
-        let Some(value) = schema.get(keyword) else { continue };
-        if refers && relation != Relation::Apart {
-            continue;
-        }
-        match value {
-            Value::Object(map) if is_map_of_schemas(keyword) => {
-                let schemas = map.iter().filter(|(_, value)| is_schema(value));
-                found.extend(schemas.map(|(key, value)| (format!("/{keyword}/{}", escape(key)), value, relation)));
-            }
-            Value::Array(list) => {
-                let schemas = list.iter().enumerate().filter(|(_, value)| is_schema(value));
-                found.extend(schemas.map(|(index, value)| (format!("/{keyword}/{index}"), value, relation)));
-            }
-            value if is_schema(value) => found.push((format!("/{keyword}"), value, relation)),
-            _ => {}
-        }
-    }
-    found
-}
-
-fn children_mut(schema: &mut Map<String, Value>) -> Vec<&mut Value> {
-    let mut found = Vec::new();
-    for (keyword, value) in schema.iter_mut() {
-        if !KEYWORDS.iter().any(|(known, _)| known == keyword) {
-            continue;
-        }
-        if value.is_object() && !is_map_of_schemas(keyword) {
-            found.push(value);
-        } else if let Value::Object(map) = value {
-            found.extend(map.values_mut());
-        } else if let Value::Array(list) = value {
-            found.extend(list);
-        }
-    }
-    found
-}
-
-fn is_schema(value: &Value) -> bool {
-    value.is_object() || value.is_boolean()
-}
-
-fn escape(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
-}
-
-/// The schema that `reference` points at. Every reference of a prepared document is known to point at one.
-pub(super) fn target<'a>(document: &'a Value, reference: &str) -> Option<&'a Value> {
-    document.pointer(&pointer_of(reference)?)
-}
-
-/// The JSON pointer in a local reference; `None` of a remote one or of an anchor.
-fn pointer_of(reference: &str) -> Option<String> {
-    let fragment = reference.strip_prefix('#')?;
-    let pointer = percent_decode_str(fragment).decode_utf8().ok()?.into_owned();
-    (pointer.is_empty() || pointer.starts_with('/')).then_some(pointer)
-}
 
 /// A component after its own checks, ready to be put into documents.
 pub(super) struct Component {
@@ -231,52 +129,6 @@ fn unknown_component(origin: &str, slug: &str) -> Fault {
     )
 }
 
-/// What can be said of one schema by itself.
-fn check_schema(origin: &str, schema: &Value, limits: &Limits) -> Vec<Fault> {
-    if !schema.is_object() {
-        return vec![Fault::new(origin, "Its schema is not an object.", "Write a JSON Schema draft-7 object.")];
-    }
-    if depth_exceeds(schema, limits.schema_depth_max) {
-        let problem = format!("Its schema is nested deeper than {} levels.", limits.schema_depth_max);
-        return vec![Fault::new(origin, problem, "Move inner parts into components.")];
-    }
-    if let Some(draft) = schema.get("$schema")
-        && !draft.as_str().is_some_and(|uri| uri.contains("draft-07"))
-    {
-        let fix = "Remove `$schema`, or write http://json-schema.org/draft-07/schema#.";
-        return vec![Fault::new(origin, format!("Its schema says that it is of {draft}, not draft-7."), fix)];
-    }
-    let meta = jsonschema::draft7::meta::validator();
-    let errors = meta.iter_errors(schema).take(8);
-    let fault = |error: jsonschema::ValidationError<'_>| {
-        let at = error.instance_path().as_str();
-        let at = if at.is_empty() { "the top" } else { at };
-        let problem = format!("Its schema is not JSON Schema draft-7: at {at}, {}.", clip(&error.masked().to_string()));
-        Fault::new(origin, problem, "Correct that keyword.")
-    };
-    errors.map(fault).collect()
-}
-
-pub(super) fn clip(text: &str) -> &str {
-    &text[..text.floor_char_boundary(400)]
-}
-
-fn depth_exceeds(value: &Value, levels: usize) -> bool {
-    match value {
-        Value::Array(list) => levels == 0 || list.iter().any(|value| depth_exceeds(value, levels - 1)),
-        Value::Object(map) => levels == 0 || map.values().any(|value| depth_exceeds(value, levels - 1)),
-        _ => false,
-    }
-}
-
-fn depth_of(value: &Value) -> usize {
-    match value {
-        Value::Array(list) => 1 + list.iter().map(depth_of).max().unwrap_or(0),
-        Value::Object(map) => 1 + map.values().map(depth_of).max().unwrap_or(0),
-        _ => 1,
-    }
-}
-
 /// Rewrites the references of one schema and remembers what they need.
 struct References<'a> {
     origin: &'a str,
@@ -299,7 +151,7 @@ impl References<'_> {
             }
             map.retain(|keyword, _| matches!(keyword.as_str(), "$ref" | "definitions" | "$defs"));
         }
-        for child in children_mut(map) {
+        for (child, _) in children_mut(map) {
             self.normalize(child);
         }
     }
@@ -317,7 +169,7 @@ impl References<'_> {
             let slug = slug.replace("~1", "/").replace("~0", "~");
             let pointer = format!("/definitions/{}{below}", escape(&component_key(&slug)));
             self.needs.push(slug);
-            return Ok(format!("#{}", utf8_percent_encode(&pointer, FRAGMENT)));
+            return Ok(reference_to(&pointer));
         }
         if self.in_component {
             return Err(Fault::new(
@@ -326,103 +178,7 @@ impl References<'_> {
                 "In a component, refer to components only: #/definitions/components/<slug>.",
             ));
         }
-        Ok(format!("#{}", utf8_percent_encode(&pointer, FRAGMENT)))
-    }
-}
-
-/// Every schema of the document with its pointer.
-fn locate<'a>(document: &'a Value) -> Vec<(String, &'a Value)> {
-    let mut found = Vec::new();
-    let mut open = vec![(String::new(), document)];
-    while let Some((pointer, schema)) = open.pop() {
-        if let Value::Object(map) = schema {
-            open.extend(children(map).into_iter().map(|(below, child, _)| (format!("{pointer}{below}"), child)));
-        }
-        found.push((pointer, schema));
-    }
-    found
-}
-
-/// What can be said only of a schema together with everything that it refers to.
-fn check_document(origin: &str, document: &Value, limits: &Limits) -> Result<(), Vec<Fault>> {
-    let bytes = serde_json::to_string(document).map_or(0, |text| text.len());
-    if bytes > limits.schema_bytes_max {
-        let problem = format!(
-            "Its schema with the components it uses takes {bytes} bytes, above the limit of {}.",
-            limits.schema_bytes_max
-        );
-        return Err(vec![Fault::new(origin, problem, "Declare fewer fields, or free-form objects.")]);
-    }
-    let located = locate(document);
-    let known: HashSet<&str> = located.iter().map(|(pointer, _)| pointer.as_str()).collect();
-    let mut targets = HashSet::new();
-    let mut faults = Vec::new();
-    for (_, schema) in &located {
-        let Some(reference) = schema.get("$ref").and_then(Value::as_str) else { continue };
-        match pointer_of(reference) {
-            Some(pointer) if known.contains(pointer.as_str()) => drop(targets.insert(pointer)),
-            _ => faults.push(Fault::new(
-                origin,
-                format!("It refers to \"{}\", where there is no schema.", clip(reference)),
-                "Point at a schema under `definitions`, or at #/definitions/components/<slug>.",
-            )),
-        }
-    }
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    // However the references are followed, no target is entered twice before the first visit is over; so the depth
-    // of one visit is at most the sum of the depths of the targets.
-    let depths = targets.iter().filter_map(|pointer| document.pointer(pointer)).map(depth_of);
-    let depth = depths.sum::<usize>() + depth_of(document);
-    if depth > limits.reference_depth_max {
-        let problem = format!("Its schema refers to too much: {depth} levels, limit {}.", limits.reference_depth_max);
-        return Err(vec![Fault::new(origin, problem, "Use fewer components in one event, or flatter ones.")]);
-    }
-    let mut weights = Weights { document, applied_max: limits.applied_max, known: HashMap::new() };
-    for (_, schema) in &located {
-        if let Err(problem) = weights.of(schema) {
-            let fix = "Refer to a schema from inside a property or an item, and only once.";
-            return Err(vec![Fault::new(origin, problem, fix)]);
-        }
-    }
-    Ok(())
-}
-
-/// How many schemas apply to one value. A schema that reaches itself without going into the value would never end;
-/// one that doubles at every reference would end too late.
-struct Weights<'a> {
-    document: &'a Value,
-    applied_max: usize,
-    /// By address; `None` while it is being weighed.
-    known: HashMap<*const Value, Option<usize>>,
-}
-
-impl Weights<'_> {
-    fn of(&mut self, schema: &Value) -> Result<usize, String> {
-        let key = std::ptr::from_ref(schema);
-        match self.known.get(&key) {
-            Some(Some(weight)) => return Ok(*weight),
-            Some(None) => return Err("Its schema refers to itself without end.".to_owned()),
-            None => drop(self.known.insert(key, None)),
-        }
-        let mut weight = 1_usize;
-        if let Value::Object(map) = schema {
-            let document = self.document;
-            if let Some(target) = map.get("$ref").and_then(Value::as_str).and_then(|found| target(document, found)) {
-                weight = weight.saturating_add(self.of(target)?);
-            }
-            for (_, child, relation) in children(map) {
-                if matches!(relation, Relation::Same | Relation::Negated) {
-                    weight = weight.saturating_add(self.of(child)?);
-                }
-            }
-        }
-        if weight > self.applied_max {
-            return Err(format!("Its schema applies more than {} schemas to one value.", self.applied_max));
-        }
-        self.known.insert(key, Some(weight));
-        Ok(weight)
+        Ok(reference_to(&pointer))
     }
 }
 
@@ -457,17 +213,9 @@ fn open_up(schema: &mut Value, document: &Value, place: Place, context_names: &[
     {
         open_up(context, document, Place::Context, context_names);
     }
-    for (keyword, relation) in KEYWORDS {
-        if relation != Relation::Same {
-            continue;
-        }
-        match map.get_mut(keyword) {
-            Some(Value::Array(list)) => list.iter_mut().for_each(|it| open_up(it, document, place, context_names)),
-            Some(Value::Object(inner)) if is_map_of_schemas(keyword) => {
-                inner.values_mut().for_each(|it| open_up(it, document, place, context_names));
-            }
-            Some(value @ Value::Object(_)) => open_up(value, document, place, context_names),
-            _ => {}
+    for (child, relation) in children_mut(map) {
+        if relation == Relation::Same {
+            open_up(child, document, place, context_names);
         }
     }
 }

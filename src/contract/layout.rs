@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::document::clip;
+use super::schema::clip;
 use super::{Domain, EventRule, Fault, OnSchemaViolation, OnUndeclaredFields, OnUndeclaredSchema, VERSION_DEFAULT};
 use crate::event::Kind;
 

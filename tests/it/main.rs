@@ -1,0 +1,9 @@
+//! The one integration binary: behaviour seen from outside, over HTTP, on the command line and in tables.
+
+mod bodies;
+mod cli;
+mod contract;
+mod crash;
+mod house;
+mod support;
+mod wire;

@@ -1,0 +1,208 @@
+//! A running server in a workspace of its own, and the few things that tests do to it.
+
+pub mod http;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags};
+use tempfile::TempDir;
+
+pub use http::{Reply, basic, request};
+
+/// The program under test.
+pub fn tidegate() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_tidegate"))
+}
+
+/// Runs the program to its end.
+pub fn run(args: &[&str]) -> Output {
+    tidegate().args(args).output().unwrap()
+}
+
+/// A workspace in a temporary folder, made by `tidegate init`.
+pub struct Workspace {
+    pub dir: TempDir,
+    pub write_key: String,
+}
+
+impl Workspace {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let output = run(&["init", dir.path().join("w").to_str().unwrap(), "--json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        Self { write_key: answer["write_key"].as_str().unwrap().to_owned(), dir }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("w")
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub fn append(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
+        let old = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, old + text).unwrap();
+    }
+
+    pub fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    /// Starts a server; `failpoints` as `name=action` pairs.
+    pub fn serve_with(&self, failpoints: &[&str]) -> Server {
+        let mut command = tidegate();
+        command.args(["serve", self.path().to_str().unwrap(), "--listen", "127.0.0.1:0", "--json", "--log", "warn"]);
+        if !failpoints.is_empty() {
+            command.env("FAILPOINTS", failpoints.join(";"));
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let Ok(ready) = serde_json::from_str::<serde_json::Value>(&line) else {
+            let output = child.wait_with_output().unwrap();
+            panic!("the server did not start: {line}{}", String::from_utf8_lossy(&output.stderr));
+        };
+        let url = ready["url"].as_str().unwrap_or_else(|| panic!("no url in {line}")).to_owned();
+        Server { child, _stdout: stdout, address: url.strip_prefix("http://").unwrap().to_owned(), key: self.write_key.clone() }
+    }
+
+    /// `tidegate status --json`.
+    pub fn status(&self) -> serde_json::Value {
+        let output = run(&["status", self.path().to_str().unwrap(), "--json"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Codes of the quarantined events, in order.
+    pub fn quarantined(&self) -> Vec<String> {
+        let output = run(&["quarantine", self.path().to_str().unwrap(), "--json", "--most", "100000"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines()
+            .map(|line| {
+                let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+                entry["code"].as_str().unwrap().to_owned()
+            })
+            .collect()
+    }
+
+    pub fn warehouse(&self) -> Warehouse {
+        Warehouse::open(&self.data().join("warehouse.db"))
+    }
+}
+
+/// A running server; killed when dropped.
+pub struct Server {
+    child: Child,
+    _stdout: BufReader<ChildStdout>,
+    pub address: String,
+    pub key: String,
+}
+
+impl Server {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Posts to a path with the source's key as Basic authorization.
+    pub fn post(&self, path: &str, body: impl AsRef<[u8]>) -> Reply {
+        request(&self.address, "POST", path, &[("authorization", &basic(&self.key))], body.as_ref())
+    }
+
+    /// Posts events as one batch.
+    pub fn batch(&self, events: &[serde_json::Value]) -> Reply {
+        self.post("/v1/batch", serde_json::json!({ "batch": events }).to_string())
+    }
+
+    /// SIGTERM: everything accepted is delivered. Answers the log on stderr.
+    pub fn stop(mut self) -> String {
+        self.signal("TERM");
+        let status = self.child.wait().unwrap();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut self.child.stderr.take().unwrap(), &mut text).unwrap();
+        assert!(status.success(), "{status}: {text}");
+        text
+    }
+
+    /// SIGKILL, without warning.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Another program's view of the warehouse.
+pub struct Warehouse {
+    connection: Connection,
+}
+
+impl Warehouse {
+    pub fn open(path: &Path) -> Self {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self { connection }
+    }
+
+    /// Rows as text, columns joined by `|`, NULL as nothing.
+    pub fn rows(&self, sql: &str) -> Vec<String> {
+        let mut statement = self.connection.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let columns = statement.column_count();
+        let rows = statement.query_map([], |row| {
+            let cells = (0..columns).map(|at| row.get::<_, Value>(at).map(text)).collect::<Result<Vec<_>, _>>()?;
+            Ok(cells.join("|"))
+        });
+        rows.unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    pub fn count(&self, table: &str) -> u64 {
+        self.rows(&format!("SELECT count(*) FROM \"{table}\""))[0].parse().unwrap()
+    }
+
+    pub fn has(&self, table: &str) -> bool {
+        !self.rows(&format!("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = '{table}'")).is_empty()
+    }
+}
+
+fn text(value: Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Integer(number) => number.to_string(),
+        Value::Real(number) => number.to_string(),
+        Value::Text(text) => text,
+        Value::Blob(bytes) => format!("{bytes:?}"),
+    }
+}
