@@ -279,7 +279,7 @@ fn functions(workspace: &Workspace) -> Result<Functions, Error> {
         name: name.to_owned(),
         cause,
     };
-    let engine = wasm::Engine::new(&wasm::Limits::default()).map_err(|error| failed("engine", Box::new(error)))?;
+    let engine = wasm::Engine::new().map_err(|error| failed("engine", Box::new(error)))?;
     for (name, config) in &workspace.functions {
         let bytes = std::fs::read(&config.component).map_err(|cause| Error::Io {
             action: "could not read",

@@ -65,7 +65,7 @@ fn apply(chained: &mut Chained, name: &str, event: Event, text: String, outcome:
             }
         }
         Outcome::Drop(reason) => *chained.dropped.entry(format!("{name}/{reason}")).or_default() += 1,
-        Outcome::Fail { code, message, .. } | Outcome::Fault { code, message } => {
+        Outcome::Fail { code, message } | Outcome::Fault { code, message } => {
             chained.quarantined.push(set_aside(&code, &message, &event, text));
         }
     }
