@@ -165,6 +165,18 @@ impl App {
         self.address
     }
 
+    /// The log that events enter.
+    #[must_use]
+    pub fn log(&self) -> Log {
+        self.log.clone()
+    }
+
+    /// Follows each sync's cursor.
+    #[must_use]
+    pub fn follow(&self) -> Vec<watch::Receiver<u64>> {
+        self.workers.iter().map(Worker::follow).collect()
+    }
+
     /// What came through the door.
     #[must_use]
     pub fn counts(&self) -> Arc<Counts> {

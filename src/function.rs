@@ -18,8 +18,8 @@ pub use component::{EncodeError, encode};
 pub use project::{BuildError, Built, build};
 pub use trial::{Case, Trial, TrialError, trial};
 
-pub use crate::wasm::{Line, LoadError, Stats};
 use crate::wasm::{Engine, Limits, Module};
+pub use crate::wasm::{Line, LoadError, Stats};
 
 /// A component with its settings, ready to run.
 pub struct Function {
@@ -38,9 +38,15 @@ pub enum Outcome {
     /// Left out on purpose, with a reason code.
     Drop(String),
     /// The function says that it cannot take this event.
-    Fail { code: String, message: String },
+    Fail {
+        code: String,
+        message: String,
+    },
     /// The function broke with this event in its hands.
-    Fault { code: String, message: String },
+    Fault {
+        code: String,
+        message: String,
+    },
 }
 
 /// What stays the same when a batch is run again.

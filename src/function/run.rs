@@ -148,10 +148,9 @@ fn convert(outcome: transformer::Outcome) -> Outcome {
         transformer::Outcome::Replace(event) => Outcome::Replace(event),
         transformer::Outcome::Emit(events) => Outcome::Emit(events),
         transformer::Outcome::Drop(reason) => Outcome::Drop(clip(&reason, CODE_BYTES_MAX)),
-        transformer::Outcome::Fail(error) => Outcome::Fail {
-            code: clip(&error.code, CODE_BYTES_MAX),
-            message: clip(&error.message, MESSAGE_BYTES_MAX),
-        },
+        transformer::Outcome::Fail(error) => {
+            Outcome::Fail { code: clip(&error.code, CODE_BYTES_MAX), message: clip(&error.message, MESSAGE_BYTES_MAX) }
+        }
     }
 }
 

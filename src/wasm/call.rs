@@ -38,11 +38,20 @@ pub enum Break {
     /// Panic, unreachable, stack overflow, access out of bounds, or a value that breaks the boundary's rules.
     Trap(String),
     /// The guest refused its settings.
-    Configure { code: String, message: String },
+    Configure {
+        code: String,
+        message: String,
+    },
     /// The guest gave the whole batch up.
-    Fatal { code: String, message: String },
+    Fatal {
+        code: String,
+        message: String,
+    },
     /// As `Fatal`, but worth another try.
-    Retryable { code: String, message: String },
+    Retryable {
+        code: String,
+        message: String,
+    },
 }
 
 /// What a call gave.

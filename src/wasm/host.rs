@@ -46,8 +46,8 @@ impl host::Host for Guest {
     fn log(&mut self, level: host::Level, message: String) {
         let end = message.floor_char_boundary(self.limits.log_line_bytes_max);
         let text = message[..end].escape_debug().to_string();
-        let full = self.lines.len() == self.limits.log_lines_max
-            || self.line_bytes + text.len() > self.limits.log_bytes_max;
+        let full =
+            self.lines.len() == self.limits.log_lines_max || self.line_bytes + text.len() > self.limits.log_bytes_max;
         if full {
             self.lines_dropped += 1;
             return;

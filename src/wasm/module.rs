@@ -23,7 +23,9 @@ pub enum LoadError {
     NotWasm,
     #[error("this is a core module, not a component; `tidegate function build` makes a component of it")]
     CoreModule,
-    #[error("the component imports {0}, which no function may; only tidegate:plugin/host is there. Build it without WASI (target wasm32-unknown-unknown, or --stub-wasi), without files, network, clocks or randomness")]
+    #[error(
+        "the component imports {0}, which no function may; only tidegate:plugin/host is there. Build it without WASI (target wasm32-unknown-unknown, or --stub-wasi), without files, network, clocks or randomness"
+    )]
     Import(String),
     #[error("the component does not export {0}; build it for the world `transform` of tidegate:plugin@0.1.0")]
     Export(&'static str),
@@ -31,7 +33,9 @@ pub enum LoadError {
     Resources(String),
     #[error("the component cannot be compiled: {0}")]
     Compile(String),
-    #[error("the component does not fit the world `transform` of tidegate:plugin@0.1.0: {0}; build it against this version's wit/plugin.wit")]
+    #[error(
+        "the component does not fit the world `transform` of tidegate:plugin@0.1.0: {0}; build it against this version's wit/plugin.wit"
+    )]
     World(String),
 }
 
@@ -83,11 +87,15 @@ fn gate(engine: &Engine, component: &Component, limits: &Limits) -> Result<(), L
     if let Some(needs) = component.resources_required() {
         let initial = needs.max_initial_memory_size.unwrap_or(0);
         if initial > limits.memory_bytes_max as u64 {
-            let message = format!("{initial} bytes of memory at the start, and {} are granted", limits.memory_bytes_max);
+            let message =
+                format!("{initial} bytes of memory at the start, and {} are granted", limits.memory_bytes_max);
             return Err(LoadError::Resources(message));
         }
         if needs.num_memories as usize > limits.memories_max || needs.num_tables as usize > limits.tables_max {
-            return Err(LoadError::Resources(format!("{} memories and {} tables", needs.num_memories, needs.num_tables)));
+            return Err(LoadError::Resources(format!(
+                "{} memories and {} tables",
+                needs.num_memories, needs.num_tables
+            )));
         }
     }
     Ok(())
