@@ -111,6 +111,8 @@ type Done = Result<ExitCode, Failure>;
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    let _scenario = fail::FailScenario::setup();
     let cli = Cli::parse();
     crate::telemetry::init(&cli.log, cli.log_json);
     let json = cli.json;

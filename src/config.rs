@@ -205,17 +205,19 @@ fn contracts<'a>(
     problems: &mut Vec<Problem>,
 ) -> (BTreeMap<String, Arc<Contract>>, usize) {
     let root = dir.join("events");
-    let mut files = BTreeMap::new();
+    let mut nodes = BTreeMap::new();
     if root.is_dir() {
-        gather(&root, &root, problems, &mut files, 0);
+        gather(&root, &root, problems, &mut nodes, 0);
     }
+    let files: BTreeMap<String, serde_json::Value> =
+        nodes.iter().map(|(name, node)| (name.clone(), node.to_json())).collect();
     let (mut contracts, mut events) = (BTreeMap::new(), 0);
     let mut note = |faults: Vec<crate::contract::Fault>| {
-        problems.extend(faults.into_iter().map(|fault| Problem {
-            file: root.join(&fault.origin),
-            line: 0,
-            message: fault.problem,
-            fix: fault.fix,
+        problems.extend(faults.into_iter().map(|fault| {
+            // A fault begins with the field that it is about, in backticks.
+            let field = fault.problem.split('`').nth(1).unwrap_or_default();
+            let line = nodes.get(&fault.origin).and_then(|node| node.line_of(field)).unwrap_or(0);
+            Problem { file: root.join(&fault.origin), line, message: fault.problem, fix: fault.fix }
         }));
     };
     if files.is_empty() {
@@ -244,7 +246,7 @@ fn gather(
     root: &Path,
     folder: &Path,
     problems: &mut Vec<Problem>,
-    files: &mut BTreeMap<String, serde_json::Value>,
+    files: &mut BTreeMap<String, yaml::Node>,
     depth: usize,
 ) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
@@ -257,7 +259,7 @@ fn gather(
             && let Ok(relative) = path.strip_prefix(root)
         {
             let name: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
-            files.insert(name.join("/"), node.to_json());
+            files.insert(name.join("/"), node);
         }
     }
 }

@@ -104,6 +104,19 @@ fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<Node, Flaw> {
 }
 
 impl Node {
+    /// The line of the first field called `name`, at any depth.
+    #[must_use]
+    pub fn line_of(&self, name: &str) -> Option<usize> {
+        match &self.value {
+            Tree::Map(entries) => {
+                let own = entries.iter().find(|(key, _)| key == name).map(|(_, node)| node.line);
+                own.or_else(|| entries.iter().find_map(|(_, node)| node.line_of(name)))
+            }
+            Tree::List(items) => items.iter().find_map(|node| node.line_of(name)),
+            _ => None,
+        }
+    }
+
     /// The same as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {

@@ -148,6 +148,7 @@ impl<'a> Work<'a> {
                 stage.count(source, &format!("dropped by {reason}"), *dropped)?;
             }
         }
+        fail::fail_point!("refine_before_commit", |_| std::process::abort());
         stage.commit(&self.stretch.range)?;
         Ok(self.stretch)
     }

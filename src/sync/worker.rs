@@ -127,7 +127,7 @@ impl Deliverer {
                 }
             }
         };
-        fail::fail_point!("sync_before_cursor", |_| true);
+        fail::fail_point!("sync_before_cursor", |_| std::process::abort());
         let end = batch.range.end;
         let entries = self.set_aside(&batch, &delivery, quarantined);
         while let Err(error) = self.state.quarantine(&entries) {

@@ -85,7 +85,8 @@ fn gate(engine: &Engine, component: &Component, limits: &Limits) -> Result<(), L
         }
     }
     if let Some(needs) = component.resources_required() {
-        let initial = needs.max_initial_memory_size.unwrap_or(0);
+        // In pages of 64 KiB.
+        let initial = needs.max_initial_memory_size.unwrap_or(0).saturating_mul(1 << 16);
         if initial > limits.memory_bytes_max as u64 {
             let message =
                 format!("{initial} bytes of memory at the start, and {} are granted", limits.memory_bytes_max);

@@ -59,9 +59,7 @@ fn what_is_odd_but_valid_arrives_unaltered() {
     let odd = br#"{"type":"track","event":"Odd","messageId":"o","properties":{"big":18446744073709551616,"huge":1e999,"tiny":0.1000000000000000055,"minus":-0,"nul":"a\u0000b","emoji":"\ud83d\ude00","edge":9007199254740993,"__proto__":{"x":1},"007":"007"}}"#;
     assert_eq!(server.post("/v1/batch", between(odd)).status, 200);
     server.stop();
-    let rows = workspace.warehouse().rows(
-        "SELECT big, tiny, minus, hex(nul), emoji, edge FROM odd",
-    );
+    let rows = workspace.warehouse().rows("SELECT big, tiny, minus, hex(nul), emoji, edge FROM odd");
     assert_eq!(rows, ["18446744073709551616|0.1000000000000000055|0|610062|😀|9007199254740993"]);
     assert_eq!(workspace.warehouse().rows("SELECT huge FROM odd WHERE huge LIKE '1%'").len(), 1);
     assert_eq!(workspace.warehouse().count("good"), 2);
@@ -92,7 +90,8 @@ fn a_body_that_cannot_be_read_is_refused_with_400_and_a_code() {
         assert!(reply.json()["error"].is_string() && reply.json()["message"].is_string());
     }
     // 501 KB of good events is too much on the wire, and says so before it is read.
-    let events: Vec<_> = (0..520).map(|n| json!({"type": "track", "event": "x", "n": n, "pad": "y".repeat(960)})).collect();
+    let events: Vec<_> =
+        (0..520).map(|n| json!({"type": "track", "event": "x", "n": n, "pad": "y".repeat(960)})).collect();
     assert_eq!(server.batch(&events).code(), "400 request-too-large");
     assert_eq!(server.batch(&events[..400]).status, 200);
     server.stop();

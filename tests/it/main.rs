@@ -4,6 +4,7 @@ mod bodies;
 mod cli;
 mod contract;
 mod crash;
+mod function;
 mod house;
 mod support;
 mod wire;

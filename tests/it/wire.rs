@@ -38,9 +38,17 @@ fn every_route_of_every_dialect_ends_in_its_table() {
     assert_eq!(request(&server.address, "GET", &page, &[], b"").status, 200);
     server.stop();
     let warehouse = workspace.warehouse();
-    for (table, rows) in
-        [("identifies", 3), ("pages", 4), ("screens", 3), ("groups", 3), ("aliases", 3), ("ping", 3), ("batched", 6), ("pixel_seen", 1), ("tracks", 10)]
-    {
+    for (table, rows) in [
+        ("identifies", 3),
+        ("pages", 4),
+        ("screens", 3),
+        ("groups", 3),
+        ("aliases", 3),
+        ("ping", 3),
+        ("batched", 6),
+        ("pixel_seen", 1),
+        ("tracks", 10),
+    ] {
         assert_eq!(warehouse.count(table), rows, "{table}");
     }
     assert_eq!(warehouse.rows("SELECT event, event_text, plan FROM pixel_seen"), ["pixel_seen|Pixel Seen|pro"]);
@@ -75,7 +83,9 @@ fn a_write_key_is_found_wherever_an_sdk_puts_it() {
         let reply = request(&server.address, "POST", path, &headers, body.as_bytes());
         assert_eq!(reply.status, 200, "{path} {headers:?} {body}");
     }
-    for (path, body) in [("/v1/track", event.to_string()), ("/v1/batch", json!({"batch": [event], "writeKey": "wrong"}).to_string())] {
+    for (path, body) in
+        [("/v1/track", event.to_string()), ("/v1/batch", json!({"batch": [event], "writeKey": "wrong"}).to_string())]
+    {
         let reply = request(&server.address, "POST", path, &[], body.as_bytes());
         assert_eq!(reply.code(), "401 unknown-write-key");
         let body = reply.json();
@@ -93,7 +103,9 @@ fn bodies_come_in_four_encodings_in_chunks_and_as_any_content_type() {
     let workspace = Workspace::new();
     let server = workspace.serve();
     let auth = basic(&server.key);
-    let body = |name: &str| json!({"batch": [{"type": "track", "event": name, "properties": {"t": "é".repeat(50)}}]}).to_string();
+    let body = |name: &str| {
+        json!({"batch": [{"type": "track", "event": name, "properties": {"t": "é".repeat(50)}}]}).to_string()
+    };
     let gzip = |text: &str| {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(text.as_bytes()).unwrap();
@@ -109,14 +121,13 @@ fn bodies_come_in_four_encodings_in_chunks_and_as_any_content_type() {
         encoder.write_all(text.as_bytes()).unwrap();
         encoder.finish().unwrap()
     };
-    let zstd = |text: &str| {
-        ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest)
-    };
+    let zstd =
+        |text: &str| ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest);
     // One uncompressed meta-block, made by hand: window bits, length, not last, then an empty last one.
     let brotli = |text: &str| {
         let len = text.len() - 1;
         let mut bits: u64 = 0;
-        let mut at = 0;
+        let mut at: usize = 0;
         for (value, width) in [(0, 1), (0, 1), (0, 2), (len as u64, 16), (1, 1)] {
             bits |= value << at;
             at += width;
@@ -134,7 +145,8 @@ fn bodies_come_in_four_encodings_in_chunks_and_as_any_content_type() {
         ("br", brotli(&body("Brotli"))),
         ("identity", body("Plain").into_bytes()),
     ] {
-        let headers = [("authorization", auth.as_str()), ("content-encoding", encoding), ("content-type", "text/plain")];
+        let headers =
+            [("authorization", auth.as_str()), ("content-encoding", encoding), ("content-type", "text/plain")];
         let reply = request(&server.address, "POST", "/v1/batch", &headers, &bytes);
         assert_eq!(reply.status, 200, "{encoding}: {}", reply.text());
     }
@@ -221,7 +233,7 @@ fn the_server_stamps_time_and_address_and_keeps_the_originals() {
         "context": {"library": {"name": "go"}, "ip": "192.0.2.7"},
         "batch": [
             {"type": "track", "event": "Skewed", "messageId": "a", "timestamp": "2040-01-01T00:00:00.000Z", "context": {"ip": "192.0.2.1"}},
-            {"type": "track", "event": "Skewed", "messageId": "b", "originalTimestamp": "2040-01-01T01:00:10.5+01:00", "x": {"y": 12345678901234567890}},
+            {"type": "track", "event": "Skewed", "messageId": "b", "originalTimestamp": "2040-01-01T01:00:10.5+01:00", "x": {"y": 12345678901234567890_u64}},
         ],
     });
     let headers = [("authorization", &*basic(&server.key)), ("x-forwarded-for", "203.0.113.5, 127.0.0.9")];
@@ -241,7 +253,8 @@ fn the_server_stamps_time_and_address_and_keeps_the_originals() {
 #[test]
 fn a_retried_batch_gives_one_row_each_even_after_a_restart() {
     let workspace = Workspace::new();
-    let batch: Vec<_> = (0..50).map(|n| json!({"type": "track", "event": "Once", "messageId": format!("m{n}")})).collect();
+    let batch: Vec<_> =
+        (0..50).map(|n| json!({"type": "track", "event": "Once", "messageId": format!("m{n}")})).collect();
     for _ in 0..2 {
         let server = workspace.serve();
         std::thread::scope(|scope| {

@@ -1,5 +1,6 @@
 //! A running server in a workspace of its own, and the few things that tests do to it.
 
+pub mod guests;
 pub mod http;
 
 use std::io::{BufRead, BufReader};
@@ -77,7 +78,12 @@ impl Workspace {
             panic!("the server did not start: {line}{}", String::from_utf8_lossy(&output.stderr));
         };
         let url = ready["url"].as_str().unwrap_or_else(|| panic!("no url in {line}")).to_owned();
-        Server { child, _stdout: stdout, address: url.strip_prefix("http://").unwrap().to_owned(), key: self.write_key.clone() }
+        Server {
+            child,
+            _stdout: stdout,
+            address: url.strip_prefix("http://").unwrap().to_owned(),
+            key: self.write_key.clone(),
+        }
     }
 
     /// `tidegate status --json`.

@@ -55,7 +55,7 @@ fn one(attack: &str) -> Outcome {
         "memory-bomb" => {
             let mut hoard = Vec::new();
             loop {
-                hoard.push(black_box(vec![1_u8; 1 << 20]));
+                hoard.push(black_box(Vec::<u8>::with_capacity(4 << 20)));
             }
         }
         // Asks for memory until the host says no, and goes on.

@@ -1,0 +1,65 @@
+# make demo · make test · make check · make bench
+#
+# Each target does its own set-up and says what it does. Build output goes to CARGO_TARGET_DIR when that is set.
+
+SHELL := /bin/bash
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+COMPONENTS := $(TARGET)/release/guests/components
+TIDEGATE := $(TARGET)/release/tidegate
+SDK_CACHE := $(if $(TIDEGATE_SDK_CACHE),$(TIDEGATE_SDK_CACHE),$(HOME)/.cache/tidegate/sdk)
+
+.PHONY: demo test check bench components build setup sdks
+
+help:
+	@echo "make demo    the main job from end to end: events in over HTTP, tables out (DEMO_ARGS= to stay up)"
+	@echo "make test    all tests, real SDKs included"
+	@echo "make check   format, lints, docs"
+	@echo "make bench   speed, as ratios measured in one run"
+
+# A linker for Rust, and the WebAssembly target for the functions.
+setup:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs"; exit 1; }
+	@command -v cc >/dev/null || if [ "$$(id -u)" = 0 ]; then \
+	  echo "== installing a C compiler (apt-get)"; apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev; \
+	  else echo "a C compiler is missing: sudo apt-get install gcc libc6-dev"; exit 1; fi
+	@if command -v rustup >/dev/null; then \
+	  channel=$$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml); \
+	  rustup toolchain list | grep -q "^$$channel" || { echo "== installing Rust $$channel"; rustup toolchain install "$$channel" --profile minimal -c rustfmt -c clippy; }; \
+	  rustup target list --installed | grep -q '^wasm32-unknown-unknown$$' || { echo "== installing the WebAssembly target"; rustup target add wasm32-unknown-unknown; }; fi
+
+build: setup
+	@echo "== building tidegate (the first build takes several minutes: it compiles a WebAssembly engine and SQLite)"
+	cargo build --release --locked
+
+components: build
+	@echo "== building the functions into WebAssembly components"
+	@mkdir -p $(COMPONENTS)
+	@for f in redact-pii utm-referrer; do \
+	  CARGO_TARGET_DIR=$(abspath $(TARGET))/release/guests $(TIDEGATE) function build functions/transform/$$f --out $(COMPONENTS)/$$f.component.wasm || exit 1; done
+
+DEMO_ARGS ?= --once
+demo: components
+	@client=; if command -v node >/dev/null && command -v npm >/dev/null; then \
+	  echo "== installing a real SDK for the demo (npm @segment/analytics-node)"; \
+	  TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup segment-node && client="--client tests/sdk/segment-node/run"; fi; \
+	echo "== running the demo"; \
+	TIDEGATE_SDK_CACHE=$(SDK_CACHE) $(TIDEGATE) demo $(DEMO_ARGS) --components $(COMPONENTS) --log warn $$client
+
+sdks:
+	@echo "== installing the real SDKs of the tests (npm, PyPI, Go, Maven; Chromium by apt-get when root)"
+	@TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup
+
+test: setup sdks
+	@echo "== tests of the guests, natively"
+	cargo test --locked --manifest-path functions/Cargo.toml --target-dir $(TARGET)/release/guests -q
+	@echo "== tests (the first build takes several minutes)"
+	TIDEGATE_SDK_CACHE=$(SDK_CACHE) cargo test --release --locked --features failpoints --lib --bins --test it
+
+check: setup
+	cargo fmt --check
+	cargo fmt --check --manifest-path functions/Cargo.toml
+	cargo clippy --release --locked --all-targets --features failpoints -- -D warnings
+
+bench: setup components
+	cargo bench --locked --bench intake_append --bench contract_judge --bench row_encode --bench function_call -- --quick
+	cargo bench --locked --bench end_to_end

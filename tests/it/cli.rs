@@ -1,0 +1,222 @@
+//! The command line: what it prints, what it refuses, how it exits.
+
+use std::process::Output;
+
+use serde_json::json;
+
+use crate::support::{Workspace, run, tidegate};
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn init_writes_a_workspace_that_checks_and_never_writes_over_one() {
+    let workspace = Workspace::new();
+    let path = workspace.path();
+    for name in ["tidegate.yaml", "sources/web.yaml", "destinations/warehouse.yaml", "syncs/web-to-warehouse.yaml"] {
+        assert!(path.join(name).is_file(), "{name}");
+    }
+    assert_eq!(workspace.write_key.len(), 32);
+    let check = run(&["check", path.to_str().unwrap()]);
+    assert_eq!((check.status.code(), text(&check).contains("1 sources")), (Some(0), true), "{}", text(&check));
+    let again = run(&["init", path.to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again).contains("tidegate.yaml"), "{}", text(&again));
+}
+
+#[test]
+fn every_option_in_the_commented_files_is_known() {
+    let workspace = Workspace::new();
+    for name in ["tidegate.yaml", "sources/web.yaml", "destinations/warehouse.yaml", "syncs/web-to-warehouse.yaml"] {
+        let path = workspace.path().join(name);
+        let uncommented: String = std::fs::read_to_string(&path)
+            .unwrap()
+            .lines()
+            .map(|line| {
+                let option = line.strip_prefix("# ").filter(|rest| {
+                    let word = rest.trim_start().split(':').next().unwrap_or_default();
+                    rest.contains(':')
+                        && !word.is_empty()
+                        && (word.chars().all(|c| c.is_ascii_lowercase() || c == '_') || word.starts_with('/'))
+                });
+                format!("{}\n", option.unwrap_or(line))
+            })
+            .collect();
+        assert_ne!(uncommented, std::fs::read_to_string(&path).unwrap(), "{name} shows no option");
+        std::fs::write(path, uncommented).unwrap();
+    }
+    let check = run(&["check", workspace.path().to_str().unwrap()]);
+    assert_eq!(check.status.code(), Some(0), "{}", text(&check));
+}
+
+#[test]
+fn check_reports_every_problem_at_once_with_file_line_and_fix() {
+    let workspace = Workspace::new();
+    workspace
+        .write("tidegate.yaml", "listen: nowhere\nlimtis: {}\nlimits:\n  event_bytes_max: -1\n  body_timeout: soon\n");
+    workspace.write("sources/web.yaml", "kind: htpp\nwrite_key: short\nfunctions: [missing]\n");
+    workspace.write("sources/bad name.yaml", "kind: http\n");
+    workspace.write("destinations/warehouse.yaml", "kind: sqlite\ncolumns_max: 5000\n");
+    workspace.write("syncs/a.yaml", "source: wbe\ndestination: warehouse\nfilter: {types: [purchase]}\n");
+    workspace.write("syncs/b.yaml", "source: [1, 2\n");
+    workspace.write("events/domains/shop/domain.yaml", "name: Shop\nonUndeclaredSchema: MAYBE\n");
+    let output = run(&["check", workspace.path().to_str().unwrap(), "--json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let problems = answer["problems"].as_array().unwrap();
+    for (file, line, words) in [
+        ("tidegate.yaml", 1, "listen is \"nowhere\""),
+        ("tidegate.yaml", 2, "limtis is not known"),
+        ("tidegate.yaml", 4, "limits.event_bytes_max"),
+        ("tidegate.yaml", 5, "limits.body_timeout"),
+        ("sources/web.yaml", 1, "htpp"),
+        ("sources/web.yaml", 2, "shorter than 16"),
+        ("sources/web.yaml", 3, "no function \"missing\""),
+        ("sources/bad name.yaml", 0, "the object's name"),
+        ("destinations/warehouse.yaml", 2, "columns_max is above 1900"),
+        ("syncs/a.yaml", 1, "no source \"wbe\""),
+        ("syncs/a.yaml", 3, "no event type"),
+        ("events/domains/shop/domain.yaml", 2, "onUndeclaredSchema"),
+    ] {
+        let found = problems.iter().any(|problem| {
+            problem["file"].as_str().unwrap().ends_with(file)
+                && problem["line"] == line
+                && problem["message"].as_str().unwrap().contains(words)
+                && !problem["fix"].as_str().unwrap().is_empty()
+        });
+        assert!(found, "{file}:{line}: {words}\n{answer:#}");
+    }
+    assert!(problems.iter().any(|problem| problem["file"].as_str().unwrap().ends_with("syncs/b.yaml")));
+    assert!(text(&output).contains("did you mean `limits`?"));
+    // No other command starts on it either, and each says the same.
+    assert_eq!(run(&["serve", workspace.path().to_str().unwrap()]).status.code(), Some(3));
+}
+
+#[test]
+fn two_sources_may_not_write_into_the_same_tables() {
+    let workspace = Workspace::new();
+    workspace.write("sources/app.yaml", "kind: http\nwrite_key: 0123456789abcdef0123\n");
+    workspace.write("syncs/app.yaml", "source: app\ndestination: warehouse\n");
+    let output = run(&["check", workspace.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output).contains("add `schema:"), "{}", text(&output));
+}
+
+#[test]
+fn a_folder_without_a_workspace_and_a_value_from_nowhere_are_explained() {
+    let empty = tempfile::tempdir().unwrap();
+    let output = run(&["serve", empty.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output).contains("tidegate init"), "{}", text(&output));
+    let workspace = Workspace::new();
+    workspace.write("sources/web.yaml", "kind: http\nwrite_key: ${A_KEY_THAT_IS_NOT_SET}\n");
+    let check = || {
+        tidegate()
+            .args(["check", workspace.path().to_str().unwrap()])
+            .env("A_KEY_THAT_IS_SET", "0123456789abcdef")
+            .output()
+            .unwrap()
+    };
+    assert!(text(&check()).contains("A_KEY_THAT_IS_NOT_SET"));
+    workspace.write("sources/web.yaml", "kind: http\nwrite_key: ${A_KEY_THAT_IS_SET}\n");
+    assert_eq!(check().status.code(), Some(0));
+    let status = run(&["status", workspace.path().to_str().unwrap()]);
+    assert_eq!(status.status.code(), Some(3));
+}
+
+#[test]
+fn a_second_server_on_the_same_data_is_refused_with_the_reason() {
+    let workspace = Workspace::new();
+    let _server = workspace.serve();
+    let second = run(&["serve", workspace.path().to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second).contains("another tidegate process"), "{}", text(&second));
+}
+
+#[test]
+fn a_taken_address_is_named() {
+    let workspace = Workspace::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(&["serve", workspace.path().to_str().unwrap(), "--listen", &address]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains(&address), "{}", text(&output));
+}
+
+#[test]
+fn send_posts_files_and_made_up_events_and_status_counts_them() {
+    let workspace = Workspace::new();
+    let server = workspace.serve();
+    let send = |args: &[&str]| {
+        let output = tidegate()
+            .args(["send", "--to", &server.url(), "--write-key", &server.key, "--json"])
+            .args(args)
+            .output()
+            .unwrap();
+        let answer: serde_json::Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)));
+        (output.status.code(), answer)
+    };
+    let (code, answer) = send(&["--generate", "250", "--batch", "40", "--run", "a"]);
+    assert_eq!((code, &answer["accepted"]), (Some(0), &json!(250)));
+    // The same run again is recognised.
+    assert_eq!(send(&["--generate", "250", "--run", "a"]).1["accepted"], 250);
+    let lines = workspace.dir.path().join("e.ndjson");
+    std::fs::write(&lines, "{\"type\":\"track\",\"event\":\"Filed\"}\n\n{\"type\":\"track\",\"event\":\"Filed\"}\n")
+        .unwrap();
+    assert_eq!(send(&[lines.to_str().unwrap()]).1["accepted"], 2);
+    let array = workspace.dir.path().join("e.json");
+    std::fs::write(&array, "[{\"type\":\"track\",\n\"event\":\"Filed\"}]").unwrap();
+    assert_eq!(send(&[array.to_str().unwrap()]).1["accepted"], 1);
+    std::fs::write(&lines, "{\"type\":\n").unwrap();
+    let bad = run(&["send", lines.to_str().unwrap(), "--to", &server.url(), "--write-key", &server.key]);
+    assert_eq!(bad.status.code(), Some(1));
+    assert!(text(&bad).contains("e.ndjson:1"), "{}", text(&bad));
+    let refused = run(&["send", "--generate", "1", "--to", &server.url(), "--write-key", "wrong", "--json"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused).contains("unknown-write-key"));
+    server.stop();
+    let status = workspace.status();
+    assert_eq!(status["sources"]["web"]["accepted"], 503);
+    assert_eq!(status["sources"]["web"]["duplicates"], 250);
+    assert_eq!(status["syncs"]["web-to-warehouse"]["delivered"], 253);
+    let table = run(&["status", workspace.path().to_str().unwrap()]);
+    assert!(text(&table).contains("web-to-warehouse"));
+    assert_eq!(workspace.warehouse().count("filed"), 3);
+}
+
+#[test]
+fn nothing_from_an_event_reaches_the_terminal_raw() {
+    let workspace = Workspace::new();
+    let server = workspace.serve();
+    let event = json!({"type": "\u{1b}[31mred\u{202e}", "event": "x"});
+    assert_eq!(server.batch(&[event]).status, 200);
+    server.stop();
+    let output = run(&["quarantine", workspace.path().to_str().unwrap(), "--events"]);
+    assert!(text(&output).contains("unknown-type"));
+    assert!(!text(&output).contains('\u{1b}') && !text(&output).contains('\u{202e}'));
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_help_teaches() {
+    assert_eq!(run(&["serve", "--nope"]).status.code(), Some(2));
+    assert_eq!(run(&["send"]).status.code(), Some(2));
+    let help = text(&run(&["--help"]));
+    for word in
+        ["init", "serve", "demo", "check", "send", "status", "quarantine", "function", "completions", "First steps"]
+    {
+        assert!(help.contains(word), "{word}");
+    }
+    assert!(text(&run(&["--version"])).starts_with("tidegate 0."));
+    assert!(text(&run(&["completions", "bash"])).contains("_tidegate"));
+}
+
+#[test]
+fn no_server_to_send_to_is_explained() {
+    let output = run(&["send", "--generate", "1", "--to", "http://127.0.0.1:1", "--write-key", "k"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("tidegate serve"), "{}", text(&output));
+    let output = run(&["send", "--generate", "1", "--to", "ftp://x", "--write-key", "k"]);
+    assert!(text(&output).contains("http://127.0.0.1:8080"), "{}", text(&output));
+}

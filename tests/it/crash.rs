@@ -1,0 +1,175 @@
+//! The process dies at any instant; every event that was answered 200 is in the warehouse once.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+
+use crate::support::http::{basic, try_request};
+use crate::support::{Server, Workspace};
+
+/// Clients that send until the server is gone, and note what was answered.
+fn send_until_gone(
+    server: &Server,
+    acked: &Arc<Mutex<HashSet<String>>>,
+    cycle: u64,
+) -> Vec<std::thread::JoinHandle<()>> {
+    (0..4)
+        .map(|client| {
+            let (address, key, acked) = (server.address.clone(), basic(&server.key), Arc::clone(acked));
+            std::thread::spawn(move || {
+                for n in 0.. {
+                    // Every third batch is sent twice, as a client does that lost its answer.
+                    let ids: Vec<String> = (0..3).map(|e| format!("c{cycle}-{client}-{n}-{e}")).collect();
+                    let events: Vec<_> = ids
+                        .iter()
+                        .map(|id| json!({"type": "track", "event": "Crash", "messageId": id, "properties": {"n": n, "cycle": cycle}}))
+                        .collect();
+                    let body = json!({ "batch": events }).to_string();
+                    for _ in 0..if n % 3 == 0 { 2 } else { 1 } {
+                        match try_request(&address, "POST", "/v1/batch", &[("authorization", &key)], body.as_bytes()) {
+                            Ok(reply) if reply.status == 200 => acked.lock().unwrap().extend(ids.iter().cloned()),
+                            _ => return,
+                        }
+                    }
+                }
+            })
+        })
+        .collect()
+}
+
+/// Everything answered is there, and nothing twice.
+fn verify(workspace: &Workspace, acked: &HashSet<String>) {
+    let warehouse = workspace.warehouse();
+    for table in ["crash", "tracks"] {
+        let ids = warehouse.rows(&format!("SELECT id FROM {table}"));
+        let there: HashSet<&str> = ids.iter().map(String::as_str).collect();
+        assert_eq!(ids.len(), there.len(), "{table} has an event twice");
+        let lost: Vec<_> = acked.iter().filter(|id| !there.contains(id.as_str())).take(5).collect();
+        assert!(lost.is_empty(), "answered with 200 and not in {table}: {lost:?}");
+    }
+    assert_eq!(warehouse.rows("PRAGMA integrity_check"), ["ok"]);
+}
+
+/// `CRASH_CYCLES` asks for more.
+#[expect(clippy::disallowed_methods, reason = "a longer run is asked for from outside")]
+fn cycles() -> u64 {
+    std::env::var("CRASH_CYCLES").ok().and_then(|cycles| cycles.parse().ok()).unwrap_or(100)
+}
+
+#[test]
+fn killed_again_and_again_under_load_nothing_is_lost_and_nothing_doubled() {
+    let workspace = Workspace::new();
+    let acked = Arc::new(Mutex::new(HashSet::new()));
+    let mut last = 0;
+    for cycle in 0..cycles() {
+        let server = workspace.serve();
+        let clients = send_until_gone(&server, &acked, cycle);
+        // Each cycle dies at another point of its work: after so many answers, counted from outside.
+        let goal = last + 5 + usize::try_from((cycle * 37) % 120).unwrap();
+        while acked.lock().unwrap().len() < goal {
+            std::thread::yield_now();
+        }
+        server.kill();
+        for client in clients {
+            client.join().unwrap();
+        }
+        last = acked.lock().unwrap().len();
+    }
+    workspace.serve().stop();
+    let acked = acked.lock().unwrap();
+    println!("{} cycles, {} events answered", cycles(), acked.len());
+    verify(&workspace, &acked);
+    assert_eq!(workspace.status()["syncs"]["web-to-warehouse"]["lag"], 0);
+}
+
+/// Lets a failpoint stop the process in the middle of its work, kills it there, and starts again.
+fn die_at(failpoint: &str) {
+    let workspace = Workspace::new();
+    let acked = Arc::new(Mutex::new(HashSet::new()));
+    for cycle in 0..5 {
+        let mut server = workspace.serve_with(&[failpoint]);
+        let clients = send_until_gone(&server, &acked, cycle);
+        server.wait();
+        for client in clients {
+            client.join().unwrap();
+        }
+    }
+    workspace.serve().stop();
+    let acked = acked.lock().unwrap();
+    verify(&workspace, &acked);
+}
+
+#[test]
+fn killed_between_the_warehouse_commit_and_the_cursor() {
+    die_at("sync_before_cursor=3*off->return");
+}
+
+#[test]
+fn killed_before_the_warehouse_commit() {
+    die_at("warehouse_before_commit=3*off->return");
+}
+
+#[test]
+fn killed_after_the_warehouse_commit() {
+    die_at("warehouse_after_commit=3*off->return");
+}
+
+#[test]
+fn killed_before_the_refined_stretch_is_committed() {
+    die_at("refine_before_commit=3*off->return");
+}
+
+#[test]
+fn killed_in_the_middle_of_a_write_to_the_log() {
+    die_at("intake_write_torn=20*off->return");
+}
+
+#[test]
+fn a_failed_fsync_ends_the_server_and_nothing_after_it_was_accepted() {
+    let workspace = Workspace::new();
+    let mut server = workspace.serve_with(&["intake_sync=2*off->return"]);
+    let event = |n: u32| json!({"type": "track", "event": "Crash", "messageId": format!("m{n}")});
+    assert_eq!(server.batch(&[event(0)]).status, 200);
+    assert_eq!(server.batch(&[event(1)]).status, 200);
+    let refused = server.batch(&[event(2)]);
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
+    assert_eq!(server.wait().code(), Some(1));
+    drop(server);
+    workspace.serve().stop();
+    let acked = ["m0", "m1"].map(str::to_owned).into_iter().collect();
+    verify(&workspace, &acked);
+}
+
+#[test]
+fn a_full_disk_is_answered_with_503_and_reading_goes_on() {
+    let workspace = Workspace::new();
+    let server = workspace.serve_with(&["intake_write=1*off->2*return->off"]);
+    let event = |n: u32| json!({"type": "track", "event": "Crash", "messageId": format!("m{n}")});
+    assert_eq!(server.batch(&[event(0)]).status, 200);
+    let refused = server.batch(&[event(1)]);
+    assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("503 disk-full", Some("30")));
+    assert_eq!(server.batch(&[event(2)]).status, 503);
+    // Space is back.
+    assert_eq!(server.batch(&[event(1)]).status, 200);
+    server.stop();
+    verify(&workspace, &["m0", "m1"].map(str::to_owned).into_iter().collect());
+    assert_eq!(workspace.warehouse().count("crash"), 2);
+}
+
+#[test]
+fn sigterm_under_load_answers_what_it_took_and_delivers_it() {
+    let workspace = Workspace::new();
+    let server = workspace.serve();
+    let acked = Arc::new(Mutex::new(HashSet::new()));
+    let clients = send_until_gone(&server, &acked, 0);
+    while acked.lock().unwrap().len() < 300 {
+        std::thread::yield_now();
+    }
+    server.stop();
+    for client in clients {
+        client.join().unwrap();
+    }
+    verify(&workspace, &acked.lock().unwrap());
+    assert_eq!(workspace.status()["syncs"]["web-to-warehouse"]["lag"], 0);
+}
