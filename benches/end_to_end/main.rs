@@ -1,0 +1,139 @@
+//! The whole house under load, beside two floors measured in the same run: an axum handler that answers at once, and
+//! the same bytes appended to the segment log alone.
+//!
+//! Servers are processes of their own, so that their CPU time and memory can be read; the load comes from this
+//! process, on the same cores. First as fast as it goes with 64 connections, then open loop at half of that rate, where
+//! latency counts from the moment at which a request should have been sent.
+//!
+//! `cargo bench --bench end_to_end -- --seconds 5`
+
+mod load;
+mod process;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use load::{Load, Outcome};
+use process::Process;
+use tidegate::intake::{Frames, Log, Settings};
+
+const CONNECTIONS: usize = 64;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.iter().any(|argument| argument == "--floor") {
+        process::floor();
+        return;
+    }
+    let seconds = arguments.iter().position(|a| a == "--seconds").and_then(|at| arguments.get(at + 1)?.parse().ok());
+    let length = Duration::from_secs(seconds.unwrap_or(5));
+    process::describe_machine();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+
+    println!("\n== single-event POSTs, one track of {} bytes", load::single(0).len());
+    let floor = Process::floor();
+    let floor_single = runtime.block_on(Load::single(&floor.address, &floor.key).closed(CONNECTIONS, length));
+    row("axum handler, answers at once", &floor_single, &floor, None);
+    drop(floor);
+    let server = Process::tidegate();
+    let ours = runtime.block_on(Load::single(&server.address, &server.key).closed(CONNECTIONS, length));
+    row("tidegate, durable", &ours, &server, Some(&floor_single));
+    drop(server);
+    let server = Process::tidegate();
+    let rate = ours.rate() / 2.0;
+    let open = runtime.block_on(Load::single(&server.address, &server.key).open(CONNECTIONS, length, rate));
+    row("tidegate, open loop at half", &open, &server, None);
+    drop(server);
+
+    println!("\n== batches of 100, {} bytes each", load::batch(0).len());
+    let floor = Process::floor();
+    let floor_batch = runtime.block_on(Load::batch(&floor.address, &floor.key).closed(16, length));
+    row("axum handler, answers at once", &floor_batch, &floor, None);
+    drop(floor);
+    let raw = runtime.block_on(raw_append(length));
+    println!("{:<34} {:>10.0} events/s", "segment append alone, same bytes", raw);
+    let server = Process::tidegate();
+    let ours = runtime.block_on(Load::batch(&server.address, &server.key).closed(16, length));
+    row("tidegate, durable", &ours, &server, Some(&floor_batch));
+    println!("{:<34} {:>10.2} of the segment append", "", ours.rate() / raw);
+    drop(server);
+
+    println!("\n== the whole path: HTTP to SQLite tables, batches of 100");
+    let server = Process::tidegate();
+    let started = Instant::now();
+    let events = 300_000;
+    let sent = runtime.block_on(Load::batch(&server.address, &server.key).count(4, events));
+    let acked = started.elapsed();
+    let (cpu, rss) = server.stop();
+    let whole = started.elapsed();
+    let per_core = sent.events as f64 / cpu;
+    println!(
+        "{:<34} {:>10} events acked in {:.1} s, all in tables after {:.1} s",
+        "tidegate",
+        sent.events,
+        acked.as_secs_f64(),
+        whole.as_secs_f64()
+    );
+    println!(
+        "{:<34} {:>10.0} events for each CPU-second, {:.1} CPU-s for a million, peak memory {} MiB",
+        "",
+        per_core,
+        1e6 / per_core,
+        rss >> 20
+    );
+}
+
+fn row(name: &str, outcome: &Outcome, server: &Process, floor: Option<&Outcome>) {
+    let (cpu, rss) = server.usage();
+    print!(
+        "{name:<34} {:>10.0} events/s  p50 {:.2} p99 {:.2} p99.9 {:.2} ms  {:.2} CPU-s for a million  {} MiB",
+        outcome.rate(),
+        outcome.quantile(0.5),
+        outcome.quantile(0.99),
+        outcome.quantile(0.999),
+        cpu * 1e6 / outcome.events as f64,
+        rss >> 20,
+    );
+    match floor {
+        Some(floor) => println!("  {:.2} of the floor", outcome.rate() / floor.rate()),
+        None => println!(),
+    }
+    if outcome.refused > 0 {
+        println!("{:<34} {:>10} requests refused", "", outcome.refused);
+    }
+}
+
+/// Events a second that the log takes when nothing stands before it.
+async fn raw_append(length: Duration) -> f64 {
+    let dir = tempfile::tempdir_in(process::scratch()).expect("a temporary folder");
+    let (log, writer, _) = Log::open(Path::new(dir.path()), Settings::default(), 0, 1).expect("the log opens");
+    let writing = writer.run().expect("a thread");
+    let event = load::single(0);
+    let started = Instant::now();
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let (log, event) = (log.clone(), event.clone());
+            tokio::spawn(async move {
+                let mut count = 0;
+                while started.elapsed() < length {
+                    let mut frames = Frames::with_capacity(100 * (event.len() + 100));
+                    for _ in 0..100 {
+                        frames.push(|out| out.extend_from_slice(&event));
+                    }
+                    log.append(frames).await.expect("the append was taken");
+                    count += 100;
+                }
+                count
+            })
+        })
+        .collect();
+    let mut total = 0;
+    for task in tasks {
+        total += task.await.expect("the task ran");
+    }
+    let rate = f64::from(total) / started.elapsed().as_secs_f64();
+    log.close();
+    let _ = writing.join();
+    rate
+}

@@ -1,0 +1,119 @@
+//! Servers as processes of their own, with their CPU time and memory.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use tempfile::TempDir;
+
+/// A server; killed when dropped.
+pub struct Process {
+    child: Child,
+    _stdout: BufReader<ChildStdout>,
+    _dir: Option<TempDir>,
+    pub address: String,
+    pub key: String,
+}
+
+/// On the disk that the target directory is on: a temporary folder may be in memory.
+pub fn scratch() -> PathBuf {
+    let target = std::env::current_exe().expect("a path").parent().expect("a folder").join("bench-data");
+    std::fs::create_dir_all(&target).expect("a folder");
+    target
+}
+
+impl Process {
+    pub fn tidegate() -> Self {
+        let dir = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+        let workspace = dir.path().join("w");
+        let program = env!("CARGO_BIN_EXE_tidegate");
+        let made = Command::new(program).args(["init", "--json"]).arg(&workspace).output().expect("tidegate runs");
+        let made: serde_json::Value = serde_json::from_slice(&made.stdout).expect("JSON");
+        let mut command = Command::new(program);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--json", "--log", "error"]).arg(&workspace);
+        let key = made["write_key"].as_str().expect("a key").to_owned();
+        Self::start(command, Some(dir), key)
+    }
+
+    pub fn floor() -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("a path"));
+        command.arg("--floor");
+        Self::start(command, None, "none".to_owned())
+    }
+
+    fn start(mut command: Command, dir: Option<TempDir>, key: String) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the server starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("a line");
+        let ready: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let address = ready["url"].as_str().expect("an address").trim_start_matches("http://").to_owned();
+        Self { child, _stdout: stdout, _dir: dir, address, key }
+    }
+
+    /// CPU seconds so far and peak memory in bytes.
+    pub fn usage(&self) -> (f64, u64) {
+        usage(self.child.id())
+    }
+
+    /// SIGTERM, wait for the drain; CPU seconds and peak memory of the whole life.
+    pub fn stop(mut self) -> (f64, u64) {
+        let pid = self.child.id();
+        let _ = Command::new("kill").args(["-TERM", &pid.to_string()]).status();
+        let mut last = usage(pid);
+        loop {
+            // A process that has ended and is not yet waited for keeps its times.
+            let now = usage(pid);
+            if now.0 > 0.0 {
+                last = (now.0.max(last.0), now.1.max(last.1));
+            }
+            let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            if state.rsplit(") ").next().is_none_or(|rest| rest.starts_with('Z')) {
+                break;
+            }
+            std::thread::yield_now();
+            std::thread::park_timeout(std::time::Duration::from_millis(20));
+        }
+        let _ = self.child.wait();
+        last
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn usage(pid: u32) -> (f64, u64) {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks: f64 = fields.get(11..13).into_iter().flatten().filter_map(|f| f.parse::<f64>().ok()).sum();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib: u64 = peak.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0);
+    // The kernel counts in hundredths of a second on every machine that runs Linux today.
+    (ticks / 100.0, kib << 10)
+}
+
+/// An axum handler that reads the body and answers at once.
+pub fn floor() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let app = axum::Router::new().fallback(|_: axum::body::Bytes| async {
+            ([("content-type", "application/json; charset=utf-8")], "{\"success\":true}")
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        println!("{}", serde_json::json!({"url": format!("http://{address}")}));
+        axum::serve(listener, app).await.expect("serving");
+    });
+}
+
+pub fn describe_machine() {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    println!("machine: {} cores,{}; load and servers share them", cores, model.trim_start_matches([' ', '\t', ':']));
+}
