@@ -47,7 +47,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { stretch_records_max: 1024, stretch_bytes_max: 2 << 20, remembered_bytes_max: 16 << 20 }
+        Self { stretch_records_max: 1024, stretch_bytes_max: 2 << 20, remembered_bytes_max: 2 << 20 }
     }
 }
 
