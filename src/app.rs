@@ -12,7 +12,6 @@ use tokio::sync::watch;
 
 use crate::clock;
 use crate::config::{DestinationKind, Workspace};
-use crate::destination::Destination;
 use crate::function::{self, Function};
 use crate::intake::{self, Log};
 use crate::refine::{self, Refiner, Rules};
@@ -111,13 +110,14 @@ impl App {
                 cause,
             };
             let config = &workspace.destinations[&sync.destination.0];
-            let limits = crate::warehouse::Limits { columns_max: config.columns_max, tables_max: config.tables_max };
+            let limits =
+                crate::warehouse::table::Limits { columns_max: config.columns_max, tables_max: config.tables_max };
             let DestinationKind::Sqlite { path } = &config.kind;
-            let mut warehouse = SqliteWarehouse::open(path, name, sync.schema.as_deref(), limits)
+            let mut client = SqliteWarehouse::open(path, name, sync.schema.as_deref(), limits)
                 .map_err(|error| failed(Box::new(error)))?;
-            let durable = warehouse.durable_to().await.map_err(|error| failed(Box::new(error)))?;
+            let durable = client.durable_to().map_err(|error| failed(Box::new(error)))?;
             floor = floor.max(durable.unwrap_or(0));
-            destinations.push(warehouse);
+            destinations.push(client.run().map_err(|error| failed(Box::new(error)))?);
         }
         let (log, writer, recovery) = Log::open(&paths::log(&data), workspace.log.clone(), floor, clock::now_us())?;
         if let Some(kept) = &recovery.torn_kept {

@@ -25,7 +25,7 @@ pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send +
 /// A far side that takes batches.
 pub trait Destination: Send {
     /// The log offset up to which (exclusive) everything of this sync is durable at the far side, by its own
-    /// ledger; `None` when it keeps none or has never seen this sync.
+    /// ledger; `None` when it has never seen this sync.
     fn durable_to(&mut self) -> Reply<'_, Option<u64>>;
 
     /// Makes `batch` durable, exactly once where the far side keeps a ledger.

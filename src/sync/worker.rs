@@ -25,16 +25,15 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Finds where the sync left off: what the destination's own ledger says, else what the state file says, else
-    /// the oldest record.
+    /// Finds where the sync left off: what the destination's own ledger says. A destination that has never seen the
+    /// sync (a new one, or one that was made anew) gets all that the log keeps.
     ///
     /// # Errors
     /// The state or the destination cannot be read.
     pub async fn open(sync: Sync, refiner: Handle, log: Log, state: State) -> Result<Self, OpenError> {
         let Sync { name, source, filter, functions, mapping, settings, mut destination } = sync;
-        let known = state.reports()?.into_iter().find(|report| *report.sync == *name).map(|report| report.cursor);
         let durable = destination.durable_to().await?;
-        let cursor = durable.or(known).unwrap_or(0).max(known.unwrap_or(0)).max(log.oldest());
+        let cursor = durable.unwrap_or(0).max(log.oldest());
         let gatherer = Gatherer {
             name: Arc::clone(&name),
             source,

@@ -1,0 +1,196 @@
+//! The lattice of column types, and what one JSON value needs.
+//!
+//! A column's type is the join of the types of all values that ever reached it. The join is commutative, associative
+//! and idempotent, so neither order nor batching shows in a table. Values are judged by what they mean (`1.0` and
+//! `1e2` are integers), never through a floating-point number, and each has one text: the one a text column holds,
+//! whether it was written there directly or was a number until the column widened.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+mod number;
+
+use number::Number;
+pub use number::{number_text, real_text};
+
+/// What a column holds. `Text` is the top: everything has a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Type {
+    Boolean,
+    /// 64 bits, signed.
+    Integer,
+    /// A number with a fraction or beyond an integer, as precise as the warehouse's [`Fit`] says.
+    Decimal,
+    /// An instant spelled `YYYY-MM-DDTHH:MM:SS.mmmZ`.
+    Timestamp,
+    /// An array or an empty object, as compact JSON text.
+    Json,
+    Text,
+}
+
+impl Type {
+    pub const ALL: [Self; 6] = [Self::Boolean, Self::Integer, Self::Decimal, Self::Timestamp, Self::Json, Self::Text];
+
+    /// The smallest type that holds both.
+    #[must_use]
+    pub const fn join(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Boolean, Self::Boolean) => Self::Boolean,
+            (Self::Integer, Self::Integer) => Self::Integer,
+            (Self::Integer | Self::Decimal, Self::Integer | Self::Decimal) => Self::Decimal,
+            (Self::Timestamp, Self::Timestamp) => Self::Timestamp,
+            (Self::Json, Self::Json) => Self::Json,
+            _ => Self::Text,
+        }
+    }
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Boolean => "BOOLEAN",
+            Self::Integer => "INTEGER",
+            Self::Decimal => "DECIMAL",
+            Self::Timestamp => "TIMESTAMP",
+            Self::Json => "JSON",
+            Self::Text => "TEXT",
+        }
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How far a warehouse's decimal reaches. What lies beyond is text, digit for digit.
+#[derive(Debug, Clone, Copy)]
+pub struct Fit {
+    /// Significant digits that survive a round trip.
+    pub decimal_digits_max: usize,
+    /// Magnitude of the power of ten of the first digit.
+    pub decimal_exponent_max: i64,
+}
+
+/// One JSON value on its way into a cell; borrows from the event.
+#[derive(Debug, Clone)]
+pub enum Scalar<'a> {
+    Boolean(bool),
+    Integer(i64),
+    /// The number as spelled in the event; fits the warehouse's decimal.
+    Decimal(&'a str),
+    /// The number as spelled in the event; fits no number of the warehouse.
+    Digits(&'a str),
+    Timestamp(&'a str),
+    Text(&'a str),
+    Json(&'a Value),
+    /// Text of the house's own making, for a column of its own whose type it does not move.
+    Made(Arc<str>),
+    /// The same, borrowed.
+    Given(&'a str),
+}
+
+impl<'a> Scalar<'a> {
+    /// What `value` is. `None` for null, which is no value.
+    #[must_use]
+    pub fn of(value: &'a Value, fit: &Fit) -> Option<Self> {
+        Some(match value {
+            Value::Null => return None,
+            Value::Bool(truth) => Self::Boolean(*truth),
+            Value::String(text) if is_instant(text, &[3]) => Self::Timestamp(text),
+            Value::String(text) => Self::Text(text),
+            Value::Array(_) | Value::Object(_) => Self::Json(value),
+            Value::Number(spelled) => Self::of_number(spelled.as_str(), fit),
+        })
+    }
+
+    /// What `value` is in a column that the house itself fills with instants of six fraction digits.
+    #[must_use]
+    pub fn of_instant(value: &'a Value, fit: &Fit) -> Option<Self> {
+        match value {
+            Value::String(text) if is_instant(text, &[3, 6]) => Some(Self::Timestamp(text)),
+            other => Self::of(other, fit),
+        }
+    }
+
+    fn of_number(spelled: &'a str, fit: &Fit) -> Self {
+        // Up to 18 digits always fit; `-0` parses to 0, which is its value.
+        if spelled.len() <= 18
+            && spelled.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+            && let Ok(integer) = spelled.parse()
+        {
+            return Self::Integer(integer);
+        }
+        match Number::parse(spelled) {
+            None => Self::Digits(spelled),
+            Some(number) => match number.integer() {
+                Some(integer) => Self::Integer(integer),
+                None if number.fits(fit) => Self::Decimal(spelled),
+                None => Self::Digits(spelled),
+            },
+        }
+    }
+
+    /// The smallest type that holds it.
+    #[must_use]
+    pub const fn kind(&self) -> Type {
+        match self {
+            Self::Boolean(_) => Type::Boolean,
+            Self::Integer(_) => Type::Integer,
+            Self::Decimal(_) => Type::Decimal,
+            Self::Timestamp(_) => Type::Timestamp,
+            Self::Json(_) => Type::Json,
+            Self::Digits(_) | Self::Text(_) | Self::Made(_) | Self::Given(_) => Type::Text,
+        }
+    }
+
+    /// Its text: what a text column holds.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Boolean(true) => Cow::Borrowed("true"),
+            Self::Boolean(false) => Cow::Borrowed("false"),
+            Self::Integer(integer) => Cow::Owned(integer.to_string()),
+            Self::Decimal(spelled) | Self::Digits(spelled) => number_text(spelled),
+            Self::Timestamp(text) | Self::Text(text) | Self::Given(text) => Cow::Borrowed(text),
+            Self::Json(value) => Cow::Owned(value.to_string()),
+            Self::Made(text) => Cow::Borrowed(text),
+        }
+    }
+}
+
+/// Whether `text` spells a valid UTC instant exactly as `YYYY-MM-DDTHH:MM:SS.fffZ`, with one of these numbers of
+/// fraction digits.
+fn is_instant(text: &str, fraction_digits: &[usize]) -> bool {
+    let bytes = text.as_bytes();
+    if bytes.len() < 22 || !fraction_digits.contains(&(bytes.len() - 21)) || bytes[bytes.len() - 1] != b'Z' {
+        return false;
+    }
+    let shape = |(at, byte): (usize, &u8)| match at {
+        4 | 7 => *byte == b'-',
+        10 => *byte == b'T',
+        13 | 16 => *byte == b':',
+        19 => *byte == b'.',
+        _ => byte.is_ascii_digit(),
+    };
+    if !bytes[..bytes.len() - 1].iter().enumerate().all(shape) {
+        return false;
+    }
+    let number = |at: usize, len: usize| bytes[at..at + len].iter().fold(0_u32, |n, b| n * 10 + u32::from(b - b'0'));
+    let (year, month, day) = (number(0, 4), number(5, 2), number(8, 2));
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 if leap => 29,
+        2 => 28,
+        _ => 0,
+    };
+    year >= 1 && (1..=days).contains(&day) && number(11, 2) < 24 && number(14, 2) < 60 && number(17, 2) < 60
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! From events to rows.
+//!
+//! An event becomes a row of its kind's table and, if it is a track, one of its name's table. A row is a run of cells
+//! that borrow from the event; cells of a batch lie grouped by table, and the types that their columns need are
+//! joined on the way. When two paths of one event share a column, one keeps it by a rule that only looks at the two
+//! paths, and the other goes to the row's overflow, which mirrors the event and holds what no column took.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::event::{Event, ViolationRecord};
+use crate::warehouse::evolve::{Fit, Scalar};
+use crate::warehouse::path::{CONTEXT, MESSAGE, Node, OWN, Slot};
+use crate::warehouse::table::{self, Family, Place, Table, Tables, Target};
+
+/// One value of a row.
+#[derive(Debug)]
+pub struct Cell<'a> {
+    /// Place of the column in its table.
+    pub column: u32,
+    node: Node,
+    pub scalar: Scalar<'a>,
+}
+
+/// No path: a base column or the overflow.
+const NO_NODE: Node = Node::MAX;
+
+/// One row; its cells end at `end` and begin where those of the row before ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// Index into the events of the batch; `None` for a violation.
+    pub event: Option<u32>,
+    pub end: usize,
+}
+
+/// The rows of one table.
+#[derive(Debug)]
+pub struct Group<'a> {
+    /// Place in [`Tables::list`].
+    pub table: usize,
+    pub rows: Vec<Row>,
+    pub cells: Vec<Cell<'a>>,
+    /// Places of the columns that some row fills.
+    pub columns: Vec<u32>,
+}
+
+impl<'a> Group<'a> {
+    /// The cells of row number `at`.
+    #[must_use]
+    pub fn row(&self, at: usize) -> &[Cell<'a>] {
+        let start = at.checked_sub(1).map_or(0, |before| self.rows[before].end);
+        &self.cells[start..self.rows[at].end]
+    }
+}
+
+/// Collects the rows of a batch.
+#[derive(Debug)]
+pub struct Planner<'t, 'a> {
+    tables: &'t mut Tables,
+    fit: Fit,
+    groups: Vec<Group<'a>>,
+    /// By table: its group's place.
+    places: Vec<Option<usize>>,
+}
+
+impl<'t, 'a> Planner<'t, 'a> {
+    pub fn new(tables: &'t mut Tables, fit: Fit) -> Self {
+        let places = vec![None; tables.list.len()];
+        Self { tables, fit, groups: Vec::new(), places }
+    }
+
+    /// The rows of the event with this index in the batch.
+    pub fn event(&mut self, index: u32, event: &'a Event, target: &Target) {
+        let name = target.event.as_ref().map(|(_, name)| name);
+        for table in [Some(target.kind), target.event.as_ref().map(|(table, _)| *table)].into_iter().flatten() {
+            let mut builder = self.builder(table);
+            if let Some(name) = name {
+                builder.base(table::EVENT, Scalar::Made(Arc::clone(name)));
+            }
+            builder.body(&event.body);
+            builder.finish(Some(index), Some(&event.body));
+        }
+    }
+
+    /// The row of one violation record in the table `table`.
+    pub fn violation(&mut self, record: &'a ViolationRecord, table: usize) {
+        let mut builder = self.builder(table);
+        let violations = serde_json::to_string(&record.violations).unwrap_or_default();
+        let values = [
+            Some(Scalar::Text(&record.message_id)),
+            Some(Scalar::Made(instant_text(record.received_at_us).into())),
+            Some(Scalar::Given(&record.payload)),
+            record.event_name.as_deref().map(Scalar::Text),
+            Some(Scalar::Text(record.event_type.as_str())),
+            Some(Scalar::Text(&record.schema_version)),
+            Some(Scalar::Boolean(record.has_undeclared_schema)),
+            Some(Scalar::Boolean(record.has_undeclared_fields)),
+            Some(Scalar::Boolean(record.has_schema_violated)),
+            Some(Scalar::Made(violations.into())),
+        ];
+        for (base, value) in values.into_iter().enumerate() {
+            if let Some(scalar) = value {
+                builder.base(base, scalar);
+            }
+        }
+        builder.finish(None, None);
+    }
+
+    /// The rows, grouped by table in the order in which tables came up.
+    #[must_use]
+    pub fn finish(self) -> Vec<Group<'a>> {
+        for group in &self.groups {
+            let table = &mut self.tables.list[group.table];
+            for column in &group.columns {
+                table.columns[*column as usize].used = false;
+            }
+        }
+        self.groups
+    }
+
+    fn builder(&mut self, table: usize) -> Builder<'_, 'a> {
+        let groups = &mut self.groups;
+        let place = *self.places[table].get_or_insert_with(|| {
+            groups.push(Group { table, rows: Vec::new(), cells: Vec::new(), columns: Vec::new() });
+            groups.len() - 1
+        });
+        let table = &mut self.tables.list[table];
+        table.row += 1;
+        let group = &mut self.groups[place];
+        Builder { start: group.cells.len(), table, group, fit: self.fit, lost: false }
+    }
+}
+
+struct Builder<'b, 'a> {
+    table: &'b mut Table,
+    group: &'b mut Group<'a>,
+    fit: Fit,
+    /// Where the row's cells begin.
+    start: usize,
+    /// Some value has no column in this row.
+    lost: bool,
+}
+
+/// What to do with a top-level field.
+enum Route<'a> {
+    Nothing,
+    Base(usize),
+    Fields(Node, &'a Map<String, Value>),
+    Field(Node),
+}
+
+fn route<'a>(family: Family, key: &str, value: &'a Value) -> Route<'a> {
+    let place = family.place(key);
+    match (place, value) {
+        (Place::Nowhere, _) | (_, Value::Null) => Route::Nothing,
+        (_, Value::Object(fields)) if fields.is_empty() => Route::Nothing,
+        (Place::Base(base), _) => Route::Base(base),
+        (Place::Own, Value::Object(fields)) => Route::Fields(OWN, fields),
+        (Place::Context, Value::Object(fields)) => Route::Fields(CONTEXT, fields),
+        _ => Route::Field(MESSAGE),
+    }
+}
+
+impl<'a> Builder<'_, 'a> {
+    fn body(&mut self, body: &'a Map<String, Value>) {
+        let mut at = 0;
+        for (key, value) in body {
+            match route(self.table.family, key, value) {
+                Route::Nothing => {}
+                Route::Base(base) => {
+                    let scalar = match base {
+                        table::TIMESTAMP | table::RECEIVED_AT => Scalar::of_instant(value, &self.fit),
+                        _ => Scalar::of(value, &self.fit),
+                    };
+                    if let Some(scalar) = scalar {
+                        self.base(base, scalar);
+                    }
+                }
+                Route::Fields(root, fields) => self.fields(root, fields, root != OWN),
+                Route::Field(root) => self.field(root, key, value, &mut at, true),
+            }
+        }
+    }
+
+    fn fields(&mut self, parent: Node, fields: &'a Map<String, Value>, prefixed: bool) {
+        let mut at = 0;
+        for (key, value) in fields {
+            self.field(parent, key, value, &mut at, prefixed);
+        }
+    }
+
+    fn field(&mut self, parent: Node, key: &str, value: &'a Value, at: &mut usize, prefixed: bool) {
+        if value.is_null() {
+            return;
+        }
+        let node = self.table.paths.child(parent, key, at);
+        if let Value::Object(fields) = value
+            && !fields.is_empty()
+        {
+            return self.fields(node, fields, prefixed);
+        }
+        let Some(scalar) = Scalar::of(value, &self.fit) else { return };
+        match self.table.slot(node, prefixed) {
+            Slot::Column(column) => self.put(column, node, scalar),
+            Slot::Overflow | Slot::Unknown => self.lost = true,
+        }
+    }
+
+    fn base(&mut self, base: usize, scalar: Scalar<'a>) {
+        self.put(self.table.base[base], NO_NODE, scalar);
+    }
+
+    fn put(&mut self, column: u32, node: Node, scalar: Scalar<'a>) {
+        let mark = &mut self.table.marks[column as usize];
+        let cell = Cell { column, node, scalar };
+        if mark.0 == self.table.row {
+            self.lost = true;
+            let holder = &mut self.group.cells[self.start + mark.1 as usize];
+            if node != NO_NODE && self.table.paths.rank(node) < self.table.paths.rank(holder.node) {
+                *holder = cell;
+            }
+            return;
+        }
+        *mark = (self.table.row, u32::try_from(self.group.cells.len() - self.start).unwrap_or(u32::MAX));
+        self.group.cells.push(cell);
+    }
+
+    fn finish(mut self, event: Option<u32>, body: Option<&'a Map<String, Value>>) {
+        if self.lost
+            && let Some(body) = body
+        {
+            let text = Value::Object(self.lost_of(body)).to_string();
+            let column = self.table.overflow();
+            self.put(column, NO_NODE, Scalar::Made(text.into()));
+        }
+        for cell in &self.group.cells[self.start..] {
+            let column = &mut self.table.columns[cell.column as usize];
+            if !matches!(cell.scalar, Scalar::Made(_) | Scalar::Given(_)) {
+                column.admit(&cell.scalar);
+            }
+            if !column.used {
+                column.used = true;
+                self.group.columns.push(cell.column);
+            }
+        }
+        self.group.rows.push(Row { event, end: self.group.cells.len() });
+    }
+
+    /// What no column of this row took, in the shape of the event.
+    fn lost_of(&self, body: &Map<String, Value>) -> Map<String, Value> {
+        let mut lost = Map::new();
+        for (key, value) in body {
+            let part = match route(self.table.family, key, value) {
+                Route::Nothing | Route::Base(_) => None,
+                Route::Fields(root, fields) => self.lost_fields(root, fields),
+                Route::Field(root) => self.lost_field(root, key, value),
+            };
+            if let Some(part) = part {
+                lost.insert(key.clone(), part);
+            }
+        }
+        lost
+    }
+
+    fn lost_fields(&self, parent: Node, fields: &Map<String, Value>) -> Option<Value> {
+        let mut lost = Map::new();
+        for (key, value) in fields {
+            if let Some(part) = self.lost_field(parent, key, value) {
+                lost.insert(key.clone(), part);
+            }
+        }
+        (!lost.is_empty()).then_some(Value::Object(lost))
+    }
+
+    fn lost_field(&self, parent: Node, key: &str, value: &Value) -> Option<Value> {
+        let node = self.table.paths.find(parent, key)?;
+        match value {
+            Value::Null => None,
+            Value::Object(fields) if !fields.is_empty() => self.lost_fields(node, fields),
+            _ => match self.table.paths.slot(node) {
+                Slot::Column(column) => {
+                    let at = self.start + self.table.marks[column as usize].1 as usize;
+                    (self.group.cells[at].node != node).then(|| value.clone())
+                }
+                Slot::Overflow | Slot::Unknown => Some(value.clone()),
+            },
+        }
+    }
+}
+
+/// The instant as the tables spell it: UTC, six fraction digits.
+fn instant_text(at_us: i64) -> String {
+    jiff::Timestamp::from_microsecond(at_us)
+        .map_or_else(|_| at_us.to_string(), |at| at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())
+}

@@ -1,0 +1,233 @@
+//! The connection and the thread that owns it.
+//!
+//! Three doors: [`Settings::check`] does no I/O, [`Checked::open`] opens the file and spawns nothing, [`Client::run`]
+//! starts the thread. A client may also be used as it is, where blocking is welcome.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::Trouble;
+use super::load::Link;
+use crate::destination::{Batch, Delivery, Destination, Failure, Reply};
+use crate::warehouse::name::NAME_BYTES_MAX;
+use crate::warehouse::table::Limits;
+
+/// What an operator may say of a SQLite warehouse.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub path: PathBuf,
+    /// Whose ledger row it is.
+    pub sync: String,
+    /// Put before every table name as `schema__`, so that several sources share a file without sharing tables.
+    pub schema: Option<String>,
+    pub limits: Limits,
+    /// How long to wait for another writer.
+    pub busy_timeout: Duration,
+    /// How large the write-ahead log may become before readers that hold it are waited for.
+    pub log_bytes_max: u64,
+}
+
+impl Settings {
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, sync: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            sync: sync.into(),
+            schema: None,
+            limits: Limits::default(),
+            busy_timeout: Duration::from_secs(5),
+            log_bytes_max: 256 << 20,
+        }
+    }
+
+    /// The first door: whether these settings can be used at all.
+    pub fn check(self) -> Result<Checked, Failure> {
+        // SQLite compiles for at most 2,000 columns; one is kept for the overflow.
+        let problem = if self.path.as_os_str().is_empty() || self.path == Path::new(":memory:") {
+            Some("the path names no file")
+        } else if self.sync.is_empty() {
+            Some("the sync has no name")
+        } else if self.schema.as_deref().is_some_and(|schema| !is_schema(schema)) {
+            Some("a schema is lower-case letters, digits and single underscores, and begins with a letter")
+        } else if !(32..=1900).contains(&self.limits.columns_max) {
+            Some("columns_max is not between 32 and 1,900")
+        } else if !(1..=10_000).contains(&self.limits.tables_max) {
+            Some("tables_max is not between 1 and 10,000")
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            return Err(Trouble::Settings { problem }.failure(&self.path));
+        }
+        let prefix = self.schema.map(|schema| schema + "__").unwrap_or_default();
+        let mut log_path = self.path.clone().into_os_string();
+        log_path.push("-wal");
+        Ok(Checked {
+            path: self.path,
+            log_path: log_path.into(),
+            sync: self.sync,
+            prefix,
+            limits: self.limits,
+            busy_timeout: self.busy_timeout,
+            log_bytes_max: self.log_bytes_max,
+        })
+    }
+}
+
+fn is_schema(schema: &str) -> bool {
+    schema.starts_with(|c: char| c.is_ascii_lowercase())
+        && schema.len() <= NAME_BYTES_MAX
+        && schema.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+        && !schema.contains("__")
+        && !schema.ends_with('_')
+        && !schema.starts_with("sqlite_")
+}
+
+/// Settings that can be used.
+#[derive(Debug)]
+pub struct Checked {
+    pub(super) path: PathBuf,
+    pub(super) log_path: PathBuf,
+    pub(super) sync: String,
+    prefix: String,
+    pub(super) limits: Limits,
+    pub(super) busy_timeout: Duration,
+    pub(super) log_bytes_max: u64,
+}
+
+impl Checked {
+    /// The second door: opens the file, makes the ledger, reads what exists.
+    pub fn open(self) -> Result<Client, Failure> {
+        let settings = Arc::new(self);
+        let link = Link::open(&settings).map_err(|trouble| trouble.failure(&settings.path))?;
+        Ok(Client { settings, link: Some(link) })
+    }
+
+    /// The name of a table in the file.
+    pub(super) fn full(&self, short: &str) -> String {
+        [&self.prefix, short].concat()
+    }
+
+    /// The name of one of this warehouse's tables without its prefix; `None` for other people's. No table's own name
+    /// has two underscores behind its first character, so a prefix is told apart.
+    pub(super) fn short<'n>(&self, full: &'n str) -> Option<&'n str> {
+        let short = full.strip_prefix(&self.prefix)?;
+        (!short.trim_start_matches('_').contains("__")).then_some(short)
+    }
+}
+
+/// The open file. Its calls block, and wait for the disk.
+pub struct Client {
+    settings: Arc<Checked>,
+    /// Gone after a failure; the next call opens the file anew.
+    link: Option<Link>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// What [`Destination::durable_to`] promises.
+    pub fn durable_to(&mut self) -> Result<Option<u64>, Failure> {
+        self.with(Link::durable_to)
+    }
+
+    /// What [`Destination::deliver`] promises.
+    pub fn deliver(&mut self, batch: &Batch) -> Result<Delivery, Failure> {
+        self.with(|link| link.deliver(batch))
+    }
+
+    /// The third door: gives the file to a thread of its own.
+    pub fn run(self) -> Result<SqliteWarehouse, Failure> {
+        let settings = Arc::clone(&self.settings);
+        let (orders, inbox) = mpsc::channel(1);
+        let thread = std::thread::Builder::new()
+            .name("sqlite".to_owned())
+            .spawn(move || serve(self, inbox))
+            .map_err(|source| Trouble::Spawn { source }.failure(&settings.path))?;
+        Ok(SqliteWarehouse { settings, orders: Some(orders), thread: Some(thread) })
+    }
+
+    fn with<T>(&mut self, work: impl FnOnce(&mut Link) -> Result<T, Trouble>) -> Result<T, Failure> {
+        let settings = &self.settings;
+        let done = match self.link.take() {
+            Some(link) => Ok(link),
+            None => Link::open(settings),
+        }
+        .and_then(|mut link| work(&mut link).map(|done| (done, link)));
+        match done {
+            Ok((done, link)) => {
+                self.link = Some(link);
+                Ok(done)
+            }
+            Err(trouble) => Err(trouble.failure(&settings.path)),
+        }
+    }
+}
+
+enum Order {
+    DurableTo(oneshot::Sender<Result<Option<u64>, Failure>>),
+    Deliver(Arc<Batch>, oneshot::Sender<Result<Delivery, Failure>>),
+}
+
+/// The thread: takes orders until nobody can give any. An answer that nobody waits for is no loss, for the ledger
+/// remembers.
+fn serve(mut client: Client, mut inbox: mpsc::Receiver<Order>) {
+    while let Some(order) = inbox.blocking_recv() {
+        match order {
+            Order::DurableTo(reply) => drop(reply.send(client.durable_to())),
+            Order::Deliver(batch, reply) => drop(reply.send(client.deliver(&batch))),
+        }
+    }
+}
+
+/// A SQLite file as a destination. Dropping it waits for the batch in hand and closes the file.
+#[derive(Debug)]
+pub struct SqliteWarehouse {
+    settings: Arc<Checked>,
+    orders: Option<mpsc::Sender<Order>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SqliteWarehouse {
+    /// The first two doors at once.
+    pub fn open(path: impl Into<PathBuf>, sync: &str, schema: Option<&str>, limits: Limits) -> Result<Client, Failure> {
+        Settings { schema: schema.map(str::to_owned), limits, ..Settings::new(path, sync) }.check()?.open()
+    }
+
+    async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<Result<T, Failure>>) -> Order) -> Result<T, Failure> {
+        let gone = || Trouble::Gone.failure(&self.settings.path);
+        let (reply, answer) = oneshot::channel();
+        let orders = self.orders.as_ref().ok_or_else(gone)?;
+        orders.send(order(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+impl Destination for SqliteWarehouse {
+    fn durable_to(&mut self) -> Reply<'_, Option<u64>> {
+        Box::pin(self.ask(Order::DurableTo))
+    }
+
+    fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery> {
+        Box::pin(self.ask(|reply| Order::Deliver(batch, reply)))
+    }
+}
+
+impl Drop for SqliteWarehouse {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been logged and has failed the batch it was at.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What the file's tables are, and how they are made to change.
+//!
+//! Tables are created and columns added by ordinary statements. SQLite has no statement that changes a declared type,
+//! so widening edits the table's definition in `sqlite_schema`, as the SQLite documentation describes for changes
+//! that do not touch what is on disk, and then rewrites the values that need it. All of it happens inside the
+//! transaction of the batch: a failure leaves the table as it was.
+
+use rusqlite::functions::FunctionFlags;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::encode;
+use super::error::{Trouble, doing};
+use crate::warehouse::evolve::Type;
+use crate::warehouse::table::{Changes, Column, Family, Limits, Table};
+
+mod definition;
+
+/// Registers `tidegate_text`, which rewrites values when a column widens.
+pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
+    connection.create_scalar_function("tidegate_text", 2, flags, |context| {
+        let was = context.get_raw(1).as_str().unwrap_or_default().to_owned();
+        let value = context.get_raw(0);
+        Ok(match encode::stored_text(value, &was) {
+            Some(text) => rusqlite::types::Value::Text(text),
+            None => value.try_into().unwrap_or(rusqlite::types::Value::Null),
+        })
+    })
+}
+
+/// A name as SQL spells it.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The table `name` as the file has it. `None` when it is not one that the router could have made: another key, no
+/// columns of the family, a view.
+pub(super) fn read(
+    connection: &Connection,
+    name: &str,
+    family: Family,
+    limits: &Limits,
+) -> Result<Option<Table>, Trouble> {
+    let reading = doing("reading the definition of a table");
+    let mut statement =
+        connection.prepare_cached("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?1)").map_err(&reading)?;
+    let mut rows = statement.query([name]).map_err(&reading)?;
+    let mut columns = Vec::new();
+    let mut key = Vec::new();
+    while let Some(row) = rows.next().map_err(&reading)? {
+        let get = || -> rusqlite::Result<(String, String, i64, i64)> {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        };
+        let (column, declared, pk, hidden) = get().map_err(&reading)?;
+        if pk > 0 {
+            key.push(column.to_ascii_lowercase());
+        }
+        let (kind, rounds) = encode::meaning(&declared);
+        columns.push(Column::found(&column, kind, rounds, hidden == 0));
+    }
+    let has = |wanted: &str| columns.iter().any(|column| column.name.eq_ignore_ascii_case(wanted));
+    let writable = |column: &Column| column.writable || family.base().all(|(base, _)| *column.name != *base);
+    let ours = key == ["id"]
+        && has("received_at")
+        && (!matches!(family, Family::Event | Family::Overflow) || has("event_text"))
+        && columns.iter().all(writable);
+    Ok(ours.then(|| Table::new(name, family, Some(columns), limits)))
+}
+
+/// Makes the file's table what `table` shall be; says so of columns that widened.
+pub(super) fn apply(connection: &Connection, table: &mut Table) -> Result<Vec<String>, Trouble> {
+    let changes = table.changes();
+    let mut notices = Vec::new();
+    if changes.create {
+        let columns = table.columns.iter().map(|column| defined(column)).collect::<Vec<_>>();
+        let sql = format!("CREATE TABLE {} ({})", quoted(&table.name), columns.join(", "));
+        connection.execute_batch(&sql).map_err(doing("creating a table"))?;
+    } else {
+        for at in &changes.add {
+            let sql = format!("ALTER TABLE {} ADD COLUMN {}", quoted(&table.name), defined(&table.columns[*at]));
+            connection.execute_batch(&sql).map_err(doing("adding a column"))?;
+        }
+        if !changes.widen.is_empty() {
+            notices = widen(connection, table, &changes)?;
+        }
+    }
+    for at in changes.add.into_iter().chain(changes.widen) {
+        table.columns[at].applied();
+    }
+    table.exists = true;
+    Ok(notices)
+}
+
+fn defined(column: &Column) -> String {
+    let key = if &*column.name == "id" { " PRIMARY KEY NOT NULL" } else { "" };
+    format!("{} {}{key}", quoted(&column.name), encode::declared(column.kind()))
+}
+
+/// Changes declared types, then rewrites the values that mean something else now.
+fn widen(connection: &Connection, table: &Table, changes: &Changes) -> Result<Vec<String>, Trouble> {
+    let widening = doing("widening a column");
+    let (stored, mut sql) = connection
+        .query_row(
+            "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE",
+            [&table.name],
+            |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)),
+        )
+        .map_err(&widening)?;
+    let mut notices = Vec::new();
+    let mut rewrites = Vec::new();
+    let mut values = Vec::new();
+    for at in &changes.widen {
+        let column = &table.columns[*at];
+        let wanted = encode::declared(column.kind());
+        let retyped = definition::retyped(&sql, &column.name, wanted).ok_or_else(|| Trouble::Retype {
+            table: table.name.to_string(),
+            column: column.name.to_string(),
+            wanted,
+        })?;
+        sql = retyped;
+        let was = column.declared.map_or("", encode::declared);
+        if column.kind() == Type::Text && matches!(column.declared, Some(Type::Boolean | Type::Integer | Type::Decimal))
+        {
+            let name = quoted(&column.name);
+            rewrites.push(format!("{name} = tidegate_text({name}, '{was}')"));
+            values.push(format!("{name} IS NOT NULL"));
+        }
+        notices.push(format!("column {} of table {} widened from {was} to {wanted}", column.name, table.name));
+    }
+    // The definition stays writable until the indexes are rebuilt: their entries were made under the old type, and
+    // SQLite would otherwise take an entry that it does not find for corruption.
+    connection.execute_batch("PRAGMA writable_schema = ON").map_err(&widening)?;
+    connection
+        .execute("UPDATE sqlite_schema SET sql = ?1 WHERE type = 'table' AND name = ?2", [&sql, &stored])
+        .map_err(&widening)?;
+    let version = schema_version(connection)?;
+    connection.execute_batch(&format!("PRAGMA schema_version = {}", version.wrapping_add(1))).map_err(&widening)?;
+    if !rewrites.is_empty() {
+        let table = quoted(&table.name);
+        let sql = format!("UPDATE {table} SET {} WHERE {}; REINDEX {table}", rewrites.join(", "), values.join(" OR "));
+        connection.execute_batch(&sql).map_err(&widening)?;
+    }
+    connection.execute_batch("PRAGMA writable_schema = OFF").map_err(&widening)?;
+    confirm(connection, table, changes)?;
+    Ok(notices)
+}
+
+/// Reads back what the file now says, so that a definition that was misread stops the batch instead of harming it.
+fn confirm(connection: &Connection, table: &Table, changes: &Changes) -> Result<(), Trouble> {
+    for at in &changes.widen {
+        let column = &table.columns[*at];
+        let wanted = encode::declared(column.kind());
+        let declared = connection
+            .query_row(
+                "SELECT type FROM pragma_table_xinfo(?1) WHERE name = ?2 COLLATE NOCASE",
+                [&table.name, &column.name],
+                |row| row.get::<_, String>(0),
+            )
+            .optional()
+            .map_err(doing("reading back a widened column"))?;
+        if declared.as_deref() != Some(wanted) {
+            let (table, column) = (table.name.to_string(), column.name.to_string());
+            return Err(Trouble::Retype { table, column, wanted });
+        }
+    }
+    Ok(())
+}
+
+/// SQLite's own count of changes to the schema, by whomever.
+pub(super) fn schema_version(connection: &Connection) -> Result<i32, Trouble> {
+    connection
+        .prepare_cached("PRAGMA schema_version")
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .map_err(doing("reading the schema version"))
+}
