@@ -98,7 +98,7 @@ impl App {
         let lock = lock(&data)?;
         let open_state = || State::open(&paths::state(&data), workspace.window.clone());
         let state = open_state()?;
-        let functions = functions(&workspace)?;
+        let functions = functions(&workspace).await?;
         let mut destinations = Vec::new();
         let mut floor = state.refined_to()?;
         for report in state.reports()? {
@@ -282,7 +282,7 @@ fn lock(data: &Path) -> Result<File, Error> {
 
 type Functions = std::collections::BTreeMap<String, Arc<Function>>;
 
-fn functions(workspace: &Workspace) -> Result<Functions, Error> {
+async fn functions(workspace: &Workspace) -> Result<Functions, Error> {
     let mut functions = Functions::new();
     if workspace.functions.is_empty() {
         return Ok(functions);
@@ -291,16 +291,24 @@ fn functions(workspace: &Workspace) -> Result<Functions, Error> {
         name: name.to_owned(),
         cause,
     };
-    let engine = wasm::Engine::new().map_err(|error| failed("engine", Box::new(error)))?;
+    let engine = wasm::Engine::new(&wasm::Limits::default()).map_err(|error| failed("engine", Box::new(error)))?;
     for (name, config) in &workspace.functions {
         let bytes = std::fs::read(&config.component).map_err(|cause| Error::Io {
             action: "could not read",
             path: config.component.clone(),
             cause,
         })?;
-        let function =
-            function::Function::load(&engine, name, &bytes, config.settings_json.clone(), wasm::Limits::default())
-                .map_err(|error| failed(name, Box::new(error)))?;
+        let mut limits = wasm::Limits::default();
+        if let Some(bytes) = config.memory_bytes_max {
+            limits.memory_bytes_max = bytes;
+        }
+        if let Some(time) = config.cpu_batch_max {
+            limits.cpu_max = time;
+        }
+        let function = function::Function::load(&engine, name, &bytes, config.settings_json.clone(), limits)
+            .map_err(|error| failed(name, Box::new(error)))?;
+        // Wrong settings show now rather than at the first event.
+        function.check().await.map_err(|fault| failed(name, Box::new(fault)))?;
         functions.insert(name.clone(), Arc::new(function));
     }
     Ok(functions)

@@ -1,90 +1,31 @@
 //! The one room that knows wasmtime.
 //!
-//! Nouns: the **engine** (one for the process: pooling allocator, epochs), a **module** (a component that passed the
-//! gates and was compiled), **limits** (every bound on a guest, none of them optional), a **call** (one batch on an
-//! instance of its own, which is gone afterwards).
+//! Nouns: an **engine** (compiler settings, a pool of instance slots, a ticker), the **limits** (every bound on a
+//! guest, none of them optional), a **module** (a component that passed every gate and is compiled), a **call** (one
+//! batch through one fresh instance), a **breach** (how a guest broke out of its limits and was stopped), a
+//! **journal** (what a guest said about itself, bounded).
 //!
-//! Guarantees: a guest sees only `tidegate:plugin/host`; no file, network, environment, clock or randomness exists for
-//! it. Its CPU time, wall time, memory, tables, stack, what it hands back and what it logs are bounded; breaking a bound
-//! costs that call and nothing else. No state survives a call.
+//! What holds, whatever the guest does:
+//! * A call ends: the CPU budget and the wall limit are set before the guest's first instruction, start functions
+//!   included. The budget is thread CPU time, so a busy machine does not make an honest guest look guilty.
+//! * A call uses no more memory, table elements, output or log than its limits say.
+//! * Nothing survives a call: an instance lives for one batch, and its slot is reset.
+//! * A guest can ask for a log line, a counter, and the time and seed that the caller chose. There is no file, no
+//!   network, no clock and no randomness behind any import; a component that wants one is refused by its name.
+//!
+//! This room does not know what an event is: a batch is a list of texts, and answers are handed up unread.
 
+mod bindings;
 mod call;
 mod engine;
-mod host;
+mod journal;
+mod limits;
+mod meter;
 mod module;
+mod wasi;
 
-use std::time::Duration;
-
-pub use call::{Break, Called, Line, Stats};
+pub use call::{Answer, Breach, Call, CallFailure, Called, ComplaintKind, GuestComplaint, Stage};
 pub use engine::{Engine, EngineError};
+pub use journal::{Journal, Level, LogLine, legible};
+pub use limits::Limits;
 pub use module::{LoadError, Module};
-
-/// The guest's side of the boundary, generated from `wit/plugin.wit`.
-pub mod bindings {
-    #![allow(clippy::all, missing_docs, reason = "generated code")]
-    wasmtime::component::bindgen!({
-        path: "wit",
-        world: "transform",
-        exports: { default: async },
-    });
-}
-
-/// Every bound on a guest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Linear memory of one instance; JavaScript and Python guests want 256 MiB, which is the most there is.
-    pub memory_bytes_max: usize,
-    /// Elements of one table.
-    pub table_elements_max: usize,
-    /// Core instances, tables and memories of one component.
-    pub instances_max: usize,
-    pub tables_max: usize,
-    pub memories_max: usize,
-    /// CPU time of a call: this, plus `cpu_event` for each event, but no more than `cpu_call_max`.
-    pub cpu_call: Duration,
-    pub cpu_event: Duration,
-    pub cpu_call_max: Duration,
-    /// Wall time of a call.
-    pub wall_call_max: Duration,
-    /// What a guest may hand to the host in a call: this, or `output_ratio_max` times its input if that is more.
-    pub output_bytes_min: usize,
-    pub output_ratio_max: usize,
-    /// Size of a component before compiling.
-    pub component_bytes_max: usize,
-    pub log_line_bytes_max: usize,
-    pub log_lines_max: usize,
-    pub log_bytes_max: usize,
-    /// Events and bytes of one call; larger batches are split.
-    pub call_events_max: usize,
-    pub call_bytes_max: usize,
-    /// CPU and wall time that finding the events behind a broken batch may take.
-    pub bisect_max: Duration,
-}
-
-/// Linear memory that no function can exceed: what a slot of the pool reserves.
-pub const MEMORY_BYTES_MAX: usize = 256 << 20;
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            memory_bytes_max: 64 << 20,
-            table_elements_max: 50_000,
-            instances_max: 32,
-            tables_max: 32,
-            memories_max: 4,
-            cpu_call: Duration::from_millis(20),
-            cpu_event: Duration::from_micros(500),
-            cpu_call_max: Duration::from_secs(1),
-            wall_call_max: Duration::from_secs(2),
-            output_bytes_min: 1 << 20,
-            output_ratio_max: 4,
-            component_bytes_max: 20 << 20,
-            log_line_bytes_max: 1 << 10,
-            log_lines_max: 100,
-            log_bytes_max: 16 << 10,
-            call_events_max: 500,
-            call_bytes_max: 4 << 20,
-            bisect_max: Duration::from_secs(5),
-        }
-    }
-}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use super::{Done, Failure, paint, runtime};
-use crate::function::{self, Trial};
+use crate::function::project::{self, CaseResult, TestReport};
 use crate::wasm::{Engine, Limits, Module};
 
 #[derive(Debug, clap::Subcommand)]
@@ -48,12 +48,21 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
     }
 }
 
-fn built(dir: &Path, out: Option<&Path>) -> Result<function::Built, Failure> {
-    let spinner = ProgressBar::new_spinner().with_message(format!("building {}", dir.display()));
+fn built(dir: &Path, out: Option<&Path>) -> Result<project::Built, Failure> {
+    let spinner = ProgressBar::new_spinner();
     spinner.enable_steady_tick(Duration::from_millis(100));
-    let built = function::build(dir, out);
+    let built = project::build(dir, None, &mut |line| spinner.set_message(line.to_owned()));
     spinner.finish_and_clear();
-    Ok(built?)
+    let mut built = built?;
+    if let Some(out) = out {
+        let failed = |error: std::io::Error| Failure::Failed(format!("{}: {error}", out.display()));
+        if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            std::fs::create_dir_all(parent).map_err(failed)?;
+        }
+        std::fs::copy(&built.path, out).map_err(failed)?;
+        built.path = out.to_owned();
+    }
+    Ok(built)
 }
 
 fn build(dir: &Path, out: Option<&Path>, json: bool) -> Done {
@@ -71,7 +80,7 @@ fn build(dir: &Path, out: Option<&Path>, json: bool) -> Done {
 fn check(component: &Path, json: bool) -> Done {
     let bytes =
         std::fs::read(component).map_err(|error| Failure::Failed(format!("{}: {error}", component.display())))?;
-    Module::compile(&Engine::new()?, &bytes, &Limits::default())?;
+    Module::compile(&Engine::new(&Limits::default())?, &bytes)?;
     if json {
         println!("{}", serde_json::json!({"ok": true}));
     } else {
@@ -85,45 +94,55 @@ fn test(dir: &Path, component: Option<&Path>, update: bool, json: bool) -> Done 
         Some(path) => path.to_owned(),
         None => built(dir, None)?.path,
     };
-    let bytes = std::fs::read(&path).map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
-    let trial = runtime()?.block_on(function::trial(&bytes, &dir.join("fixtures"), update))?;
-    let failed = trial.cases.iter().filter(|case| !case.difference.is_empty()).count();
-    report(&trial, json);
-    Ok(if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let report = runtime()?.block_on(project::test(dir, &path, Limits::default(), update))?;
+    if json {
+        print_json(&report)
+    } else {
+        print(&report)
+    }
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn report(trial: &Trial, json: bool) {
-    let limits = Limits::default();
-    let each_us = trial.stats.busy.as_secs_f64() * 1e6 / (trial.events.max(1)) as f64;
-    let memory = trial.stats.memory_bytes_peak;
-    if json {
-        let cases: Vec<_> = trial
-            .cases
-            .iter()
-            .map(|case| serde_json::json!({"name": case.name, "ok": case.difference.is_empty(), "difference": case.difference}))
-            .collect();
-        let line = serde_json::json!({
-            "cases": cases, "events": trial.events, "microseconds_per_event": each_us, "memory_bytes_peak": memory,
-        });
-        println!("{line}");
-        return;
-    }
-    for case in &trial.cases {
-        match (case.updated, case.difference.is_empty()) {
-            (true, _) => println!("{} {}", paint::bold("written"), case.name),
-            (false, true) => println!("{} {}", paint::good("ok"), case.name),
-            (false, false) => {
+fn print_json(report: &TestReport) {
+    let case = |case: &project::Case| {
+        let (result, text) = match &case.result {
+            CaseResult::Passed => ("passed", None),
+            CaseResult::Updated => ("updated", None),
+            CaseResult::Differs { diff } => ("differs", Some(diff)),
+            CaseResult::Unknown { actual } => ("unknown", Some(actual)),
+        };
+        serde_json::json!({"name": case.name, "events": case.events, "result": result, "difference": text})
+    };
+    let line = serde_json::json!({
+        "ok": report.passed(), "cases": report.cases.iter().map(case).collect::<Vec<_>>(),
+        "microseconds_per_event": report.us_per_event, "memory_bytes_peak": report.memory_peak_bytes,
+        "cpu_share": report.cpu_share_max, "memory_share": report.memory_share_max, "output_share": report.output_share_max,
+    });
+    println!("{line}");
+}
+
+fn print(report: &TestReport) {
+    for case in &report.cases {
+        match &case.result {
+            CaseResult::Passed => println!("{} {} ({} events)", paint::good("passed"), case.name, case.events),
+            CaseResult::Updated => println!("{} {} ({} events)", paint::bold("written"), case.name, case.events),
+            CaseResult::Differs { diff } => {
                 println!("{} {}", paint::bold("differs"), case.name);
-                for line in &case.difference {
+                for line in diff.lines() {
                     println!("  {}", paint::plain(line, 200));
                 }
+            }
+            CaseResult::Unknown { .. } => {
+                println!("{} {}: no output file yet; --update writes it", paint::bold("unknown"), case.name);
             }
         }
     }
     println!(
-        "{} events · {each_us:.1} µs each, instance and all · {:.1} MiB of memory ({:.0} % of what is granted)",
-        trial.events,
-        memory as f64 / (1 << 20) as f64,
-        memory as f64 * 100.0 / limits.memory_bytes_max as f64,
+        "{:.1} µs of CPU an event · {:.1} MiB of memory · {:.0} % of the CPU budget, {:.0} % of the memory, {:.0} % of the output limit",
+        report.us_per_event,
+        report.memory_peak_bytes as f64 / f64::from(1 << 20),
+        report.cpu_share_max * 100.0,
+        report.memory_share_max * 100.0,
+        report.output_share_max * 100.0,
     );
 }

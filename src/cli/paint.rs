@@ -17,10 +17,6 @@ pub(super) fn good(text: &str) -> String {
     style("32", text, std::io::stdout().is_terminal())
 }
 
-pub(super) fn dim(text: &str) -> String {
-    style("2", text, std::io::stdout().is_terminal())
-}
-
 pub(super) fn error(text: &str) -> String {
     style("1;31", text, std::io::stderr().is_terminal())
 }

@@ -23,7 +23,8 @@ pub async fn chain(functions: &[Arc<Function>], events: Vec<Event>, scope: &str,
     for function in functions {
         let events = std::mem::take(&mut chained.events);
         let Some(first) = events.first() else { break };
-        let cx = RunContext { now_ms: first.received_at_us.unsigned_abs() / 1000, seed: first.offset };
+        let now_ms = first.received_at_us.unsigned_abs() / 1000;
+        let cx = RunContext { now_ms, seed: first.offset, ..RunContext::default() };
         let texts: Vec<String> = events.iter().map(Event::to_json).collect();
         let ran = function.run(&texts, cx).await;
         for ((event, text), outcome) in events.into_iter().zip(texts).zip(ran.outcomes) {
@@ -65,8 +66,11 @@ fn apply(chained: &mut Chained, name: &str, event: Event, text: String, outcome:
             }
         }
         Outcome::Drop(reason) => *chained.dropped.entry(format!("{name}/{reason}")).or_default() += 1,
-        Outcome::Fail { code, message } | Outcome::Fault { code, message } => {
+        Outcome::Fail { code, message, .. } => {
             chained.quarantined.push(set_aside(&code, &message, &event, text));
+        }
+        Outcome::Fault { code, message } => {
+            chained.quarantined.push(set_aside(code.as_str(), &message, &event, text));
         }
     }
 }

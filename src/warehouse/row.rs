@@ -112,6 +112,7 @@ impl<'t, 'a> Planner<'t, 'a> {
     pub fn finish(self) -> Vec<Group<'a>> {
         for group in &self.groups {
             let table = &mut self.tables.list[group.table];
+            (table.rows_hint, table.cells_hint) = (group.rows.len(), group.cells.len());
             for column in &group.columns {
                 table.columns[*column as usize].used = false;
             }
@@ -122,7 +123,13 @@ impl<'t, 'a> Planner<'t, 'a> {
     fn builder(&mut self, table: usize) -> Builder<'_, 'a> {
         let groups = &mut self.groups;
         let place = *self.places[table].get_or_insert_with(|| {
-            groups.push(Group { table, rows: Vec::new(), cells: Vec::new(), columns: Vec::new() });
+            let Table { rows_hint, cells_hint, columns, .. } = &self.tables.list[table];
+            groups.push(Group {
+                table,
+                rows: Vec::with_capacity(*rows_hint),
+                cells: Vec::with_capacity(*cells_hint),
+                columns: Vec::with_capacity(columns.len()),
+            });
             groups.len() - 1
         });
         let table = &mut self.tables.list[table];

@@ -17,6 +17,8 @@ mod ddl;
 pub mod encode;
 /// What can go wrong, and what an operator should do about it.
 mod error;
+/// What is known of the file between batches.
+mod known;
 /// One batch, one transaction.
 mod load;
 

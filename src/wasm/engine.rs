@@ -1,76 +1,134 @@
-//! One engine for the process, and the clock of its epochs.
+//! One compiler and one pool of slots for all modules, and the ticker that keeps guests honest.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
+use tokio::sync::Semaphore;
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, Enabled, EngineWeak, PoolingAllocationConfig, WasmFeatures};
 
-use super::MEMORY_BYTES_MAX;
+use super::bindings::Transform;
+use super::call::Guest;
+use super::limits::Limits;
 
-/// How often a running guest is looked at.
-pub(super) const TICK: Duration = Duration::from_millis(5);
-
-/// Instances at once. Calls beyond it fail with a clear error; the refiner and each sync hold one at a time.
-const SLOTS: u32 = 64;
-
-/// Compiles and runs guests. Clones share it.
+/// Compiles modules and runs their calls. Clones share everything; the ticker ends with the last one.
 #[derive(Clone)]
-pub struct Engine {
-    pub(super) engine: wasmtime::Engine,
+pub struct Engine(Arc<Shared>);
+
+struct Shared {
+    engine: wasmtime::Engine,
+    linker: Linker<Guest>,
+    /// One permit for each slot of the pool: a call waits here rather than failing on a full pool.
+    slots: Semaphore,
+    limits: Limits,
+    /// Dropped with the engine, which ends the ticker.
+    _ticker: Sender<()>,
 }
 
-/// The engine cannot run on this machine.
+/// The engine could not be made: a limit that the machine cannot honour, or no thread to be had.
 #[derive(Debug, thiserror::Error)]
-#[error("WebAssembly cannot run here: {0}")]
-pub struct EngineError(String);
+pub enum EngineError {
+    #[error("the WebAssembly engine refused its configuration: {0}")]
+    Configuration(String, #[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the ticker thread of the WebAssembly engine could not start")]
+    Ticker(#[source] std::io::Error),
+}
 
 impl Engine {
-    /// Makes the engine and starts its ticker, which ends with the last clone.
-    ///
-    /// # Errors
-    /// The machine lacks the address space or a feature that wasmtime needs.
-    pub fn new() -> Result<Self, EngineError> {
-        let engine = wasmtime::Engine::new(&config()).map_err(|error| EngineError(format!("{error:#}")))?;
-        let weak = engine.weak();
-        let tick = move || {
-            while let Some(engine) = weak.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                std::thread::park_timeout(TICK);
-            }
-        };
-        std::thread::Builder::new().name("wasm-ticker".into()).spawn(tick).map_err(|e| EngineError(e.to_string()))?;
-        Ok(Self { engine })
+    /// An engine whose slots hold what `limits` allow.
+    pub fn new(limits: &Limits) -> Result<Self, EngineError> {
+        let refused = |error: wasmtime::Error| EngineError::Configuration(format!("{error:#}"), error.into());
+        let engine = wasmtime::Engine::new(&config(limits)).map_err(refused)?;
+        let mut linker = Linker::new(&engine);
+        Transform::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
+        let ticker = start_ticker(engine.weak(), limits.tick).map_err(EngineError::Ticker)?;
+        let slots = Semaphore::new(limits.calls_at_once_max as usize);
+        Ok(Self(Arc::new(Shared { engine, linker, slots, limits: limits.clone(), _ticker: ticker })))
+    }
+
+    /// The limits that this engine was made with.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    pub(super) fn raw(&self) -> &wasmtime::Engine {
+        &self.0.engine
+    }
+
+    pub(super) fn linker(&self) -> &Linker<Guest> {
+        &self.0.linker
+    }
+
+    pub(super) fn slots(&self) -> &Semaphore {
+        &self.0.slots
     }
 }
 
-/// Epochs instead of fuel, because fuel costs twice as much; fibers, so that a guest can be left in the middle; off
-/// is whatever no guest of ours needs. Multi-memory stays on: the compiler's own adapters use it.
-fn config() -> Config {
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("limits", &self.0.limits).finish_non_exhaustive()
+    }
+}
+
+/// What is switched off is switched off for two reasons: cheaper calls and less surface. Multi-memory stays on, because
+/// translating a component without it has made the compiler panic.
+fn config(limits: &Limits) -> Config {
+    let off = WasmFeatures::FUNCTION_REFERENCES
+        | WasmFeatures::GC
+        | WasmFeatures::EXCEPTIONS
+        | WasmFeatures::MEMORY64
+        | WasmFeatures::THREADS
+        | WasmFeatures::CM_ASYNC;
     let mut config = Config::new();
     config
         .epoch_interruption(true)
         .memory_init_cow(true)
-        .max_wasm_stack(512 << 10)
-        .async_stack_size(1 << 20)
+        .max_wasm_stack(limits.wasm_stack_bytes)
+        .async_stack_size(limits.fiber_stack_bytes)
         .async_stack_zeroing(true)
         .concurrency_support(false)
-        .wasm_memory64(false)
-        .wasm_backtrace_max_frames(NonZeroUsize::new(20));
+        .wasm_features(off, false)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(20))
+        .allocation_strategy(pool(limits));
+    config
+}
+
+/// Every total is the number of slots times what one component may have, so a call that holds a permit always finds
+/// room. The addresses are reserved, not used.
+fn pool(limits: &Limits) -> PoolingAllocationConfig {
+    let slots = limits.calls_at_once_max;
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(SLOTS)
-        .total_core_instances(SLOTS * 8)
-        .total_memories(SLOTS)
-        .total_tables(SLOTS * 4)
-        .total_stacks(SLOTS)
-        .max_memory_size(MEMORY_BYTES_MAX)
-        .table_elements(50_000)
-        .max_memories_per_component(4)
-        .max_tables_per_component(32)
-        .linear_memory_keep_resident(256 << 10)
+    pool.total_component_instances(slots)
+        .total_core_instances(slots.saturating_mul(limits.instances_max))
+        .total_memories(slots.saturating_mul(limits.memories_max))
+        .total_tables(slots.saturating_mul(limits.tables_max))
+        .total_stacks(slots)
+        .max_core_instances_per_component(limits.instances_max)
+        .max_memories_per_component(limits.memories_max)
+        .max_tables_per_component(limits.tables_max)
+        .max_memory_size(limits.memory_bytes_ceiling)
+        .table_elements(limits.table_elements_max)
+        .linear_memory_keep_resident(limits.slot_resident_bytes)
         .table_keep_resident(64 << 10)
         .async_stack_keep_resident(64 << 10)
-        .max_unused_warm_slots(8);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    config
+        .max_unused_warm_slots(slots);
+    if limits.pagemap_scan {
+        pool.pagemap_scan(Enabled::Auto);
+    }
+    pool
+}
+
+/// The thread holds the engine only weakly and listens for the other end of its channel, so it ends with the engine.
+fn start_ticker(engine: EngineWeak, tick: Duration) -> std::io::Result<Sender<()>> {
+    let (alive, ends): (Sender<()>, Receiver<()>) = channel();
+    std::thread::Builder::new().name("wasm-ticker".to_owned()).spawn(move || {
+        while ends.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
+            let Some(engine) = engine.upgrade() else { break };
+            engine.increment_epoch();
+        }
+    })?;
+    Ok(alive)
 }

@@ -1,103 +1,205 @@
-//! Gates before compiling, then the compiled component.
+//! A component that passed every gate and is compiled.
 
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, Linker};
 
-use super::bindings::{Transform, TransformPre};
-use super::host::Guest;
-use super::{Engine, Limits};
+use super::bindings::TransformPre;
+use super::call::Guest;
+use super::engine::Engine;
+use super::{journal::legible, wasi};
 
-/// A component that may run.
-pub struct Module {
-    pub(super) engine: Engine,
-    pub(super) transform: TransformPre<Guest>,
-    pub(super) limits: Limits,
-}
+/// The interfaces that a function may import, as the host spells them.
+const OURS: [&str; 2] = ["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0"];
 
-/// A component that may not, and what its author can do.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    #[error("the component has {bytes} bytes; at most {max} are taken")]
-    TooLarge { bytes: usize, max: usize },
-    #[error("this is no WebAssembly component; build it with `tidegate function build`")]
-    NotWasm,
-    #[error("this is a core module, not a component; `tidegate function build` makes a component of it")]
-    CoreModule,
-    #[error(
-        "the component imports {0}, which no function may; only tidegate:plugin/host is there. Build it without WASI (target wasm32-unknown-unknown, or --stub-wasi), without files, network, clocks or randomness"
-    )]
-    Import(String),
-    #[error("the component does not export {0}; build it for the world `transform` of tidegate:plugin@0.1.0")]
-    Export(&'static str),
-    #[error("the component needs more than a function may have: {0}")]
-    Resources(String),
-    #[error("the component cannot be compiled: {0}")]
-    Compile(String),
-    #[error(
-        "the component does not fit the world `transform` of tidegate:plugin@0.1.0: {0}; build it against this version's wit/plugin.wit"
-    )]
-    World(String),
-}
-
-const PACKAGE: &str = "tidegate:plugin/";
+/// The interfaces that a function must export.
 const EXPORTS: [&str; 2] = ["tidegate:plugin/lifecycle@0.1.0", "tidegate:plugin/transformer@0.1.0"];
 
+/// Stack of the thread that compiles. Deeply nested code has overflowed ordinary stacks.
+const COMPILE_STACK_BYTES: usize = 64 << 20;
+
+/// A compiled function of the `transform` world, ready to be instantiated. Clones share the code.
+#[derive(Clone)]
+pub struct Module {
+    engine: Engine,
+    pre: TransformPre<Guest>,
+}
+
+/// Why a component is not taken. Each answer says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("the component has {bytes} bytes; at most {bytes_max} are allowed")]
+    TooLarge { bytes: usize, bytes_max: usize },
+    #[error("this is not a WebAssembly component: it does not begin as one")]
+    NotWasm,
+    #[error(
+        "this is a core module, not a component; `tidegate function build` makes the component, \
+         or `wasm-tools component new` does for a module with embedded bindings"
+    )]
+    CoreModule,
+    #[error(
+        "the component imports {import}, which no function may use; a function may import only \
+         tidegate:plugin/host@0.1.0 and gets inert stand-ins for the wasi:cli and wasi:io names of a standard library"
+    )]
+    ForbiddenImport { import: String },
+    #[error("the component does not export {export}; it must implement the world `transform` of tidegate:plugin@0.1.0")]
+    MissingExport { export: &'static str },
+    #[error("the component does not fit the world `transform` of tidegate:plugin@0.1.0: {reason}")]
+    World {
+        reason: String,
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the component could not be compiled: {reason}")]
+    Compile {
+        reason: String,
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the compiler gave up on the component")]
+    CompilerPanicked,
+    #[error("no thread to compile on")]
+    Thread(#[source] std::io::Error),
+}
+
 impl Module {
-    /// Checks and compiles a component.
-    ///
-    /// # Errors
-    /// It is not one that may run here; see [`LoadError`].
-    pub fn compile(engine: &Engine, bytes: &[u8], limits: &Limits) -> Result<Self, LoadError> {
-        if bytes.len() > limits.component_bytes_max {
-            return Err(LoadError::TooLarge { bytes: bytes.len(), max: limits.component_bytes_max });
+    /// Compiles `bytes` for the `transform` world. Takes seconds for a large component: not a thing to do on a thread
+    /// that serves.
+    pub fn compile(engine: &Engine, bytes: &[u8]) -> Result<Self, LoadError> {
+        admit(engine, bytes)?;
+        let component = compile_apart(engine, bytes)?;
+        let linker = link(engine, &component)?;
+        let ty = component.component_type();
+        for export in EXPORTS {
+            match ty.get_export(engine.raw(), export).map(|found| found.ty) {
+                Some(ComponentItem::ComponentInstance(_)) => {}
+                _ => return Err(LoadError::MissingExport { export }),
+            }
         }
-        // Bytes 4 to 7: the version; a core module says 1 in layer 0, a component has layer 1.
-        match bytes.get(..8) {
-            Some([0, b'a', b's', b'm', _, _, 1, 0]) => {}
-            Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => return Err(LoadError::CoreModule),
-            _ => return Err(LoadError::NotWasm),
-        }
-        let component =
-            Component::from_binary(&engine.engine, bytes).map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-        gate(engine, &component, limits)?;
-        let mut linker = Linker::new(&engine.engine);
-        let linked = Transform::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest);
-        linked.map_err(|error| LoadError::World(format!("{error:#}")))?;
-        let transform = linker
-            .instantiate_pre(&component)
-            .and_then(TransformPre::new)
-            .map_err(|error| LoadError::World(format!("{error:#}")))?;
-        Ok(Self { engine: engine.clone(), transform, limits: limits.clone() })
+        let pre = linker.instantiate_pre(&component).and_then(TransformPre::new).map_err(world)?;
+        Ok(Self { engine: engine.clone(), pre })
+    }
+
+    /// The engine that this module was compiled for.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn pre(&self) -> &TransformPre<Guest> {
+        &self.pre
     }
 }
 
-fn gate(engine: &Engine, component: &Component, limits: &Limits) -> Result<(), LoadError> {
-    let shape = component.component_type();
-    for (name, _) in shape.imports(&engine.engine) {
-        if !name.starts_with(PACKAGE) {
-            return Err(LoadError::Import(name.to_owned()));
+impl std::fmt::Debug for Module {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Module").finish_non_exhaustive()
+    }
+}
+
+/// The gates that cost nothing: size, then the first eight bytes.
+fn admit(engine: &Engine, bytes: &[u8]) -> Result<(), LoadError> {
+    let bytes_max = engine.limits().component_bytes_max;
+    if bytes.len() > bytes_max {
+        return Err(LoadError::TooLarge { bytes: bytes.len(), bytes_max });
+    }
+    match bytes.get(..8) {
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Err(LoadError::CoreModule),
+        // The last two bytes are the layer: 0 for a core module, 1 for a component.
+        Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(()),
+        _ => Err(LoadError::NotWasm),
+    }
+}
+
+/// Compiles on a thread of its own: a deep stack for nested code, and a panic of the compiler ends that thread only.
+fn compile_apart(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
+    let compile = || Component::from_binary(engine.raw(), bytes);
+    let compiled = std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("wasm-compile".to_owned()).stack_size(COMPILE_STACK_BYTES);
+        builder.spawn_scoped(scope, compile).map(std::thread::ScopedJoinHandle::join)
+    });
+    match compiled {
+        Err(error) => Err(LoadError::Thread(error)),
+        Ok(Err(_panic)) => Err(LoadError::CompilerPanicked),
+        Ok(Ok(Err(error))) => Err(LoadError::Compile { reason: readable(&error), cause: error.into() }),
+        Ok(Ok(Ok(component))) => Ok(component),
+    }
+}
+
+/// A linker with everything that `component` may import, and the first import that it may not as an error.
+fn link(engine: &Engine, component: &Component) -> Result<Linker<Guest>, LoadError> {
+    let mut linker = engine.linker().clone();
+    for (import, item) in component.component_type().imports(engine.raw()) {
+        match item.ty {
+            ComponentItem::ComponentInstance(_) if OURS.contains(&import) => {}
+            ComponentItem::ComponentInstance(instance) if wasi::is_inert(import) => {
+                wasi::define(&mut linker, engine, import, &instance).map_err(world)?;
+            }
+            _ => return Err(LoadError::ForbiddenImport { import: legible(import, 256) }),
         }
     }
-    for wanted in EXPORTS {
-        let found = shape.get_export(&engine.engine, wanted);
-        if !found.is_some_and(|found| matches!(found.ty, ComponentItem::ComponentInstance(_))) {
-            return Err(LoadError::Export(wanted));
-        }
+    Ok(linker)
+}
+
+fn world(error: wasmtime::Error) -> LoadError {
+    LoadError::World { reason: readable(&error), cause: error.into() }
+}
+
+/// The whole chain of causes on one line.
+fn readable(error: &wasmtime::Error) -> String {
+    legible(&format!("{error:#}"), 2_048)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wasm::Limits;
+
+    fn refusal(bytes: &[u8]) -> LoadError {
+        let engine = Engine::new(&Limits { calls_at_once_max: 1, ..Limits::default() }).unwrap();
+        Module::compile(&engine, bytes).unwrap_err()
     }
-    if let Some(needs) = component.resources_required() {
-        // In pages of 64 KiB.
-        let initial = needs.max_initial_memory_size.unwrap_or(0).saturating_mul(1 << 16);
-        if initial > limits.memory_bytes_max as u64 {
-            let message =
-                format!("{initial} bytes of memory at the start, and {} are granted", limits.memory_bytes_max);
-            return Err(LoadError::Resources(message));
-        }
-        if needs.num_memories as usize > limits.memories_max || needs.num_tables as usize > limits.tables_max {
-            return Err(LoadError::Resources(format!(
-                "{} memories and {} tables",
-                needs.num_memories, needs.num_tables
-            )));
-        }
+
+    fn refusal_of_text(text: &str) -> LoadError {
+        refusal(&wat::parse_str(text).unwrap())
     }
-    Ok(())
+
+    #[test]
+    fn what_is_no_component_is_refused_before_it_is_parsed() {
+        assert!(matches!(refusal(b""), LoadError::NotWasm));
+        assert!(matches!(refusal(b"#!/bin/sh and more"), LoadError::NotWasm));
+        assert!(matches!(refusal_of_text("(module)"), LoadError::CoreModule));
+        let huge = vec![0; (20 << 20) + 1];
+        assert!(matches!(refusal(&huge), LoadError::TooLarge { bytes: 20_971_521, bytes_max: 20_971_520 }));
+        assert!(matches!(refusal(b"\0asm\x0d\0\x01\0garbage"), LoadError::Compile { .. }));
+    }
+
+    #[test]
+    fn an_import_is_refused_by_its_name() {
+        let named = |import: &str| {
+            let refused = refusal_of_text(&format!(r#"(component (import "{import}" (instance)))"#));
+            match &refused {
+                LoadError::ForbiddenImport { import: name } => assert_eq!(name, import),
+                other => panic!("{other}"),
+            }
+            assert!(refused.to_string().contains(import), "{refused}");
+        };
+        named("evil:net/sockets@1.0.0");
+        named("wasi:clocks/monotonic-clock@0.2.6");
+        named("wasi:filesystem/types@0.2.0");
+        named("wasi:cli/environment@0.3.0");
+        named("tidegate:plugin/secrets@0.1.0");
+    }
+
+    #[test]
+    fn a_missing_export_is_named() {
+        let refused = refusal_of_text("(component)");
+        assert!(matches!(refused, LoadError::MissingExport { export: "tidegate:plugin/lifecycle@0.1.0" }), "{refused}");
+    }
+
+    #[test]
+    fn more_memory_than_a_slot_holds_is_refused() {
+        let text = "(component (core module $m (memory 8192)) (core instance (instantiate $m)))";
+        let refused = refusal_of_text(text);
+        assert!(matches!(refused, LoadError::Compile { .. }), "{refused}");
+    }
 }

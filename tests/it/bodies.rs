@@ -56,10 +56,10 @@ fn a_bad_event_in_a_batch_is_set_aside_and_its_neighbours_arrive() {
 fn what_is_odd_but_valid_arrives_unaltered() {
     let workspace = Workspace::new();
     let server = workspace.serve();
-    let odd = br#"{"type":"track","event":"Odd","messageId":"o","properties":{"big":18446744073709551616,"huge":1e999,"tiny":0.1000000000000000055,"minus":-0,"nul":"a\u0000b","emoji":"\ud83d\ude00","edge":9007199254740993,"__proto__":{"x":1},"007":"007"}}"#;
+    let odd = br#"{"type":"track","event":"Odd","messageId":"o","properties":{"big":18446744073709551616,"huge":1e999,"tiny":0.1000000000000000055,"negative":-0,"nul":"a\u0000b","emoji":"\ud83d\ude00","edge":9007199254740993,"__proto__":{"x":1},"007":"007"}}"#;
     assert_eq!(server.post("/v1/batch", between(odd)).status, 200);
     server.stop();
-    let rows = workspace.warehouse().rows("SELECT big, tiny, minus, hex(nul), emoji, edge FROM odd");
+    let rows = workspace.warehouse().rows("SELECT big, tiny, negative, hex(nul), emoji, edge FROM odd");
     assert_eq!(rows, ["18446744073709551616|0.1000000000000000055|0|610062|😀|9007199254740993"]);
     assert_eq!(workspace.warehouse().rows("SELECT huge FROM odd WHERE huge LIKE '1%'").len(), 1);
     assert_eq!(workspace.warehouse().count("good"), 2);

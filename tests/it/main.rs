@@ -6,5 +6,7 @@ mod contract;
 mod crash;
 mod function;
 mod house;
+mod poison;
 mod support;
+mod warehouse;
 mod wire;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::Trouble;
-use super::load::Link;
+use super::load::{Care, Link};
 use crate::destination::{Batch, Delivery, Destination, Failure, Reply};
 use crate::warehouse::name::NAME_BYTES_MAX;
 use crate::warehouse::table::Limits;
@@ -137,12 +137,17 @@ impl fmt::Debug for Client {
 impl Client {
     /// What [`Destination::durable_to`] promises.
     pub fn durable_to(&mut self) -> Result<Option<u64>, Failure> {
-        self.with(Link::durable_to)
+        self.attempt(Link::durable_to).map_err(|trouble| trouble.failure(&self.settings.path))
     }
 
     /// What [`Destination::deliver`] promises.
     pub fn deliver(&mut self, batch: &Batch) -> Result<Delivery, Failure> {
-        self.with(|link| link.deliver(batch))
+        let swift = self.attempt(|link| link.deliver(batch, Care::Swift));
+        match swift {
+            Err(trouble) if trouble.is_of_row() => self.attempt(|link| link.deliver(batch, Care::OneByOne)),
+            other => other,
+        }
+        .map_err(|trouble| trouble.failure(&self.settings.path))
     }
 
     /// The third door: gives the file to a thread of its own.
@@ -156,20 +161,15 @@ impl Client {
         Ok(SqliteWarehouse { settings, orders: Some(orders), thread: Some(thread) })
     }
 
-    fn with<T>(&mut self, work: impl FnOnce(&mut Link) -> Result<T, Trouble>) -> Result<T, Failure> {
-        let settings = &self.settings;
-        let done = match self.link.take() {
-            Some(link) => Ok(link),
-            None => Link::open(settings),
-        }
-        .and_then(|mut link| work(&mut link).map(|done| (done, link)));
-        match done {
-            Ok((done, link)) => {
-                self.link = Some(link);
-                Ok(done)
-            }
-            Err(trouble) => Err(trouble.failure(&settings.path)),
-        }
+    /// Does the work with the link, which survives success only.
+    fn attempt<T>(&mut self, work: impl FnOnce(&mut Link) -> Result<T, Trouble>) -> Result<T, Trouble> {
+        let mut link = match self.link.take() {
+            Some(link) => link,
+            None => Link::open(&self.settings)?,
+        };
+        let done = work(&mut link)?;
+        self.link = Some(link);
+        Ok(done)
     }
 }
 

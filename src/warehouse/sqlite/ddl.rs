@@ -72,7 +72,7 @@ pub(super) fn apply(connection: &Connection, table: &mut Table) -> Result<Vec<St
     let changes = table.changes();
     let mut notices = Vec::new();
     if changes.create {
-        let columns = table.columns.iter().map(|column| defined(column)).collect::<Vec<_>>();
+        let columns = table.columns.iter().map(defined).collect::<Vec<_>>();
         let sql = format!("CREATE TABLE {} ({})", quoted(&table.name), columns.join(", "));
         connection.execute_batch(&sql).map_err(doing("creating a table"))?;
     } else {

@@ -3,45 +3,40 @@
 //! A [`Link`] is one open connection and what is known of the file through it. It is thrown away after any failure:
 //! whatever the failed transaction had changed in memory goes with it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use super::client::Checked;
-use super::ddl::{self, quoted};
+use super::ddl;
 use super::encode::{self, encode};
 use super::error::{Trouble, doing};
+use super::known::{Insert, Known};
 use crate::destination::{Batch, Delivery, Rejected};
-use crate::event::{Event, Kind};
 use crate::warehouse::ledger;
-use crate::warehouse::name;
 use crate::warehouse::row::{Group, Planner};
-use crate::warehouse::table::{Family, Limits, Table, Tables, Target};
+use crate::warehouse::table::{Family, Table};
 
-/// Event names remembered with their tables; a longer name is worked out every time.
-const NAMES_MAX: usize = 10_000;
-const NAME_BYTES_MAX: usize = 256;
 /// Prepared statements kept; one for each table that events come for, plus a few.
-const STATEMENTS_MAX: usize = 256;
+const STATEMENTS_MAX: usize = 1024;
+/// Events planned and written together, within one transaction.
+const CHUNK_EVENTS: usize = 64;
+/// Notices remembered as said.
+const TOLD_MAX: usize = 100_000;
 /// Notices of one delivery; what is beyond is counted.
 const NOTICES_MAX: usize = 20;
 
 const LEDGER: &str = "CREATE TABLE IF NOT EXISTS _tidegate_ledger \
     (sync TEXT PRIMARY KEY NOT NULL, log_offset INTEGER NOT NULL, updated_at TEXT NOT NULL)";
 
-/// Something in the file that has a name.
-struct Object {
-    is_table: bool,
-    is_event_table: bool,
-}
-
-/// The INSERT of one table: columns that recent batches filled, in the order of their parameters.
-struct Insert {
-    columns: Vec<u32>,
-    /// By column: its parameter's number, counted from 1; 0 for none.
-    parameters: Vec<u16>,
-    sql: String,
+/// How to write the rows of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// Table by table; a row that SQLite refuses fails the batch.
+    Swift,
+    /// Each event under a savepoint, which copies every page it touches; refused events are set aside.
+    OneByOne,
 }
 
 pub(super) struct Link {
@@ -51,18 +46,6 @@ pub(super) struct Link {
     schema_version: i32,
     /// What has been said already: notices come once for each opening.
     told: HashSet<String>,
-}
-
-/// What is known of the file; forgotten when somebody else changes its schema.
-#[derive(Default)]
-struct Known {
-    tables: Tables,
-    objects: HashMap<String, Object>,
-    event_tables: usize,
-    fixed: [Option<usize>; Kind::ALL.len()],
-    names: HashMap<Box<str>, (usize, Arc<str>)>,
-    inserts: HashMap<usize, Insert>,
-    notices: Vec<String>,
 }
 
 impl Link {
@@ -103,7 +86,7 @@ impl Link {
         Ok(())
     }
 
-    pub(super) fn deliver(&mut self, batch: &Batch) -> Result<Delivery, Trouble> {
+    pub(super) fn deliver(&mut self, batch: &Batch, care: Care) -> Result<Delivery, Trouble> {
         self.bound_log()?;
         let behavior = TransactionBehavior::Immediate;
         let (connection, settings) = (&self.connection, &*self.settings);
@@ -119,7 +102,7 @@ impl Link {
             let (start, end) = (gap.start, gap.end);
             known.notices.push(format!("offsets {start} to {end} of the log never reached this warehouse"));
         }
-        let mut delivery = load(connection, settings, known, batch, standing.skip_below)?;
+        let mut delivery = load(connection, settings, known, batch, standing.skip_below, care)?;
         let next = i64::try_from(standing.next).map_err(|_| Trouble::Ledger)?;
         connection
             .prepare_cached(
@@ -129,9 +112,9 @@ impl Link {
             .and_then(|mut statement| statement.execute((&settings.sync, next)))
             .map_err(doing("writing the ledger"))?;
         let schema_version = ddl::schema_version(connection)?;
-        fail::fail_point!("warehouse_before_commit");
+        fail::fail_point!("warehouse_before_commit", |_| std::process::abort());
         transaction.commit().map_err(doing("committing a batch"))?;
-        fail::fail_point!("warehouse_after_commit");
+        fail::fail_point!("warehouse_after_commit", |_| std::process::abort());
         self.schema_version = schema_version;
         known.tables.trim();
         delivery.notices = self.fresh_notices();
@@ -157,7 +140,7 @@ impl Link {
             let (name, most) = (&table.name, self.settings.limits.columns_max);
             notices.push(format!("table {name} has {most} columns and gets no more: further fields go to _overflow"));
         }
-        notices.retain(|notice| self.told.len() < 10 * NAMES_MAX && self.told.insert(notice.clone()));
+        notices.retain(|notice| self.told.len() < TOLD_MAX && self.told.insert(notice.clone()));
         let more = notices.len().saturating_sub(NOTICES_MAX);
         notices.truncate(NOTICES_MAX);
         if more > 0 {
@@ -175,62 +158,68 @@ fn durable_to(connection: &Connection, sync: &str) -> Result<Option<u64>, Troubl
     offset.map(|offset| u64::try_from(offset).map_err(|_| Trouble::Ledger)).transpose()
 }
 
-/// Plans the batch, changes the tables and writes the rows.
+/// Plans the batch, changes the tables and writes the rows: chunk by chunk, so that an event is still in the
+/// processor's cache when its cells are bound, and memory for cells does not grow with the batch. The lattice makes
+/// it the same as doing it at once.
 fn load(
     connection: &Connection,
     settings: &Checked,
     known: &mut Known,
     batch: &Batch,
     skip_below: u64,
+    care: Care,
 ) -> Result<Delivery, Trouble> {
-    let mut targets = Vec::with_capacity(batch.events.len());
-    for event in &batch.events {
-        let fresh = event.offset >= skip_below;
-        targets.push(if fresh { Some(known.target(connection, settings, event)?) } else { None });
-    }
-    let violations = batch.violations.iter().filter(|record| record.offset >= skip_below).collect::<Vec<_>>();
-    let violations_table = match violations.is_empty() {
-        true => None,
-        false => Some(known.fixed_table(connection, settings, Family::Violations)?),
-    };
-    let mut planner = Planner::new(&mut known.tables, encode::FIT);
-    for (index, (event, target)) in (0_u32..).zip(batch.events.iter().zip(&targets)) {
-        if let Some(target) = target {
-            planner.event(index, event, target);
+    let mut delivery = Delivery::default();
+    let mut targets = Vec::with_capacity(CHUNK_EVENTS);
+    let mut first = 0_u32;
+    for events in batch.events.chunks(CHUNK_EVENTS) {
+        targets.clear();
+        for event in events {
+            let fresh = event.offset >= skip_below;
+            targets.push(if fresh { Some(known.target(connection, settings, event)?) } else { None });
         }
+        let mut planner = Planner::new(&mut known.tables, encode::FIT);
+        for (index, (event, target)) in (first..).zip(events.iter().zip(&targets)) {
+            match target {
+                Some(target) => planner.event(index, event, target),
+                None => delivery.duplicates += 1,
+            }
+        }
+        let groups = planner.finish();
+        known.settle(connection, &groups)?;
+        write(connection, known, &groups, care, &mut delivery)?;
+        first += u32::try_from(events.len()).unwrap_or(u32::MAX);
     }
-    for (record, table) in violations.into_iter().zip(violations_table.into_iter().cycle()) {
-        planner.violation(record, table);
+    for records in batch.violations.chunks(CHUNK_EVENTS) {
+        let table = known.fixed_table(connection, settings, Family::Violations)?;
+        let mut planner = Planner::new(&mut known.tables, encode::FIT);
+        for record in records.iter().filter(|record| record.offset >= skip_below) {
+            planner.violation(record, table);
+        }
+        let groups = planner.finish();
+        known.settle(connection, &groups)?;
+        write(connection, known, &groups, care, &mut delivery)?;
     }
-    let groups = planner.finish();
-    for group in &groups {
-        let notices = ddl::apply(connection, &mut known.tables.list[group.table])?;
-        known.notices.extend(notices);
-        known.keep_insert(group);
-    }
-    let skipped = targets.iter().filter(|target| target.is_none()).count();
-    let (duplicates, rejected) = write(connection, known, &groups)?;
-    Ok(Delivery {
-        delivered: (batch.events.len() - rejected.len()) as u64,
-        duplicates: duplicates + skipped as u64,
-        rejected,
-        notices: Vec::new(),
-    })
+    delivery.delivered = (batch.events.len() - delivery.rejected.len()) as u64;
+    Ok(delivery)
 }
 
-/// Writes all rows; if SQLite refuses one, starts over event by event and sets aside those that it refuses.
-fn write(connection: &Connection, known: &Known, groups: &[Group<'_>]) -> Result<(u64, Vec<Rejected>), Trouble> {
-    let at = |sql| connection.execute_batch(sql).map_err(doing("setting a savepoint"));
-    at("SAVEPOINT rows")?;
-    match write_groups(connection, known, groups) {
-        Ok(duplicates) => at("RELEASE rows").map(|()| (duplicates, Vec::new())),
-        Err(trouble) if trouble.is_of_row() => {
-            at("ROLLBACK TO rows")?;
-            let written = write_events(connection, known, groups)?;
-            at("RELEASE rows").map(|()| written)
+fn write(
+    connection: &Connection,
+    known: &Known,
+    groups: &[Group<'_>],
+    care: Care,
+    delivery: &mut Delivery,
+) -> Result<(), Trouble> {
+    match care {
+        Care::Swift => delivery.duplicates += write_groups(connection, known, groups)?,
+        Care::OneByOne => {
+            let (duplicates, rejected) = write_events(connection, known, groups)?;
+            delivery.duplicates += duplicates;
+            delivery.rejected.extend(rejected);
         }
-        Err(trouble) => Err(trouble),
     }
+    Ok(())
 }
 
 fn write_groups(connection: &Connection, known: &Known, groups: &[Group<'_>]) -> Result<u64, Trouble> {
@@ -301,125 +290,5 @@ impl<'w, 'a> Writer<'w, 'a> {
         }
         let written = self.statement.raw_execute().map_err(&writing)?;
         Ok(written == 0 && self.table.family.is_of_kind())
-    }
-}
-
-impl Known {
-    fn read(connection: &Connection, settings: &Checked) -> Result<Self, Trouble> {
-        let reading = doing("reading the schema");
-        let mut known = Self::default();
-        let mut statement = connection
-            .prepare_cached("SELECT name, type = 'table', coalesce(sql, '') FROM sqlite_schema")
-            .map_err(&reading)?;
-        let mut rows = statement.query([]).map_err(&reading)?;
-        while let Some(row) = rows.next().map_err(&reading)? {
-            let get = || -> rusqlite::Result<(String, bool, String)> { Ok((row.get(0)?, row.get(1)?, row.get(2)?)) };
-            let (name, is_table, sql) = get().map_err(&reading)?;
-            let name = name.to_ascii_lowercase();
-            let short = settings.short(&name);
-            let is_event_table = is_table
-                && sql.contains("\"event_text\"")
-                && short.is_some_and(|short| short != "tracks" && short != "_overflow");
-            known.event_tables += usize::from(is_event_table);
-            known.objects.insert(name, Object { is_table, is_event_table });
-        }
-        Ok(known)
-    }
-
-    /// The tables that the event goes to.
-    fn target(&mut self, connection: &Connection, settings: &Checked, event: &Event) -> Result<Target, Trouble> {
-        let place = event.kind as usize;
-        let kind = match self.fixed[place] {
-            Some(table) => table,
-            None => self.fixed_table(connection, settings, Family::of(event.kind))?,
-        };
-        self.fixed[place] = Some(kind);
-        if event.kind != Kind::Track {
-            return Ok(Target { kind, event: None });
-        }
-        let name = event.name().unwrap_or_default();
-        if let Some((table, short)) = self.names.get(name) {
-            return Ok(Target { kind, event: Some((*table, Arc::clone(short))) });
-        }
-        let short = Arc::<str>::from(name::table(name, &Family::FIXED));
-        let table = self.event_table(connection, settings, &short)?;
-        if name.len() <= NAME_BYTES_MAX {
-            if self.names.len() >= NAMES_MAX {
-                self.names.clear();
-            }
-            self.names.insert(name.into(), (table, Arc::clone(&short)));
-        }
-        Ok(Target { kind, event: Some((table, short)) })
-    }
-
-    /// The table of an event name, or the one for those that get none.
-    fn event_table(&mut self, connection: &Connection, settings: &Checked, short: &str) -> Result<usize, Trouble> {
-        let name = settings.full(short);
-        if let Some(table) = self.tables.find(&name) {
-            return Ok(table);
-        }
-        let object = self.objects.get(&name);
-        if let Some(object) = object {
-            if object.is_table
-                && let Some(table) = ddl::read(connection, &name, Family::Event, &settings.limits)?
-            {
-                return Ok(self.tables.insert(table));
-            }
-            self.notices.push(format!("{name} exists and is not the router's: its events go to table _overflow"));
-        } else if self.event_tables < settings.limits.tables_max {
-            self.event_tables += 1;
-            return Ok(self.tables.insert(Table::new(&name, Family::Event, None, &settings.limits)));
-        } else {
-            let most = settings.limits.tables_max;
-            self.notices.push(format!("{most} event names have tables: events of further names go to table _overflow"));
-        }
-        self.fixed_table(connection, settings, Family::Overflow)
-    }
-
-    fn fixed_table(&mut self, connection: &Connection, settings: &Checked, family: Family) -> Result<usize, Trouble> {
-        let name = settings.full(family.table().unwrap_or_default());
-        if let Some(table) = self.tables.find(&name) {
-            return Ok(table);
-        }
-        let table = if self.objects.contains_key(&name) {
-            let found = ddl::read(connection, &name, family, &settings.limits)?;
-            found.ok_or_else(|| Trouble::Taken { name: name.clone() })?
-        } else {
-            Table::new(&name, family, None, &settings.limits)
-        };
-        Ok(self.tables.insert(table))
-    }
-
-    /// Sees to it that the INSERT of the group's table has all columns that the group fills. It keeps those of
-    /// earlier batches, so that optional fields do not make a new statement each time, until they are too many.
-    fn keep_insert(&mut self, group: &Group<'_>) {
-        let table = &self.tables.list[group.table];
-        let kept = self.inserts.get(&group.table);
-        if let Some(insert) = kept {
-            let has = |column: &u32| insert.parameters.get(*column as usize).is_some_and(|parameter| *parameter > 0);
-            if group.columns.iter().all(has) && insert.columns.len() <= 2 * group.columns.len() + 16 {
-                return;
-            }
-        }
-        let mut columns = group.columns.clone();
-        if let Some(insert) = kept
-            && insert.columns.len() <= 2 * group.columns.len() + 16
-        {
-            columns.extend(&insert.columns);
-        }
-        columns.sort_unstable();
-        columns.dedup();
-        let mut parameters = vec![0; table.columns.len()];
-        for (parameter, column) in (1_u16..).zip(&columns) {
-            parameters[*column as usize] = parameter;
-        }
-        let names = columns.iter().map(|column| quoted(&table.columns[*column as usize].name)).collect::<Vec<_>>();
-        let sql = format!(
-            "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT (id) DO NOTHING",
-            quoted(&table.name),
-            names.join(", "),
-            vec!["?"; columns.len()].join(", ")
-        );
-        self.inserts.insert(group.table, Insert { columns, parameters, sql });
     }
 }

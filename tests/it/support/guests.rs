@@ -1,39 +1,76 @@
-//! Components of the guest workspace, built once by the program under test.
+//! Components of the guests under `functions/`: found, or built when they are missing or older than their sources.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
-/// The folder with `<name>.component.wasm` of every guest.
-pub fn components() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let target = Path::new(env!("CARGO_BIN_EXE_tidegate")).parent().unwrap().join("guests");
-        let out = target.join("components");
-        for guest in [
-            "transform/redact-pii",
-            "transform/utm-referrer",
-            "hostile/attacks",
-            "hostile/alias",
-            "hostile/start-loop",
-            "bench/noop",
-            "bench/rewrite",
-        ] {
-            let name = guest.rsplit('/').next().unwrap();
-            let built = super::tidegate()
-                .args(["function", "build", root.join("functions").join(guest).to_str().unwrap(), "--out"])
-                .arg(out.join(format!("{name}.component.wasm")))
-                // A target directory of its own: the outer cargo holds the lock of the other one.
-                .env("CARGO_TARGET_DIR", &target)
-                .output()
-                .unwrap();
-            assert!(built.status.success(), "{guest}: {}", String::from_utf8_lossy(&built.stderr));
-        }
-        out
-    })
+use tidegate::function::project;
+use tidegate::wasm::{Engine, Limits, Module};
+
+/// One engine for all tests: its pool reserves a lot of address space.
+pub fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(|| Engine::new(&Limits::default()).unwrap())
 }
 
-/// The bytes of one component.
-pub fn component(name: &str) -> Vec<u8> {
-    std::fs::read(components().join(format!("{name}.component.wasm"))).unwrap()
+/// A compiled guest, by the path of its folder under `functions/`.
+pub fn module(guest: &str) -> Module {
+    static COMPILED: Mutex<Vec<(String, Module)>> = Mutex::new(Vec::new());
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, module)) = compiled.iter().find(|(name, _)| name == guest) {
+        return module.clone();
+    }
+    let module = Module::compile(engine(), &std::fs::read(component(guest)).unwrap()).unwrap();
+    compiled.push((guest.to_owned(), module.clone()));
+    module
+}
+
+/// The path of a guest's component.
+///
+/// `$TIDEGATE_COMPONENTS` names a folder of components that are taken as they are. Otherwise guests are built in a
+/// target folder of their own, because the outer cargo holds the lock of the usual one.
+pub fn component(guest: &str) -> PathBuf {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = guest.rsplit('/').next().unwrap();
+    let file = format!("{}.component.wasm", if name == "attacks" { "hostile" } else { name });
+    if let Some(dir) = std::env::var_os("TIDEGATE_COMPONENTS") {
+        return Path::new(&dir).join(file);
+    }
+    let target_dir = guests_target_dir();
+    let path = target_dir.join("components").join(file);
+    if is_fresh(&path, guest) {
+        return path;
+    }
+    project::build(&folder(guest), Some(&target_dir), &mut |_| {}).unwrap().path
+}
+
+/// `<target dir>/guests`.
+pub fn guests_target_dir() -> PathBuf {
+    // The test binary lies in <target dir>/<profile>/deps.
+    std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("guests")
+}
+
+pub fn folder(guest: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("functions").join(guest)
+}
+
+fn is_fresh(component: &Path, guest: &str) -> bool {
+    let Ok(built) = std::fs::metadata(component).and_then(|found| found.modified()) else { return false };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let inputs =
+        [root.join("wit"), root.join("functions/Cargo.toml"), root.join("functions/Cargo.lock"), folder(guest)];
+    inputs.iter().all(|input| newest(input) < built)
+}
+
+fn newest(path: &Path) -> SystemTime {
+    let own = std::fs::metadata(path).and_then(|found| found.modified()).unwrap();
+    if !path.is_dir() {
+        return own;
+    }
+    std::fs::read_dir(path)
+        .unwrap()
+        .map(|entry| newest(&entry.unwrap().path()))
+        .max()
+        .map_or(own, |inner| inner.max(own))
 }

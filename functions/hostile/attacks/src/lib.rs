@@ -1,100 +1,143 @@
-//! One guest that attacks its host in every way it can. Each event says how, in `properties.attack`; an event without
-//! one is kept, so that a test can see what becomes of an attack's neighbours.
+//! One guest that attacks its host in every way it can.
+//!
+//! The setting `{"mode": ".."}` says how the whole instance behaves; an event's `properties.attack` says what that one
+//! event does to the batch it is in. Every other event is replaced by `{"fine": <its properties.n>}`, so that a test
+//! can see that neighbours were spared.
 #![cfg(target_arch = "wasm32")]
+
+use std::hint::black_box;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use exports::tidegate::plugin::lifecycle::{self, PluginError, Setup};
+use exports::tidegate::plugin::transformer::{self, BatchError, Outcome};
+use serde_json::Value;
+use tidegate::plugin::host;
+use tidegate::plugin::types::ErrorKind;
 
 wit_bindgen::generate!({ path: "../../../wit", world: "transform" });
 
-use std::hint::black_box;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use exports::tidegate::plugin::{lifecycle, transformer};
-use tidegate::plugin::host;
-use tidegate::plugin::types::ErrorKind;
-use transformer::Outcome;
-
 struct Hostile;
 
-/// Batches that this instance has seen; more than one means that state survived.
-static BATCHES: AtomicU32 = AtomicU32::new(0);
+static MODE: OnceLock<String> = OnceLock::new();
+
+/// Outlives a batch only where an instance does.
+static EVENTS_SEEN: AtomicU64 = AtomicU64::new(0);
 
 impl lifecycle::Guest for Hostile {
-    fn configure(setup: lifecycle::Setup) -> Result<(), lifecycle::PluginError> {
-        if setup.settings_json.contains("refuse") {
-            return Err(error("bad-settings", "these settings are refused"));
+    fn configure(setup: Setup) -> Result<(), PluginError> {
+        let settings: Value = serde_json::from_str(&setup.settings_json).unwrap_or_default();
+        let mode = settings["mode"].as_str().unwrap_or_default();
+        match mode {
+            "refuse-settings" => return Err(complaint("bad-settings", "these settings \u{1b}[31mwill not do\n")),
+            "loop-in-configure" => spin(),
+            "trap-in-configure" => panic!("in configure"),
+            _ => {}
         }
+        MODE.get_or_init(|| mode.to_owned());
         Ok(())
     }
 }
 
 impl transformer::Guest for Hostile {
-    fn transform(batch: Vec<String>) -> Result<Vec<Outcome>, transformer::BatchError> {
-        BATCHES.fetch_add(1, Ordering::Relaxed);
+    fn transform(batch: Vec<String>) -> Result<Vec<Outcome>, BatchError> {
+        match MODE.get().map(String::as_str).unwrap_or_default() {
+            "count" => return Ok(batch.iter().map(|_| counted()).collect()),
+            "clock" => return Ok(batch.iter().map(|_| clocked()).collect()),
+            "always-retry" => return Err(BatchError::Retryable((complaint("busy", "come again"), Some(1)))),
+            "always-fatal" => return Err(BatchError::Fatal(complaint("given-up", "cannot work like this"))),
+            "none-for-all" => return Ok(Vec::new()),
+            _ => {}
+        }
         let mut outcomes = Vec::with_capacity(batch.len());
         for event in &batch {
-            let event: serde_json::Value = serde_json::from_str(event).unwrap_or_default();
-            match event["properties"]["attack"].as_str() {
-                None => outcomes.push(Outcome::Keep),
+            let event: Value = serde_json::from_str(event).unwrap_or_default();
+            let properties = &event["properties"];
+            match properties["attack"].as_str() {
                 Some("too-few") => {}
                 Some("too-many") => outcomes.extend([Outcome::Keep, Outcome::Keep]),
-                Some("fatal") => return Err(transformer::BatchError::Fatal(error("gave-up", "the batch is beyond me"))),
-                Some("retryable") => {
-                    return Err(transformer::BatchError::Retryable((error("later", "try again"), Some(1))));
-                }
-                Some(attack) => outcomes.push(one(attack)),
+                Some("fatal") => return Err(BatchError::Fatal(complaint("poison", "one of these is poison"))),
+                Some("retry") => return Err(BatchError::Retryable((complaint("busy", "come again"), None))),
+                Some(attack) => outcomes.push(commit(attack)),
+                None => outcomes.push(Outcome::Replace(format!(r#"{{"fine":{}}}"#, properties["n"]))),
             }
         }
         Ok(outcomes)
     }
 }
 
-fn one(attack: &str) -> Outcome {
+fn commit(attack: &str) -> Outcome {
     match attack {
-        "loop" => loop {
-            black_box(0);
-        },
-        "memory-bomb" => {
-            let mut hoard = Vec::new();
-            loop {
-                hoard.push(black_box(Vec::<u8>::with_capacity(4 << 20)));
-            }
-        }
-        // Asks for memory until the host says no, and goes on.
-        "memory-greed" => {
-            while core::arch::wasm32::memory_grow::<0>(16) != usize::MAX {}
-            Outcome::Keep
-        }
+        "loop" => spin(),
         "recursion" => Outcome::Drop(recurse(1).to_string()),
+        "panic" => panic!("as asked"),
+        "memory-bomb" => Outcome::Drop(swallow_memory().to_string()),
+        "memory-bomb-tolerant" => Outcome::Drop(format!("stopped at {} pages", grow_until_refused())),
         "huge-return" => Outcome::Replace("x".repeat(40 << 20)),
-        "many-events" => Outcome::Emit(vec!["{}".to_owned(); 1_000_000]),
-        "panic" => panic!("on purpose"),
-        "bad-json" => Outcome::Replace("{not json".to_owned()),
-        "not-an-event" => Outcome::Replace("[1]".to_owned()),
-        "log-flood" => {
-            for n in 0..100_000 {
-                host::log(host::Level::Info, &format!("line {n} \u{1b}[31m {}", "x".repeat(2_000)));
-                host::count(&format!("counter {n}"), 1);
-            }
-            Outcome::Keep
-        }
-        "long-words" => Outcome::Fail(error(&"c".repeat(10_000), &"m\u{1b}".repeat(10_000))),
-        "state" => Outcome::Replace(format!(
-            r#"{{"type":"track","event":"State","properties":{{"batches":{},"now":{},"seed":{}}}}}"#,
-            BATCHES.load(Ordering::Relaxed),
-            host::now_ms(),
-            host::seed()
-        )),
-        other => Outcome::Drop(format!("unknown attack {other}")),
+        "alias-return" => Outcome::Emit(aliases(100_000, 1 << 20)),
+        "many-events" => Outcome::Emit(vec!["{}".to_owned(); 2_000]),
+        "log-flood" => flood(),
+        "bad-json" => Outcome::Replace("{\"never\": closed".to_owned()),
+        "long-code" => Outcome::Fail(complaint(&"c".repeat(10_000), &"\u{1b}[2J".repeat(10_000))),
+        _ => Outcome::Drop(format!("no attack is called {attack}")),
     }
 }
 
-#[inline(never)]
-fn recurse(n: u64) -> u64 {
-    let pad = black_box([n; 64]);
-    black_box(recurse(pad[(n % 64) as usize] + 1) + 1)
+fn spin() -> ! {
+    loop {
+        std::hint::spin_loop();
+    }
 }
 
-fn error(code: &str, message: &str) -> lifecycle::PluginError {
-    lifecycle::PluginError { kind: ErrorKind::Internal, code: code.to_owned(), message: message.to_owned() }
+fn recurse(depth: u64) -> u64 {
+    let mut frame = [depth; 64];
+    black_box(&mut frame);
+    if black_box(true) { recurse(depth + 1) + black_box(frame[7]) } else { depth }
+}
+
+/// Allocates until the allocator gives up, which in Rust is a trap.
+fn swallow_memory() -> usize {
+    let mut swallowed: Vec<Vec<u8>> = Vec::new();
+    loop {
+        swallowed.push(vec![1; 1 << 20]);
+        black_box(&swallowed);
+    }
+}
+
+/// Takes what it can get and then goes on as if nothing had happened.
+fn grow_until_refused() -> usize {
+    while core::arch::wasm32::memory_grow(0, 16) != usize::MAX {}
+    core::arch::wasm32::memory_size(0)
+}
+
+/// `count` strings that are all the same `bytes` bytes: little in here, a hundred gigabytes to whoever copies them.
+fn aliases(count: usize, bytes: usize) -> Vec<String> {
+    let shared: &'static mut [u8] = vec![b'x'; bytes].leak();
+    let at = shared.as_mut_ptr();
+    // SAFETY: none. Strings must not share their bytes; these are handed to the host and never touched or freed here,
+    // because the host ends the instance.
+    (0..count).map(|_| unsafe { String::from_raw_parts(at, bytes, bytes) }).collect()
+}
+
+fn flood() -> Outcome {
+    for i in 0..10_000_u32 {
+        host::log(host::Level::Info, &format!("{i} \u{1b}[2J {}", "y".repeat(2_000)));
+        host::count(&format!("counter-{i}"), 1);
+    }
+    Outcome::Keep
+}
+
+fn counted() -> Outcome {
+    let seen = EVENTS_SEEN.fetch_add(1, Ordering::Relaxed) + 1;
+    Outcome::Replace(format!(r#"{{"seen":{seen}}}"#))
+}
+
+fn clocked() -> Outcome {
+    Outcome::Replace(format!(r#"{{"now_ms":{},"seed":{}}}"#, host::now_ms(), host::seed()))
+}
+
+fn complaint(code: &str, message: &str) -> PluginError {
+    PluginError { kind: ErrorKind::Internal, code: code.to_owned(), message: message.to_owned() }
 }
 
 export!(Hostile);

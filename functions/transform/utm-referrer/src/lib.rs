@@ -1,52 +1,12 @@
-//! Fills `context.campaign` from the UTM parameters of the page's address, and `context.referrer` with where the visitor
-//! came from: `{ "url", "host", "type": "search" | "social" | "email" | "internal" | "external" | "direct", "name" }`.
+//! Reads UTM parameters into `context.campaign` and says where a visitor came from in `context.referrer`.
 //!
-//! Settings: `{ "internal": ["shop.example"] }`, the hosts that count as our own (the page's own host always does).
-//! What the client said itself is never written over. Events without a page are kept as they are.
+//! Settings, all optional: `{ "internal_hosts": ["example.com"] }`. A host stands for its subdomains too; the host of
+//! the page itself is always internal.
+//!
+//! The logic lives in [`attribute`] and [`referrer`] and knows nothing of WebAssembly, so `cargo test` runs it natively;
+//! the module `guest` connects it to Tidegate.
 
-mod attribution;
-
+pub mod attribute;
 #[cfg(target_arch = "wasm32")]
-mod guest {
-    use std::cell::RefCell;
-
-    use crate::attribution::Settings;
-
-    wit_bindgen::generate!({ path: "../../../wit", world: "transform" });
-
-    use exports::tidegate::plugin::{lifecycle, transformer};
-    use tidegate::plugin::types::ErrorKind;
-    use transformer::Outcome;
-
-    thread_local! {
-        static SETTINGS: RefCell<Settings> = RefCell::default();
-    }
-
-    struct UtmReferrer;
-
-    impl lifecycle::Guest for UtmReferrer {
-        fn configure(setup: lifecycle::Setup) -> Result<(), lifecycle::PluginError> {
-            let settings = serde_json::from_str(&setup.settings_json)
-                .map_err(|cause| error(ErrorKind::InvalidConfig, "bad-settings", cause.to_string()))?;
-            SETTINGS.set(settings);
-            Ok(())
-        }
-    }
-
-    impl transformer::Guest for UtmReferrer {
-        fn transform(batch: Vec<String>) -> Result<Vec<Outcome>, transformer::BatchError> {
-            let outcome = |event: &String| match SETTINGS.with_borrow(|settings| settings.apply(event)) {
-                Ok(None) => Outcome::Keep,
-                Ok(Some(event)) => Outcome::Replace(event),
-                Err(cause) => Outcome::Fail(error(ErrorKind::InvalidEvent, "not-json", cause.to_string())),
-            };
-            Ok(batch.iter().map(outcome).collect())
-        }
-    }
-
-    fn error(kind: ErrorKind, code: &str, message: String) -> lifecycle::PluginError {
-        lifecycle::PluginError { kind, code: code.to_owned(), message }
-    }
-
-    export!(UtmReferrer);
-}
+mod guest;
+pub mod referrer;

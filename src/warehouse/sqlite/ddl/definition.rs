@@ -21,7 +21,7 @@ pub(super) fn retyped(sql: &str, column: &str, wanted: &str) -> Option<String> {
     let open = tokens.iter().position(|token| token.kind == Kind::Mark(b'('))?;
     let mut depth = 0_usize;
     let mut first = false;
-    let mut found = None;
+    let mut found = Vec::new();
     for (at, token) in tokens.iter().enumerate().skip(open) {
         match token.kind {
             Kind::Mark(b'(') => {
@@ -39,16 +39,12 @@ pub(super) fn retyped(sql: &str, column: &str, wanted: &str) -> Option<String> {
                 first = true;
                 continue;
             }
-            Kind::Word | Kind::Quoted if first && depth == 1 && names(sql, *token, column) => {
-                if found.replace(at).is_some() {
-                    return None;
-                }
-            }
+            Kind::Word | Kind::Quoted if first && depth == 1 && names(sql, *token, column) => found.push(at),
             _ => {}
         }
         first = false;
     }
-    let at = found?;
+    let [at] = found[..] else { return None };
     let start = tokens[at].end;
     let end = type_end(sql, &tokens[at..]);
     Some(format!("{} {wanted}{}{}", &sql[..start], if end == start { " " } else { "" }, &sql[end..]))

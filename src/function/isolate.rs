@@ -1,0 +1,196 @@
+//! Which event is to blame: a batch that faulted is halved until the poison events stand alone.
+//!
+//! Only the order of attempts is decided here; the attempts themselves are made by the caller, so that this can be
+//! tested without a guest. A batch of `n` with `k` poison events takes at most `2k * (log2(n) + 1)` attempts.
+
+use std::ops::Range;
+
+use super::{Fault, Outcome};
+
+/// The state of one search.
+pub(super) struct Isolation {
+    /// Ranges without an outcome, the leftmost on top.
+    open: Vec<Open>,
+    outcomes: Vec<Option<Outcome>>,
+    /// The fault seen last, for events that are given up.
+    last_fault: Option<Fault>,
+}
+
+struct Open {
+    range: Range<usize>,
+    /// This is the left half of a range that faulted, and its right half lies below it.
+    left_half: bool,
+    /// The fault that this range must hold, because its left sibling was clean. It is halved without another attempt,
+    /// which would only cost the whole budget of a loop again.
+    suspect: bool,
+}
+
+impl Isolation {
+    pub(super) fn new(events: usize) -> Self {
+        let open =
+            if events == 0 { Vec::new() } else { vec![Open { range: 0..events, left_half: false, suspect: false }] };
+        Self { open, outcomes: vec![None; events], last_fault: None }
+    }
+
+    /// The range to try next; `None` when every event has its outcome. Each range must be answered by one of
+    /// `answered`, `faulted`, `everybody` or `give_up` before the next is asked for.
+    pub(super) fn next(&mut self) -> Option<Range<usize>> {
+        while self.open.last()?.suspect && self.open.last()?.range.len() > 1 {
+            let suspect = self.open.pop()?;
+            self.halve(suspect.range);
+        }
+        Some(self.open.last()?.range.clone())
+    }
+
+    /// `range` has these outcomes, one for each event.
+    pub(super) fn answered(&mut self, range: Range<usize>, outcomes: Vec<Outcome>) {
+        let left_half = self.open.pop().is_some_and(|open| open.left_half);
+        for (slot, outcome) in self.outcomes[range].iter_mut().zip(outcomes) {
+            *slot = Some(outcome);
+        }
+        if left_half && let Some(sibling) = self.open.last_mut() {
+            sibling.suspect = true;
+        }
+    }
+
+    /// `range` faulted and one of its events may be to blame.
+    pub(super) fn faulted(&mut self, range: Range<usize>, fault: Fault) {
+        self.open.pop();
+        if range.len() == 1 {
+            self.outcomes[range.start] = Some(fault.clone().into());
+        } else {
+            self.halve(range);
+        }
+        self.last_fault = Some(fault);
+    }
+
+    /// `range` faulted, none of its events is to blame and no other range will fare better.
+    pub(super) fn everybody(&mut self, range: Range<usize>, fault: Fault) {
+        self.settle_open(range, &fault);
+    }
+
+    /// No attempt is left for `range` and everything after it.
+    pub(super) fn give_up(&mut self, range: Range<usize>, why: &str) {
+        let last = self.last_fault.take();
+        let code = last.as_ref().map_or(super::FaultCode::Trap, |fault| fault.code);
+        let message = last.map(|fault| fault.message).unwrap_or_default();
+        let message = format!("this event or a neighbour: {message} ({why})");
+        self.settle_open(range, &Fault { code, message });
+    }
+
+    /// One outcome for each event.
+    pub(super) fn into_outcomes(self) -> Vec<Outcome> {
+        let lost = || Fault { code: super::FaultCode::Trap, message: "no attempt was made".to_owned() }.into();
+        self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
+    }
+
+    fn halve(&mut self, range: Range<usize>) {
+        let middle = range.start + range.len() / 2;
+        self.open.push(Open { range: middle..range.end, left_half: false, suspect: false });
+        self.open.push(Open { range: range.start..middle, left_half: true, suspect: false });
+    }
+
+    /// Gives `fault` to every event that has no outcome yet.
+    fn settle_open(&mut self, range: Range<usize>, fault: &Fault) {
+        debug_assert!(self.outcomes[range].iter().all(Option::is_none));
+        self.open.clear();
+        for outcome in self.outcomes.iter_mut().filter(|outcome| outcome.is_none()) {
+            *outcome = Some(fault.clone().into());
+        }
+    }
+}
+
+impl From<Fault> for Outcome {
+    fn from(fault: Fault) -> Self {
+        Self::Fault { code: fault.code, message: fault.message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::function::FaultCode;
+
+    fn fault() -> Fault {
+        Fault { code: FaultCode::CpuBudget, message: "looped".to_owned() }
+    }
+
+    /// Runs a search against a function that faults on every range with a poison event; returns the attempts.
+    fn search(events: usize, poison: &BTreeSet<usize>) -> (Vec<Outcome>, usize) {
+        let (mut isolation, mut attempts) = (Isolation::new(events), 0);
+        while let Some(range) = isolation.next() {
+            attempts += 1;
+            if poison.range(range.clone()).next().is_some() {
+                isolation.faulted(range, fault());
+            } else {
+                let outcomes = range.clone().map(|i| Outcome::Drop(i.to_string())).collect();
+                isolation.answered(range, outcomes);
+            }
+        }
+        (isolation.into_outcomes(), attempts)
+    }
+
+    proptest! {
+        #[test]
+        fn every_poison_event_is_found_and_every_neighbour_is_spared(
+            events in 0_usize..600,
+            poison in prop::collection::btree_set(0_usize..600, 0..12),
+        ) {
+            let poison: BTreeSet<_> = poison.into_iter().filter(|i| *i < events).collect();
+            let (outcomes, attempts) = search(events, &poison);
+            prop_assert_eq!(outcomes.len(), events);
+            for (i, outcome) in outcomes.iter().enumerate() {
+                let expected = if poison.contains(&i) { fault().into() } else { Outcome::Drop(i.to_string()) };
+                prop_assert_eq!(outcome, &expected);
+            }
+            let halvings = events.max(1).next_power_of_two().ilog2() as usize;
+            let bound = if poison.is_empty() { 1 } else { 2 * poison.len() * (halvings + 1) };
+            prop_assert!(attempts <= bound, "{attempts} attempts, bound {bound}");
+        }
+    }
+
+    #[test]
+    fn one_poison_event_costs_one_failed_attempt_for_each_halving_at_most() {
+        let (_, attempts) = search(512, &BTreeSet::from([511]));
+        // 9 clean left halves, the whole batch, and the event itself: no right half is tried on the way.
+        assert_eq!(attempts, 11);
+    }
+
+    #[test]
+    fn a_fault_of_the_sum_ends_too() {
+        // Faults on more than 10 events at once, whichever they are: nobody is to blame in the end.
+        let (mut isolation, mut attempts) = (Isolation::new(500), 0);
+        while let Some(range) = isolation.next() {
+            attempts += 1;
+            if range.len() > 10 {
+                isolation.faulted(range, fault());
+            } else {
+                isolation.answered(range.clone(), range.map(|_| Outcome::Keep).collect());
+            }
+        }
+        assert!(isolation.into_outcomes().iter().all(|outcome| *outcome == Outcome::Keep));
+        assert!(attempts < 500, "{attempts}");
+    }
+
+    #[test]
+    fn giving_up_settles_the_rest_and_keeps_what_is_known() {
+        let mut isolation = Isolation::new(4);
+        let all = isolation.next().unwrap();
+        isolation.faulted(all, fault());
+        let left = isolation.next().unwrap();
+        isolation.answered(left, vec![Outcome::Keep, Outcome::Keep]);
+        let third = isolation.next().unwrap();
+        assert_eq!(third, 2..3, "a suspect is halved unseen");
+        isolation.give_up(third, "no time");
+        assert_eq!(isolation.next(), None);
+        let outcomes = isolation.into_outcomes();
+        assert_eq!(outcomes[..2], [Outcome::Keep, Outcome::Keep]);
+        let given_up = "this event or a neighbour: looped (no time)".to_owned();
+        let given_up = Outcome::Fault { code: FaultCode::CpuBudget, message: given_up };
+        assert_eq!(outcomes[2..], [given_up.clone(), given_up]);
+    }
+}

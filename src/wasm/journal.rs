@@ -1,0 +1,143 @@
+//! What a guest said about itself: log lines and counters, bounded and made legible.
+
+use std::collections::BTreeMap;
+
+use super::limits::Limits;
+
+/// How loud a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// One line that a guest logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    pub level: Level,
+    pub text: String,
+}
+
+/// The log lines and counters of one run. It never fails and never grows past its limits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Journal {
+    pub lines: Vec<LogLine>,
+    /// Lines that found no room.
+    pub lines_dropped: u64,
+    pub counters: BTreeMap<String, u64>,
+    bytes: usize,
+    /// An unfinished line of standard output or standard error.
+    partial: Vec<u8>,
+}
+
+/// Longest name of a counter, and of a code that a guest made up.
+pub(super) const NAME_BYTES_MAX: usize = 64;
+
+impl Journal {
+    pub(super) fn log(&mut self, limits: &Limits, level: Level, message: &str) {
+        let room = limits.log_bytes_max.saturating_sub(self.bytes);
+        if self.lines.len() >= limits.log_lines_max || room == 0 {
+            self.lines_dropped += 1;
+            return;
+        }
+        let text = legible(message, limits.log_line_bytes_max.min(room));
+        self.bytes += text.len();
+        self.lines.push(LogLine { level, text });
+    }
+
+    pub(super) fn count(&mut self, limits: &Limits, name: &str, delta: u32) {
+        let name = legible(name, NAME_BYTES_MAX);
+        if let Some(counter) = self.counters.get_mut(&name) {
+            *counter = counter.saturating_add(delta.into());
+        } else if self.counters.len() < limits.counter_names_max {
+            self.counters.insert(name, delta.into());
+        }
+    }
+
+    /// Takes bytes of standard output and logs each line that they finish.
+    pub(super) fn print(&mut self, limits: &Limits, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let text = piece.strip_suffix(b"\n").unwrap_or(piece);
+            let room = limits.log_line_bytes_max.saturating_sub(self.partial.len());
+            self.partial.extend_from_slice(&text[..text.len().min(room)]);
+            if text.len() < piece.len() {
+                self.finish_line(limits);
+            }
+        }
+    }
+
+    /// Logs what is left of an unfinished line.
+    pub(super) fn finish_line(&mut self, limits: &Limits) {
+        let partial = std::mem::take(&mut self.partial);
+        if !partial.is_empty() {
+            self.log(limits, Level::Info, &String::from_utf8_lossy(&partial));
+        }
+    }
+}
+
+/// `text` cut to `bytes_max` bytes, with everything escaped that could move a terminal's cursor or turn the order of
+/// its letters round. Text from a guest ends up in logs, error messages and terminals.
+#[must_use]
+pub fn legible(text: &str, bytes_max: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(bytes_max));
+    for c in text.chars() {
+        let escape = c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        let bytes = if escape { c.escape_default().len() } else { c.len_utf8() };
+        if out.len() + bytes > bytes_max {
+            break;
+        }
+        if escape { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn legible_text_is_cut_at_a_character_and_escaped() {
+        assert_eq!(legible("a\u{1b}[31mb\n", 100), "a\\u{1b}[31mb\\n");
+        assert_eq!(legible("\u{202e}evil", 100), "\\u{202e}evil");
+        assert_eq!(legible("ééé", 5), "éé");
+        assert_eq!(legible("ab\n", 3), "ab");
+        assert_eq!(legible("", 0), "");
+    }
+
+    #[test]
+    fn a_flood_is_counted_and_not_kept() {
+        let limits = Limits::default();
+        let mut journal = Journal::default();
+        for _ in 0..1_000 {
+            journal.log(&limits, Level::Info, &"x".repeat(5_000));
+        }
+        assert_eq!(journal.lines.len(), 16);
+        assert!(journal.lines.iter().all(|line| line.text.len() == 1_024));
+        assert_eq!(journal.lines_dropped, 984);
+
+        let mut journal = Journal::default();
+        for i in 0..1_000 {
+            journal.log(&limits, Level::Info, "short");
+            journal.count(&limits, &i.to_string(), 1);
+            journal.count(&limits, "0", u32::MAX);
+        }
+        assert_eq!((journal.lines.len(), journal.lines_dropped, journal.counters.len()), (100, 900, 32));
+        assert_eq!(journal.counters["0"], 1 + 1_000 * u64::from(u32::MAX));
+    }
+
+    #[test]
+    fn printed_bytes_become_lines() {
+        let limits = Limits::default();
+        let mut journal = Journal::default();
+        journal.print(&limits, b"one\ntw");
+        journal.print(&limits, b"o\n\nthree");
+        journal.print(&limits, &[b'x'; 100_000]);
+        journal.finish_line(&limits);
+        let texts: Vec<_> = journal.lines.iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(texts[..2], ["one", "two"]);
+        assert_eq!((texts.len(), texts[2].len()), (3, 1_024));
+    }
+}
