@@ -1,12 +1,14 @@
 // Runs one browser SDK in headless Chromium: `node driver.mjs <client>`.
 //
 // The page is served from an origin of its own, so every request to the server is a cross-origin one, with its
-// preflight. A client is done when Chromium has an answer for as many events as the page has sent.
+// preflight. A client that sends each event alone is done when Chromium has an answer to each. A client that batches
+// closes its page while the last events still wait in the SDK, which must send them on the way out.
 import { createServer } from 'node:http'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 
 // Packages live in NODE_PATH, outside the clone, which only `require` looks at.
 const require = createRequire(import.meta.url)
@@ -14,24 +16,45 @@ const esbuild = require('esbuild')
 const { chromium } = require('playwright-core')
 const { expected, known, run, version } = require('../node/events.cjs')
 
+// `answers` is the number of posts to see answered; with `batching` the page is closed right then.
+const HIGHTOUCH = { page: 'hightouch.js', sdk: '@ht-sdks/events-sdk-js-browser' }
+const SEGMENT = { page: 'segment.js', sdk: '@segment/analytics-next' }
+const RUDDER = { page: 'rudder.js', sdk: '@rudderstack/analytics-js' }
 const CLIENTS = {
-  'hightouch-browser': { page: 'hightouch.js', sdk: '@ht-sdks/events-sdk-js-browser' },
-  'hightouch-browser-batching': { page: 'hightouch.js', sdk: '@ht-sdks/events-sdk-js-browser', batching: true },
-  'segment-browser': { page: 'segment.js', sdk: '@segment/analytics-next' },
-  'segment-browser-batching': { page: 'segment.js', sdk: '@segment/analytics-next', batching: true },
-  'rudder-browser': { page: 'rudder.js', sdk: '@rudderstack/analytics-js' },
-  'rudder-browser-beacon': { page: 'rudder.js', sdk: '@rudderstack/analytics-js', batching: true },
+  'hightouch-browser': { ...HIGHTOUCH, answers: 29 },
+  'hightouch-browser-batching': { ...HIGHTOUCH, batching: true, answers: 2 },
+  'segment-browser': { ...SEGMENT, answers: 29 },
+  'segment-browser-batching': { ...SEGMENT, batching: true, answers: 1 },
+  'rudder-browser': { ...RUDDER, answers: 29 },
+  'rudder-browser-beacon': { ...RUDDER, batching: true, answers: 2 },
 }
-const EVENTS_SENT = 29
 const ANSWERS_WAIT_MAX_MS = 30_000
+// Chromium tells nobody about the answer to a request whose page is gone, so it is kept open for a while instead.
+const LINGER_MS = 2_000
+const CHROMIUM_FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--disable-dev-shm-usage',
+  '--no-proxy-server',
+]
 
 const { TIDEGATE_URL: url, TIDEGATE_WRITE_KEY: writeKey } = process.env
-const client = CLIENTS[process.argv[2]]
-const failures = []
 
-function eventCount(request) {
-  const body = JSON.parse(request.postData() ?? 'null')
-  return body?.batch?.length ?? (body?.messageId ? 1 : 0)
+async function bundle(page) {
+  const built = await esbuild.build({
+    entryPoints: [join(import.meta.dirname, 'pages', page)],
+    bundle: true,
+    write: false,
+    nodePaths: [process.env.NODE_PATH],
+    define: { 'process.env.NODE_ENV': '"production"' },
+    logLevel: 'error',
+  })
+  return built.outputFiles[0].contents
 }
 
 async function serve(script) {
@@ -44,74 +67,64 @@ async function serve(script) {
   return server
 }
 
-async function drive(context, origin) {
-  let answered = 0
-  let settle
-  const complete = new Promise((resolve) => (settle = resolve))
-  context.on('requestfinished', async (request) => {
-    if (request.method() !== 'POST' || !request.url().startsWith(url)) return
-    const response = await request.response()
-    if (process.env.TRACE) console.error('FIN', request.url(), eventCount(request), response?.status())
-    if (response?.status() !== 200) failures.push(`${request.url()} is answered ${response?.status()}`)
-    answered += eventCount(request)
-    if (answered >= EVENTS_SENT || failures.length > 0) settle()
+/** Resolves when `count` posts to the server are answered 200; rejects on any other answer, on none, and when late. */
+function answered(context, count) {
+  return new Promise((resolve, reject) => {
+    let answers = 0
+    setTimeout(() => reject(new Error(`only ${answers} of ${count} posts are answered`)), ANSWERS_WAIT_MAX_MS).unref()
+    context.on('requestfinished', async (request) => {
+      if (request.method() !== 'POST' || !request.url().startsWith(url)) return
+      const status = (await request.response())?.status()
+      if (status !== 200) reject(new Error(`${request.url()} is answered ${status}`))
+      answers += 1
+      if (answers === count) resolve()
+    })
+    context.on('requestfailed', (request) => {
+      if (request.url().startsWith(url)) reject(new Error(`${request.url()}: ${request.failure()?.errorText}`))
+    })
   })
-  context.on('requestfailed', (request) => {
-    if (process.env.TRACE) console.error('FAILED', request.url(), request.failure()?.errorText)
-    if (!request.url().startsWith(url)) return
-    failures.push(`${request.url()}: ${request.failure()?.errorText}`)
-    settle()
-  })
+}
 
+async function drive(client, context, origin) {
+  const failures = []
   const page = await context.newPage()
   page.on('console', (message) => message.type() === 'error' && console.error(message.text()))
+  page.on('pageerror', (error) => failures.push(String(error)))
   await page.exposeFunction('fail', (reason) => failures.push(reason))
   await page.goto(origin)
-  await page.evaluate((config) => globalThis.send({ ...config, fail: globalThis.fail }), {
-    url,
-    writeKey,
-    run,
-    known,
-    batching: client.batching,
-  })
-  if (client.batching) {
-    if (process.env.TRACE) console.error('leaving', answered)
-    await (process.env.LEAVE === 'close' ? page.close() : page.goto('about:blank'))
+  const { batching } = client
+  const send = (config) => globalThis.send({ ...config, fail: globalThis.fail })
+  await Promise.all([
+    answered(context, client.answers),
+    page.evaluate(send, { url, writeKey, run, known, batching }),
+  ])
+  if (batching) {
+    await page.close()
+    await pause(LINGER_MS)
   }
-  const timer = setTimeout(() => {
-    failures.push(`${answered} of ${EVENTS_SENT} events are answered`)
-    settle()
-  }, ANSWERS_WAIT_MAX_MS)
-  await complete
-  clearTimeout(timer)
+  if (failures.length > 0) throw new Error(failures.join('\n'))
 }
 
-const bundle = await esbuild.build({
-  entryPoints: [join(import.meta.dirname, 'pages', client.page)],
-  bundle: true,
-  write: false,
-  define: { 'process.env.NODE_ENV': '"production"' },
-  logLevel: 'error',
-})
-const server = await serve(bundle.outputFiles[0].contents)
-const profile = mkdtempSync(join(tmpdir(), 'tidegate-sdk-'))
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: '/usr/bin/chromium',
-  headless: true,
-  args: [
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage', '--no-proxy-server',
-  ],
-})
-try {
-  await drive(context, `http://127.0.0.1:${server.address().port}/`)
-} finally {
-  await context.close()
-  server.close()
-  rmSync(profile, { recursive: true, force: true })
+async function main() {
+  const client = CLIENTS[process.argv[2]]
+  const server = await serve(await bundle(client.page))
+  const profile = mkdtempSync(join(tmpdir(), 'tidegate-sdk-'))
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: '/usr/bin/chromium',
+    headless: true,
+    args: CHROMIUM_FLAGS,
+  })
+  try {
+    await drive(client, context, `http://127.0.0.1:${server.address().port}/`)
+  } finally {
+    await context.close()
+    server.close()
+    rmSync(profile, { recursive: true, force: true })
+  }
+  console.log(JSON.stringify({ sdk: client.sdk, version: version(client.sdk), expected, run }))
 }
-if (failures.length > 0) {
-  console.error(failures.join('\n'))
+
+main().catch((error) => {
+  console.error(error)
   process.exit(1)
-}
-console.log(JSON.stringify({ sdk: client.sdk, version: version(client.sdk), expected, run }))
+})

@@ -1,6 +1,6 @@
 module tidegate/tests/sdk
 
-go 1.22
+go 1.19
 
 require (
 	github.com/rudderlabs/analytics-go/v4 v4.2.0

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log"
-	"maps"
 	"os"
 	"runtime/debug"
 )
@@ -53,8 +52,10 @@ func (e Events) Track(n int) (string, map[string]any) {
 
 // Marked is a copy of fields with the run in it, and with the pairs given.
 func Marked(fields map[string]any, pairs ...any) map[string]any {
-	marked := maps.Clone(fields)
-	marked["run"] = Run
+	marked := map[string]any{"run": Run}
+	for name, value := range fields {
+		marked[name] = value
+	}
 	for i := 0; i < len(pairs); i += 2 {
 		marked[pairs[i].(string)] = pairs[i+1]
 	}

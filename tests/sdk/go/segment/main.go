@@ -42,7 +42,7 @@ func main() {
 	}
 	events, user := known.Read(), known.Run+"-user"
 	send(analytics.Identify{UserId: user, Traits: known.Marked(events.Identify)})
-	for n := range 25 {
+	for n := 0; n < 25; n++ {
 		event, properties := events.Track(n)
 		send(analytics.Track{UserId: user, Event: event, Properties: properties})
 	}
