@@ -74,7 +74,7 @@ function answered(context, count) {
     setTimeout(() => reject(new Error(`only ${answers} of ${count} posts are answered`)), ANSWERS_WAIT_MAX_MS).unref()
     context.on('requestfinished', async (request) => {
       if (request.method() !== 'POST' || !request.url().startsWith(url)) return
-      const status = (await request.response())?.status()
+      const status = (await request.response().catch(reject))?.status()
       if (status !== 200) reject(new Error(`${request.url()} is answered ${status}`))
       answers += 1
       if (answers === count) resolve()

@@ -63,7 +63,7 @@ final class Known {
 
   void done(String sdk, String version) throws Exception {
     if (!sent.await(45, TimeUnit.SECONDS) || failure != null) {
-      System.err.println("the SDK has not sent " + sent.getCount() + " events: " + failure);
+      System.err.println("the SDK leaves " + sent.getCount() + " events unsent, last error: " + failure);
       System.exit(1);
     }
     System.out.printf(
