@@ -2,7 +2,8 @@
 //!
 //! What is added: `messageId` (when the client sent none: the one that the door made), `receivedAt`, `timestamp`
 //! corrected for the client's clock, `originalTimestamp` and `sentAt` where the client gave them in other places,
-//! `context.ip` when absent, the request's default `context` and `integrations`, `type` when the route named it.
+//! `context.ip` when absent, the request's default `context` and `integrations`, `type` when the route named it, the
+//! `traits` of an identify that has them in `context.traits` alone.
 //! What is taken away: `writeKey`. Everything else stays as it came.
 
 use std::sync::Arc;
@@ -64,6 +65,7 @@ pub fn decode(record: &Record<'_>, source: Arc<str>, offset: u64) -> Result<Even
             context.entry("ip").or_insert_with(|| Value::String(record.ip.to_owned()));
         }
     }
+    traits(&mut body, kind);
     timestamps(&mut body, record);
     Ok(Event { source, offset, part: 0, kind, received_at_us: record.received_at_us, body })
 }
@@ -162,6 +164,16 @@ fn defaults(body: &mut Map<String, Value>, field: &str, text: &[u8]) -> Result<(
         Some(_) => {}
     }
     Ok(())
+}
+
+/// RudderStack's SDKs put the traits of an identify into `context.traits` alone; they are its traits all the same.
+fn traits(body: &mut Map<String, Value>, kind: Kind) {
+    if kind != Kind::Identify || matches!(body.get("traits"), Some(Value::Object(traits)) if !traits.is_empty()) {
+        return;
+    }
+    if let Some(Value::Object(traits)) = body.get("context").and_then(|context| context.get("traits")).cloned() {
+        body.insert("traits".to_owned(), Value::Object(traits));
+    }
 }
 
 fn timestamps(body: &mut Map<String, Value>, record: &Record<'_>) {

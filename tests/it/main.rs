@@ -7,6 +7,7 @@ mod crash;
 mod function;
 mod house;
 mod poison;
+mod sdk;
 mod support;
 mod warehouse;
 mod wire;
