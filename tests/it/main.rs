@@ -1,4 +1,5 @@
 //! The one integration binary: behaviour seen from outside, over HTTP, on the command line and in tables.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
 
 mod bodies;
 mod cli;

@@ -18,14 +18,14 @@ fn poison_is_set_aside_and_the_rest_delivered() {
     let workspace = with_function("hostile/attacks", "{}");
     let server = workspace.serve();
     let mut batch: Vec<_> = (0..60).map(|n| json!({"type": "page", "properties": {"n": n}})).collect();
-    for (at, name) in [(3, "panic"), (20, "loop"), (40, "too-many"), (52, "huge-return")] {
+    for (at, name) in [(3, "panic"), (20, "loop"), (40, "too-many"), (52, "bad-json")] {
         batch[at] = json!({"type": "track", "event": "Bad", "properties": {"attack": name}});
     }
     assert_eq!(server.batch(&batch).status, 200);
     server.stop();
     let mut codes = workspace.quarantined();
     codes.sort();
-    assert_eq!(codes, ["cpu-budget", "output-limit", "trap", "wrong-count"]);
+    assert_eq!(codes, ["cpu-budget", "malformed-json", "trap", "wrong-count"]);
     assert_eq!(workspace.warehouse().count("pages"), 56);
     assert!(!workspace.warehouse().has("bad"));
 }

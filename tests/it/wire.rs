@@ -69,7 +69,8 @@ fn a_write_key_is_found_wherever_an_sdk_puts_it() {
     let mut keyed = event.clone();
     keyed["writeKey"] = json!(key);
     let query = format!("/v1/batch?x=1&writeKey={key}");
-    let cases: Vec<(&str, Vec<(&str, &str)>, String)> = vec![
+    type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, String);
+    let cases: Vec<Case<'_>> = vec![
         ("/v1/batch", vec![("authorization", &bare)], json!({"batch": [event]}).to_string()),
         ("/v1/batch", vec![("authorization", &no_colon)], json!({"batch": [event]}).to_string()),
         ("/v1/batch", vec![], json!({"batch": [event], "writeKey": key}).to_string()),
@@ -279,11 +280,11 @@ fn the_same_id_from_two_sources_is_two_events() {
     workspace.write("sources/app.yaml", &format!("kind: http\nwrite_key: {other}\n"));
     workspace.write("syncs/app.yaml", "source: app\ndestination: warehouse\nschema: app\n");
     let server = workspace.serve();
-    let body = json!({"type": "track", "event": "Both", "messageId": "same"}).to_string();
+    let body = json!({"type": "track", "event": "Shared", "messageId": "same"}).to_string();
     assert_eq!(server.post("/v1/track", &body).status, 200);
     let reply = request(&server.address, "POST", "/v1/track", &[("authorization", &basic(other))], body.as_bytes());
     assert_eq!(reply.status, 200);
     server.stop();
-    assert_eq!(workspace.warehouse().count("both"), 1);
-    assert_eq!(workspace.warehouse().count("app__both"), 1);
+    assert_eq!(workspace.warehouse().count("shared"), 1);
+    assert_eq!(workspace.warehouse().count("app__shared"), 1);
 }

@@ -114,7 +114,7 @@ fn shown(cell: &Stored, declared: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn neither_order_nor_batching_shows_in_the_tables(
