@@ -57,7 +57,7 @@ test: setup sdks
 
 check: setup
 	cargo fmt --check
-	cargo fmt --check --manifest-path functions/Cargo.toml
+	cargo fmt --check --all --manifest-path functions/Cargo.toml
 	cargo clippy --release --locked --all-targets --features failpoints -- -D warnings
 
 bench: setup components

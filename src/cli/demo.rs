@@ -34,7 +34,7 @@ pub(super) struct Args {
 }
 
 /// The workspace that the demo runs; `functions` stands in the source's file only when the components are there.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 13] = [
     ("tidegate.yaml", include_str!("../../examples/quickstart/tidegate.yaml")),
     ("destinations/warehouse.yaml", include_str!("../../examples/quickstart/destinations/warehouse.yaml")),
     ("syncs/web-to-warehouse.yaml", include_str!("../../examples/quickstart/syncs/web-to-warehouse.yaml")),
@@ -43,6 +43,18 @@ const FILES: [(&str, &str); 7] = [
         "events/domains/shop/order-completed.yaml",
         include_str!("../../examples/quickstart/events/domains/shop/order-completed.yaml"),
     ),
+    (
+        "events/domains/shop/product-viewed.yaml",
+        include_str!("../../examples/quickstart/events/domains/shop/product-viewed.yaml"),
+    ),
+    (
+        "events/domains/shop/product-added.yaml",
+        include_str!("../../examples/quickstart/events/domains/shop/product-added.yaml"),
+    ),
+    ("events/domains/shop/identify.yaml", include_str!("../../examples/quickstart/events/domains/shop/identify.yaml")),
+    ("events/domains/shop/page.yaml", include_str!("../../examples/quickstart/events/domains/shop/page.yaml")),
+    ("events/domains/shop/group.yaml", include_str!("../../examples/quickstart/events/domains/shop/group.yaml")),
+    ("events/domains/shop/alias.yaml", include_str!("../../examples/quickstart/events/domains/shop/alias.yaml")),
     ("functions/redact-pii.yaml", include_str!("../../examples/quickstart/functions/redact-pii.yaml")),
     ("functions/utm-referrer.yaml", include_str!("../../examples/quickstart/functions/utm-referrer.yaml")),
 ];

@@ -54,7 +54,9 @@ fn built(dir: &Path, out: Option<&Path>) -> Result<project::Built, Failure> {
     let built = project::build(dir, None, &mut |line| spinner.set_message(line.to_owned()));
     spinner.finish_and_clear();
     let mut built = built?;
-    if let Some(out) = out {
+    // Copying a file onto itself would empty it.
+    let elsewhere = |out: &&Path| out.canonicalize().ok() != built.path.canonicalize().ok();
+    if let Some(out) = out.filter(elsewhere) {
         let failed = |error: std::io::Error| Failure::Failed(format!("{}: {error}", out.display()));
         if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(parent).map_err(failed)?;

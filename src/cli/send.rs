@@ -181,7 +181,7 @@ async fn generate(args: &Args, total: u64, parcels: &mpsc::Sender<Parcel>) {
 }
 
 fn parcel(events: &[serde_json::Value], now_us: i64) -> Parcel {
-    let sent_at = crate::event::time::format(now_us);
+    let sent_at = crate::event::time::format_millis(now_us);
     let body = serde_json::json!({"batch": events, "sentAt": sent_at});
     Parcel { body: body.to_string().into(), events: events.len() as u64 }
 }
@@ -232,7 +232,7 @@ async fn send_lines(parcels: &mpsc::Sender<Parcel>, lines: &mut Vec<String>) {
     if lines.is_empty() {
         return;
     }
-    let sent_at = crate::event::time::format(clock::now_us());
+    let sent_at = crate::event::time::format_millis(clock::now_us());
     let body = format!(r#"{{"batch":[{}],"sentAt":"{sent_at}"}}"#, lines.join(","));
     // The receivers outlive this loop.
     let _ = parcels.send(Parcel { body: body.into(), events: lines.len() as u64 }).await;

@@ -29,8 +29,7 @@ pub(super) fn event(n: u64, run: &str, now_us: i64) -> Value {
     let pick = |max: u64, salt: u64| mix(dice.wrapping_add(salt)) % max;
     let user = pick(500, 1);
     let (product, category, cents) = PRODUCTS[pick(6, 2) as usize];
-    let at = time::format(now_us - i64::try_from(pick(5_000_000, 3)).unwrap_or(0));
-    let at = format!("{}Z", &at[..23]);
+    let at = time::format_millis(now_us - i64::try_from(pick(5_000_000, 3)).unwrap_or(0));
     let path = format!("/{category}/{}", product.to_lowercase().replace([' ', ','], "-"));
     let context = json!({
         "library": {"name": "tidegate-send", "version": env!("CARGO_PKG_VERSION")},

@@ -30,6 +30,15 @@ pub fn format(micros: i64) -> String {
     text
 }
 
+/// `2026-11-23T09:30:00.123Z`, as JavaScript's `toISOString` spells it.
+#[must_use]
+pub fn format_millis(micros: i64) -> String {
+    let mut text = format(micros);
+    text.truncate(23);
+    text.push('Z');
+    text
+}
+
 fn format_into(micros: i64, text: &mut String) {
     let micros = micros.clamp(EARLIEST_US, LATEST_US);
     let instant = Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH);

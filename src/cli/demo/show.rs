@@ -70,7 +70,7 @@ fn table(connection: &Connection, name: &str) -> Result<(), Failure> {
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let mut table = paint::table(&header);
     let list: Vec<String> = shown.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-    let sql = format!("SELECT {} FROM {quoted} ORDER BY id DESC LIMIT {ROWS}", list.join(", "));
+    let sql = format!("SELECT {} FROM {quoted} ORDER BY received_at DESC, id DESC LIMIT {ROWS}", list.join(", "));
     let mut select = connection.prepare(&sql)?;
     let found =
         select.query_map([], |row| (0..list.len()).map(|at| row.get::<_, Value>(at)).collect::<Result<Vec<_>, _>>())?;
@@ -88,7 +88,7 @@ fn cell(value: Value) -> String {
         Value::Null => String::new(),
         Value::Integer(number) => number.to_string(),
         Value::Real(number) => number.to_string(),
-        Value::Text(text) => paint::plain(&text, 60),
+        Value::Text(text) => paint::plain(&text, 40),
         Value::Blob(bytes) => format!("{} bytes", bytes.len()),
     }
 }
