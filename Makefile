@@ -8,7 +8,7 @@ COMPONENTS := $(TARGET)/release/guests/components
 TIDEGATE := $(TARGET)/release/tidegate
 SDK_CACHE := $(if $(TIDEGATE_SDK_CACHE),$(TIDEGATE_SDK_CACHE),$(HOME)/.cache/tidegate/sdk)
 
-.PHONY: demo test check bench components build setup sdks
+.PHONY: help demo test check bench components build setup
 
 help:
 	@echo "make demo    the main job from end to end: events in over HTTP, tables out (DEMO_ARGS= to stay up)"
@@ -45,15 +45,14 @@ demo: components
 	echo "== running the demo"; \
 	TIDEGATE_SDK_CACHE=$(SDK_CACHE) $(TIDEGATE) demo $(DEMO_ARGS) --components $(COMPONENTS) --log warn $$client
 
-sdks:
+test: setup
 	@echo "== installing the real SDKs of the tests (npm, PyPI, Go, Maven; Chromium by apt-get when root)"
-	@TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup
-
-test: setup sdks
+	@mkdir -p $(TARGET); set -o pipefail; TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup | tee $(TARGET)/sdk-setup.log
 	@echo "== tests of the guests, natively"
 	cargo test --locked --manifest-path functions/Cargo.toml --target-dir $(TARGET)/release/guests -q
 	@echo "== tests (the first build takes several minutes)"
 	TIDEGATE_SDK_CACHE=$(SDK_CACHE) cargo test --release --locked --features failpoints --lib --bins --test it
+	@grep '^skipped' $(TARGET)/sdk-setup.log || echo "nothing was skipped"
 
 check: setup
 	cargo fmt --check

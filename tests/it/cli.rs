@@ -220,3 +220,33 @@ fn no_server_to_send_to_is_explained() {
     let output = run(&["send", "--generate", "1", "--to", "ftp://x", "--write-key", "k"]);
     assert!(text(&output).contains("http://127.0.0.1:8080"), "{}", text(&output));
 }
+
+#[test]
+fn the_demo_ends_with_tables_with_and_without_functions() {
+    for guest in ["transform/redact-pii", "transform/utm-referrer"] {
+        crate::support::guests::component(guest);
+    }
+    let components = crate::support::guests::guests_target_dir().join("components");
+    let demo = |more: &[&str]| {
+        let output = tidegate().args(["demo", "--once", "--log", "error"]).args(more).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    let bare = demo(&[]);
+    let whole = demo(&["--components", components.to_str().unwrap()]);
+    for shown in [&bare, &whole] {
+        for word in [
+            "order_completed",
+            "event_violations",
+            "schema-violation",
+            "malformed-json",
+            "100 duplicates recognised",
+            "4 set aside",
+        ] {
+            assert!(shown.contains(word), "{word}\n{shown}");
+        }
+        assert!(!shown.contains('\u{1b}'), "colour in a pipe");
+    }
+    assert!(bare.contains("@example.org") && !whole.contains("@example.org"), "addresses are hashed by the function");
+    assert!(whole.contains("newsletter") && whole.contains("context_campaign_source"));
+}

@@ -10,5 +10,6 @@ mod house;
 mod poison;
 mod sdk;
 mod support;
+mod violations;
 mod warehouse;
 mod wire;

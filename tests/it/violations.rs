@@ -1,0 +1,88 @@
+//! Contracts in a running server: what goes on, what is set aside, and the rows of `event_violations`.
+
+use serde_json::json;
+
+use crate::support::Workspace;
+
+/// One event rule with these policies over `n` (an integer) and nothing else.
+fn rule(name: &str, on_schema: &str, on_fields: &str) -> String {
+    format!(
+        "type: track\nname: {name}\nonSchemaViolation: {on_schema}\nonUndeclaredFields: {on_fields}\nschema:\n  type: object\n  properties:\n    properties:\n      type: object\n      properties:\n        n: {{ type: integer }}\n"
+    )
+}
+
+fn shop(on_undeclared: &str) -> Workspace {
+    let workspace = Workspace::new();
+    let domain = format!("name: Shop\nonUndeclaredSchema: {on_undeclared}\n");
+    workspace.write("events/domains/shop/domain.yaml", &domain);
+    for (file, name, on_schema, on_fields) in [
+        ("loose", "Loose", "ALLOW_EVENT", "ALLOW_EVENT"),
+        ("tidy", "Tidy", "BLOCK_EVENT", "OMIT_FIELDS"),
+        ("strict", "Strict", "BLOCK_EVENT", "BLOCK_EVENT"),
+    ] {
+        workspace.write(&format!("events/domains/shop/{file}.yaml"), &rule(name, on_schema, on_fields));
+    }
+    workspace
+}
+
+fn track(id: &str, name: &str, properties: serde_json::Value) -> serde_json::Value {
+    json!({"type": "track", "event": name, "messageId": id, "properties": properties})
+}
+
+#[test]
+fn every_violation_is_a_row_and_each_policy_does_what_it_says() {
+    let workspace = shop("BLOCK_EVENT");
+    let server = workspace.serve();
+    let mut batch = Vec::new();
+    for name in ["Loose", "Tidy", "Strict"] {
+        batch.push(track(&format!("{name}-fine"), name, json!({"n": 1})));
+        batch.push(track(&format!("{name}-extra"), name, json!({"n": 1, "extra": true})));
+        batch.push(track(&format!("{name}-wrong"), name, json!({"n": "x"})));
+    }
+    batch.push(track("unknown", "Unknown", json!({})));
+    let mut versioned = track("version", "Loose", json!({"n": 1}));
+    versioned["context"] = json!({"htevents": {"schemaVersion": "v2"}});
+    batch.push(versioned);
+    assert_eq!(server.batch(&batch).status, 200);
+    assert_eq!(server.batch(&batch).status, 200);
+    server.stop();
+    let warehouse = workspace.warehouse();
+    assert_eq!(
+        warehouse.rows("SELECT id, event_name, event_type, schema_version, has_undeclared_schema, has_undeclared_fields, has_schema_violated FROM event_violations ORDER BY rowid"),
+        [
+            "Loose-extra|Loose|track|default|0|1|0",
+            "Loose-wrong|Loose|track|default|0|0|1",
+            "Tidy-extra|Tidy|track|default|0|1|0",
+            "Tidy-wrong|Tidy|track|default|0|0|1",
+            "Strict-extra|Strict|track|default|0|1|0",
+            "Strict-wrong|Strict|track|default|0|0|1",
+            "unknown|Unknown|track|default|1|0|0",
+            "version|Loose|track|v2|1|0|0",
+        ]
+    );
+    // The payload is the event before anything was left out; the violations are sentences in a JSON array.
+    let tidy = "SELECT json_extract(payload, '$.properties.extra'), json_array_length(violations) FROM event_violations WHERE id = 'Tidy-extra'";
+    assert_eq!(warehouse.rows(tidy), ["1|1"]);
+    assert_eq!(
+        warehouse.rows("SELECT id, extra FROM loose ORDER BY id"),
+        ["Loose-extra|1", "Loose-fine|", "Loose-wrong|"]
+    );
+    assert_eq!(warehouse.rows("SELECT id FROM tidy ORDER BY id"), ["Tidy-extra", "Tidy-fine"]);
+    assert!(!warehouse.rows("SELECT group_concat(name) FROM pragma_table_info('tidy')")[0].contains("extra"));
+    assert_eq!(warehouse.rows("SELECT id FROM strict"), ["Strict-fine"]);
+    assert_eq!(
+        workspace.quarantined(),
+        ["schema-violation", "undeclared-field", "schema-violation", "undeclared-event", "undeclared-event"]
+    );
+}
+
+#[test]
+fn what_is_undeclared_goes_on_unless_the_domain_says_otherwise() {
+    let workspace = shop("ALLOW_EVENT");
+    let server = workspace.serve();
+    assert_eq!(server.batch(&[track("u", "Unknown", json!({}))]).status, 200);
+    server.stop();
+    assert_eq!(workspace.warehouse().count("unknown"), 1);
+    assert_eq!(workspace.warehouse().rows("SELECT has_undeclared_schema FROM event_violations"), ["1"]);
+    assert_eq!(workspace.quarantined(), [""; 0]);
+}
