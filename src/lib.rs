@@ -35,5 +35,7 @@ pub mod cli;
 
 /// Wall clock and randomness; nobody else reads them.
 pub mod clock;
+/// Threads and their turn on the processor.
+pub mod task;
 /// Logging set-up.
 pub mod telemetry;

@@ -27,6 +27,7 @@ use crate::contract::Contract;
 use crate::function::Function;
 use crate::intake::{self, Log, Reader};
 use crate::state::{self, State};
+use crate::task;
 
 /// What happens to the events of one source before any sync sees them.
 pub struct Rules {
@@ -134,7 +135,10 @@ impl Refiner {
     pub fn run(self) -> std::io::Result<(Handle, JoinHandle<()>)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (asks, asked) = mpsc::channel(64);
-        let work = move || runtime.block_on(self.serve(asked));
+        let work = move || {
+            task::give_way();
+            runtime.block_on(self.serve(asked));
+        };
         let thread = std::thread::Builder::new().name("refine".into()).spawn(work)?;
         Ok((Handle { asks }, thread))
     }

@@ -47,7 +47,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            batch_events_max: 4096,
+            batch_events_max: 3072,
             batch_bytes_max: 8 << 20,
             retry_pause_min: Duration::from_millis(100),
             retry_pause_max: Duration::from_secs(30),

@@ -36,13 +36,13 @@ impl Gatherer {
     pub(super) async fn run(self, mut cursor: u64, batches: mpsc::Sender<Gathered>) {
         let mut pause = self.settings.retry_pause_min;
         loop {
+            // A place first: no more than one batch waits while another is delivered.
+            let Ok(place) = batches.reserve().await else { return };
             match self.next(cursor).await {
                 Ok(gathered) => {
                     cursor = gathered.batch.range.end;
                     pause = self.settings.retry_pause_min;
-                    if batches.send(gathered).await.is_err() {
-                        return;
-                    }
+                    place.send(gathered);
                 }
                 Err(refine::Error::Stopped) => return,
                 Err(error) => {

@@ -156,7 +156,10 @@ impl Client {
         let (orders, inbox) = mpsc::channel(1);
         let thread = std::thread::Builder::new()
             .name("sqlite".to_owned())
-            .spawn(move || serve(self, inbox))
+            .spawn(move || {
+                crate::task::give_way();
+                serve(self, inbox);
+            })
             .map_err(|source| Trouble::Spawn { source }.failure(&settings.path))?;
         Ok(SqliteWarehouse { settings, orders: Some(orders), thread: Some(thread) })
     }
