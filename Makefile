@@ -41,7 +41,7 @@ DEMO_ARGS ?= --once
 demo: components
 	@client=; if command -v node >/dev/null && command -v npm >/dev/null; then \
 	  echo "== installing a real SDK for the demo (npm @segment/analytics-node)"; \
-	  TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup segment-node && client="--client tests/sdk/segment-node/run"; fi; \
+	  TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup node && client="--client tests/sdk/segment-node/run"; fi; \
 	echo "== running the demo"; \
 	TIDEGATE_SDK_CACHE=$(SDK_CACHE) $(TIDEGATE) demo $(DEMO_ARGS) --components $(COMPONENTS) --log warn $$client
 

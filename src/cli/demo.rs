@@ -94,6 +94,9 @@ pub(super) fn run(args: &Args) -> Done {
         }
         step(4, "the warehouse");
         show::tables(&data.join("warehouse.db"))?;
+        if let Some(kept) = &args.keep {
+            println!("   kept: sqlite3 {}", kept.join("data/warehouse.db").display());
+        }
         step(5, "what was set aside");
         show::quarantine(&data)?;
         if args.once {

@@ -49,7 +49,6 @@ pub(super) fn tables(path: &Path) -> Result<(), Failure> {
     for name in names {
         table(&connection, &name)?;
     }
-    println!("   sqlite3 {}", path.display());
     Ok(())
 }
 
