@@ -89,6 +89,8 @@ pub(super) fn prepare(dir: &Path, bytes: u64) -> Result<(), Error> {
             let step = zeros.len().min(usize::try_from(bytes - at).unwrap_or(usize::MAX));
             file.write_all_at(&zeros[..step], at)?;
             at += step as u64;
+            // In small helpings: a commit of the live segment must not wait behind a whole one of zeros.
+            file.sync_data()?;
         }
         file.sync_all()?;
         std::fs::rename(&unfinished, &spare)
