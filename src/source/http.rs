@@ -214,7 +214,8 @@ impl Door {
             (Route::Batch, false) => self.take(request, peer, None).await,
             (Route::Discard, false) => {
                 // Telemetry of the SDKs about themselves: nobody here reads it, and refusing it would be retried.
-                let _ = body::read(request, &self.settings.limits).await;
+                let (parts, incoming) = request.into_parts();
+                let _ = body::read(&parts.headers, incoming, &self.settings.limits).await;
                 Answer::Success
             }
             (Route::Pixel(kind), true) => self.pixel(&request, peer, kind).await,
@@ -244,25 +245,20 @@ impl Door {
 
     async fn take(&self, request: Request<Incoming>, peer: SocketAddr, kind: Option<crate::event::Kind>) -> Answer {
         let (parts, incoming) = request.into_parts();
-        let request = Request::from_parts(parts.clone(), incoming);
-        let body = match body::read(request, &self.settings.limits).await {
+        let body = match body::read(&parts.headers, incoming, &self.settings.limits).await {
             Ok(body) => body,
             Err(bad) => return bad,
         };
-        let query = parts.uri.query();
+        let mut candidates = key::outside(&parts.headers, parts.uri.query());
         let ip = address::client(&parts.headers, peer.ip(), &self.settings.trusted_proxies);
         let survey = match accept::survey(&body, kind, &self.settings.limits) {
             Ok(survey) => survey,
             Err(bad) => {
                 // An unknown key outranks a bad body, so that nobody learns more than that.
-                return match self.settings.keys.choose(&key::outside(&parts.headers, query)) {
-                    Some(_) => bad,
-                    None if key::outside(&parts.headers, query).is_empty() => bad,
-                    None => Answer::UnknownKey,
-                };
+                let unknown = !candidates.is_empty() && self.settings.keys.choose(&candidates).is_none();
+                return if unknown { Answer::UnknownKey } else { bad };
             }
         };
-        let mut candidates = key::outside(&parts.headers, query);
         candidates.extend(survey.write_keys(&body));
         let Some(source) = self.settings.keys.choose(&candidates) else { return Answer::UnknownKey };
         let stamp = Stamp { source: &source, ip: &ip, received_at_us: clock::now_us(), route: kind };

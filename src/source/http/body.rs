@@ -4,21 +4,20 @@ use std::io::Read;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::Request;
 use hyper::body::{Body, Incoming};
-use hyper::header;
+use hyper::header::{self, HeaderMap};
 
 use super::Limits;
 use super::answer::Answer;
 
 /// The whole body, inflated.
-pub(super) async fn read(request: Request<Incoming>, limits: &Limits) -> Result<Bytes, Answer> {
-    let encoding = encoding(&request)?;
-    let declared = request.body().size_hint().lower();
+pub(super) async fn read(headers: &HeaderMap, body: Incoming, limits: &Limits) -> Result<Bytes, Answer> {
+    let encoding = encoding(headers)?;
+    let declared = body.size_hint().lower();
     if declared > limits.request_bytes_max as u64 {
         return Err(too_large(limits));
     }
-    let wire = match tokio::time::timeout(limits.body_timeout, collect(request.into_body(), limits)).await {
+    let wire = match tokio::time::timeout(limits.body_timeout, collect(body, limits)).await {
         Ok(wire) => wire?,
         Err(_) => return Err(Answer::Slow),
     };
@@ -48,7 +47,6 @@ async fn collect(mut body: Incoming, limits: &Limits) -> Result<Bytes, Answer> {
                 rest.extend_from_slice(&first);
             }
             rest.extend_from_slice(&data);
-            continue;
         }
     }
     Ok(if rest.is_empty() { first } else { rest.freeze() })
@@ -62,8 +60,8 @@ enum Encoding {
     Zstd,
 }
 
-fn encoding(request: &Request<Incoming>) -> Result<Option<Encoding>, Answer> {
-    let mut values = request.headers().get_all(header::CONTENT_ENCODING).into_iter();
+fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Answer> {
+    let mut values = headers.get_all(header::CONTENT_ENCODING).into_iter();
     let Some(value) = values.next() else { return Ok(None) };
     let word = value.to_str().unwrap_or("?").trim().to_ascii_lowercase();
     match (word.as_str(), values.next()) {
