@@ -9,7 +9,7 @@ use std::path::Path;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::json;
 use tidegate::function::{Function, Limits, Outcome, RunContext, project};
-use tidegate::wasm::{Engine, Module};
+use tidegate::wasm::{Engine, Module, World};
 
 #[path = "../functions/bench/rewrite/src/edit.rs"]
 mod edit;
@@ -44,7 +44,7 @@ fn function(engine: &Engine, guest: &str) -> Function {
     let target_dir = std::env::current_exe().ok().and_then(|exe| Some(exe.ancestors().nth(3)?.join("guests")));
     let built = project::build(&root, target_dir.as_deref(), &mut |_| {}).expect("the guest builds");
     let bytes = std::fs::read(built.path).expect("the component is there");
-    let module = Module::compile(engine, &bytes).expect("the component loads");
+    let module = Module::compile(engine, &bytes, World::Transform).expect("the component loads");
     // One call for each batch, up to the largest.
     let limits = Limits { batch_events_max: 1_000, ..Limits::default() };
     Function::of(module, guest, "{}".to_owned(), limits)

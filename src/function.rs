@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::wasm::{Answer, Breach, Call, CallFailure, Called, Engine, GuestComplaint, LoadError, Module, Stage};
+use crate::wasm::{
+    Answer, Breach, Call, CallFailure, Called, Engine, GuestComplaint, LoadError, Module, Services, Stage, World,
+};
 
 /// A core module to a component.
 pub mod component;
@@ -38,6 +40,7 @@ pub struct Function {
     settings_json: Arc<str>,
     revision: u64,
     limits: Arc<Limits>,
+    services: Services,
 }
 
 /// What a run takes from outside, so that a replay gives the same outcomes.
@@ -163,7 +166,7 @@ impl Function {
         settings_json: String,
         limits: Limits,
     ) -> Result<Self, LoadError> {
-        Ok(Self::of(Module::compile(engine, component_bytes)?, name, settings_json, limits))
+        Ok(Self::of(Module::compile(engine, component_bytes, World::Transform)?, name, settings_json, limits))
     }
 
     /// A function of a module that is compiled already: several functions may share one.
@@ -171,7 +174,14 @@ impl Function {
     pub fn of(module: Module, name: &str, settings_json: String, limits: Limits) -> Self {
         let digest = Sha256::digest(settings_json.as_bytes());
         let revision = digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte));
-        Self { name: name.into(), module, settings_json: settings_json.into(), revision, limits: Arc::new(limits) }
+        Self {
+            name: name.into(),
+            module,
+            settings_json: settings_json.into(),
+            revision,
+            limits: Arc::new(limits),
+            services: Services::default(),
+        }
     }
 
     #[must_use]
@@ -283,19 +293,19 @@ impl Function {
         }
     }
 
-    async fn call(&self, batch: &[String], cx: RunContext, journal: &mut Journal) -> Called {
+    async fn call(&self, batch: &[String], cx: RunContext, journal: &mut Journal) -> Called<Vec<Answer>> {
         let call = Call {
             settings_json: &self.settings_json,
             revision: self.revision,
-            batch,
             now_ms: cx.now_ms,
             seed: cx.seed,
             deadline: cx.deadline,
+            services: &self.services,
         };
-        self.module.transform(&self.limits, call, journal).await
+        self.module.transform(&self.limits, call, batch, journal).await
     }
 
-    fn account(&self, part: &[String], called: &Called, stats: &mut Stats) {
+    fn account(&self, part: &[String], called: &Called<Vec<Answer>>, stats: &mut Stats) {
         stats.calls += 1;
         stats.cpu += called.cpu;
         stats.memory_peak_bytes = stats.memory_peak_bytes.max(called.memory_peak_bytes);

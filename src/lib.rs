@@ -11,6 +11,8 @@ pub mod intake;
 pub mod event;
 /// Data contracts: judge an event, name its violations.
 pub mod contract;
+/// What a plugin says about itself: its manifest, and the package that carries it.
+pub mod plugin;
 /// The one room that knows wasmtime: engine, limits, module loading.
 pub mod wasm;
 /// The `transform` world: run a function over a batch of events.

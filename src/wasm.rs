@@ -10,22 +10,31 @@
 //!   included. The budget is thread CPU time, so a busy machine does not make an honest guest look guilty.
 //! * A call uses no more memory, table elements, output or log than its limits say.
 //! * Nothing survives a call: an instance lives for one batch, and its slot is reset.
-//! * A guest can ask for a log line, a counter, and the time and seed that the caller chose. There is no file, no
-//!   network, no clock and no randomness behind any import; a component that wants one is refused by its name.
+//! * A guest can ask for a log line, a counter, the time and seed that the caller chose, and what the caller's
+//!   **services** lend. There is no file, no network, no clock and no randomness behind any import; a component that
+//!   wants one is refused by its name.
 //!
-//! This room does not know what an event is: a batch is a list of texts, and answers are handed up unread.
+//! This room does not know what an event is: a batch is a list of texts or of JSON maps, and answers are handed up
+//! unread.
 
 mod bindings;
 mod call;
+mod delivery;
 mod engine;
+mod fields;
 mod journal;
 mod limits;
+mod memory;
 mod meter;
 mod module;
+mod services;
 mod wasi;
 
 pub use call::{Answer, Breach, Call, CallFailure, Called, ComplaintKind, GuestComplaint, Stage};
+pub use delivery::{Method, Plan, Request, Response, Verdict};
 pub use engine::{Engine, EngineError};
+pub use fields::Mark;
 pub use journal::{Journal, Level, LogLine, legible};
 pub use limits::Limits;
-pub use module::{LoadError, Module};
+pub use module::{LoadError, Module, World};
+pub use services::{Lookup, Mac, MacKey, Services, Signer};

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 
 use super::{Done, Failure, paint, runtime};
 use crate::function::project::{self, CaseResult, TestReport};
-use crate::wasm::{Engine, Limits, Module};
+use crate::wasm::{Engine, Limits, Module, World};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -82,7 +82,7 @@ fn build(dir: &Path, out: Option<&Path>, json: bool) -> Done {
 fn check(component: &Path, json: bool) -> Done {
     let bytes =
         std::fs::read(component).map_err(|error| Failure::Failed(format!("{}: {error}", component.display())))?;
-    Module::compile(&Engine::new(&Limits::default())?, &bytes)?;
+    Module::compile(&Engine::new(&Limits::default())?, &bytes, World::Transform)?;
     if json {
         println!("{}", serde_json::json!({"ok": true}));
     } else {

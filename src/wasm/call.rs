@@ -3,32 +3,39 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace};
+use serde_json::{Map, Value};
+use wasmtime::component::Resource;
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
-use super::bindings::exports::tidegate::plugin::transformer;
-use super::bindings::tidegate::plugin::{host, types};
+use super::bindings::destination::tidegate::plugin::secrets;
+use super::bindings::transform::exports::tidegate::plugin::transformer;
+use super::bindings::transform::tidegate::plugin::{host, lookup, types};
+use super::delivery::{Plan, Response, Verdict};
+use super::fields::{Editing, Mark};
 use super::journal::{Journal, Level, NAME_BYTES_MAX, legible};
 use super::limits::Limits;
+use super::memory::Memory;
 use super::meter::CpuMeter;
-use super::module::Module;
+use super::module::{Module, Pre};
+use super::services::{Mac, MacKey, Services};
 
 /// What the host passes in with a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
     pub settings_json: &'a str,
     pub revision: u64,
-    pub batch: &'a [String],
     pub now_ms: u64,
     pub seed: u64,
     /// No later than this, whatever the wall limit says.
     pub deadline: Option<Instant>,
+    pub services: &'a Services,
 }
 
 /// What came of a call.
 #[derive(Debug)]
-pub struct Called {
-    /// One answer for each event as the guest gave them: the count is not checked here.
-    pub answer: Result<Vec<Answer>, CallFailure>,
+pub struct Called<T> {
+    /// As the guest gave it: counts and indexes are not checked here.
+    pub answer: Result<T, CallFailure>,
     pub cpu: Duration,
     pub memory_peak_bytes: usize,
 }
@@ -101,6 +108,16 @@ pub(super) enum Halt {
     Exit,
     #[error("{0} is not available to a function")]
     Absent(String),
+    #[error("there is no event {index}: the batch has {events}")]
+    Index { index: u32, events: usize },
+    #[error("the handle is none of a path")]
+    Handle,
+    #[error("{0:?} is no JSON pointer; write /properties/name")]
+    Pointer(String),
+    #[error("the guest holds {0} paths; make each once, in `configure`")]
+    Paths(usize),
+    #[error("the guest wrote more than max(output_bytes_min, output_per_input * input)")]
+    Written,
 }
 
 /// State of one instance: what its host functions and its limiter need.
@@ -111,6 +128,24 @@ pub(super) struct Guest {
     seed: u64,
     stage: Stage,
     memory: Memory,
+    services: Services,
+    /// Of the fields world; empty in the others.
+    pub(super) editing: Editing,
+}
+
+/// What a call asks of an instance.
+enum Job<'a> {
+    Transform(&'a [String]),
+    Edit,
+    Prepare(&'a [String]),
+    Classify { tag: &'a str, events: &'a [u32], response: &'a Response },
+}
+
+enum Done {
+    Answers(Vec<Answer>),
+    Edited,
+    Plan(Plan),
+    Verdict(Verdict),
 }
 
 impl Guest {
@@ -124,16 +159,90 @@ impl Guest {
 }
 
 impl Module {
-    /// Runs `call` on a fresh instance. Log lines and counters go to `journal`, also when the call fails.
-    pub async fn transform(&self, limits: &Arc<Limits>, call: Call<'_>, journal: &mut Journal) -> Called {
+    /// Runs the texts of `batch` through `transform` on a fresh instance. Log lines and counters go to `journal`, also
+    /// when the call fails.
+    pub async fn transform(
+        &self,
+        limits: &Arc<Limits>,
+        call: Call<'_>,
+        batch: &[String],
+        journal: &mut Journal,
+    ) -> Called<Vec<Answer>> {
+        let size = Size { events: batch.len(), bytes: batch.iter().map(String::len).sum() };
+        let (called, _) = self.call(limits, call, Job::Transform(batch), size, Editing::default(), journal).await;
+        called.map(|done| if let Done::Answers(answers) = done { Some(answers) } else { None })
+    }
+
+    /// Lets a guest of the fields world edit `events` in place; `input_bytes` is about what they were as text. When the
+    /// call fails the events come back as they were.
+    pub async fn edit(
+        &self,
+        limits: &Arc<Limits>,
+        call: Call<'_>,
+        events: Vec<Map<String, Value>>,
+        input_bytes: usize,
+        journal: &mut Journal,
+    ) -> (Vec<Map<String, Value>>, Called<Vec<Mark>>) {
+        let size = Size { events: events.len(), bytes: input_bytes };
+        let editing = Editing::new(events, limits.output_budget_bytes(input_bytes));
+        let (called, editing) = self.call(limits, call, Job::Edit, size, editing, journal).await;
+        let Called { answer, cpu, memory_peak_bytes } = called;
+        match answer {
+            Ok(_) => {
+                let (events, marks) = editing.finish();
+                (events, Called { answer: Ok(marks), cpu, memory_peak_bytes })
+            }
+            Err(failure) => (editing.undone(), Called { answer: Err(failure), cpu, memory_peak_bytes }),
+        }
+    }
+
+    /// Asks a destination plugin which requests deliver `batch`.
+    pub async fn prepare(
+        &self,
+        limits: &Arc<Limits>,
+        call: Call<'_>,
+        batch: &[String],
+        journal: &mut Journal,
+    ) -> Called<Plan> {
+        let size = Size { events: batch.len(), bytes: batch.iter().map(String::len).sum() };
+        let (called, _) = self.call(limits, call, Job::Prepare(batch), size, Editing::default(), journal).await;
+        called.map(|done| if let Done::Plan(plan) = done { Some(plan) } else { None })
+    }
+
+    /// Asks a destination plugin what `response` means for the request with this `tag` that carried these `events`.
+    pub async fn classify(
+        &self,
+        limits: &Arc<Limits>,
+        call: Call<'_>,
+        tag: &str,
+        events: &[u32],
+        response: &Response,
+        journal: &mut Journal,
+    ) -> Called<Verdict> {
+        let size = Size { events: events.len(), bytes: response.body.len() };
+        let job = Job::Classify { tag, events, response };
+        let (called, _) = self.call(limits, call, job, size, Editing::default(), journal).await;
+        called.map(|done| if let Done::Verdict(verdict) = done { Some(verdict) } else { None })
+    }
+
+    async fn call(
+        &self,
+        limits: &Arc<Limits>,
+        call: Call<'_>,
+        job: Job<'_>,
+        size: Size,
+        editing: Editing,
+        journal: &mut Journal,
+    ) -> (Called<Done>, Editing) {
         // The semaphore is never closed, so there is a permit or there is patience.
         let _slot = self.engine().slots().acquire().await;
         let meter = Arc::new(CpuMeter::default());
         let wall = Instant::now() + limits.wall_max;
         let wall = call.deadline.map_or(wall, |deadline| deadline.min(wall));
-        let mut store = self.store(limits, &call, std::mem::take(journal), &meter, wall);
+        let mut store = self.store(limits, &call, size, std::mem::take(journal), &meter, wall);
+        store.data_mut().editing = editing;
         // The callback of the store sees the wall limit at a tick; the timeout sees it when nothing runs at all.
-        let work = tokio::time::timeout_at(wall.into(), meter.time(self.work(&mut store, &call)));
+        let work = tokio::time::timeout_at(wall.into(), meter.time(self.work(&mut store, &call, job)));
         let answer = match work.await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(store.data().stopped(Breach::WallLimit, Halt::Wall.to_string())),
@@ -141,7 +250,7 @@ impl Module {
         let guest = store.into_data();
         *journal = guest.journal;
         journal.finish_line(limits);
-        Called { answer, cpu: meter.used(), memory_peak_bytes: guest.memory.peak_bytes }
+        (Called { answer, cpu: meter.used(), memory_peak_bytes: guest.memory.peak_bytes }, guest.editing)
     }
 
     /// A store with every limit in place: nothing of the guest has run yet.
@@ -149,18 +258,25 @@ impl Module {
         &self,
         limits: &Arc<Limits>,
         call: &Call<'_>,
+        size: Size,
         journal: Journal,
         meter: &Arc<CpuMeter>,
         wall: Instant,
     ) -> Store<Guest> {
-        let memory = Memory::new(limits, self.engine().limits());
-        let (now_ms, seed) = (call.now_ms, call.seed);
-        let guest = Guest { limits: limits.clone(), journal, now_ms, seed, stage: Stage::Instantiate, memory };
+        let guest = Guest {
+            limits: limits.clone(),
+            journal,
+            now_ms: call.now_ms,
+            seed: call.seed,
+            stage: Stage::Instantiate,
+            memory: Memory::new(limits, self.engine().limits()),
+            services: call.services.clone(),
+            editing: Editing::default(),
+        };
         let mut store = Store::new(self.engine().raw(), guest);
         store.limiter(|guest| &mut guest.memory);
-        let input_bytes = call.batch.iter().map(String::len).sum();
-        store.set_hostcall_fuel(limits.output_budget_bytes(input_bytes));
-        let budget = limits.cpu_budget(call.batch.len());
+        store.set_hostcall_fuel(limits.output_budget_bytes(size.bytes));
+        let budget = limits.cpu_budget(size.events);
         let meter = meter.clone();
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
@@ -175,27 +291,104 @@ impl Module {
         store
     }
 
-    async fn work(&self, store: &mut Store<Guest>, call: &Call<'_>) -> Result<Vec<Answer>, CallFailure> {
-        let instance = match self.pre().instantiate_async(&mut *store).await {
-            Ok(instance) => instance,
-            Err(error) => return Err(store.data().failure(&error)),
-        };
-        store.data_mut().stage = Stage::Configure;
+    async fn work(&self, store: &mut Store<Guest>, call: &Call<'_>, job: Job<'_>) -> Result<Done, CallFailure> {
         let setup = types::Setup { settings_json: call.settings_json.to_owned(), revision: call.revision };
-        match instance.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await {
-            Ok(Ok(())) => {}
-            Ok(Err(complaint)) => return Err(CallFailure::Configure(complaint.into())),
-            Err(error) => return Err(store.data().failure(&error)),
-        }
-        store.data_mut().stage = Stage::Transform;
-        match instance.tidegate_plugin_transformer().call_transform(&mut *store, call.batch).await {
-            Ok(Ok(outcomes)) => Ok(outcomes.into_iter().map(Answer::from).collect()),
-            Ok(Err(types::BatchError::Retryable((complaint, after_ms)))) => {
-                let after = after_ms.map(|ms| Duration::from_millis(ms.into()));
-                Err(CallFailure::Retryable(complaint.into(), after))
+        match self.pre() {
+            Pre::Transform(pre) => {
+                let started = pre.instantiate_async(&mut *store).await;
+                let instance = started.map_err(|error| store.data().failure(&error))?;
+                store.data_mut().stage = Stage::Configure;
+                let answer = instance.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await;
+                configured(store, answer)?;
+                let Job::Transform(batch) = job else { return Err(wrong_world()) };
+                match instance.tidegate_plugin_transformer().call_transform(&mut *store, batch).await {
+                    Ok(Ok(outcomes)) => Ok(Done::Answers(outcomes.into_iter().map(Answer::from).collect())),
+                    Ok(Err(error)) => Err(error.into()),
+                    Err(error) => Err(store.data().failure(&error)),
+                }
             }
-            Ok(Err(types::BatchError::Fatal(complaint))) => Err(CallFailure::Fatal(complaint.into())),
-            Err(error) => Err(store.data().failure(&error)),
+            Pre::Fields(pre) => {
+                let started = pre.instantiate_async(&mut *store).await;
+                let instance = started.map_err(|error| store.data().failure(&error))?;
+                store.data_mut().stage = Stage::Configure;
+                let answer = instance.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await;
+                configured(store, answer)?;
+                let Job::Edit = job else { return Err(wrong_world()) };
+                let batch = Resource::new_borrow(0);
+                match instance.tidegate_plugin_field_transformer().call_transform(&mut *store, batch).await {
+                    Ok(Ok(())) => Ok(Done::Edited),
+                    Ok(Err(error)) => Err(error.into()),
+                    Err(error) => Err(store.data().failure(&error)),
+                }
+            }
+            Pre::Destination(pre) => {
+                let started = pre.instantiate_async(&mut *store).await;
+                let instance = started.map_err(|error| store.data().failure(&error))?;
+                store.data_mut().stage = Stage::Configure;
+                let answer = instance.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await;
+                configured(store, answer)?;
+                let plugin = instance.tidegate_plugin_destination();
+                match job {
+                    Job::Prepare(batch) => match plugin.call_prepare(&mut *store, batch).await {
+                        Ok(Ok(plan)) => Ok(Done::Plan(plan.into())),
+                        Ok(Err(error)) => Err(error.into()),
+                        Err(error) => Err(store.data().failure(&error)),
+                    },
+                    Job::Classify { tag, events, response } => {
+                        match plugin.call_classify(&mut *store, tag, events, &response.into()).await {
+                            Ok(verdict) => Ok(Done::Verdict(verdict.into())),
+                            Err(error) => Err(store.data().failure(&error)),
+                        }
+                    }
+                    Job::Transform(_) | Job::Edit => Err(wrong_world()),
+                }
+            }
+        }
+    }
+}
+
+/// How much a call is about: its budgets grow with it.
+#[derive(Clone, Copy)]
+struct Size {
+    events: usize,
+    bytes: usize,
+}
+
+impl Called<Done> {
+    fn map<T>(self, take: impl FnOnce(Done) -> Option<T>) -> Called<T> {
+        let Self { answer, cpu, memory_peak_bytes } = self;
+        let answer = answer.and_then(|done| take(done).ok_or_else(wrong_world));
+        Called { answer, cpu, memory_peak_bytes }
+    }
+}
+
+/// Settings are looked at before the first event is, whatever the guest then does.
+fn configured(
+    store: &mut Store<Guest>,
+    answer: wasmtime::Result<Result<(), types::PluginError>>,
+) -> Result<(), CallFailure> {
+    match answer {
+        Ok(Ok(())) => {
+            store.data_mut().stage = Stage::Transform;
+            Ok(())
+        }
+        Ok(Err(complaint)) => Err(CallFailure::Configure(complaint.into())),
+        Err(error) => Err(store.data().failure(&error)),
+    }
+}
+
+fn wrong_world() -> CallFailure {
+    let message = "the component implements another world than the one that was called".to_owned();
+    CallFailure::Stopped { breach: Breach::Trap, stage: Stage::Instantiate, message }
+}
+
+impl From<types::BatchError> for CallFailure {
+    fn from(error: types::BatchError) -> Self {
+        match error {
+            types::BatchError::Retryable((complaint, after_ms)) => {
+                Self::Retryable(complaint.into(), after_ms.map(|ms| Duration::from_millis(ms.into())))
+            }
+            types::BatchError::Fatal(complaint) => Self::Fatal(complaint.into()),
         }
     }
 }
@@ -212,7 +405,8 @@ impl Guest {
         let breach = match error.downcast_ref::<Halt>() {
             Some(Halt::Cpu(_)) => Breach::CpuBudget,
             Some(Halt::Wall) => Breach::WallLimit,
-            Some(Halt::Exit | Halt::Absent(_)) => Breach::Trap,
+            Some(Halt::Written) => Breach::OutputLimit,
+            Some(_) => Breach::Trap,
             // wasmtime keeps the type of this error to itself.
             None if root.contains("fuel allocated for hostcalls") => {
                 return self.stopped(
@@ -273,7 +467,7 @@ impl From<transformer::Outcome> for Answer {
 impl types::Host for Guest {}
 
 impl host::Host for Guest {
-    fn log(&mut self, level: host::Level, message: String) {
+    fn log(&mut self, level: host::Level, message: String) -> wasmtime::Result<()> {
         let level = match level {
             host::Level::Debug => Level::Debug,
             host::Level::Info => Level::Info,
@@ -281,93 +475,49 @@ impl host::Host for Guest {
             host::Level::Error => Level::Error,
         };
         self.journal.log(&self.limits, level, &message);
-    }
-
-    fn count(&mut self, name: String, delta: u32) {
-        self.journal.count(&self.limits, &name, delta);
-    }
-
-    fn now_ms(&mut self) -> u64 {
-        self.now_ms
-    }
-
-    fn seed(&mut self) -> u64 {
-        self.seed
-    }
-}
-
-/// What an instance may allocate, all memories and all tables of a call together.
-struct Memory {
-    bytes_max: usize,
-    elements_max: usize,
-    instances_max: usize,
-    tables_max: usize,
-    memories_max: usize,
-    bytes: usize,
-    elements: usize,
-    peak_bytes: usize,
-    /// The growth allowed last, taken back should it fail after all.
-    last_growth_bytes: usize,
-    refused: bool,
-}
-
-impl Memory {
-    fn new(limits: &Limits, engine: &Limits) -> Self {
-        Self {
-            bytes_max: limits.memory_bytes(engine),
-            elements_max: limits.table_elements_max,
-            instances_max: limits.instances_max as usize,
-            tables_max: limits.tables_max as usize,
-            memories_max: limits.memories_max as usize,
-            bytes: 0,
-            elements: 0,
-            peak_bytes: 0,
-            last_growth_bytes: 0,
-            refused: false,
-        }
-    }
-}
-
-impl ResourceLimiter for Memory {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let growth = desired.saturating_sub(current);
-        let total = self.bytes.saturating_add(growth);
-        if total > self.bytes_max {
-            self.refused = true;
-            return Ok(false);
-        }
-        self.bytes = total;
-        self.last_growth_bytes = growth;
-        self.peak_bytes = self.peak_bytes.max(total);
-        Ok(true)
-    }
-
-    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.bytes = self.bytes.saturating_sub(self.last_growth_bytes);
-        self.last_growth_bytes = 0;
         Ok(())
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let total = self.elements.saturating_add(desired.saturating_sub(current));
-        let allowed = total <= self.elements_max;
-        if allowed {
-            self.elements = total;
-        } else {
-            self.refused = true;
-        }
-        Ok(allowed)
+    fn count(&mut self, name: String, delta: u32) -> wasmtime::Result<()> {
+        self.journal.count(&self.limits, &name, delta);
+        Ok(())
     }
 
-    fn instances(&self) -> usize {
-        self.instances_max
+    fn now_ms(&mut self) -> wasmtime::Result<u64> {
+        Ok(self.now_ms)
     }
 
-    fn tables(&self) -> usize {
-        self.tables_max
+    fn seed(&mut self) -> wasmtime::Result<u64> {
+        Ok(self.seed)
     }
+}
 
-    fn memories(&self) -> usize {
-        self.memories_max
+impl lookup::Host for Guest {
+    fn get(&mut self, table: String, key: String) -> wasmtime::Result<Result<Option<String>, String>> {
+        Ok(match &self.services.lookup {
+            Some(lookup) => lookup.get(&table, &key),
+            None => Err(format!("no table is lent to this plugin, so not {:?} either", legible(&table, 80))),
+        })
+    }
+}
+
+impl secrets::Host for Guest {
+    fn sign(
+        &mut self,
+        alg: secrets::Mac,
+        key: secrets::MacKey,
+        data: Vec<u8>,
+    ) -> wasmtime::Result<Result<Vec<u8>, String>> {
+        let Some(signer) = &self.services.signer else { return Ok(Err("this plugin has no secrets".to_owned())) };
+        let mac = match alg {
+            secrets::Mac::HmacSha1 => Mac::HmacSha1,
+            secrets::Mac::HmacSha256 => Mac::HmacSha256,
+            secrets::Mac::HmacSha512 => Mac::HmacSha512,
+        };
+        let key = match &key {
+            secrets::MacKey::Named(name) => MacKey::Named(name),
+            secrets::MacKey::Derived(bytes) => MacKey::Derived(bytes),
+        };
+        Ok(signer.sign(mac, key, &data))
     }
 }

@@ -9,7 +9,9 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Enabled, EngineWeak, PoolingAllocationConfig, WasmFeatures};
 
-use super::bindings::Transform;
+use super::bindings::destination::tidegate::plugin::secrets as secrets_host;
+use super::bindings::fields::tidegate::plugin::fields as fields_host;
+use super::bindings::transform::Transform;
 use super::call::Guest;
 use super::limits::Limits;
 
@@ -43,6 +45,9 @@ impl Engine {
         let engine = wasmtime::Engine::new(&config(limits)).map_err(refused)?;
         let mut linker = Linker::new(&engine);
         Transform::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
+        // What the other worlds add to it; which of it a component may import is for `module` to say.
+        fields_host::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
+        secrets_host::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
         let ticker = start_ticker(engine.weak(), limits.tick).map_err(EngineError::Ticker)?;
         let slots = Semaphore::new(limits.calls_at_once_max as usize);
         Ok(Self(Arc::new(Shared { engine, linker, slots, limits: limits.clone(), _ticker: ticker })))

@@ -3,25 +3,86 @@
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
 
-use super::bindings::TransformPre;
+use super::bindings::destination::DestinationPluginPre;
+use super::bindings::fields::TransformFieldsPre;
+use super::bindings::transform::TransformPre;
 use super::call::Guest;
 use super::engine::Engine;
 use super::{journal::legible, wasi};
 
-/// The interfaces that a function may import, as the host spells them.
-const OURS: [&str; 2] = ["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0"];
+/// The worlds of `wit/plugin.wit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum World {
+    Transform,
+    Fields,
+    Destination,
+}
 
-/// The interfaces that a function must export.
-const EXPORTS: [&str; 2] = ["tidegate:plugin/lifecycle@0.1.0", "tidegate:plugin/transformer@0.1.0"];
+impl World {
+    pub const ALL: [Self; 3] = [Self::Transform, Self::Fields, Self::Destination];
+
+    /// Its name in the WIT.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transform => "transform",
+            Self::Fields => "transform-fields",
+            Self::Destination => "destination-plugin",
+        }
+    }
+
+    /// The interfaces that its components may import, as the host spells them.
+    const fn imports(self) -> &'static [&'static str] {
+        match self {
+            Self::Transform => {
+                &["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0", "tidegate:plugin/lookup@0.1.0"]
+            }
+            Self::Fields => &[
+                "tidegate:plugin/host@0.1.0",
+                "tidegate:plugin/types@0.1.0",
+                "tidegate:plugin/lookup@0.1.0",
+                "tidegate:plugin/fields@0.1.0",
+            ],
+            Self::Destination => {
+                &["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0", "tidegate:plugin/secrets@0.1.0"]
+            }
+        }
+    }
+
+    /// The interfaces that its components must export.
+    const fn exports(self) -> [&'static str; 2] {
+        [
+            "tidegate:plugin/lifecycle@0.1.0",
+            match self {
+                Self::Transform => "tidegate:plugin/transformer@0.1.0",
+                Self::Fields => "tidegate:plugin/field-transformer@0.1.0",
+                Self::Destination => "tidegate:plugin/destination@0.1.0",
+            },
+        ]
+    }
+}
+
+impl std::fmt::Display for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 /// Stack of the thread that compiles. Deeply nested code has overflowed ordinary stacks.
 const COMPILE_STACK_BYTES: usize = 64 << 20;
 
-/// A compiled function of the `transform` world, ready to be instantiated. Clones share the code.
+/// A compiled plugin, ready to be instantiated. Clones share the code.
 #[derive(Clone)]
 pub struct Module {
     engine: Engine,
-    pre: TransformPre<Guest>,
+    pre: Pre,
+}
+
+#[derive(Clone)]
+pub(super) enum Pre {
+    Transform(TransformPre<Guest>),
+    Fields(TransformFieldsPre<Guest>),
+    Destination(DestinationPluginPre<Guest>),
 }
 
 /// Why a component is not taken. Each answer says what to do about it.
@@ -37,14 +98,20 @@ pub enum LoadError {
     )]
     CoreModule,
     #[error(
-        "the component imports {import}, which no function may use; a function may import only \
-         tidegate:plugin/host@0.1.0 and gets inert stand-ins for the wasi:cli and wasi:io names of a standard library"
+        "the component imports {import}, which no {world} plugin may use; it may import only {} and gets inert \
+         stand-ins for the wasi:cli and wasi:io names of a standard library", world.imports().join(", ")
     )]
-    ForbiddenImport { import: String },
-    #[error("the component does not export {export}; it must implement the world `transform` of tidegate:plugin@0.1.0")]
-    MissingExport { export: &'static str },
-    #[error("the component does not fit the world `transform` of tidegate:plugin@0.1.0: {reason}")]
+    ForbiddenImport { import: String, world: World },
+    #[error("the component does not export {export}; it must implement the world `{world}` of tidegate:plugin@0.1.0")]
+    MissingExport { export: &'static str, world: World },
+    #[error(
+        "the component is built for tidegate:plugin@{found}; this host speaks 0.1.0: take its wit/plugin.wit and \
+         build again"
+    )]
+    Version { found: String },
+    #[error("the component does not fit the world `{world}` of tidegate:plugin@0.1.0: {reason}")]
     World {
+        world: World,
         reason: String,
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
@@ -62,21 +129,41 @@ pub enum LoadError {
 }
 
 impl Module {
-    /// Compiles `bytes` for the `transform` world. Takes seconds for a large component: not a thing to do on a thread
+    /// Compiles `bytes` for one of the worlds. Takes seconds for a large component: not a thing to do on a thread
     /// that serves.
-    pub fn compile(engine: &Engine, bytes: &[u8]) -> Result<Self, LoadError> {
+    pub fn compile(engine: &Engine, bytes: &[u8], world: World) -> Result<Self, LoadError> {
         admit(engine, bytes)?;
-        let component = compile_apart(engine, bytes)?;
-        let linker = link(engine, &component)?;
+        Self::link(engine, &compile_apart(engine, bytes)?, world)
+    }
+
+    /// Fits compiled code into its world.
+    fn link(engine: &Engine, component: &Component, world: World) -> Result<Self, LoadError> {
+        let linker = linker(engine, component, world)?;
         let ty = component.component_type();
-        for export in EXPORTS {
+        for export in world.exports() {
             match ty.get_export(engine.raw(), export).map(|found| found.ty) {
                 Some(ComponentItem::ComponentInstance(_)) => {}
-                _ => return Err(LoadError::MissingExport { export }),
+                _ => return Err(LoadError::MissingExport { export, world }),
             }
         }
-        let pre = linker.instantiate_pre(&component).and_then(TransformPre::new).map_err(world)?;
-        Ok(Self { engine: engine.clone(), pre })
+        let pre = linker.instantiate_pre(component).and_then(|pre| {
+            Ok(match world {
+                World::Transform => Pre::Transform(TransformPre::new(pre)?),
+                World::Fields => Pre::Fields(TransformFieldsPre::new(pre)?),
+                World::Destination => Pre::Destination(DestinationPluginPre::new(pre)?),
+            })
+        });
+        Ok(Self { engine: engine.clone(), pre: pre.map_err(|error| misfit(world, error))? })
+    }
+
+    /// The world that it implements.
+    #[must_use]
+    pub fn world(&self) -> World {
+        match self.pre {
+            Pre::Transform(_) => World::Transform,
+            Pre::Fields(_) => World::Fields,
+            Pre::Destination(_) => World::Destination,
+        }
     }
 
     /// The engine that this module was compiled for.
@@ -85,7 +172,7 @@ impl Module {
         &self.engine
     }
 
-    pub(super) fn pre(&self) -> &TransformPre<Guest> {
+    pub(super) fn pre(&self) -> &Pre {
         &self.pre
     }
 }
@@ -126,22 +213,30 @@ fn compile_apart(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> 
 }
 
 /// A linker with everything that `component` may import, and the first import that it may not as an error.
-fn link(engine: &Engine, component: &Component) -> Result<Linker<Guest>, LoadError> {
+fn linker(engine: &Engine, component: &Component, world: World) -> Result<Linker<Guest>, LoadError> {
     let mut linker = engine.linker().clone();
-    for (import, item) in component.component_type().imports(engine.raw()) {
+    let ty = component.component_type();
+    let ours =
+        |name: &str| name.strip_prefix("tidegate:plugin/")?.split_once('@').map(|(_, version)| version.to_owned());
+    let imports = ty.imports(engine.raw()).filter_map(|(name, _)| ours(name));
+    let exports = ty.exports(engine.raw()).filter_map(|(name, _)| ours(name));
+    if let Some(found) = imports.chain(exports).find(|version| version != "0.1.0") {
+        return Err(LoadError::Version { found: legible(&found, 40) });
+    }
+    for (import, item) in ty.imports(engine.raw()) {
         match item.ty {
-            ComponentItem::ComponentInstance(_) if OURS.contains(&import) => {}
+            ComponentItem::ComponentInstance(_) if world.imports().contains(&import) => {}
             ComponentItem::ComponentInstance(instance) if wasi::is_inert(import) => {
-                wasi::define(&mut linker, engine, import, &instance).map_err(world)?;
+                wasi::define(&mut linker, engine, import, &instance).map_err(|error| misfit(world, error))?;
             }
-            _ => return Err(LoadError::ForbiddenImport { import: legible(import, 256) }),
+            _ => return Err(LoadError::ForbiddenImport { import: legible(import, 256), world }),
         }
     }
     Ok(linker)
 }
 
-fn world(error: wasmtime::Error) -> LoadError {
-    LoadError::World { reason: readable(&error), cause: error.into() }
+fn misfit(world: World, error: wasmtime::Error) -> LoadError {
+    LoadError::World { world, reason: readable(&error), cause: error.into() }
 }
 
 /// The whole chain of causes on one line.
@@ -156,7 +251,7 @@ mod tests {
 
     fn refusal(bytes: &[u8]) -> LoadError {
         let engine = Engine::new(&Limits { calls_at_once_max: 1, ..Limits::default() }).unwrap();
-        Module::compile(&engine, bytes).unwrap_err()
+        Module::compile(&engine, bytes, World::Transform).unwrap_err()
     }
 
     fn refusal_of_text(text: &str) -> LoadError {
@@ -178,7 +273,7 @@ mod tests {
         let named = |import: &str| {
             let refused = refusal_of_text(&format!(r#"(component (import "{import}" (instance)))"#));
             match &refused {
-                LoadError::ForbiddenImport { import: name } => assert_eq!(name, import),
+                LoadError::ForbiddenImport { import: name, .. } => assert_eq!(name, import),
                 other => panic!("{other}"),
             }
             assert!(refused.to_string().contains(import), "{refused}");
@@ -193,7 +288,10 @@ mod tests {
     #[test]
     fn a_missing_export_is_named() {
         let refused = refusal_of_text("(component)");
-        assert!(matches!(refused, LoadError::MissingExport { export: "tidegate:plugin/lifecycle@0.1.0" }), "{refused}");
+        assert!(
+            matches!(refused, LoadError::MissingExport { export: "tidegate:plugin/lifecycle@0.1.0", .. }),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::diff;
 use crate::function::{Function, Limits, LogLine, Outcome, RunContext, Stats};
-use crate::wasm::{Engine, EngineError, LoadError, Module};
+use crate::wasm::{Engine, EngineError, LoadError, Module, World};
 
 /// The time that a function sees in its tests, so that golden outputs stay golden: 2026-01-01T00:00:00Z.
 const NOW_MS: u64 = 1_767_225_600_000;
@@ -94,7 +94,7 @@ pub async fn test(dir: &Path, component: &Path, limits: Limits, update: bool) ->
     let fixtures = dir.join("fixtures");
     let names = case_names(&fixtures)?;
     let engine = Engine::new(&Limits { calls_at_once_max: 1, ..limits.clone() })?;
-    let module = Module::compile(&engine, &read(component)?)?;
+    let module = Module::compile(&engine, &read(component)?, World::Transform)?;
     let mut report = TestReport::default();
     let mut stats = Vec::new();
     for name in names {

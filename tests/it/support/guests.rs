@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use tidegate::function::project;
-use tidegate::wasm::{Engine, Limits, Module};
+use tidegate::wasm::{Engine, Limits, Module, World};
 
 /// One engine for all tests: its pool reserves a lot of address space.
 pub fn engine() -> &'static Engine {
@@ -20,7 +20,7 @@ pub fn module(guest: &str) -> Module {
     if let Some((_, module)) = compiled.iter().find(|(name, _)| name == guest) {
         return module.clone();
     }
-    let module = Module::compile(engine(), &std::fs::read(component(guest)).unwrap()).unwrap();
+    let module = Module::compile(engine(), &std::fs::read(component(guest)).unwrap(), World::Transform).unwrap();
     compiled.push((guest.to_owned(), module.clone()));
     module
 }

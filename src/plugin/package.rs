@@ -1,0 +1,196 @@
+//! A component that carries its manifest and fixtures.
+
+use serde_json::{Map, Value, json};
+
+use super::manifest::Manifest;
+use super::read::Fault;
+
+const MANIFEST: &str = "tidegate:manifest";
+const FIXTURES: &str = "tidegate:fixtures";
+
+/// Fixtures larger than this together are not carried.
+const FIXTURES_BYTES_MAX: usize = 1 << 20;
+
+/// What a component carries.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Package {
+    pub manifest: Manifest,
+    /// By name; may be empty.
+    pub fixtures: Vec<Fixture>,
+}
+
+/// One golden test.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fixture {
+    pub name: String,
+    /// What `<name>.in.json` holds: one event, or an array of events.
+    pub input: Value,
+    /// What `<name>.out.json` (or `<name>.request.json`) holds, if there is one.
+    pub expected: Option<Value>,
+    pub settings: Value,
+}
+
+/// Why a component is no package.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAPackage {
+    #[error(
+        "the component carries no manifest; build it with `tidegate function build`, which puts plugin.yaml into it"
+    )]
+    NoManifest,
+    #[error("the component's section {section} cannot be read: {reason}")]
+    Unreadable { section: &'static str, reason: String },
+    #[error("the component's manifest is wrong:\n{}", .0.iter().map(|fault| format!("  {fault}")).collect::<Vec<_>>().join("\n"))]
+    Manifest(Vec<Fault>),
+}
+
+impl Package {
+    /// Reads what `component` carries, without compiling or validating any code.
+    ///
+    /// # Errors
+    /// It carries no manifest, or a wrong one.
+    pub fn read(component: &[u8]) -> Result<Self, NotAPackage> {
+        let (mut manifest, mut fixtures) = (None, None);
+        let unreadable = |section, reason: String| NotAPackage::Unreadable { section, reason };
+        let mut depth = 0_u32;
+        for payload in wasmparser::Parser::new(0).parse_all(component) {
+            let payload = payload.map_err(|error| unreadable("(structure)", error.to_string()))?;
+            match payload {
+                wasmparser::Payload::ModuleSection { .. } | wasmparser::Payload::ComponentSection { .. } => depth += 1,
+                wasmparser::Payload::End(_) => depth = depth.saturating_sub(1),
+                // What a nested module carries is not the plugin's word.
+                wasmparser::Payload::CustomSection(section) if depth == 0 => match section.name() {
+                    MANIFEST => manifest = Some(section.data()),
+                    FIXTURES => fixtures = Some(section.data()),
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        let manifest = manifest.ok_or(NotAPackage::NoManifest)?;
+        let manifest: Value =
+            serde_json::from_slice(manifest).map_err(|error| unreadable(MANIFEST, error.to_string()))?;
+        let manifest = Manifest::from_json(&manifest).map_err(NotAPackage::Manifest)?;
+        let fixtures = match fixtures {
+            Some(bytes) => fixtures_from(bytes).map_err(|reason| unreadable(FIXTURES, reason))?,
+            None => Vec::new(),
+        };
+        Ok(Self { manifest, fixtures })
+    }
+}
+
+/// `component` with `manifest` (as it stands in plugin.yaml) and `fixtures` in it. What it carried before is replaced.
+#[must_use]
+pub fn embed(component: &[u8], manifest: &Value, fixtures: &[Fixture]) -> Vec<u8> {
+    let mut out = without_sections(component);
+    section(&mut out, MANIFEST, manifest.to_string().as_bytes());
+    let fixtures: Map<String, Value> = fixtures
+        .iter()
+        .map(|fixture| {
+            let value = json!({"in": fixture.input, "out": fixture.expected, "settings": fixture.settings});
+            (fixture.name.clone(), value)
+        })
+        .collect();
+    let fixtures = Value::Object(fixtures).to_string();
+    if fixtures.len() <= FIXTURES_BYTES_MAX {
+        section(&mut out, FIXTURES, fixtures.as_bytes());
+    }
+    out
+}
+
+fn fixtures_from(bytes: &[u8]) -> Result<Vec<Fixture>, String> {
+    if bytes.len() > FIXTURES_BYTES_MAX {
+        return Err(format!("{} bytes; at most {FIXTURES_BYTES_MAX} are allowed", bytes.len()));
+    }
+    let cases: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let fixture = |(name, mut case): (String, Value)| Fixture {
+        name,
+        input: case["in"].take(),
+        expected: Some(case["out"].take()).filter(|out| !out.is_null()),
+        settings: Some(case["settings"].take()).filter(Value::is_object).unwrap_or_else(|| json!({})),
+    };
+    Ok(cases.into_iter().map(fixture).collect())
+}
+
+/// The component without our sections at its top level. Bytes that are no component come back as they are.
+fn without_sections(component: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(component.len());
+    let (mut kept_to, mut depth) = (0, 0_u32);
+    for payload in wasmparser::Parser::new(0).parse_all(component) {
+        match payload {
+            Ok(wasmparser::Payload::ModuleSection { .. } | wasmparser::Payload::ComponentSection { .. }) => depth += 1,
+            Ok(wasmparser::Payload::End(_)) => depth = depth.saturating_sub(1),
+            Ok(wasmparser::Payload::CustomSection(section))
+                if depth == 0 && [MANIFEST, FIXTURES].contains(&section.name()) =>
+            {
+                let end = section.range().end;
+                // The range begins after the section's id and length.
+                let header = 1 + leb_len(section.range().len());
+                let start = section.range().start.saturating_sub(header);
+                out.extend_from_slice(component.get(kept_to..start).unwrap_or_default());
+                kept_to = end;
+            }
+            Ok(_) => {}
+            Err(_) => return component.to_vec(),
+        }
+    }
+    out.extend_from_slice(component.get(kept_to..).unwrap_or_default());
+    out
+}
+
+fn section(out: &mut Vec<u8>, name: &str, data: &[u8]) {
+    out.push(0);
+    leb(out, leb_len(name.len()) + name.len() + data.len());
+    leb(out, name.len());
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(data);
+}
+
+fn leb(out: &mut Vec<u8>, mut value: usize) {
+    loop {
+        let byte = (value & 0x7f) as u8;
+        value >>= 7;
+        if value == 0 {
+            return out.push(byte);
+        }
+        out.push(byte | 0x80);
+    }
+}
+
+fn leb_len(value: usize) -> usize {
+    let mut bytes = Vec::with_capacity(10);
+    leb(&mut bytes, value);
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_embedded_is_read_back_and_replaced() {
+        let component = wat::parse_str("(component (core module (@custom \"tidegate:manifest\" \"{}\")))").unwrap();
+        assert!(matches!(Package::read(&component), Err(NotAPackage::NoManifest)));
+        let fixture = Fixture {
+            name: "one".into(),
+            input: json!([{"a": 1}]),
+            expected: Some(json!([{"keep": true}])),
+            settings: json!({"x": 1}),
+        };
+        let first = embed(&component, &json!({"name": "a", "kind": "transform"}), std::slice::from_ref(&fixture));
+        let package = Package::read(&first).unwrap();
+        assert_eq!((package.manifest.name.as_str(), &package.fixtures[..]), ("a", &[fixture][..]));
+        let second = embed(&first, &json!({"name": "b", "kind": "fields"}), &[]);
+        let package = Package::read(&second).unwrap();
+        assert_eq!((package.manifest.name.as_str(), package.fixtures.len()), ("b", 0));
+        assert_eq!(second, embed(&component, &json!({"name": "b", "kind": "fields"}), &[]));
+    }
+
+    #[test]
+    fn a_wrong_manifest_and_garbage_are_refused() {
+        let component = wat::parse_str("(component)").unwrap();
+        let refused = Package::read(&embed(&component, &json!({"name": "a", "kind": "nothing"}), &[])).unwrap_err();
+        assert!(refused.to_string().contains("\"nothing\""), "{refused}");
+        assert!(Package::read(b"garbage").is_err());
+        assert!(Package::read(&[]).is_err());
+    }
+}

@@ -1,0 +1,112 @@
+//! What a destination plugin plans and how it reads the answers, apart from any wire format.
+
+use std::time::Duration;
+
+use super::bindings::destination::exports::tidegate::plugin::destination as wit;
+use super::call::GuestComplaint;
+
+/// The requests that deliver a batch. Nothing in it is checked: indexes, URLs and sizes are the guest's word.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub requests: Vec<Request>,
+    /// Event and reason: filtered on purpose.
+    pub skipped: Vec<(u32, String)>,
+    /// Event and complaint: for the quarantine.
+    pub failed: Vec<(u32, GuestComplaint)>,
+}
+
+/// One request, secrets still as placeholders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub method: Method,
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// Which events of the batch it carries.
+    pub events: Vec<u32>,
+    /// Handed back to `classify`.
+    pub tag: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+/// An answer, for `classify` to read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    /// The first 64 KiB.
+    pub body: Vec<u8>,
+    /// From 1.
+    pub attempt: u32,
+}
+
+/// What an answer means for the events of its request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Delivered,
+    /// Not before this long.
+    Retry(Option<Duration>),
+    /// The credentials are stale: fetch new ones, then retry.
+    Reauthenticate,
+    Rejected(GuestComplaint),
+    /// Event of the batch and whether it is to be retried (else it is rejected); the others are delivered.
+    Partial(Vec<(u32, bool)>),
+    /// Nothing more will be taken until an operator acts.
+    Disable(GuestComplaint),
+}
+
+impl From<wit::Plan> for Plan {
+    fn from(plan: wit::Plan) -> Self {
+        let request = |request: wit::Request| Request {
+            method: match request.method {
+                wit::Method::Get => Method::Get,
+                wit::Method::Post => Method::Post,
+                wit::Method::Put => Method::Put,
+                wit::Method::Patch => Method::Patch,
+                wit::Method::Delete => Method::Delete,
+            },
+            url: request.url,
+            headers: request.headers,
+            body: request.body,
+            events: request.events,
+            tag: request.tag,
+        };
+        Self {
+            requests: plan.requests.into_iter().map(request).collect(),
+            skipped: plan.skipped.into_iter().map(|skipped| (skipped.event, skipped.reason)).collect(),
+            failed: plan.failed.into_iter().map(|failed| (failed.event, failed.error.into())).collect(),
+        }
+    }
+}
+
+impl From<&Response> for wit::Response {
+    fn from(response: &Response) -> Self {
+        Self {
+            status: response.status,
+            headers: response.headers.clone(),
+            body: response.body.clone(),
+            attempt: response.attempt,
+        }
+    }
+}
+
+impl From<wit::Verdict> for Verdict {
+    fn from(verdict: wit::Verdict) -> Self {
+        match verdict {
+            wit::Verdict::Delivered => Self::Delivered,
+            wit::Verdict::Retry(after_ms) => Self::Retry(after_ms.map(|ms| Duration::from_millis(ms.into()))),
+            wit::Verdict::Reauthenticate => Self::Reauthenticate,
+            wit::Verdict::Rejected(error) => Self::Rejected(error.into()),
+            wit::Verdict::Partial(events) => Self::Partial(events),
+            wit::Verdict::Disable(error) => Self::Disable(error.into()),
+        }
+    }
+}
