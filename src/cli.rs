@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Problem, Workspace};
+use crate::store;
 
 /// Collect events from the SDKs you run, check them, transform them, and find them in your warehouse.
 #[derive(Debug, Parser)]
@@ -63,6 +64,9 @@ enum Command {
     Function(function::Command),
     /// Print a completion script for your shell
     Completions(completions::Args),
+    /// Compile a component from standard input to standard output, within limits; the server runs this on itself
+    #[command(name = store::COMPILE_COMMAND, hide = true)]
+    CompileComponent { memory_bytes_max: u64, cpu_seconds_max: u64 },
 }
 
 /// Which workspace a command is about.
@@ -126,6 +130,9 @@ pub fn main() -> ExitCode {
         Command::Quarantine(args) => quarantine::run(&args, json),
         Command::Function(command) => function::run(&command, json),
         Command::Completions(args) => completions::run::<Cli>(&args),
+        Command::CompileComponent { memory_bytes_max, cpu_seconds_max } => {
+            Ok(ExitCode::from(store::compile_child(memory_bytes_max, cpu_seconds_max)))
+        }
     };
     match done {
         Ok(code) => code,

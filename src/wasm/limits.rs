@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::gate::Gates;
+
 /// The bounds of an engine and of the calls that run on it.
 ///
 /// The first group sizes the engine and counts once for each process; the second may differ from function to
@@ -34,6 +36,8 @@ pub struct Limits {
     pub tick: Duration,
     /// Size of a component, checked before a byte of it is parsed. Default 20 MiB.
     pub component_bytes_max: usize,
+    /// How much of everything a component may have, checked before it is compiled.
+    pub gates: Gates,
 
     /// Memory of one call, all its linear memories together. Default 64 MiB; at most `memory_bytes_ceiling`.
     pub memory_bytes_max: usize,
@@ -91,6 +95,7 @@ impl Default for Limits {
             pagemap_scan: false,
             tick: Duration::from_millis(5),
             component_bytes_max: 20 << 20,
+            gates: Gates::default(),
 
             memory_bytes_max: 64 << 20,
             cpu_base: Duration::from_millis(20),
