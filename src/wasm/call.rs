@@ -354,6 +354,13 @@ struct Size {
     bytes: usize,
 }
 
+impl<T> Called<T> {
+    /// The same call with another reading of its answer.
+    pub fn map_answer<U>(self, read: impl FnOnce(T) -> U) -> Called<U> {
+        Called { answer: self.answer.map(read), cpu: self.cpu, memory_peak_bytes: self.memory_peak_bytes }
+    }
+}
+
 impl Called<Done> {
     fn map<T>(self, take: impl FnOnce(Done) -> Option<T>) -> Called<T> {
         let Self { answer, cpu, memory_peak_bytes } = self;

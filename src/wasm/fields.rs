@@ -63,8 +63,17 @@ impl Editing {
         Self { events, marks, budget_bytes, ..Self::default() }
     }
 
-    /// The events as the guest left them, and what became of each.
-    pub(super) fn finish(self) -> (Vec<Map<String, Value>>, Vec<Mark>) {
+    /// The events as the guest left them, and what became of each. What failed is as it was.
+    pub(super) fn finish(mut self) -> (Vec<Map<String, Value>>, Vec<Mark>) {
+        if self.marks.iter().any(|mark| matches!(mark, Mark::Failed(..))) {
+            for undo in std::mem::take(&mut self.undo).into_iter().rev() {
+                if matches!(self.marks.get(undo.event), Some(Mark::Failed(..)))
+                    && let Some(event) = self.events.get_mut(undo.event)
+                {
+                    restore(event, undo);
+                }
+            }
+        }
         (self.events, self.marks)
     }
 
@@ -120,6 +129,7 @@ impl Editing {
     }
 
     fn edited(&mut self, event: usize) {
+        // What failed or is dropped stays so, whatever is edited afterwards.
         if self.marks[event] == Mark::Untouched {
             self.marks[event] = Mark::Edited;
         }
