@@ -29,14 +29,14 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Method, Request, header};
+use hyper::{Request, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::state::{self, State};
 use crate::store::Store;
-use access::{Action, Denied, Guard, Object, Principal};
+use access::{Denied, Guard, Principal};
 use answer::{Answer, Reply};
 use route::{Call, Route};
 

@@ -30,6 +30,9 @@ pub mod warehouse;
 /// What was set aside and why, the dedup window and the refine cursor: the state file beside the log.
 pub mod state;
 
+/// The admin API: uploads, pointers, logs, behind one token.
+pub mod api;
+
 /// Text to a configuration that cannot be wrong.
 pub mod config;
 /// Wires the rooms; ordered start and stop.

@@ -116,11 +116,9 @@ impl From<Error> for Answer {
                 (StatusCode::UNPROCESSABLE_ENTITY, "settings", "send settings that fit `settings` of its plugin.yaml")
             }
             Error::Share => (StatusCode::BAD_REQUEST, "share", "send a number from 1 to 99"),
-            Error::File { .. }
-            | Error::Damaged { .. }
-            | Error::Engine(_)
-            | Error::Load(_)
-            | Error::Compile(_) => return Self::failed("the store could not do it", &error),
+            Error::File { .. } | Error::Damaged { .. } | Error::Engine(_) | Error::Load(_) | Error::Compile(_) => {
+                return Self::failed("the store could not do it", &error);
+            }
         };
         let answer = Self::error(status, code, message, fix);
         if matches!(error, Error::Busy { .. }) { answer.after(Duration::from_secs(5)) } else { answer }

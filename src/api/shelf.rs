@@ -1,5 +1,7 @@
 //! Functions and destinations: what there is, and moving their pointers.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::Door;
@@ -45,7 +47,7 @@ impl Door {
     pub(super) async fn flip(&self, shelf: Shelf, name: String, flip: Flip, body: Value) -> Result<Answer, Answer> {
         let mut body = Body(body);
         let store = self.settings.store.clone();
-        let work: Box<dyn FnOnce(&Store, &str) -> Result<_, Error> + Send> = match flip {
+        let work: Change = match flip {
             Flip::Live => {
                 let (sha256, settings) = (body.sha()?, body.settings()?);
                 Box::new(move |store, name| store.set_live(shelf, name, sha256, settings))
@@ -82,6 +84,9 @@ impl Door {
         Ok(Answer::ok(pointer_json(&self.settings.store, shelf, &shown, &pointers)))
     }
 }
+
+/// A change of the store's pointers under a name.
+type Change = Box<dyn FnOnce(&Store, &str) -> Result<Arc<Pointers>, Error> + Send>;
 
 /// A JSON body whose every field must be asked for.
 struct Body(Value);

@@ -40,9 +40,8 @@ impl Door {
         let wait = wait.map_err(|_| Answer::bad("wait_ms", "`wait_ms` is no number", "send milliseconds"))?;
         let wait = Duration::from_millis(wait).min(self.settings.limits.wait_max);
         let from = query.get("from").map(str::to_owned);
-        let news = |progress: &Progress| {
-            progress.is_end() || from.as_deref().is_some_and(|from| from != state_name(progress))
-        };
+        let news =
+            |progress: &Progress| progress.is_end() || from.as_deref().is_some_and(|from| from != state_name(progress));
         // Out of time is an answer too: how far it is now.
         let _ = tokio::time::timeout(wait, progress.wait_for(news)).await;
         let now = progress.borrow().clone();
@@ -57,7 +56,11 @@ impl Door {
         }
         let value: Value = serde_json::from_slice(&body)
             .map_err(|error| Answer::bad("json", format!("the body is not JSON: {error}"), "send a JSON object"))?;
-        if value.is_object() { Ok(value) } else { Err(Answer::bad("json", "the body is no object", "send a JSON object")) }
+        if value.is_object() {
+            Ok(value)
+        } else {
+            Err(Answer::bad("json", "the body is no object", "send a JSON object"))
+        }
     }
 
     async fn body(&self, request: Request<Incoming>, bytes_max: usize, what: &str) -> Result<Bytes, Answer> {

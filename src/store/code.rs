@@ -59,6 +59,12 @@ fn facts(path: &Path, sha: Sha) -> Result<Facts, String> {
     Ok(facts)
 }
 
+/// Whether a component is of the fields world.
+fn exports_fields(bytes: &[u8]) -> bool {
+    let limits = crate::wasm::Limits::default();
+    inspect(bytes, &limits, Some(World::Fields)).is_ok()
+}
+
 /// Code, and what it took to have it.
 pub(super) struct Compiled {
     pub(super) module: Module,
@@ -105,6 +111,21 @@ impl Store {
         match self.artefact(sha256, world) {
             Some((module, _)) => Ok(module),
             None => Ok(self.compiled(sha256, path, bytes, world)?.module),
+        }
+    }
+
+    /// The same for a function: of the fields world if it says so or exports it, else of the transform world.
+    ///
+    /// # Errors
+    /// As for [`Store::module`].
+    pub fn module_of_functions(&self, path: &Path, bytes: &[u8]) -> Result<Module, Error> {
+        match self.module(path, bytes, World::Transform) {
+            Err(Error::Load(LoadError::MissingExport { .. } | LoadError::ForbiddenImport { .. }))
+                if exports_fields(bytes) =>
+            {
+                self.module(path, bytes, World::Fields)
+            }
+            done => done,
         }
     }
 

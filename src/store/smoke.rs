@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::version::{Smoke, granted};
 use crate::function::{Function, Outcome, RunContext, project};
 use crate::plugin::{Fixture, Kind, Manifest};
-use crate::wasm::{Limits, Module};
+use crate::wasm::{Limits, Module, World};
 
 /// All fixtures of one version together; a version that needs longer is run without the rest.
 const FIXTURES_MAX: usize = 200;
@@ -66,5 +66,15 @@ pub(super) async fn run(
 
 async fn outcomes(function: &Function, events: &[Value], cx: RunContext) -> Vec<Outcome> {
     let texts: Vec<String> = events.iter().map(Value::to_string).collect();
-    function.run(&texts, cx).await.outcomes
+    if function.world() != World::Fields {
+        return function.run(&texts, cx).await.outcomes;
+    }
+    let mut bodies: Vec<Map<String, Value>> = events.iter().filter_map(|event| event.as_object().cloned()).collect();
+    let mut outcomes = function.edit(&mut bodies, texts.iter().map(String::len).sum(), cx).await.outcomes;
+    for (outcome, body) in outcomes.iter_mut().zip(bodies) {
+        if *outcome == Outcome::Edited {
+            *outcome = Outcome::Replace(Value::Object(body).to_string());
+        }
+    }
+    outcomes
 }
