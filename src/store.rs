@@ -144,7 +144,10 @@ impl Store {
             let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
             made.map_err(|cause| Error::File { path: folder, cause })?;
         }
-        sweep(&dir.join("incoming"));
+        sweep(&dir.join("incoming"), "");
+        // What a write left behind that was cut off before its renaming.
+        sweep(dir, ".tmp");
+        sweep(&dir.join("artefacts"), ".tmp");
         let seal = code::key(&dir.join("key"))?;
         let engine = Engine::serving(&settings.limits)?;
         let compiler = wasm::compiler_id()?;
@@ -370,9 +373,11 @@ fn place(manifest: &Manifest, sha256: Sha, settings: Option<Value>, pointer: &Po
 }
 
 /// What was on its way when the process ended is gone; whoever sent it has no answer and sends it again.
-fn sweep(incoming: &Path) {
-    for entry in std::fs::read_dir(incoming).into_iter().flatten().flatten() {
-        let _ = std::fs::remove_file(entry.path());
+fn sweep(folder: &Path, prefix: &str) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -44,7 +44,11 @@ impl Door {
             |progress: &Progress| progress.is_end() || from.as_deref().is_some_and(|from| from != state_name(progress));
         // Out of time is an answer too: how far it is now.
         let _ = tokio::time::timeout(wait, progress.wait_for(news)).await;
-        let now = progress.borrow().clone();
+        let mut now = progress.borrow().clone();
+        if !now.is_end() && progress.has_changed().is_err() {
+            let reason = "the build broke off, or the server is stopping; push again".to_owned();
+            now = Progress::Failed { code: "broke-off", reason };
+        }
         Ok(Answer::ok(progress_json(id, &now)))
     }
 

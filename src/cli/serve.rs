@@ -25,7 +25,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
     let mut workspace = args.workspace.read()?;
     workspace.admin_listen = args.admin_listen.unwrap_or(workspace.admin_listen);
     let runtime = runtime()?;
-    runtime.block_on(async {
+    let done: Done = runtime.block_on(async {
         let stop = on_signal()?;
         let mut app = App::open(workspace, args.listen).await?;
         if let Some(token) = app.take_admin_token() {
@@ -42,5 +42,8 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         }
         app.run(stop).await?;
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    // Everything accepted has its place. A build under way would hold the stop up for minutes; its child dies with us.
+    runtime.shutdown_background();
+    done
 }

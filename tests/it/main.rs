@@ -9,6 +9,7 @@ mod function;
 mod house;
 mod poison;
 mod sdk;
+mod store;
 mod support;
 mod violations;
 mod warehouse;

@@ -1,5 +1,6 @@
 //! A running server in a workspace of its own, and the few things that tests do to it.
 
+pub mod admin;
 pub mod guests;
 pub mod http;
 
@@ -65,7 +66,17 @@ impl Workspace {
     /// Starts a server; `failpoints` as `name=action` pairs.
     pub fn serve_with(&self, failpoints: &[&str]) -> Server {
         let mut command = tidegate();
-        command.args(["serve", self.path().to_str().unwrap(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--json", "--log", "warn"]);
+        command.args([
+            "serve",
+            self.path().to_str().unwrap(),
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--json",
+            "--log",
+            "warn",
+        ]);
         if !failpoints.is_empty() {
             command.env("FAILPOINTS", failpoints.join(";"));
         }
