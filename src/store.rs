@@ -40,7 +40,7 @@ pub use build::{BuildId, Builder, Place, Progress};
 pub use compile::{COMMAND as COMPILE_COMMAND, CompileError, CompileLimits, child as compile_child, own_program};
 pub use pointers::{Canary, Placed, Pointer, Pointers, Shelf, Trial};
 pub use sha::{NotASha, Sha};
-pub use version::{Facts, Loaded, Smoke, check_settings, granted, shown_settings, world};
+pub use version::{Facts, Loaded, Smoke, check_settings, shown_settings, world};
 
 /// What a store needs to know.
 #[derive(Debug, Clone)]

@@ -7,4 +7,4 @@ mod diff;
 mod fixtures;
 
 pub use build::{BuildError, Built, build};
-pub use fixtures::{Case, CaseResult, NOW_MS, TestError, TestReport, difference, test};
+pub use fixtures::{Case, CaseResult, TestError, TestReport, test};

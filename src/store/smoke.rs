@@ -1,16 +1,23 @@
 //! The author's own fixtures, run once before a version counts.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::version::{Smoke, granted};
-use crate::function::{Function, Outcome, RunContext, project};
+use super::version::Smoke;
+use crate::function::{Function, Outcome, RunContext, granted};
 use crate::plugin::{Fixture, Kind, Manifest};
-use crate::wasm::{Limits, Module, World};
+use crate::wasm::{Call, CallFailure, Journal, Limits, Mac, MacKey, Module, Services, Signer, World, legible};
 
-/// All fixtures of one version together; a version that needs longer is run without the rest.
+/// All fixtures of one version together; further ones are not run.
 const FIXTURES_MAX: usize = 200;
+
+/// The time that a plugin sees in its tests: 2026-01-01T00:00:00Z.
+const NOW_MS: u64 = 1_767_225_600_000;
+
+/// A difference that is shown, so that an answer stays one that people read.
+const DIFFERENCE_LINES_MAX: usize = 60;
 
 /// Runs the fixtures through `module`.
 ///
@@ -23,25 +30,28 @@ pub(super) async fn run(
     host: &Limits,
 ) -> Result<Smoke, String> {
     let began = Instant::now();
-    let limits = granted(manifest, host);
+    let limits = Arc::new(granted(manifest, host));
     let mut smoke = Smoke::default();
-    if manifest.kind == Kind::Destination {
-        // Their fixtures are requests and answers; what they plan shows in the author's tests.
-        return Ok(smoke);
-    }
     for fixture in fixtures.iter().take(FIXTURES_MAX) {
-        let settings = fixture.settings.to_string();
-        let function = Function::of(module.clone(), &manifest.name, settings, limits.clone());
+        let name = &fixture.name;
         let events: Vec<Value> = match &fixture.input {
             Value::Array(events) => events.clone(),
             event => vec![event.clone()],
         };
-        let cx = RunContext { now_ms: project::NOW_MS, ..RunContext::default() };
-        let outcomes = outcomes(&function, &events, cx).await;
+        if manifest.kind == Kind::Destination {
+            let broke = |reason| format!("the destination breaks on the fixture {name:?}: {reason}");
+            plans(module, manifest, &limits, fixture, &events).await.map_err(broke)?;
+            smoke.ran += 1;
+            continue;
+        }
+        let function =
+            Function::of(module.clone(), &manifest.name, fixture.settings.to_string(), Limits::clone(&limits));
+        let outcomes = outcomes(&function, &events).await;
         match &fixture.expected {
             Some(expected) => {
-                if let Some(difference) = project::difference(expected, &outcomes) {
-                    let name = &fixture.name;
+                let actual: Value = outcomes.iter().map(shown).collect();
+                if actual != *expected {
+                    let difference = difference(&format!("{expected:#}"), &format!("{actual:#}"));
                     return Err(format!(
                         "the fixture {name:?} comes out differently here (- expected, + came):\n{difference}"
                     ));
@@ -54,7 +64,7 @@ pub(super) async fn run(
                     _ => None,
                 });
                 if let Some(fault) = fault {
-                    return Err(format!("the function breaks on the fixture {:?}: {fault}", fixture.name));
+                    return Err(format!("the function breaks on the fixture {name:?}: {fault}"));
                 }
                 smoke.ran += 1;
             }
@@ -64,7 +74,8 @@ pub(super) async fn run(
     Ok(smoke)
 }
 
-async fn outcomes(function: &Function, events: &[Value], cx: RunContext) -> Vec<Outcome> {
+async fn outcomes(function: &Function, events: &[Value]) -> Vec<Outcome> {
+    let cx = RunContext { now_ms: NOW_MS, ..RunContext::default() };
     let texts: Vec<String> = events.iter().map(Value::to_string).collect();
     if function.world() != World::Fields {
         return function.run(&texts, cx).await.outcomes;
@@ -77,4 +88,83 @@ async fn outcomes(function: &Function, events: &[Value], cx: RunContext) -> Vec<
         }
     }
     outcomes
+}
+
+/// Whether a destination plans requests for a fixture without breaking. What it plans is for the author's own tests.
+async fn plans(
+    module: &Module,
+    manifest: &Manifest,
+    limits: &Arc<Limits>,
+    fixture: &Fixture,
+    events: &[Value],
+) -> Result<(), String> {
+    let mut settings = fixture.settings.clone();
+    for secret in manifest.secrets() {
+        settings[secret] = format!("{{{{secret.{secret}}}}}").into();
+    }
+    let services = Services { signer: Some(Arc::new(Blank)), ..Services::default() };
+    let call = Call {
+        settings_json: &settings.to_string(),
+        revision: 1,
+        now_ms: NOW_MS,
+        seed: 0,
+        deadline: None,
+        services: &services,
+    };
+    let batch: Vec<String> = events.iter().map(Value::to_string).collect();
+    match module.prepare(limits, call, &batch, &mut Journal::default()).await.answer {
+        Err(CallFailure::Stopped { message, .. }) => Err(legible(&message, 2_048)),
+        // Whatever else it says is an answer: a fixture may be about that.
+        _ => Ok(()),
+    }
+}
+
+/// Signs with nothing: there are no secrets at an upload.
+struct Blank;
+
+impl Signer for Blank {
+    fn sign(&self, mac: Mac, _key: MacKey<'_>, _data: &[u8]) -> Result<Vec<u8>, String> {
+        let bytes = match mac {
+            Mac::HmacSha1 => 20,
+            Mac::HmacSha256 => 32,
+            Mac::HmacSha512 => 64,
+        };
+        Ok(vec![0; bytes])
+    }
+}
+
+/// An outcome as a fixture spells it.
+fn shown(outcome: &Outcome) -> Value {
+    // What is no JSON stays visible as the text that it is.
+    let event = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| json!({ "not-json": text }));
+    match outcome {
+        Outcome::Keep | Outcome::Edited => json!({ "keep": true }),
+        Outcome::Replace(text) => json!({ "replace": event(text) }),
+        Outcome::Emit(texts) => json!({ "emit": texts.iter().map(event).collect::<Vec<_>>() }),
+        Outcome::Drop(reason) => json!({ "drop": reason }),
+        Outcome::Fail { code, .. } => json!({ "fail": { "code": code } }),
+        Outcome::Fault { code, .. } => json!({ "fault": { "code": code.as_str() } }),
+    }
+}
+
+/// The lines between what both begin and end with.
+fn difference(expected: &str, actual: &str) -> String {
+    let (a, b): (Vec<_>, Vec<_>) = (expected.lines().collect(), actual.lines().collect());
+    let prefix = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+    let suffix = a[prefix..].iter().rev().zip(b[prefix..].iter().rev()).take_while(|(a, b)| a == b).count();
+    let mark = |mark: char, lines: &[&str]| -> Vec<String> {
+        lines.iter().take(DIFFERENCE_LINES_MAX).map(|line| format!("{mark} {}", legible(line, 200))).collect()
+    };
+    let mut lines = mark('-', &a[prefix..a.len() - suffix]);
+    lines.extend(mark('+', &b[prefix..b.len() - suffix]));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn only_what_differs_is_shown() {
+        assert_eq!(super::difference("a\nb\nc", "a\nx\ny\nc"), "- b\n+ x\n+ y");
+        assert_eq!(super::difference("a", "a\na"), "+ a");
+    }
 }

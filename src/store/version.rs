@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Sha, Shelf};
+use crate::function::granted;
 use crate::plugin::{Kind, Manifest};
 use crate::wasm::{Limits, Module, World};
 
@@ -56,23 +57,6 @@ impl Loaded {
     #[must_use]
     pub fn limits(&self, host: &Limits) -> Limits {
         granted(&self.manifest, host)
-    }
-}
-
-/// What a manifest asks for, as far as `host` allows: memory up to the ceiling, CPU time of a batch up to five times the
-/// host's own. An interpreter needs more memory than compiled code before its first event.
-#[must_use]
-pub fn granted(manifest: &Manifest, host: &Limits) -> Limits {
-    let interpreted = manifest.language.is_some_and(crate::plugin::Language::is_interpreted);
-    let usual = if interpreted { host.memory_bytes_ceiling } else { host.memory_bytes_max };
-    let cpu_max = manifest.asked.cpu_batch_max.unwrap_or(host.cpu_max).min(host.cpu_max.saturating_mul(5));
-    Limits {
-        memory_bytes_max: manifest.asked.memory_bytes_max.unwrap_or(usual).min(host.memory_bytes_ceiling),
-        cpu_max,
-        cpu_base: if manifest.asked.cpu_batch_max.is_some() { cpu_max } else { host.cpu_base },
-        batch_events_max: manifest.batching.events_max.min(host.batch_events_max),
-        batch_bytes_max: manifest.batching.bytes_max.min(host.batch_bytes_max),
-        ..host.clone()
     }
 }
 

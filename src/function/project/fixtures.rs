@@ -15,7 +15,7 @@ use crate::function::{Function, Limits, LogLine, Outcome, RunContext, Stats};
 use crate::wasm::{Engine, EngineError, LoadError, Module, World};
 
 /// The time that a function sees in its tests, so that golden outputs stay golden: 2026-01-01T00:00:00Z.
-pub const NOW_MS: u64 = 1_767_225_600_000;
+const NOW_MS: u64 = 1_767_225_600_000;
 
 /// Size of the batch that the time for one event is taken from.
 const MEASURED_EVENTS: usize = 100;
@@ -185,13 +185,6 @@ fn compare(path: &Path, outcomes: &[Outcome], update: bool) -> Result<CaseResult
         Some(expected) => CaseResult::Differs { diff: diff::lines(&format!("{expected:#}\n"), &text) },
         None => CaseResult::Unknown { actual: text },
     })
-}
-
-/// How outcomes differ from what a fixture expects: `-` lines were expected, `+` lines came instead.
-#[must_use]
-pub fn difference(expected: &Value, outcomes: &[Outcome]) -> Option<String> {
-    let actual = Value::Array(outcomes.iter().map(shown).collect());
-    (actual != *expected).then(|| diff::lines(&format!("{expected:#}\n"), &format!("{actual:#}\n")))
 }
 
 /// An outcome as a fixture spells it.
