@@ -172,17 +172,27 @@ impl Function {
     /// A function of a module that is compiled already: several functions may share one.
     #[must_use]
     pub fn of(module: Module, name: &str, settings_json: String, limits: Limits) -> Self {
-        let digest = Sha256::digest(settings_json.as_bytes());
-        let revision = digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte));
         Self {
             name: name.into(),
             version: "".into(),
             module,
+            revision: revision(&settings_json),
             settings_json: settings_json.into(),
-            revision,
             limits: Arc::new(limits),
             services: Services::default(),
         }
+    }
+
+    /// The same function with other settings.
+    #[must_use]
+    pub fn with_settings(self, settings_json: &str) -> Self {
+        Self { revision: revision(settings_json), settings_json: settings_json.into(), ..self }
+    }
+
+    /// The same code and settings under another name and other limits.
+    #[must_use]
+    pub fn with_limits(self, name: &str, limits: Limits) -> Self {
+        Self { name: name.into(), limits: Arc::new(limits), ..self }
     }
 
     /// The same function with what the host does for it.
@@ -408,6 +418,12 @@ impl Function {
             Answer::Fail(GuestComplaint { kind, code, message }) => Outcome::Fail { kind, code, message },
         }
     }
+}
+
+/// Other settings, other number.
+fn revision(settings_json: &str) -> u64 {
+    let digest = Sha256::digest(settings_json.as_bytes());
+    digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
 /// Whether a pause of this length ends before the run must.

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde_json::Value;
 use tokio::sync::watch;
 
 use super::Error;
@@ -54,16 +53,10 @@ impl Live {
         self.syncs.get(name).map_or_else(|| watch::Sender::new(Arc::default()).subscribe(), watch::Sender::subscribe)
     }
 
-    /// Finds a lineup of old again: its versions are in the store, or among the workspace's files as they are now.
+    /// Makes lineups of old again: their versions are in the store, or among the workspace's files as they are now.
     pub(super) fn recall(self: &Arc<Self>) -> Arc<refine::Recall> {
         let live = Arc::clone(self);
-        Arc::new(move |key| {
-            let known = live.sources.values().map(|lineup| lineup.borrow().clone());
-            match known.into_iter().find(|lineup| lineup.key() == key) {
-                Some(lineup) => Ok(lineup),
-                None => live.rebuild(key).map(Arc::new),
-            }
-        })
+        Arc::new(move |key| Lineup::recalled(key, &|name, version| live.find(name, version)).map(Arc::new))
     }
 
     /// Puts new lineups in place as pointers move, until `stop` turns true.
@@ -131,29 +124,14 @@ impl Live {
         Ok(Arc::new(function.with_version(&sha256.to_string())))
     }
 
-    /// A lineup of its key.
-    fn rebuild(&self, key: &str) -> Result<Lineup, String> {
-        let unknown = || format!("no version of this start fits {key}");
-        let parts: Vec<Value> = serde_json::from_str(key).map_err(|_| unknown())?;
-        let find = |part: &Value| -> Result<Arc<Function>, String> {
-            let word = |name: &str| part[name].as_str().map(str::to_owned).ok_or_else(unknown);
-            let (name, version, settings) = (word("name")?, word("version")?, word("settings")?);
-            let fits = |function: &&Arc<Function>| {
-                function.name() == name && function.version() == version && function.settings_json() == settings
-            };
-            if let Some(function) = self.fixed.values().flatten().find(fits) {
-                return Ok(Arc::clone(function));
-            }
-            let sha256: Sha = version.parse().map_err(|_| unknown())?;
-            self.version(&name, sha256, settings).map_err(|error| format!("{error} ({key})"))
-        };
-        let slot = |part: &Value| {
-            let share = part["share"].as_u64().and_then(|share| u8::try_from(share).ok());
-            let canary = share
-                .map(|share| Ok::<_, String>(Canary { function: find(&part["canary"])?, trial: Trial::Share(share) }));
-            Ok::<_, String>(Slot { function: find(part)?, canary: canary.transpose()? })
-        };
-        Ok(Lineup::new(parts.iter().map(slot).collect::<Result<_, _>>()?))
+    /// A version by its name, with whatever settings.
+    fn find(&self, name: &str, version: &str) -> Option<Arc<Function>> {
+        let fits = |function: &&Arc<Function>| function.name() == name && function.version() == version;
+        if let Some(function) = self.fixed.values().flatten().find(fits) {
+            return Some(Arc::clone(function));
+        }
+        let found = self.version(name, version.parse().ok()?, "{}".to_owned());
+        found.inspect_err(|error| tracing::error!(function = name, error = %error, "a version of old is gone")).ok()
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Limits {
     /// How much of everything a component may have, checked before it is compiled.
     pub gates: Gates,
 
+    /// Calls of one instance before it is thrown away. Default 1: a fresh instance for every call.
+    pub calls_per_instance_max: u32,
     /// Memory of one call, all its linear memories together. Default 64 MiB; at most `memory_bytes_ceiling`.
     pub memory_bytes_max: usize,
     /// CPU time of one call: this much for the call itself. Default 20 ms.
@@ -97,6 +99,7 @@ impl Default for Limits {
             component_bytes_max: 20 << 20,
             gates: Gates::default(),
 
+            calls_per_instance_max: 1,
             memory_bytes_max: 64 << 20,
             cpu_base: Duration::from_millis(20),
             cpu_per_event: Duration::from_micros(500),

@@ -7,6 +7,8 @@ mod contract;
 mod crash;
 mod function;
 mod house;
+mod isolation;
+mod lineup;
 mod poison;
 mod sdk;
 mod store;
