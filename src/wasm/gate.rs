@@ -23,7 +23,8 @@ pub struct Gates {
     pub depth_max: usize,
     /// Functions of all core modules. Default 60,000.
     pub functions_max: usize,
-    /// One function's code. Default 256 KiB: compiling takes more than linear time and memory.
+    /// One function's code. Default 1 MiB (the largest of CPython has 420 KiB): compiling takes more than linear time and
+    /// memory.
     pub function_bytes_max: usize,
     /// Imports of all modules and components. Default 40,000 (a dynamic library of an interpreter has thousands).
     pub imports_max: usize,
@@ -37,7 +38,7 @@ pub struct Gates {
     pub type_bytes_max: usize,
     /// Globals of all modules. Default 20,000.
     pub globals_max: usize,
-    /// Data and element segments of all modules. Default 100,000.
+    /// Data and element segments of all modules. Default 200,000 (a Go program has 45,000).
     pub segments_max: usize,
     /// Instances and aliases of components and canonical functions together. Default 100,000.
     pub items_max: usize,
@@ -52,14 +53,14 @@ impl Default for Gates {
             components_max: 256,
             depth_max: 8,
             functions_max: 60_000,
-            function_bytes_max: 256 << 10,
+            function_bytes_max: 1 << 20,
             imports_max: 40_000,
             module_exports_max: 8_000,
             component_exports_max: 1_000,
             types_max: 20_000,
             type_bytes_max: 1 << 20,
             globals_max: 20_000,
-            segments_max: 100_000,
+            segments_max: 200_000,
             items_max: 100_000,
             custom_bytes_max: 12 << 20,
         }

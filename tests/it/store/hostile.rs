@@ -33,7 +33,7 @@ fn bombs() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     vec![
         (
             "a huge function",
-            packaged(&with_module(&format!("(func {})", many(100_000, |_| "i32.const 1 drop".into())))),
+            packaged(&with_module(&format!("(func {})", many(400_000, |_| "i32.const 1 drop".into())))),
             "bytes of code in one function",
         ),
         ("many functions", packaged(&with_module(&many(60_001, |_| "(func)".into()))), "functions"),
