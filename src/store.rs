@@ -33,7 +33,6 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
-use crate::plugin::Manifest;
 use crate::wasm::{self, Engine, EngineError, LoadError, Seal};
 
 pub use build::{BuildId, Builder, Place, Progress};
@@ -230,7 +229,7 @@ impl Store {
     ) -> Result<Arc<Pointers>, Error> {
         let loaded = self.version(shelf, name, sha256)?;
         self.change(shelf, name, |pointer| {
-            let placed = place(&loaded.manifest, sha256, settings, pointer)?;
+            let placed = self.placed(&loaded, settings, pointer)?;
             if pointer.live.as_ref() != Some(&placed) {
                 pointer.previous = pointer.live.replace(placed);
             }
@@ -278,8 +277,8 @@ impl Store {
         self.change(shelf, name, |pointer| {
             let live = pointer.live.as_ref().ok_or_else(|| Error::NotLive { shelf, name: name.to_owned() })?;
             pointer.canary = match (canary, loaded) {
-                (Some((sha256, trial, settings)), Some(loaded)) => {
-                    let placed = place(&loaded.manifest, sha256, settings, pointer)?;
+                (Some((_, trial, settings)), Some(loaded)) => {
+                    let placed = self.placed(&loaded, settings, pointer)?;
                     if placed == *live {
                         return Err(Error::AlreadyLive);
                     }
@@ -341,6 +340,21 @@ impl Store {
         }
     }
 
+    /// What goes live: the version with the settings given, else those that are live, else none. They must fit its
+    /// schema, and the plugin itself must take them.
+    fn placed(&self, loaded: &Loaded, settings: Option<Value>, pointer: &Pointer) -> Result<Placed, Error> {
+        let current = || pointer.live.as_ref().map(|placed| placed.settings.clone());
+        let settings = settings.or_else(current).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        check_settings(&loaded.manifest, &settings).map_err(|problems| Error::Settings { problems })?;
+        let io = |cause| Error::File { path: self.0.dir.clone(), cause };
+        // Whoever calls this may block, so a runtime of its own is no harm.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(io)?;
+        let takes = smoke::takes(&loaded.module, &loaded.manifest, self.limits(), &settings);
+        let refused = |reason| Error::Settings { problems: format!("the plugin refuses them: {reason}") };
+        runtime.block_on(takes).map_err(refused)?;
+        Ok(Placed { sha256: loaded.sha256, settings })
+    }
+
     /// Changes one pointer: on disk first, then for those who follow.
     fn change(
         &self,
@@ -362,14 +376,6 @@ impl Store {
         self.forget_unnamed(&new);
         Ok(new)
     }
-}
-
-/// What goes live: the version with the settings given, else those that are live, else none; they must fit.
-fn place(manifest: &Manifest, sha256: Sha, settings: Option<Value>, pointer: &Pointer) -> Result<Placed, Error> {
-    let current = || pointer.live.as_ref().map(|placed| placed.settings.clone());
-    let settings = settings.or_else(current).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-    check_settings(manifest, &settings).map_err(|problems| Error::Settings { problems })?;
-    Ok(Placed { sha256, settings })
 }
 
 /// What was on its way when the process ended is gone; whoever sent it has no answer and sends it again.

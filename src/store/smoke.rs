@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::version::Smoke;
 use crate::function::{Function, Outcome, RunContext, granted};
 use crate::plugin::{Fixture, Kind, Manifest};
-use crate::wasm::{Call, CallFailure, Journal, Limits, Mac, MacKey, Module, Services, Signer, World, legible};
+use crate::wasm::{Call, CallFailure, Journal, Limits, Mac, MacKey, Module, Plan, Services, Signer, World, legible};
 
 /// All fixtures of one version together; further ones are not run.
 const FIXTURES_MAX: usize = 200;
@@ -74,6 +74,23 @@ pub(super) async fn run(
     Ok(smoke)
 }
 
+/// Whether the plugin itself takes `settings`: it is configured with them and given nothing to do.
+///
+/// # Errors
+/// What it says, as a sentence.
+pub(super) async fn takes(module: &Module, manifest: &Manifest, host: &Limits, settings: &Value) -> Result<(), String> {
+    let limits = granted(manifest, host);
+    if manifest.kind != Kind::Destination {
+        let function = Function::of(module.clone(), &manifest.name, settings.to_string(), limits);
+        return function.check().await.map_err(|fault| fault.to_string());
+    }
+    match prepare(module, manifest, &Arc::new(limits), settings, &[]).await {
+        Err(CallFailure::Stopped { message, .. }) => Err(legible(&message, 2_048)),
+        Err(CallFailure::Configure(complaint)) => Err(format!("{}: {}", complaint.code, complaint.message)),
+        _ => Ok(()),
+    }
+}
+
 async fn outcomes(function: &Function, events: &[Value]) -> Vec<Outcome> {
     let cx = RunContext { now_ms: NOW_MS, ..RunContext::default() };
     let texts: Vec<String> = events.iter().map(Value::to_string).collect();
@@ -98,7 +115,23 @@ async fn plans(
     fixture: &Fixture,
     events: &[Value],
 ) -> Result<(), String> {
-    let mut settings = fixture.settings.clone();
+    let batch: Vec<String> = events.iter().map(Value::to_string).collect();
+    match prepare(module, manifest, limits, &fixture.settings, &batch).await {
+        Err(CallFailure::Stopped { message, .. }) => Err(legible(&message, 2_048)),
+        // Whatever else it says is an answer: a fixture may be about that.
+        _ => Ok(()),
+    }
+}
+
+/// A plan for `batch`, with placeholders for secrets and blank signatures.
+async fn prepare(
+    module: &Module,
+    manifest: &Manifest,
+    limits: &Arc<Limits>,
+    settings: &Value,
+    batch: &[String],
+) -> Result<Plan, CallFailure> {
+    let mut settings = settings.clone();
     for secret in manifest.secrets() {
         settings[secret] = format!("{{{{secret.{secret}}}}}").into();
     }
@@ -111,12 +144,7 @@ async fn plans(
         deadline: None,
         services: &services,
     };
-    let batch: Vec<String> = events.iter().map(Value::to_string).collect();
-    match module.prepare(limits, call, &batch, &mut Journal::default()).await.answer {
-        Err(CallFailure::Stopped { message, .. }) => Err(legible(&message, 2_048)),
-        // Whatever else it says is an answer: a fixture may be about that.
-        _ => Ok(()),
-    }
+    module.prepare(limits, call, batch, &mut Journal::default()).await.answer
 }
 
 /// Signs with nothing: there are no secrets at an upload.
