@@ -11,6 +11,7 @@ mod isolation;
 mod lineup;
 mod poison;
 mod sdk;
+mod store;
 mod support;
 mod violations;
 mod warehouse;
