@@ -13,6 +13,7 @@ mod poison;
 mod sdk;
 mod store;
 mod support;
+mod swap;
 mod violations;
 mod warehouse;
 mod wire;
