@@ -8,7 +8,8 @@ use std::path::Path;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::json;
-use tidegate::function::{Function, Limits, Outcome, RunContext, project};
+use tidegate::function::{Function, Limits, Outcome, RunContext};
+use tidegate::project;
 use tidegate::wasm::{Engine, Module, World};
 
 #[path = "../functions/bench/rewrite/src/edit.rs"]
@@ -42,7 +43,9 @@ fn function(engine: &Engine, guest: &str) -> Function {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("functions/bench").join(guest);
     // Beside the target folder of the outer cargo, which may hold the lock of its own.
     let target_dir = std::env::current_exe().ok().and_then(|exe| Some(exe.ancestors().nth(3)?.join("guests")));
-    let built = project::build(&root, target_dir.as_deref(), &mut |_| {}).expect("the guest builds");
+    // A guest in Rust needs no tools but cargo.
+    let workbench = project::Workbench { tools: root.join("tools"), target_dir };
+    let built = project::build(&root, &workbench, None, &mut |_| {}).expect("the guest builds");
     let bytes = std::fs::read(built.path).expect("the component is there");
     let module = Module::compile(engine, &bytes, World::Transform).expect("the component loads");
     // One call for each batch, up to the largest.

@@ -26,7 +26,7 @@ use crate::config::{Problem, Workspace};
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
-    after_help = "First steps:\n  tidegate demo              see it work, nothing to set up\n  tidegate init shop         make a workspace\n  tidegate serve shop        run it\n  tidegate status shop       see what was accepted and delivered"
+    after_help = "First steps:\n  tidegate demo              see it work, nothing to set up\n  tidegate init shop         make a workspace\n  tidegate serve shop        run it\n  tidegate status shop       see what was accepted and delivered\n\nWrite a plugin, in js, ts, rust, python, go or c:\n  tidegate function new lower-case --lang js\n  tidegate function test lower-case"
 )]
 struct Cli {
     /// Print results as JSON
@@ -58,9 +58,12 @@ enum Command {
     Status(status::Args),
     /// List the events that were set aside, and why
     Quarantine(quarantine::Args),
-    /// Build and test functions
+    /// Write functions: make, build, test, measure, check
     #[command(subcommand)]
     Function(function::Command),
+    /// Write destination plugins: make, build, test, measure, check
+    #[command(subcommand)]
+    Destination(function::DestinationCommand),
     /// Print a completion script for your shell
     Completions(completions::Args),
 }
@@ -125,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args, json),
         Command::Quarantine(args) => quarantine::run(&args, json),
         Command::Function(command) => function::run(&command, json),
+        Command::Destination(command) => function::run_destination(&command, json),
         Command::Completions(args) => completions::run::<Cli>(&args),
     };
     match done {

@@ -23,13 +23,11 @@ use crate::wasm::{
     Answer, Breach, Call, CallFailure, Called, Engine, GuestComplaint, LoadError, Module, Services, Stage, World,
 };
 
-/// A core module to a component.
-pub mod component;
+mod grant;
 mod isolate;
-/// What `function build` and `function test` do.
-pub mod project;
 
 pub use crate::wasm::{ComplaintKind as FailKind, Journal, Level, Limits, LogLine};
+pub use grant::granted;
 use isolate::Isolation;
 
 /// A compiled component with its settings. Clones share the code.
@@ -182,6 +180,12 @@ impl Function {
             limits: Arc::new(limits),
             services: Services::default(),
         }
+    }
+
+    /// The same with what the host lends it.
+    #[must_use]
+    pub fn with_services(self, services: Services) -> Self {
+        Self { services, ..self }
     }
 
     #[must_use]

@@ -17,6 +17,8 @@ pub mod plugin;
 pub mod wasm;
 /// The `transform` world: run a function over a batch of events.
 pub mod function;
+/// A plugin's folder: made from a template, built, tested, measured, checked.
+pub mod project;
 /// Deduplication, contract and source functions over a stretch of the log, once for all syncs.
 pub mod refine;
 /// One route from a source to a destination: worker, filter, functions, batch, cursor.
@@ -35,6 +37,8 @@ pub mod app;
 /// The command line.
 pub mod cli;
 
+/// YAML text to a tree that knows its lines.
+pub mod yaml;
 /// Wall clock and randomness; nobody else reads them.
 pub mod clock;
 /// Threads and their turn on the processor.
