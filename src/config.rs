@@ -8,7 +8,6 @@
 mod fields;
 mod init;
 mod objects;
-pub mod yaml;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,6 +22,7 @@ use crate::contract::{Contract, Domain};
 use crate::intake;
 use crate::source::http::{Limits, Network};
 use crate::state::Window;
+pub use crate::yaml;
 use fields::Fields;
 
 /// Everything that a server needs to know, checked.

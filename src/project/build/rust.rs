@@ -1,78 +1,31 @@
-//! `cargo build`, then a component, then the gates that a server would apply.
+//! Rust: `cargo build`, then a component of what wit-bindgen left in the module.
 
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
-use crate::function::component::{self, EncodeError};
-use crate::wasm::{Engine, EngineError, Limits, LoadError, Module};
+use super::super::component;
+use super::super::tool::{ToolError, run};
+use super::{BuildError, read};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Lines of a failed compilation that are shown.
 const ERROR_LINES_MAX: usize = 24;
 
-/// A component that a server would load.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Built {
-    /// `<target dir>/components/<name>.component.wasm`.
-    pub path: PathBuf,
-    pub bytes: usize,
-    /// Of the component, lower-case hexadecimal: the identity of this version.
-    pub sha256: String,
-}
-
-/// Why there is no component. Each answer is one cause that its reader can act on.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    #[error("{} has no Cargo.toml", dir.display())]
-    NoProject {
-        dir: PathBuf,
-        #[source]
-        cause: std::io::Error,
-    },
-    #[error("cargo could not be started; is Rust installed (https://rustup.rs)?")]
-    NoCargo(#[source] std::io::Error),
-    #[error("Rust cannot build for {TARGET} yet; run: rustup target add {TARGET}")]
-    TargetMissing,
-    #[error("the function does not compile:\n{errors}")]
-    Compile { errors: String },
-    #[error("the build made no WebAssembly module; Cargo.toml needs\n[lib]\ncrate-type = [\"cdylib\"]")]
-    NotCdylib,
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-    #[error(transparent)]
-    Refused(#[from] LoadError),
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    #[error("{}: {cause}", path.display())]
-    File {
-        path: PathBuf,
-        #[source]
-        cause: std::io::Error,
-    },
-}
-
-/// Builds the guest in `dir` and checks the component as a server would.
-///
-/// `target_dir` is cargo's own choice when it is `None`. Every line that cargo prints goes to `on_progress`.
-pub fn build(dir: &Path, target_dir: Option<&Path>, on_progress: &mut dyn FnMut(&str)) -> Result<Built, BuildError> {
-    let manifest = dir.join("Cargo.toml");
-    let manifest = manifest.canonicalize().map_err(|cause| BuildError::NoProject { dir: dir.to_owned(), cause })?;
+/// Builds the package of `manifest` and encodes what cargo made; answers the component and its usual place.
+pub(super) fn build(
+    manifest: &Path,
+    target_dir: Option<&Path>,
+    on_progress: &mut dyn FnMut(&str),
+) -> Result<(Vec<u8>, PathBuf), BuildError> {
+    let manifest = manifest.canonicalize().map_err(|cause| BuildError::File { path: manifest.to_owned(), cause })?;
     let messages = run_cargo(&manifest, target_dir, on_progress)?;
     let module = find_module(&messages, &manifest).ok_or(BuildError::NotCdylib)?;
     on_progress("Encoding the component");
-    let core_wasm = std::fs::read(&module).map_err(|cause| BuildError::File { path: module.clone(), cause })?;
-    let component = component::encode(&core_wasm)?;
-    on_progress("Checking the component");
-    Module::compile_any(&Engine::new(&Limits { calls_at_once_max: 1, ..Limits::default() })?, &component)?;
-    let path = component_path(&module).ok_or(BuildError::NotCdylib)?;
-    write(&path, &component)?;
-    let sha256 = Sha256::digest(&component).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Built { path, bytes: component.len(), sha256 })
+    let component = component::encode(&read(&module)?, None)?;
+    Ok((component, component_path(&module).ok_or(BuildError::NotCdylib)?))
 }
 
 /// Runs cargo and returns its messages, one JSON object a line.
@@ -91,23 +44,13 @@ fn run_cargo(
     cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     // The folder of the project decides which configuration and toolchain file apply.
     cargo.current_dir(manifest.parent().unwrap_or(manifest));
-    cargo.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut cargo = cargo.spawn().map_err(BuildError::NoCargo)?;
-    let (stdout, stderr) = (cargo.stdout.take(), cargo.stderr.take());
-    let reader = std::thread::spawn(move || {
-        let mut messages = String::new();
-        // A message that is no UTF-8 ends the reading; the module is then not found, which is the truth.
-        let _ = stdout.map(|mut out| out.read_to_string(&mut messages));
-        messages
-    });
     let mut errors = Errors::default();
-    for line in stderr.into_iter().flat_map(|err| BufReader::new(err).lines()).map_while(Result::ok) {
-        errors.take(&line);
-        on_progress(&line);
-    }
-    let status = cargo.wait().map_err(BuildError::NoCargo)?;
-    let messages = reader.join().unwrap_or_default();
-    if status.success() { Ok(messages) } else { Err(errors.into_cause()) }
+    let ran = run(&mut cargo, &mut |line| {
+        errors.take(line);
+        on_progress(line);
+    });
+    let ran = ran.map_err(|_| ToolError::Missing { tool: "cargo", fix: "install Rust from https://rustup.rs" })?;
+    if ran.status.success() { Ok(ran.stdout) } else { Err(errors.into_cause()) }
 }
 
 /// The part of cargo's output that says what is wrong.
@@ -152,17 +95,6 @@ fn component_path(module: &Path) -> Option<PathBuf> {
     Some(target_dir.join("components").join(format!("{name}.component.wasm")))
 }
 
-/// Written beside and renamed, so that nobody reads half a component.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
-    let failed = |cause| BuildError::File { path: path.to_owned(), cause };
-    let dir = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir).map_err(failed)?;
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
-    std::io::Write::write_all(&mut file, bytes).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,7 +106,7 @@ mod tests {
             errors.take(line);
         }
         let cause = errors.into_cause().to_string();
-        assert_eq!(cause, "the function does not compile:\nerror[E0425]: cannot find value `x`\n --> src/lib.rs:3:5");
+        assert_eq!(cause, "the plugin does not compile:\nerror[E0425]: cannot find value `x`\n --> src/lib.rs:3:5");
     }
 
     #[test]
@@ -184,13 +116,6 @@ mod tests {
         errors.take("  = note: the `wasm32-unknown-unknown` target may not be installed");
         let cause = errors.into_cause().to_string();
         assert!(cause.ends_with("run: rustup target add wasm32-unknown-unknown"), "{cause}");
-    }
-
-    #[test]
-    fn a_folder_without_a_project_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let refused = build(dir.path(), None, &mut |_| {}).unwrap_err();
-        assert!(matches!(refused, BuildError::NoProject { .. }), "{refused}");
     }
 
     #[test]
