@@ -1,6 +1,6 @@
 // Sends people and what they do to Customer.io through the Track API v2.
 
-import { Fail, Skip, byStatus, chunks, connect, partial } from './tidegate.js';
+import { Fail, Skip, byStatus, chunks, destination, partial } from './batch.js';
 
 const ENDPOINTS = { us: 'https://track.customer.io/api/v2/batch', eu: 'https://track-eu.customer.io/api/v2/batch' };
 const LIMITS = { count: 1000, bytes: 499_000 };
@@ -8,7 +8,7 @@ const RECORD_BYTES_MAX = 32 * 1024;
 
 let settings;
 
-export const { lifecycle, destination } = connect({
+export const { configure, prepare, classify } = destination({
   configure(given) {
     settings = { region: 'us', identify_by: 'id', ...given };
   },

@@ -1,10 +1,10 @@
 // Posts a message to Slack for each event that has a template.
 
-import { Fail, Skip, byStatus, connect, delivered, disable, rejected, retry, retryAfterMs } from './tidegate.js';
+import { Fail, Skip, byStatus, delivered, destination, disable, rejected, retry, retryAfterMs } from './batch.js';
 
 let settings;
 
-export const { lifecycle, destination } = connect({
+export const { configure, prepare, classify } = destination({
   configure(given) {
     if (!given.bot_token && !given.webhook) throw new Error('give `bot_token` (with `channel`), or `webhook`');
     settings = given;

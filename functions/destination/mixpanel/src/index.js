@@ -1,6 +1,6 @@
 // Sends events to Mixpanel's /import and traits to /engage.
 
-import { Fail, Skip, byStatus, chunks, connect, delivered, partial, rejected } from './tidegate.js';
+import { Fail, Skip, byStatus, chunks, delivered, destination, partial, rejected } from './batch.js';
 
 const HOSTS = { us: 'https://api.mixpanel.com', eu: 'https://api-eu.mixpanel.com', in: 'https://api-in.mixpanel.com' };
 const IMPORT = { count: 2000, bytes: 9_900_000 };
@@ -8,7 +8,7 @@ const ENGAGE = { count: 2000, bytes: 990_000 };
 
 let settings;
 
-export const { lifecycle, destination } = connect({
+export const { configure, prepare, classify } = destination({
   configure(given) {
     settings = { region: 'us', page_event: 'Page Viewed', screen_event: 'Screen Viewed', ...given };
   },

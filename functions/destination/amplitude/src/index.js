@@ -1,6 +1,6 @@
 // Sends events to Amplitude through the HTTP V2 API.
 
-import { Fail, Skip, byStatus, chunks, connect, disable, json, partial, retry, retryAfterMs } from './tidegate.js';
+import { Fail, Skip, byStatus, chunks, destination, disable, json, partial, retry, retryAfterMs } from './batch.js';
 
 const ENDPOINTS = { us: 'https://api2.amplitude.com/2/httpapi', eu: 'https://api.eu.amplitude.com/2/httpapi' };
 // Under 1 MB and 2,000 events a request, with room for what is around the events.
@@ -8,7 +8,7 @@ const LIMITS = { count: 1999, bytes: 990_000 };
 
 let settings;
 
-export const { lifecycle, destination } = connect({
+export const { configure, prepare, classify } = destination({
   configure(given) {
     settings = { region: 'us', page_event: 'Page Viewed', screen_event: 'Screen Viewed', ...given };
   },
