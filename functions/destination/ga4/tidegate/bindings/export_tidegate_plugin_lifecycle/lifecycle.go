@@ -1,0 +1,24 @@
+// Package export_tidegate_plugin_lifecycle is what the bindings call before any batch.
+package export_tidegate_plugin_lifecycle
+
+import (
+	"ga4/measure"
+	"ga4/tidegate/bindings/tidegate_plugin_types"
+
+	types "go.bytecodealliance.org/pkg/wit/types"
+)
+
+// Settings are kept from here on: an instance lives for one batch.
+var Settings measure.Settings
+
+// Configure is called once on every new instance.
+func Configure(setup tidegate_plugin_types.Setup) types.Result[types.Unit, tidegate_plugin_types.PluginError] {
+	settings, err := measure.Parse(setup.SettingsJson)
+	if err != nil {
+		return types.Err[types.Unit](tidegate_plugin_types.PluginError{
+			Kind: tidegate_plugin_types.ErrorKindInvalidConfig, Code: "invalid-settings", Message: err.Error(),
+		})
+	}
+	Settings = settings
+	return types.Ok[types.Unit, tidegate_plugin_types.PluginError](types.Unit{})
+}

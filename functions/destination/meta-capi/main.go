@@ -1,0 +1,6 @@
+// A destination plugin: see README.md. The host calls the exports; main is never run.
+package main
+
+import _ "meta-capi/tidegate/bindings/wit_exports"
+
+func main() {}
