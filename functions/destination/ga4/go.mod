@@ -1,5 +1,3 @@
 module ga4
 
-go 1.25
-
-require go.bytecodealliance.org/pkg v0.2.1
+go 1.24

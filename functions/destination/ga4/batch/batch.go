@@ -1,4 +1,4 @@
-// Package batch reads events and makes plans, apart from any binding, so that tests run natively.
+// Package batch reads events and makes plans, apart from Tidegate's bindings, so that tests run natively.
 package batch
 
 import (
@@ -28,12 +28,11 @@ type Skip string
 
 func (s Skip) Error() string { return string(s) }
 
-// Request is a POST.
+// Request is a POST of JSON.
 type Request struct {
-	URL     string
-	Headers [][2]string
-	Body    []byte
-	Events  []uint32
+	URL    string
+	Body   []byte
+	Events []uint32
 }
 
 // Plan has every event of a batch once: in a request, skipped or failed.
@@ -56,19 +55,10 @@ type Failed struct {
 }
 
 // Each hands every event to record, and notes in the plan those that record refuses.
-func (p *Plan) Each(events []string, record func(place uint32, event Fields) error) {
-	for i, text := range events {
+func (p *Plan) Each(events []Fields, record func(place uint32, event Fields) error) {
+	for i, event := range events {
 		place := uint32(i)
-		decoder := json.NewDecoder(strings.NewReader(text))
-		decoder.UseNumber()
-		var event Fields
-		err := decoder.Decode(&event)
-		if err != nil || event == nil {
-			err = Fail("not-an-object", "the event is no JSON object")
-		} else {
-			err = record(place, event)
-		}
-		switch err := err.(type) {
+		switch err := record(place, event).(type) {
 		case nil:
 		case Skip:
 			p.Skipped = append(p.Skipped, Skipped{place, string(err)})
@@ -152,7 +142,7 @@ const (
 )
 
 // ByStatus is what the status alone means, for what a tool does not say more precisely.
-func ByStatus(status uint16, headers [][2]string, body []byte) Verdict {
+func ByStatus(status uint16, retryAfter string, body []byte) Verdict {
 	excerpt := strings.ToValidUTF8(string(body[:min(len(body), 200)]), "?")
 	verdict := func(kind Kind, code string) Verdict {
 		return Verdict{Kind: kind, Failure: Failure{Code: code, Message: "answered " + strconv.Itoa(int(status)) + ": " + excerpt}}
@@ -161,7 +151,7 @@ func ByStatus(status uint16, headers [][2]string, body []byte) Verdict {
 	case status >= 200 && status < 300:
 		return Verdict{Kind: Delivered}
 	case status == 408 || status == 429 || status >= 500:
-		return Verdict{Kind: Retry, AfterMS: RetryAfterMS(headers)}
+		return Verdict{Kind: Retry, AfterMS: RetryAfterMS(retryAfter)}
 	case status == 401 || status == 403:
 		return verdict(Disable, "unauthorized")
 	case status == 413:
@@ -172,13 +162,10 @@ func ByStatus(status uint16, headers [][2]string, body []byte) Verdict {
 }
 
 // RetryAfterMS is what a retry-after header in seconds asks for; 0 when there is none. A date is left to the host.
-func RetryAfterMS(headers [][2]string) uint32 {
-	for _, header := range headers {
-		if strings.EqualFold(header[0], "retry-after") {
-			if seconds, err := strconv.ParseUint(strings.TrimSpace(header[1]), 10, 32); err == nil {
-				return uint32(min(seconds*1000, 1<<32-1))
-			}
-		}
+func RetryAfterMS(retryAfter string) uint32 {
+	seconds, err := strconv.ParseUint(strings.TrimSpace(retryAfter), 10, 32)
+	if err != nil {
+		return 0
 	}
-	return 0
+	return uint32(min(seconds*1000, 1<<32-1))
 }

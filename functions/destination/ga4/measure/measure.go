@@ -33,8 +33,8 @@ type Settings struct {
 }
 
 // Parse reads settings.
-func Parse(text string) (settings Settings, err error) {
-	if err = json.Unmarshal([]byte(text), &settings); err == nil && settings.MeasurementID == "" {
+func Parse(text []byte) (settings Settings, err error) {
+	if err = json.Unmarshal(text, &settings); err == nil && settings.MeasurementID == "" {
 		err = errors.New("`measurement_id` is missing")
 	}
 	return settings, err
@@ -59,7 +59,7 @@ type group struct {
 }
 
 // Prepare plans the requests of a batch. nowMS is the time of the batch.
-func Prepare(events []string, settings Settings, nowMS uint64) (plan batch.Plan) {
+func Prepare(events []batch.Fields, settings Settings, nowMS uint64) (plan batch.Plan) {
 	var groups []*group
 	open := map[string]*group{}
 	plan.Each(events, func(place uint32, event batch.Fields) error {
@@ -107,18 +107,17 @@ func Prepare(events []string, settings Settings, nowMS uint64) (plan batch.Plan)
 	for _, group := range groups {
 		group.client["events"] = group.events
 		plan.Requests = append(plan.Requests, batch.Request{
-			URL:     settings.url(),
-			Headers: [][2]string{{"content-type", "application/json"}},
-			Body:    batch.JSON(group.client),
-			Events:  group.places,
+			URL:    settings.url(),
+			Body:   batch.JSON(group.client),
+			Events: group.places,
 		})
 	}
 	return plan
 }
 
 // Classify reads an answer. The protocol answers 2xx to everything that it can read at all.
-func Classify(status uint16, headers [][2]string, body []byte) batch.Verdict {
-	return batch.ByStatus(status, headers, body)
+func Classify(status uint16, retryAfter string, body []byte) batch.Verdict {
+	return batch.ByStatus(status, retryAfter, body)
 }
 
 // What Segment's spec calls an event, and GA4's recommended name for it.

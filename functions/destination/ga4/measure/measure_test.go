@@ -5,9 +5,26 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"ga4/batch"
 )
 
 const now = 1_767_225_600_000
+
+// parsed is events as Tidegate hands them over.
+func parsed(t *testing.T, texts ...string) (events []batch.Fields) {
+	t.Helper()
+	for _, text := range texts {
+		var event batch.Fields
+		decoder := json.NewDecoder(strings.NewReader(text))
+		decoder.UseNumber()
+		if err := decoder.Decode(&event); err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, event)
+	}
+	return events
+}
 
 var settings = Settings{MeasurementID: "G-1", APISecret: "{{secret.api_secret}}"}
 
@@ -20,7 +37,7 @@ func TestEventsOfOneClientShareRequestsWithinTheLimits(t *testing.T) {
 	for i := range 60 {
 		events = append(events, track(fmt.Sprintf(`"anonymousId":"a-%d"`, i%2)))
 	}
-	plan := Prepare(events, settings, now)
+	plan := Prepare(parsed(t, events...), settings, now)
 	seen := map[uint32]bool{}
 	for _, request := range plan.Requests {
 		var body struct {
@@ -56,13 +73,13 @@ func TestNames(t *testing.T) {
 func TestWhatTheProtocolWouldDropFailsHere(t *testing.T) {
 	events := []string{
 		track(`"userId":"u","event":"First Open"`), track(`"userId":"u","event":"!!"`), track(`"userId":""`),
-		track(`"userId":"u","timestamp":"2025-12-20T00:00:00Z"`), `[]`, `null`, track(`"userId":"u","timestamp":1`),
+		track(`"userId":"u","timestamp":"2025-12-20T00:00:00Z"`), `null`, track(`"userId":"u","timestamp":1`),
 	}
 	var codes []string
-	for _, failed := range Prepare(events, settings, now).Failed {
+	for _, failed := range Prepare(parsed(t, events...), settings, now).Failed {
 		codes = append(codes, failed.Code)
 	}
-	expected := "[reserved-name reserved-name no-user too-old not-an-object not-an-object no-timestamp]"
+	expected := "[reserved-name reserved-name no-user too-old no-timestamp no-timestamp]"
 	if got := fmt.Sprint(codes); got != expected {
 		t.Fatal(got)
 	}

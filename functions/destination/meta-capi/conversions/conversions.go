@@ -28,9 +28,9 @@ type Settings struct {
 }
 
 // Parse reads settings.
-func Parse(text string) (Settings, error) {
+func Parse(text []byte) (Settings, error) {
 	settings := Settings{APIVersion: "v23.0"}
-	err := json.Unmarshal([]byte(text), &settings)
+	err := json.Unmarshal(text, &settings)
 	if err == nil && settings.PixelID == "" {
 		err = errors.New("`pixel_id` is missing")
 	}
@@ -39,7 +39,7 @@ func Parse(text string) (Settings, error) {
 
 // Prepare plans one request for the batch; the manifest keeps batches small, because one event that Meta does not like
 // costs the whole request.
-func Prepare(events []string, settings Settings, nowMS uint64) (plan batch.Plan) {
+func Prepare(events []batch.Fields, settings Settings, nowMS uint64) (plan batch.Plan) {
 	var data []batch.Fields
 	var places []uint32
 	plan.Each(events, func(place uint32, event batch.Fields) error {
@@ -60,15 +60,14 @@ func Prepare(events []string, settings Settings, nowMS uint64) (plan batch.Plan)
 		// The placeholder of the secret is not for us to encode.
 		URL: "https://graph.facebook.com/" + url.PathEscape(settings.APIVersion) + "/" + url.PathEscape(settings.PixelID) +
 			"/events?access_token=" + settings.AccessToken,
-		Headers: [][2]string{{"content-type", "application/json"}},
-		Body:    batch.JSON(body),
-		Events:  places,
+		Body:   batch.JSON(body),
+		Events: places,
 	}}
 	return plan
 }
 
 // Classify reads an answer. Meta's codes say more than the status: a limit that was hit is a 400.
-func Classify(status uint16, headers [][2]string, body []byte) batch.Verdict {
+func Classify(status uint16, retryAfter string, body []byte) batch.Verdict {
 	var answer struct {
 		Error *struct {
 			Message     string `json:"message"`
@@ -78,7 +77,7 @@ func Classify(status uint16, headers [][2]string, body []byte) batch.Verdict {
 		} `json:"error"`
 	}
 	if status < 400 || json.Unmarshal(body, &answer) != nil || answer.Error == nil {
-		return batch.ByStatus(status, headers, body)
+		return batch.ByStatus(status, retryAfter, body)
 	}
 	said := answer.Error.UserMessage
 	if said == "" {
@@ -86,7 +85,7 @@ func Classify(status uint16, headers [][2]string, body []byte) batch.Verdict {
 	}
 	switch code := answer.Error.Code; {
 	case answer.Error.Transient, code == 1, code == 2, code == 4, code == 17, code == 32, code == 341, code == 613, code >= 80000 && code < 80100:
-		return batch.Verdict{Kind: batch.Retry, AfterMS: max(batch.RetryAfterMS(headers), 60_000)}
+		return batch.Verdict{Kind: batch.Retry, AfterMS: max(batch.RetryAfterMS(retryAfter), 60_000)}
 	case code == 102, code == 190:
 		return batch.Verdict{Kind: batch.Disable, Failure: batch.Failure{Code: "invalid-token", Message: said}}
 	case code == 3, code == 10, code >= 200 && code < 300:

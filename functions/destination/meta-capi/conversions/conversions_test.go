@@ -3,6 +3,7 @@ package conversions
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"meta-capi/batch"
@@ -10,9 +11,24 @@ import (
 
 const now = 1_767_225_600_000
 
+// parsed is events as Tidegate hands them over.
+func parsed(t *testing.T, texts ...string) (events []batch.Fields) {
+	t.Helper()
+	for _, text := range texts {
+		var event batch.Fields
+		decoder := json.NewDecoder(strings.NewReader(text))
+		decoder.UseNumber()
+		if err := decoder.Decode(&event); err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, event)
+	}
+	return events
+}
+
 func one(t *testing.T, event string) batch.Fields {
 	t.Helper()
-	plan := Prepare([]string{event}, Settings{PixelID: "1", APIVersion: "v23.0"}, now)
+	plan := Prepare(parsed(t, event), Settings{PixelID: "1", APIVersion: "v23.0"}, now)
 	if len(plan.Requests) != 1 {
 		t.Fatalf("%+v", plan)
 	}
@@ -42,14 +58,14 @@ func TestAnEventThatMetaWouldRefuseCostsNobodyElse(t *testing.T) {
 	at := `"timestamp":"2025-12-31T12:00:00Z"`
 	events := []string{
 		`{"type":"track","event":"A","userId":"u","timestamp":"2025-12-01T00:00:00Z"}`, `{"type":"track","event":"A",` + at + `}`,
-		`{"type":"track","userId":"u",` + at + `}`, `"text"`, `{"type":"track","event":"A","userId":"u",` + at + `}`,
+		`{"type":"track","userId":"u",` + at + `}`, `{"type":"track","event":"A","userId":"u",` + at + `}`,
 	}
-	plan := Prepare(events, Settings{PixelID: "1"}, now)
+	plan := Prepare(parsed(t, events...), Settings{PixelID: "1"}, now)
 	var codes []string
 	for _, failed := range plan.Failed {
 		codes = append(codes, failed.Code)
 	}
-	if got := fmt.Sprint(codes, plan.Requests[0].Events); got != "[too-old no-user no-event-name not-an-object] [4]" {
+	if got := fmt.Sprint(codes, plan.Requests[0].Events); got != "[too-old no-user no-event-name] [3]" {
 		t.Fatal(got)
 	}
 }
