@@ -1,6 +1,10 @@
 //! Wires the rooms: opens them in the order of their floors, starts them, stops them in the order in which events
 //! flow, so that whatever was accepted has a place to go.
 
+mod admin;
+mod live;
+
+use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,14 +16,16 @@ use tokio::sync::watch;
 
 use crate::clock;
 use crate::config::{DestinationKind, Workspace};
-use crate::function::{self, Function};
+use crate::function::Pool;
 use crate::intake::{self, Log};
 use crate::refine::{self, Refiner, Rules};
 use crate::source::http::{Counts, Keys, Server, Settings};
 use crate::state::{self, State};
+use crate::store::{self, Store};
 use crate::sync::{Sync, Worker};
 use crate::warehouse::sqlite::SqliteWarehouse;
-use crate::wasm;
+use admin::{Admin, AdminSettings};
+use live::Live;
 
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +51,18 @@ pub enum Error {
     State(#[from] state::Error),
     #[error(transparent)]
     Refine(#[from] refine::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(
+        "the admin API could not listen on {address}: {cause}; is another server running? Give this one `admin: {{listen: 127.0.0.1:0}}` in tidegate.yaml, or an address of its own"
+    )]
+    ListenAdmin {
+        address: SocketAddr,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error(transparent)]
+    RunRefiner(#[from] refine::RunError),
     #[error("function {name}: {cause}")]
     Function { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
     #[error("sync {name}: {cause}")]
@@ -68,6 +86,17 @@ pub mod paths {
     pub fn state(data: &Path) -> PathBuf {
         data.join("state.db")
     }
+
+    #[must_use]
+    pub fn store(data: &Path) -> PathBuf {
+        data.join("store")
+    }
+
+    /// The hash of the admin token.
+    #[must_use]
+    pub fn admin(data: &Path) -> PathBuf {
+        data.join("admin.json")
+    }
 }
 
 /// How long a stopping server goes on delivering what it has accepted; the rest waits in the log.
@@ -84,6 +113,9 @@ pub struct App {
     workers: Vec<Worker>,
     state: State,
     counts: Arc<Counts>,
+    /// Kept until the last batch is through: the threads of the functions, and the far ends of their lineups.
+    functions: (Pool, Arc<Live>),
+    admin: Admin,
     /// Held for as long as the process uses the data directory.
     _lock: File,
 }
@@ -98,11 +130,16 @@ impl App {
         let lock = lock(&data)?;
         let open_state = || State::open(&paths::state(&data), workspace.window.clone());
         let state = open_state()?;
-        let functions = functions(&workspace).await?;
+        let (store, builder) = Store::open(&paths::store(&data), store::Settings::default())?;
+        let live = Live::open(&workspace, store.clone()).await?;
         let mut destinations = Vec::new();
         let mut floor = state.refined_to()?;
+        let mut handed_to: HashMap<Arc<str>, u64> = HashMap::new();
         for report in state.reports()? {
             floor = floor.max(report.cursor);
+            if let Some(sync) = workspace.syncs.get(&report.sync) {
+                furthest(&mut handed_to, &sync.source.0, report.cursor);
+            }
         }
         for (name, sync) in &workspace.syncs {
             let failed = |cause: Box<dyn std::error::Error + Send + std::marker::Sync>| Error::Sync {
@@ -117,6 +154,7 @@ impl App {
                 .map_err(|error| failed(Box::new(error)))?;
             let durable = client.durable_to().map_err(|error| failed(Box::new(error)))?;
             floor = floor.max(durable.unwrap_or(0));
+            furthest(&mut handed_to, &sync.source.0, durable.unwrap_or(0));
             destinations.push(client.run().map_err(|error| failed(Box::new(error)))?);
         }
         let (log, writer, recovery) = Log::open(&paths::log(&data), workspace.log.clone(), floor, clock::now_us())?;
@@ -130,16 +168,19 @@ impl App {
             );
         }
         let log_writer = writer.run().map_err(Error::Thread)?;
-        let rules = rules(&workspace, &functions);
-        let refiner = Refiner::open(log.clone(), open_state()?, rules, refine::Settings::default())?;
-        let (handle, refiner) = refiner.run().map_err(Error::Thread)?;
+        let refiner = Refiner::open(log.clone(), open_state()?, rules(&workspace), refine::Settings::default())?;
+        let threads = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
+        let pool = Pool::start(threads).map_err(Error::Thread)?;
+        let of_sources =
+            refine::Functions { workers: pool.workers(), live: live.of_sources(), recall: live.recall(), handed_to };
+        let (handle, refiner) = refiner.run(of_sources, open_state()?)?;
         let mut workers = Vec::new();
         for ((name, config), destination) in workspace.syncs.iter().zip(destinations) {
             let sync = Sync {
                 name: name.as_str().into(),
                 source: config.source.0.as_str().into(),
                 filter: config.filter.clone(),
-                functions: chosen(&config.functions, &functions),
+                functions: live.of_sync(name),
                 mapping: config.mapping.clone(),
                 settings: config.settings.clone(),
                 destination: Box::new(destination),
@@ -149,6 +190,12 @@ impl App {
                 .map_err(|error| Error::Sync { name: name.clone(), cause: Box::new(error) })?;
             workers.push(worker);
         }
+        let workspace_admin = AdminSettings {
+            listen: workspace.admin_listen,
+            data: data.clone(),
+            window: workspace.window.clone(),
+            sources: workspace.sources.keys().cloned().collect(),
+        };
         let keys = Keys::new(workspace.sources.iter().map(|(name, source)| (source.write_key.as_str(), name.as_str())));
         let settings = Settings { limits: workspace.limits, trusted_proxies: workspace.trusted_proxies, keys };
         let counts = Arc::new(Counts::default());
@@ -156,13 +203,37 @@ impl App {
         let bound = Server::open(listen, settings, log.clone(), Arc::clone(&counts)).await;
         let server = bound.map_err(|cause| Error::Listen { address: listen, cause })?;
         let address = server.address().map_err(|cause| Error::Listen { address: listen, cause })?;
-        Ok(Self { server, address, log, log_writer, refiner, workers, state, counts, _lock: lock })
+        let admin = Admin::open(&workspace_admin, store, builder).await?;
+        Ok(Self {
+            server,
+            address,
+            log,
+            log_writer,
+            refiner,
+            workers,
+            state,
+            counts,
+            functions: (pool, live),
+            admin,
+            _lock: lock,
+        })
     }
 
     /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address of the admin API.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address
+    }
+
+    /// The admin token, if it was made at this start; it is shown once.
+    pub fn take_admin_token(&mut self) -> Option<String> {
+        self.admin.token.take()
     }
 
     /// The log that events enter.
@@ -189,9 +260,10 @@ impl App {
     /// # Errors
     /// The disk failed meanwhile.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), Error> {
-        let Self { server, log, log_writer, refiner, workers, mut state, .. } = self;
+        let Self { server, log, log_writer, refiner, workers, mut state, functions, admin, .. } = self;
         let (stop_server, server_stops) = watch::channel(false);
         let (stop_workers, workers_stop) = watch::channel(false);
+        admin.run(Arc::clone(&functions.1), &server_stops);
         let serving = tokio::spawn(server.run(server_stops));
         let cursors: Vec<watch::Receiver<u64>> = workers.iter().map(Worker::follow).collect();
         let delivering: Vec<_> = workers.into_iter().map(|worker| worker.run(workers_stop.clone())).collect();
@@ -219,6 +291,7 @@ impl App {
             let _ = worker.await;
         }
         join(refiner).await;
+        drop(functions);
         if poisoned { Err(Error::Poisoned) } else { Ok(()) }
     }
 }
@@ -280,50 +353,13 @@ fn lock(data: &Path) -> Result<File, Error> {
     }
 }
 
-type Functions = std::collections::BTreeMap<String, Arc<Function>>;
-
-async fn functions(workspace: &Workspace) -> Result<Functions, Error> {
-    let mut functions = Functions::new();
-    if workspace.functions.is_empty() {
-        return Ok(functions);
-    }
-    let failed = |name: &str, cause: Box<dyn std::error::Error + Send + std::marker::Sync>| Error::Function {
-        name: name.to_owned(),
-        cause,
-    };
-    let engine = wasm::Engine::new(&wasm::Limits::default()).map_err(|error| failed("engine", Box::new(error)))?;
-    for (name, config) in &workspace.functions {
-        let bytes = std::fs::read(&config.component).map_err(|cause| Error::Io {
-            action: "could not read",
-            path: config.component.clone(),
-            cause,
-        })?;
-        let mut limits = wasm::Limits::default();
-        if let Some(bytes) = config.memory_bytes_max {
-            limits.memory_bytes_max = bytes;
-        }
-        if let Some(time) = config.cpu_batch_max {
-            limits.cpu_max = time;
-        }
-        let function = function::Function::load(&engine, name, &bytes, config.settings_json.clone(), limits)
-            .map_err(|error| failed(name, Box::new(error)))?;
-        // Wrong settings show now rather than at the first event.
-        function.check().await.map_err(|fault| failed(name, Box::new(fault)))?;
-        functions.insert(name.clone(), Arc::new(function));
-    }
-    Ok(functions)
+fn furthest(handed_to: &mut HashMap<Arc<str>, u64>, source: &str, offset: u64) {
+    let furthest = handed_to.entry(source.into()).or_default();
+    *furthest = offset.max(*furthest);
 }
 
-fn chosen(names: &[(String, usize)], functions: &Functions) -> Vec<Arc<Function>> {
-    names.iter().filter_map(|(name, _)| functions.get(name).cloned()).collect()
-}
-
-fn rules(workspace: &Workspace, functions: &Functions) -> Vec<Rules> {
-    let contract = |name: &str| workspace.contracts.get(name).cloned();
-    let rules = |(name, source): (&String, &crate::config::SourceConfig)| Rules {
-        source: name.as_str().into(),
-        contract: contract(name),
-        functions: chosen(&source.functions, functions),
-    };
-    workspace.sources.iter().map(rules).collect()
+fn rules(workspace: &Workspace) -> Vec<Rules> {
+    let rules =
+        |name: &String| Rules { source: name.as_str().into(), contract: workspace.contracts.get(name).cloned() };
+    workspace.sources.keys().map(rules).collect()
 }
