@@ -9,6 +9,7 @@ mod function;
 mod house;
 mod isolation;
 mod lineup;
+mod plugins;
 mod poison;
 mod sdk;
 mod store;
