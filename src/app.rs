@@ -1,6 +1,8 @@
 //! Wires the rooms: opens them in the order of their floors, starts them, stops them in the order in which events
 //! flow, so that whatever was accepted has a place to go.
 
+mod lend;
+
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use crate::clock;
 use crate::config::{DestinationKind, Workspace};
 use crate::function::{self, Function};
 use crate::intake::{self, Log};
+use crate::lookup;
 use crate::refine::{self, Refiner, Rules};
 use crate::source::http::{Counts, Keys, Server, Settings};
 use crate::state::{self, State};
@@ -47,6 +50,12 @@ pub enum Error {
     Refine(#[from] refine::Error),
     #[error("function {name}: {cause}")]
     Function { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
+    #[error("lookup {name}: {cause}")]
+    Lookup {
+        name: String,
+        #[source]
+        cause: lookup::Error,
+    },
     #[error("sync {name}: {cause}")]
     Sync { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
     #[error("could not start a thread: {0}")]
@@ -292,6 +301,7 @@ async fn functions(workspace: &Workspace) -> Result<Functions, Error> {
         cause,
     };
     let engine = wasm::Engine::new(&wasm::Limits::default()).map_err(|error| failed("engine", Box::new(error)))?;
+    let tables = lend::tables(workspace)?;
     for (name, config) in &workspace.functions {
         let bytes = std::fs::read(&config.component).map_err(|cause| Error::Io {
             action: "could not read",
@@ -307,6 +317,7 @@ async fn functions(workspace: &Workspace) -> Result<Functions, Error> {
         }
         let function = function::Function::load(&engine, name, &bytes, config.settings_json.clone(), limits)
             .map_err(|error| failed(name, Box::new(error)))?;
+        let function = function.with_services(lend::services(name, config, &bytes, &tables)?);
         // Wrong settings show now rather than at the first event.
         function.check().await.map_err(|fault| failed(name, Box::new(fault)))?;
         functions.insert(name.clone(), Arc::new(function));

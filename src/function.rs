@@ -184,6 +184,12 @@ impl Function {
         }
     }
 
+    /// The same function with what the host does for it.
+    #[must_use]
+    pub fn with_services(self, services: Services) -> Self {
+        Self { services, ..self }
+    }
+
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 6] = [
     &["event", "clock", "task", "telemetry"],
     &["intake", "contract", "plugin", "wasm", "destination", "state"],
-    &["source", "function", "warehouse"],
+    &["source", "function", "lookup", "warehouse"],
     &["refine"],
     &["sync"],
     &["config", "app", "cli"],

@@ -2,6 +2,7 @@
 
 pub mod guests;
 pub mod http;
+pub mod mmdb;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
