@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{Filter, Mapping, Settings};
 use crate::destination::Batch;
 use crate::event::Event;
-use crate::function::Function;
 use crate::intake::Log;
-use crate::refine::{self, Handle, Stretch, chain};
+use crate::refine::{self, BatchContext, Handle, Lineup, Refined};
 use crate::state::Quarantined;
 
 /// A batch, and what was set aside or left out while it was gathered.
@@ -24,7 +23,7 @@ pub(super) struct Gatherer {
     pub(super) name: Arc<str>,
     pub(super) source: Arc<str>,
     pub(super) filter: Filter,
-    pub(super) functions: Vec<Arc<Function>>,
+    pub(super) functions: watch::Receiver<Arc<Lineup>>,
     pub(super) mapping: Mapping,
     pub(super) settings: Settings,
     pub(super) refiner: Handle,
@@ -33,7 +32,7 @@ pub(super) struct Gatherer {
 
 impl Gatherer {
     /// Gathers from `cursor` on until the refiner stops or nobody takes batches any more.
-    pub(super) async fn run(self, mut cursor: u64, batches: mpsc::Sender<Gathered>) {
+    pub(super) async fn run(mut self, mut cursor: u64, batches: mpsc::Sender<Gathered>) {
         let mut pause = self.settings.retry_pause_min;
         loop {
             // A place first: no more than one batch waits while another is delivered.
@@ -55,15 +54,15 @@ impl Gatherer {
     }
 
     /// One batch that starts at `cursor`: whatever is there now, up to the bounds; at least one stretch.
-    async fn next(&self, cursor: u64) -> Result<Gathered, refine::Error> {
+    async fn next(&mut self, cursor: u64) -> Result<Gathered, refine::Error> {
         let mut gathered = Gathered::default();
         gathered.batch.range = cursor..cursor;
         let mut bytes = 0;
         loop {
-            let stretch = self.refiner.stretch(gathered.batch.range.end).await?;
-            bytes += stretch.log_bytes;
-            self.take(&stretch, &mut gathered).await;
-            gathered.batch.range.end = stretch.range.end;
+            let refined = self.refiner.refined(&self.source, gathered.batch.range.end).await?;
+            bytes += refined.log_bytes;
+            self.take(&refined, &mut gathered).await?;
+            gathered.batch.range.end = refined.range.end;
             let full =
                 gathered.batch.events.len() >= self.settings.batch_events_max || bytes >= self.settings.batch_bytes_max;
             if full || gathered.batch.range.end >= self.log.committed() {
@@ -72,30 +71,39 @@ impl Gatherer {
         }
     }
 
-    async fn take(&self, stretch: &Stretch, gathered: &mut Gathered) {
+    async fn take(&mut self, refined: &Refined, gathered: &mut Gathered) -> Result<(), refine::Error> {
         let from = gathered.batch.range.end;
-        let ours = |source: &Arc<str>, offset: u64| *source == self.source && offset >= from;
-        let violations = stretch.violations.iter().filter(|violation| ours(&violation.source, violation.offset));
-        gathered.batch.violations.extend(violations.cloned());
-        let events = stretch.events.iter().filter(|event| ours(&event.source, event.offset));
-        if self.filter.takes_all() && self.functions.is_empty() && self.mapping.is_empty() {
+        gathered.batch.violations.extend(refined.violations.iter().filter(|found| found.offset >= from).cloned());
+        let events = refined.events.iter().filter(|event| event.offset >= from);
+        let plain = self.functions.borrow().is_empty();
+        if self.filter.takes_all() && plain && self.mapping.is_empty() {
             gathered.batch.events.extend(events.cloned());
-            return;
+            return Ok(());
         }
         let (taken, filtered): (Vec<_>, Vec<_>) = events.partition(|event| self.filter.takes(event));
         gathered.filtered += filtered.len() as u64;
-        if self.functions.is_empty() && self.mapping.is_empty() {
+        if plain && self.mapping.is_empty() {
             gathered.batch.events.extend(taken.into_iter().cloned());
-            return;
+            return Ok(());
         }
-        let events: Vec<Event> = taken.into_iter().map(|event| Event::clone(event)).collect();
-        let at_us = events.first().map_or(0, |event| event.received_at_us);
-        let chained = chain(&self.functions, events, &self.name, at_us).await;
-        gathered.quarantined.extend(chained.quarantined);
-        gathered.filtered += chained.dropped.values().sum::<u64>();
-        gathered.batch.events.extend(chained.events.into_iter().map(|mut event| {
+        let mut events: Vec<Event> = taken.into_iter().map(|event| Event::clone(event)).collect();
+        if !plain && !events.is_empty() {
+            let batch = BatchContext {
+                scope: Arc::clone(&self.name),
+                now_ms: refined.now_ms,
+                seed: refined.range.start,
+                bytes: refined.log_bytes,
+                at_us: events.first().map_or(0, |event| event.received_at_us),
+            };
+            let chained = self.refiner.run(&mut self.functions, events, &batch).await?;
+            gathered.quarantined.extend(chained.quarantined);
+            gathered.filtered += chained.dropped.values().sum::<u64>();
+            events = chained.events;
+        }
+        gathered.batch.events.extend(events.into_iter().map(|mut event| {
             self.mapping.apply(&mut event.body);
             Arc::new(event)
         }));
+        Ok(())
     }
 }

@@ -116,6 +116,8 @@ pub(super) enum Halt {
     Pointer(String),
     #[error("the guest holds {0} paths; make each once, in `configure`")]
     Paths(usize),
+    #[error("the guest holds paths of more than {0} bytes; make each once, in `configure`")]
+    PathsBytes(usize),
     #[error("the guest wrote more than max(output_bytes_min, output_per_input * input)")]
     Written,
 }
@@ -352,6 +354,13 @@ impl Module {
 struct Size {
     events: usize,
     bytes: usize,
+}
+
+impl<T> Called<T> {
+    /// The same call with another reading of its answer.
+    pub fn map_answer<U>(self, read: impl FnOnce(T) -> U) -> Called<U> {
+        Called { answer: self.answer.map(read), cpu: self.cpu, memory_peak_bytes: self.memory_peak_bytes }
+    }
 }
 
 impl Called<Done> {

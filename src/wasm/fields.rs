@@ -13,8 +13,12 @@ use super::call::{Guest, Halt};
 use super::journal::{NAME_BYTES_MAX, legible};
 use crate::event::json;
 
-/// Paths that one instance may hold.
+/// Paths that one instance may hold, and what they may take up together.
 const PATHS_MAX: usize = 10_000;
+const PATHS_BYTES_MAX: usize = 1 << 20;
+
+/// What an edit costs beside the bytes that it writes, because it is remembered.
+const EDIT_BYTES: usize = 32;
 
 /// Levels of a path, and of a value that is set.
 const DEPTH_MAX: usize = 64;
@@ -42,6 +46,7 @@ pub(super) struct Editing {
     marks: Vec<Mark>,
     paths: Vec<Option<Arc<[String]>>>,
     free: Vec<u32>,
+    paths_bytes: usize,
     undo: Vec<Undo>,
     /// Bytes that the guest may still write.
     budget_bytes: usize,
@@ -63,8 +68,17 @@ impl Editing {
         Self { events, marks, budget_bytes, ..Self::default() }
     }
 
-    /// The events as the guest left them, and what became of each.
-    pub(super) fn finish(self) -> (Vec<Map<String, Value>>, Vec<Mark>) {
+    /// The events as the guest left them, and what became of each. What failed is as it was.
+    pub(super) fn finish(mut self) -> (Vec<Map<String, Value>>, Vec<Mark>) {
+        if self.marks.iter().any(|mark| matches!(mark, Mark::Failed(..))) {
+            for undo in std::mem::take(&mut self.undo).into_iter().rev() {
+                if matches!(self.marks.get(undo.event), Some(Mark::Failed(..)))
+                    && let Some(event) = self.events.get_mut(undo.event)
+                {
+                    restore(event, undo);
+                }
+            }
+        }
         (self.events, self.marks)
     }
 
@@ -108,6 +122,8 @@ impl Editing {
     fn set(&mut self, index: u32, at: &Resource<Path>, value: Value) -> wasmtime::Result<Result<(), String>> {
         let path = Arc::clone(self.path(at)?);
         self.event(index)?;
+        // Names on the way may be written too, and the path lives for as long as the edit is remembered.
+        self.spend(EDIT_BYTES + path_bytes(&path))?;
         let event = index as usize;
         match put(&mut self.events[event], &path, value) {
             Ok((depth, old)) => {
@@ -120,6 +136,7 @@ impl Editing {
     }
 
     fn edited(&mut self, event: usize) {
+        // What failed or is dropped stays so, whatever is edited afterwards.
         if self.marks[event] == Mark::Untouched {
             self.marks[event] = Mark::Edited;
         }
@@ -130,6 +147,11 @@ impl Editing {
         self.marks[index as usize] = mark;
         Ok(())
     }
+}
+
+/// What a path takes up, the places of its steps included.
+fn path_bytes(path: &[String]) -> usize {
+    path.iter().map(|step| step.len() + size_of::<String>()).sum()
 }
 
 fn inner<'a>(value: &'a Value, step: &str) -> Option<&'a Value> {
@@ -259,6 +281,10 @@ impl fields::HostPath for Guest {
         if steps.len() > DEPTH_MAX {
             return Err(Halt::Pointer(legible(&json_pointer, 80)).into());
         }
+        editing.paths_bytes += path_bytes(&steps);
+        if editing.paths_bytes > PATHS_BYTES_MAX {
+            return Err(Halt::PathsBytes(PATHS_BYTES_MAX).into());
+        }
         if let Some(rep) = editing.free.pop() {
             editing.paths[rep as usize] = Some(steps);
             return Ok(Resource::new_own(rep));
@@ -272,8 +298,9 @@ impl fields::HostPath for Guest {
 
     fn drop(&mut self, path: Resource<Path>) -> wasmtime::Result<()> {
         if let Some(place) = self.editing.paths.get_mut(path.rep() as usize)
-            && place.take().is_some()
+            && let Some(path) = place.take()
         {
+            self.editing.paths_bytes -= path_bytes(&path);
             self.editing.free.push(path.rep());
         }
         Ok(())
