@@ -122,8 +122,8 @@ impl Editing {
     fn set(&mut self, index: u32, at: &Resource<Path>, value: Value) -> wasmtime::Result<Result<(), String>> {
         let path = Arc::clone(self.path(at)?);
         self.event(index)?;
-        // Names on the way may be written too, and the path lives for as long as the edit is remembered.
-        self.spend(EDIT_BYTES + path_bytes(&path))?;
+        // Names on the way may be written too.
+        self.spend(EDIT_BYTES + path.iter().map(String::len).sum::<usize>())?;
         let event = index as usize;
         match put(&mut self.events[event], &path, value) {
             Ok((depth, old)) => {
@@ -298,9 +298,12 @@ impl fields::HostPath for Guest {
 
     fn drop(&mut self, path: Resource<Path>) -> wasmtime::Result<()> {
         if let Some(place) = self.editing.paths.get_mut(path.rep() as usize)
-            && let Some(path) = place.take()
+            && let Some(steps) = place.take()
         {
-            self.editing.paths_bytes -= path_bytes(&path);
+            // An edit that is remembered holds its path until the call ends.
+            if Arc::strong_count(&steps) == 1 {
+                self.editing.paths_bytes -= path_bytes(&steps);
+            }
             self.editing.free.push(path.rep());
         }
         Ok(())

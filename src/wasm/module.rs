@@ -136,6 +136,16 @@ impl Module {
         Self::link(engine, &compile_apart(engine, bytes)?, world)
     }
 
+    /// Compiles `bytes` for whichever world their exports name.
+    pub fn compile_any(engine: &Engine, bytes: &[u8]) -> Result<Self, LoadError> {
+        admit(engine, bytes)?;
+        let component = compile_apart(engine, bytes)?;
+        let ty = component.component_type();
+        let exports = |world: &World| ty.get_export(engine.raw(), world.exports()[1]).is_some();
+        let world = World::ALL.into_iter().find(exports).unwrap_or(World::Transform);
+        Self::link(engine, &component, world)
+    }
+
     /// Fits compiled code into its world.
     fn link(engine: &Engine, component: &Component, world: World) -> Result<Self, LoadError> {
         let linker = linker(engine, component, world)?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tidegate::lookup::{Settings, Table};
+use tidegate::plugin;
 
 use crate::support::{Workspace, guests, mmdb, run};
 
@@ -125,4 +126,46 @@ fn a_workspace_with_wrong_lookups_is_refused_with_file_line_and_fix() {
     ] {
         assert!(said.contains(part), "{part} is not in\n{said}");
     }
+}
+
+/// A function whose manifest asks for these tables.
+fn asking(workspace: &Workspace, lookups: &[&str]) -> PathBuf {
+    let component = std::fs::read(guests::component("transform/utm-referrer")).unwrap();
+    let manifest = json!({"name": "asks", "kind": "transform", "lookups": lookups});
+    let path = workspace.path().join("asks.wasm");
+    std::fs::write(&path, plugin::embed(&component, &manifest, &[])).unwrap();
+    path
+}
+
+/// What a server says that does not start.
+fn refusal(workspace: &Workspace) -> String {
+    let started = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(workspace.serve())));
+    // It says so as JSON, in which quotes are escaped.
+    started.expect_err("the server started").downcast::<String>().unwrap().replace("\\\"", "\"")
+}
+
+#[test]
+fn what_a_manifest_asks_for_and_nobody_lends_is_said_at_the_start() {
+    let workspace = Workspace::new();
+    let component = asking(&workspace, &["geo", "names"]);
+    workspace.write("lookups/places.yaml", "kind: mmdb\npath: places.mmdb\n");
+    workspace.write("lookups/people.yaml", "kind: table\nentries: {ada: Ada}\n");
+    workspace.write("places.mmdb", "not yet");
+    let lend = |lines: &str| {
+        workspace.write("functions/asks.yaml", &format!("component: {}\nlookups: {lines}\n", component.display()));
+    };
+    lend("{geo: none}");
+    let said = refusal(&workspace);
+    assert!(
+        said.contains("asks for a table that it calls \"names\"") && said.contains("lookups: {names: NAME}"),
+        "{said}"
+    );
+    lend("{geo: none, names: people, more: people}");
+    let said = refusal(&workspace);
+    assert!(said.contains("lends it a table as \"more\", which its manifest does not ask for"), "{said}");
+    lend("{geo: places, names: people}");
+    let said = refusal(&workspace);
+    assert!(said.contains("lookup places: ") && said.contains("no MaxMind database"), "{said}");
+    std::fs::write(workspace.path().join("places.mmdb"), mmdb::database(&[("203.0.113.0/24", london())])).unwrap();
+    workspace.serve().stop();
 }
