@@ -1,26 +1,30 @@
-import { drop, path } from "tidegate";
+import { drop, keep } from "tidegate";
 
 /** @typedef {{ required?: string[], missing?: "deny" | "allow", strip?: Record<string, string[]> }} Settings */
 
-const preferences = path("/context/consent/categoryPreferences");
-
-/** Fields to strip, by their category. Paths are made once: a path is parsed when it is made. */
-let stripped = [];
-
-/** @param {Settings} settings */
-export function configure({ strip = {} }) {
-  stripped = Object.entries(strip).map(([category, pointers]) => [category, pointers.map((at) => path(at))]);
-}
-
-/** @type {import("tidegate").Edit<Settings>} */
-export function transform(event, { settings: { required = [], missing = "deny" } }) {
-  const said = event.getJson(preferences) ?? {};
+/** @type {import("tidegate").Transform<Settings>} */
+export function transform(event, { settings: { required = [], missing = "deny", strip = {} } }) {
+  const said = event.context?.consent?.categoryPreferences ?? {};
   // Only a plain yes is a yes: "true", 1 and "granted" are somebody's mistake.
   const allowed = (category) => (Object.hasOwn(said, category) ? said[category] === true : missing === "allow");
 
   const refused = required.find((category) => !allowed(category));
   if (refused !== undefined) return drop(`no-consent-${refused}`);
-  for (const [category, fields] of stripped) {
-    if (!allowed(category)) fields.forEach((field) => event.remove(field));
-  }
+  const fields = Object.keys(strip).filter((category) => !allowed(category)).flatMap((category) => strip[category]);
+  const removed = fields.filter((field) => remove(event, field));
+  return removed.length > 0 ? event : keep;
 }
+
+/** Takes away what stands at a JSON pointer; says whether anything did. */
+function remove(event, pointer) {
+  const steps = pointer.slice(1).split("/").map((step) => step.replaceAll("~1", "/").replaceAll("~0", "~"));
+  const last = steps.pop();
+  let place = event;
+  for (const step of steps) {
+    if (!isObject(place) || !Object.hasOwn(place, step)) return false;
+    place = place[step];
+  }
+  return isObject(place) && Object.hasOwn(place, last) && delete place[last];
+}
+
+const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);

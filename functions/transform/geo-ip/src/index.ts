@@ -1,4 +1,4 @@
-import { lookup, path, type Edit, type Json } from "tidegate";
+import { keep, lookup, type Json, type Transform } from "tidegate";
 
 interface Settings {
   language?: string;
@@ -20,18 +20,15 @@ interface Named {
   names?: Record<string, string>;
 }
 
-const ip = path("/context/ip");
-const location = path("/context/location");
-
-export const transform: Edit<Settings> = (event, { settings }) => {
-  const address = event.getString(ip);
-  if (address === null) return;
+export const transform: Transform<Settings> = (event, { settings }) => {
+  const { context } = event;
+  if (typeof context?.ip !== "string") return keep;
   // What the event says itself, from a GPS perhaps, is better than what its address tells.
-  if (!event.has(location)) {
-    const place = described(lookup("geo", address) as City | null, settings);
-    if (Object.keys(place).length > 0) event.set(location, place);
-  }
-  if (settings.remove_ip) event.remove(ip);
+  const place = context.location === undefined ? described(lookup("geo", context.ip) as City | null, settings) : {};
+  const found = Object.keys(place).length > 0;
+  if (found) context.location = place;
+  if (settings.remove_ip) delete context.ip;
+  return found || settings.remove_ip ? event : keep;
 };
 
 function described(record: City | null, { language = "en", coordinates = true }: Settings): Record<string, Json> {
