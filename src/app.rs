@@ -157,7 +157,7 @@ impl App {
         let of_sources = refine::Functions {
             workers: pool.workers(),
             live: lineups.sources.iter().map(|(name, lineup)| (Arc::clone(name), lineup.subscribe())).collect(),
-            recall: lineups.recall(),
+            recall: Lineups::recall(&functions),
             handed_to,
         };
         let (handle, refiner) = refiner.run(of_sources, open_state()?)?;
@@ -378,13 +378,12 @@ impl Lineups {
         self.syncs.get(name).map_or_else(|| watch::Sender::new(Arc::default()).subscribe(), watch::Sender::subscribe)
     }
 
-    /// Finds a lineup of old among those of this start.
-    fn recall(&self) -> Arc<refine::Recall> {
-        let known: Vec<Arc<Lineup>> = self.sources.values().map(|lineup| lineup.borrow().clone()).collect();
-        Arc::new(move |key| {
-            let found = known.iter().find(|lineup| lineup.key() == key).cloned();
-            found.ok_or_else(|| format!("no component of this start fits {key}"))
-        })
+    /// Makes lineups of old again from the components of this start.
+    fn recall(functions: &Functions) -> Arc<refine::Recall> {
+        let known: Vec<Arc<Function>> = functions.values().cloned().collect();
+        let find =
+            move |name: &str, version: &str| known.iter().find(|f| f.name() == name && f.version() == version).cloned();
+        Arc::new(move |key| Lineup::recalled(key, &find).map(Arc::new))
     }
 }
 

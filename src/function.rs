@@ -16,6 +16,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -31,7 +32,7 @@ mod verdict;
 /// What `function build` and `function test` do.
 pub mod project;
 
-pub use pool::{Pool, Unfinished, Workers};
+pub use pool::{Lane, Pool, Unfinished, Workers};
 
 pub use crate::wasm::{ComplaintKind as FailKind, Journal, Level, Limits, LogLine};
 use isolate::Isolation;
@@ -47,6 +48,8 @@ pub struct Function {
     revision: u64,
     limits: Arc<Limits>,
     services: Services,
+    /// Whether the last call needed more than half of its CPU budget.
+    slow: Arc<AtomicBool>,
 }
 
 /// What a run takes from outside, so that a replay gives the same outcomes.
@@ -170,17 +173,28 @@ impl Function {
     /// A function of a module that is compiled already: several functions may share one.
     #[must_use]
     pub fn of(module: Module, name: &str, settings_json: String, limits: Limits) -> Self {
-        let digest = Sha256::digest(settings_json.as_bytes());
-        let revision = digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte));
         Self {
             name: name.into(),
             version: "".into(),
             module,
+            revision: revision(&settings_json),
             settings_json: settings_json.into(),
-            revision,
             limits: Arc::new(limits),
             services: Services::default(),
+            slow: Arc::default(),
         }
+    }
+
+    /// The same function with other settings.
+    #[must_use]
+    pub fn with_settings(self, settings_json: &str) -> Self {
+        Self { revision: revision(settings_json), settings_json: settings_json.into(), ..self }
+    }
+
+    /// The same code and settings under another name and other limits.
+    #[must_use]
+    pub fn with_limits(self, name: &str, limits: Limits) -> Self {
+        Self { name: name.into(), limits: Arc::new(limits), ..self }
     }
 
     /// The same function with what the host does for it.
@@ -199,6 +213,12 @@ impl Function {
     #[must_use]
     pub fn world(&self) -> World {
         self.module.world()
+    }
+
+    /// The lane that it belongs to, by what its last call needed.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        if self.slow.load(Ordering::Relaxed) { Lane::Slow } else { Lane::Quick }
     }
 
     /// The sha-256 of its component in hexadecimal; empty when nobody said.
@@ -386,7 +406,9 @@ impl Function {
         stats.cpu += called.cpu;
         stats.memory_peak_bytes = stats.memory_peak_bytes.max(called.memory_peak_bytes);
         let budget = self.limits.cpu_budget(events);
-        stats.cpu_share_max = stats.cpu_share_max.max(share(called.cpu.as_secs_f64(), budget.as_secs_f64()));
+        let used = share(called.cpu.as_secs_f64(), budget.as_secs_f64());
+        stats.cpu_share_max = stats.cpu_share_max.max(used);
+        self.slow.store(used > 0.5, Ordering::Relaxed);
     }
 
     fn outcome(&self, answer: Answer) -> Outcome {
@@ -406,6 +428,12 @@ impl Function {
             Answer::Fail(GuestComplaint { kind, code, message }) => Outcome::Fail { kind, code, message },
         }
     }
+}
+
+/// Other settings, other number.
+fn revision(settings_json: &str) -> u64 {
+    let digest = Sha256::digest(settings_json.as_bytes());
+    digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
 /// Whether a pause of this length ends before the run must.

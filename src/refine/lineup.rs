@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::function::Function;
+use crate::function::{Function, Lane};
 
 /// Functions in order. It never changes: going live, going back and a canary are other lineups.
 #[derive(Default)]
@@ -63,9 +63,43 @@ impl Lineup {
         Self::new(functions.into_iter().map(|function| Slot { function, canary: None }).collect())
     }
 
+    /// Makes a lineup again from its key, with the functions that `find` knows by name and version.
+    ///
+    /// # Errors
+    /// A version is gone; a sentence.
+    pub fn recalled(key: &str, find: &dyn Fn(&str, &str) -> Option<Arc<Function>>) -> Result<Self, String> {
+        let slots: Vec<Value> = serde_json::from_str(key).map_err(|error| format!("{key} is no lineup: {error}"))?;
+        let function = |named: &Value| {
+            let text = |field: &str| named[field].as_str().unwrap_or_default();
+            let (name, version, settings) = (text("name"), text("version"), text("settings"));
+            let found = find(name, version)
+                .ok_or_else(|| format!("version {version} of function {name} is gone; bring its component back"))?;
+            let same = found.settings_json() == settings;
+            Ok::<_, String>(if same { found } else { Arc::new(Function::clone(&found).with_settings(settings)) })
+        };
+        let slot = |key: &Value| {
+            let canary = match key["share"].as_u64() {
+                Some(share) => {
+                    let trial = Trial::Share(u8::try_from(share).unwrap_or(100));
+                    Some(Canary { function: function(&key["canary"])?, trial })
+                }
+                None => None,
+            };
+            Ok(Slot { function: function(key)?, canary })
+        };
+        Ok(Self::new(slots.iter().map(slot).collect::<Result<_, String>>()?))
+    }
+
     #[must_use]
     pub fn slots(&self) -> &[Slot] {
         &self.slots
+    }
+
+    /// The lane of its slowest function.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        let slow = self.slots.iter().any(|slot| slot.function.lane() == Lane::Slow);
+        if slow { Lane::Slow } else { Lane::Quick }
     }
 
     #[must_use]

@@ -63,7 +63,7 @@ fn an_attack_ends_the_call_and_every_edit_is_undone() {
         ("deep-pointer", Breach::Trap, "is no JSON pointer"),
         ("many-paths", Breach::Trap, "holds 10000 paths"),
         ("large-paths", Breach::Trap, "paths of more than 1048576 bytes"),
-        ("paths-in-edits", Breach::Trap, "paths of more than 1048576 bytes"),
+        ("paths-in-edits", Breach::OutputLimit, "wrote more"),
         ("write-flood", Breach::OutputLimit, "wrote more"),
         ("edit-flood", Breach::OutputLimit, "wrote more"),
         ("name-flood", Breach::OutputLimit, "wrote more"),

@@ -8,6 +8,8 @@ mod crash;
 mod fields;
 mod function;
 mod house;
+mod isolation;
+mod lineup;
 mod lookup;
 mod poison;
 mod sdk;
