@@ -18,12 +18,11 @@ use std::sync::Arc;
 
 pub use fields::Problem;
 pub use init::{Written, init};
-pub use lookups::Borrowed;
+pub use lookups::{Borrowed, LookupConfig};
 pub use objects::{DestinationConfig, DestinationKind, FunctionConfig, SourceConfig, SyncConfig};
 
 use crate::contract::{Contract, Domain};
 use crate::intake;
-use crate::lookup;
 use crate::source::http::{Limits, Network};
 use crate::state::Window;
 use fields::Fields;
@@ -33,6 +32,8 @@ use fields::Fields;
 pub struct Workspace {
     pub dir: PathBuf,
     pub listen: SocketAddr,
+    /// Where the admin API listens.
+    pub admin_listen: SocketAddr,
     pub data: PathBuf,
     pub limits: Limits,
     pub trusted_proxies: Vec<Network>,
@@ -41,7 +42,7 @@ pub struct Workspace {
     pub sources: BTreeMap<String, SourceConfig>,
     pub functions: BTreeMap<String, FunctionConfig>,
     /// Tables that functions may borrow.
-    pub lookups: BTreeMap<String, lookup::Settings>,
+    pub lookups: BTreeMap<String, LookupConfig>,
     pub destinations: BTreeMap<String, DestinationConfig>,
     pub syncs: BTreeMap<String, SyncConfig>,
     /// By source; a source without any domain has none.
@@ -50,11 +51,14 @@ pub struct Workspace {
     pub contract_events: usize,
 }
 
+/// Where the admin API listens unless told otherwise: reachable from this machine alone.
+pub const ADMIN_LISTEN_DEFAULT: &str = "127.0.0.1:8089";
 /// Where it listens unless told otherwise.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 
 struct Server {
     listen: Option<SocketAddr>,
+    admin_listen: Option<SocketAddr>,
     data: Option<String>,
     limits: Limits,
     trusted_proxies: Vec<Network>,
@@ -95,6 +99,7 @@ impl Workspace {
             Some(server) if problems.is_empty() => Ok(Self {
                 dir: dir.to_owned(),
                 listen: server.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+                admin_listen: server.admin_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8089))),
                 data: data_dir,
                 limits: server.limits,
                 trusted_proxies: server.trusted_proxies,
@@ -144,6 +149,8 @@ fn read_tree(path: &Path, problems: &mut Vec<Problem>) -> Option<yaml::Node> {
 
 fn read_server(fields: &mut Fields<'_>) -> Server {
     let listen = fields.parsed("listen", "address such as 0.0.0.0:8080");
+    let mut admin_listen = None;
+    fields.within("admin", |f| admin_listen = f.parsed("listen", "address such as 127.0.0.1:8089"));
     let data = fields.text("data");
     let mut limits = Limits::default();
     fields.within("limits", |f| read_limits(f, &mut limits));
@@ -174,7 +181,7 @@ fn read_server(fields: &mut Fields<'_>) -> Server {
         let entries_max = f.number("entries_max", 1_000).unwrap_or(window.entries_max);
         window = Window::new(width_us, entries_max);
     });
-    Server { listen, data, limits, trusted_proxies, log, window }
+    Server { listen, admin_listen, data, limits, trusted_proxies, log, window }
 }
 
 fn read_limits(f: &mut Fields<'_>, limits: &mut Limits) {

@@ -26,12 +26,14 @@ use crate::wasm::{Answer, Call, Called, Engine, GuestComplaint, LoadError, Mark,
 
 /// A core module to a component.
 pub mod component;
+mod grant;
 mod isolate;
 mod pool;
 mod verdict;
 /// What `function build` and `function test` do.
 pub mod project;
 
+pub use grant::granted;
 pub use pool::{Lane, Pool, Unfinished, Workers};
 
 pub use crate::wasm::{ComplaintKind as FailKind, Journal, Level, Limits, LogLine};

@@ -1,6 +1,6 @@
 //! Who may look up what: the tables that a workspace has, lent to the functions whose manifests ask for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Error;
@@ -9,18 +9,46 @@ use crate::lookup::{Loan, Table};
 use crate::plugin::{NotAPackage, Package};
 use crate::wasm::Services;
 
-type Tables = BTreeMap<String, Arc<Table>>;
+/// The tables that somebody may borrow, by their names in the workspace.
+pub(super) struct Tables(BTreeMap<String, Lent>);
 
-/// The tables that functions borrow; one that nobody borrows is not read.
-pub(super) fn tables(workspace: &Workspace) -> Result<Tables, Error> {
-    let borrowed = workspace.functions.values().flat_map(|function| &function.lookups);
-    let mut tables = Tables::new();
-    for name in borrowed.filter_map(|borrowed| borrowed.table.as_ref()) {
-        let Some(settings) = workspace.lookups.get(name).filter(|_| !tables.contains_key(name)) else { continue };
-        let table = Table::open(settings).map_err(|cause| Error::Lookup { name: name.clone(), cause })?;
-        tables.insert(name.clone(), Arc::new(table));
+struct Lent {
+    table: Arc<Table>,
+    /// Uploaded functions that may borrow it.
+    lend_to: Vec<String>,
+}
+
+impl Tables {
+    fn get(&self, name: &str) -> Option<Arc<Table>> {
+        self.0.get(name).map(|lent| Arc::clone(&lent.table))
     }
-    Ok(tables)
+
+    /// What the uploaded function `name` may use of the tables that its manifest asks for. What is not lent is an error
+    /// where the function asks for it: an upload must not keep a server from starting.
+    pub(super) fn lent_to(&self, name: &str, asked: &[String]) -> Services {
+        let lent = asked.iter().filter_map(|asked| Some((asked, self.0.get(asked)?)));
+        let lent = lent.filter(|(_, lent)| lent.lend_to.iter().any(|function| function == name));
+        lent.fold(Loan::default(), |loan, (asked, lent)| loan.with(asked, Arc::clone(&lent.table))).into_services()
+    }
+}
+
+/// Reads the tables that functions borrow; one that nobody borrows is left alone.
+pub(super) fn tables(workspace: &Workspace) -> Result<Tables, Error> {
+    let borrowed: BTreeSet<&String> = workspace
+        .functions
+        .values()
+        .flat_map(|function| &function.lookups)
+        .filter_map(|borrowed| borrowed.table.as_ref())
+        .collect();
+    let mut tables = BTreeMap::new();
+    for (name, config) in &workspace.lookups {
+        if config.lend_to.is_empty() && !borrowed.contains(name) {
+            continue;
+        }
+        let table = Table::open(&config.settings).map_err(|cause| Error::Lookup { name: name.clone(), cause })?;
+        tables.insert(name.clone(), Lent { table: Arc::new(table), lend_to: config.lend_to.clone() });
+    }
+    Ok(Tables(tables))
 }
 
 /// What the host does for the function `name`: the tables that its manifest asks for and the workspace lends.
@@ -48,7 +76,7 @@ pub(super) fn services(
             return Err(failed(advice.into()));
         };
         if let Some(table) = borrowed.table.as_ref().and_then(|table| tables.get(table)) {
-            loan = loan.with(asked, Arc::clone(table));
+            loan = loan.with(asked, table);
         }
     }
     if let Some(idle) = config.lookups.iter().find(|borrowed| !asked.contains(&borrowed.name)) {

@@ -7,6 +7,14 @@ use super::fields::{Fields, Problem};
 use super::objects::FunctionConfig;
 use crate::lookup::{BYTES_MAX_DEFAULT, Field, Settings};
 
+/// `lookups/<name>.yaml`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LookupConfig {
+    pub settings: Settings,
+    /// Uploaded functions that may borrow the table, under its own name.
+    pub lend_to: Vec<String>,
+}
+
 /// What a function borrows: a name of its manifest, and the table that it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Borrowed {
@@ -23,7 +31,12 @@ const NOTHING: &str = "none";
 /// Where a table comes from, for messages and examples.
 const KINDS: &str = "`kind: mmdb` (a MaxMind database) or `kind: table` (a CSV or JSON file, or entries)";
 
-pub(super) fn lookup(fields: &mut Fields<'_>, dir: &Path) -> Option<Settings> {
+pub(super) fn lookup(fields: &mut Fields<'_>, dir: &Path) -> Option<LookupConfig> {
+    let lend_to = fields.texts("lend_to").into_iter().map(|(name, _)| name).collect();
+    Some(LookupConfig { settings: settings(fields, dir)?, lend_to })
+}
+
+fn settings(fields: &mut Fields<'_>, dir: &Path) -> Option<Settings> {
     match fields.required("kind", "mmdb")?.as_str() {
         "mmdb" => {
             let path = file(fields, dir, "GeoLite2-City.mmdb");
@@ -86,7 +99,7 @@ pub(super) fn borrowed(fields: &mut Fields<'_>) -> Vec<Borrowed> {
 /// Notes tables that are borrowed and do not exist.
 pub(super) fn check(
     dir: &Path,
-    lookups: &BTreeMap<String, Settings>,
+    lookups: &BTreeMap<String, LookupConfig>,
     functions: &BTreeMap<String, FunctionConfig>,
     problems: &mut Vec<Problem>,
 ) {

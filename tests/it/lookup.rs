@@ -169,3 +169,23 @@ fn what_a_manifest_asks_for_and_nobody_lends_is_said_at_the_start() {
     std::fs::write(workspace.path().join("places.mmdb"), mmdb::database(&[("203.0.113.0/24", london())])).unwrap();
     workspace.serve().stop();
 }
+
+#[test]
+fn a_running_server_looks_up_what_is_lent() {
+    let workspace = Workspace::new();
+    let component = guests::component("transform/rename");
+    let text = "lookups: {renames: names}\nsettings: {lookup: true, fields: {/properties/sku: /properties/product_id}}\n";
+    workspace.write("functions/rename.yaml", &format!("component: {}\n{text}", component.display()));
+    workspace.write("lookups/names.yaml", "kind: table\npath: names.csv\nkey: old\nvalue: new\n");
+    workspace.write("names.csv", "new,old\n\"Signed Up, at last\",signup\n");
+    workspace.append("sources/web.yaml", "\nfunctions: [rename]\n");
+    let server = workspace.serve();
+    let track = |name: &str, id: &str| json!({"type": "track", "event": name, "messageId": id, "userId": "u", "properties": {"sku": "MUG-1"}});
+    assert_eq!(server.batch(&[track("signup", "m-1"), track("Product Viewed", "m-2")]).status, 200);
+    server.stop();
+    assert_eq!(workspace.quarantined(), Vec::<String>::new());
+    let rows = workspace.warehouse().rows("SELECT event, event_text FROM tracks ORDER BY id");
+    assert_eq!(rows, ["signed_up_at_last|Signed Up, at last", "product_viewed|Product Viewed"]);
+    let rows = workspace.warehouse().rows("SELECT product_id FROM product_viewed");
+    assert_eq!(rows, ["MUG-1"]);
+}

@@ -14,6 +14,7 @@ mod lookup;
 mod poison;
 mod sdk;
 mod shipped;
+mod store;
 mod support;
 mod violations;
 mod warehouse;
