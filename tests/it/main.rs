@@ -16,6 +16,7 @@ mod sdk;
 mod shipped;
 mod store;
 mod support;
+mod swap;
 mod violations;
 mod warehouse;
 mod wire;
