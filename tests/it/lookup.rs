@@ -174,7 +174,8 @@ fn what_a_manifest_asks_for_and_nobody_lends_is_said_at_the_start() {
 fn a_running_server_looks_up_what_is_lent() {
     let workspace = Workspace::new();
     let component = guests::component("transform/rename");
-    let text = "lookups: {renames: names}\nsettings: {lookup: true, fields: {/properties/sku: /properties/product_id}}\n";
+    let text =
+        "lookups: {renames: names}\nsettings: {lookup: true, fields: {/properties/sku: /properties/product_id}}\n";
     workspace.write("functions/rename.yaml", &format!("component: {}\n{text}", component.display()));
     workspace.write("lookups/names.yaml", "kind: table\npath: names.csv\nkey: old\nvalue: new\n");
     workspace.write("names.csv", "new,old\n\"Signed Up, at last\",signup\n");
