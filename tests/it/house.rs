@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 6] = [
     &["event", "clock", "task", "telemetry", "yaml"],
     &["intake", "contract", "plugin", "wasm", "destination", "state"],
-    &["source", "function", "warehouse"],
+    &["source", "function", "lookup", "warehouse"],
     &["refine", "store", "project"],
     &["sync", "api"],
     &["config", "app", "cli"],
