@@ -7,6 +7,7 @@ mod contract;
 mod crash;
 mod function;
 mod house;
+mod outbound;
 mod poison;
 mod sdk;
 mod support;

@@ -1,5 +1,6 @@
 //! A running server in a workspace of its own, and the few things that tests do to it.
 
+pub mod far;
 pub mod guests;
 pub mod http;
 
