@@ -1,6 +1,8 @@
 //! Wires the rooms: opens them in the order of their floors, starts them, stops them in the order in which events
 //! flow, so that whatever was accepted has a place to go.
 
+mod destinations;
+
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,14 +13,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::config::{DestinationKind, Workspace};
+use crate::config::Workspace;
 use crate::function::{self, Function};
 use crate::intake::{self, Log};
 use crate::refine::{self, Refiner, Rules};
 use crate::source::http::{Counts, Keys, Server, Settings};
 use crate::state::{self, State};
 use crate::sync::{Sync, Worker};
-use crate::warehouse::sqlite::SqliteWarehouse;
 use crate::wasm;
 
 /// Why a server did not start, or did not end well.
@@ -49,6 +50,8 @@ pub enum Error {
     Function { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
     #[error("sync {name}: {cause}")]
     Sync { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
+    #[error("destination {name}: {cause}")]
+    Destination { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
     #[error("could not start a thread: {0}")]
     Thread(std::io::Error),
     #[error("the disk failed; nothing accepted since is on it. Check the disk, then start again: the log recovers")]
@@ -99,25 +102,10 @@ impl App {
         let open_state = || State::open(&paths::state(&data), workspace.window.clone());
         let state = open_state()?;
         let functions = functions(&workspace).await?;
-        let mut destinations = Vec::new();
-        let mut floor = state.refined_to()?;
+        let (destinations, passed) = destinations::open(&workspace, open_state).await?;
+        let mut floor = state.refined_to()?.max(passed);
         for report in state.reports()? {
             floor = floor.max(report.cursor);
-        }
-        for (name, sync) in &workspace.syncs {
-            let failed = |cause: Box<dyn std::error::Error + Send + std::marker::Sync>| Error::Sync {
-                name: name.clone(),
-                cause,
-            };
-            let config = &workspace.destinations[&sync.destination.0];
-            let limits =
-                crate::warehouse::table::Limits { columns_max: config.columns_max, tables_max: config.tables_max };
-            let DestinationKind::Sqlite { path } = &config.kind;
-            let mut client = SqliteWarehouse::open(path, name, sync.schema.as_deref(), limits)
-                .map_err(|error| failed(Box::new(error)))?;
-            let durable = client.durable_to().map_err(|error| failed(Box::new(error)))?;
-            floor = floor.max(durable.unwrap_or(0));
-            destinations.push(client.run().map_err(|error| failed(Box::new(error)))?);
         }
         let (log, writer, recovery) = Log::open(&paths::log(&data), workspace.log.clone(), floor, clock::now_us())?;
         if let Some(kept) = &recovery.torn_kept {
@@ -141,8 +129,8 @@ impl App {
                 filter: config.filter.clone(),
                 functions: chosen(&config.functions, &functions),
                 mapping: config.mapping.clone(),
-                settings: config.settings.clone(),
-                destination: Box::new(destination),
+                settings: destinations::settings(&workspace, config),
+                destination,
             };
             let worker = Worker::open(sync, handle.clone(), log.clone(), open_state()?)
                 .await

@@ -8,6 +8,7 @@
 mod fields;
 mod init;
 mod objects;
+mod plugin;
 pub mod yaml;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub use fields::Problem;
 pub use init::{Written, init};
 pub use objects::{DestinationConfig, DestinationKind, FunctionConfig, SourceConfig, SyncConfig};
+pub use plugin::PluginConfig;
 
 use crate::contract::{Contract, Domain};
 use crate::intake;

@@ -349,7 +349,7 @@ fn check(reader: &mut Reader<'_>, manifest: &Manifest) {
     for name in named {
         if !manifest.has_setting(name) {
             let problem = format!("`authentication` names the setting {name:?}, which `settings` does not have");
-            reader.fault("authentication", problem, format!("add it under `settings.properties`, with `secret: true`"));
+            reader.fault("authentication", problem, "add it under `settings.properties`, with `secret: true`");
         }
     }
 }

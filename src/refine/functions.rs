@@ -44,6 +44,7 @@ fn apply(chained: &mut Chained, name: &str, event: Event, text: String, outcome:
         message: format!("function {name}: {message}"),
         event: text.into_bytes(),
         at_us,
+        detail: None,
     };
     match outcome {
         Outcome::Keep => chained.events.push(event),

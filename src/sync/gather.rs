@@ -58,15 +58,34 @@ impl Gatherer {
     async fn next(&self, cursor: u64) -> Result<Gathered, refine::Error> {
         let mut gathered = Gathered::default();
         gathered.batch.range = cursor..cursor;
-        let mut bytes = 0;
+        let (mut bytes, mut waiting_since) = (0, None);
         loop {
-            let stretch = self.refiner.stretch(gathered.batch.range.end).await?;
+            let asked = self.refiner.stretch(gathered.batch.range.end);
+            let stretch = match waiting_since {
+                None => asked.await?,
+                Some(since) => match tokio::time::timeout_at(since + self.settings.company.age_max, asked).await {
+                    Ok(stretch) => stretch?,
+                    Err(_alone) => return Ok(gathered),
+                },
+            };
             bytes += stretch.log_bytes;
             self.take(&stretch, &mut gathered).await;
             gathered.batch.range.end = stretch.range.end;
             let full =
                 gathered.batch.events.len() >= self.settings.batch_events_max || bytes >= self.settings.batch_bytes_max;
-            if full || gathered.batch.range.end >= self.log.committed() {
+            if full {
+                return Ok(gathered);
+            }
+            let at_end = gathered.batch.range.end >= self.log.committed();
+            let lonely = gathered.batch.events.len() < self.settings.company.events;
+            if at_end && lonely && !self.settings.company.age_max.is_zero() {
+                // Age counts from the first event; before there is one, nothing waits.
+                waiting_since =
+                    waiting_since.or_else(|| (!gathered.batch.events.is_empty()).then(tokio::time::Instant::now));
+                if waiting_since.is_none() {
+                    return Ok(gathered);
+                }
+            } else if at_end {
                 return Ok(gathered);
             }
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 6] = [
     &["event", "clock", "task", "telemetry"],
     &["intake", "contract", "plugin", "wasm", "destination", "state", "outbound"],
-    &["source", "function", "warehouse"],
+    &["source", "function", "warehouse", "delivery"],
     &["refine"],
     &["sync"],
     &["config", "app", "cli"],

@@ -5,6 +5,7 @@ mod bodies;
 mod cli;
 mod contract;
 mod crash;
+mod delivery;
 mod function;
 mod house;
 mod outbound;
