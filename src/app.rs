@@ -3,6 +3,7 @@
 
 mod destinations;
 
+use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,13 +11,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::clock;
 use crate::config::Workspace;
-use crate::function::{self, Function};
+use crate::function::{self, Function, Pool};
 use crate::intake::{self, Log};
-use crate::refine::{self, Refiner, Rules};
+use crate::refine::{self, Lineup, Refiner, Rules};
 use crate::source::http::{Counts, Keys, Server, Settings};
 use crate::state::{self, State};
 use crate::sync::{Sync, Worker};
@@ -46,6 +48,8 @@ pub enum Error {
     State(#[from] state::Error),
     #[error(transparent)]
     Refine(#[from] refine::Error),
+    #[error(transparent)]
+    RunRefiner(#[from] refine::RunError),
     #[error("function {name}: {cause}")]
     Function { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
     #[error("sync {name}: {cause}")]
@@ -87,6 +91,8 @@ pub struct App {
     workers: Vec<Worker>,
     state: State,
     counts: Arc<Counts>,
+    /// Kept until the last batch is through: the threads of the functions, and the far ends of their lineups.
+    functions: (Pool, Lineups),
     /// Held for as long as the process uses the data directory.
     _lock: File,
 }
@@ -102,10 +108,19 @@ impl App {
         let open_state = || State::open(&paths::state(&data), workspace.window.clone());
         let state = open_state()?;
         let functions = functions(&workspace).await?;
-        let (destinations, passed) = destinations::open(&workspace, open_state).await?;
-        let mut floor = state.refined_to()?.max(passed);
+        let mut handed_to: HashMap<Arc<str>, u64> = HashMap::new();
+        let destinations = destinations::open(&workspace, open_state).await?;
+        let mut floor = state.refined_to()?;
         for report in state.reports()? {
             floor = floor.max(report.cursor);
+            if let Some(sync) = workspace.syncs.get(&report.sync) {
+                furthest(&mut handed_to, &sync.source.0, report.cursor);
+            }
+        }
+        let (destinations, durable): (Vec<_>, Vec<_>) = destinations.into_iter().unzip();
+        for (sync, durable) in workspace.syncs.values().zip(durable) {
+            floor = floor.max(durable);
+            furthest(&mut handed_to, &sync.source.0, durable);
         }
         let (log, writer, recovery) = Log::open(&paths::log(&data), workspace.log.clone(), floor, clock::now_us())?;
         if let Some(kept) = &recovery.torn_kept {
@@ -118,16 +133,24 @@ impl App {
             );
         }
         let log_writer = writer.run().map_err(Error::Thread)?;
-        let rules = rules(&workspace, &functions);
-        let refiner = Refiner::open(log.clone(), open_state()?, rules, refine::Settings::default())?;
-        let (handle, refiner) = refiner.run().map_err(Error::Thread)?;
+        let refiner = Refiner::open(log.clone(), open_state()?, rules(&workspace), refine::Settings::default())?;
+        let threads = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
+        let pool = Pool::start(threads).map_err(Error::Thread)?;
+        let lineups = Lineups::new(&workspace, &functions);
+        let of_sources = refine::Functions {
+            workers: pool.workers(),
+            live: lineups.sources.iter().map(|(name, lineup)| (Arc::clone(name), lineup.subscribe())).collect(),
+            recall: Lineups::recall(&functions),
+            handed_to,
+        };
+        let (handle, refiner) = refiner.run(of_sources, open_state()?)?;
         let mut workers = Vec::new();
         for ((name, config), destination) in workspace.syncs.iter().zip(destinations) {
             let sync = Sync {
                 name: name.as_str().into(),
                 source: config.source.0.as_str().into(),
                 filter: config.filter.clone(),
-                functions: chosen(&config.functions, &functions),
+                functions: lineups.of_sync(name),
                 mapping: config.mapping.clone(),
                 settings: destinations::settings(&workspace, config),
                 destination,
@@ -144,7 +167,18 @@ impl App {
         let bound = Server::open(listen, settings, log.clone(), Arc::clone(&counts)).await;
         let server = bound.map_err(|cause| Error::Listen { address: listen, cause })?;
         let address = server.address().map_err(|cause| Error::Listen { address: listen, cause })?;
-        Ok(Self { server, address, log, log_writer, refiner, workers, state, counts, _lock: lock })
+        Ok(Self {
+            server,
+            address,
+            log,
+            log_writer,
+            refiner,
+            workers,
+            state,
+            counts,
+            functions: (pool, lineups),
+            _lock: lock,
+        })
     }
 
     /// The address that it listens on.
@@ -177,7 +211,7 @@ impl App {
     /// # Errors
     /// The disk failed meanwhile.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), Error> {
-        let Self { server, log, log_writer, refiner, workers, mut state, .. } = self;
+        let Self { server, log, log_writer, refiner, workers, mut state, functions, .. } = self;
         let (stop_server, server_stops) = watch::channel(false);
         let (stop_workers, workers_stop) = watch::channel(false);
         let serving = tokio::spawn(server.run(server_stops));
@@ -207,6 +241,7 @@ impl App {
             let _ = worker.await;
         }
         join(refiner).await;
+        drop(functions);
         if poisoned { Err(Error::Poisoned) } else { Ok(()) }
     }
 }
@@ -297,21 +332,49 @@ async fn functions(workspace: &Workspace) -> Result<Functions, Error> {
             .map_err(|error| failed(name, Box::new(error)))?;
         // Wrong settings show now rather than at the first event.
         function.check().await.map_err(|fault| failed(name, Box::new(fault)))?;
-        functions.insert(name.clone(), Arc::new(function));
+        let version: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        functions.insert(name.clone(), Arc::new(function.with_version(&version)));
     }
     Ok(functions)
 }
 
-fn chosen(names: &[(String, usize)], functions: &Functions) -> Vec<Arc<Function>> {
-    names.iter().filter_map(|(name, _)| functions.get(name).cloned()).collect()
+/// What is live: a lineup for each source and each sync.
+struct Lineups {
+    sources: HashMap<Arc<str>, watch::Sender<Arc<Lineup>>>,
+    syncs: HashMap<Arc<str>, watch::Sender<Arc<Lineup>>>,
 }
 
-fn rules(workspace: &Workspace, functions: &Functions) -> Vec<Rules> {
-    let contract = |name: &str| workspace.contracts.get(name).cloned();
-    let rules = |(name, source): (&String, &crate::config::SourceConfig)| Rules {
-        source: name.as_str().into(),
-        contract: contract(name),
-        functions: chosen(&source.functions, functions),
-    };
-    workspace.sources.iter().map(rules).collect()
+impl Lineups {
+    fn new(workspace: &Workspace, functions: &Functions) -> Self {
+        let lineup = |names: &[(String, usize)]| {
+            let chosen = names.iter().filter_map(|(name, _)| functions.get(name).cloned());
+            watch::Sender::new(Arc::new(Lineup::of(chosen)))
+        };
+        let sources = workspace.sources.iter().map(|(name, source)| (name.as_str().into(), lineup(&source.functions)));
+        let syncs = workspace.syncs.iter().map(|(name, sync)| (name.as_str().into(), lineup(&sync.functions)));
+        Self { sources: sources.collect(), syncs: syncs.collect() }
+    }
+
+    fn of_sync(&self, name: &str) -> watch::Receiver<Arc<Lineup>> {
+        self.syncs.get(name).map_or_else(|| watch::Sender::new(Arc::default()).subscribe(), watch::Sender::subscribe)
+    }
+
+    /// Makes lineups of old again from the components of this start.
+    fn recall(functions: &Functions) -> Arc<refine::Recall> {
+        let known: Vec<Arc<Function>> = functions.values().cloned().collect();
+        let find =
+            move |name: &str, version: &str| known.iter().find(|f| f.name() == name && f.version() == version).cloned();
+        Arc::new(move |key| Lineup::recalled(key, &find).map(Arc::new))
+    }
+}
+
+fn furthest(handed_to: &mut HashMap<Arc<str>, u64>, source: &str, offset: u64) {
+    let furthest = handed_to.entry(source.into()).or_default();
+    *furthest = offset.max(*furthest);
+}
+
+fn rules(workspace: &Workspace) -> Vec<Rules> {
+    let rules =
+        |name: &String| Rules { source: name.as_str().into(), contract: workspace.contracts.get(name).cloned() };
+    workspace.sources.keys().map(rules).collect()
 }

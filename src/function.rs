@@ -14,28 +14,34 @@
 //! This room does not know logs, contracts or destinations, and it does not read JSON: whether what a function
 //! returns is an event is for the caller to judge.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::wasm::{
-    Answer, Breach, Call, CallFailure, Called, Engine, GuestComplaint, LoadError, Module, Services, Stage, World,
-};
+use crate::wasm::{Answer, Call, Called, Engine, GuestComplaint, LoadError, Mark, Module, Services, World};
 
 /// A core module to a component.
 pub mod component;
 mod isolate;
+mod pool;
+mod verdict;
 /// What `function build` and `function test` do.
 pub mod project;
 
+pub use pool::{Pool, Unfinished, Workers};
+
 pub use crate::wasm::{ComplaintKind as FailKind, Journal, Level, Limits, LogLine};
 use isolate::Isolation;
+use verdict::{Spent, Verdict, verdict, wrong_count};
 
 /// A compiled component with its settings. Clones share the code.
 #[derive(Debug, Clone)]
 pub struct Function {
     name: Arc<str>,
+    version: Arc<str>,
     module: Module,
     settings_json: Arc<str>,
     revision: u64,
@@ -90,6 +96,8 @@ pub enum Outcome {
     Keep,
     /// This text instead; not yet known to be JSON.
     Replace(String),
+    /// The parsed event was changed where it is: an answer of the fields world alone.
+    Edited,
     /// These texts instead, none to many.
     Emit(Vec<String>),
     /// Filtered on purpose; a reason code.
@@ -147,16 +155,6 @@ pub struct Fault {
     pub message: String,
 }
 
-/// What a failed call means for its batch.
-enum Verdict {
-    /// An event may be to blame: halve the batch.
-    Suspect(Fault),
-    /// No event was seen, or no time is left: the fault is everybody's.
-    Everybody(Fault),
-    /// The function asks for another try after this pause.
-    Again(Fault, Duration),
-}
-
 impl Function {
     /// Compiles `component_bytes` for `engine`. Seconds of CPU for a large component: not for a thread that serves.
     pub fn load(
@@ -172,16 +170,57 @@ impl Function {
     /// A function of a module that is compiled already: several functions may share one.
     #[must_use]
     pub fn of(module: Module, name: &str, settings_json: String, limits: Limits) -> Self {
-        let digest = Sha256::digest(settings_json.as_bytes());
-        let revision = digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte));
         Self {
             name: name.into(),
+            version: "".into(),
             module,
+            revision: revision(&settings_json),
             settings_json: settings_json.into(),
-            revision,
             limits: Arc::new(limits),
             services: Services::default(),
         }
+    }
+
+    /// The same function with other settings.
+    #[must_use]
+    pub fn with_settings(self, settings_json: &str) -> Self {
+        Self { revision: revision(settings_json), settings_json: settings_json.into(), ..self }
+    }
+
+    /// The same code and settings under another name and other limits.
+    #[must_use]
+    pub fn with_limits(self, name: &str, limits: Limits) -> Self {
+        Self { name: name.into(), limits: Arc::new(limits), ..self }
+    }
+
+    /// The same function with what the host does for it.
+    #[must_use]
+    pub fn with_services(self, services: Services) -> Self {
+        Self { services, ..self }
+    }
+
+    /// The same function, known by its version: the sha-256 of its component in hexadecimal.
+    #[must_use]
+    pub fn with_version(self, version: &str) -> Self {
+        Self { version: version.into(), ..self }
+    }
+
+    /// The world that it implements: texts through [`Function::run`], parsed events through [`Function::edit`].
+    #[must_use]
+    pub fn world(&self) -> World {
+        self.module.world()
+    }
+
+    /// The sha-256 of its component in hexadecimal; empty when nobody said.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The settings that it is configured with, JSON text.
+    #[must_use]
+    pub fn settings_json(&self) -> &str {
+        &self.settings_json
     }
 
     #[must_use]
@@ -197,7 +236,11 @@ impl Function {
     /// Configures an instance and runs an empty batch, so that wrong settings show before the first event does.
     pub async fn check(&self) -> Result<(), Fault> {
         let (mut journal, cx) = (Journal::default(), RunContext::default());
-        match self.call(&[], cx, &mut journal).await.answer {
+        let mut nothing = match self.module.world() {
+            World::Fields => Work::Bodies { bodies: &mut [], each_bytes: 0 },
+            World::Transform | World::Destination => Work::Texts(&[]),
+        };
+        match self.call(&mut nothing, 0..0, cx, &mut journal).await.answer {
             Ok(_) => Ok(()),
             Err(failure) => Err(match verdict(failure, &self.limits) {
                 Verdict::Suspect(fault) | Verdict::Everybody(fault) | Verdict::Again(fault, _) => fault,
@@ -205,30 +248,49 @@ impl Function {
         }
     }
 
-    /// Runs `batch`, whatever its size, and gives one outcome for each event.
+    /// Runs `batch`, whatever its size, and gives one outcome for each event. For a function of the transform world.
     pub async fn run(&self, batch: &[String], cx: RunContext) -> Ran {
-        let mut ran = Ran { outcomes: Vec::with_capacity(batch.len()), ..Ran::default() };
+        self.work(Work::Texts(batch), cx).await
+    }
+
+    /// Lets the function edit `bodies`, whatever their number, where they are, and gives one outcome for each. For a
+    /// function of the fields world. `bytes` is about what the events were as text. What faulted is as it was.
+    pub async fn edit(&self, bodies: &mut [Map<String, Value>], bytes: usize, cx: RunContext) -> Ran {
+        let each_bytes = bytes / bodies.len().max(1);
+        self.work(Work::Bodies { bodies, each_bytes }, cx).await
+    }
+
+    async fn work(&self, mut work: Work<'_>, cx: RunContext) -> Ran {
+        let events = work.len();
+        let mut ran = Ran { outcomes: Vec::with_capacity(events), ..Ran::default() };
         let mut spent = Spent::default();
-        let mut rest = batch;
-        while !rest.is_empty() {
-            let (chunk, after) = rest.split_at(self.chunk_len(rest));
-            self.run_chunk(chunk, cx, &mut ran, &mut spent).await;
-            rest = after;
+        let mut from = 0;
+        while from < events {
+            let chunk = from..from + self.chunk_len(&work, from);
+            from = chunk.end;
+            self.run_chunk(&mut work, chunk, cx, &mut ran, &mut spent).await;
         }
         ran
     }
 
-    /// How many events from the front of `rest` fit into one call; at least one.
-    fn chunk_len(&self, rest: &[String]) -> usize {
+    /// How many events from `from` on fit into one call; at least one.
+    fn chunk_len(&self, work: &Work<'_>, from: usize) -> usize {
         let mut bytes = 0_usize;
-        let fits = |event: &&String| {
-            bytes = bytes.saturating_add(event.len());
+        let fits = |event: &usize| {
+            bytes = bytes.saturating_add(work.bytes(*event));
             bytes <= self.limits.batch_bytes_max
         };
-        rest.iter().take(self.limits.batch_events_max).take_while(fits).count().max(1)
+        (from..work.len()).take(self.limits.batch_events_max).take_while(fits).count().max(1)
     }
 
-    async fn run_chunk(&self, chunk: &[String], cx: RunContext, ran: &mut Ran, spent: &mut Spent) {
+    async fn run_chunk(
+        &self,
+        work: &mut Work<'_>,
+        chunk: Range<usize>,
+        cx: RunContext,
+        ran: &mut Ran,
+        spent: &mut Spent,
+    ) {
         let mut isolation = Isolation::new(chunk.len());
         let mut first = true;
         while let Some(range) = isolation.next() {
@@ -242,8 +304,8 @@ impl Function {
                 isolation.give_up(range, why);
                 continue;
             }
-            let (part, began) = (&chunk[range.clone()], Instant::now());
-            let (answer, cpu) = self.call_with_retries(part, cx, ran, spent).await;
+            let (part, began) = (chunk.start + range.start..chunk.start + range.end, Instant::now());
+            let (answer, cpu) = self.call_with_retries(work, part, cx, ran, spent).await;
             if !first {
                 spent.attempts += 1;
                 spent.cpu += cpu;
@@ -251,10 +313,7 @@ impl Function {
             }
             first = false;
             match answer {
-                Ok(answers) => {
-                    let outcomes = answers.into_iter().map(|answer| self.outcome(answer)).collect();
-                    isolation.answered(range, outcomes);
-                }
+                Ok(outcomes) => isolation.answered(range, outcomes),
                 Err(Verdict::Suspect(fault)) => isolation.faulted(range, fault),
                 Err(Verdict::Everybody(fault) | Verdict::Again(fault, _)) => isolation.everybody(range, fault),
             }
@@ -265,19 +324,25 @@ impl Function {
     /// One call, and again as often as the function asks and the run allows.
     async fn call_with_retries(
         &self,
-        part: &[String],
+        work: &mut Work<'_>,
+        part: Range<usize>,
         cx: RunContext,
         ran: &mut Ran,
         spent: &mut Spent,
-    ) -> (Result<Vec<Answer>, Verdict>, Duration) {
+    ) -> (Result<Vec<Outcome>, Verdict>, Duration) {
         let mut cpu = Duration::ZERO;
         loop {
-            let called = self.call(part, cx, &mut ran.journal).await;
+            let called = self.call(work, part.clone(), cx, &mut ran.journal).await;
             cpu += called.cpu;
-            self.account(part, &called, &mut ran.stats);
+            self.account(part.len(), &called, &mut ran.stats);
             let verdict = match called.answer {
-                Ok(answers) if answers.len() == part.len() => return (Ok(answers), cpu),
-                Ok(answers) => Verdict::Suspect(wrong_count(part.len(), answers.len())),
+                Ok(outcomes) if outcomes.len() == part.len() => {
+                    if let Some(share) = work.output_share(&part, &outcomes, &self.limits) {
+                        ran.stats.output_share_max = ran.stats.output_share_max.max(share);
+                    }
+                    return (Ok(outcomes), cpu);
+                }
+                Ok(outcomes) => Verdict::Suspect(wrong_count(part.len(), outcomes.len())),
                 Err(failure) => verdict(failure, &self.limits),
             };
             ran.stats.calls_failed += 1;
@@ -293,7 +358,13 @@ impl Function {
         }
     }
 
-    async fn call(&self, batch: &[String], cx: RunContext, journal: &mut Journal) -> Called<Vec<Answer>> {
+    async fn call(
+        &self,
+        work: &mut Work<'_>,
+        part: Range<usize>,
+        cx: RunContext,
+        journal: &mut Journal,
+    ) -> Called<Vec<Outcome>> {
         let call = Call {
             settings_json: &self.settings_json,
             revision: self.revision,
@@ -302,21 +373,30 @@ impl Function {
             deadline: cx.deadline,
             services: &self.services,
         };
-        self.module.transform(&self.limits, call, batch, journal).await
+        match work {
+            Work::Texts(batch) => {
+                let called = self.module.transform(&self.limits, call, &batch[part], journal).await;
+                let outcomes = |answers: Vec<Answer>| answers.into_iter().map(|answer| self.outcome(answer)).collect();
+                called.map_answer(outcomes)
+            }
+            Work::Bodies { bodies, each_bytes } => {
+                let bytes = part.len().saturating_mul(*each_bytes);
+                let lent: Vec<_> = bodies[part.clone()].iter_mut().map(std::mem::take).collect();
+                let (back, called) = self.module.edit(&self.limits, call, lent, bytes, journal).await;
+                for (place, body) in bodies[part].iter_mut().zip(back) {
+                    *place = body;
+                }
+                called.map_answer(|marks| marks.into_iter().map(marked).collect())
+            }
+        }
     }
 
-    fn account(&self, part: &[String], called: &Called<Vec<Answer>>, stats: &mut Stats) {
+    fn account<T>(&self, events: usize, called: &Called<T>, stats: &mut Stats) {
         stats.calls += 1;
         stats.cpu += called.cpu;
         stats.memory_peak_bytes = stats.memory_peak_bytes.max(called.memory_peak_bytes);
-        let budget = self.limits.cpu_budget(part.len());
+        let budget = self.limits.cpu_budget(events);
         stats.cpu_share_max = stats.cpu_share_max.max(share(called.cpu.as_secs_f64(), budget.as_secs_f64()));
-        if let Ok(answers) = &called.answer {
-            let input_bytes = part.iter().map(String::len).sum();
-            let output_bytes: usize = answers.iter().map(answer_bytes).sum();
-            let budget = self.limits.output_budget_bytes(input_bytes);
-            stats.output_share_max = stats.output_share_max.max(share(output_bytes as f64, budget as f64));
-        }
     }
 
     fn outcome(&self, answer: Answer) -> Outcome {
@@ -338,64 +418,10 @@ impl Function {
     }
 }
 
-/// What a run has spent on looking for poison events, over all its chunks.
-#[derive(Default)]
-struct Spent {
-    attempts: u32,
-    cpu: Duration,
-    wall: Duration,
-    retries: u32,
-}
-
-impl Spent {
-    /// Why no further attempt may be made, if so.
-    fn exhausted(&self, limits: &Limits, events: usize) -> Option<&'static str> {
-        let halvings = events.max(1).next_power_of_two().ilog2();
-        let attempts_max = limits.poison_events_max.saturating_mul(2 * (halvings + 1));
-        if self.cpu >= limits.isolation_cpu_max || self.wall >= limits.wall_max {
-            return Some("the time for finding the event to blame is gone");
-        }
-        (self.attempts >= attempts_max).then_some("the attempts at finding the event to blame are used up")
-    }
-}
-
-fn verdict(failure: CallFailure, limits: &Limits) -> Verdict {
-    let said = |complaint: GuestComplaint| format!("{}: {}", complaint.code, complaint.message);
-    match failure {
-        CallFailure::Stopped { breach, stage, message } => {
-            let code = match breach {
-                Breach::Trap => FaultCode::Trap,
-                Breach::CpuBudget => FaultCode::CpuBudget,
-                Breach::WallLimit => FaultCode::WallLimit,
-                Breach::MemoryLimit => FaultCode::MemoryLimit,
-                Breach::OutputLimit => FaultCode::OutputLimit,
-            };
-            match stage {
-                Stage::Transform => Verdict::Suspect(Fault { code, message }),
-                Stage::Configure => {
-                    Verdict::Everybody(Fault { code, message: format!("while being configured: {message}") })
-                }
-                Stage::Instantiate => {
-                    Verdict::Everybody(Fault { code, message: format!("while being started: {message}") })
-                }
-            }
-        }
-        CallFailure::Configure(complaint) => {
-            Verdict::Everybody(Fault { code: FaultCode::ConfigureFailed, message: said(complaint) })
-        }
-        CallFailure::Fatal(complaint) => {
-            Verdict::Suspect(Fault { code: FaultCode::BatchFatal, message: said(complaint) })
-        }
-        CallFailure::Retryable(complaint, after) => {
-            let pause = after.unwrap_or(Duration::ZERO).min(limits.retry_wait_max);
-            Verdict::Again(Fault { code: FaultCode::BatchFatal, message: said(complaint) }, pause)
-        }
-    }
-}
-
-fn wrong_count(events: usize, answers: usize) -> Fault {
-    let message = format!("{answers} outcomes for a batch of {events}; there must be one for each event");
-    Fault { code: FaultCode::WrongCount, message }
+/// Other settings, other number.
+fn revision(settings_json: &str) -> u64 {
+    let digest = Sha256::digest(settings_json.as_bytes());
+    digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
 /// Whether a pause of this length ends before the run must.
@@ -403,15 +429,54 @@ fn in_time(cx: RunContext, pause: Duration) -> bool {
     cx.deadline.is_none_or(|deadline| Instant::now() + pause < deadline)
 }
 
-fn answer_bytes(answer: &Answer) -> usize {
-    match answer {
-        Answer::Keep => 0,
-        Answer::Replace(text) | Answer::Drop(text) => text.len(),
-        Answer::Emit(texts) => texts.iter().map(String::len).sum(),
-        Answer::Fail(complaint) => complaint.code.len() + complaint.message.len(),
+/// The events of a run: texts, or parsed events to be edited where they are.
+enum Work<'a> {
+    Texts(&'a [String]),
+    Bodies { bodies: &'a mut [Map<String, Value>], each_bytes: usize },
+}
+
+impl Work<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.len(),
+            Self::Bodies { bodies, .. } => bodies.len(),
+        }
+    }
+
+    fn bytes(&self, event: usize) -> usize {
+        match self {
+            Self::Texts(texts) => texts.get(event).map_or(0, String::len),
+            Self::Bodies { each_bytes, .. } => *each_bytes,
+        }
+    }
+
+    /// How much of its output budget a call over `part` used; not known where nothing is copied back.
+    fn output_share(&self, part: &Range<usize>, outcomes: &[Outcome], limits: &Limits) -> Option<f64> {
+        let Self::Texts(texts) = self else { return None };
+        let input_bytes = texts[part.clone()].iter().map(String::len).sum();
+        let output_bytes: usize = outcomes.iter().map(outcome_bytes).sum();
+        Some(share(output_bytes as f64, limits.output_budget_bytes(input_bytes) as f64))
     }
 }
 
-fn share(part: f64, whole: f64) -> f64 {
-    if whole > 0.0 { part / whole } else { 0.0 }
+fn marked(mark: Mark) -> Outcome {
+    match mark {
+        Mark::Untouched => Outcome::Keep,
+        Mark::Edited => Outcome::Edited,
+        Mark::Dropped(reason) => Outcome::Drop(reason),
+        Mark::Failed(code, message) => Outcome::Fail { kind: FailKind::InvalidEvent, code, message },
+    }
+}
+
+fn outcome_bytes(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Keep | Outcome::Edited | Outcome::Fault { .. } => 0,
+        Outcome::Replace(event) | Outcome::Drop(event) => event.len(),
+        Outcome::Emit(events) => events.iter().map(String::len).sum(),
+        Outcome::Fail { code, message, .. } => code.len() + message.len(),
+    }
+}
+
+fn share(used: f64, budget: f64) -> f64 {
+    if budget > 0.0 { used / budget } else { 0.0 }
 }

@@ -1,30 +1,42 @@
 //! Deduplication, contract and source functions over a stretch of the log: once, for all syncs.
 //!
-//! Nouns: a **stretch** (a range of the log and what became of it), the **rules** of a source (its contract, its
-//! functions), the **refiner** (a thread with the refine cursor; syncs ask it for the stretch at their own cursor).
+//! Nouns: a **stretch** (a range of the log and what became of it), the **rules** of a source (its contract), the
+//! **refiner** (a thread with the refine cursor; syncs ask it for the stretch at their own cursor), a **lineup** (the
+//! versions of functions that are live for a source), a **stage** (a source's lineup at work on its part of a stretch).
 //!
 //! Guarantees:
 //! * Each record is parsed once. A stretch is computed once and shared; a sync that lags behind what is remembered
 //!   has it computed again from the log, with the same bounds and the same verdicts on duplicates.
 //! * Dedup marks, quarantine and the refine cursor move in one transaction. What does not go on to the syncs is in
 //!   quarantine with a reason, is a duplicate, or was dropped by a function on purpose and counted.
+//! * Each event goes through exactly one lineup, whoever asks for it and however often: flips take effect between
+//!   stretches and are remembered by offset. A slow or stopped function holds its own source alone.
 //! * Memory is bounded: a stretch by records and bytes, the remembered stretches by bytes.
 
+mod breaker;
 mod functions;
 mod judge;
+mod lineup;
+mod shadow;
+mod stage;
 mod stretch;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-pub use functions::{Chained, chain};
-pub use stretch::Stretch;
+pub use functions::{BatchContext, Chained, chain};
+pub use lineup::{Canary, Lineup, Slot, Trial};
+use stage::Stages;
+pub use stage::{Functions, Recall};
+pub use stretch::Refined;
+use stretch::Stretch;
 
 use crate::contract::Contract;
-use crate::function::Function;
+use crate::event::Event;
+use crate::function::Unfinished;
 use crate::intake::{self, Log, Reader};
 use crate::state::{self, State};
 use crate::task;
@@ -33,8 +45,6 @@ use crate::task;
 pub struct Rules {
     pub source: Arc<str>,
     pub contract: Option<Arc<Contract>>,
-    /// In order.
-    pub functions: Vec<Arc<Function>>,
 }
 
 /// Bounds on the refiner's memory.
@@ -61,6 +71,10 @@ pub enum Error {
     State(#[from] Arc<state::Error>),
     #[error("the refiner has stopped")]
     Stopped,
+    #[error(transparent)]
+    Functions(#[from] Unfinished),
+    #[error("the functions that these events went through before cannot be had again: {0}")]
+    Recall(String),
 }
 
 impl From<intake::Error> for Error {
@@ -79,23 +93,59 @@ impl From<state::Error> for Error {
 #[derive(Clone)]
 pub struct Handle {
     asks: mpsc::Sender<Ask>,
+    stages: Arc<Stages>,
 }
 
 struct Ask {
     from: u64,
+    /// Computed once more, whatever is remembered.
+    afresh: bool,
     reply: oneshot::Sender<Result<Arc<Stretch>, Error>>,
 }
 
 impl Handle {
-    /// The refined stretch that holds `from`; waits until the log has one. It may begin before `from`.
+    /// What goes on of `source` in the stretch that holds `from`; waits until the log has one. It may begin before
+    /// `from`.
     ///
     /// # Errors
-    /// The log or the state cannot be read, or the refiner has stopped.
-    pub async fn stretch(&self, from: u64) -> Result<Arc<Stretch>, Error> {
+    /// The log or the state cannot be read, a function of old cannot be had again, or the refiner has stopped.
+    pub async fn refined(&self, source: &str, from: u64) -> Result<Arc<Refined>, Error> {
+        let stretch = self.ask(from, false).await?;
+        self.stages.refined(self, source, stretch).await
+    }
+
+    /// Runs a sync's own functions, those that are live now, over `events`.
+    ///
+    /// # Errors
+    /// The state cannot be written, or the pool of the functions has stopped.
+    pub async fn run(
+        &self,
+        live: &mut watch::Receiver<Arc<Lineup>>,
+        events: Vec<Event>,
+        batch: &BatchContext,
+    ) -> Result<Chained, Error> {
+        self.stages.of_sync(live, events, batch).await
+    }
+
+    /// The stretch that holds `from`, with all its events even when they were taken before.
+    async fn afresh(&self, from: u64) -> Result<Arc<Stretch>, Error> {
+        self.ask(from, true).await
+    }
+
+    async fn ask(&self, from: u64, afresh: bool) -> Result<Arc<Stretch>, Error> {
         let (reply, answer) = oneshot::channel();
-        self.asks.send(Ask { from, reply }).await.map_err(|_| Error::Stopped)?;
+        self.asks.send(Ask { from, afresh, reply }).await.map_err(|_| Error::Stopped)?;
         answer.await.map_err(|_| Error::Stopped)?
     }
+}
+
+/// The refiner cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Refine(#[from] Error),
+    #[error("could not start the thread of the refiner: {0}")]
+    Thread(#[from] std::io::Error),
 }
 
 /// The refiner: opened, then run on a thread of its own.
@@ -128,11 +178,13 @@ impl Refiner {
         Ok(Self { log, state, rules, settings, refined_to, head: None, laggards, remembered, remembered_bytes: 0 })
     }
 
-    /// Starts the thread; it ends when all handles are gone.
+    /// Starts the thread; it ends when all handles are gone. `functions` work on what it judged, on the threads of
+    /// whoever asks.
     ///
     /// # Errors
-    /// The operating system refused a thread.
-    pub fn run(self) -> std::io::Result<(Handle, JoinHandle<()>)> {
+    /// The state cannot be read, or the operating system refused a thread.
+    pub fn run(self, functions: Functions, state: State) -> Result<(Handle, JoinHandle<()>), RunError> {
+        let stages = Stages::open(functions, state, self.settings.remembered_bytes_max)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (asks, asked) = mpsc::channel(64);
         let work = move || {
@@ -140,7 +192,7 @@ impl Refiner {
             runtime.block_on(self.serve(asked));
         };
         let thread = std::thread::Builder::new().name("refine".into()).spawn(work)?;
-        Ok((Handle { asks }, thread))
+        Ok((Handle { asks, stages: Arc::new(stages) }, thread))
     }
 
     async fn serve(mut self, mut asked: mpsc::Receiver<Ask>) {
@@ -160,7 +212,7 @@ impl Refiner {
                 },
             };
             if let Some(ask) = ask {
-                match self.find(ask.from).await {
+                match self.find(ask.from, ask.afresh) {
                     Ok(Some(stretch)) => drop(ask.reply.send(Ok(stretch))),
                     Ok(None) => waiting.push(ask),
                     Err(error) => drop(ask.reply.send(Err(error))),
@@ -172,7 +224,7 @@ impl Refiner {
                 if ask.reply.is_closed() {
                     continue;
                 }
-                match self.find(ask.from).await {
+                match self.find(ask.from, ask.afresh) {
                     Ok(Some(stretch)) => drop(ask.reply.send(Ok(stretch))),
                     Ok(None) => waiting.push(ask),
                     Err(error) => drop(ask.reply.send(Err(error))),
@@ -182,15 +234,16 @@ impl Refiner {
     }
 
     /// The stretch that holds `from`: remembered, computed again, or refined now. `None` at the end of the log.
-    async fn find(&mut self, from: u64) -> Result<Option<Arc<Stretch>>, Error> {
-        if let Some(stretch) = self.remembered.iter().find(|stretch| stretch.range.contains(&from)) {
+    fn find(&mut self, from: u64, afresh: bool) -> Result<Option<Arc<Stretch>>, Error> {
+        let remembered = self.remembered.iter().find(|stretch| stretch.range.contains(&from));
+        if let Some(stretch) = remembered.filter(|_| !afresh) {
             return Ok(Some(Arc::clone(stretch)));
         }
         if from < self.refined_to {
-            return self.again(from).await.map(Some);
+            return self.again(from).map(Some);
         }
         while self.refined_to < self.log.committed() {
-            let stretch = Arc::new(self.forward().await?);
+            let stretch = Arc::new(self.forward()?);
             if stretch.range.is_empty() {
                 break;
             }
@@ -212,7 +265,7 @@ impl Refiner {
     }
 
     /// Refines the stretch at the refine cursor and moves the cursor over it.
-    async fn forward(&mut self) -> Result<Stretch, Error> {
+    fn forward(&mut self) -> Result<Stretch, Error> {
         let mut reader = match self.head.take() {
             Some(reader) if reader.next() == self.refined_to => reader,
             _ => self.reader(self.refined_to)?,
@@ -220,14 +273,14 @@ impl Refiner {
         let chunk = reader.read(self.settings.stretch_bytes_max, self.settings.stretch_records_max)?;
         let range = self.refined_to..chunk.next;
         let work = judge::Work::new(&self.rules, range, &chunk);
-        let stretch = work.refine_first(&mut self.state).await?;
+        let stretch = work.refine_first(&mut self.state)?;
         self.refined_to = stretch.range.end;
         self.head = Some(reader);
         Ok(stretch)
     }
 
     /// Computes the stretch that holds `from` once more.
-    async fn again(&mut self, from: u64) -> Result<Arc<Stretch>, Error> {
+    fn again(&mut self, from: u64) -> Result<Arc<Stretch>, Error> {
         let settings = &self.settings;
         let known = self.state.stretch_at(from)?;
         // Its bounds are only unknown when the records before it are trimmed away.
@@ -253,7 +306,7 @@ impl Refiner {
         }
         let range = range.start..chunk.next.max(range.end);
         let work = judge::Work::new(&self.rules, range, &chunk);
-        Ok(Arc::new(work.refine_again(&self.state).await?))
+        Ok(Arc::new(work.refine_again(&self.state)?))
     }
 
     /// A reader at `offset`, or at the oldest record that is left.

@@ -10,6 +10,7 @@
 //! transactions (a power cut) loses nothing: the stretch is refined again from the log.
 //! This room knows offsets, ids and reasons, not what an event means.
 
+mod functions;
 mod pending;
 mod quarantine;
 mod schema;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+pub use functions::{Charge, Compared, FunctionLog, LogFilter, LoggedRun, Transformed};
 pub use pending::{Pending, PendingCount, PendingMark, Resolved};
 pub use quarantine::{Filter, Quarantined, Stage as QuarantineStage};
 pub use seen::Window;
@@ -249,6 +251,12 @@ impl State {
         self.connection
             .execute("DELETE FROM stretches WHERE end <= ?1", [oldest])
             .and_then(|_| self.connection.execute("DELETE FROM duplicates WHERE log_offset < ?1", [oldest]))
+            // The lineup of the oldest record left is the last one that took over at or before it.
+            .and_then(|_| {
+                let sql = "DELETE FROM lineups WHERE log_offset < (SELECT max(l.log_offset) FROM lineups l
+                    WHERE l.source = lineups.source AND l.log_offset <= ?1)";
+                self.connection.execute(sql, [oldest])
+            })
             .and_then(|_| self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(())))
             .map_err(self.err("could not forget old stretches"))
     }

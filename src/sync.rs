@@ -16,20 +16,22 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 pub use filter::Filter;
 pub use mapping::{Mapping, Pointer};
 pub use worker::Worker;
 
 use crate::destination::Destination;
-use crate::function::Function;
+use crate::refine::Lineup;
 
 /// A sync, checked.
 pub struct Sync {
     pub name: Arc<str>,
     pub source: Arc<str>,
     pub filter: Filter,
-    /// In order, after the filter.
-    pub functions: Vec<Arc<Function>>,
+    /// After the filter; the lineup may change at any time.
+    pub functions: watch::Receiver<Arc<Lineup>>,
     pub mapping: Mapping,
     pub settings: Settings,
     pub destination: Box<dyn Destination>,

@@ -15,13 +15,13 @@ use crate::wasm;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// The destination of each sync, in the order of the syncs, and the offset that any of them has passed.
+/// The destination of each sync, in the order of the syncs, and the offset below which everything is durable there.
 pub(super) async fn open(
     workspace: &Workspace,
     open_state: impl Fn() -> Result<State, state::Error>,
-) -> Result<(Vec<Box<dyn Destination>>, u64), Error> {
+) -> Result<Vec<(Box<dyn Destination>, u64)>, Error> {
     let couriers = couriers(workspace).await?;
-    let (mut destinations, mut floor) = (Vec::new(), 0);
+    let mut destinations = Vec::new();
     for (name, sync) in &workspace.syncs {
         let failed = |cause: Cause| Error::Sync { name: name.clone(), cause };
         let mut destination: Box<dyn Destination> = match &workspace.destinations[&sync.destination.0].kind {
@@ -37,10 +37,9 @@ pub(super) async fn open(
             }
         };
         let durable = destination.durable_to().await.map_err(|error| failed(Box::new(error)))?;
-        floor = floor.max(durable.unwrap_or(0));
-        destinations.push(destination);
+        destinations.push((destination, durable.unwrap_or(0)));
     }
-    Ok((destinations, floor))
+    Ok(destinations)
 }
 
 /// How a sync gathers for its destination: a plugin says how long its events may wait for company.

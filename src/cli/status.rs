@@ -7,7 +7,7 @@ use super::{Done, WorkspaceArgs, paint};
 use crate::app::paths;
 use crate::event::time;
 use crate::intake;
-use crate::state::{PendingCount, State, SyncReport};
+use crate::state::{Charge, PendingCount, State, SyncReport};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Reads the data directory; the server may run or not.")]
@@ -50,10 +50,12 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
     let pending = |sync: &str| counts.iter().find(|count| count.sync == sync).cloned().unwrap_or_default();
     let reports: Vec<(SyncReport, PendingCount)> =
         reports.into_iter().map(|report| (report.clone(), pending(&report.sync))).collect();
+    let functions = state.charges()?;
     if json {
-        print_json(accepted, refined, &sources, &reports);
+        print_json(accepted, refined, &sources, &reports, &functions);
     } else {
         print_tables(accepted, refined, &sources, &reports);
+        print_functions(&functions);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -63,6 +65,7 @@ fn print_json(
     refined: u64,
     sources: &BTreeMap<String, SourceLine>,
     reports: &[(SyncReport, PendingCount)],
+    functions: &[(Charge, Option<String>)],
 ) {
     let sources: serde_json::Map<_, _> = sources
         .iter()
@@ -88,10 +91,41 @@ fn print_json(
             (report.sync.clone(), line)
         })
         .collect();
-    println!(
-        "{}",
-        serde_json::json!({"log": {"end": accepted, "refined": refined}, "sources": sources, "syncs": syncs})
-    );
+    let functions: Vec<_> = functions
+        .iter()
+        .map(|(charge, stopped)| {
+            serde_json::json!({
+                "name": charge.function, "version": charge.version, "batches": charge.batches, "calls": charge.calls,
+                "calls_failed": charge.calls_failed, "events": charge.events, "faults": charge.faults,
+                "failed": charge.failed, "dropped": charge.dropped, "cpu_us": charge.cpu_us,
+                "memory_bytes_peak": charge.memory_peak_bytes, "last_fault": charge.fault, "stopped": stopped,
+            })
+        })
+        .collect();
+    let log = serde_json::json!({"end": accepted, "refined": refined});
+    println!("{}", serde_json::json!({"log": log, "sources": sources, "syncs": syncs, "functions": functions}));
+}
+
+fn print_functions(functions: &[(Charge, Option<String>)]) {
+    if functions.is_empty() {
+        return;
+    }
+    let names = ["function", "version", "events", "faults", "failed", "dropped", "\u{b5}s/event", "peak MiB"];
+    let mut table = paint::table(&names);
+    for (charge, _) in functions {
+        let version = charge.version.get(..12).unwrap_or(&charge.version).to_owned();
+        let numbers = [charge.events, charge.faults, charge.failed, charge.dropped].map(paint::count);
+        let each = format!("{:.1}", charge.cpu_us as f64 / charge.events.max(1) as f64);
+        let peak = format!("{:.1}", charge.memory_peak_bytes as f64 / f64::from(1 << 20));
+        table.add_row([charge.function.clone(), version].into_iter().chain(numbers).chain([each, peak]));
+    }
+    println!("{table}");
+    for (charge, stopped) in functions {
+        if let Some(fault) = stopped {
+            let (name, fault) = (&charge.function, paint::plain(fault, 500));
+            println!("{} function {name}: {fault}; its events wait in the log", paint::bold("stopped:"));
+        }
+    }
 }
 
 fn print_tables(

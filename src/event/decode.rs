@@ -77,24 +77,56 @@ pub fn revised(json_text: &str, parent: &Event, part: u32) -> Result<Event, Refu
     let Value::Object(mut body) = json::parse(json_text.as_bytes(), DEPTH_MAX)? else {
         return Err(Refusal::new("invalid-output", "the function returned something other than a JSON object"));
     };
-    for field in ["messageId", "receivedAt", "timestamp"] {
+    for field in KEPT {
         if !body.contains_key(field)
             && let Some(value) = parent.body.get(field)
         {
             body.insert(field.to_owned(), value.clone());
         }
     }
+    checked(body, parent, part)
+}
+
+/// Fields that an event is known by: a function may give them other values but not take them away.
+pub const KEPT: [&str; 3] = ["messageId", "receivedAt", "timestamp"];
+
+/// An event whose body a function edited where it is: it must still be one. `parent` is the event without its body.
+///
+/// # Errors
+/// What it is now cannot be delivered; the body comes back for the quarantine.
+pub fn edited(body: Map<String, Value>, parent: &Event) -> Result<Event, (Refusal, Map<String, Value>)> {
+    let (kind, message_id) = (body.get("type").and_then(Value::as_str), body.get("messageId").and_then(Value::as_str));
+    let fits = match kind.and_then(Kind::parse) {
+        None => Err(Refusal::new("unknown-type", "the function left a type that is none of the six kinds")),
+        Some(kind) => name(&body, kind).map(|()| kind),
+    };
+    let fits = fits.and_then(|kind| match message_id {
+        Some(id) if !id.is_empty() => instants(&body).map(|()| kind),
+        _ => Err(Refusal::new("invalid-message-id", "the function left no messageId")),
+    });
+    match fits {
+        Ok(kind) => Ok(Event { kind, body, source: Arc::clone(&parent.source), ..*parent }),
+        Err(refusal) => Err((refusal, body)),
+    }
+}
+
+fn instants(body: &Map<String, Value>) -> Result<(), Refusal> {
+    for field in ["receivedAt", "timestamp"] {
+        if body.get(field).and_then(Value::as_str).and_then(time::parse).is_none() {
+            return Err(Refusal::new("invalid-output", format!("the function returned a {field} that is no instant")));
+        }
+    }
+    Ok(())
+}
+
+fn checked(mut body: Map<String, Value>, parent: &Event, part: u32) -> Result<Event, Refusal> {
     let kind = kind(&mut body, Some(parent.kind))?;
     name(&body, kind)?;
     message_id(&mut body, parent.message_id())?;
     if part > 0 && body.get("messageId").and_then(Value::as_str) == Some(parent.message_id()) {
         body.insert("messageId".to_owned(), Value::String(format!("{}#{part}", parent.message_id())));
     }
-    for field in ["receivedAt", "timestamp"] {
-        if body.get(field).and_then(Value::as_str).and_then(time::parse).is_none() {
-            return Err(Refusal::new("invalid-output", format!("the function returned a {field} that is no instant")));
-        }
-    }
+    instants(&body)?;
     Ok(Event {
         source: Arc::clone(&parent.source),
         offset: parent.offset,

@@ -1,11 +1,11 @@
-//! The work on one stretch: decode, find duplicates, judge, run functions, set aside.
+//! The work on one stretch: decode, find duplicates, judge, set aside.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::functions::chain;
+use super::stretch::Part;
 use super::{Error, Rules, Stretch};
 use crate::contract::Action;
 use crate::event::record::Record;
@@ -29,8 +29,6 @@ struct Tally {
     duplicates: u64,
     quarantined: u64,
     violations: u64,
-    /// Dropped on purpose, by function and reason.
-    dropped: HashMap<String, u64>,
 }
 
 /// A record that could be read, decoded or not.
@@ -119,7 +117,7 @@ impl<'a> Work<'a> {
     }
 
     /// The first time: marks duplicates, keeps what is set aside, moves the refine cursor, in one transaction.
-    pub(super) async fn refine_first(mut self, state: &mut State) -> Result<Stretch, Error> {
+    pub(super) fn refine_first(mut self, state: &mut State) -> Result<Stretch, Error> {
         let mut stage = state.stage()?;
         let sightings: Vec<Sighting<'_>> = self
             .decoded
@@ -136,8 +134,7 @@ impl<'a> Work<'a> {
                 stage.duplicate(decoded.offset)?;
             }
         }
-        // The transaction stays open meanwhile: other writers of the state file wait their turn.
-        self.finish(&seen).await;
+        self.finish(&seen);
         for entry in &self.quarantined {
             stage.quarantine(entry)?;
         }
@@ -146,9 +143,6 @@ impl<'a> Work<'a> {
             stage.count(source, "duplicates", tally.duplicates)?;
             stage.count(source, "quarantined", tally.quarantined)?;
             stage.count(source, "violations", tally.violations)?;
-            for (reason, dropped) in &tally.dropped {
-                stage.count(source, &format!("dropped by {reason}"), *dropped)?;
-            }
         }
         fail::fail_point!("refine_before_commit", |_| std::process::abort());
         stage.commit(&self.stretch.range)?;
@@ -156,16 +150,16 @@ impl<'a> Work<'a> {
     }
 
     /// Once more, for a sync that lags: the same verdicts, nothing written.
-    pub(super) async fn refine_again(mut self, state: &State) -> Result<Stretch, Error> {
+    pub(super) fn refine_again(mut self, state: &State) -> Result<Stretch, Error> {
         let duplicates = state.duplicates_in(&self.stretch.range)?;
         let seen: Vec<bool> =
             self.decoded.iter().map(|decoded| duplicates.binary_search(&decoded.offset).is_ok()).collect();
-        self.finish(&seen).await;
+        self.finish(&seen);
         Ok(self.stretch)
     }
 
-    /// Judges what is no duplicate and runs the functions of each source over its part.
-    async fn finish(&mut self, seen: &[bool]) {
+    /// Judges what is no duplicate; what goes on is parted by source.
+    fn finish(&mut self, seen: &[bool]) {
         let mut groups: Vec<(Arc<str>, Vec<Event>)> = Vec::new();
         let mut group_of: HashMap<Arc<str>, usize> = HashMap::new();
         for (decoded, seen) in std::mem::take(&mut self.decoded).into_iter().zip(seen) {
@@ -193,26 +187,7 @@ impl<'a> Work<'a> {
             };
             groups[at].1.push(event);
         }
-        let several = groups.len() > 1;
-        for (source, events) in groups {
-            let functions = self.rules.get(&source).map_or(&[][..], |rules| &rules.functions);
-            if functions.is_empty() {
-                self.stretch.events.extend(events.into_iter().map(Arc::new));
-                continue;
-            }
-            let at_us = events.first().map_or(0, |event| event.received_at_us);
-            let chained = chain(functions, events, &source, at_us).await;
-            let tally = self.tally(&source);
-            tally.quarantined += chained.quarantined.len() as u64;
-            for (reason, dropped) in chained.dropped {
-                *tally.dropped.entry(reason).or_default() += dropped;
-            }
-            self.quarantined.extend(chained.quarantined);
-            self.stretch.events.extend(chained.events.into_iter().map(Arc::new));
-        }
-        if several {
-            self.stretch.events.sort_by_key(|event| (event.offset, event.part));
-        }
+        self.stretch.parts = groups.into_iter().map(|(source, events)| Part::new(source, events)).collect();
     }
 
     /// The contract's verdict; `None` when the event goes no further.

@@ -58,6 +58,7 @@ pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), Error>
         bring_up(connection, path)?;
     }
     connection.execute_batch(TABLES).map_err(at("could not make the tables"))?;
+    connection.execute_batch(super::functions::TABLES).map_err(at("could not make the tables of functions"))?;
     connection
         .execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('format', ?1)", [FORMAT])
         .map_err(at("could not mark the format"))?;

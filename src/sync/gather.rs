@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::{Filter, Mapping, Settings};
 use crate::destination::Batch;
 use crate::event::Event;
-use crate::function::Function;
 use crate::intake::Log;
-use crate::refine::{self, Handle, Stretch, chain};
+use crate::refine::{self, BatchContext, Handle, Lineup, Refined};
 use crate::state::Quarantined;
 
 /// A batch, and what was set aside or left out while it was gathered.
@@ -24,7 +24,7 @@ pub(super) struct Gatherer {
     pub(super) name: Arc<str>,
     pub(super) source: Arc<str>,
     pub(super) filter: Filter,
-    pub(super) functions: Vec<Arc<Function>>,
+    pub(super) functions: watch::Receiver<Arc<Lineup>>,
     pub(super) mapping: Mapping,
     pub(super) settings: Settings,
     pub(super) refiner: Handle,
@@ -33,7 +33,7 @@ pub(super) struct Gatherer {
 
 impl Gatherer {
     /// Gathers from `cursor` on until the refiner stops or nobody takes batches any more.
-    pub(super) async fn run(self, mut cursor: u64, batches: mpsc::Sender<Gathered>) {
+    pub(super) async fn run(mut self, mut cursor: u64, batches: mpsc::Sender<Gathered>) {
         let mut pause = self.settings.retry_pause_min;
         loop {
             // A place first: no more than one batch waits while another is delivered.
@@ -55,66 +55,70 @@ impl Gatherer {
     }
 
     /// One batch that starts at `cursor`: whatever is there now, up to the bounds; at least one stretch.
-    async fn next(&self, cursor: u64) -> Result<Gathered, refine::Error> {
+    async fn next(&mut self, cursor: u64) -> Result<Gathered, refine::Error> {
         let mut gathered = Gathered::default();
         gathered.batch.range = cursor..cursor;
-        let (mut bytes, mut waiting_since) = (0, None);
+        let (mut bytes, mut first_at) = (0, None);
         loop {
-            let asked = self.refiner.stretch(gathered.batch.range.end);
-            let stretch = match waiting_since {
-                None => asked.await?,
-                Some(since) => match tokio::time::timeout_at(since + self.settings.company.age_max, asked).await {
-                    Ok(stretch) => stretch?,
-                    Err(_alone) => return Ok(gathered),
-                },
-            };
-            bytes += stretch.log_bytes;
-            self.take(&stretch, &mut gathered).await;
-            gathered.batch.range.end = stretch.range.end;
+            let refined = self.refiner.refined(&self.source, gathered.batch.range.end).await?;
+            bytes += refined.log_bytes;
+            self.take(&refined, &mut gathered).await?;
+            gathered.batch.range.end = refined.range.end;
             let full =
                 gathered.batch.events.len() >= self.settings.batch_events_max || bytes >= self.settings.batch_bytes_max;
-            if full {
-                return Ok(gathered);
-            }
             let at_end = gathered.batch.range.end >= self.log.committed();
-            let lonely = gathered.batch.events.len() < self.settings.company.events;
-            if at_end && lonely && !self.settings.company.age_max.is_zero() {
-                // Age counts from the first event; before there is one, nothing waits.
-                waiting_since =
-                    waiting_since.or_else(|| (!gathered.batch.events.is_empty()).then(tokio::time::Instant::now));
-                if waiting_since.is_none() {
-                    return Ok(gathered);
-                }
-            } else if at_end {
+            if full || (at_end && !self.company_comes(&gathered.batch, &mut first_at).await) {
                 return Ok(gathered);
             }
         }
     }
 
-    async fn take(&self, stretch: &Stretch, gathered: &mut Gathered) {
+    /// Waits for further records while a batch is small; false when it goes as it is. Its age counts from its first
+    /// event: before there is one, nothing waits.
+    async fn company_comes(&self, batch: &Batch, first_at: &mut Option<Instant>) -> bool {
+        let company = self.settings.company;
+        if company.age_max.is_zero() || batch.events.is_empty() || batch.events.len() >= company.events {
+            return false;
+        }
+        let first_at = *first_at.get_or_insert_with(Instant::now);
+        let mut committed = self.log.follow();
+        let more = committed.wait_for(|committed| *committed > batch.range.end);
+        matches!(tokio::time::timeout_at(first_at + company.age_max, more).await, Ok(Ok(_)))
+    }
+
+    async fn take(&mut self, refined: &Refined, gathered: &mut Gathered) -> Result<(), refine::Error> {
         let from = gathered.batch.range.end;
-        let ours = |source: &Arc<str>, offset: u64| *source == self.source && offset >= from;
-        let violations = stretch.violations.iter().filter(|violation| ours(&violation.source, violation.offset));
-        gathered.batch.violations.extend(violations.cloned());
-        let events = stretch.events.iter().filter(|event| ours(&event.source, event.offset));
-        if self.filter.takes_all() && self.functions.is_empty() && self.mapping.is_empty() {
+        gathered.batch.violations.extend(refined.violations.iter().filter(|found| found.offset >= from).cloned());
+        let events = refined.events.iter().filter(|event| event.offset >= from);
+        let plain = self.functions.borrow().is_empty();
+        if self.filter.takes_all() && plain && self.mapping.is_empty() {
             gathered.batch.events.extend(events.cloned());
-            return;
+            return Ok(());
         }
         let (taken, filtered): (Vec<_>, Vec<_>) = events.partition(|event| self.filter.takes(event));
         gathered.filtered += filtered.len() as u64;
-        if self.functions.is_empty() && self.mapping.is_empty() {
+        if plain && self.mapping.is_empty() {
             gathered.batch.events.extend(taken.into_iter().cloned());
-            return;
+            return Ok(());
         }
-        let events: Vec<Event> = taken.into_iter().map(|event| Event::clone(event)).collect();
-        let at_us = events.first().map_or(0, |event| event.received_at_us);
-        let chained = chain(&self.functions, events, &self.name, at_us).await;
-        gathered.quarantined.extend(chained.quarantined);
-        gathered.filtered += chained.dropped.values().sum::<u64>();
-        gathered.batch.events.extend(chained.events.into_iter().map(|mut event| {
+        let mut events: Vec<Event> = taken.into_iter().map(|event| Event::clone(event)).collect();
+        if !plain && !events.is_empty() {
+            let batch = BatchContext {
+                scope: Arc::clone(&self.name),
+                now_ms: refined.now_ms,
+                seed: refined.range.start,
+                bytes: refined.log_bytes,
+                at_us: events.first().map_or(0, |event| event.received_at_us),
+            };
+            let chained = self.refiner.run(&mut self.functions, events, &batch).await?;
+            gathered.quarantined.extend(chained.quarantined);
+            gathered.filtered += chained.dropped.values().sum::<u64>();
+            events = chained.events;
+        }
+        gathered.batch.events.extend(events.into_iter().map(|mut event| {
             self.mapping.apply(&mut event.body);
             Arc::new(event)
         }));
+        Ok(())
     }
 }

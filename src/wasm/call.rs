@@ -7,11 +7,14 @@ use serde_json::{Map, Value};
 use wasmtime::component::Resource;
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
+use super::bindings::destination::DestinationPlugin;
 use super::bindings::destination::tidegate::plugin::secrets;
+use super::bindings::fields::TransformFields;
+use super::bindings::transform::Transform;
 use super::bindings::transform::exports::tidegate::plugin::transformer;
 use super::bindings::transform::tidegate::plugin::{host, lookup, types};
 use super::delivery::{Plan, Response, Verdict};
-use super::fields::{Editing, Mark};
+use super::fields::{Editing, Mark, Paths};
 use super::journal::{Journal, Level, NAME_BYTES_MAX, legible};
 use super::limits::Limits;
 use super::memory::Memory;
@@ -131,6 +134,10 @@ pub(super) struct Guest {
     services: Services,
     /// Of the fields world; empty in the others.
     pub(super) editing: Editing,
+    pub(super) paths: Paths,
+    meter: Arc<CpuMeter>,
+    budget: Duration,
+    wall: Instant,
 }
 
 /// What a call asks of an instance.
@@ -234,56 +241,61 @@ impl Module {
         editing: Editing,
         journal: &mut Journal,
     ) -> (Called<Done>, Editing) {
-        // The semaphore is never closed, so there is a permit or there is patience.
-        let _slot = self.engine().slots().acquire().await;
-        let meter = Arc::new(CpuMeter::default());
+        let mut instance = match self.parked().take(call.revision) {
+            Some(warm) => warm,
+            None => {
+                // The semaphore is never closed, so there is a permit or there is patience.
+                let slot = self.engine().slots().acquire_owned().await.ok();
+                Instance { store: self.store(limits, &call), started: None, revision: call.revision, calls: 0, slot }
+            }
+        };
         let wall = Instant::now() + limits.wall_max;
         let wall = call.deadline.map_or(wall, |deadline| deadline.min(wall));
-        let mut store = self.store(limits, &call, size, std::mem::take(journal), &meter, wall);
-        store.data_mut().editing = editing;
+        let meter = Arc::new(CpuMeter::default());
+        instance.prepare(limits, &call, size, editing, std::mem::take(journal), &meter, wall);
         // The callback of the store sees the wall limit at a tick; the timeout sees it when nothing runs at all.
-        let work = tokio::time::timeout_at(wall.into(), meter.time(self.work(&mut store, &call, job)));
+        let work = tokio::time::timeout_at(wall.into(), meter.time(self.work(&mut instance, &call, job)));
         let answer = match work.await {
             Ok(answer) => answer,
-            Err(_elapsed) => Err(store.data().stopped(Breach::WallLimit, Halt::Wall.to_string())),
+            Err(_elapsed) => Err(instance.store.data().stopped(Breach::WallLimit, Halt::Wall.to_string())),
         };
-        let guest = store.into_data();
-        *journal = guest.journal;
+        let guest = instance.store.data_mut();
+        *journal = std::mem::take(&mut guest.journal);
         journal.finish_line(limits);
-        (Called { answer, cpu: meter.used(), memory_peak_bytes: guest.memory.peak_bytes }, guest.editing)
+        let editing = std::mem::take(&mut guest.editing);
+        let called = Called { answer, cpu: meter.used(), memory_peak_bytes: guest.memory.peak_bytes };
+        instance.calls += 1;
+        // Only after a clean answer: whatever trapped, ran out or complained is thrown away with all that it knew.
+        if called.answer.is_ok() && instance.calls < limits.calls_per_instance_max {
+            self.parked().put(instance);
+        }
+        (called, editing)
     }
 
-    /// A store with every limit in place: nothing of the guest has run yet.
-    fn store(
-        &self,
-        limits: &Arc<Limits>,
-        call: &Call<'_>,
-        size: Size,
-        journal: Journal,
-        meter: &Arc<CpuMeter>,
-        wall: Instant,
-    ) -> Store<Guest> {
+    /// A store that stops its guest at a tick when a budget is gone: nothing of the guest has run yet.
+    fn store(&self, limits: &Arc<Limits>, call: &Call<'_>) -> Store<Guest> {
         let guest = Guest {
             limits: limits.clone(),
-            journal,
+            journal: Journal::default(),
             now_ms: call.now_ms,
             seed: call.seed,
             stage: Stage::Instantiate,
             memory: Memory::new(limits, self.engine().limits()),
             services: call.services.clone(),
             editing: Editing::default(),
+            paths: Paths::default(),
+            meter: Arc::default(),
+            budget: Duration::ZERO,
+            wall: Instant::now(),
         };
         let mut store = Store::new(self.engine().raw(), guest);
         store.limiter(|guest| &mut guest.memory);
-        store.set_hostcall_fuel(limits.output_budget_bytes(size.bytes));
-        let budget = limits.cpu_budget(size.events);
-        let meter = meter.clone();
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| {
-            if meter.used_while_polled() >= budget {
-                return Err(Halt::Cpu(budget).into());
+        store.epoch_deadline_callback(|store| {
+            let guest = store.data();
+            if guest.meter.used_while_polled() >= guest.budget {
+                return Err(Halt::Cpu(guest.budget).into());
             }
-            if Instant::now() >= wall {
+            if Instant::now() >= guest.wall {
                 return Err(Halt::Wall.into());
             }
             Ok(UpdateDeadline::Yield(1))
@@ -291,59 +303,121 @@ impl Module {
         store
     }
 
-    async fn work(&self, store: &mut Store<Guest>, call: &Call<'_>, job: Job<'_>) -> Result<Done, CallFailure> {
-        let setup = types::Setup { settings_json: call.settings_json.to_owned(), revision: call.revision };
-        match self.pre() {
-            Pre::Transform(pre) => {
-                let started = pre.instantiate_async(&mut *store).await;
-                let instance = started.map_err(|error| store.data().failure(&error))?;
-                store.data_mut().stage = Stage::Configure;
-                let answer = instance.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await;
-                configured(store, answer)?;
-                let Job::Transform(batch) = job else { return Err(wrong_world()) };
-                match instance.tidegate_plugin_transformer().call_transform(&mut *store, batch).await {
+    async fn work(&self, instance: &mut Instance, call: &Call<'_>, job: Job<'_>) -> Result<Done, CallFailure> {
+        let store = &mut instance.store;
+        let started = match &instance.started {
+            Some(started) => started,
+            None => instance.started.insert(self.start(store, call).await?),
+        };
+        match (started, job) {
+            (Started::Transform(plugin), Job::Transform(batch)) => {
+                match plugin.tidegate_plugin_transformer().call_transform(&mut *store, batch).await {
                     Ok(Ok(outcomes)) => Ok(Done::Answers(outcomes.into_iter().map(Answer::from).collect())),
                     Ok(Err(error)) => Err(error.into()),
                     Err(error) => Err(store.data().failure(&error)),
                 }
             }
-            Pre::Fields(pre) => {
-                let started = pre.instantiate_async(&mut *store).await;
-                let instance = started.map_err(|error| store.data().failure(&error))?;
-                store.data_mut().stage = Stage::Configure;
-                let answer = instance.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await;
-                configured(store, answer)?;
-                let Job::Edit = job else { return Err(wrong_world()) };
+            (Started::Fields(plugin), Job::Edit) => {
                 let batch = Resource::new_borrow(0);
-                match instance.tidegate_plugin_field_transformer().call_transform(&mut *store, batch).await {
+                match plugin.tidegate_plugin_field_transformer().call_transform(&mut *store, batch).await {
                     Ok(Ok(())) => Ok(Done::Edited),
                     Ok(Err(error)) => Err(error.into()),
                     Err(error) => Err(store.data().failure(&error)),
                 }
             }
-            Pre::Destination(pre) => {
-                let started = pre.instantiate_async(&mut *store).await;
-                let instance = started.map_err(|error| store.data().failure(&error))?;
-                store.data_mut().stage = Stage::Configure;
-                let answer = instance.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await;
-                configured(store, answer)?;
-                let plugin = instance.tidegate_plugin_destination();
-                match job {
-                    Job::Prepare(batch) => match plugin.call_prepare(&mut *store, batch).await {
-                        Ok(Ok(plan)) => Ok(Done::Plan(plan.into())),
-                        Ok(Err(error)) => Err(error.into()),
-                        Err(error) => Err(store.data().failure(&error)),
-                    },
-                    Job::Classify { tag, events, response } => {
-                        match plugin.call_classify(&mut *store, tag, events, &response.into()).await {
-                            Ok(verdict) => Ok(Done::Verdict(verdict.into())),
-                            Err(error) => Err(store.data().failure(&error)),
-                        }
-                    }
-                    Job::Transform(_) | Job::Edit => Err(wrong_world()),
+            (Started::Destination(plugin), Job::Prepare(batch)) => {
+                match plugin.tidegate_plugin_destination().call_prepare(&mut *store, batch).await {
+                    Ok(Ok(plan)) => Ok(Done::Plan(plan.into())),
+                    Ok(Err(error)) => Err(error.into()),
+                    Err(error) => Err(store.data().failure(&error)),
                 }
             }
+            (Started::Destination(plugin), Job::Classify { tag, events, response }) => {
+                let plugin = plugin.tidegate_plugin_destination();
+                match plugin.call_classify(&mut *store, tag, events, &response.into()).await {
+                    Ok(verdict) => Ok(Done::Verdict(verdict.into())),
+                    Err(error) => Err(store.data().failure(&error)),
+                }
+            }
+            _ => Err(wrong_world()),
         }
+    }
+
+    /// Instantiates and configures.
+    async fn start(&self, store: &mut Store<Guest>, call: &Call<'_>) -> Result<Started, CallFailure> {
+        let started = match self.pre() {
+            Pre::Transform(pre) => pre.instantiate_async(&mut *store).await.map(Started::Transform),
+            Pre::Fields(pre) => pre.instantiate_async(&mut *store).await.map(Started::Fields),
+            Pre::Destination(pre) => pre.instantiate_async(&mut *store).await.map(Started::Destination),
+        };
+        let started = started.map_err(|error| store.data().failure(&error))?;
+        store.data_mut().stage = Stage::Configure;
+        let setup = types::Setup { settings_json: call.settings_json.to_owned(), revision: call.revision };
+        let answer = match &started {
+            Started::Transform(plugin) => plugin.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await,
+            Started::Fields(plugin) => plugin.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await,
+            Started::Destination(plugin) => {
+                plugin.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await
+            }
+        };
+        match answer {
+            Ok(Ok(())) => {
+                store.data_mut().stage = Stage::Transform;
+                Ok(started)
+            }
+            Ok(Err(complaint)) => Err(CallFailure::Configure(complaint.into())),
+            Err(error) => Err(store.data().failure(&error)),
+        }
+    }
+}
+
+/// An instance with its store and its slot of the pool.
+pub(super) struct Instance {
+    store: Store<Guest>,
+    started: Option<Started>,
+    /// Of the settings that it is configured with.
+    revision: u64,
+    calls: u32,
+    /// Given back when the instance is dropped.
+    slot: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+enum Started {
+    Transform(Transform),
+    Fields(TransformFields),
+    Destination(DestinationPlugin),
+}
+
+impl Instance {
+    #[must_use]
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Sets every limit anew for the next call.
+    #[expect(clippy::too_many_arguments, reason = "each is one limit or one thing lent for the call")]
+    fn prepare(
+        &mut self,
+        limits: &Arc<Limits>,
+        call: &Call<'_>,
+        size: Size,
+        editing: Editing,
+        journal: Journal,
+        meter: &Arc<CpuMeter>,
+        wall: Instant,
+    ) {
+        debug_assert!(self.slot.is_some());
+        self.store.set_hostcall_fuel(limits.output_budget_bytes(size.bytes));
+        self.store.set_epoch_deadline(1);
+        let guest = self.store.data_mut();
+        guest.editing = editing;
+        guest.journal = journal;
+        guest.now_ms = call.now_ms;
+        guest.seed = call.seed;
+        guest.services = call.services.clone();
+        guest.meter = Arc::clone(meter);
+        guest.budget = limits.cpu_budget(size.events);
+        guest.wall = wall;
     }
 }
 
@@ -354,26 +428,18 @@ struct Size {
     bytes: usize,
 }
 
+impl<T> Called<T> {
+    /// The same call with another reading of its answer.
+    pub fn map_answer<U>(self, read: impl FnOnce(T) -> U) -> Called<U> {
+        Called { answer: self.answer.map(read), cpu: self.cpu, memory_peak_bytes: self.memory_peak_bytes }
+    }
+}
+
 impl Called<Done> {
     fn map<T>(self, take: impl FnOnce(Done) -> Option<T>) -> Called<T> {
         let Self { answer, cpu, memory_peak_bytes } = self;
         let answer = answer.and_then(|done| take(done).ok_or_else(wrong_world));
         Called { answer, cpu, memory_peak_bytes }
-    }
-}
-
-/// Settings are looked at before the first event is, whatever the guest then does.
-fn configured(
-    store: &mut Store<Guest>,
-    answer: wasmtime::Result<Result<(), types::PluginError>>,
-) -> Result<(), CallFailure> {
-    match answer {
-        Ok(Ok(())) => {
-            store.data_mut().stage = Stage::Transform;
-            Ok(())
-        }
-        Ok(Err(complaint)) => Err(CallFailure::Configure(complaint.into())),
-        Err(error) => Err(store.data().failure(&error)),
     }
 }
 

@@ -23,7 +23,7 @@ struct Shared {
     engine: wasmtime::Engine,
     linker: Linker<Guest>,
     /// One permit for each slot of the pool: a call waits here rather than failing on a full pool.
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     limits: Limits,
     /// Dropped with the engine, which ends the ticker.
     _ticker: Sender<()>,
@@ -49,7 +49,7 @@ impl Engine {
         fields_host::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
         secrets_host::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
         let ticker = start_ticker(engine.weak(), limits.tick).map_err(EngineError::Ticker)?;
-        let slots = Semaphore::new(limits.calls_at_once_max as usize);
+        let slots = Arc::new(Semaphore::new(limits.calls_at_once_max as usize));
         Ok(Self(Arc::new(Shared { engine, linker, slots, limits: limits.clone(), _ticker: ticker })))
     }
 
@@ -67,8 +67,8 @@ impl Engine {
         &self.0.linker
     }
 
-    pub(super) fn slots(&self) -> &Semaphore {
-        &self.0.slots
+    pub(super) fn slots(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.slots)
     }
 }
 

@@ -35,13 +35,24 @@ pub enum Mark {
     Failed(String, String),
 }
 
+/// The paths that an instance has made, by handle.
+#[derive(Default)]
+pub(super) struct Paths {
+    made: Vec<Option<Arc<[String]>>>,
+    free: Vec<u32>,
+}
+
+impl Paths {
+    fn get(&self, path: &Resource<Path>) -> wasmtime::Result<&Arc<[String]>> {
+        self.made.get(path.rep() as usize).and_then(Option::as_ref).ok_or_else(|| Halt::Handle.into())
+    }
+}
+
 /// The events of one call while the guest has them.
 #[derive(Default)]
 pub(super) struct Editing {
     events: Vec<Map<String, Value>>,
     marks: Vec<Mark>,
-    paths: Vec<Option<Arc<[String]>>>,
-    free: Vec<u32>,
     undo: Vec<Undo>,
     /// Bytes that the guest may still write.
     budget_bytes: usize,
@@ -63,8 +74,17 @@ impl Editing {
         Self { events, marks, budget_bytes, ..Self::default() }
     }
 
-    /// The events as the guest left them, and what became of each.
-    pub(super) fn finish(self) -> (Vec<Map<String, Value>>, Vec<Mark>) {
+    /// The events as the guest left them, and what became of each. What failed is as it was.
+    pub(super) fn finish(mut self) -> (Vec<Map<String, Value>>, Vec<Mark>) {
+        if self.marks.iter().any(|mark| matches!(mark, Mark::Failed(..))) {
+            for undo in std::mem::take(&mut self.undo).into_iter().rev() {
+                if matches!(self.marks.get(undo.event), Some(Mark::Failed(..)))
+                    && let Some(event) = self.events.get_mut(undo.event)
+                {
+                    restore(event, undo);
+                }
+            }
+        }
         (self.events, self.marks)
     }
 
@@ -82,12 +102,7 @@ impl Editing {
         self.events.get(index as usize).ok_or_else(|| Halt::Index { index, events }.into())
     }
 
-    fn path(&self, path: &Resource<Path>) -> wasmtime::Result<&Arc<[String]>> {
-        self.paths.get(path.rep() as usize).and_then(Option::as_ref).ok_or_else(|| Halt::Handle.into())
-    }
-
-    fn find(&self, event: u32, at: &Resource<Path>) -> wasmtime::Result<Option<&Value>> {
-        let path = self.path(at)?;
+    fn find(&self, event: u32, path: &[String]) -> wasmtime::Result<Option<&Value>> {
         let event = self.event(event)?;
         let Some((first, rest)) = path.split_first() else { return Ok(None) };
         let Some(mut value) = event.get(first) else { return Ok(None) };
@@ -105,8 +120,7 @@ impl Editing {
         Ok(())
     }
 
-    fn set(&mut self, index: u32, at: &Resource<Path>, value: Value) -> wasmtime::Result<Result<(), String>> {
-        let path = Arc::clone(self.path(at)?);
+    fn set(&mut self, index: u32, path: Arc<[String]>, value: Value) -> wasmtime::Result<Result<(), String>> {
         self.event(index)?;
         let event = index as usize;
         match put(&mut self.events[event], &path, value) {
@@ -120,6 +134,7 @@ impl Editing {
     }
 
     fn edited(&mut self, event: usize) {
+        // What failed or is dropped stays so, whatever is edited afterwards.
         if self.marks[event] == Mark::Untouched {
             self.marks[event] = Mark::Edited;
         }
@@ -251,7 +266,7 @@ impl fields::Host for Guest {}
 
 impl fields::HostPath for Guest {
     fn new(&mut self, json_pointer: String) -> wasmtime::Result<Resource<Path>> {
-        let editing = &mut self.editing;
+        let paths = &mut self.paths;
         let Some(rest) = json_pointer.strip_prefix('/') else {
             return Err(Halt::Pointer(legible(&json_pointer, 80)).into());
         };
@@ -259,22 +274,22 @@ impl fields::HostPath for Guest {
         if steps.len() > DEPTH_MAX {
             return Err(Halt::Pointer(legible(&json_pointer, 80)).into());
         }
-        if let Some(rep) = editing.free.pop() {
-            editing.paths[rep as usize] = Some(steps);
+        if let Some(rep) = paths.free.pop() {
+            paths.made[rep as usize] = Some(steps);
             return Ok(Resource::new_own(rep));
         }
-        if editing.paths.len() >= PATHS_MAX {
+        if paths.made.len() >= PATHS_MAX {
             return Err(Halt::Paths(PATHS_MAX).into());
         }
-        editing.paths.push(Some(steps));
-        Ok(Resource::new_own(u32::try_from(editing.paths.len() - 1).unwrap_or(u32::MAX)))
+        paths.made.push(Some(steps));
+        Ok(Resource::new_own(u32::try_from(paths.made.len() - 1).unwrap_or(u32::MAX)))
     }
 
     fn drop(&mut self, path: Resource<Path>) -> wasmtime::Result<()> {
-        if let Some(place) = self.editing.paths.get_mut(path.rep() as usize)
+        if let Some(place) = self.paths.made.get_mut(path.rep() as usize)
             && place.take().is_some()
         {
-            self.editing.free.push(path.rep());
+            self.paths.free.push(path.rep());
         }
         Ok(())
     }
@@ -286,19 +301,19 @@ impl fields::HostBatch for Guest {
     }
 
     fn get_string(&mut self, _: Resource<Batch>, event: u32, at: Resource<Path>) -> wasmtime::Result<Option<String>> {
-        Ok(self.editing.find(event, &at)?.and_then(Value::as_str).map(str::to_owned))
+        Ok(self.editing.find(event, self.paths.get(&at)?)?.and_then(Value::as_str).map(str::to_owned))
     }
 
     fn get_number(&mut self, _: Resource<Batch>, event: u32, at: Resource<Path>) -> wasmtime::Result<Option<f64>> {
-        Ok(self.editing.find(event, &at)?.and_then(Value::as_f64))
+        Ok(self.editing.find(event, self.paths.get(&at)?)?.and_then(Value::as_f64))
     }
 
     fn get_json(&mut self, _: Resource<Batch>, event: u32, at: Resource<Path>) -> wasmtime::Result<Option<String>> {
-        Ok(self.editing.find(event, &at)?.map(Value::to_string))
+        Ok(self.editing.find(event, self.paths.get(&at)?)?.map(Value::to_string))
     }
 
     fn has(&mut self, _: Resource<Batch>, event: u32, at: Resource<Path>) -> wasmtime::Result<bool> {
-        Ok(self.editing.find(event, &at)?.is_some())
+        Ok(self.editing.find(event, self.paths.get(&at)?)?.is_some())
     }
 
     fn set_string(
@@ -309,7 +324,7 @@ impl fields::HostBatch for Guest {
         value: String,
     ) -> wasmtime::Result<Result<(), String>> {
         self.editing.spend(value.len())?;
-        self.editing.set(event, &at, Value::String(value))
+        self.editing.set(event, Arc::clone(self.paths.get(&at)?), Value::String(value))
     }
 
     fn set_json(
@@ -322,13 +337,13 @@ impl fields::HostBatch for Guest {
         // A parsed value takes up several times its text.
         self.editing.spend(value.len().saturating_mul(8))?;
         match json::parse(value.as_bytes(), DEPTH_MAX) {
-            Ok(value) => self.editing.set(event, &at, value),
+            Ok(value) => self.editing.set(event, Arc::clone(self.paths.get(&at)?), value),
             Err(flaw) => Ok(Err(flaw.to_string())),
         }
     }
 
     fn remove(&mut self, _: Resource<Batch>, event: u32, at: Resource<Path>) -> wasmtime::Result<()> {
-        let path = Arc::clone(self.editing.path(&at)?);
+        let path = Arc::clone(self.paths.get(&at)?);
         self.editing.event(event)?;
         let index = event as usize;
         if let Some((old, element)) = take(&mut self.editing.events[index], &path) {

@@ -35,6 +35,8 @@ pub struct Limits {
     /// Size of a component, checked before a byte of it is parsed. Default 20 MiB.
     pub component_bytes_max: usize,
 
+    /// Calls of one instance before it is thrown away. Default 1: a fresh instance for every call.
+    pub calls_per_instance_max: u32,
     /// Memory of one call, all its linear memories together. Default 64 MiB; at most `memory_bytes_ceiling`.
     pub memory_bytes_max: usize,
     /// CPU time of one call: this much for the call itself. Default 20 ms.
@@ -92,6 +94,7 @@ impl Default for Limits {
             tick: Duration::from_millis(5),
             component_bytes_max: 20 << 20,
 
+            calls_per_instance_max: 1,
             memory_bytes_max: 64 << 20,
             cpu_base: Duration::from_millis(20),
             cpu_per_event: Duration::from_micros(500),

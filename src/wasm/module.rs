@@ -1,5 +1,7 @@
 //! A component that passed every gate and is compiled.
 
+use std::sync::Arc;
+
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
 
@@ -8,6 +10,7 @@ use super::bindings::fields::TransformFieldsPre;
 use super::bindings::transform::TransformPre;
 use super::call::Guest;
 use super::engine::Engine;
+use super::parked::Parked;
 use super::{journal::legible, wasi};
 
 /// The worlds of `wit/plugin.wit`.
@@ -76,6 +79,7 @@ const COMPILE_STACK_BYTES: usize = 64 << 20;
 pub struct Module {
     engine: Engine,
     pre: Pre,
+    parked: Arc<Parked>,
 }
 
 #[derive(Clone)]
@@ -136,6 +140,16 @@ impl Module {
         Self::link(engine, &compile_apart(engine, bytes)?, world)
     }
 
+    /// Compiles `bytes` for whichever world their exports name.
+    pub fn compile_any(engine: &Engine, bytes: &[u8]) -> Result<Self, LoadError> {
+        admit(engine, bytes)?;
+        let component = compile_apart(engine, bytes)?;
+        let ty = component.component_type();
+        let exports = |world: &World| ty.get_export(engine.raw(), world.exports()[1]).is_some();
+        let world = World::ALL.into_iter().find(exports).unwrap_or(World::Transform);
+        Self::link(engine, &component, world)
+    }
+
     /// Fits compiled code into its world.
     fn link(engine: &Engine, component: &Component, world: World) -> Result<Self, LoadError> {
         let linker = linker(engine, component, world)?;
@@ -153,7 +167,7 @@ impl Module {
                 World::Destination => Pre::Destination(DestinationPluginPre::new(pre)?),
             })
         });
-        Ok(Self { engine: engine.clone(), pre: pre.map_err(|error| misfit(world, error))? })
+        Ok(Self { engine: engine.clone(), pre: pre.map_err(|error| misfit(world, error))?, parked: Arc::default() })
     }
 
     /// The world that it implements.
@@ -170,6 +184,10 @@ impl Module {
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    pub(super) fn parked(&self) -> &Parked {
+        &self.parked
     }
 
     pub(super) fn pre(&self) -> &Pre {

@@ -47,7 +47,14 @@ fn message(outcome: &Outcome) -> &str {
 /// Enough CPU time for a guest to fill its memory, page fault by page fault, on a slow machine.
 fn patient() -> Limits {
     let (cpu, search) = (Duration::from_millis(500), Duration::from_secs(30));
-    Limits { cpu_base: cpu, cpu_max: Duration::from_secs(1), isolation_cpu_max: search, ..Limits::default() }
+    let wall = Duration::from_secs(300);
+    Limits {
+        cpu_base: cpu,
+        cpu_max: Duration::from_secs(1),
+        wall_max: wall,
+        isolation_cpu_max: search,
+        ..Limits::default()
+    }
 }
 
 /// Puts the attacks at places of a batch of 100 and checks that all other events come out as if they were alone.

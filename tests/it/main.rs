@@ -8,6 +8,8 @@ mod crash;
 mod delivery;
 mod function;
 mod house;
+mod isolation;
+mod lineup;
 mod outbound;
 mod poison;
 mod sdk;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::function::component::{self, EncodeError};
-use crate::wasm::{Engine, EngineError, Limits, LoadError, Module, World};
+use crate::wasm::{Engine, EngineError, Limits, LoadError, Module};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -68,11 +68,7 @@ pub fn build(dir: &Path, target_dir: Option<&Path>, on_progress: &mut dyn FnMut(
     let core_wasm = std::fs::read(&module).map_err(|cause| BuildError::File { path: module.clone(), cause })?;
     let component = component::encode(&core_wasm)?;
     on_progress("Checking the component");
-    Module::compile(
-        &Engine::new(&Limits { calls_at_once_max: 1, ..Limits::default() })?,
-        &component,
-        World::Transform,
-    )?;
+    Module::compile_any(&Engine::new(&Limits { calls_at_once_max: 1, ..Limits::default() })?, &component)?;
     let path = component_path(&module).ok_or(BuildError::NotCdylib)?;
     write(&path, &component)?;
     let sha256 = Sha256::digest(&component).iter().map(|byte| format!("{byte:02x}")).collect();

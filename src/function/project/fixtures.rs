@@ -192,7 +192,8 @@ fn shown(outcome: &Outcome) -> Value {
     // What is no JSON stays visible as the text that it is.
     let event = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| json!({ "not-json": text }));
     match outcome {
-        Outcome::Keep => json!({ "keep": true }),
+        // An edited event is shown by whoever has it.
+        Outcome::Keep | Outcome::Edited => json!({ "keep": true }),
         Outcome::Replace(text) => json!({ "replace": event(text) }),
         Outcome::Emit(texts) => json!({ "emit": texts.iter().map(event).collect::<Vec<_>>() }),
         Outcome::Drop(reason) => json!({ "drop": reason }),

@@ -1,0 +1,73 @@
+use serde_json::json;
+
+use super::*;
+
+fn faults(value: Value) -> Vec<String> {
+    let faults = Manifest::from_json(&value).expect_err("refused");
+    faults.into_iter().map(|fault| fault.problem).collect()
+}
+
+#[test]
+fn a_destination_is_read_whole() {
+    let manifest = Manifest::from_json(&json!({
+        "name": "acme", "kind": "destination", "language": "js",
+        "settings": {"type": "object", "required": ["api_key"], "properties": {
+            "api_key": {"type": "string", "secret": true}, "region": {"enum": ["eu", "us"]}}},
+        "hosts": [{"origin": "https://*.acme.com", "methods": ["POST", "put"]}, "https://eu.acme.com:8443"],
+        "authentication": {"kind": "bearer", "secret": "api_key"},
+        "batch": {"events_max": 100, "bytes_max": "1 MiB", "age_max": "500 ms"},
+        "traffic": {"requests_per_second": 0.5, "timeout": "5 s"},
+        "retry": {"age_max": "2 h"}, "order": "user",
+        "limits": {"memory_bytes_max": "256 MiB"},
+    }))
+    .unwrap();
+    assert_eq!(manifest.kind, Kind::Destination);
+    assert_eq!(manifest.secrets().collect::<Vec<_>>(), ["api_key"]);
+    assert_eq!(manifest.hosts[0].methods, [Method::Post, Method::Put]);
+    assert_eq!(manifest.batching.age_max, Duration::from_millis(500));
+    assert_eq!(manifest.retry.pause_min, Duration::from_secs(1));
+    assert_eq!(manifest.asked.memory_bytes_max, Some(256 << 20));
+    assert_eq!(manifest.authentication, Some(Authentication::Bearer { secret: "api_key".into() }));
+}
+
+#[test]
+fn every_problem_is_named_at_once() {
+    let problems = faults(json!({
+        "name": "Not A Name", "kind": "transform", "api": "9.0.0", "hosts": ["https://x.com"], "retires": 3,
+        "limits": {"memory_bytes_max": "lots"},
+    }));
+    let joined = problems.join("\n");
+    for part in ["Not A Name", "9.0.0", "`hosts` is for destinations", "`retires`", "`limits.memory_bytes_max`"] {
+        assert!(joined.contains(part), "{part} is not in\n{joined}");
+    }
+    assert_eq!(faults(json!([])).len(), 1);
+}
+
+#[test]
+fn an_origin_is_scheme_host_and_port() {
+    for good in ["https://a.com", "https://*.a.com", "http://localhost:8080", "{{settings.endpoint}}"] {
+        assert!(is_origin(good), "{good}");
+    }
+    for bad in [
+        "https://*",
+        "*",
+        "https://a.com/path",
+        "ftp://a.com",
+        "https://u@a.com",
+        "https://a.com:0",
+        "https://",
+        "{{settings.}}",
+    ] {
+        assert!(!is_origin(bad), "{bad}");
+    }
+}
+
+#[test]
+fn a_secret_needs_a_destination_and_an_authentication_a_setting() {
+    let secret = json!({"type": "object", "properties": {"k": {"type": "string", "secret": true}}});
+    assert!(faults(json!({"name": "a", "kind": "transform", "settings": secret}))[0].contains("only a destination"));
+    let bearer = json!({"kind": "bearer", "secret": "absent"});
+    let problems =
+        faults(json!({"name": "a", "kind": "destination", "hosts": ["https://a.com"], "authentication": bearer}));
+    assert!(problems[0].contains("\"absent\""), "{problems:?}");
+}

@@ -1,0 +1,76 @@
+//! Stops a version that breaks batch after batch.
+//!
+//! One poison event in a batch is the event's fault and is set aside alone. A batch most of whose events fault is the
+//! function's: after [`BAD_BATCHES_MAX`] of those in a row the breaker opens. The batch in hand and everything after it
+//! then waits in the log until another version goes live, or until the version stands a trial after a growing pause.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Lineup;
+
+/// Bad batches in a row that open the breaker.
+pub const BAD_BATCHES_MAX: u32 = 3;
+
+const PAUSE_MIN: Duration = Duration::from_secs(30);
+const PAUSE_MAX: Duration = Duration::from_secs(600);
+
+/// The breakers of all versions.
+#[derive(Debug, Default)]
+pub(super) struct Breakers(Mutex<HashMap<(String, String), Breaker>>);
+
+#[derive(Debug, Default)]
+struct Breaker {
+    bad_batches: u32,
+    opened: u32,
+    open_until: Option<Instant>,
+}
+
+impl Breakers {
+    /// When the first open breaker of `lineup` may be tried again; `None` when all are closed.
+    pub(super) fn open_until(&self, lineup: &Lineup) -> Option<Instant> {
+        let breakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = |name: &str, version: &str| breakers.get(&(name.to_owned(), version.to_owned()))?.open_until;
+        let now = Instant::now();
+        let functions = lineup.slots().iter().map(|slot| &slot.function);
+        functions.filter_map(|f| open(f.name(), f.version())).filter(|until| *until > now).max()
+    }
+
+    /// Takes note of a batch; true when the breaker is open after it, so that its outcomes must not count.
+    pub(super) fn note(&self, name: &str, version: &str, bad: bool) -> bool {
+        let mut breakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (name.to_owned(), version.to_owned());
+        if !bad {
+            breakers.remove(&key);
+            return false;
+        }
+        let breaker = breakers.entry(key).or_default();
+        breaker.bad_batches += 1;
+        if breaker.bad_batches < BAD_BATCHES_MAX {
+            return false;
+        }
+        let pause = PAUSE_MIN.saturating_mul(1 << breaker.opened.min(8)).min(PAUSE_MAX);
+        breaker.opened += 1;
+        breaker.open_until = Some(Instant::now() + pause);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bad_batches_in_a_row_open_it() {
+        let breakers = Breakers::default();
+        for bad in [true, true, false, true, true] {
+            assert!(!breakers.note("f", "1", bad));
+        }
+        assert!(!breakers.note("f", "2", true), "another version");
+        assert!(breakers.note("f", "1", true));
+        assert!(breakers.note("f", "1", true), "a trial that fails opens it again");
+        assert!(!breakers.note("f", "1", false));
+        assert!(!breakers.note("f", "1", true));
+    }
+}
