@@ -1,7 +1,7 @@
 //! One destination at work: batches to plans, plans to requests, answers to fates.
 
 use std::collections::HashSet;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
 
+use super::exchange::FAILURES_IN_A_ROW_MAX;
 use super::fate::Fate;
 use super::pace::{self, Pace};
 use super::signer::Keys;
@@ -22,6 +23,9 @@ use crate::state::Pending;
 use crate::wasm::{
     Breach, Call, CallFailure, Engine, GuestComplaint, Journal, LoadError, Module, Plan, Services, Stage, World,
 };
+
+/// Tries after which an event is no longer sent together with others.
+const TRIES_IN_COMPANY_MAX: u32 = 5;
 
 /// An event on its way.
 #[derive(Debug, Clone)]
@@ -156,7 +160,7 @@ impl Courier {
             }
         };
         let trip = |parcels| Trip { courier: Arc::clone(self), parcels, first_round };
-        let chunks = self.chunks(&parcels);
+        let chunks = self.chunks(&parcels, first_round);
         if self.order() == Order::User {
             let mut stuck = HashSet::new();
             for chunk in chunks {
@@ -186,13 +190,21 @@ impl Courier {
         settled.collect()
     }
 
-    /// Indexes of parcels, cut by count and bytes.
-    fn chunks(&self, parcels: &[Parcel]) -> Vec<Vec<usize>> {
+    /// Indexes of parcels, cut by count and bytes. What has failed for a while goes alone, so that one event which the
+    /// far side chokes on does not keep those in its company; when everything fails only the first does, as a probe.
+    fn chunks(&self, parcels: &[Parcel], first_round: bool) -> Vec<Vec<usize>> {
+        let away = self.failures.load(Ordering::Relaxed) >= FAILURES_IN_A_ROW_MAX;
+        let alone = |index: usize, parcel: &Parcel| {
+            !first_round && parcel.tries >= TRIES_IN_COMPANY_MAX && (index == 0 || !away)
+        };
+        let mut after_one_alone = false;
         let Batching { events_max, bytes_max, .. } = self.terms.batching;
         let (mut chunks, mut bytes): (Vec<Vec<usize>>, usize) = (Vec::new(), 0);
         for (index, parcel) in parcels.iter().enumerate() {
+            let alone = alone(index, parcel);
+            let apart = std::mem::replace(&mut after_one_alone, alone) || alone;
             match chunks.last_mut() {
-                Some(chunk) if chunk.len() < events_max && bytes + parcel.json.len() <= bytes_max => {
+                Some(chunk) if !apart && chunk.len() < events_max && bytes + parcel.json.len() <= bytes_max => {
                     bytes += parcel.json.len();
                     chunk.push(index);
                 }

@@ -26,7 +26,7 @@ const TRIES_IN_PLACE: u32 = 2;
 /// unless that would take longer than this,
 const PAUSE_IN_PLACE_MAX: Duration = Duration::from_secs(2);
 /// or this many tries in a row have failed: then the far side is away.
-const FAILURES_IN_A_ROW_MAX: u32 = 3;
+pub(super) const FAILURES_IN_A_ROW_MAX: u32 = 3;
 
 /// Of bodies, this much is shown to people.
 const SHOWN_BYTES_MAX: usize = 2 << 10;

@@ -62,26 +62,31 @@ impl Trip {
     }
 
     /// Sends requests in waves: at once those that share no user with an earlier one that is not answered yet. Requests
-    /// that carry events of a user who got stuck are not sent; their events come back to be planned anew.
+    /// that carry events of a user who got stuck are not sent, nor are later ones of any user of theirs; their events
+    /// come back to be planned anew.
     async fn in_order(
         &self,
         mut planned: Vec<Planned>,
         stuck: &mut HashSet<String>,
         settled: &mut Vec<(usize, Fate)>,
     ) -> Vec<usize> {
-        let mut unsent = Vec::new();
+        let users = |request: &Planned| -> Vec<&str> {
+            let users = request.indexes.iter().map(|index| self.parcels[*index].user.as_str());
+            users.filter(|user| !user.is_empty()).collect()
+        };
+        let (mut unsent, mut deferred) = (Vec::new(), HashSet::new());
         while !planned.is_empty() {
             let (mut wave, mut later) = (Vec::new(), Vec::new());
             let mut busy: HashSet<&str> = HashSet::new();
             for request in planned {
-                let mut users = request.indexes.iter().map(|index| self.parcels[*index].user.as_str());
-                if request.indexes.iter().any(|index| self.is_stuck(*index, stuck)) {
+                let of = users(&request);
+                if of.iter().any(|user| stuck.contains(*user) || deferred.contains(user)) {
+                    deferred.extend(of);
                     unsent.push(request);
                     continue;
                 }
-                let held_up = users.any(|user| busy.contains(user));
-                let users = request.indexes.iter().map(|index| self.parcels[*index].user.as_str());
-                busy.extend(users.filter(|user| !user.is_empty()));
+                let held_up = of.iter().any(|user| busy.contains(user));
+                busy.extend(of);
                 if held_up { later.push(request) } else { wave.push(request) }
             }
             planned = later;
@@ -95,7 +100,9 @@ impl Trip {
         open.dedup();
         // An event that another request carried has its fate, which the missing half makes worse.
         let (halves, open): (Vec<_>, Vec<_>) = open.into_iter().partition(|index| answered.contains(index));
-        settled.extend(halves.into_iter().map(|index| (index, Fate::Behind)));
+        let halves: Vec<_> = halves.into_iter().map(|index| (index, Fate::Behind)).collect();
+        self.note_stuck(&halves, stuck);
+        settled.extend(halves);
         open
     }
 

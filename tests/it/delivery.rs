@@ -60,6 +60,10 @@ impl Route {
     pub fn setting(&self, name: &str, value: &str) {
         let path = self.workspace.path().join("destinations/crm.yaml");
         let text = std::fs::read_to_string(&path).unwrap();
+        let text: String = text
+            .lines()
+            .filter(|line| !line.starts_with(&format!("  {name}:")))
+            .fold(String::new(), |t, l| t + l + "\n");
         std::fs::write(path, text.replacen("  key:", &format!("  {name}: {value}\n  key:"), 1)).unwrap();
     }
 

@@ -22,7 +22,6 @@ fn moody() -> (Far, Arc<Mutex<BTreeMap<String, u64>>>) {
             1 => Act::Reset,
             2 => Act::Reply(429, vec![("retry-after", "0".to_owned())], Vec::new()),
             3 => Act::Broken,
-            // A body that has no end is an answer all the same: it says 200, and what it says is not JSON.
             _ => {
                 for id in ids([received]) {
                     *shared.lock().unwrap().entry(id).or_default() += 1;

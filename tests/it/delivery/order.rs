@@ -74,6 +74,23 @@ fn a_stuck_user_keeps_the_order_and_blocks_nobody() {
 }
 
 #[test]
+fn who_travels_with_a_stuck_user_gets_through_in_the_end() {
+    let (far, taken) = far(|event| event["userId"] == "stuck");
+    let route = route(&far);
+    // All of a batch in one request, which the far side refuses as a whole.
+    route.setting("per_request", "50");
+    let server = route.workspace.serve();
+    let users = ["ann", "stuck", "bob"];
+    let events = (0..8).flat_map(|n| users.map(|user| event(&format!("{user}-{n}"), user, json!({"n": n}))));
+    send(&server, &events.collect::<Vec<_>>());
+    route.wait("the others are through", |sync| sync["delivered"] == 16 && sync["pending"] == 8);
+    let all: Vec<u64> = (0..8).collect();
+    let taken = taken.lock().unwrap();
+    assert_eq!((&taken["ann"], &taken["bob"], taken.get("stuck")), (&all, &all, None));
+    server.kill();
+}
+
+#[test]
 fn the_order_outlives_a_kill() {
     let healed = Arc::new(AtomicBool::new(false));
     let well = Arc::clone(&healed);
