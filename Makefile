@@ -61,4 +61,5 @@ check: setup
 
 bench: setup components
 	cargo bench --locked --bench intake_append --bench contract_judge --bench row_encode --bench function_call -- --quick
+	cargo bench --locked --bench neighbours
 	cargo bench --locked --bench end_to_end

@@ -97,7 +97,7 @@ fn calls(c: &mut Criterion) {
             let edit_all = |batch: &Vec<String>| -> Vec<Outcome> {
                 batch.iter().map(|event| Outcome::Replace(edit::edit(event).expect("the event is JSON"))).collect()
             };
-            b.iter_custom(|rounds| cpu_of(rounds, || batch, |batch| edit_all(batch)));
+            b.iter_custom(|rounds| cpu_of(rounds, || batch, edit_all));
         });
         for function in [&rewrite, &rewrite_warm, &noop, &noop_warm] {
             group.bench_with_input(BenchmarkId::new(function.name(), size), &batch, |b, batch| {

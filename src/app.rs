@@ -1,7 +1,9 @@
 //! Wires the rooms: opens them in the order of their floors, starts them, stops them in the order in which events
 //! flow, so that whatever was accepted has a place to go.
 
+mod admin;
 mod destinations;
+mod live;
 
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
@@ -11,18 +13,19 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::clock;
 use crate::config::Workspace;
-use crate::function::{self, Function, Pool};
+use crate::function::Pool;
 use crate::intake::{self, Log};
-use crate::refine::{self, Lineup, Refiner, Rules};
+use crate::refine::{self, Refiner, Rules};
 use crate::source::http::{Counts, Keys, Server, Settings};
 use crate::state::{self, State};
+use crate::store::{self, Store};
 use crate::sync::{Sync, Worker};
-use crate::wasm;
+use admin::{Admin, AdminSettings};
+use live::Live;
 
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,16 @@ pub enum Error {
     State(#[from] state::Error),
     #[error(transparent)]
     Refine(#[from] refine::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(
+        "the admin API could not listen on {address}: {cause}; is another server running? Give this one `admin: {{listen: 127.0.0.1:0}}` in tidegate.yaml, or an address of its own"
+    )]
+    ListenAdmin {
+        address: SocketAddr,
+        #[source]
+        cause: std::io::Error,
+    },
     #[error(transparent)]
     RunRefiner(#[from] refine::RunError),
     #[error("function {name}: {cause}")]
@@ -75,6 +88,17 @@ pub mod paths {
     pub fn state(data: &Path) -> PathBuf {
         data.join("state.db")
     }
+
+    #[must_use]
+    pub fn store(data: &Path) -> PathBuf {
+        data.join("store")
+    }
+
+    /// The hash of the admin token.
+    #[must_use]
+    pub fn admin(data: &Path) -> PathBuf {
+        data.join("admin.json")
+    }
 }
 
 /// How long a stopping server goes on delivering what it has accepted; the rest waits in the log.
@@ -92,7 +116,8 @@ pub struct App {
     state: State,
     counts: Arc<Counts>,
     /// Kept until the last batch is through: the threads of the functions, and the far ends of their lineups.
-    functions: (Pool, Lineups),
+    functions: (Pool, Arc<Live>),
+    admin: Admin,
     /// Held for as long as the process uses the data directory.
     _lock: File,
 }
@@ -107,9 +132,10 @@ impl App {
         let lock = lock(&data)?;
         let open_state = || State::open(&paths::state(&data), workspace.window.clone());
         let state = open_state()?;
-        let functions = functions(&workspace).await?;
+        let (store, builder) = Store::open(&paths::store(&data), store::Settings::default())?;
+        let live = Live::open(&workspace, store.clone()).await?;
         let mut handed_to: HashMap<Arc<str>, u64> = HashMap::new();
-        let destinations = destinations::open(&workspace, open_state).await?;
+        let destinations = destinations::open(&workspace, &store, open_state).await?;
         let mut floor = state.refined_to()?;
         for report in state.reports()? {
             floor = floor.max(report.cursor);
@@ -136,13 +162,8 @@ impl App {
         let refiner = Refiner::open(log.clone(), open_state()?, rules(&workspace), refine::Settings::default())?;
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
         let pool = Pool::start(threads).map_err(Error::Thread)?;
-        let lineups = Lineups::new(&workspace, &functions);
-        let of_sources = refine::Functions {
-            workers: pool.workers(),
-            live: lineups.sources.iter().map(|(name, lineup)| (Arc::clone(name), lineup.subscribe())).collect(),
-            recall: Lineups::recall(&functions),
-            handed_to,
-        };
+        let of_sources =
+            refine::Functions { workers: pool.workers(), live: live.of_sources(), recall: live.recall(), handed_to };
         let (handle, refiner) = refiner.run(of_sources, open_state()?)?;
         let mut workers = Vec::new();
         for ((name, config), destination) in workspace.syncs.iter().zip(destinations) {
@@ -150,7 +171,7 @@ impl App {
                 name: name.as_str().into(),
                 source: config.source.0.as_str().into(),
                 filter: config.filter.clone(),
-                functions: lineups.of_sync(name),
+                functions: live.of_sync(name),
                 mapping: config.mapping.clone(),
                 settings: destinations::settings(&workspace, config),
                 destination,
@@ -160,6 +181,12 @@ impl App {
                 .map_err(|error| Error::Sync { name: name.clone(), cause: Box::new(error) })?;
             workers.push(worker);
         }
+        let workspace_admin = AdminSettings {
+            listen: workspace.admin_listen,
+            data: data.clone(),
+            window: workspace.window.clone(),
+            sources: workspace.sources.keys().cloned().collect(),
+        };
         let keys = Keys::new(workspace.sources.iter().map(|(name, source)| (source.write_key.as_str(), name.as_str())));
         let settings = Settings { limits: workspace.limits, trusted_proxies: workspace.trusted_proxies, keys };
         let counts = Arc::new(Counts::default());
@@ -167,6 +194,7 @@ impl App {
         let bound = Server::open(listen, settings, log.clone(), Arc::clone(&counts)).await;
         let server = bound.map_err(|cause| Error::Listen { address: listen, cause })?;
         let address = server.address().map_err(|cause| Error::Listen { address: listen, cause })?;
+        let admin = Admin::open(&workspace_admin, store, builder).await?;
         Ok(Self {
             server,
             address,
@@ -176,7 +204,8 @@ impl App {
             workers,
             state,
             counts,
-            functions: (pool, lineups),
+            functions: (pool, live),
+            admin,
             _lock: lock,
         })
     }
@@ -185,6 +214,17 @@ impl App {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address of the admin API.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address
+    }
+
+    /// The admin token, if it was made at this start; it is shown once.
+    pub fn take_admin_token(&mut self) -> Option<String> {
+        self.admin.token.take()
     }
 
     /// The log that events enter.
@@ -211,9 +251,10 @@ impl App {
     /// # Errors
     /// The disk failed meanwhile.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), Error> {
-        let Self { server, log, log_writer, refiner, workers, mut state, functions, .. } = self;
+        let Self { server, log, log_writer, refiner, workers, mut state, functions, admin, .. } = self;
         let (stop_server, server_stops) = watch::channel(false);
         let (stop_workers, workers_stop) = watch::channel(false);
+        admin.run(Arc::clone(&functions.1), &server_stops);
         let serving = tokio::spawn(server.run(server_stops));
         let cursors: Vec<watch::Receiver<u64>> = workers.iter().map(Worker::follow).collect();
         let delivering: Vec<_> = workers.into_iter().map(|worker| worker.run(workers_stop.clone())).collect();
@@ -300,71 +341,6 @@ fn lock(data: &Path) -> Result<File, Error> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::InUse { path: data.to_owned() }),
         Err(TryLockError::Error(cause)) => Err(io("could not lock", &path)(cause)),
-    }
-}
-
-type Functions = std::collections::BTreeMap<String, Arc<Function>>;
-
-async fn functions(workspace: &Workspace) -> Result<Functions, Error> {
-    let mut functions = Functions::new();
-    if workspace.functions.is_empty() {
-        return Ok(functions);
-    }
-    let failed = |name: &str, cause: Box<dyn std::error::Error + Send + std::marker::Sync>| Error::Function {
-        name: name.to_owned(),
-        cause,
-    };
-    let engine = wasm::Engine::new(&wasm::Limits::default()).map_err(|error| failed("engine", Box::new(error)))?;
-    for (name, config) in &workspace.functions {
-        let bytes = std::fs::read(&config.component).map_err(|cause| Error::Io {
-            action: "could not read",
-            path: config.component.clone(),
-            cause,
-        })?;
-        let mut limits = wasm::Limits::default();
-        if let Some(bytes) = config.memory_bytes_max {
-            limits.memory_bytes_max = bytes;
-        }
-        if let Some(time) = config.cpu_batch_max {
-            limits.cpu_max = time;
-        }
-        let function = function::Function::load(&engine, name, &bytes, config.settings_json.clone(), limits)
-            .map_err(|error| failed(name, Box::new(error)))?;
-        // Wrong settings show now rather than at the first event.
-        function.check().await.map_err(|fault| failed(name, Box::new(fault)))?;
-        let version: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        functions.insert(name.clone(), Arc::new(function.with_version(&version)));
-    }
-    Ok(functions)
-}
-
-/// What is live: a lineup for each source and each sync.
-struct Lineups {
-    sources: HashMap<Arc<str>, watch::Sender<Arc<Lineup>>>,
-    syncs: HashMap<Arc<str>, watch::Sender<Arc<Lineup>>>,
-}
-
-impl Lineups {
-    fn new(workspace: &Workspace, functions: &Functions) -> Self {
-        let lineup = |names: &[(String, usize)]| {
-            let chosen = names.iter().filter_map(|(name, _)| functions.get(name).cloned());
-            watch::Sender::new(Arc::new(Lineup::of(chosen)))
-        };
-        let sources = workspace.sources.iter().map(|(name, source)| (name.as_str().into(), lineup(&source.functions)));
-        let syncs = workspace.syncs.iter().map(|(name, sync)| (name.as_str().into(), lineup(&sync.functions)));
-        Self { sources: sources.collect(), syncs: syncs.collect() }
-    }
-
-    fn of_sync(&self, name: &str) -> watch::Receiver<Arc<Lineup>> {
-        self.syncs.get(name).map_or_else(|| watch::Sender::new(Arc::default()).subscribe(), watch::Sender::subscribe)
-    }
-
-    /// Makes lineups of old again from the components of this start.
-    fn recall(functions: &Functions) -> Arc<refine::Recall> {
-        let known: Vec<Arc<Function>> = functions.values().cloned().collect();
-        let find =
-            move |name: &str, version: &str| known.iter().find(|f| f.name() == name && f.version() == version).cloned();
-        Arc::new(move |key| Lineup::recalled(key, &find).map(Arc::new))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done · 1 failed · 2 wrong usage · 3 the workspace has problems.
 
+mod admin;
 mod check;
 mod client;
 mod completions;
@@ -14,6 +15,7 @@ mod send;
 mod serve;
 mod status;
 mod traffic;
+mod versions;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Problem, Workspace};
+use crate::store;
 
 /// Collect events from the SDKs you run, check them, transform them, and find them in your warehouse.
 #[derive(Debug, Parser)]
@@ -58,11 +61,26 @@ enum Command {
     Status(status::Args),
     /// List the events that were set aside, and why
     Quarantine(quarantine::Args),
-    /// Build and test functions
+    /// Build, test, upload and roll back functions
     #[command(subcommand)]
     Function(function::Command),
+    /// Upload, list and roll back versions of destinations
+    #[command(subcommand)]
+    Destination(DestinationCommand),
+    /// The admin token of a server
+    #[command(subcommand)]
+    Admin(admin::Command),
     /// Print a completion script for your shell
     Completions(completions::Args),
+    /// Compile a component from standard input to standard output, within limits; the server runs this on itself
+    #[command(name = store::COMPILE_COMMAND, hide = true)]
+    CompileComponent { memory_bytes_max: u64, cpu_seconds_max: u64 },
+}
+
+#[derive(Debug, Subcommand)]
+enum DestinationCommand {
+    #[command(flatten)]
+    Versions(versions::Command),
 }
 
 /// Which workspace a command is about.
@@ -125,7 +143,14 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args, json),
         Command::Quarantine(args) => quarantine::run(&args, json),
         Command::Function(command) => function::run(&command, json),
+        Command::Destination(DestinationCommand::Versions(command)) => {
+            versions::run(&command, store::Shelf::Destinations, json)
+        }
+        Command::Admin(command) => admin::run(&command, json),
         Command::Completions(args) => completions::run::<Cli>(&args),
+        Command::CompileComponent { memory_bytes_max, cpu_seconds_max } => {
+            Ok(ExitCode::from(store::compile_child(memory_bytes_max, cpu_seconds_max)))
+        }
     };
     match done {
         Ok(code) => code,

@@ -32,6 +32,8 @@ use fields::Fields;
 pub struct Workspace {
     pub dir: PathBuf,
     pub listen: SocketAddr,
+    /// Where the admin API listens.
+    pub admin_listen: SocketAddr,
     pub data: PathBuf,
     pub limits: Limits,
     pub trusted_proxies: Vec<Network>,
@@ -47,11 +49,14 @@ pub struct Workspace {
     pub contract_events: usize,
 }
 
+/// Where the admin API listens unless told otherwise: reachable from this machine alone.
+pub const ADMIN_LISTEN_DEFAULT: &str = "127.0.0.1:8089";
 /// Where it listens unless told otherwise.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 
 struct Server {
     listen: Option<SocketAddr>,
+    admin_listen: Option<SocketAddr>,
     data: Option<String>,
     limits: Limits,
     trusted_proxies: Vec<Network>,
@@ -90,6 +95,7 @@ impl Workspace {
             Some(server) if problems.is_empty() => Ok(Self {
                 dir: dir.to_owned(),
                 listen: server.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+                admin_listen: server.admin_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8089))),
                 data: data_dir,
                 limits: server.limits,
                 trusted_proxies: server.trusted_proxies,
@@ -138,6 +144,8 @@ fn read_tree(path: &Path, problems: &mut Vec<Problem>) -> Option<yaml::Node> {
 
 fn read_server(fields: &mut Fields<'_>) -> Server {
     let listen = fields.parsed("listen", "address such as 0.0.0.0:8080");
+    let mut admin_listen = None;
+    fields.within("admin", |f| admin_listen = f.parsed("listen", "address such as 127.0.0.1:8089"));
     let data = fields.text("data");
     let mut limits = Limits::default();
     fields.within("limits", |f| read_limits(f, &mut limits));
@@ -168,7 +176,7 @@ fn read_server(fields: &mut Fields<'_>) -> Server {
         let entries_max = f.number("entries_max", 1_000).unwrap_or(window.entries_max);
         window = Window::new(width_us, entries_max);
     });
-    Server { listen, data, limits, trusted_proxies, log, window }
+    Server { listen, admin_listen, data, limits, trusted_proxies, log, window }
 }
 
 fn read_limits(f: &mut Fields<'_>, limits: &mut Limits) {

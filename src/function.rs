@@ -16,6 +16,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -25,13 +26,15 @@ use crate::wasm::{Answer, Call, Called, Engine, GuestComplaint, LoadError, Mark,
 
 /// A core module to a component.
 pub mod component;
+mod grant;
 mod isolate;
 mod pool;
 mod verdict;
 /// What `function build` and `function test` do.
 pub mod project;
 
-pub use pool::{Pool, Unfinished, Workers};
+pub use grant::granted;
+pub use pool::{Lane, Pool, Unfinished, Workers};
 
 pub use crate::wasm::{ComplaintKind as FailKind, Journal, Level, Limits, LogLine};
 use isolate::Isolation;
@@ -47,6 +50,8 @@ pub struct Function {
     revision: u64,
     limits: Arc<Limits>,
     services: Services,
+    /// Whether the last call needed more than half of its CPU budget.
+    slow: Arc<AtomicBool>,
 }
 
 /// What a run takes from outside, so that a replay gives the same outcomes.
@@ -178,6 +183,7 @@ impl Function {
             settings_json: settings_json.into(),
             limits: Arc::new(limits),
             services: Services::default(),
+            slow: Arc::default(),
         }
     }
 
@@ -209,6 +215,12 @@ impl Function {
     #[must_use]
     pub fn world(&self) -> World {
         self.module.world()
+    }
+
+    /// The lane that it belongs to, by what its last call needed.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        if self.slow.load(Ordering::Relaxed) { Lane::Slow } else { Lane::Quick }
     }
 
     /// The sha-256 of its component in hexadecimal; empty when nobody said.
@@ -396,7 +408,9 @@ impl Function {
         stats.cpu += called.cpu;
         stats.memory_peak_bytes = stats.memory_peak_bytes.max(called.memory_peak_bytes);
         let budget = self.limits.cpu_budget(events);
-        stats.cpu_share_max = stats.cpu_share_max.max(share(called.cpu.as_secs_f64(), budget.as_secs_f64()));
+        let used = share(called.cpu.as_secs_f64(), budget.as_secs_f64());
+        stats.cpu_share_max = stats.cpu_share_max.max(used);
+        self.slow.store(used > 0.5, Ordering::Relaxed);
     }
 
     fn outcome(&self, answer: Answer) -> Outcome {

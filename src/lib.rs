@@ -17,6 +17,8 @@ pub mod plugin;
 pub mod wasm;
 /// The `transform` world: run a function over a batch of events.
 pub mod function;
+/// Versions of functions and destinations: uploaded, checked, compiled, kept, pointed at.
+pub mod store;
 /// Deduplication, contract and source functions over a stretch of the log, once for all syncs.
 pub mod refine;
 /// One route from a source to a destination: worker, filter, functions, batch, cursor.
@@ -31,6 +33,9 @@ pub mod delivery;
 pub mod warehouse;
 /// What was set aside and why, the dedup window and the refine cursor: the state file beside the log.
 pub mod state;
+
+/// The admin API: uploads, pointers, logs, behind one token.
+pub mod api;
 
 /// Text to a configuration that cannot be wrong.
 pub mod config;

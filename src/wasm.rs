@@ -3,7 +3,8 @@
 //! Nouns: an **engine** (compiler settings, a pool of instance slots, a ticker), the **limits** (every bound on a
 //! guest, none of them optional), a **module** (a component that passed every gate and is compiled), a **call** (one
 //! batch through one fresh instance), a **breach** (how a guest broke out of its limits and was stopped), a
-//! **journal** (what a guest said about itself, bounded).
+//! **journal** (what a guest said about itself, bounded), the **gates** (what a component may have before it is compiled), an
+//! **artefact** (compiled code under our seal).
 //!
 //! What holds, whatever the guest does:
 //! * A call ends: the CPU budget and the wall limit are set before the guest's first instruction, start functions
@@ -18,11 +19,13 @@
 //! This room does not know what an event is: a batch is a list of texts or of JSON maps, and answers are handed up
 //! unread.
 
+mod artefact;
 mod bindings;
 mod call;
 mod delivery;
 mod engine;
 mod fields;
+mod gate;
 mod journal;
 mod limits;
 mod memory;
@@ -32,10 +35,12 @@ mod parked;
 mod services;
 mod wasi;
 
+pub use artefact::{Code, Flaw, Origin, Seal, compiler_id, precompile};
 pub use call::{Answer, Breach, Call, CallFailure, Called, ComplaintKind, GuestComplaint, Stage};
 pub use delivery::{Method, Plan, Request, Response, Verdict};
 pub use engine::{Engine, EngineError};
 pub use fields::Mark;
+pub use gate::{Gates, inspect};
 pub use journal::{Journal, Level, LogLine, legible};
 pub use limits::Limits;
 pub use module::{LoadError, Module, World};

@@ -30,7 +30,9 @@ impl Process {
         let made = Command::new(program).args(["init", "--json"]).arg(&workspace).output().expect("tidegate runs");
         let made: serde_json::Value = serde_json::from_slice(&made.stdout).expect("JSON");
         let mut command = Command::new(program);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--json", "--log", "error"]).arg(&workspace);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--json", "--log", "error"])
+            .arg(&workspace);
         let key = made["write_key"].as_str().expect("a key").to_owned();
         Self::start(command, Some(dir), key)
     }

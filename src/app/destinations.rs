@@ -8,19 +8,21 @@ use crate::config::{DestinationKind, PluginConfig, SyncConfig, Workspace};
 use crate::delivery::{Courier, PluginDestination};
 use crate::destination::Destination;
 use crate::state::{self, State};
+use crate::store::Store;
 use crate::sync::{Company, Settings};
 use crate::warehouse::sqlite::SqliteWarehouse;
 use crate::warehouse::table::Limits;
-use crate::wasm;
+use crate::wasm::World;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// The destination of each sync, in the order of the syncs, and the offset below which everything is durable there.
 pub(super) async fn open(
     workspace: &Workspace,
+    store: &Store,
     open_state: impl Fn() -> Result<State, state::Error>,
 ) -> Result<Vec<(Box<dyn Destination>, u64)>, Error> {
-    let couriers = couriers(workspace).await?;
+    let couriers = couriers(workspace, store).await?;
     let mut destinations = Vec::new();
     for (name, sync) in &workspace.syncs {
         let failed = |cause: Cause| Error::Sync { name: name.clone(), cause };
@@ -56,7 +58,7 @@ pub(super) fn settings(workspace: &Workspace, sync: &SyncConfig) -> Settings {
 }
 
 /// One courier for each destination plugin that a sync uses.
-async fn couriers(workspace: &Workspace) -> Result<BTreeMap<String, Arc<Courier>>, Error> {
+async fn couriers(workspace: &Workspace, store: &Store) -> Result<BTreeMap<String, Arc<Courier>>, Error> {
     let mut couriers = BTreeMap::new();
     let used = |name: &str| workspace.syncs.values().any(|sync| sync.destination.0 == name);
     let plugins: Vec<(&String, &PluginConfig)> = workspace
@@ -68,18 +70,17 @@ async fn couriers(workspace: &Workspace) -> Result<BTreeMap<String, Arc<Courier>
             DestinationKind::Sqlite { .. } => None,
         })
         .collect();
-    if plugins.is_empty() {
-        return Ok(couriers);
-    }
     let failed = |name: &str, cause: Cause| Error::Destination { name: name.to_owned(), cause };
-    let engine = wasm::Engine::new(&wasm::Limits::default()).map_err(|error| failed("engine", Box::new(error)))?;
     for (name, config) in plugins {
         let component = std::fs::read(&config.component).map_err(|cause| Error::Io {
             action: "could not read",
             path: config.component.clone(),
             cause,
         })?;
-        let courier = Courier::open(&engine, name, &component, config.terms.clone()).await;
+        let module = store
+            .module(&config.component, &component, World::Destination)
+            .map_err(|error| failed(name, Box::new(error)))?;
+        let courier = Courier::open(module, name, config.terms.clone()).await;
         couriers.insert(name.clone(), courier.map_err(|error| failed(name, Box::new(error)))?);
     }
     Ok(couriers)

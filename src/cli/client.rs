@@ -73,6 +73,15 @@ impl Client {
         self.send(request.body(Full::new(body))?).await
     }
 
+    /// Asks for a path; headers come in pairs.
+    pub(super) async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
+        let mut request = Request::get(path).header(header::HOST, &self.target.authority);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Full::default())?).await
+    }
+
     /// Posts a batch with the target's write key, as the server SDKs do.
     pub(super) async fn batch(&mut self, body: Bytes) -> Result<Answer, Error> {
         use base64::Engine as _;

@@ -70,7 +70,9 @@ pub(super) fn run(args: &Args) -> Done {
         println!("   (no components at hand: the functions are left out; `make demo` builds them)");
     }
     println!("   {}", dir.display());
-    let workspace = Workspace::read(&dir, None).map_err(Failure::Problems)?;
+    let mut workspace = Workspace::read(&dir, None).map_err(Failure::Problems)?;
+    // A server that runs already keeps its port.
+    workspace.admin_listen.set_port(0);
     let data = workspace.data.clone();
     let key = workspace.sources.values().next().map(|source| source.write_key.clone()).unwrap_or_default();
     runtime()?.block_on(async {

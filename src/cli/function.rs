@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 
 use super::{Done, Failure, paint, runtime};
 use crate::function::project::{self, CaseResult, TestReport};
+use crate::store::Shelf;
 use crate::wasm::{Engine, Limits, Module, World};
 
 #[derive(Debug, clap::Subcommand)]
@@ -38,6 +39,8 @@ pub(super) enum Command {
         #[arg(value_name = "FILE")]
         component: PathBuf,
     },
+    #[command(flatten)]
+    Versions(super::versions::Command),
 }
 
 pub(super) fn run(command: &Command, json: bool) -> Done {
@@ -45,10 +48,11 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
         Command::Build { dir, out } => build(dir, out.as_deref(), json),
         Command::Test { dir, component, update } => test(dir, component.as_deref(), *update, json),
         Command::Check { component } => check(component, json),
+        Command::Versions(command) => super::versions::run(command, Shelf::Functions, json),
     }
 }
 
-fn built(dir: &Path, out: Option<&Path>) -> Result<project::Built, Failure> {
+pub(super) fn built(dir: &Path, out: Option<&Path>) -> Result<project::Built, Failure> {
     let spinner = ProgressBar::new_spinner();
     spinner.enable_steady_tick(Duration::from_millis(100));
     let built = project::build(dir, None, &mut |line| spinner.set_message(line.to_owned()));

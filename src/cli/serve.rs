@@ -16,21 +16,34 @@ pub(super) struct Args {
     /// Where to listen; port 0 takes any free one [default: `listen` of tidegate.yaml, else 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Where the admin API listens [default: `admin.listen` of tidegate.yaml, else 127.0.0.1:8089]
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<SocketAddr>,
 }
 
 pub(super) fn run(args: &Args, json: bool) -> Done {
-    let workspace = args.workspace.read()?;
+    let mut workspace = args.workspace.read()?;
+    workspace.admin_listen = args.admin_listen.unwrap_or(workspace.admin_listen);
     let runtime = runtime()?;
-    runtime.block_on(async {
+    let done: Done = runtime.block_on(async {
         let stop = on_signal()?;
-        let app = App::open(workspace, args.listen).await?;
-        let url = format!("http://{}", app.address());
+        let mut app = App::open(workspace, args.listen).await?;
+        if let Some(token) = app.take_admin_token() {
+            eprintln!(
+                "The admin token, shown this once:\n\n    {token}\n\nKeep it; put it into TIDEGATE_ADMIN_TOKEN for \
+                 `tidegate function push`. `tidegate admin token --reset` makes another.\n"
+            );
+        }
+        let (url, admin) = (format!("http://{}", app.address()), format!("http://{}", app.admin_address()));
         if json {
-            println!("{}", serde_json::json!({"ready": true, "url": url}));
+            println!("{}", serde_json::json!({"ready": true, "url": url, "admin": admin}));
         } else {
-            println!("tidegate is ready at {url}");
+            println!("tidegate is ready at {url} (admin API at {admin})");
         }
         app.run(stop).await?;
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    // Everything accepted has its place. A build under way would hold the stop up for minutes; its child dies with us.
+    runtime.shutdown_background();
+    done
 }

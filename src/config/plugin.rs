@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use super::fields::Fields;
 use super::set;
 use crate::delivery::{Checked, Terms};
-use crate::plugin::Package;
+use crate::function::granted;
+use crate::plugin::{Asked, Manifest, Package};
+use crate::wasm::Limits;
 
 /// A destination plugin and the terms that it works on.
 #[derive(Clone)]
@@ -35,7 +37,9 @@ pub(super) fn plugin(fields: &mut Fields<'_>, dir: &Path) -> Option<PluginConfig
         }
         return None;
     };
-    let mut terms = Terms { allow_hosts, allow_private_hosts, ..Terms::new(package.manifest, settings) };
+    let unasked = Manifest { asked: Asked::default(), ..package.manifest.clone() };
+    let limits = granted(&unasked, &Limits::default());
+    let mut terms = Terms { allow_hosts, allow_private_hosts, limits, ..Terms::new(package.manifest, settings) };
     fields.within("limits", |f| {
         terms.memory_bytes_max = f.bytes("memory_bytes_max");
         terms.cpu_batch_max = f.duration("cpu_batch_max");

@@ -20,9 +20,7 @@ use crate::event::Event;
 use crate::outbound::{Client, Settings};
 use crate::plugin::{Batching, Order};
 use crate::state::Pending;
-use crate::wasm::{
-    Breach, Call, CallFailure, Engine, GuestComplaint, Journal, LoadError, Module, Plan, Services, Stage, World,
-};
+use crate::wasm::{Breach, Call, CallFailure, GuestComplaint, Journal, Module, Plan, Services, Stage};
 
 /// Tries after which an event is no longer sent together with others.
 const TRIES_IN_COMPANY_MAX: u32 = 5;
@@ -58,8 +56,6 @@ pub(super) struct Stop {
 /// A destination that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error(transparent)]
-    Load(#[from] LoadError),
     #[error("TLS could not be set up: {0}")]
     Tls(#[from] rustls::Error),
     #[error("the plugin does not take its settings: {0}")]
@@ -81,12 +77,11 @@ pub struct Courier {
 }
 
 impl Courier {
-    /// Compiles the plugin and makes its client; connects to nothing. Takes seconds for a large component.
+    /// Makes the client of a plugin; connects to nothing.
     ///
     /// # Errors
-    /// The component is refused, or refuses its settings.
-    pub async fn open(engine: &Engine, name: &str, component: &[u8], terms: Checked) -> Result<Arc<Self>, OpenError> {
-        let module = Module::compile(engine, component, World::Destination)?;
+    /// The plugin refuses its settings.
+    pub async fn open(module: Module, name: &str, terms: Checked) -> Result<Arc<Self>, OpenError> {
         let mut settings = Settings::new(terms.policy.clone(), terms.traffic.timeout);
         settings.secrets = terms.secrets.clone();
         settings.authentication = terms.authentication.clone();

@@ -17,6 +17,9 @@ pub struct Terms {
     /// Origins that it may send to; `None` grants the https origins that the manifest spells out.
     pub allow_hosts: Option<Vec<String>>,
     pub allow_private_hosts: Vec<String>,
+    /// What any plugin of its language gets without asking.
+    pub limits: Limits,
+    /// What the workspace grants beyond that, or below it.
     pub memory_bytes_max: Option<usize>,
     pub cpu_batch_max: Option<Duration>,
     pub pending: PendingLimits,
@@ -84,6 +87,7 @@ impl Terms {
             settings,
             allow_hosts: None,
             allow_private_hosts: Vec::new(),
+            limits: Limits::default(),
             memory_bytes_max: None,
             cpu_batch_max: None,
             pending: PendingLimits::default(),
@@ -288,12 +292,8 @@ impl Terms {
         })
     }
 
-    /// Without a word from the workspace a plugin gets what any would: 64 MiB (256 with an interpreter) and a second.
     fn limits(&self, faults: &mut Vec<Fault>) -> Limits {
-        let mut limits = Limits::default();
-        if self.manifest.language.is_some_and(plugin::Language::is_interpreted) {
-            limits.memory_bytes_max = limits.memory_bytes_ceiling;
-        }
+        let mut limits = self.limits.clone();
         let granted = self.memory_bytes_max.unwrap_or(limits.memory_bytes_max);
         match self.manifest.asked.memory_bytes_max {
             Some(asked) if asked > granted => {
@@ -316,7 +316,9 @@ impl Terms {
                     format!("write `limits: {{cpu_batch_max: {} ms}}`", asked.as_millis()),
                 ));
             }
-            asked => limits.cpu_max = asked.unwrap_or(granted),
+            // Who asks for time gets it for a small batch too.
+            Some(asked) => (limits.cpu_base, limits.cpu_max) = (asked, asked),
+            None => limits.cpu_max = granted,
         }
         limits
     }

@@ -1,8 +1,9 @@
 //! The threads that guests run on.
 //!
-//! A guest gives way at every tick of its engine, and the threads take what is ready in turn: calls that run at the
-//! same time share the cores by ticks, so a slow function slows itself and delays nobody else's call by more than a
-//! few ticks. The threads give way to those that accept events.
+//! There are more of them than cores, so that the operating system shares the cores out: a call that has just come runs
+//! at once, and one that has used its turn waits, whoever's it is. A guest also gives way at every tick of its engine,
+//! so that calls that share a thread take turns. Functions that need most of their budgets run in a lane of their own,
+//! which gets what the others leave. All of them give way to those that accept events.
 
 use std::future::Future;
 
@@ -11,42 +12,64 @@ use tokio::runtime::{Handle, Runtime};
 use crate::task;
 
 /// Threads for guests. They end when it is dropped; calls under way are then given up.
-pub struct Pool(Option<Runtime>);
+pub struct Pool {
+    lanes: Option<(Runtime, Runtime)>,
+}
 
 /// Runs work on the threads of a [`Pool`]. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Workers(Handle);
+pub struct Workers {
+    quick: Handle,
+    slow: Handle,
+}
+
+/// Which threads a run takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    Quick,
+    /// For functions that lately needed most of what they may use.
+    Slow,
+}
 
 /// A run came to no end: the pool has stopped, or the host itself failed while the guest ran.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("a run of functions came to no end: {0}")]
 pub struct Unfinished(String);
 
+/// Threads of a lane for each core.
+const THREADS_FOR_EACH_CORE: usize = 4;
+
 impl Pool {
     /// # Errors
     /// The operating system refused a thread.
-    pub fn start(threads: usize) -> std::io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
-            .thread_name("function")
-            .on_thread_start(task::give_way)
-            .enable_time()
-            .build()?;
-        Ok(Self(Some(runtime)))
+    pub fn start(cores: usize) -> std::io::Result<Self> {
+        let lane = |name: &str, give_way: fn()| {
+            tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(cores.max(1) * THREADS_FOR_EACH_CORE)
+                .thread_name(name)
+                .on_thread_start(give_way)
+                .enable_time()
+                .build()
+        };
+        let lanes = (lane("function", task::give_way)?, lane("function-slow", task::give_way_to_all)?);
+        Ok(Self { lanes: Some(lanes) })
     }
 
     /// Where to send work.
     #[must_use]
     pub fn workers(&self) -> Workers {
-        // There is a runtime until the drop.
-        Workers(self.0.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone()))
+        // There are lanes until the drop.
+        let handles = self.lanes.as_ref().map(|(quick, slow)| (quick.handle().clone(), slow.handle().clone()));
+        let (quick, slow) = handles.unwrap_or_else(|| (Handle::current(), Handle::current()));
+        Workers { quick, slow }
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
+        if let Some((quick, slow)) = self.lanes.take() {
+            quick.shutdown_background();
+            slow.shutdown_background();
         }
     }
 }
@@ -58,8 +81,13 @@ impl Workers {
     /// The pool has stopped, or the host panicked: what `work` held is gone.
     pub async fn run<T: Send + 'static>(
         &self,
+        lane: Lane,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Unfinished> {
-        self.0.spawn(work).await.map_err(|error| Unfinished(error.to_string()))
+        let lane = match lane {
+            Lane::Quick => &self.quick,
+            Lane::Slow => &self.slow,
+        };
+        lane.spawn(work).await.map_err(|error| Unfinished(error.to_string()))
     }
 }

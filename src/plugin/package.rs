@@ -15,6 +15,8 @@ const FIXTURES_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Package {
     pub manifest: Manifest,
+    /// The manifest as it stands in the component.
+    pub manifest_json: Value,
     /// By name; may be empty.
     pub fixtures: Vec<Fixture>,
 }
@@ -67,14 +69,14 @@ impl Package {
             }
         }
         let manifest = manifest.ok_or(NotAPackage::NoManifest)?;
-        let manifest: Value =
+        let manifest_json: Value =
             serde_json::from_slice(manifest).map_err(|error| unreadable(MANIFEST, error.to_string()))?;
-        let manifest = Manifest::from_json(&manifest).map_err(NotAPackage::Manifest)?;
+        let manifest = Manifest::from_json(&manifest_json).map_err(NotAPackage::Manifest)?;
         let fixtures = match fixtures {
             Some(bytes) => fixtures_from(bytes).map_err(|reason| unreadable(FIXTURES, reason))?,
             None => Vec::new(),
         };
-        Ok(Self { manifest, fixtures })
+        Ok(Self { manifest, manifest_json, fixtures })
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::function::Function;
+use crate::function::{Function, Lane};
 
 /// Functions in order. It never changes: going live, going back and a canary are other lineups.
 #[derive(Default)]
@@ -93,6 +93,13 @@ impl Lineup {
     #[must_use]
     pub fn slots(&self) -> &[Slot] {
         &self.slots
+    }
+
+    /// The lane of its slowest function.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        let slow = self.slots.iter().any(|slot| slot.function.lane() == Lane::Slow);
+        if slow { Lane::Slow } else { Lane::Quick }
     }
 
     #[must_use]

@@ -120,7 +120,7 @@ impl Stages {
                 at_us: stretch.part(source).map_or(0, |part| part.received_at_us),
             };
             let run = Arc::clone(&lineup);
-            let mut chained = self.workers.run(async move { chain(&run, events, &batch).await }).await?;
+            let mut chained = self.workers.run(lineup.lane(), async move { chain(&run, events, &batch).await }).await?;
             if first {
                 if self.tripped(&chained.charges) {
                     continue;
@@ -154,7 +154,7 @@ impl Stages {
                 continue;
             }
             let (run, again, cx) = (Arc::clone(&lineup), events.clone(), batch.clone());
-            let chained = self.workers.run(async move { chain(&run, again, &cx).await }).await?;
+            let chained = self.workers.run(lineup.lane(), async move { chain(&run, again, &cx).await }).await?;
             if self.tripped(&chained.charges) {
                 continue;
             }

@@ -1,4 +1,5 @@
-//! One compiler and one pool of slots for all modules, and the ticker that keeps guests honest.
+//! One pool of slots for all modules, and the ticker that keeps guests honest; with a compiler for the command line,
+//! without one for a server.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -38,11 +39,42 @@ pub enum EngineError {
     Ticker(#[source] std::io::Error),
 }
 
+impl EngineError {
+    pub(super) fn refused(error: wasmtime::Error) -> Self {
+        Self::Configuration(format!("{error:#}"), error.into())
+    }
+}
+
+/// What an engine is for.
+#[derive(Clone, Copy)]
+enum Role<'a> {
+    /// Compiles and runs: a developer's machine.
+    Whole(&'a Limits),
+    /// Runs what was compiled elsewhere.
+    Serving(&'a Limits),
+    /// Compiles and never runs; it reserves no slots, so it fits into a process with little address space.
+    Compiling,
+}
+
+/// An engine that only compiles, for artefacts.
+pub(super) fn compiling() -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config(Role::Compiling))
+}
+
 impl Engine {
-    /// An engine whose slots hold what `limits` allow.
+    /// An engine whose slots hold what `limits` allow, with a compiler.
     pub fn new(limits: &Limits) -> Result<Self, EngineError> {
-        let refused = |error: wasmtime::Error| EngineError::Configuration(format!("{error:#}"), error.into());
-        let engine = wasmtime::Engine::new(&config(limits)).map_err(refused)?;
+        Self::of(limits, Role::Whole(limits))
+    }
+
+    /// An engine without a compiler, which runs only what [`Module::load`](super::Module::load) takes.
+    pub fn serving(limits: &Limits) -> Result<Self, EngineError> {
+        Self::of(limits, Role::Serving(limits))
+    }
+
+    fn of(limits: &Limits, role: Role<'_>) -> Result<Self, EngineError> {
+        let refused = EngineError::refused;
+        let engine = wasmtime::Engine::new(&config(role)).map_err(refused)?;
         let mut linker = Linker::new(&engine);
         Transform::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
         // What the other worlds add to it; which of it a component may import is for `module` to say.
@@ -78,9 +110,10 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// What is switched off is switched off for two reasons: cheaper calls and less surface. Multi-memory stays on, because
-/// translating a component without it has made the compiler panic.
-fn config(limits: &Limits) -> Config {
+/// The one configuration of all roles: code that one engine compiled must fit the other. What is switched off is
+/// switched off for two reasons: cheaper calls and less surface. Multi-memory stays on, because translating a component
+/// without it has made the compiler panic.
+fn config(role: Role<'_>) -> Config {
     let off = WasmFeatures::FUNCTION_REFERENCES
         | WasmFeatures::GC
         | WasmFeatures::EXCEPTIONS
@@ -91,13 +124,19 @@ fn config(limits: &Limits) -> Config {
     config
         .epoch_interruption(true)
         .memory_init_cow(true)
-        .max_wasm_stack(limits.wasm_stack_bytes)
-        .async_stack_size(limits.fiber_stack_bytes)
         .async_stack_zeroing(true)
         .concurrency_support(false)
         .wasm_features(off, false)
-        .wasm_backtrace_max_frames(NonZeroUsize::new(20))
-        .allocation_strategy(pool(limits));
+        .wasm_backtrace_max_frames(NonZeroUsize::new(20));
+    if let Role::Whole(limits) | Role::Serving(limits) = role {
+        config
+            .max_wasm_stack(limits.wasm_stack_bytes)
+            .async_stack_size(limits.fiber_stack_bytes)
+            .allocation_strategy(pool(limits));
+    }
+    if matches!(role, Role::Serving(_)) {
+        config.enable_compiler(false);
+    }
     config
 }
 

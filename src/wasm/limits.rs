@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::gate::Gates;
+
 /// The bounds of an engine and of the calls that run on it.
 ///
 /// The first group sizes the engine and counts once for each process; the second may differ from function to
@@ -34,6 +36,8 @@ pub struct Limits {
     pub tick: Duration,
     /// Size of a component, checked before a byte of it is parsed. Default 20 MiB.
     pub component_bytes_max: usize,
+    /// How much of everything a component may have, checked before it is compiled.
+    pub gates: Gates,
 
     /// Calls of one instance before it is thrown away. Default 1: a fresh instance for every call.
     pub calls_per_instance_max: u32,
@@ -93,6 +97,7 @@ impl Default for Limits {
             pagemap_scan: false,
             tick: Duration::from_millis(5),
             component_bytes_max: 20 << 20,
+            gates: Gates::default(),
 
             calls_per_instance_max: 1,
             memory_bytes_max: 64 << 20,

@@ -11,7 +11,7 @@ use super::bindings::transform::TransformPre;
 use super::call::Guest;
 use super::engine::Engine;
 use super::parked::Parked;
-use super::{journal::legible, wasi};
+use super::{gate, journal::legible, wasi};
 
 /// The worlds of `wit/plugin.wit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,7 +35,7 @@ impl World {
     }
 
     /// The interfaces that its components may import, as the host spells them.
-    const fn imports(self) -> &'static [&'static str] {
+    pub(super) const fn imports(self) -> &'static [&'static str] {
         match self {
             Self::Transform => {
                 &["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0", "tidegate:plugin/lookup@0.1.0"]
@@ -53,7 +53,7 @@ impl World {
     }
 
     /// The interfaces that its components must export.
-    const fn exports(self) -> [&'static str; 2] {
+    pub(super) const fn exports(self) -> [&'static str; 2] {
         [
             "tidegate:plugin/lifecycle@0.1.0",
             match self {
@@ -120,6 +120,18 @@ pub enum LoadError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error(
+        "the component has {found} {what}; at most {max} are allowed; make it smaller, or split it into several plugins"
+    )]
+    TooMuch { what: &'static str, found: usize, max: usize },
+    #[error(
+        "the component uses {what}, which this host does not take; build it with the tools that `tidegate function build` uses"
+    )]
+    Unsupported { what: &'static str },
+    #[error("the component is damaged at byte {at}: {reason}; build it again and send the whole file")]
+    Malformed { reason: String, at: usize },
+    #[error("the compiled code does not fit this engine: {reason}")]
+    Stale { reason: String },
     #[error("the component could not be compiled: {reason}")]
     Compile {
         reason: String,
@@ -136,14 +148,17 @@ impl Module {
     /// Compiles `bytes` for one of the worlds. Takes seconds for a large component: not a thing to do on a thread
     /// that serves.
     pub fn compile(engine: &Engine, bytes: &[u8], world: World) -> Result<Self, LoadError> {
-        admit(engine, bytes)?;
-        Self::link(engine, &compile_apart(engine, bytes)?, world)
+        gate::inspect(bytes, engine.limits(), Some(world))?;
+        let component =
+            apart(|| Component::from_binary(engine.raw(), bytes))?.map_err(|error| compile_failed(&error))?;
+        Self::link(engine, &component, world)
     }
 
     /// Compiles `bytes` for whichever world their exports name.
     pub fn compile_any(engine: &Engine, bytes: &[u8]) -> Result<Self, LoadError> {
-        admit(engine, bytes)?;
-        let component = compile_apart(engine, bytes)?;
+        gate::inspect(bytes, engine.limits(), None)?;
+        let component =
+            apart(|| Component::from_binary(engine.raw(), bytes))?.map_err(|error| compile_failed(&error))?;
         let ty = component.component_type();
         let exports = |world: &World| ty.get_export(engine.raw(), world.exports()[1]).is_some();
         let world = World::ALL.into_iter().find(exports).unwrap_or(World::Transform);
@@ -151,7 +166,7 @@ impl Module {
     }
 
     /// Fits compiled code into its world.
-    fn link(engine: &Engine, component: &Component, world: World) -> Result<Self, LoadError> {
+    pub(super) fn link(engine: &Engine, component: &Component, world: World) -> Result<Self, LoadError> {
         let linker = linker(engine, component, world)?;
         let ty = component.component_type();
         for export in world.exports() {
@@ -201,33 +216,21 @@ impl std::fmt::Debug for Module {
     }
 }
 
-/// The gates that cost nothing: size, then the first eight bytes.
-fn admit(engine: &Engine, bytes: &[u8]) -> Result<(), LoadError> {
-    let bytes_max = engine.limits().component_bytes_max;
-    if bytes.len() > bytes_max {
-        return Err(LoadError::TooLarge { bytes: bytes.len(), bytes_max });
-    }
-    match bytes.get(..8) {
-        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Err(LoadError::CoreModule),
-        // The last two bytes are the layer: 0 for a core module, 1 for a component.
-        Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(()),
-        _ => Err(LoadError::NotWasm),
+/// Works on a thread of its own: a deep stack for nested code, and a panic of the compiler ends that thread only.
+pub(super) fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, LoadError> {
+    let done = std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("wasm-compile".to_owned()).stack_size(COMPILE_STACK_BYTES);
+        builder.spawn_scoped(scope, work).map(std::thread::ScopedJoinHandle::join)
+    });
+    match done {
+        Err(error) => Err(LoadError::Thread(error)),
+        Ok(Err(_panic)) => Err(LoadError::CompilerPanicked),
+        Ok(Ok(value)) => Ok(value),
     }
 }
 
-/// Compiles on a thread of its own: a deep stack for nested code, and a panic of the compiler ends that thread only.
-fn compile_apart(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
-    let compile = || Component::from_binary(engine.raw(), bytes);
-    let compiled = std::thread::scope(|scope| {
-        let builder = std::thread::Builder::new().name("wasm-compile".to_owned()).stack_size(COMPILE_STACK_BYTES);
-        builder.spawn_scoped(scope, compile).map(std::thread::ScopedJoinHandle::join)
-    });
-    match compiled {
-        Err(error) => Err(LoadError::Thread(error)),
-        Ok(Err(_panic)) => Err(LoadError::CompilerPanicked),
-        Ok(Ok(Err(error))) => Err(LoadError::Compile { reason: readable(&error), cause: error.into() }),
-        Ok(Ok(Ok(component))) => Ok(component),
-    }
+pub(super) fn compile_failed(error: &wasmtime::Error) -> LoadError {
+    LoadError::Compile { reason: readable(error), cause: format!("{error:?}").into() }
 }
 
 /// A linker with everything that `component` may import, and the first import that it may not as an error.
@@ -258,7 +261,7 @@ fn misfit(world: World, error: wasmtime::Error) -> LoadError {
 }
 
 /// The whole chain of causes on one line.
-fn readable(error: &wasmtime::Error) -> String {
+pub(super) fn readable(error: &wasmtime::Error) -> String {
     legible(&format!("{error:#}"), 2_048)
 }
 
@@ -283,7 +286,7 @@ mod tests {
         assert!(matches!(refusal_of_text("(module)"), LoadError::CoreModule));
         let huge = vec![0; (20 << 20) + 1];
         assert!(matches!(refusal(&huge), LoadError::TooLarge { bytes: 20_971_521, bytes_max: 20_971_520 }));
-        assert!(matches!(refusal(b"\0asm\x0d\0\x01\0garbage"), LoadError::Compile { .. }));
+        assert!(matches!(refusal(b"\0asm\x0d\0\x01\0garbage"), LoadError::Malformed { .. }));
     }
 
     #[test]
@@ -316,6 +319,6 @@ mod tests {
     fn more_memory_than_a_slot_holds_is_refused() {
         let text = "(component (core module $m (memory 8192)) (core instance (instantiate $m)))";
         let refused = refusal_of_text(text);
-        assert!(matches!(refused, LoadError::Compile { .. }), "{refused}");
+        assert!(matches!(refused, LoadError::TooMuch { found: 536_870_912, .. }), "{refused}");
     }
 }

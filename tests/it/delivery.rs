@@ -121,6 +121,9 @@ pub fn send(server: &Server, events: &[Value]) {
 
 /// Message ids of all events in the bodies of requests.
 pub fn ids<'a>(requests: impl IntoIterator<Item = &'a crate::support::far::Received>) -> Vec<String> {
-    let events = requests.into_iter().flat_map(|received| received.json().as_array().cloned().unwrap_or_default());
+    let events = requests
+        .into_iter()
+        .filter(|received| received.text().starts_with('['))
+        .flat_map(|received| received.json().as_array().cloned().unwrap_or_default());
     events.map(|event| event["messageId"].as_str().unwrap_or_default().to_owned()).collect()
 }

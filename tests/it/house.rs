@@ -8,8 +8,8 @@ const FLOORS: [&[&str]; 6] = [
     &["event", "clock", "task", "telemetry"],
     &["intake", "contract", "plugin", "wasm", "destination", "state", "outbound"],
     &["source", "function", "warehouse", "delivery"],
-    &["refine"],
-    &["sync"],
+    &["refine", "store"],
+    &["sync", "api"],
     &["config", "app", "cli"],
 ];
 /// Arrows between the rooms of the top floor.

@@ -6,7 +6,8 @@ use crate::support::guests::component;
 use crate::support::{Server, Workspace, basic, request};
 
 fn track(id: &str) -> serde_json::Value {
-    json!({"type": "track", "event": "Seen", "messageId": id, "userId": "u", "properties": {"email": "a@example.com"}})
+    let properties = json!({"email": "a@example.com", "attack": "fatal"});
+    json!({"type": "track", "event": "Seen", "messageId": id, "userId": "u", "properties": properties})
 }
 
 /// A function file for `guest`.
@@ -45,7 +46,7 @@ const OTHER_KEY: &str = "another-key-of-enough-length";
 fn a_function_that_breaks_every_batch_is_stopped_and_holds_its_own_source_alone() {
     let workspace = Workspace::new();
     let key = workspace.write_key.clone();
-    function(&workspace, "broken", "hostile/attacks", &json!({"mode": "always-fatal"}));
+    function(&workspace, "broken", "hostile/attacks", &json!({}));
     source(&workspace, "web", &key, "broken");
     source(&workspace, "app", OTHER_KEY, "");
     workspace.write("syncs/app.yaml", "source: app\ndestination: warehouse\nschema: app\n");

@@ -13,6 +13,7 @@ mod lineup;
 mod outbound;
 mod poison;
 mod sdk;
+mod store;
 mod support;
 mod violations;
 mod warehouse;

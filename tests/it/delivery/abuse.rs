@@ -33,7 +33,7 @@ fn a_plan_that_lies_or_explodes_is_one_events_fault() {
         ("forget", "bad-plan", "forgets event 0"),
         ("twice", "bad-plan", "two places"),
         ("stray", "bad-plan", "names event 1000000"),
-        ("many", "plan-too-large", "201 requests"),
+        ("many", "plan-too-large", "202 requests"),
         ("flood", "output-limit", ""),
         ("bomb", "output-limit", ""),
     ] {

@@ -1,5 +1,6 @@
 //! A running server in a workspace of its own, and the few things that tests do to it.
 
+pub mod admin;
 pub mod far;
 pub mod guests;
 pub mod http;
@@ -66,7 +67,17 @@ impl Workspace {
     /// Starts a server; `failpoints` as `name=action` pairs.
     pub fn serve_with(&self, failpoints: &[&str]) -> Server {
         let mut command = tidegate();
-        command.args(["serve", self.path().to_str().unwrap(), "--listen", "127.0.0.1:0", "--json", "--log", "warn"]);
+        command.args([
+            "serve",
+            self.path().to_str().unwrap(),
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--json",
+            "--log",
+            "warn",
+        ]);
         if !failpoints.is_empty() {
             command.env("FAILPOINTS", failpoints.join(";"));
         }
@@ -83,6 +94,7 @@ impl Workspace {
             child,
             _stdout: stdout,
             address: url.strip_prefix("http://").unwrap().to_owned(),
+            admin: ready["admin"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned(),
             key: self.write_key.clone(),
         }
     }
@@ -117,6 +129,8 @@ pub struct Server {
     child: Child,
     _stdout: BufReader<ChildStdout>,
     pub address: String,
+    /// The address of the admin API.
+    pub admin: String,
     pub key: String,
 }
 

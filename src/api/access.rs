@@ -1,0 +1,184 @@
+//! Who asks, and whether they may.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::clock;
+use crate::store::Shelf;
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Principal {
+    /// Whoever holds the admin token.
+    Admin,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// See versions, pointers, meters and builds.
+    Read,
+    /// See what guests logged, which may hold pieces of events.
+    ReadLogs,
+    /// Upload a version.
+    Push,
+    /// Move a pointer.
+    Flip,
+    /// Change settings, or which sources a function sees.
+    Configure,
+}
+
+/// What it is asked of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Object {
+    /// All of a shelf.
+    Shelf(Shelf),
+    /// One function or destination.
+    Named(Shelf, String),
+    Build,
+}
+
+/// The principal may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denied;
+
+/// Whether `principal` may do this: the one place where roles are decided.
+///
+/// # Errors
+/// They may not.
+pub fn authorise(principal: &Principal, _action: Action, _object: &Object) -> Result<(), Denied> {
+    match principal {
+        Principal::Admin => Ok(()),
+    }
+}
+
+/// `admin.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    salt: String,
+    sha256: String,
+}
+
+/// Makes a new token and keeps its hash in `file`; the old one is good no more.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn reset(file: &Path) -> std::io::Result<String> {
+    use std::io::Write as _;
+    let token = format!("tg_{}", hex(&clock::random::<32>()));
+    let salt = hex(&clock::random::<16>());
+    let kept = Kept { sha256: hash(&salt, &token), salt };
+    let folder = file.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    // Such a file is made for its owner alone.
+    let mut beside = tempfile::NamedTempFile::new_in(folder)?;
+    beside.write_all(&serde_json::to_vec(&kept)?)?;
+    beside.as_file().sync_all()?;
+    beside.persist(file).map_err(|error| error.error)?;
+    std::fs::File::open(folder)?.sync_all()?;
+    Ok(token)
+}
+
+/// Makes a token if there is none yet.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub fn ensure(file: &Path) -> std::io::Result<Option<String>> {
+    if file.try_exists()? { Ok(None) } else { reset(file).map(Some) }
+}
+
+fn hash(salt: &str, token: &str) -> String {
+    // The token has 256 bits of its own; a slow hash would protect nothing more.
+    hex(&Sha256::new().chain_update(salt).chain_update(token).finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Why nobody in particular is asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stranger {
+    NoToken,
+    WrongToken,
+    /// Too many wrong tokens lately; try again after this.
+    TooOften(Duration),
+    /// The hash cannot be read.
+    NoHash,
+}
+
+/// Tells the token from others. A right one always passes; wrong ones are answered slower and slower, which keeps them
+/// out of the log and off the processor (the token cannot be guessed anyway).
+pub(super) struct Guard {
+    file: PathBuf,
+    wrong_max: u32,
+    wrong: Mutex<Option<(Instant, u32)>>,
+}
+
+const WINDOW: Duration = Duration::from_secs(60);
+
+impl Guard {
+    pub(super) fn new(file: PathBuf, wrong_max: u32) -> Self {
+        Self { file, wrong_max, wrong: Mutex::default() }
+    }
+
+    pub(super) fn admit(&self, token: Option<&str>) -> Result<Principal, Stranger> {
+        let token = token.ok_or(Stranger::NoToken)?;
+        // Read each time, so that a reset counts at once; the file is tiny and this port is quiet.
+        let kept = std::fs::read(&self.file).map_err(|_| Stranger::NoHash)?;
+        let kept: Kept = serde_json::from_slice(&kept).map_err(|_| Stranger::NoHash)?;
+        let given = hash(&kept.salt, token);
+        if bool::from(given.as_bytes().ct_eq(kept.sha256.as_bytes())) {
+            return Ok(Principal::Admin);
+        }
+        self.note_wrong()
+    }
+
+    fn note_wrong(&self) -> Result<Principal, Stranger> {
+        let now = Instant::now();
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        let (began, count) = match *wrong {
+            Some((began, count)) if now.duration_since(began) < WINDOW => (began, count.saturating_add(1)),
+            _ => (now, 1),
+        };
+        *wrong = Some((began, count));
+        if count == 1 || count == self.wrong_max {
+            tracing::warn!(wrong = count, "somebody sent a wrong admin token");
+        }
+        if count > self.wrong_max {
+            return Err(Stranger::TooOften(WINDOW.saturating_sub(now.duration_since(began))));
+        }
+        Err(Stranger::WrongToken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_token_passes_and_wrong_ones_are_slowed_down() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("admin.json");
+        let first = ensure(&file).unwrap().unwrap();
+        assert_eq!(ensure(&file).unwrap(), None);
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(!text.contains(&first) && !text.contains(&first[3..]), "the token itself is not kept");
+        let guard = Guard::new(file.clone(), 2);
+        assert_eq!(guard.admit(Some(&first)), Ok(Principal::Admin));
+        let second = reset(&file).unwrap();
+        assert_eq!(guard.admit(None), Err(Stranger::NoToken));
+        assert_eq!(guard.admit(Some(&first)), Err(Stranger::WrongToken));
+        assert_eq!(guard.admit(Some("")), Err(Stranger::WrongToken));
+        assert!(matches!(guard.admit(Some("x")), Err(Stranger::TooOften(_))));
+        assert_eq!(guard.admit(Some(&second)), Ok(Principal::Admin), "the right one always passes");
+        std::fs::write(&file, "{}").unwrap();
+        assert_eq!(guard.admit(Some(&second)), Err(Stranger::NoHash));
+    }
+}

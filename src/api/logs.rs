@@ -1,0 +1,86 @@
+//! What functions logged and used.
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::Door;
+use super::answer::Answer;
+use super::route::Query;
+use super::upload::blocking;
+use crate::event::time;
+use crate::state::{FunctionLog, LogFilter};
+use crate::store::Shelf;
+
+/// Lines of one answer.
+const LINES_DEFAULT: u64 = 100;
+const LINES_MAX: u64 = 1_000;
+
+impl Door {
+    /// Log lines, newest last; `event`, `text`, `level` and `limit` choose.
+    pub(super) async fn logs(&self, shelf: Shelf, name: String, query: &Query) -> Result<Answer, Answer> {
+        if shelf == Shelf::Destinations {
+            let message = "destinations keep no log lines yet";
+            let fix = "see what was set aside with `tidegate quarantine`";
+            return Err(Answer::error(StatusCode::NOT_IMPLEMENTED, "no-logs", message, fix));
+        }
+        let level_min = query.get("level").map(str::to_owned);
+        if level_min.as_deref().is_some_and(|level| !["debug", "info", "warn", "error"].contains(&level)) {
+            return Err(Answer::bad("level", "`level` is none", "send one of debug, info, warn, error"));
+        }
+        let limit = query.get("limit").map_or(Ok(LINES_DEFAULT), str::parse::<u64>);
+        let limit = limit.map_err(|_| Answer::bad("limit", "`limit` is no number", "send 1 to 1000"))?;
+        let filter = LogFilter {
+            event: query.get("event").map(str::to_owned),
+            text: query.get("text").map(str::to_owned),
+            level_min,
+            lines_max: limit.clamp(1, LINES_MAX),
+        };
+        let state = (self.settings.open_state)().map_err(|error| Answer::failed("the state cannot be read", &error))?;
+        let found = blocking(move || state.function_logs(&name, &filter)).await?;
+        let found = found.map_err(|error| Answer::failed("the logs cannot be read", &error))?;
+        Ok(Answer::ok(json!({"lines": found.iter().map(line).collect::<Vec<_>>()})))
+    }
+
+    /// What each version used since it was first seen, and what trials came to.
+    pub(super) fn meters(&self, shelf: Shelf, name: &str) -> Result<Value, Answer> {
+        if shelf == Shelf::Destinations {
+            return Ok(json!({}));
+        }
+        let failed = |error| Answer::failed("the meters cannot be read", &error);
+        let state = (self.settings.open_state)().map_err(failed)?;
+        let charges: Vec<Value> = state
+            .charges()
+            .map_err(failed)?
+            .into_iter()
+            .filter(|(charge, _)| charge.function == name)
+            .map(|(charge, stopped)| {
+                json!({
+                    "version": charge.version, "batches": charge.batches, "events": charge.events,
+                    "calls": charge.calls, "calls_failed": charge.calls_failed, "faults": charge.faults,
+                    "failed": charge.failed, "dropped": charge.dropped, "cpu_us": charge.cpu_us,
+                    "memory_peak_bytes": charge.memory_peak_bytes, "fault": charge.fault, "stopped": stopped,
+                })
+            })
+            .collect();
+        let trials: Vec<Value> = state
+            .comparisons(name)
+            .map_err(failed)?
+            .into_iter()
+            .map(|trial| {
+                let samples: Value = serde_json::from_str(&trial.samples_json).unwrap_or_default();
+                json!({
+                    "live": trial.live, "canary": trial.rival, "same": trial.same, "different": trial.different,
+                    "samples": samples,
+                })
+            })
+            .collect();
+        Ok(json!({"charges": charges, "trials": trials}))
+    }
+}
+
+fn line(log: &FunctionLog) -> Value {
+    json!({
+        "at": time::format(log.at_us), "version": log.version, "level": log.level, "text": log.text,
+        "offsets": [log.offsets.start, log.offsets.end],
+    })
+}

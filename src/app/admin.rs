@@ -1,0 +1,62 @@
+//! The admin API with the store behind it.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::live::Live;
+use super::{Error, paths};
+use crate::api::{self, Api};
+use crate::state::{State, Window};
+use crate::store::{Builder, Store};
+
+/// What it needs of the workspace.
+pub(super) struct AdminSettings {
+    pub(super) listen: SocketAddr,
+    pub(super) data: PathBuf,
+    pub(super) window: Window,
+    pub(super) sources: BTreeSet<String>,
+}
+
+/// The API, bound, and the builder of uploads.
+pub(super) struct Admin {
+    api: Api,
+    builder: Builder,
+    pub(super) address: SocketAddr,
+    /// Made at this start, if any.
+    pub(super) token: Option<String>,
+}
+
+impl Admin {
+    pub(super) async fn open(settings: &AdminSettings, store: Store, builder: Builder) -> Result<Self, Error> {
+        let token_file = paths::admin(&settings.data);
+        let token = api::access::ensure(&token_file).map_err(|cause| Error::Io {
+            action: "could not keep the admin token's hash",
+            path: token_file.clone(),
+            cause,
+        })?;
+        let (state, window) = (paths::state(&settings.data), settings.window.clone());
+        let open_state = move || State::open(&state, window.clone());
+        let of_api = api::Settings {
+            token_file,
+            sources: settings.sources.clone(),
+            store,
+            open_state: Box::new(open_state),
+            limits: api::Limits::default(),
+        };
+        let refused = |cause| Error::ListenAdmin { address: settings.listen, cause };
+        let api = Api::open(settings.listen, of_api).await.map_err(refused)?;
+        let address = api.address().map_err(refused)?;
+        Ok(Self { api, builder, address, token })
+    }
+
+    /// Serves, builds, and lets what is live follow the pointers, until `stop` turns true.
+    pub(super) fn run(self, live: Arc<Live>, stop: &watch::Receiver<bool>) {
+        tokio::spawn(self.api.run(stop.clone()));
+        tokio::spawn(self.builder.run(stop.clone()));
+        tokio::spawn(live.follow(stop.clone()));
+    }
+}

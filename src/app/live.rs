@@ -1,0 +1,167 @@
+//! Which functions are live: those of the workspace's files, then those of the store that are attached, and how both
+//! become lineups when a pointer moves.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::Error;
+use crate::config::Workspace;
+use crate::function::Function;
+use crate::refine::{self, Canary, Lineup, Slot, Trial};
+use crate::store::{self, Placed, Pointer, Pointers, Sha, Shelf, Store};
+use crate::wasm;
+
+type Functions = BTreeMap<String, Arc<Function>>;
+
+/// A lineup for each source and each sync.
+pub(super) struct Live {
+    store: Store,
+    /// Of the workspace's files, by source.
+    fixed: HashMap<Arc<str>, Vec<Arc<Function>>>,
+    sources: HashMap<Arc<str>, watch::Sender<Arc<Lineup>>>,
+    syncs: HashMap<Arc<str>, watch::Sender<Arc<Lineup>>>,
+}
+
+impl Live {
+    /// Loads everything that is live.
+    pub(super) async fn open(workspace: &Workspace, store: Store) -> Result<Arc<Self>, Error> {
+        let functions = functions(workspace, &store).await?;
+        let chosen = |names: &[(String, usize)]| -> Vec<Arc<Function>> {
+            names.iter().filter_map(|(name, _)| functions.get(name).cloned()).collect()
+        };
+        let fixed: HashMap<Arc<str>, Vec<Arc<Function>>> =
+            workspace.sources.iter().map(|(name, source)| (name.as_str().into(), chosen(&source.functions))).collect();
+        let of_sync = |names: &[(String, usize)]| watch::Sender::new(Arc::new(Lineup::of(chosen(names))));
+        let syncs = workspace.syncs.iter().map(|(name, sync)| (name.as_str().into(), of_sync(&sync.functions)));
+        let pointers = store.pointers();
+        let mut live = Self { store, syncs: syncs.collect(), sources: HashMap::new(), fixed };
+        for name in live.fixed.keys() {
+            // A function that is live and cannot be loaded must not be left out in silence: it may be what removes names.
+            let lineup = live.lineup(name, &pointers)?;
+            live.sources.insert(Arc::clone(name), watch::Sender::new(Arc::new(lineup)));
+        }
+        Ok(Arc::new(live))
+    }
+
+    pub(super) fn of_sources(&self) -> HashMap<Arc<str>, watch::Receiver<Arc<Lineup>>> {
+        self.sources.iter().map(|(name, lineup)| (Arc::clone(name), lineup.subscribe())).collect()
+    }
+
+    pub(super) fn of_sync(&self, name: &str) -> watch::Receiver<Arc<Lineup>> {
+        self.syncs.get(name).map_or_else(|| watch::Sender::new(Arc::default()).subscribe(), watch::Sender::subscribe)
+    }
+
+    /// Makes lineups of old again: their versions are in the store, or among the workspace's files as they are now.
+    pub(super) fn recall(self: &Arc<Self>) -> Arc<refine::Recall> {
+        let live = Arc::clone(self);
+        Arc::new(move |key| Lineup::recalled(key, &|name, version| live.find(name, version)).map(Arc::new))
+    }
+
+    /// Puts new lineups in place as pointers move, until `stop` turns true.
+    pub(super) async fn follow(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut pointers = self.store.follow();
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                changed = pointers.changed() => if changed.is_err() { return },
+            }
+            let now = Arc::clone(&pointers.borrow_and_update());
+            let live = Arc::clone(&self);
+            // A version whose code is gone is compiled again, which is nothing for a thread that serves.
+            let _ = tokio::task::spawn_blocking(move || live.take(&now)).await;
+        }
+    }
+
+    fn take(&self, pointers: &Pointers) {
+        for (name, sender) in &self.sources {
+            match self.lineup(name, pointers) {
+                Ok(lineup)
+                    if lineup.key() != sender.borrow().key() || has_shadow(&lineup) || has_shadow(&sender.borrow()) =>
+                {
+                    sender.send_replace(Arc::new(lineup));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(source = &**name, error = %error, "the pointers moved, but the versions before go on");
+                }
+            }
+        }
+    }
+
+    /// The functions of `source`, in order: the workspace's files, then the attached ones by name.
+    fn lineup(&self, source: &str, pointers: &Pointers) -> Result<Lineup, Error> {
+        let fixed = self.fixed.get(source).into_iter().flatten();
+        let mut slots: Vec<Slot> =
+            fixed.map(|function| Slot { function: Arc::clone(function), canary: None }).collect();
+        for (name, pointer) in pointers.shelf(Shelf::Functions) {
+            let Pointer { live: Some(live), canary, attached, .. } = pointer else { continue };
+            if !attached.contains(source) {
+                continue;
+            }
+            let canary = canary.as_ref().map(|canary| {
+                let function = self.function(name, &canary.placed)?;
+                let trial = match canary.trial {
+                    store::Trial::Share(share) => Trial::Share(share),
+                    store::Trial::Shadow => Trial::Shadow,
+                };
+                Ok::<_, Error>(Canary { function, trial })
+            });
+            slots.push(Slot { function: self.function(name, live)?, canary: canary.transpose()? });
+        }
+        Ok(Lineup::new(slots))
+    }
+
+    fn function(&self, name: &str, placed: &Placed) -> Result<Arc<Function>, Error> {
+        self.version(name, placed.sha256, placed.settings.to_string()).map_err(|error| failed(name, error))
+    }
+
+    fn version(&self, name: &str, sha256: Sha, settings: String) -> Result<Arc<Function>, store::Error> {
+        let loaded = self.store.load(sha256)?;
+        let limits = loaded.limits(self.store.limits());
+        let function = Function::of(loaded.module.clone(), name, settings, limits);
+        Ok(Arc::new(function.with_version(&sha256.to_string())))
+    }
+
+    /// A version by its name, with whatever settings.
+    fn find(&self, name: &str, version: &str) -> Option<Arc<Function>> {
+        let fits = |function: &&Arc<Function>| function.name() == name && function.version() == version;
+        if let Some(function) = self.fixed.values().flatten().find(fits) {
+            return Some(Arc::clone(function));
+        }
+        let found = self.version(name, version.parse().ok()?, "{}".to_owned());
+        found.inspect_err(|error| tracing::error!(function = name, error = %error, "a version of old is gone")).ok()
+    }
+}
+
+/// A shadow is no part of a lineup's key, because it changes no event.
+fn has_shadow(lineup: &Lineup) -> bool {
+    lineup.slots().iter().any(|slot| slot.canary.as_ref().is_some_and(|canary| canary.trial == Trial::Shadow))
+}
+
+fn failed(name: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Function { name: name.to_owned(), cause: Box::new(cause) }
+}
+
+/// The functions of the workspace's files: compiled once, then loaded as artefacts at every start.
+async fn functions(workspace: &Workspace, store: &Store) -> Result<Functions, Error> {
+    let mut functions = Functions::new();
+    for (name, config) in &workspace.functions {
+        let (path, action) = (config.component.clone(), "could not read");
+        let bytes = std::fs::read(&path).map_err(|cause| Error::Io { action, path, cause })?;
+        let mut limits = wasm::Limits::default();
+        if let Some(bytes) = config.memory_bytes_max {
+            limits.memory_bytes_max = bytes;
+        }
+        if let Some(time) = config.cpu_batch_max {
+            limits.cpu_max = time;
+        }
+        let module = store.module_of_functions(&config.component, &bytes).map_err(|error| failed(name, error))?;
+        let function = Function::of(module, name, config.settings_json.clone(), limits);
+        // Wrong settings show now rather than at the first event.
+        function.check().await.map_err(|fault| failed(name, fault))?;
+        functions.insert(name.clone(), Arc::new(function.with_version(&Sha::of(&bytes).to_string())));
+    }
+    Ok(functions)
+}

@@ -1,0 +1,134 @@
+//! Which version of what is live: one file, replaced as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Error, Sha, disk};
+
+/// The two kinds of things that are stored; a name stands for one thing on each shelf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Shelf {
+    Functions,
+    Destinations,
+}
+
+impl Shelf {
+    /// One thing of this shelf, in words.
+    #[must_use]
+    pub const fn one(self) -> &'static str {
+        match self {
+            Self::Functions => "function",
+            Self::Destinations => "destination",
+        }
+    }
+
+    /// The shelf as paths spell it.
+    #[must_use]
+    pub const fn all(self) -> &'static str {
+        match self {
+            Self::Functions => "functions",
+            Self::Destinations => "destinations",
+        }
+    }
+}
+
+/// Every pointer of the store at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pointers {
+    /// Grows by one with each change.
+    pub revision: u64,
+    #[serde(default)]
+    pub functions: BTreeMap<String, Pointer>,
+    #[serde(default)]
+    pub destinations: BTreeMap<String, Pointer>,
+}
+
+/// What runs under one name.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pointer {
+    pub live: Option<Placed>,
+    /// What `rollback` goes back to.
+    pub previous: Option<Placed>,
+    /// What is tried beside the live version.
+    pub canary: Option<Canary>,
+    /// Sources whose events a function sees, in the order in which they were attached.
+    #[serde(default)]
+    pub attached: BTreeSet<String>,
+}
+
+/// A version with the settings that it runs with: they change together, so that a rollback always fits.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Placed {
+    pub sha256: Sha,
+    pub settings: Value,
+}
+
+impl std::fmt::Debug for Placed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Settings may hold secrets.
+        f.debug_struct("Placed").field("sha256", &self.sha256).finish_non_exhaustive()
+    }
+}
+
+/// A version on trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Canary {
+    pub placed: Placed,
+    pub trial: Trial,
+}
+
+/// How it is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trial {
+    /// It takes this percentage of the batches.
+    Share(u8),
+    /// It runs beside the live version; what it answers is only compared.
+    Shadow,
+}
+
+impl Pointers {
+    /// The pointers of a shelf.
+    #[must_use]
+    pub fn shelf(&self, shelf: Shelf) -> &BTreeMap<String, Pointer> {
+        match shelf {
+            Shelf::Functions => &self.functions,
+            Shelf::Destinations => &self.destinations,
+        }
+    }
+
+    pub(super) fn shelf_mut(&mut self, shelf: Shelf) -> &mut BTreeMap<String, Pointer> {
+        match shelf {
+            Shelf::Functions => &mut self.functions,
+            Shelf::Destinations => &mut self.destinations,
+        }
+    }
+
+    /// Every version that something points at.
+    pub fn named(&self) -> impl Iterator<Item = Sha> {
+        self.functions.values().chain(self.destinations.values()).flat_map(|pointer| {
+            let canary = pointer.canary.as_ref().map(|canary| &canary.placed);
+            pointer.live.iter().chain(&pointer.previous).chain(canary).map(|placed| placed.sha256)
+        })
+    }
+
+    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+        let failed = |cause| Error::File { path: path.to_owned(), cause };
+        let Some(bytes) = disk::read(path, 64 << 20).map_err(failed)? else { return Ok(Self::default()) };
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::Damaged { path: path.to_owned(), reason: error.to_string() })
+    }
+
+    pub(super) fn write(&self, path: &Path) -> Result<(), Error> {
+        let failed = |cause| Error::File { path: path.to_owned(), cause };
+        let bytes = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
+        disk::replace(path, &bytes).map_err(failed)
+    }
+}

@@ -1,0 +1,102 @@
+//! What is known of a version, and the version loaded.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Sha, Shelf};
+use crate::function::granted;
+use crate::plugin::{Kind, Manifest};
+use crate::wasm::{Limits, Module, World};
+
+/// The facts of a version, written once when it was taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    pub sha256: Sha,
+    pub name: String,
+    /// `transform`, `fields` or `destination`.
+    pub kind: String,
+    pub bytes: usize,
+    pub code_bytes: usize,
+    /// When it came, microseconds since the epoch.
+    pub uploaded_at_us: i64,
+    /// How long compiling took.
+    pub compile_ms: u64,
+    pub smoke: Smoke,
+    /// `plugin.yaml` as it stands in the component.
+    pub manifest: Value,
+}
+
+/// What the fixtures that a version carries came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Smoke {
+    /// Fixtures that were run and compared.
+    pub passed: usize,
+    /// Fixtures without an expectation: they were run, and did not break it.
+    pub ran: usize,
+    pub ms: u64,
+}
+
+impl Facts {
+    /// Which shelf it stands on.
+    #[must_use]
+    pub fn shelf(&self) -> Shelf {
+        if self.kind == Kind::Destination.as_str() { Shelf::Destinations } else { Shelf::Functions }
+    }
+}
+
+/// A version that is ready to run.
+#[derive(Debug)]
+pub struct Loaded {
+    pub sha256: Sha,
+    pub manifest: Manifest,
+    pub module: Module,
+}
+
+impl Loaded {
+    /// The limits of its calls: what its manifest asks for, as far as `host` allows.
+    #[must_use]
+    pub fn limits(&self, host: &Limits) -> Limits {
+        granted(&self.manifest, host)
+    }
+}
+
+/// The world of a kind of plugin.
+#[must_use]
+pub const fn world(kind: Kind) -> World {
+    match kind {
+        Kind::Transform => World::Transform,
+        Kind::Fields => World::Fields,
+        Kind::Destination => World::Destination,
+    }
+}
+
+/// Whether `settings` fit the schema of a manifest.
+///
+/// # Errors
+/// Every problem with its place; never a value, which may be a secret.
+pub fn check_settings(manifest: &Manifest, settings: &Value) -> Result<(), String> {
+    let schema = Value::Object(manifest.settings.clone());
+    let validator =
+        jsonschema::validator_for(&schema).map_err(|error| format!("the schema is none: {}", error.masked()))?;
+    let problems: Vec<String> = validator
+        .iter_errors(settings)
+        .take(20)
+        .map(|error| {
+            let place = error.instance_path().to_string();
+            format!("{}: {}", if place.is_empty() { "settings" } else { place.as_str() }, error.masked())
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+}
+
+/// Settings as they may be shown: a secret is there or not, and no more.
+#[must_use]
+pub fn shown_settings(manifest: &Manifest, settings: &Value) -> Value {
+    let mut shown = settings.clone();
+    for secret in manifest.secrets() {
+        if let Some(value) = shown.get_mut(secret) {
+            *value = "(secret)".into();
+        }
+    }
+    shown
+}
