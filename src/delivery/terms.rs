@@ -19,7 +19,7 @@ pub struct Terms {
     pub allow_private_hosts: Vec<String>,
     /// What any plugin of its language gets without asking.
     pub limits: Limits,
-    /// What the workspace grants beyond that, or below it.
+    /// What the workspace lets it have instead.
     pub memory_bytes_max: Option<usize>,
     pub cpu_batch_max: Option<Duration>,
     pub pending: PendingLimits,
@@ -243,15 +243,23 @@ impl Terms {
 
     fn authentication(&self, policy: &Policy, faults: &mut Vec<Fault>) -> Option<Authentication> {
         let asked = self.manifest.authentication.as_ref()?;
+        let named = match asked {
+            plugin::Authentication::ApiKey { secret, .. }
+            | plugin::Authentication::Bearer { secret }
+            | plugin::Authentication::Hmac { secret, .. } => secret,
+            plugin::Authentication::Basic { user, .. } => user,
+            plugin::Authentication::OAuth2 { client_id, .. } => client_id,
+        };
+        // The schema says whether it may be left out; then nobody signs in.
+        if !self.settings.contains_key(named) {
+            return None;
+        }
         let mut setting = |name: &str| {
             let value = self.setting(name).filter(|value| !value.is_empty());
             if value.is_none() {
-                let problem = format!("settings.{name} is missing, and the plugin signs in with it");
-                faults.push(fault(
-                    "settings",
-                    problem,
-                    format!("write `{name}: ${{NAME}}` and set it in the environment"),
-                ));
+                let problem = format!("settings.{name} is empty, and the plugin signs in with it");
+                let fix = format!("write `{name}: ${{NAME}}` and set it in the environment, or take it away");
+                faults.push(fault("settings", problem, fix));
             }
             value.unwrap_or_default()
         };
@@ -292,37 +300,35 @@ impl Terms {
         })
     }
 
+    /// What is asked for is granted as far as the engine can give it, unless the workspace says less.
     fn limits(&self, faults: &mut Vec<Fault>) -> Limits {
         let mut limits = self.limits.clone();
-        let granted = self.memory_bytes_max.unwrap_or(limits.memory_bytes_max);
+        let most = self.memory_bytes_max.unwrap_or(limits.memory_bytes_ceiling);
         match self.manifest.asked.memory_bytes_max {
-            Some(asked) if asked > granted => {
-                let problem = format!("the plugin asks for {asked} bytes of memory; {granted} are granted");
+            Some(asked) if asked > most => {
+                let problem = format!("the plugin asks for {asked} bytes of memory; {most} are granted");
                 faults.push(fault("limits", problem, format!("write `limits: {{memory_bytes_max: {asked}}}`")));
             }
-            asked => limits.memory_bytes_max = asked.unwrap_or(granted),
+            Some(asked) => limits.memory_bytes_max = asked,
+            None => limits.memory_bytes_max = self.memory_bytes_max.unwrap_or(limits.memory_bytes_max),
         }
-        let granted = self.cpu_batch_max.unwrap_or(limits.cpu_max);
+        let most = self.cpu_batch_max.unwrap_or(CPU_ASKED_MAX);
         match self.manifest.asked.cpu_batch_max {
-            Some(asked) if asked > granted => {
-                let problem = format!(
-                    "the plugin asks for {} ms of CPU a batch; {} are granted",
-                    asked.as_millis(),
-                    granted.as_millis()
-                );
-                faults.push(fault(
-                    "limits",
-                    problem,
-                    format!("write `limits: {{cpu_batch_max: {} ms}}`", asked.as_millis()),
-                ));
+            Some(asked) if asked > most => {
+                let (asked, most) = (asked.as_millis(), most.as_millis());
+                let problem = format!("the plugin asks for {asked} ms of CPU a batch; {most} are granted");
+                faults.push(fault("limits", problem, format!("write `limits: {{cpu_batch_max: {asked} ms}}`")));
             }
             // Who asks for time gets it for a small batch too.
             Some(asked) => (limits.cpu_base, limits.cpu_max) = (asked, asked),
-            None => limits.cpu_max = granted,
+            None => limits.cpu_max = self.cpu_batch_max.unwrap_or(limits.cpu_max),
         }
         limits
     }
 }
+
+/// However much CPU time a plugin asks for, a call gets no more than this unless the workspace says so.
+const CPU_ASKED_MAX: Duration = Duration::from_secs(5);
 
 fn fault(field: &'static str, problem: impl Into<String>, fix: impl Into<String>) -> Fault {
     Fault { field, problem: problem.into(), fix: fix.into() }
@@ -378,11 +384,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_beyond_the_usual_must_be_granted() {
+    fn what_is_asked_is_given_within_what_is_granted() {
         let mut terms = terms(json!({"api_key": "hunter2"}));
         terms.manifest.asked.memory_bytes_max = Some(128 << 20);
-        assert!(problems(&terms).contains("memory_bytes_max: 134217728"));
-        terms.memory_bytes_max = Some(256 << 20);
         assert_eq!(terms.check().ok().unwrap().limits.memory_bytes_max, 128 << 20);
+        terms.memory_bytes_max = Some(100 << 20);
+        assert!(problems(&terms).contains("memory_bytes_max: 134217728"));
+    }
+
+    #[test]
+    fn who_may_leave_the_secret_out_does_not_sign_in() {
+        let mut terms = terms(json!({}));
+        terms.manifest.settings.remove("required");
+        assert!(terms.check().ok().unwrap().authentication.is_none());
+        terms.settings.insert("api_key".to_owned(), "".into());
+        assert!(problems(&terms).contains("settings.api_key is empty"));
     }
 }
