@@ -50,6 +50,8 @@ test: setup
 	@mkdir -p $(TARGET); set -o pipefail; TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup | tee $(TARGET)/sdk-setup.log
 	@echo "== tests of the guests, natively"
 	cargo test --locked --manifest-path functions/Cargo.toml --target-dir $(TARGET)/release/guests -q
+	@if command -v go >/dev/null; then for p in ga4/measure meta-capi/conversions; do \
+	  (cd functions/destination/$$(dirname $$p) && go test ./$$(basename $$p)) || exit 1; done; fi
 	@echo "== tests (the first build takes several minutes)"
 	TIDEGATE_SDK_CACHE=$(SDK_CACHE) cargo test --release --locked --features failpoints --lib --bins --test it
 	@grep '^skipped' $(TARGET)/sdk-setup.log || echo "nothing was skipped"

@@ -184,7 +184,6 @@ impl App {
         let workspace_admin = AdminSettings {
             listen: workspace.admin_listen,
             data: data.clone(),
-            window: workspace.window.clone(),
             sources: workspace.sources.keys().cloned().collect(),
         };
         let keys = Keys::new(workspace.sources.iter().map(|(name, source)| (source.write_key.as_str(), name.as_str())));

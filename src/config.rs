@@ -9,7 +9,6 @@ mod fields;
 mod init;
 mod objects;
 mod plugin;
-pub mod yaml;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,6 +24,7 @@ use crate::contract::{Contract, Domain};
 use crate::intake;
 use crate::source::http::{Limits, Network};
 use crate::state::Window;
+pub use crate::yaml;
 use fields::Fields;
 
 /// Everything that a server needs to know, checked.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
-use tidegate::function::project;
+use tidegate::project;
 use tidegate::wasm::{Engine, Limits, Module, World};
 
 /// One engine for all tests: its pool reserves a lot of address space.
@@ -42,7 +42,16 @@ pub fn component(guest: &str) -> PathBuf {
     if is_fresh(&path, guest) {
         return path;
     }
-    project::build(&folder(guest), Some(&target_dir), &mut |_| {}).unwrap().path
+    let workbench = project::Workbench { tools: tools(), target_dir: Some(target_dir) };
+    project::build(&folder(guest), &workbench, Some(&path), &mut |_| {}).unwrap().path
+}
+
+/// Where the tools of other languages are installed, shared by all tests.
+pub fn tools() -> PathBuf {
+    match std::env::var_os("TIDEGATE_TOOLS") {
+        Some(dir) => PathBuf::from(dir),
+        None => std::env::home_dir().unwrap().join(".cache/tidegate/tools"),
+    }
 }
 
 /// `<target dir>/guests`.
@@ -87,7 +96,11 @@ pub fn destination(guest: &str, manifest: &serde_json::Value) -> Vec<u8> {
         assert!(cargo.status().unwrap().success(), "{guest} does not build");
         let name = guest.rsplit('/').next().unwrap().replace('-', "_");
         let module = guests_target_dir().join(format!("wasm32-unknown-unknown/release/{name}.wasm"));
-        let component = tidegate::function::component::encode(&std::fs::read(module).unwrap()).unwrap();
+        let component = wit_component::ComponentEncoder::default()
+            .module(&std::fs::read(module).unwrap())
+            .unwrap()
+            .encode()
+            .unwrap();
         built.push((guest.to_owned(), component.clone()));
         component
     });

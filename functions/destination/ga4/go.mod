@@ -1,0 +1,3 @@
+module ga4
+
+go 1.24

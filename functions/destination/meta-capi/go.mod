@@ -1,0 +1,3 @@
+module meta-capi
+
+go 1.24

@@ -1,0 +1,134 @@
+//! The destination plugins that are shipped: built as their README says, and tried against the API that they speak.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::support::{guests, tidegate};
+
+/// Name, language, and what has to be installed to build it.
+const PLUGINS: [(&str, &str, &[&str]); 15] = [
+    ("amplitude", "js", &["node", "npm"]),
+    ("braze", "ts", &["node", "npm"]),
+    ("customerio", "js", &["node", "npm"]),
+    ("elasticsearch", "rust", &["cargo"]),
+    ("event-forwarder", "rust", &["cargo"]),
+    ("ga4", "go", &["go"]),
+    ("hubspot", "python", &["python3"]),
+    ("iterable", "ts", &["node", "npm"]),
+    ("klaviyo", "python", &["python3"]),
+    ("meta-capi", "go", &["go"]),
+    ("mixpanel", "js", &["node", "npm"]),
+    ("posthog", "ts", &["node", "npm"]),
+    ("segment", "rust", &["cargo"]),
+    ("slack", "js", &["node", "npm"]),
+    ("webhook", "rust", &["cargo"]),
+];
+
+fn folder(plugin: &str) -> PathBuf {
+    guests::folder("destination").join(plugin)
+}
+
+/// Whether `tool` is there and answers; a name on the path can be a stand-in for nothing.
+fn is_installed(tool: &str) -> bool {
+    let version = if tool == "go" { "version" } else { "--version" };
+    Command::new(tool).arg(version).output().is_ok_and(|output| output.status.success())
+}
+
+fn json(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap();
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The fixtures of a plugin that end in `ending`, by their case.
+fn fixtures(plugin: &str, ending: &str) -> BTreeMap<String, Value> {
+    let files = std::fs::read_dir(folder(plugin).join("fixtures")).unwrap();
+    let paths = files.map(|file| file.unwrap().path());
+    let case = |path: PathBuf| {
+        let name = path.file_name()?.to_str()?.strip_suffix(ending)?.to_owned();
+        Some((name, json(&path)))
+    };
+    paths.filter_map(case).collect()
+}
+
+#[test]
+fn no_plugin_is_forgotten() {
+    let folders = std::fs::read_dir(guests::folder("destination")).unwrap();
+    let folders = folders.map(|folder| folder.unwrap().path()).filter(|path| path.join("plugin.yaml").is_file());
+    let found: BTreeSet<String> =
+        folders.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
+    let listed: BTreeSet<String> = PLUGINS.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    assert_eq!(found, listed);
+    let readme = std::fs::read_to_string(guests::folder("README.md")).unwrap();
+    for (name, language, _) in PLUGINS {
+        assert!(readme.contains(&format!("| `destination/{name}` | {language} |")), "functions/README.md lacks {name}");
+        let manifest = std::fs::read_to_string(folder(name).join("plugin.yaml")).unwrap();
+        assert!(manifest.contains(&format!("\nlanguage: {language}\n")), "{name} is not in {language}");
+    }
+}
+
+/// Each plugin is tried with what it sends, leaves out and refuses, and with every kind of answer.
+#[test]
+fn the_fixtures_cover_what_can_happen() {
+    for (name, ..) in PLUGINS {
+        let plans = fixtures(name, ".request.json");
+        for case in ["track", "identify", "page"] {
+            assert!(plans.contains_key(case), "{name} has no fixture {case}");
+        }
+        for part in ["requests", "skipped", "failed"] {
+            let some = plans.values().any(|plan| plan[part].as_array().is_some_and(|part| !part.is_empty()));
+            // What takes every event as it is has nothing to skip.
+            assert!(some || (name, part) == ("elasticsearch", "skipped"), "{name}: no fixture has {part}");
+        }
+        // Every event of every batch ends in one place.
+        for (case, plan) in &plans {
+            let events = json(&folder(name).join(format!("fixtures/{case}.in.json"))).as_array().unwrap().len();
+            let carried = plan["requests"].as_array().unwrap().iter().flat_map(|request| request["events"].as_array());
+            let mut seen: Vec<u64> = carried.flatten().map(|event| event.as_u64().unwrap()).collect();
+            for part in ["skipped", "failed"] {
+                seen.extend(plan[part].as_array().unwrap().iter().map(|item| item["event"].as_u64().unwrap()));
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, (0..events as u64).collect::<Vec<_>>(), "{name}, {case}");
+        }
+        let answers = fixtures(name, ".responses.json");
+        let answers: Vec<&Value> = answers.values().flat_map(|list| list.as_array().unwrap()).collect();
+        for status in [400, 401, 429, 500] {
+            let some = answers.iter().any(|answer| answer["response"]["status"] == status);
+            assert!(some, "{name}: no fixture answers {status}");
+        }
+        assert!(answers.iter().any(|answer| answer["verdict"] == "delivered"), "{name}: nothing is delivered");
+    }
+}
+
+#[test]
+fn every_plugin_passes_its_fixtures() {
+    let (mut table, mut skipped, mut broken) = (String::new(), String::new(), String::new());
+    for (name, language, tools) in PLUGINS {
+        if let Some(missing) = tools.iter().find(|tool| !is_installed(tool)) {
+            skipped.push_str(&format!("skipped the plugin {name}: {missing} is not installed\n"));
+            continue;
+        }
+        let began = Instant::now();
+        let mut test = tidegate();
+        test.args(["destination", "test"]).arg(folder(name)).env("CARGO_TARGET_DIR", guests::guests_target_dir());
+        let output = test.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() || !said.contains("passed track") {
+            broken.push_str(&format!("{name}:\n{said}{}\n", String::from_utf8_lossy(&output.stderr)));
+        }
+        let passed = said.lines().filter(|line| line.starts_with("passed")).count();
+        // Cargo has a place of its own for what it builds.
+        let file = format!("{name}.component.wasm");
+        let places =
+            [folder(name).join("build").join(&file), guests::guests_target_dir().join("components").join(&file)];
+        let bytes = places.iter().find_map(|path| std::fs::metadata(path).ok()).map_or(0, |file| file.len());
+        let (seconds, kib) = (began.elapsed().as_secs(), bytes / 1024);
+        table.push_str(&format!("{name:<16} {language:<8} {passed:>6} {kib:>9} {seconds:>8}\n"));
+    }
+    println!("plugin           language passed component_KiB seconds\n{table}{skipped}");
+    assert!(broken.is_empty(), "{broken}");
+}
