@@ -9,6 +9,7 @@ mod fields;
 mod init;
 mod lookups;
 mod objects;
+mod plugin;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ pub use fields::Problem;
 pub use init::{Written, init};
 pub use lookups::{Borrowed, LookupConfig};
 pub use objects::{DestinationConfig, DestinationKind, FunctionConfig, SourceConfig, SyncConfig};
+pub use plugin::PluginConfig;
 
 use crate::contract::{Contract, Domain};
 use crate::intake;
