@@ -12,7 +12,8 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
-use tidegate::function::{Function, Limits, Outcome, RunContext, project};
+use tidegate::function::{Function, Limits, Outcome, RunContext};
+use tidegate::project;
 use tidegate::wasm::{Engine, Module, World};
 
 /// The allocator of the server.
@@ -50,7 +51,9 @@ fn function(engine: &Engine, guest: &str, world: World) -> Function {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("functions/bench").join(guest);
     // Beside the target folder of the outer cargo, which may hold the lock of its own.
     let target_dir = std::env::current_exe().ok().and_then(|exe| Some(exe.ancestors().nth(3)?.join("guests")));
-    let built = project::build(&root, target_dir.as_deref(), &mut |_| {}).expect("the guest builds");
+    // A guest in Rust needs no tools but cargo.
+    let workbench = project::Workbench { tools: root.join("tools"), target_dir };
+    let built = project::build(&root, &workbench, None, &mut |_| {}).expect("the guest builds");
     let bytes = std::fs::read(built.path).expect("the component is there");
     let module = Module::compile(engine, &bytes, world).expect("the component loads");
     // One call for each batch, up to the largest.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tidegate::function::{Function, Limits, Outcome, Pool, RunContext, Workers, project};
+use tidegate::function::{Function, Limits, Outcome, Pool, RunContext, Workers};
+use tidegate::project;
 use tidegate::wasm::{Engine, Module};
 
 #[global_allocator]
@@ -20,7 +21,9 @@ const CALLS: usize = 250;
 fn function(engine: &Engine, guest: &str, name: &str) -> Function {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("functions").join(guest);
     let target_dir = std::env::current_exe().ok().and_then(|exe| Some(exe.ancestors().nth(3)?.join("guests")));
-    let built = project::build(&root, target_dir.as_deref(), &mut |_| {}).expect("the guest builds");
+    // A guest in Rust needs no tools but cargo.
+    let workbench = project::Workbench { tools: root.join("tools"), target_dir };
+    let built = project::build(&root, &workbench, None, &mut |_| {}).expect("the guest builds");
     let bytes = std::fs::read(built.path).expect("the component is there");
     let module = Module::compile_any(engine, &bytes).expect("the component loads");
     Function::of(module, name, "{}".to_owned(), Limits::default())

@@ -2,6 +2,7 @@
 //! flow, so that whatever was accepted has a place to go.
 
 mod admin;
+mod lend;
 mod live;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use crate::clock;
 use crate::config::{DestinationKind, Workspace};
 use crate::function::Pool;
 use crate::intake::{self, Log};
+use crate::lookup;
 use crate::refine::{self, Refiner, Rules};
 use crate::source::http::{Counts, Keys, Server, Settings};
 use crate::state::{self, State};
@@ -65,6 +67,12 @@ pub enum Error {
     RunRefiner(#[from] refine::RunError),
     #[error("function {name}: {cause}")]
     Function { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
+    #[error("lookup {name}: {cause}")]
+    Lookup {
+        name: String,
+        #[source]
+        cause: lookup::Error,
+    },
     #[error("sync {name}: {cause}")]
     Sync { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
     #[error("could not start a thread: {0}")]
@@ -193,7 +201,6 @@ impl App {
         let workspace_admin = AdminSettings {
             listen: workspace.admin_listen,
             data: data.clone(),
-            window: workspace.window.clone(),
             sources: workspace.sources.keys().cloned().collect(),
         };
         let keys = Keys::new(workspace.sources.iter().map(|(name, source)| (source.write_key.as_str(), name.as_str())));

@@ -29,7 +29,7 @@ use crate::store;
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
-    after_help = "First steps:\n  tidegate demo              see it work, nothing to set up\n  tidegate init shop         make a workspace\n  tidegate serve shop        run it\n  tidegate status shop       see what was accepted and delivered"
+    after_help = "First steps:\n  tidegate demo              see it work, nothing to set up\n  tidegate init shop         make a workspace\n  tidegate serve shop        run it\n  tidegate status shop       see what was accepted and delivered\n\nWrite a plugin, in js, ts, rust, python, go or c:\n  tidegate function new lower-case --lang js\n  tidegate function test lower-case"
 )]
 struct Cli {
     /// Print results as JSON
@@ -61,12 +61,12 @@ enum Command {
     Status(status::Args),
     /// List the events that were set aside, and why
     Quarantine(quarantine::Args),
-    /// Build, test, upload and roll back functions
+    /// Write functions: make, build, test, measure, check; upload, try, roll back
     #[command(subcommand)]
     Function(function::Command),
-    /// Upload, list and roll back versions of destinations
+    /// Write destination plugins: make, build, test, measure, check; upload, roll back
     #[command(subcommand)]
-    Destination(DestinationCommand),
+    Destination(function::DestinationCommand),
     /// The admin token of a server
     #[command(subcommand)]
     Admin(admin::Command),
@@ -75,12 +75,6 @@ enum Command {
     /// Compile a component from standard input to standard output, within limits; the server runs this on itself
     #[command(name = store::COMPILE_COMMAND, hide = true)]
     CompileComponent { memory_bytes_max: u64, cpu_seconds_max: u64 },
-}
-
-#[derive(Debug, Subcommand)]
-enum DestinationCommand {
-    #[command(flatten)]
-    Versions(versions::Command),
 }
 
 /// Which workspace a command is about.
@@ -143,9 +137,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args, json),
         Command::Quarantine(args) => quarantine::run(&args, json),
         Command::Function(command) => function::run(&command, json),
-        Command::Destination(DestinationCommand::Versions(command)) => {
-            versions::run(&command, store::Shelf::Destinations, json)
-        }
+        Command::Destination(command) => function::run_destination(&command, json),
         Command::Admin(command) => admin::run(&command, json),
         Command::Completions(args) => completions::run::<Cli>(&args),
         Command::CompileComponent { memory_bytes_max, cpu_seconds_max } => {

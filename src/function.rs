@@ -24,14 +24,10 @@ use sha2::{Digest, Sha256};
 
 use crate::wasm::{Answer, Call, Called, Engine, GuestComplaint, LoadError, Mark, Module, Services, World};
 
-/// A core module to a component.
-pub mod component;
 mod grant;
 mod isolate;
 mod pool;
 mod verdict;
-/// What `function build` and `function test` do.
-pub mod project;
 
 pub use grant::granted;
 pub use pool::{Lane, Pool, Unfinished, Workers};

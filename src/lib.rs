@@ -15,10 +15,14 @@ pub mod contract;
 pub mod plugin;
 /// The one room that knows wasmtime: engine, limits, module loading.
 pub mod wasm;
+/// Tables that a workspace lends to plugins: addresses, names.
+pub mod lookup;
 /// The `transform` world: run a function over a batch of events.
 pub mod function;
 /// Versions of functions and destinations: uploaded, checked, compiled, kept, pointed at.
 pub mod store;
+/// A plugin's folder: made from a template, built, tested, measured, checked.
+pub mod project;
 /// Deduplication, contract and source functions over a stretch of the log, once for all syncs.
 pub mod refine;
 /// One route from a source to a destination: worker, filter, functions, batch, cursor.
@@ -40,6 +44,8 @@ pub mod app;
 /// The command line.
 pub mod cli;
 
+/// YAML text to a tree that knows its lines.
+pub mod yaml;
 /// Wall clock and randomness; nobody else reads them.
 pub mod clock;
 /// Threads and their turn on the processor.

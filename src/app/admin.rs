@@ -10,14 +10,13 @@ use tokio::sync::watch;
 use super::live::Live;
 use super::{Error, paths};
 use crate::api::{self, Api};
-use crate::state::{State, Window};
+use crate::state::State;
 use crate::store::{Builder, Store};
 
 /// What it needs of the workspace.
 pub(super) struct AdminSettings {
     pub(super) listen: SocketAddr,
     pub(super) data: PathBuf,
-    pub(super) window: Window,
     pub(super) sources: BTreeSet<String>,
 }
 
@@ -38,8 +37,8 @@ impl Admin {
             path: token_file.clone(),
             cause,
         })?;
-        let (state, window) = (paths::state(&settings.data), settings.window.clone());
-        let open_state = move || State::open(&state, window.clone());
+        let state = paths::state(&settings.data);
+        let open_state = move || State::read(&state);
         let of_api = api::Settings {
             token_file,
             sources: settings.sources.clone(),

@@ -1,154 +1,110 @@
-//! `tidegate function`.
+//! `tidegate function` and `tidegate destination`: what an author of plugins does at a terminal.
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::Duration;
+mod bench;
+mod build;
+mod check;
+mod dev;
+mod import;
+mod new;
+mod test;
 
-use indicatif::ProgressBar;
+use std::path::PathBuf;
 
-use super::{Done, Failure, paint, runtime};
-use crate::function::project::{self, CaseResult, TestReport};
+pub(super) use build::built;
+
+use super::{Done, Failure, versions};
+use crate::plugin::Kind;
+use crate::project::Workbench;
 use crate::store::Shelf;
-use crate::wasm::{Engine, Limits, Module, World};
 
+/// Commands about functions.
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = "First steps:\n  \
+    tidegate function new lower-case --lang js   a folder that builds\n  \
+    tidegate function test lower-case            build it, run its fixtures\n  \
+    tidegate function build lower-case           one file with everything in it")]
 pub(super) enum Command {
-    /// Build a Rust function into a component
-    Build {
-        /// The function's folder, with its Cargo.toml
-        #[arg(value_name = "DIR")]
-        dir: PathBuf,
-        /// Where to put the component [default: beside cargo's output]
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
-    /// Try a function on its fixtures: fixtures/*.in.json against fixtures/*.out.json
-    Test {
-        /// The function's folder, with its Cargo.toml and fixtures/
-        #[arg(value_name = "DIR")]
-        dir: PathBuf,
-        /// Try this component instead of building one
-        #[arg(long, value_name = "FILE")]
-        component: Option<PathBuf>,
-        /// Write what comes out as what is expected
-        #[arg(long)]
-        update: bool,
-    },
-    /// Say whether a component may run here, and why not
-    Check {
-        #[arg(value_name = "FILE")]
-        component: PathBuf,
-    },
+    /// Make a project that builds: source, manifest, fixtures, pinned tools
+    New(new::FunctionArgs),
+    /// Make a project from a function written for another product, which stays as it is
+    Import(import::Args),
     #[command(flatten)]
-    Versions(super::versions::Command),
+    Author(Author),
+    #[command(flatten)]
+    Versions(versions::Command),
+}
+
+/// Commands about destination plugins.
+#[derive(Debug, clap::Subcommand)]
+#[command(after_help = "First steps:\n  \
+    tidegate destination new acme --lang js   a folder that builds\n  \
+    tidegate destination test acme            build it, run its fixtures and recorded responses\n  \
+    tidegate destination build acme           one file with everything in it")]
+pub(super) enum DestinationCommand {
+    /// Make a project that builds: source, manifest, fixtures, pinned tools
+    New(new::DestinationArgs),
+    #[command(flatten)]
+    Author(Author),
+    #[command(flatten)]
+    Versions(versions::Command),
+}
+
+/// What is the same for functions and destinations.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Author {
+    /// Build a project into one file: code, manifest and fixtures
+    Build(build::Args),
+    /// Run a project's fixtures on the engine and within the limits of production
+    Test(test::Args),
+    /// Events a second and times of batches, beside a plugin that does nothing
+    Bench(bench::Args),
+    /// Build and test again whenever a file changes
+    Dev(dev::Args),
+    /// Say whether a component may run here, why not, and what it says about itself
+    Check(check::Args),
 }
 
 pub(super) fn run(command: &Command, json: bool) -> Done {
     match command {
-        Command::Build { dir, out } => build(dir, out.as_deref(), json),
-        Command::Test { dir, component, update } => test(dir, component.as_deref(), *update, json),
-        Command::Check { component } => check(component, json),
-        Command::Versions(command) => super::versions::run(command, Shelf::Functions, json),
+        Command::New(args) => new::function(args, json),
+        Command::Import(args) => import::run(args, json),
+        Command::Author(command) => author(command, json),
+        Command::Versions(command) => versions::run(command, Shelf::Functions, json),
     }
 }
 
-pub(super) fn built(dir: &Path, out: Option<&Path>) -> Result<project::Built, Failure> {
-    let spinner = ProgressBar::new_spinner();
-    spinner.enable_steady_tick(Duration::from_millis(100));
-    let built = project::build(dir, None, &mut |line| spinner.set_message(line.to_owned()));
-    spinner.finish_and_clear();
-    let mut built = built?;
-    // Copying a file onto itself would empty it.
-    let elsewhere = |out: &&Path| out.canonicalize().ok() != built.path.canonicalize().ok();
-    if let Some(out) = out.filter(elsewhere) {
-        let failed = |error: std::io::Error| Failure::Failed(format!("{}: {error}", out.display()));
-        if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            std::fs::create_dir_all(parent).map_err(failed)?;
-        }
-        std::fs::copy(&built.path, out).map_err(failed)?;
-        built.path = out.to_owned();
+pub(super) fn run_destination(command: &DestinationCommand, json: bool) -> Done {
+    match command {
+        DestinationCommand::New(args) => new::make(&args.name, args.dir.as_deref(), args.lang, Kind::Destination, json),
+        DestinationCommand::Author(command) => author(command, json),
+        DestinationCommand::Versions(command) => versions::run(command, Shelf::Destinations, json),
     }
-    Ok(built)
 }
 
-fn build(dir: &Path, out: Option<&Path>, json: bool) -> Done {
-    let built = built(dir, out)?;
-    if json {
-        let line = serde_json::json!({"component": built.path.display().to_string(), "bytes": built.bytes, "sha256": built.sha256});
-        println!("{line}");
-    } else {
-        let kib = built.bytes / 1024;
-        println!("{} {} ({kib} KiB, sha-256 {})", paint::good("built"), built.path.display(), &built.sha256[..16]);
+fn author(command: &Author, json: bool) -> Done {
+    match command {
+        Author::Build(args) => build::run(args, json),
+        Author::Test(args) => test::run(args, json),
+        Author::Bench(args) => bench::run(args, json),
+        Author::Dev(args) => dev::run(args),
+        Author::Check(args) => check::run(args, json),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-fn check(component: &Path, json: bool) -> Done {
-    let bytes =
-        std::fs::read(component).map_err(|error| Failure::Failed(format!("{}: {error}", component.display())))?;
-    Module::compile(&Engine::new(&Limits::default())?, &bytes, World::Transform)?;
-    if json {
-        println!("{}", serde_json::json!({"ok": true}));
-    } else {
-        println!("{} {} may run", paint::good("ok"), component.display());
-    }
-    Ok(ExitCode::SUCCESS)
+/// Where tools of other languages are kept.
+#[derive(Debug, clap::Args)]
+pub(super) struct Tools {
+    /// Where the tools of other languages are installed [default: ~/.cache/tidegate/tools]
+    #[arg(long, value_name = "DIR", env = "TIDEGATE_TOOLS", hide_env_values = true)]
+    tools: Option<PathBuf>,
 }
 
-fn test(dir: &Path, component: Option<&Path>, update: bool, json: bool) -> Done {
-    let path = match component {
-        Some(path) => path.to_owned(),
-        None => built(dir, None)?.path,
-    };
-    let report = runtime()?.block_on(project::test(dir, &path, Limits::default(), update))?;
-    if json {
-        print_json(&report)
-    } else {
-        print(&report)
-    }
-    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn print_json(report: &TestReport) {
-    let case = |case: &project::Case| {
-        let (result, text) = match &case.result {
-            CaseResult::Passed => ("passed", None),
-            CaseResult::Updated => ("updated", None),
-            CaseResult::Differs { diff } => ("differs", Some(diff)),
-            CaseResult::Unknown { actual } => ("unknown", Some(actual)),
-        };
-        serde_json::json!({"name": case.name, "events": case.events, "result": result, "difference": text})
-    };
-    let line = serde_json::json!({
-        "ok": report.passed(), "cases": report.cases.iter().map(case).collect::<Vec<_>>(),
-        "microseconds_per_event": report.us_per_event, "memory_bytes_peak": report.memory_peak_bytes,
-        "cpu_share": report.cpu_share_max, "memory_share": report.memory_share_max, "output_share": report.output_share_max,
-    });
-    println!("{line}");
-}
-
-fn print(report: &TestReport) {
-    for case in &report.cases {
-        match &case.result {
-            CaseResult::Passed => println!("{} {} ({} events)", paint::good("passed"), case.name, case.events),
-            CaseResult::Updated => println!("{} {} ({} events)", paint::bold("written"), case.name, case.events),
-            CaseResult::Differs { diff } => {
-                println!("{} {}", paint::bold("differs"), case.name);
-                for line in diff.lines() {
-                    println!("  {}", paint::plain(line, 200));
-                }
-            }
-            CaseResult::Unknown { .. } => {
-                println!("{} {}: no output file yet; --update writes it", paint::bold("unknown"), case.name);
-            }
+impl Tools {
+    fn workbench(&self) -> Result<Workbench, Failure> {
+        let usual = || std::env::home_dir().map(|home| home.join(".cache/tidegate/tools"));
+        match self.tools.clone().or_else(usual) {
+            Some(tools) => Ok(Workbench { tools, target_dir: None }),
+            None => Err(Failure::Failed("there is no home directory; name a folder with --tools".to_owned())),
         }
     }
-    println!(
-        "{:.1} µs of CPU an event · {:.1} MiB of memory · {:.0} % of the CPU budget, {:.0} % of the memory, {:.0} % of the output limit",
-        report.us_per_event,
-        report.memory_peak_bytes as f64 / f64::from(1 << 20),
-        report.cpu_share_max * 100.0,
-        report.memory_share_max * 100.0,
-        report.output_share_max * 100.0,
-    );
 }

@@ -50,6 +50,8 @@ pub(super) enum Command {
         #[arg(long, conflicts_with_all = ["canary", "shadow"])]
         no_live: bool,
         #[command(flatten)]
+        tools: function::Tools,
+        #[command(flatten)]
         server: ServerArgs,
     },
     /// List the versions on the server
@@ -98,14 +100,14 @@ fn share(text: &str) -> Result<u8, String> {
 pub(super) fn run(command: &Command, shelf: Shelf, json: bool) -> Done {
     let runtime = runtime()?;
     match command {
-        Command::Push { from, to, settings, canary, shadow, no_live, server } => {
+        Command::Push { from, to, settings, canary, shadow, no_live, tools, server } => {
             let wish = match (canary, shadow, no_live) {
                 (Some(share), ..) => Wish::Canary(json!({ "share": share })),
                 (_, true, _) => Wish::Canary(json!({ "shadow": true })),
                 (.., true) => Wish::Nothing,
                 _ => Wish::Live,
             };
-            let component = component(from)?;
+            let component = component(from, tools)?;
             let settings = settings.as_deref().map(read_json).transpose()?;
             let push = Push { shelf, component, to: to.as_deref(), settings, wish };
             runtime.block_on(push.run(server, json))
@@ -217,8 +219,8 @@ impl Push<'_> {
     }
 }
 
-fn component(from: &Path) -> Result<Vec<u8>, Failure> {
-    let path = if from.is_dir() { function::built(from, None)?.path } else { from.to_owned() };
+fn component(from: &Path, tools: &function::Tools) -> Result<Vec<u8>, Failure> {
+    let path = if from.is_dir() { function::built(from, None, tools)?.path } else { from.to_owned() };
     std::fs::read(&path).map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))
 }
 

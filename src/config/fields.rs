@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::yaml::{Node, Tree};
+use crate::yaml::{Node, Tree};
 
 /// One thing that is wrong with a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

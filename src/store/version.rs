@@ -100,3 +100,30 @@ pub fn shown_settings(manifest: &Manifest, settings: &Value) -> Value {
     }
     shown
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_neither_shown_nor_repeated() {
+        let manifest = Manifest::from_json(&json!({
+            "name": "d", "kind": "destination", "hosts": ["https://a.example"],
+            "settings": {
+                "type": "object", "required": ["key"],
+                "properties": {"key": {"type": "string", "secret": true, "maxLength": 4}, "n": {"type": "integer"}},
+            },
+        }))
+        .unwrap();
+        let settings = json!({"key": "hush-hush", "n": 1});
+        assert_eq!(shown_settings(&manifest, &settings), json!({"key": "(secret)", "n": 1}));
+        let problems = check_settings(&manifest, &settings).unwrap_err();
+        assert!(problems.starts_with("/key: ") && !problems.contains("hush"), "{problems}");
+        assert!(check_settings(&manifest, &json!({})).unwrap_err().contains("key"));
+        assert_eq!(check_settings(&manifest, &json!({"key": "ok"})), Ok(()));
+        let placed = crate::store::Placed { sha256: Sha::of(b""), settings };
+        assert!(!format!("{placed:?}").contains("hush"));
+    }
+}

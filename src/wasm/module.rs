@@ -284,8 +284,8 @@ mod tests {
         assert!(matches!(refusal(b""), LoadError::NotWasm));
         assert!(matches!(refusal(b"#!/bin/sh and more"), LoadError::NotWasm));
         assert!(matches!(refusal_of_text("(module)"), LoadError::CoreModule));
-        let huge = vec![0; (20 << 20) + 1];
-        assert!(matches!(refusal(&huge), LoadError::TooLarge { bytes: 20_971_521, bytes_max: 20_971_520 }));
+        let huge = vec![0; (32 << 20) + 1];
+        assert!(matches!(refusal(&huge), LoadError::TooLarge { bytes: 33_554_433, bytes_max: 33_554_432 }));
         assert!(matches!(refusal(b"\0asm\x0d\0\x01\0garbage"), LoadError::Malformed { .. }));
     }
 

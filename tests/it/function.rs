@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tidegate::function::project::{self, BuildError, CaseResult};
 use tidegate::function::{Fault, FaultCode, Function, Level, Limits, Outcome, Ran, RunContext};
+use tidegate::project::{self, BuildError, CaseResult, Workbench};
 use tidegate::wasm::{Engine, LoadError};
 
 use crate::support::guests;
@@ -313,8 +313,8 @@ fn calls_beyond_the_slots_wait_for_one() {
 
 #[test]
 fn a_guest_that_would_sleep_is_refused_by_the_name_of_its_import() {
-    let target_dir = guests::guests_target_dir();
-    let refused = project::build(&guests::folder("hostile/sleeper"), Some(&target_dir), &mut |_| {}).unwrap_err();
+    let workbench = Workbench { tools: guests::tools(), target_dir: Some(guests::guests_target_dir()) };
+    let refused = project::build(&guests::folder("hostile/sleeper"), &workbench, None, &mut |_| {}).unwrap_err();
     let BuildError::Refused(LoadError::ForbiddenImport { import, .. }) = &refused else { panic!("{refused}") };
     assert_eq!(import, "wasi:clocks/monotonic-clock@0.2.6");
 }
@@ -377,7 +377,8 @@ fn a_project_that_cannot_be_built_has_one_readable_cause() {
         std::fs::write(dir.path().join("Cargo.toml"), manifest).unwrap();
         std::fs::write(dir.path().join("src/lib.rs"), lib).unwrap();
         let mut progress = Vec::new();
-        let built = project::build(dir.path(), Some(&dir.path().join("t")), &mut |line| progress.push(line.to_owned()));
+        let workbench = Workbench { tools: guests::tools(), target_dir: Some(dir.path().join("t")) };
+        let built = project::build(dir.path(), &workbench, None, &mut |line| progress.push(line.to_owned()));
         (built.unwrap_err(), progress)
     };
     let (refused, progress) = project("pub fn f() -> u32 { missing }", "cdylib");

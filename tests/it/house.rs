@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 /// Floors from the ground up. A room may use rooms below its own floor, and itself; never its siblings.
 const FLOORS: [&[&str]; 6] = [
-    &["event", "clock", "task", "telemetry"],
+    &["event", "clock", "task", "telemetry", "yaml"],
     &["intake", "contract", "plugin", "wasm", "destination", "state"],
-    &["source", "function", "warehouse"],
-    &["refine", "store"],
+    &["source", "function", "lookup", "warehouse"],
+    &["refine", "store", "project"],
     &["sync", "api"],
     &["config", "app", "cli"],
 ];

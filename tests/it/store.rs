@@ -58,6 +58,10 @@ fn a_version_goes_live_and_back_and_events_see_it() {
         "{}",
         refused.text()
     );
+    // The schema lets it pass, the function itself does not: a hash needs a salt.
+    let unsalted = json!({"sha256": one, "settings": {"fields": {"email": "hash"}}});
+    let refused = admin.post("/admin/functions/redact/live", &unsalted);
+    assert!(refused.status == 422 && refused.text().contains("the plugin refuses them"), "{}", refused.text());
     let refused = admin.post("/admin/functions/redact/attach", &json!({"source": "nowhere"}));
     assert_eq!((refused.status, refused.json()["error"]["code"].as_str()), (400, Some("no-such-source")));
 

@@ -26,6 +26,23 @@ fn many(n: usize, one: impl Fn(usize) -> String) -> String {
     (0..n).map(one).collect::<Vec<_>>().join(" ")
 }
 
+/// A type within a type within a type: three bytes a level.
+fn deep_types(levels: usize) -> Vec<u8> {
+    let mut component = wat::parse_str(with_module("")).unwrap();
+    let mut types = vec![1];
+    types.extend([0x41, 1, 1].repeat(levels));
+    types.push(0x7f);
+    component.push(7);
+    let mut length = types.len();
+    while length > 0x7f {
+        component.push(length as u8 & 0x7f | 0x80);
+        length >>= 7;
+    }
+    component.push(length as u8);
+    component.extend(types);
+    embed(&component, &json!({"name": "f", "kind": "transform"}), &[])
+}
+
 /// Name, component, and what the answer must say.
 fn bombs() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let nested = |n: usize| format!("{}{}", "(component ".repeat(n), ")".repeat(n));
@@ -88,6 +105,12 @@ fn bombs() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("a core module", b"\0asm\x01\0\0\0".to_vec(), "core module, not a component"),
         ("a script", b"#!/bin/sh\nrm -rf /\n".to_vec(), "not a WebAssembly component"),
         ("nothing", Vec::new(), "not a WebAssembly component"),
+        ("types within types", deep_types(300_000), "compile: "),
+        (
+            "blocks within blocks",
+            packaged(&with_module(&format!("(func {} {})", "block ".repeat(250_000), "end ".repeat(250_000)))),
+            "compile: ",
+        ),
         ("code that is none", packaged(&with_module("(func (result i32) unreachable i64.const 0)")), "type mismatch"),
     ]
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
-use tidegate::function::project;
+use tidegate::project;
 use tidegate::wasm::{Engine, Limits, Module, World};
 
 /// One engine for all tests: its pool reserves a lot of address space.
@@ -13,14 +13,19 @@ pub fn engine() -> &'static Engine {
     ENGINE.get_or_init(|| Engine::new(&Limits::default()).unwrap())
 }
 
-/// A compiled guest, by the path of its folder under `functions/`.
+/// A compiled guest of the world `transform`, by the path of its folder under `functions/`.
 pub fn module(guest: &str) -> Module {
+    module_of(guest, World::Transform)
+}
+
+/// A compiled guest, by the path of its folder under `functions/`.
+pub fn module_of(guest: &str, world: World) -> Module {
     static COMPILED: Mutex<Vec<(String, Module)>> = Mutex::new(Vec::new());
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, module)) = compiled.iter().find(|(name, _)| name == guest) {
         return module.clone();
     }
-    let module = Module::compile(engine(), &std::fs::read(component(guest)).unwrap(), World::Transform).unwrap();
+    let module = Module::compile(engine(), &std::fs::read(component(guest)).unwrap(), world).unwrap();
     compiled.push((guest.to_owned(), module.clone()));
     module
 }
@@ -42,7 +47,16 @@ pub fn component(guest: &str) -> PathBuf {
     if is_fresh(&path, guest) {
         return path;
     }
-    project::build(&folder(guest), Some(&target_dir), &mut |_| {}).unwrap().path
+    let workbench = project::Workbench { tools: tools(), target_dir: Some(target_dir) };
+    project::build(&folder(guest), &workbench, Some(&path), &mut |_| {}).unwrap().path
+}
+
+/// Where the tools of other languages are installed, shared by all tests.
+pub fn tools() -> PathBuf {
+    match std::env::var_os("TIDEGATE_TOOLS") {
+        Some(dir) => PathBuf::from(dir),
+        None => std::env::home_dir().unwrap().join(".cache/tidegate/tools"),
+    }
 }
 
 /// `<target dir>/guests`.

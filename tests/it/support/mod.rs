@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod guests;
 pub mod http;
+pub mod mmdb;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

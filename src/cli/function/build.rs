@@ -1,0 +1,66 @@
+//! `build`: a project to one file.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Done, Failure, Tools};
+use crate::cli::paint;
+use crate::project::{self, Built};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// The project's folder, with its plugin.yaml
+    #[arg(value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// Where to put the component [default: build/NAME.component.wasm in the project; for Rust beside cargo's output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    tools: Tools,
+}
+
+pub(super) fn run(args: &Args, json: bool) -> Done {
+    let built = built(&args.dir, args.out.as_deref(), &args.tools)?;
+    if json {
+        println!(
+            "{}",
+            serde_json::json!({"component": built.path.display().to_string(), "bytes": built.bytes,
+                "sha256": built.sha256, "seconds": built.seconds})
+        );
+    } else {
+        say(&built);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn say(built: &Built) {
+    let (kib, id) = (built.bytes.div_ceil(1024), built.sha256.get(..16).unwrap_or_default());
+    println!("{} {} ({kib} KiB, sha-256 {id}, {:.1} s)", paint::good("built"), built.path.display(), built.seconds);
+    if built.kind.is_none() {
+        println!("  without a plugin.yaml it carries no manifest: it can be run here, but not pushed");
+    }
+}
+
+/// Builds with a spinner that shows what the tool last said; a pipe gets the steps as lines.
+pub(in crate::cli) fn built(dir: &Path, out: Option<&Path>, tools: &Tools) -> Result<Built, Failure> {
+    let workbench = tools.workbench()?;
+    if !std::io::stderr().is_terminal() {
+        return Ok(project::build(dir, &workbench, out, &mut |line| {
+            if !line.trim().is_empty() {
+                eprintln!("  {}", paint::plain(line, 200));
+            }
+        })?);
+    }
+    let spinner = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}") {
+        spinner.set_style(style);
+    }
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    let built = project::build(dir, &workbench, out, &mut |line| spinner.set_message(paint::plain(line, 200)));
+    spinner.finish_and_clear();
+    Ok(built?)
+}

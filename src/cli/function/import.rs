@@ -1,0 +1,49 @@
+//! `import`: a function of another product, unchanged.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{Done, Tools};
+use crate::cli::paint;
+use crate::project::{self, Product};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// The product that it was written for: hightouch, rudderstack or segment
+    #[arg(long, value_name = "PRODUCT", value_parser = product)]
+    from: Product,
+    /// The JavaScript file; it stays as it is
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// What to call the function here: up to 63 of a-z, 0-9 and -
+    #[arg(long, value_name = "NAME")]
+    name: String,
+    /// The folder to make [default: NAME]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    tools: Tools,
+}
+
+fn product(word: &str) -> Result<Product, String> {
+    let known = Product::ALL.iter().find(|(name, _)| *name == word).map(|(_, product)| *product);
+    known.ok_or_else(|| "write one of hightouch, rudderstack, segment".to_owned())
+}
+
+pub(super) fn run(args: &Args, json: bool) -> Done {
+    let dir = args.dir.as_deref().unwrap_or(Path::new(&args.name));
+    let workbench = args.tools.workbench()?;
+    let imported = project::import(args.from, &args.file, dir, &args.name, &workbench, &mut |_| {})?;
+    if json {
+        let line =
+            serde_json::json!({"dir": dir.display().to_string(), "entries": imported.entries, "files": imported.files});
+        println!("{line}");
+    } else {
+        println!("{} {}; it calls {}", paint::good("made"), dir.display(), imported.entries.join(", "));
+        println!(
+            "\nNext:\n  tidegate function test --update {0}   runs it on fixtures/one.in.json, writes what comes",
+            dir.display()
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}

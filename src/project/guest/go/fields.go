@@ -1,0 +1,96 @@
+package tidegate
+
+import (
+	"{{module}}/tidegate/bindings/export_tidegate_plugin_field_transformer"
+	fields "{{module}}/tidegate/bindings/tidegate_plugin_fields"
+	types "{{module}}/tidegate/bindings/tidegate_plugin_types"
+	witTypes "{{module}}/tidegate/bindings/wit/types"
+)
+
+// Path is a JSON pointer; make it once, as a variable of the package.
+type Path struct {
+	pointer string
+	handle  *fields.Path
+}
+
+// NewPath is the path for a pointer such as "/properties/email".
+func NewPath(pointer string) *Path { return &Path{pointer, nil} }
+
+func (p *Path) at() *fields.Path {
+	if p.handle == nil {
+		p.handle = fields.MakePath(p.pointer)
+	}
+	return p.handle
+}
+
+// Fields is one event, where the host has it.
+type Fields struct {
+	batch *fields.Batch
+	index uint32
+}
+
+// GetString is the text there, if there is one.
+func (f Fields) GetString(at *Path) (string, bool) {
+	found := f.batch.GetString(f.index, at.at())
+	return found.SomeOr(""), found.IsSome()
+}
+
+// GetNumber is the number there, if there is one.
+func (f Fields) GetNumber(at *Path) (float64, bool) {
+	found := f.batch.GetNumber(f.index, at.at())
+	return found.SomeOr(0), found.IsSome()
+}
+
+// GetJson is whatever is there, as JSON text.
+func (f Fields) GetJson(at *Path) (string, bool) {
+	found := f.batch.GetJson(f.index, at.at())
+	return found.SomeOr(""), found.IsSome()
+}
+
+// Has says whether anything is there.
+func (f Fields) Has(at *Path) bool { return f.batch.Has(f.index, at.at()) }
+
+// SetString writes a text; what stands in the way fails the event.
+func (f Fields) SetString(at *Path, value string) {
+	if done := f.batch.SetString(f.index, at.at(), value); done.IsErr() {
+		f.Fail("not-set", done.Err())
+	}
+}
+
+// SetJson writes a value given as JSON text.
+func (f Fields) SetJson(at *Path, value string) {
+	if done := f.batch.SetJson(f.index, at.at(), value); done.IsErr() {
+		f.Fail("not-set", done.Err())
+	}
+}
+
+// Remove takes away what is there.
+func (f Fields) Remove(at *Path) { f.batch.Remove(f.index, at.at()) }
+
+// Drop filters the event on purpose.
+func (f Fields) Drop(reason string) { f.batch.DropEvent(f.index, reason) }
+
+// Fail puts this one event into quarantine.
+func (f Fields) Fail(code, message string) { f.batch.FailEvent(f.index, code, message) }
+
+// Edit makes `work` the function of this plugin; call it in init.
+func Edit(work func(event Fields, context *Context)) {
+	export_tidegate_plugin_field_transformer.Hook = func(batch *fields.Batch) witTypes.Result[witTypes.Unit, types.BatchError] {
+		context := context()
+		for index := uint32(0); index < batch.Len(); index++ {
+			one(Fields{batch, index}, context, work)
+		}
+		batch.Drop()
+		return witTypes.Ok[witTypes.Unit, types.BatchError](witTypes.Unit{})
+	}
+}
+
+func one(event Fields, context *Context, work func(event Fields, context *Context)) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			said := caught(reason)
+			event.Fail(said.Code, said.Message)
+		}
+	}()
+	work(event, context)
+}

@@ -1,0 +1,238 @@
+//! One batch through a plugin of any kind, on the engine and within the limits that production uses.
+
+use std::sync::Arc;
+
+use hmac::{Hmac, Mac as _};
+use serde_json::{Map, Value, json};
+
+use super::golden;
+use crate::function::{Function, Journal, Limits, LogLine, Outcome, RunContext, Stats};
+use crate::plugin::{Kind, Manifest};
+use crate::wasm::{Call, CallFailure, Called, Lookup, Mac, MacKey, Module, Plan, Response, Services, Signer};
+
+/// The time that a plugin sees in its tests, so that golden outputs stay golden: 2026-01-01T00:00:00Z.
+const NOW_MS: u64 = 1_767_225_600_000;
+
+/// A compiled plugin with what its tests lend it.
+pub(super) struct Runner {
+    pub(super) kind: Kind,
+    pub(super) module: Module,
+    pub(super) limits: Arc<Limits>,
+    pub(super) services: Services,
+}
+
+/// What came of a batch.
+pub(super) struct Came {
+    /// As a fixture spells it.
+    pub(super) shown: Value,
+    pub(super) stats: Stats,
+    pub(super) log: Vec<LogLine>,
+    /// What went wrong with which event, for people.
+    pub(super) notes: Vec<String>,
+    /// Of a destination that answered.
+    pub(super) plan: Option<Plan>,
+}
+
+impl Runner {
+    pub(super) async fn run(&self, events: &[String], settings: &str) -> Came {
+        match self.kind {
+            Kind::Transform => self.transform(events, settings).await,
+            Kind::Fields => self.edit(events, settings).await,
+            Kind::Destination => self.prepare(events, settings).await,
+        }
+    }
+
+    async fn transform(&self, events: &[String], settings: &str) -> Came {
+        let function = Function::of(self.module.clone(), "fixture", settings.to_owned(), (*self.limits).clone());
+        let function = function.with_services(self.services.clone());
+        let ran = function.run(events, RunContext { now_ms: NOW_MS, ..RunContext::default() }).await;
+        let note = |(index, outcome): (usize, &Outcome)| match outcome {
+            Outcome::Fail { code, message, .. } => Some(format!("event {index} failed: {code}: {message}")),
+            Outcome::Fault { code, message } => Some(format!("event {index} broke the plugin: {code}: {message}")),
+            _ => None,
+        };
+        Came {
+            shown: Value::Array(ran.outcomes.iter().map(golden::outcome).collect()),
+            notes: ran.outcomes.iter().enumerate().filter_map(note).collect(),
+            stats: ran.stats,
+            log: ran.journal.lines,
+            plan: None,
+        }
+    }
+
+    async fn edit(&self, events: &[String], settings: &str) -> Came {
+        let bytes = events.iter().map(String::len).sum();
+        let bodies: Vec<Map<String, Value>> =
+            events.iter().map(|event| serde_json::from_str(event).unwrap_or_default()).collect();
+        let mut journal = Journal::default();
+        let (bodies, called) = self.module.edit(&self.limits, self.call(settings), bodies, bytes, &mut journal).await;
+        let stats = self.stats(events.len(), &called);
+        let (shown, notes) = match called.answer {
+            Ok(marks) => {
+                let shown = marks.iter().zip(&bodies).map(|(mark, body)| golden::mark(mark, body)).collect();
+                let note = |(index, mark): (usize, &crate::wasm::Mark)| match mark {
+                    crate::wasm::Mark::Failed(code, message) => {
+                        Some(format!("event {index} failed: {code}: {message}"))
+                    }
+                    _ => None,
+                };
+                (shown, marks.iter().enumerate().filter_map(note).collect())
+            }
+            Err(failure) => {
+                let (code, message) = said(&failure);
+                let fault = json!({ "fault": { "code": code } });
+                (Value::Array(vec![fault; events.len()]), vec![format!("the batch failed: {code}: {message}")])
+            }
+        };
+        Came { shown, stats, log: journal.lines, notes, plan: None }
+    }
+
+    async fn prepare(&self, events: &[String], settings: &str) -> Came {
+        let mut journal = Journal::default();
+        let called = self.module.prepare(&self.limits, self.call(settings), events, &mut journal).await;
+        let stats = self.stats(events.len(), &called);
+        let (shown, notes, plan) = match called.answer {
+            Ok(plan) => {
+                let failed = plan.failed.iter();
+                let note = |(event, complaint): &(u32, crate::wasm::GuestComplaint)| {
+                    format!("event {event} failed: {}: {}", complaint.code, complaint.message)
+                };
+                let mut notes: Vec<String> = failed.map(note).collect();
+                notes.extend(forgotten(&plan, events.len()));
+                (golden::plan(&plan), notes, Some(plan))
+            }
+            Err(failure) => {
+                let (code, message) = said(&failure);
+                (json!({ "fault": { "code": code } }), vec![format!("the batch failed: {code}: {message}")], None)
+            }
+        };
+        Came { shown, stats, log: journal.lines, notes, plan }
+    }
+
+    /// What the plugin makes of a recorded response, as a fixture spells it.
+    pub(super) async fn classify(
+        &self,
+        settings: &str,
+        tag: &str,
+        events: &[u32],
+        response: &Response,
+    ) -> (Value, Vec<LogLine>) {
+        let mut journal = Journal::default();
+        let call = self.call(settings);
+        let called = self.module.classify(&self.limits, call, tag, events, response, &mut journal).await;
+        let shown = match called.answer {
+            Ok(verdict) => golden::verdict(&verdict),
+            Err(failure) => json!({ "fault": { "code": said(&failure).0, "message": said(&failure).1 } }),
+        };
+        (shown, journal.lines)
+    }
+
+    fn call<'a>(&'a self, settings_json: &'a str) -> Call<'a> {
+        Call { settings_json, revision: 1, now_ms: NOW_MS, seed: 0, deadline: None, services: &self.services }
+    }
+
+    fn stats<T>(&self, events: usize, called: &Called<T>) -> Stats {
+        let budget = self.limits.cpu_budget(events).as_secs_f64();
+        Stats {
+            cpu: called.cpu,
+            calls: 1,
+            calls_failed: u32::from(called.answer.is_err()),
+            memory_peak_bytes: called.memory_peak_bytes,
+            cpu_share_max: if budget > 0.0 { called.cpu.as_secs_f64() / budget } else { 0.0 },
+            ..Stats::default()
+        }
+    }
+}
+
+/// Code and message of a call without an answer.
+fn said(failure: &CallFailure) -> (String, String) {
+    match failure {
+        CallFailure::Stopped { breach, stage, message } => {
+            let code = match breach {
+                crate::wasm::Breach::Trap => "trap",
+                crate::wasm::Breach::CpuBudget => "cpu-budget",
+                crate::wasm::Breach::WallLimit => "wall-limit",
+                crate::wasm::Breach::MemoryLimit => "memory-limit",
+                crate::wasm::Breach::OutputLimit => "output-limit",
+            };
+            let when = match stage {
+                crate::wasm::Stage::Instantiate => "while being started: ",
+                crate::wasm::Stage::Configure => "while being configured: ",
+                crate::wasm::Stage::Transform => "",
+            };
+            (code.to_owned(), format!("{when}{message}"))
+        }
+        CallFailure::Configure(complaint) => {
+            ("configure-failed".to_owned(), format!("{}: {}", complaint.code, complaint.message))
+        }
+        CallFailure::Retryable(complaint, _) | CallFailure::Fatal(complaint) => {
+            ("batch-fatal".to_owned(), format!("{}: {}", complaint.code, complaint.message))
+        }
+    }
+}
+
+/// Events that a plan says nothing about, and those that it names without having them.
+fn forgotten(plan: &Plan, events: usize) -> Vec<String> {
+    let mut named = vec![false; events];
+    let requests = plan.requests.iter().flat_map(|request| request.events.iter().copied());
+    let others = plan.skipped.iter().map(|(event, _)| *event).chain(plan.failed.iter().map(|(event, _)| *event));
+    let mut notes = Vec::new();
+    for event in requests.chain(others) {
+        match named.get_mut(event as usize) {
+            Some(named) => *named = true,
+            None => notes.push(format!("the plan names the event {event}; the batch has {events}")),
+        }
+    }
+    let missing = named.iter().enumerate().filter(|(_, named)| !**named);
+    notes.extend(missing.map(|(event, _)| format!("the plan forgets the event {event}: send, skip or fail it")));
+    notes
+}
+
+/// What tests lend: the tables of `fixtures/lookups.json`, and secrets whose value is their placeholder.
+pub(super) fn services(manifest: Option<&Manifest>, lookups: Value) -> Services {
+    let secrets = manifest.into_iter().flat_map(Manifest::secrets).map(str::to_owned).collect();
+    Services { lookup: Some(Arc::new(Tables(lookups))), signer: Some(Arc::new(Placeholders(secrets))) }
+}
+
+struct Tables(Value);
+
+impl Lookup for Tables {
+    fn get(&self, table: &str, key: &str) -> Result<Option<String>, String> {
+        match self.0.get(table) {
+            Some(table) => Ok(table.get(key).map(Value::to_string)),
+            None => Err(format!("the table {table:?} is not lent; fixtures/lookups.json has the tables of a test")),
+        }
+    }
+}
+
+struct Placeholders(Vec<String>);
+
+impl Signer for Placeholders {
+    fn sign(&self, mac: Mac, key: MacKey<'_>, data: &[u8]) -> Result<Vec<u8>, String> {
+        let key = match key {
+            MacKey::Named(name) if self.0.iter().any(|known| known == name) => {
+                format!("{{{{secret.{name}}}}}").into_bytes()
+            }
+            MacKey::Named(name) => return Err(format!("{name:?} is no setting with `secret: true`")),
+            MacKey::Derived(bytes) => bytes.to_vec(),
+        };
+        let wrong = |_| "the key has no usable length".to_owned();
+        Ok(match mac {
+            Mac::HmacSha1 => {
+                let mut mac = Hmac::<sha1::Sha1>::new_from_slice(&key).map_err(wrong)?;
+                mac.update(data);
+                mac.finalize().into_bytes().to_vec()
+            }
+            Mac::HmacSha256 => {
+                let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&key).map_err(wrong)?;
+                mac.update(data);
+                mac.finalize().into_bytes().to_vec()
+            }
+            Mac::HmacSha512 => {
+                let mut mac = Hmac::<sha2::Sha512>::new_from_slice(&key).map_err(wrong)?;
+                mac.update(data);
+                mac.finalize().into_bytes().to_vec()
+            }
+        })
+    }
+}

@@ -1,0 +1,63 @@
+use std::cell::RefCell;
+
+use exports::tidegate::plugin::field_transformer::{self, BatchError};
+use exports::tidegate::plugin::lifecycle::{self, PluginError, Setup};
+use serde_json::Value;
+use tidegate::plugin::fields::{Batch, Path};
+use tidegate::plugin::types::ErrorKind;
+
+wit_bindgen::generate!({ path: "wit", world: "transform-fields" });
+
+struct Plugin;
+
+struct State {
+    emails: [Path; 2],
+    staff_suffix: String,
+}
+
+thread_local! {
+    /// Set by `configure`, which comes before anything else.
+    static STATE: RefCell<Option<State>> = const { RefCell::new(None) };
+}
+
+impl lifecycle::Guest for Plugin {
+    fn configure(setup: Setup) -> Result<(), PluginError> {
+        let settings: Value = serde_json::from_str(&setup.settings_json).map_err(|error| PluginError {
+            kind: ErrorKind::InvalidConfig,
+            code: "settings".to_owned(),
+            message: error.to_string(),
+        })?;
+        let domain = settings["staff_domain"].as_str().unwrap_or_default();
+        let emails = [Path::new("/properties/email"), Path::new("/traits/email")];
+        STATE.set(Some(State { emails, staff_suffix: format!("@{domain}") }));
+        Ok(())
+    }
+}
+
+impl field_transformer::Guest for Plugin {
+    fn transform(batch: &Batch) -> Result<(), BatchError> {
+        STATE.with_borrow(|state| {
+            let Some(state) = state else { return };
+            for event in 0..batch.len() {
+                for at in &state.emails {
+                    edit(batch, event, at, &state.staff_suffix);
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+fn edit(batch: &Batch, event: u32, at: &Path, staff_suffix: &str) {
+    let Some(found) = batch.get_string(event, at) else { return };
+    let email = found.to_lowercase();
+    if email.ends_with(staff_suffix) {
+        batch.drop_event(event, "staff");
+    } else if email != found
+        && let Err(reason) = batch.set_string(event, at, &email)
+    {
+        batch.fail_event(event, "not-set", &reason);
+    }
+}
+
+export!(Plugin);
