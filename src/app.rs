@@ -3,6 +3,7 @@
 
 mod admin;
 mod destinations;
+mod lend;
 mod live;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use crate::clock;
 use crate::config::Workspace;
 use crate::function::Pool;
 use crate::intake::{self, Log};
+use crate::lookup;
 use crate::refine::{self, Refiner, Rules};
 use crate::source::http::{Counts, Keys, Server, Settings};
 use crate::state::{self, State};
@@ -65,6 +67,12 @@ pub enum Error {
     RunRefiner(#[from] refine::RunError),
     #[error("function {name}: {cause}")]
     Function { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
+    #[error("lookup {name}: {cause}")]
+    Lookup {
+        name: String,
+        #[source]
+        cause: lookup::Error,
+    },
     #[error("sync {name}: {cause}")]
     Sync { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
     #[error("destination {name}: {cause}")]

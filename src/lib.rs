@@ -15,6 +15,8 @@ pub mod contract;
 pub mod plugin;
 /// The one room that knows wasmtime: engine, limits, module loading.
 pub mod wasm;
+/// Tables that a workspace lends to plugins: addresses, names.
+pub mod lookup;
 /// The `transform` world: run a function over a batch of events.
 pub mod function;
 /// Versions of functions and destinations: uploaded, checked, compiled, kept, pointed at.

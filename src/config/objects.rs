@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::fields::{Fields, Problem};
+use super::lookups::{self, Borrowed};
 use super::plugin::PluginConfig;
 use super::read_file;
 use crate::event::Kind;
@@ -32,6 +33,8 @@ pub struct FunctionConfig {
     pub settings_json: String,
     pub memory_bytes_max: Option<usize>,
     pub cpu_batch_max: Option<Duration>,
+    /// Tables that it may look up.
+    pub lookups: Vec<Borrowed>,
 }
 
 /// `destinations/<name>.yaml`.
@@ -117,13 +120,14 @@ pub(super) fn function(fields: &mut Fields<'_>, dir: &Path) -> Option<FunctionCo
     let settings_json = fields.json("settings").map_or_else(|| "{}".to_owned(), |json| json.to_string());
     let memory_bytes_max = fields.bytes("memory_bytes_max");
     let cpu_batch_max = fields.duration("cpu_batch_max");
+    let lookups = lookups::borrowed(fields);
     let component = dir.join(component?);
     if !component.is_file() {
         let message = format!("the component {} does not exist", component.display());
         let fix = "build it with `tidegate function build <its folder>` and point `component` at the .wasm file";
         fields.problem(fields.line_of("component"), message, fix);
     }
-    Some(FunctionConfig { component, settings_json, memory_bytes_max, cpu_batch_max })
+    Some(FunctionConfig { component, settings_json, memory_bytes_max, cpu_batch_max, lookups })
 }
 
 pub(super) fn destination(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<DestinationConfig> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 6] = [
     &["event", "clock", "task", "telemetry", "yaml"],
     &["intake", "contract", "plugin", "wasm", "destination", "state", "outbound"],
-    &["source", "function", "warehouse", "delivery"],
+    &["source", "function", "lookup", "warehouse", "delivery"],
     &["refine", "store", "project"],
     &["sync", "api"],
     &["config", "app", "cli"],

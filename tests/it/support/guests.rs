@@ -13,14 +13,19 @@ pub fn engine() -> &'static Engine {
     ENGINE.get_or_init(|| Engine::new(&Limits::default()).unwrap())
 }
 
-/// A compiled guest, by the path of its folder under `functions/`.
+/// A compiled guest of the world `transform`, by the path of its folder under `functions/`.
 pub fn module(guest: &str) -> Module {
+    module_of(guest, World::Transform)
+}
+
+/// A compiled guest, by the path of its folder under `functions/`.
+pub fn module_of(guest: &str, world: World) -> Module {
     static COMPILED: Mutex<Vec<(String, Module)>> = Mutex::new(Vec::new());
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, module)) = compiled.iter().find(|(name, _)| name == guest) {
         return module.clone();
     }
-    let module = Module::compile(engine(), &std::fs::read(component(guest)).unwrap(), World::Transform).unwrap();
+    let module = Module::compile(engine(), &std::fs::read(component(guest)).unwrap(), world).unwrap();
     compiled.push((guest.to_owned(), module.clone()));
     module
 }

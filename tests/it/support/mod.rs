@@ -4,6 +4,7 @@ pub mod admin;
 pub mod far;
 pub mod guests;
 pub mod http;
+pub mod mmdb;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
