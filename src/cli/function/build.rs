@@ -46,7 +46,7 @@ pub(super) fn say(built: &Built) {
 }
 
 /// Builds with a spinner that shows what the tool last said; a pipe gets the steps as lines.
-pub(super) fn built(dir: &Path, out: Option<&Path>, tools: &Tools) -> Result<Built, Failure> {
+pub(in crate::cli) fn built(dir: &Path, out: Option<&Path>, tools: &Tools) -> Result<Built, Failure> {
     let workbench = tools.workbench()?;
     if !std::io::stderr().is_terminal() {
         return Ok(project::build(dir, &workbench, out, &mut |line| {
