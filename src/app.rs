@@ -2,6 +2,8 @@
 //! flow, so that whatever was accepted has a place to go.
 
 mod admin;
+mod destinations;
+mod lend;
 mod live;
 
 use std::collections::HashMap;
@@ -15,15 +17,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::config::{DestinationKind, Workspace};
+use crate::config::Workspace;
 use crate::function::Pool;
 use crate::intake::{self, Log};
+use crate::lookup;
 use crate::refine::{self, Refiner, Rules};
 use crate::source::http::{Counts, Keys, Server, Settings};
 use crate::state::{self, State};
 use crate::store::{self, Store};
 use crate::sync::{Sync, Worker};
-use crate::warehouse::sqlite::SqliteWarehouse;
 use admin::{Admin, AdminSettings};
 use live::Live;
 
@@ -65,8 +67,16 @@ pub enum Error {
     RunRefiner(#[from] refine::RunError),
     #[error("function {name}: {cause}")]
     Function { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
+    #[error("lookup {name}: {cause}")]
+    Lookup {
+        name: String,
+        #[source]
+        cause: lookup::Error,
+    },
     #[error("sync {name}: {cause}")]
     Sync { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
+    #[error("destination {name}: {cause}")]
+    Destination { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
     #[error("could not start a thread: {0}")]
     Thread(std::io::Error),
     #[error("the disk failed; nothing accepted since is on it. Check the disk, then start again: the log recovers")]
@@ -132,30 +142,19 @@ impl App {
         let state = open_state()?;
         let (store, builder) = Store::open(&paths::store(&data), store::Settings::default())?;
         let live = Live::open(&workspace, store.clone()).await?;
-        let mut destinations = Vec::new();
-        let mut floor = state.refined_to()?;
         let mut handed_to: HashMap<Arc<str>, u64> = HashMap::new();
+        let destinations = destinations::open(&workspace, &store, open_state).await?;
+        let mut floor = state.refined_to()?;
         for report in state.reports()? {
             floor = floor.max(report.cursor);
             if let Some(sync) = workspace.syncs.get(&report.sync) {
                 furthest(&mut handed_to, &sync.source.0, report.cursor);
             }
         }
-        for (name, sync) in &workspace.syncs {
-            let failed = |cause: Box<dyn std::error::Error + Send + std::marker::Sync>| Error::Sync {
-                name: name.clone(),
-                cause,
-            };
-            let config = &workspace.destinations[&sync.destination.0];
-            let limits =
-                crate::warehouse::table::Limits { columns_max: config.columns_max, tables_max: config.tables_max };
-            let DestinationKind::Sqlite { path } = &config.kind;
-            let mut client = SqliteWarehouse::open(path, name, sync.schema.as_deref(), limits)
-                .map_err(|error| failed(Box::new(error)))?;
-            let durable = client.durable_to().map_err(|error| failed(Box::new(error)))?;
-            floor = floor.max(durable.unwrap_or(0));
-            furthest(&mut handed_to, &sync.source.0, durable.unwrap_or(0));
-            destinations.push(client.run().map_err(|error| failed(Box::new(error)))?);
+        let (destinations, durable): (Vec<_>, Vec<_>) = destinations.into_iter().unzip();
+        for (sync, durable) in workspace.syncs.values().zip(durable) {
+            floor = floor.max(durable);
+            furthest(&mut handed_to, &sync.source.0, durable);
         }
         let (log, writer, recovery) = Log::open(&paths::log(&data), workspace.log.clone(), floor, clock::now_us())?;
         if let Some(kept) = &recovery.torn_kept {
@@ -182,8 +181,8 @@ impl App {
                 filter: config.filter.clone(),
                 functions: live.of_sync(name),
                 mapping: config.mapping.clone(),
-                settings: config.settings.clone(),
-                destination: Box::new(destination),
+                settings: destinations::settings(&workspace, config),
+                destination,
             };
             let worker = Worker::open(sync, handle.clone(), log.clone(), open_state()?)
                 .await

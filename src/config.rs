@@ -1,13 +1,15 @@
 //! Text to a configuration that cannot be wrong.
 //!
 //! A **workspace** is a folder: `tidegate.yaml`, one YAML file for each object under `sources/`, `functions/`,
-//! `destinations/` and `syncs/`, contracts under `events/`. An object's name is its file's name. Reading it finds
+//! `lookups/`, `destinations/` and `syncs/`, contracts under `events/`. An object's name is its file's name. Reading it finds
 //! every problem at once, each with file, line and fix; a [`Workspace`] that was read holds no dangling name and no
 //! value out of range. This room is the only reader of the environment (`${NAME}` as a whole value).
 
 mod fields;
 mod init;
+mod lookups;
 mod objects;
+mod plugin;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,7 +18,9 @@ use std::sync::Arc;
 
 pub use fields::Problem;
 pub use init::{Written, init};
+pub use lookups::{Borrowed, LookupConfig};
 pub use objects::{DestinationConfig, DestinationKind, FunctionConfig, SourceConfig, SyncConfig};
+pub use plugin::PluginConfig;
 
 use crate::contract::{Contract, Domain};
 use crate::intake;
@@ -39,6 +43,8 @@ pub struct Workspace {
     pub window: Window,
     pub sources: BTreeMap<String, SourceConfig>,
     pub functions: BTreeMap<String, FunctionConfig>,
+    /// Tables that functions may borrow.
+    pub lookups: BTreeMap<String, LookupConfig>,
     pub destinations: BTreeMap<String, DestinationConfig>,
     pub syncs: BTreeMap<String, SyncConfig>,
     /// By source; a source without any domain has none.
@@ -78,6 +84,8 @@ impl Workspace {
         let server = read_file(&main, &mut problems, read_server);
         let sources = objects::read_folder(dir, "sources", &mut problems, objects::source);
         let functions = objects::read_folder(dir, "functions", &mut problems, |f| objects::function(f, dir));
+        let lookups = objects::read_folder(dir, "lookups", &mut problems, |f| lookups::lookup(f, dir));
+        lookups::check(dir, &lookups, &functions, &mut problems);
         let data_dir = data.map(Path::to_path_buf).unwrap_or_else(|| {
             dir.join(server.as_ref().and_then(|server| server.data.clone()).unwrap_or_else(|| "data".to_owned()))
         });
@@ -101,6 +109,7 @@ impl Workspace {
                 window: server.window,
                 sources,
                 functions,
+                lookups,
                 destinations,
                 syncs,
                 contracts,

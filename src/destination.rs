@@ -11,7 +11,11 @@
 //! * A batch may come again after a failure, a crash or a lost answer, cut at other places. A destination that keeps
 //!   a ledger must leave no event twice: it skips what lies below its [`Destination::durable_to`].
 //! * An empty batch is legal and moves the ledger.
+//! * What it parks counts as settled: the caller keeps those events in the same transaction that moves the cursor, and
+//!   then says [`Destination::recorded`].
+//! * Dropping a `deliver` before its end is allowed at any point; the batch comes again.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
@@ -30,6 +34,9 @@ pub trait Destination: Send {
 
     /// Makes `batch` durable, exactly once where the far side keeps a ledger.
     fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery>;
+
+    /// The caller has recorded the last delivery: the cursor has moved and what was parked is kept.
+    fn recorded(&mut self) {}
 }
 
 /// What one sync hands over at once.
@@ -51,6 +58,10 @@ pub struct Delivery {
     pub duplicates: u64,
     /// Events that the far side can never take: index into `Batch::events`, a stable code, a sentence.
     pub rejected: Vec<Rejected>,
+    /// Events that the destination did not want, on purpose.
+    pub skipped: u64,
+    /// Events that could not be delivered yet and must not hold the others up.
+    pub parked: Vec<Parked>,
     /// Things an operator should hear, one sentence each (a column widened, a cap reached).
     pub notices: Vec<String>,
 }
@@ -59,8 +70,23 @@ pub struct Delivery {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rejected {
     pub index: usize,
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     pub reason: String,
+    /// What else is known, as JSON text without any secret.
+    pub detail: Option<String>,
+}
+
+/// One event that waits for another try. The caller keeps it, in one transaction with the cursor; who parked it tries
+/// it again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Parked {
+    pub index: usize,
+    /// Whose event it is; empty when nobody's.
+    pub user: String,
+    pub attempts: u32,
+    pub tried_at_us: i64,
+    pub next_at_us: i64,
+    pub error: String,
 }
 
 /// Nothing of the batch counts as delivered.

@@ -15,6 +15,8 @@ pub mod contract;
 pub mod plugin;
 /// The one room that knows wasmtime: engine, limits, module loading.
 pub mod wasm;
+/// Tables that a workspace lends to plugins: addresses, names.
+pub mod lookup;
 /// The `transform` world: run a function over a batch of events.
 pub mod function;
 /// Versions of functions and destinations: uploaded, checked, compiled, kept, pointed at.
@@ -27,6 +29,10 @@ pub mod refine;
 pub mod sync;
 /// What a destination promises: the trait, batches and deliveries.
 pub mod destination;
+/// The way out: requests to far hosts on behalf of guests, checked, signed and bounded.
+pub mod outbound;
+/// Destination plugins: what they plan is sent, tried again, or set aside.
+pub mod delivery;
 /// Warehouse tables: naming, rows, schema evolution, and one folder for each warehouse.
 pub mod warehouse;
 /// What was set aside and why, the dedup window and the refine cursor: the state file beside the log.

@@ -1,7 +1,8 @@
 //! The state file beside the log: what was refined, what was seen before, what was set aside, how far each sync is.
 //!
 //! Nouns: the **refine cursor** (the log is refined below it), the **dedup window** (ids seen lately), a
-//! **quarantined** event (kept with the stage and the reason), a sync's **cursor** and **report**.
+//! **quarantined** event (kept with the stage and the reason), a **pending** event (kept for another try), a sync's
+//! **cursor** and **report**.
 //!
 //! Guarantees: one [`Stage`] is one transaction, so the dedup marks of a stretch, its quarantine and the refine
 //! cursor move together or not at all. The bounds of every refined stretch and the offsets of all duplicates are
@@ -10,6 +11,7 @@
 //! This room knows offsets, ids and reasons, not what an event means.
 
 mod functions;
+mod pending;
 mod quarantine;
 mod schema;
 mod seen;
@@ -20,6 +22,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 pub use functions::{Charge, Compared, FunctionLog, LogFilter, LoggedRun, Transformed};
+pub use pending::{Pending, PendingCount, PendingMark, Resolved};
 pub use quarantine::{Filter, Quarantined, Stage as QuarantineStage};
 pub use seen::Window;
 
@@ -184,27 +187,7 @@ impl State {
     /// # Errors
     /// Nothing was recorded.
     pub fn advance(&mut self, sync: &str, progress: &Progress, now_us: i64) -> Result<(), Error> {
-        let sql = "INSERT INTO syncs (sync, cursor, delivered, duplicates, rejected, filtered, delivered_at_us, notice)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-            ON CONFLICT (sync) DO UPDATE SET cursor = excluded.cursor, delivered = delivered + excluded.delivered,
-            duplicates = duplicates + excluded.duplicates, rejected = rejected + excluded.rejected,
-            filtered = filtered + excluded.filtered, delivered_at_us = excluded.delivered_at_us,
-            notice = coalesce(excluded.notice, notice), failure = NULL";
-        let values = params![
-            sync,
-            signed(progress.cursor),
-            signed(progress.delivered),
-            signed(progress.duplicates),
-            signed(progress.rejected),
-            signed(progress.filtered),
-            now_us,
-            progress.notice,
-        ];
-        self.connection
-            .prepare_cached(sql)
-            .and_then(|mut insert| insert.execute(values))
-            .map_err(self.err("could not record a cursor"))?;
-        Ok(())
+        advance(&self.connection, sync, progress, now_us).map_err(self.err("could not record a cursor"))
     }
 
     /// Records what a sync is failing at.
@@ -356,6 +339,26 @@ impl Error {
     fn at(action: &'static str, path: &Path) -> impl Fn(rusqlite::Error) -> Self {
         move |cause| Self::Sqlite { action, path: path.to_owned(), cause }
     }
+}
+
+fn advance(connection: &Connection, sync: &str, progress: &Progress, now_us: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO syncs (sync, cursor, delivered, duplicates, rejected, filtered, delivered_at_us, notice)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        ON CONFLICT (sync) DO UPDATE SET cursor = excluded.cursor, delivered = delivered + excluded.delivered,
+        duplicates = duplicates + excluded.duplicates, rejected = rejected + excluded.rejected,
+        filtered = filtered + excluded.filtered, delivered_at_us = excluded.delivered_at_us,
+        notice = coalesce(excluded.notice, notice), failure = NULL";
+    let values = params![
+        sync,
+        signed(progress.cursor),
+        signed(progress.delivered),
+        signed(progress.duplicates),
+        signed(progress.rejected),
+        signed(progress.filtered),
+        now_us,
+        progress.notice,
+    ];
+    connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 
 /// SQLite has signed integers only; offsets stay far below 2^63.

@@ -42,8 +42,17 @@ pub struct Sync {
 pub struct Settings {
     pub batch_events_max: usize,
     pub batch_bytes_max: usize,
+    /// How long events may wait for others, and how many are company enough. Nobody waits by default.
+    pub company: Company,
     pub retry_pause_min: Duration,
     pub retry_pause_max: Duration,
+}
+
+/// What a small batch waits for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Company {
+    pub events: usize,
+    pub age_max: Duration,
 }
 
 impl Default for Settings {
@@ -51,6 +60,7 @@ impl Default for Settings {
         Self {
             batch_events_max: 3072,
             batch_bytes_max: 8 << 20,
+            company: Company::default(),
             retry_pause_min: Duration::from_millis(100),
             retry_pause_max: Duration::from_secs(30),
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::Error;
+use super::lend::{self, Tables};
 use crate::config::Workspace;
 use crate::function::Function;
 use crate::refine::{self, Canary, Lineup, Slot, Trial};
@@ -18,6 +19,7 @@ type Functions = BTreeMap<String, Arc<Function>>;
 /// A lineup for each source and each sync.
 pub(super) struct Live {
     store: Store,
+    tables: Tables,
     /// Of the workspace's files, by source.
     fixed: HashMap<Arc<str>, Vec<Arc<Function>>>,
     sources: HashMap<Arc<str>, watch::Sender<Arc<Lineup>>>,
@@ -27,7 +29,8 @@ pub(super) struct Live {
 impl Live {
     /// Loads everything that is live.
     pub(super) async fn open(workspace: &Workspace, store: Store) -> Result<Arc<Self>, Error> {
-        let functions = functions(workspace, &store).await?;
+        let tables = lend::tables(workspace)?;
+        let functions = functions(workspace, &store, &tables).await?;
         let chosen = |names: &[(String, usize)]| -> Vec<Arc<Function>> {
             names.iter().filter_map(|(name, _)| functions.get(name).cloned()).collect()
         };
@@ -36,7 +39,7 @@ impl Live {
         let of_sync = |names: &[(String, usize)]| watch::Sender::new(Arc::new(Lineup::of(chosen(names))));
         let syncs = workspace.syncs.iter().map(|(name, sync)| (name.as_str().into(), of_sync(&sync.functions)));
         let pointers = store.pointers();
-        let mut live = Self { store, syncs: syncs.collect(), sources: HashMap::new(), fixed };
+        let mut live = Self { store, tables, syncs: syncs.collect(), sources: HashMap::new(), fixed };
         for name in live.fixed.keys() {
             // A function that is live and cannot be loaded must not be left out in silence: it may be what removes names.
             let lineup = live.lineup(name, &pointers)?;
@@ -121,7 +124,8 @@ impl Live {
         let loaded = self.store.load(sha256)?;
         let limits = loaded.limits(self.store.limits());
         let function = Function::of(loaded.module.clone(), name, settings, limits);
-        Ok(Arc::new(function.with_version(&sha256.to_string())))
+        let services = self.tables.lent_to(name, &loaded.manifest.lookups);
+        Ok(Arc::new(function.with_services(services).with_version(&sha256.to_string())))
     }
 
     /// A version by its name, with whatever settings.
@@ -145,7 +149,7 @@ fn failed(name: &str, cause: impl std::error::Error + Send + Sync + 'static) -> 
 }
 
 /// The functions of the workspace's files: compiled once, then loaded as artefacts at every start.
-async fn functions(workspace: &Workspace, store: &Store) -> Result<Functions, Error> {
+async fn functions(workspace: &Workspace, store: &Store, tables: &Tables) -> Result<Functions, Error> {
     let mut functions = Functions::new();
     for (name, config) in &workspace.functions {
         let (path, action) = (config.component.clone(), "could not read");
@@ -159,6 +163,7 @@ async fn functions(workspace: &Workspace, store: &Store) -> Result<Functions, Er
         }
         let module = store.module_of_functions(&config.component, &bytes).map_err(|error| failed(name, error))?;
         let function = Function::of(module, name, config.settings_json.clone(), limits);
+        let function = function.with_services(lend::services(name, config, &bytes, tables)?);
         // Wrong settings show now rather than at the first event.
         function.check().await.map_err(|fault| failed(name, fault))?;
         functions.insert(name.clone(), Arc::new(function.with_version(&Sha::of(&bytes).to_string())));

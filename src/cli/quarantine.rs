@@ -35,9 +35,11 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         for entry in &entries {
             let text = String::from_utf8_lossy(&entry.event);
             let event = serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|_| text.as_ref().into());
+            let detail = entry.detail.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
             let line = serde_json::json!({
                 "offset": entry.offset, "part": entry.part, "stage": entry.stage, "scope": entry.scope,
                 "code": entry.code, "message": entry.message, "received_at": time::format(entry.at_us), "event": event,
+                "detail": detail,
             });
             println!("{line}");
         }
@@ -64,6 +66,17 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         ]);
     }
     println!("{table}");
+    if args.events {
+        for entry in &entries {
+            if let Some(detail) = &entry.detail {
+                println!(
+                    "{} {}",
+                    paint::bold(&format!("request and answer of {}:", entry.offset)),
+                    paint::plain(detail, usize::MAX)
+                );
+            }
+        }
+    }
     let total: u64 = counts.iter().map(|(_, _, _, count)| count).sum();
     if total > entries.len() as u64 {
         println!("{} of {}; --most shows more, --json prints them whole", entries.len(), paint::count(total));

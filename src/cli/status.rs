@@ -7,7 +7,7 @@ use super::{Done, WorkspaceArgs, paint};
 use crate::app::paths;
 use crate::event::time;
 use crate::intake;
-use crate::state::{Charge, State, SyncReport};
+use crate::state::{Charge, PendingCount, State, SyncReport};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Reads the data directory; the server may run or not.")]
@@ -46,6 +46,10 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         }
     }
     let reports = state.reports()?;
+    let counts = state.pending_counts()?;
+    let pending = |sync: &str| counts.iter().find(|count| count.sync == sync).cloned().unwrap_or_default();
+    let reports: Vec<(SyncReport, PendingCount)> =
+        reports.into_iter().map(|report| (report.clone(), pending(&report.sync))).collect();
     let functions = state.charges()?;
     if json {
         print_json(accepted, refined, &sources, &reports, &functions);
@@ -60,7 +64,7 @@ fn print_json(
     accepted: u64,
     refined: u64,
     sources: &BTreeMap<String, SourceLine>,
-    reports: &[SyncReport],
+    reports: &[(SyncReport, PendingCount)],
     functions: &[(Charge, Option<String>)],
 ) {
     let sources: serde_json::Map<_, _> = sources
@@ -75,10 +79,12 @@ fn print_json(
         .collect();
     let syncs: serde_json::Map<_, _> = reports
         .iter()
-        .map(|report| {
+        .map(|(report, pending)| {
             let line = serde_json::json!({
                 "cursor": report.cursor, "lag": accepted.saturating_sub(report.cursor), "delivered": report.delivered,
                 "duplicates": report.duplicates, "rejected": report.rejected, "filtered": report.filtered,
+                "pending": pending.events, "pending_bytes": pending.bytes,
+                "pending_since": (pending.events > 0).then(|| time::format(pending.oldest_at_us)),
                 "delivered_at": report.delivered_at_us.map(time::format), "failure": report.failure,
                 "notice": report.notice,
             });
@@ -122,7 +128,12 @@ fn print_functions(functions: &[(Charge, Option<String>)]) {
     }
 }
 
-fn print_tables(accepted: u64, refined: u64, sources: &BTreeMap<String, SourceLine>, reports: &[SyncReport]) {
+fn print_tables(
+    accepted: u64,
+    refined: u64,
+    sources: &BTreeMap<String, SourceLine>,
+    reports: &[(SyncReport, PendingCount)],
+) {
     println!("{} records in the log, {} of them refined", paint::count(accepted), paint::count(refined));
     let mut table = paint::table(&["source", "accepted", "duplicates", "violations", "quarantined", "dropped"]);
     for (name, line) in sources {
@@ -130,15 +141,16 @@ fn print_tables(accepted: u64, refined: u64, sources: &BTreeMap<String, SourceLi
         table.add_row(std::iter::once(name.clone()).chain(numbers.map(paint::count)));
     }
     println!("{table}");
-    let mut table = paint::table(&["sync", "delivered", "duplicates", "rejected", "filtered", "lag", "last delivery"]);
-    for report in reports {
+    let mut table =
+        paint::table(&["sync", "delivered", "duplicates", "rejected", "filtered", "pending", "lag", "last delivery"]);
+    for (report, pending) in reports {
         let lag = accepted.saturating_sub(report.cursor);
-        let numbers = [report.delivered, report.duplicates, report.rejected, report.filtered, lag];
+        let numbers = [report.delivered, report.duplicates, report.rejected, report.filtered, pending.events, lag];
         let last = report.delivered_at_us.map_or_else(|| "never".to_owned(), time::format);
         table.add_row(std::iter::once(report.sync.clone()).chain(numbers.map(paint::count)).chain([last]));
     }
     println!("{table}");
-    for report in reports {
+    for (report, _) in reports {
         if let Some(failure) = &report.failure {
             println!("{} sync {}: {}", paint::bold("failing:"), report.sync, paint::plain(failure, 500));
         }

@@ -213,6 +213,49 @@ impl<'a> Fields<'a> {
         self.find(name).map(Node::to_json)
     }
 
+    /// A map as JSON, in which `${NAME}` as a whole text is read from the environment.
+    pub(super) fn settings(&mut self, name: &'static str) -> serde_json::Map<String, serde_json::Value> {
+        let Some(node) = self.find(name) else { return serde_json::Map::new() };
+        if !matches!(node.value, Tree::Map(_)) {
+            self.wrong(name, node, "map");
+            return serde_json::Map::new();
+        }
+        match self.expanded(name, node) {
+            serde_json::Value::Object(settings) => settings,
+            _ => serde_json::Map::new(),
+        }
+    }
+
+    fn expanded(&mut self, name: &str, node: &Node) -> serde_json::Value {
+        match &node.value {
+            // What is not set is noted; the value is then nobody's any more.
+            Tree::Text(text) => self.expand(name, node.line, text).unwrap_or_default().into(),
+            Tree::List(items) => items.iter().map(|item| self.expanded(name, item)).collect::<Vec<_>>().into(),
+            Tree::Map(entries) => {
+                let entries =
+                    entries.iter().map(|(key, value)| (key.clone(), self.expanded(&format!("{name}.{key}"), value)));
+                serde_json::Value::Object(entries.collect())
+            }
+            _ => node.to_json(),
+        }
+    }
+
+    /// A number above nothing.
+    pub(super) fn rate(&mut self, name: &'static str) -> Option<f64> {
+        let node = self.find(name)?;
+        let rate = match node.value {
+            Tree::Float(rate) => Some(rate),
+            // Whole numbers of requests are small.
+            Tree::Integer(number) => i32::try_from(number).ok().map(f64::from),
+            _ => None,
+        };
+        let rate = rate.filter(|rate| rate.is_finite() && *rate > 0.0);
+        if rate.is_none() {
+            self.wrong(name, node, "number above 0");
+        }
+        rate
+    }
+
     /// A map within, read by `read`.
     pub(super) fn within<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Fields<'_>) -> T) -> Option<T> {
         let node = self.find(name)?;

@@ -8,6 +8,7 @@ use crate::clock;
 const MAIN: &str = include_str!("init/tidegate.yaml");
 const SOURCE: &str = include_str!("init/source.yaml");
 const DESTINATION: &str = include_str!("init/destination.yaml");
+const PLUGIN: &str = include_str!("init/plugin.yaml.example");
 const SYNC: &str = include_str!("init/sync.yaml");
 const FUNCTION: &str = include_str!("init/function.yaml.example");
 const DOMAIN: &str = include_str!("init/domain.yaml.example");
@@ -32,6 +33,7 @@ pub fn init(dir: &Path) -> std::io::Result<Written> {
         ("tidegate.yaml", MAIN),
         ("sources/web.yaml", &source),
         ("destinations/warehouse.yaml", DESTINATION),
+        ("destinations/plugin.yaml.example", PLUGIN),
         ("syncs/web-to-warehouse.yaml", SYNC),
         ("functions/example.yaml.example", FUNCTION),
         ("events/domains/shop/domain.yaml.example", DOMAIN),

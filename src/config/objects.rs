@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::fields::{Fields, Problem};
+use super::lookups::{self, Borrowed};
+use super::plugin::PluginConfig;
 use super::read_file;
 use crate::event::Kind;
 use crate::sync;
@@ -31,20 +33,21 @@ pub struct FunctionConfig {
     pub settings_json: String,
     pub memory_bytes_max: Option<usize>,
     pub cpu_batch_max: Option<Duration>,
+    /// Tables that it may look up.
+    pub lookups: Vec<Borrowed>,
 }
 
 /// `destinations/<name>.yaml`.
 #[derive(Debug, Clone)]
 pub struct DestinationConfig {
     pub kind: DestinationKind,
-    pub columns_max: usize,
-    pub tables_max: usize,
 }
 
 /// What a destination is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum DestinationKind {
-    Sqlite { path: PathBuf },
+    Sqlite { path: PathBuf, columns_max: usize, tables_max: usize },
+    Plugin(Box<PluginConfig>),
 }
 
 /// `syncs/<name>.yaml`.
@@ -117,19 +120,27 @@ pub(super) fn function(fields: &mut Fields<'_>, dir: &Path) -> Option<FunctionCo
     let settings_json = fields.json("settings").map_or_else(|| "{}".to_owned(), |json| json.to_string());
     let memory_bytes_max = fields.bytes("memory_bytes_max");
     let cpu_batch_max = fields.duration("cpu_batch_max");
+    let lookups = lookups::borrowed(fields);
     let component = dir.join(component?);
     if !component.is_file() {
         let message = format!("the component {} does not exist", component.display());
         let fix = "build it with `tidegate function build <its folder>` and point `component` at the .wasm file";
         fields.problem(fields.line_of("component"), message, fix);
     }
-    Some(FunctionConfig { component, settings_json, memory_bytes_max, cpu_batch_max })
+    Some(FunctionConfig { component, settings_json, memory_bytes_max, cpu_batch_max, lookups })
 }
 
 pub(super) fn destination(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<DestinationConfig> {
-    if let Some(kind) = fields.required("kind", "sqlite").filter(|kind| kind != "sqlite") {
-        let message = format!("a destination of kind {kind:?} is not known");
-        fields.problem(fields.line_of("kind"), message, "write `kind: sqlite`");
+    match fields.required("kind", "sqlite").as_deref() {
+        Some("plugin") => {
+            let config = super::plugin::plugin(fields, dir)?;
+            return Some(DestinationConfig { kind: DestinationKind::Plugin(Box::new(config)) });
+        }
+        Some("sqlite") | None => {}
+        Some(kind) => {
+            let message = format!("a destination of kind {kind:?} is not known");
+            fields.problem(fields.line_of("kind"), message, "write `kind: sqlite` or `kind: plugin`");
+        }
     }
     let path = fields.text("path");
     let columns_max = fields.number("columns_max", 50).unwrap_or(1_000);
@@ -145,7 +156,7 @@ pub(super) fn destination(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> O
         },
         None => data.join("warehouse.db"),
     };
-    Some(DestinationConfig { kind: DestinationKind::Sqlite { path }, columns_max, tables_max })
+    Some(DestinationConfig { kind: DestinationKind::Sqlite { path, columns_max, tables_max } })
 }
 
 pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
@@ -220,6 +231,14 @@ pub(super) fn check(dir: &Path, names: &Names<'_>, syncs: &BTreeMap<String, Sync
         unknown(&file, "source", std::slice::from_ref(&sync.source), names.sources, &mut note);
         unknown(&file, "destination", std::slice::from_ref(&sync.destination), names.destinations, &mut note);
         unknown(&file, "function", &sync.functions, names.functions, &mut note);
+        let kind = names.destinations.get(&sync.destination.0).map(|destination| &destination.kind);
+        if let Some(DestinationKind::Plugin(_)) = kind {
+            if sync.schema.is_some() {
+                let message = format!("a schema is for tables, and {} has none", sync.destination.0);
+                note(file, 0, message, "take `schema` away".to_owned());
+            }
+            continue;
+        }
         let target = (sync.destination.0.as_str(), sync.schema.as_deref());
         if let Some((other, source)) = targets.insert(target, (name, &sync.source.0)) {
             let message = format!(

@@ -129,6 +129,7 @@ fn apply(chained: &mut Chained, name: &str, event: Event, outcome: Outcome, batc
         message: format!("function {name}: {message}"),
         event: event.to_json().into_bytes(),
         at_us: batch.at_us,
+        detail: None,
     };
     match outcome {
         Outcome::Keep => chained.events.push(event),

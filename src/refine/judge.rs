@@ -85,6 +85,7 @@ impl<'a> Work<'a> {
             message,
             event: bytes.to_vec(),
             at_us: 0,
+            detail: None,
         });
     }
 
@@ -105,6 +106,7 @@ impl<'a> Work<'a> {
                     message: refusal.message,
                     event: record.event.to_vec(),
                     at_us: record.received_at_us,
+                    detail: None,
                 };
                 // No id: a retry of the same bytes is the same event.
                 ([b"\0raw", record.event].concat(), Err(entry))
@@ -216,6 +218,7 @@ impl<'a> Work<'a> {
                 message: violation.violations.join("; "),
                 event: violation.payload.clone().into_bytes(),
                 at_us: event.received_at_us,
+                detail: None,
             });
         }
         self.stretch.violations.push(Arc::new(ViolationRecord {

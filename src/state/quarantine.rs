@@ -44,6 +44,8 @@ pub struct Quarantined {
     /// The event as it was at that stage: JSON text, or the raw bytes when they are no JSON.
     pub event: Vec<u8>,
     pub at_us: i64,
+    /// What else is known, as JSON text without any secret: for a destination its request and the answer.
+    pub detail: Option<String>,
 }
 
 /// Which quarantined events to list.
@@ -55,8 +57,8 @@ pub struct Filter {
 }
 
 pub(super) fn insert(connection: &Connection, entry: &Quarantined) -> rusqlite::Result<()> {
-    let sql = "INSERT OR IGNORE INTO quarantine (log_offset, part, stage, scope, code, message, event, at_us)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let sql = "INSERT OR IGNORE INTO quarantine (log_offset, part, stage, scope, code, message, event, at_us, detail)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let values = params![
         signed(entry.offset),
         entry.part,
@@ -66,6 +68,7 @@ pub(super) fn insert(connection: &Connection, entry: &Quarantined) -> rusqlite::
         entry.message,
         entry.event,
         entry.at_us,
+        entry.detail,
     ];
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }
@@ -76,7 +79,7 @@ impl State {
     /// # Errors
     /// The file cannot be read.
     pub fn quarantined(&self, filter: &Filter) -> Result<Vec<Quarantined>, Error> {
-        let sql = "SELECT log_offset, part, stage, scope, code, message, event, at_us FROM quarantine
+        let sql = "SELECT log_offset, part, stage, scope, code, message, event, at_us, detail FROM quarantine
             WHERE (?1 IS NULL OR scope = ?1) AND (?2 IS NULL OR code = ?2) ORDER BY id LIMIT ?3";
         let read = || -> rusqlite::Result<Vec<Quarantined>> {
             let mut find = self.connection.prepare(sql)?;
@@ -92,6 +95,7 @@ impl State {
                     message: row.get(5)?,
                     event: row.get(6)?,
                     at_us: row.get(7)?,
+                    detail: row.get(8)?,
                 })
             })?;
             rows.collect()

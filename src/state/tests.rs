@@ -77,6 +77,7 @@ fn quarantine_and_reports_are_kept() {
         message: "no".into(),
         event: vec![0xff],
         at_us: 1,
+        detail: Some("{}".into()),
     };
     state.quarantine(&[entry.clone(), entry.clone()]).unwrap();
     let all = Filter { entries_max: 10, ..Filter::default() };

@@ -28,7 +28,7 @@ pub struct CompileLimits {
     /// CPU time. Default 60 s.
     pub cpu_max: Duration,
     /// Wall time; more than the CPU time, so that a busy machine does not make an honest component look guilty. Default
-    /// 120 s.
+    /// 300 s.
     pub wall_max: Duration,
     /// The compiled code. Default 256 MiB.
     pub code_bytes_max: u64,
@@ -39,7 +39,7 @@ impl Default for CompileLimits {
         Self {
             memory_bytes_max: 4 << 30,
             cpu_max: Duration::from_secs(60),
-            wall_max: Duration::from_secs(120),
+            wall_max: Duration::from_secs(300),
             code_bytes_max: 256 << 20,
         }
     }

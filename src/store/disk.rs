@@ -35,7 +35,7 @@ pub(super) fn read(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
     };
     let length = file.metadata()?.len().min(bytes_max);
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
-    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("more than {bytes_max} bytes")));
     }
@@ -48,4 +48,20 @@ fn folder(path: &Path) -> &Path {
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_whole_or_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        assert_eq!(read(&path, 3).unwrap(), None);
+        replace(&path, b"abc").unwrap();
+        assert_eq!(read(&path, 3).unwrap().as_deref(), Some(&b"abc"[..]));
+        assert_eq!(read(&path, u64::MAX).unwrap().as_deref(), Some(&b"abc"[..]));
+        assert!(read(&path, 2).is_err());
+    }
 }

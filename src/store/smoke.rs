@@ -47,7 +47,8 @@ pub(super) async fn run(
         let function =
             Function::of(module.clone(), &manifest.name, fixture.settings.to_string(), Limits::clone(&limits));
         let outcomes = outcomes(&function, &events).await;
-        match &fixture.expected {
+        // The tables of a test stay with its author, so of what looks things up only that it breaks can be told.
+        match fixture.expected.as_ref().filter(|_| manifest.lookups.is_empty()) {
             Some(expected) => {
                 let actual: Value = outcomes.iter().map(shown).collect();
                 if actual != *expected {

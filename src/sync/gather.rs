@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::{Filter, Mapping, Settings};
 use crate::destination::Batch;
@@ -57,7 +58,7 @@ impl Gatherer {
     async fn next(&mut self, cursor: u64) -> Result<Gathered, refine::Error> {
         let mut gathered = Gathered::default();
         gathered.batch.range = cursor..cursor;
-        let mut bytes = 0;
+        let (mut bytes, mut first_at) = (0, None);
         loop {
             let refined = self.refiner.refined(&self.source, gathered.batch.range.end).await?;
             bytes += refined.log_bytes;
@@ -65,10 +66,24 @@ impl Gatherer {
             gathered.batch.range.end = refined.range.end;
             let full =
                 gathered.batch.events.len() >= self.settings.batch_events_max || bytes >= self.settings.batch_bytes_max;
-            if full || gathered.batch.range.end >= self.log.committed() {
+            let at_end = gathered.batch.range.end >= self.log.committed();
+            if full || (at_end && !self.company_comes(&gathered.batch, &mut first_at).await) {
                 return Ok(gathered);
             }
         }
+    }
+
+    /// Waits for further records while a batch is small; false when it goes as it is. Its age counts from its first
+    /// event: before there is one, nothing waits.
+    async fn company_comes(&self, batch: &Batch, first_at: &mut Option<Instant>) -> bool {
+        let company = self.settings.company;
+        if company.age_max.is_zero() || batch.events.is_empty() || batch.events.len() >= company.events {
+            return false;
+        }
+        let first_at = *first_at.get_or_insert_with(Instant::now);
+        let mut committed = self.log.follow();
+        let more = committed.wait_for(|committed| *committed > batch.range.end);
+        matches!(tokio::time::timeout_at(first_at + company.age_max, more).await, Ok(Ok(_)))
     }
 
     async fn take(&mut self, refined: &Refined, gathered: &mut Gathered) -> Result<(), refine::Error> {

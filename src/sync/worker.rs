@@ -9,10 +9,10 @@ use tokio::task::JoinHandle;
 use super::gather::{Gathered, Gatherer};
 use super::{Settings, Sync};
 use crate::clock;
-use crate::destination::{Delivery, Destination, Failure};
+use crate::destination::{Batch, Delivery, Destination, Failure};
 use crate::intake::Log;
 use crate::refine::Handle;
-use crate::state::{self, Progress, QuarantineStage, Quarantined, State};
+use crate::state::{self, Pending, Progress, QuarantineStage, Quarantined, State};
 
 /// A sync with its cursor read; run it to deliver.
 pub struct Worker {
@@ -76,6 +76,9 @@ pub enum OpenError {
     Destination(#[from] Failure),
 }
 
+/// How long a batch in hand may still take after the order to stop; it comes again when it is cut off.
+const STOP_PATIENCE: Duration = Duration::from_secs(4);
+
 struct Deliverer {
     name: Arc<str>,
     destination: Box<dyn Destination>,
@@ -107,7 +110,18 @@ impl Deliverer {
         let batch = Arc::new(batch);
         let mut pause = self.settings.retry_pause_min;
         let delivery = loop {
-            match self.destination.deliver(Arc::clone(&batch)).await {
+            let mut stop = self.stop.clone();
+            let out_of_patience = async {
+                // An error means that nobody is left to say when to stop.
+                let _ = stop.wait_for(|stop| *stop).await;
+                tokio::time::sleep(STOP_PATIENCE).await;
+            };
+            let answer = tokio::select! {
+                biased;
+                answer = self.destination.deliver(Arc::clone(&batch)) => answer,
+                () = out_of_patience => return false,
+            };
+            match answer {
                 Ok(delivery) => break delivery,
                 Err(failure) => {
                     let stopped = matches!(failure, Failure::Stop { .. });
@@ -129,12 +143,7 @@ impl Deliverer {
         fail::fail_point!("sync_before_cursor", |_| std::process::abort());
         let end = batch.range.end;
         let entries = self.set_aside(&batch, &delivery, quarantined);
-        while let Err(error) = self.state.quarantine(&entries) {
-            tracing::error!(sync = &*self.name, error = %error, "events could not be quarantined; trying again");
-            if !self.wait(self.settings.retry_pause_min).await {
-                return false;
-            }
-        }
+        let pending = pending(&batch, &delivery);
         for notice in &delivery.notices {
             tracing::warn!(sync = &*self.name, "{notice}");
         }
@@ -143,21 +152,21 @@ impl Deliverer {
             delivered: delivery.delivered,
             duplicates: delivery.duplicates,
             rejected: entries.len() as u64,
-            filtered,
+            filtered: filtered + delivery.skipped,
             notice: delivery.notices.last().cloned(),
         };
-        // The destination's ledger is what counts after a restart; this copy is for retention and the status.
-        self.record("could not record a cursor", |state, name| state.advance(name, &progress, clock::now_us()));
+        while let Err(error) = self.state.settle(&self.name, &progress, &entries, &pending, clock::now_us()) {
+            tracing::error!(sync = &*self.name, error = %error, "a delivery could not be recorded; trying again");
+            if !self.wait(self.settings.retry_pause_min).await {
+                return false;
+            }
+        }
+        self.destination.recorded();
         self.cursor.send_replace(end);
         true
     }
 
-    fn set_aside(
-        &self,
-        batch: &crate::destination::Batch,
-        delivery: &Delivery,
-        mut entries: Vec<Quarantined>,
-    ) -> Vec<Quarantined> {
+    fn set_aside(&self, batch: &Batch, delivery: &Delivery, mut entries: Vec<Quarantined>) -> Vec<Quarantined> {
         for rejected in &delivery.rejected {
             let Some(event) = batch.events.get(rejected.index) else { continue };
             entries.push(Quarantined {
@@ -165,10 +174,11 @@ impl Deliverer {
                 part: event.part,
                 stage: QuarantineStage::Destination.as_str(),
                 scope: self.name.to_string(),
-                code: rejected.code.to_owned(),
+                code: rejected.code.to_string(),
                 message: rejected.reason.clone(),
                 event: event.to_json().into_bytes(),
                 at_us: event.received_at_us,
+                detail: rejected.detail.clone(),
             });
         }
         entries
@@ -188,4 +198,23 @@ impl Deliverer {
             () = tokio::time::sleep(pause) => true,
         }
     }
+}
+
+/// What the destination parked, as the state keeps it.
+fn pending(batch: &Batch, delivery: &Delivery) -> Vec<Pending> {
+    let entry = |parked: &crate::destination::Parked| {
+        let event = batch.events.get(parked.index)?;
+        Some(Pending {
+            offset: event.offset,
+            part: event.part,
+            user: parked.user.clone(),
+            event: event.to_json(),
+            received_at_us: event.received_at_us,
+            first_tried_at_us: parked.tried_at_us,
+            attempts: parked.attempts,
+            next_at_us: parked.next_at_us,
+            error: parked.error.clone(),
+        })
+    };
+    delivery.parked.iter().filter_map(entry).collect()
 }

@@ -119,6 +119,8 @@ pub(super) enum Halt {
     Pointer(String),
     #[error("the guest holds {0} paths; make each once, in `configure`")]
     Paths(usize),
+    #[error("the guest holds paths of more than {0} bytes; make each once, in `configure`")]
+    PathsBytes(usize),
     #[error("the guest wrote more than max(output_bytes_min, output_per_input * input)")]
     Written,
 }

@@ -13,8 +13,14 @@ use super::call::{Guest, Halt};
 use super::journal::{NAME_BYTES_MAX, legible};
 use crate::event::json;
 
-/// Paths that one instance may hold.
+/// Paths that one instance may hold, and what they may take up together.
 const PATHS_MAX: usize = 10_000;
+const PATHS_BYTES_MAX: usize = 1 << 20;
+
+/// What an edit costs beside the bytes that it writes, because it is remembered with its path: this, and this for each
+/// step of the path.
+const EDIT_BYTES: usize = 32;
+const STEP_BYTES: usize = 8;
 
 /// Levels of a path, and of a value that is set.
 const DEPTH_MAX: usize = 64;
@@ -40,6 +46,8 @@ pub enum Mark {
 pub(super) struct Paths {
     made: Vec<Option<Arc<[String]>>>,
     free: Vec<u32>,
+    /// What they take up.
+    bytes: usize,
 }
 
 impl Paths {
@@ -122,6 +130,8 @@ impl Editing {
 
     fn set(&mut self, index: u32, path: Arc<[String]>, value: Value) -> wasmtime::Result<Result<(), String>> {
         self.event(index)?;
+        // Names on the way may be written too.
+        self.spend(path.iter().fold(EDIT_BYTES, |bytes, step| bytes + STEP_BYTES + step.len()))?;
         let event = index as usize;
         match put(&mut self.events[event], &path, value) {
             Ok((depth, old)) => {
@@ -145,6 +155,11 @@ impl Editing {
         self.marks[index as usize] = mark;
         Ok(())
     }
+}
+
+/// What a path takes up, the places of its steps included.
+fn path_bytes(path: &[String]) -> usize {
+    path.iter().map(|step| step.len() + size_of::<String>()).sum()
 }
 
 fn inner<'a>(value: &'a Value, step: &str) -> Option<&'a Value> {
@@ -274,6 +289,10 @@ impl fields::HostPath for Guest {
         if steps.len() > DEPTH_MAX {
             return Err(Halt::Pointer(legible(&json_pointer, 80)).into());
         }
+        if paths.bytes + path_bytes(&steps) > PATHS_BYTES_MAX {
+            return Err(Halt::PathsBytes(PATHS_BYTES_MAX).into());
+        }
+        paths.bytes += path_bytes(&steps);
         if let Some(rep) = paths.free.pop() {
             paths.made[rep as usize] = Some(steps);
             return Ok(Resource::new_own(rep));
@@ -287,8 +306,9 @@ impl fields::HostPath for Guest {
 
     fn drop(&mut self, path: Resource<Path>) -> wasmtime::Result<()> {
         if let Some(place) = self.paths.made.get_mut(path.rep() as usize)
-            && place.take().is_some()
+            && let Some(steps) = place.take()
         {
+            self.paths.bytes -= path_bytes(&steps);
             self.paths.free.push(path.rep());
         }
         Ok(())

@@ -6,7 +6,7 @@ from typing import Any
 
 from tidegate import Plan, PluginError, Response
 
-from batch import Event, Skip, answer, by_status, chunks, dumps, partial, records
+from batch import Event, Skip, answer, by_status, chunks, dumps, fields, items, partial, records
 
 CONTACTS = "https://api.hubapi.com/crm/v3/objects/contacts/batch/upsert"
 EVENTS = "https://api.hubapi.com/events/v3/send/batch"
@@ -59,9 +59,10 @@ def classify(tag: str, events: list[int], response: Response) -> Any:
 
 def refused(owners: dict[str, list[int]], said: dict[str, Any]) -> list[int]:
     """Events of the contacts that errors name; when they name none, of those that are not among the results."""
-    wrong = {name for error in said.get("errors", []) for name in (error.get("context") or {}).get("ids", [])}
+    contexts = [fields(fields(error).get("context")) for error in items(said.get("errors"))]
+    wrong = {name for context in contexts for name in items(context.get("ids"))}
     if not wrong & owners.keys():
-        wrong = owners.keys() - {(result.get("properties") or {}).get("email") for result in said.get("results", [])}
+        wrong = owners.keys() - {fields(fields(result).get("properties")).get("email") for result in items(said.get("results"))}
     return [place for name, places in owners.items() if name in wrong for place in places]
 
 
@@ -70,7 +71,7 @@ def record(event: Event) -> Any:
         case "identify":
             return contact(event)
         case "track":
-            if not event.get("event"):
+            if not isinstance(event.get("event"), str) or not event["event"]:
                 raise PluginError("no-event-name", "a track event needs `event`")
             rule = (settings.get("events") or {}).get(event["event"])
         case "page":
@@ -79,7 +80,7 @@ def record(event: Event) -> Any:
             raise Skip(f"HubSpot gets no {other} events")
     if not rule:
         raise Skip("no custom event of HubSpot is set for it")
-    properties = event.get("properties") or {}
+    properties = fields(event.get("properties"))
     return {
         "eventName": rule["name"],
         "email": email(event),
@@ -90,7 +91,7 @@ def record(event: Event) -> Any:
 
 
 def contact(event: Event) -> Any:
-    given = event.get("traits") or {}
+    given = fields(event.get("traits"))
     names = PROPERTIES | (settings.get("contact_properties") or {})
     address = email(event)
     properties = {new: text(given[old]) for old, new in names.items() if given.get(old) is not None}
@@ -98,8 +99,8 @@ def contact(event: Event) -> Any:
 
 
 def email(event: Event) -> str:
-    known = (event.get("context") or {}).get("traits") or {}
-    given = (event.get("traits") or {}).get("email") or known.get("email")
+    known = fields(fields(event.get("context")).get("traits"))
+    given = fields(event.get("traits")).get("email") or known.get("email")
     if not given:
         raise Skip("HubSpot knows people by their email, and the event has none")
     address = str(given).strip().lower()

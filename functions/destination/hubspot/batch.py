@@ -34,6 +34,16 @@ def records(events: list[Any], plan: Plan, record: Callable[[Event], Any]) -> li
     return made
 
 
+def fields(value: Any) -> dict[str, Any]:
+    """A map as it is, and an empty one for anything else: clients send what they like."""
+    return value if isinstance(value, dict) else {}
+
+
+def items(value: Any) -> list[Any]:
+    """The same for lists."""
+    return value if isinstance(value, list) else []
+
+
 def dumps(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
@@ -58,7 +68,7 @@ def answer(response: Response) -> dict[str, Any]:
         value = response.json()
     except ValueError:
         value = None
-    return value if isinstance(value, dict) else {}
+    return fields(value)
 
 
 def by_status(response: Response) -> Any:

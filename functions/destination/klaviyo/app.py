@@ -5,7 +5,7 @@ from typing import Any
 
 from tidegate import Plan, PluginError, Response
 
-from batch import Event, Skip, answer, by_status, chunks, dumps, partial, records
+from batch import Event, Skip, answer, by_status, chunks, dumps, fields, items, partial, records
 
 API = "https://a.klaviyo.com/api"
 HEADERS = {"content-type": "application/vnd.api+json", "accept": "application/vnd.api+json"}
@@ -25,8 +25,8 @@ def prepare(events: list[Any], _context: Any) -> Plan:
     headers = HEADERS | {"revision": settings.get("revision", "2025-04-15")}
     for kind, path, body in (("profile", "profile-bulk-import-jobs", profiles), ("event-bulk-create", "event-bulk-create-jobs", jobs)):
         for chunk in chunks([entry for entry in made if entry[1]["type"] == kind], COUNT_MAX, BYTES_MAX):
-            places, items = [place for place, _ in chunk], [item for _, item in chunk]
-            plan.send(f"{API}/{path}", dumps(body(items)), places, headers=headers)
+            places = [place for place, _ in chunk]
+            plan.send(f"{API}/{path}", dumps(body([item for _, item in chunk])), places, headers=headers)
     return plan
 
 
@@ -34,8 +34,9 @@ def classify(_tag: str, events: list[int], response: Response) -> Any:
     if response.status == 400:
         # Nothing of the job was taken; each error points at what it is about.
         wrong = set()
-        for error in answer(response).get("errors", []):
-            found = re.search(r"/(?:events-bulk-create|profiles)/data/(\d+)", str((error.get("source") or {}).get("pointer")))
+        for error in items(answer(response).get("errors")):
+            pointer = str(fields(fields(error).get("source")).get("pointer"))
+            found = re.search(r"/(?:events-bulk-create|profiles)/data/(\d+)", pointer)
             if found and int(found[1]) < len(events):
                 wrong.add(events[int(found[1])])
         if wrong:
@@ -43,13 +44,13 @@ def classify(_tag: str, events: list[int], response: Response) -> Any:
     return by_status(response)
 
 
-def jobs(items: list[Any]) -> Any:
-    attributes = {"events-bulk-create": {"data": items}}
+def jobs(made: list[Any]) -> Any:
+    attributes = {"events-bulk-create": {"data": made}}
     return {"data": {"type": "event-bulk-create-job", "attributes": attributes}}
 
 
-def profiles(items: list[Any]) -> Any:
-    return {"data": {"type": "profile-bulk-import-job", "attributes": {"profiles": {"data": items}}}}
+def profiles(made: list[Any]) -> Any:
+    return {"data": {"type": "profile-bulk-import-job", "attributes": {"profiles": {"data": made}}}}
 
 
 def record(event: Event) -> Any:
@@ -61,7 +62,7 @@ def record(event: Event) -> Any:
                 raise Skip("a profile is made of a `userId`, an email or a phone number")
             return {"type": "profile", "attributes": who | traits(event)}
         case "track":
-            if not event.get("event"):
+            if not isinstance(event.get("event"), str) or not event["event"]:
                 raise PluginError("no-event-name", "a track event needs `event`")
             return happened(event, event["event"], who)
         case "page":
@@ -73,8 +74,9 @@ def record(event: Event) -> Any:
 
 
 def identifiers(event: Event) -> dict[str, Any]:
-    known = (event.get("context") or {}).get("traits") or {}
-    known = known | (event.get("traits") or {}) if event.get("type") == "identify" else known
+    known = fields(fields(event.get("context")).get("traits"))
+    if event.get("type") == "identify":
+        known = known | fields(event.get("traits"))
     # Klaviyo takes E.164 and refuses a job for anything else.
     phone = re.sub(r"[^+\d]", "", str(known.get("phone") or ""))
     who = {
@@ -90,10 +92,10 @@ def identifiers(event: Event) -> dict[str, Any]:
 
 
 def traits(event: Event) -> dict[str, Any]:
-    given = dict(event.get("traits") or {})
+    given = dict(fields(event.get("traits")))
     given.pop("email", None)
     given.pop("phone", None)
-    address = given.pop("address", None) or {}
+    address = fields(given.pop("address", None))
     names = {"firstName": "first_name", "lastName": "last_name", "title": "title", "avatar": "image"}
     out = {new: given.pop(old) for old, new in names.items() if old in given}
     location = {"city": address.get("city"), "region": address.get("state"), "zip": address.get("postalCode"), "country": address.get("country")}
@@ -102,7 +104,7 @@ def traits(event: Event) -> dict[str, Any]:
 
 
 def happened(event: Event, name: str, who: dict[str, Any]) -> Any:
-    properties = event.get("properties") or {}
+    properties = fields(event.get("properties"))
     if event.get("name"):
         properties = {"name": event["name"]} | properties
     attributes = {

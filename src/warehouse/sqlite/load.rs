@@ -254,7 +254,7 @@ fn write_events(connection: &Connection, known: &Known, groups: &[Group<'_>]) ->
             (Err(trouble), Some(index)) if trouble.is_of_row() => {
                 connection.execute_batch("ROLLBACK TO event").map_err(doing("setting an event aside"))?;
                 let reason = trouble.to_string();
-                rejected.push(Rejected { index: index as usize, code: "row_refused", reason });
+                rejected.push(Rejected { index: index as usize, code: "row_refused".into(), reason, detail: None });
             }
             (Err(trouble), _) => return Err(trouble),
         }

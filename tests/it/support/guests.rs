@@ -13,14 +13,19 @@ pub fn engine() -> &'static Engine {
     ENGINE.get_or_init(|| Engine::new(&Limits::default()).unwrap())
 }
 
-/// A compiled guest, by the path of its folder under `functions/`.
+/// A compiled guest of the world `transform`, by the path of its folder under `functions/`.
 pub fn module(guest: &str) -> Module {
+    module_of(guest, World::Transform)
+}
+
+/// A compiled guest, by the path of its folder under `functions/`.
+pub fn module_of(guest: &str, world: World) -> Module {
     static COMPILED: Mutex<Vec<(String, Module)>> = Mutex::new(Vec::new());
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, module)) = compiled.iter().find(|(name, _)| name == guest) {
         return module.clone();
     }
-    let module = Module::compile(engine(), &std::fs::read(component(guest)).unwrap(), World::Transform).unwrap();
+    let module = Module::compile(engine(), &std::fs::read(component(guest)).unwrap(), world).unwrap();
     compiled.push((guest.to_owned(), module.clone()));
     module
 }
@@ -82,4 +87,27 @@ fn newest(path: &Path) -> SystemTime {
         .map(|entry| newest(&entry.unwrap().path()))
         .max()
         .map_or(own, |inner| inner.max(own))
+}
+
+/// The component of a destination guest that carries `manifest`, as `build` would make it.
+pub fn destination(guest: &str, manifest: &serde_json::Value) -> Vec<u8> {
+    static BUILT: Mutex<Vec<(String, Vec<u8>)>> = Mutex::new(Vec::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = built.iter().find(|(name, _)| name == guest).map(|(_, component)| component.clone());
+    let component = known.unwrap_or_else(|| {
+        let mut cargo = std::process::Command::new("cargo");
+        cargo.args(["build", "--release", "--quiet", "--target", "wasm32-unknown-unknown", "--target-dir"]);
+        cargo.arg(guests_target_dir()).env_remove("RUSTFLAGS").current_dir(folder(guest));
+        assert!(cargo.status().unwrap().success(), "{guest} does not build");
+        let name = guest.rsplit('/').next().unwrap().replace('-', "_");
+        let module = guests_target_dir().join(format!("wasm32-unknown-unknown/release/{name}.wasm"));
+        let component = wit_component::ComponentEncoder::default()
+            .module(&std::fs::read(module).unwrap())
+            .unwrap()
+            .encode()
+            .unwrap();
+        built.push((guest.to_owned(), component.clone()));
+        component
+    });
+    tidegate::plugin::embed(&component, manifest, &[])
 }

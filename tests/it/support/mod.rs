@@ -1,8 +1,10 @@
 //! A running server in a workspace of its own, and the few things that tests do to it.
 
 pub mod admin;
+pub mod far;
 pub mod guests;
 pub mod http;
+pub mod mmdb;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

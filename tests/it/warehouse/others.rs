@@ -88,7 +88,7 @@ fn a_row_that_somebodys_constraint_forbids_is_set_aside_whole() {
     let delivery = client.deliver(&batch(events)).unwrap();
     assert_eq!((delivery.delivered, delivery.duplicates), (3, 1));
     assert_eq!(
-        delivery.rejected.iter().map(|rejected| (rejected.index, rejected.code)).collect::<Vec<_>>(),
+        delivery.rejected.iter().map(|rejected| (rejected.index, rejected.code.as_ref())).collect::<Vec<_>>(),
         [(1, "row_refused")]
     );
     assert_eq!((file.count("tracks"), file.count("e")), (3, 3), "neither of its rows is there");

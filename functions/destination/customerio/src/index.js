@@ -71,8 +71,8 @@ function what(event) {
 }
 
 // Customer.io wants times in seconds, and joins what an anonymous id did before.
-function person({ traits = {}, anonymousId }) {
-  const created = typeof traits.createdAt === 'string' ? Math.floor(Date.parse(traits.createdAt) / 1000) : undefined;
+function person({ traits, anonymousId }) {
+  const created = typeof traits?.createdAt === 'string' ? Math.floor(Date.parse(traits.createdAt) / 1000) : undefined;
   return { ...traits, created_at: created || undefined, anonymous_id: anonymousId };
 }
 

@@ -99,7 +99,7 @@ function profile(event) {
 
 // 36 letters, digits and `-`. The end of an id is where ids differ.
 function insertId(messageId) {
-  return messageId?.replace(/[^A-Za-z0-9-]/g, '-').slice(-36);
+  return messageId && String(messageId).replace(/[^A-Za-z0-9-]/g, '-').slice(-36);
 }
 
 // Strict mode: what is not listed was taken.

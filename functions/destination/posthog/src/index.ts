@@ -94,10 +94,10 @@ function what(event: Event): { name: string; properties: Fields } {
 // PostHog keeps one event of those with the same uuid. One that stands in the messageId is taken, else it is made of it.
 function uuid(messageId: string | undefined): string | undefined {
   if (!messageId) return undefined;
-  const found = messageId.match(/[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i);
+  const found = String(messageId).match(/[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i);
   if (found) return found[0].toLowerCase();
   let hash = 0x6c62272e07bb014262b821756295c58dn;
-  for (const c of messageId) hash = BigInt.asUintN(128, (hash ^ BigInt(c.codePointAt(0)!)) * 0x1000000000000000000013bn);
+  for (const c of String(messageId)) hash = BigInt.asUintN(128, (hash ^ BigInt(c.codePointAt(0)!)) * 0x1000000000000000000013bn);
   const hex = hash.toString(16).padStart(32, '0');
   // Version 8: made as its maker likes.
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20)}`;

@@ -1,0 +1,59 @@
+//! The connection to Tidegate: settings in, events dropped where they are.
+
+use std::sync::OnceLock;
+
+use exports::tidegate::plugin::field_transformer::{self, BatchError};
+use exports::tidegate::plugin::lifecycle::{self, PluginError, Setup};
+use tidegate::plugin::fields::{Batch, Path};
+use tidegate::plugin::types::ErrorKind;
+
+use crate::sample::Settings;
+
+wit_bindgen::generate!({ path: "../../../wit", world: "transform-fields" });
+
+struct Sampling;
+
+/// Settings and the paths that they need, made once: a path is parsed when it is made.
+struct Ready {
+    settings: Settings,
+    name: Path,
+    ids: Vec<Path>,
+}
+
+static READY: OnceLock<Ready> = OnceLock::new();
+
+impl lifecycle::Guest for Sampling {
+    fn configure(setup: Setup) -> Result<(), PluginError> {
+        let settings = Settings::parse(&setup.settings_json).map_err(|message| PluginError {
+            kind: ErrorKind::InvalidConfig,
+            code: "invalid-settings".to_owned(),
+            message,
+        })?;
+        let ids = settings.by.pointers().iter().map(|pointer| Path::new(pointer)).collect();
+        READY.get_or_init(|| Ready { settings, name: Path::new("/event"), ids });
+        Ok(())
+    }
+}
+
+impl field_transformer::Guest for Sampling {
+    fn transform(batch: &Batch) -> Result<(), BatchError> {
+        let Some(ready) = READY.get() else { return Ok(()) };
+        for event in 0..batch.len() {
+            if !keeps(batch, event, ready) {
+                batch.drop_event(event, "sampled-out");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn keeps(batch: &Batch, event: u32, Ready { settings, name, ids }: &Ready) -> bool {
+    let id = ids.iter().filter_map(|path| batch.get_string(event, path)).find(|id| !id.is_empty());
+    // What has no id cannot be decided on twice alike, so it stays.
+    let Some(id) = id else { return true };
+    settings.keeps(&id)
+        || (!settings.always.is_empty()
+            && batch.get_string(event, name).is_some_and(|name| settings.always.contains(&name)))
+}
+
+export!(Sampling);

@@ -1,0 +1,90 @@
+//! Who may look up what: the tables that a workspace has, lent to the functions whose manifests ask for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Error;
+use crate::config::{FunctionConfig, Workspace};
+use crate::lookup::{Loan, Table};
+use crate::plugin::{NotAPackage, Package};
+use crate::wasm::Services;
+
+/// The tables that somebody may borrow, by their names in the workspace.
+pub(super) struct Tables(BTreeMap<String, Lent>);
+
+struct Lent {
+    table: Arc<Table>,
+    /// Uploaded functions that may borrow it.
+    lend_to: Vec<String>,
+}
+
+impl Tables {
+    fn get(&self, name: &str) -> Option<Arc<Table>> {
+        self.0.get(name).map(|lent| Arc::clone(&lent.table))
+    }
+
+    /// What the uploaded function `name` may use of the tables that its manifest asks for. What is not lent is an error
+    /// where the function asks for it: an upload must not keep a server from starting.
+    pub(super) fn lent_to(&self, name: &str, asked: &[String]) -> Services {
+        let lent = asked.iter().filter_map(|asked| Some((asked, self.0.get(asked)?)));
+        let lent = lent.filter(|(_, lent)| lent.lend_to.iter().any(|function| function == name));
+        lent.fold(Loan::default(), |loan, (asked, lent)| loan.with(asked, Arc::clone(&lent.table))).into_services()
+    }
+}
+
+/// Reads the tables that functions borrow; one that nobody borrows is left alone.
+pub(super) fn tables(workspace: &Workspace) -> Result<Tables, Error> {
+    let borrowed: BTreeSet<&String> = workspace
+        .functions
+        .values()
+        .flat_map(|function| &function.lookups)
+        .filter_map(|borrowed| borrowed.table.as_ref())
+        .collect();
+    let mut tables = BTreeMap::new();
+    for (name, config) in &workspace.lookups {
+        if config.lend_to.is_empty() && !borrowed.contains(name) {
+            continue;
+        }
+        let table = Table::open(&config.settings).map_err(|cause| Error::Lookup { name: name.clone(), cause })?;
+        tables.insert(name.clone(), Lent { table: Arc::new(table), lend_to: config.lend_to.clone() });
+    }
+    Ok(Tables(tables))
+}
+
+/// What the host does for the function `name`: the tables that its manifest asks for and the workspace lends.
+pub(super) fn services(
+    name: &str,
+    config: &FunctionConfig,
+    component: &[u8],
+    tables: &Tables,
+) -> Result<Services, Error> {
+    let failed = |cause: Box<dyn std::error::Error + Send + Sync>| Error::Function { name: name.to_owned(), cause };
+    let asked = match Package::read(component) {
+        Ok(package) => package.manifest.lookups,
+        // A component without a manifest does not say what it wants: whatever is lent is there for it.
+        Err(NotAPackage::NoManifest) => config.lookups.iter().map(|borrowed| borrowed.name.clone()).collect(),
+        Err(error) => return Err(failed(Box::new(error))),
+    };
+    let mut loan = Loan::default();
+    for asked in &asked {
+        let Some(borrowed) = config.lookups.iter().find(|borrowed| borrowed.name == *asked) else {
+            let advice = format!(
+                "its manifest asks for a table that it calls {asked:?}, and functions/{name}.yaml lends it none; add \
+                 `lookups: {{{asked}: NAME}}` with the NAME of a file lookups/NAME.yaml, or `lookups: {{{asked}: none}}` \
+                 to go without"
+            );
+            return Err(failed(advice.into()));
+        };
+        if let Some(table) = borrowed.table.as_ref().and_then(|table| tables.get(table)) {
+            loan = loan.with(asked, table);
+        }
+    }
+    if let Some(idle) = config.lookups.iter().find(|borrowed| !asked.contains(&borrowed.name)) {
+        let advice = format!(
+            "functions/{name}.yaml lends it a table as {:?}, which its manifest does not ask for; take that line away",
+            idle.name
+        );
+        return Err(failed(advice.into()));
+    }
+    Ok(loan.into_services())
+}

@@ -1,0 +1,121 @@
+//! `lookups/<name>.yaml`: tables that the workspace lends to functions, and what each function borrows.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::fields::{Fields, Problem};
+use super::objects::FunctionConfig;
+use crate::lookup::{BYTES_MAX_DEFAULT, Field, Settings};
+
+/// `lookups/<name>.yaml`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LookupConfig {
+    pub settings: Settings,
+    /// Uploaded functions that may borrow the table, under its own name.
+    pub lend_to: Vec<String>,
+}
+
+/// What a function borrows: a name of its manifest, and the table that it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Borrowed {
+    /// The name in the plugin's manifest.
+    pub name: String,
+    /// `None` when the workspace says that it lends nothing under this name.
+    pub table: Option<String>,
+    pub line: usize,
+}
+
+/// The word that says that nothing is lent.
+const NOTHING: &str = "none";
+
+/// Where a table comes from, for messages and examples.
+const KINDS: &str = "`kind: mmdb` (a MaxMind database) or `kind: table` (a CSV or JSON file, or entries)";
+
+pub(super) fn lookup(fields: &mut Fields<'_>, dir: &Path) -> Option<LookupConfig> {
+    let lend_to = fields.texts("lend_to").into_iter().map(|(name, _)| name).collect();
+    Some(LookupConfig { settings: settings(fields, dir)?, lend_to })
+}
+
+fn settings(fields: &mut Fields<'_>, dir: &Path) -> Option<Settings> {
+    match fields.required("kind", "mmdb")?.as_str() {
+        "mmdb" => {
+            let path = file(fields, dir, "GeoLite2-City.mmdb");
+            let bytes_max = fields.bytes("bytes_max").unwrap_or(BYTES_MAX_DEFAULT);
+            let mut kept = Vec::new();
+            for (text, line) in fields.texts("fields") {
+                match text.parse::<Field>() {
+                    Ok(field) => kept.push(field),
+                    Err(message) => {
+                        fields.problem(line, message, "name fields by JSON pointer, e.g. /country/iso_code");
+                    }
+                }
+            }
+            Some(Settings::Addresses { path: path?, bytes_max, fields: kept })
+        }
+        "table" => {
+            let entries = fields.json("entries");
+            if let Some(entries) = entries {
+                let line = fields.line_of("entries");
+                if fields.text("path").is_some() {
+                    fields.problem(line, "a table has `path` or `entries`, not both", "take one of them away");
+                }
+                let serde_json::Value::Object(entries) = entries else {
+                    fields.problem(line, "entries is not a map", "write `entries: {key: value}`");
+                    return None;
+                };
+                return Some(Settings::Entries(entries));
+            }
+            let path = file(fields, dir, "names.csv");
+            let bytes_max = fields.bytes("bytes_max").unwrap_or(BYTES_MAX_DEFAULT);
+            let (key, value) = (fields.text("key"), fields.text("value"));
+            Some(Settings::File { path: path?, bytes_max, key, value })
+        }
+        kind => {
+            let message = format!("a lookup of kind {kind:?} is not known");
+            fields.problem(fields.line_of("kind"), message, format!("write {KINDS}"));
+            None
+        }
+    }
+}
+
+fn file(fields: &mut Fields<'_>, dir: &Path, example: &str) -> Option<PathBuf> {
+    let path = dir.join(fields.required("path", example)?);
+    if path.is_file() {
+        return Some(path);
+    }
+    let message = format!("the file {} does not exist", path.display());
+    fields.problem(fields.line_of("path"), message, "write a path from the workspace's folder, or put the file there");
+    None
+}
+
+/// `lookups:` of a function: `geo: <a file in lookups/, without .yaml>`.
+pub(super) fn borrowed(fields: &mut Fields<'_>) -> Vec<Borrowed> {
+    let pairs = fields.pairs("lookups").into_iter();
+    pairs
+        .map(|(name, table, line)| Borrowed { name, table: Some(table).filter(|table| table != NOTHING), line })
+        .collect()
+}
+
+/// Notes tables that are borrowed and do not exist.
+pub(super) fn check(
+    dir: &Path,
+    lookups: &BTreeMap<String, LookupConfig>,
+    functions: &BTreeMap<String, FunctionConfig>,
+    problems: &mut Vec<Problem>,
+) {
+    for (function, config) in functions {
+        for Borrowed { name, table, line } in &config.lookups {
+            let Some(table) = table.as_ref().filter(|table| !lookups.contains_key(*table)) else { continue };
+            let known: Vec<_> = lookups.keys().map(String::as_str).collect();
+            let others = if known.is_empty() { String::new() } else { format!("use one of {}, or ", known.join(", ")) };
+            problems.push(Problem {
+                file: dir.join(format!("functions/{function}.yaml")),
+                line: *line,
+                message: format!("there is no lookup {table:?}, which `lookups.{name}` asks for"),
+                fix: format!(
+                    "{others}make lookups/{table}.yaml with {KINDS}, or write `{name}: {NOTHING}` to lend nothing"
+                ),
+            });
+        }
+    }
+}

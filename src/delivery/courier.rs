@@ -1,0 +1,263 @@
+//! One destination at work: batches to plans, plans to requests, answers to fates.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::task::JoinSet;
+
+use super::exchange::FAILURES_IN_A_ROW_MAX;
+use super::fate::Fate;
+use super::pace::{self, Pace};
+use super::signer::Keys;
+use super::terms::{Checked, PendingLimits};
+use super::trip::Trip;
+use crate::clock;
+use crate::event::Event;
+use crate::outbound::{Client, Settings};
+use crate::plugin::{Batching, Order};
+use crate::state::Pending;
+use crate::wasm::{Breach, Call, CallFailure, GuestComplaint, Journal, Module, Plan, Services, Stage};
+
+/// Tries after which an event is no longer sent together with others.
+const TRIES_IN_COMPANY_MAX: u32 = 5;
+
+/// An event on its way.
+#[derive(Debug, Clone)]
+pub(super) struct Parcel {
+    pub(super) user: String,
+    pub(super) json: String,
+    /// Tries that failed before.
+    pub(super) tries: u32,
+}
+
+impl Parcel {
+    pub(super) fn new(event: &Event) -> Self {
+        let user = event.text("userId").or_else(|| event.text("anonymousId")).unwrap_or_default().to_owned();
+        Self { user, json: event.to_json(), tries: 0 }
+    }
+
+    pub(super) fn again(pending: &Pending) -> Self {
+        Self { user: pending.user.clone(), json: pending.event.clone(), tries: pending.attempts }
+    }
+}
+
+/// Why a destination takes nothing more until an operator acts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the destination has stopped: {reason}; {advice}")]
+pub(super) struct Stop {
+    pub(super) reason: String,
+    pub(super) advice: String,
+}
+
+/// A destination that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("TLS could not be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("the plugin does not take its settings: {0}")]
+    Settings(String),
+}
+
+/// One destination: the compiled plugin, its connections and its pace. Syncs share it.
+pub struct Courier {
+    name: Arc<str>,
+    module: Module,
+    pub(super) terms: Checked,
+    services: Services,
+    pub(super) client: Client,
+    pub(super) pace: Pace,
+    /// Tries that failed since one settled its events.
+    pub(super) failures: AtomicU32,
+    stop: Mutex<Option<Stop>>,
+    stopped: Notify,
+}
+
+impl Courier {
+    /// Makes the client of a plugin; connects to nothing.
+    ///
+    /// # Errors
+    /// The plugin refuses its settings.
+    pub async fn open(module: Module, name: &str, terms: Checked) -> Result<Arc<Self>, OpenError> {
+        let mut settings = Settings::new(terms.policy.clone(), terms.traffic.timeout);
+        settings.secrets = terms.secrets.clone();
+        settings.authentication = terms.authentication.clone();
+        let courier = Self {
+            name: name.into(),
+            module,
+            services: Services { signer: Some(Arc::new(Keys(terms.secrets.clone()))), ..Services::default() },
+            client: Client::open(settings)?,
+            pace: Pace::new(&terms.traffic),
+            failures: AtomicU32::new(0),
+            stop: Mutex::new(None),
+            stopped: Notify::new(),
+            terms,
+        };
+        // Wrong settings show now rather than at the first event.
+        match courier.prepare(&[]).await {
+            Err(CallFailure::Configure(complaint)) => Err(OpenError::Settings(said(&complaint))),
+            Err(CallFailure::Stopped { stage: Stage::Instantiate | Stage::Configure, message, .. }) => {
+                Err(OpenError::Settings(message))
+            }
+            _ => Ok(Arc::new(courier)),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) const fn order(&self) -> Order {
+        self.terms.order
+    }
+
+    pub(super) const fn batching(&self) -> Batching {
+        self.terms.batching
+    }
+
+    pub(super) const fn pending_limits(&self) -> PendingLimits {
+        self.terms.pending
+    }
+
+    /// How long to wait after this many failed tries.
+    pub(super) fn pause(&self, tries: u32, after: Option<Duration>) -> Duration {
+        pace::pause(&self.terms.retry, tries, after)
+    }
+
+    pub(super) fn stopped(&self) -> Option<Stop> {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn stop_notified(&self) -> Notified<'_> {
+        self.stopped.notified()
+    }
+
+    pub(super) fn stop(&self, reason: String, advice: &str) {
+        tracing::error!(destination = self.name(), reason, "the destination stops; what it has not taken is kept");
+        let advice = format!("{advice}, then start tidegate again");
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stop { reason, advice });
+        self.stopped.notify_waiters();
+    }
+
+    /// Tries each parcel once (in the first round, a few times in quick succession) and says what came of each.
+    pub(super) async fn carry(self: &Arc<Self>, parcels: Arc<[Parcel]>, first_round: bool) -> Vec<(Parcel, Fate)> {
+        let mut fates: Vec<Option<Fate>> = vec![None; parcels.len()];
+        let mut settle = |found: Vec<(usize, Fate)>| {
+            for (index, fate) in found {
+                let slot = &mut fates[index];
+                *slot = Some(match slot.take() {
+                    Some(other) => other.and(fate),
+                    None => fate,
+                });
+            }
+        };
+        let trip = |parcels| Trip { courier: Arc::clone(self), parcels, first_round };
+        let chunks = self.chunks(&parcels, first_round);
+        if self.order() == Order::User {
+            let mut stuck = HashSet::new();
+            for chunk in chunks {
+                settle(trip(Arc::clone(&parcels)).run(chunk, &mut stuck).await);
+            }
+        } else {
+            let mut at_once = JoinSet::new();
+            for chunk in chunks {
+                if at_once.len() >= self.terms.traffic.requests_at_once_max {
+                    at_once.join_next().await.into_iter().flatten().for_each(&mut settle);
+                }
+                let trip = trip(Arc::clone(&parcels));
+                at_once.spawn(async move { trip.run(chunk, &mut HashSet::new()).await });
+            }
+            while let Some(found) = at_once.join_next().await {
+                found.into_iter().for_each(&mut settle);
+            }
+        }
+        let lost = |parcel: &Parcel| Fate::Again {
+            tries: parcel.tries.saturating_add(1),
+            after: None,
+            error: "the delivery ended without a word".to_owned(),
+            detail: None,
+        };
+        let settled =
+            parcels.iter().zip(fates).map(|(parcel, fate)| (parcel.clone(), fate.unwrap_or_else(|| lost(parcel))));
+        settled.collect()
+    }
+
+    /// Indexes of parcels, cut by count and bytes. What has failed for a while goes alone, so that one event which the
+    /// far side chokes on does not keep those in its company; when everything fails only the first does, as a probe.
+    fn chunks(&self, parcels: &[Parcel], first_round: bool) -> Vec<Vec<usize>> {
+        let away = self.failures.load(Ordering::Relaxed) >= FAILURES_IN_A_ROW_MAX;
+        let alone = |index: usize, parcel: &Parcel| {
+            !first_round && parcel.tries >= TRIES_IN_COMPANY_MAX && (index == 0 || !away)
+        };
+        let mut after_one_alone = false;
+        let Batching { events_max, bytes_max, .. } = self.terms.batching;
+        let (mut chunks, mut bytes): (Vec<Vec<usize>>, usize) = (Vec::new(), 0);
+        for (index, parcel) in parcels.iter().enumerate() {
+            let alone = alone(index, parcel);
+            let apart = std::mem::replace(&mut after_one_alone, alone) || alone;
+            match chunks.last_mut() {
+                Some(chunk) if !apart && chunk.len() < events_max && bytes + parcel.json.len() <= bytes_max => {
+                    bytes += parcel.json.len();
+                    chunk.push(index);
+                }
+                _ => {
+                    bytes = parcel.json.len();
+                    chunks.push(vec![index]);
+                }
+            }
+        }
+        chunks
+    }
+
+    pub(super) async fn prepare(&self, batch: &[String]) -> Result<Plan, CallFailure> {
+        let mut journal = Journal::default();
+        let limits = Arc::new(self.terms.limits.clone());
+        let called = self.module.prepare(&limits, self.call(), batch, &mut journal).await;
+        self.log(&journal);
+        called.answer
+    }
+
+    /// What a guest is told about its call. Its clock is the wall clock: signatures carry the time.
+    pub(super) fn call(&self) -> Call<'_> {
+        Call {
+            settings_json: &self.terms.settings_json,
+            revision: 1,
+            now_ms: clock::now_us().unsigned_abs() / 1_000,
+            seed: u64::from_le_bytes(clock::random::<8>()),
+            deadline: None,
+            services: &self.services,
+        }
+    }
+
+    pub(super) const fn module(&self) -> &Module {
+        &self.module
+    }
+
+    pub(super) fn log(&self, journal: &Journal) {
+        for line in &journal.lines {
+            tracing::debug!(destination = self.name(), level = ?line.level, "{}", line.text);
+        }
+    }
+}
+
+/// The same try again, not counted as one.
+pub(super) fn again(parcel: &Parcel, error: String) -> Fate {
+    Fate::Again { tries: parcel.tries, after: None, error, detail: None }
+}
+
+pub(super) fn said(complaint: &GuestComplaint) -> String {
+    format!("{}: {}", complaint.code, complaint.message)
+}
+
+pub(super) const fn breach_code(breach: Breach) -> &'static str {
+    match breach {
+        Breach::Trap => "trap",
+        Breach::CpuBudget => "cpu-budget",
+        Breach::WallLimit => "wall-limit",
+        Breach::MemoryLimit => "memory-limit",
+        Breach::OutputLimit => "output-limit",
+    }
+}

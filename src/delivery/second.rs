@@ -1,0 +1,124 @@
+//! The second round: events that wait are tried again when their time comes, until they are delivered or too old.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::book::Key;
+use super::courier::{Courier, Parcel};
+use super::fate::Fate;
+use super::{Shared, micros};
+use crate::clock;
+use crate::event::time;
+use crate::state::{self, Pending, QuarantineStage, Quarantined, Resolved, State};
+
+pub(super) struct SecondRound {
+    pub(super) courier: Arc<Courier>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) sync: Arc<str>,
+    pub(super) state: State,
+}
+
+/// After a failure of the state file.
+const STATE_PAUSE: Duration = Duration::from_secs(1);
+/// The wall clock may jump; nobody waits for it longer than this.
+const NAP_MAX: Duration = Duration::from_secs(60);
+
+impl SecondRound {
+    pub(super) async fn run(mut self) {
+        let (shared, courier) = (Arc::clone(&self.shared), Arc::clone(&self.courier));
+        loop {
+            let (parked, stop) = (shared.parked.notified(), courier.stop_notified());
+            if let Some(stop) = self.courier.stopped() {
+                if let Err(error) = self.state.fail(&self.sync, &stop.to_string()) {
+                    tracing::warn!(sync = &*self.sync, error = %error, "could not record a failure");
+                }
+                // Each delivery that was under way clears the failure, so it is written again after each.
+                parked.await;
+                continue;
+            }
+            let batching = self.courier.batching();
+            let now_us = clock::now_us();
+            let due = self.shared.book().due(now_us, batching.events_max, batching.bytes_max);
+            match due {
+                Ok(keys) => {
+                    if let Err(error) = self.again(&keys).await {
+                        tracing::error!(sync = &*self.sync, error = %error, "what is pending could not be settled; trying again");
+                        tokio::time::sleep(STATE_PAUSE).await;
+                    }
+                }
+                Err(next_at_us) => {
+                    let nap = next_at_us.map_or(NAP_MAX, |at| {
+                        Duration::from_micros(u64::try_from(at.saturating_sub(now_us)).unwrap_or(0)).min(NAP_MAX)
+                    });
+                    tokio::select! {
+                        () = parked => {}
+                        () = stop => {}
+                        () = tokio::time::sleep(nap) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tries the events with these keys, and records what came of it before anything else.
+    async fn again(&mut self, keys: &[Key]) -> Result<(), state::Error> {
+        let pending = self.state.pending_events(&self.sync, keys)?;
+        let parcels: Arc<[Parcel]> = pending.iter().map(Parcel::again).collect();
+        let fates = self.courier.carry(parcels, false).await;
+        fail::fail_point!("delivery_before_resolve", |_| std::process::abort());
+        let now_us = clock::now_us();
+        let mut resolved = Resolved::default();
+        for (event, (_, fate)) in pending.iter().zip(fates) {
+            let key = (event.offset, event.part);
+            match fate {
+                Fate::Delivered => resolved.delivered.push(key),
+                Fate::Skipped => resolved.filtered.push(key),
+                Fate::Rejected { code, reason, detail } => {
+                    resolved.quarantined.push(self.set_aside(event, code, reason, detail));
+                }
+                // Its turn comes with that of the one before it.
+                Fate::Behind => resolved.again.push((key.0, key.1, event.attempts, now_us, event.error.clone())),
+                Fate::Again { tries, after, error, detail } => {
+                    let next_at_us = now_us.saturating_add(micros(self.courier.pause(tries, after)));
+                    let tried = tries > event.attempts;
+                    let ends_at_us = event.first_tried_at_us.saturating_add(micros(self.courier.terms.retry.age_max));
+                    if tried && next_at_us > ends_at_us {
+                        let since = time::format(event.first_tried_at_us);
+                        let reason = format!("tried {tries} times since {since}; the last time: {error}");
+                        resolved.quarantined.push(self.set_aside(event, "retry-age".to_owned(), reason, detail));
+                    } else {
+                        resolved.again.push((key.0, key.1, tries, next_at_us, error));
+                    }
+                }
+            }
+        }
+        self.state.resolve(&self.sync, &resolved, now_us)?;
+        let mut book = self.shared.book();
+        for (offset, part, _, next_at_us, _) in &resolved.again {
+            book.postpone((*offset, *part), *next_at_us);
+        }
+        let stays: HashSet<Key> = resolved.again.iter().map(|(offset, part, ..)| (*offset, *part)).collect();
+        // What the state file does not know any more has nothing to wait for either.
+        for key in keys.iter().filter(|key| !stays.contains(key)) {
+            book.leave(*key);
+        }
+        drop(book);
+        self.shared.room.notify_waiters();
+        Ok(())
+    }
+
+    fn set_aside(&self, event: &Pending, code: String, message: String, detail: Option<String>) -> Quarantined {
+        Quarantined {
+            offset: event.offset,
+            part: event.part,
+            stage: QuarantineStage::Destination.as_str(),
+            scope: self.sync.to_string(),
+            code,
+            message,
+            event: event.event.clone().into_bytes(),
+            at_us: event.received_at_us,
+            detail,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The house's way out: HTTP requests to hosts on the internet, sent on behalf of guests that nobody trusts.
+//!
+//! Nouns: an **origin** (scheme, host and port), a **policy** (what a plugin asks for and what the workspace grants), a
+//! **refusal** (a request that must not be sent, and why), a **secret** (a value behind a placeholder), a **client**
+//! (one pool of connections for one destination), a **trouble** (a request without an answer).
+//!
+//! What holds, whatever a request says:
+//! * It goes to an origin and with a method that both the plugin's manifest and the workspace name, over https unless
+//!   the workspace names that very http origin.
+//! * It goes to an address that was looked at: names are resolved here, every address that is not global is dropped
+//!   unless the workspace lends that very host, and the connection is made to what is left. A name that changes its
+//!   address between the look and the connection gains nothing, because there is no second look-up.
+//! * Redirects are answers like any other: never followed. No proxy is read from the environment.
+//! * Secrets are put in last, after the place was checked, and only where the far side alone can read them: path,
+//!   query, header values, text bodies. They are taken out of every answer before anybody sees it.
+//! * Everything is bounded: the URL, headers, bodies, the whole exchange in time, the answer in bytes.
+//!
+//! This room does not know events, plugins or retries.
+
+mod address;
+mod client;
+mod policy;
+mod request;
+mod resolve;
+mod secret;
+mod sign;
+
+pub use address::is_global;
+pub use client::{Client, Response, Settings, Trouble};
+pub use policy::{Origin, Policy, Refusal, Rule};
+pub use request::Request;
+pub use resolve::{Resolve, SystemResolver};
+pub use secret::{Secrets, has_placeholder, placeholder};
+pub use sign::{Authentication, Digest, mac};
+
+/// The methods of requests.
+pub use hyper::Method;

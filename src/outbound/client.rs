@@ -1,0 +1,252 @@
+//! One destination's connections, and one exchange over them.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HeaderName};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::policy::{Policy, Refusal};
+use super::request::{Request, Wire};
+use super::resolve::{Guarded, Resolve, SystemResolver};
+use super::secret::Secrets;
+use super::sign::{Authentication, TokenCache, hmac_header, sensitive, token_request};
+
+/// Of an answer, this much is kept.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+/// And this much is read so that the connection can be used again; beyond it the connection is closed.
+const READ_BYTES_MAX: usize = 1 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const IDLE_CONNECTIONS_MAX: usize = 16;
+const RESPONSE_HEADERS_MAX: usize = 64;
+/// What the far side may send before its headers end.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// What a client is made of.
+pub struct Settings {
+    pub policy: Policy,
+    pub secrets: Secrets,
+    pub authentication: Option<Authentication>,
+    /// One exchange, from the first look-up to the last byte read.
+    pub timeout: Duration,
+    pub resolver: Arc<dyn Resolve>,
+}
+
+impl Settings {
+    /// Settings with the system's resolver, without secrets.
+    #[must_use]
+    pub fn new(policy: Policy, timeout: Duration) -> Self {
+        Self { policy, secrets: Secrets::default(), authentication: None, timeout, resolver: Arc::new(SystemResolver) }
+    }
+}
+
+/// An answer, with every secret taken out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Response {
+    pub status: u16,
+    /// Names in lower case; the first 64.
+    pub headers: Vec<(String, String)>,
+    /// The first 64 KiB.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The first header of this name, given in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// It must not be sent, now or later.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The far side could not be reached, or broke off.
+    #[error("{0}")]
+    Away(String),
+    #[error("no whole answer within {} ms", .0.as_millis())]
+    Slow(Duration),
+    /// The host could not sign in. `permanent` when the credentials themselves were refused.
+    #[error("could not sign in: {reason}")]
+    SignIn { reason: String, permanent: bool },
+}
+
+type Connections = legacy::Client<HttpsConnector<HttpConnector<Guarded>>, Full<Bytes>>;
+
+/// A pool of connections with the rules of one destination.
+pub struct Client {
+    connections: Connections,
+    policy: Arc<Policy>,
+    secrets: Secrets,
+    authentication: Option<Authentication>,
+    reserved: Vec<HeaderName>,
+    tokens: TokenCache,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Makes a client; nothing is connected yet.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn open(settings: Settings) -> Result<Self, rustls::Error> {
+        let Settings { policy, mut secrets, authentication, timeout, resolver } = settings;
+        let policy = Arc::new(policy);
+        let mut http = HttpConnector::new_with_resolver(Guarded { resolver, policy: Arc::clone(&policy) });
+        http.enforce_http(false);
+        http.set_connect_timeout(Some(CONNECT_TIMEOUT.min(timeout)));
+        http.set_nodelay(true);
+        let provider = rustls::crypto::ring::default_provider();
+        let https = HttpsConnectorBuilder::new().with_provider_and_webpki_roots(provider)?;
+        let https = https.https_or_http().enable_http1().wrap_connector(http);
+        let connections = legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .http1_max_buf_size(HEAD_BYTES_MAX)
+            .build(https);
+        let mut reserved = Vec::new();
+        if let Some(authentication) = &authentication {
+            reserved.extend([AUTHORIZATION, authentication.header()]);
+            if let Authentication::Header { value, .. } = authentication {
+                // `Basic dXNlcjpw` tells as much as the secret that it is made of.
+                let credential = value.split_once(' ').map_or(value.as_str(), |(_, credential)| credential);
+                secrets.hide("{{secret}}", credential);
+            }
+        }
+        let tokens = TokenCache::default();
+        Ok(Self { connections, policy, secrets, authentication, reserved, tokens, timeout })
+    }
+
+    /// Sends `request` and reads the answer, both within the time limit.
+    ///
+    /// # Errors
+    /// It must not be sent, or there is no answer.
+    pub async fn send(&self, request: &Request) -> Result<Response, Trouble> {
+        self.in_time(self.exchange(request)).await
+    }
+
+    /// The secrets that it puts in.
+    #[must_use]
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Forgets the token that it signs in with; the next request fetches a new one.
+    pub async fn forget_token(&self) {
+        if let Some(token) = self.tokens.current().await {
+            self.tokens.forget(&token).await;
+        }
+    }
+
+    /// `text` with every secret taken out, the current token included.
+    pub async fn redact(&self, bytes: &[u8]) -> Vec<u8> {
+        let clean = self.secrets.redact(bytes);
+        match self.tokens.current().await {
+            Some(token) => {
+                let mut secrets = Secrets::default();
+                secrets.hide("{{token}}", &token);
+                secrets.redact(&clean)
+            }
+            None => clean,
+        }
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+        tokio::time::timeout(self.timeout, work).await.unwrap_or(Err(Trouble::Slow(self.timeout)))
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<Response, Trouble> {
+        // What must not be sent is refused before a token is asked for.
+        let (mut wire, body) = request.prepare(&self.policy, &self.secrets, &self.reserved)?;
+        self.sign(&mut wire, &body).await?;
+        let response = self.raw(wire).await?;
+        let mut clean = Response { status: response.status, ..Response::default() };
+        for (name, value) in &response.headers {
+            let value = self.redact(value.as_bytes()).await;
+            clean.headers.push((name.clone(), String::from_utf8_lossy(&value).into_owned()));
+        }
+        clean.body = self.redact(&response.body).await;
+        clean.body.truncate(KEPT_BYTES_MAX);
+        Ok(clean)
+    }
+
+    async fn sign(&self, wire: &mut Wire, body: &[u8]) -> Result<(), Trouble> {
+        let (name, value) = match &self.authentication {
+            None => return Ok(()),
+            Some(Authentication::Header { name, value }) => (name, sensitive(value)?),
+            Some(Authentication::Hmac { header, prefix, key, digest }) => {
+                (header, hmac_header(prefix, key, *digest, body)?)
+            }
+            Some(Authentication::OAuth2 { token_url, client_id, client_secret, scopes }) => {
+                let fetch = async |in_body| {
+                    let request = token_request(token_url, client_id, client_secret, scopes, in_body);
+                    let (wire, _) = request.prepare(&self.policy, &Secrets::default(), &[])?;
+                    let mut response = self.raw(wire).await?;
+                    if response.status != 200 {
+                        response.body = self.secrets.redact(&response.body);
+                    }
+                    Ok(response)
+                };
+                let token = self.tokens.get(fetch).await?;
+                (&AUTHORIZATION, sensitive(&format!("Bearer {token}"))?)
+            }
+        };
+        wire.headers_mut().insert(name.clone(), value);
+        Ok(())
+    }
+
+    /// One exchange, unredacted.
+    async fn raw(&self, wire: Wire) -> Result<Response, Trouble> {
+        let response = self.connections.request(wire).await.map_err(|error| self.trouble(&error))?;
+        let status = response.status().as_u16();
+        let headers = response.headers().iter().take(RESPONSE_HEADERS_MAX);
+        let headers = headers
+            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect();
+        let body = self.body(response.into_body()).await?;
+        Ok(Response { status, headers, body })
+    }
+
+    async fn body(&self, mut body: Incoming) -> Result<Vec<u8>, Trouble> {
+        let (mut kept, mut read) = (Vec::new(), 0_usize);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| Trouble::Away(format!("the answer broke off: {error}")))?;
+            let Some(data) = frame.data_ref() else { continue };
+            read += data.len();
+            let room = KEPT_BYTES_MAX.saturating_sub(kept.len()).min(data.len());
+            kept.extend_from_slice(data.get(..room).unwrap_or_default());
+            if read > READ_BYTES_MAX {
+                // Dropping the body closes the connection; what was said so far is the answer.
+                break;
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The refusal of our own resolver comes back wrapped in what the connection says about it.
+    fn trouble(&self, error: &legacy::Error) -> Trouble {
+        let mut reason = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            if let Some(refusal) = error.downcast_ref::<Refusal>() {
+                return Trouble::Refused(refusal.clone());
+            }
+            reason = format!("{reason}: {error}");
+            cause = error.source();
+        }
+        Trouble::Away(self.secrets.redact_text(&reason))
+    }
+}

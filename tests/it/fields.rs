@@ -1,0 +1,248 @@
+//! Guests of the fields world, hostile and honest, and destination plugins that attack with their plans.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use tidegate::wasm::{
+    Breach, Call, CallFailure, Called, Journal, Limits, Mark, Module, Response, Services, Stage, Verdict, World,
+};
+
+use crate::support::guests;
+
+fn block_on<F: Future>(work: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
+}
+
+fn call<'a>(settings_json: &'a str, services: &'a Services) -> Call<'a> {
+    Call { settings_json, revision: 1, now_ms: 1_700_000_000_123, seed: 42, deadline: None, services }
+}
+
+/// Enough CPU time for a guest on a slow machine.
+fn patient() -> Limits {
+    Limits { cpu_base: Duration::from_millis(500), cpu_max: Duration::from_secs(1), ..Limits::default() }
+}
+
+type Events = Vec<Map<String, Value>>;
+
+fn edit(guest: &str, settings: &str, events: Events) -> (Events, Called<Vec<Mark>>) {
+    let module = guests::module_of(guest, World::Fields);
+    let bytes = events.iter().map(|event| Value::Object(event.clone()).to_string().len()).sum();
+    let (services, limits) = (Services::default(), patient().into());
+    block_on(module.edit(&limits, call(settings, &services), events, bytes, &mut Journal::default()))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    let Value::Object(object) = value else { panic!("no object") };
+    object
+}
+
+fn event(n: usize, attack: Option<&str>) -> Map<String, Value> {
+    let mut event = json!({"type": "track", "properties": {"n": n, "list": [1, {"x": 2}]}});
+    if let Some(attack) = attack {
+        event["properties"]["attack"] = attack.into();
+    }
+    object(event)
+}
+
+/// Ten events, the attack in the middle.
+fn attacked(attack: &str) -> Events {
+    (0..10).map(|n| event(n, (n == 5).then_some(attack))).collect()
+}
+
+#[test]
+fn an_attack_ends_the_call_and_every_edit_is_undone() {
+    for (attack, breach, part) in [
+        ("get-outside", Breach::Trap, "there is no event 10: the batch has 10"),
+        ("set-outside", Breach::Trap, "there is no event 4294967295"),
+        ("remove-outside", Breach::Trap, "there is no event 10"),
+        ("drop-outside", Breach::Trap, "there is no event 10"),
+        ("fail-outside", Breach::Trap, "there is no event 10"),
+        ("no-pointer", Breach::Trap, "\"properties\" is no JSON pointer"),
+        ("empty-pointer", Breach::Trap, "\"\" is no JSON pointer"),
+        ("deep-pointer", Breach::Trap, "is no JSON pointer"),
+        ("many-paths", Breach::Trap, "holds 10000 paths"),
+        ("large-paths", Breach::Trap, "paths of more than 1048576 bytes"),
+        ("paths-in-edits", Breach::OutputLimit, "wrote more"),
+        ("write-flood", Breach::OutputLimit, "wrote more"),
+        ("edit-flood", Breach::OutputLimit, "wrote more"),
+        ("name-flood", Breach::OutputLimit, "wrote more"),
+        ("json-flood", Breach::OutputLimit, "wrote more"),
+        ("loop", Breach::CpuBudget, "CPU budget"),
+        ("trap", Breach::Trap, "commit"),
+    ] {
+        let before = attacked(attack);
+        let (after, called) = edit("hostile/field-attacks", "{}", before.clone());
+        let Err(CallFailure::Stopped { breach: found, stage, message }) = &called.answer else {
+            panic!("{attack}: {:?}", called.answer);
+        };
+        assert_eq!((*found, *stage), (breach, Stage::Transform), "{attack}: {message}");
+        assert!(message.contains(part), "{attack}: {message}");
+        assert_eq!(after, before, "{attack}");
+    }
+}
+
+#[test]
+fn a_batch_that_is_given_up_is_as_it_was() {
+    for attack in ["fatal", "retry"] {
+        let before = attacked(attack);
+        let (after, called) = edit("hostile/field-attacks", "{}", before.clone());
+        assert!(matches!(called.answer, Err(CallFailure::Fatal(_) | CallFailure::Retryable(..))), "{attack}");
+        assert_eq!(after, before, "{attack}");
+    }
+    let before = vec![event(0, None)];
+    let (after, called) = edit("hostile/field-attacks", "path-in-configure", before.clone());
+    assert!(matches!(&called.answer, Err(CallFailure::Stopped { stage: Stage::Configure, .. })), "{:?}", called.answer);
+    assert_eq!(after, before);
+}
+
+#[test]
+fn what_the_host_refuses_changes_that_event_alone() {
+    for (attack, part) in
+        [("deep-json", "deep"), ("no-json", ""), ("in-the-way", "text stands at /type, which has no \"deeper\"")]
+    {
+        let (after, called) = edit("hostile/field-attacks", "{}", attacked(attack));
+        assert_eq!(called.answer.unwrap(), vec![Mark::Edited; 10], "{attack}");
+        for (n, event) in after.iter().enumerate() {
+            let said = event["properties"].get("said").map(|said| said.as_str().unwrap());
+            assert_eq!(event["properties"]["touched"], true, "{attack}");
+            assert_eq!(said.is_some(), n == 5, "{attack}: {said:?}");
+            assert!(said.is_none_or(|said| said.contains(part) && said != "nothing"), "{attack}: {said:?}");
+            assert_eq!(event["type"], "track", "{attack}");
+        }
+    }
+    let (_, called) = edit("hostile/field-attacks", "{}", attacked("paths-let-go"));
+    assert!(called.answer.is_ok(), "{:?}", called.answer);
+}
+
+#[test]
+fn an_event_that_is_failed_is_as_it_was_and_its_neighbours_are_edited() {
+    let before = attacked("fail");
+    let (after, called) = edit("hostile/field-attacks", "{}", before.clone());
+    let marks = called.answer.unwrap();
+    let Mark::Failed(code, message) = &marks[5] else { panic!("{:?}", marks[5]) };
+    assert!(code.len() == 64 && message.len() <= 1_024 && message.starts_with("\\u{1b}[2J"), "{code} {message}");
+    assert_eq!(after[5], before[5]);
+    let edited = |n: &usize| marks[*n] == Mark::Edited && after[*n]["properties"]["touched"] == true;
+    assert!((0..10).filter(|n| *n != 5).all(|n| edited(&n)));
+    let (_, called) = edit("hostile/field-attacks", "{}", attacked("drop"));
+    let Mark::Dropped(reason) = &called.answer.unwrap()[5] else { panic!("not dropped") };
+    assert!(reason.len() <= 64 && !reason.contains('\u{1b}'), "{reason}");
+}
+
+fn leaf() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        "[a-zA-Z é\"\\\\]{0,6}".prop_map(Value::from),
+    ]
+}
+
+/// Events about the fields that the two functions edit, in every shape.
+fn any_event() -> impl Strategy<Value = Map<String, Value>> {
+    let part = prop_oneof![
+        leaf(),
+        prop::collection::btree_map("(a|b|name|email)", leaf(), 0..4).prop_map(|map| json!(map)),
+        prop::collection::vec(leaf(), 0..3).prop_map(Value::from),
+    ];
+    prop::collection::btree_map("(a|b|event|properties|traits)", part, 0..5).prop_map(|map| map.into_iter().collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// The same edits in the fields world and over JSON text: renaming, written twice.
+    #[test]
+    fn a_fields_function_gives_the_events_of_its_json_twin(events in prop::collection::vec(any_event(), 1..8)) {
+        let settings = json!({
+            "events": {"a": "b"}, "fields": {"/properties/a": "/properties/c", "/traits/name": "/traits/full/name", "/a": "/z"},
+        }).to_string();
+        let (edited, called) = edit("transform/rename", &settings, events.clone());
+        prop_assert!(called.answer.is_ok(), "{:?}", called.answer);
+        let twins: Vec<_> = events.into_iter().map(renamed).collect();
+        prop_assert_eq!(edited, twins);
+    }
+}
+
+/// What the function `rename` does under the settings of the property, in plain words.
+fn renamed(mut event: Map<String, Value>) -> Map<String, Value> {
+    if event.get("event") == Some(&"a".into()) {
+        event.insert("event".to_owned(), "b".into());
+    }
+    if !event.contains_key("z")
+        && let Some(value) = event.remove("a")
+    {
+        event.insert("z".to_owned(), value);
+    }
+    if let Some(Value::Object(properties)) = event.get_mut("properties")
+        && !properties.contains_key("c")
+        && let Some(value) = properties.remove("a")
+    {
+        properties.insert("c".to_owned(), value);
+    }
+    if let Some(Value::Object(traits)) = event.get_mut("traits")
+        && let Some(value) = traits.remove("name")
+    {
+        traits.insert("full".to_owned(), json!({ "name": value }));
+    }
+    event
+}
+
+fn courier() -> Module {
+    guests::module_of("hostile/plan-attacks", World::Destination)
+}
+
+#[test]
+fn a_plan_that_is_too_large_is_stopped_before_it_is_copied() {
+    for (attack, expected) in [
+        ("million-requests", Breach::OutputLimit),
+        ("huge-body", Breach::OutputLimit),
+        ("many-headers", Breach::OutputLimit),
+        ("many-indexes", Breach::OutputLimit),
+        ("huge-tag", Breach::OutputLimit),
+        ("many-skipped", Breach::OutputLimit),
+        ("loop", Breach::CpuBudget),
+        ("trap", Breach::Trap),
+    ] {
+        let (services, limits) = (Services::default(), patient().into());
+        let batch = [Value::Object(event(0, Some(attack))).to_string()];
+        let called = block_on(courier().prepare(&limits, call("{}", &services), &batch, &mut Journal::default()));
+        let Err(CallFailure::Stopped { breach, message, .. }) = &called.answer else {
+            panic!("{attack}: {:?}", called.answer.map(|plan| plan.requests.len()));
+        };
+        // A guest may also fill its memory before it can hand anything over.
+        let contained = *breach == expected || (expected == Breach::OutputLimit && *breach == Breach::MemoryLimit);
+        assert!(contained, "{attack}: {breach:?} {message}");
+    }
+}
+
+#[test]
+fn a_signature_under_a_key_that_is_not_there_is_an_error_for_the_guest() {
+    let (services, limits) = (Services::default(), patient().into());
+    let batch = [Value::Object(event(0, Some("sign-unknown"))).to_string()];
+    let called = block_on(courier().prepare(&limits, call("{}", &services), &batch, &mut Journal::default()));
+    assert_eq!(called.answer.unwrap().requests[0].tag, "Err(\"this plugin has no secrets\")");
+}
+
+#[test]
+fn a_verdict_is_bounded_and_handed_up_unread() {
+    let (services, limits) = (Services::default(), patient().into());
+    let ask = |tag: &str| {
+        let (response, mut journal) = (Response { status: 200, attempt: 1, ..Response::default() }, Journal::default());
+        block_on(courier().classify(&limits, call("{}", &services), tag, &[0, 1], &response, &mut journal)).answer
+    };
+    assert_eq!(ask(""), Ok(Verdict::Partial(vec![(0, false), (1, false)])));
+    assert_eq!(ask("outside"), Ok(Verdict::Partial(vec![(u32::MAX, false)])));
+    assert_eq!(ask("forever"), Ok(Verdict::Retry(Some(Duration::from_millis(u32::MAX.into())))));
+    let Ok(Verdict::Rejected(complaint)) = ask("long-words") else { panic!("not rejected") };
+    assert!(complaint.code.len() <= 64 && complaint.code.starts_with("\\u{1b}"), "{complaint:?}");
+    for (tag, expected) in [("loop", Breach::CpuBudget), ("trap", Breach::Trap), ("many-indexes", Breach::OutputLimit)]
+    {
+        assert!(
+            matches!(ask(tag), Err(CallFailure::Stopped { breach, .. }) if breach == expected),
+            "{tag}: {:?}",
+            ask(tag)
+        );
+    }
+}
