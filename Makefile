@@ -54,7 +54,9 @@ test: setup
 	  (cd functions/destination/$$(dirname $$p) && go test ./$$(basename $$p)) || exit 1; done; fi
 	@echo "== tests (the first build takes several minutes)"
 	TIDEGATE_SDK_CACHE=$(SDK_CACHE) cargo test --release --locked --features failpoints --lib --bins --test it
-	@grep '^skipped' $(TARGET)/sdk-setup.log || echo "nothing was skipped"
+	@echo "== plugins in every language: time of the build, size, speed"
+	@cat $(TARGET)/author.log
+	@grep -h '^skipped' $(TARGET)/sdk-setup.log || echo "nothing was skipped"
 
 check: setup
 	cargo fmt --check

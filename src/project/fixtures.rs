@@ -101,7 +101,7 @@ pub async fn test(dir: &Path, component: &Path, limits: Limits, update: bool) ->
     // A guest without papers is a function over text.
     let manifest = Package::read(&bytes).ok().map(|package| package.manifest);
     let kind = manifest.as_ref().map_or(Kind::Transform, |manifest| manifest.kind);
-    let engine = Engine::new(&Limits { calls_at_once_max: 1, ..limits.clone() })?;
+    let engine = Engine::new(&Limits { calls_at_once_max: 1, trap_lines: true, ..limits.clone() })?;
     let module = Module::compile(&engine, &bytes, build::world(kind))?;
     let lookups = fixtures.join("lookups.json");
     let lookups = if lookups.exists() { read_json(&lookups)? } else { json!({}) };

@@ -496,12 +496,23 @@ impl Guest {
 /// The innermost functions of a trap, for whoever wrote the guest.
 fn place(backtrace: &WasmBacktrace) -> String {
     let printed = backtrace.to_string();
-    let frames = printed.lines().filter_map(|line| line.split_once(" - ")).map(|(_, frame)| frame.trim());
+    // A frame is a line with its function, and below it lines with the places of the source, where they are known.
+    let mut frames: Vec<String> = Vec::new();
+    for line in printed.lines() {
+        if let Some((_, frame)) = line.split_once(" - ") {
+            frames.push(frame.trim().to_owned());
+        } else if let (Some(place), Some(frame)) = (line.trim().strip_prefix("at "), frames.last_mut())
+            && !frame.contains(" at ")
+        {
+            frame.push_str(" at ");
+            frame.push_str(place);
+        }
+    }
     // The way from a panic to its trap leads through a language's own library, which is no news.
     let library = |frame: &str| {
         ["<unknown>", "!std", "!core", "!alloc", "!__rustc", "!abort"].iter().any(|name| frame.contains(name))
     };
-    let named: Vec<_> = frames.filter(|frame| !library(frame)).take(4).collect();
+    let named: Vec<_> = frames.into_iter().filter(|frame| !library(frame)).take(4).collect();
     if named.is_empty() { String::new() } else { format!(" in {}", named.join(" < ")) }
 }
 

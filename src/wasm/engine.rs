@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Config, Enabled, EngineWeak, PoolingAllocationConfig, WasmFeatures};
+use wasmtime::{Config, Enabled, EngineWeak, PoolingAllocationConfig, WasmBacktraceDetails, WasmFeatures};
 
 use super::bindings::destination::tidegate::plugin::secrets as secrets_host;
 use super::bindings::fields::tidegate::plugin::fields as fields_host;
@@ -132,7 +132,12 @@ fn config(role: Role<'_>) -> Config {
         config
             .max_wasm_stack(limits.wasm_stack_bytes)
             .async_stack_size(limits.fiber_stack_bytes)
-            .allocation_strategy(pool(limits));
+            .allocation_strategy(pool(limits))
+            .wasm_backtrace_details(if limits.trap_lines {
+                WasmBacktraceDetails::Enable
+            } else {
+                WasmBacktraceDetails::Disable
+            });
     }
     if matches!(role, Role::Serving(_)) {
         config.enable_compiler(false);

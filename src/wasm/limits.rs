@@ -32,6 +32,9 @@ pub struct Limits {
     /// Reset slots by asking the kernel which pages are dirty (Linux 6.7). Upstream still evaluates it, and a slot that
     /// is not reset leaks one tenant's events to the next, so it is off by default.
     pub pagemap_scan: bool,
+    /// Whether a trap names files and lines where a component carries them; they are kept in memory, so a server has it
+    /// off.
+    pub trap_lines: bool,
     /// How often the ticker looks at running guests. Default 5 ms.
     pub tick: Duration,
     /// Size of a component, checked before a byte of it is parsed. Default 32 MiB (Python's own part takes 19 MB).
@@ -95,6 +98,7 @@ impl Default for Limits {
             fiber_stack_bytes: 1 << 20,
             slot_resident_bytes: 2 << 20,
             pagemap_scan: false,
+            trap_lines: false,
             tick: Duration::from_millis(5),
             component_bytes_max: 32 << 20,
             gates: Gates::default(),

@@ -1,6 +1,7 @@
 //! The one integration binary: behaviour seen from outside, over HTTP, on the command line and in tables.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
 
+mod author;
 mod bodies;
 mod cli;
 mod contract;
@@ -9,6 +10,7 @@ mod delivery;
 mod fields;
 mod function;
 mod house;
+mod import;
 mod isolation;
 mod lineup;
 mod lookup;

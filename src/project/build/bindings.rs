@@ -66,19 +66,7 @@ mod tests {
             let names = |files: Generated| files.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
             let c = names(c(kind).unwrap());
             assert!(c.iter().any(|name| name == "plugin.h"), "{c:?}");
-            let go_files = go(kind, "example/tidegate/bindings").unwrap();
-            if let Some(dir) = option_env!("DUMP_GO") {
-                for (name, bytes) in &go_files {
-                    let p = std::path::Path::new(dir).join(kind.as_str()).join(name);
-                    std::fs::create_dir_all(p.parent().unwrap()).unwrap();
-                    std::fs::write(p, bytes).unwrap();
-                }
-                for (name, bytes) in super::c(kind).unwrap() {
-                    let p = std::path::Path::new(dir).join(kind.as_str()).join(name);
-                    std::fs::write(p, bytes).unwrap();
-                }
-            }
-            let go = names(go_files);
+            let go = names(go(kind, "example/tidegate/bindings").unwrap());
             assert!(go.iter().any(|name| name == "wit_exports/wit_exports.go"), "{go:?}");
         }
     }

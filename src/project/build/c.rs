@@ -21,7 +21,10 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
         command.args(["-m", "ziglang", "cc", "--target=wasm32-wasi", "-mexec-model=reactor", "-O2", "-std=c11"]);
         command
     };
-    zig.args(["-Wall", "-fno-color-diagnostics", "-Wl,--strip-debug", "-I"]).arg(&generated).arg("-I").arg(&dir);
+    zig.args(["-Wall", "-fno-color-diagnostics", "-Wl,--strip-debug", "-Wl,-z,stack-size=524288", "-I"])
+        .arg(&generated)
+        .arg("-I")
+        .arg(&dir);
     zig.arg(entry.strip_prefix(&dir).unwrap_or(&entry));
     // Further sources beside the entry belong to the plugin.
     let mut more: Vec<_> = std::fs::read_dir(&dir)

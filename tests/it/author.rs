@@ -1,0 +1,166 @@
+//! What an author does, in every language: a new project, its build, its fixtures; with times and sizes in a table.
+//!
+//! A machine without a tool skips the language, by name and reason; the table stands in `<target dir>/author.log`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::support::guests;
+
+const LANGUAGES: [(&str, &[&str]); 6] = [
+    ("js", &["node", "npm"]),
+    ("ts", &["node", "npm"]),
+    ("rust", &["cargo"]),
+    ("python", &["python3"]),
+    ("go", &["go"]),
+    ("c", &["python3"]),
+];
+
+fn tidegate(dir: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.args(["--json", "--log", "error"]).args(arguments).current_dir(dir);
+    // One target folder for all Rust projects: their dependencies are built once.
+    command.env("CARGO_TARGET_DIR", guests::guests_target_dir().join("author")).env("TIDEGATE_TOOLS", guests::tools());
+    command.output().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(text.trim()).unwrap_or_else(|_| panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn has(tool: &str) -> bool {
+    let version = if tool == "go" { "version" } else { "--version" };
+    Command::new(tool).arg(version).output().is_ok_and(|output| output.status.success())
+}
+
+/// Whether the failure is that a registry could not be reached, which says nothing about us.
+fn registry_is_away(error: &str) -> bool {
+    error.contains("could not be installed")
+        || error.contains("failed to download")
+        || error.contains("Could not resolve host")
+}
+
+#[test]
+fn every_language_makes_every_kind_of_plugin() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut table =
+        format!("{:<9} {:<12} {:>8} {:>14} {:>12}\n", "language", "kind", "build_s", "component_KiB", "us_per_event");
+    let mut skipped = String::new();
+    for (language, tools) in LANGUAGES {
+        if let Some(missing) = tools.iter().find(|tool| !has(tool)) {
+            writeln!(skipped, "skipped plugins in {language}: {missing} is not installed").unwrap();
+            continue;
+        }
+        for kind in ["transform", "fields", "destination"] {
+            let name = format!("{language}-{kind}");
+            let made = match kind {
+                "destination" => tidegate(dir.path(), &["destination", "new", &name, "--lang", language]),
+                _ => tidegate(dir.path(), &["function", "new", &name, "--lang", language, "--kind", kind]),
+            };
+            if ["js", "ts"].contains(&language) && kind == "fields" {
+                assert!(json(&made)["error"].as_str().unwrap().contains("--kind transform"), "{made:?}");
+                continue;
+            }
+            assert!(made.status.success(), "{name}: {made:?}");
+            let began = Instant::now();
+            let built = tidegate(dir.path(), &["function", "build", &name]);
+            let seconds = began.elapsed().as_secs_f64();
+            let error = json(&built)["error"].as_str().unwrap_or_default().to_owned();
+            if registry_is_away(&error) {
+                writeln!(skipped, "skipped plugins in {language}: {}", error.lines().next().unwrap_or_default())
+                    .unwrap();
+                break;
+            }
+            assert!(built.status.success(), "{name}: {error}");
+            let built = json(&built);
+            let component = built["component"].as_str().unwrap();
+            let checked = json(&tidegate(dir.path(), &["function", "check", component]));
+            assert!(imports_only_ours(&checked), "{name}: {checked}");
+            let tested = tidegate(dir.path(), &["function", "test", &name, "--component", component]);
+            let report = json(&tested);
+            assert!(tested.status.success(), "{name}: {report:#}");
+            let (kib, us) =
+                (built["bytes"].as_u64().unwrap() / 1024, report["microseconds_per_event"].as_f64().unwrap());
+            writeln!(table, "{language:<9} {kind:<12} {seconds:>8.1} {kib:>14} {us:>12.1}").unwrap();
+        }
+    }
+    println!("{table}{skipped}");
+    std::fs::write(guests::guests_target_dir().join("../author.log"), format!("{table}{skipped}")).unwrap();
+}
+
+/// A component of ours has no system below it.
+fn imports_only_ours(checked: &Value) -> bool {
+    let imports = checked["imports"].as_array().unwrap();
+    imports.iter().all(|import| import.as_str().is_some_and(|name| name.starts_with("tidegate:plugin/")))
+}
+
+#[test]
+fn what_is_wrong_with_a_project_is_one_readable_cause_with_its_line() {
+    if !has("node") || !has("npm") {
+        return println!("skipped: node is not installed");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    assert!(tidegate(dir.path(), &["function", "new", "broken", "--lang", "js"]).status.success());
+    let project = dir.path().join("broken");
+    let error =
+        |arguments: &[&str]| json(&tidegate(dir.path(), arguments))["error"].as_str().unwrap_or_default().to_owned();
+
+    std::fs::write(project.join("src/index.js"), "export function transform(event) {\n  return event..x;\n}\n")
+        .unwrap();
+    let syntax = error(&["function", "build", "broken"]);
+    if registry_is_away(&syntax) {
+        return println!("skipped: {syntax}");
+    }
+    assert!(syntax.contains("src/index.js:2:") && syntax.contains("Unexpected"), "{syntax}");
+
+    std::fs::write(project.join("src/index.js"), "import fs from 'fs';\nexport const transform = (e) => fs.x(e);\n")
+        .unwrap();
+    let missing = error(&["function", "build", "broken"]);
+    assert!(missing.contains("\"fs\"") && missing.contains("no file system"), "{missing}");
+
+    let manifest = std::fs::read_to_string(project.join("plugin.yaml")).unwrap();
+    std::fs::write(project.join("plugin.yaml"), format!("{manifest}colour: red\n")).unwrap();
+    let wrong = error(&["function", "build", "broken"]);
+    let line = manifest.lines().count() + 1;
+    assert!(wrong.contains(&format!("plugin.yaml:{line}: `colour`")), "{wrong}");
+}
+
+#[test]
+fn an_exception_is_an_outcome_with_the_line_of_the_author() {
+    if !has("node") || !has("npm") {
+        return println!("skipped: node is not installed");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    assert!(tidegate(dir.path(), &["function", "new", "throws", "--lang", "js"]).status.success());
+    let project = dir.path().join("throws");
+    let source = "import { keep } from 'tidegate';\n\nexport function transform(event) {\n  if (event.type !== 'page') return keep;\n  return deep(event);\n}\nfunction deep(event) {\n  return event.nothing.here;\n}\n";
+    std::fs::write(project.join("src/index.js"), source).unwrap();
+    let report = json(&tidegate(dir.path(), &["function", "test", "throws"]));
+    if report["error"].as_str().is_some_and(registry_is_away) {
+        return println!("skipped: {report}");
+    }
+    let case = &report["cases"][0];
+    let notes = case["notes"].to_string();
+    assert!(
+        notes.contains("event 2 failed: js-exception: TypeError") && notes.contains("src/index.js:8"),
+        "{report:#}"
+    );
+    let log = case["log"].to_string();
+    assert!(log.contains("at deep src/index.js:8") && log.contains("src/index.js:5"), "{log}");
+    assert!(case["difference"].as_str().unwrap().contains("js-exception"), "{report:#}");
+}
+
+#[test]
+fn the_manifest_reference_names_every_field() {
+    let faults = tidegate::plugin::Manifest::from_json(&serde_json::json!({"colour": "red"})).unwrap_err();
+    let known = faults.iter().find_map(|fault| fault.fix.split_once("known here: ")).map(|(_, names)| names).unwrap();
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/plugins.md")).unwrap();
+    for field in known.split(", ") {
+        assert!(page.contains(&format!("\n| `{field}` | ")), "docs/plugins.md says nothing of `{field}`");
+    }
+}

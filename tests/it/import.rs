@@ -1,0 +1,119 @@
+//! Functions written for other products, unchanged; what cannot run is named at import, with its line.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::support::guests;
+
+fn tidegate(dir: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.args(["--json", "--log", "error"]).args(arguments).current_dir(dir);
+    command.env("TIDEGATE_TOOLS", guests::tools()).output().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(text.trim()).unwrap_or_else(|_| panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Imports `source`, runs `input` through it and answers the outcomes; `None` when a registry is away.
+fn outcomes(from: &str, source: &str, input: &str, settings: &str) -> Option<Value> {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("theirs.js"), source).unwrap();
+    let imported = tidegate(dir.path(), &["function", "import", "--from", from, "theirs.js", "--name", "theirs"]);
+    let said = json(&imported);
+    if said["error"]
+        .as_str()
+        .is_some_and(|error| error.contains("could not be installed") || error.contains("is missing"))
+    {
+        println!("skipped: {said}");
+        return None;
+    }
+    assert!(imported.status.success(), "{said}");
+    let project = dir.path().join("theirs");
+    let kept = std::fs::read_to_string(project.join("src/original.js")).unwrap();
+    assert!(kept.starts_with(source), "the file was changed:\n{kept}");
+    std::fs::write(project.join("fixtures/one.in.json"), input).unwrap();
+    std::fs::write(project.join("fixtures/settings.json"), settings).unwrap();
+    let tested = json(&tidegate(dir.path(), &["function", "test", "--update", "theirs"]));
+    assert_eq!(tested["ok"], true, "{tested:#}");
+    Some(serde_json::from_slice(&std::fs::read(project.join("fixtures/one.out.json")).unwrap()).unwrap())
+}
+
+/// The problems of an import that is refused; empty when a registry is away.
+fn refusal(from: &str, source: &str) -> Option<String> {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("theirs.js"), source).unwrap();
+    let refused = tidegate(dir.path(), &["function", "import", "--from", from, "theirs.js", "--name", "theirs"]);
+    let error = json(&refused)["error"].as_str().unwrap_or_default().to_owned();
+    assert!(!refused.status.success() && !dir.path().join("theirs").exists(), "{error}");
+    (!error.contains("could not be installed") && !error.contains("is missing")).then_some(error)
+}
+
+const EVENTS: &str = r#"[
+    {"type": "track", "messageId": "m-1", "event": "Order Completed", "userId": "u-1", "properties": {"total": 40}},
+    {"type": "track", "messageId": "m-2", "event": "Internal Ping", "userId": "u-2"},
+    {"type": "identify", "messageId": "m-3", "userId": "u-3", "traits": {"plan": "pro"}}
+]"#;
+
+#[test]
+fn a_hightouch_function_runs_unchanged() {
+    let source = include_str!("cases/import/hightouch.js");
+    let Some(outcomes) = outcomes("hightouch", source, EVENTS, "{}") else { return };
+    assert_eq!(outcomes[0]["replace"]["properties"]["total_cents"], 4_000);
+    assert_eq!(outcomes[1]["drop"], "filtered");
+    assert_eq!(outcomes[2]["replace"]["traits"]["plan"], "pro");
+}
+
+#[test]
+fn a_rudderstack_transformation_runs_unchanged() {
+    let source = include_str!("cases/import/rudderstack.js");
+    let Some(outcomes) = outcomes("rudderstack", source, EVENTS, r#"{"source_id": "src-1"}"#) else { return };
+    assert_eq!(outcomes[0]["replace"]["sourceId"], "src-1");
+    assert_eq!(outcomes[0]["replace"]["seen"], "m-1");
+    assert_eq!(outcomes[1]["drop"], "filtered");
+    assert_eq!(outcomes[2]["emit"].as_array().map(Vec::len), Some(2), "{outcomes:#}");
+
+    let batch = "export function transformBatch(events, metadata) {\n  return events.filter((event) => event.type === 'track').map((event) => ({ ...event, id: metadata(event).messageId }));\n}\n";
+    let Some(outcomes) = self::outcomes("rudderstack", batch, EVENTS, "{}") else { return };
+    assert_eq!((&outcomes[0]["replace"]["id"], &outcomes[2]["drop"]), (&"m-1".into(), &"filtered".into()));
+}
+
+#[test]
+fn segment_handlers_run_unchanged() {
+    let source = include_str!("cases/import/segment.js");
+    let Some(outcomes) = outcomes("segment", source, EVENTS, r#"{"currency": "EUR"}"#) else { return };
+    assert_eq!(outcomes[0]["replace"]["properties"]["currency"], "EUR");
+    assert_eq!(outcomes[1]["drop"], "drop-event");
+    assert_eq!(outcomes[2]["fail"]["code"], "validation-error");
+}
+
+#[test]
+fn what_cannot_run_is_named_with_its_line() {
+    let source = "import lodash from 'lodash';\n\nexport async function transformEvent(event) {\n  const answer = await fetch('https://example.com');\n  // fetch(this) is a comment, \"process.env\" a text\n  event.fetch = answer.status;\n  setTimeout(() => {}, 5);\n  return { ...event, home: process.env.HOME };\n}\n";
+    let Some(error) = refusal("rudderstack", source) else { return };
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines.len(), 4, "{error}");
+    for (line, said) in lines.iter().zip([
+        "theirs.js:1: import \"lodash\"",
+        "theirs.js:4: fetch ",
+        "theirs.js:7: setTimeout",
+        "theirs.js:8: process",
+    ]) {
+        assert!(line.starts_with(said), "{line} is not about {said}");
+    }
+    let Some(error) =
+        refusal("segment", "const _ = require('lodash');\nasync function onTrack(event) { return _.x(event); }\n")
+    else {
+        return;
+    };
+    assert!(error.starts_with("theirs.js:1: require"), "{error}");
+    let Some(error) = refusal("hightouch", "function transformEvents(events) {\n  return events.;\n}\n") else {
+        return;
+    };
+    assert!(error.starts_with("theirs.js:2: "), "{error}");
+    let Some(error) = refusal("hightouch", "function other(events) { return events; }\n") else { return };
+    assert!(error.contains("transformEvents"), "{error}");
+}
