@@ -5,8 +5,7 @@ The interpreter is CPython without files, network, threads or clock.
 
 import json as _json
 import sys as _sys
-import traceback as _traceback
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Union
 
 Event = dict[str, Any]
 
@@ -201,11 +200,26 @@ def _dumps(value: Any) -> str:
     return _json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+class _Frame(NamedTuple):
+    filename: str
+    lineno: int
+    name: str
+
+
+def _frames(error: BaseException) -> Iterator[_Frame]:
+    """Where an exception came by. The module `traceback` would read the source files, and there are none."""
+    at = error.__traceback__
+    while at is not None:
+        code = at.tb_frame.f_code
+        yield _Frame(code.co_filename, at.tb_lineno, code.co_name)
+        at = at.tb_next
+
+
 def _caught(error: BaseException) -> tuple[str, str]:
     """Code and message for an exception; its traceback goes to the log once a batch."""
     if isinstance(error, PluginError):
         return error.code, error.message
-    frames = [f for f in _traceback.extract_tb(error.__traceback__) if not f.filename.endswith(("tidegate.py", "tidegate_entry.py"))]
+    frames = [f for f in _frames(error) if not f.filename.endswith(("tidegate.py", "tidegate_entry.py"))]
     lines = [f"{type(error).__name__}: {error}"]
     lines += [f"    at {f.name} {_place(f)}" for f in reversed(frames)]
     whole = "\n".join(lines)
