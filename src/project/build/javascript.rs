@@ -81,8 +81,11 @@ fn type_check(site: &mut Site<'_>) -> Result<(), BuildError> {
 
 /// The first error with its place; esbuild prints it as a block.
 fn bundler_errors(ran: &Ran) -> String {
-    let block = ran.stderr.iter().skip_while(|line| !line.contains("[ERROR]")).take(10);
-    let lines: Vec<&str> = block.map(|line| line.trim_end()).collect();
+    // What follows is node's own stack; what speaks of platforms is advice for other programs.
+    let block =
+        ran.stderr.iter().skip_while(|line| !line.contains("[ERROR]")).take_while(|line| !line.starts_with("node:"));
+    let lines: Vec<&str> =
+        block.map(|line| line.trim_end()).filter(|line| !line.contains("--platform")).take(10).collect();
     let mut text = lines.join("\n").replace("\u{2718} [ERROR] ", "").replace("X [ERROR] ", "");
     if text.contains("Could not resolve") {
         text.push_str(
