@@ -25,6 +25,7 @@ mod call;
 mod delivery;
 mod engine;
 mod fields;
+mod host;
 mod gate;
 mod journal;
 mod limits;

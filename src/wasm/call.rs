@@ -8,19 +8,18 @@ use wasmtime::component::Resource;
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use super::bindings::destination::DestinationPlugin;
-use super::bindings::destination::tidegate::plugin::secrets;
 use super::bindings::fields::TransformFields;
 use super::bindings::transform::Transform;
 use super::bindings::transform::exports::tidegate::plugin::transformer;
-use super::bindings::transform::tidegate::plugin::{host, lookup, types};
+use super::bindings::transform::tidegate::plugin::types;
 use super::delivery::{Plan, Response, Verdict};
 use super::fields::{Editing, Mark, Paths};
-use super::journal::{Journal, Level, NAME_BYTES_MAX, legible};
+use super::journal::{Journal, NAME_BYTES_MAX, legible};
 use super::limits::Limits;
 use super::memory::Memory;
 use super::meter::CpuMeter;
 use super::module::{Module, Pre};
-use super::services::{Mac, MacKey, Services};
+use super::services::Services;
 
 /// What the host passes in with a batch.
 #[derive(Debug, Clone, Copy)]
@@ -127,13 +126,13 @@ pub(super) enum Halt {
 
 /// State of one instance: what its host functions and its limiter need.
 pub(super) struct Guest {
-    limits: Arc<Limits>,
-    journal: Journal,
-    now_ms: u64,
-    seed: u64,
+    pub(super) limits: Arc<Limits>,
+    pub(super) journal: Journal,
+    pub(super) now_ms: u64,
+    pub(super) seed: u64,
     stage: Stage,
     memory: Memory,
-    services: Services,
+    pub(super) services: Services,
     /// Of the fields world; empty in the others.
     pub(super) editing: Editing,
     pub(super) paths: Paths,
@@ -540,63 +539,5 @@ impl From<transformer::Outcome> for Answer {
             transformer::Outcome::Drop(reason) => Self::Drop(legible(&reason, NAME_BYTES_MAX)),
             transformer::Outcome::Fail(error) => Self::Fail(error.into()),
         }
-    }
-}
-
-impl types::Host for Guest {}
-
-impl host::Host for Guest {
-    fn log(&mut self, level: host::Level, message: String) -> wasmtime::Result<()> {
-        let level = match level {
-            host::Level::Debug => Level::Debug,
-            host::Level::Info => Level::Info,
-            host::Level::Warn => Level::Warn,
-            host::Level::Error => Level::Error,
-        };
-        self.journal.log(&self.limits, level, &message);
-        Ok(())
-    }
-
-    fn count(&mut self, name: String, delta: u32) -> wasmtime::Result<()> {
-        self.journal.count(&self.limits, &name, delta);
-        Ok(())
-    }
-
-    fn now_ms(&mut self) -> wasmtime::Result<u64> {
-        Ok(self.now_ms)
-    }
-
-    fn seed(&mut self) -> wasmtime::Result<u64> {
-        Ok(self.seed)
-    }
-}
-
-impl lookup::Host for Guest {
-    fn get(&mut self, table: String, key: String) -> wasmtime::Result<Result<Option<String>, String>> {
-        Ok(match &self.services.lookup {
-            Some(lookup) => lookup.get(&table, &key),
-            None => Err(format!("no table is lent to this plugin, so not {:?} either", legible(&table, 80))),
-        })
-    }
-}
-
-impl secrets::Host for Guest {
-    fn sign(
-        &mut self,
-        alg: secrets::Mac,
-        key: secrets::MacKey,
-        data: Vec<u8>,
-    ) -> wasmtime::Result<Result<Vec<u8>, String>> {
-        let Some(signer) = &self.services.signer else { return Ok(Err("this plugin has no secrets".to_owned())) };
-        let mac = match alg {
-            secrets::Mac::HmacSha1 => Mac::HmacSha1,
-            secrets::Mac::HmacSha256 => Mac::HmacSha256,
-            secrets::Mac::HmacSha512 => Mac::HmacSha512,
-        };
-        let key = match &key {
-            secrets::MacKey::Named(name) => MacKey::Named(name),
-            secrets::MacKey::Derived(bytes) => MacKey::Derived(bytes),
-        };
-        Ok(signer.sign(mac, key, &data))
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::support::guests;
+use crate::support::{Server, Workspace, basic, guests, request};
 
 const LANGUAGES: [(&str, &[&str]); 6] = [
     ("js", &["node", "npm"]),
@@ -48,8 +48,19 @@ fn registry_is_away(error: &str) -> bool {
 #[test]
 fn every_language_makes_every_kind_of_plugin() {
     let dir = tempfile::tempdir().unwrap();
-    let mut table =
-        format!("{:<9} {:<12} {:>8} {:>14} {:>12}\n", "language", "kind", "build_s", "component_KiB", "us_per_event");
+    let mut table = format!(
+        "{:<9} {:<12} {:>8} {:>14} {:>12} {:>7} {:>12}\n",
+        "language", "kind", "build_s", "component_KiB", "us_per_event", "push_s", "first_row_ms"
+    );
+    let workspace = Workspace::new();
+    for (language, _) in LANGUAGES {
+        let source = format!("kind: http\nwrite_key: {}\n", key(language));
+        workspace.write(&format!("sources/{language}.yaml"), &source);
+        let sync = format!("source: {language}\ndestination: warehouse\nschema: {language}\n");
+        workspace.write(&format!("syncs/{language}.yaml"), &sync);
+    }
+    let token = workspace.admin_token();
+    let server = workspace.serve();
     let mut skipped = String::new();
     for (language, tools) in LANGUAGES {
         if let Some(missing) = tools.iter().find(|tool| !has(tool)) {
@@ -86,11 +97,68 @@ fn every_language_makes_every_kind_of_plugin() {
             assert!(tested.status.success(), "{name}: {report:#}");
             let (kib, us) =
                 (built["bytes"].as_u64().unwrap() / 1024, report["microseconds_per_event"].as_f64().unwrap());
-            writeln!(table, "{language:<9} {kind:<12} {seconds:>8.1} {kib:>14} {us:>12.1}").unwrap();
+            write!(table, "{language:<9} {kind:<12} {seconds:>8.1} {kib:>14} {us:>12.1}").unwrap();
+            if kind == "transform" {
+                let (push_s, row_ms) = live(&workspace, &server, &token, language, component, &dir.path().join(&name));
+                write!(table, " {push_s:>7.1} {row_ms:>12.0}").unwrap();
+            }
+            table.push('\n');
         }
     }
     println!("{table}{skipped}");
     std::fs::write(guests::guests_target_dir().with_file_name("author.log"), format!("{table}{skipped}")).unwrap();
+}
+
+fn key(language: &str) -> String {
+    format!("the-key-of-the-source-{language}")
+}
+
+/// Pushes the function onto the source of its language, and sends an event that it changes. Answers the seconds of the
+/// push and the milliseconds from the request to the row.
+fn live(
+    workspace: &Workspace,
+    server: &Server,
+    token: &str,
+    language: &str,
+    component: &str,
+    project: &Path,
+) -> (f64, f64) {
+    let url = format!("http://{}", server.admin);
+    let settings = project.join("fixtures/settings.json");
+    let began = Instant::now();
+    let pushed = tidegate(
+        project,
+        &[
+            "function",
+            "push",
+            component,
+            "--to",
+            language,
+            "--settings",
+            settings.to_str().unwrap(),
+            "--server",
+            &url,
+            "--token",
+            token,
+        ],
+    );
+    let push_s = began.elapsed().as_secs_f64();
+    assert!(pushed.status.success(), "{language}: {}", json(&pushed));
+    let event = serde_json::json!({"type": "track", "event": "Order Completed", "messageId": language, "userId": "u",
+        "properties": {"email": "Ada@Example.COM"}});
+    let began = Instant::now();
+    let body = serde_json::json!({ "batch": [event] }).to_string();
+    let sent =
+        request(&server.address, "POST", "/v1/batch", &[("authorization", &basic(&key(language)))], body.as_bytes());
+    assert_eq!(sent.status, 200);
+    let table = format!("{language}__order_completed");
+    while !(workspace.warehouse().has(&table) && workspace.warehouse().count(&table) == 1) {
+        assert!(workspace.quarantined().is_empty(), "{language}: {:?}", workspace.quarantined());
+        std::thread::yield_now();
+    }
+    let row_ms = began.elapsed().as_secs_f64() * 1e3;
+    assert_eq!(workspace.warehouse().rows(&format!("SELECT email FROM {table}")), ["ada@example.com"], "{language}");
+    (push_s, row_ms)
 }
 
 /// A component of ours has no system below it.

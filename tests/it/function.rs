@@ -125,7 +125,7 @@ fn what_is_no_breach_is_answered() {
 
 #[test]
 fn a_log_flood_is_cut_and_escaped() {
-    let ran = run(&function("hostile/attacks", "{}"), &[attack("log-flood")]);
+    let ran = run(&limited("hostile/attacks", "{}", patient()), &[attack("log-flood")]);
     assert_eq!(ran.journal.lines.len(), 16);
     assert_eq!(ran.journal.lines_dropped, 10_000 - 16);
     assert_eq!(ran.journal.counters.len(), 32);
