@@ -5,11 +5,13 @@ use std::time::Duration;
 use crate::plugin::{Language, Manifest};
 use crate::wasm::Limits;
 
-/// An interpreter wants memory for itself before it has seen an event, and time to warm up.
+/// An interpreter wants memory for itself before it has seen an event.
 const INTERPRETED_MEMORY_BYTES: usize = 256 << 20;
-const INTERPRETED_CPU_BASE: Duration = Duration::from_millis(100);
-const INTERPRETED_CPU_PER_EVENT: Duration = Duration::from_millis(1);
-const INTERPRETED_CPU_MAX: Duration = Duration::from_secs(2);
+
+/// A runtime wants time to start, the more so when its pages are cold, and for each event.
+const RUNTIME_CPU_BASE: Duration = Duration::from_millis(100);
+const RUNTIME_CPU_PER_EVENT: Duration = Duration::from_millis(1);
+const RUNTIME_CPU_MAX: Duration = Duration::from_secs(2);
 
 /// However much CPU time a plugin asks for, a call gets no more than this.
 const CPU_ASKED_MAX: Duration = Duration::from_secs(5);
@@ -21,9 +23,11 @@ pub fn granted(manifest: &Manifest, host: &Limits) -> Limits {
     let mut limits = host.clone();
     if manifest.language.is_some_and(Language::is_interpreted) {
         limits.memory_bytes_max = limits.memory_bytes_max.max(INTERPRETED_MEMORY_BYTES);
-        limits.cpu_base = limits.cpu_base.max(INTERPRETED_CPU_BASE);
-        limits.cpu_per_event = limits.cpu_per_event.max(INTERPRETED_CPU_PER_EVENT);
-        limits.cpu_max = limits.cpu_max.max(INTERPRETED_CPU_MAX);
+    }
+    if manifest.language.is_some_and(Language::starts_a_runtime) {
+        limits.cpu_base = limits.cpu_base.max(RUNTIME_CPU_BASE);
+        limits.cpu_per_event = limits.cpu_per_event.max(RUNTIME_CPU_PER_EVENT);
+        limits.cpu_max = limits.cpu_max.max(RUNTIME_CPU_MAX);
     }
     if let Some(asked) = manifest.asked.memory_bytes_max {
         limits.memory_bytes_max = asked;
@@ -54,6 +58,8 @@ mod tests {
         assert_eq!(rust.memory_bytes_max, Limits::default().memory_bytes_max);
         let js = limits(json!({"name": "a", "kind": "transform", "language": "js"}));
         assert!(js.memory_bytes_max > rust.memory_bytes_max && js.cpu_budget(0) > rust.cpu_budget(0));
+        let go = limits(json!({"name": "a", "kind": "transform", "language": "go"}));
+        assert_eq!((go.memory_bytes_max, go.cpu_budget(0)), (rust.memory_bytes_max, js.cpu_budget(0)));
         let greedy = limits(json!({"name": "a", "kind": "transform", "batch": {"events_max": 7},
             "limits": {"memory_bytes_max": "8 GiB", "cpu_batch_max": "1 h"}}));
         assert_eq!(greedy.memory_bytes_max, Limits::default().memory_bytes_ceiling);

@@ -108,6 +108,12 @@ impl Language {
         }
     }
 
+    /// Whether a guest starts a runtime of its own before it sees an event, which wants time.
+    #[must_use]
+    pub const fn starts_a_runtime(self) -> bool {
+        matches!(self, Self::Js | Self::Ts | Self::Python | Self::Go)
+    }
+
     /// Whether a guest carries an interpreter, which wants more memory and time than compiled code.
     #[must_use]
     pub const fn is_interpreted(self) -> bool {
