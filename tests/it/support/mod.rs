@@ -67,6 +67,11 @@ impl Workspace {
 
     /// Starts a server; `failpoints` as `name=action` pairs.
     pub fn serve_with(&self, failpoints: &[&str]) -> Server {
+        self.try_serve_with(failpoints).unwrap_or_else(|said| panic!("the server did not start: {said}"))
+    }
+
+    /// Starts a server, or says what it said when it ended before it was ready: a fail point may be reached by then.
+    pub fn try_serve_with(&self, failpoints: &[&str]) -> Result<Server, String> {
         let mut command = tidegate();
         command.args([
             "serve",
@@ -88,16 +93,16 @@ impl Workspace {
         stdout.read_line(&mut line).unwrap();
         let Ok(ready) = serde_json::from_str::<serde_json::Value>(&line) else {
             let output = child.wait_with_output().unwrap();
-            panic!("the server did not start: {line}{}", String::from_utf8_lossy(&output.stderr));
+            return Err(format!("{line}{}", String::from_utf8_lossy(&output.stderr)));
         };
         let url = ready["url"].as_str().unwrap_or_else(|| panic!("no url in {line}")).to_owned();
-        Server {
+        Ok(Server {
             child,
             _stdout: stdout,
             address: url.strip_prefix("http://").unwrap().to_owned(),
             admin: ready["admin"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned(),
             key: self.write_key.clone(),
-        }
+        })
     }
 
     /// `tidegate status --json`.
