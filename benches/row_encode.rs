@@ -9,8 +9,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use serde_json::{Map, Value, json};
 use tidegate::destination::Batch;
 use tidegate::event::{Event, Kind};
+use tidegate::warehouse::Part;
 use tidegate::warehouse::row::Planner;
-use tidegate::warehouse::sqlite::SqliteWarehouse;
+use tidegate::warehouse::sqlite::Settings;
 use tidegate::warehouse::sqlite::encode::{FIT, encode};
 use tidegate::warehouse::table::{Family, Limits, Table, Tables, Target};
 
@@ -66,8 +67,8 @@ fn rows(c: &mut Criterion) {
     let made = batch(0);
     let limits = Limits::default();
     let mut tables = Tables::default();
-    let kind = tables.insert(Table::new("tracks", Family::Tracks, None, &limits));
-    let place = tables.insert(Table::new("order_completed", Family::Event, None, &limits));
+    let kind = tables.insert(Table::new("tracks", Family::Tracks, None, &limits, None));
+    let place = tables.insert(Table::new("order_completed", Family::Event, None, &limits, None));
     let target = Target { kind, event: Some((place, "order_completed".into())) };
     group.bench_function("encode", |b| {
         b.iter(|| {
@@ -85,7 +86,10 @@ fn rows(c: &mut Criterion) {
     });
 
     let folder = tempfile::tempdir().expect("a folder");
-    let mut client = SqliteWarehouse::open(folder.path().join("w.db"), "bench", None, limits).expect("a warehouse");
+    let mut client = Settings { limits, ..Settings::new(folder.path().join("w.db")) }
+        .check(&Part { sync: "bench".to_owned(), ..Part::default() })
+        .and_then(|checked| checked.open())
+        .expect("a warehouse");
     let mut next = 0;
     group.bench_function("load", |b| {
         b.iter_batched(

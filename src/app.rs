@@ -184,10 +184,7 @@ impl App {
                 settings: destinations::settings(&workspace, config),
                 destination,
             };
-            let worker = Worker::open(sync, handle.clone(), log.clone(), open_state()?)
-                .await
-                .map_err(|error| Error::Sync { name: name.clone(), cause: Box::new(error) })?;
-            workers.push(worker);
+            workers.push(Worker::open(sync, handle.clone(), log.clone(), open_state()?));
         }
         let workspace_admin = AdminSettings {
             listen: workspace.admin_listen,

@@ -10,6 +10,7 @@ mod init;
 mod lookups;
 mod objects;
 mod plugin;
+mod warehouses;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Error;
 use crate::config::{DestinationKind, PluginConfig, SyncConfig, Workspace};
@@ -10,9 +11,11 @@ use crate::destination::Destination;
 use crate::state::{self, State};
 use crate::store::Store;
 use crate::sync::{Company, Settings};
-use crate::warehouse::sqlite::SqliteWarehouse;
-use crate::warehouse::table::Limits;
+use crate::warehouse::Part;
 use crate::wasm::World;
+
+/// How long a start waits for a destination to say how far it is.
+const FLOOR_PATIENCE: Duration = Duration::from_secs(5);
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -27,32 +30,52 @@ pub(super) async fn open(
     for (name, sync) in &workspace.syncs {
         let failed = |cause: Cause| Error::Sync { name: name.clone(), cause };
         let mut destination: Box<dyn Destination> = match &workspace.destinations[&sync.destination.0].kind {
-            DestinationKind::Sqlite { path, columns_max, tables_max } => {
-                let limits = Limits { columns_max: *columns_max, tables_max: *tables_max };
-                let opened = SqliteWarehouse::open(path, name, sync.schema.as_deref(), limits);
-                let running = opened.and_then(|client| client.run());
-                Box::new(running.map_err(|error| failed(Box::new(error)))?)
+            DestinationKind::Warehouse(settings) => {
+                let part = Part { sync: name.clone(), schema: sync.schema.clone(), declared: Arc::default() };
+                settings.open(&part).map_err(|error| failed(Box::new(error)))?
             }
             DestinationKind::Plugin(_) => {
                 let courier = Arc::clone(&couriers[&sync.destination.0]);
                 Box::new(PluginDestination::run(courier, name, open_state()?)?)
             }
         };
-        let durable = destination.durable_to().await.map_err(|error| failed(Box::new(error)))?;
-        destinations.push((destination, durable.unwrap_or(0)));
+        // One that is away must not keep the door shut; the sync finds its place when it is back.
+        let durable = match tokio::time::timeout(FLOOR_PATIENCE, destination.durable_to()).await {
+            Ok(Ok(durable)) => durable.unwrap_or(0),
+            Ok(Err(failure)) => away(name, &failure.to_string()),
+            Err(_) => away(name, "it does not answer"),
+        };
+        destinations.push((destination, durable));
     }
     Ok(destinations)
 }
 
-/// How a sync gathers for its destination: a plugin says how long its events may wait for company.
+fn away(sync: &str, error: &str) -> u64 {
+    tracing::error!(sync, error, "a destination is away at the start; its events wait in the log");
+    0
+}
+
+/// How a sync gathers for its destination: each says how long events may wait for company, unless the sync does.
 pub(super) fn settings(workspace: &Workspace, sync: &SyncConfig) -> Settings {
-    let mut settings = sync.settings.clone();
-    if let DestinationKind::Plugin(config) = &workspace.destinations[&sync.destination.0].kind {
-        let batching = config.terms.batching();
-        // What is handed over at once must find room when all of it has to wait.
-        let room = usize::try_from(config.terms.pending().events_max).unwrap_or(usize::MAX);
-        settings.batch_events_max = settings.batch_events_max.min(room);
-        settings.company = Company { events: batching.events_max, age_max: batching.age_max };
+    let mut settings = Settings::default();
+    let asked = &sync.batch;
+    match &workspace.destinations[&sync.destination.0].kind {
+        DestinationKind::Plugin(config) => {
+            let batching = config.terms.batching();
+            // What is handed over at once must find room when all of it has to wait.
+            let room = usize::try_from(config.terms.pending().events_max).unwrap_or(usize::MAX);
+            settings.batch_events_max = asked.events_max.unwrap_or(settings.batch_events_max).min(room);
+            settings.batch_bytes_max = asked.bytes_max.unwrap_or(settings.batch_bytes_max);
+            let age_max = asked.age_max.unwrap_or(batching.age_max);
+            settings.company = Company { events: batching.events_max, age_max };
+        }
+        DestinationKind::Warehouse(warehouse) => {
+            let flush = warehouse.sheet().flush;
+            settings.batch_events_max = asked.events_max.unwrap_or(flush.events);
+            settings.batch_bytes_max = asked.bytes_max.unwrap_or(flush.bytes);
+            let age_max = asked.age_max.unwrap_or(flush.age);
+            settings.company = Company { events: settings.batch_events_max, age_max };
+        }
     }
     settings
 }
@@ -67,7 +90,7 @@ async fn couriers(workspace: &Workspace, store: &Store) -> Result<BTreeMap<Strin
         .filter(|(name, _)| used(name))
         .filter_map(|(name, config)| match &config.kind {
             DestinationKind::Plugin(config) => Some((name, &**config)),
-            DestinationKind::Sqlite { .. } => None,
+            DestinationKind::Warehouse(_) => None,
         })
         .collect();
     let failed = |name: &str, cause: Cause| Error::Destination { name: name.to_owned(), cause };

@@ -10,6 +10,7 @@ use super::plugin::PluginConfig;
 use super::read_file;
 use crate::event::Kind;
 use crate::sync;
+use crate::warehouse;
 
 /// `sources/<name>.yaml`.
 #[derive(Clone)]
@@ -46,7 +47,7 @@ pub struct DestinationConfig {
 /// What a destination is.
 #[derive(Debug, Clone)]
 pub enum DestinationKind {
-    Sqlite { path: PathBuf, columns_max: usize, tables_max: usize },
+    Warehouse(warehouse::Settings),
     Plugin(Box<PluginConfig>),
 }
 
@@ -59,7 +60,15 @@ pub struct SyncConfig {
     pub filter: sync::Filter,
     pub functions: Vec<(String, usize)>,
     pub mapping: sync::Mapping,
-    pub settings: sync::Settings,
+    pub batch: BatchConfig,
+}
+
+/// When a batch is large or old enough; what is not said is the destination's to say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BatchConfig {
+    pub events_max: Option<usize>,
+    pub bytes_max: Option<usize>,
+    pub age_max: Option<Duration>,
 }
 
 /// What names may refer to.
@@ -131,32 +140,12 @@ pub(super) fn function(fields: &mut Fields<'_>, dir: &Path) -> Option<FunctionCo
 }
 
 pub(super) fn destination(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<DestinationConfig> {
-    match fields.required("kind", "sqlite").as_deref() {
-        Some("plugin") => {
-            let config = super::plugin::plugin(fields, dir)?;
-            return Some(DestinationConfig { kind: DestinationKind::Plugin(Box::new(config)) });
-        }
-        Some("sqlite") | None => {}
-        Some(kind) => {
-            let message = format!("a destination of kind {kind:?} is not known");
-            fields.problem(fields.line_of("kind"), message, "write `kind: sqlite` or `kind: plugin`");
-        }
-    }
-    let path = fields.text("path");
-    let columns_max = fields.number("columns_max", 50).unwrap_or(1_000);
-    let tables_max = fields.number("tables_max", 1).unwrap_or(1_000);
-    if columns_max > 1_900 {
-        let message = "columns_max is above 1900, and SQLite takes no more than 2000 columns";
-        fields.problem(fields.line_of("columns_max"), message, "write 1900 or less");
-    }
-    let path = match path {
-        Some(path) => match path.strip_prefix("DATA/") {
-            Some(rest) => data.join(rest),
-            None => dir.join(path),
-        },
-        None => data.join("warehouse.db"),
+    let kind = fields.required("kind", "sqlite").unwrap_or_else(|| "sqlite".to_owned());
+    let kind = match kind.as_str() {
+        "plugin" => DestinationKind::Plugin(Box::new(super::plugin::plugin(fields, dir)?)),
+        kind => DestinationKind::Warehouse(super::warehouses::warehouse(fields, kind, dir, data)?),
     };
-    Some(DestinationConfig { kind: DestinationKind::Sqlite { path, columns_max, tables_max } })
+    Some(DestinationConfig { kind })
 }
 
 pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
@@ -203,12 +192,13 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
             }
         }
     });
-    let mut settings = sync::Settings::default();
+    let mut batch = BatchConfig::default();
     fields.within("batch", |f| {
-        super::set(&mut settings.batch_events_max, f.number("events_max", 1));
-        super::set(&mut settings.batch_bytes_max, f.bytes("bytes_max"));
+        batch.events_max = f.number("events_max", 1);
+        batch.bytes_max = f.bytes("bytes_max");
+        batch.age_max = f.duration("age_max");
     });
-    Some(SyncConfig { source: source?, destination: destination?, schema, filter, functions, mapping, settings })
+    Some(SyncConfig { source: source?, destination: destination?, schema, filter, functions, mapping, batch })
 }
 
 /// Notes names that lead nowhere, and syncs that would write into each other's tables.

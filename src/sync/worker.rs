@@ -25,15 +25,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Finds where the sync left off: what the destination's own ledger says. A destination that has never seen the
-    /// sync (a new one, or one that was made anew) gets all that the log keeps.
-    ///
-    /// # Errors
-    /// The state or the destination cannot be read.
-    pub async fn open(sync: Sync, refiner: Handle, log: Log, state: State) -> Result<Self, OpenError> {
-        let Sync { name, source, filter, functions, mapping, settings, mut destination } = sync;
-        let durable = destination.durable_to().await?;
-        let cursor = durable.unwrap_or(0).max(log.oldest());
+    /// Makes a sync ready. Where it goes on is asked when it runs: its destination may be away now.
+    #[must_use]
+    pub fn open(sync: Sync, refiner: Handle, log: Log, state: State) -> Self {
+        let Sync { name, source, filter, functions, mapping, settings, destination } = sync;
+        let cursor = watch::Sender::new(log.oldest());
         let gatherer = Gatherer {
             name: Arc::clone(&name),
             source,
@@ -44,7 +40,7 @@ impl Worker {
             refiner,
             log,
         };
-        Ok(Self { name, destination, gatherer, settings, state, cursor: watch::Sender::new(cursor) })
+        Self { name, destination, gatherer, settings, state, cursor }
     }
 
     /// Follows the cursor: everything below it is durable at the destination.
@@ -57,23 +53,19 @@ impl Worker {
     #[must_use]
     pub fn run(self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
         let Self { name, destination, gatherer, settings, state, cursor } = self;
-        let (sender, batches) = mpsc::channel(1);
-        let gathering = tokio::spawn(gatherer.run(*cursor.borrow(), sender));
-        let deliverer = Deliverer { name, destination, settings, state, cursor, stop };
+        let mut deliverer = Deliverer { name, destination, settings, state, cursor, stop };
+        // No record that is here already has an offset beyond this.
+        let committed = gatherer.log.committed();
         tokio::spawn(async move {
+            let Some(durable) = deliverer.locate(committed).await else { return };
+            let cursor = durable.max(gatherer.log.oldest());
+            deliverer.cursor.send_replace(cursor);
+            let (sender, batches) = mpsc::channel(1);
+            let gathering = tokio::spawn(gatherer.run(cursor, sender));
             deliverer.run(batches).await;
             gathering.abort();
         })
     }
-}
-
-/// A sync cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error(transparent)]
-    State(#[from] state::Error),
-    #[error(transparent)]
-    Destination(#[from] Failure),
 }
 
 /// How long a batch in hand may still take after the order to stop; it comes again when it is cut off.
@@ -89,6 +81,38 @@ struct Deliverer {
 }
 
 impl Deliverer {
+    /// Finds where the sync left off: what the destination's own ledger says. A destination that has never seen the
+    /// sync (a new one, or one that was made anew) gets all that the log keeps. `None` when told to stop before.
+    async fn locate(&mut self, committed: u64) -> Option<u64> {
+        let mut pause = self.settings.retry_pause_min;
+        loop {
+            let mut stop = self.stop.clone();
+            let answer = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return None,
+                answer = self.destination.durable_to() => answer,
+            };
+            let failure = match answer {
+                Ok(durable) if durable.unwrap_or(0) <= committed => return Some(durable.unwrap_or(0)),
+                Ok(durable) => ahead(durable.unwrap_or(0), committed),
+                Err(failure) => failure,
+            };
+            if !self.failed(&failure, &mut pause, "the destination could not say how far it is").await {
+                return None;
+            }
+        }
+    }
+
+    /// Reports a failure and waits before the next try; false when told to stop meanwhile.
+    async fn failed(&mut self, failure: &Failure, pause: &mut Duration, what: &str) -> bool {
+        let wait = if matches!(failure, Failure::Stop { .. }) { self.settings.retry_pause_max } else { *pause };
+        let retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        tracing::error!(sync = &*self.name, error = %failure, retry_in_ms, "{what}");
+        self.record("could not record a failure", |state, name| state.fail(name, &failure.to_string()));
+        *pause = (*pause * 2).min(self.settings.retry_pause_max);
+        self.wait(wait).await
+    }
+
     async fn run(mut self, mut batches: mpsc::Receiver<Gathered>) {
         loop {
             let mut stop = self.stop.clone();
@@ -124,19 +148,9 @@ impl Deliverer {
             match answer {
                 Ok(delivery) => break delivery,
                 Err(failure) => {
-                    let stopped = matches!(failure, Failure::Stop { .. });
-                    let wait = if stopped { self.settings.retry_pause_max } else { pause };
-                    tracing::error!(
-                        sync = &*self.name,
-                        error = %failure,
-                        retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                        "a batch could not be delivered"
-                    );
-                    self.record("could not record a failure", |state, name| state.fail(name, &failure.to_string()));
-                    if !self.wait(wait).await {
+                    if !self.failed(&failure, &mut pause, "a batch could not be delivered").await {
                         return false;
                     }
-                    pause = (pause * 2).min(self.settings.retry_pause_max);
                 }
             }
         };
@@ -197,6 +211,18 @@ impl Deliverer {
             _ = stop.wait_for(|stop| *stop) => false,
             () = tokio::time::sleep(pause) => true,
         }
+    }
+}
+
+/// The destination has more than the log ever held: its ledger or the log is another one.
+fn ahead(durable: u64, committed: u64) -> Failure {
+    Failure::Stop {
+        reason: format!("the destination's ledger says {durable}, and the log ends at {committed}"),
+        advice: format!(
+            "if the data directory was lost or is not the one that belongs to this warehouse, give it back; otherwise \
+             set the sync's row in _tidegate_ledger to {committed}"
+        ),
+        cause: None,
     }
 }
 

@@ -66,13 +66,19 @@ impl fmt::Display for Type {
     }
 }
 
-/// How far a warehouse's decimal reaches. What lies beyond is text, digit for digit.
+/// How far a warehouse's types reach. What lies beyond is text, digit for digit.
 #[derive(Debug, Clone, Copy)]
 pub struct Fit {
     /// Significant digits that survive a round trip.
     pub decimal_digits_max: usize,
     /// Magnitude of the power of ten of the first digit.
     pub decimal_exponent_max: i64,
+    /// Digits behind the point.
+    pub decimal_fraction_max: i64,
+    /// First and last year of an instant.
+    pub years: (u32, u32),
+    /// Whether text may hold the character U+0000. A value that has it where it may not is kept in the row's overflow.
+    pub text_nul: bool,
 }
 
 /// One JSON value on its way into a cell; borrows from the event.
@@ -100,7 +106,7 @@ impl<'a> Scalar<'a> {
         Some(match value {
             Value::Null => return None,
             Value::Bool(truth) => Self::Boolean(*truth),
-            Value::String(text) if is_instant(text, &[3]) => Self::Timestamp(text),
+            Value::String(text) if is_instant(text, &[3], fit) => Self::Timestamp(text),
             Value::String(text) => Self::Text(text),
             Value::Array(_) | Value::Object(_) => Self::Json(value),
             Value::Number(spelled) => Self::of_number(spelled.as_str(), fit),
@@ -111,7 +117,7 @@ impl<'a> Scalar<'a> {
     #[must_use]
     pub fn of_instant(value: &'a Value, fit: &Fit) -> Option<Self> {
         match value {
-            Value::String(text) if is_instant(text, &[3, 6]) => Some(Self::Timestamp(text)),
+            Value::String(text) if is_instant(text, &[3, 6], fit) => Some(Self::Timestamp(text)),
             other => Self::of(other, fit),
         }
     }
@@ -147,6 +153,15 @@ impl<'a> Scalar<'a> {
         }
     }
 
+    /// Whether the warehouse can hold it in some column.
+    #[must_use]
+    pub fn fits(&self, fit: &Fit) -> bool {
+        match self {
+            Self::Text(text) | Self::Given(text) => fit.text_nul || memchr::memchr(0, text.as_bytes()).is_none(),
+            _ => true,
+        }
+    }
+
     /// Its text: what a text column holds.
     #[must_use]
     pub fn text(&self) -> Cow<'_, str> {
@@ -162,9 +177,9 @@ impl<'a> Scalar<'a> {
     }
 }
 
-/// Whether `text` spells a valid UTC instant exactly as `YYYY-MM-DDTHH:MM:SS.fffZ`, with one of these numbers of
-/// fraction digits.
-fn is_instant(text: &str, fraction_digits: &[usize]) -> bool {
+/// Whether `text` spells a valid UTC instant within reach exactly as `YYYY-MM-DDTHH:MM:SS.fffZ`, with one of these
+/// numbers of fraction digits.
+fn is_instant(text: &str, fraction_digits: &[usize], fit: &Fit) -> bool {
     let bytes = text.as_bytes();
     if bytes.len() < 22 || !fraction_digits.contains(&(bytes.len() - 21)) || bytes[bytes.len() - 1] != b'Z' {
         return false;
@@ -189,7 +204,11 @@ fn is_instant(text: &str, fraction_digits: &[usize]) -> bool {
         2 => 28,
         _ => 0,
     };
-    year >= 1 && (1..=days).contains(&day) && number(11, 2) < 24 && number(14, 2) < 60 && number(17, 2) < 60
+    (fit.years.0..=fit.years.1).contains(&year)
+        && (1..=days).contains(&day)
+        && number(11, 2) < 24
+        && number(14, 2) < 60
+        && number(17, 2) < 60
 }
 
 #[cfg(test)]

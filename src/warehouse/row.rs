@@ -219,6 +219,13 @@ impl<'a> Builder<'_, 'a> {
     }
 
     fn put(&mut self, column: u32, node: Node, scalar: Scalar<'a>) {
+        let holder = &mut self.table.columns[column as usize];
+        let fits = scalar.fits(&self.fit);
+        if !fits || !holder.takes(scalar.kind()) {
+            holder.refused |= fits;
+            self.lost = true;
+            return;
+        }
         let mark = &mut self.table.marks[column as usize];
         let cell = Cell { column, node, scalar };
         if mark.0 == self.table.row {
@@ -259,7 +266,8 @@ impl<'a> Builder<'_, 'a> {
         let mut lost = Map::new();
         for (key, value) in body {
             let part = match route(self.table.family, key, value) {
-                Route::Nothing | Route::Base(_) => None,
+                Route::Nothing => None,
+                Route::Base(base) => (!self.holds(self.table.base[base], NO_NODE)).then(|| value.clone()),
                 Route::Fields(root, fields) => self.lost_fields(root, fields),
                 Route::Field(root) => self.lost_field(root, key, value),
             };
@@ -268,6 +276,12 @@ impl<'a> Builder<'_, 'a> {
             }
         }
         lost
+    }
+
+    /// Whether the row in hand has the value of this path in this column.
+    fn holds(&self, column: u32, node: Node) -> bool {
+        let (row, at) = self.table.marks[column as usize];
+        row == self.table.row && self.group.cells[self.start + at as usize].node == node
     }
 
     fn lost_fields(&self, parent: Node, fields: &Map<String, Value>) -> Option<Value> {
@@ -286,10 +300,7 @@ impl<'a> Builder<'_, 'a> {
             Value::Null => None,
             Value::Object(fields) if !fields.is_empty() => self.lost_fields(node, fields),
             _ => match self.table.paths.slot(node) {
-                Slot::Column(column) => {
-                    let at = self.start + self.table.marks[column as usize].1 as usize;
-                    (self.group.cells[at].node != node).then(|| value.clone())
-                }
+                Slot::Column(column) => (!self.holds(column, node)).then(|| value.clone()),
                 Slot::Overflow | Slot::Unknown => Some(value.clone()),
             },
         }

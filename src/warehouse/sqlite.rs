@@ -17,9 +17,12 @@ mod ddl;
 pub mod encode;
 /// What can go wrong, and what an operator should do about it.
 mod error;
-/// What is known of the file between batches.
-mod known;
+/// The statements that write rows.
+mod insert;
 /// One batch, one transaction.
 mod load;
+/// What SQLite is like.
+mod sheet;
 
 pub use client::{Checked, Client, Settings, SqliteWarehouse};
+pub use sheet::SHEET;

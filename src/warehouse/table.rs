@@ -5,7 +5,7 @@
 //! is the change the warehouse must make. The warehouse itself is the truth: it fills in what exists and is asked
 //! again whenever somebody else may have altered it. This room does no I/O.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::warehouse::evolve::{Scalar, Type};
@@ -47,20 +47,39 @@ pub struct Column {
     pub rounds: bool,
     /// An integer came to a column that rounds.
     pub redeclare: bool,
+    /// Its type was declared in advance; values of other types are kept in the row's overflow.
+    pub pinned: bool,
+    /// Such a value came since the last notice.
+    pub refused: bool,
     /// Already noted among the columns of the batch in hand.
     pub used: bool,
 }
 
 impl Column {
     fn new(name: &str, wanted: Option<Type>) -> Self {
-        let name = name.into();
-        Self { name, declared: None, wanted, writable: true, rounds: false, redeclare: false, used: false }
+        Self {
+            name: name.into(),
+            declared: None,
+            wanted,
+            writable: true,
+            rounds: false,
+            redeclare: false,
+            pinned: false,
+            refused: false,
+            used: false,
+        }
     }
 
     /// A column found in the warehouse.
     #[must_use]
     pub fn found(name: &str, declared: Type, rounds: bool, writable: bool) -> Self {
         Self { declared: Some(declared), writable, rounds, ..Self::new(name, Some(declared)) }
+    }
+
+    /// Whether a value of this type may be put there.
+    #[must_use]
+    pub fn takes(&self, kind: Type) -> bool {
+        !self.pinned || self.kind().join(kind) == self.kind()
     }
 
     /// Makes room for `scalar`.
@@ -107,6 +126,12 @@ pub struct Table {
     columns_max: usize,
 }
 
+/// Types that columns shall have whatever values come, by the table's own name (without a schema) and the column's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Declared {
+    pub tables: BTreeMap<Box<str>, BTreeMap<Box<str>, Type>>,
+}
+
 /// What must be done to a table before rows can be written.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -116,9 +141,16 @@ pub struct Changes {
 }
 
 impl Table {
-    /// A table with these columns found in the warehouse (none when it does not exist yet) and its base columns.
+    /// A table with these columns found in the warehouse (none when it does not exist yet), its base columns, and
+    /// those declared in advance.
     #[must_use]
-    pub fn new(name: &str, family: Family, found: Option<Vec<Column>>, limits: &Limits) -> Self {
+    pub fn new(
+        name: &str,
+        family: Family,
+        found: Option<Vec<Column>>,
+        limits: &Limits,
+        pins: Option<&BTreeMap<Box<str>, Type>>,
+    ) -> Self {
         let mut table = Self {
             name: name.into(),
             family,
@@ -143,6 +175,9 @@ impl Table {
                 None => table.push(Column::new(name, Some(kind))),
             };
             table.base.push(place);
+        }
+        for (name, kind) in pins.into_iter().flatten().filter(|(name, _)| !family.is_own(name)) {
+            table.pin(name, *kind);
         }
         table
     }
@@ -194,6 +229,15 @@ impl Table {
         Slot::Column(self.push(Column::new(name, None)))
     }
 
+    /// Fixes the type of a column in advance; one that is there already and wider stays as wide.
+    fn pin(&mut self, name: &str, kind: Type) {
+        if let Slot::Column(place) = self.column(name) {
+            let column = &mut self.columns[place as usize];
+            column.wanted = Some(column.declared.map_or(kind, |declared| declared.join(kind)));
+            column.pinned = true;
+        }
+    }
+
     fn push(&mut self, column: Column) -> u32 {
         let place = u32::try_from(self.columns.len()).unwrap_or(u32::MAX);
         // Warehouses compare the ASCII letters of names without regard to case.
@@ -207,6 +251,17 @@ impl Table {
     pub fn forget_paths(&mut self) {
         self.paths = Paths::new(self.family.own());
     }
+}
+
+/// Whether a table with this key and these columns can be one of the router's own.
+#[must_use]
+pub fn is_ours(family: Family, key: &[String], columns: &[Column]) -> bool {
+    let has = |wanted: &str| columns.iter().any(|column| column.name.eq_ignore_ascii_case(wanted));
+    let writable = |column: &Column| column.writable || family.base().all(|(base, _)| *column.name != *base);
+    key == ["id"]
+        && has("received_at")
+        && (!matches!(family, Family::Event | Family::Overflow) || has("event_text"))
+        && columns.iter().all(writable)
 }
 
 /// The tables known so far.

@@ -4,6 +4,7 @@
 mod author;
 mod bodies;
 mod cli;
+mod conformance;
 mod contract;
 mod crash;
 mod delivery;

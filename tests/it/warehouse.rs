@@ -7,9 +7,10 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use rusqlite::types::{Value as Stored, ValueRef};
 use serde_json::{Map, Value, json};
-use tidegate::destination::{Batch, Delivery, Failure};
+use tidegate::destination::{Batch, Failure};
 use tidegate::event::{Event, Kind};
-use tidegate::warehouse::sqlite::{Client, SqliteWarehouse};
+use tidegate::warehouse::Part;
+use tidegate::warehouse::sqlite::{Client, Settings};
 use tidegate::warehouse::table::Limits;
 
 mod evolution;
@@ -36,7 +37,8 @@ impl File {
     }
 
     fn client_of(&self, sync: &str, schema: Option<&str>, limits: Limits) -> Client {
-        SqliteWarehouse::open(&self.path, sync, schema, limits).unwrap()
+        let part = Part { sync: sync.to_owned(), schema: schema.map(str::to_owned), ..Part::default() };
+        Settings { limits, ..Settings::new(&self.path) }.check(&part).unwrap().open().unwrap()
     }
 
     /// As another process would open it.

@@ -56,7 +56,9 @@ impl<'a> Number<'a> {
     /// Whether the warehouse's decimal gives it back digit for digit.
     pub(super) fn fits(&self, fit: &Fit) -> bool {
         let leading = i64::try_from(self.digits.len()).unwrap_or(i64::MAX).saturating_add(self.exponent);
-        self.digits.len() <= fit.decimal_digits_max && leading.saturating_abs() <= fit.decimal_exponent_max
+        self.digits.len() <= fit.decimal_digits_max
+            && leading.saturating_abs() <= fit.decimal_exponent_max
+            && self.exponent.saturating_neg() <= fit.decimal_fraction_max
     }
 
     fn text(&self) -> String {

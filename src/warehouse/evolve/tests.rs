@@ -2,7 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-const FIT: Fit = Fit { decimal_digits_max: 15, decimal_exponent_max: 307 };
+const FIT: Fit = Fit {
+    decimal_digits_max: 15,
+    decimal_exponent_max: 307,
+    decimal_fraction_max: i64::MAX,
+    years: (1, 9999),
+    text_nul: true,
+};
 
 fn seen(json: &str) -> (Option<Type>, String) {
     let value = serde_json::from_str::<Value>(json).unwrap();

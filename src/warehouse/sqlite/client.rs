@@ -12,19 +12,17 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::Trouble;
-use super::load::{Care, Link};
+use super::load::{self, Care, Link};
 use crate::destination::{Batch, Delivery, Destination, Failure, Reply};
+use crate::warehouse::Part;
+use crate::warehouse::known::Found;
 use crate::warehouse::name::NAME_BYTES_MAX;
-use crate::warehouse::table::Limits;
+use crate::warehouse::table::{Declared, Limits};
 
 /// What an operator may say of a SQLite warehouse.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub path: PathBuf,
-    /// Whose ledger row it is.
-    pub sync: String,
-    /// Put before every table name as `schema__`, so that several sources share a file without sharing tables.
-    pub schema: Option<String>,
     pub limits: Limits,
     /// How long to wait for another writer.
     pub busy_timeout: Duration,
@@ -34,25 +32,24 @@ pub struct Settings {
 
 impl Settings {
     #[must_use]
-    pub fn new(path: impl Into<PathBuf>, sync: impl Into<String>) -> Self {
+    pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
-            sync: sync.into(),
-            schema: None,
             limits: Limits::default(),
             busy_timeout: Duration::from_secs(5),
             log_bytes_max: 256 << 20,
         }
     }
 
-    /// The first door: whether these settings can be used at all.
-    pub fn check(self) -> Result<Checked, Failure> {
+    /// The first door: whether these settings can be used at all. The schema is put before every table name as
+    /// `schema__`.
+    pub fn check(self, part: &Part) -> Result<Checked, Failure> {
         // SQLite compiles for at most 2,000 columns; one is kept for the overflow.
         let problem = if self.path.as_os_str().is_empty() || self.path == Path::new(":memory:") {
             Some("the path names no file")
-        } else if self.sync.is_empty() {
+        } else if part.sync.is_empty() {
             Some("the sync has no name")
-        } else if self.schema.as_deref().is_some_and(|schema| !is_schema(schema)) {
+        } else if part.schema.as_deref().is_some_and(|schema| !is_schema(schema)) {
             Some("a schema is lower-case letters, digits and single underscores, and begins with a letter")
         } else if !(32..=1900).contains(&self.limits.columns_max) {
             Some("columns_max is not between 32 and 1,900")
@@ -64,14 +61,15 @@ impl Settings {
         if let Some(problem) = problem {
             return Err(Trouble::Settings { problem }.failure(&self.path));
         }
-        let prefix = self.schema.map(|schema| schema + "__").unwrap_or_default();
+        let prefix = part.schema.as_ref().map(|schema| format!("{schema}__")).unwrap_or_default();
         let mut log_path = self.path.clone().into_os_string();
         log_path.push("-wal");
         Ok(Checked {
             path: self.path,
             log_path: log_path.into(),
-            sync: self.sync,
+            sync: part.sync.clone(),
             prefix,
+            declared: Arc::clone(&part.declared),
             limits: self.limits,
             busy_timeout: self.busy_timeout,
             log_bytes_max: self.log_bytes_max,
@@ -94,7 +92,8 @@ pub struct Checked {
     pub(super) path: PathBuf,
     pub(super) log_path: PathBuf,
     pub(super) sync: String,
-    prefix: String,
+    pub(super) prefix: String,
+    pub(super) declared: Arc<Declared>,
     pub(super) limits: Limits,
     pub(super) busy_timeout: Duration,
     pub(super) log_bytes_max: u64,
@@ -108,9 +107,12 @@ impl Checked {
         Ok(Client { settings, link: Some(link) })
     }
 
-    /// The name of a table in the file.
-    pub(super) fn full(&self, short: &str) -> String {
-        [&self.prefix, short].concat()
+    /// What exists, looked up without changing the file; nothing where there is no file.
+    pub fn find(self) -> Result<Found, Failure> {
+        if !self.path.exists() {
+            return Ok(Found::default());
+        }
+        load::find(&self).map_err(|trouble| trouble.failure(&self.path))
     }
 
     /// The name of one of this warehouse's tables without its prefix; `None` for other people's. No table's own name
@@ -201,11 +203,6 @@ pub struct SqliteWarehouse {
 }
 
 impl SqliteWarehouse {
-    /// The first two doors at once.
-    pub fn open(path: impl Into<PathBuf>, sync: &str, schema: Option<&str>, limits: Limits) -> Result<Client, Failure> {
-        Settings { schema: schema.map(str::to_owned), limits, ..Settings::new(path, sync) }.check()?.open()
-    }
-
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<Result<T, Failure>>) -> Order) -> Result<T, Failure> {
         let gone = || Trouble::Gone.failure(&self.settings.path);
         let (reply, answer) = oneshot::channel();

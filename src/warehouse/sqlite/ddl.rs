@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::encode;
 use super::error::{Trouble, doing};
 use crate::warehouse::evolve::Type;
-use crate::warehouse::table::{Changes, Column, Family, Limits, Table};
+use crate::warehouse::table::{Changes, Column, Family, Table, is_ours};
 
 mod definition;
 
@@ -33,14 +33,15 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// The table `name` as the file has it. `None` when it is not one that the router could have made: another key, no
-/// columns of the family, a view.
-pub(super) fn read(
-    connection: &Connection,
-    name: &str,
-    family: Family,
-    limits: &Limits,
-) -> Result<Option<Table>, Trouble> {
+/// The columns of the table `name` as the file has it. `None` when it is not one that the router could have made:
+/// another key, no columns of the family, a view.
+pub(super) fn read(connection: &Connection, name: &str, family: Family) -> Result<Option<Vec<Column>>, Trouble> {
+    let (key, columns) = definition_of(connection, name)?;
+    Ok(is_ours(family, &key, &columns).then_some(columns))
+}
+
+/// The key, in lower case, and the columns of the table `name`.
+pub(super) fn definition_of(connection: &Connection, name: &str) -> Result<(Vec<String>, Vec<Column>), Trouble> {
     let reading = doing("reading the definition of a table");
     let mut statement =
         connection.prepare_cached("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?1)").map_err(&reading)?;
@@ -58,37 +59,45 @@ pub(super) fn read(
         let (kind, rounds) = encode::meaning(&declared);
         columns.push(Column::found(&column, kind, rounds, hidden == 0));
     }
-    let has = |wanted: &str| columns.iter().any(|column| column.name.eq_ignore_ascii_case(wanted));
-    let writable = |column: &Column| column.writable || family.base().all(|(base, _)| *column.name != *base);
-    let ours = key == ["id"]
-        && has("received_at")
-        && (!matches!(family, Family::Event | Family::Overflow) || has("event_text"))
-        && columns.iter().all(writable);
-    Ok(ours.then(|| Table::new(name, family, Some(columns), limits)))
+    Ok((key, columns))
 }
 
 /// Makes the file's table what `table` shall be; says so of columns that widened.
 pub(super) fn apply(connection: &Connection, table: &mut Table) -> Result<Vec<String>, Trouble> {
     let changes = table.changes();
     let mut notices = Vec::new();
-    if changes.create {
-        let columns = table.columns.iter().map(defined).collect::<Vec<_>>();
-        let sql = format!("CREATE TABLE {} ({})", quoted(&table.name), columns.join(", "));
-        connection.execute_batch(&sql).map_err(doing("creating a table"))?;
-    } else {
-        for at in &changes.add {
-            let sql = format!("ALTER TABLE {} ADD COLUMN {}", quoted(&table.name), defined(&table.columns[*at]));
-            connection.execute_batch(&sql).map_err(doing("adding a column"))?;
-        }
-        if !changes.widen.is_empty() {
-            notices = widen(connection, table, &changes)?;
-        }
+    for sql in additions(table, &changes) {
+        let action = if changes.create { "creating a table" } else { "adding a column" };
+        connection.execute_batch(&sql).map_err(doing(action))?;
+    }
+    if !changes.create && !changes.widen.is_empty() {
+        notices = widen(connection, table, &changes)?;
     }
     for at in changes.add.into_iter().chain(changes.widen) {
         table.columns[at].applied();
     }
     table.exists = true;
     Ok(notices)
+}
+
+/// The statements that make the table what it shall be. SQLite has none for widening: those are comments.
+pub(super) fn statements(table: &Table) -> Vec<String> {
+    let changes = table.changes();
+    let widened = changes.widen.iter().map(|at| {
+        let column = &table.columns[*at];
+        let (name, of, kind) = (quoted(&column.name), quoted(&table.name), encode::declared(column.kind()));
+        format!("-- column {name} of {of} becomes {kind}: its definition is edited in place")
+    });
+    additions(table, &changes).into_iter().chain(widened).collect()
+}
+
+fn additions(table: &Table, changes: &Changes) -> Vec<String> {
+    let name = quoted(&table.name);
+    if changes.create {
+        let columns = table.columns.iter().map(defined).collect::<Vec<_>>();
+        return vec![format!("CREATE TABLE {name} ({})", columns.join(", "))];
+    }
+    changes.add.iter().map(|at| format!("ALTER TABLE {name} ADD COLUMN {}", defined(&table.columns[*at]))).collect()
 }
 
 fn defined(column: &Column) -> String {

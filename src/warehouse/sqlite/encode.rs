@@ -12,7 +12,13 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use crate::warehouse::evolve::{Fit, Scalar, Type, real_text};
 
 /// What 64-bit floating point gives back digit for digit.
-pub const FIT: Fit = Fit { decimal_digits_max: 15, decimal_exponent_max: 307 };
+pub const FIT: Fit = Fit {
+    decimal_digits_max: 15,
+    decimal_exponent_max: 307,
+    decimal_fraction_max: i64::MAX,
+    years: (1, 9999),
+    text_nul: true,
+};
 
 /// The type as a column declares it.
 #[must_use]

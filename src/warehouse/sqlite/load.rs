@@ -3,7 +3,6 @@
 //! A [`Link`] is one open connection and what is known of the file through it. It is thrown away after any failure:
 //! whatever the failed transaction had changed in memory goes with it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, TransactionBehavior};
@@ -12,20 +11,17 @@ use super::client::Checked;
 use super::ddl;
 use super::encode::{self, encode};
 use super::error::{Trouble, doing};
-use super::known::{Insert, Known};
+use super::insert::{Insert, Inserts};
 use crate::destination::{Batch, Delivery, Rejected};
+use crate::warehouse::known::{Found, FoundTable, Known, Look, Object, Told};
 use crate::warehouse::ledger;
 use crate::warehouse::row::{Group, Planner};
-use crate::warehouse::table::{Family, Table};
+use crate::warehouse::table::{Column, Family, Table};
 
 /// Prepared statements kept; one for each table that events come for, plus a few.
 const STATEMENTS_MAX: usize = 1024;
 /// Events planned and written together, within one transaction.
 const CHUNK_EVENTS: usize = 64;
-/// Notices remembered as said.
-const TOLD_MAX: usize = 100_000;
-/// Notices of one delivery; what is beyond is counted.
-const NOTICES_MAX: usize = 20;
 
 const LEDGER: &str = "CREATE TABLE IF NOT EXISTS _tidegate_ledger \
     (sync TEXT PRIMARY KEY NOT NULL, log_offset INTEGER NOT NULL, updated_at TEXT NOT NULL)";
@@ -43,9 +39,9 @@ pub(super) struct Link {
     connection: Connection,
     settings: Arc<Checked>,
     known: Known,
+    inserts: Inserts,
     schema_version: i32,
-    /// What has been said already: notices come once for each opening.
-    told: HashSet<String>,
+    told: Told,
 }
 
 impl Link {
@@ -67,8 +63,9 @@ impl Link {
             connection,
             settings: Arc::clone(settings),
             known: Known::default(),
+            inserts: Inserts::default(),
             schema_version: 0,
-            told: HashSet::new(),
+            told: Told::default(),
         };
         link.durable_to()?;
         link.look()?;
@@ -82,7 +79,8 @@ impl Link {
     /// Looks at the file anew.
     fn look(&mut self) -> Result<(), Trouble> {
         self.schema_version = ddl::schema_version(&self.connection)?;
-        self.known = Known::read(&self.connection, &self.settings)?;
+        self.known = know(&self.connection, &self.settings)?;
+        self.inserts = Inserts::default();
         Ok(())
     }
 
@@ -94,15 +92,16 @@ impl Link {
             rusqlite::Transaction::new_unchecked(connection, behavior).map_err(doing("beginning a transaction"))?;
         // From here on nobody else can change the file.
         if ddl::schema_version(connection)? != self.schema_version {
-            self.known = Known::read(connection, settings)?;
+            self.known = know(connection, settings)?;
+            self.inserts = Inserts::default();
         }
-        let known = &mut self.known;
+        let (known, inserts) = (&mut self.known, &mut self.inserts);
         let standing = ledger::standing(durable_to(connection, &settings.sync)?, &batch.range);
         if let Some(gap) = standing.gap {
             let (start, end) = (gap.start, gap.end);
             known.notices.push(format!("offsets {start} to {end} of the log never reached this warehouse"));
         }
-        let mut delivery = load(connection, settings, known, batch, standing.skip_below, care)?;
+        let mut delivery = load(connection, known, inserts, batch, standing.skip_below, care)?;
         let next = i64::try_from(standing.next).map_err(|_| Trouble::Ledger)?;
         connection
             .prepare_cached(
@@ -117,7 +116,7 @@ impl Link {
         fail::fail_point!("warehouse_after_commit", |_| std::process::abort());
         self.schema_version = schema_version;
         known.tables.trim();
-        delivery.notices = self.fresh_notices();
+        delivery.notices = known.fresh_notices(&mut self.told);
         Ok(delivery)
     }
 
@@ -132,21 +131,6 @@ impl Link {
             .map_err(doing("emptying the write-ahead log"))?;
         let bytes = log();
         if bytes > self.settings.log_bytes_max { Err(Trouble::LogHeld { bytes }) } else { Ok(()) }
-    }
-
-    fn fresh_notices(&mut self) -> Vec<String> {
-        let mut notices = std::mem::take(&mut self.known.notices);
-        for table in self.known.tables.list.iter().filter(|table| table.capped) {
-            let (name, most) = (&table.name, self.settings.limits.columns_max);
-            notices.push(format!("table {name} has {most} columns and gets no more: further fields go to _overflow"));
-        }
-        notices.retain(|notice| self.told.len() < TOLD_MAX && self.told.insert(notice.clone()));
-        let more = notices.len().saturating_sub(NOTICES_MAX);
-        notices.truncate(NOTICES_MAX);
-        if more > 0 {
-            notices.push(format!("and {more} more of the kind"));
-        }
-        notices
     }
 }
 
@@ -163,8 +147,8 @@ fn durable_to(connection: &Connection, sync: &str) -> Result<Option<u64>, Troubl
 /// it the same as doing it at once.
 fn load(
     connection: &Connection,
-    settings: &Checked,
     known: &mut Known,
+    inserts: &mut Inserts,
     batch: &Batch,
     skip_below: u64,
     care: Care,
@@ -176,7 +160,7 @@ fn load(
         targets.clear();
         for event in events {
             let fresh = event.offset >= skip_below;
-            targets.push(if fresh { Some(known.target(connection, settings, event)?) } else { None });
+            targets.push(if fresh { Some(known.target(&mut Pragmas(connection), event)?) } else { None });
         }
         let mut planner = Planner::new(&mut known.tables, encode::FIT);
         for (index, (event, target)) in (first..).zip(events.iter().zip(&targets)) {
@@ -186,27 +170,93 @@ fn load(
             }
         }
         let groups = planner.finish();
-        known.settle(connection, &groups)?;
-        write(connection, known, &groups, care, &mut delivery)?;
+        settle(connection, known, inserts, &groups)?;
+        write(connection, (known, inserts), &groups, care, &mut delivery)?;
         first += u32::try_from(events.len()).unwrap_or(u32::MAX);
     }
     for records in batch.violations.chunks(CHUNK_EVENTS) {
-        let table = known.fixed_table(connection, settings, Family::Violations)?;
+        let table = known.fixed_table(&mut Pragmas(connection), Family::Violations)?;
         let mut planner = Planner::new(&mut known.tables, encode::FIT);
         for record in records.iter().filter(|record| record.offset >= skip_below) {
             planner.violation(record, table);
         }
         let groups = planner.finish();
-        known.settle(connection, &groups)?;
-        write(connection, known, &groups, care, &mut delivery)?;
+        settle(connection, known, inserts, &groups)?;
+        write(connection, (known, inserts), &groups, care, &mut delivery)?;
     }
     delivery.delivered = (batch.events.len() - delivery.rejected.len()) as u64;
     Ok(delivery)
 }
 
+/// What there is in the file.
+fn know(connection: &Connection, settings: &Checked) -> Result<Known, Trouble> {
+    Ok(Known::new(&settings.prefix, objects(connection, settings)?, settings.limits, Arc::clone(&settings.declared)))
+}
+
+fn objects(connection: &Connection, settings: &Checked) -> Result<Vec<Object>, Trouble> {
+    let read = || -> rusqlite::Result<Vec<Object>> {
+        let sql = "SELECT name, type = 'table', coalesce(sql, '') FROM sqlite_schema";
+        let mut statement = connection.prepare_cached(sql)?;
+        let object = |row: &rusqlite::Row<'_>| {
+            let (name, is_table, sql): (String, bool, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let name = name.to_ascii_lowercase();
+            let is_event_table = is_table && sql.contains("\"event_text\"") && settings.short(&name).is_some();
+            Ok(Object { name, is_table, is_event_table })
+        };
+        statement.query_map([], object)?.collect()
+    };
+    read().map_err(doing("reading the schema"))
+}
+
+/// All that is in the file, read without changing it.
+pub(super) fn find(settings: &Checked) -> Result<Found, Trouble> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&settings.path, flags).map_err(doing("opening the file"))?;
+    let mut found = Found::default();
+    for object in objects(&connection, settings)? {
+        let (key, columns) = ddl::definition_of(&connection, &object.name)?;
+        found.tables.insert(object.name, FoundTable { is_table: object.is_table, key, columns });
+    }
+    Ok(found)
+}
+
+/// Asks the file about its tables.
+struct Pragmas<'c>(&'c Connection);
+
+impl Look for Pragmas<'_> {
+    type Trouble = Trouble;
+
+    fn columns(&mut self, name: &str, family: Family) -> Result<Option<Vec<Column>>, Trouble> {
+        ddl::read(self.0, name, family)
+    }
+
+    fn taken(&self, name: &str) -> Trouble {
+        Trouble::Taken { name: name.to_owned() }
+    }
+}
+
+/// Makes the tables ready for the rows of these groups.
+fn settle(
+    connection: &Connection,
+    known: &mut Known,
+    inserts: &mut Inserts,
+    groups: &[Group<'_>],
+) -> Result<(), Trouble> {
+    for group in groups {
+        let table = &mut known.tables.list[group.table];
+        let notices = ddl::apply(connection, table)?;
+        inserts.keep(table, group);
+        known.notices.extend(notices);
+    }
+    Ok(())
+}
+
+/// The tables and the statements that write to them.
+type Tools<'k> = (&'k Known, &'k Inserts);
+
 fn write(
     connection: &Connection,
-    known: &Known,
+    known: Tools<'_>,
     groups: &[Group<'_>],
     care: Care,
     delivery: &mut Delivery,
@@ -222,7 +272,7 @@ fn write(
     Ok(())
 }
 
-fn write_groups(connection: &Connection, known: &Known, groups: &[Group<'_>]) -> Result<u64, Trouble> {
+fn write_groups(connection: &Connection, known: Tools<'_>, groups: &[Group<'_>]) -> Result<u64, Trouble> {
     let mut duplicates = 0;
     for group in groups {
         let mut writer = Writer::new(connection, known, group)?;
@@ -233,7 +283,11 @@ fn write_groups(connection: &Connection, known: &Known, groups: &[Group<'_>]) ->
     Ok(duplicates)
 }
 
-fn write_events(connection: &Connection, known: &Known, groups: &[Group<'_>]) -> Result<(u64, Vec<Rejected>), Trouble> {
+fn write_events(
+    connection: &Connection,
+    known: Tools<'_>,
+    groups: &[Group<'_>],
+) -> Result<(u64, Vec<Rejected>), Trouble> {
     let mut rows = Vec::new();
     for (place, group) in groups.iter().enumerate() {
         rows.extend(group.rows.iter().enumerate().map(|(at, row)| (row.event, place, at)));
@@ -272,9 +326,9 @@ struct Writer<'w, 'a> {
 }
 
 impl<'w, 'a> Writer<'w, 'a> {
-    fn new(connection: &'w Connection, known: &'w Known, group: &'w Group<'a>) -> Result<Self, Trouble> {
+    fn new(connection: &'w Connection, (known, inserts): Tools<'w>, group: &'w Group<'a>) -> Result<Self, Trouble> {
         let table = &known.tables.list[group.table];
-        let insert = known.inserts.get(&group.table).ok_or(Trouble::Gone)?;
+        let insert = inserts.get(group.table).ok_or(Trouble::Gone)?;
         let statement = connection.prepare_cached(&insert.sql).map_err(doing("preparing to write rows"))?;
         Ok(Self { statement, insert, table, group })
     }

@@ -160,11 +160,13 @@ impl Family {
         }
     }
 
+    /// Whether the column `name` is the table's own, so that nobody declares its type.
+    pub(super) fn is_own(self, name: &str) -> bool {
+        name == OVERFLOW || self.base().any(|(base, _)| base == name)
+    }
+
     /// Whether the table wants the column `name` for something other than a field of its own container.
     pub(super) fn takes(self, name: &str) -> bool {
-        name == OVERFLOW
-            || name.starts_with("context_")
-            || name.starts_with("message_")
-            || self.base().any(|(base, _)| base == name)
+        self.is_own(name) || name.starts_with("context_") || name.starts_with("message_")
     }
 }

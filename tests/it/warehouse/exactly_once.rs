@@ -1,38 +1,11 @@
 //! Batches that come twice, overlapping, or after a crash leave each event once.
 
 use tidegate::destination::Destination;
-use tidegate::event::ViolationRecord;
-use tidegate::warehouse::sqlite::Settings;
 
 use super::*;
 
 fn numbered(range: std::ops::Range<u64>) -> Batch {
     batch(range.map(|n| track(n, &format!("m{n}"), "E", json!({ "n": n }))).collect())
-}
-
-#[test]
-fn the_same_batch_twice_is_skipped_by_the_ledger() {
-    let file = File::new();
-    let mut client = file.client();
-    assert_eq!(client.durable_to().unwrap(), None);
-    client.deliver(&numbered(0..10)).unwrap();
-    let again = client.deliver(&numbered(0..10)).unwrap();
-    assert_eq!((again.delivered, again.duplicates), (10, 10));
-    assert_eq!((file.count("tracks"), file.count("e")), (10, 10));
-    assert_eq!(client.durable_to().unwrap(), Some(10));
-}
-
-#[test]
-fn overlapping_batches_after_a_reopening_leave_each_event_once() {
-    let file = File::new();
-    file.client().deliver(&numbered(0..10)).unwrap();
-    let mut client = file.client();
-    assert_eq!(client.durable_to().unwrap(), Some(10));
-    let delivery = client.deliver(&numbered(5..20)).unwrap();
-    assert_eq!((delivery.delivered, delivery.duplicates), (15, 5));
-    client.deliver(&numbered(0..3)).unwrap();
-    assert_eq!(client.durable_to().unwrap(), Some(20), "the ledger never goes back");
-    assert_eq!((file.count("tracks"), file.count("e")), (20, 20));
 }
 
 #[test]
@@ -53,16 +26,6 @@ fn two_syncs_to_one_file_keep_their_own_ledgers_and_share_ids() {
     let mut third = file.client_of("three", Some("shop"), Limits::default());
     third.deliver(&numbered(0..4)).unwrap();
     assert_eq!((file.count("shop__e"), file.count("e")), (4, 18));
-}
-
-#[test]
-fn an_empty_batch_moves_the_ledger_and_a_gap_is_told() {
-    let file = File::new();
-    let mut client = file.client();
-    client.deliver(&Batch { range: 0..7, ..Batch::default() }).unwrap();
-    assert_eq!(client.durable_to().unwrap(), Some(7));
-    let delivery = client.deliver(&Batch { range: 9..12, ..Batch::default() }).unwrap();
-    assert_eq!(delivery.notices, ["offsets 7 to 9 of the log never reached this warehouse"]);
 }
 
 #[test]
@@ -87,48 +50,11 @@ fn a_transaction_that_does_not_commit_leaves_nothing_behind() {
 }
 
 #[test]
-fn violations_are_rows_and_come_once() {
-    let file = File::new();
-    let mut client = file.client();
-    let record = ViolationRecord {
-        source: "web".into(),
-        offset: 4,
-        message_id: "m4".to_owned(),
-        received_at_us: 1_714_979_290_000_001,
-        payload: "{\"type\":\"track\"}".to_owned(),
-        event_name: None,
-        event_type: Kind::Track,
-        schema_version: "3".to_owned(),
-        has_undeclared_schema: false,
-        has_undeclared_fields: true,
-        has_schema_violated: false,
-        violations: vec!["/properties/x is not declared".to_owned()],
-    };
-    for start in [4, 4] {
-        let violations = vec![Arc::new(record.clone())];
-        client.deliver(&Batch { range: start..5, events: Vec::new(), violations }).unwrap();
-    }
-    assert_eq!(file.count("event_violations"), 1);
-    assert_eq!(file.columns("event_violations")["payload"], "JSON TEXT");
-    for (column, expected) in [
-        ("received_at", text("2024-05-06T07:08:10.000001Z")),
-        ("payload", text("{\"type\":\"track\"}")),
-        ("event_name", Stored::Null),
-        ("event_type", text("track")),
-        ("schema_version", text("3")),
-        ("has_undeclared_fields", Stored::Integer(1)),
-        ("has_schema_violated", Stored::Integer(0)),
-        ("violations", text("[\"/properties/x is not declared\"]")),
-    ] {
-        assert_eq!(file.cell("event_violations", column, "m4"), expected, "{column}");
-    }
-}
-
-#[test]
 fn behind_its_thread_the_warehouse_keeps_the_same_promises() {
     let file = File::new();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let client = Settings::new(&file.path, "sync").check().unwrap().open().unwrap();
+    let client =
+        Settings::new(&file.path).check(&Part { sync: "sync".to_owned(), ..Part::default() }).unwrap().open().unwrap();
     let mut warehouse = client.run().unwrap();
     runtime.block_on(async {
         assert_eq!(warehouse.durable_to().await.unwrap(), None);

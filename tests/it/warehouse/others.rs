@@ -1,8 +1,12 @@
 //! Other people with the same file: readers, operators who alter tables, wrong permissions.
 
-use tidegate::warehouse::sqlite::Settings;
+use tidegate::warehouse::sqlite::Checked;
 
 use super::*;
+
+fn sync() -> Part {
+    Part { sync: "sync".to_owned(), ..Part::default() }
+}
 
 #[test]
 fn an_operator_may_add_columns_between_batches() {
@@ -100,9 +104,9 @@ fn a_reader_that_never_leaves_is_waited_for_once_the_log_is_long() {
     let settings = Settings {
         log_bytes_max: 1 << 20,
         busy_timeout: std::time::Duration::from_millis(20),
-        ..Settings::new(&file.path, "sync")
+        ..Settings::new(&file.path)
     };
-    let mut client = settings.check().unwrap().open().unwrap();
+    let mut client = settings.check(&sync()).unwrap().open().unwrap();
     let mut offset = 0;
     let mut send = |client: &mut Client| {
         let made =
@@ -127,8 +131,8 @@ fn a_reader_that_never_leaves_is_waited_for_once_the_log_is_long() {
 #[test]
 fn another_writer_is_waited_for_and_then_reported() {
     let file = File::new();
-    let settings = Settings { busy_timeout: std::time::Duration::from_millis(10), ..Settings::new(&file.path, "sync") };
-    let mut client = settings.check().unwrap().open().unwrap();
+    let settings = Settings { busy_timeout: std::time::Duration::from_millis(10), ..Settings::new(&file.path) };
+    let mut client = settings.check(&sync()).unwrap().open().unwrap();
     let writer = file.reader();
     writer.execute_batch("BEGIN IMMEDIATE").unwrap();
     let made = || batch(vec![track(0, "a", "E", json!({}))]);
@@ -140,7 +144,7 @@ fn another_writer_is_waited_for_and_then_reported() {
 #[test]
 fn files_that_cannot_be_written_stop_the_sync_with_advice() {
     let file = File::new();
-    let stopped = |path: &Path| match SqliteWarehouse::open(path, "sync", None, Limits::default()) {
+    let stopped = |path: &Path| match Settings::new(path).check(&sync()).and_then(Checked::open) {
         Err(Failure::Stop { advice, .. }) => advice,
         other => panic!("{other:?}"),
     };
@@ -157,11 +161,12 @@ fn files_that_cannot_be_written_stop_the_sync_with_advice() {
         Ok(_) => drop(file.client()),
         Err(_) => assert!(stopped(&file.path).contains("write")),
     }
-    for bad in [Settings::new("", "s"), Settings::new(":memory:", "s"), Settings::new("w.db", "")] {
-        assert!(bad.check().is_err());
+    for bad in ["", ":memory:"] {
+        assert!(Settings::new(bad).check(&sync()).is_err());
     }
+    assert!(Settings::new("w.db").check(&Part::default()).is_err());
     for schema in ["a__b", "A", "1a", "a_", "a;b", "sqlite_x", ""] {
-        let settings = Settings { schema: Some(schema.to_owned()), ..Settings::new("w.db", "s") };
-        assert!(settings.check().is_err(), "{schema}");
+        let part = Part { schema: Some(schema.to_owned()), ..sync() };
+        assert!(Settings::new("w.db").check(&part).is_err(), "{schema}");
     }
 }

@@ -1,0 +1,47 @@
+//! `destinations/<name>.yaml` of warehouses.
+
+use std::path::Path;
+
+use super::fields::Fields;
+use crate::warehouse::table::Limits;
+use crate::warehouse::{SHEETS, Settings, sqlite};
+
+/// The warehouse of this kind.
+pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, dir: &Path, data: &Path) -> Option<Settings> {
+    match kind {
+        "sqlite" => Some(Settings::Sqlite(sqlite_file(fields, dir, data))),
+        _ => {
+            let message = format!("a destination of kind {kind:?} is not known");
+            let kinds: Vec<String> = SHEETS.iter().map(|sheet| format!("`kind: {}`", sheet.kind)).collect();
+            let fix = format!("write {} or `kind: plugin`", kinds.join(", "));
+            fields.problem(fields.line_of("kind"), message, fix);
+            None
+        }
+    }
+}
+
+fn sqlite_file(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> sqlite::Settings {
+    let limits = limits(fields, &sqlite::SHEET);
+    let path = match fields.text("path") {
+        Some(path) => match path.strip_prefix("DATA/") {
+            Some(rest) => data.join(rest),
+            None => dir.join(path),
+        },
+        None => data.join("warehouse.db"),
+    };
+    sqlite::Settings { limits, ..sqlite::Settings::new(path) }
+}
+
+/// `columns_max` and `tables_max`, which every warehouse has.
+fn limits(fields: &mut Fields<'_>, sheet: &crate::warehouse::sheet::Sheet) -> Limits {
+    let most = sheet.columns_max;
+    let limits = Limits {
+        columns_max: fields.number("columns_max", 50).unwrap_or(1_000),
+        tables_max: fields.number("tables_max", 1).unwrap_or(1_000),
+    };
+    if limits.columns_max > most {
+        let message = format!("columns_max is above {most}, which is the most that {} tables can have", sheet.title);
+        fields.problem(fields.line_of("columns_max"), message, format!("write {most} or less"));
+    }
+    limits
+}

@@ -1,0 +1,45 @@
+//! Events as the router hands them over.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use tidegate::destination::Batch;
+use tidegate::event::{Event, Kind};
+
+/// An event of this kind with these fields besides those that every event has.
+pub fn event(kind: Kind, offset: u64, id: &str, fields: Value) -> Arc<Event> {
+    let mut body = Map::new();
+    for (key, value) in [
+        ("type", kind.as_str()),
+        ("messageId", id),
+        ("timestamp", "2024-05-06T07:08:09.000001Z"),
+        ("receivedAt", "2024-05-06T07:08:10.000000Z"),
+    ] {
+        body.insert(key.to_owned(), Value::from(value));
+    }
+    if let Value::Object(fields) = fields {
+        body.extend(fields);
+    }
+    Arc::new(Event { source: "web".into(), offset, part: 0, kind, received_at_us: 1_714_979_290_000_000, body })
+}
+
+pub fn track(offset: u64, id: &str, name: &str, properties: Value) -> Arc<Event> {
+    event(Kind::Track, offset, id, json!({ "event": name, "properties": properties }))
+}
+
+/// A batch that settles exactly the offsets of its events.
+pub fn batch(events: Vec<Arc<Event>>) -> Batch {
+    let start = events.iter().map(|event| event.offset).min().unwrap_or(0);
+    let end = events.iter().map(|event| event.offset + 1).max().unwrap_or(0);
+    Batch { range: start..end, events, violations: Vec::new() }
+}
+
+/// Tracks `m<n>` of one name with a number.
+pub fn numbered(range: std::ops::Range<u64>) -> Batch {
+    batch(range.map(|n| track(n, &format!("m{n}"), "E", json!({ "n": n }))).collect())
+}
+
+/// JSON with its digits, unlike `json!`.
+pub fn parsed(json: &str) -> Value {
+    serde_json::from_str(json).unwrap()
+}
