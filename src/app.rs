@@ -2,6 +2,7 @@
 //! flow, so that whatever was accepted has a place to go.
 
 mod admin;
+pub mod declare;
 mod destinations;
 mod lend;
 mod live;

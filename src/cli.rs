@@ -16,6 +16,7 @@ mod serve;
 mod status;
 mod traffic;
 mod versions;
+mod warehouse;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -67,6 +68,9 @@ enum Command {
     /// Write destination plugins: make, build, test, measure, check; upload, roll back
     #[command(subcommand)]
     Destination(function::DestinationCommand),
+    /// The tables of warehouses: see what would be done to them
+    #[command(subcommand)]
+    Warehouse(warehouse::Command),
     /// The admin token of a server
     #[command(subcommand)]
     Admin(admin::Command),
@@ -138,6 +142,7 @@ pub fn main() -> ExitCode {
         Command::Quarantine(args) => quarantine::run(&args, json),
         Command::Function(command) => function::run(&command, json),
         Command::Destination(command) => function::run_destination(&command, json),
+        Command::Warehouse(command) => warehouse::run(&command, json),
         Command::Admin(command) => admin::run(&command, json),
         Command::Completions(args) => completions::run::<Cli>(&args),
         Command::CompileComponent { memory_bytes_max, cpu_seconds_max } => {

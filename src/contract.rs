@@ -30,9 +30,11 @@ mod report;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod types;
 mod work;
 
 pub use compile::Contract;
+pub use types::{FieldType, JsonType};
 
 /// Rules and components written together. Plain data: [`Contract::compile`] is what checks it.
 #[derive(Debug, Clone, PartialEq)]

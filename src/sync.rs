@@ -8,6 +8,7 @@
 //! called durable; what the destination rejects is in quarantine before the cursor moves over it. A failing
 //! destination is tried again with growing pauses and delays nobody else: the log keeps what it has not taken.
 
+mod backlog;
 mod filter;
 mod gather;
 mod mapping;

@@ -19,10 +19,13 @@
 use std::sync::Arc;
 
 use crate::destination::{Destination, Failure};
+use declared::Declared;
 use known::Found;
 use sheet::Sheet;
-use table::{Declared, Limits};
+use table::Limits;
 
+/// Types that columns shall have whatever values come.
+pub mod declared;
 /// The lattice of column types, and what one JSON value needs.
 pub mod evolve;
 /// Which events of a batch a warehouse refuses, found by halving.
@@ -35,6 +38,8 @@ pub mod ledger;
 pub mod name;
 /// Each table's memory of which path belongs to which column.
 pub mod path;
+/// What would be done to the tables, without doing it.
+pub mod plan;
 /// From events to rows.
 pub mod row;
 /// What each warehouse says about itself.
@@ -79,6 +84,14 @@ impl Settings {
     pub fn limits(&self) -> Limits {
         match self {
             Self::Sqlite(settings) => settings.limits,
+        }
+    }
+
+    /// What stands before the names of a part's tables where the warehouse has no schemas of its own.
+    #[must_use]
+    pub fn prefix(&self, part: &Part) -> String {
+        match self {
+            Self::Sqlite(_) => part.schema.as_ref().map(|schema| format!("{schema}__")).unwrap_or_default(),
         }
     }
 

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Error;
+use super::{Error, declare};
 use crate::config::{DestinationKind, PluginConfig, SyncConfig, Workspace};
 use crate::delivery::{Courier, PluginDestination};
 use crate::destination::Destination;
 use crate::state::{self, State};
 use crate::store::Store;
 use crate::sync::{Company, Settings};
-use crate::warehouse::Part;
 use crate::wasm::World;
 
 /// How long a start waits for a destination to say how far it is.
@@ -31,8 +30,7 @@ pub(super) async fn open(
         let failed = |cause: Cause| Error::Sync { name: name.clone(), cause };
         let mut destination: Box<dyn Destination> = match &workspace.destinations[&sync.destination.0].kind {
             DestinationKind::Warehouse(settings) => {
-                let part = Part { sync: name.clone(), schema: sync.schema.clone(), declared: Arc::default() };
-                settings.open(&part).map_err(|error| failed(Box::new(error)))?
+                settings.open(&declare::part(workspace, name)).map_err(|error| failed(Box::new(error)))?
             }
             DestinationKind::Plugin(_) => {
                 let courier = Arc::clone(&couriers[&sync.destination.0]);

@@ -8,7 +8,9 @@ use jsonschema::{PatternOptions, Validator};
 use super::document::{self, Component};
 use super::fields::{self, Fields};
 use super::schema::clip;
-use super::{Domain, EventRule, Fault, Limits, OnSchemaViolation, OnUndeclaredFields, OnUndeclaredSchema};
+use super::{
+    Domain, EventRule, Fault, FieldType, Limits, OnSchemaViolation, OnUndeclaredFields, OnUndeclaredSchema, types,
+};
 use crate::event::Kind;
 
 /// Fields of `context` that are never undeclared: what the judge itself reads is no business of a schema.
@@ -58,6 +60,7 @@ pub struct Contract {
     rules: Vec<Rule>,
     /// By kind, in the order of [`Kind::ALL`].
     kinds: [Names; 6],
+    types: Vec<FieldType>,
 }
 
 /// One rule, compiled.
@@ -91,6 +94,7 @@ impl Contract {
             block_undeclared: domains.iter().any(|it| it.on_undeclared_schema == OnUndeclaredSchema::BlockEvent),
             rules: Vec::new(),
             kinds: Default::default(),
+            types: Vec::new(),
         };
         let mut faults = Vec::new();
         let mut seen = HashMap::new();
@@ -117,12 +121,21 @@ impl Contract {
                     continue;
                 }
                 match compile_rule(rule, &components, &limits) {
-                    Ok(compiled) => contract.add(rule, compiled),
+                    Ok((compiled, types)) => {
+                        contract.add(rule, compiled);
+                        contract.types.extend(types);
+                    }
                     Err(found) => faults.extend(found),
                 }
             }
         }
         if faults.is_empty() { Ok(contract) } else { Err(faults) }
+    }
+
+    /// The types that the rules declare for fields; the same field may come several times, from several versions.
+    #[must_use]
+    pub fn types(&self) -> &[FieldType] {
+        &self.types
     }
 
     fn add(&mut self, rule: &EventRule, compiled: Rule) {
@@ -187,7 +200,7 @@ fn compile_rule(
     rule: &EventRule,
     components: &BTreeMap<String, Component>,
     limits: &Limits,
-) -> Result<Rule, Vec<Fault>> {
+) -> Result<(Rule, Vec<FieldType>), Vec<Fault>> {
     let context_names: &[&str] = if rule.include_built_in_context { &CONTEXT_BUILT_IN } else { &CONTEXT_ALWAYS };
     let document = document::prepare(&rule.origin, &rule.schema, components, context_names, limits)?;
     let fields = fields::compile(&document, context_names, limits)
@@ -201,11 +214,12 @@ fn compile_rule(
         let fix = "Correct that keyword; patterns cannot have look-around or back-references.";
         vec![Fault::new(&rule.origin, problem, fix)]
     })?;
-    Ok(Rule {
+    let compiled = Rule {
         version: rule.version.clone(),
         on_schema_violation: rule.on_schema_violation,
         on_undeclared_fields: rule.on_undeclared_fields,
         fields,
         validator,
-    })
+    };
+    Ok((compiled, types::of(rule, &document)))
 }

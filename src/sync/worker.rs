@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
+use super::backlog::{Backlog, Line};
 use super::gather::{Gathered, Gatherer};
 use super::{Settings, Sync};
 use crate::clock;
@@ -53,9 +55,11 @@ impl Worker {
     #[must_use]
     pub fn run(self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
         let Self { name, destination, gatherer, settings, state, cursor } = self;
-        let mut deliverer = Deliverer { name, destination, settings, state, cursor, stop };
+        let log = gatherer.log.clone();
         // No record that is here already has an offset beyond this.
-        let committed = gatherer.log.committed();
+        let committed = log.committed();
+        let backlog = Backlog::default();
+        let mut deliverer = Deliverer { name, destination, settings, state, cursor, stop, log, backlog };
         tokio::spawn(async move {
             let Some(durable) = deliverer.locate(committed).await else { return };
             let cursor = durable.max(gatherer.log.oldest());
@@ -78,6 +82,8 @@ struct Deliverer {
     state: State,
     cursor: watch::Sender<u64>,
     stop: watch::Receiver<bool>,
+    log: Log,
+    backlog: Backlog,
 }
 
 impl Deliverer {
@@ -177,7 +183,28 @@ impl Deliverer {
         }
         self.destination.recorded();
         self.cursor.send_replace(end);
+        self.tell_backlog(end);
         true
+    }
+
+    /// Says now and then how far the sync is behind, and for how long.
+    fn tell_backlog(&mut self, end: u64) {
+        let sync = &*self.name;
+        match self.backlog.line(self.log.committed().saturating_sub(end), Instant::now()) {
+            Some(Line::Behind { records, seconds: Some(seconds) }) => {
+                tracing::info!(
+                    sync,
+                    records,
+                    seconds,
+                    "catching up: so many records are left, for about so many seconds"
+                );
+            }
+            Some(Line::Behind { records, seconds: None }) => {
+                tracing::warn!(sync, records, "falling behind: events come faster than the destination takes them");
+            }
+            Some(Line::CaughtUp) => tracing::info!(sync, "caught up"),
+            None => {}
+        }
     }
 
     fn set_aside(&self, batch: &Batch, delivery: &Delivery, mut entries: Vec<Quarantined>) -> Vec<Quarantined> {

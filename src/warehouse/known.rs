@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::event::{Event, Kind};
+use crate::warehouse::declared::Declared;
 use crate::warehouse::name;
-use crate::warehouse::table::{Column, Declared, Family, Limits, Table, Tables, Target, is_ours};
+use crate::warehouse::table::{Column, Family, Limits, Table, Tables, Target, is_ours};
 
 /// Event names remembered with their tables; a longer name is worked out every time.
 const NAMES_MAX: usize = 10_000;
@@ -190,6 +191,22 @@ impl Known {
             Some(true) => Some(look.columns(&name, family)?.ok_or_else(|| look.taken(&name))?),
         };
         Ok(self.insert(short, family, found))
+    }
+
+    /// Looks at every table that has columns declared in advance.
+    ///
+    /// # Errors
+    /// One cannot be looked at, or something else has the name of a fixed table.
+    pub fn declared_tables<L: Look>(&mut self, look: &mut L) -> Result<(), L::Trouble> {
+        let declared = Arc::clone(&self.declared);
+        for short in declared.tables.keys() {
+            let of_kind = Kind::ALL.map(Family::of).into_iter().find(|family| family.table() == Some(&**short));
+            match of_kind {
+                Some(family) => self.fixed_table(look, family)?,
+                None => self.event_table(look, short)?,
+            };
+        }
+        Ok(())
     }
 
     fn insert(&mut self, short: &str, family: Family, found: Option<Vec<Column>>) -> usize {

@@ -39,3 +39,80 @@ pub struct Flush {
     /// How long the first event of a batch may wait for others.
     pub age: std::time::Duration,
 }
+
+/// The tables of the documentation, in Markdown: one column for each warehouse.
+#[must_use]
+pub fn tables(sheets: &[&Sheet]) -> String {
+    let facts: [Fact<'_>; 9] = [
+        ("`kind`", &|sheet| format!("`{}`", sheet.kind)),
+        ("a Decimal has at most", &|sheet| decimal(&sheet.fit)),
+        ("years of a Timestamp", &|sheet| format!("{:04} to {:04}", sheet.fit.years.0, sheet.fit.years.1)),
+        ("U+0000 in text", &|sheet| nul(&sheet.fit).to_owned()),
+        ("columns of a table, at most", &|sheet| sheet.columns_max.to_string()),
+        ("one event is there once by", &|sheet| sheet.deduplication.to_owned()),
+        ("becomes visible at once", &|sheet| sheet.atomicity.to_owned()),
+        ("a load begins at", &|sheet| flush(&sheet.flush)),
+        ("from the door to a query", &|sheet| sheet.latency.to_owned()),
+    ];
+    let mut text = head(sheets);
+    for (name, cell) in &facts {
+        text.push_str(&row(name, sheets, *cell));
+    }
+    text.push_str("\nWhat a type is there:\n\n");
+    text.push_str(&head(sheets));
+    for kind in Type::ALL {
+        let cell = |sheet: &Sheet| format!("`{}`: {}", (sheet.declared)(kind), (sheet.stored)(kind));
+        text.push_str(&row(word(kind), sheets, &cell));
+    }
+    text.push_str("\nHow a column widens:\n\n");
+    text.push_str(&head(sheets));
+    for from in Type::ALL.into_iter().filter(|kind| *kind != Type::Text) {
+        for to in [Type::Decimal, Type::Text].into_iter().filter(|to| from != *to && from.join(*to) == *to) {
+            let name = format!("{} to {}", word(from), word(to));
+            text.push_str(&row(&name, sheets, &|sheet| (sheet.widening)(from, to).to_owned()));
+        }
+    }
+    text
+}
+
+type Fact<'f> = (&'static str, &'f dyn Fn(&Sheet) -> String);
+
+fn head(sheets: &[&Sheet]) -> String {
+    row("", sheets, &|sheet| sheet.title.to_owned()) + &row("---", sheets, &|_| "---".to_owned())
+}
+
+fn row(name: &str, sheets: &[&Sheet], cell: &dyn Fn(&Sheet) -> String) -> String {
+    let cells: Vec<String> = sheets.iter().map(|sheet| cell(sheet)).collect();
+    format!("| {name} | {} |\n", cells.join(" | "))
+}
+
+const fn word(kind: Type) -> &'static str {
+    match kind {
+        Type::Boolean => "Boolean",
+        Type::Integer => "Integer",
+        Type::Decimal => "Decimal",
+        Type::Timestamp => "Timestamp",
+        Type::Json => "JSON",
+        Type::Text => "Text",
+    }
+}
+
+const fn nul(fit: &Fit) -> &'static str {
+    if fit.text_nul { "kept" } else { "the value goes to `_overflow`" }
+}
+
+fn decimal(fit: &Fit) -> String {
+    let (digits, whole, fraction) = (fit.decimal_digits_max, fit.decimal_exponent_max, fit.decimal_fraction_max);
+    if fraction == i64::MAX {
+        return format!("{digits} digits, exponent within ±{whole}");
+    }
+    format!("{digits} digits, {whole} before the point, {fraction} behind it")
+}
+
+fn flush(flush: &Flush) -> String {
+    let (events, mebibytes) = (flush.events, flush.bytes >> 20);
+    if flush.age.is_zero() {
+        return format!("once; {events} events or {mebibytes} MiB under a backlog");
+    }
+    format!("{events} events, {mebibytes} MiB or {} s", flush.age.as_secs())
+}

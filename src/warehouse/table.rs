@@ -126,12 +126,6 @@ pub struct Table {
     columns_max: usize,
 }
 
-/// Types that columns shall have whatever values come, by the table's own name (without a schema) and the column's.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Declared {
-    pub tables: BTreeMap<Box<str>, BTreeMap<Box<str>, Type>>,
-}
-
 /// What must be done to a table before rows can be written.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use tidegate::destination::{Batch, Delivery, Destination, Failure};
+use tidegate::warehouse::declared::Declared;
 use tidegate::warehouse::evolve::{Type, number_text};
-use tidegate::warehouse::table::{Declared, Limits};
+use tidegate::warehouse::table::Limits;
 use tidegate::warehouse::{Part, Settings};
 
 mod events;
@@ -17,6 +18,7 @@ mod exactly_once;
 mod hostile;
 mod operators;
 mod order;
+mod sheets;
 mod sqlite;
 mod tables;
 mod types;

@@ -7,6 +7,7 @@ mod cli;
 mod conformance;
 mod contract;
 mod crash;
+mod declared;
 mod delivery;
 mod fields;
 mod function;

@@ -15,9 +15,10 @@ use super::error::Trouble;
 use super::load::{self, Care, Link};
 use crate::destination::{Batch, Delivery, Destination, Failure, Reply};
 use crate::warehouse::Part;
+use crate::warehouse::declared::Declared;
 use crate::warehouse::known::Found;
 use crate::warehouse::name::NAME_BYTES_MAX;
-use crate::warehouse::table::{Declared, Limits};
+use crate::warehouse::table::Limits;
 
 /// What an operator may say of a SQLite warehouse.
 #[derive(Debug, Clone)]

@@ -213,7 +213,8 @@ pub(super) fn find(settings: &Checked) -> Result<Found, Trouble> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&settings.path, flags).map_err(doing("opening the file"))?;
     let mut found = Found::default();
-    for object in objects(&connection, settings)? {
+    // What belongs to other schemas cannot be in anybody's way.
+    for object in objects(&connection, settings)?.into_iter().filter(|object| settings.short(&object.name).is_some()) {
         let (key, columns) = ddl::definition_of(&connection, &object.name)?;
         found.tables.insert(object.name, FoundTable { is_table: object.is_table, key, columns });
     }

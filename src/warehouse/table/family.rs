@@ -166,7 +166,7 @@ impl Family {
     }
 
     /// Whether the table wants the column `name` for something other than a field of its own container.
-    pub(super) fn takes(self, name: &str) -> bool {
+    pub(in crate::warehouse) fn takes(self, name: &str) -> bool {
         self.is_own(name) || name.starts_with("context_") || name.starts_with("message_")
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tidegate::destination::Batch;
 use tidegate::event::{Kind, ViolationRecord};
+use tidegate::warehouse::declared::Declared;
 use tidegate::warehouse::evolve::Type::{Boolean, Decimal, Integer, Json, Text, Timestamp};
-use tidegate::warehouse::table::{Declared, Limits};
+use tidegate::warehouse::table::Limits;
 
 use super::events::{batch, event, numbered, track};
 use super::{Rig, Subject};

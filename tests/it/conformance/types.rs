@@ -1,8 +1,9 @@
 //! What a value is, and what becomes of a column that sees several types.
 
 use serde_json::{Value, json};
+use tidegate::warehouse::declared::Declared;
 use tidegate::warehouse::evolve::Type;
-use tidegate::warehouse::table::{Declared, Limits};
+use tidegate::warehouse::table::Limits;
 
 use super::events::{batch, parsed, track};
 use super::{Rig, Subject};

@@ -1,0 +1,30 @@
+//! Types that contracts declare for fields, as columns of a sync's tables.
+
+use std::sync::Arc;
+
+use crate::config::Workspace;
+use crate::contract::JsonType;
+use crate::warehouse::Part;
+use crate::warehouse::declared::Declared;
+use crate::warehouse::evolve::Type;
+
+/// The part of its warehouse that the sync `name` has: its tables, with the columns that the contract of its source
+/// declares. What a function or a mapping later does to a field is not foreseen: its column is there all the same.
+#[must_use]
+pub fn part(workspace: &Workspace, name: &str) -> Part {
+    let Some(sync) = workspace.syncs.get(name) else { return Part::default() };
+    let mut declared = Declared::default();
+    for field in workspace.contracts.get(&sync.source.0).into_iter().flat_map(|contract| contract.types()) {
+        let kinds = field.types.iter().map(|kind| match kind {
+            JsonType::Boolean => Type::Boolean,
+            JsonType::Integer => Type::Integer,
+            JsonType::Number => Type::Decimal,
+            JsonType::String => Type::Text,
+            JsonType::Array => Type::Json,
+        });
+        if let Some(kind) = kinds.reduce(Type::join) {
+            declared.field(field.kind, field.name.as_deref(), &field.path, kind);
+        }
+    }
+    Part { sync: name.to_owned(), schema: sync.schema.clone(), declared: Arc::new(declared) }
+}

@@ -1,0 +1,187 @@
+//! `tidegate warehouse`.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::{Done, Failure, WorkspaceArgs, paint, runtime};
+use crate::app::declare;
+use crate::clock;
+use crate::config::{DestinationKind, Workspace};
+use crate::event::record::Record;
+use crate::event::{Event, decode};
+use crate::warehouse::known::Found;
+use crate::warehouse::plan::{Plan, Step};
+use crate::warehouse::{Part, Settings};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Show the statements that would make the tables fit the contract, or a sample of events; runs none of them
+    #[command(
+        after_help = "Examples:\n  tidegate warehouse plan shop                       what the contract declares\n  tidegate warehouse plan shop --events sample.jsonl   what these events would make\n  tidegate warehouse plan shop --from-nothing        as if the warehouse were empty, without connecting\n\nEvents are JSON lines as SDKs send them, or one JSON array. Tables and columns appear by themselves when events come;\nthis is for people who want to read, review or run the statements before."
+    )]
+    Plan(PlanArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    workspace: WorkspaceArgs,
+    /// Only this sync [default: every sync to a warehouse]
+    #[arg(long, value_name = "NAME")]
+    sync: Option<String>,
+    /// A sample of events; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    /// Take the warehouse for empty; connects to nothing
+    #[arg(long)]
+    from_nothing: bool,
+}
+
+/// What would be done for one sync.
+struct Planned {
+    sync: String,
+    kind: &'static str,
+    steps: Vec<Step>,
+    notices: Vec<String>,
+}
+
+/// Events planned together.
+const CHUNK_EVENTS: usize = 1_000;
+
+pub(super) fn run(command: &Command, json: bool) -> Done {
+    let Command::Plan(args) = command;
+    let workspace = args.workspace.read()?;
+    let syncs = syncs(&workspace, args.sync.as_deref())?;
+    let sample = args.events.as_ref().map(sample).transpose()?.unwrap_or_default();
+    let runtime = runtime()?;
+    let mut planned = Vec::new();
+    for (sync, settings) in syncs {
+        let part = declare::part(&workspace, &sync);
+        let found = if args.from_nothing { Found::default() } else { runtime.block_on(settings.find(&part))? };
+        let source = &workspace.syncs[&sync].source.0;
+        planned.push(plan(settings, &part, found, &decoded(&sample, source)?)?);
+    }
+    if json {
+        print_json(&planned);
+    } else {
+        planned.iter().for_each(print);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The syncs to warehouses, or the one that was asked for.
+fn syncs<'w>(workspace: &'w Workspace, asked: Option<&str>) -> Result<Vec<(String, &'w Settings)>, Failure> {
+    let mut found = Vec::new();
+    for (name, sync) in &workspace.syncs {
+        if let DestinationKind::Warehouse(settings) = &workspace.destinations[&sync.destination.0].kind
+            && asked.is_none_or(|asked| asked == name)
+        {
+            found.push((name.clone(), settings));
+        }
+    }
+    if found.is_empty() {
+        let names: Vec<&str> = workspace.syncs.keys().map(String::as_str).collect();
+        return Err(Failure::Failed(match asked {
+            Some(asked) => format!("no sync called {asked:?} leads to a warehouse; there are {}", names.join(", ")),
+            None => "no sync of this workspace leads to a warehouse; make one in syncs/".to_owned(),
+        }));
+    }
+    Ok(found)
+}
+
+fn plan(settings: &Settings, part: &Part, found: Found, events: &[Event]) -> Result<Planned, Failure> {
+    let mut plan = Plan::new(settings, part, found);
+    let taken = |name: String| {
+        let kind = settings.sheet().title;
+        Failure::Failed(format!(
+            "{name} exists in {kind} and is not the router's; rename it, or give the sync {} a `schema` of its own",
+            part.sync
+        ))
+    };
+    plan.declared().map_err(|name| taken(name.0))?;
+    for chunk in events.chunks(CHUNK_EVENTS) {
+        plan.events(chunk).map_err(|name| taken(name.0))?;
+    }
+    let (steps, notices) = plan.finish();
+    Ok(Planned { sync: part.sync.clone(), kind: settings.sheet().kind, steps, notices })
+}
+
+/// The lines of a sample, each an event.
+fn sample(path: &PathBuf) -> Result<Vec<String>, Failure> {
+    let failed = |error: std::io::Error| Failure::Failed(format!("{}: {error}", path.display()));
+    let text = if path.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin()).map_err(failed)?
+    } else {
+        std::fs::read_to_string(path).map_err(failed)?
+    };
+    if text.trim_start().starts_with('[') {
+        let values: Vec<serde_json::Value> = serde_json::from_str(&text)
+            .map_err(|error| Failure::Failed(format!("{}: no JSON array of events: {error}", path.display())))?;
+        return Ok(values.iter().map(ToString::to_string).collect());
+    }
+    let lines = BufReader::new(text.as_bytes()).lines();
+    Ok(lines.map_while(Result::ok).filter(|line| !line.trim().is_empty()).collect())
+}
+
+/// The events of a source, as the server would have them.
+fn decoded(sample: &[String], source: &str) -> Result<Vec<Event>, Failure> {
+    let source: Arc<str> = source.into();
+    let event = |(offset, text): (u64, &String)| {
+        let id = format!("sample-{offset}");
+        let record = Record {
+            problem: None,
+            route: None,
+            received_at_us: clock::now_us(),
+            source: &source,
+            ip: "",
+            message_id: &id,
+            sent_at: "",
+            context: b"",
+            integrations: b"",
+            event: text.as_bytes(),
+        };
+        decode::decode(&record, Arc::clone(&source), offset).map_err(|refusal| {
+            Failure::Failed(format!("event {} of the sample: {} ({})", offset + 1, refusal.message, refusal.code))
+        })
+    };
+    (0..).zip(sample).map(event).collect()
+}
+
+fn print(planned: &Planned) {
+    let Planned { sync, kind, steps, notices } = planned;
+    let created = steps.iter().filter(|step| step.creates).count();
+    let added: usize = steps.iter().filter(|step| !step.creates).map(|step| step.columns_added).sum();
+    let widened: usize = steps.iter().map(|step| step.columns_widened).sum();
+    let summary = if steps.is_empty() {
+        "nothing to do".to_owned()
+    } else {
+        format!("{created} tables to create, {added} columns to add, {widened} to widen")
+    };
+    println!("{}", paint::bold(&format!("-- {sync} ({kind}): {summary}")));
+    for notice in notices {
+        println!("-- {}", paint::plain(notice, 500));
+    }
+    for statement in steps.iter().flat_map(|step| &step.statements) {
+        let end = if statement.starts_with("--") { "" } else { ";" };
+        println!("{}{end}", paint::plain(statement, usize::MAX));
+    }
+}
+
+fn print_json(planned: &[Planned]) {
+    let step = |step: &Step| {
+        serde_json::json!({
+            "table": step.table, "creates": step.creates, "columns_added": step.columns_added,
+            "columns_widened": step.columns_widened, "statements": step.statements,
+        })
+    };
+    let list: Vec<_> = planned
+        .iter()
+        .map(|planned| {
+            let steps: Vec<_> = planned.steps.iter().map(step).collect();
+            serde_json::json!({"sync": planned.sync, "kind": planned.kind, "steps": steps, "notices": planned.notices})
+        })
+        .collect();
+    println!("{}", serde_json::Value::Array(list));
+}

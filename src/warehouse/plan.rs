@@ -1,0 +1,82 @@
+//! What would be done to a warehouse's tables for a contract or a sample of events, without doing it.
+
+use std::sync::Arc;
+
+use super::evolve::Fit;
+use super::known::{Found, Known, Taken};
+use super::row::Planner;
+use super::table::Table;
+use super::{Part, Settings};
+use crate::event::Event;
+
+/// A plan in the making.
+#[derive(Debug)]
+pub struct Plan {
+    known: Known,
+    found: Found,
+    fit: Fit,
+    statements: fn(&Table) -> Vec<String>,
+}
+
+/// What would be done to one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub table: String,
+    pub creates: bool,
+    pub columns_added: usize,
+    pub columns_widened: usize,
+    /// As an operator would run them.
+    pub statements: Vec<String>,
+}
+
+impl Plan {
+    /// Begins with the tables as they are (`found`; empty for a warehouse that is not there yet).
+    #[must_use]
+    pub fn new(settings: &Settings, part: &Part, found: Found) -> Self {
+        let prefix = settings.prefix(part);
+        let known = Known::new(&prefix, found.objects(), settings.limits(), Arc::clone(&part.declared));
+        let sheet = settings.sheet();
+        Self { known, found, fit: sheet.fit, statements: sheet.statements }
+    }
+
+    /// Takes in the tables whose columns were declared in advance.
+    ///
+    /// # Errors
+    /// Something else has the name of a fixed table.
+    pub fn declared(&mut self) -> Result<(), Taken> {
+        self.known.declared_tables(&mut self.found)
+    }
+
+    /// Takes in events, in batches as large as one likes.
+    ///
+    /// # Errors
+    /// Something else has the name of a fixed table.
+    pub fn events(&mut self, events: &[Event]) -> Result<(), Taken> {
+        let targets =
+            events.iter().map(|event| self.known.target(&mut self.found, event)).collect::<Result<Vec<_>, _>>()?;
+        let mut planner = Planner::new(&mut self.known.tables, self.fit);
+        for (index, (event, target)) in (0..).zip(events.iter().zip(&targets)) {
+            planner.event(index, event, target);
+        }
+        let _ = planner.finish();
+        Ok(())
+    }
+
+    /// What would be done, by table in the order in which they came up, and what an operator should hear of it.
+    #[must_use]
+    pub fn finish(mut self) -> (Vec<Step>, Vec<String>) {
+        let notices = self.known.fresh_notices(&mut super::known::Told::default());
+        let step = |table: &Table| {
+            let changes = table.changes();
+            Step {
+                table: table.name.to_string(),
+                creates: changes.create,
+                columns_added: changes.add.len(),
+                columns_widened: changes.widen.len(),
+                statements: (self.statements)(table),
+            }
+        };
+        let steps = self.known.tables.list.iter().map(step).filter(|step| !step.statements.is_empty()).collect();
+        (steps, notices)
+    }
+}

@@ -1,0 +1,109 @@
+//! What a contract declares, and what a sample of events would make, in tables: before and after events come.
+
+use serde_json::{Value, json};
+
+use crate::support::{Workspace, run};
+
+fn shop() -> Workspace {
+    let workspace = Workspace::new();
+    workspace.write("events/domains/shop/domain.yaml", "name: Shop\n");
+    workspace.write(
+        "events/domains/shop/order-completed.yaml",
+        "type: track\nname: Order Completed\nonSchemaViolation: ALLOW_EVENT\nonUndeclaredFields: ALLOW_EVENT\nschema:\n  type: object\n  properties:\n    properties:\n      type: object\n      properties:\n        total: { type: number }\n        zip: { type: [string, \"null\"] }\n        gift: { type: boolean }\n        placedAt: { type: string, format: date-time }\n        address: { $ref: \"#/definitions/address\" }\n  definitions:\n    address: { type: object, properties: { floor: { type: integer } } }\n",
+    );
+    workspace
+}
+
+fn plan(workspace: &Workspace, more: &[&str]) -> Value {
+    let path = workspace.path();
+    let output = run(&[&["warehouse", "plan", path.to_str().unwrap(), "--json"], more].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn declared_types_are_columns_and_what_does_not_fit_is_in_the_overflow() {
+    let workspace = shop();
+    let server = workspace.serve();
+    let track = |id: &str, properties: Value| json!({"type": "track", "event": "Order Completed", "messageId": id, "properties": properties});
+    let reply = server.batch(&[
+        track("a", json!({"total": 5, "zip": "00501", "address": {"floor": 3}, "free": 1})),
+        track(
+            "b",
+            json!({"total": "five", "zip": 501, "address": {"floor": 3.5}, "placedAt": "2024-05-06T07:08:09.123Z"}),
+        ),
+    ]);
+    assert_eq!(reply.status, 200);
+    server.stop();
+    let warehouse = workspace.warehouse();
+    let columns = warehouse.rows(
+        "SELECT name, type FROM pragma_table_info('order_completed') WHERE name IN ('total', 'zip', 'gift', 'placed_at', 'address_floor', 'free') ORDER BY 1",
+    );
+    let expected = [
+        "address_floor|INTEGER",
+        "free|INTEGER",
+        "gift|BOOLEAN",
+        "placed_at|TIMESTAMP TEXT",
+        "total|DECIMAL",
+        "zip|TEXT",
+    ];
+    assert_eq!(columns, expected);
+    let rows = warehouse.rows("SELECT id, total, zip, address_floor, _overflow FROM order_completed ORDER BY id");
+    assert_eq!(rows, ["a|5|00501|3|", "b||501||{\"properties\":{\"address\":{\"floor\":3.5},\"total\":\"five\"}}"]);
+    let notice = workspace.status()["syncs"]["web-to-warehouse"]["notice"].to_string();
+    assert!(notice.contains("of table order_completed is declared"), "{notice}");
+}
+
+#[test]
+fn a_plan_shows_statements_that_make_what_events_then_need() {
+    let workspace = shop();
+    let declared = plan(&workspace, &[]);
+    let steps = declared[0]["steps"].as_array().unwrap();
+    assert_eq!((steps.len(), &steps[0]["table"], &steps[0]["creates"]), (1, &json!("order_completed"), &json!(true)));
+    let create = steps[0]["statements"][0].as_str().unwrap();
+    for column in ["\"id\" TEXT PRIMARY KEY", "\"total\" DECIMAL", "\"gift\" BOOLEAN", "\"address_floor\" INTEGER"] {
+        assert!(create.contains(column), "{column} in {create}");
+    }
+    assert!(!workspace.data().join("warehouse.db").exists(), "a plan makes nothing");
+
+    let events = [
+        json!({"type": "track", "event": "Order Completed", "messageId": "a", "properties": {"total": 1, "late": true}}),
+        json!({"type": "identify", "userId": "u", "messageId": "b", "traits": {"plan": "pro"}}),
+    ];
+    let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
+    workspace.write("sample.jsonl", &lines);
+    let sample = workspace.path().join("sample.jsonl");
+    let sample = ["--events", sample.to_str().unwrap()];
+    let planned = plan(&workspace, &sample);
+    let tables: Vec<&str> =
+        planned[0]["steps"].as_array().unwrap().iter().map(|step| step["table"].as_str().unwrap()).collect();
+    assert_eq!(tables, ["order_completed", "tracks", "identifies"]);
+
+    let server = workspace.serve();
+    assert_eq!(server.batch(&events).status, 200);
+    server.stop();
+    assert_eq!(plan(&workspace, &sample)[0]["steps"], json!([]), "the events made what was planned");
+    let anew = plan(&workspace, &[&sample[..], &["--from-nothing"]].concat());
+    assert_eq!(anew[0]["steps"].as_array().unwrap().len(), 3);
+
+    let widened = json!({"type": "track", "event": "Order Completed", "messageId": "c", "properties": {"late": "x"}});
+    workspace.write("sample.jsonl", &format!("[{widened}]"));
+    let step = &plan(&workspace, &sample)[0]["steps"][0];
+    assert_eq!((&step["columns_widened"], &step["columns_added"]), (&json!(1), &json!(0)), "{step}");
+}
+
+#[test]
+fn a_plan_that_cannot_be_made_says_why() {
+    let workspace = shop();
+    let path = workspace.path();
+    let refused = |arguments: &[&str]| {
+        let output = run(&[&["warehouse", "plan", path.to_str().unwrap()], arguments].concat());
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(refused(&["--sync", "nope"]).contains("there are web-to-warehouse"));
+    assert!(refused(&["--events", "nowhere.jsonl"]).contains("nowhere.jsonl"));
+    workspace.write("sample.jsonl", "{\"type\": \"track\", \"event\": \"E\"}\nnonsense\n");
+    let sample = path.join("sample.jsonl");
+    assert!(refused(&["--events", sample.to_str().unwrap()]).contains("event 2 of the sample"));
+}
