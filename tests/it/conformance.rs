@@ -19,7 +19,7 @@ mod hostile;
 mod operators;
 mod order;
 mod sheets;
-mod sqlite;
+pub mod sqlite;
 mod tables;
 mod types;
 
@@ -33,6 +33,9 @@ pub trait Rig: Sized {
 
     /// How the router is told to use it.
     fn settings(&self, limits: Limits) -> Settings;
+
+    /// The same as a workspace spells it: `destinations/warehouse.yaml`.
+    fn yaml(&self) -> String;
 
     /// What another reader finds there: every table of `schema` but the ledger.
     fn seen(&self, schema: Option<&str>) -> Tables;

@@ -8,6 +8,8 @@ use serde_json::json;
 use crate::support::http::{basic, try_request};
 use crate::support::{Server, Workspace};
 
+mod warehouses;
+
 /// Clients that send until the server is gone, and note what was answered.
 fn send_until_gone(
     server: &Server,
@@ -51,38 +53,6 @@ fn verify(workspace: &Workspace, acked: &HashSet<String>) {
     assert_eq!(warehouse.rows("PRAGMA integrity_check"), ["ok"]);
 }
 
-/// `CRASH_CYCLES` asks for more.
-#[expect(clippy::disallowed_methods, reason = "a longer run is asked for from outside")]
-fn cycles() -> u64 {
-    std::env::var("CRASH_CYCLES").ok().and_then(|cycles| cycles.parse().ok()).unwrap_or(100)
-}
-
-#[test]
-fn killed_again_and_again_under_load_nothing_is_lost_and_nothing_doubled() {
-    let workspace = Workspace::new();
-    let acked = Arc::new(Mutex::new(HashSet::new()));
-    let mut last = 0;
-    for cycle in 0..cycles() {
-        let server = workspace.serve();
-        let clients = send_until_gone(&server, &acked, cycle);
-        // Each cycle dies at another point of its work: after so many answers, counted from outside.
-        let goal = last + 5 + usize::try_from((cycle * 37) % 120).unwrap();
-        while acked.lock().unwrap().len() < goal {
-            std::thread::yield_now();
-        }
-        server.kill();
-        for client in clients {
-            client.join().unwrap();
-        }
-        last = acked.lock().unwrap().len();
-    }
-    workspace.serve().stop();
-    let acked = acked.lock().unwrap();
-    println!("{} cycles, {} events answered", cycles(), acked.len());
-    verify(&workspace, &acked);
-    assert_eq!(workspace.status()["syncs"]["web-to-warehouse"]["lag"], 0);
-}
-
 /// Lets a failpoint stop the process in the middle of its work, kills it there, and starts again.
 fn die_at(failpoint: &str) {
     let workspace = Workspace::new();
@@ -98,21 +68,6 @@ fn die_at(failpoint: &str) {
     workspace.serve().stop();
     let acked = acked.lock().unwrap();
     verify(&workspace, &acked);
-}
-
-#[test]
-fn killed_between_the_warehouse_commit_and_the_cursor() {
-    die_at("sync_before_cursor=3*off->return");
-}
-
-#[test]
-fn killed_before_the_warehouse_commit() {
-    die_at("warehouse_before_commit=3*off->return");
-}
-
-#[test]
-fn killed_after_the_warehouse_commit() {
-    die_at("warehouse_after_commit=3*off->return");
 }
 
 #[test]

@@ -13,7 +13,8 @@ use super::{Act, Cells, Rig, TableSeen, Tables, canonical, suite};
 
 suite!(Sqlite);
 
-struct Sqlite {
+/// One file.
+pub struct Sqlite {
     _folder: tempfile::TempDir,
     path: PathBuf,
 }
@@ -44,6 +45,10 @@ impl Rig for Sqlite {
 
     fn settings(&self, limits: Limits) -> Settings {
         Settings::Sqlite(sqlite::Settings { limits, ..sqlite::Settings::new(&self.path) })
+    }
+
+    fn yaml(&self) -> String {
+        format!("kind: sqlite\npath: {}\n", self.path.display())
     }
 
     fn seen(&self, schema: Option<&str>) -> Tables {

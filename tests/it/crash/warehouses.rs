@@ -1,0 +1,107 @@
+//! The process dies at any instant with each warehouse behind it.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use super::send_until_gone;
+use crate::conformance::Rig;
+use crate::support::Workspace;
+
+/// A workspace whose events go to the rig's place, in loads so small that many are cut.
+pub fn workspace<R: Rig>(rig: &R) -> Workspace {
+    let workspace = Workspace::new();
+    workspace.write("destinations/warehouse.yaml", &rig.yaml());
+    workspace.append("syncs/web-to-warehouse.yaml", "\nbatch: {age_max: 20 ms, events_max: 500}\n");
+    workspace
+}
+
+/// Everything answered is there, and nothing twice (which reading the tables would tell).
+pub fn verify<R: Rig>(rig: &R, acked: &HashSet<String>) {
+    let seen = rig.seen(None);
+    for table in ["crash", "tracks"] {
+        let rows = &seen[table].rows;
+        let lost: Vec<_> = acked.iter().filter(|id| !rows.contains_key(*id)).take(5).collect();
+        assert!(lost.is_empty(), "answered with 200 and not in {table}: {lost:?}");
+    }
+}
+
+/// `CRASH_CYCLES` asks for more.
+#[expect(clippy::disallowed_methods, reason = "a longer run is asked for from outside")]
+fn cycles(usual: u64) -> u64 {
+    std::env::var("CRASH_CYCLES").ok().and_then(|cycles| cycles.parse().ok()).unwrap_or(usual)
+}
+
+fn killed_under_load<R: Rig>(rig: &R, usual: u64) {
+    let workspace = workspace(rig);
+    let acked = Arc::new(Mutex::new(HashSet::new()));
+    let (mut last, cycles) = (0, cycles(usual));
+    for cycle in 0..cycles {
+        let server = workspace.serve();
+        let clients = send_until_gone(&server, &acked, cycle);
+        // Each cycle dies at another point of its work: after so many answers, counted from outside.
+        let goal = last + 5 + usize::try_from((cycle * 37) % 120).unwrap();
+        while acked.lock().unwrap().len() < goal {
+            std::thread::yield_now();
+        }
+        server.kill();
+        for client in clients {
+            client.join().unwrap();
+        }
+        last = acked.lock().unwrap().len();
+    }
+    workspace.serve().stop();
+    let acked = acked.lock().unwrap();
+    println!("{cycles} cycles, {} events answered", acked.len());
+    verify(rig, &acked);
+    assert_eq!(workspace.status()["syncs"]["web-to-warehouse"]["lag"], 0);
+}
+
+/// Lets a fail point stop the process in the middle of its work, and starts again, five times.
+fn died_at<R: Rig>(rig: &R, failpoint: &str) {
+    let workspace = workspace(rig);
+    let acked = Arc::new(Mutex::new(HashSet::new()));
+    for cycle in 0..5 {
+        let mut server = workspace.serve_with(&[failpoint]);
+        let clients = send_until_gone(&server, &acked, cycle);
+        server.wait();
+        for client in clients {
+            client.join().unwrap();
+        }
+    }
+    workspace.serve().stop();
+    verify(rig, &acked.lock().unwrap());
+}
+
+/// One test for each story.
+macro_rules! stories {
+    ($rig:ty, $cycles:expr) => {
+        use super::{died_at, killed_under_load};
+        use crate::conformance::run;
+
+        #[test]
+        fn killed_again_and_again_under_load_nothing_is_lost_and_nothing_doubled() {
+            run::<$rig>(concat!(module_path!(), "::killed"), |rig| killed_under_load(rig, $cycles));
+        }
+
+        #[test]
+        fn killed_before_the_warehouse_commits() {
+            run::<$rig>(concat!(module_path!(), "::before"), |rig| {
+                died_at(rig, "warehouse_before_commit=3*off->return")
+            });
+        }
+
+        #[test]
+        fn killed_after_the_warehouse_committed() {
+            run::<$rig>(concat!(module_path!(), "::after"), |rig| died_at(rig, "warehouse_after_commit=3*off->return"));
+        }
+
+        #[test]
+        fn killed_between_the_warehouse_and_the_cursor() {
+            run::<$rig>(concat!(module_path!(), "::cursor"), |rig| died_at(rig, "sync_before_cursor=3*off->return"));
+        }
+    };
+}
+
+mod sqlite {
+    stories!(crate::conformance::sqlite::Sqlite, 100);
+}
