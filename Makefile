@@ -6,6 +6,7 @@ SHELL := /bin/bash
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 COMPONENTS := $(TARGET)/release/guests/components
 TIDEGATE := $(TARGET)/release/tidegate
+WAREHOUSE_CACHE := $(if $(TIDEGATE_WAREHOUSE_CACHE),$(TIDEGATE_WAREHOUSE_CACHE),$(HOME)/.cache/tidegate/warehouses)
 SDK_CACHE := $(if $(TIDEGATE_SDK_CACHE),$(TIDEGATE_SDK_CACHE),$(HOME)/.cache/tidegate/sdk)
 
 .PHONY: help demo test check bench components build setup
@@ -48,15 +49,18 @@ demo: components
 test: setup
 	@echo "== installing the real SDKs of the tests (npm, PyPI, Go, Maven; Chromium by apt-get when root)"
 	@mkdir -p $(TARGET); set -o pipefail; TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup | tee $(TARGET)/sdk-setup.log
+	@echo "== installing the warehouses of the tests, and engines that read them back (apt-get when root; PyPI)"
+	@set -o pipefail; TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) tests/warehouses/setup | tee $(TARGET)/warehouse-setup.log
 	@echo "== tests of the guests, natively"
 	cargo test --locked --manifest-path functions/Cargo.toml --target-dir $(TARGET)/release/guests -q
 	@if command -v go >/dev/null; then for p in ga4/measure meta-capi/conversions; do \
 	  (cd functions/destination/$$(dirname $$p) && go test ./$$(basename $$p)) || exit 1; done; fi
 	@echo "== tests (the first build takes several minutes)"
-	TIDEGATE_SDK_CACHE=$(SDK_CACHE) cargo test --release --locked --features failpoints --lib --bins --test it
+	@rm -f $(TARGET)/skipped.log
+	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo test --release --locked --features failpoints --lib --bins --test it
 	@echo "== plugins in every language: time of the build, size, speed"
 	@cat $(TARGET)/author.log
-	@grep -h '^skipped' $(TARGET)/sdk-setup.log || echo "nothing was skipped"
+	@cat $(TARGET)/sdk-setup.log $(TARGET)/warehouse-setup.log $(TARGET)/skipped.log 2>/dev/null | grep '^skipped' || echo "nothing was skipped"
 
 check: setup
 	cargo fmt --check

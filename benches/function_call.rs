@@ -2,6 +2,10 @@
 //!
 //! `function_fields` are the same edits on parsed events, in the fields world: above the parse that the house shares.
 //!
+//! `rewrite-js` (QuickJS) and `rewrite-python` (CPython) do the same edits, where their tools are on the machine. A name with
+//! `-reused` runs on instances that are used again, one with `-pagemap` on an engine that asks the kernel for dirty pages.
+//! Behind the tables: what it takes to load code that was compiled before, and to stop a guest that loops.
+//!
 //! `native` is the very source that the guest `rewrite` runs, so the two are comparable; `noop` is the boundary alone.
 //! The native build keeps keys in a sorted map and the guest in the order of arrival, which is a small difference.
 
@@ -48,17 +52,20 @@ fn event() -> String {
 }
 
 fn function(engine: &Engine, guest: &str, world: World) -> Function {
+    let module = Module::compile(engine, &component(guest).expect("the guest builds"), world);
+    // One call for each batch, up to the largest.
+    let limits = Limits { batch_events_max: 1_000, ..Limits::default() };
+    Function::of(module.expect("the component loads"), guest, "{}".to_owned(), limits)
+}
+
+/// The bytes of a guest's component, or why it cannot be built here.
+fn component(guest: &str) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("functions/bench").join(guest);
     // Beside the target folder of the outer cargo, which may hold the lock of its own.
     let target_dir = std::env::current_exe().ok().and_then(|exe| Some(exe.ancestors().nth(3)?.join("guests")));
-    // A guest in Rust needs no tools but cargo.
-    let workbench = project::Workbench { tools: root.join("tools"), target_dir };
-    let built = project::build(&root, &workbench, None, &mut |_| {}).expect("the guest builds");
-    let bytes = std::fs::read(built.path).expect("the component is there");
-    let module = Module::compile(engine, &bytes, world).expect("the component loads");
-    // One call for each batch, up to the largest.
-    let limits = Limits { batch_events_max: 1_000, ..Limits::default() };
-    Function::of(module, guest, "{}".to_owned(), limits)
+    let tools = std::env::home_dir().ok_or("there is no home directory")?.join(".cache/tidegate/tools");
+    let built = project::build(&root, &project::Workbench { tools, target_dir }, None, &mut |_| {})?;
+    Ok(std::fs::read(built.path)?)
 }
 
 /// CPU time of `work` alone: what it takes in is made, and what it gives is dropped, off the clock. Thread time rather
@@ -85,8 +92,19 @@ fn warm(function: &Function) -> Function {
     function.clone().with_limits(&name, Limits { calls_per_instance_max: u32::MAX, ..function.limits().clone() })
 }
 
+/// A guest in a language whose tools may not be here.
+fn foreign(engine: &Engine, guest: &str) -> Option<Function> {
+    let bytes = component(guest).map_err(|error| println!("skipped: {guest}: {error}")).ok()?;
+    let module = Module::compile_any(engine, &bytes).expect("the component loads");
+    let limits = Limits { batch_events_max: 1_000, memory_bytes_max: 256 << 20, ..Limits::default() };
+    Some(Function::of(module, guest, "{}".to_owned(), limits))
+}
+
 fn calls(c: &mut Criterion) {
     let engine = Engine::new(&Limits::default()).expect("the engine starts");
+    let scanning = Engine::new(&Limits { pagemap_scan: true, ..Limits::default() }).expect("the engine starts");
+    let noop_pagemap = function(&scanning, "noop", World::Transform);
+    let noop_pagemap = noop_pagemap.clone().with_limits("noop-pagemap", noop_pagemap.limits().clone());
     let (noop, rewrite) = (function(&engine, "noop", World::Transform), function(&engine, "rewrite", World::Transform));
     let (noop_warm, rewrite_warm) = (warm(&noop), warm(&rewrite));
     let fields = function(&engine, "rewrite-fields", World::Fields);
@@ -102,11 +120,27 @@ fn calls(c: &mut Criterion) {
             };
             b.iter_custom(|rounds| cpu_of(rounds, || batch, edit_all));
         });
-        for function in [&rewrite, &rewrite_warm, &noop, &noop_warm] {
+        for function in [&rewrite, &rewrite_warm, &noop, &noop_warm, &noop_pagemap] {
             group.bench_with_input(BenchmarkId::new(function.name(), size), &batch, |b, batch| {
                 let run = |batch: &Vec<String>| {
                     let ran = runtime.block_on(function.run(batch, RunContext::default()));
                     assert!(!matches!(ran.outcomes[size - 1], Outcome::Fault { .. }), "{:?}", ran.outcomes[size - 1]);
+                    ran
+                };
+                b.iter_custom(|rounds| cpu_of(rounds, || batch, run));
+            });
+        }
+    }
+    for function in ["rewrite-js", "rewrite-python"].into_iter().filter_map(|guest| foreign(&engine, guest)) {
+        for (size, function) in
+            [100, 1_000].into_iter().flat_map(|size| [(size, function.clone()), (size, warm(&function))])
+        {
+            let batch = vec![event(); size];
+            group.throughput(Throughput::Elements(size as u64));
+            group.bench_with_input(BenchmarkId::new(function.name(), size), &batch, |b, batch| {
+                let run = |batch: &Vec<String>| {
+                    let ran = runtime.block_on(function.run(batch, RunContext::default()));
+                    assert!(matches!(ran.outcomes[size - 1], Outcome::Replace(_)), "{:?}", ran.outcomes[size - 1]);
                     ran
                 };
                 b.iter_custom(|rounds| cpu_of(rounds, || batch, run));
@@ -135,5 +169,41 @@ fn calls(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, calls);
+/// Loading what was compiled before, and stopping what does not stop by itself.
+fn loads_and_stops(_: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for guest in ["rewrite", "rewrite-js", "rewrite-python"] {
+        let Ok(bytes) = component(guest) else { continue };
+        let path = folder.path().join(guest);
+        std::fs::write(&path, &bytes).expect("the component is kept");
+        let settings =
+            || tidegate::store::Settings { program: env!("CARGO_BIN_EXE_tidegate").into(), ..Default::default() };
+        let open =
+            || tidegate::store::Store::open(&folder.path().join("store"), settings()).expect("the store opens").0;
+        open().module(&path, &bytes, World::Transform).expect("the component compiles");
+        let store = open();
+        let mut times: Vec<Duration> = (0..31)
+            .map(|_| cpu_of(1, || (), |()| store.module(&path, &bytes, World::Transform).expect("it loads")))
+            .collect();
+        times.sort_unstable();
+        println!("load {guest}, {} KiB: {:?} of CPU time, worst of 31 {:?}", bytes.len() >> 10, times[15], times[30]);
+    }
+    let engine = Engine::new(&Limits::default()).expect("the engine starts");
+    let attacks = component("../hostile/attacks").expect("the guest builds");
+    let module = Module::compile_any(&engine, &attacks).expect("the component loads");
+    let limits = Limits::default();
+    let budget = limits.cpu_base + limits.cpu_per_event;
+    let function = Function::of(module, "loop", "{}".to_owned(), limits);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("the runtime starts");
+    let batch = vec![r#"{"properties":{"attack":"loop"}}"#.to_owned()];
+    let stop = || cpu_of(1, || (), |()| runtime.block_on(function.run(&batch, RunContext::default())));
+    let mut times: Vec<Duration> = (0..31).map(|_| stop()).collect();
+    times.sort_unstable();
+    println!(
+        "a loop with a budget of {budget:?}: stopped after {:?} of CPU time, worst of 31 {:?}",
+        times[15], times[30]
+    );
+}
+
+criterion_group!(benches, calls, loads_and_stops);
 criterion_main!(benches);

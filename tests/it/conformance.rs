@@ -40,6 +40,11 @@ pub trait Rig: Sized {
     /// What another reader finds there: every table of `schema` but the ledger.
     fn seen(&self, schema: Option<&str>) -> Tables;
 
+    /// Takes the warehouse away from its users until the answer is called; `None` where that cannot be done.
+    fn away(&self) -> Option<Box<dyn FnOnce() + '_>> {
+        None
+    }
+
     /// Does what an operator may do behind the router's back; false where there is no such thing.
     fn act(&self, act: &Act) -> bool;
 }
@@ -190,8 +195,17 @@ impl Drop for Subject {
 pub fn run<R: Rig>(name: &str, case: fn(&R)) {
     match R::new() {
         Ok(rig) => case(&rig),
-        Err(lack) => println!("skipped: {name}: {lack}"),
+        Err(lack) => skipped(name, &lack),
     }
+}
+
+/// Reports what this machine lacks: `make test` shows these lines last.
+pub fn skipped(name: &str, lack: &str) {
+    let line = format!("skipped: {name}: {lack}\n");
+    print!("{line}");
+    let log = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("skipped.log");
+    let mut log = std::fs::File::options().create(true).append(true).open(log).unwrap();
+    std::io::Write::write_all(&mut log, line.as_bytes()).unwrap();
 }
 
 /// One test for each case, so that each is listed by its name.

@@ -9,6 +9,7 @@ mod contract;
 mod crash;
 mod declared;
 mod delivery;
+mod everywhere;
 mod fields;
 mod function;
 mod house;

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::Workspace;
+use crate::support::{Server, Workspace};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk")
@@ -31,15 +31,12 @@ fn clients() -> (Vec<String>, Vec<String>) {
     (ready, skipped)
 }
 
-#[test]
-fn every_event_of_every_sdk_is_in_its_table_once() {
-    let (ready, skipped) = clients();
-    let workspace = Workspace::new();
-    let server = workspace.serve();
+/// Lets every client that is ready send its events: its name, its run, what it said.
+pub fn send_all(server: &Server) -> Vec<(String, String, serde_json::Value)> {
     let mut expected = Vec::new();
-    for name in &ready {
+    for name in clients().0 {
         let run = format!("run-{name}");
-        let output = Command::new(folder().join(name).join("run"))
+        let output = Command::new(folder().join(&name).join("run"))
             .env("TIDEGATE_URL", server.url())
             .env("TIDEGATE_WRITE_KEY", &server.key)
             .env("TIDEGATE_RUN", &run)
@@ -50,6 +47,15 @@ fn every_event_of_every_sdk_is_in_its_table_once() {
             .unwrap_or_else(|error| panic!("{name}: {error}: {}", String::from_utf8_lossy(&output.stdout)));
         expected.push((name, run, said));
     }
+    expected
+}
+
+#[test]
+fn every_event_of_every_sdk_is_in_its_table_once() {
+    let (ready, skipped) = clients();
+    let workspace = Workspace::new();
+    let server = workspace.serve();
+    let expected = send_all(&server);
     server.stop();
     let warehouse = workspace.warehouse();
     for (name, run, said) in &expected {

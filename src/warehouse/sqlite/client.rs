@@ -101,11 +101,16 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// The second door: opens the file, makes the ledger, reads what exists.
+    /// The second door: opens the file, makes the ledger, reads what exists. A file that somebody else holds is opened
+    /// at the next call.
     pub fn open(self) -> Result<Client, Failure> {
         let settings = Arc::new(self);
-        let link = Link::open(&settings).map_err(|trouble| trouble.failure(&settings.path))?;
-        Ok(Client { settings, link: Some(link) })
+        let link = match Link::open(&settings).map_err(|trouble| trouble.failure(&settings.path)) {
+            Ok(link) => Some(link),
+            Err(Failure::Retry { .. }) => None,
+            Err(failure) => return Err(failure),
+        };
+        Ok(Client { settings, link })
     }
 
     /// What exists, looked up without changing the file; nothing where there is no file.

@@ -82,6 +82,13 @@ impl Rig for Sqlite {
         tables
     }
 
+    fn away(&self) -> Option<Box<dyn FnOnce() + '_>> {
+        let other = Connection::open(&self.path).unwrap();
+        other.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        Some(Box::new(move || other.execute_batch("COMMIT").unwrap()))
+    }
+
     fn act(&self, act: &Act) -> bool {
         match act {
             Act::AddColumn(table, column, kind) => {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::send_until_gone;
 use crate::conformance::Rig;
+use crate::everywhere;
 use crate::support::Workspace;
 
 /// A workspace whose events go to the rig's place, in loads so small that many are cut.
@@ -72,10 +73,36 @@ fn died_at<R: Rig>(rig: &R, failpoint: &str) {
     verify(rig, &acked.lock().unwrap());
 }
 
+/// What an hour brings at 14 events a second.
+const OUTAGE_EVENTS: u64 = 50_000;
+
+/// The warehouse goes away while the server has it open; an hour's events are accepted meanwhile; it comes back, also to
+/// a server that was started while it was away.
+fn outage_waited_out<R: Rig>(rig: &R) {
+    let workspace = workspace(rig);
+    let server = workspace.serve();
+    everywhere::send(&server, 300);
+    everywhere::wait(&workspace, 1);
+    let Some(back) = rig.away() else { return };
+    everywhere::send(&server, OUTAGE_EVENTS);
+    let failing = |workspace: &Workspace| workspace.status()["syncs"]["web-to-warehouse"]["failure"].is_string();
+    while !failing(&workspace) {
+        std::thread::yield_now();
+    }
+    server.kill();
+    let server = workspace.serve();
+    back();
+    everywhere::wait(&workspace, 1);
+    server.stop();
+    let seen = rig.seen(None);
+    let rows: usize = ["tracks", "identifies", "pages"].iter().map(|table| seen[*table].rows.len()).sum();
+    assert_eq!(rows as u64, OUTAGE_EVENTS, "the first 300 came again and were known");
+}
+
 /// One test for each story.
 macro_rules! stories {
     ($rig:ty, $cycles:expr) => {
-        use super::{died_at, killed_under_load};
+        use super::{died_at, killed_under_load, outage_waited_out};
         use crate::conformance::run;
 
         #[test]
@@ -93,6 +120,11 @@ macro_rules! stories {
         #[test]
         fn killed_after_the_warehouse_committed() {
             run::<$rig>(concat!(module_path!(), "::after"), |rig| died_at(rig, "warehouse_after_commit=3*off->return"));
+        }
+
+        #[test]
+        fn an_outage_of_an_hour_is_waited_out() {
+            run::<$rig>(concat!(module_path!(), "::outage"), outage_waited_out);
         }
 
         #[test]
