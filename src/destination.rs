@@ -8,6 +8,9 @@
 //!   durable one ended.
 //! * `deliver` answers `Ok` only when the far side says that every event of the batch is durable there (or was set
 //!   aside in `rejected`). The caller advances its cursor on nothing else.
+//! * A destination that keeps a ledger names what it can never take in [`Failure::Refused`], before anything of the batch
+//!   counts: the caller sets those events aside durably and delivers the others. Named after the ledger has moved, they
+//!   would be lost by a crash in between.
 //! * A batch may come again after a failure, a crash or a lost answer, cut at other places. A destination that keeps
 //!   a ledger must leave no event twice: it skips what lies below its [`Destination::durable_to`].
 //! * An empty batch is legal and moves the ledger.
@@ -16,6 +19,7 @@
 //! * Dropping a `deliver` before its end is allowed at any point; the batch comes again.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
@@ -40,13 +44,24 @@ pub trait Destination: Send {
 }
 
 /// What one sync hands over at once.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Batch {
     /// Offsets of the log that this batch settles: start inclusive, end exclusive.
     pub range: Range<u64>,
     /// In log order. Several may share an offset (fan-out); then `part` differs.
     pub events: Vec<Arc<Event>>,
     pub violations: Vec<Arc<ViolationRecord>>,
+}
+
+impl Batch {
+    /// The same stretch of the log without these events.
+    #[must_use]
+    pub fn without(&self, rejected: &[Rejected]) -> Self {
+        let gone: HashSet<usize> = rejected.iter().map(|rejected| rejected.index).collect();
+        let kept = self.events.iter().enumerate().filter(|(index, _)| !gone.contains(index));
+        let events = kept.map(|(_, event)| Arc::clone(event)).collect();
+        Self { range: self.range.clone(), events, violations: self.violations.clone() }
+    }
 }
 
 /// A batch that is durable at the far side.
@@ -56,7 +71,7 @@ pub struct Delivery {
     pub delivered: u64,
     /// Events that were there already (same `messageId`), by the far side's own key.
     pub duplicates: u64,
-    /// Events that the far side can never take: index into `Batch::events`, a stable code, a sentence.
+    /// Events that the far side can never take, of a destination without a ledger.
     pub rejected: Vec<Rejected>,
     /// Events that the destination did not want, on purpose.
     pub skipped: u64,
@@ -69,6 +84,7 @@ pub struct Delivery {
 /// One event that the far side can never take.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rejected {
+    /// Index into [`Batch::events`].
     pub index: usize,
     pub code: Cow<'static, str>,
     pub reason: String,
@@ -99,6 +115,9 @@ pub enum Failure {
         #[source]
         cause: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// These events can never be taken; the others can, once these are set aside.
+    #[error("{} events are refused, the first because: {}", rejected.len(), rejected.first().map_or("", |first| &first.reason))]
+    Refused { rejected: Vec<Rejected> },
     /// No retry will help until an operator acts; `advice` says how.
     #[error("{reason}; {advice}")]
     Stop {

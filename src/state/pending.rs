@@ -212,7 +212,8 @@ impl State {
         read().map_err(self.err("could not count what is pending"))
     }
 
-    fn in_transaction(
+    /// Does the work in one transaction, on disk when it ends if it is to be `durable`.
+    pub(super) fn in_transaction(
         &mut self,
         durable: bool,
         work: impl FnOnce(&Connection) -> rusqlite::Result<()>,

@@ -74,6 +74,17 @@ pub(super) fn insert(connection: &Connection, entry: &Quarantined) -> rusqlite::
 }
 
 impl State {
+    /// Keeps events on disk with the reason why they go no further. One that is kept already stays as it is.
+    ///
+    /// # Errors
+    /// None of them is kept for sure.
+    pub fn set_aside(&mut self, entries: &[Quarantined]) -> Result<(), Error> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.in_transaction(true, |connection| entries.iter().try_for_each(|entry| insert(connection, entry)))
+    }
+
     /// Quarantined events, oldest first.
     ///
     /// # Errors

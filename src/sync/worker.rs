@@ -11,7 +11,7 @@ use super::backlog::{Backlog, Line};
 use super::gather::{Gathered, Gatherer};
 use super::{Settings, Sync};
 use crate::clock;
-use crate::destination::{Batch, Delivery, Destination, Failure};
+use crate::destination::{Batch, Delivery, Destination, Failure, Rejected};
 use crate::intake::Log;
 use crate::refine::Handle;
 use crate::state::{self, Pending, Progress, QuarantineStage, Quarantined, State};
@@ -137,7 +137,12 @@ impl Deliverer {
     /// Delivers one batch, however long it takes; false when told to stop before that.
     async fn settle(&mut self, gathered: Gathered) -> bool {
         let Gathered { batch, quarantined, filtered } = gathered;
-        let batch = Arc::new(batch);
+        // What goes no further is kept before the destination's ledger can pass it.
+        if !self.keep_aside(&quarantined).await {
+            return false;
+        }
+        let mut aside = quarantined.len() as u64;
+        let mut batch = Arc::new(batch);
         let mut pause = self.settings.retry_pause_min;
         let delivery = loop {
             let mut stop = self.stop.clone();
@@ -153,6 +158,14 @@ impl Deliverer {
             };
             match answer {
                 Ok(delivery) => break delivery,
+                Err(Failure::Refused { rejected }) if !rejected.is_empty() => {
+                    let entries = self.entries(&batch, &rejected);
+                    if !self.keep_aside(&entries).await {
+                        return false;
+                    }
+                    aside += entries.len() as u64;
+                    batch = Arc::new(batch.without(&rejected));
+                }
                 Err(failure) => {
                     if !self.failed(&failure, &mut pause, "a batch could not be delivered").await {
                         return false;
@@ -162,7 +175,7 @@ impl Deliverer {
         };
         fail::fail_point!("sync_before_cursor", |_| std::process::abort());
         let end = batch.range.end;
-        let entries = self.set_aside(&batch, &delivery, quarantined);
+        let entries = self.entries(&batch, &delivery.rejected);
         let pending = pending(&batch, &delivery);
         for notice in &delivery.notices {
             tracing::warn!(sync = &*self.name, "{notice}");
@@ -171,7 +184,7 @@ impl Deliverer {
             cursor: end,
             delivered: delivery.delivered,
             duplicates: delivery.duplicates,
-            rejected: entries.len() as u64,
+            rejected: aside + entries.len() as u64,
             filtered: filtered + delivery.skipped,
             notice: delivery.notices.last().cloned(),
         };
@@ -185,6 +198,35 @@ impl Deliverer {
         self.cursor.send_replace(end);
         self.tell_backlog(end);
         true
+    }
+
+    /// Keeps events in quarantine, durably; false when told to stop before that.
+    async fn keep_aside(&mut self, entries: &[Quarantined]) -> bool {
+        while let Err(error) = self.state.set_aside(entries) {
+            tracing::error!(sync = &*self.name, error = %error, "events could not be set aside; trying again");
+            if !self.wait(self.settings.retry_pause_min).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn entries(&self, batch: &Batch, rejected: &[Rejected]) -> Vec<Quarantined> {
+        let entry = |rejected: &Rejected| {
+            let event = batch.events.get(rejected.index)?;
+            Some(Quarantined {
+                offset: event.offset,
+                part: event.part,
+                stage: QuarantineStage::Destination.as_str(),
+                scope: self.name.to_string(),
+                code: rejected.code.to_string(),
+                message: rejected.reason.clone(),
+                event: event.to_json().into_bytes(),
+                at_us: event.received_at_us,
+                detail: rejected.detail.clone(),
+            })
+        };
+        rejected.iter().filter_map(entry).collect()
     }
 
     /// Says now and then how far the sync is behind, and for how long.
@@ -205,24 +247,6 @@ impl Deliverer {
             Some(Line::CaughtUp) => tracing::info!(sync, "caught up"),
             None => {}
         }
-    }
-
-    fn set_aside(&self, batch: &Batch, delivery: &Delivery, mut entries: Vec<Quarantined>) -> Vec<Quarantined> {
-        for rejected in &delivery.rejected {
-            let Some(event) = batch.events.get(rejected.index) else { continue };
-            entries.push(Quarantined {
-                offset: event.offset,
-                part: event.part,
-                stage: QuarantineStage::Destination.as_str(),
-                scope: self.name.to_string(),
-                code: rejected.code.to_string(),
-                message: rejected.reason.clone(),
-                event: event.to_json().into_bytes(),
-                at_us: event.received_at_us,
-                detail: rejected.detail.clone(),
-            });
-        }
-        entries
     }
 
     fn record(&mut self, what: &str, write: impl FnOnce(&mut State, &str) -> Result<(), state::Error>) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Poll;
 
-use tidegate::destination::{Batch, Delivery, Destination, Failure};
+use tidegate::destination::{Batch, Delivery, Destination, Failure, Rejected};
 use tidegate::warehouse::declared::Declared;
 use tidegate::warehouse::evolve::{Type, number_text};
 use tidegate::warehouse::table::Limits;
@@ -147,12 +147,31 @@ impl Subject {
         self.runtime.block_on(self.destination.as_mut().unwrap().durable_to()).unwrap()
     }
 
-    /// Delivers; what the contract of a destination says, it then does: a failure worth another try is tried again.
+    /// Delivers as a sync does: a failure worth another try is tried again, and what is refused is left out.
     pub fn deliver(&mut self, batch: Batch) -> Delivery {
-        let batch = Arc::new(batch);
+        let (delivery, refused) = self.deliver_refusing(batch);
+        assert_eq!(refused, [], "nothing is refused");
+        delivery
+    }
+
+    /// The same; with the delivery comes what was refused, each with its index among the events of `batch`.
+    pub fn deliver_refusing(&mut self, batch: Batch) -> (Delivery, Vec<Rejected>) {
+        let mut batch = Arc::new(batch);
+        let (mut places, mut refused): (Vec<usize>, _) = ((0..batch.events.len()).collect(), Vec::new());
         for _ in 0..5 {
             match self.runtime.block_on(self.destination.as_mut().unwrap().deliver(Arc::clone(&batch))) {
-                Ok(delivery) => return delivery,
+                Ok(delivery) => {
+                    assert_eq!(delivery.rejected, [], "a warehouse names what it refuses before its ledger moves");
+                    return (delivery, refused);
+                }
+                Err(Failure::Refused { rejected }) => {
+                    batch = Arc::new(batch.without(&rejected));
+                    let gone: Vec<usize> = rejected.iter().map(|rejected| rejected.index).collect();
+                    let moved = rejected.into_iter().map(|one| Rejected { index: places[one.index], ..one });
+                    refused.extend(moved.collect::<Vec<_>>());
+                    let kept = places.iter().enumerate().filter(|(at, _)| !gone.contains(at));
+                    places = kept.map(|(_, place)| *place).collect();
+                }
                 Err(Failure::Retry { .. }) => {}
                 Err(failure) => panic!("{failure}"),
             }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rusqlite::ErrorCode;
 
-use crate::destination::Failure;
+use crate::destination::{Failure, Rejected};
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,8 @@ pub(super) enum Trouble {
     Retype { table: String, column: String, wanted: &'static str },
     #[error("a reader keeps the write-ahead log at {bytes} bytes")]
     LogHeld { bytes: u64 },
+    #[error("some rows are refused")]
+    Refused { rejected: Vec<Rejected> },
     #[error("the ledger holds an offset that is no offset")]
     Ledger,
     #[error("the settings cannot be used: {problem}")]
@@ -46,6 +48,9 @@ impl Trouble {
 
     /// The failure to report for the warehouse in `file`.
     pub(super) fn failure(self, file: &Path) -> Failure {
+        if let Self::Refused { rejected } = self {
+            return Failure::Refused { rejected };
+        }
         let file = file.display();
         let reason = format!("warehouse {file}: {self}");
         let advice = match &self {
@@ -80,7 +85,7 @@ impl Trouble {
                 "the definition of {table} in {file} cannot be edited safely; change the declared type of {column} to \
                  {wanted} by hand, or rename the table so that a new one is made"
             )),
-            Self::LogHeld { .. } => None,
+            Self::LogHeld { .. } | Self::Refused { .. } => None,
             Self::Ledger => Some(format!("correct the row of this sync in _tidegate_ledger of {file}")),
             Self::Settings { .. } => Some("correct the settings of the warehouse".to_owned()),
             Self::Spawn { .. } => None,

@@ -102,6 +102,9 @@ impl Link {
             known.notices.push(format!("offsets {start} to {end} of the log never reached this warehouse"));
         }
         let mut delivery = load(connection, known, inserts, batch, standing.skip_below, care)?;
+        if !delivery.rejected.is_empty() {
+            return Err(Trouble::Refused { rejected: delivery.rejected });
+        }
         let next = i64::try_from(standing.next).map_err(|_| Trouble::Ledger)?;
         connection
             .prepare_cached(
@@ -184,7 +187,7 @@ fn load(
         settle(connection, known, inserts, &groups)?;
         write(connection, (known, inserts), &groups, care, &mut delivery)?;
     }
-    delivery.delivered = (batch.events.len() - delivery.rejected.len()) as u64;
+    delivery.delivered = batch.events.len() as u64;
     Ok(delivery)
 }
 

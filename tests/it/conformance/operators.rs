@@ -86,11 +86,14 @@ pub fn a_row_that_is_refused_stands_alone<R: Rig>(rig: &R) {
     if !rig.act(&Act::Refuse("e", "n", 13)) || !rig.act(&Act::Refuse("e", "n", 29)) {
         return;
     }
-    let delivery = subject.deliver(numbered(3..40));
-    let mut refused: Vec<_> = delivery.rejected.iter().map(|rejected| (rejected.index, &*rejected.code)).collect();
+    let failure = subject.try_deliver(numbered(3..40)).unwrap_err();
+    assert!(matches!(failure, Failure::Refused { .. }), "{failure}");
+    assert_eq!(subject.durable_to(), Some(3), "the ledger waits until the refused are set aside");
+    let (delivery, rejected) = subject.deliver_refusing(numbered(3..40));
+    let mut refused: Vec<_> = rejected.iter().map(|rejected| (rejected.index, &*rejected.code)).collect();
     refused.sort_unstable();
     assert_eq!(refused, [(10, "row_refused"), (26, "row_refused")]);
-    assert!(delivery.rejected.iter().all(|rejected| !rejected.reason.is_empty()));
+    assert!(rejected.iter().all(|rejected| !rejected.reason.is_empty()));
     assert_eq!((delivery.delivered, delivery.duplicates), (35, 0));
     let seen = rig.seen(None);
     assert_eq!((seen["tracks"].rows.len(), seen["e"].rows.len()), (38, 38), "both rows of an event are left out");

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
+use serde_json::json;
+
 use super::send_until_gone;
-use crate::conformance::Rig;
+use crate::conformance::{Act, Rig};
 use crate::everywhere;
 use crate::support::Workspace;
 
@@ -99,10 +101,31 @@ fn outage_waited_out<R: Rig>(rig: &R) {
     assert_eq!(rows as u64, OUTAGE_EVENTS, "the first 300 came again and were known");
 }
 
+/// The process dies between the warehouse's commit and the cursor of a batch of which one event was refused: the refused
+/// one is in quarantine, once, and its neighbours in the tables.
+fn refused_and_killed<R: Rig>(rig: &R) {
+    let workspace = workspace(rig);
+    let event =
+        |n: u32| json!({"type": "track", "event": "Crash", "messageId": format!("m{n}"), "properties": {"n": n}});
+    let server = workspace.serve();
+    assert_eq!(server.batch(&[event(0)]).status, 200);
+    everywhere::wait(&workspace, 1);
+    server.stop();
+    if !rig.act(&Act::Refuse("crash", "n", 13)) {
+        return;
+    }
+    let mut server = workspace.serve_with(&["sync_before_cursor=return"]);
+    assert_eq!(server.batch(&[event(12), event(13), event(14)]).status, 200);
+    server.wait();
+    workspace.serve().stop();
+    assert_eq!(workspace.quarantined(), ["row_refused"]);
+    verify(rig, &["m0", "m12", "m14"].map(str::to_owned).into());
+}
+
 /// One test for each story.
 macro_rules! stories {
     ($rig:ty, $cycles:expr) => {
-        use super::{died_at, killed_under_load, outage_waited_out};
+        use super::{died_at, killed_under_load, outage_waited_out, refused_and_killed};
         use crate::conformance::run;
 
         #[test]
@@ -120,6 +143,11 @@ macro_rules! stories {
         #[test]
         fn killed_after_the_warehouse_committed() {
             run::<$rig>(concat!(module_path!(), "::after"), |rig| died_at(rig, "warehouse_after_commit=3*off->return"));
+        }
+
+        #[test]
+        fn what_is_refused_is_kept_whatever_dies() {
+            run::<$rig>(concat!(module_path!(), "::refused"), refused_and_killed);
         }
 
         #[test]
