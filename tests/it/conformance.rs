@@ -12,6 +12,7 @@ use tidegate::warehouse::evolve::{Type, number_text};
 use tidegate::warehouse::table::{Declared, Limits};
 use tidegate::warehouse::{Part, Settings};
 
+mod clickhouse;
 mod events;
 mod exactly_once;
 mod hostile;
