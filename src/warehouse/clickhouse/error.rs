@@ -30,7 +30,7 @@ pub(super) enum Trouble {
 }
 
 /// The server has no such thing, or another than it had: somebody changed it.
-const CHANGED: [u32; 8] = [10, 16, 36, 47, 60, 81, 117, 218];
+const CHANGED: [u32; 9] = [10, 16, 36, 47, 48, 60, 81, 117, 218];
 /// One row is at fault: it does not parse, does not fit, violates a constraint, or a view that reads it throws.
 const OF_A_ROW: [u32; 11] = [6, 27, 53, 69, 72, 131, 321, 349, 395, 407, 469];
 /// Overload, limits that pass, lost connections, replicas that are behind.
@@ -50,6 +50,11 @@ impl Trouble {
     /// There is no such database or table.
     pub(super) fn is_missing(&self) -> bool {
         matches!(self.code(), Some(60 | 81))
+    }
+
+    /// The user may not do this.
+    pub(super) fn is_of_permission(&self) -> bool {
+        self.code() == Some(497)
     }
 
     /// Tables are no longer what they were: look again, and once more.

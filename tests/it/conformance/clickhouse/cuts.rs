@@ -19,8 +19,10 @@ struct Line {
     requests: AtomicI64,
     answers: AtomicI64,
     /// Runs once, before the first bytes that hold these are passed on.
-    hook: Mutex<Option<(&'static str, Box<dyn FnOnce() + Send>)>>,
+    hook: Mutex<Option<Hook>>,
 }
+
+type Hook = (&'static str, Box<dyn FnOnce() + Send>);
 
 const EVERYTHING: i64 = i64::MAX / 2;
 
@@ -58,8 +60,7 @@ impl Line {
     fn carry(&self, forth: bool, (mut from, mut to): (TcpStream, TcpStream), cut: &AtomicBool) {
         let left = if forth { &self.requests } else { &self.answers };
         let mut buffer = vec![0; 1 << 16];
-        loop {
-            let Some(count) = from.read(&mut buffer).ok().filter(|count| *count > 0) else { break };
+        while let Some(count) = from.read(&mut buffer).ok().filter(|count| *count > 0) {
             if forth {
                 self.run_hook(&buffer[..count]);
             }
@@ -203,6 +204,8 @@ fn a_column_retyped_before_the_very_insert_misreads_nothing() {
     run("retyped before the insert", |rig: &ClickHouse| {
         for (change, word) in [
             ("MODIFY COLUMN n Nullable(String)", "INSERT+INTO"),
+            // As many bytes, another meaning.
+            ("MODIFY COLUMN n Nullable(DateTime64(6, 'UTC'))", "INSERT+INTO"),
             ("DROP COLUMN n", "INSERT+INTO"),
             ("ADD COLUMN fresh Nullable(String)", "ADD COLUMN"),
         ] {
