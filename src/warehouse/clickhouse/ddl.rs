@@ -210,7 +210,6 @@ pub(super) async fn apply(
     let changed = plan.first.is_some() || !plan.second.is_empty();
     if let Some(sql) = &plan.first {
         wire.run(if changes.create { "creating a table" } else { "changing a table" }, sql).await?;
-        fail::fail_point!("warehouse_after_stage", |_| std::process::abort());
     }
     if !plan.second.is_empty() {
         still_mutating(wire, database, table).await?;

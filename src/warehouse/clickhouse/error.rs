@@ -13,7 +13,7 @@ pub(super) enum Trouble {
     /// An answer that is not from ClickHouse: a proxy, another program.
     #[error("{doing}: HTTP status {status}: {text}")]
     Http { doing: &'static str, status: u16, text: String },
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {}", whole(source))]
     Net { doing: &'static str, source: reqwest::Error },
     #[error("{doing}: the answer cannot be read")]
     Answer { doing: &'static str },
@@ -27,6 +27,20 @@ pub(super) enum Trouble {
     Taken { name: String },
     #[error("the settings cannot be used: {problem}")]
     Settings { problem: String },
+}
+
+/// What an error says, and what the errors behind it say: the first rarely names the trouble.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let more = source.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = source.source();
+    }
+    text
 }
 
 /// The server has no such thing, or another than it had: somebody changed it.

@@ -44,8 +44,8 @@ pub(super) struct Link {
     found: Found,
     shapes: Shapes,
     print: Option<Print>,
-    /// The last batch came to its end, so nothing of the next can be there.
-    certain: bool,
+    /// The last batch came to its end with this in the ledger: while it says so, nothing of the next can be there.
+    certain: Option<u64>,
 }
 
 impl std::fmt::Debug for Link {
@@ -76,7 +76,7 @@ impl Link {
             found: Found::default(),
             shapes: Shapes::default(),
             print: None,
-            certain: false,
+            certain: None,
         }
     }
 
@@ -156,7 +156,8 @@ impl Link {
             let (start, end) = (gap.start, gap.end);
             self.known.notices.push(format!("offsets {start} to {end} of the log never reached this warehouse"));
         }
-        let ask = self.settings.look_up == LookUp::Always || !std::mem::take(&mut self.certain);
+        let certain = self.certain.take().is_some_and(|ledger| durable_to == Some(ledger));
+        let ask = self.settings.look_up == LookUp::Always || !certain;
         let mut delivery = Delivery::default();
         let fresh: Vec<usize> =
             (0..batch.events.len()).filter(|at| batch.events[*at].offset >= standing.skip_below).collect();
@@ -183,7 +184,7 @@ impl Link {
         );
         self.wire.run("writing the ledger", &sql).await?;
         fail::fail_point!("warehouse_after_commit", |_| std::process::abort());
-        self.certain = true;
+        self.certain = Some(standing.next);
         Ok(delivery)
     }
 

@@ -19,10 +19,9 @@ use super::error::Trouble;
 const ERROR_BYTES_MAX: usize = 4 << 10;
 /// An answer that should be empty.
 const SHORT: usize = 64 << 10;
-const BOUNDARY: &str = "tidegate-ids-8dd0a1a7c8f94c53";
 
 /// With every request.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 11] = [
     ("wait_end_of_query", "1"),
     ("async_insert", "0"),
     // Rows are told apart by their ids. Blocks remembered by the server would swallow what an operator deleted and replays.
@@ -32,6 +31,11 @@ const SETTINGS: [(&str, &str); 8] = [
     ("input_format_skip_unknown_fields", "0"),
     ("mutations_sync", "2"),
     ("alter_sync", "2"),
+    // Where there are replicas, what one has taken another may not have heard of.
+    ("select_sequential_consistency", "1"),
+    // A table with all its columns.
+    ("max_query_size", "16777216"),
+    ("max_ast_elements", "1000000"),
 ];
 
 /// A query takes the place of one with the same id that still runs: the server cancels that one and waits for its end.
@@ -119,15 +123,17 @@ impl Wire {
             ("query_id", query_id),
             REPLACE,
         ];
+        // No id that a client makes up can contain it.
+        let boundary = crate::clock::uuid();
         let head = format!(
-            "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"ids\"; filename=\"ids\"\r\n\
+            "--{boundary}\r\ncontent-disposition: form-data; name=\"ids\"; filename=\"ids\"\r\n\
              content-type: application/octet-stream\r\n\r\n"
         );
-        let body = [head.as_bytes(), ids, format!("\r\n--{BOUNDARY}--\r\n").as_bytes()].concat();
+        let body = [head.as_bytes(), ids, format!("\r\n--{boundary}--\r\n").as_bytes()].concat();
         let request = self
             .client
             .post(self.url(&parameters))
-            .header(CONTENT_TYPE, format!("multipart/form-data; boundary={BOUNDARY}"))
+            .header(CONTENT_TYPE, format!("multipart/form-data; boundary={boundary}"))
             .body(body);
         self.exchange(doing, request, bytes_max).await
     }
