@@ -25,6 +25,8 @@ const PASSWORD: &str = "p&ss wörd";
 /// The engine of this test process; it ends with the pipe to its standard input.
 struct Engine {
     port: u16,
+    /// Its certificate and its port for HTTPS, where the machine can make one.
+    tls: Option<(PathBuf, u16)>,
     _child: Child,
     _data: tempfile::TempDir,
 }
@@ -46,18 +48,40 @@ fn start() -> Result<Engine, String> {
     let data = tempfile::tempdir().map_err(|error| error.to_string())?;
     // The folder of this file, so that it is found from wherever the crate is built.
     let here = std::fs::canonicalize(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/conformance")).unwrap();
-    let mut child = Command::new(python)
+    let certificate = data.path().join("certificate.pem");
+    // Made for this run; without openssl the one test that needs it is skipped.
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=tidegate test", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(&certificate)
+        .arg("-out")
+        .arg(data.path().join("public.pem"))
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let mut command = Command::new(python);
+    if made {
+        let public = std::fs::read(data.path().join("public.pem")).map_err(|error| error.to_string())?;
+        let key = std::fs::read(&certificate).map_err(|error| error.to_string())?;
+        std::fs::write(&certificate, [key, public].concat()).map_err(|error| error.to_string())?;
+    }
+    let mut child = command
         .arg(here.join("../../warehouses/clickhouse/serve.py"))
         .args(["--user", USER, "--password", PASSWORD, "--data"])
         .arg(data.path())
+        .args(made.then_some("--certificate"))
+        .args(made.then_some(&certificate))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| error.to_string())?;
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).map_err(|error| error.to_string())?;
-    let port = line.trim().parse().map_err(|_| format!("the engine said {line:?} instead of its port"))?;
-    Ok(Engine { port, _child: child, _data: data })
+    let ports: Vec<u16> = line.split_whitespace().map_while(|port| port.parse().ok()).collect();
+    let port = *ports.first().ok_or_else(|| format!("the engine said {line:?} instead of its port"))?;
+    let tls = ports.get(1).map(|port| (data.path().join("public.pem"), *port));
+    Ok(Engine { port, tls, _child: child, _data: data })
 }
 
 /// One request of a client that is not the router's.

@@ -3,7 +3,8 @@
 The engine (parser, types, tables, mutations, formats, messages and their codes) is ClickHouse's own, run in this process.
 This face is ours: it carries requests to the engine as the server's HTTP handler does, as far as the router uses it.
 
-    serve.py --data FOLDER --user USER --password PASSWORD     prints the port; ends when its standard input does
+    serve.py --data FOLDER --user USER --password PASSWORD     prints its port; ends when its standard input does
+             --certificate PEM                                 with a key: prints a second port, for HTTPS
 
 What it alters on the way is transport only: rows that come in the body of an INSERT are put into a file and read by
 FROM INFILE, tables that come with a query are made as temporary ones. Users are one pair, for chdb has none; a
@@ -15,6 +16,7 @@ import gzip
 import os
 import queue
 import re
+import ssl
 import sys
 import tempfile
 import threading
@@ -204,11 +206,19 @@ def main():
     parser = argparse.ArgumentParser()
     for name in ("--data", "--user", "--password"):
         parser.add_argument(name, required=True)
+    parser.add_argument("--certificate")
     asked = parser.parse_args()
-    server = Server(("127.0.0.1", 0), Handler)
-    server.face = Face(asked.data, asked.user, asked.password)
-    print(server.server_port, flush=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    servers = [Server(("127.0.0.1", 0), Handler)]
+    if asked.certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(asked.certificate)
+        servers.append(Server(("127.0.0.1", 0), Handler))
+        servers[1].socket = context.wrap_socket(servers[1].socket, server_side=True)
+    face = Face(asked.data, asked.user, asked.password)
+    for server in servers:
+        server.face = face
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(*(server.server_port for server in servers), flush=True)
     # The tests that asked for it are gone.
     sys.stdin.read()
     os._exit(0)

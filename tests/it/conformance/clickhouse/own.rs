@@ -8,7 +8,7 @@ use tidegate::warehouse::clickhouse::{self, LookUp};
 use tidegate::warehouse::evolve::Type;
 use tidegate::warehouse::{Part, Settings};
 
-use super::{ClickHouse, Rig, lines, post};
+use super::{ClickHouse, Rig, engine, lines, post};
 use crate::conformance::events::{batch, numbered, parsed, track};
 use crate::conformance::{Subject, run};
 
@@ -233,6 +233,30 @@ fn a_wrong_password_stops_and_is_never_shown() {
         let failure = Subject::open(rig).try_deliver(numbered(0..1)).unwrap_err();
         assert!(matches!(&failure, Failure::Stop { advice, .. } if advice.contains("password")), "{failure}");
         assert!(!format!("{failure:?} {:?}", rig.settings(Default::default())).contains("hunter2"), "{failure:?}");
+    });
+}
+
+#[test]
+fn a_line_is_encrypted_and_only_a_known_authority_is_trusted() {
+    let alter = |settings: clickhouse::Settings| match &engine().unwrap().tls {
+        Some((ca_file, port)) => {
+            let url = format!("https://127.0.0.1:{port}");
+            clickhouse::Settings { url, ca_file: Some(ca_file.clone()), ..settings }
+        }
+        None => settings,
+    };
+    with("an encrypted line", alter, |rig| {
+        if engine().unwrap().tls.is_none() {
+            return println!("skipped: an encrypted line: openssl is not installed");
+        }
+        Subject::open(rig).deliver(numbered(0..500));
+        assert_eq!(rig.seen(None)["e"].rows.len(), 500);
+        let stranger = Altered(ClickHouse::new().unwrap(), |settings| {
+            let port = engine().unwrap().tls.as_ref().unwrap().1;
+            clickhouse::Settings { url: format!("https://127.0.0.1:{port}"), ..settings }
+        });
+        let failure = Subject::open(&stranger).try_deliver(numbered(0..1)).unwrap_err();
+        assert!(failure.to_string().to_lowercase().contains("certificate"), "{failure}");
     });
 }
 
