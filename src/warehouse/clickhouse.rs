@@ -18,6 +18,8 @@
 
 /// Settings, and the warehouse as a destination.
 pub mod client;
+/// Some requests at once.
+mod crowd;
 /// What the tables are, and the statements that change them.
 mod ddl;
 /// From scalars to RowBinary, and which declared type stands for which.

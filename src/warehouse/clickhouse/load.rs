@@ -7,9 +7,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
-
 use super::client::{Checked, LookUp};
+use super::crowd::Crowd;
 use super::ddl::{self, Shapes, full, literal};
 use super::encode;
 use super::error::Trouble;
@@ -28,8 +27,6 @@ use crate::warehouse::table::Family;
 const PART_EVENTS: usize = 65_536;
 /// Events planned before others get a turn on the thread.
 const TURN_EVENTS: usize = 256;
-/// Requests under way at once.
-const REQUESTS_MAX: usize = 4;
 
 const LEDGER: &str = "_tidegate_ledger";
 
@@ -56,14 +53,15 @@ impl std::fmt::Debug for Link {
 
 /// Why a part was not loaded.
 enum Refused {
-    /// Some row of it; rows of other tables may have been written.
-    Row(Trouble),
+    /// Some row of it; rows of other tables may have been written. If it came to the tables of kinds, so many of their
+    /// rows had been there before.
+    Row(Trouble, Option<u64>),
     Other(Trouble),
 }
 
 impl From<Trouble> for Refused {
     fn from(trouble: Trouble) -> Self {
-        if trouble.is_of_row() { Self::Row(trouble) } else { Self::Other(trouble) }
+        if trouble.is_of_row() { Self::Row(trouble, None) } else { Self::Other(trouble) }
     }
 }
 
@@ -196,12 +194,23 @@ impl Link {
         mut ask: bool,
         delivery: &mut Delivery,
     ) -> Result<(), Trouble> {
-        let mut halves = Halves::of(places.len());
+        let (mut halves, mut counted) = (Halves::of(places.len()), 0);
         while let Some(part) = halves.next_part() {
-            match self.part(events, &places[part.clone()], ask).await {
-                Ok(duplicates) => delivery.duplicates += duplicates,
+            let loaded = self.part(events, &places[part.clone()], ask).await;
+            let there = match &loaded {
+                Ok(there) => Some(*there),
+                Err(Refused::Row(_, there)) => *there,
+                Err(Refused::Other(_)) => None,
+            };
+            // Rows that a refused part has left behind are no duplicates when its halves find them.
+            if let Some(there) = there.filter(|_| part.start >= counted) {
+                delivery.duplicates += there;
+                counted = part.end;
+            }
+            match loaded {
+                Ok(_) => {}
                 Err(Refused::Other(trouble)) => return Err(trouble),
-                Err(Refused::Row(trouble)) => {
+                Err(Refused::Row(trouble, _)) => {
                     // Rows that some table has taken already are looked for from now on.
                     ask = true;
                     if let Some(alone) = halves.refused(part) {
@@ -234,9 +243,14 @@ impl Link {
         self.settle(&groups).await?;
         let (of_kinds, of_events): (Vec<_>, Vec<_>) =
             groups.iter().partition(|group| self.known.tables.list[group.table].family.is_of_kind());
-        self.write(&of_events, ask).await?;
+        self.write(&of_events, ask, &mut None).await?;
         fail::fail_point!("warehouse_between_tables", |_| std::process::abort());
-        Ok(self.write(&of_kinds, ask).await?)
+        let mut there = None;
+        match self.write(&of_kinds, ask, &mut there).await {
+            Err(trouble) if trouble.is_of_row() => Err(Refused::Row(trouble, there)),
+            Err(trouble) => Err(Refused::Other(trouble)),
+            Ok(()) => Ok(there.unwrap_or_default()),
+        }
     }
 
     async fn violations(&mut self, records: &[&ViolationRecord], ask: bool) -> Result<(), Trouble> {
@@ -248,7 +262,7 @@ impl Link {
         }
         let groups = planner.finish();
         self.settle(&groups).await?;
-        self.write(&groups.iter().collect::<Vec<_>>(), ask).await.map(drop)
+        self.write(&groups.iter().collect::<Vec<_>>(), ask, &mut None).await
     }
 
     /// The instants that every row has stay instants: one that no column holds goes to its row's overflow instead of
@@ -275,28 +289,27 @@ impl Link {
         Ok(())
     }
 
-    /// Writes the rows of these groups, some tables at a time; how many of them were there.
-    async fn write(&self, groups: &[&Group<'_>], ask: bool) -> Result<u64, Trouble> {
+    /// Writes the rows of these groups, some tables at a time. `there` becomes how many of them were there, before any is
+    /// written.
+    async fn write(&self, groups: &[&Group<'_>], ask: bool, there: &mut Option<u64>) -> Result<(), Trouble> {
         let table = |group: &Group<'_>| &self.known.tables.list[group.table];
         let mut ids: Vec<Ids> = groups.iter().map(|group| Ids::of(table(group), group)).collect();
         if ask {
             self.look_up(groups, &mut ids).await?;
         }
-        let (mut crowd, mut duplicates) = (Crowd::default(), 0);
+        *there = Some(ids.iter().map(|ids| ids.skipped() as u64).sum());
+        let mut crowd = Crowd::default();
         for (group, ids) in groups.iter().zip(&ids) {
-            let (there, all) = ids.counts();
-            duplicates += there as u64;
-            if there == all {
+            if ids.skipped() == group.rows.len() {
                 continue;
             }
             crowd.room().await?;
             let rows = rows::encoded(table(group), &self.shapes, group, ids).await;
             let (wire, query_id) = (Arc::clone(&self.wire), self.query_id(&table(group).name));
             let sql = format!("INSERT INTO {} FORMAT RowBinaryWithNamesAndTypes", self.name(&table(group).name));
-            crowd.set.spawn(async move { wire.insert("writing rows", (&sql, &query_id), rows).await });
+            crowd.admit(async move { wire.insert("writing rows", (&sql, &query_id), rows).await });
         }
-        crowd.end().await?;
-        Ok(duplicates)
+        crowd.end().await.map(drop)
     }
 
     /// Asks the tables which of these rows they have.
@@ -309,7 +322,7 @@ impl Link {
             let (wire, query_id) = (Arc::clone(&self.wire), self.query_id(table));
             let sql = format!("SELECT DISTINCT id FROM {} WHERE id IN ids FORMAT RowBinary", self.name(table));
             let asked = ids.bytes().to_vec();
-            crowd.set.spawn(async move {
+            crowd.admit(async move {
                 let there = wire.ask_of(doing, (&sql, &query_id), &asked, asked.len() + 64).await?;
                 Ok((place, there))
             });
@@ -348,48 +361,5 @@ impl Link {
             }
             None => Err(Trouble::Answer { doing }),
         }
-    }
-}
-
-/// Requests under way. After a failure the others are waited for, so that none is left behind that still writes.
-struct Crowd<T> {
-    set: JoinSet<Result<T, Trouble>>,
-    done: Vec<T>,
-    failed: Option<Trouble>,
-}
-
-impl<T> Default for Crowd<T> {
-    fn default() -> Self {
-        Self { set: JoinSet::new(), done: Vec::new(), failed: None }
-    }
-}
-
-impl<T: Send + 'static> Crowd<T> {
-    async fn next(&mut self) -> bool {
-        match self.set.join_next().await {
-            None => return false,
-            Some(Ok(Ok(done))) => self.done.push(done),
-            Some(Ok(Err(trouble))) => self.failed = self.failed.take().or(Some(trouble)),
-            Some(Err(_)) => self.failed = self.failed.take().or(Some(Trouble::Task { doing: "talking to the server" })),
-        }
-        true
-    }
-
-    /// Waits until one more may start.
-    async fn room(&mut self) -> Result<(), Trouble> {
-        while self.failed.is_none() && self.set.len() >= REQUESTS_MAX {
-            self.next().await;
-        }
-        if self.failed.is_some() { self.finish().await } else { Ok(()) }
-    }
-
-    async fn finish(&mut self) -> Result<(), Trouble> {
-        while self.next().await {}
-        self.failed.take().map_or(Ok(()), Err)
-    }
-
-    async fn end(mut self) -> Result<Vec<T>, Trouble> {
-        self.finish().await?;
-        Ok(self.done)
     }
 }

@@ -58,9 +58,9 @@ impl Ids {
         }
     }
 
-    /// How many rows stay behind, and how many there are.
-    pub(super) fn counts(&self) -> (usize, usize) {
-        (self.skipped.iter().filter(|skipped| **skipped).count(), self.skipped.len())
+    /// How many rows stay behind.
+    pub(super) fn skipped(&self) -> usize {
+        self.skipped.iter().filter(|skipped| **skipped).count()
     }
 }
 

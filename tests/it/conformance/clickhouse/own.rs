@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tidegate::destination::{Batch, Failure};
+use tidegate::event::Kind;
 use tidegate::warehouse::clickhouse::{self, LookUp};
 use tidegate::warehouse::evolve::Type;
 use tidegate::warehouse::{Part, Settings};
 
 use super::{ClickHouse, Rig, engine, lines, post};
-use crate::conformance::events::{batch, numbered, parsed, track};
+use crate::conformance::events::{batch, event, numbered, parsed, track};
 use crate::conformance::{Subject, run};
 
 /// A place with settings of its own.
@@ -200,6 +201,23 @@ fn instants_on_their_way_to_text_are_finished_before_other_text_comes() {
         let seen = rig.seen(None);
         let found = ["m0", "m1", "m2", "m3"].map(|id| seen["e"].cell(id, "v").unwrap());
         assert_eq!(found, [values[0], values[1], looks_alike, "true"]);
+    });
+}
+
+/// What one kind's table took before another's refused is found again by the halves, and is no duplicate for that.
+#[test]
+fn what_a_refused_part_has_left_behind_is_no_duplicate() {
+    run("no duplicate", |rig: &ClickHouse| {
+        let page = |offset, id: &str| event(Kind::Page, offset, id, json!({}));
+        let mut subject = Subject::open(rig);
+        subject.deliver(batch(vec![page(0, "p0"), track(1, "m1", "E", json!({}))]));
+        rig.run("ALTER TABLE DB.tracks ADD CONSTRAINT odd CHECK id != 'm7'");
+        let mut events: Vec<_> = (2..14).map(|n| page(n, &format!("p{n}"))).collect();
+        events.extend((14..20).map(|n| track(n, &format!("m{}", n - 10), "E", json!({}))));
+        events.extend([page(20, "p0"), page(21, "p3"), track(22, "m1", "E", json!({}))]);
+        let delivery = subject.deliver(batch(events));
+        assert_eq!((delivery.delivered, delivery.duplicates, delivery.rejected.len()), (20, 3, 1));
+        assert_eq!((rig.seen(None)["pages"].rows.len(), rig.seen(None)["tracks"].rows.len()), (13, 6));
     });
 }
 
