@@ -6,7 +6,7 @@
 
 use crate::warehouse::evolve::{Fit, Scalar, Type, number_text};
 
-/// What the types below give back exactly. Servers before 26 clamp years outside of these.
+/// What the types below give back exactly. Older servers, by their documentation, clamp years outside of these.
 pub const FIT: Fit = Fit {
     decimal_digits_max: 76,
     decimal_exponent_max: 38,
