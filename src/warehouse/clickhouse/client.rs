@@ -22,6 +22,9 @@ use crate::warehouse::known::{Found, Told};
 use crate::warehouse::name::NAME_BYTES_MAX;
 use crate::warehouse::table::{Declared, Limits};
 
+/// Notices kept over failures.
+const NOTICES_MAX: usize = 1000;
+
 /// What an operator may say of a ClickHouse warehouse.
 #[derive(Clone)]
 pub struct Settings {
@@ -187,7 +190,13 @@ impl Checked {
     /// The file of certificates cannot be used.
     pub fn open(self) -> Result<ClickHouse, Failure> {
         let wire = Wire::new(&self).map_err(|trouble| trouble.failure(&self.place))?;
-        Ok(ClickHouse { settings: Arc::new(self), wire: Arc::new(wire), told: Told::default(), link: None })
+        Ok(ClickHouse {
+            settings: Arc::new(self),
+            wire: Arc::new(wire),
+            told: Told::default(),
+            notices: Vec::new(),
+            link: None,
+        })
     }
 
     /// What exists, looked up without changing anything.
@@ -209,6 +218,8 @@ pub struct ClickHouse {
     settings: Arc<Checked>,
     wire: Arc<Wire>,
     told: Told,
+    /// From tries that failed.
+    notices: Vec<String>,
     /// What is known; gone while a call is under way and after one that failed or was dropped.
     link: Option<Link>,
 }
@@ -220,19 +231,31 @@ impl ClickHouse {
 
     async fn load(&mut self, batch: &Batch) -> Result<Delivery, Trouble> {
         let mut link = self.take_link();
-        let loaded = match link.deliver(batch).await {
+        let mut loaded = link.deliver(batch).await;
+        if loaded.as_ref().is_err_and(Trouble::is_of_schema) {
             // Somebody has altered what was known: look again, and once more.
-            Err(trouble) if trouble.is_of_schema() => {
-                link = self.take_link();
-                link.deliver(batch).await
+            self.keep_notices(link);
+            link = self.take_link();
+            loaded = link.deliver(batch).await;
+        }
+        let mut delivery = match loaded {
+            Ok(delivery) => delivery,
+            Err(trouble) => {
+                self.keep_notices(link);
+                return Err(trouble);
             }
-            other => other,
         };
-        let mut delivery = loaded?;
+        link.known.notices.splice(0..0, self.notices.drain(..));
         delivery.notices = link.known.fresh_notices(&mut self.told);
         link.known.tables.trim();
         self.link = Some(link);
         Ok(delivery)
+    }
+
+    /// What a try that failed has done to tables is not done again, and told with the next that succeeds.
+    fn keep_notices(&mut self, link: Link) {
+        self.notices.extend(link.known.notices);
+        self.notices.truncate(NOTICES_MAX);
     }
 }
 

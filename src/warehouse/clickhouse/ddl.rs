@@ -208,6 +208,23 @@ pub(super) async fn apply(
     let changes = table.changes();
     let plan = Plan::of(&full(database, &table.name), table, shapes, used);
     let changed = plan.first.is_some() || !plan.second.is_empty();
+    let mut settled = Vec::with_capacity(plan.retyped.len());
+    for at in plan.retyped {
+        let column = &table.columns[at];
+        let (name, of, kind) = (&column.name, &table.name, column.kind());
+        // Said before it is done: the answer may be lost, and whoever tries again finds it done.
+        settled.push(match shapes.of(of, name) {
+            Shape::Foreign(wanted) if Some(kind) == column.declared => {
+                notices.push(format!("column {name} of table {of} is now {wanted}"));
+                (at, if wanted == type_name(kind) { Shape::Own } else { Shape::Kept(wanted) })
+            }
+            _ => {
+                let was = column.declared.map_or("", Type::as_str);
+                notices.push(format!("column {name} of table {of} widened from {was} to {kind}"));
+                (at, Shape::Own)
+            }
+        });
+    }
     if let Some(sql) = &plan.first {
         wire.run(if changes.create { "creating a table" } else { "changing a table" }, sql).await?;
     }
@@ -219,21 +236,8 @@ pub(super) async fn apply(
     }
     let names: Vec<String> = shapes.unfinished(&table.name).into_iter().map(str::to_owned).collect();
     names.iter().for_each(|column| shapes.settle(&table.name, column, Shape::Own));
-    for at in plan.retyped {
-        let column = &table.columns[at];
-        let was = column.declared.map_or("", Type::as_str);
-        let now = match shapes.of(&table.name, &column.name) {
-            Shape::Foreign(wanted) if Some(column.kind()) == column.declared => {
-                notices.push(format!("column {} of table {} is now {wanted}", column.name, table.name));
-                if wanted == type_name(column.kind()) { Shape::Own } else { Shape::Kept(wanted) }
-            }
-            _ => {
-                let (column, of, kind) = (&column.name, &table.name, column.kind());
-                notices.push(format!("column {column} of table {of} widened from {was} to {kind}"));
-                Shape::Own
-            }
-        };
-        shapes.settle(&table.name, &column.name, now);
+    for (at, shape) in settled {
+        shapes.settle(&table.name, &table.columns[at].name, shape);
     }
     table.columns.iter_mut().for_each(Column::applied);
     table.exists = true;

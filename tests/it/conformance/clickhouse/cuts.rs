@@ -198,6 +198,22 @@ fn a_server_that_goes_away_and_comes_back_is_waited_for() {
     });
 }
 
+#[test]
+fn a_widening_whose_answer_is_lost_is_told_all_the_same() {
+    run("a widening", |rig: &ClickHouse| {
+        let (line, port) = Line::new(rig.port);
+        let mut subject = Subject::open(&Through(rig, port));
+        subject.deliver(numbered(0..3));
+        let cut = Arc::clone(&line);
+        *line.hook.lock().unwrap() = Some(("MODIFY COLUMN", Box::new(move || cut.answers.store(0, Ordering::SeqCst))));
+        let text = || batch(vec![track(3, "m3", "E", json!({ "n": "text" }))]);
+        assert!(matches!(subject.try_deliver(text()), Err(Failure::Retry { .. })));
+        line.mend();
+        assert_eq!(subject.deliver(text()).notices, ["column n of table e widened from INTEGER to TEXT"]);
+        assert_eq!(rig.seen(None)["e"].cell("m0", "n"), Some("0"));
+    });
+}
+
 /// Somebody alters the table when the rows are on their way: they are refused, not misread, and go out anew.
 #[test]
 fn a_column_retyped_before_the_very_insert_misreads_nothing() {
