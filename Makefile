@@ -70,4 +70,5 @@ check: setup
 bench: setup components
 	cargo bench --locked --bench intake_append --bench contract_judge --bench row_encode --bench function_call -- --quick
 	cargo bench --locked --bench neighbours
+	tests/warehouses/setup clickhouse && cargo bench --locked --bench clickhouse_load
 	cargo bench --locked --bench end_to_end

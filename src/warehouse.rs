@@ -9,7 +9,8 @@
 //!   a cap). Names come from the path alone, types from a join that is commutative, associative and idempotent.
 //! * Columns are added and widened, never dropped or narrowed. A value that has no column of its own is kept in the
 //!   `_overflow` column of its row.
-//! * Rows and ledger become durable in one transaction: nothing lost, nothing twice.
+//! * Rows and ledger become durable in one transaction, or, where there are none, in an order that leaves each event once
+//!   whenever it is broken off: nothing lost, nothing twice.
 //!
 //! The general rooms (`table`, `name`, `path`, `row`, `evolve`, `known`, `ledger`, `halves`, `sheet`) do no I/O. Each
 //! warehouse is a folder with the same rooms: `client` (settings, connection), `ddl`, `encode`, `load`, `error`, `sheet`.
@@ -47,6 +48,8 @@ pub mod sheet;
 /// What the tables are and what is known of them.
 pub mod table;
 
+/// ClickHouse, over its HTTP interface.
+pub mod clickhouse;
 /// The embedded warehouse: one SQLite file.
 pub mod sqlite;
 
@@ -65,10 +68,11 @@ pub struct Part {
 #[derive(Debug, Clone)]
 pub enum Settings {
     Sqlite(sqlite::Settings),
+    ClickHouse(clickhouse::Settings),
 }
 
 /// What each warehouse says about itself, in the order of the documentation.
-pub const SHEETS: [&Sheet; 1] = [&sqlite::SHEET];
+pub const SHEETS: [&Sheet; 2] = [&sqlite::SHEET, &clickhouse::SHEET];
 
 impl Settings {
     /// What this kind of warehouse says about itself.
@@ -76,6 +80,7 @@ impl Settings {
     pub fn sheet(&self) -> &'static Sheet {
         match self {
             Self::Sqlite(_) => &sqlite::SHEET,
+            Self::ClickHouse(_) => &clickhouse::SHEET,
         }
     }
 
@@ -84,6 +89,7 @@ impl Settings {
     pub fn limits(&self) -> Limits {
         match self {
             Self::Sqlite(settings) => settings.limits,
+            Self::ClickHouse(settings) => settings.limits,
         }
     }
 
@@ -102,6 +108,7 @@ impl Settings {
     pub fn open(&self, part: &Part) -> Result<Box<dyn Destination>, Failure> {
         Ok(match self {
             Self::Sqlite(settings) => Box::new(settings.clone().check(part)?.open()?.run()?),
+            Self::ClickHouse(settings) => Box::new(settings.clone().check(part)?.open()?),
         })
     }
 
@@ -112,6 +119,7 @@ impl Settings {
     pub async fn find(&self, part: &Part) -> Result<Found, Failure> {
         match self {
             Self::Sqlite(settings) => settings.clone().check(part)?.find(),
+            Self::ClickHouse(settings) => settings.clone().check(part)?.find().await,
         }
     }
 }

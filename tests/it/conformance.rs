@@ -13,6 +13,7 @@ use tidegate::warehouse::evolve::{Type, number_text};
 use tidegate::warehouse::table::Limits;
 use tidegate::warehouse::{Part, Settings};
 
+mod clickhouse;
 mod events;
 mod exactly_once;
 mod hostile;

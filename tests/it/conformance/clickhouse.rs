@@ -1,0 +1,205 @@
+//! ClickHouse: its engine behind an HTTP face of our own, see `tests/warehouses/clickhouse/serve.py`.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+use tidegate::warehouse::Settings;
+use tidegate::warehouse::clickhouse::{self, encode};
+use tidegate::warehouse::table::Limits;
+
+use super::{Act, Cells, Rig, TableSeen, Tables, canonical, suite};
+
+mod cuts;
+mod own;
+
+suite!(ClickHouse);
+
+const USER: &str = "tidegate";
+const PASSWORD: &str = "p&ss wörd";
+
+/// The engine of this test process; it ends with the pipe to its standard input.
+struct Engine {
+    port: u16,
+    /// Its certificate and its port for HTTPS, where the machine can make one.
+    tls: Option<(PathBuf, u16)>,
+    _child: Child,
+    _data: tempfile::TempDir,
+}
+
+fn engine() -> Result<&'static Engine, String> {
+    static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
+    ENGINE.get_or_init(start).as_ref().map_err(Clone::clone)
+}
+
+#[expect(clippy::disallowed_methods, reason = "where tests/warehouses/setup has put the engine")]
+fn start() -> Result<Engine, String> {
+    let cache = std::env::var("TIDEGATE_WAREHOUSE_CACHE")
+        .map(PathBuf::from)
+        .or_else(|_| std::env::var("HOME").map(|home| PathBuf::from(home).join(".cache/tidegate/warehouses")));
+    let python = cache.map_err(|_| "HOME is not set")?.join("clickhouse/bin/python");
+    if !python.exists() {
+        return Err(format!("{} is not there: run tests/warehouses/setup clickhouse", python.display()));
+    }
+    let data = tempfile::tempdir().map_err(|error| error.to_string())?;
+    // The folder of this file, so that it is found from wherever the crate is built.
+    let here = std::fs::canonicalize(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/conformance")).unwrap();
+    let certificate = data.path().join("certificate.pem");
+    // Made for this run; without openssl the one test that needs it is skipped.
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=tidegate test", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(&certificate)
+        .arg("-out")
+        .arg(data.path().join("public.pem"))
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let mut command = Command::new(python);
+    if made {
+        let public = std::fs::read(data.path().join("public.pem")).map_err(|error| error.to_string())?;
+        let key = std::fs::read(&certificate).map_err(|error| error.to_string())?;
+        std::fs::write(&certificate, [key, public].concat()).map_err(|error| error.to_string())?;
+    }
+    let mut child = command
+        .arg(here.join("../../warehouses/clickhouse/serve.py"))
+        .args(["--user", USER, "--password", PASSWORD, "--data"])
+        .arg(data.path())
+        .args(made.then_some("--certificate"))
+        .args(made.then_some(&certificate))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).map_err(|error| error.to_string())?;
+    let ports: Vec<u16> = line.split_whitespace().map_while(|port| port.parse().ok()).collect();
+    let port = *ports.first().ok_or_else(|| format!("the engine said {line:?} instead of its port"))?;
+    let tls = ports.get(1).map(|port| (data.path().join("public.pem"), *port));
+    Ok(Engine { port, tls, _child: child, _data: data })
+}
+
+/// One request of a client that is not the router's.
+fn post(port: u16, path: &str, body: &str) -> Result<String, String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-clickhouse-user: {USER}\r\n\
+         x-clickhouse-key: {PASSWORD}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    if head.starts_with("HTTP/1.1 200") { Ok(body.to_owned()) } else { Err(body.to_owned()) }
+}
+
+fn sql(text: &str) -> String {
+    post(engine().unwrap().port, "/?mutations_sync=2&alter_sync=2", text).unwrap_or_else(|e| panic!("{text}: {e}"))
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    let format =
+        "output_format_json_quote_64bit_integers=1&output_format_json_quote_decimals=1&date_time_output_format=iso";
+    let answer = post(engine().unwrap().port, &format!("/?{format}"), text).unwrap_or_else(|e| panic!("{text}: {e}"));
+    answer.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+pub struct ClickHouse {
+    database: String,
+    port: u16,
+}
+
+impl ClickHouse {
+    fn run(&self, text: &str) -> bool {
+        sql(&text.replace("DB.", &format!("`{}`.", self.database)));
+        true
+    }
+
+    fn settings_of(&self) -> clickhouse::Settings {
+        clickhouse::Settings {
+            user: USER.to_owned(),
+            password: PASSWORD.to_owned(),
+            database: self.database.clone(),
+            ..clickhouse::Settings::new(format!("http://127.0.0.1:{}", self.port))
+        }
+    }
+}
+
+impl Rig for ClickHouse {
+    fn new() -> Result<Self, String> {
+        static PLACES: AtomicU32 = AtomicU32::new(0);
+        let place = PLACES.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { database: format!("place_{place}"), port: engine()?.port })
+    }
+
+    fn settings(&self, limits: Limits) -> Settings {
+        Settings::ClickHouse(clickhouse::Settings { limits, ..self.settings_of() })
+    }
+
+    fn seen(&self, schema: Option<&str>) -> Tables {
+        let database = schema.unwrap_or(&self.database);
+        let mut tables = Tables::new();
+        let columns = lines(&format!(
+            "SELECT table, name, type, comment FROM system.columns WHERE database = '{database}' \
+             AND table != '_tidegate_ledger' FORMAT JSONCompactEachRow"
+        ));
+        for column in &columns {
+            let [table, name, kind, comment] = [0, 1, 2, 3].map(|at| column[at].as_str().unwrap());
+            let seen = tables.entry(table.to_owned()).or_default();
+            seen.columns.insert(name.to_owned(), encode::meaning(kind, comment).0);
+        }
+        for (table, seen) in &mut tables {
+            let mut rows = lines(&format!("SELECT * FROM `{database}`.`{table}` FORMAT JSONCompactEachRowWithNames"));
+            let names = rows.remove(0);
+            for row in rows {
+                let cells: Cells =
+                    names.as_array().unwrap().iter().zip(row.as_array().unwrap()).filter_map(cell(seen)).collect();
+                seen.insert(cells);
+            }
+        }
+        tables
+    }
+
+    fn act(&self, act: &Act) -> bool {
+        match act {
+            Act::AddColumn(table, column, kind) => {
+                self.run(&format!("ALTER TABLE DB.{table} ADD COLUMN {column} {}", encode::declared(*kind)))
+            }
+            Act::DropColumn(table, column) => self.run(&format!("ALTER TABLE DB.{table} DROP COLUMN {column}")),
+            Act::Retype(table, column, kind) => {
+                self.run(&format!("ALTER TABLE DB.{table} MODIFY COLUMN {column} {}", encode::declared(*kind)))
+            }
+            Act::MakeTable(name) => {
+                sql(&format!("CREATE DATABASE IF NOT EXISTS `{}`", self.database));
+                self.run(&format!("CREATE TABLE DB.{name} (name String) ENGINE = MergeTree ORDER BY tuple()"))
+            }
+            Act::Refuse(table, column, value) => self.run(&format!(
+                "ALTER TABLE DB.{table} ADD CONSTRAINT not_{value} CHECK {column} IS NULL OR {column} != {value}"
+            )),
+            // The engine has no users here: the face refuses what writes to the database, in the server's words.
+            Act::Forbid | Act::Allow => {
+                let path = if matches!(act, Act::Forbid) { "/forbid" } else { "/allow" };
+                post(self.port, &format!("{path}?database={}", self.database), "").is_ok()
+            }
+        }
+    }
+}
+
+/// One cell of a row; `None` when it is null.
+fn cell<'s>(seen: &'s TableSeen) -> impl Fn((&Value, &Value)) -> Option<(String, String)> + 's {
+    |(name, value)| {
+        let name = name.as_str().unwrap();
+        let text = match value {
+            Value::Null => return None,
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        Some((name.to_owned(), canonical(seen.columns[name], &text)))
+    }
+}
