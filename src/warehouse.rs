@@ -96,8 +96,9 @@ impl Settings {
     /// What stands before the names of a part's tables where the warehouse has no schemas of its own.
     #[must_use]
     pub fn prefix(&self, part: &Part) -> String {
-        match self {
-            Self::Sqlite(_) => part.schema.as_ref().map(|schema| format!("{schema}__")).unwrap_or_default(),
+        match (self, &part.schema) {
+            (Self::Sqlite(_), Some(schema)) => format!("{schema}__"),
+            _ => String::new(),
         }
     }
 

@@ -13,7 +13,7 @@ use tidegate::warehouse::evolve::{Type, number_text};
 use tidegate::warehouse::table::Limits;
 use tidegate::warehouse::{Part, Settings};
 
-mod clickhouse;
+pub mod clickhouse;
 mod events;
 mod exactly_once;
 mod hostile;
@@ -35,8 +35,10 @@ pub trait Rig: Sized {
     /// How the router is told to use it.
     fn settings(&self, limits: Limits) -> Settings;
 
-    /// The same as a workspace spells it: `destinations/warehouse.yaml`.
-    fn yaml(&self) -> String;
+    /// The same as a workspace spells it: `destinations/warehouse.yaml`, for the tests that serve it.
+    fn yaml(&self) -> String {
+        panic!("{} is driven by hand alone", std::any::type_name::<Self>())
+    }
 
     /// What another reader finds there: every table of `schema` but the ledger.
     fn seen(&self, schema: Option<&str>) -> Tables;

@@ -4,6 +4,7 @@
 //! first call of the destination finds out whether it is there.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +19,10 @@ use super::sheet::SHEET;
 use super::wire::Wire;
 use crate::destination::{Batch, Delivery, Destination, Failure, Reply};
 use crate::warehouse::Part;
+use crate::warehouse::declared::Declared;
 use crate::warehouse::known::{Found, Told};
 use crate::warehouse::name::NAME_BYTES_MAX;
-use crate::warehouse::table::{Declared, Limits};
+use crate::warehouse::table::Limits;
 
 /// Notices kept over failures.
 const NOTICES_MAX: usize = 1000;
@@ -196,6 +198,7 @@ impl Checked {
             told: Told::default(),
             notices: Vec::new(),
             link: None,
+            refused: None,
         })
     }
 
@@ -222,6 +225,9 @@ pub struct ClickHouse {
     notices: Vec<String>,
     /// What is known; gone while a call is under way and after one that failed or was dropped.
     link: Option<Link>,
+    /// The range of a batch of which some events were refused, and its duplicates: its other events are there already and
+    /// are none when it comes again.
+    refused: Option<(Range<u64>, u64)>,
 }
 
 impl ClickHouse {
@@ -241,10 +247,18 @@ impl ClickHouse {
         let mut delivery = match loaded {
             Ok(delivery) => delivery,
             Err(trouble) => {
+                if let Trouble::Refused { duplicates, .. } = &trouble {
+                    self.refused.get_or_insert((batch.range.clone(), *duplicates));
+                }
                 self.keep_notices(link);
                 return Err(trouble);
             }
         };
+        if let Some((range, duplicates)) = self.refused.take()
+            && range == batch.range
+        {
+            delivery.duplicates = duplicates;
+        }
         link.known.notices.splice(0..0, self.notices.drain(..));
         delivery.notices = link.known.fresh_notices(&mut self.told);
         link.known.tables.trim();

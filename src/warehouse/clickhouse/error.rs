@@ -2,7 +2,7 @@
 //!
 //! Every trouble becomes a [`Failure`] in [`Trouble::failure`], which alone decides between trying again and stopping.
 
-use crate::destination::Failure;
+use crate::destination::{Failure, Rejected};
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,8 @@ pub(super) enum Trouble {
     Mutating { table: String },
     #[error("{name} exists but is not a table of this warehouse")]
     Taken { name: String },
+    #[error("some rows are refused")]
+    Refused { rejected: Vec<Rejected>, duplicates: u64 },
     #[error("the settings cannot be used: {problem}")]
     Settings { problem: String },
 }
@@ -83,6 +85,9 @@ impl Trouble {
 
     /// The failure to report for the server at `place`.
     pub(super) fn failure(self, place: &str) -> Failure {
+        if let Self::Refused { rejected, .. } = self {
+            return Failure::Refused { rejected };
+        }
         let reason = format!("warehouse {place}: {self}");
         let advice = self.advice(place);
         let cause: Option<Box<dyn std::error::Error + Send + Sync>> = Some(Box::new(self));
@@ -118,7 +123,11 @@ impl Trouble {
                 401 | 403 => format!("let what stands before {place} pass the requests, or correct user and password"),
                 _ => format!("{place} does not answer as ClickHouse does; correct the url of this destination"),
             },
-            Self::Net { .. } | Self::Task { .. } | Self::Mutating { .. } | Self::Answer { .. } => return None,
+            Self::Net { .. }
+            | Self::Task { .. }
+            | Self::Mutating { .. }
+            | Self::Answer { .. }
+            | Self::Refused { .. } => return None,
             Self::Long { .. } => {
                 "the database holds more tables than one sync can oversee; give the sync a schema of its \
                                   own"

@@ -172,7 +172,10 @@ impl Link {
         for part in records.chunks(PART_EVENTS) {
             self.violations(part, ask).await?;
         }
-        delivery.delivered = (batch.events.len() - delivery.rejected.len()) as u64;
+        if !delivery.rejected.is_empty() {
+            return Err(Trouble::Refused { rejected: delivery.rejected, duplicates: delivery.duplicates });
+        }
+        delivery.delivered = batch.events.len() as u64;
         fail::fail_point!("warehouse_before_commit", |_| std::process::abort());
         let sql = format!(
             "INSERT INTO {} SELECT {}, {}, now64(3, 'UTC')",

@@ -110,6 +110,7 @@ fn lines(text: &str) -> Vec<Value> {
     answer.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// One database of the shared engine.
 pub struct ClickHouse {
     database: String,
     port: u16,
@@ -140,6 +141,13 @@ impl Rig for ClickHouse {
 
     fn settings(&self, limits: Limits) -> Settings {
         Settings::ClickHouse(clickhouse::Settings { limits, ..self.settings_of() })
+    }
+
+    fn yaml(&self) -> String {
+        format!(
+            "kind: clickhouse\nurl: http://127.0.0.1:{}\nuser: {USER}\npassword: {PASSWORD:?}\ndatabase: {}\n",
+            self.port, self.database
+        )
     }
 
     fn seen(&self, schema: Option<&str>) -> Tables {

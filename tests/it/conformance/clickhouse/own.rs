@@ -215,8 +215,8 @@ fn what_a_refused_part_has_left_behind_is_no_duplicate() {
         let mut events: Vec<_> = (2..14).map(|n| page(n, &format!("p{n}"))).collect();
         events.extend((14..20).map(|n| track(n, &format!("m{}", n - 10), "E", json!({}))));
         events.extend([page(20, "p0"), page(21, "p3"), track(22, "m1", "E", json!({}))]);
-        let delivery = subject.deliver(batch(events));
-        assert_eq!((delivery.delivered, delivery.duplicates, delivery.rejected.len()), (20, 3, 1));
+        let (delivery, rejected) = subject.deliver_refusing(batch(events));
+        assert_eq!((delivery.delivered, delivery.duplicates, rejected.len()), (20, 3, 1));
         assert_eq!((rig.seen(None)["pages"].rows.len(), rig.seen(None)["tracks"].rows.len()), (13, 6));
     });
 }
@@ -232,10 +232,10 @@ fn an_event_that_only_tracks_refuses_leaves_no_row_behind() {
         let mut events: Vec<_> = made.collect();
         // Comes again under another name: the first stays whole.
         events.push(track(20, "m1", "E", json!({})));
-        let delivery = subject.deliver(batch(events));
-        let refused: Vec<_> = delivery.rejected.iter().map(|rejected| (rejected.index, &*rejected.code)).collect();
+        let (delivery, rejected) = subject.deliver_refusing(batch(events));
+        let refused: Vec<_> = rejected.iter().map(|rejected| (rejected.index, &*rejected.code)).collect();
         assert_eq!(refused, [(5, "row_refused"), (11, "row_refused")]);
-        assert!(delivery.rejected[0].reason.contains("odd"), "{:?}", delivery.rejected[0]);
+        assert!(rejected[0].reason.contains("odd"), "{:?}", rejected[0]);
         assert_eq!((delivery.delivered, delivery.duplicates), (17, 1));
         let seen = rig.seen(None);
         assert!(!seen["f"].rows.contains_key("m7") && !seen["f"].rows.contains_key("m13"));
