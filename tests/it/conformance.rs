@@ -15,6 +15,7 @@ use tidegate::warehouse::{Part, Settings};
 mod events;
 mod exactly_once;
 mod hostile;
+mod lake;
 mod operators;
 mod order;
 mod sqlite;
