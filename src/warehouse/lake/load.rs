@@ -125,6 +125,8 @@ impl Link {
             stage::stage(&self.settings, &self.manifests, tables, &mut edits, batch.range.start).await?;
             fail::fail_point!("warehouse_after_stage", |_| std::process::abort());
             let Outcome::Done { alone } = self.commit(&mut state, &edits, &standing, started_us).await? else {
+                // What the background does can wait.
+                self.tidying.take().inspect(JoinHandle::abort);
                 pause(attempt).await;
                 continue;
             };
@@ -227,9 +229,8 @@ impl Link {
             };
             root.advance(&settings.sync, standing.next, &root.written_at.clone());
             fail::fail_point!("warehouse_before_commit", |_| std::process::abort());
-            let put = settings.store.put_root(&root, &state.tag).await?;
-            fail::fail_point!("warehouse_after_commit", |_| std::process::abort());
-            if let Put::Done(tag) = put {
+            if let Put::Done(tag) = settings.store.put_root(&root, &state.tag).await? {
+                fail::fail_point!("warehouse_after_commit", |_| std::process::abort());
                 (state.root, state.tag) = (root, tag);
                 return Ok(Outcome::Done { alone: attempt == 0 });
             }

@@ -95,8 +95,7 @@ impl Store {
             Place::S3 { bucket: name, prefix } => {
                 let mut builder = AmazonS3Builder::new().with_bucket_name(name);
                 for (key, value) in options.iter() {
-                    let key = AmazonS3ConfigKey::from_str(&format!("aws_{}", key.trim_start_matches("aws_")));
-                    builder = builder.with_config(key.map_err(&opening)?, value);
+                    builder = builder.with_config(AmazonS3ConfigKey::from_str(key).map_err(&opening)?, value);
                 }
                 let builder = builder.with_client_options(client).with_retry(retry).with_http_connector(Connector);
                 bucket(Arc::new(builder.build().map_err(opening)?), prefix)
@@ -116,8 +115,7 @@ impl Store {
             Place::Azure { container, prefix } => {
                 let mut builder = MicrosoftAzureBuilder::new().with_container_name(container);
                 for (key, value) in options.iter() {
-                    let key = AzureConfigKey::from_str(&format!("azure_{}", key.trim_start_matches("azure_")));
-                    builder = builder.with_config(key.map_err(&opening)?, value);
+                    builder = builder.with_config(AzureConfigKey::from_str(key).map_err(&opening)?, value);
                 }
                 let builder = builder.with_client_options(client).with_retry(retry).with_http_connector(Connector);
                 bucket(Arc::new(builder.build().map_err(opening)?), prefix)
@@ -256,8 +254,8 @@ fn replace(folder: &FilePath, text: &[u8], tag: &Tag) -> std::io::Result<bool> {
     Ok(true)
 }
 
-/// Makes HTTP clients that trust the roots compiled in and those of the system's own choosing alike nowhere else: the
-/// TLS of a lake depends on no file of the machine.
+/// Makes HTTP clients that trust the roots compiled in: the TLS of a lake depends on no file of the machine, nor on who
+/// else in the process has chosen what for its own.
 #[derive(Debug)]
 struct Connector;
 
@@ -284,5 +282,34 @@ impl HttpConnector for Connector {
             .build()
             .map_err(|error| failed(error.into()))?;
         Ok(HttpClient::new(client))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_of_every_place_is_one_that_its_store_knows() {
+        let more = [
+            (
+                "s3://b",
+                "web_identity_token_file role_arn container_credentials_relative_uri container_credentials_full_uri container_authorization_token_file",
+            ),
+            ("gs://b", "google_application_credentials"),
+            ("az://b", "federated_token_file"),
+        ];
+        for (url, more) in more {
+            let place = Place::parse(url).unwrap();
+            for key in place.options().iter().copied().chain(more.split(' ')).chain(["endpoint"]) {
+                let known = match place {
+                    Place::S3 { .. } => AmazonS3ConfigKey::from_str(key).is_ok(),
+                    // The endpoint has a door of its own.
+                    Place::Gcs { .. } => key == "endpoint" || GoogleConfigKey::from_str(key).is_ok(),
+                    _ => AzureConfigKey::from_str(key).is_ok(),
+                };
+                assert!(known, "{url} {key}");
+            }
+        }
     }
 }

@@ -141,7 +141,7 @@ def s3(_):
     import logging
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     if not servers:
-        servers.append(ThreadedMotoServer(port=0))
+        servers.append(ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False))
         servers[0].start()
     host, port = servers[0].get_host_and_port()
     return {"endpoint": f"http://127.0.0.1:{port}"}
