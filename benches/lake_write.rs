@@ -26,7 +26,7 @@ fn event(n: u64) -> Arc<Event> {
     let mut properties = Map::new();
     let mixed = mixed(n);
     for at in 0..23 {
-        if (n + at) % 3 != 0 {
+        if !(n + at).is_multiple_of(3) {
             // Some repeat often, some never.
             let range = [5, 100, 10_000, u64::MAX][at as usize % 4];
             properties.insert(format!("text_{at:02}"), format!("value {:x}", (mixed >> at) % range).into());
@@ -34,7 +34,8 @@ fn event(n: u64) -> Arc<Event> {
     }
     for at in 0..6 {
         let cents = mixed % 1_000_000 + at;
-        let price: Value = serde_json::from_str(&format!("{}.{:02}", cents / 100, cents % 100 | 1)).expect("a number");
+        let price: Value =
+            serde_json::from_str(&format!("{}.{:02}", cents / 100, (cents % 100) | 1)).expect("a number");
         properties.insert(format!("price_{at}"), price);
     }
     for at in 0..3 {

@@ -41,12 +41,12 @@ fn lake(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<lake::Settin
     // Every field is asked for whatever the place is, so that a wrong one is told by name.
     let mut known: Vec<&'static str> = vec!["endpoint"];
     for other in ["s3://b", "gs://b", "az://b"] {
-        known.extend(Place::parse(other).iter().flat_map(Place::options));
+        known.extend(Place::parse(other).iter().flat_map(|place| place.options()));
     }
     for field in known {
         let Some(value) = fields.text(field) else { continue };
         match &place {
-            Some(place) if field != "endpoint" && !place.options().contains(&field) => {
+            Some(place) if !place.takes(field) => {
                 let message = format!("{field} says nothing to a lake in {place}");
                 fields.problem(fields.line_of(field), message, "take it away");
             }

@@ -72,6 +72,12 @@ impl Place {
             }
         }
     }
+
+    /// Whether the option `key` says something to the store of this place.
+    #[must_use]
+    pub fn takes(&self, key: &str) -> bool {
+        self.options().contains(&key) || (key == "endpoint" && !matches!(self, Self::Folder(_)))
+    }
 }
 
 /// As readers spell it.
