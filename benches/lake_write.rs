@@ -76,7 +76,7 @@ fn main() {
         let range = start..start + BATCH;
         let batch = Arc::new(Batch { events: range.clone().map(event).collect(), range, violations: Vec::new() });
         let (began, before) = (Instant::now(), cpu_seconds());
-        let delivery = runtime.block_on(lake.deliver(batch)).expect("a delivery");
+        let delivery = runtime.block_on(lake.deliver(Arc::clone(&batch))).expect("a delivery");
         (wall, cpu) = (wall + began.elapsed().as_secs_f64(), cpu + cpu_seconds() - before);
         assert_eq!((delivery.delivered, delivery.duplicates), (BATCH, 0));
     }

@@ -29,8 +29,8 @@ pub(super) fn duckdb(lake: &str, default: &str, tables: &BTreeSet<(String, Strin
         let _ = write!(
             sql,
             "SET VARIABLE \"tidegate {key}\" = (SELECT list(getvariable('tidegate_lake') || '/' || f.path) \
-             FROM (SELECT unnest(files) AS f FROM read_json(getvariable('tidegate_manifests')['{key}'], maximum_object_size = 1000000000, \
-             columns = {{files: 'STRUCT(path VARCHAR, \"partition\" VARCHAR, \"rows\" BIGINT, bytes BIGINT)[]'}})));\n\
+             FROM (SELECT unnest(from_json(json_extract(content, '$.files'), '[{{\"path\":\"VARCHAR\"}}]')) AS f \
+             FROM read_text(getvariable('tidegate_manifests')['{key}'])));\n\
              CREATE OR REPLACE VIEW {view} AS SELECT * FROM read_parquet(getvariable('tidegate {key}'), union_by_name = true, hive_partitioning = false);\n"
         );
     }
