@@ -50,6 +50,8 @@ pub mod table;
 
 /// ClickHouse, over its HTTP interface.
 pub mod clickhouse;
+/// Parquet files in a folder or a bucket.
+pub mod lake;
 /// The embedded warehouse: one SQLite file.
 pub mod sqlite;
 
@@ -69,10 +71,11 @@ pub struct Part {
 pub enum Settings {
     Sqlite(sqlite::Settings),
     ClickHouse(clickhouse::Settings),
+    Lake(Box<lake::Settings>),
 }
 
 /// What each warehouse says about itself, in the order of the documentation.
-pub const SHEETS: [&Sheet; 2] = [&sqlite::SHEET, &clickhouse::SHEET];
+pub const SHEETS: [&Sheet; 3] = [&sqlite::SHEET, &clickhouse::SHEET, &lake::SHEET];
 
 impl Settings {
     /// What this kind of warehouse says about itself.
@@ -81,6 +84,7 @@ impl Settings {
         match self {
             Self::Sqlite(_) => &sqlite::SHEET,
             Self::ClickHouse(_) => &clickhouse::SHEET,
+            Self::Lake(_) => &lake::SHEET,
         }
     }
 
@@ -90,6 +94,7 @@ impl Settings {
         match self {
             Self::Sqlite(settings) => settings.limits,
             Self::ClickHouse(settings) => settings.limits,
+            Self::Lake(settings) => settings.limits,
         }
     }
 
@@ -110,6 +115,7 @@ impl Settings {
         Ok(match self {
             Self::Sqlite(settings) => Box::new(settings.clone().check(part)?.open()?.run()?),
             Self::ClickHouse(settings) => Box::new(settings.clone().check(part)?.open()?),
+            Self::Lake(settings) => Box::new(lake::Settings::clone(settings).check(part)?.open()),
         })
     }
 
@@ -121,6 +127,7 @@ impl Settings {
         match self {
             Self::Sqlite(settings) => settings.clone().check(part)?.find(),
             Self::ClickHouse(settings) => settings.clone().check(part)?.find().await,
+            Self::Lake(settings) => lake::Settings::clone(settings).check(part)?.find().await,
         }
     }
 }

@@ -90,14 +90,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the configuration is the one reader of the environment")]
     fn expand(&mut self, name: &str, line: usize, text: &str) -> Option<String> {
         let Some(variable) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else {
             return Some(text.to_owned());
         };
-        match std::env::var(variable) {
-            Ok(value) => Some(value),
-            Err(_) => {
+        match environment(variable) {
+            Some(value) => Some(value),
+            None => {
                 let message =
                     format!("{}{name} asks for the environment variable {variable}, which is not set", self.place);
                 self.problem(line, message, format!("set {variable} before you start tidegate"));
@@ -294,6 +293,12 @@ impl<'a> Fields<'a> {
             self.problem(node.line, message, fix);
         }
     }
+}
+
+/// A variable of the environment, if it is set to something that is text.
+#[expect(clippy::disallowed_methods, reason = "the configuration is the one reader of the environment")]
+pub(super) fn environment(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
 }
 
 /// `64 MiB`, `10GB`, `512000`.

@@ -17,6 +17,7 @@ pub mod clickhouse;
 mod events;
 mod exactly_once;
 mod hostile;
+pub mod lake;
 mod operators;
 mod order;
 mod sheets;

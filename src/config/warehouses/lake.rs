@@ -1,0 +1,127 @@
+//! `kind: lake`.
+
+use std::path::Path;
+
+use super::limits;
+use crate::config::fields::{Fields, environment};
+use crate::warehouse::lake::{self, Partition, Place};
+
+pub(super) fn folder(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<lake::Settings> {
+    let place = place(fields, dir, data);
+    let limits = limits(fields, &lake::SHEET);
+    let mut options = lake::Options::default();
+    // Every field is asked for whatever the place is, so that a wrong one is told by name.
+    let mut known: Vec<&'static str> = vec!["endpoint"];
+    for other in ["s3://b", "gs://b", "az://b"] {
+        known.extend(Place::parse(other).iter().flat_map(|place| place.options()));
+    }
+    for field in known {
+        let Some(value) = fields.text(field) else { continue };
+        match &place {
+            Some(place) if !place.takes(field) => {
+                let message = format!("{field} says nothing to a lake in {place}");
+                fields.problem(fields.line_of(field), message, "take it away");
+            }
+            _ => options.set(field, value),
+        }
+    }
+    if let Some(place) = &place {
+        from_environment(place, &mut options);
+    }
+    let partition = match fields.text("partition").map(|word| (Partition::parse(&word), word)) {
+        None => Partition::Day,
+        Some((Some(partition), _)) => partition,
+        Some((None, word)) => {
+            let message = format!("partition is {word:?}");
+            fields.problem(fields.line_of("partition"), message, "write `partition: day`, `hour` or `none`");
+            Partition::Day
+        }
+    };
+    let schema = fields.text("schema");
+    let file_bytes = fields.bytes("file_bytes");
+    let merge_files_min = fields.number("merge_files_min", 0);
+    let (keep, orphan_age) = (fields.duration("keep"), fields.duration("orphan_age"));
+    if let Some(age) = orphan_age.filter(|age| age.as_secs() < 3_600) {
+        let message = format!("orphan_age is {} s, and files of a batch under way could be deleted", age.as_secs());
+        fields.problem(fields.line_of("orphan_age"), message, "write `orphan_age: 1 h` or more");
+    }
+    let default = lake::Settings::new(place?);
+    Some(lake::Settings {
+        options,
+        limits,
+        partition,
+        schema: schema.unwrap_or_else(|| default.schema.clone()),
+        file_bytes: file_bytes.unwrap_or(default.file_bytes),
+        merge_files_min: merge_files_min.unwrap_or(default.merge_files_min),
+        keep: keep.unwrap_or(default.keep),
+        orphan_age: orphan_age.unwrap_or(default.orphan_age),
+        ..default
+    })
+}
+
+/// `url`, which may be a folder relative to the workspace or to its data; the data's own folder when it is absent.
+fn place(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<Place> {
+    let Some(url) = fields.text("url") else { return Some(Place::Folder(data.join("lake"))) };
+    if !url.contains("://") {
+        return Some(Place::Folder(match url.strip_prefix("DATA/") {
+            Some(rest) => data.join(rest),
+            None => dir.join(url),
+        }));
+    }
+    match Place::parse(&url) {
+        Ok(place) => Some(place),
+        Err(message) => {
+            let fix =
+                "write `url: file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`";
+            fields.problem(fields.line_of("url"), message, fix);
+            None
+        }
+    }
+}
+
+/// What the usual variables of the environment say, where the file says nothing. Credentials are never mixed: if the file
+/// has any, all of them are from there.
+fn from_environment(place: &Place, options: &mut lake::Options) {
+    let (plain, secret): (&[_], &[_]) = match place {
+        Place::Folder(_) => (&[], &[]),
+        Place::S3 { .. } => (
+            &[
+                ("AWS_DEFAULT_REGION", "region"),
+                ("AWS_REGION", "region"),
+                ("AWS_ENDPOINT_URL", "endpoint"),
+                ("AWS_ENDPOINT_URL_S3", "endpoint"),
+            ],
+            &[
+                ("AWS_ACCESS_KEY_ID", "access_key_id"),
+                ("AWS_SECRET_ACCESS_KEY", "secret_access_key"),
+                ("AWS_SESSION_TOKEN", "session_token"),
+                ("AWS_WEB_IDENTITY_TOKEN_FILE", "web_identity_token_file"),
+                ("AWS_ROLE_ARN", "role_arn"),
+                ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "container_credentials_relative_uri"),
+                ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "container_credentials_full_uri"),
+                ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "container_authorization_token_file"),
+            ],
+        ),
+        Place::Gcs { .. } => (&[], &[("GOOGLE_APPLICATION_CREDENTIALS", "google_application_credentials")]),
+        Place::Azure { .. } => (
+            &[("AZURE_STORAGE_ACCOUNT_NAME", "account_name")],
+            &[
+                ("AZURE_STORAGE_ACCOUNT_KEY", "account_key"),
+                ("AZURE_STORAGE_SAS_TOKEN", "sas_token"),
+                ("AZURE_CLIENT_ID", "client_id"),
+                ("AZURE_CLIENT_SECRET", "client_secret"),
+                ("AZURE_TENANT_ID", "tenant_id"),
+                ("AZURE_FEDERATED_TOKEN_FILE", "federated_token_file"),
+            ],
+        ),
+    };
+    let own = ["region", "endpoint", "account_name", "virtual_hosted_style_request"];
+    let has_secret = place.options().iter().any(|option| !own.contains(option) && options.get(option).is_some());
+    let stated: Vec<String> = options.iter().map(|(key, _)| key.to_owned()).collect();
+    for (variable, key) in plain.iter().chain(secret.iter().filter(|_| !has_secret)) {
+        let said = stated.iter().any(|own| own == key);
+        if let Some(value) = environment(variable).filter(|value| !value.is_empty() && !said) {
+            options.set(key, value);
+        }
+    }
+}

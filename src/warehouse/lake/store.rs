@@ -1,0 +1,315 @@
+//! Objects of a lake: files in a folder, or in a bucket.
+//!
+//! Data files and manifests are written once under names that nobody else uses. Only the root is replaced, and only by
+//! who knows what it replaces: object stores compare its tag, on a local disk a lock is held while it is compared and
+//! renamed. Every request has a time limit, and few are tried again here: the sync does that.
+
+use std::fmt;
+use std::path::{Path as FilePath, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::client::{HttpClient, HttpConnector};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
+    RetryConfig, UpdateVersion,
+};
+use rustix::fs::{FlockOperation, flock};
+
+use super::client::{Options, Place};
+use super::error::{Trouble, disk, doing};
+use super::manifest::{FORMAT, Root};
+
+/// Where the root is.
+pub(super) const ROOT: &str = "_tidegate/latest.json";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A whole file goes in one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(180);
+const RETRIES_MAX: usize = 2;
+const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Which root was read, so that it is replaced and no other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Tag {
+    /// There was none.
+    Absent,
+    Version(UpdateVersion),
+    /// On a local disk: the commit that wrote it.
+    Commit(String),
+}
+
+/// What became of a commit.
+#[derive(Debug)]
+pub(super) enum Put {
+    Done(Tag),
+    /// Somebody else has replaced the root.
+    Lost,
+}
+
+/// A place for objects. Cloned freely.
+#[derive(Clone)]
+pub(super) struct Store {
+    objects: Arc<dyn ObjectStore>,
+    /// Of the bucket; nothing for a folder.
+    prefix: String,
+    folder: Option<PathBuf>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("prefix", &self.prefix).field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Makes the client; asks nothing of the far side.
+    pub(super) fn open(place: &Place, options: &Options) -> Result<Self, Trouble> {
+        let opening = doing("opening the store");
+        let client = ClientOptions::new()
+            .with_connect_timeout(CONNECT_TIMEOUT)
+            .with_timeout(REQUEST_TIMEOUT)
+            .with_allow_http(options.get("endpoint").is_some_and(|url| url.starts_with("http://")));
+        let retry = RetryConfig { max_retries: RETRIES_MAX, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
+        let bucket =
+            |objects: Arc<dyn ObjectStore>, prefix: &str| Self { objects, prefix: prefix.to_owned(), folder: None };
+        Ok(match place {
+            Place::Folder(folder) => {
+                // Not `new_with_prefix`, which wants the folder to be there.
+                let absolute = std::path::absolute(folder).map_err(disk("finding the folder"))?;
+                let prefix = absolute.to_str().map(|text| text.trim_matches('/').to_owned());
+                let problem = || Trouble::Settings { problem: "the folder's path is not text".to_owned() };
+                Self {
+                    objects: Arc::new(LocalFileSystem::new().with_fsync(true)),
+                    prefix: prefix.ok_or_else(problem)?,
+                    folder: Some(absolute),
+                }
+            }
+            Place::S3 { bucket: name, prefix } => {
+                let mut builder = AmazonS3Builder::new().with_bucket_name(name);
+                for (key, value) in options.iter() {
+                    builder = builder.with_config(AmazonS3ConfigKey::from_str(key).map_err(&opening)?, value);
+                }
+                let builder = builder.with_client_options(client).with_retry(retry).with_http_connector(Connector);
+                bucket(Arc::new(builder.build().map_err(opening)?), prefix)
+            }
+            Place::Gcs { bucket: name, prefix } => {
+                let mut builder = GoogleCloudStorageBuilder::new().with_bucket_name(name);
+                for (key, value) in options.iter() {
+                    if key == "endpoint" {
+                        builder = builder.with_base_url(value);
+                        continue;
+                    }
+                    builder = builder.with_config(GoogleConfigKey::from_str(key).map_err(&opening)?, value);
+                }
+                let builder = builder.with_client_options(client).with_retry(retry).with_http_connector(Connector);
+                bucket(Arc::new(builder.build().map_err(opening)?), prefix)
+            }
+            Place::Azure { container, prefix } => {
+                let mut builder = MicrosoftAzureBuilder::new().with_container_name(container);
+                for (key, value) in options.iter() {
+                    builder = builder.with_config(AzureConfigKey::from_str(key).map_err(&opening)?, value);
+                }
+                let builder = builder.with_client_options(client).with_retry(retry).with_http_connector(Connector);
+                bucket(Arc::new(builder.build().map_err(opening)?), prefix)
+            }
+        })
+    }
+
+    fn path(&self, path: &str) -> Result<Path, Trouble> {
+        let whole = if self.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", self.prefix) };
+        Path::parse(whole).map_err(|source| doing("naming an object")(source.into()))
+    }
+
+    /// The root as it is, and what replaces it.
+    pub(super) async fn root(&self) -> Result<(Root, Tag), Trouble> {
+        let found = match self.objects.get(&self.path(ROOT)?).await {
+            // A bucket that is not there shows at the first write.
+            Err(object_store::Error::NotFound { .. }) => return Ok((Root::default(), Tag::Absent)),
+            other => other.map_err(doing("reading the root"))?,
+        };
+        let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+        let bytes = found.bytes().await.map_err(doing("reading the root"))?;
+        let root = parse_root(&bytes)?;
+        let tag = match self.folder {
+            Some(_) => Tag::Commit(root.commit.clone()),
+            None => Tag::Version(version),
+        };
+        Ok((root, tag))
+    }
+
+    /// Replaces the root that `tag` stands for.
+    pub(super) async fn put_root(&self, root: &Root, tag: &Tag) -> Result<Put, Trouble> {
+        let text = serde_json::to_vec(root).map_err(|source| Trouble::Manifest { path: ROOT.to_owned(), source })?;
+        if let Some(folder) = &self.folder {
+            let (folder, tag, commit) = (folder.clone(), tag.clone(), root.commit.clone());
+            let replaced = tokio::task::spawn_blocking(move || replace(&folder, &text, &tag)).await;
+            let replaced = replaced.map_err(|_| Trouble::Gone)?.map_err(disk("committing"))?;
+            return Ok(if replaced { Put::Done(Tag::Commit(commit)) } else { Put::Lost });
+        }
+        let mode = match tag {
+            Tag::Version(version) => PutMode::Update(version.clone()),
+            Tag::Absent | Tag::Commit(_) => PutMode::Create,
+        };
+        let options = PutOptions { mode, ..PutOptions::default() };
+        match self.objects.put_opts(&self.path(ROOT)?, text.into(), options).await {
+            Ok(put) => Ok(Put::Done(Tag::Version(UpdateVersion { e_tag: put.e_tag, version: put.version }))),
+            Err(object_store::Error::Precondition { .. } | object_store::Error::AlreadyExists { .. }) => Ok(Put::Lost),
+            Err(source) => Err(doing("committing")(source)),
+        }
+    }
+
+    /// A whole object.
+    pub(super) async fn get(&self, path: &str) -> Result<Bytes, Trouble> {
+        self.get_part(path, None).await
+    }
+
+    /// The last bytes of an object.
+    pub(super) async fn get_end(&self, path: &str, bytes: u64) -> Result<Bytes, Trouble> {
+        self.get_part(path, Some(GetRange::Suffix(bytes))).await
+    }
+
+    async fn get_part(&self, path: &str, range: Option<GetRange>) -> Result<Bytes, Trouble> {
+        let trouble = |source| match source {
+            object_store::Error::NotFound { .. } => Trouble::Vanished { path: path.to_owned() },
+            source => doing("reading a file")(source),
+        };
+        let options = GetOptions { range, ..GetOptions::default() };
+        let found = self.objects.get_opts(&self.path(path)?, options).await.map_err(trouble)?;
+        found.bytes().await.map_err(trouble)
+    }
+
+    /// Writes an object under a name that nobody else uses.
+    pub(super) async fn put(&self, path: &str, bytes: Bytes) -> Result<(), Trouble> {
+        self.objects.put(&self.path(path)?, bytes.into()).await.map_err(doing("writing a file"))?;
+        Ok(())
+    }
+
+    /// Deletes an object; one that is gone already is no trouble.
+    pub(super) async fn delete(&self, path: &str) -> Result<(), Trouble> {
+        match self.objects.delete(&self.path(path)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(doing("deleting a file")(source)),
+        }
+    }
+
+    /// Gives every object below `path` to `each`: its path within the lake, and when it was written.
+    pub(super) async fn list(&self, path: &str, mut each: impl FnMut(String, i64)) -> Result<(), Trouble> {
+        let listing = doing("listing files");
+        let mut objects = self.objects.list(Some(&self.path(path)?));
+        loop {
+            let next: Result<Option<ObjectMeta>, _> = objects.try_next().await;
+            match next {
+                Ok(None) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
+                Ok(Some(object)) => {
+                    let path = object.location.as_ref().strip_prefix(&self.prefix).unwrap_or_default();
+                    each(path.trim_start_matches('/').to_owned(), object.last_modified.timestamp_micros());
+                }
+                Err(source) => return Err(listing(source)),
+            }
+        }
+    }
+}
+
+fn parse_root(bytes: &[u8]) -> Result<Root, Trouble> {
+    let root: Root =
+        serde_json::from_slice(bytes).map_err(|source| Trouble::Manifest { path: ROOT.to_owned(), source })?;
+    if root.format > FORMAT { Err(Trouble::Format { format: root.format }) } else { Ok(root) }
+}
+
+/// Replaces the root in `folder` if it is still the one of `tag`; whether it was. The system releases the lock of a
+/// process that dies.
+fn replace(folder: &FilePath, text: &[u8], tag: &Tag) -> std::io::Result<bool> {
+    use std::io::Write as _;
+
+    let root = folder.join(ROOT);
+    let home = root.parent().unwrap_or(folder);
+    std::fs::create_dir_all(home)?;
+    let lock = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(home.join("lock"))?;
+    flock(&lock, FlockOperation::LockExclusive)?;
+    let current = match std::fs::read(&root) {
+        Ok(bytes) => match serde_json::from_slice::<Root>(&bytes) {
+            Ok(root) => Tag::Commit(root.commit),
+            Err(error) => return Err(std::io::Error::other(error)),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Tag::Absent,
+        Err(error) => return Err(error),
+    };
+    if current != *tag {
+        return Ok(false);
+    }
+    let staged = home.join("latest.json.new");
+    let mut file = std::fs::File::create(&staged)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    std::fs::rename(&staged, &root)?;
+    std::fs::File::open(home)?.sync_all()?;
+    Ok(true)
+}
+
+/// Makes HTTP clients that trust the roots compiled in: the TLS of a lake depends on no file of the machine, nor on who
+/// else in the process has chosen what for its own.
+#[derive(Debug)]
+struct Connector;
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let failed =
+            |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "HTTP", source };
+        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| failed(error.into()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let allow_http = options
+            .get_config_value(&object_store::ClientConfigKey::AllowHttp)
+            .is_some_and(|allowed| allowed == "true");
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .http1_only()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .https_only(!allow_http)
+            .build()
+            .map_err(|error| failed(error.into()))?;
+        Ok(HttpClient::new(client))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_of_every_place_is_one_that_its_store_knows() {
+        let more = [
+            (
+                "s3://b",
+                "web_identity_token_file role_arn container_credentials_relative_uri container_credentials_full_uri container_authorization_token_file",
+            ),
+            ("gs://b", "google_application_credentials"),
+            ("az://b", "federated_token_file"),
+        ];
+        for (url, more) in more {
+            let place = Place::parse(url).unwrap();
+            for key in place.options().iter().copied().chain(more.split(' ')).chain(["endpoint"]) {
+                let known = match place {
+                    Place::S3 { .. } => AmazonS3ConfigKey::from_str(key).is_ok(),
+                    // The endpoint has a door of its own.
+                    Place::Gcs { .. } => key == "endpoint" || GoogleConfigKey::from_str(key).is_ok(),
+                    _ => AzureConfigKey::from_str(key).is_ok(),
+                };
+                assert!(known, "{url} {key}");
+            }
+        }
+    }
+}
