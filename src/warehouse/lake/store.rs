@@ -194,6 +194,14 @@ impl Store {
 
     /// Deletes an object; one that is gone already is no trouble.
     pub(super) async fn delete(&self, path: &str) -> Result<(), Trouble> {
+        if let Some(folder) = &self.folder {
+            let file = folder.join(path);
+            let removed = tokio::task::spawn_blocking(move || std::fs::remove_file(file)).await;
+            return match removed.map_err(|_| Trouble::Gone)? {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(disk("deleting a file")(error)),
+                _ => Ok(()),
+            };
+        }
         match self.objects.delete(&self.path(path)?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(source) => Err(doing("deleting a file")(source)),
@@ -202,6 +210,13 @@ impl Store {
 
     /// Gives every object below `path` to `each`: its path within the lake, and when it was written.
     pub(super) async fn list(&self, path: &str, mut each: impl FnMut(String, i64)) -> Result<(), Trouble> {
+        if let Some(folder) = self.folder.clone() {
+            let path = path.to_owned();
+            let found = tokio::task::spawn_blocking(move || walk(&folder, &path)).await;
+            let found = found.map_err(|_| Trouble::Gone)?.map_err(disk("listing files"))?;
+            found.into_iter().for_each(|(path, written_us)| each(path, written_us));
+            return Ok(());
+        }
         let listing = doing("listing files");
         let mut objects = self.objects.list(Some(&self.path(path)?));
         loop {
@@ -251,7 +266,41 @@ fn replace(folder: &FilePath, text: &[u8], tag: &Tag) -> std::io::Result<bool> {
     file.sync_all()?;
     std::fs::rename(&staged, &root)?;
     std::fs::File::open(home)?.sync_all()?;
+    if current == Tag::Absent {
+        // The folder of the root is new as well.
+        std::fs::File::open(folder)?.sync_all()?;
+    }
     Ok(true)
+}
+
+/// Every file below `path` in `folder`, and when it was written. Files that a process died over are among them, which the
+/// store's own list leaves out.
+fn walk(folder: &FilePath, path: &str) -> std::io::Result<Vec<(String, i64)>> {
+    let mut files = Vec::new();
+    let mut left = vec![path.to_owned()];
+    while let Some(path) = left.pop() {
+        let entries = match std::fs::read_dir(folder.join(&path)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let (kind, inner) = (entry.file_type()?, format!("{path}/{name}"));
+            if kind.is_dir() {
+                left.push(inner);
+            } else if kind.is_file() {
+                let metadata = match entry.metadata() {
+                    // Somebody else deletes as well, or has finished writing it.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    other => other?,
+                };
+                let written = metadata.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                files.push((inner, i64::try_from(written.as_micros()).unwrap_or(i64::MAX)));
+            }
+        }
+    }
+    Ok(files)
 }
 
 /// Makes HTTP clients that trust the roots compiled in: the TLS of a lake depends on no file of the machine, nor on who

@@ -191,9 +191,14 @@ async fn useless(
     Ok(useless)
 }
 
-/// Whether the lake gives such names: so many digits, a dash, so many hex digits.
+/// Whether the lake gives such names: so many digits, a dash, so many hex digits. On a disk, `#` and a number stand behind
+/// the name of a file that is still being written.
 fn is_ours(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
+    let name = match name.rsplit_once('#') {
+        Some((name, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => name,
+    };
     let (stem, digits, hex) = match (name.strip_suffix(".parquet"), name.strip_suffix(".json")) {
         (Some(stem), _) => (stem, 20, 16),
         (_, Some(stem)) if path.starts_with("_tidegate/tables/") => (stem, 12, 8),
@@ -235,6 +240,7 @@ mod tests {
     #[test]
     fn only_names_that_the_lake_gives_are_deleted() {
         assert!(is_ours("events/e/received__day=2024-05-06/00000000000000000007-0123456789abcdef.parquet"));
+        assert!(is_ours("events/e/00000000000000000007-0123456789abcdef.parquet#1"));
         assert!(is_ours("_tidegate/tables/events/e/000000000003-0a1b2c3d.json"));
         for other in [
             "_tidegate/latest.json",

@@ -63,16 +63,17 @@ fn files_of_a_crash_are_deleted_when_they_are_old_and_what_is_not_the_lakes_neve
         "events/e/00000000000000000007.parquet",
         "other/00000000000000000007-0123456789abcdef.parquet",
     ];
-    for path in foreign.into_iter().chain([orphan]) {
+    let begun = format!("{orphan}#1");
+    for path in foreign.into_iter().chain([orphan, &begun]) {
         let path = lake.folder.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "x").unwrap();
     }
     let has = |path: &str| lake.folder.path().join(path).exists();
     assert_eq!(tidy(&lake::Settings { keep: Duration::ZERO, ..by_hand(&lake) }).deleted, 0, "a batch may be under way");
-    assert!(has(orphan));
-    assert_eq!(tidy(&lake::Settings { orphan_age: Duration::ZERO, ..by_hand(&lake) }).deleted, 1);
-    assert!(!has(orphan) && foreign.into_iter().all(has));
+    assert!(has(orphan) && has(&begun));
+    assert_eq!(tidy(&lake::Settings { orphan_age: Duration::ZERO, ..by_hand(&lake) }).deleted, 2);
+    assert!(!has(orphan) && !has(&begun) && foreign.into_iter().all(has));
     assert_eq!(lake.seen(None)["tracks"].rows.len(), 10);
 }
 
