@@ -42,6 +42,8 @@ pub mod sheet;
 /// What the tables are and what is known of them.
 pub mod table;
 
+/// A PostgreSQL server.
+pub mod postgres;
 /// The embedded warehouse: one SQLite file.
 pub mod sqlite;
 
@@ -60,10 +62,11 @@ pub struct Part {
 #[derive(Debug, Clone)]
 pub enum Settings {
     Sqlite(sqlite::Settings),
+    Postgres(Box<postgres::Settings>),
 }
 
 /// What each warehouse says about itself, in the order of the documentation.
-pub const SHEETS: [&Sheet; 1] = [&sqlite::SHEET];
+pub const SHEETS: [&Sheet; 2] = [&sqlite::SHEET, &postgres::SHEET];
 
 impl Settings {
     /// What this kind of warehouse says about itself.
@@ -71,6 +74,7 @@ impl Settings {
     pub fn sheet(&self) -> &'static Sheet {
         match self {
             Self::Sqlite(_) => &sqlite::SHEET,
+            Self::Postgres(_) => &postgres::SHEET,
         }
     }
 
@@ -79,6 +83,7 @@ impl Settings {
     pub fn limits(&self) -> Limits {
         match self {
             Self::Sqlite(settings) => settings.limits,
+            Self::Postgres(settings) => settings.limits,
         }
     }
 
@@ -89,6 +94,7 @@ impl Settings {
     pub fn open(&self, part: &Part) -> Result<Box<dyn Destination>, Failure> {
         Ok(match self {
             Self::Sqlite(settings) => Box::new(settings.clone().check(part)?.open()?.run()?),
+            Self::Postgres(settings) => Box::new(settings.check(part)?.open()),
         })
     }
 
@@ -99,6 +105,7 @@ impl Settings {
     pub async fn find(&self, part: &Part) -> Result<Found, Failure> {
         match self {
             Self::Sqlite(settings) => settings.clone().check(part)?.find(),
+            Self::Postgres(settings) => settings.check(part)?.find().await,
         }
     }
 }

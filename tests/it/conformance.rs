@@ -17,6 +17,7 @@ mod exactly_once;
 mod hostile;
 mod operators;
 mod order;
+mod postgres;
 mod sqlite;
 mod tables;
 mod types;
@@ -140,14 +141,15 @@ impl Subject {
     /// Delivers; what the contract of a destination says, it then does: a failure worth another try is tried again.
     pub fn deliver(&mut self, batch: Batch) -> Delivery {
         let batch = Arc::new(batch);
+        let mut last = String::new();
         for _ in 0..5 {
             match self.runtime.block_on(self.destination.as_mut().unwrap().deliver(Arc::clone(&batch))) {
                 Ok(delivery) => return delivery,
-                Err(Failure::Retry { .. }) => {}
+                Err(Failure::Retry { reason, .. }) => last = reason,
                 Err(failure) => panic!("{failure}"),
             }
         }
-        panic!("five tries and no delivery")
+        panic!("five tries and no delivery: {last}")
     }
 
     pub fn try_deliver(&mut self, batch: Batch) -> Result<Delivery, Failure> {
