@@ -176,7 +176,7 @@ impl PostgresWarehouse {
             if refused || is_of_this_link(trouble, reused) {
                 // The ledger tells whether the first try came through after all. The first connection ends before, for its
                 // transaction may hold what the second needs.
-                drop(link);
+                link.close().await;
                 link = Link::open(&self.settings).await?;
                 if refused {
                     link.beware();
@@ -184,9 +184,16 @@ impl PostgresWarehouse {
                 delivery = link.deliver(batch, &mut self.told).await;
             }
         }
-        let delivery = delivery?;
-        self.link = Some(link);
-        Ok(delivery)
+        match delivery {
+            Ok(delivery) => {
+                self.link = Some(link);
+                Ok(delivery)
+            }
+            Err(trouble) => {
+                link.close().await;
+                Err(trouble)
+            }
+        }
     }
 }
 

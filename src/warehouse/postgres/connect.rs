@@ -17,6 +17,14 @@ pub(super) struct Connected {
     task: JoinHandle<()>,
 }
 
+impl Connected {
+    /// Closes the socket, and returns when it is closed.
+    pub(super) async fn close(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+}
+
 impl Drop for Connected {
     /// The socket is closed at once, whatever was on its way: a transaction that has not been committed is not.
     fn drop(&mut self) {

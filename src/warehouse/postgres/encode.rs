@@ -58,7 +58,7 @@ pub fn rewritten(name: &str, from: Type, to: Type, is_house_instant: bool) -> St
         (Type::Timestamp, Type::Text) => {
             let at = format!("{name}::timestamptz");
             let spelled = |fraction| format!("to_char({at} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.{fraction}\"Z\"')");
-            let within = format!("{at} >= '0001-01-01 00:00:00Z' AND {at} < '9999-12-31 00:00:00Z'");
+            let within = format!("{at} >= '0001-01-01 00:00:00Z' AND {at} < '10000-01-01 00:00:00Z'");
             let micros = spelled("US");
             if is_house_instant {
                 return format!("CASE WHEN {within} THEN {micros} ELSE {name}::text END");

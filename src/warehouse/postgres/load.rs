@@ -86,6 +86,11 @@ impl Link {
         self.careful > 0
     }
 
+    /// Ends the connection, and with it whatever it has begun.
+    pub(super) async fn close(self) {
+        self.wire.close().await;
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.wire.is_open()
     }

@@ -59,6 +59,10 @@ impl Wire {
         Ok(wire)
     }
 
+    pub(super) async fn close(self) {
+        self.connected.close().await;
+    }
+
     pub(super) fn is_open(&self) -> bool {
         !self.client().is_closed()
     }
@@ -112,7 +116,7 @@ impl Wire {
         let [lock, statement, idle] = [lock_timeout, statement_timeout, idle_timeout].map(|limit| limit.as_millis());
         let sql = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; \
-             SET LOCAL idle_in_transaction_session_timeout = {idle}; SET LOCAL TimeZone = 'UTC'; \
+             SET LOCAL idle_in_transaction_session_timeout = {idle}; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; \
              SET LOCAL extra_float_digits = 1; SET CONSTRAINTS ALL IMMEDIATE; \
              SELECT pg_catalog.set_config('synchronous_commit', 'on', true) \
              WHERE pg_catalog.current_setting('synchronous_commit') = 'off'"
