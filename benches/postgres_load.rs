@@ -104,7 +104,8 @@ async fn deliver(folder: &Path, events: u64, batch: u64, repeat: bool) -> Measur
     let mut destination = Warehouse::Postgres(Box::new(settings)).open(&part).unwrap();
     let mut measured = Measured { wall: Duration::ZERO, client: 0.0, backend: 0.0 };
     destination.durable_to().await.unwrap();
-    let sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'tidegate' ORDER BY backend_start DESC LIMIT 1";
+    let sql =
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'tidegate' ORDER BY backend_start DESC LIMIT 1";
     for start in (0..events).step_by(usize::try_from(batch).unwrap()) {
         let range = start..(start + batch).min(events);
         let made = Arc::new(Batch { events: range.clone().map(event).collect(), range, violations: Vec::new() });
@@ -134,7 +135,9 @@ async fn read_back(client: &Client, table: &str, pieces: usize) -> Vec<Vec<Bytes
         cuts.push(at + text[at..].iter().position(|byte| *byte == b'\n').map_or(text.len() - at, |end| end + 1));
     }
     cuts.push(text.len());
-    let frames = |piece: Bytes| (0..piece.len()).step_by(128 << 10).map(move |at| piece.slice(at..piece.len().min(at + (128 << 10))));
+    let frames = |piece: Bytes| {
+        (0..piece.len()).step_by(128 << 10).map(move |at| piece.slice(at..piece.len().min(at + (128 << 10))))
+    };
     cuts.windows(2).map(|cut| frames(text.slice(cut[0]..cut[1])).collect()).collect()
 }
 

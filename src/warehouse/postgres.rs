@@ -44,6 +44,6 @@ mod tls;
 /// The connection, and what is said over it.
 mod wire;
 
-pub use address::{Address, Environment};
+pub use address::{Address, Environment, VARIABLES};
 pub use client::{PostgresWarehouse, Settings};
 pub use sheet::SHEET;

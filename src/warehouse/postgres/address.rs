@@ -130,8 +130,10 @@ impl Address {
         };
         let root_cert = parameters.remove("sslrootcert").filter(|path| !path.is_empty());
         if root_cert.as_deref() == Some("system") && mode != TlsMode::VerifyFull {
-            return Err("sslrootcert=system takes sslmode=verify-full: anybody has a certificate of a public authority"
-                .to_owned());
+            return Err(
+                "sslrootcert=system takes sslmode=verify-full: anybody has a certificate of a public authority"
+                    .to_owned(),
+            );
         }
         let file = |path: Option<String>| path.filter(|path| !path.is_empty()).map(PathBuf::from);
         let (cert, key) = (file(parameters.remove("sslcert")), file(parameters.remove("sslkey")));

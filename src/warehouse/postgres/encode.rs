@@ -57,7 +57,8 @@ pub fn rewritten(name: &str, from: Type, to: Type, is_house_instant: bool) -> St
     match (from, to) {
         (Type::Timestamp, Type::Text) => {
             let at = format!("{name}::timestamptz");
-            let spelled = |fraction| format!("to_char({at} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.{fraction}\"Z\"')");
+            let spelled =
+                |fraction| format!("to_char({at} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.{fraction}\"Z\"')");
             let within = format!("{at} >= '0001-01-01 00:00:00Z' AND {at} < '10000-01-01 00:00:00Z'");
             let micros = spelled("US");
             if is_house_instant {

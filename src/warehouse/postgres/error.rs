@@ -187,7 +187,9 @@ fn advice_of_code(db: &DbError, place: &Place) -> Option<String> {
         "0A000" | "2BP01" | "42883" | "42846" | "42P17" | "42804" => Some(format!(
             "a column must become wider, and something depends on it as it is{}: drop that (a view, a rule, an index, a \
              default, a constraint), let the sync go on, and make it again",
-            db.detail().map(|detail| format!(" ({})", detail.chars().take(300).collect::<String>())).unwrap_or_default()
+            db.detail()
+                .map(|detail| format!(" ({})", detail.chars().take(300).collect::<String>()))
+                .unwrap_or_default()
         )),
         _ => Some(format!(
             "look for something in schema {schema} that is not the router's own (a table, trigger, policy or constraint) \

@@ -53,7 +53,8 @@ impl Link {
     }
 
     pub(super) async fn read_ledger(&self) -> Result<Option<u64>, Trouble> {
-        let sql = format!("SELECT log_offset FROM {} WHERE sync = $1", qualified(&self.wire.schema, "_tidegate_ledger"));
+        let sql =
+            format!("SELECT log_offset FROM {} WHERE sync = $1", qualified(&self.wire.schema, "_tidegate_ledger"));
         let parameters: [Parameter<'_>; 1] = [(&self.settings.sync, Sql::TEXT)];
         match self.wire.ask("reading the ledger", &sql, &parameters).await?.first() {
             None => Ok(None),

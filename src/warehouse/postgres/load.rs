@@ -156,7 +156,8 @@ impl Link {
         let mut prints = prints?;
         let standing = ledger::standing(durable, &batch.range);
         for _ in 0..LOOKS_MAX {
-            let is_known = names.iter().all(|name| prints.get(name).is_some() && prints.get(name) == self.prints.get(name));
+            let is_known =
+                names.iter().all(|name| prints.contains_key(name) && prints.get(name) == self.prints.get(name));
             if is_known && expected == durable {
                 if let Some(gap) = standing.gap {
                     let (start, end) = (gap.start, gap.end);

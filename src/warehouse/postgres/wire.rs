@@ -105,7 +105,8 @@ impl Wire {
 
     /// A statement that may rewrite a whole table.
     pub(super) async fn rewrite(&self, doing: &'static str, sql: &str) -> Result<(), Trouble> {
-        let [long, short] = [self.settings.rewrite_timeout, self.settings.statement_timeout].map(|limit| limit.as_millis());
+        let [long, short] =
+            [self.settings.rewrite_timeout, self.settings.statement_timeout].map(|limit| limit.as_millis());
         let sql = format!("SET LOCAL statement_timeout = {long}; {sql}; SET LOCAL statement_timeout = {short}");
         self.within(doing, self.settings.rewrite_timeout, self.client().batch_execute(&sql)).await
     }
@@ -173,8 +174,7 @@ impl Wire {
             }
             return Ok(());
         }
-        let (mut outcome, flowed) =
-            tokio::join!(self.run("setting a savepoint", save), join_all(flows.by_ref()));
+        let (mut outcome, flowed) = tokio::join!(self.run("setting a savepoint", save), join_all(flows.by_ref()));
         // The first error is the cause of those after it.
         for flowed in flowed {
             outcome = outcome.and(flowed);
@@ -190,8 +190,7 @@ impl Wire {
         let fresh: Vec<&Arc<str>> =
             copies.iter().map(|copy| &copy.sql).filter(|sql| !self.copies.contains_key(*sql)).collect();
         let limit = self.settings.statement_timeout;
-        let asked =
-            fresh.iter().map(|sql| self.within("preparing to copy", limit, self.connected.client.prepare(sql)));
+        let asked = fresh.iter().map(|sql| self.within("preparing to copy", limit, self.connected.client.prepare(sql)));
         let prepared = join_all(asked).await;
         for (sql, statement) in fresh.into_iter().zip(prepared) {
             self.copies.insert(Arc::clone(sql), statement?);

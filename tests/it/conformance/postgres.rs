@@ -137,8 +137,9 @@ impl Rig for Postgres {
                 self.run(&format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind} USING {column}::{kind}"))
             }
             Act::MakeTable(name) => self.run(&format!("CREATE TABLE {name} (name text)")),
-            Act::Refuse(table, column, value) => self
-                .run(&format!("ALTER TABLE {table} ADD CONSTRAINT refuse_{value} CHECK ({column} <> {value})")),
+            Act::Refuse(table, column, value) => {
+                self.run(&format!("ALTER TABLE {table} ADD CONSTRAINT refuse_{value} CHECK ({column} <> {value})"))
+            }
             Act::Forbid => self.run("REVOKE INSERT ON ALL TABLES IN SCHEMA public FROM router"),
             Act::Allow => self.run("GRANT INSERT ON ALL TABLES IN SCHEMA public TO router"),
         }

@@ -99,7 +99,12 @@ fn pass(mut from: TcpStream, mut to: TcpStream, limit: &AtomicU64, passed: &Atom
 fn events(from: u64, to: u64) -> Batch {
     let made = (from..to).map(|n| {
         let value = if n % 7 == 6 { json!("text") } else { json!(n) };
-        track(n, &format!("m{n}"), if n % 3 == 0 { "F" } else { "E" }, json!({ "v": value, (format!("c{}", n / 10)): 1 }))
+        track(
+            n,
+            &format!("m{n}"),
+            if n % 3 == 0 { "F" } else { "E" },
+            json!({ "v": value, (format!("c{}", n / 10)): 1 }),
+        )
     });
     batch(made.collect())
 }
@@ -298,7 +303,8 @@ fn a_full_disk_is_waited_for() {
     };
     let disk = tempfile::tempdir().unwrap();
     let mount = |options: &str| {
-        let status = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(disk.path()).status();
+        let status =
+            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(disk.path()).status();
         status.is_ok_and(|status| status.success())
     };
     if !mount("size=3m") {
@@ -319,7 +325,11 @@ fn a_full_disk_is_waited_for() {
     let first = deliver(numbered(0..3));
     // Text that the server cannot compress.
     let large = || {
-        let text = |n: u64| (0..120).map(|at| format!("{:016x}", (n * 120 + at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect::<String>();
+        let text = |n: u64| {
+            (0..120)
+                .map(|at| format!("{:016x}", (n * 120 + at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+                .collect::<String>()
+        };
         batch((3..3000).map(|n| track(n, &format!("m{n}"), "E", json!({ "n": n, "t": text(n) }))).collect())
     };
     let full = deliver(large());

@@ -34,7 +34,8 @@ fn types_that_somebody_made_alter_no_value() {
             "f4": parsed("16777217"), "v": "longer than five", "c": "y", "d": "2024-05-06T07:08:09.120Z",
             "ts": "2024-05-06T07:08:09.123Z", "tz": "2024-05-06T07:08:09.123Z", "u": "no uuid", "j": {}, "a": [3], "w": "W ",
         });
-        let delivery = subject.deliver(batch(vec![track(1, "m1", "Longer", values.clone()), track(2, "m2", "E", values)]));
+        let delivery =
+            subject.deliver(batch(vec![track(1, "m1", "Longer", values.clone()), track(2, "m2", "E", values)]));
         assert_eq!(delivery.rejected, []);
         let seen = rig.seen(None);
         for (column, kind, first, second) in [
@@ -58,7 +59,10 @@ fn types_that_somebody_made_alter_no_value() {
             let found = [seen["e"].cell("m0", column).unwrap_or(""), seen["e"].cell("m2", column).unwrap_or("")];
             assert_eq!(found, [first, second], "{column}");
         }
-        assert_eq!(rig.ask("SELECT data_type FROM information_schema.columns WHERE table_name = 'e' AND column_name = 'j'"), "jsonb");
+        assert_eq!(
+            rig.ask("SELECT data_type FROM information_schema.columns WHERE table_name = 'e' AND column_name = 'j'"),
+            "jsonb"
+        );
     });
 }
 
@@ -112,7 +116,8 @@ fn rows_that_no_page_holds_keep_their_fields_in_the_overflow() {
         };
         let narrow = |n: u64| track(n, &format!("m{n}"), "E", json!({ "p0001": "short" }));
         let numbers = (0..1400).map(|at| (format!("p{at:04}"), Value::from(at))).collect();
-        let events = vec![narrow(0), wide(1, "a text of twenty bytes"), narrow(2), track(3, "m3", "E", numbers), narrow(4)];
+        let events =
+            vec![narrow(0), wide(1, "a text of twenty bytes"), narrow(2), track(3, "m3", "E", numbers), narrow(4)];
         let delivery = subject.deliver(batch(events));
         assert_eq!((delivery.delivered, delivery.rejected.len()), (5, 0), "{:?}", delivery.rejected);
         // Refused alone too, and by its width alone.
@@ -147,7 +152,10 @@ fn a_role_that_may_not_make_tables_is_told_what_to_grant() {
     run::<Postgres>("grants", |rig| {
         rig.run("REVOKE CREATE ON SCHEMA public FROM pg_database_owner");
         let mut subject = Subject::open(rig);
-        stop(&subject.try_deliver(numbered(0..3)).unwrap_err(), &["42501", "GRANT USAGE, CREATE ON SCHEMA \"public\" TO \"router\""]);
+        stop(
+            &subject.try_deliver(numbered(0..3)).unwrap_err(),
+            &["42501", "GRANT USAGE, CREATE ON SCHEMA \"public\" TO \"router\""],
+        );
         rig.run("GRANT CREATE ON SCHEMA public TO router");
         subject.deliver(numbered(0..3));
         // Nothing is asked of the database that is there: no schema, no ledger.
@@ -229,7 +237,10 @@ fn a_table_without_its_key_is_not_the_routers_any_more() {
         let mut subject = Subject::open(rig);
         subject.deliver(numbered(0..3));
         rig.run("ALTER TABLE tracks DROP CONSTRAINT \"tracks id\"");
-        stop(&subject.try_deliver(numbered(3..6)).unwrap_err(), &["tracks exists but is not a table of this warehouse"]);
+        stop(
+            &subject.try_deliver(numbered(3..6)).unwrap_err(),
+            &["tracks exists but is not a table of this warehouse"],
+        );
         rig.run("ALTER TABLE tracks ADD PRIMARY KEY (id)");
         subject.deliver(numbered(3..6));
     });
