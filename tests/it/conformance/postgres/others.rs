@@ -128,6 +128,14 @@ fn rows_that_no_page_holds_keep_their_fields_in_the_overflow() {
             assert_eq!(seen["e"].overflow(id)["properties"]["p1399"], "a text of twenty bytes 1399");
         }
         assert_eq!((seen["e"].rows.len(), seen["tracks"].rows.len()), (6, 6));
+        // Decimals take more of a page than their digits: such a row is found by halving.
+        let decimals = (0..1400).map(|at| (format!("p{at:04}"), parsed("1.5"))).collect();
+        let small = |n: u64| track(n, &format!("m{n}"), "D", json!({ "p0001": 2.5 }));
+        let delivery = subject.deliver(batch(vec![small(6), track(7, "m7", "D", Value::Object(decimals)), small(8)]));
+        assert_eq!(delivery.rejected, []);
+        let seen = rig.seen(None);
+        assert_eq!(seen["d"].overflow("m7")["properties"]["p1399"], parsed("1.5"));
+        assert_eq!((seen["d"].cell("m8", "p0001"), seen["d"].rows.len()), (Some("2.5"), 3));
     });
 }
 
