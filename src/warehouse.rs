@@ -48,6 +48,8 @@ pub mod sheet;
 /// What the tables are and what is known of them.
 pub mod table;
 
+/// A PostgreSQL server.
+pub mod postgres;
 /// ClickHouse, over its HTTP interface.
 pub mod clickhouse;
 /// Parquet files in a folder or a bucket.
@@ -70,12 +72,13 @@ pub struct Part {
 #[derive(Debug, Clone)]
 pub enum Settings {
     Sqlite(sqlite::Settings),
+    Postgres(Box<postgres::Settings>),
     ClickHouse(clickhouse::Settings),
     Lake(Box<lake::Settings>),
 }
 
 /// What each warehouse says about itself, in the order of the documentation.
-pub const SHEETS: [&Sheet; 3] = [&sqlite::SHEET, &clickhouse::SHEET, &lake::SHEET];
+pub const SHEETS: [&Sheet; 4] = [&sqlite::SHEET, &postgres::SHEET, &clickhouse::SHEET, &lake::SHEET];
 
 impl Settings {
     /// What this kind of warehouse says about itself.
@@ -83,6 +86,7 @@ impl Settings {
     pub fn sheet(&self) -> &'static Sheet {
         match self {
             Self::Sqlite(_) => &sqlite::SHEET,
+            Self::Postgres(_) => &postgres::SHEET,
             Self::ClickHouse(_) => &clickhouse::SHEET,
             Self::Lake(_) => &lake::SHEET,
         }
@@ -93,6 +97,7 @@ impl Settings {
     pub fn limits(&self) -> Limits {
         match self {
             Self::Sqlite(settings) => settings.limits,
+            Self::Postgres(settings) => settings.limits,
             Self::ClickHouse(settings) => settings.limits,
             Self::Lake(settings) => settings.limits,
         }
@@ -114,6 +119,7 @@ impl Settings {
     pub fn open(&self, part: &Part) -> Result<Box<dyn Destination>, Failure> {
         Ok(match self {
             Self::Sqlite(settings) => Box::new(settings.clone().check(part)?.open()?.run()?),
+            Self::Postgres(settings) => Box::new(settings.check(part)?.open()),
             Self::ClickHouse(settings) => Box::new(settings.clone().check(part)?.open()?),
             Self::Lake(settings) => Box::new(lake::Settings::clone(settings).check(part)?.open()),
         })
@@ -126,6 +132,7 @@ impl Settings {
     pub async fn find(&self, part: &Part) -> Result<Found, Failure> {
         match self {
             Self::Sqlite(settings) => settings.clone().check(part)?.find(),
+            Self::Postgres(settings) => settings.check(part)?.find().await,
             Self::ClickHouse(settings) => settings.clone().check(part)?.find().await,
             Self::Lake(settings) => lake::Settings::clone(settings).check(part)?.find().await,
         }

@@ -2,6 +2,7 @@
 
 mod clickhouse;
 mod lake;
+mod postgres;
 
 use std::path::Path;
 
@@ -14,6 +15,7 @@ use crate::warehouse::{SHEETS, Settings, sqlite};
 pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, dir: &Path, data: &Path) -> Option<Settings> {
     match kind {
         "sqlite" => Some(Settings::Sqlite(sqlite_file(fields, dir, data))),
+        "postgres" => postgres::server(fields, dir).map(|settings| Settings::Postgres(Box::new(settings))),
         "clickhouse" => clickhouse::server(fields, dir).map(Settings::ClickHouse),
         "lake" => lake::folder(fields, dir, data).map(|settings| Settings::Lake(Box::new(settings))),
         _ => {

@@ -62,12 +62,18 @@ pub struct Planner<'t, 'a> {
     groups: Vec<Group<'a>>,
     /// By table: its group's place.
     places: Vec<Option<usize>>,
+    narrow: bool,
 }
 
 impl<'t, 'a> Planner<'t, 'a> {
     pub fn new(tables: &'t mut Tables, fit: Fit) -> Self {
         let places = vec![None; tables.list.len()];
-        Self { tables, fit, groups: Vec::new(), places }
+        Self { tables, fit, groups: Vec::new(), places, narrow: false }
+    }
+
+    /// The same for rows that are too wide for the warehouse: every value without a base column goes to the overflow.
+    pub fn narrow(tables: &'t mut Tables, fit: Fit) -> Self {
+        Self { narrow: true, ..Self::new(tables, fit) }
     }
 
     /// The rows of the event with this index in the batch.
@@ -135,7 +141,7 @@ impl<'t, 'a> Planner<'t, 'a> {
         let table = &mut self.tables.list[table];
         table.row += 1;
         let group = &mut self.groups[place];
-        Builder { start: group.cells.len(), table, group, fit: self.fit, lost: false }
+        Builder { start: group.cells.len(), table, group, fit: self.fit, narrow: self.narrow, lost: false }
     }
 }
 
@@ -143,6 +149,8 @@ struct Builder<'b, 'a> {
     table: &'b mut Table,
     group: &'b mut Group<'a>,
     fit: Fit,
+    /// Nothing but base columns and the overflow.
+    narrow: bool,
     /// Where the row's cells begin.
     start: usize,
     /// Some value has no column in this row.
@@ -207,6 +215,10 @@ impl<'a> Builder<'_, 'a> {
         {
             return self.fields(node, fields, prefixed);
         }
+        if self.narrow {
+            self.lost = true;
+            return;
+        }
         let Some(scalar) = Scalar::of(value, &self.fit) else { return };
         match self.table.slot(node, prefixed) {
             Slot::Column(column) => self.put(column, node, scalar),
@@ -250,8 +262,9 @@ impl<'a> Builder<'_, 'a> {
         }
         for cell in &self.group.cells[self.start..] {
             let column = &mut self.table.columns[cell.column as usize];
-            if !matches!(cell.scalar, Scalar::Made(_) | Scalar::Given(_)) {
-                column.admit(&cell.scalar);
+            match cell.scalar {
+                Scalar::Made(_) | Scalar::Given(_) => column.admit_made(),
+                _ => column.admit(&cell.scalar),
             }
             if !column.used {
                 column.used = true;

@@ -45,7 +45,9 @@ pub struct Column {
     pub writable: bool,
     /// Declared by somebody as binary floating point, which rounds large integers.
     pub rounds: bool,
-    /// An integer came to a column that rounds.
+    /// Declared by somebody so that it would alter values of its own type: it is declared anew at the first one.
+    pub alters: bool,
+    /// A value came that the column would alter.
     pub redeclare: bool,
     /// Its type was declared in advance; values of other types are kept in the row's overflow.
     pub pinned: bool,
@@ -63,6 +65,7 @@ impl Column {
             wanted,
             writable: true,
             rounds: false,
+            alters: false,
             redeclare: false,
             pinned: false,
             refused: false,
@@ -86,7 +89,12 @@ impl Column {
     pub fn admit(&mut self, scalar: &Scalar<'_>) {
         let kind = scalar.kind();
         self.wanted = Some(self.wanted.map_or(kind, |wanted| wanted.join(kind)));
-        self.redeclare |= self.rounds && kind == Type::Integer;
+        self.redeclare |= self.alters || (self.rounds && kind == Type::Integer);
+    }
+
+    /// Makes room for a value of the house's own making, which does not move the type.
+    pub fn admit_made(&mut self) {
+        self.redeclare |= self.alters;
     }
 
     /// The type its cells are encoded for.
@@ -98,7 +106,8 @@ impl Column {
     /// The change has been made.
     pub fn applied(&mut self) {
         self.declared = Some(self.kind());
-        (self.rounds, self.redeclare) = (self.rounds && !self.redeclare, false);
+        (self.rounds, self.alters) = (self.rounds && !self.redeclare, self.alters && !self.redeclare);
+        self.redeclare = false;
     }
 }
 

@@ -20,6 +20,7 @@ mod hostile;
 pub mod lake;
 mod operators;
 mod order;
+pub mod postgres;
 mod sheets;
 pub mod sqlite;
 mod tables;

@@ -106,6 +106,12 @@ impl Family {
         !matches!(self, Self::Event | Self::Overflow | Self::Violations)
     }
 
+    /// Whether it holds events, whole or in part.
+    #[must_use]
+    pub const fn is_of_events(self) -> bool {
+        !matches!(self, Self::Violations)
+    }
+
     /// The columns that every such table has from the start, by number.
     pub fn base(self) -> impl Iterator<Item = Base> {
         let (first, more): (&[Base], &[Base]) = match self {

@@ -1,0 +1,72 @@
+//! `kind: postgres`.
+
+use std::path::Path;
+
+use super::limits;
+use crate::config::fields::Fields;
+use crate::warehouse::postgres;
+
+/// Fields that are parameters of the connection, by libpq's names. Paths among them count from the workspace.
+const POSTGRES_FIELDS: [&str; 14] = [
+    "host",
+    "port",
+    "user",
+    "password",
+    "dbname",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "passfile",
+    "channel_binding",
+    "target_session_attrs",
+    "connect_timeout",
+    "application_name",
+];
+const POSTGRES_FILES: [&str; 4] = ["sslrootcert", "sslcert", "sslkey", "passfile"];
+
+pub(super) fn server(fields: &mut Fields<'_>, dir: &Path) -> Option<postgres::Settings> {
+    let limits = limits(fields, &postgres::SHEET);
+    let url = fields.text("url");
+    let mut parameters = Vec::new();
+    for name in POSTGRES_FIELDS {
+        if let Some(value) = fields.text(name) {
+            let is_file = POSTGRES_FILES.contains(&name) && value != "system" && !value.is_empty();
+            let value = if is_file { dir.join(value).to_string_lossy().into_owned() } else { value };
+            parameters.push((name, value));
+        }
+    }
+    let schema = fields.text("schema");
+    let timeouts = [fields.duration("lock_timeout"), fields.duration("statement_timeout")];
+    let address = match postgres::Address::parse(url.as_deref(), parameters, &environment()) {
+        Ok(address) => address,
+        Err(problem) => {
+            let line = fields.line_of("url");
+            fields.problem(
+                line,
+                problem,
+                "write `url: postgres://<user>:<password>@<host>/<database>`, or host, user, dbname",
+            );
+            return None;
+        }
+    };
+    let mut settings = postgres::Settings { limits, ..postgres::Settings::new(address) };
+    if let Some(schema) = schema {
+        settings.schema = schema;
+    }
+    let [lock, statement] = timeouts;
+    settings.lock_timeout = lock.unwrap_or(settings.lock_timeout);
+    settings.statement_timeout = statement.unwrap_or(settings.statement_timeout);
+    Some(settings)
+}
+
+/// What libpq would find in the environment.
+#[expect(clippy::disallowed_methods, reason = "the configuration is the one reader of the environment")]
+fn environment() -> postgres::Environment {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let defaults = postgres::VARIABLES
+        .iter()
+        .filter_map(|(variable, parameter)| Some(((*parameter).to_owned(), set(variable)?)))
+        .collect();
+    postgres::Environment { defaults, home: set("HOME").map(Into::into) }
+}

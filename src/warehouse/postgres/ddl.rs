@@ -1,0 +1,136 @@
+//! How tables are made and altered: pure statements, and their execution.
+//!
+//! One statement makes a table, one adds all columns that a table lacks, one widens all that must: the server rewrites a
+//! table once. All of it happens inside the transaction of the batch, so a failure leaves the table as it was.
+
+use sha2::{Digest, Sha256};
+
+use super::encode;
+use super::error::Trouble;
+use super::wire::Wire;
+use crate::warehouse::table::{Changes, Column, ID, RECEIVED_AT, TIMESTAMP, Table};
+
+/// Keys are compared byte by byte: faster than by any language's rules, and no update of the system changes the order.
+const KEY: &str = "text COLLATE \"C\"";
+
+/// A name as SQL spells it.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A name in a schema.
+pub(super) fn qualified(schema: &str, name: &str) -> String {
+    format!("{}.{}", quoted(schema), quoted(name))
+}
+
+pub(super) fn ledger(schema: &str) -> String {
+    let name = qualified(schema, "_tidegate_ledger");
+    format!(
+        "CREATE TABLE IF NOT EXISTS {name} (sync {KEY} PRIMARY KEY, log_offset bigint NOT NULL, \
+         updated_at timestamp with time zone NOT NULL)"
+    )
+}
+
+/// The statement that keeps others from altering the tables until the transaction ends.
+pub(super) fn hold(schema: &str, names: &[String]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = names.iter().map(|name| qualified(schema, name)).collect();
+    format!("LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE", names.join(", ONLY "))
+}
+
+/// The statements that make the table what it shall be, for whoever has its schema on the search path.
+pub(super) fn statements(table: &Table) -> Vec<String> {
+    let changes = table.changes();
+    let name = quoted(&table.name);
+    additions(&name, table, &changes).into_iter().chain(widenings(&name, table, &changes)).collect()
+}
+
+/// Makes the server's table what `table` shall be; says so of columns that widened.
+pub(super) async fn apply(wire: &Wire, table: &mut Table) -> Result<Vec<String>, Trouble> {
+    let changes = table.changes();
+    let name = qualified(&wire.schema, &table.name);
+    if let Some(sql) = additions(&name, table, &changes) {
+        wire.run(if changes.create { "creating a table" } else { "adding columns" }, &sql).await?;
+    }
+    let mut notices = Vec::new();
+    if let Some(sql) = widenings(&name, table, &changes) {
+        wire.rewrite("widening columns", &sql).await?;
+        for column in changes.widen.iter().map(|at| &table.columns[*at]) {
+            let (was, wanted) = (column.declared.map_or("", encode::declared), encode::declared(column.kind()));
+            let was = if column.redeclare { "a type that would alter values" } else { was };
+            notices.push(format!("column {} of table {} widened from {was} to {wanted}", column.name, table.name));
+        }
+    }
+    for at in changes.add.into_iter().chain(changes.widen) {
+        table.columns[at].applied();
+    }
+    table.exists = true;
+    Ok(notices)
+}
+
+fn additions(name: &str, table: &Table, changes: &Changes) -> Option<String> {
+    if changes.create {
+        let columns: Vec<String> = table.columns.iter().map(defined).collect();
+        let key = quoted(&key_name(&table.name));
+        return Some(format!("CREATE TABLE {name} ({}, CONSTRAINT {key} PRIMARY KEY (\"id\"))", columns.join(", ")));
+    }
+    let columns: Vec<String> =
+        changes.add.iter().map(|at| format!("ADD COLUMN {}", defined(&table.columns[*at]))).collect();
+    (!columns.is_empty()).then(|| format!("ALTER TABLE {name} {}", columns.join(", ")))
+}
+
+fn widenings(name: &str, table: &Table, changes: &Changes) -> Option<String> {
+    if changes.create || changes.widen.is_empty() {
+        return None;
+    }
+    let widened = changes.widen.iter().map(|at| {
+        let column = &table.columns[*at];
+        let (quoted, from, to) = (quoted(&column.name), column.declared.unwrap_or(column.kind()), column.kind());
+        let using = encode::rewritten(&quoted, from, to, is_house_instant(table, *at));
+        let kind = if table.base[ID] as usize == *at { KEY } else { encode::declared(to) };
+        format!("ALTER COLUMN {quoted} TYPE {kind} USING {using}")
+    });
+    Some(format!("ALTER TABLE {name} {}", widened.collect::<Vec<_>>().join(", ")))
+}
+
+/// Whether the house itself fills the column with instants.
+pub(super) fn is_house_instant(table: &Table, column: usize) -> bool {
+    let of_events = [TIMESTAMP, RECEIVED_AT];
+    // The violations have their own order of columns, and one instant.
+    let places: &[usize] = if table.family.is_of_events() { &of_events } else { &[1] };
+    places.iter().any(|base| table.base[*base] as usize == column)
+}
+
+fn defined(column: &Column) -> String {
+    let kind = if &*column.name == "id" { KEY } else { encode::declared(column.kind()) };
+    format!("{} {kind}", quoted(&column.name))
+}
+
+/// The name of a table's key, which is an object of the schema too. No table is called so, for none has a space.
+fn key_name(table: &str) -> String {
+    if table.len() <= 60 {
+        return format!("{table} id");
+    }
+    let hash = Sha256::digest(table);
+    let mut end = 51;
+    while !table.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{} id{:02x}{:02x}{:02x}{:02x}", &table[..end], hash[0], hash[1], hash[2], hash[3])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_long_names_stay_apart_and_within_the_limit() {
+        let (a, b) = ("é".repeat(31) + "a", "é".repeat(31) + "b");
+        assert_ne!(key_name(&a), key_name(&b));
+        for name in [&a, &b, "e", &"x".repeat(60)] {
+            assert!(key_name(name).len() <= 63 && key_name(name).contains(' '), "{name}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! PostgreSQL through psql.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+use tidegate::warehouse::Settings;
+use tidegate::warehouse::evolve::Type;
+use tidegate::warehouse::postgres::{self, Address, Environment, encode};
+use tidegate::warehouse::table::Limits;
+
+use super::{Act, Cells, Rig, TableSeen, Tables, canonical, suite};
+use server::Server;
+
+mod faults;
+mod others;
+pub mod server;
+mod tls;
+
+suite!(Postgres);
+
+/// One database of the shared server.
+pub struct Postgres {
+    server: &'static Server,
+    database: String,
+}
+
+impl Postgres {
+    fn run(&self, sql: &str) -> bool {
+        self.server.psql(&self.database, sql);
+        true
+    }
+
+    fn ask(&self, sql: &str) -> String {
+        self.server.psql(&self.database, sql).trim_end().to_owned()
+    }
+
+    fn address(&self, more: &str) -> Address {
+        address(&format!("host={} port={} {more}", self.server.folder.display(), self.server.port), &self.database)
+    }
+
+    fn with(&self, address: Address) -> postgres::Settings {
+        postgres::Settings::new(address)
+    }
+}
+
+/// A place as the role `router`, unless `text` says otherwise.
+fn address(text: &str, database: &str) -> Address {
+    let text = format!("user=router password=p@ss dbname={database} {text}");
+    Address::parse(Some(&text), [], &Environment::default()).unwrap()
+}
+
+fn kind(declared: &str) -> Type {
+    match declared {
+        "boolean" => Type::Boolean,
+        "bigint" | "integer" | "smallint" => Type::Integer,
+        "numeric" | "double precision" => Type::Decimal,
+        "timestamp with time zone" => Type::Timestamp,
+        "json" | "jsonb" => Type::Json,
+        _ => Type::Text,
+    }
+}
+
+/// Every table of the schema but the ledger.
+fn seen(server: &Server, database: &str, schema: &str) -> Tables {
+    let columns = server.rows(
+        database,
+        &format!(
+            "SELECT json_build_array(c.relname, a.attname, format_type(a.atttypid, a.atttypmod)) FROM pg_class c \
+             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+             WHERE c.relkind = 'r' AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = '{schema}') \
+             AND c.relname <> '_tidegate_ledger' ORDER BY c.relname, a.attnum"
+        ),
+    );
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut tables = Tables::new();
+    for column in &columns {
+        let table = tables.entry(text(&column[0])).or_default();
+        table.columns.insert(text(&column[1]), kind(&text(&column[2])));
+    }
+    // A row is one line: the name of its table and its cells as texts, which JSON objects of up to 100 fields hold.
+    let mut script = String::new();
+    let quoted = |name: &str| name.replace('"', "\"\"");
+    for (name, table) in &tables {
+        let names: Vec<&String> = table.columns.keys().collect();
+        let objects = names.chunks(40).map(|names| {
+            let pairs: Vec<String> = names
+                .iter()
+                .map(|name| format!("'{}', \"{}\"::text", name.replace('\'', "''"), quoted(name)))
+                .collect();
+            format!("json_build_object({})", pairs.join(", "))
+        });
+        let objects: Vec<String> = objects.collect();
+        script += &format!(
+            "SELECT json_build_array('{}', {}) FROM \"{schema}\".\"{}\";\n",
+            name.replace('\'', "''"),
+            objects.join(", "),
+            quoted(name)
+        );
+    }
+    for row in server.rows(database, &script) {
+        let row = row.as_array().unwrap();
+        let table: &mut TableSeen = tables.get_mut(row[0].as_str().unwrap()).unwrap();
+        let cells = row[1..].iter().flat_map(|object| object.as_object().unwrap());
+        let cells: Cells = cells
+            .filter_map(|(name, cell)| Some((name.clone(), canonical(table.columns[name], cell.as_str()?))))
+            .collect();
+        table.insert(cells);
+    }
+    tables
+}
+
+impl Rig for Postgres {
+    fn new() -> Result<Self, String> {
+        static DATABASES: AtomicU32 = AtomicU32::new(0);
+        let server = Server::shared()?;
+        let database = format!("test{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+        server.psql("postgres", &format!("CREATE DATABASE {database} OWNER router TEMPLATE template0"));
+        Ok(Self { server, database })
+    }
+
+    fn settings(&self, limits: Limits) -> Settings {
+        Settings::Postgres(Box::new(postgres::Settings { limits, ..self.with(self.address("")) }))
+    }
+
+    fn yaml(&self) -> String {
+        let folder = self.server.folder.display();
+        format!(
+            "kind: postgres\nhost: {folder}\nport: {}\nuser: router\npassword: p@ss\ndbname: {}\n",
+            self.server.port, self.database
+        )
+    }
+
+    /// Nobody is let in, and whoever is there is put out.
+    fn away(&self) -> Option<Box<dyn FnOnce() + '_>> {
+        let allow = |word| {
+            let database = &self.database;
+            let sql = format!(
+                "ALTER DATABASE {database} ALLOW_CONNECTIONS {word}; \
+                 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+            );
+            self.server.psql("postgres", &sql);
+        };
+        allow(false);
+        Some(Box::new(move || allow(true)))
+    }
+
+    fn seen(&self, schema: Option<&str>) -> Tables {
+        seen(self.server, &self.database, schema.unwrap_or("public"))
+    }
+
+    fn act(&self, act: &Act) -> bool {
+        match act {
+            Act::AddColumn(table, column, kind) => {
+                self.run(&format!("ALTER TABLE {table} ADD COLUMN {column} {}", encode::declared(*kind)))
+            }
+            Act::DropColumn(table, column) => self.run(&format!("ALTER TABLE {table} DROP COLUMN {column}")),
+            Act::Retype(table, column, kind) => {
+                let kind = encode::declared(*kind);
+                self.run(&format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind} USING {column}::{kind}"))
+            }
+            Act::MakeTable(name) => self.run(&format!("CREATE TABLE {name} (name text)")),
+            Act::Refuse(table, column, value) => {
+                self.run(&format!("ALTER TABLE {table} ADD CONSTRAINT refuse_{value} CHECK ({column} <> {value})"))
+            }
+            Act::Forbid => self.run("REVOKE INSERT ON ALL TABLES IN SCHEMA public FROM router"),
+            Act::Allow => self.run("GRANT INSERT ON ALL TABLES IN SCHEMA public TO router"),
+        }
+    }
+}

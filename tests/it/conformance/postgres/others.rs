@@ -1,0 +1,256 @@
+//! Operators and their own things: types, views, triggers, permissions, search paths.
+
+use serde_json::{Value, json};
+use tidegate::destination::Failure;
+use tidegate::warehouse::declared::Declared;
+use tidegate::warehouse::evolve::Type;
+use tidegate::warehouse::table::Limits;
+
+use super::Postgres;
+use crate::conformance::events::{batch, numbered, parsed, track};
+use crate::conformance::{Rig, Subject, run};
+
+fn stop(failure: &Failure, says: &[&str]) {
+    assert!(matches!(failure, Failure::Stop { .. }), "{failure}");
+    for part in says {
+        assert!(failure.to_string().contains(part), "{failure} does not say {part:?}");
+    }
+}
+
+/// Types that would round, cut, pad or refuse values are declared anew at the first value, and keep what they hold.
+#[test]
+fn types_that_somebody_made_alter_no_value() {
+    run::<Postgres>("types", |rig| {
+        let mut subject = Subject::open(rig);
+        subject.deliver(batch(vec![track(0, "m0", "E", json!({}))]));
+        rig.run(
+            "ALTER TABLE e ADD i2 smallint DEFAULT 7, ADD i4 int DEFAULT 7, ADD n numeric(6,2) DEFAULT 1.5, \
+             ADD f float8 DEFAULT 0.1, ADD f4 float4, ADD v varchar(5) DEFAULT 'ab ', ADD c char(3) DEFAULT 'x', ADD d date \
+             DEFAULT '2024-02-29', ADD ts timestamp DEFAULT '2024-05-06 07:08:09.5', ADD tz timestamptz(0), ADD u uuid, \
+             ADD j jsonb DEFAULT '{\"b\":1}', ADD a int[] DEFAULT '{1,2}', ADD w varchar DEFAULT 'w'; \
+             ALTER TABLE e ALTER event TYPE varchar(2) USING 'e'",
+        );
+        let values = json!({
+            "i2": 40000, "i4": 3_000_000_000_u64, "n": parsed("12345.678"), "f": parsed("0.1000000000000000055"),
+            "f4": parsed("16777217"), "v": "longer than five", "c": "y", "d": "2024-05-06T07:08:09.120Z",
+            "ts": "2024-05-06T07:08:09.123Z", "tz": "2024-05-06T07:08:09.123Z", "u": "no uuid", "j": {}, "a": [3], "w": "W ",
+        });
+        let delivery =
+            subject.deliver(batch(vec![track(1, "m1", "Longer", values.clone()), track(2, "m2", "E", values)]));
+        assert_eq!(delivery.rejected, []);
+        let seen = rig.seen(None);
+        for (column, kind, first, second) in [
+            ("i2", Type::Integer, "7", "40000"),
+            ("i4", Type::Integer, "7", "3000000000"),
+            ("n", Type::Decimal, "1.5", "12345.678"),
+            ("f", Type::Decimal, "0.1", "0.1000000000000000055"),
+            ("f4", Type::Decimal, "", "16777217"),
+            ("v", Type::Text, "ab ", "longer than five"),
+            ("c", Type::Text, "x", "y"),
+            ("d", Type::Text, "2024-02-29", "2024-05-06T07:08:09.120Z"),
+            ("ts", Type::Timestamp, "2024-05-06T07:08:09.500000Z", "2024-05-06T07:08:09.123000Z"),
+            ("tz", Type::Timestamp, "", "2024-05-06T07:08:09.123000Z"),
+            ("u", Type::Text, "", "no uuid"),
+            ("j", Type::Json, "{\"b\":1}", "{}"),
+            ("a", Type::Text, "{1,2}", "[3]"),
+            ("w", Type::Text, "w", "W "),
+            ("event", Type::Text, "e", "e"),
+        ] {
+            assert_eq!(seen["e"].columns[column], kind, "{column}");
+            let found = [seen["e"].cell("m0", column).unwrap_or(""), seen["e"].cell("m2", column).unwrap_or("")];
+            assert_eq!(found, [first, second], "{column}");
+        }
+        assert_eq!(
+            rig.ask("SELECT data_type FROM information_schema.columns WHERE table_name = 'e' AND column_name = 'j'"),
+            "jsonb"
+        );
+    });
+}
+
+/// What a column holds when it becomes text is what it would have held as text.
+#[test]
+fn instants_that_become_text_read_as_they_came() {
+    run::<Postgres>("instants", |rig| {
+        let mut subject = Subject::open(rig);
+        let instants = ["2024-05-06T07:08:09.000Z", "0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"];
+        let made = instants.iter().zip(0..).map(|(at, n)| track(n, &format!("m{n}"), "E", json!({ "at": at })));
+        subject.deliver(batch(made.collect()));
+        let declared = "SELECT data_type FROM information_schema.columns WHERE table_name = 'e' AND column_name = 'at'";
+        assert_eq!(rig.ask(declared), "timestamp with time zone");
+        subject.deliver(batch(vec![track(3, "m3", "E", json!({ "at": "soon" }))]));
+        let odd = json!({ "event": "E", "properties": {}, "timestamp": "yesterday" });
+        subject.deliver(batch(vec![crate::conformance::events::event(tidegate::event::Kind::Track, 4, "m4", odd)]));
+        let short = json!({ "event": "E", "properties": {}, "timestamp": "2024-05-06T07:08:09.120Z" });
+        subject.deliver(batch(vec![crate::conformance::events::event(tidegate::event::Kind::Track, 5, "m5", short)]));
+        let seen = rig.seen(None);
+        for (n, at) in instants.iter().enumerate() {
+            assert_eq!(seen["e"].cell(&format!("m{n}"), "at"), Some(*at));
+        }
+        assert_eq!(seen["e"].cell("m0", "timestamp"), Some("2024-05-06T07:08:09.000001Z"));
+        assert_eq!(seen["e"].cell("m5", "timestamp"), Some("2024-05-06T07:08:09.120000Z"), "always six digits");
+    });
+}
+
+#[test]
+fn a_view_in_the_way_of_a_wider_type_stops_with_its_name() {
+    run::<Postgres>("view", |rig| {
+        let mut subject = Subject::open(rig);
+        subject.deliver(numbered(0..3));
+        rig.run("CREATE VIEW per_number AS SELECT n, count(*) FROM e GROUP BY n");
+        subject.deliver(numbered(3..5));
+        let wide = || batch(vec![track(5, "m5", "E", json!({ "n": "text" }))]);
+        stop(&subject.try_deliver(wide()).unwrap_err(), &["per_number", "\"n\"", "drop that"]);
+        rig.run("DROP VIEW per_number");
+        subject.deliver(wide());
+        assert_eq!(rig.seen(None)["e"].cell("m0", "n"), Some("0"));
+    });
+}
+
+#[test]
+fn rows_that_no_page_holds_keep_their_fields_in_the_overflow() {
+    run::<Postgres>("wide", |rig| {
+        let limits = Limits { columns_max: 1500, ..Limits::default() };
+        let mut subject = Subject::with(rig, "sync", None, limits, Declared::default());
+        let wide = |n: u64, text: &str| {
+            let fields = (0..1400).map(|at| (format!("p{at:04}"), Value::from(format!("{text} {at}"))));
+            track(n, &format!("m{n}"), "E", Value::Object(fields.collect()))
+        };
+        let narrow = |n: u64| track(n, &format!("m{n}"), "E", json!({ "p0001": "short" }));
+        let numbers = (0..1400).map(|at| (format!("p{at:04}"), Value::from(at))).collect();
+        let events =
+            vec![narrow(0), wide(1, "a text of twenty bytes"), narrow(2), track(3, "m3", "E", numbers), narrow(4)];
+        let delivery = subject.deliver(batch(events));
+        assert_eq!((delivery.delivered, delivery.rejected.len()), (5, 0), "{:?}", delivery.rejected);
+        // Refused alone too, and by its width alone.
+        subject.deliver(batch(vec![wide(5, "a text of twenty bytes")]));
+        let seen = rig.seen(None);
+        assert_eq!(seen["e"].cell("m0", "p0001"), Some("short"));
+        for id in ["m1", "m5"] {
+            assert_eq!(seen["e"].overflow(id)["properties"]["p1399"], "a text of twenty bytes 1399");
+        }
+        assert_eq!((seen["e"].rows.len(), seen["tracks"].rows.len()), (6, 6));
+        // Decimals take more of a page than their digits: such a row is found by halving.
+        let decimals = (0..1400).map(|at| (format!("p{at:04}"), parsed("1.5"))).collect();
+        let small = |n: u64| track(n, &format!("m{n}"), "D", json!({ "p0001": 2.5 }));
+        let delivery = subject.deliver(batch(vec![small(6), track(7, "m7", "D", Value::Object(decimals)), small(8)]));
+        assert_eq!(delivery.rejected, []);
+        let seen = rig.seen(None);
+        assert_eq!(seen["d"].overflow("m7")["properties"]["p1399"], parsed("1.5"));
+        assert_eq!((seen["d"].cell("m8", "p0001"), seen["d"].rows.len()), (Some("2.5"), 3));
+    });
+}
+
+#[test]
+fn a_trigger_that_refuses_whole_statements_stops_with_its_words() {
+    run::<Postgres>("trigger", |rig| {
+        let mut subject = Subject::open(rig);
+        subject.deliver(numbered(0..3));
+        rig.run(
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$; \
+             CREATE TRIGGER no BEFORE INSERT ON e FOR EACH STATEMENT EXECUTE FUNCTION no()",
+        );
+        stop(&subject.try_deliver(numbered(3..6)).unwrap_err(), &["not today"]);
+        rig.run("DROP TRIGGER no ON e");
+        subject.deliver(numbered(3..6));
+        assert_eq!(rig.seen(None)["e"].rows.len(), 6);
+    });
+}
+
+#[test]
+fn a_role_that_may_not_make_tables_is_told_what_to_grant() {
+    run::<Postgres>("grants", |rig| {
+        rig.run("REVOKE CREATE ON SCHEMA public FROM pg_database_owner");
+        let mut subject = Subject::open(rig);
+        stop(
+            &subject.try_deliver(numbered(0..3)).unwrap_err(),
+            &["42501", "GRANT USAGE, CREATE ON SCHEMA \"public\" TO \"router\""],
+        );
+        rig.run("GRANT CREATE ON SCHEMA public TO router");
+        subject.deliver(numbered(0..3));
+        // Nothing is asked of the database that is there: no schema, no ledger.
+        rig.run("REVOKE CREATE ON SCHEMA public FROM router");
+        drop(subject);
+        let mut subject = Subject::open(rig);
+        subject.deliver(numbered(3..6));
+        rig.run("ALTER TABLE e OWNER TO postgres; GRANT ALL ON e TO router");
+        subject.deliver(numbered(6..9));
+        let fresh = batch(vec![track(9, "m9", "E", json!({ "fresh": 1 }))]);
+        stop(&subject.try_deliver(fresh).unwrap_err(), &["must be owner", "OWNER TO \"router\""]);
+    });
+}
+
+#[test]
+fn a_server_that_only_reads_stops_with_advice() {
+    run::<Postgres>("reads", |rig| {
+        let mut subject = Subject::open(rig);
+        subject.deliver(numbered(0..3));
+        rig.run(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", rig.database));
+        drop(subject);
+        let mut subject = Subject::open(rig);
+        assert_eq!(subject.durable_to(), Some(3));
+        stop(&subject.try_deliver(numbered(3..6)).unwrap_err(), &["25006", "default_transaction_read_only"]);
+    });
+}
+
+/// Settings of the role or the database that would lead a careless client astray.
+#[test]
+fn settings_of_the_database_change_nothing() {
+    run::<Postgres>("settings", |rig| {
+        let database = &rig.database;
+        rig.run(&format!(
+            "CREATE SCHEMA evil; CREATE TABLE evil.tracks (id text); CREATE TABLE evil._tidegate_ledger (sync text); \
+             CREATE FUNCTION evil.hashtextextended(text, int) RETURNS bigint LANGUAGE sql AS 'SELECT 1/0'; \
+             GRANT ALL ON SCHEMA evil TO router; ALTER DATABASE {database} SET search_path = evil, pg_catalog; \
+             ALTER DATABASE {database} SET synchronous_commit = off; ALTER DATABASE {database} SET extra_float_digits = -10; \
+             ALTER DATABASE {database} SET timezone = 'Asia/Kathmandu'; ALTER DATABASE {database} SET datestyle = 'German'; \
+             ALTER DATABASE {database} SET default_transaction_isolation = 'serializable'; \
+             ALTER DATABASE {database} SET standard_conforming_strings = off; \
+             ALTER DATABASE {database} SET session_replication_role = 'origin'"
+        ));
+        let mut subject = Subject::open(rig);
+        subject.deliver(batch(vec![track(0, "m0", "E", json!({ "at": "2024-05-06T07:08:09.120Z", "s": "\\'" }))]));
+        subject.deliver(batch(vec![track(1, "m1", "E", json!({ "at": "soon" }))]));
+        subject.deliver(batch(vec![track(2, "m1", "E", json!({ "at": "again" }))]));
+        let seen = rig.seen(None);
+        assert_eq!(seen["e"].cell("m0", "at"), Some("2024-05-06T07:08:09.120Z"));
+        assert_eq!((seen["e"].cell("m0", "s"), seen["e"].cell("m1", "at")), (Some("\\'"), Some("soon")));
+        assert_eq!(rig.ask("SELECT count(*) FROM evil.tracks"), "0");
+    });
+}
+
+/// Names that are taken by what is no table: an index, a type, a view.
+#[test]
+fn names_that_are_taken_by_other_things_go_to_the_overflow() {
+    run::<Postgres>("names", |rig| {
+        rig.run(
+            "CREATE TYPE mood AS ENUM ('ok'); CREATE TABLE theirs (a int); CREATE INDEX an_index ON theirs (a); \
+             CREATE VIEW a_view AS SELECT 1; CREATE SEQUENCE a_sequence; CREATE TABLE \"Users\" (name text)",
+        );
+        let names = ["Mood", "An Index", "A View", "A Sequence", "Users", "E Pkey", "_e", "E"];
+        let events = names.iter().zip(0..).map(|(name, n)| track(n, &format!("m{n}"), name, json!({ "n": n })));
+        let delivery = Subject::open(rig).deliver(batch(events.collect()));
+        assert_eq!((delivery.delivered, delivery.notices.len()), (8, 4), "{:?}", delivery.notices);
+        let seen = rig.seen(None);
+        assert_eq!(seen["_overflow"].rows.len(), 4);
+        for table in ["users", "e_pkey", "_e", "e"] {
+            assert_eq!(seen[table].rows.len(), 1, "{table}");
+        }
+        assert_eq!(seen["Users"].columns.keys().collect::<Vec<_>>(), ["name"]);
+    });
+}
+
+/// The key is dropped by an operator: nothing would keep events from being there twice.
+#[test]
+fn a_table_without_its_key_is_not_the_routers_any_more() {
+    run::<Postgres>("key", |rig| {
+        let mut subject = Subject::open(rig);
+        subject.deliver(numbered(0..3));
+        rig.run("ALTER TABLE tracks DROP CONSTRAINT \"tracks id\"");
+        stop(
+            &subject.try_deliver(numbered(3..6)).unwrap_err(),
+            &["tracks exists but is not a table of this warehouse"],
+        );
+        rig.run("ALTER TABLE tracks ADD PRIMARY KEY (id)");
+        subject.deliver(numbered(3..6));
+    });
+}
