@@ -335,7 +335,9 @@ impl Link {
             while !answer.is_over() {
                 known.insert(answer.bytes().ok_or(Trouble::Answer { doing })?);
             }
-            ids[place].skip(&known);
+            if !ids[place].skip(&known) {
+                return Err(Trouble::Answer { doing });
+            }
         }
         Ok(())
     }

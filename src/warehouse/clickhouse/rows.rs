@@ -48,14 +48,19 @@ impl Ids {
         &self.bytes
     }
 
-    /// Leaves out the rows whose ids the table has.
-    pub(super) fn skip(&mut self, there: &HashSet<&[u8]>) {
+    /// Leaves out the rows whose ids the table has; false when it claims to have others than it was asked for.
+    pub(super) fn skip(&mut self, there: &HashSet<&[u8]>) -> bool {
         if there.is_empty() {
-            return;
+            return true;
         }
+        let mut found = 0;
         for (row, (start, end)) in self.places.iter().enumerate() {
-            self.skipped[row] |= there.contains(&self.bytes[*start..*end]);
+            if !self.skipped[row] && there.contains(&self.bytes[*start..*end]) {
+                self.skipped[row] = true;
+                found += 1;
+            }
         }
+        found == there.len()
     }
 
     /// How many rows stay behind.

@@ -1,7 +1,8 @@
 //! One HTTP exchange with ClickHouse.
 //!
 //! The password travels in a header, settings in the query. The server answers when it is done (`wait_end_of_query`), so
-//! the status is the outcome; the body is looked at all the same, for an exception behind a good status.
+//! the status is the outcome. The body of a statement is looked at all the same, for an exception behind a good status; answers
+//! are checked by who asked.
 
 use std::sync::Arc;
 
@@ -17,8 +18,8 @@ use super::error::Trouble;
 
 /// How much of an error is kept.
 const ERROR_BYTES_MAX: usize = 4 << 10;
-/// An answer that should be empty.
-const SHORT: usize = 64 << 10;
+/// The bound of an answer that should be empty.
+const NOTHING: usize = 64 << 10;
 
 /// With every request.
 const SETTINGS: [(&str, &str); 11] = [
@@ -99,7 +100,7 @@ impl Wire {
 
     /// Runs a statement.
     pub(super) async fn run(&self, doing: &'static str, sql: &str) -> Result<(), Trouble> {
-        self.ask(doing, sql, SHORT).await.map(drop)
+        self.ask(doing, sql, NOTHING).await.map(drop)
     }
 
     /// Runs a query; its answer of at most so many bytes.
@@ -151,7 +152,7 @@ impl Wire {
         } else {
             request.body(Bytes::from(rows))
         };
-        self.exchange(doing, request, SHORT).await.map(drop)
+        self.exchange(doing, request, NOTHING).await.map(drop)
     }
 
     async fn exchange(
@@ -176,7 +177,8 @@ impl Wire {
                 break;
             }
         }
-        if good && !ends_in_exception(&body) {
+        // Answers hold what clients wrote; a statement has none.
+        if good && (bytes_max != NOTHING || !ends_in_exception(&body)) {
             return Ok(body);
         }
         let text = if good { &body[body.len().saturating_sub(ERROR_BYTES_MAX)..] } else { &body[..] };

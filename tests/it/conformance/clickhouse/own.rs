@@ -245,6 +245,19 @@ fn an_event_that_only_tracks_refuses_leaves_no_row_behind() {
 }
 
 #[test]
+fn an_id_that_reads_like_an_exception_is_only_an_id() {
+    run("an id like an exception", |rig: &ClickHouse| {
+        let ids = ["Code: 241. DB::Exception: Memory limit exceeded", "\r\n--\r\n", "\\' OR 1 = 1"];
+        let events = || batch(ids.iter().zip(0..).map(|(id, n)| track(n, id, "E", json!({ "n": n }))).collect());
+        Subject::open(rig).deliver(events());
+        rig.run("TRUNCATE TABLE DB._tidegate_ledger");
+        let delivery = Subject::open(rig).try_deliver(events()).unwrap();
+        assert_eq!((delivery.delivered, delivery.duplicates), (3, 3));
+        assert_eq!(rig.seen(None)["e"].rows.len(), 3);
+    });
+}
+
+#[test]
 fn a_wrong_password_stops_and_is_never_shown() {
     let alter = |settings| clickhouse::Settings { password: "hunter2".to_owned(), ..settings };
     with("a wrong password", alter, |rig| {
