@@ -94,7 +94,7 @@ pub(super) fn start_of(path: &str) -> u64 {
 /// What a file says of itself, without the rows.
 async fn footer(store: &Store, entry: &FileEntry) -> Result<ParquetMetaData, Trouble> {
     let reading = |source| Trouble::Parquet { doing: "reading a footer", source };
-    let mut tail = store.get_end(&entry.path, FOOTER_BYTES.min(entry.bytes)).await?;
+    let mut tail = store.get_end(&entry.path, entry.bytes, FOOTER_BYTES).await?;
     let len = |tail: &[u8]| -> Option<usize> {
         let at = tail.len().checked_sub(TAIL_BYTES)?;
         usize::try_from(u32::from_le_bytes(tail.get(at..at + 4)?.try_into().ok()?)).ok()?.checked_add(TAIL_BYTES)
@@ -102,7 +102,7 @@ async fn footer(store: &Store, entry: &FileEntry) -> Result<ParquetMetaData, Tro
     let short = || reading(ParquetError::EOF("the file has no footer".to_owned()));
     let needed = len(&tail).ok_or_else(short)?;
     if needed > tail.len() {
-        tail = store.get_end(&entry.path, needed as u64).await?;
+        tail = store.get_end(&entry.path, entry.bytes, needed as u64).await?;
     }
     let start = tail.len().checked_sub(needed).ok_or_else(short)?;
     ParquetMetaDataReader::decode_metadata(&tail[start..tail.len() - TAIL_BYTES]).map_err(reading)

@@ -104,9 +104,9 @@ fn store_advice(error: &object_store::Error, place: &str) -> Option<String> {
         }
         Store::Unauthenticated { .. } => Some("correct the credentials of the lake".to_owned()),
         Store::NotFound { .. } => Some(format!("create the bucket or container of {place}")),
-        Store::NotImplemented { .. } | Store::NotSupported { .. } => {
-            Some(format!("{place} does not support conditional writes, which keep a lake whole; use a store that does"))
-        }
+        Store::NotImplemented { .. } | Store::NotSupported { .. } => Some(format!(
+            "{place} does not support what a lake needs (conditional writes, above all); use a store that does"
+        )),
         Store::InvalidPath { .. } => Some(format!("give the lake a place whose path is plain text, unlike {place}")),
         _ => {
             let kind = io_kind(error)?;

@@ -171,9 +171,9 @@ impl Store {
         self.get_part(path, None).await
     }
 
-    /// The last bytes of an object.
-    pub(super) async fn get_end(&self, path: &str, bytes: u64) -> Result<Bytes, Trouble> {
-        self.get_part(path, Some(GetRange::Suffix(bytes))).await
+    /// The last `bytes` bytes of an object of `size` bytes; not every store can count from the end.
+    pub(super) async fn get_end(&self, path: &str, size: u64, bytes: u64) -> Result<Bytes, Trouble> {
+        self.get_part(path, Some(GetRange::Bounded(size.saturating_sub(bytes)..size))).await
     }
 
     async fn get_part(&self, path: &str, range: Option<GetRange>) -> Result<Bytes, Trouble> {

@@ -19,13 +19,7 @@ fn start() -> Result<Mutex<Reader>, String> {
     if !python.exists() {
         return Err(format!("{} is not there; run tests/warehouses/setup lake", python.display()));
     }
-    let script = PathBuf::from(file!()).with_file_name("../../../warehouses/lake/reader.py");
-    let script = [PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from("tests/warehouses/lake/reader.py")]
-        .iter()
-        .collect::<PathBuf>()
-        .canonicalize()
-        .or_else(|_| script.canonicalize())
-        .map_err(|error| error.to_string())?;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/warehouses/lake/reader.py");
     let mut child = Command::new(python)
         .arg(script)
         .stdin(Stdio::piped())
