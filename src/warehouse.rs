@@ -42,6 +42,8 @@ pub mod sheet;
 /// What the tables are and what is known of them.
 pub mod table;
 
+/// Snowflake.
+pub mod snowflake;
 /// The embedded warehouse: one SQLite file.
 pub mod sqlite;
 
@@ -60,10 +62,11 @@ pub struct Part {
 #[derive(Debug, Clone)]
 pub enum Settings {
     Sqlite(sqlite::Settings),
+    Snowflake(snowflake::Settings),
 }
 
 /// What each warehouse says about itself, in the order of the documentation.
-pub const SHEETS: [&Sheet; 1] = [&sqlite::SHEET];
+pub const SHEETS: [&Sheet; 2] = [&sqlite::SHEET, &snowflake::SHEET];
 
 impl Settings {
     /// What this kind of warehouse says about itself.
@@ -71,6 +74,10 @@ impl Settings {
     pub fn sheet(&self) -> &'static Sheet {
         match self {
             Self::Sqlite(_) => &sqlite::SHEET,
+            Self::Snowflake(settings) => match settings.load {
+                snowflake::Load::Staged => &snowflake::SHEET,
+                snowflake::Load::Streaming => &snowflake::SHEET_STREAMING,
+            },
         }
     }
 
@@ -79,6 +86,7 @@ impl Settings {
     pub fn limits(&self) -> Limits {
         match self {
             Self::Sqlite(settings) => settings.limits,
+            Self::Snowflake(settings) => settings.limits,
         }
     }
 
@@ -89,6 +97,7 @@ impl Settings {
     pub fn open(&self, part: &Part) -> Result<Box<dyn Destination>, Failure> {
         Ok(match self {
             Self::Sqlite(settings) => Box::new(settings.clone().check(part)?.open()?.run()?),
+            Self::Snowflake(settings) => Box::new(settings.clone().check(part)?.open()?),
         })
     }
 
@@ -99,6 +108,7 @@ impl Settings {
     pub async fn find(&self, part: &Part) -> Result<Found, Failure> {
         match self {
             Self::Sqlite(settings) => settings.clone().check(part)?.find(),
+            Self::Snowflake(settings) => settings.clone().check(part)?.open()?.find().await,
         }
     }
 }
