@@ -76,7 +76,7 @@ pub struct Settings {
     pub auth: Auth,
     pub load: Load,
     pub limits: Limits,
-    /// How long one statement may run, and how long streamed rows may take to be committed.
+    /// How long one statement may run.
     pub statement_time_max: Duration,
 }
 

@@ -19,6 +19,7 @@
 //! its other table stays.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use super::client::{Link, SnowflakeWarehouse};
 use super::ddl::{literal, quoted};
@@ -38,6 +39,8 @@ mod ingest;
 
 /// Rows of one request. The endpoint's page says 16 MB, the page of limits 4 MB.
 const REQUEST_BYTES_MAX: usize = 3_500_000;
+/// Snowflake commits within ten seconds, as a rule.
+const COMMIT_TIME_MAX: Duration = Duration::from_secs(90);
 /// Ids looked up by one statement.
 const IDS_MAX: usize = 1_000;
 const LEDGER: &str = "_tidegate_ledger";
@@ -235,7 +238,7 @@ async fn committed(
     last: Option<&Piece>,
 ) -> Result<Option<String>, Trouble> {
     let (Some(channel), Some(last)) = (streams.channels.get_mut(table), last) else { return Ok(None) };
-    let most = checked.settings.statement_time_max;
+    let most = checked.settings.statement_time_max.min(COMMIT_TIME_MAX);
     let status = streams.ingest.wait(&checked.place, table, last.token, most).await?;
     channel.committed = status.committed;
     let left_out = status.errors > channel.errors;

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate::destination::Failure;
@@ -226,6 +227,8 @@ impl Rig for Streaming {
             limits,
             load: Load::Streaming,
             auth: Auth::Key(Secret::new(KEY)),
+            // Rows made void by a fault are given up soon.
+            statement_time_max: Duration::from_secs(4),
             ..super::settings(self.port, &self.inner.database)
         })
     }
