@@ -68,11 +68,13 @@ pub(super) async fn send(request: RequestBuilder, what: &'static str) -> Result<
 /// Sends a request whose answer is JSON; another status than 200 is an error unless the answer is JSON that says more.
 pub(super) async fn json(request: RequestBuilder, what: &'static str) -> Result<Value, Trouble> {
     let (status, body) = send(request.header("Accept", "application/json"), what).await?;
+    if status.is_server_error() {
+        return Err(unexpected(status, &body, what));
+    }
     match serde_json::from_slice::<Value>(&body) {
-        Ok(answer) if status.is_success() || answer.get("code").is_some_and(|code| !code.is_null()) => Ok(answer),
-        Ok(_) | Err(_) if !status.is_success() => Err(unexpected(status, &body, what)),
-        Ok(_) => Err(unexpected(status, &body, what)),
-        Err(error) => Err(Trouble::Answer { doing: what, problem: error.to_string() }),
+        Ok(answer) if status.is_success() || answer["code"].is_string() => Ok(answer),
+        Err(error) if status.is_success() => Err(Trouble::Answer { doing: what, problem: error.to_string() }),
+        _ => Err(unexpected(status, &body, what)),
     }
 }
 

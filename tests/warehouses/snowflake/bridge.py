@@ -5,6 +5,7 @@ does. What a reader sees is read through the server, as any client would."""
 
 import datetime
 import decimal
+import gc
 import json
 import logging
 import socket
@@ -83,6 +84,15 @@ def answer(order):
         case "run":
             for sql in order["sql"]:
                 cursor(order["database"]).execute(sql)
+            return True
+        case "abandon":
+            # As Snowflake does when somebody waits for the lock of a transaction that nobody will end.
+            connections.pop(order["database"], None)
+            for token, connection in list(fakesnow.server.sessions.items()):
+                if connection.database == order["database"]:
+                    del fakesnow.server.sessions[token]
+            connection = None
+            gc.collect()
             return True
 
 

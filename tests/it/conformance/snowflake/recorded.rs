@@ -105,6 +105,7 @@ fn files_go_to_s3_signed_with_the_stages_own_credentials() {
     // The emulator does not find the file, so nothing is loaded, and the count in the transaction says so.
     let failure = Subject::open(&rig).try_deliver(numbered(0..3)).unwrap_err();
     assert!(matches!(failure, Failure::Retry { .. }), "{failure}");
+    assert!(failure.to_string().contains("not loaded as a whole"), "{failure}");
     let uploads = rig.asked("/bucket/upload/stages/0-3-");
     let upload = uploads.first().expect("an upload");
     assert_eq!(upload.header("x-amz-security-token"), Some("session"));
@@ -124,6 +125,7 @@ fn files_go_to_azure_under_the_stages_own_signature() {
     let Some(rig) = rig else { return };
     let failure = Subject::open(&rig).try_deliver(numbered(0..3)).unwrap_err();
     assert!(matches!(failure, Failure::Retry { .. }) && !failure.to_string().contains("abc"), "{failure}");
+    assert!(failure.to_string().contains("not loaded as a whole"), "{failure}");
     let uploads = rig.asked("/container/upload/0-3-");
     let upload = uploads.first().expect("an upload");
     assert_eq!(upload.header("x-ms-blob-type"), Some("BlockBlob"));

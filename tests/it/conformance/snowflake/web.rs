@@ -66,7 +66,7 @@ fn one(stream: &TcpStream, answer: &dyn Fn(&Request) -> Reply) -> Option<()> {
     let request = read(stream)?;
     match answer(&request) {
         Reply::Answer(status, body) => {
-            let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", body.len());
+            let head = format!("HTTP/1.1 {status} X\r\nETag: \"etag\"\r\nContent-Length: {}\r\n\r\n", body.len());
             let mut stream = stream;
             stream.write_all(&[head.as_bytes(), &body].concat()).ok()
         }
