@@ -54,6 +54,8 @@ pub mod postgres;
 pub mod clickhouse;
 /// Parquet files in a folder or a bucket.
 pub mod lake;
+/// Snowflake.
+pub mod snowflake;
 /// The embedded warehouse: one SQLite file.
 pub mod sqlite;
 
@@ -74,11 +76,19 @@ pub enum Settings {
     Sqlite(sqlite::Settings),
     Postgres(Box<postgres::Settings>),
     ClickHouse(clickhouse::Settings),
+    Snowflake(snowflake::Settings),
     Lake(Box<lake::Settings>),
 }
 
 /// What each warehouse says about itself, in the order of the documentation.
-pub const SHEETS: [&Sheet; 4] = [&sqlite::SHEET, &postgres::SHEET, &clickhouse::SHEET, &lake::SHEET];
+pub const SHEETS: [&Sheet; 6] = [
+    &sqlite::SHEET,
+    &postgres::SHEET,
+    &clickhouse::SHEET,
+    &snowflake::SHEET,
+    &snowflake::SHEET_STREAMING,
+    &lake::SHEET,
+];
 
 impl Settings {
     /// What this kind of warehouse says about itself.
@@ -89,6 +99,10 @@ impl Settings {
             Self::Postgres(_) => &postgres::SHEET,
             Self::ClickHouse(_) => &clickhouse::SHEET,
             Self::Lake(_) => &lake::SHEET,
+            Self::Snowflake(settings) => match settings.load {
+                snowflake::Load::Staged => &snowflake::SHEET,
+                snowflake::Load::Streaming => &snowflake::SHEET_STREAMING,
+            },
         }
     }
 
@@ -100,6 +114,7 @@ impl Settings {
             Self::Postgres(settings) => settings.limits,
             Self::ClickHouse(settings) => settings.limits,
             Self::Lake(settings) => settings.limits,
+            Self::Snowflake(settings) => settings.limits,
         }
     }
 
@@ -122,6 +137,7 @@ impl Settings {
             Self::Postgres(settings) => Box::new(settings.check(part)?.open()),
             Self::ClickHouse(settings) => Box::new(settings.clone().check(part)?.open()?),
             Self::Lake(settings) => Box::new(lake::Settings::clone(settings).check(part)?.open()),
+            Self::Snowflake(settings) => Box::new(settings.clone().check(part)?.open()?),
         })
     }
 
@@ -135,6 +151,7 @@ impl Settings {
             Self::Postgres(settings) => settings.check(part)?.find().await,
             Self::ClickHouse(settings) => settings.clone().check(part)?.find().await,
             Self::Lake(settings) => lake::Settings::clone(settings).check(part)?.find().await,
+            Self::Snowflake(settings) => settings.clone().check(part)?.open()?.find().await,
         }
     }
 }

@@ -47,7 +47,7 @@ pub struct DestinationConfig {
 /// What a destination is.
 #[derive(Debug, Clone)]
 pub enum DestinationKind {
-    Warehouse(warehouse::Settings),
+    Warehouse(Box<warehouse::Settings>),
     Plugin(Box<PluginConfig>),
 }
 
@@ -143,7 +143,7 @@ pub(super) fn destination(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> O
     let kind = fields.required("kind", "sqlite").unwrap_or_else(|| "sqlite".to_owned());
     let kind = match kind.as_str() {
         "plugin" => DestinationKind::Plugin(Box::new(super::plugin::plugin(fields, dir)?)),
-        kind => DestinationKind::Warehouse(super::warehouses::warehouse(fields, kind, dir, data)?),
+        kind => DestinationKind::Warehouse(Box::new(super::warehouses::warehouse(fields, kind, dir, data)?)),
     };
     Some(DestinationConfig { kind })
 }

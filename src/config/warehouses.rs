@@ -3,6 +3,7 @@
 mod clickhouse;
 mod lake;
 mod postgres;
+mod snowflake;
 
 use std::path::Path;
 
@@ -17,6 +18,7 @@ pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, dir: &Path, data: &
         "sqlite" => Some(Settings::Sqlite(sqlite_file(fields, dir, data))),
         "postgres" => postgres::server(fields, dir).map(|settings| Settings::Postgres(Box::new(settings))),
         "clickhouse" => clickhouse::server(fields, dir).map(Settings::ClickHouse),
+        "snowflake" => snowflake::account(fields, dir).map(Settings::Snowflake),
         "lake" => lake::folder(fields, dir, data).map(|settings| Settings::Lake(Box::new(settings))),
         _ => {
             let message = format!("a destination of kind {kind:?} is not known");

@@ -1,0 +1,55 @@
+//! `kind: snowflake`.
+
+use std::path::Path;
+
+use super::limits;
+use crate::config::fields::Fields;
+use crate::warehouse::snowflake;
+
+pub(super) fn account(fields: &mut Fields<'_>, dir: &Path) -> Option<snowflake::Settings> {
+    let limits = limits(fields, &snowflake::SHEET);
+    let account = fields.required("account", "myorg-account");
+    let user = fields.required("user", "TIDEGATE");
+    let database = fields.required("database", "ANALYTICS");
+    let (role, warehouse) = (fields.text("role"), fields.required("warehouse", "LOADING"));
+    let (schema, endpoint) = (fields.text("schema"), fields.text("endpoint"));
+    let load = match fields.text("load").as_deref() {
+        None | Some("staged") => snowflake::Load::Staged,
+        Some("streaming") => snowflake::Load::Streaming,
+        Some(other) => {
+            let message = format!("load is {other:?}, not a way of loading Snowflake");
+            fields.problem(fields.line_of("load"), message, "write `load: staged` or `load: streaming`");
+            snowflake::Load::Staged
+        }
+    };
+    let statement_time_max = fields.duration("statement_time_max");
+    let line = fields.line_of("auth");
+    let Some(auth) = fields.within("auth", |fields| auth(fields, dir)) else {
+        fields.problem(line, "auth is missing", "add `auth:` and below it `private_key_file: rsa_key.p8`");
+        return None;
+    };
+    let mut settings = snowflake::Settings::new(&account?, &user?, &database?, auth?);
+    (settings.role, settings.warehouse, settings.endpoint) = (role, warehouse, endpoint);
+    (settings.load, settings.limits) = (load, limits);
+    settings.schema = schema.unwrap_or(settings.schema);
+    settings.statement_time_max = statement_time_max.unwrap_or(settings.statement_time_max);
+    Some(settings)
+}
+
+/// Exactly one of the ways to prove who one is.
+fn auth(fields: &mut Fields<'_>, dir: &Path) -> Option<snowflake::Auth> {
+    use snowflake::{Auth, Secret};
+    let file = fields.text("private_key_file").map(|path| Auth::KeyFile(dir.join(path)));
+    let key = fields.text("private_key").map(|key| Auth::Key(Secret::new(key)));
+    let oauth = fields.text("oauth_token").map(|token| Auth::OAuth(Secret::new(token)));
+    let token = fields.text("token").map(|token| Auth::Token(Secret::new(token)));
+    let password = fields.text("password").map(|password| Auth::Password(Secret::new(password)));
+    let mut ways: Vec<Auth> = [file, key, oauth, token, password].into_iter().flatten().collect();
+    if ways.len() == 1 {
+        return ways.pop();
+    }
+    let message = format!("auth names {} ways to log in, not one", ways.len());
+    let fix = "write one of private_key_file, private_key, oauth_token, token, password";
+    fields.problem(fields.line_of("auth"), message, fix);
+    None
+}

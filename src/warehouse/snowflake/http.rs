@@ -1,0 +1,110 @@
+//! Requests and answers, bounded in time and size.
+
+use std::io::Read as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+
+use super::error::{Trouble, doing};
+
+/// An answer beyond this is refused.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
+/// Snowflake answers within 45 seconds, if only to say that a statement still runs.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
+/// What is shown of an answer that is no JSON.
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// Connections to one account.
+#[derive(Debug, Clone)]
+pub(super) struct Http {
+    pub(super) client: Client,
+    /// Scheme, host and port.
+    pub(super) base: Arc<str>,
+}
+
+impl Http {
+    /// Makes a client that trusts the usual certificate authorities; connects to nothing yet.
+    ///
+    /// # Errors
+    /// Never in practice: only if TLS cannot be set up.
+    pub(super) fn new(base: &str) -> Result<Self, Trouble> {
+        let wrong = |problem: String| Trouble::Settings { problem };
+        let mut roots = rustls::RootCertStore::empty();
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| wrong(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let client = Client::builder()
+            .tls_backend_preconfigured(config)
+            .user_agent(concat!("Tidegate/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIME_MAX)
+            .timeout(ANSWER_TIME_MAX)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { client, base: base.into() })
+    }
+
+    /// Whether files may travel without encryption: only where an operator configured an endpoint without it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.base.starts_with("http://")
+    }
+}
+
+/// Sends a request and reads the whole answer, whatever its status.
+pub(super) async fn send(request: RequestBuilder, what: &'static str) -> Result<(StatusCode, Vec<u8>), Trouble> {
+    let response = request.send().await.map_err(doing(what))?;
+    let status = response.status();
+    Ok((status, body(response, what).await?))
+}
+
+/// Sends a request whose answer is JSON; another status than 200 is an error unless the answer is JSON that says more.
+pub(super) async fn json(request: RequestBuilder, what: &'static str) -> Result<Value, Trouble> {
+    let (status, body) = send(request.header("Accept", "application/json"), what).await?;
+    if status.is_server_error() {
+        return Err(unexpected(status, &body, what));
+    }
+    match serde_json::from_slice::<Value>(&body) {
+        Ok(answer) if status.is_success() || answer["code"].is_string() => Ok(answer),
+        Err(error) if status.is_success() => Err(Trouble::Answer { doing: what, problem: error.to_string() }),
+        _ => Err(unexpected(status, &body, what)),
+    }
+}
+
+/// The trouble of a status that is not a success.
+pub(super) fn unexpected(status: StatusCode, body: &[u8], doing: &'static str) -> Trouble {
+    let body: String =
+        String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(SHOWN_CHARS_MAX).collect();
+    Trouble::Status { doing, status: status.as_u16(), body }
+}
+
+async fn body(mut response: Response, what: &'static str) -> Result<Vec<u8>, Trouble> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(doing(what))? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(Trouble::Answer {
+                doing: what,
+                problem: format!("it is larger than {ANSWER_BYTES_MAX} bytes"),
+            });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    if !body.starts_with(&[0x1f, 0x8b]) {
+        return Ok(body);
+    }
+    let mut plain = Vec::new();
+    let most = ANSWER_BYTES_MAX as u64 + 1;
+    let read = flate2::read::MultiGzDecoder::new(&*body).take(most).read_to_end(&mut plain);
+    match read {
+        Ok(_) if plain.len() <= ANSWER_BYTES_MAX => Ok(plain),
+        Ok(_) => Err(Trouble::Answer { doing: what, problem: format!("it is larger than {ANSWER_BYTES_MAX} bytes") }),
+        Err(error) => Err(Trouble::Answer { doing: what, problem: error.to_string() }),
+    }
+}
