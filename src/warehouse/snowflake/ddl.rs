@@ -379,11 +379,13 @@ mod tests {
             let types = |columns: &BTreeMap<String, Vec<Option<String>>>| -> BTreeMap<String, String> {
                 columns.keys().map(|name| (name.clone(), "NUMBER(19,0)".to_owned())).collect()
             };
+            let mut most = 1;
             while let Some(mends) = resume("\"E\"", &types(&columns)) {
-                // And a crash in the middle of mending.
-                for sql in mends.iter().take(1) {
+                // And crashes in the middle of mending, each a step later.
+                for sql in mends.iter().take(most) {
                     run(&mut columns, sql);
                 }
+                most += 1;
             }
             assert_eq!(columns, BTreeMap::from([("N".to_owned(), values)]), "stopped after {stop} steps");
         }
