@@ -7,6 +7,8 @@
 //!
 //! `cargo bench --bench postgres_load -- [events] [events of a batch]`
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -40,7 +42,7 @@ fn id(n: u64) -> String {
 fn event(n: u64) -> Arc<Event> {
     let mut properties = Map::new();
     for at in 0..22 {
-        if (n + at) % 3 != 0 {
+        if !(n + at).is_multiple_of(3) {
             properties.insert(format!("text_{at}"), Value::from(format!("value number {}", n % 1000 + at)));
         }
     }
