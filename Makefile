@@ -70,5 +70,8 @@ check: setup
 bench: setup components
 	cargo bench --locked --bench intake_append --bench contract_judge --bench row_encode --bench function_call -- --quick
 	cargo bench --locked --bench neighbours
-	tests/warehouses/setup clickhouse && cargo bench --locked --bench clickhouse_load
+	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) tests/warehouses/setup postgres clickhouse lake
+	cargo bench --locked --bench postgres_load
+	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo bench --locked --bench clickhouse_load
+	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo bench --locked --bench lake_write
 	cargo bench --locked --bench end_to_end

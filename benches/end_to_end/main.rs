@@ -7,6 +7,7 @@
 //!
 //! `cargo bench --bench end_to_end -- --seconds 5`
 
+mod freshness;
 mod load;
 mod process;
 
@@ -82,6 +83,7 @@ fn main() {
         1e6 / per_core,
         rss >> 20
     );
+    runtime.block_on(freshness::measure(length * 4));
 }
 
 fn row(name: &str, outcome: &Outcome, server: &Process, floor: Option<&Outcome>) {

@@ -6,6 +6,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
+
 /// A server; killed when dropped.
 pub struct Process {
     child: Child,
@@ -23,17 +25,28 @@ pub fn scratch() -> PathBuf {
 }
 
 impl Process {
+    /// A server on a workspace of its own.
     pub fn tidegate() -> Self {
+        Self::serve(Self::workspace())
+    }
+
+    /// A new workspace, in `w`.
+    pub fn workspace() -> TempDir {
         let dir = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+        let made = Command::new(PROGRAM).args(["init", "--json"]).arg(dir.path().join("w")).output();
+        assert!(made.expect("tidegate runs").status.success());
+        dir
+    }
+
+    /// A server on that workspace.
+    pub fn serve(dir: TempDir) -> Self {
         let workspace = dir.path().join("w");
-        let program = env!("CARGO_BIN_EXE_tidegate");
-        let made = Command::new(program).args(["init", "--json"]).arg(&workspace).output().expect("tidegate runs");
-        let made: serde_json::Value = serde_json::from_slice(&made.stdout).expect("JSON");
-        let mut command = Command::new(program);
+        let source = std::fs::read_to_string(workspace.join("sources/web.yaml")).expect("a source");
+        let key = source.lines().find_map(|line| line.strip_prefix("write_key: ")).expect("a key").trim().to_owned();
+        let mut command = Command::new(PROGRAM);
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--json", "--log", "error"])
             .arg(&workspace);
-        let key = made["write_key"].as_str().expect("a key").to_owned();
         Self::start(command, Some(dir), key)
     }
 

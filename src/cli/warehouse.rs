@@ -78,7 +78,7 @@ fn syncs<'w>(workspace: &'w Workspace, asked: Option<&str>) -> Result<Vec<(Strin
         if let DestinationKind::Warehouse(settings) = &workspace.destinations[&sync.destination.0].kind
             && asked.is_none_or(|asked| asked == name)
         {
-            found.push((name.clone(), settings));
+            found.push((name.clone(), &**settings));
         }
     }
     if found.is_empty() {

@@ -8,7 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Value, json};
 use tidegate::warehouse::evolve::Type;
 
-use crate::conformance::{self, Rig, Tables, sqlite::Sqlite};
+use crate::conformance::clickhouse::ClickHouse;
+use crate::conformance::lake::Lake;
+use crate::conformance::postgres::Postgres;
+use crate::conformance::snowflake::Snowflake;
+use crate::conformance::sqlite::Sqlite;
+use crate::conformance::{self, Rig, Tables};
 use crate::sdk;
 use crate::support::http::{basic, request};
 use crate::support::{Server, Workspace};
@@ -152,6 +157,10 @@ fn difference(one: &Tables, other: &Tables) -> Option<String> {
 fn the_same_events_make_equal_tables_everywhere() {
     let mut stands = Vec::new();
     stand::<Sqlite>("sqlite", &mut stands);
+    stand::<Postgres>("postgres", &mut stands);
+    stand::<ClickHouse>("clickhouse", &mut stands);
+    stand::<Snowflake>("snowflake", &mut stands);
+    stand::<Lake>("lake", &mut stands);
     let workspace = Workspace::new();
     for old in ["destinations/warehouse.yaml", "syncs/web-to-warehouse.yaml"] {
         std::fs::remove_file(workspace.path().join(old)).unwrap();

@@ -165,3 +165,15 @@ macro_rules! stories {
 mod sqlite {
     stories!(crate::conformance::sqlite::Sqlite, 100);
 }
+
+mod postgres {
+    stories!(crate::conformance::postgres::Postgres, 25);
+}
+
+mod clickhouse {
+    stories!(crate::conformance::clickhouse::ClickHouse, 10);
+}
+
+mod lake {
+    stories!(crate::conformance::lake::Lake, 25);
+}
