@@ -509,7 +509,14 @@ fn place(backtrace: &WasmBacktrace) -> String {
     }
     // The way from a panic to its trap leads through a language's own library, which is no news.
     let library = |frame: &str| {
-        ["<unknown>", "!std", "!core", "!alloc", "!__rustc", "!abort"].iter().any(|name| frame.contains(name))
+        // With debug names a frame reads `std[a543..]::sys::..`, without them `<module>!std::sys::..`.
+        let function = frame.split(" at ").next().unwrap_or(frame);
+        let function = function.rsplit_once('!').map_or(function, |(_, name)| name);
+        let ours = function.trim_start_matches('<');
+        function.starts_with("<unknown>")
+            || ["std", "core", "alloc", "__rustc", "abort", "panic_abort"].iter().any(|name| {
+                ours.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', ':', ' ']))
+            })
     };
     let named: Vec<_> = frames.into_iter().filter(|frame| !library(frame)).take(4).collect();
     if named.is_empty() { String::new() } else { format!(" in {}", named.join(" < ")) }

@@ -84,8 +84,12 @@ fn bundler_errors(ran: &Ran) -> String {
     // What follows is node's own stack; what speaks of platforms is advice for other programs.
     let block =
         ran.stderr.iter().skip_while(|line| !line.contains("[ERROR]")).take_while(|line| !line.starts_with("node:"));
-    let lines: Vec<&str> =
-        block.map(|line| line.trim_end()).filter(|line| !line.contains("--platform")).take(10).collect();
+    let advice = ["--platform", "mark the path", "as external", "leave the unresolved path"];
+    let lines: Vec<&str> = block
+        .map(|line| line.trim_end())
+        .filter(|line| !advice.iter().any(|advice| line.contains(advice)))
+        .take(10)
+        .collect();
     let mut text = lines.join("\n").replace("\u{2718} [ERROR] ", "").replace("X [ERROR] ", "");
     if text.contains("Could not resolve") {
         text.push_str(
@@ -97,8 +101,12 @@ fn bundler_errors(ran: &Ran) -> String {
 
 /// What went wrong when the module was first evaluated, which happens while the component is made.
 fn start_errors(ran: &Ran) -> String {
+    // The tool names the files that it was given, which are all ours.
+    let last = ran.last_lines(12);
+    let ours = |line: &&str| ["WIT:", "JS:", "Output:"].iter().any(|name| line.trim_start().starts_with(name));
+    let said: String = last.lines().filter(|line| !ours(line)).map(|line| format!("{line}\n")).collect();
     format!(
         "{}\nThe top level of the module runs once, when it is built: no event, setting or host function is there yet.",
-        ran.last_lines(12)
+        said.trim().trim_start_matches("Error: ").trim_start_matches(": ")
     )
 }
