@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -195,7 +196,9 @@ fn a_component_of_the_file_is_the_first_version_until_one_is_pushed() {
     };
     // The pointer moves at once, and a moment later the post changes hands.
     let mut sent = 1;
+    let patience = Instant::now() + Duration::from_secs(60);
     while live(sent + 1, &format!("b{sent}")) != "/pushed/events" {
         sent += 1;
+        assert!(Instant::now() < patience, "the file's component goes on");
     }
 }
