@@ -20,7 +20,7 @@ mod route;
 mod shelf;
 mod upload;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -49,6 +49,12 @@ pub struct Settings {
     pub token_file: PathBuf,
     /// The sources that a function may be attached to.
     pub sources: BTreeSet<String>,
+    /// The functions of the workspace's files.
+    pub functions: BTreeSet<String>,
+    /// Of each destination plugin that the workspace has a file for, the syncs that use it.
+    pub syncs: BTreeMap<String, Vec<String>>,
+    /// Of each function, the tables that the workspace lends it.
+    pub lent: BTreeMap<String, BTreeSet<String>>,
     pub store: Store,
     pub open_state: OpenState,
     pub limits: Limits,
@@ -65,6 +71,8 @@ pub struct Limits {
     pub json_bytes_max: usize,
     /// How long a request may wait for a build.
     pub wait_max: Duration,
+    /// How long a body that nobody wants is read, so that its sender gets to read why.
+    pub unwanted_timeout: Duration,
     pub connections_max: usize,
     /// Wrong tokens in a minute; further ones are told to wait.
     pub wrong_tokens_max: u32,
@@ -77,6 +85,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(120),
             json_bytes_max: 256 << 10,
             wait_max: Duration::from_secs(25),
+            unwanted_timeout: Duration::from_secs(5),
             connections_max: 64,
             wrong_tokens_max: 10,
         }
@@ -162,21 +171,32 @@ impl Door {
 
     /// Who, then what, then whether.
     async fn dispatch(&self, request: Request<Incoming>) -> Result<Answer, Answer> {
-        let principal = self.principal(&request)?;
-        let Route { call, query } = route::find(request.method(), request.uri().path(), request.uri().query())?;
-        let (action, object) = call.asks();
-        access::authorise(&principal, action, &object).map_err(|Denied| Answer::forbidden())?;
+        let Route { call, query } = match self.admitted(&request) {
+            Ok(route) => route,
+            Err(refusal) => {
+                self.swallow(request).await;
+                return Err(refusal);
+            }
+        };
         match call {
             Call::Push { shelf, name } => self.push(request, shelf, name).await,
             Call::Build { id } => self.build(&id, &query).await,
             Call::List { shelf } => Ok(self.list(shelf)),
             Call::Show { shelf, name } => self.show(shelf, &name).await,
-            Call::Logs { shelf, name } => self.logs(shelf, name, &query).await,
+            Call::Logs { name } => self.logs(name, &query).await,
             Call::Flip { shelf, name, flip } => {
                 let body = self.json(request).await?;
                 self.flip(shelf, name, flip, body).await
             }
         }
+    }
+
+    fn admitted(&self, request: &Request<Incoming>) -> Result<Route, Answer> {
+        let principal = self.principal(request)?;
+        let route = route::find(request.method(), request.uri().path(), request.uri().query())?;
+        let (action, object) = route.call.asks();
+        access::authorise(&principal, action, &object).map_err(|Denied| Answer::forbidden())?;
+        Ok(route)
     }
 
     fn principal(&self, request: &Request<Incoming>) -> Result<Principal, Answer> {

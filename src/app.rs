@@ -6,6 +6,7 @@ pub mod declare;
 mod destinations;
 mod lend;
 mod live;
+mod posts;
 
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
@@ -29,6 +30,7 @@ use crate::store::{self, Store};
 use crate::sync::{Sync, Worker};
 use admin::{Admin, AdminSettings};
 use live::Live;
+use posts::Posts;
 
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +128,7 @@ pub struct App {
     counts: Arc<Counts>,
     /// Kept until the last batch is through: the threads of the functions, and the far ends of their lineups.
     functions: (Pool, Arc<Live>),
+    posts: Arc<Posts>,
     admin: Admin,
     /// Held for as long as the process uses the data directory.
     _lock: File,
@@ -141,10 +144,12 @@ impl App {
         let lock = lock(&data)?;
         let open_state = || State::open(&paths::state(&data), workspace.window.clone());
         let state = open_state()?;
-        let (store, builder) = Store::open(&paths::store(&data), store::Settings::default())?;
+        let of_store = store::Settings { admits: posts::admission(&workspace), ..store::Settings::default() };
+        let (store, builder) = Store::open(&paths::store(&data), of_store)?;
         let live = Live::open(&workspace, store.clone()).await?;
         let mut handed_to: HashMap<Arc<str>, u64> = HashMap::new();
-        let destinations = destinations::open(&workspace, &store, open_state).await?;
+        let posts = Posts::open(&workspace, &store).await?;
+        let destinations = destinations::open(&workspace, &posts, open_state).await?;
         let mut floor = state.refined_to()?;
         for report in state.reports()? {
             floor = floor.max(report.cursor);
@@ -191,6 +196,9 @@ impl App {
             listen: workspace.admin_listen,
             data: data.clone(),
             sources: workspace.sources.keys().cloned().collect(),
+            functions: workspace.functions.keys().cloned().collect(),
+            syncs: posts::used(&workspace),
+            lent: lend::lent(&workspace),
         };
         let keys = Keys::new(workspace.sources.iter().map(|(name, source)| (source.write_key.as_str(), name.as_str())));
         let settings = Settings { limits: workspace.limits, trusted_proxies: workspace.trusted_proxies, keys };
@@ -210,6 +218,7 @@ impl App {
             state,
             counts,
             functions: (pool, live),
+            posts,
             admin,
             _lock: lock,
         })
@@ -256,10 +265,11 @@ impl App {
     /// # Errors
     /// The disk failed meanwhile.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), Error> {
-        let Self { server, log, log_writer, refiner, workers, mut state, functions, admin, .. } = self;
+        let Self { server, log, log_writer, refiner, workers, mut state, functions, posts, admin, .. } = self;
         let (stop_server, server_stops) = watch::channel(false);
         let (stop_workers, workers_stop) = watch::channel(false);
         admin.run(Arc::clone(&functions.1), &server_stops);
+        tokio::spawn(posts.follow(server_stops.clone()));
         let serving = tokio::spawn(server.run(server_stops));
         let cursors: Vec<watch::Receiver<u64>> = workers.iter().map(Worker::follow).collect();
         let delivering: Vec<_> = workers.into_iter().map(|worker| worker.run(workers_stop.clone())).collect();

@@ -1,6 +1,6 @@
 //! The command line: one module for each command, results as tables for people or JSON for programs.
 //!
-//! Exit codes: 0 done · 1 failed · 2 wrong usage · 3 the workspace has problems.
+//! Exit codes: 0 done · 1 failed · 2 wrong usage · 3 the workspace has problems · 141 nobody reads what is printed.
 
 mod admin;
 mod check;
@@ -129,6 +129,30 @@ type Done = Result<ExitCode, Failure>;
 pub fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     let _scenario = fail::FailScenario::setup();
+    // What is printed to a pipe that nobody reads any more panics inside `println!`. That is no fault of anybody: the
+    // command ends as if the signal had ended it, and drops everything in order.
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !is_closed_pipe(panic.payload()) {
+            usual(panic);
+        }
+    }));
+    match std::panic::catch_unwind(command) {
+        Ok(code) => code,
+        Err(panic) if is_closed_pipe(&*panic) => ExitCode::from(CLOSED_PIPE),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// What a shell shows for a command that SIGPIPE ended.
+const CLOSED_PIPE: u8 = 141;
+
+fn is_closed_pipe(payload: &(dyn std::any::Any + Send)) -> bool {
+    let said = payload.downcast_ref::<String>();
+    said.is_some_and(|said| said.starts_with("failed printing to std") && said.contains("Broken pipe"))
+}
+
+fn command() -> ExitCode {
     let cli = Cli::parse();
     crate::telemetry::init(&cli.log, cli.log_json);
     let json = cli.json;

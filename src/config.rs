@@ -21,7 +21,7 @@ pub use fields::Problem;
 pub use init::{Written, init};
 pub use lookups::{Borrowed, LookupConfig};
 pub use objects::{DestinationConfig, DestinationKind, FunctionConfig, SourceConfig, SyncConfig};
-pub use plugin::PluginConfig;
+pub use plugin::{PluginConfig, terms};
 
 use crate::contract::{Contract, Domain};
 use crate::intake;

@@ -2,8 +2,8 @@
 //! end.
 //!
 //! Nouns: **terms** (what a manifest asks and a workspace grants, checked against each other), a **courier** (one
-//! destination: the compiled plugin, its connections, its pace; shared by the syncs that use it), a **parcel** (an
-//! event on its way), a **fate** (what one try made of it), the **book** (which events of a sync wait for another try),
+//! version of one destination: the compiled plugin, its connections, its pace), the **post** (which courier carries for
+//! a destination now; shared by the syncs that use it), a **parcel** (an event on its way), a **fate** (what one try made of it), the **book** (which events of a sync wait for another try),
 //! the **second round** (the task that tries them again).
 //!
 //! What holds:
@@ -21,8 +21,11 @@ mod book;
 mod courier;
 mod exchange;
 mod fate;
+mod grant;
 mod pace;
 mod plan;
+mod post;
+mod rehearsal;
 mod second;
 mod signer;
 mod terms;
@@ -30,9 +33,12 @@ mod trip;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub use courier::{Courier, OpenError};
+pub use grant::Grant;
+pub use post::Post;
+pub use rehearsal::refusals;
 pub use terms::{Checked, Fault, PendingLimits, Terms};
 
 use crate::clock;
@@ -43,9 +49,10 @@ use book::Book;
 use courier::Parcel;
 use fate::Fate;
 
-/// One sync's hold on a courier. Dropping it ends its second round; what waits stays in the state file.
+/// One sync's hold on a post. Dropping it ends its second round; what waits stays in the state file.
 pub struct PluginDestination {
-    courier: Arc<Courier>,
+    post: Arc<Post>,
+    held: watch::Receiver<Option<Arc<Courier>>>,
     shared: Arc<Shared>,
     sync: Arc<str>,
     cursor: Option<u64>,
@@ -74,24 +81,26 @@ impl PluginDestination {
     ///
     /// # Errors
     /// The state file cannot be read.
-    pub fn run(courier: Arc<Courier>, sync: &str, state: State) -> Result<Self, state::Error> {
+    pub fn run(post: Arc<Post>, sync: &str, state: State) -> Result<Self, state::Error> {
         let cursor = state.cursor(sync)?;
-        let book = Book::new(courier.order(), state.pending_marks(sync)?);
+        // The order is that of whoever carries.
+        let book = Book::new(Order::None, state.pending_marks(sync)?);
         let shared = Arc::new(Shared { book: Mutex::new(book), parked: Notify::new(), room: Notify::new() });
         let sync: Arc<str> = sync.into();
         let round = second::SecondRound {
-            courier: Arc::clone(&courier),
+            post: Arc::clone(&post),
             shared: Arc::clone(&shared),
             sync: Arc::clone(&sync),
             state,
         };
         let second_round = tokio::spawn(round.run());
-        Ok(Self { courier, shared, sync, cursor, unrecorded: Vec::new(), second_round })
+        let held = post.follow();
+        Ok(Self { post, held, shared, sync, cursor, unrecorded: Vec::new(), second_round })
     }
 
     async fn hand_over(&mut self, batch: &Batch) -> Result<Delivery, Failure> {
         self.unrecorded.clear();
-        self.wait_for_room(batch).await?;
+        let courier = self.wait_for_room(batch).await?;
         let mut delivery = Delivery::default();
         let (mut indexes, mut parcels) = (Vec::new(), Vec::new());
         let now_us = clock::now_us();
@@ -101,7 +110,7 @@ impl PluginDestination {
                 let parcel = Parcel::new(event);
                 if book.holds(event.offset, event.part) {
                     // It waits already: the batch comes for another time.
-                } else if self.courier.order() == Order::User && book.has_user(&parcel.user) {
+                } else if courier.order() == Order::User && book.has_user(&parcel.user) {
                     delivery.parked.push(behind(index, parcel.user, now_us));
                 } else {
                     indexes.push(index);
@@ -109,7 +118,7 @@ impl PluginDestination {
                 }
             }
         }
-        let fates = self.courier.carry(parcels.into(), true).await;
+        let fates = courier.carry(parcels.into(), true).await;
         for (index, (parcel, fate)) in indexes.into_iter().zip(fates) {
             match fate {
                 Fate::Delivered => delivery.delivered += 1,
@@ -119,7 +128,7 @@ impl PluginDestination {
                 }
                 Fate::Behind => delivery.parked.push(behind(index, parcel.user, now_us)),
                 Fate::Again { tries, after, error, .. } => {
-                    let pause = self.courier.pause(tries, after);
+                    let pause = courier.pause(tries, after);
                     delivery.parked.push(Parked {
                         index,
                         user: parcel.user,
@@ -133,29 +142,38 @@ impl PluginDestination {
         }
         delivery.parked.sort_unstable_by_key(|parked| parked.index);
         self.unrecorded = delivery.parked.iter().filter_map(|parked| mark(batch, parked)).collect();
-        if let Some(stop) = self.courier.stopped() {
+        if let Some(stop) = courier.stopped() {
             delivery.notices.push(stop.to_string());
         }
         Ok(delivery)
     }
 
-    /// Returns when everything of the batch could be parked; a stopped destination takes nothing.
-    async fn wait_for_room(&self, batch: &Batch) -> Result<(), Failure> {
+    /// Answers who carries, once somebody does and everything of the batch could be parked; a stopped destination takes
+    /// nothing.
+    async fn wait_for_room(&mut self, batch: &Batch) -> Result<Arc<Courier>, Failure> {
         let events = batch.events.len() as u64;
-        if events == 0 {
-            return Ok(());
-        }
+        let (shared, sync, pending) = (&self.shared, &self.sync, self.post.pending);
         loop {
+            let courier = self.held.borrow_and_update().clone();
+            let Some(courier) = courier else {
+                tracing::debug!(sync = &**sync, "no version of the destination is live yet; waiting");
+                // The post keeps its far end for as long as anybody asks.
+                let _ = self.held.changed().await;
+                continue;
+            };
             // Asked for before the look, so that nothing that changes in between is missed.
-            let (room, stop) = (self.shared.room.notified(), self.courier.stop_notified());
-            if let Some(stop) = self.courier.stopped() {
+            let (room, stop) = (shared.room.notified(), courier.stop_notified());
+            if events > 0
+                && let Some(stop) = courier.stopped()
+            {
                 return Err(Failure::Stop { reason: stop.reason, advice: stop.advice, cause: None });
             }
-            if self.shared.book().has_room(events, self.courier.pending_limits()) {
-                return Ok(());
+            if events == 0 || shared.book().has_room(events, pending) {
+                drop((room, stop));
+                return Ok(courier);
             }
-            tracing::debug!(sync = &*self.sync, "too much is pending; waiting");
-            tokio::select! { () = room => {}, () = stop => {} }
+            tracing::debug!(sync = &**sync, "too much is pending; waiting");
+            tokio::select! { () = room => {}, () = stop => {}, _ = self.held.changed() => {} }
         }
     }
 }

@@ -12,9 +12,11 @@
 mod manifest;
 mod package;
 mod read;
+mod settings;
 
 pub use manifest::{
     Api, Asked, Authentication, Batching, Digest, HostRule, Kind, Language, Manifest, Method, Order, Retry, Traffic,
 };
 pub use package::{Fixture, NotAPackage, Package, embed};
 pub use read::Fault;
+pub use settings::settings_problems;

@@ -20,8 +20,8 @@ mod diff;
 mod fixtures;
 mod golden;
 mod import;
-
 mod manifest;
+mod refused;
 mod runner;
 mod template;
 mod tool;

@@ -201,6 +201,16 @@ impl State {
         Ok(())
     }
 
+    /// Takes back what [`State::fail`] recorded, where no delivery did.
+    ///
+    /// # Errors
+    /// Nothing was recorded.
+    pub fn mended(&mut self, sync: &str) -> Result<(), Error> {
+        let sql = "UPDATE syncs SET failure = NULL WHERE sync = ?1";
+        self.connection.execute(sql, params![sync]).map_err(self.err("could not take a failure back"))?;
+        Ok(())
+    }
+
     /// The reports of all syncs that ever ran.
     ///
     /// # Errors

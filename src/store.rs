@@ -16,10 +16,12 @@
 //! On disk: `key`, `versions/<sha256>.wasm` and `.json`, `artefacts/<sha256>.cwasm`, `incoming/`, `pointers.json`. This
 //! room does not know how events reach a function; whoever runs them follows the pointers.
 
+mod admission;
 mod build;
 mod code;
 mod compile;
 mod disk;
+mod glance;
 mod pointers;
 mod sha;
 mod smoke;
@@ -33,10 +35,13 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
+use crate::plugin::Manifest;
 use crate::wasm::{self, Engine, EngineError, LoadError, Seal};
 
+pub use admission::Admission;
 pub use build::{BuildId, Builder, Place, Progress};
 pub use compile::{COMMAND as COMPILE_COMMAND, CompileError, CompileLimits, child as compile_child, own_program};
+pub use glance::glance;
 pub use pointers::{Canary, Placed, Pointer, Pointers, Shelf, Trial};
 pub use sha::{NotASha, Sha};
 pub use version::{Facts, Loaded, Smoke, check_settings, shown_settings, world};
@@ -51,6 +56,8 @@ pub struct Settings {
     pub waiting_max: usize,
     /// Versions kept of all names together. Default 10,000.
     pub versions_max: usize,
+    /// The workspace's word on what may go live.
+    pub admits: Admission,
     /// The program that is run to compile: this one.
     pub program: PathBuf,
 }
@@ -62,6 +69,7 @@ impl Default for Settings {
             compile: CompileLimits::default(),
             waiting_max: 8,
             versions_max: 10_000,
+            admits: Admission::default(),
             program: own_program(),
         }
     }
@@ -98,6 +106,8 @@ pub enum Error {
     NotLive { shelf: Shelf, name: String },
     #[error("the settings do not fit the version: {problems}")]
     Settings { problems: String },
+    #[error("the workspace does not grant {} {name:?} what it needs: {problems}", shelf.one())]
+    NotGranted { shelf: Shelf, name: String, problems: String },
     #[error("a share is a percentage from 1 to 99")]
     Share,
     #[error("the version is live already; there is nothing to try")]
@@ -229,7 +239,7 @@ impl Store {
     ) -> Result<Arc<Pointers>, Error> {
         let loaded = self.version(shelf, name, sha256)?;
         self.change(shelf, name, |pointer| {
-            let placed = self.placed(&loaded, settings, pointer)?;
+            let placed = self.placed(shelf, &loaded, settings, pointer)?;
             if pointer.live.as_ref() != Some(&placed) {
                 pointer.previous = pointer.live.replace(placed);
             }
@@ -240,15 +250,23 @@ impl Store {
         })
     }
 
-    /// Makes the previous version live again, with the settings that it had.
+    /// Makes the previous version live again, with the settings that it had, and ends what is tried beside it. Where there
+    /// is no previous version, ending a trial is all that it does.
     ///
     /// # Errors
-    /// There is none, or the disk fails; then nothing has changed.
+    /// There is neither, or the disk fails; then nothing has changed.
     pub fn rollback(&self, shelf: Shelf, name: &str) -> Result<Arc<Pointers>, Error> {
         let no_previous = || Error::NoPrevious { shelf, name: name.to_owned() };
         let pointers = self.pointers();
         let previous = pointers.shelf(shelf).get(name).and_then(|pointer| pointer.previous.as_ref());
-        self.load(previous.ok_or_else(no_previous)?.sha256)?;
+        let Some(previous) = previous else {
+            self.known(shelf, name)?;
+            return self.change(shelf, name, |pointer| match pointer.canary.take() {
+                Some(_) => Ok(()),
+                None => Err(no_previous()),
+            });
+        };
+        self.admit(shelf, &self.load(previous.sha256)?.manifest, &previous.settings)?;
         self.change(shelf, name, |pointer| {
             let previous = pointer.previous.take().ok_or_else(no_previous)?;
             pointer.previous = pointer.live.replace(previous);
@@ -278,7 +296,7 @@ impl Store {
             let live = pointer.live.as_ref().ok_or_else(|| Error::NotLive { shelf, name: name.to_owned() })?;
             pointer.canary = match (canary, loaded) {
                 (Some((_, trial, settings)), Some(loaded)) => {
-                    let placed = self.placed(&loaded, settings, pointer)?;
+                    let placed = self.placed(shelf, &loaded, settings, pointer)?;
                     if placed == *live {
                         return Err(Error::AlreadyLive);
                     }
@@ -342,10 +360,17 @@ impl Store {
 
     /// What goes live: the version with the settings given, else those that are live, else none. They must fit its
     /// schema, and the plugin itself must take them.
-    fn placed(&self, loaded: &Loaded, settings: Option<Value>, pointer: &Pointer) -> Result<Placed, Error> {
+    fn placed(
+        &self,
+        shelf: Shelf,
+        loaded: &Loaded,
+        settings: Option<Value>,
+        pointer: &Pointer,
+    ) -> Result<Placed, Error> {
         let current = || pointer.live.as_ref().map(|placed| placed.settings.clone());
         let settings = settings.or_else(current).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
         check_settings(&loaded.manifest, &settings).map_err(|problems| Error::Settings { problems })?;
+        self.admit(shelf, &loaded.manifest, &settings)?;
         let io = |cause| Error::File { path: self.0.dir.clone(), cause };
         // Whoever calls this may block, so a runtime of its own is no harm.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(io)?;
@@ -353,6 +378,12 @@ impl Store {
         let refused = |reason| Error::Settings { problems: format!("the plugin refuses them: {reason}") };
         runtime.block_on(takes).map_err(refused)?;
         Ok(Placed { sha256: loaded.sha256, settings })
+    }
+
+    /// Whether the workspace lets it run; its manifest carries the name.
+    fn admit(&self, shelf: Shelf, manifest: &Manifest, settings: &Value) -> Result<(), Error> {
+        let admitted = self.0.settings.admits.check(shelf, &manifest.name, manifest, settings);
+        admitted.map_err(|problems| Error::NotGranted { shelf, name: manifest.name.clone(), problems })
     }
 
     /// Changes one pointer: on disk first, then for those who follow.

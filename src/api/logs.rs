@@ -1,6 +1,5 @@
 //! What functions logged and used.
 
-use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::Door;
@@ -9,7 +8,7 @@ use super::route::Query;
 use super::upload::blocking;
 use crate::event::time;
 use crate::state::{FunctionLog, LogFilter};
-use crate::store::Shelf;
+use crate::store::{Error, Shelf};
 
 /// Lines of one answer.
 const LINES_DEFAULT: u64 = 100;
@@ -17,23 +16,29 @@ const LINES_MAX: u64 = 1_000;
 
 impl Door {
     /// Log lines, newest last; `event`, `text`, `level` and `limit` choose.
-    pub(super) async fn logs(&self, shelf: Shelf, name: String, query: &Query) -> Result<Answer, Answer> {
-        if shelf == Shelf::Destinations {
-            let message = "destinations keep no log lines yet";
-            let fix = "see what was set aside with `tidegate quarantine`";
-            return Err(Answer::error(StatusCode::NOT_IMPLEMENTED, "no-logs", message, fix));
-        }
+    pub(super) async fn logs(&self, name: String, query: &Query) -> Result<Answer, Answer> {
         let level_min = query.get("level").map(str::to_owned);
         if level_min.as_deref().is_some_and(|level| !["debug", "info", "warn", "error"].contains(&level)) {
-            return Err(Answer::bad("level", "`level` is none", "send one of debug, info, warn, error"));
+            return Err(Answer::bad("level", "`level` is not a level", "send one of debug, info, warn, error"));
         }
         let limit = query.get("limit").map_or(Ok(LINES_DEFAULT), str::parse::<u64>);
-        let limit = limit.map_err(|_| Answer::bad("limit", "`limit` is no number", "send 1 to 1000"))?;
+        let limit = limit.ok().filter(|limit| (1..=LINES_MAX).contains(limit));
+        let limit =
+            limit.ok_or_else(|| Answer::bad("limit", "`limit` is not a number from 1 to 1000", "send 1 to 1000"))?;
+        if self.settings.store.versions(Shelf::Functions, &name).is_empty() {
+            // A function of a workspace file has no version here, and logs all the same.
+            let state =
+                (self.settings.open_state)().map_err(|error| Answer::failed("the state cannot be read", &error))?;
+            let charges = state.charges().map_err(|error| Answer::failed("the meters cannot be read", &error))?;
+            if !self.settings.functions.contains(&name) && !charges.iter().any(|(charge, _)| charge.function == name) {
+                return Err(Error::NoSuchName { shelf: Shelf::Functions, name }.into());
+            }
+        }
         let filter = LogFilter {
             event: query.get("event").map(str::to_owned),
             text: query.get("text").map(str::to_owned),
             level_min,
-            lines_max: limit.clamp(1, LINES_MAX),
+            lines_max: limit,
         };
         let state = (self.settings.open_state)().map_err(|error| Answer::failed("the state cannot be read", &error))?;
         let found = blocking(move || state.function_logs(&name, &filter)).await?;

@@ -15,12 +15,29 @@ pub(super) struct Route {
 /// What is called.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Call {
-    Push { shelf: Shelf, name: String },
-    Build { id: String },
-    List { shelf: Shelf },
-    Show { shelf: Shelf, name: String },
-    Logs { shelf: Shelf, name: String },
-    Flip { shelf: Shelf, name: String, flip: Flip },
+    Push {
+        shelf: Shelf,
+        name: String,
+    },
+    Build {
+        id: String,
+    },
+    List {
+        shelf: Shelf,
+    },
+    Show {
+        shelf: Shelf,
+        name: String,
+    },
+    /// Of a function.
+    Logs {
+        name: String,
+    },
+    Flip {
+        shelf: Shelf,
+        name: String,
+        flip: Flip,
+    },
 }
 
 /// A change of pointers.
@@ -43,7 +60,7 @@ impl Call {
             Self::Build { .. } => (Action::Read, Object::Build),
             Self::List { shelf } => (Action::Read, Object::Shelf(*shelf)),
             Self::Show { shelf, name } => (Action::Read, named(shelf, name)),
-            Self::Logs { shelf, name } => (Action::ReadLogs, named(shelf, name)),
+            Self::Logs { name } => (Action::ReadLogs, named(&Shelf::Functions, name)),
             Self::Flip { shelf, name, flip } => match flip {
                 Flip::Live | Flip::Rollback | Flip::Canary => (Action::Flip, named(shelf, name)),
                 Flip::Attach | Flip::Detach | Flip::Settings => (Action::Configure, named(shelf, name)),
@@ -80,14 +97,15 @@ fn call(method: &Method, path: &str) -> Result<Call, Answer> {
     let name = |name: &str| {
         let fits = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
         if name.is_empty() || name.len() > 63 || !name.bytes().all(fits) {
-            return Err(Answer::bad("name", "the name is none", "use up to 63 of a-z, 0-9 and -"));
+            return Err(Answer::bad("name", format!("{name:?} is not a name"), "use up to 63 of a-z, 0-9 and -"));
         }
         Ok(name.to_owned())
     };
     let flip = |shelf: Shelf, word: &str| match word {
         "live" => Ok(Flip::Live),
         "rollback" => Ok(Flip::Rollback),
-        "canary" => Ok(Flip::Canary),
+        // A destination is not tried beside itself: both would send.
+        "canary" if shelf == Shelf::Functions => Ok(Flip::Canary),
         "settings" => Ok(Flip::Settings),
         "attach" if shelf == Shelf::Functions => Ok(Flip::Attach),
         "detach" if shelf == Shelf::Functions => Ok(Flip::Detach),
@@ -97,7 +115,7 @@ fn call(method: &Method, path: &str) -> Result<Call, Answer> {
         ["builds", id] => (Method::GET, Call::Build { id: (*id).to_owned() }),
         [all] => (Method::GET, Call::List { shelf: shelf(all)? }),
         [all, one] => (Method::GET, Call::Show { shelf: shelf(all)?, name: name(one)? }),
-        [all, one, "logs"] => (Method::GET, Call::Logs { shelf: shelf(all)?, name: name(one)? }),
+        ["functions", one, "logs"] => (Method::GET, Call::Logs { name: name(one)? }),
         [all, one, "versions"] => (Method::POST, Call::Push { shelf: shelf(all)?, name: name(one)? }),
         [all, one, word] => {
             let shelf = shelf(all)?;
@@ -126,6 +144,8 @@ mod tests {
         assert_eq!(call(&Method::POST, "/admin/functions/a/attach").unwrap(), flip);
         for (method, path) in [
             (Method::POST, "/admin/destinations/a/attach"),
+            (Method::POST, "/admin/destinations/a/canary"),
+            (Method::GET, "/admin/destinations/a/logs"),
             (Method::GET, "/admin/functions/a/live"),
             (Method::GET, "/admin/functions/..%2f/logs"),
             (Method::GET, "/admin/functions/A"),

@@ -27,7 +27,11 @@ impl Door {
             value
         };
         let all: Vec<Value> = store.names(shelf).into_iter().map(one).collect();
-        Answer::ok(json!({shelf.all(): all, "revision": pointers.revision}))
+        let mut answer = json!({shelf.all(): all, "revision": pointers.revision});
+        if shelf == Shelf::Functions {
+            answer["sources"] = json!(self.settings.sources);
+        }
+        Answer::ok(answer)
     }
 
     /// One thing with its versions, pointers and meters.
@@ -37,7 +41,7 @@ impl Door {
         if versions.is_empty() {
             return Err(Error::NoSuchName { shelf, name: name.to_owned() }.into());
         }
-        let mut value = pointer_json(store, shelf, name, &store.pointers());
+        let mut value = self.pointer_json(shelf, name, &store.pointers());
         value["versions"] = versions.iter().map(|facts| facts_json(facts)).collect();
         value["meters"] = self.meters(shelf, name)?;
         Ok(Answer::ok(value))
@@ -81,7 +85,48 @@ impl Door {
         let shown = name.clone();
         let pointers = blocking(move || work(&store, &name)).await??;
         tracing::info!(shelf = shelf.all(), name = shown, revision = pointers.revision, "pointers changed: {flip:?}");
-        Ok(Answer::ok(pointer_json(&self.settings.store, shelf, &shown, &pointers)))
+        Ok(Answer::ok(self.pointer_json(shelf, &shown, &pointers)))
+    }
+
+    /// Where the pointers of a name stand, and what that means in this workspace.
+    fn pointer_json(&self, shelf: Shelf, name: &str, pointers: &Pointers) -> Value {
+        let pointer = pointers.shelf(shelf).get(name).cloned().unwrap_or_default();
+        let Pointer { live, previous, canary, attached } = pointer;
+        let versions = self.settings.store.versions(shelf, name);
+        // Without its manifest nobody knows which settings are secret, so none is shown.
+        let manifest = |placed: &Placed| {
+            let facts = versions.iter().find(|facts| facts.sha256 == placed.sha256)?;
+            Manifest::from_json(&facts.manifest).ok()
+        };
+        let placed = |placed: &Placed| {
+            let settings = manifest(placed).map(|manifest| shown_settings(&manifest, &placed.settings));
+            json!({"sha256": placed.sha256, "settings": settings})
+        };
+        let mut value = Map::new();
+        value.insert("name".to_owned(), name.into());
+        value.insert("revision".to_owned(), pointers.revision.into());
+        value.insert("live".to_owned(), live.as_ref().map(placed).into());
+        value.insert("previous".to_owned(), previous.as_ref().map(placed).into());
+        let canary = canary.map(|canary| {
+            let mut shown = placed(&canary.placed);
+            match canary.trial {
+                Trial::Share(share) => shown["share"] = share.into(),
+                Trial::Shadow => shown["shadow"] = true.into(),
+            }
+            shown
+        });
+        value.insert("canary".to_owned(), canary.into());
+        if shelf == Shelf::Functions {
+            value.insert("attached".to_owned(), json!(attached));
+            let asked = live.as_ref().and_then(manifest).map(|manifest| manifest.lookups).unwrap_or_default();
+            let lent = self.settings.lent.get(name);
+            let missing = asked.into_iter().filter(|table| lent.is_none_or(|lent| !lent.contains(table)));
+            value.insert("lookups_missing".to_owned(), missing.collect::<Vec<_>>().into());
+        } else {
+            // Without a file there is no list: nothing of the workspace knows it.
+            value.insert("syncs".to_owned(), json!(self.settings.syncs.get(name)));
+        }
+        Value::Object(value)
     }
 }
 
@@ -153,37 +198,4 @@ pub(super) fn facts_json(facts: &Facts) -> Value {
 
 fn sha(placed: Option<&Placed>) -> Value {
     placed.map_or(Value::Null, |placed| placed.sha256.to_string().into())
-}
-
-fn pointer_json(store: &Store, shelf: Shelf, name: &str, pointers: &Pointers) -> Value {
-    let pointer = pointers.shelf(shelf).get(name).cloned().unwrap_or_default();
-    let Pointer { live, previous, canary, attached } = pointer;
-    let versions = store.versions(shelf, name);
-    // Without its manifest nobody knows which settings are secret, so none is shown.
-    let manifest = |placed: &Placed| {
-        let facts = versions.iter().find(|facts| facts.sha256 == placed.sha256)?;
-        Manifest::from_json(&facts.manifest).ok()
-    };
-    let placed = |placed: &Placed| {
-        let settings = manifest(placed).map(|manifest| shown_settings(&manifest, &placed.settings));
-        json!({"sha256": placed.sha256, "settings": settings})
-    };
-    let mut value = Map::new();
-    value.insert("name".to_owned(), name.into());
-    value.insert("revision".to_owned(), pointers.revision.into());
-    value.insert("live".to_owned(), live.as_ref().map(placed).into());
-    value.insert("previous".to_owned(), previous.as_ref().map(placed).into());
-    let canary = canary.map(|canary| {
-        let mut shown = placed(&canary.placed);
-        match canary.trial {
-            Trial::Share(share) => shown["share"] = share.into(),
-            Trial::Shadow => shown["shadow"] = true.into(),
-        }
-        shown
-    });
-    value.insert("canary".to_owned(), canary.into());
-    if shelf == Shelf::Functions {
-        value.insert("attached".to_owned(), json!(attached));
-    }
-    Value::Object(value)
 }

@@ -18,11 +18,34 @@ impl Door {
     /// Takes a component into the queue.
     pub(super) async fn push(&self, request: Request<Incoming>, shelf: Shelf, name: String) -> Result<Answer, Answer> {
         // The place first: no more bytes are held than may wait.
-        let place = self.settings.store.place()?;
+        let place = match self.settings.store.place() {
+            Ok(place) => place,
+            Err(error) => {
+                self.swallow(request).await;
+                return Err(error.into());
+            }
+        };
         let bytes_max = self.settings.store.limits().component_bytes_max;
         let bytes = self.body(request, bytes_max, "a component").await?;
         let id = blocking(move || place.take(shelf, &name, &bytes)).await??;
         Ok(Answer::accepted(json!({"build": &*id, "follow": format!("/admin/builds/{id}")})))
+    }
+
+    /// Reads what is sent and keeps nothing of it: a connection that is closed on a client in the middle of its body may
+    /// take the answer with it. Bounded by time and by what a component may have.
+    pub(super) async fn swallow(&self, request: Request<Incoming>) {
+        let mut left = self.settings.store.limits().component_bytes_max;
+        let mut body = request.into_body();
+        let read = async {
+            while let Some(Ok(frame)) = body.frame().await {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                if bytes > left {
+                    return;
+                }
+                left -= bytes;
+            }
+        };
+        let _ = tokio::time::timeout(self.settings.limits.unwanted_timeout, read).await;
     }
 
     /// How far a build is; waits up to `wait_ms` for its end, or for a change from `from`.

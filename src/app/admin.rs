@@ -1,6 +1,6 @@
 //! The admin API with the store behind it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +18,11 @@ pub(super) struct AdminSettings {
     pub(super) listen: SocketAddr,
     pub(super) data: PathBuf,
     pub(super) sources: BTreeSet<String>,
+    pub(super) functions: BTreeSet<String>,
+    /// Of each destination plugin that has a file, the syncs that use it.
+    pub(super) syncs: BTreeMap<String, Vec<String>>,
+    /// Of each uploaded function, the tables that it is lent.
+    pub(super) lent: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The API, bound, and the builder of uploads.
@@ -42,6 +47,9 @@ impl Admin {
         let of_api = api::Settings {
             token_file,
             sources: settings.sources.clone(),
+            functions: settings.functions.clone(),
+            syncs: settings.syncs.clone(),
+            lent: settings.lent.clone(),
             store,
             open_state: Box::new(open_state),
             limits: api::Limits::default(),

@@ -1,17 +1,14 @@
 //! Opens the destinations of all syncs.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::posts::Posts;
 use super::{Error, declare};
-use crate::config::{DestinationKind, PluginConfig, SyncConfig, Workspace};
-use crate::delivery::{Courier, PluginDestination};
+use crate::config::{DestinationKind, SyncConfig, Workspace};
+use crate::delivery::PluginDestination;
 use crate::destination::Destination;
 use crate::state::{self, State};
-use crate::store::Store;
 use crate::sync::{Company, Settings};
-use crate::wasm::World;
 
 /// How long a start waits for a destination to say how far it is.
 const FLOOR_PATIENCE: Duration = Duration::from_secs(5);
@@ -21,10 +18,9 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// The destination of each sync, in the order of the syncs, and the offset below which everything is durable there.
 pub(super) async fn open(
     workspace: &Workspace,
-    store: &Store,
+    posts: &Posts,
     open_state: impl Fn() -> Result<State, state::Error>,
 ) -> Result<Vec<(Box<dyn Destination>, u64)>, Error> {
-    let couriers = couriers(workspace, store).await?;
     let mut destinations = Vec::new();
     for (name, sync) in &workspace.syncs {
         let failed = |cause: Cause| Error::Sync { name: name.clone(), cause };
@@ -33,8 +29,7 @@ pub(super) async fn open(
                 settings.open(&declare::part(workspace, name)).map_err(|error| failed(Box::new(error)))?
             }
             DestinationKind::Plugin(_) => {
-                let courier = Arc::clone(&couriers[&sync.destination.0]);
-                Box::new(PluginDestination::run(courier, name, open_state()?)?)
+                Box::new(PluginDestination::run(posts.of(&sync.destination.0), name, open_state()?)?)
             }
         };
         // One that is away must not keep the door shut; the sync finds its place when it is back.
@@ -59,9 +54,9 @@ pub(super) fn settings(workspace: &Workspace, sync: &SyncConfig) -> Settings {
     let asked = &sync.batch;
     match &workspace.destinations[&sync.destination.0].kind {
         DestinationKind::Plugin(config) => {
-            let batching = config.terms.batching();
+            let batching = config.batching;
             // What is handed over at once must find room when all of it has to wait.
-            let room = usize::try_from(config.terms.pending().events_max).unwrap_or(usize::MAX);
+            let room = usize::try_from(config.grant.pending.events_max).unwrap_or(usize::MAX);
             settings.batch_events_max = asked.events_max.unwrap_or(settings.batch_events_max).min(room);
             settings.batch_bytes_max = asked.bytes_max.unwrap_or(settings.batch_bytes_max);
             let age_max = asked.age_max.unwrap_or(batching.age_max);
@@ -76,33 +71,4 @@ pub(super) fn settings(workspace: &Workspace, sync: &SyncConfig) -> Settings {
         }
     }
     settings
-}
-
-/// One courier for each destination plugin that a sync uses.
-async fn couriers(workspace: &Workspace, store: &Store) -> Result<BTreeMap<String, Arc<Courier>>, Error> {
-    let mut couriers = BTreeMap::new();
-    let used = |name: &str| workspace.syncs.values().any(|sync| sync.destination.0 == name);
-    let plugins: Vec<(&String, &PluginConfig)> = workspace
-        .destinations
-        .iter()
-        .filter(|(name, _)| used(name))
-        .filter_map(|(name, config)| match &config.kind {
-            DestinationKind::Plugin(config) => Some((name, &**config)),
-            DestinationKind::Warehouse(_) => None,
-        })
-        .collect();
-    let failed = |name: &str, cause: Cause| Error::Destination { name: name.to_owned(), cause };
-    for (name, config) in plugins {
-        let component = std::fs::read(&config.component).map_err(|cause| Error::Io {
-            action: "could not read",
-            path: config.component.clone(),
-            cause,
-        })?;
-        let module = store
-            .module(&config.component, &component, World::Destination)
-            .map_err(|error| failed(name, Box::new(error)))?;
-        let courier = Courier::open(module, name, config.terms.clone()).await;
-        couriers.insert(name.clone(), courier.map_err(|error| failed(name, Box::new(error)))?);
-    }
-    Ok(couriers)
 }

@@ -51,6 +51,17 @@ pub(super) fn tables(workspace: &Workspace) -> Result<Tables, Error> {
     Ok(Tables(tables))
 }
 
+/// Of each uploaded function, the tables that the workspace lends it.
+pub(super) fn lent(workspace: &Workspace) -> BTreeMap<String, BTreeSet<String>> {
+    let mut lent: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (table, config) in &workspace.lookups {
+        for function in &config.lend_to {
+            lent.entry(function.clone()).or_default().insert(table.clone());
+        }
+    }
+    lent
+}
+
 /// What the host does for the function `name`: the tables that its manifest asks for and the workspace lends.
 pub(super) fn services(
     name: &str,

@@ -24,8 +24,10 @@ pub(super) struct Client {
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("{0:?} is no address of a server; write http://127.0.0.1:8080")]
-    Url(String),
+    #[error("{url:?} is not the address of a server; write {usual}")]
+    Url { url: String, usual: &'static str },
+    #[error("{url:?}: https is not spoken; use a tunnel, e.g. ssh -L, or a port on this machine, and write {usual}")]
+    Https { url: String, usual: &'static str },
     #[error("could not reach http://{authority}: {cause}; is `tidegate serve` running there?")]
     Connect { authority: String, cause: std::io::Error },
     #[error("the request failed: {0}")]
@@ -47,9 +49,22 @@ pub(super) struct Answer {
 }
 
 impl Target {
+    /// A server that takes events.
     pub(super) fn new(url: &str, write_key: &str) -> Result<Self, Error> {
-        let wrong = || Error::Url(url.to_owned());
+        Self::at(url, write_key, "http://127.0.0.1:8080")
+    }
+
+    /// The admin API of a server.
+    pub(super) fn of_admin(url: &str) -> Result<Self, Error> {
+        Self::at(url, "", "http://127.0.0.1:8089")
+    }
+
+    fn at(url: &str, write_key: &str, usual: &'static str) -> Result<Self, Error> {
+        let wrong = || Error::Url { url: url.to_owned(), usual };
         let uri: Uri = url.parse().map_err(|_| wrong())?;
+        if uri.scheme_str() == Some("https") {
+            return Err(Error::Https { url: url.to_owned(), usual });
+        }
         if uri.scheme_str() != Some("http") {
             return Err(wrong());
         }

@@ -13,6 +13,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run<C: CommandFactory>(args: &Args) -> Done {
-    clap_complete::generate(args.shell, &mut C::command(), "tidegate", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut C::command(), "tidegate", &mut script);
+    print!("{}", String::from_utf8_lossy(&script));
     Ok(ExitCode::SUCCESS)
 }

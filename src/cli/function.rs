@@ -15,14 +15,14 @@ pub(super) use build::built;
 use super::{Done, Failure, versions};
 use crate::plugin::Kind;
 use crate::project::Workbench;
-use crate::store::Shelf;
 
 /// Commands about functions.
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "First steps:\n  \
     tidegate function new lower-case --lang js   a folder that builds\n  \
     tidegate function test lower-case            build it, run its fixtures\n  \
-    tidegate function build lower-case           one file with everything in it")]
+    tidegate function build lower-case           one file with everything in it\n  \
+    tidegate function push lower-case --to web --settings FILE   onto a running server")]
 pub(super) enum Command {
     /// Make a project that builds: source, manifest, fixtures, pinned tools
     New(new::FunctionArgs),
@@ -39,14 +39,15 @@ pub(super) enum Command {
 #[command(after_help = "First steps:\n  \
     tidegate destination new acme --lang js   a folder that builds\n  \
     tidegate destination test acme            build it, run its fixtures and recorded responses\n  \
-    tidegate destination build acme           one file with everything in it")]
+    tidegate destination build acme           one file with everything in it\n  \
+    tidegate destination push acme --settings FILE   onto a running server; destinations/acme.yaml grants what it may reach")]
 pub(super) enum DestinationCommand {
     /// Make a project that builds: source, manifest, fixtures, pinned tools
     New(new::DestinationArgs),
     #[command(flatten)]
     Author(Author),
     #[command(flatten)]
-    Versions(versions::Command),
+    Versions(versions::DestinationCommand),
 }
 
 /// What is the same for functions and destinations.
@@ -69,7 +70,7 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
         Command::New(args) => new::function(args, json),
         Command::Import(args) => import::run(args, json),
         Command::Author(command) => author(command, json),
-        Command::Versions(command) => versions::run(command, Shelf::Functions, json),
+        Command::Versions(command) => versions::run(command, json),
     }
 }
 
@@ -77,7 +78,7 @@ pub(super) fn run_destination(command: &DestinationCommand, json: bool) -> Done 
     match command {
         DestinationCommand::New(args) => new::make(&args.name, args.dir.as_deref(), args.lang, Kind::Destination, json),
         DestinationCommand::Author(command) => author(command, json),
-        DestinationCommand::Versions(command) => versions::run(command, Shelf::Destinations, json),
+        DestinationCommand::Versions(command) => versions::run_destination(command, json),
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
     let state = State::read(&paths::state(&workspace.data))?;
     let filter = Filter { scope: args.scope.clone(), code: args.code.clone(), entries_max: args.most };
     let entries = state.quarantined(&filter)?;
-    let counts = state.quarantine_counts()?;
+    let counts = state.quarantine_counts(&filter)?;
     if json {
         for entry in &entries {
             let text = String::from_utf8_lossy(&entry.event);
@@ -46,7 +46,8 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         return Ok(ExitCode::SUCCESS);
     }
     if counts.is_empty() {
-        println!("Nothing is set aside.");
+        let asked = args.scope.is_some() || args.code.is_some();
+        println!("Nothing {}is set aside.", if asked { "of that " } else { "" });
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = paint::table(&["source or sync", "stage", "code", "events"]);

@@ -1,70 +1,53 @@
 //! `push`, `versions`, `rollback` and `logs` of functions and destinations, against a running server's admin API.
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::{Duration, Instant};
+mod push;
+mod session;
 
-use bytes::Bytes;
-use indicatif::ProgressBar;
+use std::process::ExitCode;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::client::{Client, Target};
-use super::{Done, Failure, function, paint, runtime};
-use crate::plugin::{Kind, Package};
+use super::{Done, paint, runtime};
 use crate::store::Shelf;
+use push::{Upload, Wish};
+use session::{ServerArgs, Session};
 
-/// Where the server is and how it is asked.
-#[derive(Debug, clap::Args)]
-pub(super) struct ServerArgs {
-    /// The server's admin API
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8089")]
-    server: String,
-    /// The admin token, which the server showed at its first start
-    #[arg(long, env = "TIDEGATE_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    token: Option<String>,
-    /// A file that holds the token
-    #[arg(long, value_name = "FILE", conflicts_with = "token")]
-    token_file: Option<PathBuf>,
-}
-
+/// Versions of functions on a server.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Upload a component to a running server and make it live
     Push {
-        /// The component, or the folder of a project to build
-        #[arg(value_name = "DIR|FILE")]
-        from: PathBuf,
-        /// Let it see the events of this source (functions only)
+        #[command(flatten)]
+        upload: Upload,
+        /// Let it see the events of this source
         #[arg(long, value_name = "SOURCE")]
         to: Option<String>,
-        /// Settings, a JSON file [default: those that are live]
-        #[arg(long, value_name = "FILE")]
-        settings: Option<PathBuf>,
         /// Try it on this share of the batches beside the live version, e.g. 10%
         #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "shadow")]
         canary: Option<u8>,
         /// Run it beside the live version and compare, without using what it answers
         #[arg(long)]
         shadow: bool,
-        /// Upload only
-        #[arg(long, conflicts_with_all = ["canary", "shadow"])]
-        no_live: bool,
-        #[command(flatten)]
-        tools: function::Tools,
+    },
+    #[command(flatten)]
+    Both(Both),
+    /// End what is tried beside the live version
+    Canary {
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Yes, end it; `push --canary` and `push --shadow` begin one
+        #[arg(long, required = true)]
+        off: bool,
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// List the versions on the server
-    Versions {
+    /// Let it see the events of a source no more
+    Detach {
         #[arg(value_name = "NAME")]
         name: String,
-        #[command(flatten)]
-        server: ServerArgs,
-    },
-    /// Make the previous version live again
-    Rollback {
-        #[arg(value_name = "NAME")]
-        name: String,
+        #[arg(value_name = "SOURCE")]
+        source: String,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -82,11 +65,46 @@ pub(super) enum Command {
         #[arg(long)]
         level: Option<String>,
         /// The newest so many
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000))]
         limit: u64,
         /// Go on with what comes, until Ctrl-C
         #[arg(long)]
         follow: bool,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+/// Versions of destination plugins on a server.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum DestinationCommand {
+    /// Upload a component to a running server and make it live: the syncs that name the destination take it at once
+    #[command(
+        after_help = "A sync uses what is pushed when destinations/<name>.yaml is there with `kind: plugin`: it says \
+        what any version may reach. The plugin's name is that of the file."
+    )]
+    Push {
+        #[command(flatten)]
+        upload: Upload,
+    },
+    #[command(flatten)]
+    Both(Both),
+}
+
+/// What is the same for both.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Both {
+    /// List the versions on the server
+    Versions {
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Make the previous version live again; what is tried beside it ends
+    Rollback {
+        #[arg(value_name = "NAME")]
+        name: String,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -97,35 +115,26 @@ fn share(text: &str) -> Result<u8, String> {
     share.ok_or_else(|| "write a share from 1% to 99%".to_owned())
 }
 
-pub(super) fn run(command: &Command, shelf: Shelf, json: bool) -> Done {
+pub(super) fn run(command: &Command, json: bool) -> Done {
+    let shelf = Shelf::Functions;
     let runtime = runtime()?;
     match command {
-        Command::Push { from, to, settings, canary, shadow, no_live, tools, server } => {
-            let wish = match (canary, shadow, no_live) {
-                (Some(share), ..) => Wish::Canary(json!({ "share": share })),
-                (_, true, _) => Wish::Canary(json!({ "shadow": true })),
-                (.., true) => Wish::Nothing,
-                _ => Wish::Live,
+        Command::Push { upload, to, canary, shadow } => {
+            let wish = match (canary, shadow) {
+                (Some(share), _) => Wish::Share(*share),
+                (None, true) => Wish::Shadow,
+                (None, false) => Wish::Live,
             };
-            let component = component(from, tools)?;
-            let settings = settings.as_deref().map(read_json).transpose()?;
-            let push = Push { shelf, component, to: to.as_deref(), settings, wish };
-            runtime.block_on(push.run(server, json))
+            runtime.block_on(push::push(upload, shelf, wish, to.as_deref(), json))
         }
-        Command::Versions { name, server } => runtime.block_on(async {
-            let answer = Session::new(server)?.get(&format!("/admin/{}/{name}", shelf.all())).await?;
-            print_versions(&answer, json);
-            Ok(ExitCode::SUCCESS)
+        Command::Both(command) => runtime.block_on(both(command, shelf, json)),
+        Command::Canary { name, off: _, server } => runtime.block_on(async {
+            let answer = Session::new(server)?.post(&path(shelf, name, "canary"), &json!({"off": true})).await?;
+            say(&answer, json, || format!("{} what was tried beside the live version of {name}", paint::good("ended")))
         }),
-        Command::Rollback { name, server } => runtime.block_on(async {
-            let path = format!("/admin/{}/{name}/rollback", shelf.all());
-            let answer = Session::new(server)?.post(&path, &json!({})).await?;
-            if json {
-                println!("{answer}");
-            } else {
-                println!("{} {name} {} is live again", paint::good("rolled back"), short(&answer["live"]["sha256"]));
-            }
-            Ok(ExitCode::SUCCESS)
+        Command::Detach { name, source, server } => runtime.block_on(async {
+            let answer = Session::new(server)?.post(&path(shelf, name, "detach"), &json!({"source": source})).await?;
+            say(&answer, json, || format!("{} {name} from source {source}", paint::good("detached")))
         }),
         Command::Logs { name, event, text, level, limit, follow, server } => {
             let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -135,174 +144,55 @@ pub(super) fn run(command: &Command, shelf: Shelf, json: bool) -> Done {
                     query.append_pair(key, value);
                 }
             }
-            let path = format!("/admin/{}/{name}/logs?{}", shelf.all(), query.finish());
-            runtime.block_on(logs(server, &path, *follow, json))
+            let path = format!("{}?{}", path(shelf, name, "logs"), query.finish());
+            runtime.block_on(logs(server, name, &path, *follow, json))
         }
     }
 }
 
-/// Everything that a push needs.
-struct Push<'a> {
-    shelf: Shelf,
-    component: Vec<u8>,
-    to: Option<&'a str>,
-    settings: Option<Value>,
-    wish: Wish,
+pub(super) fn run_destination(command: &DestinationCommand, json: bool) -> Done {
+    let shelf = Shelf::Destinations;
+    match command {
+        DestinationCommand::Push { upload } => runtime()?.block_on(push::push(upload, shelf, Wish::Live, None, json)),
+        DestinationCommand::Both(command) => runtime()?.block_on(both(command, shelf, json)),
+    }
 }
 
-/// What becomes of a version that was taken.
-enum Wish {
-    Live,
-    Canary(Value),
-    Nothing,
-}
-
-impl Push<'_> {
-    async fn run(self, server: &ServerArgs, json: bool) -> Done {
-        let began = Instant::now();
-        let name = self.name()?;
-        let path = format!("/admin/{}/{name}", self.shelf.all());
-        let mut session = Session::new(server)?;
-        let taken = session.upload(&format!("{path}/versions"), self.component).await?;
-        let version = session.follow_build(taken["build"].as_str().unwrap_or_default(), json).await?;
-        let mut body = json!({"sha256": version["sha256"]});
-        if let Some(settings) = self.settings {
-            body["settings"] = settings;
+async fn both(command: &Both, shelf: Shelf, json: bool) -> Done {
+    match command {
+        Both::Versions { name, server } => {
+            let answer = Session::new(server)?.get(&format!("/admin/{}/{name}", shelf.all())).await?;
+            print_versions(&answer, json);
+            Ok(ExitCode::SUCCESS)
         }
-        let mut state = "taken";
-        match self.wish {
-            Wish::Live => {
-                session.post(&format!("{path}/live"), &body).await?;
-                state = "live";
-            }
-            Wish::Canary(trial) => {
-                for (key, value) in trial.as_object().into_iter().flatten() {
-                    body[key] = value.clone();
+        Both::Rollback { name, server } => {
+            let mut session = Session::new(server)?;
+            let before = session.get(&format!("/admin/{}/{name}", shelf.all())).await?;
+            let answer = session.post(&path(shelf, name, "rollback"), &json!({})).await?;
+            let live = short(&answer["live"]["sha256"]);
+            say(&answer, json, || {
+                let done = paint::good("rolled back");
+                if before["live"] == answer["live"] {
+                    format!("{done} {name}: what was tried beside {live} has ended; there is no version before it")
+                } else {
+                    format!("{done} {name} {live} is live again")
                 }
-                session.post(&format!("{path}/canary"), &body).await?;
-                state = "on trial";
-            }
-            Wish::Nothing => {}
-        }
-        if let Some(source) = self.to {
-            session.post(&format!("{path}/attach"), &json!({ "source": source })).await?;
-        }
-        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if json {
-            println!("{}", json!({"name": name, "state": state, "version": version, "attached": self.to, "ms": ms}));
-        } else {
-            let kib = version["bytes"].as_u64().unwrap_or(0) / 1024;
-            println!(
-                "{} {name} {} is {state}{} ({kib} KiB, compiled in {} ms, {} fixtures passed, {ms} ms in all)",
-                paint::good("pushed"),
-                short(&version["sha256"]),
-                self.to.map_or_else(String::new, |source| format!(" for source {source}")),
-                version["compile_ms"],
-                version["smoke"]["passed"],
-            );
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-
-    /// The name that the component carries; nothing is sent that cannot be taken.
-    fn name(&self) -> Result<String, Failure> {
-        let manifest = Package::read(&self.component)?.manifest;
-        let shelf = if manifest.kind == Kind::Destination { Shelf::Destinations } else { Shelf::Functions };
-        if shelf != self.shelf {
-            let (kind, one) = (manifest.kind.as_str(), shelf.one());
-            return Err(Failure::Failed(format!("this is a {one} (`kind: {kind}`); use `tidegate {one} push`")));
-        }
-        if self.to.is_some() && shelf == Shelf::Destinations {
-            return Err(Failure::Failed("--to is for functions; a sync names its destination".to_owned()));
-        }
-        Ok(manifest.name)
-    }
-}
-
-fn component(from: &Path, tools: &function::Tools) -> Result<Vec<u8>, Failure> {
-    let path = if from.is_dir() { function::built(from, None, tools)?.path } else { from.to_owned() };
-    std::fs::read(&path).map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))
-}
-
-fn read_json(path: &Path) -> Result<Value, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("{}: {error}", path.display()));
-    let text = std::fs::read(path).map_err(|error| failed(&error))?;
-    serde_json::from_slice(&text).map_err(|error| failed(&error))
-}
-
-/// A connection that knows the token.
-struct Session {
-    client: Client,
-    authorization: String,
-}
-
-impl Session {
-    fn new(args: &ServerArgs) -> Result<Self, Failure> {
-        let from_file = args.token_file.as_ref().map(|path| {
-            let text = std::fs::read_to_string(path);
-            text.map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))
-        });
-        let Some(token) = args.token.clone().map(Ok).or(from_file).transpose()? else {
-            let message = "no admin token: give --token or --token-file, or set TIDEGATE_ADMIN_TOKEN; the server showed it at \
-                 its first start, and `tidegate admin token --reset` makes another";
-            return Err(Failure::Failed(message.to_owned()));
-        };
-        let client = Client::new(Target::new(&args.server, "")?);
-        Ok(Self { client, authorization: format!("Bearer {}", token.trim()) })
-    }
-
-    async fn get(&mut self, path: &str) -> Result<Value, Failure> {
-        let headers = [("authorization", self.authorization.as_str())];
-        understood(&self.client.get(path, &headers).await?)
-    }
-
-    async fn post(&mut self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let headers = [("authorization", self.authorization.as_str()), ("content-type", "application/json")];
-        understood(&self.client.post(path, &headers, Bytes::from(body.to_string())).await?)
-    }
-
-    async fn upload(&mut self, path: &str, component: Vec<u8>) -> Result<Value, Failure> {
-        let headers = [("authorization", self.authorization.as_str()), ("content-type", "application/wasm")];
-        understood(&self.client.post(path, &headers, Bytes::from(component)).await?)
-    }
-
-    /// Waits for the end of a build, and says how far it is.
-    async fn follow_build(&mut self, id: &str, quiet: bool) -> Result<Value, Failure> {
-        let spinner = if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
-        spinner.enable_steady_tick(Duration::from_millis(100));
-        let mut from = String::new();
-        loop {
-            let answer = self.get(&format!("/admin/builds/{id}?wait_ms=10000&from={from}")).await?;
-            let state = answer["state"].as_str().unwrap_or_default().to_owned();
-            match state.as_str() {
-                "ready" => {
-                    spinner.finish_and_clear();
-                    return Ok(answer["version"].clone());
-                }
-                "failed" => {
-                    spinner.finish_and_clear();
-                    let message = answer["error"]["message"].as_str().unwrap_or("the server gave no reason");
-                    return Err(Failure::Failed(format!("the server refused it: {message}")));
-                }
-                "compiling" => spinner.set_message(format!("compiling on the server ({} s)", answer["seconds"])),
-                _ => spinner.set_message(state.clone()),
-            }
-            from = state;
+            })
         }
     }
 }
 
-/// The body of a good answer, or the server's own words.
-fn understood(answer: &super::client::Answer) -> Result<Value, Failure> {
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    if (200..300).contains(&answer.status) {
-        return Ok(body);
+fn path(shelf: Shelf, name: &str, what: &str) -> String {
+    format!("/admin/{}/{name}/{what}", shelf.all())
+}
+
+fn say(answer: &Value, json: bool, text: impl FnOnce() -> String) -> Done {
+    if json {
+        println!("{answer}");
+    } else {
+        println!("{}", text());
     }
-    let error = &body["error"];
-    Err(Failure::Failed(match (error["message"].as_str(), error["fix"].as_str()) {
-        (Some(message), Some(fix)) => format!("the server says: {message}\n  fix: {fix}"),
-        _ => format!("the server answered {} and no reason; is this its admin address?", answer.status),
-    }))
+    Ok(ExitCode::SUCCESS)
 }
 
 fn short(sha256: &Value) -> String {
@@ -340,9 +230,20 @@ fn print_versions(answer: &Value, json: bool) {
         ]);
     }
     println!("{table}");
+    for trial in answer["meters"]["trials"].as_array().into_iter().flatten() {
+        let (same, different) = (trial["same"].as_u64().unwrap_or(0), trial["different"].as_u64().unwrap_or(0));
+        println!(
+            "shadow {} beside {}: {} events came out the same, {} differently{}",
+            short(&trial["canary"]),
+            short(&trial["live"]),
+            paint::count(same),
+            paint::count(different),
+            if different > 0 { "; --json shows samples" } else { "" },
+        );
+    }
 }
 
-async fn logs(server: &ServerArgs, path: &str, follow: bool, json: bool) -> Done {
+async fn logs(server: &ServerArgs, name: &str, path: &str, follow: bool, json: bool) -> Done {
     let mut session = Session::new(server)?;
     let mut shown: Vec<Value> = Vec::new();
     loop {
@@ -358,6 +259,9 @@ async fn logs(server: &ServerArgs, path: &str, follow: bool, json: bool) -> Done
         }
         shown = lines;
         if !follow {
+            if shown.is_empty() && !json {
+                eprintln!("no lines of function {name}; what broke is in `tidegate quarantine`");
+            }
             return Ok(ExitCode::SUCCESS);
         }
         tokio::time::sleep(Duration::from_secs(1)).await;

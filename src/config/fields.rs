@@ -57,6 +57,11 @@ impl<'a> Fields<'a> {
         Self { file, line: node.line, place: String::new(), entries, asked: HashSet::new(), problems }
     }
 
+    /// The name of the object, which is that of its file.
+    pub(super) fn name(&self) -> String {
+        self.file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     pub(super) fn problem(&mut self, line: usize, message: impl Into<String>, fix: impl Into<String>) {
         self.problems.push(Problem { file: self.file.to_owned(), line, message: message.into(), fix: fix.into() });
     }
@@ -73,7 +78,7 @@ impl<'a> Fields<'a> {
     }
 
     fn wrong(&mut self, name: &str, node: &Node, expected: &str) {
-        let message = format!("{}{name} is {}, not {expected}", self.place, node.value);
+        let message = format!("{}{name} is {}, and must be a {expected}", self.place, node.value);
         self.problem(node.line, message, format!("write `{name}: <{expected}>`"));
     }
 

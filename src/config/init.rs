@@ -22,6 +22,10 @@ pub struct Written {
     pub write_key: String,
 }
 
+fn named(error: &std::io::Error, path: &Path) -> std::io::Error {
+    std::io::Error::new(error.kind(), format!("{} cannot be written: {error}", path.display()))
+}
+
 /// Writes a workspace into `dir`, which may exist but must hold no `tidegate.yaml`.
 ///
 /// # Errors
@@ -44,14 +48,22 @@ pub fn init(dir: &Path) -> std::io::Result<Written> {
     for (name, text) in files {
         let path = dir.join(name);
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
+            std::fs::create_dir_all(parent).map_err(|error| named(&error, parent))?;
         }
         let mut file = match std::fs::OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(file) => file,
             Err(error) if name == ".gitignore" && error.kind() == std::io::ErrorKind::AlreadyExists => continue,
-            Err(error) => return Err(std::io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                let message = format!(
+                    "{} is there already, and nothing is written over; name a new folder, or run `tidegate check {}`",
+                    path.display(),
+                    dir.display()
+                );
+                return Err(std::io::Error::new(error.kind(), message));
+            }
+            Err(error) => return Err(named(&error, &path)),
         };
-        file.write_all(text.as_bytes())?;
+        file.write_all(text.as_bytes()).map_err(|error| named(&error, &path))?;
         written.push(path);
     }
     Ok(Written { files: written, write_key })

@@ -97,7 +97,7 @@ pub(super) fn read_folder<T>(
             problems.push(Problem {
                 file: path,
                 line: 0,
-                message: "the file's name is the object's name, and this is none".into(),
+                message: format!("the file's name is the object's name, and {name:?} cannot be one"),
                 fix: "use up to 63 letters, digits, - and _ before .yaml".into(),
             });
             continue;
@@ -142,7 +142,7 @@ pub(super) fn function(fields: &mut Fields<'_>, dir: &Path) -> Option<FunctionCo
 pub(super) fn destination(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<DestinationConfig> {
     let kind = fields.required("kind", "sqlite").unwrap_or_else(|| "sqlite".to_owned());
     let kind = match kind.as_str() {
-        "plugin" => DestinationKind::Plugin(Box::new(super::plugin::plugin(fields, dir)?)),
+        "plugin" => DestinationKind::Plugin(Box::new(super::plugin::plugin(fields, dir, &data.join("store"))?)),
         kind => DestinationKind::Warehouse(Box::new(super::warehouses::warehouse(fields, kind, dir, data)?)),
     };
     Some(DestinationConfig { kind })
@@ -222,6 +222,9 @@ pub(super) fn check(dir: &Path, names: &Names<'_>, syncs: &BTreeMap<String, Sync
         unknown(&file, "destination", std::slice::from_ref(&sync.destination), names.destinations, &mut note);
         unknown(&file, "function", &sync.functions, names.functions, &mut note);
         let kind = names.destinations.get(&sync.destination.0).map(|destination| &destination.kind);
+        if kind.is_none() {
+            continue;
+        }
         if let Some(DestinationKind::Plugin(_)) = kind {
             if sync.schema.is_some() {
                 let message = format!("a schema is for tables, and {} has none", sync.destination.0);
@@ -247,7 +250,10 @@ fn unknown<T>(
     known: &BTreeMap<String, T>,
     note: &mut impl FnMut(PathBuf, usize, String, String),
 ) {
-    for (name, line) in asked.iter().filter(|(name, _)| !known.contains_key(name)) {
+    // What stands in a file that cannot be read has its own problem noted.
+    let folder = file.parent().and_then(Path::parent).unwrap_or(Path::new("")).join(format!("{what}s"));
+    let is_there = |name: &str| ["yaml", "yml"].iter().any(|end| folder.join(format!("{name}.{end}")).exists());
+    for (name, line) in asked.iter().filter(|(name, _)| !known.contains_key(name) && !is_there(name)) {
         let names: Vec<_> = known.keys().map(String::as_str).collect();
         let fix = if names.is_empty() {
             format!("make {what}s/{name}.yaml")

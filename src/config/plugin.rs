@@ -1,78 +1,132 @@
-//! `destinations/<name>.yaml` with `kind: plugin`.
+//! `destinations/<name>.yaml` with `kind: plugin`: what the workspace grants, and perhaps the first version of the plugin.
+//! What was pushed to the server's store and is live there takes its place.
 
 use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value};
+
 use super::fields::Fields;
 use super::set;
-use crate::delivery::{Checked, Terms};
+use crate::delivery::{Checked, Fault, Grant, Terms};
 use crate::function::granted;
-use crate::plugin::{Asked, Manifest, Package};
+use crate::plugin::{Asked, Batching, Manifest, Package};
+use crate::store::{self, Shelf};
 use crate::wasm::Limits;
 
-/// A destination plugin and the terms that it works on.
+/// A destination plugin and what it may do.
 #[derive(Clone)]
 pub struct PluginConfig {
-    /// The component, a `.wasm` file that carries its manifest.
-    pub component: PathBuf,
-    pub terms: Checked,
+    /// The component of the file and the terms that it works on, until a version is live in the store.
+    pub first: Option<(PathBuf, Checked)>,
+    /// Holds for every version.
+    pub grant: Grant,
+    /// How the version that a start would take has its events grouped.
+    pub batching: Batching,
 }
 
 impl std::fmt::Debug for PluginConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Secrets never print.
-        f.debug_struct("PluginConfig").field("component", &self.component).finish_non_exhaustive()
+        f.debug_struct("PluginConfig").field("grant", &self.grant).finish_non_exhaustive()
     }
 }
 
-pub(super) fn plugin(fields: &mut Fields<'_>, dir: &Path) -> Option<PluginConfig> {
-    let component = fields.required("component", "functions/name.component.wasm").map(|path| dir.join(path));
-    let package = component.as_deref().and_then(|component| package(fields, component));
-    let settings = fields.settings("settings");
-    let allow_hosts = fields.json("allow_hosts").is_some().then(|| texts(fields, "allow_hosts"));
-    let allow_private_hosts = texts(fields, "allow_private_hosts");
-    let Some(package) = package else {
-        // Without the manifest nothing more can be said, about unknown fields neither.
-        for name in ["limits", "pending", "retry", "traffic", "batch"] {
-            let _ = fields.json(name);
-        }
-        return None;
-    };
-    let unasked = Manifest { asked: Asked::default(), ..package.manifest.clone() };
+/// The terms of a version under a grant. The command line and the server both ask here.
+#[must_use]
+pub fn terms(grant: &Grant, manifest: Manifest, settings: Map<String, Value>) -> Terms {
+    let unasked = Manifest { asked: Asked::default(), ..manifest.clone() };
     let limits = granted(&unasked, &Limits::default());
-    let mut terms = Terms { allow_hosts, allow_private_hosts, limits, ..Terms::new(package.manifest, settings) };
-    fields.within("limits", |f| {
-        terms.memory_bytes_max = f.bytes("memory_bytes_max");
-        terms.cpu_batch_max = f.duration("cpu_batch_max");
-    });
-    fields.within("pending", |f| {
-        set(&mut terms.pending.events_max, f.number("events_max", 1));
-        set(&mut terms.pending.bytes_max, f.bytes("bytes_max"));
-    });
-    fields.within("retry", |f| {
-        set(&mut terms.retry.age_max, f.duration("age_max"));
-        set(&mut terms.retry.pause_min, f.duration("pause_min"));
-        set(&mut terms.retry.pause_max, f.duration("pause_max"));
-    });
-    fields.within("traffic", |f| {
-        terms.traffic.requests_per_second = f.rate("requests_per_second").or(terms.traffic.requests_per_second);
-        set(&mut terms.traffic.requests_at_once_max, f.number("requests_at_once_max", 1));
-        set(&mut terms.traffic.timeout, f.duration("timeout"));
-        terms.traffic.requests_at_once_max = terms.traffic.requests_at_once_max.min(256);
-    });
-    fields.within("batch", |f| {
-        set(&mut terms.batching.events_max, f.number("events_max", 1));
-        set(&mut terms.batching.bytes_max, f.bytes("bytes_max"));
-        set(&mut terms.batching.age_max, f.duration("age_max"));
-    });
-    match terms.check() {
-        Ok(terms) => Some(PluginConfig { component: component?, terms }),
-        Err(faults) => {
-            for fault in faults {
-                fields.problem(fields.line_of(fault.field), fault.problem, fault.fix);
+    grant.terms(manifest, settings, limits)
+}
+
+/// `store` is the folder of the server's store, which may not be there yet.
+pub(super) fn plugin(fields: &mut Fields<'_>, dir: &Path, store: &Path) -> Option<PluginConfig> {
+    let component = fields.text("component").map(|path| dir.join(path));
+    let package = component.as_deref().map(|component| package(fields, component));
+    let settings = fields.settings("settings");
+    let grant = grant(fields);
+    if component.is_none() && !settings.is_empty() {
+        let message = "`settings` are those of a `component`, and this file names none";
+        let fix = "name the `component`, or give the settings to `tidegate destination push --settings FILE`";
+        fields.problem(fields.line_of("settings"), message, fix);
+        return None;
+    }
+    let mut asked = None;
+    let first = match (component, package) {
+        // What is wrong with the component is noted.
+        (Some(_), Some(None)) => return None,
+        (Some(component), Some(Some(package))) => {
+            asked = Some(package.manifest.batching);
+            match terms(&grant, package.manifest, settings).check() {
+                Ok(terms) => Some((component, terms)),
+                Err(faults) => {
+                    note(fields, faults);
+                    return None;
+                }
             }
-            None
+        }
+        _ => None,
+    };
+    match store::glance(store, Shelf::Destinations, &fields.name()) {
+        Ok(None) => {}
+        Ok(Some((placed, manifest))) => {
+            asked = Some(manifest.batching);
+            let settings = placed.settings.as_object().cloned().unwrap_or_default();
+            if let Err(faults) = terms(&grant, manifest, settings).check() {
+                let sha256 = placed.sha256.to_string();
+                let of_store = |fault: Fault| Fault {
+                    problem: format!("the version {}, which was pushed and is live: {}", &sha256[..12], fault.problem),
+                    ..fault
+                };
+                note(fields, faults.into_iter().map(of_store).collect());
+                return None;
+            }
+        }
+        Err(error) => {
+            fields.problem(0, format!("what was pushed cannot be read: {error}"), "see to the data directory");
+            return None;
         }
     }
+    let batching = grant.batching(asked.unwrap_or_default());
+    Some(PluginConfig { first, grant, batching })
+}
+
+fn note(fields: &mut Fields<'_>, faults: Vec<Fault>) {
+    for fault in faults {
+        fields.problem(fields.line_of(fault.field), fault.problem, fault.fix);
+    }
+}
+
+fn grant(fields: &mut Fields<'_>) -> Grant {
+    let mut grant = Grant {
+        allow_hosts: fields.json("allow_hosts").is_some().then(|| texts(fields, "allow_hosts")),
+        allow_private_hosts: texts(fields, "allow_private_hosts"),
+        ..Grant::default()
+    };
+    fields.within("limits", |f| {
+        grant.memory_bytes_max = f.bytes("memory_bytes_max");
+        grant.cpu_batch_max = f.duration("cpu_batch_max");
+    });
+    fields.within("pending", |f| {
+        set(&mut grant.pending.events_max, f.number("events_max", 1));
+        set(&mut grant.pending.bytes_max, f.bytes("bytes_max"));
+    });
+    fields.within("retry", |f| {
+        grant.retry_age_max = f.duration("age_max");
+        grant.retry_pause_min = f.duration("pause_min");
+        grant.retry_pause_max = f.duration("pause_max");
+    });
+    fields.within("traffic", |f| {
+        grant.requests_per_second = f.rate("requests_per_second");
+        grant.requests_at_once_max = f.number("requests_at_once_max", 1);
+        grant.timeout = f.duration("timeout");
+    });
+    fields.within("batch", |f| {
+        grant.batch_events_max = f.number("events_max", 1);
+        grant.batch_bytes_max = f.bytes("bytes_max");
+        grant.batch_age_max = f.duration("age_max");
+    });
+    grant
 }
 
 fn texts(fields: &mut Fields<'_>, name: &'static str) -> Vec<String> {

@@ -24,6 +24,11 @@ impl Book {
         book
     }
 
+    /// What must stay in order is the word of the version that carries.
+    pub(super) const fn keep(&mut self, order: Order) {
+        self.order = order;
+    }
+
     pub(super) fn enter(&mut self, marks: Vec<PendingMark>) {
         for mark in marks {
             let key = (mark.offset, mark.part);

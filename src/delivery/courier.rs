@@ -13,7 +13,7 @@ use super::exchange::FAILURES_IN_A_ROW_MAX;
 use super::fate::Fate;
 use super::pace::{self, Pace};
 use super::signer::Keys;
-use super::terms::{Checked, PendingLimits};
+use super::terms::Checked;
 use super::trip::Trip;
 use crate::clock;
 use crate::event::Event;
@@ -76,6 +76,13 @@ pub struct Courier {
     stopped: Notify,
 }
 
+impl std::fmt::Debug for Courier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Its terms hold secrets.
+        f.debug_struct("Courier").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 impl Courier {
     /// Makes the client of a plugin; connects to nothing.
     ///
@@ -118,10 +125,6 @@ impl Courier {
         self.terms.batching
     }
 
-    pub(super) const fn pending_limits(&self) -> PendingLimits {
-        self.terms.pending
-    }
-
     /// How long to wait after this many failed tries.
     pub(super) fn pause(&self, tries: u32, after: Option<Duration>) -> Duration {
         pace::pause(&self.terms.retry, tries, after)
@@ -137,7 +140,7 @@ impl Courier {
 
     pub(super) fn stop(&self, reason: String, advice: &str) {
         tracing::error!(destination = self.name(), reason, "the destination stops; what it has not taken is kept");
-        let advice = format!("{advice}, then start tidegate again");
+        let advice = format!("{advice}, then start tidegate again or make a version live");
         *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stop { reason, advice });
         self.stopped.notify_waiters();
     }

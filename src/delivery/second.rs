@@ -7,13 +7,14 @@ use std::time::Duration;
 use super::book::Key;
 use super::courier::{Courier, Parcel};
 use super::fate::Fate;
+use super::post::Post;
 use super::{Shared, micros};
 use crate::clock;
 use crate::event::time;
 use crate::state::{self, Pending, QuarantineStage, Quarantined, Resolved, State};
 
 pub(super) struct SecondRound {
-    pub(super) courier: Arc<Courier>,
+    pub(super) post: Arc<Post>,
     pub(super) shared: Arc<Shared>,
     pub(super) sync: Arc<str>,
     pub(super) state: State,
@@ -26,23 +27,39 @@ const NAP_MAX: Duration = Duration::from_secs(60);
 
 impl SecondRound {
     pub(super) async fn run(mut self) {
-        let (shared, courier) = (Arc::clone(&self.shared), Arc::clone(&self.courier));
+        let shared = Arc::clone(&self.shared);
+        let mut held = self.post.follow();
+        let mut told = false;
         loop {
+            let courier = held.borrow_and_update().clone();
+            let Some(courier) = courier else {
+                let vacancy = self.post.vacancy();
+                told = self.tell(&vacancy);
+                let _ = held.changed().await;
+                continue;
+            };
             let (parked, stop) = (shared.parked.notified(), courier.stop_notified());
-            if let Some(stop) = self.courier.stopped() {
-                if let Err(error) = self.state.fail(&self.sync, &stop.to_string()) {
-                    tracing::warn!(sync = &*self.sync, error = %error, "could not record a failure");
-                }
+            if let Some(stop) = courier.stopped() {
+                told = self.tell(&stop.to_string());
                 // Each delivery that was under way clears the failure, so it is written again after each.
-                parked.await;
+                tokio::select! { () = parked => {}, _ = held.changed() => {} }
                 continue;
             }
-            let batching = self.courier.batching();
+            if std::mem::take(&mut told)
+                && let Err(error) = self.state.mended(&self.sync)
+            {
+                tracing::warn!(sync = &*self.sync, error = %error, "could not take a failure back");
+            }
+            let batching = courier.batching();
             let now_us = clock::now_us();
-            let due = self.shared.book().due(now_us, batching.events_max, batching.bytes_max);
+            let due = {
+                let mut book = self.shared.book();
+                book.keep(courier.order());
+                book.due(now_us, batching.events_max, batching.bytes_max)
+            };
             match due {
                 Ok(keys) => {
-                    if let Err(error) = self.again(&keys).await {
+                    if let Err(error) = self.again(&courier, &keys).await {
                         tracing::error!(sync = &*self.sync, error = %error, "what is pending could not be settled; trying again");
                         tokio::time::sleep(STATE_PAUSE).await;
                     }
@@ -54,6 +71,7 @@ impl SecondRound {
                     tokio::select! {
                         () = parked => {}
                         () = stop => {}
+                        _ = held.changed() => {}
                         () = tokio::time::sleep(nap) => {}
                     }
                 }
@@ -61,11 +79,19 @@ impl SecondRound {
         }
     }
 
+    /// Shows in the sync's status why it stands still; true.
+    fn tell(&mut self, failure: &str) -> bool {
+        if let Err(error) = self.state.fail(&self.sync, failure) {
+            tracing::warn!(sync = &*self.sync, error = %error, "could not record a failure");
+        }
+        true
+    }
+
     /// Tries the events with these keys, and records what came of it before anything else.
-    async fn again(&mut self, keys: &[Key]) -> Result<(), state::Error> {
+    async fn again(&mut self, courier: &Arc<Courier>, keys: &[Key]) -> Result<(), state::Error> {
         let pending = self.state.pending_events(&self.sync, keys)?;
         let parcels: Arc<[Parcel]> = pending.iter().map(Parcel::again).collect();
-        let fates = self.courier.carry(parcels, false).await;
+        let fates = courier.carry(parcels, false).await;
         fail::fail_point!("delivery_before_resolve", |_| std::process::abort());
         let now_us = clock::now_us();
         let mut resolved = Resolved::default();
@@ -80,9 +106,9 @@ impl SecondRound {
                 // Its turn comes with that of the one before it.
                 Fate::Behind => resolved.again.push((key.0, key.1, event.attempts, now_us, event.error.clone())),
                 Fate::Again { tries, after, error, detail } => {
-                    let next_at_us = now_us.saturating_add(micros(self.courier.pause(tries, after)));
+                    let next_at_us = now_us.saturating_add(micros(courier.pause(tries, after)));
                     let tried = tries > event.attempts;
-                    let ends_at_us = event.first_tried_at_us.saturating_add(micros(self.courier.terms.retry.age_max));
+                    let ends_at_us = event.first_tried_at_us.saturating_add(micros(courier.terms.retry.age_max));
                     if tried && next_at_us > ends_at_us {
                         let since = time::format(event.first_tried_at_us);
                         let reason = format!("tried {tries} times since {since}; the last time: {error}");

@@ -220,6 +220,14 @@ impl Terms {
         policy
     }
 
+    /// The policy of a workspace that grants all that the manifest asks for.
+    pub(super) fn asked(&self) -> Policy {
+        let mut policy = self.policy(&mut Vec::new());
+        policy.granted = policy.asked.iter().map(|rule| rule.origin.clone()).collect();
+        policy.private_hosts = policy.granted.iter().map(|origin| origin.host().to_owned()).collect();
+        policy
+    }
+
     /// Refusals that can be foreseen are for now, not for the first event.
     fn check_policy(&self, policy: &Policy, faults: &mut Vec<Fault>) {
         for rule in &policy.asked {

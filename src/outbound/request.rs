@@ -28,6 +28,14 @@ pub struct Request {
 pub(super) type Wire = http::Request<Full<Bytes>>;
 
 impl Request {
+    /// Whether it could go over the wire, as far as that can be told without sending it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, policy: &Policy, secrets: &Secrets) -> Result<(), Refusal> {
+        self.prepare(policy, secrets, &[]).map(drop)
+    }
+
     /// Checks the place, then everything else, then puts the secrets in. `reserved` are headers that the host sets.
     pub(super) fn prepare(
         &self,

@@ -268,10 +268,15 @@ fn read(reader: &mut Reader<'_>) -> Option<Manifest> {
     if let Some(name) = &name
         && (name.is_empty() || name.len() > 63 || !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')))
     {
-        reader.fault("name", format!("the name {name:?} is none"), "use up to 63 of a-z, 0-9 and -");
+        reader.fault("name", format!("{name:?} cannot be a name"), "use up to 63 of a-z, 0-9 and -");
     }
     let kind = reader.required("kind", "transform").and_then(|_| reader.word("kind", &Kind::ALL));
-    let api = reader.text("api").unwrap_or_else(|| Api::VERSION.to_owned());
+    // `0.1` is a number in YAML; what was meant is plain.
+    let api = match reader.json("api") {
+        None => Api::VERSION.to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
     if api != Api::VERSION {
         let problem = format!("the plugin is written for tidegate:plugin@{api}; this host speaks {}", Api::VERSION);
         reader.fault("api", problem, format!("build it against {} and write `api: {}`", Api::VERSION, Api::VERSION));
@@ -291,7 +296,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Manifest> {
         memory_bytes_max: limits.bytes("memory_bytes_max"),
         cpu_batch_max: limits.duration("cpu_batch_max"),
     });
-    let batching = reader.within("batch", batching).unwrap_or_else(default_batching);
+    let batching = reader.within("batch", batching).unwrap_or_default();
     let authentication = reader.within("authentication", authentication).flatten();
     let traffic = reader.within("traffic", traffic).unwrap_or_else(default_traffic);
     let retry = reader.within("retry", retry).unwrap_or_else(default_retry);
@@ -428,12 +433,14 @@ fn is_origin(text: &str) -> bool {
     named && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
-fn default_batching() -> Batching {
-    Batching { events_max: 500, bytes_max: 4 << 20, age_max: Duration::from_secs(1) }
+impl Default for Batching {
+    fn default() -> Self {
+        Self { events_max: 500, bytes_max: 4 << 20, age_max: Duration::from_secs(1) }
+    }
 }
 
 fn batching(reader: &mut Reader<'_>) -> Batching {
-    let default = default_batching();
+    let default = Batching::default();
     let events = reader.number("events_max", 1, 10_000);
     Batching {
         events_max: events.and_then(|events| usize::try_from(events).ok()).unwrap_or(default.events_max),

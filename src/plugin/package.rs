@@ -8,6 +8,9 @@ use super::read::Fault;
 const MANIFEST: &str = "tidegate:manifest";
 const FIXTURES: &str = "tidegate:fixtures";
 
+/// More is no plugin that a server would take.
+const BYTES_MAX: usize = 32 << 20;
+
 /// Fixtures larger than this together are not carried.
 const FIXTURES_BYTES_MAX: usize = 1 << 20;
 
@@ -39,6 +42,10 @@ pub enum NotAPackage {
         "the component carries no manifest; build it with `tidegate function build`, which puts plugin.yaml into it"
     )]
     NoManifest,
+    #[error("this is not a WebAssembly component; `tidegate function build` makes one")]
+    NotAComponent,
+    #[error("it has {bytes} bytes; a component may have {bytes_max} at most")]
+    TooLarge { bytes: usize, bytes_max: usize },
     #[error("the component's section {section} cannot be read: {reason}")]
     Unreadable { section: &'static str, reason: String },
     #[error("the component's manifest is wrong:\n{}", .0.iter().map(|fault| format!("  {fault}")).collect::<Vec<_>>().join("\n"))]
@@ -51,6 +58,12 @@ impl Package {
     /// # Errors
     /// It carries no manifest, or a wrong one.
     pub fn read(component: &[u8]) -> Result<Self, NotAPackage> {
+        if component.len() > BYTES_MAX {
+            return Err(NotAPackage::TooLarge { bytes: component.len(), bytes_max: BYTES_MAX });
+        }
+        if !wasmparser::Parser::is_component(component) {
+            return Err(NotAPackage::NotAComponent);
+        }
         let (mut manifest, mut fixtures) = (None, None);
         let unreadable = |section, reason: String| NotAPackage::Unreadable { section, reason };
         let mut depth = 0_u32;
@@ -192,7 +205,9 @@ mod tests {
         let component = wat::parse_str("(component)").unwrap();
         let refused = Package::read(&embed(&component, &json!({"name": "a", "kind": "nothing"}), &[])).unwrap_err();
         assert!(refused.to_string().contains("\"nothing\""), "{refused}");
-        assert!(Package::read(b"garbage").is_err());
-        assert!(Package::read(&[]).is_err());
+        for garbage in [&b"garbage"[..], b"", b"\0asm\x01\0\0\0"] {
+            assert!(matches!(Package::read(garbage), Err(NotAPackage::NotAComponent)));
+        }
+        assert!(matches!(Package::read(&vec![0; BYTES_MAX + 1]), Err(NotAPackage::TooLarge { .. })));
     }
 }

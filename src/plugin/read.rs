@@ -45,7 +45,7 @@ impl<'a> Reader<'a> {
 
     fn wrong(&mut self, name: &str, expected: &str) {
         let place = self.at(name);
-        self.fault(name, format!("`{place}` is not {expected}"), format!("write `{name}: <{expected}>`"));
+        self.fault(name, format!("`{place}` must be a {expected}"), format!("write `{name}: <{expected}>`"));
     }
 
     fn find(&mut self, name: &'static str) -> Option<&'a Value> {

@@ -1,6 +1,6 @@
 //! How fast a plugin is, beside one of the same world that does nothing: what is left is the author's own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ pub enum BenchError {
     Fixtures(#[from] TestError),
     #[error(transparent)]
     Build(#[from] BuildError),
+    #[error("there are no events to measure: the *.in.json in {} hold none", dir.display())]
+    NoEvents { dir: PathBuf },
     #[error("the plugin does not get through its own fixtures, so there is nothing to measure: {0}")]
     Broken(String),
 }
@@ -56,12 +58,15 @@ pub async fn bench(dir: &Path, component: &Path, limits: Limits) -> Result<Bench
     let cases = fixtures::inputs(&dir.join("fixtures"), manifest.as_ref())?;
     let settings = cases.first().map_or_else(|| "{}".to_owned(), |(_, settings)| settings.clone());
     let events: Vec<String> = cases.iter().flat_map(|(events, _)| events.iter().cloned()).collect();
+    if events.is_empty() {
+        return Err(BenchError::NoEvents { dir: dir.join("fixtures") });
+    }
     let limits = Limits { batch_events_max: 1_000, batch_bytes_max: 64 << 20, ..limits };
     let engine = Engine::new(&Limits { calls_at_once_max: 1, ..limits.clone() }).map_err(TestError::from)?;
     let runner = |bytes: &[u8]| -> Result<Runner, BenchError> {
         let module = Module::compile(&engine, bytes, build::world(kind)).map_err(TestError::from)?;
         let services = services(manifest.as_ref(), json!({}));
-        Ok(Runner { kind, module, limits: Arc::new(limits.clone()), services })
+        Ok(Runner { kind, module, limits: Arc::new(limits.clone()), services, manifest: manifest.clone() })
     };
     let (plugin, noop) = (runner(&bytes)?, runner(&build::noop(kind).map_err(BuildError::from)?)?);
     let mut rows = Vec::new();

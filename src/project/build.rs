@@ -203,7 +203,10 @@ impl Site<'_> {
         errors: impl FnOnce(&Ran) -> String,
     ) -> Result<Ran, BuildError> {
         command.current_dir(&self.project.dir);
-        let ran = run(command, self.progress).map_err(|_| ToolError::Missing { tool, fix })?;
+        // What node's tools say is nothing but errors, each of which is told once, at the end.
+        let mut silence = |_: &str| {};
+        let progress = if tool == "node" { &mut silence } else { &mut *self.progress };
+        let ran = run(command, progress).map_err(|_| ToolError::Missing { tool, fix })?;
         if ran.status.success() { Ok(ran) } else { Err(BuildError::Compile { errors: errors(&ran) }) }
     }
 }

@@ -38,7 +38,7 @@ pub fn inspect(component: &[u8]) -> Result<Inspected, CheckError> {
     let package = match Package::read(component) {
         Ok(package) => Some(package),
         // Whether it is a component at all is for the engine to say.
-        Err(NotAPackage::NoManifest | NotAPackage::Unreadable { .. }) => None,
+        Err(NotAPackage::NoManifest | NotAPackage::NotAComponent | NotAPackage::Unreadable { .. }) => None,
         Err(wrong) => return Err(wrong.into()),
     };
     let host = Limits { calls_at_once_max: 1, ..Limits::default() };

@@ -16,7 +16,7 @@ use super::manifest::Project;
 use super::runner::{Runner, services};
 use super::{build, deliveries, diff};
 use crate::function::{Limits, LogLine, Stats};
-use crate::plugin::{Fixture, Kind, Manifest, Package};
+use crate::plugin::{Fixture, Kind, Manifest, Package, settings_problems};
 use crate::wasm::{Engine, EngineError, LoadError, Module};
 
 /// Size of the batch that the time for one event is taken from.
@@ -55,6 +55,8 @@ pub enum CaseResult {
     Differs {
         diff: String,
     },
+    /// A server would not take what came, whatever is expected; the notes say why.
+    Refused,
     /// There is no output file yet; this is what it would hold.
     Unknown {
         actual: String,
@@ -74,6 +76,16 @@ impl TestReport {
 pub enum TestError {
     #[error("{} has no *.in.json", dir.display())]
     NoFixtures { dir: PathBuf },
+    #[error(
+        "the settings of the fixture {case} do not fit `settings` of plugin.yaml, so a server would refuse them: {problems}; mend fixtures/settings.json (or {case}.settings.json)"
+    )]
+    Settings { case: String, problems: String },
+    #[error("{}: {cause}; a project has its events in fixtures/*.in.json", path.display())]
+    NoFolder {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
     #[error("{}: {cause}", path.display())]
     File {
         path: PathBuf,
@@ -106,21 +118,28 @@ pub async fn test(dir: &Path, component: &Path, limits: Limits, update: bool) ->
     let lookups = fixtures.join("lookups.json");
     let lookups = if lookups.exists() { read_json(&lookups)? } else { json!({}) };
     let services = services(manifest.as_ref(), lookups);
-    let runner = Runner { kind, module, limits: Arc::new(limits), services };
+    let runner = Runner { kind, module, limits: Arc::new(limits), services, manifest };
     let mut report = TestReport::default();
     let mut stats = Vec::new();
     for name in names {
         let events = events(&read_json(&fixtures.join(format!("{name}.in.json")))?);
-        let settings = settings(&fixtures, &name, manifest.as_ref())?.to_string();
+        let settings = settings(&fixtures, &name, runner.manifest.as_ref())?.to_string();
         let came = runner.run(&events, &settings).await;
-        let result = compare(&expected(&fixtures, &name, kind), &came.shown, update)?;
+        let mut result = compare(&expected(&fixtures, &name, kind), &came.shown, update)?;
+        let mut notes = came.notes;
+        if !came.refused.is_empty() {
+            notes.extend(came.refused);
+            if !matches!(result, CaseResult::Differs { .. }) {
+                result = CaseResult::Refused;
+            }
+        }
         stats.push(came.stats);
         stats.push(measure(&runner, &events, &settings, &mut report.us_per_event).await);
         let responses = match &came.plan {
             Some(plan) => deliveries::classified(&runner, &fixtures, &name, &settings, plan, update).await?,
             None => None,
         };
-        report.cases.push(Case { name, events: events.len(), result, log: came.log, notes: came.notes });
+        report.cases.push(Case { name, events: events.len(), result, log: came.log, notes });
         report.cases.extend(responses);
     }
     for stats in stats {
@@ -188,7 +207,7 @@ fn case_names(fixtures: &Path) -> Result<Vec<String>, TestError> {
 }
 
 fn names_in(fixtures: &Path) -> Result<Vec<String>, TestError> {
-    let failed = |cause| TestError::File { path: fixtures.to_owned(), cause };
+    let failed = |cause| TestError::NoFolder { path: fixtures.to_owned(), cause };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(fixtures).map_err(failed)? {
         let file = entry.map_err(failed)?.file_name();
@@ -224,12 +243,28 @@ pub(super) fn settings(fixtures: &Path, case: &str, manifest: Option<&Manifest>)
             break;
         }
     }
+    let mut stand_ins = Vec::new();
     if let Some(settings) = settings.as_object_mut() {
         for secret in manifest.into_iter().flat_map(Manifest::secrets) {
-            settings.entry(secret).or_insert_with(|| format!("{{{{secret.{secret}}}}}").into());
+            settings.entry(secret).or_insert_with(|| {
+                stand_ins.push(format!("/{secret}"));
+                format!("{{{{secret.{secret}}}}}").into()
+            });
         }
     }
-    Ok(settings)
+    let problems = manifest.map_or(Ok(Vec::new()), |manifest| settings_problems(manifest, &settings));
+    let problems: Vec<String> = match problems {
+        // A placeholder need not look like the secret that it stands for.
+        Ok(problems) => {
+            let ours = problems.into_iter().filter(|(place, _)| !stand_ins.contains(place));
+            ours.map(|(place, problem)| format!("{place} {problem}").trim_start().to_owned()).collect()
+        }
+        Err(problem) => vec![problem],
+    };
+    if problems.is_empty() {
+        return Ok(settings);
+    }
+    Err(TestError::Settings { case: case.to_owned(), problems: problems.join("; ") })
 }
 
 /// Compares `actual` with what the file at `path` holds, or writes it there.

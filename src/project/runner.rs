@@ -5,7 +5,8 @@ use std::sync::Arc;
 use hmac::{Hmac, Mac as _};
 use serde_json::{Map, Value, json};
 
-use super::golden;
+use super::{golden, refused};
+use crate::delivery;
 use crate::function::{Function, Journal, Limits, LogLine, Outcome, RunContext, Stats};
 use crate::plugin::{Kind, Manifest};
 use crate::wasm::{Call, CallFailure, Called, Lookup, Mac, MacKey, Module, Plan, Response, Services, Signer};
@@ -19,6 +20,8 @@ pub(super) struct Runner {
     pub(super) module: Module,
     pub(super) limits: Arc<Limits>,
     pub(super) services: Services,
+    /// What the component says about itself, if anything.
+    pub(super) manifest: Option<Manifest>,
 }
 
 /// What came of a batch.
@@ -29,6 +32,8 @@ pub(super) struct Came {
     pub(super) log: Vec<LogLine>,
     /// What went wrong with which event, for people.
     pub(super) notes: Vec<String>,
+    /// What a server would not take of it.
+    pub(super) refused: Vec<String>,
     /// Of a destination that answered.
     pub(super) plan: Option<Plan>,
 }
@@ -47,13 +52,16 @@ impl Runner {
         let function = function.with_services(self.services.clone());
         let ran = function.run(events, RunContext { now_ms: NOW_MS, ..RunContext::default() }).await;
         let note = |(index, outcome): (usize, &Outcome)| match outcome {
-            Outcome::Fail { code, message, .. } => Some(format!("event {index} failed: {code}: {message}")),
-            Outcome::Fault { code, message } => Some(format!("event {index} broke the plugin: {code}: {message}")),
+            Outcome::Fail { code, message, .. } => Some(format!("{} failed: {code}: {message}", named(index, events))),
+            Outcome::Fault { code, message } => {
+                Some(format!("{} broke the plugin: {code}: {message}", named(index, events)))
+            }
             _ => None,
         };
         Came {
             shown: Value::Array(ran.outcomes.iter().map(golden::outcome).collect()),
             notes: ran.outcomes.iter().enumerate().filter_map(note).collect(),
+            refused: refused::of_outcomes(events, &ran.outcomes, NOW_MS),
             stats: ran.stats,
             log: ran.journal.lines,
             plan: None,
@@ -67,12 +75,18 @@ impl Runner {
         let mut journal = Journal::default();
         let (bodies, called) = self.module.edit(&self.limits, self.call(settings), bodies, bytes, &mut journal).await;
         let stats = self.stats(events.len(), &called);
+        let mut refused = Vec::new();
         let (shown, notes) = match called.answer {
             Ok(marks) => {
+                let edited = marks.iter().zip(events.iter().zip(&bodies)).enumerate();
+                refused.extend(edited.filter_map(|(index, (mark, (event, body)))| match mark {
+                    crate::wasm::Mark::Edited => refused::of_edit(index, event, body, NOW_MS),
+                    _ => None,
+                }));
                 let shown = marks.iter().zip(&bodies).map(|(mark, body)| golden::mark(mark, body)).collect();
                 let note = |(index, mark): (usize, &crate::wasm::Mark)| match mark {
                     crate::wasm::Mark::Failed(code, message) => {
-                        Some(format!("event {index} failed: {code}: {message}"))
+                        Some(format!("{} failed: {code}: {message}", named(index, events)))
                     }
                     _ => None,
                 };
@@ -84,7 +98,7 @@ impl Runner {
                 (Value::Array(vec![fault; events.len()]), vec![format!("the batch failed: {code}: {message}")])
             }
         };
-        Came { shown, stats, log: journal.lines, notes, plan: None }
+        Came { shown, stats, log: journal.lines, notes, refused, plan: None }
     }
 
     async fn prepare(&self, events: &[String], settings: &str) -> Came {
@@ -95,18 +109,23 @@ impl Runner {
             Ok(plan) => {
                 let failed = plan.failed.iter();
                 let note = |(event, complaint): &(u32, crate::wasm::GuestComplaint)| {
-                    format!("event {event} failed: {}: {}", complaint.code, complaint.message)
+                    format!("{} failed: {}: {}", named(*event as usize, events), complaint.code, complaint.message)
                 };
-                let mut notes: Vec<String> = failed.map(note).collect();
-                notes.extend(forgotten(&plan, events.len()));
-                (golden::plan(&plan), notes, Some(plan))
+                (golden::plan(&plan), failed.map(note).collect(), Some(plan))
             }
             Err(failure) => {
                 let (code, message) = said(&failure);
                 (json!({ "fault": { "code": code } }), vec![format!("the batch failed: {code}: {message}")], None)
             }
         };
-        Came { shown, stats, log: journal.lines, notes, plan }
+        let refused = match (&self.manifest, &plan) {
+            (Some(manifest), Some(plan)) => {
+                let settings = serde_json::from_str(settings).unwrap_or_default();
+                delivery::refusals(manifest, &settings, plan, events.len())
+            }
+            _ => Vec::new(),
+        };
+        Came { shown, stats, log: journal.lines, notes, refused, plan }
     }
 
     /// What the plugin makes of a recorded response, as a fixture spells it.
@@ -144,6 +163,15 @@ impl Runner {
     }
 }
 
+/// An event for people: they know it by its messageId, and its place is counted as plans count, from 0.
+fn named(index: usize, events: &[String]) -> String {
+    let event: Value = events.get(index).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    match event["messageId"].as_str() {
+        Some(id) => format!("event {index} (messageId {id:?})"),
+        None => format!("event {index} (counted from 0)"),
+    }
+}
+
 /// Code and message of a call without an answer.
 fn said(failure: &CallFailure) -> (String, String) {
     match failure {
@@ -169,23 +197,6 @@ fn said(failure: &CallFailure) -> (String, String) {
             ("batch-fatal".to_owned(), format!("{}: {}", complaint.code, complaint.message))
         }
     }
-}
-
-/// Events that a plan says nothing about, and those that it names without having them.
-fn forgotten(plan: &Plan, events: usize) -> Vec<String> {
-    let mut named = vec![false; events];
-    let requests = plan.requests.iter().flat_map(|request| request.events.iter().copied());
-    let others = plan.skipped.iter().map(|(event, _)| *event).chain(plan.failed.iter().map(|(event, _)| *event));
-    let mut notes = Vec::new();
-    for event in requests.chain(others) {
-        match named.get_mut(event as usize) {
-            Some(named) => *named = true,
-            None => notes.push(format!("the plan names the event {event}; the batch has {events}")),
-        }
-    }
-    let missing = named.iter().enumerate().filter(|(_, named)| !**named);
-    notes.extend(missing.map(|(event, _)| format!("the plan forgets the event {event}: send, skip or fail it")));
-    notes
 }
 
 /// What tests lend: the tables of `fixtures/lookups.json`, and secrets whose value is their placeholder.

@@ -93,7 +93,7 @@ const fn around(language: Language) -> &'static [(&'static str, &'static str)] {
 /// Why there is no new project.
 #[derive(Debug, thiserror::Error)]
 pub enum NewError {
-    #[error("{name:?} is no name for a plugin; use up to 63 of a-z, 0-9 and -")]
+    #[error("{name:?} cannot be the name of a plugin; use up to 63 of a-z, 0-9 and -")]
     Name { name: String },
     /// componentize-qjs 0.4.5 does not give the borrowed batch back at the end of a call, which is a trap.
     #[error(
@@ -177,6 +177,14 @@ pub(super) fn readme(entry: &str, language: Language, kind: Kind) -> String {
         .replace("{{language}}", language)
         .replace("{{command}}", command)
         .replace("{{purpose}}", purpose)
+        .replace(
+            "{{built}}",
+            if language == "Rust" {
+                "target/components/{{name}}.component.wasm"
+            } else {
+                "build/{{name}}.component.wasm"
+            },
+        )
         .replace("{{entry}}", entry)
 }
 

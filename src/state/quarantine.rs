@@ -114,15 +114,19 @@ impl State {
         read().map_err(self.err("could not read the quarantine"))
     }
 
-    /// How many events are set aside, by scope, stage and code.
+    /// How many events are set aside, by scope, stage and code; of those that `filter` lets through, however many.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn quarantine_counts(&self) -> Result<Vec<(String, String, String, u64)>, Error> {
-        let sql = "SELECT scope, stage, code, count(*) FROM quarantine GROUP BY 1, 2, 3 ORDER BY 1, 2, 3";
+    pub fn quarantine_counts(&self, filter: &Filter) -> Result<Vec<(String, String, String, u64)>, Error> {
+        let sql = "SELECT scope, stage, code, count(*) FROM quarantine
+            WHERE (?1 IS NULL OR scope = ?1) AND (?2 IS NULL OR code = ?2) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3";
         let read = || -> rusqlite::Result<Vec<(String, String, String, u64)>> {
             let mut find = self.connection.prepare(sql)?;
-            find.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, unsigned(row.get(3)?))))?.collect()
+            let rows = find.query_map(params![filter.scope, filter.code], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, unsigned(row.get(3)?)))
+            })?;
+            rows.collect()
         };
         read().map_err(self.err("could not count the quarantine"))
     }

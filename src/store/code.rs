@@ -47,7 +47,7 @@ pub(super) fn versions(folder: &Path) -> Result<HashMap<Sha, Arc<Facts>>, Error>
     Ok(versions)
 }
 
-fn facts(path: &Path, sha: Sha) -> Result<Facts, String> {
+pub(super) fn facts(path: &Path, sha: Sha) -> Result<Facts, String> {
     let bytes = disk::read(path, 8 << 20).map_err(|error| error.to_string())?.unwrap_or_default();
     let facts: Facts = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     if facts.sha256 != sha {

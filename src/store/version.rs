@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Sha, Shelf};
 use crate::function::granted;
-use crate::plugin::{Kind, Manifest};
+use crate::plugin::{Kind, Manifest, settings_problems};
 use crate::wasm::{Limits, Module, World};
 
 /// The facts of a version, written once when it was taken.
@@ -75,16 +75,9 @@ pub const fn world(kind: Kind) -> World {
 /// # Errors
 /// Every problem with its place; never a value, which may be a secret.
 pub fn check_settings(manifest: &Manifest, settings: &Value) -> Result<(), String> {
-    let schema = Value::Object(manifest.settings.clone());
-    let validator =
-        jsonschema::validator_for(&schema).map_err(|error| format!("the schema is none: {}", error.masked()))?;
-    let problems: Vec<String> = validator
-        .iter_errors(settings)
-        .take(20)
-        .map(|error| {
-            let place = error.instance_path().to_string();
-            format!("{}: {}", if place.is_empty() { "settings" } else { place.as_str() }, error.masked())
-        })
+    let problems: Vec<String> = settings_problems(manifest, settings)?
+        .into_iter()
+        .map(|(place, problem)| format!("{}: {problem}", if place.is_empty() { "settings" } else { place.as_str() }))
         .collect();
     if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
 }

@@ -507,12 +507,23 @@ fn place(backtrace: &WasmBacktrace) -> String {
             frame.push_str(place);
         }
     }
-    // The way from a panic to its trap leads through a language's own library, which is no news.
-    let library = |frame: &str| {
-        ["<unknown>", "!std", "!core", "!alloc", "!__rustc", "!abort"].iter().any(|name| frame.contains(name))
-    };
-    let named: Vec<_> = frames.into_iter().filter(|frame| !library(frame)).take(4).collect();
+    let named: Vec<_> = frames.into_iter().filter(|frame| !is_library(frame)).take(4).collect();
     if named.is_empty() { String::new() } else { format!(" in {}", named.join(" < ")) }
+}
+
+/// Whether a frame is on the way from a panic to its trap, which leads through a language's own library and is no news.
+/// Frames read `plugin.wasm!std[a543]::panicking::panic_handler`, or the same without the module.
+fn is_library(frame: &str) -> bool {
+    let module = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    let function = match frame.split_once('!') {
+        Some((name, function)) if module(name) => function,
+        _ => frame,
+    };
+    let function = function.trim_start_matches('<');
+    let of = |library: &str| {
+        function.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', ':', ' ']))
+    };
+    frame.contains("<unknown>") || ["std", "core", "alloc", "__rustc", "panic_abort", "abort"].into_iter().any(of)
 }
 
 const MESSAGE_BYTES_MAX: usize = 1 << 10;

@@ -99,6 +99,7 @@ declare module "tidegate" {
     | { partial: [event: number, retry: boolean][] }
     | { disable: { code: string; message: string } };
   export type Prepare<Settings = any> = (events: Event[], context: Context<Settings>) => Plan;
+  /** What it throws is a rejection: the events go to quarantine with the answer. `RetryBatch` asks for another try. */
   export type Classify<Settings = any> = (answer: Answer, context: Context<Settings>) => Verdict;
   /** 2xx delivered, 401 sign in again, 408, 425, 429 and 5xx later, everything else never. */
   export const classifyByStatus: (answer: Answer) => Verdict;

@@ -215,12 +215,63 @@ fn an_exception_is_an_outcome_with_the_line_of_the_author() {
     let case = &report["cases"][0];
     let notes = case["notes"].to_string();
     assert!(
-        notes.contains("event 2 failed: js-exception: TypeError") && notes.contains("src/index.js:8"),
+        notes.contains("event 2 (")
+            && notes.contains("failed: js-exception: TypeError")
+            && notes.contains("src/index.js:8"),
         "{report:#}"
     );
     let log = case["log"].to_string();
     assert!(log.contains("at deep src/index.js:8") && log.contains("src/index.js:5"), "{log}");
     assert!(case["difference"].as_str().unwrap().contains("js-exception"), "{report:#}");
+}
+
+#[test]
+fn an_answer_that_a_plugin_breaks_on_is_rejected_with_its_line() {
+    let languages: [(&str, &str, &str, &[&str]); 3] = [
+        (
+            "js",
+            "src/index.js",
+            "export function classify({ response }) {\n  return response.json().a.b;\n}\n",
+            &["node", "npm"],
+        ),
+        ("python", "app.py", "def classify(tag, events, response):\n    return response.json()[\"a\"]\n", &["python3"]),
+        ("go", "main.go", "\tpanic(string(response.Body))\n}\n", &["go"]),
+    ];
+    for (language, entry, breaking, tools) in languages {
+        if let Some(missing) = tools.iter().find(|tool| !has(tool)) {
+            println!("skipped plugins in {language}: {missing} is not installed");
+            continue;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        assert!(tidegate(dir.path(), &["destination", "new", "breaks", "--lang", language]).status.success());
+        let project = dir.path().join("breaks");
+        let source = std::fs::read_to_string(project.join(entry)).unwrap();
+        let kept = ["export const classify", "classify = classify", "\treturn tidegate.ClassifyByStatus"];
+        let end = kept.iter().find_map(|line| source.find(&format!("\n{line}"))).unwrap() + 1;
+        std::fs::write(project.join(entry), format!("{}{breaking}", &source[..end])).unwrap();
+        for file in std::fs::read_dir(project.join("fixtures")).unwrap().flatten() {
+            if file.file_name().to_string_lossy().ends_with(".responses.json") {
+                let recorded = serde_json::json!([{"request": 0, "response": {"status": 200, "headers": {}, "body": "{}"},
+                    "verdict": "delivered"}]);
+                std::fs::write(file.path(), recorded.to_string()).unwrap();
+            }
+        }
+        let report = json(&tidegate(dir.path(), &["destination", "test", "breaks"]));
+        if report["error"].as_str().is_some_and(registry_is_away) {
+            println!("skipped plugins in {language}: {report}");
+            continue;
+        }
+        let cases = report["cases"].as_array().unwrap_or_else(|| panic!("{report:#}"));
+        let answers = cases.iter().find(|case| case["name"].as_str().unwrap().ends_with("(responses)")).unwrap();
+        let difference = answers["difference"].as_str().unwrap();
+        assert!(
+            difference.contains("\"rejected\": \"")
+                && ["js-exception", "python-exception", "go-panic"].iter().any(|code| difference.contains(code)),
+            "{report:#}"
+        );
+        let line = source[..end].lines().count() + if language == "go" { 1 } else { 2 };
+        assert!(answers["log"].to_string().contains(&format!("{entry}:{line}")), "{report:#}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The command line: what it prints, what it refuses, how it exits.
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use serde_json::json;
 
@@ -91,6 +91,56 @@ fn check_reports_every_problem_at_once_with_file_line_and_fix() {
     assert!(text(&output).contains("did you mean `limits`?"));
     // No other command starts on it either, and each says the same.
     assert_eq!(run(&["serve", workspace.path().to_str().unwrap()]).status.code(), Some(3));
+}
+
+#[test]
+fn a_destination_that_is_wrong_is_one_problem_and_not_missing_as_well() {
+    let workspace = Workspace::new();
+    workspace.write("destinations/acme.yaml", "kind: nothing-known\n");
+    workspace.write("syncs/acme.yaml", "source: web\ndestination: acme\n");
+    let output = run(&["check", workspace.path().to_str().unwrap()]);
+    let said = text(&output);
+    assert!(output.status.code() == Some(3) && said.contains("1 problem;"), "{said}");
+    assert!(said.contains("nothing-known") && !said.contains("there is no destination"), "{said}");
+}
+
+#[test]
+fn a_reader_that_leaves_ends_a_command_quietly() {
+    let workspace = Workspace::new();
+    let path = workspace.path();
+    let path = path.to_str().unwrap();
+    for arguments in [&["check", path][..], &["completions", "bash"], &["status", path, "--json"]] {
+        let mut command = tidegate();
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Long before anything is printed.
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), text(&output).as_str()), (Some(141), ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_written_to_is_named() {
+    let output = run(&["init", "/proc/nowhere"]);
+    assert!(output.status.code() == Some(1) && text(&output).contains("/proc/nowhere"), "{}", text(&output));
+}
+
+#[test]
+fn quarantine_counts_what_was_asked_for() {
+    let workspace = Workspace::new();
+    let server = workspace.serve();
+    let nameless = |id: &str| json!({"type": "track", "messageId": id});
+    assert_eq!(server.batch(&[nameless("a"), nameless("b"), json!({"type": "odd", "messageId": "c"})]).status, 200);
+    server.stop();
+    let said = |more: &[&str]| {
+        let path = workspace.path();
+        text(&run(&[&["quarantine", path.to_str().unwrap()], more].concat()))
+    };
+    let named = said(&["--code", "missing-event-name", "--most", "1"]);
+    assert!(named.contains("1 of 2;") && !named.contains("unknown-type"), "{named}");
+    assert!(said(&["--most", "1"]).contains("1 of 3;"));
+    assert!(said(&["--code", "nothing"]).contains("Nothing of that is set aside."));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod abuse;
 mod conservation;
 mod order;
+mod pushed;
 mod sign_in;
 
 use std::collections::BTreeMap;

@@ -367,6 +367,57 @@ fn a_fixture_that_differs_is_shown_line_by_line_and_updated_on_request() {
 }
 
 #[test]
+fn what_a_server_would_refuse_does_not_pass_a_test() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, value: serde_json::Value| {
+        std::fs::create_dir_all(dir.path().join("fixtures")).unwrap();
+        std::fs::write(dir.path().join("fixtures").join(name), value.to_string()).unwrap();
+    };
+    let notes = |component: &Path, update| {
+        let report = block_on(project::test(dir.path(), component, Limits::default(), update)).unwrap();
+        assert!(!report.passed(), "{report:?}");
+        assert_eq!(report.cases[0].result, CaseResult::Refused, "{report:?}");
+        report.cases[0].notes.join("\n")
+    };
+    // What comes back is no event: without a name, and no JSON at all. That it was expected does not help.
+    let track = json!({"type": "track", "event": "E", "properties": {"n": 1}});
+    let broken = json!({"type": "track", "event": "E", "properties": {"attack": "bad-json"}});
+    write("one.in.json", json!([track, broken]));
+    for update in [true, false] {
+        let said = notes(&guests::component("hostile/attacks"), update);
+        assert!(said.contains("event 0 would be set aside: missing-event-name"), "{said}");
+        assert!(said.contains("event 1 would be set aside: malformed-json"), "{said}");
+    }
+
+    // A plan that leads where the manifest does not ask to go.
+    let manifest = json!({
+        "name": "courier", "kind": "destination", "hosts": ["{{settings.endpoint}}"],
+        "settings": {"type": "object", "required": ["endpoint"], "properties": {"endpoint": {"type": "string"}}},
+    });
+    let component = dir.path().join("courier.wasm");
+    std::fs::write(&component, guests::destination("hostile/courier", &manifest)).unwrap();
+    let evil = json!({"attack": "url", "url": "https://evil.example/"});
+    write("one.in.json", json!({"type": "track", "event": "E", "properties": evil}));
+    write("settings.json", json!({"endpoint": "https://crm.example"}));
+    let said = notes(&component, true);
+    assert!(said.contains("host-not-asked") && said.contains("evil.example"), "{said}");
+    write("one.in.json", track.clone());
+    let report = block_on(project::test(dir.path(), &component, Limits::default(), true)).unwrap();
+    assert!(report.passed(), "{report:?}");
+
+    // Settings that a push would refuse.
+    write("settings.json", json!({}));
+    let refused = block_on(project::test(dir.path(), &component, Limits::default(), false)).unwrap_err().to_string();
+    assert!(refused.contains("\"endpoint\" is a required property"), "{refused}");
+
+    // Without events there is nothing to measure.
+    write("settings.json", json!({"endpoint": "https://crm.example"}));
+    write("one.in.json", json!([]));
+    let refused = block_on(project::bench(dir.path(), &component, Limits::default())).unwrap_err().to_string();
+    assert!(refused.contains("no events to measure"), "{refused}");
+}
+
+#[test]
 fn a_project_that_cannot_be_built_has_one_readable_cause() {
     let dir = tempfile::tempdir().unwrap();
     let project = |lib: &str, kind: &str| {

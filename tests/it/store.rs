@@ -3,6 +3,7 @@
 mod compile;
 mod crash;
 mod hostile;
+mod push;
 
 use serde_json::{Value, json};
 use tidegate::plugin::{Fixture, embed};

@@ -16,6 +16,10 @@ pub(in crate::cli) struct Args {
 
 pub(super) fn run(args: &Args, json: bool) -> Done {
     let path = &args.component;
+    if path.is_dir() {
+        let advice = "`tidegate function build` makes a component of it, and says where it is";
+        return Err(Failure::Failed(format!("{} is a folder; {advice}", path.display())));
+    }
     let bytes = std::fs::read(path).map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
     let found = project::inspect(&bytes)?;
     if json {

@@ -69,6 +69,7 @@ fn print_json(report: &TestReport, fast_enough: bool) {
             CaseResult::Passed => ("passed", None),
             CaseResult::Updated => ("updated", None),
             CaseResult::Differs { diff } => ("differs", Some(diff)),
+            CaseResult::Refused => ("refused", None),
             CaseResult::Unknown { actual } => ("unknown", Some(actual)),
         };
         let log: Vec<&str> = case.log.iter().map(|line| line.text.as_str()).collect();
@@ -83,18 +84,24 @@ fn print_json(report: &TestReport, fast_enough: bool) {
     println!("{line}");
 }
 
+fn counted(case: &Case) -> String {
+    let what = if case.name.ends_with("(responses)") { "response" } else { "event" };
+    format!("{} {what}{}", case.events, if case.events == 1 { "" } else { "s" })
+}
+
 /// Cases, differences, and what the plugin used.
 pub(super) fn print(report: &TestReport, logs: bool) {
     for case in &report.cases {
         match &case.result {
-            CaseResult::Passed => println!("{} {} ({} events)", paint::good("passed"), case.name, case.events),
-            CaseResult::Updated => println!("{} {} ({} events)", paint::bold("written"), case.name, case.events),
+            CaseResult::Passed => println!("{} {} ({})", paint::good("passed"), case.name, counted(case)),
+            CaseResult::Updated => println!("{} {} ({})", paint::bold("written"), case.name, counted(case)),
             CaseResult::Differs { diff } => {
                 println!("{} {}", paint::bold("differs"), case.name);
                 for line in diff.lines() {
                     println!("  {}", paint::plain(line, 200));
                 }
             }
+            CaseResult::Refused => println!("{} {}: a server would not take it", paint::bold("refused"), case.name),
             CaseResult::Unknown { .. } => {
                 println!("{} {}: no output file yet; --update writes it", paint::bold("unknown"), case.name);
             }

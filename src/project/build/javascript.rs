@@ -84,8 +84,13 @@ fn bundler_errors(ran: &Ran) -> String {
     // What follows is node's own stack; what speaks of platforms is advice for other programs.
     let block =
         ran.stderr.iter().skip_while(|line| !line.contains("[ERROR]")).take_while(|line| !line.starts_with("node:"));
-    let lines: Vec<&str> =
-        block.map(|line| line.trim_end()).filter(|line| !line.contains("--platform")).take(10).collect();
+    let advice = ["--platform", "mark the path", "as external", "leave the unresolved path"];
+    let mut lines: Vec<&str> = block
+        .map(|line| line.trim_end())
+        .filter(|line| !advice.iter().any(|advice| line.contains(advice)))
+        .take(24)
+        .collect();
+    lines.dedup_by(|line, before| line.is_empty() && before.is_empty());
     let mut text = lines.join("\n").replace("\u{2718} [ERROR] ", "").replace("X [ERROR] ", "");
     if text.contains("Could not resolve") {
         text.push_str(
@@ -97,8 +102,13 @@ fn bundler_errors(ran: &Ran) -> String {
 
 /// What went wrong when the module was first evaluated, which happens while the component is made.
 fn start_errors(ran: &Ran) -> String {
+    // The tool wraps what the module said in a chain of its own, and gives lines of the bundle, which nobody wrote.
+    let evaluated =
+        ran.stderr.iter().chain(std::iter::once(&ran.stdout)).find_map(|line| line.split_once("module evaluation: "));
+    let said =
+        evaluated.map_or_else(|| ran.last_lines(12), |(_, said)| said.lines().next().unwrap_or_default().to_owned());
     format!(
         "{}\nThe top level of the module runs once, when it is built: no event, setting or host function is there yet.",
-        ran.last_lines(12)
+        said.trim().trim_start_matches("Error: ")
     )
 }

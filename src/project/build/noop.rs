@@ -70,8 +70,13 @@ mod tests {
         let engine = Engine::new(&Limits { calls_at_once_max: 1, ..Limits::default() }).unwrap();
         for (_, kind) in Kind::ALL {
             let module = Module::compile(&engine, &noop(kind).unwrap(), super::super::world(kind)).unwrap();
-            let runner =
-                Runner { kind, module, limits: Arc::new(Limits::default()), services: services(None, json!({})) };
+            let runner = Runner {
+                kind,
+                module,
+                limits: Arc::new(Limits::default()),
+                services: services(None, json!({})),
+                manifest: None,
+            };
             let events = vec![r#"{"type":"page"}"#.to_owned(); 3];
             let came = runner.run(&events, "{}").await;
             let expected = match kind {

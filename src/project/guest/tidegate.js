@@ -323,9 +323,9 @@ export function destinationWorld(plugin, services) {
       };
       return verdict(settled((plugin.classify ?? classifyByStatus)({ tag, events: [...events], response: seen }, context)));
     } catch (error) {
-      caught(error);
-      // Nothing is known of the events, so nothing may be given up.
-      return { tag: "retry", val: null };
+      if (error instanceof RetryBatch) return { tag: "retry", val: error.afterMs };
+      // It says neither that the events arrived nor that they did not: sending them again could double them.
+      return { tag: "rejected", val: caught(error) };
     }
   };
   return { lifecycle: lifecycle(plugin), destination: { prepare, classify } };

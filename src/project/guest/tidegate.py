@@ -377,7 +377,9 @@ def _classify(plugin: Any, tag: str, events: list[int], response: Any, types: An
             if tag == "disable":
                 return world.Verdict_Disable(error(types.ErrorKind.INVALID_CONFIG, value))
         raise TypeError(f"classify returned {verdict!r}; return 'delivered', 'reauthenticate', {{'retry': ms}}, {{'rejected': ..}}, {{'partial': ..}} or {{'disable': ..}}")
+    except RetryBatch as asked:
+        return world.Verdict_Retry(asked.after_ms)
     except Exception as caught:
-        _caught(caught)
-        # Nothing is known of the events, so nothing may be given up.
-        return world.Verdict_Retry(None)
+        # It says neither that the events arrived nor that they did not: sending them again could double them.
+        code, message = _caught(caught)
+        return world.Verdict_Rejected(types.PluginError(types.ErrorKind.INTERNAL, code, message))

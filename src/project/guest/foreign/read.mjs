@@ -14,7 +14,7 @@ Uint32Array Float32Array Float64Array BigInt64Array BigUint64Array console TextE
 queueMicrotask structuredClone arguments`.split(/\s+/));
 const WHY = {
   fetch: "there is no network", fetchV2: "there is no network", XMLHttpRequest: "there is no network", WebSocket: "there is no network",
-  require: "there are no libraries; bundle pure JavaScript yourself", process: "there is no process or environment",
+  require: "`require` is not there; write the function with `tidegate function new`, where `npm install` and `import` work", process: "there is no process or environment",
   setTimeout: "there are no timers", setInterval: "there are no timers", setImmediate: "there are no timers",
   Buffer: "that is Node.js; use TextEncoder and Uint8Array", crypto: "there is no crypto library", module: "write `export`, not `module.exports`",
   exports: "write `export function`, not `exports.x`", window: "there is no browser", document: "there is no browser",
@@ -65,7 +65,7 @@ function walk(node, scopes) {
     case "Identifier":
       return free(node, scopes);
     case "ImportDeclaration":
-      return say(node, `import "${node.source.value}"`, "there are no libraries; bundle pure JavaScript yourself");
+      return say(node, `import "${node.source.value}"`, "an imported file stays alone; write the function with `tidegate function new`, where `npm install` and `import` work");
     case "ImportExpression":
       return say(node, "import()", "modules cannot be loaded at run time");
     case "UnaryExpression":

@@ -137,9 +137,8 @@ func Deliver(prepare func(events []Event, context *Context) *Plan, classify func
 	export_tidegate_plugin_destination.ClassifyHook = func(tag string, events []uint32, raw destination.Response) (verdict Verdict) {
 		defer func() {
 			if reason := recover(); reason != nil {
-				caught(reason)
-				// Nothing is known of the events, so nothing may be given up.
-				verdict = Retry(0)
+				// It says neither that the events arrived nor that they did not: sending them again could double them.
+				verdict = destination.MakeVerdictRejected(caught(reason))
 			}
 		}()
 		headers := map[string]string{}

@@ -1,0 +1,151 @@
+//! Which version of each destination plugin carries: what is live in the store, else the component of its file. When a
+//! pointer moves, the next batch goes with the new version.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, watch};
+
+use super::Error;
+use crate::config::{DestinationKind, PluginConfig, Workspace, terms};
+use crate::delivery::{Courier, Post};
+use crate::plugin::Manifest;
+use crate::store::{Admission, Placed, Pointers, Shelf, Store};
+use crate::wasm::World;
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// A post for each destination plugin that a sync uses.
+pub(super) struct Posts {
+    store: Store,
+    posts: BTreeMap<String, Held>,
+}
+
+struct Held {
+    post: Arc<Post>,
+    config: PluginConfig,
+    /// What of the store holds the post.
+    placed: Mutex<Option<Placed>>,
+}
+
+impl Posts {
+    /// Fills every post that somebody is there for.
+    pub(super) async fn open(workspace: &Workspace, store: &Store) -> Result<Arc<Self>, Error> {
+        let pointers = store.pointers();
+        let mut posts = Self { store: store.clone(), posts: BTreeMap::new() };
+        let used = |name: &str| workspace.syncs.values().any(|sync| sync.destination.0 == name);
+        for (name, config) in workspace.destinations.iter().filter(|(name, _)| used(name)) {
+            let DestinationKind::Plugin(config) = &config.kind else { continue };
+            let failed = |cause: Cause| Error::Destination { name: name.clone(), cause };
+            let post = Post::new(name, config.grant.pending);
+            let held = Held { post, config: PluginConfig::clone(config), placed: Mutex::default() };
+            match (live(&pointers, name), &config.first) {
+                (Some(placed), _) => posts.hand_over(name, &held, placed).await.map_err(failed)?,
+                (None, Some(_)) => held.post.take_over(posts.first(name, config).await?),
+                (None, None) => tracing::warn!(
+                    destination = name,
+                    "no version is live yet; what its syncs take waits in the log until one is pushed"
+                ),
+            }
+            posts.posts.insert(name.clone(), held);
+        }
+        Ok(Arc::new(posts))
+    }
+
+    pub(super) fn of(&self, destination: &str) -> Arc<Post> {
+        Arc::clone(&self.posts[destination].post)
+    }
+
+    /// Lets posts change hands as pointers move, until `stop` turns true.
+    pub(super) async fn follow(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut pointers = self.store.follow();
+        // What moved between the start and now counts as well.
+        pointers.mark_changed();
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                changed = pointers.changed() => if changed.is_err() { return },
+            }
+            let now = Arc::clone(&pointers.borrow_and_update());
+            for (name, held) in &self.posts {
+                let Some(placed) = live(&now, name) else { continue };
+                if held.placed.lock().await.as_ref() == Some(placed) {
+                    continue;
+                }
+                match self.hand_over(name, held, placed).await {
+                    Ok(()) => tracing::info!(
+                        destination = name,
+                        version = %placed.sha256,
+                        "another version carries from the next batch on"
+                    ),
+                    Err(error) => tracing::error!(
+                        destination = name,
+                        error = %error,
+                        "the pointer moved, but the version before goes on"
+                    ),
+                }
+            }
+        }
+    }
+
+    /// Opens a version of the store and lets it hold the post.
+    async fn hand_over(&self, name: &str, held: &Held, placed: &Placed) -> Result<(), Cause> {
+        let (store, sha256) = (self.store.clone(), placed.sha256);
+        // A version whose code is gone is compiled again, which is nothing for a thread that serves.
+        let loaded = tokio::task::spawn_blocking(move || store.load(sha256)).await??;
+        let settings = placed.settings.as_object().cloned().unwrap_or_default();
+        let terms = terms(&held.config.grant, loaded.manifest.clone(), settings).check().map_err(|faults| {
+            let problems: Vec<String> =
+                faults.into_iter().map(|fault| format!("{}; {}", fault.problem, fault.fix)).collect();
+            problems.join(" · ")
+        })?;
+        held.post.take_over(Courier::open(loaded.module.clone(), name, terms).await?);
+        *held.placed.lock().await = Some(placed.clone());
+        Ok(())
+    }
+
+    /// The courier of the file's component.
+    async fn first(&self, name: &str, config: &PluginConfig) -> Result<Arc<Courier>, Error> {
+        let failed = |cause: Cause| Error::Destination { name: name.to_owned(), cause };
+        let Some((path, terms)) = &config.first else { return Err(failed("the file names no component".into())) };
+        let read = std::fs::read(path);
+        let bytes = read.map_err(|cause| Error::Io { action: "could not read", path: path.clone(), cause })?;
+        let module = self.store.module(path, &bytes, World::Destination).map_err(|error| failed(Box::new(error)))?;
+        Courier::open(module, name, terms.clone()).await.map_err(|error| failed(Box::new(error)))
+    }
+}
+
+fn live<'a>(pointers: &'a Pointers, name: &str) -> Option<&'a Placed> {
+    pointers.shelf(Shelf::Destinations).get(name)?.live.as_ref()
+}
+
+/// Lets nothing go live that the destination's file does not grant what it needs.
+pub(super) fn admission(workspace: &Workspace) -> Admission {
+    let grants: BTreeMap<String, _> = workspace
+        .destinations
+        .iter()
+        .filter_map(|(name, config)| match &config.kind {
+            DestinationKind::Plugin(config) => Some((name.clone(), config.grant.clone())),
+            DestinationKind::Warehouse(_) => None,
+        })
+        .collect();
+    Admission::new(move |shelf, name, manifest: &Manifest, settings| {
+        let Some(grant) = grants.get(name).filter(|_| shelf == Shelf::Destinations) else { return Ok(()) };
+        let settings = settings.as_object().cloned().unwrap_or_default();
+        terms(grant, manifest.clone(), settings).check().map(drop).map_err(|faults| {
+            let problems: Vec<String> =
+                faults.into_iter().map(|fault| format!("{} ({})", fault.problem, fault.fix)).collect();
+            problems.join("; ")
+        })
+    })
+}
+
+/// The syncs that use each destination plugin of the workspace.
+pub(super) fn used(workspace: &Workspace) -> BTreeMap<String, Vec<String>> {
+    let plugins = workspace.destinations.iter().filter(|(_, config)| matches!(config.kind, DestinationKind::Plugin(_)));
+    let syncs = |name: &String| -> Vec<String> {
+        let uses = workspace.syncs.iter().filter(|(_, sync)| sync.destination.0 == *name);
+        uses.map(|(sync, _)| sync.clone()).collect()
+    };
+    plugins.map(|(name, _)| (name.clone(), syncs(name))).collect()
+}

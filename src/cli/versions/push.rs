@@ -1,0 +1,201 @@
+//! `push`: an upload, and what becomes of it.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::session::{ServerArgs, Session};
+use super::short;
+use crate::cli::{Done, Failure, function, paint};
+use crate::plugin::{Kind, Package};
+use crate::store::Shelf;
+
+/// What is pushed, and onto what.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Upload {
+    /// The component, or the folder of a project to build
+    #[arg(value_name = "DIR|FILE")]
+    from: PathBuf,
+    /// Settings, a JSON file [default: those that are live]
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// Upload only
+    #[arg(long, conflicts_with_all = ["canary", "shadow"])]
+    no_live: bool,
+    #[command(flatten)]
+    tools: function::Tools,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// What becomes of a version that was taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wish {
+    Live,
+    Share(u8),
+    Shadow,
+    Nothing,
+}
+
+/// Everything that a push needs.
+struct Push<'a> {
+    shelf: Shelf,
+    component: Vec<u8>,
+    to: Option<&'a str>,
+    settings: Option<Value>,
+    wish: Wish,
+}
+
+/// Pushes a component. What can be refused without a build is refused before it.
+pub(super) async fn push(upload: &Upload, shelf: Shelf, wish: Wish, to: Option<&str>, json: bool) -> Done {
+    let settings = upload.settings.as_deref().map(read_json).transpose()?;
+    let mut session = Session::new(&upload.server)?;
+    let there = session.get(&format!("/admin/{}", shelf.all())).await?;
+    if let (Some(source), Some(sources)) = (to, there["sources"].as_array())
+        && !sources.iter().any(|known| known == source)
+    {
+        let known: Vec<&str> = sources.iter().filter_map(Value::as_str).collect();
+        let message = format!("there is no source {source:?}; there are {}", known.join(", "));
+        return Err(Failure::Failed(format!("{message}\n  fix: name one of them with --to; nothing was pushed")));
+    }
+    let component = component(&upload.from, &upload.tools)?;
+    let wish = if upload.no_live { Wish::Nothing } else { wish };
+    let push = Push { shelf, component, to, settings, wish };
+    push.run(&mut session, &there, json).await
+}
+
+impl Push<'_> {
+    async fn run(self, session: &mut Session, there: &Value, json: bool) -> Done {
+        let began = Instant::now();
+        let name = self.name()?;
+        let path = format!("/admin/{}/{name}", self.shelf.all());
+        if let Wish::Share(_) | Wish::Shadow = self.wish {
+            let known = there[self.shelf.all()].as_array().into_iter().flatten();
+            if !known.filter(|one| one["name"] == *name).any(|one| !one["live"].is_null()) {
+                let message = format!("no version of {name} is live that this one could be tried beside");
+                return Err(Failure::Failed(format!("{message}\n  fix: push it without --canary or --shadow first")));
+            }
+        }
+        let taken = session.upload(&format!("{path}/versions"), self.component.clone()).await?;
+        let version = session.follow_build(taken["build"].as_str().unwrap_or_default(), json).await?;
+        let kept = format!("{name} {}", short(&version["sha256"]));
+        let mut body = json!({"sha256": version["sha256"]});
+        if let Some(settings) = &self.settings {
+            body["settings"] = settings.clone();
+        }
+        let (state, pointer) = match self.wish {
+            Wish::Live => ("live", session.post(&format!("{path}/live"), &body).await),
+            Wish::Share(share) => {
+                body["share"] = share.into();
+                ("on trial", session.post(&format!("{path}/canary"), &body).await)
+            }
+            Wish::Shadow => {
+                body["shadow"] = true.into();
+                ("on trial", session.post(&format!("{path}/canary"), &body).await)
+            }
+            Wish::Nothing => ("uploaded", Ok(Value::Null)),
+        };
+        let after = |what: &str, failure: Failure| match failure {
+            Failure::Failed(message) => Failure::Failed(format!("{message}\n  {kept} is uploaded, {what}")),
+            problems @ Failure::Problems(_) => problems,
+        };
+        let pointer = pointer.map_err(|failure| after("and not live", failure))?;
+        if let Some(source) = self.to {
+            let attached = session.post(&format!("{path}/attach"), &json!({ "source": source })).await;
+            attached.map_err(|failure| after(&format!("{state}, and not attached to {source}"), failure))?;
+        }
+        let unused = self.unused(&pointer);
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if json {
+            println!(
+                "{}",
+                json!({"name": name, "state": state, "version": version, "attached": self.to, "syncs": pointer["syncs"],
+                    "lookups_missing": pointer["lookups_missing"], "ms": ms})
+            );
+            return Ok(ExitCode::SUCCESS);
+        }
+        let is = match self.wish {
+            Wish::Live if unused.is_some() => "is kept; no sync uses it".to_owned(),
+            Wish::Live => "is live".to_owned(),
+            Wish::Share(share) => format!("is on trial with {share}% of the batches"),
+            Wish::Shadow => "is on trial as a shadow; see `versions`".to_owned(),
+            Wish::Nothing => "is uploaded, not live".to_owned(),
+        };
+        let kib = version["bytes"].as_u64().unwrap_or(0) / 1024;
+        println!(
+            "{} {kept} {is}{} ({kib} KiB, compiled in {} ms, {}, {ms} ms in all)",
+            paint::good("pushed"),
+            self.used_by(&pointer),
+            version["compile_ms"],
+            fixtures(&version["smoke"]),
+        );
+        if let Some(write) = unused {
+            println!("  {write}");
+        }
+        for table in pointer["lookups_missing"].as_array().into_iter().flatten() {
+            println!(
+                "  it looks up {table}, which nobody lends it: write lookups/{table}.yaml with `lend_to: [{name}]`",
+                table = table.as_str().unwrap_or_default(),
+            );
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Who sees it from now on.
+    fn used_by(&self, pointer: &Value) -> String {
+        let syncs: Vec<&str> = pointer["syncs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        match self.to {
+            Some(source) => format!(" for source {source}"),
+            None if syncs.is_empty() => String::new(),
+            None => format!(" for sync {}", syncs.join(", ")),
+        }
+    }
+
+    /// What to write so that a destination is used, where no sync does.
+    fn unused(&self, pointer: &Value) -> Option<String> {
+        let name = pointer["name"].as_str().filter(|_| self.shelf == Shelf::Destinations)?;
+        match pointer["syncs"].as_array() {
+            Some(syncs) if !syncs.is_empty() => None,
+            Some(_) => Some(format!("write `destination: {name}` into a file of syncs/ and start the server again")),
+            None => Some(format!(
+                "write destinations/{name}.yaml with `kind: plugin` (and what it may reach: `allow_hosts`), \
+                 `destination: {name}` into a file of syncs/, and start the server again"
+            )),
+        }
+    }
+
+    /// The name that the component carries; nothing is sent that cannot be taken.
+    fn name(&self) -> Result<String, Failure> {
+        let manifest = Package::read(&self.component)?.manifest;
+        let shelf = if manifest.kind == Kind::Destination { Shelf::Destinations } else { Shelf::Functions };
+        if shelf != self.shelf {
+            let (kind, one) = (manifest.kind.as_str(), shelf.one());
+            return Err(Failure::Failed(format!("this is a {one} (`kind: {kind}`); use `tidegate {one} push`")));
+        }
+        Ok(manifest.name)
+    }
+}
+
+/// What the fixtures that it carries came to.
+fn fixtures(smoke: &Value) -> String {
+    let count = |name: &str| smoke[name].as_u64().unwrap_or(0);
+    let some = |count: u64| format!("{count} fixture{}", if count == 1 { "" } else { "s" });
+    match (count("passed"), count("ran")) {
+        (passed, 0) => format!("{} passed", some(passed)),
+        (0, ran) => format!("{} ran without breaking it", some(ran)),
+        (passed, ran) => format!("{} passed, {ran} ran without breaking it", some(passed)),
+    }
+}
+
+fn component(from: &Path, tools: &function::Tools) -> Result<Vec<u8>, Failure> {
+    let path = if from.is_dir() { function::built(from, None, tools)?.path } else { from.to_owned() };
+    std::fs::read(&path).map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))
+}
+
+fn read_json(path: &Path) -> Result<Value, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("{}: {error}", path.display()));
+    let text = std::fs::read(path).map_err(|error| failed(&error))?;
+    serde_json::from_slice(&text).map_err(|error| failed(&error))
+}

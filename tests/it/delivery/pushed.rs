@@ -1,0 +1,204 @@
+//! Destinations that are pushed: what is live is what a sync sends with, from the next batch on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{Route, event, ids, manifest, send};
+use crate::support::admin::Admin;
+use crate::support::far::{Act, Far};
+use crate::support::{Server, Workspace, guests, run};
+
+/// A workspace that grants the plugin `crm` its far side and names no component.
+fn granting(far: &Far) -> Route {
+    let (workspace, origin) = (Workspace::new(), far.origin());
+    workspace.write(
+        "destinations/crm.yaml",
+        &format!("kind: plugin\nallow_hosts: [\"{origin}\"]\nallow_private_hosts: [127.0.0.1]\n"),
+    );
+    workspace.write("syncs/web-to-crm.yaml", "source: web\ndestination: crm\n");
+    Route { workspace }
+}
+
+/// A version of the plugin `crm`, told apart by `note`.
+fn version(note: &str) -> Vec<u8> {
+    let mut manifest = manifest();
+    (manifest["name"], manifest["description"]) = ("crm".into(), note.into());
+    guests::destination("hostile/courier", &manifest)
+}
+
+/// `tidegate destination ..` against `server`: the exit code, and all that it said.
+fn tidegate(server: &Server, token: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let url = format!("http://{}", server.admin);
+    let output = run(&[&["destination"], arguments, &["--server", &url, "--token", token]].concat());
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Pushes a version whose requests go to `endpoint`.
+fn push(route: &Route, server: &Server, token: &str, note: &str, endpoint: &str) -> (Option<i32>, String) {
+    let file = |name: &str, bytes: &[u8]| {
+        let path = route.workspace.dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let component = file(&format!("{note}.wasm"), &version(note));
+    let settings = file("settings.json", json!({"endpoint": endpoint, "key": "hunter2hunter2"}).to_string().as_bytes());
+    tidegate(server, token, &["push", &component, "--settings", &settings])
+}
+
+#[test]
+fn a_sync_sends_with_what_is_live_and_what_waits_goes_on_with_the_next_version() {
+    let far = Far::new(|received| Act::status(if received.path.starts_with("/bad") { 503 } else { 200 }));
+    let route = granting(&far);
+    let check = run(&["check", route.workspace.path().to_str().unwrap()]);
+    assert_eq!(check.status.code(), Some(0), "{}", String::from_utf8_lossy(&check.stderr));
+    let token = route.workspace.admin_token();
+    let server = route.workspace.serve();
+    let at = |place: &str| -> Vec<String> { ids(far.seen().iter().filter(|request| request.path == place)) };
+
+    // Nothing is live: the sync says so, and what comes waits.
+    send(&server, &[event("a", "u", json!({}))]);
+    route.wait("the sync says what it waits for", |sync| {
+        sync["failure"].as_str().is_some_and(|failure| failure.contains("no version of destination crm is live yet"))
+    });
+    assert!(far.seen().is_empty());
+
+    // A version whose far side is away: what it could not deliver is pending.
+    let (code, said) = push(&route, &server, &token, "one", &format!("{}/bad", far.origin()));
+    assert!(code == Some(0) && said.contains("is live for sync web-to-crm"), "{said}");
+    route.wait("the event is tried and parked", |sync| sync["pending"] == 1 && sync["failure"].is_null());
+
+    // The next version takes over, what waits included.
+    let (code, said) = push(&route, &server, &token, "two", &format!("{}/two", far.origin()));
+    assert_eq!(code, Some(0), "{said}");
+    route.wait_for_end(1);
+    send(&server, &[event("b", "u", json!({}))]);
+    route.wait_for_end(2);
+    assert_eq!(at("/two/events"), ["a", "b"]);
+
+    // What the workspace does not grant never goes live.
+    let (code, said) = push(&route, &server, &token, "three", "http://127.0.0.1:9/x");
+    assert!(code == Some(1) && said.contains("the workspace does not grant destination \"crm\""), "{said}");
+    assert!(said.contains("is uploaded, and not live"), "{said}");
+
+    // Back, and forth again.
+    let (code, said) = tidegate(&server, &token, &["rollback", "crm"]);
+    assert!(code == Some(0) && said.contains("is live again"), "{said}");
+    send(&server, &[event("c", "u", json!({}))]);
+    route.wait("the version before carries again", |sync| sync["pending"] == 1);
+    assert!(at("/bad/events").contains(&"c".to_owned()));
+    assert_eq!(tidegate(&server, &token, &["rollback", "crm"]).0, Some(0));
+    route.wait_for_end(3);
+    server.stop();
+
+    // A start takes what is live.
+    let server = route.workspace.serve();
+    send(&server, &[event("d", "u", json!({}))]);
+    route.wait_for_end(4);
+    assert_eq!(at("/two/events"), ["a", "b", "c", "d"]);
+    server.stop();
+
+    // A check without a server sees what is live, and that the file does not grant it any more.
+    route.workspace.write("destinations/crm.yaml", "kind: plugin\nallow_hosts: [https://other.example]\n");
+    let check = run(&["check", route.workspace.path().to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert!(check.status.code() == Some(3) && said.contains("which was pushed and is live: "), "{said}");
+}
+
+#[test]
+fn versions_change_hands_under_load_and_no_event_is_lost_or_doubled() {
+    let taken = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&taken);
+    let far = Far::new(move |received| {
+        counted.fetch_add(ids([received]).len() as u64, Ordering::SeqCst);
+        Act::status(200)
+    });
+    let route = granting(&far);
+    let token = route.workspace.admin_token();
+    let server = route.workspace.serve();
+    let admin = Admin::new(&server, &token);
+    for note in ["one", "two"] {
+        let (code, said) = push(&route, &server, &token, note, &format!("{}/{note}", far.origin()));
+        assert_eq!(code, Some(0), "{said}");
+    }
+    let stop = AtomicBool::new(false);
+    let sent = std::thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            let mut sent = 0;
+            while !stop.load(Ordering::Relaxed) {
+                // A little ahead of the far side, so that batches are always on their way.
+                if sent > taken.load(Ordering::SeqCst) + 200 {
+                    std::thread::yield_now();
+                    continue;
+                }
+                let events: Vec<Value> = (0..20).map(|n| event(&format!("m{}", sent + n), "u", json!({}))).collect();
+                send(&server, &events);
+                sent += 20;
+            }
+            sent
+        });
+        for turn in 0..20 {
+            let reply = admin.post("/admin/destinations/crm/rollback", &json!({}));
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            // The version that holds the post by now gets to carry before it changes again.
+            let place = if turn % 2 == 0 { "/one/events" } else { "/two/events" };
+            let before = far.seen().len();
+            while !far.seen()[before..].iter().any(|request| request.path == place) {
+                std::thread::yield_now();
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        sending.join().unwrap()
+    });
+    let sync = route.wait_for_end(sent);
+    assert_eq!((&sync["delivered"], &sync["pending"]), (&json!(sent), &json!(0)), "{sync}");
+    let mut times: BTreeMap<String, u32> = BTreeMap::new();
+    for id in ids(&far.seen()) {
+        *times.entry(id).or_default() += 1;
+    }
+    assert_eq!(times.len() as u64, sent);
+    assert!(times.values().all(|times| *times == 1), "an event was sent twice");
+}
+
+#[test]
+fn a_push_that_no_sync_uses_says_what_to_write() {
+    let workspace = Workspace::new();
+    let token = workspace.admin_token();
+    let server = workspace.serve();
+    let route = Route { workspace };
+    let (code, said) = push(&route, &server, &token, "one", "https://crm.example");
+    assert!(code == Some(0) && said.contains("is kept; no sync uses it"), "{said}");
+    assert!(said.contains("destinations/crm.yaml") && said.contains("`destination: crm`"), "{said}");
+    // A destination is not tried beside itself, and keeps no log lines: neither is offered.
+    assert_eq!(tidegate(&server, &token, &["logs", "crm"]).0, Some(2));
+    let admin = Admin::new(&server, &token);
+    assert_eq!(admin.post("/admin/destinations/crm/canary", &json!({"off": true})).status, 404);
+}
+
+#[test]
+fn a_component_of_the_file_is_the_first_version_until_one_is_pushed() {
+    let far = Far::new(|_| Act::status(200));
+    let route = Route::new(&far);
+    let token = route.workspace.admin_token();
+    let server = route.workspace.serve();
+    send(&server, &[event("a", "u", json!({}))]);
+    route.wait_for_end(1);
+    let (code, said) = push(&route, &server, &token, "one", &format!("{}/pushed", far.origin()));
+    assert_eq!(code, Some(0), "{said}");
+    let live = |sent: u64, id: &str| {
+        send(&server, &[event(id, "u", json!({}))]);
+        route.wait_for_end(sent);
+        far.seen().last().unwrap().path.clone()
+    };
+    // The pointer moves at once, and a moment later the post changes hands.
+    let mut sent = 1;
+    let patience = Instant::now() + Duration::from_secs(60);
+    while live(sent + 1, &format!("b{sent}")) != "/pushed/events" {
+        sent += 1;
+        assert!(Instant::now() < patience, "the file's component goes on");
+    }
+}
