@@ -147,7 +147,11 @@ fn difference(one: &Tables, other: &Tables) -> Option<String> {
             return Some(format!("{name} has {} rows and {}", table.rows.len(), counterpart.rows.len()));
         }
         if let Some((id, row)) = table.rows.iter().find(|(id, row)| counterpart.rows.get(*id) != Some(row)) {
-            return Some(format!("row {id} of {name}: {row:?} and {:?}", counterpart.rows.get(id)));
+            let Some(other) = counterpart.rows.get(id) else { return Some(format!("{name} lacks {id}")) };
+            let differs = |column: &&String| row.get(*column) != other.get(*column);
+            let columns: std::collections::BTreeSet<&String> = row.keys().chain(other.keys()).filter(differs).collect();
+            let cells: Vec<_> = columns.iter().map(|column| (column, row.get(*column), other.get(*column))).collect();
+            return Some(format!("row {id} of {name}: {cells:?}"));
         }
     }
     None

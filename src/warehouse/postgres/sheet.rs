@@ -28,7 +28,7 @@ pub const SHEET: Sheet = Sheet {
     columns_max: 1_500,
     deduplication: "primary key `id`, and the ledger in the rows' transaction",
     atomicity: "the batch, all tables",
-    latency: "as soon as the batch before is done",
+    latency: "a second, or 20,000 events",
     flush: Flush { events: 20_000, bytes: 32 << 20, age: Duration::from_secs(1) },
     statements: ddl::statements,
 };
