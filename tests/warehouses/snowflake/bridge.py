@@ -70,9 +70,17 @@ def seen(database, schema):
             continue
         name = f'"{database}"."{schema}"."{table}"'
         reader.execute(f"DESCRIBE TABLE {name}")
-        columns = [(row[0].lower() if row[0].upper() == row[0] else row[0], kind(row[1])) for row in reader.fetchall()]
-        reader.execute(f"SELECT * FROM {name}")
-        rows = [[text(kind, cell) for (_, kind), cell in zip(columns, row, strict=True)] for row in reader.fetchall()]
+        described = [(row[0], kind(row[1])) for row in reader.fetchall()]
+        columns = [(name.lower() if name.upper() == name else name, kind) for name, kind in described]
+        # The emulator sends an instant that is NULL as 1970; whether it is NULL is asked apart.
+        absent = [f'"{column}" IS NULL' for column, kind in described if kind == "TIMESTAMP"]
+        reader.execute(f"SELECT {', '.join(['*', *absent])} FROM {name}")
+        rows = []
+        for row in reader.fetchall():
+            is_null = iter(row[len(columns):])
+            cells = zip(columns, row[:len(columns)], strict=True)
+            rows.append([None if kind == "TIMESTAMP" and next(is_null) else text(kind, cell)
+                         for (_, kind), cell in cells])
         tables[table.lower()] = {"columns": columns, "rows": rows}
     return tables
 
