@@ -14,6 +14,7 @@ use tidegate::warehouse::table::Limits;
 use tidegate::warehouse::{Part, Settings};
 
 pub mod clickhouse;
+mod disk;
 mod events;
 mod exactly_once;
 mod hostile;

@@ -4,12 +4,17 @@ use std::path::PathBuf;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
+use serde_json::json;
 use tidegate::warehouse::Settings;
 use tidegate::warehouse::evolve::{Type, real_text};
 use tidegate::warehouse::sqlite::{self, encode};
 use tidegate::warehouse::table::Limits;
 
-use super::{Act, Cells, Rig, TableSeen, Tables, canonical, suite};
+use tidegate::destination::Failure;
+
+use super::disk::Disk;
+use super::events::{batch, track};
+use super::{Act, Cells, Rig, Subject, TableSeen, Tables, canonical, skipped, suite};
 
 suite!(Sqlite);
 
@@ -109,4 +114,41 @@ impl Rig for Sqlite {
             Act::Forbid | Act::Allow => false,
         }
     }
+}
+
+/// From nothing free to enough: it is full at every stage once, and in the end each event is there once.
+#[test]
+fn a_full_disk_is_waited_for_and_nothing_is_lost_or_doubled() {
+    let disk = match Disk::new() {
+        Ok(disk) => disk,
+        Err(lack) => {
+            return skipped("conformance::sqlite::a_full_disk", &format!("no small disk can be mounted: {lack}"));
+        }
+    };
+    let rig = Sqlite { _folder: tempfile::tempdir().unwrap(), path: disk.path().join("warehouse.db") };
+    let mut subject = Subject::open(&rig);
+    let wide = |from: u64| {
+        let made = |n: u64| track(n, &format!("m{n}"), "E", json!({ "n": n, "text": "x".repeat(200) }));
+        batch((from..from + 20).map(made).collect())
+    };
+    let (mut at, mut full) = (0, 0);
+    for pages in 0..24 {
+        let filler = disk.fill(pages * 8192);
+        match subject.try_deliver(wide(at)) {
+            Ok(delivery) => {
+                assert_eq!((delivery.delivered, delivery.duplicates), (20, 0));
+                at += 20;
+            }
+            Err(failure) => {
+                assert!(matches!(failure, Failure::Retry { .. }), "{failure}");
+                full += 1;
+            }
+        }
+        std::fs::remove_file(filler).unwrap();
+    }
+    assert!(full > 3 && at > 0, "full {full} times, {at} events came through");
+    subject.deliver(wide(at));
+    let seen = rig.seen(None);
+    let wanted = usize::try_from(at).unwrap() + 20;
+    assert_eq!((seen["tracks"].rows.len(), seen["e"].rows.len()), (wanted, wanted));
 }

@@ -1,12 +1,12 @@
 //! Readers during writes, full disks, processes that die.
 
 use std::fs;
-use std::process::Command;
 
 use serde_json::json;
 use tidegate::destination::{Batch, Failure};
 use tidegate::warehouse::table::Limits;
 
+use super::super::disk::Disk;
 use super::super::events::{batch, track};
 use super::super::{Rig, Subject};
 use super::{Lake, reader};
@@ -76,40 +76,6 @@ impl Rig for Merging {
     }
 }
 
-/// A small disk, which is unmounted in the end.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    fn new() -> Result<Self, String> {
-        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(folder.path()).output();
-        match mount {
-            Ok(done) if done.status.success() => Ok(Self(folder)),
-            Ok(done) => Err(String::from_utf8_lossy(&done.stderr).trim().to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    /// Leaves so many bytes free.
-    fn fill(&self, free: usize) -> std::path::PathBuf {
-        use std::io::Write as _;
-        let path = self.0.path().join("filler");
-        let mut file = fs::File::create(&path).unwrap();
-        let mut written = 0;
-        while let Ok(more) = file.write(&[1; 4096]) {
-            written += more;
-        }
-        file.set_len(written.saturating_sub(free) as u64).unwrap();
-        path
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn a_full_disk_is_waited_for_and_nothing_is_lost_or_doubled() {
     let Some(_) = lake() else { return };
@@ -117,7 +83,7 @@ fn a_full_disk_is_waited_for_and_nothing_is_lost_or_doubled() {
         Ok(disk) => disk,
         Err(lack) => return println!("skipped: no small disk can be mounted: {lack}"),
     };
-    let folder = disk.0.path().join("lake");
+    let folder = disk.path().join("lake");
     let place = tidegate::warehouse::lake::Place::Folder(folder.clone());
     let rig = Merging(tidegate::warehouse::lake::Settings::new(place));
     let mut subject = Subject::of(&rig, "sync", None);
@@ -166,7 +132,7 @@ fn a_process_that_dies() {
 fn a_process_that_dies_at_any_stage_leaves_whole_batches() {
     let Some(lake) = lake() else { return };
     let run = |points: &str| {
-        Command::new(std::env::current_exe().unwrap())
+        std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "conformance::lake::crash::a_process_that_dies", "--skip", lake.path()])
             .env("FAILPOINTS", points)
             .output()
