@@ -59,7 +59,7 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
     let mut planned = Vec::new();
     for (sync, settings) in syncs {
         let part = declare::part(&workspace, &sync);
-        let found = if args.from_nothing { Found::default() } else { runtime.block_on(settings.find(&part))? };
+        let found = if args.from_nothing { Found::default() } else { find(&runtime, settings, &part)? };
         let source = &workspace.syncs[&sync].source.0;
         planned.push(plan(settings, &part, found, &decoded(&sample, source)?)?);
     }
@@ -69,6 +69,12 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
         planned.iter().for_each(print);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn find(runtime: &tokio::runtime::Runtime, settings: &Settings, part: &Part) -> Result<Found, Failure> {
+    runtime
+        .block_on(settings.find(part))
+        .map_err(|failure| Failure::Failed(format!("{failure}; --from-nothing plans without looking at what is there")))
 }
 
 /// The syncs to warehouses, or the one that was asked for.

@@ -22,7 +22,8 @@ pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, dir: &Path, data: &
         "lake" => lake::folder(fields, dir, data).map(|settings| Settings::Lake(Box::new(settings))),
         _ => {
             let message = format!("a destination of kind {kind:?} is not known");
-            let kinds: Vec<String> = SHEETS.iter().map(|sheet| format!("`kind: {}`", sheet.kind)).collect();
+            let mut kinds: Vec<String> = SHEETS.iter().map(|sheet| format!("`kind: {}`", sheet.kind)).collect();
+            kinds.dedup();
             let fix = format!("write {} or `kind: plugin`", kinds.join(", "));
             fields.problem(fields.line_of("kind"), message, fix);
             None
