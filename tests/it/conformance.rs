@@ -15,7 +15,7 @@ use tidegate::warehouse::{Part, Settings};
 
 pub mod clickhouse;
 mod disk;
-mod events;
+pub mod events;
 mod exactly_once;
 mod hostile;
 pub mod lake;

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
+use crate::conformance::Rig;
+use crate::conformance::sqlite::Sqlite;
 use crate::support::http::{basic, try_request};
 use crate::support::{Server, Workspace};
 
@@ -53,31 +55,18 @@ fn verify(workspace: &Workspace, acked: &HashSet<String>) {
     assert_eq!(warehouse.rows("PRAGMA integrity_check"), ["ok"]);
 }
 
-/// Lets a failpoint stop the process in the middle of its work, kills it there, and starts again.
-fn die_at(failpoint: &str) {
-    let workspace = Workspace::new();
-    let acked = Arc::new(Mutex::new(HashSet::new()));
-    for cycle in 0..5 {
-        let mut server = workspace.serve_with(&[failpoint]);
-        let clients = send_until_gone(&server, &acked, cycle);
-        server.wait();
-        for client in clients {
-            client.join().unwrap();
-        }
-    }
-    workspace.serve().stop();
-    let acked = acked.lock().unwrap();
-    verify(&workspace, &acked);
+fn died_with_sqlite_at(failpoint: &str) {
+    warehouses::died_at(&Sqlite::new().unwrap(), failpoint);
 }
 
 #[test]
 fn killed_before_the_refined_stretch_is_committed() {
-    die_at("refine_before_commit=3*off->return");
+    died_with_sqlite_at("refine_before_commit=3*off->return");
 }
 
 #[test]
 fn killed_in_the_middle_of_a_write_to_the_log() {
-    die_at("intake_write_torn=20*off->return");
+    died_with_sqlite_at("intake_write_torn=20*off->return");
 }
 
 #[test]

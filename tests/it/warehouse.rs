@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use rusqlite::types::{Value as Stored, ValueRef};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tidegate::destination::{Batch, Failure};
-use tidegate::event::{Event, Kind};
+use tidegate::event::Kind;
 use tidegate::warehouse::Part;
 use tidegate::warehouse::sqlite::{Client, Settings};
 use tidegate::warehouse::table::Limits;
+
+pub use crate::conformance::events::{batch, event, parsed, track};
 
 mod evolution;
 mod exactly_once;
@@ -108,39 +110,6 @@ fn tables(path: &Path) -> Tables {
     tables
 }
 
-/// An event of this kind with these fields besides those that every event has.
-fn event(kind: Kind, offset: u64, id: &str, fields: Value) -> Arc<Event> {
-    let mut body = Map::new();
-    for (key, value) in [
-        ("type", kind.as_str()),
-        ("messageId", id),
-        ("timestamp", "2024-05-06T07:08:09.000001Z"),
-        ("receivedAt", "2024-05-06T07:08:10.000000Z"),
-    ] {
-        body.insert(key.to_owned(), Value::from(value));
-    }
-    if let Value::Object(fields) = fields {
-        body.extend(fields);
-    }
-    Arc::new(Event { source: "web".into(), offset, part: 0, kind, received_at_us: 1_714_979_290_000_000, body })
-}
-
-fn track(offset: u64, id: &str, name: &str, properties: Value) -> Arc<Event> {
-    event(Kind::Track, offset, id, json!({ "event": name, "properties": properties }))
-}
-
-/// A batch that settles exactly the offsets of its events.
-fn batch(events: Vec<Arc<Event>>) -> Batch {
-    let start = events.iter().map(|event| event.offset).min().unwrap_or(0);
-    let end = events.iter().map(|event| event.offset + 1).max().unwrap_or(0);
-    Batch { range: start..end, events, violations: Vec::new() }
-}
-
 fn text(text: &str) -> Stored {
     Stored::Text(text.to_owned())
-}
-
-/// JSON with its digits, unlike `json!`.
-fn parsed(json: &str) -> Value {
-    serde_json::from_str(json).unwrap()
 }

@@ -60,7 +60,7 @@ fn killed_under_load<R: Rig>(rig: &R, usual: u64) {
 }
 
 /// Lets a fail point stop the process in the middle of its work, and starts again, five times.
-fn died_at<R: Rig>(rig: &R, failpoint: &str) {
+pub fn died_at<R: Rig>(rig: &R, failpoint: &str) {
     let workspace = workspace(rig);
     let acked = Arc::new(Mutex::new(HashSet::new()));
     for cycle in 0..5 {
