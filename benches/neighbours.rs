@@ -1,7 +1,8 @@
 //! What an honest function notices of hostile ones on the same pool: a batch of 100 events, alone and beside functions
 //! that loop, fill their memory and trap, again and again.
 //!
-//! Prints p50 and p99 of both, and their ratios, from one run; interleaved, so that a busy machine hits both alike.
+//! Prints p50 and p99 of both, and their ratios, from one run; interleaved, so that a busy machine hits both alike. Each
+//! figure is the median of those of the rounds: on a shared machine some rounds measure the neighbours of the machine.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use tidegate::wasm::{Engine, Module};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const ROUNDS: usize = 6;
-const CALLS: usize = 250;
+const ROUNDS: usize = 15;
+const CALLS: usize = 200;
 
 fn function(engine: &Engine, guest: &str, name: &str) -> Function {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("functions").join(guest);
@@ -53,6 +54,11 @@ fn at(times: &mut [Duration], share: f64) -> Duration {
     times[((times.len() - 1) as f64 * share) as usize]
 }
 
+fn of_rounds(rounds: &mut [Vec<Duration>], share: f64) -> Duration {
+    let mut times: Vec<Duration> = rounds.iter_mut().map(|times| at(times, share)).collect();
+    at(&mut times, 0.5)
+}
+
 fn main() {
     let engine = Engine::new(&Limits::default()).expect("the engine starts");
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
@@ -64,7 +70,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("the runtime starts");
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        alone.extend(runtime.block_on(times(&workers, &honest, &batch)));
+        alone.push(runtime.block_on(times(&workers, &honest, &batch)));
         let stop = Arc::new(AtomicBool::new(false));
         let hostile: Vec<_> = ["loop", "memory-bomb", "recursion", "log-flood"]
             .map(|attack| {
@@ -79,14 +85,14 @@ fn main() {
                 })
             })
             .into();
-        beside.extend(runtime.block_on(times(&workers, &honest, &batch)));
+        beside.push(runtime.block_on(times(&workers, &honest, &batch)));
         stop.store(true, Ordering::Relaxed);
         for thread in hostile {
             thread.join().expect("the attacker ends");
         }
     }
     for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-        let (alone, beside) = (at(&mut alone, share), at(&mut beside, share));
+        let (alone, beside) = (of_rounds(&mut alone, share), of_rounds(&mut beside, share));
         let ratio = beside.as_secs_f64() / alone.as_secs_f64();
         println!("{name}: alone {alone:?}, beside four hostile functions {beside:?}: {ratio:.2}");
     }

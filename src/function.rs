@@ -16,13 +16,15 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::wasm::{Answer, Call, Called, Engine, GuestComplaint, LoadError, Mark, Module, Services, World};
+use crate::wasm::{
+    Answer, Call, CallFailure, Called, Engine, GuestComplaint, LoadError, Mark, Module, Services, World,
+};
 
 mod grant;
 mod isolate;
@@ -36,6 +38,12 @@ pub use crate::wasm::{ComplaintKind as FailKind, Journal, Level, Limits, LogLine
 use isolate::Isolation;
 use verdict::{Spent, Verdict, verdict, wrong_count};
 
+/// A call that needed more of its CPU budget than this sends its function to the slow lane, as one that was stopped does.
+const SLOW_SHARE: f64 = 0.5;
+
+/// Calls that must go well before the function is back in the quick lane.
+const CALLS_ON_TRIAL: u8 = 64;
+
 /// A compiled component with its settings. Clones share the code.
 #[derive(Debug, Clone)]
 pub struct Function {
@@ -46,8 +54,8 @@ pub struct Function {
     revision: u64,
     limits: Arc<Limits>,
     services: Services,
-    /// Whether the last call needed more than half of its CPU budget.
-    slow: Arc<AtomicBool>,
+    /// Calls to come that belong in the slow lane.
+    on_trial: Arc<AtomicU8>,
 }
 
 /// What a run takes from outside, so that a replay gives the same outcomes.
@@ -179,7 +187,7 @@ impl Function {
             settings_json: settings_json.into(),
             limits: Arc::new(limits),
             services: Services::default(),
-            slow: Arc::default(),
+            on_trial: Arc::default(),
         }
     }
 
@@ -213,10 +221,10 @@ impl Function {
         self.module.world()
     }
 
-    /// The lane that it belongs to, by what its last call needed.
+    /// The lane that it belongs to, by how its last calls went.
     #[must_use]
     pub fn lane(&self) -> Lane {
-        if self.slow.load(Ordering::Relaxed) { Lane::Slow } else { Lane::Quick }
+        if self.on_trial.load(Ordering::Relaxed) > 0 { Lane::Slow } else { Lane::Quick }
     }
 
     /// The sha-256 of its component in hexadecimal; empty when nobody said.
@@ -406,7 +414,14 @@ impl Function {
         let budget = self.limits.cpu_budget(events);
         let used = share(called.cpu.as_secs_f64(), budget.as_secs_f64());
         stats.cpu_share_max = stats.cpu_share_max.max(used);
-        self.slow.store(used > 0.5, Ordering::Relaxed);
+        let stopped = matches!(called.answer, Err(CallFailure::Stopped { .. }));
+        let on_trial = if stopped || used > SLOW_SHARE {
+            CALLS_ON_TRIAL
+        } else {
+            self.on_trial.load(Ordering::Relaxed).saturating_sub(1)
+        };
+        // Two calls that end at once may count as one, which makes the trial a little longer.
+        self.on_trial.store(on_trial, Ordering::Relaxed);
     }
 
     fn outcome(&self, answer: Answer) -> Outcome {

@@ -2,8 +2,9 @@
 //!
 //! There are more of them than cores, so that the operating system shares the cores out: a call that has just come runs
 //! at once, and one that has used its turn waits, whoever's it is. A guest also gives way at every tick of its engine,
-//! so that calls that share a thread take turns. Functions that need most of their budgets run in a lane of their own,
-//! which gets what the others leave. All of them give way to those that accept events.
+//! so that calls that share a thread take turns. Functions that lately broke or needed most of their budgets run in a
+//! lane of their own, which gets what the others leave, and never all cores: where there are two or more, one is free of
+//! it. All of them give way to those that accept events.
 
 use std::future::Future;
 
@@ -27,7 +28,7 @@ pub struct Workers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     Quick,
-    /// For functions that lately needed most of what they may use.
+    /// For functions that lately broke, or needed most of what they may use.
     Slow,
 }
 
@@ -36,22 +37,26 @@ pub enum Lane {
 #[error("a run of functions came to no end: {0}")]
 pub struct Unfinished(String);
 
-/// Threads of a lane for each core.
+/// Threads of the quick lane for each core.
 const THREADS_FOR_EACH_CORE: usize = 4;
 
 impl Pool {
     /// # Errors
     /// The operating system refused a thread.
     pub fn start(cores: usize) -> std::io::Result<Self> {
-        let lane = |name: &str, give_way: fn()| {
+        let lane = |name: &str, threads: usize, give_way: fn()| {
             tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(cores.max(1) * THREADS_FOR_EACH_CORE)
+                .worker_threads(threads.max(1))
                 .thread_name(name)
                 .on_thread_start(give_way)
                 .enable_time()
                 .build()
         };
-        let lanes = (lane("function", task::give_way)?, lane("function-slow", task::give_way_to_all)?);
+        let quick = lane("function", cores * THREADS_FOR_EACH_CORE, task::give_way)?;
+        // With as many threads as cores a call that has just come would wait for a turn behind one of them, whatever
+        // their rank: the kernel lets a thread finish its slice of some milliseconds.
+        let slow = lane("function-slow", cores.saturating_sub(1), task::give_way_to_all)?;
+        let lanes = (quick, slow);
         Ok(Self { lanes: Some(lanes) })
     }
 
@@ -89,5 +94,18 @@ impl Workers {
             Lane::Slow => &self.slow,
         };
         lane.spawn(work).await.map_err(|error| Unfinished(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slow_lane_leaves_a_core_to_the_others() {
+        for (cores, slow) in [(0, 1), (1, 1), (2, 1), (8, 7)] {
+            let pool = Pool::start(cores).unwrap();
+            assert_eq!(pool.workers().slow.metrics().num_workers(), slow, "{cores} cores");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tidegate::function::{Fault, FaultCode, Function, Level, Limits, Outcome, Ran, RunContext};
+use tidegate::function::{Fault, FaultCode, Function, Lane, Level, Limits, Outcome, Ran, RunContext};
 use tidegate::project::{self, BuildError, CaseResult, Workbench};
 use tidegate::wasm::{Engine, LoadError};
 
@@ -97,6 +97,22 @@ fn each_attack_is_pinned_on_its_event() {
             assert!(!message(&ran.outcomes[at]).is_empty());
         }
     }
+}
+
+#[test]
+fn what_broke_is_in_the_slow_lane_until_it_went_well_for_a_while() {
+    let function = limited("hostile/attacks", "{}", patient());
+    run(&function, &[fine(1)]);
+    assert_eq!(function.lane(), Lane::Quick);
+    for name in ["panic", "memory-bomb", "huge-return"] {
+        run(&function, &[attack(name)]);
+        assert_eq!(function.lane(), Lane::Slow, "{name}");
+    }
+    let well = |n: &usize| {
+        run(&function, &[fine(*n)]);
+        function.lane() == Lane::Quick
+    };
+    assert_eq!((1..1_000).find(well), Some(64));
 }
 
 #[test]
