@@ -18,7 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
 use tidegate::function::{Function, Limits, Outcome, RunContext};
 use tidegate::project;
-use tidegate::wasm::{Engine, Module, World};
+use tidegate::wasm::{self, Engine, Module, Origin, Seal, World};
 
 /// The allocator of the server.
 #[global_allocator]
@@ -107,8 +107,9 @@ fn calls(c: &mut Criterion) {
     let noop_pagemap = noop_pagemap.clone().with_limits("noop-pagemap", noop_pagemap.limits().clone());
     let (noop, rewrite) = (function(&engine, "noop", World::Transform), function(&engine, "rewrite", World::Transform));
     let (noop_warm, rewrite_warm) = (warm(&noop), warm(&rewrite));
-    let fields = function(&engine, "rewrite-fields", World::Fields);
-    let fields_warm = warm(&fields);
+    let mut fields = vec![function(&engine, "rewrite-fields", World::Fields)];
+    fields.extend(foreign(&engine, "rewrite-js-fields"));
+    let fields: Vec<_> = fields.iter().flat_map(|function| [function.clone(), warm(function)]).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("the runtime starts");
     let mut group = c.benchmark_group("function_call");
     for size in [1_usize, 10, 100, 1_000] {
@@ -155,7 +156,7 @@ fn calls(c: &mut Criterion) {
         let batch = vec![parsed; size];
         group.throughput(Throughput::Elements(size as u64));
         // The parse is shared with contract and warehouse, so it is not counted; nor is dropping the events.
-        for function in [&fields, &fields_warm] {
+        for function in &fields {
             group.bench_with_input(BenchmarkId::new(function.name(), size), &batch, |b, batch| {
                 let edit = |mut batch: Vec<Map<String, Value>>| {
                     let ran = runtime.block_on(function.edit(&mut batch, size * text.len(), RunContext::default()));
@@ -172,21 +173,21 @@ fn calls(c: &mut Criterion) {
 /// Loading what was compiled before, and stopping what does not stop by itself.
 fn loads_and_stops(_: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let (seal, serving) = (Seal::new([7; 32]), Engine::serving(&Limits::default()).expect("the engine starts"));
     for guest in ["rewrite", "rewrite-js", "rewrite-python"] {
         let Ok(bytes) = component(guest) else { continue };
+        let origin = Origin { component: [7; 32], compiler: wasm::compiler_id().expect("the compiler has a name") };
+        let artefact = seal.seal(origin, wasm::precompile(&bytes).expect("the component compiles"));
         let path = folder.path().join(guest);
-        std::fs::write(&path, &bytes).expect("the component is kept");
-        let settings =
-            || tidegate::store::Settings { program: env!("CARGO_BIN_EXE_tidegate").into(), ..Default::default() };
-        let open =
-            || tidegate::store::Store::open(&folder.path().join("store"), settings()).expect("the store opens").0;
-        open().module(&path, &bytes, World::Transform).expect("the component compiles");
-        let store = open();
-        let mut times: Vec<Duration> = (0..31)
-            .map(|_| cpu_of(1, || (), |()| store.module(&path, &bytes, World::Transform).expect("it loads")))
-            .collect();
+        std::fs::write(&path, &artefact).expect("the artefact is kept");
+        let load = || {
+            let code = seal.open_file(&path, origin).expect("it is ours");
+            Module::load(&serving, &code, World::Transform).expect("it loads")
+        };
+        let mut times: Vec<Duration> = (0..101).map(|_| cpu_of(1, || (), |()| load())).collect();
         times.sort_unstable();
-        println!("load {guest}, {} KiB: {:?} of CPU time, worst of 31 {:?}", bytes.len() >> 10, times[15], times[30]);
+        let (component, code) = (bytes.len() >> 10, artefact.len() >> 10);
+        println!("load {guest}, {component} KiB, {code} KiB of code: {:?} of CPU time, p99 {:?}", times[50], times[99]);
     }
     let engine = Engine::new(&Limits::default()).expect("the engine starts");
     let attacks = component("../hostile/attacks").expect("the guest builds");

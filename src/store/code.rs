@@ -143,7 +143,7 @@ impl Store {
         let (compiler, code) = compile(&self.0.settings.program, copy.path(), &self.0.settings.compile)?;
         let compile_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let origin = Origin { component: sha256.bytes(), compiler };
-        let artefact = self.0.seal.seal(origin, &code);
+        let artefact = self.0.seal.seal(origin, code);
         let code = self.0.seal.open(&artefact, Origin { compiler: self.0.compiler, ..origin });
         let code = code.map_err(|flaw| LoadError::Stale { reason: flaw.to_string() })?;
         let module = Module::load(&self.0.engine, &code, world)?;
@@ -158,17 +158,8 @@ impl Store {
     fn artefact(&self, sha256: Sha, world: World) -> Option<(Module, usize)> {
         let path = self.artefact_path(sha256);
         let began = Instant::now();
-        let bytes_max = self.0.settings.compile.code_bytes_max + (1 << 10);
-        let artefact = match disk::read(&path, bytes_max) {
-            Ok(artefact) => artefact?,
-            Err(error) => {
-                tracing::warn!(file = %path.display(), error = %error, "compiled code cannot be read; it is compiled again");
-                return None;
-            }
-        };
-        let read = began.elapsed();
-        let origin = Origin { component: sha256.bytes(), compiler: self.0.compiler };
-        let opened = self.0.seal.open(&artefact, origin);
+        let length = usize::try_from(path.metadata().ok()?.len()).unwrap_or(usize::MAX);
+        let opened = self.0.seal.open_file(&path, Origin { component: sha256.bytes(), compiler: self.0.compiler });
         let verified = began.elapsed();
         let loaded = match opened {
             Ok(code) => Module::load(&self.0.engine, &code, world).map_err(|error| error.to_string()),
@@ -182,10 +173,10 @@ impl Store {
             Ok(module) => {
                 let us = |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
                 tracing::debug!(
-                    version = %sha256, bytes = artefact.len(), read_us = us(read), verify_us = us(verified - read),
+                    version = %sha256, bytes = length, verify_us = us(verified),
                     load_us = us(began.elapsed() - verified), "compiled code is loaded"
                 );
-                Some((module, artefact.len()))
+                Some((module, length))
             }
             Err(reason) => {
                 tracing::warn!(file = %path.display(), reason, "compiled code does not fit; it is compiled again");

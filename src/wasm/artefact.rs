@@ -1,24 +1,29 @@
-//! Compiled code as bytes: made by a process that may die of it, sealed, and loaded by one that has no compiler.
+//! Compiled code as a file: made by a process that may die of it, sealed, and loaded by one that has no compiler.
 //!
 //! Loading code is as dangerous as running it: whoever can make the loader take bytes of their own owns the process. So
 //! [`Code`] is the only thing that is loaded, and it comes only of bytes whose seal (a MAC over everything, with a key
-//! that never leaves the store) was verified in this process.
+//! that never leaves the store) was verified in this process. The seal stands behind the code, so that a file can be
+//! mapped as it is: its pages are shared and read when they are first run.
 
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read};
+use std::path::Path;
 
-use hmac::digest::{Key, KeyInit};
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 use wasmtime::component::Component;
 
 use super::engine::{Engine, EngineError, compiling};
 use super::module::{LoadError, Module, World, apart, compile_failed, readable};
 
-/// Stands first in an artefact; the last byte is the format.
-const MAGIC: [u8; 8] = *b"tdgtart\x01";
+/// Stands last in an artefact; its last byte is the format.
+const MAGIC: [u8; 8] = *b"tdgtart\x02";
 const SHA_BYTES: usize = 32;
 const MAC_BYTES: usize = 32;
-const HEADER_BYTES: usize = MAGIC.len() + SHA_BYTES + 8 + MAC_BYTES;
+/// The sha-256 of the component, the compiler's identity, the MAC over the code and these two, the magic.
+const SEAL_BYTES: usize = SHA_BYTES + 8 + MAC_BYTES + MAGIC.len();
+
+/// What is read at once: enough for the hash to use the whole width of the processor, and little enough for its cache.
+const READ_BYTES: usize = 256 << 10;
 
 /// Seals artefacts and tells its own seals from others. Never printed.
 #[derive(Clone)]
@@ -34,8 +39,10 @@ pub struct Origin {
 }
 
 /// Why an artefact is not loaded. Always a reason to compile again, never one to fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Flaw {
+    #[error("it cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
     #[error("it is cut short")]
     Short,
     #[error("it is of another format")]
@@ -49,7 +56,12 @@ pub enum Flaw {
 }
 
 /// Compiled code whose seal was verified.
-pub struct Code<'a>(&'a [u8]);
+pub struct Code<'a>(Verified<'a>);
+
+enum Verified<'a> {
+    Bytes(&'a [u8]),
+    File(&'a Path),
+}
 
 impl Seal {
     #[must_use]
@@ -59,15 +71,15 @@ impl Seal {
 
     /// `code` as an artefact.
     #[must_use]
-    pub fn seal(&self, origin: Origin, code: &[u8]) -> Vec<u8> {
-        let mut artefact = Vec::with_capacity(HEADER_BYTES + code.len());
-        artefact.extend_from_slice(&MAGIC);
-        artefact.extend_from_slice(&origin.component);
-        artefact.extend_from_slice(&origin.compiler.to_le_bytes());
-        let mac = self.mac(&artefact, code).finalize().into_bytes();
-        artefact.extend_from_slice(&mac);
-        artefact.extend_from_slice(code);
-        artefact
+    pub fn seal(&self, origin: Origin, mut code: Vec<u8>) -> Vec<u8> {
+        let mut mac = blake3::Hasher::new_keyed(&self.0);
+        mac.update(&code);
+        code.extend_from_slice(&origin.component);
+        code.extend_from_slice(&origin.compiler.to_le_bytes());
+        mac.update(&code[code.len() - SHA_BYTES - 8..]);
+        code.extend_from_slice(mac.finalize().as_bytes());
+        code.extend_from_slice(&MAGIC);
+        code
     }
 
     /// The code in `artefact`, if it is sealed by us and of this origin.
@@ -75,32 +87,53 @@ impl Seal {
     /// # Errors
     /// Why it must be compiled again.
     pub fn open<'a>(&self, artefact: &'a [u8], origin: Origin) -> Result<Code<'a>, Flaw> {
-        let (header, code) = artefact.split_at_checked(HEADER_BYTES).ok_or(Flaw::Short)?;
-        let (sealed, mac) = header.split_at_checked(HEADER_BYTES - MAC_BYTES).ok_or(Flaw::Short)?;
-        let (magic, rest) = sealed.split_at_checked(MAGIC.len()).ok_or(Flaw::Short)?;
-        let (component, compiler) = rest.split_at_checked(SHA_BYTES).ok_or(Flaw::Short)?;
+        self.verify(artefact, artefact.len() as u64, origin)?;
+        // It is longer than its seal, or it were none of ours.
+        Ok(Code(Verified::Bytes(&artefact[..artefact.len() - SEAL_BYTES])))
+    }
+
+    /// The code in the artefact at `path`, if it is sealed by us and of this origin. Nobody else may be able to write to
+    /// its folder, and whoever may replaces files whole: the code is read from there as long as it is in use.
+    ///
+    /// # Errors
+    /// Why it must be compiled again.
+    pub fn open_file<'a>(&self, path: &'a Path, origin: Origin) -> Result<Code<'a>, Flaw> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        self.verify(file, length, origin)?;
+        Ok(Code(Verified::File(path)))
+    }
+
+    fn verify(&self, mut artefact: impl Read, length: u64, origin: Origin) -> Result<(), Flaw> {
+        let mut left = length.checked_sub(SEAL_BYTES as u64).ok_or(Flaw::Short)?;
+        let mut mac = blake3::Hasher::new_keyed(&self.0);
+        let mut buffer = vec![0; READ_BYTES];
+        while left > 0 {
+            let part = &mut buffer[..usize::try_from(left).unwrap_or(READ_BYTES).min(READ_BYTES)];
+            artefact.read_exact(part)?;
+            mac.update(part);
+            left -= part.len() as u64;
+        }
+        let mut seal = [0; SEAL_BYTES];
+        artefact.read_exact(&mut seal)?;
+        let (origin_sealed, rest) = seal.split_at(SHA_BYTES + 8);
+        let (mac_sealed, magic) = rest.split_at(MAC_BYTES);
         if magic != MAGIC {
             return Err(Flaw::Format);
         }
-        // Compared in constant time; everything after it is our own word.
-        self.mac(sealed, code).verify_slice(mac).map_err(|_| Flaw::Seal)?;
+        mac.update(origin_sealed);
+        // Compared in constant time; everything that was hashed is our own word.
+        if mac.finalize() != *<&[u8; MAC_BYTES]>::try_from(mac_sealed).map_err(|_| Flaw::Short)? {
+            return Err(Flaw::Seal);
+        }
+        let (component, compiler) = origin_sealed.split_at(SHA_BYTES);
         if component != origin.component {
             return Err(Flaw::Component);
         }
         if compiler != origin.compiler.to_le_bytes() {
             return Err(Flaw::Compiler);
         }
-        Ok(Code(code))
-    }
-
-    fn mac(&self, sealed: &[u8], code: &[u8]) -> Hmac<Sha256> {
-        // HMAC itself fills a short key up with zeros; a whole block is taken without a way to fail.
-        let mut block = Key::<Hmac<Sha256>>::default();
-        block.iter_mut().zip(self.0).for_each(|(to, byte)| *to = byte);
-        let mut mac = <Hmac<Sha256> as KeyInit>::new(&block);
-        mac.update(sealed);
-        mac.update(code);
-        mac
+        Ok(())
     }
 }
 
@@ -131,9 +164,14 @@ impl Module {
     /// The engine does not take the code, or the component does not fit the world.
     #[expect(unsafe_code, reason = "the one place where compiled code is loaded; `Code` is verified to be our own")]
     pub fn load(engine: &Engine, code: &Code<'_>, world: World) -> Result<Self, LoadError> {
-        // SAFETY: a `Code` exists only where a MAC proved that these very bytes came out of `precompile` in a child of
-        // this installation, and they are borrowed until the engine has copied them.
-        let component = unsafe { Component::deserialize(engine.raw(), code.0) };
+        let component = match code.0 {
+            // SAFETY: a `Code` exists only where a MAC proved that these very bytes came out of `precompile` in a child
+            // of this installation, and they are borrowed until the engine has copied them.
+            Verified::Bytes(bytes) => unsafe { Component::deserialize(engine.raw(), bytes) },
+            // SAFETY: as above. The file is mapped: it lies in a folder that only this user may enter, nothing there is
+            // written in place (`store::disk` replaces whole files), and whoever could do so has the key as well.
+            Verified::File(path) => unsafe { Component::deserialize_file(engine.raw(), path) },
+        };
         let component = component.map_err(|error| LoadError::Stale { reason: readable(&error) })?;
         Self::link(engine, &component, world)
     }
@@ -145,22 +183,44 @@ mod tests {
 
     const ORIGIN: Origin = Origin { component: [7; 32], compiler: 9 };
 
+    /// What is opened of these bytes, the same in memory and in a file.
+    fn opened(seal: &Seal, artefact: &[u8], origin: Origin) -> Result<(), String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), artefact).unwrap();
+        let of_file = seal.open_file(file.path(), origin).map(|_| ()).map_err(|flaw| flaw.to_string());
+        let in_memory = seal.open(artefact, origin).map(|_| ()).map_err(|flaw| flaw.to_string());
+        assert_eq!(of_file, in_memory);
+        in_memory
+    }
+
     #[test]
     fn only_our_own_untouched_artefacts_are_opened() {
         let seal = Seal::new([1; 32]);
-        let artefact = seal.seal(ORIGIN, b"code");
-        assert_eq!(seal.open(&artefact, ORIGIN).map(|code| code.0.to_vec()), Ok(b"code".to_vec()));
-        let other = Seal::new([2; 32]);
-        assert_eq!(other.open(&artefact, ORIGIN).err(), Some(Flaw::Seal));
-        assert_eq!(seal.open(&artefact, Origin { component: [8; 32], ..ORIGIN }).err(), Some(Flaw::Component));
-        assert_eq!(seal.open(&artefact, Origin { compiler: 8, ..ORIGIN }).err(), Some(Flaw::Compiler));
-        assert_eq!(seal.open(&[], ORIGIN).err(), Some(Flaw::Short));
+        let refused = |flaw: Flaw| Err(flaw.to_string());
+        let artefact = seal.seal(ORIGIN, b"code".to_vec());
+        assert_eq!(opened(&seal, &artefact, ORIGIN), Ok(()));
+        assert!(matches!(seal.open(&artefact, ORIGIN), Ok(Code(Verified::Bytes(b"code")))));
+        assert_eq!(opened(&Seal::new([2; 32]), &artefact, ORIGIN), refused(Flaw::Seal));
+        assert_eq!(opened(&seal, &artefact, Origin { component: [8; 32], ..ORIGIN }), refused(Flaw::Component));
+        assert_eq!(opened(&seal, &artefact, Origin { compiler: 8, ..ORIGIN }), refused(Flaw::Compiler));
+        assert_eq!(opened(&seal, &[], ORIGIN), refused(Flaw::Short));
         for at in 0..artefact.len() {
             let mut changed = artefact.clone();
             changed[at] ^= 1;
-            let flaw = seal.open(&changed, ORIGIN).err();
-            assert_eq!(flaw, Some(if at < 8 { Flaw::Format } else { Flaw::Seal }), "byte {at}");
-            assert!(seal.open(&artefact[..at], ORIGIN).is_err());
+            let flaw = if at < artefact.len() - MAGIC.len() { Flaw::Seal } else { Flaw::Format };
+            assert_eq!(opened(&seal, &changed, ORIGIN), refused(flaw), "byte {at}");
+            assert!(opened(&seal, &artefact[..at], ORIGIN).is_err());
+        }
+    }
+
+    #[test]
+    fn code_of_many_reads_is_sealed_whole() {
+        let seal = Seal::new([1; 32]);
+        for bytes in [READ_BYTES - 1, READ_BYTES, READ_BYTES + 1, 3 * READ_BYTES + 7] {
+            let mut artefact = seal.seal(ORIGIN, vec![5; bytes]);
+            assert_eq!(opened(&seal, &artefact, ORIGIN), Ok(()), "{bytes}");
+            artefact[bytes - 1] ^= 1;
+            assert_eq!(opened(&seal, &artefact, ORIGIN), Err(Flaw::Seal.to_string()), "{bytes}");
         }
     }
 }
