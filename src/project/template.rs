@@ -48,14 +48,8 @@ const fn source(language: Language, kind: Kind) -> (&'static str, &'static str) 
         };
     }
     match language {
-        Language::Js => match kind {
-            Kind::Destination => ("src/index.js", include_str!("../../templates/js/destination/index.js")),
-            _ => ("src/index.js", include_str!("../../templates/js/transform/index.js")),
-        },
-        Language::Ts => match kind {
-            Kind::Destination => ("src/index.ts", include_str!("../../templates/ts/destination/index.ts")),
-            _ => ("src/index.ts", include_str!("../../templates/ts/transform/index.ts")),
-        },
+        Language::Js => by_kind!("src/index.js", "js", "index.js"),
+        Language::Ts => by_kind!("src/index.ts", "ts", "index.ts"),
         Language::Rust => by_kind!("src/lib.rs", "rust", "lib.rs"),
         Language::Python => by_kind!("app.py", "python", "app.py"),
         Language::Go => by_kind!("main.go", "go", "main.go"),
@@ -77,7 +71,10 @@ const fn around(language: Language) -> &'static [(&'static str, &'static str)] {
             ("tsconfig.json", include_str!("../../templates/ts/tsconfig.json")),
             ("tidegate.d.ts", TYPES),
         ],
-        Language::Rust => &[("Cargo.toml", include_str!("../../templates/rust/Cargo.toml"))],
+        Language::Rust => &[
+            ("Cargo.toml", include_str!("../../templates/rust/Cargo.toml")),
+            (".cargo/config.toml", include_str!("../../templates/rust/.cargo/config.toml")),
+        ],
         Language::Python => &[
             ("requirements.txt", include_str!("../../templates/python/requirements.txt")),
             ("typings/tidegate.py", include_str!("guest/tidegate.py")),
@@ -95,12 +92,6 @@ const fn around(language: Language) -> &'static [(&'static str, &'static str)] {
 pub enum NewError {
     #[error("{name:?} cannot be the name of a plugin; use up to 63 of a-z, 0-9 and -")]
     Name { name: String },
-    /// componentize-qjs 0.4.5 does not give the borrowed batch back at the end of a call, which is a trap.
-    #[error(
-        "JavaScript cannot be of the kind fields yet: its engine keeps the handle of the batch; use --kind transform, or \
-         another language for fields"
-    )]
-    NoFields,
     #[error("{} is there already and is not empty", dir.display())]
     Occupied { dir: PathBuf },
     #[error(transparent)]
@@ -118,9 +109,6 @@ pub enum NewError {
 /// # Errors
 /// The name is none, the folder is in use, or the disk refuses.
 pub fn create(dir: &Path, name: &str, language: Language, kind: Kind) -> Result<Vec<String>, NewError> {
-    if kind == Kind::Fields && matches!(language, Language::Js | Language::Ts) {
-        return Err(NewError::NoFields);
-    }
     check(dir, name)?;
     let (entry, text) = source(language, kind);
     let mut files = vec![

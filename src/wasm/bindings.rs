@@ -25,7 +25,6 @@ pub mod fields {
             "tidegate:plugin/host": super::transform::tidegate::plugin::host,
             "tidegate:plugin/lookup": super::transform::tidegate::plugin::lookup,
             "tidegate:plugin/fields.path": crate::wasm::fields::Path,
-            "tidegate:plugin/fields.batch": crate::wasm::fields::Batch,
         },
     });
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
-use wasmtime::component::Resource;
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use super::bindings::destination::DestinationPlugin;
@@ -319,8 +318,8 @@ impl Module {
                 }
             }
             (Started::Fields(plugin), Job::Edit) => {
-                let batch = Resource::new_borrow(0);
-                match plugin.tidegate_plugin_field_transformer().call_transform(&mut *store, batch).await {
+                let events = store.data().editing.len();
+                match plugin.tidegate_plugin_field_transformer().call_transform(&mut *store, events).await {
                     Ok(Ok(())) => Ok(Done::Edited),
                     Ok(Err(error)) => Err(error.into()),
                     Err(error) => Err(store.data().failure(&error)),

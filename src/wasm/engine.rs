@@ -162,7 +162,7 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
         .table_elements(limits.table_elements_max)
         .linear_memory_keep_resident(limits.slot_resident_bytes)
         .table_keep_resident(64 << 10)
-        .async_stack_keep_resident(64 << 10)
+        .async_stack_keep_resident(16 << 10)
         .max_unused_warm_slots(slots);
     if limits.pagemap_scan {
         pool.pagemap_scan(Enabled::Auto);

@@ -25,11 +25,11 @@ const STEP_BYTES: usize = 8;
 /// Levels of a path, and of a value that is set.
 const DEPTH_MAX: usize = 64;
 
-/// A parsed JSON pointer; the guest's handle is its place in [`Editing`].
-pub struct Path;
+/// Levels of an event below the place that something is moved to: what setting a value could make of it, too.
+const MOVED_DEPTH_MAX: usize = 2 * DEPTH_MAX;
 
-/// The events of the call; there is one batch, so the handle says nothing.
-pub struct Batch;
+/// A parsed JSON pointer; the guest's handle is its place in [`Paths`].
+pub struct Path;
 
 /// What became of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,20 +66,30 @@ pub(super) struct Editing {
     budget_bytes: usize,
 }
 
-/// What stood at the first `depth` steps of a path before an edit; `None` when nothing did.
+/// How to take one edit back.
 struct Undo {
     event: usize,
-    path: Arc<[String]>,
-    depth: usize,
-    old: Option<Value>,
-    /// `old` was an element of an array and the later ones moved up.
-    element: bool,
+    edit: Edit,
+}
+
+enum Edit {
+    /// What stood at the first `depth` steps of the path was `old`, or nothing did.
+    Put { path: Arc<[String]>, depth: usize, old: Option<Value> },
+    /// `old` stood at the path; where it was an element of a list, the later ones moved up.
+    Taken { path: Arc<[String]>, old: Value, element: bool },
+    /// The same, but it stands at `to` now, where `old` stood at the first `depth` steps.
+    Moved { path: Arc<[String]>, element: bool, to: Arc<[String]>, depth: usize, old: Option<Value> },
 }
 
 impl Editing {
     pub(super) fn new(events: Vec<Map<String, Value>>, budget_bytes: usize) -> Self {
         let marks = vec![Mark::Untouched; events.len()];
         Self { events, marks, budget_bytes, ..Self::default() }
+    }
+
+    /// How many events there are.
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.events.len()).unwrap_or(u32::MAX)
     }
 
     /// The events as the guest left them, and what became of each. What failed is as it was.
@@ -89,7 +99,7 @@ impl Editing {
                 if matches!(self.marks.get(undo.event), Some(Mark::Failed(..)))
                     && let Some(event) = self.events.get_mut(undo.event)
                 {
-                    restore(event, undo);
+                    undo.edit.undo(event);
                 }
             }
         }
@@ -100,7 +110,7 @@ impl Editing {
     pub(super) fn undone(mut self) -> Vec<Map<String, Value>> {
         while let Some(undo) = self.undo.pop() {
             let Some(event) = self.events.get_mut(undo.event) else { continue };
-            restore(event, undo);
+            undo.edit.undo(event);
         }
         self.events
     }
@@ -130,20 +140,59 @@ impl Editing {
 
     fn set(&mut self, index: u32, path: Arc<[String]>, value: Value) -> wasmtime::Result<Result<(), String>> {
         self.event(index)?;
-        // Names on the way may be written too.
-        self.spend(path.iter().fold(EDIT_BYTES, |bytes, step| bytes + STEP_BYTES + step.len()))?;
+        self.spend(edit_bytes(&path))?;
         let event = index as usize;
         match put(&mut self.events[event], &path, value) {
             Ok((depth, old)) => {
-                self.undo.push(Undo { event, path, depth, old, element: false });
-                self.edited(event);
+                self.edited(event, Edit::Put { path, depth, old });
                 Ok(Ok(()))
             }
-            Err(reason) => Ok(Err(reason)),
+            Err((reason, _)) => Ok(Err(reason)),
         }
     }
 
-    fn edited(&mut self, event: usize) {
+    fn move_to(
+        &mut self,
+        index: u32,
+        path: Arc<[String]>,
+        to: Arc<[String]>,
+    ) -> wasmtime::Result<Result<bool, String>> {
+        self.event(index)?;
+        let event = index as usize;
+        let body = &mut self.events[event];
+        let Some((value, element)) = take(body, &path) else { return Ok(Ok(false)) };
+        let bytes = edit_bytes(&path) + edit_bytes(&to);
+        let put = if self.budget_bytes < bytes {
+            Err((None, value))
+        } else if is_deeper(&value, MOVED_DEPTH_MAX - to.len()) {
+            Err((Some("nested too deeply".to_owned()), value))
+        } else {
+            put(body, &to, value).map_err(|(reason, value)| (Some(reason), value))
+        };
+        match put {
+            Ok((depth, old)) => {
+                self.budget_bytes -= bytes;
+                self.edited(event, Edit::Moved { path, element, to, depth, old });
+                Ok(Ok(true))
+            }
+            Err((reason, old)) => {
+                Edit::Taken { path, old, element }.undo(body);
+                reason.map(Err).ok_or_else(|| Halt::Written.into())
+            }
+        }
+    }
+
+    fn remove(&mut self, index: u32, path: Arc<[String]>) -> wasmtime::Result<()> {
+        self.event(index)?;
+        let event = index as usize;
+        if let Some((old, element)) = take(&mut self.events[event], &path) {
+            self.edited(event, Edit::Taken { path, old, element });
+        }
+        Ok(())
+    }
+
+    fn edited(&mut self, event: usize, edit: Edit) {
+        self.undo.push(Undo { event, edit });
         // What failed or is dropped stays so, whatever is edited afterwards.
         if self.marks[event] == Mark::Untouched {
             self.marks[event] = Mark::Edited;
@@ -155,6 +204,11 @@ impl Editing {
         self.marks[index as usize] = mark;
         Ok(())
     }
+}
+
+/// What an edit at `path` costs: it is remembered with its path, and names on the way may be written too.
+fn edit_bytes(path: &[String]) -> usize {
+    path.iter().fold(EDIT_BYTES, |bytes, step| bytes + STEP_BYTES + step.len())
 }
 
 /// What a path takes up, the places of its steps included.
@@ -184,16 +238,20 @@ fn element(step: &str) -> Option<usize> {
     if plain { step.parse().ok() } else { None }
 }
 
-/// Puts `value` at `path`; answers how many steps of the path lead to what was changed, and what was there.
-fn put(event: &mut Map<String, Value>, path: &[String], value: Value) -> Result<(usize, Option<Value>), String> {
+/// Puts `value` at `path`; answers how many steps of the path lead to what was changed, and what was there; or why not,
+/// and the value.
+fn put(
+    event: &mut Map<String, Value>,
+    path: &[String],
+    value: Value,
+) -> Result<(usize, Option<Value>), (String, Value)> {
     let Some((first, rest)) = path.split_first() else {
-        return Err("the pointer names the whole event".to_owned());
+        return Err(("the pointer names the whole event".to_owned(), value));
     };
-    if !event.contains_key(first) {
+    let Some(mut place) = event.get_mut(first) else {
         event.insert(first.clone(), wrapped(rest, value));
         return Ok((1, None));
-    }
-    let Some(mut place) = event.get_mut(first) else { return Err("nothing is there".to_owned()) };
+    };
     for (depth, step) in rest.iter().enumerate() {
         match place {
             // A null holds nothing, so it may become an object.
@@ -208,10 +266,25 @@ fn put(event: &mut Map<String, Value>, path: &[String], value: Value) -> Result<
             _ => {}
         }
         let kind = kind(place);
-        place = inner_mut(place, step)
-            .ok_or_else(|| format!("{kind} stands at /{}, which has no {step:?}", path[..=depth].join("/")))?;
+        place = match inner_mut(place, step) {
+            Some(place) => place,
+            None => {
+                let at = path[..=depth].join("/");
+                return Err((format!("{kind} stands at /{at}, which has no {step:?}"), value));
+            }
+        };
     }
     Ok((path.len(), Some(std::mem::replace(place, value))))
+}
+
+/// Whether `value` has more than `levels` of lists and objects within each other.
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    let inner = |value: &Value| levels == 0 || is_deeper(value, levels - 1);
+    match value {
+        Value::Object(entries) => levels == 0 || entries.values().any(inner),
+        Value::Array(items) => levels == 0 || items.iter().any(inner),
+        _ => false,
+    }
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -233,15 +306,13 @@ fn wrapped(steps: &[String], value: Value) -> Value {
     })
 }
 
-/// Takes away what stands at `path`; answers whether it was an element of an array.
+/// Takes away what stands at `path`; answers whether it was an element of a list.
 fn take(event: &mut Map<String, Value>, path: &[String]) -> Option<(Value, bool)> {
     let (last, above) = path.split_last()?;
-    let Some((first, rest)) = above.split_first() else { return event.remove(last).map(|value| (value, false)) };
-    let mut place = event.get_mut(first)?;
-    for step in rest {
-        place = inner_mut(place, step)?;
+    if above.is_empty() {
+        return event.remove(last).map(|value| (value, false));
     }
-    match place {
+    match find_mut(event, above)? {
         Value::Object(entries) => entries.remove(last).map(|value| (value, false)),
         Value::Array(items) => {
             let at = element(last).filter(|at| *at < items.len())?;
@@ -251,25 +322,41 @@ fn take(event: &mut Map<String, Value>, path: &[String]) -> Option<(Value, bool)
     }
 }
 
-fn restore(event: &mut Map<String, Value>, undo: Undo) {
-    let path = &undo.path[..undo.depth];
+impl Edit {
+    /// Takes the edit back, if `event` is as it left it.
+    fn undo(self, event: &mut Map<String, Value>) {
+        match self {
+            Self::Put { path, depth, old } => restore(event, &path[..depth], old, false),
+            Self::Taken { path, old, element } => restore(event, &path, Some(old), element),
+            Self::Moved { path, element, to, depth, old } => {
+                let moved = find_mut(event, &to).map(std::mem::take);
+                restore(event, &to[..depth], old, false);
+                restore(event, &path, moved, element);
+            }
+        }
+    }
+}
+
+fn find_mut<'a>(event: &'a mut Map<String, Value>, path: &[String]) -> Option<&'a mut Value> {
+    let (first, rest) = path.split_first()?;
+    rest.iter().try_fold(event.get_mut(first)?, |place, step| inner_mut(place, step))
+}
+
+/// Puts `old` at `path` again, or nothing; an `element` back between its neighbours.
+fn restore(event: &mut Map<String, Value>, path: &[String], old: Option<Value>, element: bool) {
     let Some((last, above)) = path.split_last() else { return };
-    let Some((first, rest)) = above.split_first() else {
-        match undo.old {
+    if above.is_empty() {
+        match old {
             Some(old) => drop(event.insert(last.clone(), old)),
             None => drop(event.remove(last)),
         }
         return;
-    };
-    let mut place = event.get_mut(first);
-    for step in rest {
-        place = place.and_then(|place| inner_mut(place, step));
     }
-    match (place, undo.old) {
+    match (find_mut(event, above), old) {
         (Some(Value::Object(entries)), Some(old)) => drop(entries.insert(last.clone(), old)),
         (Some(Value::Object(entries)), None) => drop(entries.remove(last)),
-        (Some(Value::Array(items)), Some(old)) => match element(last) {
-            Some(at) if undo.element && at <= items.len() => items.insert(at, old),
+        (Some(Value::Array(items)), Some(old)) => match self::element(last) {
+            Some(at) if element && at <= items.len() => items.insert(at, old),
             Some(at) if at < items.len() => items[at] = old,
             _ => {}
         },
@@ -277,7 +364,15 @@ fn restore(event: &mut Map<String, Value>, undo: Undo) {
     }
 }
 
-impl fields::Host for Guest {}
+impl fields::Host for Guest {
+    fn drop_event(&mut self, event: u32, reason: String) -> wasmtime::Result<()> {
+        self.editing.mark(event, Mark::Dropped(legible(&reason, NAME_BYTES_MAX)))
+    }
+
+    fn fail_event(&mut self, event: u32, code: String, message: String) -> wasmtime::Result<()> {
+        self.editing.mark(event, Mark::Failed(legible(&code, NAME_BYTES_MAX), legible(&message, 1 << 10)))
+    }
+}
 
 impl fields::HostPath for Guest {
     fn new(&mut self, json_pointer: String) -> wasmtime::Result<Resource<Path>> {
@@ -304,56 +399,28 @@ impl fields::HostPath for Guest {
         Ok(Resource::new_own(u32::try_from(paths.made.len() - 1).unwrap_or(u32::MAX)))
     }
 
-    fn drop(&mut self, path: Resource<Path>) -> wasmtime::Result<()> {
-        if let Some(place) = self.paths.made.get_mut(path.rep() as usize)
-            && let Some(steps) = place.take()
-        {
-            self.paths.bytes -= path_bytes(&steps);
-            self.paths.free.push(path.rep());
-        }
-        Ok(())
-    }
-}
-
-impl fields::HostBatch for Guest {
-    fn len(&mut self, _: Resource<Batch>) -> wasmtime::Result<u32> {
-        Ok(u32::try_from(self.editing.events.len()).unwrap_or(u32::MAX))
-    }
-
-    fn get_string(&mut self, _: Resource<Batch>, event: u32, at: Resource<Path>) -> wasmtime::Result<Option<String>> {
+    fn get_string(&mut self, at: Resource<Path>, event: u32) -> wasmtime::Result<Option<String>> {
         Ok(self.editing.find(event, self.paths.get(&at)?)?.and_then(Value::as_str).map(str::to_owned))
     }
 
-    fn get_number(&mut self, _: Resource<Batch>, event: u32, at: Resource<Path>) -> wasmtime::Result<Option<f64>> {
+    fn get_number(&mut self, at: Resource<Path>, event: u32) -> wasmtime::Result<Option<f64>> {
         Ok(self.editing.find(event, self.paths.get(&at)?)?.and_then(Value::as_f64))
     }
 
-    fn get_json(&mut self, _: Resource<Batch>, event: u32, at: Resource<Path>) -> wasmtime::Result<Option<String>> {
+    fn get_json(&mut self, at: Resource<Path>, event: u32) -> wasmtime::Result<Option<String>> {
         Ok(self.editing.find(event, self.paths.get(&at)?)?.map(Value::to_string))
     }
 
-    fn has(&mut self, _: Resource<Batch>, event: u32, at: Resource<Path>) -> wasmtime::Result<bool> {
+    fn has(&mut self, at: Resource<Path>, event: u32) -> wasmtime::Result<bool> {
         Ok(self.editing.find(event, self.paths.get(&at)?)?.is_some())
     }
 
-    fn set_string(
-        &mut self,
-        _: Resource<Batch>,
-        event: u32,
-        at: Resource<Path>,
-        value: String,
-    ) -> wasmtime::Result<Result<(), String>> {
+    fn set_string(&mut self, at: Resource<Path>, event: u32, value: String) -> wasmtime::Result<Result<(), String>> {
         self.editing.spend(value.len())?;
         self.editing.set(event, Arc::clone(self.paths.get(&at)?), Value::String(value))
     }
 
-    fn set_json(
-        &mut self,
-        _: Resource<Batch>,
-        event: u32,
-        at: Resource<Path>,
-        value: String,
-    ) -> wasmtime::Result<Result<(), String>> {
+    fn set_json(&mut self, at: Resource<Path>, event: u32, value: String) -> wasmtime::Result<Result<(), String>> {
         // A parsed value takes up several times its text.
         self.editing.spend(value.len().saturating_mul(8))?;
         match json::parse(value.as_bytes(), DEPTH_MAX) {
@@ -362,27 +429,27 @@ impl fields::HostBatch for Guest {
         }
     }
 
-    fn remove(&mut self, _: Resource<Batch>, event: u32, at: Resource<Path>) -> wasmtime::Result<()> {
-        let path = Arc::clone(self.paths.get(&at)?);
-        self.editing.event(event)?;
-        let index = event as usize;
-        if let Some((old, element)) = take(&mut self.editing.events[index], &path) {
-            let depth = path.len();
-            self.editing.undo.push(Undo { event: index, path, depth, old: Some(old), element });
-            self.editing.edited(index);
+    fn move_to(
+        &mut self,
+        at: Resource<Path>,
+        event: u32,
+        to: Resource<Path>,
+    ) -> wasmtime::Result<Result<bool, String>> {
+        let (at, to) = (Arc::clone(self.paths.get(&at)?), Arc::clone(self.paths.get(&to)?));
+        self.editing.move_to(event, at, to)
+    }
+
+    fn remove(&mut self, at: Resource<Path>, event: u32) -> wasmtime::Result<()> {
+        self.editing.remove(event, Arc::clone(self.paths.get(&at)?))
+    }
+
+    fn drop(&mut self, path: Resource<Path>) -> wasmtime::Result<()> {
+        if let Some(place) = self.paths.made.get_mut(path.rep() as usize)
+            && let Some(steps) = place.take()
+        {
+            self.paths.bytes -= path_bytes(&steps);
+            self.paths.free.push(path.rep());
         }
-        Ok(())
-    }
-
-    fn drop_event(&mut self, _: Resource<Batch>, event: u32, reason: String) -> wasmtime::Result<()> {
-        self.editing.mark(event, Mark::Dropped(legible(&reason, NAME_BYTES_MAX)))
-    }
-
-    fn fail_event(&mut self, _: Resource<Batch>, event: u32, code: String, message: String) -> wasmtime::Result<()> {
-        self.editing.mark(event, Mark::Failed(legible(&code, NAME_BYTES_MAX), legible(&message, 1 << 10)))
-    }
-
-    fn drop(&mut self, _: Resource<Batch>) -> wasmtime::Result<()> {
         Ok(())
     }
 }
@@ -398,31 +465,32 @@ mod tests {
         text[1..].split('/').map(str::to_owned).collect()
     }
 
-    fn edit(editing: &mut Editing, op: (bool, u8, u8)) {
+    /// Sets, removes or moves something, as the numbers say.
+    fn edit(editing: &mut Editing, (kind, at, what): (u8, u8, u8)) {
         let places = ["/a", "/a/b", "/a/b/c", "/a/0", "/l/0", "/l/1/x", "/n/x", "/new/deep/er", "/l"];
-        let path = path(places[usize::from(op.1) % places.len()]);
-        let event = &mut editing.events[0];
-        if op.0 {
-            let value = if op.2.is_multiple_of(3) { json!({"b": op.2}) } else { json!(op.2) };
-            if let Ok((depth, old)) = put(event, &path, value) {
-                editing.undo.push(Undo { event: 0, path, depth, old, element: false });
-            }
-        } else if let Some((old, element)) = take(event, &path) {
-            let depth = path.len();
-            editing.undo.push(Undo { event: 0, path, depth, old: Some(old), element });
+        let place = |number: u8| path(places[usize::from(number) % places.len()]);
+        let value = || if what.is_multiple_of(3) { json!({"b": what}) } else { json!(what) };
+        match kind % 3 {
+            0 => drop(editing.set(0, place(at), value()).unwrap()),
+            1 => editing.remove(0, place(at)).unwrap(),
+            _ => drop(editing.move_to(0, place(at), place(what)).unwrap()),
         }
     }
 
     proptest! {
         #[test]
-        fn undone_edits_leave_no_trace(ops: Vec<(bool, u8, u8)>) {
+        fn undone_edits_leave_no_trace(ops: Vec<(u8, u8, u8)>) {
             let before = json!({"a": {"b": {"c": 1}}, "l": [1, {"x": 2}, 3], "n": null});
-            let mut editing = Editing::new(vec![before.as_object().unwrap().clone()], 1000);
+            let mut editing = Editing::new(vec![before.as_object().unwrap().clone()], 1 << 20);
             for op in ops {
                 edit(&mut editing, op);
             }
             prop_assert_eq!(&Value::Object(editing.undone().remove(0)), &before);
         }
+    }
+
+    fn editing(event: &Value, budget_bytes: usize) -> Editing {
+        Editing::new(vec![event.as_object().unwrap().clone()], budget_bytes)
     }
 
     #[test]
@@ -431,7 +499,35 @@ mod tests {
         put(&mut event, &path("/x/y/z"), json!(1)).unwrap();
         put(&mut event, &path("/n/m"), json!(2)).unwrap();
         assert_eq!(Value::Object(event.clone()), json!({"a": 1, "n": {"m": 2}, "x": {"y": {"z": 1}}}));
-        let refused = put(&mut event, &path("/a/b"), json!(3)).unwrap_err();
-        assert_eq!(refused, "a number stands at /a, which has no \"b\"");
+        let (refused, value) = put(&mut event, &path("/a/b"), json!(3)).unwrap_err();
+        assert_eq!((refused.as_str(), value), ("a number stands at /a, which has no \"b\"", json!(3)));
+    }
+
+    #[test]
+    fn what_is_moved_keeps_every_digit_and_what_cannot_be_moved_stays() {
+        let before: Value = serde_json::from_str(r#"{"a": 1.2300, "list": [1, 2, 3], "text": "t"}"#).unwrap();
+        let moved = |from: &str, to: &str| {
+            let mut editing = editing(&before, 1 << 10);
+            let answer = editing.move_to(0, path(from), path(to)).unwrap();
+            (answer, Value::Object(editing.finish().0.remove(0)).to_string())
+        };
+        assert_eq!(moved("/a", "/b/c"), (Ok(true), r#"{"b":{"c":1.2300},"list":[1,2,3],"text":"t"}"#.to_owned()));
+        assert_eq!(moved("/a", "/a/a").1, r#"{"a":{"a":1.2300},"list":[1,2,3],"text":"t"}"#);
+        assert_eq!(moved("/list/0", "/text"), (Ok(true), r#"{"a":1.2300,"list":[2,3],"text":1}"#.to_owned()));
+        assert_eq!(moved("/none", "/text"), (Ok(false), before.to_string()));
+        let in_the_way = Err("text stands at /text, which has no \"x\"".to_owned());
+        assert_eq!(moved("/list/0", "/text/x"), (in_the_way, before.to_string()));
+        let mut poor = editing(&before, EDIT_BYTES);
+        assert!(poor.move_to(0, path("/a"), path("/b")).is_err());
+        assert_eq!(Value::Object(poor.finish().0.remove(0)), before);
+    }
+
+    #[test]
+    fn nothing_gets_deeper_by_being_moved_than_it_could_be_set() {
+        let mut editing = editing(&json!({"a": 1}), usize::MAX);
+        let wrap = |editing: &mut Editing| editing.move_to(0, path("/a"), path("/a/a/a/a/a/a/a/a")).unwrap();
+        let done = (0..1_000).take_while(|_| wrap(&mut editing).is_ok()).count();
+        assert_eq!(done, 18);
+        assert_eq!(wrap(&mut editing), Err("nested too deeply".to_owned()));
     }
 }

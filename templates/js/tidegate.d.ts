@@ -56,6 +56,8 @@ declare module "tidegate" {
     getJson(at: Path): Json | undefined;
     has(at: Path): boolean;
     set(at: Path, value: Json): void;
+    /** Moves whatever is there, without a copy; says whether anything was. */
+    move(at: Path, to: Path): boolean;
     remove(at: Path): void;
   }
   export type Edit<Settings = any> = (event: Fields, context: Context<Settings>) => Outcome | void;

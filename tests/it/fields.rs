@@ -58,6 +58,7 @@ fn an_attack_ends_the_call_and_every_edit_is_undone() {
         ("remove-outside", Breach::Trap, "there is no event 10"),
         ("drop-outside", Breach::Trap, "there is no event 10"),
         ("fail-outside", Breach::Trap, "there is no event 10"),
+        ("move-outside", Breach::Trap, "there is no event 10"),
         ("no-pointer", Breach::Trap, "\"properties\" is no JSON pointer"),
         ("empty-pointer", Breach::Trap, "\"\" is no JSON pointer"),
         ("deep-pointer", Breach::Trap, "is no JSON pointer"),
@@ -67,6 +68,7 @@ fn an_attack_ends_the_call_and_every_edit_is_undone() {
         ("write-flood", Breach::OutputLimit, "wrote more"),
         ("edit-flood", Breach::OutputLimit, "wrote more"),
         ("name-flood", Breach::OutputLimit, "wrote more"),
+        ("move-flood", Breach::OutputLimit, "wrote more"),
         ("json-flood", Breach::OutputLimit, "wrote more"),
         ("loop", Breach::CpuBudget, "CPU budget"),
         ("trap", Breach::Trap, "commit"),
@@ -98,9 +100,12 @@ fn a_batch_that_is_given_up_is_as_it_was() {
 
 #[test]
 fn what_the_host_refuses_changes_that_event_alone() {
-    for (attack, part) in
-        [("deep-json", "deep"), ("no-json", ""), ("in-the-way", "text stands at /type, which has no \"deeper\"")]
-    {
+    for (attack, part) in [
+        ("deep-json", "deep"),
+        ("move-deeper", "deeply"),
+        ("no-json", ""),
+        ("in-the-way", "text stands at /type, which has no \"deeper\""),
+    ] {
         let (after, called) = edit("hostile/field-attacks", "{}", attacked(attack));
         assert_eq!(called.answer.unwrap(), vec![Mark::Edited; 10], "{attack}");
         for (n, event) in after.iter().enumerate() {

@@ -30,9 +30,7 @@ const TRANSFORM: &str = r#"
 "#;
 
 const FIELDS: &str = r#"
-  (func (export "tidegate:plugin/field-transformer@0.1.0#transform") (param $batch i32) (result i32)
-    (call $drop (local.get $batch))
-    (call $take (i32.const 64)))
+  (func (export "tidegate:plugin/field-transformer@0.1.0#transform") (param i32) (result i32) (call $take (i32.const 64)))
 "#;
 
 const DESTINATION: &str = r#"
@@ -43,14 +41,12 @@ const DESTINATION: &str = r#"
 
 /// Keeps every event, or plans no request.
 pub(in crate::project) fn noop(kind: Kind) -> Result<Vec<u8>, EncodeError> {
-    let (import, own) = match kind {
-        Kind::Transform => ("", TRANSFORM),
-        Kind::Fields => {
-            ("(import \"tidegate:plugin/fields@0.1.0\" \"[resource-drop]batch\" (func $drop (param i32)))", FIELDS)
-        }
-        Kind::Destination => ("", DESTINATION),
+    let own = match kind {
+        Kind::Transform => TRANSFORM,
+        Kind::Fields => FIELDS,
+        Kind::Destination => DESTINATION,
     };
-    let mut module = wat::parse_str(format!("(module {import} {SHARED} {own})")).map_err(EncodeError::of)?;
+    let mut module = wat::parse_str(format!("(module {SHARED} {own})")).map_err(EncodeError::of)?;
     bindings::embed_type(&mut module, kind)?;
     component::encode(&module, None)
 }

@@ -55,8 +55,8 @@ fn entry_text(kind: Kind, module: &str) -> String {
         Kind::Fields => (
             "from wit_world.imports import fields, host, lookup, types\n",
             "host=host, lookup=lookup, fields=fields, Err=Err",
-            "class FieldTransformer:\n    def transform(self, batch):\n        \
-             tidegate._edit(plugin, batch, types)\n",
+            "class FieldTransformer:\n    def transform(self, events):\n        \
+             tidegate._edit(plugin, events, types)\n",
         ),
         Kind::Destination => (
             "from wit_world.exports import destination\nfrom wit_world.imports import host, secrets, types\n",

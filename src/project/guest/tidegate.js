@@ -289,18 +289,17 @@ export function transformWorld(plugin, services) {
 export function fieldsWorld(plugin, services) {
   Object.assign(lent, services);
   needs(plugin, "transform");
-  const transform = (raw) => guarded(() => {
+  const transform = (events) => guarded(() => {
     const context = { settings, now: now(), seed: seed() };
-    const events = raw.len();
     for (let index = 0; index < events; index++) {
       try {
-        const outcome = settled(plugin.transform(new Fields(raw, index), context));
-        if (outcome instanceof Outcome) mark(raw, index, outcome);
+        const outcome = settled(plugin.transform(new Fields(index), context));
+        if (outcome instanceof Outcome) mark(index, outcome);
         else if (outcome !== undefined) throw new TypeError(`transform returned ${kind(outcome)}; return nothing, drop() or fail()`);
       } catch (error) {
         if (error instanceof RetryBatch) throw error;
         const { code, message } = caught(error);
-        raw.failEvent(index, code, message);
+        lent.fields.failEvent(index, code, message);
       }
     }
   });
@@ -432,31 +431,37 @@ function verdict(value) {
 
 /** One event of the fields world. */
 class Fields {
-  constructor(raw, index) {
-    this.raw = raw;
+  constructor(index) {
     this.index = index;
   }
-  getString(at) { return this.raw.getString(this.index, at.at); }
-  getNumber(at) { return this.raw.getNumber(this.index, at.at); }
+  getString(at) { return at.at.getString(this.index) ?? null; }
+  getNumber(at) { return at.at.getNumber(this.index) ?? null; }
   getJson(at) {
-    const json = this.raw.getJson(this.index, at.at);
+    const json = at.at.getJson(this.index);
     return json === null || json === undefined ? undefined : JSON.parse(json);
   }
-  has(at) { return this.raw.has(this.index, at.at); }
+  has(at) { return at.at.has(this.index); }
   set(at, value) {
     try {
-      if (typeof value === "string") this.raw.setString(this.index, at.at, value);
-      else this.raw.setJson(this.index, at.at, JSON.stringify(value));
+      if (typeof value === "string") at.at.setString(this.index, value);
+      else at.at.setJson(this.index, JSON.stringify(value));
     } catch (reason) {
       throw new Error(`${at.pointer} cannot be set: ${shown(reason)}`);
     }
   }
-  remove(at) { this.raw.remove(this.index, at.at); }
+  move(at, to) {
+    try {
+      return at.at.moveTo(this.index, to.at);
+    } catch (reason) {
+      throw new Error(`${at.pointer} cannot be moved to ${to.pointer}: ${shown(reason)}`);
+    }
+  }
+  remove(at) { at.at.remove(this.index); }
 }
 
-function mark(raw, index, outcome) {
-  if (outcome.tag === "drop") raw.dropEvent(index, outcome.val);
-  else if (outcome.tag === "fail") raw.failEvent(index, outcome.val.code, outcome.val.message);
+function mark(index, outcome) {
+  if (outcome.tag === "drop") lent.fields.dropEvent(index, outcome.val);
+  else if (outcome.tag === "fail") lent.fields.failEvent(index, outcome.val.code, outcome.val.message);
 }
 
 /** Stacks that this batch has logged: a fault in every event is one line, not a flood. */

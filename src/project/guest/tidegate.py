@@ -110,33 +110,40 @@ class Path:
 class Fields:
     """One event of the fields world."""
 
-    def __init__(self, batch: Any, index: int) -> None:
-        self._batch, self._index = batch, index
+    def __init__(self, index: int) -> None:
+        self._index = index
 
     def get_string(self, at: Path) -> Optional[str]:
-        return self._batch.get_string(self._index, at.handle)
+        return at.handle.get_string(self._index)
 
     def get_number(self, at: Path) -> Optional[float]:
-        return self._batch.get_number(self._index, at.handle)
+        return at.handle.get_number(self._index)
 
     def get_json(self, at: Path) -> Any:
-        text = self._batch.get_json(self._index, at.handle)
+        text = at.handle.get_json(self._index)
         return None if text is None else _json.loads(text)
 
     def has(self, at: Path) -> bool:
-        return self._batch.has(self._index, at.handle)
+        return at.handle.has(self._index)
 
     def set(self, at: Path, value: Any) -> None:
         try:
             if isinstance(value, str):
-                self._batch.set_string(self._index, at.handle, value)
+                at.handle.set_string(self._index, value)
             else:
-                self._batch.set_json(self._index, at.handle, _dumps(value))
+                at.handle.set_json(self._index, _dumps(value))
         except _lent["Err"] as refused:
             raise ValueError(f"{at.pointer} cannot be set: {refused.value}") from None
 
+    def move(self, at: Path, to: Path) -> bool:
+        """Moves whatever is there, without a copy; says whether anything was."""
+        try:
+            return at.handle.move_to(self._index, to.handle)
+        except _lent["Err"] as refused:
+            raise ValueError(f"{at.pointer} cannot be moved to {to.pointer}: {refused.value}") from None
+
     def remove(self, at: Path) -> None:
-        self._batch.remove(self._index, at.handle)
+        at.handle.remove(self._index)
 
 
 class Request:
@@ -302,22 +309,24 @@ def _transform(plugin: Any, batch: list[str], types: Any, world: Any) -> list[An
     return _guarded(types, lambda: [one(text, context) for text in batch])
 
 
-def _edit(plugin: Any, batch: Any, types: Any) -> None:
+def _edit(plugin: Any, events: int, types: Any) -> None:
+    fields = _lent["fields"]
+
     def work() -> None:
         context = _context()
-        for index in range(batch.len()):
+        for index in range(events):
             try:
-                result = plugin.transform(Fields(batch, index), context)
+                result = plugin.transform(Fields(index), context)
                 if isinstance(result, Drop):
-                    batch.drop_event(index, result.reason)
+                    fields.drop_event(index, result.reason)
                 elif isinstance(result, Fail):
-                    batch.fail_event(index, result.code, result.message)
+                    fields.fail_event(index, result.code, result.message)
                 elif result is not None and not isinstance(result, Keep):
                     raise TypeError(f"transform returned {type(result).__name__}; return nothing, drop() or fail()")
             except RetryBatch:
                 raise
             except Exception as error:
-                batch.fail_event(index, *_caught(error))
+                fields.fail_event(index, *_caught(error))
 
     _guarded(types, work)
 

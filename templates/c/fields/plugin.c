@@ -29,9 +29,9 @@ bool exports_tidegate_plugin_lifecycle_configure(exports_tidegate_plugin_lifecyc
   return true;
 }
 
-static void edit(tidegate_plugin_fields_borrow_batch_t batch, uint32_t event, tidegate_plugin_fields_borrow_path_t at) {
+static void edit(uint32_t event, tidegate_plugin_fields_borrow_path_t at) {
   plugin_string_t email;
-  if (!tidegate_plugin_fields_method_batch_get_string(batch, event, at, &email)) return;
+  if (!tidegate_plugin_fields_method_path_get_string(at, event, &email)) return;
   bool changed = false;
   for (size_t i = 0; i < email.len; i++) {
     int lower = tolower(email.ptr[i]);
@@ -42,22 +42,19 @@ static void edit(tidegate_plugin_fields_borrow_batch_t batch, uint32_t event, ti
   plugin_string_t text, code, reason;
   if (email.len >= suffix && memcmp(email.ptr + email.len - suffix, staff_suffix.ptr, suffix) == 0) {
     plugin_string_set(&text, "staff");
-    tidegate_plugin_fields_method_batch_drop_event(batch, event, &text);
-  } else if (changed && !tidegate_plugin_fields_method_batch_set_string(batch, event, at, &email, &reason)) {
+    tidegate_plugin_fields_drop_event(event, &text);
+  } else if (changed && !tidegate_plugin_fields_method_path_set_string(at, event, &email, &reason)) {
     plugin_string_set(&code, "not-set");
-    tidegate_plugin_fields_method_batch_fail_event(batch, event, &code, &reason);
+    tidegate_plugin_fields_fail_event(event, &code, &reason);
     plugin_string_free(&reason);
   }
   plugin_string_free(&email);
 }
 
 bool exports_tidegate_plugin_field_transformer_transform(
-    exports_tidegate_plugin_field_transformer_borrow_batch_t batch,
-    exports_tidegate_plugin_field_transformer_batch_error_t *error) {
+    uint32_t events, exports_tidegate_plugin_field_transformer_batch_error_t *error) {
   (void)error;
-  uint32_t events = tidegate_plugin_fields_method_batch_len(batch);
   for (uint32_t event = 0; event < events; event++)
-    for (int i = 0; i < 2; i++) edit(batch, event, tidegate_plugin_fields_borrow_path(emails[i]));
-  tidegate_plugin_fields_batch_drop_borrow(batch);
+    for (int i = 0; i < 2; i++) edit(event, tidegate_plugin_fields_borrow_path(emails[i]));
   return true;
 }

@@ -7,6 +7,9 @@ use tidegate::plugin::types::ErrorKind;
 
 wit_bindgen::generate!({ path: "wit", world: "destination-plugin" });
 
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 struct Plugin;
 
 impl lifecycle::Guest for Plugin {

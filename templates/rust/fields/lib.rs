@@ -3,10 +3,13 @@ use std::cell::RefCell;
 use exports::tidegate::plugin::field_transformer::{self, BatchError};
 use exports::tidegate::plugin::lifecycle::{self, PluginError, Setup};
 use serde_json::Value;
-use tidegate::plugin::fields::{Batch, Path};
+use tidegate::plugin::fields::{self, Path};
 use tidegate::plugin::types::ErrorKind;
 
 wit_bindgen::generate!({ path: "wit", world: "transform-fields" });
+
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 struct Plugin;
 
@@ -35,12 +38,12 @@ impl lifecycle::Guest for Plugin {
 }
 
 impl field_transformer::Guest for Plugin {
-    fn transform(batch: &Batch) -> Result<(), BatchError> {
+    fn transform(events: u32) -> Result<(), BatchError> {
         STATE.with_borrow(|state| {
             let Some(state) = state else { return };
-            for event in 0..batch.len() {
+            for event in 0..events {
                 for at in &state.emails {
-                    edit(batch, event, at, &state.staff_suffix);
+                    edit(event, at, &state.staff_suffix);
                 }
             }
         });
@@ -48,15 +51,15 @@ impl field_transformer::Guest for Plugin {
     }
 }
 
-fn edit(batch: &Batch, event: u32, at: &Path, staff_suffix: &str) {
-    let Some(found) = batch.get_string(event, at) else { return };
+fn edit(event: u32, at: &Path, staff_suffix: &str) {
+    let Some(found) = at.get_string(event) else { return };
     let email = found.to_lowercase();
     if email.ends_with(staff_suffix) {
-        batch.drop_event(event, "staff");
+        fields::drop_event(event, "staff");
     } else if email != found
-        && let Err(reason) = batch.set_string(event, at, &email)
+        && let Err(reason) = at.set_string(event, &email)
     {
-        batch.fail_event(event, "not-set", &reason);
+        fields::fail_event(event, "not-set", &reason);
     }
 }
 

@@ -3,6 +3,9 @@
 
 wit_bindgen::generate!({ path: "../../../wit", world: "transform" });
 
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 use exports::tidegate::plugin::{lifecycle, transformer};
 
 struct Noop;

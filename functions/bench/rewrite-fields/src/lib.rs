@@ -3,10 +3,13 @@
 
 wit_bindgen::generate!({ path: "../../../wit", world: "transform-fields" });
 
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 use std::cell::OnceCell;
 
 use exports::tidegate::plugin::{field_transformer, lifecycle};
-use tidegate::plugin::fields::{Batch, Path};
+use tidegate::plugin::fields::{self, Path};
 
 struct RewriteFields;
 
@@ -36,26 +39,19 @@ impl lifecycle::Guest for RewriteFields {
 }
 
 impl field_transformer::Guest for RewriteFields {
-    fn transform(batch: &Batch) -> Result<(), field_transformer::BatchError> {
+    fn transform(events: u32) -> Result<(), field_transformer::BatchError> {
         PATHS.with(|paths| {
             let Some(paths) = paths.get() else { return };
-            for event in 0..batch.len() {
-                one(batch, event, paths);
-            }
+            (0..events).for_each(|event| one(event, paths));
         });
         Ok(())
     }
 }
 
-fn one(batch: &Batch, event: u32, paths: &Paths) {
-    if let Some(order_id) = batch.get_string(event, &paths.order_id) {
-        batch.remove(event, &paths.order_id);
-        if let Err(reason) = batch.set_string(event, &paths.renamed, &order_id) {
-            batch.fail_event(event, "no-properties", &reason);
-        }
-    }
-    if let Err(reason) = batch.set_json(event, &paths.processed, "true") {
-        batch.fail_event(event, "no-properties", &reason);
+fn one(event: u32, paths: &Paths) {
+    let moved = paths.order_id.move_to(event, &paths.renamed).map(drop);
+    if let Err(reason) = moved.and_then(|()| paths.processed.set_json(event, "true")) {
+        fields::fail_event(event, "no-properties", &reason);
     }
 }
 

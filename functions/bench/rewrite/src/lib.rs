@@ -5,6 +5,9 @@ mod edit;
 
 wit_bindgen::generate!({ path: "../../../wit", world: "transform" });
 
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 use exports::tidegate::plugin::{lifecycle, transformer};
 use tidegate::plugin::types::ErrorKind;
 

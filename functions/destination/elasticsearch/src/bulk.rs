@@ -146,7 +146,7 @@ mod tests {
         let event = r#"{"type":"track","messageId":"m-1","timestamp":"2026-03-01T12:30:45.123Z","n":1.50}"#;
         let plan = prepare(&[event.to_owned(), "7".to_owned()], &settings("events-{{type}}-{{date}}").unwrap());
         let lines: Vec<&str> = plan.requests[0].body.lines().collect();
-        assert_eq!(lines[0], r#"{"create":{"_index":"events-track-2026-03-01","_id":"m-1"}}"#);
+        assert_eq!(lines[0], r#"{"create":{"_id":"m-1","_index":"events-track-2026-03-01"}}"#);
         assert!(lines[1].contains(r#""n":1.50"#) && lines[1].contains(r#""@timestamp":"2026-03-01T12:30:45.123Z""#));
         assert_eq!(plan.failed[0].0, 1);
         assert!(plan.requests[0].url.starts_with("https://es.example:9200/_bulk?"));

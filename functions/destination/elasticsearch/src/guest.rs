@@ -11,6 +11,9 @@ use crate::plan::{Failure, Plan, Request, Verdict};
 
 wit_bindgen::generate!({ path: "../../../wit", world: "destination-plugin" });
 
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 struct Elasticsearch;
 
 /// Set once by `configure`: an instance lives for one batch.

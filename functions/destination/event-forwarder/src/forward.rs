@@ -96,7 +96,7 @@ fn fate(text: &str, settings: &Settings) -> Fate {
         return failed("no-user", "collectors need `userId` or `anonymousId`".to_owned());
     }
     // The far side stamps the time of its own receipt.
-    event.shift_remove("receivedAt");
+    event.remove("receivedAt");
     let event = Value::Object(event).to_string();
     if event.len() > settings.event_bytes_max {
         return failed("too-large", format!("the event has {} bytes", event.len()));

@@ -11,6 +11,9 @@ use crate::segment::{Settings, classify, prepare};
 
 wit_bindgen::generate!({ path: "../../../wit", world: "destination-plugin" });
 
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 struct Segment;
 
 /// Set once by `configure`: an instance lives for one batch.

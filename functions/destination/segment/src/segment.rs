@@ -86,7 +86,7 @@ fn fate(text: &str) -> Fate {
         return failed("no-user", "Segment needs `userId` or `anonymousId`");
     }
     // Segment stamps the time of its own receipt.
-    event.shift_remove("receivedAt");
+    event.remove("receivedAt");
     let event = Value::Object(event).to_string();
     if event.len() > EVENT_BYTES_MAX {
         return failed("too-large", "Segment takes events of up to 32 KiB");
@@ -131,7 +131,7 @@ mod tests {
     fn numbers_and_unknown_fields_survive_and_receivedat_goes() {
         let event = r#"{"type":"track","event":"A","userId":"u","n":1.50,"receivedAt":"2026-03-01T12:30:45Z","z":{}}"#;
         let body = &plan(&[event.to_owned()]).requests[0].body;
-        assert_eq!(body, r#"{"batch":[{"type":"track","event":"A","userId":"u","n":1.50,"z":{}}]}"#);
+        assert_eq!(body, r#"{"batch":[{"event":"A","n":1.50,"type":"track","userId":"u","z":{}}]}"#);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::webhook::{Settings, classify, prepare};
 
 wit_bindgen::generate!({ path: "../../../wit", world: "destination-plugin" });
 
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 struct Webhook;
 
 /// Set once by `configure`: an instance lives for one batch.

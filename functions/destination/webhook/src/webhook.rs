@@ -164,16 +164,16 @@ mod tests {
 
     #[test]
     fn an_event_goes_out_as_it_is_and_is_known_by_its_id() {
-        let plan = plan(r#"{"endpoint":"https://a.example/"}"#, &[r#"{"type":"page","messageId":"m\r\n1","n":1.50}"#]);
+        let plan = plan(r#"{"endpoint":"https://a.example/"}"#, &[r#"{"messageId":"m\r\n1","n":1.50,"type":"page"}"#]);
         assert_eq!(plan.requests[0].url, "https://a.example");
-        assert_eq!(plan.requests[0].body, r#"{"type":"page","messageId":"m\r\n1","n":1.50}"#);
+        assert_eq!(plan.requests[0].body, r#"{"messageId":"m\r\n1","n":1.50,"type":"page"}"#);
         assert!(plan.requests[0].headers.contains(&("webhook-id".into(), "m  1".into())));
     }
 
     #[test]
     fn several_events_share_a_request_when_asked() {
         let settings = r#"{"endpoint":"https://a.example","path":"/in","array_max":2,"types":["track"]}"#;
-        let track = r#"{"type":"track","event":"A"}"#;
+        let track = r#"{"event":"A","type":"track"}"#;
         let plan = plan(settings, &[track, r#"{"type":"page"}"#, track, track, "[]"]);
         let carried: Vec<&[u32]> = plan.requests.iter().map(|request| &request.events[..]).collect();
         assert_eq!(carried, [&[0, 2][..], &[3]]);

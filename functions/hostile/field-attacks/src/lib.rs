@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use exports::tidegate::plugin::field_transformer::{self, BatchError};
 use exports::tidegate::plugin::lifecycle::{self, PluginError, Setup};
-use tidegate::plugin::fields::{Batch, Path};
+use tidegate::plugin::fields::{Path, drop_event, fail_event};
 use tidegate::plugin::types::ErrorKind;
 
 wit_bindgen::generate!({ path: "../../../wit", world: "transform-fields" });
@@ -25,16 +25,16 @@ impl lifecycle::Guest for FieldAttacks {
 }
 
 impl field_transformer::Guest for FieldAttacks {
-    fn transform(batch: &Batch) -> Result<(), BatchError> {
+    fn transform(events: u32) -> Result<(), BatchError> {
         let (attack, touched) = (Path::new("/properties/attack"), Path::new("/properties/touched"));
-        for event in 0..batch.len() {
-            let _ = batch.set_json(event, &touched, "true");
+        for event in 0..events {
+            let _ = touched.set_json(event, "true");
         }
-        for event in 0..batch.len() {
-            match batch.get_string(event, &attack).as_deref() {
+        for event in 0..events {
+            match attack.get_string(event).as_deref() {
                 Some("fatal") => return Err(BatchError::Fatal(complaint("poison"))),
                 Some("retry") => return Err(BatchError::Retryable((complaint("busy"), Some(1)))),
-                Some(name) => commit(name, batch, event),
+                Some(name) => commit(name, event, events),
                 None => {}
             }
         }
@@ -42,15 +42,15 @@ impl field_transformer::Guest for FieldAttacks {
     }
 }
 
-fn commit(name: &str, batch: &Batch, event: u32) {
+fn commit(name: &str, event: u32, events: u32) {
     let at = Path::new("/properties/x");
-    let outside = batch.len();
+    let outside = events;
     match name {
-        "get-outside" => drop(batch.get_string(outside, &at)),
-        "set-outside" => drop(batch.set_string(u32::MAX, &at, "")),
-        "remove-outside" => batch.remove(outside, &at),
-        "drop-outside" => batch.drop_event(outside, "nobody"),
-        "fail-outside" => batch.fail_event(outside, "nobody", ""),
+        "get-outside" => drop(at.get_string(outside)),
+        "set-outside" => drop(at.set_string(u32::MAX, "")),
+        "remove-outside" => at.remove(outside),
+        "drop-outside" => drop_event(outside, "nobody"),
+        "fail-outside" => fail_event(outside, "nobody", ""),
         "no-pointer" => drop(Path::new("properties")),
         "empty-pointer" => drop(Path::new("")),
         "deep-pointer" => drop(Path::new(&"/a".repeat(1_000))),
@@ -58,40 +58,53 @@ fn commit(name: &str, batch: &Batch, event: u32) {
         "large-paths" => drop((0..100).map(|n| Path::new(&format!("/{n}{}", "x".repeat(100_000)))).collect::<Vec<_>>()),
         "paths-let-go" => (0..50_000).for_each(|n| drop(Path::new(&format!("/{n}")))),
         "paths-in-edits" => (0..100_000).for_each(|n| {
-            drop(batch.set_json(event, &Path::new(&format!("/properties/x{}", "y".repeat(n % 2_000))), "1"));
+            drop(Path::new(&format!("/properties/x{}", "y".repeat(n % 2_000))).set_json(event, "1"));
         }),
         "write-flood" => loop {
-            drop(batch.set_string(event, &at, &"x".repeat(100_000)));
+            drop(at.set_string(event, &"x".repeat(100_000)));
         },
         "edit-flood" => loop {
-            drop(batch.set_string(event, &at, ""));
+            drop(at.set_string(event, ""));
         },
         "name-flood" => {
             let long = Path::new(&format!("/properties/{}/a", "n".repeat(50_000)));
-            for event in (0..batch.len()).cycle() {
-                batch.remove(event, &long);
-                drop(batch.set_string(event, &long, ""));
+            for event in (0..events).cycle() {
+                long.remove(event);
+                drop(long.set_string(event, ""));
             }
         }
-        "json-flood" => drop(batch.set_json(event, &at, &format!("[{}0]", "0,".repeat(400_000)))),
-        "deep-json" => say(batch, event, batch.set_json(event, &at, &"[".repeat(100_000))),
-        "no-json" => say(batch, event, batch.set_json(event, &at, "{\"a\": 1,}")),
-        "in-the-way" => say(batch, event, batch.set_string(event, &Path::new("/type/deeper"), "x")),
-        "whole-event" => say(batch, event, batch.set_json(event, &Path::new("/"), "[]")),
+        "move-outside" => drop(at.move_to(outside, &at)),
+        "move-flood" => {
+            let (name, other) =
+                (Path::new("/properties/attack"), Path::new(&format!("/properties/{}", "n".repeat(1_000))));
+            loop {
+                drop((name.move_to(event, &other), other.move_to(event, &name)));
+            }
+        }
+        "move-deeper" => {
+            let (list, deeper) = (Path::new("/properties/list"), Path::new("/properties/list/a/b/c/d/e/f/g"));
+            let refused = (0..1_000).find_map(|_| list.move_to(event, &deeper).err());
+            say(event, refused.map_or(Ok(()), Err));
+        }
+        "json-flood" => drop(at.set_json(event, &format!("[{}0]", "0,".repeat(400_000)))),
+        "deep-json" => say(event, at.set_json(event, &"[".repeat(100_000))),
+        "no-json" => say(event, at.set_json(event, "{\"a\": 1,}")),
+        "in-the-way" => say(event, Path::new("/type/deeper").set_string(event, "x")),
+        "whole-event" => say(event, Path::new("/").set_json(event, "[]")),
         "loop" => loop {
             black_box(0);
         },
         "trap" => panic!("as asked"),
-        "drop" => batch.drop_event(event, &"\u{1b}[2J".repeat(1_000)),
-        "fail" => batch.fail_event(event, &"c".repeat(10_000), &"\u{1b}[2J".repeat(10_000)),
-        _ => drop(batch.set_string(event, &at, "no such attack")),
+        "drop" => drop_event(event, &"\u{1b}[2J".repeat(1_000)),
+        "fail" => fail_event(event, &"c".repeat(10_000), &"\u{1b}[2J".repeat(10_000)),
+        _ => drop(at.set_string(event, "no such attack")),
     }
 }
 
 /// Writes down what the host said.
-fn say(batch: &Batch, event: u32, answer: Result<(), String>) {
+fn say(event: u32, answer: Result<(), String>) {
     let said = answer.err().unwrap_or_else(|| "nothing".to_owned());
-    drop(batch.set_string(event, &Path::new("/properties/said"), &said));
+    drop(Path::new("/properties/said").set_string(event, &said));
 }
 
 fn complaint(code: &str) -> PluginError {

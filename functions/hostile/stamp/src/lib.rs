@@ -7,7 +7,7 @@ wit_bindgen::generate!({ path: "../../../wit", world: "transform-fields" });
 use std::sync::OnceLock;
 
 use exports::tidegate::plugin::{field_transformer, lifecycle};
-use tidegate::plugin::fields::{Batch, Path};
+use tidegate::plugin::fields::{self, Path};
 
 struct Stamp;
 
@@ -23,13 +23,13 @@ impl lifecycle::Guest for Stamp {
 }
 
 impl field_transformer::Guest for Stamp {
-    fn transform(batch: &Batch) -> Result<(), field_transformer::BatchError> {
+    fn transform(events: u32) -> Result<(), field_transformer::BatchError> {
         let at = Path::new("/properties/stamp");
         let text = TEXT.get().map(String::as_str).unwrap_or_default();
-        for event in 0..batch.len() {
-            let stamps = batch.get_string(event, &at).unwrap_or_default() + text;
-            if let Err(reason) = batch.set_string(event, &at, &stamps) {
-                batch.fail_event(event, "no-properties", &reason);
+        for event in 0..events {
+            let stamps = at.get_string(event).unwrap_or_default() + text;
+            if let Err(reason) = at.set_string(event, &stamps) {
+                fields::fail_event(event, "no-properties", &reason);
             }
         }
         Ok(())

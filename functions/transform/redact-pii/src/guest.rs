@@ -10,6 +10,9 @@ use crate::redact::{Settings, redact};
 
 wit_bindgen::generate!({ path: "../../../wit", world: "transform" });
 
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 struct RedactPii;
 
 /// Set once by `configure`: an instance lives for one batch.

@@ -5,13 +5,16 @@ use std::sync::OnceLock;
 
 use exports::tidegate::plugin::field_transformer::{self, BatchError};
 use exports::tidegate::plugin::lifecycle::{self, PluginError, Setup};
-use tidegate::plugin::fields::{Batch, Path};
+use tidegate::plugin::fields::{self, Path};
 use tidegate::plugin::lookup;
 use tidegate::plugin::types::ErrorKind;
 
 use crate::rules::{Both, Settings, moves};
 
 wit_bindgen::generate!({ path: "../../../wit", world: "transform-fields" });
+
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 struct Rename;
 
@@ -43,29 +46,29 @@ impl lifecycle::Guest for Rename {
 }
 
 impl field_transformer::Guest for Rename {
-    fn transform(batch: &Batch) -> Result<(), BatchError> {
+    fn transform(events: u32) -> Result<(), BatchError> {
         let Some(ready) = READY.get() else { return Ok(()) };
         // A name that stands in a batch a hundred times is looked up once.
         let mut known: HashMap<String, Result<Option<Rule>, String>> = HashMap::new();
-        for event in 0..batch.len() {
-            let name = batch.get_string(event, &ready.name).unwrap_or_default();
+        for event in 0..events {
+            let name = ready.name.get_string(event).unwrap_or_default();
             let mut new_name = ready.settings.events.get(&name);
-            relocate(batch, event, &ready.moves);
+            relocate(event, &ready.moves);
             if ready.settings.lookup && !name.is_empty() {
                 match known.entry(name).or_insert_with_key(|name| look_up(name)) {
                     Ok(Some(rule)) => {
-                        relocate(batch, event, &rule.moves);
+                        relocate(event, &rule.moves);
                         new_name = new_name.or(rule.event.as_ref());
                     }
                     Ok(None) => {}
                     Err(message) => {
-                        batch.fail_event(event, "wrong-table", message);
+                        fields::fail_event(event, "wrong-table", message);
                         continue;
                     }
                 }
             }
             if let Some(new_name) = new_name {
-                let _ = batch.set_string(event, &ready.name, new_name);
+                let _ = ready.name.set_string(event, new_name);
             }
         }
         Ok(())
@@ -79,16 +82,11 @@ fn look_up(name: &str) -> Result<Option<Rule>, String> {
     Ok(Some(Rule { event, moves: paths(&fields).map_err(wrong)? }))
 }
 
-fn relocate(batch: &Batch, event: u32, moves: &[Move]) {
+fn relocate(event: u32, moves: &[Move]) {
     for Move(from, to) in moves {
-        if batch.has(event, to) {
-            continue;
-        }
-        // Where a text or a number stands in the way of the new place, the field stays.
-        if let Some(value) = batch.get_json(event, from)
-            && batch.set_json(event, to, &value).is_ok()
-        {
-            batch.remove(event, from);
+        if !to.has(event) {
+            // Where a text or a number stands in the way of the new place, the field stays.
+            let _ = from.move_to(event, to);
         }
     }
 }

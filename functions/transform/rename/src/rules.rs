@@ -11,7 +11,7 @@ pub struct Settings {
     /// Old to new names of events.
     #[serde(default)]
     pub events: HashMap<String, String>,
-    /// Old to new places of fields, in the order in which they are moved.
+    /// Old to new places of fields; they are moved in the order of the old ones.
     #[serde(default)]
     pub fields: Map<String, Value>,
     /// Whether names of events are also looked up.

@@ -4,12 +4,15 @@ use std::sync::OnceLock;
 
 use exports::tidegate::plugin::field_transformer::{self, BatchError};
 use exports::tidegate::plugin::lifecycle::{self, PluginError, Setup};
-use tidegate::plugin::fields::{Batch, Path};
+use tidegate::plugin::fields::{self, Path};
 use tidegate::plugin::types::ErrorKind;
 
 use crate::sample::Settings;
 
 wit_bindgen::generate!({ path: "../../../wit", world: "transform-fields" });
+
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 struct Sampling;
 
@@ -36,24 +39,23 @@ impl lifecycle::Guest for Sampling {
 }
 
 impl field_transformer::Guest for Sampling {
-    fn transform(batch: &Batch) -> Result<(), BatchError> {
+    fn transform(events: u32) -> Result<(), BatchError> {
         let Some(ready) = READY.get() else { return Ok(()) };
-        for event in 0..batch.len() {
-            if !keeps(batch, event, ready) {
-                batch.drop_event(event, "sampled-out");
+        for event in 0..events {
+            if !keeps(event, ready) {
+                fields::drop_event(event, "sampled-out");
             }
         }
         Ok(())
     }
 }
 
-fn keeps(batch: &Batch, event: u32, Ready { settings, name, ids }: &Ready) -> bool {
-    let id = ids.iter().filter_map(|path| batch.get_string(event, path)).find(|id| !id.is_empty());
+fn keeps(event: u32, Ready { settings, name, ids }: &Ready) -> bool {
+    let id = ids.iter().filter_map(|path| path.get_string(event)).find(|id| !id.is_empty());
     // What has no id cannot be decided on twice alike, so it stays.
     let Some(id) = id else { return true };
     settings.keeps(&id)
-        || (!settings.always.is_empty()
-            && batch.get_string(event, name).is_some_and(|name| settings.always.contains(&name)))
+        || (!settings.always.is_empty() && name.get_string(event).is_some_and(|name| settings.always.contains(&name)))
 }
 
 export!(Sampling);

@@ -4,13 +4,16 @@ use std::sync::OnceLock;
 
 use exports::tidegate::plugin::field_transformer::{self, BatchError};
 use exports::tidegate::plugin::lifecycle::{self, PluginError, Setup};
-use tidegate::plugin::fields::{Batch, Path};
+use tidegate::plugin::fields::{self, Path};
 use tidegate::plugin::types::ErrorKind;
 
 use crate::agent::{self, Bots, Settings};
 use crate::bots;
 
 wit_bindgen::generate!({ path: "../../../wit", world: "transform-fields" });
+
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 struct UserAgent;
 
@@ -47,53 +50,53 @@ impl lifecycle::Guest for UserAgent {
 }
 
 impl field_transformer::Guest for UserAgent {
-    fn transform(batch: &Batch) -> Result<(), BatchError> {
+    fn transform(events: u32) -> Result<(), BatchError> {
         let Some(ready) = READY.get() else { return Ok(()) };
-        for event in 0..batch.len() {
-            if let Some(text) = batch.get_string(event, &ready.agent) {
-                describe(batch, event, &text, ready);
+        for event in 0..events {
+            if let Some(text) = ready.agent.get_string(event) {
+                describe(event, &text, ready);
             }
         }
         Ok(())
     }
 }
 
-fn describe(batch: &Batch, event: u32, text: &str, ready: &Ready) {
+fn describe(event: u32, text: &str, ready: &Ready) {
     if ready.settings.bots != Bots::Keep
         && let Some(name) = bots::name(text, &ready.settings.extra_bots)
     {
         if ready.settings.bots == Bots::Drop {
-            return batch.drop_event(event, "bot");
+            return fields::drop_event(event, "bot");
         }
-        fill(batch, event, &ready.bot, &name);
+        fill(event, &ready.bot, &name);
     }
     let agent = agent::read(text);
     if let Some(name) = agent.browser {
-        fill_both(batch, event, &ready.browser, name, agent.browser_version);
+        fill_both(event, &ready.browser, name, agent.browser_version);
     }
     if let Some(name) = agent.os {
-        fill_both(batch, event, &ready.os, name, &agent.os_version);
+        fill_both(event, &ready.os, name, &agent.os_version);
     }
     if let Some(kind) = agent.device {
-        fill(batch, event, &ready.device, kind);
+        fill(event, &ready.device, kind);
     }
 }
 
 /// A version beside the name that somebody else gave would be another's version.
-fn fill_both(batch: &Batch, event: u32, [name, version]: &[Path; 2], is: &str, at: &str) {
-    if batch.has(event, name) || batch.has(event, version) {
+fn fill_both(event: u32, [name, version]: &[Path; 2], is: &str, at: &str) {
+    if name.has(event) || version.has(event) {
         return;
     }
-    fill(batch, event, name, is);
+    fill(event, name, is);
     if !at.is_empty() {
-        fill(batch, event, version, at);
+        fill(event, version, at);
     }
 }
 
 /// Writes what the event does not say. Where something else stands in the way (`context.device: "phone"`), it stays.
-fn fill(batch: &Batch, event: u32, path: &Path, text: &str) {
-    if !batch.has(event, path) {
-        let _ = batch.set_string(event, path, text);
+fn fill(event: u32, path: &Path, text: &str) {
+    if !path.has(event) {
+        let _ = path.set_string(event, text);
     }
 }
 

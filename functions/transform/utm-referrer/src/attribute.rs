@@ -120,7 +120,7 @@ mod tests {
         let context = context(
             r#"{"url":"https://a.example/?utm_source=news+letter&UTM_Medium=e%2Dmail&utm_source=later&utm_term=#utm_id=7"}"#,
         );
-        assert_eq!(context["campaign"].to_string(), r#"{"source":"news letter","medium":"e-mail"}"#);
+        assert_eq!(context["campaign"].to_string(), r#"{"medium":"e-mail","source":"news letter"}"#);
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
     fn a_referrer_is_named() {
         let context = context(r#"{"url":"https://a.example/","referrer":"https://www.google.com/search?q=mug"}"#);
         let expected =
-            r#"{"url":"https://www.google.com/search?q=mug","host":"www.google.com","type":"search","name":"Google"}"#;
+            r#"{"host":"www.google.com","name":"Google","type":"search","url":"https://www.google.com/search?q=mug"}"#;
         assert_eq!(context["referrer"].to_string(), expected);
     }
 

@@ -10,6 +10,9 @@ use crate::attribute::{Settings, attribute};
 
 wit_bindgen::generate!({ path: "../../../wit", world: "transform" });
 
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 struct UtmReferrer;
 
 /// Set once by `configure`: an instance lives for one batch.

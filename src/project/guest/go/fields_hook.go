@@ -2,13 +2,12 @@
 package export_tidegate_plugin_field_transformer
 
 import (
-	fields "{{module}}/tidegate/bindings/tidegate_plugin_fields"
 	types "{{module}}/tidegate/bindings/tidegate_plugin_types"
 	witTypes "{{module}}/tidegate/bindings/wit/types"
 )
 
 // Hook is set by the package tidegate.
-var Hook func(batch *fields.Batch) witTypes.Result[witTypes.Unit, types.BatchError]
+var Hook func(events uint32) witTypes.Result[witTypes.Unit, types.BatchError]
 
-// Transform is called with each batch.
-func Transform(batch *fields.Batch) witTypes.Result[witTypes.Unit, types.BatchError] { return Hook(batch) }
+// Transform is called with the number of events of each batch.
+func Transform(events uint32) witTypes.Result[witTypes.Unit, types.BatchError] { return Hook(events) }
