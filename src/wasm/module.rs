@@ -113,7 +113,10 @@ pub enum LoadError {
          build again"
     )]
     Version { found: String },
-    #[error("the component does not fit the world `{world}` of tidegate:plugin@0.1.0: {reason}")]
+    #[error(
+        "the component does not fit the world `{world}` of tidegate:plugin@0.1.0: {reason}; build it again with the \
+         wit/plugin.wit of this version (`tidegate function new` writes it)"
+    )]
     World {
         world: World,
         reason: String,
