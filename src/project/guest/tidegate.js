@@ -68,6 +68,8 @@ export function sign(algorithm, secret, data) {
 /** A JSON pointer for the fields world, such as "/properties/email". Make it once, at the top of the file. */
 export class Path {
   constructor(pointer) {
+    // The host would trap on it, at the first event; this says so while the plugin is built.
+    if (typeof pointer !== "string" || !pointer.startsWith("/")) throw new TypeError(`${shown(pointer)} is no JSON pointer; write "/properties/name"`);
     this.pointer = pointer;
     this.handle = null;
   }
@@ -442,9 +444,11 @@ class Fields {
   }
   has(at) { return at.at.has(this.index); }
   set(at, value) {
+    const json = typeof value === "string" ? null : JSON.stringify(value);
+    if (json === undefined) throw new TypeError(`${at.pointer} cannot be set to ${kind(value)}; use remove() to take a field away`);
     try {
-      if (typeof value === "string") at.at.setString(this.index, value);
-      else at.at.setJson(this.index, JSON.stringify(value));
+      if (json === null) at.at.setString(this.index, value);
+      else at.at.setJson(this.index, json);
     } catch (reason) {
       throw new Error(`${at.pointer} cannot be set: ${shown(reason)}`);
     }

@@ -97,6 +97,9 @@ class Path:
     """A JSON pointer for the fields world, such as "/properties/email". Make it once, at the top of the file."""
 
     def __init__(self, pointer: str) -> None:
+        # The host would trap on it, at the first event; this says so while the plugin is built.
+        if not _text(pointer, "a pointer").startswith("/"):
+            raise ValueError(f'{pointer!r} is no JSON pointer; write "/properties/name"')
         self.pointer = pointer
         self._handle: Any = None
 
