@@ -123,7 +123,9 @@ fn each_new_connection_is_checked_anew() {
         assert_eq!(client.send(&post(&origin)).await.unwrap().status, 200);
         assert_eq!(client.send(&post(&origin)).await.unwrap().status, 200);
     });
-    assert_eq!(asked.load(Ordering::SeqCst), 2, "the third request goes over the second's connection");
+    // The third request goes over the second's connection, unless it comes before that is free again.
+    let connections = far.seen().iter().map(|received| received.connection + 1).max();
+    assert_eq!(Some(asked.load(Ordering::SeqCst)), connections);
 }
 
 #[test]
