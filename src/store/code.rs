@@ -158,7 +158,19 @@ impl Store {
     fn artefact(&self, sha256: Sha, world: World) -> Option<(Module, usize)> {
         let path = self.artefact_path(sha256);
         let began = Instant::now();
-        let length = usize::try_from(path.metadata().ok()?.len()).unwrap_or(usize::MAX);
+        let bytes_max = self.0.settings.compile.code_bytes_max + (1 << 10);
+        let length = match path.metadata() {
+            Ok(found) if found.len() <= bytes_max => usize::try_from(found.len()).unwrap_or(usize::MAX),
+            Ok(found) => {
+                tracing::warn!(file = %path.display(), bytes = found.len(), "compiled code is too large; it is compiled again");
+                return None;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(file = %path.display(), error = %error, "compiled code cannot be read; it is compiled again");
+                return None;
+            }
+        };
         let opened = self.0.seal.open_file(&path, Origin { component: sha256.bytes(), compiler: self.0.compiler });
         let verified = began.elapsed();
         let loaded = match opened {
