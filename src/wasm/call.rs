@@ -494,16 +494,23 @@ impl Guest {
 /// The innermost functions of a trap, for whoever wrote the guest.
 fn place(backtrace: &WasmBacktrace) -> String {
     let printed = backtrace.to_string();
-    // A frame is a line with its function, and below it lines with the places of the source, where they are known.
+    // A frame is a line with its number, its address where that is known, and its function; functions inlined into it
+    // follow on lines of their own, and below each the place of the source, where that is known.
     let mut frames: Vec<String> = Vec::new();
-    for line in printed.lines() {
-        if let Some((_, frame)) = line.split_once(" - ") {
-            frames.push(frame.trim().to_owned());
-        } else if let (Some(place), Some(frame)) = (line.trim().strip_prefix("at "), frames.last_mut())
-            && !frame.contains(" at ")
+    for line in printed.lines().map(str::trim_start) {
+        if let Some(place) = line.strip_prefix("at ") {
+            if let Some(frame) = frames.last_mut().filter(|frame| !frame.contains(" at ")) {
+                frame.push_str(" at ");
+                frame.push_str(place);
+            }
+        } else if let Some(inlined) = line.strip_prefix("- ") {
+            frames.push(inlined.to_owned());
+        } else if let Some((number, frame)) = line.split_once(": ")
+            && number.bytes().all(|digit| digit.is_ascii_digit())
         {
-            frame.push_str(" at ");
-            frame.push_str(place);
+            let frame = frame.trim_start();
+            let function = frame.strip_prefix("0x").and_then(|addressed| addressed.split_once(" - "));
+            frames.push(function.map_or(frame, |(_, function)| function).to_owned());
         }
     }
     let named: Vec<_> = frames.into_iter().filter(|frame| !is_library(frame)).take(4).collect();

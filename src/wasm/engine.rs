@@ -112,7 +112,8 @@ impl std::fmt::Debug for Engine {
 
 /// The one configuration of all roles: code that one engine compiled must fit the other. What is switched off is
 /// switched off for two reasons: cheaper calls and less surface. Multi-memory stays on, because translating a component
-/// without it has made the compiler panic.
+/// without it has made the compiler panic. Symbols and unwind tables are for debuggers and system unwinders alone; they and
+/// the map from addresses to lines, which only trap lines need, would be a seventh of the code that is hashed at a load.
 fn config(role: Role<'_>) -> Config {
     let off = WasmFeatures::FUNCTION_REFERENCES
         | WasmFeatures::GC
@@ -126,6 +127,8 @@ fn config(role: Role<'_>) -> Config {
         .memory_init_cow(true)
         .async_stack_zeroing(true)
         .concurrency_support(false)
+        .debug_symbols(false)
+        .native_unwind_info(false)
         .wasm_features(off, false)
         .wasm_backtrace_max_frames(NonZeroUsize::new(20));
     if let Role::Whole(limits) | Role::Serving(limits) = role {
@@ -139,8 +142,14 @@ fn config(role: Role<'_>) -> Config {
                 WasmBacktraceDetails::Disable
             });
     }
-    if matches!(role, Role::Serving(_)) {
-        config.enable_compiler(false);
+    match role {
+        Role::Whole(_) => {}
+        Role::Serving(_) => {
+            config.enable_compiler(false);
+        }
+        Role::Compiling => {
+            config.generate_address_map(false);
+        }
     }
     config
 }
