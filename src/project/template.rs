@@ -73,6 +73,7 @@ const fn around(language: Language) -> &'static [(&'static str, &'static str)] {
         ],
         Language::Rust => &[
             ("Cargo.toml", include_str!("../../templates/rust/Cargo.toml")),
+            ("src/heap.rs", include_str!("../../functions/heap/src/lib.rs")),
             (".cargo/config.toml", include_str!("../../templates/rust/.cargo/config.toml")),
         ],
         Language::Python => &[

@@ -1,3 +1,5 @@
+mod heap;
+
 use exports::tidegate::plugin::destination::{
     self, BatchError, Failed, Method, Plan, Request, Response, Skipped, Verdict,
 };
@@ -8,7 +10,7 @@ use tidegate::plugin::types::ErrorKind;
 wit_bindgen::generate!({ path: "wit", world: "destination-plugin" });
 
 #[global_allocator]
-static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: heap::Heap = heap::Heap::new();
 
 struct Plugin;
 

@@ -1,3 +1,5 @@
+mod heap;
+
 use std::cell::RefCell;
 
 use exports::tidegate::plugin::field_transformer::{self, BatchError};
@@ -9,7 +11,7 @@ use tidegate::plugin::types::ErrorKind;
 wit_bindgen::generate!({ path: "wit", world: "transform-fields" });
 
 #[global_allocator]
-static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: heap::Heap = heap::Heap::new();
 
 struct Plugin;
 

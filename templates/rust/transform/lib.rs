@@ -1,3 +1,5 @@
+mod heap;
+
 use std::cell::RefCell;
 
 use exports::tidegate::plugin::lifecycle::{self, PluginError, Setup};
@@ -8,7 +10,7 @@ use tidegate::plugin::types::ErrorKind;
 wit_bindgen::generate!({ path: "wit", world: "transform" });
 
 #[global_allocator]
-static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: heap::Heap = heap::Heap::new();
 
 struct Plugin;
 

@@ -6,7 +6,7 @@ mod edit;
 wit_bindgen::generate!({ path: "../../../wit", world: "transform" });
 
 #[global_allocator]
-static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: tidegate_heap::Heap = tidegate_heap::Heap::new();
 
 use exports::tidegate::plugin::{lifecycle, transformer};
 use tidegate::plugin::types::ErrorKind;

@@ -12,7 +12,7 @@ use crate::plan::{Failure, Plan, Request, Verdict};
 wit_bindgen::generate!({ path: "../../../wit", world: "destination-plugin" });
 
 #[global_allocator]
-static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: tidegate_heap::Heap = tidegate_heap::Heap::new();
 
 struct Elasticsearch;
 

@@ -14,7 +14,7 @@ use crate::rules::{Both, Settings, moves};
 wit_bindgen::generate!({ path: "../../../wit", world: "transform-fields" });
 
 #[global_allocator]
-static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: tidegate_heap::Heap = tidegate_heap::Heap::new();
 
 struct Rename;
 

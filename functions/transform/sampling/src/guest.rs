@@ -12,7 +12,7 @@ use crate::sample::Settings;
 wit_bindgen::generate!({ path: "../../../wit", world: "transform-fields" });
 
 #[global_allocator]
-static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: tidegate_heap::Heap = tidegate_heap::Heap::new();
 
 struct Sampling;
 

@@ -13,7 +13,7 @@ use crate::bots;
 wit_bindgen::generate!({ path: "../../../wit", world: "transform-fields" });
 
 #[global_allocator]
-static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: tidegate_heap::Heap = tidegate_heap::Heap::new();
 
 struct UserAgent;
 
