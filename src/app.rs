@@ -28,6 +28,7 @@ use crate::source::http::{Counts, Keys, Server, Settings};
 use crate::state::{self, State};
 use crate::store::{self, Store};
 use crate::sync::{Sync, Worker};
+use crate::wasm;
 use admin::{Admin, AdminSettings};
 use live::Live;
 use posts::Posts;
@@ -144,7 +145,8 @@ impl App {
         let lock = lock(&data)?;
         let open_state = || State::open(&paths::state(&data), workspace.window.clone());
         let state = open_state()?;
-        let of_store = store::Settings { admits: posts::admission(&workspace), ..store::Settings::default() };
+        let limits = wasm::Limits { pagemap_scan: workspace.pagemap_scan, ..wasm::Limits::default() };
+        let of_store = store::Settings { admits: posts::admission(&workspace), limits, ..store::Settings::default() };
         let (store, builder) = Store::open(&paths::store(&data), of_store)?;
         let live = Live::open(&workspace, store.clone()).await?;
         let mut handed_to: HashMap<Arc<str>, u64> = HashMap::new();

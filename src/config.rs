@@ -42,6 +42,8 @@ pub struct Workspace {
     pub trusted_proxies: Vec<Network>,
     pub log: intake::Settings,
     pub window: Window,
+    /// Whether the slots of functions are reset by asking the kernel which pages are dirty.
+    pub pagemap_scan: bool,
     pub sources: BTreeMap<String, SourceConfig>,
     pub functions: BTreeMap<String, FunctionConfig>,
     /// Tables that functions may borrow.
@@ -67,6 +69,7 @@ struct Server {
     trusted_proxies: Vec<Network>,
     log: intake::Settings,
     window: Window,
+    pagemap_scan: bool,
 }
 
 impl Workspace {
@@ -108,6 +111,7 @@ impl Workspace {
                 trusted_proxies: server.trusted_proxies,
                 log: server.log,
                 window: server.window,
+                pagemap_scan: server.pagemap_scan,
                 sources,
                 functions,
                 lookups,
@@ -184,7 +188,9 @@ fn read_server(fields: &mut Fields<'_>) -> Server {
         let entries_max = f.number("entries_max", 1_000).unwrap_or(window.entries_max);
         window = Window::new(width_us, entries_max);
     });
-    Server { listen, admin_listen, data, limits, trusted_proxies, log, window }
+    let mut pagemap_scan = false;
+    fields.within("slots", |f| set(&mut pagemap_scan, f.flag("pagemap_scan")));
+    Server { listen, admin_listen, data, limits, trusted_proxies, log, window, pagemap_scan }
 }
 
 fn read_limits(f: &mut Fields<'_>, limits: &mut Limits) {

@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::wasm::{
-    Answer, Call, CallFailure, Called, Engine, GuestComplaint, LoadError, Mark, Module, Services, World,
+    Answer, Breach, Call, CallFailure, Called, Engine, GuestComplaint, LoadError, Mark, Module, Services, Stage, World,
 };
 
 mod grant;
@@ -337,7 +337,7 @@ impl Function {
         ran.outcomes.append(&mut isolation.into_outcomes());
     }
 
-    /// One call, and again as often as the function asks and the run allows.
+    /// One call, and again when the function asks for it or the machine stood still, as often as the run allows.
     async fn call_with_retries(
         &self,
         work: &mut Work<'_>,
@@ -348,8 +348,10 @@ impl Function {
     ) -> (Result<Vec<Outcome>, Verdict>, Duration) {
         let mut cpu = Duration::ZERO;
         loop {
+            let began = Instant::now();
             let called = self.call(work, part.clone(), cx, &mut ran.journal).await;
             cpu += called.cpu;
+            let starved = called.cpu < began.elapsed() / 2;
             self.account(part.len(), &called, &mut ran.stats);
             let verdict = match called.answer {
                 Ok(outcomes) if outcomes.len() == part.len() => {
@@ -359,6 +361,12 @@ impl Function {
                     return (Ok(outcomes), cpu);
                 }
                 Ok(outcomes) => Verdict::Suspect(wrong_count(part.len(), outcomes.len())),
+                // A guest has nothing to wait for: where it hardly ran, the machine stood still, and no event is to blame.
+                Err(CallFailure::Stopped { breach: Breach::WallLimit, stage: Stage::Transform, message })
+                    if starved =>
+                {
+                    Verdict::Again(Fault { code: FaultCode::WallLimit, message }, Duration::ZERO)
+                }
                 Err(failure) => verdict(failure, &self.limits),
             };
             ran.stats.calls_failed += 1;

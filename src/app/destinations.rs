@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::posts::Posts;
 use super::{Error, declare};
 use crate::config::{DestinationKind, SyncConfig, Workspace};
@@ -24,7 +26,7 @@ pub(super) async fn open(
     let mut destinations = Vec::new();
     for (name, sync) in &workspace.syncs {
         let failed = |cause: Cause| Error::Sync { name: name.clone(), cause };
-        let mut destination: Box<dyn Destination> = match &workspace.destinations[&sync.destination.0].kind {
+        let destination: Box<dyn Destination> = match &workspace.destinations[&sync.destination.0].kind {
             DestinationKind::Warehouse(settings) => {
                 settings.open(&declare::part(workspace, name)).map_err(|error| failed(Box::new(error)))?
             }
@@ -32,15 +34,18 @@ pub(super) async fn open(
                 Box::new(PluginDestination::run(posts.of(&sync.destination.0), name, open_state()?)?)
             }
         };
-        // One that is away must not keep the door shut; the sync finds its place when it is back.
+        destinations.push((name, destination));
+    }
+    // All at once, and one that is away must not keep the door shut; its sync finds its place when it is back.
+    let asked = destinations.into_iter().map(async |(name, mut destination)| {
         let durable = match tokio::time::timeout(FLOOR_PATIENCE, destination.durable_to()).await {
             Ok(Ok(durable)) => durable.unwrap_or(0),
             Ok(Err(failure)) => away(name, &failure.to_string()),
             Err(_) => away(name, "it does not answer"),
         };
-        destinations.push((destination, durable));
-    }
-    Ok(destinations)
+        (destination, durable)
+    });
+    Ok(join_all(asked).await)
 }
 
 fn away(sync: &str, error: &str) -> u64 {

@@ -132,6 +132,17 @@ impl<'a> Fields<'a> {
         parsed
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, name: &'static str) -> Option<bool> {
+        let node = self.find(name)?;
+        if let Tree::Bool(flag) = node.value {
+            return Some(flag);
+        }
+        let message = format!("{}{name} is {}, not true or false", self.place, node.value);
+        self.problem(node.line, message, format!("write `{name}: true` or `{name}: false`"));
+        None
+    }
+
     /// A whole number of at least `min`.
     pub(super) fn number<T: TryFrom<i64>>(&mut self, name: &'static str, min: i64) -> Option<T> {
         let node = self.find(name)?;

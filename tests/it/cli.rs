@@ -54,7 +54,7 @@ fn every_option_in_the_commented_files_is_known() {
 fn check_reports_every_problem_at_once_with_file_line_and_fix() {
     let workspace = Workspace::new();
     workspace
-        .write("tidegate.yaml", "listen: nowhere\nlimtis: {}\nlimits:\n  event_bytes_max: -1\n  body_timeout: soon\n");
+        .write("tidegate.yaml", "listen: nowhere\nlimtis: {}\nlimits:\n  event_bytes_max: -1\n  body_timeout: soon\nslots:\n  pagemap_scan: perhaps\n");
     workspace.write("sources/web.yaml", "kind: htpp\nwrite_key: short\nfunctions: [missing]\n");
     workspace.write("sources/bad name.yaml", "kind: http\n");
     workspace.write("destinations/warehouse.yaml", "kind: sqlite\ncolumns_max: 5000\n");
@@ -70,6 +70,7 @@ fn check_reports_every_problem_at_once_with_file_line_and_fix() {
         ("tidegate.yaml", 2, "limtis is not known"),
         ("tidegate.yaml", 4, "limits.event_bytes_max"),
         ("tidegate.yaml", 5, "limits.body_timeout"),
+        ("tidegate.yaml", 7, "slots.pagemap_scan is"),
         ("sources/web.yaml", 1, "htpp"),
         ("sources/web.yaml", 2, "shorter than 16"),
         ("sources/web.yaml", 3, "no function \"missing\""),

@@ -270,6 +270,18 @@ fn a_run_ends_at_its_deadline() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the sleep is what is tested: a machine that stands still")]
+fn an_event_does_not_pay_for_a_machine_that_stood_still() {
+    let limits = Limits { wall_max: Duration::from_secs(2), ..Limits::default() };
+    let (function, batch) = (limited("hostile/attacks", "{}", limits), [attack("loop")]);
+    // The guest gives way at its first tick, and nothing runs until its wall limit is over.
+    let pause = async { std::thread::sleep(Duration::from_millis(2_100)) };
+    let (ran, ()) = block_on(async { tokio::join!(function.run(&batch, CX), pause) });
+    assert_eq!(ran.stats.retries, 1);
+    assert_eq!(code(&ran.outcomes[0]), Some(FaultCode::CpuBudget), "{:?}", ran.outcomes);
+}
+
+#[test]
 fn nothing_survives_a_batch() {
     let function = function("hostile/attacks", r#"{"mode":"count"}"#);
     for _ in 0..50 {
