@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::wasm::{
-    Answer, Breach, Call, CallFailure, Called, Engine, GuestComplaint, LoadError, Mark, Module, Services, Stage, World,
+    Answer, Call, CallFailure, Called, Engine, GuestComplaint, LoadError, Mark, Module, Services, World,
 };
 
 mod grant;
@@ -258,7 +258,7 @@ impl Function {
         };
         match self.call(&mut nothing, 0..0, cx, &mut journal).await.answer {
             Ok(_) => Ok(()),
-            Err(failure) => Err(match verdict(failure, &self.limits) {
+            Err(failure) => Err(match verdict(failure, false, &self.limits) {
                 Verdict::Suspect(fault) | Verdict::Everybody(fault) | Verdict::Again(fault, _) => fault,
             }),
         }
@@ -361,13 +361,7 @@ impl Function {
                     return (Ok(outcomes), cpu);
                 }
                 Ok(outcomes) => Verdict::Suspect(wrong_count(part.len(), outcomes.len())),
-                // A guest has nothing to wait for: where it hardly ran, the machine stood still, and no event is to blame.
-                Err(CallFailure::Stopped { breach: Breach::WallLimit, stage: Stage::Transform, message })
-                    if starved =>
-                {
-                    Verdict::Again(Fault { code: FaultCode::WallLimit, message }, Duration::ZERO)
-                }
-                Err(failure) => verdict(failure, &self.limits),
+                Err(failure) => verdict(failure, starved, &self.limits),
             };
             ran.stats.calls_failed += 1;
             match verdict {

@@ -11,7 +11,7 @@ pub(super) enum Verdict {
     Suspect(Fault),
     /// No event was seen, or no time is left: the fault is everybody's.
     Everybody(Fault),
-    /// The function asks for another try after this pause.
+    /// The function asks for another try after this pause, or never had its turn.
     Again(Fault, Duration),
 }
 
@@ -36,7 +36,8 @@ impl Spent {
     }
 }
 
-pub(super) fn verdict(failure: CallFailure, limits: &Limits) -> Verdict {
+/// `starved` is a call that hardly ran in the time that it took.
+pub(super) fn verdict(failure: CallFailure, starved: bool, limits: &Limits) -> Verdict {
     let said = |complaint: GuestComplaint| format!("{}: {}", complaint.code, complaint.message);
     match failure {
         CallFailure::Stopped { breach, stage, message } => {
@@ -48,6 +49,10 @@ pub(super) fn verdict(failure: CallFailure, limits: &Limits) -> Verdict {
                 Breach::OutputLimit => FaultCode::OutputLimit,
             };
             match stage {
+                // A guest has nothing to wait for: the machine stood still, and no event is to blame.
+                Stage::Transform if starved && breach == Breach::WallLimit => {
+                    Verdict::Again(Fault { code, message }, Duration::ZERO)
+                }
                 Stage::Transform => Verdict::Suspect(Fault { code, message }),
                 Stage::Configure => {
                     Verdict::Everybody(Fault { code, message: format!("while being configured: {message}") })

@@ -73,8 +73,9 @@ const fn around(language: Language) -> &'static [(&'static str, &'static str)] {
         ],
         Language::Rust => &[
             ("Cargo.toml", include_str!("../../templates/rust/Cargo.toml")),
+            // What our own functions are built with.
             ("src/heap.rs", include_str!("../../functions/heap/src/lib.rs")),
-            (".cargo/config.toml", include_str!("../../templates/rust/.cargo/config.toml")),
+            (".cargo/config.toml", include_str!("../../functions/.cargo/config.toml")),
         ],
         Language::Python => &[
             ("requirements.txt", include_str!("../../templates/python/requirements.txt")),
