@@ -121,11 +121,9 @@ fn each_new_connection_is_checked_anew() {
         let client = Client::open(settings).unwrap();
         assert!(matches!(client.send(&post(&origin)).await, Err(Trouble::Away(_))));
         assert_eq!(client.send(&post(&origin)).await.unwrap().status, 200);
-        assert_eq!(client.send(&post(&origin)).await.unwrap().status, 200);
     });
-    // The third request goes over the second's connection, unless it comes before that is free again.
-    let connections = far.seen().iter().map(|received| received.connection + 1).max();
-    assert_eq!(Some(asked.load(Ordering::SeqCst)), connections);
+    let connections: Vec<_> = far.seen().iter().map(|received| received.connection).collect();
+    assert_eq!((connections, asked.load(Ordering::SeqCst)), (vec![0, 1], 2));
 }
 
 #[test]
