@@ -258,7 +258,7 @@ impl Function {
         };
         match self.call(&mut nothing, 0..0, cx, &mut journal).await.answer {
             Ok(_) => Ok(()),
-            Err(failure) => Err(match verdict(failure, false, &self.limits) {
+            Err(failure) => Err(match verdict(failure, &self.limits) {
                 Verdict::Suspect(fault) | Verdict::Everybody(fault) | Verdict::Again(fault, _) => fault,
             }),
         }
@@ -348,10 +348,8 @@ impl Function {
     ) -> (Result<Vec<Outcome>, Verdict>, Duration) {
         let mut cpu = Duration::ZERO;
         loop {
-            let began = Instant::now();
             let called = self.call(work, part.clone(), cx, &mut ran.journal).await;
             cpu += called.cpu;
-            let starved = called.cpu < began.elapsed() / 2;
             self.account(part.len(), &called, &mut ran.stats);
             let verdict = match called.answer {
                 Ok(outcomes) if outcomes.len() == part.len() => {
@@ -361,7 +359,7 @@ impl Function {
                     return (Ok(outcomes), cpu);
                 }
                 Ok(outcomes) => Verdict::Suspect(wrong_count(part.len(), outcomes.len())),
-                Err(failure) => verdict(failure, starved, &self.limits),
+                Err(failure) => verdict(failure, &self.limits),
             };
             ran.stats.calls_failed += 1;
             match verdict {

@@ -259,7 +259,7 @@ pub(super) const fn breach_code(breach: Breach) -> &'static str {
     match breach {
         Breach::Trap => "trap",
         Breach::CpuBudget => "cpu-budget",
-        Breach::WallLimit => "wall-limit",
+        Breach::WallLimit | Breach::Starved => "wall-limit",
         Breach::MemoryLimit => "memory-limit",
         Breach::OutputLimit => "output-limit",
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
@@ -12,7 +13,7 @@ use super::fate::Fate;
 use super::plan;
 use crate::outbound::{Request, has_placeholder};
 use crate::plugin::Order;
-use crate::wasm::{CallFailure, Plan, Stage};
+use crate::wasm::{Breach, CallFailure, Plan, Stage};
 
 /// Poison events that one batch is searched for, one by one.
 const POISON_EVENTS_MAX: usize = 16;
@@ -145,18 +146,16 @@ impl Trip {
                     }
                     Err(bad) => (bad.code.to_owned(), bad.reason),
                 },
+                Err(CallFailure::Stopped { breach: Breach::Starved, message, .. }) => {
+                    found.extend(all(&|parcel| later(parcel, None, message.clone())));
+                    continue;
+                }
                 Err(CallFailure::Stopped { breach, stage: Stage::Transform, message }) => {
                     (breach_code(breach).to_owned(), message)
                 }
                 Err(CallFailure::Fatal(complaint)) => ("batch-fatal".to_owned(), said(&complaint)),
                 Err(CallFailure::Retryable(complaint, after)) => {
-                    let error = said(&complaint);
-                    found.extend(all(&|parcel| Fate::Again {
-                        tries: parcel.tries + 1,
-                        after,
-                        error: error.clone(),
-                        detail: None,
-                    }));
+                    found.extend(all(&|parcel| later(parcel, after, said(&complaint))));
                     continue;
                 }
                 Err(CallFailure::Configure(complaint)) => {
@@ -166,12 +165,7 @@ impl Trip {
                 }
                 Err(CallFailure::Stopped { message, .. }) => {
                     let error = format!("the plugin could not be started: {message}");
-                    found.extend(all(&|parcel| Fate::Again {
-                        tries: parcel.tries + 1,
-                        after: None,
-                        error: error.clone(),
-                        detail: None,
-                    }));
+                    found.extend(all(&|parcel| later(parcel, None, error.clone())));
                     continue;
                 }
             };
@@ -198,6 +192,11 @@ impl Trip {
         }));
         clean
     }
+}
+
+/// Another try, counted as one.
+fn later(parcel: &Parcel, after: Option<Duration>, error: String) -> Fate {
+    Fate::Again { tries: parcel.tries + 1, after, error, detail: None }
 }
 
 fn take(plan: Plan, part: &[usize], planned: &mut Vec<Planned>, found: &mut Vec<(usize, Fate)>) {

@@ -36,23 +36,19 @@ impl Spent {
     }
 }
 
-/// `starved` is a call that hardly ran in the time that it took.
-pub(super) fn verdict(failure: CallFailure, starved: bool, limits: &Limits) -> Verdict {
+pub(super) fn verdict(failure: CallFailure, limits: &Limits) -> Verdict {
     let said = |complaint: GuestComplaint| format!("{}: {}", complaint.code, complaint.message);
     match failure {
         CallFailure::Stopped { breach, stage, message } => {
             let code = match breach {
                 Breach::Trap => FaultCode::Trap,
                 Breach::CpuBudget => FaultCode::CpuBudget,
-                Breach::WallLimit => FaultCode::WallLimit,
+                Breach::WallLimit | Breach::Starved => FaultCode::WallLimit,
                 Breach::MemoryLimit => FaultCode::MemoryLimit,
                 Breach::OutputLimit => FaultCode::OutputLimit,
             };
             match stage {
-                // A guest has nothing to wait for: the machine stood still, and no event is to blame.
-                Stage::Transform if starved && breach == Breach::WallLimit => {
-                    Verdict::Again(Fault { code, message }, Duration::ZERO)
-                }
+                _ if breach == Breach::Starved => Verdict::Again(Fault { code, message }, Duration::ZERO),
                 Stage::Transform => Verdict::Suspect(Fault { code, message }),
                 Stage::Configure => {
                     Verdict::Everybody(Fault { code, message: format!("while being configured: {message}") })

@@ -179,7 +179,7 @@ fn said(failure: &CallFailure) -> (String, String) {
             let code = match breach {
                 crate::wasm::Breach::Trap => "trap",
                 crate::wasm::Breach::CpuBudget => "cpu-budget",
-                crate::wasm::Breach::WallLimit => "wall-limit",
+                crate::wasm::Breach::WallLimit | crate::wasm::Breach::Starved => "wall-limit",
                 crate::wasm::Breach::MemoryLimit => "memory-limit",
                 crate::wasm::Breach::OutputLimit => "output-limit",
             };

@@ -86,6 +86,8 @@ pub enum Breach {
     Trap,
     CpuBudget,
     WallLimit,
+    /// The wall limit came while the call had hardly run. A guest has nothing to wait for: the machine stood still.
+    Starved,
     MemoryLimit,
     OutputLimit,
 }
@@ -141,6 +143,7 @@ pub(super) struct Guest {
 }
 
 /// What a call asks of an instance.
+#[derive(Clone, Copy)]
 enum Job<'a> {
     Transform(&'a [String]),
     Edit,
@@ -212,7 +215,7 @@ impl Module {
         journal: &mut Journal,
     ) -> Called<Plan> {
         let size = Size { events: batch.len(), bytes: batch.iter().map(String::len).sum() };
-        let (called, _) = self.call(limits, call, Job::Prepare(batch), size, Editing::default(), journal).await;
+        let called = self.ask(limits, call, Job::Prepare(batch), size, journal).await;
         called.map(|done| if let Done::Plan(plan) = done { Some(plan) } else { None })
     }
 
@@ -228,8 +231,28 @@ impl Module {
     ) -> Called<Verdict> {
         let size = Size { events: events.len(), bytes: response.body.len() };
         let job = Job::Classify { tag, events, response };
-        let (called, _) = self.call(limits, call, job, size, Editing::default(), journal).await;
+        let called = self.ask(limits, call, job, size, journal).await;
         called.map(|done| if let Done::Verdict(verdict) = done { Some(verdict) } else { None })
+    }
+
+    /// One call of a destination plugin, and again while the machine stands still: no event of it is to blame for that.
+    async fn ask(
+        &self,
+        limits: &Arc<Limits>,
+        call: Call<'_>,
+        job: Job<'_>,
+        size: Size,
+        journal: &mut Journal,
+    ) -> Called<Done> {
+        let mut retries = 0;
+        loop {
+            let (called, _) = self.call(limits, call, job, size, Editing::default(), journal).await;
+            let starved = matches!(called.answer, Err(CallFailure::Stopped { breach: Breach::Starved, .. }));
+            if !starved || retries >= limits.retries_max {
+                return called;
+            }
+            retries += 1;
+        }
     }
 
     async fn call(
@@ -249,7 +272,8 @@ impl Module {
                 Instance { store: self.store(limits, &call), started: None, revision: call.revision, calls: 0, slot }
             }
         };
-        let wall = Instant::now() + limits.wall_max;
+        let began = Instant::now();
+        let wall = began + limits.wall_max;
         let wall = call.deadline.map_or(wall, |deadline| deadline.min(wall));
         let meter = Arc::new(CpuMeter::default());
         instance.prepare(limits, &call, size, editing, std::mem::take(journal), &meter, wall);
@@ -259,11 +283,18 @@ impl Module {
             Ok(answer) => answer,
             Err(_elapsed) => Err(instance.store.data().stopped(Breach::WallLimit, Halt::Wall.to_string())),
         };
+        let cpu = meter.used();
+        let answer = answer.map_err(|failure| match failure {
+            CallFailure::Stopped { breach: Breach::WallLimit, stage, message } if cpu < began.elapsed() / 2 => {
+                CallFailure::Stopped { breach: Breach::Starved, stage, message }
+            }
+            failure => failure,
+        });
         let guest = instance.store.data_mut();
         *journal = std::mem::take(&mut guest.journal);
         journal.finish_line(limits);
         let editing = std::mem::take(&mut guest.editing);
-        let called = Called { answer, cpu: meter.used(), memory_peak_bytes: guest.memory.peak_bytes };
+        let called = Called { answer, cpu, memory_peak_bytes: guest.memory.peak_bytes };
         instance.calls += 1;
         // Only after a clean answer: whatever trapped, ran out or complained is thrown away with all that it knew.
         if called.answer.is_ok() && instance.calls < limits.calls_per_instance_max {

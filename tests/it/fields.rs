@@ -223,6 +223,20 @@ fn a_plan_that_is_too_large_is_stopped_before_it_is_copied() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a thread that does nothing is what is tested")]
+fn a_plan_is_asked_for_again_when_the_machine_stood_still() {
+    let limits = Limits { wall_max: Duration::from_secs(2), ..Limits::default() }.into();
+    let (services, batch) = (Services::default(), [Value::Object(event(0, Some("loop"))).to_string()]);
+    let (courier, mut journal) = (courier(), Journal::default());
+    // The guest gives way at its first tick, and nothing runs until its wall limit is over.
+    let pause = async { std::thread::sleep(Duration::from_millis(2_100)) };
+    let (called, ()) =
+        block_on(async { tokio::join!(courier.prepare(&limits, call("{}", &services), &batch, &mut journal), pause) });
+    let breach = called.answer.map(|_| ()).unwrap_err();
+    assert!(matches!(breach, CallFailure::Stopped { breach: Breach::CpuBudget, .. }), "{breach:?}");
+}
+
+#[test]
 fn a_signature_under_a_key_that_is_not_there_is_an_error_for_the_guest() {
     let (services, limits) = (Services::default(), patient().into());
     let batch = [Value::Object(event(0, Some("sign-unknown"))).to_string()];
