@@ -277,9 +277,10 @@ impl Module {
         let wall = call.deadline.map_or(wall, |deadline| deadline.min(wall));
         let meter = Arc::new(CpuMeter::default());
         instance.prepare(limits, &call, size, editing, std::mem::take(journal), &meter, wall);
+        // Boxed, because every await on the way here copies the future of what it calls, and this is the largest.
+        let work = Box::pin(self.work(&mut instance, &call, job));
         // The callback of the store sees the wall limit at a tick; the timeout sees it when nothing runs at all.
-        let work = tokio::time::timeout_at(wall.into(), meter.time(self.work(&mut instance, &call, job)));
-        let answer = match work.await {
+        let answer = match tokio::time::timeout_at(wall.into(), meter.time(work)).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(instance.store.data().stopped(Breach::WallLimit, Halt::Wall.to_string())),
         };
