@@ -1,24 +1,28 @@
 //! What a function costs: calls on fresh instances, batches of 1 to 1,000 events of a kilobyte.
 //!
-//! `function_fields` are the same edits on parsed events, in the fields world: above the parse that the house shares.
-//!
-//! `rewrite-js` (QuickJS) and `rewrite-python` (CPython) do the same edits, where their tools are on the machine. A name with
-//! `-reused` runs on instances that are used again, one with `-pagemap` on an engine that asks the kernel for dirty pages.
-//! Behind the tables: what it takes to load code that was compiled before, and to stop a guest that loops.
-//!
 //! `native` is the very source that the guest `rewrite` runs, so the two are comparable; `noop` is the boundary alone.
+//! `rewrite-js` (QuickJS) and `rewrite-python` (CPython) do the same edits, where their tools are on the machine, and names
+//! that end in `-fields` do them on parsed events, in the fields world: above the parse that the house shares. Each on an
+//! instance that is fresh for every call, on one that is used again, and `noop` on an engine that asks the kernel for
+//! dirty pages.
+//!
+//! Figures are CPU time, medians of rounds in which all take their turn: a shared machine changes its speed by half within
+//! minutes, and it changes for all of them. Behind the tables: what it takes to load code that was compiled before, and to
+//! stop a guest that loops.
 
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
 use tidegate::function::{Function, Limits, Outcome, RunContext};
 use tidegate::project;
 use tidegate::wasm::{self, Engine, Module, Origin, Seal, World};
+
+/// What a case runs of each round, in CPU time.
+const SLICE: Duration = Duration::from_millis(10);
 
 /// The allocator of the server.
 #[global_allocator]
@@ -85,24 +89,19 @@ static CLOCK: LazyLock<Duration> = LazyLock::new(|| {
     looks[500]
 });
 
-/// CPU time of `work` alone: what it takes in is made, and what it gives is dropped, off the clock, and the clock is not
-/// counted. Thread time rather than wall time, so that a busy machine leaves the ratios as they are.
-fn cpu_of<I, O>(rounds: u64, input: impl Fn() -> I, work: impl Fn(I) -> O) -> Duration {
-    let clock = *CLOCK;
-    let mut used = Duration::ZERO;
-    for _ in 0..rounds {
-        let given = input();
-        let began = now();
-        let made = black_box(work(black_box(given)));
-        used += (now() - began).saturating_sub(clock);
-        drop(made);
-    }
+/// CPU time of `work` alone: what it takes in is made before, and what it gives is dropped after. The clock is not counted.
+/// Thread time rather than wall time, so that a busy machine leaves the ratios as they are.
+fn cpu_of<I, O>(input: I, work: impl FnOnce(I) -> O) -> Duration {
+    let began = now();
+    let made = black_box(work(black_box(input)));
+    let used = (now() - began).saturating_sub(*CLOCK);
+    drop(made);
     used
 }
 
 /// The same function on instances that are used again.
-fn warm(function: &Function) -> Function {
-    let name = format!("{}-reused", function.name());
+fn reused(function: &Function) -> Function {
+    let name = format!("{}, reused", function.name());
     function.clone().with_limits(&name, Limits { calls_per_instance_max: u32::MAX, ..function.limits().clone() })
 }
 
@@ -114,78 +113,89 @@ fn foreign(engine: &Engine, guest: &str) -> Option<Function> {
     Some(Function::of(module, guest, "{}".to_owned(), limits))
 }
 
-fn calls(c: &mut Criterion) {
+/// One line of a table, and what gives the CPU time of one call.
+struct Case<'a>(&'a str, Box<dyn Fn() -> Duration + 'a>);
+
+/// Runs all cases in turn, round after round; the first is what the others are compared with.
+fn table(events: usize, rounds: usize, cases: &[Case<'_>]) {
+    let mut times = vec![Vec::with_capacity(rounds); cases.len()];
+    for _ in 0..rounds {
+        for (Case(_, call), times) in cases.iter().zip(&mut times) {
+            let (mut used, mut calls) = (Duration::ZERO, 0_u32);
+            while used < SLICE {
+                used += call();
+                calls += 1;
+            }
+            times.push(used.as_secs_f64() * 1e6 / f64::from(calls));
+        }
+    }
+    println!("\nbatches of {events}, medians of {rounds} rounds, the best in brackets");
+    println!("{:28}{:>20}{:>18}{:>11}{:>15}", "", "µs a batch", "µs an event", "events/s", "beside native");
+    for (Case(name, _), of_case) in cases.iter().zip(&times) {
+        // Of each round its own ratio, because the speed of the machine is that of the round.
+        let ratio = median(of_case.iter().zip(&times[0]).map(|(time, first)| time / first).collect());
+        let (middle, best) = (median(of_case.clone()), of_case.iter().copied().fold(f64::INFINITY, f64::min));
+        let count = events as f64;
+        println!(
+            "{name:28}{:>20}{:>18}{:>11.0}{ratio:>15.2}",
+            format!("{middle:.1} ({best:.1})"),
+            format!("{:.2} ({:.2})", middle / count, best / count),
+            count * 1e6 / middle
+        );
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn calls(rounds: usize) {
     let engine = Engine::new(&Limits::default()).expect("the engine starts");
     let scanning = Engine::new(&Limits { pagemap_scan: true, ..Limits::default() }).expect("the engine starts");
-    let noop_pagemap = function(&scanning, "noop", World::Transform);
-    let noop_pagemap = noop_pagemap.clone().with_limits("noop-pagemap", noop_pagemap.limits().clone());
-    let (noop, rewrite) = (function(&engine, "noop", World::Transform), function(&engine, "rewrite", World::Transform));
-    let (noop_warm, rewrite_warm) = (warm(&noop), warm(&rewrite));
+    let noop_scanned = function(&scanning, "noop", World::Transform);
+    let noop_scanned = noop_scanned.clone().with_limits("noop, dirty pages", noop_scanned.limits().clone());
+    let mut texts = vec![function(&engine, "rewrite", World::Transform), function(&engine, "noop", World::Transform)];
+    texts.extend(["rewrite-js", "rewrite-python"].into_iter().filter_map(|guest| foreign(&engine, guest)));
+    let mut texts: Vec<_> = texts.iter().flat_map(|function| [function.clone(), reused(function)]).collect();
+    texts.insert(4, noop_scanned);
     let mut fields = vec![function(&engine, "rewrite-fields", World::Fields)];
     fields.extend(foreign(&engine, "rewrite-js-fields"));
-    let fields: Vec<_> = fields.iter().flat_map(|function| [function.clone(), warm(function)]).collect();
+    let fields: Vec<_> = fields.iter().flat_map(|function| [function.clone(), reused(function)]).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("the runtime starts");
-    let mut group = c.benchmark_group("function_call");
+    let runtime = &runtime;
     for size in [1_usize, 10, 100, 1_000] {
-        let batch = vec![event(); size];
-        group.throughput(Throughput::Elements(size as u64));
-        group.bench_with_input(BenchmarkId::new("native", size), &batch, |b, batch| {
-            let edit_all = |batch: &Vec<String>| -> Vec<Outcome> {
-                batch.iter().map(|event| Outcome::Replace(edit::edit(event).expect("the event is JSON"))).collect()
-            };
-            b.iter_custom(|rounds| cpu_of(rounds, || batch, edit_all));
-        });
-        for function in [&rewrite, &rewrite_warm, &noop, &noop_warm, &noop_pagemap] {
-            group.bench_with_input(BenchmarkId::new(function.name(), size), &batch, |b, batch| {
-                let run = |batch: &Vec<String>| {
-                    let ran = runtime.block_on(function.run(batch, RunContext::default()));
-                    assert!(!matches!(ran.outcomes[size - 1], Outcome::Fault { .. }), "{:?}", ran.outcomes[size - 1]);
-                    ran
-                };
-                b.iter_custom(|rounds| cpu_of(rounds, || batch, run));
-            });
-        }
-    }
-    for function in ["rewrite-js", "rewrite-python"].into_iter().filter_map(|guest| foreign(&engine, guest)) {
-        for (size, function) in
-            [100, 1_000].into_iter().flat_map(|size| [(size, function.clone()), (size, warm(&function))])
-        {
-            let batch = vec![event(); size];
-            group.throughput(Throughput::Elements(size as u64));
-            group.bench_with_input(BenchmarkId::new(function.name(), size), &batch, |b, batch| {
-                let run = |batch: &Vec<String>| {
-                    let ran = runtime.block_on(function.run(batch, RunContext::default()));
-                    assert!(matches!(ran.outcomes[size - 1], Outcome::Replace(_)), "{:?}", ran.outcomes[size - 1]);
-                    ran
-                };
-                b.iter_custom(|rounds| cpu_of(rounds, || batch, run));
-            });
-        }
-    }
-    group.finish();
-    let mut group = c.benchmark_group("function_fields");
-    for size in [1_usize, 10, 100, 1_000] {
-        let text = event();
+        let (batch, text) = (vec![event(); size], event());
         let parsed: Map<String, Value> = serde_json::from_str(&text).expect("the event is JSON");
-        let batch = vec![parsed; size];
-        group.throughput(Throughput::Elements(size as u64));
+        let (batch, parsed, bytes) = (&batch, &vec![parsed; size], size * text.len());
+        let edit_all = |batch: &Vec<String>| -> Vec<Outcome> {
+            batch.iter().map(|event| Outcome::Replace(edit::edit(event).expect("the event is JSON"))).collect()
+        };
+        let mut cases = vec![Case("native", Box::new(move || cpu_of(batch, edit_all)))];
+        cases.extend(texts.iter().map(|function| {
+            let run = move |batch: &Vec<String>| {
+                let ran = runtime.block_on(function.run(batch, RunContext::default()));
+                assert!(!matches!(ran.outcomes[size - 1], Outcome::Fault { .. }), "{:?}", ran.outcomes[size - 1]);
+                ran
+            };
+            Case(function.name(), Box::new(move || cpu_of(batch, run)))
+        }));
         // The parse is shared with contract and warehouse, so it is not counted; nor is dropping the events.
-        for function in &fields {
-            group.bench_with_input(BenchmarkId::new(function.name(), size), &batch, |b, batch| {
-                let edit = |mut batch: Vec<Map<String, Value>>| {
-                    let ran = runtime.block_on(function.edit(&mut batch, size * text.len(), RunContext::default()));
-                    assert_eq!(ran.outcomes[size - 1], Outcome::Edited);
-                    (batch, ran)
-                };
-                b.iter_custom(|rounds| cpu_of(rounds, || batch.clone(), edit));
-            });
-        }
+        cases.extend(fields.iter().map(|function| {
+            let edit = move |mut bodies: Vec<Map<String, Value>>| {
+                let ran = runtime.block_on(function.edit(&mut bodies, bytes, RunContext::default()));
+                assert_eq!(ran.outcomes[size - 1], Outcome::Edited);
+                (bodies, ran)
+            };
+            Case(function.name(), Box::new(move || cpu_of(parsed.clone(), edit)))
+        }));
+        table(size, rounds, &cases);
     }
-    group.finish();
 }
 
 /// Loading what was compiled before, and stopping what does not stop by itself.
-fn loads_and_stops(_: &mut Criterion) {
+fn loads_and_stops() {
+    println!();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (seal, serving) = (Seal::new([7; 32]), Engine::serving(&Limits::default()).expect("the engine starts"));
     for guest in ["rewrite", "rewrite-js", "rewrite-python"] {
@@ -198,7 +208,7 @@ fn loads_and_stops(_: &mut Criterion) {
             let code = seal.open_file(&path, origin).expect("it is ours");
             Module::load(&serving, &code, World::Transform).expect("it loads")
         };
-        let mut times: Vec<Duration> = (0..101).map(|_| cpu_of(1, || (), |()| load())).collect();
+        let mut times: Vec<Duration> = (0..101).map(|_| cpu_of((), |()| load())).collect();
         times.sort_unstable();
         let (component, code) = (bytes.len() >> 10, artefact.len() >> 10);
         println!("load {guest}, {component} KiB, {code} KiB of code: {:?} of CPU time, p99 {:?}", times[50], times[99]);
@@ -211,7 +221,7 @@ fn loads_and_stops(_: &mut Criterion) {
     let function = Function::of(module, "loop", "{}".to_owned(), limits);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("the runtime starts");
     let batch = vec![r#"{"properties":{"attack":"loop"}}"#.to_owned()];
-    let stop = || cpu_of(1, || (), |()| runtime.block_on(function.run(&batch, RunContext::default())));
+    let stop = || cpu_of((), |()| runtime.block_on(function.run(&batch, RunContext::default())));
     let mut times: Vec<Duration> = (0..31).map(|_| stop()).collect();
     times.sort_unstable();
     println!(
@@ -220,5 +230,8 @@ fn loads_and_stops(_: &mut Criterion) {
     );
 }
 
-criterion_group!(benches, calls, loads_and_stops);
-criterion_main!(benches);
+fn main() {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    calls(if quick { 9 } else { 31 });
+    loads_and_stops();
+}
