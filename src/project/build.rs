@@ -5,6 +5,7 @@ mod bindings;
 mod c;
 mod go;
 mod javascript;
+mod link;
 mod noop;
 mod python;
 mod rust;

@@ -1,10 +1,10 @@
 //! JavaScript and TypeScript: esbuild makes one file of the author's and ours, componentize-qjs puts it and QuickJS into
-//! a component without imports of WASI.
+//! a component without imports of WASI, and we link its parts.
 
 use std::process::Command;
 
 use super::super::tool::{NODE, Ran};
-use super::{BuildError, Site, read, stack_lines, write};
+use super::{BuildError, Site, link, read, stack_lines, write};
 use crate::plugin::{Kind, Language};
 
 /// What plugins import as "tidegate".
@@ -45,7 +45,7 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
     qjs.args(["--sync", "--stub-wasi", "--world", site.project.kind().world()]);
     qjs.arg("--wit").arg(scratch.join("wit")).arg("--js").arg(&bundle).arg("-o").arg(&component);
     site.compile(&mut qjs, "node", NODE, start_errors)?;
-    read(&component)
+    Ok(link::linked(&read(&component)?, site.project.kind())?)
 }
 
 /// Connects the author's module with the world.

@@ -1,9 +1,10 @@
-//! Python: componentize-py puts CPython, the author's modules and ours into a component without imports of WASI.
+//! Python: componentize-py puts CPython, the author's modules and ours into a component without imports of
+//! WASI, and we link its parts.
 
 use std::process::Command;
 
 use super::super::tool::{PYTHON, Ran};
-use super::{BuildError, Site, read, write};
+use super::{BuildError, Site, link, read, write};
 use crate::plugin::Kind;
 
 /// What plugins import as `tidegate`.
@@ -41,7 +42,7 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
     // Packages of whoever runs this are not the plugin's.
     componentize.env_remove("VIRTUAL_ENV").env_remove("PYTHONPATH");
     site.compile(&mut componentize, "componentize-py", PYTHON, start_errors)?;
-    read(&component)
+    Ok(link::linked(&read(&component)?, site.project.kind())?)
 }
 
 fn entry_text(kind: Kind, module: &str) -> String {
