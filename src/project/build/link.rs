@@ -29,6 +29,8 @@ type Flaw = Box<dyn std::error::Error + Send + Sync>;
 
 /// Interfaces that stay imports.
 const OURS: &str = "tidegate:";
+/// What traps: the system, and the files that a module was read from when it was made.
+const TRAPS: [&str; 3] = ["wasi:", "wasi_snapshot_preview1", "local:init/"];
 /// Where a shim looks up what is only there once everything is instantiated.
 const SHIM_TABLE: &str = "$imports";
 
@@ -49,7 +51,7 @@ fn link(component: &[u8]) -> Result<Vec<u8>, Flaw> {
     wasmparser::validate(component)?;
     let parts = parse(component)?;
     let part = parts.into_iter().find(|part| part.world().is_some()).ok_or("no part of it exports a plugin")?;
-    Linker::new(part).link()
+    Linker::new(part)?.link()
 }
 
 /// Something that a module defines: in which instance, and its index in that module without what it imports.
@@ -93,21 +95,24 @@ struct Outside<'a> {
 }
 
 impl<'a> Linker<'a> {
-    fn new(part: Part<'a>) -> Self {
+    fn new(part: Part<'a>) -> Result<Self, Flaw> {
         let mut linker = Self { part, linked: Vec::new(), shim: None, filler: None };
         for at in 0..linker.part.instances.len() {
             let Ok(module) = linker.module(at) else { continue };
             let fills = module.imports[TABLES].iter().any(|(_, name)| *name == SHIM_TABLE);
-            if module.exports.contains_key(SHIM_TABLE) {
-                linker.shim = Some(at);
-                continue;
+            let place = match module.exports.contains_key(SHIM_TABLE) {
+                true => Some(&mut linker.shim),
+                false if fills => Some(&mut linker.filler),
+                false => None,
+            };
+            if place.and_then(|place| place.replace(at)).is_some() {
+                return Err("it has two shims".into());
             }
-            if fills {
-                linker.filler = Some(at);
+            if linker.shim != Some(at) {
+                linker.linked.push(at);
             }
-            linker.linked.push(at);
         }
-        linker
+        Ok(linker)
     }
 
     fn module(&self, instance: usize) -> Result<&Module<'a>, Flaw> {
@@ -228,7 +233,7 @@ impl<'a> Linker<'a> {
             for (ty, init) in &module.globals {
                 let init = match ty.content_type {
                     ValType::I32 => ConstExpr::i32_const(self.value(*at, init)?),
-                    _ => RoundtripReencoder.const_expr(init.clone())?,
+                    _ => map.const_expr(init.clone())?,
                 };
                 globals.global(RoundtripReencoder.global_type(*ty)?, &init);
             }
@@ -275,8 +280,15 @@ impl<'a> Linker<'a> {
             // What fills the table of the shim has names of its own for what the others import.
             let imports = if Some(*at) == self.filler { &[] } else { module.imports[FUNCTIONS].as_slice() };
             for ((from, name), ty) in imports.iter().zip(&module.import_types) {
-                let place = if from.starts_with(OURS) { &mut outside.imports } else { &mut outside.traps };
-                if self.import(*at, from, name)?.is_none() && !place.iter().any(|(f, n, _)| (f, n) == (from, name)) {
+                if self.import(*at, from, name)?.is_some() {
+                    continue;
+                }
+                let place = match from {
+                    from if from.starts_with(OURS) => &mut outside.imports,
+                    from if TRAPS.iter().any(|start| from.starts_with(start)) => &mut outside.traps,
+                    _ => return Err(format!("it imports {name:?} of {from:?}").into()),
+                };
+                if !place.iter().any(|(f, n, _)| (f, n) == (from, name)) {
                     place.push((*from, *name, next.types + ty));
                 }
             }
@@ -513,6 +525,7 @@ mod tests {
         let flaw = |bytes: &[u8]| link(bytes).unwrap_err().to_string();
         assert!(flaw(&component("(start $begin) (func $begin)")).contains("start function"));
         assert!(flaw(&component("(memory 1)")).contains("memor"));
+        assert!(flaw(&component("(table 1 (ref null func) (ref.func $seed))")).contains("first value"));
         assert!(flaw(&component("(elem func $seed)")).contains("passive elements"));
         assert_eq!(flaw(b"\0asm\x0d\0\x01\0"), "no part of it exports a plugin");
         assert!(flaw(&component("")[..400]).contains("unexpected end"));

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use wasmparser::{
-    CanonicalFunction, ComponentAlias, ExternalKind, FuncType, FunctionBody, GlobalType, KnownCustom, Name, Parser,
-    Payload, TypeRef,
+    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentOuterAliasKind, ExternalKind,
+    FuncType, FunctionBody, GlobalType, KnownCustom, Name, Parser, Payload, TableInit, TypeRef,
 };
 
 use super::{Flaw, OURS};
@@ -104,14 +104,31 @@ impl<'a> Part<'a> {
             }
             Payload::ComponentAliasSection(section) => {
                 for alias in section {
-                    if let ComponentAlias::CoreInstanceExport { kind, instance_index, name } = alias? {
-                        self.named[kind_index(kind)?].push(Some((instance_index as usize, name)));
+                    match alias? {
+                        ComponentAlias::CoreInstanceExport { kind, instance_index, name } => {
+                            self.named[kind_index(kind)?].push(Some((instance_index as usize, name)));
+                        }
+                        ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. }
+                        | ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. } => {
+                            return Err("it takes a module from elsewhere".into());
+                        }
+                        _ => {}
                     }
                 }
             }
             Payload::ComponentCanonicalSection(section) => {
                 for function in section {
-                    if !matches!(function?, CanonicalFunction::Lift { .. }) {
+                    let function = function?;
+                    if let CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. } =
+                        &function
+                        && options.iter().any(|option| {
+                            use CanonicalOption::{Async, CompactUTF16, UTF16};
+                            matches!(option, UTF16 | CompactUTF16 | Async)
+                        })
+                    {
+                        return Err("it speaks to the host in another way than UTF-8 and calls that return".into());
+                    }
+                    if !matches!(function, CanonicalFunction::Lift { .. }) {
                         self.named[FUNCTIONS].push(None);
                     }
                 }
@@ -152,7 +169,13 @@ impl<'a> Module<'a> {
             }
             Payload::FunctionSection(section) => self.functions = section.into_iter().collect::<Result<_, _>>()?,
             Payload::TableSection(section) => {
-                self.tables = section.into_iter().map(|table| Ok(table?.ty)).collect::<Result<_, Flaw>>()?;
+                for table in section {
+                    let table = table?;
+                    if !matches!(table.init, TableInit::RefNull) {
+                        return Err("a table of it has a first value".into());
+                    }
+                    self.tables.push(table.ty);
+                }
             }
             Payload::MemorySection(section) => self.memories = section.into_iter().collect::<Result<_, _>>()?,
             Payload::GlobalSection(section) => {
