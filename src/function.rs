@@ -39,7 +39,7 @@ use isolate::Isolation;
 use verdict::{Spent, Verdict, verdict, wrong_count};
 
 /// A call that needed more of its CPU budget than this sends its function to the slow lane, as one that was stopped does.
-const SLOW_SHARE: f64 = 0.5;
+const SLOW_SHARE: f64 = 0.25;
 
 /// Calls that must go well before the function is back in the quick lane.
 const CALLS_ON_TRIAL: u8 = 64;

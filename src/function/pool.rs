@@ -2,7 +2,7 @@
 //!
 //! There are more of them than cores, so that the operating system shares the cores out: a call that has just come runs
 //! at once, and one that has used its turn waits, whoever's it is. A guest also gives way at every tick of its engine,
-//! so that calls that share a thread take turns. Functions that lately broke or needed most of their budgets run in a
+//! so that calls that share a thread take turns. Functions that lately broke or needed much of their budgets run in a
 //! lane of their own, which gets what the others leave, and never all cores: where there are two or more, one is free of
 //! it. All of them give way to those that accept events.
 
@@ -28,7 +28,7 @@ pub struct Workers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     Quick,
-    /// For functions that lately broke, or needed most of what they may use.
+    /// For functions that lately broke, or needed much of what they may use.
     Slow,
 }
 
