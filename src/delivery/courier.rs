@@ -106,7 +106,9 @@ impl Courier {
         // Wrong settings show now rather than at the first event.
         match courier.prepare(&[]).await {
             Err(CallFailure::Configure(complaint)) => Err(OpenError::Settings(said(&complaint))),
-            Err(CallFailure::Stopped { stage: Stage::Instantiate | Stage::Configure, message, .. }) => {
+            Err(CallFailure::Stopped { stage: Stage::Instantiate | Stage::Configure, message, breach })
+                if breach != Breach::Starved =>
+            {
                 Err(OpenError::Settings(message))
             }
             _ => Ok(Arc::new(courier)),

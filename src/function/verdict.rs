@@ -48,7 +48,9 @@ pub(super) fn verdict(failure: CallFailure, limits: &Limits) -> Verdict {
                 Breach::OutputLimit => FaultCode::OutputLimit,
             };
             match stage {
-                _ if breach == Breach::Starved => Verdict::Again(Fault { code, message }, Duration::ZERO),
+                Stage::Transform if breach == Breach::Starved => {
+                    Verdict::Again(Fault { code, message }, Duration::ZERO)
+                }
                 Stage::Transform => Verdict::Suspect(Fault { code, message }),
                 Stage::Configure => {
                     Verdict::Everybody(Fault { code, message: format!("while being configured: {message}") })

@@ -286,7 +286,8 @@ impl Module {
         };
         let cpu = meter.used();
         let answer = answer.map_err(|failure| match failure {
-            CallFailure::Stopped { breach: Breach::WallLimit, stage, message } if cpu < began.elapsed() / 2 => {
+            CallFailure::Stopped { breach: Breach::WallLimit, stage, .. } if cpu < began.elapsed() / 2 => {
+                let message = "the machine stood still until the wall limit was reached".to_owned();
                 CallFailure::Stopped { breach: Breach::Starved, stage, message }
             }
             failure => failure,

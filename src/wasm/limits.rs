@@ -74,7 +74,7 @@ pub struct Limits {
     pub batch_events_max: usize,
     /// Bytes of one call; an event that is larger alone goes alone. Default 4 MiB.
     pub batch_bytes_max: usize,
-    /// How often a run tries again when the guest says that the batch is worth it. Default 2.
+    /// How often a run tries again when the guest says that the batch is worth it, or the machine stood still. Default 2.
     pub retries_max: u32,
     /// The longest pause that a guest may ask for before such a retry. Default 1 s.
     pub retry_wait_max: Duration,
