@@ -562,7 +562,9 @@ fn is_library(frame: &str) -> bool {
     let of = |library: &str| {
         function.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', ':', ' ']))
     };
-    frame.contains("<unknown>") || ["std", "core", "alloc", "__rustc", "panic_abort", "abort"].into_iter().any(of)
+    frame.contains("<unknown>")
+        || frame.contains("<wasm function")
+        || ["std", "core", "alloc", "__rustc", "panic_abort", "abort"].into_iter().any(of)
 }
 
 const MESSAGE_BYTES_MAX: usize = 1 << 10;

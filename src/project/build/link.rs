@@ -207,8 +207,9 @@ impl<'a> Linker<'a> {
         for (from, name, ty) in &outside.imports {
             imports.import(from, name, EntityType::Function(*ty));
         }
-        for (_, _, ty) in &outside.traps {
+        for ((from, name, ty), index) in outside.traps.iter().zip(u32::try_from(outside.imports.len())?..) {
             functions.function(*ty);
+            names.append(index, &format!("{from}#{name}"));
             let mut body = Function::new([]);
             body.instructions().unreachable().end();
             code.function(&body);
@@ -264,6 +265,8 @@ impl<'a> Linker<'a> {
         }
         let exports = self.exports(&maps)?;
         let mut name_section = NameSection::new();
+        // Traps name the module before the function.
+        name_section.module("interpreter");
         name_section.functions(&names);
         let mut module = wasm_encoder::Module::new();
         module.section(&types).section(&imports).section(&functions).section(&tables).section(&memories);
@@ -517,6 +520,7 @@ mod tests {
         assert_eq!(exports, [("cabi_realloc", 3), ("memory", 0), ("tidegate:plugin/lifecycle@0.1.0#configure", 4)]);
         // Where the library begins in the table, and what the filler puts there; the table of the shim is gone.
         assert_eq!(module.elements.iter().map(filled).collect::<Vec<_>>(), [(2, vec![0, 2]), (1, vec![3])]);
+        assert_eq!(module.function_names, [(1, "wasi:clocks/monotonic-clock@0.2.0#now"), (2, "twice")]);
         assert_eq!(module.data.iter().map(|data| data.data).collect::<Vec<_>>(), [b"data"]);
     }
 
