@@ -21,6 +21,7 @@
 
 mod artefact;
 mod bindings;
+mod breach;
 mod call;
 mod delivery;
 mod engine;
@@ -37,7 +38,8 @@ mod services;
 mod wasi;
 
 pub use artefact::{Code, Flaw, Origin, Seal, compiler_id, precompile};
-pub use call::{Answer, Breach, Call, CallFailure, Called, ComplaintKind, GuestComplaint, Stage};
+pub use breach::Breach;
+pub use call::{Answer, Call, CallFailure, Called, ComplaintKind, GuestComplaint, Stage};
 pub use delivery::{Method, Plan, Request, Response, Verdict};
 pub use engine::{Engine, EngineError};
 pub use fields::Mark;

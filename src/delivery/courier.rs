@@ -256,13 +256,3 @@ pub(super) fn again(parcel: &Parcel, error: String) -> Fate {
 pub(super) fn said(complaint: &GuestComplaint) -> String {
     format!("{}: {}", complaint.code, complaint.message)
 }
-
-pub(super) const fn breach_code(breach: Breach) -> &'static str {
-    match breach {
-        Breach::Trap => "trap",
-        Breach::CpuBudget => "cpu-budget",
-        Breach::WallLimit | Breach::Starved => "wall-limit",
-        Breach::MemoryLimit => "memory-limit",
-        Breach::OutputLimit => "output-limit",
-    }
-}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::courier::{Courier, Parcel, again, breach_code, said};
+use super::courier::{Courier, Parcel, again, said};
 use super::fate::Fate;
 use super::pace::retry_after;
 use crate::clock;
@@ -181,7 +181,7 @@ impl Courier {
             // An answer that the guest cannot read says neither that the events arrived nor that they did not. Sending
             // them again could double them, so people decide, with the answer before them.
             Err(CallFailure::Stopped { breach, message, .. }) => {
-                all(rejected(breach_code(breach), error(&format!("the plugin broke on the answer: {message}"))))
+                all(rejected(breach.as_str(), error(&format!("the plugin broke on the answer: {message}"))))
             }
             Err(failure) => {
                 let what = match &failure {

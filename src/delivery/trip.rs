@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::courier::{Courier, Parcel, again, breach_code, said};
+use super::courier::{Courier, Parcel, again, said};
 use super::exchange::Planned;
 use super::fate::Fate;
 use super::plan;
@@ -151,7 +151,7 @@ impl Trip {
                     continue;
                 }
                 Err(CallFailure::Stopped { breach, stage: Stage::Transform, message }) => {
-                    (breach_code(breach).to_owned(), message)
+                    (breach.as_str().to_owned(), message)
                 }
                 Err(CallFailure::Fatal(complaint)) => ("batch-fatal".to_owned(), said(&complaint)),
                 Err(CallFailure::Retryable(complaint, after)) => {

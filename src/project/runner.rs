@@ -176,19 +176,12 @@ fn named(index: usize, events: &[String]) -> String {
 fn said(failure: &CallFailure) -> (String, String) {
     match failure {
         CallFailure::Stopped { breach, stage, message } => {
-            let code = match breach {
-                crate::wasm::Breach::Trap => "trap",
-                crate::wasm::Breach::CpuBudget => "cpu-budget",
-                crate::wasm::Breach::WallLimit | crate::wasm::Breach::Starved => "wall-limit",
-                crate::wasm::Breach::MemoryLimit => "memory-limit",
-                crate::wasm::Breach::OutputLimit => "output-limit",
-            };
             let when = match stage {
                 crate::wasm::Stage::Instantiate => "while being started: ",
                 crate::wasm::Stage::Configure => "while being configured: ",
                 crate::wasm::Stage::Transform => "",
             };
-            (code.to_owned(), format!("{when}{message}"))
+            (breach.as_str().to_owned(), format!("{when}{message}"))
         }
         CallFailure::Configure(complaint) => {
             ("configure-failed".to_owned(), format!("{}: {}", complaint.code, complaint.message))

@@ -11,6 +11,7 @@ use super::bindings::fields::TransformFields;
 use super::bindings::transform::Transform;
 use super::bindings::transform::exports::tidegate::plugin::transformer;
 use super::bindings::transform::tidegate::plugin::types;
+use super::breach::Breach;
 use super::delivery::{Plan, Response, Verdict};
 use super::fields::{Editing, Mark, Paths};
 use super::journal::{Journal, NAME_BYTES_MAX, legible};
@@ -78,18 +79,6 @@ pub enum CallFailure {
     Retryable(GuestComplaint, Option<Duration>),
     /// The guest gave the whole batch up.
     Fatal(GuestComplaint),
-}
-
-/// How a guest was stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Breach {
-    Trap,
-    CpuBudget,
-    WallLimit,
-    /// The wall limit came while the call had hardly run. A guest has nothing to wait for: the machine stood still.
-    Starved,
-    MemoryLimit,
-    OutputLimit,
 }
 
 /// How far a call had come. Before `Transform` the guest has seen no event, so none can be to blame.
