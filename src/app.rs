@@ -165,15 +165,7 @@ impl App {
             furthest(&mut handed_to, &sync.source.0, durable);
         }
         let (log, writer, recovery) = Log::open(&paths::log(&data), workspace.log.clone(), floor, clock::now_us())?;
-        if let Some(kept) = &recovery.torn_kept {
-            tracing::warn!(bytes = recovery.torn_bytes, kept = %kept.display(), "the log ended in an unfinished write, which nobody was answered for; it was cut and kept");
-        }
-        if recovery.damaged > 0 {
-            tracing::error!(
-                stretches = recovery.damaged,
-                "the log has damaged stretches; their bytes go to quarantine"
-            );
-        }
+        report(&recovery);
         let log_writer = writer.run().map_err(Error::Thread)?;
         let refiner = Refiner::open(log.clone(), open_state()?, rules(&workspace), refine::Settings::default())?;
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
@@ -326,6 +318,24 @@ async fn watch_over(log: &Log, cursors: &[watch::Receiver<u64>], state: &mut Sta
             }
         }
     }
+}
+
+/// Says what opening the log found.
+fn report(recovery: &intake::Recovery) {
+    for note in &recovery.notes {
+        match note.severity {
+            intake::Severity::Info => tracing::info!("{}", note.text),
+            intake::Severity::Warning => tracing::warn!("{}", note.text),
+            intake::Severity::Error => tracing::error!("{}", note.text),
+        }
+    }
+    if let Some(kept) = &recovery.torn_kept {
+        tracing::warn!(bytes = recovery.torn_bytes, kept = %kept.display(), "the log ended in an unfinished write, which nobody was answered for; it was cut and kept");
+    }
+    if recovery.damaged > 0 {
+        tracing::error!(ranges = recovery.damaged, "the log has damaged ranges; their bytes go to quarantine");
+    }
+    tracing::info!(next = recovery.next, carried_over = recovery.carried, "the intake log is open");
 }
 
 fn trim_log(log: &Log, state: &mut State, floor: u64) -> Result<(), Error> {

@@ -6,21 +6,33 @@
 //! Guarantees:
 //! * [`Log::append`] answers after `fdatasync`; everything that was waiting meanwhile shares the next one.
 //! * Offsets only grow. A reader sees no record before it is durable, and sees it whole or not at all (CRC-32C).
-//! * A torn tail is cut when the log opens and its bytes are kept in a file beside the segments. A damaged record
-//!   with valid ones behind it is reported by the reader with its bytes and the offsets that are missing.
-//! * A failed `fdatasync` poisons the log for good: the kernel may have dropped the pages, so nothing pretends.
+//! * No bytes inside a record are taken for one: every frame bears a check made with a key that lies beside the log.
+//! * Damage is never silent. A commit mark behind each synced group tells a torn write, which nobody was answered for,
+//!   from a record that was answered for and cannot be read; the reader reports the latter with its bytes and offsets.
+//!   The manifest and the chain of headers say which segments there should be; a missing one is reported like damage.
+//! * A torn tail is cut when the log opens and its bytes are kept in a file beside the segments.
+//! * A failed `fdatasync` poisons the log for good: the kernel may have dropped the pages, so nothing pretends. A full
+//!   disk, or a process without file descriptors, refuses what waits and the log goes on.
 //! * Memory is bounded: beyond `pending_bytes_max` waiting bytes an append is refused at once.
 //!
-//! This room does not know what an event is.
+//! This room does not know what an event is. `docs/reliability.md` says what each kind of damage leads to.
 
+mod carry;
+mod ending;
 mod frame;
+mod inspect;
+mod key;
+mod manifest;
+mod plan;
+mod preamble;
 mod reader;
 mod recover;
+mod scan;
 mod segment;
+mod storage;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -28,14 +40,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use tokio::sync::{oneshot, watch};
 
+use frame::End;
 pub use frame::Frames;
-pub use reader::{Chunk, Damage, Reader};
+pub use inspect::{Overview, Report, overview, verify};
+use key::Key;
+use manifest::Manifest;
+pub use reader::{Chunk, Damage, Entry, Reader};
 pub use recover::Recovery;
+use storage::{Disk, Handle, Home};
 
 /// Sizes and bounds of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Size of a segment file.
+    /// Room for records in a segment file.
     pub segment_bytes: u64,
     /// Bytes that may wait for the disk before appends are refused.
     pub pending_bytes_max: usize,
@@ -71,6 +88,10 @@ pub enum Error {
     },
     #[error("{}: this is not a segment that this build can read ({reason}); move it away or use the build that wrote it", path.display())]
     Foreign { path: PathBuf, reason: String },
+    #[error("{}: it was written in format {format}, and this build reads up to format {known}; start the newer build again that wrote it. Nothing was changed", path.display())]
+    Newer { path: PathBuf, format: u32, known: u32 },
+    #[error("{}: the key of the log is lost ({reason}), and without it no record can be told from bytes that look like one; restore either file from a backup of the log's directory. To begin an empty log instead, move the whole directory away", path.display())]
+    Key { path: PathBuf, reason: &'static str },
     #[error("offset {wanted} is gone: the oldest record kept is {oldest}")]
     Trimmed { wanted: u64, oldest: u64 },
 }
@@ -78,6 +99,35 @@ pub enum Error {
 impl Error {
     fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self::Io { action, path: path.to_owned(), cause }
+    }
+}
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Info,
+    Warning,
+    Error,
+}
+
+/// Something that an operator should know of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    pub severity: Severity,
+    pub text: String,
+}
+
+impl Note {
+    fn info(text: String) -> Self {
+        Self { severity: Severity::Info, text }
+    }
+
+    fn warning(text: String) -> Self {
+        Self { severity: Severity::Warning, text }
+    }
+
+    fn error(text: String) -> Self {
+        Self { severity: Severity::Error, text }
     }
 }
 
@@ -99,7 +149,7 @@ pub enum AppendError {
 /// # Errors
 /// The directory or its last segment cannot be read.
 pub fn end(dir: &Path) -> Result<u64, Error> {
-    recover::end(dir)
+    overview(dir).map(|overview| overview.end)
 }
 
 /// A handle on the log; clones share it.
@@ -109,7 +159,8 @@ pub struct Log {
 }
 
 struct Inner {
-    dir: PathBuf,
+    home: Home,
+    key: Key,
     settings: Settings,
     pending: Mutex<Pending>,
     arrived: Condvar,
@@ -118,6 +169,8 @@ struct Inner {
     /// Records below this offset are durable.
     committed: watch::Sender<u64>,
     segments: Mutex<Segments>,
+    /// Held while the manifest is written.
+    manifest: Mutex<()>,
     bytes_appended: AtomicU64,
     syncs: AtomicU64,
 }
@@ -135,18 +188,37 @@ struct Append {
 
 /// What is on disk. Updated by the writer once a commit, read by readers once a chunk.
 struct Segments {
-    /// Sealed segments: first offset to size in bytes.
+    /// Sealed segments by their first offset.
     sealed: BTreeMap<u64, Sealed>,
     /// First offset of the segment being written.
     active: u64,
-    /// Its durable bytes.
+    /// Its durable bytes, and the offset behind their last record.
     active_bytes: u64,
+    active_end: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// A segment that is written no more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sealed {
     bytes: u64,
+    /// The offset behind its last record.
+    end: u64,
+    /// The hash over its frames; 0 when it is not known.
+    chain: u64,
     sealed_at_us: i64,
+    /// Its file is gone.
+    missing: bool,
+}
+
+impl Segments {
+    fn manifest(&self) -> Manifest {
+        Manifest { sealed: self.sealed.clone(), active: Some(self.active) }
+    }
+
+    fn bytes(&self) -> u64 {
+        let there = self.sealed.values().filter(|sealed| !sealed.missing);
+        there.map(|sealed| sealed.bytes).sum::<u64>() + self.active_bytes
+    }
 }
 
 impl Log {
@@ -156,22 +228,31 @@ impl Log {
     /// # Errors
     /// The directory or a segment cannot be read, or was written by another format.
     pub fn open(dir: &Path, settings: Settings, floor: u64, now_us: i64) -> Result<(Self, Writer, Recovery), Error> {
-        let (tail, recovery) = recover::open(dir, floor, now_us, settings.segment_bytes)?;
-        let segments = Segments { sealed: recovery.sealed.clone(), active: tail.base, active_bytes: tail.position };
+        Self::open_in(Disk::create(dir)?, settings, floor, now_us)
+    }
+
+    fn open_in(home: Home, settings: Settings, floor: u64, now_us: i64) -> Result<(Self, Writer, Recovery), Error> {
+        let wish = recover::Wish { floor, now_us, segment_bytes: settings.segment_bytes };
+        let recover::Opened { key, tail, recovery } = recover::open(&home, wish)?;
+        let End { base, position, next, .. } = tail.end;
+        let segments =
+            Segments { sealed: recovery.sealed.clone(), active: base, active_bytes: position, active_end: next };
         let inner = Arc::new(Inner {
-            dir: dir.to_owned(),
+            home,
+            key,
             settings,
             pending: Mutex::default(),
             arrived: Condvar::new(),
             pending_bytes: AtomicUsize::new(0),
             poisoned: AtomicBool::new(false),
-            committed: watch::Sender::new(tail.next),
+            committed: watch::Sender::new(next),
             segments: Mutex::new(segments),
+            manifest: Mutex::new(()),
             bytes_appended: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
         });
         let log = Self { inner: Arc::clone(&inner) };
-        Ok((log, Writer { inner, tail, preparing: None }, recovery))
+        Ok((log, Writer::new(inner, tail), recovery))
     }
 
     /// Appends records and waits until they are durable; answers the offset of the first.
@@ -225,8 +306,7 @@ impl Log {
     /// Bytes on disk, sealed and active.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        let segments = lock(&self.inner.segments);
-        segments.sealed.values().map(|s| s.bytes).sum::<u64>() + segments.active_bytes
+        lock(&self.inner.segments).bytes()
     }
 
     /// Bytes appended and `fdatasync` calls made since the log opened.
@@ -261,32 +341,50 @@ impl Log {
     /// # Errors
     /// A file could not be removed.
     pub fn trim(&self, floor: u64, now_us: i64) -> Result<Trimmed, Error> {
+        // The manifest first: a file that it names and that is gone would be a loss.
+        let _manifest = lock(&self.inner.manifest);
+        let (gone, trimmed) = self.due(floor, now_us);
+        if gone.is_empty() {
+            return Ok(trimmed);
+        }
+        let manifest = {
+            let mut manifest = lock(&self.inner.segments).manifest();
+            manifest.sealed.retain(|base, _| !gone.contains_key(base));
+            manifest
+        };
+        let home = &self.inner.home;
+        home.replace(manifest::NAME, manifest::TRIM, &manifest.encode(&self.inner.key))?;
+        lock(&self.inner.segments).sealed.retain(|base, _| !gone.contains_key(base));
+        // What cannot be removed now is removed when the log opens.
+        gone.keys().try_for_each(|base| home.remove(&segment::name(*base)))?;
+        Ok(trimmed)
+    }
+
+    /// The oldest segments that may go.
+    fn due(&self, floor: u64, now_us: i64) -> (BTreeMap<u64, Sealed>, Trimmed) {
         let settings = &self.inner.settings;
         let mut trimmed = Trimmed::default();
-        loop {
-            let (base, bytes) = {
-                let mut segments = lock(&self.inner.segments);
-                let total = segments.sealed.values().map(|s| s.bytes).sum::<u64>() + segments.active_bytes;
-                let Some((&base, &sealed)) = segments.sealed.iter().next() else { break };
-                let end = segments.sealed.keys().nth(1).copied().unwrap_or(segments.active);
-                let passed = end <= floor;
-                let due = now_us - sealed.sealed_at_us > settings.retention_age_us || total > settings.retention_bytes;
-                let forced = settings.hard_cap_bytes.is_some_and(|cap| total > cap);
-                if !(passed && due || forced) {
-                    break;
-                }
-                if !passed {
-                    trimmed.records_lost += end - floor.max(base);
-                }
-                segments.sealed.remove(&base);
-                (base, sealed.bytes)
-            };
-            let path = segment::path(&self.inner.dir, base);
-            std::fs::remove_file(&path).map_err(Error::io("could not remove an old segment", &path))?;
+        let mut gone = BTreeMap::new();
+        let segments = lock(&self.inner.segments);
+        let mut total = segments.bytes();
+        for (base, sealed) in &segments.sealed {
+            let passed = sealed.end <= floor;
+            let old = now_us.saturating_sub(sealed.sealed_at_us) > settings.retention_age_us;
+            let due = old || total > settings.retention_bytes;
+            let forced = settings.hard_cap_bytes.is_some_and(|cap| total > cap);
+            if !(passed && due || forced) {
+                break;
+            }
+            if !passed {
+                trimmed.records_lost += sealed.end - floor.max(*base).min(sealed.end);
+            }
+            let bytes = if sealed.missing { 0 } else { sealed.bytes };
+            total = total.saturating_sub(bytes);
             trimmed.segments += 1;
             trimmed.bytes += bytes;
+            gone.insert(*base, *sealed);
         }
-        Ok(trimmed)
+        (gone, trimmed)
     }
 }
 
@@ -299,23 +397,12 @@ pub struct Trimmed {
     pub records_lost: u64,
 }
 
-/// The part of the log that writes; [`Writer::run`] it on a thread of its own.
-pub struct Writer {
-    inner: Arc<Inner>,
-    tail: Tail,
-    /// The thread that writes the next segment's file.
-    preparing: Option<std::thread::JoinHandle<()>>,
-}
+pub use writer::Writer;
 
-/// Where the next record goes.
+/// Where the next frame goes, and the file that it goes into.
 struct Tail {
-    file: File,
-    /// First offset of the segment.
-    base: u64,
-    /// Byte position in its file.
-    position: u64,
-    /// Offset of the next record.
-    next: u64,
+    file: Handle,
+    end: End,
 }
 
 /// A poisoned mutex means that a holder panicked; the data below is only counters and paths, whole after any step.

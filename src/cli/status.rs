@@ -7,13 +7,22 @@ use super::{Done, WorkspaceArgs, paint};
 use crate::app::paths;
 use crate::event::time;
 use crate::intake;
-use crate::state::{Charge, PendingCount, State, SyncReport};
+use crate::state::{Charge, Filter, PendingCount, State, SyncReport};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Reads the data directory; the server may run or not.")]
 pub(super) struct Args {
     #[command(flatten)]
     workspace: WorkspaceArgs,
+}
+
+/// What there is to say of the log.
+struct LogLine {
+    end: u64,
+    refined: u64,
+    /// Log ranges in quarantine, by code.
+    damage: Vec<(String, u64)>,
+    notes: Vec<intake::Note>,
 }
 
 /// What became of the events of one source.
@@ -29,8 +38,11 @@ struct SourceLine {
 pub(super) fn run(args: &Args, json: bool) -> Done {
     let workspace = args.workspace.read()?;
     let state = State::read(&paths::state(&workspace.data))?;
-    let accepted = intake::end(&paths::log(&workspace.data))?;
+    let log = intake::overview(&paths::log(&workspace.data))?;
     let refined = state.refined_to()?;
+    let of_log = Filter { scope: Some("log".to_owned()), ..Filter::default() };
+    let damage = state.quarantine_counts(&of_log)?.into_iter().map(|(_, _, code, count)| (code, count)).collect();
+    let log = LogLine { end: log.end, refined, damage, notes: log.notes };
     let mut sources: BTreeMap<String, SourceLine> = BTreeMap::new();
     for name in workspace.sources.keys() {
         sources.insert(name.clone(), SourceLine::default());
@@ -52,17 +64,16 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         reports.into_iter().map(|report| (report.clone(), pending(&report.sync))).collect();
     let functions = state.charges()?;
     if json {
-        print_json(accepted, refined, &sources, &reports, &functions);
+        print_json(&log, &sources, &reports, &functions);
     } else {
-        print_tables(accepted, refined, &sources, &reports);
+        print_tables(&log, &sources, &reports);
         print_functions(&functions);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn print_json(
-    accepted: u64,
-    refined: u64,
+    log: &LogLine,
     sources: &BTreeMap<String, SourceLine>,
     reports: &[(SyncReport, PendingCount)],
     functions: &[(Charge, Option<String>)],
@@ -81,7 +92,7 @@ fn print_json(
         .iter()
         .map(|(report, pending)| {
             let line = serde_json::json!({
-                "cursor": report.cursor, "lag": accepted.saturating_sub(report.cursor), "delivered": report.delivered,
+                "cursor": report.cursor, "lag": log.end.saturating_sub(report.cursor), "delivered": report.delivered,
                 "duplicates": report.duplicates, "rejected": report.rejected, "filtered": report.filtered,
                 "pending": pending.events, "pending_bytes": pending.bytes,
                 "pending_since": (pending.events > 0).then(|| time::format(pending.oldest_at_us)),
@@ -102,7 +113,9 @@ fn print_json(
             })
         })
         .collect();
-    let log = serde_json::json!({"end": accepted, "refined": refined});
+    let damage: serde_json::Map<_, _> = log.damage.iter().map(|(code, count)| (code.clone(), (*count).into())).collect();
+    let notes: Vec<&str> = log.notes.iter().map(|note| note.text.as_str()).collect();
+    let log = serde_json::json!({"end": log.end, "refined": log.refined, "damage": damage, "notes": notes});
     println!("{}", serde_json::json!({"log": log, "sources": sources, "syncs": syncs, "functions": functions}));
 }
 
@@ -129,12 +142,17 @@ fn print_functions(functions: &[(Charge, Option<String>)]) {
 }
 
 fn print_tables(
-    accepted: u64,
-    refined: u64,
+    log: &LogLine,
     sources: &BTreeMap<String, SourceLine>,
     reports: &[(SyncReport, PendingCount)],
 ) {
-    println!("{} records in the log, {} of them refined", paint::count(accepted), paint::count(refined));
+    println!("{} records in the log, {} of them refined", paint::count(log.end), paint::count(log.refined));
+    for (code, count) in &log.damage {
+        println!("{} {} log ranges in quarantine with the code {code}", paint::bold("damaged:"), paint::count(*count));
+    }
+    for note in &log.notes {
+        println!("{} {}", paint::bold("log:"), paint::plain(&note.text, 500));
+    }
     let mut table = paint::table(&["source", "accepted", "duplicates", "violations", "quarantined", "dropped"]);
     for (name, line) in sources {
         let numbers = [line.accepted, line.duplicates, line.violations, line.quarantined, line.dropped];
@@ -144,7 +162,7 @@ fn print_tables(
     let mut table =
         paint::table(&["sync", "delivered", "duplicates", "rejected", "filtered", "pending", "lag", "last delivery"]);
     for (report, pending) in reports {
-        let lag = accepted.saturating_sub(report.cursor);
+        let lag = log.end.saturating_sub(report.cursor);
         let numbers = [report.delivered, report.duplicates, report.rejected, report.filtered, pending.events, lag];
         let last = report.delivered_at_us.map_or_else(|| "never".to_owned(), time::format);
         table.add_row(std::iter::once(report.sync.clone()).chain(numbers.map(paint::count)).chain([last]));

@@ -1,13 +1,20 @@
 //! What the intake log holds of one event: its bytes exactly as they came, and what the door knew.
 //!
-//! Layout, version 1, little-endian: version u8 · problem u8 · route u8 · zero u8 · received_at_us i64 · then six
-//! texts, each behind its length as u32: source, client address, generated message id, the request's `sentAt`, its
-//! default `context`, its default `integrations` · the rest is the event.
+//! What the events of one request have in common is kept once for all of them. Layout, version 2, little-endian:
+//! * shared: version u8 · route u8 · 2 zeros · received_at_us i64 · then five texts, each behind its length as u32:
+//!   source, client address, the request's `sentAt`, its default `context`, its default `integrations`;
+//! * own: version u8 · problem u8 · length of the generated message id u16 · that id · the rest is the event.
+//!
+//! Version 1, in logs that were carried over, has nothing shared: version u8 · problem u8 · route u8 · zero u8 ·
+//! received_at_us i64 · the same texts, the generated message id third · the rest is the event.
 
 use super::Kind;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Everything in one piece.
+const FLAT: u8 = 1;
 const FIXED_BYTES: usize = 12;
+const OWN_BYTES: usize = 4;
 
 /// Why the door set an event aside. The record keeps it, so that the event is durable before its batch is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,81 +93,139 @@ pub struct Record<'a> {
 /// The record cannot be read: written by a newer version, or damaged in a way that its checksum missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    #[error("the record has version {0}; this build reads version {VERSION}")]
+    #[error("the record has version {0}; this build reads versions {FLAT} and {VERSION}")]
     Version(u8),
     #[error("the record is cut short or holds a value out of range")]
     Broken,
 }
 
 impl<'a> Record<'a> {
-    /// Bytes that [`Record::write`] will add.
+    /// Bytes that [`Record::write_shared`] will add.
     #[must_use]
-    pub fn len(&self) -> usize {
-        FIXED_BYTES + self.texts().iter().map(|text| 4 + text.len()).sum::<usize>() + self.event.len()
+    pub fn shared_len(&self) -> usize {
+        FIXED_BYTES + self.shared_texts().iter().map(|text| 4 + text.len()).sum::<usize>()
     }
 
-    /// A record is never empty; clippy wants the question answered.
+    /// Bytes that [`Record::write_own`] will add.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        false
+    pub fn own_len(&self) -> usize {
+        OWN_BYTES + self.message_id.len() + self.event.len()
     }
 
-    fn texts(&self) -> [&'a [u8]; 6] {
-        [
-            self.source.as_bytes(),
-            self.ip.as_bytes(),
-            self.message_id.as_bytes(),
-            self.sent_at.as_bytes(),
-            self.context,
-            self.integrations,
-        ]
+    fn shared_texts(&self) -> [&'a [u8]; 5] {
+        [self.source.as_bytes(), self.ip.as_bytes(), self.sent_at.as_bytes(), self.context, self.integrations]
     }
 
-    /// Appends the record to `out`.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        let route = self.route.and_then(|kind| Kind::ALL.iter().position(|k| *k == kind)).map_or(0, |at| at as u8 + 1);
-        out.extend_from_slice(&[VERSION, self.problem.map_or(0, |p| p as u8), route, 0]);
+    /// Appends what all events of the request have in common.
+    pub fn write_shared(&self, out: &mut Vec<u8>) {
+        let route = self.route.and_then(|route| Kind::ALL.iter().position(|kind| *kind == route));
+        let route = route.map_or(0, |at| u8::try_from(at + 1).unwrap_or(0));
+        out.extend_from_slice(&[VERSION, route, 0, 0]);
         out.extend_from_slice(&self.received_at_us.to_le_bytes());
-        for text in self.texts() {
+        for text in self.shared_texts() {
             // Every text comes out of a request body, whose size is capped far below 4 GiB.
             let len = u32::try_from(text.len()).unwrap_or(u32::MAX);
             out.extend_from_slice(&len.to_le_bytes());
             out.extend_from_slice(text);
         }
+    }
+
+    /// Appends what is this event's alone.
+    pub fn write_own(&self, out: &mut Vec<u8>) {
+        // The door's ids have 36 bytes.
+        let len = u16::try_from(self.message_id.len()).unwrap_or(u16::MAX);
+        out.extend_from_slice(&[VERSION, self.problem.map_or(0, |problem| problem as u8)]);
+        out.extend_from_slice(&len.to_le_bytes());
+        out.extend_from_slice(&self.message_id.as_bytes()[..usize::from(len)]);
         out.extend_from_slice(self.event);
     }
 
-    /// Reads a record back.
-    pub fn read(bytes: &'a [u8]) -> Result<Self, Unreadable> {
-        let fixed = bytes.get(..FIXED_BYTES).ok_or(Unreadable::Broken)?;
-        if fixed[0] != VERSION {
+    /// Reads a record back from what it shares with others and what is its own.
+    pub fn read(shared: &'a [u8], own: &'a [u8]) -> Result<Self, Unreadable> {
+        if shared.is_empty() {
+            return Self::read_flat(own);
+        }
+        let (fixed, texts) = shared.split_at_checked(FIXED_BYTES).ok_or(Unreadable::Broken)?;
+        let (head, rest) = own.split_at_checked(OWN_BYTES).ok_or(Unreadable::Broken)?;
+        for version in [fixed[0], head[0]] {
+            if version != VERSION {
+                return Err(Unreadable::Version(version));
+            }
+        }
+        let mut texts = Texts(texts);
+        let (source, ip, sent_at) = (texts.str()?, texts.str()?, texts.str()?);
+        let (context, integrations) = (texts.next()?, texts.next()?);
+        let len = usize::from(u16::from_le_bytes([head[2], head[3]]));
+        let (message_id, event) = rest.split_at_checked(len).ok_or(Unreadable::Broken)?;
+        Ok(Self {
+            problem: problem(head[1])?,
+            route: route(fixed[1])?,
+            received_at_us: received_at(fixed)?,
+            source,
+            ip,
+            message_id: str(message_id)?,
+            sent_at,
+            context,
+            integrations,
+            event,
+        })
+    }
+
+    fn read_flat(bytes: &'a [u8]) -> Result<Self, Unreadable> {
+        let (fixed, texts) = bytes.split_at_checked(FIXED_BYTES).ok_or(Unreadable::Broken)?;
+        if fixed[0] != FLAT {
             return Err(Unreadable::Version(fixed[0]));
         }
-        let problem = match fixed[1] {
-            0 => None,
-            code => Some(*Problem::ALL.iter().find(|p| **p as u8 == code).ok_or(Unreadable::Broken)?),
-        };
-        let route = match fixed[2] {
-            0 => None,
-            at => Some(*Kind::ALL.get(usize::from(at) - 1).ok_or(Unreadable::Broken)?),
-        };
-        let received_at_us = i64::from_le_bytes(fixed[4..12].try_into().map_err(|_| Unreadable::Broken)?);
-        let mut rest = &bytes[FIXED_BYTES..];
-        let mut next = || {
-            let (len, after) = rest.split_first_chunk::<4>().ok_or(Unreadable::Broken)?;
-            let len = u32::from_le_bytes(*len) as usize;
-            let (text, after) = after.split_at_checked(len).ok_or(Unreadable::Broken)?;
-            rest = after;
-            Ok(text)
-        };
-        let source = str(next()?)?;
-        let ip = str(next()?)?;
-        let message_id = str(next()?)?;
-        let sent_at = str(next()?)?;
-        let context = next()?;
-        let integrations = next()?;
-        Ok(Self { problem, route, received_at_us, source, ip, message_id, sent_at, context, integrations, event: rest })
+        let mut texts = Texts(texts);
+        let (source, ip, message_id, sent_at) = (texts.str()?, texts.str()?, texts.str()?, texts.str()?);
+        let (context, integrations) = (texts.next()?, texts.next()?);
+        Ok(Self {
+            problem: problem(fixed[1])?,
+            route: route(fixed[2])?,
+            received_at_us: received_at(fixed)?,
+            source,
+            ip,
+            message_id,
+            sent_at,
+            context,
+            integrations,
+            event: texts.0,
+        })
     }
+}
+
+/// Texts, each behind its length.
+struct Texts<'a>(&'a [u8]);
+
+impl<'a> Texts<'a> {
+    fn next(&mut self) -> Result<&'a [u8], Unreadable> {
+        let (len, after) = self.0.split_first_chunk::<4>().ok_or(Unreadable::Broken)?;
+        let (text, after) = after.split_at_checked(u32::from_le_bytes(*len) as usize).ok_or(Unreadable::Broken)?;
+        self.0 = after;
+        Ok(text)
+    }
+
+    fn str(&mut self) -> Result<&'a str, Unreadable> {
+        self.next().and_then(str)
+    }
+}
+
+fn problem(code: u8) -> Result<Option<Problem>, Unreadable> {
+    match code {
+        0 => Ok(None),
+        code => Problem::ALL.into_iter().find(|problem| *problem as u8 == code).map(Some).ok_or(Unreadable::Broken),
+    }
+}
+
+fn route(at: u8) -> Result<Option<Kind>, Unreadable> {
+    match usize::from(at) {
+        0 => Ok(None),
+        at => Kind::ALL.get(at - 1).copied().map(Some).ok_or(Unreadable::Broken),
+    }
+}
+
+fn received_at(fixed: &[u8]) -> Result<i64, Unreadable> {
+    fixed.get(4..).and_then(|bytes| bytes.first_chunk()).map(|bytes| i64::from_le_bytes(*bytes)).ok_or(Unreadable::Broken)
 }
 
 fn str(bytes: &[u8]) -> Result<&str, Unreadable> {
@@ -171,28 +236,51 @@ fn str(bytes: &[u8]) -> Result<&str, Unreadable> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_written_is_read_and_damage_is_an_error() {
-        let record = Record {
+    fn record() -> Record<'static> {
+        Record {
             problem: Some(Problem::TooDeep),
             route: Some(Kind::Alias),
             received_at_us: -5,
             source: "web",
             ip: "::1",
-            message_id: "",
+            message_id: "made",
             sent_at: "2024-01-01T00:00:00Z",
             context: br#"{"a":1}"#,
             integrations: b"",
             event: &[0xff, 0, 1],
-        };
-        let mut bytes = Vec::new();
-        record.write(&mut bytes);
-        assert_eq!(bytes.len(), record.len());
-        assert_eq!(Record::read(&bytes), Ok(record));
-        for cut in 0..bytes.len() - 3 {
-            assert!(Record::read(&bytes[..cut]).is_err(), "{cut}");
         }
-        bytes[0] = 9;
-        assert_eq!(Record::read(&bytes), Err(Unreadable::Version(9)));
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_damage_is_an_error() {
+        let (mut shared, mut own) = (Vec::new(), Vec::new());
+        record().write_shared(&mut shared);
+        record().write_own(&mut own);
+        assert_eq!((shared.len(), own.len()), (record().shared_len(), record().own_len()));
+        assert_eq!(Record::read(&shared, &own), Ok(record()));
+        for cut in 1..shared.len() {
+            assert!(Record::read(&shared[..cut], &own).is_err(), "{cut}");
+        }
+        for cut in 0..own.len() - 3 {
+            assert!(Record::read(&shared, &own[..cut]).is_err(), "{cut}");
+        }
+        own[0] = 9;
+        assert_eq!(Record::read(&shared, &own), Err(Unreadable::Version(9)));
+    }
+
+    #[test]
+    fn a_record_of_the_first_version_is_read() {
+        let mut flat = vec![1, Problem::TooDeep as u8, 0, 0];
+        flat[2] = u8::try_from(Kind::ALL.iter().position(|kind| *kind == Kind::Alias).unwrap() + 1).unwrap();
+        flat.extend_from_slice(&(-5_i64).to_le_bytes());
+        for text in ["web", "::1", "made", "2024-01-01T00:00:00Z", r#"{"a":1}"#, ""] {
+            flat.extend_from_slice(&u32::try_from(text.len()).unwrap().to_le_bytes());
+            flat.extend_from_slice(text.as_bytes());
+        }
+        flat.extend_from_slice(&[0xff, 0, 1]);
+        assert_eq!(Record::read(b"", &flat), Ok(record()));
+        for cut in 0..flat.len() - 3 {
+            assert!(Record::read(b"", &flat[..cut]).is_err(), "{cut}");
+        }
     }
 }

@@ -1,42 +1,106 @@
-//! How a record lies on disk: a header of 24 bytes, then its payload.
+//! How records lie on disk: a group of records that were appended together, in one frame.
 //!
-//! magic u32 · payload length u32 · offset u64 · CRC-32C of the payload u32 · CRC-32C of the first 20 bytes u32, all
-//! little-endian. The two checksums are apart so that whoever builds frames can sum the payloads in parallel, and
-//! the one writer only fills in the offset. A reader that has lost its way looks for the next header that sums up.
+//! Header, 40 bytes: magic u32 · kind u8 · 3 zeros · payload length u32 · count u32 · offset of the first record u64 ·
+//! byte position in the segment u64 · check u64. Behind it a table with the length u32 and the CRC-32C u32 of the shared
+//! bytes and of each record; then these bytes themselves. All numbers are little-endian.
+//!
+//! The check is made with the log's key over the segment's base, the header and the table: nobody without the key makes a
+//! frame, and a frame counts only where it was written. The bytes have a checksum each, so a flipped bit costs its own
+//! record alone, and whoever builds frames sums them in parallel; the writer numbers and checks.
+//!
+//! A **mark** follows each group of frames that was synced: magic u32 · zero u32 · offset of the next record u64 · byte
+//! position u64 · check u64. Everything before a mark was durable before anybody was answered.
 
-pub(super) const MAGIC: u32 = u32::from_le_bytes(*b"TGr1");
-pub(super) const HEADER_BYTES: usize = 24;
+use super::key::Key;
+
+pub(super) const MAGIC: [u8; 4] = *b"TGr2";
+pub(super) const MARK_MAGIC: [u8; 4] = *b"TGm2";
+pub(super) const HEADER_BYTES: usize = 40;
+pub(super) const ENTRY_BYTES: usize = 8;
+pub(super) const MARK_BYTES: usize = 32;
 /// No record may be larger; a length above it is damage.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 32 << 20;
+/// A frame takes no more records once it holds this much: a reader that stops within it reads it again.
+const GROUP_BYTES: usize = 1 << 20;
+const GROUP_RECORDS: usize = 1 << 14;
+
+/// What a frame holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Records = 1,
+    /// Numbers whose records were lost before this frame was written, and what lay in their place.
+    Lost = 2,
+    /// Numbers that were never given.
+    Skipped = 3,
+}
 
 /// Records on their way into the log, already framed. Built by whoever appends, off the writer's thread.
 #[derive(Debug, Default)]
 pub struct Frames {
-    buffer: Vec<u8>,
+    /// Shared bytes and records, group after group.
+    payload: Vec<u8>,
+    /// Tables, group after group.
+    table: Vec<u8>,
+    /// Groups that take no more.
+    full: Vec<Open>,
+    open: Option<Open>,
     count: u64,
+}
+
+/// Where a group begins in the two buffers.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    payload: usize,
+    table: usize,
+    shared: usize,
 }
 
 impl Frames {
     /// With room for about `bytes`.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { buffer: Vec::with_capacity(bytes), count: 0 }
+        Self { payload: Vec::with_capacity(bytes), ..Self::default() }
     }
 
-    /// Adds one record whose payload `write` appends. At most 32 MiB; the caller's limits lie far below.
+    /// Begins a group: `write` appends the bytes that all its records share. Groups of one append are accepted together.
+    pub fn begin(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.full.extend(self.open.take());
+        let mut open = Open { payload: self.payload.len(), table: self.table.len(), shared: 0 };
+        open.shared = self.add(write);
+        self.open = Some(open);
+    }
+
+    /// Adds one record whose own bytes `write` appends. At most 32 MiB; the caller's limits lie far below.
     pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.buffer.len();
-        self.buffer.resize(start + HEADER_BYTES, 0);
-        write(&mut self.buffer);
-        let payload = &self.buffer[start + HEADER_BYTES..];
-        debug_assert!(payload.len() <= PAYLOAD_BYTES_MAX, "a record larger than the log takes");
-        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        let sum = crc32c::crc32c(payload);
-        let header = &mut self.buffer[start..start + HEADER_BYTES];
-        header[..4].copy_from_slice(&MAGIC.to_le_bytes());
-        header[4..8].copy_from_slice(&len.to_le_bytes());
-        header[16..20].copy_from_slice(&sum.to_le_bytes());
+        match self.open {
+            None => self.begin(|_| {}),
+            Some(open) if self.is_full(open) => {
+                let shared = open.payload..open.payload + open.shared;
+                self.begin(|payload| payload.extend_from_within(shared));
+            }
+            Some(_) => {}
+        }
+        self.add(write);
         self.count += 1;
+    }
+
+    fn is_full(&self, open: Open) -> bool {
+        let (payload, table) = (self.payload.len() - open.payload, self.table.len() - open.table);
+        payload - open.shared > GROUP_BYTES || table > GROUP_RECORDS * ENTRY_BYTES
+    }
+
+    fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let start = self.payload.len();
+        write(&mut self.payload);
+        let part = &self.payload[start..];
+        debug_assert!(part.len() <= PAYLOAD_BYTES_MAX, "a record larger than the log takes");
+        let len = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        let mut entry = [0; ENTRY_BYTES];
+        entry[..4].copy_from_slice(&len.to_le_bytes());
+        entry[4..].copy_from_slice(&crc32c::crc32c(part).to_le_bytes());
+        self.table.extend_from_slice(&entry);
+        part.len()
     }
 
     /// Records held.
@@ -48,46 +112,174 @@ impl Frames {
     /// Bytes on disk.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.buffer.len()
+        let groups = self.full.len() + usize::from(self.open.is_some());
+        groups * HEADER_BYTES + self.table.len() + self.payload.len()
     }
 
-    /// Copies the frames behind `staging`, numbered from `offset`.
-    pub(super) fn number_into(&self, mut offset: u64, staging: &mut Vec<u8>) {
-        let mut at = staging.len();
-        staging.extend_from_slice(&self.buffer);
-        while let Some(header) = staging.get_mut(at..at + HEADER_BYTES) {
-            header[8..16].copy_from_slice(&offset.to_le_bytes());
-            let sum = crc32c::crc32c(&header[..20]);
-            header[20..24].copy_from_slice(&sum.to_le_bytes());
-            at += HEADER_BYTES + u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
-            offset += 1;
+    /// Copies the frames behind what `end` has staged, numbered from where it stands.
+    pub(super) fn number_into(&self, key: &Key, end: &mut End, staging: &mut Vec<u8>) {
+        let groups = self.full.iter().chain(&self.open);
+        let ends = groups.clone().skip(1).map(|next| (next.payload, next.table));
+        let last = std::iter::once((self.payload.len(), self.table.len()));
+        for (group, (payload_end, table_end)) in groups.zip(ends.chain(last)) {
+            let (payload, table) = (&self.payload[group.payload..payload_end], &self.table[group.table..table_end]);
+            let records = table.len() / ENTRY_BYTES - 1;
+            if records > 0 {
+                frame_into(key, end, Kind::Records, records as u64, (table, payload), staging);
+            }
         }
     }
 }
 
-/// A header that sums up.
+/// Where the next frame goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) payload_bytes: usize,
-    pub(super) offset: u64,
-    pub(super) payload_sum: u32,
+pub(super) struct End {
+    /// First offset of the segment.
+    pub(super) base: u64,
+    /// Byte position in its file.
+    pub(super) position: u64,
+    /// Offset of the next record.
+    pub(super) next: u64,
+    /// The running hash of the segment's frames.
+    pub(super) chain: u64,
 }
 
-impl Header {
-    /// Reads the header at the start of `bytes`.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let header = bytes.first_chunk::<HEADER_BYTES>()?;
-        let u32_at = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-        if u32_at(0) != MAGIC || u32_at(20) != crc32c::crc32c(&header[..20]) {
-            return None;
+fn frame_into(key: &Key, end: &mut End, kind: Kind, numbers: u64, body: (&[u8], &[u8]), staging: &mut Vec<u8>) {
+    let (table, payload) = body;
+    let mut header = [0; HEADER_BYTES];
+    header[..4].copy_from_slice(&MAGIC);
+    header[4] = kind as u8;
+    header[8..12].copy_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
+    let count = u32::try_from(table.len() / ENTRY_BYTES).unwrap_or(u32::MAX).saturating_sub(1);
+    header[12..16].copy_from_slice(&count.to_le_bytes());
+    header[16..24].copy_from_slice(&end.next.to_le_bytes());
+    header[24..32].copy_from_slice(&end.position.to_le_bytes());
+    let check = key.of_frame(end.base, &header[..32], table);
+    header[32..].copy_from_slice(&check.to_le_bytes());
+    staging.extend_from_slice(&header);
+    staging.extend_from_slice(table);
+    staging.extend_from_slice(payload);
+    end.position += (HEADER_BYTES + table.len() + payload.len()) as u64;
+    end.next += numbers;
+    end.chain = key.chain(end.chain, check);
+}
+
+/// Stages a frame that says what became of the numbers up to `next`: lost, with what lay there, or never given.
+pub(super) fn gap_into(key: &Key, end: &mut End, kind: Kind, next: u64, bytes: &[u8], staging: &mut Vec<u8>) {
+    let mut table = [0; 2 * ENTRY_BYTES];
+    table[..4].copy_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
+    table[4..8].copy_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
+    table[8..].copy_from_slice(&next.to_le_bytes());
+    frame_into(key, end, kind, next.saturating_sub(end.next), (&table, bytes), staging);
+}
+
+/// A mark for where `end` stands.
+pub(super) fn mark(key: &Key, end: &End) -> [u8; MARK_BYTES] {
+    let mut mark = [0; MARK_BYTES];
+    mark[..4].copy_from_slice(&MARK_MAGIC);
+    mark[8..16].copy_from_slice(&end.next.to_le_bytes());
+    mark[16..24].copy_from_slice(&end.position.to_le_bytes());
+    let check = key.of_frame(end.base, &mark[..24], &[]);
+    mark[24..].copy_from_slice(&check.to_le_bytes());
+    mark
+}
+
+/// The offset in a whole mark at the start of `bytes`, which stand at `position`.
+pub(super) fn read_mark(key: &Key, base: u64, position: u64, bytes: &[u8]) -> Option<u64> {
+    let mark = bytes.first_chunk::<MARK_BYTES>()?;
+    let whole = mark[..4] == MARK_MAGIC
+        && u64_at(mark, 16) == position
+        && key.of_frame(base, &mark[..24], &[]) == u64_at(mark, 24);
+    whole.then(|| u64_at(mark, 8))
+}
+
+/// A frame whose check holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) kind: Kind,
+    /// Offset of its first record, and the one behind its last.
+    pub(super) first: u64,
+    pub(super) next: u64,
+    pub(super) check: u64,
+    /// Entries in its table.
+    entries: usize,
+    payload_bytes: usize,
+}
+
+/// What stands where a frame may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    Group(Group),
+    /// So far it may be one: the bytes end within its header or table.
+    Short,
+    No,
+}
+
+impl Group {
+    /// Reads the frame at the start of `bytes`, which stand at `position`; its payload need not be there.
+    pub(super) fn read(key: &Key, base: u64, position: u64, bytes: &[u8]) -> Read {
+        let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
+            return if MAGIC.starts_with(&bytes[..bytes.len().min(4)]) { Read::Short } else { Read::No };
+        };
+        let kind = [Kind::Records, Kind::Lost, Kind::Skipped].into_iter().find(|kind| *kind as u8 == header[4]);
+        let (Some(kind), true) = (kind, header[..4] == MAGIC && u64_at(header, 24) == position) else {
+            return Read::No;
+        };
+        let (payload_bytes, records) = (u32_at(header, 8) as usize, u32_at(header, 12) as usize);
+        let first = u64_at(header, 16);
+        if records == 0 || records > GROUP_RECORDS + 1 {
+            return Read::No;
         }
-        let payload_bytes = u32_at(4) as usize;
-        let offset = u64::from(u32_at(8)) | u64::from(u32_at(12)) << 32;
-        (payload_bytes <= PAYLOAD_BYTES_MAX).then_some(Self { payload_bytes, offset, payload_sum: u32_at(16) })
+        let entries = records + 1;
+        let Some(table) = bytes.get(HEADER_BYTES..HEADER_BYTES + entries * ENTRY_BYTES) else { return Read::Short };
+        let check = u64_at(header, 32);
+        if key.of_frame(base, &header[..32], table) != check {
+            return Read::No;
+        }
+        let next = match kind {
+            Kind::Records => first.checked_add(records as u64),
+            Kind::Lost | Kind::Skipped => Some(u64_at(table, ENTRY_BYTES)).filter(|next| *next >= first),
+        };
+        let Some(next) = next else { return Read::No };
+        Read::Group(Self { kind, first, next, check, entries, payload_bytes })
     }
 
-    /// Bytes from the header's start to the next frame.
+    /// Bytes from its start to what follows.
     pub(super) fn frame_bytes(&self) -> usize {
-        HEADER_BYTES + self.payload_bytes
+        self.payload_at() + self.payload_bytes
     }
+
+    fn payload_at(&self) -> usize {
+        HEADER_BYTES + self.entries * ENTRY_BYTES
+    }
+
+    /// The shared bytes, then each record: where they stand in the frame, and their CRC-32C.
+    pub(super) fn parts<'a>(&self, frame: &'a [u8]) -> impl Iterator<Item = (std::ops::Range<usize>, u32)> + use<'a> {
+        let mut at = self.payload_at();
+        let shown = if self.kind == Kind::Records { self.entries } else { 1 };
+        let table = frame.get(HEADER_BYTES..HEADER_BYTES + shown * ENTRY_BYTES).unwrap_or_default();
+        table.chunks_exact(ENTRY_BYTES).map(move |entry| {
+            let start = at;
+            at += u32_at(entry, 0) as usize;
+            (start..at, u32_at(entry, 4))
+        })
+    }
+
+    /// True when all of it is there and sums up.
+    pub(super) fn is_whole(&self, frame: &[u8]) -> bool {
+        self.parts(frame).all(|(part, sum)| part_at(frame, part, sum).is_some())
+    }
+}
+
+/// A part of a frame, when it is there and sums up.
+pub(super) fn part_at(frame: &[u8], part: std::ops::Range<usize>, sum: u32) -> Option<&[u8]> {
+    frame.get(part).filter(|bytes| crc32c::crc32c(bytes) == sum)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_le_bytes(*bytes))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }

@@ -1,46 +1,58 @@
 //! Reading by offset: one `pread` fills a buffer, records are slices of it.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::frame::{HEADER_BYTES, Header};
-use super::recover::{next_valid, valid_at};
-use super::{Error, Inner, lock, segment};
+use super::frame::{Group, HEADER_BYTES, Kind, MARK_BYTES, part_at};
+use super::key::Key;
+use super::scan::{Scan, Step};
+use super::storage::{Handle, Home};
+use super::{Error, Inner, Sealed, lock, segment};
+
+/// What is kept of a damaged range; the rest stays where it lies.
+const DAMAGE_BYTES_MAX: usize = 1 << 20;
 
 /// A place in the log. Reads no further than what is committed.
 pub struct Reader {
     inner: Arc<Inner>,
-    /// The segment being read: its first offset and its file.
-    base: u64,
-    file: File,
-    position: u64,
+    segment: Segment,
     next: u64,
 }
 
 /// Records read at once, in order.
 #[derive(Debug, Default)]
 pub struct Chunk {
-    /// Offset and payload of each.
-    pub records: Vec<(u64, Bytes)>,
-    /// Stretches that could not be read, in order, each before the record that follows it.
+    pub records: Vec<Entry>,
+    /// Ranges that could not be read, in order, each before the record that follows it.
     pub damage: Vec<Damage>,
     /// The offset behind everything in this chunk; read on from here.
     pub next: u64,
 }
 
-/// A stretch of a segment that holds no valid record although one was written there.
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub offset: u64,
+    /// What it shares with the other records of its group.
+    pub shared: Bytes,
+    pub own: Bytes,
+}
+
+/// A range of the log that cannot be read although records were written there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// Offsets that are missing: first, and one behind the last.
-    pub missing: std::ops::Range<u64>,
+    /// Offsets that are missing: first, and one behind the last. Empty when no record was hit.
+    pub missing: Range<u64>,
     /// First offset of the segment.
     pub segment: u64,
     /// Byte position in its file.
     pub position: u64,
-    /// What lies there.
+    /// How many bytes are damaged; 0 when they are gone.
+    pub length: u64,
+    /// What lies there, at most its first MiB.
     pub bytes: Bytes,
 }
 
@@ -53,9 +65,9 @@ impl Reader {
             let oldest = segments.sealed.keys().next().copied().unwrap_or(segments.active);
             active.or_else(sealed).ok_or(Error::Trimmed { wanted: offset, oldest })?
         };
-        let (file, _) = segment::open(&inner.dir, base, false)?;
-        let mut reader = Self { inner, base, file, position: segment::HEADER_BYTES, next: base };
-        reader.skip_to(offset)?;
+        let segment = open(&inner, base)?;
+        let mut reader = Self { inner, segment, next: offset };
+        reader.skip()?;
         Ok(reader)
     }
 
@@ -65,23 +77,10 @@ impl Reader {
         self.next
     }
 
-    /// Walks the headers of the segment until the record `offset`.
-    fn skip_to(&mut self, offset: u64) -> Result<(), Error> {
-        while self.next < offset {
-            let chunk = self.read(4 << 20, usize::MAX)?;
-            if chunk.next == self.next && chunk.records.is_empty() && chunk.damage.is_empty() {
-                // Nothing there yet: offsets were skipped at a restart, or the tail is reached.
-                self.next = offset;
-                break;
-            }
-            if let Some(at) = chunk.records.iter().position(|(o, _)| *o >= offset) {
-                let behind: usize = chunk.records[at..].iter().map(|(_, payload)| HEADER_BYTES + payload.len()).sum();
-                self.position -= behind as u64;
-                self.next = offset;
-                break;
-            }
-        }
-        Ok(())
+    /// Walks the frames of the segment until the one that holds the next record.
+    fn skip(&mut self) -> Result<(), Error> {
+        let (bounds, _) = self.bounds();
+        self.segment.skip(&self.inner.key, &bounds, self.next)
     }
 
     /// Reads up to about `bytes_max` bytes and `records_max` records of what is committed. An empty chunk means that
@@ -91,97 +90,258 @@ impl Reader {
     /// The file cannot be read.
     pub fn read(&mut self, bytes_max: usize, records_max: usize) -> Result<Chunk, Error> {
         loop {
-            let (end, next_base) = self.bounds();
-            if self.position < end {
-                return self.read_segment(end, next_base, bytes_max, records_max);
+            let (bounds, next_base) = self.bounds();
+            let chunk = self.segment.read(&self.inner.key, &bounds, self.next, (bytes_max, records_max))?;
+            if let Some(chunk) = chunk {
+                let moved = chunk.next > self.next;
+                self.next = chunk.next.max(self.next);
+                if moved || !chunk.records.is_empty() || !chunk.damage.is_empty() {
+                    return Ok(chunk);
+                }
+                continue;
             }
             let Some(base) = next_base else {
                 return Ok(Chunk { next: self.next, ..Chunk::default() });
             };
-            let (file, _) = segment::open(&self.inner.dir, base, false)?;
-            (self.file, self.base, self.position) = (file, base, segment::HEADER_BYTES);
+            self.segment = open(&self.inner, base)?;
+            self.next = self.next.max(base);
         }
     }
 
-    /// Durable bytes of this segment, and the segment after it.
-    fn bounds(&self) -> (u64, Option<u64>) {
+    /// What this segment holds that is durable, and the segment after it.
+    fn bounds(&self) -> (Sealed, Option<u64>) {
         let segments = lock(&self.inner.segments);
-        if self.base == segments.active {
-            return (segments.active_bytes, None);
+        let base = self.segment.base;
+        let nothing = Sealed { bytes: self.segment.position, end: self.next, ..Sealed::default() };
+        if base == segments.active {
+            return (Sealed { bytes: segments.active_bytes, end: segments.active_end, ..nothing }, None);
         }
-        let bytes = segments.sealed.get(&self.base).map_or(self.position, |sealed| sealed.bytes);
-        let next = segments.sealed.range(self.base + 1..).next().map_or(segments.active, |(base, _)| *base);
-        (bytes, Some(next))
+        // Gone: trimmed meanwhile.
+        let sealed = segments.sealed.get(&base).copied().unwrap_or(nothing);
+        let next = segments.sealed.range(base.saturating_add(1)..).next().map_or(segments.active, |(base, _)| *base);
+        (sealed, Some(next))
+    }
+}
+
+/// Opens a segment of a log; one whose file is gone is missing from end to end.
+fn open(inner: &Inner, base: u64) -> Result<Segment, Error> {
+    let missing = lock(&inner.segments).sealed.get(&base).is_some_and(|sealed| sealed.missing);
+    match Segment::open(&inner.home, base, missing) {
+        Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
+            Segment::open(&inner.home, base, true)
+        }
+        other => other,
+    }
+}
+
+/// A place in one segment.
+pub(super) struct Segment {
+    pub(super) base: u64,
+    /// None when the file is missing.
+    file: Option<Handle>,
+    position: u64,
+    /// The offset of the first record at `position`.
+    expected: u64,
+    /// The running hash of the frames before `position`.
+    pub(super) chain: u64,
+}
+
+impl Segment {
+    pub(super) fn open(home: &Home, base: u64, missing: bool) -> Result<Self, Error> {
+        let file = if missing { None } else { Some(home.open(&segment::name(base), false)?) };
+        Ok(Self { base, file, position: segment::DATA_AT, expected: base, chain: 0 })
     }
 
-    fn read_segment(
-        &mut self,
-        end: u64,
-        next_base: Option<u64>,
-        bytes_max: usize,
-        records_max: usize,
-    ) -> Result<Chunk, Error> {
-        let mut want = usize::try_from(end - self.position).unwrap_or(usize::MAX).min(bytes_max.max(HEADER_BYTES));
-        loop {
-            let buffer = self.pread(want)?;
-            let last = self.position + want as u64 == end;
-            let (chunk, used) = self.frames(&buffer, records_max, last, next_base);
-            if used > 0 {
-                self.position += used as u64;
-                self.next = chunk.next;
-                return Ok(chunk);
+    /// Moves over frames that hold nothing from `offset` on, as long as nothing is damaged.
+    fn skip(&mut self, key: &Key, bounds: &Sealed, offset: u64) -> Result<(), Error> {
+        const READ_BYTES: usize = 4 << 20;
+        while self.position < bounds.bytes && self.expected < offset {
+            let (buffer, last) = self.fill(bounds, READ_BYTES)?;
+            let scan = self.scan(key, bounds, &buffer, last);
+            let (mut at, mut expected, mut chain) = (0, self.expected, self.chain);
+            loop {
+                match scan.step(at, expected) {
+                    Step::Group(group) if group.next <= offset => {
+                        at += group.frame_bytes();
+                        (expected, chain) = (group.next, key.chain(chain, group.check));
+                    }
+                    Step::Mark => at += MARK_BYTES,
+                    Step::Damage { to, next } if next <= offset && to < buffer.len() => (at, expected) = (to, next),
+                    _ => break,
+                }
             }
-            // One record, or one damaged stretch, is larger than the buffer.
-            want = want.saturating_mul(4).min(usize::try_from(end - self.position).unwrap_or(usize::MAX));
+            if at == 0 {
+                return Ok(());
+            }
+            (self.position, self.expected, self.chain) = (self.position + at as u64, expected, chain);
+        }
+        Ok(())
+    }
+
+    /// Reads on; nothing below `next` is given. `None` at the end of what `bounds` say.
+    pub(super) fn read(
+        &mut self,
+        key: &Key,
+        bounds: &Sealed,
+        next: u64,
+        (bytes_max, records_max): (usize, usize),
+    ) -> Result<Option<Chunk>, Error> {
+        let (mut want, records_max) = (bytes_max.max(HEADER_BYTES), records_max.max(1));
+        while self.position < bounds.bytes && self.file.is_some() {
+            let (buffer, last) = self.fill(bounds, want)?;
+            let mut cut = Cut::new(self, next, (bytes_max, records_max));
+            cut.all(&self.scan(key, bounds, &buffer, last), &buffer);
+            let Cut { chunk, at, expected, chain, stopped, .. } = cut;
+            if at > 0 || stopped || last {
+                (self.position, self.expected, self.chain) = (self.position + at as u64, expected, chain);
+                if last && !stopped && at == buffer.len() {
+                    // A file that was cut short ends before its bounds.
+                    self.position = bounds.bytes;
+                }
+                return Ok(Some(chunk));
+            }
+            // One frame, or one damaged range, is larger than the buffer.
+            want = want.saturating_mul(4);
+        }
+        let start = next.max(self.expected);
+        if start >= bounds.end {
+            return Ok(None);
+        }
+        // Everything that should still come is gone.
+        let damage = Damage {
+            missing: start..bounds.end,
+            segment: self.base,
+            position: self.position,
+            length: 0,
+            bytes: Bytes::new(),
+        };
+        self.expected = bounds.end;
+        Ok(Some(Chunk { damage: vec![damage], next: bounds.end, ..Chunk::default() }))
+    }
+
+    /// Bytes from the position on, and whether they are the last.
+    fn fill(&self, bounds: &Sealed, want: usize) -> Result<(Bytes, bool), Error> {
+        let left = usize::try_from(bounds.bytes - self.position).unwrap_or(usize::MAX);
+        let mut buffer = vec![0; want.min(left)];
+        let read = match &self.file {
+            Some(file) => file.read(&mut buffer, self.position)?,
+            None => 0,
+        };
+        let last = read < buffer.len() || read == left;
+        buffer.truncate(read);
+        Ok((buffer.into(), last))
+    }
+
+    fn scan<'a>(&self, key: &'a Key, bounds: &Sealed, bytes: &'a [u8], last: bool) -> Scan<'a> {
+        Scan { key, base: self.base, origin: self.position, bytes, last, limit: Some(bounds.end) }
+    }
+}
+
+/// Cuts a buffer into records.
+struct Cut {
+    chunk: Chunk,
+    at: usize,
+    expected: u64,
+    chain: u64,
+    bytes_max: usize,
+    records_max: usize,
+    /// Bytes of the records so far, the shared ones counted for each.
+    weight: usize,
+    /// The chunk is full, and more stands in the buffer.
+    stopped: bool,
+    base: u64,
+    origin: u64,
+}
+
+impl Cut {
+    fn new(segment: &Segment, next: u64, (bytes_max, records_max): (usize, usize)) -> Self {
+        let chunk = Chunk { next: next.max(segment.expected), ..Chunk::default() };
+        let (expected, chain) = (segment.expected, segment.chain);
+        let (base, origin) = (segment.base, segment.position);
+        Self { chunk, at: 0, expected, chain, bytes_max, records_max, weight: 0, stopped: false, base, origin }
+    }
+
+    fn all(&mut self, scan: &Scan<'_>, buffer: &Bytes) {
+        loop {
+            if self.chunk.records.len() >= self.records_max && self.at < buffer.len() {
+                self.stopped = true;
+                return;
+            }
+            match scan.step(self.at, self.expected) {
+                Step::Group(group) => {
+                    self.group(&group, &buffer.slice(self.at..buffer.len().min(self.at + group.frame_bytes())));
+                    if self.stopped {
+                        return;
+                    }
+                    self.at = buffer.len().min(self.at + group.frame_bytes());
+                    self.expected = group.next;
+                    self.chain = scan.key.chain(self.chain, group.check);
+                }
+                Step::Mark => self.at += MARK_BYTES,
+                Step::Damage { to, next } => {
+                    self.damage(self.at, self.chunk.next..next, &buffer.slice(self.at..to));
+                    (self.at, self.expected) = (to, next);
+                }
+                Step::End => {
+                    self.at = buffer.len();
+                    return;
+                }
+                Step::More => return,
+            }
         }
     }
 
-    fn pread(&self, bytes: usize) -> Result<Bytes, Error> {
-        let mut buffer = vec![0; bytes];
-        let path = || segment::path(&self.inner.dir, self.base);
-        self.file.read_exact_at(&mut buffer, self.position).map_err(|cause| Error::Io {
-            action: "could not read",
-            path: path(),
-            cause,
-        })?;
-        Ok(buffer.into())
-    }
-
-    /// Cuts a buffer into records. `last`: the buffer reaches the end of what is durable. Answers the bytes used.
-    fn frames(&self, buffer: &Bytes, records_max: usize, last: bool, next_base: Option<u64>) -> (Chunk, usize) {
-        let mut chunk = Chunk { next: self.next, ..Chunk::default() };
-        let mut at = 0;
-        while at < buffer.len() && chunk.records.len() < records_max {
-            if let Some(header) = valid_at(buffer, at).filter(|header| header.offset >= chunk.next) {
-                // A gap without damage is a restart that skipped numbers.
-                let payload = buffer.slice(at + HEADER_BYTES..at + header.frame_bytes());
-                chunk.records.push((header.offset, payload));
-                chunk.next = header.offset + 1;
-                at += header.frame_bytes();
+    /// The records of a frame that are still to be given; what of them does not sum up is damage.
+    fn group(&mut self, group: &Group, frame: &Bytes) {
+        let mut parts = group.parts(frame);
+        let shared = parts.next().and_then(|(part, sum)| part_at(frame, part.clone(), sum).map(|_| frame.slice(part)));
+        let from = self.chunk.next;
+        let Some(shared) = shared else {
+            self.damage(self.at, from..group.next, frame);
+            return;
+        };
+        match group.kind {
+            Kind::Records => {}
+            Kind::Lost => {
+                self.damage(self.at + HEADER_BYTES, from..group.next, &shared);
+                return;
+            }
+            Kind::Skipped => {
+                self.chunk.next = self.chunk.next.max(group.next);
+                return;
+            }
+        }
+        for (offset, (part, sum)) in (group.first..).zip(parts) {
+            if offset < from {
                 continue;
             }
-            let cut_off = !last && Header::read(&buffer[at..]).is_some_and(|h| at + h.frame_bytes() > buffer.len());
-            let short = !last && buffer.len() - at < HEADER_BYTES;
-            if cut_off || short {
-                break;
+            let weight = self.weight.saturating_add(shared.len() + part.len());
+            let full = self.chunk.records.len() >= self.records_max || weight > self.bytes_max;
+            if full && !self.chunk.records.is_empty() {
+                self.stopped = true;
+                return;
             }
-            let (found, missing_to) = match next_valid(buffer, at + 1, chunk.next) {
-                Some(found) => (found, Header::read(&buffer[found..]).map_or(chunk.next, |h| h.offset)),
-                None if !last => break,
-                None => {
-                    let end = next_base.unwrap_or_else(|| *self.inner.committed.borrow());
-                    (buffer.len(), end.max(chunk.next))
+            self.weight = weight;
+            match part_at(frame, part.clone(), sum) {
+                Some(_) => {
+                    self.chunk.records.push(Entry { offset, shared: shared.clone(), own: frame.slice(part) });
+                    self.chunk.next = offset + 1;
                 }
-            };
-            chunk.damage.push(Damage {
-                missing: chunk.next..missing_to,
-                segment: self.base,
-                position: self.position + at as u64,
-                bytes: buffer.slice(at..found),
-            });
-            chunk.next = missing_to;
-            at = found;
+                None => {
+                    let there = part.start.min(frame.len())..part.end.min(frame.len());
+                    self.damage(self.at + there.start, offset..offset + 1, &frame.slice(there));
+                }
+            }
         }
-        (chunk, at)
+    }
+
+    fn damage(&mut self, at: usize, missing: Range<u64>, bytes: &Bytes) {
+        let missing = missing.start..missing.end.max(missing.start);
+        self.chunk.next = missing.end;
+        let position = self.origin.saturating_add(at as u64);
+        // A copy, so that a small range does not hold a large buffer.
+        let kept = Bytes::copy_from_slice(&bytes[..bytes.len().min(DAMAGE_BYTES_MAX)]);
+        let length = bytes.len() as u64;
+        self.chunk.damage.push(Damage { missing, segment: self.base, position, length, bytes: kept });
     }
 }

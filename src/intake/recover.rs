@@ -1,16 +1,24 @@
 //! Opening a log that may have died at any instant.
 //!
-//! Only the last segment is read, so a log of any size opens in the time of one segment. What lies behind its last
-//! valid record was never answered for; it is copied to a file, zeroed, and written over. Damage with valid records behind it is
-//! left for the reader to report: those records were answered for.
+//! Only the last segment is read, so a log of any size opens in the time of one segment. Everything before its last
+//! commit mark was answered for: damage there is left for the reader to report. Behind the mark whole frames are kept;
+//! the torn rest, which nobody was answered for, is copied to a file, zeroed, and written over.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::frame::{HEADER_BYTES, Header};
-use super::{Error, Sealed, Tail, segment};
+use super::ending::end_of;
+use super::frame::{End, mark};
+use super::key::{self, Key};
+use super::manifest::{self, Found, Manifest};
+use super::plan::{self, Active, File, Plan};
+use super::segment::{self, Before, Header};
+use super::storage::Home;
+use super::{Error, Note, Sealed, Tail, carry};
+
+/// Torn tails that are kept; the oldest go first.
+const TORN_MAX: usize = 16;
+const TORN: &str = "torn-";
 
 /// What opening the log found.
 #[derive(Debug, Default)]
@@ -20,98 +28,292 @@ pub struct Recovery {
     pub torn_bytes: u64,
     /// Where they were kept.
     pub torn_kept: Option<PathBuf>,
-    /// Damaged stretches in the last segment that have valid records behind them.
+    /// Damaged ranges in the last segment; the reader reports each.
     pub damaged: u64,
     /// Offset of the next record.
     pub next: u64,
+    /// Segments carried over from an older format.
+    pub carried: u64,
+    /// What an operator should know.
+    pub notes: Vec<Note>,
 }
 
-pub(super) fn open(dir: &Path, floor: u64, now_us: i64, segment_bytes: u64) -> Result<(Tail, Recovery), Error> {
-    std::fs::create_dir_all(dir).map_err(Error::io("could not make the directory", dir))?;
-    let mut bases = segment::list(dir)?;
-    let Some(base) = bases.pop() else {
-        let file = segment::create(dir, floor, now_us, segment_bytes)?;
-        let recovery = Recovery { next: floor, ..Recovery::default() };
-        return Ok((Tail { file, base: floor, position: segment::HEADER_BYTES, next: floor }, recovery));
-    };
+/// What opening makes of a directory.
+pub(super) struct Opened {
+    pub(super) key: Key,
+    pub(super) tail: Tail,
+    pub(super) recovery: Recovery,
+}
+
+/// What opening is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Wish {
+    /// No record gets an offset below it.
+    pub(super) floor: u64,
+    pub(super) now_us: i64,
+    /// Room in a new segment.
+    pub(super) segment_bytes: u64,
+}
+
+pub(super) fn open(home: &Home, wish: Wish) -> Result<Opened, Error> {
     let mut recovery = Recovery::default();
+    let names = home.list()?;
+    let bases = segment::bases(&names);
+    // Before anything is made or mended: what is of a newer format stays as it is, and so does what nobody can read.
+    let known = key::read(home)?;
+    manifest::refuse_newer(home)?;
+    let mut first_format = Vec::new();
+    for base in &bases {
+        if segment::look(home, *base, known.as_ref())?.first_format {
+            first_format.push(*base);
+        }
+    }
+    let has_manifest = names.iter().any(|name| name == manifest::NAME);
+    if known.is_none() && first_format.is_empty() && !has_manifest && !bases.is_empty() {
+        refuse_foreign(home, &bases)?;
+    }
+    let needed = bases.len() > first_format.len() || has_manifest && !bases.is_empty();
+    let key = key::open(home, needed, has_manifest, &mut recovery.notes)?;
+    for leftover in segment::LEFTOVERS.into_iter().filter(|leftover| names.iter().any(|name| name == leftover)) {
+        home.remove(leftover)?;
+    }
+    if !has_manifest && (bases.is_empty() || first_format.len() == bases.len()) {
+        // From here on a process that dies leaves files which the next one takes as they are.
+        write_manifest(home, &key, &Manifest::default(), &mut Found::Missing)?;
+    }
+    if !first_format.is_empty() {
+        carry_over(home, &key, &bases, &first_format, wish.now_us, &mut recovery)?;
+    }
+    let mut found = Manifest::read(home, &key)?;
+    let files = look(home, &key, &segment::bases(&home.list()?), &mut recovery.notes)?;
+    let plan = plan::plan(&found, &files);
+    let tail = settle(home, &key, plan, &files, wish, &mut recovery)?;
+    let manifest = Manifest { sealed: recovery.sealed.clone(), active: Some(tail.end.base) };
+    write_manifest(home, &key, &manifest, &mut found)?;
+    recovery.next = tail.end.next;
+    Ok(Opened { key, tail, recovery })
+}
+
+/// Without a key, a manifest and a format that is known, these files are nobody's log.
+fn refuse_foreign(home: &Home, bases: &[u64]) -> Result<(), Error> {
     for base in bases {
-        let (file, created_us) = segment::open(dir, base, false)?;
-        let bytes = size(&file, &segment::path(dir, base))?;
-        recovery.sealed.insert(base, Sealed { bytes, sealed_at_us: created_us });
+        let name = segment::name(*base);
+        let mut magic = [0; 7];
+        home.open(&name, false)?.read(&mut magic, 0)?;
+        if &magic != b"TIDELOG" {
+            let reason = "its first bytes are not TIDELOG".to_owned();
+            return Err(Error::Foreign { path: home.path(&name), reason });
+        }
     }
-    let (file, bytes) = read(dir, base, true)?;
-    let path = segment::path(dir, base);
-    let (position, last, damaged) = last_valid(&bytes, base);
-    recovery.damaged = damaged;
-    let next = last.map_or(base, |offset| offset + 1).max(floor);
-    recovery.next = next;
-    let torn_end = bytes[position..].iter().rposition(|byte| *byte != 0).map_or(position, |at| position + at + 1);
-    if torn_end > position {
-        let kept = dir.join(format!("torn-{base:020}-{position}-{now_us}.bin"));
-        std::fs::write(&kept, &bytes[position..torn_end])
-            .map_err(Error::io("could not keep the torn tail in", &kept))?;
-        let zeros = vec![0; torn_end - position];
-        file.write_all_at(&zeros, position as u64).map_err(Error::io("could not cut the torn tail of", &path))?;
-        file.sync_data().map_err(Error::io("could not sync", &path))?;
-        recovery.torn_bytes = (torn_end - position) as u64;
-        recovery.torn_kept = Some(kept);
-    }
-    Ok((Tail { file, base, position: position as u64, next }, recovery))
+    Ok(())
 }
 
-/// The offset behind the last record; 0 when there is no log.
-pub(super) fn end(dir: &Path) -> Result<u64, Error> {
-    if !dir.exists() {
-        return Ok(0);
+fn write_manifest(home: &Home, key: &Key, manifest: &Manifest, found: &mut Found) -> Result<(), Error> {
+    let whole = Found::Whole(manifest.clone());
+    if *found != whole {
+        home.replace(manifest::NAME, manifest::SPARE, &manifest.encode(key))?;
+        *found = whole;
     }
-    let Some(base) = segment::list(dir)?.pop() else { return Ok(0) };
-    let (_, bytes) = read(dir, base, false)?;
-    Ok(last_valid(&bytes, base).1.map_or(base, |offset| offset + 1))
+    Ok(())
 }
 
-fn read(dir: &Path, base: u64, write: bool) -> Result<(File, Vec<u8>), Error> {
-    let (file, _) = segment::open(dir, base, write)?;
-    let path = segment::path(dir, base);
-    let mut bytes = vec![0; usize::try_from(size(&file, &path)?).unwrap_or(usize::MAX)];
-    file.read_exact_at(&mut bytes, 0).map_err(Error::io("could not read", &path))?;
-    Ok((file, bytes))
+/// The headers of all segments; a copy that is damaged is written anew from the other.
+fn look(home: &Home, key: &Key, bases: &[u64], notes: &mut Vec<Note>) -> Result<BTreeMap<u64, File>, Error> {
+    let mut files = BTreeMap::new();
+    for base in bases {
+        let looked = segment::look(home, *base, Some(key))?;
+        let name = segment::name(*base);
+        match looked.header {
+            Some(header) if header.base == *base && !looked.damaged.is_empty() => {
+                segment::mend(home, key, &header, &looked.damaged)?;
+                notes.push(Note::warning(format!(
+                    "one copy of the header of segment {name} was damaged; it was written again from the other"
+                )));
+            }
+            Some(_) => {}
+            None => notes.push(Note::error(format!(
+                "both copies of the header of segment {name} are damaged; what can be read of its records is read"
+            ))),
+        }
+        files.insert(*base, File { header: looked.header, bytes: looked.bytes });
+    }
+    Ok(files)
 }
 
-/// The position behind the last valid record, its offset, and how many damaged stretches lie before it.
-fn last_valid(bytes: &[u8], base: u64) -> (usize, Option<u64>, u64) {
-    let mut at = usize::try_from(segment::HEADER_BYTES).unwrap_or(usize::MAX);
-    let (mut last, mut damaged) = (None, 0);
-    loop {
-        let expected = last.map_or(base, |offset: u64| offset + 1);
-        if let Some(header) = valid_at(bytes, at).filter(|header| header.offset >= expected) {
-            last = Some(header.offset);
-            at += header.frame_bytes();
-        } else if let Some(next) = next_valid(bytes, at + 1, expected) {
-            damaged += 1;
-            at = next;
-        } else {
-            return (at, last, damaged);
+/// Puts the plan into effect; answers where the next record goes.
+fn settle(
+    home: &Home,
+    key: &Key,
+    plan: Plan,
+    files: &BTreeMap<u64, File>,
+    wish: Wish,
+    recovery: &mut Recovery,
+) -> Result<Tail, Error> {
+    recovery.notes.extend(plan.notes);
+    recovery.sealed = plan.sealed;
+    for base in plan.remove {
+        home.remove(&segment::name(base))?;
+    }
+    for base in plan.aside {
+        let (name, aside) = (segment::name(base), format!("foreign-{base:020}-{}.bin", wish.now_us));
+        home.rename(&name, &aside)?;
+        recovery.notes.push(Note::error(format!("{name} is no segment of this log; it was renamed to {aside}")));
+    }
+    let tail = match plan.active {
+        Active::None => return first(home, key, recovery, wish),
+        Active::Lost(base) => Err(base),
+        Active::At(base) => tail(home, key, base, files.get(&base).and_then(|file| file.header), wish, recovery)?,
+    };
+    match tail {
+        Ok(tail) if wish.floor > tail.end.next => {
+            let (next, floor) = (tail.end.next, wish.floor);
+            recovery.notes.push(Note::error(format!(
+                "the log ends at offset {next}, but offset {floor} was read from it before: records were lost behind its end (was the directory restored from an older copy?); the next record gets offset {floor}"
+            )));
+            let before = Before { base: tail.end.base, end: next, bytes: tail.end.position, chain: tail.end.chain };
+            follow(home, key, before, floor, wish, recovery)
+        }
+        Ok(tail) => Ok(tail),
+        Err(base) => {
+            let bytes = files.get(&base).map_or(0, |file| file.bytes);
+            let next = wish.floor.max(base).saturating_add(1);
+            recovery.notes.push(Note::error(format!(
+                "segment {}, the newest of the log, is missing or damaged from end to end: how many records are gone from offset {base} on is not known; put the file back from a backup and start again, or go on without them",
+                segment::name(base)
+            )));
+            let before = Before { base, end: next, bytes, chain: 0 };
+            let tail = follow(home, key, before, next, wish, recovery)?;
+            let missing = !files.get(&base).is_some_and(|file| file.header.is_none_or(|header| header.base == base));
+            recovery.sealed.entry(base).and_modify(|sealed| sealed.missing = missing);
+            Ok(tail)
         }
     }
 }
 
-/// A whole valid record at `at`.
-pub(super) fn valid_at(bytes: &[u8], at: usize) -> Option<Header> {
-    let header = Header::read(bytes.get(at..)?)?;
-    let payload = bytes.get(at + HEADER_BYTES..at + header.frame_bytes())?;
-    (crc32c::crc32c(payload) == header.payload_sum).then_some(header)
+/// The first segment of all.
+fn first(home: &Home, key: &Key, recovery: &mut Recovery, wish: Wish) -> Result<Tail, Error> {
+    if wish.floor > 0 {
+        let floor = wish.floor;
+        recovery.notes.push(Note::error(format!(
+            "the log is empty, but offset {floor} was read from it before: if records were lost, restore them; the next record gets offset {floor}"
+        )));
+    }
+    create(home, key, wish.floor, None, wish)
 }
 
-/// The next position from `at` with a whole valid record numbered `expected` or later.
-pub(super) fn next_valid(bytes: &[u8], at: usize, expected: u64) -> Option<usize> {
-    let magic = super::frame::MAGIC.to_le_bytes();
-    let rest = bytes.get(at..)?;
-    memchr::memmem::find_iter(rest, &magic)
-        .map(|found| at + found)
-        .find(|at| valid_at(bytes, *at).is_some_and(|header| header.offset >= expected))
+/// Seals a segment as it is and begins another behind it, at `base`.
+fn follow(home: &Home, key: &Key, before: Before, base: u64, wish: Wish, recovery: &mut Recovery) -> Result<Tail, Error> {
+    let tail = create(home, key, base, Some(before), wish)?;
+    let Before { base, end, bytes, chain } = before;
+    recovery.sealed.insert(base, Sealed { bytes, end, chain, sealed_at_us: wish.now_us, missing: false });
+    Ok(tail)
 }
 
-fn size(file: &File, path: &Path) -> Result<u64, Error> {
-    file.metadata().map(|meta| meta.len()).map_err(Error::io("could not read the size of", path))
+fn create(home: &Home, key: &Key, base: u64, before: Option<Before>, wish: Wish) -> Result<Tail, Error> {
+    let spare = segment::prepare(home, wish.segment_bytes)?;
+    let header = Header { base, created_us: wish.now_us, room: spare.len()?, before };
+    segment::create(home, key, &header, &spare)?;
+    Ok(Tail { file: spare, end: End { base, position: segment::DATA_AT, next: base, chain: 0 } })
+}
+
+/// Mends the end of the newest segment. `Err`: nothing in it can be read, or its end is cut off; a new one must follow.
+fn tail(
+    home: &Home,
+    key: &Key,
+    base: u64,
+    header: Option<Header>,
+    wish: Wish,
+    recovery: &mut Recovery,
+) -> Result<Result<Tail, u64>, Error> {
+    let name = segment::name(base);
+    let file = home.open(&name, true)?;
+    let bytes = file.read_whole(u64::MAX)?;
+    let ended = end_of(key, base, &bytes);
+    let data = bytes.get(ended.data_at..).unwrap_or_default();
+    let rest = bytes.get(ended.at..).unwrap_or_default();
+    let torn = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    if header.is_none() && ended.end.next == base && data.iter().any(|byte| *byte != 0) {
+        return Ok(Err(base));
+    }
+    recovery.damaged = ended.damaged;
+    if torn > 0 {
+        recovery.torn_kept = Some(keep_torn(home, &ended.end, &rest[..torn], wish.now_us)?);
+        recovery.torn_bytes = torn as u64;
+        file.write_all(&vec![0; torn], ended.end.position)?;
+    }
+    let mut end = ended.end;
+    if torn > 0 || !ended.marked {
+        // What is kept may never have been synced; no reader sees a record before that.
+        file.sync_data()?;
+        let mark = mark(key, &end);
+        file.write_all(&mark, end.position)?;
+        file.sync_data()?;
+        end.position += mark.len() as u64;
+    }
+    let shortened = header.is_some_and(|header| (bytes.len() as u64) < header.room);
+    if !shortened {
+        return Ok(Ok(Tail { file, end }));
+    }
+    let next = wish.floor.max(end.next).saturating_add(1);
+    recovery.notes.push(Note::error(format!(
+        "segment {name}, the newest of the log, was cut short: how many records are gone from offset {} on is not known; put the file back from a backup and start again, or go on without them",
+        end.next
+    )));
+    let before = Before { base, end: next, bytes: end.position, chain: end.chain };
+    follow(home, key, before, next, wish, recovery).map(Ok)
+}
+
+fn keep_torn(home: &Home, end: &End, bytes: &[u8], now_us: i64) -> Result<PathBuf, Error> {
+    let mut kept: Vec<String> = home.list()?.into_iter().filter(|name| name.starts_with(TORN)).collect();
+    kept.truncate(kept.len().saturating_sub(TORN_MAX - 1));
+    kept.iter().try_for_each(|name| home.remove(name))?;
+    let name = format!("{TORN}{:020}-{}-{now_us}.bin", end.base, end.position);
+    let file = home.create(&name)?;
+    file.write_all(bytes, 0)?;
+    file.sync_all()?;
+    Ok(home.path(&name))
+}
+
+/// Carries the segments of the first format over, in order.
+fn carry_over(
+    home: &Home,
+    key: &Key,
+    bases: &[u64],
+    first_format: &[u64],
+    now_us: i64,
+    recovery: &mut Recovery,
+) -> Result<(), Error> {
+    tracing::info!(segments = first_format.len(), "the intake log has an older format; it is carried over");
+    let mut before: Option<Before> = None;
+    for (at, base) in bases.iter().enumerate() {
+        if !first_format.contains(base) {
+            before = carried_before(home, key, *base)?;
+            continue;
+        }
+        let old = carry::Old { base: *base, next_base: bases.get(at + 1).copied(), before };
+        let carried = carry::segment(home, key, &old, now_us)?;
+        let end = carried.end;
+        before = Some(Before { base: *base, end: end.next, bytes: end.position, chain: end.chain });
+        if !carried.torn.is_empty() {
+            recovery.torn_kept = Some(keep_torn(home, &end, &carried.torn, now_us)?);
+            recovery.torn_bytes = carried.torn.len() as u64;
+        }
+        recovery.carried += 1;
+        tracing::info!(
+            segment = %home.path(&segment::name(*base)).display(),
+            number = at + 1,
+            of = bases.len(),
+            records = carried.records,
+            damaged = carried.damaged,
+            "a segment of the intake log was carried over"
+        );
+    }
+    Ok(())
+}
+
+/// What the segment behind one that was carried over before says of it.
+fn carried_before(home: &Home, key: &Key, base: u64) -> Result<Option<Before>, Error> {
+    let bytes = home.open(&segment::name(base), false)?.read_whole(u64::MAX)?;
+    let End { next, position, chain, .. } = end_of(key, base, &bytes).committed;
+    Ok(Some(Before { base, end: next, bytes: position, chain }))
 }

@@ -1,108 +1,174 @@
-//! Segment files: names, the file header, preallocation.
+//! Segment files: names, the two headers, preallocation.
 //!
-//! A segment is named after the offset of its first record. Its file begins with 32 bytes: `TIDELOG1` · base offset
-//! u64 · created at, microseconds u64 · zero u32 · CRC-32C of the 28 bytes before u32. Space is written as zeros ahead of
-//! use, so that a commit changes data blocks only and `fdatasync` has no metadata to write.
+//! A segment is named after the offset of its first record. Its header lies in it twice, [`SECOND_AT`] bytes apart:
+//! preamble · base u64 · created at, microseconds i64 · bytes that the file had when it was made u64 · then what stands
+//! before it: base, end, bytes and chain of the segment before, u64 each · check u64. A base above the end before it means that numbers were skipped at a restart.
+//! Space is written as zeros ahead of use, so that a commit changes data blocks only and `fdatasync` has no metadata
+//! to write.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use super::key::{Key, Sealed};
+use super::storage::{Handle, Home};
+use super::{Error, preamble};
 
-use super::Error;
-
-pub(super) const HEADER_BYTES: u64 = 32;
-const MAGIC: &[u8; 8] = b"TIDELOG1";
+/// Where the second copy of the header lies: no bad block takes both.
+const SECOND_AT: u64 = 4096;
+const COPIES: [u64; 2] = [0, SECOND_AT];
+/// Where the frames begin.
+pub(super) const DATA_AT: u64 = SECOND_AT + 512;
+const MAGIC: &[u8; 8] = b"TIDELOG2";
+const FORMAT: u32 = 2;
+const HEADER_BYTES: usize = preamble::BYTES + 8 * 8;
 const SUFFIX: &str = ".log";
 const SPARE: &str = "spare.tmp";
+const UNFINISHED: &str = "spare.part";
+/// The base of the segment before, when there is none.
+const NONE: u64 = u64::MAX;
 
-/// The path of the segment whose first record is `base`.
-pub(super) fn path(dir: &Path, base: u64) -> PathBuf {
-    dir.join(format!("{base:020}{SUFFIX}"))
+/// The name of the segment whose first record is `base`.
+pub(super) fn name(base: u64) -> String {
+    format!("{base:020}{SUFFIX}")
 }
 
-/// First offsets of the segments in `dir`, ascending.
-pub(super) fn list(dir: &Path) -> Result<Vec<u64>, Error> {
-    let mut bases = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(Error::io("could not list the log", dir))? {
-        let entry = entry.map_err(Error::io("could not list the log", dir))?;
-        let name = entry.file_name();
-        let base: Option<u64> =
-            name.to_str().and_then(|n| n.strip_suffix(SUFFIX)).and_then(|digits| digits.parse().ok());
-        bases.extend(base);
-    }
+/// First offsets of the segments among `names`, ascending.
+pub(super) fn bases(names: &[String]) -> Vec<u64> {
+    let digits = names.iter().filter_map(|name| name.strip_suffix(SUFFIX)).filter(|digits| digits.len() == 20);
+    let mut bases: Vec<u64> = digits.filter_map(|digits| digits.parse().ok()).collect();
     bases.sort_unstable();
-    Ok(bases)
+    bases
 }
 
-/// Opens a segment and checks its header; answers its age and the file.
-pub(super) fn open(dir: &Path, base: u64, write: bool) -> Result<(File, i64), Error> {
-    let path = path(dir, base);
-    let file = OpenOptions::new().read(true).write(write).open(&path).map_err(Error::io("could not open", &path))?;
-    let mut header = [0; HEADER_BYTES as usize];
-    let foreign = |reason: &str| Error::Foreign { path: path.clone(), reason: reason.to_owned() };
-    file.read_exact_at(&mut header, 0).map_err(|_| foreign("its header is missing"))?;
-    if &header[..8] != MAGIC {
-        return Err(foreign("its first bytes are not TIDELOG1"));
-    }
-    let sum = u32::from_le_bytes([header[28], header[29], header[30], header[31]]);
-    if crc32c::crc32c(&header[..28]) != sum || header[8..16] != base.to_le_bytes() {
-        return Err(foreign("its header is damaged"));
-    }
-    let created = header[16..24].try_into().map(i64::from_le_bytes).unwrap_or_default();
-    Ok((file, created))
+/// What a segment says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) base: u64,
+    pub(super) created_us: i64,
+    /// Bytes of the file when it was made; while it is written it is never shorter.
+    pub(super) room: u64,
+    pub(super) before: Option<Before>,
 }
 
-/// Makes the segment that starts at `base`, from the spare file when one is ready.
-pub(super) fn create(dir: &Path, base: u64, now_us: i64, bytes: u64) -> Result<File, Error> {
-    let spare = dir.join(SPARE);
-    if !spare.exists() {
-        prepare(dir, bytes)?;
-    }
-    let path = path(dir, base);
-    let file = OpenOptions::new().read(true).write(true).open(&spare).map_err(Error::io("could not open", &spare))?;
-    let mut header = [0; HEADER_BYTES as usize];
-    header[..8].copy_from_slice(MAGIC);
-    header[8..16].copy_from_slice(&base.to_le_bytes());
-    header[16..24].copy_from_slice(&now_us.to_le_bytes());
-    let sum = crc32c::crc32c(&header[..28]);
-    header[28..].copy_from_slice(&sum.to_le_bytes());
-    file.write_all_at(&header, 0).map_err(Error::io("could not write the header of", &spare))?;
-    file.sync_data().map_err(Error::io("could not sync", &spare))?;
-    std::fs::rename(&spare, &path).map_err(Error::io("could not name the new segment", &path))?;
-    sync_dir(dir)?;
-    Ok(file)
+/// What it says of the segment before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Before {
+    pub(super) base: u64,
+    pub(super) end: u64,
+    pub(super) bytes: u64,
+    pub(super) chain: u64,
 }
 
-/// Writes the spare file for the segment after this one: zeros, synced, under a name that no reader looks at.
-pub(super) fn prepare(dir: &Path, bytes: u64) -> Result<(), Error> {
-    let spare = dir.join(SPARE);
-    if spare.exists() {
-        return Ok(());
-    }
-    let unfinished = dir.join("spare.part");
-    let fill = || -> io::Result<()> {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&unfinished)?;
-        let zeros = vec![0; 1 << 20];
-        let mut at = 0;
-        while at < bytes {
-            let step = zeros.len().min(usize::try_from(bytes - at).unwrap_or(usize::MAX));
-            file.write_all_at(&zeros[..step], at)?;
-            at += step as u64;
-            // In small helpings: a commit of the live segment must not wait behind a whole one of zeros.
-            file.sync_data()?;
+impl Header {
+    fn encode(&self, key: &Key) -> [u8; HEADER_BYTES] {
+        let before = self.before.unwrap_or(Before { base: NONE, end: self.base, bytes: 0, chain: 0 });
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..preamble::BYTES].copy_from_slice(&preamble::write(MAGIC, FORMAT));
+        let created = self.created_us.cast_unsigned();
+        let fields = [self.base, created, self.room, before.base, before.end, before.bytes, before.chain];
+        for (place, field) in bytes[preamble::BYTES..].chunks_exact_mut(8).zip(fields) {
+            place.copy_from_slice(&field.to_le_bytes());
         }
-        file.sync_all()?;
-        std::fs::rename(&unfinished, &spare)
-    };
-    fill().map_err(|cause| {
+        let check = key.of(Sealed::Segment, &bytes[..HEADER_BYTES - 8]);
+        bytes[HEADER_BYTES - 8..].copy_from_slice(&check.to_le_bytes());
+        bytes
+    }
+
+    fn decode(key: &Key, bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.first_chunk::<HEADER_BYTES>()?;
+        let (rest, check) = bytes.split_last_chunk::<8>()?;
+        let whole = preamble::format(bytes, MAGIC) == Some(FORMAT)
+            && key.of(Sealed::Segment, rest) == u64::from_le_bytes(*check);
+        let mut fields = [0; 7];
+        for (field, place) in fields.iter_mut().zip(rest[preamble::BYTES..].chunks_exact(8)) {
+            *field = place.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        }
+        let [base, created_us, room, before, end, bytes, chain] = fields;
+        let before = (before != NONE).then_some(Before { base: before, end, bytes, chain });
+        whole.then_some(Self { base, created_us: created_us.cast_signed(), room, before })
+    }
+}
+
+/// What the first bytes of a segment's file are.
+pub(super) struct Looked {
+    /// The header, from whichever copy is whole.
+    pub(super) header: Option<Header>,
+    /// Copies that are damaged although the other is whole.
+    pub(super) damaged: Vec<u64>,
+    /// The file was written by the first format.
+    pub(super) first_format: bool,
+    pub(super) bytes: u64,
+}
+
+/// Looks at a segment's headers. `key`: none when there is none yet.
+///
+/// # Errors
+/// The file cannot be read, or a newer build wrote it.
+pub(super) fn look(home: &Home, base: u64, key: Option<&Key>) -> Result<Looked, Error> {
+    let name = name(base);
+    let handle = home.open(&name, false)?;
+    let mut first = handle.read_whole(DATA_AT)?;
+    first.resize(usize::try_from(DATA_AT).unwrap_or(usize::MAX), 0);
+    let mut looked = Looked { header: None, damaged: Vec::new(), first_format: false, bytes: handle.len()? };
+    for at in COPIES {
+        let bytes = first.get(usize::try_from(at).unwrap_or(usize::MAX)..).unwrap_or_default();
+        preamble::refuse_newer(&home.path(&name), bytes, MAGIC, FORMAT)?;
+        match key.and_then(|key| Header::decode(key, bytes)) {
+            Some(header) => looked.header = looked.header.or(Some(header)),
+            None => looked.damaged.push(at),
+        }
+    }
+    looked.first_format = looked.header.is_none() && super::carry::is_first_format(&first);
+    Ok(looked)
+}
+
+/// Writes the copies of the header that lie at `copies`.
+pub(super) fn mend(home: &Home, key: &Key, header: &Header, copies: &[u64]) -> Result<(), Error> {
+    let handle = home.open(&name(header.base), true)?;
+    for at in copies {
+        handle.write_all(&header.encode(key), *at)?;
+    }
+    handle.sync_data()
+}
+
+/// Writes both copies into a file that will be a segment.
+pub(super) fn write_headers(key: &Key, header: &Header, file: &Handle) -> Result<(), Error> {
+    COPIES.into_iter().try_for_each(|at| file.write_all(&header.encode(key), at))
+}
+
+/// Makes the segment that `header` describes out of the spare file, whose handle is open. The name is durable then.
+pub(super) fn create(home: &Home, key: &Key, header: &Header, spare: &Handle) -> Result<(), Error> {
+    write_headers(key, header, spare)?;
+    spare.sync_data()?;
+    home.rename(SPARE, &name(header.base))?;
+    home.sync_names()
+}
+
+/// Opens the spare file for the segment after this one; writes it first when it is not there: zeros, synced, under a
+/// name that no reader looks at. `bytes`: room for frames.
+pub(super) fn prepare(home: &Home, bytes: u64) -> Result<Handle, Error> {
+    if let Some(spare) = home.find(SPARE, true)? {
+        return Ok(spare);
+    }
+    fill(home, DATA_AT.saturating_add(bytes)).inspect_err(|_| {
         // A half-written file would only take the space that is missing.
-        let _ = std::fs::remove_file(&unfinished);
-        Error::io("could not preallocate a segment", &spare)(cause)
+        let _ = home.remove(UNFINISHED);
     })
 }
 
-/// Makes names in `dir` durable.
-pub(super) fn sync_dir(dir: &Path) -> Result<(), Error> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("could not sync the directory", dir))
+fn fill(home: &Home, bytes: u64) -> Result<Handle, Error> {
+    let file = home.create(UNFINISHED)?;
+    let zeros = vec![0; usize::try_from(bytes.min(1 << 20)).unwrap_or(1 << 20)];
+    let mut at = 0;
+    while at < bytes {
+        let step = zeros.len().min(usize::try_from(bytes - at).unwrap_or(usize::MAX));
+        file.write_all(&zeros[..step], at)?;
+        at += step as u64;
+        // In small helpings: a commit of the live segment must not wait behind a whole one of zeros.
+        file.sync_data()?;
+    }
+    file.sync_all()?;
+    home.rename(UNFINISHED, SPARE)?;
+    Ok(file)
 }
+
+/// Files that a process which died may have left half-written; none of them holds a record.
+pub(super) const LEFTOVERS: [&str; 6] =
+    [UNFINISHED, "key.tmp", "manifest.next", "manifest.trim", "manifest.tmp", "carry.tmp"];

@@ -1,28 +1,62 @@
-//! The one thread that writes: takes everything that waits, numbers it, writes it, syncs once, answers all.
+//! The one thread that writes: takes everything that waits, numbers it, writes it, syncs once, marks it, answers all.
 
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
-use super::{Append, AppendError, Error, Sealed, Writer, lock, segment};
+use super::frame::{MARK_BYTES, mark};
+use super::segment::{self, Before, Header};
+use super::storage::{Failure, Handle, Home};
+use super::{Append, AppendError, End, Error, Inner, Sealed, Tail, lock, manifest};
 use crate::clock;
 
 /// Bytes written under one sync. A larger group would only make its members wait longer.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 
+/// The part of the log that writes; [`Writer::run`] it on a thread of its own.
+pub struct Writer {
+    inner: Arc<Inner>,
+    tail: Tail,
+    /// The thread that writes the next segment's file.
+    preparing: Option<JoinHandle<Option<Ahead>>>,
+    ahead: Option<Ahead>,
+    /// The segment being written is not in the manifest yet.
+    manifest_due: bool,
+    /// On a thread of its own, with another beside it for what is made ahead.
+    threaded: bool,
+    group: Vec<Append>,
+    staging: Vec<u8>,
+}
+
+/// What the next roll needs, open ahead of it: it takes no new file descriptor.
+struct Ahead {
+    spare: Handle,
+    manifest: Handle,
+}
+
+impl Ahead {
+    fn prepare(home: &Home, segment_bytes: u64) -> Result<Self, Error> {
+        Ok(Self { spare: segment::prepare(home, segment_bytes)?, manifest: home.create(manifest::AHEAD)? })
+    }
+}
+
 impl Writer {
+    pub(super) fn new(inner: Arc<Inner>, tail: Tail) -> Self {
+        let (group, staging) = (Vec::new(), Vec::with_capacity(1 << 20));
+        Self { inner, tail, preparing: None, ahead: None, manifest_due: false, threaded: false, group, staging }
+    }
+
     /// Starts the thread. It ends after [`super::Log::close`], or when the disk fails.
     ///
     /// # Errors
     /// The operating system refused a thread.
     pub fn run(mut self) -> io::Result<JoinHandle<()>> {
+        self.threaded = true;
         thread::Builder::new().name("intake".into()).spawn(move || {
             self.prepare_next();
-            let mut staging = Vec::with_capacity(1 << 20);
-            let mut group = Vec::new();
-            while self.take(&mut group) {
-                self.commit(&mut group, &mut staging);
+            while self.wait() {
+                self.step();
             }
             self.refuse_rest();
             if let Some(preparing) = self.preparing.take() {
@@ -32,11 +66,24 @@ impl Writer {
     }
 
     /// Waits for appends; false when the log is closed and nothing waits, or poisoned.
-    fn take(&self, group: &mut Vec<Append>) -> bool {
+    fn wait(&self) -> bool {
         let mut pending = lock(&self.inner.pending);
         while pending.appends.is_empty() && !pending.closed {
             pending = self.inner.arrived.wait(pending).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
+        !pending.appends.is_empty() && !self.inner.poisoned.load(Ordering::Acquire)
+    }
+
+    /// Writes what waits, as much as goes under one sync, and answers.
+    pub(super) fn step(&mut self) {
+        let mut group = std::mem::take(&mut self.group);
+        self.take(&mut group);
+        self.commit(&mut group);
+        self.group = group;
+    }
+
+    fn take(&self, group: &mut Vec<Append>) {
+        let mut pending = lock(&self.inner.pending);
         let mut bytes = 0;
         let fits = |append: &&Append| {
             bytes += append.frames.bytes();
@@ -48,12 +95,11 @@ impl Writer {
         } else {
             group.extend(pending.appends.drain(..count));
         }
-        !group.is_empty() && !self.inner.poisoned.load(Ordering::Acquire)
     }
 
-    fn commit(&mut self, group: &mut Vec<Append>, staging: &mut Vec<u8>) {
+    fn commit(&mut self, group: &mut Vec<Append>) {
         let bytes: usize = group.iter().map(|append| append.frames.bytes()).sum();
-        let outcome = self.write(group, bytes, staging);
+        let outcome = self.write(group, bytes);
         self.inner.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
         match outcome {
             Ok(mut offset) => {
@@ -73,81 +119,151 @@ impl Writer {
     }
 
     /// Writes and syncs a group; answers the offset of its first record.
-    fn write(&mut self, group: &[Append], bytes: usize, staging: &mut Vec<u8>) -> Result<u64, AppendError> {
-        let room = self.inner.settings.segment_bytes.saturating_sub(self.tail.position);
-        if bytes as u64 > room && self.tail.position > segment::HEADER_BYTES {
-            self.roll().map_err(|error| self.refuse(&error))?;
+    fn write(&mut self, group: &[Append], bytes: usize) -> Result<u64, AppendError> {
+        if self.inner.poisoned.load(Ordering::Acquire) {
+            return Err(AppendError::Poisoned);
         }
-        staging.clear();
-        let first = self.tail.next;
-        let mut next = first;
+        let written = self.tail.end.position - segment::DATA_AT;
+        let room = self.inner.settings.segment_bytes.saturating_sub(written);
+        if (bytes + MARK_BYTES) as u64 > room && written > 0 {
+            self.roll().map_err(|error| self.refuse("could not start a new segment", &error))?;
+        }
+        if self.manifest_due {
+            self.write_manifest().map_err(|error| self.refuse("could not write its manifest", &error))?;
+        }
+        self.staging.clear();
+        let first = self.tail.end.next;
+        let mut end = self.tail.end;
         for append in group {
-            append.frames.number_into(next, staging);
-            next += append.frames.count();
+            append.frames.number_into(&self.inner.key, &mut end, &mut self.staging);
         }
-        let tail = &mut self.tail;
-        if let Err(error) = write_at(tail, staging) {
-            tracing::error!(error = %error, "the intake log could not be written; nothing of this group was accepted");
-            return Err(if is_full(&error) { AppendError::DiskFull } else { self.poison() });
-        }
-        if let Err(error) = sync(tail) {
+        write(&self.tail, &self.staging).map_err(|error| self.refuse("could not be written", &error))?;
+        if let Err(error) = sync(&self.tail) {
             tracing::error!(error = %error, "fdatasync failed; the intake log takes nothing more");
             return Err(self.poison());
         }
-        tail.position += staging.len() as u64;
-        tail.next = next;
-        lock(&self.inner.segments).active_bytes = tail.position;
+        self.mark(&mut end)?;
+        self.tail.end = end;
+        {
+            let mut segments = lock(&self.inner.segments);
+            (segments.active_bytes, segments.active_end) = (end.position, end.next);
+        }
         self.inner.bytes_appended.fetch_add(bytes as u64, Ordering::Relaxed);
         self.inner.syncs.fetch_add(1, Ordering::Relaxed);
-        self.inner.committed.send_replace(next);
-        if staging.capacity() > GROUP_BYTES_MAX {
-            staging.shrink_to(GROUP_BYTES_MAX);
+        self.inner.committed.send_replace(end.next);
+        if self.staging.capacity() > GROUP_BYTES_MAX {
+            self.staging.shrink_to(GROUP_BYTES_MAX);
         }
         Ok(first)
     }
 
-    /// Seals the segment at its tail and starts the next.
-    fn roll(&mut self) -> Result<(), Error> {
-        // Two threads on one spare file would be zeros over a live segment.
-        if let Some(preparing) = self.preparing.take() {
-            let _ = preparing.join();
+    /// Says on disk that everything up to here is durable, before anybody is answered. The mark itself is synced with
+    /// the next group: a power cut may lose it, the end of the process does not.
+    fn mark(&self, end: &mut End) -> Result<(), AppendError> {
+        match self.tail.file.write_all(&mark(&self.inner.key, end), end.position) {
+            Ok(()) => {
+                end.position += MARK_BYTES as u64;
+                Ok(())
+            }
+            // The records are on disk and their space is taken; the next group's mark will do for both.
+            Err(error) if Failure::of(&error) != Failure::Disk => {
+                tracing::warn!(error = %error, "a commit mark of the intake log could not be written; the next one covers it");
+                Ok(())
+            }
+            Err(error) => Err(self.refuse("could not be marked", &error)),
         }
+    }
+
+    /// Seals the segment at its tail and starts the next. A failure leaves everything as it was.
+    fn roll(&mut self) -> Result<(), Error> {
+        self.await_ahead();
         let now_us = clock::now_us();
-        let dir = &self.inner.dir;
-        let file = segment::create(dir, self.tail.next, now_us, self.inner.settings.segment_bytes)?;
-        let old = segment::path(dir, self.tail.base);
-        // The zeros behind the tail are of no use any more.
-        self.tail.file.set_len(self.tail.position).map_err(Error::io("could not cut", &old))?;
-        self.tail.file.sync_all().map_err(Error::io("could not sync", &old))?;
-        let mut segments = lock(&self.inner.segments);
-        segments.sealed.insert(self.tail.base, Sealed { bytes: self.tail.position, sealed_at_us: now_us });
-        segments.active = self.tail.next;
-        segments.active_bytes = segment::HEADER_BYTES;
-        drop(segments);
-        self.tail.file = file;
-        self.tail.base = self.tail.next;
-        self.tail.position = segment::HEADER_BYTES;
+        let inner = &self.inner;
+        if self.ahead.is_none() {
+            self.ahead = Some(Ahead::prepare(&inner.home, inner.settings.segment_bytes)?);
+        }
+        let Some(ahead) = &self.ahead else { return Ok(()) };
+        let End { base, position, next, chain } = self.tail.end;
+        let before = Before { base, end: next, bytes: position, chain };
+        let header = Header { base: next, created_us: now_us, room: ahead.spare.len()?, before: Some(before) };
+        segment::create(&inner.home, &inner.key, &header, &ahead.spare)?;
+        let Some(Ahead { spare, manifest }) = self.ahead.take() else { return Ok(()) };
+        let new = Tail { file: spare, end: End { base: next, position: segment::DATA_AT, next, chain: 0 } };
+        let old = std::mem::replace(&mut self.tail, new);
+        {
+            let mut segments = lock(&inner.segments);
+            let sealed = Sealed { bytes: position, end: next, chain, sealed_at_us: now_us, missing: false };
+            segments.sealed.insert(base, sealed);
+            (segments.active, segments.active_bytes, segments.active_end) = (next, segment::DATA_AT, next);
+        }
+        self.manifest_due = true;
+        // The zeros behind the tail are of no use any more; how long the segment is stands in the next one's header.
+        if let Err(error) = old.file.set_len(position) {
+            tracing::warn!(error = %error, "a sealed segment of the intake log could not be cut");
+        }
+        // Its last mark, too: nothing that was answered for may look like a torn write.
+        if let Err(error) = old.file.sync_all() {
+            self.poison();
+            return Err(error);
+        }
+        drop(old);
+        self.put_manifest(&manifest)?;
         self.prepare_next();
         Ok(())
     }
 
-    /// Has the next segment's file written by another thread. When that fails the roll tries again and says why.
+    /// Names the segment being written in the manifest: were it lost, its absence would be known.
+    fn write_manifest(&mut self) -> Result<(), Error> {
+        let manifest = self.inner.home.create(manifest::AHEAD)?;
+        self.put_manifest(&manifest)?;
+        if self.ahead.is_none() && self.preparing.is_none() {
+            self.prepare_next();
+        }
+        Ok(())
+    }
+
+    fn put_manifest(&mut self, file: &Handle) -> Result<(), Error> {
+        let inner = &self.inner;
+        let _manifest = lock(&inner.manifest);
+        let bytes = lock(&inner.segments).manifest().encode(&inner.key);
+        inner.home.put(manifest::NAME, manifest::AHEAD, file, &bytes)?;
+        self.manifest_due = false;
+        Ok(())
+    }
+
+    /// Has what the next roll needs made by another thread. When that fails the roll tries again and says why.
     fn prepare_next(&mut self) {
-        let dir = self.inner.dir.clone();
+        if !self.threaded {
+            return;
+        }
+        let home = self.inner.home.clone();
         let bytes = self.inner.settings.segment_bytes;
-        let prepare = move || {
-            if let Err(error) = segment::prepare(&dir, bytes) {
+        let prepare = move || match Ahead::prepare(&home, bytes) {
+            Ok(ahead) => Some(ahead),
+            Err(error) => {
                 tracing::warn!(error = %error, "the next segment of the intake log could not be preallocated");
+                None
             }
         };
         self.preparing = thread::Builder::new().name("intake-prepare".into()).spawn(prepare).ok();
     }
 
-    fn refuse(&self, error: &Error) -> AppendError {
-        tracing::error!(error = %error, "the intake log could not start a new segment");
-        match error {
-            Error::Io { cause, .. } if is_full(cause) => AppendError::DiskFull,
-            _ => self.poison(),
+    /// Two threads on one spare file would be zeros over a live segment.
+    fn await_ahead(&mut self) {
+        if let Some(preparing) = self.preparing.take() {
+            self.ahead = preparing.join().ok().flatten().or_else(|| self.ahead.take());
+        }
+    }
+
+    fn refuse(&self, action: &str, error: &Error) -> AppendError {
+        if self.inner.poisoned.load(Ordering::Acquire) {
+            return AppendError::Poisoned;
+        }
+        tracing::error!(error = %Chain(error), "the intake log {action}; nothing of this group was accepted");
+        match Failure::of(error) {
+            Failure::Full => AppendError::DiskFull,
+            Failure::Busy => AppendError::Overloaded,
+            Failure::Disk => self.poison(),
         }
     }
 
@@ -169,20 +285,31 @@ impl Writer {
     }
 }
 
-fn write_at(tail: &super::Tail, bytes: &[u8]) -> io::Result<()> {
-    fail::fail_point!("intake_write_torn", |_| {
-        let _ = tail.file.write_all_at(&bytes[..bytes.len() / 2], tail.position);
-        std::process::abort();
-    });
-    fail::fail_point!("intake_write", |_| Err(io::Error::from_raw_os_error(28)));
-    tail.file.write_all_at(bytes, tail.position)
+/// An error with its cause, for a log line.
+struct Chain<'a>(&'a Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        std::error::Error::source(self.0).map_or(Ok(()), |cause| write!(f, ": {cause}"))
+    }
 }
 
-fn sync(tail: &super::Tail) -> io::Result<()> {
-    fail::fail_point!("intake_sync", |_| Err(io::Error::from_raw_os_error(5)));
+fn write(tail: &Tail, bytes: &[u8]) -> Result<(), Error> {
+    fail::fail_point!("intake_write_torn", |_| {
+        let _ = tail.file.write_all(&bytes[..bytes.len() / 2], tail.end.position);
+        std::process::abort();
+    });
+    fail::fail_point!("intake_write", |_| Err(failed("could not write", 28)));
+    tail.file.write_all(bytes, tail.end.position)
+}
+
+fn sync(tail: &Tail) -> Result<(), Error> {
+    fail::fail_point!("intake_sync", |_| Err(failed("could not sync", 5)));
     tail.file.sync_data()
 }
 
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+#[cfg(feature = "failpoints")]
+fn failed(action: &'static str, code: i32) -> Error {
+    Error::Io { action, path: "a fail point".into(), cause: io::Error::from_raw_os_error(code) }
 }

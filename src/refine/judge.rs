@@ -10,7 +10,7 @@ use super::{Error, Rules, Stretch};
 use crate::contract::Action;
 use crate::event::record::Record;
 use crate::event::{Event, ViolationRecord, decode};
-use crate::intake::Chunk;
+use crate::intake::{Chunk, Damage};
 use crate::state::{QuarantineStage, Quarantined, Sighting, State};
 
 /// A stretch while it is being worked on.
@@ -51,28 +51,48 @@ impl<'a> Work<'a> {
             tallies: HashMap::new(),
         };
         for damage in &chunk.damage {
-            let lost = damage.missing.end - damage.missing.start;
-            tracing::error!(
-                segment = damage.segment,
-                position = damage.position,
-                bytes = damage.bytes.len(),
-                records = lost,
-                "a stretch of the intake log is damaged; its bytes are in quarantine"
-            );
-            let message = format!(
-                "{lost} records from offset {} cannot be read: segment {}, byte {}",
-                damage.missing.start, damage.segment, damage.position
-            );
-            work.set_aside_log(damage.missing.start, "damaged-record", message, &damage.bytes);
+            work.set_aside_damage(damage);
         }
-        for (offset, payload) in &chunk.records {
-            work.stretch.log_bytes += payload.len();
-            match Record::read(payload) {
-                Ok(record) => work.decode(*offset, &record),
-                Err(error) => work.set_aside_log(*offset, "unreadable-record", error.to_string(), payload),
+        for entry in &chunk.records {
+            // What is shared counts for each: each event gets a copy of it.
+            work.stretch.log_bytes += entry.shared.len() + entry.own.len();
+            match Record::read(&entry.shared, &entry.own) {
+                Ok(record) => work.decode(entry.offset, &record),
+                Err(error) => work.set_aside_log(entry.offset, "unreadable-record", error.to_string(), &entry.own),
             }
         }
         work
+    }
+
+    /// Records that were accepted and cannot be read: one entry with their bounds.
+    fn set_aside_damage(&mut self, damage: &Damage) {
+        let Damage { missing, segment, position, length, bytes } = damage;
+        let lost = missing.end - missing.start;
+        if lost == 0 {
+            tracing::warn!(segment, position, bytes = length, "a part of the intake log without records is damaged");
+            return;
+        }
+        let (first, last) = (missing.start, missing.end - 1);
+        if *length == 0 {
+            tracing::error!(segment, first, last, records = lost, "records are missing from the intake log");
+            let message =
+                format!("{lost} records, offsets {first} to {last}, are missing: segment {segment}, byte {position}");
+            self.set_aside_log(first, "missing-records", message, b"");
+            return;
+        }
+        tracing::error!(
+            segment,
+            position,
+            bytes = length,
+            first,
+            last,
+            records = lost,
+            "a log range is damaged; its bytes are in quarantine"
+        );
+        let message = format!(
+            "{lost} records, offsets {first} to {last}, cannot be read: segment {segment}, byte {position}, {length} bytes"
+        );
+        self.set_aside_log(first, "damaged-record", message, bytes);
     }
 
     fn set_aside_log(&mut self, offset: u64, code: &str, message: String, bytes: &[u8]) {

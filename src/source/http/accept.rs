@@ -229,9 +229,22 @@ impl Survey {
         let (context, integrations) = (span(&self.context), span(&self.integrations));
         let sent_at = self.sent_at.as_ref().and_then(|span| json::text(body, span.start).ok());
         let sent_at = sent_at.map(|(text, _)| text).unwrap_or_default();
-        let shared = 128 + context.len() + integrations.len() + sent_at.len();
-        let bytes = self.events.iter().map(|found| found.span.len() + shared).sum();
-        let mut frames = Frames::with_capacity(bytes);
+        let of_request = Record {
+            problem: None,
+            route: stamp.route,
+            received_at_us: stamp.received_at_us,
+            source: stamp.source,
+            ip: stamp.ip,
+            message_id: "",
+            sent_at: &sent_at,
+            context,
+            integrations,
+            event: b"",
+        };
+        // An id that is made has 36 bytes.
+        let own: usize = self.events.iter().map(|found| found.span.len() + 40).sum();
+        let mut frames = Frames::with_capacity(of_request.shared_len() + own);
+        frames.begin(|out| of_request.write_shared(out));
         let mut flawed = 0;
         for found in &self.events {
             let event = &body[found.span.clone()];
@@ -241,20 +254,8 @@ impl Survey {
             let problem = found.problem.or(swollen.then_some(Problem::TooLarge));
             flawed += u64::from(problem.is_some());
             let made = if found.has_id { String::new() } else { clock::uuid() };
-            let plain = problem.is_none();
-            let record = Record {
-                problem,
-                route: stamp.route,
-                received_at_us: stamp.received_at_us,
-                source: stamp.source,
-                ip: stamp.ip,
-                message_id: &made,
-                sent_at: &sent_at,
-                context: if plain { context } else { b"" },
-                integrations: if plain { integrations } else { b"" },
-                event,
-            };
-            frames.push(|out| record.write(out));
+            let record = Record { problem, message_id: &made, event, ..of_request };
+            frames.push(|out| record.write_own(out));
         }
         Accepted { frames, flawed }
     }

@@ -1,0 +1,201 @@
+//! Looking at a log without writing, whether a server uses it or not: where it ends, what is missing, and, read in
+//! whole, what is damaged.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use super::ending::end_of;
+use super::frame::End;
+use super::key::{self, Key};
+use super::manifest::Manifest;
+use super::plan::{self, Active, File};
+use super::reader::Segment;
+use super::storage::{Disk, Home};
+use super::{Damage, Error, Note, Sealed, Severity, carry, segment};
+
+/// What a look at the log found; nothing was written.
+pub(super) struct Looked {
+    pub(super) key: Option<Key>,
+    pub(super) sealed: BTreeMap<u64, Sealed>,
+    pub(super) end: End,
+    /// The part that was answered for.
+    pub(super) committed: End,
+    pub(super) notes: Vec<Note>,
+}
+
+/// Looks at the log as it is, whether a server writes it or not.
+pub(super) fn inspect(home: &Home) -> Result<Looked, Error> {
+    let bases = segment::bases(&home.list()?);
+    let key = key::read(home)?;
+    let nothing = End { base: 0, position: segment::DATA_AT, next: 0, chain: 0 };
+    let mut looked = Looked { key, sealed: BTreeMap::new(), end: nothing, committed: nothing, notes: Vec::new() };
+    let Some(newest) = bases.last().copied() else { return Ok(looked) };
+    let Some(key) = looked.key.clone() else {
+        // A log of the first format that no server of this build has opened.
+        let bytes = home.open(&segment::name(newest), false)?.read_whole(u64::MAX)?;
+        if !carry::is_first_format(&bytes) {
+            let reason = "it and key.copy are both missing or damaged";
+            return Err(Error::Key { path: home.path(key::NAME), reason });
+        }
+        looked.end.next = carry::end(&bytes, newest);
+        return Ok(looked);
+    };
+    let mut files = BTreeMap::new();
+    for base in bases {
+        // The server may trim meanwhile.
+        let Some(found) = gone_is_fine(segment::look(home, base, Some(&key)))? else { continue };
+        if found.header.is_none() && !found.first_format {
+            let name = segment::name(base);
+            looked.notes.push(Note::error(format!("both copies of the header of segment {name} are damaged")));
+        }
+        files.insert(base, File { header: found.header, bytes: found.bytes });
+    }
+    let plan = plan::plan(&Manifest::read(home, &key)?, &files);
+    looked.notes.extend(plan.notes);
+    looked.sealed = plan.sealed;
+    let base = match plan.active {
+        Active::None => return Ok(looked),
+        Active::At(base) => base,
+        Active::Lost(base) => {
+            looked.notes.push(Note::error(format!("segment {}, the newest of the log, is missing", segment::name(base))));
+            looked.end = End { base, next: base, ..nothing };
+            looked.committed = looked.end;
+            return Ok(looked);
+        }
+    };
+    let bytes = home.open(&segment::name(base), false)?.read_whole(u64::MAX)?;
+    if carry::is_first_format(&bytes) {
+        looked.end = End { base, next: carry::end(&bytes, base), ..nothing };
+        return Ok(looked);
+    }
+    let ended = end_of(&key, base, &bytes);
+    (looked.end, looked.committed) = (ended.end, ended.committed);
+    Ok(looked)
+}
+
+fn gone_is_fine<T>(outcome: Result<T, Error>) -> Result<Option<T>, Error> {
+    match outcome {
+        Err(Error::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+
+/// What `tidegate status` shows of a log.
+#[derive(Debug, Default)]
+pub struct Overview {
+    /// The offset behind the last record; 0 when there is none.
+    pub end: u64,
+    /// What is missing or damaged, as far as names and headers tell.
+    pub notes: Vec<Note>,
+}
+
+/// Looks at the log in `dir`, as far as it can be seen quickly.
+///
+/// # Errors
+/// The directory, its key or its last segment cannot be read.
+pub fn overview(dir: &Path) -> Result<Overview, Error> {
+    if !dir.exists() {
+        return Ok(Overview::default());
+    }
+    let looked = inspect_settled(&Disk::at(dir)?)?;
+    Ok(Overview { end: looked.end.next, notes: looked.notes })
+}
+
+/// A server may make, rename or remove a segment between two looks; then they are looked at once more.
+fn inspect_settled(home: &Home) -> Result<Looked, Error> {
+    const TRIES: usize = 5;
+    for _ in 1..TRIES {
+        match inspect(home) {
+            Ok(looked) if looked.notes.iter().all(|note| note.severity < Severity::Warning) => return Ok(looked),
+            Ok(_) => {}
+            Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    inspect(home)
+}
+
+/// What reading the whole log found.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub segments: u64,
+    pub records: u64,
+    pub bytes: u64,
+    /// Offsets that were trimmed away are below this one.
+    pub oldest: u64,
+    /// The offset behind the last record that was answered for.
+    pub end: u64,
+    /// Ranges that cannot be read, in order. Those without bytes are missing from end to end.
+    pub damaged: Vec<Damage>,
+    /// What else is wrong or worth knowing.
+    pub notes: Vec<Note>,
+}
+
+impl Report {
+    /// True when every record that was answered for can be read, and every segment follows the one before.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.damaged.is_empty() && self.notes.iter().all(|note| note.severity < Severity::Error)
+    }
+
+    /// Offsets that cannot be read.
+    #[must_use]
+    pub fn records_lost(&self) -> u64 {
+        self.damaged.iter().map(|damage| damage.missing.end - damage.missing.start).sum()
+    }
+}
+
+/// Reads the whole log in `dir`: headers, frames, marks, the chain of the segments, the manifest. Writes nothing, and
+/// reads what was committed; so a server may write meanwhile.
+///
+/// # Errors
+/// A file cannot be read, the key is lost, or another build wrote the log.
+pub fn verify(dir: &Path) -> Result<Report, Error> {
+    if !dir.exists() {
+        return Ok(Report::default());
+    }
+    verify_in(&Disk::at(dir)?)
+}
+
+pub(super) fn verify_in(home: &Home) -> Result<Report, Error> {
+    let looked = inspect_settled(home)?;
+    let mut report = Report { notes: looked.notes, end: looked.committed.next, ..Report::default() };
+    let Some(key) = looked.key else {
+        let text = "the log has an older format; it is carried over when a server opens it, and can be checked then";
+        report.notes.push(Note::warning(text.to_owned()));
+        return Ok(report);
+    };
+    report.oldest = looked.sealed.keys().next().copied().unwrap_or(looked.committed.base);
+    let End { base, position, next, chain } = looked.committed;
+    let newest = Sealed { bytes: position, end: next, chain, sealed_at_us: 0, missing: false };
+    let is_there = home.find(&segment::name(base), false)?.is_some();
+    for (base, sealed) in looked.sealed.into_iter().chain(is_there.then_some((base, newest))) {
+        match verify_segment(home, &key, (base, sealed), &mut report) {
+            // Trimmed meanwhile.
+            Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
+            outcome => outcome?,
+        }
+    }
+    Ok(report)
+}
+
+fn verify_segment(home: &Home, key: &Key, (base, sealed): (u64, Sealed), report: &mut Report) -> Result<(), Error> {
+    const READ_BYTES: usize = 4 << 20;
+    let before = report.damaged.len();
+    let mut segment = Segment::open(home, base, sealed.missing)?;
+    while let Some(chunk) = segment.read(key, &sealed, base, (READ_BYTES, usize::MAX))? {
+        report.records += chunk.records.len() as u64;
+        report.damaged.extend(chunk.damage);
+    }
+    report.segments += 1;
+    report.bytes += sealed.bytes;
+    if report.damaged.len() == before && sealed.chain != 0 && segment.chain != sealed.chain {
+        let name = segment::name(base);
+        report.notes.push(Note::error(format!(
+            "segment {name} is readable, but it is not the one that the log's chain names: was it put there from another copy?"
+        )));
+    }
+    Ok(())
+}
