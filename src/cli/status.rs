@@ -113,7 +113,8 @@ fn print_json(
             })
         })
         .collect();
-    let damage: serde_json::Map<_, _> = log.damage.iter().map(|(code, count)| (code.clone(), (*count).into())).collect();
+    let damage: serde_json::Map<_, _> =
+        log.damage.iter().map(|(code, count)| (code.clone(), (*count).into())).collect();
     let notes: Vec<&str> = log.notes.iter().map(|note| note.text.as_str()).collect();
     let log = serde_json::json!({"end": log.end, "refined": log.refined, "damage": damage, "notes": notes});
     println!("{}", serde_json::json!({"log": log, "sources": sources, "syncs": syncs, "functions": functions}));
@@ -141,11 +142,7 @@ fn print_functions(functions: &[(Charge, Option<String>)]) {
     }
 }
 
-fn print_tables(
-    log: &LogLine,
-    sources: &BTreeMap<String, SourceLine>,
-    reports: &[(SyncReport, PendingCount)],
-) {
+fn print_tables(log: &LogLine, sources: &BTreeMap<String, SourceLine>, reports: &[(SyncReport, PendingCount)]) {
     println!("{} records in the log, {} of them refined", paint::count(log.end), paint::count(log.refined));
     for (code, count) in &log.damage {
         println!("{} {} log ranges in quarantine with the code {code}", paint::bold("damaged:"), paint::count(*count));

@@ -225,7 +225,11 @@ fn route(at: u8) -> Result<Option<Kind>, Unreadable> {
 }
 
 fn received_at(fixed: &[u8]) -> Result<i64, Unreadable> {
-    fixed.get(4..).and_then(|bytes| bytes.first_chunk()).map(|bytes| i64::from_le_bytes(*bytes)).ok_or(Unreadable::Broken)
+    fixed
+        .get(4..)
+        .and_then(|bytes| bytes.first_chunk())
+        .map(|bytes| i64::from_le_bytes(*bytes))
+        .ok_or(Unreadable::Broken)
 }
 
 fn str(bytes: &[u8]) -> Result<&str, Unreadable> {

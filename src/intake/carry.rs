@@ -6,11 +6,11 @@
 //! The first format had a header of 32 bytes (`TIDELOG1` · base u64 · created at u64 · zero u32 · CRC-32C u32) and a frame
 //! for each record: `TGr1` · payload length u32 · offset u64 · CRC-32C of the payload u32 · CRC-32C of these 20 bytes u32.
 
+use super::Error;
 use super::frame::{End, Frames, Kind, PAYLOAD_BYTES_MAX, gap_into, mark};
 use super::key::Key;
 use super::segment::{self, Before, Header};
 use super::storage::{Handle, Home};
-use super::Error;
 
 pub(super) const MAGIC: &[u8; 8] = b"TIDELOG1";
 pub(super) const FRAME_MAGIC: &[u8; 4] = b"TGr1";

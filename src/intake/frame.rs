@@ -36,7 +36,7 @@ pub(super) enum Kind {
 }
 
 /// Records on their way into the log, already framed. Built by whoever appends, off the writer's thread.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Frames {
     /// Shared bytes and records, group after group.
     payload: Vec<u8>,

@@ -58,7 +58,9 @@ pub(super) fn inspect(home: &Home) -> Result<Looked, Error> {
         Active::None => return Ok(looked),
         Active::At(base) => base,
         Active::Lost(base) => {
-            looked.notes.push(Note::error(format!("segment {}, the newest of the log, is missing", segment::name(base))));
+            looked
+                .notes
+                .push(Note::error(format!("segment {}, the newest of the log, is missing", segment::name(base))));
             looked.end = End { base, next: base, ..nothing };
             looked.committed = looked.end;
             return Ok(looked);
@@ -68,6 +70,12 @@ pub(super) fn inspect(home: &Home) -> Result<Looked, Error> {
     if carry::is_first_format(&bytes) {
         looked.end = End { base, next: carry::end(&bytes, base), ..nothing };
         return Ok(looked);
+    }
+    let header = files.get(&base).and_then(|file| file.header);
+    let cut_short = header.map_or(bytes.len() as u64 <= segment::DATA_AT, |header| (bytes.len() as u64) < header.room);
+    if cut_short {
+        let name = segment::name(base);
+        looked.notes.push(Note::error(format!("segment {name}, the newest of the log, was cut short")));
     }
     let ended = end_of(&key, base, &bytes);
     (looked.end, looked.committed) = (ended.end, ended.committed);
@@ -80,7 +88,6 @@ fn gone_is_fine<T>(outcome: Result<T, Error>) -> Result<Option<T>, Error> {
         other => other.map(Some),
     }
 }
-
 
 /// What `tidegate status` shows of a log.
 #[derive(Debug, Default)]

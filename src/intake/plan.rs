@@ -89,7 +89,9 @@ impl Plan {
             }
             sealed.missing = file.is_none();
         }
-        for base in files.range(oldest..active).map(|(base, _)| *base).filter(|base| !manifest.sealed.contains_key(base)) {
+        for base in
+            files.range(oldest..active).map(|(base, _)| *base).filter(|base| !manifest.sealed.contains_key(base))
+        {
             let name = segment::name(base);
             self.notes.push(Note::error(format!("{name} is no segment that the manifest names; it is not read")));
         }
@@ -124,7 +126,8 @@ impl Plan {
         for pair in own.windows(2) {
             let [(base, file), (next_base, next)] = pair else { continue };
             let created_us = next.header.map_or(0, |header| header.created_us);
-            let unknown = |end: u64| Sealed { bytes: file.bytes, end, chain: 0, sealed_at_us: created_us, missing: false };
+            let unknown =
+                |end: u64| Sealed { bytes: file.bytes, end, chain: 0, sealed_at_us: created_us, missing: false };
             let sealed = match next.before() {
                 Some(before) if before.base == *base => seal(before, created_us, false),
                 Some(before) if before.base > *base && before.base < *next_base => {

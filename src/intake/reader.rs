@@ -93,11 +93,11 @@ impl Reader {
             let (bounds, next_base) = self.bounds();
             let chunk = self.segment.read(&self.inner.key, &bounds, self.next, (bytes_max, records_max))?;
             if let Some(chunk) = chunk {
-                let moved = chunk.next > self.next;
                 self.next = chunk.next.max(self.next);
-                if moved || !chunk.records.is_empty() || !chunk.damage.is_empty() {
+                if !chunk.records.is_empty() || !chunk.damage.is_empty() {
                     return Ok(chunk);
                 }
+                // Marks, or numbers that were never given.
                 continue;
             }
             let Some(base) = next_base else {

@@ -14,6 +14,7 @@ use super::manifest::{self, Found, Manifest};
 use super::plan::{self, Active, File, Plan};
 use super::segment::{self, Before, Header};
 use super::storage::Home;
+use super::writer::GROUP_BYTES_MAX;
 use super::{Error, Note, Sealed, Tail, carry};
 
 /// Torn tails that are kept; the oldest go first.
@@ -176,7 +177,7 @@ fn settle(
         Ok(tail) => Ok(tail),
         Err(base) => {
             let bytes = files.get(&base).map_or(0, |file| file.bytes);
-            let next = wish.floor.max(base).saturating_add(1);
+            let next = behind(base, wish.segment_bytes, wish.floor);
             recovery.notes.push(Note::error(format!(
                 "segment {}, the newest of the log, is missing or damaged from end to end: how many records are gone from offset {base} on is not known; put the file back from a backup and start again, or go on without them",
                 segment::name(base)
@@ -202,7 +203,14 @@ fn first(home: &Home, key: &Key, recovery: &mut Recovery, wish: Wish) -> Result<
 }
 
 /// Seals a segment as it is and begins another behind it, at `base`.
-fn follow(home: &Home, key: &Key, before: Before, base: u64, wish: Wish, recovery: &mut Recovery) -> Result<Tail, Error> {
+fn follow(
+    home: &Home,
+    key: &Key,
+    before: Before,
+    base: u64,
+    wish: Wish,
+    recovery: &mut Recovery,
+) -> Result<Tail, Error> {
     let tail = create(home, key, base, Some(before), wish)?;
     let Before { base, end, bytes, chain } = before;
     recovery.sealed.insert(base, Sealed { bytes, end, chain, sealed_at_us: wish.now_us, missing: false });
@@ -232,7 +240,8 @@ fn tail(
     let data = bytes.get(ended.data_at..).unwrap_or_default();
     let rest = bytes.get(ended.at..).unwrap_or_default();
     let torn = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    if header.is_none() && ended.end.next == base && data.iter().any(|byte| *byte != 0) {
+    let cut_off = data.is_empty() || data.iter().any(|byte| *byte != 0);
+    if header.is_none() && ended.end.next == base && cut_off {
         return Ok(Err(base));
     }
     recovery.damaged = ended.damaged;
@@ -254,13 +263,20 @@ fn tail(
     if !shortened {
         return Ok(Ok(Tail { file, end }));
     }
-    let next = wish.floor.max(end.next).saturating_add(1);
+    let cut = header.map_or(0, |header| header.room.saturating_sub(bytes.len() as u64));
+    let next = behind(end.next, cut, wish.floor);
     recovery.notes.push(Note::error(format!(
         "segment {name}, the newest of the log, was cut short: how many records are gone from offset {} on is not known; put the file back from a backup and start again, or go on without them",
         end.next
     )));
     let before = Before { base, end: next, bytes: end.position, chain: end.chain };
     follow(home, key, before, next, wish, recovery).map(Ok)
+}
+
+/// A number that no lost record can have had: `bytes` are lost behind the record before `next`, and a record takes eight
+/// bytes at the least.
+fn behind(next: u64, bytes: u64, floor: u64) -> u64 {
+    next.saturating_add(bytes.max(GROUP_BYTES_MAX as u64) / 8).max(floor).saturating_add(1)
 }
 
 fn keep_torn(home: &Home, end: &End, bytes: &[u8], now_us: i64) -> Result<PathBuf, Error> {

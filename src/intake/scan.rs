@@ -26,7 +26,10 @@ pub(super) enum Step {
     Group(Group),
     Mark,
     /// Nothing valid up to the position `to`; the next record there is `next`.
-    Damage { to: usize, next: u64 },
+    Damage {
+        to: usize,
+        next: u64,
+    },
     /// The bytes end too early to tell.
     More,
     End,
@@ -75,9 +78,8 @@ impl Scan<'_> {
             }
             // What the damaged bytes can have held: a record takes eight bytes of a table.
             let held = expected.saturating_add((to - at) as u64 / 8);
-            let plausible = |first: u64, next: u64| {
-                first >= expected && self.limit.map_or(first <= held, |limit| next <= limit)
-            };
+            let plausible =
+                |first: u64, next: u64| first >= expected && self.limit.map_or(first <= held, |limit| next <= limit);
             match self.here(to) {
                 Here::Group(group) if plausible(group.first, group.next) => {
                     return Step::Damage { to, next: group.first };

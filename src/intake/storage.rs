@@ -35,6 +35,9 @@ pub(super) trait Stored: Send + Sync {
     fn len(&self) -> io::Result<u64>;
 }
 
+/// What was tried when a sync failed, of bytes or of names.
+pub(super) const SYNC: &str = "could not sync";
+
 /// What a failed call means for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -50,7 +53,11 @@ impl Failure {
     pub(super) fn of(error: &Error) -> Self {
         const ENFILE: i32 = 23;
         const EMFILE: i32 = 24;
-        let Error::Io { cause, .. } = error else { return Self::Disk };
+        let Error::Io { cause, action, .. } = error else { return Self::Disk };
+        if *action == SYNC {
+            // The kernel may have dropped what it could not write; nobody knows what is on the disk.
+            return Self::Disk;
+        }
         match cause.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             _ if matches!(cause.raw_os_error(), Some(ENFILE | EMFILE)) => Self::Busy,
@@ -121,7 +128,7 @@ impl Home {
     }
 
     pub(super) fn sync_names(&self) -> Result<(), Error> {
-        again(|| self.0.sync_names()).map_err(Error::io("could not sync the directory", &self.path("")))
+        again(|| self.0.sync_names()).map_err(Error::io(SYNC, &self.path("")))
     }
 
     /// Puts a small file in the place of another, whole or not at all: `spare` is where it is written first.
@@ -179,11 +186,11 @@ impl Handle {
     }
 
     pub(super) fn sync_data(&self) -> Result<(), Error> {
-        again(|| self.file.sync_data()).map_err(Error::io("could not sync", &self.path))
+        again(|| self.file.sync_data()).map_err(Error::io(SYNC, &self.path))
     }
 
     pub(super) fn sync_all(&self) -> Result<(), Error> {
-        again(|| self.file.sync_all()).map_err(Error::io("could not sync", &self.path))
+        again(|| self.file.sync_all()).map_err(Error::io(SYNC, &self.path))
     }
 
     pub(super) fn len(&self) -> Result<u64, Error> {

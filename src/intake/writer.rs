@@ -12,7 +12,7 @@ use super::{Append, AppendError, End, Error, Inner, Sealed, Tail, lock, manifest
 use crate::clock;
 
 /// Bytes written under one sync. A larger group would only make its members wait longer.
-const GROUP_BYTES_MAX: usize = 8 << 20;
+pub(super) const GROUP_BYTES_MAX: usize = 8 << 20;
 
 /// The part of the log that writes; [`Writer::run`] it on a thread of its own.
 pub struct Writer {
@@ -125,7 +125,9 @@ impl Writer {
         }
         let written = self.tail.end.position - segment::DATA_AT;
         let room = self.inner.settings.segment_bytes.saturating_sub(written);
-        if (bytes + MARK_BYTES) as u64 > room && written > 0 {
+        // A segment without a record is never full: the one behind it would have its name.
+        let holds_records = self.tail.end.next > self.tail.end.base;
+        if (bytes + MARK_BYTES) as u64 > room && holds_records {
             self.roll().map_err(|error| self.refuse("could not start a new segment", &error))?;
         }
         if self.manifest_due {
@@ -176,13 +178,12 @@ impl Writer {
 
     /// Seals the segment at its tail and starts the next. A failure leaves everything as it was.
     fn roll(&mut self) -> Result<(), Error> {
-        self.await_ahead();
+        self.make_ahead()?;
         let now_us = clock::now_us();
         let inner = &self.inner;
-        if self.ahead.is_none() {
-            self.ahead = Some(Ahead::prepare(&inner.home, inner.settings.segment_bytes)?);
-        }
         let Some(ahead) = &self.ahead else { return Ok(()) };
+        // Its last mark, too: nothing that was answered for may look like a torn write.
+        self.tail.file.sync_data()?;
         let End { base, position, next, chain } = self.tail.end;
         let before = Before { base, end: next, bytes: position, chain };
         let header = Header { base: next, created_us: now_us, room: ahead.spare.len()?, before: Some(before) };
@@ -200,11 +201,6 @@ impl Writer {
         // The zeros behind the tail are of no use any more; how long the segment is stands in the next one's header.
         if let Err(error) = old.file.set_len(position) {
             tracing::warn!(error = %error, "a sealed segment of the intake log could not be cut");
-        }
-        // Its last mark, too: nothing that was answered for may look like a torn write.
-        if let Err(error) = old.file.sync_all() {
-            self.poison();
-            return Err(error);
         }
         drop(old);
         self.put_manifest(&manifest)?;
@@ -248,11 +244,16 @@ impl Writer {
         self.preparing = thread::Builder::new().name("intake-prepare".into()).spawn(prepare).ok();
     }
 
-    /// Two threads on one spare file would be zeros over a live segment.
-    fn await_ahead(&mut self) {
+    /// What the next roll needs, made now when it is not there yet.
+    pub(super) fn make_ahead(&mut self) -> Result<(), Error> {
+        // Two threads on one spare file would be zeros over a live segment.
         if let Some(preparing) = self.preparing.take() {
             self.ahead = preparing.join().ok().flatten().or_else(|| self.ahead.take());
         }
+        if self.ahead.is_none() {
+            self.ahead = Some(Ahead::prepare(&self.inner.home, self.inner.settings.segment_bytes)?);
+        }
+        Ok(())
     }
 
     fn refuse(&self, action: &str, error: &Error) -> AppendError {

@@ -75,8 +75,9 @@ impl<'a> Work<'a> {
         let (first, last) = (missing.start, missing.end - 1);
         if *length == 0 {
             tracing::error!(segment, first, last, records = lost, "records are missing from the intake log");
-            let message =
-                format!("{lost} records, offsets {first} to {last}, are missing: segment {segment}, byte {position}");
+            let message = format!(
+                "the records with offsets {first} to {last}, {lost} at most, are missing: segment {segment}, byte {position}"
+            );
             self.set_aside_log(first, "missing-records", message, b"");
             return;
         }
