@@ -1,7 +1,7 @@
 //! Where the newest segment ends: everything before its last mark was answered for; behind it only what is whole and
 //! in sequence counts.
 
-use super::frame::{End, Group, Kind, MARK_BYTES, Read};
+use super::frame::{self, End, Group, Kind, MARK_BYTES, Read};
 use super::key::Key;
 use super::scan::{Scan, Step};
 use super::segment;
@@ -33,7 +33,7 @@ pub(super) fn end_of(key: &Key, base: u64, bytes: &[u8]) -> Ended {
                 damaged += u64::from(!group.is_whole(&before.bytes[at..]) || group.kind == Kind::Lost);
                 at += group.frame_bytes();
                 next = group.next;
-                chain = key.chain(chain, group.check);
+                chain = frame::chain(chain, group.check);
             }
             Step::Mark => at += MARK_BYTES,
             Step::Damage { to, next: found } => {
@@ -49,7 +49,7 @@ pub(super) fn end_of(key: &Key, base: u64, bytes: &[u8]) -> Ended {
     while let Some(group) = whole_at(key, base, at, bytes).filter(|group| group.first == next) {
         at += group.frame_bytes();
         next = group.next;
-        chain = key.chain(chain, group.check);
+        chain = frame::chain(chain, group.check);
     }
     let marked = at == mark_at;
     Ended { at, data_at, end: End { base, position: at as u64, next, chain }, committed, marked, damaged }

@@ -60,7 +60,8 @@ impl Frames {
     /// With room for about `bytes`.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { payload: Vec::with_capacity(bytes), ..Self::default() }
+        let table = Vec::with_capacity((bytes / 512 + 2) * ENTRY_BYTES);
+        Self { payload: Vec::with_capacity(bytes), table, ..Self::default() }
     }
 
     /// Begins a group: `write` appends the bytes that all its records share. Groups of one append are accepted together.
@@ -161,7 +162,12 @@ fn frame_into(key: &Key, end: &mut End, kind: Kind, numbers: u64, body: (&[u8], 
     staging.extend_from_slice(payload);
     end.position += (HEADER_BYTES + table.len() + payload.len()) as u64;
     end.next += numbers;
-    end.chain = key.chain(end.chain, check);
+    end.chain = chain(end.chain, check);
+}
+
+/// The running hash of a segment with one more frame. The checks are keyed, and so are the places where the hash is kept.
+pub(super) fn chain(before: u64, check: u64) -> u64 {
+    (before.rotate_left(23) ^ check).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
 }
 
 /// Stages a frame that says what became of the numbers up to `next`: lost, with what lay there, or never given.

@@ -30,7 +30,6 @@ pub(super) struct Key {
 pub(super) enum Sealed {
     Segment = 1,
     Manifest = 2,
-    Chain = 3,
 }
 
 impl Key {
@@ -53,14 +52,6 @@ impl Key {
         hasher.write(&[what as u8]);
         hasher.write(bytes);
         hasher.finish()
-    }
-
-    /// The running hash of a segment with one more frame.
-    pub(super) fn chain(&self, before: u64, check: u64) -> u64 {
-        let mut both = [0; 16];
-        both[..8].copy_from_slice(&before.to_le_bytes());
-        both[8..].copy_from_slice(&check.to_le_bytes());
-        self.of(Sealed::Chain, &both)
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::frame::{Group, HEADER_BYTES, Kind, MARK_BYTES, part_at};
+use super::frame::{self, Group, HEADER_BYTES, Kind, MARK_BYTES, part_at};
 use super::key::Key;
 use super::scan::{Scan, Step};
 use super::storage::{Handle, Home};
@@ -163,7 +163,7 @@ impl Segment {
                 match scan.step(at, expected) {
                     Step::Group(group) if group.next <= offset => {
                         at += group.frame_bytes();
-                        (expected, chain) = (group.next, key.chain(chain, group.check));
+                        (expected, chain) = (group.next, frame::chain(chain, group.check));
                     }
                     Step::Mark => at += MARK_BYTES,
                     Step::Damage { to, next } if next <= offset && to < buffer.len() => (at, expected) = (to, next),
@@ -269,17 +269,17 @@ impl Cut {
             }
             match scan.step(self.at, self.expected) {
                 Step::Group(group) => {
-                    self.group(&group, &buffer.slice(self.at..buffer.len().min(self.at + group.frame_bytes())));
+                    self.group(&group, buffer);
                     if self.stopped {
                         return;
                     }
                     self.at = buffer.len().min(self.at + group.frame_bytes());
                     self.expected = group.next;
-                    self.chain = scan.key.chain(self.chain, group.check);
+                    self.chain = frame::chain(self.chain, group.check);
                 }
                 Step::Mark => self.at += MARK_BYTES,
                 Step::Damage { to, next } => {
-                    self.damage(self.at, self.chunk.next..next, &buffer.slice(self.at..to));
+                    self.damage(self.at, self.chunk.next..next, &buffer[self.at..to]);
                     (self.at, self.expected) = (to, next);
                 }
                 Step::End => {
@@ -292,18 +292,20 @@ impl Cut {
     }
 
     /// The records of a frame that are still to be given; what of them does not sum up is damage.
-    fn group(&mut self, group: &Group, frame: &Bytes) {
-        let mut parts = group.parts(frame);
-        let shared = parts.next().and_then(|(part, sum)| part_at(frame, part.clone(), sum).map(|_| frame.slice(part)));
+    fn group(&mut self, group: &Group, buffer: &Bytes) {
+        let at = self.at;
+        let bytes = &buffer[at..buffer.len().min(at + group.frame_bytes())];
+        let mut parts = group.parts(bytes);
+        let shared = parts.next().filter(|(part, sum)| part_at(bytes, part.clone(), *sum).is_some());
         let from = self.chunk.next;
-        let Some(shared) = shared else {
-            self.damage(self.at, from..group.next, frame);
+        let Some((shared, _)) = shared else {
+            self.damage(at, from..group.next, bytes);
             return;
         };
         match group.kind {
             Kind::Records => {}
             Kind::Lost => {
-                self.damage(self.at + HEADER_BYTES, from..group.next, &shared);
+                self.damage(at + shared.start, from..group.next, &bytes[shared]);
                 return;
             }
             Kind::Skipped => {
@@ -311,6 +313,7 @@ impl Cut {
                 return;
             }
         }
+        let shared = buffer.slice(at + shared.start..at + shared.end);
         for (offset, (part, sum)) in (group.first..).zip(parts) {
             if offset < from {
                 continue;
@@ -322,20 +325,18 @@ impl Cut {
                 return;
             }
             self.weight = weight;
-            match part_at(frame, part.clone(), sum) {
-                Some(_) => {
-                    self.chunk.records.push(Entry { offset, shared: shared.clone(), own: frame.slice(part) });
-                    self.chunk.next = offset + 1;
-                }
-                None => {
-                    let there = part.start.min(frame.len())..part.end.min(frame.len());
-                    self.damage(self.at + there.start, offset..offset + 1, &frame.slice(there));
-                }
+            if part_at(bytes, part.clone(), sum).is_some() {
+                let own = buffer.slice(at + part.start..at + part.end);
+                self.chunk.records.push(Entry { offset, shared: shared.clone(), own });
+                self.chunk.next = offset + 1;
+            } else {
+                let there = part.start.min(bytes.len())..part.end.min(bytes.len());
+                self.damage(at + there.start, offset..offset + 1, &bytes[there]);
             }
         }
     }
 
-    fn damage(&mut self, at: usize, missing: Range<u64>, bytes: &Bytes) {
+    fn damage(&mut self, at: usize, missing: Range<u64>, bytes: &[u8]) {
         let missing = missing.start..missing.end.max(missing.start);
         self.chunk.next = missing.end;
         let position = self.origin.saturating_add(at as u64);

@@ -16,6 +16,7 @@ mod house;
 mod import;
 mod isolation;
 mod lineup;
+mod log;
 mod lookup;
 mod outbound;
 mod plugins;
