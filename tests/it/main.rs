@@ -3,6 +3,7 @@
 
 mod author;
 mod bodies;
+mod body_limits;
 mod cli;
 mod conformance;
 mod contract;
@@ -15,12 +16,14 @@ mod function;
 mod house;
 mod import;
 mod isolation;
+mod large_events;
 mod lineup;
 mod lookup;
 mod outbound;
 mod plugins;
 mod poison;
 mod sdk;
+mod same_end;
 mod shipped;
 mod store;
 mod support;
