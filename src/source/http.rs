@@ -12,6 +12,7 @@ mod inflate;
 mod key;
 mod pixel;
 mod route;
+mod slim;
 mod survey;
 mod unfinished;
 
@@ -40,6 +41,7 @@ use accept::Stamp;
 use answer::{Answer, Reply};
 use body::{Decoders, Wire};
 use route::Route;
+use slim::Slim;
 use unfinished::Unfinished;
 
 /// Bounds on what a client may send and how slowly.
@@ -177,7 +179,7 @@ impl Server {
                 });
                 let mut server = hyper::server::conn::http1::Builder::new();
                 server.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(64 << 10);
-                let connection = server.serve_connection(TokioIo::new(stream), service);
+                let connection = server.serve_connection(TokioIo::new(Slim(stream)), service);
                 tokio::pin!(connection);
                 let stopping = tokio::select! {
                     // A client that breaks off is its own business.

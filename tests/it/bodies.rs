@@ -82,7 +82,7 @@ fn a_body_that_cannot_be_read_is_refused_with_400_and_a_code() {
         ("/v1/track", b"{\"a\":\"1}", "400 malformed-json"),
         ("/v1/track", b"{\"a\":1}}", "400 malformed-json"),
         ("/v1/batch", br#"{"batch":[{"a":1}"#, "400 malformed-json"),
-        ("/v1/batch", br#"{"batch":[{"a":1]]}"#, "400 malformed-json"),
+        ("/v1/batch", br#"{"batch":[{"a":1}}]}"#, "400 malformed-json"),
         ("/v1/track", bomb.as_bytes(), "400 malformed-json"),
         ("/v1/batch", b"[1]", "400 not-an-object"),
         ("/v1/batch", b"{}", "400 no-batch"),

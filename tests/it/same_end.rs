@@ -99,7 +99,7 @@ fn a_pixel_ends_under_the_codes_of_json_and_keeps_its_query() {
     workspace.append("tidegate.yaml", "\nlimits: {event_depth_max: 10, event_keys_max: 300}\n");
     let server = workspace.serve();
     let many: String = (0..301).map(|n| format!("&k{n}=1")).collect();
-    let fine: String = (0..290).map(|n| format!("&k{n}=1")).collect();
+    let fine: String = (0..290).map(|n| format!("&properties.k{n}=1")).collect();
     let cases = [
         ("not-utf8", "&event=caf%E9".to_owned()),
         ("malformed-json", "&event=a%zz".to_owned()),

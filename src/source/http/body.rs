@@ -169,7 +169,12 @@ fn too_large(limits: &Limits) -> Answer {
 
 /// Inflates on a thread that may be busy: the ones that serve connections may not.
 async fn inflate_aside(encoding: Encoding, wire: Bytes, cap: Cap) -> Result<Bytes, Answer> {
-    let inflated = tokio::task::spawn_blocking(move || inflate::inflate(encoding, &wire, cap)).await;
+    let work = move || {
+        // Whatever else these threads do can wait for those that accept events, too.
+        crate::task::give_way();
+        inflate::inflate(encoding, &wire, cap)
+    };
+    let inflated = tokio::task::spawn_blocking(work).await;
     inflated.map_or_else(
         |_| Err(Answer::bad("malformed-encoding", "the body broke its decoder")),
         |out| out.map(Bytes::from),

@@ -68,7 +68,8 @@ enum Stop {
 /// The body without its encoding.
 pub(super) fn inflate(encoding: Encoding, wire: &[u8], cap: Cap) -> Result<Vec<u8>, Answer> {
     let max = cap.bytes_max.min(wire.len().saturating_mul(cap.ratio_max));
-    let mut out = Out { bytes: Vec::with_capacity(max.min(wire.len().saturating_mul(4))), max };
+    // Room for all at once: what is not written to costs nothing, and growing would hold everything twice.
+    let mut out = Out { bytes: Vec::with_capacity(max), max };
     let inflated = match encoding {
         Encoding::Gzip => gzip(wire, &mut out),
         // Clients disagree whether `deflate` has a zlib header; its first byte says which it is.

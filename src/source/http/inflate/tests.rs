@@ -29,7 +29,7 @@ fn zstd_of(bytes: &[u8]) -> Vec<u8> {
 /// One uncompressed meta-block of at most 64 KiB, by hand: window bits, length, not last, then an empty last one.
 fn brotli_of(bytes: &[u8]) -> Vec<u8> {
     let mut bits: u64 = 0;
-    let mut at = 0;
+    let mut at: usize = 0;
     for (value, width) in [(0, 1), (0, 1), (0, 2), (bytes.len() as u64 - 1, 16), (1, 1)] {
         bits |= value << at;
         at += width;

@@ -56,7 +56,8 @@ fn a_body_that_is_no_batch_is_refused() {
         (r#"{"batch":[]} x"#, "malformed-json"),
         (r#"{"batch":[],}"#, "malformed-json"),
         (r#"{"batch":[]"#, "malformed-json"),
-        (r#"{"batch":[],"context":{"a":1]}"#, "malformed-json"),
+        (r#"{"batch":[],"context":{"a":1}"#, "malformed-json"),
+        (r#"{"batch":[],"context":{"a":1]]}"#, "malformed-json"),
         (r#"{"batch":[],"context}"#, "malformed-json"),
     ] {
         assert_eq!(verdicts(body.as_bytes(), None), Err(want), "{body}");
