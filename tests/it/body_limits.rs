@@ -231,6 +231,49 @@ fn a_compressed_body_of_a_stranger_is_bounded_by_its_format() {
 }
 
 #[test]
+fn twelve_senders_of_bombs_take_little_memory_and_honest_clients_are_served() {
+    let workspace = Workspace::new();
+    let server = workspace.serve();
+    let auth = basic(&server.key);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(&vec![b' '; 60 << 20]).unwrap();
+    // Blocks of 128 KiB of one repeated byte, in frames with a window of 8 MiB and of 128 MiB.
+    let zstd = |window: u8, blocks| {
+        [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, window << 3], &[2, 0, 16, b' '].repeat(blocks)[..]].concat()
+    };
+    let bombs = [
+        ("gzip", gzip.finish().unwrap()),
+        ("zstd", zstd(13, 20_000)),
+        ("zstd", zstd(17, 1_000)),
+        ("br", vec![0x0f; 4_000]),
+    ];
+    assert_eq!(server.post("/v1/track", r#"{"event":"Before"}"#).status, 200);
+    let before = memory_kib(&server);
+    let most = std::sync::atomic::AtomicU64::new(before);
+    std::thread::scope(|scope| {
+        for n in 0..12 {
+            let (bombs, server, auth, most) = (&bombs, &server, &auth, &most);
+            scope.spawn(move || {
+                for round in 0..12 {
+                    let (encoding, body) = &bombs[(n + round) % bombs.len()];
+                    let headers = [("authorization", auth.as_str()), ("content-encoding", encoding)];
+                    let reply = request(&server.address, "POST", "/v1/batch", &headers, body);
+                    assert!([400, 429].contains(&reply.status), "{encoding}: {}", reply.text());
+                    most.fetch_max(memory_kib(server), std::sync::atomic::Ordering::Relaxed);
+                }
+            });
+        }
+        for n in 0..50 {
+            assert_eq!(server.post("/v1/track", format!(r#"{{"event":"Honest","n":{n}}}"#)).status, 200);
+        }
+    });
+    let grown = most.into_inner() - before;
+    assert!(grown < 64 << 10, "twelve senders cost {grown} KiB");
+    server.stop();
+    assert_eq!(workspace.warehouse().count("honest"), 50);
+}
+
+#[test]
 fn what_can_never_fit_is_413_and_what_may_fit_later_429() {
     let workspace = Workspace::new();
     workspace.append("tidegate.yaml", "\nlog: {pending_bytes_max: 300 KiB}\n");

@@ -2,7 +2,7 @@
 //! may inflate; and what is not wanted is read to its end all the same, so that the client can read its answer.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,24 +49,58 @@ impl Deref for Body {
 /// Places at the decoders: no more work at once than leaves the processor to others. Strangers have one of their own.
 #[derive(Debug)]
 pub(super) struct Decoders {
-    known: Arc<Semaphore>,
-    strangers: Arc<Semaphore>,
+    known: Lane,
+    strangers: Lane,
+}
+
+#[derive(Debug)]
+struct Lane {
+    places: Arc<Semaphore>,
+    /// At most one for each place.
+    scratch: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Decoders {
     pub(super) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { known: Arc::new(Semaphore::new((cores / 2).max(1))), strangers: Arc::new(Semaphore::new(1)) }
+        let lane = |places| Lane { places: Arc::new(Semaphore::new(places)), scratch: Arc::default() };
+        Self { known: lane((cores / 2).max(1)), strangers: lane(1) }
+    }
+}
+
+impl Lane {
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Answer> {
+        let place = tokio::time::timeout(DECODER_WAIT_MAX, Arc::clone(&self.places).acquire_owned()).await;
+        let busy = Answer::TooBusy("too many compressed bodies wait to be inflated; try again");
+        place.ok().and_then(Result::ok).ok_or(busy)
     }
 
-    async fn place(&self, is_known: bool) -> Result<OwnedSemaphorePermit, Answer> {
-        let places = if is_known { &self.known } else { &self.strangers };
-        let place = tokio::time::timeout(DECODER_WAIT_MAX, Arc::clone(places).acquire_owned()).await;
-        place
-            .ok()
-            .and_then(Result::ok)
-            .ok_or(Answer::TooBusy("too many compressed bodies wait to be inflated; try again"))
+    /// Inflates on a thread that may be busy: the ones that serve connections may not. The place is taken until the
+    /// work is done, even if the client goes away meanwhile.
+    async fn inflate(
+        &self,
+        encoding: Encoding,
+        wire: Bytes,
+        cap: Cap,
+    ) -> Result<(Bytes, OwnedSemaphorePermit), Answer> {
+        let place = self.place().await?;
+        let pool = Arc::clone(&self.scratch);
+        let work = move || {
+            // Whatever else these threads do can wait for those that accept events, too.
+            crate::task::give_way();
+            let mut scratch = lock(&pool).pop().unwrap_or_default();
+            let inflated = inflate::inflate(encoding, &wire, cap, &mut scratch);
+            let inflated = inflated.map(|()| Bytes::copy_from_slice(&scratch));
+            lock(&pool).push(scratch);
+            inflated.map(|bytes| (bytes, place))
+        };
+        let broke = |_| Err(Answer::bad("malformed-encoding", "the body broke its decoder"));
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(broke)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Wire {
@@ -98,11 +132,11 @@ impl Wire {
             Err(_) => return Err(Answer::Slow),
         };
         let Some(encoding) = encoding else { return Ok(Body { bytes: wire, _share: share, _decoder: None }) };
-        let place = decoders.place(is_known).await?;
+        let lane = if is_known { &decoders.known } else { &decoders.strangers };
         // Without a key there is no more room than a plain body has.
         let most = if is_known { limits.inflated_bytes_max } else { limits.request_bytes_max };
         let cap = Cap { bytes_max: most.min(limits.inflated_bytes_max), ratio_max: limits.inflate_ratio_max };
-        let bytes = inflate_aside(encoding, wire, cap).await?;
+        let (bytes, place) = lane.inflate(encoding, wire, cap).await?;
         Ok(Body { bytes, _share: share, _decoder: Some(place) })
     }
 
@@ -165,18 +199,4 @@ impl Wire {
 fn too_large(limits: &Limits) -> Answer {
     let max = limits.request_bytes_max;
     Answer::bad("request-too-large", format!("the request body is larger than {max} bytes; send smaller batches"))
-}
-
-/// Inflates on a thread that may be busy: the ones that serve connections may not.
-async fn inflate_aside(encoding: Encoding, wire: Bytes, cap: Cap) -> Result<Bytes, Answer> {
-    let work = move || {
-        // Whatever else these threads do can wait for those that accept events, too.
-        crate::task::give_way();
-        inflate::inflate(encoding, &wire, cap)
-    };
-    let inflated = tokio::task::spawn_blocking(work).await;
-    inflated.map_or_else(
-        |_| Err(Answer::bad("malformed-encoding", "the body broke its decoder")),
-        |out| out.map(Bytes::from),
-    )
 }

@@ -65,11 +65,14 @@ enum Stop {
     Garbled,
 }
 
-/// The body without its encoding.
-pub(super) fn inflate(encoding: Encoding, wire: &[u8], cap: Cap) -> Result<Vec<u8>, Answer> {
+/// The body without its encoding, in `scratch`: what one body needed serves the next, so that a flood of them takes no
+/// more memory than one.
+pub(super) fn inflate(encoding: Encoding, wire: &[u8], cap: Cap, scratch: &mut Vec<u8>) -> Result<(), Answer> {
     let max = cap.bytes_max.min(wire.len().saturating_mul(cap.ratio_max));
+    scratch.clear();
     // Room for all at once: what is not written to costs nothing, and growing would hold everything twice.
-    let mut out = Out { bytes: Vec::with_capacity(max), max };
+    scratch.reserve_exact(max);
+    let mut out = Out { bytes: scratch, max };
     let inflated = match encoding {
         Encoding::Gzip => gzip(wire, &mut out),
         // Clients disagree whether `deflate` has a zlib header; its first byte says which it is.
@@ -78,7 +81,7 @@ pub(super) fn inflate(encoding: Encoding, wire: &[u8], cap: Cap) -> Result<Vec<u
         Encoding::Zstd => zstd(wire, &mut out),
     };
     match inflated {
-        Ok(()) => Ok(out.bytes),
+        Ok(()) => Ok(()),
         Err(Stop::TooFar) => {
             let Cap { bytes_max, ratio_max } = cap;
             let message =
@@ -101,12 +104,12 @@ pub(super) fn inflate(encoding: Encoding, wire: &[u8], cap: Cap) -> Result<Vec<u
 }
 
 /// Inflated bytes, never more than `max`.
-struct Out {
-    bytes: Vec<u8>,
+struct Out<'a> {
+    bytes: &'a mut Vec<u8>,
     max: usize,
 }
 
-impl Out {
+impl Out<'_> {
     fn left(&self) -> usize {
         self.max - self.bytes.len()
     }
@@ -121,7 +124,7 @@ impl Out {
 }
 
 /// Reads one decoder to its end.
-fn drain(mut decoder: impl std::io::Read, out: &mut Out) -> Result<(), Stop> {
+fn drain(mut decoder: impl std::io::Read, out: &mut Out<'_>) -> Result<(), Stop> {
     let mut piece = [0; 16 << 10];
     loop {
         match decoder.read(&mut piece) {
@@ -132,7 +135,7 @@ fn drain(mut decoder: impl std::io::Read, out: &mut Out) -> Result<(), Stop> {
     }
 }
 
-fn gzip(wire: &[u8], out: &mut Out) -> Result<(), Stop> {
+fn gzip(wire: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
     let mut rest = wire;
     for _ in 0..PIECES_MAX {
         let mut member = flate2::bufread::GzDecoder::new(rest);
@@ -145,7 +148,7 @@ fn gzip(wire: &[u8], out: &mut Out) -> Result<(), Stop> {
     Err(Stop::Pieces)
 }
 
-fn deflate(wire: &[u8], has_header: bool, out: &mut Out) -> Result<(), Stop> {
+fn deflate(wire: &[u8], has_header: bool, out: &mut Out<'_>) -> Result<(), Stop> {
     let mut inflater = flate2::Decompress::new(has_header);
     let mut piece = [0; 16 << 10];
     loop {
@@ -177,7 +180,7 @@ fn brotli_window_bits(first: u8) -> Option<u32> {
     }
 }
 
-fn brotli(wire: &[u8], out: &mut Out) -> Result<(), Stop> {
+fn brotli(wire: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
     use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
     let first = wire.first().ok_or(Stop::Garbled)?;
     if brotli_window_bits(*first).is_none_or(|bits| bits > BROTLI_WINDOW_BITS_MAX) {
@@ -209,7 +212,7 @@ fn brotli(wire: &[u8], out: &mut Out) -> Result<(), Stop> {
     }
 }
 
-fn zstd(wire: &[u8], out: &mut Out) -> Result<(), Stop> {
+fn zstd(wire: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
     use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
     use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
     let mut rest = wire;
@@ -237,10 +240,12 @@ fn zstd(wire: &[u8], out: &mut Out) -> Result<(), Stop> {
         if !finished {
             return Err(Stop::TooFar);
         }
-        let declared = decoder.content_size();
-        let bytes = decoder.collect().unwrap_or_default();
-        out.push(&bytes)?;
-        let is_whole = declared == 0 || declared == bytes.len() as u64;
+        let (declared, before) = (decoder.content_size(), out.bytes.len());
+        if decoder.can_collect() > out.left() {
+            return Err(Stop::TooFar);
+        }
+        decoder.collect_to_writer(&mut *out.bytes).map_err(|_| Stop::Garbled)?;
+        let is_whole = declared == 0 || declared == (out.bytes.len() - before) as u64;
         let told = decoder.get_checksum_from_data();
         if !is_whole || told.is_some() && told != decoder.get_calculated_checksum() {
             return Err(Stop::Garbled);
