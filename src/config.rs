@@ -201,6 +201,7 @@ fn read_limits(f: &mut Fields<'_>, limits: &mut Limits) {
     set(&mut limits.event_depth_max, f.number("event_depth_max", 2));
     set(&mut limits.event_keys_max, f.number("event_keys_max", 1));
     set(&mut limits.request_events_max, f.number("request_events_max", 1));
+    set(&mut limits.unfinished_bytes_max, f.bytes("unfinished_bytes_max"));
     set(&mut limits.header_timeout, f.duration("header_timeout"));
     set(&mut limits.body_timeout, f.duration("body_timeout"));
     set(&mut limits.connections_max, f.number("connections_max", 1));
@@ -210,6 +211,18 @@ fn read_limits(f: &mut Fields<'_>, limits: &mut Limits) {
     if limits.inflated_bytes_max > 24 << 20 || limits.request_bytes_max > 24 << 20 {
         f.problem(f.line_of("inflated_bytes_max"), "a body limit is above 24 MiB", "write 24 MiB or less");
     }
+    read_expansion(f, limits);
+}
+
+/// A limit on what a body grows to makes sense above the limits of a body alone.
+fn read_expansion(f: &mut Fields<'_>, limits: &mut Limits) {
+    let body = limits.request_bytes_max.max(limits.inflated_bytes_max);
+    let bytes = f.bytes("request_expanded_bytes_max");
+    if bytes.is_some_and(|bytes: usize| bytes < body) {
+        let message = format!("limits.request_expanded_bytes_max is below what one body may have, {body} bytes");
+        f.problem(f.line_of("request_expanded_bytes_max"), message, "write more, or lower the limits of a body");
+    }
+    limits.request_expanded_bytes_max = bytes.unwrap_or(limits.request_expanded_bytes_max.max(body));
 }
 
 fn set<T>(target: &mut T, value: Option<T>) {

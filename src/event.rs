@@ -13,6 +13,7 @@ pub mod decode;
 pub mod json;
 pub mod record;
 pub mod time;
+pub mod undecoded;
 
 /// The six kinds of event of the Segment specification. `alias` is legacy and still on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

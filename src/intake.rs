@@ -255,6 +255,12 @@ impl Log {
         Ok((log, Writer::new(inner, tail), recovery))
     }
 
+    /// Whether this many bytes may ever wait for the disk at once.
+    #[must_use]
+    pub fn can_ever_take(&self, bytes: usize) -> bool {
+        bytes <= self.inner.settings.pending_bytes_max
+    }
+
     /// Appends records and waits until they are durable; answers the offset of the first.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{Done, WorkspaceArgs, paint};
 use crate::app::paths;
-use crate::event::time;
+use crate::event::{json, time};
 use crate::state::{Filter, State};
 
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
     if json {
         for entry in &entries {
             let text = String::from_utf8_lossy(&entry.event);
-            let event = serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|_| text.as_ref().into());
+            let event = json::parse(&entry.event, 256).unwrap_or_else(|_| text.as_ref().into());
             let detail = entry.detail.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
             let line = serde_json::json!({
                 "offset": entry.offset, "part": entry.part, "stage": entry.stage, "scope": entry.scope,

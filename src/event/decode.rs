@@ -180,7 +180,11 @@ fn defaults(body: &mut Map<String, Value>, field: &str, text: &[u8]) -> Result<(
     if text.is_empty() {
         return Ok(());
     }
-    let Value::Object(defaults) = json::parse(text, DEPTH_MAX)? else { return Ok(()) };
+    let parsed = json::parse(text, DEPTH_MAX).map_err(|flaw| {
+        let Refusal { code, .. } = flaw.into();
+        Refusal::new(code, format!("the request's `{field}` is {flaw}"))
+    })?;
+    let Value::Object(defaults) = parsed else { return Ok(()) };
     if defaults.is_empty() {
         return Ok(());
     }

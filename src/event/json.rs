@@ -6,6 +6,8 @@
 //! parser takes the last one, and with `arbitrary_precision` reads some objects of one key as numbers; it is not
 //! fit for bytes from outside here.)
 
+use std::borrow::Cow;
+
 use memchr::memchr2;
 use serde_json::{Map, Number, Value};
 
@@ -105,7 +107,8 @@ pub fn scan(bytes: &[u8], at: usize) -> Result<Seen, Flaw> {
 }
 
 /// Finds the end of a value that [`scan`] refused, by strings and brackets alone, so that the neighbours of one
-/// bad array element can still be read. `None` when the text ends first.
+/// bad array element can still be read: the comma or closing bracket that it does not hold itself. `None` when the
+/// text ends first.
 #[must_use]
 pub fn skip_flawed(bytes: &[u8], at: usize) -> Option<usize> {
     let mut at = space(bytes, at);
@@ -113,14 +116,8 @@ pub fn skip_flawed(bytes: &[u8], at: usize) -> Option<usize> {
     loop {
         match bytes.get(at)? {
             b'"' => {
-                at += 1;
-                loop {
-                    at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
-                    if bytes[at] == b'"' {
-                        break;
-                    }
-                    at += 2;
-                }
+                at = skip_string(bytes, at)?;
+                continue;
             }
             b'{' | b'[' => depth += 1,
             b'}' | b']' | b',' if depth == 0 => return Some(at),
@@ -129,6 +126,63 @@ pub fn skip_flawed(bytes: &[u8], at: usize) -> Option<usize> {
         }
         at += 1;
     }
+}
+
+/// The byte after a string's closing quote, whatever the string holds.
+#[must_use]
+pub fn skip_string(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut at = at + 1;
+    loop {
+        at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[at] == b'"' {
+            return Some(at + 1);
+        }
+        at += 2;
+    }
+}
+
+/// Whether all that follows `at` has bounds of its own: every string ends and every bracket has its partner.
+#[must_use]
+pub fn is_bounded(bytes: &[u8], at: usize) -> bool {
+    let mut at = at;
+    let mut depth = 0_usize;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => match skip_string(bytes, at) {
+                Some(end) => {
+                    at = end;
+                    continue;
+                }
+                None => return false,
+            },
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth == 0 => return false,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    depth == 0
+}
+
+/// The end of `bytes` without the white space behind its last other byte, not below `start`.
+#[must_use]
+pub fn trim_end(bytes: &[u8], start: usize) -> usize {
+    let mut end = bytes.len();
+    while end > start && matches!(bytes[end - 1], b' ' | b'\n' | b'\r' | b'\t') {
+        end -= 1;
+    }
+    end
+}
+
+/// The text of an object's key, whose quotes are the first and last byte of `key`; `None` when it is no text.
+#[must_use]
+pub fn key_text(key: &[u8]) -> Option<Cow<'_, str>> {
+    let inner = key.get(1..key.len().checked_sub(1)?)?;
+    if inner.iter().any(|byte| STOPS[*byte as usize]) {
+        return text(key, 0).ok().map(|(text, _)| Cow::Owned(text));
+    }
+    std::str::from_utf8(inner).ok().map(Cow::Borrowed)
 }
 
 /// Open containers, one bit each (object or array), so that depth costs no stack and little memory.

@@ -27,10 +27,19 @@ pub enum Problem {
     TooManyKeys = 5,
     TooLarge = 6,
     NotAnObject = 7,
+    DuplicateKey = 8,
+    // What is wrong beside the batch is wrong with every event of the request: it would be merged into each.
+    SharedMalformed = 17,
+    SharedNotUtf8 = 18,
+    SharedLoneSurrogate = 19,
+    SharedTooDeep = 20,
+    SharedTooManyKeys = 21,
+    SharedNotAnObject = 23,
+    SharedDuplicateKey = 24,
 }
 
 impl Problem {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 15] = [
         Self::Malformed,
         Self::NotUtf8,
         Self::LoneSurrogate,
@@ -38,19 +47,28 @@ impl Problem {
         Self::TooManyKeys,
         Self::TooLarge,
         Self::NotAnObject,
+        Self::DuplicateKey,
+        Self::SharedMalformed,
+        Self::SharedNotUtf8,
+        Self::SharedLoneSurrogate,
+        Self::SharedTooDeep,
+        Self::SharedTooManyKeys,
+        Self::SharedNotAnObject,
+        Self::SharedDuplicateKey,
     ];
 
     /// The stable code under which it stands in quarantine.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
-            Self::Malformed => "malformed-json",
-            Self::NotUtf8 => "not-utf8",
-            Self::LoneSurrogate => "lone-surrogate",
-            Self::TooDeep => "too-deep",
-            Self::TooManyKeys => "too-many-keys",
+            Self::Malformed | Self::SharedMalformed => "malformed-json",
+            Self::NotUtf8 | Self::SharedNotUtf8 => "not-utf8",
+            Self::LoneSurrogate | Self::SharedLoneSurrogate => "lone-surrogate",
+            Self::TooDeep | Self::SharedTooDeep => "too-deep",
+            Self::TooManyKeys | Self::SharedTooManyKeys => "too-many-keys",
             Self::TooLarge => "event-too-large",
-            Self::NotAnObject => "not-an-object",
+            Self::NotAnObject | Self::SharedNotAnObject => "not-an-object",
+            Self::DuplicateKey | Self::SharedDuplicateKey => "duplicate-key",
         }
     }
 
@@ -65,7 +83,24 @@ impl Problem {
             Self::TooManyKeys => "the event has more keys than limits.event_keys_max allows",
             Self::TooLarge => "the event is larger than limits.event_bytes_max allows",
             Self::NotAnObject => "the event is not a JSON object",
+            Self::DuplicateKey => "a field is named twice, and either winner would be an alteration",
+            Self::SharedMalformed => "`context`, `integrations` or `sentAt` beside the batch is not valid JSON",
+            Self::SharedNotUtf8 => "`context`, `integrations` or `sentAt` beside the batch is not valid UTF-8",
+            Self::SharedLoneSurrogate => {
+                "a string beside the batch holds half of a surrogate pair, which is no character"
+            }
+            Self::SharedTooDeep => "a field beside the batch is nested deeper than limits.event_depth_max allows",
+            Self::SharedTooManyKeys => "a field beside the batch has more keys than limits.event_keys_max allows",
+            Self::SharedNotAnObject => "`context` or `integrations` beside the batch is not a JSON object",
+            Self::SharedDuplicateKey => "the request names a field beside the batch, or the batch itself, twice",
         }
+    }
+
+    /// Whether it lies in what the request's events share. The record's `context` is then the object of all that
+    /// stood beside the batch, as it came, without the write key; nothing may be merged from it.
+    #[must_use]
+    pub const fn is_shared(self) -> bool {
+        self as u8 > 16
     }
 }
 

@@ -9,7 +9,7 @@ use super::stretch::Part;
 use super::{Error, Rules, Stretch};
 use crate::contract::Action;
 use crate::event::record::Record;
-use crate::event::{Event, ViolationRecord, decode};
+use crate::event::{Event, ViolationRecord, decode, undecoded};
 use crate::intake::{Chunk, Damage};
 use crate::state::{QuarantineStage, Quarantined, Sighting, State};
 
@@ -125,9 +125,9 @@ impl<'a> Work<'a> {
                     scope: source.to_string(),
                     code: refusal.code.to_owned(),
                     message: refusal.message,
-                    event: record.event.to_vec(),
+                    event: undecoded::without_write_key(record.event),
                     at_us: record.received_at_us,
-                    detail: None,
+                    detail: undecoded::beside(record),
                 };
                 // No id: a retry of the same bytes is the same event.
                 ([b"\0raw", record.event].concat(), Err(entry))

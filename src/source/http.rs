@@ -8,9 +8,13 @@ mod address;
 mod answer;
 mod body;
 mod cors;
+mod inflate;
 mod key;
 mod pixel;
 mod route;
+mod slim;
+mod survey;
+mod unfinished;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,7 +23,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,10 +35,14 @@ pub use address::Network;
 pub use key::Keys;
 
 use crate::clock;
+use crate::event::Kind;
 use crate::intake::{AppendError, Log};
 use accept::Stamp;
 use answer::{Answer, Reply};
+use body::{Decoders, Wire};
 use route::Route;
+use slim::Slim;
+use unfinished::Unfinished;
 
 /// Bounds on what a client may send and how slowly.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +61,10 @@ pub struct Limits {
     pub event_keys_max: usize,
     /// Events in one request.
     pub request_events_max: usize,
+    /// The events of one request, each with what the batch says for all of them.
+    pub request_expanded_bytes_max: usize,
+    /// Bodies that have not arrived whole, of all connections together.
+    pub unfinished_bytes_max: usize,
     /// Time for a request's head, and for the next request on an idle connection.
     pub header_timeout: Duration,
     /// Time for a request's body.
@@ -70,6 +83,8 @@ impl Default for Limits {
             event_depth_max: 64,
             event_keys_max: 10_000,
             request_events_max: 5_000,
+            request_expanded_bytes_max: 20 << 20,
+            unfinished_bytes_max: 64 << 20,
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
             connections_max: 4096,
@@ -107,6 +122,8 @@ struct Door {
     settings: Settings,
     log: Log,
     counts: Arc<Counts>,
+    unfinished: Unfinished,
+    decoders: Decoders,
 }
 
 impl Server {
@@ -116,7 +133,9 @@ impl Server {
     /// The address is taken or not ours.
     pub async fn open(listen: SocketAddr, settings: Settings, log: Log, counts: Arc<Counts>) -> std::io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
-        Ok(Self { listener, door: Arc::new(Door { settings, log, counts }) })
+        let unfinished = Unfinished::new(&settings.limits);
+        let door = Door { settings, log, counts, unfinished, decoders: Decoders::new() };
+        Ok(Self { listener, door: Arc::new(door) })
     }
 
     /// The address that it listens on, with the port that was chosen.
@@ -160,7 +179,7 @@ impl Server {
                 });
                 let mut server = hyper::server::conn::http1::Builder::new();
                 server.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(64 << 10);
-                let connection = server.serve_connection(TokioIo::new(stream), service);
+                let connection = server.serve_connection(TokioIo::new(Slim(stream)), service);
                 tokio::pin!(connection);
                 let stopping = tokio::select! {
                     // A client that breaks off is its own business.
@@ -184,47 +203,54 @@ impl Server {
 impl Door {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Reply {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
-        let origin = request.headers().get(header::ORIGIN).cloned();
-        if request.method() == Method::OPTIONS {
-            return cors::preflight(request.headers());
-        }
-        let head = request.method() == Method::HEAD;
-        let answer = self.dispatch(request, peer).await;
-        match answer {
-            Answer::TooBusy | Answer::DiskFull | Answer::Stopping => {
-                self.counts.shed.fetch_add(1, Ordering::Relaxed);
+        let (parts, incoming) = request.into_parts();
+        let mut wire = Wire::new(&parts.headers, incoming);
+        let mut reply = if parts.method == Method::OPTIONS {
+            cors::preflight(&parts.headers)
+        } else {
+            let answer = self.dispatch(&parts, &mut wire, peer).await;
+            self.count(&answer);
+            let mut reply = answer.into_reply(parts.method == Method::HEAD);
+            if let Some(origin) = parts.headers.get(header::ORIGIN) {
+                cors::allow(reply.headers_mut(), origin.clone());
             }
-            Answer::Bad { .. } | Answer::UnknownKey => {
-                self.counts.refused.fetch_add(1, Ordering::Relaxed);
-            }
-            _ => {}
-        }
-        let mut reply = answer.into_reply(head);
-        if let Some(origin) = origin {
-            cors::allow(reply.headers_mut(), origin);
+            reply
+        };
+        // A client that is still sending would find its connection reset instead of an answer.
+        if !wire.finish().await {
+            reply.headers_mut().insert(header::CONNECTION, fixed("close"));
         }
         reply
     }
 
-    async fn dispatch(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
-        let route = route::find(request.uri().path());
-        let read = matches!(*request.method(), Method::GET | Method::HEAD);
-        match (route, read) {
-            (Route::Single(kind), false) => self.take(request, peer, Some(kind)).await,
-            (Route::Batch, false) => self.take(request, peer, None).await,
-            (Route::Discard, false) => {
-                // Telemetry of the SDKs about themselves: nobody here reads it, and refusing it would be retried.
-                let (parts, incoming) = request.into_parts();
-                let _ = body::read(&parts.headers, incoming, &self.settings.limits).await;
-                Answer::Success
+    fn count(&self, answer: &Answer) {
+        match answer {
+            Answer::TooBusy(_) | Answer::DiskFull | Answer::Stopping => {
+                self.counts.shed.fetch_add(1, Ordering::Relaxed);
             }
-            (Route::Pixel(kind), true) => self.pixel(&request, peer, kind).await,
-            (Route::Settings(key), true) => self.settings_for(&request, &key),
+            Answer::Bad { .. } | Answer::TooLarge { .. } | Answer::UnknownKey | Answer::KeyOutside => {
+                self.counts.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+
+    async fn dispatch(&self, parts: &Parts, wire: &mut Wire, peer: SocketAddr) -> Answer {
+        let route = route::find(parts.uri.path());
+        let read = matches!(parts.method, Method::GET | Method::HEAD);
+        match (route, read) {
+            (Route::Single(kind), false) => self.take(parts, wire, peer, Some(kind)).await,
+            (Route::Batch, false) => self.take(parts, wire, peer, None).await,
+            // Telemetry of the SDKs about themselves: nobody here reads it, and refusing it would be retried. What it
+            // sends is read to its end before the answer, and nothing of it is kept.
+            (Route::Discard, false) => Answer::Success,
+            (Route::Pixel(kind), true) => self.pixel(parts, peer, kind).await,
+            (Route::Settings(key), true) => self.settings_for(&parts.headers, &key),
             (Route::Integrations(key), true) => match self.settings.keys.find(&key) {
                 Some(_) => Answer::Json(b"[]".as_slice().into()),
                 None => Answer::NotFound("no source has this write key"),
             },
-            (Route::SourceConfig, true) => self.source_config(&request),
+            (Route::SourceConfig, true) => self.source_config(parts),
             (Route::Health, true) => self.health(),
             (Route::Version, true) => {
                 Answer::Json(format!(r#"{{"name":"tidegate","version":"{}"}}"#, env!("CARGO_PKG_VERSION")).into())
@@ -243,51 +269,67 @@ impl Door {
         Answer::Json(b"{\"status\":\"ok\"}".as_slice().into())
     }
 
-    async fn take(&self, request: Request<Incoming>, peer: SocketAddr, kind: Option<crate::event::Kind>) -> Answer {
-        let (parts, incoming) = request.into_parts();
-        let body = match body::read(&parts.headers, incoming, &self.settings.limits).await {
+    async fn take(&self, parts: &Parts, wire: &mut Wire, peer: SocketAddr, kind: Option<Kind>) -> Answer {
+        let outside = key::outside(&parts.headers, parts.uri.query());
+        let known = self.settings.keys.choose(&outside);
+        if known.is_none() && !outside.is_empty() {
+            return Answer::UnknownKey;
+        }
+        let ip = address::client(&parts.headers, peer.ip(), &self.settings.trusted_proxies);
+        let room = if known.is_some() { &self.unfinished.known } else { &self.unfinished.strangers };
+        let share = room.enter(ip.parse().unwrap_or(peer.ip()));
+        let limits = &self.settings.limits;
+        let body = match wire.read(&parts.headers, (share, known.is_some()), &self.decoders, limits).await {
             Ok(body) => body,
             Err(bad) => return bad,
         };
-        let mut candidates = key::outside(&parts.headers, parts.uri.query());
-        let ip = address::client(&parts.headers, peer.ip(), &self.settings.trusted_proxies);
-        let survey = match accept::survey(&body, kind, &self.settings.limits) {
-            Ok(survey) => survey,
-            Err(bad) => {
-                // An unknown key outranks a bad body, so that nobody learns more than that.
-                let unknown = !candidates.is_empty() && self.settings.keys.choose(&candidates).is_none();
-                return if unknown { Answer::UnknownKey } else { bad };
-            }
-        };
-        candidates.extend(survey.write_keys(&body));
-        let Some(source) = self.settings.keys.choose(&candidates) else { return Answer::UnknownKey };
-        let stamp = Stamp { source: &source, ip: &ip, received_at_us: clock::now_us(), route: kind };
-        let accepted = survey.frames(&body, &stamp, &self.settings.limits);
-        self.append(accepted).await
-    }
-
-    async fn pixel(&self, request: &Request<Incoming>, peer: SocketAddr, kind: crate::event::Kind) -> Answer {
-        let query = request.uri().query().unwrap_or_default();
-        let Some(source) = self.settings.keys.choose(&key::outside(request.headers(), Some(query))) else {
-            return Answer::UnknownKey;
-        };
-        let body = pixel::event(query);
-        let survey = match accept::survey(body.as_bytes(), Some(kind), &self.settings.limits) {
+        let survey = match survey::survey(&body, kind, limits) {
             Ok(survey) => survey,
             Err(bad) => return bad,
         };
-        let ip = address::client(request.headers(), peer.ip(), &self.settings.trusted_proxies);
+        let source = known.or_else(|| self.settings.keys.choose(&survey.write_keys(&body)));
+        let Some(source) = source else { return Answer::UnknownKey };
+        let stamp = Stamp { source: &source, ip: &ip, received_at_us: clock::now_us(), route: kind };
+        let accepted = survey.frames_within(&body, &stamp, limits);
+        // What waits for the disk has a budget of its own.
+        drop((survey, body));
+        self.append(accepted).await
+    }
+
+    async fn pixel(&self, parts: &Parts, peer: SocketAddr, kind: Kind) -> Answer {
+        let query = parts.uri.query().unwrap_or_default();
+        let Some(source) = self.settings.keys.choose(&key::outside(&parts.headers, Some(query))) else {
+            return Answer::UnknownKey;
+        };
+        let limits = &self.settings.limits;
+        let (body, survey) = match pixel::survey(query, kind, limits) {
+            Ok(found) => found,
+            Err(bad) => return bad,
+        };
+        let ip = address::client(&parts.headers, peer.ip(), &self.settings.trusted_proxies);
         let stamp = Stamp { source: &source, ip: &ip, received_at_us: clock::now_us(), route: Some(kind) };
-        match self.append(survey.frames(body.as_bytes(), &stamp, &self.settings.limits)).await {
+        match self.append(survey.frames_within(&body, &stamp, limits)).await {
             Answer::Success => Answer::Gif,
             other => other,
         }
     }
 
-    async fn append(&self, accepted: accept::Accepted) -> Answer {
+    async fn append(&self, accepted: Result<accept::Accepted, Answer>) -> Answer {
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
+            Err(bad) => return bad,
+        };
         let events = accepted.frames.count();
         if events == 0 {
             return Answer::Success;
+        }
+        let bytes = accepted.frames.bytes();
+        if !self.log.can_ever_take(bytes) {
+            let message = format!(
+                "the request needs {bytes} bytes in the log, more than log.pending_bytes_max lets wait for the disk; \
+                 send smaller batches"
+            );
+            return Answer::TooLarge { code: "expands-too-far", message };
         }
         match self.log.append(accepted.frames).await {
             Ok(_) => {
@@ -295,7 +337,7 @@ impl Door {
                 self.counts.flawed.fetch_add(accepted.flawed, Ordering::Relaxed);
                 Answer::Success
             }
-            Err(AppendError::Overloaded) => Answer::TooBusy,
+            Err(AppendError::Overloaded) => Answer::TooBusy("the disk cannot keep up; try again"),
             Err(AppendError::DiskFull) => Answer::DiskFull,
             Err(AppendError::Closed | AppendError::Poisoned) => Answer::Stopping,
         }
@@ -303,11 +345,11 @@ impl Door {
 
     /// What the Segment family asks for at start. The host that the client used is echoed, because some SDKs
     /// replace their configured host with the one they find here.
-    fn settings_for(&self, request: &Request<Incoming>, key: &str) -> Answer {
+    fn settings_for(&self, headers: &HeaderMap, key: &str) -> Answer {
         if self.settings.keys.find(key).is_none() {
             return Answer::NotFound("no source has this write key");
         }
-        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let api = serde_json::json!(format!("{host}/v1"));
         let key = serde_json::json!(key);
         Answer::Json(
@@ -319,8 +361,8 @@ impl Door {
     }
 
     /// What the RudderStack family asks for at start.
-    fn source_config(&self, request: &Request<Incoming>) -> Answer {
-        let candidates = key::outside(request.headers(), request.uri().query());
+    fn source_config(&self, parts: &Parts) -> Answer {
+        let candidates = key::outside(&parts.headers, parts.uri.query());
         let Some((source, key)) = candidates.iter().find_map(|key| Some((self.settings.keys.find(key)?, key))) else {
             return Answer::UnknownKey;
         };
@@ -335,6 +377,21 @@ impl Door {
         });
         Answer::Json(body.to_string().into())
     }
+}
+
+/// What the door makes of a body, without a socket: the events that it finds, or the code of the refusal. For fuzzing.
+#[doc(hidden)]
+#[must_use]
+pub fn try_body(kind: Option<Kind>, body: &[u8]) -> Result<u64, &'static str> {
+    let limits = Limits::default();
+    let code = |answer| match answer {
+        Answer::Bad { code, .. } | Answer::TooLarge { code, .. } => code,
+        _ => "other",
+    };
+    let stamp = Stamp { source: "fuzz", ip: "127.0.0.1", received_at_us: 0, route: kind };
+    let survey = survey::survey(body, kind, &limits).map_err(code)?;
+    let _ = survey.write_keys(body);
+    survey.frames_within(body, &stamp, &limits).map(|accepted| accepted.frames.count()).map_err(code)
 }
 
 /// A header value that was written here.

@@ -3,6 +3,7 @@
 
 mod author;
 mod bodies;
+mod body_limits;
 mod cli;
 mod conformance;
 mod contract;
@@ -15,6 +16,7 @@ mod function;
 mod house;
 mod import;
 mod isolation;
+mod large_events;
 mod lineup;
 mod log;
 mod lookup;
@@ -22,6 +24,7 @@ mod outbound;
 mod plugins;
 mod poison;
 mod sdk;
+mod same_end;
 mod shipped;
 mod store;
 mod support;

@@ -1,7 +1,8 @@
 //! Replies, with the exact shapes that the SDKs need.
 //!
 //! Success is status 200 with a JSON object: PHP resends for ever on any other status below 400, Ruby and Java
-//! parse the body. Too large is 400, because several SDKs retry 413 without end.
+//! parse the body. A body that is too large is 400, because several SDKs retry 413 without end; 413 is for what no SDK
+//! makes, a small body that grows.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -23,12 +24,20 @@ pub(super) enum Answer {
         code: &'static str,
         message: String,
     },
+    /// The same, for a request that grows too large in here.
+    TooLarge {
+        code: &'static str,
+        message: String,
+    },
     UnknownKey,
+    /// The key is in a body that nobody reads for a stranger.
+    KeyOutside,
     NotFound(&'static str),
     WrongMethod,
     /// The body did not come in time.
     Slow,
-    TooBusy,
+    /// Not now, for this reason.
+    TooBusy(&'static str),
     DiskFull,
     Stopping,
 }
@@ -71,6 +80,14 @@ impl Answer {
             }
             Self::Gif => (StatusCode::OK, None, "image/gif", Bytes::from_static(PIXEL)),
             Self::Bad { code, message } => error(StatusCode::BAD_REQUEST, None, code, &message),
+            Self::TooLarge { code, message } => error(StatusCode::PAYLOAD_TOO_LARGE, None, code, &message),
+            Self::KeyOutside => error(
+                StatusCode::UNAUTHORIZED,
+                None,
+                "unknown-write-key",
+                "a body in brotli or zstd needs its write key in the Authorization header (Basic) or in ?writeKey=; \
+                 only plain, gzip and deflate bodies may carry it inside",
+            ),
             Self::UnknownKey => error(
                 StatusCode::UNAUTHORIZED,
                 None,
@@ -82,9 +99,7 @@ impl Answer {
                 error(StatusCode::METHOD_NOT_ALLOWED, None, "wrong-method", "this path does not take this method")
             }
             Self::Slow => error(StatusCode::REQUEST_TIMEOUT, None, "body-timeout", "the body took too long to arrive"),
-            Self::TooBusy => {
-                error(StatusCode::TOO_MANY_REQUESTS, Some("1"), "too-busy", "the disk cannot keep up; try again")
-            }
+            Self::TooBusy(message) => error(StatusCode::TOO_MANY_REQUESTS, Some("1"), "too-busy", message),
             Self::DiskFull => error(
                 StatusCode::SERVICE_UNAVAILABLE,
                 Some("30"),

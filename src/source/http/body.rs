@@ -1,107 +1,202 @@
-//! Reading a request's body: bounded in bytes, time and how far it may inflate.
+//! Reading a request's body: bounded in bytes, in time, in what all unfinished bodies hold together and in how far it
+//! may inflate; and what is not wanted is read to its end all the same, so that the client can read its answer.
 
-use std::io::Read;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Limits;
 use super::answer::Answer;
+use super::inflate::{self, Cap, Encoding};
+use super::unfinished::Share;
 
-/// The whole body, inflated.
-pub(super) async fn read(headers: &HeaderMap, body: Incoming, limits: &Limits) -> Result<Bytes, Answer> {
-    let encoding = encoding(headers)?;
-    let declared = body.size_hint().lower();
-    if declared > limits.request_bytes_max as u64 {
-        return Err(too_large(limits));
+/// How much of an unwanted body is read before the answer.
+const UNWANTED_BYTES_MAX: usize = 16 << 20;
+const UNWANTED_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a body waits for a decoder.
+const DECODER_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// A body on its way in.
+pub(super) struct Wire {
+    incoming: Incoming,
+    /// The client waits to be asked for its body (`Expect: 100-continue`), and has not been.
+    is_waiting: bool,
+    /// All of it has been read.
+    is_over: bool,
+}
+
+/// A whole body, inflated, with what it holds until it has been worked on.
+pub(super) struct Body {
+    bytes: Bytes,
+    _share: Share,
+    _decoder: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
     }
-    let wire = match tokio::time::timeout(limits.body_timeout, collect(body, limits)).await {
-        Ok(wire) => wire?,
-        Err(_) => return Err(Answer::Slow),
-    };
-    let Some(encoding) = encoding else { return Ok(wire) };
-    inflate(encoding, &wire, limits)
+}
+
+/// Places at the decoders: no more work at once than leaves the processor to others. Strangers have one of their own.
+#[derive(Debug)]
+pub(super) struct Decoders {
+    known: Lane,
+    strangers: Lane,
+}
+
+#[derive(Debug)]
+struct Lane {
+    places: Arc<Semaphore>,
+    /// At most one for each place.
+    scratch: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Decoders {
+    pub(super) fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let lane = |places| Lane { places: Arc::new(Semaphore::new(places)), scratch: Arc::default() };
+        Self { known: lane((cores / 2).max(1)), strangers: lane(1) }
+    }
+}
+
+impl Lane {
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Answer> {
+        let place = tokio::time::timeout(DECODER_WAIT_MAX, Arc::clone(&self.places).acquire_owned()).await;
+        let busy = Answer::TooBusy("too many compressed bodies wait to be inflated; try again");
+        place.ok().and_then(Result::ok).ok_or(busy)
+    }
+
+    /// Inflates on a thread that may be busy: the ones that serve connections may not. The place is taken until the
+    /// work is done, even if the client goes away meanwhile.
+    async fn inflate(
+        &self,
+        encoding: Encoding,
+        wire: Bytes,
+        cap: Cap,
+    ) -> Result<(Bytes, OwnedSemaphorePermit), Answer> {
+        let place = self.place().await?;
+        let pool = Arc::clone(&self.scratch);
+        let work = move || {
+            // Whatever else these threads do can wait for those that accept events, too.
+            crate::task::give_way();
+            let mut scratch = lock(&pool).pop().unwrap_or_default();
+            let inflated = inflate::inflate(encoding, &wire, cap, &mut scratch);
+            let inflated = inflated.map(|()| Bytes::copy_from_slice(&scratch));
+            lock(&pool).push(scratch);
+            inflated.map(|bytes| (bytes, place))
+        };
+        let broke = |_| Err(Answer::bad("malformed-encoding", "the body broke its decoder"));
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(broke)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Wire {
+    pub(super) fn new(headers: &HeaderMap, incoming: Incoming) -> Self {
+        let asks =
+            headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let is_over = incoming.is_end_stream();
+        Self { incoming, is_waiting: asks && !is_over, is_over }
+    }
+
+    /// The whole body, inflated. `is_known` says that the write key outside the body opens a source.
+    pub(super) async fn read(
+        &mut self,
+        headers: &HeaderMap,
+        (share, is_known): (Share, bool),
+        decoders: &Decoders,
+        limits: &Limits,
+    ) -> Result<Body, Answer> {
+        let encoding = inflate::encoding(headers)?;
+        if !is_known && encoding.is_some_and(|encoding| !encoding.is_small()) {
+            return Err(Answer::KeyOutside);
+        }
+        if self.incoming.size_hint().lower() > limits.request_bytes_max as u64 {
+            return Err(too_large(limits));
+        }
+        let mut share = share;
+        let wire = match tokio::time::timeout(limits.body_timeout, self.collect(&mut share, limits)).await {
+            Ok(wire) => wire?,
+            Err(_) => return Err(Answer::Slow),
+        };
+        let Some(encoding) = encoding else { return Ok(Body { bytes: wire, _share: share, _decoder: None }) };
+        let lane = if is_known { &decoders.known } else { &decoders.strangers };
+        // Without a key there is no more room than a plain body has.
+        let most = if is_known { limits.inflated_bytes_max } else { limits.request_bytes_max };
+        let cap = Cap { bytes_max: most.min(limits.inflated_bytes_max), ratio_max: limits.inflate_ratio_max };
+        let (bytes, place) = lane.inflate(encoding, wire, cap).await?;
+        Ok(Body { bytes, _share: share, _decoder: Some(place) })
+    }
+
+    async fn collect(&mut self, share: &mut Share, limits: &Limits) -> Result<Bytes, Answer> {
+        let declared = self.incoming.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+        let most = declared.unwrap_or(usize::MAX).min(limits.request_bytes_max);
+        let mut kept = Vec::new();
+        self.is_waiting = false;
+        while let Some(frame) = self.incoming.frame().await {
+            let Ok(frame) = frame else {
+                return Err(Answer::bad("broken-body", "the connection broke off in the body"));
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            // Most bodies arrive in one piece, and were never unfinished.
+            if kept.is_empty() && declared == Some(data.len()) {
+                self.is_over = true;
+                return Ok(data);
+            }
+            let bytes = kept.len() + data.len();
+            if bytes > limits.request_bytes_max {
+                return Err(too_large(limits));
+            }
+            if bytes > kept.capacity() {
+                // A quarter ahead of what has arrived: few moves, and little that is empty.
+                let room = (bytes + (bytes / 4).max(1 << 10)).min(most).max(bytes);
+                if !share.grow(room - kept.capacity()) {
+                    return Err(Answer::TooBusy("too many unfinished request bodies; try again"));
+                }
+                kept.reserve_exact(room - kept.len());
+            }
+            kept.extend_from_slice(&data);
+        }
+        self.is_over = true;
+        Ok(Bytes::from(kept))
+    }
+
+    /// Reads on to the body's end and keeps nothing. False when it goes on beyond what is read for that: the
+    /// connection is of no use then.
+    pub(super) async fn finish(&mut self) -> bool {
+        if self.is_over || self.is_waiting {
+            return self.is_over;
+        }
+        let read = async {
+            let mut left = UNWANTED_BYTES_MAX;
+            loop {
+                match self.incoming.frame().await {
+                    None => return true,
+                    Some(Err(_)) => return false,
+                    Some(Ok(frame)) => match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                        Some(less) => left = less,
+                        None => return false,
+                    },
+                }
+            }
+        };
+        tokio::time::timeout(UNWANTED_TIME_MAX, read).await.unwrap_or(false)
+    }
 }
 
 fn too_large(limits: &Limits) -> Answer {
     let max = limits.request_bytes_max;
     Answer::bad("request-too-large", format!("the request body is larger than {max} bytes; send smaller batches"))
-}
-
-async fn collect(mut body: Incoming, limits: &Limits) -> Result<Bytes, Answer> {
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Err(Answer::bad("broken-body", "the connection broke off in the body")) };
-        let Ok(data) = frame.into_data() else { continue };
-        if first.len() + rest.len() + data.len() > limits.request_bytes_max {
-            return Err(too_large(limits));
-        }
-        // Most bodies arrive in one piece and need no copy.
-        if first.is_empty() {
-            first = data;
-        } else {
-            if rest.is_empty() {
-                rest.extend_from_slice(&first);
-            }
-            rest.extend_from_slice(&data);
-        }
-    }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Encoding {
-    Gzip,
-    Deflate,
-    Brotli,
-    Zstd,
-}
-
-fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Answer> {
-    let mut values = headers.get_all(header::CONTENT_ENCODING).into_iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let word = value.to_str().unwrap_or("?").trim().to_ascii_lowercase();
-    match (word.as_str(), values.next()) {
-        ("" | "identity", None) => Ok(None),
-        ("gzip" | "x-gzip", None) => Ok(Some(Encoding::Gzip)),
-        ("deflate", None) => Ok(Some(Encoding::Deflate)),
-        ("br", None) => Ok(Some(Encoding::Brotli)),
-        ("zstd", None) => Ok(Some(Encoding::Zstd)),
-        _ => Err(Answer::bad("unsupported-encoding", "Content-Encoding takes one of gzip, deflate, br and zstd")),
-    }
-}
-
-fn inflate(encoding: Encoding, wire: &[u8], limits: &Limits) -> Result<Bytes, Answer> {
-    let cap = limits.inflated_bytes_max.min(wire.len().saturating_mul(limits.inflate_ratio_max));
-    let garbled = |_| Answer::bad("malformed-encoding", "the body is not what its Content-Encoding says");
-    let mut out = Vec::with_capacity(cap.min(wire.len().saturating_mul(4)));
-    // One byte more than allowed tells "exactly full" from "too much".
-    let take = cap as u64 + 1;
-    match encoding {
-        Encoding::Gzip => flate2::read::MultiGzDecoder::new(wire).take(take).read_to_end(&mut out).map_err(garbled)?,
-        // Clients disagree whether `deflate` has a zlib header; its first byte says which it is.
-        Encoding::Deflate if wire.first().is_some_and(|byte| byte & 0x0f == 8) => {
-            flate2::read::ZlibDecoder::new(wire).take(take).read_to_end(&mut out).map_err(garbled)?
-        }
-        Encoding::Deflate => {
-            flate2::read::DeflateDecoder::new(wire).take(take).read_to_end(&mut out).map_err(garbled)?
-        }
-        Encoding::Brotli => {
-            brotli_decompressor::Decompressor::new(wire, 4096).take(take).read_to_end(&mut out).map_err(garbled)?
-        }
-        Encoding::Zstd => {
-            let decoder = ruzstd::decoding::StreamingDecoder::new(wire)
-                .map_err(|_| Answer::bad("malformed-encoding", "the body is not what its Content-Encoding says"))?;
-            decoder.take(take).read_to_end(&mut out).map_err(garbled)?
-        }
-    };
-    if out.len() > cap {
-        let (bytes, ratio) = (limits.inflated_bytes_max, limits.inflate_ratio_max);
-        let message = format!("the body inflates to more than {bytes} bytes, or more than {ratio} times its size");
-        return Err(Answer::bad("inflates-too-far", message));
-    }
-    Ok(out.into())
 }

@@ -59,7 +59,12 @@ pub(super) fn outside(headers: &HeaderMap, query: Option<&str>) -> Vec<String> {
         });
     let asked =
         query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')).find_map(|(name, value)| {
-            (name == "writeKey").then(|| percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+            is_write_key(name).then(|| percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
         });
     basic.into_iter().chain(asked).filter(|key| !key.is_empty()).collect()
+}
+
+/// Whether a parameter's name, percent-encoded or not, says that its value is the write key.
+pub(super) fn is_write_key(name: &str) -> bool {
+    percent_encoding::percent_decode_str(name).eq("writeKey".bytes())
 }

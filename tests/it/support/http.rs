@@ -76,9 +76,51 @@ pub fn read(stream: &mut TcpStream) -> std::io::Result<Reply> {
         ended?;
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     };
+    Ok(parse(&bytes, end))
+}
+
+/// A connection that is kept alive, for one request after another.
+pub struct Kept {
+    stream: TcpStream,
+}
+
+impl Kept {
+    pub fn open(address: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream }
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    /// Reads one reply, whose length its head declares.
+    pub fn read(&mut self) -> Reply {
+        let mut bytes = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+                let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                if bytes.len() >= end + 4 + length.map_or(0, |length| length.trim().parse().unwrap()) {
+                    return parse(&bytes, end);
+                }
+            }
+            match self.stream.read(&mut piece).unwrap() {
+                0 => panic!("the connection ended after {:?}", String::from_utf8_lossy(&bytes)),
+                read => bytes.extend_from_slice(&piece[..read]),
+            }
+        }
+    }
+}
+
+fn parse(bytes: &[u8], end: usize) -> Reply {
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
     let headers = lines.filter_map(|line| line.split_once(": ")).map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned()));
-    Ok(Reply { status: status.unwrap_or(0), headers: headers.collect(), body: bytes[end + 4..].to_vec() })
+    Reply { status: status.unwrap_or(0), headers: headers.collect(), body: bytes[end + 4..].to_vec() }
 }
