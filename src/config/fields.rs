@@ -313,7 +313,7 @@ impl<'a> Fields<'a> {
 
 /// A variable of the environment, if it is set to something that is text.
 #[expect(clippy::disallowed_methods, reason = "the configuration is the one reader of the environment")]
-pub(super) fn environment(variable: &str) -> Option<String> {
+pub(crate) fn environment(variable: &str) -> Option<String> {
     std::env::var(variable).ok()
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::fields::Fields;
 use super::set;
 use crate::delivery::{Checked, Fault, Grant, Terms};
+use crate::file;
 use crate::function::granted;
 use crate::plugin::{Asked, Batching, Manifest, Package};
 use crate::store::{self, Shelf};
@@ -42,7 +43,7 @@ pub fn terms(grant: &Grant, manifest: Manifest, settings: Map<String, Value>) ->
 /// `store` is the folder of the server's store, which may not be there yet.
 pub(super) fn plugin(fields: &mut Fields<'_>, dir: &Path, store: &Path) -> Option<PluginConfig> {
     let component = fields.text("component").map(|path| dir.join(path));
-    let package = component.as_deref().map(|component| package(fields, component));
+    let package = component.as_deref().map(|component| package(fields, dir, component));
     let settings = fields.settings("settings");
     let grant = grant(fields);
     if component.is_none() && !settings.is_empty() {
@@ -133,9 +134,10 @@ fn texts(fields: &mut Fields<'_>, name: &'static str) -> Vec<String> {
     fields.texts(name).into_iter().map(|(text, _)| text).collect()
 }
 
-fn package(fields: &mut Fields<'_>, component: &Path) -> Option<Package> {
+fn package(fields: &mut Fields<'_>, dir: &Path, component: &Path) -> Option<Package> {
     let line = fields.line_of("component");
-    let bytes = match std::fs::read(component) {
+    let within = file::stays_within(dir, component);
+    let bytes = match within.and_then(|()| file::read(component, file::COMPONENT_BYTES_MAX)) {
         Ok(bytes) => bytes,
         Err(error) => {
             let message = format!("the component {} cannot be read: {error}", component.display());
