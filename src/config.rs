@@ -194,8 +194,8 @@ fn read_server(fields: &mut Fields<'_>) -> Server {
     }
     let mut log = intake::Settings::default();
     fields.within("log", |f| {
-        set(&mut log.segment_bytes, f.bytes("segment_bytes"));
-        set(&mut log.pending_bytes_max, f.bytes("pending_bytes_max"));
+        set(&mut log.segment_bytes, f.bytes_up_to("segment_bytes", 4 << 30));
+        set(&mut log.pending_bytes_max, f.bytes_up_to("pending_bytes_max", 64 << 30));
         set(&mut log.retention_age_us, f.duration("retention_age").map(micros));
         set(&mut log.retention_bytes, f.bytes("retention_bytes"));
         log.hard_cap_bytes = f.bytes("hard_cap_bytes");
@@ -214,23 +214,20 @@ fn read_server(fields: &mut Fields<'_>) -> Server {
     Server { listen, admin_listen, data, limits, trusted_proxies, log, window, pagemap_scan }
 }
 
+/// One body; a record of the log holds no more.
+const BODY_BYTES_MAX: u64 = 24 << 20;
+
 fn read_limits(f: &mut Fields<'_>, limits: &mut Limits) {
-    set(&mut limits.event_bytes_max, f.bytes("event_bytes_max"));
-    set(&mut limits.request_bytes_max, f.bytes("request_bytes_max"));
-    set(&mut limits.inflated_bytes_max, f.bytes("inflated_bytes_max"));
+    set(&mut limits.event_bytes_max, f.bytes_up_to("event_bytes_max", BODY_BYTES_MAX));
+    set(&mut limits.request_bytes_max, f.bytes_up_to("request_bytes_max", BODY_BYTES_MAX));
+    set(&mut limits.inflated_bytes_max, f.bytes_up_to("inflated_bytes_max", BODY_BYTES_MAX));
     set(&mut limits.inflate_ratio_max, f.number("inflate_ratio_max", 1));
-    set(&mut limits.event_depth_max, f.number("event_depth_max", 2));
+    set(&mut limits.event_depth_max, f.number_up_to("event_depth_max", 2, 200));
     set(&mut limits.event_keys_max, f.number("event_keys_max", 1));
     set(&mut limits.request_events_max, f.number("request_events_max", 1));
     set(&mut limits.header_timeout, f.duration("header_timeout"));
     set(&mut limits.body_timeout, f.duration("body_timeout"));
-    set(&mut limits.connections_max, f.number("connections_max", 1));
-    if limits.event_depth_max > 200 {
-        f.problem(f.line_of("event_depth_max"), "limits.event_depth_max is above 200", "write 200 or less");
-    }
-    if limits.inflated_bytes_max > 24 << 20 || limits.request_bytes_max > 24 << 20 {
-        f.problem(f.line_of("inflated_bytes_max"), "a body limit is above 24 MiB", "write 24 MiB or less");
-    }
+    set(&mut limits.connections_max, f.number_up_to("connections_max", 1, 1_000_000));
 }
 
 fn set<T>(target: &mut T, value: Option<T>) {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::sync::watch;
 
 use super::{Done, Failure, WorkspaceArgs, runtime, signals};
@@ -44,6 +45,7 @@ const START_GRACE: Duration = Duration::from_millis(500);
 
 /// Runs the server on a thread of its own and watches over it: whatever it waits for, the process ends in time.
 pub(super) fn run(args: &Args, json: bool) -> Done {
+    no_core_dumps();
     let (tell, heard) = channel();
     let stop = signals::listen(tell.clone(), Heard::Stop)?;
     let args = args.clone();
@@ -54,6 +56,15 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
     };
     std::thread::Builder::new().name("serve".into()).spawn(work)?;
     watch_over(&heard)
+}
+
+/// The memory of a server holds personal data and secrets; none of it goes into a file when it crashes. Where the system
+/// does not allow to say so, nothing changes.
+fn no_core_dumps() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = setrlimit(Resource::Core, none);
+    // The limit does not count where dumps go to a program; no kind of memory is in them then.
+    let _ = std::fs::write("/proc/self/coredump_filter", "0");
 }
 
 fn serve(args: &Args, json: bool, stop: watch::Receiver<bool>, tell: &Sender<Heard>) -> Done {

@@ -12,6 +12,7 @@ use crate::event::Kind;
 use crate::file;
 use crate::sync;
 use crate::warehouse;
+use crate::wasm::Limits;
 
 /// `sources/<name>.yaml`.
 #[derive(Clone)]
@@ -71,6 +72,10 @@ pub struct BatchConfig {
     pub bytes_max: Option<usize>,
     pub age_max: Option<Duration>,
 }
+
+/// A batch is held in memory.
+pub(super) const BATCH_EVENTS_MAX: i64 = 10_000_000;
+pub(super) const BATCH_BYTES_MAX: u64 = 4 << 30;
 
 /// What names may refer to.
 pub(super) struct Names<'a> {
@@ -144,7 +149,7 @@ pub(super) fn source(fields: &mut Fields<'_>) -> Option<SourceConfig> {
 pub(super) fn function(fields: &mut Fields<'_>, dir: &Path) -> Option<FunctionConfig> {
     let component = fields.required("component", "functions/name.component.wasm");
     let settings_json = fields.json("settings").map_or_else(|| "{}".to_owned(), |json| json.to_string());
-    let memory_bytes_max = fields.bytes("memory_bytes_max");
+    let memory_bytes_max = fields.bytes_up_to("memory_bytes_max", Limits::default().memory_bytes_ceiling as u64);
     let cpu_batch_max = fields.duration("cpu_batch_max");
     let lookups = lookups::borrowed(fields);
     let component = dir.join(component?);
@@ -214,8 +219,8 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
     });
     let mut batch = BatchConfig::default();
     fields.within("batch", |f| {
-        batch.events_max = f.number("events_max", 1);
-        batch.bytes_max = f.bytes("bytes_max");
+        batch.events_max = f.number_up_to("events_max", 1, BATCH_EVENTS_MAX);
+        batch.bytes_max = f.bytes_up_to("bytes_max", BATCH_BYTES_MAX);
         batch.age_max = f.duration("age_max");
     });
     Some(SyncConfig { source: source?, destination: destination?, schema, filter, functions, mapping, batch })

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
+use super::objects::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 use super::set;
 use crate::delivery::{Checked, Fault, Grant, Terms};
 use crate::file;
@@ -105,7 +106,7 @@ fn grant(fields: &mut Fields<'_>) -> Grant {
         ..Grant::default()
     };
     fields.within("limits", |f| {
-        grant.memory_bytes_max = f.bytes("memory_bytes_max");
+        grant.memory_bytes_max = f.bytes_up_to("memory_bytes_max", Limits::default().memory_bytes_ceiling as u64);
         grant.cpu_batch_max = f.duration("cpu_batch_max");
     });
     fields.within("pending", |f| {
@@ -123,8 +124,8 @@ fn grant(fields: &mut Fields<'_>) -> Grant {
         grant.timeout = f.duration("timeout");
     });
     fields.within("batch", |f| {
-        grant.batch_events_max = f.number("events_max", 1);
-        grant.batch_bytes_max = f.bytes("bytes_max");
+        grant.batch_events_max = f.number_up_to("events_max", 1, BATCH_EVENTS_MAX);
+        grant.batch_bytes_max = f.bytes_up_to("bytes_max", BATCH_BYTES_MAX);
         grant.batch_age_max = f.duration("age_max");
     });
     grant

@@ -262,7 +262,7 @@ impl Courier {
         Call {
             settings_json: &self.terms.settings_json,
             revision: 1,
-            now_ms: clock::now_us().unsigned_abs() / 1_000,
+            now_ms: u64::try_from(clock::now_us() / 1_000).unwrap_or(0),
             seed: u64::from_le_bytes(clock::random::<8>()),
             deadline: None,
             services: &self.services,

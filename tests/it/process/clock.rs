@@ -1,0 +1,1 @@
+//! A wall clock that is wrong, or jumps by years, loses nothing.
