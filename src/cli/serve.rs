@@ -39,7 +39,7 @@ enum Heard {
 }
 
 /// Beyond the server's own bound: then not even its clocks run any more.
-const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_millis(200);
 /// A start has accepted nothing yet; it may be left at any point.
 const START_GRACE: Duration = Duration::from_millis(500);
 

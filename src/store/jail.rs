@@ -93,9 +93,15 @@ pub(super) fn self_test() -> String {
     tried("make a socket", std::net::UdpSocket::bind("127.0.0.1:0").is_ok());
     tried("make a local socket", std::os::unix::net::UnixStream::pair().is_ok());
     tried("run a program", std::process::Command::new("/bin/true").status().is_ok());
-    tried("signal its parent", rustix::process::getppid().is_some_and(|it| rustix::process::test_kill_process(it).is_ok()));
+    tried(
+        "signal its parent",
+        rustix::process::getppid().is_some_and(|it| rustix::process::test_kill_process(it).is_ok()),
+    );
     let variables = std::env::vars_os().count();
     tried("read the environment", variables > 0);
     let computed = std::thread::spawn(|| 6 * 7).join().unwrap_or(0);
-    format!("could {}; a thread computed {computed}", if done.is_empty() { "nothing".to_owned() } else { done.join(", ") })
+    format!(
+        "could {}; a thread computed {computed}",
+        if done.is_empty() { "nothing".to_owned() } else { done.join(", ") }
+    )
 }

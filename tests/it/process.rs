@@ -2,6 +2,7 @@
 
 mod clock;
 mod files;
+mod jail;
 mod numbers;
 mod stop;
 mod terminal;
@@ -20,24 +21,40 @@ pub struct Running {
     pub address: String,
 }
 
+/// Between two looks at something that has no way to call.
+fn pause() {
+    let (_nobody, calls) = std::sync::mpsc::channel::<()>();
+    let _ = calls.recv_timeout(Duration::from_millis(10));
+}
+
 /// Longer than anything here may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Running {
     /// Starts `tidegate serve` and waits for nothing.
     pub fn spawn(workspace: &Workspace, more: &[&str]) -> Self {
+        Self::spawn_in(workspace, more, &[])
+    }
+
+    fn spawn_in(workspace: &Workspace, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str| std::fs::File::create(dir.path().join(name)).unwrap();
         let mut command = tidegate();
         command.args(["serve", workspace.path().to_str().unwrap(), "--listen", "127.0.0.1:0"]);
         command.args(["--admin-listen", "127.0.0.1:0", "--json"]).args(more);
+        command.envs(environment.iter().copied());
         let child = command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err")).spawn().unwrap();
         Self { child, dir, address: String::new() }
     }
 
     /// Starts a server and waits until it is ready.
     pub fn start(workspace: &Workspace, more: &[&str]) -> Self {
-        let mut running = Self::spawn(workspace, more);
+        Self::start_in(workspace, more, &[])
+    }
+
+    /// Starts a server with these variables set.
+    pub fn start_in(workspace: &Workspace, more: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut running = Self::spawn_in(workspace, more, environment);
         let line = running.wait_for("the server is ready", |running| {
             let out = running.read("out");
             out.contains('\n').then_some(out)
@@ -71,7 +88,7 @@ impl Running {
                 panic!("{what}: the server ended: {status}\n{}", self.log());
             }
             assert!(Instant::now() < patience, "{what}\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
+            pause();
         }
     }
 
@@ -97,7 +114,7 @@ impl Running {
                 return status;
             }
             assert!(began.elapsed() < patience, "it is still there after {patience:?}:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
+            pause();
         }
     }
 

@@ -1,7 +1,8 @@
 //! An order to stop ends the process in time, whoever does not answer, and nothing accepted is lost by it.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::json;
@@ -9,7 +10,7 @@ use serde_json::json;
 use super::Running;
 use crate::delivery::Route;
 use crate::support::far::{Act, Far};
-use crate::support::{Workspace, guests};
+use crate::support::{Workspace, guests, tidegate};
 
 /// What a supervisor waits before it kills.
 const STOP_MAX: Duration = Duration::from_secs(10);
@@ -135,6 +136,41 @@ fn a_function_that_never_ends_holds_nothing_up_and_its_events_come_to_an_end_lat
     stops(server);
     assert_eq!(workspace.quarantined(), ["cpu-budget"]);
     assert_eq!(workspace.warehouse().count("pages"), 5);
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nothing_up() {
+    let workspace = Workspace::new();
+    let mut command = tidegate();
+    command.args(["serve", workspace.path().to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    command.args(["--admin-listen", "127.0.0.1:0", "--json", "--log", "trace"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let address = ready["url"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
+    // Connections are traced, until the pipe is full and whoever writes to it stands still.
+    let mut clients = Vec::new();
+    for _ in 0..2_000 {
+        let Ok(mut client) = TcpStream::connect(&address) else { break };
+        client.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        client.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let answered = client.read(&mut [0; 1]).is_ok();
+        clients.push(client);
+        if !answered {
+            break;
+        }
+    }
+    assert!(std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    let began = std::time::Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() >= STOP_MAX {
+            child.kill().unwrap();
+            panic!("it is still there");
+        }
+        super::pause();
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
