@@ -24,16 +24,7 @@ fn clocks_before_1970_beyond_9999_and_jumps_between_lose_nothing() {
     workspace.append("tidegate.yaml", "\nlog:\n  segment_bytes: 1 MiB\n  retention_age: 1 h\n");
     let page = |id: String| json!({"type": "page", "messageId": id, "properties": {"filler": "x".repeat(8_000)}});
     let mut sent = 0;
-    for (round, at) in [
-        "@2026-01-01 00:00:00",
-        "@1960-01-01 00:00:00",
-        "@2056-01-01 00:00:00",
-        "@12026-01-01 00:00:00",
-        "@2026-01-02 00:00:00",
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    for (round, at) in ["+0y", "-66y", "+30y", "+8000y", "+1d"].into_iter().enumerate() {
         let environment =
             [("LD_PRELOAD", library.to_str().unwrap()), ("FAKETIME", at), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
         let mut server = Running::start_in(&workspace, &[], &environment);
