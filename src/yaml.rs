@@ -1,5 +1,8 @@
 //! YAML text to a tree that knows its lines.
 
+mod bounds;
+
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
@@ -51,6 +54,7 @@ const DEPTH_MAX: usize = 200;
 
 /// Parses one document. An empty text is an empty map.
 pub fn parse(text: &str) -> Result<Node, Flaw> {
+    bounds::check(text)?;
     let documents = MarkedYaml::load_from_str(text).map_err(|error| {
         let line = error.marker().line();
         Flaw { line, message: error.info().to_owned() }
@@ -81,6 +85,7 @@ fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<Node, Flaw> {
         YamlData::Sequence(items) => Tree::List(items.iter().map(|item| node(item, deeper)).collect::<Result<_, _>>()?),
         YamlData::Mapping(map) => {
             let mut entries: Vec<(String, Node)> = Vec::with_capacity(map.len());
+            let mut names: HashSet<String> = HashSet::with_capacity(map.len());
             for (key, value) in map {
                 let name = match node(key, deeper)?.value {
                     Tree::Text(name) => name,
@@ -89,7 +94,7 @@ fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<Node, Flaw> {
                     Tree::Null => "null".to_owned(),
                     other => return Err(flaw(&format!("a key is {other}; keys are text"))),
                 };
-                if entries.iter().any(|(known, _)| *known == name) {
+                if !names.insert(name.clone()) {
                     let message = format!("the key {name:?} stands twice");
                     return Err(Flaw { line: key.span.start.line(), message });
                 }
@@ -104,16 +109,24 @@ fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<Node, Flaw> {
 }
 
 impl Node {
-    /// The line of the first field called `name`, at any depth.
+    /// The line of the first field of each name, at any depth; those of a map come before those within them.
     #[must_use]
-    pub fn line_of(&self, name: &str) -> Option<usize> {
+    pub fn lines(&self) -> HashMap<&str, usize> {
+        let mut lines = HashMap::new();
+        self.note_lines(&mut lines);
+        lines
+    }
+
+    fn note_lines<'a>(&'a self, lines: &mut HashMap<&'a str, usize>) {
         match &self.value {
             Tree::Map(entries) => {
-                let own = entries.iter().find(|(key, _)| key == name).map(|(_, node)| node.line);
-                own.or_else(|| entries.iter().find_map(|(_, node)| node.line_of(name)))
+                for (key, node) in entries {
+                    lines.entry(key).or_insert(node.line);
+                }
+                entries.iter().for_each(|(_, node)| node.note_lines(lines));
             }
-            Tree::List(items) => items.iter().find_map(|node| node.line_of(name)),
-            _ => None,
+            Tree::List(items) => items.iter().for_each(|node| node.note_lines(lines)),
+            _ => {}
         }
     }
 

@@ -36,7 +36,7 @@ struct SourceLine {
 }
 
 pub(super) fn run(args: &Args, json: bool) -> Done {
-    let workspace = args.workspace.read()?;
+    let workspace = args.workspace.outline()?;
     let state = State::read(&paths::state(&workspace.data))?;
     let log = intake::overview(&paths::log(&workspace.data))?;
     let refined = state.refined_to()?;

@@ -23,6 +23,7 @@ mod lookup;
 mod outbound;
 mod plugins;
 mod poison;
+mod process;
 mod sdk;
 mod same_end;
 mod shipped;
