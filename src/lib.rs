@@ -54,5 +54,7 @@ pub mod yaml;
 pub mod clock;
 /// Threads and their turn on the processor.
 pub mod task;
+/// Whether a SQLite file is whole.
+pub mod sqlite_check;
 /// Logging set-up.
 pub mod telemetry;

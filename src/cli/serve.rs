@@ -19,11 +19,16 @@ pub(super) struct Args {
     /// Where the admin API listens [default: `admin.listen` of tidegate.yaml, else 127.0.0.1:8089]
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<SocketAddr>,
+    /// Go on when state.db is lost, damaged or an older copy: a damaged one is moved away, the state is made anew from
+    /// the log, and what follows is logged
+    #[arg(long)]
+    rebuild_state: bool,
 }
 
 pub(super) fn run(args: &Args, json: bool) -> Done {
     let mut workspace = args.workspace.read()?;
     workspace.admin_listen = args.admin_listen.unwrap_or(workspace.admin_listen);
+    workspace.rebuild_state = args.rebuild_state;
     let runtime = runtime()?;
     let done: Done = runtime.block_on(async {
         let stop = on_signal()?;

@@ -20,6 +20,7 @@ mod lookup;
 mod outbound;
 mod plugins;
 mod poison;
+mod reliability;
 mod sdk;
 mod shipped;
 mod store;
