@@ -2,15 +2,21 @@
 //! flow, so that whatever was accepted has a place to go.
 
 mod admin;
+mod compare;
+mod continuity;
+pub mod data_id;
 pub mod declare;
 mod destinations;
+pub mod findings;
+pub mod inspect;
+mod keeper;
 mod lend;
 mod live;
 mod modes;
 mod posts;
+mod startup;
 mod stop;
 
-use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,11 +33,13 @@ use crate::intake::{self, Log};
 use crate::lookup;
 use crate::refine::{self, Refiner, Rules};
 use crate::source::http::{Counts, Keys, Server, Settings};
-use crate::state::{self, State};
+use crate::state::{self, Identity, State};
 use crate::store::{self, Store};
 use crate::sync::{Sync, Worker};
 use crate::wasm;
 use admin::{Admin, AdminSettings};
+use findings::Finding;
+use keeper::{Keeper, SqliteFile};
 use live::Live;
 use posts::Posts;
 use stop::{Budget, Delivering};
@@ -84,6 +92,14 @@ pub enum Error {
     Sync { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
     #[error("destination {name}: {cause}")]
     Destination { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
+    #[error("{}: the file is damaged: {what}. Nothing was started and nothing was changed. {follows}. Or put a backup of it back; `tidegate check --deep` shows what else is damaged", path.display())]
+    StateDamaged { path: PathBuf, what: String, follows: String },
+    #[error("{}: the state {what}. Nothing was started: how far the plugins of {syncs} were is kept in it alone, so they would get events a second time. Put the right state.db back, or start with `tidegate serve --rebuild-state`, which goes on from the log and lets that happen", path.display())]
+    StateLost { path: PathBuf, what: &'static str, syncs: String },
+    #[error("{}: this state belongs to another data directory (its id is not the one in the file `id` beside it). Nothing was started and nothing was changed. Put the state.db of this directory back; or, if it was lost, move this one away and start with `tidegate serve --rebuild-state`", path.display())]
+    StateOfAnother { path: PathBuf },
+    #[error("{}: {reason}", path.display())]
+    Foreign { path: PathBuf, reason: String },
     #[error("could not start a thread: {0}")]
     Thread(std::io::Error),
     #[error("the disk failed; nothing accepted since is on it. Check the disk, then start again: the log recovers")]
@@ -107,6 +123,18 @@ pub mod paths {
     #[must_use]
     pub fn store(data: &Path) -> PathBuf {
         data.join("store")
+    }
+
+    /// Which data directory it is.
+    #[must_use]
+    pub fn id(data: &Path) -> PathBuf {
+        data.join("id")
+    }
+
+    /// What the last check found damaged.
+    #[must_use]
+    pub fn findings(data: &Path) -> PathBuf {
+        data.join("findings.json")
     }
 
     /// The hash of the admin token.
@@ -133,6 +161,10 @@ pub struct App {
     functions: (Pool, Arc<Live>),
     posts: Arc<Posts>,
     admin: Admin,
+    identity: (Identity, PathBuf),
+    keeper: Keeper,
+    /// Checked in the background, and what is known to be damaged already.
+    to_check: (Vec<SqliteFile>, Vec<Finding>),
     /// Held for as long as the process uses the data directory.
     _lock: File,
 }
@@ -147,28 +179,21 @@ impl App {
         let lock = lock(&data)?;
         modes::mend(&data);
         let open_state = || State::open(&paths::state(&data), workspace.window.clone());
-        let state = open_state()?;
+        let startup::Started { mut state, past, mut identity, findings } = startup::open(&workspace)?;
         let limits = wasm::Limits { pagemap_scan: workspace.pagemap_scan, ..wasm::Limits::default() };
         let of_store = store::Settings { admits: posts::admission(&workspace), limits, ..store::Settings::default() };
         let (store, builder) = Store::open(&paths::store(&data), of_store)?;
         let live = Live::open(&workspace, store.clone()).await?;
-        let mut handed_to: HashMap<Arc<str>, u64> = HashMap::new();
         let posts = Posts::open(&workspace, &store).await?;
         let destinations = destinations::open(&workspace, &posts, open_state).await?;
-        let mut floor = state.refined_to()?;
-        for report in state.reports()? {
-            floor = floor.max(report.cursor);
-            if let Some(sync) = workspace.syncs.get(&report.sync) {
-                furthest(&mut handed_to, &sync.source.0, report.cursor);
-            }
-        }
-        let (destinations, durable): (Vec<_>, Vec<_>) = destinations.into_iter().unzip();
-        for (sync, durable) in workspace.syncs.values().zip(durable) {
-            floor = floor.max(durable);
-            furthest(&mut handed_to, &sync.source.0, durable);
-        }
+        let (destinations, ledgers): (Vec<_>, Vec<_>) = destinations.into_iter().unzip();
+        let mut stand = compare::stand(&workspace, &state, past, &ledgers)?;
+        let handed_to = compare::handed_to(&workspace, &stand);
+        let floor = compare::floor(&stand, &state)?;
         let (log, writer, recovery) = Log::open(&paths::log(&data), workspace.log.clone(), floor, clock::now_us())?;
         report(&recovery);
+        compare::settle(&mut stand, &log, &mut state)?;
+        drop(stand);
         let records = recovery.next.saturating_sub(log.oldest());
         let undelivered = handed_to.values().min().map_or(records, |least| recovery.next.saturating_sub(*least));
         let (bytes_cut, carried_over) = (recovery.torn_bytes, recovery.carried);
@@ -201,6 +226,7 @@ impl App {
             syncs: posts::used(&workspace),
             lent: lend::lent(&workspace),
         };
+        let sqlite_files = keeper::sqlite_files(&workspace);
         let keys = Keys::new(workspace.sources.iter().map(|(name, source)| (source.write_key.as_str(), name.as_str())));
         let settings = Settings { limits: workspace.limits, trusted_proxies: workspace.trusted_proxies, keys };
         let counts = Arc::new(Counts::default());
@@ -209,6 +235,9 @@ impl App {
         let server = bound.map_err(|cause| Error::Listen { address: listen, cause })?;
         let address = server.address().map_err(|cause| Error::Listen { address: listen, cause })?;
         let admin = Admin::open(&workspace_admin, store, builder).await?;
+        // Last of all: a start that is refused changes nothing of this.
+        startup::advance(&mut state, &mut identity, &data)?;
+        let keeper = Keeper { state: open_state()?, bounds: workspace.quarantine.clone(), counted: false };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             workspace = %workspace.dir.display(),
@@ -231,6 +260,9 @@ impl App {
             functions: (pool, live),
             posts,
             admin,
+            identity: (identity, data),
+            keeper,
+            to_check: (sqlite_files, findings),
             _lock: lock,
         })
     }
@@ -276,11 +308,16 @@ impl App {
     /// # Errors
     /// The disk failed meanwhile.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), Error> {
-        let Self { server, log, log_writer, refiner, workers, mut state, functions, posts, admin, .. } = self;
+        let Self { server, log, log_writer, refiner, workers, mut state, functions, posts, admin, keeper, .. } = self;
+        let (mut identity, data) = self.identity;
+        if let Err(error) = keeper::check_in_background(&data, self.to_check.0, self.to_check.1) {
+            tracing::warn!(error = %error, "large files of the data directory are not checked");
+        }
         let (stop_server, server_stops) = watch::channel(false);
         let (stop_workers, workers_stop) = watch::channel(false);
         admin.run(Arc::clone(&functions.1), &server_stops);
         tokio::spawn(posts.follow(server_stops.clone()));
+        tokio::spawn(keeper.run(server_stops.clone()));
         let serving = tokio::spawn(server.run(server_stops));
         let cursors: Vec<watch::Receiver<u64>> = workers.iter().map(Worker::follow).collect();
         let start = |worker: Worker| Delivering {
@@ -305,6 +342,10 @@ impl App {
         let records_waiting = time.end(end, delivering).await;
         time.step("the refiner", stop::REFINER_MAX, join(refiner)).await;
         drop(functions);
+        // A copy of the state that was made while this process ran is an older one from now on.
+        if let Err(error) = startup::advance(&mut state, &mut identity, &data) {
+            tracing::warn!(error = %error, "could not mark the state as the latest");
+        }
         if poisoned {
             return Err(Error::Poisoned);
         }
@@ -385,11 +426,6 @@ fn lock(data: &Path) -> Result<File, Error> {
         Err(TryLockError::WouldBlock) => Err(Error::InUse { path: data.to_owned() }),
         Err(TryLockError::Error(cause)) => Err(io("could not lock", &path)(cause)),
     }
-}
-
-fn furthest(handed_to: &mut HashMap<Arc<str>, u64>, source: &str, offset: u64) {
-    let furthest = handed_to.entry(source.into()).or_default();
-    *furthest = offset.max(*furthest);
 }
 
 fn rules(workspace: &Workspace) -> Vec<Rules> {

@@ -71,13 +71,13 @@ enum Command {
     Serve(serve::Args),
     /// Run the main job on a temporary workspace: events in over HTTP, tables out
     Demo(demo::Args),
-    /// Report every problem of a workspace, with file, line and fix
+    /// Report every problem of a workspace, with file, line and fix; with --deep, every damaged file of its data
     Check(check::Args),
     /// Send events from a file, or made-up ones at a rate, to a running server
     Send(send::Args),
-    /// Show what was accepted, delivered and set aside, and how far each sync is behind
+    /// Show what was accepted, delivered and quarantined, and how far each sync is behind
     Status(status::Args),
-    /// List the events that were set aside, and why
+    /// List the quarantined events, and why; purge them
     Quarantine(quarantine::Args),
     /// Write functions: make, build, test, measure, check; upload, try, roll back
     #[command(subcommand)]

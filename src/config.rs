@@ -18,8 +18,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use fields::Problem;
 pub(crate) use fields::environment;
+pub use fields::{Problem, duration};
 pub use init::{Written, init};
 pub use lookups::{Borrowed, LookupConfig};
 pub use objects::{DestinationConfig, DestinationKind, FunctionConfig, SourceConfig, SyncConfig};
@@ -30,7 +30,7 @@ use crate::contract::{Contract, Domain};
 use crate::file;
 use crate::intake;
 use crate::source::http::{Limits, Network};
-use crate::state::Window;
+use crate::state::{QuarantineBounds, Window};
 pub use crate::yaml;
 use fields::Fields;
 
@@ -46,6 +46,9 @@ pub struct Workspace {
     pub trusted_proxies: Vec<Network>,
     pub log: intake::Settings,
     pub window: Window,
+    pub quarantine: QuarantineBounds,
+    /// Whether a state that is lost, damaged or an older copy may be made anew. Never read from a file.
+    pub rebuild_state: bool,
     /// Whether the slots of functions are reset by asking the kernel which pages are dirty.
     pub pagemap_scan: bool,
     pub sources: BTreeMap<String, SourceConfig>,
@@ -84,6 +87,7 @@ struct Server {
     trusted_proxies: Vec<Network>,
     log: intake::Settings,
     window: Window,
+    quarantine: QuarantineBounds,
     pagemap_scan: bool,
 }
 
@@ -124,6 +128,8 @@ impl Workspace {
                 trusted_proxies: server.trusted_proxies,
                 log: server.log,
                 window: server.window,
+                quarantine: server.quarantine,
+                rebuild_state: false,
                 pagemap_scan: server.pagemap_scan,
                 sources,
                 functions,
@@ -209,9 +215,14 @@ fn read_server(fields: &mut Fields<'_>) -> Server {
         let entries_max = f.number("entries_max", 1_000).unwrap_or(window.entries_max);
         window = Window::new(width_us, entries_max);
     });
+    let mut quarantine = QuarantineBounds::default();
+    fields.within("quarantine", |f| {
+        set(&mut quarantine.age_us, f.duration("age").map(micros));
+        set(&mut quarantine.bytes, f.bytes("bytes"));
+    });
     let mut pagemap_scan = false;
     fields.within("slots", |f| set(&mut pagemap_scan, f.flag("pagemap_scan")));
-    Server { listen, admin_listen, data, limits, trusted_proxies, log, window, pagemap_scan }
+    Server { listen, admin_listen, data, limits, trusted_proxies, log, window, quarantine, pagemap_scan }
 }
 
 /// One body; a record of the log holds no more.

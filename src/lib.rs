@@ -56,5 +56,7 @@ pub mod yaml;
 pub mod clock;
 /// Threads and their turn on the processor.
 pub mod task;
+/// Whether a SQLite file is whole.
+pub mod sqlite_check;
 /// What people read of a running program: the log, and text made harmless.
 pub mod telemetry;

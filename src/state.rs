@@ -1,4 +1,4 @@
-//! The state file beside the log: what was refined, what was seen before, what was set aside, how far each sync is.
+//! The state file beside the log: what was refined, what was seen before, what is quarantined, how far each sync is.
 //!
 //! Nouns: the **refine cursor** (the log is refined below it), the **dedup window** (ids seen lately), a
 //! **quarantined** event (kept with the stage and the reason), a **pending** event (kept for another try), a sync's
@@ -11,10 +11,15 @@
 //! This room knows offsets, ids and reasons, not what an event means.
 
 mod functions;
+mod identity;
+mod migrate;
 mod pending;
 mod quarantine;
+mod salvage;
 mod schema;
 mod seen;
+mod sum;
+mod verify;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -22,9 +27,14 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 pub use functions::{Charge, Compared, FunctionLog, LogFilter, LoggedRun, Transformed};
-pub use pending::{Pending, PendingCount, PendingMark, Resolved};
-pub use quarantine::{Filter, Quarantined, Stage as QuarantineStage};
+pub use identity::Identity;
+pub use pending::{DAMAGED_PENDING_CODE, Pending, PendingCount, PendingFound, PendingMark, Resolved};
+pub use quarantine::{
+    DAMAGED_CODE, Expired, Filter, Purge, QuarantineBounds, QuarantineSize, Quarantined, Stage as QuarantineStage,
+};
+pub use salvage::Salvaged;
 pub use seen::Window;
+pub use verify::{Row, Verified, verify};
 
 /// The state file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +46,12 @@ pub enum Error {
         #[source]
         cause: rusqlite::Error,
     },
-    #[error("{}: written by another version (format {found}; this build reads format {})", path.display(), schema::FORMAT)]
-    Foreign { path: PathBuf, found: i64 },
+    #[error("{}: format {found}, and this build supports up to {}; use the newer build that wrote it. Nothing was changed", path.display(), schema::FORMAT)]
+    Newer { path: PathBuf, found: i64 },
+    #[error("{}: format {found} of an earlier build; `tidegate serve` of this build carries it over to format {}", path.display(), schema::FORMAT)]
+    Older { path: PathBuf, found: i64 },
+    #[error("{}: the file is damaged: {what}. Put a backup of it back, or stop the server and start it with `tidegate serve --rebuild-state`, which moves the file away and makes it anew from the log; `tidegate check --deep` shows what else is damaged", path.display())]
+    Damaged { path: PathBuf, what: String },
     #[error("{}: there is no state here; has `tidegate serve` run with this data directory?", path.display())]
     Absent { path: PathBuf },
 }
@@ -87,6 +101,7 @@ impl State {
         let at = |action| Error::at(action, path);
         let connection = Connection::open(path).map_err(at("could not open"))?;
         schema::prepare(&connection, path)?;
+        // What follows writes, and a damaged file is not written to.
         let mut state = Self { path: path.to_owned(), connection, window };
         state.window.load(&state.connection).map_err(Error::at("could not read the dedup window", path))?;
         Ok(state)
@@ -102,6 +117,7 @@ impl State {
         }
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(Error::at("could not open", path))?;
+        connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(Error::at("could not open", path))?;
         schema::check(&connection, path)?;
         Ok(Self { path: path.to_owned(), connection, window: Window::default() })
     }
@@ -115,10 +131,21 @@ impl State {
     /// # Errors
     /// The file cannot be read.
     pub fn refined_to(&self) -> Result<u64, Error> {
-        let sql = "SELECT value FROM meta WHERE key = 'refined_to'";
-        let found: Option<i64> =
-            self.connection.query_row(sql, [], |row| row.get(0)).optional().map_err(self.err("could not read"))?;
-        Ok(found.map_or(0, unsigned))
+        refined_to(&self.connection)
+            .map_err(self.err("could not read"))?
+            .ok_or_else(|| self.damaged("how far the log is refined cannot be read"))
+    }
+
+    /// Lets a new state begin at `offset`, the oldest record that there is.
+    ///
+    /// # Errors
+    /// Nothing was recorded.
+    pub fn begin_at(&mut self, offset: u64) -> Result<(), Error> {
+        self.in_transaction(true, |connection| set_refined_to(connection, offset))
+    }
+
+    fn damaged(&self, what: impl Into<String>) -> Error {
+        sum::damaged(&self.path, what)
     }
 
     /// The refined stretch that holds `offset`, if its bounds are still known.
@@ -126,13 +153,19 @@ impl State {
     /// # Errors
     /// The file cannot be read.
     pub fn stretch_at(&self, offset: u64) -> Result<Option<Range<u64>>, Error> {
-        let sql = "SELECT start, end FROM stretches WHERE start <= ?1 ORDER BY start DESC LIMIT 1";
-        let found: Option<(i64, i64)> = self
+        let sql = "SELECT start, end, sum FROM stretches WHERE start <= ?1 ORDER BY start DESC LIMIT 1";
+        let read = |row: &rusqlite::Row<'_>| Ok((unsigned(row.get(0)?)..unsigned(row.get(1)?), row.get::<_, i64>(2)?));
+        let found = self
             .connection
             .prepare_cached(sql)
-            .and_then(|mut find| find.query_row([signed(offset)], |row| Ok((row.get(0)?, row.get(1)?))).optional())
-            .map_err(self.err("could not read the stretches"))?;
-        Ok(found.map(|(start, end)| unsigned(start)..unsigned(end)).filter(|stretch| stretch.contains(&offset)))
+            .and_then(|mut find| find.query_row([signed(offset)], read).optional())
+            .map_err(self.err("could not read the log ranges"))?;
+        let Some((range, sum)) = found else { return Ok(None) };
+        if sum::log_range(&range, self.duplicates_in(&range)?).value() != sum {
+            let (start, end) = (range.start, range.end);
+            return Err(self.damaged(format!("which events of {start}..{end} are duplicates cannot be told any more")));
+        }
+        Ok(Some(range).filter(|range| range.contains(&offset)))
     }
 
     /// Offsets in `range` whose events were seen before.
@@ -161,7 +194,7 @@ impl State {
             .map_err(Error::at("could not begin", path))?;
         // A stage that came to nothing may have left the window's numbers ahead of its tables.
         self.window.load(&transaction).map_err(Error::at("could not read the dedup window", path))?;
-        Ok(Stage { transaction, window: &mut self.window, path })
+        Ok(Stage { transaction, window: &mut self.window, path, duplicates: Vec::new() })
     }
 
     /// Keeps quarantined events outside a stretch: those of one sync.
@@ -195,9 +228,10 @@ impl State {
     /// # Errors
     /// Nothing was recorded.
     pub fn fail(&mut self, sync: &str, failure: &str) -> Result<(), Error> {
-        let sql = "INSERT INTO syncs (sync, cursor, failure) VALUES (?1, 0, ?2)
+        let sql = "INSERT INTO syncs (sync, cursor, failure, sum) VALUES (?1, 0, ?2, ?3)
             ON CONFLICT (sync) DO UPDATE SET failure = excluded.failure";
-        self.connection.execute(sql, params![sync, failure]).map_err(self.err("could not record a failure"))?;
+        let values = params![sync, shortened(failure), sum::named(sync, 0).value()];
+        self.connection.execute(sql, values).map_err(self.err("could not record a failure"))?;
         Ok(())
     }
 
@@ -216,12 +250,13 @@ impl State {
     /// # Errors
     /// The file cannot be read.
     pub fn reports(&self) -> Result<Vec<SyncReport>, Error> {
-        let sql = "SELECT sync, cursor, delivered, duplicates, rejected, filtered, delivered_at_us, failure, notice
+        let sql =
+            "SELECT sync, cursor, delivered, duplicates, rejected, filtered, delivered_at_us, failure, notice, sum
             FROM syncs ORDER BY sync";
-        let read = || -> rusqlite::Result<Vec<SyncReport>> {
+        let read = || -> rusqlite::Result<Vec<(SyncReport, i64)>> {
             let mut find = self.connection.prepare_cached(sql)?;
             let rows = find.query_map([], |row| {
-                Ok(SyncReport {
+                let report = SyncReport {
                     sync: row.get(0)?,
                     cursor: unsigned(row.get(1)?),
                     delivered: unsigned(row.get(2)?),
@@ -231,11 +266,17 @@ impl State {
                     delivered_at_us: row.get(6)?,
                     failure: row.get(7)?,
                     notice: row.get(8)?,
-                })
+                };
+                Ok((report, row.get(9)?))
             })?;
             rows.collect()
         };
-        read().map_err(self.err("could not read the syncs"))
+        let reports = read().map_err(self.err("could not read the syncs"))?;
+        let checked = |(report, sum): (SyncReport, i64)| {
+            let right = sum::named(&report.sync, report.cursor).value() == sum;
+            right.then_some(report).ok_or_else(|| self.damaged("the cursor of a sync is not what was stored"))
+        };
+        reports.into_iter().map(checked).collect()
     }
 
     /// Counters by scope and name, e.g. `("web", "duplicates")`.
@@ -260,7 +301,11 @@ impl State {
         let oldest = signed(oldest);
         self.connection
             .execute("DELETE FROM stretches WHERE end <= ?1", [oldest])
-            .and_then(|_| self.connection.execute("DELETE FROM duplicates WHERE log_offset < ?1", [oldest]))
+            // The duplicates of a log range that is still known stay with it: its checksum covers them.
+            .and_then(|_| {
+                let sql = "DELETE FROM duplicates WHERE log_offset < min(?1, coalesce((SELECT min(start) FROM stretches), ?1))";
+                self.connection.execute(sql, [oldest])
+            })
             // The lineup of the oldest record left is the last one that took over at or before it.
             .and_then(|_| {
                 let sql = "DELETE FROM lineups WHERE log_offset < (SELECT max(l.log_offset) FROM lineups l
@@ -277,7 +322,14 @@ pub struct Stage<'a> {
     transaction: Transaction<'a>,
     window: &'a mut Window,
     path: &'a Path,
+    /// Those of this log range so far.
+    duplicates: Vec<u64>,
 }
+
+/// Counters of one scope; what a guest makes up beyond it is counted together.
+const COUNTERS_MAX: u64 = 1_000;
+/// Where further names of a scope are counted.
+const OTHER_COUNTERS: &str = "dropped by (further reasons)";
 
 impl Stage<'_> {
     /// Marks ids as seen, in log order; answers for each whether it had been seen within the window before.
@@ -293,6 +345,7 @@ impl Stage<'_> {
     /// # Errors
     /// The file cannot be written.
     pub fn duplicate(&mut self, offset: u64) -> Result<(), Error> {
+        self.duplicates.push(offset);
         self.run("INSERT OR IGNORE INTO duplicates (log_offset) VALUES (?1)", params![signed(offset)])
     }
 
@@ -312,9 +365,19 @@ impl Stage<'_> {
         if delta == 0 {
             return Ok(());
         }
-        let sql = "INSERT INTO counters (scope, name, value) VALUES (?1, ?2, ?3)
-            ON CONFLICT (scope, name) DO UPDATE SET value = value + excluded.value";
-        self.run(sql, params![scope, name, signed(delta)])
+        let count = || -> rusqlite::Result<()> {
+            let update = "UPDATE counters SET value = value + ?3 WHERE scope = ?1 AND name = ?2";
+            if self.transaction.prepare_cached(update)?.execute(params![scope, name, signed(delta)])? > 0 {
+                return Ok(());
+            }
+            let sql = "SELECT count(*) FROM counters WHERE scope = ?1";
+            let known: i64 = self.transaction.prepare_cached(sql)?.query_row([scope], |row| row.get(0))?;
+            let name = if unsigned(known) < COUNTERS_MAX { name } else { OTHER_COUNTERS };
+            let sql = "INSERT INTO counters (scope, name, value) VALUES (?1, ?2, ?3)
+                ON CONFLICT (scope, name) DO UPDATE SET value = value + excluded.value";
+            self.transaction.prepare_cached(sql)?.execute(params![scope, name, signed(delta)]).map(drop)
+        };
+        count().map_err(Error::at("could not count", self.path))
     }
 
     /// Moves the refine cursor over `stretch` and commits.
@@ -322,10 +385,12 @@ impl Stage<'_> {
     /// # Errors
     /// Nothing of this stage happened.
     pub fn commit(mut self, stretch: &Range<u64>) -> Result<(), Error> {
-        let bounds = params![signed(stretch.start), signed(stretch.end)];
-        self.run("INSERT OR REPLACE INTO stretches (start, end) VALUES (?1, ?2)", bounds)?;
-        let cursor = params![signed(stretch.end)];
-        self.run("INSERT OR REPLACE INTO meta (key, value) VALUES ('refined_to', ?1)", cursor)?;
+        self.duplicates.sort_unstable();
+        self.duplicates.dedup();
+        let sum = sum::log_range(stretch, std::mem::take(&mut self.duplicates)).value();
+        let bounds = params![signed(stretch.start), signed(stretch.end), sum];
+        self.run("INSERT OR REPLACE INTO stretches (start, end, sum) VALUES (?1, ?2, ?3)", bounds)?;
+        set_refined_to(&self.transaction, stretch.end).map_err(Error::at("could not write", self.path))?;
         self.finish()
     }
 
@@ -347,17 +412,42 @@ pub use seen::Sighting;
 
 impl Error {
     fn at(action: &'static str, path: &Path) -> impl Fn(rusqlite::Error) -> Self {
-        move |cause| Self::Sqlite { action, path: path.to_owned(), cause }
+        move |cause| match cause {
+            cause if crate::sqlite_check::is_damage(&cause) => {
+                Self::Damaged { path: path.to_owned(), what: format!("{action}: {cause}") }
+            }
+            cause => Self::Sqlite { action, path: path.to_owned(), cause },
+        }
     }
 }
 
+/// Texts of others that are kept in a report; whoever wrote them may have written much.
+const TEXT_CHARS_MAX: usize = 4_000;
+
+fn shortened(text: &str) -> &str {
+    text.char_indices().nth(TEXT_CHARS_MAX).map_or(text, |(at, _)| text.get(..at).unwrap_or(text))
+}
+
+/// `None` when it is not what was stored.
+fn refined_to(connection: &Connection) -> rusqlite::Result<Option<u64>> {
+    let sql = "SELECT CAST(value AS TEXT) FROM meta WHERE key = 'refined_to'";
+    let found: Option<String> = connection.query_row(sql, [], |row| row.get(0)).optional()?;
+    Ok(found.as_deref().and_then(|text| sum::unsealed("refined_to", text)).and_then(|text| text.parse().ok()))
+}
+
+fn set_refined_to(connection: &Connection, offset: u64) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES ('refined_to', ?1)";
+    connection.prepare_cached(sql)?.execute([sum::sealed("refined_to", &offset.to_string())]).map(drop)
+}
+
 fn advance(connection: &Connection, sync: &str, progress: &Progress, now_us: i64) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO syncs (sync, cursor, delivered, duplicates, rejected, filtered, delivered_at_us, notice)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+    let sql =
+        "INSERT INTO syncs (sync, cursor, delivered, duplicates, rejected, filtered, delivered_at_us, notice, sum)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
         ON CONFLICT (sync) DO UPDATE SET cursor = excluded.cursor, delivered = delivered + excluded.delivered,
         duplicates = duplicates + excluded.duplicates, rejected = rejected + excluded.rejected,
         filtered = filtered + excluded.filtered, delivered_at_us = excluded.delivered_at_us,
-        notice = coalesce(excluded.notice, notice), failure = NULL";
+        notice = coalesce(excluded.notice, notice), failure = NULL, sum = excluded.sum";
     let values = params![
         sync,
         signed(progress.cursor),
@@ -366,7 +456,8 @@ fn advance(connection: &Connection, sync: &str, progress: &Progress, now_us: i64
         signed(progress.rejected),
         signed(progress.filtered),
         now_us,
-        progress.notice,
+        progress.notice.as_deref().map(shortened),
+        sum::named(sync, progress.cursor).value(),
     ];
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }

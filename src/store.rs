@@ -21,11 +21,13 @@ mod build;
 mod code;
 mod compile;
 mod disk;
-mod jail;
+mod format;
 mod glance;
+mod jail;
 mod pointers;
 mod sha;
 mod smoke;
+mod verify;
 mod version;
 
 use std::collections::HashMap;
@@ -45,6 +47,7 @@ pub use compile::{COMMAND as COMPILE_COMMAND, CompileError, CompileLimits, child
 pub use glance::glance;
 pub use pointers::{Canary, Placed, Pointer, Pointers, Shelf, Trial};
 pub use sha::{NotASha, Sha};
+pub use verify::{Damage, verify};
 pub use version::{Facts, Loaded, Smoke, check_settings, shown_settings, world};
 
 /// What a store needs to know.
@@ -87,6 +90,8 @@ pub enum Error {
     },
     #[error("{} is damaged: {reason}; put a copy of it back, or remove it and make versions live again", path.display())]
     Damaged { path: PathBuf, reason: String },
+    #[error("{}: format {found}, and this build supports up to {}; use the newer build that wrote it. Nothing was changed", path.display(), format::FORMAT)]
+    Newer { path: PathBuf, found: u64 },
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
@@ -150,6 +155,9 @@ impl Store {
     /// The folder cannot be used, or its pointers are damaged.
     pub fn open(dir: &Path, settings: Settings) -> Result<(Self, Builder), Error> {
         use std::os::unix::fs::DirBuilderExt as _;
+        // Read before anything is made or swept: of a newer build's store nothing is changed.
+        let pointers = watch::Sender::new(Arc::new(Pointers::read(&dir.join("pointers.json"))?));
+        code::refuse_newer(&dir.join("versions"))?;
         for folder in ["versions", "artefacts", "incoming"].map(|name| dir.join(name)) {
             let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
             made.map_err(|cause| Error::File { path: folder, cause })?;
@@ -162,7 +170,6 @@ impl Store {
         let engine = Engine::serving(&settings.limits)?;
         let compiler = wasm::compiler_id()?;
         let versions = Mutex::new(code::versions(&dir.join("versions"))?);
-        let pointers = watch::Sender::new(Arc::new(Pointers::read(&dir.join("pointers.json"))?));
         let (jobs, waiting) = mpsc::channel(settings.waiting_max.max(1));
         let store = Self(Arc::new(Inner {
             dir: dir.to_owned(),

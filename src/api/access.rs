@@ -61,8 +61,36 @@ pub fn authorise(principal: &Principal, _action: Action, _object: &Object) -> Re
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
+    /// Missing in files of builds that had no formats, which are of the first.
+    #[serde(default = "first_format")]
+    format: u32,
     salt: String,
     sha256: String,
+}
+
+/// Raised when an older build could not read `admin.json` any more.
+pub const FORMAT: u32 = 1;
+
+const fn first_format() -> u32 {
+    FORMAT
+}
+
+/// Whether the hash in `file` can be used.
+///
+/// # Errors
+/// The file cannot be read, is damaged, or is of a later format.
+pub fn verify(file: &Path) -> std::io::Result<()> {
+    let unusable = |reason: String| std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
+    let bytes = std::fs::read(file)?;
+    let damaged = |error: serde_json::Error| {
+        unusable(format!("it is damaged ({error}); `tidegate admin token --reset` makes another"))
+    };
+    let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
+    if let Some(found) = value["format"].as_u64().filter(|found| *found > FORMAT.into()) {
+        let refused = "use the newer build that wrote it. Nothing was changed";
+        return Err(unusable(format!("format {found}, and this build supports up to {FORMAT}; {refused}")));
+    }
+    serde_json::from_value::<Kept>(value).map(drop).map_err(damaged)
 }
 
 /// Makes a new token and keeps its hash in `file`; the old one is good no more.
@@ -73,7 +101,7 @@ pub fn reset(file: &Path) -> std::io::Result<String> {
     use std::io::Write as _;
     let token = format!("tg_{}", hex(&clock::random::<32>()));
     let salt = hex(&clock::random::<16>());
-    let kept = Kept { sha256: hash(&salt, &token), salt };
+    let kept = Kept { format: FORMAT, sha256: hash(&salt, &token), salt };
     let folder = file.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     // Such a file is made for its owner alone.
@@ -88,9 +116,20 @@ pub fn reset(file: &Path) -> std::io::Result<String> {
 /// Makes a token if there is none yet.
 ///
 /// # Errors
-/// The file cannot be read or written.
+/// The file cannot be read or written, or is of a later format. A damaged one is not: who holds the data directory can
+/// reset the token while the server runs.
 pub fn ensure(file: &Path) -> std::io::Result<Option<String>> {
-    if file.try_exists()? { Ok(None) } else { reset(file).map(Some) }
+    if !file.try_exists()? {
+        return reset(file).map(Some);
+    }
+    match verify(file) {
+        Err(error) if error.to_string().starts_with("format ") => Err(error),
+        Err(error) => {
+            tracing::error!(file = %file.display(), error = %error, "the hash of the admin token cannot be used; nobody is let in until it is reset");
+            Ok(None)
+        }
+        Ok(()) => Ok(None),
+    }
 }
 
 fn hash(salt: &str, token: &str) -> String {
@@ -178,7 +217,10 @@ mod tests {
         assert_eq!(guard.admit(Some("")), Err(Stranger::WrongToken));
         assert!(matches!(guard.admit(Some("x")), Err(Stranger::TooOften(_))));
         assert_eq!(guard.admit(Some(&second)), Ok(Principal::Admin), "the right one always passes");
+        std::fs::write(&file, r#"{"format": 2, "how": "else"}"#).unwrap();
+        assert!(ensure(&file).unwrap_err().to_string().starts_with("format 2, and this build supports up to 1"));
         std::fs::write(&file, "{}").unwrap();
+        assert_eq!(ensure(&file).unwrap(), None);
         assert_eq!(guard.admit(Some(&second)), Err(Stranger::NoHash));
     }
 }

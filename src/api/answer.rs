@@ -120,7 +120,12 @@ impl From<Error> for Answer {
                 (StatusCode::UNPROCESSABLE_ENTITY, "settings", "send settings that fit `settings` of its plugin.yaml")
             }
             Error::Share => (StatusCode::BAD_REQUEST, "share", "send a number from 1 to 99"),
-            Error::File { .. } | Error::Damaged { .. } | Error::Engine(_) | Error::Load(_) | Error::Compile(_) => {
+            Error::File { .. }
+            | Error::Damaged { .. }
+            | Error::Newer { .. }
+            | Error::Engine(_)
+            | Error::Load(_)
+            | Error::Compile(_) => {
                 return Self::failed("the store could not do it", &error);
             }
         };

@@ -38,7 +38,7 @@ impl Admin {
     pub(super) async fn open(settings: &AdminSettings, store: Store, builder: Builder) -> Result<Self, Error> {
         let token_file = paths::admin(&settings.data);
         let token = api::access::ensure(&token_file).map_err(|cause| Error::Io {
-            action: "could not keep the admin token's hash",
+            action: "the hash of the admin token",
             path: token_file.clone(),
             cause,
         })?;

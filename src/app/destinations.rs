@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use super::continuity::Ledger;
 use super::posts::Posts;
 use super::{Error, declare};
 use crate::config::{DestinationKind, SyncConfig, Workspace};
@@ -17,12 +18,12 @@ const FLOOR_PATIENCE: Duration = Duration::from_secs(5);
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// The destination of each sync, in the order of the syncs, and the offset below which everything is durable there.
+/// The destination of each sync, in the order of the syncs, and what it says of how far it is.
 pub(super) async fn open(
     workspace: &Workspace,
     posts: &Posts,
     open_state: impl Fn() -> Result<State, state::Error>,
-) -> Result<Vec<(Box<dyn Destination>, u64)>, Error> {
+) -> Result<Vec<(Box<dyn Destination>, Ledger)>, Error> {
     let mut destinations = Vec::new();
     for (name, sync) in &workspace.syncs {
         let failed = |cause: Cause| Error::Sync { name: name.clone(), cause };
@@ -34,23 +35,26 @@ pub(super) async fn open(
                 Box::new(PluginDestination::run(posts.of(&sync.destination.0), name, open_state()?)?)
             }
         };
-        destinations.push((name, destination));
+        let is_plugin = matches!(workspace.destinations[&sync.destination.0].kind, DestinationKind::Plugin(_));
+        destinations.push((name, is_plugin, destination));
     }
     // All at once, and one that is away must not keep the door shut; its sync finds its place when it is back.
-    let asked = destinations.into_iter().map(async |(name, mut destination)| {
-        let durable = match tokio::time::timeout(FLOOR_PATIENCE, destination.durable_to()).await {
-            Ok(Ok(durable)) => durable.unwrap_or(0),
+    let asked = destinations.into_iter().map(async |(name, is_plugin, mut destination)| {
+        let ledger = match tokio::time::timeout(FLOOR_PATIENCE, destination.durable_to()).await {
+            // That is the state's own cursor.
+            Ok(Ok(_)) if is_plugin => Ledger::Plugin,
+            Ok(Ok(durable)) => durable.map_or(Ledger::Never, Ledger::At),
             Ok(Err(failure)) => away(name, &failure.to_string()),
             Err(_) => away(name, "it does not answer"),
         };
-        (destination, durable)
+        (destination, ledger)
     });
     Ok(join_all(asked).await)
 }
 
-fn away(sync: &str, error: &str) -> u64 {
+fn away(sync: &str, error: &str) -> Ledger {
     tracing::error!(sync, error, "a destination is away at the start; its events wait in the log");
-    0
+    Ledger::Away
 }
 
 /// How a sync gathers for its destination: each says how long events may wait for company, unless the sync does.

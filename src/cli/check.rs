@@ -1,18 +1,29 @@
 //! `tidegate check`.
 
+mod deep;
+
 use std::process::ExitCode;
 
 use super::{Done, WorkspaceArgs, paint};
 use crate::config::{Problem, Workspace};
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tidegate check shop            the workspace: every problem, with file, line and fix\n  tidegate check shop --deep     the data as well: is everything on disk what was stored?\n\n--deep reads the log, state.db, SQLite warehouses and the store, and changes nothing; the server may run or not. For each\ndamaged place it says what it is, what follows and what to do. Exit code 1 when anything is damaged, 3 when the workspace\nhas problems. docs/reliability.md says what each lost or damaged file leads to."
+)]
 pub(super) struct Args {
     #[command(flatten)]
     workspace: WorkspaceArgs,
+    /// Read everything in the data directory and in SQLite warehouses, and say what is damaged
+    #[arg(long)]
+    deep: bool,
 }
 
 pub(super) fn run(args: &Args, json: bool) -> Done {
     let workspace: Workspace = args.workspace.read()?;
+    if args.deep {
+        return deep::run(&workspace, json);
+    }
     let counts = [
         ("sources", workspace.sources.len()),
         ("functions", workspace.functions.len()),

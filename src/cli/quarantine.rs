@@ -1,5 +1,7 @@
 //! `tidegate quarantine`.
 
+mod purge;
+
 use std::process::ExitCode;
 
 use super::{Done, WorkspaceArgs, paint};
@@ -8,7 +10,13 @@ use crate::event::{json, time};
 use crate::state::{Filter, State};
 
 #[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  tidegate quarantine shop --code schema-violation --events\n  tidegate quarantine purge shop --before 7d --dry-run\n\nThe quarantine is bounded by `quarantine: {age, bytes}` in tidegate.yaml (30 d and 1 GiB unless told otherwise): the oldest\nevents go first, are counted, and the server says so. (A workspace in a folder named `purge` is ./purge.)"
+)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     workspace: WorkspaceArgs,
     /// Only those of this source or sync
@@ -25,7 +33,16 @@ pub(super) struct Args {
     events: bool,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Remove entries for good, after asking
+    Purge(purge::Args),
+}
+
 pub(super) fn run(args: &Args, json: bool) -> Done {
+    if let Some(Command::Purge(args)) = &args.command {
+        return purge::run(args, json);
+    }
     let workspace = args.workspace.outline()?;
     let state = State::read(&paths::state(&workspace.data))?;
     let filter = Filter { scope: args.scope.clone(), code: args.code.clone(), entries_max: args.most };
@@ -47,7 +64,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
     }
     if counts.is_empty() {
         let asked = args.scope.is_some() || args.code.is_some();
-        println!("Nothing {}is set aside.", if asked { "of that " } else { "" });
+        println!("Nothing {}is in quarantine.", if asked { "of that " } else { "" });
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = paint::table(&["source or sync", "stage", "code", "events"]);

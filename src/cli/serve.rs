@@ -27,6 +27,10 @@ pub(super) struct Args {
     /// Where the admin API listens [default: `admin.listen` of tidegate.yaml, else 127.0.0.1:8089]
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<SocketAddr>,
+    /// Go on when state.db is lost, damaged or an older copy: a damaged one is moved away, the state is made anew from
+    /// the log, and what follows is logged
+    #[arg(long)]
+    rebuild_state: bool,
 }
 
 /// What the main thread hears.
@@ -70,6 +74,7 @@ fn no_core_dumps() {
 fn serve(args: &Args, json: bool, stop: watch::Receiver<bool>, tell: &Sender<Heard>) -> Done {
     let mut workspace = args.workspace.read()?;
     workspace.admin_listen = args.admin_listen.unwrap_or(workspace.admin_listen);
+    workspace.rebuild_state = args.rebuild_state;
     let runtime = runtime()?;
     let listen = args.listen;
     let done = catch_unwind(AssertUnwindSafe(|| runtime.block_on(open_and_run(workspace, listen, json, stop, tell))));

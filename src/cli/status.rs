@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use super::{Done, WorkspaceArgs, paint};
+use crate::app::findings::{self, Finding};
 use crate::app::paths;
 use crate::event::time;
 use crate::intake;
-use crate::state::{Charge, Filter, PendingCount, State, SyncReport};
+use crate::state::{Charge, Filter, PendingCount, QuarantineSize, State, SyncReport};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Reads the data directory; the server may run or not.")]
@@ -63,11 +64,16 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
     let reports: Vec<(SyncReport, PendingCount)> =
         reports.into_iter().map(|report| (report.clone(), pending(&report.sync))).collect();
     let functions = state.charges()?;
+    let quarantine = state.quarantine_size()?;
+    let damage = findings::read(&paths::findings(&workspace.data));
     if json {
-        print_json(&log, &sources, &reports, &functions);
+        let of_files = (&quarantine, damage.as_slice());
+        print_json(&log, &sources, &reports, &functions, of_files);
     } else {
         print_tables(&log, &sources, &reports);
         print_functions(&functions);
+        print_quarantine(&quarantine);
+        print_damage(&damage);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -77,6 +83,7 @@ fn print_json(
     sources: &BTreeMap<String, SourceLine>,
     reports: &[(SyncReport, PendingCount)],
     functions: &[(Charge, Option<String>)],
+    (quarantine, damage): (&QuarantineSize, &[Finding]),
 ) {
     let sources: serde_json::Map<_, _> = sources
         .iter()
@@ -113,11 +120,57 @@ fn print_json(
             })
         })
         .collect();
-    let damage: serde_json::Map<_, _> =
+    let records: serde_json::Map<_, _> =
         log.damage.iter().map(|(code, count)| (code.clone(), (*count).into())).collect();
     let notes: Vec<&str> = log.notes.iter().map(|note| note.text.as_str()).collect();
-    let log = serde_json::json!({"end": log.end, "refined": log.refined, "damage": damage, "notes": notes});
-    println!("{}", serde_json::json!({"log": log, "sources": sources, "syncs": syncs, "functions": functions}));
+    let log = serde_json::json!({"end": log.end, "refined": log.refined, "damage": records, "notes": notes});
+    let quarantine = serde_json::json!({
+        "events": quarantine.entries, "bytes": quarantine.bytes,
+        "oldest_at": quarantine.oldest_at_us.map(time::format), "expired": quarantine.expired,
+        "purged": quarantine.purged,
+    });
+    let damage: Vec<_> = damage
+        .iter()
+        .map(|found| {
+            serde_json::json!({
+                "file": found.file, "what": found.what, "follows": found.follows, "remedy": found.remedy,
+            })
+        })
+        .collect();
+    println!(
+        "{}",
+        serde_json::json!({
+            "log": log, "sources": sources, "syncs": syncs, "functions": functions, "quarantine": quarantine,
+            "damage": damage,
+        })
+    );
+}
+
+fn print_quarantine(size: &QuarantineSize) {
+    if size.entries == 0 && size.expired == 0 && size.purged == 0 {
+        return;
+    }
+    let oldest = size.oldest_at_us.map_or_else(String::new, |at| format!(", the oldest received {}", time::format(at)));
+    println!(
+        "{} events in quarantine, {:.1} MiB{oldest}; {} expired, {} purged",
+        paint::count(size.entries),
+        size.bytes as f64 / f64::from(1 << 20),
+        paint::count(size.expired),
+        paint::count(size.purged)
+    );
+}
+
+fn print_damage(damage: &[Finding]) {
+    for found in damage {
+        println!(
+            "{} {}: {}. What follows: {}. What to do: {}",
+            paint::bold("damaged:"),
+            paint::plain(&found.file, 300),
+            paint::plain(&found.what, 500),
+            paint::plain(&found.follows, 500),
+            paint::plain(&found.remedy, 500)
+        );
+    }
 }
 
 fn print_functions(functions: &[(Charge, Option<String>)]) {

@@ -377,7 +377,9 @@ fn bytes(text: &str) -> Option<u64> {
 }
 
 /// `30 s`, `24h`, `500 ms`.
-fn duration(text: &str) -> Option<Duration> {
+/// A length of time such as `30 s`, `24 h` or `7d`.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text);
     let millis: u64 = match unit {
         "ms" => 1,

@@ -90,12 +90,20 @@ impl SecondRound {
 
     /// Tries the events with these keys, and records what came of it before anything else.
     async fn again(&mut self, courier: &Arc<Courier>, keys: &[Key]) -> Result<(), state::Error> {
-        let pending = self.state.pending_events(&self.sync, keys)?;
+        let found = self.state.pending_events(&self.sync, keys)?;
+        for entry in &found.damaged {
+            tracing::error!(
+                sync = &*self.sync,
+                offset = entry.offset,
+                "a pending event is damaged in the state file; it is quarantined and not delivered"
+            );
+        }
+        let pending = found.whole;
         let parcels: Arc<[Parcel]> = pending.iter().map(Parcel::again).collect();
         let fates = courier.carry(parcels, false).await;
         fail::fail_point!("delivery_before_resolve", |_| std::process::abort());
         let now_us = clock::now_us();
-        let mut resolved = Resolved::default();
+        let mut resolved = Resolved { quarantined: found.damaged, ..Resolved::default() };
         for (event, (_, fate)) in pending.iter().zip(fates) {
             let key = (event.offset, event.part);
             match fate {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rusqlite::params;
 
-use super::{Error, Quarantined, State, signed, unsigned};
+use super::{Error, Quarantined, State, signed, sum, unsigned};
 
 /// Runs with log lines that are kept of each function.
 const RUNS_KEPT: u64 = 500;
@@ -95,9 +95,12 @@ pub struct Transformed<'a> {
 }
 
 pub(super) const TABLES: &str = "
-    CREATE TABLE IF NOT EXISTS transformed (source TEXT PRIMARY KEY, log_offset INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS transformed (
+        source TEXT PRIMARY KEY, log_offset INTEGER NOT NULL, sum INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS lineups (
-        source TEXT NOT NULL, log_offset INTEGER NOT NULL, lineup TEXT NOT NULL, PRIMARY KEY (source, log_offset)
+        source TEXT NOT NULL, log_offset INTEGER NOT NULL, lineup TEXT NOT NULL, sum INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (source, log_offset)
     ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS charges (
         function TEXT NOT NULL, version TEXT NOT NULL, batches INTEGER NOT NULL, calls INTEGER NOT NULL,
@@ -125,16 +128,24 @@ impl State {
     /// The file cannot be read.
     #[expect(clippy::type_complexity, reason = "two plain lists, read once at start")]
     pub fn lineups(&self) -> Result<(Vec<(String, u64)>, Vec<(String, u64, String)>), Error> {
-        let read = || -> rusqlite::Result<_> {
-            let mut find = self.connection.prepare("SELECT source, log_offset FROM transformed")?;
-            let cursors: Vec<(String, u64)> =
-                find.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))?.collect::<Result<_, _>>()?;
-            let sql = "SELECT source, log_offset, lineup FROM lineups ORDER BY source, log_offset";
+        let read = || -> rusqlite::Result<(Vec<_>, Vec<_>)> {
+            let mut find = self.connection.prepare("SELECT source, log_offset, sum FROM transformed")?;
+            let cursors = find.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?), row.get(2)?)))?;
+            let cursors: Vec<(String, u64, i64)> = cursors.collect::<Result<_, _>>()?;
+            let sql = "SELECT source, log_offset, lineup, sum FROM lineups ORDER BY source, log_offset";
             let mut find = self.connection.prepare(sql)?;
-            let rows = find.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?), row.get(2)?)))?;
-            Ok((cursors, rows.collect::<Result<_, _>>()?))
+            let rows = find.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?), row.get(2)?, row.get(3)?)))?;
+            let lineups: Vec<(String, u64, String, i64)> = rows.collect::<Result<_, _>>()?;
+            Ok((cursors, lineups))
         };
-        read().map_err(self.err("could not read the lineups"))
+        let (cursors, lineups) = read().map_err(self.err("could not read the function chains"))?;
+        let right = cursors.iter().all(|(source, to, sum)| sum::named(source, *to).value() == *sum)
+            && lineups.iter().all(|(source, from, key, sum)| sum::named(source, *from).text(key).value() == *sum);
+        if !right {
+            return Err(self.damaged("which functions the events of a source went through is not what was stored"));
+        }
+        let cursors = cursors.into_iter().map(|(source, to, _)| (source, to)).collect();
+        Ok((cursors, lineups.into_iter().map(|(source, from, key, _)| (source, from, key)).collect()))
     }
 
     /// Keeps what came of a stretch: everything or nothing.
@@ -164,12 +175,14 @@ impl State {
             stage.log(run)?;
         }
         if let Some((from, key)) = done.lineup {
-            let sql = "INSERT OR REPLACE INTO lineups (source, log_offset, lineup) VALUES (?1, ?2, ?3)";
-            stage.run(sql, params![done.source, signed(from), key])?;
+            let sql = "INSERT OR REPLACE INTO lineups (source, log_offset, lineup, sum) VALUES (?1, ?2, ?3, ?4)";
+            let sum = sum::named(done.source, from).text(key).value();
+            stage.run(sql, params![done.source, signed(from), key, sum])?;
         }
         if !done.source.is_empty() {
-            let sql = "INSERT OR REPLACE INTO transformed (source, log_offset) VALUES (?1, ?2)";
-            stage.run(sql, params![done.source, signed(done.to)])?;
+            let sql = "INSERT OR REPLACE INTO transformed (source, log_offset, sum) VALUES (?1, ?2, ?3)";
+            let sum = sum::named(done.source, done.to).value();
+            stage.run(sql, params![done.source, signed(done.to), sum])?;
         }
         fail::fail_point!("transformed_before_commit", |_| std::process::abort());
         stage.finish()?;

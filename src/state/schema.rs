@@ -1,41 +1,42 @@
-//! Tables of the state file.
+//! Tables of the state file, and the steps from one format to the next.
 
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::Error;
+use super::{Error, migrate, seen, sum};
 
 /// Raised when an older build could not read the file any more.
-pub(super) const FORMAT: i64 = 2;
+pub(super) const FORMAT: i64 = 3;
 
-/// What makes a file of each format one of the next, from format 1 on.
-const STEPS: [&str; 1] = ["ALTER TABLE quarantine ADD COLUMN detail TEXT"];
-
-const TABLES: &str = "
+pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS seen_0 (id BLOB PRIMARY KEY, at_us INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS seen_1 (id BLOB PRIMARY KEY, at_us INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS duplicates (log_offset INTEGER PRIMARY KEY);
-    CREATE TABLE IF NOT EXISTS stretches (start INTEGER PRIMARY KEY, end INTEGER NOT NULL);
+    CREATE TABLE IF NOT EXISTS stretches (
+        start INTEGER PRIMARY KEY, end INTEGER NOT NULL, sum INTEGER NOT NULL DEFAULT 0
+    );
     CREATE TABLE IF NOT EXISTS counters (
         scope TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL, PRIMARY KEY (scope, name)
     ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS syncs (
         sync TEXT PRIMARY KEY, cursor INTEGER NOT NULL, delivered INTEGER NOT NULL DEFAULT 0,
         duplicates INTEGER NOT NULL DEFAULT 0, rejected INTEGER NOT NULL DEFAULT 0,
-        filtered INTEGER NOT NULL DEFAULT 0, delivered_at_us INTEGER, failure TEXT, notice TEXT
+        filtered INTEGER NOT NULL DEFAULT 0, delivered_at_us INTEGER, failure TEXT, notice TEXT,
+        sum INTEGER NOT NULL DEFAULT 0
     );
     CREATE TABLE IF NOT EXISTS quarantine (
         id INTEGER PRIMARY KEY, log_offset INTEGER NOT NULL, part INTEGER NOT NULL, stage TEXT NOT NULL,
         scope TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL, event BLOB NOT NULL, at_us INTEGER NOT NULL,
-        detail TEXT, UNIQUE (log_offset, part, stage, scope)
+        detail TEXT, sum INTEGER NOT NULL DEFAULT 0, UNIQUE (log_offset, part, stage, scope)
     );
     CREATE TABLE IF NOT EXISTS pending (
         sync TEXT NOT NULL, log_offset INTEGER NOT NULL, part INTEGER NOT NULL, user TEXT NOT NULL, event TEXT NOT NULL,
         received_at_us INTEGER NOT NULL, first_tried_at_us INTEGER NOT NULL, attempts INTEGER NOT NULL,
-        next_at_us INTEGER NOT NULL, error TEXT NOT NULL, PRIMARY KEY (sync, log_offset, part)
+        next_at_us INTEGER NOT NULL, error TEXT NOT NULL, sum INTEGER NOT NULL DEFAULT 0,
+        next_sum INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (sync, log_offset, part)
     ) WITHOUT ROWID;
 ";
 
@@ -44,50 +45,81 @@ pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), Error>
     let at = |action| Error::at(action, path);
     connection.busy_timeout(Duration::from_secs(10)).map_err(at("could not set a time limit"))?;
     connection.set_prepared_statement_cache_capacity(64);
+    // Of another build's file not a byte is changed.
+    let new = is_new(connection, path)?;
+    if !new {
+        refuse_newer(connection, path)?;
+    } else {
+        // Counts for a file without tables only: what the quarantine gives back goes back to the file system.
+        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(at("could not set up"))?;
+    }
     // A lost commit is refined again from the log, so the log's own sync is the only one that an event waits for.
     connection
         .execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384;
-             PRAGMA journal_size_limit = 67108864;",
+             PRAGMA journal_size_limit = 67108864; PRAGMA cell_size_check = ON;",
         )
         .map_err(at("could not set up"))?;
-    let new: bool = connection
-        .query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(at("could not read"))?;
-    if !new {
-        bring_up(connection, path)?;
+    if new {
+        return make(connection, path);
     }
-    connection.execute_batch(TABLES).map_err(at("could not make the tables"))?;
-    connection.execute_batch(super::functions::TABLES).map_err(at("could not make the tables of functions"))?;
-    connection
-        .execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('format', ?1)", [FORMAT])
-        .map_err(at("could not mark the format"))?;
-    Ok(())
+    migrate::bring_up(connection, path)?;
+    check(connection, path)
 }
 
-/// Carries a file of an earlier format over, step by step; refuses a later one.
-fn bring_up(connection: &Connection, path: &Path) -> Result<(), Error> {
-    let found = format(connection, path)?;
-    let steps = found.and_then(|found| usize::try_from(found).ok()).filter(|found| (1..=STEPS.len()).contains(found));
-    if let Some(found) = steps {
-        let steps = STEPS.get(found - 1..).unwrap_or_default().join(";");
-        let sql = format!("BEGIN IMMEDIATE; {steps}; UPDATE meta SET value = {FORMAT} WHERE key = 'format'; COMMIT");
-        connection.execute_batch(&sql).map_err(Error::at("could not carry over from an earlier format", path))?;
-    }
-    check(connection, path)
+/// All tables of a new file, or none.
+fn make(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let make = || -> rusqlite::Result<()> {
+        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+        // Somebody else may have been quicker.
+        if format(&transaction).is_ok_and(|found| found.is_some()) {
+            return Ok(());
+        }
+        tables(&transaction)?;
+        let set = "INSERT INTO meta (key, value) VALUES (?1, ?2)";
+        transaction.execute(set, rusqlite::params!["format", FORMAT])?;
+        transaction.execute(set, ["refined_to", &sum::sealed("refined_to", "0")])?;
+        seen::make(&transaction)?;
+        transaction.commit()
+    };
+    make().map_err(Error::at("could not make the tables", path))
+}
+
+/// Makes the tables that are not there.
+pub(super) fn tables(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(TABLES)?;
+    connection.execute_batch(super::quarantine::TABLES)?;
+    connection.execute_batch(super::functions::TABLES)
 }
 
 /// Refuses a file of another format.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
-    match format(connection, path)? {
-        Some(FORMAT) => Ok(()),
-        other => Err(Error::Foreign { path: path.to_owned(), found: other.unwrap_or(-1) }),
+    match known_format(connection, path)? {
+        FORMAT => Ok(()),
+        found if found < FORMAT => Err(Error::Older { path: path.to_owned(), found }),
+        found => Err(Error::Newer { path: path.to_owned(), found }),
     }
 }
 
-fn format(connection: &Connection, path: &Path) -> Result<Option<i64>, Error> {
+fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), Error> {
+    match known_format(connection, path)? {
+        found if found > FORMAT => Err(Error::Newer { path: path.to_owned(), found }),
+        _ => Ok(()),
+    }
+}
+
+/// The format of a file that has one.
+pub(super) fn known_format(connection: &Connection, path: &Path) -> Result<i64, Error> {
+    let found = format(connection).map_err(Error::at("could not read the format", path))?;
+    found.filter(|found| *found > 0).ok_or_else(|| sum::damaged(path, "it does not say which format it has"))
+}
+
+fn format(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    connection.query_row("SELECT value FROM meta WHERE key = 'format'", [], |row| row.get(0)).optional()
+}
+
+fn is_new(connection: &Connection, path: &Path) -> Result<bool, Error> {
     connection
-        .query_row("SELECT value FROM meta WHERE key = 'format'", [], |row| row.get(0))
-        .optional()
-        .map_err(Error::at("could not read the format", path))
+        .query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(Error::at("could not read", path))
 }

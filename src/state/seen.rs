@@ -11,6 +11,7 @@ use std::hash::Hasher;
 use rusqlite::{Connection, OptionalExtension, params};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use super::sum;
 use crate::clock;
 
 /// The window's bounds and where it stands.
@@ -33,6 +34,37 @@ impl Default for Window {
     }
 }
 
+/// What a new file knows of the window: nothing, and a key of its own.
+pub(super) fn make(connection: &Connection) -> rusqlite::Result<()> {
+    set(connection, "seen", "0 0 0 0")?;
+    set(connection, "seen_key", &u128::from_le_bytes(clock::random()).to_string())
+}
+
+/// Gives the texts of a file without checksums theirs.
+pub(super) fn seal(connection: &Connection) -> rusqlite::Result<()> {
+    let text: Option<String> = stored(connection, "seen")?;
+    set(connection, "seen", text.as_deref().unwrap_or("0 0 0 0"))?;
+    let sql = "SELECT value FROM meta WHERE key = 'seen_key'";
+    let key: Option<[u8; 16]> = connection.query_row(sql, [], |row| row.get(0)).optional()?;
+    let key = key.unwrap_or_else(clock::random);
+    set(connection, "seen_key", &u128::from_le_bytes(key).to_string())
+}
+
+fn set(connection: &Connection, key: &str, text: &str) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
+    connection.prepare_cached(sql)?.execute(params![key, sum::sealed(key, text)]).map(drop)
+}
+
+fn stored(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()
+}
+
+/// A text that is not what was stored counts as damage of the file.
+fn lost(key: &'static str) -> rusqlite::Error {
+    let cause = format!("the text of {key} is not what was stored");
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, cause.into())
+}
+
 /// One event to mark.
 #[derive(Debug, Clone, Copy)]
 pub struct Sighting<'a> {
@@ -49,27 +81,23 @@ impl Window {
     }
 
     pub(super) fn load(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let stored = "SELECT value FROM meta WHERE key = 'seen'";
-        let text: Option<String> = connection.query_row(stored, [], |row| row.get(0)).optional()?;
-        let numbers: Vec<i64> = text.iter().flat_map(|t| t.split(' ')).filter_map(|n| n.parse().ok()).collect();
-        if let [young, since, young_entries, old_entries] = numbers[..] {
-            self.young = u8::from(young == 1);
-            self.young_since_us = since;
-            self.young_entries = super::unsigned(young_entries);
-            self.old_entries = super::unsigned(old_entries);
-        } else {
-            (self.young, self.young_since_us, self.young_entries, self.old_entries) = (0, 0, 0, 0);
-        }
-        let key: [u8; 16] = clock::random();
-        connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('seen_key', ?1)", [&key[..]])?;
-        self.key = connection.query_row("SELECT value FROM meta WHERE key = 'seen_key'", [], |row| row.get(0))?;
+        let text: Option<String> = stored(connection, "seen")?;
+        let text = text.as_deref().and_then(|text| sum::unsealed("seen", text)).ok_or_else(|| lost("seen"))?;
+        let numbers: Vec<i64> = text.split(' ').filter_map(|n| n.parse().ok()).collect();
+        let [young, since, young_entries, old_entries] = numbers[..] else { return Err(lost("seen")) };
+        self.young = u8::from(young == 1);
+        self.young_since_us = since;
+        self.young_entries = super::unsigned(young_entries);
+        self.old_entries = super::unsigned(old_entries);
+        let key: Option<String> = stored(connection, "seen_key")?;
+        let key = key.as_deref().and_then(|key| sum::unsealed("seen_key", key)).and_then(|key| key.parse().ok());
+        self.key = u128::to_le_bytes(key.ok_or_else(|| lost("seen_key"))?);
         Ok(())
     }
 
     pub(super) fn save(&self, connection: &Connection) -> rusqlite::Result<()> {
         let text = format!("{} {} {} {}", self.young, self.young_since_us, self.young_entries, self.old_entries);
-        let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES ('seen', ?1)";
-        connection.prepare_cached(sql)?.execute([text]).map(drop)
+        set(connection, "seen", &text)
     }
 
     fn hash(&self, sighting: &Sighting<'_>) -> u128 {
@@ -96,7 +124,8 @@ impl Window {
                     order.push((hash, at));
                 }
                 std::collections::hash_map::Entry::Occupied(first) => {
-                    seen[at] = ids[*first.get()].received_at_us + self.width_us >= sighting.received_at_us;
+                    seen[at] =
+                        ids[*first.get()].received_at_us.saturating_add(self.width_us) >= sighting.received_at_us;
                 }
             }
         }
@@ -120,7 +149,7 @@ impl Window {
             };
             self.young_entries += u64::from(added);
             match earlier {
-                Some(earlier) if earlier + self.width_us >= received => {
+                Some(earlier) if earlier.saturating_add(self.width_us) >= received => {
                     seen[at] = true;
                     if added {
                         // The sighting that counts is the first one.
@@ -141,7 +170,7 @@ impl Window {
         if self.young_since_us == 0 {
             self.young_since_us = now_us;
         }
-        let age_us = now_us - self.young_since_us;
+        let age_us = now_us.saturating_sub(self.young_since_us);
         let full = self.young_entries >= self.entries_max / 2;
         if age_us < self.width_us && !full {
             return Ok(());

@@ -80,6 +80,8 @@ fn quarantine_and_reports_are_kept() {
         detail: Some("{}".into()),
     };
     state.quarantine(&[entry.clone(), entry.clone()]).unwrap();
+    let size = state.quarantine_size().unwrap();
+    assert_eq!((size.entries, size.bytes, size.oldest_at_us), (1, 200 + 1 + 2 + 2, Some(1)));
     let all = Filter { entries_max: 10, ..Filter::default() };
     assert_eq!(State::read(&path).unwrap().quarantined(&all).unwrap(), [entry]);
     let progress = Progress { cursor: 4, delivered: 2, ..Progress::default() };
@@ -95,4 +97,178 @@ fn quarantine_and_reports_are_kept() {
         ..SyncReport::default()
     };
     assert_eq!(state.reports().unwrap(), [want]);
+}
+
+fn entry(offset: u64, bytes: usize) -> Quarantined {
+    Quarantined {
+        offset,
+        part: 0,
+        stage: QuarantineStage::Contract.as_str(),
+        scope: "web".into(),
+        code: "schema-violation".into(),
+        message: "no".into(),
+        event: vec![b'x'; bytes],
+        at_us: i64::try_from(offset).unwrap(),
+        detail: None,
+    }
+}
+
+fn expired(state: &mut State, bounds: &QuarantineBounds, now_us: i64) -> Expired {
+    let mut all = Expired::default();
+    loop {
+        let some = state.expire_quarantine(bounds, now_us).unwrap();
+        if some == Expired::default() {
+            return all;
+        }
+        all.by_age += some.by_age;
+        all.by_bytes += some.by_bytes;
+    }
+}
+
+#[test]
+fn the_quarantine_stays_within_its_bounds_and_its_size_is_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let mut state = State::open(&path, Window::default()).unwrap();
+    let entries: Vec<_> = (0..2_000).map(|offset| entry(offset, 3_000)).collect();
+    state.quarantine(&entries).unwrap();
+    let each = 200 + 3_000 + 2;
+    assert_eq!(state.quarantine_size().unwrap().bytes, 2_000 * each);
+    let bounds = QuarantineBounds { age_us: 1_000_000, bytes: 500 * each };
+    assert_eq!(expired(&mut state, &bounds, 1_000_700), Expired { by_age: 700, by_bytes: 800 });
+    let left = state.quarantined(&Filter { entries_max: 9_999, ..Filter::default() }).unwrap();
+    assert_eq!((left.len(), left[0].offset), (500, 1_500), "the oldest went");
+    // A wrong size would cost entries, and is set right.
+    state.connection.execute("UPDATE quarantine_size SET bytes = bytes + 10000000", []).unwrap();
+    state.recount_quarantine().unwrap();
+    assert_eq!(expired(&mut state, &bounds, 1_000_700), Expired::default());
+    let purge = Purge { offset: Some(1_500), ..Purge::default() };
+    assert_eq!(state.purgeable(&purge).unwrap(), [("web".to_owned(), "schema-violation".to_owned(), 1)]);
+    assert_eq!((state.purge_some(&purge).unwrap(), state.purge_some(&purge).unwrap()), (1, 0));
+    let size = state.quarantine_size().unwrap();
+    assert_eq!((size.entries, size.bytes, size.expired, size.purged), (499, 499 * each, 1_500, 1));
+    // The pages go back to the file system.
+    let pages =
+        |state: &State| -> i64 { state.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap() };
+    let before = pages(&state);
+    while state.give_back().unwrap() {}
+    assert!(pages(&state) < before, "{before} and {}", pages(&state));
+}
+
+#[test]
+fn a_guest_cannot_make_up_counters_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = State::open(&dir.path().join("state.db"), Window::default()).unwrap();
+    let mut stage = state.stage().unwrap();
+    for n in 0..3_000 {
+        stage.count("web", &format!("dropped by f/reason-{n}"), 2).unwrap();
+    }
+    stage.count("web", "dropped by f/reason-7", 2).unwrap();
+    stage.commit(&(0..1)).unwrap();
+    let counters = state.counters().unwrap();
+    assert!(counters.len() <= 1_001, "{}", counters.len());
+    assert_eq!(counters.iter().map(|(.., value)| value).sum::<u64>(), 6_002);
+}
+
+/// A state with a little of everything, in one file without a write-ahead log.
+fn filled(path: &Path) {
+    let mut state = State::open(path, Window::default()).unwrap();
+    for n in 0..20_u64 {
+        let id = format!("id-{n}");
+        let sighting = Sighting { source: "web", message_id: id.as_bytes(), received_at_us: 5 };
+        let mut stage = state.stage().unwrap();
+        stage.seen(&[sighting]).unwrap();
+        stage.duplicate(n * 10 + 3).unwrap();
+        stage.quarantine(&entry(n * 10 + 4, 50)).unwrap();
+        stage.count("web", "accepted", 10).unwrap();
+        stage.commit(&(n * 10..n * 10 + 10)).unwrap();
+    }
+    let pending = |offset| Pending {
+        offset,
+        part: 0,
+        user: "u".into(),
+        event: format!("{{\"n\":{offset}}}"),
+        received_at_us: 1,
+        first_tried_at_us: 2,
+        attempts: 1,
+        next_at_us: 3,
+        error: "away".into(),
+    };
+    let waiting: Vec<_> = (0..20).map(pending).collect();
+    state.settle("crm", &Progress { cursor: 200, ..Progress::default() }, &[], &waiting, 9).unwrap();
+    state.set_identity(&Identity { id: "one".into(), generation: 4 }).unwrap();
+    let lineup = Transformed { source: "web", to: 200, lineup: Some((0, "[]")), ..Transformed::default() };
+    state.transformed(&lineup).unwrap();
+    state.connection.execute_batch("PRAGMA journal_mode = DELETE").unwrap();
+}
+
+/// What the server needs of a state, in words: everything that is delivered or decides where it goes on.
+fn read(path: &Path) -> Result<String, Error> {
+    let state = State::open(path, Window::default())?;
+    let keys: Vec<(u64, u32)> = state.pending_marks("crm")?.iter().map(|mark| (mark.offset, mark.part)).collect();
+    let mut events = state.pending_events("crm", &keys)?;
+    // What is not as it was goes to quarantine, which is told.
+    if !events.damaged.is_empty() {
+        return Err(sum::damaged(path, "pending"));
+    }
+    events.whole.iter_mut().for_each(|event| (event.attempts, event.next_at_us, event.error) = (0, 0, String::new()));
+    let entries = state.quarantined(&Filter { entries_max: 999, ..Filter::default() })?;
+    if entries.iter().any(|entry| entry.code == DAMAGED_CODE) {
+        return Err(sum::damaged(path, "quarantine"));
+    }
+    let ranges: Vec<_> = (0..20).map(|n| state.stretch_at(n * 10 + 5)).collect::<Result<_, _>>()?;
+    let duplicates = state.duplicates_in(&(0..200))?;
+    let cursors = (state.refined_to()?, state.cursor("crm")?, state.identity()?, state.lineups()?);
+    Ok(format!("{:?} {entries:?} {ranges:?} {duplicates:?} {cursors:?}", events.whole))
+}
+
+/// `TIDEGATE_FLIPS=all` flips a bit of every byte.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test may be asked for its long form")]
+fn a_flipped_bit_of_the_state_changes_nothing_unseen() {
+    let step = if std::env::var("TIDEGATE_FLIPS").is_ok_and(|text| text == "all") { 1 } else { 61 };
+    let dir = tempfile::tempdir().unwrap();
+    let (path, flipped) = (dir.path().join("state.db"), dir.path().join("flipped.db"));
+    filled(&path);
+    let (whole, want) = (std::fs::read(&path).unwrap(), read(&path).unwrap());
+    let (mut refused, mut right, mut structure) = (0, 0, 0);
+    for at in (0..whole.len()).step_by(step) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at / step % 8);
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let _ = std::fs::remove_file(dir.path().join(format!("flipped.db{suffix}")));
+        }
+        std::fs::write(&flipped, &bytes).unwrap();
+        if !crate::sqlite_check::check(&flipped, crate::sqlite_check::Depth::Quick).is_ok_and(|found| found.is_empty())
+        {
+            structure += 1;
+            continue;
+        }
+        match read(&flipped) {
+            Err(_) => refused += 1,
+            Ok(found) if found == want => right += 1,
+            Ok(found) => panic!("byte {at}: unseen\n{found}\n{want}"),
+        }
+    }
+    println!("{} bytes: structure {structure}, checksum {refused}, harmless {right}", whole.len());
+    assert!(structure > 0 && refused > 0 && right > 0);
+}
+
+#[test]
+fn a_damaged_file_gives_what_is_whole_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, new) = (dir.path().join("state.db"), dir.path().join("new.db"));
+    filled(&path);
+    let old = Connection::open(&path).unwrap();
+    old.execute("UPDATE quarantine SET event = x'00' WHERE log_offset = 4", []).unwrap();
+    old.execute("UPDATE pending SET event = 'other' WHERE log_offset IN (3, 5)", []).unwrap();
+    drop(old);
+    let verified = verify(&path, crate::sqlite_check::Depth::Full).unwrap();
+    assert_eq!((verified.faults.len(), verified.damaged.len()), (0, 3), "{verified:?}");
+    let mut state = State::open(&new, Window::default()).unwrap();
+    let salvaged = state.salvage(&path).unwrap();
+    assert_eq!(salvaged, Salvaged { cursors: 1, pending: 18, quarantined: 19 });
+    assert_eq!((state.cursor("crm").unwrap(), state.refined_to().unwrap()), (Some(200), 0));
+    assert_eq!(state.quarantine_size().unwrap().entries, 19);
+    assert!(verify(&new, crate::sqlite_check::Depth::Full).unwrap().is_whole());
 }

@@ -186,6 +186,7 @@ impl Store {
             refused("smoke", difference)
         })?;
         let facts = Facts {
+            format: super::format::Number::default(),
             sha256,
             name: package.manifest.name.clone(),
             kind: package.manifest.kind.as_str().to_owned(),

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::compile::compile;
 use super::version::{Facts, Loaded, world};
-use super::{Error, Pointers, Sha, Store, disk, lock};
+use super::{Error, Pointers, Sha, Store, disk, format, lock};
 use crate::clock;
 use crate::plugin::Manifest;
 use crate::wasm::{Flaw, LoadError, Module, Origin, Seal, World, inspect};
@@ -47,9 +47,25 @@ pub(super) fn versions(folder: &Path) -> Result<HashMap<Sha, Arc<Facts>>, Error>
     Ok(versions)
 }
 
+/// Refuses a folder with a version that a newer build wrote: left out, its function would not run.
+pub(super) fn refuse_newer(folder: &Path) -> Result<(), Error> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == "json")
+            && let Ok(Some(bytes)) = disk::read(&path, FACTS_BYTES_MAX)
+            && let Err(error @ Error::Newer { .. }) = format::read::<serde_json::Value>(&path, &bytes)
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+const FACTS_BYTES_MAX: u64 = 8 << 20;
+
 pub(super) fn facts(path: &Path, sha: Sha) -> Result<Facts, String> {
-    let bytes = disk::read(path, 8 << 20).map_err(|error| error.to_string())?.unwrap_or_default();
-    let facts: Facts = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    let bytes = disk::read(path, FACTS_BYTES_MAX).map_err(|error| error.to_string())?.unwrap_or_default();
+    let facts: Facts = format::read(path, &bytes).map_err(|error| error.to_string())?;
     if facts.sha256 != sha {
         return Err("it is about another version".to_owned());
     }

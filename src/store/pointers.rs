@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Error, Sha, disk};
+use super::{Error, Sha, disk, format};
 
 /// The two kinds of things that are stored; a name stands for one thing on each shelf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +39,9 @@ impl Shelf {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pointers {
+    /// Missing in files of builds that had no formats, which are of the first.
+    #[serde(default)]
+    format: format::Number,
     /// Grows by one with each change.
     pub revision: u64,
     #[serde(default)]
@@ -122,8 +125,7 @@ impl Pointers {
     pub(super) fn read(path: &Path) -> Result<Self, Error> {
         let failed = |cause| Error::File { path: path.to_owned(), cause };
         let Some(bytes) = disk::read(path, 64 << 20).map_err(failed)? else { return Ok(Self::default()) };
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Error::Damaged { path: path.to_owned(), reason: error.to_string() })
+        format::read(path, &bytes)
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<(), Error> {

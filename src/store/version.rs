@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Sha, Shelf};
+use super::{Sha, Shelf, format};
 use crate::function::granted;
 use crate::plugin::{Kind, Manifest, settings_problems};
 use crate::wasm::{Limits, Module, World};
@@ -11,6 +11,9 @@ use crate::wasm::{Limits, Module, World};
 /// The facts of a version, written once when it was taken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
+    /// Missing in files of builds that had no formats, which are of the first.
+    #[serde(default)]
+    pub(super) format: format::Number,
     pub sha256: Sha,
     pub name: String,
     /// `transform`, `fields` or `destination`.

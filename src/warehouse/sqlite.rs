@@ -19,6 +19,8 @@ pub mod encode;
 mod error;
 /// The statements that write rows.
 mod insert;
+/// How far each sync has come, beside its rows.
+pub mod ledger;
 /// One batch, one transaction.
 mod load;
 /// What SQLite is like.

@@ -98,6 +98,19 @@ impl Seal {
         Ok(Code(Verified::File(path)))
     }
 
+    /// Whether the artefact at `path` is as it was sealed by us, whatever it is the code of.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_file(&self, path: &Path) -> Result<(), Flaw> {
+        let artefact = mapped(&File::open(path)?)?;
+        let (_, seal) = artefact.split_last_chunk::<SEAL_BYTES>().ok_or(Flaw::Short)?;
+        let (component, rest) = seal.split_first_chunk::<SHA_BYTES>().ok_or(Flaw::Short)?;
+        let (compiler, _) = rest.split_first_chunk::<8>().ok_or(Flaw::Short)?;
+        let origin = Origin { component: *component, compiler: u64::from_le_bytes(*compiler) };
+        self.verify(&artefact, origin).map(drop)
+    }
+
     /// The code in `artefact`, if everything in it is as we sealed it.
     fn verify<'a>(&self, artefact: &'a [u8], origin: Origin) -> Result<&'a [u8], Flaw> {
         let (code, seal) = artefact.split_last_chunk::<SEAL_BYTES>().ok_or(Flaw::Short)?;

@@ -24,6 +24,7 @@ mod outbound;
 mod plugins;
 mod poison;
 mod process;
+mod reliability;
 mod sdk;
 mod same_end;
 mod shipped;

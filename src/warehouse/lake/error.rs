@@ -19,7 +19,11 @@ pub(super) enum Trouble {
     Parquet { doing: &'static str, source: parquet::errors::ParquetError },
     #[error("{path} cannot be read: {source}")]
     Manifest { path: String, source: serde_json::Error },
-    #[error("the lake is of format {format}, which this version does not know")]
+    #[error(
+        "{}: format {format}, and this build supports up to {}; nothing was changed",
+        super::store::ROOT,
+        super::manifest::FORMAT
+    )]
     Format { format: u32 },
     #[error("{path} is gone: somebody else has replaced it")]
     Vanished { path: String },
@@ -68,7 +72,7 @@ impl Trouble {
             Self::Taken { name } => {
                 Some(format!("take {name} out of the root of {place}, or give the sync another schema"))
             }
-            Self::Format { .. } => Some("run the version of tidegate that wrote the lake last".to_owned()),
+            Self::Format { .. } => Some("use the newer build that wrote the lake last".to_owned()),
             Self::Misfit { .. } => Some("report this: it is an error of tidegate".to_owned()),
             Self::Settings { .. } => Some("correct the settings of the lake".to_owned()),
             Self::Vanished { .. } | Self::Contended | Self::Late | Self::Gone | Self::Refused { .. } => None,

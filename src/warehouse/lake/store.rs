@@ -234,9 +234,14 @@ impl Store {
 }
 
 fn parse_root(bytes: &[u8]) -> Result<Root, Trouble> {
-    let root: Root =
-        serde_json::from_slice(bytes).map_err(|source| Trouble::Manifest { path: ROOT.to_owned(), source })?;
-    if root.format > FORMAT { Err(Trouble::Format { format: root.format }) } else { Ok(root) }
+    // The number alone first: of a later format nothing else need be as it is here.
+    #[derive(serde::Deserialize)]
+    struct Outline {
+        format: u32,
+    }
+    let damaged = |source| Trouble::Manifest { path: ROOT.to_owned(), source };
+    let Outline { format } = serde_json::from_slice(bytes).map_err(damaged)?;
+    if format > FORMAT { Err(Trouble::Format { format }) } else { serde_json::from_slice(bytes).map_err(damaged) }
 }
 
 /// Replaces the root in `folder` if it is still the one of `tag`; whether it was. The system releases the lock of a

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::error::Trouble;
+use super::error::{Trouble, doing};
 use super::load::{self, Care, Link};
 use crate::destination::{Batch, Delivery, Destination, Failure, Reply};
+use crate::sqlite_check::{self, Depth};
 use crate::warehouse::Part;
 use crate::warehouse::declared::Declared;
 use crate::warehouse::known::Found;
@@ -105,12 +106,15 @@ impl Checked {
     /// at the next call.
     pub fn open(self) -> Result<Client, Failure> {
         let settings = Arc::new(self);
-        let link = match Link::open(&settings).map_err(|trouble| trouble.failure(&settings.path)) {
-            Ok(link) => Some(link),
-            Err(Failure::Retry { .. }) => None,
-            Err(failure) => return Err(failure),
-        };
-        Ok(Client { settings, link })
+        let mut client = Client { settings, link: None, looked_at: false };
+        match client.attempt(|_| Ok(())) {
+            // It is looked at again at the next call: an operator may put a whole file in its place meanwhile.
+            Ok(()) | Err(Trouble::Damaged { .. } | Trouble::Ledger) => Ok(client),
+            Err(trouble) => match trouble.failure(&client.settings.path) {
+                Failure::Retry { .. } => Ok(client),
+                failure => Err(failure),
+            },
+        }
     }
 
     /// What exists, looked up without changing the file; nothing where there is no file.
@@ -134,6 +138,8 @@ pub struct Client {
     settings: Arc<Checked>,
     /// Gone after a failure; the next call opens the file anew.
     link: Option<Link>,
+    /// Whether the file was found whole; nothing is written to one that is damaged.
+    looked_at: bool,
 }
 
 impl fmt::Debug for Client {
@@ -176,11 +182,39 @@ impl Client {
     fn attempt<T>(&mut self, work: impl FnOnce(&mut Link) -> Result<T, Trouble>) -> Result<T, Trouble> {
         let mut link = match self.link.take() {
             Some(link) => link,
-            None => Link::open(&self.settings)?,
+            None => {
+                self.look_at_file()?;
+                Link::open(&self.settings)?
+            }
         };
-        let done = work(&mut link)?;
-        self.link = Some(link);
-        Ok(done)
+        let done = work(&mut link);
+        match &done {
+            Ok(_) => self.link = Some(link),
+            Err(Trouble::Sqlite { source, .. }) if sqlite_check::is_damage(source) => self.looked_at = false,
+            Err(_) => {}
+        }
+        done
+    }
+}
+
+impl Client {
+    /// Looks whether the file is whole before it is first written to. A large one is checked in the background by whoever
+    /// keeps this warehouse.
+    fn look_at_file(&mut self) -> Result<(), Trouble> {
+        let path = &self.settings.path;
+        let small = path.metadata().is_ok_and(|found| found.len() <= sqlite_check::AT_START_BYTES_MAX);
+        if self.looked_at || !small {
+            return Ok(());
+        }
+        let found = sqlite_check::check(path, Depth::Quick).map_err(doing("checking the file"))?;
+        match found.into_iter().next() {
+            // A first page that is no database's may as well be another program's file: opening says so.
+            Some(what) if !what.contains("not a database") => Err(Trouble::Damaged { what }),
+            _ => {
+                self.looked_at = true;
+                Ok(())
+            }
+        }
     }
 }
 

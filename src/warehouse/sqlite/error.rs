@@ -21,8 +21,15 @@ pub(super) enum Trouble {
     LogHeld { bytes: u64 },
     #[error("some rows are refused")]
     Refused { rejected: Vec<Rejected> },
-    #[error("the ledger holds an offset that is no offset")]
+    #[error("the row of this sync in _tidegate_ledger is not what was stored")]
     Ledger,
+    #[error(
+        "the ledger is of format {found}, and this build supports up to {}; nothing was changed",
+        super::ledger::FORMAT
+    )]
+    Format { found: i64 },
+    #[error("the file is damaged: {what}")]
+    Damaged { what: String },
     #[error("the settings cannot be used: {problem}")]
     Settings { problem: &'static str },
     #[error("the thread that owns the file cannot be started")]
@@ -74,7 +81,9 @@ impl Trouble {
                 Some(ErrorCode::DatabaseCorrupt) => Some(format!(
                     "restore {file} from a backup or run `sqlite3 {file} .recover`, then start the sync again"
                 )),
-                Some(ErrorCode::NotADatabase) => Some(format!("{file} is no SQLite file; name another path")),
+                Some(ErrorCode::NotADatabase) => Some(format!(
+                    "{file} is no SQLite file, or its first page is damaged; name another path, or put a backup of it back"
+                )),
                 _ => Some(format!(
                     "look for something in {file} that is not the router's own (a table, index, trigger or strict \
                      table of the same name) and move it away"
@@ -86,7 +95,17 @@ impl Trouble {
                  {wanted} by hand, or rename the table so that a new one is made"
             )),
             Self::LogHeld { .. } | Self::Refused { .. } => None,
-            Self::Ledger => Some(format!("correct the row of this sync in _tidegate_ledger of {file}")),
+            Self::Ledger => Some(format!(
+                "put a backup of {file} back, or look up the highest log offset that arrived and set it: UPDATE \
+                 _tidegate_ledger SET log_offset = ..., sum = NULL WHERE sync = ... (too low an offset only delivers \
+                 events again, and their ids keep them from coming twice)"
+            )),
+            Self::Format { .. } => Some("use the newer build that wrote it".to_owned()),
+            Self::Damaged { .. } => Some(format!(
+                "put a backup of {file} back, or move it away (it is made anew with what the log still keeps; `sqlite3 \
+                 {file} .recover` reads what is left of the old one). The sync stands still until then, and its events \
+                 wait in the log"
+            )),
             Self::Settings { .. } => Some("correct the settings of the warehouse".to_owned()),
             Self::Spawn { .. } => None,
             Self::Gone => Some("start the process again and report the panic that the log shows".to_owned()),

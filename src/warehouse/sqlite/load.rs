@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{CachedStatement, Connection, OpenFlags, TransactionBehavior};
 
 use super::client::Checked;
 use super::ddl;
 use super::encode::{self, encode};
 use super::error::{Trouble, doing};
 use super::insert::{Insert, Inserts};
+use super::ledger as table;
 use crate::destination::{Batch, Delivery, Rejected};
 use crate::warehouse::known::{Found, FoundTable, Known, Look, Object, Told};
 use crate::warehouse::ledger;
@@ -22,9 +23,6 @@ use crate::warehouse::table::{Column, Family, Table};
 const STATEMENTS_MAX: usize = 1024;
 /// Events planned and written together, within one transaction.
 const CHUNK_EVENTS: usize = 64;
-
-const LEDGER: &str = "CREATE TABLE IF NOT EXISTS _tidegate_ledger \
-    (sync TEXT PRIMARY KEY NOT NULL, log_offset INTEGER NOT NULL, updated_at TEXT NOT NULL)";
 
 /// How to write the rows of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +50,19 @@ impl Link {
             connection.busy_timeout(settings.busy_timeout)?;
             connection.execute_batch(
                 "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                 PRAGMA cache_size = -32768; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF;",
+                 PRAGMA cache_size = -32768; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
             )?;
             connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-            ddl::register(&connection)?;
-            connection.execute_batch(LEDGER)
+            ddl::register(&connection)
         };
+        // Of a newer build's file nothing is changed, not even the way its journal is kept.
+        if let Some(found) = table::format(&connection).map_err(doing("opening the file"))?
+            && found > table::FORMAT
+        {
+            return Err(Trouble::Format { found });
+        }
         set_up().map_err(doing("preparing the file"))?;
+        table::prepare(&connection)?;
         let mut link = Self {
             connection,
             settings: Arc::clone(settings),
@@ -73,7 +77,7 @@ impl Link {
     }
 
     pub(super) fn durable_to(&mut self) -> Result<Option<u64>, Trouble> {
-        durable_to(&self.connection, &self.settings.sync)
+        table::durable_to(&self.connection, &self.settings.sync)
     }
 
     /// Looks at the file anew.
@@ -96,7 +100,7 @@ impl Link {
             self.inserts = Inserts::default();
         }
         let (known, inserts) = (&mut self.known, &mut self.inserts);
-        let standing = ledger::standing(durable_to(connection, &settings.sync)?, &batch.range);
+        let standing = ledger::standing(table::durable_to(connection, &settings.sync)?, &batch.range);
         if let Some(gap) = standing.gap {
             let (start, end) = (gap.start, gap.end);
             known.notices.push(format!("offsets {start} to {end} of the log never reached this warehouse"));
@@ -105,14 +109,7 @@ impl Link {
         if !delivery.rejected.is_empty() {
             return Err(Trouble::Refused { rejected: delivery.rejected });
         }
-        let next = i64::try_from(standing.next).map_err(|_| Trouble::Ledger)?;
-        connection
-            .prepare_cached(
-                "INSERT INTO _tidegate_ledger VALUES (?1, ?2, strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) \
-                 ON CONFLICT (sync) DO UPDATE SET log_offset = excluded.log_offset, updated_at = excluded.updated_at",
-            )
-            .and_then(|mut statement| statement.execute((&settings.sync, next)))
-            .map_err(doing("writing the ledger"))?;
+        table::advance(connection, &settings.sync, standing.next)?;
         let schema_version = ddl::schema_version(connection)?;
         fail::fail_point!("warehouse_before_commit", |_| std::process::abort());
         transaction.commit().map_err(doing("committing a batch"))?;
@@ -135,14 +132,6 @@ impl Link {
         let bytes = log();
         if bytes > self.settings.log_bytes_max { Err(Trouble::LogHeld { bytes }) } else { Ok(()) }
     }
-}
-
-fn durable_to(connection: &Connection, sync: &str) -> Result<Option<u64>, Trouble> {
-    let offset = connection
-        .prepare_cached("SELECT log_offset FROM _tidegate_ledger WHERE sync = ?1")
-        .and_then(|mut statement| statement.query_row([sync], |row| row.get::<_, i64>(0)).optional())
-        .map_err(doing("reading the ledger"))?;
-    offset.map(|offset| u64::try_from(offset).map_err(|_| Trouble::Ledger)).transpose()
 }
 
 /// Plans the batch, changes the tables and writes the rows: chunk by chunk, so that an event is still in the

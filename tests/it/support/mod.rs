@@ -72,6 +72,11 @@ impl Workspace {
 
     /// Starts a server, or says what it said when it ended before it was ready: a fail point may be reached by then.
     pub fn try_serve_with(&self, failpoints: &[&str]) -> Result<Server, String> {
+        self.try_serve(&[], failpoints)
+    }
+
+    /// The same with further arguments.
+    pub fn try_serve(&self, arguments: &[&str], failpoints: &[&str]) -> Result<Server, String> {
         let mut command = tidegate();
         command.args([
             "serve",
@@ -81,9 +86,11 @@ impl Workspace {
             "--admin-listen",
             "127.0.0.1:0",
             "--json",
-            "--log",
-            "warn",
         ]);
+        if !arguments.contains(&"--log") {
+            command.args(["--log", "warn"]);
+        }
+        command.args(arguments);
         if !failpoints.is_empty() {
             command.env("FAILPOINTS", failpoints.join(";"));
         }

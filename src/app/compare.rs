@@ -1,0 +1,76 @@
+//! Gathers how far log, state and warehouses have come, at the start, and says what does not fit together.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::continuity::{self, Ledger, Line, Past, Stand, SyncStand};
+use super::{Error, paths};
+use crate::config::Workspace;
+use crate::intake::{self, Log};
+use crate::state::State;
+
+/// How far each has come, before the log is opened.
+pub(super) fn stand<'w>(
+    workspace: &'w Workspace,
+    state: &State,
+    past: Past,
+    ledgers: &[Ledger],
+) -> Result<Stand<'w>, Error> {
+    let reports = state.reports()?;
+    let cursor = |name: &str| reports.iter().find(|report| report.sync == name).map(|report| report.cursor);
+    let syncs = workspace
+        .syncs
+        .keys()
+        .zip(ledgers)
+        .map(|(name, ledger)| SyncStand { name, ledger: *ledger, cursor: cursor(name) })
+        .collect();
+    // A log that cannot be read says so itself when it is opened.
+    let end = intake::end(&paths::log(&workspace.data)).unwrap_or(u64::MAX);
+    Ok(Stand { past, refined_to: state.refined_to()?, log: 0..end, next: end, syncs })
+}
+
+/// No new record may get an offset below this: somebody has seen one there.
+pub(super) fn floor(stand: &Stand<'_>, state: &State) -> Result<u64, Error> {
+    let durable = stand.syncs.iter().filter_map(|sync| match sync.ledger {
+        Ledger::At(at) => Some(at),
+        _ => None,
+    });
+    let cursors = state.reports()?.into_iter().map(|report| report.cursor);
+    Ok(durable.chain(cursors).chain([stand.refined_to]).max().unwrap_or(0))
+}
+
+/// How far the events of each source were handed out without functions. Of a state that is not the last one nobody knows
+/// which functions they went through; they go through those that are live now, rather than through none.
+pub(super) fn handed_to(workspace: &Workspace, stand: &Stand<'_>) -> HashMap<Arc<str>, u64> {
+    let mut handed_to: HashMap<Arc<str>, u64> = HashMap::new();
+    if matches!(stand.past, Past::Lost | Past::Older) {
+        return handed_to;
+    }
+    for sync in &stand.syncs {
+        let Some(config) = workspace.syncs.get(sync.name) else { continue };
+        let durable = match sync.ledger {
+            Ledger::At(at) => at,
+            _ => 0,
+        };
+        let furthest = handed_to.entry(config.source.0.as_str().into()).or_default();
+        *furthest = durable.max(sync.cursor.unwrap_or(0)).max(*furthest);
+    }
+    handed_to
+}
+
+/// Says what does not fit together, and lets a new state begin where the log does.
+pub(super) fn settle(stand: &mut Stand<'_>, log: &Log, state: &mut State) -> Result<(), Error> {
+    let (oldest, next) = (log.oldest(), log.committed());
+    stand.log = oldest.min(stand.log.end)..stand.log.end.min(next);
+    stand.next = next;
+    for line in continuity::lines(stand) {
+        match line {
+            Line::Warn(text) => tracing::warn!("{text}"),
+            Line::Error(text) => tracing::error!("{text}"),
+        }
+    }
+    if matches!(stand.past, Past::Lost | Past::New) && oldest > 0 && stand.refined_to == 0 {
+        state.begin_at(oldest)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! Reads everything in a data directory, changing nothing, and says what is damaged: `tidegate check --deep`.
+//!
+//! It works beside a running server (read-only connections, files that are replaced as a whole) and without one.
+
+use std::path::Path;
+
+use super::keeper::{self, SqliteFile};
+use super::{data_id, findings, paths};
+use crate::api::access;
+use crate::config::Workspace;
+use crate::intake;
+use crate::sqlite_check::{self, Depth};
+use crate::state;
+use crate::store;
+use crate::warehouse::sqlite::ledger;
+
+/// One file, or files of one kind.
+#[derive(Debug, Clone, Default)]
+pub struct Inspected {
+    pub file: String,
+    /// Its format number, where it has one.
+    pub format: Option<String>,
+    pub bytes: u64,
+    /// What was looked at, in words.
+    pub looked_at: String,
+    pub damage: Vec<Damage>,
+}
+
+/// One damaged place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    pub file: String,
+    pub what: String,
+    pub follows: String,
+    pub remedy: String,
+}
+
+/// Looks at every file of the data directory and at every SQLite warehouse; `told` hears what comes next.
+#[must_use]
+pub fn inspect(workspace: &Workspace, told: &mut dyn FnMut(&str)) -> Vec<Inspected> {
+    let data = &workspace.data;
+    let mut all = Vec::new();
+    told("id");
+    all.push(id(&paths::id(data)));
+    told("log");
+    all.push(log_report(&paths::log(data)));
+    for SqliteFile { path, is_state } in keeper::sqlite_files(workspace) {
+        told(&path.display().to_string());
+        all.push(if is_state { state_file(&path) } else { warehouse(&path) });
+    }
+    all.push(store_files(&paths::store(data), told));
+    told("admin.json");
+    all.push(admin(&paths::admin(data)));
+    let kept = findings::read(&paths::findings(data));
+    if !kept.is_empty() {
+        let of = |found: findings::Finding| Damage {
+            file: found.file,
+            what: format!("the last check in the background said: {}", found.what),
+            follows: found.follows,
+            remedy: found.remedy,
+        };
+        let path = paths::findings(data);
+        let damage = kept.into_iter().map(of).collect();
+        let looked_at = "what the server found".to_owned();
+        all.push(Inspected { damage, looked_at, format: Some("1".to_owned()), ..seen(&path) });
+    }
+    all
+}
+
+/// What is known of any file.
+fn seen(path: &Path) -> Inspected {
+    Inspected {
+        file: path.display().to_string(),
+        bytes: path.metadata().map_or(0, |found| found.len()),
+        ..Inspected::default()
+    }
+}
+
+/// Of a file that is not there.
+fn absent(path: &Path) -> Inspected {
+    Inspected { looked_at: "not there".to_owned(), ..seen(path) }
+}
+
+fn id(path: &Path) -> Inspected {
+    match data_id::read(path) {
+        Ok(None) => absent(path),
+        Ok(Some(identity)) => Inspected {
+            format: Some(data_id::FORMAT.to_string()),
+            looked_at: format!("generation {}", identity.generation),
+            ..seen(path)
+        },
+        Err(error) => {
+            let damage = Damage {
+                file: path.display().to_string(),
+                what: error.to_string(),
+                follows: "an older copy of state.db would not be told from the right one at the next start".to_owned(),
+                remedy: "start the server: it makes the file anew from state.db".to_owned(),
+            };
+            Inspected { damage: vec![damage], ..seen(path) }
+        }
+    }
+}
+
+/// The log, as far as it can be read without opening it.
+fn log_report(dir: &Path) -> Inspected {
+    let mut report = Inspected { file: dir.display().to_string(), ..Inspected::default() };
+    let Ok(entries) = std::fs::read_dir(dir) else { return absent(dir) };
+    let mut segments = 0;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == "log") {
+            segments += 1;
+            report.bytes += path.metadata().map_or(0, |found| found.len());
+        }
+    }
+    match intake::end(dir) {
+        Ok(end) => report.looked_at = format!("{segments} segments, to offset {end}"),
+        Err(error) => report.damage.push(Damage {
+            file: dir.display().to_string(),
+            what: plain(&error),
+            follows: "the server does not start; records behind the damage were accepted and are not delivered"
+                .to_owned(),
+            remedy: "put a backup of the file back".to_owned(),
+        }),
+    }
+    report
+}
+
+fn state_file(path: &Path) -> Inspected {
+    let of = |what: String| {
+        let findings::Finding { file, what, follows, remedy } = findings::of_state(path, what);
+        Damage { file, what, follows, remedy }
+    };
+    match state::verify(path, Depth::Full) {
+        Err(state::Error::Absent { .. }) => absent(path),
+        Err(error) => Inspected { damage: vec![of(plain(&error))], ..seen(path) },
+        Ok(found) => {
+            let rows = found
+                .damaged
+                .iter()
+                .map(|row| of(format!("table {}: {}: its checksum is wrong", row.table, row.which)));
+            let damage = found.faults.iter().cloned().map(of).chain(rows).collect();
+            let looked_at = format!("structure, indexes, {} checksums", found.rows);
+            Inspected { format: found.format.map(|format| format.to_string()), looked_at, damage, ..seen(path) }
+        }
+    }
+}
+
+fn warehouse(path: &Path) -> Inspected {
+    if !path.exists() {
+        return absent(path);
+    }
+    let of = |what: String| {
+        let findings::Finding { file, what, follows, remedy } = findings::of_warehouse(path, what);
+        Damage { file, what, follows, remedy }
+    };
+    let mut damage: Vec<Damage> = match sqlite_check::check(path, Depth::Full) {
+        Ok(faults) => faults.into_iter().map(of).collect(),
+        Err(error) => vec![of(plain(&error))],
+    };
+    let mut format = None;
+    if damage.is_empty() {
+        let read = sqlite_check::open(path).and_then(|connection| {
+            format = ledger::format(&connection)?;
+            ledger::damaged(&connection)
+        });
+        match read {
+            Ok(syncs) => damage
+                .extend(syncs.iter().map(|sync| of(format!("the ledger's row of sync {sync} is not what was stored")))),
+            Err(error) => damage.push(of(plain(&error))),
+        }
+        if let Some(found) = format.filter(|found| *found > ledger::FORMAT) {
+            damage
+                .push(of(format!("the ledger is of format {found}, and this build supports up to {}", ledger::FORMAT)));
+        }
+    }
+    let format = format.map(|format| format.max(1).to_string());
+    Inspected { format, looked_at: "structure, indexes, ledger".to_owned(), damage, ..seen(path) }
+}
+
+fn store_files(dir: &Path, told: &mut dyn FnMut(&str)) -> Inspected {
+    if !dir.exists() {
+        return absent(dir);
+    }
+    let mut bytes = 0;
+    let read = store::verify(dir, &mut |path| {
+        bytes += path.metadata().map_or(0, |found| found.len());
+        told(&path.display().to_string());
+    });
+    let file = dir.display().to_string();
+    match read {
+        Ok((files, found)) => {
+            let of = |found: store::Damage| Damage {
+                file: found.path.display().to_string(),
+                what: found.what,
+                follows: found.follows,
+                remedy: found.remedy,
+            };
+            let damage = found.into_iter().map(of).collect();
+            let looked_at = format!("{files} files: hashes, metadata, seals");
+            Inspected { file, format: Some("1".to_owned()), bytes, looked_at, damage }
+        }
+        Err(error) => {
+            let damage = Damage {
+                file: file.clone(),
+                what: plain(&error),
+                follows: "uploaded functions and destinations cannot be loaded".to_owned(),
+                remedy: "let the process read the folder".to_owned(),
+            };
+            Inspected { file, damage: vec![damage], ..Inspected::default() }
+        }
+    }
+}
+
+fn admin(path: &Path) -> Inspected {
+    if !path.exists() {
+        return absent(path);
+    }
+    match access::verify(path) {
+        Ok(()) => Inspected {
+            format: Some(access::FORMAT.to_string()),
+            looked_at: "the hash of the admin token".to_owned(),
+            ..seen(path)
+        },
+        Err(error) => {
+            let damage = Damage {
+                file: path.display().to_string(),
+                what: error.to_string(),
+                follows: "the admin API lets nobody in; events are accepted and delivered".to_owned(),
+                remedy: "`tidegate admin token --reset` makes another token".to_owned(),
+            };
+            Inspected { damage: vec![damage], ..seen(path) }
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+fn plain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = cause.source();
+    }
+    text
+}

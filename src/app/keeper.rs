@@ -1,0 +1,177 @@
+//! Work on the data directory that can wait: the quarantine's bounds, and the check of files that are too large to be
+//! checked before the start.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::findings::{self, Finding};
+use super::{paths, startup};
+use crate::clock;
+use crate::config::{DestinationKind, Workspace};
+use crate::sqlite_check::{self, Depth};
+use crate::state::{self, Expired, QuarantineBounds, State};
+use crate::task;
+use crate::warehouse::Settings;
+
+/// Between two looks at the size of the quarantine.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Batches in one look; the rest is left for the next, so that a stop is never far.
+const BATCHES_MAX: usize = 256;
+
+/// Keeps the quarantine within its bounds.
+pub(super) struct Keeper {
+    pub(super) state: State,
+    pub(super) bounds: QuarantineBounds,
+    /// Its size is counted anew before the first entry goes, for a wrong one would cost entries.
+    pub(super) counted: bool,
+}
+
+impl Keeper {
+    /// Looks every few seconds, until `stop` turns true.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut interval = tokio::time::interval(interval());
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                _ = interval.tick() => {}
+            }
+            // Off the threads that answer clients.
+            let done = tokio::task::spawn_blocking(move || {
+                self.look();
+                self
+            });
+            match done.await {
+                Ok(keeper) => self = keeper,
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        match self.expire() {
+            Ok(Expired { by_age: 0, by_bytes: 0 }) => {}
+            Ok(expired) => self.tell(expired),
+            Err(error) => tracing::error!(error = %error, "the quarantine could not be kept within its bounds"),
+        }
+    }
+
+    fn expire(&mut self) -> Result<Expired, crate::state::Error> {
+        let mut expired = Expired::default();
+        let now_us = clock::now_us();
+        for _ in 0..BATCHES_MAX {
+            if !self.counted && self.state.quarantine_size()?.bytes > self.bounds.bytes {
+                self.state.recount_quarantine()?;
+                self.counted = true;
+            }
+            let batch = self.state.expire_quarantine(&self.bounds, now_us)?;
+            expired.by_age += batch.by_age;
+            expired.by_bytes += batch.by_bytes;
+            if batch == Expired::default() {
+                break;
+            }
+            while self.state.give_back()? {}
+        }
+        Ok(expired)
+    }
+
+    fn tell(&self, expired: Expired) {
+        if expired.by_bytes > 0 {
+            tracing::warn!(
+                events = expired.by_bytes,
+                bytes_max = self.bounds.bytes,
+                "the quarantine was full: its oldest events were removed, perhaps before anybody saw them. Raise \
+                 quarantine.bytes in tidegate.yaml, or mend what fills it (`tidegate quarantine` shows the codes)"
+            );
+        }
+        if expired.by_age > 0 {
+            let age_s = self.bounds.age_us / 1_000_000;
+            tracing::info!(events = expired.by_age, age_s, "quarantined events older than quarantine.age were removed");
+        }
+    }
+}
+
+fn interval() -> Duration {
+    fail::fail_point!("keeper_in_haste", |_| Duration::from_millis(20));
+    INTERVAL
+}
+
+/// The SQLite files of a workspace: the state, and warehouses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SqliteFile {
+    pub(super) path: PathBuf,
+    pub(super) is_state: bool,
+}
+
+pub(super) fn sqlite_files(workspace: &Workspace) -> Vec<SqliteFile> {
+    let mut files = vec![SqliteFile { path: paths::state(&workspace.data), is_state: true }];
+    for destination in workspace.destinations.values() {
+        if let DestinationKind::Warehouse(warehouse) = &destination.kind
+            && let Settings::Sqlite(settings) = &**warehouse
+        {
+            let file = SqliteFile { path: settings.path.clone(), is_state: false };
+            if !files.contains(&file) {
+                files.push(file);
+            }
+        }
+    }
+    files
+}
+
+/// Checks those that are too large for the start, on a thread that takes what all others leave; what it finds is said
+/// and kept for `tidegate status`. The thread ends with the process.
+pub(super) fn check_in_background(data: &Path, files: Vec<SqliteFile>, known: Vec<Finding>) -> std::io::Result<()> {
+    let kept = paths::findings(data);
+    known.iter().for_each(tell);
+    findings::write(&kept, &known)?;
+    let large: Vec<SqliteFile> =
+        files.into_iter().filter(|file| file.path.exists() && !startup::at_start(&file.path)).collect();
+    if large.is_empty() {
+        return Ok(());
+    }
+    let work = move || {
+        task::give_way_to_all();
+        let mut found = known;
+        for file in large {
+            let more = check(&file);
+            more.iter().for_each(tell);
+            found.extend(more);
+        }
+        if let Err(error) = findings::write(&kept, &found) {
+            tracing::warn!(error = %error, "what the check found could not be kept for the status");
+        }
+    };
+    std::thread::Builder::new().name("check".to_owned()).spawn(work).map(drop)
+}
+
+fn tell(finding: &Finding) {
+    let Finding { file, what, follows, remedy } = finding;
+    tracing::error!(file, what, follows, remedy, "a file of the data directory is damaged");
+}
+
+fn check(file: &SqliteFile) -> Vec<Finding> {
+    let path = &file.path;
+    let unread = |error: &dyn std::error::Error| {
+        tracing::warn!(file = %path.display(), error = %error, "a file could not be checked");
+        Vec::new()
+    };
+    if !file.is_state {
+        return match sqlite_check::check(path, Depth::Quick) {
+            Ok(faults) => faults.into_iter().take(1).map(|what| findings::of_warehouse(path, what)).collect(),
+            Err(error) => unread(&error),
+        };
+    }
+    match state::verify(path, Depth::Quick) {
+        Ok(found) => {
+            let faults = found.faults.into_iter().take(1).map(|what| findings::of_state(path, what));
+            let rows = found.damaged.iter().map(|row| {
+                let what = format!("table {}: {}: its checksum is wrong", row.table, row.which);
+                if row.is_needed() { findings::of_state(path, what) } else { findings::of_row(path, what) }
+            });
+            faults.chain(rows).collect()
+        }
+        Err(error) => unread(&error),
+    }
+}

@@ -1,0 +1,207 @@
+//! The state file at the start: looked at before anything is written to it, refused when it is damaged or another
+//! directory's, made anew when it was lost.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::continuity::{self, Past};
+use super::findings::{self, Finding};
+use super::{Error, data_id, paths};
+use crate::clock;
+use crate::config::{DestinationKind, Workspace};
+use crate::sqlite_check::{self, Depth};
+use crate::state::{self, Identity, State};
+
+/// The state, and what is known of its past.
+pub(super) struct Started {
+    pub(super) state: State,
+    pub(super) past: Past,
+    pub(super) identity: Identity,
+    /// Damage that the server can go on with: events in quarantine, pending events.
+    pub(super) findings: Vec<Finding>,
+}
+
+/// What a start without the right state would do.
+const REBUILD: &str = "start with `tidegate serve --rebuild-state`";
+
+pub(super) fn open(workspace: &Workspace) -> Result<Started, Error> {
+    let path = paths::state(&workspace.data);
+    let beside = of_directory(&workspace.data)?;
+    let was_there = path.metadata().is_ok_and(|found| found.len() > 0);
+    let mut findings = Vec::new();
+    let moved = match damage(&path, workspace, &mut findings)? {
+        Some(what) if workspace.rebuild_state => {
+            tracing::error!(file = %path.display(), what, "the state file is damaged");
+            Some(move_away(&path)?)
+        }
+        Some(what) => return Err(Error::StateDamaged { path, what, follows: follows(workspace) }),
+        None => None,
+    };
+    let lost = moved.is_some() || (!was_there && (beside.is_some() || has_segments(&paths::log(&workspace.data))));
+    let own = if was_there && moved.is_none() { known_identity(&path)? } else { None };
+    let past = past(lost, was_there, own.as_ref(), beside.as_ref(), &path)?;
+    let plugins = plugin_syncs(workspace);
+    let repeated = continuity::repeats(past, &plugins);
+    if !repeated.is_empty() && !workspace.rebuild_state {
+        let what = if past == Past::Lost { "is not there, and a log is" } else { "is an older copy" };
+        return Err(Error::StateLost { path, what, syncs: repeated.join(", ") });
+    }
+    let known = own.into_iter().chain(beside.clone()).max_by_key(|identity| identity.generation);
+    let identity = known.unwrap_or_else(|| Identity { generation: 1, ..data_id::fresh() });
+    if past == Past::Lost && beside.is_none() {
+        // Should this start be cut off from here on, the next one still knows that the state is not the old one.
+        let file = paths::id(&workspace.data);
+        data_id::write(&file, &identity).map_err(|cause| Error::Io { action: "could not write", path: file, cause })?;
+    }
+    let mut state = State::open(&path, workspace.window.clone())?;
+    if let Some(old) = &moved {
+        let salvaged = state.salvage(old)?;
+        tracing::warn!(
+            kept = %old.display(), cursors = salvaged.cursors, pending = salvaged.pending,
+            quarantined = salvaged.quarantined,
+            "the damaged state file was moved away; its rows with a right checksum were carried over"
+        );
+    } else if workspace.rebuild_state && matches!(past, Past::Known | Past::New) {
+        tracing::info!("the state is whole and belongs here; --rebuild-state has nothing to do");
+    }
+    if moved.is_some() {
+        findings.clear();
+    }
+    Ok(Started { state, past, identity, findings })
+}
+
+/// Marks that the state goes on from here: an older copy of it will be told by this. The state's own word is durable
+/// first, so that the file beside is never ahead of it by accident.
+pub(super) fn advance(state: &mut State, identity: &mut Identity, data: &Path) -> Result<(), Error> {
+    identity.generation = identity.generation.saturating_add(1);
+    state.set_identity(identity)?;
+    let path = paths::id(data);
+    data_id::write(&path, identity).map_err(|cause| Error::Io { action: "could not write", path, cause })
+}
+
+fn of_directory(data: &Path) -> Result<Option<Identity>, Error> {
+    let path = paths::id(data);
+    match data_id::read(&path) {
+        Ok(found) => Ok(found),
+        Err(data_id::Error::Damaged { reason }) => {
+            tracing::warn!(file = %path.display(), reason, "the file that names this data directory is damaged; it is made anew from the state, and an older copy of the state is not told this once");
+            Ok(None)
+        }
+        Err(data_id::Error::Io(cause)) => Err(Error::Io { action: "could not read", path, cause }),
+        Err(error @ data_id::Error::Newer { .. }) => Err(Error::Foreign { path, reason: error.to_string() }),
+    }
+}
+
+fn past(
+    lost: bool,
+    was_there: bool,
+    own: Option<&Identity>,
+    beside: Option<&Identity>,
+    path: &Path,
+) -> Result<Past, Error> {
+    if lost {
+        return Ok(Past::Lost);
+    }
+    if !was_there {
+        return Ok(Past::New);
+    }
+    match (own, beside) {
+        (Some(own), Some(beside)) if own.id != beside.id => Err(Error::StateOfAnother { path: path.to_owned() }),
+        (Some(own), Some(beside)) if own.generation < beside.generation => Ok(Past::Older),
+        // A copy of a build without identities was put back.
+        (None, Some(_)) => Ok(Past::Older),
+        _ => Ok(Past::Known),
+    }
+}
+
+/// What is wrong with the state file, so that it cannot be used; a large one is looked at in the background later.
+fn damage(path: &Path, workspace: &Workspace, findings: &mut Vec<Finding>) -> Result<Option<String>, Error> {
+    if !path.metadata().is_ok_and(|found| found.len() > 0) {
+        return Ok(None);
+    }
+    if at_start(path) {
+        let found = state::verify(path, Depth::Quick)?;
+        let needed = found.damaged.iter().find(|row| row.is_needed()).map(|row| row.which.clone());
+        if let Some(first) = found.faults.into_iter().next().or(needed) {
+            return Ok(Some(first));
+        }
+        let of = |row: &state::Row| {
+            findings::of_row(path, format!("table {}: {}: its checksum is wrong", row.table, row.which))
+        };
+        findings.extend(found.damaged.iter().map(of));
+    }
+    // What has checksums and is needed to go on.
+    let read = State::open(path, workspace.window.clone()).and_then(|state| {
+        state.refined_to()?;
+        state.identity()?;
+        state.reports()?;
+        state.lineups()?;
+        state.quarantine_size().map(drop)
+    });
+    match read {
+        Ok(()) => Ok(None),
+        Err(state::Error::Damaged { what, .. }) => Ok(Some(what)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a file is small enough to be checked before the start.
+pub(super) fn at_start(path: &Path) -> bool {
+    fail::fail_point!("check_in_background", |_| false);
+    path.metadata().is_ok_and(|found| found.len() <= sqlite_check::AT_START_BYTES_MAX)
+}
+
+fn known_identity(path: &Path) -> Result<Option<Identity>, Error> {
+    Ok(State::read(path)?.identity()?)
+}
+
+/// Gives the damaged file another name, with what belongs to it.
+fn move_away(path: &Path) -> Result<PathBuf, Error> {
+    let named = |suffix: &str| {
+        let mut name: OsString = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let away = format!(".damaged-{}", clock::now_us());
+    for part in ["-wal", "-shm", ""] {
+        let (from, to) = (named(part), named(&format!("{away}{part}")));
+        match std::fs::rename(&from, &to) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::Io { action: "could not move away", path: from, cause });
+            }
+            _ => {}
+        }
+    }
+    Ok(named(&away))
+}
+
+fn plugin_syncs(workspace: &Workspace) -> Vec<&str> {
+    let is_plugin = |destination: &str| {
+        workspace.destinations.get(destination).is_some_and(|found| matches!(found.kind, DestinationKind::Plugin(_)))
+    };
+    workspace.syncs.iter().filter(|(_, sync)| is_plugin(&sync.destination.0)).map(|(name, _)| name.as_str()).collect()
+}
+
+/// What is lost with the state file.
+fn follows(workspace: &Workspace) -> String {
+    let plugins = plugin_syncs(workspace);
+    let repeated = if plugins.is_empty() {
+        String::new()
+    } else {
+        format!(
+            ", the events that wait for another try, and how far the plugins of {} were (those whose row is not whole get \
+             again what the log keeps)",
+            plugins.join(", ")
+        )
+    };
+    format!(
+        "It holds the dedup window (made again from the log), the quarantine and the counters{repeated}. {REBUILD} to move \
+         it away and go on: it is made anew from the log, and its rows whose checksum is right are carried over"
+    )
+}
+
+/// Whether there is a log already.
+pub(super) fn has_segments(log: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(log) else { return false };
+    entries.flatten().any(|entry| entry.path().extension().is_some_and(|extension| extension == "log"))
+}

@@ -1,0 +1,155 @@
+//! Carries the state file of an earlier build over, step by step, in one transaction.
+
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use super::{Error, Pending, schema, seen, sum, unsigned};
+
+/// A file up to this size is written anew for a better layout of its pages; a larger one keeps the one it has.
+const REWRITTEN_BYTES_MAX: u64 = 256 << 20;
+
+/// Makes a file of any earlier format one of this build's.
+pub(super) fn bring_up(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let found = schema::known_format(connection, path)?;
+    if found >= schema::FORMAT {
+        return Ok(());
+    }
+    let carry_over = || -> rusqlite::Result<()> {
+        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+        if found < 2 {
+            transaction.execute_batch("ALTER TABLE quarantine ADD COLUMN detail TEXT")?;
+        }
+        if found < 3 {
+            to_three(&transaction)?;
+        }
+        transaction.execute("UPDATE meta SET value = ?1 WHERE key = 'format'", [schema::FORMAT])?;
+        transaction.commit()
+    };
+    carry_over().map_err(Error::at("could not carry it over from an earlier format; nothing was changed", path))?;
+    let bytes = path.metadata().map_or(0, |found| found.len());
+    if bytes <= REWRITTEN_BYTES_MAX {
+        let rewrite = "PRAGMA auto_vacuum = INCREMENTAL; VACUUM";
+        if let Err(error) = connection.execute_batch(rewrite) {
+            tracing::warn!(file = %path.display(), error = %error, "the file could not be written anew; it reuses freed space and does not give it back");
+        }
+    }
+    tracing::info!(
+        file = %path.display(), from = found, to = schema::FORMAT,
+        "the state file was carried over to the format of this build; an older build cannot read it any more"
+    );
+    Ok(())
+}
+
+/// Rows get checksums, and the quarantine a size.
+fn to_three(connection: &Connection) -> rusqlite::Result<()> {
+    // An old file may lack tables that a build between has added without a number of its own.
+    let had = |table: &str| -> rusqlite::Result<bool> {
+        connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0))
+    };
+    let column = "ADD COLUMN sum INTEGER NOT NULL DEFAULT 0";
+    for table in ["stretches", "syncs", "quarantine", "pending", "transformed", "lineups"] {
+        if had(table)? {
+            connection.execute_batch(&format!("ALTER TABLE {table} {column}"))?;
+        }
+    }
+    if had("pending")? {
+        connection.execute_batch("ALTER TABLE pending ADD COLUMN next_sum INTEGER NOT NULL DEFAULT 0")?;
+    }
+    schema::tables(connection)?;
+    seal_meta(connection)?;
+    seal_cursors(connection)?;
+    seal_ranges(connection)?;
+    seal_quarantine(connection)?;
+    seal_pending(connection)
+}
+
+fn seal_meta(connection: &Connection) -> rusqlite::Result<()> {
+    let refined_to: i64 =
+        connection
+            .query_row("SELECT coalesce((SELECT value FROM meta WHERE key = 'refined_to'), 0)", [], |row| row.get(0))?;
+    let sealed = sum::sealed("refined_to", &refined_to.max(0).to_string());
+    connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('refined_to', ?1)", [sealed])?;
+    seen::seal(connection)
+}
+
+/// Of syncs, of functions, of lineups.
+fn seal_cursors(connection: &Connection) -> rusqlite::Result<()> {
+    let tables = [("syncs", "sync", "cursor"), ("transformed", "source", "log_offset")];
+    for (table, name, cursor) in tables {
+        let mut find = connection.prepare(&format!("SELECT {name}, {cursor} FROM {table}"))?;
+        let rows: Vec<(String, i64)> =
+            find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        let mut set = connection.prepare(&format!("UPDATE {table} SET sum = ?2 WHERE {name} = ?1"))?;
+        for (name, cursor) in rows {
+            set.execute(params![name, sum::named(&name, unsigned(cursor)).value()])?;
+        }
+    }
+    let mut find = connection.prepare("SELECT source, log_offset, lineup FROM lineups")?;
+    let rows: Vec<(String, i64, String)> =
+        find.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
+    let mut set = connection.prepare("UPDATE lineups SET sum = ?3 WHERE source = ?1 AND log_offset = ?2")?;
+    for (source, offset, lineup) in rows {
+        let sum = sum::named(&source, unsigned(offset)).text(&lineup).value();
+        set.execute(params![source, offset, sum])?;
+    }
+    Ok(())
+}
+
+fn seal_ranges(connection: &Connection) -> rusqlite::Result<()> {
+    let mut find = connection.prepare("SELECT start, end FROM stretches")?;
+    let ranges: Vec<(i64, i64)> =
+        find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let mut of = connection
+        .prepare("SELECT log_offset FROM duplicates WHERE log_offset >= ?1 AND log_offset < ?2 ORDER BY log_offset")?;
+    let mut set = connection.prepare("UPDATE stretches SET sum = ?2 WHERE start = ?1")?;
+    for (start, end) in ranges {
+        let duplicates: Vec<u64> =
+            of.query_map([start, end], |row| row.get(0).map(unsigned))?.collect::<Result<_, _>>()?;
+        let sum = sum::log_range(&(unsigned(start)..unsigned(end)), duplicates).value();
+        set.execute([start, sum])?;
+    }
+    Ok(())
+}
+
+fn seal_quarantine(connection: &Connection) -> rusqlite::Result<()> {
+    // One at a time: nothing bounded them before.
+    let sql = format!("SELECT {}, id FROM quarantine ORDER BY id", super::quarantine::COLUMNS);
+    let mut find = connection.prepare(&sql)?;
+    let mut set = connection.prepare("UPDATE quarantine SET sum = ?2 WHERE id = ?1")?;
+    let mut rows = find.query([])?;
+    while let Some(row) = rows.next()? {
+        let (entry, _) = super::quarantine::read(row)?;
+        let id: i64 = row.get("id")?;
+        set.execute([id, sum::quarantined(&entry).value()])?;
+    }
+    super::quarantine::count_anew(connection).map(drop)
+}
+
+fn seal_pending(connection: &Connection) -> rusqlite::Result<()> {
+    let sql =
+        "SELECT sync, log_offset, part, user, event, received_at_us, first_tried_at_us, attempts, next_at_us, error
+        FROM pending";
+    let mut find = connection.prepare(sql)?;
+    let sql = "UPDATE pending SET sum = ?4, next_sum = ?5 WHERE sync = ?1 AND log_offset = ?2 AND part = ?3";
+    let mut set = connection.prepare(sql)?;
+    let mut rows = find.query([])?;
+    while let Some(row) = rows.next()? {
+        let sync: String = row.get(0)?;
+        let entry = Pending {
+            offset: unsigned(row.get(1)?),
+            part: row.get(2)?,
+            user: row.get(3)?,
+            event: row.get(4)?,
+            received_at_us: row.get(5)?,
+            first_tried_at_us: row.get(6)?,
+            attempts: row.get(7)?,
+            next_at_us: row.get(8)?,
+            error: row.get(9)?,
+        };
+        let next = sum::next_try(entry.offset, entry.part, entry.attempts, entry.next_at_us).value();
+        let sum = sum::pending(&sync, &entry).value();
+        set.execute(params![sync, super::signed(entry.offset), entry.part, sum, next])?;
+    }
+    Ok(())
+}

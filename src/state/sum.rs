@@ -1,0 +1,135 @@
+//! Checksums of rows, because SQLite has none: a flipped bit inside a value is found when the row is read.
+//!
+//! CRC-32C over everything that a row means, its key included. It finds accidents, not forgers.
+
+use std::path::Path;
+
+use rusqlite::Row;
+use rusqlite::types::ValueRef;
+
+use super::{Error, Quarantined};
+
+/// A checksum on its way.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sum(u32);
+
+impl Sum {
+    #[must_use]
+    pub(super) fn text(self, text: impl AsRef<[u8]>) -> Self {
+        let bytes = text.as_ref();
+        // With its length, so that bytes cannot move from one field to the next.
+        let sum = crc32c::crc32c_append(self.0, &(bytes.len() as u64).to_le_bytes());
+        Self(crc32c::crc32c_append(sum, bytes))
+    }
+
+    #[must_use]
+    pub(super) fn number(self, number: i64) -> Self {
+        Self(crc32c::crc32c_append(self.0, &number.to_le_bytes()))
+    }
+
+    /// As it stands in a column.
+    #[must_use]
+    pub(super) fn value(self) -> i64 {
+        self.0.into()
+    }
+}
+
+/// Of a quarantined event.
+pub(super) fn quarantined(entry: &Quarantined) -> Sum {
+    let sum = Sum::default().number(super::signed(entry.offset)).number(entry.part.into()).text(entry.stage);
+    let sum = sum.text(&entry.scope).text(&entry.code).text(&entry.message).text(&entry.event).number(entry.at_us);
+    match &entry.detail {
+        Some(detail) => sum.text(detail),
+        None => sum,
+    }
+}
+
+/// Of what never changes in a pending event.
+pub(super) fn pending(sync: &str, entry: &super::Pending) -> Sum {
+    let sum = Sum::default().text(sync).number(super::signed(entry.offset)).number(entry.part.into());
+    sum.text(&entry.user).text(&entry.event).number(entry.received_at_us).number(entry.first_tried_at_us)
+}
+
+/// Of when a pending event is tried next.
+pub(super) fn next_try(offset: u64, part: u32, attempts: u32, next_at_us: i64) -> Sum {
+    Sum::default().number(super::signed(offset)).number(part.into()).number(attempts.into()).number(next_at_us)
+}
+
+/// Of a number under a name: a cursor.
+pub(super) fn named(name: &str, number: u64) -> Sum {
+    Sum::default().text(name).number(super::signed(number))
+}
+
+/// Of a log range with the duplicates in it.
+pub(super) fn log_range(range: &std::ops::Range<u64>, duplicates: impl IntoIterator<Item = u64>) -> Sum {
+    let sum = Sum::default().number(super::signed(range.start)).number(super::signed(range.end));
+    duplicates.into_iter().fold(sum, |sum, offset| sum.number(super::signed(offset)))
+}
+
+/// A text of `meta` with its checksum behind it.
+pub(super) fn sealed(key: &str, text: &str) -> String {
+    format!("{text} #{:08x}", Sum::default().text(key).text(text).0)
+}
+
+/// The text that [`sealed`] sealed; `None` when it is another one now.
+pub(super) fn unsealed<'t>(key: &str, sealed_text: &'t str) -> Option<&'t str> {
+    let (text, _) = sealed_text.rsplit_once(" #")?;
+    (sealed(key, text) == sealed_text).then_some(text)
+}
+
+/// A number of a row that may be damaged: where it is something else, the checksum tells.
+pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<i64> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Integer(number) => number,
+        _ => 0,
+    })
+}
+
+/// The same for a number of 32 bits.
+pub(super) fn small(row: &Row<'_>, column: usize) -> rusqlite::Result<u32> {
+    Ok(u32::try_from(number(row, column)?).unwrap_or(u32::MAX))
+}
+
+/// The same for bytes.
+pub(super) fn bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<u8>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.to_vec(),
+        _ => Vec::new(),
+    })
+}
+
+/// The same for text.
+pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+    bytes(row, column).map(|bytes| String::from_utf8(bytes).unwrap_or_else(|error| error.to_string()))
+}
+
+/// The same for text that may be missing.
+pub(super) fn optional(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => text(row, column).map(Some),
+    }
+}
+
+/// The error for a row whose checksum is wrong.
+pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Error {
+    Error::Damaged { path: path.to_owned(), what: what.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_flipped_bit_of_a_sealed_text_is_found() {
+        let text = sealed("refined_to", "1234");
+        assert_eq!(unsealed("refined_to", &text), Some("1234"));
+        assert_eq!(unsealed("seen", &text), None);
+        for bit in 0..text.len() * 8 {
+            let mut bytes = text.clone().into_bytes();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let flipped = String::from_utf8_lossy(&bytes).into_owned();
+            assert_eq!(unsealed("refined_to", &flipped), None, "{flipped}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Each file of the data directory says which format it has; a later one is refused, and nothing is changed.
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use super::{check_deep, files, refused, served};
+use crate::support::Workspace;
+
+/// Changes something, and the server refuses to start with words about it; nothing else in the directory changes.
+fn refuses(change: impl FnOnce(&Workspace), words: &[&str]) {
+    let workspace = served(2);
+    change(&workspace);
+    let before = files(&workspace.data());
+    let said = refused(&workspace);
+    for words in words.iter().chain(&["newer build", "othing was changed"]) {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let after = files(&workspace.data());
+    let changed: Vec<&String> = before.keys().filter(|name| after.get(*name) != before.get(*name)).collect();
+    assert!(changed.is_empty(), "{changed:?} changed");
+}
+
+fn sql(workspace: &Workspace, file: &str, statements: &str) {
+    let connection = Connection::open(workspace.data().join(file)).unwrap();
+    connection.execute_batch(statements).unwrap();
+}
+
+fn write(workspace: &Workspace, name: &str, text: &Value) {
+    let path = workspace.data().join(name);
+    std::fs::write(path, text.to_string()).unwrap();
+}
+
+#[test]
+fn a_newer_state_is_refused() {
+    let newer = "UPDATE meta SET value = 4 WHERE key = 'format'";
+    refuses(|workspace| sql(workspace, "state.db", newer), &["state.db", "format 4", "up to 3"]);
+}
+
+#[test]
+fn a_newer_ledger_is_refused() {
+    let newer = "UPDATE _tidegate_ledger SET format = 3";
+    refuses(|workspace| sql(workspace, "warehouse.db", newer), &["warehouse.db", "format 3", "up to 2"]);
+}
+
+#[test]
+fn a_newer_id_is_refused() {
+    let newer = json!({"format": 2, "name": "x"});
+    refuses(|workspace| write(workspace, "id", &newer), &["/id", "format 2", "up to 1"]);
+}
+
+#[test]
+fn newer_pointers_are_refused() {
+    let newer = json!({"format": 2, "shelves": []});
+    refuses(|workspace| write(workspace, "store/pointers.json", &newer), &["pointers.json", "format 2", "up to 1"]);
+}
+
+#[test]
+fn newer_metadata_of_a_version_is_refused() {
+    let name = format!("store/versions/{}.json", "a".repeat(64));
+    let newer = json!({"format": 2, "about": "something else"});
+    refuses(|workspace| write(workspace, &name, &newer), &["versions/aaa", "format 2", "up to 1"]);
+}
+
+#[test]
+fn a_newer_admin_token_is_refused() {
+    let newer = json!({"format": 2, "argon2": "..."});
+    refuses(|workspace| write(workspace, "admin.json", &newer), &["admin.json", "format 2", "up to 1"]);
+}
+
+#[test]
+fn a_newer_lake_stops_its_sync_and_is_not_written_to() {
+    let workspace = Workspace::new();
+    workspace.write("destinations/lake.yaml", "kind: lake\n");
+    workspace.write("syncs/web-to-lake.yaml", "source: web\ndestination: lake\n");
+    let server = workspace.serve();
+    super::send(&server, super::ids("m", 3));
+    let done = |status: &Value| status["syncs"]["web-to-lake"]["delivered"] == 3;
+    super::wait(&workspace, "the lake has them", done);
+    server.stop();
+    let root = find(&workspace, "latest.json");
+    let newer = json!({"format": 2, "catalog": "elsewhere"}).to_string();
+    std::fs::write(&root, &newer).unwrap();
+    let server = workspace.serve();
+    let says = |status: &Value| {
+        let failure = status["syncs"]["web-to-lake"]["failure"].as_str().unwrap_or_default();
+        ["latest.json", "format 2", "up to 1", "newer build"].iter().all(|words| failure.contains(words))
+    };
+    super::wait(&workspace, "the sync says so", says);
+    server.stop();
+    assert_eq!(std::fs::read_to_string(&root).unwrap(), newer);
+}
+
+fn find(workspace: &Workspace, name: &str) -> std::path::PathBuf {
+    let found = files(&workspace.data()).into_keys().find(|path| path.ends_with(name));
+    workspace.data().join(found.unwrap_or_else(|| panic!("there is no {name}")))
+}
+
+#[test]
+fn the_deep_check_names_each_format() {
+    let workspace = served(2);
+    let (code, answer) = check_deep(&workspace);
+    assert_eq!(code, Some(0), "{answer:#}");
+    for (file, format) in [("/id", "1"), ("state.db", "3"), ("warehouse.db", "2"), ("store", "1"), ("admin.json", "1")]
+    {
+        let found =
+            answer["files"].as_array().unwrap().iter().find(|found| found["file"].as_str().unwrap().ends_with(file));
+        assert_eq!(found.unwrap()["format"], format, "{file}: {answer:#}");
+    }
+}
