@@ -101,28 +101,41 @@ fn id(path: &Path) -> Inspected {
     }
 }
 
-/// The log, as far as it can be read without opening it.
+/// The whole log: frames, marks, the chain of segments, the manifest.
 fn log_report(dir: &Path) -> Inspected {
-    let mut report = Inspected { file: dir.display().to_string(), ..Inspected::default() };
-    let Ok(entries) = std::fs::read_dir(dir) else { return absent(dir) };
-    let mut segments = 0;
-    for path in entries.flatten().map(|entry| entry.path()) {
-        if path.extension().is_some_and(|extension| extension == "log") {
-            segments += 1;
-            report.bytes += path.metadata().map_or(0, |found| found.len());
+    let file = dir.display().to_string();
+    let of = |what: String, follows: &str| Damage {
+        file: file.clone(),
+        what,
+        follows: follows.to_owned(),
+        remedy: "put a backup of the file back while the server is stopped, or go on without them".to_owned(),
+    };
+    let report = match intake::verify(dir) {
+        _ if !dir.exists() => return absent(dir),
+        Err(error) => {
+            let damage = vec![of(plain(&error), "the server does not start")];
+            return Inspected { file: dir.display().to_string(), damage, ..Inspected::default() };
         }
-    }
-    match intake::end(dir) {
-        Ok(end) => report.looked_at = format!("{segments} segments, to offset {end}"),
-        Err(error) => report.damage.push(Damage {
-            file: dir.display().to_string(),
-            what: plain(&error),
-            follows: "the server does not start; records behind the damage were accepted and are not delivered"
-                .to_owned(),
-            remedy: "put a backup of the file back".to_owned(),
-        }),
-    }
-    report
+        Ok(report) => report,
+    };
+    let follows = "these records were accepted and cannot be read; quarantine names their offsets, everything else goes on";
+    let ranges = report.damaged.iter().map(|damage| {
+        let (first, next) = (damage.missing.start, damage.missing.end);
+        let what = format!(
+            "segment {}, byte {}: {} bytes are damaged, offsets {first} to before {next}",
+            damage.segment, damage.position, damage.length
+        );
+        of(what, follows)
+    });
+    let errors = report.notes.iter().filter(|note| note.severity == intake::Severity::Error);
+    let damage = ranges.chain(errors.map(|note| of(note.text.clone(), "the line says"))).collect();
+    let notes = report.notes.iter().filter(|note| note.severity < intake::Severity::Error);
+    let notes: String = notes.map(|note| format!("; {}", note.text)).collect();
+    let looked_at = format!(
+        "{} segments, {} records, offsets {} to before {}{notes}",
+        report.segments, report.records, report.oldest, report.end
+    );
+    Inspected { file: dir.display().to_string(), format: Some("2".to_owned()), bytes: report.bytes, looked_at, damage }
 }
 
 fn state_file(path: &Path) -> Inspected {

@@ -203,26 +203,30 @@ impl Writer {
             tracing::warn!(error = %error, "a sealed segment of the intake log could not be cut");
         }
         drop(old);
-        self.put_manifest(&manifest)?;
+        self.put_manifest(Some(&manifest))?;
         self.prepare_next();
         Ok(())
     }
 
-    /// Names the segment being written in the manifest: were it lost, its absence would be known.
+    /// Names the segment being written in the manifest, after the roll could not: were it lost, its absence would be
+    /// known.
     fn write_manifest(&mut self) -> Result<(), Error> {
-        let manifest = self.inner.home.create(manifest::AHEAD)?;
-        self.put_manifest(&manifest)?;
+        self.put_manifest(None)?;
         if self.ahead.is_none() && self.preparing.is_none() {
             self.prepare_next();
         }
         Ok(())
     }
 
-    fn put_manifest(&mut self, file: &Handle) -> Result<(), Error> {
+    /// Writes the manifest, into a file that is open already or a new one.
+    fn put_manifest(&mut self, ahead: Option<&Handle>) -> Result<(), Error> {
         let inner = &self.inner;
         let _manifest = lock(&inner.manifest);
         let bytes = lock(&inner.segments).manifest().encode(&inner.key);
-        inner.home.put(manifest::NAME, manifest::AHEAD, file, &bytes)?;
+        match ahead {
+            Some(file) => inner.home.put(manifest::NAME, manifest::AHEAD, file, &bytes)?,
+            None => inner.home.replace(manifest::NAME, manifest::SPARE, &bytes)?,
+        }
         self.manifest_due = false;
         Ok(())
     }

@@ -66,6 +66,19 @@ fn an_event_that_holds_frames_forges_no_record_when_its_own_frame_is_damaged() {
 }
 
 #[test]
+fn a_frame_or_a_mark_that_was_copied_elsewhere_does_not_count() {
+    let key = key::for_tests();
+    let end = End { base: 7, position: 5000, next: 9, chain: 0 };
+    let (frame, mark) = (frame_of(&key, end, b"copied"), mark(&key, &end));
+    for (base, position) in [(7, 5000), (7, 5008), (7, 4999), (8, 5000), (0, 5000)] {
+        let counts = (base, position) == (7, 5000);
+        assert_eq!(matches!(Group::read(&key, base, position, &frame), Read::Group(_)), counts, "{base}, {position}");
+        let marked = crate::intake::frame::read_mark(&key, base, position, &mark);
+        assert_eq!(marked, counts.then_some(9), "{base}, {position}");
+    }
+}
+
+#[test]
 fn positions_and_numbers_near_the_end_of_their_range_wedge_nothing() {
     let key = key::for_tests();
     let ends = [0, 1, (1 << 63) - 1, 1 << 63, u64::MAX - 40, u64::MAX - 1, u64::MAX];
