@@ -379,9 +379,11 @@ impl Door {
     }
 }
 
-/// What the door makes of a body, without a socket: the events that it finds, or the code of the refusal. For fuzzing.
+/// What the door makes of a body, without a socket: the events that it finds. For fuzzing.
+///
+/// # Errors
+/// The code of the refusal.
 #[doc(hidden)]
-#[must_use]
 pub fn try_body(kind: Option<Kind>, body: &[u8]) -> Result<u64, &'static str> {
     let limits = Limits::default();
     let code = |answer| match answer {

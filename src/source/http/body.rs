@@ -25,8 +25,8 @@ const DECODER_WAIT_MAX: Duration = Duration::from_secs(5);
 /// A body on its way in.
 pub(super) struct Wire {
     incoming: Incoming,
-    /// The client waits to be asked for its body (`Expect: 100-continue`), and has not been.
-    is_waiting: bool,
+    /// The rest is not read: the client waits to be asked for it (`Expect: 100-continue`), or is too slow for that.
+    is_left: bool,
     /// All of it has been read.
     is_over: bool,
 }
@@ -108,7 +108,7 @@ impl Wire {
         let asks =
             headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let is_over = incoming.is_end_stream();
-        Self { incoming, is_waiting: asks && !is_over, is_over }
+        Self { incoming, is_left: asks && !is_over, is_over }
     }
 
     /// The whole body, inflated. `is_known` says that the write key outside the body opens a source.
@@ -127,10 +127,12 @@ impl Wire {
             return Err(too_large(limits));
         }
         let mut share = share;
-        let wire = match tokio::time::timeout(limits.body_timeout, self.collect(&mut share, limits)).await {
-            Ok(wire) => wire?,
-            Err(_) => return Err(Answer::Slow),
+        let collect = self.collect(&mut share, encoding.is_some(), limits);
+        let Ok(wire) = tokio::time::timeout(limits.body_timeout, collect).await else {
+            self.is_left = true;
+            return Err(Answer::Slow);
         };
+        let wire = wire?;
         let Some(encoding) = encoding else { return Ok(Body { bytes: wire, _share: share, _decoder: None }) };
         let lane = if is_known { &decoders.known } else { &decoders.strangers };
         // Without a key there is no more room than a plain body has.
@@ -140,18 +142,19 @@ impl Wire {
         Ok(Body { bytes, _share: share, _decoder: Some(place) })
     }
 
-    async fn collect(&mut self, share: &mut Share, limits: &Limits) -> Result<Bytes, Answer> {
+    /// The body as it comes; `waits` says that it will have to wait for a decoder.
+    async fn collect(&mut self, share: &mut Share, waits: bool, limits: &Limits) -> Result<Bytes, Answer> {
         let declared = self.incoming.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
         let most = declared.unwrap_or(usize::MAX).min(limits.request_bytes_max);
         let mut kept = Vec::new();
-        self.is_waiting = false;
+        self.is_left = false;
         while let Some(frame) = self.incoming.frame().await {
             let Ok(frame) = frame else {
                 return Err(Answer::bad("broken-body", "the connection broke off in the body"));
             };
             let Ok(data) = frame.into_data() else { continue };
             // Most bodies arrive in one piece, and were never unfinished.
-            if kept.is_empty() && declared == Some(data.len()) {
+            if !waits && kept.is_empty() && declared == Some(data.len()) {
                 self.is_over = true;
                 return Ok(data);
             }
@@ -176,7 +179,7 @@ impl Wire {
     /// Reads on to the body's end and keeps nothing. False when it goes on beyond what is read for that: the
     /// connection is of no use then.
     pub(super) async fn finish(&mut self) -> bool {
-        if self.is_over || self.is_waiting {
+        if self.is_over || self.is_left {
             return self.is_over;
         }
         let read = async {
