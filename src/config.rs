@@ -25,7 +25,8 @@ pub use plugin::{PluginConfig, terms};
 
 use crate::contract::{Contract, Domain};
 use crate::intake;
-use crate::source::http::{Limits, Network};
+use crate::net::{self, Network};
+use crate::source::http::{self, Limits};
 use crate::state::Window;
 pub use crate::yaml;
 use fields::Fields;
@@ -39,6 +40,11 @@ pub struct Workspace {
     pub admin_listen: SocketAddr,
     pub data: PathBuf,
     pub limits: Limits,
+    pub connections: net::Limits,
+    /// Wrong admin tokens in a minute from one address.
+    pub wrong_tokens_max: Option<u32>,
+    /// Host and path that SDKs are told to send to.
+    pub public_host: Option<String>,
     pub trusted_proxies: Vec<Network>,
     pub log: intake::Settings,
     pub window: Window,
@@ -66,6 +72,9 @@ struct Server {
     admin_listen: Option<SocketAddr>,
     data: Option<String>,
     limits: Limits,
+    connections: net::Limits,
+    wrong_tokens_max: Option<u32>,
+    public_host: Option<String>,
     trusted_proxies: Vec<Network>,
     log: intake::Settings,
     window: Window,
@@ -108,6 +117,9 @@ impl Workspace {
                 admin_listen: server.admin_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8089))),
                 data: data_dir,
                 limits: server.limits,
+                connections: server.connections,
+                wrong_tokens_max: server.wrong_tokens_max,
+                public_host: server.public_host,
                 trusted_proxies: server.trusted_proxies,
                 log: server.log,
                 window: server.window,
@@ -156,11 +168,25 @@ fn read_tree(path: &Path, problems: &mut Vec<Problem>) -> Option<yaml::Node> {
 
 fn read_server(fields: &mut Fields<'_>) -> Server {
     let listen = fields.parsed("listen", "address such as 0.0.0.0:8080");
-    let mut admin_listen = None;
-    fields.within("admin", |f| admin_listen = f.parsed("listen", "address such as 127.0.0.1:8089"));
+    let (mut admin_listen, mut wrong_tokens_max) = (None, None);
+    fields.within("admin", |f| {
+        admin_listen = f.parsed("listen", "address such as 127.0.0.1:8089");
+        wrong_tokens_max = f.number("wrong_tokens_max", 1);
+    });
+    let public_line = fields.line_of("public_url");
+    let public_host = fields.text("public_url").and_then(|text| match http::public_host(&text) {
+        Ok(host) => Some(host),
+        Err(message) => {
+            fields.problem(public_line, message, "write the URL that SDKs use, e.g. https://events.example.com");
+            None
+        }
+    });
     let data = fields.text("data");
-    let mut limits = Limits::default();
-    fields.within("limits", |f| read_limits(f, &mut limits));
+    let (mut limits, mut connections) = (Limits::default(), net::Limits::default());
+    fields.within("limits", |f| {
+        read_limits(f, &mut limits);
+        read_connection_limits(f, &mut connections);
+    });
     let mut trusted_proxies = Vec::new();
     for (text, line) in fields.texts("trusted_proxies") {
         match text.parse() {
@@ -190,7 +216,19 @@ fn read_server(fields: &mut Fields<'_>) -> Server {
     });
     let mut pagemap_scan = false;
     fields.within("slots", |f| set(&mut pagemap_scan, f.flag("pagemap_scan")));
-    Server { listen, admin_listen, data, limits, trusted_proxies, log, window, pagemap_scan }
+    Server {
+        listen,
+        admin_listen,
+        data,
+        limits,
+        connections,
+        wrong_tokens_max,
+        public_host,
+        trusted_proxies,
+        log,
+        window,
+        pagemap_scan,
+    }
 }
 
 fn read_limits(f: &mut Fields<'_>, limits: &mut Limits) {
@@ -201,15 +239,25 @@ fn read_limits(f: &mut Fields<'_>, limits: &mut Limits) {
     set(&mut limits.event_depth_max, f.number("event_depth_max", 2));
     set(&mut limits.event_keys_max, f.number("event_keys_max", 1));
     set(&mut limits.request_events_max, f.number("request_events_max", 1));
-    set(&mut limits.header_timeout, f.duration("header_timeout"));
     set(&mut limits.body_timeout, f.duration("body_timeout"));
-    set(&mut limits.connections_max, f.number("connections_max", 1));
+    set(&mut limits.requests_address_max, f.number("requests_address_max", 1));
+    set(&mut limits.wrong_keys_max, f.number("wrong_keys_max", 1));
     if limits.event_depth_max > 200 {
         f.problem(f.line_of("event_depth_max"), "limits.event_depth_max is above 200", "write 200 or less");
     }
     if limits.inflated_bytes_max > 24 << 20 || limits.request_bytes_max > 24 << 20 {
         f.problem(f.line_of("inflated_bytes_max"), "a body limit is above 24 MiB", "write 24 MiB or less");
     }
+}
+
+fn read_connection_limits(f: &mut Fields<'_>, limits: &mut net::Limits) {
+    set(&mut limits.head_timeout, f.duration("header_timeout"));
+    set(&mut limits.idle_timeout, f.duration("idle_timeout"));
+    set(&mut limits.read_timeout, f.duration("read_timeout"));
+    set(&mut limits.write_timeout, f.duration("write_timeout"));
+    set(&mut limits.rate_min, f.bytes("bytes_a_second_min"));
+    set(&mut limits.connections_max, f.number("connections_max", 1));
+    set(&mut limits.connections_address_max, f.number("connections_address_max", 1));
 }
 
 fn set<T>(target: &mut T, value: Option<T>) {

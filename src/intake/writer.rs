@@ -34,20 +34,10 @@ impl Writer {
     /// Waits for appends; false when the log is closed and nothing waits, or poisoned.
     fn take(&self, group: &mut Vec<Append>) -> bool {
         let mut pending = lock(&self.inner.pending);
-        while pending.appends.is_empty() && !pending.closed {
+        while pending.lanes.is_empty() && !pending.closed {
             pending = self.inner.arrived.wait(pending).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
-        let mut bytes = 0;
-        let fits = |append: &&Append| {
-            bytes += append.frames.bytes();
-            bytes <= GROUP_BYTES_MAX
-        };
-        let count = pending.appends.iter().take_while(fits).count().max(1).min(pending.appends.len());
-        if count == pending.appends.len() {
-            std::mem::swap(group, &mut pending.appends);
-        } else {
-            group.extend(pending.appends.drain(..count));
-        }
+        pending.lanes.take(group, GROUP_BYTES_MAX);
         !group.is_empty() && !self.inner.poisoned.load(Ordering::Acquire)
     }
 
@@ -163,7 +153,7 @@ impl Writer {
         pending.closed = true;
         let refusal =
             if self.inner.poisoned.load(Ordering::Acquire) { AppendError::Poisoned } else { AppendError::Closed };
-        for append in pending.appends.drain(..) {
+        for append in pending.lanes.drain() {
             let _ = append.reply.send(Err(refusal));
         }
     }

@@ -5,6 +5,7 @@ mod author;
 mod bodies;
 mod cli;
 mod conformance;
+mod connections;
 mod contract;
 mod crash;
 mod declared;

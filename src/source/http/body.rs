@@ -4,11 +4,12 @@ use std::io::Read;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::header::{self, HeaderMap};
 
 use super::Limits;
 use super::answer::Answer;
+use crate::net::RequestBody as Incoming;
 
 /// The whole body, inflated.
 pub(super) async fn read(headers: &HeaderMap, body: Incoming, limits: &Limits) -> Result<Bytes, Answer> {
