@@ -36,6 +36,7 @@ fn main() {
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     if has("--ack") {
         ack::measure(&runtime, has("--quick"));
+        ack::neighbours(&runtime, has("--quick"));
         return;
     }
 
@@ -92,6 +93,7 @@ fn main() {
     );
     runtime.block_on(freshness::measure(length * 4));
     ack::measure(&runtime, true);
+    ack::neighbours(&runtime, true);
 }
 
 fn row(name: &str, outcome: &Outcome, server: &Process, floor: Option<&Outcome>) {

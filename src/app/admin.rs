@@ -67,7 +67,8 @@ impl Admin {
 
     /// Serves, builds, and lets what is live follow the pointers, until `stop` turns true.
     pub(super) fn run(self, live: Arc<Live>, background: &Handle, stop: &watch::Receiver<bool>) {
-        tokio::spawn(self.api.run(stop.clone()));
+        // Its requests read files and SQLite where they stand.
+        background.spawn(self.api.run(stop.clone()));
         background.spawn(self.builder.run(stop.clone()));
         background.spawn(live.follow(stop.clone()));
     }

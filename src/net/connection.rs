@@ -13,8 +13,12 @@ use super::{Limits, Peer};
 
 /// A rate says nothing before this much waiting.
 const RATE_GRACE_MS: u64 = 5_000;
-/// A body or an answer that has waited less than this goes on; so does one that makes progress.
+/// Strangers who have waited less than this may be about to send their first request.
 const SHORT_WAIT_MS: u64 = 1_000;
+/// How much a moment counts of one that has never sent a request, of one in the middle of one, and of one between two.
+const WEIGHT_OF_STRANGERS: u64 = 16;
+const WEIGHT_OF_REQUESTS: u64 = 4;
+const WEIGHT_OF_KNOWN: u64 = 1;
 
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
@@ -55,18 +59,19 @@ pub(super) enum Overdue {
     SlowBody,
 }
 
-/// How willingly a connection is given up: the larger, the sooner.
+/// How willingly a connection is given up: the larger, the sooner. First those of callers that have many, for nobody else
+/// should feel that somebody has too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Idleness {
-    /// It has sent no request yet.
-    stranger: bool,
     crowd: usize,
-    waited_ms: u64,
+    weighed_ms: u64,
+    is_silent_stranger: bool,
 }
 
 impl Idleness {
-    pub(super) fn is_stranger(&self) -> bool {
-        self.stranger
+    /// It had its time to send a first request.
+    pub(super) fn is_silent_stranger(&self) -> bool {
+        self.is_silent_stranger
     }
 }
 
@@ -215,25 +220,26 @@ impl Connection {
         }
     }
 
-    /// How willingly it is given up for another; `None` when it may not be. What an idle connection has sent before
-    /// earns it four times the patience.
+    /// How willingly it is given up for another; `None` when it may not be, because we work on its request or its answer
+    /// is being written. A connection that has only just come must not be the first to go: its request is on the way,
+    /// while others have let us wait for longer.
     pub(super) fn idleness(&self, now: u64) -> Option<Idleness> {
         let age = now.saturating_sub(self.phase_since.load(Relaxed));
-        let served = self.served.load(Relaxed);
-        let waited_ms = match (self.phase.load(Relaxed), self.stalled_since.load(Relaxed)) {
-            (IDLE, 0) if served => age / 4,
-            (IDLE | HEAD, 0) => age,
-            (SERVING, 0) => Some(self.body_waited(now)).filter(|waited| *waited > SHORT_WAIT_MS)?,
-            (SERVING, _) if self.is_worked_on() => return None,
-            (_, 0) => return None,
-            (_, since) => {
-                let silent = now.saturating_sub(self.written_at.load(Relaxed)) > SHORT_WAIT_MS;
-                silent.then(|| now.saturating_sub(since))?
-            }
+        let phase = self.phase.load(Relaxed);
+        let is_stranger = !self.served.load(Relaxed) && matches!(phase, IDLE | HEAD);
+        let (waited_ms, weight) = match phase {
+            SERVING if self.is_worked_on() => return None,
+            // Progress of an answer counts for its client, but not that of a body: every drip would be progress.
+            _ if self.is_stalled() => (now.saturating_sub(self.written_at.load(Relaxed)), WEIGHT_OF_REQUESTS),
+            SERVING => (self.body_waited(now), WEIGHT_OF_REQUESTS),
+            IDLE | HEAD if is_stranger => (age, WEIGHT_OF_STRANGERS),
+            HEAD => (age, WEIGHT_OF_REQUESTS),
+            IDLE => (age, WEIGHT_OF_KNOWN),
+            _ => return None,
         };
-        let stranger = !served && matches!(self.phase.load(Relaxed), IDLE | HEAD);
         let crowd = self.crowd.as_ref().map_or(0, |crowd| crowd.load(Relaxed));
-        Some(Idleness { stranger, crowd, waited_ms })
+        let is_silent_stranger = is_stranger && waited_ms > SHORT_WAIT_MS;
+        Some(Idleness { crowd, weighed_ms: waited_ms.saturating_mul(weight), is_silent_stranger })
     }
 }
 
@@ -292,12 +298,14 @@ mod tests {
         known.flushed();
         busy.begin();
         assert_eq!(busy.idleness(1 << 40), None);
-        assert!(stranger.idleness(1_000) > known.idleness(50_000));
+        assert!(stranger.idleness(1_000) > known.idleness(10_000));
         let receiving = connection();
         receiving.begin();
         receiving.body_waits();
-        assert_eq!(receiving.idleness(900), None, "a body that has only just begun goes on");
         assert!(receiving.idleness(2_000) > known.idleness(2_000));
         assert!(stranger.idleness(2_000) > receiving.idleness(2_000));
+        assert!(receiving.idleness(2_000) > stranger.idleness(100), "who has only just come is not the first to go");
+        receiving.body_came(1);
+        assert_eq!(receiving.idleness(1 << 40), None, "its request is whole");
     }
 }

@@ -1,7 +1,6 @@
 //! The loop of a port, and the task of each connection.
 
 use std::convert::Infallible;
-use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -40,8 +39,6 @@ impl Port {
         let Self { listener, table } = self;
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Closed when nothing else can be, so that one connection can be taken and ended.
-        let mut spare = File::open("/dev/null").ok();
         let mut told = Told::default();
         loop {
             let accepted = tokio::select! {
@@ -77,10 +74,8 @@ impl Port {
             if told.is_due() {
                 tracing::warn!(error = %error, "there is no free file descriptor; idle connections are closed. Raise the limit (ulimit -n, LimitNOFILE)");
             }
-            if table.shed(SHED_AT_ONCE) == 0 && spare.take().is_some() {
-                let _ = tokio::time::timeout(DESCRIPTOR_PATIENCE, listener.accept()).await;
-                spare = File::open("/dev/null").ok();
-            }
+            // When nobody is idle the new ones wait in the kernel, for those that are worked on end soon.
+            table.shed(SHED_AT_ONCE);
             let _ = tokio::time::timeout(DESCRIPTOR_PATIENCE, table.ended.notified()).await;
         }
         drop(listener);

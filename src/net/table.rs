@@ -1,5 +1,6 @@
 //! All connections of a port: who gets a place, and who has to give one up.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -77,8 +78,8 @@ impl Table {
     }
 
     /// Closes up to `most` idle connections, because something else than places has run out.
-    pub(super) fn shed(&self, most: usize) -> usize {
-        self.entries().shed(self.now(), most, |_| true)
+    pub(super) fn shed(&self, most: usize) {
+        self.entries().shed(self.now(), most, |_| true);
     }
 
     /// Ends the waits that are over.
@@ -100,16 +101,17 @@ impl Table {
 }
 
 impl Entries {
-    /// Closes the idlest connections that fit: many strangers, else one. Answers how many. They are out of the table at
+    /// Closes the idlest connections that fit: many silent strangers, else one. Answers how many. They are out of the table at
     /// once; their tasks end a moment later.
     fn shed(&mut self, now: u64, most: usize, fits: impl Fn(&Connection) -> bool) -> usize {
         let idle = self.connections.iter().filter(|(_, connection)| fits(connection));
-        let mut idle: Vec<(Idleness, u64)> =
-            idle.filter_map(|(id, connection)| Some((connection.idleness(now)?, *id))).collect();
+        // Of two that are alike the older goes.
+        let mut idle: Vec<(Idleness, Reverse<u64>)> =
+            idle.filter_map(|(id, connection)| Some((connection.idleness(now)?, Reverse(*id)))).collect();
         idle.sort_unstable_by(|a, b| b.cmp(a));
-        let strangers = idle.iter().take_while(|(idleness, _)| idleness.is_stranger()).count();
+        let strangers = idle.iter().take_while(|(idleness, _)| idleness.is_silent_stranger()).count();
         idle.truncate(most.min(strangers).max(1));
-        for (_, id) in &idle {
+        for (_, Reverse(id)) in &idle {
             if let Some(connection) = self.take_out(*id) {
                 connection.close.notify_one();
             }

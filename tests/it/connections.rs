@@ -212,7 +212,7 @@ fn few_descriptors_cost_connections_and_no_event() {
 #[test]
 fn running_out_of_descriptors_is_survived() {
     let workspace = Workspace::new();
-    let server = workspace.serve_with(&["net_accept=40*return"]);
+    let server = workspace.serve_with(&["net_accept=20*return"]);
     let idle: Vec<TcpStream> = (0..20).map(|_| connect(&server.address)).collect();
     honest(&server, 0..20);
     drop(idle);
@@ -267,6 +267,47 @@ fn a_source_over_its_rate_is_told_and_no_other_is() {
     assert_eq!(workspace.warehouse().count("honest"), 300);
     assert_eq!(workspace.warehouse().count("noisy__loud"), accepted.load(Ordering::Relaxed));
     assert_eq!(workspace.warehouse().count("noisy__tracks"), accepted.load(Ordering::Relaxed) + larges);
+}
+
+#[test]
+fn a_flood_waits_for_the_disk_in_its_own_lane() {
+    let workspace = Workspace::new();
+    let noisy = "0123456789abcdef0123456789abcdef";
+    workspace.append("tidegate.yaml", "\nlog: {pending_bytes_max: 1 MiB}\n");
+    workspace.write("sources/noisy.yaml", &format!("kind: http\nwrite_key: {noisy}\n"));
+    // A disk that takes its time.
+    let server = workspace.serve_with(&["intake_sync=sleep(100)"]);
+    let text = "x".repeat(1500);
+    let flood = json!({"batch": vec![json!({"type": "track", "event": "Loud", "properties": {"text": text}}); 12]});
+    let flood = flood.to_string();
+    let (busy, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..80 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let headers = [("authorization", basic(noisy))];
+                    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                    match request(&server.address, "POST", "/v1/batch", &headers, flood.as_bytes()).code().as_str() {
+                        "200" => {}
+                        "429 too-busy" => drop(busy.fetch_add(1, Ordering::Relaxed)),
+                        other => panic!("{other}"),
+                    }
+                }
+            });
+        }
+        for n in 0..20 {
+            let event = json!({"type": "track", "event": "Quiet", "messageId": n, "text": "y".repeat(25_000)});
+            let code = server.post("/v1/track", event.to_string()).code();
+            if code != "200" {
+                over.store(true, Ordering::Relaxed);
+            }
+            assert_eq!(code, "200", "event {n} of the quiet source");
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert!(busy.load(Ordering::Relaxed) > 0, "the flood was too small to tell");
+    server.stop();
+    assert_eq!(workspace.warehouse().count("quiet"), 20);
 }
 
 #[test]
