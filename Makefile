@@ -47,7 +47,7 @@ demo: components
 	TIDEGATE_SDK_CACHE=$(SDK_CACHE) $(TIDEGATE) demo $(DEMO_ARGS) --components $(COMPONENTS) --log warn $$client
 
 test: setup
-	@echo "== installing the real SDKs of the tests (npm, PyPI, Go, Maven; Chromium by apt-get when root)"
+	@echo "== installing the real SDKs of the tests (npm, PyPI, Go, Maven; Chromium and slowhttptest by apt-get when root)"
 	@mkdir -p $(TARGET); set -o pipefail; TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup | tee $(TARGET)/sdk-setup.log
 	@echo "== installing the warehouses of the tests, and engines that read them back (apt-get when root; PyPI)"
 	@set -o pipefail; TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) tests/warehouses/setup | tee $(TARGET)/warehouse-setup.log

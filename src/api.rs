@@ -21,19 +21,15 @@ mod shelf;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper::{Request, header};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use hyper::{Request, StatusCode, header};
+use tokio::sync::watch;
 
+use crate::net::{self, Caller, Peer, Port, RequestBody as Incoming, Service};
 use crate::state::{self, State};
 use crate::store::Store;
 use access::{Denied, Guard, Principal};
@@ -58,13 +54,12 @@ pub struct Settings {
     pub store: Store,
     pub open_state: OpenState,
     pub limits: Limits,
+    pub connections: net::Limits,
 }
 
 /// Bounds on what a client may send and how slowly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// A request's head, and the next request on an idle connection.
-    pub header_timeout: Duration,
     /// A request's body.
     pub body_timeout: Duration,
     /// A JSON body.
@@ -73,28 +68,28 @@ pub struct Limits {
     pub wait_max: Duration,
     /// How long a body that nobody wants is read, so that its sender gets to read why.
     pub unwanted_timeout: Duration,
-    pub connections_max: usize,
-    /// Wrong tokens in a minute; further ones are told to wait.
+    /// Wrong tokens in a minute from one address; further ones are told to wait.
     pub wrong_tokens_max: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(120),
             json_bytes_max: 256 << 10,
             wait_max: Duration::from_secs(25),
             unwanted_timeout: Duration::from_secs(5),
-            connections_max: 64,
             wrong_tokens_max: 10,
         }
     }
 }
 
+/// Connections at once, unless file descriptors are short.
+pub const CONNECTIONS_MAX: usize = 64;
+
 /// A bound listener.
 pub struct Api {
-    listener: TcpListener,
+    port: Port,
     door: Arc<Door>,
 }
 
@@ -108,10 +103,11 @@ impl Api {
     ///
     /// # Errors
     /// The address is taken or not ours.
-    pub async fn open(listen: SocketAddr, settings: Settings) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(listen).await?;
+    pub fn open(listen: SocketAddr, settings: Settings) -> std::io::Result<Self> {
+        // Proxies are trusted by nobody here: no address that a header names counts for anything.
+        let port = Port::open(listen, settings.connections.clone(), Vec::new())?;
         let guard = Guard::new(settings.token_file.clone(), settings.limits.wrong_tokens_max);
-        Ok(Self { listener, door: Arc::new(Door { settings, guard }) })
+        Ok(Self { port, door: Arc::new(Door { settings, guard }) })
     }
 
     /// The address that it listens on, with the port that was chosen.
@@ -119,59 +115,31 @@ impl Api {
     /// # Errors
     /// The socket is gone.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.port.address()
     }
 
     /// Serves until `stop` turns true; requests in flight are answered.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let connections = Arc::new(Semaphore::new(self.door.settings.limits.connections_max));
-        loop {
-            let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { break };
-            let accepted = tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => break,
-                accepted = self.listener.accept() => accepted,
-            };
-            let Ok((stream, _)) = accepted else {
-                // Out of file descriptors, most likely; the next one may fare better after a moment.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
-            let (door, stop) = (Arc::clone(&self.door), stop.clone());
-            tokio::spawn(async move {
-                door.serve(stream, stop).await;
-                drop(permit);
-            });
-        }
+    pub async fn run(self, stop: watch::Receiver<bool>) {
+        self.port.run(self.door, stop).await;
+    }
+}
+
+impl Service for Door {
+    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Reply {
+        let caller = peer.address.ip().into();
+        self.dispatch(request, caller).await.unwrap_or_else(|refusal| refusal).into_reply()
+    }
+
+    fn too_slow(&self) -> Reply {
+        let message = "the body came too slowly";
+        Answer::error(StatusCode::REQUEST_TIMEOUT, "body-timeout", message, "send it again").into_reply()
     }
 }
 
 impl Door {
-    async fn serve(self: Arc<Self>, stream: tokio::net::TcpStream, mut stop: watch::Receiver<bool>) {
-        let service = service_fn(|request| {
-            let door = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(door.answer(request).await) }
-        });
-        let mut server = hyper::server::conn::http1::Builder::new();
-        server.timer(TokioTimer::new()).header_read_timeout(self.settings.limits.header_timeout).max_buf_size(64 << 10);
-        let connection = server.serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        let stopping = tokio::select! {
-            _ = connection.as_mut() => false,
-            _ = stop.wait_for(|stop| *stop) => true,
-        };
-        if stopping {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.as_mut().await;
-        }
-    }
-
-    async fn answer(&self, request: Request<Incoming>) -> Reply {
-        self.dispatch(request).await.unwrap_or_else(|refusal| refusal).into_reply()
-    }
-
     /// Who, then what, then whether.
-    async fn dispatch(&self, request: Request<Incoming>) -> Result<Answer, Answer> {
-        let Route { call, query } = match self.admitted(&request) {
+    async fn dispatch(&self, request: Request<Incoming>, caller: Caller) -> Result<Answer, Answer> {
+        let Route { call, query } = match self.admitted(&request, caller) {
             Ok(route) => route,
             Err(refusal) => {
                 self.swallow(request).await;
@@ -191,20 +159,20 @@ impl Door {
         }
     }
 
-    fn admitted(&self, request: &Request<Incoming>) -> Result<Route, Answer> {
-        let principal = self.principal(request)?;
+    fn admitted(&self, request: &Request<Incoming>, caller: Caller) -> Result<Route, Answer> {
+        let principal = self.principal(request, caller)?;
         let route = route::find(request.method(), request.uri().path(), request.uri().query())?;
         let (action, object) = route.call.asks();
         access::authorise(&principal, action, &object).map_err(|Denied| Answer::forbidden())?;
         Ok(route)
     }
 
-    fn principal(&self, request: &Request<Incoming>) -> Result<Principal, Answer> {
+    fn principal(&self, request: &Request<Incoming>, caller: Caller) -> Result<Principal, Answer> {
         let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = header.and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        self.guard.admit(token).map_err(Answer::from)
+        self.guard.admit(token, caller).map_err(Answer::from)
     }
 }

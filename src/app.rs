@@ -2,6 +2,7 @@
 //! flow, so that whatever was accepted has a place to go.
 
 mod admin;
+mod background;
 mod compare;
 mod continuity;
 pub mod data_id;
@@ -26,11 +27,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::api;
 use crate::clock;
 use crate::config::Workspace;
 use crate::function::Pool;
 use crate::intake::{self, Log};
 use crate::lookup;
+use crate::net::{self, descriptors};
 use crate::refine::{self, Refiner, Rules};
 use crate::source::http::{Counts, Keys, Server, Settings};
 use crate::state::{self, Identity, State};
@@ -38,6 +41,7 @@ use crate::store::{self, Store};
 use crate::sync::{Sync, Worker};
 use crate::wasm;
 use admin::{Admin, AdminSettings};
+use background::Background;
 use findings::Finding;
 use keeper::{Keeper, SqliteFile};
 use live::Live;
@@ -159,6 +163,8 @@ pub struct App {
     counts: Arc<Counts>,
     /// Kept until the last batch is through: the threads of the functions, and the far ends of their lineups.
     functions: (Pool, Arc<Live>),
+    /// Where syncs and their destinations run.
+    background: Background,
     posts: Arc<Posts>,
     admin: Admin,
     identity: (Identity, PathBuf),
@@ -175,9 +181,12 @@ impl App {
     /// # Errors
     /// The first thing that cannot be opened.
     pub async fn open(workspace: Workspace, listen: Option<SocketAddr>) -> Result<Self, Error> {
+        let descriptors = descriptors::raise();
         let data = workspace.data.clone();
         let lock = lock(&data)?;
         modes::mend(&data);
+        let threads = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
+        let background = Background::start(threads).map_err(Error::Thread)?;
         let open_state = || State::open(&paths::state(&data), workspace.window.clone());
         let startup::Started { mut state, past, mut identity, findings } = startup::open(&workspace)?;
         let limits = wasm::Limits { pagemap_scan: workspace.pagemap_scan, ..wasm::Limits::default() };
@@ -185,7 +194,8 @@ impl App {
         let (store, builder) = Store::open(&paths::store(&data), of_store)?;
         let live = Live::open(&workspace, store.clone()).await?;
         let posts = Posts::open(&workspace, &store).await?;
-        let destinations = destinations::open(&workspace, &posts, open_state).await?;
+        let opening = destinations::open(&workspace, &posts, open_state);
+        let destinations = background::within(&background.handle(), opening).await?;
         let (destinations, ledgers): (Vec<_>, Vec<_>) = destinations.into_iter().unzip();
         let mut stand = compare::stand(&workspace, &state, past, &ledgers)?;
         let handed_to = compare::handed_to(&workspace, &stand);
@@ -200,7 +210,6 @@ impl App {
         tracing::info!(records, undelivered, bytes_cut, carried_over, "the log is open");
         let log_writer = writer.run().map_err(Error::Thread)?;
         let refiner = Refiner::open(log.clone(), open_state()?, rules(&workspace), refine::Settings::default())?;
-        let threads = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
         let pool = Pool::start(threads).map_err(Error::Thread)?;
         let of_sources =
             refine::Functions { workers: pool.workers(), live: live.of_sources(), recall: live.recall(), handed_to };
@@ -218,6 +227,9 @@ impl App {
             };
             workers.push(Worker::open(sync, handle.clone(), log.clone(), open_state()?));
         }
+        let (connections, admin_connections) = connections(&workspace, descriptors);
+        let mut admin_limits = api::Limits::default();
+        admin_limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(admin_limits.wrong_tokens_max);
         let workspace_admin = AdminSettings {
             listen: workspace.admin_listen,
             data: data.clone(),
@@ -225,16 +237,17 @@ impl App {
             functions: workspace.functions.keys().cloned().collect(),
             syncs: posts::used(&workspace),
             lent: lend::lent(&workspace),
+            limits: admin_limits,
+            connections: admin_connections,
         };
         let sqlite_files = keeper::sqlite_files(&workspace);
-        let keys = Keys::new(workspace.sources.iter().map(|(name, source)| (source.write_key.as_str(), name.as_str())));
-        let settings = Settings { limits: workspace.limits, trusted_proxies: workspace.trusted_proxies, keys };
         let counts = Arc::new(Counts::default());
         let listen = listen.unwrap_or(workspace.listen);
-        let bound = Server::open(listen, settings, log.clone(), Arc::clone(&counts)).await;
+        let settings = door(&workspace, connections);
+        let bound = Server::open(listen, settings, log.clone(), Arc::clone(&counts));
         let server = bound.map_err(|cause| Error::Listen { address: listen, cause })?;
         let address = server.address().map_err(|cause| Error::Listen { address: listen, cause })?;
-        let admin = Admin::open(&workspace_admin, store, builder).await?;
+        let admin = Admin::open(&workspace_admin, store, builder)?;
         // Last of all: a start that is refused changes nothing of this.
         startup::advance(&mut state, &mut identity, &data)?;
         let keeper = Keeper { state: open_state()?, bounds: workspace.quarantine.clone(), counted: false };
@@ -258,6 +271,7 @@ impl App {
             state,
             counts,
             functions: (pool, live),
+            background,
             posts,
             admin,
             identity: (identity, data),
@@ -308,16 +322,30 @@ impl App {
     /// # Errors
     /// The disk failed meanwhile.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), Error> {
-        let Self { server, log, log_writer, refiner, workers, mut state, functions, posts, admin, keeper, .. } = self;
+        let Self {
+            server,
+            log,
+            log_writer,
+            refiner,
+            workers,
+            mut state,
+            functions,
+            background,
+            posts,
+            admin,
+            keeper,
+            ..
+        } = self;
         let (mut identity, data) = self.identity;
         if let Err(error) = keeper::check_in_background(&data, self.to_check.0, self.to_check.1) {
             tracing::warn!(error = %error, "large files of the data directory are not checked");
         }
         let (stop_server, server_stops) = watch::channel(false);
         let (stop_workers, workers_stop) = watch::channel(false);
-        admin.run(Arc::clone(&functions.1), &server_stops);
-        tokio::spawn(posts.follow(server_stops.clone()));
-        tokio::spawn(keeper.run(server_stops.clone()));
+        let background_handle = background.handle();
+        admin.run(Arc::clone(&functions.1), &background_handle, &server_stops);
+        background_handle.spawn(posts.follow(server_stops.clone()));
+        background_handle.spawn(keeper.run(server_stops.clone()));
         let serving = tokio::spawn(server.run(server_stops));
         let cursors: Vec<watch::Receiver<u64>> = workers.iter().map(Worker::follow).collect();
         let start = |worker: Worker| Delivering {
@@ -325,7 +353,10 @@ impl App {
             cursor: worker.follow(),
             task: worker.run(workers_stop.clone()),
         };
-        let delivering: Vec<Delivering> = workers.into_iter().map(start).collect();
+        let delivering: Vec<Delivering> = {
+            let _entered = background_handle.enter();
+            workers.into_iter().map(start).collect()
+        };
         watch_over(&log, &cursors, &mut state, stop).await;
         let mut time = Budget::start();
         // New events stop first, then what was accepted flows out.
@@ -342,6 +373,7 @@ impl App {
         let records_waiting = time.end(end, delivering).await;
         time.step("the refiner", stop::REFINER_MAX, join(refiner)).await;
         drop(functions);
+        drop(background);
         // A copy of the state that was made while this process ran is an older one from now on.
         if let Err(error) = startup::advance(&mut state, &mut identity, &data) {
             tracing::warn!(error = %error, "could not mark the state as the latest");
@@ -432,4 +464,41 @@ fn rules(workspace: &Workspace) -> Vec<Rules> {
     let rules =
         |name: &String| Rules { source: name.as_str().into(), contract: workspace.contracts.get(name).cloned() };
     workspace.sources.keys().map(rules).collect()
+}
+
+/// What the door needs of the workspace.
+fn door(workspace: &Workspace, connections: net::Limits) -> Settings {
+    let sources = workspace.sources.iter();
+    let keys = Keys::new(sources.clone().map(|(name, source)| (source.write_key.as_str(), name.as_str())));
+    let rates = sources.map(|(name, source)| (name.clone(), source.rate.clone())).collect();
+    Settings {
+        limits: workspace.limits.clone(),
+        connections,
+        trusted_proxies: workspace.trusted_proxies.clone(),
+        keys,
+        rates,
+        public_host: workspace.public_host.clone(),
+    }
+}
+
+/// Limits of connections of both ports, as far as there are descriptors for them.
+fn connections(workspace: &Workspace, descriptors: u64) -> (net::Limits, net::Limits) {
+    let asked = workspace.connections.connections_max;
+    let shares = descriptors::shares(descriptors, asked, api::CONNECTIONS_MAX);
+    if shares.ingest < asked {
+        tracing::warn!(
+            connections_max = asked,
+            connections = shares.ingest,
+            descriptors = shares.limit,
+            "the process may have too few open files for limits.connections_max, so fewer connections are taken; raise the limit (ulimit -n, LimitNOFILE) or lower connections_max"
+        );
+    }
+    let ingest = net::Limits { connections_max: shares.ingest, ..workspace.connections.clone() };
+    // This machine's programs ask here, all from one address.
+    let admin = net::Limits {
+        connections_max: shares.admin,
+        connections_address_max: shares.admin,
+        ..workspace.connections.clone()
+    };
+    (ingest, admin)
 }

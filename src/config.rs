@@ -29,7 +29,8 @@ pub use plugin::{PluginConfig, terms};
 use crate::contract::{Contract, Domain};
 use crate::file;
 use crate::intake;
-use crate::source::http::{Limits, Network};
+use crate::net::{self, Network};
+use crate::source::http::{self, Limits};
 use crate::state::{QuarantineBounds, Window};
 pub use crate::yaml;
 use fields::Fields;
@@ -43,6 +44,11 @@ pub struct Workspace {
     pub admin_listen: SocketAddr,
     pub data: PathBuf,
     pub limits: Limits,
+    pub connections: net::Limits,
+    /// Wrong admin tokens in a minute from one address.
+    pub wrong_tokens_max: Option<u32>,
+    /// Host and path that SDKs are told to send to.
+    pub public_host: Option<String>,
     pub trusted_proxies: Vec<Network>,
     pub log: intake::Settings,
     pub window: Window,
@@ -84,6 +90,9 @@ struct Server {
     admin_listen: Option<SocketAddr>,
     data: Option<String>,
     limits: Limits,
+    connections: net::Limits,
+    wrong_tokens_max: Option<u32>,
+    public_host: Option<String>,
     trusted_proxies: Vec<Network>,
     log: intake::Settings,
     window: Window,
@@ -125,6 +134,9 @@ impl Workspace {
                 admin_listen: server.admin_listen.unwrap_or(ADMIN_AND_LISTEN.0),
                 data: data_dir,
                 limits: server.limits,
+                connections: server.connections,
+                wrong_tokens_max: server.wrong_tokens_max,
+                public_host: server.public_host,
                 trusted_proxies: server.trusted_proxies,
                 log: server.log,
                 window: server.window,
@@ -183,11 +195,25 @@ fn read_tree(dir: &Path, path: &Path, problems: &mut Vec<Problem>) -> Option<yam
 
 fn read_server(fields: &mut Fields<'_>) -> Server {
     let listen = fields.parsed("listen", "address such as 0.0.0.0:8080");
-    let mut admin_listen = None;
-    fields.within("admin", |f| admin_listen = f.parsed("listen", "address such as 127.0.0.1:8089"));
+    let (mut admin_listen, mut wrong_tokens_max) = (None, None);
+    fields.within("admin", |f| {
+        admin_listen = f.parsed("listen", "address such as 127.0.0.1:8089");
+        wrong_tokens_max = f.number("wrong_tokens_max", 1);
+    });
+    let public_line = fields.line_of("public_url");
+    let public_host = fields.text("public_url").and_then(|text| match http::public_host(&text) {
+        Ok(host) => Some(host),
+        Err(message) => {
+            fields.problem(public_line, message, "write the URL that SDKs use, e.g. https://events.example.com");
+            None
+        }
+    });
     let data = fields.text("data");
-    let mut limits = Limits::default();
-    fields.within("limits", |f| read_limits(f, &mut limits));
+    let (mut limits, mut connections) = (Limits::default(), net::Limits::default());
+    fields.within("limits", |f| {
+        read_limits(f, &mut limits);
+        read_connection_limits(f, &mut connections);
+    });
     let mut trusted_proxies = Vec::new();
     for (text, line) in fields.texts("trusted_proxies") {
         match text.parse() {
@@ -222,7 +248,20 @@ fn read_server(fields: &mut Fields<'_>) -> Server {
     });
     let mut pagemap_scan = false;
     fields.within("slots", |f| set(&mut pagemap_scan, f.flag("pagemap_scan")));
-    Server { listen, admin_listen, data, limits, trusted_proxies, log, window, quarantine, pagemap_scan }
+    Server {
+        listen,
+        admin_listen,
+        data,
+        limits,
+        connections,
+        wrong_tokens_max,
+        public_host,
+        trusted_proxies,
+        log,
+        window,
+        quarantine,
+        pagemap_scan,
+    }
 }
 
 /// One body; a record of the log holds no more.
@@ -237,9 +276,9 @@ fn read_limits(f: &mut Fields<'_>, limits: &mut Limits) {
     set(&mut limits.event_keys_max, f.number("event_keys_max", 1));
     set(&mut limits.request_events_max, f.number("request_events_max", 1));
     set(&mut limits.unfinished_bytes_max, f.bytes("unfinished_bytes_max"));
-    set(&mut limits.header_timeout, f.duration("header_timeout"));
     set(&mut limits.body_timeout, f.duration("body_timeout"));
-    set(&mut limits.connections_max, f.number_up_to("connections_max", 1, 1_000_000));
+    set(&mut limits.requests_address_max, f.number("requests_address_max", 1));
+    set(&mut limits.wrong_keys_max, f.number("wrong_keys_max", 1));
     read_expansion(f, limits);
 }
 
@@ -252,6 +291,16 @@ fn read_expansion(f: &mut Fields<'_>, limits: &mut Limits) {
         f.problem(f.line_of("request_expanded_bytes_max"), message, "write more, or lower the limits of a body");
     }
     limits.request_expanded_bytes_max = bytes.unwrap_or(limits.request_expanded_bytes_max.max(body));
+}
+
+fn read_connection_limits(f: &mut Fields<'_>, limits: &mut net::Limits) {
+    set(&mut limits.head_timeout, f.duration("header_timeout"));
+    set(&mut limits.idle_timeout, f.duration("idle_timeout"));
+    set(&mut limits.read_timeout, f.duration("read_timeout"));
+    set(&mut limits.write_timeout, f.duration("write_timeout"));
+    set(&mut limits.rate_min, f.bytes("bytes_a_second_min"));
+    set(&mut limits.connections_max, f.number_up_to("connections_max", 1, 1_000_000));
+    set(&mut limits.connections_address_max, f.number_up_to("connections_address_max", 1, 1_000_000));
 }
 
 fn set<T>(target: &mut T, value: Option<T>) {

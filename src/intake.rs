@@ -13,7 +13,8 @@
 //! * A torn tail is cut when the log opens and its bytes are kept in a file beside the segments.
 //! * A failed `fdatasync` poisons the log for good: the kernel may have dropped the pages, so nothing pretends. A full
 //!   disk, or a process without file descriptors, refuses what waits and the log goes on.
-//! * Memory is bounded: beyond `pending_bytes_max` waiting bytes an append is refused at once.
+//! * Memory is bounded: beyond `pending_bytes_max` waiting bytes an append is refused at once. Lanes (one for each source)
+//!   share the disk and that room fairly: one that floods is refused before it takes the others' place.
 //!
 //! This room does not know what an event is. `docs/reliability.md` says what each kind of damage leads to.
 
@@ -22,6 +23,7 @@ mod ending;
 mod frame;
 mod inspect;
 mod key;
+mod lanes;
 mod manifest;
 mod plan;
 mod preamble;
@@ -177,7 +179,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Pending {
-    appends: Vec<Append>,
+    lanes: lanes::Lanes,
     closed: bool,
 }
 
@@ -266,24 +268,33 @@ impl Log {
     /// # Errors
     /// Nothing of `frames` was accepted.
     pub async fn append(&self, frames: Frames) -> Result<u64, AppendError> {
+        self.append_in_lane(0, frames).await
+    }
+
+    /// Appends records in a lane: lanes take turns, and one that floods is refused before the others are.
+    ///
+    /// # Errors
+    /// Nothing of `frames` was accepted.
+    pub async fn append_in_lane(&self, lane: u32, frames: Frames) -> Result<u64, AppendError> {
         let inner = &self.inner;
         if inner.poisoned.load(Ordering::Acquire) {
             return Err(AppendError::Poisoned);
         }
         let bytes = frames.bytes();
-        if inner.pending_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes > inner.settings.pending_bytes_max {
-            inner.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
-            return Err(AppendError::Overloaded);
-        }
         let (reply, answer) = oneshot::channel();
         {
             let mut pending = lock(&inner.pending);
             if pending.closed {
-                inner.pending_bytes.fetch_sub(bytes, Ordering::AcqRel);
                 return Err(AppendError::Closed);
             }
-            pending.appends.push(Append { frames, reply });
-            if pending.appends.len() == 1 {
+            let waiting = inner.pending_bytes.load(Ordering::Acquire);
+            if !pending.lanes.admits(lane, bytes, waiting, inner.settings.pending_bytes_max) {
+                return Err(AppendError::Overloaded);
+            }
+            inner.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
+            let first = pending.lanes.is_empty();
+            pending.lanes.push(lane, Append { frames, reply });
+            if first {
                 inner.arrived.notify_one();
             }
         }

@@ -5,6 +5,8 @@
 
 /// Where events enter: HTTP dialects, write keys, limits, replies.
 pub mod source;
+/// Connections: one server loop for every port, limits in both directions, who is who among addresses.
+pub mod net;
 /// The durable log: segments, group commit, cursors. Knows bytes and offsets, not events.
 pub mod intake;
 /// What an event is: kinds, decoding, clock skew, the record that the log holds.

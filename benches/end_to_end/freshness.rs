@@ -35,12 +35,12 @@ pub async fn measure(length: Duration) {
 }
 
 /// Another program that looks at the warehouse.
-trait Reader {
+pub trait Reader {
     /// The log offset below which everything can be queried.
     async fn durable_to(&self) -> u64;
 }
 
-struct Sqlite(std::path::PathBuf);
+pub struct Sqlite(pub std::path::PathBuf);
 
 impl Reader for Sqlite {
     async fn durable_to(&self) -> u64 {

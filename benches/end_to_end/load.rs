@@ -80,6 +80,12 @@ impl Load {
         Self { address: address.to_owned(), request, marks, events, next: AtomicU64::new(1) }
     }
 
+    /// With numbers that no other load has.
+    pub fn numbered_from(self, first: u64) -> Self {
+        self.next.store(first, Ordering::Relaxed);
+        self
+    }
+
     /// As fast as it goes.
     pub async fn closed(self, connections: usize, length: Duration) -> Outcome {
         let until = Instant::now() + length;

@@ -5,8 +5,10 @@
 //! process, on the same cores. First as fast as it goes with 64 connections, then open loop at half of that rate, where
 //! latency counts from the moment at which a request should have been sent.
 //!
-//! `cargo bench --bench end_to_end -- --seconds 5`
+//! `cargo bench --bench end_to_end -- --seconds 5`; `--ack` for acknowledgements beside a backlog alone; `--program PATH`
+//! for another build of the server.
 
+mod ack;
 mod freshness;
 mod load;
 mod process;
@@ -31,6 +33,12 @@ fn main() {
     process::describe_machine();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    if has("--ack") {
+        ack::measure(&runtime, has("--quick"));
+        ack::neighbours(&runtime, has("--quick"));
+        return;
+    }
 
     println!("\n== single-event POSTs, one track of {} bytes", load::single(0).len());
     let floor = Process::floor();
@@ -84,6 +92,8 @@ fn main() {
         rss >> 20
     );
     runtime.block_on(freshness::measure(length * 4));
+    ack::measure(&runtime, true);
+    ack::neighbours(&runtime, true);
 }
 
 fn row(name: &str, outcome: &Outcome, server: &Process, floor: Option<&Outcome>) {

@@ -6,13 +6,17 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_tidegate");
+/// The program under test: this build, or the one that `--program` names.
+fn program() -> String {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--program").skip(1);
+    arguments.next().unwrap_or_else(|| env!("CARGO_BIN_EXE_tidegate").to_owned())
+}
 
 /// A server; killed when dropped.
 pub struct Process {
     child: Child,
     _stdout: BufReader<ChildStdout>,
-    _dir: Option<TempDir>,
+    dir: Option<TempDir>,
     pub address: String,
     pub key: String,
 }
@@ -33,7 +37,7 @@ impl Process {
     /// A new workspace, in `w`.
     pub fn workspace() -> TempDir {
         let dir = tempfile::tempdir_in(scratch()).expect("a temporary folder");
-        let made = Command::new(PROGRAM).args(["init", "--json"]).arg(dir.path().join("w")).output();
+        let made = Command::new(program()).args(["init", "--json"]).arg(dir.path().join("w")).output();
         assert!(made.expect("tidegate runs").status.success());
         dir
     }
@@ -43,7 +47,7 @@ impl Process {
         let workspace = dir.path().join("w");
         let source = std::fs::read_to_string(workspace.join("sources/web.yaml")).expect("a source");
         let key = source.lines().find_map(|line| line.strip_prefix("write_key: ")).expect("a key").trim().to_owned();
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program());
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--json", "--log", "error"])
             .arg(&workspace);
@@ -63,12 +67,19 @@ impl Process {
         stdout.read_line(&mut line).expect("a line");
         let ready: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         let address = ready["url"].as_str().expect("an address").trim_start_matches("http://").to_owned();
-        Self { child, _stdout: stdout, _dir: dir, address, key }
+        Self { child, _stdout: stdout, dir, address, key }
     }
 
     /// CPU seconds so far and peak memory in bytes.
     pub fn usage(&self) -> (f64, u64) {
         usage(self.child.id())
+    }
+
+    /// Stops it; answers its workspace.
+    pub fn stop_and_keep(mut self) -> TempDir {
+        let dir = self.dir.take().expect("a server of a workspace");
+        self.stop();
+        dir
     }
 
     /// SIGTERM, wait for the drain; CPU seconds and peak memory of the whole life.

@@ -1,7 +1,6 @@
 //! Who asks, and whether they may.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::clock;
+use crate::net::{Caller, WrongTries};
 use crate::store::Shelf;
 
 /// Who asks.
@@ -152,23 +152,27 @@ pub(super) enum Stranger {
     NoHash,
 }
 
-/// Tells the token from others. A right one always passes; wrong ones are answered slower and slower, which keeps them
-/// out of the log and off the processor (the token cannot be guessed anyway).
+/// Tells the token from others. A right one always passes. Wrong ones are counted by address, and told to wait when there
+/// are too many, which keeps them out of the log (the token cannot be guessed anyway).
 pub(super) struct Guard {
     file: PathBuf,
     wrong_max: u32,
-    wrong: Mutex<Option<(Instant, u32)>>,
+    wrong: WrongTries,
 }
 
-const WINDOW: Duration = Duration::from_secs(60);
+/// No token is longer; whatever is needs no hash to be wrong.
+const TOKEN_BYTES_MAX: usize = 128;
 
 impl Guard {
     pub(super) fn new(file: PathBuf, wrong_max: u32) -> Self {
-        Self { file, wrong_max, wrong: Mutex::default() }
+        Self { file, wrong_max, wrong: WrongTries::new(wrong_max) }
     }
 
-    pub(super) fn admit(&self, token: Option<&str>) -> Result<Principal, Stranger> {
+    pub(super) fn admit(&self, token: Option<&str>, caller: Caller) -> Result<Principal, Stranger> {
         let token = token.ok_or(Stranger::NoToken)?;
+        if token.len() > TOKEN_BYTES_MAX {
+            return self.note_wrong(caller);
+        }
         // Read each time, so that a reset counts at once; the file is tiny and this port is quiet.
         let kept = std::fs::read(&self.file).map_err(|_| Stranger::NoHash)?;
         let kept: Kept = serde_json::from_slice(&kept).map_err(|_| Stranger::NoHash)?;
@@ -176,24 +180,15 @@ impl Guard {
         if bool::from(given.as_bytes().ct_eq(kept.sha256.as_bytes())) {
             return Ok(Principal::Admin);
         }
-        self.note_wrong()
+        self.note_wrong(caller)
     }
 
-    fn note_wrong(&self) -> Result<Principal, Stranger> {
-        let now = Instant::now();
-        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        let (began, count) = match *wrong {
-            Some((began, count)) if now.duration_since(began) < WINDOW => (began, count.saturating_add(1)),
-            _ => (now, 1),
-        };
-        *wrong = Some((began, count));
+    fn note_wrong(&self, caller: Caller) -> Result<Principal, Stranger> {
+        let (count, wait) = self.wrong.note(caller, Instant::now());
         if count == 1 || count == self.wrong_max {
-            tracing::warn!(wrong = count, "somebody sent a wrong admin token");
+            tracing::warn!(?caller, wrong = count, "somebody sent a wrong admin token");
         }
-        if count > self.wrong_max {
-            return Err(Stranger::TooOften(WINDOW.saturating_sub(now.duration_since(began))));
-        }
-        Err(Stranger::WrongToken)
+        Err(wait.map_or(Stranger::WrongToken, Stranger::TooOften))
     }
 }
 
@@ -210,17 +205,20 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(!text.contains(&first) && !text.contains(&first[3..]), "the token itself is not kept");
         let guard = Guard::new(file.clone(), 2);
-        assert_eq!(guard.admit(Some(&first)), Ok(Principal::Admin));
+        let caller = |ip: &str| Caller::from(ip.parse::<std::net::IpAddr>().unwrap());
+        let (here, there) = (caller("192.0.2.1"), caller("192.0.2.2"));
+        assert_eq!(guard.admit(Some(&first), here), Ok(Principal::Admin));
         let second = reset(&file).unwrap();
-        assert_eq!(guard.admit(None), Err(Stranger::NoToken));
-        assert_eq!(guard.admit(Some(&first)), Err(Stranger::WrongToken));
-        assert_eq!(guard.admit(Some("")), Err(Stranger::WrongToken));
-        assert!(matches!(guard.admit(Some("x")), Err(Stranger::TooOften(_))));
-        assert_eq!(guard.admit(Some(&second)), Ok(Principal::Admin), "the right one always passes");
+        assert_eq!(guard.admit(None, here), Err(Stranger::NoToken));
+        assert_eq!(guard.admit(Some(&first), here), Err(Stranger::WrongToken));
+        assert_eq!(guard.admit(Some(""), here), Err(Stranger::WrongToken));
+        assert!(matches!(guard.admit(Some("x"), here), Err(Stranger::TooOften(_))));
+        assert_eq!(guard.admit(Some(&second), here), Ok(Principal::Admin), "the right one always passes");
+        assert_eq!(guard.admit(Some("x"), there), Err(Stranger::WrongToken), "another address is not told to wait");
         std::fs::write(&file, r#"{"format": 2, "how": "else"}"#).unwrap();
         assert!(ensure(&file).unwrap_err().to_string().starts_with("format 2, and this build supports up to 1"));
         std::fs::write(&file, "{}").unwrap();
         assert_eq!(ensure(&file).unwrap(), None);
-        assert_eq!(guard.admit(Some(&second)), Err(Stranger::NoHash));
+        assert_eq!(guard.admit(Some(&second), here), Err(Stranger::NoHash));
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::access::Stranger;
 use crate::store::Error;
 
-pub(super) type Reply = Response<Full<Bytes>>;
+pub(super) use crate::net::Reply;
 
 /// What there is to say.
 #[derive(Debug)]
@@ -87,8 +87,8 @@ impl From<Stranger> for Answer {
             Stranger::TooOften(wait) => Self::error(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-wrong-tokens",
-                "there were too many wrong admin tokens in the last minute",
-                "wait, then send the right one",
+                "there were too many wrong admin tokens from this address in the last minute",
+                "send the right one, which always works, or wait",
             )
             .after(wait),
             Stranger::NoHash => Self::error(

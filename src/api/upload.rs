@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use hyper::{Request, StatusCode};
 use serde_json::{Value, json};
 
@@ -12,6 +12,7 @@ use super::Door;
 use super::answer::Answer;
 use super::route::Query;
 use super::shelf::facts_json;
+use crate::net::RequestBody as Incoming;
 use crate::store::{Progress, Shelf};
 
 impl Door {
@@ -34,17 +35,7 @@ impl Door {
     /// Reads what is sent and keeps nothing of it: a connection that is closed on a client in the middle of its body may
     /// take the answer with it. Bounded by time and by what a component may have.
     pub(super) async fn swallow(&self, request: Request<Incoming>) {
-        let mut left = self.settings.store.limits().component_bytes_max;
-        let mut body = request.into_body();
-        let read = async {
-            while let Some(Ok(frame)) = body.frame().await {
-                let bytes = frame.data_ref().map_or(0, Bytes::len);
-                if bytes > left {
-                    return;
-                }
-                left -= bytes;
-            }
-        };
+        let read = request.into_body().swallow(self.settings.store.limits().component_bytes_max);
         let _ = tokio::time::timeout(self.settings.limits.unwanted_timeout, read).await;
     }
 

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::live::Live;
 use super::{Error, paths};
 use crate::api::{self, Api};
+use crate::net;
 use crate::state::State;
 use crate::store::{Builder, Store};
 
@@ -23,6 +25,8 @@ pub(super) struct AdminSettings {
     pub(super) syncs: BTreeMap<String, Vec<String>>,
     /// Of each uploaded function, the tables that it is lent.
     pub(super) lent: BTreeMap<String, BTreeSet<String>>,
+    pub(super) limits: api::Limits,
+    pub(super) connections: net::Limits,
 }
 
 /// The API, bound, and the builder of uploads.
@@ -35,7 +39,7 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    pub(super) async fn open(settings: &AdminSettings, store: Store, builder: Builder) -> Result<Self, Error> {
+    pub(super) fn open(settings: &AdminSettings, store: Store, builder: Builder) -> Result<Self, Error> {
         let token_file = paths::admin(&settings.data);
         let token = api::access::ensure(&token_file).map_err(|cause| Error::Io {
             action: "the hash of the admin token",
@@ -52,18 +56,20 @@ impl Admin {
             lent: settings.lent.clone(),
             store,
             open_state: Box::new(open_state),
-            limits: api::Limits::default(),
+            limits: settings.limits.clone(),
+            connections: settings.connections.clone(),
         };
         let refused = |cause| Error::ListenAdmin { address: settings.listen, cause };
-        let api = Api::open(settings.listen, of_api).await.map_err(refused)?;
+        let api = Api::open(settings.listen, of_api).map_err(refused)?;
         let address = api.address().map_err(refused)?;
         Ok(Self { api, builder, address, token })
     }
 
     /// Serves, builds, and lets what is live follow the pointers, until `stop` turns true.
-    pub(super) fn run(self, live: Arc<Live>, stop: &watch::Receiver<bool>) {
-        tokio::spawn(self.api.run(stop.clone()));
-        tokio::spawn(self.builder.run(stop.clone()));
-        tokio::spawn(live.follow(stop.clone()));
+    pub(super) fn run(self, live: Arc<Live>, background: &Handle, stop: &watch::Receiver<bool>) {
+        // Its requests read files and SQLite where they stand.
+        background.spawn(self.api.run(stop.clone()));
+        background.spawn(self.builder.run(stop.clone()));
+        background.spawn(live.follow(stop.clone()));
     }
 }

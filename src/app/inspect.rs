@@ -118,7 +118,8 @@ fn log_report(dir: &Path) -> Inspected {
         }
         Ok(report) => report,
     };
-    let follows = "these records were accepted and cannot be read; quarantine names their offsets, everything else goes on";
+    let follows =
+        "these records were accepted and cannot be read; quarantine names their offsets, everything else goes on";
     let ranges = report.damaged.iter().map(|damage| {
         let (first, next) = (damage.missing.start, damage.missing.end);
         let what = format!(

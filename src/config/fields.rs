@@ -290,6 +290,21 @@ impl<'a> Fields<'a> {
         rate
     }
 
+    /// An amount a second: `5000/s`, or a size for `bytes` such as `10 MB/s`.
+    pub(super) fn per_second(&mut self, name: &'static str, example: &str) -> Option<f64> {
+        let node = self.find(name)?;
+        let amount = match &node.value {
+            Tree::Text(text) => text.strip_suffix("/s").and_then(|text| bytes(text.trim_end())),
+            _ => None,
+        };
+        // Rates beyond what any machine does lose nothing by being inexact.
+        let rate = amount.filter(|amount| *amount > 0).map(|amount| amount as f64);
+        if rate.is_none() {
+            self.wrong(name, node, &format!("rate such as {example}"));
+        }
+        rate
+    }
+
     /// A map within, read by `read`.
     pub(super) fn within<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Fields<'_>) -> T) -> Option<T> {
         let node = self.find(name)?;

@@ -10,6 +10,7 @@ use super::plugin::PluginConfig;
 use super::read_file;
 use crate::event::Kind;
 use crate::file;
+use crate::source::http::Rate;
 use crate::sync;
 use crate::warehouse;
 use crate::wasm::Limits;
@@ -19,12 +20,17 @@ use crate::wasm::Limits;
 pub struct SourceConfig {
     pub write_key: String,
     pub functions: Vec<(String, usize)>,
+    /// How much may come in.
+    pub rate: Rate,
 }
 
 impl std::fmt::Debug for SourceConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Secrets never print.
-        f.debug_struct("SourceConfig").field("functions", &self.functions).finish_non_exhaustive()
+        f.debug_struct("SourceConfig")
+            .field("functions", &self.functions)
+            .field("rate", &self.rate)
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,12 +144,17 @@ pub(super) fn source(fields: &mut Fields<'_>) -> Option<SourceConfig> {
     }
     let write_key = fields.required("write_key", "<a secret of 16 characters or more>");
     let functions = fields.texts("functions");
+    let mut rate = Rate { events: fields.per_second("rate", "5000/s"), ..Rate::default() };
+    rate.bytes = fields.per_second("rate_bytes", "10 MB/s");
+    if let Some(burst) = fields.duration("rate_burst") {
+        rate.burst = burst;
+    }
     let write_key = write_key?;
     if write_key.len() < 16 {
         let message = "the write key is shorter than 16 characters and could be guessed";
         fields.problem(fields.line_of("write_key"), message, "write a random one, e.g. from `openssl rand -hex 16`");
     }
-    Some(SourceConfig { write_key, functions })
+    Some(SourceConfig { write_key, functions, rate })
 }
 
 pub(super) fn function(fields: &mut Fields<'_>, dir: &Path) -> Option<FunctionConfig> {

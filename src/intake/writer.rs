@@ -68,33 +68,18 @@ impl Writer {
     /// Waits for appends; false when the log is closed and nothing waits, or poisoned.
     fn wait(&self) -> bool {
         let mut pending = lock(&self.inner.pending);
-        while pending.appends.is_empty() && !pending.closed {
+        while pending.lanes.is_empty() && !pending.closed {
             pending = self.inner.arrived.wait(pending).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
-        !pending.appends.is_empty() && !self.inner.poisoned.load(Ordering::Acquire)
+        !pending.lanes.is_empty() && !self.inner.poisoned.load(Ordering::Acquire)
     }
 
     /// Writes what waits, as much as goes under one sync, and answers.
     pub(super) fn step(&mut self) {
         let mut group = std::mem::take(&mut self.group);
-        self.take(&mut group);
+        lock(&self.inner.pending).lanes.take(&mut group, GROUP_BYTES_MAX);
         self.commit(&mut group);
         self.group = group;
-    }
-
-    fn take(&self, group: &mut Vec<Append>) {
-        let mut pending = lock(&self.inner.pending);
-        let mut bytes = 0;
-        let fits = |append: &&Append| {
-            bytes += append.frames.bytes();
-            bytes <= GROUP_BYTES_MAX
-        };
-        let count = pending.appends.iter().take_while(fits).count().max(1).min(pending.appends.len());
-        if count == pending.appends.len() {
-            std::mem::swap(group, &mut pending.appends);
-        } else {
-            group.extend(pending.appends.drain(..count));
-        }
     }
 
     fn commit(&mut self, group: &mut Vec<Append>) {
@@ -284,7 +269,7 @@ impl Writer {
         pending.closed = true;
         let refusal =
             if self.inner.poisoned.load(Ordering::Acquire) { AppendError::Poisoned } else { AppendError::Closed };
-        for append in pending.appends.drain(..) {
+        for append in pending.lanes.drain() {
             let _ = append.reply.send(Err(refusal));
         }
     }

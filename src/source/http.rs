@@ -1,47 +1,47 @@
 //! The HTTP source: one port, every SDK dialect.
 //!
 //! Three doors: [`Settings`] are checked by whoever builds them, [`Server::open`] binds the address, [`Server::run`]
-//! serves until told to stop and then lets requests in flight finish.
+//! serves until told to stop and then lets requests in flight finish. Connections and their limits are `net`'s.
 
 mod accept;
 mod address;
 mod answer;
 mod body;
 mod cors;
+mod host;
 mod inflate;
 mod key;
 mod pixel;
+mod rate;
+mod remote;
 mod route;
-mod slim;
 mod survey;
 mod unfinished;
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::service::service_fn;
 use hyper::{Method, Request};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
-pub use address::Network;
+pub use crate::net::Network;
+pub use host::public as public_host;
 pub use key::Keys;
+pub use rate::Rate;
 
 use crate::clock;
 use crate::event::Kind;
 use crate::intake::{AppendError, Log};
-use accept::Stamp;
+use crate::net::{self, Caller, InFlight, Peer, Port, RequestBody, Service, WrongTries};
+use accept::{Accepted, Stamp};
 use answer::{Answer, Reply};
 use body::{Decoders, Wire};
+use rate::Meters;
 use route::Route;
-use slim::Slim;
 use unfinished::Unfinished;
 
 /// Bounds on what a client may send and how slowly.
@@ -65,12 +65,12 @@ pub struct Limits {
     pub request_expanded_bytes_max: usize,
     /// Bodies that have not arrived whole, of all connections together.
     pub unfinished_bytes_max: usize,
-    /// Time for a request's head, and for the next request on an idle connection.
-    pub header_timeout: Duration,
     /// Time for a request's body.
     pub body_timeout: Duration,
-    /// Connections at once; more wait in the kernel's backlog.
-    pub connections_max: usize,
+    /// Requests at once of one client behind a trusted proxy.
+    pub requests_address_max: usize,
+    /// Wrong write keys in a minute from one address; further ones are told to wait.
+    pub wrong_keys_max: u32,
 }
 
 impl Default for Limits {
@@ -85,9 +85,9 @@ impl Default for Limits {
             request_events_max: 5_000,
             request_expanded_bytes_max: 20 << 20,
             unfinished_bytes_max: 64 << 20,
-            header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
-            connections_max: 4096,
+            requests_address_max: 256,
+            wrong_keys_max: 60,
         }
     }
 }
@@ -96,9 +96,14 @@ impl Default for Limits {
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub limits: Limits,
-    /// Peers whose `X-Forwarded-For` is believed.
+    pub connections: net::Limits,
+    /// Peers whose `X-Forwarded-For` or `Forwarded` is believed.
     pub trusted_proxies: Vec<Network>,
     pub keys: Keys,
+    /// How much each source may send.
+    pub rates: Vec<(String, Rate)>,
+    /// Host and path that SDKs are told to send to.
+    pub public_host: Option<String>,
 }
 
 /// What came through the door since the start.
@@ -114,16 +119,22 @@ pub struct Counts {
 
 /// A bound listener.
 pub struct Server {
-    listener: TcpListener,
+    port: Port,
     door: Arc<Door>,
 }
 
 struct Door {
-    settings: Settings,
+    settings: Arc<Settings>,
     log: Log,
     counts: Arc<Counts>,
     unfinished: Unfinished,
     decoders: Decoders,
+    meters: Meters,
+    /// Requests of clients behind trusted proxies.
+    proxied: InFlight,
+    wrong_keys: WrongTries,
+    /// A host that is not known to be ours was asked for, and that was said.
+    told_of_host: AtomicBool,
 }
 
 impl Server {
@@ -131,11 +142,22 @@ impl Server {
     ///
     /// # Errors
     /// The address is taken or not ours.
-    pub async fn open(listen: SocketAddr, settings: Settings, log: Log, counts: Arc<Counts>) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(listen).await?;
-        let unfinished = Unfinished::new(&settings.limits);
-        let door = Door { settings, log, counts, unfinished, decoders: Decoders::new() };
-        Ok(Self { listener, door: Arc::new(door) })
+    pub fn open(listen: SocketAddr, settings: Settings, log: Log, counts: Arc<Counts>) -> std::io::Result<Self> {
+        let port = Port::open(listen, settings.connections.clone(), settings.trusted_proxies.clone())?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        let rates = settings.rates.iter().map(|(source, rate)| (source.as_str(), rate));
+        let door = Door {
+            unfinished: Unfinished::new(&settings.limits),
+            decoders: Decoders::new(),
+            meters: Meters::new(rates, cores, Instant::now()),
+            proxied: InFlight::new(settings.limits.requests_address_max),
+            wrong_keys: WrongTries::new(settings.limits.wrong_keys_max),
+            told_of_host: AtomicBool::new(false),
+            settings: Arc::new(settings),
+            log,
+            counts,
+        };
+        Ok(Self { port, door: Arc::new(door) })
     }
 
     /// The address that it listens on, with the port that was chosen.
@@ -143,72 +165,24 @@ impl Server {
     /// # Errors
     /// The socket is gone.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.port.address()
     }
 
     /// Serves until `stop` turns true; then takes no new connection and waits for the requests in flight.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let connections = Arc::new(Semaphore::new(self.door.settings.limits.connections_max));
-        loop {
-            let permit = tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => break,
-                permit = Arc::clone(&connections).acquire_owned() => permit,
-            };
-            let Ok(permit) = permit else { break };
-            let accepted = tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => break,
-                accepted = self.listener.accept() => accepted,
-            };
-            let (stream, peer) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file descriptors, most likely; the next one may fare better after a moment.
-                    tracing::warn!(error = %error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            };
-            let _ = stream.set_nodelay(true);
-            let door = Arc::clone(&self.door);
-            let mut stop = stop.clone();
-            tokio::spawn(async move {
-                let limits = &door.settings.limits;
-                let service = service_fn(|request| {
-                    let door = Arc::clone(&door);
-                    async move { Ok::<_, Infallible>(door.answer(request, peer).await) }
-                });
-                let mut server = hyper::server::conn::http1::Builder::new();
-                server.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(64 << 10);
-                let connection = server.serve_connection(TokioIo::new(Slim(stream)), service);
-                tokio::pin!(connection);
-                let stopping = tokio::select! {
-                    // A client that breaks off is its own business.
-                    _ = connection.as_mut() => false,
-                    _ = stop.wait_for(|stop| *stop) => true,
-                };
-                if stopping {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = connection.as_mut().await;
-                }
-                drop(permit);
-            });
-        }
-        drop(self.listener);
-        // All permits back means that all connections have ended.
-        let all = u32::try_from(self.door.settings.limits.connections_max).unwrap_or(u32::MAX);
-        let _ = connections.acquire_many(all).await;
+    pub async fn run(self, stop: watch::Receiver<bool>) {
+        self.port.run(self.door, stop).await;
     }
 }
 
-impl Door {
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Reply {
+impl Service for Door {
+    async fn answer(&self, request: Request<RequestBody>, peer: Peer) -> Reply {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
         let (parts, incoming) = request.into_parts();
         let mut wire = Wire::new(&parts.headers, incoming);
         let mut reply = if parts.method == Method::OPTIONS {
             cors::preflight(&parts.headers)
         } else {
-            let answer = self.dispatch(&parts, &mut wire, peer).await;
+            let answer = self.bounded(&parts, &mut wire, peer).await;
             self.count(&answer);
             let mut reply = answer.into_reply(parts.method == Method::HEAD);
             if let Some(origin) = parts.headers.get(header::ORIGIN) {
@@ -223,32 +197,69 @@ impl Door {
         reply
     }
 
+    fn too_slow(&self) -> Reply {
+        Answer::Slow.into_reply(false)
+    }
+}
+
+impl Door {
     fn count(&self, answer: &Answer) {
         match answer {
-            Answer::TooBusy(_) | Answer::DiskFull | Answer::Stopping => {
+            Answer::TooBusy(_)
+            | Answer::DiskFull
+            | Answer::Stopping
+            | Answer::RateLimited(_)
+            | Answer::TooManyRequests => {
                 self.counts.shed.fetch_add(1, Ordering::Relaxed);
             }
-            Answer::Bad { .. } | Answer::TooLarge { .. } | Answer::UnknownKey | Answer::KeyOutside => {
+            Answer::Bad { .. }
+            | Answer::TooLarge { .. }
+            | Answer::UnknownKey
+            | Answer::KeyOutside
+            | Answer::NoSource
+            | Answer::TooManyWrongKeys(_) => {
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
             }
             _ => {}
         }
     }
 
-    async fn dispatch(&self, parts: &Parts, wire: &mut Wire, peer: SocketAddr) -> Answer {
+    /// Answers, unless the client has too much in flight or has sent too many wrong keys.
+    async fn bounded(&self, parts: &Parts, wire: &mut Wire, peer: Peer) -> Answer {
+        let ip = address::client(&parts.headers, peer.address.ip(), &self.settings.trusted_proxies);
+        let client = Caller::from(ip);
+        let is_proxied = client != Caller::from(peer.address.ip());
+        let started = if is_proxied { self.proxied.start(client) } else { None };
+        if is_proxied && started.is_none() {
+            return Answer::TooManyRequests;
+        }
+        let answer = self.dispatch(parts, wire, peer, ip).await;
+        if matches!(answer, Answer::UnknownKey | Answer::NoSource) {
+            let (count, wait) = self.wrong_keys.note(client, Instant::now());
+            if count == self.settings.limits.wrong_keys_max.saturating_add(1) {
+                tracing::warn!(client = ?client, wrong = count, "somebody sends wrong write keys; they are told to wait");
+            }
+            if let Some(wait) = wait {
+                return Answer::TooManyWrongKeys(wait);
+            }
+        }
+        answer
+    }
+
+    async fn dispatch(&self, parts: &Parts, wire: &mut Wire, peer: Peer, ip: IpAddr) -> Answer {
         let route = route::find(parts.uri.path());
         let read = matches!(parts.method, Method::GET | Method::HEAD);
         match (route, read) {
-            (Route::Single(kind), false) => self.take(parts, wire, peer, Some(kind)).await,
-            (Route::Batch, false) => self.take(parts, wire, peer, None).await,
+            (Route::Single(kind), false) => self.take(parts, wire, ip, Some(kind)).await,
+            (Route::Batch, false) => self.take(parts, wire, ip, None).await,
             // Telemetry of the SDKs about themselves: nobody here reads it, and refusing it would be retried. What it
             // sends is read to its end before the answer, and nothing of it is kept.
             (Route::Discard, false) => Answer::Success,
-            (Route::Pixel(kind), true) => self.pixel(parts, peer, kind).await,
-            (Route::Settings(key), true) => self.settings_for(&parts.headers, &key),
+            (Route::Pixel(kind), true) => self.pixel(parts, ip, kind).await,
+            (Route::Settings(key), true) => self.settings_for(&parts.headers, peer, &key),
             (Route::Integrations(key), true) => match self.settings.keys.find(&key) {
                 Some(_) => Answer::Json(b"[]".as_slice().into()),
-                None => Answer::NotFound("no source has this write key"),
+                None => Answer::NoSource,
             },
             (Route::SourceConfig, true) => self.source_config(parts),
             (Route::Health, true) => self.health(),
@@ -269,61 +280,65 @@ impl Door {
         Answer::Json(b"{\"status\":\"ok\"}".as_slice().into())
     }
 
-    async fn take(&self, parts: &Parts, wire: &mut Wire, peer: SocketAddr, kind: Option<Kind>) -> Answer {
+    async fn take(&self, parts: &Parts, wire: &mut Wire, ip: IpAddr, kind: Option<Kind>) -> Answer {
         let outside = key::outside(&parts.headers, parts.uri.query());
         let known = self.settings.keys.choose(&outside);
         if known.is_none() && !outside.is_empty() {
             return Answer::UnknownKey;
         }
-        let ip = address::client(&parts.headers, peer.ip(), &self.settings.trusted_proxies);
+        let meter = self.meters.of(known.as_deref());
+        if let Some(wait) = meter.in_debt(Instant::now()) {
+            return Answer::RateLimited(wait);
+        }
         let room = if known.is_some() { &self.unfinished.known } else { &self.unfinished.strangers };
-        let share = room.enter(ip.parse().unwrap_or(peer.ip()));
         let limits = &self.settings.limits;
-        let body = match wire.read(&parts.headers, (share, known.is_some()), &self.decoders, limits).await {
+        let body = match wire.read(&parts.headers, (room.enter(ip), known.is_some()), &self.decoders, limits).await {
             Ok(body) => body,
             Err(bad) => return bad,
         };
-        let survey = match survey::survey(&body, kind, limits) {
-            Ok(survey) => survey,
-            Err(bad) => return bad,
+        let read = if body.len() <= LARGE_BODY_BYTES {
+            // What waits for the disk has a budget of its own: the body goes.
+            framed(&body, kind, known, ip, &self.settings)
+        } else {
+            // A large body must not hold up the small ones that share an async thread, nor those of other sources.
+            let turn = meter.turn().await;
+            let settings = Arc::clone(&self.settings);
+            let work = move || {
+                let _turn = turn;
+                framed(&body, kind, known, ip, &settings)
+            };
+            match tokio::task::spawn_blocking(work).await {
+                Ok(read) => read,
+                Err(_) => return Answer::Stopping,
+            }
         };
-        let source = known.or_else(|| self.settings.keys.choose(&survey.write_keys(&body)));
-        let Some(source) = source else { return Answer::UnknownKey };
-        let stamp = Stamp { source: &source, ip: &ip, received_at_us: clock::now_us(), route: kind };
-        let accepted = survey.frames_within(&body, &stamp, limits);
-        // What waits for the disk has a budget of its own.
-        drop((survey, body));
-        self.append(accepted).await
+        match read {
+            Ok((source, accepted)) => self.append(&source, accepted).await,
+            Err(answer) => answer,
+        }
     }
 
-    async fn pixel(&self, parts: &Parts, peer: SocketAddr, kind: Kind) -> Answer {
+    async fn pixel(&self, parts: &Parts, ip: IpAddr, kind: Kind) -> Answer {
         let query = parts.uri.query().unwrap_or_default();
         let Some(source) = self.settings.keys.choose(&key::outside(&parts.headers, Some(query))) else {
             return Answer::UnknownKey;
         };
         let limits = &self.settings.limits;
-        let (body, survey) = match pixel::survey(query, kind, limits) {
-            Ok(found) => found,
+        let stamp = Stamp { source: &source, ip: &ip.to_string(), received_at_us: clock::now_us(), route: Some(kind) };
+        let accepted =
+            pixel::survey(query, kind, limits).and_then(|(body, survey)| survey.frames_within(&body, &stamp, limits));
+        let answer = match accepted {
+            Ok(accepted) => self.append(&source, accepted).await,
             Err(bad) => return bad,
         };
-        let ip = address::client(&parts.headers, peer.ip(), &self.settings.trusted_proxies);
-        let stamp = Stamp { source: &source, ip: &ip, received_at_us: clock::now_us(), route: Some(kind) };
-        match self.append(survey.frames_within(&body, &stamp, limits)).await {
-            Answer::Success => Answer::Gif,
-            other => other,
-        }
+        if answer == Answer::Success { Answer::Gif } else { answer }
     }
 
-    async fn append(&self, accepted: Result<accept::Accepted, Answer>) -> Answer {
-        let accepted = match accepted {
-            Ok(accepted) => accepted,
-            Err(bad) => return bad,
-        };
-        let events = accepted.frames.count();
+    async fn append(&self, source: &str, accepted: Accepted) -> Answer {
+        let (events, bytes) = (accepted.frames.count(), accepted.frames.bytes());
         if events == 0 {
             return Answer::Success;
         }
-        let bytes = accepted.frames.bytes();
         if !self.log.can_ever_take(bytes) {
             let message = format!(
                 "the request needs {bytes} bytes in the log, more than log.pending_bytes_max lets wait for the disk; \
@@ -331,52 +346,41 @@ impl Door {
             );
             return Answer::TooLarge { code: "expands-too-far", message };
         }
-        match self.log.append(accepted.frames).await {
+        let meter = self.meters.of(Some(source));
+        if let Some(wait) = meter.charge(events, bytes, Instant::now()) {
+            return Answer::RateLimited(wait);
+        }
+        let refusal = match self.log.append_in_lane(meter.lane, accepted.frames).await {
             Ok(_) => {
                 self.counts.accepted.fetch_add(events, Ordering::Relaxed);
                 self.counts.flawed.fetch_add(accepted.flawed, Ordering::Relaxed);
-                Answer::Success
+                return Answer::Success;
             }
             Err(AppendError::Overloaded) => Answer::TooBusy("the disk cannot keep up; try again"),
             Err(AppendError::DiskFull) => Answer::DiskFull,
             Err(AppendError::Closed | AppendError::Poisoned) => Answer::Stopping,
-        }
-    }
-
-    /// What the Segment family asks for at start. The host that the client used is echoed, because some SDKs
-    /// replace their configured host with the one they find here.
-    fn settings_for(&self, headers: &HeaderMap, key: &str) -> Answer {
-        if self.settings.keys.find(key).is_none() {
-            return Answer::NotFound("no source has this write key");
-        }
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let api = serde_json::json!(format!("{host}/v1"));
-        let key = serde_json::json!(key);
-        Answer::Json(
-            format!(
-                r#"{{"integrations":{{"Hightouch.io":{{"apiKey":{key},"apiHost":{api}}},"Segment.io":{{"apiKey":{key},"apiHost":{api},"unbundledIntegrations":[],"addBundledMetadata":true,"maybeBundledConfigIds":{{}}}}}},"plan":{{"track":{{"__default":{{"enabled":true,"integrations":{{}}}}}},"identify":{{"__default":{{"enabled":true}}}},"group":{{"__default":{{"enabled":true}}}}}},"edgeFunction":{{}},"middlewareSettings":{{}},"enabledMiddleware":{{}},"metrics":{{"sampleRate":0}},"legacyVideoPluginsEnabled":false,"remotePlugins":[],"consentSettings":{{"allCategories":[]}},"analyticsNextEnabled":true}}"#
-            )
-            .into(),
-        )
-    }
-
-    /// What the RudderStack family asks for at start.
-    fn source_config(&self, parts: &Parts) -> Answer {
-        let candidates = key::outside(&parts.headers, parts.uri.query());
-        let Some((source, key)) = candidates.iter().find_map(|key| Some((self.settings.keys.find(key)?, key))) else {
-            return Answer::UnknownKey;
         };
-        let body = serde_json::json!({
-            "source": {
-                "id": &*source, "name": &*source, "writeKey": key, "enabled": true, "workspaceId": "tidegate",
-                "sourceDefinitionId": "tidegate", "updatedAt": "2026-01-01T00:00:00.000Z",
-                "config": {"statsCollection": {"errors": {"enabled": false}, "metrics": {"enabled": false}}},
-                "destinations": [], "connections": [], "dataplanes": {},
-            },
-            "updatedAt": "2026-01-01T00:00:00.000Z",
-        });
-        Answer::Json(body.to_string().into())
+        meter.give_back(events, bytes);
+        refusal
     }
+}
+
+/// Bodies up to this size are read where they came in; the way to another thread costs more.
+const LARGE_BODY_BYTES: usize = 64 << 10;
+
+/// From a body to records of a source: the one whose key stood outside the body, else the one that the body names.
+fn framed(
+    body: &[u8],
+    kind: Option<Kind>,
+    known: Option<Arc<str>>,
+    ip: IpAddr,
+    settings: &Settings,
+) -> Result<(Arc<str>, Accepted), Answer> {
+    let survey = survey::survey(body, kind, &settings.limits)?;
+    let source = known.or_else(|| settings.keys.choose(&survey.write_keys(body))).ok_or(Answer::UnknownKey)?;
+    let stamp = Stamp { source: &source, ip: &ip.to_string(), received_at_us: clock::now_us(), route: kind };
+    let accepted = survey.frames_within(body, &stamp, &settings.limits)?;
+    Ok((source, accepted))
 }
 
 /// What the door makes of a body, without a socket: the events that it finds. For fuzzing.

@@ -6,6 +6,7 @@ mod bodies;
 mod body_limits;
 mod cli;
 mod conformance;
+mod connections;
 mod contract;
 mod crash;
 mod declared;

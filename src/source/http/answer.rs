@@ -4,13 +4,15 @@
 //! parse the body. A body that is too large is 400, because several SDKs retry 413 without end; 413 is for what no SDK
 //! makes, a small body that grows.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Response, StatusCode, header};
 
 use super::fixed;
 
-pub(super) type Reply = Response<Full<Bytes>>;
+pub(super) use crate::net::Reply;
 
 /// What there is to say to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +34,20 @@ pub(super) enum Answer {
     UnknownKey,
     /// The key is in a body that nobody reads for a stranger.
     KeyOutside,
+    /// The path has a write key that no source has.
+    NoSource,
+    /// An address has sent too many wrong keys; try again after this.
+    TooManyWrongKeys(Duration),
     NotFound(&'static str),
     WrongMethod,
     /// The body did not come in time.
     Slow,
     /// Not now, for this reason.
     TooBusy(&'static str),
+    /// The source has sent more than its rate; try again after this.
+    RateLimited(Duration),
+    /// The client has too many requests in flight behind its proxy.
+    TooManyRequests,
     DiskFull,
     Stopping,
 }
@@ -58,7 +68,7 @@ impl Answer {
         *reply.status_mut() = status;
         reply.headers_mut().insert(header::CONTENT_TYPE, fixed(kind));
         if let Some(seconds) = retry_after {
-            reply.headers_mut().insert(header::RETRY_AFTER, fixed(seconds));
+            reply.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         if kind == "image/gif" {
             reply.headers_mut().insert(header::CACHE_CONTROL, fixed("no-store"));
@@ -66,7 +76,7 @@ impl Answer {
         reply
     }
 
-    fn parts(self) -> (StatusCode, Option<&'static str>, &'static str, Bytes) {
+    fn parts(self) -> (StatusCode, Option<u64>, &'static str, Bytes) {
         const JSON: &str = "application/json; charset=utf-8";
         let error = |status, retry_after, code: &str, message: &str| {
             let body = serde_json::json!({"error": message, "code": code, "message": message}).to_string();
@@ -94,24 +104,45 @@ impl Answer {
                 "unknown-write-key",
                 "no source has this write key; it goes into the Authorization header (Basic), the body or ?writeKey=",
             ),
+            Self::NoSource => error(StatusCode::NOT_FOUND, None, "not-found", "no source has this write key"),
+            Self::TooManyWrongKeys(wait) => error(
+                StatusCode::TOO_MANY_REQUESTS,
+                Some(seconds(wait)),
+                "too-many-wrong-keys",
+                "too many wrong write keys came from this address in the last minute; a right one works at once",
+            ),
+            Self::RateLimited(wait) => error(
+                StatusCode::TOO_MANY_REQUESTS,
+                Some(seconds(wait)),
+                "rate-limited",
+                "this source has sent more than its rate allows; send the same again after Retry-After",
+            ),
+            Self::TooManyRequests => error(
+                StatusCode::TOO_MANY_REQUESTS,
+                Some(1),
+                "too-many-requests",
+                "this address has too many requests in flight; wait for some of them",
+            ),
             Self::NotFound(message) => error(StatusCode::NOT_FOUND, None, "not-found", message),
             Self::WrongMethod => {
                 error(StatusCode::METHOD_NOT_ALLOWED, None, "wrong-method", "this path does not take this method")
             }
             Self::Slow => error(StatusCode::REQUEST_TIMEOUT, None, "body-timeout", "the body took too long to arrive"),
-            Self::TooBusy(message) => error(StatusCode::TOO_MANY_REQUESTS, Some("1"), "too-busy", message),
-            Self::DiskFull => error(
-                StatusCode::SERVICE_UNAVAILABLE,
-                Some("30"),
-                "disk-full",
-                "the disk is full; nothing was accepted",
-            ),
+            Self::TooBusy(message) => error(StatusCode::TOO_MANY_REQUESTS, Some(1), "too-busy", message),
+            Self::DiskFull => {
+                error(StatusCode::SERVICE_UNAVAILABLE, Some(30), "disk-full", "the disk is full; nothing was accepted")
+            }
             Self::Stopping => error(
                 StatusCode::SERVICE_UNAVAILABLE,
-                Some("5"),
+                Some(5),
                 "stopping",
                 "the server is stopping; nothing was accepted",
             ),
         }
     }
+}
+
+/// Whole seconds, of which there is at least one.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0).max(u64::from(wait.is_zero()))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use hyper::header::{self, HeaderMap};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -15,6 +15,7 @@ use super::Limits;
 use super::answer::Answer;
 use super::inflate::{self, Cap, Encoding};
 use super::unfinished::Share;
+use crate::net::RequestBody;
 
 /// How much of an unwanted body is read before the answer.
 const UNWANTED_BYTES_MAX: usize = 16 << 20;
@@ -24,7 +25,7 @@ const DECODER_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A body on its way in.
 pub(super) struct Wire {
-    incoming: Incoming,
+    incoming: RequestBody,
     /// The rest is not read: the client waits to be asked for it (`Expect: 100-continue`), or is too slow for that.
     is_left: bool,
     /// All of it has been read.
@@ -104,7 +105,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Wire {
-    pub(super) fn new(headers: &HeaderMap, incoming: Incoming) -> Self {
+    pub(super) fn new(headers: &HeaderMap, incoming: RequestBody) -> Self {
         let asks =
             headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let is_over = incoming.is_end_stream();

@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Default)]
 pub struct Keys {
     sources: Arc<HashMap<[u8; 32], Arc<str>>>,
+    /// Of the longest key; nothing longer is worth a hash.
+    bytes_max: usize,
 }
 
 impl std::fmt::Debug for Keys {
@@ -24,12 +26,19 @@ impl Keys {
     /// From pairs of write key and source name.
     #[must_use]
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let sources = pairs.into_iter().map(|(key, source)| (Sha256::digest(key).into(), Arc::from(source))).collect();
-        Self { sources: Arc::new(sources) }
+        let (mut sources, mut bytes_max) = (HashMap::new(), 0);
+        for (key, source) in pairs {
+            bytes_max = bytes_max.max(key.len());
+            sources.insert(Sha256::digest(key).into(), Arc::from(source));
+        }
+        Self { sources: Arc::new(sources), bytes_max }
     }
 
     /// The source that `key` opens.
     pub(super) fn find(&self, key: &str) -> Option<Arc<str>> {
+        if key.len() > self.bytes_max {
+            return None;
+        }
         let digest: [u8; 32] = Sha256::digest(key).into();
         self.sources.get(&digest).cloned()
     }

@@ -78,6 +78,20 @@ impl Workspace {
     /// The same with further arguments.
     pub fn try_serve(&self, arguments: &[&str], failpoints: &[&str]) -> Result<Server, String> {
         let mut command = tidegate();
+        if !failpoints.is_empty() {
+            command.env("FAILPOINTS", failpoints.join(";"));
+        }
+        self.start(command, arguments)
+    }
+
+    /// Starts a server as the last arguments of another command.
+    pub fn serve_under(&self, outer: &[&str]) -> Server {
+        let mut command = Command::new(outer[0]);
+        command.args(&outer[1..]).arg(env!("CARGO_BIN_EXE_tidegate"));
+        self.start(command, &[]).unwrap_or_else(|said| panic!("the server did not start: {said}"))
+    }
+
+    fn start(&self, mut command: Command, arguments: &[&str]) -> Result<Server, String> {
         command.args([
             "serve",
             self.path().to_str().unwrap(),
@@ -91,9 +105,6 @@ impl Workspace {
             command.args(["--log", "warn"]);
         }
         command.args(arguments);
-        if !failpoints.is_empty() {
-            command.env("FAILPOINTS", failpoints.join(";"));
-        }
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();

@@ -1,0 +1,170 @@
+//! The loop of a port, and the task of each connection.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::connection::Connection;
+use super::io::Socket;
+use super::table::Place;
+use super::{Port, Reply, RequestBody, Service};
+
+/// How often waits are looked at.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+/// Connections closed at once when descriptors have run out.
+const SHED_AT_ONCE: usize = 16;
+/// How long the loop waits for a descriptor to come free.
+const DESCRIPTOR_PATIENCE: Duration = Duration::from_millis(20);
+/// What a flood makes us say is said this often.
+const TELL_INTERVAL: Duration = Duration::from_secs(10);
+/// A head, and as much as is read ahead of one.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+
+impl Port {
+    /// Serves until `stop` turns true; then takes no new connection and waits for the requests in flight, up to
+    /// `stop_timeout`.
+    pub async fn run<S: Service>(self, service: Arc<S>, mut stop: watch::Receiver<bool>) {
+        let Self { listener, table } = self;
+        let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = Told::default();
+        loop {
+            let accepted = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                _ = sweep.tick() => {
+                    table.sweep();
+                    continue;
+                }
+                accepted = accept(&listener) => accepted,
+            };
+            let error = match accepted {
+                Ok((stream, address)) => {
+                    let Ok(local) = stream.local_addr() else { continue };
+                    match table.admit(address, local) {
+                        Some(place) => drop(tokio::spawn(serve(stream, place, Arc::clone(&service), stop.clone()))),
+                        None if told.is_due() => {
+                            tracing::warn!(
+                                connections_max = table.limits.connections_max,
+                                "all connections are busy; new ones are closed (limits.connections_max)"
+                            );
+                        }
+                        None => {}
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            };
+            if !lacks_descriptors(&error) {
+                // The client has gone before it was accepted, most likely.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if told.is_due() {
+                tracing::warn!(error = %error, "there is no free file descriptor; idle connections are closed. Raise the limit (ulimit -n, LimitNOFILE)");
+            }
+            // When nobody is idle the new ones wait in the kernel, for those that are worked on end soon.
+            table.shed(SHED_AT_ONCE);
+            let _ = tokio::time::timeout(DESCRIPTOR_PATIENCE, table.ended.notified()).await;
+        }
+        drop(listener);
+        let deadline = Instant::now() + table.limits.stop_timeout;
+        while !table.is_empty() && tokio::time::timeout_at(deadline, table.ended.notified()).await.is_ok() {}
+    }
+}
+
+async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    fail::fail_point!("net_accept", |_| Err(io::Error::from_raw_os_error(24)));
+    listener.accept().await
+}
+
+fn lacks_descriptors(error: &io::Error) -> bool {
+    // EMFILE, ENFILE, ENOBUFS, ENOMEM: of this process, or of the whole system.
+    matches!(error.raw_os_error(), Some(24 | 23 | 105 | 12))
+}
+
+#[derive(Default)]
+struct Told(Option<Instant>);
+
+impl Told {
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.0.is_none_or(|last| now.duration_since(last) >= TELL_INTERVAL);
+        if due {
+            self.0 = Some(now);
+        }
+        due
+    }
+}
+
+/// One connection, to its end.
+async fn serve<S: Service>(stream: TcpStream, place: Place, service: Arc<S>, mut stop: watch::Receiver<bool>) {
+    let _ = stream.set_nodelay(true);
+    let connection = &place.connection;
+    let stop_timeout = place.limits().stop_timeout;
+    let answer = service_fn(|request| {
+        let (service, connection) = (Arc::clone(&service), Arc::clone(connection));
+        async move { Ok::<_, Infallible>(answer(&*service, &connection, request).await) }
+    });
+    let mut server = http1::Builder::new();
+    // Waits are ended by the table, which looks at all of them together.
+    server.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER_BYTES_MAX);
+    let socket = Socket::new(stream, Arc::clone(connection));
+    let mut serving = pin!(server.serve_connection(TokioIo::new(socket), answer));
+    let mut deadline = None;
+    loop {
+        let too_late = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // A client that breaks off is its own business.
+            _ = serving.as_mut() => break,
+            () = connection.close.notified() => {
+                if !connection.is_worked_on() {
+                    break;
+                }
+                // Its request came whole just now: it gets its answer first.
+                serving.as_mut().graceful_shutdown();
+            }
+            _ = stop.wait_for(|stop| *stop), if deadline.is_none() => {
+                serving.as_mut().graceful_shutdown();
+                deadline = Some(Instant::now() + stop_timeout);
+            }
+            () = too_late => break,
+        }
+    }
+}
+
+async fn answer<S: Service>(service: &S, connection: &Arc<Connection>, request: Request<Incoming>) -> Reply {
+    connection.begin();
+    let request = request.map(|incoming| RequestBody::new(incoming, Arc::clone(connection)));
+    let mut answering = pin!(service.answer(request, connection.peer));
+    let reply = loop {
+        tokio::select! {
+            biased;
+            reply = answering.as_mut() => break reply,
+            () = connection.slow.notified() => {
+                // Only while nothing but the client is waited for: nothing of this request is on its way to the log.
+                if connection.is_receiving() {
+                    break service.too_slow();
+                }
+            }
+        }
+    };
+    connection.answered();
+    reply
+}

@@ -1,0 +1,194 @@
+//! All connections of a port: who gets a place, and who has to give one up.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::address::{Caller, Network};
+use super::connection::{Connection, Idleness, Overdue, moment};
+use super::{Limits, Peer};
+
+pub(super) struct Table {
+    pub(super) limits: Limits,
+    trusted: Vec<Network>,
+    epoch: Instant,
+    entries: Mutex<Entries>,
+    /// A connection has ended, and its descriptor is free.
+    pub(super) ended: Notify,
+}
+
+#[derive(Default)]
+struct Entries {
+    connections: HashMap<u64, Arc<Connection>>,
+    callers: HashMap<Caller, Arc<AtomicUsize>>,
+    next: u64,
+}
+
+/// A place in the table; given back when dropped.
+pub(super) struct Place {
+    pub(super) connection: Arc<Connection>,
+    id: u64,
+    table: Arc<Table>,
+}
+
+impl Table {
+    pub(super) fn new(limits: Limits, trusted: Vec<Network>) -> Self {
+        Self { limits, trusted, epoch: Instant::now(), entries: Mutex::default(), ended: Notify::new() }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> u64 {
+        moment(self.epoch, Instant::now())
+    }
+
+    /// A place for a new connection. When there is none, the idlest gives up its own; `None` when nobody is idle.
+    pub(super) fn admit(self: &Arc<Self>, address: SocketAddr, local: SocketAddr) -> Option<Place> {
+        let mut entries = self.entries();
+        let ip = address.ip();
+        let is_proxy = self.trusted.iter().any(|network| network.holds(ip));
+        let crowd = (!is_proxy).then(|| Arc::clone(entries.callers.entry(ip.into()).or_default()));
+        // It counts from now on, so that its caller is not forgotten when the others of it go.
+        let count = crowd.as_ref().map_or(0, |crowd| crowd.fetch_add(1, Relaxed) + 1);
+        let same = |connection: &Connection| match (&connection.crowd, &crowd) {
+            (Some(own), Some(crowd)) => Arc::ptr_eq(own, crowd),
+            _ => false,
+        };
+        // Looking at all of them for each new one would be work that a flood can ask for.
+        let most = (self.limits.connections_max / 64).max(1);
+        let full = entries.connections.len() >= self.limits.connections_max;
+        let refused = count > self.limits.connections_address_max && entries.shed(self.now(), 1, same) == 0
+            || full && entries.shed(self.now(), most, |_| true) == 0;
+        if refused {
+            entries.leave(crowd.as_deref(), ip);
+            return None;
+        }
+        let connection = Arc::new(Connection::new(Peer { address, local }, crowd, self.epoch));
+        let id = entries.next;
+        entries.next += 1;
+        entries.connections.insert(id, Arc::clone(&connection));
+        Some(Place { connection, id, table: Arc::clone(self) })
+    }
+
+    /// Closes up to `most` idle connections, because something else than places has run out.
+    pub(super) fn shed(&self, most: usize) {
+        self.entries().shed(self.now(), most, |_| true);
+    }
+
+    /// Ends the waits that are over.
+    pub(super) fn sweep(&self) {
+        let now = self.now();
+        for connection in self.entries().connections.values() {
+            match connection.overdue(now, &self.limits) {
+                Some(Overdue::Close) => connection.close.notify_one(),
+                Some(Overdue::SlowBody) => connection.slow.notify_one(),
+                None => {}
+            }
+        }
+    }
+
+    /// Whether connections are left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries().connections.is_empty()
+    }
+}
+
+impl Entries {
+    /// Closes the idlest connections that fit: many silent strangers, else one. Answers how many. They are out of the table at
+    /// once; their tasks end a moment later.
+    fn shed(&mut self, now: u64, most: usize, fits: impl Fn(&Connection) -> bool) -> usize {
+        let idle = self.connections.iter().filter(|(_, connection)| fits(connection));
+        // Of two that are alike the older goes.
+        let mut idle: Vec<(Idleness, Reverse<u64>)> =
+            idle.filter_map(|(id, connection)| Some((connection.idleness(now)?, Reverse(*id)))).collect();
+        idle.sort_unstable_by(|a, b| b.cmp(a));
+        let strangers = idle.iter().take_while(|(idleness, _)| idleness.is_silent_stranger()).count();
+        idle.truncate(most.min(strangers).max(1));
+        for (_, Reverse(id)) in &idle {
+            if let Some(connection) = self.take_out(*id) {
+                connection.close.notify_one();
+            }
+        }
+        idle.len()
+    }
+
+    fn take_out(&mut self, id: u64) -> Option<Arc<Connection>> {
+        let connection = self.connections.remove(&id)?;
+        self.leave(connection.crowd.as_deref(), connection.peer.address.ip());
+        Some(connection)
+    }
+
+    fn leave(&mut self, crowd: Option<&AtomicUsize>, ip: IpAddr) {
+        if crowd.is_some_and(|crowd| crowd.fetch_sub(1, Relaxed) == 1) {
+            self.callers.remove(&Caller::from(ip));
+        }
+    }
+}
+
+impl Place {
+    pub(super) fn limits(&self) -> &Limits {
+        &self.table.limits
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut entries = self.table.entries();
+        entries.take_out(self.id);
+        drop(entries);
+        self.table.ended.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(all: usize, each: usize) -> Arc<Table> {
+        let limits = Limits { connections_max: all, connections_address_max: each, ..Limits::default() };
+        Arc::new(Table::new(limits, vec!["10.0.0.0/8".parse().unwrap()]))
+    }
+
+    fn admit(table: &Arc<Table>, ip: &str) -> Option<Place> {
+        table.admit(SocketAddr::new(ip.parse().unwrap(), 1), "127.0.0.1:80".parse().unwrap())
+    }
+
+    fn has(table: &Table, place: &Place) -> bool {
+        table.entries().connections.contains_key(&place.id)
+    }
+
+    #[test]
+    fn a_full_table_sheds_the_crowd_and_never_work() {
+        let table = table(4, 3);
+        let crowd: Vec<Place> = (0..3).map(|_| admit(&table, "192.0.2.1").unwrap()).collect();
+        let alone = admit(&table, "192.0.2.2").unwrap();
+        let next = admit(&table, "192.0.2.3").unwrap();
+        assert!(has(&table, &alone) && has(&table, &next), "who is alone stays");
+        assert_eq!(crowd.iter().filter(|place| has(&table, place)).count(), 2);
+        for place in crowd.iter().chain([&alone, &next]) {
+            place.connection.begin();
+        }
+        assert!(admit(&table, "192.0.2.4").is_none(), "all of them are worked on");
+        drop(next);
+        assert!(admit(&table, "192.0.2.4").is_some());
+    }
+
+    #[test]
+    fn an_address_has_its_share_and_a_proxy_has_none() {
+        let table = table(100, 2);
+        let mine: Vec<Place> = (0..5).filter_map(|_| admit(&table, "2001:db8::1")).collect();
+        assert_eq!(mine.iter().filter(|place| has(&table, place)).count(), 2);
+        assert!(has(&table, &mine[4]), "the new one stays");
+        let proxied: Vec<Place> = (0..50).filter_map(|_| admit(&table, "10.0.0.1")).collect();
+        assert_eq!(proxied.iter().filter(|place| has(&table, place)).count(), 50);
+        drop((mine, proxied));
+        assert!(table.is_empty() && table.entries().callers.is_empty(), "nothing is remembered of who has gone");
+    }
+}
