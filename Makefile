@@ -1,4 +1,4 @@
-# make demo · make test · make check · make bench
+# make demo · make test · make check · make bench · make faults · make fuzz
 #
 # Each target does its own set-up and says what it does. Build output goes to CARGO_TARGET_DIR when that is set.
 
@@ -9,13 +9,15 @@ TIDEGATE := $(TARGET)/release/tidegate
 WAREHOUSE_CACHE := $(if $(TIDEGATE_WAREHOUSE_CACHE),$(TIDEGATE_WAREHOUSE_CACHE),$(HOME)/.cache/tidegate/warehouses)
 SDK_CACHE := $(if $(TIDEGATE_SDK_CACHE),$(TIDEGATE_SDK_CACHE),$(HOME)/.cache/tidegate/sdk)
 
-.PHONY: help demo test check bench components build setup
+.PHONY: help demo test check bench faults fuzz deny components build setup
 
 help:
 	@echo "make demo    the main job from end to end: events in over HTTP, tables out (DEMO_ARGS= to stay up)"
 	@echo "make test    all tests, real SDKs included"
 	@echo "make check   format, lints, docs"
 	@echo "make bench   speed, as ratios measured in one run"
+	@echo "make faults  an hour of kills, power cuts, failed disks, damage and strangers (MINUTES= SEEDS= CYCLES= SEED=)"
+	@echo "make fuzz    random bytes for the JSON scanner, the door, the log, manifests and YAML (FUZZ_SECONDS= each)"
 
 # A linker for Rust, and the WebAssembly target for the functions.
 setup:
@@ -62,7 +64,7 @@ test: setup
 	@cat $(TARGET)/author.log
 	@cat $(TARGET)/sdk-setup.log $(TARGET)/warehouse-setup.log $(TARGET)/skipped.log 2>/dev/null | grep '^skipped' || echo "nothing was skipped"
 
-check: setup
+check: setup deny
 	cargo fmt --check
 	cargo fmt --check --all --manifest-path functions/Cargo.toml
 	cargo clippy --release --locked --all-targets --features failpoints -- -D warnings
@@ -75,3 +77,36 @@ bench: setup components
 	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo bench --locked --bench clickhouse_load
 	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo bench --locked --bench lake_write
 	cargo bench --locked --bench end_to_end
+
+# How long, how often. The seed is printed, and a run with the same seed has the same schedule.
+MINUTES ?= 20
+SEEDS ?= 1000
+CYCLES ?= 500
+MODULES ?= 1000000
+SEED ?=
+faults: setup
+	@echo "== power cuts ($(SEEDS) seeds), every failed operation and every flipped bit, on a simulated disk"
+	TIDEGATE_FAULT_SEEDS=$(SEEDS) TIDEGATE_FAULT_LONG=1 cargo test --release --locked --features failpoints --lib -- intake
+	@echo "== a real server: $(CYCLES) kills, $(MINUTES) minutes of random faults, $(MINUTES) minutes of none, $(MODULES) modules"
+	cargo test --release --locked --features failpoints --test faults -- \
+	  --minutes $(MINUTES) --cycles $(CYCLES) --modules $(MODULES) $(if $(SEED),--seed $(SEED))
+
+FUZZ_TARGETS := json door frames manifest yaml
+FUZZ_SECONDS ?= 60
+# libFuzzer needs the nightly compiler; what it found stays in fuzz/artifacts, what it learned in fuzz/corpus.
+fuzz: setup
+	@command -v rustup >/dev/null || { echo "rustup is missing: the fuzzer needs a nightly toolchain"; exit 1; }
+	@rustup toolchain list | grep -q '^nightly' || { echo "== installing the nightly toolchain"; rustup toolchain install nightly --profile minimal; }
+	@test -x $(TARGET)/tools/bin/cargo-fuzz || { echo "== building cargo-fuzz"; cargo install --quiet --locked --root $(TARGET)/tools cargo-fuzz@0.13.2; }
+	@for target in $(FUZZ_TARGETS); do \
+	  echo "== fuzzing $$target for $(FUZZ_SECONDS) s"; \
+	  CARGO_TARGET_DIR=$(TARGET)/fuzz RUSTUP_TOOLCHAIN=nightly $(TARGET)/tools/bin/cargo-fuzz run --sanitizer none $$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 || exit 1; done
+
+DENY_VERSION := 0.20.2
+# Licences, sources and bans; known vulnerabilities where their database can be fetched.
+deny: setup
+	@test -x $(TARGET)/tools/bin/cargo-deny || { echo "== building cargo-deny (some minutes, once)"; cargo install --quiet --locked --root $(TARGET)/tools cargo-deny@$(DENY_VERSION); }
+	$(TARGET)/tools/bin/cargo-deny --locked check bans licenses sources
+	@if $(TARGET)/tools/bin/cargo-deny --locked --log-level off fetch db; then $(TARGET)/tools/bin/cargo-deny --locked check --disable-fetch advisories; \
+	  else echo "skipped known vulnerabilities: the database of advisories cannot be fetched from here"; fi

@@ -1,0 +1,85 @@
+//! Clients as SDKs are: they number their events, send batches, and send a batch again until it is answered.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::ledger::Ledger;
+use crate::pass;
+use crate::support::http::{basic, try_request};
+
+/// Events in a batch.
+const BATCH: u64 = 25;
+
+/// Clients at work.
+pub struct Load {
+    pub ledger: Arc<Ledger>,
+    /// Where the server listens now; it changes with each start.
+    pub address: Arc<Mutex<String>>,
+    stop: Arc<AtomicBool>,
+    /// Requests that were sent again.
+    pub retries: Arc<AtomicU64>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Sends about `rate` events a second with the key until told to stop.
+    pub fn start(ledger: Arc<Ledger>, key: &str, rate: u64) -> Self {
+        let (stop, retries) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let address: Arc<Mutex<String>> = Arc::default();
+        let gap = Duration::from_micros(1_000_000 * BATCH * ledger.clients() as u64 / rate.max(1));
+        let clients = (0..ledger.clients())
+            .map(|client| {
+                let (ledger, address, key) = (Arc::clone(&ledger), Arc::clone(&address), basic(key));
+                let (stop, retries) = (Arc::clone(&stop), Arc::clone(&retries));
+                std::thread::spawn(move || {
+                    let mut due = Instant::now();
+                    for batch in 0.. {
+                        let numbers = batch * BATCH..(batch + 1) * BATCH;
+                        let events: Vec<_> = numbers.clone().map(|n| ledger.event(client, n)).collect();
+                        let body = json!({"batch": events, "sentAt": "2026-11-23T10:00:01.000Z"}).to_string();
+                        // Every 16th batch is sent twice, as a client does that lost its answer.
+                        for _ in 0..=u8::from(batch % 16 == 0) {
+                            while !send(&address, &key, body.as_bytes()) {
+                                retries.fetch_add(1, Ordering::Relaxed);
+                                if stop.load(Ordering::Relaxed) {
+                                    return;
+                                }
+                                pass(Duration::from_millis(20));
+                            }
+                            ledger.answered(client, numbers.clone());
+                        }
+                        if stop.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        due += gap;
+                        pass(due.saturating_duration_since(Instant::now()));
+                        due = due.max(Instant::now() - gap);
+                    }
+                })
+            })
+            .collect();
+        Self { ledger, address, stop, retries, clients }
+    }
+
+    pub fn turn_to(&self, address: &str) {
+        address.clone_into(&mut self.address.lock().expect("nobody panics with it"));
+    }
+
+    /// No further batches; the server must be there.
+    pub fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for client in self.clients.drain(..) {
+            client.join().expect("a client ran to its end");
+        }
+    }
+}
+
+fn send(address: &Mutex<String>, key: &str, body: &[u8]) -> bool {
+    let address = address.lock().expect("nobody panics with it").clone();
+    let headers = [("authorization", key), ("content-type", "application/json")];
+    try_request(&address, "POST", "/v1/batch", &headers, body).is_ok_and(|reply| reply.status == 200)
+}
