@@ -60,7 +60,8 @@ impl Running {
             out.contains('\n').then_some(out)
         });
         let ready: serde_json::Value = serde_json::from_str(line.lines().next().unwrap()).unwrap();
-        running.address = ready["url"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
+        running.address =
+            ready["url"].as_str().unwrap_or_else(|| panic!("{line}")).strip_prefix("http://").unwrap().to_owned();
         running
     }
 

@@ -28,8 +28,8 @@ fn clocks_before_1970_beyond_9999_and_jumps_between_lose_nothing() {
         let environment =
             [("LD_PRELOAD", library.to_str().unwrap()), ("FAKETIME", at), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
         let mut server = Running::start_in(&workspace, &[], &environment);
-        for n in 0..4 {
-            let events: Vec<_> = (0..40).map(|m| page(format!("r{round}-{n}-{m}"))).collect();
+        for n in 0..8 {
+            let events: Vec<_> = (0..20).map(|m| page(format!("r{round}-{n}-{m}"))).collect();
             server.batch(&workspace.write_key, &events);
             // The client did not get its answer.
             server.batch(&workspace.write_key, &events);
