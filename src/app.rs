@@ -6,7 +6,9 @@ pub mod declare;
 mod destinations;
 mod lend;
 mod live;
+mod modes;
 mod posts;
+mod stop;
 
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
@@ -32,6 +34,7 @@ use crate::wasm;
 use admin::{Admin, AdminSettings};
 use live::Live;
 use posts::Posts;
+use stop::{Budget, Delivering};
 
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -113,8 +116,7 @@ pub mod paths {
     }
 }
 
-/// How long a stopping server goes on delivering what it has accepted; the rest waits in the log.
-const DRAIN_MAX: Duration = Duration::from_secs(8);
+pub use stop::STOP_MAX;
 const TRIM_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A server with everything open; nothing flows yet but the log's writer.
@@ -143,6 +145,7 @@ impl App {
     pub async fn open(workspace: Workspace, listen: Option<SocketAddr>) -> Result<Self, Error> {
         let data = workspace.data.clone();
         let lock = lock(&data)?;
+        modes::mend(&data);
         let open_state = || State::open(&paths::state(&data), workspace.window.clone());
         let state = open_state()?;
         let limits = wasm::Limits { pagemap_scan: workspace.pagemap_scan, ..wasm::Limits::default() };
@@ -168,6 +171,9 @@ impl App {
         if let Some(kept) = &recovery.torn_kept {
             tracing::warn!(bytes = recovery.torn_bytes, kept = %kept.display(), "the log ended in an unfinished write, which nobody was answered for; it was cut and kept");
         }
+        let records = recovery.next.saturating_sub(log.oldest());
+        let undelivered = handed_to.values().min().map_or(records, |least| recovery.next.saturating_sub(*least));
+        tracing::info!(records, undelivered, bytes_cut = recovery.torn_bytes, "the log is open");
         if recovery.damaged > 0 {
             tracing::error!(
                 stretches = recovery.damaged,
@@ -210,6 +216,16 @@ impl App {
         let server = bound.map_err(|cause| Error::Listen { address: listen, cause })?;
         let address = server.address().map_err(|cause| Error::Listen { address: listen, cause })?;
         let admin = Admin::open(&workspace_admin, store, builder).await?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            workspace = %workspace.dir.display(),
+            data = %data.display(),
+            address = %address,
+            admin = %admin.address,
+            sources = workspace.sources.len(),
+            syncs = workspace.syncs.len(),
+            "tidegate has started"
+        );
         Ok(Self {
             server,
             address,
@@ -262,7 +278,7 @@ impl App {
     }
 
     /// Serves until `stop` turns true, then drains: requests in flight are answered, what was accepted is delivered
-    /// (for as long as that takes, up to a few seconds; the log keeps the rest).
+    /// while the time lasts; the log keeps the rest. All of that ends within [`STOP_MAX`], whoever does not.
     ///
     /// # Errors
     /// The disk failed meanwhile.
@@ -274,33 +290,33 @@ impl App {
         tokio::spawn(posts.follow(server_stops.clone()));
         let serving = tokio::spawn(server.run(server_stops));
         let cursors: Vec<watch::Receiver<u64>> = workers.iter().map(Worker::follow).collect();
-        let delivering: Vec<_> = workers.into_iter().map(|worker| worker.run(workers_stop.clone())).collect();
+        let start = |worker: Worker| Delivering {
+            sync: worker.name(),
+            cursor: worker.follow(),
+            task: worker.run(workers_stop.clone()),
+        };
+        let delivering: Vec<Delivering> = workers.into_iter().map(start).collect();
         watch_over(&log, &cursors, &mut state, stop).await;
+        let mut time = Budget::start();
         // New events stop first, then what was accepted flows out.
         stop_server.send_replace(true);
-        let _ = tokio::time::timeout(DRAIN_MAX, serving).await;
+        time.step("connections of clients", stop::SERVING_MAX, serving).await;
         log.close();
         let poisoned = log.is_poisoned();
-        join(log_writer).await;
+        time.step("the writer of the log", stop::WRITER_MAX, join(log_writer)).await;
+        let end = log.committed();
         if !poisoned {
-            let end = log.committed();
-            let drained = async {
-                for mut cursor in cursors {
-                    // A worker that ended has nothing more to give.
-                    let _ = cursor.wait_for(|cursor| *cursor >= end).await;
-                }
-            };
-            if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
-                tracing::warn!("not everything could be delivered before the stop; it waits in the log");
-            }
+            time.drain(end, &delivering).await;
         }
         stop_workers.send_replace(true);
-        for worker in delivering {
-            let _ = worker.await;
-        }
-        join(refiner).await;
+        let records_waiting = time.end(end, delivering).await;
+        time.step("the refiner", stop::REFINER_MAX, join(refiner)).await;
         drop(functions);
-        if poisoned { Err(Error::Poisoned) } else { Ok(()) }
+        if poisoned {
+            return Err(Error::Poisoned);
+        }
+        tracing::info!(milliseconds = time.spent_ms(), records_waiting, "tidegate has stopped");
+        Ok(())
     }
 }
 

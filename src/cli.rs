@@ -1,6 +1,18 @@
 //! The command line: one module for each command, results as tables for people or JSON for programs.
 //!
-//! Exit codes: 0 done · 1 failed · 2 wrong usage · 3 the workspace has problems · 141 nobody reads what is printed.
+//! Exit codes: 0 done · 1 failed, or stopped at once by a second signal · 2 wrong usage · 3 the workspace has problems · 141 nobody reads what is printed.
+
+/// In this room whatever is printed passes [`out`], whoever writes the line: text from outside must not reach a terminal as
+/// it came.
+macro_rules! println {
+    () => { $crate::cli::out::line(format_args!("")) };
+    ($($text:tt)*) => { $crate::cli::out::line(format_args!($($text)*)) };
+}
+/// The same for standard error.
+macro_rules! eprintln {
+    () => { $crate::cli::out::error_line(format_args!("")) };
+    ($($text:tt)*) => { $crate::cli::out::error_line(format_args!($($text)*)) };
+}
 
 mod admin;
 mod check;
@@ -9,10 +21,12 @@ mod completions;
 mod demo;
 mod function;
 mod init;
+mod out;
 mod paint;
 mod quarantine;
 mod send;
 mod serve;
+mod signals;
 mod status;
 mod traffic;
 mod versions;
@@ -21,10 +35,13 @@ mod warehouse;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use rustix::fs::Mode;
 
-use crate::config::{Problem, Workspace};
+use crate::config::{Outline, Problem, Workspace};
 use crate::store;
+use crate::telemetry::Look;
 
 /// Collect events from the SDKs you run, check them, transform them, and find them in your warehouse.
 #[derive(Debug, Parser)]
@@ -81,8 +98,18 @@ enum Command {
     CompileComponent { memory_bytes_max: u64, cpu_seconds_max: u64 },
 }
 
+impl Command {
+    /// Whether it makes files in a data directory.
+    const fn writes_data(&self) -> bool {
+        matches!(
+            self,
+            Self::Serve(_) | Self::Demo(_) | Self::Check(_) | Self::Status(_) | Self::Quarantine(_) | Self::Admin(_)
+        )
+    }
+}
+
 /// Which workspace a command is about.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct WorkspaceArgs {
     /// The workspace's folder
     #[arg(default_value = ".", value_name = "DIR")]
@@ -95,6 +122,11 @@ struct WorkspaceArgs {
 impl WorkspaceArgs {
     fn read(&self) -> Result<Workspace, Failure> {
         Workspace::read(&self.dir, self.data.as_deref()).map_err(Failure::Problems)
+    }
+
+    /// For commands that look at the data directory: no secret of a destination is needed, and nothing else need be right.
+    fn outline(&self) -> Result<Outline, Failure> {
+        Outline::read(&self.dir, self.data.as_deref()).map_err(Failure::Problems)
     }
 }
 
@@ -153,9 +185,24 @@ fn is_closed_pipe(payload: &(dyn std::any::Any + Send)) -> bool {
 }
 
 fn command() -> ExitCode {
-    let cli = Cli::parse();
-    crate::telemetry::init(&cli.log, cli.log_json);
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let look = match (cli.log_json, out::is_coloured(out::Stream::Error)) {
+        (true, _) => Look::Json,
+        (false, true) => Look::Coloured,
+        (false, false) => Look::Plain,
+    };
+    crate::telemetry::init(&cli.log, look);
     let json = cli.json;
+    if json {
+        out::is_json();
+    }
+    if cli.command.writes_data() {
+        // Events are personal data: whatever these make is for their owner alone.
+        rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    }
     let done = match cli.command {
         Command::Init(args) => init::run(&args, json),
         Command::Serve(args) => serve::run(&args, json),
@@ -187,6 +234,26 @@ fn command() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads the arguments. What is wrong with them is said here, and the exit code answered.
+fn parse() -> Result<Cli, ExitCode> {
+    let mut command = Cli::command();
+    // A terminal that has not been told its width would get one word on each line.
+    if let Some(columns) = out::columns() {
+        command = command.term_width(usize::from(columns.min(100)));
+    }
+    let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            // It quotes the arguments.
+            eprintln!("{}", error.render().to_string().trim_end());
+        } else {
+            // A reader that has left is no fault of ours.
+            let _ = error.print();
+        }
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
 }
 
 /// A runtime for commands that wait for more than one thing.

@@ -9,21 +9,25 @@ mod fields;
 mod init;
 mod lookups;
 mod objects;
+mod outline;
 mod plugin;
 mod warehouses;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use fields::Problem;
+pub(crate) use fields::environment;
 pub use init::{Written, init};
 pub use lookups::{Borrowed, LookupConfig};
 pub use objects::{DestinationConfig, DestinationKind, FunctionConfig, SourceConfig, SyncConfig};
+pub use outline::Outline;
 pub use plugin::{PluginConfig, terms};
 
 use crate::contract::{Contract, Domain};
+use crate::file;
 use crate::intake;
 use crate::source::http::{Limits, Network};
 use crate::state::Window;
@@ -61,6 +65,17 @@ pub const ADMIN_LISTEN_DEFAULT: &str = "127.0.0.1:8089";
 /// Where it listens unless told otherwise.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 
+/// The same as addresses.
+const ADMIN_AND_LISTEN: (SocketAddr, SocketAddr) =
+    (SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8089), SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
+const DATA_DEFAULT: &str = "data";
+
+fn no_workspace(dir: &Path) -> Problem {
+    let message = "there is no tidegate.yaml here".to_owned();
+    let fix = format!("run `tidegate init {}` to make a workspace", dir.display());
+    Problem { file: dir.join("tidegate.yaml"), line: 0, message, fix }
+}
+
 struct Server {
     listen: Option<SocketAddr>,
     admin_listen: Option<SocketAddr>,
@@ -80,18 +95,16 @@ impl Workspace {
     pub fn read(dir: &Path, data: Option<&Path>) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let main = dir.join("tidegate.yaml");
-        if !main.is_file() {
-            let message = "there is no tidegate.yaml here".to_owned();
-            let fix = format!("run `tidegate init {}` to make a workspace", dir.display());
-            return Err(vec![Problem { file: main, line: 0, message, fix }]);
+        if !main.exists() {
+            return Err(vec![no_workspace(dir)]);
         }
-        let server = read_file(&main, &mut problems, read_server);
+        let server = read_file(dir, &main, &mut problems, read_server);
         let sources = objects::read_folder(dir, "sources", &mut problems, objects::source);
         let functions = objects::read_folder(dir, "functions", &mut problems, |f| objects::function(f, dir));
         let lookups = objects::read_folder(dir, "lookups", &mut problems, |f| lookups::lookup(f, dir));
         lookups::check(dir, &lookups, &functions, &mut problems);
         let data_dir = data.map(Path::to_path_buf).unwrap_or_else(|| {
-            dir.join(server.as_ref().and_then(|server| server.data.clone()).unwrap_or_else(|| "data".to_owned()))
+            dir.join(server.as_ref().and_then(|server| server.data.clone()).unwrap_or_else(|| DATA_DEFAULT.to_owned()))
         });
         let destinations =
             objects::read_folder(dir, "destinations", &mut problems, |f| objects::destination(f, dir, &data_dir));
@@ -104,8 +117,8 @@ impl Workspace {
         match server {
             Some(server) if problems.is_empty() => Ok(Self {
                 dir: dir.to_owned(),
-                listen: server.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
-                admin_listen: server.admin_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8089))),
+                listen: server.listen.unwrap_or(ADMIN_AND_LISTEN.1),
+                admin_listen: server.admin_listen.unwrap_or(ADMIN_AND_LISTEN.0),
                 data: data_dir,
                 limits: server.limits,
                 trusted_proxies: server.trusted_proxies,
@@ -126,22 +139,30 @@ impl Workspace {
 }
 
 /// Reads one file and hands its fields to `read`; notes what is wrong with it.
-fn read_file<T>(path: &Path, problems: &mut Vec<Problem>, read: impl FnOnce(&mut Fields<'_>) -> T) -> Option<T> {
-    let node = read_tree(path, problems)?;
+fn read_file<T>(
+    dir: &Path,
+    path: &Path,
+    problems: &mut Vec<Problem>,
+    read: impl FnOnce(&mut Fields<'_>) -> T,
+) -> Option<T> {
+    let node = read_tree(dir, path, problems)?;
     let mut fields = Fields::new(path, &node, problems);
     let value = read(&mut fields);
     fields.finish();
     Some(value)
 }
 
-fn read_tree(path: &Path, problems: &mut Vec<Problem>) -> Option<yaml::Node> {
+/// A file of the workspace in `dir`: an ordinary one, of bounded size, that lies where it seems to lie.
+fn read_tree(dir: &Path, path: &Path, problems: &mut Vec<Problem>) -> Option<yaml::Node> {
     let mut note = |line, message: String, fix: &str| {
         problems.push(Problem { file: path.to_owned(), line, message, fix: fix.to_owned() });
     };
-    let text = match std::fs::read_to_string(path) {
+    let within = file::stays_within(dir, path);
+    let text = match within.and_then(|()| file::read_text(path, file::TEXT_BYTES_MAX)) {
         Ok(text) => text,
         Err(error) => {
-            note(0, format!("the file cannot be read: {error}"), "make it a readable UTF-8 text file");
+            let fix = "make it an ordinary, readable UTF-8 text file within the workspace";
+            note(0, format!("the file cannot be read: {error}"), fix);
             return None;
         }
     };
@@ -173,8 +194,8 @@ fn read_server(fields: &mut Fields<'_>) -> Server {
     }
     let mut log = intake::Settings::default();
     fields.within("log", |f| {
-        set(&mut log.segment_bytes, f.bytes("segment_bytes"));
-        set(&mut log.pending_bytes_max, f.bytes("pending_bytes_max"));
+        set(&mut log.segment_bytes, f.bytes_up_to("segment_bytes", 4 << 30));
+        set(&mut log.pending_bytes_max, f.bytes_up_to("pending_bytes_max", 64 << 30));
         set(&mut log.retention_age_us, f.duration("retention_age").map(micros));
         set(&mut log.retention_bytes, f.bytes("retention_bytes"));
         log.hard_cap_bytes = f.bytes("hard_cap_bytes");
@@ -193,23 +214,20 @@ fn read_server(fields: &mut Fields<'_>) -> Server {
     Server { listen, admin_listen, data, limits, trusted_proxies, log, window, pagemap_scan }
 }
 
+/// One body; a record of the log holds no more.
+const BODY_BYTES_MAX: u64 = 24 << 20;
+
 fn read_limits(f: &mut Fields<'_>, limits: &mut Limits) {
-    set(&mut limits.event_bytes_max, f.bytes("event_bytes_max"));
-    set(&mut limits.request_bytes_max, f.bytes("request_bytes_max"));
-    set(&mut limits.inflated_bytes_max, f.bytes("inflated_bytes_max"));
+    set(&mut limits.event_bytes_max, f.bytes_up_to("event_bytes_max", BODY_BYTES_MAX));
+    set(&mut limits.request_bytes_max, f.bytes_up_to("request_bytes_max", BODY_BYTES_MAX));
+    set(&mut limits.inflated_bytes_max, f.bytes_up_to("inflated_bytes_max", BODY_BYTES_MAX));
     set(&mut limits.inflate_ratio_max, f.number("inflate_ratio_max", 1));
-    set(&mut limits.event_depth_max, f.number("event_depth_max", 2));
+    set(&mut limits.event_depth_max, f.number_up_to("event_depth_max", 2, 200));
     set(&mut limits.event_keys_max, f.number("event_keys_max", 1));
     set(&mut limits.request_events_max, f.number("request_events_max", 1));
     set(&mut limits.header_timeout, f.duration("header_timeout"));
     set(&mut limits.body_timeout, f.duration("body_timeout"));
-    set(&mut limits.connections_max, f.number("connections_max", 1));
-    if limits.event_depth_max > 200 {
-        f.problem(f.line_of("event_depth_max"), "limits.event_depth_max is above 200", "write 200 or less");
-    }
-    if limits.inflated_bytes_max > 24 << 20 || limits.request_bytes_max > 24 << 20 {
-        f.problem(f.line_of("inflated_bytes_max"), "a body limit is above 24 MiB", "write 24 MiB or less");
-    }
+    set(&mut limits.connections_max, f.number_up_to("connections_max", 1, 1_000_000));
 }
 
 fn set<T>(target: &mut T, value: Option<T>) {
@@ -231,7 +249,7 @@ fn contracts<'a>(
     let root = dir.join("events");
     let mut nodes = BTreeMap::new();
     if root.is_dir() {
-        gather(&root, &root, problems, &mut nodes, 0);
+        gather(dir, &root, problems, &mut nodes, 0);
     }
     let files: BTreeMap<String, serde_json::Value> =
         nodes.iter().map(|(name, node)| (name.clone(), node.to_json())).collect();
@@ -265,22 +283,34 @@ fn contracts<'a>(
     (contracts, events)
 }
 
-/// All YAML files below `folder`, by their path relative to `root` with `/`.
+/// Folders and files below `events/` that are looked at.
+const EVENT_FILES_MAX: usize = 100_000;
+
+/// All YAML files below `folder`, by their path relative to `events/` with `/`.
 fn gather(
-    root: &Path,
+    dir: &Path,
     folder: &Path,
     problems: &mut Vec<Problem>,
     files: &mut BTreeMap<String, yaml::Node>,
     depth: usize,
 ) {
+    let root = dir.join("events");
     let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
+    for entry in entries.flatten().take(EVENT_FILES_MAX) {
         let path = entry.path();
-        if path.is_dir() && depth < 8 {
-            gather(root, &path, problems, files, depth + 1);
-        } else if path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml")
-            && let Some(node) = read_tree(&path, problems)
-            && let Ok(relative) = path.strip_prefix(root)
+        let is_yaml = path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml");
+        if path.is_dir() && depth < 8 && !is_yaml {
+            // A link to a folder elsewhere would bring files in that nobody sees here.
+            if file::stays_within(dir, &path).is_ok() {
+                gather(dir, &path, problems, files, depth + 1);
+            } else {
+                let message = "a link leads out of the workspace".to_owned();
+                let fix = "put the folder into the workspace".to_owned();
+                problems.push(Problem { file: path, line: 0, message, fix });
+            }
+        } else if is_yaml
+            && let Some(node) = read_tree(dir, &path, problems)
+            && let Ok(relative) = path.strip_prefix(&root)
         {
             let name: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
             files.insert(name.join("/"), node);

@@ -48,11 +48,13 @@ pub mod app;
 /// The command line.
 pub mod cli;
 
+/// Files that people name, read within bounds.
+pub mod file;
 /// YAML text to a tree that knows its lines.
 pub mod yaml;
 /// Wall clock and randomness; nobody else reads them.
 pub mod clock;
 /// Threads and their turn on the processor.
 pub mod task;
-/// Logging set-up.
+/// What people read of a running program: the log, and text made harmless.
 pub mod telemetry;

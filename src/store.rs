@@ -21,6 +21,7 @@ mod build;
 mod code;
 mod compile;
 mod disk;
+mod jail;
 mod glance;
 mod pointers;
 mod sha;

@@ -1,13 +1,67 @@
-//! Logging set-up: sentences with fields on stderr, coloured on a terminal, JSON when asked for.
+//! What people read of a running program: the log on stderr, as sentences with fields, coloured on a terminal, or as JSON
+//! when asked for.
+//!
+//! Text from outside reaches it in messages and fields, and is [`harmless`] when it leaves. A run of failures is a
+//! [`Streak`]: two lines, not one for each attempt.
 
-use std::io::IsTerminal as _;
+pub mod harmless;
+mod streak;
+
+use std::io::{self, Write};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::debug_fn;
+
+pub use streak::{Healed, Streak};
+
+/// How the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    Plain,
+    Coloured,
+    Json,
+}
 
 /// Installs the log writer; a second call does nothing.
-pub fn init(filter: &str, json: bool) {
+pub fn init(filter: &str, look: Look) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    let _ =
-        if json { builder.json().try_init() } else { builder.with_ansi(std::io::stderr().is_terminal()).try_init() };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let _ = match look {
+        Look::Json => builder.json().with_writer(HarmlessJson).try_init(),
+        Look::Plain | Look::Coloured => {
+            let fields = debug_fn(|writer, field, value| {
+                let text = format!("{value:?}");
+                let text = harmless::line(&text);
+                if field.name() == "message" { write!(writer, "{text}") } else { write!(writer, "{field}={text}") }
+            });
+            let builder = builder.with_writer(io::stderr).with_ansi(look == Look::Coloured);
+            builder.fmt_fields(fields.delimited(" ")).try_init()
+        }
+    };
+}
+
+/// Makes writers of JSON lines that cannot touch a terminal.
+struct HarmlessJson;
+
+impl<'a> MakeWriter<'a> for HarmlessJson {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        Self
+    }
+}
+
+impl Write for HarmlessJson {
+    /// Gets a whole line at once.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        io::stderr().write_all(harmless::json(&text).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }

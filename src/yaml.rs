@@ -1,5 +1,8 @@
 //! YAML text to a tree that knows its lines.
 
+mod bounds;
+
+use std::collections::HashSet;
 use std::fmt;
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
@@ -51,6 +54,7 @@ const DEPTH_MAX: usize = 200;
 
 /// Parses one document. An empty text is an empty map.
 pub fn parse(text: &str) -> Result<Node, Flaw> {
+    bounds::check(text)?;
     let documents = MarkedYaml::load_from_str(text).map_err(|error| {
         let line = error.marker().line();
         Flaw { line, message: error.info().to_owned() }
@@ -81,6 +85,7 @@ fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<Node, Flaw> {
         YamlData::Sequence(items) => Tree::List(items.iter().map(|item| node(item, deeper)).collect::<Result<_, _>>()?),
         YamlData::Mapping(map) => {
             let mut entries: Vec<(String, Node)> = Vec::with_capacity(map.len());
+            let mut names: HashSet<String> = HashSet::with_capacity(map.len());
             for (key, value) in map {
                 let name = match node(key, deeper)?.value {
                     Tree::Text(name) => name,
@@ -89,7 +94,7 @@ fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<Node, Flaw> {
                     Tree::Null => "null".to_owned(),
                     other => return Err(flaw(&format!("a key is {other}; keys are text"))),
                 };
-                if entries.iter().any(|(known, _)| *known == name) {
+                if !names.insert(name.clone()) {
                     let message = format!("the key {name:?} stands twice");
                     return Err(Flaw { line: key.span.start.line(), message });
                 }

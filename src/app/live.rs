@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::Error;
 use super::lend::{self, Tables};
 use crate::config::Workspace;
+use crate::file;
 use crate::function::Function;
 use crate::refine::{self, Canary, Lineup, Slot, Trial};
 use crate::store::{self, Placed, Pointer, Pointers, Sha, Shelf, Store};
@@ -153,7 +154,8 @@ async fn functions(workspace: &Workspace, store: &Store, tables: &Tables) -> Res
     let mut functions = Functions::new();
     for (name, config) in &workspace.functions {
         let (path, action) = (config.component.clone(), "could not read");
-        let bytes = std::fs::read(&path).map_err(|cause| Error::Io { action, path, cause })?;
+        let read = file::read(&path, file::COMPONENT_BYTES_MAX);
+        let bytes = read.map_err(|cause| Error::Io { action, path, cause })?;
         let mut limits = wasm::Limits::default();
         if let Some(bytes) = config.memory_bytes_max {
             limits.memory_bytes_max = bytes;

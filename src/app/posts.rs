@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, watch};
 use super::Error;
 use crate::config::{DestinationKind, PluginConfig, Workspace, terms};
 use crate::delivery::{Courier, Post};
+use crate::file;
 use crate::plugin::Manifest;
 use crate::store::{Admission, Placed, Pointers, Shelf, Store};
 use crate::wasm::World;
@@ -108,7 +109,7 @@ impl Posts {
     async fn first(&self, name: &str, config: &PluginConfig) -> Result<Arc<Courier>, Error> {
         let failed = |cause: Cause| Error::Destination { name: name.to_owned(), cause };
         let Some((path, terms)) = &config.first else { return Err(failed("the file names no component".into())) };
-        let read = std::fs::read(path);
+        let read = file::read(path, file::COMPONENT_BYTES_MAX);
         let bytes = read.map_err(|cause| Error::Io { action: "could not read", path: path.clone(), cause })?;
         let module = self.store.module(path, &bytes, World::Destination).map_err(|error| failed(Box::new(error)))?;
         Courier::open(module, name, terms.clone()).await.map_err(|error| failed(Box::new(error)))

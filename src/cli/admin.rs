@@ -24,7 +24,7 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
         let message = "a token is shown only when it is made, because only its hash is kept; add --reset for a new one";
         return Err(Failure::Failed(message.to_owned()));
     }
-    let token = access::reset(&paths::admin(&workspace.read()?.data))?;
+    let token = access::reset(&paths::admin(&workspace.outline()?.data))?;
     if json {
         println!("{}", serde_json::json!({ "token": token }));
     } else {

@@ -1,33 +1,29 @@
 //! Colour on a terminal, plain text in a pipe; tables; text from outside made harmless.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-fn style(code: &str, text: &str, terminal: bool) -> String {
-    if terminal { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-}
+use super::out::{self, Stream};
+use crate::telemetry::harmless::is_harmful;
 
 pub(super) fn bold(text: &str) -> String {
-    style("1", text, std::io::stdout().is_terminal())
+    out::styled("1", text, Stream::Out)
 }
 
 pub(super) fn good(text: &str) -> String {
-    style("32", text, std::io::stdout().is_terminal())
+    out::styled("32", text, Stream::Out)
 }
 
 pub(super) fn error(text: &str) -> String {
-    style("1;31", text, std::io::stderr().is_terminal())
+    out::styled("1;31", text, Stream::Error)
 }
 
 /// A table that fits the terminal.
 pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
-    if !std::io::stdout().is_terminal() {
-        table.set_width(140);
-    }
+    table.set_width(out::columns().unwrap_or(140));
     table.set_header(header);
     table
 }
@@ -41,7 +37,7 @@ pub(super) fn plain(text: &str, chars_max: usize) -> String {
             out.push('…');
             break;
         }
-        if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+        if is_harmful(c) || matches!(c, '\n' | '\t') {
             // Writing to a String cannot fail.
             let _ = write!(out, "\\u{{{:x}}}", c as u32);
         } else {

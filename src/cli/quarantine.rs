@@ -26,7 +26,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, json: bool) -> Done {
-    let workspace = args.workspace.read()?;
+    let workspace = args.workspace.outline()?;
     let state = State::read(&paths::state(&workspace.data))?;
     let filter = Filter { scope: args.scope.clone(), code: args.code.clone(), entries_max: args.most };
     let entries = state.quarantined(&filter)?;

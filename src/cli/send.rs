@@ -12,9 +12,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 
 use super::client::{Answer, Client, Target};
-use super::{Done, Failure, paint, runtime, traffic};
+use super::{Done, Failure, out, paint, runtime, traffic};
 use crate::clock;
-use crate::config::{LISTEN_DEFAULT, Workspace};
+use crate::config::{LISTEN_DEFAULT, Outline};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -125,18 +125,17 @@ fn report(tally: &Tally, took: Duration, json: bool) -> Done {
 }
 
 fn target(args: &Args) -> Result<Target, Failure> {
-    let workspace =
-        args.workspace.as_ref().map(|dir| Workspace::read(dir, None)).transpose().map_err(Failure::Problems)?;
-    let url = args.to.clone().unwrap_or_else(|| match &workspace {
-        Some(workspace) => format!("http://{}", workspace.listen),
-        None => format!("http://{LISTEN_DEFAULT}"),
-    });
-    let key = args.write_key.clone().or_else(|| {
-        workspace
-            .as_ref()
-            .and_then(|workspace| workspace.sources.values().next())
-            .map(|source| source.write_key.clone())
-    });
+    let outline = args.workspace.as_ref().map(|dir| Outline::read(dir, None)).transpose().map_err(Failure::Problems)?;
+    let url = match (&args.to, &outline) {
+        (Some(url), _) => url.clone(),
+        (None, Some(outline)) => format!("http://{}", outline.listen().map_err(Failure::Problems)?),
+        (None, None) => format!("http://{LISTEN_DEFAULT}"),
+    };
+    let key = match (&args.write_key, &outline) {
+        (Some(key), _) => Some(key.clone()),
+        (None, Some(outline)) => outline.write_key().map_err(Failure::Problems)?,
+        (None, None) => None,
+    };
     let Some(key) = key else {
         return Err(Failure::Failed(
             "no write key; give --write-key KEY, or --workspace DIR to take it from there".into(),
@@ -146,7 +145,8 @@ fn target(args: &Args) -> Result<Target, Failure> {
 }
 
 fn bar(total: Option<u64>, json: bool) -> ProgressBar {
-    if json || !std::io::stderr().is_terminal() {
+    // On a terminal that moves no cursor each step would be a line of its own.
+    if json || !std::io::stderr().is_terminal() || out::is_dumb() {
         return ProgressBar::hidden();
     }
     let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);

@@ -1,14 +1,22 @@
 //! `tidegate serve`.
 
+use std::any::Any;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
 
-use super::{Done, WorkspaceArgs, on_signal, runtime};
-use crate::app::App;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use tokio::sync::watch;
 
-#[derive(Debug, clap::Args)]
+use super::{Done, Failure, WorkspaceArgs, runtime, signals};
+use crate::app::{App, STOP_MAX};
+use crate::config::Workspace;
+
+#[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "Prints one line with the address when it is ready. SIGTERM and Ctrl-C drain and stop it: requests in\nflight are answered, what was accepted is delivered or waits in the log for the next start."
+    after_help = "Prints one line with the address when it is ready.\n\nSIGTERM and Ctrl-C stop it within 10 seconds: requests in flight are answered, what was accepted is delivered or\nwaits in the log for the next start. What does not end in time is left behind, with a line in the log that names it.\nA second SIGTERM or Ctrl-C ends it at once (exit code 1); nothing accepted is lost by that either. SIGHUP, SIGUSR1 and\nSIGUSR2 are ignored with a line in the log: reload is not there yet, restart to apply changes."
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -21,29 +29,147 @@ pub(super) struct Args {
     admin_listen: Option<SocketAddr>,
 }
 
+/// What the main thread hears.
+enum Heard {
+    /// An order to stop, by the name of its signal.
+    Stop(&'static str),
+    /// The server takes events.
+    Ready,
+    Ended(Result<Done, Box<dyn Any + Send>>),
+}
+
+/// Beyond the server's own bound: then not even its clocks run any more.
+const GRACE: Duration = Duration::from_millis(200);
+/// A start has accepted nothing yet; it may be left at any point.
+const START_GRACE: Duration = Duration::from_millis(500);
+
+/// Runs the server on a thread of its own and watches over it: whatever it waits for, the process ends in time.
 pub(super) fn run(args: &Args, json: bool) -> Done {
+    no_core_dumps();
+    let (tell, heard) = channel();
+    let stop = signals::listen(tell.clone(), Heard::Stop)?;
+    let args = args.clone();
+    let work = move || {
+        let ended = catch_unwind(AssertUnwindSafe(|| serve(&args, json, stop, &tell)));
+        // Nobody listens any more when the time is up.
+        let _ = tell.send(Heard::Ended(ended));
+    };
+    std::thread::Builder::new().name("serve".into()).spawn(work)?;
+    watch_over(&heard)
+}
+
+/// The memory of a server holds personal data and secrets; none of it goes into a file when it crashes. Where the system
+/// does not allow to say so, nothing changes.
+fn no_core_dumps() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = setrlimit(Resource::Core, none);
+    // The limit does not count where dumps go to a program; no kind of memory is in them then.
+    let _ = std::fs::write("/proc/self/coredump_filter", "0");
+}
+
+fn serve(args: &Args, json: bool, stop: watch::Receiver<bool>, tell: &Sender<Heard>) -> Done {
     let mut workspace = args.workspace.read()?;
     workspace.admin_listen = args.admin_listen.unwrap_or(workspace.admin_listen);
     let runtime = runtime()?;
-    let done: Done = runtime.block_on(async {
-        let stop = on_signal()?;
-        let mut app = App::open(workspace, args.listen).await?;
-        if let Some(token) = app.take_admin_token() {
-            eprintln!(
-                "The admin token, shown this once:\n\n    {token}\n\nKeep it; put it into TIDEGATE_ADMIN_TOKEN for \
-                 `tidegate function push`. `tidegate admin token --reset` makes another.\n"
-            );
-        }
-        let (url, admin) = (format!("http://{}", app.address()), format!("http://{}", app.admin_address()));
-        if json {
-            println!("{}", serde_json::json!({"ready": true, "url": url, "admin": admin}));
-        } else {
-            println!("tidegate is ready at {url} (admin API at {admin})");
-        }
-        app.run(stop).await?;
-        Ok(ExitCode::SUCCESS)
-    });
+    let listen = args.listen;
+    let done = catch_unwind(AssertUnwindSafe(|| runtime.block_on(open_and_run(workspace, listen, json, stop, tell))));
     // Everything accepted has its place. A build under way would hold the stop up for minutes; its child dies with us.
     runtime.shutdown_background();
-    done
+    done.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+async fn open_and_run(
+    workspace: Workspace,
+    listen: Option<SocketAddr>,
+    json: bool,
+    stop: watch::Receiver<bool>,
+    tell: &Sender<Heard>,
+) -> Done {
+    let mut stopped = stop.clone();
+    let mut app = tokio::select! {
+        biased;
+        _ = stopped.wait_for(|stop| *stop) => return Ok(ExitCode::SUCCESS),
+        opened = App::open(workspace, listen) => opened?,
+    };
+    if let Some(token) = app.take_admin_token() {
+        eprintln!(
+            "The admin token, shown this once:\n\n    {token}\n\nKeep it; put it into TIDEGATE_ADMIN_TOKEN for \
+             `tidegate function push`. `tidegate admin token --reset` makes another.\n"
+        );
+    }
+    let (url, admin) = (format!("http://{}", app.address()), format!("http://{}", app.admin_address()));
+    if json {
+        println!("{}", serde_json::json!({"ready": true, "url": url, "admin": admin}));
+    } else {
+        println!("tidegate is ready at {url} (admin API at {admin})");
+    }
+    // Nobody listens any more when the time is up.
+    let _ = tell.send(Heard::Ready);
+    app.run(stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for the end of the server, or for the end of its time after an order to stop.
+fn watch_over(heard: &Receiver<Heard>) -> Done {
+    let (mut is_ready, mut ordered_at) = (false, None::<Instant>);
+    loop {
+        let next = match ordered_at {
+            None => heard.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => {
+                let patience = if is_ready { STOP_MAX + GRACE } else { START_GRACE };
+                heard.recv_timeout((at + patience).saturating_duration_since(Instant::now()))
+            }
+        };
+        match next {
+            Ok(Heard::Ready) => is_ready = true,
+            Ok(Heard::Stop(signal)) if ordered_at.is_none() => {
+                ordered_at = Some(Instant::now());
+                say(move || announce(signal, is_ready));
+            }
+            Ok(Heard::Stop(signal)) => {
+                say(move || tracing::warn!(signal, "stopped at once: what was accepted waits in the log"));
+                return Ok(ExitCode::FAILURE);
+            }
+            Ok(Heard::Ended(done)) => return done.unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(RecvTimeoutError::Timeout) => {
+                if is_ready {
+                    say(|| {
+                        tracing::warn!(
+                            "the server did not end in time and is left behind; what was accepted waits in the log"
+                        );
+                    });
+                }
+                return Ok(ExitCode::SUCCESS);
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Failure::Failed("the server ended without a word".to_owned()));
+            }
+        }
+    }
+}
+
+fn announce(signal: &'static str, is_ready: bool) {
+    let seconds_max = STOP_MAX.as_secs();
+    if is_ready {
+        tracing::info!(
+            signal,
+            seconds_max,
+            "stopping: no new events are taken, and what was accepted is delivered while the time lasts"
+        );
+    } else {
+        tracing::info!(signal, "stopped before it was ready: nothing was accepted");
+    }
+}
+
+/// Writes to the log without waiting for it for long: a reader of stderr that does not read must not hold up the end.
+fn say(line: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = channel();
+    let work = move || {
+        line();
+        // Whoever asked may have gone on.
+        let _ = done.send(());
+    };
+    if std::thread::Builder::new().name("say".into()).spawn(work).is_ok() {
+        let _ = is_done.recv_timeout(Duration::from_millis(300));
+    }
 }

@@ -27,7 +27,7 @@ struct SourceLine {
 }
 
 pub(super) fn run(args: &Args, json: bool) -> Done {
-    let workspace = args.workspace.read()?;
+    let workspace = args.workspace.outline()?;
     let state = State::read(&paths::state(&workspace.data))?;
     let accepted = intake::end(&paths::log(&workspace.data))?;
     let refined = state.refined_to()?;

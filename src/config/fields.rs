@@ -8,6 +8,15 @@ use std::time::Duration;
 
 use crate::yaml::{Node, Tree};
 
+/// More of anything is a slip of the pen, and sums of such numbers stay within every type.
+const COUNT_MAX: i64 = 1_000_000_000;
+/// The same for sizes: 1 PiB.
+const BYTES_MAX: u64 = 1 << 50;
+/// From one in a quarter of an hour on.
+const RATES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
+/// Unknown fields of one map that are named one by one.
+const UNKNOWN_MAX: usize = 20;
+
 /// One thing that is wrong with a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
@@ -143,30 +152,40 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// A whole number of at least `min`.
+    /// A whole number of at least `min`, and at most what any count here may be.
     pub(super) fn number<T: TryFrom<i64>>(&mut self, name: &'static str, min: i64) -> Option<T> {
+        self.number_up_to(name, min, COUNT_MAX)
+    }
+
+    /// A whole number from `min` to `max`.
+    pub(super) fn number_up_to<T: TryFrom<i64>>(&mut self, name: &'static str, min: i64, max: i64) -> Option<T> {
         let node = self.find(name)?;
         let number = match node.value {
-            Tree::Integer(number) if number >= min => T::try_from(number).ok(),
+            Tree::Integer(number) if (min..=max).contains(&number) => T::try_from(number).ok(),
             _ => None,
         };
         if number.is_none() {
-            self.wrong(name, node, &format!("whole number of at least {min}"));
+            self.wrong(name, node, &format!("whole number from {min} to {max}"));
         }
         number
     }
 
     /// A size: a number of bytes, or text such as `64 MiB`.
     pub(super) fn bytes<T: TryFrom<u64>>(&mut self, name: &'static str) -> Option<T> {
+        self.bytes_up_to(name, BYTES_MAX)
+    }
+
+    /// A size of at most `max` bytes.
+    pub(super) fn bytes_up_to<T: TryFrom<u64>>(&mut self, name: &'static str, max: u64) -> Option<T> {
         let node = self.find(name)?;
         let bytes = match &node.value {
             Tree::Integer(number) => u64::try_from(*number).ok(),
             Tree::Text(text) => bytes(text),
             _ => None,
         };
-        let bytes = bytes.filter(|bytes| *bytes > 0).and_then(|bytes| T::try_from(bytes).ok());
+        let bytes = bytes.filter(|bytes| (1..=max).contains(bytes)).and_then(|bytes| T::try_from(bytes).ok());
         if bytes.is_none() {
-            self.wrong(name, node, "size such as 64 MiB");
+            self.wrong(name, node, &format!("size such as 64 MiB, up to {}", size(max)));
         }
         bytes
     }
@@ -179,7 +198,7 @@ impl<'a> Fields<'a> {
             _ => None,
         };
         if duration.is_none() {
-            self.wrong(name, node, "time such as 30 s, 24 h or 7 d");
+            self.wrong(name, node, "time such as 30 s, 24 h or 7 d, up to 36525 d");
         }
         duration
     }
@@ -255,7 +274,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A number above nothing.
+    /// Times a second.
     pub(super) fn rate(&mut self, name: &'static str) -> Option<f64> {
         let node = self.find(name)?;
         let rate = match node.value {
@@ -264,9 +283,9 @@ impl<'a> Fields<'a> {
             Tree::Integer(number) => i32::try_from(number).ok().map(f64::from),
             _ => None,
         };
-        let rate = rate.filter(|rate| rate.is_finite() && *rate > 0.0);
+        let rate = rate.filter(|rate| RATES.contains(rate));
         if rate.is_none() {
-            self.wrong(name, node, "number above 0");
+            self.wrong(name, node, &format!("number from {} to {}", RATES.start(), RATES.end()));
         }
         rate
     }
@@ -296,11 +315,12 @@ impl<'a> Fields<'a> {
     pub(super) fn finish(mut self) {
         let mut known: Vec<&str> = self.asked.iter().copied().collect();
         known.sort_unstable();
-        for (key, node) in self.entries {
-            if self.asked.contains(key.as_str()) {
-                continue;
-            }
-            let near = known.iter().min_by_key(|name| distance(name, key)).filter(|name| distance(name, key) <= 2);
+        let entries = self.entries;
+        let unknown: Vec<&(String, Node)> =
+            entries.iter().filter(|(key, _)| !self.asked.contains(key.as_str())).collect();
+        for (key, node) in unknown.iter().take(UNKNOWN_MAX) {
+            let key = shortened(key);
+            let near = known.iter().min_by_key(|name| distance(name, &key)).filter(|name| distance(name, &key) <= 2);
             let fix = match near {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => format!("take it away; known here: {}", known.join(", ")),
@@ -308,13 +328,34 @@ impl<'a> Fields<'a> {
             let message = format!("{}{key} is not known here", self.place);
             self.problem(node.line, message, fix);
         }
+        if let Some((_, node)) = unknown.get(UNKNOWN_MAX) {
+            let more = unknown.len() - UNKNOWN_MAX;
+            let message = format!("{more} more fields from here on are not known in {}", self.file.display());
+            self.problem(node.line, message, format!("take them away; known here: {}", known.join(", ")));
+        }
     }
 }
 
 /// A variable of the environment, if it is set to something that is text.
 #[expect(clippy::disallowed_methods, reason = "the configuration is the one reader of the environment")]
-pub(super) fn environment(variable: &str) -> Option<String> {
+pub(crate) fn environment(variable: &str) -> Option<String> {
     std::env::var(variable).ok()
+}
+
+/// A name as it stands in a message: what is too long to be one is cut.
+fn shortened(name: &str) -> String {
+    const CHARS_MAX: usize = 64;
+    if name.chars().nth(CHARS_MAX).is_none() {
+        return name.to_owned();
+    }
+    name.chars().take(CHARS_MAX).chain(['…']).collect()
+}
+
+/// `64 MiB`, for messages.
+fn size(bytes: u64) -> String {
+    let units = [(1_u64 << 50, "PiB"), (1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = units.into_iter().find(|(scale, _)| bytes >= *scale && bytes.is_multiple_of(*scale));
+    unit.map_or_else(|| format!("{bytes} bytes"), |(scale, name)| format!("{} {name}", bytes / scale))
 }
 
 /// `64 MiB`, `10GB`, `512000`.
@@ -325,9 +366,11 @@ fn bytes(text: &str) -> Option<u64> {
         "kb" => 1_000,
         "mb" => 1_000_000,
         "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
         "kib" | "k" => 1 << 10,
         "mib" | "m" => 1 << 20,
         "gib" | "g" => 1 << 30,
+        "tib" | "t" => 1 << 40,
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(scale)

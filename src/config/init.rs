@@ -1,6 +1,7 @@
 //! A new workspace: commented files that show every option, its default and why.
 
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::clock;
@@ -13,6 +14,9 @@ const SYNC: &str = include_str!("init/sync.yaml");
 const FUNCTION: &str = include_str!("init/function.yaml.example");
 const DOMAIN: &str = include_str!("init/domain.yaml.example");
 const EVENT: &str = include_str!("init/event.yaml.example");
+
+/// Files that hold write keys, or are the place for secrets: only their owner reads them.
+const OWN_EYES: [&str; 3] = ["tidegate.yaml", "sources/", "destinations/"];
 
 /// What [`init`] made.
 #[derive(Debug)]
@@ -50,7 +54,11 @@ pub fn init(dir: &Path) -> std::io::Result<Written> {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(|error| named(&error, parent))?;
         }
-        let mut file = match std::fs::OpenOptions::new().write(true).create_new(true).open(&path) {
+        let mut options = std::fs::OpenOptions::new();
+        if OWN_EYES.iter().any(|own| name.starts_with(own)) {
+            options.mode(0o600);
+        }
+        let mut file = match options.write(true).create_new(true).open(&path) {
             Ok(file) => file,
             Err(error) if name == ".gitignore" && error.kind() == std::io::ErrorKind::AlreadyExists => continue,
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::fields::{Fields, Problem};
 use super::objects::FunctionConfig;
+use crate::file;
 use crate::lookup::{BYTES_MAX_DEFAULT, Field, Settings};
 
 /// `lookups/<name>.yaml`.
@@ -39,7 +40,7 @@ pub(super) fn lookup(fields: &mut Fields<'_>, dir: &Path) -> Option<LookupConfig
 fn settings(fields: &mut Fields<'_>, dir: &Path) -> Option<Settings> {
     match fields.required("kind", "mmdb")?.as_str() {
         "mmdb" => {
-            let path = file(fields, dir, "GeoLite2-City.mmdb");
+            let path = path(fields, dir, "GeoLite2-City.mmdb");
             let bytes_max = fields.bytes("bytes_max").unwrap_or(BYTES_MAX_DEFAULT);
             let mut kept = Vec::new();
             for (text, line) in fields.texts("fields") {
@@ -65,7 +66,7 @@ fn settings(fields: &mut Fields<'_>, dir: &Path) -> Option<Settings> {
                 };
                 return Some(Settings::Entries(entries));
             }
-            let path = file(fields, dir, "names.csv");
+            let path = path(fields, dir, "names.csv");
             let bytes_max = fields.bytes("bytes_max").unwrap_or(BYTES_MAX_DEFAULT);
             let (key, value) = (fields.text("key"), fields.text("value"));
             Some(Settings::File { path: path?, bytes_max, key, value })
@@ -78,12 +79,15 @@ fn settings(fields: &mut Fields<'_>, dir: &Path) -> Option<Settings> {
     }
 }
 
-fn file(fields: &mut Fields<'_>, dir: &Path, example: &str) -> Option<PathBuf> {
+fn path(fields: &mut Fields<'_>, dir: &Path, example: &str) -> Option<PathBuf> {
     let path = dir.join(fields.required("path", example)?);
-    if path.is_file() {
-        return Some(path);
-    }
-    let message = format!("the file {} does not exist", path.display());
+    let message = match file::stays_within(dir, &path).and_then(|()| file::open(&path)) {
+        Ok(_) => return Some(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            format!("the file {} does not exist", path.display())
+        }
+        Err(error) => format!("the file {} cannot be read: {error}", path.display()),
+    };
     fields.problem(fields.line_of("path"), message, "write a path from the workspace's folder, or put the file there");
     None
 }

@@ -9,8 +9,10 @@ use super::lookups::{self, Borrowed};
 use super::plugin::PluginConfig;
 use super::read_file;
 use crate::event::Kind;
+use crate::file;
 use crate::sync;
 use crate::warehouse;
+use crate::wasm::Limits;
 
 /// `sources/<name>.yaml`.
 #[derive(Clone)]
@@ -71,6 +73,10 @@ pub struct BatchConfig {
     pub age_max: Option<Duration>,
 }
 
+/// A batch is held in memory.
+pub(super) const BATCH_EVENTS_MAX: i64 = 10_000_000;
+pub(super) const BATCH_BYTES_MAX: u64 = 4 << 30;
+
 /// What names may refer to.
 pub(super) struct Names<'a> {
     pub(super) sources: &'a BTreeMap<String, SourceConfig>,
@@ -86,14 +92,9 @@ pub(super) fn read_folder<T>(
     mut read: impl FnMut(&mut Fields<'_>) -> Option<T>,
 ) -> BTreeMap<String, T> {
     let mut objects = BTreeMap::new();
-    let Ok(entries) = std::fs::read_dir(dir.join(folder)) else { return objects };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        if !path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
-            continue;
-        }
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if name.is_empty() || name.len() > 63 || !name.chars().all(fits) {
+    for path in yaml_files(dir, folder) {
+        let name = object_name(&path);
+        if !is_name(&name) {
             problems.push(Problem {
                 file: path,
                 line: 0,
@@ -102,11 +103,32 @@ pub(super) fn read_folder<T>(
             });
             continue;
         }
-        if let Some(object) = read_file(&path, problems, &mut read).flatten() {
+        if let Some(object) = read_file(dir, &path, problems, &mut read).flatten() {
             objects.insert(name, object);
         }
     }
     objects
+}
+
+/// The files of a folder by the names of their objects, unread.
+pub(super) fn files(dir: &Path, folder: &str) -> BTreeMap<String, PathBuf> {
+    let named = yaml_files(dir, folder).map(|path| (object_name(&path), path));
+    named.filter(|(name, _)| is_name(name)).collect()
+}
+
+fn yaml_files(dir: &Path, folder: &str) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(dir.join(folder)).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml"))
+}
+
+fn object_name(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn is_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    !name.is_empty() && name.len() <= 63 && name.chars().all(fits)
 }
 
 pub(super) fn source(fields: &mut Fields<'_>) -> Option<SourceConfig> {
@@ -127,12 +149,15 @@ pub(super) fn source(fields: &mut Fields<'_>) -> Option<SourceConfig> {
 pub(super) fn function(fields: &mut Fields<'_>, dir: &Path) -> Option<FunctionConfig> {
     let component = fields.required("component", "functions/name.component.wasm");
     let settings_json = fields.json("settings").map_or_else(|| "{}".to_owned(), |json| json.to_string());
-    let memory_bytes_max = fields.bytes("memory_bytes_max");
+    let memory_bytes_max = fields.bytes_up_to("memory_bytes_max", Limits::default().memory_bytes_ceiling as u64);
     let cpu_batch_max = fields.duration("cpu_batch_max");
     let lookups = lookups::borrowed(fields);
     let component = dir.join(component?);
-    if !component.is_file() {
-        let message = format!("the component {} does not exist", component.display());
+    if let Err(error) = file::stays_within(dir, &component).and_then(|()| file::open(&component)) {
+        let message = match error.kind() {
+            std::io::ErrorKind::NotFound => format!("the component {} does not exist", component.display()),
+            _ => format!("the component {} cannot be read: {error}", component.display()),
+        };
         let fix = "build it with `tidegate function build <its folder>` and point `component` at the .wasm file";
         fields.problem(fields.line_of("component"), message, fix);
     }
@@ -194,8 +219,8 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
     });
     let mut batch = BatchConfig::default();
     fields.within("batch", |f| {
-        batch.events_max = f.number("events_max", 1);
-        batch.bytes_max = f.bytes("bytes_max");
+        batch.events_max = f.number_up_to("events_max", 1, BATCH_EVENTS_MAX);
+        batch.bytes_max = f.bytes_up_to("bytes_max", BATCH_BYTES_MAX);
         batch.age_max = f.duration("age_max");
     });
     Some(SyncConfig { source: source?, destination: destination?, schema, filter, functions, mapping, batch })

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
+use super::objects::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 use super::set;
 use crate::delivery::{Checked, Fault, Grant, Terms};
+use crate::file;
 use crate::function::granted;
 use crate::plugin::{Asked, Batching, Manifest, Package};
 use crate::store::{self, Shelf};
@@ -42,7 +44,7 @@ pub fn terms(grant: &Grant, manifest: Manifest, settings: Map<String, Value>) ->
 /// `store` is the folder of the server's store, which may not be there yet.
 pub(super) fn plugin(fields: &mut Fields<'_>, dir: &Path, store: &Path) -> Option<PluginConfig> {
     let component = fields.text("component").map(|path| dir.join(path));
-    let package = component.as_deref().map(|component| package(fields, component));
+    let package = component.as_deref().map(|component| package(fields, dir, component));
     let settings = fields.settings("settings");
     let grant = grant(fields);
     if component.is_none() && !settings.is_empty() {
@@ -104,7 +106,7 @@ fn grant(fields: &mut Fields<'_>) -> Grant {
         ..Grant::default()
     };
     fields.within("limits", |f| {
-        grant.memory_bytes_max = f.bytes("memory_bytes_max");
+        grant.memory_bytes_max = f.bytes_up_to("memory_bytes_max", Limits::default().memory_bytes_ceiling as u64);
         grant.cpu_batch_max = f.duration("cpu_batch_max");
     });
     fields.within("pending", |f| {
@@ -122,8 +124,8 @@ fn grant(fields: &mut Fields<'_>) -> Grant {
         grant.timeout = f.duration("timeout");
     });
     fields.within("batch", |f| {
-        grant.batch_events_max = f.number("events_max", 1);
-        grant.batch_bytes_max = f.bytes("bytes_max");
+        grant.batch_events_max = f.number_up_to("events_max", 1, BATCH_EVENTS_MAX);
+        grant.batch_bytes_max = f.bytes_up_to("bytes_max", BATCH_BYTES_MAX);
         grant.batch_age_max = f.duration("age_max");
     });
     grant
@@ -133,9 +135,10 @@ fn texts(fields: &mut Fields<'_>, name: &'static str) -> Vec<String> {
     fields.texts(name).into_iter().map(|(text, _)| text).collect()
 }
 
-fn package(fields: &mut Fields<'_>, component: &Path) -> Option<Package> {
+fn package(fields: &mut Fields<'_>, dir: &Path, component: &Path) -> Option<Package> {
     let line = fields.line_of("component");
-    let bytes = match std::fs::read(component) {
+    let within = file::stays_within(dir, component);
+    let bytes = match within.and_then(|()| file::read(component, file::COMPONENT_BYTES_MAX)) {
         Ok(bytes) => bytes,
         Err(error) => {
             let message = format!("the component {} cannot be read: {error}", component.display());

@@ -29,6 +29,13 @@ impl Book {
         self.order = order;
     }
 
+    /// No pause is longer than up to `latest_us`: where one seems to be, the wall clock was ahead when it began.
+    pub(super) fn wait_no_longer(&mut self, latest_us: i64) {
+        for mark in self.waiting.values_mut() {
+            mark.next_at_us = mark.next_at_us.min(latest_us);
+        }
+    }
+
     pub(super) fn enter(&mut self, marks: Vec<PendingMark>) {
         for mark in marks {
             let key = (mark.offset, mark.part);
@@ -129,5 +136,9 @@ mod tests {
         assert!(book.has_user("b") && !book.has_user("a") && book.bytes == 10);
         book.leave((2, 0));
         assert!(book.has_room(1_000, limits) && book.due(99, 9, 999) == Err(None));
+        // Years ahead, because the clock was.
+        book.enter(vec![mark(3, "c", i64::MAX)]);
+        book.wait_no_longer(100 + 50);
+        assert_eq!(book.due(100, 9, 999), Err(Some(150)));
     }
 }

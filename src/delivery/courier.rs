@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -20,6 +20,7 @@ use crate::event::Event;
 use crate::outbound::{Client, Settings};
 use crate::plugin::{Batching, Order};
 use crate::state::Pending;
+use crate::telemetry::{Healed, Streak};
 use crate::wasm::{Breach, Call, CallFailure, GuestComplaint, Journal, Module, Plan, Services, Stage};
 
 /// Tries after which an event is no longer sent together with others.
@@ -72,6 +73,8 @@ pub struct Courier {
     pub(super) pace: Pace,
     /// Tries that failed since one settled its events.
     pub(super) failures: AtomicU32,
+    /// The run of failures that people have heard of.
+    streak: Mutex<Streak>,
     stop: Mutex<Option<Stop>>,
     stopped: Notify,
 }
@@ -99,6 +102,7 @@ impl Courier {
             client: Client::open(settings)?,
             pace: Pace::new(&terms.traffic),
             failures: AtomicU32::new(0),
+            streak: Mutex::default(),
             stop: Mutex::new(None),
             stopped: Notify::new(),
             terms,
@@ -130,6 +134,34 @@ impl Courier {
     /// How long to wait after this many failed tries.
     pub(super) fn pause(&self, tries: u32, after: Option<Duration>) -> Duration {
         pace::pause(&self.terms.retry, tries, after)
+    }
+
+    /// So many tries in a row have failed that the far side counts as away; people hear of it once.
+    pub(super) fn is_away(&self, error: &str) {
+        let mut streak = self.streak.lock().unwrap_or_else(PoisonError::into_inner);
+        if streak.fails(error, Instant::now()) {
+            let destination = self.name();
+            let pause_max_s = self.terms.retry.pause_max.as_secs();
+            tracing::error!(
+                destination,
+                error,
+                pause_max_s,
+                "the destination fails; its events are kept and tried again with growing pauses"
+            );
+        }
+    }
+
+    /// The far side has settled a request.
+    pub(super) fn is_back(&self) {
+        let healed = self.streak.lock().unwrap_or_else(PoisonError::into_inner).heals(Instant::now());
+        if let Some(Healed { seconds, attempts }) = healed {
+            tracing::info!(
+                destination = self.name(),
+                failed_for_s = seconds,
+                attempts,
+                "the destination has healed: it takes events again"
+            );
+        }
     }
 
     pub(super) fn stopped(&self) -> Option<Stop> {
@@ -230,7 +262,7 @@ impl Courier {
         Call {
             settings_json: &self.terms.settings_json,
             revision: 1,
-            now_ms: clock::now_us().unsigned_abs() / 1_000,
+            now_ms: u64::try_from(clock::now_us() / 1_000).unwrap_or(0),
             seed: u64::from_le_bytes(clock::random::<8>()),
             deadline: None,
             services: &self.services,

@@ -69,6 +69,7 @@ impl Courier {
             let failures = match &end {
                 End::Fates(_) => {
                     self.failures.store(0, Ordering::Relaxed);
+                    self.is_back();
                     0
                 }
                 _ => self.failures.fetch_add(1, Ordering::Relaxed),
@@ -83,6 +84,9 @@ impl Courier {
                 End::Reauthenticate { error, detail } => (None, error, detail),
                 End::Again { after, error, detail } => (after, error, detail),
             };
+            if failures + 1 >= FAILURES_IN_A_ROW_MAX {
+                self.is_away(&error);
+            }
             let pause = self.pause(tries - 1, after);
             // Who was slow to fail would be slow again, and the rest of the batch waits meanwhile.
             let quick = began.elapsed().max(pause) <= PAUSE_IN_PLACE_MAX && failures < FAILURES_IN_A_ROW_MAX;

@@ -55,6 +55,7 @@ impl SecondRound {
             let due = {
                 let mut book = self.shared.book();
                 book.keep(courier.order());
+                book.wait_no_longer(now_us.saturating_add(micros(courier.terms.retry.pause_max)));
                 book.due(now_us, batching.events_max, batching.bytes_max)
             };
             match due {

@@ -96,7 +96,7 @@ impl Stretch {
             events: Vec::new(),
             violations: self.violations.iter().filter(|violation| *violation.source == *source).cloned().collect(),
             log_bytes: self.log_bytes,
-            now_ms: received_at_us.unsigned_abs() / 1000,
+            now_ms: u64::try_from(received_at_us / 1000).unwrap_or(0),
         }
     }
 }

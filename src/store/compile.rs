@@ -1,8 +1,8 @@
 //! Compiling in a process that may die of it.
 //!
 //! What a compiler does with hostile bytes cannot be bounded from within, so the program runs itself as a child: no
-//! environment, the root as its folder, limits on memory, CPU time and files, no new privileges, and a wall clock after
-//! which it is killed. It reads the component and writes the code; it never sees the key that seals it. Whatever goes
+//! environment, the root as its folder, limits on memory, CPU time and files, no new privileges, a filter that leaves it
+//! nothing of the kernel but memory, threads and its pipes, and a wall clock after which it is killed. It reads the component and writes the code; it never sees the key that seals it. Whatever goes
 //! wrong is an error with a cause that a person can read.
 
 use std::fs::File;
@@ -10,6 +10,7 @@ use std::io::{self, Read, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Once;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use rustix::process::{
     set_parent_process_death_signal, setrlimit,
 };
 
+use super::jail;
 use crate::wasm::{self, legible};
 
 /// Bounds on one compilation.
@@ -79,6 +81,9 @@ const REFUSED: u8 = 4;
 
 const REASON_BYTES_MAX: u64 = 4 << 10;
 
+/// Begins the first line of a child that has no filter.
+const UNFILTERED: &str = "no filter for system calls: ";
+
 /// What a child says and how it ends, in whatever order.
 enum Said {
     Output(io::Result<Vec<u8>>),
@@ -121,16 +126,32 @@ pub(super) fn compile(program: &Path, file: &Path, limits: &CompileLimits) -> Re
     }
     let status = ended.ok_or(CompileError::NoAnswer)?.map_err(CompileError::Start)?;
     let words = String::from_utf8_lossy(&words.unwrap_or_default()).into_owned();
+    let words = heard_of_filter(&words);
     let output = output.ok_or(CompileError::NoAnswer)?.map_err(|_| CompileError::NoAnswer)?;
     // Such a child fails too, because nobody reads any more.
     if output.len() as u64 > limits.code_bytes_max {
         return Err(CompileError::CodeTooLarge { bytes_max: limits.code_bytes_max });
     }
     if !status.success() {
-        return Err(cause(status, &words, limits));
+        return Err(cause(status, words, limits));
     }
     let (compiler, code) = output.split_first_chunk().ok_or(CompileError::NoAnswer)?;
     Ok((u64::from_le_bytes(*compiler), code.to_vec()))
+}
+
+/// Says once that children have no filter, if this one said so; answers the rest of its words.
+fn heard_of_filter(words: &str) -> &str {
+    static TELL: Once = Once::new();
+    let Some(reason) = words.strip_prefix(UNFILTERED) else { return words };
+    let (reason, rest) = reason.split_once('\n').unwrap_or((reason, ""));
+    TELL.call_once(|| {
+        tracing::warn!(
+            reason,
+            "this kernel gives the compiling process no filter for system calls; its other limits hold. Allow seccomp, or \
+             take only components that you built"
+        );
+    });
+    rest
 }
 
 /// A thread for each thing that a child may say, so that no full pipe holds it up.
@@ -206,12 +227,20 @@ fn confine(memory_bytes_max: u64, cpu_seconds_max: u64) -> io::Result<()> {
     rustix::thread::set_no_new_privs(true)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
+    if let Err(reason) = jail::enter() {
+        // Whoever started this says it; without its reader nothing is lost.
+        let _ = writeln!(io::stderr(), "{UNFILTERED}{reason}");
+    }
     Ok(())
 }
 
 fn answer() -> Result<(), String> {
     let mut component = Vec::new();
     io::stdin().lock().read_to_end(&mut component).map_err(|error| format!("the component cannot be read: {error}"))?;
+    #[cfg(feature = "failpoints")]
+    if component == jail::SELF_TEST {
+        return Err(jail::self_test());
+    }
     let code = wasm::precompile(&component).map_err(|error| error.to_string())?;
     let compiler = wasm::compiler_id().map_err(|error| error.to_string())?;
     let mut out = io::stdout().lock();

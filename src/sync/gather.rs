@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::intake::Log;
 use crate::refine::{self, BatchContext, Handle, Lineup, Refined};
 use crate::state::Quarantined;
+use crate::telemetry::{Healed, Streak};
 
 /// A batch, and what was set aside or left out while it was gathered.
 #[derive(Debug, Default)]
@@ -35,18 +36,36 @@ impl Gatherer {
     /// Gathers from `cursor` on until the refiner stops or nobody takes batches any more.
     pub(super) async fn run(mut self, mut cursor: u64, batches: mpsc::Sender<Gathered>) {
         let mut pause = self.settings.retry_pause_min;
+        let mut streak = Streak::default();
         loop {
             // A place first: no more than one batch waits while another is delivered.
             let Ok(place) = batches.reserve().await else { return };
             match self.next(cursor).await {
                 Ok(gathered) => {
+                    if let Some(Healed { seconds, attempts }) = streak.heals(std::time::Instant::now()) {
+                        tracing::info!(
+                            sync = &*self.name,
+                            failed_for_s = seconds,
+                            attempts,
+                            "the log can be refined again"
+                        );
+                    }
                     cursor = gathered.batch.range.end;
                     pause = self.settings.retry_pause_min;
                     place.send(gathered);
                 }
                 Err(refine::Error::Stopped) => return,
                 Err(error) => {
-                    tracing::error!(sync = &*self.name, error = %error, "the log could not be refined; trying again");
+                    let reason = error.to_string();
+                    if streak.fails(&reason, std::time::Instant::now()) {
+                        tracing::error!(
+                            sync = &*self.name,
+                            error = reason,
+                            "the log could not be refined; the sync waits and tries again"
+                        );
+                    } else {
+                        tracing::debug!(sync = &*self.name, error = reason, "the log could not be refined");
+                    }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(self.settings.retry_pause_max);
                 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::backlog::{Backlog, Line};
@@ -15,6 +15,7 @@ use crate::destination::{Batch, Delivery, Destination, Failure, Rejected};
 use crate::intake::Log;
 use crate::refine::Handle;
 use crate::state::{self, Pending, Progress, QuarantineStage, Quarantined, State};
+use crate::telemetry::{Healed, Streak};
 
 /// A sync with its cursor read; run it to deliver.
 pub struct Worker {
@@ -45,6 +46,12 @@ impl Worker {
         Self { name, destination, gatherer, settings, state, cursor }
     }
 
+    /// The name of the sync.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
     /// Follows the cursor: everything below it is durable at the destination.
     #[must_use]
     pub fn follow(&self) -> watch::Receiver<u64> {
@@ -59,21 +66,24 @@ impl Worker {
         // No record that is here already has an offset beyond this.
         let committed = log.committed();
         let backlog = Backlog::default();
-        let mut deliverer = Deliverer { name, destination, settings, state, cursor, stop, log, backlog };
+        let streak = Streak::default();
+        let mut deliverer = Deliverer { name, destination, settings, state, cursor, stop, log, backlog, streak };
         tokio::spawn(async move {
             let Some(durable) = deliverer.locate(committed).await else { return };
             let cursor = durable.max(gatherer.log.oldest());
             deliverer.cursor.send_replace(cursor);
             let (sender, batches) = mpsc::channel(1);
-            let gathering = tokio::spawn(gatherer.run(cursor, sender));
+            // Ends with this task, whoever ends that.
+            let mut gathering = JoinSet::new();
+            gathering.spawn(gatherer.run(cursor, sender));
             deliverer.run(batches).await;
-            gathering.abort();
         })
     }
 }
 
-/// How long a batch in hand may still take after the order to stop; it comes again when it is cut off.
-const STOP_PATIENCE: Duration = Duration::from_secs(4);
+/// How long a batch in hand may still take after the order to stop; it comes again when it is cut off. The order comes
+/// after the time for delivering is over, so this is for a batch that is about to be done.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 struct Deliverer {
     name: Arc<str>,
@@ -84,6 +94,8 @@ struct Deliverer {
     stop: watch::Receiver<bool>,
     log: Log,
     backlog: Backlog,
+    /// Failures since the last success.
+    streak: Streak,
 }
 
 impl Deliverer {
@@ -99,7 +111,11 @@ impl Deliverer {
                 answer = self.destination.durable_to() => answer,
             };
             let failure = match answer {
-                Ok(durable) if durable.unwrap_or(0) <= committed => return Some(durable.unwrap_or(0)),
+                Ok(durable) if durable.unwrap_or(0) <= committed => {
+                    let durable = durable.unwrap_or(0);
+                    self.healed(durable);
+                    return Some(durable);
+                }
                 Ok(durable) => ahead(durable.unwrap_or(0), committed),
                 Err(failure) => failure,
             };
@@ -112,11 +128,42 @@ impl Deliverer {
     /// Reports a failure and waits before the next try; false when told to stop meanwhile.
     async fn failed(&mut self, failure: &Failure, pause: &mut Duration, what: &str) -> bool {
         let wait = if matches!(failure, Failure::Stop { .. }) { self.settings.retry_pause_max } else { *pause };
-        let retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        tracing::error!(sync = &*self.name, error = %failure, retry_in_ms, "{what}");
+        self.tell_failure(&reasons(failure), wait, what);
         self.record("could not record a failure", |state, name| state.fail(name, &failure.to_string()));
         *pause = (*pause * 2).min(self.settings.retry_pause_max);
         self.wait(wait).await
+    }
+
+    /// One line when a run of failures begins or its reason changes; the attempts are for those who look closely.
+    fn tell_failure(&mut self, reason: &str, wait: Duration, what: &str) {
+        let sync = &*self.name;
+        let retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        if self.streak.fails(reason, std::time::Instant::now()) {
+            let pause_max_s = self.settings.retry_pause_max.as_secs();
+            tracing::error!(
+                sync,
+                error = reason,
+                retry_in_ms,
+                pause_max_s,
+                "{what}: the sync fails; its events wait in the log, and it tries again until they are taken"
+            );
+        } else {
+            tracing::debug!(sync, error = reason, retry_in_ms, "{what}");
+        }
+    }
+
+    /// Says that a run of failures is over, if there was one. `cursor` is where the sync stands.
+    fn healed(&mut self, cursor: u64) {
+        if let Some(Healed { seconds, attempts }) = self.streak.heals(std::time::Instant::now()) {
+            let records_waiting = self.log.committed().saturating_sub(cursor);
+            tracing::info!(
+                sync = &*self.name,
+                failed_for_s = seconds,
+                attempts,
+                records_waiting,
+                "the sync has healed: its destination takes events again"
+            );
+        }
     }
 
     async fn run(mut self, mut batches: mpsc::Receiver<Gathered>) {
@@ -157,7 +204,10 @@ impl Deliverer {
                 () = out_of_patience => return false,
             };
             match answer {
-                Ok(delivery) => break delivery,
+                Ok(delivery) => {
+                    self.healed(batch.range.end);
+                    break delivery;
+                }
                 Err(Failure::Refused { rejected }) if !rejected.is_empty() => {
                     let entries = self.entries(&batch, &rejected);
                     if !self.keep_aside(&entries).await {
@@ -189,11 +239,12 @@ impl Deliverer {
             notice: delivery.notices.last().cloned(),
         };
         while let Err(error) = self.state.settle(&self.name, &progress, &entries, &pending, clock::now_us()) {
-            tracing::error!(sync = &*self.name, error = %error, "a delivery could not be recorded; trying again");
+            self.tell_failure(&error.to_string(), self.settings.retry_pause_min, "a delivery could not be recorded");
             if !self.wait(self.settings.retry_pause_min).await {
                 return false;
             }
         }
+        self.healed(end);
         self.destination.recorded();
         self.cursor.send_replace(end);
         self.tell_backlog(end);
@@ -203,7 +254,8 @@ impl Deliverer {
     /// Keeps events in quarantine, durably; false when told to stop before that.
     async fn keep_aside(&mut self, entries: &[Quarantined]) -> bool {
         while let Err(error) = self.state.set_aside(entries) {
-            tracing::error!(sync = &*self.name, error = %error, "events could not be set aside; trying again");
+            let pause = self.settings.retry_pause_min;
+            self.tell_failure(&error.to_string(), pause, "events could not be quarantined");
             if !self.wait(self.settings.retry_pause_min).await {
                 return false;
             }
@@ -263,6 +315,20 @@ impl Deliverer {
             () = tokio::time::sleep(pause) => true,
         }
     }
+}
+
+/// A failure with its causes, for the log.
+fn reasons(failure: &Failure) -> String {
+    let mut text = failure.to_string();
+    let mut source = std::error::Error::source(failure);
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = cause.source();
+    }
+    text
 }
 
 /// The destination has more than the log ever held: its ledger or the log is another one.

@@ -172,8 +172,8 @@ fn a_folder_without_a_workspace_and_a_value_from_nowhere_are_explained() {
     assert!(text(&check()).contains("A_KEY_THAT_IS_NOT_SET"));
     workspace.write("sources/web.yaml", "kind: http\nwrite_key: ${A_KEY_THAT_IS_SET}\n");
     assert_eq!(check().status.code(), Some(0));
-    let status = run(&["status", workspace.path().to_str().unwrap()]);
-    assert_eq!(status.status.code(), Some(3));
+    let serve = run(&["serve", workspace.path().to_str().unwrap()]);
+    assert_eq!(serve.status.code(), Some(3));
 }
 
 #[test]

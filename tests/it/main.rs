@@ -20,6 +20,7 @@ mod lookup;
 mod outbound;
 mod plugins;
 mod poison;
+mod process;
 mod sdk;
 mod shipped;
 mod store;

@@ -15,6 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::client::Checked;
 use super::error::Trouble;
+use crate::file;
 
 /// How much of an error is kept.
 const ERROR_BYTES_MAX: usize = 4 << 10;
@@ -58,8 +59,10 @@ impl Wire {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(path) = &settings.ca_file {
             let shown = path.display();
-            let certificates = CertificateDer::pem_file_iter(path)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            let pem = file::read(path, file::SECRET_BYTES_MAX)
+                .map_err(|error| unusable(format!("ca_file {shown}: {error}")))?;
+            let certificates = CertificateDer::pem_slice_iter(&pem)
+                .collect::<Result<Vec<_>, _>>()
                 .map_err(|error| unusable(format!("ca_file {shown}: {error}")))?;
             if roots.add_parsable_certificates(certificates).0 == 0 {
                 return Err(unusable(format!("ca_file {shown} holds no certificate")));

@@ -39,7 +39,7 @@ pub(super) fn password(address: &Address) -> Result<Option<String>, Trouble> {
 }
 
 fn read(path: &Path) -> std::io::Result<String> {
-    std::fs::read_to_string(path)
+    crate::file::read_text(path, FILE_BYTES_MAX)
 }
 
 /// The password of a line that fits.

@@ -21,6 +21,7 @@ use tokio_rustls::client::TlsStream as Inner;
 
 use super::address::{Address, TlsMode};
 use super::error::Trouble;
+use crate::file;
 
 /// How far a certificate is looked at.
 #[derive(Debug)]
@@ -115,7 +116,8 @@ impl Tls {
         let mut config = match (&address.cert, &address.key) {
             (Some(cert), Some(key)) => {
                 let chain = certificates(cert)?;
-                let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error.to_string()))?;
+                let pem = pem(key)?;
+                let secret = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unusable(key, &error.to_string()))?;
                 builder.with_client_auth_cert(chain, secret).map_err(|error| unusable(key, &error.to_string()))?
             }
             _ => builder.with_no_client_auth(),
@@ -129,8 +131,12 @@ fn unusable(path: &Path, problem: &str) -> Trouble {
     Trouble::File { path: PathBuf::from(path), problem: problem.to_owned() }
 }
 
+fn pem(path: &Path) -> Result<Vec<u8>, Trouble> {
+    file::read(path, file::SECRET_BYTES_MAX).map_err(|error| unusable(path, &error.to_string()))
+}
+
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Trouble> {
-    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found = CertificateDer::pem_slice_iter(&pem(path)?).collect::<Result<Vec<_>, _>>();
     let found = found.map_err(|error| unusable(path, &error.to_string()))?;
     if found.is_empty() { Err(unusable(path, "there is no certificate in it")) } else { Ok(found) }
 }

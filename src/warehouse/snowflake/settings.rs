@@ -11,6 +11,7 @@ use super::error::Trouble;
 use super::http::Http;
 use super::jwt::Signer;
 use crate::destination::Failure;
+use crate::file;
 use crate::warehouse::Part;
 use crate::warehouse::declared::Declared;
 use crate::warehouse::table::Limits;
@@ -181,9 +182,12 @@ impl Checked {
         let account = self.settings.account.clone();
         let open = || -> Result<SnowflakeWarehouse, Trouble> {
             let pem = match &self.settings.auth {
-                Auth::KeyFile(path) => Some(std::fs::read_to_string(path).map_err(|error| Trouble::Key {
-                    problem: format!("the private key {} cannot be read: {error}", path.display()),
-                })?),
+                Auth::KeyFile(path) => {
+                    let read = file::read_text(path, file::SECRET_BYTES_MAX);
+                    Some(read.map_err(|error| Trouble::Key {
+                        problem: format!("the private key {} cannot be read: {error}", path.display()),
+                    })?)
+                }
                 Auth::Key(pem) => Some(pem.expose().to_owned()),
                 Auth::OAuth(_) | Auth::Token(_) | Auth::Password(_) => None,
             };

@@ -1,0 +1,96 @@
+//! The time that a stop may take, and who gets how much of it.
+//!
+//! Somebody sends a signal and counts to ten before it kills. So the whole stop has one end, each step gets what is left
+//! of it, and what has not ended by then is left behind with a line that names it. The log and the ledgers make that
+//! safe: what was not recorded comes again.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+/// A stop takes no longer than this.
+pub const STOP_MAX: Duration = Duration::from_secs(9);
+
+/// For clients to get their answers.
+pub(super) const SERVING_MAX: Duration = Duration::from_millis(3_500);
+/// For the writer of the log: a disk that hangs never answers.
+pub(super) const WRITER_MAX: Duration = Duration::from_millis(1_500);
+pub(super) const REFINER_MAX: Duration = Duration::from_secs(1);
+/// Kept for ending what delivers, after the time for delivering.
+const ENDING: Duration = Duration::from_millis(2_000);
+
+/// A sync at work.
+pub(super) struct Delivering {
+    pub(super) sync: Arc<str>,
+    pub(super) cursor: watch::Receiver<u64>,
+    pub(super) task: JoinHandle<()>,
+}
+
+impl Delivering {
+    fn waiting(&self, end: u64) -> u64 {
+        end.saturating_sub(*self.cursor.borrow())
+    }
+}
+
+/// What is left of the time.
+pub(super) struct Budget {
+    began: Instant,
+    end: Instant,
+}
+
+impl Budget {
+    pub(super) fn start() -> Self {
+        let began = Instant::now();
+        Self { began, end: began + STOP_MAX }
+    }
+
+    pub(super) fn spent_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Waits for `work`, but not beyond `most` nor the end.
+    pub(super) async fn step<T>(&mut self, what: &'static str, most: Duration, work: impl Future<Output = T>) {
+        let end = self.end.min(Instant::now() + most);
+        if timeout_at(end, work).await.is_err() {
+            tracing::warn!(what, "left behind at the stop: it did not end in time");
+        }
+    }
+
+    /// Waits until every sync has delivered all records below `end`.
+    pub(super) async fn drain(&mut self, end: u64, delivering: &[Delivering]) {
+        let until = self.end - ENDING;
+        for one in delivering {
+            let mut cursor = one.cursor.clone();
+            let mut has_arrived = Box::pin(cursor.wait_for(|cursor| *cursor >= end));
+            // A worker that ended has nothing more to give. After the deadline this still looks once.
+            if timeout_at(until, &mut has_arrived).await.is_err() {
+                tracing::warn!(
+                    sync = &*one.sync,
+                    records = one.waiting(end),
+                    "not everything could be delivered before the stop; it waits in the log"
+                );
+            }
+        }
+    }
+
+    /// Waits for the syncs to end; answers the most records that any of them leaves in the log.
+    pub(super) async fn end(&mut self, end: u64, delivering: Vec<Delivering>) -> u64 {
+        let until = self.end.min(Instant::now() + ENDING - Duration::from_millis(500));
+        let mut records_waiting = 0;
+        for mut one in delivering {
+            if timeout_at(until, &mut one.task).await.is_err() {
+                one.task.abort();
+                tracing::warn!(
+                    sync = &*one.sync,
+                    "left behind at the stop: it did not end in time; its batch in hand comes again"
+                );
+            }
+            records_waiting = records_waiting.max(one.waiting(end));
+        }
+        records_waiting
+    }
+}

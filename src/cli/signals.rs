@@ -1,0 +1,81 @@
+//! What the operating system tells a running server, heard by a thread of its own: nothing that the server does or waits
+//! for can keep an order from being heard.
+
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// Hears signals from now on. Orders to stop go to `tell`, each time, and turn what is returned true. Other signals that
+/// would end a process without a word are ignored with a line in the log.
+///
+/// # Errors
+/// The operating system refused a thread or a handler.
+pub(super) fn listen<T: Send + 'static>(
+    tell: Sender<T>,
+    order: impl Fn(&'static str) -> T + Send + 'static,
+) -> std::io::Result<watch::Receiver<bool>> {
+    let (stop, stopped) = watch::channel(false);
+    let (installed, is_installed) = channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async move {
+            let handlers = Handlers::install();
+            let failed = handlers.as_ref().err().map(|error| std::io::Error::new(error.kind(), error.to_string()));
+            // Who asked waits for it.
+            let _ = installed.send(failed);
+            let Ok(mut handlers) = handlers else { return };
+            loop {
+                let name = handlers.stop().await;
+                stop.send_replace(true);
+                if tell.send(order(name)).is_err() {
+                    return;
+                }
+            }
+        });
+    })?;
+    match is_installed.recv_timeout(Duration::from_secs(10)) {
+        Ok(None) => Ok(stopped),
+        Ok(Some(error)) => Err(error),
+        Err(_) => Err(std::io::Error::other("the thread that hears signals did not start")),
+    }
+}
+
+struct Handlers {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+    user1: Signal,
+    user2: Signal,
+}
+
+impl Handlers {
+    fn install() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// The next order to stop.
+    async fn stop(&mut self) -> &'static str {
+        loop {
+            let ignored = tokio::select! {
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.hang_up.recv() => "SIGHUP",
+                _ = self.user1.recv() => "SIGUSR1",
+                _ = self.user2.recv() => "SIGUSR2",
+            };
+            if ignored == "SIGHUP" {
+                tracing::info!(signal = ignored, "ignored: reload is not there yet; restart to apply changes");
+            } else {
+                tracing::info!(signal = ignored, "ignored: this signal has no meaning here");
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! As much of a workspace as commands need that look at its data directory or send to its server.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::fields::{Fields, Problem};
+use super::{ADMIN_AND_LISTEN, objects, read_tree};
+use crate::yaml::Node;
+
+/// Where things are. Nothing else of the workspace is read: no secret of a destination need be set, no contract right.
+#[derive(Debug)]
+pub struct Outline {
+    pub dir: PathBuf,
+    pub data: PathBuf,
+    /// The files of the sources, by name.
+    pub sources: BTreeMap<String, PathBuf>,
+    main: Option<(PathBuf, Node)>,
+}
+
+impl Outline {
+    /// Reads `tidegate.yaml`, which may be absent when `data` names the data directory.
+    ///
+    /// # Errors
+    /// The file is absent or cannot be read, or does not say where the data directory is.
+    pub fn read(dir: &Path, data: Option<&Path>) -> Result<Self, Vec<Problem>> {
+        let path = dir.join("tidegate.yaml");
+        let mut problems = Vec::new();
+        let main = match data {
+            Some(_) if !path.exists() => None,
+            _ if !path.exists() => return Err(vec![super::no_workspace(dir)]),
+            _ => read_tree(dir, &path, &mut problems).map(|node| (path.clone(), node)),
+        };
+        let mut data = data.map(Path::to_path_buf);
+        if let (None, Some((path, node))) = (&data, &main) {
+            let named = Fields::new(path, node, &mut problems).text("data");
+            data = Some(dir.join(named.unwrap_or_else(|| super::DATA_DEFAULT.to_owned())));
+        }
+        let sources = objects::files(dir, "sources");
+        match data {
+            Some(data) if problems.is_empty() => Ok(Self { dir: dir.to_owned(), data, sources, main }),
+            _ => Err(problems),
+        }
+    }
+
+    /// Where the server listens.
+    ///
+    /// # Errors
+    /// The file says something else than an address.
+    pub fn listen(&self) -> Result<SocketAddr, Vec<Problem>> {
+        let Some((path, node)) = &self.main else { return Ok(ADMIN_AND_LISTEN.1) };
+        let mut problems = Vec::new();
+        let listen = Fields::new(path, node, &mut problems).parsed("listen", "address such as 0.0.0.0:8080");
+        if problems.is_empty() { Ok(listen.unwrap_or(ADMIN_AND_LISTEN.1)) } else { Err(problems) }
+    }
+
+    /// The write key of the first source; `None` when there is no source.
+    ///
+    /// # Errors
+    /// Its file cannot be read, or the key is in a variable that is not set.
+    pub fn write_key(&self) -> Result<Option<String>, Vec<Problem>> {
+        let Some(path) = self.sources.values().next() else { return Ok(None) };
+        let mut problems = Vec::new();
+        let key = read_tree(&self.dir, path, &mut problems)
+            .and_then(|node| Fields::new(path, &node, &mut problems).required("write_key", "<the key>"));
+        if problems.is_empty() { Ok(key) } else { Err(problems) }
+    }
+}
