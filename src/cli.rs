@@ -41,7 +41,7 @@ use rustix::fs::Mode;
 
 use crate::config::{Outline, Problem, Workspace};
 use crate::store;
-use crate::telemetry::Look;
+use crate::telemetry::{Look, harmless};
 
 /// Collect events from the SDKs you run, check them, transform them, and find them in your warehouse.
 #[derive(Debug, Parser)]
@@ -165,8 +165,12 @@ pub fn main() -> ExitCode {
     // command ends as if the signal had ended it, and drops everything in order.
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !is_closed_pipe(panic.payload()) {
-            usual(panic);
+        let text = panic.to_string();
+        match () {
+            () if is_closed_pipe(panic.payload()) => {}
+            // It quotes something from outside.
+            () if text.chars().any(harmless::is_harmful) => eprintln!("{text}"),
+            () => usual(panic),
         }
     }));
     match std::panic::catch_unwind(command) {

@@ -13,7 +13,7 @@ mod outline;
 mod plugin;
 mod warehouses;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -240,6 +240,9 @@ fn micros(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// Problems of one file of a contract that are told; nobody reads more at once.
+const FAULTS_MAX: usize = 200;
+
 /// Reads `events/` and compiles one contract for each source that a domain applies to.
 fn contracts<'a>(
     dir: &Path,
@@ -254,13 +257,23 @@ fn contracts<'a>(
     let files: BTreeMap<String, serde_json::Value> =
         nodes.iter().map(|(name, node)| (name.clone(), node.to_json())).collect();
     let (mut contracts, mut events) = (BTreeMap::new(), 0);
+    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+    let mut lines: HashMap<String, HashMap<&str, usize>> = HashMap::new();
     let mut note = |faults: Vec<crate::contract::Fault>| {
-        problems.extend(faults.into_iter().map(|fault| {
+        for fault in faults {
+            let count = found.entry(fault.origin.clone()).or_default();
+            *count += 1;
+            if *count > FAULTS_MAX {
+                continue;
+            }
             // A fault begins with the field that it is about, in backticks.
             let field = fault.problem.split('`').nth(1).unwrap_or_default();
-            let line = nodes.get(&fault.origin).and_then(|node| node.line_of(field)).unwrap_or(0);
-            Problem { file: root.join(&fault.origin), line, message: fault.problem, fix: fault.fix }
-        }));
+            let of_file = lines.entry(fault.origin.clone());
+            let of_file =
+                of_file.or_insert_with(|| nodes.get(&fault.origin).map(yaml::Node::lines).unwrap_or_default());
+            let line = of_file.get(field).copied().unwrap_or(0);
+            problems.push(Problem { file: root.join(&fault.origin), line, message: fault.problem, fix: fault.fix });
+        }
     };
     if files.is_empty() {
         return (contracts, events);
@@ -279,6 +292,11 @@ fn contracts<'a>(
             Ok(contract) => drop(contracts.insert(source.clone(), Arc::new(contract))),
             Err(faults) => note(faults),
         }
+    }
+    for (origin, count) in found.into_iter().filter(|(_, count)| *count > FAULTS_MAX) {
+        let message = format!("{} more problems", count - FAULTS_MAX);
+        let fix = "mend those above; these may be of the same kind".to_owned();
+        problems.push(Problem { file: root.join(origin), line: 0, message, fix });
     }
     (contracts, events)
 }

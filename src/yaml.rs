@@ -2,7 +2,7 @@
 
 mod bounds;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
@@ -109,16 +109,24 @@ fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<Node, Flaw> {
 }
 
 impl Node {
-    /// The line of the first field called `name`, at any depth.
+    /// The line of the first field of each name, at any depth; those of a map come before those within them.
     #[must_use]
-    pub fn line_of(&self, name: &str) -> Option<usize> {
+    pub fn lines(&self) -> HashMap<&str, usize> {
+        let mut lines = HashMap::new();
+        self.note_lines(&mut lines);
+        lines
+    }
+
+    fn note_lines<'a>(&'a self, lines: &mut HashMap<&'a str, usize>) {
         match &self.value {
             Tree::Map(entries) => {
-                let own = entries.iter().find(|(key, _)| key == name).map(|(_, node)| node.line);
-                own.or_else(|| entries.iter().find_map(|(_, node)| node.line_of(name)))
+                for (key, node) in entries {
+                    lines.entry(key).or_insert(node.line);
+                }
+                entries.iter().for_each(|(_, node)| node.note_lines(lines));
             }
-            Tree::List(items) => items.iter().find_map(|node| node.line_of(name)),
-            _ => None,
+            Tree::List(items) => items.iter().for_each(|node| node.note_lines(lines)),
+            _ => {}
         }
     }
 

@@ -367,10 +367,12 @@ fn bytes(text: &str) -> Option<u64> {
         "mb" => 1_000_000,
         "gb" => 1_000_000_000,
         "tb" => 1_000_000_000_000,
+        "pb" => 1_000_000_000_000_000,
         "kib" | "k" => 1 << 10,
         "mib" | "m" => 1 << 20,
         "gib" | "g" => 1 << 30,
         "tib" | "t" => 1 << 40,
+        "pib" | "p" => 1 << 50,
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(scale)

@@ -19,7 +19,7 @@ pub struct Outline {
 }
 
 impl Outline {
-    /// Reads `tidegate.yaml`, which may be absent when `data` names the data directory.
+    /// Reads `tidegate.yaml`, unless `data` names the data directory.
     ///
     /// # Errors
     /// The file is absent or cannot be read, or does not say where the data directory is.
@@ -27,9 +27,10 @@ impl Outline {
         let path = dir.join("tidegate.yaml");
         let mut problems = Vec::new();
         let main = match data {
-            Some(_) if !path.exists() => None,
-            _ if !path.exists() => return Err(vec![super::no_workspace(dir)]),
-            _ => read_tree(dir, &path, &mut problems).map(|node| (path.clone(), node)),
+            // Whoever names it needs no workspace.
+            Some(_) => None,
+            None if !path.exists() => return Err(vec![super::no_workspace(dir)]),
+            None => read_tree(dir, &path, &mut problems).map(|node| (path.clone(), node)),
         };
         let mut data = data.map(Path::to_path_buf);
         if let (None, Some((path, node))) = (&data, &main) {

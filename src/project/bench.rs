@@ -9,6 +9,7 @@ use serde_json::json;
 use super::build::{self, BuildError};
 use super::fixtures::{self, TestError};
 use super::runner::{Runner, services};
+use crate::file;
 use crate::function::Limits;
 use crate::plugin::{Kind, Package};
 use crate::wasm::{Engine, Module};
@@ -52,7 +53,8 @@ const TIME_MAX: Duration = Duration::from_secs(2);
 /// # Errors
 /// There are no fixtures, or the plugin fails on them.
 pub async fn bench(dir: &Path, component: &Path, limits: Limits) -> Result<BenchReport, BenchError> {
-    let bytes = std::fs::read(component).map_err(|cause| TestError::File { path: component.to_owned(), cause })?;
+    let bytes = file::read(component, file::COMPONENT_BYTES_MAX)
+        .map_err(|cause| TestError::File { path: component.to_owned(), cause })?;
     let manifest = Package::read(&bytes).ok().map(|package| package.manifest);
     let kind = manifest.as_ref().map_or(Kind::Transform, |manifest| manifest.kind);
     let cases = fixtures::inputs(&dir.join("fixtures"), manifest.as_ref())?;

@@ -23,6 +23,7 @@ use super::component::EncodeError;
 use super::fixtures;
 use super::manifest::{ManifestError, Project};
 use super::tool::{Ran, ToolError, Workbench, run};
+use crate::file;
 use crate::plugin::{Kind, Language, embed};
 use crate::wasm::{Engine, EngineError, Limits, LoadError, Module, World};
 
@@ -191,7 +192,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
-    std::fs::read(path).map_err(|cause| BuildError::File { path: path.to_owned(), cause })
+    file::read(path, file::COMPONENT_BYTES_MAX).map_err(|cause| BuildError::File { path: path.to_owned(), cause })
 }
 
 impl Site<'_> {

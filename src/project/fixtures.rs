@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::manifest::Project;
 use super::runner::{Runner, services};
 use super::{build, deliveries, diff};
+use crate::file;
 use crate::function::{Limits, LogLine, Stats};
 use crate::plugin::{Fixture, Kind, Manifest, Package, settings_problems};
 use crate::wasm::{Engine, EngineError, LoadError, Module};
@@ -218,7 +219,7 @@ fn names_in(fixtures: &Path) -> Result<Vec<String>, TestError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TestError> {
-    std::fs::read(path).map_err(|cause| TestError::File { path: path.to_owned(), cause })
+    file::read(path, file::TEXT_BYTES_MAX).map_err(|cause| TestError::File { path: path.to_owned(), cause })
 }
 
 pub(super) fn read_json(path: &Path) -> Result<Value, TestError> {

@@ -116,7 +116,7 @@ pub fn import(
     if std::fs::metadata(file).map_err(failed)?.len() > FILE_BYTES_MAX {
         return Err(failed(std::io::Error::other("larger than any function")));
     }
-    let original = std::fs::read_to_string(file).map_err(failed)?;
+    let original = crate::file::read_text(file, crate::file::TEXT_BYTES_MAX).map_err(failed)?;
     let found = read(product, file, workbench, progress)?;
     let listed = |name: &str| -> Vec<String> {
         found[name].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()

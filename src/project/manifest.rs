@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::file;
 use crate::plugin::{Fault, Kind, Language, Manifest};
 use crate::yaml::{self, Node, Tree};
 
@@ -39,7 +40,7 @@ impl Project {
     /// Every problem of the file, each with its line.
     pub fn read(dir: &Path) -> Result<Self, ManifestError> {
         let path = dir.join("plugin.yaml");
-        let text = match std::fs::read_to_string(&path) {
+        let text = match file::read_text(&path, file::TEXT_BYTES_MAX) {
             Ok(text) => text,
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
                 return Err(ManifestError::Missing { dir: dir.to_owned() });

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::{Done, Failure, Tools, build};
 use crate::cli::{paint, runtime};
+use crate::file;
 use crate::function::granted;
 use crate::plugin::Package;
 use crate::project::{self, Measured};
@@ -27,7 +28,8 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         Some(path) => path.clone(),
         None => build::built(&args.dir, None, &args.tools)?.path,
     };
-    let bytes = std::fs::read(&path).map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
+    let bytes = file::read(&path, file::COMPONENT_BYTES_MAX)
+        .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
     let limits = Package::read(&bytes).map(|package| granted(&package.manifest, &Limits::default()));
     let report = runtime()?.block_on(project::bench(&args.dir, &path, limits.unwrap_or_default()))?;
     if json {

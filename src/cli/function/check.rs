@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::{Done, Failure};
 use crate::cli::paint;
+use crate::file;
 use crate::project::{self, Inspected};
 
 #[derive(Debug, clap::Args)]
@@ -20,7 +21,8 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         let advice = "`tidegate function build` makes a component of it, and says where it is";
         return Err(Failure::Failed(format!("{} is a folder; {advice}", path.display())));
     }
-    let bytes = std::fs::read(path).map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
+    let bytes = file::read(path, file::COMPONENT_BYTES_MAX)
+        .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
     let found = project::inspect(&bytes)?;
     if json {
         let manifest = found.package.as_ref().map(|package| {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::{Done, Failure, Tools, build};
 use crate::cli::{paint, runtime};
+use crate::file;
 use crate::function::{Level, granted};
 use crate::plugin::Package;
 use crate::project::{self, Case, CaseResult, TestReport};
@@ -55,7 +56,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
 /// The fixtures of `dir` through `component`, within the limits that a server would grant it.
 pub(super) async fn tried(dir: &Path, component: &Path, update: bool) -> Result<TestReport, Failure> {
     let failed = |error: std::io::Error| Failure::Failed(format!("{}: {error}", component.display()));
-    let bytes = std::fs::read(component).map_err(failed)?;
+    let bytes = file::read(component, file::COMPONENT_BYTES_MAX).map_err(failed)?;
     let limits = match Package::read(&bytes) {
         Ok(package) => granted(&package.manifest, &Limits::default()),
         Err(_) => Limits::default(),

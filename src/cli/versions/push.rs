@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::session::{ServerArgs, Session};
 use super::short;
 use crate::cli::{Done, Failure, function, paint};
+use crate::file;
 use crate::plugin::{Kind, Package};
 use crate::store::Shelf;
 
@@ -191,7 +192,8 @@ fn fixtures(smoke: &Value) -> String {
 
 fn component(from: &Path, tools: &function::Tools) -> Result<Vec<u8>, Failure> {
     let path = if from.is_dir() { function::built(from, None, tools)?.path } else { from.to_owned() };
-    std::fs::read(&path).map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))
+    file::read(&path, file::COMPONENT_BYTES_MAX)
+        .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))
 }
 
 fn read_json(path: &Path) -> Result<Value, Failure> {
