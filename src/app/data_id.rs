@@ -52,7 +52,7 @@ pub fn read(path: &Path) -> Result<Option<Identity>, Error> {
         return Err(Error::Newer { found });
     }
     let kept: Kept = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
-    if kept.sum != sum(&kept.id, kept.generation) {
+    if kept.format != FORMAT || kept.sum != sum(&kept.id, kept.generation) {
         return Err(damaged("its checksum is wrong".to_owned()));
     }
     Ok(Some(Identity { id: kept.id, generation: kept.generation }))

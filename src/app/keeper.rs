@@ -163,7 +163,7 @@ fn check(file: &SqliteFile) -> Vec<Finding> {
             Err(error) => unread(&error),
         };
     }
-    match state::verify(path, Depth::Quick) {
+    match state::verify(path, Depth::Full) {
         Ok(found) => {
             let faults = found.faults.into_iter().take(1).map(|what| findings::of_state(path, what));
             let rows = found.damaged.iter().map(|row| {

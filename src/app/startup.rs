@@ -22,7 +22,7 @@ pub(super) struct Started {
 }
 
 /// What a start without the right state would do.
-const REBUILD: &str = "start with `tidegate serve --rebuild-state`";
+const REBUILD: &str = "Start with `tidegate serve --rebuild-state`";
 
 pub(super) fn open(workspace: &Workspace) -> Result<Started, Error> {
     let path = paths::state(&workspace.data);
@@ -120,7 +120,7 @@ fn damage(path: &Path, workspace: &Workspace, findings: &mut Vec<Finding>) -> Re
         return Ok(None);
     }
     if at_start(path) {
-        let found = state::verify(path, Depth::Quick)?;
+        let found = state::verify(path, Depth::Full)?;
         let needed = found.damaged.iter().find(|row| row.is_needed()).map(|row| row.which.clone());
         if let Some(first) = found.faults.into_iter().next().or(needed) {
             return Ok(Some(first));

@@ -78,7 +78,8 @@ impl State {
     /// # Errors
     /// The file cannot be read.
     pub fn cursor(&self, sync: &str) -> Result<Option<u64>, Error> {
-        let sql = "SELECT cursor, sum FROM syncs WHERE sync = ?1";
+        // Past the index: a damaged one would hide the row, and the sync would begin anew. There are few rows.
+        let sql = "SELECT cursor, sum FROM syncs WHERE +sync = ?1";
         let read = |row: &rusqlite::Row<'_>| Ok((unsigned(row.get(0)?), row.get::<_, i64>(1)?));
         let found = self.connection.query_row(sql, [sync], read).optional();
         match found.map_err(self.err("could not read a cursor"))? {
@@ -281,7 +282,7 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, Pending
         next_at_us: number(row, 8)?,
         error: text(row, 9)?,
     };
-    let right = sum::pending(&sync, &event).value() == number(row, 10)?;
+    let right = sum::types_are(row, "tiittiiiiti")? && sum::pending(&sync, &event).value() == number(row, 10)?;
     Ok((sync, event, right))
 }
 

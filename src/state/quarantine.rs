@@ -171,7 +171,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<(Quarantined, bool)> {
         at_us: number(row, 7)?,
         detail: optional(row, 8)?,
     };
-    let right = number(row, 9)? == sum::quarantined(&entry).value();
+    let right = sum::types_are(row, "iittttbioi")? && number(row, 9)? == sum::quarantined(&entry).value();
     Ok((entry, right))
 }
 

@@ -77,6 +77,24 @@ pub(super) fn unsealed<'t>(key: &str, sealed_text: &'t str) -> Option<&'t str> {
     (sealed(key, text) == sealed_text).then_some(text)
 }
 
+/// Whether each column has the type of its letter: `i` integer, `t` text, `b` bytes, `o` text or nothing. A flipped bit
+/// can turn text into the same bytes as a blob, which no lookup finds.
+pub(super) fn types_are(row: &Row<'_>, letters: &str) -> rusqlite::Result<bool> {
+    for (column, letter) in letters.bytes().enumerate() {
+        let right = matches!(
+            (letter, row.get_ref(column)?),
+            (b'i', ValueRef::Integer(_))
+                | (b't' | b'o', ValueRef::Text(_))
+                | (b'b', ValueRef::Blob(_))
+                | (b'o', ValueRef::Null)
+        );
+        if !right {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// A number of a row that may be damaged: where it is something else, the checksum tells.
 pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<i64> {
     Ok(match row.get_ref(column)? {

@@ -71,7 +71,7 @@ fn a_newer_admin_token_is_refused() {
 fn a_newer_lake_stops_its_sync_and_is_not_written_to() {
     let workspace = Workspace::new();
     workspace.write("destinations/lake.yaml", "kind: lake\n");
-    workspace.write("syncs/web-to-lake.yaml", "source: web\ndestination: lake\n");
+    workspace.write("syncs/web-to-lake.yaml", "source: web\ndestination: lake\nbatch: {age_max: 100 ms}\n");
     let server = workspace.serve();
     super::send(&server, super::ids("m", 3));
     let done = |status: &Value| status["syncs"]["web-to-lake"]["delivered"] == 3;

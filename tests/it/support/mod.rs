@@ -109,7 +109,8 @@ impl Workspace {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let Ok(ready) = serde_json::from_str::<serde_json::Value>(&line) else {
+        let ready = serde_json::from_str::<serde_json::Value>(&line).ok().filter(|ready| ready["url"].is_string());
+        let Some(ready) = ready else {
             let output = child.wait_with_output().unwrap();
             return Err(format!("{line}{}", String::from_utf8_lossy(&output.stderr)));
         };
