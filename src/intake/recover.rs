@@ -56,6 +56,14 @@ pub(super) struct Wish {
     pub(super) segment_bytes: u64,
 }
 
+/// A log while it is opened.
+struct Opening<'a> {
+    home: &'a Home,
+    key: Key,
+    wish: Wish,
+    recovery: Recovery,
+}
+
 pub(super) fn open(home: &Home, wish: Wish) -> Result<Opened, Error> {
     let mut recovery = Recovery::default();
     let names = home.list()?;
@@ -78,17 +86,18 @@ pub(super) fn open(home: &Home, wish: Wish) -> Result<Opened, Error> {
     for leftover in segment::LEFTOVERS.into_iter().filter(|leftover| names.iter().any(|name| name == leftover)) {
         home.remove(leftover)?;
     }
-    if !has_manifest && (bases.is_empty() || first_format.len() == bases.len()) {
+    if !has_manifest && first_format.len() == bases.len() {
         // From here on a process that dies leaves files which the next one takes as they are.
         write_manifest(home, &key, &Manifest::default(), &mut Found::Missing)?;
     }
+    let mut opening = Opening { home, key, wish, recovery };
     if !first_format.is_empty() {
-        carry_over(home, &key, &bases, &first_format, wish.now_us, &mut recovery)?;
+        opening.carry_over(&bases, &first_format)?;
     }
-    let mut found = Manifest::read(home, &key)?;
-    let files = look(home, &key, &segment::bases(&home.list()?), &mut recovery.notes)?;
-    let plan = plan::plan(&found, &files);
-    let tail = settle(home, &key, plan, &files, wish, &mut recovery)?;
+    let mut found = Manifest::read(home, &opening.key)?;
+    let files = look(home, &opening.key, &segment::bases(&home.list()?), &mut opening.recovery.notes)?;
+    let tail = opening.settle(plan::plan(&found, &files), &files)?;
+    let Opening { key, mut recovery, .. } = opening;
     let manifest = Manifest { sealed: recovery.sealed.clone(), active: Some(tail.end.base) };
     write_manifest(home, &key, &manifest, &mut found)?;
     recovery.next = tail.end.next;
@@ -141,195 +150,171 @@ fn look(home: &Home, key: &Key, bases: &[u64], notes: &mut Vec<Note>) -> Result<
     Ok(files)
 }
 
-/// Puts the plan into effect; answers where the next record goes.
-fn settle(
-    home: &Home,
-    key: &Key,
-    plan: Plan,
-    files: &BTreeMap<u64, File>,
-    wish: Wish,
-    recovery: &mut Recovery,
-) -> Result<Tail, Error> {
-    recovery.notes.extend(plan.notes);
-    recovery.sealed = plan.sealed;
-    for base in plan.remove {
-        home.remove(&segment::name(base))?;
-    }
-    for base in plan.aside {
-        let (name, aside) = (segment::name(base), format!("foreign-{base:020}-{}.bin", wish.now_us));
-        home.rename(&name, &aside)?;
-        recovery.notes.push(Note::error(format!("{name} is no segment of this log; it was renamed to {aside}")));
-    }
-    let tail = match plan.active {
-        Active::None => return first(home, key, recovery, wish),
-        Active::Lost(base) => Err(base),
-        Active::At(base) => tail(home, key, base, files.get(&base).and_then(|file| file.header), wish, recovery)?,
-    };
-    match tail {
-        Ok(tail) if wish.floor > tail.end.next => {
-            let (next, floor) = (tail.end.next, wish.floor);
-            recovery.notes.push(Note::error(format!(
+impl Opening<'_> {
+    /// Puts the plan into effect; answers where the next record goes.
+    fn settle(&mut self, plan: Plan, files: &BTreeMap<u64, File>) -> Result<Tail, Error> {
+        self.recovery.notes.extend(plan.notes);
+        self.recovery.sealed = plan.sealed;
+        for base in plan.remove {
+            self.home.remove(&segment::name(base))?;
+        }
+        for base in plan.aside {
+            let (name, aside) = (segment::name(base), format!("foreign-{base:020}-{}.bin", self.wish.now_us));
+            self.home.rename(&name, &aside)?;
+            self.recovery
+                .notes
+                .push(Note::error(format!("{name} is no segment of this log; it was renamed to {aside}")));
+        }
+        let tail = match plan.active {
+            Active::None => return self.first(),
+            Active::Lost(base) => Err(base),
+            Active::At(base) => self.tail(base, files.get(&base).and_then(|file| file.header))?,
+        };
+        match tail {
+            Ok(tail) if self.wish.floor > tail.end.next => {
+                let (next, floor) = (tail.end.next, self.wish.floor);
+                self.recovery.notes.push(Note::error(format!(
                 "the log ends at offset {next}, but offset {floor} was read from it before: records were lost behind its end (was the directory restored from an older copy?); the next record gets offset {floor}"
             )));
-            let before = Before { base: tail.end.base, end: next, bytes: tail.end.position, chain: tail.end.chain };
-            follow(home, key, before, floor, wish, recovery)
-        }
-        Ok(tail) => Ok(tail),
-        Err(base) => {
-            let bytes = files.get(&base).map_or(0, |file| file.bytes);
-            let next = behind(base, wish.segment_bytes, wish.floor);
-            recovery.notes.push(Note::error(format!(
+                let before = Before { base: tail.end.base, end: next, bytes: tail.end.position, chain: tail.end.chain };
+                self.follow(before, floor)
+            }
+            Ok(tail) => Ok(tail),
+            Err(base) => {
+                let bytes = files.get(&base).map_or(0, |file| file.bytes);
+                let next = behind(base, self.wish.segment_bytes, self.wish.floor);
+                self.recovery.notes.push(Note::error(format!(
                 "segment {}, the newest of the log, is missing or damaged from end to end: how many records are gone from offset {base} on is not known; put the file back from a backup and start again, or go on without them",
                 segment::name(base)
             )));
-            let before = Before { base, end: next, bytes, chain: 0 };
-            let tail = follow(home, key, before, next, wish, recovery)?;
-            let missing = !files.get(&base).is_some_and(|file| file.header.is_none_or(|header| header.base == base));
-            recovery.sealed.entry(base).and_modify(|sealed| sealed.missing = missing);
-            Ok(tail)
+                let before = Before { base, end: next, bytes, chain: 0 };
+                let tail = self.follow(before, next)?;
+                let missing = files.get(&base).is_none_or(|file| file.header.is_some_and(|header| header.base != base));
+                self.recovery.sealed.entry(base).and_modify(|sealed| sealed.missing = missing);
+                Ok(tail)
+            }
         }
     }
-}
 
-/// The first segment of all.
-fn first(home: &Home, key: &Key, recovery: &mut Recovery, wish: Wish) -> Result<Tail, Error> {
-    if wish.floor > 0 {
-        let floor = wish.floor;
-        recovery.notes.push(Note::error(format!(
+    /// The first segment of all.
+    fn first(&mut self) -> Result<Tail, Error> {
+        if self.wish.floor > 0 {
+            let floor = self.wish.floor;
+            self.recovery.notes.push(Note::error(format!(
             "the log is empty, but offset {floor} was read from it before: if records were lost, restore them; the next record gets offset {floor}"
         )));
+        }
+        self.create(self.wish.floor, None)
     }
-    create(home, key, wish.floor, None, wish)
-}
 
-/// Seals a segment as it is and begins another behind it, at `base`.
-fn follow(
-    home: &Home,
-    key: &Key,
-    before: Before,
-    base: u64,
-    wish: Wish,
-    recovery: &mut Recovery,
-) -> Result<Tail, Error> {
-    let tail = create(home, key, base, Some(before), wish)?;
-    let Before { base, end, bytes, chain } = before;
-    recovery.sealed.insert(base, Sealed { bytes, end, chain, sealed_at_us: wish.now_us, missing: false });
-    Ok(tail)
-}
+    /// Seals a segment as it is and begins another behind it, at `base`.
+    fn follow(&mut self, before: Before, base: u64) -> Result<Tail, Error> {
+        let tail = self.create(base, Some(before))?;
+        let Before { base, end, bytes, chain } = before;
+        self.recovery.sealed.insert(base, Sealed { bytes, end, chain, sealed_at_us: self.wish.now_us, missing: false });
+        Ok(tail)
+    }
 
-fn create(home: &Home, key: &Key, base: u64, before: Option<Before>, wish: Wish) -> Result<Tail, Error> {
-    let spare = segment::prepare(home, wish.segment_bytes)?;
-    let header = Header { base, created_us: wish.now_us, room: spare.len()?, before };
-    segment::create(home, key, &header, &spare)?;
-    Ok(Tail { file: spare, end: End { base, position: segment::DATA_AT, next: base, chain: 0 } })
-}
+    fn create(&self, base: u64, before: Option<Before>) -> Result<Tail, Error> {
+        let spare = segment::prepare(self.home, self.wish.segment_bytes)?;
+        let header = Header { base, created_us: self.wish.now_us, room: spare.len()?, before };
+        segment::create(self.home, &self.key, &header, &spare)?;
+        Ok(Tail { file: spare, end: End { base, position: segment::DATA_AT, next: base, chain: 0 } })
+    }
 
-/// Mends the end of the newest segment. `Err`: nothing in it can be read, or its end is cut off; a new one must follow.
-fn tail(
-    home: &Home,
-    key: &Key,
-    base: u64,
-    header: Option<Header>,
-    wish: Wish,
-    recovery: &mut Recovery,
-) -> Result<Result<Tail, u64>, Error> {
-    let name = segment::name(base);
-    let file = home.open(&name, true)?;
-    let bytes = file.read_whole(u64::MAX)?;
-    let ended = end_of(key, base, &bytes);
-    let data = bytes.get(ended.data_at..).unwrap_or_default();
-    let rest = bytes.get(ended.at..).unwrap_or_default();
-    let torn = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    let cut_off = data.is_empty() || data.iter().any(|byte| *byte != 0);
-    if header.is_none() && ended.end.next == base && cut_off {
-        return Ok(Err(base));
-    }
-    recovery.damaged = ended.damaged;
-    if torn > 0 {
-        recovery.torn_kept = Some(keep_torn(home, &ended.end, &rest[..torn], wish.now_us)?);
-        recovery.torn_bytes = torn as u64;
-        file.write_all(&vec![0; torn], ended.end.position)?;
-    }
-    let mut end = ended.end;
-    if torn > 0 || !ended.marked {
-        // What is kept may never have been synced; no reader sees a record before that.
-        file.sync_data()?;
-        let mark = mark(key, &end);
-        file.write_all(&mark, end.position)?;
-        file.sync_data()?;
-        end.position += mark.len() as u64;
-    }
-    let shortened = header.is_some_and(|header| (bytes.len() as u64) < header.room);
-    if !shortened {
-        return Ok(Ok(Tail { file, end }));
-    }
-    let cut = header.map_or(0, |header| header.room.saturating_sub(bytes.len() as u64));
-    let next = behind(end.next, cut, wish.floor);
-    recovery.notes.push(Note::error(format!(
+    /// Mends the end of the newest segment. `Err`: nothing in it can be read, or its end is cut off; a new one must follow.
+    fn tail(&mut self, base: u64, header: Option<Header>) -> Result<Result<Tail, u64>, Error> {
+        let name = segment::name(base);
+        let file = self.home.open(&name, true)?;
+        let bytes = file.read_whole(u64::MAX)?;
+        let ended = end_of(&self.key, base, &bytes);
+        let data = bytes.get(ended.data_at..).unwrap_or_default();
+        let rest = bytes.get(ended.at..).unwrap_or_default();
+        let torn = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let cut_off = data.is_empty() || data.iter().any(|byte| *byte != 0);
+        if header.is_none() && ended.end.next == base && cut_off {
+            return Ok(Err(base));
+        }
+        self.recovery.damaged = ended.damaged;
+        if torn > 0 {
+            self.recovery.torn_kept = Some(self.keep_torn(&ended.end, &rest[..torn])?);
+            self.recovery.torn_bytes = torn as u64;
+            file.write_all(&vec![0; torn], ended.end.position)?;
+        }
+        let mut end = ended.end;
+        if torn > 0 || !ended.marked {
+            // What is kept may never have been synced; no reader sees a record before that.
+            file.sync_data()?;
+            let mark = mark(&self.key, &end);
+            file.write_all(&mark, end.position)?;
+            file.sync_data()?;
+            end.position += mark.len() as u64;
+        }
+        let shortened = header.is_some_and(|header| (bytes.len() as u64) < header.room);
+        if !shortened {
+            return Ok(Ok(Tail { file, end }));
+        }
+        let cut = header.map_or(0, |header| header.room.saturating_sub(bytes.len() as u64));
+        let next = behind(end.next, cut, self.wish.floor);
+        self.recovery.notes.push(Note::error(format!(
         "segment {name}, the newest of the log, was cut short: how many records are gone from offset {} on is not known; put the file back from a backup and start again, or go on without them",
         end.next
     )));
-    let before = Before { base, end: next, bytes: end.position, chain: end.chain };
-    follow(home, key, before, next, wish, recovery).map(Ok)
+        let before = Before { base, end: next, bytes: end.position, chain: end.chain };
+        self.follow(before, next).map(Ok)
+    }
+
+    fn keep_torn(&self, end: &End, bytes: &[u8]) -> Result<PathBuf, Error> {
+        let mut kept: Vec<String> = self.home.list()?.into_iter().filter(|name| name.starts_with(TORN)).collect();
+        kept.truncate(kept.len().saturating_sub(TORN_MAX - 1));
+        kept.iter().try_for_each(|name| self.home.remove(name))?;
+        let name = format!("{TORN}{:020}-{}-{}.bin", end.base, end.position, self.wish.now_us);
+        let file = self.home.create(&name)?;
+        file.write_all(bytes, 0)?;
+        file.sync_all()?;
+        Ok(self.home.path(&name))
+    }
+
+    /// Carries the segments of the first format over, in order.
+    fn carry_over(&mut self, bases: &[u64], first_format: &[u64]) -> Result<(), Error> {
+        tracing::info!(segments = first_format.len(), "the intake log has an older format; it is carried over");
+        let mut before: Option<Before> = None;
+        for (at, base) in bases.iter().enumerate() {
+            if !first_format.contains(base) {
+                before = self.carried_before(*base)?;
+                continue;
+            }
+            let old = carry::Old { base: *base, next_base: bases.get(at + 1).copied(), before };
+            let carried = carry::segment(self.home, &self.key, &old, self.wish.now_us)?;
+            let end = carried.end;
+            before = Some(Before { base: *base, end: end.next, bytes: end.position, chain: end.chain });
+            if !carried.torn.is_empty() {
+                self.recovery.torn_kept = Some(self.keep_torn(&end, &carried.torn)?);
+                self.recovery.torn_bytes = carried.torn.len() as u64;
+            }
+            self.recovery.carried += 1;
+            tracing::info!(
+                segment = %self.home.path(&segment::name(*base)).display(),
+                number = at + 1,
+                of = bases.len(),
+                records = carried.records,
+                damaged = carried.damaged,
+                "a segment of the intake log was carried over"
+            );
+        }
+        Ok(())
+    }
+
+    /// What the segment behind one that was carried over before says of it.
+    fn carried_before(&self, base: u64) -> Result<Option<Before>, Error> {
+        let bytes = self.home.open(&segment::name(base), false)?.read_whole(u64::MAX)?;
+        let End { next, position, chain, .. } = end_of(&self.key, base, &bytes).committed;
+        Ok(Some(Before { base, end: next, bytes: position, chain }))
+    }
 }
 
 /// A number that no lost record can have had: `bytes` are lost behind the record before `next`, and a record takes eight
 /// bytes at the least.
 fn behind(next: u64, bytes: u64, floor: u64) -> u64 {
     next.saturating_add(bytes.max(GROUP_BYTES_MAX as u64) / 8).max(floor).saturating_add(1)
-}
-
-fn keep_torn(home: &Home, end: &End, bytes: &[u8], now_us: i64) -> Result<PathBuf, Error> {
-    let mut kept: Vec<String> = home.list()?.into_iter().filter(|name| name.starts_with(TORN)).collect();
-    kept.truncate(kept.len().saturating_sub(TORN_MAX - 1));
-    kept.iter().try_for_each(|name| home.remove(name))?;
-    let name = format!("{TORN}{:020}-{}-{now_us}.bin", end.base, end.position);
-    let file = home.create(&name)?;
-    file.write_all(bytes, 0)?;
-    file.sync_all()?;
-    Ok(home.path(&name))
-}
-
-/// Carries the segments of the first format over, in order.
-fn carry_over(
-    home: &Home,
-    key: &Key,
-    bases: &[u64],
-    first_format: &[u64],
-    now_us: i64,
-    recovery: &mut Recovery,
-) -> Result<(), Error> {
-    tracing::info!(segments = first_format.len(), "the intake log has an older format; it is carried over");
-    let mut before: Option<Before> = None;
-    for (at, base) in bases.iter().enumerate() {
-        if !first_format.contains(base) {
-            before = carried_before(home, key, *base)?;
-            continue;
-        }
-        let old = carry::Old { base: *base, next_base: bases.get(at + 1).copied(), before };
-        let carried = carry::segment(home, key, &old, now_us)?;
-        let end = carried.end;
-        before = Some(Before { base: *base, end: end.next, bytes: end.position, chain: end.chain });
-        if !carried.torn.is_empty() {
-            recovery.torn_kept = Some(keep_torn(home, &end, &carried.torn, now_us)?);
-            recovery.torn_bytes = carried.torn.len() as u64;
-        }
-        recovery.carried += 1;
-        tracing::info!(
-            segment = %home.path(&segment::name(*base)).display(),
-            number = at + 1,
-            of = bases.len(),
-            records = carried.records,
-            damaged = carried.damaged,
-            "a segment of the intake log was carried over"
-        );
-    }
-    Ok(())
-}
-
-/// What the segment behind one that was carried over before says of it.
-fn carried_before(home: &Home, key: &Key, base: u64) -> Result<Option<Before>, Error> {
-    let bytes = home.open(&segment::name(base), false)?.read_whole(u64::MAX)?;
-    let End { next, position, chain, .. } = end_of(key, base, &bytes).committed;
-    Ok(Some(Before { base, end: next, bytes: position, chain }))
 }
