@@ -106,17 +106,21 @@ impl Entries {
     fn shed(&mut self, now: u64, most: usize, fits: impl Fn(&Connection) -> bool) -> usize {
         let idle = self.connections.iter().filter(|(_, connection)| fits(connection));
         // Of two that are alike the older goes.
-        let mut idle: Vec<(Idleness, Reverse<u64>)> =
-            idle.filter_map(|(id, connection)| Some((connection.idleness(now)?, Reverse(*id)))).collect();
-        idle.sort_unstable_by(|a, b| b.cmp(a));
-        let strangers = idle.iter().take_while(|(idleness, _)| idleness.is_silent_stranger()).count();
-        idle.truncate(most.min(strangers).max(1));
-        for (_, Reverse(id)) in &idle {
-            if let Some(connection) = self.take_out(*id) {
-                connection.close.notify_one();
+        let idle = idle.filter_map(|(id, connection)| Some((connection.idleness(now)?, Reverse(*id))));
+        let mut silent: Vec<(Idleness, Reverse<u64>)> = Vec::new();
+        let mut idlest = None;
+        for candidate in idle {
+            idlest = idlest.max(Some(candidate));
+            if most > 1 && candidate.0.is_silent_stranger() {
+                silent.push(candidate);
             }
         }
-        idle.len()
+        if silent.len() > most {
+            silent.select_nth_unstable_by(most, |a, b| b.cmp(a));
+            silent.truncate(most);
+        }
+        let ids = silent.into_iter().chain(idlest).map(|(_, Reverse(id))| id);
+        ids.filter_map(|id| self.take_out(id)).inspect(|connection| connection.close.notify_one()).count()
     }
 
     fn take_out(&mut self, id: u64) -> Option<Arc<Connection>> {
