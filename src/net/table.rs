@@ -63,9 +63,9 @@ impl Table {
         };
         // Looking at all of them for each new one would be work that a flood can ask for.
         let most = (self.limits.connections_max / 64).max(1);
-        let full = entries.connections.len() >= self.limits.connections_max;
         let refused = count > self.limits.connections_address_max && entries.shed(self.now(), 1, same) == 0
-            || full && entries.shed(self.now(), most, |_| true) == 0;
+            || entries.connections.len() >= self.limits.connections_max
+                && entries.shed(self.now(), most, |_| true) == 0;
         if refused {
             entries.leave(crowd.as_deref(), ip);
             return None;
@@ -106,17 +106,24 @@ impl Entries {
     fn shed(&mut self, now: u64, most: usize, fits: impl Fn(&Connection) -> bool) -> usize {
         let idle = self.connections.iter().filter(|(_, connection)| fits(connection));
         // Of two that are alike the older goes.
-        let mut idle: Vec<(Idleness, Reverse<u64>)> =
-            idle.filter_map(|(id, connection)| Some((connection.idleness(now)?, Reverse(*id)))).collect();
-        idle.sort_unstable_by(|a, b| b.cmp(a));
-        let strangers = idle.iter().take_while(|(idleness, _)| idleness.is_silent_stranger()).count();
-        idle.truncate(most.min(strangers).max(1));
-        for (_, Reverse(id)) in &idle {
-            if let Some(connection) = self.take_out(*id) {
-                connection.close.notify_one();
+        let idle = idle.filter_map(|(id, connection)| Some((connection.idleness(now)?, Reverse(*id))));
+        let mut silent: Vec<(Idleness, Reverse<u64>)> = Vec::new();
+        let mut idlest: Option<(Idleness, Reverse<u64>)> = None;
+        for candidate in idle {
+            idlest = idlest.max(Some(candidate));
+            if most > 1 && candidate.0.is_silent_stranger() {
+                silent.push(candidate);
             }
         }
-        idle.len()
+        if !idlest.is_some_and(|(idleness, _)| idleness.is_silent_stranger()) {
+            silent.clear();
+        }
+        if silent.len() > most {
+            silent.select_nth_unstable_by(most, |a, b| b.cmp(a));
+            silent.truncate(most);
+        }
+        let ids = silent.into_iter().chain(idlest).map(|(_, Reverse(id))| id);
+        ids.filter_map(|id| self.take_out(id)).inspect(|connection| connection.close.notify_one()).count()
     }
 
     fn take_out(&mut self, id: u64) -> Option<Arc<Connection>> {

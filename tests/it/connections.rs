@@ -165,8 +165,8 @@ fn the_admin_port_answers_through_a_flood() {
     let token = workspace.admin_token();
     let server = workspace.serve();
     let admin = crate::support::admin::Admin::new(&server, &token);
-    let idle: Vec<TcpStream> = (0..150).map(|_| connect(&server.admin)).collect();
-    let mut half: Vec<TcpStream> = (0..100).map(|_| connect(&server.admin)).collect();
+    let idle: Vec<TcpStream> = (0..300).map(|_| connect(&server.admin)).collect();
+    let mut half: Vec<TcpStream> = (0..200).map(|_| connect(&server.admin)).collect();
     for stream in &mut half {
         let _ = stream.write_all(b"POST /admin/functions/x/versions HTTP/1.1\r\nhost: x\r\n");
     }
