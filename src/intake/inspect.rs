@@ -192,7 +192,9 @@ fn verify_segment(home: &Home, key: &Key, (base, sealed): (u64, Sealed), report:
     const READ_BYTES: usize = 4 << 20;
     let before = report.damaged.len();
     let mut segment = Segment::open(home, base, sealed.missing)?;
-    while let Some(chunk) = segment.read(key, &sealed, base, (READ_BYTES, usize::MAX))? {
+    let mut next = base;
+    while let Some(chunk) = segment.read(key, &sealed, next, (READ_BYTES, usize::MAX))? {
+        next = chunk.next;
         report.records += chunk.records.len() as u64;
         report.damaged.extend(chunk.damage);
     }

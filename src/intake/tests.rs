@@ -186,3 +186,24 @@ fn a_foreign_file_is_refused_with_its_name() {
     let error = Log::open(dir.path(), Settings::default(), 0, 1).err().unwrap();
     assert!(error.to_string().contains("00000000000000000000.log"), "{error}");
 }
+
+#[test]
+fn a_group_whose_records_share_much_is_read_in_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let house = open(dir.path(), 1 << 20, 0);
+    let mut frames = Frames::default();
+    frames.begin(|out| out.resize(20_000, b's'));
+    (0..900_u32).for_each(|n| frames.push(|out| out.extend_from_slice(&n.to_le_bytes())));
+    let bytes = frames.bytes();
+    assert!(bytes < 40_000, "{bytes}");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert_eq!(runtime.block_on(house.log.append(frames)), Ok(0));
+    let mut reader = house.log.reader(0).unwrap();
+    for n in (0..900).step_by(50) {
+        let chunk = reader.read(1_010_000, usize::MAX).unwrap();
+        assert_eq!((chunk.records[0].offset, chunk.next), (n, n + 50));
+        assert!(chunk.records.iter().all(|entry| entry.shared.len() == 20_000 && entry.own.len() == 4));
+    }
+    let report = verify(dir.path()).unwrap();
+    assert!(report.is_whole() && report.records == 900, "{report:?}");
+}

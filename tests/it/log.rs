@@ -97,8 +97,8 @@ fn one_flipped_bit_costs_one_record_and_a_flipped_header_nothing() {
     let path = &segments(&workspace)[0];
     let mut bytes = std::fs::read(path).unwrap();
     // The last event that was answered for; and one copy of the header.
-    let at = bytes.windows(2).rposition(|pair| pair == b"m2").unwrap();
-    bytes[at] ^= 0x20;
+    let at = bytes.windows(4).rposition(|id| id == b"\"m2\"").unwrap();
+    bytes[at + 1] ^= 0x20;
     bytes[21] ^= 1;
     std::fs::write(path, bytes).unwrap();
     let said = workspace.serve().stop();
