@@ -178,7 +178,8 @@ fn unfinished_bodies_share_a_budget_that_strangers_cannot_take() {
     let small = format!(r#"{{"event":"Small","writeKey":"{key}"}}"#);
     assert_eq!(request(&server.address, "POST", "/v1/track", &[], small.as_bytes()).status, 200);
     let grown = memory_kib(&server).saturating_sub(before);
-    assert!(grown < 64 << 10, "800 connections cost {grown} KiB");
+    // Their 320 MB would be here without a budget; what is left is the buffers of 800 connections.
+    assert!(grown < 160 << 10, "800 connections cost {grown} KiB");
     drop((strangers, known));
     // The room comes back with the connections.
     let mut tries = 0;

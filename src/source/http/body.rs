@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Limits;
 use super::answer::Answer;
-use super::inflate::{self, Cap, Encoding};
+use super::inflate::{self, Cap, Encoding, Scratch};
 use super::unfinished::Share;
 use crate::net::RequestBody;
 
@@ -48,17 +48,15 @@ impl Deref for Body {
 }
 
 /// Places at the decoders: no more work at once than leaves the processor to others. Strangers have one of their own.
-#[derive(Debug)]
 pub(super) struct Decoders {
     known: Lane,
     strangers: Lane,
 }
 
-#[derive(Debug)]
 struct Lane {
     places: Arc<Semaphore>,
     /// At most one for each place.
-    scratch: Arc<Mutex<Vec<Vec<u8>>>>,
+    scratch: Arc<Mutex<Vec<Scratch>>>,
 }
 
 impl Decoders {
@@ -91,7 +89,7 @@ impl Lane {
             crate::task::give_way();
             let mut scratch = lock(&pool).pop().unwrap_or_default();
             let inflated = inflate::inflate(encoding, &wire, cap, &mut scratch);
-            let inflated = inflated.map(|()| Bytes::copy_from_slice(&scratch));
+            let inflated = inflated.map(|()| Bytes::copy_from_slice(&scratch.bytes));
             lock(&pool).push(scratch);
             inflated.map(|bytes| (bytes, place))
         };

@@ -4,6 +4,7 @@
 //! a body has, and takes nothing for whole that is cut short or goes on behind its end.
 
 use hyper::header::{self, HeaderMap};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::answer::Answer;
 
@@ -65,20 +66,27 @@ enum Stop {
     Garbled,
 }
 
-/// The body without its encoding, in `scratch`: what one body needed serves the next, so that a flood of them takes no
-/// more memory than one.
-pub(super) fn inflate(encoding: Encoding, wire: &[u8], cap: Cap, scratch: &mut Vec<u8>) -> Result<(), Answer> {
+/// What one body needed serves the next, so that a flood of them takes no more memory than one.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// The inflated body.
+    pub(super) bytes: Vec<u8>,
+    zstd: FrameDecoder,
+}
+
+/// The body without its encoding, in the bytes of `scratch`.
+pub(super) fn inflate(encoding: Encoding, wire: &[u8], cap: Cap, scratch: &mut Scratch) -> Result<(), Answer> {
     let max = cap.bytes_max.min(wire.len().saturating_mul(cap.ratio_max));
-    scratch.clear();
+    scratch.bytes.clear();
     // Room for all at once: what is not written to costs nothing, and growing would hold everything twice.
-    scratch.reserve_exact(max);
-    let mut out = Out { bytes: scratch, max };
+    scratch.bytes.reserve_exact(max);
+    let mut out = Out { bytes: &mut scratch.bytes, max };
     let inflated = match encoding {
         Encoding::Gzip => gzip(wire, &mut out),
         // Clients disagree whether `deflate` has a zlib header; its first byte says which it is.
         Encoding::Deflate => deflate(wire, wire.first().is_some_and(|byte| byte & 0x0f == 8), &mut out),
         Encoding::Brotli => brotli(wire, &mut out),
-        Encoding::Zstd => zstd(wire, &mut out),
+        Encoding::Zstd => zstd(wire, &mut scratch.zstd, &mut out),
     };
     match inflated {
         Ok(()) => Ok(()),
@@ -212,13 +220,10 @@ fn brotli(wire: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
     }
 }
 
-fn zstd(wire: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
+fn zstd(wire: &[u8], decoder: &mut FrameDecoder, out: &mut Out<'_>) -> Result<(), Stop> {
     use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
-    use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
     let mut rest = wire;
     let (mut frames, mut pieces) = (0, 0);
-    // One for all frames: it keeps its buffers.
-    let mut decoder = FrameDecoder::new();
     decoder.set_max_window_size(ZSTD_WINDOW_BYTES_MAX);
     while !rest.is_empty() {
         pieces += 1;
