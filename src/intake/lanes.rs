@@ -124,12 +124,12 @@ mod tests {
     #[test]
     fn one_lane_never_has_all_the_room() {
         let mut lanes = Lanes::default();
-        let (max, bytes) = (10_000, append(976).frames.bytes());
+        let (max, bytes) = (10_000, append(944).frames.bytes());
         let mut pending = 0;
         let mut fill = |lanes: &mut Lanes, lane| {
             let mut taken = 0;
             while lanes.admits(lane, bytes, pending, max) {
-                lanes.push(lane, append(976));
+                lanes.push(lane, append(944));
                 pending += bytes;
                 taken += 1;
             }
