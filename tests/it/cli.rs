@@ -141,7 +141,7 @@ fn quarantine_counts_what_was_asked_for() {
     let named = said(&["--code", "missing-event-name", "--most", "1"]);
     assert!(named.contains("1 of 2;") && !named.contains("unknown-type"), "{named}");
     assert!(said(&["--most", "1"]).contains("1 of 3;"));
-    assert!(said(&["--code", "nothing"]).contains("Nothing of that is set aside."));
+    assert!(said(&["--code", "nothing"]).contains("Nothing of that is in quarantine."));
 }
 
 #[test]
