@@ -20,6 +20,7 @@ mod address;
 mod body;
 mod callers;
 mod connection;
+mod date;
 pub mod descriptors;
 mod io;
 mod serve;

@@ -7,10 +7,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -19,7 +19,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::connection::Connection;
 use super::io::Socket;
 use super::table::Place;
-use super::{Port, Reply, RequestBody, Service};
+use super::{Port, Reply, RequestBody, Service, date};
+use crate::clock;
 
 /// How often waits are looked at.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
@@ -119,7 +120,7 @@ async fn serve<S: Service>(stream: TcpStream, place: Place, service: Arc<S>, mut
     });
     let mut server = http1::Builder::new();
     // Waits are ended by the table, which looks at all of them together.
-    server.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER_BYTES_MAX);
+    server.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER_BYTES_MAX).auto_date_header(false);
     let socket = Socket::new(stream, Arc::clone(connection));
     let mut serving = pin!(server.serve_connection(TokioIo::new(socket), answer));
     let mut deadline = None;
@@ -153,7 +154,7 @@ async fn answer<S: Service>(service: &S, connection: &Arc<Connection>, request: 
     connection.begin();
     let request = request.map(|incoming| RequestBody::new(incoming, Arc::clone(connection)));
     let mut answering = pin!(service.answer(request, connection.peer));
-    let reply = loop {
+    let mut reply = loop {
         tokio::select! {
             biased;
             reply = answering.as_mut() => break reply,
@@ -165,6 +166,9 @@ async fn answer<S: Service>(service: &S, connection: &Arc<Connection>, request: 
             }
         }
     };
+    if let Some(date) = date::of(clock::now_us()) {
+        reply.headers_mut().insert(header::DATE, date);
+    }
     connection.answered();
     reply
 }
