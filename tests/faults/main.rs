@@ -5,6 +5,8 @@
 //! [--seed N]`. Without a story all of them run. Each line names the seed; a story that fails keeps its data directory and
 //! says where. The process ends with 1 if anything was lost, doubled or altered.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test, though not one of the harness")]
+
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, reason = "shared with the other tests, which use more of it")]
 mod support;

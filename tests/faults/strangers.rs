@@ -212,8 +212,7 @@ async fn attack_once(target: SocketAddr, n: usize, first: &[u8], drip: &[u8], re
     if first.is_empty() {
         // Idle until the server ends it.
         let mut nothing = [0; 1];
-        stream.read(&mut nothing).await?;
-        return Ok(());
+        return stream.read(&mut nothing).await.map(drop);
     }
     let mut buffer = [0; 4096];
     loop {
