@@ -38,7 +38,7 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) fn run(args: &Args, json: bool) -> Done {
-    let workspace = args.workspace.read()?;
+    let workspace = args.workspace.outline()?;
     let before_us = args.before.as_deref().map(before).transpose()?;
     let purge = Purge { scope: args.scope.clone(), code: args.code.clone(), before_us, offset: args.offset };
     let mut state = State::read(&paths::state(&workspace.data))?;
