@@ -110,7 +110,7 @@ pub enum TestError {
 pub async fn test(dir: &Path, component: &Path, limits: Limits, update: bool) -> Result<TestReport, TestError> {
     let fixtures = dir.join("fixtures");
     let names = case_names(&fixtures)?;
-    let bytes = read(component)?;
+    let bytes = read(component, file::COMPONENT_BYTES_MAX)?;
     // A guest without papers is a function over text.
     let manifest = Package::read(&bytes).ok().map(|package| package.manifest);
     let kind = manifest.as_ref().map_or(Kind::Transform, |manifest| manifest.kind);
@@ -218,12 +218,12 @@ fn names_in(fixtures: &Path) -> Result<Vec<String>, TestError> {
     Ok(names)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TestError> {
-    file::read(path, file::TEXT_BYTES_MAX).map_err(|cause| TestError::File { path: path.to_owned(), cause })
+fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, TestError> {
+    file::read(path, bytes_max).map_err(|cause| TestError::File { path: path.to_owned(), cause })
 }
 
 pub(super) fn read_json(path: &Path) -> Result<Value, TestError> {
-    serde_json::from_slice(&read(path)?).map_err(|cause| TestError::Json { path: path.to_owned(), cause })
+    serde_json::from_slice(&read(path, file::TEXT_BYTES_MAX)?).map_err(|cause| TestError::Json { path: path.to_owned(), cause })
 }
 
 /// The events of an input, one text each.
