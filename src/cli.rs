@@ -247,6 +247,10 @@ fn parse() -> Result<Cli, ExitCode> {
     if let Some(columns) = out::columns() {
         command = command.term_width(usize::from(columns.min(100)));
     }
+    if out::is_colour_unwanted() {
+        // Left to itself it colours for whoever sets CI.
+        command = command.color(clap::ColorChoice::Never);
+    }
     let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.map_err(|error| {
         if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {

@@ -78,7 +78,8 @@ pub(super) fn is_dumb() -> bool {
     environment("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
-fn is_colour_unwanted() -> bool {
+/// Whether the user has said that there shall be no colours.
+pub(super) fn is_colour_unwanted() -> bool {
     is_dumb()
         || environment("NO_COLOR").is_some_and(|value| !value.is_empty())
         || environment("CLICOLOR").is_some_and(|value| value == "0")

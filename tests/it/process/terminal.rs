@@ -141,7 +141,7 @@ fn colours_are_for_terminals_that_want_them() {
         for args in
             [&["check", path][..], &["check", "/nowhere"], &["--help"], &["serve", path, "--listen", "1.1.1.1:1"]]
         {
-            let said = on_a_terminal(args, &[wish]).unwrap();
+            let said = on_a_terminal(args, &[wish, ("CI", "true")]).unwrap();
             assert!(!said.contains('\u{1b}'), "{wish:?} {args:?}: {said:?}");
         }
     }
