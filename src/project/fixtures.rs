@@ -223,7 +223,8 @@ fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, TestError> {
 }
 
 pub(super) fn read_json(path: &Path) -> Result<Value, TestError> {
-    serde_json::from_slice(&read(path, file::TEXT_BYTES_MAX)?).map_err(|cause| TestError::Json { path: path.to_owned(), cause })
+    serde_json::from_slice(&read(path, file::TEXT_BYTES_MAX)?)
+        .map_err(|cause| TestError::Json { path: path.to_owned(), cause })
 }
 
 /// The events of an input, one text each.
