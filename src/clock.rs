@@ -5,7 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The years 1 to 9999: the instants that every warehouse takes and every text of a time can spell.
 const EARLIEST_US: i64 = -62_135_596_800_000_000;
-const LATEST_US: i64 = 253_402_214_400_000_000;
+/// The end of the year 9999, all but a day: what a clock beyond it is taken to show.
+pub const LATEST_US: i64 = 253_402_214_400_000_000;
 
 /// Microseconds since the Unix epoch, UTC; negative before it. A clock that shows a year beyond 9999 is taken to show the
 /// last of them, so that no sum with a century more is out of range.

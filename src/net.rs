@@ -20,7 +20,6 @@ mod address;
 mod body;
 mod callers;
 mod connection;
-mod date;
 pub mod descriptors;
 mod io;
 mod serve;

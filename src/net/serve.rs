@@ -1,17 +1,20 @@
 //! The loop of a port, and the task of each connection.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -19,7 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::connection::Connection;
 use super::io::Socket;
 use super::table::Place;
-use super::{Port, Reply, RequestBody, Service, date};
+use super::{Port, Reply, RequestBody, Service};
 use crate::clock;
 
 /// How often waits are looked at.
@@ -51,6 +54,15 @@ impl Port {
                 accepted = accept(&listener) => accepted,
             };
             let error = match accepted {
+                Ok((stream, _)) if !clock_can_be_told() => {
+                    if told.is_due() {
+                        tracing::warn!(
+                            "the clock of this machine is before 1970 or beyond 9999; requests are answered with 503 until it is right"
+                        );
+                    }
+                    tokio::spawn(refuse_for_the_clock(stream));
+                    continue;
+                }
                 Ok((stream, address)) => {
                     let Ok(local) = stream.local_addr() else { continue };
                     match table.admit(address, local) {
@@ -90,6 +102,37 @@ async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     listener.accept().await
 }
 
+/// Whether HTTP can spell the time. The server below does so at every turn, and panics on a clock that is before 1970 or
+/// beyond 9999.
+fn clock_can_be_told() -> bool {
+    (0..clock::LATEST_US).contains(&clock::now_us())
+}
+
+/// How long a client that is refused for the clock may go on sending before its connection is closed.
+const REFUSED_MAX: Duration = Duration::from_secs(2);
+const REFUSAL: &str = concat!(
+    r#"{"error":"the clock of the server is wrong; nothing was accepted","code":"wrong-clock","#,
+    r#""message":"the clock of the server is wrong; nothing was accepted"}"#
+);
+
+/// Answers by hand: later, when the clock is right.
+async fn refuse_for_the_clock(mut stream: TcpStream) {
+    let reply = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json; charset=utf-8\r\nretry-after: 30\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n{REFUSAL}",
+        REFUSAL.len()
+    );
+    let work = async {
+        stream.write_all(reply.as_bytes()).await?;
+        stream.shutdown().await?;
+        // What the client is still sending is read, so that it finds the answer and no broken connection.
+        let mut unwanted = [0; 4096];
+        while stream.read(&mut unwanted).await? > 0 {}
+        Ok::<(), io::Error>(())
+    };
+    let _ = tokio::time::timeout(REFUSED_MAX, work).await;
+}
+
 fn lacks_descriptors(error: &io::Error) -> bool {
     // EMFILE, ENFILE, ENOBUFS, ENOMEM: of this process, or of the whole system.
     matches!(error.raw_os_error(), Some(24 | 23 | 105 | 12))
@@ -120,7 +163,7 @@ async fn serve<S: Service>(stream: TcpStream, place: Place, service: Arc<S>, mut
     });
     let mut server = http1::Builder::new();
     // Waits are ended by the table, which looks at all of them together.
-    server.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER_BYTES_MAX).auto_date_header(false);
+    server.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER_BYTES_MAX);
     let socket = Socket::new(stream, Arc::clone(connection));
     let mut serving = pin!(server.serve_connection(TokioIo::new(socket), answer));
     let mut deadline = None;
@@ -133,7 +176,7 @@ async fn serve<S: Service>(stream: TcpStream, place: Place, service: Arc<S>, mut
         };
         tokio::select! {
             // A client that breaks off is its own business.
-            _ = serving.as_mut() => break,
+            () = poll_fn(|cx| if clock_can_be_told() { serving.as_mut().poll(cx).map(drop) } else { Poll::Ready(()) }) => break,
             () = connection.close.notified() => {
                 if !connection.is_worked_on() {
                     break;
@@ -154,7 +197,7 @@ async fn answer<S: Service>(service: &S, connection: &Arc<Connection>, request: 
     connection.begin();
     let request = request.map(|incoming| RequestBody::new(incoming, Arc::clone(connection)));
     let mut answering = pin!(service.answer(request, connection.peer));
-    let mut reply = loop {
+    let reply = loop {
         tokio::select! {
             biased;
             reply = answering.as_mut() => break reply,
@@ -166,9 +209,6 @@ async fn answer<S: Service>(service: &S, connection: &Arc<Connection>, request: 
             }
         }
     };
-    if let Some(date) = date::of(clock::now_us()) {
-        reply.headers_mut().insert(header::DATE, date);
-    }
     connection.answered();
     reply
 }

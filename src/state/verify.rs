@@ -68,8 +68,12 @@ fn look(path: &Path, depth: Depth, found: &mut Verified) -> Result<(), Error> {
     Ok(())
 }
 
+/// The names of all rows of `meta`. A row whose name is damaged is not found by its own, and looks as if it had never been.
+const META: [&str; 5] = ["data_id", "format", "refined_to", "seen", "seen_key"];
+
 fn rows(connection: Connection, path: &Path, found: &mut Verified) -> Result<(), Error> {
     events(&connection, found).map_err(Error::at("could not read", path))?;
+    strange_names(&connection, found).map_err(Error::at("could not read", path))?;
     let mut state = State { path: path.to_owned(), connection, window: Window::default() };
     state.window.load(&state.connection).map_err(Error::at("could not read the dedup window", path))?;
     let mut note = |table, outcome: Result<u64, Error>| match outcome {
@@ -88,6 +92,16 @@ fn rows(connection: Connection, path: &Path, found: &mut Verified) -> Result<(),
     note("syncs", state.reports().map(|reports| reports.len() as u64))?;
     note("lineups", state.lineups().map(|(cursors, lineups)| (cursors.len() + lineups.len()) as u64))?;
     note("stretches", ranges(&state))
+}
+
+fn strange_names(connection: &Connection, found: &mut Verified) -> rusqlite::Result<()> {
+    let mut find = connection.prepare("SELECT CAST(key AS TEXT) FROM meta")?;
+    let mut rows = find.query([])?;
+    while let Some(row) = rows.next()? {
+        let name = String::from_utf8_lossy(row.get_ref(0)?.as_bytes().unwrap_or_default()).into_owned();
+        found.note("meta", META.contains(&name.as_str()), || format!("a row with the strange name {name:?}"));
+    }
+    Ok(())
 }
 
 /// Each log range with its duplicates.

@@ -120,11 +120,15 @@ impl Running {
     }
 
     pub fn batch(&self, key: &str, events: &[serde_json::Value]) {
+        let reply = self.post(key, events);
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+
+    pub fn post(&self, key: &str, events: &[serde_json::Value]) -> http::Reply {
         let body = serde_json::json!({ "batch": events }).to_string();
         let headers = [("authorization", http::basic(key))];
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let reply = http::request(&self.address, "POST", "/v1/batch", &headers, body.as_bytes());
-        assert_eq!(reply.status, 200, "{}", reply.text());
+        http::request(&self.address, "POST", "/v1/batch", &headers, body.as_bytes())
     }
 }
 

@@ -28,8 +28,15 @@ fn clocks_before_1970_beyond_9999_and_jumps_between_lose_nothing() {
         let environment =
             [("LD_PRELOAD", library.to_str().unwrap()), ("FAKETIME", at), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
         let mut server = Running::start_in(&workspace, &[], &environment);
+        // HTTP cannot say what time it is there: such a clock is waited out, and the client keeps its events.
+        let can_be_told = !matches!(at, "-66y" | "+8000y");
         for n in 0..8 {
             let events: Vec<_> = (0..20).map(|m| page(format!("r{round}-{n}-{m}"))).collect();
+            if !can_be_told {
+                let reply = server.post(&workspace.write_key, &events);
+                assert_eq!(reply.code(), "503 wrong-clock", "{at}");
+                continue;
+            }
             server.batch(&workspace.write_key, &events);
             // The client did not get its answer.
             server.batch(&workspace.write_key, &events);
