@@ -344,7 +344,7 @@ impl App {
         let (stop_workers, workers_stop) = watch::channel(false);
         let background_handle = background.handle();
         admin.run(Arc::clone(&functions.1), &background_handle, &server_stops);
-        background_handle.spawn(posts.follow(server_stops.clone()));
+        tokio::spawn(posts.follow(server_stops.clone()));
         background_handle.spawn(keeper.run(server_stops.clone()));
         let serving = tokio::spawn(server.run(server_stops));
         let cursors: Vec<watch::Receiver<u64>> = workers.iter().map(Worker::follow).collect();

@@ -70,6 +70,7 @@ impl Admin {
         // Its requests read files and SQLite where they stand.
         background.spawn(self.api.run(stop.clone()));
         background.spawn(self.builder.run(stop.clone()));
-        background.spawn(live.follow(stop.clone()));
+        // Whoever was told that a version is live may send its first event at once: this gives way to nobody.
+        tokio::spawn(live.follow(stop.clone()));
     }
 }
