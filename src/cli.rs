@@ -140,17 +140,7 @@ enum Failure {
 
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let more = cause.to_string();
-            // Some errors already name their cause.
-            if !text.contains(&more) {
-                text = format!("{text}: {more}");
-            }
-            source = cause.source();
-        }
-        Self::Failed(text)
+        Self::Failed(crate::telemetry::with_causes(&error))
     }
 }
 

@@ -65,3 +65,18 @@ impl Write for HarmlessJson {
         io::stderr().flush()
     }
 }
+
+/// What an error says, and what its causes say, on one line. Some errors name their cause already; it is not said twice.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = cause.source();
+    }
+    text
+}

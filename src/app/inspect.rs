@@ -12,6 +12,7 @@ use crate::intake;
 use crate::sqlite_check::{self, Depth};
 use crate::state;
 use crate::store;
+use crate::telemetry::with_causes;
 use crate::warehouse::sqlite::ledger;
 
 /// One file, or files of one kind.
@@ -113,7 +114,7 @@ fn log_report(dir: &Path) -> Inspected {
     let report = match intake::verify(dir) {
         _ if !dir.exists() => return absent(dir),
         Err(error) => {
-            let damage = vec![of(plain(&error), "the server does not start")];
+            let damage = vec![of(with_causes(&error), "the server does not start")];
             return Inspected { file: dir.display().to_string(), damage, ..Inspected::default() };
         }
         Ok(report) => report,
@@ -146,7 +147,7 @@ fn state_file(path: &Path) -> Inspected {
     };
     match state::verify(path, Depth::Full) {
         Err(state::Error::Absent { .. }) => absent(path),
-        Err(error) => Inspected { damage: vec![of(plain(&error))], ..seen(path) },
+        Err(error) => Inspected { damage: vec![of(with_causes(&error))], ..seen(path) },
         Ok(found) => {
             let rows = found
                 .damaged
@@ -169,7 +170,7 @@ fn warehouse(path: &Path) -> Inspected {
     };
     let mut damage: Vec<Damage> = match sqlite_check::check(path, Depth::Full) {
         Ok(faults) => faults.into_iter().map(of).collect(),
-        Err(error) => vec![of(plain(&error))],
+        Err(error) => vec![of(with_causes(&error))],
     };
     let mut format = None;
     if damage.is_empty() {
@@ -180,7 +181,7 @@ fn warehouse(path: &Path) -> Inspected {
         match read {
             Ok(syncs) => damage
                 .extend(syncs.iter().map(|sync| of(format!("the ledger's row of sync {sync} is not what was stored")))),
-            Err(error) => damage.push(of(plain(&error))),
+            Err(error) => damage.push(of(with_causes(&error))),
         }
         if let Some(found) = format.filter(|found| *found > ledger::FORMAT) {
             damage
@@ -216,7 +217,7 @@ fn store_files(dir: &Path, told: &mut dyn FnMut(&str)) -> Inspected {
         Err(error) => {
             let damage = Damage {
                 file: file.clone(),
-                what: plain(&error),
+                what: with_causes(&error),
                 follows: "uploaded functions and destinations cannot be loaded".to_owned(),
                 remedy: "let the process read the folder".to_owned(),
             };
@@ -245,18 +246,4 @@ fn admin(path: &Path) -> Inspected {
             Inspected { damage: vec![damage], ..seen(path) }
         }
     }
-}
-
-/// An error with its causes, on one line.
-fn plain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -128,7 +128,7 @@ impl Deliverer {
     /// Reports a failure and waits before the next try; false when told to stop meanwhile.
     async fn failed(&mut self, failure: &Failure, pause: &mut Duration, what: &str) -> bool {
         let wait = if matches!(failure, Failure::Stop { .. }) { self.settings.retry_pause_max } else { *pause };
-        self.tell_failure(&reasons(failure), wait, what);
+        self.tell_failure(&crate::telemetry::with_causes(failure), wait, what);
         self.record("could not record a failure", |state, name| state.fail(name, &failure.to_string()));
         *pause = (*pause * 2).min(self.settings.retry_pause_max);
         self.wait(wait).await
@@ -315,20 +315,6 @@ impl Deliverer {
             () = tokio::time::sleep(pause) => true,
         }
     }
-}
-
-/// A failure with its causes, for the log.
-fn reasons(failure: &Failure) -> String {
-    let mut text = failure.to_string();
-    let mut source = std::error::Error::source(failure);
-    while let Some(cause) = source {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// The destination has more than the log ever held: its ledger or the log is another one.
