@@ -140,20 +140,22 @@ fn unfinished(server: &Server, auth: &str, count: usize) -> Vec<TcpStream> {
     let open = || {
         let mut stream = TcpStream::connect(&server.address).unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
-        write!(stream, "POST /v1/batch HTTP/1.1\r\nhost: x\r\n{auth}content-length: 500000\r\n\r\n").unwrap();
+        write!(stream, "POST /v1/batch HTTP/1.1{auth}\r\nhost: x\r\ncontent-length: 500000\r\n\r\n").unwrap();
         stream.write_all(&piece).unwrap();
         stream
     };
     (0..count).map(|_| open()).collect()
 }
 
-/// Sends a body until the server has no room for it: those before it may still be on their way.
-fn late(server: &Server, auth: &str) -> http::Reply {
+/// Sends bodies until the server has no room for one. Those in `held` may be on their way still, and the last of them
+/// may all have been refused for one another, so each try leaves one more that stays.
+fn late(server: &Server, auth: &str, held: &mut Vec<TcpStream>) -> http::Reply {
     for _ in 0..100 {
         let reply = write_then_read(server, &format!("POST /v1/batch HTTP/1.1{auth}"), 500_000);
         if reply.status == 429 {
             return reply;
         }
+        held.extend(unfinished(server, auth, 1));
     }
     panic!("there was always room");
 }
@@ -165,14 +167,14 @@ fn unfinished_bodies_share_a_budget_that_strangers_cannot_take() {
     let server = workspace.serve();
     assert_eq!(server.post("/v1/track", r#"{"event":"Warm"}"#).status, 200);
     let before = memory_kib(&server);
-    let strangers = unfinished(&server, "", 400);
+    let mut strangers = unfinished(&server, "", 400);
     // One that came late is told to come again, readably, once it has sent its body.
-    let late = late(&server, "");
+    let late = late(&server, "", &mut strangers);
     assert_eq!((late.code().as_str(), late.header("retry-after")), ("429 too-busy", Some("1")));
     assert_eq!(server.post("/v1/batch", batch_of(512_000, 1)).status, 200, "a known key has room");
     let auth = format!("\r\nauthorization: {}", basic(&server.key));
-    let known = unfinished(&server, &format!("{}\r\n", auth.trim_start()), 400);
-    assert_eq!(self::late(&server, &auth).code(), "429 too-busy");
+    let mut known = unfinished(&server, &auth, 400);
+    assert_eq!(self::late(&server, &auth, &mut known).code(), "429 too-busy");
     // What arrives in one piece was never unfinished.
     let key = &server.key;
     let small = format!(r#"{{"event":"Small","writeKey":"{key}"}}"#);
