@@ -23,7 +23,6 @@ mod connection;
 pub mod descriptors;
 mod io;
 mod serve;
-mod slim;
 mod table;
 
 use std::net::SocketAddr;

@@ -6,9 +6,10 @@
 //! latency counts from the moment at which a request should have been sent.
 //!
 //! `cargo bench --bench end_to_end -- --seconds 5`; `--ack` for acknowledgements beside a backlog alone; `--program PATH`
-//! for another build of the server.
+//! for another build of the server; `--against PATH` for two builds in turns.
 
 mod ack;
+mod against;
 mod freshness;
 mod load;
 mod process;
@@ -28,12 +29,16 @@ fn main() {
         process::floor();
         return;
     }
-    let seconds = arguments.iter().position(|a| a == "--seconds").and_then(|at| arguments.get(at + 1)?.parse().ok());
-    let length = Duration::from_secs(seconds.unwrap_or(5));
+    let number = |name: &str| process::argument(name).and_then(|text| text.parse().ok());
+    let length = Duration::from_secs(number("--seconds").unwrap_or(5));
     process::describe_machine();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    if let Some(other) = process::argument("--against") {
+        against::measure(&runtime, &other, number("--rounds").unwrap_or(15));
+        return;
+    }
     if has("--ack") {
         ack::measure(&runtime, has("--quick"));
         ack::neighbours(&runtime, has("--quick"));

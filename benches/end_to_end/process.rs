@@ -7,9 +7,13 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 
 /// The program under test: this build, or the one that `--program` names.
-fn program() -> String {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "--program").skip(1);
-    arguments.next().unwrap_or_else(|| env!("CARGO_BIN_EXE_tidegate").to_owned())
+pub fn program() -> String {
+    argument("--program").unwrap_or_else(|| env!("CARGO_BIN_EXE_tidegate").to_owned())
+}
+
+/// What follows `name` in the arguments.
+pub fn argument(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
 }
 
 /// A server; killed when dropped.
@@ -36,18 +40,28 @@ impl Process {
 
     /// A new workspace, in `w`.
     pub fn workspace() -> TempDir {
-        let dir = tempfile::tempdir_in(scratch()).expect("a temporary folder");
-        let made = Command::new(program()).args(["init", "--json"]).arg(dir.path().join("w")).output();
-        assert!(made.expect("tidegate runs").status.success());
-        dir
+        Self::workspace_of(&program())
     }
 
     /// A server on that workspace.
     pub fn serve(dir: TempDir) -> Self {
+        Self::serve_with(&program(), dir)
+    }
+
+    /// A new workspace of that build, in `w`.
+    pub fn workspace_of(program: &str) -> TempDir {
+        let dir = tempfile::tempdir_in(scratch()).expect("a temporary folder");
+        let made = Command::new(program).args(["init", "--json"]).arg(dir.path().join("w")).output();
+        assert!(made.expect("tidegate runs").status.success());
+        dir
+    }
+
+    /// A server of that build.
+    pub fn serve_with(program: &str, dir: TempDir) -> Self {
         let workspace = dir.path().join("w");
         let source = std::fs::read_to_string(workspace.join("sources/web.yaml")).expect("a source");
         let key = source.lines().find_map(|line| line.strip_prefix("write_key: ")).expect("a key").trim().to_owned();
-        let mut command = Command::new(program());
+        let mut command = Command::new(program);
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--json", "--log", "error"])
             .arg(&workspace);

@@ -4,10 +4,12 @@
 //! reads between two writes is wrong by one moment, and the task looks again before it acts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use futures_util::task::AtomicWaker;
 
 use super::{Limits, Peer};
 
@@ -30,10 +32,9 @@ pub(super) struct Connection {
     pub(super) peer: Peer,
     /// How many connections its caller has; `None` for a trusted proxy.
     pub(super) crowd: Option<Arc<AtomicUsize>>,
-    /// Tells its task to end it.
-    pub(super) close: Notify,
-    /// Tells its task that the body comes too slowly.
-    pub(super) slow: Notify,
+    /// What its task has been told and has not seen yet, in bits.
+    signals: AtomicU8,
+    task: AtomicWaker,
     epoch: Instant,
     phase: AtomicU8,
     phase_since: AtomicU64,
@@ -51,12 +52,15 @@ pub(super) struct Connection {
     written_at: AtomicU64,
 }
 
-/// What is to be done with a connection whose client takes too long.
+/// What the task of a connection is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Overdue {
-    Close,
-    /// It is told, for it waits for an answer.
-    SlowBody,
+pub(super) enum Signal {
+    /// End it, unless its request is being worked on: then after that.
+    Close = 1,
+    /// The body comes too slowly.
+    SlowBody = 2,
+    /// The port stops: end it when the request in flight is answered, and soon.
+    Stop = 4,
 }
 
 /// How willingly a connection is given up: the larger, the sooner. First those of callers that have many, for nobody else
@@ -81,8 +85,8 @@ impl Connection {
         let connection = Self {
             peer,
             crowd,
-            close: Notify::new(),
-            slow: Notify::new(),
+            signals: AtomicU8::new(0),
+            task: AtomicWaker::new(),
             epoch,
             phase: AtomicU8::new(IDLE),
             phase_since: AtomicU64::new(0),
@@ -108,6 +112,23 @@ impl Connection {
         self.phase.store(phase, Relaxed);
     }
 
+    /// Tells its task.
+    pub(super) fn tell(&self, signal: Signal) {
+        self.signals.fetch_or(signal as u8, AcqRel);
+        self.task.wake();
+    }
+
+    /// Has what is told from now on wake its task.
+    pub(super) fn listen(&self, task: &Waker) {
+        self.task.register(task);
+    }
+
+    /// Whether its task was told; it is told once.
+    pub(super) fn heard(&self, signal: Signal) -> bool {
+        let bit = signal as u8;
+        self.signals.load(Acquire) & bit != 0 && self.signals.fetch_and(!bit, AcqRel) & bit != 0
+    }
+
     /// Bytes have come.
     pub(super) fn read(&self) {
         if self.phase.load(Relaxed) == IDLE {
@@ -118,6 +139,8 @@ impl Connection {
 
     /// A head is whole, and its request is being answered.
     pub(super) fn begin(&self) {
+        // What was said of the body before is of no matter to this one.
+        self.heard(Signal::SlowBody);
         self.body_since.store(0, Relaxed);
         self.body_waited.store(0, Relaxed);
         self.body_bytes.store(0, Relaxed);
@@ -194,19 +217,19 @@ impl Connection {
         }
     }
 
-    /// Whether its client has taken too long.
-    pub(super) fn overdue(&self, now: u64, limits: &Limits) -> Option<Overdue> {
+    /// What its task is to be told when its client has taken too long.
+    pub(super) fn overdue(&self, now: u64, limits: &Limits) -> Option<Signal> {
         let stalled_since = self.stalled_since.load(Relaxed);
         if stalled_since != 0 {
             let stalled = now.saturating_sub(stalled_since);
             let silent = now.saturating_sub(self.written_at.load(Relaxed)) > millis(limits.write_timeout);
             let slow = is_slow(self.stalled_bytes.load(Relaxed), stalled, limits);
-            return (silent || slow).then_some(Overdue::Close);
+            return (silent || slow).then_some(Signal::Close);
         }
         let age = now.saturating_sub(self.phase_since.load(Relaxed));
         match self.phase.load(Relaxed) {
-            IDLE if self.served.load(Relaxed) => (age > millis(limits.idle_timeout)).then_some(Overdue::Close),
-            IDLE | HEAD => (age > millis(limits.head_timeout)).then_some(Overdue::Close),
+            IDLE if self.served.load(Relaxed) => (age > millis(limits.idle_timeout)).then_some(Signal::Close),
+            IDLE | HEAD => (age > millis(limits.head_timeout)).then_some(Signal::Close),
             SERVING => {
                 let since = self.body_since.load(Relaxed);
                 if since == 0 {
@@ -214,7 +237,7 @@ impl Connection {
                 }
                 let silent = now.saturating_sub(since.max(self.read_at.load(Relaxed))) > millis(limits.read_timeout);
                 let slow = is_slow(self.body_bytes.load(Relaxed), self.body_waited(now), limits);
-                (silent || slow).then_some(Overdue::SlowBody)
+                (silent || slow).then_some(Signal::SlowBody)
             }
             _ => None,
         }
@@ -270,24 +293,24 @@ mod tests {
         let limits = Limits::default();
         let (soon, late) = (9_000, 11_000);
         let fresh = connection();
-        assert_eq!((fresh.overdue(soon, &limits), fresh.overdue(late, &limits)), (None, Some(Overdue::Close)));
+        assert_eq!((fresh.overdue(soon, &limits), fresh.overdue(late, &limits)), (None, Some(Signal::Close)));
         fresh.read();
-        assert_eq!((fresh.overdue(soon, &limits), fresh.overdue(late, &limits)), (None, Some(Overdue::Close)));
+        assert_eq!((fresh.overdue(soon, &limits), fresh.overdue(late, &limits)), (None, Some(Signal::Close)));
         fresh.begin();
         assert_eq!(fresh.overdue(1 << 40, &limits), None, "what we work on is not its client's wait");
         fresh.body_waits();
         assert_eq!(fresh.overdue(4_000, &limits), None);
-        assert_eq!(fresh.overdue(6_000, &limits), Some(Overdue::SlowBody), "below the least rate");
+        assert_eq!(fresh.overdue(6_000, &limits), Some(Signal::SlowBody), "below the least rate");
         fresh.body_bytes.store(1 << 20, Relaxed);
-        assert_eq!((fresh.overdue(soon, &limits), fresh.overdue(late, &limits)), (None, Some(Overdue::SlowBody)));
+        assert_eq!((fresh.overdue(soon, &limits), fresh.overdue(late, &limits)), (None, Some(Signal::SlowBody)));
         fresh.body_came(1);
         fresh.answered();
         fresh.stalls();
-        assert_eq!((fresh.overdue(4_000, &limits), fresh.overdue(6_000, &limits)), (None, Some(Overdue::Close)));
+        assert_eq!((fresh.overdue(4_000, &limits), fresh.overdue(6_000, &limits)), (None, Some(Signal::Close)));
         fresh.wrote(1 << 20);
-        assert_eq!((fresh.overdue(soon, &limits), fresh.overdue(late, &limits)), (None, Some(Overdue::Close)));
+        assert_eq!((fresh.overdue(soon, &limits), fresh.overdue(late, &limits)), (None, Some(Signal::Close)));
         fresh.flushed();
-        assert_eq!((fresh.overdue(59_000, &limits), fresh.overdue(61_000, &limits)), (None, Some(Overdue::Close)));
+        assert_eq!((fresh.overdue(59_000, &limits), fresh.overdue(61_000, &limits)), (None, Some(Signal::Close)));
     }
 
     #[test]

@@ -9,10 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::connection::Connection;
-use super::slim::Slim;
 
 pub(super) struct Socket {
-    stream: Slim<TcpStream>,
+    stream: TcpStream,
     connection: Arc<Connection>,
     /// A read was put off because an answer waits to be written.
     read_put_off: bool,
@@ -20,7 +19,7 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { stream: Slim(stream), connection, read_put_off: false }
+        Self { stream, connection, read_put_off: false }
     }
 
     fn noted(&self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {

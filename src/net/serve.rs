@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::connection::Connection;
+use super::connection::{Connection, Signal};
 use super::io::Socket;
 use super::table::Place;
 use super::{Port, Reply, RequestBody, Service};
@@ -33,8 +33,9 @@ const SHED_AT_ONCE: usize = 16;
 const DESCRIPTOR_PATIENCE: Duration = Duration::from_millis(20);
 /// What a flood makes us say is said this often.
 const TELL_INTERVAL: Duration = Duration::from_secs(10);
-/// A head, and as much as is read ahead of one.
-const BUFFER_BYTES_MAX: usize = 64 << 10;
+/// The largest head, and the most that one read takes. A client that stops within a large body makes its connection keep
+/// a buffer of this size.
+const BUFFER_BYTES_MAX: usize = 32 << 10;
 
 impl Port {
     /// Serves until `stop` turns true; then takes no new connection and waits for the requests in flight, up to
@@ -66,7 +67,7 @@ impl Port {
                 Ok((stream, address)) => {
                     let Ok(local) = stream.local_addr() else { continue };
                     match table.admit(address, local) {
-                        Some(place) => drop(tokio::spawn(serve(stream, place, Arc::clone(&service), stop.clone()))),
+                        Some(place) => drop(tokio::spawn(serve(stream, place, Arc::clone(&service)))),
                         None if told.is_due() => {
                             tracing::warn!(
                                 connections_max = table.limits.connections_max,
@@ -92,6 +93,7 @@ impl Port {
             let _ = tokio::time::timeout(DESCRIPTOR_PATIENCE, table.ended.notified()).await;
         }
         drop(listener);
+        table.stop();
         let deadline = Instant::now() + table.limits.stop_timeout;
         while !table.is_empty() && tokio::time::timeout_at(deadline, table.ended.notified()).await.is_ok() {}
     }
@@ -153,7 +155,7 @@ impl Told {
 }
 
 /// One connection, to its end.
-async fn serve<S: Service>(stream: TcpStream, place: Place, service: Arc<S>, mut stop: watch::Receiver<bool>) {
+async fn serve<S: Service>(stream: TcpStream, place: Place, service: Arc<S>) {
     let _ = stream.set_nodelay(true);
     let connection = &place.connection;
     let stop_timeout = place.limits().stop_timeout;
@@ -167,48 +169,40 @@ async fn serve<S: Service>(stream: TcpStream, place: Place, service: Arc<S>, mut
     let socket = Socket::new(stream, Arc::clone(connection));
     let mut serving = pin!(server.serve_connection(TokioIo::new(socket), answer));
     let mut deadline = None;
-    loop {
-        let too_late = async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            // A client that breaks off is its own business.
-            () = poll_fn(|cx| if clock_can_be_told() { serving.as_mut().poll(cx).map(drop) } else { Poll::Ready(()) }) => break,
-            () = connection.close.notified() => {
-                if !connection.is_worked_on() {
-                    break;
-                }
-                // Its request came whole just now: it gets its answer first.
-                serving.as_mut().graceful_shutdown();
-            }
-            _ = stop.wait_for(|stop| *stop), if deadline.is_none() => {
-                serving.as_mut().graceful_shutdown();
-                deadline = Some(Instant::now() + stop_timeout);
-            }
-            () = too_late => break,
+    poll_fn(|cx| {
+        connection.listen(cx.waker());
+        if connection.heard(Signal::Stop) {
+            serving.as_mut().graceful_shutdown();
+            deadline = Some(Box::pin(tokio::time::sleep(stop_timeout)));
         }
-    }
+        // A client that breaks off is its own business.
+        if !clock_can_be_told() || serving.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if connection.heard(Signal::Close) {
+            if !connection.is_worked_on() {
+                return Poll::Ready(());
+            }
+            // Its request came whole just now: it gets its answer first.
+            serving.as_mut().graceful_shutdown();
+        }
+        deadline.as_mut().map_or(Poll::Pending, |deadline| deadline.as_mut().poll(cx))
+    })
+    .await;
 }
 
 async fn answer<S: Service>(service: &S, connection: &Arc<Connection>, request: Request<Incoming>) -> Reply {
     connection.begin();
     let request = request.map(|incoming| RequestBody::new(incoming, Arc::clone(connection)));
     let mut answering = pin!(service.answer(request, connection.peer));
-    let reply = loop {
-        tokio::select! {
-            biased;
-            reply = answering.as_mut() => break reply,
-            () = connection.slow.notified() => {
-                // Only while nothing but the client is waited for: nothing of this request is on its way to the log.
-                if connection.is_receiving() {
-                    break service.too_slow();
-                }
-            }
+    let reply = poll_fn(|cx| match answering.as_mut().poll(cx) {
+        // Only while nothing but the client is waited for: nothing of this request is on its way to the log.
+        Poll::Pending if connection.heard(Signal::SlowBody) && connection.is_receiving() => {
+            Poll::Ready(service.too_slow())
         }
-    };
+        polled => polled,
+    })
+    .await;
     connection.answered();
     reply
 }

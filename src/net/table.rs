@@ -10,7 +10,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::address::{Caller, Network};
-use super::connection::{Connection, Idleness, Overdue, moment};
+use super::connection::{Connection, Idleness, Signal, moment};
 use super::{Limits, Peer};
 
 pub(super) struct Table {
@@ -86,11 +86,16 @@ impl Table {
     pub(super) fn sweep(&self) {
         let now = self.now();
         for connection in self.entries().connections.values() {
-            match connection.overdue(now, &self.limits) {
-                Some(Overdue::Close) => connection.close.notify_one(),
-                Some(Overdue::SlowBody) => connection.slow.notify_one(),
-                None => {}
+            if let Some(signal) = connection.overdue(now, &self.limits) {
+                connection.tell(signal);
             }
+        }
+    }
+
+    /// Tells every connection that the port stops.
+    pub(super) fn stop(&self) {
+        for connection in self.entries().connections.values() {
+            connection.tell(Signal::Stop);
         }
     }
 
@@ -123,7 +128,7 @@ impl Entries {
             silent.truncate(most);
         }
         let ids = silent.into_iter().chain(idlest).map(|(_, Reverse(id))| id);
-        ids.filter_map(|id| self.take_out(id)).inspect(|connection| connection.close.notify_one()).count()
+        ids.filter_map(|id| self.take_out(id)).inspect(|connection| connection.tell(Signal::Close)).count()
     }
 
     fn take_out(&mut self, id: u64) -> Option<Arc<Connection>> {
