@@ -219,7 +219,7 @@ impl App {
             let sync = Sync {
                 name: name.as_str().into(),
                 source: config.source.0.as_str().into(),
-                filter: config.filter.clone(),
+                filter: destinations::filter(&workspace, config),
                 functions: live.of_sync(name),
                 mapping: config.mapping.clone(),
                 settings: destinations::settings(&workspace, config),

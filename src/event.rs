@@ -97,6 +97,23 @@ impl Event {
         self.body.get(field).and_then(Value::as_str)
     }
 
+    /// An id in a top-level field, as text: a text that is not empty, or a number as it is spelled. RudderStack's browser
+    /// SDK sends `"userId": ""` for everybody who has not logged in.
+    #[must_use]
+    pub fn id(&self, field: &str) -> Option<&str> {
+        match self.body.get(field)? {
+            Value::String(id) if !id.is_empty() => Some(id),
+            Value::Number(id) => Some(id.as_str()),
+            _ => None,
+        }
+    }
+
+    /// Whose event it is: its `userId`, else its `anonymousId`.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.id("userId").or_else(|| self.id("anonymousId"))
+    }
+
     /// The event as JSON text.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -121,4 +138,24 @@ pub struct ViolationRecord {
     pub has_schema_violated: bool,
     /// One sentence each.
     pub violations: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_id_is_none_and_a_number_is_its_digits() {
+        for (body, user) in [
+            (r#"{"userId":"u","anonymousId":"a"}"#, Some("u")),
+            (r#"{"userId":"","anonymousId":"a"}"#, Some("a")),
+            (r#"{"userId":null,"anonymousId":"a"}"#, Some("a")),
+            (r#"{"userId":9007199254740993,"anonymousId":"a"}"#, Some("9007199254740993")),
+            (r#"{"userId":{},"anonymousId":""}"#, None),
+        ] {
+            let body = serde_json::from_str(body).unwrap();
+            let event = Event { source: "web".into(), offset: 0, part: 0, kind: Kind::Track, received_at_us: 0, body };
+            assert_eq!(event.user(), user);
+        }
+    }
 }

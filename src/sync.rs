@@ -9,6 +9,7 @@
 //! destination is tried again with growing pauses and delays nobody else: the log keeps what it has not taken.
 
 mod backlog;
+mod choice;
 mod filter;
 mod gather;
 mod mapping;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use choice::{Consent, spelling};
 pub use filter::Filter;
 pub use mapping::{Mapping, Pointer};
 pub use worker::Worker;

@@ -20,6 +20,7 @@ pub fn part(workspace: &Workspace, name: &str) -> Part {
             JsonType::Integer => Type::Integer,
             JsonType::Number => Type::Decimal,
             JsonType::String => Type::Text,
+            JsonType::Instant => Type::Timestamp,
             JsonType::Array => Type::Json,
         });
         if let Some(kind) = kinds.reduce(Type::join) {

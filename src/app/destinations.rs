@@ -11,7 +11,7 @@ use crate::config::{DestinationKind, SyncConfig, Workspace};
 use crate::delivery::PluginDestination;
 use crate::destination::Destination;
 use crate::state::{self, State};
-use crate::sync::{Company, Settings};
+use crate::sync::{Company, Filter, Settings};
 
 /// How long a start waits for a destination to say how far it is.
 const FLOOR_PATIENCE: Duration = Duration::from_secs(5);
@@ -55,6 +55,15 @@ pub(super) async fn open(
 fn away(sync: &str, error: &str) -> Ledger {
     tracing::error!(sync, error, "a destination is away at the start; its events wait in the log");
     Ledger::Away
+}
+
+/// What a sync takes: what its file says, and for a tool what events and people allow.
+pub(super) fn filter(workspace: &Workspace, sync: &SyncConfig) -> Filter {
+    let spellings = match &workspace.destinations[&sync.destination.0].kind {
+        DestinationKind::Plugin(config) => config.spellings.clone(),
+        DestinationKind::Warehouse(_) => Vec::new(),
+    };
+    Filter { spellings, ..sync.filter.clone() }
 }
 
 /// How a sync gathers for its destination: each says how long events may wait for company, unless the sync does.

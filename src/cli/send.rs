@@ -1,7 +1,7 @@
 //! `tidegate send`.
 
 use std::io::{BufRead as _, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +45,9 @@ pub(super) struct Args {
     /// Take the address and the write key from this workspace
     #[arg(long, value_name = "DIR")]
     workspace: Option<PathBuf>,
+    /// The source of --workspace whose write key is used [default: the first]
+    #[arg(long, value_name = "NAME", requires = "workspace", conflicts_with = "write_key")]
+    source: Option<String>,
     /// A name for this run, part of every made-up messageId [default: random]
     #[arg(long, value_name = "NAME")]
     run: Option<String>,
@@ -70,7 +73,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
     let started = Instant::now();
     let tally = Arc::new(Tally::default());
     let bar = bar(total, json);
-    runtime()?.block_on(async {
+    let sending = async {
         let (parcels, queue) = mpsc::channel::<Parcel>(64);
         let queue = Arc::new(tokio::sync::Mutex::new(queue));
         let mut senders = Vec::new();
@@ -79,24 +82,45 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
                 (Arc::clone(&queue), Arc::clone(&tally), bar.clone(), Client::new(target.clone()));
             senders.push(tokio::spawn(deliver(client, queue, tally, bar)));
         }
-        match args.generate {
-            Some(total) => generate(args, total, &parcels).await,
-            None => read(args, &parcels).await?,
+        match (args.generate, args.file.clone()) {
+            (Some(total), _) => generate(args, total, parcels).await,
+            (None, Some(path)) => {
+                let batch = usize::try_from(args.batch).unwrap_or(100);
+                // On a thread of its own: nobody can interrupt a read of standard input.
+                let reading = tokio::task::spawn_blocking(move || read(&path, batch, &parcels));
+                reading.await.map_err(|error| Failure::Failed(error.to_string()))??;
+            }
+            (None, None) => {}
         }
-        drop(parcels);
         for sender in senders {
             match sender.await {
                 Ok(outcome) => outcome?,
                 Err(error) => return Err(Failure::Failed(error.to_string())),
             }
         }
-        Ok(())
+        Ok::<(), Failure>(())
+    };
+    let runtime = runtime()?;
+    let is_interrupted = runtime.block_on(async {
+        tokio::select! {
+            sent = sending => sent.map(|()| false),
+            _ = tokio::signal::ctrl_c() => Ok(true),
+        }
     })?;
+    runtime.shutdown_background();
     bar.finish_and_clear();
-    report(&tally, started.elapsed(), json)
+    let code = report(&tally, started.elapsed(), json);
+    if is_interrupted {
+        eprintln!("interrupted: the rest was not sent, or its answer was not waited for");
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    Ok(code)
 }
 
-fn report(tally: &Tally, took: Duration, json: bool) -> Done {
+/// The exit code, as shells report the signal.
+const INTERRUPTED: u8 = 130;
+
+fn report(tally: &Tally, took: Duration, json: bool) -> ExitCode {
     let (accepted, refused) = (tally.accepted.load(Ordering::Relaxed), tally.refused.load(Ordering::Relaxed));
     let retries = tally.retries.load(Ordering::Relaxed);
     let rate = accepted as f64 / took.as_secs_f64().max(1e-9);
@@ -121,7 +145,7 @@ fn report(tally: &Tally, took: Duration, json: bool) -> Done {
             eprintln!("{} {} events were refused: {why}", paint::error("error:"), paint::count(refused));
         }
     }
-    Ok(if refused > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    if refused > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn target(args: &Args) -> Result<Target, Failure> {
@@ -133,7 +157,16 @@ fn target(args: &Args) -> Result<Target, Failure> {
     };
     let key = match (&args.write_key, &outline) {
         (Some(key), _) => Some(key.clone()),
-        (None, Some(outline)) => outline.write_key().map_err(Failure::Problems)?,
+        (None, Some(outline)) => {
+            let source = args.source.as_deref();
+            let key = outline.write_key(source).map_err(Failure::Problems)?;
+            if let (None, Some(source)) = (&key, source) {
+                let names: Vec<&str> = outline.sources.keys().map(String::as_str).collect();
+                let message = format!("there is no source {source:?}; the workspace has {}", names.join(", "));
+                return Err(Failure::Failed(message));
+            }
+            key
+        }
         (None, None) => None,
     };
     let Some(key) = key else {
@@ -162,7 +195,7 @@ fn bar(total: Option<u64>, json: bool) -> ProgressBar {
 }
 
 /// Makes events up, open loop: when a rate is given, each request has its time, whatever became of those before.
-async fn generate(args: &Args, total: u64, parcels: &mpsc::Sender<Parcel>) {
+async fn generate(args: &Args, total: u64, parcels: mpsc::Sender<Parcel>) {
     let run = args.run.clone().unwrap_or_else(clock::uuid);
     let started = tokio::time::Instant::now();
     let mut n = 0;
@@ -187,8 +220,7 @@ fn parcel(events: &[serde_json::Value], now_us: i64) -> Parcel {
 }
 
 /// Reads events from a file and sends their text as it stands.
-async fn read(args: &Args, parcels: &mpsc::Sender<Parcel>) -> Result<(), Failure> {
-    let Some(path) = &args.file else { return Ok(()) };
+fn read(path: &Path, batch: usize, parcels: &mpsc::Sender<Parcel>) -> Result<(), Failure> {
     let input: Box<dyn std::io::BufRead> = if path.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
     } else {
@@ -212,30 +244,30 @@ async fn read(args: &Args, parcels: &mpsc::Sender<Parcel>) -> Result<(), Failure
             return Err(Failure::Failed(format!("{}:{}: this line is no JSON: {error}", path.display(), at + 1)));
         }
         lines.push(line);
-        if lines.len() as u64 == args.batch {
-            send_lines(parcels, &mut lines).await;
+        if lines.len() == batch {
+            send_lines(parcels, &mut lines);
         }
     }
     if !whole.is_empty() {
         let events: Vec<serde_json::Value> = serde_json::from_str(&whole)
             .map_err(|error| Failure::Failed(format!("{}: this is no JSON array: {error}", path.display())))?;
-        for events in events.chunks(usize::try_from(args.batch).unwrap_or(100)) {
+        for events in events.chunks(batch) {
             lines.extend(events.iter().map(ToString::to_string));
-            send_lines(parcels, &mut lines).await;
+            send_lines(parcels, &mut lines);
         }
     }
-    send_lines(parcels, &mut lines).await;
+    send_lines(parcels, &mut lines);
     Ok(())
 }
 
-async fn send_lines(parcels: &mpsc::Sender<Parcel>, lines: &mut Vec<String>) {
+fn send_lines(parcels: &mpsc::Sender<Parcel>, lines: &mut Vec<String>) {
     if lines.is_empty() {
         return;
     }
     let sent_at = crate::event::time::format_millis(clock::now_us());
     let body = format!(r#"{{"batch":[{}],"sentAt":"{sent_at}"}}"#, lines.join(","));
     // The receivers outlive this loop.
-    let _ = parcels.send(Parcel { body: body.into(), events: lines.len() as u64 }).await;
+    let _ = parcels.blocking_send(Parcel { body: body.into(), events: lines.len() as u64 });
     lines.clear();
 }
 

@@ -209,6 +209,21 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
         filter.events = f.texts("events").into_iter().map(|(name, _)| name).collect();
         filter.except_events = f.texts("except_events").into_iter().map(|(name, _)| name).collect();
     });
+    fields.within("consent", |f| {
+        filter.consent.categories = f.texts("categories").into_iter().map(|(name, _)| name).collect();
+        if filter.consent.categories.is_empty() {
+            f.problem(f.line_of("categories"), "`consent` names no category", "write `categories: [Advertising]`");
+        }
+        filter.consent.without = match f.text("without").as_deref() {
+            None | Some("send") => true,
+            Some("filter") => false,
+            Some(other) => {
+                let message = format!("`without` cannot be {other:?}");
+                f.problem(f.line_of("without"), message, "write `without: filter` or `without: send`");
+                true
+            }
+        };
+    });
     let functions = fields.texts("functions");
     let mut mapping = sync::Mapping::default();
     fields.within("mapping", |f| {

@@ -55,12 +55,13 @@ impl Outline {
         if problems.is_empty() { Ok(listen.unwrap_or(ADMIN_AND_LISTEN.1)) } else { Err(problems) }
     }
 
-    /// The write key of the first source; `None` when there is no source.
+    /// The write key of a source, the first one unless it is named; `None` when there is no such source.
     ///
     /// # Errors
     /// Its file cannot be read, or the key is in a variable that is not set.
-    pub fn write_key(&self) -> Result<Option<String>, Vec<Problem>> {
-        let Some(path) = self.sources.values().next() else { return Ok(None) };
+    pub fn write_key(&self, source: Option<&str>) -> Result<Option<String>, Vec<Problem>> {
+        let found = source.map_or_else(|| self.sources.values().next(), |source| self.sources.get(source));
+        let Some(path) = found else { return Ok(None) };
         let mut problems = Vec::new();
         let key = read_tree(&self.dir, path, &mut problems)
             .and_then(|node| Fields::new(path, &node, &mut problems).required("write_key", "<the key>"));

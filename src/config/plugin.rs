@@ -13,6 +13,7 @@ use crate::file;
 use crate::function::granted;
 use crate::plugin::{Asked, Batching, Manifest, Package};
 use crate::store::{self, Shelf};
+use crate::sync;
 use crate::wasm::Limits;
 
 /// A destination plugin and what it may do.
@@ -24,6 +25,8 @@ pub struct PluginConfig {
     pub grant: Grant,
     /// How the version that a start would take has its events grouped.
     pub batching: Batching,
+    /// How `integrations` of an event may spell the tool.
+    pub spellings: Vec<String>,
 }
 
 impl std::fmt::Debug for PluginConfig {
@@ -58,7 +61,7 @@ pub(super) fn plugin(fields: &mut Fields<'_>, dir: &Path, store: &Path) -> Optio
         // What is wrong with the component is noted.
         (Some(_), Some(None)) => return None,
         (Some(component), Some(Some(package))) => {
-            asked = Some(package.manifest.batching);
+            asked = Some(Traits::of(&package.manifest));
             match terms(&grant, package.manifest, settings).check() {
                 Ok(terms) => Some((component, terms)),
                 Err(faults) => {
@@ -72,7 +75,7 @@ pub(super) fn plugin(fields: &mut Fields<'_>, dir: &Path, store: &Path) -> Optio
     match store::glance(store, Shelf::Destinations, &fields.name()) {
         Ok(None) => {}
         Ok(Some((placed, manifest))) => {
-            asked = Some(manifest.batching);
+            asked = Some(Traits::of(&manifest));
             let settings = placed.settings.as_object().cloned().unwrap_or_default();
             if let Err(faults) = terms(&grant, manifest, settings).check() {
                 let sha256 = placed.sha256.to_string();
@@ -89,8 +92,24 @@ pub(super) fn plugin(fields: &mut Fields<'_>, dir: &Path, store: &Path) -> Optio
             return None;
         }
     }
-    let batching = grant.batching(asked.unwrap_or_default());
-    Some(PluginConfig { first, grant, batching })
+    let Traits { batching, names } = asked.unwrap_or_default();
+    let batching = grant.batching(batching);
+    let spellings = names.iter().chain([&fields.name()]).map(|name| sync::spelling(name)).collect();
+    Some(PluginConfig { first, grant, batching, spellings })
+}
+
+/// What a sync needs to know of the version that a start would take.
+#[derive(Default)]
+struct Traits {
+    batching: Batching,
+    names: Vec<String>,
+}
+
+impl Traits {
+    fn of(manifest: &Manifest) -> Self {
+        let names = manifest.integrations.iter().chain([&manifest.name]).cloned().collect();
+        Self { batching: manifest.batching, names }
+    }
 }
 
 fn note(fields: &mut Fields<'_>, faults: Vec<Fault>) {

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use jsonschema::ValidationError;
+use jsonschema::error::ValidationErrorKind as ErrorKind;
 use serde_json::{Map, Value};
 
 use super::compile::{Contract, Lookup, Rule};
@@ -79,14 +81,19 @@ impl Rule {
             });
         });
         let has_undeclared_fields = !report.is_empty();
-        // The schema is asked about the event without them, whatever becomes of them: otherwise a schema with
-        // `additionalProperties: false` would find them a second time.
+        // Where they do not go on, or keep the event from going on, the schema is asked about the event without them:
+        // otherwise a schema with `additionalProperties: false` would find them a second time.
         let trimmed = has_undeclared_fields.then(|| {
             let mut trimmed = value.clone();
             self.fields.omit_undeclared(&mut trimmed);
             trimmed
         });
-        let has_schema_violated = self.validate(trimmed.as_ref().unwrap_or(value), &mut report);
+        let has_schema_violated = match &trimmed {
+            Some(trimmed) if self.on_undeclared_fields == OnUndeclaredFields::AllowEvent => {
+                self.validate_open(value, trimmed, &mut report)
+            }
+            trimmed => self.validate(trimmed.as_ref().unwrap_or(value), &mut report),
+        };
         let block = (has_undeclared_fields && self.on_undeclared_fields == OnUndeclaredFields::BlockEvent)
             || (has_schema_violated && self.on_schema_violation == OnSchemaViolation::BlockEvent);
         let violation = Violation {
@@ -111,6 +118,25 @@ impl Rule {
         Verdict { action, omitted, violation: Some(violation) }
     }
 
+    /// The same for an event that keeps its undeclared fields: they count for `required`, `maxProperties` and the like, and
+    /// only what closes a schema (or a branch of it) may not hold them against it. `trimmed` is the event without them.
+    fn validate_open(&self, value: &Value, trimmed: &Value, report: &mut Report) -> bool {
+        let closed_branch = self.validator.is_valid(trimmed);
+        let mut violated = false;
+        for error in self.validator.iter_errors(value) {
+            let counts = match error.kind() {
+                ErrorKind::AdditionalProperties { .. } | ErrorKind::UnevaluatedProperties { .. } => false,
+                ErrorKind::AnyOf { .. } | ErrorKind::OneOfNotValid { .. } => !closed_branch,
+                _ => true,
+            };
+            if counts {
+                violated = true;
+                report.push(|line| said(line, &error));
+            }
+        }
+        violated
+    }
+
     /// Adds what the schema has against `value`; whether there was anything.
     fn validate(&self, value: &Value, report: &mut Report) -> bool {
         if self.validator.is_valid(value) {
@@ -119,21 +145,18 @@ impl Rule {
         let mut silent = true;
         for error in self.validator.iter_errors(value) {
             silent = false;
-            report.push(|line| {
-                let at = error.instance_path().as_str();
-                if at.is_empty() {
-                    line.write_str("the event")?
-                } else {
-                    line.write_str(at)?
-                }
-                write!(line, ": {error}.")
-            });
+            report.push(|line| said(line, &error));
         }
         if silent {
             report.push(|line| line.write_str("the event: it does not satisfy its schema."));
         }
         true
     }
+}
+
+fn said(line: &mut dyn Write, error: &ValidationError<'_>) -> std::fmt::Result {
+    let at = error.instance_path().as_str();
+    write!(line, "{}: {error}.", if at.is_empty() { "the event" } else { at })
 }
 
 /// The name that a rule may match.

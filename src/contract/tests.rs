@@ -280,6 +280,40 @@ fn open_objects_lists_and_positions() {
     assert_eq!(verdict.violation.unwrap().violations.len(), 4);
 }
 
+/// A field that is undeclared and allowed counts for every keyword that looks at the object as a whole.
+#[test]
+fn under_allow_event_the_schema_judges_the_whole_event() {
+    for (keyword, given, violated) in [
+        (json!({"required": ["bar"]}), json!({"bar": 1}), false),
+        (json!({"required": ["bar"]}), json!({"baz": 1}), true),
+        (json!({"maxProperties": 1}), json!({"a": 1, "bar": 1}), true),
+        (json!({"minProperties": 2}), json!({"a": 1, "bar": 1}), false),
+        (json!({"not": {"required": ["bar"]}}), json!({"bar": 1}), true),
+        (json!({"if": {"required": ["bar"]}, "then": {"required": ["a"]}}), json!({"bar": 1}), true),
+        (json!({"if": {"required": ["bar"]}, "then": {"required": ["a"]}}), json!({"bar": 1, "a": 1}), false),
+        (json!({"propertyNames": {"maxLength": 2}}), json!({"bar": 1}), true),
+        (json!({"additionalProperties": false}), json!({"bar": 1}), false),
+        (json!({"dependencies": {"bar": ["a"]}}), json!({"bar": 1}), true),
+    ] {
+        let mut schema = json!({"properties": {"a": {}}});
+        schema.as_object_mut().unwrap().extend(keyword.as_object().unwrap().clone());
+        let mut domain = with_components(properties(schema), &[]);
+        domain.events[0].on_undeclared_fields = OnUndeclaredFields::AllowEvent;
+        let violation = judge(&compile(domain), given.clone()).0.violation.unwrap();
+        assert!(violation.has_undeclared_fields, "{keyword} {given}");
+        assert_eq!(violation.has_schema_violated, violated, "{keyword} {given}: {:?}", violation.violations);
+    }
+}
+
+#[test]
+fn formats_of_international_names_are_checked() {
+    let schema = json!({"properties": {"host": {"format": "idn-hostname"}, "mail": {"format": "idn-email"}}});
+    let contract = compile(with_components(properties(schema), &[]));
+    let violated = |given| judge(&contract, given).0.violation.is_some_and(|violation| violation.has_schema_violated);
+    assert!(!violated(json!({"host": "münchen.example", "mail": "grüße@münchen.example"})));
+    assert!(violated(json!({"host": "-a.example"})) && violated(json!({"mail": "nobody"})));
+}
+
 /// Closed branches tell the two apart; what is undeclared altogether must not fail them both.
 #[test]
 fn an_undeclared_field_is_no_schema_violation_too() {

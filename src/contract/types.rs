@@ -1,8 +1,8 @@
 //! The types that a contract declares for fields, for whoever keeps them in columns.
 //!
 //! Only what a schema says plainly counts: `type` of a field that is reached through `properties`. Where branches
-//! (`anyOf` and the like) decide, nothing is declared. A string with a `format` of a time is left to its values, for the
-//! same format has many spellings.
+//! (`anyOf` and the like) decide, nothing is declared. A string with `format: date-time` is an instant; one with the format
+//! of a day or of a time of day is left to its values.
 
 use serde_json::{Map, Value};
 
@@ -11,13 +11,14 @@ use super::fields::DECLARED_PARTS;
 use super::schema::{members, target};
 use crate::event::Kind;
 
-/// A JSON type as a schema names it; null and object are left out.
+/// A JSON type as a schema names it, and the instant, a string with `format: date-time`; null and object are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JsonType {
     Boolean,
     Integer,
     Number,
     String,
+    Instant,
     Array,
 }
 
@@ -95,8 +96,9 @@ impl<'d> Walk<'d> {
             return self.fields(schema);
         }
         let branches = ["allOf", "anyOf", "oneOf", "not", "if", "then", "else"];
-        let is_time = matches!(map.get("format").and_then(Value::as_str), Some("date-time" | "date" | "time"));
-        if is_time || branches.iter().any(|keyword| map.contains_key(*keyword)) {
+        let format = map.get("format").and_then(Value::as_str);
+        let is_of_clock = matches!(format, Some("date" | "time"));
+        if is_of_clock || branches.iter().any(|keyword| map.contains_key(*keyword)) {
             return;
         }
         let words: Vec<&str> = match map.get("type") {
@@ -111,6 +113,7 @@ impl<'d> Walk<'d> {
                 "boolean" => JsonType::Boolean,
                 "integer" => JsonType::Integer,
                 "number" => JsonType::Number,
+                "string" if format == Some("date-time") => JsonType::Instant,
                 "string" => JsonType::String,
                 "array" => JsonType::Array,
                 // An object becomes several columns, so nothing can be said of one.

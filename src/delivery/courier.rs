@@ -37,8 +37,7 @@ pub(super) struct Parcel {
 
 impl Parcel {
     pub(super) fn new(event: &Event) -> Self {
-        let user = event.text("userId").or_else(|| event.text("anonymousId")).unwrap_or_default().to_owned();
-        Self { user, json: event.to_json(), tries: 0 }
+        Self { user: event.user().unwrap_or_default().to_owned(), json: event.to_json(), tries: 0 }
     }
 
     pub(super) fn again(pending: &Pending) -> Self {

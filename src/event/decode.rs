@@ -2,8 +2,10 @@
 //!
 //! What is added: `messageId` (when the client sent none: the one that the door made), `receivedAt`, `timestamp`
 //! corrected for the client's clock, `originalTimestamp` and `sentAt` where the client gave them in other places,
-//! `context.ip` when absent, the request's default `context` and `integrations`, `type` when the route named it, the
-//! `traits` of an identify that has them in `context.traits` alone.
+//! `context.ip` when absent, the request's default `context` (merged deeply) and `integrations`, `type` when the route
+//! named it, the `traits` of an identify that has them in `context.traits` alone, `context.timestampReadAs` when the
+//! client's time is not spelled as RFC 3339 asks (see [`ReadAs`]).
+//! What is changed: `[]` where an object is meant, PHP's spelling of an empty one, is `{}`.
 //! What is taken away: `writeKey`. Everything else stays as it came.
 
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::json::{self, Flaw};
 use super::record::{Problem, Record};
+use super::time::ReadAs;
 use super::{Event, Kind, time};
 
 /// Why an accepted event cannot be delivered as it is; it goes to quarantine under `code`.
@@ -57,6 +60,7 @@ pub fn decode(record: &Record<'_>, source: Arc<str>, offset: u64) -> Result<Even
     let kind = kind(&mut body, record.route)?;
     name(&body, kind)?;
     message_id(&mut body, record.message_id)?;
+    empty_objects(&mut body);
     defaults(&mut body, "context", record.context)?;
     defaults(&mut body, "integrations", record.integrations)?;
     if !record.ip.is_empty() {
@@ -189,17 +193,37 @@ fn defaults(body: &mut Map<String, Value>, field: &str, text: &[u8]) -> Result<(
         return Ok(());
     }
     match body.get_mut(field) {
-        Some(Value::Object(own)) => {
-            for (key, value) in defaults {
-                own.entry(key).or_insert(value);
-            }
-        }
+        Some(Value::Object(own)) => fill(own, defaults),
         None | Some(Value::Null) => {
             body.insert(field.to_owned(), Value::Object(defaults));
         }
         Some(_) => {}
     }
     Ok(())
+}
+
+/// An event's own values win, at every depth; the parser has bounded it. A list is one value.
+fn fill(own: &mut Map<String, Value>, defaults: Map<String, Value>) {
+    for (key, default) in defaults {
+        match (own.get_mut(&key), default) {
+            (Some(Value::Object(own)), Value::Object(defaults)) => fill(own, defaults),
+            (Some(_), _) => {}
+            (None, default) => _ = own.insert(key, default),
+        }
+    }
+}
+
+/// Where Segment's specification has an object, PHP's `json_encode` writes an empty one as `[]`.
+fn empty_objects(body: &mut Map<String, Value>) {
+    let mend = |value: &mut Value| {
+        if value.as_array().is_some_and(Vec::is_empty) {
+            *value = Value::Object(Map::new());
+        }
+    };
+    for field in ["context", "properties", "traits", "integrations"] {
+        body.get_mut(field).map(mend);
+    }
+    body.get_mut("context").and_then(|context| context.get_mut("traits")).map(mend);
 }
 
 /// RudderStack's SDKs put the traits of an identify into `context.traits` alone; they are its traits all the same.
@@ -229,8 +253,19 @@ fn timestamps(body: &mut Map<String, Value>, record: &Record<'_>) {
             Some(_) => {}
         }
     }
-    let instant = |field: &str| body.get(field).and_then(Value::as_str).and_then(time::parse);
-    let happened = time::corrected(record.received_at_us, instant("sentAt"), instant("originalTimestamp"));
+    let instant = |field: &str| body.get(field).and_then(time::read);
+    let original = match body.get("originalTimestamp") {
+        None | Some(Value::Null) => None,
+        Some(_) => Some(instant("originalTimestamp")),
+    };
+    let sent = instant("sentAt").map(|(at, _)| at);
+    let happened = time::corrected(record.received_at_us, sent, original.flatten().map(|(at, _)| at));
+    let read_as = original.and_then(|read| read.map_or(ReadAs::Unreadable, |(_, read_as)| read_as).as_str());
+    if let Some(word) = read_as
+        && let Value::Object(context) = body.entry("context").or_insert_with(|| Value::Object(Map::new()))
+    {
+        context.insert("timestampReadAs".to_owned(), word.into());
+    }
     body.insert("timestamp".to_owned(), Value::String(time::format(happened)));
     body.insert("receivedAt".to_owned(), Value::String(time::format(record.received_at_us)));
 }
@@ -298,6 +333,45 @@ mod tests {
         assert_eq!(got["messageId"], "m");
         let numeric = body(&record(br#"{"type":"page","messageId":12345678901234567890123}"#));
         assert_eq!(numeric["messageId"], "12345678901234567890123");
+    }
+
+    #[test]
+    fn a_time_that_rfc_3339_does_not_know_is_read_and_the_event_says_so() {
+        for (original, sent, happened, read_as) in [
+            (r#""2023-11-14T22:13:10Z""#, r#""2023-11-14T22:13:20Z""#, RECEIVED - 10_000_000, Value::Null),
+            (r#""2023-11-14T22:13:10.5""#, r#""2023-11-14T22:13:20""#, RECEIVED - 9_500_000, "utc".into()),
+            ("1699999990", "1700000000", RECEIVED - 10_000_000, "epoch-seconds".into()),
+            ("1699999990123", "null", RECEIVED - 9_877_000, "epoch-milliseconds".into()),
+            (r#""yesterday""#, "null", RECEIVED, "unreadable".into()),
+            ("null", "null", RECEIVED, Value::Null),
+        ] {
+            let event = format!(r#"{{"type":"page","timestamp":{original},"sentAt":{sent}}}"#);
+            let got = body(&record(event.as_bytes()));
+            assert_eq!(got["timestamp"], time::format(happened), "{original}");
+            assert_eq!(got["context"].get("timestampReadAs").unwrap_or(&Value::Null), &read_as, "{original}");
+            assert_eq!(got["originalTimestamp"].to_string(), original, "what came is kept");
+        }
+    }
+
+    #[test]
+    fn a_requests_context_is_merged_deeply_and_phps_empty_lists_are_objects() {
+        let mut record = record(
+            br#"{"type":"track","event":"E","context":{"app":{"name":"mine","ids":[1]},"page":7},"properties":[],"integrations":[]}"#,
+        );
+        record.context =
+            br#"{"app":{"name":"theirs","version":"2","ids":[2,3]},"page":{"path":"/"},"os":{"name":"x"}}"#;
+        let got = body(&record);
+        let want = r#"{"app":{"ids":[1],"name":"mine","version":"2"},"ip":"10.0.0.1","os":{"name":"x"},"page":7}"#;
+        assert_eq!(got["context"].to_string(), want);
+        assert_eq!(
+            (got["properties"].to_string(), got["integrations"].to_string()),
+            ("{}".to_owned(), "{}".to_owned())
+        );
+        let empty = body(&self::record(br#"{"type":"identify","traits":[],"context":[]}"#));
+        assert_eq!(
+            (&empty["traits"], empty["context"].to_string()),
+            (&serde_json::json!({}), r#"{"ip":"10.0.0.1"}"#.to_owned())
+        );
     }
 
     #[test]

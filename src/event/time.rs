@@ -1,7 +1,9 @@
 //! Instants: microseconds since the Unix epoch, and the RFC 3339 spellings of every SDK.
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::fmt::temporal::DateTimePrinter;
+use serde_json::Value;
 
 /// 0001-01-01T00:00:00Z, the earliest instant that every warehouse takes.
 pub const EARLIEST_US: i64 = -62_135_596_800_000_000;
@@ -20,6 +22,65 @@ pub fn parse(text: &str) -> Option<i64> {
     let instant: Timestamp = text.parse().ok()?;
     let micros = instant.as_microsecond();
     (EARLIEST_US..=LATEST_US).contains(&micros).then_some(micros)
+}
+
+/// How an instant was read that is not spelled as RFC 3339 asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadAs {
+    /// As it is spelled.
+    Rfc3339,
+    /// It names no offset and was taken for UTC.
+    Utc,
+    /// A number, or digits, of seconds since 1970.
+    EpochSeconds,
+    /// The same of milliseconds.
+    EpochMilliseconds,
+    /// Not at all.
+    Unreadable,
+}
+
+impl ReadAs {
+    /// Its word in `context.timestampReadAs`; `None` where there is nothing to say.
+    #[must_use]
+    pub const fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::Rfc3339 => None,
+            Self::Utc => Some("utc"),
+            Self::EpochSeconds => Some("epoch-seconds"),
+            Self::EpochMilliseconds => Some("epoch-milliseconds"),
+            Self::Unreadable => Some("unreadable"),
+        }
+    }
+}
+
+/// Epoch seconds have fewer digits than this before the year 5138, milliseconds have more since 1973.
+const SECONDS_BELOW: f64 = 1e11;
+
+/// Reads what a client gave as an instant, and says how. `None` when it is none, or out of range.
+#[must_use]
+pub fn read(value: &Value) -> Option<(i64, ReadAs)> {
+    let epoch = |digits: &str| {
+        let number = digits.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0)?;
+        let (unit, read_as) =
+            if number < SECONDS_BELOW { (1e6, ReadAs::EpochSeconds) } else { (1e3, ReadAs::EpochMilliseconds) };
+        let micros = (number * unit).round();
+        (micros <= LATEST_US as f64).then_some((micros as i64, read_as))
+    };
+    match value {
+        Value::Number(number) => epoch(number.as_str()),
+        Value::String(text) if text.len() <= 64 => {
+            if let Some(micros) = parse(text) {
+                return Some((micros, ReadAs::Rfc3339));
+            }
+            if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+                return epoch(text);
+            }
+            let civil: DateTime = text.parse().ok()?;
+            let micros = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_microsecond();
+            (EARLIEST_US..=LATEST_US).contains(&micros).then_some((micros, ReadAs::Utc))
+        }
+        _ => None,
+    }
 }
 
 /// `2026-11-23T09:30:00.123456Z`: always UTC, always six fraction digits, so that text order is time order.
@@ -79,6 +140,29 @@ mod tests {
         }
         for text in ["", "yesterday", "2024-13-01T00:00:00Z", "1714979289", "2024-05-06", "99999-01-01T00:00:00Z"] {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_clients_take_for_an_instant_is_read_and_said() {
+        for (json, want, read_as) in [
+            (r#""2024-05-06T07:08:09.123Z""#, "2024-05-06T07:08:09.123000Z", ReadAs::Rfc3339),
+            (r#""2024-05-06T07:08:09.5""#, "2024-05-06T07:08:09.500000Z", ReadAs::Utc),
+            (r#""2024-05-06 07:08:09""#, "2024-05-06T07:08:09.000000Z", ReadAs::Utc),
+            (r#""2024-05-06""#, "2024-05-06T00:00:00.000000Z", ReadAs::Utc),
+            ("1714979289", "2024-05-06T07:08:09.000000Z", ReadAs::EpochSeconds),
+            ("1714979289.25", "2024-05-06T07:08:09.250000Z", ReadAs::EpochSeconds),
+            ("1714979289123", "2024-05-06T07:08:09.123000Z", ReadAs::EpochMilliseconds),
+            (r#""1714979289123""#, "2024-05-06T07:08:09.123000Z", ReadAs::EpochMilliseconds),
+            ("0", "1970-01-01T00:00:00.000000Z", ReadAs::EpochSeconds),
+        ] {
+            let value: Value = serde_json::from_str(json).unwrap();
+            assert_eq!(read(&value).map(|(at, how)| (format(at), how)), Some((want.to_owned(), read_as)), "{json}");
+        }
+        for json in
+            [r#""yesterday""#, r#""""#, "-5", "1e300", "true", "null", "{}", r#""2024-13-01T00:00:00""#, r#""1.2.3""#]
+        {
+            assert_eq!(read(&serde_json::from_str(json).unwrap()), None, "{json}");
         }
     }
 

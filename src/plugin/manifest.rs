@@ -23,6 +23,8 @@ pub struct Manifest {
     pub api: String,
     /// One sentence for people; may be empty.
     pub description: String,
+    /// Other names by which `integrations` of an event may know the tool; destinations only.
+    pub integrations: Vec<String>,
     /// What `build` drives; `None` for a component that comes ready-made.
     pub language: Option<Language>,
     /// The file that `build` starts from, relative to the manifest; the language's own default when `None`.
@@ -291,6 +293,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Manifest> {
     }
     let settings = settings(reader);
     let hosts = hosts(reader);
+    let integrations = reader.texts("integrations");
     let lookups = reader.texts("lookups");
     let asked = reader.within("limits", |limits| Asked {
         memory_bytes_max: limits.bytes("memory_bytes_max"),
@@ -302,7 +305,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Manifest> {
     let retry = reader.within("retry", retry).unwrap_or_else(default_retry);
     let order = reader.word("order", &[("none", Order::None), ("user", Order::User)]).unwrap_or(Order::None);
     if kind.is_some_and(|kind| kind != Kind::Destination) {
-        for name in ["hosts", "authentication", "traffic", "retry", "order"] {
+        for name in ["integrations", "hosts", "authentication", "traffic", "retry", "order"] {
             if reader.has(name) {
                 reader.fault(name, format!("`{name}` is for destinations alone"), "take it away");
             }
@@ -313,6 +316,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Manifest> {
         kind: kind?,
         api,
         description,
+        integrations,
         language,
         entry,
         settings,

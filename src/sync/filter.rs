@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::choice::{self, Consent};
 use crate::event::{Event, Kind};
 
 /// Kinds and event names. Empty lists mean "all"; `except_events` is taken away last.
@@ -11,6 +12,10 @@ pub struct Filter {
     /// Names of track events; other kinds are not touched by it.
     pub events: HashSet<String>,
     pub except_events: HashSet<String>,
+    /// How `integrations` of an event may spell the destination, see [`choice::spelling`]. None for a warehouse, which keeps
+    /// every event.
+    pub spellings: Vec<String>,
+    pub consent: Consent,
 }
 
 impl Filter {
@@ -20,8 +25,13 @@ impl Filter {
         if !self.kinds.is_empty() && !self.kinds.contains(&event.kind) {
             return false;
         }
-        let Some(name) = event.name().filter(|_| event.kind == Kind::Track) else { return true };
-        (self.events.is_empty() || self.events.contains(name)) && !self.except_events.contains(name)
+        if let Some(name) = event.name().filter(|_| event.kind == Kind::Track)
+            && !((self.events.is_empty() || self.events.contains(name)) && !self.except_events.contains(name))
+        {
+            return false;
+        }
+        let named = self.spellings.is_empty() || choice::integrations_allow(event, &self.spellings);
+        named && self.consent.allows(event)
     }
 
     /// True when every event passes, so that nothing need be looked at.

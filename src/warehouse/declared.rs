@@ -39,7 +39,7 @@ impl Declared {
 fn column(family: Family, path: &[String]) -> Option<String> {
     let (first, rest) = path.split_first()?;
     let (root, rest, prefixed) = match family.place(first) {
-        Place::Nowhere | Place::Base(_) => return None,
+        Place::Nowhere | Place::Base(_) | Place::Id(_) | Place::Instant(_) => return None,
         Place::Own => (Path::root(family.own(), ""), rest, false),
         Place::Context => (Path::root("context", "context"), rest, true),
         Place::Message => (Path::root("", "message"), path, true),

@@ -11,8 +11,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+mod instant;
 mod number;
 
+pub use instant::is_finer;
 use number::Number;
 pub use number::{number_text, real_text};
 
@@ -24,7 +26,7 @@ pub enum Type {
     Integer,
     /// A number with a fraction or beyond an integer, as precise as the warehouse's [`Fit`] says.
     Decimal,
-    /// An instant spelled `YYYY-MM-DDTHH:MM:SS.mmmZ`.
+    /// An instant, to the microsecond.
     Timestamp,
     /// An array or an empty object, as compact JSON text.
     Json,
@@ -90,7 +92,8 @@ pub enum Scalar<'a> {
     Decimal(&'a str),
     /// The number as spelled in the event; fits no number of the warehouse.
     Digits(&'a str),
-    Timestamp(&'a str),
+    /// As a column spells it, see [`instant`].
+    Timestamp(Cow<'a, str>),
     Text(&'a str),
     Json(&'a Value),
     /// Text of the house's own making, for a column of its own whose type it does not move.
@@ -106,20 +109,25 @@ impl<'a> Scalar<'a> {
         Some(match value {
             Value::Null => return None,
             Value::Bool(truth) => Self::Boolean(*truth),
-            Value::String(text) if is_instant(text, &[3], fit) => Self::Timestamp(text),
-            Value::String(text) => Self::Text(text),
+            Value::String(text) => instant::spelled(text, fit).map_or(Self::Text(text), Self::Timestamp),
             Value::Array(_) | Value::Object(_) => Self::Json(value),
             Value::Number(spelled) => Self::of_number(spelled.as_str(), fit),
         })
     }
 
-    /// What `value` is in a column that the house itself fills with instants of six fraction digits.
+    /// What `value` is in a column of instants that every table of events begins with.
     #[must_use]
     pub fn of_instant(value: &'a Value, fit: &Fit) -> Option<Self> {
         match value {
-            Value::String(text) if is_instant(text, &[3, 6], fit) => Some(Self::Timestamp(text)),
+            Value::String(text) => Some(instant::spelled_in_full(text, fit).map_or(Self::Text(text), Self::Timestamp)),
             other => Self::of(other, fit),
         }
+    }
+
+    /// Whether a column gives back another text than the event has.
+    #[must_use]
+    pub const fn is_respelled(&self) -> bool {
+        matches!(self, Self::Timestamp(Cow::Owned(_)))
     }
 
     fn of_number(spelled: &'a str, fit: &Fit) -> Self {
@@ -170,45 +178,12 @@ impl<'a> Scalar<'a> {
             Self::Boolean(false) => Cow::Borrowed("false"),
             Self::Integer(integer) => Cow::Owned(integer.to_string()),
             Self::Decimal(spelled) | Self::Digits(spelled) => number_text(spelled),
-            Self::Timestamp(text) | Self::Text(text) | Self::Given(text) => Cow::Borrowed(text),
+            Self::Timestamp(text) => Cow::Borrowed(text),
+            Self::Text(text) | Self::Given(text) => Cow::Borrowed(text),
             Self::Json(value) => Cow::Owned(value.to_string()),
             Self::Made(text) => Cow::Borrowed(text),
         }
     }
-}
-
-/// Whether `text` spells a valid UTC instant within reach exactly as `YYYY-MM-DDTHH:MM:SS.fffZ`, with one of these
-/// numbers of fraction digits.
-fn is_instant(text: &str, fraction_digits: &[usize], fit: &Fit) -> bool {
-    let bytes = text.as_bytes();
-    if bytes.len() < 22 || !fraction_digits.contains(&(bytes.len() - 21)) || bytes[bytes.len() - 1] != b'Z' {
-        return false;
-    }
-    let shape = |(at, byte): (usize, &u8)| match at {
-        4 | 7 => *byte == b'-',
-        10 => *byte == b'T',
-        13 | 16 => *byte == b':',
-        19 => *byte == b'.',
-        _ => byte.is_ascii_digit(),
-    };
-    if !bytes[..bytes.len() - 1].iter().enumerate().all(shape) {
-        return false;
-    }
-    let number = |at: usize, len: usize| bytes[at..at + len].iter().fold(0_u32, |n, b| n * 10 + u32::from(b - b'0'));
-    let (year, month, day) = (number(0, 4), number(5, 2), number(8, 2));
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let days = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 if leap => 29,
-        2 => 28,
-        _ => 0,
-    };
-    (fit.years.0..=fit.years.1).contains(&year)
-        && (1..=days).contains(&day)
-        && number(11, 2) < 24
-        && number(14, 2) < 60
-        && number(17, 2) < 60
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::event::{Event, ViolationRecord};
-use crate::warehouse::evolve::{Fit, Scalar};
+use crate::warehouse::evolve::{self, Fit, Scalar, Type};
 use crate::warehouse::path::{CONTEXT, MESSAGE, Node, OWN, Slot};
 use crate::warehouse::table::{self, Family, Place, Table, Tables, Target};
 
@@ -161,6 +161,7 @@ struct Builder<'b, 'a> {
 enum Route<'a> {
     Nothing,
     Base(usize),
+    Instant(usize),
     Fields(Node, &'a Map<String, Value>),
     Field(Node),
 }
@@ -170,7 +171,9 @@ fn route<'a>(family: Family, key: &str, value: &'a Value) -> Route<'a> {
     match (place, value) {
         (Place::Nowhere, _) | (_, Value::Null) => Route::Nothing,
         (_, Value::Object(fields)) if fields.is_empty() => Route::Nothing,
-        (Place::Base(base), _) => Route::Base(base),
+        (Place::Id(_), Value::String(id)) if id.is_empty() => Route::Nothing,
+        (Place::Base(base) | Place::Id(base), _) => Route::Base(base),
+        (Place::Instant(base), _) => Route::Instant(base),
         (Place::Own, Value::Object(fields)) => Route::Fields(OWN, fields),
         (Place::Context, Value::Object(fields)) => Route::Fields(CONTEXT, fields),
         _ => Route::Field(MESSAGE),
@@ -184,11 +187,13 @@ impl<'a> Builder<'_, 'a> {
             match route(self.table.family, key, value) {
                 Route::Nothing => {}
                 Route::Base(base) => {
-                    let scalar = match base {
-                        table::TIMESTAMP | table::RECEIVED_AT => Scalar::of_instant(value, &self.fit),
-                        _ => Scalar::of(value, &self.fit),
-                    };
-                    if let Some(scalar) = scalar {
+                    if let Some(scalar) = Scalar::of(value, &self.fit) {
+                        self.base(base, scalar);
+                    }
+                }
+                Route::Instant(base) => {
+                    self.lost |= is_finer(value);
+                    if let Some(scalar) = Scalar::of_instant(value, &self.fit) {
                         self.base(base, scalar);
                     }
                 }
@@ -221,8 +226,23 @@ impl<'a> Builder<'_, 'a> {
         }
         let Some(scalar) = Scalar::of(value, &self.fit) else { return };
         match self.table.slot(node, prefixed) {
-            Slot::Column(column) => self.put(column, node, scalar),
+            Slot::Column(column) => {
+                let scalar = self.as_declared(column, value, scalar);
+                self.lost |= scalar.is_respelled();
+                self.put(column, node, scalar);
+            }
             Slot::Overflow | Slot::Unknown => self.lost = true,
+        }
+    }
+
+    /// In a column that was declared to be text, a text is what it is.
+    fn as_declared(&self, column: u32, value: &'a Value, scalar: Scalar<'a>) -> Scalar<'a> {
+        let holder = &self.table.columns[column as usize];
+        match value {
+            Value::String(text) if scalar.is_respelled() && holder.pinned && holder.kind() == Type::Text => {
+                Scalar::Text(text)
+            }
+            _ => scalar,
         }
     }
 
@@ -275,12 +295,16 @@ impl<'a> Builder<'_, 'a> {
     }
 
     /// What no column of this row took, in the shape of the event.
-    fn lost_of(&self, body: &Map<String, Value>) -> Map<String, Value> {
+    fn lost_of(&self, body: &'a Map<String, Value>) -> Map<String, Value> {
         let mut lost = Map::new();
         for (key, value) in body {
             let part = match route(self.table.family, key, value) {
                 Route::Nothing => None,
                 Route::Base(base) => (!self.holds(self.table.base[base], NO_NODE)).then(|| value.clone()),
+                Route::Instant(base) => {
+                    let held = self.holds(self.table.base[base], NO_NODE) && !is_finer(value);
+                    (!held).then(|| value.clone())
+                }
                 Route::Fields(root, fields) => self.lost_fields(root, fields),
                 Route::Field(root) => self.lost_field(root, key, value),
             };
@@ -297,7 +321,12 @@ impl<'a> Builder<'_, 'a> {
         row == self.table.row && self.group.cells[self.start + at as usize].node == node
     }
 
-    fn lost_fields(&self, parent: Node, fields: &Map<String, Value>) -> Option<Value> {
+    fn is_respelled(&self, column: u32, value: &'a Value) -> bool {
+        let scalar = Scalar::of(value, &self.fit);
+        scalar.is_some_and(|scalar| self.as_declared(column, value, scalar).is_respelled())
+    }
+
+    fn lost_fields(&self, parent: Node, fields: &'a Map<String, Value>) -> Option<Value> {
         let mut lost = Map::new();
         for (key, value) in fields {
             if let Some(part) = self.lost_field(parent, key, value) {
@@ -307,17 +336,25 @@ impl<'a> Builder<'_, 'a> {
         (!lost.is_empty()).then_some(Value::Object(lost))
     }
 
-    fn lost_field(&self, parent: Node, key: &str, value: &Value) -> Option<Value> {
+    fn lost_field(&self, parent: Node, key: &str, value: &'a Value) -> Option<Value> {
         let node = self.table.paths.find(parent, key)?;
         match value {
             Value::Null => None,
             Value::Object(fields) if !fields.is_empty() => self.lost_fields(node, fields),
             _ => match self.table.paths.slot(node) {
-                Slot::Column(column) => (!self.holds(column, node)).then(|| value.clone()),
+                Slot::Column(column) => {
+                    let held = self.holds(column, node) && !self.is_respelled(column, value);
+                    (!held).then(|| value.clone())
+                }
                 Slot::Overflow | Slot::Unknown => Some(value.clone()),
             },
         }
     }
+}
+
+/// Whether an instant is finer than a column of instants.
+fn is_finer(value: &Value) -> bool {
+    matches!(value, Value::String(text) if evolve::is_finer(text))
 }
 
 /// The instant as the tables spell it: UTC, six fraction digits.

@@ -177,6 +177,8 @@ impl Table {
                 Some(place) => *place,
                 None => table.push(Column::new(name, Some(kind))),
             };
+            let column = &mut table.columns[place as usize];
+            column.pinned = kind == Type::Timestamp && family.is_of_events();
             table.base.push(place);
         }
         for (name, kind) in pins.into_iter().flatten().filter(|(name, _)| !family.is_own(name)) {

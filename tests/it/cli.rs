@@ -227,11 +227,44 @@ fn send_posts_files_and_made_up_events_and_status_counts_them() {
     let refused = run(&["send", "--generate", "1", "--to", &server.url(), "--write-key", "wrong", "--json"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused).contains("unknown-write-key"));
+    let folder = workspace.path();
+    let of_source = |source: &str| {
+        let of_folder = ["--workspace", folder.to_str().unwrap(), "--to", &server.url(), "--json"];
+        tidegate().args(["send", "--generate", "1", "--run", "s", "--source", source]).args(of_folder).output().unwrap()
+    };
+    assert_eq!(of_source("web").status.code(), Some(0));
+    let nobody = of_source("wbe");
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(text(&nobody).contains("there is no source \"wbe\"; the workspace has web"), "{}", text(&nobody));
+    // Ctrl-C in the middle: what was accepted so far is said.
+    let mut slow = tidegate()
+        .args(["send", "--to", &server.url(), "--write-key", &server.key, "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = slow.stdin.take().unwrap();
+    let line = "{\"type\":\"track\",\"event\":\"Piped\"}\n";
+    std::io::Write::write_all(&mut input, line.repeat(100).as_bytes()).unwrap();
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while workspace.status()["sources"]["web"]["accepted"] != 604 {
+        assert!(std::time::Instant::now() < patience, "the piped events arrive");
+    }
+    assert!(std::process::Command::new("kill").args(["-INT", &slow.id().to_string()]).status().unwrap().success());
+    let output = slow.wait_with_output().unwrap();
+    drop(input);
+    assert_eq!(output.status.code(), Some(130));
+    assert!(
+        text(&output).contains("100 events accepted") && text(&output).contains("interrupted"),
+        "{}",
+        text(&output)
+    );
     server.stop();
     let status = workspace.status();
-    assert_eq!(status["sources"]["web"]["accepted"], 503);
+    assert_eq!(status["sources"]["web"]["accepted"], 604);
     assert_eq!(status["sources"]["web"]["duplicates"], 250);
-    assert_eq!(status["syncs"]["web-to-warehouse"]["delivered"], 253);
+    assert_eq!(status["syncs"]["web-to-warehouse"]["delivered"], 354);
     let table = run(&["status", workspace.path().to_str().unwrap()]);
     assert!(text(&table).contains("web-to-warehouse"));
     assert_eq!(workspace.warehouse().count("filed"), 3);

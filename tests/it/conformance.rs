@@ -248,7 +248,8 @@ macro_rules! suite {
             tables: a_track_becomes_two_rows_with_the_documented_columns the_other_kinds_have_their_own_columns
                 a_late_column_is_null_before_it a_thousand_columns_and_then_overflow
                 further_event_names_share_the_overflow_table violations_are_rows_and_come_once schemas_keep_apart;
-            types: every_type_comes_back_as_it_came two_types_join_in_either_order numbers_keep_every_digit
+            types: every_type_comes_back_as_it_came two_types_join_in_either_order an_instant_is_one_however_it_is_spelled base_columns_hold_ids_and_instants
+                numbers_keep_every_digit
                 a_type_that_flips_ends_as_text_and_keeps_every_value types_declared_in_advance_win;
             hostile: names_that_look_like_sql_are_only_names values_come_back_byte_for_byte
                 two_paths_for_one_column_are_both_kept the_character_nul_is_kept;

@@ -27,7 +27,7 @@ fn declared_types_are_columns_and_what_does_not_fit_is_in_the_overflow() {
     let server = workspace.serve();
     let track = |id: &str, properties: Value| json!({"type": "track", "event": "Order Completed", "messageId": id, "properties": properties});
     let reply = server.batch(&[
-        track("a", json!({"total": 5, "zip": "00501", "address": {"floor": 3}, "free": 1})),
+        track("a", json!({"total": 5, "zip": "00501", "address": {"floor": 3}, "free": 1, "placedAt": "soon"})),
         track(
             "b",
             json!({"total": "five", "zip": 501, "address": {"floor": 3.5}, "placedAt": "2024-05-06T07:08:09.123Z"}),
@@ -49,7 +49,13 @@ fn declared_types_are_columns_and_what_does_not_fit_is_in_the_overflow() {
     ];
     assert_eq!(columns, expected);
     let rows = warehouse.rows("SELECT id, total, zip, address_floor, _overflow FROM order_completed ORDER BY id");
-    assert_eq!(rows, ["a|5|00501|3|", "b||501||{\"properties\":{\"address\":{\"floor\":3.5},\"total\":\"five\"}}"]);
+    assert_eq!(
+        rows,
+        [
+            "a|5|00501|3|{\"properties\":{\"placedAt\":\"soon\"}}",
+            "b||501||{\"properties\":{\"address\":{\"floor\":3.5},\"total\":\"five\"}}",
+        ]
+    );
     let notice = workspace.status()["syncs"]["web-to-warehouse"]["notice"].to_string();
     assert!(notice.contains("of table order_completed is declared"), "{notice}");
 }

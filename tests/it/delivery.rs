@@ -2,6 +2,7 @@
 //! nothing leaves for where it must not, and nobody else notices.
 
 mod abuse;
+mod allowed;
 mod conservation;
 mod order;
 mod pushed;

@@ -186,7 +186,7 @@ fn cast_spelling(of: &str) -> String {
     format!("match({of}, '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}} [0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}[.][0-9]{{6}}$')")
 }
 
-/// Such a text as the event had it: three fraction digits, or six where somebody put them there.
+/// Such a text as a column of text has it: three fraction digits, or six for an instant with microseconds.
 fn respelled(of: &str) -> String {
     let whole = format!("substring({of}, 1, 10), 'T'");
     format!(

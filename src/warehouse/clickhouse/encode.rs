@@ -129,7 +129,7 @@ pub fn put(out: &mut Vec<u8>, scalar: &Scalar<'_>, kind: Type, nullable: bool) {
         out.push(0);
     }
     let held = match (kind, scalar) {
-        (Type::Json | Type::Text, Scalar::Text(text) | Scalar::Given(text) | Scalar::Timestamp(text)) => {
+        (Type::Json | Type::Text, Scalar::Text(text) | Scalar::Given(text)) => {
             put_text(out, text);
             true
         }

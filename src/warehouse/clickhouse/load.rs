@@ -16,7 +16,6 @@ use super::rows::{self, Ids};
 use super::wire::{Answer, Wire};
 use crate::destination::{Batch, Delivery, Rejected};
 use crate::event::{Event, ViolationRecord};
-use crate::warehouse::evolve::Type;
 use crate::warehouse::halves::Halves;
 use crate::warehouse::known::{Found, Known, Taken};
 use crate::warehouse::ledger;
@@ -234,7 +233,6 @@ impl Link {
             let target = self.known.target(&mut self.found, &events[*place]);
             targets.push(target.map_err(|Taken(name)| Trouble::Taken { name })?);
         }
-        self.pin_base();
         let mut planner = Planner::new(&mut self.known.tables, encode::FIT);
         for (at, (place, target)) in places.iter().zip(&targets).enumerate() {
             planner.event(u32::try_from(*place).unwrap_or(u32::MAX), &events[*place], target);
@@ -266,17 +264,6 @@ impl Link {
         let groups = planner.finish();
         self.settle(&groups).await?;
         self.write(&groups.iter().collect::<Vec<_>>(), ask, &mut None).await
-    }
-
-    /// The instants that every row has stay instants: one that no column holds goes to its row's overflow instead of
-    /// making the column text for everybody.
-    fn pin_base(&mut self) {
-        for table in self.known.tables.list.iter_mut().filter(|table| table.family != Family::Violations) {
-            for place in [crate::warehouse::table::TIMESTAMP, crate::warehouse::table::RECEIVED_AT] {
-                let column = &mut table.columns[table.base[place] as usize];
-                column.pinned |= column.kind() == Type::Timestamp;
-            }
-        }
     }
 
     /// Makes the tables ready for the rows of these groups.

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::time;
 
 const FIT: Fit = Fit {
     decimal_digits_max: 15,
@@ -48,9 +49,16 @@ fn a_value_is_what_it_means_and_has_one_text() {
         ("\"\"", Text, ""),
         ("\"2024-02-29T23:59:59.999Z\"", Timestamp, "2024-02-29T23:59:59.999Z"),
         ("\"2023-02-29T23:59:59.999Z\"", Text, "2023-02-29T23:59:59.999Z"),
-        ("\"2024-01-01T00:00:00Z\"", Text, "2024-01-01T00:00:00Z"),
+        ("\"2024-01-01T00:00:00Z\"", Timestamp, "2024-01-01T00:00:00.000Z"),
         ("\"2024-01-01T00:00:60.000Z\"", Text, "2024-01-01T00:00:60.000Z"),
-        ("\"2024-01-01T00:00:00.000000Z\"", Text, "2024-01-01T00:00:00.000000Z"),
+        ("\"2024-01-01T00:00:00.000000Z\"", Timestamp, "2024-01-01T00:00:00.000Z"),
+        ("\"2024-01-01T01:30:00.000001+01:30\"", Timestamp, "2024-01-01T00:00:00.000001Z"),
+        ("\"2024-01-01T00:00:00.000000001Z\"", Timestamp, "2024-01-01T00:00:00.000Z"),
+        ("\"2024-01-01T00:00:00\"", Text, "2024-01-01T00:00:00"),
+        ("\"2024-01-01T00:00:00+0100\"", Text, "2024-01-01T00:00:00+0100"),
+        ("\"2024-01-01T00:00:00Z[UTC]\"", Text, "2024-01-01T00:00:00Z[UTC]"),
+        ("\"2024-01-01T00:00:00.1234567890Z\"", Text, "2024-01-01T00:00:00.1234567890Z"),
+        ("\"9999-12-31T23:59:59-14:00\"", Text, "9999-12-31T23:59:59-14:00"),
         ("\"0000-01-01T00:00:00.000Z\"", Text, "0000-01-01T00:00:00.000Z"),
         ("[1, 2.50, {}]", Json, "[1,2.50,{}]"),
         ("{}", Json, "{}"),
@@ -61,11 +69,18 @@ fn a_value_is_what_it_means_and_has_one_text() {
 }
 
 #[test]
-fn the_houses_own_instants_have_six_digits() {
-    let kind = |text: &str| Scalar::of_instant(&Value::from(text), &FIT).map(|scalar| scalar.kind());
-    assert_eq!(kind("2024-01-01T00:00:00.123456Z"), Some(Type::Timestamp));
-    assert_eq!(kind("2024-01-01T00:00:00.1234Z"), Some(Type::Text));
-    assert_eq!(kind("2024-01-01T00:00:00é123Z"), Some(Type::Text));
+fn instants_of_base_columns_have_six_digits() {
+    for (given, kind, text) in [
+        ("2024-01-01T00:00:00.123456Z", Type::Timestamp, "2024-01-01T00:00:00.123456Z"),
+        ("2024-01-01T00:00:00.120Z", Type::Timestamp, "2024-01-01T00:00:00.120000Z"),
+        ("2024-01-01T02:00:00+02:00", Type::Timestamp, "2024-01-01T00:00:00.000000Z"),
+        ("2024-01-01T00:00:00é123Z", Type::Text, "2024-01-01T00:00:00é123Z"),
+    ] {
+        let value = Value::from(given);
+        let scalar = Scalar::of_instant(&value, &FIT).unwrap();
+        assert_eq!((scalar.kind(), &*scalar.text()), (kind, text), "{given}");
+    }
+    assert!(is_finer("2024-01-01T00:00:00.1234567Z") && !is_finer("2024-01-01T00:00:00.123456000Z"));
 }
 
 fn any_type() -> impl Strategy<Value = Type> {
@@ -90,6 +105,32 @@ proptest! {
         if let Some(scalar @ Scalar::Decimal(_)) = Scalar::of(&value, &FIT) {
             prop_assert_eq!(real_text(spelled.parse().unwrap()), scalar.text().into_owned());
         }
+    }
+
+    /// A column's spelling of an instant is its own, whoever spelled it, and names the same instant.
+    #[test]
+    fn an_instant_has_one_spelling(
+        at in -62_135_596_800_000_000_i64..253_402_214_400_000_000, minutes in -840_i64..=840, digits in 0_usize..=9,
+    ) {
+        let at = jiff::Timestamp::from_microsecond(at).unwrap();
+        let offset = jiff::tz::Offset::from_seconds(i32::try_from(minutes * 60).unwrap()).unwrap();
+        let local = offset.to_datetime(at);
+        prop_assume!((1..=9998).contains(&local.year()));
+        let fraction = format!("{:09}", local.subsec_nanosecond());
+        let point = if digits == 0 { "" } else { "." };
+        let sign = if minutes < 0 { '-' } else { '+' };
+        let given = format!(
+            "{}{point}{}{sign}{:02}:{:02}",
+            local.strftime("%Y-%m-%dT%H:%M:%S"), &fraction[..digits], minutes.abs() / 60, minutes.abs() % 60
+        );
+        let value = Value::from(given.as_str());
+        let scalar = Scalar::of(&value, &FIT).unwrap();
+        prop_assert_eq!(scalar.kind(), Type::Timestamp, "{}", given);
+        let text = Value::from(&*scalar.text());
+        let again = Scalar::of(&text, &FIT).unwrap();
+        prop_assert!(!again.is_respelled());
+        prop_assert_eq!(again.text(), scalar.text());
+        prop_assert_eq!(time::parse(&given), time::parse(&scalar.text()));
     }
 
     /// The text names the same number, and is its own text.

@@ -40,8 +40,8 @@ pub enum Values {
     Integer(Vec<i64>),
     /// In units of 10⁻¹⁸.
     Decimal(Vec<i128>),
-    /// Microseconds since 1970; and of each whether it was spelled with three fraction digits, not six.
-    Timestamp(Vec<i64>, Vec<bool>),
+    /// Microseconds since 1970.
+    Timestamp(Vec<i64>),
     Json(Texts),
     Text(Texts),
 }
@@ -84,7 +84,7 @@ impl Values {
             Type::Boolean => Self::Boolean(Vec::new()),
             Type::Integer => Self::Integer(Vec::new()),
             Type::Decimal => Self::Decimal(Vec::new()),
-            Type::Timestamp => Self::Timestamp(Vec::new(), Vec::new()),
+            Type::Timestamp => Self::Timestamp(Vec::new()),
             Type::Json => Self::Json(Texts::default()),
             Type::Text => Self::Text(Texts::default()),
         }
@@ -96,7 +96,7 @@ impl Values {
             Self::Boolean(_) => Type::Boolean,
             Self::Integer(_) => Type::Integer,
             Self::Decimal(_) => Type::Decimal,
-            Self::Timestamp(..) => Type::Timestamp,
+            Self::Timestamp(_) => Type::Timestamp,
             Self::Json(_) => Type::Json,
             Self::Text(_) => Type::Text,
         }
@@ -112,13 +112,9 @@ impl Values {
             (Self::Integer(values), Scalar::Integer(integer)) => values.push(*integer),
             (Self::Decimal(values), Scalar::Integer(integer)) => values.push(i128::from(*integer) * UNIT),
             (Self::Decimal(values), Scalar::Decimal(spelled)) => values.push(scaled(spelled).ok_or(Misfit)?),
-            (Self::Timestamp(values, short), Scalar::Timestamp(text)) => {
-                values.push(micros(text).ok_or(Misfit)?);
-                short.push(text.len() == SHORT);
-            }
-            (Self::Timestamp(values, short), Scalar::Made(text)) => {
+            (Self::Timestamp(values), Scalar::Timestamp(text)) => values.push(micros(text).ok_or(Misfit)?),
+            (Self::Timestamp(values), Scalar::Made(text)) => {
                 values.push(micros(text).or_else(|| text.parse().ok()).ok_or(Misfit)?);
-                short.push(text.len() == SHORT);
             }
             (Self::Json(texts) | Self::Text(texts), Scalar::Text(text) | Scalar::Given(text)) => {
                 texts.push(text.as_bytes());
@@ -150,10 +146,7 @@ impl Values {
                 Self::Text(Texts::of(values.into_iter().map(|integer| integer.to_string())))
             }
             (Self::Decimal(values), Type::Text) => Self::Text(Texts::of(values.into_iter().map(decimal_text))),
-            (Self::Timestamp(values, short), Type::Text) => {
-                let texts = values.into_iter().zip(short).map(|(at, short)| instant_text(at, short));
-                Self::Text(Texts::of(texts))
-            }
+            (Self::Timestamp(values), Type::Text) => Self::Text(Texts::of(values.into_iter().map(instant_text))),
             (Self::Json(texts), Type::Text) => Self::Text(texts),
             _ => return Err(Misfit),
         })
@@ -225,9 +218,10 @@ fn micros(text: &str) -> Option<i64> {
     Some(seconds * 1_000_000 + if bytes.len() == SHORT { fraction * 1_000 } else { fraction })
 }
 
-/// The instant as events spell it; its number where the calendar has no year of four digits for it.
+/// The instant as a column of text has it: three fraction digits, or six when it has microseconds; its number where the
+/// calendar has no year of four digits for it.
 #[must_use]
-pub fn instant_text(at_us: i64, short: bool) -> String {
+pub fn instant_text(at_us: i64) -> String {
     let (days, rest) = (at_us.div_euclid(86_400_000_000), at_us.rem_euclid(86_400_000_000));
     let (era, of_era) = ((days + 719_468).div_euclid(146_097), (days + 719_468).rem_euclid(146_097));
     let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
@@ -241,7 +235,7 @@ pub fn instant_text(at_us: i64, short: bool) -> String {
     }
     let (seconds, micros) = (rest / 1_000_000, rest % 1_000_000);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    if short {
+    if micros % 1_000 == 0 {
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", micros / 1_000)
     } else {
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
@@ -294,7 +288,7 @@ mod tests {
             let civil: jiff::civil::DateTime = text.trim_end_matches('Z').parse().unwrap();
             let since = civil.duration_since(jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0));
             assert_eq!(i128::from(at), since.as_micros(), "{text}");
-            assert_eq!(instant_text(at, text.len() == SHORT), text);
+            assert_eq!(instant_text(at), text);
         }
     }
 
@@ -310,7 +304,7 @@ mod tests {
         fn widened_values_are_those_encoded_for_the_wider_type(
             numbers in proptest::collection::vec(any_number(), 1..20),
             at in -62_135_596_800_000_000_i64..253_402_300_799_999_999,
-            short in any::<bool>(),
+            whole in any::<bool>(),
         ) {
             let parsed: Vec<Value> = numbers.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
             let scalars: Vec<_> = parsed.iter().filter_map(|value| Scalar::of(value, &FIT)).collect();
@@ -319,14 +313,14 @@ mod tests {
                 let scalars = of(from);
                 prop_assert_eq!(values(from, &scalars).widen(to).unwrap(), values(to, &scalars));
             }
-            let at = if short { at - at.rem_euclid(1000) } else { at };
-            let text = instant_text(at, short);
-            let instant = [Scalar::Timestamp(&text)];
+            let at = if whole { at - at.rem_euclid(1000) } else { at };
+            let text = instant_text(at);
+            let instant = [Scalar::Timestamp((&*text).into())];
             prop_assert_eq!(values(Type::Timestamp, &instant).widen(Type::Text), Ok(values(Type::Text, &instant)));
             let list = Value::from(vec![text.as_str()]);
             let others = [Scalar::Json(&list)];
             prop_assert_eq!(values(Type::Json, &others).widen(Type::Text), Ok(values(Type::Text, &others)));
-            let truths = [Scalar::Boolean(short)];
+            let truths = [Scalar::Boolean(whole)];
             prop_assert_eq!(values(Type::Boolean, &truths).widen(Type::Text), Ok(values(Type::Text, &truths)));
         }
     }

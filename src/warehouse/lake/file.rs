@@ -2,15 +2,10 @@
 //!
 //! Every column is optional but `id`. JSON is plain text to all engines: its own logical type is an extension type to
 //! some, on which their text functions fail; the file's metadata (`tidegate.json`) and the manifest say which columns
-//! are JSON. A timestamp does not tell with how many fraction digits it was spelled; that is a rule of the column, and
-//! what departs from the rule is in the metadata too (`tidegate.spelled`), so that a column that becomes text later has
-//! exactly the texts that came.
+//! are JSON.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int64Type};
@@ -33,7 +28,6 @@ const GROUP_ROWS_MAX: usize = 1 << 17;
 /// Bytes before compression of the row groups that a merge makes one of.
 const GROUP_BYTES_MAX: i64 = 128 << 20;
 const JSON_KEY: &str = "tidegate.json";
-const SPELLED_KEY: &str = "tidegate.spelled";
 const ID: &str = "id";
 
 /// One column of some rows: 1 for each row with a value, 0 for null; rows at the end without a value may be left out.
@@ -57,7 +51,7 @@ impl Chunk {
             Values::Boolean(values) => Values::Boolean(front(values, count)),
             Values::Integer(values) => Values::Integer(front(values, count)),
             Values::Decimal(values) => Values::Decimal(front(values, count)),
-            Values::Timestamp(values, short) => Values::Timestamp(front(values, count), front(short, count)),
+            Values::Timestamp(values) => Values::Timestamp(front(values, count)),
             Values::Json(texts) => Values::Json(front_texts(texts, count)),
             Values::Text(texts) => Values::Text(front_texts(texts, count)),
         };
@@ -72,10 +66,7 @@ impl Chunk {
             (Values::Boolean(all), Values::Boolean(more)) => all.extend(more),
             (Values::Integer(all), Values::Integer(more)) => all.extend(more),
             (Values::Decimal(all), Values::Decimal(more)) => all.extend(more),
-            (Values::Timestamp(all, all_short), Values::Timestamp(more, short)) => {
-                all.extend(more);
-                all_short.extend(short);
-            }
+            (Values::Timestamp(all), Values::Timestamp(more)) => all.extend(more),
             (Values::Json(all), Values::Json(more)) | (Values::Text(all), Values::Text(more)) => {
                 let start = all.bytes.len();
                 all.bytes.extend(more.bytes);
@@ -104,12 +95,6 @@ fn wrong(what: &str) -> ParquetError {
     ParquetError::General(what.to_owned())
 }
 
-/// Whether instants of the column have three fraction digits unless the file says otherwise: those of properties do;
-/// the house spells its own with six.
-fn is_short(column: &str) -> bool {
-    !matches!(column, "timestamp" | "received_at")
-}
-
 fn field(column: &ColumnEntry) -> Result<SchemaType> {
     let (physical, logical) = match column.kind {
         Type::Boolean => (Physical::BOOLEAN, None),
@@ -132,8 +117,6 @@ fn field(column: &ColumnEntry) -> Result<SchemaType> {
 struct Writer<'c> {
     inner: SerializedFileWriter<Vec<u8>>,
     columns: &'c [ColumnEntry],
-    /// By column, of each timestamp whether it is short; once one departs from the rule.
-    spelled: HashMap<usize, Vec<bool>>,
     rows: u64,
 }
 
@@ -155,7 +138,7 @@ impl<'c> Writer<'c> {
             .set_key_value_metadata(metadata)
             .build();
         let inner = SerializedFileWriter::new(Vec::new(), Arc::new(schema), Arc::new(properties))?;
-        Ok(Self { inner, columns, spelled: HashMap::new(), rows: 0 })
+        Ok(Self { inner, columns, rows: 0 })
     }
 
     /// Writes a row group of `rows` rows; `chunk` gives each column in turn.
@@ -164,10 +147,6 @@ impl<'c> Writer<'c> {
         for (at, column) in self.columns.iter().enumerate() {
             let mut chunk = chunk(at)?.unwrap_or_else(|| Chunk::new(column.kind));
             chunk.levels.resize(rows, 0);
-            if let Values::Timestamp(_, short) = &chunk.values {
-                let rule = is_short(&column.name);
-                self.spelled.entry(at).or_default().extend(short.iter().map(|short| *short != rule));
-            }
             let mut writer = group.next_column()?.ok_or_else(|| wrong("a column is missing"))?;
             let levels = (column.name != ID).then_some(&*chunk.levels);
             if levels.is_none() && chunk.levels.contains(&0) {
@@ -181,19 +160,8 @@ impl<'c> Writer<'c> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Written> {
-        let departing: serde_json::Map<_, _> = self
-            .spelled
-            .iter()
-            .filter(|(_, odd)| odd.contains(&true))
-            .map(|(at, odd)| (self.columns[*at].name.clone(), STANDARD.encode(packed(odd)).into()))
-            .collect();
-        if !departing.is_empty() {
-            let value = serde_json::Value::Object(departing).to_string();
-            self.inner.append_key_value_metadata(KeyValue::new(SPELLED_KEY.to_owned(), value));
-        }
-        let rows = self.rows;
-        Ok(Written { bytes: self.inner.into_inner()?.into(), rows })
+    fn finish(self) -> Result<Written> {
+        Ok(Written { bytes: self.inner.into_inner()?.into(), rows: self.rows })
     }
 }
 
@@ -222,7 +190,7 @@ pub fn written(columns: &[ColumnEntry], rows: usize, mut chunks: Vec<Option<Chun
 fn write(writer: &mut SerializedColumnWriter<'_>, levels: Option<&[i16]>, values: Values) -> Result<()> {
     match values {
         Values::Boolean(values) => writer.typed::<BoolType>().write_batch(&values, levels, None)?,
-        Values::Integer(values) | Values::Timestamp(values, _) => {
+        Values::Integer(values) | Values::Timestamp(values) => {
             writer.typed::<Int64Type>().write_batch(&values, levels, None)?
         }
         Values::Decimal(values) => {
@@ -243,10 +211,6 @@ fn write(writer: &mut SerializedColumnWriter<'_>, levels: Option<&[i16]>, values
         }
     };
     Ok(())
-}
-
-fn packed(bits: &[bool]) -> Vec<u8> {
-    bits.chunks(8).map(|eight| eight.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit))).collect()
 }
 
 #[cfg(test)]

@@ -297,8 +297,12 @@ pub(super) async fn lay(
     let current = |edit: &Edit| root.table(&edit.schema, &edit.name).map(|entry| entry.manifest.clone());
     let paths: Vec<String> = edits.iter().filter_map(current).collect();
     fetch(store, manifests, paths.iter()).await?;
-    let mut next =
-        Root { format: FORMAT, version, written_at: super::encode::instant_text(now_us, true), ..root.clone() };
+    let mut next = Root {
+        format: FORMAT,
+        version,
+        written_at: super::encode::instant_text(now_us - now_us.rem_euclid(1_000)),
+        ..root.clone()
+    };
     let mut puts = tokio::task::JoinSet::new();
     for edit in edits {
         let path = current(edit);

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::encode;
 use super::error::Trouble;
 use super::wire::Wire;
-use crate::warehouse::table::{Changes, Column, ID, RECEIVED_AT, TIMESTAMP, Table};
+use crate::warehouse::table::{Changes, Column, ID, Table};
 
 /// Keys are compared byte by byte: faster than by any language's rules, and no update of the system changes the order.
 const KEY: &str = "text COLLATE \"C\"";
@@ -88,19 +88,11 @@ fn widenings(name: &str, table: &Table, changes: &Changes) -> Option<String> {
     let widened = changes.widen.iter().map(|at| {
         let column = &table.columns[*at];
         let (quoted, from, to) = (quoted(&column.name), column.declared.unwrap_or(column.kind()), column.kind());
-        let using = encode::rewritten(&quoted, from, to, is_house_instant(table, *at));
+        let using = encode::rewritten(&quoted, from, to);
         let kind = if table.base[ID] as usize == *at { KEY } else { encode::declared(to) };
         format!("ALTER COLUMN {quoted} TYPE {kind} USING {using}")
     });
     Some(format!("ALTER TABLE {name} {}", widened.collect::<Vec<_>>().join(", ")))
-}
-
-/// Whether the house itself fills the column with instants.
-pub(super) fn is_house_instant(table: &Table, column: usize) -> bool {
-    let of_events = [TIMESTAMP, RECEIVED_AT];
-    // The violations have their own order of columns, and one instant.
-    let places: &[usize] = if table.family.is_of_events() { &of_events } else { &[1] };
-    places.iter().any(|base| table.base[*base] as usize == column)
 }
 
 fn defined(column: &Column) -> String {

@@ -53,18 +53,14 @@ pub fn meaning(name: &str, modified: bool) -> (Type, bool) {
 
 /// How the values of a column that was of type `from` are written as type `to`.
 #[must_use]
-pub fn rewritten(name: &str, from: Type, to: Type, is_house_instant: bool) -> String {
+pub fn rewritten(name: &str, from: Type, to: Type) -> String {
     match (from, to) {
         (Type::Timestamp, Type::Text) => {
             let at = format!("{name}::timestamptz");
             let spelled =
                 |fraction| format!("to_char({at} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.{fraction}\"Z\"')");
             let within = format!("{at} >= '0001-01-01 00:00:00Z' AND {at} < '10000-01-01 00:00:00Z'");
-            let micros = spelled("US");
-            if is_house_instant {
-                return format!("CASE WHEN {within} THEN {micros} ELSE {name}::text END");
-            }
-            let millis = spelled("MS");
+            let (micros, millis) = (spelled("US"), spelled("MS"));
             format!(
                 "CASE WHEN {within} THEN CASE WHEN date_trunc('milliseconds', {at}) = {at} THEN {millis} ELSE {micros} END \
                  ELSE {name}::text END"
@@ -77,18 +73,14 @@ pub fn rewritten(name: &str, from: Type, to: Type, is_house_instant: bool) -> St
     }
 }
 
-/// Appends a value as COPY's text format has it; `house_instant` where the column is one of those that the house fills.
-pub fn encode(scalar: &Scalar<'_>, house_instant: bool, out: &mut Vec<u8>) {
+/// Appends a value as COPY's text format has it.
+pub fn encode(scalar: &Scalar<'_>, out: &mut Vec<u8>) {
     match scalar {
         Scalar::Boolean(true) => out.extend_from_slice(b"true"),
         Scalar::Boolean(false) => out.extend_from_slice(b"false"),
         // Writing to memory does not fail.
         Scalar::Integer(integer) => _ = write!(out, "{integer}"),
         Scalar::Decimal(spelled) | Scalar::Digits(spelled) => escape(number_text(spelled).as_bytes(), out),
-        Scalar::Timestamp(text) if house_instant && text.len() == 24 => {
-            out.extend_from_slice(&text.as_bytes()[..23]);
-            out.extend_from_slice(b"000Z");
-        }
         Scalar::Timestamp(text) => out.extend_from_slice(text.as_bytes()),
         Scalar::Text(text) | Scalar::Given(text) => escape(text.as_bytes(), out),
         Scalar::Made(text) => escape(text.as_bytes(), out),
@@ -183,16 +175,9 @@ mod tests {
     fn what_is_special_is_escaped_and_comes_back() {
         for text in ["", "plain", "\\N", "a\tb\nc\rd\\", "\\.", "é\u{1}\u{8}"] {
             let mut out = Vec::new();
-            encode(&Scalar::Text(text), false, &mut out);
+            encode(&Scalar::Text(text), &mut out);
             assert!(!out.iter().any(|byte| matches!(byte, b'\n' | b'\r' | b'\t')));
             assert_eq!(unescaped(&out), text);
         }
-    }
-
-    #[test]
-    fn the_houses_instants_have_six_digits() {
-        let mut out = Vec::new();
-        encode(&Scalar::Timestamp("2024-05-06T07:08:09.120Z"), true, &mut out);
-        assert_eq!(out, b"2024-05-06T07:08:09.120000Z");
     }
 }

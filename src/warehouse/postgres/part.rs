@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::ddl::{is_house_instant, qualified, quoted};
+use super::ddl::{qualified, quoted};
 use super::encode::{encode, unescaped};
 use super::wire::Copy;
 use crate::warehouse::evolve::Scalar;
@@ -26,8 +26,6 @@ pub(super) struct Shape {
     columns: Vec<u32>,
     /// By column: its place among them.
     places: Vec<Option<u16>>,
-    /// By place: whether it holds instants of the house's making.
-    house: Vec<bool>,
     /// The table's name as SQL spells it.
     table: String,
     sql: Arc<str>,
@@ -61,11 +59,10 @@ impl Shapes {
         for (place, column) in (0..).zip(&columns) {
             places[*column as usize] = Some(place);
         }
-        let house = columns.iter().map(|column| is_house_instant(table, *column as usize)).collect();
         let names: Vec<String> = columns.iter().map(|column| quoted(&table.columns[*column as usize].name)).collect();
         let name = qualified(schema, &table.name);
         let sql = format!("COPY {name} ({}) FROM STDIN", names.join(", ")).into();
-        let shape = Arc::new(Shape { columns, places, house, table: name, sql });
+        let shape = Arc::new(Shape { columns, places, table: name, sql });
         self.by_table.insert(group.table, Arc::clone(&shape));
         shape
     }
@@ -132,7 +129,7 @@ impl Run {
             };
             let before = self.text.len();
             let scalar = &filled[at].scalar;
-            encode(scalar, shape.house[place], &mut self.text);
+            encode(scalar, &mut self.text);
             width += match scalar {
                 Scalar::Boolean(_) => 1,
                 Scalar::Integer(_) | Scalar::Timestamp(_) => 8,

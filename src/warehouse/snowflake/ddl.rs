@@ -117,11 +117,6 @@ pub(super) async fn prepare(session: &mut Session, place: &Place, sync: &str) ->
     Ok(())
 }
 
-/// Whether the house itself fills the column with instants of six fraction digits.
-fn is_of_house(stored: &str) -> bool {
-    matches!(stored, "TIMESTAMP" | "RECEIVED_AT")
-}
-
 /// Everything that has a name in the schema.
 pub(super) async fn find(session: &mut Session, place: &Place) -> Result<Found, Trouble> {
     let views = format!("{}.INFORMATION_SCHEMA", exact(&place.database));
@@ -215,7 +210,7 @@ fn resume(table: &str, types: &BTreeMap<String, String>) -> Option<Vec<String>> 
         (Some(_), None, Some(_)) => vec![format!("{alter} DROP COLUMN {old}")],
         (None, Some(wanted), Some(was)) => {
             let kinds = (encode::meaning(was).unwrap_or(Type::Text), encode::meaning(wanted).unwrap_or(Type::Text));
-            let value = encode::widened(kinds.0, kinds.1, &old, is_of_house(left));
+            let value = encode::widened(kinds.0, kinds.1, &old);
             let update = format!("UPDATE {table} SET {new} = {value} WHERE {new} IS NULL AND {old} IS NOT NULL");
             vec![update, format!("{alter} RENAME COLUMN {new} TO {now}"), format!("{alter} DROP COLUMN {old}")]
         }
@@ -303,11 +298,10 @@ fn rebuild(name: &str, table: &Table, places: &[usize]) -> Vec<String> {
         let (from, to) = (column.declared.unwrap_or(Type::Text), column.kind());
         let stored = column.name.to_ascii_uppercase();
         let (now, new, old) = (exact(&stored), exact(&format!("{stored}{NEW}")), exact(&format!("{stored}{OLD}")));
-        let is_of_house = is_of_house(&stored);
         adds.push(format!("{new} {}", encode::declared(to)));
-        first.push(format!("{new} = {}", encode::widened(from, to, &now, is_of_house)));
+        first.push(format!("{new} = {}", encode::widened(from, to, &now)));
         wheres.push(format!("{now} IS NOT NULL"));
-        rest.push(format!("{new} = COALESCE({new}, {})", encode::widened(from, to, &old, is_of_house)));
+        rest.push(format!("{new} = COALESCE({new}, {})", encode::widened(from, to, &old)));
         rests.push(format!("({new} IS NULL AND {old} IS NOT NULL)"));
         aside.push(format!("{alter} RENAME COLUMN {now} TO {old}"));
         back.push(format!("{alter} RENAME COLUMN {new} TO {now}"));

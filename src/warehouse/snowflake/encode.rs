@@ -76,14 +76,14 @@ pub fn cast(kind: Type, of: &str) -> String {
 
 /// SQL for what a column `name` of type `from` holds, as type `to`; as text, the one text of each value.
 #[must_use]
-pub fn widened(from: Type, to: Type, name: &str, is_of_house: bool) -> String {
+pub fn widened(from: Type, to: Type, name: &str) -> String {
     match (from, to) {
         (Type::Decimal, Type::Text) => format!("REGEXP_REPLACE(TO_VARCHAR({name}), '[.]?0+$', '')"),
         (Type::Timestamp, Type::Text) => {
             let utc = format!("CONVERT_TIMEZONE('UTC', {name})");
-            // The house's own instants have six digits behind the point, a client's three.
-            let digits = if is_of_house { 6 } else { 3 };
-            format!("TO_VARCHAR({utc}, 'YYYY-MM-DD') || 'T' || TO_VARCHAR({utc}, 'HH24:MI:SS.FF{digits}') || 'Z'")
+            // Three digits behind the point, six for an instant with microseconds.
+            let time = format!("REGEXP_REPLACE(TO_VARCHAR({utc}, 'HH24:MI:SS.FF6'), '000$', '')");
+            format!("TO_VARCHAR({utc}, 'YYYY-MM-DD') || 'T' || {time} || 'Z'")
         }
         (Type::Json, Type::Text) => {
             format!("CASE WHEN TYPEOF({name}) = 'VARCHAR' THEN {name}::VARCHAR ELSE TO_JSON({name}) END")

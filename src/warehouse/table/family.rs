@@ -26,6 +26,10 @@ pub enum Place {
     Nowhere,
     /// The base column with this number.
     Base(usize),
+    /// The same, for an id: an empty text is none.
+    Id(usize),
+    /// The same, for an instant: what is none is kept in the overflow.
+    Instant(usize),
     /// Its fields become columns without a prefix.
     Own,
     Context,
@@ -144,12 +148,12 @@ impl Family {
         match key {
             "type" | "writeKey" | "_metadata" => Place::Nowhere,
             "messageId" => Place::Base(ID),
-            "anonymousId" => Place::Base(1),
-            "userId" => Place::Base(2),
-            "timestamp" => Place::Base(TIMESTAMP),
-            "receivedAt" => Place::Base(RECEIVED_AT),
-            "sentAt" => Place::Base(5),
-            "originalTimestamp" => Place::Base(6),
+            "anonymousId" => Place::Id(1),
+            "userId" => Place::Id(2),
+            "timestamp" => Place::Instant(TIMESTAMP),
+            "receivedAt" => Place::Instant(RECEIVED_AT),
+            "sentAt" => Place::Instant(5),
+            "originalTimestamp" => Place::Instant(6),
             "context" => Place::Context,
             _ if key == self.own() => Place::Own,
             _ => match (self, key) {
@@ -157,9 +161,8 @@ impl Family {
                 (Self::Tracks, "properties") => Place::Nowhere,
                 (Self::Tracks | Self::Event | Self::Overflow, "event") => Place::Base(EVENT_TEXT),
                 (Self::Overflow, "properties") => Place::Base(9),
-                (Self::Pages | Self::Screens, "name") | (Self::Groups, "groupId") | (Self::Aliases, "previousId") => {
-                    Place::Base(7)
-                }
+                (Self::Groups, "groupId") | (Self::Aliases, "previousId") => Place::Id(7),
+                (Self::Pages | Self::Screens, "name") => Place::Base(7),
                 (Self::Pages | Self::Screens, "category") => Place::Base(8),
                 _ => Place::Message,
             },

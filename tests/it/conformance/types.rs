@@ -1,11 +1,12 @@
 //! What a value is, and what becomes of a column that sees several types.
 
 use serde_json::{Value, json};
+use tidegate::event::Kind;
 use tidegate::warehouse::declared::Declared;
 use tidegate::warehouse::evolve::Type;
 use tidegate::warehouse::table::Limits;
 
-use super::events::{batch, parsed, track};
+use super::events::{batch, event, parsed, track};
 use super::{Rig, Subject};
 
 /// One value of each type, as JSON, and its text in a column of its own type and of type text.
@@ -30,7 +31,8 @@ pub fn every_type_comes_back_as_it_came<R: Rig>(rig: &R) {
         ("leap_day", "\"2024-02-29T23:59:59.999Z\"", Type::Timestamp),
         ("empty_list", "[]", Type::Json),
         ("empty", "\"\"", Type::Text),
-        ("not_quite_an_instant", "\"2024-05-06T07:08:09Z\"", Type::Text),
+        ("no_offset", "\"2024-05-06T07:08:09.120\"", Type::Text),
+        ("a_day", "\"2024-05-06\"", Type::Text),
         ("no_day", "\"2023-02-29T00:00:00.000Z\"", Type::Text),
     ];
     let fields = properties.chain(more.map(|(name, json, _)| (name.to_owned(), parsed(json)))).collect();
@@ -48,6 +50,82 @@ pub fn every_type_comes_back_as_it_came<R: Rig>(rig: &R) {
         };
         assert_eq!((seen["e"].columns[column], seen["e"].cell("m", column)), (kind, Some(&*expected)), "{column}");
     }
+}
+
+/// An instant is one however it is spelled. What a column does not give back as it came is in the row's overflow, and the
+/// column is the same whatever came first, also when it ends as text.
+pub fn an_instant_is_one_however_it_is_spelled<R: Rig>(rig: &R) {
+    let spelled = [
+        ("2024-05-06T07:08:09.120Z", "2024-05-06T07:08:09.120Z", true),
+        ("2024-05-06T07:08:09.123456Z", "2024-05-06T07:08:09.123456Z", true),
+        ("2024-05-06T07:08:09Z", "2024-05-06T07:08:09.000Z", false),
+        ("2024-05-06T07:08:09.120000Z", "2024-05-06T07:08:09.120Z", false),
+        ("2024-05-06T07:08:09.123456+00:00", "2024-05-06T07:08:09.123456Z", false),
+        ("2024-05-06T09:08:09.5+02:00", "2024-05-06T07:08:09.500Z", false),
+        ("2024-05-06T07:08:09.123456789Z", "2024-05-06T07:08:09.123456Z", false),
+        ("2024-05-06t07:08:09z", "2024-05-06T07:08:09.000Z", false),
+    ];
+    let mut subject = Subject::open(rig);
+    let mut offset = 0;
+    let mut deliver = |id: &str, properties: Value| {
+        subject.deliver(batch(vec![track(offset, id, "E", properties)]));
+        offset += 1;
+    };
+    deliver("first", json!({"text_first": "no instant"}));
+    for (at, (text, ..)) in spelled.iter().enumerate() {
+        deliver(&format!("m{at}"), json!({"at": text, "text_first": text, "text_last": text}));
+    }
+    deliver("last", json!({"text_last": "no instant"}));
+    let seen = rig.seen(None);
+    assert_eq!(seen["e"].columns["at"], Type::Timestamp);
+    for (at, (text, column, is_whole)) in spelled.into_iter().enumerate() {
+        let id = format!("m{at}");
+        let instant: jiff::Timestamp = column.parse().unwrap();
+        let micros = instant.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+        assert_eq!(seen["e"].cell(&id, "at"), Some(&*micros), "{text}");
+        assert_eq!(seen["e"].cell(&id, "text_first"), Some(column), "{text}");
+        assert_eq!(seen["e"].cell(&id, "text_last"), Some(column), "{text}");
+        let kept = json!({"properties": {"at": text, "text_first": text, "text_last": text}});
+        assert_eq!(seen["e"].overflow(&id), if is_whole { Value::Null } else { kept }, "{text}");
+    }
+}
+
+/// What every event has: ids that are some, and instants that are instants.
+pub fn base_columns_hold_ids_and_instants<R: Rig>(rig: &R) {
+    let mut subject = Subject::open(rig);
+    let python = json!({
+        "userId": "", "anonymousId": "anon", "sentAt": "2024-05-06T07:08:09.136646+00:00",
+        "originalTimestamp": "2024-05-06T09:08:08+02:00", "properties": {"userId": ""}, "event": "E",
+    });
+    let strange = json!({
+        "userId": 9_007_199_254_740_993_u64, "anonymousId": "", "sentAt": "yesterday", "originalTimestamp": 1_714_979_289,
+        "event": "E",
+    });
+    subject.deliver(batch(vec![event(Kind::Track, 0, "python", python)]));
+    subject.deliver(batch(vec![event(Kind::Track, 1, "strange", strange)]));
+    subject.deliver(batch(vec![event(Kind::Group, 2, "group", json!({"groupId": "", "userId": "u"}))]));
+    let seen = rig.seen(None);
+    for table in ["e", "tracks"] {
+        let seen = &seen[table];
+        for (column, kind) in
+            [("user_id", Type::Text), ("sent_at", Type::Timestamp), ("original_timestamp", Type::Timestamp)]
+        {
+            assert_eq!(seen.columns[column], kind, "{column} of {table}");
+        }
+        assert_eq!((seen.cell("python", "user_id"), seen.cell("python", "anonymous_id")), (None, Some("anon")));
+        assert_eq!(seen.cell("python", "sent_at"), Some("2024-05-06T07:08:09.136646Z"));
+        assert_eq!(seen.cell("python", "original_timestamp"), Some("2024-05-06T07:08:08.000000Z"));
+        assert_eq!(seen.overflow("python"), Value::Null);
+        assert_eq!(
+            (seen.cell("strange", "user_id"), seen.cell("strange", "anonymous_id")),
+            (Some("9007199254740993"), None)
+        );
+        assert_eq!((seen.cell("strange", "sent_at"), seen.cell("strange", "original_timestamp")), (None, None));
+        let kept = json!({"sentAt": "yesterday", "originalTimestamp": 1_714_979_289});
+        assert_eq!(seen.overflow("strange"), kept);
+    }
+    assert_eq!(seen["e"].cell("python", "_user_id"), Some(""), "a property keeps its empty text");
+    assert_eq!((seen["groups"].cell("group", "group_id"), seen["groups"].cell("group", "user_id")), (None, Some("u")));
 }
 
 /// Every pair of types in one table: each pair is a column, once in either order, in batches of their own.

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use parquet::basic::Type as Physical;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -13,14 +11,10 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 
-use super::{Chunk, GROUP_BYTES_MAX, GROUP_ROWS_MAX, JSON_KEY, SPELLED_KEY, Writer, Written, is_short, wrong};
+use super::{Chunk, GROUP_BYTES_MAX, GROUP_ROWS_MAX, JSON_KEY, Writer, Written, wrong};
 use crate::warehouse::evolve::Type;
 use crate::warehouse::lake::encode::{Texts, Values};
 use crate::warehouse::lake::manifest::ColumnEntry;
-
-fn is_set(packed: &[u8], at: usize) -> bool {
-    packed.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1)
-}
 
 fn metadata_of<T: serde::de::DeserializeOwned + Default>(metadata: &ParquetMetaData, key: &str) -> T {
     let entries = metadata.file_metadata().key_value_metadata();
@@ -49,10 +43,6 @@ pub(super) struct Input {
     pub(super) reader: SerializedFileReader<Bytes>,
     columns: Vec<ColumnEntry>,
     pub(super) places: HashMap<String, usize>,
-    /// By name, of which timestamps the spelling departs from the rule.
-    spelled: HashMap<String, Vec<u8>>,
-    /// By column: timestamps read so far.
-    read: HashMap<usize, usize>,
 }
 
 impl Input {
@@ -60,15 +50,7 @@ impl Input {
         let reader = SerializedFileReader::new(bytes)?;
         let columns = columns(reader.metadata());
         let places = columns.iter().enumerate().map(|(at, column)| (column.name.clone(), at)).collect();
-        let spelled: HashMap<String, String> = metadata_of(reader.metadata(), SPELLED_KEY);
-        let decode = |(name, text): (String, String)| Some((name, STANDARD.decode(text).ok()?));
-        Ok(Self {
-            columns,
-            places,
-            spelled: spelled.into_iter().filter_map(decode).collect(),
-            read: HashMap::new(),
-            reader,
-        })
+        Ok(Self { columns, places, reader })
     }
 
     /// One column of one row group.
@@ -80,13 +62,7 @@ impl Input {
         let values = match (reader.get_column_reader(at)?, column.kind) {
             (ColumnReader::BoolColumnReader(reader), _) => Values::Boolean(all(reader, rows, &mut levels)?),
             (ColumnReader::Int64ColumnReader(reader), Type::Timestamp) => {
-                let values = all(reader, rows, &mut levels)?;
-                let start = self.read.entry(at).or_default();
-                let (rule, spelled) = (is_short(&column.name), self.spelled.get(&column.name));
-                let departs = |at| spelled.is_some_and(|packed| is_set(packed, at));
-                let short = (*start..*start + values.len()).map(|at| rule != departs(at)).collect();
-                *start += values.len();
-                Values::Timestamp(values, short)
+                Values::Timestamp(all(reader, rows, &mut levels)?)
             }
             (ColumnReader::Int64ColumnReader(reader), _) => Values::Integer(all(reader, rows, &mut levels)?),
             (ColumnReader::FixedLenByteArrayColumnReader(reader), _) => {

@@ -1,0 +1,56 @@
+//! What the sender of an event and the person it is about allow: `integrations` and consent. The warehouse keeps all.
+
+use serde_json::{Value, json};
+
+use super::{Route, event, ids};
+use crate::support::far::{Act, Far};
+
+fn with(id: &str, field: &str, value: Value) -> Value {
+    let mut event = event(id, "ann", json!({}));
+    event[field] = value;
+    event
+}
+
+#[test]
+fn integrations_and_consent_are_obeyed_and_what_they_filter_is_counted() {
+    let far = Far::new(|_| Act::status(200));
+    let route = Route::with(&far, |manifest| manifest["integrations"] = json!(["Courier Cloud 9"]), "");
+    route.workspace.write(
+        "syncs/web-to-crm.yaml",
+        "source: web\ndestination: crm\nconsent:\n  categories: [Advertising, Analytics]\n  without: filter\n",
+    );
+    let server = route.workspace.serve();
+    let consent = json!({"consent": {"categoryPreferences": {"Advertising": true, "Analytics": true, "Other": false}}});
+    let integrations = [
+        ("plain", json!({}), true),
+        ("all", json!({"All": true}), true),
+        ("none", json!({"All": false}), false),
+        ("only", json!({"All": false, "Courier": {"option": 1}}), true),
+        ("by-name-of-the-file", json!({"CRM": false}), false),
+        ("by-name-of-the-tool", json!({"courier_cloud_9 (Actions)": false}), false),
+        ("another", json!({"Slack": false}), true),
+    ];
+    let mut events: Vec<Value> =
+        integrations.iter().map(|(id, integrations, _)| with(id, "integrations", integrations.clone())).collect();
+    for event in &mut events {
+        event["context"] = consent.clone();
+    }
+    let preferences = |preferences| json!({"consent": {"categoryPreferences": preferences}});
+    events.push(with("refused", "context", preferences(json!({"Advertising": true, "Analytics": false}))));
+    events.push(with("half", "context", preferences(json!({"Advertising": true}))));
+    events.push(with("silent", "context", json!({})));
+    let body = json!({"batch": events}).to_string();
+    assert_eq!(server.post("/v1/batch", body).status, 200);
+    // A batch's own `integrations` hold for its events that say nothing.
+    let late = json!({"batch": [with("late", "context", consent)], "integrations": {"All": false}}).to_string();
+    assert_eq!(server.post("/v1/batch", late).status, 200);
+    let sync = route.wait_for_end(11);
+    assert_eq!((&sync["delivered"], &sync["filtered"]), (&json!(4), &json!(7)), "{sync}");
+    server.stop();
+    let mut got = ids(&far.seen());
+    got.sort();
+    let mut want: Vec<&str> = integrations.iter().filter(|(.., goes)| *goes).map(|(id, ..)| *id).collect();
+    want.sort_unstable();
+    assert_eq!(got, want);
+    assert_eq!(route.workspace.warehouse().count("bought"), 11, "the warehouse keeps every event");
+}
