@@ -8,6 +8,7 @@
 mod fields;
 mod init;
 mod lookups;
+mod notes;
 mod objects;
 mod outline;
 mod plugin;

@@ -31,29 +31,34 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         ("syncs", workspace.syncs.len()),
         ("contract_events", workspace.contract_events),
     ];
+    let notes = workspace.notes();
     if json {
         let counts: serde_json::Map<_, _> = counts.iter().map(|(name, n)| ((*name).to_owned(), (*n).into())).collect();
-        println!("{}", serde_json::json!({"ok": true, "problems": [], "counts": counts}));
+        println!("{}", serde_json::json!({"ok": true, "problems": [], "notes": listed(&notes), "counts": counts}));
     } else {
+        for note in &notes {
+            eprintln!("{} {note}", paint::bold("note:"));
+        }
         let counts: Vec<_> = counts.iter().map(|(name, n)| format!("{n} {}", name.replace('_', " "))).collect();
         println!("{} {}: {}", paint::good("ok"), workspace.dir.display(), counts.join(", "));
     }
     Ok(ExitCode::SUCCESS)
 }
 
+fn listed(problems: &[Problem]) -> Vec<serde_json::Value> {
+    let object = |problem: &Problem| {
+        serde_json::json!({
+            "file": problem.file.display().to_string(), "line": problem.line,
+            "message": problem.message, "fix": problem.fix,
+        })
+    };
+    problems.iter().map(object).collect()
+}
+
 /// Prints problems, whichever command met them.
 pub(super) fn report(problems: &[Problem], json: bool) {
     if json {
-        let list: Vec<_> = problems
-            .iter()
-            .map(|problem| {
-                serde_json::json!({
-                    "file": problem.file.display().to_string(), "line": problem.line,
-                    "message": problem.message, "fix": problem.fix,
-                })
-            })
-            .collect();
-        println!("{}", serde_json::json!({"ok": false, "problems": list}));
+        println!("{}", serde_json::json!({"ok": false, "problems": listed(problems)}));
         return;
     }
     for problem in problems {

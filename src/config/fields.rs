@@ -326,6 +326,12 @@ impl<'a> Fields<'a> {
         Some(read)
     }
 
+    /// Leaves the rest unread, so that nothing of it is noted as unknown: what may stand there depends on something that is
+    /// wrong.
+    pub(super) fn leave_rest(&mut self) {
+        self.entries = &[];
+    }
+
     /// Notes every field that nobody asked for.
     pub(super) fn finish(mut self) {
         let mut known: Vec<&str> = self.asked.iter().copied().collect();
@@ -335,8 +341,7 @@ impl<'a> Fields<'a> {
             entries.iter().filter(|(key, _)| !self.asked.contains(key.as_str())).collect();
         for (key, node) in unknown.iter().take(UNKNOWN_MAX) {
             let key = shortened(key);
-            let near = known.iter().min_by_key(|name| distance(name, &key)).filter(|name| distance(name, &key) <= 2);
-            let fix = match near {
+            let fix = match nearest(&key, &known) {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => format!("take it away; known here: {}", known.join(", ")),
             };
@@ -355,6 +360,11 @@ impl<'a> Fields<'a> {
 #[expect(clippy::disallowed_methods, reason = "the configuration is the one reader of the environment")]
 pub(crate) fn environment(variable: &str) -> Option<String> {
     std::env::var(variable).ok()
+}
+
+/// The known name that `name` may have been meant to be, for a fix.
+pub(super) fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
+    known.iter().copied().min_by_key(|known| distance(known, name)).filter(|known| distance(known, name) <= 2)
 }
 
 /// A name as it stands in a message: what is too long to be one is cut.

@@ -7,7 +7,7 @@ mod snowflake;
 
 use std::path::Path;
 
-use super::fields::Fields;
+use super::fields::{Fields, nearest};
 use crate::warehouse::sheet::Sheet;
 use crate::warehouse::table::Limits;
 use crate::warehouse::{SHEETS, Settings, sqlite};
@@ -22,10 +22,14 @@ pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, dir: &Path, data: &
         "lake" => lake::folder(fields, dir, data).map(|settings| Settings::Lake(Box::new(settings))),
         _ => {
             let message = format!("a destination of kind {kind:?} is not known");
-            let mut kinds: Vec<String> = SHEETS.iter().map(|sheet| format!("`kind: {}`", sheet.kind)).collect();
+            let mut kinds: Vec<&str> = SHEETS.iter().map(|sheet| sheet.kind).chain(["plugin"]).collect();
             kinds.dedup();
-            let fix = format!("write {} or `kind: plugin`", kinds.join(", "));
+            let fix = match nearest(kind, &kinds) {
+                Some(kind) => format!("did you mean `kind: {kind}`?"),
+                None => format!("write `kind:` and one of {}", kinds.join(", ")),
+            };
             fields.problem(fields.line_of("kind"), message, fix);
+            fields.leave_rest();
             None
         }
     }

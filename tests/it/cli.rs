@@ -95,6 +95,44 @@ fn check_reports_every_problem_at_once_with_file_line_and_fix() {
 }
 
 #[test]
+fn a_kind_with_a_typo_is_one_problem_with_the_right_word() {
+    let workspace = Workspace::new();
+    workspace.write("destinations/warehouse.yaml", "kind: postgress\nurl: postgres://a@b/c\npool: 7\n");
+    let output = run(&["check", workspace.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output).contains("did you mean `kind: postgres`?"), "{}", text(&output));
+    assert!(text(&output).contains("1 problem;"), "{}", text(&output));
+}
+
+#[test]
+fn what_is_hardly_meant_is_noted_and_stops_nothing() {
+    let workspace = Workspace::new();
+    std::fs::remove_file(workspace.path().join("syncs/web-to-warehouse.yaml")).unwrap();
+    std::fs::create_dir(workspace.path().join("transforms")).unwrap();
+    workspace.write("transforms/a.yaml", "x: 1\n");
+    let output = run(&["check", workspace.path().to_str().unwrap(), "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let notes = answer["notes"].as_array().unwrap();
+    for (file, words) in [
+        ("transforms", "nothing of it is read"),
+        ("sources/web.yaml", "goes nowhere"),
+        ("destinations/warehouse.yaml", "no sync writes to this destination"),
+    ] {
+        let fits = |note: &&serde_json::Value| note["file"].as_str().unwrap().ends_with(file);
+        let note = notes.iter().find(fits).unwrap_or_else(|| panic!("{file} in {answer:#}"));
+        assert!(note["message"].as_str().unwrap().contains(words) && note["fix"] != "", "{note}");
+    }
+    assert_eq!(notes.len(), 3, "{answer:#}");
+    let shown = run(&["check", workspace.path().to_str().unwrap()]);
+    assert!(text(&shown).contains("note: ") && text(&shown).contains("goes nowhere"), "{}", text(&shown));
+    let whole = Workspace::new();
+    let clean: serde_json::Value =
+        serde_json::from_slice(&run(&["check", whole.path().to_str().unwrap(), "--json"]).stdout).unwrap();
+    assert_eq!(clean["notes"], json!([]));
+}
+
+#[test]
 fn a_destination_that_is_wrong_is_one_problem_and_not_missing_as_well() {
     let workspace = Workspace::new();
     workspace.write("destinations/acme.yaml", "kind: nothing-known\n");
