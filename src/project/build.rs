@@ -176,7 +176,8 @@ pub(super) fn bindings_of(language: Language, kind: Kind, name: &str) -> Result<
     Ok(match language {
         Language::Go => below("tidegate", go::packages(kind, name)?),
         Language::C => below("bindings", bindings::c(kind)?),
-        Language::Js | Language::Ts | Language::Python | Language::Rust => Vec::new(),
+        Language::Python => below("typings", python::sdk()),
+        Language::Js | Language::Ts | Language::Rust => Vec::new(),
     })
 }
 

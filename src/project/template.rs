@@ -77,14 +77,13 @@ const fn around(language: Language) -> &'static [(&'static str, &'static str)] {
             ("src/heap.rs", include_str!("../../functions/heap/src/lib.rs")),
             (".cargo/config.toml", include_str!("../../functions/.cargo/config.toml")),
         ],
-        Language::Python => &[
-            ("requirements.txt", include_str!("../../templates/python/requirements.txt")),
-            ("typings/tidegate.py", include_str!("guest/tidegate.py")),
-        ],
+        Language::Python => &[("requirements.txt", include_str!("../../templates/python/requirements.txt"))],
         Language::Go => &[("go.mod", include_str!("../../templates/go/go.mod.txt"))],
         Language::C => &[
-            ("json.h", include_str!("../../templates/c/json.h")),
-            ("json.c", include_str!("../../templates/c/json.c")),
+            ("json.h", include_str!("../../sdk/c/json.h")),
+            ("json.c", include_str!("../../sdk/c/json.c")),
+            ("tidegate.h", include_str!("../../sdk/c/tidegate.h")),
+            ("tidegate.c", include_str!("../../sdk/c/tidegate.c")),
         ],
     }
 }

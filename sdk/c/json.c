@@ -40,34 +40,63 @@ static size_t skip_value(json_span t, size_t at) {
   return t.len;
 }
 
-static json_span member(json_span object, const char *name) {
-  size_t at = skip_space(object, 0), name_len = strlen(name);
-  if (at >= object.len || object.ptr[at] != '{') return (json_span){0};
-  at++;
-  for (;;) {
-    at = skip_space(object, at);
-    if (at >= object.len || object.ptr[at] != '"') return (json_span){0};
-    size_t key = at + 1, end = skip_string(object, at);
-    if (end > object.len) return (json_span){0};
-    size_t key_len = end - 1 - key;
-    at = skip_space(object, end);
-    if (at >= object.len || object.ptr[at] != ':') return (json_span){0};
-    at = skip_space(object, at + 1);
-    size_t past = skip_value(object, at);
-    if (key_len == name_len && memcmp(object.ptr + key, name, name_len) == 0)
-      return (json_span){object.ptr + at, past - at};
-    at = skip_space(object, past);
-    if (at >= object.len || object.ptr[at] != ',') return (json_span){0};
-    at++;
-  }
+// Whether the string `key` says `name`; an escape in a key is rare, and read then.
+static bool is_key(json_span key, const char *name, size_t name_len) {
+  if (!memchr(key.ptr, '\\', key.len)) return key.len == name_len + 2 && memcmp(key.ptr + 1, name, name_len) == 0;
+  json_buffer text = {0};
+  json_unescape(&text, key);
+  bool same = text.len == name_len && memcmp(text.ptr, name, name_len) == 0;
+  free(text.ptr);
+  return same;
+}
+
+bool json_next_member(json_span object, size_t *at, json_span *key, json_span *value) {
+  *at = skip_space(object, *at);
+  if (*at >= object.len || (object.ptr[*at] != '{' && object.ptr[*at] != ',')) return false;
+  size_t from = skip_space(object, *at + 1);
+  if (from >= object.len || object.ptr[from] != '"') return false;
+  size_t end = skip_string(object, from);
+  if (end > object.len) return false;
+  *key = (json_span){object.ptr + from, end - from};
+  from = skip_space(object, end);
+  if (from >= object.len || object.ptr[from] != ':') return false;
+  from = skip_space(object, from + 1);
+  *at = skip_value(object, from);
+  *value = (json_span){object.ptr + from, *at - from};
+  return true;
+}
+
+json_span json_member(json_span object, const char *name) {
+  size_t at = 0, name_len = strlen(name);
+  json_span key, value;
+  if (!object.ptr) return (json_span){0};
+  while (json_next_member(object, &at, &key, &value))
+    if (is_key(key, name, name_len)) return value;
+  return (json_span){0};
 }
 
 json_span json_find(json_span text, const char *const *path, size_t steps) {
-  for (size_t i = 0; i < steps && text.ptr; i++) text = member(text, path[i]);
+  for (size_t i = 0; i < steps && text.ptr; i++) text = json_member(text, path[i]);
   return text;
 }
 
+bool json_next(json_span array, size_t *at, json_span *item) {
+  *at = skip_space(array, *at);
+  if (*at >= array.len || (array.ptr[*at] != '[' && array.ptr[*at] != ',')) return false;
+  size_t from = skip_space(array, *at + 1);
+  if (from >= array.len || array.ptr[from] == ']') return false;
+  *at = skip_value(array, from);
+  *item = (json_span){array.ptr + from, *at - from};
+  return true;
+}
+
 bool json_is_string(json_span value) { return value.ptr && value.len >= 2 && value.ptr[0] == '"'; }
+
+bool json_is_number(json_span value) {
+  return value.ptr && value.len > 0 && (value.ptr[0] == '-' || (value.ptr[0] >= '0' && value.ptr[0] <= '9'));
+}
+
+bool json_is_object(json_span value) { return value.ptr && value.len > 0 && value.ptr[0] == '{'; }
 
 bool json_equals(json_span value, const char *text) {
   size_t len = strlen(text);
@@ -165,3 +194,5 @@ void json_unescape(json_buffer *out, json_span string) {
     }
   }
 }
+
+json_span json_text(const json_buffer *buffer) { return (json_span){buffer->ptr, buffer->len}; }
