@@ -53,7 +53,8 @@ test: setup
 	@mkdir -p $(TARGET); set -o pipefail; TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup | tee $(TARGET)/sdk-setup.log
 	@echo "== installing the warehouses of the tests, and engines that read them back (apt-get when root; PyPI)"
 	@set -o pipefail; TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) tests/warehouses/setup | tee $(TARGET)/warehouse-setup.log
-	@echo "== tests of the guests, natively"
+	@echo "== tests of the SDKs and of the guests, natively"
+	@if command -v node >/dev/null; then node --test sdk/js/tests/*.test.mjs; fi
 	cargo test --locked --manifest-path functions/Cargo.toml --target-dir $(TARGET)/release/guests -q
 	@if command -v go >/dev/null; then for p in ga4/measure meta-capi/conversions; do \
 	  (cd functions/destination/$$(dirname $$p) && go test ./$$(basename $$p)) || exit 1; done; fi

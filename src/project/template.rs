@@ -59,7 +59,7 @@ const fn source(language: Language, kind: Kind) -> (&'static str, &'static str) 
 
 /// What the tools of a language want beside it.
 const fn around(language: Language) -> &'static [(&'static str, &'static str)] {
-    const TYPES: &str = include_str!("../../templates/js/tidegate.d.ts");
+    const TYPES: &str = include_str!("../../sdk/js/tidegate.d.ts");
     match language {
         Language::Js => &[
             ("package.json", include_str!("../../templates/js/package.json")),

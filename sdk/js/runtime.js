@@ -1,10 +1,13 @@
-// What a plugin in JavaScript or TypeScript imports as "tidegate", and what stands between it and the host.
-// The engine is QuickJS: ES2023, no DOM, no Node, no timers, no network.
+// What stands between a plugin and the host. The engine is QuickJS: ES2023, no DOM, no Node, no timers, no network.
+
+import { classifyByStatus } from "./delivery.js";
+import { PluginError, RetryBatch, kind, text, toJson } from "./errors.js";
 
 /** What the host lends; filled in by the entry file before any event arrives. */
 const lent = { host: null, lookup: null, secrets: null, fields: null };
 /** Settings of the plugin, parsed once. */
 let settings = {};
+const U32_MAX = 0xffffffff;
 
 class Outcome {
   constructor(tag, val) {
@@ -20,25 +23,6 @@ export const drop = (reason) => new Outcome("drop", text(reason, "the reason of 
 /** Puts this one event into quarantine. */
 export const fail = (code, message) => new Outcome("fail", complaint("invalid-event", code, message));
 
-/** Throw it in `configure` to refuse settings, or anywhere to fail one event with a code of your own. */
-export class PluginError extends Error {
-  constructor(code, message, kind) {
-    super(message);
-    this.name = "PluginError";
-    this.code = code;
-    this.kind = kind;
-  }
-}
-
-/** Throw it to have the whole batch tried again later. */
-export class RetryBatch extends Error {
-  constructor(message, afterMs = null) {
-    super(message);
-    this.name = "RetryBatch";
-    this.afterMs = afterMs;
-  }
-}
-
 export const log = {
   debug: (...parts) => lent.host?.log("debug", parts.map(shown).join(" ")),
   info: (...parts) => lent.host?.log("info", parts.map(shown).join(" ")),
@@ -48,7 +32,10 @@ export const log = {
 globalThis.console = { ...log, log: log.info, trace: log.debug };
 
 /** Adds to a counter of this plugin. */
-export const count = (name, delta = 1) => lent.host.count(String(name), delta);
+export function count(name, delta = 1) {
+  if (!Number.isInteger(delta) || delta < 0 || delta > U32_MAX) throw new TypeError(`count: the delta is ${shown(delta)}, not a whole number from 0`);
+  lent.host.count(text(name, "count: the name"), delta);
+}
 /** Unix milliseconds of the batch: the same for all its events, and the same on replay. */
 export const now = () => Number(lent.host.nowMs());
 /** Seed of the batch, the same on replay. */
@@ -56,12 +43,15 @@ export const seed = () => Number(lent.host.seed());
 /** The entry for `key` in a table that the manifest names under `lookups`; null when there is none. */
 export function lookup(table, key) {
   if (!lent.lookup) throw new Error("lookup() is not lent to this kind of plugin");
-  const entry = lent.lookup.get(String(table), String(key));
+  const entry = lent.lookup.get(text(table, "lookup: the table"), text(key, "lookup: the key"));
   return entry === null || entry === undefined ? null : JSON.parse(entry);
 }
 /** HMAC of `data` (text or bytes) under the secret called `secret`; as bytes. The plugin never sees the secret. */
 export function sign(algorithm, secret, data) {
   if (!lent.secrets) throw new Error("sign() is for destinations");
+  if (!["sha1", "sha256", "sha512"].includes(algorithm)) throw new TypeError(`sign: the algorithm is ${shown(algorithm)}; use sha1, sha256 or sha512`);
+  if (typeof secret !== "string" && !(secret instanceof Uint8Array)) throw new TypeError(`sign: the secret is ${kind(secret)}, not a name or bytes`);
+  if (typeof data !== "string" && !(data instanceof Uint8Array)) throw new TypeError(`sign: the data is ${kind(data)}, not text or bytes`);
   const key = typeof secret === "string" ? { tag: "named", val: secret } : { tag: "derived", val: secret };
   return lent.secrets.sign(`hmac-${algorithm}`, key, typeof data === "string" ? encode(data) : data);
 }
@@ -107,18 +97,6 @@ globalThis.TextDecoder ??= class {
     return decode(bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes);
   }
 };
-
-/** What most HTTP interfaces mean: 2xx delivered, 401 sign in again, 408, 425, 429 and 5xx later, everything else never. */
-export function classifyByStatus({ response }) {
-  const { status, headers } = response;
-  if (status >= 200 && status < 300) return "delivered";
-  if (status === 401) return "reauthenticate";
-  if (status === 408 || status === 425 || status === 429 || status >= 500) {
-    const seconds = Number(headers["retry-after"]);
-    return { retry: Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : null };
-  }
-  return { rejected: { code: `http-${status}`, message: response.text.slice(0, 500) } };
-}
 
 // --- time and chance -------------------------------------------------------------------------------------------------
 
@@ -318,7 +296,7 @@ export function destinationWorld(plugin, services) {
       const headers = {};
       for (const [name, value] of response.headers) headers[name.toLowerCase()] = value;
       const seen = {
-        status: response.status, attempt: response.attempt, headers, body: response.body,
+        status: response.status, attempt: response.attempt, headers, body: response.body, nowMs: now(),
         get text() { return decode(response.body); },
         json() { return JSON.parse(decode(response.body)); },
       };
@@ -384,7 +362,7 @@ function json(event) {
     const more = event === undefined ? "; did you forget `return`? Return the event, null to drop it, or a list of events" : "";
     throw new TypeError(`transform returned ${kind(event)}, which is no event${more}`);
   }
-  return JSON.stringify(event);
+  return toJson(event);
 }
 
 function plan(made, events) {
@@ -418,14 +396,14 @@ function plan(made, events) {
 function bytes(body) {
   if (body === undefined || body === null) return new Uint8Array();
   if (typeof body === "string") return encode(body);
-  return body instanceof Uint8Array ? body : encode(JSON.stringify(body));
+  return body instanceof Uint8Array ? body : encode(toJson(body));
 }
 
 function verdict(value) {
   if (value === "delivered" || value === "reauthenticate") return { tag: value };
   if (value === "retry") return { tag: "retry", val: null };
   const [tag, val] = Object.entries(value ?? {})[0] ?? [];
-  if (tag === "retry") return { tag, val: val === null || val === undefined ? null : Math.min(Math.round(val), 0xffffffff) };
+  if (tag === "retry") return { tag, val: val === null || val === undefined ? null : Math.min(Math.round(val), U32_MAX) };
   if (tag === "rejected" || tag === "disable") return { tag, val: complaint(tag === "disable" ? "invalid-config" : "invalid-event", val.code, val.message) };
   if (tag === "partial") return { tag, val };
   throw new TypeError(`classify returned ${shown(value)}; return "delivered", "reauthenticate", { retry: ms }, { rejected: { code, message } }, { partial: [[event, retry]] } or { disable: { code, message } }`);
@@ -444,8 +422,8 @@ class Fields {
   }
   has(at) { return at.at.has(this.index); }
   set(at, value) {
-    const json = typeof value === "string" ? null : JSON.stringify(value);
-    if (json === undefined) throw new TypeError(`${at.pointer} cannot be set to ${kind(value)}; use remove() to take a field away`);
+    if (value === undefined || typeof value === "function") throw new TypeError(`${at.pointer} cannot be set to ${kind(value)}; use remove() to take a field away`);
+    const json = typeof value === "string" ? null : toJson(value);
     try {
       if (json === null) at.at.setString(this.index, value);
       else at.at.setJson(this.index, json);
@@ -502,18 +480,6 @@ function frames(stack) {
 
 function complaint(kind, code, message) {
   return { kind, code: text(code, "the code of an error"), message: String(message ?? "") };
-}
-
-function text(value, what) {
-  if (typeof value !== "string") throw new TypeError(`${what} is ${kind(value)}, not text`);
-  return value;
-}
-
-function kind(value) {
-  if (value === null || value === undefined) return String(value);
-  if (Array.isArray(value)) return "a list";
-  if (typeof value.then === "function") return "a promise";
-  return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 
 function shown(value) {
