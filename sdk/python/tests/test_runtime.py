@@ -127,7 +127,8 @@ class Destination(unittest.TestCase):
         self.assertEqual([request.events for request in plan.requests], [[0, 3], [6]])
         self.assertEqual(json.loads(plan.requests[0].body), [{"n": 1, "s": None}, {"n": 2, "s": None}])
         failed = [(one.given[0], one.given[1].given[1]) for one in plan.failed]
-        self.assertEqual(sorted(failed), [(1, "not-json"), (2, "not-an-object"), (4, "exception"), (5, "too-large")])
+        self.assertRegex(plan.failed[2].given[1].given[2], r"KeyError: 'n' \(.*test_runtime\.py:\d+\)")
+        self.assertEqual(sorted(failed), [(1, "not-json"), (2, "not-an-object"), (4, "python-exception"), (5, "too-large")])
 
     def test_an_odd_verdict_is_a_rejection_and_no_trap(self) -> None:
         self.assertEqual(classified({"retry": 5}).given, (5,))

@@ -5,8 +5,8 @@ import json as _json
 import re as _re
 from typing import Any, Callable, Iterator, NamedTuple, Optional, Union
 
-from .event import as_map
-from .host import Event, PluginError, dumps
+from .errors import caught
+from .host import Event, PluginError, RetryBatch, dumps
 
 # "delivered", "reauthenticate", {"retry": milliseconds or None}, {"rejected": {"code", "message"}},
 # {"partial": [(event, retry)]} or {"disable": {"code", "message"}}.
@@ -98,10 +98,10 @@ def records(events: list[Event], plan: Plan, record: Callable[[Event], Any]) -> 
             made.append(Entry([index], found))
         except Skip as reason:
             plan.skip(index, str(reason))
-        except PluginError as error:
-            plan.fail(index, error.code, error.message)
+        except RetryBatch:
+            raise
         except Exception as error:
-            plan.fail(index, "exception", f"{type(error).__name__}: {error}")
+            plan.fail(index, *caught(error))
     return made
 
 

@@ -1,17 +1,15 @@
 """What stands between a plugin and the host. The entry module that the build writes is its only user."""
 
 import json as _json
-import sys as _sys
-from typing import Any, Callable, Iterator, NamedTuple, Optional, TypeVar
+from typing import Any, Callable, Optional, TypeVar
 
 from . import host
 from .delivery import Plan, Request, Response, classify_by_status
-from .host import Context, Drop, Fail, Fields, Keep, PluginError, RetryBatch, dumps, text, whole
+from .errors import caught, forget_logged
+from .host import Context, Drop, Fail, Fields, Keep, RetryBatch, dumps, text, whole
 
 _T = TypeVar("_T")
 _settings: dict[str, Any] = {}
-# Errors whose traceback is in the log already.
-_logged: set[str] = set()
 
 
 def give(**services: Any) -> None:
@@ -19,53 +17,10 @@ def give(**services: Any) -> None:
     host._given.update(services)
 
 
-class _Frame(NamedTuple):
-    filename: str
-    lineno: int
-    name: str
-
-
-def _frames(error: BaseException) -> Iterator[_Frame]:
-    """Where an exception came by. The module `traceback` would read the source files, and there are none."""
-    at = error.__traceback__
-    while at is not None:
-        code = at.tb_frame.f_code
-        yield _Frame(code.co_filename, at.tb_lineno, code.co_name)
-        at = at.tb_next
-
-
-# A module knows its own place by the code in it.
-_OWN_FOLDER = _frames.__code__.co_filename.rpartition("/")[0] + "/"
-
-
-def _caught(error: BaseException) -> tuple[str, str]:
-    """Code and message for an exception; its traceback goes to the log once a batch."""
-    if isinstance(error, PluginError):
-        return error.code, error.message
-    authors = [f for f in _frames(error) if not f.filename.startswith(_OWN_FOLDER) and not f.filename.endswith("tidegate_entry.py")]
-    lines = [f"{type(error).__name__}: {error}"]
-    lines += [f"    at {f.name} {_place(f)}" for f in reversed(authors)]
-    whole_text = "\n".join(lines)
-    if whole_text not in _logged:
-        _logged.add(whole_text)
-        for line in lines:
-            host.log(line, "error")
-    where = f" ({_place(authors[-1])})" if authors else ""
-    return "python-exception", lines[0] + where
-
-
-def _place(frame: _Frame) -> str:
-    name = frame.filename
-    for root in sorted(_sys.path, key=len, reverse=True):
-        if root and name.startswith(root.rstrip("/") + "/"):
-            return f"{name[len(root.rstrip('/')) + 1:]}:{frame.lineno}"
-    return f"{name}:{frame.lineno}"
-
-
 def configure(plugin: Any, setup: Any, types: Any) -> None:
     """Reads the settings, and lets the plugin refuse them."""
     global _settings
-    _logged.clear()
+    forget_logged()
     _settings = _json.loads(setup.settings_json)
     wanted: Optional[Callable[[dict[str, Any]], None]] = getattr(plugin, "configure", None)
     if wanted is None:
@@ -73,7 +28,7 @@ def configure(plugin: Any, setup: Any, types: Any) -> None:
     try:
         wanted(_settings)
     except Exception as error:
-        code, message = _caught(error)
+        code, message = caught(error)
         raise host._given["Err"](types.PluginError(types.ErrorKind.INVALID_CONFIG, code, message)) from None
 
 
@@ -90,7 +45,7 @@ def _whole_batch(types: Any, work: Callable[[], _T]) -> _T:
         said = types.PluginError(types.ErrorKind.INTERNAL, "retry", str(error))
         raise host._given["Err"](types.BatchError_Retryable((said, error.after_ms))) from None
     except Exception as error:
-        code, message = _caught(error)
+        code, message = caught(error)
         said = types.PluginError(types.ErrorKind.INTERNAL, code, message)
         raise host._given["Err"](types.BatchError_Fatal(said)) from None
 
@@ -122,7 +77,7 @@ def transform(plugin: Any, batch: list[str], types: Any, world: Any) -> list[Any
         except RetryBatch:
             raise
         except Exception as error:
-            code, message = _caught(error)
+            code, message = caught(error)
             return world.Outcome_Fail(types.PluginError(types.ErrorKind.INTERNAL, code, message))
 
     context = _context()
@@ -147,7 +102,7 @@ def edit(plugin: Any, events: int, types: Any) -> None:
             except RetryBatch:
                 raise
             except Exception as error:
-                fields.fail_event(index, *_caught(error))
+                fields.fail_event(index, *caught(error))
 
     _whole_batch(types, work)
 
@@ -198,9 +153,9 @@ def classify(plugin: Any, tag: str, events: list[int], response: Any, types: Any
         return _verdict(getattr(plugin, "classify", classify_by_status)(tag, list(events), seen), types, world)
     except RetryBatch as asked:
         return world.Verdict_Retry(asked.after_ms)
-    except Exception as caught:
+    except Exception as error:
         # It says neither that the events arrived nor that they did not: sending them again could double them.
-        code, message = _caught(caught)
+        code, message = caught(error)
         return world.Verdict_Rejected(types.PluginError(types.ErrorKind.INTERNAL, code, message))
 
 

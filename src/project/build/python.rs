@@ -9,10 +9,11 @@ use super::{BuildError, Site, bindings, link, read, write};
 use crate::plugin::Kind;
 
 /// What plugins import as `tidegate`.
-const SDK: [(&str, &str); 7] = [
+const SDK: [(&str, &str); 8] = [
     ("tidegate/__init__.py", include_str!("../../../sdk/python/tidegate/__init__.py")),
     ("tidegate/commerce.py", include_str!("../../../sdk/python/tidegate/commerce.py")),
     ("tidegate/delivery.py", include_str!("../../../sdk/python/tidegate/delivery.py")),
+    ("tidegate/errors.py", include_str!("../../../sdk/python/tidegate/errors.py")),
     ("tidegate/event.py", include_str!("../../../sdk/python/tidegate/event.py")),
     ("tidegate/host.py", include_str!("../../../sdk/python/tidegate/host.py")),
     ("tidegate/people.py", include_str!("../../../sdk/python/tidegate/people.py")),
