@@ -58,7 +58,7 @@ test: setup
 	cargo test --locked --manifest-path functions/Cargo.toml --target-dir $(TARGET)/release/guests -q
 	@if command -v go >/dev/null; then for p in ga4/measure meta-capi/conversions; do \
 	  (cd functions/destination/$$(dirname $$p) && go test ./$$(basename $$p)) || exit 1; done; fi
-	python3 -m unittest discover sdk/python/tests
+	@if command -v python3 >/dev/null; then python3 -m unittest discover sdk/python/tests; fi
 	sdk/c/test
 	@echo "== tests (the first build takes several minutes)"
 	@rm -f $(TARGET)/skipped.log

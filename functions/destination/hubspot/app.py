@@ -4,8 +4,10 @@ import json
 import re
 from typing import Any, Optional
 
-from tidegate import (Context, Entry, Event, Plan, PluginError, Response, Skip, Verdict, as_list, as_map, chunks, classify_by_status, dumps,
-                      email, events_of, halve, id_text, message_id, name, partial, phone, properties, records, time, traits)
+from tidegate import (
+    Context, Entry, Event, Plan, PluginError, Response, Skip, Verdict, as_list, as_map, chunks, classify_by_status,
+    dumps, email, events_of, halve, id_text, message_id, name, partial, phone, properties, records, time, traits,
+)
 
 CONTACTS = "https://api.hubapi.com/crm/v3/objects/contacts/batch/upsert"
 EVENTS = "https://api.hubapi.com/events/v3/send/batch"

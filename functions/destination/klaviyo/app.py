@@ -3,15 +3,18 @@
 import re
 from typing import Any, Callable, Optional
 
-from tidegate import (Context, Entry, Event, Money, Plan, PluginError, Response, Skip, Verdict, anonymous_id, as_list, as_map, chunks,
-                      classify_by_status, dumps, email, events_of, id_text, message_id, money, name, partial, phone, properties, records, revenue,
-                      time, traits, user_id)
+from tidegate import (
+    Context, Entry, Event, Money, Plan, PluginError, Response, Skip, Verdict, anonymous_id, as_list, as_map, chunks,
+    classify_by_status, dumps, email, events_of, id_text, message_id, money, name, partial, phone, properties, records,
+    revenue, time, traits, user_id,
+)
 
 API = "https://a.klaviyo.com/api"
 HEADERS = {"content-type": "application/vnd.api+json", "accept": "application/vnd.api+json"}
 # A request may have 5 MB; what stands around the records needs some of it.
 COUNT_MAX, BYTES_MAX = 1000, 4_900_000
-# Of one event.
+# Of one profile, and of one event.
+PROFILE_BYTES_MAX = 100_000
 PROPERTIES_MAX, TEXT_BYTES_MAX, NAME_CHARS_MAX = 400, 100_000, 127
 # Klaviyo takes events since the year 2000 and at most a year ahead, and refuses the whole job for others.
 YEAR_2000_MS, YEAR_MS = 946_684_800_000, 365 * 86_400_000
@@ -26,8 +29,10 @@ def configure(given: dict[str, Any]) -> None:
 def prepare(events: list[Event], context: Context) -> Plan:
     plan = Plan()
     made = records(events, plan, lambda event: record(event, context.now_ms))
-    send(plan, "profile-bulk-import-jobs", profiles, [entry for entry in made if entry.record["type"] == "profile"])
-    send(plan, "event-bulk-create-jobs", jobs, unrepeated([entry for entry in made if entry.record["type"] != "profile"], plan))
+    people = [entry for entry in made if entry.record["type"] == "profile"]
+    happenings = [entry for entry in made if entry.record["type"] != "profile"]
+    send(plan, "profile-bulk-import-jobs", profiles, people)
+    send(plan, "event-bulk-create-jobs", jobs, unrepeated(happenings, plan))
     return plan
 
 
@@ -62,16 +67,18 @@ def classify(tag: str, events: list[int], response: Response) -> Verdict:
         return {"rejected": {"code": "missing-scope", "message": message}}
     if response.status == 400:
         # Nothing of the job was taken; each error points at what it is about.
-        wrong = {events[at] for error in as_list((response.answer() or {}).get("errors")) if (at := pointed_at(error, len(events))) is not None}
+        places = [pointed_at(error) for error in as_list((response.answer() or {}).get("errors"))]
+        wrong = {events[place] for place in places if place is not None and place < len(events)}
         if wrong:
             return partial(events, rejected=wrong, again=events)
     return classify_by_status(tag, events, response)
 
 
-def pointed_at(error: Any, count: int) -> Optional[int]:
+def pointed_at(error: Any) -> Optional[int]:
+    """The place in the request that an error is about; None when it does not say."""
     pointer = str(as_map(as_map(error).get("source")).get("pointer"))
     found = re.search(r"/(?:events-bulk-create|profiles)/data/(\d{1,6})(?:/|$)", pointer)
-    return int(found[1]) if found and int(found[1]) < count else None
+    return int(found[1]) if found else None
 
 
 def jobs(made: list[Any]) -> Any:
@@ -126,13 +133,18 @@ def profile(event: Event) -> Any:
     place = location(address)
     # What has no field of its own, and what its field would not take whole, is a custom property.
     taken = {
-        "email": "email" in who, "phone": "phone_number" in who, "firstName": "first_name" in fields, "lastName": "last_name" in fields,
-        "title": "title" in fields, "avatar": "image" in fields,
+        "email": "email" in who, "phone": "phone_number" in who, "title": "title" in fields, "avatar": "image" in fields,
+        "firstName": "first_name" in fields, "lastName": "last_name" in fields,
         "company": "organization" in fields and not as_map(company).keys() - {"name"},
         "address": bool(place) and len(place) >= len(as_map(address)),
     }
     rest = {trait: value for trait, value in known.items() if value is not None and not taken.get(trait)}
-    return {"type": "profile", "attributes": who | fields | ({"location": place} if place else {}) | ({"properties": rest} if rest else {})}
+    attributes = who | fields | ({"location": place} if place else {}) | ({"properties": rest} if rest else {})
+    made = {"type": "profile", "attributes": attributes}
+    size = len(dumps(made).encode())
+    if size > PROFILE_BYTES_MAX:
+        raise PluginError("large-profile", f"Klaviyo takes profiles of {PROFILE_BYTES_MAX} bytes; this one has {size}")
+    return made
 
 
 def location(address: Any) -> dict[str, str]:

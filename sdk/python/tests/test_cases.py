@@ -13,7 +13,8 @@ import tidegate  # noqa: E402
 
 
 def ids(event: Any) -> Any:
-    readers = (tidegate.user_id, tidegate.anonymous_id, tidegate.group_id, tidegate.message_id, tidegate.previous_id, tidegate.user)
+    readers = (tidegate.user_id, tidegate.anonymous_id, tidegate.group_id, tidegate.message_id, tidegate.previous_id,
+               tidegate.user)
     return {reader.__name__: reader(event) for reader in readers}
 
 
@@ -47,7 +48,8 @@ def money(given: Any) -> Any:
 
 def items(given: Any) -> Any:
     found, left_out = tidegate.items(given)
-    known = [{field: value for field, value in item._asdict().items() if value is not None and field != "source"} for item in found]
+    members = [item._asdict().items() for item in found]
+    known = [{field: value for field, value in item if value is not None and field != "source"} for item in members]
     return {"items": known, "left_out": left_out}
 
 

@@ -111,4 +111,5 @@ def item(product: dict[str, Any]) -> Item:
         product_id=words("product_id") or words("productId") or words("id"), sku=words("sku"), name=words("name"),
         brand=words("brand"), category=words("category"), variant=words("variant"), price=number(product.get("price")),
         quantity=1 if quantity is None else quantity, coupon=words("coupon"), position=number(product.get("position")),
-        url=words("url"), image_url=words("image_url") or words("imageUrl"), currency=currency(product.get("currency")), source=product)
+        url=words("url"), image_url=words("image_url") or words("imageUrl"), currency=currency(product.get("currency")),
+        source=product)

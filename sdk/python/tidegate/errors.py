@@ -1,5 +1,6 @@
 """What an exception says to people: its code, its text, and the line of the author it came from."""
 
+import json as _json
 import sys as _sys
 from typing import Iterator, NamedTuple
 
@@ -25,12 +26,12 @@ def _frames(error: BaseException) -> Iterator[_Frame]:
         at = at.tb_next
 
 
-# A module knows its own place by the code in it.
-_OWN_FOLDER = _frames.__code__.co_filename.rpartition("/")[0] + "/"
+# A module knows its own place by the code in it. These are this package, and the standard library around `json`.
+_OTHERS = (_frames.__code__.co_filename.rpartition("/")[0] + "/", _json.dumps.__code__.co_filename.rpartition("json/")[0])
 
 
 def _is_authors(frame: _Frame) -> bool:
-    return not frame.filename.startswith(_OWN_FOLDER) and not frame.filename.endswith("tidegate_entry.py")
+    return not frame.filename.startswith(_OTHERS) and not frame.filename.endswith("tidegate_entry.py")
 
 
 def _place(frame: _Frame) -> str:

@@ -53,7 +53,8 @@ def _whole_batch(types: Any, work: Callable[[], _T]) -> _T:
 def _event_text(value: Any) -> str:
     if not isinstance(value, dict):
         kind = type(value).__name__
-        raise TypeError(f"transform returned {kind}, which is no event; return the event, a list of events, keep, drop() or fail()")
+        raise TypeError(f"transform returned {kind}, which is no event; "
+                        "return the event, a list of events, keep, drop() or fail()")
     return dumps(value)
 
 
@@ -136,11 +137,11 @@ def prepare(plugin: Any, batch: list[str], types: Any, world: Any) -> Any:
         plan = plugin.prepare([_json.loads(event) for event in batch], _context())
         if not isinstance(plan, Plan):
             raise TypeError(f"prepare returned {type(plan).__name__}; return a tidegate.Plan")
-        skipped, failed = plan.skipped, plan.failed
         return world.Plan(
             requests=[request(made) for made in plan.requests],
-            skipped=[world.Skipped(index(event, "skip()"), text(reason, "the reason of Plan.skip()")) for event, reason in skipped],
-            failed=[world.Failed(index(event, "fail()"), error(code, message)) for event, code, message in failed])
+            skipped=[world.Skipped(index(event, "skip()"), text(reason, "the reason of Plan.skip()"))
+                     for event, reason in plan.skipped],
+            failed=[world.Failed(index(event, "fail()"), error(code, message)) for event, code, message in plan.failed])
 
     return _whole_batch(types, work)
 

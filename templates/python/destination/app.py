@@ -1,7 +1,9 @@
 from typing import Any
 
-from tidegate import (Context, Event, Plan, PluginError, Skip, chunks, classify_by_status, events_of, message_id, name,
-                      properties, records, time, user_id)
+from tidegate import (
+    Context, Event, Plan, PluginError, Skip, chunks, classify_by_status, events_of, message_id, name, properties,
+    records, time, user_id,
+)
 
 API = "https://api.example.com/v1/events"
 # What one request may hold.
