@@ -60,6 +60,22 @@ export const properties = (event) => asObject(event.properties);
 /** When the event happened, by its `timestamp`; undefined when that cannot be read. */
 export const time = (event) => instant(event.timestamp);
 
+/**
+ * The instant of a trait such as `createdAt`, as people write it: RFC 3339, a date alone (midnight in UTC), or seconds or
+ * milliseconds since 1970 as a number or numeric text. Undefined for anything else.
+ */
+export function moment(value) {
+  const text = idText(value)?.trim() ?? "";
+  if (!/^-?\d+(\.\d+)?$/.test(text)) return instant(/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : text);
+  // Seconds reach 11 digits in the year 5138.
+  return fromMs(Math.abs(Number(text)) < 1e11 ? Math.round(Number(text) * 1000) : Math.floor(Number(text)));
+}
+
+/** `fields` in which those that `isTaken` says are under `prefix` and their name, so that none is lost. */
+export function renamed(fields, prefix, isTaken) {
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [isTaken(name) ? prefix + name : name, value]));
+}
+
 const RFC_3339 = /^(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))$/;
 
 /**

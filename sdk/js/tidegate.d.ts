@@ -90,6 +90,11 @@ declare module "tidegate" {
   /** The instant so many milliseconds after 1970; undefined before the year 0 and after 9999. */
   export function fromMs(ms: number): Instant | undefined;
 
+  /** The instant of a trait such as `createdAt`: RFC 3339, a date alone, or seconds or milliseconds since 1970, also as text. */
+  export function moment(value: unknown): Instant | undefined;
+  /** `fields` in which those that `isTaken` says are under `prefix` and their name, so that none is lost. */
+  export function renamed(fields: Fields, prefix: string, isTaken: (name: string) => boolean): Fields;
+
   // Money and line items, as the e-commerce specifications of Segment and RudderStack have them.
 
   /** A finite number, also one written as text such as " 19.99 "; undefined for anything else, "19,99" included. */

@@ -91,3 +91,17 @@ test("a tool that knows a key says so, a proxy does not", () => {
   assert.deepEqual(answer(404, "<html>"), { retry: null });
   assert.equal(answer(200, ""), "delivered");
 });
+
+test("moments as people write them", () => {
+  const text = "2026-01-31T12:30:45.000Z";
+  for (const value of [text, "2026-01-31T13:30:45+01:00", 1769862645, "1769862645", 1769862645000, "1769862645000", 1769862645.0004]) {
+    assert.equal(sdk.moment(value)?.text, text, `${value}`);
+  }
+  assert.equal(sdk.moment("2026-01-31").text, "2026-01-31T00:00:00.000Z");
+  assert.equal(sdk.moment(-86400).text, "1969-12-31T00:00:00.000Z");
+  for (const value of ["", "yesterday", "01/31/2026", null, true, {}, 1e20, NaN]) assert.equal(sdk.moment(value), undefined, `${value}`);
+});
+
+test("names that the tool has for itself", () => {
+  assert.deepEqual(sdk.renamed({ time: 1, a: 2 }, "own_", (name) => name === "time"), { own_time: 1, a: 2 });
+});
