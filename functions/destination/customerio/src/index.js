@@ -75,11 +75,17 @@ function what(event) {
 
 // Customer.io wants `created_at` in seconds, and joins what an anonymous id did before.
 function person(event) {
-  const { created_at: created, ...rest } = traits(event);
+  const { created_at: created, email: address, ...rest } = traits(event);
   const at = moment(created) ?? moment(rest.createdAt);
-  // What is no time stays, under a name that Customer.io does not read as one.
-  const odd = created !== undefined && created !== null && !moment(created) ? { created_at_as_sent: created } : {};
-  return { ...rest, ...odd, created_at: at?.seconds, anonymous_id: anonymousId(event) };
+  return {
+    ...rest,
+    email: email(address),
+    created_at: at?.seconds,
+    // What is none stays, under a name that Customer.io does not read as one.
+    email_as_sent: email(address) ? undefined : address ?? undefined,
+    created_at_as_sent: moment(created) ? undefined : created ?? undefined,
+    anonymous_id: anonymousId(event),
+  };
 }
 
 // Customer.io drops an event whose id it has, and takes only ULIDs: this one depends on nothing but time and messageId.

@@ -21,6 +21,7 @@ export const { configure, prepare, classify } = destination({
     const channel = rule.channel ?? settings.channel;
     if (!settings.webhook && !channel) throw new PluginError('no-channel', 'neither the message nor the settings name a channel');
     const text = cut(fill(rule.text, event));
+    if (!text.trim()) throw new PluginError('no-text', 'the message has no text: nothing in the template has a value');
     // A webhook is bound to its channel.
     return settings.webhook ? { text } : { channel, text, unfurl_links: false };
   },
