@@ -34,15 +34,10 @@ export function destination({ configure = () => {}, record, requests, classify =
   return { configure, prepare, classify };
 }
 
-/** How many bytes `text` has in UTF-8. */
+/** How many bytes `text` has in UTF-8; half a pair of surrogates counts as what replaces it. */
 export function byteLength(text) {
-  let bytes = text.length;
-  for (let at = 0; at < text.length; at++) {
-    const unit = text.charCodeAt(at);
-    // The two halves of a pair count two each.
-    if (unit > 0x7f) bytes += unit > 0x7ff && (unit < 0xd800 || unit > 0xdfff) ? 2 : 1;
-  }
-  return bytes;
+  // A loop over the characters would take thirty times as long in QuickJS.
+  return unescape(encodeURIComponent(text.toWellFormed?.() ?? text)).length;
 }
 
 /**

@@ -73,8 +73,12 @@ function what(event) {
   }
 }
 
+// These say again what an order has brought, or that it brought nothing after all.
+const AFTER_AN_ORDER = ['Order Updated', 'Order Refunded', 'Order Cancelled'];
+
 // Only what says `revenue`, and an order, is revenue: the price of a product that was viewed is none.
 function earned(event) {
+  if (AFTER_AN_ORDER.includes(name(event))) return {};
   const given = properties(event);
   const isOrder = name(event) === 'Order Completed';
   const found = money(given, 'revenue') ?? (isOrder ? money(given, 'value', 'subtotal') ?? itemsTotal(given) : undefined);
