@@ -51,6 +51,22 @@ func Currency(value any) string {
 	return ""
 }
 
+// SharedCurrency is the `currency` of the properties, else the one that all their line items share; "" when there is none.
+func SharedCurrency(properties map[string]any) string {
+	if currency := Currency(properties["currency"]); currency != "" {
+		return currency
+	}
+	items, _ := Items(properties)
+	shared := ""
+	for _, item := range items {
+		if item.Currency == "" || shared != "" && item.Currency != shared {
+			return ""
+		}
+		shared = item.Currency
+	}
+	return shared
+}
+
 // Amount is an amount of money. No currency is ever assumed: it is "" when the event names none.
 type Amount struct {
 	Value    json.Number

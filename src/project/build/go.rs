@@ -17,11 +17,12 @@ const GO: &str = "install Go 1.24 or later (https://go.dev/dl)";
 const BINDINGS: &str = "tidegate/bindings";
 
 /// What an author imports as `tidegate`.
-const SDK: [(&str, &str); 6] = [
+const SDK: [(&str, &str); 7] = [
     ("go.mod", include_str!("../../../sdk/go/go.mod")),
     ("plugin.go", include_str!("../../../sdk/go/plugin.go")),
     ("event.go", include_str!("../../../sdk/go/event.go")),
     ("commerce.go", include_str!("../../../sdk/go/commerce.go")),
+    ("fields.go", include_str!("../../../sdk/go/fields.go")),
     ("people.go", include_str!("../../../sdk/go/people.go")),
     ("delivery.go", include_str!("../../../sdk/go/delivery.go")),
 ];

@@ -107,10 +107,7 @@ func (p *params) addNamed(event tidegate.Event, name string) {
 
 // A value is what was earned, without tax and shipping; GA4 wants it with its currency or not at all.
 func (p *params) addMoney(properties map[string]any) {
-	currency := tidegate.Currency(properties["currency"])
-	if currency == "" {
-		currency = itemsCurrency(properties)
-	}
+	currency := tidegate.SharedCurrency(properties)
 	p.used["currency"], p.used["value"], p.used["revenue"] = true, true, true
 	if currency != "" {
 		p.values["currency"] = currency

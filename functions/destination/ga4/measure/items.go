@@ -104,16 +104,3 @@ func promoted(properties map[string]any) []map[string]any {
 	}
 	return []map[string]any{item}
 }
-
-// itemsCurrency is the currency that all line items share; "" when there is none.
-func itemsCurrency(properties map[string]any) string {
-	items, _ := tidegate.Items(properties)
-	shared := ""
-	for _, item := range items {
-		if item.Currency == "" || shared != "" && item.Currency != shared {
-			return ""
-		}
-		shared = item.Currency
-	}
-	return shared
-}

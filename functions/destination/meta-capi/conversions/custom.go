@@ -26,7 +26,7 @@ var personal = []string{"email", "phone", "firstname", "first_name", "lastname",
 func customData(properties map[string]any, name string) map[string]any {
 	custom := map[string]any{}
 	items, leftOutItems := tidegate.Items(properties)
-	addMoney(custom, properties, items)
+	addMoney(custom, properties)
 	addContents(custom, items)
 	for from, to := range renamed {
 		if text := tidegate.FirstID(properties, from); text != "" {
@@ -62,16 +62,8 @@ func customData(properties map[string]any, name string) map[string]any {
 }
 
 // A value without its currency would be counted as dollars, or as nothing.
-func addMoney(custom, properties map[string]any, items []tidegate.Item) {
-	currency := tidegate.Currency(properties["currency"])
-	if currency == "" && len(items) > 0 {
-		currency = items[0].Currency
-		for _, item := range items {
-			if item.Currency != currency {
-				currency = ""
-			}
-		}
-	}
+func addMoney(custom, properties map[string]any) {
+	currency := tidegate.SharedCurrency(properties)
 	if currency == "" {
 		return
 	}
