@@ -1,5 +1,7 @@
 //! The destination plugins that are shipped: built as their README says, and tried against the API that they speak.
 
+mod sent;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
