@@ -1,10 +1,24 @@
 // Events to requests within a tool's limits, and answers to verdicts.
 
 import { PluginError, toJson } from "./errors.js";
-import { asObject, instant } from "./event.js";
+import { asObject, instant, name } from "./event.js";
 
 /** Throw it in `record`: the event does not apply here and is left out; the message is the reason. */
 export class Skip extends Error {}
+
+/**
+ * What a tool that knows nothing but events calls one: a track by its own name, other types as `others` says, such as
+ * `{ page: "Page Viewed" }`. A track without a name fails; a type that `others` lacks is skipped.
+ */
+export function eventName(event, others = {}) {
+  if (event.type === "track") {
+    const own = name(event);
+    if (own === undefined) throw new PluginError("no-event-name", "a track event needs `event`");
+    return own;
+  }
+  if (!Object.hasOwn(others, event.type)) throw new Skip(`${event.type} events are not sent`);
+  return others[event.type];
+}
 
 /**
  * What a destination exports: `record(event)` makes the tool's record of one event, `requests(entries, plan)` puts entries

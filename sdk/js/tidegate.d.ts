@@ -232,6 +232,8 @@ declare module "tidegate" {
 
   /** Throw it in `record`: the event does not apply here and is left out; the message is the reason. */
   export class Skip extends Error {}
+  /** A track by its own name, other types as `others` says; a track without a name fails, a type that `others` lacks is skipped. */
+  export function eventName(event: Event, others?: Record<string, string>): string;
   /** What `record` made of an event, and where the event stands in the batch. */
   export interface Entry<Record> {
     event: number;

@@ -58,6 +58,15 @@ const prepare = sdk.destination({
   })),
 }).prepare;
 
+test("what an event is called", () => {
+  const others = { page: "Page Viewed" };
+  assert.equal(sdk.eventName({ type: "track", event: "Order Completed" }, others), "Order Completed");
+  assert.equal(sdk.eventName({ type: "page", name: "Home" }, others), "Page Viewed");
+  assert.throws(() => sdk.eventName({ type: "track", event: " " }, others), { code: "no-event-name" });
+  assert.throws(() => sdk.eventName({ type: "group" }, others), sdk.Skip);
+  assert.throws(() => sdk.eventName({ type: "constructor" }), sdk.Skip);
+});
+
 test("one odd record costs one event", () => {
   const good = { n: 1, deep: { er: true } };
   const plan = prepare([good, { ...good, n: "Infinity" }, [], null, good, {}, { ...good, s: "x".repeat(200) }, { skip: true }, good]);

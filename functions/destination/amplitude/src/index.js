@@ -1,7 +1,7 @@
 // Sends events to Amplitude through the HTTP V2 API.
 
 import {
-  PluginError, Skip, answerOf, asObject, anonymousId, chunks, classifyByKey, contextText, destination, disable, eventsOf,
+  PluginError, anonymousId, answerOf, asObject, chunks, classifyByKey, contextText, destination, disable, eventName, eventsOf,
   items, itemsTotal, jsonArray, messageId, money, name, number, partial, properties, retry, retryAfterMs, time, toJson, traits,
   user, userId,
 } from 'tidegate';
@@ -58,19 +58,10 @@ export const { configure, prepare, classify } = destination({
 });
 
 function what(event) {
-  switch (event.type) {
-    case 'track':
-      if (!name(event)) throw new PluginError('no-event-name', 'a track event needs `event`');
-      return { event_type: name(event), event_properties: properties(event), ...earned(event) };
-    case 'identify':
-      return { event_type: '$identify', user_properties: { $set: traits(event) } };
-    case 'page':
-      return { event_type: settings.page_event, event_properties: { name: name(event), ...properties(event) } };
-    case 'screen':
-      return { event_type: settings.screen_event, event_properties: { name: name(event), ...properties(event) } };
-    default:
-      throw new Skip(`Amplitude gets no ${event.type} events`);
-  }
+  if (event.type === 'identify') return { event_type: '$identify', user_properties: { $set: traits(event) } };
+  const event_type = eventName(event, { page: settings.page_event, screen: settings.screen_event });
+  if (event.type === 'track') return { event_type, event_properties: properties(event), ...earned(event) };
+  return { event_type, event_properties: { name: name(event), ...properties(event) } };
 }
 
 // These say again what an order has brought, or that it brought nothing after all.

@@ -1,8 +1,8 @@
 // Sends attributes, events and purchases to Braze through /users/track.
 
 import {
-  type Entry, type Event, type Fields, type Item, type Request, PluginError, Skip, answerOf, anonymousId, asList, asObject,
-  classifyByKey, currency, destination, email, eventsOf, idText, items, moment, name, partial, phone, properties, renamed, time,
+  type Entry, type Event, type Fields, type Item, type Request, PluginError, anonymousId, answerOf, asList, asObject,
+  classifyByKey, currency, destination, email, eventName, eventsOf, idText, items, moment, name, partial, phone, properties, renamed, time,
   toJson, traits, userId,
 } from 'tidegate';
 
@@ -37,24 +37,14 @@ export const { configure, prepare, classify } = destination<Settings, Update>({
   record(event) {
     const update: Update = { attributes: [], events: [], purchases: [] };
     const user = identity(event);
-    switch (event.type) {
-      case 'identify':
-        update.attributes.push({ ...attributes(traits(event)), ...user });
-        break;
-      case 'track': {
-        const what = name(event);
-        if (!what) throw new PluginError('no-event-name', 'a track event needs `event`');
-        if (what === (settings.purchase_event ?? 'Order Completed')) update.purchases = purchases(event, user);
-        if (!update.purchases.length) update.events.push(happened(event, what, user));
-        break;
-      }
-      case 'page':
-      case 'screen':
-        update.events.push(happened(event, event.type === 'page' ? 'Page Viewed' : 'Screen Viewed', user));
-        break;
-      default:
-        throw new Skip(`Braze gets no ${event.type} events`);
+    if (event.type === 'identify') {
+      update.attributes.push({ ...attributes(traits(event)), ...user });
+      return update;
     }
+    const what = eventName(event, { page: 'Page Viewed', screen: 'Screen Viewed' });
+    const isPurchase = event.type === 'track' && what === (settings.purchase_event ?? 'Order Completed');
+    if (isPurchase) update.purchases = purchases(event, user);
+    if (!update.purchases.length) update.events.push(happened(event, what, user));
     if (update.purchases.length > LIST_MAX) throw new PluginError('too-many-products', `Braze takes ${LIST_MAX} purchases a request`);
     return update;
   },

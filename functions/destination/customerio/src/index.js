@@ -1,8 +1,8 @@
 // Sends people and what they do to Customer.io through the Track API v2.
 
 import {
-  PluginError, Skip, answerOf, anonymousId, asList, byteLength, chunks, classifyByKey, contextText, destination, email,
-  eventsOf, idText, jsonArray, messageId, moment, name, partial, properties, time, toJson, traits, userId,
+  PluginError, Skip, anonymousId, answerOf, asList, byteLength, chunks, classifyByKey, contextText, destination, email,
+  eventName, eventsOf, idText, jsonArray, messageId, moment, name, partial, properties, time, toJson, traits, userId,
 } from 'tidegate';
 
 const ENDPOINTS = { us: 'https://track.customer.io/api/v2/batch', eu: 'https://track-eu.customer.io/api/v2/batch' };
@@ -54,23 +54,15 @@ function identifiers(event) {
 }
 
 function what(event) {
-  const done = (action, named) => {
-    if (!named) throw new PluginError('no-event-name', `a ${event.type} event needs a name`);
-    return { action, name: named, timestamp: time(event)?.seconds, id: ulid(event), attributes: properties(event) };
-  };
-  switch (event.type) {
-    case 'identify':
-      if (!userId(event) && !email(traits(event).email)) throw new Skip('a person is made of a `userId` or an email');
-      return { action: 'identify', attributes: person(event) };
-    case 'track':
-      return done('event', name(event));
-    case 'page':
-      return done('page', idText(properties(event).url) ?? contextText(event, 'page.url') ?? name(event));
-    case 'screen':
-      return done('screen', name(event));
-    default:
-      throw new Skip(`Customer.io gets no ${event.type} events`);
+  if (event.type === 'identify') {
+    if (!userId(event) && !email(traits(event).email)) throw new Skip('a person is made of a `userId` or an email');
+    return { action: 'identify', attributes: person(event) };
   }
+  const page = idText(properties(event).url) ?? contextText(event, 'page.url') ?? name(event);
+  const named = eventName(event, { page, screen: name(event) });
+  if (!named) throw new PluginError('no-event-name', `a ${event.type} event needs a name`);
+  const action = event.type === 'track' ? 'event' : event.type;
+  return { action, name: named, timestamp: time(event)?.seconds, id: ulid(event), attributes: properties(event) };
 }
 
 // Customer.io wants `created_at` in seconds, and joins what an anonymous id did before.

@@ -1,7 +1,7 @@
 // Sends events to Iterable's events/trackBulk and traits to users/bulkUpdate.
 
 import {
-  type Event, type Fields, PluginError, Skip, answerOf, anonymousId, chunks, classifyByKey, destination, email, eventsOf,
+  type Event, type Fields, PluginError, anonymousId, answerOf, chunks, classifyByKey, destination, email, eventName, eventsOf,
   halve, jsonArray, messageId, name, partial, phone, properties, time, toJson, traits, userId,
 } from 'tidegate';
 
@@ -41,7 +41,7 @@ export const { configure, prepare, classify } = destination<Settings, Record>({
     return {
       // One of both: Iterable refuses a pair that does not fit its own.
       ...(who.userId ? { userId: who.userId } : { email: who.email }),
-      eventName: eventName(event),
+      eventName: eventName(event, { page: 'Page Viewed', screen: 'Screen Viewed' }),
       // An event of the same id is updated and not doubled.
       id: messageId(event),
       createdAt: time(event)?.seconds,
@@ -81,22 +81,6 @@ export const { configure, prepare, classify } = destination<Settings, Record>({
 function refused(said: any): Set<string> {
   const lists = [said.invalidEmails, said.invalidUserIds, said.disallowedEventNames, ...Object.values(said.failedUpdates ?? {})];
   return new Set(lists.filter(Array.isArray).flat());
-}
-
-function eventName(event: Event): string {
-  switch (event.type) {
-    case 'track': {
-      const found = name(event);
-      if (!found) throw new PluginError('no-event-name', 'a track event needs `event`');
-      return found;
-    }
-    case 'page':
-      return 'Page Viewed';
-    case 'screen':
-      return 'Screen Viewed';
-    default:
-      throw new Skip(`Iterable gets no ${event.type} events`);
-  }
 }
 
 /** Iterable refuses a user whose `phoneNumber` is none; what is no E.164 number stays under `phone`. */

@@ -1,8 +1,8 @@
 // Sends events to Mixpanel's /import and traits to /engage.
 
 import {
-  PluginError, Skip, answerOf, anonymousId, asList, chunks, classifyByKey, contextText, destination, email, eventsOf, halve,
-  jsonArray, messageId, moment, name, partial, phone, properties, renamed, time, traits, userId,
+  PluginError, Skip, anonymousId, answerOf, asList, chunks, classifyByKey, contextText, destination, email, eventName, eventsOf,
+  halve, jsonArray, messageId, moment, name, partial, phone, properties, renamed, time, traits, userId,
 } from 'tidegate';
 
 const HOSTS = { us: 'https://api.mixpanel.com', eu: 'https://api-eu.mixpanel.com', in: 'https://api-in.mixpanel.com' };
@@ -64,7 +64,7 @@ function action(event, who) {
   if (!at) throw new PluginError('no-time', 'Mixpanel needs `timestamp`');
   const named = event.type === 'track' ? {} : { name: name(event) };
   return {
-    event: eventName(event),
+    event: eventName(event, { page: settings.page_event, screen: settings.screen_event }),
     properties: {
       ...renamed({ ...named, ...properties(event) }, 'own_', (property) => RESERVED.includes(property)),
       time: at.ms,
@@ -81,20 +81,6 @@ function action(event, who) {
       mp_lib: 'tidegate',
     },
   };
-}
-
-function eventName(event) {
-  switch (event.type) {
-    case 'track':
-      if (!name(event)) throw new PluginError('no-event-name', 'a track event needs `event`');
-      return name(event);
-    case 'page':
-      return settings.page_event;
-    case 'screen':
-      return settings.screen_event;
-    default:
-      throw new Skip(`Mixpanel gets no ${event.type} events`);
-  }
 }
 
 // Traits that Mixpanel has names for, and what it takes there. What it would not take stays under the trait's own name.

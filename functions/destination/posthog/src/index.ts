@@ -1,8 +1,8 @@
 // Sends events to PostHog through /batch.
 
 import {
-  type Event, type Fields, PluginError, Skip, answerOf, anonymousId, asList, chunks, classifyByKey, contextText, destination,
-  eventsOf, groupId, jsonArray, messageId, name, previousId, properties, retry, time, toJson, traits, userId,
+  type Event, type Fields, PluginError, Skip, anonymousId, answerOf, asList, chunks, classifyByKey, contextText, destination,
+  eventName, eventsOf, groupId, jsonArray, messageId, name, previousId, properties, retry, time, toJson, traits, userId,
 } from 'tidegate';
 
 interface Settings {
@@ -81,18 +81,9 @@ function somebody(id: string | undefined): string | undefined {
 
 function captured(event: Event, user: string | undefined, device: string | undefined): { event: string; properties: Fields } {
   switch (event.type) {
-    case 'track': {
-      const what = name(event);
-      if (!what) throw new PluginError('no-event-name', 'a track event needs `event`');
-      return { event: what, properties: { ...properties(event) } };
-    }
     case 'identify':
       if (!user) throw new Skip('PostHog identifies a `userId`');
       return { event: '$identify', properties: { $set: traits(event), $anon_distinct_id: device } };
-    case 'page':
-      return { event: '$pageview', properties: { $title: name(event), ...properties(event) } };
-    case 'screen':
-      return { event: '$screen', properties: { $screen_name: name(event), ...properties(event) } };
     case 'group': {
       const key = groupId(event);
       if (!key) throw new PluginError('no-group-id', 'a group event needs `groupId`');
@@ -105,8 +96,12 @@ function captured(event: Event, user: string | undefined, device: string | undef
       if (!alias) throw new PluginError('no-previous-id', 'an alias needs a `previousId` of somebody');
       return { event: '$create_alias', properties: { alias } };
     }
+    case 'page':
+      return { event: '$pageview', properties: { $title: name(event), ...properties(event) } };
+    case 'screen':
+      return { event: '$screen', properties: { $screen_name: name(event), ...properties(event) } };
     default:
-      throw new Skip(`PostHog has no ${event.type} events`);
+      return { event: eventName(event), properties: { ...properties(event) } };
   }
 }
 
