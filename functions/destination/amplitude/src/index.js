@@ -1,7 +1,7 @@
 // Sends events to Amplitude through the HTTP V2 API.
 
 import {
-  PluginError, anonymousId, answerOf, asObject, chunks, classifyByKey, contextText, destination, disable, eventName, eventsOf,
+  PluginError, anonymousId, answerOf, asList, asObject, chunks, classifyByKey, contextText, destination, disable, eventName, eventsOf,
   items, itemsTotal, jsonArray, messageId, money, name, number, partial, properties, retry, retryAfterMs, time, toJson, traits,
   user, userId,
 } from 'tidegate';
@@ -95,7 +95,7 @@ function listed(answer) {
   const said = answerOf(answer.response) ?? {};
   if (/api.?key/i.test(said.error ?? '') || said.missing_field === 'api_key') return disable('wrong-api-key', said.error);
   const lists = ['events_with_invalid_fields', 'events_with_missing_fields', 'events_with_invalid_id_lengths'];
-  const places = lists.flatMap((list) => Object.values(asObject(said[list])).flat()).concat(said.silenced_events ?? []);
+  const places = lists.flatMap((list) => Object.values(asObject(said[list])).flat()).concat(asList(said.silenced_events));
   const wrong = new Set(places);
   if (!wrong.size) return classifyByKey(answer);
   return partial(answer.events.map((event, place) => [event, !wrong.has(place)]));

@@ -1,8 +1,8 @@
 // Sends events to PostHog through /batch.
 
 import {
-  type Event, type Fields, PluginError, Skip, anonymousId, answerOf, asList, chunks, classifyByKey, contextText, destination,
-  eventName, eventsOf, groupId, jsonArray, messageId, name, previousId, properties, retry, time, toJson, traits, userId,
+  type Event, type Fields, PluginError, Skip, anonymousId, answerOf, asList, asObject, chunks, classifyByKey, contextText,
+  destination, eventName, eventsOf, groupId, jsonArray, messageId, name, previousId, properties, retry, time, toJson, traits, userId,
 } from 'tidegate';
 
 interface Settings {
@@ -87,8 +87,8 @@ function captured(event: Event, user: string | undefined, device: string | undef
     case 'group': {
       const key = groupId(event);
       if (!key) throw new PluginError('no-group-id', 'a group event needs `groupId`');
-      // Traits of the person say nothing about the group.
-      const set = traits({ ...event, context: {} });
+      // Traits of the context are the person's and say nothing about the group.
+      const set = asObject(event.traits);
       return { event: '$groupidentify', properties: { $group_type: settings.group_type ?? 'company', $group_key: key, $group_set: set } };
     }
     case 'alias': {
