@@ -1,9 +1,9 @@
 // Sends events to Amplitude through the HTTP V2 API.
 
 import {
-  PluginError, anonymousId, answerOf, asList, asObject, chunks, classifyByKey, contextText, destination, disable, eventName, eventsOf,
-  items, itemsTotal, jsonArray, messageId, money, name, number, partial, properties, retry, retryAfterMs, time, toJson, traits,
-  user, userId,
+  PluginError, anonymousId, answerOf, asList, asObject, chunks, classifyByKey, contextText, destination,
+  disable, eventName, eventsOf, items, itemsTotal, jsonArray, messageId, money, name, number, partial,
+  properties, retry, retryAfterMs, time, toJson, traits, user, userId,
 } from 'tidegate';
 
 const ENDPOINTS = { us: 'https://api2.amplitude.com/2/httpapi', eu: 'https://api.eu.amplitude.com/2/httpapi' };
@@ -72,10 +72,12 @@ function earned(event) {
   if (AFTER_AN_ORDER.includes(name(event))) return {};
   const given = properties(event);
   const isOrder = name(event) === 'Order Completed';
-  const found = money(given, 'revenue') ?? (isOrder ? money(given, 'value', 'subtotal') ?? itemsTotal(given) : undefined);
+  const ofOrder = isOrder ? money(given, 'value', 'subtotal') ?? itemsTotal(given) : undefined;
+  const found = money(given, 'revenue') ?? ofOrder;
   if (!found) return {};
   const sold = items(given).items;
-  return { revenue: found.amount, currency: found.currency, productId: sold.length === 1 ? sold[0].productId ?? sold[0].sku : undefined };
+  const product = sold.length === 1 ? sold[0].productId ?? sold[0].sku : undefined;
+  return { revenue: found.amount, currency: found.currency, productId: product };
 }
 
 // Amplitude's own SDKs take the beginning of the session in Unix milliseconds.

@@ -1,9 +1,9 @@
 // Sends attributes, events and purchases to Braze through /users/track.
 
 import {
-  type Entry, type Event, type Fields, type Item, type Request, PluginError, anonymousId, answerOf, asList, asObject,
-  classifyByKey, currency, destination, email, eventName, eventsOf, idText, items, moment, name, partial, phone, properties, renamed, time,
-  toJson, traits, userId,
+  type Entry, type Event, type Fields, type Item, type Request, PluginError, anonymousId, answerOf, asList,
+  asObject, classifyByKey, currency, destination, email, eventName, eventsOf, idText, items, moment, name,
+  partial, phone, properties, renamed, time, toJson, traits, userId,
 } from 'tidegate';
 
 interface Settings {
@@ -45,7 +45,9 @@ export const { configure, prepare, classify } = destination<Settings, Update>({
     const isPurchase = event.type === 'track' && what === (settings.purchase_event ?? 'Order Completed');
     if (isPurchase) update.purchases = purchases(event, user);
     if (!update.purchases.length) update.events.push(happened(event, what, user));
-    if (update.purchases.length > LIST_MAX) throw new PluginError('too-many-products', `Braze takes ${LIST_MAX} purchases a request`);
+    if (update.purchases.length > LIST_MAX) {
+      throw new PluginError('too-many-products', `Braze takes ${LIST_MAX} purchases a request`);
+    }
     return update;
   },
 
@@ -165,18 +167,24 @@ function day(value: unknown): string | undefined {
 function purchases(event: Event, user: Fields): Fields[] {
   const given = properties(event);
   const common = currency(given.currency) ?? currency(settings.currency);
-  return items(given).items.filter((item) => item.quantity !== 0).map((item) => ({ ...user, time: when(event), ...purchase(item, common) }));
+  const bought = items(given).items.filter((item) => item.quantity !== 0);
+  return bought.map((item) => ({ ...user, time: when(event), ...purchase(item, common) }));
 }
 
 function purchase(item: Item, common: string | undefined): Fields {
   const product_id = item.productId ?? item.sku;
-  if (!product_id || item.price === undefined) throw new PluginError('no-price', 'a product needs `product_id` (or `sku`) and `price`');
+  if (!product_id || item.price === undefined) {
+    throw new PluginError('no-price', 'a product needs `product_id` (or `sku`) and `price`');
+  }
   const code = item.currency ?? common;
-  if (!code) throw new PluginError('no-currency', 'Braze needs the `currency` of a purchase; the setting `currency` is for those that name none');
+  if (!code) {
+    throw new PluginError('no-currency', 'a purchase needs `currency`; the setting `currency` is for those that name none');
+  }
   const { product_id: _id, productId: _other, price: _price, quantity: _quantity, currency: _currency, ...rest } = item.source;
+  const sold = { product_id, currency: code };
   const isCount = Number.isInteger(item.quantity) && item.quantity > 0 && item.quantity <= QUANTITY_MAX;
+  if (isCount) return { ...sold, price: item.price, quantity: item.quantity, properties: own(rest, 'purchase') };
   // Revenue is price x quantity, so this is the same: one purchase at the price of all.
-  return isCount
-    ? { product_id, currency: code, price: item.price, quantity: item.quantity, properties: own(rest, 'purchase') }
-    : { product_id, currency: code, price: item.price * item.quantity, quantity: 1, properties: { ...own(rest, 'purchase'), own_quantity: item.quantity } };
+  const price = Math.round(item.price * item.quantity * 1e6) / 1e6;
+  return { ...sold, price, quantity: 1, properties: { ...own(rest, 'purchase'), own_quantity: item.quantity } };
 }

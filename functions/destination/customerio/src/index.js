@@ -1,8 +1,9 @@
 // Sends people and what they do to Customer.io through the Track API v2.
 
 import {
-  PluginError, Skip, anonymousId, answerOf, asList, byteLength, chunks, classifyByKey, contextText, destination, email,
-  eventName, eventsOf, idText, jsonArray, messageId, moment, name, partial, properties, time, toJson, traits, userId,
+  PluginError, Skip, anonymousId, answerOf, asList, byteLength, chunks, classifyByKey, contextText, destination,
+  email, eventName, eventsOf, idText, jsonArray, messageId, moment, name, partial, properties, time, toJson,
+  traits, userId,
 } from 'tidegate';
 
 const ENDPOINTS = { us: 'https://track.customer.io/api/v2/batch', eu: 'https://track-eu.customer.io/api/v2/batch' };

@@ -1,8 +1,9 @@
 // Sends events to Iterable's events/trackBulk and traits to users/bulkUpdate.
 
 import {
-  type Event, type Fields, PluginError, anonymousId, answerOf, chunks, classifyByKey, destination, email, eventName, eventsOf,
-  halve, jsonArray, messageId, name, partial, phone, properties, time, toJson, traits, userId,
+  type Event, type Fields, PluginError, anonymousId, answerOf, chunks, classifyByKey, destination, email,
+  eventName, eventsOf, halve, jsonArray, messageId, name, partial, phone, properties, time, toJson, traits,
+  userId,
 } from 'tidegate';
 
 interface Settings {

@@ -1,8 +1,9 @@
 // Sends events to Mixpanel's /import and traits to /engage.
 
 import {
-  PluginError, Skip, anonymousId, answerOf, asList, chunks, classifyByKey, contextText, destination, email, eventName, eventsOf,
-  halve, jsonArray, messageId, moment, name, partial, phone, properties, renamed, time, traits, userId,
+  PluginError, Skip, anonymousId, answerOf, asList, chunks, classifyByKey, contextText, destination, email,
+  eventName, eventsOf, halve, jsonArray, messageId, moment, name, partial, phone, properties, renamed, time,
+  traits, userId,
 } from 'tidegate';
 
 const HOSTS = { us: 'https://api.mixpanel.com', eu: 'https://api-eu.mixpanel.com', in: 'https://api-in.mixpanel.com' };

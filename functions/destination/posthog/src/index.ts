@@ -1,8 +1,9 @@
 // Sends events to PostHog through /batch.
 
 import {
-  type Event, type Fields, PluginError, Skip, anonymousId, answerOf, asList, asObject, chunks, classifyByKey, contextText,
-  destination, eventName, eventsOf, groupId, jsonArray, messageId, name, previousId, properties, retry, time, toJson, traits, userId,
+  type Event, type Fields, PluginError, Skip, anonymousId, answerOf, asList, asObject, chunks, classifyByKey,
+  contextText, destination, eventName, eventsOf, groupId, jsonArray, messageId, name, previousId, properties,
+  retry, time, toJson, traits, userId,
 } from 'tidegate';
 
 interface Settings {

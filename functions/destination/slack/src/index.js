@@ -1,7 +1,8 @@
 // Posts a message to Slack for each event that has a template.
 
 import {
-  PluginError, Skip, answerOf, classifyByKey, classifyByStatus, destination, disable, rejected, retry, retryAfterMs, toJson,
+  PluginError, Skip, answerOf, classifyByKey, classifyByStatus, destination, disable, rejected, retry,
+  retryAfterMs, toJson,
 } from 'tidegate';
 
 /** Slack asks for no more characters in a message. */
