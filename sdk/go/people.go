@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 var (
@@ -12,7 +13,6 @@ var (
 	phoneMarks   = regexp.MustCompile(`[\s\-.()\[\]]`)
 	email        = regexp.MustCompile(`^[^@\s]+@[^@\s]+\.[^@\s.]+$`)
 	hex64        = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)
-	notInName    = regexp.MustCompile(`[^\p{L}\p{M}\p{Nd}]`)
 	zipPlusFour  = regexp.MustCompile(`^\d{5}-\d{4}$`)
 	twoLetters   = regexp.MustCompile(`^[a-z]{2}$`)
 	dateOfBirth  = regexp.MustCompile(`^(\d{4})-?(\d\d)-?(\d\d)(T.*)?$`)
@@ -74,6 +74,14 @@ func Hashed(value any, kind PersonalKind) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// ofWord is a letter, a digit or what belongs to a letter, in any script; -1 for anything else.
+func ofWord(letter rune) rune {
+	if unicode.In(letter, unicode.L, unicode.M, unicode.Nd) {
+		return letter
+	}
+	return -1
+}
+
 func normalized(text string, kind PersonalKind) string {
 	lower := strings.ToLower(text)
 	switch kind {
@@ -82,7 +90,7 @@ func normalized(text string, kind PersonalKind) string {
 	case HashPhone:
 		return strings.TrimPrefix(Phone(text), "+")
 	case HashName, HashCity, HashState:
-		return notInName.ReplaceAllString(lower, "")
+		return strings.Map(ofWord, lower)
 	case HashZip:
 		if zipPlusFour.MatchString(lower) {
 			lower = lower[:5]

@@ -1,7 +1,6 @@
 package measure
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -31,16 +30,24 @@ func eventName(called string, settings Settings) string {
 	return snake(called, "event")
 }
 
-var (
-	boundary = regexp.MustCompile(`([\p{Ll}\p{Nd}])(\p{Lu})`)
-	others   = regexp.MustCompile(`[^\p{L}\p{M}\p{Nd}]+`)
-)
-
 // snake is a name as GA4 wants it: letters of any script, digits and _, a letter first, 40 characters at most. One that
 // begins with a digit gets prefix before it, so that no digit is lost; "" when nothing is left.
 func snake(name, prefix string) string {
-	name = others.ReplaceAllString(boundary.ReplaceAllString(name, "${1}_$2"), "_")
-	letters := []rune(strings.ToLower(strings.Trim(name, "_")))
+	var letters []rune
+	var last rune
+	for _, letter := range name {
+		if !unicode.In(letter, unicode.L, unicode.M, unicode.Nd) {
+			letter = '_'
+		}
+		isBoundary := unicode.IsUpper(letter) && (unicode.IsLower(last) || unicode.IsDigit(last))
+		if isBoundary || letter == '_' && last != '_' && len(letters) > 0 {
+			letters = append(letters, '_')
+		}
+		if letter != '_' {
+			letters = append(letters, unicode.ToLower(letter))
+		}
+		last = letter
+	}
 	if len(letters) > 0 && !unicode.IsLetter(letters[0]) {
 		letters = append([]rune(prefix+"_"), letters...)
 	}
