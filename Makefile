@@ -53,10 +53,14 @@ test: setup
 	@mkdir -p $(TARGET); set -o pipefail; TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup | tee $(TARGET)/sdk-setup.log
 	@echo "== installing the warehouses of the tests, and engines that read them back (apt-get when root; PyPI)"
 	@set -o pipefail; TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) tests/warehouses/setup | tee $(TARGET)/warehouse-setup.log
-	@echo "== tests of the guests, natively"
+	@echo "== tests of the SDKs and of the guests, natively"
+	@if command -v node >/dev/null; then node --test sdk/js/tests/*.test.mjs; fi
+	cargo test --locked --manifest-path sdk/rust/Cargo.toml --target-dir $(TARGET)/release/guests -q
 	cargo test --locked --manifest-path functions/Cargo.toml --target-dir $(TARGET)/release/guests -q
-	@if command -v go >/dev/null; then for p in ga4/measure meta-capi/conversions; do \
-	  (cd functions/destination/$$(dirname $$p) && go test ./$$(basename $$p)) || exit 1; done; fi
+	@if command -v go >/dev/null; then for p in sdk/go functions/destination/ga4 functions/destination/meta-capi; do \
+	  (cd $$p && go test ./...) || exit 1; done; fi
+	@if command -v python3 >/dev/null; then python3 -m unittest discover sdk/python/tests; fi
+	sdk/c/test
 	@echo "== tests (the first build takes several minutes)"
 	@rm -f $(TARGET)/skipped.log
 	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo test --release --locked --features failpoints --lib --bins --test it
@@ -69,6 +73,7 @@ test: setup
 check: setup deny
 	cargo fmt --check
 	cargo fmt --check --all --manifest-path functions/Cargo.toml
+	cargo fmt --check --manifest-path sdk/rust/Cargo.toml
 	cargo clippy --release --locked --all-targets --features failpoints -- -D warnings
 
 bench: setup components

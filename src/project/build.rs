@@ -169,14 +169,15 @@ fn finish(bytes: &[u8], path: &Path, began: Instant, kind: Option<Kind>) -> Resu
 }
 
 /// Generated files that a project keeps, so that an editor knows them.
-pub(super) fn bindings_of(language: Language, kind: Kind, name: &str) -> Result<bindings::Generated, EncodeError> {
+pub(super) fn bindings_of(language: Language, kind: Kind) -> Result<bindings::Generated, EncodeError> {
     let below = |dir: &str, files: bindings::Generated| {
         files.into_iter().map(|(path, bytes)| (format!("{dir}/{path}"), bytes)).collect()
     };
     Ok(match language {
-        Language::Go => below("tidegate", go::packages(kind, name)?),
+        Language::Go => below("tidegate", go::sdk()),
         Language::C => below("bindings", bindings::c(kind)?),
-        Language::Js | Language::Ts | Language::Python | Language::Rust => Vec::new(),
+        Language::Python => below("typings", python::sdk()),
+        Language::Js | Language::Ts | Language::Rust => Vec::new(),
     })
 }
 

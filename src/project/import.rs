@@ -165,7 +165,7 @@ fn write(product: Product, dir: &Path, name: &str, original: &str) -> Result<Vec
         ("fixtures/one.in.json", fixture),
         ("wit/plugin.wit", WIT),
         (".gitignore", include_str!("../../templates/common/gitignore")),
-        ("tidegate.d.ts", include_str!("../../templates/js/tidegate.d.ts")),
+        ("tidegate.d.ts", include_str!("../../sdk/js/tidegate.d.ts")),
         ("README.md", readme.as_str()),
     ];
     files.extend(provided.map(|text| ("src/provided.js", text)));

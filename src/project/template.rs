@@ -59,7 +59,7 @@ const fn source(language: Language, kind: Kind) -> (&'static str, &'static str) 
 
 /// What the tools of a language want beside it.
 const fn around(language: Language) -> &'static [(&'static str, &'static str)] {
-    const TYPES: &str = include_str!("../../templates/js/tidegate.d.ts");
+    const TYPES: &str = include_str!("../../sdk/js/tidegate.d.ts");
     match language {
         Language::Js => &[
             ("package.json", include_str!("../../templates/js/package.json")),
@@ -73,18 +73,24 @@ const fn around(language: Language) -> &'static [(&'static str, &'static str)] {
         ],
         Language::Rust => &[
             ("Cargo.toml", include_str!("../../templates/rust/Cargo.toml")),
-            // What our own functions are built with.
-            ("src/heap.rs", include_str!("../../functions/heap/src/lib.rs")),
+            ("sdk/Cargo.toml", include_str!("../../sdk/rust/Cargo.toml")),
+            ("sdk/src/lib.rs", include_str!("../../sdk/rust/src/lib.rs")),
+            ("sdk/src/collector.rs", include_str!("../../sdk/rust/src/collector.rs")),
+            ("sdk/src/commerce.rs", include_str!("../../sdk/rust/src/commerce.rs")),
+            ("sdk/src/delivery.rs", include_str!("../../sdk/rust/src/delivery.rs")),
+            ("sdk/src/destination.rs", include_str!("../../sdk/rust/src/destination.rs")),
+            ("sdk/src/event.rs", include_str!("../../sdk/rust/src/event.rs")),
+            ("sdk/src/heap.rs", include_str!("../../sdk/rust/src/heap.rs")),
+            ("sdk/src/people.rs", include_str!("../../sdk/rust/src/people.rs")),
             (".cargo/config.toml", include_str!("../../functions/.cargo/config.toml")),
         ],
-        Language::Python => &[
-            ("requirements.txt", include_str!("../../templates/python/requirements.txt")),
-            ("typings/tidegate.py", include_str!("guest/tidegate.py")),
-        ],
+        Language::Python => &[("requirements.txt", include_str!("../../templates/python/requirements.txt"))],
         Language::Go => &[("go.mod", include_str!("../../templates/go/go.mod.txt"))],
         Language::C => &[
-            ("json.h", include_str!("../../templates/c/json.h")),
-            ("json.c", include_str!("../../templates/c/json.c")),
+            ("json.h", include_str!("../../sdk/c/json.h")),
+            ("json.c", include_str!("../../sdk/c/json.c")),
+            ("tidegate.h", include_str!("../../sdk/c/tidegate.h")),
+            ("tidegate.c", include_str!("../../sdk/c/tidegate.c")),
         ],
     }
 }
@@ -122,7 +128,7 @@ pub fn create(dir: &Path, name: &str, language: Language, kind: Kind) -> Result<
     ];
     let more = common(kind).iter().chain(around(language));
     files.extend(more.map(|(path, text)| ((*path).to_owned(), (*text).to_owned())));
-    for (path, bytes) in bindings_of(language, kind, name)? {
+    for (path, bytes) in bindings_of(language, kind)? {
         // The object with the component's type is made anew by each build.
         if let Ok(text) = String::from_utf8(bytes) {
             files.push((path, text));

@@ -1,13 +1,17 @@
 //! The destination plugins that are shipped: built as their README says, and tried against the API that they speak.
 
+mod sent;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{guests, tidegate};
+use crate::delivery::{Route, event, send};
+use crate::support::far::{Act, Far};
+use crate::support::{Workspace, guests, tidegate};
 
 /// Name, language, and what has to be installed to build it.
 const PLUGINS: [(&str, &str, &[&str]); 15] = [
@@ -131,4 +135,44 @@ fn every_plugin_passes_its_fixtures() {
     }
     println!("plugin           language passed component_KiB seconds\n{table}{skipped}");
     assert!(broken.is_empty(), "{broken}");
+}
+
+/// The far side refuses a whole request and names nobody. What the SDKs make of it (`halve`) has the events tried again, in
+/// the end each alone.
+#[test]
+fn one_refused_record_costs_no_other_event() {
+    let far = Far::new(|received| {
+        if received.text().contains("\"bad\":true") {
+            Act::Reply(400, Vec::new(), br#"{"error": "one of them is wrong"}"#.to_vec())
+        } else {
+            Act::status(200)
+        }
+    });
+    let manifest = json!({
+        "name": "webhook", "kind": "destination", "settings": {"type": "object"}, "hosts": ["{{settings.endpoint}}"],
+        "batch": {"events_max": 100, "age_max": "500 ms"},
+        "retry": {"age_max": "10 min", "pause_min": "10 ms", "pause_max": "80 ms"},
+    });
+    let workspace = Workspace::new();
+    let component = guests::destination("destination/webhook", &manifest);
+    std::fs::write(workspace.path().join("webhook.wasm"), component).unwrap();
+    let origin = far.origin();
+    workspace.write(
+        "destinations/crm.yaml",
+        &format!(
+            "kind: plugin\ncomponent: webhook.wasm\nsettings: {{endpoint: \"{origin}\", array_max: 100}}\n\
+             allow_hosts: [\"{origin}\"]\nallow_private_hosts: [127.0.0.1]\n"
+        ),
+    );
+    workspace.write("syncs/web-to-crm.yaml", "source: web\ndestination: crm\n");
+    let route = Route { workspace };
+    let server = route.workspace.serve();
+    let events: Vec<Value> =
+        (0..40).map(|n| event(&format!("m{n}"), &format!("u{n}"), json!({"bad": n == 13}))).collect();
+    send(&server, &events);
+    let sync = route.wait_for_end(40);
+    server.kill();
+    assert_eq!((sync["delivered"].as_u64(), sync["rejected"].as_u64()), (Some(39), Some(1)), "{sync}");
+    assert_eq!(route.set_aside().into_keys().collect::<Vec<_>>(), ["m13"]);
+    assert!(far.seen().iter().any(|received| received.text().matches("messageId").count() > 1), "they came together");
 }

@@ -2,11 +2,12 @@
 
 import json
 import re
-from typing import Any
+from typing import Any, Optional
 
-from tidegate import Plan, PluginError, Response
-
-from batch import Event, Skip, answer, by_status, chunks, dumps, fields, items, partial, records
+from tidegate import (
+    Context, Entry, Event, Plan, PluginError, Response, Skip, Verdict, as_list, as_map, chunks, classify_by_status,
+    dumps, email, events_of, halve, id_text, message_id, name, partial, phone, properties, records, time, traits,
+)
 
 CONTACTS = "https://api.hubapi.com/crm/v3/objects/contacts/batch/upsert"
 EVENTS = "https://api.hubapi.com/events/v3/send/batch"
@@ -14,7 +15,9 @@ CONTACTS_MAX, EVENTS_MAX, BYTES_MAX = 100, 500, 3_000_000
 HEADERS = {"content-type": "application/json"}
 
 # Which property of a contact holds a trait; `contact_properties` adds to it.
-PROPERTIES = {"firstName": "firstname", "lastName": "lastname", "phone": "phone", "company": "company", "website": "website", "title": "jobtitle"}
+PROPERTIES = {"firstName": "firstname", "lastName": "lastname", "website": "website", "title": "jobtitle"}
+# The same for the parts of the trait `address`.
+ADDRESS = {"street": "address", "city": "city", "state": "state", "postalCode": "zip", "country": "country"}
 
 settings: dict[str, Any] = {}
 
@@ -23,95 +26,130 @@ def configure(given: dict[str, Any]) -> None:
     settings.update(given)
 
 
-def prepare(events: list[Any], _context: Any) -> Plan:
+def prepare(events: list[Event], _context: Context) -> Plan:
     plan = Plan()
     made = records(events, plan, record)
-    for chunk in chunks(people(made), CONTACTS_MAX, BYTES_MAX):
-        # The tag says whose each contact is: answers name contacts by their email.
-        owners = {contact["id"]: places for places, contact in chunk}
-        inputs = [contact for _, contact in chunk]
-        plan.send(CONTACTS, dumps({"inputs": inputs}), sum(owners.values(), []), headers=HEADERS, tag=dumps(owners))
-    for chunk in chunks([entry for entry in made if "eventName" in entry[1]], EVENTS_MAX, BYTES_MAX):
-        plan.send(EVENTS, dumps({"inputs": [item for _, item in chunk]}), [place for place, _ in chunk], headers=HEADERS)
+    for chunk in chunks(people([entry for entry in made if "id" in entry.record]), plan, CONTACTS_MAX, BYTES_MAX):
+        # The tag says whose each contact is: answers name contacts by their email or by the trace id.
+        owners = {entry.record["id"]: entry.events for entry in chunk}
+        inputs = [entry.record | {"objectWriteTraceId": str(place)} for place, entry in enumerate(chunk)]
+        plan.send(CONTACTS, {"inputs": inputs}, events_of(chunk), headers=HEADERS, tag=dumps(owners))
+    for chunk in chunks([entry for entry in made if "eventName" in entry.record], plan, EVENTS_MAX, BYTES_MAX):
+        plan.send(EVENTS, {"inputs": [entry.record for entry in chunk]}, events_of(chunk), headers=HEADERS)
     return plan
 
 
-def people(made: list[tuple[int, Any]]) -> list[tuple[Any, Any]]:
+def people(entries: list[Entry]) -> list[Entry]:
     """One record for each contact: HubSpot refuses a request that names one twice."""
-    found: dict[str, tuple[list[int], Any]] = {}
-    for place, item in made:
-        if "id" in item:
-            places, contact = found.setdefault(item["id"], ([], item))
-            places.append(place)
-            contact["properties"] |= item["properties"]
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        known = found.setdefault(entry.record["id"], Entry([], entry.record))
+        known.events.extend(entry.events)
+        known.record["properties"] |= entry.record["properties"]
     return list(found.values())
 
 
-def classify(tag: str, events: list[int], response: Response) -> Any:
-    said = answer(response)
+def classify(tag: str, events: list[int], response: Response) -> Verdict:
+    said = response.answer() or {}
+    message = f"answered {response.status}: {response.text[:200]}"
+    if response.status == 401:
+        return {"disable": {"code": "unauthorized", "message": message}}
+    if response.status == 403:
+        # A token may have the scope of contacts and lack that of events, or the other way round.
+        return {"rejected": {"code": "missing-scope", "message": message}}
     if response.status == 429 and "retry-after" not in response.headers:
         # Ten seconds are one window, a day is another.
         return {"retry": 3_600_000 if said.get("policyName") == "DAILY" else 10_000}
-    if response.status == 207 and tag:
-        return partial([(event, False) for event in refused(json.loads(tag), said)])
-    return by_status(response)
+    if response.status == 477:
+        return {"retry": None}
+    if tag and response.status in (207, 400):
+        owners = json.loads(tag)
+        wrong = named(said.get("errors"), owners)
+        if response.status == 207:
+            left = owners.keys() - wrong - named(said.get("results"), owners)
+            if len(owners) == 1 and left:
+                return halve(events, "refused", message)
+            # Neither taken nor refused: a contact stays the same when it is sent twice.
+            return partial(events, rejected=owned(wrong, owners), again=owned(left, owners))
+        if wrong:
+            return partial(events, rejected=owned(wrong, owners), again=events)
+    return classify_by_status(tag, events, response)
 
 
-def refused(owners: dict[str, list[int]], said: dict[str, Any]) -> list[int]:
-    """Events of the contacts that errors name; when they name none, of those that are not among the results."""
-    contexts = [fields(fields(error).get("context")) for error in items(said.get("errors"))]
-    wrong = {name for context in contexts for name in items(context.get("ids"))}
-    if not wrong & owners.keys():
-        wrong = owners.keys() - {fields(fields(result).get("properties")).get("email") for result in items(said.get("results"))}
-    return [place for name, places in owners.items() if name in wrong for place in places]
+def named(said: Any, owners: dict[str, list[int]]) -> set[str]:
+    """The contacts that results or errors name: by their email, or by the place in the request that was their trace id."""
+    contacts, found = list(owners), set()
+    for entry in as_list(said):
+        context = as_map(as_map(entry).get("context"))
+        traces = [*as_list(context.get("objectWriteTraceId")), as_map(entry).get("objectWriteTraceId")]
+        names = [*as_list(context.get("ids")), as_map(as_map(entry).get("properties")).get("email")]
+        found |= {contact for place, contact in enumerate(contacts) if str(place) in traces or contact in names}
+    return found
+
+
+def owned(contacts: set[str], owners: dict[str, list[int]]) -> set[int]:
+    return {event for contact in contacts for event in owners[contact]}
 
 
 def record(event: Event) -> Any:
-    match event.get("type"):
-        case "identify":
-            return contact(event)
-        case "track":
-            if not isinstance(event.get("event"), str) or not event["event"]:
-                raise PluginError("no-event-name", "a track event needs `event`")
-            rule = (settings.get("events") or {}).get(event["event"])
-        case "page":
-            rule = settings.get("page_event")
-        case other:
-            raise Skip(f"HubSpot gets no {other} events")
+    kind = event.get("type")
+    if kind == "identify":
+        return contact(event)
+    if kind == "track":
+        if name(event) is None:
+            raise PluginError("no-event-name", "a track event needs `event`")
+        rule = (settings.get("events") or {}).get(name(event))
+    elif kind == "page":
+        rule = settings.get("page_event")
+    else:
+        raise Skip(f"HubSpot gets no {kind} events")
     if not rule:
         raise Skip("no custom event of HubSpot is set for it")
-    properties = fields(event.get("properties"))
-    return {
-        "eventName": rule["name"],
-        "email": email(event),
-        "occurredAt": event.get("timestamp"),
-        "uuid": event.get("messageId"),
-        "properties": {new: text(properties[old]) for old, new in (rule.get("properties") or {}).items() if properties.get(old) is not None},
-    }
+    return occurrence(event, rule)
+
+
+def occurrence(event: Event, rule: dict[str, Any]) -> Any:
+    given, at = properties(event), time(event)
+    mapped = {new: text(given[old]) for old, new in (rule.get("properties") or {}).items() if given.get(old) is not None}
+    made = {"eventName": rule["name"], "email": address_of(event), "properties": mapped}
+    if at is not None:
+        made["occurredAt"] = at.text
+    if message_id(event):
+        made["uuid"] = message_id(event)
+    return made
 
 
 def contact(event: Event) -> Any:
-    given = fields(event.get("traits"))
-    names = PROPERTIES | (settings.get("contact_properties") or {})
-    address = email(event)
-    properties = {new: text(given[old]) for old, new in names.items() if given.get(old) is not None}
-    return {"id": address, "idProperty": "email", "properties": {"email": address} | properties}
+    known, address = traits(event), address_of(event)
+    own = PROPERTIES | (settings.get("contact_properties") or {})
+    found = {new: text(known[old]) for old, new in own.items() if known.get(old) is not None}
+    parts = as_map(known.get("address"))
+    company = as_map(known.get("company")).get("name") or known.get("company")
+    usual = {new: id_text(parts.get(old)) for old, new in ADDRESS.items()}
+    usual |= {"company": id_text(company), "phone": phone_of(known.get("phone"))}
+    usual = {new: value for new, value in usual.items() if value}
+    return {"id": address, "idProperty": "email", "properties": {"email": address} | usual | found}
 
 
-def email(event: Event) -> str:
-    known = fields(fields(event.get("context")).get("traits"))
-    given = fields(event.get("traits")).get("email") or known.get("email")
-    if not given:
+def phone_of(value: Any) -> Optional[str]:
+    """HubSpot takes numbers without a country too, in the country of its account; "N/A" and the like are left out."""
+    given = id_text(value) or ""
+    return phone(given) or (given if len(re.sub(r"\D", "", given)) >= 7 else None)
+
+
+def address_of(event: Event) -> str:
+    given = traits(event).get("email")
+    if not id_text(given):
         raise Skip("HubSpot knows people by their email, and the event has none")
-    address = str(given).strip().lower()
+    address = email(given)
     # One wrong address would cost its neighbours the whole request.
-    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s.]+", address):
-        raise PluginError("bad-email", f"{address[:100]!r} is no email address")
-    return address
+    if address is None:
+        raise PluginError("bad-email", f"{str(given)[:100]!r} is no email address")
+    return address.lower()
 
 
-def text(value: Any) -> Any:
-    """HubSpot's properties are flat."""
+def text(value: Any) -> str:
+    """HubSpot's properties are texts."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value if isinstance(value, (str, int, float)) else dumps(value)
+    return value if isinstance(value, str) else id_text(value) or dumps(value)

@@ -2,17 +2,15 @@
 
 from typing import Any
 
-from tidegate import Context, Event, Result, keep
+from tidegate import Context, Event, Result, as_list, keep, properties
 
 
 def transform(event: Event, context: Context) -> Result:
     settings = context.settings
     if event.get("event") not in settings.get("events", ["Order Completed"]):
         return keep
-    order = event.get("properties")
-    products = order.get(settings.get("list", "products")) if isinstance(order, dict) else None
-    if not isinstance(products, list):
-        return keep
+    order = properties(event)
+    products = as_list(order.get(settings.get("list", "products")))
     name = settings.get("name", "Product Purchased")
     carried = {key: order[key] for key in settings.get("carry", ["order_id", "currency"]) if key in order}
     items = [
@@ -23,8 +21,8 @@ def transform(event: Event, context: Context) -> Result:
     return [event, *items] if items else keep
 
 
-def item(order: Event, name: str, number: int, properties: dict[str, Any]) -> Event:
+def item(order: Event, name: str, number: int, product: dict[str, Any]) -> Event:
     """One product as an event of the same person, at the same time, in the same context."""
     # An id made from the order's: the same product has the same id whenever the order is split again.
     own_id = {"messageId": f"{order['messageId']}/{number}"} if "messageId" in order else {}
-    return {**order, **own_id, "event": name, "properties": {**properties, "position": number}}
+    return {**order, **own_id, "event": name, "properties": {**product, "position": number}}

@@ -30,11 +30,15 @@
     (i32.store (local.get $written) (local.get $sum))
     (i32.const 0))
 
+  ;; The time of day is 0; any other clock only measures how long something takes, and does not ask the host: Go's collector
+  ;; looks at it while the host hands a batch over, when a plugin may call nobody.
   (func (export "clock_time_get") (param $id i32) (param $precision i64) (param $out i32) (result i32)
     (global.set $passed (i64.add (global.get $passed) (i64.const 1000)))
     (i64.store (local.get $out)
       (i64.add (global.get $passed)
-        (i64.mul (call $now_ms) (i64.const 1000000))))
+        (if (result i64) (local.get $id)
+          (then (i64.const 0))
+          (else (i64.mul (call $now_ms) (i64.const 1000000))))))
     (i32.const 0))
 
   (func (export "clock_res_get") (param i32) (param $out i32) (result i32)

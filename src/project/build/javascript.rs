@@ -7,8 +7,16 @@ use super::super::tool::{NODE, Ran};
 use super::{BuildError, Site, link, read, stack_lines, write};
 use crate::plugin::{Kind, Language};
 
-/// What plugins import as "tidegate".
-const RUNTIME: &str = include_str!("../guest/tidegate.js");
+/// What plugins import as "tidegate": `sdk/js`.
+const SDK: [(&str, &str); 7] = [
+    ("tidegate.js", include_str!("../../../sdk/js/tidegate.js")),
+    ("commerce.js", include_str!("../../../sdk/js/commerce.js")),
+    ("delivery.js", include_str!("../../../sdk/js/delivery.js")),
+    ("errors.js", include_str!("../../../sdk/js/errors.js")),
+    ("event.js", include_str!("../../../sdk/js/event.js")),
+    ("people.js", include_str!("../../../sdk/js/people.js")),
+    ("runtime.js", include_str!("../../../sdk/js/runtime.js")),
+];
 
 pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
     let modules = site.workbench.npm(site.progress)?;
@@ -18,8 +26,10 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
     }
     (site.progress)("Bundling");
     let entry = scratch.join("entry.js");
-    let runtime = scratch.join("tidegate.js");
-    write(&runtime, RUNTIME.as_bytes())?;
+    let sdk = scratch.join("sdk");
+    for (name, text) in SDK {
+        write(&sdk.join(name), text.as_bytes())?;
+    }
     write(&entry, entry_text(site.project.kind(), &site.project.entry().display().to_string()).as_bytes())?;
     let bundle = scratch.join("bundle.js");
     let mut esbuild = Command::new("node");
@@ -30,7 +40,8 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
         esbuild.arg(format!("--supported:{syntax}=false"));
     }
     esbuild.args(["--external:tidegate:*", "--log-level=warning", "--color=false", "--sources-content=false"]);
-    esbuild.arg(format!("--alias:tidegate={}", runtime.display())).arg(format!("--outfile={}", bundle.display()));
+    esbuild.arg(format!("--alias:tidegate={}", sdk.join("tidegate.js").display()));
+    esbuild.arg(format!("--outfile={}", bundle.display()));
     site.compile(&mut esbuild, "node", NODE, bundler_errors)?;
     // The map of lines stands behind the code, so that it moves no line.
     let map = stack_lines::of(&read(&scratch.join("bundle.js.map"))?, &scratch, &site.project.dir);

@@ -2,13 +2,23 @@
 //! WASI, and we link its parts.
 
 use std::process::Command;
+use std::time::Instant;
 
 use super::super::tool::{PYTHON, Ran};
-use super::{BuildError, Site, link, read, write};
+use super::{BuildError, Site, bindings, link, read, write};
 use crate::plugin::Kind;
 
 /// What plugins import as `tidegate`.
-const RUNTIME: &str = include_str!("../guest/tidegate.py");
+const SDK: [(&str, &str); 8] = [
+    ("tidegate/__init__.py", include_str!("../../../sdk/python/tidegate/__init__.py")),
+    ("tidegate/commerce.py", include_str!("../../../sdk/python/tidegate/commerce.py")),
+    ("tidegate/delivery.py", include_str!("../../../sdk/python/tidegate/delivery.py")),
+    ("tidegate/errors.py", include_str!("../../../sdk/python/tidegate/errors.py")),
+    ("tidegate/event.py", include_str!("../../../sdk/python/tidegate/event.py")),
+    ("tidegate/host.py", include_str!("../../../sdk/python/tidegate/host.py")),
+    ("tidegate/people.py", include_str!("../../../sdk/python/tidegate/people.py")),
+    ("tidegate/runtime.py", include_str!("../../../sdk/python/tidegate/runtime.py")),
+];
 
 /// A module of this name would hide ours.
 const ENTRY: &str = "tidegate_entry";
@@ -18,7 +28,9 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
     let scratch = site.scratch.join("python");
     let entry = site.project.entry();
     let module = entry.file_stem().and_then(|stem| stem.to_str()).unwrap_or("app").to_owned();
-    write(&scratch.join("tidegate.py"), RUNTIME.as_bytes())?;
+    for (path, bytes) in sdk() {
+        write(&scratch.join(path), &bytes)?;
+    }
     write(&scratch.join(format!("{ENTRY}.py")), entry_text(site.project.kind(), &module).as_bytes())?;
 
     (site.progress)("Compiling");
@@ -27,7 +39,8 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
     compile.arg(&entry).arg(entry.strip_prefix(&site.project.dir).unwrap_or(&entry));
     site.compile(&mut compile, "python3", PYTHON, syntax_error)?;
 
-    (site.progress)("Encoding the component (about ten seconds)");
+    (site.progress)("Encoding the component with the Python interpreter (10 to 40 seconds)");
+    let began = Instant::now();
     let component = site.scratch.join("component.wasm");
     let mut componentize = Command::new(&python);
     componentize.args(["-c", "import sys; from componentize_py import script; sys.exit(script())"]);
@@ -41,37 +54,45 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
     componentize.arg(ENTRY).arg("-o").arg(&component);
     // Packages of whoever runs this are not the plugin's.
     componentize.env_remove("VIRTUAL_ENV").env_remove("PYTHONPATH");
+    // The stack of the tool would hide the traceback of the plugin.
+    componentize.env("RUST_BACKTRACE", "0");
     site.compile(&mut componentize, "componentize-py", PYTHON, start_errors)?;
+    (site.progress)(&format!("Encoded in {:.0} s", began.elapsed().as_secs_f64()));
     Ok(link::linked(&read(&component)?, site.project.kind())?)
 }
 
+/// The files of the package `tidegate`.
+pub(super) fn sdk() -> bindings::Generated {
+    SDK.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect()
+}
+
 fn entry_text(kind: Kind, module: &str) -> String {
-    let (exports, lent, class) = match kind {
+    let (exports, given, class) = match kind {
         Kind::Transform => (
             "from wit_world.exports import transformer\nfrom wit_world.imports import host, lookup, types\n",
             "host=host, lookup=lookup, Err=Err",
             "class Transformer:\n    def transform(self, batch):\n        \
-             return tidegate._transform(plugin, batch, types, transformer)\n",
+             return runtime.transform(plugin, batch, types, transformer)\n",
         ),
         Kind::Fields => (
             "from wit_world.imports import fields, host, lookup, types\n",
             "host=host, lookup=lookup, fields=fields, Err=Err",
             "class FieldTransformer:\n    def transform(self, events):\n        \
-             tidegate._edit(plugin, events, types)\n",
+             runtime.edit(plugin, events, types)\n",
         ),
         Kind::Destination => (
             "from wit_world.exports import destination\nfrom wit_world.imports import host, secrets, types\n",
             "host=host, secrets=secrets, Err=Err",
             "class Destination:\n    def prepare(self, batch):\n        \
-             return tidegate._prepare(plugin, batch, types, destination)\n\n    \
+             return runtime.prepare(plugin, batch, types, destination)\n\n    \
              def classify(self, tag, events, response):\n        \
-             return tidegate._classify(plugin, tag, events, response, types, destination)\n",
+             return runtime.classify(plugin, tag, events, response, types, destination)\n",
         ),
     };
     format!(
-        "import {module} as plugin\nimport tidegate\nfrom componentize_py_types import Err\n{exports}\n\
-         tidegate._lent.update({lent})\n\n\nclass Lifecycle:\n    def configure(self, setup):\n        \
-         tidegate._configure(plugin, setup, types)\n\n\n{class}"
+        "import {module} as plugin\nfrom tidegate import runtime\nfrom componentize_py_types import Err\n{exports}\n\
+         runtime.give({given})\n\n\nclass Lifecycle:\n    def configure(self, setup):\n        \
+         runtime.configure(plugin, setup, types)\n\n\n{class}"
     )
 }
 

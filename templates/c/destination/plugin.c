@@ -5,6 +5,7 @@
 
 #include "json.h"
 #include "plugin.h"
+#include "tidegate.h"
 
 bool exports_tidegate_plugin_lifecycle_configure(exports_tidegate_plugin_lifecycle_setup_t *setup,
                                                  exports_tidegate_plugin_lifecycle_plugin_error_t *error) {
@@ -19,14 +20,13 @@ static void complain(exports_tidegate_plugin_destination_plugin_error_t *error, 
   plugin_string_dup_n(&error->message, message, message_len);
 }
 
-// Writes `,"name":value`, where the value is that of the event at `from` or else `otherwise`.
-static void field(json_buffer *out, const char *name, json_span event, const char *from, const char *otherwise) {
-  json_span value = json_find(event, &from, 1);
+// Writes `{"name":value` or `,"name":value`; null when there is no value.
+static void field(json_buffer *out, const char *name, json_span value) {
   json_puts(out, name);
   if (value.ptr)
     json_put(out, value);
   else
-    json_puts(out, otherwise);
+    json_puts(out, "null");
 }
 
 bool exports_tidegate_plugin_destination_prepare(exports_tidegate_plugin_destination_list_event_json_t *batch,
@@ -42,26 +42,29 @@ bool exports_tidegate_plugin_destination_prepare(exports_tidegate_plugin_destina
   json_puts(&body, "{\"events\":[");
   for (uint32_t i = 0; i < batch->len; i++) {
     json_span event = {(char *)batch->ptr[i].ptr, batch->ptr[i].len};
-    const char *type = "type", *user = "userId";
-    if (!json_equals(json_find(event, &type, 1), "track")) {
+    json_buffer user = {0};
+    if (!json_equals(json_member(event, "type"), "track")) {
       exports_tidegate_plugin_destination_skipped_t *skipped = &plan->skipped.ptr[plan->skipped.len++];
       skipped->event = i;
       plugin_string_dup(&skipped->reason, "not-tracked");
-    } else if (!json_is_string(json_find(event, &user, 1))) {
+    } else if (!tidegate_user_id(event, &user)) {
       exports_tidegate_plugin_destination_failed_t *failed = &plan->failed.ptr[plan->failed.len++];
       const char message[] = "Example knows users by their userId";
       failed->event = i;
       complain(&failed->error, "missing-user", message, sizeof message - 1);
     } else {
+      json_span properties = tidegate_properties(event);
       if (carried_len > 0) json_puts(&body, ",");
-      field(&body, "{\"id\":", event, "messageId", "null");
-      field(&body, ",\"name\":", event, "event", "null");
-      field(&body, ",\"user\":", event, "userId", "null");
-      field(&body, ",\"at\":", event, "timestamp", "null");
-      field(&body, ",\"properties\":", event, "properties", "{}");
+      field(&body, "{\"id\":", json_member(event, "messageId"));
+      field(&body, ",\"name\":", tidegate_name(event));
+      json_puts(&body, ",\"user\":");
+      json_put_string(&body, user.ptr, user.len);
+      field(&body, ",\"at\":", json_member(event, "timestamp"));
+      field(&body, ",\"properties\":", properties.ptr ? properties : (json_span){"{}", 2});
       json_puts(&body, "}");
       carried[carried_len++] = i;
     }
+    free(user.ptr);
   }
   json_puts(&body, "]}");
   if (carried_len > 0) {
@@ -82,31 +85,43 @@ bool exports_tidegate_plugin_destination_prepare(exports_tidegate_plugin_destina
   return true;
 }
 
-// What most APIs mean by their status codes.
+// What most APIs mean by their status codes. A refused request of several events is tried again, in the end event by
+// event, so that only the one at fault goes to quarantine.
 void exports_tidegate_plugin_destination_classify(plugin_string_t *tag, plugin_list_u32_t *events,
                                                   exports_tidegate_plugin_destination_response_t *response,
                                                   exports_tidegate_plugin_destination_verdict_t *verdict) {
-  (void)tag, (void)events;
-  unsigned status = response->status;
+  (void)tag;
+  json_span body = {(char *)response->body.ptr, response->body.len};
+  char code[16];
   memset(verdict, 0, sizeof *verdict);
-  if (status >= 200 && status < 300) {
-    verdict->tag = EXPORTS_TIDEGATE_PLUGIN_DESTINATION_VERDICT_DELIVERED;
-  } else if (status == 401) {
-    verdict->tag = EXPORTS_TIDEGATE_PLUGIN_DESTINATION_VERDICT_REAUTHENTICATE;
-  } else if (status == 408 || status == 425 || status == 429 || status >= 500) {
-    verdict->tag = EXPORTS_TIDEGATE_PLUGIN_DESTINATION_VERDICT_RETRY;
-    for (size_t i = 0; i < response->headers.len; i++) {
-      plugin_string_t name = response->headers.ptr[i].f0, value = response->headers.ptr[i].f1;
-      if (name.len != 11 || strncasecmp((char *)name.ptr, "retry-after", 11) != 0) continue;
-      uint32_t seconds = 0;
-      for (size_t at = 0; at < value.len && value.ptr[at] >= '0' && value.ptr[at] <= '9' && seconds < 100000; at++)
-        seconds = seconds * 10 + (value.ptr[at] - '0');
-      verdict->val.retry = (plugin_option_u32_t){true, seconds * 1000};
-    }
-  } else {
-    char code[16];
-    snprintf(code, sizeof code, "http-%u", status);
-    verdict->tag = EXPORTS_TIDEGATE_PLUGIN_DESTINATION_VERDICT_REJECTED;
-    complain(&verdict->val.rejected, code, (char *)response->body.ptr, response->body.len);
+  switch (tidegate_by_status(response->status, body)) {
+    case TIDEGATE_DELIVERED:
+      verdict->tag = EXPORTS_TIDEGATE_PLUGIN_DESTINATION_VERDICT_DELIVERED;
+      break;
+    case TIDEGATE_SIGN_IN_AGAIN:
+      verdict->tag = EXPORTS_TIDEGATE_PLUGIN_DESTINATION_VERDICT_REAUTHENTICATE;
+      break;
+    case TIDEGATE_LATER:
+      verdict->tag = EXPORTS_TIDEGATE_PLUGIN_DESTINATION_VERDICT_RETRY;
+      for (size_t i = 0; i < response->headers.len; i++) {
+        plugin_string_t name = response->headers.ptr[i].f0, value = response->headers.ptr[i].f1;
+        plugin_option_u32_t *wait = &verdict->val.retry;
+        if (name.len == 11 && strncasecmp((char *)name.ptr, "retry-after", 11) == 0)
+          wait->is_some = tidegate_retry_after((json_span){(char *)value.ptr, value.len},
+                                               (int64_t)tidegate_plugin_host_now_ms(), &wait->val);
+      }
+      break;
+    case TIDEGATE_REFUSED:
+      if (events->len > 1) {
+        plugin_list_tuple2_u32_bool_t *again = &verdict->val.partial;
+        verdict->tag = EXPORTS_TIDEGATE_PLUGIN_DESTINATION_VERDICT_PARTIAL;
+        again->ptr = calloc(events->len, sizeof *again->ptr);
+        for (; again->len < events->len; again->len++)
+          again->ptr[again->len] = (plugin_tuple2_u32_bool_t){events->ptr[again->len], true};
+        break;
+      }
+      snprintf(code, sizeof code, "http-%u", response->status);
+      verdict->tag = EXPORTS_TIDEGATE_PLUGIN_DESTINATION_VERDICT_REJECTED;
+      complain(&verdict->val.rejected, code, body.ptr, body.len);
   }
 }

@@ -1,6 +1,12 @@
 package main
 
-import "{{name}}/tidegate"
+import "tidegate"
+
+// The limits of the API.
+const (
+	eventsMax = 100
+	bytesMax  = 500_000
+)
 
 func init() { tidegate.Deliver(prepare, classify) }
 
@@ -8,39 +14,26 @@ func main() {}
 
 func prepare(events []tidegate.Event, context *tidegate.Context) *tidegate.Plan {
 	plan := &tidegate.Plan{}
-	var carried []uint32
-	var bodies []map[string]any
-	for i, event := range events {
-		index := uint32(i)
-		user := tidegate.Text(event, "userId")
+	records := plan.Records(events, func(event tidegate.Event) (any, error) {
+		user := tidegate.UserID(event)
 		switch {
 		case event["type"] != "track":
-			plan.Skip(index, "not-tracked")
+			return nil, tidegate.Skipping("not-tracked")
 		case user == "":
-			plan.Fail(index, "missing-user", "Example knows users by their userId")
-		default:
-			carried = append(carried, index)
-			properties, ok := event["properties"].(map[string]any)
-			if !ok {
-				properties = map[string]any{}
-			}
-			bodies = append(bodies, map[string]any{
-				"id": event["messageId"], "name": event["event"], "user": user, "at": event["timestamp"],
-				"properties": properties,
-			})
+			return nil, tidegate.Failing("missing-user", "Example knows users by their userId")
 		}
-	}
-	if len(carried) > 0 {
-		body, err := tidegate.Encode(map[string]any{"events": bodies})
-		if err != nil {
-			panic(err)
+		properties := tidegate.Properties(event)
+		if properties == nil {
+			properties = map[string]any{}
 		}
-		plan.Send(tidegate.Request{
-			URL:     "https://api.example.com/v1/events",
-			Headers: map[string]string{"content-type": "application/json"},
-			Body:    body,
-			Events:  carried,
-		})
+		return map[string]any{
+			"id": event["messageId"], "name": event["event"], "user": user, "at": event["timestamp"],
+			"properties": properties,
+		}, nil
+	})
+	for _, chunk := range plan.Chunks(records, eventsMax, bytesMax) {
+		array, carried := tidegate.JSONArray(chunk)
+		plan.SendJSON("https://api.example.com/v1/events", []byte(`{"events":`+string(array)+`}`), carried)
 	}
 	return plan
 }

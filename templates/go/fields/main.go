@@ -3,7 +3,7 @@ package main
 import (
 	"strings"
 
-	"{{name}}/tidegate"
+	"tidegate"
 )
 
 var emails = []*tidegate.Path{tidegate.NewPath("/properties/email"), tidegate.NewPath("/traits/email")}

@@ -3,7 +3,7 @@ package main
 import (
 	"strings"
 
-	"{{name}}/tidegate"
+	"tidegate"
 )
 
 func init() { tidegate.Transform(transform) }

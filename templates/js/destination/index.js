@@ -1,36 +1,27 @@
-import { classifyByStatus } from "tidegate";
+import {
+  PluginError, Skip, chunks, classifyByStatus, destination, eventsOf, jsonArray, messageId, name, properties, time, userId,
+} from "tidegate";
 
-/** @type {import("tidegate").Prepare} */
-export function prepare(events) {
-  const carried = [];
-  const bodies = [];
-  const skipped = [];
-  const failed = [];
-  events.forEach((event, index) => {
-    if (event.type !== "track") {
-      skipped.push({ event: index, reason: "not-tracked" });
-    } else if (!event.userId) {
-      failed.push({ event: index, code: "missing-user", message: "Example knows users by their userId" });
-    } else {
-      carried.push(index);
-      bodies.push({
-        id: event.messageId,
-        name: event.event,
-        user: event.userId,
-        at: event.timestamp,
-        properties: event.properties ?? {},
-      });
-    }
-  });
-  if (carried.length === 0) return { requests: [], skipped, failed };
-  const request = {
-    url: "https://api.example.com/v1/events",
-    headers: { "content-type": "application/json" },
-    body: { events: bodies },
-    events: carried,
-  };
-  return { requests: [request], skipped, failed };
-}
+const API = "https://api.example.com/v1/events";
+// What one request may hold.
+const LIMITS = { count: 100, bytes: 1_000_000 };
+
+export const { prepare } = destination({
+  record(event) {
+    if (event.type !== "track") throw new Skip("not-tracked");
+    const user = userId(event);
+    if (!user) throw new PluginError("missing-user", "Example knows users by their userId");
+    return { id: messageId(event), name: name(event), user, at: time(event)?.text, properties: properties(event) };
+  },
+
+  requests(entries, plan) {
+    return chunks(entries, LIMITS, plan).map((chunk) => ({
+      url: API,
+      body: `{"events":${jsonArray(chunk)}}`,
+      events: eventsOf(chunk),
+    }));
+  },
+});
 
 // What most APIs mean by their status codes; write your own when this one means something else.
 export const classify = classifyByStatus;

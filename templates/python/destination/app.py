@@ -1,25 +1,35 @@
-from tidegate import Context, Event, Plan, classify_by_status
+from typing import Any
+
+from tidegate import (
+    Context, Event, Plan, PluginError, Skip, chunks, classify_by_status, events_of, message_id, name, properties,
+    records, time, user_id,
+)
+
+API = "https://api.example.com/v1/events"
+# What one request may hold.
+COUNT_MAX, BYTES_MAX = 100, 1_000_000
+
+
+def record(event: Event) -> Any:
+    if event.get("type") != "track":
+        raise Skip("not-tracked")
+    if user_id(event) is None:
+        raise PluginError("missing-user", "Example knows users by their userId")
+    at = time(event)
+    return {
+        "id": message_id(event),
+        "name": name(event),
+        "user": user_id(event),
+        "at": at.text if at else None,
+        "properties": properties(event),
+    }
 
 
 def prepare(events: list[Event], context: Context) -> Plan:
-    plan, carried, bodies = Plan(), [], []
-    for index, event in enumerate(events):
-        if event.get("type") != "track":
-            plan.skip(index, "not-tracked")
-        elif not event.get("userId"):
-            plan.fail(index, "missing-user", "Example knows users by their userId")
-        else:
-            carried.append(index)
-            bodies.append({
-                "id": event.get("messageId"),
-                "name": event.get("event"),
-                "user": event["userId"],
-                "at": event.get("timestamp"),
-                "properties": event.get("properties") or {},
-            })
-    if carried:
-        headers = {"content-type": "application/json"}
-        plan.send("https://api.example.com/v1/events", {"events": bodies}, carried, headers=headers)
+    plan = Plan()
+    for chunk in chunks(records(events, plan, record), plan, COUNT_MAX, BYTES_MAX):
+        body = {"events": [entry.record for entry in chunk]}
+        plan.send(API, body, events_of(chunk), headers={"content-type": "application/json"})
     return plan
 
 

@@ -1,10 +1,10 @@
-from tidegate import Context, Event, Result, drop, keep
+from tidegate import Context, Event, Result, as_map, drop, keep, properties
 
 
 def transform(event: Event, context: Context) -> Result:
-    holder = event.get("properties") or {}
+    holder = properties(event)
     if "email" not in holder:
-        holder = event.get("traits") or {}
+        holder = as_map(event.get("traits"))
     found = holder.get("email")
     if not isinstance(found, str):
         return keep

@@ -1,91 +1,48 @@
-mod heap;
+use serde_json::json;
+use tidegate_sdk::delivery::{classify_by_status, join};
+use tidegate_sdk::{Context, Destination, Event, Plan, Refusal, Request, Response, Verdict, event};
 
-use exports::tidegate::plugin::destination::{
-    self, BatchError, Failed, Method, Plan, Request, Response, Skipped, Verdict,
-};
-use exports::tidegate::plugin::lifecycle::{self, PluginError, Setup};
-use serde_json::{Value, json};
-use tidegate::plugin::types::ErrorKind;
-
-wit_bindgen::generate!({ path: "wit", world: "destination-plugin" });
-
-#[global_allocator]
-static HEAP: heap::Heap = heap::Heap::new();
+/// The limits of the API.
+const EVENTS_MAX: usize = 100;
+const BYTES_MAX: usize = 500_000;
 
 struct Plugin;
 
-impl lifecycle::Guest for Plugin {
-    fn configure(_setup: Setup) -> Result<(), PluginError> {
-        Ok(())
+impl Destination for Plugin {
+    fn configure(_settings_json: &str) -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    fn prepare(&self, batch: &[String], _context: Context) -> Plan {
+        let mut plan = Plan::default();
+        let records = plan.records(batch, |event| record(&event));
+        for chunk in plan.chunks(records, EVENTS_MAX, BYTES_MAX) {
+            let (records, carried) = join(chunk, ",");
+            let body = format!(r#"{{"events":[{records}]}}"#);
+            plan.requests.push(Request::json("https://api.example.com/v1/events", body, carried));
+        }
+        plan
+    }
+
+    /// What most APIs mean by their status codes; write your own when this one means something else.
+    fn classify(&self, _tag: &str, events: &[u32], response: &Response) -> Verdict {
+        classify_by_status(events, response)
     }
 }
 
-impl destination::Guest for Plugin {
-    fn prepare(batch: Vec<String>) -> Result<Plan, BatchError> {
-        let mut plan = Plan { requests: Vec::new(), skipped: Vec::new(), failed: Vec::new() };
-        let (mut carried, mut bodies) = (Vec::new(), Vec::new());
-        for (index, text) in (0..).zip(&batch) {
-            match body(text) {
-                Ok(Some(body)) => {
-                    carried.push(index);
-                    bodies.push(body);
-                }
-                Ok(None) => plan.skipped.push(Skipped { event: index, reason: "not-tracked".to_owned() }),
-                Err(error) => plan.failed.push(Failed { event: index, error }),
-            }
-        }
-        if !carried.is_empty() {
-            plan.requests.push(Request {
-                method: Method::Post,
-                url: "https://api.example.com/v1/events".to_owned(),
-                headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-                body: json!({ "events": bodies }).to_string().into_bytes(),
-                events: carried,
-                tag: String::new(),
-            });
-        }
-        Ok(plan)
+/// What the API wants to know of an event.
+fn record(event: &Event) -> Result<String, Refusal> {
+    if event::kind(event) != "track" {
+        return Err(Refusal::skip("not-tracked"));
     }
-
-    /// What most APIs mean by their status codes.
-    fn classify(_tag: String, _events: Vec<u32>, response: Response) -> Verdict {
-        let header = |wanted: &str| {
-            let found = response.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-            found.map(|(_, value)| value.as_str())
-        };
-        match response.status {
-            200..=299 => Verdict::Delivered,
-            401 => Verdict::Reauthenticate,
-            408 | 425 | 429 | 500.. => {
-                let seconds = header("retry-after").and_then(|value| value.parse::<u32>().ok());
-                Verdict::Retry(seconds.map(|seconds| seconds.saturating_mul(1000)))
-            }
-            status => {
-                let message = String::from_utf8_lossy(&response.body).into_owned();
-                Verdict::Rejected(complaint(&format!("http-{status}"), &message))
-            }
-        }
-    }
-}
-
-/// What the API wants to know of an event; nothing when it is none of its business.
-fn body(text: &str) -> Result<Option<Value>, PluginError> {
-    let event: Value = serde_json::from_str(text).map_err(|error| complaint("no-json", &error.to_string()))?;
-    if event["type"] != "track" {
-        return Ok(None);
-    }
-    let Some(user) = event["userId"].as_str() else {
-        return Err(complaint("missing-user", "Example knows users by their userId"));
+    let Some(user) = event::user_id(event) else {
+        return Err(Refusal::fail("missing-user", "Example knows users by their userId"));
     };
-    let properties = if event["properties"].is_null() { json!({}) } else { event["properties"].clone() };
-    Ok(Some(json!({
-        "id": event["messageId"], "name": event["event"], "user": user, "at": event["timestamp"],
-        "properties": properties,
-    })))
+    let record = json!({
+        "id": event.get("messageId"), "name": event.get("event"), "user": user, "at": event.get("timestamp"),
+        "properties": event::properties(event),
+    });
+    Ok(record.to_string())
 }
 
-fn complaint(code: &str, message: &str) -> PluginError {
-    PluginError { kind: ErrorKind::InvalidEvent, code: code.to_owned(), message: message.to_owned() }
-}
-
-export!(Plugin);
+tidegate_sdk::destination!(crate::Plugin, "wit");

@@ -1,5 +1,3 @@
-mod heap;
-
 use std::cell::RefCell;
 
 use exports::tidegate::plugin::field_transformer::{self, BatchError};
@@ -8,10 +6,14 @@ use serde_json::Value;
 use tidegate::plugin::fields::{self, Path};
 use tidegate::plugin::types::ErrorKind;
 
-wit_bindgen::generate!({ path: "wit", world: "transform-fields" });
+tidegate_sdk::wit_bindgen::generate!({
+    path: "wit",
+    world: "transform-fields",
+    runtime_path: "tidegate_sdk::wit_bindgen::rt",
+});
 
 #[global_allocator]
-static HEAP: heap::Heap = heap::Heap::new();
+static HEAP: tidegate_sdk::Heap = tidegate_sdk::Heap::new();
 
 struct Plugin;
 

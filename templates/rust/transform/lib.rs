@@ -1,5 +1,3 @@
-mod heap;
-
 use std::cell::RefCell;
 
 use exports::tidegate::plugin::lifecycle::{self, PluginError, Setup};
@@ -7,10 +5,14 @@ use exports::tidegate::plugin::transformer::{self, BatchError, Outcome};
 use serde_json::Value;
 use tidegate::plugin::types::ErrorKind;
 
-wit_bindgen::generate!({ path: "wit", world: "transform" });
+tidegate_sdk::wit_bindgen::generate!({
+    path: "wit",
+    world: "transform",
+    runtime_path: "tidegate_sdk::wit_bindgen::rt",
+});
 
 #[global_allocator]
-static HEAP: heap::Heap = heap::Heap::new();
+static HEAP: tidegate_sdk::Heap = tidegate_sdk::Heap::new();
 
 struct Plugin;
 

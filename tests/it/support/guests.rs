@@ -72,9 +72,9 @@ pub fn folder(guest: &str) -> PathBuf {
 fn is_fresh(component: &Path, guest: &str) -> bool {
     let Ok(built) = std::fs::metadata(component).and_then(|found| found.modified()) else { return false };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let inputs =
-        [root.join("wit"), root.join("functions/Cargo.toml"), root.join("functions/Cargo.lock"), folder(guest)];
-    inputs.iter().all(|input| newest(input) < built)
+    let shared = ["wit", "sdk", "functions/Cargo.toml", "functions/Cargo.lock"].map(|path| root.join(path));
+    let inputs = shared.into_iter().chain([folder(guest)]);
+    inputs.into_iter().all(|input| newest(&input) < built)
 }
 
 fn newest(path: &Path) -> SystemTime {

@@ -4,7 +4,7 @@
 wit_bindgen::generate!({ path: "../../../wit", world: "transform-fields" });
 
 #[global_allocator]
-static HEAP: tidegate_heap::Heap = tidegate_heap::Heap::new();
+static HEAP: tidegate_sdk::Heap = tidegate_sdk::Heap::new();
 
 use std::cell::OnceCell;
 

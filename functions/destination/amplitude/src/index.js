@@ -1,6 +1,10 @@
 // Sends events to Amplitude through the HTTP V2 API.
 
-import { Fail, Skip, byStatus, chunks, destination, disable, json, partial, retry, retryAfterMs } from './batch.js';
+import {
+  PluginError, anonymousId, answerOf, asList, asObject, chunks, classifyByKey, contextText, destination,
+  disable, eventName, eventsOf, items, itemsTotal, jsonArray, messageId, money, name, number, partial,
+  properties, retry, retryAfterMs, time, toJson, traits, user, userId,
+} from 'tidegate';
 
 const ENDPOINTS = { us: 'https://api2.amplitude.com/2/httpapi', eu: 'https://api.eu.amplitude.com/2/httpapi' };
 // Under 1 MB and 2,000 events a request, with room for what is around the events.
@@ -14,76 +18,87 @@ export const { configure, prepare, classify } = destination({
   },
 
   record(event) {
-    if (!event.userId && !event.anonymousId) throw new Fail('no-user', 'Amplitude needs `userId` or `anonymousId`');
-    const context = event.context ?? {};
+    if (!user(event)) throw new PluginError('no-user', 'Amplitude needs `userId` or `anonymousId`');
     return {
       ...what(event),
-      user_id: event.userId,
-      device_id: context.device?.id ?? event.anonymousId,
-      time: Date.parse(event.timestamp) || undefined,
+      user_id: userId(event),
+      device_id: contextText(event, 'device.id') ?? anonymousId(event),
+      time: time(event)?.ms,
+      session_id: session(event),
       // Amplitude drops an event whose insert_id it saw in the last seven days.
-      insert_id: event.messageId,
-      ip: context.ip,
-      language: context.locale,
-      app_version: context.app?.version,
-      platform: platform(context),
-      os_name: context.os?.name,
-      os_version: context.os?.version,
-      device_model: context.device?.model,
-      country: context.location?.country,
-      city: context.location?.city,
-      user_agent: context.userAgent,
+      insert_id: messageId(event),
+      ip: contextText(event, 'ip'),
+      language: contextText(event, 'locale'),
+      app_version: contextText(event, 'app.version'),
+      platform: platform(event),
+      os_name: contextText(event, 'os.name'),
+      os_version: contextText(event, 'os.version'),
+      device_model: contextText(event, 'device.model'),
+      country: contextText(event, 'location.country'),
+      city: contextText(event, 'location.city'),
+      user_agent: contextText(event, 'userAgent'),
     };
   },
 
-  requests(records) {
-    return [...chunks(records, LIMITS)].map((chunk) => ({
+  requests(entries, plan) {
+    return chunks(entries, LIMITS, plan).map((chunk) => ({
       url: ENDPOINTS[settings.region],
-      body: `{"api_key":${json(settings.api_key)},"options":{"min_id_length":1},"events":[${chunk.map((r) => r.json).join(',')}]}`,
-      events: chunk.map((r) => r.event),
+      body: `{"api_key":${toJson(settings.api_key)},"options":{"min_id_length":1},"events":${jsonArray(chunk)}}`,
+      events: eventsOf(chunk),
     }));
   },
 
-  classify(response, events) {
-    if (response.status === 400) return listed(response, events);
+  classify(answer) {
+    const { response } = answer;
+    if (response.status === 400) return listed(answer);
     // A user or device is too fast; Amplitude asks for half a minute.
-    if (response.status === 429) return retry(retryAfterMs(response.headers) ?? 30_000);
-    return byStatus(response);
+    if (response.status === 429) return retry(retryAfterMs(response) ?? 30_000);
+    return classifyByKey(answer);
   },
 });
 
 function what(event) {
-  switch (event.type) {
-    case 'track':
-      if (!event.event) throw new Fail('no-event-name', 'a track event needs `event`');
-      return { event_type: event.event, event_properties: event.properties, ...money(event.properties ?? {}) };
-    case 'identify':
-      return { event_type: '$identify', user_properties: { $set: event.traits ?? {} } };
-    case 'page':
-      return { event_type: settings.page_event, event_properties: { name: event.name, ...event.properties } };
-    case 'screen':
-      return { event_type: settings.screen_event, event_properties: { name: event.name, ...event.properties } };
-    default:
-      throw new Skip(`Amplitude gets no ${event.type} events`);
-  }
+  if (event.type === 'identify') return { event_type: '$identify', user_properties: { $set: traits(event) } };
+  const event_type = eventName(event, { page: settings.page_event, screen: settings.screen_event });
+  if (event.type === 'track') return { event_type, event_properties: properties(event), ...earned(event) };
+  return { event_type, event_properties: { name: name(event), ...properties(event) } };
 }
 
-function money({ revenue, price, quantity, product_id }) {
-  if (typeof revenue === 'number') return { revenue, productId: product_id };
-  return typeof price === 'number' && typeof quantity === 'number' ? { price, quantity, productId: product_id } : {};
+// These say again what an order has brought, or that it brought nothing after all.
+const AFTER_AN_ORDER = ['Order Updated', 'Order Refunded', 'Order Cancelled'];
+
+// Only what says `revenue`, and an order, is revenue: the price of a product that was viewed is none.
+function earned(event) {
+  if (AFTER_AN_ORDER.includes(name(event))) return {};
+  const given = properties(event);
+  const isOrder = name(event) === 'Order Completed';
+  const ofOrder = isOrder ? money(given, 'value', 'subtotal') ?? itemsTotal(given) : undefined;
+  const found = money(given, 'revenue') ?? ofOrder;
+  if (!found) return {};
+  const sold = items(given).items;
+  const product = sold.length === 1 ? sold[0].productId ?? sold[0].sku : undefined;
+  return { revenue: found.amount, currency: found.currency, productId: product };
 }
 
-function platform(context) {
-  return context.os?.name ?? (context.userAgent || context.page ? 'Web' : undefined);
+// Amplitude's own SDKs take the beginning of the session in Unix milliseconds.
+function session(event) {
+  const own = asObject(asObject(event.integrations).Amplitude).session_id;
+  const id = number(own) ?? number(asObject(event.context).sessionId);
+  return Number.isSafeInteger(id) && id >= 0 ? id : undefined;
+}
+
+function platform(event) {
+  const isWeb = contextText(event, 'userAgent') ?? contextText(event, 'page.url');
+  return contextText(event, 'os.name') ?? contextText(event, 'device.type') ?? (isWeb ? 'Web' : 'Server');
 }
 
 // Nothing of a refused request was taken: the events that the answer lists are wrong, the others are sent again.
-function listed(response, events) {
-  const answer = response.json ?? {};
-  if (/api.?key/i.test(answer.error ?? '') || answer.missing_field === 'api_key') return disable('wrong-api-key', answer.error);
+function listed(answer) {
+  const said = answerOf(answer.response) ?? {};
+  if (/api.?key/i.test(said.error ?? '') || said.missing_field === 'api_key') return disable('wrong-api-key', said.error);
   const lists = ['events_with_invalid_fields', 'events_with_missing_fields', 'events_with_invalid_id_lengths'];
-  const positions = lists.flatMap((name) => Object.values(answer[name] ?? {}).flat()).concat(answer.silenced_events ?? []);
-  const wrong = new Set(positions);
-  if (!wrong.size) return byStatus(response);
-  return partial(events.map((event, position) => [event, !wrong.has(position)]));
+  const places = lists.flatMap((list) => Object.values(asObject(said[list])).flat()).concat(asList(said.silenced_events));
+  const wrong = new Set(places);
+  if (!wrong.size) return classifyByKey(answer);
+  return partial(answer.events.map((event, place) => [event, !wrong.has(place)]));
 }

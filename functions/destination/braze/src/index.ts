@@ -1,12 +1,17 @@
 // Sends attributes, events and purchases to Braze through /users/track.
 
-import { type Entry, type Event, type Fields, type Request, Fail, Skip, byStatus, destination, json, partial } from './batch';
+import {
+  type Entry, type Event, type Fields, type Item, type Request, PluginError, anonymousId, answerOf, asList,
+  asObject, classifyByKey, currency, destination, email, eventName, eventsOf, idText, items, moment, name,
+  partial, phone, properties, renamed, time, toJson, traits, userId,
+} from 'tidegate';
 
 interface Settings {
   endpoint: string;
   api_key: string;
   alias_label?: string;
   purchase_event?: string;
+  currency?: string;
 }
 
 /** What one event adds to each list of a request. */
@@ -19,6 +24,8 @@ interface Update {
 const LISTS = ['attributes', 'events', 'purchases'] as const;
 /** Of each list in a request. */
 const LIST_MAX = 75;
+/** Braze takes no purchase of more. */
+const QUANTITY_MAX = 100;
 
 let settings: Settings;
 
@@ -30,23 +37,17 @@ export const { configure, prepare, classify } = destination<Settings, Update>({
   record(event) {
     const update: Update = { attributes: [], events: [], purchases: [] };
     const user = identity(event);
-    switch (event.type) {
-      case 'identify':
-        update.attributes.push({ ...user, ...attributes(event.traits ?? {}) });
-        break;
-      case 'track':
-        if (!event.event) throw new Fail('no-event-name', 'a track event needs `event`');
-        if (event.event === (settings.purchase_event ?? 'Order Completed')) update.purchases = purchases(event, user);
-        if (!update.purchases.length) update.events.push(happened(event, event.event, user));
-        break;
-      case 'page':
-      case 'screen':
-        update.events.push(happened(event, event.type === 'page' ? 'Page Viewed' : 'Screen Viewed', user));
-        break;
-      default:
-        throw new Skip(`Braze gets no ${event.type} events`);
+    if (event.type === 'identify') {
+      update.attributes.push({ ...attributes(traits(event)), ...user });
+      return update;
     }
-    if (update.purchases.length > LIST_MAX) throw new Fail('too-many-products', `Braze takes ${LIST_MAX} purchases a request`);
+    const what = eventName(event, { page: 'Page Viewed', screen: 'Screen Viewed' });
+    const isPurchase = event.type === 'track' && what === (settings.purchase_event ?? 'Order Completed');
+    if (isPurchase) update.purchases = purchases(event, user);
+    if (!update.purchases.length) update.events.push(happened(event, what, user));
+    if (update.purchases.length > LIST_MAX) {
+      throw new PluginError('too-many-products', `Braze takes ${LIST_MAX} purchases a request`);
+    }
     return update;
   },
 
@@ -68,18 +69,18 @@ export const { configure, prepare, classify } = destination<Settings, Update>({
     return requests;
   },
 
-  classify(response, events, tag) {
-    const errors: unknown[] = Array.isArray(response.json?.errors) ? response.json.errors : [];
+  classify(answer) {
+    const { events, response, tag } = answer;
     const owners: Record<string, number[]> = JSON.parse(tag);
     const wrong = new Set<number>();
-    for (const error of errors as { input_array?: string; index?: number }[]) {
+    for (const error of asList(answerOf(response)?.errors)) {
       const event = owners[error?.input_array ?? '']?.[error?.index ?? -1];
       if (event !== undefined) wrong.add(event);
     }
     // 201 with errors: the others were taken. 400: nothing was.
     if (wrong.size && response.status < 300) return partial([...wrong].map((event) => [event, false]));
     if (wrong.size && response.status === 400) return partial(events.map((event) => [event, !wrong.has(event)]));
-    return byStatus(response);
+    return classifyByKey(answer);
   },
 });
 
@@ -87,55 +88,103 @@ function request(entries: Entry<Update>[]): Request {
   const body: Fields = {};
   const owners: Record<string, number[]> = {};
   for (const list of LISTS) {
-    const items = entries.flatMap((entry) => entry.value[list]);
-    if (items.length) body[list] = items;
+    const all = entries.flatMap((entry) => entry.value[list]);
+    if (all.length) body[list] = all;
     // Errors name a place in a list; the tag says whose it is.
     owners[list] = entries.flatMap((entry) => entry.value[list].map(() => entry.event));
   }
   const url = `${settings.endpoint.replace(/\/$/, '')}/users/track`;
-  return { url, body: json(body), events: entries.map((entry) => entry.event), tag: json(owners) };
+  return { url, body: toJson(body), events: eventsOf(entries), tag: toJson(owners) };
 }
 
 function identity(event: Event): Fields {
-  if (event.userId) return { external_id: event.userId };
-  if (event.anonymousId) {
+  const [id, anonymous, address] = [userId(event), anonymousId(event), email(traits(event).email)];
+  if (id) return { external_id: id };
+  if (anonymous) {
     const alias_label = settings.alias_label ?? 'anonymous_id';
-    return { user_alias: { alias_name: event.anonymousId, alias_label }, _update_existing_only: false };
+    return { user_alias: { alias_name: anonymous, alias_label }, _update_existing_only: false };
   }
-  const email = event.traits?.email ?? event.context?.traits?.email;
-  if (email) return { email };
-  throw new Fail('no-user', 'Braze needs `userId`, `anonymousId` or an email');
+  if (address) return { email: address };
+  throw new PluginError('no-user', 'Braze needs `userId`, `anonymousId` or an email');
 }
 
-function happened(event: Event, name: string, user: Fields): Fields {
-  const properties = event.name ? { name: event.name, ...event.properties } : event.properties;
-  return { ...user, name, time: event.timestamp, properties };
+function happened(event: Event, what: string, user: Fields): Fields {
+  const named = event.type === 'track' ? {} : { name: name(event) };
+  return { ...user, name: what, time: when(event), properties: own({ ...named, ...properties(event) }, 'event') };
 }
 
-const NAMES: Record<string, string> = {
-  firstName: 'first_name',
-  lastName: 'last_name',
-  birthday: 'dob',
-  avatar: 'image_url',
+function when(event: Event): string {
+  const at = time(event);
+  if (!at) throw new PluginError('no-time', 'Braze needs `timestamp`');
+  return at.text;
+}
+
+/** Names of properties with which Braze refuses an event, and a purchase; so it does those that begin with `$`. */
+const RESERVED = {
+  event: ['time', 'event_name'],
+  purchase: ['time', 'event_name', 'product_id', 'quantity', 'price', 'currency'],
 };
 
-function attributes({ address, ...traits }: Fields): Fields {
-  const out: Fields = {};
-  for (const [name, value] of Object.entries(traits)) out[NAMES[name] ?? name] = value;
-  if (address && typeof address === 'object' && !Array.isArray(address)) {
-    out.home_city = address.city;
-    out.country = address.country;
-  }
+function own(given: Fields, of: keyof typeof RESERVED): Fields {
+  return renamed(given, 'own_', (property) => RESERVED[of].includes(property) || property.startsWith('$'));
+}
+
+const GENDERS: Record<string, string> = {
+  f: 'F', female: 'F', woman: 'F', m: 'M', male: 'M', man: 'M', o: 'O', other: 'O', n: 'N', p: 'P',
+};
+
+/** Traits under Braze's names. What Braze would refuse under its own name goes along as `<name>_as_sent`. */
+function attributes(given: Fields): Fields {
+  const { firstName, lastName, birthday, avatar, address, ...out } = given;
+  const put = (to: string, sent: unknown, read: (sent: unknown) => string | undefined) => {
+    const value = read(sent);
+    delete out[to];
+    if (value !== undefined) out[to] = value;
+    else if (sent !== undefined && sent !== null && sent !== '') out[`${to}_as_sent`] = sent;
+  };
+  put('first_name', firstName ?? out.first_name, idText);
+  put('last_name', lastName ?? out.last_name, idText);
+  put('image_url', avatar ?? out.image_url, idText);
+  put('dob', birthday ?? out.dob, day);
+  put('email', out.email, email);
+  put('phone', out.phone, phone);
+  put('gender', out.gender, (sent) => GENDERS[idText(sent)?.trim().toLowerCase() ?? '']);
+  const { city, country } = asObject(address);
+  if (idText(city)) out.home_city = idText(city);
+  const code = idText(country)?.trim().toUpperCase() ?? '';
+  if (/^[A-Z]{2}$/.test(code)) out.country = code;
+  // The rest of an address has no place in a profile of Braze: all of it is an attribute of its own.
+  if (Object.keys(asObject(address)).length) out.address = address;
   return out;
 }
 
+/** The day of `1990-02-16`, with or without a time after it. */
+function day(value: unknown): string | undefined {
+  const found = /^(\d{4}-\d\d-\d\d)(?:T.*)?$/.exec(idText(value)?.trim() ?? '');
+  return moment(found?.[1])?.text.slice(0, 10);
+}
+
 function purchases(event: Event, user: Fields): Fields[] {
-  const { products, currency } = event.properties ?? {};
-  if (!Array.isArray(products)) return [];
-  return products.map((product) => {
-    const { product_id, sku, price, quantity, ...properties } = (product ?? {}) as Fields;
-    const id = product_id ?? sku;
-    if (!id || typeof price !== 'number') throw new Fail('no-price', 'a product needs `product_id` (or `sku`) and `price`');
-    return { ...user, product_id: String(id), currency: currency ?? 'USD', price, quantity: quantity ?? 1, time: event.timestamp, properties };
-  });
+  const given = properties(event);
+  const common = currency(given.currency) ?? currency(settings.currency);
+  const bought = items(given).items.filter((item) => item.quantity !== 0);
+  return bought.map((item) => ({ ...user, time: when(event), ...purchase(item, common) }));
+}
+
+function purchase(item: Item, common: string | undefined): Fields {
+  const product_id = item.productId ?? item.sku;
+  if (!product_id || item.price === undefined) {
+    throw new PluginError('no-price', 'a product needs `product_id` (or `sku`) and `price`');
+  }
+  const code = item.currency ?? common;
+  if (!code) {
+    throw new PluginError('no-currency', 'a purchase needs `currency`; the setting `currency` is for those that name none');
+  }
+  const { product_id: _id, productId: _other, price: _price, quantity: _quantity, currency: _currency, ...rest } = item.source;
+  const sold = { product_id, currency: code };
+  const isCount = Number.isInteger(item.quantity) && item.quantity > 0 && item.quantity <= QUANTITY_MAX;
+  if (isCount) return { ...sold, price: item.price, quantity: item.quantity, properties: own(rest, 'purchase') };
+  // Revenue is price x quantity, so this is the same: one purchase at the price of all.
+  const price = Math.round(item.price * item.quantity * 1e6) / 1e6;
+  return { ...sold, price, quantity: 1, properties: { ...own(rest, 'purchase'), own_quantity: item.quantity } };
 }

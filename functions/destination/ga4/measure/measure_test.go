@@ -3,33 +3,44 @@ package measure
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
-	"ga4/batch"
+	"tidegate"
 )
 
 const now = 1_767_225_600_000
 
-// parsed is events as Tidegate hands them over.
-func parsed(t *testing.T, texts ...string) (events []batch.Fields) {
-	t.Helper()
-	for _, text := range texts {
-		var event batch.Fields
-		decoder := json.NewDecoder(strings.NewReader(text))
-		decoder.UseNumber()
-		if err := decoder.Decode(&event); err != nil {
-			t.Fatal(err)
-		}
-		events = append(events, event)
-	}
-	return events
-}
-
 var settings = Settings{MeasurementID: "G-1", APISecret: "{{secret.api_secret}}"}
+
+func plan(t *testing.T, texts ...string) *tidegate.Plan {
+	t.Helper()
+	var events []tidegate.Event
+	if err := tidegate.Decode([]byte("["+strings.Join(texts, ",")+"]"), &events); err != nil {
+		t.Fatal(err)
+	}
+	return Prepare(events, settings, now)
+}
 
 func track(more string) string {
 	return `{"type":"track","event":"Tab Opened","timestamp":"2025-12-31T12:00:00Z",` + more + `}`
+}
+
+// sent is the first event of the first request for a track event with these properties.
+func sent(t *testing.T, name, properties string) (string, map[string]any) {
+	t.Helper()
+	made := plan(t, track(fmt.Sprintf(`"userId":"u","event":%q,"properties":%s`, name, properties)))
+	var body struct {
+		Events []struct {
+			Name   string
+			Params map[string]any
+		}
+	}
+	if len(made.Requests) != 1 || tidegate.Decode(made.Requests[0].Body, &body) != nil {
+		t.Fatalf("%+v", made)
+	}
+	return body.Events[0].Name, body.Events[0].Params
 }
 
 func TestEventsOfOneClientShareRequestsWithinTheLimits(t *testing.T) {
@@ -37,9 +48,9 @@ func TestEventsOfOneClientShareRequestsWithinTheLimits(t *testing.T) {
 	for i := range 60 {
 		events = append(events, track(fmt.Sprintf(`"anonymousId":"a-%d"`, i%2)))
 	}
-	plan := Prepare(parsed(t, events...), settings, now)
+	made := plan(t, events...)
 	seen := map[uint32]bool{}
-	for _, request := range plan.Requests {
+	for _, request := range made.Requests {
 		var body struct {
 			Events []json.RawMessage
 			Client string `json:"client_id"`
@@ -54,33 +65,102 @@ func TestEventsOfOneClientShareRequestsWithinTheLimits(t *testing.T) {
 			seen[place] = true
 		}
 	}
-	if len(plan.Requests) != 4 || len(seen) != 60 {
-		t.Fatal(len(plan.Requests), len(seen))
+	if len(made.Requests) != 4 || len(seen) != 60 {
+		t.Fatal(len(made.Requests), len(seen))
 	}
 }
 
 func TestNames(t *testing.T) {
 	for from, to := range map[string]string{
-		"Tab Opened": "tab_opened", "tabOpened": "tab_opened", "2 Fast!": "fast", "  ": "", "Ärger": "rger",
-		strings.Repeat("a", 39) + " b": strings.Repeat("a", 39),
+		"Tab Opened": "tab_opened", "tabOpened": "tab_opened", "2 Fast!": "event_2_fast", "  ": "", "Ärger": "ärger",
+		"Checkout Step 1": "checkout_step_1", "Checkout Step 2": "checkout_step_2", "Заказ Оформлен": "заказ_оформлен",
+		"カート 追加": "カート_追加", "हिन्दी": "हिन्दी", strings.Repeat("ä", 39) + " b": strings.Repeat("ä", 39), "☕": "",
+		"item_category2": "item_category2", "step2Done": "step2_done",
 	} {
-		if got := snake(from); got != to {
+		if got := snake(from, "event"); got != to {
 			t.Errorf("%q: %q", from, got)
 		}
 	}
 }
 
+func TestAValueIsWithoutTaxAndShippingAndHasACurrency(t *testing.T) {
+	products := `"products":[{"product_id":1,"price":"19.99","quantity":3},{"sku":"b","price":1}]`
+	for properties, expected := range map[string]string{
+		`{"revenue":"19.90","subtotal":5,"total":30,"currency":"eur"}`: "19.90 EUR",
+		`{"subtotal":5,"total":30,"currency":"EUR",` + products + `}`:  "5 EUR",
+		`{"total":30,"tax":4,"currency":"EUR",` + products + `}`:       "60.97 EUR",
+		`{"total":30,"tax":4,"currency":"EUR"}`:                        "<nil> EUR",
+		`{"revenue":19.9}`:                                             "<nil> <nil>",
+		`{"revenue":19.9,"currency":"Euros"}`:                          "<nil> <nil>",
+		`{"revenue":"19,99","currency":"USD"}`:                         "<nil> USD",
+		`{"products":[{"sku":"a","price":2,"currency":"GBP"}]}`:        "2 GBP",
+	} {
+		_, params := sent(t, "Order Completed", properties)
+		if got := fmt.Sprint(params["value"], " ", params["currency"]); got != expected {
+			t.Errorf("%s: %s", properties, got)
+		}
+	}
+	_, params := sent(t, "Order Completed", `{"tax":"1.50","shipping":"N/A","total":30,"currency":"EUR"}`)
+	if params["tax"] != json.Number("1.50") || params["total"] != json.Number("30") || params["shipping"] != "N/A" {
+		t.Error(params)
+	}
+}
+
+func TestEveryCommerceEventHasItsItems(t *testing.T) {
+	one := `{"product_id":507,"sku":"G-32","name":"Mug ☕","category":"Kitchen","price":"18.99","position":3,"category2":"Cups","currency":"EUR"}`
+	item := map[string]any{"item_id": "507", "item_name": "Mug ☕", "item_category": "Kitchen", "item_category2": "Cups",
+		"price": json.Number("18.99"), "index": json.Number("3"), "quantity": json.Number("1")}
+	for name, expected := range map[string]string{
+		"Product Added to Wishlist": "add_to_wishlist", "product added": "add_to_cart", "Product Viewed": "view_item",
+		"Product Clicked": "select_item", "Product Removed": "remove_from_cart", "Wishlist Product Added to Cart": "add_to_cart",
+		"Product Removed from Wishlist": "product_removed_from_wishlist", "Product Reviewed": "product_reviewed",
+	} {
+		got, params := sent(t, name, one)
+		if got != expected || !reflect.DeepEqual(params["items"], []any{item}) || params["value"] != json.Number("18.99") {
+			t.Errorf("%s: %s %v", name, got, params)
+		}
+	}
+	_, params := sent(t, "Promotion Viewed", `{"promotion_id":"p-1","name":"Sale","creative":"top","position":"banner"}`)
+	promotion := map[string]any{"item_id": "p-1", "item_name": "Sale", "promotion_id": "p-1", "promotion_name": "Sale",
+		"creative_name": "top", "creative_slot": "banner"}
+	if !reflect.DeepEqual(params["items"], []any{promotion}) || params["promotion_name"] != "Sale" || params["creative_slot"] != "banner" {
+		t.Error(params)
+	}
+	_, params = sent(t, "Cart Viewed", `{"products":["junk",{"name":"A"},{"price":1},[]]}`)
+	if items := params["items"].([]any); len(items) != 1 {
+		t.Error(params)
+	}
+}
+
+func TestWhatIsLeftOutDoesNotDependOnChance(t *testing.T) {
+	properties := `{"gclid":"x","recipient":"a@b.example","_hidden":1,"list":[1],"empty":"","nothing":null`
+	for i := range 40 {
+		properties += fmt.Sprintf(`,"p%02d":%d`, i, i)
+	}
+	_, params := sent(t, "Tab Opened", properties+"}")
+	if len(params) != 25 || params["p22"] == nil || params["p23"] != nil || params["gclid"] != nil || params["recipient"] != nil || params["list"] != nil {
+		t.Error(len(params), params)
+	}
+}
+
 func TestWhatTheProtocolWouldDropFailsHere(t *testing.T) {
-	events := []string{
+	made := plan(t,
 		track(`"userId":"u","event":"First Open"`), track(`"userId":"u","event":"!!"`), track(`"userId":""`),
 		track(`"userId":"u","timestamp":"2025-12-20T00:00:00Z"`), `null`, track(`"userId":"u","timestamp":1`),
-	}
+		track(`"userId":"u","event":"Form Submit"`), track(`"userId":[],"anonymousId":{}`))
 	var codes []string
-	for _, failed := range Prepare(parsed(t, events...), settings, now).Failed {
+	for _, failed := range made.Failed {
 		codes = append(codes, failed.Code)
 	}
-	expected := "[reserved-name reserved-name no-user too-old no-timestamp no-timestamp]"
+	expected := "[reserved-name reserved-name no-user too-old not-an-object no-timestamp reserved-name no-user]"
 	if got := fmt.Sprint(codes); got != expected {
 		t.Fatal(got)
+	}
+}
+
+func TestANumericIDIsText(t *testing.T) {
+	made := plan(t, track(`"userId":9007199254740993,"properties":[]`))
+	if !strings.Contains(string(made.Requests[0].Body), `"client_id":"9007199254740993"`) {
+		t.Fatal(string(made.Requests[0].Body))
 	}
 }

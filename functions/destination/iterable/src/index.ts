@@ -1,6 +1,10 @@
 // Sends events to Iterable's events/trackBulk and traits to users/bulkUpdate.
 
-import { type Event, type Fields, Fail, Skip, byStatus, chunks, destination, partial, rejected } from './batch';
+import {
+  type Event, type Fields, PluginError, anonymousId, answerOf, chunks, classifyByKey, destination, email,
+  eventName, eventsOf, halve, jsonArray, messageId, name, partial, phone, properties, time, toJson, traits,
+  userId,
+} from 'tidegate';
 
 interface Settings {
   api_key: string;
@@ -30,71 +34,59 @@ export const { configure, prepare, classify } = destination<Settings, Record>({
   },
 
   record(event) {
-    const email = event.traits?.email ?? event.context?.traits?.email;
-    const who = { email: typeof email === 'string' && email ? email : undefined, userId: event.userId };
-    if (!who.email && !who.userId) throw new Fail('no-user', 'Iterable needs `userId` or an email');
+    const who = { email: email(traits(event).email), userId: userId(event) };
+    if (!who.email && !who.userId) throw new PluginError('no-user', 'Iterable needs `userId` or an email');
     if (event.type === 'identify') {
-      return { ...who, preferUserId: !!who.userId, mergeNestedObjects: true, dataFields: traits(event) };
+      return { ...who, preferUserId: !!who.userId, mergeNestedObjects: true, dataFields: profile(event) };
     }
     return {
       // One of both: Iterable refuses a pair that does not fit its own.
       ...(who.userId ? { userId: who.userId } : { email: who.email }),
-      eventName: name(event),
+      eventName: eventName(event, { page: 'Page Viewed', screen: 'Screen Viewed' }),
       // An event of the same id is updated and not doubled.
-      id: event.messageId,
-      createdAt: Math.floor(Date.parse(event.timestamp ?? '') / 1000) || undefined,
-      dataFields: { ...(event.name ? { name: event.name } : {}), ...event.properties },
+      id: messageId(event),
+      createdAt: time(event)?.seconds,
+      dataFields: { ...(event.type === 'track' ? {} : { name: name(event) }), ...properties(event) },
     };
   },
 
-  requests(entries) {
+  requests(entries, plan) {
     const host = HOSTS[settings.region ?? 'us'];
-    const planned = (path: string, list: string) => (chunk: typeof entries) => ({
+    const planned = (path: string, list: string, some: typeof entries) => chunks(some, LIMITS, plan).map((chunk) => ({
       url: host + path,
-      body: `{"${list}":[${chunk.map((e) => e.json).join(',')}]}`,
-      events: chunk.map((e) => e.event),
+      body: `{"${list}":${jsonArray(chunk)}}`,
+      events: eventsOf(chunk),
       // The answer names emails, user ids and event names, never places.
-      tag: JSON.stringify(chunk.map(({ value }) => [value.email ?? null, value.userId ?? null, value.eventName ?? null])),
-    });
+      tag: toJson(chunk.map(({ value }) => [value.email ?? null, value.userId ?? null, value.eventName ?? null])),
+    }));
     return [
-      ...chunks(entries.filter((e) => !e.value.eventName), LIMITS).map(planned('/api/users/bulkUpdate', 'users')),
-      ...chunks(entries.filter((e) => e.value.eventName), LIMITS).map(planned('/api/events/trackBulk', 'events')),
+      ...planned('/api/users/bulkUpdate', 'users', entries.filter((entry) => !entry.value.eventName)),
+      ...planned('/api/events/trackBulk', 'events', entries.filter((entry) => entry.value.eventName)),
     ];
   },
 
-  classify(response, events, tag) {
-    const failed = response.json?.failCount;
-    if (response.status !== 200 || !failed) return byStatus(response);
-    const named = refused(response.json);
+  classify(answer) {
+    const { events, response, tag } = answer;
+    const said = answerOf(response);
+    if (response.status !== 200 || !said?.failCount) return classifyByKey(answer);
+    const named = refused(said);
     const whose: (string | null)[][] = JSON.parse(tag);
-    const wrong = events.filter((_, place) => whose[place].some((name) => name !== null && named.has(name)));
-    // Some failed and nothing says which: better all of them in quarantine than one of them lost.
-    if (!wrong.length) return rejected('some-failed', `Iterable says that ${failed} of ${events.length} failed`);
+    const wrong = events.filter((_, place) => whose[place].some((word) => word !== null && named.has(word)));
+    // Some failed and nothing says which. What was taken is updated when it comes again, and not doubled.
+    if (!wrong.length) return halve(events, 'some-failed', `Iterable says that ${said.failCount} of ${events.length} failed`);
     return partial(wrong.map((event) => [event, false]));
   },
 });
 
-/** All that the answer's lists of trouble name. */
-function refused(answer: any): Set<string> {
-  const lists = [answer.invalidEmails, answer.invalidUserIds, answer.disallowedEventNames, ...Object.values(answer.failedUpdates ?? {})];
+/** All that the answer's lists of what failed name. */
+function refused(said: any): Set<string> {
+  const lists = [said.invalidEmails, said.invalidUserIds, said.disallowedEventNames, ...Object.values(said.failedUpdates ?? {})];
   return new Set(lists.filter(Array.isArray).flat());
 }
 
-function name(event: Event): string {
-  switch (event.type) {
-    case 'track':
-      if (!event.event) throw new Fail('no-event-name', 'a track event needs `event`');
-      return event.event;
-    case 'page':
-      return 'Page Viewed';
-    case 'screen':
-      return 'Screen Viewed';
-    default:
-      throw new Skip(`Iterable gets no ${event.type} events`);
-  }
-}
-
-function traits({ traits, anonymousId }: Event): Fields {
-  const { phone, email: _, ...rest } = traits ?? {};
-  return { ...rest, ...(phone ? { phoneNumber: phone } : {}), ...(anonymousId ? { anonymousId } : {}) };
+/** Iterable refuses a user whose `phoneNumber` is none; what is no E.164 number stays under `phone`. */
+function profile(event: Event): Fields {
+  const { phone: given, email: _, ...rest } = traits(event);
+  const number = phone(given);
+  return { ...rest, ...(number ? { phoneNumber: number } : { phone: given }), anonymousId: anonymousId(event) };
 }

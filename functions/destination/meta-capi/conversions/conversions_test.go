@@ -1,48 +1,47 @@
 package conversions
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 
-	"meta-capi/batch"
+	"tidegate"
 )
 
 const now = 1_767_225_600_000
 
-// parsed is events as Tidegate hands them over.
-func parsed(t *testing.T, texts ...string) (events []batch.Fields) {
+func plan(t *testing.T, texts ...string) *tidegate.Plan {
 	t.Helper()
-	for _, text := range texts {
-		var event batch.Fields
-		decoder := json.NewDecoder(strings.NewReader(text))
-		decoder.UseNumber()
-		if err := decoder.Decode(&event); err != nil {
-			t.Fatal(err)
-		}
-		events = append(events, event)
-	}
-	return events
-}
-
-func one(t *testing.T, event string) batch.Fields {
-	t.Helper()
-	plan := Prepare(parsed(t, event), Settings{PixelID: "1", APIVersion: "v23.0"}, now)
-	if len(plan.Requests) != 1 {
-		t.Fatalf("%+v", plan)
-	}
-	var body struct{ Data []batch.Fields }
-	if err := json.Unmarshal(plan.Requests[0].Body, &body); err != nil {
+	var events []tidegate.Event
+	if err := tidegate.Decode([]byte("["+strings.Join(texts, ",")+"]"), &events); err != nil {
 		t.Fatal(err)
 	}
-	return body.Data[0]
+	return Prepare(events, Settings{PixelID: "1", APIVersion: "v23.0"}, now)
+}
+
+// one is the part of the one event that is sent for a track event.
+func one(t *testing.T, part, name, more string) map[string]any {
+	t.Helper()
+	made := plan(t, fmt.Sprintf(`{"type":"track","userId":"u","event":%q,"timestamp":"2025-12-31T12:00:00Z",%s}`, name, more))
+	var body struct{ Data []map[string]any }
+	if len(made.Requests) != 1 || tidegate.Decode(made.Requests[0].Body, &body) != nil {
+		t.Fatalf("%+v", made)
+	}
+	return tidegate.AsObject(body.Data[0][part])
+}
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "[" + hex.EncodeToString(sum[:]) + "]"
 }
 
 // Hashes are those of Meta's own documentation.
 func TestPersonalDataIsSpelledAsMetaWantsIt(t *testing.T) {
-	user := batch.Object(one(t, `{"type":"track","event":"Tab Opened","timestamp":"2025-12-31T12:00:00Z","context":{"traits":{
-		"email":" John_Smith@gmail.com ","phone":"+1 (650)555-1212","firstName":"Mary"}}}`), "user_data")
+	user := one(t, "user_data", "Tab Opened", `"context":{"traits":{
+		"email":" John_Smith@gmail.com ","phone":"+1 (650)555-1212","firstName":"Mary"}}`)
 	for name, hash := range map[string]string{
 		"em": "62a14e44f765419d10fea99367361a727c12365e2520f32218d505ed9aa0f62f",
 		"ph": "e323ec626319ca94ee8bff2e4c87cf613be6ea19919ed1364124e16807ab3176",
@@ -52,20 +51,80 @@ func TestPersonalDataIsSpelledAsMetaWantsIt(t *testing.T) {
 			t.Errorf("%s: %s", name, got)
 		}
 	}
+	user = one(t, "user_data", "Tab Opened", `"context":{"traits":{"lastName":"O'Brien-Мария","gender":"Female",
+		"birthday":"1997-02-16","address":{"city":"San Francisco","state":"CA","country":"US","postalCode":"94025-1234"}}}`)
+	for name, text := range map[string]string{"ln": "obrienмария", "ge": "f", "db": "19970216", "ct": "sanfrancisco",
+		"st": "ca", "country": "us", "zp": "94025"} {
+		if got := fmt.Sprint(user[name]); got != hash(text) {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	for zip, spelled := range map[string]string{"SW1A 1AA": "sw1a1aa", "100-0001": "1000001", "00-950": "00950", "94025": "94025"} {
+		user = one(t, "user_data", "A", fmt.Sprintf(`"context":{"traits":{"address":{"zip":%q,"country":"United Kingdom"}}}`, zip))
+		if got := fmt.Sprint(user["zp"]); got != hash(spelled) || user["country"] != nil {
+			t.Errorf("%s: %s", zip, got)
+		}
+	}
+}
+
+func TestWhatIsHashedIsNotHashedAgainAndJunkIsNoPhone(t *testing.T) {
+	given := strings.Repeat("A1b2", 16)
+	user := one(t, "user_data", "A", fmt.Sprintf(`"context":{"traits":{"email":%q,"phone":%q,"firstName":%q}}`, given, given, given))
+	for _, name := range []string{"em", "ph", "fn"} {
+		if got := fmt.Sprint(user[name]); got != "["+strings.ToLower(given)+"]" {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	for _, phone := range []string{`"N/A"`, `"123"`, `"555-1212"`, `15551234`, `true`, `[]`, `""`} {
+		if user := one(t, "user_data", "A", `"context":{"traits":{"phone":`+phone+`}}`); user["ph"] != nil {
+			t.Errorf("%s: %v", phone, user)
+		}
+	}
+}
+
+func TestPropertiesGoAlong(t *testing.T) {
+	custom := one(t, "custom_data", "Product Viewed", `"properties":{"product_id":507,"price":"18.99","currency":"eur",
+		"color":"red","sizes":["S","M"],"gift":true,"nested":{"a":1},"email":"a@b.example","recipient":"c@d.example","category":"Cups"}`)
+	text, _ := json.Marshal(custom)
+	expected := `{"color":"red","content_category":"Cups","content_ids":["507"],"content_type":"product",` +
+		`"contents":[{"id":"507","item_price":18.99,"quantity":1}],"currency":"EUR","gift":true,"sizes":["S","M"],"value":18.99}`
+	if string(text) != expected {
+		t.Error(string(text))
+	}
+	if custom := one(t, "custom_data", "Product Viewed", `"properties":{"product_id":"a","price":1}`); custom["value"] != nil || custom["currency"] != nil {
+		t.Error(custom)
+	}
 }
 
 func TestAnEventThatMetaWouldRefuseCostsNobodyElse(t *testing.T) {
 	at := `"timestamp":"2025-12-31T12:00:00Z"`
-	events := []string{
-		`{"type":"track","event":"A","userId":"u","timestamp":"2025-12-01T00:00:00Z"}`, `{"type":"track","event":"A",` + at + `}`,
-		`{"type":"track","userId":"u",` + at + `}`, `{"type":"track","event":"A","userId":"u",` + at + `}`,
+	purchase := func(properties string) string {
+		return `{"type":"track","event":"Order Completed","userId":"u",` + at + `,"properties":` + properties + `}`
 	}
-	plan := Prepare(parsed(t, events...), Settings{PixelID: "1"}, now)
+	made := plan(t,
+		`{"type":"track","event":"A","userId":"u","timestamp":"2025-12-01T00:00:00Z"}`, `{"type":"track","event":"A","userId":"",`+at+`}`,
+		`{"type":"track","userId":"u",`+at+`}`, `{"type":"track","event":"A","userId":7,`+at+`}`, purchase(`{"revenue":19.9}`),
+		purchase(`{"currency":"EUR","revenue":"N/A"}`), purchase(`[]`), purchase(`{"currency":"EUR","revenue":"19.9"}`))
 	var codes []string
-	for _, failed := range plan.Failed {
+	for _, failed := range made.Failed {
 		codes = append(codes, failed.Code)
 	}
-	if got := fmt.Sprint(codes, plan.Requests[0].Events); got != "[too-old no-user no-event-name] [3]" {
+	expected := "[too-old no-user no-event-name no-currency no-value no-currency] [3 7]"
+	if got := fmt.Sprint(codes, made.Requests[0].Events); got != expected {
 		t.Fatal(got)
+	}
+}
+
+func TestARefusedRequestIsHalved(t *testing.T) {
+	refused := tidegate.Response{Status: 400, Body: []byte(`{"error":{"code":100,"message":"Invalid parameter"}}`)}
+	if verdict := Classify("", []uint32{1, 4}, refused); verdict.Kind != tidegate.KindPartial || !verdict.Events[1] || !verdict.Events[4] {
+		t.Error(verdict)
+	}
+	if verdict := Classify("", []uint32{4}, refused); verdict.Kind != tidegate.KindRejected {
+		t.Error(verdict)
+	}
+	ingress := tidegate.Response{Status: 404, Body: []byte("<html>")}
+	if verdict := Classify("", []uint32{4}, ingress); verdict.Kind != tidegate.KindRetry {
+		t.Error(verdict)
 	}
 }

@@ -1,6 +1,10 @@
 // Sends events to Mixpanel's /import and traits to /engage.
 
-import { Fail, Skip, byStatus, chunks, delivered, destination, partial, rejected } from './batch.js';
+import {
+  PluginError, Skip, anonymousId, answerOf, asList, chunks, classifyByKey, contextText, destination, email,
+  eventName, eventsOf, halve, jsonArray, messageId, moment, name, partial, phone, properties, renamed, time,
+  traits, userId,
+} from 'tidegate';
 
 const HOSTS = { us: 'https://api.mixpanel.com', eu: 'https://api-eu.mixpanel.com', in: 'https://api-in.mixpanel.com' };
 const IMPORT = { count: 2000, bytes: 9_900_000 };
@@ -14,98 +18,103 @@ export const { configure, prepare, classify } = destination({
   },
 
   record(event) {
-    if (!event.userId && !event.anonymousId) throw new Fail('no-user', 'Mixpanel needs `userId` or `anonymousId`');
-    return event.type === 'identify' ? profile(event) : action(event);
+    const who = people(event);
+    return event.type === 'identify' ? profile(event, who) : action(event, who);
   },
 
-  requests(records) {
+  requests(entries, plan) {
     const host = HOSTS[settings.region];
-    const list = (path, tag) => (chunk) => ({
-      url: host + path,
-      body: `[${chunk.map((r) => r.json).join(',')}]`,
-      events: chunk.map((r) => r.event),
-      tag,
-    });
-    const events = records.filter((r) => r.value.event);
-    const profiles = records.filter((r) => !r.value.event);
+    const planned = (path, tag, some, limits) => chunks(some, limits, plan).map((chunk) => ({
+      url: host + path, body: jsonArray(chunk), events: eventsOf(chunk), tag,
+    }));
     return [
-      ...[...chunks(events, IMPORT)].map(list('/import?strict=1', 'import')),
-      ...[...chunks(profiles, ENGAGE)].map(list('/engage?verbose=1', 'engage')),
+      ...planned('/import?strict=1', 'import', entries.filter((entry) => entry.value.event), IMPORT),
+      ...planned('/engage?verbose=1', 'engage', entries.filter((entry) => !entry.value.event), ENGAGE),
     ];
   },
 
-  classify(response, events, tag) {
-    if (tag === 'import' && response.status === 400) return validated(response, events);
+  classify(answer) {
+    const { events, response, tag } = answer;
+    const said = answerOf(response);
+    if (tag === 'import' && response.status === 400) return validated(answer, said);
     // /engage answers 200 and says in the body that it took nothing.
-    if (tag === 'engage' && response.status === 200) {
-      return response.json?.status === 0 ? rejected('refused', `Mixpanel says ${response.json.error}`) : delivered();
-    }
-    return byStatus(response);
+    if (tag === 'engage' && response.status === 200 && said?.status === 0) return halve(events, 'refused', `Mixpanel says ${said.error}`);
+    return classifyByKey(answer);
   },
 });
 
-function action(event) {
-  const context = event.context ?? {};
+// What Mixpanel refuses as a `distinct_id`: what code writes for nobody.
+const NOBODY = [
+  '-1', '0', '00000000-0000-0000-0000-000000000000', '<nil>', '[]', '{}', 'anon', 'anonymous', 'false', 'lmy47d', 'n/a', 'na',
+  'nil', 'none', 'null', 'true', 'undefined', 'unknown',
+];
+
+function people(event) {
+  const somebody = (id) => (NOBODY.includes(id?.trim().toLowerCase()) ? undefined : id);
+  const [user, device] = [somebody(userId(event)), somebody(anonymousId(event))];
+  if (!user && !device) throw new PluginError('no-user', 'Mixpanel needs a `userId` or `anonymousId` of somebody');
+  // Simplified identity merge: the first event that carries both joins the device to the user.
+  return { user, device, distinct: user ?? `$device:${device}`, nobody: user ? undefined : userId(event) };
+}
+
+// What Mixpanel reads as its own. A property of that name goes along under `own_<name>`.
+const RESERVED = ['time', 'distinct_id', 'ip', 'token', '$user_id', '$device_id', '$insert_id', 'mp_lib'];
+
+function action(event, who) {
+  const at = time(event);
+  if (!at) throw new PluginError('no-time', 'Mixpanel needs `timestamp`');
+  const named = event.type === 'track' ? {} : { name: name(event) };
   return {
-    event: name(event),
+    event: eventName(event, { page: settings.page_event, screen: settings.screen_event }),
     properties: {
-      ...(event.type === 'track' ? {} : { name: event.name }),
-      ...event.properties,
-      time: Date.parse(event.timestamp),
-      // Simplified identity merge: the first event that carries both joins the device to the user.
-      distinct_id: event.userId ?? `$device:${event.anonymousId}`,
-      $user_id: event.userId,
-      $device_id: event.anonymousId,
-      $insert_id: insertId(event.messageId),
-      ip: context.ip,
-      $current_url: context.page?.url,
-      $referrer: context.page?.referrer,
-      $os: context.os?.name,
-      $app_version_string: context.app?.version,
+      ...renamed({ ...named, ...properties(event) }, 'own_', (property) => RESERVED.includes(property)),
+      time: at.ms,
+      distinct_id: who.distinct,
+      $user_id: who.user,
+      $device_id: who.device,
+      $insert_id: insertId(event),
+      refused_user_id: who.nobody,
+      ip: contextText(event, 'ip'),
+      $current_url: contextText(event, 'page.url'),
+      $referrer: contextText(event, 'page.referrer'),
+      $os: contextText(event, 'os.name'),
+      $app_version_string: contextText(event, 'app.version'),
       mp_lib: 'tidegate',
     },
   };
 }
 
-function name(event) {
-  switch (event.type) {
-    case 'track':
-      if (!event.event) throw new Fail('no-event-name', 'a track event needs `event`');
-      return event.event;
-    case 'page':
-      return settings.page_event;
-    case 'screen':
-      return settings.screen_event;
-    default:
-      throw new Skip(`Mixpanel gets no ${event.type} events`);
-  }
-}
-
-const RESERVED = {
-  email: '$email', phone: '$phone', name: '$name', firstName: '$first_name', lastName: '$last_name', avatar: '$avatar',
-  createdAt: '$created',
+// Traits that Mixpanel has names for, and what it takes there. What it would not take stays under the trait's own name.
+const PROFILE = {
+  email: ['$email', email],
+  phone: ['$phone', phone],
+  name: ['$name', (value) => value],
+  firstName: ['$first_name', (value) => value],
+  lastName: ['$last_name', (value) => value],
+  avatar: ['$avatar', (value) => value],
+  createdAt: ['$created', (value) => moment(value)?.text],
 };
 
-function profile(event) {
-  const traits = Object.entries(event.traits ?? {}).map(([name, value]) => [RESERVED[name] ?? name, value]);
-  if (!traits.length) throw new Skip('no traits to set');
-  return {
-    $token: settings.project_token,
-    $distinct_id: event.userId ?? `$device:${event.anonymousId}`,
-    $ip: event.context?.ip ?? '0',
-    $set: Object.fromEntries(traits),
-  };
+function profile(event, who) {
+  const set = {};
+  for (const [trait, value] of Object.entries(traits(event))) {
+    const [to, read] = Object.hasOwn(PROFILE, trait) ? PROFILE[trait] : [trait, (value) => value];
+    const found = read(value);
+    if (found === undefined) set[trait] = value;
+    else set[to] = found;
+  }
+  if (!Object.keys(set).length) throw new Skip('no traits to set');
+  return { $token: settings.project_token, $distinct_id: who.distinct, $ip: contextText(event, 'ip') ?? '0', $set: set };
 }
 
 // 36 letters, digits and `-`. The end of an id is where ids differ.
-function insertId(messageId) {
-  return messageId && String(messageId).replace(/[^A-Za-z0-9-]/g, '-').slice(-36);
+function insertId(event) {
+  return messageId(event)?.replace(/[^A-Za-z0-9-]/g, '-').slice(-36);
 }
 
 // Strict mode: what is not listed was taken.
-function validated(response, events) {
-  const failed = response.json?.failed_records;
-  if (!Array.isArray(failed) || !failed.length) return byStatus(response);
-  const positions = new Set(failed.map((record) => record.index));
-  return partial(events.filter((_, position) => positions.has(position)).map((event) => [event, false]));
+function validated(answer, said) {
+  const places = new Set(asList(said?.failed_records).map((record) => record?.index));
+  if (!places.size) return classifyByKey(answer);
+  return partial(answer.events.filter((_, place) => places.has(place)).map((event) => [event, false]));
 }

@@ -1,6 +1,10 @@
 // Sends events to PostHog through /batch.
 
-import { type Event, type Fields, Fail, Skip, byStatus, chunks, destination, json, retry } from './batch';
+import {
+  type Event, type Fields, PluginError, Skip, anonymousId, answerOf, asList, asObject, chunks, classifyByKey,
+  contextText, destination, eventName, eventsOf, groupId, jsonArray, messageId, name, previousId, properties,
+  retry, time, toJson, traits, userId,
+} from 'tidegate';
 
 interface Settings {
   endpoint: string;
@@ -29,75 +33,86 @@ export const { configure, prepare, classify } = destination<Settings, Captured>(
   },
 
   record(event) {
-    const distinct_id = event.userId ?? event.anonymousId;
-    if (!distinct_id) throw new Fail('no-user', 'PostHog needs `userId` or `anonymousId`');
-    const { name, properties } = what(event);
+    const [user, device] = [somebody(userId(event)), somebody(anonymousId(event))];
+    const distinct_id = user ?? device;
+    if (!distinct_id) throw new PluginError('no-user', 'PostHog needs a `userId` or `anonymousId` of somebody');
+    const { event: what, properties } = captured(event, user, device);
     return {
-      event: name,
+      event: what,
       distinct_id,
-      uuid: uuid(event.messageId),
-      timestamp: event.timestamp,
+      uuid: uuid(messageId(event)),
+      timestamp: time(event)?.text,
       properties: {
         ...properties,
-        $ip: event.context?.ip,
-        $current_url: event.context?.page?.url,
-        $referrer: event.context?.page?.referrer,
-        $raw_user_agent: event.context?.userAgent,
+        refused_user_id: user ? undefined : userId(event),
+        $ip: contextText(event, 'ip'),
+        $current_url: contextText(event, 'page.url'),
+        $referrer: contextText(event, 'page.referrer'),
+        $raw_user_agent: contextText(event, 'userAgent'),
         $lib: 'tidegate',
         // An anonymous visitor gets no profile unless asked for: profiles cost money.
-        ...(event.userId || settings.anonymous_profiles ? {} : { $process_person_profile: false }),
+        ...(user || settings.anonymous_profiles ? {} : { $process_person_profile: false }),
       },
     };
   },
 
-  requests(entries) {
-    return chunks(entries, LIMITS).map((chunk) => ({
+  requests(entries, plan) {
+    return chunks(entries, LIMITS, plan).map((chunk) => ({
       url: `${settings.endpoint.replace(/\/$/, '')}/batch/`,
-      body: `{"api_key":${json(settings.project_api_key)},"historical_migration":false,"batch":[${chunk.map((e) => e.json).join(',')}]}`,
-      events: chunk.map((e) => e.event),
+      body: `{"api_key":${toJson(settings.project_api_key)},"historical_migration":false,"batch":${jsonArray(chunk)}}`,
+      events: eventsOf(chunk),
     }));
   },
 
-  classify(response) {
+  classify(answer) {
     // 200, but the quota is used up and nothing was kept.
-    const limited: unknown = response.json?.quota_limited;
-    if (response.status === 200 && Array.isArray(limited) && limited.includes('events')) return retry(HOUR_MS);
-    return byStatus(response);
+    const isLimited = asList(answerOf(answer.response)?.quota_limited).includes('events');
+    return answer.response.status === 200 && isLimited ? retry(HOUR_MS) : classifyByKey(answer);
   },
 });
 
-function what(event: Event): { name: string; properties: Fields } {
+// What PostHog merges nobody into, because code writes it for nobody; bare, and in quotes.
+const IN_ANY_CASE = ['anonymous', 'guest', 'distinctid', 'distinct_id', 'id', 'not_authenticated', 'email', 'undefined', 'true', 'false'];
+const IN_THIS_CASE = ['[object Object]', 'NaN', 'None', 'none', 'null', '0'];
+
+function somebody(id: string | undefined): string | undefined {
+  const bare = id?.trim().replace(/^(["'])(.*)\1$/, '$2') ?? '';
+  return bare.trim() === '' || IN_ANY_CASE.includes(bare.toLowerCase()) || IN_THIS_CASE.includes(bare) ? undefined : id;
+}
+
+function captured(event: Event, user: string | undefined, device: string | undefined): { event: string; properties: Fields } {
   switch (event.type) {
-    case 'track':
-      if (!event.event) throw new Fail('no-event-name', 'a track event needs `event`');
-      return { name: event.event, properties: { ...event.properties } };
     case 'identify':
-      if (!event.userId) throw new Skip('PostHog identifies a `userId`');
-      return { name: '$identify', properties: { $set: event.traits ?? {}, $anon_distinct_id: event.anonymousId } };
-    case 'page':
-      return { name: '$pageview', properties: { $title: event.name, ...event.properties } };
-    case 'screen':
-      return { name: '$screen', properties: { $screen_name: event.name, ...event.properties } };
+      if (!user) throw new Skip('PostHog identifies a `userId`');
+      return { event: '$identify', properties: { $set: traits(event), $anon_distinct_id: device } };
     case 'group': {
-      if (!event.groupId) throw new Fail('no-group-id', 'a group event needs `groupId`');
-      const type = settings.group_type ?? 'company';
-      return { name: '$groupidentify', properties: { $group_type: type, $group_key: event.groupId, $group_set: event.traits ?? {} } };
+      const key = groupId(event);
+      if (!key) throw new PluginError('no-group-id', 'a group event needs `groupId`');
+      // Traits of the context are the person's and say nothing about the group.
+      const set = asObject(event.traits);
+      return { event: '$groupidentify', properties: { $group_type: settings.group_type ?? 'company', $group_key: key, $group_set: set } };
     }
-    case 'alias':
-      if (!event.previousId) throw new Fail('no-previous-id', 'an alias needs `previousId`');
-      return { name: '$create_alias', properties: { alias: event.previousId } };
+    case 'alias': {
+      const alias = somebody(previousId(event));
+      if (!alias) throw new PluginError('no-previous-id', 'an alias needs a `previousId` of somebody');
+      return { event: '$create_alias', properties: { alias } };
+    }
+    case 'page':
+      return { event: '$pageview', properties: { $title: name(event), ...properties(event) } };
+    case 'screen':
+      return { event: '$screen', properties: { $screen_name: name(event), ...properties(event) } };
     default:
-      throw new Skip(`PostHog has no ${event.type} events`);
+      return { event: eventName(event), properties: { ...properties(event) } };
   }
 }
 
 // PostHog keeps one event of those with the same uuid. One that stands in the messageId is taken, else it is made of it.
-function uuid(messageId: string | undefined): string | undefined {
-  if (!messageId) return undefined;
-  const found = String(messageId).match(/[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i);
+function uuid(given: string | undefined): string | undefined {
+  if (!given) return undefined;
+  const found = given.match(/[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i);
   if (found) return found[0].toLowerCase();
   let hash = 0x6c62272e07bb014262b821756295c58dn;
-  for (const c of String(messageId)) hash = BigInt.asUintN(128, (hash ^ BigInt(c.codePointAt(0)!)) * 0x1000000000000000000013bn);
+  for (const c of given) hash = BigInt.asUintN(128, (hash ^ BigInt(c.codePointAt(0)!)) * 0x1000000000000000000013bn);
   const hex = hash.toString(16).padStart(32, '0');
   // Version 8: made as its maker likes.
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20)}`;

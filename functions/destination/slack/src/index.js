@@ -1,6 +1,12 @@
 // Posts a message to Slack for each event that has a template.
 
-import { Fail, Skip, byStatus, delivered, destination, disable, rejected, retry, retryAfterMs } from './batch.js';
+import {
+  PluginError, Skip, answerOf, classifyByKey, classifyByStatus, destination, disable, rejected, retry,
+  retryAfterMs, toJson,
+} from 'tidegate';
+
+/** Slack asks for no more characters in a message. */
+const TEXT_MAX = 4000;
 
 let settings;
 
@@ -14,24 +20,27 @@ export const { configure, prepare, classify } = destination({
     const rule = settings.messages.find((rule) => fits(rule, event));
     if (!rule) throw new Skip('no message for this event');
     const channel = rule.channel ?? settings.channel;
-    if (!settings.webhook && !channel) throw new Fail('no-channel', 'neither the message nor the settings name a channel');
-    const text = fill(rule.text, event).slice(0, 4000);
+    if (!settings.webhook && !channel) throw new PluginError('no-channel', 'neither the message nor the settings name a channel');
+    const text = cut(fill(rule.text, event));
+    if (!text.trim()) throw new PluginError('no-text', 'the message has no text: nothing in the template has a value');
     // A webhook is bound to its channel.
     return settings.webhook ? { text } : { channel, text, unfurl_links: false };
   },
 
   // Slack takes one message at a time.
-  requests(records) {
-    return records.map(({ event, json }) => ({ ...target(), body: json, events: [event] }));
+  requests(entries) {
+    return entries.map(({ event, json }) => ({ ...target(), body: json, events: [event] }));
   },
 
-  classify(response) {
+  classify(answer) {
+    const { response } = answer;
+    const said = answerOf(response);
     // chat.postMessage answers 200 to nearly everything; the truth is in `ok`.
-    if (response.status === 200 && response.json?.ok === false) return byError(response.json.error ?? 'unknown', response);
-    if (response.status === 200) return delivered();
-    // A webhook answers with a word: no_service, channel_is_archived, action_prohibited, ...
-    if ([403, 404, 410].includes(response.status)) return disable(code(response.text), `Slack says ${response.text.slice(0, 100)}`);
-    return byStatus(response);
+    if (response.status === 200) return said?.ok === false ? byError(String(said.error ?? 'unknown'), response) : 'delivered';
+    // A webhook answers with a word: no_service, channel_is_archived, action_prohibited. Anything else is of a proxy.
+    const isWord = /^[a-z_]{3,60}$/.test(response.text.trim());
+    if ([403, 404, 410].includes(response.status) && isWord) return disable(code(response.text), `Slack says ${response.text.trim()}`);
+    return settings.webhook ? classifyByStatus(answer) : classifyByKey(answer);
   },
 });
 
@@ -47,13 +56,17 @@ function target() {
 }
 
 const TEMPORARY = ['ratelimited', 'rate_limited', 'internal_error', 'fatal_error', 'service_unavailable', 'request_timeout'];
-const ABOUT_THE_MESSAGE = ['msg_too_long', 'no_text', 'invalid_blocks', 'markdown_text_conflict', 'restricted_action_thread_locked'];
+// The token, its scope or its workspace: no message to any channel will get through.
+const ABOUT_THE_TOKEN = [
+  'not_authed', 'invalid_auth', 'account_inactive', 'token_revoked', 'token_expired', 'no_permission', 'missing_scope',
+  'not_allowed_token_type', 'org_login_required', 'ekm_access_denied', 'team_access_not_granted', 'enterprise_is_restricted',
+  'two_factor_setup_required', 'access_denied', 'accesslimited', 'team_added_to_org',
+];
 
+// All else is about a message or its channel: one that was archived stops what goes to it and nothing else.
 function byError(error, response) {
-  if (TEMPORARY.includes(error)) return retry(retryAfterMs(response.headers));
-  if (ABOUT_THE_MESSAGE.includes(error)) return rejected(code(error), `Slack says ${error}`);
-  // A revoked token, a channel that is gone, a right that is missing: no message will get through.
-  return disable(code(error), `Slack says ${error}`);
+  if (TEMPORARY.includes(error)) return retry(retryAfterMs(response));
+  return ABOUT_THE_TOKEN.includes(error) ? disable(code(error), `Slack says ${error}`) : rejected(code(error), `Slack says ${error}`);
 }
 
 const code = (error) => error.trim().replace(/[^a-z0-9]+/gi, '-').toLowerCase().slice(0, 40) || 'refused';
@@ -65,13 +78,20 @@ function fits(rule, event) {
 // `{{properties.revenue}}` stands for what the event has there.
 function fill(template, event) {
   return template.replace(/\{\{\s*([^}]+?)\s*\}\}/g, (_, path) => {
-    const value = path.split('.').reduce((value, name) => value?.[name], event);
+    const value = path.split('.').reduce((value, name) => (Object.hasOwn(Object(value), name) ? value[name] : undefined), event);
     if (value === undefined || value === null) return '';
-    return escaped(typeof value === 'object' ? JSON.stringify(value) : String(value));
+    return escaped(typeof value === 'object' ? toJson(value) : String(value));
   });
 }
 
 // What Slack wants escaped; and no event may spell the placeholder of a secret.
 function escaped(text) {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('{secret.', '{ secret.');
+}
+
+// Never within a character, nor within an escape; the dots say that something is missing.
+function cut(text) {
+  const characters = [...text];
+  if (characters.length <= TEXT_MAX) return text;
+  return `${characters.slice(0, TEXT_MAX - 1).join('').replace(/&[a-z]{0,3}$/, '')}…`;
 }

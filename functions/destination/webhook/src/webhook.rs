@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::plan::{Failure, Method, Plan, Request, Verdict, excerpt, retry_after_ms};
+use tidegate_sdk::delivery::classify_by_status;
+use tidegate_sdk::{Context, Destination, Failure, Plan, Request, Response, Verdict, event};
+
 use crate::template::{self, Place};
 
 #[derive(Debug, Deserialize)]
-pub struct Settings {
+pub struct Webhook {
     /// `https://hooks.example.com`, and no more: the path is a template of its own.
     endpoint: String,
     #[serde(default)]
@@ -39,20 +41,25 @@ const fn post() -> Method {
     Method::Post
 }
 
-impl Settings {
-    /// # Errors
-    /// A sentence about what is wrong.
-    pub fn parse(json: &str) -> Result<Self, String> {
-        let settings: Self = serde_json::from_str(json).map_err(|error| error.to_string())?;
-        if !settings.path.is_empty() && !settings.path.starts_with('/') {
-            return Err("`path` must begin with `/`".to_owned());
-        }
-        if settings.array_max.is_some() && settings.path.contains("{{") {
-            return Err("`path` cannot be a template when `array_max` puts several events into one request".to_owned());
-        }
-        Ok(settings)
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Method {
+    Post,
+    Put,
+    Patch,
+}
 
+impl From<Method> for tidegate_sdk::Method {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Post => Self::Post,
+            Method::Put => Self::Put,
+            Method::Patch => Self::Patch,
+        }
+    }
+}
+
+impl Webhook {
     fn skips(&self, event: &Value) -> Option<String> {
         let kind = event["type"].as_str().unwrap_or_default();
         let name = event["event"].as_str().unwrap_or_default();
@@ -64,52 +71,76 @@ impl Settings {
     }
 }
 
-/// The requests for a batch.
-pub fn prepare(batch: &[String], settings: &Settings) -> Plan {
-    let mut plan = Plan::default();
-    let mut bodies = Vec::new();
-    for (position, text) in (0..).zip(batch) {
-        match serde_json::from_str::<Value>(text) {
-            Ok(event) if event.is_object() => match settings.skips(&event) {
-                Some(reason) => plan.skipped.push((position, reason)),
-                None if settings.array_max.is_some() => bodies.push((position, body(&event, settings))),
-                None => match request(position, &event, settings) {
-                    Ok(request) => plan.requests.push(request),
-                    Err(failure) => plan.failed.push((position, failure)),
+impl Destination for Webhook {
+    fn configure(settings_json: &str) -> Result<Self, String> {
+        let settings: Self = serde_json::from_str(settings_json).map_err(|error| error.to_string())?;
+        if !settings.path.is_empty() && !settings.path.starts_with('/') {
+            return Err("`path` must begin with `/`".to_owned());
+        }
+        if settings.array_max.is_some() && settings.path.contains("{{") {
+            return Err("`path` cannot be a template when `array_max` puts several events into one request".to_owned());
+        }
+        Ok(settings)
+    }
+
+    fn prepare(&self, batch: &[String], _context: Context) -> Plan {
+        let mut plan = Plan::default();
+        let mut bodies = Vec::new();
+        for (position, text) in (0..).zip(batch) {
+            match serde_json::from_str::<Value>(text) {
+                Ok(event) if event.is_object() => match self.skips(&event) {
+                    Some(reason) => plan.skipped.push((position, reason)),
+                    None if self.array_max.is_some() => bodies.push((position, body(&event, self))),
+                    None => match request(position, &event, self) {
+                        Ok(request) => plan.requests.push(request),
+                        Err(failure) => plan.failed.push((position, failure)),
+                    },
                 },
-            },
-            _ => plan.failed.push((position, Failure::new("not-an-object", "the event is no JSON object"))),
+                _ => plan.failed.push((position, Failure::new("not-an-object", "the event is no JSON object"))),
+            }
+        }
+        for chunk in bodies.chunks(self.array_max.unwrap_or(1).max(1)) {
+            let items: Vec<&str> = chunk.iter().map(|(_, body)| body.as_str()).collect();
+            let url = format!("{}{}", self.endpoint.trim_end_matches('/'), self.path);
+            let events = chunk.iter().map(|(position, _)| *position).collect();
+            plan.requests.push(Request {
+                method: self.method.into(),
+                // Headers are templates of one event; for several there is none to fill them in from.
+                headers: headers(&Value::Null, self),
+                ..Request::json(url, format!("[{}]", items.join(",")), events)
+            });
+        }
+        plan
+    }
+
+    fn classify(&self, _tag: &str, events: &[u32], response: &Response) -> Verdict {
+        let failure = |code| Failure::new(code, format!("answered {}: {}", response.status, response.excerpt()));
+        match response.status {
+            401 | 403 => Verdict::Disable(failure("unauthorized")),
+            410 => Verdict::Disable(failure("gone")),
+            300..=399 => Verdict::Rejected(failure("redirected")),
+            _ => classify_by_status(events, response),
         }
     }
-    for chunk in bodies.chunks(settings.array_max.unwrap_or(1).max(1)) {
-        let items: Vec<&str> = chunk.iter().map(|(_, body)| body.as_str()).collect();
-        // Headers are templates of one event; for several there is none to fill them in from.
-        let headers = headers(&Value::Null, settings);
-        let events = chunk.iter().map(|(position, _)| *position).collect();
-        let url = format!("{}{}", settings.endpoint.trim_end_matches('/'), settings.path);
-        let body = format!("[{}]", items.join(","));
-        plan.requests.push(Request { method: settings.method, url, headers, body, events });
-    }
-    plan
 }
 
-fn request(position: u32, event: &Value, settings: &Settings) -> Result<Request, Failure> {
+fn request(position: u32, event: &Value, settings: &Webhook) -> Result<Request, Failure> {
     let path = template::text(&settings.path, event, Place::Url).map_err(|path| {
         Failure::new("missing-value", format!("`path` needs {path:?}, which the event does not have"))
     })?;
     let mut headers = headers(event, settings);
     // The receiver can tell by it that it has the event already.
-    if let Some(id) = event["messageId"].as_str() {
+    if let Some(id) = event::id(event.get("messageId")) {
         headers.push((
             "webhook-id".to_owned(),
             template::text("{{id}}", &serde_json::json!({"id": id}), Place::Header).unwrap_or_default(),
         ));
     }
     let url = format!("{}{path}", settings.endpoint.trim_end_matches('/'));
-    Ok(Request { method: settings.method, url, headers, body: body(event, settings), events: vec![position] })
+    Ok(Request { method: settings.method.into(), headers, ..Request::json(url, body(event, settings), vec![position]) })
 }
 
-fn headers(event: &Value, settings: &Settings) -> Vec<(String, String)> {
+fn headers(event: &Value, settings: &Webhook) -> Vec<(String, String)> {
     let content_type = if matches!(settings.body, Some(Value::String(_))) && settings.array_max.is_none() {
         "text/plain; charset=utf-8"
     } else {
@@ -125,7 +156,7 @@ fn headers(event: &Value, settings: &Settings) -> Vec<(String, String)> {
     headers
 }
 
-fn body(event: &Value, settings: &Settings) -> String {
+fn body(event: &Value, settings: &Webhook) -> String {
     match &settings.body {
         None => template::guarded(&event.to_string()),
         Some(Value::String(text)) if settings.array_max.is_none() => {
@@ -139,27 +170,13 @@ fn body(event: &Value, settings: &Settings) -> String {
     }
 }
 
-/// What an answer means.
-pub fn classify(_events: &[u32], status: u16, headers: &[(String, String)], body: &[u8]) -> Verdict {
-    let failure = |code: &str| Failure::new(code, format!("answered {status}: {}", excerpt(body)));
-    match status {
-        200..=299 => Verdict::Delivered,
-        408 | 425 | 429 | 500..=599 => Verdict::Retry(retry_after_ms(headers)),
-        401 | 403 => Verdict::Disable(failure("unauthorized")),
-        410 => Verdict::Disable(failure("gone")),
-        413 => Verdict::Rejected(failure("too-large")),
-        300..=399 => Verdict::Rejected(failure("redirected")),
-        _ => Verdict::Rejected(failure("refused")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn plan(settings: &str, batch: &[&str]) -> Plan {
         let batch: Vec<String> = batch.iter().map(|&event| event.to_owned()).collect();
-        prepare(&batch, &Settings::parse(settings).unwrap())
+        Webhook::configure(settings).unwrap().prepare(&batch, Context { now_ms: 0, seed: 0 })
     }
 
     #[test]
@@ -183,19 +200,26 @@ mod tests {
 
     #[test]
     fn wrong_settings_are_explained() {
-        assert!(Settings::parse(r#"{"endpoint":"https://a.example","path":"x"}"#).unwrap_err().contains("begin with"));
+        assert!(
+            Webhook::configure(r#"{"endpoint":"https://a.example","path":"x"}"#).unwrap_err().contains("begin with")
+        );
         let both = r#"{"endpoint":"https://a.example","path":"/{{type}}","array_max":2}"#;
-        assert!(Settings::parse(both).unwrap_err().contains("array_max"));
+        assert!(Webhook::configure(both).unwrap_err().contains("array_max"));
     }
 
     #[test]
     fn answers() {
-        let retry_after = [("Retry-After".to_owned(), "7".to_owned())];
-        assert_eq!(classify(&[0], 204, &[], b""), Verdict::Delivered);
-        assert_eq!(classify(&[0], 429, &retry_after, b""), Verdict::Retry(Some(7000)));
-        assert_eq!(classify(&[0], 503, &[], b""), Verdict::Retry(None));
-        let Verdict::Rejected(failure) = classify(&[0], 422, &[], b"no such order") else { panic!("not rejected") };
+        let webhook = Webhook::configure(r#"{"endpoint":"https://a.example"}"#).unwrap();
+        let verdict = |status, body: &str| {
+            let headers = vec![("Retry-After".to_owned(), "7".to_owned())];
+            let response = Response { status, headers, body: body.as_bytes().to_vec(), ..Response::default() };
+            webhook.classify("", &[0], &response)
+        };
+        assert_eq!(verdict(204, ""), Verdict::Delivered);
+        assert_eq!(verdict(429, ""), Verdict::Retry(Some(7000)));
+        assert_eq!(verdict(404, "<html>no backend</html>"), Verdict::Retry(Some(7000)));
+        let Verdict::Rejected(failure) = verdict(422, "no such order") else { panic!("not rejected") };
         assert!(failure.message.contains("no such order"));
-        assert!(matches!(classify(&[0], 410, &[], b""), Verdict::Disable(_)));
+        assert!(matches!(verdict(410, ""), Verdict::Disable(_)));
     }
 }

@@ -11,7 +11,7 @@ use crate::redact::{Settings, redact};
 wit_bindgen::generate!({ path: "../../../wit", world: "transform" });
 
 #[global_allocator]
-static HEAP: tidegate_heap::Heap = tidegate_heap::Heap::new();
+static HEAP: tidegate_sdk::Heap = tidegate_sdk::Heap::new();
 
 struct RedactPii;
 

@@ -14,7 +14,7 @@ use crate::rules::{Both, Settings, moves};
 wit_bindgen::generate!({ path: "../../../wit", world: "transform-fields" });
 
 #[global_allocator]
-static HEAP: tidegate_heap::Heap = tidegate_heap::Heap::new();
+static HEAP: tidegate_sdk::Heap = tidegate_sdk::Heap::new();
 
 struct Rename;
 

@@ -87,7 +87,7 @@ pub fn read(agent: &str) -> Agent<'_> {
         // Version/ is Safari's, but old Androids and Operas have it too.
         Some(("Safari", _)) if !agent.contains("Safari/") => (None, ""),
         Some(("Internet Explorer", _)) if agent.contains("Trident/7") => (Some("Internet Explorer"), "11"),
-        Some(("Internet Explorer", version)) if version.is_empty() => (None, ""),
+        Some(("Internet Explorer", "")) => (None, ""),
         Some((name, version)) => (Some(name), version),
         None => (None, ""),
     };

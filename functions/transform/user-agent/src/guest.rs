@@ -13,7 +13,7 @@ use crate::bots;
 wit_bindgen::generate!({ path: "../../../wit", world: "transform-fields" });
 
 #[global_allocator]
-static HEAP: tidegate_heap::Heap = tidegate_heap::Heap::new();
+static HEAP: tidegate_sdk::Heap = tidegate_sdk::Heap::new();
 
 struct UserAgent;
 

@@ -1,0 +1,148 @@
+// Events to requests within a tool's limits, and answers to verdicts.
+
+import { PluginError, toJson } from "./errors.js";
+import { asObject, instant, name } from "./event.js";
+
+/** Throw it in `record`: the event does not apply here and is left out; the message is the reason. */
+export class Skip extends Error {}
+
+/**
+ * What a tool that knows nothing but events calls one: a track by its own name, other types as `others` says, such as
+ * `{ page: "Page Viewed" }`. A track without a name fails; a type that `others` lacks is skipped.
+ */
+export function eventName(event, others = {}) {
+  if (event.type === "track") {
+    const own = name(event);
+    if (own === undefined) throw new PluginError("no-event-name", "a track event needs `event`");
+    return own;
+  }
+  if (!Object.hasOwn(others, event.type)) throw new Skip(`${event.type} events are not sent`);
+  return others[event.type];
+}
+
+/**
+ * What a destination exports: `record(event)` makes the tool's record of one event, `requests(entries, plan)` puts entries
+ * (`{ event, value, json }`) into requests, `classify({ response, events, tag })` reads an answer. `record` throws Skip, or
+ * PluginError to have one event in quarantine; whatever else it throws, and a record that is no JSON, costs that one event.
+ */
+export function destination({ configure = () => {}, record, requests, classify = classifyByStatus }) {
+  function prepare(events) {
+    const plan = { requests: [], skipped: [], failed: [] };
+    const entries = [];
+    events.forEach((given, event) => {
+      try {
+        if (asObject(given) !== given) throw new PluginError("not-an-object", "the event is no JSON object");
+        const value = record(given);
+        entries.push({ event, value, json: toJson(value) });
+      } catch (error) {
+        if (error instanceof Skip) plan.skipped.push({ event, reason: error.message });
+        else if (error instanceof PluginError) plan.failed.push({ event, code: error.code, message: error.message });
+        else plan.failed.push({ event, code: "exception", message: `${error}\n${error?.stack ?? ""}`.slice(0, 500) });
+      }
+    });
+    for (const request of requests(entries, plan)) {
+      plan.requests.push({ ...request, headers: { "content-type": "application/json", ...request.headers } });
+    }
+    return plan;
+  }
+  return { configure, prepare, classify };
+}
+
+/** How many bytes `text` has in UTF-8; half a pair of surrogates counts as what replaces it. */
+export function byteLength(text) {
+  // A loop over the characters would take thirty times as long in QuickJS.
+  return unescape(encodeURIComponent(text.toWellFormed?.() ?? text)).length;
+}
+
+/**
+ * Runs of at most `count` entries whose JSON, with the commas between them, has at most `bytes` bytes. An entry that is
+ * larger alone fails in `plan` with the code `too-large`.
+ */
+export function chunks(entries, { count, bytes }, plan) {
+  const out = [];
+  let used = 0;
+  for (const entry of entries) {
+    const size = byteLength(entry.json);
+    const last = out.at(-1);
+    if (size > bytes) {
+      plan.failed.push({ event: entry.event, code: "too-large", message: `the tool takes ${bytes} bytes; this event has ${size}` });
+    } else if (!last || last.length === count || used + 1 + size > bytes) {
+      out.push([entry]);
+      used = size;
+    } else {
+      last.push(entry);
+      used += 1 + size;
+    }
+  }
+  return out;
+}
+
+/** The events that the entries of a chunk stand for. */
+export const eventsOf = (chunk) => chunk.map((entry) => entry.event);
+
+/** The entries of a chunk as a JSON array. */
+export const jsonArray = (chunk) => `[${chunk.map((entry) => entry.json).join(",")}]`;
+
+/** The body as a JSON object; undefined when it is none. */
+export function answerOf(response) {
+  try {
+    const answer = JSON.parse(response.text);
+    return asObject(answer) === answer ? answer : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Another try, not before so many milliseconds; without them the host pauses as it sees fit. */
+export const retry = (ms) => ({ retry: ms ?? null });
+/** All events of the request go to quarantine. */
+export const rejected = (code, message) => ({ rejected: { code, message } });
+/** Stops the destination and tells its owner. */
+export const disable = (code, message) => ({ disable: { code, message } });
+/** Pairs of an event and whether to try it again (else it is rejected); all others of the request were delivered. */
+export const partial = (pairs) => (pairs.length > 0 ? { partial: pairs } : "delivered");
+
+/**
+ * The tool refused a whole request and names nobody: rejects a single event, and has several tried again. The host sends
+ * events that fail repeatedly one by one, so in the end only the event at fault is in quarantine.
+ */
+export function halve(events, code, message) {
+  return events.length > 1 ? partial(events.map((event) => [event, true])) : rejected(code, message);
+}
+
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/** Milliseconds that `Retry-After` asks to wait, given as seconds or as a date; undefined when it says nothing readable. */
+export function retryAfterMs({ headers, nowMs = 0 }) {
+  const said = (headers["retry-after"] ?? "").trim();
+  if (/^\d+$/.test(said)) return Math.min(Number(said) * 1000, 0xffffffff);
+  const date = /^\w{3}, (\d\d) (\w{3}) (\d{4}) (\d\d:\d\d:\d\d) GMT$/.exec(said);
+  const at = date && instant(`${date[3]}-${String(MONTHS.indexOf(date[2]) + 1).padStart(2, "0")}-${date[1]}T${date[4]}Z`);
+  return at ? Math.min(Math.max(at.ms - nowMs, 0), 0xffffffff) : undefined;
+}
+
+/** The beginning of the answer, for people. */
+const excerpt = ({ status, text }) => `answered ${status}: ${text.slice(0, 300)}`;
+
+/**
+ * What most HTTP interfaces mean: 2xx delivered; 401 sign in again; 408, 423, 425, 429 and 5xx later, as `Retry-After`
+ * says; a 404 whose body is no JSON comes from a proxy on the way and is tried later; anything else refuses the request
+ * (see `halve`).
+ */
+export function classifyByStatus({ events, response }) {
+  const { status } = response;
+  if (status >= 200 && status < 300) return "delivered";
+  if (status === 401) return "reauthenticate";
+  const later = [408, 423, 425, 429].includes(status) || status >= 500 || (status === 404 && !answerOf(response));
+  return later ? retry(retryAfterMs(response)) : halve(events, `http-${status}`, excerpt(response));
+}
+
+/**
+ * The same for a tool that knows its caller by a key: 401 says that the key is wrong, and so does a 403 in JSON; a new
+ * one is for the owner to give.
+ */
+export function classifyByKey(answer) {
+  const { response } = answer;
+  const refused = response.status === 401 || (response.status === 403 && answerOf(response));
+  return refused ? disable("unauthorized", excerpt(response)) : classifyByStatus(answer);
+}

@@ -1,0 +1,116 @@
+// What the runtime makes of a plugin, with a host that is a few lines of JavaScript.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+
+// In a component the runtime replaces these; here the test runner needs its own.
+const { Date, Promise, queueMicrotask, console } = globalThis;
+const { random } = Math;
+const sdk = await import("../tidegate.js");
+Object.assign(globalThis, { Date, Promise, queueMicrotask, console });
+Math.random = random;
+
+const host = { log() {}, count() {}, nowMs: () => 1000n, seed: () => 1n };
+const table = { names: { ada: '"Ada"' } };
+const lookup = {
+  get(name, key) {
+    if (typeof name !== "string" || typeof key !== "string") throw new Error("the host trapped");
+    return table[name][key];
+  },
+};
+
+const outcomes = (transform, ...events) => sdk.transformWorld({ transform }, { host, lookup }).transformer.transform(events);
+
+function failure(transform) {
+  const [outcome] = outcomes(transform, "{}");
+  assert.equal(outcome.tag, "fail", JSON.stringify(outcome));
+  return outcome.val.message;
+}
+
+test("a wrong argument is an error that names it", () => {
+  assert.match(failure((event) => sdk.lookup("names", event.userId)), /lookup: the key is undefined, not text/);
+  assert.match(failure(() => sdk.lookup("names", null)), /lookup: the key is null/);
+  assert.match(failure(() => sdk.lookup("names", 5)), /lookup: the key is a number/);
+  assert.match(failure(() => sdk.lookup(undefined, "ada")), /lookup: the table is undefined/);
+  assert.match(failure(() => sdk.count("made", -1)), /count: the delta is -1/);
+  assert.match(failure(() => sdk.count(5)), /count: the name is a number/);
+  assert.match(failure(() => sdk.drop()), /the reason of drop\(\) is undefined/);
+  assert.match(failure(() => sdk.hashed("a", "mail")), /hashed: the kind is mail/);
+  assert.deepEqual(outcomes(() => ({ name: sdk.lookup("names", "ada"), none: sdk.lookup("names", "eve") }), "{}"), [
+    { tag: "replace", val: '{"name":"Ada","none":null}' },
+  ]);
+});
+
+test("what is no JSON fails its own event and names the place", () => {
+  const made = outcomes((event) => ({ a: { n: Number(event.n), nothing: null } }), '{"n":"1"}', '{"n":"x"}', '{"n":"Infinity"}');
+  assert.deepEqual(made.map((outcome) => outcome.tag), ["replace", "fail", "fail"]);
+  assert.equal(made[1].val.message, "NaN at /a/n is no JSON");
+  assert.equal(made[2].val.code, "not-json");
+});
+
+const prepare = sdk.destination({
+  record: (event) => {
+    if (event.skip) throw new sdk.Skip("asked to");
+    return { n: Number(event.n), s: event.s, deep: event.deep.er };
+  },
+  requests: (entries, plan) => sdk.chunks(entries, { count: 2, bytes: 100 }, plan).map((chunk) => ({
+    url: "https://a.example", body: sdk.jsonArray(chunk), events: sdk.eventsOf(chunk),
+  })),
+}).prepare;
+
+test("what an event is called", () => {
+  const others = { page: "Page Viewed" };
+  assert.equal(sdk.eventName({ type: "track", event: "Order Completed" }, others), "Order Completed");
+  assert.equal(sdk.eventName({ type: "page", name: "Home" }, others), "Page Viewed");
+  assert.throws(() => sdk.eventName({ type: "track", event: " " }, others), { code: "no-event-name" });
+  assert.throws(() => sdk.eventName({ type: "group" }, others), sdk.Skip);
+  assert.throws(() => sdk.eventName({ type: "constructor" }), sdk.Skip);
+});
+
+test("one odd record costs one event", () => {
+  const good = { n: 1, deep: { er: true } };
+  const plan = prepare([good, { ...good, n: "Infinity" }, [], null, good, {}, { ...good, s: "x".repeat(200) }, { skip: true }, good]);
+  assert.deepEqual(plan.requests.map((request) => request.events), [[0, 4], [8]]);
+  assert.equal(plan.requests[0].body, '[{"n":1,"deep":true},{"n":1,"deep":true}]');
+  const failed = plan.failed.map(({ event, code }) => [event, code]).sort();
+  assert.deepEqual(failed, [[1, "not-json"], [2, "not-an-object"], [3, "not-an-object"], [5, "exception"], [6, "too-large"]]);
+  assert.deepEqual(plan.skipped, [{ event: 7, reason: "asked to" }]);
+});
+
+test("the length in bytes is that of UTF-8", () => {
+  for (const text of ["", "abc", "é", "Ωμέγα", "電気", "👍", "a\u007f\u0080\u07ff\u0800\uffff"]) {
+    assert.equal(sdk.byteLength(text), new TextEncoder().encode(text).length, text);
+  }
+});
+
+test("SHA-256 of texts around the end of a block", async () => {
+  const { createHash } = await import("node:crypto");
+  for (const length of [0, 1, 3, 55, 56, 57, 63, 64, 65, 119, 120, 1000]) {
+    const text = "ä".repeat(length);
+    assert.equal(sdk.sha256(text), createHash("sha256").update(text).digest("hex"), `${length}`);
+    assert.equal(sdk.sha256("a".repeat(length)), createHash("sha256").update("a".repeat(length)).digest("hex"), `${length}`);
+  }
+});
+
+test("a tool that knows a key says so, a proxy does not", () => {
+  const answer = (status, text) => sdk.classifyByKey({ events: [0, 1], response: { status, headers: {}, text } });
+  assert.equal(answer(401, "no").disable.code, "unauthorized");
+  assert.equal(answer(403, '{"error":"no scope"}').disable.code, "unauthorized");
+  assert.deepEqual(answer(403, "<html>").partial, [[0, true], [1, true]]);
+  assert.deepEqual(answer(404, "<html>"), { retry: null });
+  assert.equal(answer(200, ""), "delivered");
+});
+
+test("moments as people write them", () => {
+  const text = "2026-01-31T12:30:45.000Z";
+  for (const value of [text, "2026-01-31T13:30:45+01:00", 1769862645, "1769862645", 1769862645000, "1769862645000", 1769862645.0004]) {
+    assert.equal(sdk.moment(value)?.text, text, `${value}`);
+  }
+  assert.equal(sdk.moment("2026-01-31").text, "2026-01-31T00:00:00.000Z");
+  assert.equal(sdk.moment(-86400).text, "1969-12-31T00:00:00.000Z");
+  for (const value of ["", "yesterday", "01/31/2026", null, true, {}, 1e20, NaN]) assert.equal(sdk.moment(value), undefined, `${value}`);
+});
+
+test("names that the tool has for itself", () => {
+  assert.deepEqual(sdk.renamed({ time: 1, a: 2 }, "own_", (name) => name === "time"), { own_time: 1, a: 2 });
+});
