@@ -36,6 +36,10 @@ func Phone(value any) string {
 // Email is an email address without the white space around it; "" for anything that is none.
 func Email(value any) string {
 	text, _ := value.(string)
+	// Most texts that are asked about have none, and that is soon seen.
+	if !strings.Contains(text, "@") {
+		return ""
+	}
 	if text = strings.TrimSpace(text); email.MatchString(text) {
 		return text
 	}

@@ -1,3 +1,5 @@
+//go:build wasip1
+
 // Package export_tidegate_plugin_field_transformer is what the bindings call.
 package export_tidegate_plugin_field_transformer
 

@@ -1,3 +1,5 @@
+//go:build wasip1
+
 // Taken from go.bytecodealliance.org/pkg v0.2.2, which is under the Apache License 2.0 with LLVM exceptions; shortened.
 package wit_types
 
