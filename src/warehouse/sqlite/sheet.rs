@@ -17,7 +17,7 @@ pub const SHEET: Sheet = Sheet {
         Type::Boolean => "0 or 1",
         Type::Integer => "64-bit integer",
         Type::Decimal => "64-bit floating point, or an integer where the value is whole",
-        Type::Timestamp => "text; it sorts by time",
+        Type::Timestamp => "text in UTC; it sorts by time, to the millisecond",
         Type::Json => "text; `->`, `->>` and `json_each` read it",
         Type::Text => "text",
     },
