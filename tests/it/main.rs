@@ -1,6 +1,7 @@
 //! The one integration binary: behaviour seen from outside, over HTTP, on the command line and in tables.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
 
+mod adapter;
 mod author;
 mod bodies;
 mod body_limits;
