@@ -20,9 +20,7 @@ impl RequestBody {
     pub(super) fn new(incoming: Incoming, connection: Arc<Connection>) -> Self {
         Self { incoming, connection }
     }
-}
 
-impl RequestBody {
     /// Reads what nobody wants, up to `bytes_max`, and keeps nothing of it: a client that is still sending when its
     /// connection is closed may never see its answer. How slowly it may come is the port's to say.
     pub async fn swallow(mut self, bytes_max: usize) {

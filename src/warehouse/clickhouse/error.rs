@@ -3,6 +3,7 @@
 //! Every trouble becomes a [`Failure`] in [`Trouble::failure`], which alone decides between trying again and stopping.
 
 use crate::destination::{Failure, Rejected};
+use crate::telemetry::with_causes;
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +14,7 @@ pub(super) enum Trouble {
     /// An answer that is not from ClickHouse: a proxy, another program.
     #[error("{doing}: HTTP status {status}: {text}")]
     Http { doing: &'static str, status: u16, text: String },
-    #[error("{doing}: {}", whole(source))]
+    #[error("{doing}: {}", with_causes(source))]
     Net { doing: &'static str, source: reqwest::Error },
     #[error("{doing}: the answer cannot be read")]
     Answer { doing: &'static str },
@@ -29,20 +30,6 @@ pub(super) enum Trouble {
     Refused { rejected: Vec<Rejected>, duplicates: u64 },
     #[error("the settings cannot be used: {problem}")]
     Settings { problem: String },
-}
-
-/// What an error says, and what the errors behind it say: the first rarely names the trouble.
-fn whole(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let more = source.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        next = source.source();
-    }
-    text
 }
 
 /// The server has no such thing, or another than it had: somebody changed it.
