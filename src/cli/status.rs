@@ -150,7 +150,7 @@ fn print_quarantine(size: &QuarantineSize) {
     if size.entries == 0 && size.expired == 0 && size.purged == 0 {
         return;
     }
-    let oldest = size.oldest_at_us.map_or_else(String::new, |at| format!(", the oldest received {}", time::format(at)));
+    let oldest = size.oldest_at_us.map_or_else(String::new, |at| format!(", the oldest since {}", time::format(at)));
     println!(
         "{} events in quarantine, {:.1} MiB{oldest}; {} expired, {} purged",
         paint::count(size.entries),

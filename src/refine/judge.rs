@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::stretch::Part;
 use super::{Error, Rules, Stretch};
+use crate::clock;
 use crate::contract::Action;
 use crate::event::record::Record;
 use crate::event::{Event, ViolationRecord, decode, undecoded};
@@ -105,7 +106,7 @@ impl<'a> Work<'a> {
             code: code.to_owned(),
             message,
             event: bytes.to_vec(),
-            at_us: 0,
+            at_us: clock::now_us(),
             detail: None,
         });
     }

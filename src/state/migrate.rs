@@ -20,15 +20,19 @@ pub(super) fn bring_up(connection: &Connection, path: &Path) -> Result<(), Error
         if found < 2 {
             transaction.execute_batch("ALTER TABLE quarantine ADD COLUMN detail TEXT")?;
         }
+        if found < 4 {
+            transaction.execute_batch(TO_FOUR)?;
+        }
         if found < 3 {
             to_three(&transaction)?;
         }
+        schema::tables(&transaction)?;
         transaction.execute("UPDATE meta SET value = ?1 WHERE key = 'format'", [schema::FORMAT])?;
         transaction.commit()
     };
     carry_over().map_err(Error::at("could not carry it over from an earlier format; nothing was changed", path))?;
     let bytes = path.metadata().map_or(0, |found| found.len());
-    if bytes <= REWRITTEN_BYTES_MAX {
+    if found < 3 && bytes <= REWRITTEN_BYTES_MAX {
         let rewrite = "PRAGMA auto_vacuum = INCREMENTAL; VACUUM";
         if let Err(error) = connection.execute_batch(rewrite) {
             tracing::warn!(file = %path.display(), error = %error, "the file could not be written anew; it reuses freed space and does not give it back");
@@ -40,6 +44,13 @@ pub(super) fn bring_up(connection: &Connection, path: &Path) -> Result<(), Error
     );
     Ok(())
 }
+
+/// The age of what is quarantined counts from when it was. It is not known of what is there already: that is stamped at
+/// the first look.
+const TO_FOUR: &str = "
+    DROP INDEX IF EXISTS quarantine_by_age;
+    ALTER TABLE quarantine ADD COLUMN kept_at_us INTEGER NOT NULL DEFAULT 0;
+";
 
 /// Rows get checksums, and the quarantine a size.
 fn to_three(connection: &Connection) -> rusqlite::Result<()> {

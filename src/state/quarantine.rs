@@ -6,6 +6,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::sum::{self, bytes, number, optional, small, text};
 use super::{Error, State, signed, unsigned};
+use crate::clock;
 
 /// What an entry takes besides its texts: the row, and its places in two indexes.
 const ENTRY_BYTES: &str = "200";
@@ -17,7 +18,7 @@ pub(super) const COLUMNS: &str = "log_offset, part, stage, scope, code, message,
 pub const DAMAGED_CODE: &str = "damaged-entry";
 
 pub(super) const TABLES: &str = "
-    CREATE INDEX IF NOT EXISTS quarantine_by_age ON quarantine (at_us);
+    CREATE INDEX IF NOT EXISTS quarantine_by_age ON quarantine (kept_at_us);
     CREATE TABLE IF NOT EXISTS quarantine_size (
         one INTEGER PRIMARY KEY CHECK (one = 1), entries INTEGER NOT NULL, bytes INTEGER NOT NULL,
         expired INTEGER NOT NULL, purged INTEGER NOT NULL
@@ -72,6 +73,7 @@ pub struct Quarantined {
     pub message: String,
     /// The event as it was at that stage: JSON text, or the raw bytes when they are no JSON.
     pub event: Vec<u8>,
+    /// When it was received, microseconds since the epoch; when it was found, for what cannot say that.
     pub at_us: i64,
     /// What else is known, as JSON text without any secret: for a destination its request and the answer.
     pub detail: Option<String>,
@@ -88,7 +90,7 @@ pub struct Filter {
 /// Bounds of the quarantine; the oldest entries go first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuarantineBounds {
-    /// Entries of events that were received longer ago go.
+    /// Entries that were set aside longer ago go.
     pub age_us: i64,
     /// About the bytes of the state file that it may take.
     pub bytes: u64,
@@ -105,7 +107,7 @@ impl Default for QuarantineBounds {
 pub struct QuarantineSize {
     pub entries: u64,
     pub bytes: u64,
-    /// When the oldest event in it was received, microseconds since the epoch.
+    /// When the oldest entry was set aside, microseconds since the epoch.
     pub oldest_at_us: Option<i64>,
     /// Entries that went because of a bound, ever.
     pub expired: u64,
@@ -130,6 +132,9 @@ pub struct Purge {
     pub offset: Option<u64>,
 }
 
+/// 2024 began. A machine that starts without a clock says 1970 at first: an age that counts from then would cost every
+/// entry once the clock is right.
+const BELIEVED_FROM_US: i64 = 1_704_067_200_000_000;
 /// Entries removed in one transaction: it holds the file for a moment, and refining goes on between two of them.
 const BATCH_ENTRIES: u64 = 256;
 /// Free pages that stay in the file, for whoever needs some next.
@@ -139,8 +144,8 @@ const PAGES_GIVEN_BACK: i64 = 512;
 
 pub(super) fn insert(connection: &Connection, entry: &Quarantined) -> rusqlite::Result<()> {
     let sql =
-        "INSERT OR IGNORE INTO quarantine (log_offset, part, stage, scope, code, message, event, at_us, detail, sum)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+        "INSERT OR IGNORE INTO quarantine (log_offset, part, stage, scope, code, message, event, at_us, detail, sum,
+            kept_at_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     let values = params![
         signed(entry.offset),
         entry.part,
@@ -152,6 +157,7 @@ pub(super) fn insert(connection: &Connection, entry: &Quarantined) -> rusqlite::
         entry.at_us,
         entry.detail,
         sum::quarantined(entry).value(),
+        clock::now_us(),
     ];
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }
@@ -229,7 +235,8 @@ impl State {
     /// # Errors
     /// The file cannot be read.
     pub fn quarantine_size(&self) -> Result<QuarantineSize, Error> {
-        let sql = "SELECT entries, bytes, expired, purged, (SELECT min(at_us) FROM quarantine) FROM quarantine_size";
+        let sql =
+            "SELECT entries, bytes, expired, purged, (SELECT min(kept_at_us) FROM quarantine) FROM quarantine_size";
         let read = |row: &Row<'_>| {
             Ok(QuarantineSize {
                 entries: unsigned(row.get(0)?),
@@ -257,7 +264,13 @@ impl State {
     /// # Errors
     /// Nothing was removed.
     pub fn expire_quarantine(&mut self, bounds: &QuarantineBounds, now_us: i64) -> Result<Expired, Error> {
-        let size = self.quarantine_size()?;
+        let mut size = self.quarantine_size()?;
+        if now_us >= BELIEVED_FROM_US && size.oldest_at_us.is_some_and(|oldest| oldest < BELIEVED_FROM_US) {
+            let sql = "UPDATE quarantine SET kept_at_us = ?1 WHERE kept_at_us < ?2";
+            let stamped = self.connection.execute(sql, [now_us, BELIEVED_FROM_US]);
+            stamped.map_err(self.err("could not say since when entries of the quarantine are kept"))?;
+            size = self.quarantine_size()?;
+        }
         let oldest_kept_us = now_us.saturating_sub(bounds.age_us);
         let aged = size.oldest_at_us.is_some_and(|oldest| oldest < oldest_kept_us);
         if !aged && size.bytes <= bounds.bytes {
@@ -267,16 +280,16 @@ impl State {
         self.in_transaction(false, |connection| {
             let mut remove = connection.prepare_cached("DELETE FROM quarantine WHERE id = ?1")?;
             let sql = format!(
-                "SELECT id, at_us, {ENTRY_BYTES} + octet_length(event) + octet_length(message)
-                 + coalesce(octet_length(detail), 0) FROM quarantine ORDER BY at_us, id LIMIT ?1"
+                "SELECT id, kept_at_us, {ENTRY_BYTES} + octet_length(event) + octet_length(message)
+                 + coalesce(octet_length(detail), 0) FROM quarantine ORDER BY kept_at_us, id LIMIT ?1"
             );
             let mut find = connection.prepare_cached(&sql)?;
             let oldest: Vec<(i64, i64, i64)> = find
                 .query_map([signed(BATCH_ENTRIES)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
                 .collect::<Result<_, _>>()?;
             let mut bytes = size.bytes;
-            for (id, at_us, entry_bytes) in oldest {
-                let too_old = at_us < oldest_kept_us;
+            for (id, kept_at_us, entry_bytes) in oldest {
+                let too_old = kept_at_us < oldest_kept_us;
                 if !too_old && bytes <= bounds.bytes {
                     break;
                 }

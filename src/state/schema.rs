@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use super::{Error, migrate, seen, sum};
 
 /// Raised when an older build could not read the file any more.
-pub(super) const FORMAT: i64 = 3;
+pub(super) const FORMAT: i64 = 4;
 
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -30,7 +30,8 @@ pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS quarantine (
         id INTEGER PRIMARY KEY, log_offset INTEGER NOT NULL, part INTEGER NOT NULL, stage TEXT NOT NULL,
         scope TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL, event BLOB NOT NULL, at_us INTEGER NOT NULL,
-        detail TEXT, sum INTEGER NOT NULL DEFAULT 0, UNIQUE (log_offset, part, stage, scope)
+        detail TEXT, sum INTEGER NOT NULL DEFAULT 0, kept_at_us INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (log_offset, part, stage, scope)
     );
     CREATE TABLE IF NOT EXISTS pending (
         sync TEXT NOT NULL, log_offset INTEGER NOT NULL, part INTEGER NOT NULL, user TEXT NOT NULL, event TEXT NOT NULL,

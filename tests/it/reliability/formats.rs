@@ -100,7 +100,7 @@ fn the_deep_check_names_each_format() {
     let workspace = served(2);
     let (code, answer) = check_deep(&workspace);
     assert_eq!(code, Some(0), "{answer:#}");
-    for (file, format) in [("/id", "1"), ("state.db", "3"), ("warehouse.db", "2"), ("store", "1"), ("admin.json", "1")]
+    for (file, format) in [("/id", "1"), ("state.db", "4"), ("warehouse.db", "2"), ("store", "1"), ("admin.json", "1")]
     {
         let found =
             answer["files"].as_array().unwrap().iter().find(|found| found["file"].as_str().unwrap().ends_with(file));
