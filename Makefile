@@ -100,14 +100,16 @@ faults: setup
 
 FUZZ_TARGETS := json door frames manifest yaml
 FUZZ_SECONDS ?= 60
-# libFuzzer needs the nightly compiler; what it found stays in fuzz/artifacts, what it learned in fuzz/corpus.
+# libFuzzer needs the nightly compiler; what it found stays in fuzz/artifacts, what it learned in fuzz/corpus. The logs that it
+# damages lie in memory: on a disk each try would wait for its syncs.
 fuzz: setup
 	@command -v rustup >/dev/null || { echo "rustup is missing: the fuzzer needs a nightly toolchain"; exit 1; }
 	@rustup toolchain list | grep -q '^nightly' || { echo "== installing the nightly toolchain"; rustup toolchain install nightly --profile minimal; }
 	@test -x $(TARGET)/tools/bin/cargo-fuzz || { echo "== building cargo-fuzz"; cargo install --quiet --locked --root $(TARGET)/tools cargo-fuzz@0.13.2; }
 	@for target in $(FUZZ_TARGETS); do \
 	  echo "== fuzzing $$target for $(FUZZ_SECONDS) s"; \
-	  CARGO_TARGET_DIR=$(TARGET)/fuzz RUSTUP_TOOLCHAIN=nightly $(TARGET)/tools/bin/cargo-fuzz run --sanitizer none $$target -- \
+	  TMPDIR=$$(test -d /dev/shm && echo /dev/shm || echo /tmp) CARGO_TARGET_DIR=$(TARGET)/fuzz RUSTUP_TOOLCHAIN=nightly \
+	  $(TARGET)/tools/bin/cargo-fuzz run --sanitizer none $$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 || exit 1; done
 
 DENY_VERSION := 0.20.2

@@ -12,10 +12,15 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(once, try_body(kind, body), "the same body ends in two ways");
     if kind.is_some() {
         assert!(matches!(once, Ok(1) | Err(_)), "one event makes one record");
-        // One element between neighbours never costs them.
+        // One element between neighbours never costs them. What is no JSON may be several: a comma in it parts it.
         let batch = [br#"{"batch":[{"a":1},"#.as_slice(), body, br#",{"b":2}]}"#].concat();
         if once == Ok(1) && !body.starts_with(b"\xef\xbb\xbf") && batch.len() < 400_000 {
-            assert_eq!(try_body(None, &batch), Ok(3), "an element that ends well alone does not among others");
+            let among = try_body(None, &batch);
+            if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() {
+                assert_eq!(among, Ok(3), "an element that ends well alone does not among others");
+            } else {
+                assert!(!matches!(among, Ok(0)), "a batch is taken and nothing of it kept");
+            }
         }
     }
 });
