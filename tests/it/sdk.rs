@@ -87,7 +87,24 @@ fn every_event_of_every_sdk_is_in_its_table_once() {
                 );
             }
         }
+        if name.contains("browser") {
+            let before =
+                format!("SELECT count(*) FROM pages WHERE run = '{run}' AND user_id IS NULL AND anonymous_id <> ''");
+            assert_eq!(
+                count(before),
+                want("pages"),
+                "{name}: before the login nobody has an id, not even an empty one"
+            );
+        }
         println!("{name} {}: all there, each once", said["version"].as_str().unwrap_or(""));
+    }
+    // However an SDK spells its times, they are instants, and nothing of them is in the overflow.
+    for table in ["tracks", "identifies", "pages", "groups", "aliases"] {
+        let strange = format!(
+            "SELECT count(*) FROM {table} WHERE sent_at IS NULL OR original_timestamp IS NULL OR user_id = ''
+                OR sent_at NOT GLOB '2*T*Z' OR original_timestamp NOT GLOB '2*T*Z'"
+        );
+        assert_eq!(warehouse.rows(&strange), ["0"], "{table}");
     }
     assert_eq!(workspace.quarantined(), [""; 0]);
     for name in &skipped {
