@@ -51,6 +51,7 @@ fn contract() -> Contract {
     let domain = Domain {
         name: "Shop".to_owned(),
         on_undeclared_schema: OnUndeclaredSchema::BlockEvent,
+        undeclared_rows: false,
         events: others.chain([rule("Order Completed")]).collect(),
         components: BTreeMap::from([("product".to_owned(), product)]),
     };

@@ -14,7 +14,7 @@ mod outline;
 mod plugin;
 mod warehouses;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,11 +23,11 @@ pub(crate) use fields::environment;
 pub use fields::{Problem, duration};
 pub use init::{Written, init};
 pub use lookups::{Borrowed, LookupConfig};
-pub use objects::{DestinationConfig, DestinationKind, FunctionConfig, SourceConfig, SyncConfig};
+pub use objects::{DestinationConfig, DestinationKind, FunctionConfig, SourceConfig, StartConfig, SyncConfig};
 pub use outline::Outline;
 pub use plugin::{PluginConfig, terms};
 
-use crate::contract::{Contract, Domain};
+use crate::contract::{Contract, Domain, lint};
 use crate::file;
 use crate::intake;
 use crate::net::{self, Network};
@@ -68,6 +68,8 @@ pub struct Workspace {
     pub contracts: BTreeMap<String, Arc<Contract>>,
     /// How many contract events there are, for `check`.
     pub contract_events: usize,
+    /// What contracts say and hardly mean.
+    contract_notes: Vec<Problem>,
 }
 
 /// Where the admin API listens unless told otherwise: reachable from this machine alone.
@@ -102,6 +104,16 @@ struct Server {
 }
 
 impl Workspace {
+    /// Which events `sync` gets when it first runs: a warehouse all that the log keeps, a tool those from then on.
+    #[must_use]
+    pub fn start_of(&self, sync: &str) -> StartConfig {
+        let Some(config) = self.syncs.get(sync) else { return StartConfig::Beginning };
+        config.start.unwrap_or_else(|| match self.destinations.get(&config.destination.0).map(|it| &it.kind) {
+            Some(DestinationKind::Plugin(_)) => StartConfig::Now,
+            _ => StartConfig::Beginning,
+        })
+    }
+
     /// Reads the workspace in `dir`. `data` overrides the data directory of the file.
     ///
     /// # Errors
@@ -125,7 +137,8 @@ impl Workspace {
         let syncs = objects::read_folder(dir, "syncs", &mut problems, objects::sync);
         let names = objects::Names { sources: &sources, functions: &functions, destinations: &destinations };
         objects::check(dir, &names, &syncs, &mut problems);
-        let (contracts, contract_events) = contracts(dir, sources.keys(), &mut problems);
+        let mut contract_notes = Vec::new();
+        let (contracts, contract_events) = contracts(dir, sources.keys(), &mut problems, &mut contract_notes);
         problems.sort();
         problems.dedup();
         match server {
@@ -151,6 +164,7 @@ impl Workspace {
                 syncs,
                 contracts,
                 contract_events,
+                contract_notes,
             }),
             _ => Err(problems),
         }
@@ -322,6 +336,7 @@ fn contracts<'a>(
     dir: &Path,
     sources: impl Iterator<Item = &'a String>,
     problems: &mut Vec<Problem>,
+    notes: &mut Vec<Problem>,
 ) -> (BTreeMap<String, Arc<Contract>>, usize) {
     let root = dir.join("events");
     let mut nodes = BTreeMap::new();
@@ -332,7 +347,6 @@ fn contracts<'a>(
         nodes.iter().map(|(name, node)| (name.clone(), node.to_json())).collect();
     let (mut contracts, mut events) = (BTreeMap::new(), 0);
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
-    let mut lines: HashMap<String, HashMap<&str, usize>> = HashMap::new();
     let mut note = |faults: Vec<crate::contract::Fault>| {
         for fault in faults {
             let count = found.entry(fault.origin.clone()).or_default();
@@ -340,13 +354,7 @@ fn contracts<'a>(
             if *count > FAULTS_MAX {
                 continue;
             }
-            // A fault begins with the field that it is about, in backticks.
-            let field = fault.problem.split('`').nth(1).unwrap_or_default();
-            let of_file = lines.entry(fault.origin.clone());
-            let of_file =
-                of_file.or_insert_with(|| nodes.get(&fault.origin).map(yaml::Node::lines).unwrap_or_default());
-            let line = of_file.get(field).copied().unwrap_or(0);
-            problems.push(Problem { file: root.join(&fault.origin), line, message: fault.problem, fix: fault.fix });
+            problems.push(problem_of(fault, &root, &nodes));
         }
     };
     if files.is_empty() {
@@ -362,6 +370,7 @@ fn contracts<'a>(
             }
         };
         events += domains.iter().map(|domain| domain.events.len()).sum::<usize>();
+        notes.extend(lint::notes(&domains).into_iter().take(FAULTS_MAX).map(|note| problem_of(note, &root, &nodes)));
         match Contract::compile(&domains, crate::contract::Limits::default()) {
             Ok(contract) => drop(contracts.insert(source.clone(), Arc::new(contract))),
             Err(faults) => note(faults),
@@ -373,6 +382,13 @@ fn contracts<'a>(
         problems.push(Problem { file: root.join(origin), line: 0, message, fix });
     }
     (contracts, events)
+}
+
+/// A fault of a contract, with the line of the field that it is about: the first in backticks.
+fn problem_of(fault: crate::contract::Fault, root: &Path, nodes: &BTreeMap<String, yaml::Node>) -> Problem {
+    let field = fault.problem.split('`').nth(1).unwrap_or_default();
+    let line = nodes.get(&fault.origin).and_then(|node| node.lines().get(field).copied()).unwrap_or(0);
+    Problem { file: root.join(&fault.origin), line, message: fault.problem, fix: fault.fix }
 }
 
 /// Folders and files below `events/` that are looked at.

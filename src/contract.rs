@@ -26,6 +26,7 @@ mod document;
 mod fields;
 mod judge;
 mod layout;
+pub mod lint;
 mod report;
 mod schema;
 #[cfg(test)]
@@ -42,6 +43,8 @@ pub struct Domain {
     pub name: String,
     /// What becomes of an event that no rule declares.
     pub on_undeclared_schema: OnUndeclaredSchema,
+    /// What is undeclared and allowed is a violation of its own, and not only counted.
+    pub undeclared_rows: bool,
     pub events: Vec<EventRule>,
     /// Reusable schemas by slug; a rule refers to one as `#/definitions/components/<slug>`.
     pub components: BTreeMap<String, Value>,
@@ -204,13 +207,17 @@ pub struct Verdict {
     pub action: Action,
     /// Undeclared fields were removed from the event. Never set together with [`Action::Block`].
     pub omitted: bool,
-    /// Whatever the action: `None` only of a clean event.
+    /// Whatever the action: `None` of a clean event, and of one that has nothing but what is undeclared and allowed,
+    /// unless its domain wants rows.
     pub violation: Option<Violation>,
+    /// What is undeclared and allowed, for counting: an event by its type and name, a field by its place in its event
+    /// (`/properties/items/*/x of track "Sold"`). Each at most once, at most [`VIOLATIONS_MAX`].
+    pub undeclared: Vec<String>,
 }
 
 impl Verdict {
     /// Nothing to say: the event goes on as it came.
-    pub const CLEAN: Self = Self { action: Action::Allow, omitted: false, violation: None };
+    pub const CLEAN: Self = Self { action: Action::Allow, omitted: false, violation: None, undeclared: Vec::new() };
 }
 
 /// What was found in one event; becomes a row of `event_violations`.

@@ -54,6 +54,8 @@ pub mod cli;
 pub mod file;
 /// YAML text to a tree that knows its lines.
 pub mod yaml;
+/// What a name with a typo was meant to be.
+pub mod nearest;
 /// Wall clock and randomness; nobody else reads them.
 pub mod clock;
 /// Threads and their turn on the processor.

@@ -18,6 +18,7 @@ mod quarantine;
 mod salvage;
 mod schema;
 mod seen;
+mod starts;
 mod sum;
 mod verify;
 
@@ -326,10 +327,17 @@ pub struct Stage<'a> {
     duplicates: Vec<u64>,
 }
 
+/// The scope of the counters of what is undeclared and allowed at `source`.
+#[must_use]
+pub fn undeclared(source: &str) -> String {
+    // No source has a space in its name.
+    format!("{source} undeclared")
+}
+
 /// Counters of one scope; what a guest makes up beyond it is counted together.
 const COUNTERS_MAX: u64 = 1_000;
 /// Where further names of a scope are counted.
-const OTHER_COUNTERS: &str = "dropped by (further reasons)";
+const OTHER_COUNTERS: &str = "(further names)";
 
 impl Stage<'_> {
     /// Marks ids as seen, in log order; answers for each whether it had been seen within the window before.

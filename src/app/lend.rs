@@ -46,7 +46,8 @@ pub(super) fn tables(workspace: &Workspace) -> Result<Tables, Error> {
             continue;
         }
         let table = Table::open(&config.settings).map_err(|cause| Error::Lookup { name: name.clone(), cause })?;
-        tables.insert(name.clone(), Lent { table: Arc::new(table), lend_to: config.lend_to.clone() });
+        let lend_to = config.lend_to.iter().map(|(function, _)| function.clone()).collect();
+        tables.insert(name.clone(), Lent { table: Arc::new(table), lend_to });
     }
     Ok(Tables(tables))
 }
@@ -55,7 +56,7 @@ pub(super) fn tables(workspace: &Workspace) -> Result<Tables, Error> {
 pub(super) fn lent(workspace: &Workspace) -> BTreeMap<String, BTreeSet<String>> {
     let mut lent: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (table, config) in &workspace.lookups {
-        for function in &config.lend_to {
+        for (function, _) in &config.lend_to {
             lent.entry(function.clone()).or_default().insert(table.clone());
         }
     }

@@ -1,15 +1,16 @@
 //! `tidegate check`.
 
+mod connect;
 mod deep;
 
 use std::process::ExitCode;
 
 use super::{Done, WorkspaceArgs, paint};
-use crate::config::{Problem, Workspace};
+use crate::config::{Problem, StartConfig, Workspace};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidegate check shop            the workspace: every problem, with file, line and fix\n  tidegate check shop --deep     the data as well: is everything on disk what was stored?\n\n--deep reads the log, state.db, SQLite warehouses and the store, and changes nothing; the server may run or not. For each\ndamaged place it says what it is, what follows and what to do. Exit code 1 when anything is damaged, 3 when the workspace\nhas problems. docs/reliability.md says what each lost or damaged file leads to."
+    after_help = "Examples:\n  tidegate check shop            the workspace: every problem, with file, line and fix\n  tidegate check shop --deep     the data as well: is everything on disk what was stored?\n  tidegate check shop --connect  the destinations as well: do they answer?\n\n--deep reads the log, state.db, SQLite warehouses and the store, and changes nothing; the server may run or not. For each\ndamaged place it says what it is, what follows and what to do. Exit code 1 when anything is damaged or away, 3 when the workspace\nhas problems. docs/reliability.md says what each lost or damaged file leads to."
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -17,12 +18,18 @@ pub(super) struct Args {
     /// Read everything in the data directory and in SQLite warehouses, and say what is damaged
     #[arg(long)]
     deep: bool,
+    /// Ask every destination whether it is there; changes nothing
+    #[arg(long, conflicts_with = "deep")]
+    connect: bool,
 }
 
 pub(super) fn run(args: &Args, json: bool) -> Done {
     let workspace: Workspace = args.workspace.read()?;
     if args.deep {
         return deep::run(&workspace, json);
+    }
+    if args.connect {
+        return connect::run(&workspace, json);
     }
     let counts = [
         ("sources", workspace.sources.len()),
@@ -32,17 +39,41 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         ("contract_events", workspace.contract_events),
     ];
     let notes = workspace.notes();
+    let syncs: Vec<(&String, &str)> = workspace.syncs.keys().map(|name| (name, start(&workspace, name))).collect();
     if json {
         let counts: serde_json::Map<_, _> = counts.iter().map(|(name, n)| ((*name).to_owned(), (*n).into())).collect();
-        println!("{}", serde_json::json!({"ok": true, "problems": [], "notes": listed(&notes), "counts": counts}));
+        let syncs: serde_json::Map<_, _> =
+            syncs.iter().map(|(name, start)| ((*name).clone(), serde_json::json!({"start": start}))).collect();
+        let answer = serde_json::json!({
+            "ok": true, "problems": [], "notes": listed(&notes), "counts": counts, "syncs": syncs,
+        });
+        println!("{answer}");
     } else {
         for note in &notes {
             eprintln!("{} {note}", paint::bold("note:"));
         }
         let counts: Vec<_> = counts.iter().map(|(name, n)| format!("{n} {}", name.replace('_', " "))).collect();
+        for (name, start) in &syncs {
+            println!("sync {name}: {}", told(start));
+        }
         println!("{} {}: {}", paint::good("ok"), workspace.dir.display(), counts.join(", "));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where `sync` starts, as its file writes it.
+fn start(workspace: &Workspace, sync: &str) -> &'static str {
+    match workspace.start_of(sync) {
+        StartConfig::Now => "now",
+        StartConfig::Beginning => "beginning",
+    }
+}
+
+fn told(start: &str) -> &'static str {
+    match start {
+        "now" => "starts with what is accepted once it runs (start: now)",
+        _ => "starts with all that the log keeps (start: beginning)",
+    }
 }
 
 fn listed(problems: &[Problem]) -> Vec<serde_json::Value> {

@@ -1,5 +1,7 @@
 //! `tidegate send`.
 
+mod duplicates;
+
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,6 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
+
+use duplicates::Duplicates;
 
 use super::client::{Answer, Client, Target};
 use super::{Done, Failure, out, paint, runtime, traffic};
@@ -68,7 +72,11 @@ struct Parcel {
 }
 
 pub(super) fn run(args: &Args, json: bool) -> Done {
-    let target = target(args)?;
+    let outline = args.workspace.as_ref().map(|dir| Outline::read(dir, None)).transpose().map_err(Failure::Problems)?;
+    let target = target(args, outline.as_ref())?;
+    // A key by itself names no source.
+    let here = outline.as_ref().filter(|_| args.write_key.is_none());
+    let duplicates = here.and_then(|outline| Duplicates::count_from_here(outline, args.source.as_deref()));
     let total = args.generate;
     let started = Instant::now();
     let tally = Arc::new(Tally::default());
@@ -107,9 +115,14 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
             _ = tokio::signal::ctrl_c() => Ok(true),
         }
     })?;
-    runtime.shutdown_background();
     bar.finish_and_clear();
-    let code = report(&tally, started.elapsed(), json);
+    let took = started.elapsed();
+    let known = match duplicates.filter(|_| !is_interrupted) {
+        Some(duplicates) => runtime.block_on(duplicates.since()),
+        None => None,
+    };
+    runtime.shutdown_background();
+    let code = report(&tally, took, known, json);
     if is_interrupted {
         eprintln!("interrupted: the rest was not sent, or its answer was not waited for");
         return Ok(ExitCode::from(INTERRUPTED));
@@ -120,7 +133,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
 /// The exit code, as shells report the signal.
 const INTERRUPTED: u8 = 130;
 
-fn report(tally: &Tally, took: Duration, json: bool) -> ExitCode {
+fn report(tally: &Tally, took: Duration, duplicates: Option<u64>, json: bool) -> ExitCode {
     let (accepted, refused) = (tally.accepted.load(Ordering::Relaxed), tally.refused.load(Ordering::Relaxed));
     let retries = tally.retries.load(Ordering::Relaxed);
     let rate = accepted as f64 / took.as_secs_f64().max(1e-9);
@@ -128,7 +141,7 @@ fn report(tally: &Tally, took: Duration, json: bool) -> ExitCode {
     if json {
         let line = serde_json::json!({
             "accepted": accepted, "refused": refused, "retries": retries, "seconds": took.as_secs_f64(),
-            "events_per_second": rate, "first_refusal": refusal,
+            "events_per_second": rate, "first_refusal": refusal, "duplicates": duplicates,
         });
         println!("{line}");
     } else {
@@ -140,6 +153,12 @@ fn report(tally: &Tally, took: Duration, json: bool) -> ExitCode {
             rate,
             retries
         );
+        if let Some(duplicates) = duplicates.filter(|duplicates| *duplicates > 0) {
+            println!(
+                "{} of the source's events since were duplicates: their messageId was known, and each is kept once",
+                paint::count(duplicates)
+            );
+        }
         if refused > 0 {
             let why = paint::plain(refusal.as_deref().unwrap_or_default(), 300);
             eprintln!("{} {} events were refused: {why}", paint::error("error:"), paint::count(refused));
@@ -148,14 +167,13 @@ fn report(tally: &Tally, took: Duration, json: bool) -> ExitCode {
     if refused > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn target(args: &Args) -> Result<Target, Failure> {
-    let outline = args.workspace.as_ref().map(|dir| Outline::read(dir, None)).transpose().map_err(Failure::Problems)?;
-    let url = match (&args.to, &outline) {
+fn target(args: &Args, outline: Option<&Outline>) -> Result<Target, Failure> {
+    let url = match (&args.to, outline) {
         (Some(url), _) => url.clone(),
         (None, Some(outline)) => format!("http://{}", outline.listen().map_err(Failure::Problems)?),
         (None, None) => format!("http://{LISTEN_DEFAULT}"),
     };
-    let key = match (&args.write_key, &outline) {
+    let key = match (&args.write_key, outline) {
         (Some(key), _) => Some(key.clone()),
         (None, Some(outline)) => {
             let source = args.source.as_deref();

@@ -8,7 +8,7 @@ use crate::app::findings::{self, Finding};
 use crate::app::paths;
 use crate::event::time;
 use crate::intake;
-use crate::state::{Charge, Filter, PendingCount, QuarantineSize, State, SyncReport};
+use crate::state::{self, Charge, Filter, PendingCount, QuarantineSize, State, SyncReport};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Reads the data directory; the server may run or not.")]
@@ -34,6 +34,9 @@ struct SourceLine {
     violations: u64,
     quarantined: u64,
     dropped: u64,
+    unreadable_times: u64,
+    /// What contracts do not declare and let through, by name.
+    undeclared: BTreeMap<String, u64>,
 }
 
 pub(super) fn run(args: &Args, json: bool) -> Done {
@@ -49,12 +52,17 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         sources.insert(name.clone(), SourceLine::default());
     }
     for (scope, name, value) in state.counters()? {
+        if let Some(source) = workspace.sources.keys().find(|source| state::undeclared(source) == scope) {
+            sources.entry(source.clone()).or_default().undeclared.insert(name, value);
+            continue;
+        }
         let line = sources.entry(scope).or_default();
         match name.as_str() {
             "accepted" => line.accepted = value,
             "duplicates" => line.duplicates = value,
             "violations" => line.violations = value,
             "quarantined" => line.quarantined = value,
+            "unreadable times" => line.unreadable_times = value,
             _ => line.dropped += value,
         }
     }
@@ -91,6 +99,7 @@ fn print_json(
             let line = serde_json::json!({
                 "accepted": line.accepted, "duplicates": line.duplicates, "violations": line.violations,
                 "quarantined": line.quarantined, "dropped": line.dropped,
+                "unreadable_times": line.unreadable_times, "undeclared": line.undeclared,
             });
             (name.clone(), line)
         })
@@ -195,6 +204,31 @@ fn print_functions(functions: &[(Charge, Option<String>)]) {
     }
 }
 
+/// What a source sends that somebody may want to mend.
+fn print_notes(source: &str, line: &SourceLine) {
+    const NAMES_MAX: usize = 5;
+    if line.unreadable_times > 0 {
+        println!(
+            "{} source {source}: {} events have a time that cannot be read, and bear the time of receipt              (`context.timestampReadAs` is unreadable; `originalTimestamp` is what they said)",
+            paint::bold("notice:"),
+            paint::count(line.unreadable_times)
+        );
+    }
+    if line.undeclared.is_empty() {
+        return;
+    }
+    let mut names: Vec<(&String, u64)> = line.undeclared.iter().map(|(name, count)| (name, *count)).collect();
+    names.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let shown: Vec<String> = names
+        .iter()
+        .take(NAMES_MAX)
+        .map(|(name, count)| format!("{} {}", paint::count(*count), paint::plain(name, 200)))
+        .collect();
+    let more = names.len().saturating_sub(NAMES_MAX);
+    let more = if more > 0 { format!(" (and {more} more names: --json)") } else { String::new() };
+    println!("{} source {source}, let through: {}{more}", paint::bold("undeclared:"), shown.join(", "));
+}
+
 fn print_tables(log: &LogLine, sources: &BTreeMap<String, SourceLine>, reports: &[(SyncReport, PendingCount)]) {
     println!("{} records in the log, {} of them refined", paint::count(log.end), paint::count(log.refined));
     for (code, count) in &log.damage {
@@ -209,6 +243,7 @@ fn print_tables(log: &LogLine, sources: &BTreeMap<String, SourceLine>, reports: 
         table.add_row(std::iter::once(name.clone()).chain(numbers.map(paint::count)));
     }
     println!("{table}");
+    sources.iter().for_each(|(name, line)| print_notes(name, line));
     let mut table =
         paint::table(&["sync", "delivered", "duplicates", "rejected", "filtered", "pending", "lag", "last delivery"]);
     for (report, pending) in reports {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::nearest::nearest;
 use crate::yaml::{Node, Tree};
 
 /// More of anything is a slip of the pen, and sums of such numbers stay within every type.
@@ -362,11 +363,6 @@ pub(crate) fn environment(variable: &str) -> Option<String> {
     std::env::var(variable).ok()
 }
 
-/// The known name that `name` may have been meant to be, for a fix.
-pub(super) fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
-    known.iter().copied().min_by_key(|known| distance(known, name)).filter(|known| distance(known, name) <= 2)
-}
-
 /// A name as it stands in a message: what is too long to be one is cut.
 fn shortened(name: &str) -> String {
     const CHARS_MAX: usize = 64;
@@ -426,22 +422,6 @@ fn split_unit(text: &str) -> (&str, &str) {
     (&text[..at], text[at..].trim())
 }
 
-/// Edits between two short words.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let cost = corner + usize::from(ca != *cb);
-            corner = row[j + 1];
-            row[j + 1] = cost.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -454,6 +434,5 @@ mod tests {
         assert_eq!((bytes("1 parsec"), bytes(""), bytes("99999999999 GiB")), (None, None, None));
         assert_eq!(duration("24h"), Some(Duration::from_secs(86_400)));
         assert_eq!((duration("0 s"), duration("5"), duration("x s")), (None, None, None));
-        assert_eq!((distance("write_key", "wirte_key"), distance("a", "")), (2, 1));
     }
 }

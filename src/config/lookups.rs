@@ -12,8 +12,8 @@ use crate::lookup::{BYTES_MAX_DEFAULT, Field, Settings};
 #[derive(Debug, Clone, PartialEq)]
 pub struct LookupConfig {
     pub settings: Settings,
-    /// Uploaded functions that may borrow the table, under its own name.
-    pub lend_to: Vec<String>,
+    /// Uploaded functions that may borrow the table, under its own name, each with its line.
+    pub lend_to: Vec<(String, usize)>,
 }
 
 /// What a function borrows: a name of its manifest, and the table that it stands for.
@@ -33,7 +33,7 @@ const NOTHING: &str = "none";
 const KINDS: &str = "`kind: mmdb` (a MaxMind database) or `kind: table` (a CSV or JSON file, or entries)";
 
 pub(super) fn lookup(fields: &mut Fields<'_>, dir: &Path) -> Option<LookupConfig> {
-    let lend_to = fields.texts("lend_to").into_iter().map(|(name, _)| name).collect();
+    let lend_to = fields.texts("lend_to");
     Some(LookupConfig { settings: settings(fields, dir)?, lend_to })
 }
 

@@ -5,6 +5,9 @@ use std::path::Path;
 
 use super::Workspace;
 use super::fields::Problem;
+use crate::contract::lint::ENVELOPE;
+use crate::nearest::nearest;
+use crate::store::{self, Shelf};
 
 /// Folders that are read, besides those of contract repositories.
 const FOLDERS: [&str; 5] = ["sources", "functions", "lookups", "destinations", "syncs"];
@@ -48,7 +51,80 @@ impl Workspace {
             let fix = format!("write `functions: [{name}]` into a source or a sync");
             note(&format!("functions/{name}.yaml"), message, fix);
         }
+        notes.extend(self.names_that_nothing_has());
+        notes.extend(self.contract_notes.iter().cloned());
+        notes.dedup();
         notes
+    }
+
+    /// Names in syncs and lookups that no event and no function has, as far as that can be told.
+    fn names_that_nothing_has(&self) -> Vec<Problem> {
+        let mut notes = Vec::new();
+        for (name, sync) in &self.syncs {
+            let file = self.dir.join(format!("syncs/{name}.yaml"));
+            let mut note = |line: usize, message: String, fix: String| {
+                notes.push(Problem { file: file.clone(), line, message, fix });
+            };
+            let declared = self.contracts.get(&sync.source.0).map(|contract| contract.tracks());
+            if let Some((names, others_are_blocked)) = declared {
+                for (event, line) in sync.words.events.iter().filter(|(event, _)| !names.contains(&event.as_str())) {
+                    let near = nearest(event, &names);
+                    if near.is_none() && !others_are_blocked {
+                        continue;
+                    }
+                    let message = format!("no contract of source {} declares a track called {event:?}", sync.source.0);
+                    let fix = near.map_or_else(
+                        || "declare it, or take it away".to_owned(),
+                        |near| format!("did you mean {near:?}?"),
+                    );
+                    note(*line, message, fix);
+                }
+            }
+            for (pointer, line) in &sync.words.pointers {
+                let first = pointer.trim_start_matches('/').split('/').next().unwrap_or_default();
+                if ENVELOPE.contains(&first) {
+                    continue;
+                }
+                let message = format!("{pointer}: SDKs give an event no field {first:?}");
+                let fix = match nearest(first, &ENVELOPE) {
+                    Some(near) => format!("did you mean /{near}?"),
+                    None => format!(
+                        "what a customer sends lies below /properties, /traits or /context: /properties{pointer}?"
+                    ),
+                };
+                note(*line, message, fix);
+            }
+        }
+        for (table, lookup) in &self.lookups {
+            for (function, line) in &lookup.lend_to {
+                let message = if self.functions.contains_key(function) {
+                    format!("functions/{function}.yaml asks for tables itself; `lend_to` is for uploaded functions")
+                } else if self.is_uploaded(function) {
+                    continue;
+                } else {
+                    format!("no uploaded function that is live is called {function:?}")
+                };
+                let fix = if self.functions.contains_key(function) {
+                    format!(
+                        "write `lookups: {{{table}: {table}}}` into functions/{function}.yaml, and take the name away here"
+                    )
+                } else {
+                    let functions: Vec<&str> = self.functions.keys().map(String::as_str).collect();
+                    nearest(function, &functions).map_or_else(
+                        || "push it, or mend the name".to_owned(),
+                        |near| format!("did you mean {near:?}? That one asks in functions/{near}.yaml: `lookups: {{{table}: {table}}}`"),
+                    )
+                };
+                let file = self.dir.join(format!("lookups/{table}.yaml"));
+                notes.push(Problem { file, line: *line, message, fix });
+            }
+        }
+        notes
+    }
+
+    fn is_uploaded(&self, function: &str) -> bool {
+        // A store that cannot be read says so where it is needed.
+        store::glance(&self.data.join("store"), Shelf::Functions, function).map_or(true, |found| found.is_some())
     }
 }
 

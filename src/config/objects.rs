@@ -65,10 +65,31 @@ pub struct SyncConfig {
     pub source: (String, usize),
     pub destination: (String, usize),
     pub schema: Option<String>,
+    /// None: what is usual for its destination.
+    pub start: Option<StartConfig>,
     pub filter: sync::Filter,
     pub functions: Vec<(String, usize)>,
     pub mapping: sync::Mapping,
     pub batch: BatchConfig,
+    pub words: Words,
+}
+
+/// Which events a sync gets that never ran before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartConfig {
+    /// Those that are accepted from then on.
+    Now,
+    /// All that the log keeps.
+    Beginning,
+}
+
+/// Names of a sync that only events can prove right, each with its line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Words {
+    /// Event names of the filter.
+    pub events: Vec<(String, usize)>,
+    /// JSON pointers that the mapping takes from.
+    pub pointers: Vec<(String, usize)>,
 }
 
 /// When a batch is large or old enough; what is not said is the destination's to say.
@@ -195,7 +216,17 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
             fields.problem(fields.line_of("schema"), message, "use up to 30 of a-z, 0-9 and _, not _ first");
         }
     }
-    let mut filter = sync::Filter::default();
+    let start = match fields.text("start").as_deref() {
+        None => None,
+        Some("now") => Some(StartConfig::Now),
+        Some("beginning") => Some(StartConfig::Beginning),
+        Some(other) => {
+            let message = format!("`start` cannot be {other:?}");
+            fields.problem(fields.line_of("start"), message, "write `start: now` or `start: beginning`");
+            None
+        }
+    };
+    let (mut filter, mut words) = (sync::Filter::default(), Words::default());
     fields.within("filter", |f| {
         for (word, line) in f.texts("types") {
             match Kind::parse(&word) {
@@ -206,8 +237,10 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
                 }
             }
         }
-        filter.events = f.texts("events").into_iter().map(|(name, _)| name).collect();
-        filter.except_events = f.texts("except_events").into_iter().map(|(name, _)| name).collect();
+        let (events, except_events) = (f.texts("events"), f.texts("except_events"));
+        let names = |said: &[(String, usize)]| said.iter().map(|(name, _)| name.clone()).collect();
+        (filter.events, filter.except_events) = (names(&events), names(&except_events));
+        words.events.extend(events.into_iter().chain(except_events));
     });
     fields.within("consent", |f| {
         filter.consent.categories = f.texts("categories").into_iter().map(|(name, _)| name).collect();
@@ -236,8 +269,10 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
         };
         for (text, line) in f.texts("remove") {
             mapping.remove.extend(pointer(f, &text, line));
+            words.pointers.push((text, line));
         }
         for (from, to, line) in f.pairs("rename") {
+            words.pointers.push((from.clone(), line));
             if let (Some(from), Some(to)) = (pointer(f, &from, line), pointer(f, &to, line)) {
                 mapping.rename.push((from, to));
             }
@@ -249,7 +284,17 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
         batch.bytes_max = f.bytes_up_to("bytes_max", BATCH_BYTES_MAX);
         batch.age_max = f.duration("age_max");
     });
-    Some(SyncConfig { source: source?, destination: destination?, schema, filter, functions, mapping, batch })
+    Some(SyncConfig {
+        source: source?,
+        destination: destination?,
+        schema,
+        start,
+        filter,
+        functions,
+        mapping,
+        batch,
+        words,
+    })
 }
 
 /// Notes names that lead nowhere, and syncs that would write into each other's tables.

@@ -7,7 +7,8 @@ mod snowflake;
 
 use std::path::Path;
 
-use super::fields::{Fields, nearest};
+use super::fields::Fields;
+use crate::nearest::nearest;
 use crate::warehouse::sheet::Sheet;
 use crate::warehouse::table::Limits;
 use crate::warehouse::{SHEETS, Settings, sqlite};

@@ -57,6 +57,8 @@ const CONTEXT_BUILT_IN: [&str; 33] = [
 pub struct Contract {
     /// Some domain blocks what no rule declares.
     pub(super) block_undeclared: bool,
+    /// Some domain wants a violation of each event that no rule declares, allowed or not.
+    pub(super) undeclared_rows: bool,
     rules: Vec<Rule>,
     /// By kind, in the order of [`Kind::ALL`].
     kinds: [Names; 6],
@@ -68,6 +70,7 @@ pub(super) struct Rule {
     pub(super) version: String,
     pub(super) on_schema_violation: OnSchemaViolation,
     pub(super) on_undeclared_fields: OnUndeclaredFields,
+    pub(super) undeclared_rows: bool,
     pub(super) fields: Fields,
     pub(super) validator: Validator,
 }
@@ -92,6 +95,7 @@ impl Contract {
     pub fn compile(domains: &[Domain], limits: Limits) -> Result<Self, Vec<Fault>> {
         let mut contract = Self {
             block_undeclared: domains.iter().any(|it| it.on_undeclared_schema == OnUndeclaredSchema::BlockEvent),
+            undeclared_rows: domains.iter().any(|it| it.undeclared_rows),
             rules: Vec::new(),
             kinds: Default::default(),
             types: Vec::new(),
@@ -121,7 +125,8 @@ impl Contract {
                     continue;
                 }
                 match compile_rule(rule, &components, &limits) {
-                    Ok((compiled, types)) => {
+                    Ok((mut compiled, types)) => {
+                        compiled.undeclared_rows = domain.undeclared_rows;
                         contract.add(rule, compiled);
                         contract.types.extend(types);
                     }
@@ -146,6 +151,14 @@ impl Contract {
         };
         versions.push(self.rules.len());
         self.rules.push(compiled);
+    }
+
+    /// The names of declared tracks, and whether tracks of other names are blocked.
+    #[must_use]
+    pub fn tracks(&self) -> (Vec<&str>, bool) {
+        let mut names: Vec<&str> = self.kinds[Kind::Track as usize].named.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        (names, self.block_undeclared)
     }
 
     /// The rule for an event. A page or screen is looked for by its name first, then among the rules for any name.
@@ -218,6 +231,7 @@ fn compile_rule(
         version: rule.version.clone(),
         on_schema_violation: rule.on_schema_violation,
         on_undeclared_fields: rule.on_undeclared_fields,
+        undeclared_rows: false,
         fields,
         validator,
     };

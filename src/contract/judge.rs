@@ -8,8 +8,8 @@ use jsonschema::error::ValidationErrorKind as ErrorKind;
 use serde_json::{Map, Value};
 
 use super::compile::{Contract, Lookup, Rule};
-use super::report::{Report, write_pointer};
-use super::{Action, OnSchemaViolation, OnUndeclaredFields, VERSION_DEFAULT, Verdict, Violation};
+use super::report::{Report, write_place, write_pointer};
+use super::{Action, OnSchemaViolation, OnUndeclaredFields, VERSION_DEFAULT, VIOLATIONS_MAX, Verdict, Violation};
 use crate::event::Kind;
 
 impl Contract {
@@ -29,24 +29,27 @@ impl Contract {
     fn judge_undeclared(&self, kind: Kind, body: &Map<String, Value>, unknown_version: bool) -> Verdict {
         let name = name_of(kind, body);
         let version = version_of(body);
+        let of = called(kind, name);
+        let undeclared = match (self.block_undeclared, unknown_version) {
+            (true, _) => Vec::new(),
+            (false, true) => vec![Report::line(|line| write!(line, "version {version:?} of {of}"))],
+            (false, false) => vec![Report::line(|line| line.write_str(&of))],
+        };
+        if !self.block_undeclared && !self.undeclared_rows {
+            return Verdict { undeclared, ..Verdict::CLEAN };
+        }
         let mut report = Report::default();
-        report.push(|line| {
-            let name = name.map_or_else(|| Cow::Borrowed("without a name"), |name| format!("{name:?}").into());
-            let of = match kind {
-                Kind::Track | Kind::Page | Kind::Screen => format!("{kind} {name}"),
-                Kind::Identify | Kind::Group | Kind::Alias => kind.to_string(),
-            };
-            match (unknown_version, kind) {
-                (true, _) => {
-                    write!(line, "/context/htevents/schemaVersion: version {version:?} of {of} is not declared.")
-                }
-                (false, Kind::Track) => write!(line, "/event: {of} is not declared."),
-                (false, Kind::Page | Kind::Screen) => write!(line, "/name: {of} is not declared."),
-                (false, _) => write!(line, "/type: {of} is not declared."),
+        report.push(|line| match (unknown_version, kind) {
+            (true, _) => {
+                write!(line, "/context/htevents/schemaVersion: version {version:?} of {of} is not declared.")
             }
+            (false, Kind::Track) => write!(line, "/event: {of} is not declared."),
+            (false, Kind::Page | Kind::Screen) => write!(line, "/name: {of} is not declared."),
+            (false, _) => write!(line, "/type: {of} is not declared."),
         });
         Verdict {
             action: if self.block_undeclared { Action::Block } else { Action::Allow },
+            undeclared,
             omitted: false,
             violation: Some(Violation {
                 payload: serde_json::to_string(body).unwrap_or_default(),
@@ -73,12 +76,23 @@ impl Rule {
 
     #[cold]
     fn judge_unclean(&self, kind: Kind, value: &mut Value) -> Verdict {
-        let mut report = Report::default();
+        let (mut report, mut undeclared) = (Report::default(), Vec::new());
+        let allows = self.on_undeclared_fields == OnUndeclaredFields::AllowEvent;
+        let of = allows.then(|| called(kind, value.as_object().and_then(|body| name_of(kind, body))));
         self.fields.each_undeclared(value, &mut |path| {
             report.push(|line| {
                 write_pointer(line, path)?;
                 line.write_str(": the field is not declared.")
             });
+            if let Some(of) = of.as_ref().filter(|_| undeclared.len() < VIOLATIONS_MAX) {
+                let place = Report::line(|line| {
+                    write_place(line, path)?;
+                    write!(line, " of {of}")
+                });
+                if !undeclared.contains(&place) {
+                    undeclared.push(place);
+                }
+            }
         });
         let has_undeclared_fields = !report.is_empty();
         // Where they do not go on, or keep the event from going on, the schema is asked about the event without them:
@@ -89,13 +103,14 @@ impl Rule {
             trimmed
         });
         let has_schema_violated = match &trimmed {
-            Some(trimmed) if self.on_undeclared_fields == OnUndeclaredFields::AllowEvent => {
-                self.validate_open(value, trimmed, &mut report)
-            }
+            Some(trimmed) if allows => self.validate_open(value, trimmed, &mut report),
             trimmed => self.validate(trimmed.as_ref().unwrap_or(value), &mut report),
         };
         let block = (has_undeclared_fields && self.on_undeclared_fields == OnUndeclaredFields::BlockEvent)
             || (has_schema_violated && self.on_schema_violation == OnSchemaViolation::BlockEvent);
+        if allows && !has_schema_violated && !self.undeclared_rows {
+            return Verdict { undeclared, ..Verdict::CLEAN };
+        }
         let violation = Violation {
             payload: serde_json::to_string(value).unwrap_or_default(),
             event_name: value.as_object().and_then(|body| name_of(kind, body)).map(str::to_owned),
@@ -115,7 +130,9 @@ impl Rule {
             omitted = true;
         }
         let action = if block { Action::Block } else { Action::Allow };
-        Verdict { action, omitted, violation: Some(violation) }
+        // What is blocked is not let through.
+        let undeclared = if block { Vec::new() } else { undeclared };
+        Verdict { action, omitted, violation: Some(violation), undeclared }
     }
 
     /// The same for an event that keeps its undeclared fields: they count for `required`, `maxProperties` and the like, and
@@ -157,6 +174,15 @@ impl Rule {
 fn said(line: &mut dyn Write, error: &ValidationError<'_>) -> std::fmt::Result {
     let at = error.instance_path().as_str();
     write!(line, "{}: {error}.", if at.is_empty() { "the event" } else { at })
+}
+
+/// A kind of event with its name, where kinds have one.
+fn called(kind: Kind, name: Option<&str>) -> String {
+    match (kind, name) {
+        (Kind::Identify | Kind::Group | Kind::Alias, _) => kind.to_string(),
+        (_, None) => format!("{kind} without a name"),
+        (_, Some(name)) => format!("{kind} {name:?}"),
+    }
 }
 
 /// The name that a rule may match.

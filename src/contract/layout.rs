@@ -33,14 +33,22 @@ enum Part<'a> {
 /// A domain as its files come in.
 #[derive(Default)]
 struct Draft {
-    /// The name, the policy and the sources, once the domain's own file was met.
-    meta: Option<(String, OnUndeclaredSchema, Option<Vec<String>>)>,
+    /// What the domain's own file says, once it was met.
+    meta: Option<Meta>,
     /// The domain's own file was met, even if it was faulty.
     met: bool,
     events: Vec<EventRule>,
     components: BTreeMap<String, Value>,
     /// Any of its files, for messages.
     origin: String,
+}
+
+/// What the file of a domain says.
+struct Meta {
+    name: String,
+    on_undeclared_schema: OnUndeclaredSchema,
+    undeclared_rows: bool,
+    sources: Option<Vec<String>>,
 }
 
 impl Domain {
@@ -81,10 +89,10 @@ impl Domain {
         let mut domains = Vec::new();
         for (slug, draft) in drafts {
             match draft.meta {
-                Some((name, on_undeclared_schema, sources)) => {
+                Some(Meta { name, on_undeclared_schema, undeclared_rows, sources }) => {
                     if sources.is_none_or(|sources| sources.iter().any(|it| it == source)) {
                         let Draft { events, components, .. } = draft;
-                        domains.push(Self { name, on_undeclared_schema, events, components });
+                        domains.push(Self { name, on_undeclared_schema, undeclared_rows, events, components });
                     }
                 }
                 None if draft.met => {}
@@ -167,13 +175,14 @@ fn read<'a>(
     faults.append(&mut keys.faults);
 }
 
-fn read_meta(keys: &mut Keys<'_>) -> Option<(String, OnUndeclaredSchema, Option<Vec<String>>)> {
-    keys.allow(&["name", "description", "onUndeclaredSchema", "sources"]);
+fn read_meta(keys: &mut Keys<'_>) -> Option<Meta> {
+    keys.allow(&["name", "description", "onUndeclaredSchema", "undeclaredRows", "sources"]);
     keys.text("description");
     let policy = keys.word("onUndeclaredSchema", OnUndeclaredSchema::parse, OnUndeclaredSchema::WORDS);
+    let undeclared_rows = keys.truth("undeclaredRows").unwrap_or(false);
     let sources = keys.texts("sources");
     let name = keys.required_text("name")?;
-    Some((name, policy.unwrap_or_default(), sources))
+    Some(Meta { name, on_undeclared_schema: policy.unwrap_or_default(), undeclared_rows, sources })
 }
 
 fn read_event(keys: &mut Keys<'_>) -> Option<EventRule> {

@@ -21,9 +21,14 @@ impl Report {
             self.more += 1;
             return;
         }
+        self.sentences.push(Self::line(write));
+    }
+
+    /// One sentence for itself, cut at its limit.
+    pub(super) fn line(write: impl FnOnce(&mut Line) -> fmt::Result) -> String {
         let mut line = Line::default();
         let _stopped_early = write(&mut line);
-        self.sentences.push(line.text);
+        line.text
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -83,6 +88,17 @@ pub(super) fn write_pointer(line: &mut Line, steps: &[Step<'_>]) -> fmt::Result 
                 write_escaped(line, key)?;
             }
             Step::Index(index) => write!(line, "/{index}")?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes `steps` as a JSON pointer with a star for each item of a list: one name for the same field of all items.
+pub(super) fn write_place(line: &mut Line, steps: &[Step<'_>]) -> fmt::Result {
+    for step in steps {
+        match step {
+            Step::Key(_) => write_pointer(line, std::slice::from_ref(step))?,
+            Step::Index(_) => line.write_str("/*")?,
         }
     }
     Ok(())

@@ -24,6 +24,7 @@ fn domain(events: Vec<EventRule>) -> Domain {
     Domain {
         name: "Shop".to_owned(),
         on_undeclared_schema: OnUndeclaredSchema::default(),
+        undeclared_rows: true,
         events,
         components: BTreeMap::new(),
     }

@@ -10,9 +10,10 @@ use super::{Error, Rules, Stretch};
 use crate::clock;
 use crate::contract::Action;
 use crate::event::record::Record;
+use crate::event::time::ReadAs;
 use crate::event::{Event, ViolationRecord, decode, undecoded};
 use crate::intake::{Chunk, Damage};
-use crate::state::{QuarantineStage, Quarantined, Sighting, State};
+use crate::state::{self, QuarantineStage, Quarantined, Sighting, State};
 
 /// A stretch while it is being worked on.
 pub(super) struct Work<'a> {
@@ -30,6 +31,27 @@ struct Tally {
     duplicates: u64,
     quarantined: u64,
     violations: u64,
+    /// Events with a client's time that cannot be read; they bear the time of receipt.
+    unreadable_times: u64,
+    /// What is undeclared and allowed, by name.
+    undeclared: HashMap<String, u64>,
+}
+
+/// Names counted in one log range; what comes beyond is counted together.
+const UNDECLARED_MAX: usize = 1_000;
+
+impl Tally {
+    fn undeclared(&mut self, names: Vec<String>) {
+        for name in names {
+            let has_room = self.undeclared.len() < UNDECLARED_MAX || self.undeclared.contains_key(&name);
+            *self.undeclared.entry(if has_room { name } else { "others".to_owned() }).or_default() += 1;
+        }
+    }
+}
+
+fn time_is_unreadable(event: &Event) -> bool {
+    let read_as = event.body.get("context").and_then(|context| context.get("timestampReadAs")?.as_str());
+    read_as.is_some_and(|word| Some(word) == ReadAs::Unreadable.as_str())
 }
 
 /// A record that could be read, decoded or not.
@@ -165,6 +187,11 @@ impl<'a> Work<'a> {
             stage.count(source, "duplicates", tally.duplicates)?;
             stage.count(source, "quarantined", tally.quarantined)?;
             stage.count(source, "violations", tally.violations)?;
+            stage.count(source, "unreadable times", tally.unreadable_times)?;
+            let scope = state::undeclared(source);
+            for (name, count) in &tally.undeclared {
+                stage.count(&scope, name, *count)?;
+            }
         }
         fail::fail_point!("refine_before_commit", |_| std::process::abort());
         stage.commit(&self.stretch.range)?;
@@ -199,6 +226,9 @@ impl<'a> Work<'a> {
                     continue;
                 }
             };
+            if time_is_unreadable(&event) {
+                self.tally(&decoded.source).unreadable_times += 1;
+            }
             let Some(event) = self.judge(event) else { continue };
             let at = match group_of.entry(Arc::clone(&decoded.source)) {
                 Entry::Occupied(at) => *at.get(),
@@ -217,8 +247,11 @@ impl<'a> Work<'a> {
         let contract = self.rules.get(&event.source).and_then(|rules| rules.contract.as_ref());
         let Some(contract) = contract else { return Some(event) };
         let verdict = contract.judge(event.kind, &mut event.body);
-        let Some(violation) = verdict.violation else { return Some(event) };
         let source = Arc::clone(&event.source);
+        if !verdict.undeclared.is_empty() {
+            self.tally(&source).undeclared(verdict.undeclared);
+        }
+        let Some(violation) = verdict.violation else { return Some(event) };
         let blocked = verdict.action == Action::Block;
         let tally = self.tally(&source);
         tally.violations += 1;

@@ -22,6 +22,7 @@ pub(super) fn bring_up(connection: &Connection, path: &Path) -> Result<(), Error
         }
         if found < 4 {
             transaction.execute_batch(TO_FOUR)?;
+            transaction.execute_batch(super::starts::UNKNOWN)?;
         }
         if found < 3 {
             to_three(&transaction)?;

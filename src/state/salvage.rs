@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
-use super::{Error, State, pending, quarantine, sum, unsigned};
+use super::{Error, State, pending, quarantine, starts, sum, unsigned};
 use crate::sqlite_check;
 
 /// What was carried over from a damaged file.
@@ -16,7 +16,7 @@ pub struct Salvaged {
 }
 
 impl State {
-    /// Carries the cursors, the pending events and the quarantine of the damaged file at `old` over, as far as they can
+    /// Carries the cursors, where syncs start, the pending events and the quarantine of the damaged file at `old` over, as far as they can
     /// be read and their checksums are right. Dedup marks come again from the log.
     ///
     /// # Errors
@@ -27,6 +27,7 @@ impl State {
         let Ok(old) = sqlite_check::open(old) else { return Ok(salvaged) };
         self.in_transaction(true, |new| {
             salvaged.cursors = cursors(&old, new)?;
+            first_offsets(&old, new)?;
             salvaged.pending = pending_events(&old, new)?;
             salvaged.quarantined = quarantined(&old, new)?;
             Ok(())
@@ -72,6 +73,18 @@ fn cursors(old: &Connection, new: &Connection) -> rusqlite::Result<u64> {
         let count = |column| sum::number(row, column);
         let put = put.execute(params![sync, cursor, count(2)?, count(3)?, count(4)?, count(5)?, count(6)?])?;
         Ok(put as u64)
+    })
+}
+
+/// A sync whose start is lost gets what the log keeps.
+fn first_offsets(old: &Connection, new: &Connection) -> rusqlite::Result<u64> {
+    each(old, ("sync, log_offset, sum", "starts", "sync"), |row| {
+        let (sync, offset) = (sum::text(row, 0)?, unsigned(sum::number(row, 1)?));
+        if sum::named(&sync, offset).value() == sum::number(row, 2)? {
+            starts::insert(new, &sync, offset)?;
+            return Ok(new.changes());
+        }
+        Ok(0)
     })
 }
 

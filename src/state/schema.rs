@@ -90,6 +90,7 @@ fn make(connection: &Connection, path: &Path) -> Result<(), Error> {
 pub(super) fn tables(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(TABLES)?;
     connection.execute_batch(super::quarantine::TABLES)?;
+    connection.execute_batch(super::starts::TABLES)?;
     connection.execute_batch(super::functions::TABLES)
 }
 

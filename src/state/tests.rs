@@ -221,6 +221,7 @@ fn filled(path: &Path) {
     };
     let waiting: Vec<_> = (0..20).map(pending).collect();
     state.settle("crm", &Progress { cursor: 200, ..Progress::default() }, &[], &waiting, 9).unwrap();
+    state.record_starts(&[("crm", 40)]).unwrap();
     state.set_identity(&Identity { id: "one".into(), generation: 4 }).unwrap();
     let lineup = Transformed { source: "web", to: 200, lineup: Some((0, "[]")), ..Transformed::default() };
     state.transformed(&lineup).unwrap();

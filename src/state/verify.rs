@@ -69,7 +69,7 @@ fn look(path: &Path, depth: Depth, found: &mut Verified) -> Result<(), Error> {
 }
 
 /// The names of all rows of `meta`. A row whose name is damaged is not found by its own, and looks as if it had never been.
-const META: [&str; 5] = ["data_id", "format", "refined_to", "seen", "seen_key"];
+const META: [&str; 6] = ["data_id", "format", "refined_to", "seen", "seen_key", "starts"];
 
 fn rows(connection: Connection, path: &Path, found: &mut Verified) -> Result<(), Error> {
     events(&connection, found).map_err(Error::at("could not read", path))?;
@@ -89,6 +89,7 @@ fn rows(connection: Connection, path: &Path, found: &mut Verified) -> Result<(),
     };
     note("meta", state.refined_to().map(|_| 1))?;
     note("meta", state.identity().map(|_| 1))?;
+    note("starts", state.starts().map(|starts| starts.len() as u64))?;
     note("syncs", state.reports().map(|reports| reports.len() as u64))?;
     note("lineups", state.lineups().map(|(cursors, lineups)| (cursors.len() + lineups.len()) as u64))?;
     note("stretches", ranges(&state))

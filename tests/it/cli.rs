@@ -270,7 +270,12 @@ fn send_posts_files_and_made_up_events_and_status_counts_them() {
         let of_folder = ["--workspace", folder.to_str().unwrap(), "--to", &server.url(), "--json"];
         tidegate().args(["send", "--generate", "1", "--run", "s", "--source", source]).args(of_folder).output().unwrap()
     };
-    assert_eq!(of_source("web").status.code(), Some(0));
+    for duplicates in [0, 1] {
+        let output = of_source("web");
+        assert_eq!(output.status.code(), Some(0));
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(answer["duplicates"], duplicates, "{answer}");
+    }
     let nobody = of_source("wbe");
     assert_eq!(nobody.status.code(), Some(1));
     assert!(text(&nobody).contains("there is no source \"wbe\"; the workspace has web"), "{}", text(&nobody));
@@ -286,7 +291,7 @@ fn send_posts_files_and_made_up_events_and_status_counts_them() {
     let line = "{\"type\":\"track\",\"event\":\"Piped\"}\n";
     std::io::Write::write_all(&mut input, line.repeat(100).as_bytes()).unwrap();
     let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while workspace.status()["sources"]["web"]["accepted"] != 604 {
+    while workspace.status()["sources"]["web"]["accepted"] != 605 {
         assert!(std::time::Instant::now() < patience, "the piped events arrive");
     }
     assert!(std::process::Command::new("kill").args(["-INT", &slow.id().to_string()]).status().unwrap().success());
@@ -300,8 +305,8 @@ fn send_posts_files_and_made_up_events_and_status_counts_them() {
     );
     server.stop();
     let status = workspace.status();
-    assert_eq!(status["sources"]["web"]["accepted"], 604);
-    assert_eq!(status["sources"]["web"]["duplicates"], 250);
+    assert_eq!(status["sources"]["web"]["accepted"], 605);
+    assert_eq!(status["sources"]["web"]["duplicates"], 251);
     assert_eq!(status["syncs"]["web-to-warehouse"]["delivered"], 354);
     let table = run(&["status", workspace.path().to_str().unwrap()]);
     assert!(text(&table).contains("web-to-warehouse"));
@@ -371,4 +376,82 @@ fn the_demo_ends_with_tables_with_and_without_functions() {
     }
     assert!(bare.contains("@example.org") && !whole.contains("@example.org"), "addresses are hashed by the function");
     assert!(whole.contains("newsletter") && whole.contains("context_campaign_source"));
+}
+
+#[test]
+fn a_contract_that_no_event_can_meet_is_noted() {
+    let workspace = Workspace::new();
+    workspace.write("events/domains/shop/domain.yaml", "name: Shop\nonUndeclaredSchema: BLOCK_EVENT\n");
+    let event = |name: &str, schema: &str| {
+        let text = format!("type: track\nname: {name}\nschema:\n{schema}");
+        workspace.write(&format!("events/domains/shop/{name}.yaml"), &text);
+    };
+    // Over `properties` instead of the event.
+    event("a", "  type: object\n  properties:\n    order_id: {type: string}\n");
+    event(
+        "b",
+        "  properties:\n    properties:\n      required: [order_id, revenu]\n      properties:\n        order_id: {type: string}\n        revenue: {type: number}\n",
+    );
+    event(
+        "c",
+        "  properties:\n    properties:\n      properties:\n        at: {fromat: date-time}\n        on: {format: datetime}\n        of: {type: string, nullable: true}\n        x: {x-team: shop}\n",
+    );
+    event(
+        "good",
+        "  type: object\n  required: [properties, userId]\n  properties:\n    properties:\n      required: [a]\n      properties: {a: {type: string, format: date-time}}\n",
+    );
+    workspace.write(
+        "syncs/web-to-warehouse.yaml",
+        "source: web\ndestination: warehouse\nfilter:\n  events: [goood]\nmapping:\n  remove: [/contxt/ip, /properties/a]\n",
+    );
+    workspace.write("lookups/names.yaml", "kind: table\nentries: {a: b}\nlend_to: [nobody]\n");
+    let output = run(&["check", workspace.path().to_str().unwrap(), "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let notes = answer["notes"].as_array().unwrap();
+    let wanted = [
+        ("shop/a.yaml", 6, "`order_id` is declared as a field of the event itself", "properties: {properties:"),
+        ("shop/b.yaml", 6, "names \"revenu\"", "`revenue`"),
+        ("shop/c.yaml", 7, "`fromat` is no keyword", "`format`"),
+        ("shop/c.yaml", 8, "\"datetime\"", "`date-time`"),
+        ("shop/c.yaml", 9, "`nullable` is no keyword", "null"),
+        ("syncs/web-to-warehouse.yaml", 4, "no contract of source web declares a track called \"goood\"", "\"good\""),
+        ("syncs/web-to-warehouse.yaml", 6, "no field \"contxt\"", "/context"),
+        ("lookups/names.yaml", 3, "\"nobody\"", "push it"),
+    ];
+    for (file, line, words, fix) in wanted {
+        let fits = |note: &&serde_json::Value| {
+            note["file"].as_str().unwrap().ends_with(file)
+                && note["line"] == line
+                && note["message"].as_str().unwrap().contains(words)
+                && note["fix"].as_str().unwrap().contains(fix)
+        };
+        assert!(notes.iter().any(|note| fits(&note)), "{file}:{line} {words} in {answer:#}");
+    }
+    assert_eq!(notes.len(), wanted.len(), "{answer:#}");
+}
+
+#[test]
+fn check_asks_each_destination_whether_it_is_there() {
+    let workspace = Workspace::new();
+    let path = workspace.path();
+    let connect = || {
+        let output = run(&["check", path.to_str().unwrap(), "--connect", "--json"]);
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), answer)
+    };
+    let (code, answer) = connect();
+    assert_eq!((code, &answer["ok"]), (Some(0), &json!(true)), "{answer}");
+    assert!(!workspace.data().join("warehouse.db").exists(), "asking makes nothing");
+    let server = workspace.serve();
+    assert_eq!(server.batch(&[json!({"type": "track", "event": "E"})]).status, 200);
+    server.stop();
+    let (_, answer) = connect();
+    assert!(answer["destinations"][0]["says"].as_str().unwrap().contains("below offset 1"), "{answer}");
+    workspace.write("destinations/away.yaml", "kind: postgres\nurl: postgres://me:hush@127.0.0.1:1/db\n");
+    workspace.write("syncs/web-to-away.yaml", "source: web\ndestination: away\n");
+    let (code, answer) = connect();
+    assert_eq!((code, &answer["ok"]), (Some(1), &json!(false)), "{answer}");
+    assert!(answer["destinations"][0]["says"].as_str().unwrap().contains("refused"), "{answer}");
+    assert!(!answer.to_string().contains("hush"), "{answer}");
 }

@@ -73,7 +73,11 @@ fn shown(verdict: &Verdict, body: Map<String, Value>) -> Value {
         })
     });
     let action = if verdict.action == Action::Allow { "allow" } else { "block" };
-    json!({"action": action, "omitted": verdict.omitted.then_some(body), "violation": violation})
+    let mut shown = json!({"action": action, "omitted": verdict.omitted.then_some(body), "violation": violation});
+    if !verdict.undeclared.is_empty() {
+        shown["undeclared"] = json!(verdict.undeclared);
+    }
+    shown
 }
 
 fn read_list(path: &Path) -> Result<Vec<Value>, String> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Floors from the ground up. A room may use rooms below its own floor, and itself; never its siblings.
 const FLOORS: [&[&str]; 6] = [
-    &["event", "clock", "sqlite_check", "task", "telemetry", "file", "yaml"],
+    &["event", "clock", "nearest", "sqlite_check", "task", "telemetry", "file", "yaml"],
     &["intake", "contract", "plugin", "wasm", "destination", "state", "outbound", "net"],
     &["source", "function", "lookup", "warehouse", "delivery"],
     &["refine", "store", "project"],

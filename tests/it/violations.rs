@@ -11,9 +11,9 @@ fn rule(name: &str, on_schema: &str, on_fields: &str) -> String {
     )
 }
 
-fn shop(on_undeclared: &str) -> Workspace {
+fn shop(on_undeclared: &str, more: &str) -> Workspace {
     let workspace = Workspace::new();
-    let domain = format!("name: Shop\nonUndeclaredSchema: {on_undeclared}\n");
+    let domain = format!("name: Shop\nonUndeclaredSchema: {on_undeclared}\n{more}");
     workspace.write("events/domains/shop/domain.yaml", &domain);
     for (file, name, on_schema, on_fields) in [
         ("loose", "Loose", "ALLOW_EVENT", "ALLOW_EVENT"),
@@ -31,7 +31,7 @@ fn track(id: &str, name: &str, properties: serde_json::Value) -> serde_json::Val
 
 #[test]
 fn every_violation_is_a_row_and_each_policy_does_what_it_says() {
-    let workspace = shop("BLOCK_EVENT");
+    let workspace = shop("BLOCK_EVENT", "undeclaredRows: true\n");
     let server = workspace.serve();
     let mut batch = Vec::new();
     for name in ["Loose", "Tidy", "Strict"] {
@@ -78,11 +78,92 @@ fn every_violation_is_a_row_and_each_policy_does_what_it_says() {
 
 #[test]
 fn what_is_undeclared_goes_on_unless_the_domain_says_otherwise() {
-    let workspace = shop("ALLOW_EVENT");
+    let workspace = shop("ALLOW_EVENT", "undeclaredRows: true\n");
     let server = workspace.serve();
     assert_eq!(server.batch(&[track("u", "Unknown", json!({}))]).status, 200);
     server.stop();
     assert_eq!(workspace.warehouse().count("unknown"), 1);
     assert_eq!(workspace.warehouse().rows("SELECT has_undeclared_schema FROM event_violations"), ["1"]);
     assert_eq!(workspace.quarantined(), [""; 0]);
+}
+
+#[test]
+fn what_is_undeclared_and_allowed_is_counted_by_name_and_makes_no_row() {
+    let workspace = shop("ALLOW_EVENT", "");
+    let server = workspace.serve();
+    let sold = |id: &str| track(id, "Loose", json!({"n": 1, "items": [{"a/b": 1}, {"a/b": 2}], "extra": true}));
+    let mut versioned = track("v", "Loose", json!({"n": 1}));
+    versioned["context"] = json!({"htevents": {"schemaVersion": "v2"}});
+    let batch = [
+        sold("1"),
+        sold("2"),
+        track("3", "Unknown", json!({})),
+        json!({"type": "identify", "userId": "u", "messageId": "4"}),
+        versioned,
+        // What the schema objects to is a violation all the same, and its undeclared fields are counted too.
+        track("wrong", "Loose", json!({"n": "x", "extra": true})),
+    ];
+    assert_eq!(server.batch(&batch).status, 200);
+    server.stop();
+    let status = workspace.status();
+    assert_eq!(
+        status["sources"]["web"]["undeclared"],
+        json!({
+            "/properties/extra of track \"Loose\"": 3, "/properties/items of track \"Loose\"": 2,
+            "track \"Unknown\"": 1, "identify": 1, "version \"v2\" of track \"Loose\"": 1,
+        }),
+        "{status:#}"
+    );
+    assert_eq!(status["sources"]["web"]["violations"], 1);
+    assert_eq!(workspace.warehouse().rows("SELECT id FROM event_violations"), ["wrong"]);
+    assert_eq!(workspace.warehouse().count("loose"), 4);
+    let text = crate::support::run(&["status", workspace.path().to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("undeclared: source web") && text.contains("3 /properties/extra of track"), "{text}");
+}
+
+#[test]
+fn names_that_clients_make_up_are_counted_within_bounds() {
+    let workspace = shop("ALLOW_EVENT", "");
+    let server = workspace.serve();
+    for n in 0..15 {
+        let batch: Vec<_> =
+            (0..100).map(|m| track(&format!("{n}-{m}"), &format!("Made up {n} {m}"), json!({}))).collect();
+        assert_eq!(server.batch(&batch).status, 200);
+    }
+    server.stop();
+    let status = workspace.status();
+    let undeclared = status["sources"]["web"]["undeclared"].as_object().unwrap();
+    assert!(undeclared.len() <= 1_001, "{}", undeclared.len());
+    assert_eq!(undeclared.values().map(|count| count.as_u64().unwrap()).sum::<u64>(), 1_500);
+    assert_eq!(status["sources"]["web"]["accepted"], 1_500);
+}
+
+#[test]
+fn times_that_cannot_be_read_are_counted_and_said() {
+    let workspace = Workspace::new();
+    let server = workspace.serve();
+    let at = |id: &str, time: serde_json::Value| json!({"type": "track", "event": "E", "messageId": id, "originalTimestamp": time});
+    let batch = [at("a", json!("last Tuesday")), at("b", json!({})), at("c", json!("2026-01-01T00:00:00Z"))];
+    assert_eq!(server.batch(&batch).status, 200);
+    server.stop();
+    assert_eq!(workspace.status()["sources"]["web"]["unreadable_times"], 2);
+    let text = crate::support::run(&["status", workspace.path().to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("2 events have a time that cannot be read"), "{text}");
+}
+
+#[test]
+fn the_example_of_a_new_workspace_loses_no_field_when_it_is_put_in_force() {
+    let workspace = Workspace::new();
+    for name in ["domain", "order-completed"] {
+        let path = workspace.path().join(format!("events/domains/shop/{name}.yaml"));
+        std::fs::rename(path.with_extension("yaml.example"), path).unwrap();
+    }
+    let server = workspace.serve();
+    let order = json!({"order_id": "A-1", "revenue": 9.5, "coupon": "SPRING"});
+    assert_eq!(server.batch(&[track("o", "Order Completed", order)]).status, 200);
+    server.stop();
+    let rows = workspace.warehouse().rows("SELECT order_id, revenue, coupon FROM order_completed");
+    assert_eq!(rows, ["A-1|9.5|SPRING"]);
 }

@@ -32,8 +32,8 @@ fn write(workspace: &Workspace, name: &str, text: &Value) {
 
 #[test]
 fn a_newer_state_is_refused() {
-    let newer = "UPDATE meta SET value = 4 WHERE key = 'format'";
-    refuses(|workspace| sql(workspace, "state.db", newer), &["state.db", "format 4", "up to 3"]);
+    let newer = "UPDATE meta SET value = 5 WHERE key = 'format'";
+    refuses(|workspace| sql(workspace, "state.db", newer), &["state.db", "format 5", "up to 4"]);
 }
 
 #[test]

@@ -1,0 +1,55 @@
+//! How many of the events that were sent the server knew already: it says so in its state, and not at the door.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::app::paths;
+use crate::config::Outline;
+use crate::intake;
+use crate::state::State;
+
+/// A server that has not refined everything by then says nothing of duplicates.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A source of a server whose data directory is here.
+pub(super) struct Duplicates {
+    data: PathBuf,
+    source: String,
+    before: u64,
+}
+
+impl Duplicates {
+    /// Reads where the count of the source stands; the first source unless one is named.
+    pub(super) fn count_from_here(outline: &Outline, source: Option<&str>) -> Option<Self> {
+        let source = source.or_else(|| outline.sources.keys().next().map(String::as_str))?.to_owned();
+        let mut duplicates = Self { data: outline.data.clone(), source, before: 0 };
+        duplicates.before = duplicates.counted().unwrap_or(0);
+        Some(duplicates)
+    }
+
+    /// How many there are since, once the server has looked at all that is in its log now. `None` when it does not in
+    /// time, or nothing of it can be read from here.
+    pub(super) async fn since(&self) -> Option<u64> {
+        let end = intake::end(&paths::log(&self.data)).ok()?;
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            let state = State::read(&paths::state(&self.data)).ok()?;
+            if state.refined_to().ok()? >= end {
+                return self.counted().map(|counted| counted.saturating_sub(self.before));
+            }
+            if Instant::now() > patience {
+                return None;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn counted(&self) -> Option<u64> {
+        let counters = State::read(&paths::state(&self.data)).ok()?.counters().ok()?;
+        let of_source = |(scope, name, _): &&(String, String, u64)| *scope == self.source && name == "duplicates";
+        Some(counters.iter().find(of_source).map_or(0, |(.., count)| *count))
+    }
+}
