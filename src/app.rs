@@ -15,6 +15,7 @@ mod lend;
 mod live;
 mod modes;
 mod posts;
+mod starts;
 mod startup;
 mod stop;
 
@@ -203,6 +204,7 @@ impl App {
         let (log, writer, recovery) = Log::open(&paths::log(&data), workspace.log.clone(), floor, clock::now_us())?;
         report(&recovery);
         compare::settle(&mut stand, &log, &mut state)?;
+        let starts = starts::settle(&workspace, past, &handed_to, &log, &mut state)?;
         drop(stand);
         let records = recovery.next.saturating_sub(log.oldest());
         let undelivered = handed_to.values().min().map_or(records, |least| recovery.next.saturating_sub(*least));
@@ -222,6 +224,7 @@ impl App {
                 filter: destinations::filter(&workspace, config),
                 functions: live.of_sync(name),
                 mapping: config.mapping.clone(),
+                start: starts[name],
                 settings: destinations::settings(&workspace, config),
                 destination,
             };

@@ -36,8 +36,19 @@ pub struct Sync {
     /// After the filter; the lineup may change at any time.
     pub functions: watch::Receiver<Arc<Lineup>>,
     pub mapping: Mapping,
+    pub start: Start,
     pub settings: Settings,
     pub destination: Box<dyn Destination>,
+}
+
+/// Where a sync begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Start {
+    /// Events below this offset are not for it.
+    pub first: u64,
+    /// It reads the log from here on when its destination has never seen it; not beyond what the source's functions
+    /// have been through, for they go over the log in order.
+    pub read_from: u64,
 }
 
 /// How large batches grow and how patient retries are.

@@ -27,6 +27,8 @@ pub(super) struct Gatherer {
     pub(super) filter: Filter,
     pub(super) functions: watch::Receiver<Arc<Lineup>>,
     pub(super) mapping: Mapping,
+    /// Events below this offset are not for this sync.
+    pub(super) first: u64,
     pub(super) settings: Settings,
     pub(super) refiner: Handle,
     pub(super) log: Log,
@@ -106,7 +108,7 @@ impl Gatherer {
     }
 
     async fn take(&mut self, refined: &Refined, gathered: &mut Gathered) -> Result<(), refine::Error> {
-        let from = gathered.batch.range.end;
+        let from = gathered.batch.range.end.max(self.first);
         gathered.batch.violations.extend(refined.violations.iter().filter(|found| found.offset >= from).cloned());
         let events = refined.events.iter().filter(|event| event.offset >= from);
         let plain = self.functions.borrow().is_empty();

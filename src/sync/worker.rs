@@ -24,6 +24,7 @@ pub struct Worker {
     gatherer: Gatherer,
     settings: Settings,
     state: State,
+    read_from: u64,
     cursor: watch::Sender<u64>,
 }
 
@@ -31,7 +32,7 @@ impl Worker {
     /// Makes a sync ready. Where it goes on is asked when it runs: its destination may be away now.
     #[must_use]
     pub fn open(sync: Sync, refiner: Handle, log: Log, state: State) -> Self {
-        let Sync { name, source, filter, functions, mapping, settings, destination } = sync;
+        let Sync { name, source, filter, functions, mapping, start, settings, destination } = sync;
         let cursor = watch::Sender::new(log.oldest());
         let gatherer = Gatherer {
             name: Arc::clone(&name),
@@ -39,11 +40,12 @@ impl Worker {
             filter,
             functions,
             mapping,
+            first: start.first,
             settings: settings.clone(),
             refiner,
             log,
         };
-        Self { name, destination, gatherer, settings, state, cursor }
+        Self { name, destination, gatherer, settings, state, read_from: start.read_from, cursor }
     }
 
     /// The name of the sync.
@@ -61,7 +63,7 @@ impl Worker {
     /// Starts delivering. Ends when `stop` turns true, after the batch in hand, or when the refiner stops.
     #[must_use]
     pub fn run(self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
-        let Self { name, destination, gatherer, settings, state, cursor } = self;
+        let Self { name, destination, gatherer, settings, state, read_from, cursor } = self;
         let log = gatherer.log.clone();
         // No record that is here already has an offset beyond this.
         let committed = log.committed();
@@ -69,7 +71,7 @@ impl Worker {
         let streak = Streak::default();
         let mut deliverer = Deliverer { name, destination, settings, state, cursor, stop, log, backlog, streak };
         tokio::spawn(async move {
-            let Some(durable) = deliverer.locate(committed).await else { return };
+            let Some(durable) = deliverer.locate(committed, read_from).await else { return };
             let cursor = durable.max(gatherer.log.oldest());
             deliverer.cursor.send_replace(cursor);
             let (sender, batches) = mpsc::channel(1);
@@ -100,8 +102,8 @@ struct Deliverer {
 
 impl Deliverer {
     /// Finds where the sync left off: what the destination's own ledger says. A destination that has never seen the
-    /// sync (a new one, or one that was made anew) gets all that the log keeps. `None` when told to stop before.
-    async fn locate(&mut self, committed: u64) -> Option<u64> {
+    /// sync (a new one, or one that was made anew) is read from `read_from` on. `None` when told to stop before.
+    async fn locate(&mut self, committed: u64, read_from: u64) -> Option<u64> {
         let mut pause = self.settings.retry_pause_min;
         loop {
             let mut stop = self.stop.clone();
@@ -112,7 +114,7 @@ impl Deliverer {
             };
             let failure = match answer {
                 Ok(durable) if durable.unwrap_or(0) <= committed => {
-                    let durable = durable.unwrap_or(0);
+                    let durable = durable.unwrap_or(read_from);
                     self.healed(durable);
                     return Some(durable);
                 }

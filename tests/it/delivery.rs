@@ -7,6 +7,7 @@ mod conservation;
 mod order;
 mod pushed;
 mod sign_in;
+mod start;
 
 use std::collections::BTreeMap;
 

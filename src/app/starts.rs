@@ -1,0 +1,55 @@
+//! Where each sync begins, settled when a server first runs it.
+//!
+//! A new sync to a tool would send people the messages of last week; one to a warehouse is made to hold everything. Which
+//! it is is written down once: from then on the sync has every event from there, whatever its file says later.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::Error;
+use super::continuity::Past;
+use crate::config::{StartConfig, Workspace};
+use crate::intake::Log;
+use crate::state::State;
+use crate::sync::Start;
+
+/// Where each sync of `workspace` begins; what is new is recorded. `handed_to` is how far each source was handed out.
+pub(super) fn settle(
+    workspace: &Workspace,
+    past: Past,
+    handed_to: &HashMap<Arc<str>, u64>,
+    log: &Log,
+    state: &mut State,
+) -> Result<BTreeMap<String, Start>, Error> {
+    // Of a state that is not the last one, and of one from before, nobody knows which syncs have run: they get what the
+    // log keeps rather than lose what waits for them.
+    let all_are_known = !matches!(past, Past::Lost | Past::Older) && !state.starts_are_unknown()?;
+    let mut recorded = state.starts()?;
+    let committed = log.committed();
+    let mut new: Vec<(&str, u64)> = Vec::new();
+    for name in workspace.syncs.keys().filter(|name| !recorded.contains_key(*name)) {
+        let is_now = workspace.start_of(name) == StartConfig::Now;
+        let first = if all_are_known && is_now { committed } else { 0 };
+        new.push((name, first));
+        let passed_over = first.saturating_sub(log.oldest());
+        if passed_over > 0 {
+            tracing::info!(
+                sync = &**name,
+                passed_over,
+                "a new sync: it gets events from now on, and not those that the log holds already (`start: beginning` in a \
+                 new sync sends them too)"
+            );
+        }
+    }
+    state.record_starts(&new)?;
+    recorded.extend(new.into_iter().map(|(name, first)| (name.to_owned(), first)));
+    let of_sync = |(name, config): (&String, &crate::config::SyncConfig)| {
+        let first = match workspace.start_of(name) {
+            StartConfig::Now => recorded.get(name).copied().unwrap_or(0),
+            StartConfig::Beginning => 0,
+        };
+        let read_from = handed_to.get(config.source.0.as_str()).map_or(0, |handed| first.min(*handed));
+        (name.clone(), Start { first, read_from })
+    };
+    Ok(workspace.syncs.iter().map(of_sync).collect())
+}

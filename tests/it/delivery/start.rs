@@ -1,0 +1,125 @@
+//! Where a new sync begins: a tool with what is accepted from then on, unless its file says otherwise; and nothing of
+//! that is ever passed over, whatever happens before it is delivered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use serde_json::json;
+
+use super::{Route, event, ids, send};
+use crate::support::far::{Act, Far};
+use crate::support::run;
+
+/// A server has run with the warehouse alone, and took `count` events.
+fn with_a_past(far: &Far, more: &str, count: usize) -> Route {
+    let route = Route::new(far);
+    let sync = route.workspace.path().join("syncs/web-to-crm.yaml");
+    std::fs::remove_file(&sync).unwrap();
+    let server = route.workspace.serve();
+    let events: Vec<_> = (0..count).map(|n| event(&format!("old{n}"), "u", json!({}))).collect();
+    send(&server, &events);
+    server.stop();
+    std::fs::write(&sync, format!("source: web\ndestination: crm\n{more}")).unwrap();
+    route
+}
+
+#[test]
+fn a_new_tool_gets_what_is_accepted_from_then_on() {
+    let far = Far::new(|_| Act::status(200));
+    let route = with_a_past(&far, "", 20);
+    let server = route.workspace.try_serve(&["--log", "info"], &[]).unwrap();
+    send(&server, &[event("new", "u", json!({}))]);
+    route.wait("the new event is there", |sync| sync["delivered"] == 1);
+    let said = server.stop();
+    assert!(said.contains("a new sync") && said.contains("passed_over=20"), "{said}");
+    assert_eq!(ids(&far.seen()), ["new"]);
+    assert_eq!(route.workspace.warehouse().rows("SELECT count(*) FROM bought"), ["21"]);
+    // Settled once: `beginning` comes too late, and no second start passes anything over.
+    std::fs::write(
+        route.workspace.path().join("syncs/web-to-crm.yaml"),
+        "source: web\ndestination: crm\nstart: beginning\n",
+    )
+    .unwrap();
+    let server = route.workspace.serve();
+    send(&server, &[event("newer", "u", json!({}))]);
+    route.wait("the newer event is there", |sync| sync["delivered"] == 2);
+    server.stop();
+    assert_eq!(ids(&far.seen()), ["new", "newer"]);
+}
+
+#[test]
+fn a_new_tool_gets_all_that_the_log_keeps_where_its_file_says_so() {
+    let far = Far::new(|_| Act::status(200));
+    let route = with_a_past(&far, "start: beginning\n", 20);
+    let server = route.workspace.serve();
+    route.wait_for_end(20);
+    server.stop();
+    assert_eq!(ids(&far.seen()).len(), 20);
+}
+
+#[test]
+fn what_waits_for_a_new_tool_that_is_away_is_not_passed_over_by_another_start() {
+    let status = Arc::new(AtomicU16::new(503));
+    let answers = Arc::clone(&status);
+    let far = Far::new(move |_| Act::status(answers.load(Ordering::Relaxed)));
+    let route = with_a_past(&far, "", 5);
+    for n in 0..3 {
+        let server = route.workspace.serve();
+        send(&server, &[event(&format!("new{n}"), "u", json!({}))]);
+        server.kill();
+    }
+    status.store(200, Ordering::Relaxed);
+    let server = route.workspace.serve();
+    route.wait("all that came since the first start is there", |sync| sync["delivered"] == 3);
+    server.stop();
+    let mut delivered: Vec<String> = ids(&far.seen());
+    delivered.sort();
+    delivered.dedup();
+    assert_eq!(delivered, ["new0", "new1", "new2"]);
+}
+
+#[test]
+fn the_functions_of_a_source_go_over_all_of_it_whoever_begins_where() {
+    let far = Far::new(|_| Act::status(200));
+    let route = with_a_past(&far, "", 5);
+    // The warehouse has not seen these yet: it is made anew, and gets them through the functions as they are now.
+    for name in ["warehouse.db", "warehouse.db-wal", "warehouse.db-shm"] {
+        let _ = std::fs::remove_file(route.workspace.data().join(name));
+    }
+    let server = route.workspace.serve();
+    send(&server, &[event("new", "u", json!({}))]);
+    route.wait("the new event is there", |sync| sync["delivered"] == 1);
+    server.stop();
+    assert_eq!(ids(&far.seen()), ["new"]);
+    assert_eq!(route.workspace.warehouse().rows("SELECT count(*) FROM bought"), ["6"]);
+}
+
+#[test]
+fn a_state_of_before_lets_no_sync_begin_later() {
+    let far = Far::new(|_| Act::status(200));
+    let route = with_a_past(&far, "", 5);
+    // As an earlier build left it: it cannot say which syncs have run.
+    let state = rusqlite::Connection::open(route.workspace.data().join("state.db")).unwrap();
+    state.execute_batch("DELETE FROM starts; INSERT INTO meta (key, value) VALUES ('starts', 'unknown')").unwrap();
+    drop(state);
+    let server = route.workspace.serve();
+    route.wait_for_end(5);
+    server.stop();
+    assert_eq!(ids(&far.seen()).len(), 5);
+}
+
+#[test]
+fn check_says_where_each_sync_starts_and_refuses_other_words() {
+    let far = Far::new(|_| Act::status(200));
+    let route = Route::new(&far);
+    let path = route.workspace.path();
+    let output = run(&["check", path.to_str().unwrap(), "--json"]);
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["syncs"]["web-to-crm"]["start"], "now", "{answer}");
+    assert_eq!(answer["syncs"]["web-to-warehouse"]["start"], "beginning", "{answer}");
+    route.workspace.write("syncs/web-to-crm.yaml", "source: web\ndestination: crm\nstart: yesterday\n");
+    let output = run(&["check", path.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(3) && said.contains("start: beginning"), "{said}");
+    assert!(said.contains("web-to-crm.yaml:3"), "{said}");
+}
