@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Route, event, ids, send};
 use crate::support::far::{Act, Far};
-use crate::support::run;
+use crate::support::{guests, run};
 
 /// A server has run with the warehouse alone, and took `count` events.
 fn with_a_past(far: &Far, more: &str, count: usize) -> Route {
@@ -81,17 +81,33 @@ fn what_waits_for_a_new_tool_that_is_away_is_not_passed_over_by_another_start() 
 #[test]
 fn the_functions_of_a_source_go_over_all_of_it_whoever_begins_where() {
     let far = Far::new(|_| Act::status(200));
-    let route = with_a_past(&far, "", 5);
-    // The warehouse has not seen these yet: it is made anew, and gets them through the functions as they are now.
-    for name in ["warehouse.db", "warehouse.db-wal", "warehouse.db-shm"] {
-        let _ = std::fs::remove_file(route.workspace.data().join(name));
-    }
-    let server = route.workspace.serve();
+    let route = Route::new(&far);
+    let workspace = &route.workspace;
+    let sync = workspace.path().join("syncs/web-to-crm.yaml");
+    std::fs::remove_file(&sync).unwrap();
+    std::fs::copy(guests::component("hostile/attacks"), workspace.path().join("functions/f.component.wasm")).unwrap();
+    workspace.write("functions/f.yaml", "component: functions/f.component.wasm\n");
+    workspace.append("sources/web.yaml", "\nfunctions: [f]\n");
+    // Accepted, and the server ends before anything looks at it.
+    let mut server = workspace.serve_with(&["refine_before_commit=return"]);
+    send(&server, &[event("old", "u", json!({})), event("bad", "u", json!({"attack": "panic"}))]);
+    server.wait();
+    drop(server);
+    // The new sync is served while the warehouse is away: what the warehouse has not seen yet is not passed over with it.
+    std::fs::write(&sync, "source: web\ndestination: crm\n").unwrap();
+    let held = rusqlite::Connection::open(workspace.data().join("warehouse.db")).unwrap();
+    held.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let server = workspace.serve();
     send(&server, &[event("new", "u", json!({}))]);
     route.wait("the new event is there", |sync| sync["delivered"] == 1);
+    held.execute_batch("ROLLBACK").unwrap();
+    drop(held);
+    let is_there = |status: &serde_json::Value| status["syncs"]["web-to-warehouse"]["delivered"] == 2;
+    crate::reliability::wait(workspace, "the warehouse has what it was not there for", is_there);
     server.stop();
     assert_eq!(ids(&far.seen()), ["new"]);
-    assert_eq!(route.workspace.warehouse().rows("SELECT count(*) FROM bought"), ["6"]);
+    assert_eq!(workspace.quarantined(), ["trap"]);
+    assert_eq!(workspace.warehouse().rows("SELECT id FROM bought ORDER BY id"), ["new", "old"]);
 }
 
 #[test]
