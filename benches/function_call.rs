@@ -4,7 +4,7 @@
 //! `rewrite-js` (QuickJS) and `rewrite-python` (CPython) do the same edits, where their tools are on the machine, and names
 //! that end in `-fields` do them on parsed events, in the fields world: above the parse that the house shares. Each on an
 //! instance that is fresh for every call, on one that is used again, and `noop` on an engine that asks the kernel for
-//! dirty pages.
+//! dirty pages. The look for digits that a guest cannot see is part of the call.
 //!
 //! Figures are CPU time, medians of rounds in which all take their turn: a shared machine changes its speed by half within
 //! minutes, and it changes for all of them. Behind the tables: what it takes to load code that was compiled before, and to
@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
+use tidegate::event::digits::Numbers;
 use tidegate::function::{Function, Limits, Outcome, RunContext};
+use tidegate::plugin::Package;
 use tidegate::project;
 use tidegate::wasm::{self, Engine, Module, Origin, Seal, World};
 
@@ -59,7 +61,7 @@ fn function(engine: &Engine, guest: &str, world: World) -> Function {
     let module = Module::compile(engine, &component(guest).expect("the guest builds"), world);
     // One call for each batch, up to the largest.
     let limits = Limits { batch_events_max: 1_000, ..Limits::default() };
-    Function::of(module.expect("the component loads"), guest, "{}".to_owned(), limits)
+    Function::of(module.expect("the component loads"), guest, "{}".to_owned(), limits).with_numbers(Numbers::Exact)
 }
 
 /// The bytes of a guest's component, or why it cannot be built here.
@@ -110,7 +112,8 @@ fn foreign(engine: &Engine, guest: &str) -> Option<Function> {
     let bytes = component(guest).map_err(|error| println!("skipped: {guest}: {error}")).ok()?;
     let module = Module::compile_any(engine, &bytes).expect("the component loads");
     let limits = Limits { batch_events_max: 1_000, memory_bytes_max: 256 << 20, ..Limits::default() };
-    Some(Function::of(module, guest, "{}".to_owned(), limits))
+    let numbers = Package::read(&bytes).expect("the build puts the manifest in").manifest.numbers();
+    Some(Function::of(module, guest, "{}".to_owned(), limits).with_numbers(numbers))
 }
 
 /// One line of a table, and what gives the CPU time of one call.
@@ -174,7 +177,8 @@ fn calls(rounds: usize) {
         let mut cases = vec![Case("native", Box::new(move || cpu_of(batch, edit_all)))];
         cases.extend(texts.iter().map(|function| {
             let run = move |batch: &Vec<String>| {
-                let ran = runtime.block_on(function.run(batch, RunContext::default()));
+                let mut ran = runtime.block_on(function.run(batch, RunContext::default()));
+                ran.outcomes.iter_mut().zip(parsed).for_each(|(outcome, event)| function.restore(outcome, event));
                 assert!(!matches!(ran.outcomes[size - 1], Outcome::Fault { .. }), "{:?}", ran.outcomes[size - 1]);
                 ran
             };

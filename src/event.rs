@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 pub mod decode;
+pub mod digits;
 pub mod json;
 pub mod record;
 pub mod time;

@@ -11,8 +11,8 @@
 //! * The same batch with the same time and seed has the same outcomes. (A function must not let the outcome of one
 //!   event depend on its neighbours: a batch may be cut anywhere.)
 //!
-//! This room does not know logs, contracts or destinations, and it does not read JSON: whether what a function
-//! returns is an event is for the caller to judge.
+//! This room does not know logs, contracts or destinations, and it does not judge what it runs: whether what a function
+//! returns is an event is for the caller to say, who also has the event that [`Function::restore`] wants.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::event::digits::{self, Numbers};
 use crate::wasm::{
     Answer, Call, CallFailure, Called, Engine, GuestComplaint, LoadError, Mark, Module, Services, World,
 };
@@ -54,6 +55,7 @@ pub struct Function {
     revision: u64,
     limits: Arc<Limits>,
     services: Services,
+    numbers: Numbers,
     /// Calls to come that belong in the slow lane.
     on_trial: Arc<AtomicU8>,
 }
@@ -187,6 +189,7 @@ impl Function {
             settings_json: settings_json.into(),
             limits: Arc::new(limits),
             services: Services::default(),
+            numbers: Numbers::default(),
             on_trial: Arc::default(),
         }
     }
@@ -207,6 +210,12 @@ impl Function {
     #[must_use]
     pub fn with_services(self, services: Services) -> Self {
         Self { services, ..self }
+    }
+
+    /// The same function, of which is known what numbers become in it.
+    #[must_use]
+    pub fn with_numbers(self, numbers: Numbers) -> Self {
+        Self { numbers, ..self }
     }
 
     /// The same function, known by its version: the sha-256 of its component in hexadecimal.
@@ -267,6 +276,16 @@ impl Function {
     /// Runs `batch`, whatever its size, and gives one outcome for each event. For a function of the transform world.
     pub async fn run(&self, batch: &[String], cx: RunContext) -> Ran {
         self.work(Work::Texts(batch), cx).await
+    }
+
+    /// Puts back, in the outcome of a function of the transform world, the digits of the event `input` that the function
+    /// could not see and left alone.
+    pub fn restore(&self, outcome: &mut Outcome, input: &Map<String, Value>) {
+        match outcome {
+            Outcome::Replace(text) => digits::restore(std::slice::from_mut(text), input, self.numbers),
+            Outcome::Emit(texts) => digits::restore(texts, input, self.numbers),
+            _ => {}
+        }
     }
 
     /// Lets the function edit `bodies`, whatever their number, where they are, and gives one outcome for each. For a
@@ -388,6 +407,7 @@ impl Function {
             seed: cx.seed,
             deadline: cx.deadline,
             services: &self.services,
+            numbers: self.numbers,
         };
         match work {
             Work::Texts(batch) => {

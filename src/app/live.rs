@@ -9,8 +9,10 @@ use tokio::sync::watch;
 use super::Error;
 use super::lend::{self, Tables};
 use crate::config::Workspace;
+use crate::event::digits::Numbers;
 use crate::file;
 use crate::function::Function;
+use crate::plugin::Package;
 use crate::refine::{self, Canary, Lineup, Slot, Trial};
 use crate::store::{self, Placed, Pointer, Pointers, Sha, Shelf, Store};
 use crate::wasm;
@@ -126,7 +128,8 @@ impl Live {
         let limits = loaded.limits(self.store.limits());
         let function = Function::of(loaded.module.clone(), name, settings, limits);
         let services = self.tables.lent_to(name, &loaded.manifest.lookups);
-        Ok(Arc::new(function.with_services(services).with_version(&sha256.to_string())))
+        let function = function.with_services(services).with_numbers(loaded.manifest.numbers());
+        Ok(Arc::new(function.with_version(&sha256.to_string())))
     }
 
     /// A version by its name, with whatever settings.
@@ -166,6 +169,8 @@ async fn functions(workspace: &Workspace, store: &Store, tables: &Tables) -> Res
         let module = store.module_of_functions(&config.component, &bytes).map_err(|error| failed(name, error))?;
         let function = Function::of(module, name, config.settings_json.clone(), limits);
         let function = function.with_services(lend::services(name, config, &bytes, tables)?);
+        let numbers = Package::read(&bytes).map_or(Numbers::Unknown, |package| package.manifest.numbers());
+        let function = function.with_numbers(numbers);
         // Wrong settings show now rather than at the first event.
         function.check().await.map_err(|fault| failed(name, fault))?;
         functions.insert(name.clone(), Arc::new(function.with_version(&Sha::of(&bytes).to_string())));

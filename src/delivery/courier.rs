@@ -17,6 +17,7 @@ use super::terms::Checked;
 use super::trip::Trip;
 use crate::clock;
 use crate::event::Event;
+use crate::event::digits::Numbers;
 use crate::outbound::{Client, Settings};
 use crate::plugin::{Batching, Order};
 use crate::state::Pending;
@@ -265,6 +266,7 @@ impl Courier {
             seed: u64::from_le_bytes(clock::random::<8>()),
             deadline: None,
             services: &self.services,
+            numbers: Numbers::Exact,
         }
     }
 

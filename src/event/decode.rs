@@ -78,7 +78,7 @@ pub fn decode(record: &Record<'_>, source: Arc<str>, offset: u64) -> Result<Even
 /// take away (`messageId`, `receivedAt`, `timestamp`) are restored when absent. `part` tells fan-out apart: an
 /// event that keeps its parent's `messageId` gets `#part` behind it, so that no two events share one.
 pub fn revised(json_text: &str, parent: &Event, part: u32) -> Result<Event, Refusal> {
-    let Value::Object(mut body) = json::parse(json_text.as_bytes(), DEPTH_MAX)? else {
+    let Value::Object(mut body) = json::parse(json_text.as_bytes(), DEPTH_MAX).map_err(returned(json_text))? else {
         return Err(Refusal::new("invalid-output", "the function returned something other than a JSON object"));
     };
     for field in KEPT {
@@ -89,6 +89,21 @@ pub fn revised(json_text: &str, parent: &Event, part: u32) -> Result<Event, Refu
         }
     }
     checked(body, parent, part)
+}
+
+/// Why what a function returned is no event; `NaN` and `Infinity` are what most often makes it so.
+fn returned(json_text: &str) -> impl FnOnce(Flaw) -> Refusal {
+    move |flaw| {
+        let Refusal { code, .. } = flaw.into();
+        let said = match flaw {
+            Flaw::Malformed(at) => {
+                let there: String = json_text.get(at..).unwrap_or_default().chars().take(8).collect();
+                format!("the function returned an event that is not JSON at byte {at}, where it says {there:?}")
+            }
+            flaw => format!("the function returned an event that is {flaw}"),
+        };
+        Refusal::new(code, said)
+    }
 }
 
 /// Fields that an event is known by: a function may give them other values but not take them away.

@@ -26,6 +26,20 @@ pub enum Flaw {
     DuplicateKey(usize),
 }
 
+impl Flaw {
+    /// Its place, in bytes from the start of the text.
+    #[must_use]
+    pub const fn at(self) -> usize {
+        match self {
+            Self::Malformed(at)
+            | Self::NotUtf8(at)
+            | Self::LoneSurrogate(at)
+            | Self::TooDeep(at)
+            | Self::DuplicateKey(at) => at,
+        }
+    }
+}
+
 /// What a scan saw of one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::read::{Fault, Reader};
+use crate::event::digits::Numbers;
 
 /// The version of `tidegate:plugin` that this host speaks. There is one until 1.0.
 pub struct Api;
@@ -120,6 +121,19 @@ impl Language {
     #[must_use]
     pub const fn is_interpreted(self) -> bool {
         matches!(self, Self::Js | Self::Ts | Self::Python)
+    }
+}
+
+impl Manifest {
+    /// What the numbers of an event become in it.
+    #[must_use]
+    pub const fn numbers(&self) -> Numbers {
+        match self.language {
+            Some(Language::Js | Language::Ts) => Numbers::Doubles,
+            Some(Language::Python) => Numbers::ExactIntegers,
+            Some(Language::Rust | Language::Go | Language::C) => Numbers::Exact,
+            None => Numbers::Unknown,
+        }
     }
 }
 

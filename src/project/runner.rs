@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{golden, refused};
 use crate::delivery;
+use crate::event::digits::Numbers;
 use crate::function::{Function, Journal, Limits, LogLine, Outcome, RunContext, Stats};
 use crate::plugin::{Kind, Manifest};
 use crate::wasm::{Call, CallFailure, Called, Lookup, Mac, MacKey, Module, Plan, Response, Services, Signer};
@@ -49,8 +50,11 @@ impl Runner {
 
     async fn transform(&self, events: &[String], settings: &str) -> Came {
         let function = Function::of(self.module.clone(), "fixture", settings.to_owned(), (*self.limits).clone());
-        let function = function.with_services(self.services.clone());
-        let ran = function.run(events, RunContext { now_ms: NOW_MS, ..RunContext::default() }).await;
+        let function = function.with_services(self.services.clone()).with_numbers(self.numbers());
+        let mut ran = function.run(events, RunContext { now_ms: NOW_MS, ..RunContext::default() }).await;
+        for (outcome, event) in ran.outcomes.iter_mut().zip(events) {
+            function.restore(outcome, &serde_json::from_str(event).unwrap_or_default());
+        }
         let note = |(index, outcome): (usize, &Outcome)| match outcome {
             Outcome::Fail { code, message, .. } => Some(format!("{} failed: {code}: {message}", named(index, events))),
             Outcome::Fault { code, message } => {
@@ -147,7 +151,19 @@ impl Runner {
     }
 
     fn call<'a>(&'a self, settings_json: &'a str) -> Call<'a> {
-        Call { settings_json, revision: 1, now_ms: NOW_MS, seed: 0, deadline: None, services: &self.services }
+        Call {
+            settings_json,
+            revision: 1,
+            now_ms: NOW_MS,
+            seed: 0,
+            deadline: None,
+            services: &self.services,
+            numbers: self.numbers(),
+        }
+    }
+
+    fn numbers(&self) -> Numbers {
+        self.manifest.as_ref().map_or(Numbers::Unknown, Manifest::numbers)
     }
 
     fn stats<T>(&self, events: usize, called: &Called<T>) -> Stats {

@@ -79,7 +79,10 @@ async fn run(function: &Function, mut events: Vec<Event>, batch: &BatchContext) 
         let texts: Vec<String> = events.iter().map(Event::to_json).collect();
         function.run(&texts, cx).await
     };
-    let outcomes = std::mem::take(&mut ran.outcomes);
+    let mut outcomes = std::mem::take(&mut ran.outcomes);
+    for (outcome, event) in outcomes.iter_mut().zip(&events) {
+        function.restore(outcome, &event.body);
+    }
     (events, outcomes, ran)
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use super::version::Smoke;
+use crate::event::digits::Numbers;
 use crate::function::{Function, Outcome, RunContext, granted};
 use crate::plugin::{Fixture, Kind, Manifest};
 use crate::wasm::{Call, CallFailure, Journal, Limits, Mac, MacKey, Module, Plan, Services, Signer, World, legible};
@@ -45,7 +46,8 @@ pub(super) async fn run(
             continue;
         }
         let function =
-            Function::of(module.clone(), &manifest.name, fixture.settings.to_string(), Limits::clone(&limits));
+            Function::of(module.clone(), &manifest.name, fixture.settings.to_string(), Limits::clone(&limits))
+                .with_numbers(manifest.numbers());
         let outcomes = outcomes(&function, &events).await;
         // The tables of a test stay with its author, so of what looks things up only that it breaks can be told.
         match fixture.expected.as_ref().filter(|_| manifest.lookups.is_empty()) {
@@ -96,7 +98,13 @@ async fn outcomes(function: &Function, events: &[Value]) -> Vec<Outcome> {
     let cx = RunContext { now_ms: NOW_MS, ..RunContext::default() };
     let texts: Vec<String> = events.iter().map(Value::to_string).collect();
     if function.world() != World::Fields {
-        return function.run(&texts, cx).await.outcomes;
+        let mut outcomes = function.run(&texts, cx).await.outcomes;
+        for (outcome, event) in outcomes.iter_mut().zip(events) {
+            if let Some(event) = event.as_object() {
+                function.restore(outcome, event);
+            }
+        }
+        return outcomes;
     }
     let mut bodies: Vec<Map<String, Value>> = events.iter().filter_map(|event| event.as_object().cloned()).collect();
     let mut outcomes = function.edit(&mut bodies, texts.iter().map(String::len).sum(), cx).await.outcomes;
@@ -144,6 +152,7 @@ async fn prepare(
         seed: 0,
         deadline: None,
         services: &services,
+        numbers: Numbers::Exact,
     };
     module.prepare(limits, call, batch, &mut Journal::default()).await.answer
 }

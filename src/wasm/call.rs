@@ -20,6 +20,7 @@ use super::memory::Memory;
 use super::meter::CpuMeter;
 use super::module::{Module, Pre};
 use super::services::Services;
+use crate::event::digits::Numbers;
 
 /// What the host passes in with a batch.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +32,8 @@ pub struct Call<'a> {
     /// No later than this, whatever the wall limit says.
     pub deadline: Option<Instant>,
     pub services: &'a Services,
+    /// What the numbers of an event become in the guest.
+    pub numbers: Numbers,
 }
 
 /// What came of a call.
@@ -183,7 +186,7 @@ impl Module {
         journal: &mut Journal,
     ) -> (Vec<Map<String, Value>>, Called<Vec<Mark>>) {
         let size = Size { events: events.len(), bytes: input_bytes };
-        let editing = Editing::new(events, limits.output_budget_bytes(input_bytes));
+        let editing = Editing::new(events, limits.output_budget_bytes(input_bytes), call.numbers);
         let (called, editing) = self.call(limits, call, Job::Edit, size, editing, journal).await;
         let Called { answer, cpu, memory_peak_bytes } = called;
         match answer {

@@ -11,7 +11,7 @@ use wasmtime::component::Resource;
 use super::bindings::fields::tidegate::plugin::fields;
 use super::call::{Guest, Halt};
 use super::journal::{NAME_BYTES_MAX, legible};
-use crate::event::json;
+use crate::event::digits::{self, Numbers};
 
 /// Paths that one instance may hold, and what they may take up together.
 const PATHS_MAX: usize = 10_000;
@@ -64,6 +64,7 @@ pub(super) struct Editing {
     undo: Vec<Undo>,
     /// Bytes that the guest may still write.
     budget_bytes: usize,
+    numbers: Numbers,
 }
 
 /// How to take one edit back.
@@ -82,9 +83,9 @@ enum Edit {
 }
 
 impl Editing {
-    pub(super) fn new(events: Vec<Map<String, Value>>, budget_bytes: usize) -> Self {
+    pub(super) fn new(events: Vec<Map<String, Value>>, budget_bytes: usize, numbers: Numbers) -> Self {
         let marks = vec![Mark::Untouched; events.len()];
-        Self { events, marks, budget_bytes, ..Self::default() }
+        Self { events, marks, budget_bytes, numbers, ..Self::default() }
     }
 
     /// How many events there are.
@@ -136,6 +137,20 @@ impl Editing {
     fn spend(&mut self, bytes: usize) -> wasmtime::Result<()> {
         self.budget_bytes = self.budget_bytes.checked_sub(bytes).ok_or(Halt::Written)?;
         Ok(())
+    }
+
+    /// Reads a value that the guest sets, with the digits of the event that it could not see: of what stands there now, or
+    /// stood anywhere in the event before the guest's last edits.
+    fn read(&self, index: u32, path: &[String], text: &str) -> wasmtime::Result<Result<Value, String>> {
+        let old = self.find(index, path)?;
+        let of_event = self.undo.iter().rev().take_while(|undo| undo.event == index as usize);
+        let before = of_event.filter_map(|undo| undo.edit.old());
+        let event = self.event(index)?.values().chain(before);
+        Ok(digits::set(text, old, event, self.numbers, DEPTH_MAX).map_err(|flaw| {
+            let there = text.get(flaw.at()..).unwrap_or_default();
+            let is_infinite = there.starts_with("Infinity");
+            if is_infinite { format!("{flaw}: Infinity, which is no number of the event") } else { flaw.to_string() }
+        }))
     }
 
     fn set(&mut self, index: u32, path: Arc<[String]>, value: Value) -> wasmtime::Result<Result<(), String>> {
@@ -323,6 +338,14 @@ fn take(event: &mut Map<String, Value>, path: &[String]) -> Option<(Value, bool)
 }
 
 impl Edit {
+    /// What stood where it changed something.
+    const fn old(&self) -> Option<&Value> {
+        match self {
+            Self::Put { old, .. } | Self::Moved { old, .. } => old.as_ref(),
+            Self::Taken { old, .. } => Some(old),
+        }
+    }
+
     /// Takes the edit back, if `event` is as it left it.
     fn undo(self, event: &mut Map<String, Value>) {
         match self {
@@ -423,9 +446,10 @@ impl fields::HostPath for Guest {
     fn set_json(&mut self, at: Resource<Path>, event: u32, value: String) -> wasmtime::Result<Result<(), String>> {
         // A parsed value takes up several times its text.
         self.editing.spend(value.len().saturating_mul(8))?;
-        match json::parse(value.as_bytes(), DEPTH_MAX) {
-            Ok(value) => self.editing.set(event, Arc::clone(self.paths.get(&at)?), value),
-            Err(flaw) => Ok(Err(flaw.to_string())),
+        let path = self.paths.get(&at)?;
+        match self.editing.read(event, path, &value)? {
+            Ok(value) => self.editing.set(event, Arc::clone(path), value),
+            Err(refused) => Ok(Err(refused)),
         }
     }
 
@@ -481,7 +505,7 @@ mod tests {
         #[test]
         fn undone_edits_leave_no_trace(ops: Vec<(u8, u8, u8)>) {
             let before = json!({"a": {"b": {"c": 1}}, "l": [1, {"x": 2}, 3], "n": null});
-            let mut editing = Editing::new(vec![before.as_object().unwrap().clone()], 1 << 20);
+            let mut editing = Editing::new(vec![before.as_object().unwrap().clone()], 1 << 20, Numbers::Doubles);
             for op in ops {
                 edit(&mut editing, op);
             }
@@ -490,7 +514,7 @@ mod tests {
     }
 
     fn editing(event: &Value, budget_bytes: usize) -> Editing {
-        Editing::new(vec![event.as_object().unwrap().clone()], budget_bytes)
+        Editing::new(vec![event.as_object().unwrap().clone()], budget_bytes, Numbers::Doubles)
     }
 
     #[test]
@@ -520,6 +544,17 @@ mod tests {
         let mut poor = editing(&before, EDIT_BYTES);
         assert!(poor.move_to(0, path("/a"), path("/b")).is_err());
         assert_eq!(Value::Object(poor.finish().0.remove(0)), before);
+    }
+
+    #[test]
+    fn what_is_read_and_set_elsewhere_keeps_the_digits_that_the_guest_could_not_see() {
+        let before = serde_json::from_str(r#"{"id": 9007199254740993, "small": 1}"#).unwrap();
+        let mut editing = editing(&before, 1 << 10);
+        editing.remove(0, path("/id")).unwrap();
+        let found = editing.read(0, &path("/order_id"), "9007199254740992").unwrap();
+        assert_eq!(found.unwrap().to_string(), "9007199254740993");
+        let refused = editing.read(0, &path("/small"), r#"{"n":Infinity}"#).unwrap().unwrap_err();
+        assert_eq!(refused, "not JSON at byte 5: Infinity, which is no number of the event");
     }
 
     #[test]

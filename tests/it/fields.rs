@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use tidegate::event::digits::Numbers;
 use tidegate::wasm::{
     Breach, Call, CallFailure, Called, Journal, Limits, Mark, Module, Response, Services, Stage, Verdict, World,
 };
@@ -15,7 +16,15 @@ fn block_on<F: Future>(work: F) -> F::Output {
 }
 
 fn call<'a>(settings_json: &'a str, services: &'a Services) -> Call<'a> {
-    Call { settings_json, revision: 1, now_ms: 1_700_000_000_123, seed: 42, deadline: None, services }
+    Call {
+        settings_json,
+        revision: 1,
+        now_ms: 1_700_000_000_123,
+        seed: 42,
+        deadline: None,
+        services,
+        numbers: Numbers::Doubles,
+    }
 }
 
 /// Enough CPU time for a guest on a slow machine.

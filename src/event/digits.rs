@@ -1,0 +1,119 @@
+//! Digits that a guest could not see, put back where it left a number alone.
+//!
+//! A guest whose language reads a number as a double sees 9007199254740992 where the event says 9007199254740993, and
+//! writes it so. It cannot tell the two apart, so where its output has the number that it saw, the event's own spelling
+//! comes back. An event without such a number costs one look at its numbers.
+//!
+//! Nouns: a **lossy** number (one that the guest cannot see to the last digit), a number **as seen** (what the guest makes
+//! of it), the **place** of a value in the output (what stood there in the input, and how sure that is).
+//!
+//! What holds: a number that comes back is, to the guest, the one that it wrote; no other value of the output changes; the
+//! work is linear in the texts. What cannot be told for certain stays as the guest wrote it (`docs/decisions/024`).
+
+use serde_json::{Map, Value};
+
+use super::json::{self, Flaw};
+
+mod index;
+mod seen;
+mod walk;
+
+use seen::{is_lossy, is_mark, with_marks};
+use walk::Walk;
+
+/// What the numbers of an event become in a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Numbers {
+    /// Text: no digit is lost.
+    Exact,
+    /// Whole numbers keep every digit, others are doubles; `Infinity` stands for one beyond their range. Python.
+    ExactIntegers,
+    /// Doubles; `Infinity` stands for one beyond their range. The SDK for JavaScript.
+    Doubles,
+    /// Nobody knows: doubles, and `null` may stand for one beyond their range too.
+    #[default]
+    Unknown,
+}
+
+/// As deep as an event may be that a function returned.
+const DEPTH_MAX: usize = 256;
+
+/// Puts the digits of the event `input` back into the `texts` that a guest made of it, where it left a number alone. What is
+/// no event stays as it is, for the caller to find.
+pub fn restore(texts: &mut [String], input: &Map<String, Value>, numbers: Numbers) {
+    if numbers == Numbers::Exact || !input.values().any(|value| has_lossy(value, numbers)) {
+        return;
+    }
+    let mut walk = Walk::new(numbers, input.values().collect());
+    for text in texts {
+        if let Some(restored) = restored(text, input, &mut walk) {
+            *text = restored;
+        }
+    }
+}
+
+/// The text with what the walk found; `None`: it stays as it is.
+fn restored<'a>(output: &str, input: &'a Map<String, Value>, walk: &mut Walk<'a>) -> Option<String> {
+    let (mut value, infinite) = read(output, DEPTH_MAX).ok()?;
+    walk.begin(output.len());
+    walk.entries(value.as_object_mut()?, input);
+    // An infinite number that is none of the event's: the text is no JSON, and the caller will say so.
+    if !walk.changed || (infinite && has_mark(&value)) {
+        return None;
+    }
+    Some(value.to_string())
+}
+
+/// Reads the text of a value that a guest sets where `old` was in an event whose values are `event`, with the digits of the
+/// event where the guest left a number alone.
+///
+/// # Errors
+/// It is no JSON, or deeper than `depth_max`.
+pub fn set<'a>(
+    text: &str,
+    old: Option<&'a Value>,
+    event: impl Iterator<Item = &'a Value>,
+    numbers: Numbers,
+    depth_max: usize,
+) -> Result<Value, Flaw> {
+    if numbers == Numbers::Exact {
+        return json::parse(text.as_bytes(), depth_max);
+    }
+    let (mut value, infinite) = read(text, depth_max)?;
+    let mut walk = Walk::new(numbers, event.collect());
+    walk.begin(text.len());
+    walk.whole(&mut value, old);
+    if infinite && has_mark(&value) { json::parse(text.as_bytes(), depth_max) } else { Ok(value) }
+}
+
+/// Whether a guest loses digits of `value`.
+fn has_lossy(value: &Value, numbers: Numbers) -> bool {
+    match value {
+        Value::Number(number) => is_lossy(number.as_str(), numbers),
+        Value::Array(items) => items.iter().any(|item| has_lossy(item, numbers)),
+        Value::Object(entries) => entries.values().any(|value| has_lossy(value, numbers)),
+        _ => false,
+    }
+}
+
+fn has_mark(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => is_mark(number.as_str()),
+        Value::Array(items) => items.iter().any(has_mark),
+        Value::Object(entries) => entries.values().any(has_mark),
+        _ => false,
+    }
+}
+
+/// Parses JSON that may say `Infinity`, and whether it does; a mark stands for it then.
+fn read(text: &str, depth_max: usize) -> Result<(Value, bool), Flaw> {
+    match json::parse(text.as_bytes(), depth_max) {
+        Err(Flaw::Malformed(at)) if text.as_bytes()[at..].starts_with(b"Infinity") => {
+            json::parse(with_marks(text).as_bytes(), depth_max).map(|value| (value, true))
+        }
+        parsed => parsed.map(|value| (value, false)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
