@@ -40,14 +40,37 @@ export function toJson(value) {
   const json = JSON.stringify(value);
   if (json === undefined) throw new TypeError(`${kind(value)} is no JSON`);
   // Whatever is not finite is written as null.
-  if (json.includes("null")) checkFinite(value, "");
+  if (json.includes("null")) refuse(value, "", (number) => !Number.isFinite(number));
   return json;
 }
 
-function checkFinite(value, path) {
-  if (typeof value === "number" && !Number.isFinite(value)) {
+/**
+ * The same for what goes back to the host. It knows every digit of the event, so numbers of the event beyond the range of
+ * doubles may be written, as `Infinity`, when `isOfEvent()` says that it has some; the host puts them back.
+ */
+export function toHostJson(value, isOfEvent) {
+  try {
+    return toJson(value);
+  } catch (error) {
+    if (!(error instanceof PluginError) || !isOfEvent()) throw error;
+  }
+  refuse(value, "", Number.isNaN);
+  let mark = "Infinity";
+  for (const json = JSON.stringify(value); json.includes(mark); ) mark += "_";
+  const marked = JSON.stringify(value, (_, inner) => (inner === Infinity ? mark : inner === -Infinity ? `-${mark}` : inner));
+  return marked.replaceAll(`"${mark}"`, "Infinity").replaceAll(`"-${mark}"`, "-Infinity");
+}
+
+/** Whether a number beyond the range of doubles stands anywhere in `value`. */
+export function hasInfinite(value) {
+  if (typeof value === "number") return value === Infinity || value === -Infinity;
+  return value !== null && typeof value === "object" && Object.values(value).some(hasInfinite);
+}
+
+function refuse(value, path, isWrong) {
+  if (typeof value === "number" && isWrong(value)) {
     throw new PluginError("not-json", `${value} at ${path || "the top"} is no JSON`);
   }
   if (value === null || typeof value !== "object") return;
-  for (const [name, inner] of Object.entries(value)) checkFinite(inner, `${path}/${name}`);
+  for (const [name, inner] of Object.entries(value)) refuse(inner, `${path}/${name}`, isWrong);
 }

@@ -1,7 +1,7 @@
 // What stands between a plugin and the host. The engine is QuickJS: ES2023, no DOM, no Node, no timers, no network.
 
 import { classifyByStatus } from "./delivery.js";
-import { PluginError, RetryBatch, kind, text, toJson } from "./errors.js";
+import { PluginError, RetryBatch, hasInfinite, kind, text, toHostJson, toJson } from "./errors.js";
 
 /** What the host lends; filled in by the entry file before any event arrives. */
 const lent = { host: null, lookup: null, secrets: null, fields: null };
@@ -362,7 +362,7 @@ function json(event) {
     const more = event === undefined ? "; did you forget `return`? Return the event, null to drop it, or a list of events" : "";
     throw new TypeError(`transform returned ${kind(event)}, which is no event${more}`);
   }
-  return toJson(event);
+  return toHostJson(event, () => hasInfinite(JSON.parse(current)));
 }
 
 function plan(made, events) {
@@ -423,7 +423,7 @@ class Fields {
   has(at) { return at.at.has(this.index); }
   set(at, value) {
     if (value === undefined || typeof value === "function") throw new TypeError(`${at.pointer} cannot be set to ${kind(value)}; use remove() to take a field away`);
-    const json = typeof value === "string" ? null : toJson(value);
+    const json = typeof value === "string" ? null : toHostJson(value, () => true);
     try {
       if (json === null) at.at.setString(this.index, value);
       else at.at.setJson(this.index, json);

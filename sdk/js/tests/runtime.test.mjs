@@ -48,6 +48,15 @@ test("what is no JSON fails its own event and names the place", () => {
   assert.equal(made[2].val.code, "not-json");
 });
 
+test("a number beyond the range of doubles goes back as the host can find it", () => {
+  const huge = '{"a":[1e400,null,"Infinity"],"b":-1E999}';
+  const touched = outcomes((event) => ({ ...event, c: 1 }), huge);
+  assert.deepEqual(touched, [{ tag: "replace", val: '{"a":[Infinity,null,"Infinity"],"b":-Infinity,"c":1}' }]);
+  // NaN is nobody's, and Infinity is no number of an event that has none so large.
+  const made = outcomes((event) => ({ n: event.a ? NaN : event.n / 0 }), huge, '{"n":1}', '{"n":0}');
+  assert.deepEqual(made.map((outcome) => outcome.val.message), ["NaN at /n is no JSON", "Infinity at /n is no JSON", "NaN at /n is no JSON"]);
+});
+
 const prepare = sdk.destination({
   record: (event) => {
     if (event.skip) throw new sdk.Skip("asked to");

@@ -10,7 +10,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import tidegate  # noqa: E402
-from tidegate import runtime  # noqa: E402
+from tidegate import errors, runtime  # noqa: E402
 
 
 class Err(Exception):
@@ -66,6 +66,7 @@ def classified(verdict: Any) -> Any:
 class Transform(unittest.TestCase):
     def setUp(self) -> None:
         runtime.give(host=HOST, lookup=Table(), Err=Err)
+        errors.forget_logged()
         logged.clear()
 
     def failure(self, transform: Any) -> str:
@@ -90,6 +91,16 @@ class Transform(unittest.TestCase):
         self.assertEqual([outcome.made for outcome in outcomes], ["Outcome_Replace", "Outcome_Fail", "Outcome_Replace"])
         self.assertRegex(outcomes[1].given[0].given[2], r"not JSON compliant(: inf)?$")
         self.assertEqual(len(logged), 1)
+
+    def test_a_number_beyond_the_range_of_floats_goes_back_as_the_host_can_find_it(self) -> None:
+        digits = "7" * 5000
+        huge = f'{{"a":[1e400,null,"Infinity"],"b":-1E999,"n":{digits}}}'
+        (outcome,) = transformed(lambda event, _: event | {"c": 1}, huge)
+        self.assertEqual(outcome.given, (f'{{"a":[Infinity,null,"Infinity"],"b":-Infinity,"n":{digits},"c":1}}',))
+        # NaN is nobody's, and Infinity is no number of an event that has none so large.
+        for event, made in ((huge, "nan"), ('{"n":1.5}', "inf")):
+            (outcome,) = transformed(lambda event, _: event | {"n": float(made)}, event)
+            self.assertEqual(outcome.made, "Outcome_Fail", made)
 
     def test_half_a_surrogate_pair_is_written_as_an_escape(self) -> None:
         (outcome,) = transformed(lambda event, _: event, r'{"a":"\ud83d","b":"é"}')

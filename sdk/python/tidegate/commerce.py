@@ -1,5 +1,6 @@
 """Money and line items, as the e-commerce specifications of Segment and RudderStack have them."""
 
+import math as _math
 import re as _re
 from typing import Any, NamedTuple, Optional, Union
 
@@ -18,7 +19,10 @@ def number(value: Any) -> Optional[Number]:
         value = int(value) if value.lstrip("+-").isdecimal() else float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return value if value - value == 0 else None
+    try:
+        return value if _math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def currency(value: Any) -> Optional[str]:

@@ -1,7 +1,8 @@
 """What a plugin says and asks: outcomes, errors, log, counters, tables, signatures, and the fields of an event."""
 
 import json as _json
-from typing import Any, Optional, Union
+import math as _math
+from typing import Any, Callable, Optional, Union
 
 Event = dict[str, Any]
 
@@ -72,12 +73,39 @@ def whole(value: Any, what: str) -> int:
 
 def dumps(value: Any) -> str:
     """`value` as JSON without spaces. NaN and Infinity are no JSON and raise ValueError."""
-    written = _json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _written(value, False)
+
+
+def dumps_for_host(value: Any, is_of_event: Callable[[], bool]) -> str:
+    """The same for what goes back to the host. It knows every digit of the event, so numbers of the event beyond the range
+    of floats may be written, as Infinity, when `is_of_event()` says that it has some; the host puts them back."""
+    try:
+        return dumps(value)
+    except ValueError:
+        if _has(value, _math.isnan) or not is_of_event():
+            raise
+        return _written(value, True)
+
+
+def has_infinite(value: Any) -> bool:
+    """Whether a number beyond the range of floats stands anywhere in `value`."""
+    return _has(value, _math.isinf)
+
+
+def _has(value: Any, wanted: Callable[[float], bool]) -> bool:
+    if isinstance(value, float):
+        return wanted(value)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return any(_has(one, wanted) for one in inner)
+
+
+def _written(value: Any, allow_nan: bool) -> str:
+    written = _json.dumps(value, ensure_ascii=False, allow_nan=allow_nan, separators=(",", ":"))
     try:
         written.encode()
     except UnicodeEncodeError:
         # Half a surrogate pair can only be written as an escape.
-        written = _json.dumps(value, allow_nan=False, separators=(",", ":"))
+        written = _json.dumps(value, allow_nan=allow_nan, separators=(",", ":"))
     return written
 
 
@@ -173,7 +201,7 @@ class Fields:
             if isinstance(value, str):
                 at.handle.set_string(self._index, value)
             else:
-                at.handle.set_json(self._index, dumps(value))
+                at.handle.set_json(self._index, dumps_for_host(value, lambda: True))
         except _given["Err"] as refused:
             raise ValueError(f"{at.pointer} cannot be set: {refused.value}") from None
 

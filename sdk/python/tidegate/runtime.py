@@ -1,12 +1,17 @@
 """What stands between a plugin and the host. The entry module that the build writes is its only user."""
 
 import json as _json
+import sys
 from typing import Any, Callable, Optional, TypeVar
 
 from . import host
 from .delivery import Plan, Request, Response, classify_by_status
 from .errors import caught, forget_logged
-from .host import Context, Drop, Fail, Fields, Keep, RetryBatch, dumps, text, whole
+from .host import Context, Drop, Fail, Fields, Keep, RetryBatch, dumps, dumps_for_host, has_infinite, text, whole
+
+# Python reads no whole number of more than 4,300 digits otherwise. The host bounds the time of a batch.
+if hasattr(sys, "set_int_max_str_digits"):
+    sys.set_int_max_str_digits(0)
 
 _T = TypeVar("_T")
 _settings: dict[str, Any] = {}
@@ -50,12 +55,12 @@ def _whole_batch(types: Any, work: Callable[[], _T]) -> _T:
         raise host._given["Err"](types.BatchError_Fatal(said)) from None
 
 
-def _event_text(value: Any) -> str:
+def _event_text(value: Any, given: str) -> str:
     if not isinstance(value, dict):
         kind = type(value).__name__
         raise TypeError(f"transform returned {kind}, which is no event; "
                         "return the event, a list of events, keep, drop() or fail()")
-    return dumps(value)
+    return dumps_for_host(value, lambda: has_infinite(_json.loads(given)))
 
 
 def transform(plugin: Any, batch: list[str], types: Any, world: Any) -> list[Any]:
@@ -73,8 +78,8 @@ def transform(plugin: Any, batch: list[str], types: Any, world: Any) -> list[Any
             if isinstance(result, Fail):
                 return world.Outcome_Fail(types.PluginError(types.ErrorKind.INVALID_EVENT, result.code, result.message))
             if isinstance(result, list):
-                return world.Outcome_Emit([_event_text(event) for event in result])
-            return world.Outcome_Replace(_event_text(result))
+                return world.Outcome_Emit([_event_text(made, event) for made in result])
+            return world.Outcome_Replace(_event_text(result, event))
         except RetryBatch:
             raise
         except Exception as error:
