@@ -17,6 +17,7 @@
 //!
 //! This room does not know where events come from, nor what they mean to the far side.
 
+mod body;
 mod book;
 mod courier;
 mod exchange;

@@ -1,5 +1,6 @@
 //! What a guest planned, read with suspicion.
 
+use super::body;
 use crate::outbound::Method;
 use crate::wasm;
 
@@ -49,6 +50,10 @@ pub(super) fn check(plan: &wasm::Plan, events: usize) -> Result<(), BadPlan> {
             return Err(bad(format!("a request carries no event; name the events in `events` ({})", request.tag)));
         }
         request.events.iter().try_for_each(|event| put(*event, Place::Requests))?;
+        // One event is to blame as a rule, and the batch is halved until it stands alone.
+        if let Some(reason) = body::problem(request) {
+            return Err(BadPlan { code: "body-not-json", reason });
+        }
     }
     plan.skipped.iter().try_for_each(|(event, _)| put(*event, Place::Aside))?;
     plan.failed.iter().try_for_each(|(event, _)| put(*event, Place::Aside))?;

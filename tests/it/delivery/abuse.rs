@@ -119,6 +119,28 @@ fn a_url_leads_nowhere_but_where_it_may() {
 }
 
 #[test]
+fn a_body_that_is_no_json_costs_the_event_that_made_it_so_and_none_of_its_neighbours() {
+    let far = Far::new(|_| Act::status(200));
+    let route = Route::new(&far);
+    let server = route.workspace.serve();
+    let attacked = |n: usize| if n == 23 { json!({"attack": "infinite"}) } else { json!({"n": n}) };
+    let events: Vec<Value> = (0..40).map(|n| event(&format!("m-{n}"), "", attacked(n))).collect();
+    send(&server, &events);
+    route.wait_for_end(40);
+    server.stop();
+    assert_eq!(ids(&far.seen()).len(), 39);
+    assert!(
+        far.seen().iter().all(|received| !received.text().contains("Infinity")),
+        "it was refused before it was sent"
+    );
+    let set_aside = route.set_aside();
+    let (id, entry) = set_aside.first_key_value().unwrap();
+    assert_eq!((set_aside.len(), id.as_str(), entry["code"].as_str()), (1, "m-23", Some("body-not-json")));
+    let message = entry["message"].as_str().unwrap();
+    assert!(message.contains("application/json") && message.contains("it says \"Infinity"), "{message}");
+}
+
+#[test]
 fn headers_and_bodies_hold_what_they_may() {
     let far = Far::new(|_| Act::status(200));
     let route = Route::new(&far);

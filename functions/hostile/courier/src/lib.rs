@@ -40,6 +40,8 @@ impl destination::Guest for Courier {
             let parsed: Value = serde_json::from_str(json).unwrap_or_default();
             match parsed["properties"]["attack"].as_str() {
                 None => plain.push((event, json.as_str())),
+                // In company, as a plugin has it that does not look at what its language writes.
+                Some("infinite") => plain.push((event, r#"{"price":Infinity}"#)),
                 Some(attack) => commit(attack, event, &parsed, &mut plan)?,
             }
         }
