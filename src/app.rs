@@ -15,6 +15,7 @@ mod lend;
 mod live;
 mod modes;
 mod posts;
+pub mod sample;
 mod starts;
 mod startup;
 mod stop;

@@ -28,6 +28,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use functions::{BatchContext, Chained, chain};
+pub use judge::{Judged, judged};
 pub use lineup::{Canary, Lineup, Slot, Trial};
 use stage::Stages;
 pub use stage::{Functions, Recall};

@@ -8,11 +8,11 @@
 //! * The tables depend on which events arrived, never on their order nor on how they were cut into batches (short of
 //!   a cap). Names come from the path alone, types from a join that is commutative, associative and idempotent.
 //! * Columns are added and widened, never dropped or narrowed. A value that has no column of its own is kept in the
-//!   `_overflow` column of its row.
+//!   `_overflow` column of its row. Nobody who is in the way of such a change stops a sync: the change waits.
 //! * Rows and ledger become durable in one transaction, or, where there are none, in an order that leaves each event once
 //!   whenever it is broken off: nothing lost, nothing twice.
 //!
-//! The general rooms (`table`, `name`, `path`, `row`, `evolve`, `known`, `ledger`, `halves`, `sheet`) do no I/O. Each
+//! The general rooms (`table`, `name`, `path`, `row`, `evolve`, `known`, `waiting`, `ledger`, `halves`, `sheet`) do no I/O. Each
 //! warehouse is a folder with the same rooms: `client` (settings, connection), `ddl`, `encode`, `load`, `error`, `sheet`.
 //! None of them knows about syncs, cursors or contracts. A new warehouse is such a folder, a line in [`Settings`] and
 //! one in [`SHEETS`].
@@ -47,6 +47,8 @@ pub mod row;
 pub mod sheet;
 /// What the tables are and what is known of them.
 pub mod table;
+/// Changes of tables that something is in the way of.
+pub mod waiting;
 
 /// A PostgreSQL server.
 pub mod postgres;
@@ -125,6 +127,46 @@ impl Settings {
             (Self::Sqlite(_), Some(schema)) => format!("{schema}__"),
             _ => String::new(),
         }
+    }
+
+    /// The schema of a part as the warehouse's SQL spells it: what stands before the dot of a table's name. Empty where the
+    /// schema is part of that name.
+    #[must_use]
+    pub fn schema_sql(&self, part: &Part) -> String {
+        let named = part.schema.as_deref();
+        match self {
+            Self::Sqlite(_) => String::new(),
+            Self::Postgres(settings) => postgres::quoted(named.unwrap_or(&settings.schema)),
+            Self::ClickHouse(settings) => clickhouse::quoted(named.unwrap_or(&settings.database)),
+            Self::Snowflake(settings) => settings.schema_sql(part),
+            Self::Lake(settings) => named.unwrap_or(&settings.schema).to_owned(),
+        }
+    }
+
+    /// The statement that makes the schema of a part where `found` does not have it.
+    #[must_use]
+    pub fn schema_statement(&self, part: &Part, found: &Found) -> Option<String> {
+        let word = match self {
+            _ if found.has_schema => return None,
+            Self::Sqlite(_) | Self::Lake(_) => return None,
+            Self::ClickHouse(_) => "DATABASE",
+            Self::Postgres(_) => "SCHEMA",
+            // An empty one is not seen.
+            Self::Snowflake(_) => "SCHEMA IF NOT EXISTS",
+        };
+        Some(format!("CREATE {word} {}", self.schema_sql(part)))
+    }
+
+    /// A warehouse in which nothing has been made yet.
+    #[must_use]
+    pub fn nothing(&self, part: &Part) -> Found {
+        // Every database of PostgreSQL and of Snowflake is made with it.
+        let has_schema = match self {
+            Self::Postgres(_) => self.schema_sql(part) == "\"public\"",
+            Self::Snowflake(_) => self.schema_sql(part).ends_with(".\"PUBLIC\""),
+            _ => false,
+        };
+        Found { has_schema, ..Found::default() }
     }
 
     /// Opens one sync's part. Nothing need be reachable yet: a warehouse that is away is found out at the first batch.

@@ -1,5 +1,6 @@
 //! `tidegate warehouse`.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use super::{Done, Failure, WorkspaceArgs, paint, runtime};
 use crate::app::declare;
+use crate::app::sample::{Sampled, Sampler};
 use crate::clock;
 use crate::config::{DestinationKind, Workspace};
 use crate::event::record::Record;
@@ -19,7 +21,7 @@ use crate::warehouse::{Part, Settings};
 pub(super) enum Command {
     /// Show the statements that would make the tables fit the contract, or a sample of events; runs none of them
     #[command(
-        after_help = "Examples:\n  tidegate warehouse plan shop                       what the contract declares\n  tidegate warehouse plan shop --events sample.jsonl   what these events would make\n  tidegate warehouse plan shop --from-nothing        as if the warehouse were empty, without connecting\n\nEvents are JSON lines as SDKs send them, or one JSON array. Tables and columns appear by themselves when events come;\nthis is for people who want to read, review or run the statements before."
+        after_help = "Examples:\n  tidegate warehouse plan shop                       what the contract declares\n  tidegate warehouse plan shop --events sample.jsonl   what these events would make\n  tidegate warehouse plan shop --from-nothing        as if the warehouse were empty, without connecting\n\nEvents are JSON lines as SDKs send them, or one JSON array. They go through the contract, the functions, the filter and the\nmapping of the sync, as events do that are sent; what would not be delivered is counted with the reason. Tables and columns appear by themselves when events come;\nthis is for people who want to read, review or run the statements before."
     )]
     Plan(PlanArgs),
 }
@@ -43,8 +45,12 @@ pub(super) struct PlanArgs {
 struct Planned {
     sync: String,
     kind: &'static str,
+    /// The statement that makes the schema.
+    schema: Option<String>,
     steps: Vec<Step>,
     notices: Vec<String>,
+    /// Events of the sample that would not be delivered, by the reason.
+    left_out: BTreeMap<String, u64>,
 }
 
 /// Events planned together.
@@ -54,14 +60,25 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
     let Command::Plan(args) = command;
     let workspace = args.workspace.read()?;
     let syncs = syncs(&workspace, args.sync.as_deref())?;
-    let sample = args.events.as_ref().map(sample).transpose()?.unwrap_or_default();
+    let sample = args.events.as_ref().map(sample).transpose()?;
     let runtime = runtime()?;
+    let sampler = match &sample {
+        Some(_) => {
+            Some(runtime.block_on(Sampler::open(&workspace)).map_err(|error| Failure::Failed(error.to_string()))?)
+        }
+        None => None,
+    };
     let mut planned = Vec::new();
     for (sync, settings) in syncs {
         let part = declare::part(&workspace, &sync);
-        let found = if args.from_nothing { Found::default() } else { find(&runtime, settings, &part)? };
+        let found = if args.from_nothing { settings.nothing(&part) } else { find(&runtime, settings, &part)? };
         let source = &workspace.syncs[&sync].source.0;
-        planned.push(plan(settings, &part, found, &decoded(&sample, source)?)?);
+        let events = decoded(sample.as_deref().unwrap_or_default(), source)?;
+        let sampled = match &sampler {
+            Some(sampler) => runtime.block_on(sampler.pass(&sync, events)),
+            None => Sampled::default(),
+        };
+        planned.push(plan(settings, &part, found, sampled)?);
     }
     if json {
         print_json(&planned);
@@ -97,7 +114,7 @@ fn syncs<'w>(workspace: &'w Workspace, asked: Option<&str>) -> Result<Vec<(Strin
     Ok(found)
 }
 
-fn plan(settings: &Settings, part: &Part, found: Found, events: &[Event]) -> Result<Planned, Failure> {
+fn plan(settings: &Settings, part: &Part, found: Found, sampled: Sampled) -> Result<Planned, Failure> {
     let mut plan = Plan::new(settings, part, found);
     let taken = |name: String| {
         let kind = settings.sheet().title;
@@ -107,11 +124,14 @@ fn plan(settings: &Settings, part: &Part, found: Found, events: &[Event]) -> Res
         ))
     };
     plan.declared().map_err(|name| taken(name.0))?;
-    for chunk in events.chunks(CHUNK_EVENTS) {
+    for chunk in sampled.events.chunks(CHUNK_EVENTS) {
         plan.events(chunk).map_err(|name| taken(name.0))?;
     }
+    plan.violations(&sampled.violations).map_err(|name| taken(name.0))?;
+    let schema = plan.schema().map(str::to_owned);
     let (steps, notices) = plan.finish();
-    Ok(Planned { sync: part.sync.clone(), kind: settings.sheet().kind, steps, notices })
+    let (sync, kind, left_out) = (part.sync.clone(), settings.sheet().kind, sampled.left_out);
+    Ok(Planned { sync, kind, schema, steps, notices, left_out })
 }
 
 /// The lines of a sample, each an event.
@@ -156,7 +176,7 @@ fn decoded(sample: &[String], source: &str) -> Result<Vec<Event>, Failure> {
 }
 
 fn print(planned: &Planned) {
-    let Planned { sync, kind, steps, notices } = planned;
+    let Planned { sync, kind, schema, steps, notices, left_out } = planned;
     let created = steps.iter().filter(|step| step.creates).count();
     let added: usize = steps.iter().filter(|step| !step.creates).map(|step| step.columns_added).sum();
     let widened: usize = steps.iter().map(|step| step.columns_widened).sum();
@@ -168,6 +188,12 @@ fn print(planned: &Planned) {
     println!("{}", paint::bold(&format!("-- {sync} ({kind}): {summary}")));
     for notice in notices {
         println!("-- {}", paint::plain(notice, 500));
+    }
+    for (reason, count) in left_out {
+        println!("-- {count} of the sample would not be delivered: {}", paint::plain(reason, 500));
+    }
+    if let Some(schema) = schema {
+        println!("{};", paint::plain(schema, usize::MAX));
     }
     for statement in steps.iter().flat_map(|step| &step.statements) {
         let end = if statement.starts_with("--") { "" } else { ";" };
@@ -186,7 +212,10 @@ fn print_json(planned: &[Planned]) {
         .iter()
         .map(|planned| {
             let steps: Vec<_> = planned.steps.iter().map(step).collect();
-            serde_json::json!({"sync": planned.sync, "kind": planned.kind, "steps": steps, "notices": planned.notices})
+            serde_json::json!({
+                "sync": planned.sync, "kind": planned.kind, "schema": planned.schema, "steps": steps,
+                "notices": planned.notices, "left_out": planned.left_out,
+            })
         })
         .collect();
     println!("{}", serde_json::Value::Array(list));

@@ -54,6 +54,7 @@ fn limits(fields: &mut Fields<'_>, sheet: &Sheet) -> Limits {
     let limits = Limits {
         columns_max: fields.number("columns_max", 50).unwrap_or(1_000),
         tables_max: fields.number_up_to("tables_max", 1, 10_000).unwrap_or(1_000),
+        ..Limits::default()
     };
     if limits.columns_max > most {
         let message = format!("columns_max is above {most}, which is the most that {} tables can have", sheet.title);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::stretch::Part;
 use super::{Error, Rules, Stretch};
 use crate::clock;
-use crate::contract::Action;
+use crate::contract::{Action, Contract};
 use crate::event::record::Record;
 use crate::event::time::ReadAs;
 use crate::event::{Event, ViolationRecord, decode, undecoded};
@@ -243,57 +243,80 @@ impl<'a> Work<'a> {
     }
 
     /// The contract's verdict; `None` when the event goes no further.
-    fn judge(&mut self, mut event: Event) -> Option<Event> {
+    fn judge(&mut self, event: Event) -> Option<Event> {
         let contract = self.rules.get(&event.source).and_then(|rules| rules.contract.as_ref());
         let Some(contract) = contract else { return Some(event) };
-        let verdict = contract.judge(event.kind, &mut event.body);
         let source = Arc::clone(&event.source);
-        if !verdict.undeclared.is_empty() {
-            self.tally(&source).undeclared(verdict.undeclared);
+        let Judged { event, violation, quarantined, undeclared } = judged(contract, event);
+        if !undeclared.is_empty() {
+            self.tally(&source).undeclared(undeclared);
         }
-        let Some(violation) = verdict.violation else { return Some(event) };
-        let blocked = verdict.action == Action::Block;
-        let tally = self.tally(&source);
-        tally.violations += 1;
-        tally.quarantined += u64::from(blocked);
-        if blocked {
-            let code = if violation.has_undeclared_schema {
-                "undeclared-event"
-            } else if violation.has_schema_violated {
-                "schema-violation"
-            } else {
-                "undeclared-field"
-            };
-            self.quarantined.push(Quarantined {
-                offset: event.offset,
-                part: event.part,
-                stage: QuarantineStage::Contract.as_str(),
-                scope: source.to_string(),
-                code: code.to_owned(),
-                message: violation.violations.join("; "),
-                event: violation.payload.clone().into_bytes(),
-                at_us: event.received_at_us,
-                detail: None,
-            });
+        if let Some(violation) = violation {
+            let tally = self.tally(&source);
+            tally.violations += 1;
+            tally.quarantined += u64::from(quarantined.is_some());
+            self.stretch.violations.push(Arc::new(violation));
         }
-        self.stretch.violations.push(Arc::new(ViolationRecord {
-            source,
-            offset: event.offset,
-            message_id: event.message_id().to_owned(),
-            received_at_us: event.received_at_us,
-            payload: violation.payload,
-            event_name: violation.event_name,
-            event_type: violation.event_type,
-            schema_version: violation.schema_version,
-            has_undeclared_schema: violation.has_undeclared_schema,
-            has_undeclared_fields: violation.has_undeclared_fields,
-            has_schema_violated: violation.has_schema_violated,
-            violations: violation.violations,
-        }));
-        (!blocked).then_some(event)
+        self.quarantined.extend(quarantined);
+        event
     }
 
     fn tally(&mut self, source: &Arc<str>) -> &mut Tally {
         self.tallies.entry(Arc::clone(source)).or_default()
     }
+}
+
+/// What a contract made of an event.
+#[derive(Debug)]
+pub struct Judged {
+    /// As it goes on; `None` when it goes no further.
+    pub event: Option<Event>,
+    pub violation: Option<ViolationRecord>,
+    pub quarantined: Option<Quarantined>,
+    /// What is undeclared and allowed, by name.
+    pub undeclared: Vec<String>,
+}
+
+/// Judges one event by the contract of its source.
+#[must_use]
+pub fn judged(contract: &Contract, mut event: Event) -> Judged {
+    let verdict = contract.judge(event.kind, &mut event.body);
+    let undeclared = verdict.undeclared;
+    let Some(violation) = verdict.violation else {
+        return Judged { event: Some(event), violation: None, quarantined: None, undeclared };
+    };
+    let code = if violation.has_undeclared_schema {
+        "undeclared-event"
+    } else if violation.has_schema_violated {
+        "schema-violation"
+    } else {
+        "undeclared-field"
+    };
+    let blocked = verdict.action == Action::Block;
+    let quarantined = blocked.then(|| Quarantined {
+        offset: event.offset,
+        part: event.part,
+        stage: QuarantineStage::Contract.as_str(),
+        scope: event.source.to_string(),
+        code: code.to_owned(),
+        message: violation.violations.join("; "),
+        event: violation.payload.clone().into_bytes(),
+        at_us: event.received_at_us,
+        detail: None,
+    });
+    let record = ViolationRecord {
+        source: Arc::clone(&event.source),
+        offset: event.offset,
+        message_id: event.message_id().to_owned(),
+        received_at_us: event.received_at_us,
+        payload: violation.payload,
+        event_name: violation.event_name,
+        event_type: violation.event_type,
+        schema_version: violation.schema_version,
+        has_undeclared_schema: violation.has_undeclared_schema,
+        has_undeclared_fields: violation.has_undeclared_fields,
+        has_schema_violated: violation.has_schema_violated,
+        violations: violation.violations,
+    };
+    Judged { event: (!blocked).then_some(event), violation: Some(record), quarantined, undeclared }
 }

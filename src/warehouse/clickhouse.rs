@@ -36,4 +36,5 @@ mod sheet;
 mod wire;
 
 pub use client::{Checked, ClickHouse, LookUp, Settings};
+pub(super) use ddl::quoted;
 pub use sheet::SHEET;

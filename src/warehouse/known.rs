@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::clock;
 use crate::event::{Event, Kind};
 use crate::warehouse::declared::Declared;
 use crate::warehouse::name;
 use crate::warehouse::table::{Column, Family, Limits, Table, Tables, Target, is_ours};
+use crate::warehouse::waiting::{Refusal, Waiting};
 
 /// Event names remembered with their tables; a longer name is worked out every time.
 const NAMES_MAX: usize = 10_000;
@@ -49,6 +51,8 @@ pub trait Look {
 /// All tables of a schema, found at once.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
+    /// The schema is there, whatever is in it.
+    pub has_schema: bool,
     /// By name in lower case.
     pub tables: BTreeMap<String, FoundTable>,
 }
@@ -104,6 +108,7 @@ pub struct Known {
     prefix: String,
     limits: Limits,
     declared: Arc<Declared>,
+    waiting: Waiting,
     /// What an operator should hear of the batch in hand.
     pub notices: Vec<String>,
 }
@@ -115,8 +120,10 @@ impl Known {
         objects: impl IntoIterator<Item = Object>,
         limits: Limits,
         declared: Arc<Declared>,
+        waiting: &Waiting,
     ) -> Self {
-        let mut known = Self { prefix: prefix.to_owned(), limits, declared, ..Self::default() };
+        let waiting = waiting.clone();
+        let mut known = Self { prefix: prefix.to_owned(), limits, declared, waiting, ..Self::default() };
         for object in objects {
             let short = object.name.strip_prefix(prefix).unwrap_or(&object.name);
             known.event_tables += usize::from(object.is_event_table && short != "tracks" && short != "_overflow");
@@ -212,7 +219,24 @@ impl Known {
     fn insert(&mut self, short: &str, family: Family, found: Option<Vec<Column>>) -> usize {
         let name = [&self.prefix, short].concat();
         let pins = self.declared.tables.get(short);
-        self.tables.insert(Table::new(&name, family, found, &self.limits, pins))
+        let mut table = Table::new(&name, family, found, &self.limits, pins);
+        table.shut(self.waiting.shut(&name));
+        self.tables.insert(table)
+    }
+
+    /// The warehouse did not make these changes of table number `table`: they wait, and the batch is begun anew without
+    /// them. Nothing to do when there are none.
+    ///
+    /// # Errors
+    /// The trouble, when rows cannot do without the change.
+    pub fn wait<E: ToString>(&self, table: usize, refused: Vec<Refusal<E>>) -> Result<(), E> {
+        let table = &self.tables.list[table];
+        for Refusal { columns, statement, trouble } in refused {
+            if !self.waiting.note(table, &columns, &statement, &trouble.to_string()) {
+                return Err(trouble);
+            }
+        }
+        Ok(())
     }
 
     /// What an operator should hear and has not heard before.
@@ -233,12 +257,15 @@ impl Known {
                 }
             }
         }
+        self.waiting.settle(&mut self.tables, clock::now_us(), self.limits.try_again_after);
         notices.retain(|notice| told.0.len() < TOLD_MAX && told.0.insert(notice.clone()));
         let more = notices.len().saturating_sub(NOTICES_MAX);
         notices.truncate(NOTICES_MAX);
         if more > 0 {
             notices.push(format!("and {more} more of the kind"));
         }
+        // Last, for the last is the one that the status shows.
+        notices.extend(self.waiting.notices().into_iter().take(NOTICES_MAX));
         notices
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::evolve::Fit;
 use super::known::{Found, Known, Taken};
 use super::row::Planner;
-use super::table::Table;
+use super::table::{Family, Table};
+use super::waiting::Waiting;
 use super::{Part, Settings};
-use crate::event::Event;
+use crate::event::{Event, ViolationRecord};
 
 /// A plan in the making.
 #[derive(Debug)]
@@ -15,7 +16,9 @@ pub struct Plan {
     known: Known,
     found: Found,
     fit: Fit,
-    statements: fn(&Table) -> Vec<String>,
+    statements: fn(&Table, &str) -> Vec<String>,
+    schema: String,
+    schema_statement: Option<String>,
 }
 
 /// What would be done to one table.
@@ -34,9 +37,11 @@ impl Plan {
     #[must_use]
     pub fn new(settings: &Settings, part: &Part, found: Found) -> Self {
         let prefix = settings.prefix(part);
-        let known = Known::new(&prefix, found.objects(), settings.limits(), Arc::clone(&part.declared));
+        let known =
+            Known::new(&prefix, found.objects(), settings.limits(), Arc::clone(&part.declared), &Waiting::default());
         let sheet = settings.sheet();
-        Self { known, found, fit: sheet.fit, statements: sheet.statements }
+        let (schema, schema_statement) = (settings.schema_sql(part), settings.schema_statement(part, &found));
+        Self { known, found, fit: sheet.fit, statements: sheet.statements, schema, schema_statement }
     }
 
     /// Takes in the tables whose columns were declared in advance.
@@ -62,6 +67,30 @@ impl Plan {
         Ok(())
     }
 
+    /// Takes in what a contract objected to.
+    ///
+    /// # Errors
+    /// Something else has the name of the table for it.
+    pub fn violations(&mut self, violations: &[ViolationRecord]) -> Result<(), Taken> {
+        if violations.is_empty() {
+            return Ok(());
+        }
+        let table = self.known.fixed_table(&mut self.found, Family::Violations)?;
+        let mut planner = Planner::new(&mut self.known.tables, self.fit);
+        for violation in violations {
+            planner.violation(violation, table);
+        }
+        let _ = planner.finish();
+        Ok(())
+    }
+
+    /// The statement that makes the schema, if it is not there and some table is to be made in it.
+    #[must_use]
+    pub fn schema(&self) -> Option<&str> {
+        let makes = self.known.tables.list.iter().any(|table| !table.exists);
+        self.schema_statement.as_deref().filter(|_| makes)
+    }
+
     /// What would be done, by table in the order in which they came up, and what an operator should hear of it.
     #[must_use]
     pub fn finish(mut self) -> (Vec<Step>, Vec<String>) {
@@ -73,7 +102,7 @@ impl Plan {
                 creates: changes.create,
                 columns_added: changes.add.len(),
                 columns_widened: changes.widen.len(),
-                statements: (self.statements)(table),
+                statements: (self.statements)(table, &self.schema),
             }
         };
         let steps = self.known.tables.list.iter().map(step).filter(|step| !step.statements.is_empty()).collect();

@@ -27,6 +27,8 @@ mod ddl;
 pub mod encode;
 /// What can go wrong, and what an operator should do about it.
 mod error;
+/// JSON that the operators of PostgreSQL can read.
+mod json;
 /// How far each sync has come.
 mod ledger;
 /// One batch, one transaction.
@@ -46,4 +48,5 @@ mod wire;
 
 pub use address::{Address, Environment, VARIABLES};
 pub use client::{PostgresWarehouse, Settings};
+pub(super) use ddl::quoted;
 pub use sheet::SHEET;

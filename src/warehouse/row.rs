@@ -13,6 +13,7 @@ use crate::event::{Event, ViolationRecord};
 use crate::warehouse::evolve::{self, Fit, Scalar, Type};
 use crate::warehouse::path::{CONTEXT, MESSAGE, Node, OWN, Slot};
 use crate::warehouse::table::{self, Family, Place, Table, Tables, Target};
+use crate::warehouse::waiting::Shut;
 
 /// One value of a row.
 #[derive(Debug)]
@@ -254,7 +255,7 @@ impl<'a> Builder<'_, 'a> {
         let holder = &mut self.table.columns[column as usize];
         let fits = scalar.fits(&self.fit);
         if !fits || !holder.takes(scalar.kind()) {
-            holder.refused |= fits;
+            holder.refused |= fits && holder.shut == Shut::No;
             self.lost = true;
             return;
         }
@@ -276,9 +277,11 @@ impl<'a> Builder<'_, 'a> {
         if self.lost
             && let Some(body) = body
         {
-            let text = Value::Object(self.lost_of(body)).to_string();
-            let column = self.table.overflow();
-            self.put(column, NO_NODE, Scalar::Made(text.into()));
+            let lost = self.lost_of(body);
+            if !lost.is_empty() {
+                let column = self.table.overflow();
+                self.put(column, NO_NODE, Scalar::Made(Value::Object(lost).to_string().into()));
+            }
         }
         for cell in &self.group.cells[self.start..] {
             let column = &mut self.table.columns[cell.column as usize];

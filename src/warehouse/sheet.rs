@@ -27,8 +27,9 @@ pub struct Sheet {
     pub latency: &'static str,
     /// What a sync gathers before it loads, unless told otherwise.
     pub flush: Flush,
-    /// The statements that make the table what it shall be, as an operator would run them.
-    pub statements: fn(&Table) -> Vec<String>,
+    /// The statements that make the table what it shall be, as an operator would run them. The schema is as
+    /// [`super::Settings::schema_sql`] spells it.
+    pub statements: fn(&Table, &str) -> Vec<String>,
 }
 
 /// When a batch is large or old enough to be loaded.

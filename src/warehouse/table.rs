@@ -7,9 +7,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::warehouse::evolve::{Scalar, Type};
 use crate::warehouse::path::{Node, Paths, Slot};
+use crate::warehouse::waiting::{Shut, TRY_AGAIN_AFTER};
 
 mod family;
 
@@ -25,11 +27,13 @@ pub struct Limits {
     pub columns_max: usize,
     /// Tables for event names.
     pub tables_max: usize,
+    /// How long a change that the warehouse did not make waits before it is tried again.
+    pub try_again_after: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { columns_max: 1000, tables_max: 1000 }
+        Self { columns_max: 1000, tables_max: 1000, try_again_after: TRY_AGAIN_AFTER }
     }
 }
 
@@ -53,6 +57,8 @@ pub struct Column {
     pub pinned: bool,
     /// Such a value came since the last notice.
     pub refused: bool,
+    /// What it does not take while a change of it waits.
+    pub shut: Shut,
     /// Already noted among the columns of the batch in hand.
     pub used: bool,
 }
@@ -69,6 +75,7 @@ impl Column {
             redeclare: false,
             pinned: false,
             refused: false,
+            shut: Shut::No,
             used: false,
         }
     }
@@ -82,7 +89,25 @@ impl Column {
     /// Whether a value of this type may be put there.
     #[must_use]
     pub fn takes(&self, kind: Type) -> bool {
-        !self.pinned || self.kind().join(kind) == self.kind()
+        let holds = self.kind().join(kind) == self.kind();
+        match self.shut {
+            Shut::No => holds || !self.pinned,
+            Shut::Wider => holds,
+            Shut::All => false,
+        }
+    }
+
+    /// Whether it is there with a type that holds all that `kind` does, and alters nothing.
+    #[must_use]
+    pub fn is_as_wide_as(&self, kind: Type) -> bool {
+        !self.alters && !self.rounds && self.declared.is_some_and(|declared| declared.join(kind) == declared)
+    }
+
+    /// Leaves it as it is until it can be changed.
+    fn shut(&mut self, shut: Shut) {
+        self.shut = shut;
+        self.wanted = self.declared.or(self.wanted);
+        self.redeclare = false;
     }
 
     /// Makes room for `scalar`.
@@ -143,6 +168,24 @@ pub struct Changes {
     pub widen: Vec<usize>,
 }
 
+impl Changes {
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        !self.create && self.add.is_empty() && self.widen.is_empty()
+    }
+
+    /// Places of the columns that it changes.
+    pub fn columns(&self) -> impl Iterator<Item = usize> + '_ {
+        self.add.iter().chain(&self.widen).copied()
+    }
+
+    /// The same changes of an existing table, column by column.
+    pub fn alone(&self) -> impl Iterator<Item = Self> + '_ {
+        let added = self.add.iter().map(|at| Self { add: vec![*at], ..Self::default() });
+        added.chain(self.widen.iter().map(|at| Self { widen: vec![*at], ..Self::default() }))
+    }
+}
+
 impl Table {
     /// A table with these columns found in the warehouse (none when it does not exist yet), its base columns, and
     /// those declared in advance.
@@ -181,6 +224,10 @@ impl Table {
             column.pinned = kind == Type::Timestamp && family.is_of_events();
             table.base.push(place);
         }
+        if !table.exists && family.is_of_events() {
+            // Made later, it might have to wait for others as any column may, and it is where values wait.
+            table.overflow();
+        }
         for (name, kind) in pins.into_iter().flatten().filter(|(name, _)| !family.is_own(name)) {
             table.pin(name, *kind);
         }
@@ -193,6 +240,7 @@ impl Table {
         let mut changes = Changes { create: !self.exists, ..Changes::default() };
         for (at, column) in self.columns.iter().enumerate() {
             match column.declared {
+                None if column.shut == Shut::All && self.exists => {}
                 None => changes.add.push(at),
                 Some(declared) if declared != column.kind() || column.redeclare => changes.widen.push(at),
                 Some(_) => {}
@@ -232,6 +280,23 @@ impl Table {
             return Slot::Overflow;
         }
         Slot::Column(self.push(Column::new(name, None)))
+    }
+
+    /// Leaves columns as they are until they can be changed.
+    pub(super) fn shut(&mut self, columns: Vec<(Box<str>, Shut)>) {
+        if !self.exists {
+            return;
+        }
+        for (name, shut) in columns {
+            match self.by_name.get(&*name.to_ascii_lowercase()) {
+                Some(place) => self.columns[*place as usize].shut(shut),
+                // Once it has a place, no value is taken for one of another name.
+                None => {
+                    let place = self.push(Column::new(&name, None));
+                    self.columns[place as usize].shut(shut);
+                }
+            }
+        }
     }
 
     /// Fixes the type of a column in advance; one that is there already and wider stays as wide.

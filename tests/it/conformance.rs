@@ -70,6 +70,10 @@ pub enum Act {
     MakeTable(&'static str),
     /// A constraint: the integer column of the table must not be this.
     Refuse(&'static str, &'static str, i64),
+    /// Something that keeps the type of a column of the table as it is.
+    Block(&'static str, &'static str),
+    /// It is gone.
+    Unblock(&'static str),
     /// Nobody may write any more: a permission is gone.
     Forbid,
     /// Everybody may again.
@@ -259,6 +263,8 @@ macro_rules! suite {
                 cut_off_at_any_pause_nothing_is_lost_and_nothing_doubled;
             operators: a_column_added_by_another_writer_is_used a_column_dropped_by_an_operator_comes_back
                 a_column_retyped_by_an_operator_is_taken_as_it_is a_table_of_somebody_else_is_left_alone
+                a_change_that_something_is_in_the_way_of_waits_and_stops_nothing
+                a_change_that_waits_is_tried_again_while_the_sync_goes_on
                 a_row_that_is_refused_stands_alone a_permission_that_is_missing_stops_and_loses_nothing;
             order: neither_order_nor_batching_shows_in_the_tables;
         );

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Workspace, run};
+use crate::support::{Workspace, guests, run};
 
 fn shop() -> Workspace {
     let workspace = Workspace::new();
@@ -73,7 +73,7 @@ fn a_plan_shows_statements_that_make_what_events_then_need() {
     assert!(!workspace.data().join("warehouse.db").exists(), "a plan makes nothing");
 
     let events = [
-        json!({"type": "track", "event": "Order Completed", "messageId": "a", "properties": {"total": 1, "late": true}}),
+        json!({"type": "track", "event": "Order Completed", "messageId": "a", "userId": "u", "properties": {"total": 1, "late": true}}),
         json!({"type": "identify", "userId": "u", "messageId": "b", "traits": {"plan": "pro"}}),
     ];
     let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
@@ -83,19 +83,100 @@ fn a_plan_shows_statements_that_make_what_events_then_need() {
     let planned = plan(&workspace, &sample);
     let tables: Vec<&str> =
         planned[0]["steps"].as_array().unwrap().iter().map(|step| step["table"].as_str().unwrap()).collect();
-    assert_eq!(tables, ["order_completed", "tracks", "identifies"]);
+    assert_eq!(tables, ["order_completed", "tracks", "identifies", "event_violations"], "`late` is not declared");
 
     let server = workspace.serve();
     assert_eq!(server.batch(&events).status, 200);
     server.stop();
     assert_eq!(plan(&workspace, &sample)[0]["steps"], json!([]), "the events made what was planned");
     let anew = plan(&workspace, &[&sample[..], &["--from-nothing"]].concat());
-    assert_eq!(anew[0]["steps"].as_array().unwrap().len(), 3);
+    assert_eq!(anew[0]["steps"].as_array().unwrap().len(), 4);
 
     let widened = json!({"type": "track", "event": "Order Completed", "messageId": "c", "properties": {"late": "x"}});
     workspace.write("sample.jsonl", &format!("[{widened}]"));
     let step = &plan(&workspace, &sample)[0]["steps"][0];
     assert_eq!((&step["columns_widened"], &step["columns_added"]), (&json!(1), &json!(0)), "{step}");
+}
+
+#[test]
+fn a_sample_goes_through_contract_functions_filter_and_mapping_as_sent_events_do() {
+    let workspace = shop();
+    workspace.write(
+        "events/domains/shop/cart.yaml",
+        "type: track\nname: Cart Viewed\nonSchemaViolation: BLOCK_EVENT\nschema:\n  type: object\n  properties:\n    properties: { type: object, required: [total] }\n",
+    );
+    let component = guests::component("transform/rename");
+    let settings = "lookups: {renames: none}\nsettings: {fields: {/properties/sku: /properties/product_id}}\n";
+    workspace.write("functions/rename.yaml", &format!("component: {}\n{settings}", component.display()));
+    workspace.append("sources/web.yaml", "\nfunctions: [rename]\n");
+    let sync = "filter: {types: [track]}\nmapping: {rename: {/properties/colour: /properties/color}, remove: [/properties/secret]}\n";
+    workspace.append("syncs/web-to-warehouse.yaml", &format!("\n{sync}"));
+    let track = |event: &str, id: &str, properties: Value| json!({"type": "track", "event": event, "messageId": id, "userId": "u", "properties": properties});
+    let events = [
+        track("Seen", "a", json!({"sku": "x", "colour": "red", "secret": 1})),
+        track("Seen", "a", json!({"twice": 1})),
+        track("Cart Viewed", "b", json!({})),
+        json!({"type": "identify", "userId": "u", "messageId": "c"}),
+    ];
+    let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
+    workspace.write("sample.jsonl", &lines);
+    let sample = workspace.path().join("sample.jsonl");
+    let sample = ["--events", sample.to_str().unwrap()];
+    let planned = plan(&workspace, &sample);
+    let steps = planned[0]["steps"].as_array().unwrap();
+    let of = |table: &str| {
+        steps.iter().find(|step| step["table"] == table).unwrap_or_else(|| panic!("{table} in {planned}"))
+    };
+    let seen = of("seen")["statements"][0].as_str().unwrap();
+    assert!(seen.contains("\"product_id\"") && seen.contains("\"color\""), "{seen}");
+    assert!(!["sku", "colour", "secret", "twice"].iter().any(|column| seen.contains(column)), "{seen}");
+    assert!(!steps.iter().any(|step| ["cart_viewed", "identifies"].contains(&step["table"].as_str().unwrap())));
+    of("event_violations");
+    let left_out = json!({
+        "a duplicate, by its messageId": 1, "quarantined, schema-violation": 1, "the sync's filter leaves it out": 1,
+    });
+    assert_eq!(planned[0]["left_out"], left_out);
+    assert!(!workspace.data().join("store").exists(), "a plan makes nothing");
+
+    let server = workspace.serve();
+    assert_eq!(server.batch(&events).status, 200);
+    server.stop();
+    assert_eq!(plan(&workspace, &sample)[0]["steps"], json!([]), "the events made what was planned");
+}
+
+#[test]
+fn a_plan_names_the_schema_of_each_table_and_makes_it() {
+    let workspace = shop();
+    let sync = "source: web\ndestination: warehouse\nschema: shop\n";
+    for (kind, schema, create) in [
+        (
+            "kind: postgres\nhost: db.invalid\nuser: u\ndbname: d\n",
+            "CREATE SCHEMA \"shop\"",
+            "CREATE TABLE \"shop\".\"order_completed\" (",
+        ),
+        (
+            "kind: clickhouse\nurl: http://db.invalid:8123\n",
+            "CREATE DATABASE `shop`",
+            "CREATE TABLE IF NOT EXISTS `shop`.`order_completed` (",
+        ),
+    ] {
+        workspace.write("destinations/warehouse.yaml", kind);
+        workspace.write("syncs/web-to-warehouse.yaml", sync);
+        let planned = plan(&workspace, &["--from-nothing"]);
+        assert_eq!(planned[0]["schema"], schema);
+        let statement = planned[0]["steps"][0]["statements"][0].as_str().unwrap();
+        assert!(statement.starts_with(create), "{statement}");
+        let path = workspace.path();
+        let text = run(&["warehouse", "plan", path.to_str().unwrap(), "--from-nothing"]);
+        let text = String::from_utf8(text.stdout).unwrap();
+        assert!(text.find(&format!("{schema};")) < text.find(create), "{text}");
+    }
+    workspace.write("destinations/warehouse.yaml", "kind: sqlite\n");
+    let planned = plan(&workspace, &["--from-nothing"]);
+    assert_eq!(
+        (&planned[0]["schema"], &planned[0]["steps"][0]["table"]),
+        (&Value::Null, &json!("shop__order_completed"))
+    );
 }
 
 #[test]

@@ -23,6 +23,7 @@ use crate::warehouse::declared::Declared;
 use crate::warehouse::known::{Found, Told};
 use crate::warehouse::name::NAME_BYTES_MAX;
 use crate::warehouse::table::Limits;
+use crate::warehouse::waiting::{ROUNDS_MAX, Waiting};
 
 /// Notices kept over failures.
 const NOTICES_MAX: usize = 1000;
@@ -152,6 +153,7 @@ impl Settings {
             place,
             sync: part.sync.clone(),
             declared: Arc::clone(&part.declared),
+            waiting: Waiting::default(),
         })
     }
 }
@@ -177,6 +179,7 @@ pub struct Checked {
     pub(super) place: String,
     pub(super) sync: String,
     pub(super) declared: Arc<Declared>,
+    pub(super) waiting: Waiting,
 }
 
 impl fmt::Debug for Checked {
@@ -238,8 +241,14 @@ impl ClickHouse {
     async fn load(&mut self, batch: &Batch) -> Result<Delivery, Trouble> {
         let mut link = self.take_link();
         let mut loaded = link.deliver(batch).await;
-        if loaded.as_ref().is_err_and(Trouble::is_of_schema) {
-            // Somebody has altered what was known: look again, and once more.
+        let (mut again, mut rounds) = (false, 0);
+        while let Err(trouble) = &loaded {
+            let waits = matches!(trouble, Trouble::Waits) && rounds < ROUNDS_MAX;
+            if !waits && (again || !trouble.is_of_schema()) {
+                break;
+            }
+            // Somebody has altered what was known, or is in the way of a change: look again, and once more.
+            (again, rounds) = (again || !waits, rounds + u32::from(waits));
             self.keep_notices(link);
             link = self.take_link();
             loaded = link.deliver(batch).await;

@@ -11,7 +11,8 @@ use super::error::Trouble;
 use super::wire::{Answer, Wire};
 use crate::warehouse::evolve::Type;
 use crate::warehouse::known::{Found, FoundTable};
-use crate::warehouse::table::{Column, Table};
+use crate::warehouse::table::{Changes, Column, Table};
+use crate::warehouse::waiting::Refusal;
 
 /// The description of a whole database.
 const SCHEMA_BYTES_MAX: usize = 256 << 20;
@@ -39,7 +40,7 @@ impl Shapes {
 }
 
 /// A name as SQL spells it.
-pub(super) fn quoted(name: &str) -> String {
+pub(in crate::warehouse) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
 }
 
@@ -67,7 +68,10 @@ pub(super) async fn read(wire: &Wire, database: &str) -> Result<(Found, Shapes),
         literal(database)
     );
     let columns = wire.ask(doing, &sql, SCHEMA_BYTES_MAX).await?;
-    understood(&tables, &columns).ok_or(Trouble::Answer { doing })
+    let (mut found, shapes) = understood(&tables, &columns).ok_or(Trouble::Answer { doing })?;
+    let sql = format!("SELECT count() FROM system.databases WHERE name = {} FORMAT RowBinary", literal(database));
+    found.has_schema = Answer(&wire.ask(doing, &sql, 64).await?).number().is_some_and(|databases| databases > 0);
+    Ok((found, shapes))
 }
 
 fn understood(tables: &[u8], columns: &[u8]) -> Option<(Found, Shapes)> {
@@ -106,8 +110,8 @@ fn understood(tables: &[u8], columns: &[u8]) -> Option<(Found, Shapes)> {
 }
 
 /// The statements that make the table what it shall be.
-pub(super) fn statements(table: &Table) -> Vec<String> {
-    let plan = Plan::of(&quoted(&table.name), table, &Shapes::default(), &[]);
+pub(super) fn statements(table: &Table, schema: &str) -> Vec<String> {
+    let plan = Plan::of(&format!("{schema}.{}", quoted(&table.name)), table, &table.changes(), &Shapes::default(), &[]);
     plan.first.into_iter().chain(plan.second).collect()
 }
 
@@ -123,8 +127,7 @@ struct Plan {
 
 impl Plan {
     /// `used` are places of columns that rows are about to fill.
-    fn of(name: &str, table: &Table, shapes: &Shapes, used: &[u32]) -> Self {
-        let changes = table.changes();
+    fn of(name: &str, table: &Table, changes: &Changes, shapes: &Shapes, used: &[u32]) -> Self {
         if changes.create {
             let columns = table.columns.iter().map(defined).collect::<Vec<_>>().join(", ");
             let sql = format!("CREATE TABLE IF NOT EXISTS {name} ({columns}) ENGINE = ReplacingMergeTree ORDER BY id");
@@ -196,52 +199,104 @@ fn respelled(of: &str) -> String {
     )
 }
 
-/// Makes the database's table what `table` shall be; says so of columns that widened. Whether anything was done.
-pub(super) async fn apply(
-    wire: &Wire,
-    database: &str,
-    table: &mut Table,
-    shapes: &mut Shapes,
-    used: &[u32],
-    notices: &mut Vec<String>,
-) -> Result<bool, Trouble> {
-    let changes = table.changes();
-    let plan = Plan::of(&full(database, &table.name), table, shapes, used);
-    let changed = plan.first.is_some() || !plan.second.is_empty();
-    let mut settled = Vec::with_capacity(plan.retyped.len());
-    for at in plan.retyped {
-        let column = &table.columns[at];
-        let (name, of, kind) = (&column.name, &table.name, column.kind());
-        // Said before it is done: the answer may be lost, and whoever tries again finds it done.
-        settled.push(match shapes.of(of, name) {
-            Shape::Foreign(wanted) if Some(kind) == column.declared => {
-                notices.push(format!("column {name} of table {of} is now {wanted}"));
-                (at, if wanted == type_name(kind) { Shape::Own } else { Shape::Kept(wanted) })
+/// Makes the database's table what `table` shall be.
+pub(super) struct Apply<'a> {
+    pub(super) wire: &'a Wire,
+    pub(super) database: &'a str,
+    pub(super) table: &'a mut Table,
+    pub(super) shapes: &'a mut Shapes,
+    /// Says so of columns that widened.
+    pub(super) notices: &'a mut Vec<String>,
+}
+
+impl Apply<'_> {
+    /// Makes the table ready for rows that fill the columns `used`. `None` when there was nothing to do, else the changes
+    /// that something is in the way of.
+    pub(super) async fn run(&mut self, used: &[u32]) -> Result<Option<Vec<Refusal<Trouble>>>, Trouble> {
+        let changes = self.table.changes();
+        let plan = self.plan(&changes, used);
+        if plan.first.is_none() && plan.second.is_empty() {
+            self.done(&changes);
+            return Ok(None);
+        }
+        let mut columns: Vec<usize> = plan.retyped.iter().chain(&changes.add).copied().collect();
+        columns.sort_unstable();
+        let Err(refusal) = self.alter(&changes, plan).await? else { return Ok(Some(Vec::new())) };
+        if columns.len() <= 1 || changes.create {
+            return Ok(Some(vec![refusal]));
+        }
+        // One of several is the cause, and the others need not wait with it.
+        let mut refused = Vec::new();
+        for at in columns {
+            let of = |places: &[usize]| places.iter().copied().filter(|place| *place == at).collect();
+            let alone = Changes { create: false, add: of(&changes.add), widen: of(&changes.widen) };
+            let plan = self.plan(&alone, &u32::try_from(at).map_or([u32::MAX], |at| [at]));
+            refused.extend(self.alter(&alone, plan).await?.err());
+        }
+        Ok(Some(refused))
+    }
+
+    fn plan(&self, changes: &Changes, used: &[u32]) -> Plan {
+        Plan::of(&full(self.database, &self.table.name), self.table, changes, self.shapes, used)
+    }
+
+    async fn alter(&mut self, changes: &Changes, plan: Plan) -> Result<Result<(), Refusal<Trouble>>, Trouble> {
+        let Plan { first, second, retyped } = plan;
+        let columns: Vec<usize> = retyped.iter().chain(&changes.add).copied().collect();
+        let (settled, said) = (self.say(retyped), self.notices.len());
+        if let Some(sql) = first {
+            let doing = if changes.create { "creating a table" } else { "changing a table" };
+            match self.wire.run(doing, &sql).await {
+                Err(trouble) if trouble.is_of_alteration() && !changes.create => {
+                    self.notices.truncate(said - settled.len());
+                    return Ok(Err(Refusal { columns, statement: sql, trouble }));
+                }
+                altered => altered?,
             }
-            _ => {
-                let was = column.declared.map_or("", Type::as_str);
-                notices.push(format!("column {name} of table {of} widened from {was} to {kind}"));
-                (at, Shape::Own)
-            }
-        });
+        }
+        if !second.is_empty() {
+            still_mutating(self.wire, self.database, self.table).await?;
+        }
+        for sql in &second {
+            self.wire.run("spelling instants as text", sql).await?;
+        }
+        let names: Vec<String> = self.shapes.unfinished(&self.table.name).into_iter().map(str::to_owned).collect();
+        names.iter().for_each(|column| self.shapes.settle(&self.table.name, column, Shape::Own));
+        for (at, shape) in settled {
+            self.shapes.settle(&self.table.name, &self.table.columns[at].name, shape);
+        }
+        self.done(changes);
+        Ok(Ok(()))
     }
-    if let Some(sql) = &plan.first {
-        wire.run(if changes.create { "creating a table" } else { "changing a table" }, sql).await?;
+
+    fn done(&mut self, changes: &Changes) {
+        for at in changes.columns() {
+            self.table.columns[at].applied();
+        }
+        self.table.exists = true;
     }
-    if !plan.second.is_empty() {
-        still_mutating(wire, database, table).await?;
+
+    /// Says what is about to be retyped, and what it will be then. Said before it is done: the answer may be lost, and
+    /// whoever tries again finds it done.
+    fn say(&mut self, retyped: Vec<usize>) -> Vec<(usize, Shape)> {
+        let mut settled = Vec::with_capacity(retyped.len());
+        for at in retyped {
+            let column = &self.table.columns[at];
+            let (name, of, kind) = (&column.name, &self.table.name, column.kind());
+            settled.push(match self.shapes.of(of, name) {
+                Shape::Foreign(wanted) if Some(kind) == column.declared => {
+                    self.notices.push(format!("column {name} of table {of} is now {wanted}"));
+                    (at, if wanted == type_name(kind) { Shape::Own } else { Shape::Kept(wanted) })
+                }
+                _ => {
+                    let was = column.declared.map_or("", Type::as_str);
+                    self.notices.push(format!("column {name} of table {of} widened from {was} to {kind}"));
+                    (at, Shape::Own)
+                }
+            });
+        }
+        settled
     }
-    for sql in &plan.second {
-        wire.run("spelling instants as text", sql).await?;
-    }
-    let names: Vec<String> = shapes.unfinished(&table.name).into_iter().map(str::to_owned).collect();
-    names.iter().for_each(|column| shapes.settle(&table.name, column, Shape::Own));
-    for (at, shape) in settled {
-        shapes.settle(&table.name, &table.columns[at].name, shape);
-    }
-    table.columns.iter_mut().for_each(Column::applied);
-    table.exists = true;
-    Ok(changed)
 }
 
 /// A mutation that an earlier try began, and did not see the end of, must end first.
@@ -292,14 +347,14 @@ mod tests {
         for column in ["n", "j", "at"] {
             widened(&mut table, column);
         }
-        let statements = statements(&table);
+        let statements = statements(&table, "`shop`");
         assert_eq!(
             statements[0],
-            "ALTER TABLE `e` MODIFY COLUMN `n` Nullable(String), COMMENT COLUMN `j` '', MODIFY COLUMN `at` \
+            "ALTER TABLE `shop`.`e` MODIFY COLUMN `n` Nullable(String), COMMENT COLUMN `j` '', MODIFY COLUMN `at` \
              Nullable(String) COMMENT 'tidegate: instants on their way to text'"
         );
-        assert!(statements[1].starts_with("ALTER TABLE `e` UPDATE `at` = multiIf("), "{}", statements[1]);
-        assert_eq!(statements[2], "ALTER TABLE `e` COMMENT COLUMN `at` ''");
+        assert!(statements[1].starts_with("ALTER TABLE `shop`.`e` UPDATE `at` = multiIf("), "{}", statements[1]);
+        assert_eq!(statements[2], "ALTER TABLE `shop`.`e` COMMENT COLUMN `at` ''");
     }
 
     #[test]
@@ -309,11 +364,11 @@ mod tests {
         let foreign = Shape::Foreign(type_name(Type::Integer));
         shapes.0.entry("e".to_owned()).or_default().insert("n".to_owned(), foreign);
         let place = u32::try_from(table.columns.len() - 1).unwrap();
-        assert_eq!(Plan::of("`e`", &table, &shapes, &[0]), Plan::default());
-        let plan = Plan::of("`e`", &table, &shapes, &[place]);
+        assert_eq!(Plan::of("`e`", &table, &table.changes(), &shapes, &[0]), Plan::default());
+        let plan = Plan::of("`e`", &table, &table.changes(), &shapes, &[place]);
         assert_eq!(plan.first.as_deref(), Some("ALTER TABLE `e` MODIFY COLUMN `n` Nullable(Int64)"));
         widened(&mut table, "n");
-        let plan = Plan::of("`e`", &table, &shapes, &[place]);
+        let plan = Plan::of("`e`", &table, &table.changes(), &shapes, &[place]);
         assert_eq!(plan.first.as_deref(), Some("ALTER TABLE `e` MODIFY COLUMN `n` Nullable(String)"));
     }
 }

@@ -26,6 +26,8 @@ pub(super) enum Trouble {
     Mutating { table: String },
     #[error("{name} exists but is not a table of this warehouse")]
     Taken { name: String },
+    #[error("changes of tables must wait for others")]
+    Waits,
     #[error("some rows are refused")]
     Refused { rejected: Vec<Rejected>, duplicates: u64 },
     #[error("the settings cannot be used: {problem}")]
@@ -68,6 +70,14 @@ impl Trouble {
     /// Whether the server refused one row, and would take others.
     pub(super) fn is_of_row(&self) -> bool {
         self.code().is_some_and(|code| OF_A_ROW.contains(&code))
+    }
+
+    /// Said of a statement that alters a table: whether something of somebody else is in its way, and rows can be written
+    /// without it.
+    pub(super) fn is_of_alteration(&self) -> bool {
+        // Another look tells; nobody is let in; the user only reads.
+        let others = [10, 16, 60, 81, 218, 192, 193, 194, 516, 164, 452];
+        self.code().is_some_and(|code| !PASSING.contains(&code) && !others.contains(&code))
     }
 
     /// The failure to report for the server at `place`.
@@ -114,6 +124,7 @@ impl Trouble {
             | Self::Task { .. }
             | Self::Mutating { .. }
             | Self::Answer { .. }
+            | Self::Waits
             | Self::Refused { .. } => return None,
             Self::Long { .. } => {
                 "the database holds more tables than one sync can oversee; give the sync a schema of its \

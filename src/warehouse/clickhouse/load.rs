@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::client::{Checked, LookUp};
 use super::crowd::Crowd;
-use super::ddl::{self, Shapes, full, literal};
+use super::ddl::{self, Apply, Shapes, full, literal};
 use super::encode;
 use super::error::Trouble;
 use super::rows::{self, Ids};
@@ -124,7 +124,8 @@ impl Link {
         };
         if self.print != Some(print) {
             let (found, shapes) = ddl::read(&self.wire, &self.settings.database).await?;
-            self.known = Known::new("", found.objects(), self.settings.limits, Arc::clone(&self.settings.declared));
+            let Checked { limits, declared, waiting, .. } = &*self.settings;
+            self.known = Known::new("", found.objects(), *limits, Arc::clone(declared), waiting);
             (self.found, self.shapes, self.print) = (found, shapes, Some(print));
         }
         Ok(durable_to)
@@ -266,17 +267,28 @@ impl Link {
         self.write(&groups.iter().collect::<Vec<_>>(), ask, &mut None).await
     }
 
-    /// Makes the tables ready for the rows of these groups.
+    /// Makes the tables ready for the rows of these groups. When a change must wait, the batch is begun anew without it.
     async fn settle(&mut self, groups: &[Group<'_>]) -> Result<(), Trouble> {
+        let mut waits = false;
         for group in groups {
             let table = &mut self.known.tables.list[group.table];
-            let database = &self.settings.database;
-            let notices = &mut self.known.notices;
-            if ddl::apply(&self.wire, database, table, &mut self.shapes, &group.columns, notices).await? {
+            let mut apply = Apply {
+                wire: &self.wire,
+                database: &self.settings.database,
+                table,
+                shapes: &mut self.shapes,
+                notices: &mut self.known.notices,
+            };
+            let refused = apply.run(&group.columns).await;
+            if !matches!(refused, Ok(None)) {
                 self.print = None;
             }
+            if let Some(refused) = refused? {
+                waits |= !refused.is_empty();
+                self.known.wait(group.table, refused)?;
+            }
         }
-        Ok(())
+        if waits { Err(Trouble::Waits) } else { Ok(()) }
     }
 
     /// Writes the rows of these groups, some tables at a time. `there` becomes how many of them were there, before any is

@@ -24,9 +24,9 @@ const FOOTER_BYTES: u64 = 64 << 10;
 const TAIL_BYTES: usize = 8;
 
 /// What makes the table what it shall be, in words.
-pub(super) fn statements(table: &Table) -> Vec<String> {
+pub(super) fn statements(table: &Table, schema: &str) -> Vec<String> {
     let changes = table.changes();
-    let name = &table.name;
+    let name = format!("{schema}/{}", table.name);
     let column = |at: &usize| {
         let column = &table.columns[*at];
         format!("{} {}", column.name, encode::declared(column.kind()))

@@ -28,6 +28,7 @@ use crate::warehouse::known::{Found, FoundTable, Known, Object, Told};
 use crate::warehouse::ledger::{self, Standing};
 use crate::warehouse::name;
 use crate::warehouse::table::{Family, OVERFLOW};
+use crate::warehouse::waiting::Waiting;
 
 /// How often a batch is laid out anew, or onto a new root, before the sync waits and tries again.
 const TRIES_MAX: u32 = 12;
@@ -158,7 +159,9 @@ impl Link {
                 is_event_table: !Family::FIXED.contains(&&*entry.name),
             });
             let declared = Arc::clone(&self.settings.declared);
-            state.known = Some(Known::new("", objects, self.settings.settings.limits, declared));
+            // Nothing stands in the way of a manifest.
+            let waiting = Waiting::default();
+            state.known = Some(Known::new("", objects, self.settings.settings.limits, declared, &waiting));
         }
         let names: BTreeSet<&str> =
             batch.events.iter().filter(|event| event.kind == Kind::Track).filter_map(|event| event.name()).collect();
@@ -374,5 +377,5 @@ pub(super) async fn find(settings: &Checked) -> Result<Found, Trouble> {
     let tables = entries
         .into_iter()
         .filter_map(|entry| Some((entry.name.clone(), found_table(manifests.get(&entry.manifest)?))));
-    Ok(Found { tables: tables.collect() })
+    Ok(Found { has_schema: true, tables: tables.collect() })
 }

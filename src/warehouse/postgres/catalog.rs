@@ -55,6 +55,8 @@ pub(super) async fn fingerprints(wire: &Wire, tables: Option<&[String]>) -> Resu
 pub(super) async fn find(wire: &Wire) -> Result<Found, Trouble> {
     let mut found = Found::default();
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Sql); 1] = [(&wire.schema, Sql::NAME)];
+    let sql = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1";
+    found.has_schema = !wire.ask("looking for the schema", sql, &parameters).await?.is_empty();
     for row in wire.ask("reading the names of the tables", OBJECTS, &parameters).await? {
         let (name, is_table, key): (String, bool, Vec<String>) =
             (wire.get(&row, 0)?, wire.get(&row, 1)?, wire.get(&row, 2)?);

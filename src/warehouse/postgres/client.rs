@@ -16,6 +16,7 @@ use crate::warehouse::declared::Declared;
 use crate::warehouse::known::{Found, Told};
 use crate::warehouse::name::NAME_BYTES_MAX;
 use crate::warehouse::table::Limits;
+use crate::warehouse::waiting::{ROUNDS_MAX, Waiting};
 
 /// What an operator may say of a PostgreSQL warehouse.
 #[derive(Debug, Clone)]
@@ -82,6 +83,7 @@ impl Settings {
             sync: part.sync.clone(),
             schema,
             declared: Arc::clone(&part.declared),
+            waiting: Waiting::default(),
             limits: self.limits,
             lock_timeout: self.lock_timeout,
             statement_timeout: self.statement_timeout,
@@ -99,6 +101,7 @@ pub struct Checked {
     pub(super) sync: String,
     pub(super) schema: String,
     pub(super) declared: Arc<Declared>,
+    pub(super) waiting: Waiting,
     pub(super) limits: Limits,
     pub(super) lock_timeout: Duration,
     pub(super) statement_timeout: Duration,
@@ -170,21 +173,28 @@ impl PostgresWarehouse {
     }
 
     async fn load(&mut self, batch: &Batch) -> Result<Delivery, Trouble> {
-        let (mut link, reused) = self.link().await?;
-        let mut delivery = link.deliver(batch, &mut self.told).await;
-        if let Err(trouble) = &delivery {
+        let (mut link, mut reused) = self.link().await?;
+        let (mut again, mut rounds) = (false, 0);
+        let delivery = loop {
+            let trouble = match link.deliver(batch, &mut self.told).await {
+                Ok(delivery) => break Ok(delivery),
+                Err(trouble) => trouble,
+            };
+            let waits = matches!(trouble, Trouble::Waits) && rounds < ROUNDS_MAX;
             let refused = trouble.is_of_row() && !link.is_careful();
-            if refused || is_of_this_link(trouble, reused) {
-                // The ledger tells whether the first try came through after all. The first connection ends before, for its
-                // transaction may hold what the second needs.
-                link.close().await;
-                link = Link::open(&self.settings).await?;
-                if refused {
-                    link.beware();
-                }
-                delivery = link.deliver(batch, &mut self.told).await;
+            if !waits && (again || !(refused || is_of_this_link(&trouble, reused))) {
+                break Err(trouble);
             }
-        }
+            // The ledger tells whether the first try came through after all. The first connection ends before, for its
+            // transaction may hold what the second needs.
+            let careful = refused || link.is_careful();
+            link.close().await;
+            link = Link::open(&self.settings).await?;
+            if careful {
+                link.beware();
+            }
+            (again, reused, rounds) = (again || !waits, false, rounds + u32::from(waits));
+        };
         match delivery {
             Ok(delivery) => {
                 self.link = Some(link);

@@ -8,13 +8,14 @@ use sha2::{Digest, Sha256};
 use super::encode;
 use super::error::Trouble;
 use super::wire::Wire;
-use crate::warehouse::table::{Changes, Column, ID, Table};
+use crate::warehouse::table::{Changes, Column, Family, ID, Table};
+use crate::warehouse::waiting::{Applied, Refusal};
 
 /// Keys are compared byte by byte: faster than by any language's rules, and no update of the system changes the order.
 const KEY: &str = "text COLLATE \"C\"";
 
 /// A name as SQL spells it.
-pub(super) fn quoted(name: &str) -> String {
+pub(in crate::warehouse) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -40,44 +41,93 @@ pub(super) fn hold(schema: &str, names: &[String]) -> String {
     format!("LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE", names.join(", ONLY "))
 }
 
-/// The statements that make the table what it shall be, for whoever has its schema on the search path.
-pub(super) fn statements(table: &Table) -> Vec<String> {
+/// The statements that make the table what it shall be.
+pub(super) fn statements(table: &Table, schema: &str) -> Vec<String> {
     let changes = table.changes();
-    let name = quoted(&table.name);
+    let name = format!("{schema}.{}", quoted(&table.name));
     additions(&name, table, &changes).into_iter().chain(widenings(&name, table, &changes)).collect()
 }
 
-/// Makes the server's table what `table` shall be; says so of columns that widened.
-pub(super) async fn apply(wire: &Wire, table: &mut Table) -> Result<Vec<String>, Trouble> {
+/// Makes the server's table what `table` shall be; says so of columns that widened, and of changes that others are in the
+/// way of, which leave nothing behind.
+pub(super) async fn apply(wire: &Wire, table: &mut Table) -> Result<Applied<Trouble>, Trouble> {
     let changes = table.changes();
-    let name = qualified(&wire.schema, &table.name);
-    if let Some(sql) = additions(&name, table, &changes) {
-        wire.run(if changes.create { "creating a table" } else { "adding columns" }, &sql).await?;
+    let mut applied = Applied { notices: Vec::new(), refused: Vec::new() };
+    if changes.create {
+        let name = qualified(&wire.schema, &table.name);
+        let sql = additions(&name, table, &changes).unwrap_or_default();
+        wire.run("creating a table", &sql).await?;
+        done(table, &changes, &mut applied.notices);
+        return Ok(applied);
     }
-    let mut notices = Vec::new();
-    if let Some(sql) = widenings(&name, table, &changes) {
-        wire.rewrite("widening columns", &sql).await?;
-        for column in changes.widen.iter().map(|at| &table.columns[*at]) {
-            let (was, wanted) = (column.declared.map_or("", encode::declared), encode::declared(column.kind()));
-            let was = if column.redeclare { "a type that would alter values" } else { was };
-            notices.push(format!("column {} of table {} widened from {was} to {wanted}", column.name, table.name));
+    let add = Changes { add: changes.add, ..Changes::default() };
+    let widen = Changes { widen: changes.widen, ..Changes::default() };
+    for changes in [add, widen].into_iter().filter(|changes| !changes.is_empty()) {
+        let Err(refused) = alter(wire, table, &changes, &mut applied.notices).await? else { continue };
+        if refused.columns.len() == 1 || refused.trouble.is_of_table() {
+            applied.refused.push(refused);
+            continue;
+        }
+        // One of several is the cause, and the others need not wait with it.
+        for changes in changes.alone() {
+            let altered = alter(wire, table, &changes, &mut applied.notices).await?;
+            applied.refused.extend(altered.err());
         }
     }
-    for at in changes.add.into_iter().chain(changes.widen) {
+    Ok(applied)
+}
+
+type Altered = Result<(), Refusal<Trouble>>;
+
+/// Makes these changes, all or none.
+async fn alter(
+    wire: &Wire,
+    table: &mut Table,
+    changes: &Changes,
+    notices: &mut Vec<String>,
+) -> Result<Altered, Trouble> {
+    let name = qualified(&wire.schema, &table.name);
+    let sql = additions(&name, table, changes).or_else(|| widenings(&name, table, changes)).unwrap_or_default();
+    wire.run("setting a savepoint", "SAVEPOINT tidegate_table").await?;
+    let altered = match changes.widen.is_empty() {
+        true => wire.run("adding columns", &sql).await,
+        false => wire.rewrite("widening columns", &sql).await,
+    };
+    match altered {
+        Ok(()) => {
+            wire.run("releasing a savepoint", "RELEASE SAVEPOINT tidegate_table").await?;
+            done(table, changes, notices);
+            Ok(Ok(()))
+        }
+        Err(trouble) if trouble.is_of_alteration() => {
+            wire.run("going back to a savepoint", "ROLLBACK TO SAVEPOINT tidegate_table").await?;
+            Ok(Err(Refusal { columns: changes.columns().collect(), statement: sql, trouble }))
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// The changes have been made.
+fn done(table: &mut Table, changes: &Changes, notices: &mut Vec<String>) {
+    for column in changes.widen.iter().map(|at| &table.columns[*at]) {
+        let (was, wanted) = (column.declared.map_or("", encode::declared), encode::declared(column.kind()));
+        let was = if column.redeclare { "a type that would alter values" } else { was };
+        notices.push(format!("column {} of table {} widened from {was} to {wanted}", column.name, table.name));
+    }
+    for at in changes.columns() {
         table.columns[at].applied();
     }
     table.exists = true;
-    Ok(notices)
 }
 
 fn additions(name: &str, table: &Table, changes: &Changes) -> Option<String> {
     if changes.create {
-        let columns: Vec<String> = table.columns.iter().map(defined).collect();
+        let columns: Vec<String> = table.columns.iter().map(|column| defined(table, column)).collect();
         let key = quoted(&key_name(&table.name));
         return Some(format!("CREATE TABLE {name} ({}, CONSTRAINT {key} PRIMARY KEY (\"id\"))", columns.join(", ")));
     }
     let columns: Vec<String> =
-        changes.add.iter().map(|at| format!("ADD COLUMN {}", defined(&table.columns[*at]))).collect();
+        changes.add.iter().map(|at| format!("ADD COLUMN {}", defined(table, &table.columns[*at]))).collect();
     (!columns.is_empty()).then(|| format!("ALTER TABLE {name} {}", columns.join(", ")))
 }
 
@@ -95,8 +145,13 @@ fn widenings(name: &str, table: &Table, changes: &Changes) -> Option<String> {
     Some(format!("ALTER TABLE {name} {}", widened.collect::<Vec<_>>().join(", ")))
 }
 
-fn defined(column: &Column) -> String {
-    let kind = if &*column.name == "id" { KEY } else { encode::declared(column.kind()) };
+fn defined(table: &Table, column: &Column) -> String {
+    let kind = match (table.family, &*column.name) {
+        (_, "id") => KEY,
+        // Sentences of the house's own, of which somebody wants to count the same.
+        (Family::Violations, "violations") => "jsonb",
+        _ => encode::declared(column.kind()),
+    };
     format!("{} {kind}", quoted(&column.name))
 }
 

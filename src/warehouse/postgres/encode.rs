@@ -5,6 +5,7 @@
 
 use std::io::Write;
 
+use super::json;
 use crate::warehouse::evolve::{Fit, Scalar, Type, number_text};
 
 /// A NUMERIC gives back the digits it was given; its text is in plain notation, as the house's own is within these bounds.
@@ -82,10 +83,27 @@ pub fn encode(scalar: &Scalar<'_>, out: &mut Vec<u8>) {
         Scalar::Integer(integer) => _ = write!(out, "{integer}"),
         Scalar::Decimal(spelled) | Scalar::Digits(spelled) => escape(number_text(spelled).as_bytes(), out),
         Scalar::Timestamp(text) => out.extend_from_slice(text.as_bytes()),
-        Scalar::Text(text) | Scalar::Given(text) => escape(text.as_bytes(), out),
-        Scalar::Made(text) => escape(text.as_bytes(), out),
-        Scalar::Json(value) => _ = serde_json::to_writer(Escaping(out), value),
+        Scalar::Text(text) => escape(text.as_bytes(), out),
+        Scalar::Given(text) => made(text, out),
+        Scalar::Made(text) => made(text, out),
+        Scalar::Json(value) => {
+            let start = out.len();
+            _ = serde_json::to_writer(Escaping(out), value);
+            if memchr::memmem::find(&out[start..], ESCAPED_NUL).is_some() {
+                out.truncate(start);
+                _ = serde_json::to_writer(Escaping(out), &json::readable(value));
+            }
+        }
     }
+}
+
+/// U+0000 as JSON spells it, escaped.
+const ESCAPED_NUL: &[u8] = b"\\\\u0000";
+
+/// Text of the house's own making, JSON as a rule.
+fn made(text: &str, out: &mut Vec<u8>) {
+    let readable = if text.contains(json::NUL) { json::readable_text(text) } else { None };
+    escape(readable.as_deref().unwrap_or(text).as_bytes(), out);
 }
 
 struct Escaping<'o>(&'o mut Vec<u8>);

@@ -21,6 +21,8 @@ pub(super) enum Trouble {
     Taken { name: String },
     #[error("the tables are altered faster than they can be read")]
     Restless,
+    #[error("changes of tables must wait for others")]
+    Waits,
     #[error("some events are refused")]
     Refused { rejected: Vec<Rejected> },
     #[error("the ledger holds an offset that is no offset")]
@@ -112,6 +114,22 @@ impl Trouble {
         known.contains(&self.code()) || self.db().is_some_and(|db| db.message().contains("concurrently"))
     }
 
+    /// Said of a statement that alters a table: whether somebody else is in its way, or a rule of theirs, and rows can be
+    /// written without it.
+    pub(super) fn is_of_alteration(&self) -> bool {
+        let code = self.code();
+        // A lost connection, a lost race, a full disk, a server that is ending or only reads, a bug.
+        let passes = ["08", "25", "40", "53", "57P", "58", "XX"].iter().any(|class| code.starts_with(class));
+        // What was known is no longer so: another look tells.
+        let known = ["42P01", "42703", "42P07", "42701", "42710", "3F000"];
+        !code.is_empty() && !passes && !known.contains(&code)
+    }
+
+    /// The same, and whether the whole table is meant: a lock that was waited for until the time was over, or no permission.
+    pub(super) fn is_of_table(&self) -> bool {
+        matches!(self.code(), "55P03" | "55006" | "57014" | "42501")
+    }
+
     /// Whether the connection is no more, or the server is about to end it.
     pub(super) fn is_of_connection(&self) -> bool {
         match self {
@@ -149,7 +167,7 @@ impl Trouble {
                 Some(db) => advice_of_code(db, place),
                 None => advice_of_connection(source),
             },
-            Self::Slow { .. } | Self::Restless | Self::Refused { .. } => None,
+            Self::Slow { .. } | Self::Restless | Self::Waits | Self::Refused { .. } => None,
             Self::Taken { name } => Some(format!(
                 "rename {name}, or give the sync a schema of its own (`schema: ...`); {} is taken by something else",
                 quoted(name)

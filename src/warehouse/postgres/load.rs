@@ -184,7 +184,7 @@ impl Link {
         self.prints = catalog::fingerprints(&self.wire, None).await?;
         self.found = catalog::find(&self.wire).await?;
         let (limits, declared) = (self.settings.limits, Arc::clone(&self.settings.declared));
-        self.known = Known::new("", self.found.objects(), limits, declared);
+        self.known = Known::new("", self.found.objects(), limits, declared, &self.settings.waiting);
         self.shapes = Shapes::default();
         self.looked = true;
         Ok(())
@@ -245,18 +245,20 @@ impl Link {
         self.wary = if duplicates > 0 { WARY_PARTS } else { self.wary.saturating_sub(1) };
     }
 
-    /// Makes the tables ready for the rows of the part.
+    /// Makes the tables ready for the rows of the part. When a change must wait, the batch is begun anew without it.
     pub(super) async fn settle(&mut self, part: &Part) -> Result<(), Trouble> {
+        let mut waits = false;
         for at in part.tables() {
             let table = &mut self.known.tables.list[at];
-            let changes = table.changes();
-            if changes.create || !changes.add.is_empty() || !changes.widen.is_empty() {
-                let notices = ddl::apply(&self.wire, table).await?;
-                self.known.notices.extend(notices);
+            if !table.changes().is_empty() {
+                let applied = ddl::apply(&self.wire, table).await?;
+                self.known.notices.extend(applied.notices);
                 self.altered.insert(at);
+                waits |= !applied.refused.is_empty();
+                self.known.wait(at, applied.refused)?;
             }
         }
-        Ok(())
+        if waits { Err(Trouble::Waits) } else { Ok(()) }
     }
 
     async fn load_violations(&mut self, batch: &Batch, skip_below: u64) -> Result<(), Trouble> {

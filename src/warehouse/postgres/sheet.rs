@@ -18,7 +18,9 @@ pub const SHEET: Sheet = Sheet {
         Type::Integer => "64-bit integer",
         Type::Decimal => "decimal digits, up to 1,000, below 1e40",
         Type::Timestamp => "an instant, to the microsecond",
-        Type::Json => "the JSON text as it came; `->`, `->>` and `json_array_elements` read it",
+        Type::Json => {
+            "the JSON text as it came, U+0000 spelled for them; `->`, `->>` and `json_array_elements` read it"
+        }
         Type::Text => "text; a value with the character U+0000 is in the row's overflow",
     },
     widening: |from, to| match (from, to) {

@@ -17,6 +17,7 @@ use super::settings::{Checked, Load};
 use super::streaming::{self, Streams};
 use crate::destination::{Batch, Delivery, Destination, Failure, Reply};
 use crate::warehouse::known::{Found, Known, Told};
+use crate::warehouse::waiting::ROUNDS_MAX;
 
 /// Times that a batch is tried when somebody has altered the tables or the session is over.
 const TRIES: usize = 3;
@@ -96,11 +97,12 @@ impl SnowflakeWarehouse {
     }
 
     async fn deliver(&mut self, batch: &Batch) -> Result<Delivery, Failure> {
-        let mut tries = 0;
+        let (mut tries, mut rounds) = (0, 0);
         loop {
             tries += 1;
             match self.attempt(batch).await {
                 Ok(delivery) => return Ok(delivery),
+                Err(Trouble::Waits) if rounds < ROUNDS_MAX => (tries, rounds) = (tries - 1, rounds + 1),
                 Err(trouble) if (trouble.is_of_schema() || trouble.is_of_session()) && tries < TRIES => {}
                 Err(trouble) => return Err(trouble.failure(&self.checked.settings.account)),
             }

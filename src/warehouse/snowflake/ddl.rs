@@ -26,7 +26,8 @@ use super::error::Trouble;
 use super::session::Session;
 use crate::warehouse::evolve::Type;
 use crate::warehouse::known::{Found, FoundTable};
-use crate::warehouse::table::{Column, Table};
+use crate::warehouse::table::{Changes, Column, Table};
+use crate::warehouse::waiting::{Applied, Refusal};
 
 const NEW: &str = "$NEW";
 const OLD: &str = "$OLD";
@@ -134,6 +135,7 @@ pub(super) async fn find(session: &mut Session, place: &Place) -> Result<Found, 
     for row in &answer.rows {
         let cell = |at: usize| row.get(at).and_then(Option::as_deref);
         let Some(name) = cell(0).and_then(lower) else { continue };
+        found.has_schema = true;
         let table = found.tables.entry(name).or_default();
         table.is_table = cell(1) == Some("BASE TABLE");
         let (Some(column), Some(kind)) = (cell(2), cell(3)) else { continue };
@@ -230,39 +232,85 @@ pub(super) fn is_as_known(table: &Table, found: Option<&FoundTable>) -> bool {
     table.exists && known == is
 }
 
-/// Makes the table what it shall be; answers what an operator should hear.
-pub(super) async fn apply(session: &mut Session, place: &Place, table: &mut Table) -> Result<Vec<String>, Trouble> {
-    let what = "changing a table";
-    for sql in statements_at(&place.sql(&table.name), table) {
-        session.run(what, &sql).await?;
-    }
+/// Makes the table what it shall be; says so of columns that widened, and of changes that something is in the way of.
+pub(super) async fn apply(
+    session: &mut Session,
+    place: &Place,
+    table: &mut Table,
+) -> Result<Applied<Trouble>, Trouble> {
     let changes = table.changes();
-    let mut notices = Vec::new();
-    for at in &changes.widen {
-        let column = &table.columns[*at];
+    let mut applied = Applied { notices: Vec::new(), refused: Vec::new() };
+    if changes.create {
+        for sql in statements_at(&place.sql(&table.name), table, &changes) {
+            session.run("creating a table", &sql).await?;
+        }
+        done(table, &changes, &mut applied.notices);
+        return Ok(applied);
+    }
+    let add = Changes { add: changes.add, ..Changes::default() };
+    let widen = Changes { widen: changes.widen, ..Changes::default() };
+    for changes in [add, widen].into_iter().filter(|changes| !changes.is_empty()) {
+        match alter(session, place, table, &changes, &mut applied.notices).await? {
+            Ok(()) => {}
+            Err(refused) if refused.columns.len() == 1 => applied.refused.push(refused),
+            // One of several is the cause, and the others need not wait with it.
+            Err(_) => {
+                for changes in changes.alone() {
+                    let altered = alter(session, place, table, &changes, &mut applied.notices).await?;
+                    applied.refused.extend(altered.err());
+                }
+            }
+        }
+    }
+    Ok(applied)
+}
+
+type Altered = Result<(), Refusal<Trouble>>;
+
+/// Makes these changes of an existing table. The first statement is the one that somebody may be in the way of, and leaves
+/// nothing behind then.
+async fn alter(
+    session: &mut Session,
+    place: &Place,
+    table: &mut Table,
+    changes: &Changes,
+    notices: &mut Vec<String>,
+) -> Result<Altered, Trouble> {
+    let statements = statements_at(&place.sql(&table.name), table, changes);
+    for (step, sql) in statements.iter().enumerate() {
+        match session.run("changing a table", sql).await {
+            Err(trouble) if step == 0 && trouble.is_of_alteration() => {
+                let statement = statements.join("; ");
+                return Ok(Err(Refusal { columns: changes.columns().collect(), statement, trouble }));
+            }
+            answered => answered?,
+        };
+    }
+    done(table, changes, notices);
+    Ok(Ok(()))
+}
+
+/// The changes have been made.
+fn done(table: &mut Table, changes: &Changes, notices: &mut Vec<String>) {
+    for column in changes.widen.iter().map(|at| &table.columns[*at]) {
         if let Some(was) = column.declared.filter(|was| *was != column.kind()) {
             let (was, wanted) = (encode::declared(was), encode::declared(column.kind()));
             notices.push(format!("column {} of table {} widened from {was} to {wanted}", column.name, table.name));
         }
     }
-    for at in changes.add.iter().chain(&changes.widen) {
-        table.columns[*at].applied();
-    }
-    if changes.create {
-        table.columns.iter_mut().for_each(Column::applied);
+    for at in changes.columns() {
+        table.columns[at].applied();
     }
     table.exists = true;
-    Ok(notices)
 }
 
 /// The statements that make the table what it shall be, as an operator would run them.
 #[must_use]
-pub fn statements(table: &Table) -> Vec<String> {
-    statements_at(&quoted(&table.name), table)
+pub fn statements(table: &Table, schema: &str) -> Vec<String> {
+    statements_at(&format!("{schema}.{}", quoted(&table.name)), table, &table.changes())
 }
 
-fn statements_at(name: &str, table: &Table) -> Vec<String> {
-    let changes = table.changes();
+fn statements_at(name: &str, table: &Table, changes: &Changes) -> Vec<String> {
     let column = |at: usize| {
         let column = &table.columns[at];
         let required = if &*column.name == "id" { " NOT NULL" } else { "" };
@@ -363,7 +411,7 @@ mod tests {
         }
         let place = table.columns.iter().position(|column| &*column.name == "n").unwrap();
         table.columns[place].admit(&Scalar::Text("x"));
-        let steps = statements(&table);
+        let steps = statements_at(&quoted(&table.name), &table, &table.changes());
         for stop in 0..=steps.len() {
             let values: Vec<_> = ["1", "2"].iter().map(|text| Some((*text).to_owned())).collect();
             let mut columns = BTreeMap::from([("N".to_owned(), values.clone())]);

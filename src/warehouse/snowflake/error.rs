@@ -27,6 +27,8 @@ pub(super) enum Trouble {
     Upload { problem: String, lasting: bool },
     #[error("{name} exists but is not a table of this warehouse")]
     Taken { name: String },
+    #[error("changes of tables must wait for others")]
+    Waits,
     #[error("somebody has altered table {table}")]
     Altered { table: String },
     #[error("the ledger moved or a file was not loaded as a whole")]
@@ -79,6 +81,13 @@ impl Trouble {
             Self::Refused { code, .. } => matches!(code, 904 | 1430 | 2002 | 2003 | 2025 | 2043 | 2049 | 2057 | 22_000),
             _ => false,
         }
+    }
+
+    /// Said of a statement that alters a table: whether something of somebody else is in its way, and rows can be written
+    /// without it.
+    pub(super) fn is_of_alteration(&self) -> bool {
+        let is_lasting = |code| code < 300_000 && refused(code).is_some();
+        matches!(self, Self::Refused { code, .. } if is_lasting(*code)) && !self.is_of_schema()
     }
 
     /// Whether the session is over and another login may help.

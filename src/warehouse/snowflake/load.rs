@@ -54,7 +54,8 @@ pub(super) async fn ready<'l>(link: &'l mut Link, checked: &Checked) -> Result<&
         Some(known) => known,
         None => {
             let found = ddl::find(&mut link.session, place).await?;
-            let known = Known::new("", found.objects(), checked.settings.limits, checked.declared.clone());
+            let (limits, declared) = (checked.settings.limits, checked.declared.clone());
+            let known = Known::new("", found.objects(), limits, declared, &checked.waiting);
             (found, known)
         }
     };

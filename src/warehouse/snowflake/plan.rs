@@ -82,23 +82,27 @@ impl<'b> Plan<'b> {
         self.targets.iter().filter(|target| target.is_none()).count() as u64
     }
 
-    /// Looks whether the tables are as they are remembered, and makes them what they shall be.
+    /// Looks whether the tables are as they are remembered, and makes them what they shall be. When a change must wait, the
+    /// batch is begun anew without it.
     pub(super) async fn settle(
         &self,
         session: &mut Session,
         known: &mut Known,
         checked: &Checked,
     ) -> Result<(), Trouble> {
+        let mut waits = false;
         for place in self.columns.keys() {
             let table = &mut known.tables.list[*place];
             let found = ddl::describe(session, &checked.place, &table.name).await?;
             if !ddl::is_as_known(table, found.as_ref()) {
                 return Err(Trouble::Altered { table: table.name.to_string() });
             }
-            let notices = ddl::apply(session, &checked.place, table).await?;
-            known.notices.extend(notices);
+            let applied = ddl::apply(session, &checked.place, table).await?;
+            known.notices.extend(applied.notices);
+            waits |= !applied.refused.is_empty();
+            known.wait(*place, applied.refused)?;
         }
-        Ok(())
+        if waits { Err(Trouble::Waits) } else { Ok(()) }
     }
 
     /// Reads the batch for the second time: every row of the part.

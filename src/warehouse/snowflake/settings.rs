@@ -15,6 +15,7 @@ use crate::file;
 use crate::warehouse::Part;
 use crate::warehouse::declared::Declared;
 use crate::warehouse::table::Limits;
+use crate::warehouse::waiting::Waiting;
 
 /// Text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -101,6 +102,12 @@ impl Settings {
         }
     }
 
+    /// The schema of a part with its database, as SQL spells them.
+    #[must_use]
+    pub fn schema_sql(&self, part: &Part) -> String {
+        Place::new(&self.database, part.schema.as_deref().unwrap_or(&self.schema), &part.sync).schema_sql()
+    }
+
     /// The first door: whether these settings can be used at all.
     ///
     /// # Errors
@@ -140,6 +147,7 @@ impl Settings {
             place: Place::new(&self.database, schema, &part.sync),
             sync: part.sync.clone(),
             declared: Arc::clone(&part.declared),
+            waiting: Waiting::default(),
             base,
             settings: self,
         })
@@ -169,6 +177,7 @@ pub struct Checked {
     pub(super) sync: String,
     pub(super) place: Place,
     pub(super) declared: Arc<Declared>,
+    pub(super) waiting: Waiting,
     /// Scheme, host and port of the account.
     pub(super) base: String,
 }

@@ -20,6 +20,7 @@ use crate::warehouse::declared::Declared;
 use crate::warehouse::known::Found;
 use crate::warehouse::name::NAME_BYTES_MAX;
 use crate::warehouse::table::Limits;
+use crate::warehouse::waiting::{ROUNDS_MAX, Waiting};
 
 /// What an operator may say of a SQLite warehouse.
 #[derive(Debug, Clone)]
@@ -72,6 +73,7 @@ impl Settings {
             sync: part.sync.clone(),
             prefix,
             declared: Arc::clone(&part.declared),
+            waiting: Waiting::default(),
             limits: self.limits,
             busy_timeout: self.busy_timeout,
             log_bytes_max: self.log_bytes_max,
@@ -96,6 +98,7 @@ pub struct Checked {
     pub(super) sync: String,
     pub(super) prefix: String,
     pub(super) declared: Arc<Declared>,
+    pub(super) waiting: Waiting,
     pub(super) limits: Limits,
     pub(super) busy_timeout: Duration,
     pub(super) log_bytes_max: u64,
@@ -156,12 +159,14 @@ impl Client {
 
     /// What [`Destination::deliver`] promises.
     pub fn deliver(&mut self, batch: &Batch) -> Result<Delivery, Failure> {
-        let swift = self.attempt(|link| link.deliver(batch, Care::Swift));
-        match swift {
-            Err(trouble) if trouble.is_of_row() => self.attempt(|link| link.deliver(batch, Care::OneByOne)),
-            other => other,
+        let (mut care, mut rounds) = (Care::Swift, 0);
+        loop {
+            match self.attempt(|link| link.deliver(batch, care)) {
+                Err(Trouble::Waits) if rounds < ROUNDS_MAX => rounds += 1,
+                Err(trouble) if trouble.is_of_row() && care == Care::Swift => care = Care::OneByOne,
+                done => return done.map_err(|trouble| trouble.failure(&self.settings.path)),
+            }
         }
-        .map_err(|trouble| trouble.failure(&self.settings.path))
     }
 
     /// The third door: gives the file to a thread of its own.

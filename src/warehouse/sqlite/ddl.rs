@@ -12,6 +12,7 @@ use super::encode;
 use super::error::{Trouble, doing};
 use crate::warehouse::evolve::Type;
 use crate::warehouse::table::{Changes, Column, Family, Table, is_ours};
+use crate::warehouse::waiting::{Applied, Refusal};
 
 mod definition;
 
@@ -62,33 +63,91 @@ pub(super) fn definition_of(connection: &Connection, name: &str) -> Result<(Vec<
     Ok((key, columns))
 }
 
-/// Makes the file's table what `table` shall be; says so of columns that widened.
-pub(super) fn apply(connection: &Connection, table: &mut Table) -> Result<Vec<String>, Trouble> {
+/// Makes the file's table what `table` shall be; says so of columns that widened, and of changes that something is in the
+/// way of, which leave nothing behind.
+pub(super) fn apply(connection: &Connection, table: &mut Table) -> Result<Applied<Trouble>, Trouble> {
     let changes = table.changes();
-    let mut notices = Vec::new();
-    for sql in additions(table, &changes) {
-        let action = if changes.create { "creating a table" } else { "adding a column" };
-        connection.execute_batch(&sql).map_err(doing(action))?;
+    let mut applied = Applied { notices: Vec::new(), refused: Vec::new() };
+    if changes.create {
+        for sql in additions(table, &changes) {
+            connection.execute_batch(&sql).map_err(doing("creating a table"))?;
+        }
+        done(table, &changes);
+        return Ok(applied);
     }
-    if !changes.create && !changes.widen.is_empty() {
-        notices = widen(connection, table, &changes)?;
+    let widen = Changes { widen: changes.widen, ..Changes::default() };
+    let added = changes.add.into_iter().map(|at| Changes { add: vec![at], ..Changes::default() });
+    for changes in added.chain([widen]).filter(|changes| !changes.is_empty()) {
+        match alter(connection, table, &changes, &mut applied.notices)? {
+            Ok(()) => {}
+            Err(refused) if refused.columns.len() == 1 => applied.refused.push(refused),
+            // One of several is the cause, and the others need not wait with it.
+            Err(_) => {
+                for changes in changes.alone() {
+                    applied.refused.extend(alter(connection, table, &changes, &mut applied.notices)?.err());
+                }
+            }
+        }
     }
-    for at in changes.add.into_iter().chain(changes.widen) {
+    Ok(applied)
+}
+
+type Altered = Result<(), Refusal<Trouble>>;
+
+/// Makes these changes of an existing table, all or none.
+fn alter(
+    connection: &Connection,
+    table: &mut Table,
+    changes: &Changes,
+    notices: &mut Vec<String>,
+) -> Result<Altered, Trouble> {
+    let going = doing("setting a savepoint");
+    connection.execute_batch("SAVEPOINT change").map_err(&going)?;
+    let altered = match changes.widen.is_empty() {
+        true => additions(table, changes)
+            .iter()
+            .try_for_each(|sql| connection.execute_batch(sql).map_err(doing("adding a column")))
+            .map(|()| Vec::new()),
+        false => widen(connection, table, changes),
+    };
+    match altered {
+        Ok(widened) => {
+            connection.execute_batch("RELEASE change").map_err(&going)?;
+            notices.extend(widened);
+            done(table, changes);
+            Ok(Ok(()))
+        }
+        Err(trouble) if trouble.is_of_alteration() => {
+            connection
+                .execute_batch("PRAGMA writable_schema = OFF; ROLLBACK TO change; RELEASE change")
+                .map_err(&going)?;
+            let statement = statements_of(table, changes).join("; ");
+            Ok(Err(Refusal { columns: changes.columns().collect(), statement, trouble }))
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// The changes have been made.
+fn done(table: &mut Table, changes: &Changes) {
+    for at in changes.columns() {
         table.columns[at].applied();
     }
     table.exists = true;
-    Ok(notices)
 }
 
 /// The statements that make the table what it shall be. SQLite has none for widening: those are comments.
-pub(super) fn statements(table: &Table) -> Vec<String> {
-    let changes = table.changes();
+pub(super) fn statements(table: &Table, _schema: &str) -> Vec<String> {
+    statements_of(table, &table.changes())
+}
+
+fn statements_of(table: &Table, changes: &Changes) -> Vec<String> {
     let widened = changes.widen.iter().map(|at| {
         let column = &table.columns[*at];
         let (name, of, kind) = (quoted(&column.name), quoted(&table.name), encode::declared(column.kind()));
         format!("-- column {name} of {of} becomes {kind}: its definition is edited in place")
     });
-    additions(table, &changes).into_iter().chain(widened).collect()
+    additions(table, changes).into_iter().chain(widened).collect()
 }
 
 fn additions(table: &Table, changes: &Changes) -> Vec<String> {

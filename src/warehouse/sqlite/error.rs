@@ -19,6 +19,8 @@ pub(super) enum Trouble {
     Retype { table: String, column: String, wanted: &'static str },
     #[error("a reader keeps the write-ahead log at {bytes} bytes")]
     LogHeld { bytes: u64 },
+    #[error("changes of tables must wait for others")]
+    Waits,
     #[error("some rows are refused")]
     Refused { rejected: Vec<Rejected> },
     #[error("the row of this sync in _tidegate_ledger is not what was stored")]
@@ -51,6 +53,25 @@ impl Trouble {
             source.sqlite_error_code(),
             Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch)
         )
+    }
+
+    /// Said of a statement that alters a table: whether something of somebody else is in its way, and rows can be written
+    /// without it.
+    pub(super) fn is_of_alteration(&self) -> bool {
+        match self {
+            Self::Retype { .. } => true,
+            Self::Sqlite { source, .. } => matches!(
+                source.sqlite_error_code(),
+                Some(
+                    ErrorCode::ConstraintViolation
+                        | ErrorCode::TooBig
+                        | ErrorCode::TypeMismatch
+                        | ErrorCode::AuthorizationForStatementDenied
+                        | ErrorCode::Unknown
+                )
+            ),
+            _ => false,
+        }
     }
 
     /// The failure to report for the warehouse in `file`.
@@ -94,7 +115,7 @@ impl Trouble {
                 "the definition of {table} in {file} cannot be edited safely; change the declared type of {column} to \
                  {wanted} by hand, or rename the table so that a new one is made"
             )),
-            Self::LogHeld { .. } | Self::Refused { .. } => None,
+            Self::LogHeld { .. } | Self::Waits | Self::Refused { .. } => None,
             Self::Ledger => Some(format!(
                 "put a backup of {file} back, or look up the highest log offset that arrived and set it: UPDATE \
                  _tidegate_ledger SET log_offset = ..., sum = NULL WHERE sync = ... (too low an offset only delivers \

@@ -182,7 +182,8 @@ fn load(
 
 /// What there is in the file.
 fn know(connection: &Connection, settings: &Checked) -> Result<Known, Trouble> {
-    Ok(Known::new(&settings.prefix, objects(connection, settings)?, settings.limits, Arc::clone(&settings.declared)))
+    let (objects, declared) = (objects(connection, settings)?, Arc::clone(&settings.declared));
+    Ok(Known::new(&settings.prefix, objects, settings.limits, declared, &settings.waiting))
 }
 
 fn objects(connection: &Connection, settings: &Checked) -> Result<Vec<Object>, Trouble> {
@@ -228,20 +229,23 @@ impl Look for Pragmas<'_> {
     }
 }
 
-/// Makes the tables ready for the rows of these groups.
+/// Makes the tables ready for the rows of these groups. When a change must wait, the batch is begun anew without it.
 fn settle(
     connection: &Connection,
     known: &mut Known,
     inserts: &mut Inserts,
     groups: &[Group<'_>],
 ) -> Result<(), Trouble> {
+    let mut waits = false;
     for group in groups {
         let table = &mut known.tables.list[group.table];
-        let notices = ddl::apply(connection, table)?;
+        let applied = ddl::apply(connection, table)?;
         inserts.keep(table, group);
-        known.notices.extend(notices);
+        known.notices.extend(applied.notices);
+        waits |= !applied.refused.is_empty();
+        known.wait(group.table, applied.refused)?;
     }
-    Ok(())
+    if waits { Err(Trouble::Waits) } else { Ok(()) }
 }
 
 /// The tables and the statements that write to them.

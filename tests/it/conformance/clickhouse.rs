@@ -190,6 +190,10 @@ impl Rig for ClickHouse {
             Act::Refuse(table, column, value) => self.run(&format!(
                 "ALTER TABLE DB.{table} ADD CONSTRAINT not_{value} CHECK {column} IS NULL OR {column} != {value}"
             )),
+            Act::Block(table, column) => self.run(&format!(
+                "ALTER TABLE DB.{table} ADD COLUMN in_the_way Nullable(Int64) MATERIALIZED {column} * 2"
+            )),
+            Act::Unblock(table) => self.run(&format!("ALTER TABLE DB.{table} DROP COLUMN in_the_way")),
             // The engine has no users here: the face refuses what writes to the database, in the server's words.
             Act::Forbid | Act::Allow => {
                 let path = if matches!(act, Act::Forbid) { "/forbid" } else { "/allow" };

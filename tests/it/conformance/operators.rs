@@ -1,9 +1,13 @@
 //! Other people with the same warehouse: they alter tables, take permissions away, have tables of their own.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tidegate::destination::Failure;
 use tidegate::event::Kind;
+use tidegate::warehouse::declared::Declared;
 use tidegate::warehouse::evolve::Type;
+use tidegate::warehouse::table::Limits;
 
 use super::events::{batch, event, numbered, track};
 use super::{Act, Rig, Subject};
@@ -78,6 +82,61 @@ pub fn a_table_of_somebody_else_is_left_alone<R: Rig>(rig: &R) {
     assert!(matches!(failure, Failure::Stop { .. }), "{failure}");
     assert!(failure.to_string().contains("pages"), "{failure}");
     assert_eq!(subject.durable_to(), Some(1));
+}
+
+/// What is told of changes that wait.
+fn waits(notices: &[String]) -> Vec<&String> {
+    notices.iter().filter(|notice| notice.contains("waits and is tried again")).collect()
+}
+
+pub fn a_change_that_something_is_in_the_way_of_waits_and_stops_nothing<R: Rig>(rig: &R) {
+    let mut subject = Subject::open(rig);
+    subject.deliver(batch(vec![track(0, "m0", "E", json!({ "n": 0, "flag": true }))]));
+    if !rig.act(&Act::Block("e", "n")) {
+        return;
+    }
+    let wide = track(1, "m1", "E", json!({ "n": "text", "flag": "yes", "late": 1 }));
+    let delivery = subject.deliver(batch(vec![wide, track(2, "m2", "E", json!({ "n": 2 }))]));
+    assert_eq!((delivery.delivered, delivery.duplicates), (2, 0));
+    let told = waits(&delivery.notices);
+    assert_eq!(told.len(), 1, "{:?}", delivery.notices);
+    assert!(told[0].starts_with("column n of table e cannot be changed yet"), "{}", told[0]);
+    let seen = rig.seen(None);
+    assert_eq!(seen["e"].columns["n"], Type::Integer);
+    assert_eq!(seen["e"].overflow("m1"), json!({"properties": {"n": "text"}}));
+    let cells = ["n", "flag", "late"].map(|column| seen["e"].cell("m1", column));
+    assert_eq!(cells, [None, Some("yes"), Some("1")], "other columns do not wait");
+    assert_eq!((seen["e"].cell("m0", "n"), seen["e"].cell("m2", "n")), (Some("0"), Some("2")));
+    let delivery = subject.deliver(batch(vec![track(3, "m3", "E", json!({ "n": "more" }))]));
+    assert_eq!(waits(&delivery.notices), Vec::<&String>::new(), "told once");
+    assert!(rig.act(&Act::Unblock("e")));
+    drop(subject);
+    Subject::open(rig).deliver(batch(vec![track(4, "m4", "E", json!({ "n": "four" }))]));
+    let seen = rig.seen(None);
+    assert_eq!(seen["e"].columns["n"], Type::Text);
+    let found = ["m0", "m1", "m2", "m3", "m4"].map(|id| seen["e"].cell(id, "n"));
+    assert_eq!(found, [Some("0"), None, Some("2"), None, Some("four")]);
+    assert_eq!(seen["e"].overflow("m3"), json!({"properties": {"n": "more"}}));
+    assert_eq!(seen["tracks"].rows.len(), 5);
+}
+
+pub fn a_change_that_waits_is_tried_again_while_the_sync_goes_on<R: Rig>(rig: &R) {
+    let limits = Limits { try_again_after: Duration::ZERO, ..Limits::default() };
+    let mut subject = Subject::with(rig, "sync", None, limits, Declared::default());
+    subject.deliver(batch(vec![track(0, "m0", "E", json!({ "n": 0 }))]));
+    if !rig.act(&Act::Block("e", "n")) {
+        return;
+    }
+    for at in 1..3 {
+        let delivery = subject.deliver(batch(vec![track(at, &format!("m{at}"), "E", json!({ "n": "text" }))]));
+        assert_eq!(waits(&delivery.notices).len(), usize::from(at == 1), "{:?}", delivery.notices);
+    }
+    assert!(rig.act(&Act::Unblock("e")));
+    let delivery = subject.deliver(batch(vec![track(3, "m3", "E", json!({ "n": "text" }))]));
+    assert!(delivery.notices.iter().any(|notice| notice.contains("column n of table e widened")), "{delivery:?}");
+    let seen = rig.seen(None);
+    let found = ["m0", "m1", "m2", "m3"].map(|id| seen["e"].cell(id, "n"));
+    assert_eq!(found, [Some("0"), None, None, Some("text")]);
 }
 
 pub fn a_row_that_is_refused_stands_alone<R: Rig>(rig: &R) {

@@ -60,6 +60,28 @@ fn kind(declared: &str) -> Type {
     }
 }
 
+/// JSON as it was before it was made readable for PostgreSQL's operators, as `docs/warehouses.md` tells it.
+fn plain(value: &Value) -> Value {
+    let text = |text: &str| {
+        let mut parts = text.split("u0000");
+        let mut out = parts.next().unwrap().to_owned();
+        for part in parts {
+            let kept = out.trim_end_matches('\\').len();
+            let backslashes = out.len() - kept;
+            out.truncate(kept + backslashes / 2);
+            out.push_str(if backslashes % 2 == 1 { "\0" } else { "u0000" });
+            out.push_str(part);
+        }
+        out
+    };
+    match value {
+        Value::String(spelled) => Value::from(text(spelled)),
+        Value::Array(items) => items.iter().map(plain).collect(),
+        Value::Object(fields) => fields.iter().map(|(key, value)| (text(key), plain(value))).collect(),
+        other => other.clone(),
+    }
+}
+
 /// Every table of the schema but the ledger.
 fn seen(server: &Server, database: &str, schema: &str) -> Tables {
     let columns = server.rows(
@@ -102,7 +124,14 @@ fn seen(server: &Server, database: &str, schema: &str) -> Tables {
         let table: &mut TableSeen = tables.get_mut(row[0].as_str().unwrap()).unwrap();
         let cells = row[1..].iter().flat_map(|object| object.as_object().unwrap());
         let cells: Cells = cells
-            .filter_map(|(name, cell)| Some((name.clone(), canonical(table.columns[name], cell.as_str()?))))
+            .filter_map(|(name, cell)| {
+                let text = canonical(table.columns[name], cell.as_str()?);
+                let is_json = table.columns[name] == Type::Json && text.contains(r"\u0000");
+                Some((
+                    name.clone(),
+                    if is_json { plain(&serde_json::from_str(&text).unwrap()).to_string() } else { text },
+                ))
+            })
             .collect();
         table.insert(cells);
     }
@@ -162,6 +191,8 @@ impl Rig for Postgres {
             Act::Refuse(table, column, value) => {
                 self.run(&format!("ALTER TABLE {table} ADD CONSTRAINT refuse_{value} CHECK ({column} <> {value})"))
             }
+            Act::Block(table, column) => self.run(&format!("CREATE VIEW in_the_way AS SELECT {column} FROM {table}")),
+            Act::Unblock(..) => self.run("DROP VIEW in_the_way"),
             Act::Forbid => self.run("REVOKE INSERT ON ALL TABLES IN SCHEMA public FROM router"),
             Act::Allow => self.run("GRANT INSERT ON ALL TABLES IN SCHEMA public TO router"),
         }

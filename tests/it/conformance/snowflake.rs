@@ -151,7 +151,7 @@ pub fn act(act: &Act) -> Vec<String> {
             format!("ALTER TABLE {table} DROP COLUMN was"),
         ],
         Act::MakeTable(name) => vec![format!("CREATE TABLE {name} (name VARCHAR)")],
-        Act::Refuse(..) | Act::Forbid | Act::Allow => Vec::new(),
+        Act::Block(..) | Act::Unblock(..) | Act::Refuse(..) | Act::Forbid | Act::Allow => Vec::new(),
     }
 }
 

@@ -110,6 +110,11 @@ impl Rig for Sqlite {
                 "CREATE TRIGGER refuse_{value} BEFORE INSERT ON {table} WHEN new.{column} = {value} \
                  BEGIN SELECT raise(ABORT, 'not {value}'); END"
             )),
+            Act::Block(table, column) => self.run(&format!(
+                "CREATE TRIGGER in_the_way BEFORE UPDATE OF {column} ON {table} \
+                 BEGIN SELECT raise(ABORT, 'it is mine'); END"
+            )),
+            Act::Unblock(..) => self.run("DROP TRIGGER in_the_way"),
             // Whoever runs the tests as root may write any file.
             Act::Forbid | Act::Allow => false,
         }

@@ -33,6 +33,7 @@ pub fn a_track_becomes_two_rows_with_the_documented_columns<R: Rig>(rig: &R) {
         ("original_timestamp", Timestamp),
         ("event", Text),
         ("event_text", Text),
+        ("_overflow", Json),
         ("context_ip", Text),
         ("context_page_url", Text),
         ("context_app", Json),
@@ -150,7 +151,7 @@ pub fn a_thousand_columns_and_then_overflow<R: Rig>(rig: &R) {
 }
 
 pub fn further_event_names_share_the_overflow_table<R: Rig>(rig: &R) {
-    let limits = Limits { columns_max: 100, tables_max: 5 };
+    let limits = Limits { columns_max: 100, tables_max: 5, ..Limits::default() };
     let mut subject = Subject::with(rig, "sync", None, limits, Declared::default());
     let made = (0..20).map(|n| track(n, &format!("m{n}"), &format!("Event {n}"), json!({ "n": n }))).collect();
     let delivery = subject.deliver(batch(made));

@@ -75,7 +75,7 @@ fn a_column_widens_under_an_index_a_view_and_an_open_reader() {
 #[test]
 fn the_widest_table_that_may_be_is_written_whole() {
     let file = File::new();
-    let mut client = file.client_of("sync", None, Limits { columns_max: 1900, tables_max: 10 });
+    let mut client = file.client_of("sync", None, Limits { columns_max: 1900, tables_max: 10, ..Limits::default() });
     let properties = (0..2500).map(|n| (format!("p{n:04}"), Value::from(n))).collect();
     client.deliver(&batch(vec![track(0, "m", "E", Value::Object(properties))])).unwrap();
     assert_eq!(file.columns("e").len(), 1901);

@@ -1,19 +1,39 @@
 //! Operators and their own things: types, views, triggers, permissions, search paths.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use tidegate::destination::Failure;
+use tidegate::event::{Kind, ViolationRecord};
 use tidegate::warehouse::declared::Declared;
 use tidegate::warehouse::evolve::Type;
 use tidegate::warehouse::table::Limits;
 
 use super::Postgres;
-use crate::conformance::events::{batch, numbered, parsed, track};
+use crate::conformance::events::{batch, event, numbered, parsed, track};
 use crate::conformance::{Rig, Subject, run};
 
 fn stop(failure: &Failure, says: &[&str]) {
     assert!(matches!(failure, Failure::Stop { .. }), "{failure}");
     for part in says {
         assert!(failure.to_string().contains(part), "{failure} does not say {part:?}");
+    }
+}
+
+fn violation(offset: u64, payload: &Value, sentences: &[&str]) -> ViolationRecord {
+    ViolationRecord {
+        source: "web".into(),
+        offset,
+        message_id: format!("m{offset}"),
+        received_at_us: 1_714_979_290_000_001,
+        payload: payload.to_string(),
+        event_name: None,
+        event_type: Kind::Track,
+        schema_version: "3".to_owned(),
+        has_undeclared_schema: false,
+        has_undeclared_fields: true,
+        has_schema_violated: false,
+        violations: sentences.iter().map(|sentence| (*sentence).to_owned()).collect(),
     }
 }
 
@@ -92,17 +112,74 @@ fn instants_that_become_text_read_as_they_came() {
 }
 
 #[test]
-fn a_view_in_the_way_of_a_wider_type_stops_with_its_name() {
+fn a_view_in_the_way_of_a_wider_type_is_told_with_the_statement_that_waits() {
     run::<Postgres>("view", |rig| {
         let mut subject = Subject::open(rig);
         subject.deliver(numbered(0..3));
         rig.run("CREATE VIEW per_number AS SELECT n, count(*) FROM e GROUP BY n");
         subject.deliver(numbered(3..5));
-        let wide = || batch(vec![track(5, "m5", "E", json!({ "n": "text" }))]);
-        stop(&subject.try_deliver(wide()).unwrap_err(), &["per_number", "\"n\"", "drop that"]);
-        rig.run("DROP VIEW per_number");
-        subject.deliver(wide());
-        assert_eq!(rig.seen(None)["e"].cell("m0", "n"), Some("0"));
+        let delivery = subject.deliver(batch(vec![track(5, "m5", "E", json!({ "n": "text" }))]));
+        let [notice] = &delivery.notices[..] else { panic!("{:?}", delivery.notices) };
+        for word in ["per_number", "column n of table e", "ALTER TABLE \"public\".\"e\" ALTER COLUMN \"n\" TYPE text"] {
+            assert!(notice.contains(word), "{notice}");
+        }
+    });
+}
+
+/// One such row would make every query with an operator of JSON fail.
+#[test]
+fn json_with_the_character_nul_can_be_read_by_the_operators_of_json_and_nothing_is_lost() {
+    run::<Postgres>("nul", |rig| {
+        let mut subject = Subject::open(rig);
+        let nul =
+            json!({ "x": "a\0b", "k\0": 1, "own": "\\u0000", "both": ["\\\0", "\\\\u0000", "\0u0000"], "n": "é" });
+        let mut events = vec![
+            track(0, "m0", "E", json!({ "list": [{ "x": "plain \\ \\u12" }], "z": "a" })),
+            track(1, "m1", "E", json!({ "list": [nul.clone()], "z": "b\0" })),
+        ];
+        events.push(event(Kind::Identify, 2, "m2", json!({ "traits": { "x": "c\0", "k\0": "d\0" } })));
+        let mut batch = batch(events);
+        batch.violations = vec![Arc::new(violation(1, &json!({ "x": "a\0" }), &["one \0", "two"]))];
+        subject.deliver(batch);
+        assert_eq!(rig.ask("SELECT list->0->>'x' FROM e ORDER BY id"), "plain \\ \\u12\na\\u0000b");
+        assert_eq!(rig.ask("SELECT list->0->>'own', list->0->>'k\\u0000' FROM e WHERE id = 'm1'"), "\\\\u0000|1");
+        assert_eq!(rig.ask("SELECT _overflow->'properties'->>'z' FROM e ORDER BY id"), "\nb\\u0000");
+        assert_eq!(rig.ask("SELECT _overflow->'traits'->>'x' FROM identifies"), "c\\u0000");
+        assert_eq!(rig.ask("SELECT count(list::jsonb) FROM e"), "2");
+        assert_eq!(rig.ask("SELECT payload->>'x' FROM event_violations"), "a\\u0000");
+        let groups = "SELECT violations, count(*) FROM event_violations GROUP BY violations";
+        assert_eq!(rig.ask(groups), r#"["one \\u0000", "two"]|1"#);
+        let seen = rig.seen(None);
+        assert_eq!(seen["e"].cell("m1", "list"), Some(&*json!([nul]).to_string()));
+        assert_eq!(seen["e"].overflow("m1"), json!({ "properties": { "z": "b\0" } }));
+        assert_eq!(seen["identifies"].overflow("m2"), json!({ "traits": { "x": "c\0", "k\0": "d\0" } }));
+    });
+}
+
+/// As tables that an earlier build has made are mended, by the words of `docs/warehouses.md`.
+#[test]
+fn what_was_written_before_is_mended_by_the_statements_of_the_documentation() {
+    run::<Postgres>("mended", |rig| {
+        Subject::open(rig).deliver(batch(vec![track(0, "m0", "E", json!({ "n": 1 }))]));
+        rig.run(
+            "CREATE TABLE event_violations (id text COLLATE \"C\" PRIMARY KEY, received_at timestamptz, violations json); \
+             INSERT INTO event_violations VALUES ('v', now(), '[\"a\"]'); ALTER TABLE event_violations OWNER TO router; \
+             UPDATE e SET _overflow = '{\"x\": \"a\\u0000\", \"y\": \"\\\\u0000\"}'",
+        );
+        let documented = include_str!("../../../../docs/warehouses.md");
+        for statement in
+            ["UPDATE order_completed SET _overflow = ", "ALTER TABLE event_violations ALTER COLUMN violations "]
+        {
+            let from = documented.find(statement).unwrap_or_else(|| panic!("{statement} is documented"));
+            let statement = documented[from..].split_once(';').unwrap().0;
+            rig.run(&statement.replace("order_completed", "e"));
+        }
+        assert_eq!(rig.ask("SELECT _overflow->>'x', _overflow->>'y' FROM e"), "a\\u0000|\\u0000");
+        let mut batch = batch(vec![track(1, "m1", "E", json!({}))]);
+        batch.violations = vec![Arc::new(violation(1, &json!({}), &["a"]))];
+        Subject::open(rig).deliver(batch);
+        let groups = "SELECT violations, count(*) FROM event_violations GROUP BY violations";
+        assert_eq!(rig.ask(groups), r#"["a"]|2"#);
     });
 }
 
@@ -174,8 +251,18 @@ fn a_role_that_may_not_make_tables_is_told_what_to_grant() {
         subject.deliver(numbered(3..6));
         rig.run("ALTER TABLE e OWNER TO postgres; GRANT ALL ON e TO router");
         subject.deliver(numbered(6..9));
-        let fresh = batch(vec![track(9, "m9", "E", json!({ "fresh": 1 }))]);
-        stop(&subject.try_deliver(fresh).unwrap_err(), &["must be owner", "OWNER TO \"router\""]);
+        let fresh =
+            |at: u64| batch(vec![track(at, &format!("m{at}"), "E", json!({ "n": at, "fresh": 1, "new": "x" }))]);
+        let delivery = subject.deliver(fresh(9));
+        let [notice] = &delivery.notices[..] else { panic!("{:?}", delivery.notices) };
+        assert!(notice.contains("must be owner") && notice.contains("ADD COLUMN \"fresh\" bigint"), "{notice}");
+        let seen = rig.seen(None);
+        assert_eq!(seen["e"].overflow("m9"), json!({"properties": {"fresh": 1, "new": "x"}}));
+        assert_eq!(seen["e"].cell("m9", "n"), Some("9"));
+        rig.run("ALTER TABLE e OWNER TO router");
+        drop(subject);
+        Subject::open(rig).deliver(fresh(10));
+        assert_eq!(rig.seen(None)["e"].cell("m10", "fresh"), Some("1"));
     });
 }
 

@@ -1,0 +1,139 @@
+//! What a sync would deliver of a sample of events: each goes through what an event of its source goes through, the
+//! contract, the functions, the sync's filter, functions and mapping. Nothing of the data directory is changed, and a
+//! server may be using it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::live::Live;
+use super::{Error, destinations, paths};
+use crate::clock;
+use crate::config::Workspace;
+use crate::event::{Event, ViolationRecord};
+use crate::refine::{self, BatchContext, Chained, Judged, Lineup};
+use crate::store::{self, Store};
+
+/// What a sync would deliver, and why not the rest.
+#[derive(Debug, Default)]
+pub struct Sampled {
+    pub events: Vec<Event>,
+    pub violations: Vec<ViolationRecord>,
+    /// How many events stay behind, by the reason.
+    pub left_out: BTreeMap<String, u64>,
+}
+
+/// Everything that events go through.
+pub struct Sampler<'w> {
+    workspace: &'w Workspace,
+    live: Option<Arc<Live>>,
+    /// Holds a copy of the store.
+    _folder: tempfile::TempDir,
+}
+
+impl<'w> Sampler<'w> {
+    /// Loads the functions: those of the workspace's files, and the attached ones as they are live now.
+    ///
+    /// # Errors
+    /// The store cannot be copied, or a function cannot be loaded.
+    pub async fn open(workspace: &'w Workspace) -> Result<Self, Error> {
+        let failed = |cause| Error::Io { action: "could not copy", path: workspace.data.clone(), cause };
+        let folder = tempfile::tempdir().map_err(failed)?;
+        let mut live = None;
+        let store = paths::store(&workspace.data);
+        if store.exists() || !workspace.functions.is_empty() {
+            copy(&store, folder.path()).map_err(failed)?;
+            let (store, _builder) = Store::open(folder.path(), store::Settings::default())?;
+            live = Some(Live::open(workspace, store).await?);
+        }
+        Ok(Self { workspace, live, _folder: folder })
+    }
+
+    /// What the sync `name` would deliver of `events`, which are of its source.
+    pub async fn pass(&self, name: &str, events: Vec<Event>) -> Sampled {
+        let mut sampled = Sampled::default();
+        let Some(sync) = self.workspace.syncs.get(name) else { return sampled };
+        let source = &*sync.source.0;
+        let (mut seen, mut taken) = (HashSet::new(), Vec::with_capacity(events.len()));
+        for event in events {
+            if !seen.insert(event.message_id().to_owned()) {
+                sampled.leave_out("a duplicate, by its messageId".to_owned());
+                continue;
+            }
+            let Some(contract) = self.workspace.contracts.get(source) else {
+                taken.push(event);
+                continue;
+            };
+            let Judged { event, violation, quarantined, undeclared: _ } = refine::judged(contract, event);
+            sampled.violations.extend(violation);
+            if let Some(entry) = quarantined {
+                sampled.leave_out(format!("quarantined, {}", entry.code));
+            }
+            taken.extend(event);
+        }
+        let of_source =
+            self.live.as_ref().and_then(|live| live.of_sources().get(source).map(|now| now.borrow().clone()));
+        let taken = sampled.run(of_source, source, taken).await;
+        let filter = destinations::filter(self.workspace, sync);
+        let (taken, filtered): (Vec<_>, Vec<_>) = taken.into_iter().partition(|event| filter.takes(event));
+        filtered.iter().for_each(|_| sampled.leave_out("the sync's filter leaves it out".to_owned()));
+        let of_sync = self.live.as_ref().map(|live| live.of_sync(name).borrow().clone());
+        sampled.events = sampled.run(of_sync, name, taken).await;
+        for event in &mut sampled.events {
+            sync.mapping.apply(&mut event.body);
+        }
+        sampled
+    }
+}
+
+impl Sampled {
+    fn leave_out(&mut self, reason: String) {
+        *self.left_out.entry(reason).or_default() += 1;
+    }
+
+    async fn run(&mut self, lineup: Option<Arc<Lineup>>, scope: &str, events: Vec<Event>) -> Vec<Event> {
+        let Some(lineup) = lineup.filter(|lineup| !lineup.is_empty()) else { return events };
+        let now_us = clock::now_us();
+        let batch = BatchContext {
+            scope: scope.into(),
+            now_ms: u64::try_from(now_us / 1000).unwrap_or_default(),
+            seed: 0,
+            bytes: events.iter().map(|event| event.to_json().len()).sum(),
+            at_us: now_us,
+        };
+        let Chained { events, quarantined, dropped, .. } = refine::chain(&lineup, events, &batch).await;
+        for entry in quarantined {
+            self.leave_out(format!("quarantined, {}: {}", entry.code, entry.message));
+        }
+        for (reason, count) in dropped {
+            *self.left_out.entry(format!("dropped by {reason}")).or_default() += count;
+        }
+        events
+    }
+}
+
+/// Copies a store, if there is one. Its files never change, they are only put in each other's place.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let listed = match std::fs::read_dir(from) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        listed => listed?,
+    };
+    for entry in listed {
+        let entry = entry?;
+        let name = entry.file_name();
+        let passing = name == "incoming" || Path::new(&name).extension().is_some_and(|end| end == "tmp");
+        match entry.file_type()? {
+            _ if passing => {}
+            kind if kind.is_dir() => {
+                std::fs::create_dir_all(to.join(&name))?;
+                copy(&entry.path(), &to.join(&name))?;
+            }
+            _ => match std::fs::copy(entry.path(), to.join(&name)) {
+                // Put in place of another, or swept, since it was listed.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                copied => _ = copied?,
+            },
+        }
+    }
+    Ok(())
+}
