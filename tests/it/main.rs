@@ -12,6 +12,7 @@ mod contract;
 mod crash;
 mod declared;
 mod delivery;
+mod digits;
 mod everywhere;
 mod fields;
 mod function;

@@ -32,7 +32,8 @@ impl<'a> Seen<'a> {
     /// Of a number in the input.
     pub(super) fn of(text: &'a str, numbers: Numbers) -> Self {
         if numbers == Numbers::Exact || (numbers == Numbers::ExactIntegers && is_integer(text)) {
-            return Self::Text(text);
+            // A whole number that is zero has no sign.
+            return Self::Text(if text == "-0" { "0" } else { text });
         }
         // The grammar of JSON is within that of a double.
         let double = text.parse::<f64>().unwrap_or_default();

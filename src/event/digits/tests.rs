@@ -78,6 +78,24 @@ fn as_doubles(value: &Value) -> Value {
     }
 }
 
+/// What Python makes of a value, as its SDK writes it.
+fn as_python(value: &Value) -> Value {
+    match value {
+        Value::Number(digits) if !digits.as_str().contains(['.', 'e', 'E']) => {
+            number(if digits.as_str() == "-0" { "0" } else { digits.as_str() })
+        }
+        Value::Number(_) => match as_doubles(value) {
+            Value::Number(digits) if !digits.as_str().contains(['.', 'e', 'y']) => number(&format!("{digits}.0")),
+            other => other,
+        },
+        Value::Array(items) => items.iter().map(as_python).collect(),
+        Value::Object(entries) => {
+            Value::Object(entries.iter().map(|(key, value)| (key.clone(), as_python(value))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
 fn with_nulls(value: &Value) -> Value {
     match value {
         Value::Number(digits) if digits.as_str().ends_with("Infinity") => Value::Null,
@@ -229,6 +247,20 @@ fn infinity_is_taken_only_for_a_number_of_the_event() {
 }
 
 #[test]
+fn python_hands_on_every_number_of_the_corpus() {
+    let numbers = include_str!("../../../tests/it/cases/digits/numbers.json");
+    let event = parsed(&format!(r#"{{"lossy":1e400,"all":{numbers},"deep":[{{"x":-0,"y":[-0,1e999]}}]}}"#));
+    let mut expected = event.clone();
+    expected["touched"] = json!(1);
+    let mut python = as_python(&event);
+    python["touched"] = json!(1);
+    assert_eq!(after(&python, &event, Numbers::ExactIntegers), expected);
+    let mut doubles = as_doubles(&event);
+    doubles["touched"] = json!(1);
+    assert_eq!(after(&doubles, &event, Numbers::Doubles), expected);
+}
+
+#[test]
 fn a_guest_that_keeps_digits_may_count() {
     let input = parsed(r#"{"id":9007199254740993,"f":9007199254740993.5}"#);
     for numbers in [Numbers::Exact, Numbers::ExactIntegers] {
@@ -305,6 +337,10 @@ proptest! {
         let out = edited(&event, touched);
         prop_assert_eq!(&out, if lossy { &expected } else { &out });
         prop_assert_eq!(as_doubles(&out), as_doubles(&expected));
+        let mut python = as_python(&event);
+        touched(&mut python);
+        let out = after(&python, &event, Numbers::ExactIntegers);
+        prop_assert_eq!(&out, if has_lossy(&event, Numbers::ExactIntegers) { &expected } else { &out });
         let mut nulls = with_nulls(&as_doubles(&event));
         touched(&mut nulls);
         let out = after(&nulls, &event, Numbers::Unknown);

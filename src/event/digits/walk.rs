@@ -119,7 +119,6 @@ impl<'a> Walk<'a> {
     /// The number of the event that the guest wrote as `text`, if that is beyond doubt.
     fn number(&mut self, text: &str, place: Place<'a>) -> Option<&'a Value> {
         let seen = Seen::written(text, self.numbers);
-        let Seen::Double(bits) = seen else { return None };
         match place {
             Place::Sure(old) | Place::Likely(old) => {
                 if let Value::Number(number) = old
@@ -131,7 +130,10 @@ impl<'a> Walk<'a> {
             }
             Place::Unknown => {}
         }
-        if is_telling(text, bits) { self.index().number(seen) } else { None }
+        match seen {
+            Seen::Double(bits) if is_telling(text, bits) => self.index().number(seen),
+            _ => None,
+        }
     }
 
     /// Some guests write `null` for a number beyond the range of doubles.
