@@ -1,7 +1,7 @@
 //! JSON that the operators of PostgreSQL can read.
 //!
 //! `->>` and its kin fail on a JSON text with the character U+0000 anywhere in it, and with them every query over the table.
-//! So in a text or a key of JSON the character is spelled as JSON spells it, `\\u0000`: a backslash, `u`, four zeros. The
+//! So in a text or a key of JSON the character is spelled as JSON spells it, `\u0000`: a backslash, `u`, four zeros. The
 //! backslashes before it, and before a `u0000` that is text of its own, are doubled. Hence it is always known which was
 //! meant: before `u0000`, an odd number of backslashes ends in the character, an even number is half as many. All other JSON
 //! is as it came.
