@@ -1,6 +1,7 @@
 //! `tidegate status`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::{Done, WorkspaceArgs, paint};
@@ -9,6 +10,7 @@ use crate::app::paths;
 use crate::event::time;
 use crate::intake;
 use crate::state::{self, Charge, Filter, PendingCount, QuarantineSize, State, SyncReport};
+use crate::store::{self, Shelf};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Reads the data directory; the server may run or not.")]
@@ -79,7 +81,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         print_json(&log, &sources, &reports, &functions, of_files);
     } else {
         print_tables(&log, &sources, &reports);
-        print_functions(&functions);
+        print_functions(&functions, &live(&functions, &paths::store(&workspace.data)));
         print_quarantine(&quarantine);
         print_damage(&damage);
     }
@@ -182,7 +184,16 @@ fn print_damage(damage: &[Finding]) {
     }
 }
 
-fn print_functions(functions: &[(Charge, Option<String>)]) {
+/// The versions that are live in the store, by name. A function of a file has none there.
+fn live(functions: &[(Charge, Option<String>)], store: &Path) -> BTreeMap<String, String> {
+    let live = |name: &String| {
+        let (placed, _) = store::glance(store, Shelf::Functions, name).ok()??;
+        Some((name.clone(), placed.sha256.to_string()))
+    };
+    functions.iter().filter_map(|(charge, _)| live(&charge.function)).collect()
+}
+
+fn print_functions(functions: &[(Charge, Option<String>)], live: &BTreeMap<String, String>) {
     if functions.is_empty() {
         return;
     }
@@ -197,6 +208,18 @@ fn print_functions(functions: &[(Charge, Option<String>)]) {
     }
     println!("{table}");
     for (charge, stopped) in functions {
+        let failed = charge.faults + charge.failed;
+        let is_live = live.get(&charge.function).is_none_or(|version| *version == charge.version);
+        if is_live && failed * 2 > charge.events {
+            let (name, fault) = (&charge.function, charge.fault.as_deref().unwrap_or("it refuses them"));
+            println!(
+                "{} function {name}: {} of {} events, which are in quarantine: {}",
+                paint::bold("failing:"),
+                paint::count(failed),
+                paint::count(charge.events),
+                paint::plain(fault, 500)
+            );
+        }
         if let Some(fault) = stopped {
             let (name, fault) = (&charge.function, paint::plain(fault, 500));
             println!("{} function {name}: {fault}; its events wait in the log", paint::bold("stopped:"));

@@ -16,6 +16,9 @@ pub const BAD_BATCHES_MAX: u32 = 3;
 const PAUSE_MIN: Duration = Duration::from_secs(30);
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
+/// How long it is not said again that a version fails most of its events.
+const SAID_PAUSE: Duration = Duration::from_secs(60);
+
 /// The breakers of all versions.
 #[derive(Debug, Default)]
 pub(super) struct Breakers(Mutex<HashMap<(String, String), Breaker>>);
@@ -25,6 +28,22 @@ struct Breaker {
     bad_batches: u32,
     opened: u32,
     open_until: Option<Instant>,
+}
+
+/// Which versions were said to fail most of their events, and when.
+#[derive(Debug, Default)]
+pub(super) struct Failing(Mutex<HashMap<(String, String), Instant>>);
+
+impl Failing {
+    /// Whether it is to be said now that a batch of a version came out badly.
+    pub(super) fn is_news(&self, name: &str, version: &str, now: Instant) -> bool {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.retain(|_, at| now.saturating_duration_since(*at) < SAID_PAUSE);
+        let key = (name.to_owned(), version.to_owned());
+        let is_news = !said.contains_key(&key);
+        said.entry(key).or_insert(now);
+        is_news
+    }
 }
 
 impl Breakers {
@@ -60,6 +79,15 @@ impl Breakers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_is_said_to_fail_once_a_minute() {
+        let (failing, now) = (Failing::default(), Instant::now());
+        assert!(failing.is_news("f", "1", now));
+        assert!(!failing.is_news("f", "1", now + SAID_PAUSE / 2));
+        assert!(failing.is_news("f", "2", now), "another version");
+        assert!(failing.is_news("f", "1", now + SAID_PAUSE));
+    }
 
     #[test]
     fn only_bad_batches_in_a_row_open_it() {

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
-use super::breaker::Breakers;
+use super::breaker::{Breakers, Failing};
 use super::functions::{BatchContext, Chained, chain};
 use super::stretch::{Refined, Stretch};
 use super::{Error, Handle, Lineup};
@@ -36,6 +36,7 @@ pub struct Functions {
 pub(super) struct Stages {
     workers: Workers,
     breakers: Breakers,
+    failing: Failing,
     recall: Arc<Recall>,
     sources: HashMap<Arc<str>, Place>,
     state: Mutex<State>,
@@ -74,8 +75,8 @@ impl Stages {
             inner.history = own.map(|(_, from, key)| (*from, key.as_str().into())).collect();
             sources.insert(source, Place { live, inner: AsyncMutex::new(inner) });
         }
-        let breakers = Breakers::default();
-        Ok(Self { workers, breakers, recall, sources, state: Mutex::new(state), remembered_bytes_max })
+        let (breakers, failing) = (Breakers::default(), Failing::default());
+        Ok(Self { workers, breakers, failing, recall, sources, state: Mutex::new(state), remembered_bytes_max })
     }
 
     /// What the functions of `source` make of `stretch`.
@@ -197,6 +198,7 @@ impl Stages {
     fn tripped(&self, charges: &[Charge]) -> bool {
         let mut tripped = false;
         for charge in charges {
+            self.warn_of(charge);
             let bad = charge.events > 0 && charge.faults * 2 > charge.events;
             if !self.breakers.note(&charge.function, &charge.version, bad) {
                 continue;
@@ -221,6 +223,24 @@ impl Stages {
             }
         }
         tripped
+    }
+
+    /// Says, now and then, that a version fails most of its events: what goes to quarantine is noticed late.
+    fn warn_of(&self, charge: &Charge) {
+        let Charge { function, version, events, faults, failed, .. } = charge;
+        if *events == 0 || (faults + failed) * 2 <= *events || !self.failing.is_news(function, version, Instant::now())
+        {
+            return;
+        }
+        tracing::warn!(
+            function,
+            version,
+            events,
+            failed = faults + failed,
+            fault = charge.fault.as_deref().unwrap_or("the function refuses them"),
+            "a function fails most of its events, which go to quarantine; `tidegate function rollback {function}` goes back, \
+             `tidegate function logs {function}` shows what it says"
+        );
     }
 
     fn commit(&self, source: &str, stretch: &Stretch, chained: &Chained, lineup: Option<&str>) -> Result<(), Error> {
