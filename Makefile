@@ -9,12 +9,13 @@ TIDEGATE := $(TARGET)/release/tidegate
 WAREHOUSE_CACHE := $(if $(TIDEGATE_WAREHOUSE_CACHE),$(TIDEGATE_WAREHOUSE_CACHE),$(HOME)/.cache/tidegate/warehouses)
 SDK_CACHE := $(if $(TIDEGATE_SDK_CACHE),$(TIDEGATE_SDK_CACHE),$(HOME)/.cache/tidegate/sdk)
 
-.PHONY: help demo test check bench faults fuzz deny components build setup
+.PHONY: help demo test check bench faults fuzz deny components plugins build setup
 
 help:
 	@echo "make demo    the main job from end to end: events in over HTTP, tables out (DEMO_ARGS= to stay up)"
 	@echo "make test    all tests, real SDKs included"
 	@echo "make check   format, lints, docs"
+	@echo "make plugins the shipped destinations as components, for tidegate destination add"
 	@echo "make bench   speed, as ratios measured in one run"
 	@echo "make faults  an hour of kills, power cuts, failed disks, damage and strangers (MINUTES= SEEDS= CYCLES= SEED=)"
 	@echo "make fuzz    random bytes for the JSON scanner, the door, the log, manifests and YAML (FUZZ_SECONDS= each)"
@@ -40,6 +41,13 @@ components: build
 	@for f in redact-pii utm-referrer; do \
 	  CARGO_TARGET_DIR=$(abspath $(TARGET))/release/guests $(TIDEGATE) function build functions/transform/$$f --out $(COMPONENTS)/$$f.component.wasm || exit 1; done
 
+# The shipped destinations beside the program, where `tidegate destination add` finds them.
+plugins: build
+	@echo "== building the shipped destinations (their languages' tools are installed at first)"
+	@mkdir -p $(TARGET)/release/plugins
+	@for f in functions/destination/*/plugin.yaml; do d=$$(dirname $$f); \
+	  CARGO_TARGET_DIR=$(abspath $(TARGET))/release/guests $(TIDEGATE) destination build $$d --out $(TARGET)/release/plugins/$$(basename $$d).component.wasm || exit 1; done
+
 DEMO_ARGS ?= --once
 demo: components
 	@client=; if command -v node >/dev/null && command -v npm >/dev/null; then \
@@ -53,6 +61,8 @@ test: setup
 	@mkdir -p $(TARGET); set -o pipefail; TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup | tee $(TARGET)/sdk-setup.log
 	@echo "== installing the warehouses of the tests, and engines that read them back (apt-get when root; PyPI)"
 	@set -o pipefail; TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) tests/warehouses/setup | tee $(TARGET)/warehouse-setup.log
+	@echo "== targets of other toolchains, whose components the tests pack (rustup)"
+	@if command -v rustup >/dev/null; then rustup target add wasm32-wasip1 wasm32-wasip2 || true; fi
 	@echo "== tests of the SDKs and of the guests, natively"
 	@if command -v node >/dev/null; then node --test sdk/js/tests/*.test.mjs; fi
 	cargo test --locked --manifest-path sdk/rust/Cargo.toml --target-dir $(TARGET)/release/guests -q

@@ -29,6 +29,7 @@ use std::time::Duration;
 use hyper::{Request, StatusCode, header};
 use tokio::sync::watch;
 
+use crate::delivery::Logbook;
 use crate::net::{self, Caller, Peer, Port, RequestBody as Incoming, Service};
 use crate::state::{self, State};
 use crate::store::Store;
@@ -52,9 +53,27 @@ pub struct Settings {
     /// Of each function, the tables that the workspace lends it.
     pub lent: BTreeMap<String, BTreeSet<String>>,
     pub store: Store,
+    pub running: Running,
     pub open_state: OpenState,
     pub limits: Limits,
     pub connections: net::Limits,
+}
+
+/// What runs, as far as it has followed the pointers of the store, and what it says.
+#[derive(Debug, Clone)]
+pub struct Running {
+    pub functions: watch::Receiver<Taken>,
+    pub destinations: watch::Receiver<Taken>,
+    pub logbook: Logbook,
+}
+
+/// How far the pointers are followed.
+#[derive(Debug, Clone, Default)]
+pub struct Taken {
+    /// Every change up to this one is in place, or refused.
+    pub revision: u64,
+    /// By name: why a version could not be put in place; the one before it goes on.
+    pub refused: BTreeMap<String, String>,
 }
 
 /// Bounds on what a client may send and how slowly.
@@ -147,11 +166,11 @@ impl Door {
             }
         };
         match call {
-            Call::Push { shelf, name } => self.push(request, shelf, name).await,
+            Call::Push { shelf, name } => self.push(request, shelf, name, query.get("force") == Some("true")).await,
             Call::Build { id } => self.build(&id, &query).await,
             Call::List { shelf } => Ok(self.list(shelf)),
             Call::Show { shelf, name } => self.show(shelf, &name).await,
-            Call::Logs { name } => self.logs(name, &query).await,
+            Call::Logs { shelf, name } => self.logs(shelf, name, &query).await,
             Call::Flip { shelf, name, flip } => {
                 let body = self.json(request).await?;
                 self.flip(shelf, name, flip, body).await

@@ -241,6 +241,7 @@ impl App {
             functions: workspace.functions.keys().cloned().collect(),
             syncs: posts::used(&workspace),
             lent: lend::lent(&workspace),
+            running: api::Running { functions: live.taken(), destinations: posts.taken(), logbook: posts.logbook() },
             limits: admin_limits,
             connections: admin_connections,
         };

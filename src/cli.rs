@@ -31,6 +31,7 @@ mod status;
 mod traffic;
 mod versions;
 mod warehouse;
+mod wit;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,6 +86,8 @@ enum Command {
     /// Write destination plugins: make, build, test, measure, check; upload, roll back
     #[command(subcommand)]
     Destination(function::DestinationCommand),
+    /// The interface of plugins, for tools of any kind: text, package, page
+    Wit(wit::Args),
     /// The tables of warehouses: see what would be done to them
     #[command(subcommand)]
     Warehouse(warehouse::Command),
@@ -207,6 +210,7 @@ fn command() -> ExitCode {
         Command::Quarantine(args) => quarantine::run(&args, json),
         Command::Function(command) => function::run(&command, json),
         Command::Destination(command) => function::run_destination(&command, json),
+        Command::Wit(args) => wit::run(&args, json),
         Command::Warehouse(command) => warehouse::run(&command, json),
         Command::Admin(command) => admin::run(&command, json),
         Command::Completions(args) => completions::run::<Cli>(&args),

@@ -23,6 +23,7 @@ mod courier;
 mod exchange;
 mod fate;
 mod grant;
+mod logbook;
 mod pace;
 mod plan;
 mod post;
@@ -38,6 +39,7 @@ use tokio::sync::{Notify, watch};
 
 pub use courier::{Courier, OpenError};
 pub use grant::Grant;
+pub use logbook::{Logbook, Logged};
 pub use post::Post;
 pub use rehearsal::refusals;
 pub use terms::{Checked, Fault, PendingLimits, Terms};

@@ -27,12 +27,15 @@ use crate::wasm::{
     Answer, Call, CallFailure, Called, Engine, GuestComplaint, LoadError, Mark, Module, Services, World,
 };
 
+pub mod golden;
 mod grant;
 mod isolate;
+mod lent;
 mod pool;
 mod verdict;
 
 pub use grant::granted;
+pub use lent::services;
 pub use pool::{Lane, Pool, Unfinished, Workers};
 
 pub use crate::wasm::{ComplaintKind as FailKind, Journal, Level, Limits, LogLine};

@@ -17,6 +17,6 @@ mod settings;
 pub use manifest::{
     Api, Asked, Authentication, Batching, Digest, HostRule, Kind, Language, Manifest, Method, Order, Retry, Traffic,
 };
-pub use package::{Fixture, NotAPackage, Package, embed};
+pub use package::{Fixture, NotAPackage, Package, embed, embed_with_lookups};
 pub use read::Fault;
 pub use settings::settings_problems;

@@ -106,10 +106,12 @@ pub enum Error {
     NoSuchName { shelf: Shelf, name: String },
     #[error("{} {name:?} has no version {sha256}; `tidegate {} versions {name}` lists them", shelf.one(), shelf.one())]
     NoSuchVersion { shelf: Shelf, name: String, sha256: Sha },
-    #[error("{} {name:?} has no version before the live one to go back to", shelf.one())]
+    #[error("{} {name:?} has no earlier version to go back to: what was rolled back is not gone back to", shelf.one())]
     NoPrevious { shelf: Shelf, name: String },
     #[error("no version of {} {name:?} is live; make one live first", shelf.one())]
     NotLive { shelf: Shelf, name: String },
+    #[error("function {name:?} is not attached to {source_name:?}; it is attached to {attached}")]
+    NotAttached { name: String, source_name: String, attached: String },
     #[error("the settings do not fit the version: {problems}")]
     Settings { problems: String },
     #[error("the workspace does not grant {} {name:?} what it needs: {problems}", shelf.one())]
@@ -249,7 +251,7 @@ impl Store {
         self.change(shelf, name, |pointer| {
             let placed = self.placed(shelf, &loaded, settings, pointer)?;
             if pointer.live.as_ref() != Some(&placed) {
-                pointer.previous = pointer.live.replace(placed);
+                pointer.advance(placed);
             }
             if pointer.canary.as_ref().is_some_and(|canary| canary.placed.sha256 == sha256) {
                 pointer.canary = None;
@@ -258,29 +260,23 @@ impl Store {
         })
     }
 
-    /// Makes the previous version live again, with the settings that it had, and ends what is tried beside it. Where there
-    /// is no previous version, ending a trial is all that it does.
+    /// Ends what is tried beside the live version; where nothing is, goes back to the version that was live before, with the
+    /// settings that it had. What was left that way is never gone back to.
     ///
     /// # Errors
     /// There is neither, or the disk fails; then nothing has changed.
     pub fn rollback(&self, shelf: Shelf, name: &str) -> Result<Arc<Pointers>, Error> {
         let no_previous = || Error::NoPrevious { shelf, name: name.to_owned() };
+        self.known(shelf, name)?;
         let pointers = self.pointers();
-        let previous = pointers.shelf(shelf).get(name).and_then(|pointer| pointer.previous.as_ref());
-        let Some(previous) = previous else {
-            self.known(shelf, name)?;
-            return self.change(shelf, name, |pointer| match pointer.canary.take() {
-                Some(_) => Ok(()),
-                None => Err(no_previous()),
-            });
-        };
-        self.admit(shelf, &self.load(previous.sha256)?.manifest, &previous.settings)?;
-        self.change(shelf, name, |pointer| {
-            let previous = pointer.previous.take().ok_or_else(no_previous)?;
-            pointer.previous = pointer.live.replace(previous);
-            // Something went wrong: nothing new is tried beside it.
-            pointer.canary = None;
-            Ok(())
+        let pointer = pointers.shelf(shelf).get(name).ok_or_else(no_previous)?;
+        if pointer.canary.is_none() {
+            let previous = pointer.previous.as_ref().ok_or_else(no_previous)?;
+            self.admit(shelf, &self.load(previous.sha256)?.manifest, &previous.settings)?;
+        }
+        self.change(shelf, name, |pointer| match pointer.canary.take() {
+            Some(_) => Ok(()),
+            None => pointer.retreat().map(drop).ok_or_else(no_previous),
         })
     }
 
@@ -342,12 +338,16 @@ impl Store {
     /// The opposite of [`Store::attach`].
     ///
     /// # Errors
-    /// There is no such function, or the disk fails.
+    /// There is no such function, it does not see that source, or the disk fails.
     pub fn detach(&self, name: &str, source: &str) -> Result<Arc<Pointers>, Error> {
         self.known(Shelf::Functions, name)?;
         self.change(Shelf::Functions, name, |pointer| {
-            pointer.attached.remove(source);
-            Ok(())
+            if pointer.attached.remove(source) {
+                return Ok(());
+            }
+            let attached: Vec<&str> = pointer.attached.iter().map(String::as_str).collect();
+            let attached = if attached.is_empty() { "no source".to_owned() } else { attached.join(", ") };
+            Err(Error::NotAttached { name: name.to_owned(), source_name: source.to_owned(), attached })
         })
     }
 

@@ -115,6 +115,7 @@ impl From<Error> for Answer {
                 (StatusCode::UNPROCESSABLE_ENTITY, "not-granted", fix)
             }
             Error::NotLive { .. } => (StatusCode::CONFLICT, "not-live", "make a version live first"),
+            Error::NotAttached { .. } => (StatusCode::CONFLICT, "not-attached", "name a source that it is attached to"),
             Error::AlreadyLive => (StatusCode::CONFLICT, "already-live", "try another version"),
             Error::Settings { .. } => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "settings", "send settings that fit `settings` of its plugin.yaml")

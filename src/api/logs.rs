@@ -6,9 +6,11 @@ use super::Door;
 use super::answer::Answer;
 use super::route::Query;
 use super::upload::blocking;
+use crate::delivery::Logged;
 use crate::event::time;
-use crate::state::{FunctionLog, LogFilter};
+use crate::state::{FunctionLog, LogFilter, SyncReport};
 use crate::store::{Error, Shelf};
+use crate::wasm::Level;
 
 /// Lines of one answer.
 const LINES_DEFAULT: u64 = 100;
@@ -16,7 +18,7 @@ const LINES_MAX: u64 = 1_000;
 
 impl Door {
     /// Log lines, newest last; `event`, `text`, `level` and `limit` choose.
-    pub(super) async fn logs(&self, name: String, query: &Query) -> Result<Answer, Answer> {
+    pub(super) async fn logs(&self, shelf: Shelf, name: String, query: &Query) -> Result<Answer, Answer> {
         let level_min = query.get("level").map(str::to_owned);
         if level_min.as_deref().is_some_and(|level| !["debug", "info", "warn", "error"].contains(&level)) {
             return Err(Answer::bad("level", "`level` is not a level", "send one of debug, info, warn, error"));
@@ -25,6 +27,9 @@ impl Door {
         let limit = limit.ok().filter(|limit| (1..=LINES_MAX).contains(limit));
         let limit =
             limit.ok_or_else(|| Answer::bad("limit", "`limit` is not a number from 1 to 1000", "send 1 to 1000"))?;
+        if shelf == Shelf::Destinations {
+            return self.logs_of_destination(name, query, limit);
+        }
         if self.settings.store.versions(Shelf::Functions, &name).is_empty() {
             // A function of a workspace file has no version here, and logs all the same.
             let state =
@@ -46,13 +51,39 @@ impl Door {
         Ok(Answer::ok(json!({"lines": found.iter().map(line).collect::<Vec<_>>()})))
     }
 
+    /// The same of a destination, whose lines are kept since the server started.
+    fn logs_of_destination(&self, name: String, query: &Query, limit: u64) -> Result<Answer, Answer> {
+        let shelf = Shelf::Destinations;
+        if query.get("event").is_some() {
+            let message = "lines of a destination are not kept by event";
+            return Err(Answer::bad("event", message, "leave `event` out, or look for a `text`"));
+        }
+        if !self.settings.syncs.contains_key(&name) && self.settings.store.versions(shelf, &name).is_empty() {
+            return Err(Error::NoSuchName { shelf, name }.into());
+        }
+        let least = query.get("level").and_then(level).unwrap_or(Level::Debug);
+        let text = query.get("text");
+        let fits = |line: &Logged| line.level >= least && text.is_none_or(|text| line.text.contains(text));
+        let lines = self.settings.running.logbook.lines(&name, usize::try_from(limit).unwrap_or(usize::MAX), fits);
+        let line = |line: &Logged| {
+            json!({"at": time::format(line.at_us), "version": &*line.version, "level": line.level.as_str(),
+                "text": line.text})
+        };
+        Ok(Answer::ok(json!({"lines": lines.iter().map(line).collect::<Vec<_>>()})))
+    }
+
     /// What each version used since it was first seen, and what trials came to.
     pub(super) fn meters(&self, shelf: Shelf, name: &str) -> Result<Value, Answer> {
-        if shelf == Shelf::Destinations {
-            return Ok(json!({}));
-        }
         let failed = |error| Answer::failed("the meters cannot be read", &error);
         let state = (self.settings.open_state)().map_err(failed)?;
+        if shelf == Shelf::Destinations {
+            let used = self.settings.syncs.get(name).map(Vec::as_slice).unwrap_or_default();
+            let reports = state.reports().map_err(failed)?;
+            let ours = reports.into_iter().filter(|report| used.contains(&report.sync));
+            let syncs: serde_json::Map<String, Value> =
+                ours.map(|report| (report.sync.clone(), sync(&report))).collect();
+            return Ok(json!({ "syncs": syncs }));
+        }
         let charges: Vec<Value> = state
             .charges()
             .map_err(failed)?
@@ -88,4 +119,15 @@ fn line(log: &FunctionLog) -> Value {
         "at": time::format(log.at_us), "version": log.version, "level": log.level, "text": log.text,
         "offsets": [log.offsets.start, log.offsets.end],
     })
+}
+
+fn sync(report: &SyncReport) -> Value {
+    json!({
+        "delivered": report.delivered, "rejected": report.rejected, "filtered": report.filtered,
+        "failure": report.failure, "notice": report.notice,
+    })
+}
+
+fn level(word: &str) -> Option<Level> {
+    [Level::Debug, Level::Info, Level::Warn, Level::Error].into_iter().find(|level| level.as_str() == word)
 }

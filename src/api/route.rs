@@ -15,29 +15,12 @@ pub(super) struct Route {
 /// What is called.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Call {
-    Push {
-        shelf: Shelf,
-        name: String,
-    },
-    Build {
-        id: String,
-    },
-    List {
-        shelf: Shelf,
-    },
-    Show {
-        shelf: Shelf,
-        name: String,
-    },
-    /// Of a function.
-    Logs {
-        name: String,
-    },
-    Flip {
-        shelf: Shelf,
-        name: String,
-        flip: Flip,
-    },
+    Push { shelf: Shelf, name: String },
+    Build { id: String },
+    List { shelf: Shelf },
+    Show { shelf: Shelf, name: String },
+    Logs { shelf: Shelf, name: String },
+    Flip { shelf: Shelf, name: String, flip: Flip },
 }
 
 /// A change of pointers.
@@ -60,7 +43,7 @@ impl Call {
             Self::Build { .. } => (Action::Read, Object::Build),
             Self::List { shelf } => (Action::Read, Object::Shelf(*shelf)),
             Self::Show { shelf, name } => (Action::Read, named(shelf, name)),
-            Self::Logs { name } => (Action::ReadLogs, named(&Shelf::Functions, name)),
+            Self::Logs { shelf, name } => (Action::ReadLogs, named(shelf, name)),
             Self::Flip { shelf, name, flip } => match flip {
                 Flip::Live | Flip::Rollback | Flip::Canary => (Action::Flip, named(shelf, name)),
                 Flip::Attach | Flip::Detach | Flip::Settings => (Action::Configure, named(shelf, name)),
@@ -115,7 +98,7 @@ fn call(method: &Method, path: &str) -> Result<Call, Answer> {
         ["builds", id] => (Method::GET, Call::Build { id: (*id).to_owned() }),
         [all] => (Method::GET, Call::List { shelf: shelf(all)? }),
         [all, one] => (Method::GET, Call::Show { shelf: shelf(all)?, name: name(one)? }),
-        ["functions", one, "logs"] => (Method::GET, Call::Logs { name: name(one)? }),
+        [all, one, "logs"] => (Method::GET, Call::Logs { shelf: shelf(all)?, name: name(one)? }),
         [all, one, "versions"] => (Method::POST, Call::Push { shelf: shelf(all)?, name: name(one)? }),
         [all, one, word] => {
             let shelf = shelf(all)?;
@@ -145,7 +128,7 @@ mod tests {
         for (method, path) in [
             (Method::POST, "/admin/destinations/a/attach"),
             (Method::POST, "/admin/destinations/a/canary"),
-            (Method::GET, "/admin/destinations/a/logs"),
+            (Method::POST, "/admin/destinations/a/logs"),
             (Method::GET, "/admin/functions/a/live"),
             (Method::GET, "/admin/functions/..%2f/logs"),
             (Method::GET, "/admin/functions/A"),

@@ -23,13 +23,19 @@ impl Door {
             let mut value = json!({"name": name, "versions": versions.len()});
             value["live"] = sha(pointer.live.as_ref());
             value["previous"] = sha(pointer.previous.as_ref());
-            value["attached"] = json!(pointer.attached);
+            value["canary"] = sha(pointer.canary.as_ref().map(|canary| &canary.placed));
+            if shelf == Shelf::Functions {
+                value["attached"] = json!(pointer.attached);
+            } else {
+                value["syncs"] = json!(self.settings.syncs.get(&name));
+            }
             value
         };
         let all: Vec<Value> = store.names(shelf).into_iter().map(one).collect();
         let mut answer = json!({shelf.all(): all, "revision": pointers.revision});
         if shelf == Shelf::Functions {
             answer["sources"] = json!(self.settings.sources);
+            answer["lent"] = json!(self.settings.lent);
         }
         Answer::ok(answer)
     }
@@ -54,12 +60,14 @@ impl Door {
         let work: Change = match flip {
             Flip::Live => {
                 let (sha256, settings) = (body.sha()?, body.settings()?);
+                self.lends(shelf, &name, sha256, body.is_forced())?;
                 Box::new(move |store, name| store.set_live(shelf, name, sha256, settings))
             }
             Flip::Rollback => Box::new(move |store, name| store.rollback(shelf, name)),
             Flip::Canary if body.is_off() => Box::new(move |store, name| store.set_canary(shelf, name, None)),
             Flip::Canary => {
                 let (sha256, trial, settings) = (body.sha()?, body.trial()?, body.settings()?);
+                self.lends(shelf, &name, sha256, body.is_forced())?;
                 Box::new(move |store, name| store.set_canary(shelf, name, Some((sha256, trial, settings))))
             }
             Flip::Settings => {
@@ -85,13 +93,60 @@ impl Door {
         let shown = name.clone();
         let pointers = blocking(move || work(&store, &name)).await??;
         tracing::info!(shelf = shelf.all(), name = shown, revision = pointers.revision, "pointers changed: {flip:?}");
+        self.in_place(shelf, &shown, pointers.revision).await?;
         Ok(Answer::ok(self.pointer_json(shelf, &shown, &pointers)))
+    }
+
+    /// Waits until what runs has followed the pointers: whoever is answered may send the first event.
+    async fn in_place(&self, shelf: Shelf, name: &str, revision: u64) -> Result<(), Answer> {
+        let mut taken = match shelf {
+            Shelf::Functions => self.settings.running.functions.clone(),
+            Shelf::Destinations => self.settings.running.destinations.clone(),
+        };
+        let followed = taken.wait_for(|taken| taken.revision >= revision);
+        let Ok(followed) = tokio::time::timeout(self.settings.limits.wait_max, followed).await else {
+            tracing::warn!(name, revision, "the pointers changed, and what runs has not followed yet");
+            return Ok(());
+        };
+        // An error says that the server is stopping.
+        let refused = followed.ok().and_then(|taken| taken.refused.get(name).cloned());
+        refused.map_or(Ok(()), |reason| {
+            let message = format!(
+                "the pointer moved, but the version cannot be put in place, and the one before it goes on: {reason}"
+            );
+            let fix = "mend what the message says, or roll back";
+            Err(Answer::error(hyper::StatusCode::UNPROCESSABLE_ENTITY, "not-in-place", message, fix))
+        })
+    }
+
+    /// Whether the workspace lends a version every table that it asks for.
+    fn lends(&self, shelf: Shelf, name: &str, sha256: Sha, forced: bool) -> Result<(), Answer> {
+        if shelf == Shelf::Destinations || forced {
+            return Ok(());
+        }
+        let versions = self.settings.store.versions(shelf, name);
+        let facts = versions.iter().find(|facts| facts.sha256 == sha256);
+        let missing = facts.map(|facts| self.not_lent(name, facts)).unwrap_or_default();
+        let Some(table) = missing.first() else { return Ok(()) };
+        let message = format!("function {name:?} looks up {}, which nobody lends it", missing.join(", "));
+        let fix = format!(
+            "write lookups/{table}.yaml with `lend_to: [{name}]` and start the server again; or go on without it: \
+             `\"force\": true`, on the command line --force"
+        );
+        Err(Answer::error(hyper::StatusCode::UNPROCESSABLE_ENTITY, "lookups-missing", message, &fix))
+    }
+
+    /// The tables that a version asks for and the workspace does not lend.
+    fn not_lent(&self, name: &str, facts: &Facts) -> Vec<String> {
+        let asked = Manifest::from_json(&facts.manifest).map(|manifest| manifest.lookups).unwrap_or_default();
+        let lent = self.settings.lent.get(name);
+        asked.into_iter().filter(|table| lent.is_none_or(|lent| !lent.contains(table))).collect()
     }
 
     /// Where the pointers of a name stand, and what that means in this workspace.
     fn pointer_json(&self, shelf: Shelf, name: &str, pointers: &Pointers) -> Value {
         let pointer = pointers.shelf(shelf).get(name).cloned().unwrap_or_default();
-        let Pointer { live, previous, canary, attached } = pointer;
+        let Pointer { live, previous, canary, attached, earlier: _ } = pointer;
         let versions = self.settings.store.versions(shelf, name);
         // Without its manifest nobody knows which settings are secret, so none is shown.
         let manifest = |placed: &Placed| {
@@ -118,10 +173,9 @@ impl Door {
         value.insert("canary".to_owned(), canary.into());
         if shelf == Shelf::Functions {
             value.insert("attached".to_owned(), json!(attached));
-            let asked = live.as_ref().and_then(manifest).map(|manifest| manifest.lookups).unwrap_or_default();
-            let lent = self.settings.lent.get(name);
-            let missing = asked.into_iter().filter(|table| lent.is_none_or(|lent| !lent.contains(table)));
-            value.insert("lookups_missing".to_owned(), missing.collect::<Vec<_>>().into());
+            let facts = live.as_ref().and_then(|live| versions.iter().find(|facts| facts.sha256 == live.sha256));
+            let missing = facts.map(|facts| self.not_lent(name, facts)).unwrap_or_default();
+            value.insert("lookups_missing".to_owned(), missing.into());
         } else {
             // Without a file there is no list: nothing of the workspace knows it.
             value.insert("syncs".to_owned(), json!(self.settings.syncs.get(name)));
@@ -163,6 +217,11 @@ impl Body {
     /// `{"off": true}`.
     fn is_off(&mut self) -> bool {
         self.take("off") == Some(Value::Bool(true))
+    }
+
+    /// `{"force": true}`.
+    fn is_forced(&mut self) -> bool {
+        self.take("force") == Some(Value::Bool(true))
     }
 
     fn trial(&mut self) -> Result<Trial, Answer> {

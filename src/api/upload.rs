@@ -17,7 +17,13 @@ use crate::store::{Progress, Shelf};
 
 impl Door {
     /// Takes a component into the queue.
-    pub(super) async fn push(&self, request: Request<Incoming>, shelf: Shelf, name: String) -> Result<Answer, Answer> {
+    pub(super) async fn push(
+        &self,
+        request: Request<Incoming>,
+        shelf: Shelf,
+        name: String,
+        force: bool,
+    ) -> Result<Answer, Answer> {
         // The place first: no more bytes are held than may wait.
         let place = match self.settings.store.place() {
             Ok(place) => place,
@@ -28,7 +34,7 @@ impl Door {
         };
         let bytes_max = self.settings.store.limits().component_bytes_max;
         let bytes = self.body(request, bytes_max, "a component").await?;
-        let id = blocking(move || place.take(shelf, &name, &bytes)).await??;
+        let id = blocking(move || place.forced(force).take(shelf, &name, &bytes)).await??;
         Ok(Answer::accepted(json!({"build": &*id, "follow": format!("/admin/builds/{id}")})))
     }
 

@@ -25,6 +25,7 @@ pub(super) struct AdminSettings {
     pub(super) syncs: BTreeMap<String, Vec<String>>,
     /// Of each uploaded function, the tables that it is lent.
     pub(super) lent: BTreeMap<String, BTreeSet<String>>,
+    pub(super) running: api::Running,
     pub(super) limits: api::Limits,
     pub(super) connections: net::Limits,
 }
@@ -55,6 +56,7 @@ impl Admin {
             syncs: settings.syncs.clone(),
             lent: settings.lent.clone(),
             store,
+            running: settings.running.clone(),
             open_state: Box::new(open_state),
             limits: settings.limits.clone(),
             connections: settings.connections.clone(),

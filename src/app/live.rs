@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::Error;
 use super::lend::{self, Tables};
+use crate::api::Taken;
 use crate::config::Workspace;
 use crate::event::digits::Numbers;
 use crate::file;
@@ -27,6 +28,7 @@ pub(super) struct Live {
     fixed: HashMap<Arc<str>, Vec<Arc<Function>>>,
     sources: HashMap<Arc<str>, watch::Sender<Arc<Lineup>>>,
     syncs: HashMap<Arc<str>, watch::Sender<Arc<Lineup>>>,
+    taken: watch::Sender<Taken>,
 }
 
 impl Live {
@@ -42,7 +44,14 @@ impl Live {
         let of_sync = |names: &[(String, usize)]| watch::Sender::new(Arc::new(Lineup::of(chosen(names))));
         let syncs = workspace.syncs.iter().map(|(name, sync)| (name.as_str().into(), of_sync(&sync.functions)));
         let pointers = store.pointers();
-        let mut live = Self { store, tables, syncs: syncs.collect(), sources: HashMap::new(), fixed };
+        let mut live = Self {
+            store,
+            tables,
+            syncs: syncs.collect(),
+            sources: HashMap::new(),
+            fixed,
+            taken: watch::Sender::default(),
+        };
         for name in live.fixed.keys() {
             // A function that is live and cannot be loaded must not be left out in silence: it may be what removes names.
             let lineup = live.lineup(name, &pointers)?;
@@ -68,6 +77,8 @@ impl Live {
     /// Puts new lineups in place as pointers move, until `stop` turns true.
     pub(super) async fn follow(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut pointers = self.store.follow();
+        // What moved between the start and now counts as well.
+        pointers.mark_changed();
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
@@ -80,7 +91,14 @@ impl Live {
         }
     }
 
+    /// How far it has followed the pointers.
+    pub(super) fn taken(&self) -> watch::Receiver<Taken> {
+        self.taken.subscribe()
+    }
+
     fn take(&self, pointers: &Pointers) {
+        fail::fail_point!("functions_follow");
+        let mut taken = Taken { revision: pointers.revision, ..Taken::default() };
         for (name, sender) in &self.sources {
             match self.lineup(name, pointers) {
                 Ok(lineup)
@@ -91,9 +109,13 @@ impl Live {
                 Ok(_) => {}
                 Err(error) => {
                     tracing::error!(source = &**name, error = %error, "the pointers moved, but the versions before go on");
+                    if let Error::Function { name, cause } = error {
+                        taken.refused.insert(name, cause.to_string());
+                    }
                 }
             }
         }
+        self.taken.send_replace(taken);
     }
 
     /// The functions of `source`, in order: the workspace's files, then the attached ones by name.

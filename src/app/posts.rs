@@ -7,8 +7,9 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, watch};
 
 use super::Error;
+use crate::api::Taken;
 use crate::config::{DestinationKind, PluginConfig, Workspace, terms};
-use crate::delivery::{Courier, Post};
+use crate::delivery::{Courier, Logbook, Post};
 use crate::file;
 use crate::plugin::Manifest;
 use crate::store::{Admission, Placed, Pointers, Shelf, Store};
@@ -20,6 +21,8 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub(super) struct Posts {
     store: Store,
     posts: BTreeMap<String, Held>,
+    logbook: Logbook,
+    taken: watch::Sender<Taken>,
 }
 
 struct Held {
@@ -33,7 +36,8 @@ impl Posts {
     /// Fills every post that somebody is there for.
     pub(super) async fn open(workspace: &Workspace, store: &Store) -> Result<Arc<Self>, Error> {
         let pointers = store.pointers();
-        let mut posts = Self { store: store.clone(), posts: BTreeMap::new() };
+        let (logbook, taken) = (Logbook::default(), watch::Sender::default());
+        let mut posts = Self { store: store.clone(), posts: BTreeMap::new(), logbook, taken };
         let used = |name: &str| workspace.syncs.values().any(|sync| sync.destination.0 == name);
         for (name, config) in workspace.destinations.iter().filter(|(name, _)| used(name)) {
             let DestinationKind::Plugin(config) = &config.kind else { continue };
@@ -53,6 +57,16 @@ impl Posts {
         Ok(Arc::new(posts))
     }
 
+    /// How far it has followed the pointers.
+    pub(super) fn taken(&self) -> watch::Receiver<Taken> {
+        self.taken.subscribe()
+    }
+
+    /// What the plugins log.
+    pub(super) fn logbook(&self) -> Logbook {
+        self.logbook.clone()
+    }
+
     pub(super) fn of(&self, destination: &str) -> Arc<Post> {
         Arc::clone(&self.posts[destination].post)
     }
@@ -68,6 +82,8 @@ impl Posts {
                 changed = pointers.changed() => if changed.is_err() { return },
             }
             let now = Arc::clone(&pointers.borrow_and_update());
+            fail::fail_point!("destinations_follow");
+            let mut taken = Taken { revision: now.revision, ..Taken::default() };
             for (name, held) in &self.posts {
                 let Some(placed) = live(&now, name) else { continue };
                 if held.placed.lock().await.as_ref() == Some(placed) {
@@ -79,13 +95,17 @@ impl Posts {
                         version = %placed.sha256,
                         "another version carries from the next batch on"
                     ),
-                    Err(error) => tracing::error!(
-                        destination = name,
-                        error = %error,
-                        "the pointer moved, but the version before goes on"
-                    ),
+                    Err(error) => {
+                        tracing::error!(
+                            destination = name,
+                            error = %error,
+                            "the pointer moved, but the version before goes on"
+                        );
+                        taken.refused.insert(name.clone(), error.to_string());
+                    }
                 }
             }
+            self.taken.send_replace(taken);
         }
     }
 
@@ -100,7 +120,8 @@ impl Posts {
                 faults.into_iter().map(|fault| format!("{}; {}", fault.problem, fault.fix)).collect();
             problems.join(" · ")
         })?;
-        held.post.take_over(Courier::open(loaded.module.clone(), name, terms).await?);
+        let page = self.logbook.page(name, &sha256.to_string());
+        held.post.take_over(Courier::open(loaded.module.clone(), name, terms, page).await?);
         *held.placed.lock().await = Some(placed.clone());
         Ok(())
     }
@@ -112,7 +133,9 @@ impl Posts {
         let read = file::read(path, file::COMPONENT_BYTES_MAX);
         let bytes = read.map_err(|cause| Error::Io { action: "could not read", path: path.clone(), cause })?;
         let module = self.store.module(path, &bytes, World::Destination).map_err(|error| failed(Box::new(error)))?;
-        Courier::open(module, name, terms.clone()).await.map_err(|error| failed(Box::new(error)))
+        Courier::open(module, name, terms.clone(), self.logbook.page(name, ""))
+            .await
+            .map_err(|error| failed(Box::new(error)))
     }
 }
 

@@ -1,16 +1,19 @@
 //! `tidegate function` and `tidegate destination`: what an author of plugins does at a terminal.
 
+mod add;
 mod bench;
 mod build;
 mod check;
 mod dev;
 mod import;
 mod new;
+mod pack;
 mod test;
 
 use std::path::PathBuf;
 
 pub(super) use build::built;
+pub(super) use pack::PapersArgs;
 
 use super::{Done, Failure, versions};
 use crate::plugin::Kind;
@@ -44,6 +47,8 @@ pub(super) enum Command {
 pub(super) enum DestinationCommand {
     /// Make a project that builds: source, manifest, fixtures, pinned tools
     New(new::DestinationArgs),
+    /// Put a shipped destination into a workspace: component and configuration
+    Add(add::Args),
     #[command(flatten)]
     Author(Author),
     #[command(flatten)]
@@ -55,6 +60,8 @@ pub(super) enum DestinationCommand {
 pub(super) enum Author {
     /// Build a project into one file: code, manifest and fixtures
     Build(build::Args),
+    /// Put manifest and fixtures into a component (or core module) that another tool compiled
+    Pack(pack::Args),
     /// Run a project's fixtures on the engine and within the limits of production
     Test(test::Args),
     /// Events a second and times of batches, beside a plugin that does nothing
@@ -77,6 +84,7 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
 pub(super) fn run_destination(command: &DestinationCommand, json: bool) -> Done {
     match command {
         DestinationCommand::New(args) => new::make(&args.name, args.dir.as_deref(), args.lang, Kind::Destination, json),
+        DestinationCommand::Add(args) => add::run(args, json),
         DestinationCommand::Author(command) => author(command, json),
         DestinationCommand::Versions(command) => versions::run_destination(command, json),
     }
@@ -85,6 +93,7 @@ pub(super) fn run_destination(command: &DestinationCommand, json: bool) -> Done 
 fn author(command: &Author, json: bool) -> Done {
     match command {
         Author::Build(args) => build::run(args, json),
+        Author::Pack(args) => pack::run(args, json),
         Author::Test(args) => test::run(args, json),
         Author::Bench(args) => bench::run(args, json),
         Author::Dev(args) => dev::run(args),

@@ -1,14 +1,18 @@
-//! `push`, `versions`, `rollback` and `logs` of functions and destinations, against a running server's admin API.
+//! `push`, `list`, `versions`, `live`, `rollback`, `logs` and the rest of functions and destinations, against a running server's
+//! admin API.
 
+mod failing;
+mod list;
+mod logs;
 mod push;
 mod session;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Done, paint, runtime};
+use super::{Done, Failure, paint, runtime};
 use crate::store::Shelf;
 use push::{Upload, Wish};
 use session::{ServerArgs, Session};
@@ -42,8 +46,8 @@ pub(super) enum Command {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Let it see the events of a source no more
-    Detach {
+    /// Let it see the events of a source
+    Attach {
         #[arg(value_name = "NAME")]
         name: String,
         #[arg(value_name = "SOURCE")]
@@ -51,25 +55,12 @@ pub(super) enum Command {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Show what it logged
-    Logs {
+    /// Let it see the events of a source no more
+    Detach {
         #[arg(value_name = "NAME")]
         name: String,
-        /// Only batches that the event with this messageId was in
-        #[arg(long, value_name = "ID")]
-        event: Option<String>,
-        /// Only lines that hold this text
-        #[arg(long)]
-        text: Option<String>,
-        /// Only lines this loud or louder: debug, info, warn, error
-        #[arg(long)]
-        level: Option<String>,
-        /// The newest so many
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000))]
-        limit: u64,
-        /// Go on with what comes, until Ctrl-C
-        #[arg(long)]
-        follow: bool,
+        #[arg(value_name = "SOURCE")]
+        source: String,
         #[command(flatten)]
         server: ServerArgs,
     },
@@ -101,13 +92,40 @@ pub(super) enum Both {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Make the previous version live again; what is tried beside it ends
+    /// List what is on the server: what is live, what sees it
+    List {
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Make a version live that is on the server; the answer comes when the next event goes through it
+    Live {
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The version, as `versions` shows it: the whole sha-256, or how it begins
+        #[arg(value_name = "SHA")]
+        sha: String,
+        /// Settings, a JSON file [default: those that are live]
+        #[arg(long, value_name = "FILE")]
+        settings: Option<PathBuf>,
+        /// Also when it looks up a table that nobody lends it
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// End what is tried beside the live version; where nothing is, go back to the version before
+    #[command(
+        after_help = "Each rollback goes one version further back, and never to one that was rolled back. `live NAME SHA` \
+        makes any version live."
+    )]
     Rollback {
         #[arg(value_name = "NAME")]
         name: String,
         #[command(flatten)]
         server: ServerArgs,
     },
+    /// Show what it logged
+    Logs(logs::Args),
 }
 
 fn share(text: &str) -> Result<u8, String> {
@@ -132,21 +150,19 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
             let answer = Session::new(server)?.post(&path(shelf, name, "canary"), &json!({"off": true})).await?;
             say(&answer, json, || format!("{} what was tried beside the live version of {name}", paint::good("ended")))
         }),
+        Command::Attach { name, source, server } => runtime.block_on(async {
+            let answer = Session::new(server)?.post(&path(shelf, name, "attach"), &json!({"source": source})).await?;
+            say(&answer, json, || match &answer["live"] {
+                Value::Null => {
+                    format!("{} {name} to source {source}; no version of it is live", paint::good("attached"))
+                }
+                _ => format!("{} {name} to source {source}", paint::good("attached")),
+            })
+        }),
         Command::Detach { name, source, server } => runtime.block_on(async {
             let answer = Session::new(server)?.post(&path(shelf, name, "detach"), &json!({"source": source})).await?;
             say(&answer, json, || format!("{} {name} from source {source}", paint::good("detached")))
         }),
-        Command::Logs { name, event, text, level, limit, follow, server } => {
-            let mut query = url::form_urlencoded::Serializer::new(String::new());
-            query.append_pair("limit", &limit.to_string());
-            for (key, value) in [("event", event), ("text", text), ("level", level)] {
-                if let Some(value) = value {
-                    query.append_pair(key, value);
-                }
-            }
-            let path = format!("{}?{}", path(shelf, name, "logs"), query.finish());
-            runtime.block_on(logs(server, name, &path, *follow, json))
-        }
     }
 }
 
@@ -165,21 +181,68 @@ async fn both(command: &Both, shelf: Shelf, json: bool) -> Done {
             print_versions(&answer, json);
             Ok(ExitCode::SUCCESS)
         }
+        Both::List { server } => list::run(server, shelf, json).await,
+        Both::Live { name, sha, settings, force, server } => {
+            let mut session = Session::new(server)?;
+            let there = session.get(&format!("/admin/{}/{name}", shelf.all())).await?;
+            let mut body = json!({"sha256": whole(&there, name, sha)?});
+            if *force {
+                body["force"] = true.into();
+            }
+            if let Some(settings) = settings.as_deref().map(read_json).transpose()? {
+                body["settings"] = settings;
+            }
+            let answer = session.post(&path(shelf, name, "live"), &body).await?;
+            let live = short(&answer["live"]["sha256"]);
+            say(&answer, json, || format!("{name} {live} {}", paint::good("is live")))
+        }
         Both::Rollback { name, server } => {
             let mut session = Session::new(server)?;
             let before = session.get(&format!("/admin/{}/{name}", shelf.all())).await?;
             let answer = session.post(&path(shelf, name, "rollback"), &json!({})).await?;
-            let live = short(&answer["live"]["sha256"]);
+            let (left, live) = (short(&before["live"]["sha256"]), short(&answer["live"]["sha256"]));
             say(&answer, json, || {
                 let done = paint::good("rolled back");
-                if before["live"] == answer["live"] {
-                    format!("{done} {name}: what was tried beside {live} has ended; there is no version before it")
-                } else {
-                    format!("{done} {name} {live} is live again")
+                match (&before["canary"], &answer["previous"]) {
+                    (Value::Null, Value::Null) => {
+                        format!("{done} {name}: {live} is live again instead of {left}; there is no version before it")
+                    }
+                    (Value::Null, previous) => {
+                        let previous = short(&previous["sha256"]);
+                        format!(
+                            "{done} {name}: {live} is live again instead of {left}; the one before it is {previous}"
+                        )
+                    }
+                    _ => format!("{done} {name}: what was tried beside {live} has ended, and {live} stays live"),
                 }
             })
         }
+        Both::Logs(args) => logs::run(args, shelf, json).await,
     }
+}
+
+/// The version of `name` that begins with `sha`.
+fn whole(there: &Value, name: &str, sha: &str) -> Result<String, Failure> {
+    let versions = there["versions"].as_array().into_iter().flatten();
+    let begin = |version: &&str| !sha.is_empty() && version.starts_with(&sha.to_ascii_lowercase());
+    let found: Vec<&str> = versions.filter_map(|version| version["sha256"].as_str()).filter(begin).collect();
+    match found.as_slice() {
+        [one] => Ok((*one).to_owned()),
+        [] => {
+            let fix = format!("take one that `versions {name}` lists");
+            Err(Failure::Failed(format!("{name} has no version {sha}\n  fix: {fix}")))
+        }
+        several => {
+            let several: Vec<&str> = several.iter().map(|sha| sha.get(..16).unwrap_or(sha)).collect();
+            Err(Failure::Failed(format!("several versions of {name} begin with {sha}: {}", several.join(", "))))
+        }
+    }
+}
+
+fn read_json(path: &Path) -> Result<Value, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("{}: {error}", path.display()));
+    let text = std::fs::read(path).map_err(|error| failed(&error))?;
+    serde_json::from_slice(&text).map_err(|error| failed(&error))
 }
 
 fn path(shelf: Shelf, name: &str, what: &str) -> String {
@@ -214,6 +277,7 @@ fn print_versions(answer: &Value, json: bool) {
             () if *sha == canary["sha256"] && canary["shadow"] == true => "shadow".to_owned(),
             () if *sha == canary["sha256"] => format!("canary {}%", canary["share"]),
             () if sha == previous => "previous".to_owned(),
+            () if version["smoke"]["failed"].is_string() => "fails its fixtures".to_owned(),
             () => String::new(),
         };
         let charges = answer["meters"]["charges"].as_array();
@@ -230,6 +294,7 @@ fn print_versions(answer: &Value, json: bool) {
         ]);
     }
     println!("{table}");
+    failing::warn(answer);
     for trial in answer["meters"]["trials"].as_array().into_iter().flatten() {
         let (same, different) = (trial["same"].as_u64().unwrap_or(0), trial["different"].as_u64().unwrap_or(0));
         println!(
@@ -240,30 +305,5 @@ fn print_versions(answer: &Value, json: bool) {
             paint::count(different),
             if different > 0 { "; --json shows samples" } else { "" },
         );
-    }
-}
-
-async fn logs(server: &ServerArgs, name: &str, path: &str, follow: bool, json: bool) -> Done {
-    let mut session = Session::new(server)?;
-    let mut shown: Vec<Value> = Vec::new();
-    loop {
-        let answer = session.get(path).await?;
-        let lines: Vec<Value> = answer["lines"].as_array().cloned().unwrap_or_default();
-        for line in lines.iter().filter(|line| !shown.contains(line)) {
-            if json {
-                println!("{line}");
-            } else {
-                let text = |name: &str| paint::plain(line[name].as_str().unwrap_or_default(), 2_000);
-                println!("{} {} {} {}", text("at"), short(&line["version"]), text("level"), text("text"));
-            }
-        }
-        shown = lines;
-        if !follow {
-            if shown.is_empty() && !json {
-                eprintln!("no lines of function {name}; what broke is in `tidegate quarantine`");
-            }
-            return Ok(ExitCode::SUCCESS);
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::exchange::FAILURES_IN_A_ROW_MAX;
 use super::fate::Fate;
+use super::logbook::Page;
 use super::pace::{self, Pace};
 use super::signer::Keys;
 use super::terms::Checked;
@@ -77,6 +78,7 @@ pub struct Courier {
     streak: Mutex<Streak>,
     stop: Mutex<Option<Stop>>,
     stopped: Notify,
+    page: Page,
 }
 
 impl std::fmt::Debug for Courier {
@@ -91,7 +93,7 @@ impl Courier {
     ///
     /// # Errors
     /// The plugin refuses its settings.
-    pub async fn open(module: Module, name: &str, terms: Checked) -> Result<Arc<Self>, OpenError> {
+    pub async fn open(module: Module, name: &str, terms: Checked, page: Page) -> Result<Arc<Self>, OpenError> {
         let mut settings = Settings::new(terms.policy.clone(), terms.traffic.timeout);
         settings.secrets = terms.secrets.clone();
         settings.authentication = terms.authentication.clone();
@@ -105,6 +107,7 @@ impl Courier {
             streak: Mutex::default(),
             stop: Mutex::new(None),
             stopped: Notify::new(),
+            page,
             terms,
         };
         // Wrong settings show now rather than at the first event.
@@ -275,6 +278,7 @@ impl Courier {
     }
 
     pub(super) fn log(&self, journal: &Journal) {
+        self.page.write(journal);
         for line in &journal.lines {
             tracing::debug!(destination = self.name(), level = ?line.level, "{}", line.text);
         }

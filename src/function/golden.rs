@@ -3,15 +3,20 @@
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
-use crate::function::Outcome;
-use crate::wasm::{Mark, Method, Plan, Request, Response, Verdict};
+use super::Outcome;
+use crate::wasm::{CallFailure, Mark, Method, Plan, Request, Response, Stage, Verdict};
+
+/// The time that a plugin sees in its tests, so that golden outputs stay golden: 2026-01-01T00:00:00Z.
+pub const NOW_MS: u64 = 1_767_225_600_000;
 
 /// What is no JSON stays visible as the text that it is.
 fn event(text: &String) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| json!({ "not-json": text }))
 }
 
-pub(super) fn outcome(outcome: &Outcome) -> Value {
+/// What became of one event, without the words that explain it.
+#[must_use]
+pub fn outcome(outcome: &Outcome) -> Value {
     match outcome {
         // An edited event is shown by whoever has it.
         Outcome::Keep | Outcome::Edited => json!({ "keep": true }),
@@ -23,7 +28,9 @@ pub(super) fn outcome(outcome: &Outcome) -> Value {
     }
 }
 
-pub(super) fn mark(mark: &Mark, event: &Map<String, Value>) -> Value {
+/// The same for an event that was edited in place.
+#[must_use]
+pub fn mark(mark: &Mark, event: &Map<String, Value>) -> Value {
     match mark {
         Mark::Untouched => json!({ "keep": true }),
         Mark::Edited => json!({ "replace": event }),
@@ -67,7 +74,9 @@ fn body(bytes: &[u8]) -> Value {
     }
 }
 
-pub(super) fn plan(plan: &Plan) -> Value {
+/// The requests that a destination wants sent, and what it left out.
+#[must_use]
+pub fn plan(plan: &Plan) -> Value {
     let skipped = plan.skipped.iter().map(|(event, reason)| json!({"event": event, "reason": reason}));
     let failed = plan.failed.iter().map(|(event, complaint)| json!({"event": event, "code": complaint.code}));
     json!({
@@ -77,7 +86,9 @@ pub(super) fn plan(plan: &Plan) -> Value {
     })
 }
 
-pub(super) fn verdict(verdict: &Verdict) -> Value {
+/// What a destination makes of an answer.
+#[must_use]
+pub fn verdict(verdict: &Verdict) -> Value {
     match verdict {
         Verdict::Delivered => "delivered".into(),
         Verdict::Reauthenticate => "reauthenticate".into(),
@@ -89,7 +100,8 @@ pub(super) fn verdict(verdict: &Verdict) -> Value {
 }
 
 /// A recorded response, as `*.responses.json` has it.
-pub(super) fn response(recorded: &Value) -> Response {
+#[must_use]
+pub fn response(recorded: &Value) -> Response {
     let headers = recorded["headers"].as_object().into_iter().flatten();
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     Response {
@@ -97,5 +109,26 @@ pub(super) fn response(recorded: &Value) -> Response {
         headers: headers.map(|(name, value)| (name.to_ascii_lowercase(), text(value))).collect(),
         body: if recorded["body"].is_null() { Vec::new() } else { text(&recorded["body"]).into_bytes() },
         attempt: recorded["attempt"].as_u64().and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1),
+    }
+}
+
+/// Code and message of a call without an answer.
+#[must_use]
+pub fn said(failure: &CallFailure) -> (String, String) {
+    match failure {
+        CallFailure::Stopped { breach, stage, message } => {
+            let when = match stage {
+                Stage::Instantiate => "while being started: ",
+                Stage::Configure => "while being configured: ",
+                Stage::Transform => "",
+            };
+            (breach.as_str().to_owned(), format!("{when}{message}"))
+        }
+        CallFailure::Configure(complaint) => {
+            ("configure-failed".to_owned(), format!("{}: {}", complaint.code, complaint.message))
+        }
+        CallFailure::Retryable(complaint, _) | CallFailure::Fatal(complaint) => {
+            ("batch-fatal".to_owned(), format!("{}: {}", complaint.code, complaint.message))
+        }
     }
 }

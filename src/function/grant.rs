@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::plugin::{Language, Manifest};
+use crate::plugin::Manifest;
 use crate::wasm::Limits;
 
 /// An interpreter wants memory for itself before it has seen an event.
@@ -21,10 +21,10 @@ const CPU_ASKED_MAX: Duration = Duration::from_secs(5);
 #[must_use]
 pub fn granted(manifest: &Manifest, host: &Limits) -> Limits {
     let mut limits = host.clone();
-    if manifest.language.is_some_and(Language::is_interpreted) {
+    if manifest.is_interpreted() {
         limits.memory_bytes_max = limits.memory_bytes_max.max(INTERPRETED_MEMORY_BYTES);
     }
-    if manifest.language.is_some_and(Language::starts_a_runtime) {
+    if manifest.starts_a_runtime() {
         limits.cpu_base = limits.cpu_base.max(RUNTIME_CPU_BASE);
         limits.cpu_per_event = limits.cpu_per_event.max(RUNTIME_CPU_PER_EVENT);
         limits.cpu_max = limits.cpu_max.max(RUNTIME_CPU_MAX);
@@ -60,6 +60,8 @@ mod tests {
         assert!(js.memory_bytes_max > rust.memory_bytes_max && js.cpu_budget(0) > rust.cpu_budget(0));
         let go = limits(json!({"name": "a", "kind": "transform", "language": "go"}));
         assert_eq!((go.memory_bytes_max, go.cpu_budget(0)), (rust.memory_bytes_max, js.cpu_budget(0)));
+        let other = limits(json!({"name": "a", "kind": "transform", "language": "Zig 0.17"}));
+        assert_eq!((other.memory_bytes_max, other.cpu_budget(0)), (js.memory_bytes_max, js.cpu_budget(0)));
         let greedy = limits(json!({"name": "a", "kind": "transform", "batch": {"events_max": 7},
             "limits": {"memory_bytes_max": "8 GiB", "cpu_batch_max": "1 h"}}));
         assert_eq!(greedy.memory_bytes_max, Limits::default().memory_bytes_ceiling);

@@ -26,8 +26,10 @@ pub struct Manifest {
     pub description: String,
     /// Other names by which `integrations` of an event may know the tool; destinations only.
     pub integrations: Vec<String>,
-    /// What `build` drives; `None` for a component that comes ready-made.
+    /// What `build` drives; `None` for a component that another tool compiled.
     pub language: Option<Language>,
+    /// What it is written in, in the author's words.
+    pub language_named: Option<String>,
     /// The file that `build` starts from, relative to the manifest; the language's own default when `None`.
     pub entry: Option<String>,
     /// JSON Schema of the settings, an object schema. Properties marked `secret: true` never reach the guest.
@@ -97,6 +99,12 @@ impl Language {
         ("go", Self::Go),
         ("c", Self::C),
     ];
+
+    /// The language that `build` knows by this word.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == word).map(|(_, language)| *language)
+    }
 
     /// The word in a manifest and on the command line.
     #[must_use]
@@ -245,6 +253,9 @@ pub enum Order {
     User,
 }
 
+/// Of `language`, which is for people.
+const LANGUAGE_BYTES_MAX: usize = 60;
+
 impl Manifest {
     /// Reads a manifest that was YAML or a custom section.
     ///
@@ -270,6 +281,18 @@ impl Manifest {
         let properties = self.settings.get("properties").and_then(Value::as_object);
         let secret = |schema: &Value| schema.get("secret") == Some(&Value::Bool(true));
         properties.into_iter().flatten().filter(move |(_, schema)| secret(schema)).map(|(name, _)| name.as_str())
+    }
+
+    /// Whether a guest starts a runtime of its own before it sees an event: so does one in a language that nobody here knows.
+    #[must_use]
+    pub fn starts_a_runtime(&self) -> bool {
+        self.language.map_or(self.language_named.is_some(), Language::starts_a_runtime)
+    }
+
+    /// Whether a guest carries an interpreter, or may.
+    #[must_use]
+    pub fn is_interpreted(&self) -> bool {
+        self.language.map_or(self.language_named.is_some(), Language::is_interpreted)
     }
 
     /// Whether `name` is a property of the settings.
@@ -298,7 +321,12 @@ fn read(reader: &mut Reader<'_>) -> Option<Manifest> {
         reader.fault("api", problem, format!("build it against {} and write `api: {}`", Api::VERSION, Api::VERSION));
     }
     let description = reader.text("description").unwrap_or_default();
-    let language = reader.word("language", &Language::ALL);
+    let language_named = reader.text("language");
+    if let Some(named) = language_named.as_ref().filter(|named| named.is_empty() || named.len() > LANGUAGE_BYTES_MAX) {
+        let problem = format!("`language` has {} bytes", named.len());
+        reader.fault("language", problem, format!("say in 1 to {LANGUAGE_BYTES_MAX} what it is written in"));
+    }
+    let language = language_named.as_deref().and_then(Language::of);
     let entry = reader.text("entry");
     if let Some(entry) = &entry
         && (entry.starts_with('/') || entry.split(['/', '\\']).any(|part| part == ".."))
@@ -332,6 +360,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Manifest> {
         description,
         integrations,
         language,
+        language_named,
         entry,
         settings,
         hosts,

@@ -7,6 +7,7 @@ use super::read::Fault;
 
 const MANIFEST: &str = "tidegate:manifest";
 const FIXTURES: &str = "tidegate:fixtures";
+const LOOKUPS: &str = "tidegate:lookups";
 
 /// More is no plugin that a server would take.
 const BYTES_MAX: usize = 32 << 20;
@@ -22,6 +23,8 @@ pub struct Package {
     pub manifest_json: Value,
     /// By name; may be empty.
     pub fixtures: Vec<Fixture>,
+    /// The tables that the fixtures look up: `{"table": {"key": value}}`.
+    pub lookups: Option<Value>,
 }
 
 /// One golden test.
@@ -39,10 +42,13 @@ pub struct Fixture {
 #[derive(Debug, thiserror::Error)]
 pub enum NotAPackage {
     #[error(
-        "the component carries no manifest; build it with `tidegate function build`, which puts plugin.yaml into it"
+        "the component carries no manifest; build it with `tidegate function build`, which puts plugin.yaml into it, or put one \
+         into what another tool built: tidegate function pack COMPONENT --manifest plugin.yaml"
     )]
     NoManifest,
-    #[error("this is not a WebAssembly component; `tidegate function build` makes one")]
+    #[error(
+        "this is not a WebAssembly component; `tidegate function build` makes one, and `tidegate function pack` makes one of a core module"
+    )]
     NotAComponent,
     #[error("it has {bytes} bytes; a component may have {bytes_max} at most")]
     TooLarge { bytes: usize, bytes_max: usize },
@@ -64,7 +70,7 @@ impl Package {
         if !wasmparser::Parser::is_component(component) {
             return Err(NotAPackage::NotAComponent);
         }
-        let (mut manifest, mut fixtures) = (None, None);
+        let (mut manifest, mut fixtures, mut lookups) = (None, None, None);
         let unreadable = |section, reason: String| NotAPackage::Unreadable { section, reason };
         let mut depth = 0_u32;
         for payload in wasmparser::Parser::new(0).parse_all(component) {
@@ -76,6 +82,7 @@ impl Package {
                 wasmparser::Payload::CustomSection(section) if depth == 0 => match section.name() {
                     MANIFEST => manifest = Some(section.data()),
                     FIXTURES => fixtures = Some(section.data()),
+                    LOOKUPS => lookups = Some(section.data()),
                     _ => {}
                 },
                 _ => {}
@@ -89,7 +96,9 @@ impl Package {
             Some(bytes) => fixtures_from(bytes).map_err(|reason| unreadable(FIXTURES, reason))?,
             None => Vec::new(),
         };
-        Ok(Self { manifest, manifest_json, fixtures })
+        let lookups = lookups.map(serde_json::from_slice).transpose();
+        let lookups = lookups.map_err(|error| unreadable(LOOKUPS, error.to_string()))?;
+        Ok(Self { manifest, manifest_json, fixtures, lookups })
     }
 }
 
@@ -108,6 +117,17 @@ pub fn embed(component: &[u8], manifest: &Value, fixtures: &[Fixture]) -> Vec<u8
     let fixtures = Value::Object(fixtures).to_string();
     if fixtures.len() <= FIXTURES_BYTES_MAX {
         section(&mut out, FIXTURES, fixtures.as_bytes());
+    }
+    out
+}
+
+/// The same with the tables that the fixtures look up.
+#[must_use]
+pub fn embed_with_lookups(component: &[u8], manifest: &Value, fixtures: &[Fixture], lookups: &Value) -> Vec<u8> {
+    let mut out = embed(component, manifest, fixtures);
+    let lookups = lookups.to_string();
+    if lookups.len() <= FIXTURES_BYTES_MAX {
+        section(&mut out, LOOKUPS, lookups.as_bytes());
     }
     out
 }
@@ -135,7 +155,7 @@ fn without_sections(component: &[u8]) -> Vec<u8> {
             Ok(wasmparser::Payload::ModuleSection { .. } | wasmparser::Payload::ComponentSection { .. }) => depth += 1,
             Ok(wasmparser::Payload::End(_)) => depth = depth.saturating_sub(1),
             Ok(wasmparser::Payload::CustomSection(section))
-                if depth == 0 && [MANIFEST, FIXTURES].contains(&section.name()) =>
+                if depth == 0 && [MANIFEST, FIXTURES, LOOKUPS].contains(&section.name()) =>
             {
                 let end = section.range().end;
                 // The range begins after the section's id and length.
@@ -194,6 +214,12 @@ mod tests {
         let first = embed(&component, &json!({"name": "a", "kind": "transform"}), std::slice::from_ref(&fixture));
         let package = Package::read(&first).unwrap();
         assert_eq!((package.manifest.name.as_str(), &package.fixtures[..]), ("a", &[fixture][..]));
+        assert_eq!(package.lookups, None);
+        let tables = json!({"places": {"a": 1}});
+        let lending =
+            embed_with_lookups(&first, &json!({"name": "a", "kind": "transform"}), &package.fixtures, &tables);
+        assert_eq!(Package::read(&lending).unwrap().lookups, Some(tables));
+        assert_eq!(embed(&lending, &json!({"name": "a", "kind": "transform"}), &package.fixtures), first);
         let second = embed(&first, &json!({"name": "b", "kind": "fields"}), &[]);
         let package = Package::read(&second).unwrap();
         assert_eq!((package.manifest.name.as_str(), package.fixtures.len()), ("b", 0));

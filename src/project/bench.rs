@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::build::{self, BuildError};
 use super::fixtures::{self, TestError};
-use super::runner::{Runner, services};
+use super::runner::Runner;
 use crate::file;
-use crate::function::Limits;
+use crate::function::{Limits, services};
 use crate::plugin::{Kind, Package};
 use crate::wasm::{Engine, Module};
 

@@ -3,14 +3,17 @@
 mod adapter;
 mod bindings;
 mod c;
+mod foreign;
 mod go;
 mod javascript;
 mod link;
 mod noop;
+mod preview2;
 mod python;
 mod rust;
 mod stack_lines;
 
+pub(super) use foreign::adapted;
 pub(super) use noop::noop;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +27,7 @@ use super::fixtures;
 use super::manifest::{ManifestError, Project};
 use super::tool::{Ran, ToolError, Workbench, run};
 use crate::file;
-use crate::plugin::{Kind, Language, embed};
+use crate::plugin::{Kind, Language};
 use crate::wasm::{Engine, EngineError, Limits, LoadError, Module, World};
 
 /// A component that a server would load.
@@ -46,6 +49,11 @@ pub enum BuildError {
     Manifest(#[from] ManifestError),
     #[error("plugin.yaml does not say which language this is; add `language: js` (or ts, rust, python, go, c)")]
     NoLanguage,
+    #[error(
+        "`build` does not know the language {named:?} of plugin.yaml; write one of js, ts, rust, python, go, c, or compile \
+         it with your own tool and put the manifest in: tidegate function pack COMPONENT --manifest plugin.yaml"
+    )]
+    OtherLanguage { named: String },
     #[error("{} is not there; plugin.yaml names the file that the build starts from as `entry`", path.display())]
     NoEntry { path: PathBuf },
     #[error(transparent)]
@@ -105,13 +113,16 @@ pub fn build(
         }
         Err(error) => return Err(error.into()),
     };
-    let language = project.manifest.language.ok_or(BuildError::NoLanguage)?;
+    let language = project.manifest.language.ok_or_else(|| match &project.manifest.language_named {
+        Some(named) => BuildError::OtherLanguage { named: named.clone() },
+        None => BuildError::NoLanguage,
+    })?;
     let entry = project.entry();
     if !entry.is_file() {
         return Err(BuildError::NoEntry { path: entry });
     }
     // Before the build, which takes longer than reading them.
-    let fixtures = fixtures::of_project(&project)?;
+    let carried = fixtures::of_project(&project)?;
     let scratch = project.dir.join("build/work");
     write(&scratch.join("wit/plugin.wit"), WIT.as_bytes())?;
     let mut site = Site { project: &project, workbench, scratch, progress };
@@ -125,7 +136,7 @@ pub fn build(
     };
     progress("Checking the component");
     check(&component, project.kind())?;
-    let packed = embed(&component, &project.json, &fixtures);
+    let packed = carried.into(&component, &project);
     let usual_place = usual_place
         .unwrap_or_else(|| project.dir.join("build").join(format!("{}.component.wasm", project.manifest.name)));
     finish(&packed, out.unwrap_or(&usual_place), began, Some(project.kind()))
@@ -146,7 +157,7 @@ fn bare(
     finish(&component, out.unwrap_or(&path), began, None)
 }
 
-fn check(component: &[u8], kind: Kind) -> Result<(), BuildError> {
+pub(super) fn check(component: &[u8], kind: Kind) -> Result<(), BuildError> {
     let engine = Engine::new(&Limits { calls_at_once_max: 1, ..Limits::default() })?;
     Module::compile(&engine, component, world(kind))?;
     Ok(())
@@ -161,7 +172,7 @@ pub(super) const fn world(kind: Kind) -> World {
     }
 }
 
-fn finish(bytes: &[u8], path: &Path, began: Instant, kind: Option<Kind>) -> Result<Built, BuildError> {
+pub(super) fn finish(bytes: &[u8], path: &Path, began: Instant, kind: Option<Kind>) -> Result<Built, BuildError> {
     write(path, bytes)?;
     let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let seconds = began.elapsed().as_secs_f64();
@@ -192,11 +203,18 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
     file::read(path, file::COMPONENT_BYTES_MAX).map_err(|cause| BuildError::File { path: path.to_owned(), cause })
 }
 
 impl Site<'_> {
+    /// Lets a tool that keeps an interpreter's memory keep the same in every build.
+    fn steady(&mut self, command: &mut Command) {
+        if let Some(library) = self.workbench.steady(self.progress) {
+            command.env("LD_PRELOAD", library);
+        }
+    }
+
     /// Runs a compiler in the project's folder; what it says when it fails is cut to what matters by `errors`.
     fn compile(
         &mut self,

@@ -2,7 +2,7 @@
 
 use super::build;
 use crate::function::granted;
-use crate::plugin::{Kind, NotAPackage, Package};
+use crate::plugin::{NotAPackage, Package};
 use crate::wasm::{Engine, EngineError, Limits, LoadError, Module};
 
 /// A component, looked at from outside.
@@ -42,12 +42,15 @@ pub fn inspect(component: &[u8]) -> Result<Inspected, CheckError> {
         Err(wrong) => return Err(wrong.into()),
     };
     let host = Limits { calls_at_once_max: 1, ..Limits::default() };
-    let kind = package.as_ref().map_or(Kind::Transform, |package| package.manifest.kind);
-    Module::compile(&Engine::new(&host)?, component, build::world(kind))?;
+    let engine = Engine::new(&host)?;
+    let module = match &package {
+        Some(package) => Module::compile(&engine, component, build::world(package.manifest.kind))?,
+        None => Module::compile_any(&engine, component)?,
+    };
     let limits =
         package.as_ref().map_or_else(Limits::default, |package| granted(&package.manifest, &Limits::default()));
     let (imports, exports) = names(component);
-    Ok(Inspected { bytes: component.len(), imports, exports, package, limits, world: kind.world() })
+    Ok(Inspected { bytes: component.len(), imports, exports, package, limits, world: module.world().as_str() })
 }
 
 /// Names of the outermost imports and exports.

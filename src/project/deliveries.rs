@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use super::fixtures::{Case, CaseResult, TestError, compare, read_json};
-use super::golden;
 use super::runner::Runner;
+use crate::function::golden;
 use crate::wasm::{Plan, Request};
 
 /// Runs the recorded responses of a case through `classify`. `None` when the case has none.

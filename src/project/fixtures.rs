@@ -13,11 +13,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::manifest::Project;
-use super::runner::{Runner, services};
+use super::runner::Runner;
 use super::{build, deliveries, diff};
 use crate::file;
-use crate::function::{Limits, LogLine, Stats};
-use crate::plugin::{Fixture, Kind, Manifest, Package, settings_problems};
+use crate::function::{Limits, LogLine, Stats, services};
+use crate::plugin::{Fixture, Kind, Manifest, Package, embed, embed_with_lookups, settings_problems};
 use crate::wasm::{Engine, EngineError, LoadError, Module};
 
 /// Size of the batch that the time for one event is taken from.
@@ -157,21 +157,42 @@ fn expected(fixtures: &Path, name: &str, kind: Kind) -> PathBuf {
     fixtures.join(format!("{name}.{}.json", if kind == Kind::Destination { "request" } else { "out" }))
 }
 
-/// The fixtures of a project, for its component to carry. A project may have none.
-pub(super) fn of_project(project: &Project) -> Result<Vec<Fixture>, TestError> {
-    let dir = project.dir.join("fixtures");
-    if !dir.is_dir() {
-        return Ok(Vec::new());
+/// What a component carries for whoever tries it: fixtures, and the tables that they look up.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    fixtures: Vec<Fixture>,
+    lookups: Option<Value>,
+}
+
+impl Carried {
+    /// `component` with all of it and the manifest of `project`.
+    pub(super) fn into(self, component: &[u8], project: &Project) -> Vec<u8> {
+        match &self.lookups {
+            Some(lookups) => embed_with_lookups(component, &project.json, &self.fixtures, lookups),
+            None => embed(component, &project.json, &self.fixtures),
+        }
     }
+}
+
+/// The fixtures of a project, for its component to carry. A project may have none.
+pub(super) fn of_project(project: &Project) -> Result<Carried, TestError> {
+    let dir = project.dir.join("fixtures");
+    if dir.is_dir() { of_folder(&dir, project) } else { Ok(Carried::default()) }
+}
+
+/// The fixtures in `dir`, for a component with the manifest of `project`.
+pub(super) fn of_folder(dir: &Path, project: &Project) -> Result<Carried, TestError> {
     let mut fixtures = Vec::new();
-    for name in names_in(&dir)? {
+    for name in names_in(dir)? {
         let input = read_json(&dir.join(format!("{name}.in.json")))?;
-        let expected = expected(&dir, &name, project.kind());
+        let expected = expected(dir, &name, project.kind());
         let expected = if expected.exists() { Some(read_json(&expected)?) } else { None };
-        let settings = settings(&dir, &name, Some(&project.manifest))?;
+        let settings = settings(dir, &name, Some(&project.manifest))?;
         fixtures.push(Fixture { name, input, expected, settings });
     }
-    Ok(fixtures)
+    let tables = dir.join("lookups.json");
+    let lookups = if tables.exists() { Some(read_json(&tables)?) } else { None };
+    Ok(Carried { fixtures, lookups })
 }
 
 /// The events and settings of every case.

@@ -39,13 +39,21 @@ impl Project {
     /// # Errors
     /// Every problem of the file, each with its line.
     pub fn read(dir: &Path) -> Result<Self, ManifestError> {
-        let path = dir.join("plugin.yaml");
-        let text = match file::read_text(&path, file::TEXT_BYTES_MAX) {
+        Self::of_file(&dir.join("plugin.yaml"))
+    }
+
+    /// Reads the manifest at `path`, whose folder is the project.
+    ///
+    /// # Errors
+    /// Every problem of the file, each with its line.
+    pub fn of_file(path: &Path) -> Result<Self, ManifestError> {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let text = match file::read_text(path, file::TEXT_BYTES_MAX) {
             Ok(text) => text,
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && path.ends_with("plugin.yaml") => {
                 return Err(ManifestError::Missing { dir: dir.to_owned() });
             }
-            Err(cause) => return Err(ManifestError::File { path, cause }),
+            Err(cause) => return Err(ManifestError::File { path: path.to_owned(), cause }),
         };
         let dir = dir.canonicalize().map_err(|cause| ManifestError::File { path: dir.to_owned(), cause })?;
         let node = yaml::parse(&text).map_err(|flaw| {

@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use hmac::{Hmac, Mac as _};
 use serde_json::{Map, Value, json};
 
-use super::{golden, refused};
+use super::refused;
 use crate::delivery;
 use crate::event::digits::Numbers;
+use crate::function::golden::{self, NOW_MS, said};
 use crate::function::{Function, Journal, Limits, LogLine, Outcome, RunContext, Stats};
 use crate::plugin::{Kind, Manifest};
-use crate::wasm::{Call, CallFailure, Called, Lookup, Mac, MacKey, Module, Plan, Response, Services, Signer};
-
-/// The time that a plugin sees in its tests, so that golden outputs stay golden: 2026-01-01T00:00:00Z.
-const NOW_MS: u64 = 1_767_225_600_000;
+use crate::wasm::{Call, Called, Module, Plan, Response, Services};
 
 /// A compiled plugin with what its tests lend it.
 pub(super) struct Runner {
@@ -185,74 +182,5 @@ fn named(index: usize, events: &[String]) -> String {
     match event["messageId"].as_str() {
         Some(id) => format!("event {index} (messageId {id:?})"),
         None => format!("event {index} (counted from 0)"),
-    }
-}
-
-/// Code and message of a call without an answer.
-fn said(failure: &CallFailure) -> (String, String) {
-    match failure {
-        CallFailure::Stopped { breach, stage, message } => {
-            let when = match stage {
-                crate::wasm::Stage::Instantiate => "while being started: ",
-                crate::wasm::Stage::Configure => "while being configured: ",
-                crate::wasm::Stage::Transform => "",
-            };
-            (breach.as_str().to_owned(), format!("{when}{message}"))
-        }
-        CallFailure::Configure(complaint) => {
-            ("configure-failed".to_owned(), format!("{}: {}", complaint.code, complaint.message))
-        }
-        CallFailure::Retryable(complaint, _) | CallFailure::Fatal(complaint) => {
-            ("batch-fatal".to_owned(), format!("{}: {}", complaint.code, complaint.message))
-        }
-    }
-}
-
-/// What tests lend: the tables of `fixtures/lookups.json`, and secrets whose value is their placeholder.
-pub(super) fn services(manifest: Option<&Manifest>, lookups: Value) -> Services {
-    let secrets = manifest.into_iter().flat_map(Manifest::secrets).map(str::to_owned).collect();
-    Services { lookup: Some(Arc::new(Tables(lookups))), signer: Some(Arc::new(Placeholders(secrets))) }
-}
-
-struct Tables(Value);
-
-impl Lookup for Tables {
-    fn get(&self, table: &str, key: &str) -> Result<Option<String>, String> {
-        match self.0.get(table) {
-            Some(table) => Ok(table.get(key).map(Value::to_string)),
-            None => Err(format!("the table {table:?} is not lent; fixtures/lookups.json has the tables of a test")),
-        }
-    }
-}
-
-struct Placeholders(Vec<String>);
-
-impl Signer for Placeholders {
-    fn sign(&self, mac: Mac, key: MacKey<'_>, data: &[u8]) -> Result<Vec<u8>, String> {
-        let key = match key {
-            MacKey::Named(name) if self.0.iter().any(|known| known == name) => {
-                format!("{{{{secret.{name}}}}}").into_bytes()
-            }
-            MacKey::Named(name) => return Err(format!("{name:?} is no setting with `secret: true`")),
-            MacKey::Derived(bytes) => bytes.to_vec(),
-        };
-        let wrong = |_| "the key has no usable length".to_owned();
-        Ok(match mac {
-            Mac::HmacSha1 => {
-                let mut mac = Hmac::<sha1::Sha1>::new_from_slice(&key).map_err(wrong)?;
-                mac.update(data);
-                mac.finalize().into_bytes().to_vec()
-            }
-            Mac::HmacSha256 => {
-                let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&key).map_err(wrong)?;
-                mac.update(data);
-                mac.finalize().into_bytes().to_vec()
-            }
-            Mac::HmacSha512 => {
-                let mut mac = Hmac::<sha2::Sha512>::new_from_slice(&key).map_err(wrong)?;
-                mac.update(data);
-                mac.finalize().into_bytes().to_vec()
-            }
-        })
     }
 }

@@ -36,8 +36,11 @@ pub enum ToolError {
 
 /// Packages of npm, exact.
 const NPM: [(&str, &str); 3] = [("componentize-qjs", "0.4.5"), ("esbuild", "0.28.2"), ("acorn", "8.19.0")];
-const COMPONENTIZE_PY: &str = "componentize-py==0.25.1";
+pub(super) const COMPONENTIZE_PY: &str = "componentize-py==0.25.1";
 const ZIG: &str = "ziglang==0.17.1";
+
+/// What stands before the C library of a tool that keeps an interpreter's memory.
+const STEADY: &str = include_str!("guest/steady/steady.c");
 
 impl Workbench {
     /// `node_modules` with what JavaScript and TypeScript need.
@@ -64,6 +67,34 @@ impl Workbench {
     /// A Python whose `-m ziglang` is a C compiler for WebAssembly with a C library.
     pub(super) fn zig(&self, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, ToolError> {
         self.venv("zig", ZIG, "zig", progress)
+    }
+
+    /// A library that makes clock and randomness the same in every run of a tool that is started with it as `LD_PRELOAD`.
+    /// None where there is no compiler to make it with, or no such way: then a component in JavaScript has other bytes each
+    /// time that it is built.
+    pub(super) fn steady(&self, progress: &mut dyn FnMut(&str)) -> Option<PathBuf> {
+        if !cfg!(target_os = "linux") {
+            return None;
+        }
+        let dir = self.installed("steady", STEADY, |dir| {
+            let (source, library) = (dir.join("steady.c"), dir.join("steady.so"));
+            write(&source, STEADY)?;
+            let arguments = ["-shared", "-fPIC", "-O1", "-o"];
+            let mut cc = Command::new("cc");
+            if run(cc.args(arguments).arg(&library).arg(&source), progress).is_ok_and(|ran| ran.status.success()) {
+                return Ok(());
+            }
+            let mut zig = Command::new(self.zig(progress)?);
+            zig.args(["-m", "ziglang", "cc"]).args(arguments).arg(&library).arg(&source);
+            install(&mut zig, "zig", PYTHON, dir, progress)
+        });
+        match dir {
+            Ok(dir) => Some(dir.join("steady.so")),
+            Err(error) => {
+                progress(&format!("Other bytes in each build, for want of a C compiler: {error}"));
+                None
+            }
+        }
     }
 
     fn venv(

@@ -9,7 +9,7 @@ use std::time::Instant;
 use tempfile::NamedTempFile;
 use tokio::sync::{mpsc, watch};
 
-use super::version::{Facts, world};
+use super::version::{Facts, Smoke, world};
 use super::{Error, Sha, Shelf, Store, disk, lock, now_us, smoke};
 use crate::clock;
 use crate::plugin::{Kind, Package};
@@ -62,6 +62,8 @@ impl Builds {
 pub(super) struct Job {
     shelf: Shelf,
     name: String,
+    /// Whether a fixture that fails is only noted.
+    force: bool,
     /// Holds the bytes; swept away with the job.
     file: NamedTempFile,
     progress: watch::Sender<Progress>,
@@ -71,6 +73,7 @@ pub(super) struct Job {
 pub struct Place {
     store: Store,
     permit: mpsc::OwnedPermit<Job>,
+    force: bool,
 }
 
 impl Store {
@@ -85,7 +88,7 @@ impl Store {
         }
         let permit = self.0.jobs.clone().try_reserve_owned();
         let permit = permit.map_err(|_| Error::Busy { waiting: self.0.settings.waiting_max })?;
-        Ok(Place { store: self.clone(), permit })
+        Ok(Place { store: self.clone(), permit, force: false })
     }
 
     /// Takes `bytes` as a new version of `name`, if there is a place in the queue.
@@ -104,6 +107,12 @@ impl Store {
 }
 
 impl Place {
+    /// The same place for a version that is taken although it fails its fixtures.
+    #[must_use]
+    pub fn forced(self, force: bool) -> Self {
+        Self { force, ..self }
+    }
+
     /// Fills the place. Blocks on the disk.
     ///
     /// # Errors
@@ -116,7 +125,7 @@ impl Place {
         let id: BuildId = clock::uuid().into();
         let (progress, follow) = watch::channel(Progress::Queued);
         self.store.0.builds.add(&id, follow);
-        self.permit.send(Job { shelf, name: name.to_owned(), file, progress });
+        self.permit.send(Job { shelf, name: name.to_owned(), force: self.force, file, progress });
         Ok(id)
     }
 }
@@ -173,18 +182,24 @@ impl Store {
             && facts.name == job.name
             && facts.shelf() == job.shelf
         {
-            return Ok(Progress::Ready(facts));
+            return match facts.smoke.failed.clone().filter(|_| !job.force) {
+                Some(difference) => Err(refused("smoke", difference)),
+                None => Ok(Progress::Ready(facts)),
+            };
         }
         let package = self.gates(job, &bytes, limits)?;
         job.progress.send_replace(Progress::Compiling { since: Instant::now() });
         let compiled = self.compiled(sha256, path, &bytes, world(package.manifest.kind));
         let compiled = compiled.map_err(|error| refused("compile", error))?;
         job.progress.send_replace(Progress::Smoke);
-        let smoke = smoke::run(&compiled.module, &package.manifest, &package.fixtures, limits);
-        let smoke = runtime.block_on(smoke).map_err(|difference| {
-            self.forget_artefact(sha256);
-            refused("smoke", difference)
-        })?;
+        let smoke = match runtime.block_on(smoke::run(&compiled.module, &package, limits)) {
+            Ok(smoke) => smoke,
+            Err(difference) if job.force => Smoke { failed: Some(difference), ..Smoke::default() },
+            Err(difference) => {
+                self.forget_artefact(sha256);
+                return Err(refused("smoke", difference));
+            }
+        };
         let facts = Facts {
             format: super::format::Number::default(),
             sha256,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 
 /// Raised when an older build could not read the files any more.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// The number as it stands in a file; always this build's in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

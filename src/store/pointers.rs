@@ -57,11 +57,37 @@ pub struct Pointer {
     pub live: Option<Placed>,
     /// What `rollback` goes back to.
     pub previous: Option<Placed>,
+    /// What was live before that and was not rolled back, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Placed>,
     /// What is tried beside the live version.
     pub canary: Option<Canary>,
     /// Sources whose events a function sees, in the order in which they were attached.
     #[serde(default)]
     pub attached: BTreeSet<String>,
+}
+
+/// What is remembered to walk back to.
+const EARLIER_MAX: usize = 20;
+
+impl Pointer {
+    /// Puts `placed` in the place of the live version, which can be gone back to.
+    pub(super) fn advance(&mut self, placed: Placed) {
+        if let Some(left) = self.live.replace(placed) {
+            self.earlier.extend(self.previous.replace(left));
+            let forgotten = self.earlier.len().saturating_sub(EARLIER_MAX);
+            self.earlier.drain(..forgotten);
+        }
+    }
+
+    /// Goes back one step, and answers what was live. It is gone for good: no later step leads to it again.
+    pub(super) fn retreat(&mut self) -> Option<Placed> {
+        let back = self.previous.take()?;
+        let left = self.live.replace(back);
+        self.earlier.retain(|placed| Some(placed) != left.as_ref() && Some(placed) != self.live.as_ref());
+        self.previous = self.earlier.pop();
+        left
+    }
 }
 
 /// A version with the settings that it runs with: they change together, so that a rollback always fits.
@@ -125,12 +151,49 @@ impl Pointers {
     pub(super) fn read(path: &Path) -> Result<Self, Error> {
         let failed = |cause| Error::File { path: path.to_owned(), cause };
         let Some(bytes) = disk::read(path, 64 << 20).map_err(failed)? else { return Ok(Self::default()) };
-        format::read(path, &bytes)
+        // What is written from now on is of this build's format.
+        Ok(Self { format: format::Number::default(), ..format::read(path, &bytes)? })
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<(), Error> {
         let failed = |cause| Error::File { path: path.to_owned(), cause };
         let bytes = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
         disk::replace(path, &bytes).map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn placed(of: &str) -> Placed {
+        Placed { sha256: Sha::of(of.as_bytes()), settings: json!({}) }
+    }
+
+    #[test]
+    fn walking_back_never_leads_to_what_was_left_that_way() {
+        let mut pointer = Pointer::default();
+        for of in ["a", "b", "a", "c", "b"] {
+            pointer.advance(placed(of));
+        }
+        let mut seen = Vec::new();
+        while pointer.retreat().is_some() {
+            seen.push(pointer.live.clone().unwrap());
+        }
+        assert_eq!(seen, [placed("c"), placed("a")], "b was left first, and a stands there once");
+        assert_eq!((pointer.previous.as_ref(), pointer.earlier.len()), (None, 0));
+        pointer.advance(placed("d"));
+        assert_eq!((pointer.retreat(), pointer.live), (Some(placed("d")), Some(placed("a"))));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut pointer = Pointer::default();
+        for of in 0..100 {
+            pointer.advance(placed(&of.to_string()));
+        }
+        assert_eq!((pointer.earlier.len(), pointer.earlier[0].clone()), (EARLIER_MAX, placed("78")));
     }
 }

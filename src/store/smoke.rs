@@ -7,31 +7,29 @@ use serde_json::{Map, Value, json};
 
 use super::version::Smoke;
 use crate::event::digits::Numbers;
-use crate::function::{Function, Outcome, RunContext, granted};
-use crate::plugin::{Fixture, Kind, Manifest};
-use crate::wasm::{Call, CallFailure, Journal, Limits, Mac, MacKey, Module, Plan, Services, Signer, World, legible};
+use crate::function::golden::{self, NOW_MS, said};
+use crate::function::{Function, Outcome, RunContext, granted, services};
+use crate::plugin::{Fixture, Kind, Manifest, Package};
+use crate::wasm::{Call, CallFailure, Journal, Limits, Module, Plan, Services, World, legible};
 
 /// All fixtures of one version together; further ones are not run.
 const FIXTURES_MAX: usize = 200;
 
-/// The time that a plugin sees in its tests: 2026-01-01T00:00:00Z.
-const NOW_MS: u64 = 1_767_225_600_000;
-
 /// A difference that is shown, so that an answer stays one that people read.
 const DIFFERENCE_LINES_MAX: usize = 60;
 
-/// Runs the fixtures through `module`.
+/// Runs the fixtures of `package` through `module`, with the tables that it carries.
 ///
 /// # Errors
 /// The first fixture that differs or breaks the version, as a sentence with the difference.
-pub(super) async fn run(
-    module: &Module,
-    manifest: &Manifest,
-    fixtures: &[Fixture],
-    host: &Limits,
-) -> Result<Smoke, String> {
+pub(super) async fn run(module: &Module, package: &Package, host: &Limits) -> Result<Smoke, String> {
     let began = Instant::now();
-    let limits = Arc::new(granted(manifest, host));
+    let Package { manifest, fixtures, lookups, .. } = package;
+    let limits = granted(manifest, host);
+    let services = services(Some(manifest), lookups.clone().unwrap_or_default());
+    let trial = Trial { module, manifest, limits: Arc::new(limits), services };
+    // Without their tables no more can be told of what looks things up than that it breaks.
+    let comparable = manifest.lookups.is_empty() || lookups.is_some();
     let mut smoke = Smoke::default();
     for fixture in fixtures.iter().take(FIXTURES_MAX) {
         let name = &fixture.name;
@@ -39,42 +37,68 @@ pub(super) async fn run(
             Value::Array(events) => events.clone(),
             event => vec![event.clone()],
         };
-        if manifest.kind == Kind::Destination {
-            let broke = |reason| format!("the destination breaks on the fixture {name:?}: {reason}");
-            plans(module, manifest, &limits, fixture, &events).await.map_err(broke)?;
-            smoke.ran += 1;
-            continue;
-        }
-        let function =
-            Function::of(module.clone(), &manifest.name, fixture.settings.to_string(), Limits::clone(&limits))
-                .with_numbers(manifest.numbers());
-        let outcomes = outcomes(&function, &events).await;
-        // The tables of a test stay with its author, so of what looks things up only that it breaks can be told.
-        match fixture.expected.as_ref().filter(|_| manifest.lookups.is_empty()) {
+        let Came { shown, broke } = trial.of(fixture, &events).await;
+        match fixture.expected.as_ref().filter(|_| comparable) {
+            Some(expected) if shown == *expected => smoke.passed += 1,
             Some(expected) => {
-                let actual: Value = outcomes.iter().map(shown).collect();
-                if actual != *expected {
-                    let difference = difference(&format!("{expected:#}"), &format!("{actual:#}"));
-                    return Err(format!(
-                        "the fixture {name:?} comes out differently here (- expected, + came):\n{difference}"
-                    ));
-                }
-                smoke.passed += 1;
+                let difference = difference(&format!("{expected:#}"), &format!("{shown:#}"));
+                return Err(format!(
+                    "the fixture {name:?} comes out differently here (- expected, + came):\n{difference}"
+                ));
             }
-            None => {
-                let fault = outcomes.iter().find_map(|outcome| match outcome {
-                    Outcome::Fault { code, message } => Some(format!("{code}: {message}")),
-                    _ => None,
-                });
-                if let Some(fault) = fault {
-                    return Err(format!("the function breaks on the fixture {name:?}: {fault}"));
-                }
-                smoke.ran += 1;
-            }
+            None => match broke {
+                Some(fault) => return Err(format!("the plugin breaks on the fixture {name:?}: {fault}")),
+                None => smoke.ran += 1,
+            },
         }
     }
     smoke.ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(smoke)
+}
+
+/// A version that is tried, with what its tests lend it.
+struct Trial<'a> {
+    module: &'a Module,
+    manifest: &'a Manifest,
+    limits: Arc<Limits>,
+    services: Services,
+}
+
+/// What came of a fixture, as fixtures spell it, and what broke.
+struct Came {
+    shown: Value,
+    broke: Option<String>,
+}
+
+impl Trial<'_> {
+    async fn of(&self, fixture: &Fixture, events: &[Value]) -> Came {
+        if self.manifest.kind == Kind::Destination {
+            return self.plan(fixture, events).await;
+        }
+        let (module, limits) = (self.module.clone(), Limits::clone(&self.limits));
+        let function = Function::of(module, &self.manifest.name, fixture.settings.to_string(), limits);
+        let function = function.with_services(self.services.clone()).with_numbers(self.manifest.numbers());
+        let outcomes = outcomes(&function, events).await;
+        let broke = outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Fault { code, message } => Some(format!("{code}: {message}")),
+            _ => None,
+        });
+        Came { shown: outcomes.iter().map(golden::outcome).collect(), broke }
+    }
+
+    async fn plan(&self, fixture: &Fixture, events: &[Value]) -> Came {
+        let batch: Vec<String> = events.iter().map(Value::to_string).collect();
+        let asked = Asked { settings: &fixture.settings, services: &self.services };
+        match prepare(self.module, &self.limits, asked, &batch).await {
+            Ok(plan) => Came { shown: golden::plan(&plan), broke: None },
+            // Whatever it says that is no trap is an answer: a fixture may be about that.
+            Err(failure) => {
+                let (code, message) = said(&failure);
+                let stopped = matches!(failure, CallFailure::Stopped { .. });
+                Came { shown: json!({ "fault": { "code": code } }), broke: stopped.then(|| legible(&message, 2_048)) }
+            }
+        }
+    }
 }
 
 /// Whether the plugin itself takes `settings`: it is configured with them and given nothing to do.
@@ -87,7 +111,13 @@ pub(super) async fn takes(module: &Module, manifest: &Manifest, host: &Limits, s
         let function = Function::of(module.clone(), &manifest.name, settings.to_string(), limits);
         return function.check().await.map_err(|fault| fault.to_string());
     }
-    match prepare(module, manifest, &Arc::new(limits), settings, &[]).await {
+    let mut settings = settings.clone();
+    for secret in manifest.secrets() {
+        settings[secret] = format!("{{{{secret.{secret}}}}}").into();
+    }
+    let services = services(Some(manifest), Value::Null);
+    let asked = Asked { settings: &settings, services: &services };
+    match prepare(module, &Arc::new(limits), asked, &[]).await {
         Err(CallFailure::Stopped { message, .. }) => Err(legible(&message, 2_048)),
         Err(CallFailure::Configure(complaint)) => Err(format!("{}: {}", complaint.code, complaint.message)),
         _ => Ok(()),
@@ -116,73 +146,28 @@ async fn outcomes(function: &Function, events: &[Value]) -> Vec<Outcome> {
     outcomes
 }
 
-/// Whether a destination plans requests for a fixture without breaking. What it plans is for the author's own tests.
-async fn plans(
-    module: &Module,
-    manifest: &Manifest,
-    limits: &Arc<Limits>,
-    fixture: &Fixture,
-    events: &[Value],
-) -> Result<(), String> {
-    let batch: Vec<String> = events.iter().map(Value::to_string).collect();
-    match prepare(module, manifest, limits, &fixture.settings, &batch).await {
-        Err(CallFailure::Stopped { message, .. }) => Err(legible(&message, 2_048)),
-        // Whatever else it says is an answer: a fixture may be about that.
-        _ => Ok(()),
-    }
+/// What a destination is configured with, and what it may use.
+struct Asked<'a> {
+    settings: &'a Value,
+    services: &'a Services,
 }
 
-/// A plan for `batch`, with placeholders for secrets and blank signatures.
 async fn prepare(
     module: &Module,
-    manifest: &Manifest,
     limits: &Arc<Limits>,
-    settings: &Value,
+    asked: Asked<'_>,
     batch: &[String],
 ) -> Result<Plan, CallFailure> {
-    let mut settings = settings.clone();
-    for secret in manifest.secrets() {
-        settings[secret] = format!("{{{{secret.{secret}}}}}").into();
-    }
-    let services = Services { signer: Some(Arc::new(Blank)), ..Services::default() };
     let call = Call {
-        settings_json: &settings.to_string(),
+        settings_json: &asked.settings.to_string(),
         revision: 1,
         now_ms: NOW_MS,
         seed: 0,
         deadline: None,
-        services: &services,
+        services: asked.services,
         numbers: Numbers::Exact,
     };
     module.prepare(limits, call, batch, &mut Journal::default()).await.answer
-}
-
-/// Signs with nothing: there are no secrets at an upload.
-struct Blank;
-
-impl Signer for Blank {
-    fn sign(&self, mac: Mac, _key: MacKey<'_>, _data: &[u8]) -> Result<Vec<u8>, String> {
-        let bytes = match mac {
-            Mac::HmacSha1 => 20,
-            Mac::HmacSha256 => 32,
-            Mac::HmacSha512 => 64,
-        };
-        Ok(vec![0; bytes])
-    }
-}
-
-/// An outcome as a fixture spells it.
-fn shown(outcome: &Outcome) -> Value {
-    // What is no JSON stays visible as the text that it is.
-    let event = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| json!({ "not-json": text }));
-    match outcome {
-        Outcome::Keep | Outcome::Edited => json!({ "keep": true }),
-        Outcome::Replace(text) => json!({ "replace": event(text) }),
-        Outcome::Emit(texts) => json!({ "emit": texts.iter().map(event).collect::<Vec<_>>() }),
-        Outcome::Drop(reason) => json!({ "drop": reason }),
-        Outcome::Fail { code, .. } => json!({ "fail": { "code": code } }),
-        Outcome::Fault { code, .. } => json!({ "fault": { "code": code.as_str() } }),
-    }
 }
 
 /// The lines between what both begin and end with.

@@ -37,6 +37,9 @@ pub struct Smoke {
     /// Fixtures without an expectation: they were run, and did not break it.
     pub ran: usize,
     pub ms: u64,
+    /// Which fixture failed, of a version that was taken all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }
 
 impl Facts {

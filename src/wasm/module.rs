@@ -98,12 +98,13 @@ pub enum LoadError {
     NotWasm,
     #[error(
         "this is a core module, not a component; `tidegate function build` makes the component, \
-         or `wasm-tools component new` does for a module with embedded bindings"
+         and `tidegate function pack` does of a module that another tool compiled"
     )]
     CoreModule,
     #[error(
         "the component imports {import}, which no {world} plugin may use; it may import only {} and gets inert \
-         stand-ins for the wasi:cli and wasi:io names of a standard library", world.imports().join(", ")
+         stand-ins for the wasi:cli and wasi:io names of a standard library; `tidegate function pack` replaces all that a \
+         standard library needs of WASI", world.imports().join(", ")
     )]
     ForbiddenImport { import: String, world: World },
     #[error("the component does not export {export}; it must implement the world `{world}` of tidegate:plugin@0.1.0")]

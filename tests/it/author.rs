@@ -136,6 +136,8 @@ fn live(
             &url,
             "--token",
             token,
+            "--watch",
+            "0",
         ],
     );
     let push_s = began.elapsed().as_secs_f64();
@@ -155,6 +157,38 @@ fn live(
     let row_ms = began.elapsed().as_secs_f64() * 1e3;
     assert_eq!(workspace.warehouse().rows(&format!("SELECT email FROM {table}")), ["ada@example.com"], "{language}");
     (push_s, row_ms)
+}
+
+#[test]
+fn the_same_source_gives_the_same_bytes_wherever_it_lies() {
+    let dir = tempfile::tempdir().unwrap();
+    for (language, tools) in LANGUAGES {
+        if let Some(missing) = tools.iter().find(|tool| !has(tool)) {
+            println!("skipped plugins in {language}: {missing} is not installed");
+            continue;
+        }
+        let name = format!("same-{language}");
+        assert!(tidegate(dir.path(), &["function", "new", &name, "--lang", language]).status.success());
+        let elsewhere = dir.path().join("else/where");
+        std::fs::create_dir_all(&elsewhere).unwrap();
+        let copied = Command::new("cp").arg("-r").arg(dir.path().join(&name)).arg(&elsewhere).status().unwrap();
+        assert!(copied.success());
+        let shas: Vec<String> = [dir.path(), &elsewhere, dir.path()]
+            .into_iter()
+            .take(if language == "python" { 2 } else { 3 })
+            .filter_map(|place| {
+                let built = tidegate(place, &["function", "build", &name]);
+                let said = json(&built);
+                if said["error"].as_str().is_some_and(registry_is_away) {
+                    println!("skipped plugins in {language}: {said}");
+                    return None;
+                }
+                assert!(built.status.success(), "{language}: {said}");
+                Some(said["sha256"].as_str().unwrap().to_owned())
+            })
+            .collect();
+        assert!(shas.iter().all(|sha| *sha == shas[0]), "{language}: {shas:?}");
+    }
 }
 
 /// A component of ours has no system below it.

@@ -20,9 +20,20 @@ fn json(output: &Output) -> Value {
 
 /// Imports `source`, runs `input` through it and answers the outcomes; `None` when a registry is away.
 fn outcomes(from: &str, source: &str, input: &str, settings: &str) -> Option<Value> {
+    outcomes_with(from, source, &[], input, settings)
+}
+
+/// The same with libraries: their names and texts.
+fn outcomes_with(from: &str, source: &str, libraries: &[(&str, &str)], input: &str, settings: &str) -> Option<Value> {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("theirs.js"), source).unwrap();
-    let imported = tidegate(dir.path(), &["function", "import", "--from", from, "theirs.js", "--name", "theirs"]);
+    let mut arguments = vec!["function".to_owned(), "import".into(), "--from".into(), from.into(), "theirs.js".into()];
+    arguments.extend(["--name".to_owned(), "theirs".to_owned()]);
+    for (number, (name, text)) in libraries.iter().enumerate() {
+        std::fs::write(dir.path().join(format!("library{number}.js")), text).unwrap();
+        arguments.extend(["--library".to_owned(), format!("{name}=library{number}.js")]);
+    }
+    let imported = tidegate(dir.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>());
     let said = json(&imported);
     if said["error"]
         .as_str()
@@ -104,6 +115,8 @@ fn what_cannot_run_is_named_with_its_line() {
     ]) {
         assert!(line.starts_with(said), "{line} is not about {said}");
     }
+    assert!(lines[1].contains("tidegate destination new") && lines[1].contains("docs/lookups.md"), "{error}");
+    assert!(lines[0].contains("--library lodash=FILE"), "{error}");
     let Some(error) =
         refusal("segment", "const _ = require('lodash');\nasync function onTrack(event) { return _.x(event); }\n")
     else {
@@ -116,4 +129,61 @@ fn what_cannot_run_is_named_with_its_line() {
     assert!(error.starts_with("theirs.js:2: "), "{error}");
     let Some(error) = refusal("hightouch", "function other(events) { return events; }\n") else { return };
     assert!(error.contains("transformEvents"), "{error}");
+}
+
+#[test]
+fn an_old_transformation_of_rudderstack_runs_with_its_libraries() {
+    let source = "import { profit } from \"getProfit\";\nimport * as hash from '@rs/hash/v1';\n\nexport function transform(events, metadata) {\n  return events.filter((event) => event.type === 'track').map((event) => ({ ...event, profit: profit(event), hash: hash.of(metadata(event).messageId) }));\n}\n";
+    let profit =
+        "import { half } from '@rs/hash/v1';\nexport const profit = (event) => half(event.properties?.total ?? 0);\n";
+    let hash = "export const half = (n) => n / 2;\nexport const of = (text) => `h-${text}`;\n";
+    let libraries = [("getProfit", profit), ("@rs/hash/v1", hash)];
+    let Some(outcomes) = outcomes_with("rudderstack", source, &libraries, EVENTS, "{}") else { return };
+    assert_eq!((&outcomes[0]["replace"]["profit"], &outcomes[0]["replace"]["hash"]), (&20.into(), &"h-m-1".into()));
+    assert_eq!((&outcomes[1]["replace"]["profit"], &outcomes[2]["drop"]), (&0.into(), &"filtered".into()));
+
+    // What cannot run in a library is named with the library's own line.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("theirs.js"), source).unwrap();
+    std::fs::write(dir.path().join("profit.js"), "\nexport const profit = () => fetch('x');\n").unwrap();
+    let import = ["function", "import", "--from", "rudderstack", "theirs.js", "--name", "theirs"];
+    let library = ["--library", "getProfit=profit.js"];
+    let error = json(&tidegate(dir.path(), &[&import[..], &library].concat()))["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("theirs.js:2: import \"@rs/hash/v1\""), "{error}");
+    assert!(error.contains("profit.js:2: fetch "), "{error}");
+    let error = json(&tidegate(dir.path(), &[&import[..], &["--library", "../x=profit.js"]].concat()));
+    assert!(error["error"].as_str().unwrap().contains("cannot be the name of a library"), "{error}");
+}
+
+#[test]
+fn metadata_that_no_event_says_is_a_required_setting_and_what_there_is_none_of_is_named() {
+    let source = "export function transformEvent(event, metadata) {\n  const { sourceId, eventType } = metadata(event);\n  return { ...event, sourceId, eventType, to: named(event, metadata) };\n}\nfunction named(event, meta) {\n  return meta(event).destinationName;\n}\n";
+    let settings = r#"{"source_id": "src-1", "destination_name": "crm"}"#;
+    let Some(outcomes) = outcomes("rudderstack", source, EVENTS, settings) else { return };
+    let first = &outcomes[0]["replace"];
+    assert_eq!(
+        (&first["sourceId"], &first["eventType"], &first["to"]),
+        (&"src-1".into(), &"track".into(), &"crm".into())
+    );
+
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("theirs.js"), source).unwrap();
+    let import = ["function", "import", "--from", "rudderstack", "theirs.js", "--name", "theirs"];
+    let said = json(&tidegate(dir.path(), &import));
+    assert_eq!(said["settings"], serde_json::json!(["source_id", "destination_name"]), "{said}");
+    std::fs::write(dir.path().join("theirs/fixtures/settings.json"), r#"{"source_id": "src-1"}"#).unwrap();
+    let refused = json(&tidegate(dir.path(), &["function", "test", "--update", "theirs"]));
+    assert!(refused["error"].as_str().unwrap().contains("destination_name"), "{refused}");
+
+    let wrong = "export function transformEvent(event, metadata) {\n  event.a = metadata(event).oauthAccessToken;\n  event.b = metadata(event);\n  event.c = metadata(event)[event.key];\n  return event;\n}\n";
+    let Some(error) = refusal("rudderstack", wrong) else { return };
+    let lines: Vec<&str> = error.lines().collect();
+    assert!(
+        lines[0].starts_with("theirs.js:2: metadata().oauthAccessToken") && lines[0].contains("sourceId"),
+        "{error}"
+    );
+    assert!(
+        lines[1].starts_with("theirs.js:3: metadata ") && lines[2].starts_with("theirs.js:4: metadata "),
+        "{error}"
+    );
 }

@@ -34,6 +34,7 @@ mod shipped;
 mod store;
 mod support;
 mod swap;
+mod toolchains;
 mod violations;
 mod warehouse;
 mod wire;

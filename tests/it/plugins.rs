@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::delivery::{Route, event, send};
 use crate::support::far::{Act, Far};
-use crate::support::{Workspace, guests, tidegate};
+use crate::support::{Workspace, guests, run, tidegate};
 
 /// Name, language, and what has to be installed to build it.
 const PLUGINS: [(&str, &str, &[&str]); 15] = [
@@ -175,4 +175,44 @@ fn one_refused_record_costs_no_other_event() {
     assert_eq!((sync["delivered"].as_u64(), sync["rejected"].as_u64()), (Some(39), Some(1)), "{sync}");
     assert_eq!(route.set_aside().into_keys().collect::<Vec<_>>(), ["m13"]);
     assert!(far.seen().iter().any(|received| received.text().matches("messageId").count() > 1), "they came together");
+}
+
+#[test]
+fn a_shipped_destination_is_added_to_a_workspace_with_what_it_needs_to_be_told() {
+    let workspace = Workspace::new();
+    let folder = workspace.path().to_str().unwrap().to_owned();
+    let shipped = guests::component("destination/webhook");
+    let add = ["destination", "add", "webhook", &folder];
+    // Where nothing is built, it says where it looked and what to do.
+    if !Path::new(env!("CARGO_BIN_EXE_tidegate")).with_file_name("plugins").exists() {
+        let output = run(&add);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains("make plugins") && said.contains("--from"), "{said}");
+    }
+    let from = [&add[..], &["--from", shipped.to_str().unwrap()]].concat();
+    let output = run(&from);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let file = workspace.path().join("destinations/webhook.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    for line in [
+        "component: components/webhook.component.wasm",
+        "  endpoint:                             # needed: scheme, host and port",
+        "  signing_secret: ${WEBHOOK_SIGNING_SECRET}",
+        "  # method:",
+        "allow_hosts: []",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    let output = run(&from);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("is there already"), "{said}");
+    // Filled in, it is a destination.
+    let filled = text
+        .replace("  endpoint:  ", "  endpoint: https://hooks.example.com ")
+        .replace("${WEBHOOK_SIGNING_SECRET}", "0123456789abcdef")
+        .replace("allow_hosts: []", "allow_hosts: [https://hooks.example.com]");
+    std::fs::write(&file, filled).unwrap();
+    workspace.write("syncs/web-to-webhook.yaml", "source: web\ndestination: webhook\n");
+    let output = run(&["check", &folder]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

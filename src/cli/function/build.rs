@@ -26,20 +26,21 @@ pub(in crate::cli) struct Args {
 pub(super) fn run(args: &Args, json: bool) -> Done {
     let built = built(&args.dir, args.out.as_deref(), &args.tools)?;
     if json {
-        println!(
-            "{}",
-            serde_json::json!({"component": built.path.display().to_string(), "bytes": built.bytes,
-                "sha256": built.sha256, "seconds": built.seconds})
-        );
+        println!("{}", json_of(&built));
     } else {
-        say(&built);
+        say("built", &built);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn say(built: &Built) {
+pub(super) fn json_of(built: &Built) -> serde_json::Value {
+    serde_json::json!({"component": built.path.display().to_string(), "bytes": built.bytes, "sha256": built.sha256,
+        "seconds": built.seconds})
+}
+
+pub(super) fn say(done: &str, built: &Built) {
     let (kib, id) = (built.bytes.div_ceil(1024), built.sha256.get(..16).unwrap_or_default());
-    println!("{} {} ({kib} KiB, sha-256 {id}, {:.1} s)", paint::good("built"), built.path.display(), built.seconds);
+    println!("{} {} ({kib} KiB, sha-256 {id}, {:.1} s)", paint::good(done), built.path.display(), built.seconds);
     if built.kind.is_none() {
         println!("  without a plugin.yaml it carries no manifest: it can be run here, but not pushed");
     }

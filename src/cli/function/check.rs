@@ -49,7 +49,7 @@ fn print(found: &Inspected) {
     line("imports", &names(&found.imports));
     line("exports", &names(&found.exports));
     match &found.package {
-        None => line("manifest", "none; build it from a project with a plugin.yaml to push it"),
+        None => line("manifest", "none; to push it: tidegate function pack FILE --manifest plugin.yaml"),
         Some(package) => {
             let manifest = &package.manifest;
             line("plugin", &format!("{} ({}): {}", manifest.name, manifest.kind.as_str(), manifest.description));

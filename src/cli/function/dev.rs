@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> Done {
 async fn once(args: &Args) {
     let tried = async {
         let built = tokio::task::block_in_place(|| build::built(&args.dir, None, &args.tools))?;
-        build::say(&built);
+        build::say("built", &built);
         let report = test::tried(&args.dir, &built.path, false).await?;
         test::print(&report, true);
         Ok::<(), Failure>(())

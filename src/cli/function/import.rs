@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::{Done, Tools};
 use crate::cli::paint;
-use crate::project::{self, Product};
+use crate::project::{self, Foreign, Product};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -15,6 +15,9 @@ pub(in crate::cli) struct Args {
     /// The JavaScript file; it stays as it is
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// A library of RudderStack that it imports, by the name that it imports; once for each
+    #[arg(long = "library", value_name = "NAME=FILE", value_parser = library)]
+    libraries: Vec<(String, PathBuf)>,
     /// What to call the function here: up to 63 of a-z, 0-9 and -
     #[arg(long, value_name = "NAME")]
     name: String,
@@ -30,16 +33,28 @@ fn product(word: &str) -> Result<Product, String> {
     known.ok_or_else(|| "write one of hightouch, rudderstack, segment".to_owned())
 }
 
+fn library(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, file) = text.split_once('=').ok_or_else(|| "write NAME=FILE".to_owned())?;
+    Ok((name.to_owned(), PathBuf::from(file)))
+}
+
 pub(super) fn run(args: &Args, json: bool) -> Done {
     let dir = args.dir.as_deref().unwrap_or(Path::new(&args.name));
     let workbench = args.tools.workbench()?;
-    let imported = project::import(args.from, &args.file, dir, &args.name, &workbench, &mut |_| {})?;
+    let foreign = Foreign { product: args.from, file: &args.file, libraries: &args.libraries };
+    let imported = project::import(&foreign, dir, &args.name, &workbench, &mut |_| {})?;
     if json {
-        let line =
-            serde_json::json!({"dir": dir.display().to_string(), "entries": imported.entries, "files": imported.files});
+        let line = serde_json::json!({"dir": dir.display().to_string(), "entries": imported.entries, "files": imported.files,
+                "settings": imported.settings});
         println!("{line}");
     } else {
         println!("{} {}; it calls {}", paint::good("made"), dir.display(), imported.entries.join(", "));
+        if !imported.settings.is_empty() {
+            let settings = imported.settings.join(", ");
+            println!(
+                "it asks its metadata for what you must say in the settings: {settings} (an example: fixtures/settings.json)"
+            );
+        }
         println!(
             "\nNext:\n  tidegate function test --update {0}   runs it on fixtures/one.in.json, writes what comes",
             dir.display()

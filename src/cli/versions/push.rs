@@ -1,16 +1,18 @@
 //! `push`: an upload, and what becomes of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::failing::{self, Before};
 use super::session::{ServerArgs, Session};
-use super::short;
+use super::{read_json, short};
 use crate::cli::{Done, Failure, function, paint};
 use crate::file;
-use crate::plugin::{Kind, Package};
+use crate::plugin::{Kind, Manifest, Package};
+use crate::project;
 use crate::store::Shelf;
 
 /// What is pushed, and onto what.
@@ -25,10 +27,23 @@ pub(in crate::cli) struct Upload {
     /// Upload only
     #[arg(long, conflicts_with_all = ["canary", "shadow"])]
     no_live: bool,
+    /// Also when it fails its own fixtures, or looks up a table that nobody lends it
+    #[arg(long)]
+    force: bool,
+    /// How long to look at what it does with the events that come, to warn if it fails most of them
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = patience)]
+    watch: f64,
+    #[command(flatten)]
+    papers: function::PapersArgs,
     #[command(flatten)]
     tools: function::Tools,
     #[command(flatten)]
     server: ServerArgs,
+}
+
+fn patience(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.0..=600.0).contains(seconds));
+    seconds.ok_or_else(|| "write seconds from 0 to 600".to_owned())
 }
 
 /// What becomes of a version that was taken.
@@ -47,6 +62,8 @@ struct Push<'a> {
     to: Option<&'a str>,
     settings: Option<Value>,
     wish: Wish,
+    force: bool,
+    patience: Duration,
 }
 
 /// Pushes a component. What can be refused without a build is refused before it.
@@ -61,16 +78,19 @@ pub(super) async fn push(upload: &Upload, shelf: Shelf, wish: Wish, to: Option<&
         let message = format!("there is no source {source:?}; there are {}", known.join(", "));
         return Err(Failure::Failed(format!("{message}\n  fix: name one of them with --to; nothing was pushed")));
     }
-    let component = component(&upload.from, &upload.tools)?;
+    let component = component(upload)?;
     let wish = if upload.no_live { Wish::Nothing } else { wish };
-    let push = Push { shelf, component, to, settings, wish };
+    let patience = Duration::from_secs_f64(upload.watch);
+    let push = Push { shelf, component, to, settings, wish, force: upload.force, patience };
     push.run(&mut session, &there, json).await
 }
 
 impl Push<'_> {
     async fn run(self, session: &mut Session, there: &Value, json: bool) -> Done {
         let began = Instant::now();
-        let name = self.name()?;
+        let manifest = self.manifest()?;
+        let name = manifest.name.clone();
+        self.lent(&manifest, there)?;
         let path = format!("/admin/{}/{name}", self.shelf.all());
         if let Wish::Share(_) | Wish::Shadow = self.wish {
             let known = there[self.shelf.all()].as_array().into_iter().flatten();
@@ -79,12 +99,19 @@ impl Push<'_> {
                 return Err(Failure::Failed(format!("{message}\n  fix: push it without --canary or --shadow first")));
             }
         }
-        let taken = session.upload(&format!("{path}/versions"), self.component.clone()).await?;
+        let known = there[self.shelf.all()].as_array().into_iter().flatten().any(|one| one["name"] == *name);
+        let before = if known { session.get(&path).await? } else { Value::Null };
+        let force = if self.force { "?force=true" } else { "" };
+        let taken = session.upload(&format!("{path}/versions{force}"), self.component.clone()).await?;
         let version = session.follow_build(taken["build"].as_str().unwrap_or_default(), json).await?;
+        let before = Before::of(&before, &version["sha256"]);
         let kept = format!("{name} {}", short(&version["sha256"]));
         let mut body = json!({"sha256": version["sha256"]});
         if let Some(settings) = &self.settings {
             body["settings"] = settings.clone();
+        }
+        if self.force {
+            body["force"] = true.into();
         }
         let (state, pointer) = match self.wish {
             Wish::Live => ("live", session.post(&format!("{path}/live"), &body).await),
@@ -108,12 +135,17 @@ impl Push<'_> {
             attached.map_err(|failure| after(&format!("{state}, and not attached to {source}"), failure))?;
         }
         let unused = self.unused(&pointer);
+        let is_used = self.to.is_some() || !self.used_by(&pointer).is_empty() || has_any(&pointer["attached"]);
+        let failing = match self.wish {
+            Wish::Live if is_used => before.watch(session, &path, self.patience).await?,
+            _ => None,
+        };
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         if json {
             println!(
                 "{}",
                 json!({"name": name, "state": state, "version": version, "attached": self.to, "syncs": pointer["syncs"],
-                    "lookups_missing": pointer["lookups_missing"], "ms": ms})
+                    "lookups_missing": pointer["lookups_missing"], "failing": failing, "ms": ms})
             );
             return Ok(ExitCode::SUCCESS);
         }
@@ -141,7 +173,26 @@ impl Push<'_> {
                 table = table.as_str().unwrap_or_default(),
             );
         }
+        if let Some(failing) = failing {
+            failing::warn_of(&failing, self.shelf.one(), &name);
+        }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// What it looks up is lent to it, as far as the server knows; nothing is sent that would not go live.
+    fn lent(&self, manifest: &Manifest, there: &Value) -> Result<(), Failure> {
+        if self.force || matches!(self.wish, Wish::Nothing) || self.shelf == Shelf::Destinations {
+            return Ok(());
+        }
+        let name = &manifest.name;
+        let lent = there["lent"][name].as_array().map(Vec::as_slice).unwrap_or_default();
+        match manifest.lookups.iter().find(|table| !lent.iter().any(|lent| lent == *table)) {
+            None => Ok(()),
+            Some(table) => Err(Failure::Failed(format!(
+                "{name} looks up {table}, which nobody lends it; nothing was pushed\n  fix: write lookups/{table}.yaml with \
+                 `lend_to: [{name}]` and start the server again, or push it with --force"
+            ))),
+        }
     }
 
     /// Who sees it from now on.
@@ -167,22 +218,29 @@ impl Push<'_> {
         }
     }
 
-    /// The name that the component carries; nothing is sent that cannot be taken.
-    fn name(&self) -> Result<String, Failure> {
+    /// What the component says about itself; nothing is sent that cannot be taken.
+    fn manifest(&self) -> Result<Manifest, Failure> {
         let manifest = Package::read(&self.component)?.manifest;
         let shelf = if manifest.kind == Kind::Destination { Shelf::Destinations } else { Shelf::Functions };
         if shelf != self.shelf {
             let (kind, one) = (manifest.kind.as_str(), shelf.one());
             return Err(Failure::Failed(format!("this is a {one} (`kind: {kind}`); use `tidegate {one} push`")));
         }
-        Ok(manifest.name)
+        Ok(manifest)
     }
+}
+
+fn has_any(list: &Value) -> bool {
+    list.as_array().is_some_and(|list| !list.is_empty())
 }
 
 /// What the fixtures that it carries came to.
 fn fixtures(smoke: &Value) -> String {
     let count = |name: &str| smoke[name].as_u64().unwrap_or(0);
     let some = |count: u64| format!("{count} fixture{}", if count == 1 { "" } else { "s" });
+    if let Some(difference) = smoke["failed"].as_str() {
+        return paint::plain(difference.lines().next().unwrap_or_default(), 200);
+    }
     match (count("passed"), count("ran")) {
         (passed, 0) => format!("{} passed", some(passed)),
         (0, ran) => format!("{} ran without breaking it", some(ran)),
@@ -190,14 +248,17 @@ fn fixtures(smoke: &Value) -> String {
     }
 }
 
-fn component(from: &Path, tools: &function::Tools) -> Result<Vec<u8>, Failure> {
-    let path = if from.is_dir() { function::built(from, None, tools)?.path } else { from.to_owned() };
-    file::read(&path, file::COMPONENT_BYTES_MAX)
-        .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))
-}
-
-fn read_json(path: &Path) -> Result<Value, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("{}: {error}", path.display()));
-    let text = std::fs::read(path).map_err(|error| failed(&error))?;
-    serde_json::from_slice(&text).map_err(|error| failed(&error))
+fn component(upload: &Upload) -> Result<Vec<u8>, Failure> {
+    let from = &upload.from;
+    if from.is_dir() && upload.papers.papers().is_some() {
+        let message = "--manifest goes with a component; a folder has its plugin.yaml";
+        return Err(Failure::Failed(message.to_owned()));
+    }
+    let path = if from.is_dir() { function::built(from, None, &upload.tools)?.path } else { from.clone() };
+    let bytes = file::read(&path, file::COMPONENT_BYTES_MAX)
+        .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
+    match upload.papers.papers() {
+        Some(papers) => Ok(project::packed(&bytes, papers)?.0),
+        None => Ok(bytes),
+    }
 }

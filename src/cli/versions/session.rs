@@ -79,7 +79,7 @@ impl Session {
                     let message = answer["error"]["message"].as_str().unwrap_or("the server gave no reason");
                     let fix = match answer["error"]["code"].as_str() {
                         Some("smoke") => {
-                            "\n  fix: mend it, or write what comes out as what is expected: `tidegate function test --update`"
+                            "\n  fix: mend it, or write what comes out as what is expected: `tidegate function test --update`; --force takes it as it is"
                         }
                         _ => "",
                     };

@@ -5,11 +5,19 @@
   (import "tidegate:plugin/host@0.1.0" "log" (func $log (param i32 i32 i32)))
   (import "tidegate:plugin/host@0.1.0" "now-ms" (func $now_ms (result i64)))
   (import "tidegate:plugin/host@0.1.0" "seed" (func $seed (result i64)))
+  ;; More imports.
 
   ;; Nanoseconds that have passed for the plugin: each look at the clock takes one microsecond, and waiting takes what it
   ;; asks for, at once. A clock that stood still would make a waiting program wait for ever.
   (global $passed (mut i64) (i64.const 0))
   (global $random (mut i64) (i64.const 0))
+
+  ;; One text for the log. Standard error speaks at the level error, which is 3; everything else is information.
+  (func $print (param $fd i32) (param $at i32) (param $len i32)
+    (if (local.get $len)
+      (then
+        (call $log (select (i32.const 3) (i32.const 1) (i32.eq (local.get $fd) (i32.const 2)))
+          (local.get $at) (local.get $len)))))
 
   (func (export "fd_write") (param $fd i32) (param $iovs i32) (param $count i32) (param $written i32) (result i32)
     (local $sum i32) (local $len i32)
@@ -17,13 +25,8 @@
       (loop $next
         (br_if $done (i32.eqz (local.get $count)))
         (local.set $len (i32.load offset=4 (local.get $iovs)))
-        (if (local.get $len)
-          (then
-            ;; Standard error speaks at the level error, which is 3; everything else is information.
-            (call $log
-              (select (i32.const 3) (i32.const 1) (i32.eq (local.get $fd) (i32.const 2)))
-              (i32.load (local.get $iovs)) (local.get $len))
-            (local.set $sum (i32.add (local.get $sum) (local.get $len)))))
+        (call $print (local.get $fd) (i32.load (local.get $iovs)) (local.get $len))
+        (local.set $sum (i32.add (local.get $sum) (local.get $len)))
         (local.set $iovs (i32.add (local.get $iovs) (i32.const 8)))
         (local.set $count (i32.sub (local.get $count) (i32.const 1)))
         (br $next)))
@@ -54,14 +57,17 @@
     (local.set $z (i64.mul (i64.xor (local.get $z) (i64.shr_u (local.get $z) (i64.const 27))) (i64.const 0x94d049bb133111eb)))
     (i64.xor (local.get $z) (i64.shr_u (local.get $z) (i64.const 31))))
 
-  (func (export "random_get") (param $out i32) (param $len i32) (result i32)
+  (func $fill (param $out i32) (param $len i32)
     (block $done
       (loop $next
         (br_if $done (i32.eqz (local.get $len)))
         (i32.store8 (local.get $out) (i32.wrap_i64 (call $next_random)))
         (local.set $out (i32.add (local.get $out) (i32.const 1)))
         (local.set $len (i32.sub (local.get $len) (i32.const 1)))
-        (br $next)))
+        (br $next))))
+
+  (func (export "random_get") (param $out i32) (param $len i32) (result i32)
+    (call $fill (local.get $out) (local.get $len))
     (i32.const 0))
 
   ;; Answers the first subscription at once and lets its time pass.
@@ -131,4 +137,5 @@
   (func (export "sock_recv") (param i32 i32 i32 i32 i32 i32) (result i32) (i32.const 52))
   (func (export "sock_send") (param i32 i32 i32 i32 i32) (result i32) (i32.const 52))
   (func (export "sock_shutdown") (param i32 i32) (result i32) (i32.const 52))
+  ;; More functions.
 )

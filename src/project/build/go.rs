@@ -44,14 +44,17 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
     write_all(&copy, sdk())?;
     write_all(&copy, guest(site.project.kind())?)?;
     let module_path = site.scratch.join("go.mod");
-    write(&module_path, text.replace(sdk_path, &copy.to_string_lossy()).as_bytes())?;
+    // From the project on, so that where it lies leaves no trace in the component.
+    let from_project = copy.strip_prefix(&dir).map_or_else(|_| copy.clone(), |below| Path::new(".").join(below));
+    write(&module_path, text.replace(sdk_path, &from_project.to_string_lossy()).as_bytes())?;
     if let Ok(sums) = read(&dir.join("go.sum")) {
         write(&site.scratch.join("go.sum"), &sums)?;
     }
     (site.progress)("Compiling");
     let core_path = site.scratch.join("core.wasm");
     let mut go = Command::new("go");
-    go.args(["build", "-buildmode=c-shared", "-trimpath", "-ldflags=-checklinkname=0", "-modfile"]).arg(&module_path);
+    go.args(["build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-checklinkname=0", "-modfile"])
+        .arg(&module_path);
     go.arg("-o").arg(&core_path).arg(".");
     go.env("GOOS", "wasip1").env("GOARCH", "wasm").env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=mod");
     site.compile(&mut go, "go", GO, errors)?;

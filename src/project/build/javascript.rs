@@ -1,6 +1,7 @@
 //! JavaScript and TypeScript: esbuild makes one file of the author's and ours, componentize-qjs puts it and QuickJS into
 //! a component without imports of WASI, and we link its parts.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::super::tool::{NODE, Ran};
@@ -41,6 +42,9 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
     }
     esbuild.args(["--external:tidegate:*", "--log-level=warning", "--color=false", "--sources-content=false"]);
     esbuild.arg(format!("--alias:tidegate={}", sdk.join("tidegate.js").display()));
+    for (name, path) in libraries(&site.project.dir.join("src/libraries")) {
+        esbuild.arg(format!("--alias:{name}={}", path.display()));
+    }
     esbuild.arg(format!("--outfile={}", bundle.display()));
     site.compile(&mut esbuild, "node", NODE, bundler_errors)?;
     // The map of lines stands behind the code, so that it moves no line.
@@ -55,8 +59,26 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
     qjs.arg(modules.join("componentize-qjs/bin/componentize-qjs"));
     qjs.args(["--sync", "--stub-wasi", "--world", site.project.kind().world()]);
     qjs.arg("--wit").arg(scratch.join("wit")).arg("--js").arg(&bundle).arg("-o").arg(&component);
+    site.steady(&mut qjs);
     site.compile(&mut qjs, "node", NODE, start_errors)?;
     Ok(link::linked(&read(&component)?, site.project.kind())?)
+}
+
+/// Files of the project that are imported by a bare name: `src/libraries/getProfit.js` as `getProfit`.
+fn libraries(dir: &Path) -> Vec<(String, PathBuf)> {
+    let (mut found, mut folders) = (Vec::new(), vec![dir.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            let name = path.strip_prefix(dir).ok().and_then(Path::to_str).and_then(|name| name.strip_suffix(".js"));
+            match name {
+                Some(name) if path.is_file() => found.push((name.to_owned(), path)),
+                _ if path.is_dir() => folders.push(path),
+                _ => {}
+            }
+        }
+    }
+    found.sort();
+    found
 }
 
 /// Connects the author's module with the world.

@@ -57,8 +57,9 @@ mod tests {
 
     use serde_json::json;
 
-    use super::super::super::runner::{Runner, services};
+    use super::super::super::runner::Runner;
     use super::*;
+    use crate::function::services;
     use crate::wasm::{Engine, Limits, Module};
 
     #[tokio::test]

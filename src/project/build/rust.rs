@@ -40,6 +40,11 @@ fn run_cargo(
     if let Some(target_dir) = target_dir {
         cargo.arg("--target-dir").arg(target_dir);
     }
+    // The lines that a trap names must not say where the project lies. It is added to the flags that the project has, and
+    // the same for a whole workspace, whose dependencies would be built again otherwise.
+    if let Some(root) = workspace_root(manifest) {
+        cargo.arg("--config").arg(format!("target.{TARGET}.rustflags=[\"--remap-path-prefix={}=.\"]", root.display()));
+    }
     // Flags for the host's linker would break a build for another target.
     cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     // The folder of the project decides which configuration and toolchain file apply.
@@ -51,6 +56,16 @@ fn run_cargo(
     });
     let ran = ran.map_err(|_| ToolError::Missing { tool: "cargo", fix: "install Rust from https://rustup.rs" })?;
     if ran.status.success() { Ok(ran.stdout) } else { Err(errors.into_cause()) }
+}
+
+/// The folder of the workspace that the package of `manifest` is in. A path that TOML would have to escape is left alone.
+fn workspace_root(manifest: &Path) -> Option<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["locate-project", "--workspace", "--message-format", "plain", "--manifest-path"]).arg(manifest);
+    cargo.current_dir(manifest.parent()?);
+    let ran = run(&mut cargo, &mut |_| {}).ok().filter(|ran| ran.status.success())?;
+    let root = PathBuf::from(ran.stdout.trim()).parent()?.to_owned();
+    root.to_str().is_some_and(|root| !root.contains(['"', '\\', '='])).then_some(root)
 }
 
 /// The part of cargo's output that says what is wrong.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -80,6 +79,9 @@ fn a_sync_sends_with_what_is_live_and_what_waits_goes_on_with_the_next_version()
     route.wait_for_end(2);
     assert_eq!(at("/two/events"), ["a", "b"]);
 
+    let two =
+        Admin::new(&server, &token).get("/admin/destinations/crm")["live"]["sha256"].as_str().unwrap()[..12].to_owned();
+
     // What the workspace does not grant never goes live.
     let (code, said) = push(&route, &server, &token, "three", "http://127.0.0.1:9/x");
     assert!(code == Some(1) && said.contains("the workspace does not grant destination \"crm\""), "{said}");
@@ -91,7 +93,14 @@ fn a_sync_sends_with_what_is_live_and_what_waits_goes_on_with_the_next_version()
     send(&server, &[event("c", "u", json!({}))]);
     route.wait("the version before carries again", |sync| sync["pending"] == 1);
     assert!(at("/bad/events").contains(&"c".to_owned()));
-    assert_eq!(tidegate(&server, &token, &["rollback", "crm"]).0, Some(0));
+    // What was rolled back is not gone back to, but it can be named.
+    let (code, said) = tidegate(&server, &token, &["rollback", "crm"]);
+    assert!(code == Some(1) && said.contains("no earlier version"), "{said}");
+    let settings = route.workspace.dir.path().join("two.json");
+    let of_two = json!({"endpoint": format!("{}/two", far.origin()), "key": "hunter2hunter2"});
+    std::fs::write(&settings, of_two.to_string()).unwrap();
+    let (code, said) = tidegate(&server, &token, &["live", "crm", &two, "--settings", settings.to_str().unwrap()]);
+    assert!(code == Some(0) && said.contains("is live"), "{said}");
     route.wait_for_end(3);
     server.stop();
 
@@ -121,10 +130,11 @@ fn versions_change_hands_under_load_and_no_event_is_lost_or_doubled() {
     let token = route.workspace.admin_token();
     let server = route.workspace.serve();
     let admin = Admin::new(&server, &token);
-    for note in ["one", "two"] {
+    let shas = ["one", "two"].map(|note| {
         let (code, said) = push(&route, &server, &token, note, &format!("{}/{note}", far.origin()));
         assert_eq!(code, Some(0), "{said}");
-    }
+        admin.get("/admin/destinations/crm")["live"]["sha256"].clone()
+    });
     let stop = AtomicBool::new(false);
     let sent = std::thread::scope(|scope| {
         let sending = scope.spawn(|| {
@@ -142,10 +152,13 @@ fn versions_change_hands_under_load_and_no_event_is_lost_or_doubled() {
             sent
         });
         for turn in 0..20 {
-            let reply = admin.post("/admin/destinations/crm/rollback", &json!({}));
+            let place = ["one", "two"][turn % 2];
+            let settings = json!({"endpoint": format!("{}/{place}", far.origin()), "key": "hunter2hunter2"});
+            let live = json!({"sha256": shas[turn % 2], "settings": settings});
+            let reply = admin.post("/admin/destinations/crm/live", &live);
             assert_eq!(reply.status, 200, "{}", reply.text());
             // The version that holds the post by now gets to carry before it changes again.
-            let place = if turn % 2 == 0 { "/one/events" } else { "/two/events" };
+            let place = format!("/{place}/events");
             let before = far.seen().len();
             while !far.seen()[before..].iter().any(|request| request.path == place) {
                 std::thread::yield_now();
@@ -173,8 +186,11 @@ fn a_push_that_no_sync_uses_says_what_to_write() {
     let (code, said) = push(&route, &server, &token, "one", "https://crm.example");
     assert!(code == Some(0) && said.contains("is kept; no sync uses it"), "{said}");
     assert!(said.contains("destinations/crm.yaml") && said.contains("`destination: crm`"), "{said}");
-    // A destination is not tried beside itself, and keeps no log lines: neither is offered.
-    assert_eq!(tidegate(&server, &token, &["logs", "crm"]).0, Some(2));
+    let (code, said) = tidegate(&server, &token, &["list"]);
+    assert!(code == Some(0) && said.contains("crm"), "{said}");
+    let (code, said) = tidegate(&server, &token, &["logs", "nosuch"]);
+    assert!(code == Some(1) && said.contains("there is no destination \"nosuch\""), "{said}");
+    // A destination is not tried beside itself: that is not offered.
     let admin = Admin::new(&server, &token);
     assert_eq!(admin.post("/admin/destinations/crm/canary", &json!({"off": true})).status, 404);
 }
@@ -184,21 +200,31 @@ fn a_component_of_the_file_is_the_first_version_until_one_is_pushed() {
     let far = Far::new(|_| Act::status(200));
     let route = Route::new(&far);
     let token = route.workspace.admin_token();
-    let server = route.workspace.serve();
+    let server = route.workspace.serve_with(&["destinations_follow=sleep(1000)"]);
     send(&server, &[event("a", "u", json!({}))]);
     route.wait_for_end(1);
     let (code, said) = push(&route, &server, &token, "one", &format!("{}/pushed", far.origin()));
     assert_eq!(code, Some(0), "{said}");
-    let live = |sent: u64, id: &str| {
-        send(&server, &[event(id, "u", json!({}))]);
-        route.wait_for_end(sent);
-        far.seen().last().unwrap().path.clone()
-    };
-    // The pointer moves at once, and a moment later the post changes hands.
-    let mut sent = 1;
-    let patience = Instant::now() + Duration::from_secs(60);
-    while live(sent + 1, &format!("b{sent}")) != "/pushed/events" {
-        sent += 1;
-        assert!(Instant::now() < patience, "the file's component goes on");
-    }
+    // The answer of a push comes when the version is in place: not one event goes the old way any more.
+    send(&server, &[event("b", "u", json!({}))]);
+    route.wait_for_end(2);
+    assert_eq!(far.seen().last().unwrap().path, "/pushed/events");
+}
+
+#[test]
+fn what_a_destination_logs_is_shown_and_chosen_by_level_and_text() {
+    let far = Far::new(|_| Act::status(200));
+    let route = granting(&far);
+    let token = route.workspace.admin_token();
+    let server = route.workspace.serve();
+    let (code, said) = push(&route, &server, &token, "one", &format!("{}/one", far.origin()));
+    assert_eq!(code, Some(0), "{said}");
+    send(&server, &[event("a", "u", json!({"attack": "log", "text": "look at me"}))]);
+    route.wait_for_end(1);
+    let (code, said) = tidegate(&server, &token, &["logs", "crm", "--level", "info"]);
+    assert!(code == Some(0) && said.contains("info look at me"), "{said}");
+    let (_, said) = tidegate(&server, &token, &["logs", "crm", "--text", "nowhere"]);
+    assert!(said.contains("no lines of destination crm"), "{said}");
+    let (_, said) = tidegate(&server, &token, &["logs", "crm", "--level", "error"]);
+    assert!(said.contains("no lines of destination crm"), "{said}");
 }

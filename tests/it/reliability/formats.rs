@@ -50,15 +50,15 @@ fn a_newer_id_is_refused() {
 
 #[test]
 fn newer_pointers_are_refused() {
-    let newer = json!({"format": 2, "shelves": []});
-    refuses(|workspace| write(workspace, "store/pointers.json", &newer), &["pointers.json", "format 2", "up to 1"]);
+    let newer = json!({"format": 3, "shelves": []});
+    refuses(|workspace| write(workspace, "store/pointers.json", &newer), &["pointers.json", "format 3", "up to 2"]);
 }
 
 #[test]
 fn newer_metadata_of_a_version_is_refused() {
     let name = format!("store/versions/{}.json", "a".repeat(64));
-    let newer = json!({"format": 2, "about": "something else"});
-    refuses(|workspace| write(workspace, &name, &newer), &["versions/aaa", "format 2", "up to 1"]);
+    let newer = json!({"format": 3, "about": "something else"});
+    refuses(|workspace| write(workspace, &name, &newer), &["versions/aaa", "format 3", "up to 2"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
-use tidegate::plugin::{Fixture, embed};
+use tidegate::plugin::{Fixture, embed, embed_with_lookups};
 
 use super::{hash, manifest, mask, redact};
 use crate::support::admin::Admin;
@@ -86,7 +86,7 @@ fn a_trial_ends_by_a_rollback_or_by_name_and_a_function_leaves_its_source() {
     assert_eq!((&desk.shown()["canary"], &desk.shown()["live"]), (&Value::Null, &live));
     // Now there is neither a trial nor a version before.
     let (code, said) = desk.say(&["rollback", "redact"]);
-    assert!(code == Some(1) && said.contains("no version before"), "{said}");
+    assert!(code == Some(1) && said.contains("no earlier version"), "{said}");
     let (code, said) = desk.say(&["rollback", "nosuch"]);
     assert!(code == Some(1) && said.contains("there is no function \"nosuch\""), "{said}");
 
@@ -145,14 +145,190 @@ fn logs_are_of_a_function_and_as_many_as_were_asked_for() {
 }
 
 #[test]
-fn fixtures_that_ran_without_an_expectation_are_counted_too_and_a_table_that_nobody_lends_is_named() {
+fn fixtures_that_ran_without_an_expectation_are_counted_too() {
     let desk = Desk::new();
     let fixture = Fixture { name: "one".into(), input: json!({"type": "page"}), expected: None, settings: hash() };
+    let guest = std::fs::read(guests::component("transform/redact-pii")).unwrap();
+    let one = desk.file("one.wasm", &embed(&guest, &manifest("x"), &[fixture]));
+    let (code, said) = desk.say(&["push", &one, "--settings", &desk.file("s.json", mask().to_string().as_bytes())]);
+    assert!(code == Some(0) && said.contains("1 fixture ran"), "{said}");
+}
+
+#[test]
+fn a_function_that_looks_up_what_nobody_lends_it_is_not_pushed_unless_forced() {
+    let desk = Desk::new();
     let mut manifest = manifest("x");
     manifest["lookups"] = json!(["places"]);
     let guest = std::fs::read(guests::component("transform/redact-pii")).unwrap();
-    let one = desk.file("one.wasm", &embed(&guest, &manifest, &[fixture]));
-    let (code, said) = desk.say(&["push", &one, "--settings", &desk.file("s.json", mask().to_string().as_bytes())]);
-    assert!(code == Some(0) && said.contains("1 fixture ran"), "{said}");
-    assert!(said.contains("looks up places, which nobody lends it") && said.contains("lend_to: [redact]"), "{said}");
+    let one = desk.file("one.wasm", &embed(&guest, &manifest, &[]));
+    let push = ["push", &one, "--settings", &desk.file("s.json", mask().to_string().as_bytes())];
+    let (code, said) = desk.say(&push);
+    assert!(code == Some(1) && said.contains("looks up places, which nobody lends it"), "{said}");
+    assert!(said.contains("lend_to: [redact]") && said.contains("--force"), "{said}");
+    let admin = Admin::new(&desk.server, &desk.token);
+    assert_eq!(admin.ask("GET", "/admin/functions/redact", b"").status, 404, "something was pushed all the same");
+    // What is on the server does not go live either, whoever asks.
+    assert_eq!(desk.say(&[&push[..], &["--no-live"]].concat()).0, Some(0));
+    let sha = admin.get("/admin/functions/redact")["versions"][0]["sha256"].clone();
+    let live = admin.post("/admin/functions/redact/live", &json!({"sha256": sha, "settings": mask()}));
+    assert_eq!((live.status, live.json()["error"]["code"].as_str()), (422, Some("lookups-missing")), "{}", live.text());
+    let (code, said) = desk.say(&[&push[..], &["--force"]].concat());
+    assert!(code == Some(0) && said.contains("looks up places, which nobody lends it"), "{said}");
+}
+
+/// The function with a fixture that says what comes of a page, and the table that its fixtures look up.
+fn with_fixture(note: &str, expected: &Value, lookups: Option<&Value>) -> Vec<u8> {
+    let input = json!([{"type": "page", "properties": {"email": "ada@example.com"}}]);
+    let fixture = Fixture { name: "one".into(), input, expected: Some(expected.clone()), settings: mask() };
+    let guest = std::fs::read(guests::component("transform/redact-pii")).unwrap();
+    let mut manifest = manifest(note);
+    match lookups {
+        Some(tables) => {
+            manifest["lookups"] = json!(["places"]);
+            embed_with_lookups(&guest, &manifest, &[fixture], tables)
+        }
+        None => embed(&guest, &manifest, &[fixture]),
+    }
+}
+
+#[test]
+fn a_version_that_fails_its_own_fixtures_is_refused_and_taken_when_forced() {
+    let desk = Desk::new();
+    let settings = desk.file("settings.json", mask().to_string().as_bytes());
+    let wrong = json!([{"keep": true}]);
+    // Also where fixtures look things up: the component carries their tables.
+    for tables in [None, Some(json!({"places": {}}))] {
+        let one = desk.file("one.wasm", &with_fixture("wrong", &wrong, tables.as_ref()));
+        let forced = if tables.is_some() { &["--no-live"][..] } else { &[] };
+        let push = [&["push", &one, "--settings", &settings][..], forced].concat();
+        let (code, said) = desk.say(&push);
+        assert!(code == Some(1) && said.contains("comes out differently here"), "{said}");
+        assert!(said.contains("--force takes it as it is"), "{said}");
+        let (code, said) = desk.say(&[&push[..], &["--force"]].concat());
+        assert!(code == Some(0) && said.contains("the fixture \"one\" comes out differently here"), "{said}");
+        // The same bytes are refused again as long as nobody forces them.
+        assert_eq!(desk.say(&push).0, Some(1));
+    }
+    let (_, said) = desk.say(&["versions", "redact"]);
+    assert!(said.contains("fails its fixtures"), "{said}");
+}
+
+#[test]
+fn rollback_walks_back_and_never_to_what_was_rolled_back() {
+    let desk = Desk::new();
+    let settings = desk.file("settings.json", mask().to_string().as_bytes());
+    let push = |name: &str, more: &[&str]| {
+        let file = desk.file(&format!("{name}.wasm"), &redact(name));
+        let (code, said) = desk.say(&[&["push", &file, "--settings", &settings][..], more].concat());
+        assert_eq!(code, Some(0), "{said}");
+        let shown = desk.shown();
+        let of = if more.is_empty() { &shown["live"] } else { &shown["canary"] };
+        of["sha256"].as_str().unwrap().to_owned()
+    };
+    let live = || desk.shown()["live"]["sha256"].as_str().unwrap().to_owned();
+    let [one, two, three] = ["one", "two", "three"].map(|name| push(name, &[]));
+    push("four", &["--canary", "10%"]);
+    assert_eq!(desk.say(&["rollback", "redact"]).0, Some(0));
+    assert_eq!((live(), &desk.shown()["canary"]), (three.clone(), &Value::Null), "more than the rollout ended");
+    let (_, said) = desk.say(&["rollback", "redact"]);
+    assert!(live() == two && said.contains(&three[..12]) && said.contains(&one[..12]), "{said}");
+    assert_eq!(desk.say(&["rollback", "redact"]).0, Some(0));
+    assert_eq!(live(), one);
+    let (code, said) = desk.say(&["rollback", "redact"]);
+    assert!(code == Some(1) && said.contains("no earlier version"), "{said}");
+    assert_eq!(live(), one);
+
+    // Any version can be named, by how it begins.
+    let (code, said) = desk.say(&["live", "redact", &three[..8]]);
+    assert!(code == Some(0) && live() == three, "{said}");
+    let (code, said) = desk.say(&["live", "redact", "ffffffffffff"]);
+    assert!(code == Some(1) && said.contains("has no version ffffffffffff"), "{said}");
+    let (code, said) = desk.say(&["live", "redact", ""]);
+    assert!(code == Some(1) && said.contains("has no version"), "{said}");
+}
+
+#[test]
+fn functions_are_listed_attached_and_detached_and_what_is_not_attached_cannot_be_detached() {
+    let desk = Desk::new();
+    let (code, said) = desk.say(&["list"]);
+    assert!(code == Some(0) && said.contains("no function is on the server"), "{said}");
+    let settings = desk.file("settings.json", mask().to_string().as_bytes());
+    assert_eq!(desk.say(&["push", &desk.file("one.wasm", &redact("one")), "--settings", &settings]).0, Some(0));
+    let (code, said) = desk.say(&["detach", "redact", "web"]);
+    assert!(code == Some(1) && said.contains("is not attached to \"web\"; it is attached to no source"), "{said}");
+    assert_eq!(desk.say(&["attach", "redact", "web"]).0, Some(0));
+    let (code, said) = desk.say(&["attach", "redact", "nosuch"]);
+    assert!(code == Some(1) && said.contains("there is no source \"nosuch\""), "{said}");
+    let (code, said) = desk.say(&["list"]);
+    assert!(code == Some(0) && said.contains("redact") && said.contains("web"), "{said}");
+    let (code, said) = desk.say(&["detach", "redact", "app"]);
+    assert!(code == Some(1) && said.contains("it is attached to web"), "{said}");
+    assert_eq!(desk.say(&["detach", "redact", "web"]).0, Some(0));
+}
+
+#[test]
+fn a_version_is_live_for_the_first_event_after_the_answer() {
+    let workspace = Workspace::new();
+    let token = workspace.admin_token();
+    // Whoever follows the pointers is slow to begin.
+    let server = workspace.serve_with(&["functions_follow=sleep(500)"]);
+    let admin = Admin::new(&server, &token);
+    let sha = admin.taken("redact", &redact("one"));
+    admin.live("redact", &sha, mask());
+    admin.attach("redact", "web");
+    for (id, settings) in [("drop", json!({"fields": {"email": "drop"}})), ("mask", mask())] {
+        admin.live("redact", &sha, settings);
+        assert_eq!(server.batch(&[super::event(id)]).status, 200);
+        // It is in the table, so it went through the function, before the pointer moves again.
+        while !(workspace.warehouse().has("pages")
+            && workspace.warehouse().rows("SELECT id FROM pages").contains(&id.to_owned()))
+        {
+            std::thread::yield_now();
+        }
+    }
+    server.stop();
+    let seen = workspace.warehouse().rows("SELECT id, email LIKE '%*%' FROM pages ORDER BY id");
+    assert_eq!(seen, ["drop|", "mask|1"]);
+}
+
+#[test]
+fn a_version_that_fails_most_events_is_said_by_push_versions_status_and_log() {
+    let desk = Desk::new();
+    let guest = std::fs::read(guests::component("hostile/attacks")).unwrap();
+    let failing = |note: &str| {
+        let manifest =
+            json!({"name": "redact", "kind": "transform", "description": note, "settings": {"type": "object"}});
+        desk.file(&format!("{note}.wasm"), &embed(&guest, &manifest, &[]))
+    };
+    let (one, two) = (failing("one"), failing("two"));
+    assert_eq!(desk.say(&["push", &one, "--to", "web", "--watch", "0"]).0, Some(0));
+    let send = |from: u64| {
+        let event = |n: u64| {
+            let properties = json!({"attack": "long-code"});
+            json!({"type": "track", "event": "A", "messageId": format!("m{n}"), "userId": "u", "properties": properties})
+        };
+        assert_eq!(desk.server.batch(&(from..from + 20).map(event).collect::<Vec<_>>()).status, 200);
+    };
+    let (code, said) = std::thread::scope(|scope| {
+        let pushing = scope.spawn(|| desk.say(&["push", &two, "--to", "web", "--watch", "120"]));
+        let mut sent = 0;
+        while !pushing.is_finished() {
+            // Events keep coming, never faster than they are taken.
+            send(sent);
+            sent += 20;
+            while (desk.workspace.quarantined().len() as u64) < sent {
+                std::thread::yield_now();
+            }
+        }
+        pushing.join().unwrap()
+    });
+    assert!(code == Some(0) && said.contains("warning:") && said.contains("rollback redact"), "{said}");
+    assert!(said.contains("of ") && said.contains("events that it saw"), "{said}");
+    let (_, said) = desk.say(&["versions", "redact"]);
+    assert!(said.contains("warning:"), "{said}");
+    let status = run(&["status", desk.workspace.path().to_str().unwrap()]);
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.contains("failing: function redact: "), "{status}");
+    let log = desk.server.stop();
+    assert!(log.contains("a function fails most of its events"), "{log}");
 }

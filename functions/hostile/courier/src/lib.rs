@@ -12,7 +12,7 @@ use exports::tidegate::plugin::destination::{
 };
 use exports::tidegate::plugin::lifecycle::{self, PluginError, Setup};
 use serde_json::Value;
-use tidegate::plugin::secrets;
+use tidegate::plugin::{host, secrets};
 use tidegate::plugin::types::ErrorKind;
 
 wit_bindgen::generate!({ path: "../../../wit", world: "destination-plugin" });
@@ -126,6 +126,7 @@ fn commit(attack: &str, event: u32, parsed: &Value, plan: &mut Plan) -> Result<(
             request.headers[0].1 = text("type");
             request.body = text("body").into_bytes();
         }
+        "log" => host::log(host::Level::Info, &text("text")),
         "sign" => {
             let key = secrets::MacKey::Named(text("key"));
             let signed = secrets::sign(secrets::Mac::HmacSha256, &key, text("data").as_bytes());

@@ -1,9 +1,12 @@
 // Reads a function that was written for another product and says, as JSON, which functions it has and what of it cannot
-// run here, with lines. Given to node as text, with NODE_MODULES FILE [NAME THAT THE PRODUCT PROVIDES]... behind it.
+// run here, with lines. Given to node as text, with NODE_MODULES FILE WHAT behind it, where WHAT is JSON: `provided`, names that
+// the product puts into the file's world; `libraries`, what may be imported; `metadata`, functions whose second parameter
+// gives metadata, and `keys`, what of it there is.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
-const [modules, file, ...provided] = process.argv.slice(1);
+const [modules, file, what] = process.argv.slice(1);
+const { provided, libraries, metadata, keys } = JSON.parse(what);
 const { parse } = createRequire(`${modules}/`)("acorn");
 
 const KNOWN = new Set(`Object Array JSON Math Date RegExp Map Set WeakMap WeakSet WeakRef Promise Symbol Proxy Reflect Error
@@ -12,8 +15,10 @@ encodeURIComponent decodeURIComponent encodeURI decodeURI escape unescape global
 Boolean BigInt Function ArrayBuffer DataView Int8Array Uint8Array Uint8ClampedArray Int16Array Uint16Array Int32Array
 Uint32Array Float32Array Float64Array BigInt64Array BigUint64Array console TextEncoder TextDecoder atob btoa
 queueMicrotask structuredClone arguments`.split(/\s+/));
+const NO_NETWORK = "there is no network; what sends events somewhere is a destination plugin (`tidegate destination new NAME --lang js`), "
+  + "and what reads something about them is a table that is looked up (docs/lookups.md)";
 const WHY = {
-  fetch: "there is no network", fetchV2: "there is no network", XMLHttpRequest: "there is no network", WebSocket: "there is no network",
+  fetch: NO_NETWORK, fetchV2: NO_NETWORK, XMLHttpRequest: NO_NETWORK, WebSocket: NO_NETWORK,
   require: "`require` is not there; write the function with `tidegate function new`, where `npm install` and `import` work", process: "there is no process or environment",
   setTimeout: "there are no timers", setInterval: "there are no timers", setImmediate: "there are no timers",
   Buffer: "that is Node.js; use TextEncoder and Uint8Array", crypto: "there is no crypto library", module: "write `export`, not `module.exports`",
@@ -24,7 +29,7 @@ const WHY = {
 };
 
 const text = readFileSync(file, "utf8");
-const found = { functions: [], exported: [], unsupported: [], error: null };
+const found = { functions: [], exported: [], unsupported: [], imports: [], metadata: [], error: null };
 
 function names(pattern, into) {
   if (!pattern) return;
@@ -65,6 +70,8 @@ function walk(node, scopes) {
     case "Identifier":
       return free(node, scopes);
     case "ImportDeclaration":
+      if (libraries?.includes(node.source.value)) return found.imports.push(node.source.value);
+      if (libraries) return say(node, `import "${node.source.value}"`, `it is a library; give its file: --library ${node.source.value}=FILE`);
       return say(node, `import "${node.source.value}"`, "an imported file stays alone; write the function with `tidegate function new`, where `npm install` and `import` work");
     case "ImportExpression":
       return say(node, "import()", "modules cannot be loaded at run time");
@@ -113,6 +120,74 @@ function walk(node, scopes) {
   for (const child of children(node)) walk(child, inner);
 }
 
+/** The function declared or assigned as `name` at the top of the file. */
+function functionOf(tree, name) {
+  const nodes = tree.body.map((node) => (/^Export/.test(node.type) && node.declaration) || node);
+  for (const node of nodes) {
+    if (node.type === "FunctionDeclaration" && node.id?.name === name) return node;
+    if (node.type !== "VariableDeclaration") continue;
+    const one = node.declarations.find((d) => d.id.name === name && /Function/.test(d.init?.type ?? ""));
+    if (one) return one.init;
+  }
+  return null;
+}
+
+/** Which values of the metadata are used, with the parents of every node: `metadata(event).sourceId` and its like. */
+function usesOfMetadata(tree) {
+  const parents = new Map();
+  const nodes = [];
+  (function visit(node) {
+    nodes.push(node);
+    for (const child of children(node)) { parents.set(child, node); visit(child); }
+  })(tree);
+  const within = (node, outer) => { for (let at = node; at; at = parents.get(at)) if (at === outer) return true; return false; };
+  const isUse = (node, name) => {
+    const parent = parents.get(node);
+    return node.type === "Identifier" && node.name === name && !(parent.type === "MemberExpression" && parent.property === node && !parent.computed)
+      && !(parent.type === "Property" && parent.key === node && parent.value !== node);
+  };
+  const used = (node, key) => {
+    if (keys.includes(key)) found.metadata.push(key);
+    else say(node, `metadata().${key}`, `there is no such value here; there are ${keys.join(", ")}`);
+  };
+  const whole = (node) => say(node, "metadata", "which of its values are needed cannot be told; write `metadata(event).sourceId` and its like");
+  const object = (value, holder) => {
+    const parent = parents.get(value);
+    if (parent.type === "AwaitExpression") return object(parent, holder);
+    if (/^(Member|Chain)Expression$/.test(parent.type) && parent.object === value) {
+      return parent.computed ? whole(value) : used(parent, parent.property.name);
+    }
+    if (parent.type === "VariableDeclarator" && parent.init === value) {
+      if (parent.id.type === "ObjectPattern" && parent.id.properties.every((p) => p.type === "Property" && !p.computed)) {
+        return parent.id.properties.forEach((p) => used(p, p.key.name ?? p.key.value));
+      }
+      if (parent.id.type === "Identifier") {
+        const uses = nodes.filter((n) => n !== parent.id && isUse(n, parent.id.name) && within(n, holder));
+        return uses.forEach((use) => object(use, holder));
+      }
+    }
+    whole(value);
+  };
+  const seen = new Set();
+  const follow = (name, index) => {
+    const holder = functionOf(tree, name);
+    const parameter = holder?.params[index];
+    if (!parameter || seen.has(`${name}/${index}`)) return;
+    seen.add(`${name}/${index}`);
+    if (parameter.type !== "Identifier") return whole(parameter);
+    for (const use of nodes.filter((n) => n !== parameter && isUse(n, parameter.name) && within(n, holder))) {
+      const parent = parents.get(use);
+      if (parent.type === "CallExpression" && parent.callee === use) object(parent, holder);
+      else if (parent.type === "CallExpression" && parent.callee.type === "Identifier" && functionOf(tree, parent.callee.name)) {
+        follow(parent.callee.name, parent.arguments.indexOf(use));
+      } else whole(use);
+    }
+  };
+  // The wrapper calls the first that there is.
+  const called = metadata.find((name) => functionOf(tree, name));
+  if (called) follow(called, 1);
+}
+
 try {
   const tree = parse(text, { ecmaVersion: "latest", sourceType: "module", locations: true, allowAwaitOutsideFunction: false });
   const top = declared(tree.body, new Set());
@@ -125,6 +200,7 @@ try {
     if (node.type === "ExportDefaultDeclaration") found.exported.push("default");
     walk(node, [top]);
   }
+  if (metadata) usesOfMetadata(tree);
 } catch (error) {
   found.error = { line: error.loc?.line ?? 1, message: String(error.message).replace(/ \(\d+:\d+\)$/, "") };
 }

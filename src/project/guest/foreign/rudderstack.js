@@ -4,19 +4,19 @@ import { drop } from "tidegate";
 import * as original from "./original.js";
 
 export async function transform(event, { settings }) {
-  const metadata = (of) => ({
-    sourceId: settings.source_id ?? "",
-    sourceName: settings.source_name ?? "",
-    sourceType: settings.source_type ?? "",
-    destinationId: settings.destination_id ?? "",
-    destinationType: settings.destination_type ?? "",
-    messageId: (of ?? event).messageId,
-    mode: "cloudMode",
+  // What an event does not say is in the settings, which must have each of the values that the function uses.
+  const metadata = (of = event) => ({
+    ...Object.fromEntries(Object.entries(settings).map(([name, value]) => [name.replace(/_(.)/g, (_, c) => c.toUpperCase()), value])),
+    messageId: of.messageId,
+    eventName: of.event ?? of.name,
+    eventType: of.type,
+    receivedAt: of.receivedAt,
   });
   // One event at a time, so that what becomes of an event does not depend on its neighbours.
-  const came = original.transformBatch
-    ? await original.transformBatch([event], metadata)
-    : await original.transformEvent(event, metadata);
+  const whole = original.transformBatch ?? original.transform;
+  const came = original.transformEvent && !original.transformBatch
+    ? await original.transformEvent(event, metadata)
+    : await whole([event], metadata);
   const events = [came].flat().filter((one) => one !== null && one !== undefined);
   if (events.length === 0) return drop("filtered");
   return events.length === 1 ? events[0] : events;
