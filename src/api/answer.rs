@@ -109,7 +109,7 @@ impl From<Error> for Answer {
             Error::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "store-full", "remove versions that nobody needs"),
             Error::NoSuchName { .. } => (StatusCode::NOT_FOUND, "no-such-name", "push a version of it first"),
             Error::NoSuchVersion { .. } => (StatusCode::NOT_FOUND, "no-such-version", "use a sha256 of its versions"),
-            Error::NoPrevious { .. } => (StatusCode::CONFLICT, "no-previous", "push the version that you want"),
+            Error::NoPrevious { .. } => (StatusCode::CONFLICT, "no-previous", "make the version live that you want"),
             Error::NotGranted { .. } => {
                 let fix = "write that into its file under destinations/ and start the server again";
                 (StatusCode::UNPROCESSABLE_ENTITY, "not-granted", fix)
