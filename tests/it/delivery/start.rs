@@ -90,7 +90,8 @@ fn the_functions_of_a_source_go_over_all_of_it_whoever_begins_where() {
     workspace.append("sources/web.yaml", "\nfunctions: [f]\n");
     // Accepted, and the server ends before anything looks at it.
     let mut server = workspace.serve_with(&["refine_before_commit=return"]);
-    send(&server, &[event("old", "u", json!({})), event("bad", "u", json!({"attack": "panic"}))]);
+    let page = |id: &str| json!({"type": "page", "messageId": id, "userId": "u"});
+    send(&server, &[page("old"), event("bad", "u", json!({"attack": "panic"}))]);
     server.wait();
     drop(server);
     // The new sync is served while the warehouse is away: what the warehouse has not seen yet is not passed over with it.
@@ -98,7 +99,7 @@ fn the_functions_of_a_source_go_over_all_of_it_whoever_begins_where() {
     let held = rusqlite::Connection::open(workspace.data().join("warehouse.db")).unwrap();
     held.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let server = workspace.serve();
-    send(&server, &[event("new", "u", json!({}))]);
+    send(&server, &[page("new")]);
     route.wait("the new event is there", |sync| sync["delivered"] == 1);
     held.execute_batch("ROLLBACK").unwrap();
     drop(held);
@@ -107,7 +108,7 @@ fn the_functions_of_a_source_go_over_all_of_it_whoever_begins_where() {
     server.stop();
     assert_eq!(ids(&far.seen()), ["new"]);
     assert_eq!(workspace.quarantined(), ["trap"]);
-    assert_eq!(workspace.warehouse().rows("SELECT id FROM bought ORDER BY id"), ["new", "old"]);
+    assert_eq!(workspace.warehouse().rows("SELECT id FROM pages ORDER BY id"), ["new", "old"]);
 }
 
 #[test]
