@@ -12,8 +12,8 @@ use exports::tidegate::plugin::destination::{
 };
 use exports::tidegate::plugin::lifecycle::{self, PluginError, Setup};
 use serde_json::Value;
-use tidegate::plugin::{host, secrets};
 use tidegate::plugin::types::ErrorKind;
+use tidegate::plugin::{host, secrets};
 
 wit_bindgen::generate!({ path: "../../../wit", world: "destination-plugin" });
 
