@@ -14,7 +14,7 @@ mod outline;
 mod plugin;
 mod warehouses;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -347,14 +347,15 @@ fn contracts<'a>(
         nodes.iter().map(|(name, node)| (name.clone(), node.to_json())).collect();
     let (mut contracts, mut events) = (BTreeMap::new(), 0);
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
-    let mut note = |faults: Vec<crate::contract::Fault>| {
+    let mut origins = Origins { root: &root, nodes: &nodes, lines: HashMap::new() };
+    let mut note = |origins: &mut Origins<'_>, faults: Vec<crate::contract::Fault>| {
         for fault in faults {
             let count = found.entry(fault.origin.clone()).or_default();
             *count += 1;
             if *count > FAULTS_MAX {
                 continue;
             }
-            problems.push(problem_of(fault, &root, &nodes));
+            problems.push(origins.problem(fault));
         }
     };
     if files.is_empty() {
@@ -365,15 +366,15 @@ fn contracts<'a>(
             Ok(domains) if domains.is_empty() => continue,
             Ok(domains) => domains,
             Err(faults) => {
-                note(faults);
+                note(&mut origins, faults);
                 continue;
             }
         };
         events += domains.iter().map(|domain| domain.events.len()).sum::<usize>();
-        notes.extend(lint::notes(&domains).into_iter().take(FAULTS_MAX).map(|note| problem_of(note, &root, &nodes)));
+        notes.extend(lint::notes(&domains).into_iter().take(FAULTS_MAX).map(|note| origins.problem(note)));
         match Contract::compile(&domains, crate::contract::Limits::default()) {
             Ok(contract) => drop(contracts.insert(source.clone(), Arc::new(contract))),
-            Err(faults) => note(faults),
+            Err(faults) => note(&mut origins, faults),
         }
     }
     for (origin, count) in found.into_iter().filter(|(_, count)| *count > FAULTS_MAX) {
@@ -384,11 +385,23 @@ fn contracts<'a>(
     (contracts, events)
 }
 
-/// A fault of a contract, with the line of the field that it is about: the first in backticks.
-fn problem_of(fault: crate::contract::Fault, root: &Path, nodes: &BTreeMap<String, yaml::Node>) -> Problem {
-    let field = fault.problem.split('`').nth(1).unwrap_or_default();
-    let line = nodes.get(&fault.origin).and_then(|node| node.lines().get(field).copied()).unwrap_or(0);
-    Problem { file: root.join(&fault.origin), line, message: fault.problem, fix: fault.fix }
+/// The files of contracts, for the lines of their faults.
+struct Origins<'a> {
+    root: &'a Path,
+    nodes: &'a BTreeMap<String, yaml::Node>,
+    /// Of each file that has a fault.
+    lines: HashMap<String, HashMap<&'a str, usize>>,
+}
+
+impl Origins<'_> {
+    /// A fault with the line of the field that it is about: the first in backticks.
+    fn problem(&mut self, fault: crate::contract::Fault) -> Problem {
+        let field = fault.problem.split('`').nth(1).unwrap_or_default();
+        let lines = self.lines.entry(fault.origin.clone());
+        let lines = lines.or_insert_with(|| self.nodes.get(&fault.origin).map(yaml::Node::lines).unwrap_or_default());
+        let line = lines.get(field).copied().unwrap_or(0);
+        Problem { file: self.root.join(&fault.origin), line, message: fault.problem, fix: fault.fix }
+    }
 }
 
 /// Folders and files below `events/` that are looked at.

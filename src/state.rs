@@ -327,11 +327,19 @@ pub struct Stage<'a> {
     duplicates: Vec<u64>,
 }
 
+/// Behind the name of a source, which has no space: the scope of the counters of what is undeclared and allowed there.
+const UNDECLARED: &str = " undeclared";
+
 /// The scope of the counters of what is undeclared and allowed at `source`.
 #[must_use]
 pub fn undeclared(source: &str) -> String {
-    // No source has a space in its name.
-    format!("{source} undeclared")
+    [source, UNDECLARED].concat()
+}
+
+/// The source whose [`undeclared`] scope this is.
+#[must_use]
+pub fn source_of_undeclared(scope: &str) -> Option<&str> {
+    scope.strip_suffix(UNDECLARED)
 }
 
 /// Counters of one scope; what a guest makes up beyond it is counted together.

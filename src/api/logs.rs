@@ -20,7 +20,7 @@ impl Door {
     /// Log lines, newest last; `event`, `text`, `level` and `limit` choose.
     pub(super) async fn logs(&self, shelf: Shelf, name: String, query: &Query) -> Result<Answer, Answer> {
         let level_min = query.get("level").map(str::to_owned);
-        if level_min.as_deref().is_some_and(|level| !["debug", "info", "warn", "error"].contains(&level)) {
+        if level_min.as_deref().is_some_and(|word| level(word).is_none()) {
             return Err(Answer::bad("level", "`level` is not a level", "send one of debug, info, warn, error"));
         }
         let limit = query.get("limit").map_or(Ok(LINES_DEFAULT), str::parse::<u64>);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Error;
 use super::continuity::Past;
-use crate::config::{StartConfig, Workspace};
+use crate::config::{StartConfig, SyncConfig, Workspace};
 use crate::intake::Log;
 use crate::state::State;
 use crate::sync::Start;
@@ -43,7 +43,7 @@ pub(super) fn settle(
     }
     state.record_starts(&new)?;
     recorded.extend(new.into_iter().map(|(name, first)| (name.to_owned(), first)));
-    let of_sync = |(name, config): (&String, &crate::config::SyncConfig)| {
+    let of_sync = |(name, config): (&String, &SyncConfig)| {
         let first = match workspace.start_of(name) {
             StartConfig::Now => recorded.get(name).copied().unwrap_or(0),
             StartConfig::Beginning => 0,

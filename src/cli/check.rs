@@ -39,11 +39,12 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         ("contract_events", workspace.contract_events),
     ];
     let notes = workspace.notes();
-    let syncs: Vec<(&String, &str)> = workspace.syncs.keys().map(|name| (name, start(&workspace, name))).collect();
+    let syncs: Vec<(&String, StartConfig)> =
+        workspace.syncs.keys().map(|name| (name, workspace.start_of(name))).collect();
     if json {
         let counts: serde_json::Map<_, _> = counts.iter().map(|(name, n)| ((*name).to_owned(), (*n).into())).collect();
         let syncs: serde_json::Map<_, _> =
-            syncs.iter().map(|(name, start)| ((*name).clone(), serde_json::json!({"start": start}))).collect();
+            syncs.iter().map(|(name, start)| ((*name).clone(), serde_json::json!({"start": start.as_str()}))).collect();
         let answer = serde_json::json!({
             "ok": true, "problems": [], "notes": listed(&notes), "counts": counts, "syncs": syncs,
         });
@@ -54,25 +55,17 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         }
         let counts: Vec<_> = counts.iter().map(|(name, n)| format!("{n} {}", name.replace('_', " "))).collect();
         for (name, start) in &syncs {
-            println!("sync {name}: {}", told(start));
+            println!("sync {name}: {}", told(*start));
         }
         println!("{} {}: {}", paint::good("ok"), workspace.dir.display(), counts.join(", "));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where `sync` starts, as its file writes it.
-fn start(workspace: &Workspace, sync: &str) -> &'static str {
-    match workspace.start_of(sync) {
-        StartConfig::Now => "now",
-        StartConfig::Beginning => "beginning",
-    }
-}
-
-fn told(start: &str) -> &'static str {
+fn told(start: StartConfig) -> &'static str {
     match start {
-        "now" => "starts with what is accepted once it runs (start: now)",
-        _ => "starts with all that the log keeps (start: beginning)",
+        StartConfig::Now => "starts with what is accepted once it runs (start: now)",
+        StartConfig::Beginning => "starts with all that the log keeps (start: beginning)",
     }
 }
 

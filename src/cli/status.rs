@@ -54,8 +54,8 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         sources.insert(name.clone(), SourceLine::default());
     }
     for (scope, name, value) in state.counters()? {
-        if let Some(source) = workspace.sources.keys().find(|source| state::undeclared(source) == scope) {
-            sources.entry(source.clone()).or_default().undeclared.insert(name, value);
+        if let Some(source) = state::source_of_undeclared(&scope) {
+            sources.entry(source.to_owned()).or_default().undeclared.insert(name, value);
             continue;
         }
         let line = sources.entry(scope).or_default();
@@ -208,14 +208,13 @@ fn print_functions(functions: &[(Charge, Option<String>)], live: &BTreeMap<Strin
     }
     println!("{table}");
     for (charge, stopped) in functions {
-        let failed = charge.faults + charge.failed;
         let is_live = live.get(&charge.function).is_none_or(|version| *version == charge.version);
-        if is_live && failed * 2 > charge.events {
+        if is_live && charge.fails_most() {
             let (name, fault) = (&charge.function, charge.fault.as_deref().unwrap_or("it refuses them"));
             println!(
                 "{} function {name}: {} of {} events, which are in quarantine: {}",
                 paint::bold("failing:"),
-                paint::count(failed),
+                paint::count(charge.faults + charge.failed),
                 paint::count(charge.events),
                 paint::plain(fault, 500)
             );
@@ -232,7 +231,8 @@ fn print_notes(source: &str, line: &SourceLine) {
     const NAMES_MAX: usize = 5;
     if line.unreadable_times > 0 {
         println!(
-            "{} source {source}: {} events have a time that cannot be read, and bear the time of receipt              (`context.timestampReadAs` is unreadable; `originalTimestamp` is what they said)",
+            "{} source {source}: {} events have a time that cannot be read, and bear the time of receipt \
+             (`context.timestampReadAs` is unreadable; `originalTimestamp` is what they said)",
             paint::bold("notice:"),
             paint::count(line.unreadable_times)
         );

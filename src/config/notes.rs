@@ -53,6 +53,8 @@ impl Workspace {
         }
         notes.extend(self.names_that_nothing_has());
         notes.extend(self.contract_notes.iter().cloned());
+        // A contract of several sources is looked at once for each.
+        notes.sort();
         notes.dedup();
         notes
     }
@@ -97,23 +99,19 @@ impl Workspace {
         }
         for (table, lookup) in &self.lookups {
             for (function, line) in &lookup.lend_to {
-                let message = if self.functions.contains_key(function) {
-                    format!("functions/{function}.yaml asks for tables itself; `lend_to` is for uploaded functions")
+                let asks = |function: &str| format!("functions/{function}.yaml: `lookups: {{{table}: {table}}}`");
+                let (message, fix) = if self.functions.contains_key(function) {
+                    let message = "functions of files ask for tables themselves; `lend_to` is for uploaded ones";
+                    (message.to_owned(), format!("take {function:?} away here, and write into {}", asks(function)))
                 } else if self.is_uploaded(function) {
                     continue;
                 } else {
-                    format!("no uploaded function that is live is called {function:?}")
-                };
-                let fix = if self.functions.contains_key(function) {
-                    format!(
-                        "write `lookups: {{{table}: {table}}}` into functions/{function}.yaml, and take the name away here"
-                    )
-                } else {
                     let functions: Vec<&str> = self.functions.keys().map(String::as_str).collect();
-                    nearest(function, &functions).map_or_else(
-                        || "push it, or mend the name".to_owned(),
-                        |near| format!("did you mean {near:?}? That one asks in functions/{near}.yaml: `lookups: {{{table}: {table}}}`"),
-                    )
+                    let fix = match nearest(function, &functions) {
+                        Some(near) => format!("did you mean {near:?}? That one asks in {}", asks(near)),
+                        None => "push it, or mend the name".to_owned(),
+                    };
+                    (format!("no uploaded function that is live is called {function:?}"), fix)
                 };
                 let file = self.dir.join(format!("lookups/{table}.yaml"));
                 notes.push(Problem { file, line: *line, message, fix });

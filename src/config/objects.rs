@@ -83,6 +83,17 @@ pub enum StartConfig {
     Beginning,
 }
 
+impl StartConfig {
+    /// The word in a file of a sync.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Now => "now",
+            Self::Beginning => "beginning",
+        }
+    }
+}
+
 /// Names of a sync that only events can prove right, each with its line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Words {

@@ -124,9 +124,8 @@ impl Contract {
                     faults.extend(found);
                     continue;
                 }
-                match compile_rule(rule, &components, &limits) {
-                    Ok((mut compiled, types)) => {
-                        compiled.undeclared_rows = domain.undeclared_rows;
+                match compile_rule(rule, domain.undeclared_rows, &components, &limits) {
+                    Ok((compiled, types)) => {
                         contract.add(rule, compiled);
                         contract.types.extend(types);
                     }
@@ -211,6 +210,7 @@ fn check_identity(rule: &EventRule, first: Option<&str>) -> Vec<Fault> {
 
 fn compile_rule(
     rule: &EventRule,
+    undeclared_rows: bool,
     components: &BTreeMap<String, Component>,
     limits: &Limits,
 ) -> Result<(Rule, Vec<FieldType>), Vec<Fault>> {
@@ -231,7 +231,7 @@ fn compile_rule(
         version: rule.version.clone(),
         on_schema_violation: rule.on_schema_violation,
         on_undeclared_fields: rule.on_undeclared_fields,
-        undeclared_rows: false,
+        undeclared_rows,
         fields,
         validator,
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::schema::{Relation, children, clip, members};
+use super::schema::{KEYWORDS, Relation, children, clip, members};
 use super::{Domain, EventRule, Fault, OnUndeclaredFields};
 use crate::event::Kind;
 use crate::nearest::nearest;
@@ -40,27 +40,18 @@ pub const ENVELOPE: [&str; 27] = [
     "_channel",
 ];
 
-/// Keywords of draft-7, and what documents a schema without judging anything.
-const KEYWORDS: [&str; 53] = [
+/// Keywords of draft-7 that hold no schema, and what documents a schema without judging anything.
+const PLAIN_KEYWORDS: [&str; 36] = [
     "$comment",
-    "$defs",
     "$id",
     "$ref",
     "$schema",
-    "additionalItems",
-    "additionalProperties",
-    "allOf",
-    "anyOf",
     "const",
-    "contains",
     "contentEncoding",
     "contentMediaType",
     "default",
-    "definitions",
-    "dependencies",
     "deprecated",
     "description",
-    "else",
     "enum",
     "example",
     "examples",
@@ -68,8 +59,6 @@ const KEYWORDS: [&str; 53] = [
     "exclusiveMinimum",
     "format",
     "id",
-    "if",
-    "items",
     "maxItems",
     "maxLength",
     "maxProperties",
@@ -79,16 +68,10 @@ const KEYWORDS: [&str; 53] = [
     "minProperties",
     "minimum",
     "multipleOf",
-    "not",
-    "oneOf",
     "pattern",
-    "patternProperties",
-    "properties",
-    "propertyNames",
     "readOnly",
     "required",
     "tags",
-    "then",
     "title",
     "type",
     "uniqueItems",
@@ -110,11 +93,10 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ("unevaluatedProperties", "`additionalProperties: false`"),
 ];
 
-/// Formats that are judged.
-const FORMATS: [&str; 19] = [
+/// Formats that draft-7 knows, which are judged; `uuid` and `duration` are of later drafts.
+const FORMATS: [&str; 17] = [
     "date",
     "date-time",
-    "duration",
     "email",
     "hostname",
     "idn-email",
@@ -130,7 +112,6 @@ const FORMATS: [&str; 19] = [
     "uri",
     "uri-reference",
     "uri-template",
-    "uuid",
 ];
 
 /// Notes on the schemas of `domains`, each named once a file.
@@ -208,12 +189,12 @@ impl Found<'_> {
     }
 
     fn keywords(&mut self, schema: &Map<String, Value>) {
-        for keyword in
-            schema.keys().filter(|keyword| !KEYWORDS.contains(&keyword.as_str()) && !keyword.starts_with("x-"))
+        let known: Vec<&str> = KEYWORDS.iter().map(|(keyword, _)| *keyword).chain(PLAIN_KEYWORDS).collect();
+        for keyword in schema.keys().filter(|keyword| !known.contains(&keyword.as_str()) && !keyword.starts_with("x-"))
         {
             let problem = format!("`{}` is no keyword of JSON Schema draft-7: it says nothing.", clip(keyword));
             let elsewhere = ELSEWHERE.iter().find(|(known, _)| known == keyword);
-            let fix = match (elsewhere, nearest(keyword, &KEYWORDS)) {
+            let fix = match (elsewhere, nearest(keyword, &known)) {
                 (Some((_, instead)), _) => format!("Write {instead}."),
                 (None, Some(known)) => format!("Did you mean `{known}`?"),
                 (None, None) => "Take it away, or write `x-` before it if it is a note of yours.".to_owned(),
@@ -253,6 +234,28 @@ impl Found<'_> {
                     fix,
                 ),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_formats_that_are_named_are_judged_and_no_others() {
+        let refuses = |format: &str| {
+            let schema = json!({"format": format});
+            let validator = jsonschema::draft7::options().offline().build(&schema).unwrap();
+            ["(", "a b", "\\", "{", "%"].iter().any(|text| !validator.is_valid(&json!(text)))
+        };
+        for format in FORMATS {
+            assert!(refuses(format), "{format}");
+        }
+        for format in ["uuid", "duration", "datetime"] {
+            assert!(!refuses(format), "{format}");
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) enum Relation {
 }
 
 /// Keywords whose value is a schema, a list of schemas, or a map of schemas.
-const KEYWORDS: [(&str, Relation); 17] = [
+pub(super) const KEYWORDS: [(&str, Relation); 17] = [
     ("additionalItems", Relation::Below),
     ("additionalProperties", Relation::Below),
     ("allOf", Relation::Same),

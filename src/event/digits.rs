@@ -12,6 +12,7 @@
 
 use serde_json::{Map, Value};
 
+use super::decode::DEPTH_MAX;
 use super::json::{self, Flaw};
 
 mod index;
@@ -34,9 +35,6 @@ pub enum Numbers {
     #[default]
     Unknown,
 }
-
-/// As deep as an event may be that a function returned.
-const DEPTH_MAX: usize = 256;
 
 /// Puts the digits of the event `input` back into the `texts` that a guest made of it, where it left a number alone. What is
 /// no event stays as it is, for the caller to find.

@@ -9,13 +9,12 @@ use base64::engine::general_purpose::STANDARD;
 use regex::bytes::Regex;
 use serde_json::{Map, Value};
 
+use super::decode::DEPTH_MAX;
 use super::json;
 use super::record::Record;
 
 /// Stands where a write key stood.
 const REMOVED: &[u8] = b"\"[removed]\"";
-/// As deep as the decoder reads.
-const DEPTH_MAX: usize = 256;
 
 /// A member called `writeKey` in bytes that are no JSON: its letters plain or escaped, in whatever quotes, and its
 /// value up to the closing quote or, without quotes, to the next delimiter. Bytes without meaning have no top level,

@@ -228,8 +228,7 @@ impl Stages {
     /// Says, now and then, that a version fails most of its events: what goes to quarantine is noticed late.
     fn warn_of(&self, charge: &Charge) {
         let Charge { function, version, events, faults, failed, .. } = charge;
-        if *events == 0 || (faults + failed) * 2 <= *events || !self.failing.is_news(function, version, Instant::now())
-        {
+        if !charge.fails_most() || !self.failing.is_news(function, version, Instant::now()) {
             return;
         }
         tracing::warn!(

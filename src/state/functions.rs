@@ -29,6 +29,14 @@ pub struct Charge {
     pub fault: Option<String>,
 }
 
+impl Charge {
+    /// Whether most of its events came to nothing: faulted, or were refused on purpose.
+    #[must_use]
+    pub const fn fails_most(&self) -> bool {
+        (self.faults + self.failed) * 2 > self.events
+    }
+}
+
 /// Log lines of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoggedRun {

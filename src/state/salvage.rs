@@ -16,8 +16,8 @@ pub struct Salvaged {
 }
 
 impl State {
-    /// Carries the cursors, where syncs start, the pending events and the quarantine of the damaged file at `old` over, as far as they can
-    /// be read and their checksums are right. Dedup marks come again from the log.
+    /// Carries the cursors, where syncs start, the pending events and the quarantine of the damaged file at `old` over, as
+    /// far as they can be read and their checksums are right. Dedup marks come again from the log.
     ///
     /// # Errors
     /// This file cannot be written.

@@ -225,18 +225,18 @@ impl Known {
     }
 
     /// The warehouse did not make these changes of table number `table`: they wait, and the batch is begun anew without
-    /// them. Nothing to do when there are none.
+    /// them. Answers whether there are any.
     ///
     /// # Errors
     /// The trouble, when rows cannot do without the change.
-    pub fn wait<E: ToString>(&self, table: usize, refused: Vec<Refusal<E>>) -> Result<(), E> {
-        let table = &self.tables.list[table];
+    pub fn wait<E: ToString>(&self, table: usize, refused: Vec<Refusal<E>>) -> Result<bool, E> {
+        let (table, waits) = (&self.tables.list[table], !refused.is_empty());
         for Refusal { columns, statement, trouble } in refused {
             if !self.waiting.note(table, &columns, &statement, &trouble.to_string()) {
                 return Err(trouble);
             }
         }
-        Ok(())
+        Ok(waits)
     }
 
     /// What an operator should hear and has not heard before.

@@ -4,11 +4,12 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::support::plugins::{has, json, tidegate};
 use crate::support::{Server, Workspace, basic, guests, request};
 
 const LANGUAGES: [(&str, &[&str]); 6] = [
@@ -19,24 +20,6 @@ const LANGUAGES: [(&str, &[&str]); 6] = [
     ("go", &["go"]),
     ("c", &["python3"]),
 ];
-
-fn tidegate(dir: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(["--json", "--log", "error"]).args(arguments).current_dir(dir);
-    // One target folder for all Rust projects: their dependencies are built once.
-    command.env("CARGO_TARGET_DIR", guests::guests_target_dir().join("author")).env("TIDEGATE_TOOLS", guests::tools());
-    command.output().unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    let text = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(text.trim()).unwrap_or_else(|_| panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)))
-}
-
-fn has(tool: &str) -> bool {
-    let version = if tool == "go" { "version" } else { "--version" };
-    Command::new(tool).arg(version).output().is_ok_and(|output| output.status.success())
-}
 
 /// Whether the failure is that a registry could not be reached, which says nothing about us.
 fn registry_is_away(error: &str) -> bool {

@@ -150,11 +150,10 @@ fn a_reader_that_leaves_ends_a_command_quietly() {
     let path = path.to_str().unwrap();
     for arguments in [&["check", path][..], &["completions", "bash"], &["status", path, "--json"]] {
         let mut command = tidegate();
-        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        // Long before anything is printed.
-        drop(child.stdout.take());
-        let output = child.wait_with_output().unwrap();
+        // Whoever reads is gone before anything is printed.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command.args(arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
         assert_eq!((output.status.code(), text(&output).as_str()), (Some(141), ""), "{arguments:?}");
     }
 }
@@ -405,6 +404,9 @@ fn a_contract_that_no_event_can_meet_is_noted() {
         "source: web\ndestination: warehouse\nfilter:\n  events: [goood]\nmapping:\n  remove: [/contxt/ip, /properties/a]\n",
     );
     workspace.write("lookups/names.yaml", "kind: table\nentries: {a: b}\nlend_to: [nobody]\n");
+    // The contract is that of two sources, and each note on it is said once.
+    workspace.write("sources/app.yaml", "kind: http\nwrite_key: app-key-0123456789\n");
+    workspace.write("syncs/app.yaml", "source: app\ndestination: warehouse\nschema: app\n");
     let output = run(&["check", workspace.path().to_str().unwrap(), "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

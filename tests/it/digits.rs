@@ -1,11 +1,9 @@
 //! Digits through plugins: what a function leaves alone comes out to the last digit, in every language and world.
 
 use std::path::Path;
-use std::process::{Command, Output};
 
-use serde_json::Value;
-
-use crate::support::{Workspace, guests};
+use crate::support::Workspace;
+use crate::support::plugins::{has, json, tidegate};
 
 const LANGUAGES: [(&str, &[&str]); 6] = [
     ("js", &["node", "npm"]),
@@ -42,23 +40,6 @@ const WHOLE_OBJECTS: [(&str, &str, &str); 4] = [
 const JAVASCRIPT: &str = "import { path } from \"tidegate\";\n\nconst properties = path(\"/properties\");\n\n\
     export function transform(event) {\n  const found: any = event.getJson(properties);\n  \
     found.email = found.email.toLowerCase();\n  event.set(properties, found);\n}\n";
-
-fn tidegate(dir: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(["--json", "--log", "error"]).args(arguments).current_dir(dir);
-    command.env("CARGO_TARGET_DIR", guests::guests_target_dir().join("author")).env("TIDEGATE_TOOLS", guests::tools());
-    command.output().unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    let text = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(text.trim()).unwrap_or_else(|_| panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)))
-}
-
-fn has(tool: &str) -> bool {
-    let version = if tool == "go" { "version" } else { "--version" };
-    Command::new(tool).arg(version).output().is_ok_and(|output| output.status.success())
-}
 
 /// Every number that some language changes, and some that none does, as they are spelled.
 fn numbers() -> Vec<String> {

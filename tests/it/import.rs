@@ -1,22 +1,8 @@
 //! Functions written for other products, unchanged; what cannot run is named at import, with its line.
 
-use std::path::Path;
-use std::process::{Command, Output};
-
 use serde_json::Value;
 
-use crate::support::guests;
-
-fn tidegate(dir: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(["--json", "--log", "error"]).args(arguments).current_dir(dir);
-    command.env("TIDEGATE_TOOLS", guests::tools()).output().unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    let text = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(text.trim()).unwrap_or_else(|_| panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)))
-}
+use crate::support::plugins::{json, tidegate};
 
 /// Imports `source`, runs `input` through it and answers the outcomes; `None` when a registry is away.
 fn outcomes(from: &str, source: &str, input: &str, settings: &str) -> Option<Value> {

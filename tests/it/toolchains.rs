@@ -3,26 +3,16 @@
 //! A machine without a toolchain skips it, by name and reason.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::support::plugins::{json as said_by, tidegate};
 use crate::support::{Workspace, guests};
-
-fn tidegate(dir: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(["--json", "--log", "error"]).args(arguments).current_dir(dir);
-    command.env("TIDEGATE_TOOLS", guests::tools()).output().unwrap()
-}
-
-fn said(output: &Output) -> Value {
-    let text = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(text.trim()).unwrap_or_else(|_| panic!("{text}\n{}", String::from_utf8_lossy(&output.stderr)))
-}
 
 fn done(dir: &Path, arguments: &[&str]) -> Value {
     let output = tidegate(dir, arguments);
-    let said = said(&output);
+    let said = said_by(&output);
     assert!(output.status.success(), "{arguments:?}: {said:#}");
     said
 }
@@ -81,7 +71,7 @@ fn cargo(dir: &Path, target: &str) -> Option<String> {
 fn a_module_of_plain_cargo_for_preview_1_runs_with_stand_ins_for_its_system() {
     let dir = project("rust");
     let Some(module) = cargo(dir.path(), "wasm32-wasip1") else { return };
-    let refused = said(&tidegate(dir.path(), &["function", "check", &module]))["error"].as_str().unwrap().to_owned();
+    let refused = said_by(&tidegate(dir.path(), &["function", "check", &module]))["error"].as_str().unwrap().to_owned();
     assert!(refused.contains("tidegate function pack"), "{refused}");
     packed(dir.path(), &module);
 }
@@ -90,7 +80,8 @@ fn a_module_of_plain_cargo_for_preview_1_runs_with_stand_ins_for_its_system() {
 fn a_component_of_plain_cargo_for_wasip2_is_pushed_with_a_manifest_and_sees_events() {
     let dir = project("rust");
     let Some(component) = cargo(dir.path(), "wasm32-wasip2") else { return };
-    let refused = said(&tidegate(dir.path(), &["function", "check", &component]))["error"].as_str().unwrap().to_owned();
+    let refused =
+        said_by(&tidegate(dir.path(), &["function", "check", &component]))["error"].as_str().unwrap().to_owned();
     assert!(refused.contains("wasi:") && refused.contains("tidegate function pack"), "{refused}");
     packed(dir.path(), &component);
 
@@ -100,7 +91,7 @@ fn a_component_of_plain_cargo_for_wasip2_is_pushed_with_a_manifest_and_sees_even
     let url = format!("http://{}", server.admin);
     let to = ["--to", "web", "--server", &url, "--token", &token];
     let bare = tidegate(dir.path(), &[&["function", "push", &component][..], &to].concat());
-    assert!(said(&bare)["error"].as_str().unwrap().contains("--manifest plugin.yaml"), "{bare:?}");
+    assert!(said_by(&bare)["error"].as_str().unwrap().contains("--manifest plugin.yaml"), "{bare:?}");
     let push = [&["function", "push", &component, "--manifest", "plugin.yaml"][..], &to].concat();
     let pushed = done(dir.path(), &push);
     assert_eq!((&pushed["state"], &pushed["version"]["smoke"]["passed"]), (&json!("live"), &json!(1)), "{pushed:#}");
@@ -120,7 +111,7 @@ fn a_module_of_zig_alone_becomes_a_component() {
         done(dir.path(), &["function", "new", "for-zig", "--lang", "c"]);
         let built = tidegate(dir.path(), &["function", "build", "for-zig"]);
         if !built.status.success() {
-            return println!("skipped zig alone: {}", said(&built)["error"]);
+            return println!("skipped zig alone: {}", said_by(&built)["error"]);
         }
     }
     let mut zig = Command::new(python);
@@ -140,7 +131,7 @@ fn a_component_of_componentize_qjs_alone_is_packed() {
         done(dir.path(), &["function", "new", "for-npm", "--lang", "js"]);
         let built = tidegate(dir.path(), &["function", "build", "for-npm"]);
         if !built.status.success() {
-            return println!("skipped componentize-qjs alone: {}", said(&built)["error"]);
+            return println!("skipped componentize-qjs alone: {}", said_by(&built)["error"]);
         }
     }
     let mut node = Command::new("node");
@@ -161,7 +152,7 @@ fn what_cannot_be_packed_is_said_with_its_place() {
     let error = |arguments: &[&str]| {
         let output = tidegate(dir.path(), arguments);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
-        said(&output)["error"].as_str().unwrap().to_owned()
+        said_by(&output)["error"].as_str().unwrap().to_owned()
     };
     let component = wat::parse_str("(component)").unwrap();
     std::fs::write(dir.path().join("empty.wasm"), component).unwrap();

@@ -26,7 +26,8 @@ impl Duplicates {
     pub(super) fn count_from_here(outline: &Outline, source: Option<&str>) -> Option<Self> {
         let source = source.or_else(|| outline.sources.keys().next().map(String::as_str))?.to_owned();
         let mut duplicates = Self { data: outline.data.clone(), source, before: 0 };
-        duplicates.before = duplicates.counted().unwrap_or(0);
+        // A server that has not started yet has counted nothing.
+        duplicates.before = duplicates.state().and_then(|state| duplicates.counted(&state)).unwrap_or(0);
         Some(duplicates)
     }
 
@@ -36,9 +37,9 @@ impl Duplicates {
         let end = intake::end(&paths::log(&self.data)).ok()?;
         let patience = Instant::now() + PATIENCE;
         loop {
-            let state = State::read(&paths::state(&self.data)).ok()?;
+            let state = self.state()?;
             if state.refined_to().ok()? >= end {
-                return self.counted().map(|counted| counted.saturating_sub(self.before));
+                return self.counted(&state).map(|counted| counted.saturating_sub(self.before));
             }
             if Instant::now() > patience {
                 return None;
@@ -47,8 +48,12 @@ impl Duplicates {
         }
     }
 
-    fn counted(&self) -> Option<u64> {
-        let counters = State::read(&paths::state(&self.data)).ok()?.counters().ok()?;
+    fn state(&self) -> Option<State> {
+        State::read(&paths::state(&self.data)).ok()
+    }
+
+    fn counted(&self, state: &State) -> Option<u64> {
+        let counters = state.counters().ok()?;
         let of_source = |(scope, name, _): &&(String, String, u64)| *scope == self.source && name == "duplicates";
         Some(counters.iter().find(of_source).map_or(0, |(.., count)| *count))
     }

@@ -284,8 +284,7 @@ impl Link {
                 self.print = None;
             }
             if let Some(refused) = refused? {
-                waits |= !refused.is_empty();
-                self.known.wait(group.table, refused)?;
+                waits |= self.known.wait(group.table, refused)?;
             }
         }
         if waits { Err(Trouble::Waits) } else { Ok(()) }

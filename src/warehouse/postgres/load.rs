@@ -254,8 +254,7 @@ impl Link {
                 let applied = ddl::apply(&self.wire, table).await?;
                 self.known.notices.extend(applied.notices);
                 self.altered.insert(at);
-                waits |= !applied.refused.is_empty();
-                self.known.wait(at, applied.refused)?;
+                waits |= self.known.wait(at, applied.refused)?;
             }
         }
         if waits { Err(Trouble::Waits) } else { Ok(()) }

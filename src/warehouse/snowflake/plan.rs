@@ -99,8 +99,7 @@ impl<'b> Plan<'b> {
             }
             let applied = ddl::apply(session, &checked.place, table).await?;
             known.notices.extend(applied.notices);
-            waits |= !applied.refused.is_empty();
-            known.wait(*place, applied.refused)?;
+            waits |= known.wait(*place, applied.refused)?;
         }
         if waits { Err(Trouble::Waits) } else { Ok(()) }
     }

@@ -242,8 +242,7 @@ fn settle(
         let applied = ddl::apply(connection, table)?;
         inserts.keep(table, group);
         known.notices.extend(applied.notices);
-        waits |= !applied.refused.is_empty();
-        known.wait(group.table, applied.refused)?;
+        waits |= known.wait(group.table, applied.refused)?;
     }
     if waits { Err(Trouble::Waits) } else { Ok(()) }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use tidegate::destination::Batch;
-use tidegate::event::{Event, Kind};
+use tidegate::event::{Event, Kind, ViolationRecord};
 
 /// An event of this kind with these fields besides those that every event has.
 pub fn event(kind: Kind, offset: u64, id: &str, fields: Value) -> Arc<Event> {
@@ -42,4 +42,22 @@ pub fn numbered(range: std::ops::Range<u64>) -> Batch {
 /// JSON with its digits, unlike `json!`.
 pub fn parsed(json: &str) -> Value {
     serde_json::from_str(json).unwrap()
+}
+
+/// What a contract objected to in the event at `offset`.
+pub fn violation(offset: u64, payload: &Value, sentences: &[&str]) -> ViolationRecord {
+    ViolationRecord {
+        source: "web".into(),
+        offset,
+        message_id: format!("m{offset}"),
+        received_at_us: 1_714_979_290_000_001,
+        payload: payload.to_string(),
+        event_name: None,
+        event_type: Kind::Track,
+        schema_version: "3".to_owned(),
+        has_undeclared_schema: false,
+        has_undeclared_fields: true,
+        has_schema_violated: false,
+        violations: sentences.iter().map(|sentence| (*sentence).to_owned()).collect(),
+    }
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidegate::destination::Batch;
-use tidegate::event::{Kind, ViolationRecord};
+use tidegate::event::Kind;
 use tidegate::warehouse::declared::Declared;
 use tidegate::warehouse::evolve::Type::{Boolean, Decimal, Integer, Json, Text, Timestamp};
 use tidegate::warehouse::table::Limits;
 
-use super::events::{batch, event, numbered, track};
+use super::events::{batch, event, numbered, track, violation};
 use super::{Rig, Subject};
 
 pub fn a_track_becomes_two_rows_with_the_documented_columns<R: Rig>(rig: &R) {
@@ -168,20 +168,7 @@ pub fn further_event_names_share_the_overflow_table<R: Rig>(rig: &R) {
 }
 
 pub fn violations_are_rows_and_come_once<R: Rig>(rig: &R) {
-    let record = ViolationRecord {
-        source: "web".into(),
-        offset: 4,
-        message_id: "m4".to_owned(),
-        received_at_us: 1_714_979_290_000_001,
-        payload: "{\"type\":\"track\"}".to_owned(),
-        event_name: None,
-        event_type: Kind::Track,
-        schema_version: "3".to_owned(),
-        has_undeclared_schema: false,
-        has_undeclared_fields: true,
-        has_schema_violated: false,
-        violations: vec!["/properties/x is not declared".to_owned()],
-    };
+    let record = violation(4, &json!({"type": "track"}), &["/properties/x is not declared"]);
     let mut subject = Subject::open(rig);
     for start in [4, 4] {
         let violations = vec![Arc::new(record.clone())];

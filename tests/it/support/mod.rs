@@ -5,6 +5,7 @@ pub mod far;
 pub mod guests;
 pub mod http;
 pub mod mmdb;
+pub mod plugins;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -4,36 +4,19 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidegate::destination::Failure;
-use tidegate::event::{Kind, ViolationRecord};
+use tidegate::event::Kind;
 use tidegate::warehouse::declared::Declared;
 use tidegate::warehouse::evolve::Type;
 use tidegate::warehouse::table::Limits;
 
 use super::Postgres;
-use crate::conformance::events::{batch, event, numbered, parsed, track};
+use crate::conformance::events::{batch, event, numbered, parsed, track, violation};
 use crate::conformance::{Rig, Subject, run};
 
 fn stop(failure: &Failure, says: &[&str]) {
     assert!(matches!(failure, Failure::Stop { .. }), "{failure}");
     for part in says {
         assert!(failure.to_string().contains(part), "{failure} does not say {part:?}");
-    }
-}
-
-fn violation(offset: u64, payload: &Value, sentences: &[&str]) -> ViolationRecord {
-    ViolationRecord {
-        source: "web".into(),
-        offset,
-        message_id: format!("m{offset}"),
-        received_at_us: 1_714_979_290_000_001,
-        payload: payload.to_string(),
-        event_name: None,
-        event_type: Kind::Track,
-        schema_version: "3".to_owned(),
-        has_undeclared_schema: false,
-        has_undeclared_fields: true,
-        has_schema_violated: false,
-        violations: sentences.iter().map(|sentence| (*sentence).to_owned()).collect(),
     }
 }
 
