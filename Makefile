@@ -73,7 +73,7 @@ test: setup
 	sdk/c/test
 	@echo "== tests (the first build takes several minutes)"
 	@rm -f $(TARGET)/skipped.log
-	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo test --release --locked --features failpoints --lib --bins --test it
+	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo test --release --locked --workspace --features failpoints --lib --bins --test it
 	@echo "== faults, the short form: kills, a soak, floods of strangers, mutated modules (make faults runs them for an hour)"
 	cargo test --release --locked --features failpoints --test faults -- --short
 	@echo "== plugins in every language: time of the build, size, speed"
@@ -84,7 +84,7 @@ check: setup deny
 	cargo fmt --check
 	cargo fmt --check --all --manifest-path functions/Cargo.toml
 	cargo fmt --check --manifest-path sdk/rust/Cargo.toml
-	cargo clippy --release --locked --all-targets --features failpoints -- -D warnings
+	cargo clippy --release --locked --workspace --all-targets --features failpoints -- -D warnings
 
 bench: setup components
 	cargo bench --locked --bench intake_append --bench contract_judge --bench row_encode --bench function_call -- --quick

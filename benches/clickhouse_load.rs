@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Number, Value, json};
-use tidegate::destination::{Batch, Destination as _};
-use tidegate::event::{Event, Kind};
-use tidegate::warehouse::clickhouse::encode::{put, type_name};
-use tidegate::warehouse::clickhouse::{LookUp, Settings};
-use tidegate::warehouse::evolve::{Scalar, Type};
-use tidegate::warehouse::{Part, clickhouse::encode::FIT};
+use tidegate_event::destination::{Batch, Destination as _};
+use tidegate_event::{Event, Kind};
+use tidegate_warehouse::Part;
+use tidegate_warehouse::evolve::{Scalar, Type};
+use tidegate_warehouse_clickhouse::encode::FIT;
+use tidegate_warehouse_clickhouse::encode::{put, type_name};
+use tidegate_warehouse_clickhouse::{LookUp, Settings};
 
 const BATCH: u64 = 50_000;
 const BATCHES: u64 = 4;

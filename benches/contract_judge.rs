@@ -5,10 +5,10 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use serde_json::{Map, Value, json};
-use tidegate::contract::{
+use tidegate_contract::{
     Contract, Domain, EventRule, Limits, OnSchemaViolation, OnUndeclaredFields, OnUndeclaredSchema, VERSION_DEFAULT,
 };
-use tidegate::event::Kind;
+use tidegate_event::Kind;
 
 fn contract() -> Contract {
     let product = json!({

@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
-use tidegate::event::digits::Numbers;
-use tidegate::function::{Function, Limits, Outcome, RunContext};
-use tidegate::plugin::Package;
-use tidegate::project;
-use tidegate::wasm::{self, Engine, Module, Origin, Seal, World};
+use tidegate_authoring as project;
+use tidegate_event::digits::Numbers;
+use tidegate_plugin::Package;
+use tidegate_wasm::function::{Function, Limits, Outcome, RunContext};
+use tidegate_wasm::{self as wasm, Engine, Module, Origin, Seal, World};
 
 /// What a case runs of each round, in CPU time.
 const SLICE: Duration = Duration::from_millis(10);

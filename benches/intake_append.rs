@@ -1,7 +1,7 @@
 //! The intake log: framing alone, and appends with their `fdatasync`, alone and in company.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use tidegate::intake::{Frames, Log, Settings};
+use tidegate_log::{Frames, Log, Settings};
 
 fn frames(records: usize, bytes: usize) -> Frames {
     let payload = vec![b'x'; bytes];

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
-use tidegate::destination::{Batch, Destination as _};
-use tidegate::event::{Event, Kind};
-use tidegate::warehouse::Part;
-use tidegate::warehouse::lake::{Place, Settings};
+use tidegate_event::destination::{Batch, Destination as _};
+use tidegate_event::{Event, Kind};
+use tidegate_warehouse::Part;
+use tidegate_warehouse_lake::{Place, Settings};
 
 const EVENTS: u64 = 200_000;
 const BATCH: u64 = 50_000;
@@ -81,7 +81,7 @@ fn main() {
         assert_eq!((delivery.delivered, delivery.duplicates), (BATCH, 0));
     }
     let root = std::fs::read(folder.path().join("_tidegate/latest.json")).expect("a root");
-    let root: tidegate::warehouse::lake::manifest::Root = serde_json::from_slice(&root).expect("a root");
+    let root: tidegate_warehouse_lake::manifest::Root = serde_json::from_slice(&root).expect("a root");
     let rows: u64 = root.tables.iter().map(|table| table.rows).sum();
     println!("events per second: {:.0}", EVENTS as f64 / wall);
     println!("rows per second, both tables: {:.0}", rows as f64 / wall);

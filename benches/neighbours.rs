@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tidegate::function::{Function, Limits, Outcome, Pool, RunContext, Workers};
-use tidegate::project;
-use tidegate::wasm::{Engine, Module};
+use tidegate_authoring as project;
+use tidegate_wasm::function::{Function, Limits, Outcome, Pool, RunContext, Workers};
+use tidegate_wasm::{Engine, Module};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -18,11 +18,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, pin_mut};
 use serde_json::{Map, Value, json};
-use tidegate::destination::Batch;
-use tidegate::event::{Event, Kind};
-use tidegate::warehouse::postgres::{Address, Environment, Settings};
-use tidegate::warehouse::{Part, Settings as Warehouse};
+use tidegate_event::destination::Batch;
+use tidegate_event::{Event, Kind};
+use tidegate_warehouse::Part;
+use tidegate_warehouse_postgres::{Address, Environment, Settings};
 use tokio_postgres::{Client, NoTls};
+
+use tidegate::warehouses::Settings as Warehouse;
 
 const KEEPER: &str = r#"
 set -e

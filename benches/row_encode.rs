@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Map, Value, json};
-use tidegate::destination::Batch;
-use tidegate::event::{Event, Kind};
-use tidegate::warehouse::Part;
-use tidegate::warehouse::row::Planner;
-use tidegate::warehouse::sqlite::Settings;
-use tidegate::warehouse::sqlite::encode::{FIT, encode};
-use tidegate::warehouse::table::{Family, Limits, Table, Tables, Target};
+use tidegate_event::destination::Batch;
+use tidegate_event::{Event, Kind};
+use tidegate_warehouse::Part;
+use tidegate_warehouse::row::Planner;
+use tidegate_warehouse::table::{Family, Limits, Table, Tables, Target};
+use tidegate_warehouse_sqlite::Settings;
+use tidegate_warehouse_sqlite::encode::{FIT, encode};
 
 const EVENTS: u64 = 1000;
 

@@ -27,12 +27,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::{Request, StatusCode, header};
+use tidegate_delivery::Logbook;
+use tidegate_net::{self as net, Caller, Peer, Port, RequestBody as Incoming, Service};
+use tidegate_registry::Store;
+use tidegate_state::{self as state, State};
 use tokio::sync::watch;
 
-use crate::delivery::Logbook;
-use crate::net::{self, Caller, Peer, Port, RequestBody as Incoming, Service};
-use crate::state::{self, State};
-use crate::store::Store;
 use access::{Denied, Guard, Principal};
 use answer::{Answer, Reply};
 use route::{Call, Route};

@@ -1,4 +1,4 @@
-//! Wires the rooms: opens them in the order of their floors, starts them, stops them in the order in which events
+//! Wires the parts: opens them in the order of their floors, starts them, stops them in the order in which events
 //! flow, so that whatever was accepted has a place to go.
 
 mod admin;
@@ -27,21 +27,21 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tidegate_log::{self as intake, Log};
+use tidegate_net::{self as net, descriptors};
+use tidegate_pipeline::refine::{self, Refiner, Rules};
+use tidegate_pipeline::sync::{Sync, Worker};
+use tidegate_process::clock;
+use tidegate_registry::{self as store, Store};
+use tidegate_source::http::{Counts, Keys, Server, Settings};
+use tidegate_state::{self as state, Identity, State};
+use tidegate_wasm as wasm;
+use tidegate_wasm::function::Pool;
+use tidegate_wasm::lookup;
 use tokio::sync::watch;
 
 use crate::api;
-use crate::clock;
 use crate::config::Workspace;
-use crate::function::Pool;
-use crate::intake::{self, Log};
-use crate::lookup;
-use crate::net::{self, descriptors};
-use crate::refine::{self, Refiner, Rules};
-use crate::source::http::{Counts, Keys, Server, Settings};
-use crate::state::{self, Identity, State};
-use crate::store::{self, Store};
-use crate::sync::{Sync, Worker};
-use crate::wasm;
 use admin::{Admin, AdminSettings};
 use background::Background;
 use findings::Finding;

@@ -39,10 +39,10 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use rustix::fs::Mode;
+use tidegate_process::telemetry::{Look, harmless};
+use tidegate_registry as store;
 
 use crate::config::{Outline, Problem, Workspace};
-use crate::store;
-use crate::telemetry::{Look, harmless};
 
 /// Collect events from the SDKs you run, check them, transform them, and find them in your warehouse.
 #[derive(Debug, Parser)]
@@ -143,7 +143,7 @@ enum Failure {
 
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::Failed(crate::telemetry::with_causes(&error))
+        Self::Failed(tidegate_process::telemetry::with_causes(&error))
     }
 }
 
@@ -191,7 +191,7 @@ fn command() -> ExitCode {
         (false, true) => Look::Coloured,
         (false, false) => Look::Plain,
     };
-    crate::telemetry::init(&cli.log, look);
+    tidegate_process::telemetry::init(&cli.log, look);
     let json = cli.json;
     if json {
         out::is_json();

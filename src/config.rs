@@ -27,14 +27,14 @@ pub use objects::{DestinationConfig, DestinationKind, FunctionConfig, SourceConf
 pub use outline::Outline;
 pub use plugin::{PluginConfig, terms};
 
-use crate::contract::{Contract, Domain, lint};
-use crate::file;
-use crate::intake;
-use crate::net::{self, Network};
-use crate::source::http::{self, Limits};
-use crate::state::{QuarantineBounds, Window};
-pub use crate::yaml;
 use fields::Fields;
+use tidegate_contract::{Contract, Domain, lint};
+use tidegate_document::file;
+pub use tidegate_document::yaml;
+use tidegate_log as intake;
+use tidegate_net::{self as net, Network};
+use tidegate_source::http::{self, Limits};
+use tidegate_state::{QuarantineBounds, Window};
 
 /// Everything that a server needs to know, checked.
 #[derive(Debug)]
@@ -348,7 +348,7 @@ fn contracts<'a>(
     let (mut contracts, mut events) = (BTreeMap::new(), 0);
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
     let mut origins = Origins { root: &root, nodes: &nodes, lines: HashMap::new() };
-    let mut note = |origins: &mut Origins<'_>, faults: Vec<crate::contract::Fault>| {
+    let mut note = |origins: &mut Origins<'_>, faults: Vec<tidegate_contract::Fault>| {
         for fault in faults {
             let count = found.entry(fault.origin.clone()).or_default();
             *count += 1;
@@ -372,7 +372,7 @@ fn contracts<'a>(
         };
         events += domains.iter().map(|domain| domain.events.len()).sum::<usize>();
         notes.extend(lint::notes(&domains).into_iter().take(FAULTS_MAX).map(|note| origins.problem(note)));
-        match Contract::compile(&domains, crate::contract::Limits::default()) {
+        match Contract::compile(&domains, tidegate_contract::Limits::default()) {
             Ok(contract) => drop(contracts.insert(source.clone(), Arc::new(contract))),
             Err(faults) => note(&mut origins, faults),
         }
@@ -395,7 +395,7 @@ struct Origins<'a> {
 
 impl Origins<'_> {
     /// A fault with the line of the field that it is about: the first in backticks.
-    fn problem(&mut self, fault: crate::contract::Fault) -> Problem {
+    fn problem(&mut self, fault: tidegate_contract::Fault) -> Problem {
         let field = fault.problem.split('`').nth(1).unwrap_or_default();
         let lines = self.lines.entry(fault.origin.clone());
         let lines = lines.or_insert_with(|| self.nodes.get(&fault.origin).map(yaml::Node::lines).unwrap_or_default());

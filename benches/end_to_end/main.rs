@@ -17,9 +17,10 @@ mod process;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tidegate_log::{Frames, Log, Settings};
+
 use load::{Load, Outcome};
 use process::Process;
-use tidegate::intake::{Frames, Log, Settings};
 
 const CONNECTIONS: usize = 64;
 

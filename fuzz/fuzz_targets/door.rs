@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::event::Kind;
-use tidegate::source::http::try_body;
+use tidegate_event::Kind;
+use tidegate_source::http::try_body;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((first, body)) = bytes.split_first() else { return };

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
-use tidegate::intake::{self, Frames, Log, Settings};
+use tidegate_log::{self as intake, Frames, Log, Settings};
 
 /// What was written: the files, and each record by its offset.
 struct Written {

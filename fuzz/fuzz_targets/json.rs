@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::event::json::{self, Flaw};
+use tidegate_event::json::{self, Flaw};
 
 fuzz_target!(|bytes: &[u8]| {
     let scanned = json::scan(bytes, 0).ok().map(|seen| json::space(bytes, seen.end)) == Some(bytes.len());

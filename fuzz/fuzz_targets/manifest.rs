@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::plugin::{Manifest, Package, embed};
-use tidegate::wasm::{Limits, inspect};
+use tidegate_plugin::{Manifest, Package, embed};
+use tidegate_wasm::{Limits, inspect};
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = Package::read(bytes);

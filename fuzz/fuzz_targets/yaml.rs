@@ -18,7 +18,7 @@ const FILES: [&str; 4] =
 fuzz_target!(|bytes: &[u8]| {
     let Some((first, rest)) = bytes.split_first() else { return };
     if let Ok(text) = std::str::from_utf8(rest) {
-        let _ = tidegate::yaml::parse(text);
+        let _ = tidegate_document::yaml::parse(text);
     }
     DIR.with_borrow_mut(|dir| {
         let dir = dir.get_or_insert_with(|| {

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
-
-use crate::clock;
-use crate::net::{Caller, WrongTries};
-use crate::store::Shelf;
+use tidegate_net::{Caller, WrongTries};
+use tidegate_process::clock;
+use tidegate_registry::Shelf;
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,11 +7,11 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
+use tidegate_registry::Error;
 
 use super::access::Stranger;
-use crate::store::Error;
 
-pub(super) use crate::net::Reply;
+pub(super) use tidegate_net::Reply;
 
 /// What there is to say.
 #[derive(Debug)]

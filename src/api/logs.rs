@@ -1,16 +1,16 @@
 //! What functions logged and used.
 
 use serde_json::{Value, json};
+use tidegate_delivery::Logged;
+use tidegate_event::time;
+use tidegate_registry::{Error, Shelf};
+use tidegate_state::{FunctionLog, LogFilter, SyncReport};
+use tidegate_wasm::Level;
 
 use super::Door;
 use super::answer::Answer;
 use super::route::Query;
 use super::upload::blocking;
-use crate::delivery::Logged;
-use crate::event::time;
-use crate::state::{FunctionLog, LogFilter, SyncReport};
-use crate::store::{Error, Shelf};
-use crate::wasm::Level;
 
 /// Lines of one answer.
 const LINES_DEFAULT: u64 = 100;

@@ -1,10 +1,10 @@
 //! Paths of the admin API.
 
 use hyper::Method;
+use tidegate_registry::Shelf;
 
 use super::access::{Action, Object};
 use super::answer::Answer;
-use crate::store::Shelf;
 
 /// A request, understood.
 pub(super) struct Route {

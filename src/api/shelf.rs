@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use tidegate_event::time;
+use tidegate_plugin::Manifest;
+use tidegate_registry::{Error, Facts, Placed, Pointer, Pointers, Sha, Shelf, Store, Trial, shown_settings};
 
 use super::Door;
 use super::answer::Answer;
 use super::route::Flip;
 use super::upload::blocking;
-use crate::event::time;
-use crate::plugin::Manifest;
-use crate::store::{Error, Facts, Placed, Pointer, Pointers, Sha, Shelf, Store, Trial, shown_settings};
 
 impl Door {
     /// Everything on a shelf, without details.
@@ -198,7 +198,7 @@ impl Body {
     fn sha(&mut self) -> Result<Sha, Answer> {
         let wrong = |message: String| Answer::bad("sha256", message, r#"send {"sha256": "<64 hexadecimal digits>"}"#);
         let text = self.take("sha256").ok_or_else(|| wrong("`sha256` is missing".to_owned()))?;
-        text.as_str().unwrap_or_default().parse().map_err(|error: crate::store::NotASha| wrong(error.to_string()))
+        text.as_str().unwrap_or_default().parse().map_err(|error: tidegate_registry::NotASha| wrong(error.to_string()))
     }
 
     fn settings(&mut self) -> Result<Option<Value>, Answer> {

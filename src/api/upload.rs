@@ -7,13 +7,13 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use hyper::{Request, StatusCode};
 use serde_json::{Value, json};
+use tidegate_net::RequestBody as Incoming;
+use tidegate_registry::{Progress, Shelf};
 
 use super::Door;
 use super::answer::Answer;
 use super::route::Query;
 use super::shelf::facts_json;
-use crate::net::RequestBody as Incoming;
-use crate::store::{Progress, Shelf};
 
 impl Door {
     /// Takes a component into the queue.

@@ -5,15 +5,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tidegate_net as net;
+use tidegate_registry::{Builder, Store};
+use tidegate_state::State;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::live::Live;
 use super::{Error, paths};
 use crate::api::{self, Api};
-use crate::net;
-use crate::state::State;
-use crate::store::{Builder, Store};
 
 /// What it needs of the workspace.
 pub(super) struct AdminSettings {

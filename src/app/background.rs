@@ -5,9 +5,8 @@
 
 use std::pin::pin;
 
+use tidegate_process::task;
 use tokio::runtime::{Handle, Runtime};
-
-use crate::task;
 
 pub(super) struct Background(Option<Runtime>);
 

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tidegate_log::{self as intake, Log};
+use tidegate_state::State;
+
 use super::continuity::{self, Ledger, Line, Past, Stand, SyncStand};
 use super::{Error, paths};
 use crate::config::Workspace;
-use crate::intake::{self, Log};
-use crate::state::State;
 
 /// How far each has come, before the log is opened.
 pub(super) fn stand<'w>(

@@ -7,9 +7,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-
-use crate::clock;
-use crate::state::Identity;
+use tidegate_process::clock;
+use tidegate_state::Identity;
 
 /// Raised when an older build could not read the file any more.
 pub const FORMAT: u32 = 1;

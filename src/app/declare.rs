@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use tidegate_contract::JsonType;
+use tidegate_warehouse::Part;
+use tidegate_warehouse::declared::Declared;
+use tidegate_warehouse::evolve::Type;
+
 use crate::config::Workspace;
-use crate::contract::JsonType;
-use crate::warehouse::Part;
-use crate::warehouse::declared::Declared;
-use crate::warehouse::evolve::Type;
 
 /// The part of its warehouse that the sync `name` has: its tables, with the columns that the contract of its source
 /// declares. What a function or a mapping later does to a field is not foreseen: its column is there all the same.

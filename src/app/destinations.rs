@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tidegate_delivery::PluginDestination;
+use tidegate_event::destination::Destination;
+use tidegate_pipeline::sync::{Company, Filter, Settings};
+use tidegate_state::{self as state, State};
 
 use super::continuity::Ledger;
 use super::posts::Posts;
 use super::{Error, declare};
 use crate::config::{DestinationKind, SyncConfig, Workspace};
-use crate::delivery::PluginDestination;
-use crate::destination::Destination;
-use crate::state::{self, State};
-use crate::sync::{Company, Filter, Settings};
 
 /// How long a start waits for a destination to say how far it is.
 const FLOOR_PATIENCE: Duration = Duration::from_secs(5);

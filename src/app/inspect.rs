@@ -4,16 +4,17 @@
 
 use std::path::Path;
 
+use tidegate_log as intake;
+use tidegate_process::telemetry::with_causes;
+use tidegate_registry as store;
+use tidegate_sqlite::sqlite_check::{self, Depth};
+use tidegate_state as state;
+use tidegate_warehouse_sqlite::ledger;
+
 use super::keeper::{self, SqliteFile};
 use super::{data_id, findings, paths};
 use crate::api::access;
 use crate::config::Workspace;
-use crate::intake;
-use crate::sqlite_check::{self, Depth};
-use crate::state;
-use crate::store;
-use crate::telemetry::with_causes;
-use crate::warehouse::sqlite::ledger;
 
 /// One file, or files of one kind.
 #[derive(Debug, Clone, Default)]

@@ -4,16 +4,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tidegate_process::clock;
+use tidegate_process::task;
+use tidegate_sqlite::sqlite_check::{self, Depth};
+use tidegate_state::{self as state, Expired, QuarantineBounds, State};
 use tokio::sync::watch;
 
 use super::findings::{self, Finding};
 use super::{paths, startup};
-use crate::clock;
 use crate::config::{DestinationKind, Workspace};
-use crate::sqlite_check::{self, Depth};
-use crate::state::{self, Expired, QuarantineBounds, State};
-use crate::task;
-use crate::warehouse::Settings;
+use crate::warehouses::Settings;
 
 /// Between two looks at the size of the quarantine.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ impl Keeper {
         }
     }
 
-    fn expire(&mut self) -> Result<Expired, crate::state::Error> {
+    fn expire(&mut self) -> Result<Expired, tidegate_state::Error> {
         let mut expired = Expired::default();
         let now_us = clock::now_us();
         for _ in 0..BATCHES_MAX {

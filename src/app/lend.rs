@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tidegate_plugin::{NotAPackage, Package};
+use tidegate_wasm::Services;
+use tidegate_wasm::lookup::{Loan, Table};
+
 use super::Error;
 use crate::config::{FunctionConfig, Workspace};
-use crate::lookup::{Loan, Table};
-use crate::plugin::{NotAPackage, Package};
-use crate::wasm::Services;
 
 /// The tables that somebody may borrow, by their names in the workspace.
 pub(super) struct Tables(BTreeMap<String, Lent>);

@@ -4,19 +4,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use tidegate_document::file;
+use tidegate_event::digits::Numbers;
+use tidegate_pipeline::refine::{self, Canary, Lineup, Slot, Trial};
+use tidegate_plugin::Package;
+use tidegate_registry::{self as store, Placed, Pointer, Pointers, Sha, Shelf, Store};
+use tidegate_wasm as wasm;
+use tidegate_wasm::function::Function;
 use tokio::sync::watch;
 
 use super::Error;
 use super::lend::{self, Tables};
 use crate::api::Taken;
 use crate::config::Workspace;
-use crate::event::digits::Numbers;
-use crate::file;
-use crate::function::Function;
-use crate::plugin::Package;
-use crate::refine::{self, Canary, Lineup, Slot, Trial};
-use crate::store::{self, Placed, Pointer, Pointers, Sha, Shelf, Store};
-use crate::wasm;
 
 type Functions = BTreeMap<String, Arc<Function>>;
 

@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tidegate_delivery::{Courier, Logbook, Post};
+use tidegate_document::file;
+use tidegate_plugin::Manifest;
+use tidegate_registry::{Admission, Placed, Pointers, Shelf, Store};
+use tidegate_wasm::World;
 use tokio::sync::{Mutex, watch};
 
 use super::Error;
 use crate::api::Taken;
 use crate::config::{DestinationKind, PluginConfig, Workspace, terms};
-use crate::delivery::{Courier, Logbook, Post};
-use crate::file;
-use crate::plugin::Manifest;
-use crate::store::{Admission, Placed, Pointers, Shelf, Store};
-use crate::wasm::World;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 

@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use tidegate_event::{Event, ViolationRecord};
+use tidegate_pipeline::refine::{self, BatchContext, Chained, Judged, Lineup};
+use tidegate_process::clock;
+use tidegate_registry::{self as store, Store};
+
 use super::live::Live;
 use super::{Error, destinations, paths};
-use crate::clock;
 use crate::config::Workspace;
-use crate::event::{Event, ViolationRecord};
-use crate::refine::{self, BatchContext, Chained, Judged, Lineup};
-use crate::store::{self, Store};
 
 /// What a sync would deliver, and why not the rest.
 #[derive(Debug, Default)]

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use tidegate_log::Log;
+use tidegate_pipeline::sync::Start;
+use tidegate_state::State;
+
 use super::Error;
 use super::continuity::Past;
 use crate::config::{StartConfig, SyncConfig, Workspace};
-use crate::intake::Log;
-use crate::state::State;
-use crate::sync::Start;
 
 /// Where each sync of `workspace` begins; what is new is recorded. `handed_to` is how far each source was handed out.
 pub(super) fn settle(

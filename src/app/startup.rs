@@ -4,13 +4,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use tidegate_process::clock;
+use tidegate_sqlite::sqlite_check::{self, Depth};
+use tidegate_state::{self as state, Identity, State};
+
 use super::continuity::{self, Past};
 use super::findings::{self, Finding};
 use super::{Error, data_id, paths};
-use crate::clock;
 use crate::config::{DestinationKind, Workspace};
-use crate::sqlite_check::{self, Depth};
-use crate::state::{self, Identity, State};
 
 /// The state, and what is known of its past.
 pub(super) struct Started {

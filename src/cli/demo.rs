@@ -132,7 +132,7 @@ fn stay(url: &str, key: &str, data: &Path) {
 fn write(dir: &Path, components: Option<&Path>) -> Result<bool, Failure> {
     let file = |name: &str| format!("{name}.component.wasm");
     let found = components.filter(|dir| COMPONENTS.iter().all(|name| dir.join(file(name)).is_file()));
-    let key: String = crate::clock::random::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let key: String = tidegate_process::clock::random::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
     let mut source = SOURCE.replace("quickstart-write-key", &key);
     if found.is_none() {
         source =

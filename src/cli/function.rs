@@ -16,8 +16,8 @@ pub(super) use build::built;
 pub(super) use pack::PapersArgs;
 
 use super::{Done, Failure, versions};
-use crate::plugin::Kind;
-use crate::project::Workbench;
+use tidegate_authoring::Workbench;
+use tidegate_plugin::Kind;
 
 /// Commands about functions.
 #[derive(Debug, clap::Subcommand)]

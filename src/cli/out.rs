@@ -9,9 +9,10 @@ use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::clock;
+use tidegate_process::clock;
+use tidegate_process::telemetry::harmless;
+
 use crate::config::environment;
-use crate::telemetry::harmless;
 
 /// Whether standard output is for programs.
 static JSON: AtomicBool = AtomicBool::new(false);

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use comfy_table::{ContentArrangement, Table, presets};
+use tidegate_process::telemetry::harmless::is_harmful;
 
 use super::out::{self, Stream};
-use crate::telemetry::harmless::is_harmful;
 
 pub(super) fn bold(text: &str) -> String {
     out::styled("1", text, Stream::Out)

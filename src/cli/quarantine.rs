@@ -4,10 +4,11 @@ mod purge;
 
 use std::process::ExitCode;
 
+use tidegate_event::{json, time};
+use tidegate_state::{Filter, State};
+
 use super::{Done, WorkspaceArgs, paint};
 use crate::app::paths;
-use crate::event::{json, time};
-use crate::state::{Filter, State};
 
 #[derive(Debug, clap::Args)]
 #[command(

@@ -11,14 +11,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
+use tidegate_process::clock;
 use tokio::sync::mpsc;
-
-use duplicates::Duplicates;
 
 use super::client::{Answer, Client, Target};
 use super::{Done, Failure, out, paint, runtime, traffic};
-use crate::clock;
 use crate::config::{LISTEN_DEFAULT, Outline};
+use duplicates::Duplicates;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -232,7 +231,7 @@ async fn generate(args: &Args, total: u64, parcels: mpsc::Sender<Parcel>) {
 }
 
 fn parcel(events: &[serde_json::Value], now_us: i64) -> Parcel {
-    let sent_at = crate::event::time::format_millis(now_us);
+    let sent_at = tidegate_event::time::format_millis(now_us);
     let body = serde_json::json!({"batch": events, "sentAt": sent_at});
     Parcel { body: body.to_string().into(), events: events.len() as u64 }
 }
@@ -282,7 +281,7 @@ fn send_lines(parcels: &mpsc::Sender<Parcel>, lines: &mut Vec<String>) {
     if lines.is_empty() {
         return;
     }
-    let sent_at = crate::event::time::format_millis(clock::now_us());
+    let sent_at = tidegate_event::time::format_millis(clock::now_us());
     let body = format!(r#"{{"batch":[{}],"sentAt":"{sent_at}"}}"#, lines.join(","));
     // The receivers outlive this loop.
     let _ = parcels.blocking_send(Parcel { body: body.into(), events: lines.len() as u64 });

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
+use tidegate_event::time;
+use tidegate_log as intake;
+use tidegate_registry::{self as store, Shelf};
+use tidegate_state::{self as state, Charge, Filter, PendingCount, QuarantineSize, State, SyncReport};
+
 use super::{Done, WorkspaceArgs, paint};
 use crate::app::findings::{self, Finding};
 use crate::app::paths;
-use crate::event::time;
-use crate::intake;
-use crate::state::{self, Charge, Filter, PendingCount, QuarantineSize, State, SyncReport};
-use crate::store::{self, Shelf};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Reads the data directory; the server may run or not.")]

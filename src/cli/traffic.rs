@@ -1,8 +1,7 @@
 //! Made-up traffic of a small shop: the same number gives the same event.
 
 use serde_json::{Value, json};
-
-use crate::event::time;
+use tidegate_event::time;
 
 const PRODUCTS: [(&str, &str, u64); 6] = [
     ("Harbour mug", "kitchen", 1450),

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
+use tidegate_registry::Shelf;
 
 use super::{Done, Failure, paint, runtime};
-use crate::store::Shelf;
 use push::{Upload, Wish};
 use session::{ServerArgs, Session};
 

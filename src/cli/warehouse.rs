@@ -6,16 +6,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tidegate_event::record::Record;
+use tidegate_event::{Event, decode};
+use tidegate_process::clock;
+use tidegate_warehouse::Part;
+use tidegate_warehouse::known::Found;
+use tidegate_warehouse::plan::Step;
+
 use super::{Done, Failure, WorkspaceArgs, paint, runtime};
 use crate::app::declare;
 use crate::app::sample::{Sampled, Sampler};
-use crate::clock;
 use crate::config::{DestinationKind, Workspace};
-use crate::event::record::Record;
-use crate::event::{Event, decode};
-use crate::warehouse::known::Found;
-use crate::warehouse::plan::{Plan, Step};
-use crate::warehouse::{Part, Settings};
+use crate::warehouses::Settings;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -115,7 +117,7 @@ fn syncs<'w>(workspace: &'w Workspace, asked: Option<&str>) -> Result<Vec<(Strin
 }
 
 fn plan(settings: &Settings, part: &Part, found: Found, sampled: Sampled) -> Result<Planned, Failure> {
-    let mut plan = Plan::new(settings, part, found);
+    let mut plan = settings.plan(part, found);
     let taken = |name: String| {
         let kind = settings.sheet().title;
         Failure::Failed(format!(

@@ -4,8 +4,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use tidegate_authoring::wit;
+
 use super::{Done, Failure, paint};
-use crate::project::wit;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A build with tools of your own needs the interface alone:\n  \

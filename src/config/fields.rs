@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::nearest::nearest;
-use crate::yaml::{Node, Tree};
+use tidegate_document::nearest::nearest;
+use tidegate_document::yaml::{Node, Tree};
 
 /// More of anything is a slip of the pen, and sums of such numbers stay within every type.
 const COUNT_MAX: i64 = 1_000_000_000;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::clock;
+use tidegate_process::clock;
 
 const MAIN: &str = include_str!("init/tidegate.yaml");
 const SOURCE: &str = include_str!("init/source.yaml");

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use tidegate_document::file;
+use tidegate_wasm::lookup::{BYTES_MAX_DEFAULT, Field, Settings};
+
 use super::fields::{Fields, Problem};
 use super::objects::FunctionConfig;
-use crate::file;
-use crate::lookup::{BYTES_MAX_DEFAULT, Field, Settings};
 
 /// `lookups/<name>.yaml`.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use tidegate_contract::lint::ENVELOPE;
+use tidegate_document::nearest::nearest;
+use tidegate_registry::{self as store, Shelf};
+
 use super::Workspace;
 use super::fields::Problem;
-use crate::contract::lint::ENVELOPE;
-use crate::nearest::nearest;
-use crate::store::{self, Shelf};
 
 /// Folders that are read, besides those of contract repositories.
 const FOLDERS: [&str; 5] = ["sources", "functions", "lookups", "destinations", "syncs"];

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tidegate_document::file;
+use tidegate_event::Kind;
+use tidegate_pipeline::sync;
+use tidegate_source::http::Rate;
+use tidegate_wasm::Limits;
+
 use super::fields::{Fields, Problem};
 use super::lookups::{self, Borrowed};
 use super::plugin::PluginConfig;
 use super::read_file;
-use crate::event::Kind;
-use crate::file;
-use crate::source::http::Rate;
-use crate::sync;
-use crate::warehouse;
-use crate::wasm::Limits;
+use crate::warehouses;
 
 /// `sources/<name>.yaml`.
 #[derive(Clone)]
@@ -55,7 +56,7 @@ pub struct DestinationConfig {
 /// What a destination is.
 #[derive(Debug, Clone)]
 pub enum DestinationKind {
-    Warehouse(Box<warehouse::Settings>),
+    Warehouse(Box<warehouses::Settings>),
     Plugin(Box<PluginConfig>),
 }
 

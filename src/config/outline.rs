@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use tidegate_document::yaml::Node;
+
 use super::fields::{Fields, Problem};
 use super::{ADMIN_AND_LISTEN, objects, read_tree};
-use crate::yaml::Node;
 
 /// Where things are. Nothing else of the workspace is read: no secret of a destination need be set, no contract right.
 #[derive(Debug)]

@@ -4,17 +4,17 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
+use tidegate_delivery::{Checked, Fault, Grant, Terms};
+use tidegate_document::file;
+use tidegate_pipeline::sync;
+use tidegate_plugin::{Asked, Batching, Manifest, Package};
+use tidegate_registry::{self as store, Shelf};
+use tidegate_wasm::Limits;
+use tidegate_wasm::function::granted;
 
 use super::fields::Fields;
 use super::objects::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 use super::set;
-use crate::delivery::{Checked, Fault, Grant, Terms};
-use crate::file;
-use crate::function::granted;
-use crate::plugin::{Asked, Batching, Manifest, Package};
-use crate::store::{self, Shelf};
-use crate::sync;
-use crate::wasm::Limits;
 
 /// A destination plugin and what it may do.
 #[derive(Clone)]

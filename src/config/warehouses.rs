@@ -7,11 +7,14 @@ mod snowflake;
 
 use std::path::Path;
 
+use tidegate_document::nearest::nearest;
+use tidegate_warehouse::sheet::Sheet;
+use tidegate_warehouse::table::Limits;
+use tidegate_warehouse_sqlite as sqlite;
+
 use super::fields::Fields;
-use crate::nearest::nearest;
-use crate::warehouse::sheet::Sheet;
-use crate::warehouse::table::Limits;
-use crate::warehouse::{SHEETS, Settings, sqlite};
+use crate::warehouses::SHEETS;
+use crate::warehouses::Settings;
 
 /// The warehouse of this kind.
 pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, dir: &Path, data: &Path) -> Option<Settings> {

@@ -73,7 +73,7 @@ fn main() -> ExitCode {
     let short = arguments.iter().any(|argument| argument == "--short");
     let minutes = number("--minutes").map(|minutes| Duration::from_secs(minutes * 60));
     let plan = Plan {
-        seed: number("--seed").unwrap_or_else(|| u64::from_le_bytes(tidegate::clock::random())),
+        seed: number("--seed").unwrap_or_else(|| u64::from_le_bytes(tidegate_process::clock::random())),
         cycles: number("--cycles").unwrap_or(if short { 12 } else { 500 }),
         modules: number("--modules").unwrap_or(if short { 1_000 } else { 1_000_000 }),
         length: minutes.unwrap_or(Duration::from_secs(if short { 15 } else { 20 * 60 })),

@@ -5,9 +5,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use tidegate::function::{Function, RunContext};
-use tidegate::plugin::Package;
-use tidegate::wasm::{Limits, Module, inspect};
+use tidegate_plugin::Package;
+use tidegate_wasm::function::{Function, RunContext};
+use tidegate_wasm::{Limits, Module, inspect};
 
 use crate::support::guests;
 use crate::{Dice, Found, Plan};

@@ -2,7 +2,7 @@
 
 use wasmtime::{Caller, Engine, Linker, Memory, MemoryType, Module, Store};
 
-const TEXT: &str = include_str!("../../src/project/build/adapter.wat");
+const TEXT: &str = include_str!("../../crates/authoring/src/build/adapter.wat");
 
 #[test]
 fn only_the_time_of_day_asks_the_host() {

@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Poll;
 
-use tidegate::destination::{Batch, Delivery, Destination, Failure, Rejected};
-use tidegate::warehouse::declared::Declared;
-use tidegate::warehouse::evolve::{Type, number_text};
-use tidegate::warehouse::table::Limits;
-use tidegate::warehouse::{Part, Settings};
+use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Rejected};
+use tidegate_warehouse::Part;
+use tidegate_warehouse::declared::Declared;
+use tidegate_warehouse::evolve::{Type, number_text};
+use tidegate_warehouse::table::Limits;
+
+use tidegate::warehouses::Settings;
 
 pub mod clickhouse;
 mod disk;

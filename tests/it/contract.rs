@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
-use tidegate::contract::{Action, Contract, Domain, Limits, Verdict};
-use tidegate::event::Kind;
+use tidegate_contract::{Action, Contract, Domain, Limits, Verdict};
+use tidegate_event::Kind;
 
 const SOURCE: &str = "web";
 

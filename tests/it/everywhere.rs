@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
-use tidegate::warehouse::evolve::Type;
+use tidegate_warehouse::evolve::Type;
 
 use crate::conformance::clickhouse::ClickHouse;
 use crate::conformance::lake::Lake;

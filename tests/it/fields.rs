@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use tidegate::event::digits::Numbers;
-use tidegate::wasm::{
+use tidegate_event::digits::Numbers;
+use tidegate_wasm::{
     Breach, Call, CallFailure, Called, Journal, Limits, Mark, Module, Response, Services, Stage, Verdict, World,
 };
 

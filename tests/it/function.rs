@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tidegate::function::{Fault, FaultCode, Function, Lane, Level, Limits, Outcome, Ran, RunContext};
-use tidegate::project::{self, BuildError, CaseResult, Workbench};
-use tidegate::wasm::{Engine, LoadError};
+use tidegate_authoring::{self as project, BuildError, CaseResult, Workbench};
+use tidegate_wasm::function::{Fault, FaultCode, Function, Lane, Level, Limits, Outcome, Ran, RunContext};
+use tidegate_wasm::{Engine, LoadError};
 
 use crate::support::guests;
 

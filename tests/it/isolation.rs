@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tidegate::function::{Function, Limits, Outcome, RunContext};
-use tidegate::wasm::{Engine, Module, World};
+use tidegate_wasm::function::{Function, Limits, Outcome, RunContext};
+use tidegate_wasm::{Engine, Module, World};
 
 use crate::support::guests::component;
 

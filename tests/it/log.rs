@@ -58,7 +58,7 @@ fn what_a_batch_shares_is_on_disk_once() {
     let body = json!({"batch": events, "context": context}).to_string();
     assert_eq!(server.post("/v1/batch", &body).status, 200);
     server.kill();
-    let report = tidegate::intake::verify(&workspace.data().join("log")).unwrap();
+    let report = tidegate_log::verify(&workspace.data().join("log")).unwrap();
     assert!(report.is_whole() && report.records == 1500, "{report:?}");
     assert!(report.bytes < 2 * body.len() as u64, "{} bytes of log for a body of {}", report.bytes, body.len());
 }
@@ -154,7 +154,7 @@ fn a_log_of_the_first_format_is_delivered_and_a_newer_one_is_refused() {
         let path = entry.unwrap().path();
         std::fs::copy(&path, log.join(path.file_name().unwrap())).unwrap();
     }
-    assert_eq!(tidegate::intake::end(&log).unwrap(), 59);
+    assert_eq!(tidegate_log::end(&log).unwrap(), 59);
     let server = workspace.serve();
     let event = json!({"type": "track", "event": "Old", "messageId": "new"});
     assert_eq!(server.batch(&[event]).status, 200);
@@ -163,7 +163,7 @@ fn a_log_of_the_first_format_is_delivered_and_a_newer_one_is_refused() {
     assert_eq!(rows.len(), 37);
     assert_eq!((rows[1].as_str(), rows[36].as_str()), ("old-1|1|before", "old-36|36|before"));
     assert_eq!(workspace.quarantined(), [] as [String; 0]);
-    let report = tidegate::intake::verify(&log).unwrap();
+    let report = tidegate_log::verify(&log).unwrap();
     assert!(report.is_whole() && report.records == 37, "{report:?}");
     // A format that this build does not know.
     let path = &segments(&workspace)[0];

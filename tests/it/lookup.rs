@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use tidegate::lookup::{Settings, Table};
-use tidegate::plugin;
+use tidegate_plugin as plugin;
+use tidegate_wasm::lookup::{Settings, Table};
 
 use crate::support::{Workspace, guests, mmdb, run};
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tidegate::outbound::{
+use tidegate_net::outbound::{
     Authentication, Client, Digest, Method, Origin, Policy, Request, Resolve, Response, Rule, Secrets, Settings,
     Trouble,
 };

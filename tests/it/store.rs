@@ -6,7 +6,7 @@ mod hostile;
 mod push;
 
 use serde_json::{Value, json};
-use tidegate::plugin::{Fixture, embed};
+use tidegate_plugin::{Fixture, embed};
 
 use crate::support::admin::Admin;
 use crate::support::{Workspace, guests, request, run};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use tidegate::plugin::embed;
+use tidegate_plugin::embed;
 
 use crate::support::admin::Admin;
 use crate::support::http::{basic, try_request};

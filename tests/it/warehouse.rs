@@ -7,11 +7,11 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use rusqlite::types::{Value as Stored, ValueRef};
 use serde_json::{Value, json};
-use tidegate::destination::{Batch, Failure};
-use tidegate::event::Kind;
-use tidegate::warehouse::Part;
-use tidegate::warehouse::sqlite::{Client, Settings};
-use tidegate::warehouse::table::Limits;
+use tidegate_event::Kind;
+use tidegate_event::destination::{Batch, Failure};
+use tidegate_warehouse::Part;
+use tidegate_warehouse::table::Limits;
+use tidegate_warehouse_sqlite::{Client, Settings};
 
 pub use crate::conformance::events::{batch, event, parsed, track};
 

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tidegate_process::telemetry::with_causes;
 
 use super::super::{Done, paint, runtime};
 use crate::app::declare;
 use crate::config::{DestinationKind, Workspace};
-use crate::telemetry::with_causes;
-use crate::warehouse::Settings;
+use crate::warehouses::Settings;
 
 /// A destination that has not answered by then is away.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -56,7 +56,7 @@ async fn warehouse(workspace: &Workspace, sync: &str, settings: &Settings) -> Re
         let mut destination = settings.open(&part)?;
         let durable = destination.durable_to().await?;
         let found = settings.find(&part).await?;
-        Ok::<_, crate::destination::Failure>((durable, found.tables.len()))
+        Ok::<_, tidegate_event::destination::Failure>((durable, found.tables.len()))
     };
     let (durable, tables) = match tokio::time::timeout(PATIENCE, ask).await {
         Ok(asked) => asked.map_err(|failure| with_causes(&failure))?,

@@ -6,10 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tidegate_process::clock;
 
 use crate::cli::client::{Client, Target};
 use crate::cli::{Failure, traffic};
-use crate::clock;
 
 const EVENTS: u64 = 240;
 
@@ -38,7 +38,7 @@ pub(super) async fn send(url: &str, key: &str) -> Result<(), Failure> {
     println!("   20 single events as text/plain, as the Segment browser SDK sends them");
 
     let batch: Vec<Value> = events.drain(..100).collect();
-    let body = json!({"batch": batch, "sentAt": crate::event::time::format_millis(now_us)}).to_string();
+    let body = json!({"batch": batch, "sentAt": tidegate_event::time::format_millis(now_us)}).to_string();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(body.as_bytes())?;
     let zipped = Bytes::from(gzip.finish()?);
@@ -48,7 +48,7 @@ pub(super) async fn send(url: &str, key: &str) -> Result<(), Failure> {
     println!("   the same batch again: its first answer was lost on the way");
 
     events.extend(mishaps());
-    let body = json!({"batch": events, "sentAt": crate::event::time::format_millis(now_us)}).to_string();
+    let body = json!({"batch": events, "sentAt": tidegate_event::time::format_millis(now_us)}).to_string();
     // Something that no JSON library would write, in the middle of a good batch.
     let body = body.replacen("\"demo-broken\"", "NaN", 1);
     post(&mut client, "/v1/batch", &[json_type, auth], body.into()).await?;

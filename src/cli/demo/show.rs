@@ -4,10 +4,10 @@ use std::path::Path;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
+use tidegate_state::{Filter, State};
 
 use crate::app::paths;
 use crate::cli::{Failure, paint};
-use crate::state::{Filter, State};
 
 const ROWS: usize = 3;
 const COLUMNS: usize = 7;

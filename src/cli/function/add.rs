@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::Value;
+use tidegate_document::file;
+use tidegate_plugin::{Kind, Manifest, Package};
+use tidegate_registry as store;
 
 use super::{Done, Failure, Tools, build};
 use crate::cli::paint;
-use crate::file;
-use crate::plugin::{Kind, Manifest, Package};
-use crate::store;
 
 #[derive(Debug, clap::Args)]
 #[command(

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use tidegate_authoring::{self as project, Measured};
+use tidegate_document::file;
+use tidegate_plugin::Package;
+use tidegate_wasm::Limits;
+use tidegate_wasm::function::granted;
+
 use super::{Done, Failure, Tools, build};
 use crate::cli::{paint, runtime};
-use crate::file;
-use crate::function::granted;
-use crate::plugin::Package;
-use crate::project::{self, Measured};
-use crate::wasm::Limits;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use tidegate_authoring::{self as project, Built};
 
 use super::{Done, Failure, Tools};
 use crate::cli::paint;
-use crate::project::{self, Built};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use tidegate_authoring::{self as project, Inspected};
+use tidegate_document::file;
+
 use super::{Done, Failure};
 use crate::cli::paint;
-use crate::file;
-use crate::project::{self, Inspected};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -61,7 +62,7 @@ fn print(found: &Inspected) {
                 .map(|name| if secrets.contains(&name.as_str()) { format!("{name} (secret)") } else { name.clone() })
                 .collect();
             line("settings", &names(&settings));
-            let host = |rule: &crate::plugin::HostRule| {
+            let host = |rule: &tidegate_plugin::HostRule| {
                 let methods: Vec<&str> = rule.methods.iter().map(|method| method.as_str()).collect();
                 format!("{} {}", methods.join(" "), rule.origin)
             };

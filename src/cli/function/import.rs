@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use tidegate_authoring::{self as project, Foreign, Product};
+
 use super::{Done, Tools};
 use crate::cli::paint;
-use crate::project::{self, Foreign, Product};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use tidegate_authoring as project;
+use tidegate_plugin::{Kind, Language};
+
 use super::Done;
 use crate::cli::paint;
-use crate::plugin::{Kind, Language};
-use crate::project;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct FunctionArgs {

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use tidegate_authoring::{self as project, Papers};
+
 use super::{Done, build};
-use crate::project::{self, Papers};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Compiled where you like, e.g. with plain cargo:\n  \

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use tidegate_authoring::{self as project, Case, CaseResult, TestReport};
+use tidegate_document::file;
+use tidegate_plugin::Package;
+use tidegate_wasm::Limits;
+use tidegate_wasm::function::{Level, granted};
+
 use super::{Done, Failure, Tools, build};
 use crate::cli::{paint, runtime};
-use crate::file;
-use crate::function::{Level, granted};
-use crate::plugin::Package;
-use crate::project::{self, Case, CaseResult, TestReport};
-use crate::wasm::Limits;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {

@@ -3,12 +3,13 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+use tidegate_event::time;
+use tidegate_process::clock;
+use tidegate_state::{Purge, State};
+
 use super::super::{Done, Failure, WorkspaceArgs, paint};
 use crate::app::paths;
-use crate::clock;
 use crate::config;
-use crate::event::time;
-use crate::state::{Purge, State};
 
 #[derive(Debug, clap::Args)]
 #[command(

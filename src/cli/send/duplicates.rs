@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidegate_log as intake;
+use tidegate_state::State;
 use tokio::time::Instant;
 
 use crate::app::paths;
 use crate::config::Outline;
-use crate::intake;
-use crate::state::State;
 
 /// A server that has not refined everything by then says nothing of duplicates.
 const PATIENCE: Duration = Duration::from_secs(10);

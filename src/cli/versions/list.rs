@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use serde_json::Value;
+use tidegate_registry::Shelf;
 
 use super::session::{ServerArgs, Session};
 use super::short;
 use crate::cli::{Done, paint};
-use crate::store::Shelf;
 
 pub(super) async fn run(server: &ServerArgs, shelf: Shelf, json: bool) -> Done {
     let answer = Session::new(server)?.get(&format!("/admin/{}", shelf.all())).await?;

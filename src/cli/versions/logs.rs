@@ -4,11 +4,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::Value;
+use tidegate_registry::Shelf;
 
 use super::session::{ServerArgs, Session};
 use super::{path, short};
 use crate::cli::{Done, paint};
-use crate::store::Shelf;
 
 #[derive(Debug, clap::Args)]
 #[command(

@@ -5,15 +5,15 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tidegate_authoring as project;
+use tidegate_document::file;
+use tidegate_plugin::{Kind, Manifest, Package};
+use tidegate_registry::Shelf;
 
 use super::failing::{self, Before};
 use super::session::{ServerArgs, Session};
 use super::{read_json, short};
 use crate::cli::{Done, Failure, function, paint};
-use crate::file;
-use crate::plugin::{Kind, Manifest, Package};
-use crate::project;
-use crate::store::Shelf;
 
 /// What is pushed, and onto what.
 #[derive(Debug, clap::Args)]

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use tidegate_warehouse_clickhouse as clickhouse;
+
 use super::limits;
 use crate::config::fields::Fields;
-use crate::warehouse::clickhouse;
 
 pub(super) fn server(fields: &mut Fields<'_>, dir: &Path) -> Option<clickhouse::Settings> {
     let limits = limits(fields, &clickhouse::SHEET);

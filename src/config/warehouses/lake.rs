@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use tidegate_warehouse_lake::{self as lake, Partition, Place};
+
 use super::limits;
 use crate::config::fields::{Fields, environment};
-use crate::warehouse::lake::{self, Partition, Place};
 
 pub(super) fn folder(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<lake::Settings> {
     let place = place(fields, dir, data);

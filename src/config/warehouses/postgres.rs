@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use tidegate_warehouse_postgres as postgres;
+
 use super::limits;
 use crate::config::fields::Fields;
-use crate::warehouse::postgres;
 
 /// Fields that are parameters of the connection, by libpq's names. Paths among them count from the workspace.
 const POSTGRES_FIELDS: [&str; 14] = [

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use tidegate_warehouse_snowflake as snowflake;
+
 use super::limits;
 use crate::config::fields::Fields;
-use crate::warehouse::snowflake;
 
 pub(super) fn account(fields: &mut Fields<'_>, dir: &Path) -> Option<snowflake::Settings> {
     let limits = limits(fields, &snowflake::SHEET);

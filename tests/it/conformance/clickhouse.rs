@@ -8,11 +8,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
-use tidegate::warehouse::Settings;
-use tidegate::warehouse::clickhouse::{self, encode};
-use tidegate::warehouse::table::Limits;
+use tidegate_warehouse::table::Limits;
+use tidegate_warehouse_clickhouse::{self as clickhouse, encode};
 
 use super::{Act, Cells, Rig, TableSeen, Tables, canonical, suite};
+use tidegate::warehouses::Settings;
 
 mod cuts;
 mod own;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use tidegate::destination::Batch;
-use tidegate::event::{Event, Kind, ViolationRecord};
+use tidegate_event::destination::Batch;
+use tidegate_event::{Event, Kind, ViolationRecord};
 
 /// An event of this kind with these fields besides those that every event has.
 pub fn event(kind: Kind, offset: u64, id: &str, fields: Value) -> Arc<Event> {

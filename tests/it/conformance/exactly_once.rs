@@ -1,7 +1,7 @@
 //! Batches that come twice, overlapping, cut elsewhere or after a crash leave each event once.
 
 use serde_json::json;
-use tidegate::destination::Batch;
+use tidegate_event::destination::Batch;
 
 use super::events::{batch, numbered, track};
 use super::{Rig, Subject};

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tidegate::warehouse::evolve::Type;
-use tidegate::warehouse::lake::{self, Place};
-use tidegate::warehouse::table::Limits;
-use tidegate::warehouse::{Settings, lake::manifest::Root};
+use tidegate_warehouse::evolve::Type;
+use tidegate_warehouse::table::Limits;
+use tidegate_warehouse_lake::manifest::Root;
+use tidegate_warehouse_lake::{self as lake, Place};
 
 use super::{Act, Cells, Rig, TableSeen, Tables, canonical, suite};
+use tidegate::warehouses::Settings;
 
 mod crash;
 mod others;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tidegate::destination::Failure;
-use tidegate::event::Kind;
-use tidegate::warehouse::declared::Declared;
-use tidegate::warehouse::evolve::Type;
-use tidegate::warehouse::table::Limits;
+use tidegate_event::Kind;
+use tidegate_event::destination::Failure;
+use tidegate_warehouse::declared::Declared;
+use tidegate_warehouse::evolve::Type;
+use tidegate_warehouse::table::Limits;
 
 use super::events::{batch, event, numbered, track};
 use super::{Act, Rig, Subject};

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
-use tidegate::event::Kind;
+use tidegate_event::Kind;
 
 use super::events::{batch, event, parsed};
 use super::{Rig, Subject, Tables};

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
-use tidegate::warehouse::Settings;
-use tidegate::warehouse::evolve::Type;
-use tidegate::warehouse::postgres::{self, Address, Environment, encode};
-use tidegate::warehouse::table::Limits;
+use tidegate_warehouse::evolve::Type;
+use tidegate_warehouse::table::Limits;
+use tidegate_warehouse_postgres::{self as postgres, Address, Environment, encode};
 
 use super::{Act, Cells, Rig, TableSeen, Tables, canonical, suite};
 use server::Server;
+use tidegate::warehouses::Settings;
 
 mod faults;
 mod others;

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use tidegate::warehouse::{SHEETS, sheet};
+use tidegate_warehouse::sheet;
+
+use tidegate::warehouses::SHEETS;
 
 const BEGIN: &str = "<!-- sheets: made from the code; a test compares -->\n";
 const END: &str = "<!-- /sheets -->";

@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use serde_json::{Value, json};
-use tidegate::warehouse::Settings;
-use tidegate::warehouse::evolve::Type;
-use tidegate::warehouse::snowflake::{self, Auth, Secret, encode};
-use tidegate::warehouse::table::Limits;
+use tidegate_warehouse::evolve::Type;
+use tidegate_warehouse::table::Limits;
+use tidegate_warehouse_snowflake::{self as snowflake, Auth, Secret, encode};
 
 use super::{Act, Cells, Rig, TableSeen, Tables, canonical, suite};
+use tidegate::warehouses::Settings;
 
 mod cut;
 mod live;

@@ -5,16 +5,15 @@ use std::path::PathBuf;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
-use tidegate::warehouse::Settings;
-use tidegate::warehouse::evolve::{Type, real_text};
-use tidegate::warehouse::sqlite::{self, encode};
-use tidegate::warehouse::table::Limits;
-
-use tidegate::destination::Failure;
+use tidegate_event::destination::Failure;
+use tidegate_warehouse::evolve::{Type, real_text};
+use tidegate_warehouse::table::Limits;
+use tidegate_warehouse_sqlite::{self as sqlite, encode};
 
 use super::disk::Disk;
 use super::events::{batch, track};
 use super::{Act, Cells, Rig, Subject, TableSeen, Tables, canonical, skipped, suite};
+use tidegate::warehouses::Settings;
 
 suite!(Sqlite);
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate::destination::Batch;
-use tidegate::event::Kind;
-use tidegate::warehouse::declared::Declared;
-use tidegate::warehouse::evolve::Type::{Boolean, Decimal, Integer, Json, Text, Timestamp};
-use tidegate::warehouse::table::Limits;
+use tidegate_event::Kind;
+use tidegate_event::destination::Batch;
+use tidegate_warehouse::declared::Declared;
+use tidegate_warehouse::evolve::Type::{Boolean, Decimal, Integer, Json, Text, Timestamp};
+use tidegate_warehouse::table::Limits;
 
 use super::events::{batch, event, numbered, track, violation};
 use super::{Rig, Subject};

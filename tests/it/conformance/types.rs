@@ -1,10 +1,10 @@
 //! What a value is, and what becomes of a column that sees several types.
 
 use serde_json::{Value, json};
-use tidegate::event::Kind;
-use tidegate::warehouse::declared::Declared;
-use tidegate::warehouse::evolve::Type;
-use tidegate::warehouse::table::Limits;
+use tidegate_event::Kind;
+use tidegate_warehouse::declared::Declared;
+use tidegate_warehouse::evolve::Type;
+use tidegate_warehouse::table::Limits;
 
 use super::events::{batch, event, parsed, track};
 use super::{Rig, Subject};

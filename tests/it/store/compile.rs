@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tidegate::store::{CompileError, CompileLimits, Error, Settings, Store};
-use tidegate::wasm::World;
+use tidegate_registry::{CompileError, CompileLimits, Error, Settings, Store};
+use tidegate_wasm::World;
 
 use crate::support::guests;
 

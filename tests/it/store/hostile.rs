@@ -1,7 +1,7 @@
 //! Uploads made to hurt: each refused with a sentence that says why, and the server goes on.
 
 use serde_json::{Value, json};
-use tidegate::plugin::embed;
+use tidegate_plugin::embed;
 
 use super::{event, mask, redact};
 use crate::support::admin::Admin;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
-use tidegate::plugin::{Fixture, embed, embed_with_lookups};
+use tidegate_plugin::{Fixture, embed, embed_with_lookups};
 
 use super::{hash, manifest, mask, redact};
 use crate::support::admin::Admin;

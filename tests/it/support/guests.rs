@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
-use tidegate::project;
-use tidegate::wasm::{Engine, Limits, Module, World};
+use tidegate_authoring as project;
+use tidegate_wasm::{Engine, Limits, Module, World};
 
 /// One engine for all tests: its pool reserves a lot of address space.
 pub fn engine() -> &'static Engine {
@@ -109,5 +109,5 @@ pub fn destination(guest: &str, manifest: &serde_json::Value) -> Vec<u8> {
         built.push((guest.to_owned(), component.clone()));
         component
     });
-    tidegate::plugin::embed(&component, manifest, &[])
+    tidegate_plugin::embed(&component, manifest, &[])
 }

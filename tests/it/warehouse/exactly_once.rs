@@ -1,6 +1,6 @@
 //! Batches that come twice, overlapping, or after a crash leave each event once.
 
-use tidegate::destination::Destination;
+use tidegate_event::destination::Destination;
 
 use super::*;
 

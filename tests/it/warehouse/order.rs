@@ -1,9 +1,9 @@
 //! Tables depend on which events arrived, not on their order or batching; and no value is missing from them.
 
 use proptest::prelude::*;
-use tidegate::warehouse::evolve::Scalar;
-use tidegate::warehouse::name;
-use tidegate::warehouse::sqlite::encode::FIT;
+use tidegate_warehouse::evolve::Scalar;
+use tidegate_warehouse::name;
+use tidegate_warehouse_sqlite::encode::FIT;
 
 use super::*;
 
@@ -107,7 +107,7 @@ fn shown(cell: &Stored, declared: &str) -> String {
     match cell {
         Stored::Integer(truth) if declared == "BOOLEAN" => (*truth == 1).to_string(),
         Stored::Integer(integer) => integer.to_string(),
-        Stored::Real(real) => tidegate::warehouse::evolve::real_text(*real),
+        Stored::Real(real) => tidegate_warehouse::evolve::real_text(*real),
         Stored::Text(text) => text.clone(),
         other => format!("{other:?}"),
     }

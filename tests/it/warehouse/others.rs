@@ -1,6 +1,6 @@
 //! Other people with the same file: readers, operators who alter tables, wrong permissions.
 
-use tidegate::warehouse::sqlite::Checked;
+use tidegate_warehouse_sqlite::Checked;
 
 use super::*;
 

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
-use tidegate::destination::Failure;
-use tidegate::warehouse::table::Limits;
-use tidegate::warehouse::{Settings, clickhouse};
+use tidegate_event::destination::Failure;
+use tidegate_warehouse::table::Limits;
+use tidegate_warehouse_clickhouse as clickhouse;
 
 use super::{ClickHouse, Rig, sql};
 use crate::conformance::events::{batch, numbered, track};
 use crate::conformance::{Act, Subject, Tables, run};
+use tidegate::warehouses::Settings;
 
 /// What the line still carries, over all connections.
 struct Line {
@@ -117,7 +118,7 @@ impl Rig for Through<'_> {
 }
 
 /// Events of two names; a column more and a wider one now and then.
-fn events(from: u64, to: u64) -> tidegate::destination::Batch {
+fn events(from: u64, to: u64) -> tidegate_event::destination::Batch {
     let made = (from..to).map(|n| {
         let name = if n % 3 == 0 { "F" } else { "E" };
         let value = if n % 50 == 49 { json!("text") } else { json!("2024-05-06T07:08:09.120Z") };

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tidegate::destination::{Batch, Failure};
-use tidegate::event::Kind;
-use tidegate::warehouse::clickhouse::{self, LookUp};
-use tidegate::warehouse::evolve::Type;
-use tidegate::warehouse::{Part, Settings};
+use tidegate_event::Kind;
+use tidegate_event::destination::{Batch, Failure};
+use tidegate_warehouse::Part;
+use tidegate_warehouse::evolve::Type;
+use tidegate_warehouse_clickhouse::{self as clickhouse, LookUp};
 
 use super::{ClickHouse, Rig, engine, lines, post};
 use crate::conformance::events::{batch, event, numbered, parsed, track};
 use crate::conformance::{Subject, run};
+use tidegate::warehouses::Settings;
 
 /// A place with settings of its own.
 struct Altered(ClickHouse, fn(clickhouse::Settings) -> clickhouse::Settings);
@@ -21,7 +22,7 @@ impl Rig for Altered {
         Err("made by the test".to_owned())
     }
 
-    fn settings(&self, limits: tidegate::warehouse::table::Limits) -> Settings {
+    fn settings(&self, limits: tidegate_warehouse::table::Limits) -> Settings {
         Settings::ClickHouse(self.1(clickhouse::Settings { limits, ..self.0.settings_of() }))
     }
 
@@ -158,7 +159,7 @@ fn decimals_are_exact_as_far_as_they_reach() {
         let events: Vec<_> = events.collect();
         let mut subject = Subject::open(rig);
         subject.deliver(batch(events[..within.len()].to_vec()));
-        let number = |text: &str| tidegate::warehouse::evolve::number_text(text).into_owned();
+        let number = |text: &str| tidegate_warehouse::evolve::number_text(text).into_owned();
         let texts = || (0..within.len()).map(|at| rig.seen(None)["e"].cell(&format!("m{at}"), "d").unwrap().to_owned());
         let expected: Vec<_> = within.iter().map(|n| number(n)).collect();
         assert_eq!(

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tidegate::event::Kind;
-use tidegate::warehouse::evolve::Type;
-use tidegate::warehouse::lake::{self, Partition};
+use tidegate_event::Kind;
+use tidegate_warehouse::evolve::Type;
+use tidegate_warehouse_lake::{self as lake, Partition};
 
 use super::super::events::{batch, event, numbered, track};
 use super::super::{Rig, Subject};
@@ -101,7 +101,7 @@ fn instants_become_the_texts_that_they_were() {
 }
 
 pub fn tidy(settings: &lake::Settings) -> lake::Tidied {
-    let part = tidegate::warehouse::Part { sync: "sync".to_owned(), ..tidegate::warehouse::Part::default() };
+    let part = tidegate_warehouse::Part { sync: "sync".to_owned(), ..tidegate_warehouse::Part::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(settings.clone().check(&part).unwrap().tidy()).unwrap()
 }

@@ -3,16 +3,16 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::json;
-use tidegate::destination::Failure;
-use tidegate::warehouse::Settings;
-use tidegate::warehouse::lake::{self, Place};
-use tidegate::warehouse::table::Limits;
+use tidegate_event::destination::Failure;
+use tidegate_warehouse::table::Limits;
+use tidegate_warehouse_lake::{self as lake, Place};
 
 use super::super::events::numbered;
 use super::super::{Act, Rig, Subject, Tables, suite};
 use super::crash::ten;
 use super::others::tidy;
 use super::{reader, seen_by};
+use tidegate::warehouses::Settings;
 
 suite!(Bucket);
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate::warehouse::lake;
+use tidegate_warehouse_lake as lake;
 
 use super::super::{Rig, Subject};
 use super::Lake;

@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use tidegate::destination::{Batch, Failure};
-use tidegate::warehouse::table::Limits;
-use tidegate::warehouse::{Settings, postgres};
+use tidegate_event::destination::{Batch, Failure};
+use tidegate_warehouse::table::Limits;
+use tidegate_warehouse_postgres as postgres;
 
 use super::server::Server;
 use super::{Postgres, address};
 use crate::conformance::events::{batch, numbered, track};
 use crate::conformance::{Rig, Subject, run};
+use tidegate::warehouses::Settings;
 
 /// A rig that goes another way to the same database.
 struct By<'r> {
@@ -193,7 +194,7 @@ fn a_server_that_comes_back_is_used_again() {
     let text = format!("host=127.0.0.1 port={}", server.port);
     let settings = Settings::Postgres(Box::new(postgres::Settings::new(address(&text, "shop"))));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let part = tidegate::warehouse::Part { sync: "sync".to_owned(), ..Default::default() };
+    let part = tidegate_warehouse::Part { sync: "sync".to_owned(), ..Default::default() };
     server.control("stop");
     // Nothing need be there when it opens.
     let mut destination = runtime.block_on(async { settings.open(&part) }).unwrap();
@@ -327,7 +328,7 @@ fn a_full_disk_is_waited_for() {
     let text = format!("host=127.0.0.1 port={}", server.port);
     let settings = Settings::Postgres(Box::new(postgres::Settings::new(address(&text, "shop"))));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let part = tidegate::warehouse::Part { sync: "sync".to_owned(), ..Default::default() };
+    let part = tidegate_warehouse::Part { sync: "sync".to_owned(), ..Default::default() };
     let mut destination = runtime.block_on(async { settings.open(&part) }).unwrap();
     let mut deliver = |batch: Batch| runtime.block_on(destination.deliver(Arc::new(batch)));
     let first = deliver(numbered(0..3));

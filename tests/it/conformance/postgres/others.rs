@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate::destination::Failure;
-use tidegate::event::Kind;
-use tidegate::warehouse::declared::Declared;
-use tidegate::warehouse::evolve::Type;
-use tidegate::warehouse::table::Limits;
+use tidegate_event::Kind;
+use tidegate_event::destination::Failure;
+use tidegate_warehouse::declared::Declared;
+use tidegate_warehouse::evolve::Type;
+use tidegate_warehouse::table::Limits;
 
 use super::Postgres;
 use crate::conformance::events::{batch, event, numbered, parsed, track, violation};
@@ -82,9 +82,9 @@ fn instants_that_become_text_read_as_they_came() {
         assert_eq!(rig.ask(declared), "timestamp with time zone");
         subject.deliver(batch(vec![track(3, "m3", "E", json!({ "at": "soon" }))]));
         let odd = json!({ "event": "E", "properties": {}, "timestamp": "yesterday" });
-        subject.deliver(batch(vec![crate::conformance::events::event(tidegate::event::Kind::Track, 4, "m4", odd)]));
+        subject.deliver(batch(vec![crate::conformance::events::event(tidegate_event::Kind::Track, 4, "m4", odd)]));
         let short = json!({ "event": "E", "properties": {}, "timestamp": "2024-05-06T07:08:09.120Z" });
-        subject.deliver(batch(vec![crate::conformance::events::event(tidegate::event::Kind::Track, 5, "m5", short)]));
+        subject.deliver(batch(vec![crate::conformance::events::event(tidegate_event::Kind::Track, 5, "m5", short)]));
         let seen = rig.seen(None);
         for (n, at) in instants.iter().enumerate() {
             assert_eq!(seen["e"].cell(&format!("m{n}"), "at"), Some(*at));

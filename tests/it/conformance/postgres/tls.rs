@@ -3,12 +3,13 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use tidegate::destination::Failure;
-use tidegate::warehouse::postgres::{self, Address, Environment};
-use tidegate::warehouse::{Part, Settings};
+use tidegate_event::destination::Failure;
+use tidegate_warehouse::Part;
+use tidegate_warehouse_postgres::{self as postgres, Address, Environment};
 
 use super::Postgres;
 use crate::conformance::run;
+use tidegate::warehouses::Settings;
 
 /// Connects so, and asks for the ledger.
 fn outcome(address: Address) -> Result<Option<u64>, Failure> {

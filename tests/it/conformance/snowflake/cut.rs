@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::json;
-use tidegate::destination::Failure;
-use tidegate::event::Kind;
-use tidegate::warehouse::table::Limits;
-use tidegate::warehouse::{Settings, snowflake};
+use tidegate_event::Kind;
+use tidegate_event::destination::Failure;
+use tidegate_warehouse::table::Limits;
+use tidegate_warehouse_snowflake as snowflake;
 
 use super::super::events::{batch, event, numbered, track};
 use super::super::{Rig, Subject};
 use super::Snowflake;
+use tidegate::warehouses::Settings;
 
 /// Lies between the router and the emulator.
 pub struct Proxy {

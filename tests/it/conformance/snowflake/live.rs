@@ -6,12 +6,13 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use tidegate::clock;
-use tidegate::warehouse::snowflake::{self, Auth, Load};
-use tidegate::warehouse::{Part, Settings};
+use tidegate_process::clock;
+use tidegate_warehouse::Part;
+use tidegate_warehouse_snowflake::{self as snowflake, Auth, Load};
 
 use super::super::events::{batch, numbered, parsed, track};
 use super::super::skipped;
+use tidegate::warehouses::Settings;
 
 #[expect(clippy::disallowed_methods, reason = "credentials for a live test come from the environment")]
 fn settings() -> Result<snowflake::Settings, String> {

@@ -4,15 +4,16 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use tidegate::destination::Failure;
-use tidegate::warehouse::snowflake;
-use tidegate::warehouse::table::Limits;
-use tidegate::warehouse::{Settings, snowflake::Auth};
+use tidegate_event::destination::Failure;
+use tidegate_warehouse::table::Limits;
+use tidegate_warehouse_snowflake as snowflake;
+use tidegate_warehouse_snowflake::Auth;
 
 use super::super::events::numbered;
 use super::super::{Act, Rig, Subject, Tables};
 use super::Snowflake;
 use super::web::{self, Reply, Request};
+use tidegate::warehouses::Settings;
 
 type Rule = Box<dyn Fn(&Request) -> Option<Reply> + Send + Sync>;
 
@@ -265,7 +266,7 @@ fn a_refused_login_stops_and_secrets_are_never_shown() {
     for auth in [Auth::Password(secret.clone()), Auth::OAuth(secret.clone()), Auth::Token(secret)] {
         let settings = settings(auth);
         assert!(!format!("{settings:?}").contains("hunter2"));
-        let part = tidegate::warehouse::Part { sync: "sync".to_owned(), ..Default::default() };
+        let part = tidegate_warehouse::Part { sync: "sync".to_owned(), ..Default::default() };
         let mut destination = Settings::Snowflake(settings).open(&part).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let failure = runtime.block_on(destination.deliver(Arc::new(numbered(0..1)))).unwrap_err();

@@ -11,19 +11,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate::destination::Failure;
-use tidegate::warehouse::snowflake::{self, Auth, Load, Secret};
-use tidegate::warehouse::table::Limits;
-use tidegate::warehouse::{Part, Settings};
+use tidegate_event::destination::Failure;
+use tidegate_warehouse::Part;
+use tidegate_warehouse::table::Limits;
+use tidegate_warehouse_snowflake::{self as snowflake, Auth, Load, Secret};
 
 use super::super::events::{batch, numbered, track};
 use super::super::{Act, Rig, Subject, Tables, suite};
 use super::web::{self, Reply, Request};
 use super::{Bridge, Snowflake};
+use tidegate::warehouses::Settings;
 
 suite!(Streaming);
 
-const KEY: &str = include_str!("../../../../src/warehouse/snowflake/testdata/key.p8");
+const KEY: &str = include_str!("../../../../crates/warehouse-snowflake/src/testdata/key.p8");
 
 /// What goes wrong, once, with the next request that has these texts, parted by `*`, in its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,186 @@
+//! One batch through a plugin of any kind, on the engine and within the limits that production uses.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use tidegate_delivery as delivery;
+use tidegate_event::digits::Numbers;
+use tidegate_plugin::{Kind, Manifest};
+use tidegate_wasm::function::golden::{self, NOW_MS, said};
+use tidegate_wasm::function::{Function, Journal, Limits, LogLine, Outcome, RunContext, Stats};
+use tidegate_wasm::{Call, Called, Module, Plan, Response, Services};
+
+use super::refused;
+
+/// A compiled plugin with what its tests lend it.
+pub(super) struct Runner {
+    pub(super) kind: Kind,
+    pub(super) module: Module,
+    pub(super) limits: Arc<Limits>,
+    pub(super) services: Services,
+    /// What the component says about itself, if anything.
+    pub(super) manifest: Option<Manifest>,
+}
+
+/// What came of a batch.
+pub(super) struct Came {
+    /// As a fixture spells it.
+    pub(super) shown: Value,
+    pub(super) stats: Stats,
+    pub(super) log: Vec<LogLine>,
+    /// What went wrong with which event, for people.
+    pub(super) notes: Vec<String>,
+    /// What a server would not take of it.
+    pub(super) refused: Vec<String>,
+    /// Of a destination that answered.
+    pub(super) plan: Option<Plan>,
+}
+
+impl Runner {
+    pub(super) async fn run(&self, events: &[String], settings: &str) -> Came {
+        match self.kind {
+            Kind::Transform => self.transform(events, settings).await,
+            Kind::Fields => self.edit(events, settings).await,
+            Kind::Destination => self.prepare(events, settings).await,
+        }
+    }
+
+    async fn transform(&self, events: &[String], settings: &str) -> Came {
+        let function = Function::of(self.module.clone(), "fixture", settings.to_owned(), (*self.limits).clone());
+        let function = function.with_services(self.services.clone()).with_numbers(self.numbers());
+        let mut ran = function.run(events, RunContext { now_ms: NOW_MS, ..RunContext::default() }).await;
+        for (outcome, event) in ran.outcomes.iter_mut().zip(events) {
+            function.restore(outcome, &serde_json::from_str(event).unwrap_or_default());
+        }
+        let note = |(index, outcome): (usize, &Outcome)| match outcome {
+            Outcome::Fail { code, message, .. } => Some(format!("{} failed: {code}: {message}", named(index, events))),
+            Outcome::Fault { code, message } => {
+                Some(format!("{} broke the plugin: {code}: {message}", named(index, events)))
+            }
+            _ => None,
+        };
+        Came {
+            shown: Value::Array(ran.outcomes.iter().map(golden::outcome).collect()),
+            notes: ran.outcomes.iter().enumerate().filter_map(note).collect(),
+            refused: refused::of_outcomes(events, &ran.outcomes, NOW_MS),
+            stats: ran.stats,
+            log: ran.journal.lines,
+            plan: None,
+        }
+    }
+
+    async fn edit(&self, events: &[String], settings: &str) -> Came {
+        let bytes = events.iter().map(String::len).sum();
+        let bodies: Vec<Map<String, Value>> =
+            events.iter().map(|event| serde_json::from_str(event).unwrap_or_default()).collect();
+        let mut journal = Journal::default();
+        let (bodies, called) = self.module.edit(&self.limits, self.call(settings), bodies, bytes, &mut journal).await;
+        let stats = self.stats(events.len(), &called);
+        let mut refused = Vec::new();
+        let (shown, notes) = match called.answer {
+            Ok(marks) => {
+                let edited = marks.iter().zip(events.iter().zip(&bodies)).enumerate();
+                refused.extend(edited.filter_map(|(index, (mark, (event, body)))| match mark {
+                    tidegate_wasm::Mark::Edited => refused::of_edit(index, event, body, NOW_MS),
+                    _ => None,
+                }));
+                let shown = marks.iter().zip(&bodies).map(|(mark, body)| golden::mark(mark, body)).collect();
+                let note = |(index, mark): (usize, &tidegate_wasm::Mark)| match mark {
+                    tidegate_wasm::Mark::Failed(code, message) => {
+                        Some(format!("{} failed: {code}: {message}", named(index, events)))
+                    }
+                    _ => None,
+                };
+                (shown, marks.iter().enumerate().filter_map(note).collect())
+            }
+            Err(failure) => {
+                let (code, message) = said(&failure);
+                let fault = json!({ "fault": { "code": code } });
+                (Value::Array(vec![fault; events.len()]), vec![format!("the batch failed: {code}: {message}")])
+            }
+        };
+        Came { shown, stats, log: journal.lines, notes, refused, plan: None }
+    }
+
+    async fn prepare(&self, events: &[String], settings: &str) -> Came {
+        let mut journal = Journal::default();
+        let called = self.module.prepare(&self.limits, self.call(settings), events, &mut journal).await;
+        let stats = self.stats(events.len(), &called);
+        let (shown, notes, plan) = match called.answer {
+            Ok(plan) => {
+                let failed = plan.failed.iter();
+                let note = |(event, complaint): &(u32, tidegate_wasm::GuestComplaint)| {
+                    format!("{} failed: {}: {}", named(*event as usize, events), complaint.code, complaint.message)
+                };
+                (golden::plan(&plan), failed.map(note).collect(), Some(plan))
+            }
+            Err(failure) => {
+                let (code, message) = said(&failure);
+                (json!({ "fault": { "code": code } }), vec![format!("the batch failed: {code}: {message}")], None)
+            }
+        };
+        let refused = match (&self.manifest, &plan) {
+            (Some(manifest), Some(plan)) => {
+                let settings = serde_json::from_str(settings).unwrap_or_default();
+                delivery::refusals(manifest, &settings, plan, events.len())
+            }
+            _ => Vec::new(),
+        };
+        Came { shown, stats, log: journal.lines, notes, refused, plan }
+    }
+
+    /// What the plugin makes of a recorded response, as a fixture spells it.
+    pub(super) async fn classify(
+        &self,
+        settings: &str,
+        tag: &str,
+        events: &[u32],
+        response: &Response,
+    ) -> (Value, Vec<LogLine>) {
+        let mut journal = Journal::default();
+        let call = self.call(settings);
+        let called = self.module.classify(&self.limits, call, tag, events, response, &mut journal).await;
+        let shown = match called.answer {
+            Ok(verdict) => golden::verdict(&verdict),
+            Err(failure) => json!({ "fault": { "code": said(&failure).0, "message": said(&failure).1 } }),
+        };
+        (shown, journal.lines)
+    }
+
+    fn call<'a>(&'a self, settings_json: &'a str) -> Call<'a> {
+        Call {
+            settings_json,
+            revision: 1,
+            now_ms: NOW_MS,
+            seed: 0,
+            deadline: None,
+            services: &self.services,
+            numbers: self.numbers(),
+        }
+    }
+
+    fn numbers(&self) -> Numbers {
+        self.manifest.as_ref().map_or(Numbers::Unknown, Manifest::numbers)
+    }
+
+    fn stats<T>(&self, events: usize, called: &Called<T>) -> Stats {
+        let budget = self.limits.cpu_budget(events).as_secs_f64();
+        Stats {
+            cpu: called.cpu,
+            calls: 1,
+            calls_failed: u32::from(called.answer.is_err()),
+            memory_peak_bytes: called.memory_peak_bytes,
+            cpu_share_max: if budget > 0.0 { called.cpu.as_secs_f64() / budget } else { 0.0 },
+            ..Stats::default()
+        }
+    }
+}
+
+/// An event for people: they know it by its messageId, and its place is counted as plans count, from 0.
+fn named(index: usize, events: &[String]) -> String {
+    let event: Value = events.get(index).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    match event["messageId"].as_str() {
+        Some(id) => format!("event {index} (messageId {id:?})"),
+        None => format!("event {index} (counted from 0)"),
+    }
+}

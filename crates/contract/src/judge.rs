@@ -1,0 +1,230 @@
+//! From an event to a verdict.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use jsonschema::ValidationError;
+use jsonschema::error::ValidationErrorKind as ErrorKind;
+use serde_json::{Map, Value};
+use tidegate_event::Kind;
+
+use super::compile::{Contract, Lookup, Rule};
+use super::report::{Report, write_place, write_pointer};
+use super::{Action, OnSchemaViolation, OnUndeclaredFields, VERSION_DEFAULT, VIOLATIONS_MAX, Verdict, Violation};
+
+impl Contract {
+    /// Judges one event. Changes `body` only by omitting undeclared fields, only under that policy, and only when the
+    /// verdict lets the event go on.
+    pub fn judge(&self, kind: Kind, body: &mut Map<String, Value>) -> Verdict {
+        let name = name_of(kind, body);
+        let version = version_of(body);
+        match self.find(kind, name, &version) {
+            Lookup::Rule(rule) => rule.judge(kind, body),
+            Lookup::UnknownVersion => self.judge_undeclared(kind, body, true),
+            Lookup::Undeclared => self.judge_undeclared(kind, body, false),
+        }
+    }
+
+    #[cold]
+    fn judge_undeclared(&self, kind: Kind, body: &Map<String, Value>, unknown_version: bool) -> Verdict {
+        let name = name_of(kind, body);
+        let version = version_of(body);
+        let of = called(kind, name);
+        let undeclared = match (self.block_undeclared, unknown_version) {
+            (true, _) => Vec::new(),
+            (false, true) => vec![Report::line(|line| write!(line, "version {version:?} of {of}"))],
+            (false, false) => vec![Report::line(|line| line.write_str(&of))],
+        };
+        if !self.block_undeclared && !self.undeclared_rows {
+            return Verdict { undeclared, ..Verdict::CLEAN };
+        }
+        let mut report = Report::default();
+        report.push(|line| match (unknown_version, kind) {
+            (true, _) => {
+                write!(line, "/context/htevents/schemaVersion: version {version:?} of {of} is not declared.")
+            }
+            (false, Kind::Track) => write!(line, "/event: {of} is not declared."),
+            (false, Kind::Page | Kind::Screen) => write!(line, "/name: {of} is not declared."),
+            (false, _) => write!(line, "/type: {of} is not declared."),
+        });
+        Verdict {
+            action: if self.block_undeclared { Action::Block } else { Action::Allow },
+            undeclared,
+            omitted: false,
+            violation: Some(Violation {
+                payload: serde_json::to_string(body).unwrap_or_default(),
+                event_name: name.map(str::to_owned),
+                event_type: kind,
+                schema_version: version.into_owned(),
+                has_undeclared_schema: true,
+                has_undeclared_fields: false,
+                has_schema_violated: false,
+                violations: report.into_sentences(),
+            }),
+        }
+    }
+}
+
+impl Rule {
+    fn judge(&self, kind: Kind, body: &mut Map<String, Value>) -> Verdict {
+        let mut whole = Whole::of(body);
+        if self.fields.cover(&whole.value) && self.validator.is_valid(&whole.value) {
+            return Verdict::CLEAN;
+        }
+        self.judge_unclean(kind, &mut whole.value)
+    }
+
+    #[cold]
+    fn judge_unclean(&self, kind: Kind, value: &mut Value) -> Verdict {
+        let (mut report, mut undeclared) = (Report::default(), Vec::new());
+        let allows = self.on_undeclared_fields == OnUndeclaredFields::AllowEvent;
+        let of = allows.then(|| called(kind, value.as_object().and_then(|body| name_of(kind, body))));
+        self.fields.each_undeclared(value, &mut |path| {
+            report.push(|line| {
+                write_pointer(line, path)?;
+                line.write_str(": the field is not declared.")
+            });
+            if let Some(of) = of.as_ref().filter(|_| undeclared.len() < VIOLATIONS_MAX) {
+                let place = Report::line(|line| {
+                    write_place(line, path)?;
+                    write!(line, " of {of}")
+                });
+                if !undeclared.contains(&place) {
+                    undeclared.push(place);
+                }
+            }
+        });
+        let has_undeclared_fields = !report.is_empty();
+        // Where they do not go on, or keep the event from going on, the schema is asked about the event without them:
+        // otherwise a schema with `additionalProperties: false` would find them a second time.
+        let trimmed = has_undeclared_fields.then(|| {
+            let mut trimmed = value.clone();
+            self.fields.omit_undeclared(&mut trimmed);
+            trimmed
+        });
+        let has_schema_violated = match &trimmed {
+            Some(trimmed) if allows => self.validate_open(value, trimmed, &mut report),
+            trimmed => self.validate(trimmed.as_ref().unwrap_or(value), &mut report),
+        };
+        let block = (has_undeclared_fields && self.on_undeclared_fields == OnUndeclaredFields::BlockEvent)
+            || (has_schema_violated && self.on_schema_violation == OnSchemaViolation::BlockEvent);
+        if allows && !has_schema_violated && !self.undeclared_rows {
+            return Verdict { undeclared, ..Verdict::CLEAN };
+        }
+        let violation = Violation {
+            payload: serde_json::to_string(value).unwrap_or_default(),
+            event_name: value.as_object().and_then(|body| name_of(kind, body)).map(str::to_owned),
+            event_type: kind,
+            schema_version: self.version.clone(),
+            has_undeclared_schema: false,
+            has_undeclared_fields,
+            has_schema_violated,
+            violations: report.into_sentences(),
+        };
+        let mut omitted = false;
+        if let Some(trimmed) = trimmed
+            && !block
+            && self.on_undeclared_fields == OnUndeclaredFields::OmitFields
+        {
+            *value = trimmed;
+            omitted = true;
+        }
+        let action = if block { Action::Block } else { Action::Allow };
+        // What is blocked is not let through.
+        let undeclared = if block { Vec::new() } else { undeclared };
+        Verdict { action, omitted, violation: Some(violation), undeclared }
+    }
+
+    /// The same for an event that keeps its undeclared fields: they count for `required`, `maxProperties` and the like, and
+    /// only what closes a schema (or a branch of it) may not hold them against it. `trimmed` is the event without them.
+    fn validate_open(&self, value: &Value, trimmed: &Value, report: &mut Report) -> bool {
+        let closed_branch = self.validator.is_valid(trimmed);
+        let mut violated = false;
+        for error in self.validator.iter_errors(value) {
+            let counts = match error.kind() {
+                ErrorKind::AdditionalProperties { .. } | ErrorKind::UnevaluatedProperties { .. } => false,
+                ErrorKind::AnyOf { .. } | ErrorKind::OneOfNotValid { .. } => !closed_branch,
+                _ => true,
+            };
+            if counts {
+                violated = true;
+                report.push(|line| said(line, &error));
+            }
+        }
+        violated
+    }
+
+    /// Adds what the schema has against `value`; whether there was anything.
+    fn validate(&self, value: &Value, report: &mut Report) -> bool {
+        if self.validator.is_valid(value) {
+            return false;
+        }
+        let mut silent = true;
+        for error in self.validator.iter_errors(value) {
+            silent = false;
+            report.push(|line| said(line, &error));
+        }
+        if silent {
+            report.push(|line| line.write_str("the event: it does not satisfy its schema."));
+        }
+        true
+    }
+}
+
+fn said(line: &mut dyn Write, error: &ValidationError<'_>) -> std::fmt::Result {
+    let at = error.instance_path().as_str();
+    write!(line, "{}: {error}.", if at.is_empty() { "the event" } else { at })
+}
+
+/// A kind of event with its name, where kinds have one.
+fn called(kind: Kind, name: Option<&str>) -> String {
+    match (kind, name) {
+        (Kind::Identify | Kind::Group | Kind::Alias, _) => kind.to_string(),
+        (_, None) => format!("{kind} without a name"),
+        (_, Some(name)) => format!("{kind} {name:?}"),
+    }
+}
+
+/// The name that a rule may match.
+fn name_of(kind: Kind, body: &Map<String, Value>) -> Option<&str> {
+    let field = match kind {
+        Kind::Track => "event",
+        Kind::Page | Kind::Screen => "name",
+        Kind::Identify | Kind::Group | Kind::Alias => return None,
+    };
+    body.get(field).and_then(Value::as_str)
+}
+
+/// The version that the event names. Anything but text or a number names no version that a rule could have, so its
+/// JSON text stands for it.
+fn version_of(body: &Map<String, Value>) -> Cow<'_, str> {
+    let named = body.get("context").and_then(|context| context.get("htevents")?.get("schemaVersion"));
+    match named {
+        None | Some(Value::Null) => Cow::Borrowed(VERSION_DEFAULT),
+        Some(Value::String(version)) => Cow::Borrowed(version),
+        Some(Value::Number(version)) => Cow::Borrowed(version.as_str()),
+        Some(other) => Cow::Owned(other.to_string()),
+    }
+}
+
+/// The body lent out as one JSON value. It goes back even when a panic passes through, so that no caller ever sees
+/// an event emptied.
+struct Whole<'a> {
+    body: &'a mut Map<String, Value>,
+    value: Value,
+}
+
+impl<'a> Whole<'a> {
+    fn of(body: &'a mut Map<String, Value>) -> Self {
+        let value = Value::Object(std::mem::take(body));
+        Self { body, value }
+    }
+}
+
+impl Drop for Whole<'_> {
+    fn drop(&mut self) {
+        if let Value::Object(map) = &mut self.value {
+            std::mem::swap(self.body, map);
+        }
+    }
+}

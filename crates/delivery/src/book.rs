@@ -1,0 +1,145 @@
+//! Which events of a sync wait for another try, and whose turn it is.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use tidegate_plugin::Order;
+use tidegate_state::PendingMark;
+
+use super::terms::PendingLimits;
+
+/// The offset and the part of an event.
+pub(super) type Key = (u64, u32);
+
+/// An index of the pending events of one sync; their bodies stay in the state file.
+pub(super) struct Book {
+    order: Order,
+    waiting: BTreeMap<Key, PendingMark>,
+    users: HashMap<String, usize>,
+    bytes: u64,
+}
+
+impl Book {
+    pub(super) fn new(order: Order, marks: Vec<PendingMark>) -> Self {
+        let mut book = Self { order, waiting: BTreeMap::new(), users: HashMap::new(), bytes: 0 };
+        book.enter(marks);
+        book
+    }
+
+    /// What must stay in order is the word of the version that carries.
+    pub(super) const fn keep(&mut self, order: Order) {
+        self.order = order;
+    }
+
+    /// No pause is longer than up to `latest_us`: where one seems to be, the wall clock was ahead when it began.
+    pub(super) fn wait_no_longer(&mut self, latest_us: i64) {
+        for mark in self.waiting.values_mut() {
+            mark.next_at_us = mark.next_at_us.min(latest_us);
+        }
+    }
+
+    pub(super) fn enter(&mut self, marks: Vec<PendingMark>) {
+        for mark in marks {
+            let key = (mark.offset, mark.part);
+            self.leave(key);
+            self.bytes += mark.bytes;
+            *self.users.entry(mark.user.clone()).or_default() += 1;
+            self.waiting.insert(key, mark);
+        }
+    }
+
+    pub(super) fn leave(&mut self, key: Key) {
+        let Some(mark) = self.waiting.remove(&key) else { return };
+        self.bytes = self.bytes.saturating_sub(mark.bytes);
+        if let Some(count) = self.users.get_mut(&mark.user) {
+            *count -= 1;
+            if *count == 0 {
+                self.users.remove(&mark.user);
+            }
+        }
+    }
+
+    pub(super) fn postpone(&mut self, key: Key, next_at_us: i64) {
+        if let Some(mark) = self.waiting.get_mut(&key) {
+            mark.next_at_us = next_at_us;
+        }
+    }
+
+    pub(super) fn holds(&self, offset: u64, part: u32) -> bool {
+        self.waiting.contains_key(&(offset, part))
+    }
+
+    /// Whether an event of this user waits. Events of nobody have no order.
+    pub(super) fn has_user(&self, user: &str) -> bool {
+        !user.is_empty() && self.users.contains_key(user)
+    }
+
+    /// Whether `events` more could all be parked. An empty book takes any batch, or nothing would ever move.
+    pub(super) fn has_room(&self, events: u64, limits: PendingLimits) -> bool {
+        let count = self.waiting.len() as u64;
+        self.waiting.is_empty() || (count + events <= limits.events_max && self.bytes < limits.bytes_max)
+    }
+
+    /// Events whose turn it is, in log order, up to these bounds; else when the next one's turn is.
+    pub(super) fn due(&self, now_us: i64, events_max: usize, bytes_max: usize) -> Result<Vec<Key>, Option<i64>> {
+        let (mut due, mut bytes, mut next): (Vec<Key>, u64, Option<i64>) = (Vec::new(), 0, None);
+        let mut held_up: HashSet<&str> = HashSet::new();
+        for (key, mark) in &self.waiting {
+            let ordered = self.order == Order::User && !mark.user.is_empty();
+            if ordered && held_up.contains(mark.user.as_str()) {
+                continue;
+            }
+            if mark.next_at_us > now_us {
+                next = Some(next.map_or(mark.next_at_us, |next| next.min(mark.next_at_us)));
+                if ordered {
+                    held_up.insert(&mark.user);
+                }
+                continue;
+            }
+            if due.len() >= events_max || (!due.is_empty() && bytes + mark.bytes > bytes_max as u64) {
+                break;
+            }
+            bytes += mark.bytes;
+            due.push(*key);
+        }
+        if due.is_empty() { Err(next) } else { Ok(due) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(offset: u64, user: &str, next_at_us: i64) -> PendingMark {
+        PendingMark { offset, part: 0, user: user.into(), bytes: 10, next_at_us }
+    }
+
+    #[test]
+    fn an_event_waits_for_its_user_and_for_nobody_else() {
+        let marks = vec![mark(1, "a", 50), mark(2, "b", 0), mark(3, "a", 0), mark(4, "", 90), mark(5, "", 0)];
+        let book = Book::new(Order::User, marks.clone());
+        assert_eq!(book.due(10, 9, 999), Ok(vec![(2, 0), (5, 0)]));
+        assert_eq!(book.due(60, 9, 999), Ok(vec![(1, 0), (2, 0), (3, 0), (5, 0)]));
+        assert_eq!(book.due(60, 2, 999), Ok(vec![(1, 0), (2, 0)]));
+        assert_eq!(book.due(60, 9, 1), Ok(vec![(1, 0)]));
+        let book = Book::new(Order::None, marks);
+        assert_eq!(book.due(10, 9, 999), Ok(vec![(2, 0), (3, 0), (5, 0)]));
+    }
+
+    #[test]
+    fn the_next_turn_is_known_and_room_is_counted() {
+        let mut book = Book::new(Order::None, vec![mark(1, "a", 50), mark(2, "b", 40)]);
+        assert_eq!(book.due(10, 9, 999), Err(Some(40)));
+        let limits = PendingLimits { events_max: 3, bytes_max: 100 };
+        assert!(book.has_room(1, limits) && !book.has_room(2, limits));
+        assert!(!book.has_room(1, PendingLimits { events_max: 9, bytes_max: 20 }));
+        book.enter(vec![mark(2, "b", 60)]);
+        book.leave((1, 0));
+        assert!(book.has_user("b") && !book.has_user("a") && book.bytes == 10);
+        book.leave((2, 0));
+        assert!(book.has_room(1_000, limits) && book.due(99, 9, 999) == Err(None));
+        // Years ahead, because the clock was.
+        book.enter(vec![mark(3, "c", i64::MAX)]);
+        book.wait_no_longer(100 + 50);
+        assert_eq!(book.due(100, 9, 999), Err(Some(150)));
+    }
+}

@@ -1,0 +1,295 @@
+//! One destination at work: batches to plans, plans to requests, answers to fates.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tidegate_event::Event;
+use tidegate_event::digits::Numbers;
+use tidegate_net::outbound::{Client, Settings};
+use tidegate_plugin::{Batching, Order};
+use tidegate_process::clock;
+use tidegate_process::telemetry::{Healed, Streak};
+use tidegate_state::Pending;
+use tidegate_wasm::{Breach, Call, CallFailure, GuestComplaint, Journal, Module, Plan, Services, Stage};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::task::JoinSet;
+
+use super::exchange::FAILURES_IN_A_ROW_MAX;
+use super::fate::Fate;
+use super::logbook::Page;
+use super::pace::{self, Pace};
+use super::signer::Keys;
+use super::terms::Checked;
+use super::trip::Trip;
+
+/// Tries after which an event is no longer sent together with others.
+const TRIES_IN_COMPANY_MAX: u32 = 5;
+
+/// An event on its way.
+#[derive(Debug, Clone)]
+pub(super) struct Parcel {
+    pub(super) user: String,
+    pub(super) json: String,
+    /// Tries that failed before.
+    pub(super) tries: u32,
+}
+
+impl Parcel {
+    pub(super) fn new(event: &Event) -> Self {
+        Self { user: event.user().unwrap_or_default().to_owned(), json: event.to_json(), tries: 0 }
+    }
+
+    pub(super) fn again(pending: &Pending) -> Self {
+        Self { user: pending.user.clone(), json: pending.event.clone(), tries: pending.attempts }
+    }
+}
+
+/// Why a destination takes nothing more until an operator acts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the destination has stopped: {reason}; {advice}")]
+pub(super) struct Stop {
+    pub(super) reason: String,
+    pub(super) advice: String,
+}
+
+/// A destination that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("TLS could not be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("the plugin does not take its settings: {0}")]
+    Settings(String),
+}
+
+/// One destination: the compiled plugin, its connections and its pace. Syncs share it.
+pub struct Courier {
+    name: Arc<str>,
+    module: Module,
+    pub(super) terms: Checked,
+    services: Services,
+    pub(super) client: Client,
+    pub(super) pace: Pace,
+    /// Tries that failed since one settled its events.
+    pub(super) failures: AtomicU32,
+    /// The run of failures that people have heard of.
+    streak: Mutex<Streak>,
+    stop: Mutex<Option<Stop>>,
+    stopped: Notify,
+    page: Page,
+}
+
+impl std::fmt::Debug for Courier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Its terms hold secrets.
+        f.debug_struct("Courier").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Courier {
+    /// Makes the client of a plugin; connects to nothing.
+    ///
+    /// # Errors
+    /// The plugin refuses its settings.
+    pub async fn open(module: Module, name: &str, terms: Checked, page: Page) -> Result<Arc<Self>, OpenError> {
+        let mut settings = Settings::new(terms.policy.clone(), terms.traffic.timeout);
+        settings.secrets = terms.secrets.clone();
+        settings.authentication = terms.authentication.clone();
+        let courier = Self {
+            name: name.into(),
+            module,
+            services: Services { signer: Some(Arc::new(Keys(terms.secrets.clone()))), ..Services::default() },
+            client: Client::open(settings)?,
+            pace: Pace::new(&terms.traffic),
+            failures: AtomicU32::new(0),
+            streak: Mutex::default(),
+            stop: Mutex::new(None),
+            stopped: Notify::new(),
+            page,
+            terms,
+        };
+        // Wrong settings show now rather than at the first event.
+        match courier.prepare(&[]).await {
+            Err(CallFailure::Configure(complaint)) => Err(OpenError::Settings(said(&complaint))),
+            Err(CallFailure::Stopped { stage: Stage::Instantiate | Stage::Configure, message, breach })
+                if breach != Breach::Starved =>
+            {
+                Err(OpenError::Settings(message))
+            }
+            _ => Ok(Arc::new(courier)),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) const fn order(&self) -> Order {
+        self.terms.order
+    }
+
+    pub(super) const fn batching(&self) -> Batching {
+        self.terms.batching
+    }
+
+    /// How long to wait after this many failed tries.
+    pub(super) fn pause(&self, tries: u32, after: Option<Duration>) -> Duration {
+        pace::pause(&self.terms.retry, tries, after)
+    }
+
+    /// So many tries in a row have failed that the far side counts as away; people hear of it once.
+    pub(super) fn is_away(&self, error: &str) {
+        let mut streak = self.streak.lock().unwrap_or_else(PoisonError::into_inner);
+        if streak.fails(error, Instant::now()) {
+            let destination = self.name();
+            let pause_max_s = self.terms.retry.pause_max.as_secs();
+            tracing::error!(
+                destination,
+                error,
+                pause_max_s,
+                "the destination fails; its events are kept and tried again with growing pauses"
+            );
+        }
+    }
+
+    /// The far side has settled a request.
+    pub(super) fn is_back(&self) {
+        let healed = self.streak.lock().unwrap_or_else(PoisonError::into_inner).heals(Instant::now());
+        if let Some(Healed { seconds, attempts }) = healed {
+            tracing::info!(
+                destination = self.name(),
+                failed_for_s = seconds,
+                attempts,
+                "the destination has healed: it takes events again"
+            );
+        }
+    }
+
+    pub(super) fn stopped(&self) -> Option<Stop> {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn stop_notified(&self) -> Notified<'_> {
+        self.stopped.notified()
+    }
+
+    pub(super) fn stop(&self, reason: String, advice: &str) {
+        tracing::error!(destination = self.name(), reason, "the destination stops; what it has not taken is kept");
+        let advice = format!("{advice}, then start tidegate again or make a version live");
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stop { reason, advice });
+        self.stopped.notify_waiters();
+    }
+
+    /// Tries each parcel once (in the first round, a few times in quick succession) and says what came of each.
+    pub(super) async fn carry(self: &Arc<Self>, parcels: Arc<[Parcel]>, first_round: bool) -> Vec<(Parcel, Fate)> {
+        let mut fates: Vec<Option<Fate>> = vec![None; parcels.len()];
+        let mut settle = |found: Vec<(usize, Fate)>| {
+            for (index, fate) in found {
+                let slot = &mut fates[index];
+                *slot = Some(match slot.take() {
+                    Some(other) => other.and(fate),
+                    None => fate,
+                });
+            }
+        };
+        let trip = |parcels| Trip { courier: Arc::clone(self), parcels, first_round };
+        let chunks = self.chunks(&parcels, first_round);
+        if self.order() == Order::User {
+            let mut stuck = HashSet::new();
+            for chunk in chunks {
+                settle(trip(Arc::clone(&parcels)).run(chunk, &mut stuck).await);
+            }
+        } else {
+            let mut at_once = JoinSet::new();
+            for chunk in chunks {
+                if at_once.len() >= self.terms.traffic.requests_at_once_max {
+                    at_once.join_next().await.into_iter().flatten().for_each(&mut settle);
+                }
+                let trip = trip(Arc::clone(&parcels));
+                at_once.spawn(async move { trip.run(chunk, &mut HashSet::new()).await });
+            }
+            while let Some(found) = at_once.join_next().await {
+                found.into_iter().for_each(&mut settle);
+            }
+        }
+        let lost = |parcel: &Parcel| Fate::Again {
+            tries: parcel.tries.saturating_add(1),
+            after: None,
+            error: "the delivery ended without a word".to_owned(),
+            detail: None,
+        };
+        let settled =
+            parcels.iter().zip(fates).map(|(parcel, fate)| (parcel.clone(), fate.unwrap_or_else(|| lost(parcel))));
+        settled.collect()
+    }
+
+    /// Indexes of parcels, cut by count and bytes. What has failed for a while goes alone, so that one event which the
+    /// far side chokes on does not keep those in its company; when everything fails only the first does, as a probe.
+    fn chunks(&self, parcels: &[Parcel], first_round: bool) -> Vec<Vec<usize>> {
+        let away = self.failures.load(Ordering::Relaxed) >= FAILURES_IN_A_ROW_MAX;
+        let alone = |index: usize, parcel: &Parcel| {
+            !first_round && parcel.tries >= TRIES_IN_COMPANY_MAX && (index == 0 || !away)
+        };
+        let mut after_one_alone = false;
+        let Batching { events_max, bytes_max, .. } = self.terms.batching;
+        let (mut chunks, mut bytes): (Vec<Vec<usize>>, usize) = (Vec::new(), 0);
+        for (index, parcel) in parcels.iter().enumerate() {
+            let alone = alone(index, parcel);
+            let apart = std::mem::replace(&mut after_one_alone, alone) || alone;
+            match chunks.last_mut() {
+                Some(chunk) if !apart && chunk.len() < events_max && bytes + parcel.json.len() <= bytes_max => {
+                    bytes += parcel.json.len();
+                    chunk.push(index);
+                }
+                _ => {
+                    bytes = parcel.json.len();
+                    chunks.push(vec![index]);
+                }
+            }
+        }
+        chunks
+    }
+
+    pub(super) async fn prepare(&self, batch: &[String]) -> Result<Plan, CallFailure> {
+        let mut journal = Journal::default();
+        let limits = Arc::new(self.terms.limits.clone());
+        let called = self.module.prepare(&limits, self.call(), batch, &mut journal).await;
+        self.log(&journal);
+        called.answer
+    }
+
+    /// What a guest is told about its call. Its clock is the wall clock: signatures carry the time.
+    pub(super) fn call(&self) -> Call<'_> {
+        Call {
+            settings_json: &self.terms.settings_json,
+            revision: 1,
+            now_ms: u64::try_from(clock::now_us() / 1_000).unwrap_or(0),
+            seed: u64::from_le_bytes(clock::random::<8>()),
+            deadline: None,
+            services: &self.services,
+            numbers: Numbers::Exact,
+        }
+    }
+
+    pub(super) const fn module(&self) -> &Module {
+        &self.module
+    }
+
+    pub(super) fn log(&self, journal: &Journal) {
+        self.page.write(journal);
+        for line in &journal.lines {
+            tracing::debug!(destination = self.name(), level = ?line.level, "{}", line.text);
+        }
+    }
+}
+
+/// The same try again, not counted as one.
+pub(super) fn again(parcel: &Parcel, error: String) -> Fate {
+    Fate::Again { tries: parcel.tries, after: None, error, detail: None }
+}
+
+pub(super) fn said(complaint: &GuestComplaint) -> String {
+    format!("{}: {}", complaint.code, complaint.message)
+}

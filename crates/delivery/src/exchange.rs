@@ -1,0 +1,227 @@
+//! One planned request: sent, answered, and its answer read.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tidegate_net::outbound::{Request, Response, Trouble};
+use tidegate_process::clock;
+use tidegate_wasm::{self as wasm, CallFailure, Journal, Verdict};
+
+use super::courier::{Courier, Parcel, again, said};
+use super::fate::Fate;
+use super::pace::retry_after;
+
+/// A request with the events that it carries: as the guest counts them, and as indexes of parcels.
+pub(super) struct Planned {
+    pub(super) request: Request,
+    pub(super) events: Vec<u32>,
+    pub(super) indexes: Vec<usize>,
+    pub(super) tag: String,
+}
+
+/// A failure that may pass at once is tried again this often before its events are parked,
+const TRIES_IN_PLACE: u32 = 2;
+/// unless that would take longer than this,
+const PAUSE_IN_PLACE_MAX: Duration = Duration::from_secs(2);
+/// or this many tries in a row have failed: then the far side is away.
+pub(super) const FAILURES_IN_A_ROW_MAX: u32 = 3;
+
+/// Of bodies, this much is shown to people.
+const SHOWN_BYTES_MAX: usize = 2 << 10;
+const SHOWN_HEADERS_MAX: usize = 32;
+
+/// What one try of a request came to.
+enum End {
+    Fates(Vec<(usize, Fate)>),
+    /// The whole request is worth another try.
+    Again {
+        after: Option<Duration>,
+        error: String,
+        detail: Option<String>,
+    },
+    /// At once, with new credentials.
+    Reauthenticate {
+        error: String,
+        detail: Option<String>,
+    },
+}
+
+impl Courier {
+    /// Sends a request until its answer settles its events or they have to wait.
+    pub(super) async fn exchange(
+        self: &Arc<Self>,
+        planned: Planned,
+        parcels: &[Parcel],
+        first_round: bool,
+    ) -> Vec<(usize, Fate)> {
+        let before = planned.indexes.iter().map(|index| parcels[*index].tries).max().unwrap_or(0);
+        let (mut tries, mut reauthenticated) = (0, false);
+        loop {
+            if let Some(stop) = self.stopped() {
+                let error = stop.to_string();
+                return planned.indexes.iter().map(|index| (*index, again(&parcels[*index], error.clone()))).collect();
+            }
+            let began = Instant::now();
+            let end = self.once(&planned, before + tries + 1, parcels).await;
+            tries += 1;
+            let failures = match &end {
+                End::Fates(_) => {
+                    self.failures.store(0, Ordering::Relaxed);
+                    self.is_back();
+                    0
+                }
+                _ => self.failures.fetch_add(1, Ordering::Relaxed),
+            };
+            let (after, error, detail) = match end {
+                End::Fates(fates) => return fates,
+                End::Reauthenticate { .. } if !reauthenticated => {
+                    self.client.forget_token().await;
+                    reauthenticated = true;
+                    continue;
+                }
+                End::Reauthenticate { error, detail } => (None, error, detail),
+                End::Again { after, error, detail } => (after, error, detail),
+            };
+            if failures + 1 >= FAILURES_IN_A_ROW_MAX {
+                self.is_away(&error);
+            }
+            let pause = self.pause(tries - 1, after);
+            // Who was slow to fail would be slow again, and the rest of the batch waits meanwhile.
+            let quick = began.elapsed().max(pause) <= PAUSE_IN_PLACE_MAX && failures < FAILURES_IN_A_ROW_MAX;
+            if first_round && quick && tries <= TRIES_IN_PLACE {
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            let fate = |parcel: &Parcel| Fate::Again {
+                tries: parcel.tries.saturating_add(tries),
+                after,
+                error: error.clone(),
+                detail: detail.clone(),
+            };
+            return planned.indexes.iter().map(|index| (*index, fate(&parcels[*index]))).collect();
+        }
+    }
+
+    async fn once(&self, planned: &Planned, attempt: u32, parcels: &[Parcel]) -> End {
+        let answer = {
+            let _turn = self.pace.turn().await;
+            self.client.send(&planned.request).await
+        };
+        match answer {
+            Ok(response) => self.read(planned, attempt, response, parcels).await,
+            // Nothing was sent; the guest wrote a request that must not be.
+            Err(Trouble::Refused(refusal)) => {
+                let detail = self.detail(&planned.request, None);
+                let reject = |index: &usize| {
+                    let (code, reason) = (refusal.code.to_owned(), refusal.reason.clone());
+                    (*index, Fate::Rejected { code, reason, detail: detail.clone() })
+                };
+                End::Fates(planned.indexes.iter().map(reject).collect())
+            }
+            Err(trouble) => {
+                if let Trouble::SignIn { permanent: true, .. } = &trouble {
+                    self.stop(trouble.to_string(), "mend the credentials in the settings of the destination");
+                }
+                End::Again { after: None, error: trouble.to_string(), detail: self.detail(&planned.request, None) }
+            }
+        }
+    }
+
+    /// Lets the guest say what the answer means.
+    async fn read(&self, planned: &Planned, attempt: u32, response: Response, parcels: &[Parcel]) -> End {
+        let shown = wasm::Response {
+            status: response.status,
+            headers: response.headers.clone(),
+            body: response.body.clone(),
+            attempt,
+        };
+        let (mut journal, limits) = (Journal::default(), Arc::new(self.terms.limits.clone()));
+        let called =
+            self.module().classify(&limits, self.call(), &planned.tag, &planned.events, &shown, &mut journal).await;
+        self.log(&journal);
+        let detail = || self.detail(&planned.request, Some(&response));
+        let error = |what: &str| format!("status {}: {what}", response.status);
+        let all = |fate: Fate| End::Fates(planned.indexes.iter().map(|index| (*index, fate.clone())).collect());
+        let rejected = |code: &str, reason: String| Fate::Rejected { code: code.to_owned(), reason, detail: detail() };
+        match called.answer {
+            Ok(Verdict::Delivered) => all(Fate::Delivered),
+            Ok(Verdict::Rejected(complaint)) => all(rejected(&complaint.code, error(&complaint.message))),
+            Ok(Verdict::Retry(wait)) => {
+                let asked = response.header("retry-after").and_then(|value| retry_after(value, clock::now_us()));
+                End::Again { after: asked.max(wait), error: error("worth another try"), detail: detail() }
+            }
+            Ok(Verdict::Reauthenticate) => {
+                End::Reauthenticate { error: error("the credentials were refused"), detail: detail() }
+            }
+            Ok(Verdict::Disable(complaint)) => {
+                self.stop(error(&said(&complaint)), "do what it says");
+                End::Fates(
+                    planned.indexes.iter().map(|index| (*index, again(&parcels[*index], said(&complaint)))).collect(),
+                )
+            }
+            Ok(Verdict::Partial(marked)) => {
+                if let Some((event, _)) = marked.iter().find(|(event, _)| !planned.events.contains(event)) {
+                    let reason = format!("the verdict names event {event}, which the request does not carry");
+                    return all(rejected("bad-verdict", error(&reason)));
+                }
+                let fate = |(event, index): (&u32, &usize)| {
+                    let parcel = &parcels[*index];
+                    let fate = match marked.iter().find(|(known, _)| known == event) {
+                        None => Fate::Delivered,
+                        Some((_, false)) => rejected("rejected", error("this event was rejected")),
+                        Some((_, true)) => Fate::Again {
+                            tries: parcel.tries.saturating_add(1),
+                            after: response.header("retry-after").and_then(|value| retry_after(value, clock::now_us())),
+                            error: error("this event is worth another try"),
+                            detail: detail(),
+                        },
+                    };
+                    (*index, fate)
+                };
+                End::Fates(planned.events.iter().zip(&planned.indexes).map(fate).collect())
+            }
+            // An answer that the guest cannot read says neither that the events arrived nor that they did not. Sending
+            // them again could double them, so people decide, with the answer before them.
+            Err(CallFailure::Stopped { breach, message, .. }) => {
+                all(rejected(breach.as_str(), error(&format!("the plugin broke on the answer: {message}"))))
+            }
+            Err(failure) => {
+                let what = match &failure {
+                    CallFailure::Configure(complaint)
+                    | CallFailure::Fatal(complaint)
+                    | CallFailure::Retryable(complaint, _) => said(complaint),
+                    CallFailure::Stopped { message, .. } => message.clone(),
+                };
+                all(rejected("classify-failed", error(&what)))
+            }
+        }
+    }
+
+    /// What people see of a request and its answer. The request is the guest's plan, which holds no secret.
+    fn detail(&self, request: &Request, response: Option<&Response>) -> Option<String> {
+        let headers = |headers: &[(String, String)]| -> serde_json::Map<String, serde_json::Value> {
+            let short = |text: &String| text.chars().take(256).collect::<String>();
+            headers.iter().take(SHOWN_HEADERS_MAX).map(|(name, value)| (short(name), short(value).into())).collect()
+        };
+        let detail = json!({
+            "request": {
+                "method": request.method.as_str(),
+                "url": request.url.chars().take(1_024).collect::<String>(),
+                "headers": headers(&request.headers),
+                "body": shown(&request.body),
+            },
+            "response": response.map(|response| json!({
+                "status": response.status,
+                "headers": headers(&response.headers),
+                "body": shown(&response.body),
+            })),
+        });
+        Some(self.client.secrets().redact_text(&detail.to_string()))
+    }
+}
+
+fn shown(body: &[u8]) -> String {
+    String::from_utf8_lossy(body.get(..SHOWN_BYTES_MAX).unwrap_or(body)).into_owned()
+}

@@ -1,0 +1,160 @@
+//! The second round: events that wait are tried again when their time comes, until they are delivered or too old.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_event::time;
+use tidegate_process::clock;
+use tidegate_state::{self as state, Pending, QuarantineStage, Quarantined, Resolved, State};
+
+use super::book::Key;
+use super::courier::{Courier, Parcel};
+use super::fate::Fate;
+use super::post::Post;
+use super::{Shared, micros};
+
+pub(super) struct SecondRound {
+    pub(super) post: Arc<Post>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) sync: Arc<str>,
+    pub(super) state: State,
+}
+
+/// After a failure of the state file.
+const STATE_PAUSE: Duration = Duration::from_secs(1);
+/// The wall clock may jump; nobody waits for it longer than this.
+const NAP_MAX: Duration = Duration::from_secs(60);
+
+impl SecondRound {
+    pub(super) async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut held = self.post.follow();
+        let mut told = false;
+        loop {
+            let courier = held.borrow_and_update().clone();
+            let Some(courier) = courier else {
+                let vacancy = self.post.vacancy();
+                told = self.tell(&vacancy);
+                let _ = held.changed().await;
+                continue;
+            };
+            let (parked, stop) = (shared.parked.notified(), courier.stop_notified());
+            if let Some(stop) = courier.stopped() {
+                told = self.tell(&stop.to_string());
+                // Each delivery that was under way clears the failure, so it is written again after each.
+                tokio::select! { () = parked => {}, _ = held.changed() => {} }
+                continue;
+            }
+            if std::mem::take(&mut told)
+                && let Err(error) = self.state.mended(&self.sync)
+            {
+                tracing::warn!(sync = &*self.sync, error = %error, "could not take a failure back");
+            }
+            let batching = courier.batching();
+            let now_us = clock::now_us();
+            let due = {
+                let mut book = self.shared.book();
+                book.keep(courier.order());
+                book.wait_no_longer(now_us.saturating_add(micros(courier.terms.retry.pause_max)));
+                book.due(now_us, batching.events_max, batching.bytes_max)
+            };
+            match due {
+                Ok(keys) => {
+                    if let Err(error) = self.again(&courier, &keys).await {
+                        tracing::error!(sync = &*self.sync, error = %error, "what is pending could not be settled; trying again");
+                        tokio::time::sleep(STATE_PAUSE).await;
+                    }
+                }
+                Err(next_at_us) => {
+                    let nap = next_at_us.map_or(NAP_MAX, |at| {
+                        Duration::from_micros(u64::try_from(at.saturating_sub(now_us)).unwrap_or(0)).min(NAP_MAX)
+                    });
+                    tokio::select! {
+                        () = parked => {}
+                        () = stop => {}
+                        _ = held.changed() => {}
+                        () = tokio::time::sleep(nap) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Shows in the sync's status why it stands still; true.
+    fn tell(&mut self, failure: &str) -> bool {
+        if let Err(error) = self.state.fail(&self.sync, failure) {
+            tracing::warn!(sync = &*self.sync, error = %error, "could not record a failure");
+        }
+        true
+    }
+
+    /// Tries the events with these keys, and records what came of it before anything else.
+    async fn again(&mut self, courier: &Arc<Courier>, keys: &[Key]) -> Result<(), state::Error> {
+        let found = self.state.pending_events(&self.sync, keys)?;
+        for entry in &found.damaged {
+            tracing::error!(
+                sync = &*self.sync,
+                offset = entry.offset,
+                "a pending event is damaged in the state file; it is quarantined and not delivered"
+            );
+        }
+        let pending = found.whole;
+        let parcels: Arc<[Parcel]> = pending.iter().map(Parcel::again).collect();
+        let fates = courier.carry(parcels, false).await;
+        fail::fail_point!("delivery_before_resolve", |_| std::process::abort());
+        let now_us = clock::now_us();
+        let mut resolved = Resolved { quarantined: found.damaged, ..Resolved::default() };
+        for (event, (_, fate)) in pending.iter().zip(fates) {
+            let key = (event.offset, event.part);
+            match fate {
+                Fate::Delivered => resolved.delivered.push(key),
+                Fate::Skipped => resolved.filtered.push(key),
+                Fate::Rejected { code, reason, detail } => {
+                    resolved.quarantined.push(self.set_aside(event, code, reason, detail));
+                }
+                // Its turn comes with that of the one before it.
+                Fate::Behind => resolved.again.push((key.0, key.1, event.attempts, now_us, event.error.clone())),
+                Fate::Again { tries, after, error, detail } => {
+                    let next_at_us = now_us.saturating_add(micros(courier.pause(tries, after)));
+                    let tried = tries > event.attempts;
+                    let ends_at_us = event.first_tried_at_us.saturating_add(micros(courier.terms.retry.age_max));
+                    if tried && next_at_us > ends_at_us {
+                        let since = time::format(event.first_tried_at_us);
+                        let reason = format!("tried {tries} times since {since}; the last time: {error}");
+                        resolved.quarantined.push(self.set_aside(event, "retry-age".to_owned(), reason, detail));
+                    } else {
+                        resolved.again.push((key.0, key.1, tries, next_at_us, error));
+                    }
+                }
+            }
+        }
+        self.state.resolve(&self.sync, &resolved, now_us)?;
+        let mut book = self.shared.book();
+        for (offset, part, _, next_at_us, _) in &resolved.again {
+            book.postpone((*offset, *part), *next_at_us);
+        }
+        let stays: HashSet<Key> = resolved.again.iter().map(|(offset, part, ..)| (*offset, *part)).collect();
+        // What the state file does not know any more has nothing to wait for either.
+        for key in keys.iter().filter(|key| !stays.contains(key)) {
+            book.leave(*key);
+        }
+        drop(book);
+        self.shared.room.notify_waiters();
+        Ok(())
+    }
+
+    fn set_aside(&self, event: &Pending, code: String, message: String, detail: Option<String>) -> Quarantined {
+        Quarantined {
+            offset: event.offset,
+            part: event.part,
+            stage: QuarantineStage::Destination.as_str(),
+            scope: self.sync.to_string(),
+            code,
+            message,
+            event: event.event.clone().into_bytes(),
+            at_us: event.received_at_us,
+            detail,
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! What a manifest asks for against what a workspace grants.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tidegate_net::outbound::{Authentication, Digest, Method, Origin, Policy, Rule, Secrets, placeholder};
+use tidegate_plugin::{self as plugin, Batching, Manifest, Order, Retry, Traffic};
+use tidegate_wasm::Limits;
+
+/// What a workspace says about one destination. It holds secrets and never prints.
+#[derive(Clone)]
+pub struct Terms {
+    pub manifest: Manifest,
+    /// As the workspace gives them, secrets included.
+    pub settings: Map<String, Value>,
+    /// Origins that it may send to; `None` grants the https origins that the manifest spells out.
+    pub allow_hosts: Option<Vec<String>>,
+    pub allow_private_hosts: Vec<String>,
+    /// What any plugin of its language gets without asking.
+    pub limits: Limits,
+    /// What the workspace lets it have instead.
+    pub memory_bytes_max: Option<usize>,
+    pub cpu_batch_max: Option<Duration>,
+    pub pending: PendingLimits,
+    pub retry: Retry,
+    pub traffic: Traffic,
+    pub batching: Batching,
+}
+
+/// How much of one sync may wait for another try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PendingLimits {
+    pub events_max: u64,
+    pub bytes_max: u64,
+}
+
+impl Default for PendingLimits {
+    fn default() -> Self {
+        Self { events_max: 10_000, bytes_max: 64 << 20 }
+    }
+}
+
+/// One thing that does not fit: the field of the destination's file, what is wrong, what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub field: &'static str,
+    pub problem: String,
+    pub fix: String,
+}
+
+/// Terms that can be worked with. It holds secrets and never prints.
+#[derive(Clone)]
+pub struct Checked {
+    pub(super) policy: Policy,
+    pub(super) secrets: Secrets,
+    pub(super) authentication: Option<Authentication>,
+    /// For the guest: placeholders where the secrets are.
+    pub(super) settings_json: String,
+    pub(super) limits: Limits,
+    pub(super) pending: PendingLimits,
+    pub(super) retry: Retry,
+    pub(super) traffic: Traffic,
+    pub(super) batching: Batching,
+    pub(super) order: Order,
+}
+
+impl Checked {
+    /// How events are grouped.
+    #[must_use]
+    pub const fn batching(&self) -> Batching {
+        self.batching
+    }
+
+    /// How much may wait.
+    #[must_use]
+    pub const fn pending(&self) -> PendingLimits {
+        self.pending
+    }
+}
+
+impl Terms {
+    /// The terms of a manifest with nothing but these settings.
+    #[must_use]
+    pub fn new(manifest: Manifest, settings: Map<String, Value>) -> Self {
+        Self {
+            settings,
+            allow_hosts: None,
+            allow_private_hosts: Vec::new(),
+            limits: Limits::default(),
+            memory_bytes_max: None,
+            cpu_batch_max: None,
+            pending: PendingLimits::default(),
+            retry: manifest.retry,
+            traffic: manifest.traffic,
+            batching: manifest.batching,
+            manifest,
+        }
+    }
+
+    /// Checks everything against everything, without looking at the network.
+    ///
+    /// # Errors
+    /// All that does not fit.
+    pub fn check(&self) -> Result<Checked, Vec<Fault>> {
+        let mut faults = Vec::new();
+        if self.manifest.kind != plugin::Kind::Destination {
+            let problem = format!("the plugin {} is of kind {}", self.manifest.name, self.manifest.kind.as_str());
+            faults.push(fault("component", problem, "name the component of a destination plugin"));
+            return Err(faults);
+        }
+        self.check_settings(&mut faults);
+        let secrets =
+            Secrets::new(self.manifest.secrets().filter_map(|name| Some((name.to_owned(), self.setting(name)?))));
+        let policy = self.policy(&mut faults);
+        let authentication = self.authentication(&policy, &mut faults);
+        let limits = self.limits(&mut faults);
+        if self.retry.pause_min > self.retry.pause_max {
+            faults.push(fault("retry", "retry.pause_min is longer than retry.pause_max", "make it shorter"));
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Checked {
+            policy,
+            secrets,
+            authentication,
+            settings_json: self.guest_settings(),
+            limits,
+            pending: self.pending,
+            retry: self.retry,
+            traffic: self.traffic,
+            batching: self.batching,
+            order: self.manifest.order,
+        })
+    }
+
+    fn check_settings(&self, faults: &mut Vec<Fault>) {
+        let schema = Value::Object(self.manifest.settings.clone());
+        let settings = Value::Object(self.settings.clone());
+        match jsonschema::validator_for(&schema) {
+            // The values stay out of the sentences: any of them may be a secret in the wrong place.
+            Ok(validator) => faults.extend(validator.iter_errors(&settings).map(|error| {
+                let place = error.instance_path().to_string().replace('/', ".");
+                let problem = format!("settings{place}: {}", error.masked());
+                fault("settings", problem, "see the `settings` of the plugin's manifest")
+            })),
+            Err(error) => {
+                faults.push(fault("component", error.to_string(), "mend `settings` of the plugin's manifest"))
+            }
+        }
+        for name in self.manifest.secrets() {
+            if self.settings.get(name).is_some_and(|value| !value.is_string()) {
+                let problem = format!("settings.{name} is a secret and not text");
+                faults.push(fault(
+                    "settings",
+                    problem,
+                    format!("write `{name}: ${{NAME}}` and set it in the environment"),
+                ));
+            }
+        }
+    }
+
+    /// A setting as text.
+    fn setting(&self, name: &str) -> Option<String> {
+        match self.settings.get(name)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    fn guest_settings(&self) -> String {
+        let mut settings = self.settings.clone();
+        for name in self.manifest.secrets() {
+            if let Some(value) = settings.get_mut(name) {
+                *value = placeholder(name).into();
+            }
+        }
+        Value::Object(settings).to_string()
+    }
+
+    fn policy(&self, faults: &mut Vec<Fault>) -> Policy {
+        let mut policy = Policy { private_hosts: self.allow_private_hosts.clone(), ..Policy::default() };
+        for rule in &self.manifest.hosts {
+            let setting = rule.origin.strip_prefix("{{settings.").and_then(|rest| rest.strip_suffix("}}"));
+            let origin: Option<Origin> = match setting {
+                // A place that is not given is a place that nothing is sent to.
+                Some(name) if !self.settings.contains_key(name) => continue,
+                Some(name) => self.setting(name).and_then(|text| Origin::of_url(&text)),
+                None => rule.origin.parse().ok(),
+            };
+            let Some(origin) = origin else {
+                let (field, what) = setting.map_or(("component", &*rule.origin), |name| ("settings", name));
+                let problem = format!("{what} holds no place to send to");
+                faults.push(fault(field, problem, "write a URL such as https://api.example.com"));
+                continue;
+            };
+            if self.allow_hosts.is_none() && setting.is_none() && origin.is_secure() {
+                policy.granted.push(origin.clone());
+            }
+            let methods = rule.methods.iter().map(|method| match method {
+                plugin::Method::Get => Method::GET,
+                plugin::Method::Post => Method::POST,
+                plugin::Method::Put => Method::PUT,
+                plugin::Method::Patch => Method::PATCH,
+                plugin::Method::Delete => Method::DELETE,
+            });
+            policy.asked.push(Rule { origin, methods: methods.collect() });
+        }
+        for text in self.allow_hosts.iter().flatten() {
+            match text.parse() {
+                Ok(origin) => policy.granted.push(origin),
+                Err(problem) => {
+                    faults.push(fault("allow_hosts", problem, "write `allow_hosts: [https://api.example.com]`"))
+                }
+            }
+        }
+        self.check_policy(&policy, faults);
+        policy
+    }
+
+    /// The policy of a workspace that grants all that the manifest asks for.
+    pub(super) fn asked(&self) -> Policy {
+        let mut policy = self.policy(&mut Vec::new());
+        policy.granted = policy.asked.iter().map(|rule| rule.origin.clone()).collect();
+        policy.private_hosts = policy.granted.iter().map(|origin| origin.host().to_owned()).collect();
+        policy
+    }
+
+    /// Refusals that can be foreseen are for now, not for the first event.
+    fn check_policy(&self, policy: &Policy, faults: &mut Vec<Fault>) {
+        for rule in &policy.asked {
+            let origin = rule.origin.to_string();
+            let Some(method) = rule.methods.first().filter(|_| !origin.contains("://*.")) else { continue };
+            if let Err(refusal) = policy.check(method, &format!("{origin}/")) {
+                let (field, fix) = match refusal.code {
+                    "host-not-granted" => {
+                        let known = policy.granted.iter().map(ToString::to_string).chain([origin.clone()]);
+                        ("allow_hosts", format!("write `allow_hosts: [{}]`", known.collect::<Vec<_>>().join(", ")))
+                    }
+                    "private-address" => {
+                        ("allow_private_hosts", format!("write `allow_private_hosts: [\"{}\"]`", rule.origin.host()))
+                    }
+                    _ => ("component", "mend `hosts` of the plugin's manifest".to_owned()),
+                };
+                faults.push(fault(field, refusal.reason, fix));
+            }
+        }
+    }
+
+    fn authentication(&self, policy: &Policy, faults: &mut Vec<Fault>) -> Option<Authentication> {
+        let asked = self.manifest.authentication.as_ref()?;
+        let named = match asked {
+            plugin::Authentication::ApiKey { secret, .. }
+            | plugin::Authentication::Bearer { secret }
+            | plugin::Authentication::Hmac { secret, .. } => secret,
+            plugin::Authentication::Basic { user, .. } => user,
+            plugin::Authentication::OAuth2 { client_id, .. } => client_id,
+        };
+        // The schema says whether it may be left out; then nobody signs in.
+        if !self.settings.contains_key(named) {
+            return None;
+        }
+        let mut setting = |name: &str| {
+            let value = self.setting(name).filter(|value| !value.is_empty());
+            if value.is_none() {
+                let problem = format!("settings.{name} is empty, and the plugin signs in with it");
+                let fix = format!("write `{name}: ${{NAME}}` and set it in the environment, or take it away");
+                faults.push(fault("settings", problem, fix));
+            }
+            value.unwrap_or_default()
+        };
+        // The manifest's own check lets only header names through.
+        let header = |name: &str| name.parse().ok();
+        Some(match asked {
+            plugin::Authentication::ApiKey { header: name, prefix, secret } => {
+                Authentication::Header { name: header(name)?, value: format!("{prefix}{}", setting(secret)) }
+            }
+            plugin::Authentication::Bearer { secret } => Authentication::bearer(&setting(secret)),
+            plugin::Authentication::Basic { user, password } => {
+                let user = setting(user);
+                Authentication::basic(&user, &password.as_deref().map(setting).unwrap_or_default())
+            }
+            plugin::Authentication::Hmac { header: name, prefix, secret, digest } => Authentication::Hmac {
+                header: header(name)?,
+                prefix: prefix.clone(),
+                key: setting(secret),
+                digest: match digest {
+                    plugin::Digest::Sha1 => Digest::Sha1,
+                    plugin::Digest::Sha256 => Digest::Sha256,
+                    plugin::Digest::Sha512 => Digest::Sha512,
+                },
+            },
+            plugin::Authentication::OAuth2 { token_url, client_id, client_secret, scopes } => {
+                let (client_id, client_secret) = (setting(client_id), setting(client_secret));
+                if let Err(refusal) = policy.check(&Method::POST, token_url) {
+                    let fix = "add the origin of `token_url` to `hosts` of the manifest and to `allow_hosts`";
+                    faults.push(fault("allow_hosts", format!("the token_url: {refusal}"), fix));
+                }
+                Authentication::OAuth2 {
+                    token_url: token_url.clone(),
+                    client_id,
+                    client_secret,
+                    scopes: scopes.clone(),
+                }
+            }
+        })
+    }
+
+    /// What is asked for is granted as far as the engine can give it, unless the workspace says less.
+    fn limits(&self, faults: &mut Vec<Fault>) -> Limits {
+        let mut limits = self.limits.clone();
+        let most = self.memory_bytes_max.unwrap_or(limits.memory_bytes_ceiling);
+        match self.manifest.asked.memory_bytes_max {
+            Some(asked) if asked > most => {
+                let problem = format!("the plugin asks for {asked} bytes of memory; {most} are granted");
+                faults.push(fault("limits", problem, format!("write `limits: {{memory_bytes_max: {asked}}}`")));
+            }
+            Some(asked) => limits.memory_bytes_max = asked,
+            None => limits.memory_bytes_max = self.memory_bytes_max.unwrap_or(limits.memory_bytes_max),
+        }
+        let most = self.cpu_batch_max.unwrap_or(CPU_ASKED_MAX);
+        match self.manifest.asked.cpu_batch_max {
+            Some(asked) if asked > most => {
+                let (asked, most) = (asked.as_millis(), most.as_millis());
+                let problem = format!("the plugin asks for {asked} ms of CPU a batch; {most} are granted");
+                faults.push(fault("limits", problem, format!("write `limits: {{cpu_batch_max: {asked} ms}}`")));
+            }
+            // Who asks for time gets it for a small batch too.
+            Some(asked) => (limits.cpu_base, limits.cpu_max) = (asked, asked),
+            None => limits.cpu_max = self.cpu_batch_max.unwrap_or(limits.cpu_max),
+        }
+        limits
+    }
+}
+
+/// However much CPU time a plugin asks for, a call gets no more than this unless the workspace says so.
+const CPU_ASKED_MAX: Duration = Duration::from_secs(5);
+
+fn fault(field: &'static str, problem: impl Into<String>, fix: impl Into<String>) -> Fault {
+    Fault { field, problem: problem.into(), fix: fix.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn terms(settings: Value) -> Terms {
+        let manifest = Manifest::from_json(&json!({
+            "name": "acme", "kind": "destination",
+            "settings": {"type": "object", "required": ["api_key"], "additionalProperties": false, "properties": {
+                "api_key": {"type": "string", "secret": true, "minLength": 4}, "endpoint": {"type": "string"}}},
+            "hosts": ["https://api.acme.com", "{{settings.endpoint}}"],
+            "authentication": {"kind": "bearer", "secret": "api_key"},
+        }))
+        .unwrap();
+        Terms::new(manifest, settings.as_object().unwrap().clone())
+    }
+
+    fn problems(terms: &Terms) -> String {
+        let faults = terms.check().err().expect("faults");
+        faults.iter().map(|fault| format!("{}: {} -> {}\n", fault.field, fault.problem, fault.fix)).collect()
+    }
+
+    #[test]
+    fn a_guest_gets_placeholders_and_the_host_the_values() {
+        let checked = terms(json!({"api_key": "hunter2"})).check().ok().unwrap();
+        assert_eq!(checked.settings_json, r#"{"api_key":"{{secret.api_key}}"}"#);
+        assert_eq!(checked.secrets.get("api_key"), Some("hunter2"));
+    }
+
+    #[test]
+    fn wrong_settings_are_named_without_their_values() {
+        let said = problems(&terms(json!({"api_key": "zq7", "apikey": "topsecret"})));
+        assert!(said.contains("settings.api_key") && said.contains("apikey"), "{said}");
+        assert!(!said.contains("zq7") && !said.contains("topsecret"), "{said}");
+    }
+
+    #[test]
+    fn a_place_from_the_settings_must_be_granted_and_a_private_one_lent() {
+        let mut terms = terms(json!({"api_key": "hunter2", "endpoint": "http://10.1.2.3:8080/hook"}));
+        let said = problems(&terms);
+        assert!(said.contains("allow_hosts: [https://api.acme.com, http://10.1.2.3:8080]"), "{said}");
+        terms.allow_hosts = Some(vec!["https://api.acme.com".into(), "http://10.1.2.3:8080".into()]);
+        let said = problems(&terms);
+        assert!(said.contains("allow_private_hosts: [\"10.1.2.3\"]"), "{said}");
+        terms.allow_private_hosts = vec!["10.1.2.3".into()];
+        assert!(terms.check().is_ok());
+    }
+
+    #[test]
+    fn what_is_asked_is_given_within_what_is_granted() {
+        let mut terms = terms(json!({"api_key": "hunter2"}));
+        terms.manifest.asked.memory_bytes_max = Some(128 << 20);
+        assert_eq!(terms.check().ok().unwrap().limits.memory_bytes_max, 128 << 20);
+        terms.memory_bytes_max = Some(100 << 20);
+        assert!(problems(&terms).contains("memory_bytes_max: 134217728"));
+    }
+
+    #[test]
+    fn who_may_leave_the_secret_out_does_not_sign_in() {
+        let mut terms = terms(json!({}));
+        terms.manifest.settings.remove("required");
+        assert!(terms.check().ok().unwrap().authentication.is_none());
+        terms.settings.insert("api_key".to_owned(), "".into());
+        assert!(problems(&terms).contains("settings.api_key is empty"));
+    }
+}

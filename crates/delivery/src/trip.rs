@@ -1,0 +1,220 @@
+//! One way through a chunk: plans asked for, requests sent, in order where it must be.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate_net::outbound::{Request, has_placeholder};
+use tidegate_plugin::Order;
+use tidegate_wasm::{Breach, CallFailure, Plan, Stage};
+use tokio::task::JoinSet;
+
+use super::courier::{Courier, Parcel, again, said};
+use super::exchange::Planned;
+use super::fate::Fate;
+use super::plan;
+
+/// Poison events that one batch is searched for, one by one.
+const POISON_EVENTS_MAX: usize = 16;
+
+/// One way through the parcels of a chunk.
+pub(super) struct Trip {
+    pub(super) courier: Arc<Courier>,
+    pub(super) parcels: Arc<[Parcel]>,
+    pub(super) first_round: bool,
+}
+
+impl Trip {
+    /// Every parcel of `open` comes back with at least one fate. `stuck` are users whose earlier events wait.
+    pub(super) async fn run(&self, mut open: Vec<usize>, stuck: &mut HashSet<String>) -> Vec<(usize, Fate)> {
+        let mut settled = Vec::new();
+        // Each turn sends at least the first request that is left, so the open ones become fewer.
+        while !open.is_empty() {
+            let (behind, free): (Vec<_>, Vec<_>) = open.into_iter().partition(|index| self.is_stuck(*index, stuck));
+            settled.extend(behind.into_iter().map(|index| (index, Fate::Behind)));
+            let (planned, mut found) = self.plan(free).await;
+            self.note_stuck(&found, stuck);
+            settled.append(&mut found);
+            open = if self.courier.order() == Order::User {
+                self.in_order(planned, stuck, &mut settled).await
+            } else {
+                settled.extend(self.send(planned).await);
+                Vec::new()
+            };
+        }
+        settled
+    }
+
+    fn is_stuck(&self, index: usize, stuck: &HashSet<String>) -> bool {
+        stuck.contains(&self.parcels[index].user)
+    }
+
+    fn note_stuck(&self, found: &[(usize, Fate)], stuck: &mut HashSet<String>) {
+        if self.courier.order() != Order::User {
+            return;
+        }
+        for (index, _) in found.iter().filter(|(_, fate)| matches!(fate, Fate::Again { .. } | Fate::Behind)) {
+            let user = &self.parcels[*index].user;
+            if !user.is_empty() {
+                stuck.insert(user.clone());
+            }
+        }
+    }
+
+    /// Sends requests in waves: at once those that share no user with an earlier one that is not answered yet. Requests
+    /// that carry events of a user who got stuck are not sent, nor are later ones of any user of theirs; their events
+    /// come back to be planned anew.
+    async fn in_order(
+        &self,
+        mut planned: Vec<Planned>,
+        stuck: &mut HashSet<String>,
+        settled: &mut Vec<(usize, Fate)>,
+    ) -> Vec<usize> {
+        let users = |request: &Planned| -> Vec<&str> {
+            let users = request.indexes.iter().map(|index| self.parcels[*index].user.as_str());
+            users.filter(|user| !user.is_empty()).collect()
+        };
+        let (mut unsent, mut deferred) = (Vec::new(), HashSet::new());
+        while !planned.is_empty() {
+            let (mut wave, mut later) = (Vec::new(), Vec::new());
+            let mut busy: HashSet<&str> = HashSet::new();
+            for request in planned {
+                let of = users(&request);
+                if of.iter().any(|user| stuck.contains(*user) || deferred.contains(user)) {
+                    deferred.extend(of);
+                    unsent.push(request);
+                    continue;
+                }
+                let held_up = of.iter().any(|user| busy.contains(user));
+                busy.extend(of);
+                if held_up { later.push(request) } else { wave.push(request) }
+            }
+            planned = later;
+            let found = self.send(wave).await;
+            self.note_stuck(&found, stuck);
+            settled.extend(found);
+        }
+        let answered: HashSet<usize> = settled.iter().map(|(index, _)| *index).collect();
+        let mut open: Vec<usize> = unsent.into_iter().flat_map(|request| request.indexes).collect();
+        open.sort_unstable();
+        open.dedup();
+        // An event that another request carried has its fate, which the missing half makes worse.
+        let (halves, open): (Vec<_>, Vec<_>) = open.into_iter().partition(|index| answered.contains(index));
+        let halves: Vec<_> = halves.into_iter().map(|index| (index, Fate::Behind)).collect();
+        self.note_stuck(&halves, stuck);
+        settled.extend(halves);
+        open
+    }
+
+    async fn send(&self, planned: Vec<Planned>) -> Vec<(usize, Fate)> {
+        let mut at_once = JoinSet::new();
+        for request in planned {
+            let (courier, parcels) = (Arc::clone(&self.courier), Arc::clone(&self.parcels));
+            let first_round = self.first_round;
+            at_once.spawn(async move { courier.exchange(request, &parcels, first_round).await });
+        }
+        let mut found = Vec::new();
+        while let Some(fates) = at_once.join_next().await {
+            found.extend(fates.into_iter().flatten());
+        }
+        found
+    }
+
+    /// Asks the guest for plans. A batch that it breaks on is halved until the poison events stand alone.
+    async fn plan(&self, open: Vec<usize>) -> (Vec<Planned>, Vec<(usize, Fate)>) {
+        let (mut planned, mut found) = (Vec::new(), Vec::new());
+        let open = self.without_placeholders(open, &mut found);
+        let halvings = usize::BITS - open.len().leading_zeros();
+        let mut attempts_left = 1 + POISON_EVENTS_MAX * 2 * (halvings as usize + 1);
+        let mut parts = vec![open];
+        while let Some(mut part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            let batch: Vec<String> = part.iter().map(|index| self.parcels[*index].json.clone()).collect();
+            let answer = self.courier.prepare(&batch).await;
+            attempts_left = attempts_left.saturating_sub(1);
+            let all = |fate: &dyn Fn(&Parcel) -> Fate| -> Vec<(usize, Fate)> {
+                part.iter().map(|index| (*index, fate(&self.parcels[*index]))).collect()
+            };
+            let (code, reason) = match answer {
+                Ok(plan) => match plan::check(&plan, part.len()) {
+                    Ok(()) => {
+                        take(plan, &part, &mut planned, &mut found);
+                        continue;
+                    }
+                    Err(bad) => (bad.code.to_owned(), bad.reason),
+                },
+                Err(CallFailure::Stopped { breach: Breach::Starved, message, .. }) => {
+                    found.extend(all(&|parcel| later(parcel, None, message.clone())));
+                    continue;
+                }
+                Err(CallFailure::Stopped { breach, stage: Stage::Transform, message }) => {
+                    (breach.as_str().to_owned(), message)
+                }
+                Err(CallFailure::Fatal(complaint)) => ("batch-fatal".to_owned(), said(&complaint)),
+                Err(CallFailure::Retryable(complaint, after)) => {
+                    found.extend(all(&|parcel| later(parcel, after, said(&complaint))));
+                    continue;
+                }
+                Err(CallFailure::Configure(complaint)) => {
+                    self.courier.stop(said(&complaint), "mend the settings of the destination");
+                    found.extend(all(&|parcel| again(parcel, said(&complaint))));
+                    continue;
+                }
+                Err(CallFailure::Stopped { message, .. }) => {
+                    let error = format!("the plugin could not be started: {message}");
+                    found.extend(all(&|parcel| later(parcel, None, error.clone())));
+                    continue;
+                }
+            };
+            if part.len() > 1 && attempts_left > 0 {
+                let right = part.split_off(part.len() / 2);
+                parts.extend([right, part]);
+            } else {
+                found.extend(all(&|_| Fate::Rejected { code: code.clone(), reason: reason.clone(), detail: None }));
+            }
+        }
+        (planned, found)
+    }
+
+    /// An event that spells a placeholder could make the host put a secret where the event's author wants it.
+    fn without_placeholders(&self, open: Vec<usize>, found: &mut Vec<(usize, Fate)>) -> Vec<usize> {
+        if self.courier.terms.secrets.is_empty() {
+            return open;
+        }
+        let (marked, clean): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|index| has_placeholder(&self.parcels[*index].json));
+        found.extend(marked.into_iter().map(|index| {
+            let reason = "the event holds the text {{secret. which this destination would read as a placeholder";
+            (index, Fate::Rejected { code: "secret-in-event".to_owned(), reason: reason.to_owned(), detail: None })
+        }));
+        clean
+    }
+}
+
+/// Another try, counted as one.
+fn later(parcel: &Parcel, after: Option<Duration>, error: String) -> Fate {
+    Fate::Again { tries: parcel.tries + 1, after, error, detail: None }
+}
+
+fn take(plan: Plan, part: &[usize], planned: &mut Vec<Planned>, found: &mut Vec<(usize, Fate)>) {
+    let index = |event: u32| part.get(event as usize).copied();
+    found.extend(plan.skipped.iter().filter_map(|(event, _)| Some((index(*event)?, Fate::Skipped))));
+    found.extend(plan.failed.into_iter().filter_map(|(event, complaint)| {
+        let fate = Fate::Rejected { code: complaint.code, reason: complaint.message, detail: None };
+        Some((index(event)?, fate))
+    }));
+    planned.extend(plan.requests.into_iter().map(|request| Planned {
+        indexes: request.events.iter().filter_map(|event| index(*event)).collect(),
+        request: Request {
+            method: plan::method(request.method),
+            url: request.url,
+            headers: request.headers,
+            body: Bytes::from(request.body),
+        },
+        events: request.events,
+        tag: request.tag,
+    }));
+}

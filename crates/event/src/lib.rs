@@ -1,0 +1,164 @@
+//! What an event is.
+//!
+//! Nouns: a **kind** (track, identify, ...), an **event** (one decoded customer event), a **violation record**
+//! (what a contract had to say about one). An event is parsed once; contract, functions and row encoding all work
+//! on [`Event::body`]. This room knows nothing of logs, contracts or tables.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+pub mod decode;
+pub mod digits;
+pub mod json;
+pub mod record;
+pub mod time;
+pub mod undecoded;
+/// What a destination promises: the trait, batches and deliveries.
+pub mod destination;
+
+/// The six kinds of event of the Segment specification. `alias` is legacy and still on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    Identify,
+    Track,
+    Page,
+    Screen,
+    Group,
+    Alias,
+}
+
+impl Kind {
+    pub const ALL: [Self; 6] = [Self::Identify, Self::Track, Self::Page, Self::Screen, Self::Group, Self::Alias];
+
+    /// The word on the wire: the value of `type`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Identify => "identify",
+            Self::Track => "track",
+            Self::Page => "page",
+            Self::Screen => "screen",
+            Self::Group => "group",
+            Self::Alias => "alias",
+        }
+    }
+
+    /// The kind named by `word`, exactly as on the wire.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One event after decoding: the whole message as JSON plus what the house needs to know of it.
+///
+/// `body` always holds `type`, `messageId` (a non-empty string), `receivedAt` and `timestamp` (UTC, RFC 3339, six
+/// fraction digits); `originalTimestamp` and `sentAt` as the client spelled them, when it sent them. Numbers keep
+/// every digit (`serde_json` with `arbitrary_precision`); unknown fields are kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Name of the source it came through.
+    pub source: Arc<str>,
+    /// Its record's number in the intake log.
+    pub offset: u64,
+    /// 0 for the event itself; 1, 2, ... for further events that a function made of it.
+    pub part: u32,
+    pub kind: Kind,
+    /// When the server took it, microseconds since the Unix epoch.
+    pub received_at_us: i64,
+    pub body: Map<String, Value>,
+}
+
+impl Event {
+    /// The `messageId`, unique within its source.
+    #[must_use]
+    pub fn message_id(&self) -> &str {
+        self.text("messageId").unwrap_or_default()
+    }
+
+    /// The event name of a track, the name of a page or screen.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self.kind {
+            Kind::Track => self.text("event"),
+            Kind::Page | Kind::Screen => self.text("name"),
+            Kind::Identify | Kind::Group | Kind::Alias => None,
+        }
+    }
+
+    /// A top-level string field.
+    #[must_use]
+    pub fn text(&self, field: &str) -> Option<&str> {
+        self.body.get(field).and_then(Value::as_str)
+    }
+
+    /// An id in a top-level field, as text: a text that is not empty, or a number as it is spelled. RudderStack's browser
+    /// SDK sends `"userId": ""` for everybody who has not logged in.
+    #[must_use]
+    pub fn id(&self, field: &str) -> Option<&str> {
+        match self.body.get(field)? {
+            Value::String(id) if !id.is_empty() => Some(id),
+            Value::Number(id) => Some(id.as_str()),
+            _ => None,
+        }
+    }
+
+    /// Whose event it is: its `userId`, else its `anonymousId`.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.id("userId").or_else(|| self.id("anonymousId"))
+    }
+
+    /// The event as JSON text.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.body).unwrap_or_default()
+    }
+}
+
+/// What a contract found in one event; becomes a row of `event_violations` whatever the policy was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViolationRecord {
+    pub source: Arc<str>,
+    pub offset: u64,
+    pub message_id: String,
+    pub received_at_us: i64,
+    /// The event as it was before the contract touched it, JSON text.
+    pub payload: String,
+    pub event_name: Option<String>,
+    pub event_type: Kind,
+    pub schema_version: String,
+    pub has_undeclared_schema: bool,
+    pub has_undeclared_fields: bool,
+    pub has_schema_violated: bool,
+    /// One sentence each.
+    pub violations: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_id_is_none_and_a_number_is_its_digits() {
+        for (body, user) in [
+            (r#"{"userId":"u","anonymousId":"a"}"#, Some("u")),
+            (r#"{"userId":"","anonymousId":"a"}"#, Some("a")),
+            (r#"{"userId":null,"anonymousId":"a"}"#, Some("a")),
+            (r#"{"userId":9007199254740993,"anonymousId":"a"}"#, Some("9007199254740993")),
+            (r#"{"userId":{},"anonymousId":""}"#, None),
+        ] {
+            let body = serde_json::from_str(body).unwrap();
+            let event = Event { source: "web".into(), offset: 0, part: 0, kind: Kind::Track, received_at_us: 0, body };
+            assert_eq!(event.user(), user);
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Deduplication, contract and source functions over a stretch of the log: once, for all syncs.
+//!
+//! Nouns: a **stretch** (a range of the log and what became of it), the **rules** of a source (its contract), the
+//! **refiner** (a thread with the refine cursor; syncs ask it for the stretch at their own cursor), a **lineup** (the
+//! versions of functions that are live for a source), a **stage** (a source's lineup at work on its part of a stretch).
+//!
+//! Guarantees:
+//! * Each record is parsed once. A stretch is computed once and shared; a sync that lags behind what is remembered
+//!   has it computed again from the log, with the same bounds and the same verdicts on duplicates.
+//! * Dedup marks, quarantine and the refine cursor move in one transaction. What does not go on to the syncs is in
+//!   quarantine with a reason, is a duplicate, or was dropped by a function on purpose and counted.
+//! * Each event goes through exactly one lineup, whoever asks for it and however often: flips take effect between
+//!   stretches and are remembered by offset. A slow or stopped function holds its own source alone.
+//! * Memory is bounded: a stretch by records and bytes, the remembered stretches by bytes.
+
+mod breaker;
+mod functions;
+mod judge;
+mod lineup;
+mod shadow;
+mod stage;
+mod stretch;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use functions::{BatchContext, Chained, chain};
+pub use judge::{Judged, judged};
+pub use lineup::{Canary, Lineup, Slot, Trial};
+use stage::Stages;
+pub use stage::{Functions, Recall};
+pub use stretch::Refined;
+use stretch::Stretch;
+
+use tidegate_contract::Contract;
+use tidegate_event::Event;
+use tidegate_log::{self as intake, Log, Reader};
+use tidegate_process::task;
+use tidegate_state::{self as state, State};
+use tidegate_wasm::function::Unfinished;
+
+/// What happens to the events of one source before any sync sees them.
+pub struct Rules {
+    pub source: Arc<str>,
+    pub contract: Option<Arc<Contract>>,
+}
+
+/// Bounds on the refiner's memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub stretch_records_max: usize,
+    pub stretch_bytes_max: usize,
+    /// Log bytes whose stretches are remembered for other syncs.
+    pub remembered_bytes_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { stretch_records_max: 1024, stretch_bytes_max: 2 << 20, remembered_bytes_max: 2 << 20 }
+    }
+}
+
+/// A stretch could not be refined; asking again may help.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Log(#[from] Arc<intake::Error>),
+    #[error(transparent)]
+    State(#[from] Arc<state::Error>),
+    #[error("the refiner has stopped")]
+    Stopped,
+    #[error(transparent)]
+    Functions(#[from] Unfinished),
+    #[error("the functions that these events went through before cannot be had again: {0}")]
+    Recall(String),
+}
+
+impl From<intake::Error> for Error {
+    fn from(error: intake::Error) -> Self {
+        Self::Log(Arc::new(error))
+    }
+}
+
+impl From<state::Error> for Error {
+    fn from(error: state::Error) -> Self {
+        Self::State(Arc::new(error))
+    }
+}
+
+/// Asks the refiner; clones share it.
+#[derive(Clone)]
+pub struct Handle {
+    asks: mpsc::Sender<Ask>,
+    stages: Arc<Stages>,
+}
+
+struct Ask {
+    from: u64,
+    /// Computed once more, whatever is remembered.
+    afresh: bool,
+    reply: oneshot::Sender<Result<Arc<Stretch>, Error>>,
+}
+
+impl Handle {
+    /// What goes on of `source` in the stretch that holds `from`; waits until the log has one. It may begin before
+    /// `from`.
+    ///
+    /// # Errors
+    /// The log or the state cannot be read, a function of old cannot be had again, or the refiner has stopped.
+    pub async fn refined(&self, source: &str, from: u64) -> Result<Arc<Refined>, Error> {
+        let stretch = self.ask(from, false).await?;
+        self.stages.refined(self, source, stretch).await
+    }
+
+    /// Runs a sync's own functions, those that are live now, over `events`.
+    ///
+    /// # Errors
+    /// The state cannot be written, or the pool of the functions has stopped.
+    pub async fn run(
+        &self,
+        live: &mut watch::Receiver<Arc<Lineup>>,
+        events: Vec<Event>,
+        batch: &BatchContext,
+    ) -> Result<Chained, Error> {
+        self.stages.of_sync(live, events, batch).await
+    }
+
+    /// The stretch that holds `from`, with all its events even when they were taken before.
+    async fn afresh(&self, from: u64) -> Result<Arc<Stretch>, Error> {
+        self.ask(from, true).await
+    }
+
+    async fn ask(&self, from: u64, afresh: bool) -> Result<Arc<Stretch>, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask { from, afresh, reply }).await.map_err(|_| Error::Stopped)?;
+        answer.await.map_err(|_| Error::Stopped)?
+    }
+}
+
+/// The refiner cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Refine(#[from] Error),
+    #[error("could not start the thread of the refiner: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// The refiner: opened, then run on a thread of its own.
+pub struct Refiner {
+    log: Log,
+    state: State,
+    rules: HashMap<Arc<str>, Rules>,
+    settings: Settings,
+    refined_to: u64,
+    /// Reads at the refine cursor.
+    head: Option<Reader>,
+    /// Readers of lagging syncs, each standing at the offset that will be asked for next.
+    laggards: VecDeque<Reader>,
+    remembered: VecDeque<Arc<Stretch>>,
+    remembered_bytes: usize,
+}
+
+/// Lagging syncs whose place in the log is kept open.
+const LAGGARDS_MAX: usize = 16;
+
+impl Refiner {
+    /// Reads the refine cursor; spawns nothing.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn open(log: Log, state: State, rules: Vec<Rules>, settings: Settings) -> Result<Self, Error> {
+        let refined_to = state.refined_to()?;
+        let rules = rules.into_iter().map(|rules| (Arc::clone(&rules.source), rules)).collect();
+        let (laggards, remembered) = (VecDeque::new(), VecDeque::new());
+        Ok(Self { log, state, rules, settings, refined_to, head: None, laggards, remembered, remembered_bytes: 0 })
+    }
+
+    /// Starts the thread; it ends when all handles are gone. `functions` work on what it judged, on the threads of
+    /// whoever asks.
+    ///
+    /// # Errors
+    /// The state cannot be read, or the operating system refused a thread.
+    pub fn run(self, functions: Functions, state: State) -> Result<(Handle, JoinHandle<()>), RunError> {
+        let stages = Stages::open(functions, state, self.settings.remembered_bytes_max)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let (asks, asked) = mpsc::channel(64);
+        let work = move || {
+            task::give_way();
+            runtime.block_on(self.serve(asked));
+        };
+        let thread = std::thread::Builder::new().name("refine".into()).spawn(work)?;
+        Ok((Handle { asks, stages: Arc::new(stages) }, thread))
+    }
+
+    async fn serve(mut self, mut asked: mpsc::Receiver<Ask>) {
+        let mut committed = self.log.follow();
+        // Those who are at the end of the log and wait for more.
+        let mut waiting: Vec<Ask> = Vec::new();
+        loop {
+            let ask = tokio::select! {
+                biased;
+                ask = asked.recv() => match ask {
+                    Some(ask) => Some(ask),
+                    None => return,
+                },
+                changed = committed.changed(), if !waiting.is_empty() => match changed {
+                    Ok(()) => None,
+                    Err(_) => return,
+                },
+            };
+            if let Some(ask) = ask {
+                match self.find(ask.from, ask.afresh) {
+                    Ok(Some(stretch)) => drop(ask.reply.send(Ok(stretch))),
+                    Ok(None) => waiting.push(ask),
+                    Err(error) => drop(ask.reply.send(Err(error))),
+                }
+                continue;
+            }
+            committed.mark_unchanged();
+            for ask in std::mem::take(&mut waiting) {
+                if ask.reply.is_closed() {
+                    continue;
+                }
+                match self.find(ask.from, ask.afresh) {
+                    Ok(Some(stretch)) => drop(ask.reply.send(Ok(stretch))),
+                    Ok(None) => waiting.push(ask),
+                    Err(error) => drop(ask.reply.send(Err(error))),
+                }
+            }
+        }
+    }
+
+    /// The stretch that holds `from`: remembered, computed again, or refined now. `None` at the end of the log.
+    fn find(&mut self, from: u64, afresh: bool) -> Result<Option<Arc<Stretch>>, Error> {
+        let remembered = self.remembered.iter().find(|stretch| stretch.range.contains(&from));
+        if let Some(stretch) = remembered.filter(|_| !afresh) {
+            return Ok(Some(Arc::clone(stretch)));
+        }
+        if from < self.refined_to {
+            return self.again(from).map(Some);
+        }
+        while self.refined_to < self.log.committed() {
+            let stretch = Arc::new(self.forward()?);
+            if stretch.range.is_empty() {
+                break;
+            }
+            self.remember(&stretch);
+            if stretch.range.contains(&from) {
+                return Ok(Some(stretch));
+            }
+        }
+        Ok(None)
+    }
+
+    fn remember(&mut self, stretch: &Arc<Stretch>) {
+        self.remembered_bytes += stretch.log_bytes;
+        self.remembered.push_back(Arc::clone(stretch));
+        while self.remembered_bytes > self.settings.remembered_bytes_max {
+            let Some(oldest) = self.remembered.pop_front() else { break };
+            self.remembered_bytes -= oldest.log_bytes;
+        }
+    }
+
+    /// Refines the stretch at the refine cursor and moves the cursor over it.
+    fn forward(&mut self) -> Result<Stretch, Error> {
+        let mut reader = match self.head.take() {
+            Some(reader) if reader.next() == self.refined_to => reader,
+            _ => self.reader(self.refined_to)?,
+        };
+        let chunk = reader.read(self.settings.stretch_bytes_max, self.settings.stretch_records_max)?;
+        let range = self.refined_to..chunk.next;
+        let work = judge::Work::new(&self.rules, range, &chunk);
+        let stretch = work.refine_first(&mut self.state)?;
+        self.refined_to = stretch.range.end;
+        self.head = Some(reader);
+        Ok(stretch)
+    }
+
+    /// Computes the stretch that holds `from` once more.
+    fn again(&mut self, from: u64) -> Result<Arc<Stretch>, Error> {
+        let settings = &self.settings;
+        let known = self.state.stretch_at(from)?;
+        // Its bounds are only unknown when the records before it are trimmed away.
+        let range = known.unwrap_or(from..self.refined_to.min(from + settings.stretch_records_max as u64));
+        let mut reader = match self.laggards.iter().position(|reader| reader.next() == range.start) {
+            Some(at) => self.laggards.remove(at).map_or_else(|| self.reader(range.start), Ok)?,
+            None => self.reader(range.start)?,
+        };
+        let mut chunk = intake::Chunk { next: range.start, ..intake::Chunk::default() };
+        while chunk.next < range.end {
+            let left = usize::try_from(range.end - chunk.next).unwrap_or(usize::MAX);
+            let more = reader.read(settings.stretch_bytes_max, left)?;
+            if more.next == chunk.next {
+                break;
+            }
+            chunk.records.extend(more.records);
+            chunk.damage.extend(more.damage);
+            chunk.next = more.next;
+        }
+        self.laggards.push_back(reader);
+        if self.laggards.len() > LAGGARDS_MAX {
+            self.laggards.pop_front();
+        }
+        let range = range.start..chunk.next.max(range.end);
+        let work = judge::Work::new(&self.rules, range, &chunk);
+        Ok(Arc::new(work.refine_again(&self.state)?))
+    }
+
+    /// A reader at `offset`, or at the oldest record that is left.
+    fn reader(&self, offset: u64) -> Result<Reader, Error> {
+        match self.log.reader(offset) {
+            Err(intake::Error::Trimmed { wanted, oldest }) => {
+                tracing::error!(
+                    wanted,
+                    oldest,
+                    "records were trimmed away before they were delivered; reading on from the oldest"
+                );
+                Ok(self.log.reader(oldest)?)
+            }
+            other => Ok(other?),
+        }
+    }
+}

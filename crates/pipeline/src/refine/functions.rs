@@ -1,0 +1,175 @@
+//! A lineup of functions over the events of one source or one sync.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tidegate_event::{Event, decode};
+use tidegate_state::{Charge, LoggedRun, QuarantineStage, Quarantined};
+use tidegate_wasm::World;
+use tidegate_wasm::function::{Function, Outcome, Ran, RunContext};
+
+use super::Lineup;
+use super::shadow::{Comparison, compare};
+
+/// What a lineup made of a batch.
+#[derive(Debug, Default)]
+pub struct Chained {
+    pub events: Vec<Event>,
+    pub quarantined: Vec<Quarantined>,
+    /// Filtered on purpose: how many, by function and reason code.
+    pub dropped: HashMap<String, u64>,
+    /// What each function used, in order.
+    pub charges: Vec<Charge>,
+    /// What the functions logged.
+    pub logs: Vec<LoggedRun>,
+    /// What versions on trial would have done otherwise.
+    pub comparisons: Vec<Comparison>,
+}
+
+/// What stays the same whenever the same batch is run.
+#[derive(Debug, Clone, Default)]
+pub struct BatchContext {
+    /// The source or the sync, for the quarantine.
+    pub scope: Arc<str>,
+    /// What the functions see as the time, Unix milliseconds.
+    pub now_ms: u64,
+    pub seed: u64,
+    /// About what the events were as text.
+    pub bytes: usize,
+    /// When to say that it was set aside, microseconds since the epoch.
+    pub at_us: i64,
+}
+
+/// Runs `lineup` in order over `events`, which come in log order and stay in it.
+pub async fn chain(lineup: &Lineup, events: Vec<Event>, batch: &BatchContext) -> Chained {
+    let mut chained = Chained { events, ..Chained::default() };
+    for slot in lineup.slots() {
+        if chained.events.is_empty() {
+            break;
+        }
+        let function = slot.choose(batch.seed);
+        let rival = slot.shadow().map(|rival| (rival, chained.events.clone()));
+        let events = std::mem::take(&mut chained.events);
+        let (events, outcomes, ran) = run(function, events, batch).await;
+        if let Some((rival, copies)) = rival {
+            let (theirs, their_outcomes, _) = run(rival, copies, batch).await;
+            chained.comparisons.push(compare(function, rival, (&events, &outcomes), (&theirs, &their_outcomes)));
+        }
+        note(&mut chained, function, &events, &outcomes, ran);
+        for (event, outcome) in events.into_iter().zip(outcomes) {
+            apply(&mut chained, function.name(), event, outcome, batch);
+        }
+    }
+    chained
+}
+
+/// One function over `events`; of the fields world, what was edited is in the events that come back.
+async fn run(function: &Function, mut events: Vec<Event>, batch: &BatchContext) -> (Vec<Event>, Vec<Outcome>, Ran) {
+    let cx = RunContext { now_ms: batch.now_ms, seed: batch.seed, ..RunContext::default() };
+    let mut ran = if function.world() == World::Fields {
+        let mut bodies: Vec<Map<String, Value>> =
+            events.iter_mut().map(|event| std::mem::take(&mut event.body)).collect();
+        let ran = function.edit(&mut bodies, batch.bytes, cx).await;
+        for (event, body) in events.iter_mut().zip(bodies) {
+            event.body = body;
+        }
+        ran
+    } else {
+        let texts: Vec<String> = events.iter().map(Event::to_json).collect();
+        function.run(&texts, cx).await
+    };
+    let mut outcomes = std::mem::take(&mut ran.outcomes);
+    for (outcome, event) in outcomes.iter_mut().zip(&events) {
+        function.restore(outcome, &event.body);
+    }
+    (events, outcomes, ran)
+}
+
+fn note(chained: &mut Chained, function: &Function, events: &[Event], outcomes: &[Outcome], ran: Ran) {
+    let count = |what: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| what(outcome)).count() as u64;
+    let faults = count(|outcome| matches!(outcome, Outcome::Fault { .. }));
+    let fault = outcomes.iter().find_map(|outcome| match outcome {
+        Outcome::Fault { code, message } => Some(format!("{code}: {message}")),
+        _ => None,
+    });
+    chained.charges.push(Charge {
+        function: function.name().to_owned(),
+        version: function.version().to_owned(),
+        batches: 1,
+        calls: ran.stats.calls.into(),
+        calls_failed: ran.stats.calls_failed.into(),
+        events: events.len() as u64,
+        faults,
+        failed: count(|outcome| matches!(outcome, Outcome::Fail { .. })),
+        dropped: count(|outcome| matches!(outcome, Outcome::Drop(_))),
+        cpu_us: u64::try_from(ran.stats.cpu.as_micros()).unwrap_or(u64::MAX),
+        memory_peak_bytes: ran.stats.memory_peak_bytes as u64,
+        fault,
+    });
+    let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
+    if ran.journal.lines.is_empty() {
+        return;
+    }
+    chained.logs.push(LoggedRun {
+        function: function.name().to_owned(),
+        version: function.version().to_owned(),
+        at_us: first.received_at_us,
+        offsets: first.offset..last.offset + 1,
+        message_ids: events.iter().map(|event| event.message_id().to_owned()).collect(),
+        lines: ran.journal.lines.into_iter().map(|line| (line.level.as_str(), line.text)).collect(),
+        lines_dropped: ran.journal.lines_dropped,
+    });
+}
+
+fn apply(chained: &mut Chained, name: &str, event: Event, outcome: Outcome, batch: &BatchContext) {
+    let set_aside = |code: &str, message: &str, event: &Event| Quarantined {
+        offset: event.offset,
+        part: event.part,
+        stage: QuarantineStage::Function.as_str(),
+        scope: batch.scope.to_string(),
+        code: code.to_owned(),
+        message: format!("function {name}: {message}"),
+        event: event.to_json().into_bytes(),
+        at_us: batch.at_us,
+        detail: None,
+    };
+    match outcome {
+        Outcome::Keep => chained.events.push(event),
+        Outcome::Edited => {
+            let mut event = event;
+            let body = std::mem::take(&mut event.body);
+            match decode::edited(body, &event) {
+                Ok(edited) => chained.events.push(edited),
+                Err((refusal, body)) => {
+                    event.body = body;
+                    chained.quarantined.push(set_aside(refusal.code, &refusal.message, &event));
+                }
+            }
+        }
+        Outcome::Replace(json) => match decode::revised(&json, &event, event.part) {
+            Ok(revised) => chained.events.push(revised),
+            Err(refusal) => chained.quarantined.push(set_aside(refusal.code, &refusal.message, &event)),
+        },
+        Outcome::Emit(children) => {
+            let revised: Result<Vec<Event>, _> =
+                children.iter().zip(0..).map(|(json, n)| decode::revised(json, &event, child(event.part, n))).collect();
+            match revised {
+                Ok(revised) if revised.is_empty() => {
+                    *chained.dropped.entry(format!("{name}/emitted-nothing")).or_default() += 1;
+                }
+                Ok(revised) => chained.events.extend(revised),
+                // All or none: half a fan-out would be neither the event nor what the function meant.
+                Err(refusal) => chained.quarantined.push(set_aside(refusal.code, &refusal.message, &event)),
+            }
+        }
+        Outcome::Drop(reason) => *chained.dropped.entry(format!("{name}/{reason}")).or_default() += 1,
+        Outcome::Fail { code, message, .. } => chained.quarantined.push(set_aside(&code, &message, &event)),
+        Outcome::Fault { code, message } => chained.quarantined.push(set_aside(code.as_str(), &message, &event)),
+    }
+}
+
+/// Parts of parts stay distinct for a few rounds of fan-out; beyond that ids still differ by their suffixes.
+fn child(parent: u32, n: u32) -> u32 {
+    parent.saturating_mul(1024).saturating_add(n)
+}

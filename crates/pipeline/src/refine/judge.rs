@@ -1,0 +1,323 @@
+//! The work on one stretch: decode, find duplicates, judge, set aside.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::Range;
+use std::sync::Arc;
+
+use tidegate_contract::{Action, Contract};
+use tidegate_event::record::Record;
+use tidegate_event::time::ReadAs;
+use tidegate_event::{Event, ViolationRecord, decode, undecoded};
+use tidegate_log::{Chunk, Damage};
+use tidegate_process::clock;
+use tidegate_state::{self as state, QuarantineStage, Quarantined, Sighting, State};
+
+use super::stretch::Part;
+use super::{Error, Rules, Stretch};
+
+/// A stretch while it is being worked on.
+pub(super) struct Work<'a> {
+    rules: &'a HashMap<Arc<str>, Rules>,
+    stretch: Stretch,
+    decoded: Vec<Decoded>,
+    quarantined: Vec<Quarantined>,
+    tallies: HashMap<Arc<str>, Tally>,
+}
+
+/// What became of the events of one source.
+#[derive(Default)]
+struct Tally {
+    accepted: u64,
+    duplicates: u64,
+    quarantined: u64,
+    violations: u64,
+    /// Events with a client's time that cannot be read; they bear the time of receipt.
+    unreadable_times: u64,
+    /// What is undeclared and allowed, by name.
+    undeclared: HashMap<String, u64>,
+}
+
+/// Names counted in one log range; what comes beyond is counted together.
+const UNDECLARED_MAX: usize = 1_000;
+
+impl Tally {
+    fn undeclared(&mut self, names: Vec<String>) {
+        for name in names {
+            let has_room = self.undeclared.len() < UNDECLARED_MAX || self.undeclared.contains_key(&name);
+            *self.undeclared.entry(if has_room { name } else { "others".to_owned() }).or_default() += 1;
+        }
+    }
+}
+
+fn time_is_unreadable(event: &Event) -> bool {
+    let read_as = event.body.get("context").and_then(|context| context.get("timestampReadAs")?.as_str());
+    read_as.is_some_and(|word| Some(word) == ReadAs::Unreadable.as_str())
+}
+
+/// A record that could be read, decoded or not.
+struct Decoded {
+    offset: u64,
+    source: Arc<str>,
+    received_at_us: i64,
+    /// The `messageId`; the bytes themselves for what has none.
+    id: Vec<u8>,
+    event: Result<Event, Quarantined>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(rules: &'a HashMap<Arc<str>, Rules>, range: Range<u64>, chunk: &Chunk) -> Self {
+        let mut work = Self {
+            rules,
+            stretch: Stretch { range, ..Stretch::default() },
+            decoded: Vec::with_capacity(chunk.records.len()),
+            quarantined: Vec::new(),
+            tallies: HashMap::new(),
+        };
+        for damage in &chunk.damage {
+            work.set_aside_damage(damage);
+        }
+        for entry in &chunk.records {
+            // What is shared counts for each: each event gets a copy of it.
+            work.stretch.log_bytes += entry.shared.len() + entry.own.len();
+            match Record::read(&entry.shared, &entry.own) {
+                Ok(record) => work.decode(entry.offset, &record),
+                Err(error) => work.set_aside_log(entry.offset, "unreadable-record", error.to_string(), &entry.own),
+            }
+        }
+        work
+    }
+
+    /// Records that were accepted and cannot be read: one entry with their bounds.
+    fn set_aside_damage(&mut self, damage: &Damage) {
+        let Damage { missing, segment, position, length, bytes } = damage;
+        let lost = missing.end - missing.start;
+        if lost == 0 {
+            tracing::warn!(segment, position, bytes = length, "a part of the intake log without records is damaged");
+            return;
+        }
+        let (first, last) = (missing.start, missing.end - 1);
+        if *length == 0 {
+            tracing::error!(segment, first, last, records = lost, "records are missing from the intake log");
+            let message = format!(
+                "the records with offsets {first} to {last}, {lost} at most, are missing: segment {segment}, byte {position}"
+            );
+            self.set_aside_log(first, "missing-records", message, b"");
+            return;
+        }
+        tracing::error!(
+            segment,
+            position,
+            bytes = length,
+            first,
+            last,
+            records = lost,
+            "a log range is damaged; its bytes are in quarantine"
+        );
+        let message = format!(
+            "{lost} records, offsets {first} to {last}, cannot be read: segment {segment}, byte {position}, {length} bytes"
+        );
+        self.set_aside_log(first, "damaged-record", message, bytes);
+    }
+
+    fn set_aside_log(&mut self, offset: u64, code: &str, message: String, bytes: &[u8]) {
+        self.quarantined.push(Quarantined {
+            offset,
+            part: 0,
+            stage: QuarantineStage::Log.as_str(),
+            scope: "log".to_owned(),
+            code: code.to_owned(),
+            message,
+            event: bytes.to_vec(),
+            at_us: clock::now_us(),
+            detail: None,
+        });
+    }
+
+    fn decode(&mut self, offset: u64, record: &Record<'_>) {
+        let source = match self.rules.get_key_value(record.source) {
+            Some((source, _)) => Arc::clone(source),
+            None => Arc::from(record.source),
+        };
+        let (id, event) = match decode::decode(record, Arc::clone(&source), offset) {
+            Ok(event) => (event.message_id().as_bytes().to_vec(), Ok(event)),
+            Err(refusal) => {
+                let entry = Quarantined {
+                    offset,
+                    part: 0,
+                    stage: QuarantineStage::Decode.as_str(),
+                    scope: source.to_string(),
+                    code: refusal.code.to_owned(),
+                    message: refusal.message,
+                    event: undecoded::without_write_key(record.event),
+                    at_us: record.received_at_us,
+                    detail: undecoded::beside(record),
+                };
+                // No id: a retry of the same bytes is the same event.
+                ([b"\0raw", record.event].concat(), Err(entry))
+            }
+        };
+        let received_at_us = record.received_at_us;
+        self.decoded.push(Decoded { offset, source, received_at_us, id, event });
+    }
+
+    /// The first time: marks duplicates, keeps what is set aside, moves the refine cursor, in one transaction.
+    pub(super) fn refine_first(mut self, state: &mut State) -> Result<Stretch, Error> {
+        let mut stage = state.stage()?;
+        let sightings: Vec<Sighting<'_>> = self
+            .decoded
+            .iter()
+            .map(|decoded| Sighting {
+                source: &decoded.source,
+                message_id: &decoded.id,
+                received_at_us: decoded.received_at_us,
+            })
+            .collect();
+        let seen = stage.seen(&sightings)?;
+        for (decoded, seen) in self.decoded.iter().zip(&seen) {
+            if *seen {
+                stage.duplicate(decoded.offset)?;
+            }
+        }
+        self.finish(&seen);
+        for entry in &self.quarantined {
+            stage.quarantine(entry)?;
+        }
+        for (source, tally) in &self.tallies {
+            stage.count(source, "accepted", tally.accepted)?;
+            stage.count(source, "duplicates", tally.duplicates)?;
+            stage.count(source, "quarantined", tally.quarantined)?;
+            stage.count(source, "violations", tally.violations)?;
+            stage.count(source, "unreadable times", tally.unreadable_times)?;
+            let scope = state::undeclared(source);
+            for (name, count) in &tally.undeclared {
+                stage.count(&scope, name, *count)?;
+            }
+        }
+        fail::fail_point!("refine_before_commit", |_| std::process::abort());
+        stage.commit(&self.stretch.range)?;
+        Ok(self.stretch)
+    }
+
+    /// Once more, for a sync that lags: the same verdicts, nothing written.
+    pub(super) fn refine_again(mut self, state: &State) -> Result<Stretch, Error> {
+        let duplicates = state.duplicates_in(&self.stretch.range)?;
+        let seen: Vec<bool> =
+            self.decoded.iter().map(|decoded| duplicates.binary_search(&decoded.offset).is_ok()).collect();
+        self.finish(&seen);
+        Ok(self.stretch)
+    }
+
+    /// Judges what is no duplicate; what goes on is parted by source.
+    fn finish(&mut self, seen: &[bool]) {
+        let mut groups: Vec<(Arc<str>, Vec<Event>)> = Vec::new();
+        let mut group_of: HashMap<Arc<str>, usize> = HashMap::new();
+        for (decoded, seen) in std::mem::take(&mut self.decoded).into_iter().zip(seen) {
+            let tally = self.tally(&decoded.source);
+            tally.accepted += 1;
+            if *seen {
+                tally.duplicates += 1;
+                continue;
+            }
+            let event = match decoded.event {
+                Ok(event) => event,
+                Err(entry) => {
+                    tally.quarantined += 1;
+                    self.quarantined.push(entry);
+                    continue;
+                }
+            };
+            if time_is_unreadable(&event) {
+                self.tally(&decoded.source).unreadable_times += 1;
+            }
+            let Some(event) = self.judge(event) else { continue };
+            let at = match group_of.entry(Arc::clone(&decoded.source)) {
+                Entry::Occupied(at) => *at.get(),
+                Entry::Vacant(vacant) => {
+                    groups.push((decoded.source, Vec::new()));
+                    *vacant.insert(groups.len() - 1)
+                }
+            };
+            groups[at].1.push(event);
+        }
+        self.stretch.parts = groups.into_iter().map(|(source, events)| Part::new(source, events)).collect();
+    }
+
+    /// The contract's verdict; `None` when the event goes no further.
+    fn judge(&mut self, event: Event) -> Option<Event> {
+        let contract = self.rules.get(&event.source).and_then(|rules| rules.contract.as_ref());
+        let Some(contract) = contract else { return Some(event) };
+        let source = Arc::clone(&event.source);
+        let Judged { event, violation, quarantined, undeclared } = judged(contract, event);
+        if !undeclared.is_empty() {
+            self.tally(&source).undeclared(undeclared);
+        }
+        if let Some(violation) = violation {
+            let tally = self.tally(&source);
+            tally.violations += 1;
+            tally.quarantined += u64::from(quarantined.is_some());
+            self.stretch.violations.push(Arc::new(violation));
+        }
+        self.quarantined.extend(quarantined);
+        event
+    }
+
+    fn tally(&mut self, source: &Arc<str>) -> &mut Tally {
+        self.tallies.entry(Arc::clone(source)).or_default()
+    }
+}
+
+/// What a contract made of an event.
+#[derive(Debug)]
+pub struct Judged {
+    /// As it goes on; `None` when it goes no further.
+    pub event: Option<Event>,
+    pub violation: Option<ViolationRecord>,
+    pub quarantined: Option<Quarantined>,
+    /// What is undeclared and allowed, by name.
+    pub undeclared: Vec<String>,
+}
+
+/// Judges one event by the contract of its source.
+#[must_use]
+pub fn judged(contract: &Contract, mut event: Event) -> Judged {
+    let verdict = contract.judge(event.kind, &mut event.body);
+    let undeclared = verdict.undeclared;
+    let Some(violation) = verdict.violation else {
+        return Judged { event: Some(event), violation: None, quarantined: None, undeclared };
+    };
+    let code = if violation.has_undeclared_schema {
+        "undeclared-event"
+    } else if violation.has_schema_violated {
+        "schema-violation"
+    } else {
+        "undeclared-field"
+    };
+    let blocked = verdict.action == Action::Block;
+    let quarantined = blocked.then(|| Quarantined {
+        offset: event.offset,
+        part: event.part,
+        stage: QuarantineStage::Contract.as_str(),
+        scope: event.source.to_string(),
+        code: code.to_owned(),
+        message: violation.violations.join("; "),
+        event: violation.payload.clone().into_bytes(),
+        at_us: event.received_at_us,
+        detail: None,
+    });
+    let record = ViolationRecord {
+        source: Arc::clone(&event.source),
+        offset: event.offset,
+        message_id: event.message_id().to_owned(),
+        received_at_us: event.received_at_us,
+        payload: violation.payload,
+        event_name: violation.event_name,
+        event_type: violation.event_type,
+        schema_version: violation.schema_version,
+        has_undeclared_schema: violation.has_undeclared_schema,
+        has_undeclared_fields: violation.has_undeclared_fields,
+        has_schema_violated: violation.has_schema_violated,
+        violations: violation.violations,
+    };
+    Judged { event: (!blocked).then_some(event), violation: Some(record), quarantined, undeclared }
+}

@@ -1,0 +1,153 @@
+//! Which functions, and which version of each, the events of a source or a sync go through.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tidegate_wasm::function::{Function, Lane};
+
+/// Functions in order. It never changes: going live, going back and a canary are other lineups.
+#[derive(Default)]
+pub struct Lineup {
+    slots: Vec<Slot>,
+    key: Arc<str>,
+}
+
+/// One place in a lineup.
+#[derive(Clone)]
+pub struct Slot {
+    pub function: Arc<Function>,
+    pub canary: Option<Canary>,
+}
+
+/// A version on trial beside the live one.
+#[derive(Clone)]
+pub struct Canary {
+    pub function: Arc<Function>,
+    pub trial: Trial,
+}
+
+/// How a version is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// It takes this many of a hundred batches.
+    Share(u8),
+    /// It runs beside the live one; its outcomes are compared and thrown away.
+    Shadow,
+}
+
+impl Lineup {
+    #[must_use]
+    pub fn new(slots: Vec<Slot>) -> Self {
+        let named = |function: &Function| {
+            // Text of settings rather than their hash: the lineup can be made again from its key.
+            json!({"name": function.name(), "version": function.version(), "settings": function.settings_json()})
+        };
+        let keys: Vec<Value> = slots
+            .iter()
+            .map(|slot| {
+                let mut key = named(&slot.function);
+                if let Some(Canary { function, trial: Trial::Share(share) }) = &slot.canary {
+                    key["canary"] = named(function);
+                    key["share"] = json!(share);
+                }
+                key
+            })
+            .collect();
+        Self { slots, key: Value::Array(keys).to_string().into() }
+    }
+
+    /// A lineup of live versions alone.
+    #[must_use]
+    pub fn of(functions: impl IntoIterator<Item = Arc<Function>>) -> Self {
+        Self::new(functions.into_iter().map(|function| Slot { function, canary: None }).collect())
+    }
+
+    /// Makes a lineup again from its key, with the functions that `find` knows by name and version.
+    ///
+    /// # Errors
+    /// A version is gone; a sentence.
+    pub fn recalled(key: &str, find: &dyn Fn(&str, &str) -> Option<Arc<Function>>) -> Result<Self, String> {
+        let slots: Vec<Value> = serde_json::from_str(key).map_err(|error| format!("{key} is no lineup: {error}"))?;
+        let function = |named: &Value| {
+            let text = |field: &str| named[field].as_str().unwrap_or_default();
+            let (name, version, settings) = (text("name"), text("version"), text("settings"));
+            let found = find(name, version)
+                .ok_or_else(|| format!("version {version} of function {name} is gone; bring its component back"))?;
+            let same = found.settings_json() == settings;
+            Ok::<_, String>(if same { found } else { Arc::new(Function::clone(&found).with_settings(settings)) })
+        };
+        let slot = |key: &Value| {
+            let canary = match key["share"].as_u64() {
+                Some(share) => {
+                    let trial = Trial::Share(u8::try_from(share).unwrap_or(100));
+                    Some(Canary { function: function(&key["canary"])?, trial })
+                }
+                None => None,
+            };
+            Ok(Slot { function: function(key)?, canary })
+        };
+        Ok(Self::new(slots.iter().map(slot).collect::<Result<_, String>>()?))
+    }
+
+    #[must_use]
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// The lane of its slowest function.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        let slow = self.slots.iter().any(|slot| slot.function.lane() == Lane::Slow);
+        if slow { Lane::Slow } else { Lane::Quick }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// What tells lineups apart whose events come out differently: names, versions, settings and shares, as JSON text.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        if self.key.is_empty() { "[]" } else { &self.key }
+    }
+}
+
+impl Slot {
+    /// The function for a batch with this seed: the share of a canary is a property of the batch, so that running the
+    /// batch again gives the same.
+    pub(super) fn choose(&self, seed: u64) -> &Arc<Function> {
+        match &self.canary {
+            Some(Canary { function, trial: Trial::Share(share) }) if spread(seed) % 100 < u64::from(*share) => function,
+            _ => &self.function,
+        }
+    }
+
+    pub(super) fn shadow(&self) -> Option<&Arc<Function>> {
+        self.canary.as_ref().filter(|canary| canary.trial == Trial::Shadow).map(|canary| &canary.function)
+    }
+}
+
+/// Makes neighbouring numbers far apart (the finaliser of SplitMix64).
+fn spread(seed: u64) -> u64 {
+    let mut x = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_spread_over_neighbouring_batches() {
+        let taken = (0..100_000_u64).step_by(1024).filter(|seed| spread(*seed) % 100 < 30).count();
+        assert!((15..=45).contains(&taken), "{taken} of 98");
+    }
+
+    #[test]
+    fn the_empty_lineup_has_one_key() {
+        assert_eq!(Lineup::default().key(), Lineup::of([]).key());
+    }
+}

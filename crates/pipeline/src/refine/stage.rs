@@ -1,0 +1,288 @@
+//! The functions of each source, over its part of each stretch.
+//!
+//! Each source has a place of its own, so a slow or stopped function holds its own source and nobody else's. Which
+//! lineup a stretch goes through is decided when it is first run, and remembered by offset: whoever asks for the
+//! stretch again, after a restart too, gets what that lineup makes of it. So every event is transformed by exactly one
+//! version of each function.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tidegate_state::{Charge, State, Transformed};
+use tidegate_wasm::function::Workers;
+use tokio::sync::{Mutex as AsyncMutex, watch};
+
+use super::breaker::{Breakers, Failing};
+use super::functions::{BatchContext, Chained, chain};
+use super::stretch::{Refined, Stretch};
+use super::{Error, Handle, Lineup};
+
+/// Makes a lineup of old again from its key, or says in a sentence why it cannot.
+pub type Recall = dyn Fn(&str) -> Result<Arc<Lineup>, String> + Send + Sync;
+
+/// Where lineups come from.
+pub struct Functions {
+    pub workers: Workers,
+    /// The live lineup of each source; it may change at any time.
+    pub live: HashMap<Arc<str>, watch::Receiver<Arc<Lineup>>>,
+    pub recall: Arc<Recall>,
+    /// How far each source was handed out in earlier lives, for those that had no functions: the furthest cursor of
+    /// its syncs.
+    pub handed_to: HashMap<Arc<str>, u64>,
+}
+
+/// The places of all sources.
+pub(super) struct Stages {
+    workers: Workers,
+    breakers: Breakers,
+    failing: Failing,
+    recall: Arc<Recall>,
+    sources: HashMap<Arc<str>, Place>,
+    state: Mutex<State>,
+    remembered_bytes_max: usize,
+}
+
+struct Place {
+    live: watch::Receiver<Arc<Lineup>>,
+    inner: AsyncMutex<Inner>,
+}
+
+/// What is known of one source.
+#[derive(Default)]
+struct Inner {
+    /// Everything below was handed out.
+    handed_to: u64,
+    /// From which offset on which lineup, oldest first; nothing before the first.
+    history: Vec<(u64, Arc<str>)>,
+    /// Lineups of the history, made again.
+    recalled: Option<Arc<Lineup>>,
+    remembered: VecDeque<Arc<Refined>>,
+}
+
+impl Stages {
+    /// Reads how far each source has come.
+    pub(super) fn open(functions: Functions, state: State, remembered_bytes_max: usize) -> Result<Self, Error> {
+        let Functions { workers, live, recall, handed_to } = functions;
+        let (cursors, lineups) = state.lineups()?;
+        let mut sources = HashMap::new();
+        for (source, live) in live {
+            let mut inner = Inner { handed_to: handed_to.get(&source).copied().unwrap_or(0), ..Inner::default() };
+            for (_, to) in cursors.iter().filter(|(name, _)| **name == *source) {
+                inner.handed_to = inner.handed_to.max(*to);
+            }
+            let own = lineups.iter().filter(|(name, ..)| **name == *source);
+            inner.history = own.map(|(_, from, key)| (*from, key.as_str().into())).collect();
+            sources.insert(source, Place { live, inner: AsyncMutex::new(inner) });
+        }
+        let (breakers, failing) = (Breakers::default(), Failing::default());
+        Ok(Self { workers, breakers, failing, recall, sources, state: Mutex::new(state), remembered_bytes_max })
+    }
+
+    /// What the functions of `source` make of `stretch`.
+    pub(super) async fn refined(
+        &self,
+        handle: &Handle,
+        source: &str,
+        mut stretch: Arc<Stretch>,
+    ) -> Result<Arc<Refined>, Error> {
+        let Some(place) = self.sources.get(source) else { return plain(&stretch, source) };
+        let mut inner = place.inner.lock().await;
+        let from = stretch.range.start;
+        if let Some(known) = inner.remembered.iter().find(|known| known.range.start == from) {
+            return Ok(Arc::clone(known));
+        }
+        let first = from >= inner.handed_to;
+        let mut live = place.live.clone();
+        loop {
+            let lineup = if first { live.borrow_and_update().clone() } else { self.lineup_at(&mut inner, from)? };
+            if lineup.is_empty() && (inner.history.is_empty() || !first) {
+                inner.handed_to = inner.handed_to.max(stretch.range.end);
+                if stretch.part(source).is_none_or(|part| part.share().is_some()) {
+                    return plain(&stretch, source);
+                }
+                stretch = handle.afresh(from).await?;
+                continue;
+            }
+            if first && let Some(until) = self.breakers.open_until(&lineup) {
+                self.hold(&mut live, until).await;
+                continue;
+            }
+            let Some(events) = stretch.part(source).map_or_else(|| Some(Vec::new()), |part| part.take()) else {
+                stretch = handle.afresh(from).await?;
+                continue;
+            };
+            let frame = stretch.frame(source);
+            let batch = BatchContext {
+                scope: source.into(),
+                now_ms: frame.now_ms,
+                seed: from,
+                bytes: stretch.log_bytes,
+                at_us: stretch.part(source).map_or(0, |part| part.received_at_us),
+            };
+            let run = Arc::clone(&lineup);
+            let mut chained = self.workers.run(lineup.lane(), async move { chain(&run, events, &batch).await }).await?;
+            if first {
+                if self.tripped(&chained.charges) {
+                    continue;
+                }
+                let took_over = inner.history.last().is_none_or(|(_, key)| **key != *lineup.key());
+                self.commit(source, &stretch, &chained, took_over.then_some(lineup.key()))?;
+                if took_over {
+                    inner.history.push((from, lineup.key().into()));
+                }
+                inner.handed_to = inner.handed_to.max(stretch.range.end);
+            }
+            let events = std::mem::take(&mut chained.events).into_iter().map(Arc::new).collect();
+            let refined = Arc::new(Refined { events, ..frame });
+            inner.remember(&refined, self.remembered_bytes_max);
+            return Ok(refined);
+        }
+    }
+
+    /// A sync's own functions over `events`: with the breaker, charged and logged, but not remembered, because what a
+    /// sync delivers it delivers once.
+    pub(super) async fn of_sync(
+        &self,
+        live: &mut watch::Receiver<Arc<Lineup>>,
+        events: Vec<tidegate_event::Event>,
+        batch: &BatchContext,
+    ) -> Result<Chained, Error> {
+        loop {
+            let lineup = live.borrow_and_update().clone();
+            if let Some(until) = self.breakers.open_until(&lineup) {
+                self.hold(live, until).await;
+                continue;
+            }
+            let (run, again, cx) = (Arc::clone(&lineup), events.clone(), batch.clone());
+            let chained = self.workers.run(lineup.lane(), async move { chain(&run, again, &cx).await }).await?;
+            if self.tripped(&chained.charges) {
+                continue;
+            }
+            let done = Transformed { charges: &chained.charges, logs: &chained.logs, ..Transformed::default() };
+            self.state().transformed(&done)?;
+            self.keep_comparisons(&chained)?;
+            return Ok(chained);
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lineup that a stretch handed out before went through.
+    fn lineup_at(&self, inner: &mut Inner, from: u64) -> Result<Arc<Lineup>, Error> {
+        let Some((_, key)) = inner.history.iter().rev().find(|(start, _)| *start <= from) else {
+            return Ok(Arc::default());
+        };
+        match &inner.recalled {
+            Some(lineup) if *lineup.key() == **key => Ok(Arc::clone(lineup)),
+            _ => {
+                let lineup = (self.recall)(key).map_err(Error::Recall)?;
+                inner.recalled = Some(Arc::clone(&lineup));
+                Ok(lineup)
+            }
+        }
+    }
+
+    /// Waits until another lineup is live or a stopped version may be tried again.
+    async fn hold(&self, live: &mut watch::Receiver<Arc<Lineup>>, until: Instant) {
+        tokio::select! {
+            // When nobody can change the lineup any more, time alone can.
+            changed = live.changed() => if changed.is_err() { tokio::time::sleep_until(until.into()).await },
+            () = tokio::time::sleep_until(until.into()) => {}
+        }
+    }
+
+    /// Takes note of what the batch did to each function; true when one is stopped now.
+    fn tripped(&self, charges: &[Charge]) -> bool {
+        let mut tripped = false;
+        for charge in charges {
+            self.warn_of(charge);
+            let bad = charge.events > 0 && charge.faults * 2 > charge.events;
+            if !self.breakers.note(&charge.function, &charge.version, bad) {
+                continue;
+            }
+            tripped = true;
+            let fault = charge.fault.as_deref().unwrap_or("unknown");
+            tracing::error!(
+                function = charge.function,
+                version = charge.version,
+                fault,
+                "a function broke on {} batches in a row and is stopped; its events wait in the log. Roll it back with \
+                 `tidegate function rollback {}`, or push a version that works",
+                super::breaker::BAD_BATCHES_MAX,
+                charge.function
+            );
+            let mut state = self.state();
+            let done = Transformed { charges: std::slice::from_ref(charge), ..Transformed::default() };
+            let said =
+                state.transformed(&done).and_then(|()| state.stopped(&charge.function, &charge.version, Some(fault)));
+            if let Err(error) = said {
+                tracing::warn!(error = %error, "could not record that a function is stopped");
+            }
+        }
+        tripped
+    }
+
+    /// Says, now and then, that a version fails most of its events: what goes to quarantine is noticed late.
+    fn warn_of(&self, charge: &Charge) {
+        let Charge { function, version, events, faults, failed, .. } = charge;
+        if !charge.fails_most() || !self.failing.is_news(function, version, Instant::now()) {
+            return;
+        }
+        tracing::warn!(
+            function,
+            version,
+            events,
+            failed = faults + failed,
+            fault = charge.fault.as_deref().unwrap_or("the function refuses them"),
+            "a function fails most of its events, which go to quarantine; `tidegate function rollback {function}` goes back, \
+             `tidegate function logs {function}` shows what it says"
+        );
+    }
+
+    fn commit(&self, source: &str, stretch: &Stretch, chained: &Chained, lineup: Option<&str>) -> Result<(), Error> {
+        let mut counts = vec![("quarantined".to_owned(), chained.quarantined.len() as u64)];
+        counts.extend(chained.dropped.iter().map(|(reason, dropped)| (format!("dropped by {reason}"), *dropped)));
+        let done = Transformed {
+            source,
+            to: stretch.range.end,
+            quarantined: &chained.quarantined,
+            counts: &counts,
+            charges: &chained.charges,
+            logs: &chained.logs,
+            lineup: lineup.map(|key| (stretch.range.start, key)),
+        };
+        self.state().transformed(&done)?;
+        self.keep_comparisons(chained)
+    }
+
+    fn keep_comparisons(&self, chained: &Chained) -> Result<(), Error> {
+        for found in &chained.comparisons {
+            let samples: serde_json::Map<String, serde_json::Value> =
+                found.samples.iter().map(|(id, fields)| (id.clone(), fields.clone().into())).collect();
+            let samples = serde_json::Value::Object(samples).to_string();
+            let counts = (found.same, found.different);
+            self.state().compared(&found.function, &found.live, &found.rival, counts, &samples)?;
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn remember(&mut self, refined: &Arc<Refined>, bytes_max: usize) {
+        self.remembered.push_back(Arc::clone(refined));
+        while self.remembered.len() > 1
+            && self.remembered.iter().map(|known| known.log_bytes).sum::<usize>() > bytes_max
+        {
+            self.remembered.pop_front();
+        }
+    }
+}
+
+/// A stretch that goes through no function.
+fn plain(stretch: &Stretch, source: &str) -> Result<Arc<Refined>, Error> {
+    let events = stretch.part(source).and_then(super::stretch::Part::share).unwrap_or_default();
+    Ok(Arc::new(Refined { events, ..stretch.frame(source) }))
+}

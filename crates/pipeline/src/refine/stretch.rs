@@ -1,0 +1,102 @@
+//! A range of the log, judged, and what one source's functions made of it.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tidegate_event::{Event, ViolationRecord};
+
+/// What became of a range of the log before any function saw it.
+#[derive(Debug, Default)]
+pub(super) struct Stretch {
+    pub(super) range: Range<u64>,
+    /// What goes on, by source.
+    pub(super) parts: Vec<Part>,
+    /// What the contracts found, of all sources, by offset.
+    pub(super) violations: Vec<Arc<ViolationRecord>>,
+    /// Bytes of the log that it came from.
+    pub(super) log_bytes: usize,
+}
+
+/// What became of a range of the log, for the syncs of one source.
+#[derive(Debug, Default)]
+pub struct Refined {
+    pub range: Range<u64>,
+    /// What goes on, by offset and part.
+    pub events: Vec<Arc<Event>>,
+    /// What the contract found, by offset.
+    pub violations: Vec<Arc<ViolationRecord>>,
+    /// Bytes of the log that it came from, other sources included.
+    pub log_bytes: usize,
+    /// What functions of a sync see as the time of these events, Unix milliseconds; the same on every run.
+    pub now_ms: u64,
+}
+
+/// The events of one source in a stretch.
+#[derive(Debug)]
+pub(super) struct Part {
+    source: Arc<str>,
+    /// When its first event was taken, microseconds since the epoch.
+    pub(super) received_at_us: i64,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+enum Held {
+    /// Nobody has asked yet.
+    Owned(Vec<Event>),
+    /// Handed out as they are, to whoever asks.
+    Shared(Vec<Arc<Event>>),
+    /// Handed out to be changed.
+    Taken,
+}
+
+impl Part {
+    pub(super) fn new(source: Arc<str>, events: Vec<Event>) -> Self {
+        let received_at_us = events.first().map_or(0, |event| event.received_at_us);
+        Self { source, received_at_us, held: Mutex::new(Held::Owned(events)) }
+    }
+
+    /// The events as they are; `None` when they were taken to be changed.
+    pub(super) fn share(&self) -> Option<Vec<Arc<Event>>> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Held::Owned(events) = &mut *held {
+            *held = Held::Shared(std::mem::take(events).into_iter().map(Arc::new).collect());
+        }
+        match &*held {
+            Held::Shared(events) => Some(events.clone()),
+            Held::Owned(_) | Held::Taken => None,
+        }
+    }
+
+    /// The events, to be changed; `None` when they were taken before.
+    pub(super) fn take(&self) -> Option<Vec<Event>> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *held, Held::Taken) {
+            Held::Owned(events) => Some(events),
+            Held::Shared(events) => {
+                let copies = events.iter().map(|event| Event::clone(event)).collect();
+                *held = Held::Shared(events);
+                Some(copies)
+            }
+            Held::Taken => None,
+        }
+    }
+}
+
+impl Stretch {
+    pub(super) fn part(&self, source: &str) -> Option<&Part> {
+        self.parts.iter().find(|part| *part.source == *source)
+    }
+
+    /// The frame of what goes on for `source`: everything but the events.
+    pub(super) fn frame(&self, source: &str) -> Refined {
+        let received_at_us = self.part(source).map_or(0, |part| part.received_at_us);
+        Refined {
+            range: self.range.clone(),
+            events: Vec::new(),
+            violations: self.violations.iter().filter(|violation| *violation.source == *source).cloned().collect(),
+            log_bytes: self.log_bytes,
+            now_ms: u64::try_from(received_at_us / 1000).unwrap_or(0),
+        }
+    }
+}

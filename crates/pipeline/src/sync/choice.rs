@@ -1,0 +1,119 @@
+//! What the sender of an event, and the person it is about, allow: `integrations` and `context.consent`.
+
+use serde_json::{Map, Value};
+use tidegate_event::Event;
+
+/// Whether `integrations` of an event lets it go to a destination with one of these [`spelling`]s. `All` says what holds
+/// for destinations that it does not name; `false` alone forbids, everything else (options, too) allows.
+/// Source: <https://segment.com/docs/connections/spec/integrations/>.
+#[must_use]
+pub(super) fn integrations_allow(event: &Event, spellings: &[String]) -> bool {
+    let Some(Value::Object(integrations)) = event.body.get("integrations") else { return true };
+    let mut all = true;
+    let mut named = None;
+    for (key, value) in integrations {
+        let allowed = *value != Value::Bool(false);
+        if key.eq_ignore_ascii_case("all") {
+            all = allowed;
+        } else if spellings.contains(&spelling(key)) {
+            named = Some(named.unwrap_or(true) && allowed);
+        }
+    }
+    named.unwrap_or(all)
+}
+
+/// A name as it compares: letters and digits alone, in small letters, without the words that vendors put around the
+/// name of a tool (`Actions Amplitude`, `Braze Cloud Mode (Actions)`).
+#[must_use]
+pub fn spelling(name: &str) -> String {
+    const AROUND: [&str; 5] = ["actions", "cloud", "device", "web", "mode"];
+    let lower = name.to_lowercase();
+    let words = || lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let short: String = words().filter(|word| !AROUND.contains(word)).collect();
+    if short.is_empty() { words().collect() } else { short }
+}
+
+/// Categories that a sync needs consent to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// All of them are needed; none means that nothing is asked.
+    pub categories: Vec<String>,
+    /// Whether an event goes on that does not say what was consented to. A category that it does not name is one of these.
+    pub without: bool,
+}
+
+impl Consent {
+    /// Whether the event's `context.consent.categoryPreferences` allow it. Only `true` is consent.
+    pub(super) fn allows(&self, event: &Event) -> bool {
+        if self.categories.is_empty() {
+            return true;
+        }
+        let preferences = preferences(event);
+        self.categories.iter().all(|category| match preferences.and_then(|preferences| preferences.get(category)) {
+            None => self.without,
+            Some(value) => *value == Value::Bool(true),
+        })
+    }
+}
+
+fn preferences(event: &Event) -> Option<&Map<String, Value>> {
+    event.body.get("context")?.get("consent")?.get("categoryPreferences")?.as_object()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use tidegate_event::Kind;
+
+    fn event(json: &str) -> Event {
+        let body = serde_json::from_str(json).unwrap();
+        Event { source: Arc::from("web"), offset: 0, part: 0, kind: Kind::Track, received_at_us: 0, body }
+    }
+
+    #[test]
+    fn integrations_are_obeyed_in_every_spelling() {
+        let spellings: Vec<String> = ["my-ga", "ga4", "Google Analytics 4"].map(spelling).into();
+        for (integrations, allowed) in [
+            ("{}", true),
+            ("null", true),
+            ("[]", true),
+            (r#"{"All":true}"#, true),
+            (r#"{"All":false}"#, false),
+            (r#"{"all":false}"#, false),
+            (r#"{"All":false,"GA4":true}"#, true),
+            (r#"{"All":false,"Google Analytics 4":{"clientId":"1"}}"#, true),
+            (r#"{"All":true,"Google Analytics 4":false}"#, false),
+            (r#"{"google_analytics_4":false}"#, false),
+            (r#"{"Google Analytics 4 Cloud":false}"#, false),
+            (r#"{"Actions Google Analytics 4":false}"#, false),
+            (r#"{"Google Analytics 4 Web (Actions)":false}"#, false),
+            (r#"{"my-ga":false,"GA4":true}"#, false),
+            (r#"{"Google Analytics":false}"#, true),
+            (r#"{"Segment.io":{"x":1},"Slack":false}"#, true),
+            (r#"{"GA4":null}"#, true),
+        ] {
+            let event = event(&format!(r#"{{"integrations":{integrations}}}"#));
+            assert_eq!(integrations_allow(&event, &spellings), allowed, "{integrations}");
+        }
+    }
+
+    #[test]
+    fn consent_is_asked_for_every_category_and_only_true_is_consent() {
+        let consent = |without| Consent { categories: vec!["Advertising".into(), "Analytics".into()], without };
+        for (preferences, open, closed) in [
+            (r#"{"Advertising":true,"Analytics":true}"#, true, true),
+            (r#"{"Advertising":true,"Analytics":false}"#, false, false),
+            (r#"{"Advertising":true}"#, true, false),
+            (r#"{"Advertising":"yes","Analytics":true}"#, false, false),
+            ("null", true, false),
+            ("[]", true, false),
+        ] {
+            let event = event(&format!(r#"{{"context":{{"consent":{{"categoryPreferences":{preferences}}}}}}}"#));
+            assert_eq!(consent(true).allows(&event), open, "{preferences}");
+            assert_eq!(consent(false).allows(&event), closed, "{preferences}");
+        }
+        assert!(Consent::default().allows(&event("{}")) && !consent(false).allows(&event("{}")));
+    }
+}

@@ -1,0 +1,145 @@
+//! From stretches to batches: filter, functions, mapping.
+
+use std::sync::Arc;
+
+use tidegate_event::Event;
+use tidegate_event::destination::Batch;
+use tidegate_log::Log;
+use tidegate_process::telemetry::{Healed, Streak};
+use tidegate_state::Quarantined;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::{Filter, Mapping, Settings};
+use crate::refine::{self, BatchContext, Handle, Lineup, Refined};
+
+/// A batch, and what was set aside or left out while it was gathered.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    pub(super) batch: Batch,
+    pub(super) quarantined: Vec<Quarantined>,
+    pub(super) filtered: u64,
+}
+
+pub(super) struct Gatherer {
+    pub(super) name: Arc<str>,
+    pub(super) source: Arc<str>,
+    pub(super) filter: Filter,
+    pub(super) functions: watch::Receiver<Arc<Lineup>>,
+    pub(super) mapping: Mapping,
+    /// Events below this offset are not for this sync.
+    pub(super) first: u64,
+    pub(super) settings: Settings,
+    pub(super) refiner: Handle,
+    pub(super) log: Log,
+}
+
+impl Gatherer {
+    /// Gathers from `cursor` on until the refiner stops or nobody takes batches any more.
+    pub(super) async fn run(mut self, mut cursor: u64, batches: mpsc::Sender<Gathered>) {
+        let mut pause = self.settings.retry_pause_min;
+        let mut streak = Streak::default();
+        loop {
+            // A place first: no more than one batch waits while another is delivered.
+            let Ok(place) = batches.reserve().await else { return };
+            match self.next(cursor).await {
+                Ok(gathered) => {
+                    if let Some(Healed { seconds, attempts }) = streak.heals(std::time::Instant::now()) {
+                        tracing::info!(
+                            sync = &*self.name,
+                            failed_for_s = seconds,
+                            attempts,
+                            "the log can be refined again"
+                        );
+                    }
+                    cursor = gathered.batch.range.end;
+                    pause = self.settings.retry_pause_min;
+                    place.send(gathered);
+                }
+                Err(refine::Error::Stopped) => return,
+                Err(error) => {
+                    let reason = error.to_string();
+                    if streak.fails(&reason, std::time::Instant::now()) {
+                        tracing::error!(
+                            sync = &*self.name,
+                            error = reason,
+                            "the log could not be refined; the sync waits and tries again"
+                        );
+                    } else {
+                        tracing::debug!(sync = &*self.name, error = reason, "the log could not be refined");
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(self.settings.retry_pause_max);
+                }
+            }
+        }
+    }
+
+    /// One batch that starts at `cursor`: whatever is there now, up to the bounds; at least one stretch.
+    async fn next(&mut self, cursor: u64) -> Result<Gathered, refine::Error> {
+        let mut gathered = Gathered::default();
+        gathered.batch.range = cursor..cursor;
+        let (mut bytes, mut first_at) = (0, None);
+        loop {
+            let refined = self.refiner.refined(&self.source, gathered.batch.range.end).await?;
+            bytes += refined.log_bytes;
+            self.take(&refined, &mut gathered).await?;
+            gathered.batch.range.end = refined.range.end;
+            let full =
+                gathered.batch.events.len() >= self.settings.batch_events_max || bytes >= self.settings.batch_bytes_max;
+            let at_end = gathered.batch.range.end >= self.log.committed();
+            if full || (at_end && !self.company_comes(&gathered.batch, &mut first_at).await) {
+                return Ok(gathered);
+            }
+        }
+    }
+
+    /// Waits for further records while a batch is small; false when it goes as it is. Its age counts from its first
+    /// event: before there is one, nothing waits.
+    async fn company_comes(&self, batch: &Batch, first_at: &mut Option<Instant>) -> bool {
+        let company = self.settings.company;
+        if company.age_max.is_zero() || batch.events.is_empty() || batch.events.len() >= company.events {
+            return false;
+        }
+        let first_at = *first_at.get_or_insert_with(Instant::now);
+        let mut committed = self.log.follow();
+        let more = committed.wait_for(|committed| *committed > batch.range.end);
+        matches!(tokio::time::timeout_at(first_at + company.age_max, more).await, Ok(Ok(_)))
+    }
+
+    async fn take(&mut self, refined: &Refined, gathered: &mut Gathered) -> Result<(), refine::Error> {
+        let from = gathered.batch.range.end.max(self.first);
+        gathered.batch.violations.extend(refined.violations.iter().filter(|found| found.offset >= from).cloned());
+        let events = refined.events.iter().filter(|event| event.offset >= from);
+        let plain = self.functions.borrow().is_empty();
+        if self.filter.takes_all() && plain && self.mapping.is_empty() {
+            gathered.batch.events.extend(events.cloned());
+            return Ok(());
+        }
+        let (taken, filtered): (Vec<_>, Vec<_>) = events.partition(|event| self.filter.takes(event));
+        gathered.filtered += filtered.len() as u64;
+        if plain && self.mapping.is_empty() {
+            gathered.batch.events.extend(taken.into_iter().cloned());
+            return Ok(());
+        }
+        let mut events: Vec<Event> = taken.into_iter().map(|event| Event::clone(event)).collect();
+        if !plain && !events.is_empty() {
+            let batch = BatchContext {
+                scope: Arc::clone(&self.name),
+                now_ms: refined.now_ms,
+                seed: refined.range.start,
+                bytes: refined.log_bytes,
+                at_us: events.first().map_or(0, |event| event.received_at_us),
+            };
+            let chained = self.refiner.run(&mut self.functions, events, &batch).await?;
+            gathered.quarantined.extend(chained.quarantined);
+            gathered.filtered += chained.dropped.values().sum::<u64>();
+            events = chained.events;
+        }
+        gathered.batch.events.extend(events.into_iter().map(|mut event| {
+            self.mapping.apply(&mut event.body);
+            Arc::new(event)
+        }));
+        Ok(())
+    }
+}

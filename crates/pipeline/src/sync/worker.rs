@@ -1,0 +1,351 @@
+//! Delivers batches, one at a time, until told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Rejected};
+use tidegate_log::Log;
+use tidegate_process::clock;
+use tidegate_process::telemetry::{Healed, Streak};
+use tidegate_state::{self as state, Pending, Progress, QuarantineStage, Quarantined, State};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+
+use super::backlog::{Backlog, Line};
+use super::gather::{Gathered, Gatherer};
+use super::{Settings, Sync};
+use crate::refine::Handle;
+
+/// A sync with its cursor read; run it to deliver.
+pub struct Worker {
+    name: Arc<str>,
+    destination: Box<dyn Destination>,
+    gatherer: Gatherer,
+    settings: Settings,
+    state: State,
+    read_from: u64,
+    cursor: watch::Sender<u64>,
+}
+
+impl Worker {
+    /// Makes a sync ready. Where it goes on is asked when it runs: its destination may be away now.
+    #[must_use]
+    pub fn open(sync: Sync, refiner: Handle, log: Log, state: State) -> Self {
+        let Sync { name, source, filter, functions, mapping, start, settings, destination } = sync;
+        let cursor = watch::Sender::new(log.oldest());
+        let gatherer = Gatherer {
+            name: Arc::clone(&name),
+            source,
+            filter,
+            functions,
+            mapping,
+            first: start.first,
+            settings: settings.clone(),
+            refiner,
+            log,
+        };
+        Self { name, destination, gatherer, settings, state, read_from: start.read_from, cursor }
+    }
+
+    /// The name of the sync.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
+    /// Follows the cursor: everything below it is durable at the destination.
+    #[must_use]
+    pub fn follow(&self) -> watch::Receiver<u64> {
+        self.cursor.subscribe()
+    }
+
+    /// Starts delivering. Ends when `stop` turns true, after the batch in hand, or when the refiner stops.
+    #[must_use]
+    pub fn run(self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+        let Self { name, destination, gatherer, settings, state, read_from, cursor } = self;
+        let log = gatherer.log.clone();
+        // No record that is here already has an offset beyond this.
+        let committed = log.committed();
+        let backlog = Backlog::default();
+        let streak = Streak::default();
+        let mut deliverer = Deliverer { name, destination, settings, state, cursor, stop, log, backlog, streak };
+        tokio::spawn(async move {
+            let Some(durable) = deliverer.locate(committed, read_from).await else { return };
+            let cursor = durable.max(gatherer.log.oldest());
+            deliverer.cursor.send_replace(cursor);
+            let (sender, batches) = mpsc::channel(1);
+            // Ends with this task, whoever ends that.
+            let mut gathering = JoinSet::new();
+            gathering.spawn(gatherer.run(cursor, sender));
+            deliverer.run(batches).await;
+        })
+    }
+}
+
+/// How long a batch in hand may still take after the order to stop; it comes again when it is cut off. The order comes
+/// after the time for delivering is over, so this is for a batch that is about to be done.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
+struct Deliverer {
+    name: Arc<str>,
+    destination: Box<dyn Destination>,
+    settings: Settings,
+    state: State,
+    cursor: watch::Sender<u64>,
+    stop: watch::Receiver<bool>,
+    log: Log,
+    backlog: Backlog,
+    /// Failures since the last success.
+    streak: Streak,
+}
+
+impl Deliverer {
+    /// Finds where the sync left off: what the destination's own ledger says. A destination that has never seen the
+    /// sync (a new one, or one that was made anew) is read from `read_from` on. `None` when told to stop before.
+    async fn locate(&mut self, committed: u64, read_from: u64) -> Option<u64> {
+        let mut pause = self.settings.retry_pause_min;
+        loop {
+            let mut stop = self.stop.clone();
+            let answer = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return None,
+                answer = self.destination.durable_to() => answer,
+            };
+            let failure = match answer {
+                Ok(durable) if durable.unwrap_or(0) <= committed => {
+                    let durable = durable.unwrap_or(read_from);
+                    self.healed(durable);
+                    return Some(durable);
+                }
+                Ok(durable) => ahead(durable.unwrap_or(0), committed),
+                Err(failure) => failure,
+            };
+            if !self.failed(&failure, &mut pause, "the destination could not say how far it is").await {
+                return None;
+            }
+        }
+    }
+
+    /// Reports a failure and waits before the next try; false when told to stop meanwhile.
+    async fn failed(&mut self, failure: &Failure, pause: &mut Duration, what: &str) -> bool {
+        let wait = if matches!(failure, Failure::Stop { .. }) { self.settings.retry_pause_max } else { *pause };
+        self.tell_failure(&tidegate_process::telemetry::with_causes(failure), wait, what);
+        self.record("could not record a failure", |state, name| state.fail(name, &failure.to_string()));
+        *pause = (*pause * 2).min(self.settings.retry_pause_max);
+        self.wait(wait).await
+    }
+
+    /// One line when a run of failures begins or its reason changes; the attempts are for those who look closely.
+    fn tell_failure(&mut self, reason: &str, wait: Duration, what: &str) {
+        let sync = &*self.name;
+        let retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        if self.streak.fails(reason, std::time::Instant::now()) {
+            let pause_max_s = self.settings.retry_pause_max.as_secs();
+            tracing::error!(
+                sync,
+                error = reason,
+                retry_in_ms,
+                pause_max_s,
+                "{what}: the sync fails; its events wait in the log, and it tries again until they are taken"
+            );
+        } else {
+            tracing::debug!(sync, error = reason, retry_in_ms, "{what}");
+        }
+    }
+
+    /// Says that a run of failures is over, if there was one. `cursor` is where the sync stands.
+    fn healed(&mut self, cursor: u64) {
+        if let Some(Healed { seconds, attempts }) = self.streak.heals(std::time::Instant::now()) {
+            let records_waiting = self.log.committed().saturating_sub(cursor);
+            tracing::info!(
+                sync = &*self.name,
+                failed_for_s = seconds,
+                attempts,
+                records_waiting,
+                "the sync has healed: its destination takes events again"
+            );
+        }
+    }
+
+    async fn run(mut self, mut batches: mpsc::Receiver<Gathered>) {
+        loop {
+            let mut stop = self.stop.clone();
+            let gathered = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                gathered = batches.recv() => gathered,
+            };
+            let Some(gathered) = gathered else { return };
+            if !self.settle(gathered).await {
+                return;
+            }
+        }
+    }
+
+    /// Delivers one batch, however long it takes; false when told to stop before that.
+    async fn settle(&mut self, gathered: Gathered) -> bool {
+        let Gathered { batch, quarantined, filtered } = gathered;
+        // What goes no further is kept before the destination's ledger can pass it.
+        if !self.keep_aside(&quarantined).await {
+            return false;
+        }
+        let mut aside = quarantined.len() as u64;
+        let mut batch = Arc::new(batch);
+        let mut pause = self.settings.retry_pause_min;
+        let delivery = loop {
+            let mut stop = self.stop.clone();
+            let out_of_patience = async {
+                // An error means that nobody is left to say when to stop.
+                let _ = stop.wait_for(|stop| *stop).await;
+                tokio::time::sleep(STOP_PATIENCE).await;
+            };
+            let answer = tokio::select! {
+                biased;
+                answer = self.destination.deliver(Arc::clone(&batch)) => answer,
+                () = out_of_patience => return false,
+            };
+            match answer {
+                Ok(delivery) => {
+                    self.healed(batch.range.end);
+                    break delivery;
+                }
+                Err(Failure::Refused { rejected }) if !rejected.is_empty() => {
+                    let entries = self.entries(&batch, &rejected);
+                    if !self.keep_aside(&entries).await {
+                        return false;
+                    }
+                    aside += entries.len() as u64;
+                    batch = Arc::new(batch.without(&rejected));
+                }
+                Err(failure) => {
+                    if !self.failed(&failure, &mut pause, "a batch could not be delivered").await {
+                        return false;
+                    }
+                }
+            }
+        };
+        fail::fail_point!("sync_before_cursor", |_| std::process::abort());
+        let end = batch.range.end;
+        let entries = self.entries(&batch, &delivery.rejected);
+        let pending = pending(&batch, &delivery);
+        for notice in &delivery.notices {
+            tracing::warn!(sync = &*self.name, "{notice}");
+        }
+        let progress = Progress {
+            cursor: end,
+            delivered: delivery.delivered,
+            duplicates: delivery.duplicates,
+            rejected: aside + entries.len() as u64,
+            filtered: filtered + delivery.skipped,
+            notice: delivery.notices.last().cloned(),
+        };
+        while let Err(error) = self.state.settle(&self.name, &progress, &entries, &pending, clock::now_us()) {
+            self.tell_failure(&error.to_string(), self.settings.retry_pause_min, "a delivery could not be recorded");
+            if !self.wait(self.settings.retry_pause_min).await {
+                return false;
+            }
+        }
+        self.healed(end);
+        self.destination.recorded();
+        self.cursor.send_replace(end);
+        self.tell_backlog(end);
+        true
+    }
+
+    /// Keeps events in quarantine, durably; false when told to stop before that.
+    async fn keep_aside(&mut self, entries: &[Quarantined]) -> bool {
+        while let Err(error) = self.state.set_aside(entries) {
+            let pause = self.settings.retry_pause_min;
+            self.tell_failure(&error.to_string(), pause, "events could not be quarantined");
+            if !self.wait(self.settings.retry_pause_min).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn entries(&self, batch: &Batch, rejected: &[Rejected]) -> Vec<Quarantined> {
+        let entry = |rejected: &Rejected| {
+            let event = batch.events.get(rejected.index)?;
+            Some(Quarantined {
+                offset: event.offset,
+                part: event.part,
+                stage: QuarantineStage::Destination.as_str(),
+                scope: self.name.to_string(),
+                code: rejected.code.to_string(),
+                message: rejected.reason.clone(),
+                event: event.to_json().into_bytes(),
+                at_us: event.received_at_us,
+                detail: rejected.detail.clone(),
+            })
+        };
+        rejected.iter().filter_map(entry).collect()
+    }
+
+    /// Says now and then how far the sync is behind, and for how long.
+    fn tell_backlog(&mut self, end: u64) {
+        let sync = &*self.name;
+        match self.backlog.line(self.log.committed().saturating_sub(end), Instant::now()) {
+            Some(Line::Behind { records, seconds: Some(seconds) }) => {
+                tracing::info!(
+                    sync,
+                    records,
+                    seconds,
+                    "catching up: so many records are left, for about so many seconds"
+                );
+            }
+            Some(Line::Behind { records, seconds: None }) => {
+                tracing::warn!(sync, records, "falling behind: events come faster than the destination takes them");
+            }
+            Some(Line::CaughtUp) => tracing::info!(sync, "caught up"),
+            None => {}
+        }
+    }
+
+    fn record(&mut self, what: &str, write: impl FnOnce(&mut State, &str) -> Result<(), state::Error>) {
+        if let Err(error) = write(&mut self.state, &self.name) {
+            tracing::warn!(sync = &*self.name, error = %error, "{what}");
+        }
+    }
+
+    /// Waits; false when told to stop meanwhile.
+    async fn wait(&mut self, pause: Duration) -> bool {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => false,
+            () = tokio::time::sleep(pause) => true,
+        }
+    }
+}
+
+/// The destination has more than the log ever held: its ledger or the log is another one.
+fn ahead(durable: u64, committed: u64) -> Failure {
+    Failure::Stop {
+        reason: format!("the destination's ledger says {durable}, and the log ends at {committed}"),
+        advice: format!(
+            "if the data directory was lost or is not the one that belongs to this warehouse, give it back; otherwise \
+             set the sync's row in _tidegate_ledger to {committed}"
+        ),
+        cause: None,
+    }
+}
+
+/// What the destination parked, as the state keeps it.
+fn pending(batch: &Batch, delivery: &Delivery) -> Vec<Pending> {
+    let entry = |parked: &tidegate_event::destination::Parked| {
+        let event = batch.events.get(parked.index)?;
+        Some(Pending {
+            offset: event.offset,
+            part: event.part,
+            user: parked.user.clone(),
+            event: event.to_json(),
+            received_at_us: event.received_at_us,
+            first_tried_at_us: parked.tried_at_us,
+            attempts: parked.attempts,
+            next_at_us: parked.next_at_us,
+            error: parked.error.clone(),
+        })
+    };
+    delivery.parked.iter().filter_map(entry).collect()
+}

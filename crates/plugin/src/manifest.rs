@@ -1,0 +1,592 @@
+//! `plugin.yaml`, read.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tidegate_event::digits::Numbers;
+
+use super::read::{Fault, Reader};
+
+/// The version of `tidegate:plugin` that this host speaks. There is one until 1.0.
+pub struct Api;
+
+impl Api {
+    pub const VERSION: &str = "0.1.0";
+}
+
+/// What a plugin is and what it asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// Up to 63 of a-z, 0-9 and `-`.
+    pub name: String,
+    pub kind: Kind,
+    /// The version of `tidegate:plugin` that it was written for.
+    pub api: String,
+    /// One sentence for people; may be empty.
+    pub description: String,
+    /// Other names by which `integrations` of an event may know the tool; destinations only.
+    pub integrations: Vec<String>,
+    /// What `build` drives; `None` for a component that another tool compiled.
+    pub language: Option<Language>,
+    /// What it is written in, in the author's words.
+    pub language_named: Option<String>,
+    /// The file that `build` starts from, relative to the manifest; the language's own default when `None`.
+    pub entry: Option<String>,
+    /// JSON Schema of the settings, an object schema. Properties marked `secret: true` never reach the guest.
+    pub settings: Map<String, Value>,
+    /// Where it may send; destinations only.
+    pub hosts: Vec<HostRule>,
+    /// Tables that it wants to look up.
+    pub lookups: Vec<String>,
+    pub asked: Asked,
+    pub batching: Batching,
+    /// Destinations only.
+    pub authentication: Option<Authentication>,
+    pub traffic: Traffic,
+    pub retry: Retry,
+    pub order: Order,
+}
+
+/// The world that a plugin implements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Transform,
+    Fields,
+    Destination,
+}
+
+impl Kind {
+    pub const ALL: [(&str, Self); 3] =
+        [("transform", Self::Transform), ("fields", Self::Fields), ("destination", Self::Destination)];
+
+    /// The word in a manifest.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transform => "transform",
+            Self::Fields => "fields",
+            Self::Destination => "destination",
+        }
+    }
+
+    /// The world of `wit/plugin.wit`.
+    #[must_use]
+    pub const fn world(self) -> &'static str {
+        match self {
+            Self::Transform => "transform",
+            Self::Fields => "transform-fields",
+            Self::Destination => "destination-plugin",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Language {
+    Js,
+    Ts,
+    Rust,
+    Python,
+    Go,
+    C,
+}
+
+impl Language {
+    pub const ALL: [(&str, Self); 6] = [
+        ("js", Self::Js),
+        ("ts", Self::Ts),
+        ("rust", Self::Rust),
+        ("python", Self::Python),
+        ("go", Self::Go),
+        ("c", Self::C),
+    ];
+
+    /// The language that `build` knows by this word.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == word).map(|(_, language)| *language)
+    }
+
+    /// The word in a manifest and on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Js => "js",
+            Self::Ts => "ts",
+            Self::Rust => "rust",
+            Self::Python => "python",
+            Self::Go => "go",
+            Self::C => "c",
+        }
+    }
+
+    /// Whether a guest starts a runtime of its own before it sees an event, which wants time.
+    #[must_use]
+    pub const fn starts_a_runtime(self) -> bool {
+        matches!(self, Self::Js | Self::Ts | Self::Python | Self::Go)
+    }
+
+    /// Whether a guest carries an interpreter, which wants more memory and time than compiled code.
+    #[must_use]
+    pub const fn is_interpreted(self) -> bool {
+        matches!(self, Self::Js | Self::Ts | Self::Python)
+    }
+}
+
+impl Manifest {
+    /// What the numbers of an event become in it.
+    #[must_use]
+    pub const fn numbers(&self) -> Numbers {
+        match self.language {
+            Some(Language::Js | Language::Ts) => Numbers::Doubles,
+            Some(Language::Python) => Numbers::ExactIntegers,
+            Some(Language::Rust | Language::Go | Language::C) => Numbers::Exact,
+            None => Numbers::Unknown,
+        }
+    }
+}
+
+/// Limits that a plugin asks for; `None` means the host's default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asked {
+    pub memory_bytes_max: Option<usize>,
+    /// CPU time of one batch.
+    pub cpu_batch_max: Option<Duration>,
+}
+
+/// How events are grouped into calls (and, for destinations, how long they may wait for company).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batching {
+    pub events_max: usize,
+    pub bytes_max: usize,
+    /// Destinations only: how long an event may wait for others.
+    pub age_max: Duration,
+}
+
+/// A place that a destination may send to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRule {
+    /// `https://api.example.com`, `https://*.example.com:8443`, or `{{settings.NAME}}` for an origin that the owner of
+    /// the workspace gives as a setting. Nothing but scheme, host and port.
+    pub origin: String,
+    /// At least one.
+    pub methods: Vec<Method>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    pub const ALL: [(&str, Self); 5] = [
+        ("get", Self::Get),
+        ("post", Self::Post),
+        ("put", Self::Put),
+        ("patch", Self::Patch),
+        ("delete", Self::Delete),
+    ];
+
+    /// As in a request line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// How the host signs requests in. Every `String` that is called a secret or a setting is the name of a property of the
+/// settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authentication {
+    /// `header: prefix + secret`.
+    ApiKey { header: String, prefix: String, secret: String },
+    /// `authorization: Bearer secret`.
+    Bearer { secret: String },
+    /// The user name may be a setting or a secret, the password a secret or absent (empty).
+    Basic { user: String, password: Option<String> },
+    /// A token from `token_url`, kept until it expires or `reauthenticate` comes back.
+    OAuth2 { token_url: String, client_id: String, client_secret: String, scopes: Vec<String> },
+    /// `header: prefix + hex(HMAC(secret, body))`.
+    Hmac { header: String, prefix: String, secret: String, digest: Digest },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Digest {
+    Sha1,
+    Sha256,
+    Sha512,
+}
+
+/// How hard a destination may be driven.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Traffic {
+    pub requests_per_second: Option<f64>,
+    pub requests_at_once_max: usize,
+    /// One request, from the first byte sent to the last byte read.
+    pub timeout: Duration,
+}
+
+/// What happens to an event that could not be delivered yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// After this it goes to quarantine.
+    pub age_max: Duration,
+    pub pause_min: Duration,
+    pub pause_max: Duration,
+}
+
+/// What must stay in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing: a late event may overtake.
+    None,
+    /// Events of one user (`userId`, else `anonymousId`): a later one waits for an earlier one that is being retried.
+    User,
+}
+
+/// Of `language`, which is for people.
+const LANGUAGE_BYTES_MAX: usize = 60;
+
+impl Manifest {
+    /// Reads a manifest that was YAML or a custom section.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn from_json(value: &Value) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let Some(entries) = value.as_object() else {
+            let fix = "write `name: ...` and `kind: ...` lines".to_owned();
+            return Err(vec![Fault { place: String::new(), problem: "the manifest is no map".to_owned(), fix }]);
+        };
+        let mut reader = Reader::new(String::new(), entries, &mut faults);
+        let manifest = read(&mut reader);
+        reader.finish();
+        match manifest {
+            Some(manifest) if faults.is_empty() => Ok(manifest),
+            _ => Err(faults),
+        }
+    }
+
+    /// Names of the settings that are secret.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let properties = self.settings.get("properties").and_then(Value::as_object);
+        let secret = |schema: &Value| schema.get("secret") == Some(&Value::Bool(true));
+        properties.into_iter().flatten().filter(move |(_, schema)| secret(schema)).map(|(name, _)| name.as_str())
+    }
+
+    /// Whether a guest starts a runtime of its own before it sees an event: so does one in a language that nobody here knows.
+    #[must_use]
+    pub fn starts_a_runtime(&self) -> bool {
+        self.language.map_or(self.language_named.is_some(), Language::starts_a_runtime)
+    }
+
+    /// Whether a guest carries an interpreter, or may.
+    #[must_use]
+    pub fn is_interpreted(&self) -> bool {
+        self.language.map_or(self.language_named.is_some(), Language::is_interpreted)
+    }
+
+    /// Whether `name` is a property of the settings.
+    #[must_use]
+    pub fn has_setting(&self, name: &str) -> bool {
+        self.settings.get("properties").and_then(|properties| properties.get(name)).is_some()
+    }
+}
+
+fn read(reader: &mut Reader<'_>) -> Option<Manifest> {
+    let name = reader.required("name", "my-plugin");
+    if let Some(name) = &name
+        && (name.is_empty() || name.len() > 63 || !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')))
+    {
+        reader.fault("name", format!("{name:?} cannot be a name"), "use up to 63 of a-z, 0-9 and -");
+    }
+    let kind = reader.required("kind", "transform").and_then(|_| reader.word("kind", &Kind::ALL));
+    // `0.1` is a number in YAML; what was meant is plain.
+    let api = match reader.json("api") {
+        None => Api::VERSION.to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    if api != Api::VERSION {
+        let problem = format!("the plugin is written for tidegate:plugin@{api}; this host speaks {}", Api::VERSION);
+        reader.fault("api", problem, format!("build it against {} and write `api: {}`", Api::VERSION, Api::VERSION));
+    }
+    let description = reader.text("description").unwrap_or_default();
+    let language_named = reader.text("language");
+    if let Some(named) = language_named.as_ref().filter(|named| named.is_empty() || named.len() > LANGUAGE_BYTES_MAX) {
+        let problem = format!("`language` has {} bytes", named.len());
+        reader.fault("language", problem, format!("say in 1 to {LANGUAGE_BYTES_MAX} what it is written in"));
+    }
+    let language = language_named.as_deref().and_then(Language::of);
+    let entry = reader.text("entry");
+    if let Some(entry) = &entry
+        && (entry.starts_with('/') || entry.split(['/', '\\']).any(|part| part == ".."))
+    {
+        reader.fault("entry", "`entry` leads out of the plugin's folder", "name a file inside it");
+    }
+    let settings = settings(reader);
+    let hosts = hosts(reader);
+    let integrations = reader.texts("integrations");
+    let lookups = reader.texts("lookups");
+    let asked = reader.within("limits", |limits| Asked {
+        memory_bytes_max: limits.bytes("memory_bytes_max"),
+        cpu_batch_max: limits.duration("cpu_batch_max"),
+    });
+    let batching = reader.within("batch", batching).unwrap_or_default();
+    let authentication = reader.within("authentication", authentication).flatten();
+    let traffic = reader.within("traffic", traffic).unwrap_or_else(default_traffic);
+    let retry = reader.within("retry", retry).unwrap_or_else(default_retry);
+    let order = reader.word("order", &[("none", Order::None), ("user", Order::User)]).unwrap_or(Order::None);
+    if kind.is_some_and(|kind| kind != Kind::Destination) {
+        for name in ["integrations", "hosts", "authentication", "traffic", "retry", "order"] {
+            if reader.has(name) {
+                reader.fault(name, format!("`{name}` is for destinations alone"), "take it away");
+            }
+        }
+    }
+    let manifest = Manifest {
+        name: name?,
+        kind: kind?,
+        api,
+        description,
+        integrations,
+        language,
+        language_named,
+        entry,
+        settings,
+        hosts,
+        lookups,
+        asked: asked.unwrap_or_default(),
+        batching,
+        authentication,
+        traffic,
+        retry,
+        order,
+    };
+    check(reader, &manifest);
+    Some(manifest)
+}
+
+/// What concerns several fields.
+fn check(reader: &mut Reader<'_>, manifest: &Manifest) {
+    if manifest.kind == Kind::Destination && manifest.hosts.is_empty() && !reader.has("hosts") {
+        reader.fault(
+            "hosts",
+            "a destination without `hosts` can send nothing",
+            "add `hosts: [https://api.example.com]`",
+        );
+    }
+    if manifest.kind != Kind::Destination
+        && let Some(secret) = manifest.secrets().next()
+    {
+        let place = format!("settings.properties.{secret}");
+        let problem = format!("`{place}` is secret, but only a destination can use a secret");
+        reader.fault("settings", problem, "take `secret: true` away");
+    }
+    let named: Vec<&String> = match &manifest.authentication {
+        None => Vec::new(),
+        Some(
+            Authentication::ApiKey { secret, .. }
+            | Authentication::Bearer { secret }
+            | Authentication::Hmac { secret, .. },
+        ) => {
+            vec![secret]
+        }
+        Some(Authentication::Basic { user, password }) => std::iter::once(user).chain(password).collect(),
+        Some(Authentication::OAuth2 { client_id, client_secret, .. }) => vec![client_id, client_secret],
+    };
+    for name in named {
+        if !manifest.has_setting(name) {
+            let problem = format!("`authentication` names the setting {name:?}, which `settings` does not have");
+            reader.fault("authentication", problem, "add it under `settings.properties`, with `secret: true`");
+        }
+    }
+}
+
+fn settings(reader: &mut Reader<'_>) -> Map<String, Value> {
+    let empty = || {
+        let mut schema = Map::new();
+        schema.insert("type".to_owned(), "object".into());
+        schema.insert("additionalProperties".to_owned(), false.into());
+        schema
+    };
+    let Some(schema) = reader.json("settings") else { return empty() };
+    let Some(schema) = schema.as_object() else {
+        reader.fault("settings", "`settings` is no JSON Schema", "write `settings: {type: object, properties: {...}}`");
+        return empty();
+    };
+    if schema.get("type").and_then(Value::as_str) != Some("object") {
+        reader.fault("settings", "`settings` must describe an object", "add `type: object`");
+    }
+    // What is refused here would fail later where nobody looks; remote references are refused with it.
+    if let Err(error) = jsonschema::validator_for(&Value::Object(schema.clone())) {
+        reader.fault("settings", format!("`settings` is no valid JSON Schema: {error}"), "see https://json-schema.org");
+    }
+    schema.clone()
+}
+
+fn hosts(reader: &mut Reader<'_>) -> Vec<HostRule> {
+    let mut rules = Vec::new();
+    for item in reader.list("hosts") {
+        let (origin, methods) = match item {
+            Value::String(origin) => (Some(origin.clone()), vec![Method::Post]),
+            Value::Object(rule) => {
+                let unknown = rule.keys().any(|key| key != "origin" && key != "methods");
+                let methods: Option<Vec<Method>> =
+                    rule.get("methods").and_then(Value::as_array).map_or(Some(vec![Method::Post]), |words| {
+                        let method = |word: &Value| {
+                            let word = word.as_str()?.to_ascii_lowercase();
+                            Method::ALL.iter().find(|(name, _)| *name == word).map(|(_, method)| *method)
+                        };
+                        words.iter().map(method).collect()
+                    });
+                let origin = rule.get("origin").and_then(Value::as_str).map(str::to_owned);
+                (origin.filter(|_| !unknown), methods.unwrap_or_default())
+            }
+            _ => (None, Vec::new()),
+        };
+        match origin {
+            Some(origin) if is_origin(&origin) && !methods.is_empty() => rules.push(HostRule { origin, methods }),
+            _ => {
+                let problem = format!("`hosts` has {item}, which is no place to send to");
+                let fix =
+                    "write `- origin: https://api.example.com` and `  methods: [post]`; only scheme, host and port";
+                reader.fault("hosts", problem, fix);
+            }
+        }
+    }
+    rules
+}
+
+/// Scheme, host and port and nothing else; or a setting that holds such.
+fn is_origin(text: &str) -> bool {
+    if let Some(name) = text.strip_prefix("{{settings.").and_then(|rest| rest.strip_suffix("}}")) {
+        return !name.is_empty();
+    }
+    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
+    let (host, port) = rest.rsplit_once(':').map_or((rest, None), |(host, port)| (host, Some(port)));
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    let named = !name.is_empty() && name.contains('.') | (name == "localhost") && name.bytes().all(fits);
+    named && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+impl Default for Batching {
+    fn default() -> Self {
+        Self { events_max: 500, bytes_max: 4 << 20, age_max: Duration::from_secs(1) }
+    }
+}
+
+fn batching(reader: &mut Reader<'_>) -> Batching {
+    let default = Batching::default();
+    let events = reader.number("events_max", 1, 10_000);
+    Batching {
+        events_max: events.and_then(|events| usize::try_from(events).ok()).unwrap_or(default.events_max),
+        bytes_max: reader.bytes("bytes_max").unwrap_or(default.bytes_max),
+        age_max: reader.duration("age_max").unwrap_or(default.age_max),
+    }
+}
+
+fn default_traffic() -> Traffic {
+    Traffic { requests_per_second: None, requests_at_once_max: 4, timeout: Duration::from_secs(30) }
+}
+
+fn traffic(reader: &mut Reader<'_>) -> Traffic {
+    let default = default_traffic();
+    let at_once = reader.number("requests_at_once_max", 1, 256);
+    Traffic {
+        requests_per_second: reader.rate("requests_per_second"),
+        requests_at_once_max: at_once
+            .and_then(|count| usize::try_from(count).ok())
+            .unwrap_or(default.requests_at_once_max),
+        timeout: reader.duration("timeout").unwrap_or(default.timeout),
+    }
+}
+
+fn default_retry() -> Retry {
+    Retry {
+        age_max: Duration::from_secs(24 * 3600),
+        pause_min: Duration::from_secs(1),
+        pause_max: Duration::from_secs(15 * 60),
+    }
+}
+
+fn retry(reader: &mut Reader<'_>) -> Retry {
+    let default = default_retry();
+    let retry = Retry {
+        age_max: reader.duration("age_max").unwrap_or(default.age_max),
+        pause_min: reader.duration("pause_min").unwrap_or(default.pause_min),
+        pause_max: reader.duration("pause_max").unwrap_or(default.pause_max),
+    };
+    if retry.pause_min > retry.pause_max {
+        reader.fault("pause_min", "`retry.pause_min` is longer than `retry.pause_max`", "make it shorter");
+    }
+    retry
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    ApiKey,
+    Bearer,
+    Basic,
+    OAuth2,
+    Hmac,
+}
+
+fn authentication(reader: &mut Reader<'_>) -> Option<Authentication> {
+    let ways = [
+        ("api_key", Way::ApiKey),
+        ("bearer", Way::Bearer),
+        ("basic", Way::Basic),
+        ("oauth2_client_credentials", Way::OAuth2),
+        ("hmac", Way::Hmac),
+    ];
+    reader.required("kind", "bearer")?;
+    Some(match reader.word("kind", &ways)? {
+        Way::ApiKey => Authentication::ApiKey {
+            header: header(reader)?,
+            prefix: reader.text("prefix").unwrap_or_default(),
+            secret: reader.required("secret", "api_key")?,
+        },
+        Way::Bearer => Authentication::Bearer { secret: reader.required("secret", "api_key")? },
+        Way::Basic => {
+            Authentication::Basic { user: reader.required("user", "api_key")?, password: reader.text("password") }
+        }
+        Way::OAuth2 => Authentication::OAuth2 {
+            token_url: reader.required("token_url", "https://login.example.com/oauth/token")?,
+            client_id: reader.required("client_id", "client_id")?,
+            client_secret: reader.required("client_secret", "client_secret")?,
+            scopes: reader.texts("scopes"),
+        },
+        Way::Hmac => Authentication::Hmac {
+            header: header(reader)?,
+            prefix: reader.text("prefix").unwrap_or_default(),
+            secret: reader.required("secret", "signing_secret")?,
+            digest: reader
+                .word("digest", &[("sha1", Digest::Sha1), ("sha256", Digest::Sha256), ("sha512", Digest::Sha512)])
+                .unwrap_or(Digest::Sha256),
+        },
+    })
+}
+
+fn header(reader: &mut Reader<'_>) -> Option<String> {
+    let header = reader.required("header", "x-api-key")?.to_ascii_lowercase();
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if header.is_empty() || !header.bytes().all(fits) {
+        reader.fault("header", format!("{header:?} is no header name"), "use letters, digits and -");
+        return None;
+    }
+    Some(header)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! What every part needs of the process: wall clock and randomness, threads, the text of the log.
+
+/// Wall clock and randomness; nobody else reads them.
+pub mod clock;
+/// Threads and their turn on the processor.
+pub mod task;
+/// What people read of a running program: the log, and text made harmless.
+pub mod telemetry;

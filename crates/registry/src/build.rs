@@ -1,0 +1,266 @@
+//! An upload's way to being a version: queue, gates, compiling, smoke.
+
+use std::collections::VecDeque;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tempfile::NamedTempFile;
+use tidegate_plugin::{Kind, Package};
+use tidegate_process::clock;
+use tidegate_wasm::inspect;
+use tokio::sync::{mpsc, watch};
+
+use super::version::{Facts, Smoke, world};
+use super::{Error, Sha, Shelf, Store, disk, lock, now_us, smoke};
+
+/// Names a build, for as long as the process remembers it.
+pub type BuildId = Arc<str>;
+
+/// Builds that are remembered.
+const BUILDS_MAX: usize = 256;
+
+/// How far a build is.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    Queued,
+    Gates,
+    Compiling { since: Instant },
+    Smoke,
+    Ready(Arc<Facts>),
+    Failed { code: &'static str, reason: String },
+}
+
+impl Progress {
+    /// Whether nothing more will come.
+    #[must_use]
+    pub const fn is_end(&self) -> bool {
+        matches!(self, Self::Ready(_) | Self::Failed { .. })
+    }
+}
+
+/// The builds that are remembered, oldest first.
+#[derive(Default)]
+pub(super) struct Builds(Mutex<VecDeque<(BuildId, watch::Receiver<Progress>)>>);
+
+impl Builds {
+    fn add(&self, id: &BuildId, progress: watch::Receiver<Progress>) {
+        let mut builds = lock(&self.0);
+        if builds.len() >= BUILDS_MAX {
+            builds.pop_front();
+        }
+        builds.push_back((Arc::clone(id), progress));
+    }
+
+    fn find(&self, id: &str) -> Option<watch::Receiver<Progress>> {
+        lock(&self.0).iter().find(|(known, _)| **known == *id).map(|(_, progress)| progress.clone())
+    }
+}
+
+/// One upload that waits for its turn.
+pub(super) struct Job {
+    shelf: Shelf,
+    name: String,
+    /// Whether a fixture that fails is only noted.
+    force: bool,
+    /// Holds the bytes; swept away with the job.
+    file: NamedTempFile,
+    progress: watch::Sender<Progress>,
+}
+
+/// A place in the queue: taken before the bytes come, so that no more of them come than may wait.
+pub struct Place {
+    store: Store,
+    permit: mpsc::OwnedPermit<Job>,
+    force: bool,
+}
+
+impl Store {
+    /// A place in the queue.
+    ///
+    /// # Errors
+    /// The queue is full, or the store is.
+    pub fn place(&self) -> Result<Place, Error> {
+        let max = self.0.settings.versions_max;
+        if lock(&self.0.versions).len() >= max {
+            return Err(Error::Full { max });
+        }
+        let permit = self.0.jobs.clone().try_reserve_owned();
+        let permit = permit.map_err(|_| Error::Busy { waiting: self.0.settings.waiting_max })?;
+        Ok(Place { store: self.clone(), permit, force: false })
+    }
+
+    /// Takes `bytes` as a new version of `name`, if there is a place in the queue.
+    ///
+    /// # Errors
+    /// The queue is full, or the disk is.
+    pub fn upload(&self, shelf: Shelf, name: &str, bytes: &[u8]) -> Result<BuildId, Error> {
+        self.place()?.take(shelf, name, bytes)
+    }
+
+    /// Follows a build; `None` when nobody remembers it.
+    #[must_use]
+    pub fn build(&self, id: &str) -> Option<watch::Receiver<Progress>> {
+        self.0.builds.find(id)
+    }
+}
+
+impl Place {
+    /// The same place for a version that is taken although it fails its fixtures.
+    #[must_use]
+    pub fn forced(self, force: bool) -> Self {
+        Self { force, ..self }
+    }
+
+    /// Fills the place. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn take(self, shelf: Shelf, name: &str, bytes: &[u8]) -> Result<BuildId, Error> {
+        let incoming = self.store.0.dir.join("incoming");
+        let file = NamedTempFile::new_in(&incoming)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, bytes).map(|()| file))
+            .map_err(|cause| Error::File { path: incoming, cause })?;
+        let id: BuildId = clock::uuid().into();
+        let (progress, follow) = watch::channel(Progress::Queued);
+        self.store.0.builds.add(&id, follow);
+        self.permit.send(Job { shelf, name: name.to_owned(), force: self.force, file, progress });
+        Ok(id)
+    }
+}
+
+/// Builds one upload after the other.
+pub struct Builder {
+    store: Store,
+    waiting: mpsc::Receiver<Job>,
+}
+
+impl Builder {
+    pub(super) fn new(store: Store, waiting: mpsc::Receiver<Job>) -> Self {
+        Self { store, waiting }
+    }
+
+    /// Builds until `stop` turns true. What waits then is not built; a build under way is left to its end.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let job = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                job = self.waiting.recv() => job,
+            };
+            let Some(job) = job else { return };
+            let store = self.store.clone();
+            let runtime = tokio::runtime::Handle::current();
+            let done = tokio::task::spawn_blocking(move || {
+                let ended = store.built(&job, &runtime).unwrap_or_else(|refused| refused);
+                if let Progress::Failed { code, reason } = &ended {
+                    tracing::info!(name = job.name, code, reason, "an upload is refused");
+                }
+                job.progress.send_replace(ended);
+            });
+            if done.await.is_err() {
+                tracing::error!("a build ended without an answer");
+            }
+        }
+    }
+}
+
+fn refused(code: &'static str, reason: impl Display) -> Progress {
+    Progress::Failed { code, reason: reason.to_string() }
+}
+
+impl Store {
+    /// One build from its gates to its end.
+    fn built(&self, job: &Job, runtime: &tokio::runtime::Handle) -> Result<Progress, Progress> {
+        job.progress.send_replace(Progress::Gates);
+        let limits = self.limits();
+        let path = job.file.path();
+        let io = |error: std::io::Error| refused("store-failed", format!("the store's disk failed: {error}"));
+        let bytes = disk::read(path, u64::MAX).map_err(io)?.unwrap_or_default();
+        let sha256 = Sha::of(&bytes);
+        if let Some(facts) = lock(&self.0.versions).get(&sha256).cloned()
+            && facts.name == job.name
+            && facts.shelf() == job.shelf
+        {
+            return match facts.smoke.failed.clone().filter(|_| !job.force) {
+                Some(difference) => Err(refused("smoke", difference)),
+                None => Ok(Progress::Ready(facts)),
+            };
+        }
+        let package = self.gates(job, &bytes, limits)?;
+        job.progress.send_replace(Progress::Compiling { since: Instant::now() });
+        let compiled = self.compiled(sha256, path, &bytes, world(package.manifest.kind));
+        let compiled = compiled.map_err(|error| refused("compile", error))?;
+        job.progress.send_replace(Progress::Smoke);
+        let smoke = match runtime.block_on(smoke::run(&compiled.module, &package, limits)) {
+            Ok(smoke) => smoke,
+            Err(difference) if job.force => Smoke { failed: Some(difference), ..Smoke::default() },
+            Err(difference) => {
+                self.forget_artefact(sha256);
+                return Err(refused("smoke", difference));
+            }
+        };
+        let facts = Facts {
+            format: super::format::Number::default(),
+            sha256,
+            name: package.manifest.name.clone(),
+            kind: package.manifest.kind.as_str().to_owned(),
+            bytes: bytes.len(),
+            code_bytes: compiled.code_bytes,
+            uploaded_at_us: now_us(),
+            compile_ms: compiled.compile_ms,
+            smoke,
+            manifest: package.manifest_json,
+        };
+        self.keep(job, facts).map_err(|error| refused("store-failed", error))
+    }
+
+    /// Everything that can be said without compiling.
+    fn gates(&self, job: &Job, bytes: &[u8], limits: &tidegate_wasm::Limits) -> Result<Package, Progress> {
+        // The outline first: it is bounded, and what follows reads the bytes with fewer doubts.
+        inspect(bytes, limits, None).map_err(|error| refused("gate", error))?;
+        let package = Package::read(bytes).map_err(|error| refused("manifest", error))?;
+        let (kind, name) = (package.manifest.kind, &package.manifest.name);
+        let shelf = if kind == Kind::Destination { Shelf::Destinations } else { Shelf::Functions };
+        if shelf != job.shelf {
+            return Err(refused(
+                "wrong-kind",
+                format!(
+                    "its manifest says `kind: {}`, which is a {}; use `tidegate {} push`, or change the kind",
+                    kind.as_str(),
+                    shelf.one(),
+                    shelf.one()
+                ),
+            ));
+        }
+        if *name != job.name {
+            return Err(refused(
+                "wrong-name",
+                format!(
+                    "its manifest says `name: {name}`, but it was sent as {:?}; send it as {name:?}, or change `name` in \
+                     plugin.yaml and build again",
+                    job.name
+                ),
+            ));
+        }
+        inspect(bytes, limits, Some(world(kind))).map_err(|error| refused("gate", error))?;
+        Ok(package)
+    }
+
+    /// Makes the version count: bytes, then facts, each synced with its folder.
+    fn keep(&self, job: &Job, facts: Facts) -> Result<Progress, Error> {
+        let path = self.version_path(facts.sha256);
+        let failed = |path: &PathBuf| {
+            let path = path.clone();
+            move |cause| Error::File { path, cause }
+        };
+        let bytes = std::fs::read(job.file.path()).map_err(failed(&path))?;
+        disk::replace(&path, &bytes).map_err(failed(&path))?;
+        let facts_path = path.with_extension("json");
+        let text = serde_json::to_vec_pretty(&facts).map_err(|error| failed(&facts_path)(error.into()))?;
+        disk::replace(&facts_path, &text).map_err(failed(&facts_path))?;
+        let facts = Arc::new(facts);
+        lock(&self.0.versions).insert(facts.sha256, Arc::clone(&facts));
+        Ok(Progress::Ready(facts))
+    }
+}

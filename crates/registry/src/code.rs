@@ -1,0 +1,247 @@
+//! From bytes to code that can be called: artefacts, and what is loaded.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tidegate_plugin::Manifest;
+use tidegate_process::clock;
+use tidegate_wasm::{Flaw, LoadError, Module, Origin, Seal, World, inspect};
+
+use super::compile::compile;
+use super::version::{Facts, Loaded, world};
+use super::{Error, Pointers, Sha, Store, disk, format, lock};
+
+/// The key that seals artefacts; made when there is none. A new key only means that everything is compiled again.
+pub(super) fn key(path: &Path) -> Result<Seal, Error> {
+    let failed = |cause| Error::File { path: path.to_owned(), cause };
+    let known = disk::read(path, 1 << 10).map_err(failed)?.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    if let Some(key) = known {
+        return Ok(Seal::new(key));
+    }
+    let key = clock::random::<32>();
+    disk::replace(path, &key).map_err(failed)?;
+    Ok(Seal::new(key))
+}
+
+/// The versions in a folder. What is not whole is no version: it was never acknowledged.
+pub(super) fn versions(folder: &Path) -> Result<HashMap<Sha, Arc<Facts>>, Error> {
+    let mut versions = HashMap::new();
+    let failed = |cause| Error::File { path: folder.to_owned(), cause };
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let sha = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<Sha>().ok());
+        match (sha, path.extension().and_then(|extension| extension.to_str())) {
+            (Some(sha), Some("json")) => match facts(&path, sha) {
+                Ok(facts) => drop(versions.insert(sha, Arc::new(facts))),
+                Err(reason) => {
+                    tracing::error!(file = %path.display(), reason, "a version cannot be read and is left out")
+                }
+            },
+            // Bytes without facts: the process ended before they counted.
+            (Some(_), Some("wasm")) if !path.with_extension("json").exists() => drop(std::fs::remove_file(&path)),
+            (Some(_), Some("wasm")) => {}
+            _ => drop(std::fs::remove_file(&path)),
+        }
+    }
+    Ok(versions)
+}
+
+/// Refuses a folder with a version that a newer build wrote: left out, its function would not run.
+pub(super) fn refuse_newer(folder: &Path) -> Result<(), Error> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == "json")
+            && let Ok(Some(bytes)) = disk::read(&path, FACTS_BYTES_MAX)
+            && let Err(error @ Error::Newer { .. }) = format::read::<serde_json::Value>(&path, &bytes)
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+const FACTS_BYTES_MAX: u64 = 8 << 20;
+
+pub(super) fn facts(path: &Path, sha: Sha) -> Result<Facts, String> {
+    let bytes = disk::read(path, FACTS_BYTES_MAX).map_err(|error| error.to_string())?.unwrap_or_default();
+    let facts: Facts = format::read(path, &bytes).map_err(|error| error.to_string())?;
+    if facts.sha256 != sha {
+        return Err("it is about another version".to_owned());
+    }
+    if !path.with_extension("wasm").is_file() {
+        return Err("its component is missing".to_owned());
+    }
+    Ok(facts)
+}
+
+/// Whether a component is of the fields world.
+fn exports_fields(bytes: &[u8]) -> bool {
+    let limits = tidegate_wasm::Limits::default();
+    inspect(bytes, &limits, Some(World::Fields)).is_ok()
+}
+
+/// Code, and what it took to have it.
+pub(super) struct Compiled {
+    pub(super) module: Module,
+    pub(super) code_bytes: usize,
+    /// Zero when there was an artefact already.
+    pub(super) compile_ms: u64,
+}
+
+impl Store {
+    /// A version, loaded; compiled again when its artefact is gone or has a flaw.
+    ///
+    /// # Errors
+    /// There is no such version, or it cannot be made to run.
+    pub fn load(&self, sha256: Sha) -> Result<Arc<Loaded>, Error> {
+        if let Some(loaded) = lock(&self.0.loaded).get(&sha256) {
+            return Ok(Arc::clone(loaded));
+        }
+        let path = self.version_path(sha256);
+        let facts = lock(&self.0.versions).get(&sha256).cloned();
+        let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
+        let facts = facts.ok_or_else(|| damaged("there are no facts about this version".to_owned()))?;
+        let manifest = Manifest::from_json(&facts.manifest).map_err(|faults| {
+            damaged(faults.first().map_or_else(|| "its manifest is wrong".to_owned(), |fault| fault.problem.clone()))
+        })?;
+        let module = match self.artefact(sha256, world(manifest.kind)) {
+            Some((module, _)) => module,
+            None => {
+                let bytes = self.version_bytes(sha256)?;
+                self.compiled(sha256, &path, &bytes, world(manifest.kind))?.module
+            }
+        };
+        let loaded = Arc::new(Loaded { sha256, manifest, module });
+        Ok(Arc::clone(lock(&self.0.loaded).entry(sha256).or_insert(loaded)))
+    }
+
+    /// The module of a component that somebody has on disk: checked, compiled in a child and kept as an artefact like a
+    /// version, without becoming one. Blocks for seconds when it is new.
+    ///
+    /// # Errors
+    /// A gate refuses it, or it does not compile.
+    pub fn module(&self, path: &Path, bytes: &[u8], world: World) -> Result<Module, Error> {
+        inspect(bytes, self.limits(), Some(world))?;
+        let sha256 = Sha::of(bytes);
+        match self.artefact(sha256, world) {
+            Some((module, _)) => Ok(module),
+            None => Ok(self.compiled(sha256, path, bytes, world)?.module),
+        }
+    }
+
+    /// The same for a function: of the fields world if it says so or exports it, else of the transform world.
+    ///
+    /// # Errors
+    /// As for [`Store::module`].
+    pub fn module_of_functions(&self, path: &Path, bytes: &[u8]) -> Result<Module, Error> {
+        match self.module(path, bytes, World::Transform) {
+            Err(Error::Load(LoadError::MissingExport { .. } | LoadError::ForbiddenImport { .. }))
+                if exports_fields(bytes) =>
+            {
+                self.module(path, bytes, World::Fields)
+            }
+            done => done,
+        }
+    }
+
+    /// Compiles the component at `path`, which has the content `bytes`, unless somebody just did.
+    pub(super) fn compiled(&self, sha256: Sha, path: &Path, bytes: &[u8], world: World) -> Result<Compiled, Error> {
+        let _one_at_a_time = lock(&self.0.compiling);
+        if let Some((module, code_bytes)) = self.artefact(sha256, world) {
+            return Ok(Compiled { module, code_bytes, compile_ms: 0 });
+        }
+        // The child reads the file itself; a copy that nobody else writes to makes sure that it reads these very bytes.
+        let copy = tempfile::NamedTempFile::new_in(self.0.dir.join("incoming"))
+            .and_then(|copy| std::fs::write(copy.path(), bytes).map(|()| copy))
+            .map_err(|cause| Error::File { path: path.to_owned(), cause })?;
+        let began = Instant::now();
+        let (compiler, code) = compile(&self.0.settings.program, copy.path(), &self.0.settings.compile)?;
+        let compile_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let origin = Origin { component: sha256.bytes(), compiler };
+        let artefact = self.0.seal.seal(origin, code);
+        let code = self.0.seal.open(&artefact, Origin { compiler: self.0.compiler, ..origin });
+        let code = code.map_err(|flaw| LoadError::Stale { reason: flaw.to_string() })?;
+        let module = Module::load(&self.0.engine, &code, world)?;
+        let kept = self.artefact_path(sha256);
+        if let Err(error) = disk::replace_quickly(&kept, &artefact) {
+            tracing::warn!(file = %kept.display(), error = %error, "compiled code could not be kept; it will be compiled again");
+        }
+        Ok(Compiled { module, code_bytes: artefact.len(), compile_ms })
+    }
+
+    /// The code of a component if it is there, sealed by us and takes its place in the engine.
+    fn artefact(&self, sha256: Sha, world: World) -> Option<(Module, usize)> {
+        let path = self.artefact_path(sha256);
+        let began = Instant::now();
+        let bytes_max = self.0.settings.compile.code_bytes_max + (1 << 10);
+        let length = match path.metadata() {
+            Ok(found) if found.len() <= bytes_max => usize::try_from(found.len()).unwrap_or(usize::MAX),
+            Ok(found) => {
+                tracing::warn!(file = %path.display(), bytes = found.len(), "compiled code is too large; it is compiled again");
+                return None;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(file = %path.display(), error = %error, "compiled code cannot be read; it is compiled again");
+                return None;
+            }
+        };
+        let opened = self.0.seal.open_file(&path, Origin { component: sha256.bytes(), compiler: self.0.compiler });
+        let verified = began.elapsed();
+        let loaded = match opened {
+            Ok(code) => Module::load(&self.0.engine, &code, world).map_err(|error| error.to_string()),
+            Err(flaw @ Flaw::Seal) => {
+                tracing::error!(file = %path.display(), flaw = %flaw, "compiled code is not ours; it is compiled again");
+                return None;
+            }
+            Err(flaw) => Err(flaw.to_string()),
+        };
+        match loaded {
+            Ok(module) => {
+                let us = |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+                tracing::debug!(
+                    version = %sha256, bytes = length, verify_us = us(verified),
+                    load_us = us(began.elapsed() - verified), "compiled code is loaded"
+                );
+                Some((module, length))
+            }
+            Err(reason) => {
+                tracing::warn!(file = %path.display(), reason, "compiled code does not fit; it is compiled again");
+                None
+            }
+        }
+    }
+
+    /// The component of a version, which is what its name says or an error.
+    fn version_bytes(&self, sha256: Sha) -> Result<Vec<u8>, Error> {
+        let path = self.version_path(sha256);
+        let bytes = disk::read(&path, self.limits().component_bytes_max as u64);
+        let bytes = bytes.map_err(|cause| Error::File { path: path.clone(), cause })?;
+        match bytes {
+            Some(bytes) if Sha::of(&bytes) == sha256 => Ok(bytes),
+            Some(_) => Err(Error::Damaged { path, reason: "its sha-256 is another than its name".to_owned() }),
+            None => Err(Error::Damaged { path, reason: "it is missing".to_owned() }),
+        }
+    }
+
+    /// Lets go of the code that no pointer names, or of nothing.
+    pub(super) fn forget_unnamed(&self, pointers: &Pointers) {
+        let named: HashSet<Sha> = pointers.named().collect();
+        lock(&self.0.loaded).retain(|sha, _| named.contains(sha));
+    }
+
+    /// Removes the code of what did not become a version.
+    pub(super) fn forget_artefact(&self, sha256: Sha) {
+        let _ = std::fs::remove_file(self.artefact_path(sha256));
+    }
+
+    pub(super) fn version_path(&self, sha256: Sha) -> PathBuf {
+        self.0.dir.join("versions").join(format!("{sha256}.wasm"))
+    }
+
+    fn artefact_path(&self, sha256: Sha) -> PathBuf {
+        self.0.dir.join("artefacts").join(format!("{sha256}.cwasm"))
+    }
+}

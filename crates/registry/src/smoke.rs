@@ -1,0 +1,193 @@
+//! The author's own fixtures, run once before a version counts.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
+use tidegate_event::digits::Numbers;
+use tidegate_plugin::{Fixture, Kind, Manifest, Package};
+use tidegate_wasm::function::golden::{self, NOW_MS, said};
+use tidegate_wasm::function::{Function, Outcome, RunContext, granted, services};
+use tidegate_wasm::{Call, CallFailure, Journal, Limits, Module, Plan, Services, World, legible};
+
+use super::version::Smoke;
+
+/// All fixtures of one version together; further ones are not run.
+const FIXTURES_MAX: usize = 200;
+
+/// A difference that is shown, so that an answer stays one that people read.
+const DIFFERENCE_LINES_MAX: usize = 60;
+
+/// Runs the fixtures of `package` through `module`, with the tables that it carries.
+///
+/// # Errors
+/// The first fixture that differs or breaks the version, as a sentence with the difference.
+pub(super) async fn run(module: &Module, package: &Package, host: &Limits) -> Result<Smoke, String> {
+    let began = Instant::now();
+    let Package { manifest, fixtures, lookups, .. } = package;
+    let limits = granted(manifest, host);
+    let services = services(Some(manifest), lookups.clone().unwrap_or_default());
+    let trial = Trial { module, manifest, limits: Arc::new(limits), services };
+    // Without their tables no more can be told of what looks things up than that it breaks.
+    let comparable = manifest.lookups.is_empty() || lookups.is_some();
+    let mut smoke = Smoke::default();
+    for fixture in fixtures.iter().take(FIXTURES_MAX) {
+        let name = &fixture.name;
+        let events: Vec<Value> = match &fixture.input {
+            Value::Array(events) => events.clone(),
+            event => vec![event.clone()],
+        };
+        let Came { shown, broke } = trial.of(fixture, &events).await;
+        match fixture.expected.as_ref().filter(|_| comparable) {
+            Some(expected) if shown == *expected => smoke.passed += 1,
+            Some(expected) => {
+                let difference = difference(&format!("{expected:#}"), &format!("{shown:#}"));
+                return Err(format!(
+                    "the fixture {name:?} comes out differently here (- expected, + came):\n{difference}"
+                ));
+            }
+            None => match broke {
+                Some(fault) => return Err(format!("the plugin breaks on the fixture {name:?}: {fault}")),
+                None => smoke.ran += 1,
+            },
+        }
+    }
+    smoke.ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(smoke)
+}
+
+/// A version that is tried, with what its tests lend it.
+struct Trial<'a> {
+    module: &'a Module,
+    manifest: &'a Manifest,
+    limits: Arc<Limits>,
+    services: Services,
+}
+
+/// What came of a fixture, as fixtures spell it, and what broke.
+struct Came {
+    shown: Value,
+    broke: Option<String>,
+}
+
+impl Trial<'_> {
+    async fn of(&self, fixture: &Fixture, events: &[Value]) -> Came {
+        if self.manifest.kind == Kind::Destination {
+            return self.plan(fixture, events).await;
+        }
+        let (module, limits) = (self.module.clone(), Limits::clone(&self.limits));
+        let function = Function::of(module, &self.manifest.name, fixture.settings.to_string(), limits);
+        let function = function.with_services(self.services.clone()).with_numbers(self.manifest.numbers());
+        let outcomes = outcomes(&function, events).await;
+        let broke = outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Fault { code, message } => Some(format!("{code}: {message}")),
+            _ => None,
+        });
+        Came { shown: outcomes.iter().map(golden::outcome).collect(), broke }
+    }
+
+    async fn plan(&self, fixture: &Fixture, events: &[Value]) -> Came {
+        let batch: Vec<String> = events.iter().map(Value::to_string).collect();
+        let asked = Asked { settings: &fixture.settings, services: &self.services };
+        match prepare(self.module, &self.limits, asked, &batch).await {
+            Ok(plan) => Came { shown: golden::plan(&plan), broke: None },
+            // Whatever it says that is no trap is an answer: a fixture may be about that.
+            Err(failure) => {
+                let (code, message) = said(&failure);
+                let stopped = matches!(failure, CallFailure::Stopped { .. });
+                Came { shown: json!({ "fault": { "code": code } }), broke: stopped.then(|| legible(&message, 2_048)) }
+            }
+        }
+    }
+}
+
+/// Whether the plugin itself takes `settings`: it is configured with them and given nothing to do.
+///
+/// # Errors
+/// What it says, as a sentence.
+pub(super) async fn takes(module: &Module, manifest: &Manifest, host: &Limits, settings: &Value) -> Result<(), String> {
+    let limits = granted(manifest, host);
+    if manifest.kind != Kind::Destination {
+        let function = Function::of(module.clone(), &manifest.name, settings.to_string(), limits);
+        return function.check().await.map_err(|fault| fault.to_string());
+    }
+    let mut settings = settings.clone();
+    for secret in manifest.secrets() {
+        settings[secret] = format!("{{{{secret.{secret}}}}}").into();
+    }
+    let services = services(Some(manifest), Value::Null);
+    let asked = Asked { settings: &settings, services: &services };
+    match prepare(module, &Arc::new(limits), asked, &[]).await {
+        Err(CallFailure::Stopped { message, .. }) => Err(legible(&message, 2_048)),
+        Err(CallFailure::Configure(complaint)) => Err(format!("{}: {}", complaint.code, complaint.message)),
+        _ => Ok(()),
+    }
+}
+
+async fn outcomes(function: &Function, events: &[Value]) -> Vec<Outcome> {
+    let cx = RunContext { now_ms: NOW_MS, ..RunContext::default() };
+    let texts: Vec<String> = events.iter().map(Value::to_string).collect();
+    if function.world() != World::Fields {
+        let mut outcomes = function.run(&texts, cx).await.outcomes;
+        for (outcome, event) in outcomes.iter_mut().zip(events) {
+            if let Some(event) = event.as_object() {
+                function.restore(outcome, event);
+            }
+        }
+        return outcomes;
+    }
+    let mut bodies: Vec<Map<String, Value>> = events.iter().filter_map(|event| event.as_object().cloned()).collect();
+    let mut outcomes = function.edit(&mut bodies, texts.iter().map(String::len).sum(), cx).await.outcomes;
+    for (outcome, body) in outcomes.iter_mut().zip(bodies) {
+        if *outcome == Outcome::Edited {
+            *outcome = Outcome::Replace(Value::Object(body).to_string());
+        }
+    }
+    outcomes
+}
+
+/// What a destination is configured with, and what it may use.
+struct Asked<'a> {
+    settings: &'a Value,
+    services: &'a Services,
+}
+
+async fn prepare(
+    module: &Module,
+    limits: &Arc<Limits>,
+    asked: Asked<'_>,
+    batch: &[String],
+) -> Result<Plan, CallFailure> {
+    let call = Call {
+        settings_json: &asked.settings.to_string(),
+        revision: 1,
+        now_ms: NOW_MS,
+        seed: 0,
+        deadline: None,
+        services: asked.services,
+        numbers: Numbers::Exact,
+    };
+    module.prepare(limits, call, batch, &mut Journal::default()).await.answer
+}
+
+/// The lines between what both begin and end with.
+fn difference(expected: &str, actual: &str) -> String {
+    let (a, b): (Vec<_>, Vec<_>) = (expected.lines().collect(), actual.lines().collect());
+    let prefix = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+    let suffix = a[prefix..].iter().rev().zip(b[prefix..].iter().rev()).take_while(|(a, b)| a == b).count();
+    let mark = |mark: char, lines: &[&str]| -> Vec<String> {
+        lines.iter().take(DIFFERENCE_LINES_MAX).map(|line| format!("{mark} {}", legible(line, 200))).collect()
+    };
+    let mut lines = mark('-', &a[prefix..a.len() - suffix]);
+    lines.extend(mark('+', &b[prefix..b.len() - suffix]));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn only_what_differs_is_shown() {
+        assert_eq!(super::difference("a\nb\nc", "a\nx\ny\nc"), "- b\n+ x\n+ y");
+        assert_eq!(super::difference("a", "a\na"), "+ a");
+    }
+}

@@ -1,0 +1,406 @@
+//! The HTTP source: one port, every SDK dialect.
+//!
+//! Three doors: [`Settings`] are checked by whoever builds them, [`Server::open`] binds the address, [`Server::run`]
+//! serves until told to stop and then lets requests in flight finish. Connections and their limits are `net`'s.
+
+mod accept;
+mod address;
+mod answer;
+mod body;
+mod cors;
+mod host;
+mod inflate;
+mod key;
+mod pixel;
+mod rate;
+mod remote;
+mod route;
+mod survey;
+mod unfinished;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request};
+use tokio::sync::watch;
+
+pub use host::public as public_host;
+pub use key::Keys;
+pub use rate::Rate;
+pub use tidegate_net::Network;
+
+use accept::{Accepted, Stamp};
+use answer::{Answer, Reply};
+use body::{Decoders, Wire};
+use rate::Meters;
+use route::Route;
+use tidegate_event::Kind;
+use tidegate_log::{AppendError, Log};
+use tidegate_net::{self as net, Caller, InFlight, Peer, Port, RequestBody, Service, WrongTries};
+use tidegate_process::clock;
+use unfinished::Unfinished;
+
+/// Bounds on what a client may send and how slowly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// One event, as it came.
+    pub event_bytes_max: usize,
+    /// One request body on the wire.
+    pub request_bytes_max: usize,
+    /// One request body after inflating.
+    pub inflated_bytes_max: usize,
+    /// Inflated bytes for each byte on the wire.
+    pub inflate_ratio_max: usize,
+    /// Containers within containers in one event.
+    pub event_depth_max: usize,
+    /// Object keys at any depth in one event.
+    pub event_keys_max: usize,
+    /// Events in one request.
+    pub request_events_max: usize,
+    /// The events of one request, each with what the batch says for all of them.
+    pub request_expanded_bytes_max: usize,
+    /// Bodies that have not arrived whole, of all connections together.
+    pub unfinished_bytes_max: usize,
+    /// Time for a request's body.
+    pub body_timeout: Duration,
+    /// Requests at once of one client behind a trusted proxy.
+    pub requests_address_max: usize,
+    /// Wrong write keys in a minute from one address; further ones are told to wait.
+    pub wrong_keys_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            event_bytes_max: 32 << 10,
+            request_bytes_max: 512_000,
+            inflated_bytes_max: 5 << 20,
+            inflate_ratio_max: 100,
+            event_depth_max: 64,
+            event_keys_max: 10_000,
+            request_events_max: 5_000,
+            request_expanded_bytes_max: 20 << 20,
+            unfinished_bytes_max: 64 << 20,
+            body_timeout: Duration::from_secs(30),
+            requests_address_max: 256,
+            wrong_keys_max: 60,
+        }
+    }
+}
+
+/// All that the server needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub limits: Limits,
+    pub connections: net::Limits,
+    /// Peers whose `X-Forwarded-For` or `Forwarded` is believed.
+    pub trusted_proxies: Vec<Network>,
+    pub keys: Keys,
+    /// How much each source may send.
+    pub rates: Vec<(String, Rate)>,
+    /// Host and path that SDKs are told to send to.
+    pub public_host: Option<String>,
+}
+
+/// What came through the door since the start.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub requests: AtomicU64,
+    pub accepted: AtomicU64,
+    /// Of the accepted: plainly wrong, on their way to quarantine.
+    pub flawed: AtomicU64,
+    pub refused: AtomicU64,
+    pub shed: AtomicU64,
+}
+
+/// A bound listener.
+pub struct Server {
+    port: Port,
+    door: Arc<Door>,
+}
+
+struct Door {
+    settings: Arc<Settings>,
+    log: Log,
+    counts: Arc<Counts>,
+    unfinished: Unfinished,
+    decoders: Decoders,
+    meters: Meters,
+    /// Requests of clients behind trusted proxies.
+    proxied: InFlight,
+    wrong_keys: WrongTries,
+    /// A host that is not known to be ours was asked for, and that was said.
+    told_of_host: AtomicBool,
+}
+
+impl Server {
+    /// Binds `listen`.
+    ///
+    /// # Errors
+    /// The address is taken or not ours.
+    pub fn open(listen: SocketAddr, settings: Settings, log: Log, counts: Arc<Counts>) -> std::io::Result<Self> {
+        let port = Port::open(listen, settings.connections.clone(), settings.trusted_proxies.clone())?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        let rates = settings.rates.iter().map(|(source, rate)| (source.as_str(), rate));
+        let door = Door {
+            unfinished: Unfinished::new(&settings.limits),
+            decoders: Decoders::new(),
+            meters: Meters::new(rates, cores, Instant::now()),
+            proxied: InFlight::new(settings.limits.requests_address_max),
+            wrong_keys: WrongTries::new(settings.limits.wrong_keys_max),
+            told_of_host: AtomicBool::new(false),
+            settings: Arc::new(settings),
+            log,
+            counts,
+        };
+        Ok(Self { port, door: Arc::new(door) })
+    }
+
+    /// The address that it listens on, with the port that was chosen.
+    ///
+    /// # Errors
+    /// The socket is gone.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.port.address()
+    }
+
+    /// Serves until `stop` turns true; then takes no new connection and waits for the requests in flight.
+    pub async fn run(self, stop: watch::Receiver<bool>) {
+        self.port.run(self.door, stop).await;
+    }
+}
+
+impl Service for Door {
+    async fn answer(&self, request: Request<RequestBody>, peer: Peer) -> Reply {
+        self.counts.requests.fetch_add(1, Ordering::Relaxed);
+        let (parts, incoming) = request.into_parts();
+        let mut wire = Wire::new(&parts.headers, incoming);
+        let mut reply = if parts.method == Method::OPTIONS {
+            cors::preflight(&parts.headers)
+        } else {
+            let answer = self.bounded(&parts, &mut wire, peer).await;
+            self.count(&answer);
+            let mut reply = answer.into_reply(parts.method == Method::HEAD);
+            if let Some(origin) = parts.headers.get(header::ORIGIN) {
+                cors::allow(reply.headers_mut(), origin.clone());
+            }
+            reply
+        };
+        // A client that is still sending would find its connection reset instead of an answer.
+        if !wire.finish().await {
+            reply.headers_mut().insert(header::CONNECTION, fixed("close"));
+        }
+        reply
+    }
+
+    fn too_slow(&self) -> Reply {
+        Answer::Slow.into_reply(false)
+    }
+}
+
+impl Door {
+    fn count(&self, answer: &Answer) {
+        match answer {
+            Answer::TooBusy(_)
+            | Answer::DiskFull
+            | Answer::Stopping
+            | Answer::RateLimited(_)
+            | Answer::TooManyRequests => {
+                self.counts.shed.fetch_add(1, Ordering::Relaxed);
+            }
+            Answer::Bad { .. }
+            | Answer::TooLarge { .. }
+            | Answer::UnknownKey
+            | Answer::KeyOutside
+            | Answer::NoSource
+            | Answer::TooManyWrongKeys(_) => {
+                self.counts.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+
+    /// Answers, unless the client has too much in flight or has sent too many wrong keys.
+    async fn bounded(&self, parts: &Parts, wire: &mut Wire, peer: Peer) -> Answer {
+        let ip = address::client(&parts.headers, peer.address.ip(), &self.settings.trusted_proxies);
+        let client = Caller::from(ip);
+        let is_proxied = client != Caller::from(peer.address.ip());
+        let started = if is_proxied { self.proxied.start(client) } else { None };
+        if is_proxied && started.is_none() {
+            return Answer::TooManyRequests;
+        }
+        let answer = self.dispatch(parts, wire, peer, ip).await;
+        if matches!(answer, Answer::UnknownKey | Answer::NoSource) {
+            let (count, wait) = self.wrong_keys.note(client, Instant::now());
+            if count == self.settings.limits.wrong_keys_max.saturating_add(1) {
+                tracing::warn!(client = ?client, wrong = count, "somebody sends wrong write keys; they are told to wait");
+            }
+            if let Some(wait) = wait {
+                return Answer::TooManyWrongKeys(wait);
+            }
+        }
+        answer
+    }
+
+    async fn dispatch(&self, parts: &Parts, wire: &mut Wire, peer: Peer, ip: IpAddr) -> Answer {
+        let route = route::find(parts.uri.path());
+        let read = matches!(parts.method, Method::GET | Method::HEAD);
+        match (route, read) {
+            (Route::Single(kind), false) => self.take(parts, wire, ip, Some(kind)).await,
+            (Route::Batch, false) => self.take(parts, wire, ip, None).await,
+            // Telemetry of the SDKs about themselves: nobody here reads it, and refusing it would be retried. What it
+            // sends is read to its end before the answer, and nothing of it is kept.
+            (Route::Discard, false) => Answer::Success,
+            (Route::Pixel(kind), true) => self.pixel(parts, ip, kind).await,
+            (Route::Settings(key), true) => self.settings_for(&parts.headers, peer, &key),
+            (Route::Integrations(key), true) => match self.settings.keys.find(&key) {
+                Some(_) => Answer::Json(b"[]".as_slice().into()),
+                None => Answer::NoSource,
+            },
+            (Route::SourceConfig, true) => self.source_config(parts),
+            (Route::Health, true) => self.health(),
+            (Route::Version, true) => {
+                Answer::Json(format!(r#"{{"name":"tidegate","version":"{}"}}"#, env!("CARGO_PKG_VERSION")).into())
+            }
+            (Route::Robots, true) => Answer::Text("User-agent: *\nDisallow: /\n"),
+            (Route::Index, true) => Answer::Text("Tidegate is running. Point an SDK at this address.\n"),
+            (Route::Unknown, _) => Answer::NotFound("no such path; see the list of routes in docs/http.md"),
+            _ => Answer::WrongMethod,
+        }
+    }
+
+    fn health(&self) -> Answer {
+        if self.log.is_poisoned() {
+            return Answer::Stopping;
+        }
+        Answer::Json(b"{\"status\":\"ok\"}".as_slice().into())
+    }
+
+    async fn take(&self, parts: &Parts, wire: &mut Wire, ip: IpAddr, kind: Option<Kind>) -> Answer {
+        let outside = key::outside(&parts.headers, parts.uri.query());
+        let known = self.settings.keys.choose(&outside);
+        if known.is_none() && !outside.is_empty() {
+            return Answer::UnknownKey;
+        }
+        let meter = self.meters.of(known.as_deref());
+        if let Some(wait) = meter.in_debt(Instant::now()) {
+            return Answer::RateLimited(wait);
+        }
+        let room = if known.is_some() { &self.unfinished.known } else { &self.unfinished.strangers };
+        let limits = &self.settings.limits;
+        let body = match wire.read(&parts.headers, (room.enter(ip), known.is_some()), &self.decoders, limits).await {
+            Ok(body) => body,
+            Err(bad) => return bad,
+        };
+        let read = if body.len() <= LARGE_BODY_BYTES {
+            // What waits for the disk has a budget of its own: the body goes.
+            framed(&body, kind, known, ip, &self.settings)
+        } else {
+            // A large body must not hold up the small ones that share an async thread, nor those of other sources.
+            let turn = meter.turn().await;
+            let settings = Arc::clone(&self.settings);
+            let work = move || {
+                let _turn = turn;
+                framed(&body, kind, known, ip, &settings)
+            };
+            match tokio::task::spawn_blocking(work).await {
+                Ok(read) => read,
+                Err(_) => return Answer::Stopping,
+            }
+        };
+        match read {
+            Ok((source, accepted)) => self.append(&source, accepted).await,
+            Err(answer) => answer,
+        }
+    }
+
+    async fn pixel(&self, parts: &Parts, ip: IpAddr, kind: Kind) -> Answer {
+        let query = parts.uri.query().unwrap_or_default();
+        let Some(source) = self.settings.keys.choose(&key::outside(&parts.headers, Some(query))) else {
+            return Answer::UnknownKey;
+        };
+        let limits = &self.settings.limits;
+        let stamp = Stamp { source: &source, ip: &ip.to_string(), received_at_us: clock::now_us(), route: Some(kind) };
+        let accepted =
+            pixel::survey(query, kind, limits).and_then(|(body, survey)| survey.frames_within(&body, &stamp, limits));
+        let answer = match accepted {
+            Ok(accepted) => self.append(&source, accepted).await,
+            Err(bad) => return bad,
+        };
+        if answer == Answer::Success { Answer::Gif } else { answer }
+    }
+
+    async fn append(&self, source: &str, accepted: Accepted) -> Answer {
+        let (events, bytes) = (accepted.frames.count(), accepted.frames.bytes());
+        if events == 0 {
+            return Answer::Success;
+        }
+        if !self.log.can_ever_take(bytes) {
+            let message = format!(
+                "the request needs {bytes} bytes in the log, more than log.pending_bytes_max lets wait for the disk; \
+                 send smaller batches"
+            );
+            return Answer::TooLarge { code: "expands-too-far", message };
+        }
+        let meter = self.meters.of(Some(source));
+        if let Some(wait) = meter.charge(events, bytes, Instant::now()) {
+            return Answer::RateLimited(wait);
+        }
+        let refusal = match self.log.append_in_lane(meter.lane, accepted.frames).await {
+            Ok(_) => {
+                self.counts.accepted.fetch_add(events, Ordering::Relaxed);
+                self.counts.flawed.fetch_add(accepted.flawed, Ordering::Relaxed);
+                return Answer::Success;
+            }
+            Err(AppendError::Overloaded) => Answer::TooBusy("the disk cannot keep up; try again"),
+            Err(AppendError::DiskFull) => Answer::DiskFull,
+            Err(AppendError::Closed | AppendError::Poisoned) => Answer::Stopping,
+        };
+        meter.give_back(events, bytes);
+        refusal
+    }
+}
+
+/// Bodies up to this size are read where they came in; the way to another thread costs more.
+const LARGE_BODY_BYTES: usize = 64 << 10;
+
+/// From a body to records of a source: the one whose key stood outside the body, else the one that the body names.
+fn framed(
+    body: &[u8],
+    kind: Option<Kind>,
+    known: Option<Arc<str>>,
+    ip: IpAddr,
+    settings: &Settings,
+) -> Result<(Arc<str>, Accepted), Answer> {
+    let survey = survey::survey(body, kind, &settings.limits)?;
+    let source = known.or_else(|| settings.keys.choose(&survey.write_keys(body))).ok_or(Answer::UnknownKey)?;
+    let stamp = Stamp { source: &source, ip: &ip.to_string(), received_at_us: clock::now_us(), route: kind };
+    let accepted = survey.frames_within(body, &stamp, &settings.limits)?;
+    Ok((source, accepted))
+}
+
+/// What the door makes of a body, without a socket: the events that it finds. For fuzzing.
+///
+/// # Errors
+/// The code of the refusal.
+#[doc(hidden)]
+pub fn try_body(kind: Option<Kind>, body: &[u8]) -> Result<u64, &'static str> {
+    let limits = Limits::default();
+    let code = |answer| match answer {
+        Answer::Bad { code, .. } | Answer::TooLarge { code, .. } => code,
+        _ => "other",
+    };
+    let stamp = Stamp { source: "fuzz", ip: "127.0.0.1", received_at_us: 0, route: kind };
+    let survey = survey::survey(body, kind, &limits).map_err(code)?;
+    let _ = survey.write_keys(body);
+    survey.frames_within(body, &stamp, &limits).map(|accepted| accepted.frames.count()).map_err(code)
+}
+
+/// A header value that was written here.
+const fn fixed(value: &'static str) -> HeaderValue {
+    HeaderValue::from_static(value)
+}

@@ -1,0 +1,80 @@
+//! From a survey to framed records: nothing is built and nothing is judged.
+
+use tidegate_event::Kind;
+use tidegate_event::record::{Problem, Record};
+use tidegate_log::Frames;
+use tidegate_process::clock;
+
+use super::Limits;
+use super::answer::Answer;
+use super::survey::Survey;
+
+/// Records ready for the log.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) frames: Frames,
+    pub(super) flawed: u64,
+}
+
+/// What the door adds to every event of a request.
+pub(super) struct Stamp<'a> {
+    pub(super) source: &'a str,
+    pub(super) ip: &'a str,
+    pub(super) received_at_us: i64,
+    pub(super) route: Option<Kind>,
+}
+
+impl Survey {
+    /// Frames one record for each event, unless the events grow too far when each takes what they share.
+    pub(super) fn frames_within(&self, body: &[u8], stamp: &Stamp<'_>, limits: &Limits) -> Result<Accepted, Answer> {
+        let shared = self.context(body).len() + self.integrations(body).len() + self.sent_at(body).len();
+        let own: usize = self.events.iter().map(|found| found.span.len()).sum();
+        let bytes = own.saturating_add(shared.saturating_mul(self.events.len()));
+        if bytes <= limits.request_expanded_bytes_max {
+            return Ok(self.frames(body, stamp, limits));
+        }
+        let (events, max) = (self.events.len(), limits.request_expanded_bytes_max);
+        Err(Answer::TooLarge {
+            code: "expands-too-far",
+            message: format!(
+                "{events} events with the batch's context and integrations in each come to {bytes} bytes; more than \
+                 {max} are never taken in one request, so send smaller batches or a smaller context"
+            ),
+        })
+    }
+
+    /// Frames one record for each event.
+    fn frames(&self, body: &[u8], stamp: &Stamp<'_>, limits: &Limits) -> Accepted {
+        let (context, integrations) = (self.context(body), self.integrations(body));
+        let sent_at = self.sent_at(body);
+        let of_request = Record {
+            problem: None,
+            route: stamp.route,
+            received_at_us: stamp.received_at_us,
+            source: stamp.source,
+            ip: stamp.ip,
+            message_id: "",
+            sent_at: &sent_at,
+            context,
+            integrations,
+            event: b"",
+        };
+        // An id that is made has 36 bytes.
+        let own: usize = self.events.iter().map(|found| found.span.len() + 40).sum();
+        let mut frames = Frames::with_capacity(of_request.shared_len() + own);
+        frames.begin(|out| of_request.write_shared(out));
+        let mut flawed = 0;
+        for found in &self.events {
+            let event = &body[found.span.clone()];
+            // Defaults count towards the size of each event that they are merged into: else a small request could
+            // multiply a large default.
+            let swollen = event.len() + context.len() + integrations.len() > limits.event_bytes_max;
+            let problem = self.shared.or(found.problem).or(swollen.then_some(Problem::TooLarge));
+            flawed += u64::from(problem.is_some());
+            let made = if found.has_id { String::new() } else { clock::uuid() };
+            let record = Record { problem, message_id: &made, event, ..of_request };
+            frames.push(|out| record.write_own(out));
+        }
+        Accepted { frames, flawed }
+    }
+}

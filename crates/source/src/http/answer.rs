@@ -1,0 +1,148 @@
+//! Replies, with the exact shapes that the SDKs need.
+//!
+//! Success is status 200 with a JSON object: PHP resends for ever on any other status below 400, Ruby and Java
+//! parse the body. A body that is too large is 400, because several SDKs retry 413 without end; 413 is for what no SDK
+//! makes, a small body that grows.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Response, StatusCode, header};
+
+use super::fixed;
+
+pub(super) use tidegate_net::Reply;
+
+/// What there is to say to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    Success,
+    Json(Bytes),
+    Text(&'static str),
+    Gif,
+    /// The request can never be taken as it is.
+    Bad {
+        code: &'static str,
+        message: String,
+    },
+    /// The same, for a request that grows too large in here.
+    TooLarge {
+        code: &'static str,
+        message: String,
+    },
+    UnknownKey,
+    /// The key is in a body that nobody reads for a stranger.
+    KeyOutside,
+    /// The path has a write key that no source has.
+    NoSource,
+    /// An address has sent too many wrong keys; try again after this.
+    TooManyWrongKeys(Duration),
+    NotFound(&'static str),
+    WrongMethod,
+    /// The body did not come in time.
+    Slow,
+    /// Not now, for this reason.
+    TooBusy(&'static str),
+    /// The source has sent more than its rate; try again after this.
+    RateLimited(Duration),
+    /// The client has too many requests in flight behind its proxy.
+    TooManyRequests,
+    DiskFull,
+    Stopping,
+}
+
+/// The smallest transparent GIF.
+const PIXEL: &[u8] =
+    b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+
+impl Answer {
+    pub(super) fn bad(code: &'static str, message: impl Into<String>) -> Self {
+        Self::Bad { code, message: message.into() }
+    }
+
+    /// `head` leaves the body out.
+    pub(super) fn into_reply(self, head: bool) -> Reply {
+        let (status, retry_after, kind, body) = self.parts();
+        let mut reply = Response::new(Full::new(if head { Bytes::new() } else { body }));
+        *reply.status_mut() = status;
+        reply.headers_mut().insert(header::CONTENT_TYPE, fixed(kind));
+        if let Some(seconds) = retry_after {
+            reply.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if kind == "image/gif" {
+            reply.headers_mut().insert(header::CACHE_CONTROL, fixed("no-store"));
+        }
+        reply
+    }
+
+    fn parts(self) -> (StatusCode, Option<u64>, &'static str, Bytes) {
+        const JSON: &str = "application/json; charset=utf-8";
+        let error = |status, retry_after, code: &str, message: &str| {
+            let body = serde_json::json!({"error": message, "code": code, "message": message}).to_string();
+            (status, retry_after, JSON, Bytes::from(body))
+        };
+        match self {
+            Self::Success => (StatusCode::OK, None, JSON, Bytes::from_static(b"{\"success\":true}")),
+            Self::Json(body) => (StatusCode::OK, None, JSON, body),
+            Self::Text(body) => {
+                (StatusCode::OK, None, "text/plain; charset=utf-8", Bytes::from_static(body.as_bytes()))
+            }
+            Self::Gif => (StatusCode::OK, None, "image/gif", Bytes::from_static(PIXEL)),
+            Self::Bad { code, message } => error(StatusCode::BAD_REQUEST, None, code, &message),
+            Self::TooLarge { code, message } => error(StatusCode::PAYLOAD_TOO_LARGE, None, code, &message),
+            Self::KeyOutside => error(
+                StatusCode::UNAUTHORIZED,
+                None,
+                "unknown-write-key",
+                "a body in brotli or zstd needs its write key in the Authorization header (Basic) or in ?writeKey=; \
+                 only plain, gzip and deflate bodies may carry it inside",
+            ),
+            Self::UnknownKey => error(
+                StatusCode::UNAUTHORIZED,
+                None,
+                "unknown-write-key",
+                "no source has this write key; it goes into the Authorization header (Basic), the body or ?writeKey=",
+            ),
+            Self::NoSource => error(StatusCode::NOT_FOUND, None, "not-found", "no source has this write key"),
+            Self::TooManyWrongKeys(wait) => error(
+                StatusCode::TOO_MANY_REQUESTS,
+                Some(seconds(wait)),
+                "too-many-wrong-keys",
+                "too many wrong write keys came from this address in the last minute; a right one works at once",
+            ),
+            Self::RateLimited(wait) => error(
+                StatusCode::TOO_MANY_REQUESTS,
+                Some(seconds(wait)),
+                "rate-limited",
+                "this source has sent more than its rate allows; send the same again after Retry-After",
+            ),
+            Self::TooManyRequests => error(
+                StatusCode::TOO_MANY_REQUESTS,
+                Some(1),
+                "too-many-requests",
+                "this address has too many requests in flight; wait for some of them",
+            ),
+            Self::NotFound(message) => error(StatusCode::NOT_FOUND, None, "not-found", message),
+            Self::WrongMethod => {
+                error(StatusCode::METHOD_NOT_ALLOWED, None, "wrong-method", "this path does not take this method")
+            }
+            Self::Slow => error(StatusCode::REQUEST_TIMEOUT, None, "body-timeout", "the body took too long to arrive"),
+            Self::TooBusy(message) => error(StatusCode::TOO_MANY_REQUESTS, Some(1), "too-busy", message),
+            Self::DiskFull => {
+                error(StatusCode::SERVICE_UNAVAILABLE, Some(30), "disk-full", "the disk is full; nothing was accepted")
+            }
+            Self::Stopping => error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Some(5),
+                "stopping",
+                "the server is stopping; nothing was accepted",
+            ),
+        }
+    }
+}
+
+/// Whole seconds, of which there is at least one.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0).max(u64::from(wait.is_zero()))
+}

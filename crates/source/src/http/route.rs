@@ -1,0 +1,96 @@
+//! Paths to routes. Trailing and doubled slashes are tolerated, as the SDKs' configurations produce them.
+
+use std::borrow::Cow;
+
+use tidegate_event::Kind;
+
+/// What a path asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Route {
+    /// One event a request.
+    Single(Kind),
+    /// `{"batch": [...]}`.
+    Batch,
+    /// An image whose query string is an event.
+    Pixel(Kind),
+    /// Telemetry of the SDKs about themselves.
+    Discard,
+    /// Remote settings of the Segment family, for this write key.
+    Settings(String),
+    /// The list of destinations that the consent manager asks for.
+    Integrations(String),
+    /// Remote settings of the RudderStack family.
+    SourceConfig,
+    Health,
+    Version,
+    Robots,
+    Index,
+    Unknown,
+}
+
+/// Finds the route of a path.
+pub(super) fn find(path: &str) -> Route {
+    let path = tidy(path);
+    match &*path {
+        "/v1/identify" | "/v1/i" => Route::Single(Kind::Identify),
+        "/v1/track" | "/v1/t" => Route::Single(Kind::Track),
+        "/v1/page" | "/v1/p" => Route::Single(Kind::Page),
+        "/v1/screen" | "/v1/s" => Route::Single(Kind::Screen),
+        "/v1/group" | "/v1/g" => Route::Single(Kind::Group),
+        "/v1/alias" | "/v1/a" => Route::Single(Kind::Alias),
+        "/v1/batch" | "/v1/b" | "/v1/import" | "/beacon/v1/batch" => Route::Batch,
+        "/pixel/v1/track" => Route::Pixel(Kind::Track),
+        "/pixel/v1/page" => Route::Pixel(Kind::Page),
+        "/v1/m" | "/m" | "/rsaRequest" | "/rsaMetrics" => Route::Discard,
+        "/sourceConfig" => Route::SourceConfig,
+        "/health" => Route::Health,
+        "/version" => Route::Version,
+        "/robots.txt" => Route::Robots,
+        "" => Route::Index,
+        other => project(other).unwrap_or(Route::Unknown),
+    }
+}
+
+/// `/v1/projects/{writeKey}/settings` and its relatives.
+fn project(path: &str) -> Option<Route> {
+    let path = path.strip_prefix("/v1").unwrap_or(path).strip_prefix("/projects/")?;
+    let (key, what) = path.split_once('/')?;
+    let key = percent_encoding::percent_decode_str(key).decode_utf8().ok()?.into_owned();
+    match what {
+        "settings" => Some(Route::Settings(key)),
+        "integrations" => Some(Route::Integrations(key)),
+        _ => None,
+    }
+}
+
+fn tidy(path: &str) -> Cow<'_, str> {
+    let path = path.trim_end_matches('/');
+    if !path.contains("//") {
+        return Cow::Borrowed(path);
+    }
+    let mut out = String::with_capacity(path.len());
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        out.push('/');
+        out.push_str(part);
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_dialect_has_its_route() {
+        assert_eq!(find("/v1/t"), Route::Single(Kind::Track));
+        assert_eq!(find("//v1//track/"), Route::Single(Kind::Track));
+        assert_eq!(find("/v1/batch/"), Route::Batch);
+        assert_eq!(find("/v1/import/"), Route::Batch);
+        assert_eq!(find("/"), Route::Index);
+        assert_eq!(find("/v1/projects/k%2F1/settings"), Route::Settings("k/1".into()));
+        assert_eq!(find("/projects/k/settings/"), Route::Settings("k".into()));
+        assert_eq!(find("/v1/projects/k/integrations"), Route::Integrations("k".into()));
+        assert_eq!(find("/v1/nope"), Route::Unknown);
+        assert_eq!(find("/v1/projects//settings"), Route::Unknown);
+    }
+}

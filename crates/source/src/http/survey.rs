@@ -1,0 +1,142 @@
+//! One walk over a body finds the events, their bounds and what is plainly wrong with each.
+//!
+//! What has bounds (strings that end, brackets that have partners, commas between elements) is an event, however
+//! flawed, on every route alike; what has none is refused as a whole. A flaw beside the batch is a flaw of every
+//! event that would have taken that field.
+
+mod walk;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use tidegate_event::json::{self, Flaw};
+use tidegate_event::record::Problem;
+use tidegate_event::{Kind, undecoded};
+
+use super::Limits;
+use super::answer::Answer;
+use walk::{Beside, Shared, Stop, Walk, is_object};
+
+/// What a walk over a body found.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    pub(super) events: Vec<Found>,
+    /// What is wrong with the fields beside the batch, and so with every event.
+    pub(super) shared: Option<Problem>,
+    /// Those fields as they came, in an object of their own, when something is wrong with them.
+    shared_text: Vec<u8>,
+    /// The body's own `writeKey`s, as spans of JSON strings.
+    write_keys: Vec<Range<usize>>,
+    sent_at: Option<Range<usize>>,
+    context: Option<Range<usize>>,
+    integrations: Option<Range<usize>>,
+}
+
+/// One event within a body.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) span: Range<usize>,
+    pub(super) problem: Option<Problem>,
+    pub(super) has_id: bool,
+    write_key: Option<Range<usize>>,
+}
+
+/// Walks a body: one event when the route names a kind, else `{"batch": [...]}`.
+pub(super) fn survey(body: &[u8], kind: Option<Kind>, limits: &Limits) -> Result<Survey, Answer> {
+    let walk = Walk { body, utf8: std::str::from_utf8(body).is_ok(), limits };
+    let at = json::space(body, if body.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 });
+    match kind {
+        Some(_) => {
+            let found = walk.single(at).map_err(malformed)?;
+            Ok(Survey { events: vec![found], ..Survey::default() })
+        }
+        None => match walk.request(at) {
+            Ok(survey) => Ok(survey),
+            Err(Stop::Flaw(flaw)) => Err(malformed(flaw)),
+            Err(Stop::Answer(answer)) => Err(answer),
+        },
+    }
+}
+
+fn malformed(flaw: Flaw) -> Answer {
+    Answer::bad("malformed-json", format!("the body is {flaw}"))
+}
+
+impl Survey {
+    /// A body of one event that is known to be flawed.
+    pub(super) fn of_flawed(bytes: usize, problem: Problem) -> Self {
+        let found = Found { span: 0..bytes, problem: Some(problem), has_id: true, write_key: None };
+        Self { events: vec![found], ..Self::default() }
+    }
+
+    fn take(&mut self, body: &[u8], beside: Beside) {
+        self.shared = beside.problem;
+        if beside.problem.is_some() {
+            self.shared_text.push(b'{');
+        }
+        for (field, span) in beside.members {
+            if field == Shared::WriteKey {
+                self.write_keys.push(span);
+                continue;
+            }
+            if beside.problem.is_some() {
+                let comma = if self.shared_text.len() > 1 { "," } else { "" };
+                self.shared_text.extend_from_slice(format!("{comma}\"{}\":", field.name()).as_bytes());
+                self.shared_text.extend_from_slice(&body[span]);
+                continue;
+            }
+            let text = &body[span.clone()];
+            match field {
+                Shared::Context if is_object(text) => self.context = Some(span),
+                Shared::Integrations if is_object(text) => self.integrations = Some(span),
+                Shared::SentAt if text != b"null" => self.sent_at = Some(span),
+                _ => {}
+            }
+        }
+        if beside.problem.is_some() {
+            self.shared_text.push(b'}');
+        }
+    }
+
+    /// Write keys inside the body: its own, then that of its first event.
+    pub(super) fn write_keys(&self, body: &[u8]) -> Vec<String> {
+        let mut spans = self.write_keys.clone();
+        if let Some(first) = self.events.first() {
+            match &first.write_key {
+                Some(span) => spans.push(span.clone()),
+                // A flawed event came from somebody, too.
+                None if first.problem.is_some() => {
+                    let found = undecoded::write_keys(&body[first.span.clone()]);
+                    spans.extend(found.iter().map(|key| first.span.start + key.start..first.span.start + key.end));
+                }
+                None => {}
+            }
+        }
+        let strings = spans.iter().filter(|span| body.get(span.start) == Some(&b'"'));
+        strings.filter_map(|span| json::text(body, span.start).ok()).map(|(key, _)| key).collect()
+    }
+
+    /// The default `context` of all events; all that stood beside the batch when that is flawed.
+    pub(super) fn context<'a>(&'a self, body: &'a [u8]) -> &'a [u8] {
+        if self.shared.is_some() {
+            return &self.shared_text;
+        }
+        self.context.clone().map_or(&[], |span| &body[span])
+    }
+
+    pub(super) fn integrations<'a>(&self, body: &'a [u8]) -> &'a [u8] {
+        self.integrations.clone().map_or(&[], |span| &body[span])
+    }
+
+    /// The text of `sentAt`; of anything but a string its JSON.
+    pub(super) fn sent_at<'a>(&self, body: &'a [u8]) -> Cow<'a, str> {
+        let Some(span) = self.sent_at.clone() else { return Cow::Borrowed("") };
+        match json::text(body, span.start) {
+            Ok((text, _)) if body[span.start] == b'"' => Cow::Owned(text),
+            _ => String::from_utf8_lossy(&body[span]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

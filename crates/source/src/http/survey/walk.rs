@@ -1,0 +1,333 @@
+//! The walk itself: strict where a value keeps to the grammar, by strings, brackets and commas where it does not.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use tidegate_event::json::{self, Flaw};
+use tidegate_event::record::Problem;
+
+use super::{Found, Survey};
+use crate::http::Limits;
+use crate::http::answer::Answer;
+
+pub(super) enum Stop {
+    Flaw(Flaw),
+    Answer(Answer),
+}
+
+impl From<Flaw> for Stop {
+    fn from(flaw: Flaw) -> Self {
+        Self::Flaw(flaw)
+    }
+}
+
+/// A body and how it is read.
+pub(super) struct Walk<'a> {
+    pub(super) body: &'a [u8],
+    /// Most bodies are UTF-8 as a whole, and then their parts need no look of their own.
+    pub(super) utf8: bool,
+    pub(super) limits: &'a Limits,
+}
+
+/// A field beside the batch that its events take, or the batch itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shared {
+    Context,
+    Integrations,
+    SentAt,
+    WriteKey,
+    Batch,
+}
+
+impl Shared {
+    fn of(name: &str) -> Option<Self> {
+        match name {
+            "context" => Some(Self::Context),
+            "integrations" => Some(Self::Integrations),
+            "sentAt" => Some(Self::SentAt),
+            "writeKey" => Some(Self::WriteKey),
+            "batch" => Some(Self::Batch),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Context => "context",
+            Self::Integrations => "integrations",
+            Self::SentAt => "sentAt",
+            Self::WriteKey => "writeKey",
+            Self::Batch => "batch",
+        }
+    }
+}
+
+/// What stands beside a batch while it is being read.
+#[derive(Default)]
+pub(super) struct Beside {
+    pub(super) members: Vec<(Shared, Range<usize>)>,
+    pub(super) problem: Option<Problem>,
+    has_batch: bool,
+}
+
+impl Walk<'_> {
+    fn is_utf8(&self, span: Range<usize>) -> bool {
+        self.utf8 || std::str::from_utf8(&self.body[span]).is_ok()
+    }
+
+    /// A body that is one event.
+    pub(super) fn single(&self, at: usize) -> Result<Found, Flaw> {
+        let end = json::trim_end(self.body, at);
+        let flaw = match self.strict(at) {
+            Ok((found, found_end)) if found_end == end => return Ok(found),
+            Ok((_, found_end)) => Flaw::Malformed(json::space(self.body, found_end)),
+            Err(flaw) => flaw,
+        };
+        if at < end && json::is_bounded(self.body, at) { Ok(self.flawed(at..end, flaw)) } else { Err(flaw) }
+    }
+
+    /// A body that is `{"batch": [...]}`.
+    pub(super) fn request(&self, at: usize) -> Result<Survey, Stop> {
+        let body = self.body;
+        if body.get(at) != Some(&b'{') {
+            json::scan(body, at)?;
+            return Err(Stop::Answer(Answer::bad("not-an-object", "the body must be a JSON object")));
+        }
+        let (mut survey, mut beside) = (Survey::default(), Beside::default());
+        let mut at = json::space(body, at + 1);
+        while body.get(at) != Some(&b'}') {
+            let key_end = match body.get(at) {
+                Some(b'"') => json::skip_string(body, at).ok_or(Flaw::Malformed(body.len()))?,
+                _ => return Err(Flaw::Malformed(at).into()),
+            };
+            let colon = json::space(body, key_end);
+            if body.get(colon) != Some(&b':') {
+                return Err(Flaw::Malformed(colon).into());
+            }
+            let field = json::key_text(&body[at..key_end]).and_then(|name| Shared::of(&name));
+            let value = json::space(body, colon + 1);
+            let end = match field {
+                Some(Shared::Batch) => self.elements(value, &mut survey.events, &mut beside)?,
+                _ => self.member(value, field, &mut beside)?,
+            };
+            match body.get(end) {
+                Some(b',') => at = json::space(body, end + 1),
+                Some(b'}') => at = end,
+                _ => return Err(Flaw::Malformed(end).into()),
+            }
+            if body[end] == b',' && body.get(at) == Some(&b'}') {
+                return Err(Flaw::Malformed(at).into());
+            }
+        }
+        let end = json::space(body, at + 1);
+        if end < body.len() {
+            return Err(Flaw::Malformed(end).into());
+        }
+        if !beside.has_batch {
+            return Err(Stop::Answer(Answer::bad("no-batch", "the body has no array `batch`")));
+        }
+        survey.take(body, beside);
+        Ok(survey)
+    }
+
+    /// The value of a field beside the batch; answers where the comma or bracket behind it stands.
+    fn member(&self, value: usize, field: Option<Shared>, beside: &mut Beside) -> Result<usize, Flaw> {
+        let scanned = json::scan(self.body, value).and_then(|seen| {
+            let next = json::space(self.body, seen.end);
+            if matches!(self.body.get(next), Some(b',' | b'}')) { Ok((seen, next)) } else { Err(Flaw::Malformed(next)) }
+        });
+        let (span, next, flaw) = match scanned {
+            Ok((seen, next)) => (value..seen.end, next, self.shared_flaw(value, seen, field)),
+            Err(flaw) => {
+                let next = json::skip_flawed(self.body, value).ok_or(flaw)?;
+                let end = json::trim_end(&self.body[..next], value);
+                let problem = match flaw {
+                    Flaw::LoneSurrogate(_) => Problem::SharedLoneSurrogate,
+                    _ if !self.is_utf8(value..end) => Problem::SharedNotUtf8,
+                    _ => Problem::SharedMalformed,
+                };
+                (value..end, next, Some(problem))
+            }
+        };
+        // Fields that no event takes are nobody's business.
+        if let Some(field) = field {
+            beside.add(field, span, flaw);
+        }
+        Ok(next)
+    }
+
+    fn shared_flaw(&self, value: usize, seen: json::Seen, field: Option<Shared>) -> Option<Problem> {
+        let text = &self.body[value..seen.end];
+        match field? {
+            _ if !self.is_utf8(value..seen.end) => Some(Problem::SharedNotUtf8),
+            _ if seen.depth >= self.limits.event_depth_max => Some(Problem::SharedTooDeep),
+            _ if seen.keys > self.limits.event_keys_max => Some(Problem::SharedTooManyKeys),
+            // An empty array is how PHP spells an empty object.
+            Shared::Context | Shared::Integrations if !is_object(text) && !is_nothing(text) => {
+                Some(Problem::SharedNotAnObject)
+            }
+            _ => None,
+        }
+    }
+
+    /// The array of events; answers where the comma or bracket behind it stands.
+    fn elements(&self, array: usize, events: &mut Vec<Found>, beside: &mut Beside) -> Result<usize, Stop> {
+        if self.body.get(array) != Some(&b'[') {
+            return Ok(self.member(array, Some(Shared::Batch), beside)?);
+        }
+        let mut at = json::space(self.body, array + 1);
+        let mut more = self.body.get(at) != Some(&b']');
+        while more {
+            if events.len() == self.limits.request_events_max {
+                let max = self.limits.request_events_max;
+                let message = format!("the batch has more than {max} events");
+                return Err(Stop::Answer(Answer::bad("too-many-events", message)));
+            }
+            let (found, end) = self.element(at)?;
+            events.push(found);
+            more = match self.body.get(end) {
+                Some(b',') => true,
+                Some(b']') => false,
+                _ => return Err(Flaw::Malformed(end).into()),
+            };
+            at = if more { json::space(self.body, end + 1) } else { end };
+        }
+        let twice = beside.has_batch || beside.members.iter().any(|(known, _)| *known == Shared::Batch);
+        beside.has_batch = true;
+        if twice {
+            beside.blame(Problem::SharedDuplicateKey);
+        }
+        let next = json::space(self.body, at + 1);
+        if matches!(self.body.get(next), Some(b',' | b'}')) {
+            return Ok(next);
+        }
+        // A second value without a comma before it: the events have bounds, their request does not say what it is.
+        let flaw = Flaw::Malformed(next);
+        let end = json::skip_flawed(self.body, next).ok_or(flaw)?;
+        beside.add(Shared::Batch, next..json::trim_end(&self.body[..end], next), Some(Problem::SharedMalformed));
+        Ok(end)
+    }
+
+    /// One element of a batch; answers where the comma or bracket behind it stands.
+    fn element(&self, at: usize) -> Result<(Found, usize), Flaw> {
+        let flaw = match self.strict(at) {
+            Ok((found, end)) => {
+                let next = json::space(self.body, end);
+                if matches!(self.body.get(next), Some(b',' | b']')) {
+                    return Ok((found, next));
+                }
+                Flaw::Malformed(next)
+            }
+            Err(flaw) => flaw,
+        };
+        let next = json::skip_flawed(self.body, at).ok_or(flaw)?;
+        Ok((self.flawed(at..json::trim_end(&self.body[..next], at), flaw), next))
+    }
+
+    /// One value that keeps to the grammar; answers it and its end.
+    fn strict(&self, at: usize) -> Result<(Found, usize), Flaw> {
+        let body = self.body;
+        if body.get(at) != Some(&b'{') {
+            let end = json::scan(body, at)?.end;
+            let problem = if self.is_utf8(at..end) { Problem::NotAnObject } else { Problem::NotUtf8 };
+            return Ok((Found { span: at..end, problem: Some(problem), has_id: true, write_key: None }, end));
+        }
+        let (mut depth, mut keys, mut has_id, mut write_key) = (1, 0, false, None);
+        let end = entries(body, at, |key, value| {
+            let seen = json::scan(body, value)?;
+            depth = depth.max(seen.depth + 1);
+            keys += seen.keys + 1;
+            match &*name_of(key) {
+                b"messageId" => {
+                    has_id = matches!(&body[value..seen.end], [b'"', _, _, ..] | [b'-' | b'0'..=b'9', ..]);
+                }
+                b"writeKey" if body[value] == b'"' => write_key = Some(value..seen.end),
+                _ => {}
+            }
+            Ok(seen.end)
+        })?;
+        let problem = if end - at > self.limits.event_bytes_max {
+            Some(Problem::TooLarge)
+        } else if depth > self.limits.event_depth_max {
+            Some(Problem::TooDeep)
+        } else if keys > self.limits.event_keys_max {
+            Some(Problem::TooManyKeys)
+        } else if self.is_utf8(at..end) {
+            None
+        } else {
+            Some(Problem::NotUtf8)
+        };
+        Ok((Found { span: at..end, problem, has_id, write_key }, end))
+    }
+
+    /// An event with bounds and no grammar.
+    fn flawed(&self, span: Range<usize>, flaw: Flaw) -> Found {
+        let problem = match flaw {
+            Flaw::LoneSurrogate(_) => Problem::LoneSurrogate,
+            _ if !self.is_utf8(span.clone()) => Problem::NotUtf8,
+            _ => Problem::Malformed,
+        };
+        Found { span, problem: Some(problem), has_id: true, write_key: None }
+    }
+}
+
+/// The text of a key between its quotes; the bytes themselves when it is no text.
+fn name_of(key: &[u8]) -> Cow<'_, [u8]> {
+    let inner = &key[1..key.len() - 1];
+    if !inner.contains(&b'\\') {
+        return Cow::Borrowed(inner);
+    }
+    json::key_text(key).map_or(Cow::Borrowed(inner), |text| Cow::Owned(text.into_owned().into_bytes()))
+}
+
+/// Calls `entry` for each key of an object (with its quotes) and the position of its value; it answers the value's end.
+fn entries(body: &[u8], at: usize, mut entry: impl FnMut(&[u8], usize) -> Result<usize, Flaw>) -> Result<usize, Flaw> {
+    let mut at = json::space(body, at + 1);
+    if body.get(at) == Some(&b'}') {
+        return Ok(at + 1);
+    }
+    loop {
+        if body.get(at) != Some(&b'"') {
+            return Err(Flaw::Malformed(at));
+        }
+        let key_end = json::scan(body, at)?.end;
+        let colon = json::space(body, key_end);
+        if body.get(colon) != Some(&b':') {
+            return Err(Flaw::Malformed(colon));
+        }
+        let end = entry(&body[at..key_end], json::space(body, colon + 1))?;
+        at = json::space(body, end);
+        match body.get(at) {
+            Some(b',') => at = json::space(body, at + 1),
+            Some(b'}') => return Ok(at + 1),
+            _ => return Err(Flaw::Malformed(at)),
+        }
+    }
+}
+
+pub(super) fn is_object(text: &[u8]) -> bool {
+    text.first() == Some(&b'{')
+}
+
+fn is_nothing(text: &[u8]) -> bool {
+    matches!(text, b"null" | b"\"\"")
+        || matches!(text, [b'[', inner @ .., b']'] if json::space(inner, 0) == inner.len())
+}
+
+impl Beside {
+    fn add(&mut self, field: Shared, span: Range<usize>, problem: Option<Problem>) {
+        let twice = self.members.iter().any(|(known, _)| *known == field)
+            || (field == Shared::Batch && self.has_batch && problem.is_none());
+        self.members.push((field, span));
+        // A flawed write key opens nothing, and says nothing about the events.
+        let problem = problem.filter(|_| field != Shared::WriteKey);
+        if let Some(problem) = problem.or(twice.then_some(Problem::SharedDuplicateKey)) {
+            self.blame(problem);
+        }
+    }
+
+    /// The first flaw names them all.
+    fn blame(&mut self, problem: Problem) {
+        self.problem = self.problem.or(Some(problem));
+    }
+}

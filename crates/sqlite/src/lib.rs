@@ -1,0 +1,4 @@
+//! Whether a SQLite file is whole.
+
+/// Whether a SQLite file is whole.
+pub mod sqlite_check;

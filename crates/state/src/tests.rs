@@ -1,0 +1,305 @@
+use super::*;
+
+const HOUR_US: i64 = 3_600_000_000;
+
+fn see(state: &mut State, range: Range<u64>, ids: &[(&str, &str, i64)]) -> Vec<bool> {
+    let sightings: Vec<_> = ids
+        .iter()
+        .map(|(source, id, at)| Sighting { source, message_id: id.as_bytes(), received_at_us: *at })
+        .collect();
+    let mut stage = state.stage().unwrap();
+    let seen = stage.seen(&sightings).unwrap();
+    stage.commit(&range).unwrap();
+    seen
+}
+
+#[test]
+fn an_id_is_seen_once_in_its_window_and_per_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let mut state = State::open(&path, Window::default()).unwrap();
+    let t = 1_000 * HOUR_US;
+    assert_eq!(see(&mut state, 0..3, &[("a", "1", t), ("b", "1", t), ("a", "1", t + 1)]), [false, false, true]);
+    drop(state);
+    let mut state = State::open(&path, Window::default()).unwrap();
+    assert_eq!(state.refined_to().unwrap(), 3);
+    assert_eq!(see(&mut state, 3..5, &[("a", "1", t + 23 * HOUR_US), ("a", "2", t + 23 * HOUR_US)]), [true, false]);
+    // The generations take turns; what lies within 24 hours is still known.
+    assert_eq!(see(&mut state, 5..6, &[("a", "3", t + 25 * HOUR_US)]), [false]);
+    assert_eq!(see(&mut state, 6..8, &[("a", "2", t + 46 * HOUR_US), ("a", "1", t + 46 * HOUR_US)]), [true, false]);
+    assert_eq!(see(&mut state, 8..9, &[("a", "2", t + 48 * HOUR_US)]), [false]);
+    assert_eq!(see(&mut state, 9..10, &[("a", "3", t + 200 * HOUR_US)]), [false]);
+}
+
+#[test]
+fn a_stage_that_is_dropped_never_happened() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = State::open(&dir.path().join("state.db"), Window::default()).unwrap();
+    let sighting = Sighting { source: "a", message_id: b"1", received_at_us: 1 };
+    let mut stage = state.stage().unwrap();
+    assert_eq!(stage.seen(&[sighting]).unwrap(), [false]);
+    stage.duplicate(7).unwrap();
+    drop(stage);
+    let mut stage = state.stage().unwrap();
+    assert_eq!(stage.seen(&[sighting]).unwrap(), [false]);
+    stage.duplicate(8).unwrap();
+    stage.count("a", "duplicates", 2).unwrap();
+    stage.commit(&(0..9)).unwrap();
+    assert_eq!(state.duplicates_in(&(0..9)).unwrap(), [8]);
+    assert_eq!(state.stretch_at(8).unwrap(), Some(0..9));
+    assert_eq!(state.stretch_at(9).unwrap(), None);
+    assert_eq!(state.counters().unwrap(), [("a".to_owned(), "duplicates".to_owned(), 2)]);
+}
+
+#[test]
+fn too_many_ids_shorten_the_window() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = State::open(&dir.path().join("state.db"), Window::new(HOUR_US, 4)).unwrap();
+    for (at, id) in ["1", "2", "3", "4", "5"].iter().enumerate() {
+        assert_eq!(see(&mut state, at as u64..at as u64 + 1, &[("a", id, 5)]), [false]);
+    }
+    assert_eq!(see(&mut state, 5..6, &[("a", "5", 6)]), [true]);
+    assert_eq!(see(&mut state, 6..7, &[("a", "1", 6)]), [false]);
+}
+
+#[test]
+fn quarantine_and_reports_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    assert!(matches!(State::read(&path), Err(Error::Absent { .. })));
+    let mut state = State::open(&path, Window::default()).unwrap();
+    let entry = Quarantined {
+        offset: 3,
+        part: 0,
+        stage: QuarantineStage::Contract.as_str(),
+        scope: "web".into(),
+        code: "schema-violation".into(),
+        message: "no".into(),
+        event: vec![0xff],
+        at_us: 1,
+        detail: Some("{}".into()),
+    };
+    state.quarantine(&[entry.clone(), entry.clone()]).unwrap();
+    let size = state.quarantine_size().unwrap();
+    assert_eq!((size.entries, size.bytes), (1, 200 + 1 + 2 + 2));
+    assert!(size.oldest_at_us.unwrap() > 1, "it was received at 1, and is kept since now");
+    let all = Filter { entries_max: 10, ..Filter::default() };
+    assert_eq!(State::read(&path).unwrap().quarantined(&all).unwrap(), [entry]);
+    let progress = Progress { cursor: 4, delivered: 2, ..Progress::default() };
+    state.fail("s", "away").unwrap();
+    state.advance("s", &progress, 9).unwrap();
+    state.advance("s", &Progress { cursor: 5, notice: Some("n".into()), ..progress }, 10).unwrap();
+    let want = SyncReport {
+        sync: "s".into(),
+        cursor: 5,
+        delivered: 4,
+        delivered_at_us: Some(10),
+        notice: Some("n".into()),
+        ..SyncReport::default()
+    };
+    assert_eq!(state.reports().unwrap(), [want]);
+}
+
+fn entry(offset: u64, bytes: usize) -> Quarantined {
+    Quarantined {
+        offset,
+        part: 0,
+        stage: QuarantineStage::Contract.as_str(),
+        scope: "web".into(),
+        code: "schema-violation".into(),
+        message: "no".into(),
+        event: vec![b'x'; bytes],
+        at_us: i64::try_from(offset).unwrap(),
+        detail: None,
+    }
+}
+
+/// Says that each entry was set aside at `from_us` and its offset.
+fn set_aside_from(state: &State, from_us: i64) {
+    state.connection.execute("UPDATE quarantine SET kept_at_us = ?1 + log_offset", [from_us]).unwrap();
+}
+
+fn expired(state: &mut State, bounds: &QuarantineBounds, now_us: i64) -> Expired {
+    let mut all = Expired::default();
+    loop {
+        let some = state.expire_quarantine(bounds, now_us).unwrap();
+        if some == Expired::default() {
+            return all;
+        }
+        all.by_age += some.by_age;
+        all.by_bytes += some.by_bytes;
+    }
+}
+
+#[test]
+fn the_quarantine_stays_within_its_bounds_and_its_size_is_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let mut state = State::open(&path, Window::default()).unwrap();
+    let entries: Vec<_> = (0..2_000).map(|offset| entry(offset, 3_000)).collect();
+    state.quarantine(&entries).unwrap();
+    let each = 200 + 3_000 + 2;
+    assert_eq!(state.quarantine_size().unwrap().bytes, 2_000 * each);
+    let then = 1_800_000_000_000_000;
+    set_aside_from(&state, then);
+    let bounds = QuarantineBounds { age_us: 1_000_000, bytes: 500 * each };
+    assert_eq!(expired(&mut state, &bounds, then + 1_000_700), Expired { by_age: 700, by_bytes: 800 });
+    let left = state.quarantined(&Filter { entries_max: 9_999, ..Filter::default() }).unwrap();
+    assert_eq!((left.len(), left[0].offset), (500, 1_500), "the oldest went");
+    // A wrong size would cost entries, and is set right.
+    state.connection.execute("UPDATE quarantine_size SET bytes = bytes + 10000000", []).unwrap();
+    state.recount_quarantine().unwrap();
+    assert_eq!(expired(&mut state, &bounds, then + 1_000_700), Expired::default());
+    let purge = Purge { offset: Some(1_500), ..Purge::default() };
+    assert_eq!(state.purgeable(&purge).unwrap(), [("web".to_owned(), "schema-violation".to_owned(), 1)]);
+    assert_eq!((state.purge_some(&purge).unwrap(), state.purge_some(&purge).unwrap()), (1, 0));
+    let size = state.quarantine_size().unwrap();
+    assert_eq!((size.entries, size.bytes, size.expired, size.purged), (499, 499 * each, 1_500, 1));
+    // The pages go back to the file system.
+    let pages =
+        |state: &State| -> i64 { state.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap() };
+    let before = pages(&state);
+    while state.give_back().unwrap() {}
+    assert!(pages(&state) < before, "{before} and {}", pages(&state));
+}
+
+#[test]
+fn the_age_in_quarantine_counts_from_when_an_event_was_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = State::open(&dir.path().join("state.db"), Window::default()).unwrap();
+    // Received in 1970: a sync that was away for long, a wrong clock, or damage that cannot say when.
+    state.quarantine(&[entry(1, 10), entry(2, 10)]).unwrap();
+    let bounds = QuarantineBounds { age_us: 10_000_000, bytes: 1 << 30 };
+    let now = tidegate_process::clock::now_us();
+    assert_eq!(expired(&mut state, &bounds, now + 1_000_000), Expired::default());
+    // Set aside by a clock that stood at its beginning: counts from the first look with a clock that can be believed.
+    set_aside_from(&state, 5);
+    assert_eq!(expired(&mut state, &bounds, 9_000_000), Expired::default());
+    assert_eq!(expired(&mut state, &bounds, now), Expired::default());
+    assert_eq!(expired(&mut state, &bounds, now + 9_000_000), Expired::default());
+    assert_eq!(expired(&mut state, &bounds, now + 11_000_000), Expired { by_age: 2, by_bytes: 0 });
+}
+
+#[test]
+fn a_guest_cannot_make_up_counters_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = State::open(&dir.path().join("state.db"), Window::default()).unwrap();
+    let mut stage = state.stage().unwrap();
+    for n in 0..3_000 {
+        stage.count("web", &format!("dropped by f/reason-{n}"), 2).unwrap();
+    }
+    stage.count("web", "dropped by f/reason-7", 2).unwrap();
+    stage.commit(&(0..1)).unwrap();
+    let counters = state.counters().unwrap();
+    assert!(counters.len() <= 1_001, "{}", counters.len());
+    assert_eq!(counters.iter().map(|(.., value)| value).sum::<u64>(), 6_002);
+}
+
+/// A state with a little of everything, in one file without a write-ahead log.
+fn filled(path: &Path) {
+    let mut state = State::open(path, Window::default()).unwrap();
+    for n in 0..20_u64 {
+        let id = format!("id-{n}");
+        let sighting = Sighting { source: "web", message_id: id.as_bytes(), received_at_us: 5 };
+        let mut stage = state.stage().unwrap();
+        stage.seen(&[sighting]).unwrap();
+        stage.duplicate(n * 10 + 3).unwrap();
+        stage.quarantine(&entry(n * 10 + 4, 50)).unwrap();
+        stage.count("web", "accepted", 10).unwrap();
+        stage.commit(&(n * 10..n * 10 + 10)).unwrap();
+    }
+    let pending = |offset| Pending {
+        offset,
+        part: 0,
+        user: "u".into(),
+        event: format!("{{\"n\":{offset}}}"),
+        received_at_us: 1,
+        first_tried_at_us: 2,
+        attempts: 1,
+        next_at_us: 3,
+        error: "away".into(),
+    };
+    let waiting: Vec<_> = (0..20).map(pending).collect();
+    state.settle("crm", &Progress { cursor: 200, ..Progress::default() }, &[], &waiting, 9).unwrap();
+    state.record_starts(&[("crm", 40)]).unwrap();
+    state.set_identity(&Identity { id: "one".into(), generation: 4 }).unwrap();
+    let lineup = Transformed { source: "web", to: 200, lineup: Some((0, "[]")), ..Transformed::default() };
+    state.transformed(&lineup).unwrap();
+    state.connection.execute_batch("PRAGMA journal_mode = DELETE").unwrap();
+}
+
+/// What the server needs of a state, in words: everything that is delivered or decides where it goes on.
+fn read(path: &Path) -> Result<String, Error> {
+    let state = State::open(path, Window::default())?;
+    let keys: Vec<(u64, u32)> = state.pending_marks("crm")?.iter().map(|mark| (mark.offset, mark.part)).collect();
+    let mut events = state.pending_events("crm", &keys)?;
+    // What is not as it was goes to quarantine, which is told.
+    if !events.damaged.is_empty() {
+        return Err(sum::damaged(path, "pending"));
+    }
+    events.whole.iter_mut().for_each(|event| (event.attempts, event.next_at_us, event.error) = (0, 0, String::new()));
+    let entries = state.quarantined(&Filter { entries_max: 999, ..Filter::default() })?;
+    if entries.iter().any(|entry| entry.code == DAMAGED_CODE) {
+        return Err(sum::damaged(path, "quarantine"));
+    }
+    let ranges: Vec<_> = (0..20).map(|n| state.stretch_at(n * 10 + 5)).collect::<Result<_, _>>()?;
+    let duplicates = state.duplicates_in(&(0..200))?;
+    let cursors = (state.refined_to()?, state.cursor("crm")?, state.identity()?, state.lineups()?);
+    Ok(format!("{:?} {entries:?} {ranges:?} {duplicates:?} {cursors:?}", events.whole))
+}
+
+/// `TIDEGATE_FLIPS=all` flips a bit of every byte.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test may be asked for its long form")]
+fn a_flipped_bit_of_the_state_changes_nothing_unseen() {
+    let step = if std::env::var("TIDEGATE_FLIPS").is_ok_and(|text| text == "all") { 1 } else { 61 };
+    let dir = tempfile::tempdir().unwrap();
+    let (path, flipped) = (dir.path().join("state.db"), dir.path().join("flipped.db"));
+    filled(&path);
+    let (whole, want) = (std::fs::read(&path).unwrap(), read(&path).unwrap());
+    let (mut refused, mut right, mut structure) = (0, 0, 0);
+    for at in (0..whole.len()).step_by(step) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at / step % 8);
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let _ = std::fs::remove_file(dir.path().join(format!("flipped.db{suffix}")));
+        }
+        std::fs::write(&flipped, &bytes).unwrap();
+        // As the server looks at it before it starts.
+        let verified = verify(&flipped, tidegate_sqlite::sqlite_check::Depth::Full);
+        if verified.as_ref().is_ok_and(|found| found.faults.is_empty() && !found.damaged.is_empty()) {
+            refused += 1;
+            continue;
+        }
+        if !verified.is_ok_and(|found| found.is_whole()) {
+            structure += 1;
+            continue;
+        }
+        match read(&flipped) {
+            Err(_) => refused += 1,
+            Ok(found) if found == want => right += 1,
+            Ok(found) => panic!("byte {at}: unseen: {} and {} characters", found.len(), want.len()),
+        }
+    }
+    println!("{} bytes: structure {structure}, checksum {refused}, harmless {right}", whole.len());
+    assert!(structure > 0 && refused > 0 && right > 0);
+}
+
+#[test]
+fn a_damaged_file_gives_what_is_whole_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, new) = (dir.path().join("state.db"), dir.path().join("new.db"));
+    filled(&path);
+    let old = Connection::open(&path).unwrap();
+    old.execute("UPDATE quarantine SET event = x'00' WHERE log_offset = 4", []).unwrap();
+    old.execute("UPDATE pending SET event = 'other' WHERE log_offset IN (3, 5)", []).unwrap();
+    drop(old);
+    let verified = verify(&path, tidegate_sqlite::sqlite_check::Depth::Full).unwrap();
+    assert_eq!((verified.faults.len(), verified.damaged.len()), (0, 3), "{verified:?}");
+    let mut state = State::open(&new, Window::default()).unwrap();
+    let salvaged = state.salvage(&path).unwrap();
+    assert_eq!(salvaged, Salvaged { cursors: 1, pending: 18, quarantined: 19 });
+    assert_eq!((state.cursor("crm").unwrap(), state.refined_to().unwrap()), (Some(200), 0));
+    assert_eq!(state.quarantine_size().unwrap().entries, 19);
+    assert!(verify(&new, tidegate_sqlite::sqlite_check::Depth::Full).unwrap().is_whole());
+}

@@ -1,0 +1,150 @@
+//! Reads a whole state file, without changing it, and says what in it is not what was stored.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use tidegate_sqlite::sqlite_check::{self, Depth};
+
+use super::{Error, State, Window, pending, quarantine, schema};
+
+/// What a state file holds, and what is wrong with it.
+#[derive(Debug, Clone, Default)]
+pub struct Verified {
+    pub format: Option<i64>,
+    /// Rows with a checksum that were read, by kind.
+    pub rows: u64,
+    /// Structure that is damaged, in SQLite's words.
+    pub faults: Vec<String>,
+    /// Rows whose checksum is wrong.
+    pub damaged: Vec<Row>,
+}
+
+/// One row whose checksum is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub table: &'static str,
+    /// Which row, in words.
+    pub which: String,
+}
+
+impl Row {
+    /// Whether the server cannot go on without it. One event of many is none of these.
+    #[must_use]
+    pub fn is_needed(&self) -> bool {
+        !matches!(self.table, "quarantine" | "pending")
+    }
+}
+
+/// More damaged rows than this are not named one by one.
+const ROWS_NAMED_MAX: usize = 100;
+
+/// Reads the state file at `path`: its structure as thoroughly as `depth` says, and every row that has a checksum.
+///
+/// # Errors
+/// The file cannot be read for a reason that says nothing about its content, or is of a later format.
+pub fn verify(path: &Path, depth: Depth) -> Result<Verified, Error> {
+    let mut found = Verified::default();
+    if !path.exists() {
+        return Err(Error::Absent { path: path.to_owned() });
+    }
+    match look(path, depth, &mut found) {
+        Err(Error::Damaged { what, .. }) => found.faults.push(what),
+        other => other?,
+    }
+    Ok(found)
+}
+
+fn look(path: &Path, depth: Depth, found: &mut Verified) -> Result<(), Error> {
+    let connection = sqlite_check::open(path).map_err(Error::at("could not open", path))?;
+    let format = schema::known_format(&connection, path)?;
+    found.format = Some(format);
+    if format > schema::FORMAT {
+        return Err(Error::Newer { path: path.to_owned(), found: format });
+    }
+    found.faults = sqlite_check::faults(&connection, depth).map_err(Error::at("could not check", path))?;
+    if found.faults.is_empty() && format == schema::FORMAT {
+        rows(connection, path, found)?;
+    }
+    Ok(())
+}
+
+/// The names of all rows of `meta`. A row whose name is damaged is not found by its own, and looks as if it had never been.
+const META: [&str; 6] = ["data_id", "format", "refined_to", "seen", "seen_key", "starts"];
+
+fn rows(connection: Connection, path: &Path, found: &mut Verified) -> Result<(), Error> {
+    events(&connection, found).map_err(Error::at("could not read", path))?;
+    strange_names(&connection, found).map_err(Error::at("could not read", path))?;
+    let mut state = State { path: path.to_owned(), connection, window: Window::default() };
+    state.window.load(&state.connection).map_err(Error::at("could not read the dedup window", path))?;
+    let mut note = |table, outcome: Result<u64, Error>| match outcome {
+        Ok(rows) => {
+            found.rows += rows;
+            Ok(())
+        }
+        Err(Error::Damaged { what, .. }) => {
+            found.damaged.push(Row { table, which: what });
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    note("meta", state.refined_to().map(|_| 1))?;
+    note("meta", state.identity().map(|_| 1))?;
+    note("starts", state.starts().map(|starts| starts.len() as u64))?;
+    note("syncs", state.reports().map(|reports| reports.len() as u64))?;
+    note("lineups", state.lineups().map(|(cursors, lineups)| (cursors.len() + lineups.len()) as u64))?;
+    note("stretches", ranges(&state))
+}
+
+fn strange_names(connection: &Connection, found: &mut Verified) -> rusqlite::Result<()> {
+    let mut find = connection.prepare("SELECT CAST(key AS TEXT) FROM meta")?;
+    let mut rows = find.query([])?;
+    while let Some(row) = rows.next()? {
+        let name = String::from_utf8_lossy(row.get_ref(0)?.as_bytes().unwrap_or_default()).into_owned();
+        found.note("meta", META.contains(&name.as_str()), || format!("a row with the strange name {name:?}"));
+    }
+    Ok(())
+}
+
+/// Each log range with its duplicates.
+fn ranges(state: &State) -> Result<u64, Error> {
+    let (mut rows, mut at) = (0, None::<i64>);
+    loop {
+        let sql = "SELECT min(start) FROM stretches WHERE ?1 IS NULL OR start > ?1";
+        let next: Option<i64> =
+            state.connection.query_row(sql, [at], |row| row.get(0)).map_err(state.err("could not read"))?;
+        let Some(start) = next else { return Ok(rows) };
+        state.stretch_at(super::unsigned(start))?;
+        (rows, at) = (rows + 1, Some(start));
+    }
+}
+
+fn events(connection: &Connection, found: &mut Verified) -> rusqlite::Result<()> {
+    let mut find = connection.prepare(&format!("SELECT {} FROM quarantine", quarantine::COLUMNS))?;
+    let mut rows = find.query([])?;
+    while let Some(row) = rows.next()? {
+        let (entry, right) = quarantine::read(row)?;
+        found.note("quarantine", right, || format!("the entry of offset {} ({})", entry.offset, entry.code));
+    }
+    let mut find = connection.prepare(&format!("SELECT {} FROM pending", pending::COLUMNS))?;
+    let mut rows = find.query([])?;
+    while let Some(row) = rows.next()? {
+        let (sync, event, right) = pending::read(row)?;
+        found.note("pending", right, || format!("the event of offset {} for sync {sync}", event.offset));
+    }
+    Ok(())
+}
+
+impl Verified {
+    /// Whether all of it is what was stored.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.faults.is_empty() && self.damaged.is_empty()
+    }
+
+    fn note(&mut self, table: &'static str, right: bool, which: impl FnOnce() -> String) {
+        self.rows += 1;
+        if !right && self.damaged.len() < ROWS_NAMED_MAX {
+            self.damaged.push(Row { table, which: which() });
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Settings, and the warehouse as a destination.
+//!
+//! Three doors: [`Settings::check`] does no I/O, [`Checked::open`] prepares the way to the server and asks nothing, the
+//! first call of the destination finds out whether it is there.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::HeaderValue;
+use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
+use tidegate_warehouse::Part;
+use tidegate_warehouse::declared::Declared;
+use tidegate_warehouse::known::{Found, Told};
+use tidegate_warehouse::name::NAME_BYTES_MAX;
+use tidegate_warehouse::table::Limits;
+use tidegate_warehouse::waiting::{ROUNDS_MAX, Waiting};
+use url::Url;
+
+use super::ddl;
+use super::error::Trouble;
+use super::load::Link;
+use super::sheet::SHEET;
+use super::wire::Wire;
+
+/// Notices kept over failures.
+const NOTICES_MAX: usize = 1000;
+
+/// What an operator may say of a ClickHouse warehouse.
+#[derive(Clone)]
+pub struct Settings {
+    /// `https://clickhouse.example.com:8443`.
+    pub url: String,
+    pub user: String,
+    pub password: String,
+    /// Where the tables of syncs without a schema are.
+    pub database: String,
+    /// Further authorities to trust, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Whether rows are compressed on their way.
+    pub compress: bool,
+    pub look_up: LookUp,
+    /// How long one request may take.
+    pub timeout: Duration,
+    pub limits: Limits,
+}
+
+/// When tables are asked for ids that they have already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LookUp {
+    /// With every batch: an id that comes again much later keeps its first row.
+    #[default]
+    Always,
+    /// With the first batch and after failures: no event is written twice by the router, at no cost that grows with the
+    /// tables. An id that a client sends again after the dedup window is there twice until ClickHouse merges its rows.
+    AfterFailures,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("url", &self.url)
+            .field("user", &self.user)
+            .field("database", &self.database)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            user: "default".to_owned(),
+            password: String::new(),
+            database: "default".to_owned(),
+            ca_file: None,
+            compress: false,
+            look_up: LookUp::default(),
+            timeout: Duration::from_secs(300),
+            limits: Limits::default(),
+        }
+    }
+
+    /// The server's address; an error says what is wrong with the text.
+    fn address(&self) -> Result<Url, &'static str> {
+        let plain = |url: &Url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none()
+        };
+        let url = Url::parse(&self.url).ok().filter(plain);
+        url.ok_or("the url is not http://host:port or https://host:port, without user or query")
+    }
+
+    /// What is wrong with these settings, whatever sync uses them.
+    #[must_use]
+    pub fn problem(&self) -> Option<&'static str> {
+        if let Err(problem) = self.address() {
+            return Some(problem);
+        }
+        if !is_database(&self.database) {
+            return Some("the database is not letters, digits and underscores, or is the server's own");
+        }
+        let header = |text: &String| HeaderValue::from_bytes(text.as_bytes()).is_ok();
+        (!header(&self.user) || !header(&self.password)).then_some("user or password holds a control character")
+    }
+
+    /// The first door: whether these settings can be used at all. The schema is a database.
+    ///
+    /// # Errors
+    /// What no waiting mends.
+    pub fn check(self, part: &Part) -> Result<Checked, Failure> {
+        let url = self.address();
+        let problem = self.problem();
+        let database = part.schema.clone().unwrap_or(self.database);
+        let problem = if problem.is_some() {
+            problem
+        } else if part.sync.is_empty() {
+            Some("the sync has no name")
+        } else if !is_database(&database) {
+            Some("the schema is not letters, digits and underscores, or is a database of the server's own")
+        } else if !(32..=SHEET.columns_max).contains(&self.limits.columns_max) {
+            Some("columns_max is not between 32 and 1,900")
+        } else if !(1..=10_000).contains(&self.limits.tables_max) {
+            Some("tables_max is not between 1 and 10,000")
+        } else {
+            None
+        };
+        let url = match (url, problem) {
+            (Ok(url), None) => url,
+            (Err(problem), _) | (_, Some(problem)) => {
+                return Err(Trouble::Settings { problem: problem.to_owned() }.failure("ClickHouse"));
+            }
+        };
+        let port = url.port_or_known_default().unwrap_or_default();
+        let place = format!("{}:{port}/{database}", url.host_str().unwrap_or_default());
+        Ok(Checked {
+            url,
+            user: self.user,
+            password: self.password,
+            ca_file: self.ca_file,
+            compress: self.compress,
+            look_up: self.look_up,
+            timeout: self.timeout,
+            limits: self.limits,
+            database,
+            place,
+            sync: part.sync.clone(),
+            declared: Arc::clone(&part.declared),
+            waiting: Waiting::default(),
+        })
+    }
+}
+
+fn is_database(name: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+        && !["system", "information_schema"].contains(&name.to_lowercase().as_str())
+}
+
+/// Settings that can be used.
+pub struct Checked {
+    pub(super) url: Url,
+    pub(super) user: String,
+    pub(super) password: String,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) compress: bool,
+    pub(super) look_up: LookUp,
+    pub(super) timeout: Duration,
+    pub(super) limits: Limits,
+    pub(super) database: String,
+    /// For messages: host, port, database.
+    pub(super) place: String,
+    pub(super) sync: String,
+    pub(super) declared: Arc<Declared>,
+    pub(super) waiting: Waiting,
+}
+
+impl fmt::Debug for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checked").field("place", &self.place).field("sync", &self.sync).finish_non_exhaustive()
+    }
+}
+
+impl Checked {
+    /// The second door: prepares the way to the server.
+    ///
+    /// # Errors
+    /// The file of certificates cannot be used.
+    pub fn open(self) -> Result<ClickHouse, Failure> {
+        let wire = Wire::new(&self).map_err(|trouble| trouble.failure(&self.place))?;
+        Ok(ClickHouse {
+            settings: Arc::new(self),
+            wire: Arc::new(wire),
+            told: Told::default(),
+            notices: Vec::new(),
+            link: None,
+            refused: None,
+        })
+    }
+
+    /// What exists, looked up without changing anything.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub async fn find(self) -> Result<Found, Failure> {
+        let look = async {
+            let wire = Wire::new(&self)?;
+            Ok(ddl::read(&wire, &self.database).await?.0)
+        };
+        look.await.map_err(|trouble: Trouble| trouble.failure(&self.place))
+    }
+}
+
+/// A ClickHouse database as a destination.
+#[derive(Debug)]
+pub struct ClickHouse {
+    settings: Arc<Checked>,
+    wire: Arc<Wire>,
+    told: Told,
+    /// From tries that failed.
+    notices: Vec<String>,
+    /// What is known; gone while a call is under way and after one that failed or was dropped.
+    link: Option<Link>,
+    /// The range of a batch of which some events were refused, and its duplicates: its other events are there already and
+    /// are none when it comes again.
+    refused: Option<(Range<u64>, u64)>,
+}
+
+impl ClickHouse {
+    fn take_link(&mut self) -> Link {
+        self.link.take().unwrap_or_else(|| Link::new(Arc::clone(&self.settings), Arc::clone(&self.wire)))
+    }
+
+    async fn load(&mut self, batch: &Batch) -> Result<Delivery, Trouble> {
+        let mut link = self.take_link();
+        let mut loaded = link.deliver(batch).await;
+        let (mut again, mut rounds) = (false, 0);
+        while let Err(trouble) = &loaded {
+            let waits = matches!(trouble, Trouble::Waits) && rounds < ROUNDS_MAX;
+            if !waits && (again || !trouble.is_of_schema()) {
+                break;
+            }
+            // Somebody has altered what was known, or is in the way of a change: look again, and once more.
+            (again, rounds) = (again || !waits, rounds + u32::from(waits));
+            self.keep_notices(link);
+            link = self.take_link();
+            loaded = link.deliver(batch).await;
+        }
+        let mut delivery = match loaded {
+            Ok(delivery) => delivery,
+            Err(trouble) => {
+                if let Trouble::Refused { duplicates, .. } = &trouble {
+                    self.refused.get_or_insert((batch.range.clone(), *duplicates));
+                }
+                self.keep_notices(link);
+                return Err(trouble);
+            }
+        };
+        if let Some((range, duplicates)) = self.refused.take()
+            && range == batch.range
+        {
+            delivery.duplicates = duplicates;
+        }
+        link.known.notices.splice(0..0, self.notices.drain(..));
+        delivery.notices = link.known.fresh_notices(&mut self.told);
+        link.known.tables.trim();
+        self.link = Some(link);
+        Ok(delivery)
+    }
+
+    /// What a try that failed has done to tables is not done again, and told with the next that succeeds.
+    fn keep_notices(&mut self, link: Link) {
+        self.notices.extend(link.known.notices);
+        self.notices.truncate(NOTICES_MAX);
+    }
+}
+
+impl Destination for ClickHouse {
+    fn durable_to(&mut self) -> Reply<'_, Option<u64>> {
+        Box::pin(async {
+            let link = self.take_link();
+            let durable = link.durable_to().await.map_err(|trouble| trouble.failure(&self.settings.place))?;
+            self.link = Some(link);
+            Ok(durable)
+        })
+    }
+
+    fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery> {
+        Box::pin(async move { self.load(&batch).await.map_err(|trouble| trouble.failure(&self.settings.place)) })
+    }
+}

@@ -1,0 +1,220 @@
+//! What an operator may say, and the destination: it connects at the first call, and anew after every failure.
+//!
+//! Two doors: [`Settings::check`] does no I/O, [`Checked::open`] neither; whoever calls the destination drives it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
+use tidegate_warehouse::Part;
+use tidegate_warehouse::declared::Declared;
+use tidegate_warehouse::known::{Found, Told};
+use tidegate_warehouse::name::NAME_BYTES_MAX;
+use tidegate_warehouse::table::Limits;
+use tidegate_warehouse::waiting::{ROUNDS_MAX, Waiting};
+
+use super::address::Address;
+use super::catalog;
+use super::error::{Place, Trouble};
+use super::load::Link;
+use super::wire::Wire;
+
+/// What an operator may say of a PostgreSQL warehouse.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub address: Address,
+    /// Where the tables of syncs are that name no schema.
+    pub schema: String,
+    pub limits: Limits,
+    /// How long to wait for whoever holds a table or the ledger.
+    pub lock_timeout: Duration,
+    /// How long one statement may take.
+    pub statement_timeout: Duration,
+    /// How long a statement may take that rewrites a table.
+    pub rewrite_timeout: Duration,
+    /// After what silence the server gives up a transaction.
+    pub idle_timeout: Duration,
+}
+
+impl Settings {
+    #[must_use]
+    pub fn new(address: Address) -> Self {
+        Self {
+            address,
+            schema: "public".to_owned(),
+            limits: Limits::default(),
+            lock_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(300),
+            rewrite_timeout: Duration::from_secs(6 * 3600),
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+
+    /// The first door: whether these settings can be used at all.
+    pub fn check(&self, part: &Part) -> Result<Checked, Failure> {
+        let schema = part.schema.clone().unwrap_or_else(|| self.schema.clone());
+        let place = Place {
+            shown: self.address.shown.clone(),
+            user: self.address.user().to_owned(),
+            dbname: self.address.dbname().to_owned(),
+            schema: schema.clone(),
+        };
+        let limits = [self.lock_timeout, self.statement_timeout, self.rewrite_timeout, self.idle_timeout];
+        let problem = if part.sync.is_empty() {
+            Some("the sync has no name")
+        } else if schema.is_empty() || schema.len() > NAME_BYTES_MAX || schema.contains('\0') {
+            Some("a schema has a name of 1 to 63 bytes")
+        } else if schema.starts_with("pg_") || schema == "information_schema" {
+            Some("the schema belongs to the server")
+        } else if !(32..=1500).contains(&self.limits.columns_max) {
+            Some("columns_max is not between 32 and 1,500")
+        } else if !(1..=10_000).contains(&self.limits.tables_max) {
+            Some("tables_max is not between 1 and 10,000")
+        } else if limits.iter().any(|limit| !(1..=604_800_000).contains(&limit.as_millis())) {
+            Some("a timeout is not between 1 ms and 7 d")
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            return Err(Trouble::Settings { problem: problem.to_owned() }.failure(&place));
+        }
+        Ok(Checked {
+            address: self.address.clone(),
+            place,
+            sync: part.sync.clone(),
+            schema,
+            declared: Arc::clone(&part.declared),
+            waiting: Waiting::default(),
+            limits: self.limits,
+            lock_timeout: self.lock_timeout,
+            statement_timeout: self.statement_timeout,
+            rewrite_timeout: self.rewrite_timeout,
+            idle_timeout: self.idle_timeout,
+        })
+    }
+}
+
+/// Settings that can be used.
+#[derive(Debug)]
+pub struct Checked {
+    pub(super) address: Address,
+    pub(super) place: Place,
+    pub(super) sync: String,
+    pub(super) schema: String,
+    pub(super) declared: Arc<Declared>,
+    pub(super) waiting: Waiting,
+    pub(super) limits: Limits,
+    pub(super) lock_timeout: Duration,
+    pub(super) statement_timeout: Duration,
+    pub(super) rewrite_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+}
+
+impl Checked {
+    /// The second door.
+    #[must_use]
+    pub fn open(self) -> PostgresWarehouse {
+        PostgresWarehouse { settings: Arc::new(self), link: None, told: Told::default() }
+    }
+
+    /// What exists, looked up without changing anything.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub async fn find(self) -> Result<Found, Failure> {
+        let settings = Arc::new(self);
+        let find = async {
+            let wire = Wire::open(&settings).await?;
+            catalog::find(&wire).await
+        };
+        find.await.map_err(|trouble: Trouble| trouble.failure(&settings.place))
+    }
+}
+
+/// A PostgreSQL server as a destination.
+pub struct PostgresWarehouse {
+    settings: Arc<Checked>,
+    /// Gone after a failure, and while a call is under way; the next call connects anew.
+    link: Option<Link>,
+    told: Told,
+}
+
+impl std::fmt::Debug for PostgresWarehouse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresWarehouse").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Whether another try at once, over another connection, may do better.
+fn is_of_this_link(trouble: &Trouble, reused: bool) -> bool {
+    trouble.is_of_change() || (reused && trouble.is_of_connection())
+}
+
+impl PostgresWarehouse {
+    /// The link, and whether it has been used before.
+    async fn link(&mut self) -> Result<(Link, bool), Trouble> {
+        match self.link.take().filter(Link::is_open) {
+            Some(link) => Ok((link, true)),
+            None => Ok((Link::open(&self.settings).await?, false)),
+        }
+    }
+
+    async fn durable(&mut self) -> Result<Option<u64>, Trouble> {
+        let (mut link, reused) = self.link().await?;
+        let mut durable = link.durable_to().await;
+        if let Err(trouble) = &durable
+            && is_of_this_link(trouble, reused)
+        {
+            link = Link::open(&self.settings).await?;
+            durable = link.durable_to().await;
+        }
+        let durable = durable?;
+        self.link = Some(link);
+        Ok(durable)
+    }
+
+    async fn load(&mut self, batch: &Batch) -> Result<Delivery, Trouble> {
+        let (mut link, mut reused) = self.link().await?;
+        let (mut again, mut rounds) = (false, 0);
+        let delivery = loop {
+            let trouble = match link.deliver(batch, &mut self.told).await {
+                Ok(delivery) => break Ok(delivery),
+                Err(trouble) => trouble,
+            };
+            let waits = matches!(trouble, Trouble::Waits) && rounds < ROUNDS_MAX;
+            let refused = trouble.is_of_row() && !link.is_careful();
+            if !waits && (again || !(refused || is_of_this_link(&trouble, reused))) {
+                break Err(trouble);
+            }
+            // The ledger tells whether the first try came through after all. The first connection ends before, for its
+            // transaction may hold what the second needs.
+            let careful = refused || link.is_careful();
+            link.close().await;
+            link = Link::open(&self.settings).await?;
+            if careful {
+                link.beware();
+            }
+            (again, reused, rounds) = (again || !waits, false, rounds + u32::from(waits));
+        };
+        match delivery {
+            Ok(delivery) => {
+                self.link = Some(link);
+                Ok(delivery)
+            }
+            Err(trouble) => {
+                link.close().await;
+                Err(trouble)
+            }
+        }
+    }
+}
+
+impl Destination for PostgresWarehouse {
+    fn durable_to(&mut self) -> Reply<'_, Option<u64>> {
+        Box::pin(async { self.durable().await.map_err(|trouble| trouble.failure(&self.settings.place)) })
+    }
+
+    fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery> {
+        Box::pin(async move { self.load(&batch).await.map_err(|trouble| trouble.failure(&self.settings.place)) })
+    }
+}

@@ -1,0 +1,183 @@
+//! How tables are made and altered: pure statements, and their execution.
+//!
+//! One statement makes a table, one adds all columns that a table lacks, one widens all that must: the server rewrites a
+//! table once. All of it happens inside the transaction of the batch, so a failure leaves the table as it was.
+
+use sha2::{Digest, Sha256};
+use tidegate_warehouse::table::{Changes, Column, Family, ID, Table};
+use tidegate_warehouse::waiting::{Applied, Refusal};
+
+use super::encode;
+use super::error::Trouble;
+use super::wire::Wire;
+
+/// Keys are compared byte by byte: faster than by any language's rules, and no update of the system changes the order.
+const KEY: &str = "text COLLATE \"C\"";
+
+/// A name as SQL spells it.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A name in a schema.
+pub(super) fn qualified(schema: &str, name: &str) -> String {
+    format!("{}.{}", quoted(schema), quoted(name))
+}
+
+pub(super) fn ledger(schema: &str) -> String {
+    let name = qualified(schema, "_tidegate_ledger");
+    format!(
+        "CREATE TABLE IF NOT EXISTS {name} (sync {KEY} PRIMARY KEY, log_offset bigint NOT NULL, \
+         updated_at timestamp with time zone NOT NULL)"
+    )
+}
+
+/// The statement that keeps others from altering the tables until the transaction ends.
+pub(super) fn hold(schema: &str, names: &[String]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = names.iter().map(|name| qualified(schema, name)).collect();
+    format!("LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE", names.join(", ONLY "))
+}
+
+/// The statements that make the table what it shall be.
+pub(super) fn statements(table: &Table, schema: &str) -> Vec<String> {
+    let changes = table.changes();
+    let name = format!("{schema}.{}", quoted(&table.name));
+    additions(&name, table, &changes).into_iter().chain(widenings(&name, table, &changes)).collect()
+}
+
+/// Makes the server's table what `table` shall be; says so of columns that widened, and of changes that others are in the
+/// way of, which leave nothing behind.
+pub(super) async fn apply(wire: &Wire, table: &mut Table) -> Result<Applied<Trouble>, Trouble> {
+    let changes = table.changes();
+    let mut applied = Applied { notices: Vec::new(), refused: Vec::new() };
+    if changes.create {
+        let name = qualified(&wire.schema, &table.name);
+        let sql = additions(&name, table, &changes).unwrap_or_default();
+        wire.run("creating a table", &sql).await?;
+        done(table, &changes, &mut applied.notices);
+        return Ok(applied);
+    }
+    let add = Changes { add: changes.add, ..Changes::default() };
+    let widen = Changes { widen: changes.widen, ..Changes::default() };
+    for changes in [add, widen].into_iter().filter(|changes| !changes.is_empty()) {
+        let Err(refused) = alter(wire, table, &changes, &mut applied.notices).await? else { continue };
+        if refused.columns.len() == 1 || refused.trouble.is_of_table() {
+            applied.refused.push(refused);
+            continue;
+        }
+        // One of several is the cause, and the others need not wait with it.
+        for changes in changes.alone() {
+            let altered = alter(wire, table, &changes, &mut applied.notices).await?;
+            applied.refused.extend(altered.err());
+        }
+    }
+    Ok(applied)
+}
+
+type Altered = Result<(), Refusal<Trouble>>;
+
+/// Makes these changes, all or none.
+async fn alter(
+    wire: &Wire,
+    table: &mut Table,
+    changes: &Changes,
+    notices: &mut Vec<String>,
+) -> Result<Altered, Trouble> {
+    let name = qualified(&wire.schema, &table.name);
+    let sql = additions(&name, table, changes).or_else(|| widenings(&name, table, changes)).unwrap_or_default();
+    wire.run("setting a savepoint", "SAVEPOINT tidegate_table").await?;
+    let altered = match changes.widen.is_empty() {
+        true => wire.run("adding columns", &sql).await,
+        false => wire.rewrite("widening columns", &sql).await,
+    };
+    match altered {
+        Ok(()) => {
+            wire.run("releasing a savepoint", "RELEASE SAVEPOINT tidegate_table").await?;
+            done(table, changes, notices);
+            Ok(Ok(()))
+        }
+        Err(trouble) if trouble.is_of_alteration() => {
+            wire.run("going back to a savepoint", "ROLLBACK TO SAVEPOINT tidegate_table").await?;
+            Ok(Err(Refusal { columns: changes.columns().collect(), statement: sql, trouble }))
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// The changes have been made.
+fn done(table: &mut Table, changes: &Changes, notices: &mut Vec<String>) {
+    for column in changes.widen.iter().map(|at| &table.columns[*at]) {
+        let (was, wanted) = (column.declared.map_or("", encode::declared), encode::declared(column.kind()));
+        let was = if column.redeclare { "a type that would alter values" } else { was };
+        notices.push(format!("column {} of table {} widened from {was} to {wanted}", column.name, table.name));
+    }
+    for at in changes.columns() {
+        table.columns[at].applied();
+    }
+    table.exists = true;
+}
+
+fn additions(name: &str, table: &Table, changes: &Changes) -> Option<String> {
+    if changes.create {
+        let columns: Vec<String> = table.columns.iter().map(|column| defined(table, column)).collect();
+        let key = quoted(&key_name(&table.name));
+        return Some(format!("CREATE TABLE {name} ({}, CONSTRAINT {key} PRIMARY KEY (\"id\"))", columns.join(", ")));
+    }
+    let columns: Vec<String> =
+        changes.add.iter().map(|at| format!("ADD COLUMN {}", defined(table, &table.columns[*at]))).collect();
+    (!columns.is_empty()).then(|| format!("ALTER TABLE {name} {}", columns.join(", ")))
+}
+
+fn widenings(name: &str, table: &Table, changes: &Changes) -> Option<String> {
+    if changes.create || changes.widen.is_empty() {
+        return None;
+    }
+    let widened = changes.widen.iter().map(|at| {
+        let column = &table.columns[*at];
+        let (quoted, from, to) = (quoted(&column.name), column.declared.unwrap_or(column.kind()), column.kind());
+        let using = encode::rewritten(&quoted, from, to);
+        let kind = if table.base[ID] as usize == *at { KEY } else { encode::declared(to) };
+        format!("ALTER COLUMN {quoted} TYPE {kind} USING {using}")
+    });
+    Some(format!("ALTER TABLE {name} {}", widened.collect::<Vec<_>>().join(", ")))
+}
+
+fn defined(table: &Table, column: &Column) -> String {
+    let kind = match (table.family, &*column.name) {
+        (_, "id") => KEY,
+        // Sentences of the house's own, of which somebody wants to count the same.
+        (Family::Violations, "violations") => "jsonb",
+        _ => encode::declared(column.kind()),
+    };
+    format!("{} {kind}", quoted(&column.name))
+}
+
+/// The name of a table's key, which is an object of the schema too. No table is called so, for none has a space.
+fn key_name(table: &str) -> String {
+    if table.len() <= 60 {
+        return format!("{table} id");
+    }
+    let hash = Sha256::digest(table);
+    let mut end = 51;
+    while !table.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{} id{:02x}{:02x}{:02x}{:02x}", &table[..end], hash[0], hash[1], hash[2], hash[3])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_long_names_stay_apart_and_within_the_limit() {
+        let (a, b) = ("é".repeat(31) + "a", "é".repeat(31) + "b");
+        assert_ne!(key_name(&a), key_name(&b));
+        for name in [&a, &b, "e", &"x".repeat(60)] {
+            assert!(key_name(name).len() <= 63 && key_name(name).contains(' '), "{name}");
+        }
+    }
+}

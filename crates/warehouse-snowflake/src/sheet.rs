@@ -1,0 +1,45 @@
+//! What Snowflake is like, for programs and for the documentation.
+
+use std::time::Duration;
+
+use tidegate_warehouse::evolve::Type;
+use tidegate_warehouse::sheet::{Flush, Sheet};
+
+use super::ddl;
+use super::encode;
+
+/// Snowflake, loaded by files.
+pub const SHEET: Sheet = Sheet {
+    kind: "snowflake",
+    title: "Snowflake",
+    fit: encode::FIT,
+    declared: encode::declared,
+    stored: |kind| match kind {
+        Type::Boolean => "TRUE or FALSE",
+        Type::Integer => "64-bit integer",
+        Type::Decimal => "exact, 20 digits before the point and 18 behind it",
+        Type::Timestamp => "UTC, microseconds",
+        Type::Json => "VARIANT; a string inside it where VARIANT would round a number",
+        Type::Text => "text",
+    },
+    widening: |_, _| "column rebuilt beside itself and renamed; the table's rows are rewritten",
+    columns_max: 2_000,
+    deduplication: "anti-join on `id`, and the ledger in the rows' transaction",
+    atomicity: "the batch, all tables",
+    latency: "about a minute",
+    flush: FLUSH_STAGED,
+    statements: ddl::statements,
+};
+
+const FLUSH_STAGED: Flush = Flush { events: 50_000, bytes: 64 << 20, age: Duration::from_secs(60) };
+const FLUSH_STREAMING: Flush = Flush { events: 10_000, bytes: 8 << 20, age: Duration::from_secs(2) };
+
+/// Snowflake, loaded by Snowpipe Streaming.
+pub const SHEET_STREAMING: Sheet = Sheet {
+    title: "Snowflake, streaming",
+    deduplication: "offsets of channels; a `messageId` that comes again is there again",
+    atomicity: "each table by itself",
+    latency: "about ten seconds",
+    flush: FLUSH_STREAMING,
+    ..SHEET
+};

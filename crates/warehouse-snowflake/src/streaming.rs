@@ -1,0 +1,299 @@
+//! One batch by way of Snowpipe Streaming (the high-performance architecture, by REST).
+//!
+//! Each sync has one channel to each table, and one to the ledger. Rows are appended with an *offset token*: the log
+//! offset behind the last of them. Snowflake commits rows and token of a channel together and tells the last committed
+//! token when the channel is opened; rows below it are there and are not sent again. That is what makes each event come
+//! once, whatever was cut off where:
+//!
+//! * An append without an answer: the channel is opened anew, which makes everything invalid that was not committed, and
+//!   says where to go on.
+//! * A crash after some tables were committed: the ledger is behind. The batch comes again, perhaps cut elsewhere; each
+//!   table skips what its own channel has.
+//! * A batch without rows for a table leaves that table's channel behind the others. Nothing is read from that: how far
+//!   the sync has come is the token of the ledger's channel, which is appended to when all tables of a batch are committed.
+//! * A row that Snowflake cannot put into its table is left out and counted, and the token moves on. When the count has
+//!   grown, or rows were skipped that the ledger does not know of, the ids are looked up in the table by SQL; the missing
+//!   ones are refused events.
+//!
+//! It can only insert: a `messageId` that comes again at a later offset is there again, and of a refused event the row in
+//! its other table stays.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use tidegate_event::destination::{Batch, Delivery, Rejected};
+use tidegate_process::clock;
+use tidegate_warehouse::known::Known;
+use tidegate_warehouse::ledger;
+use tidegate_warehouse::table::Table;
+
+use super::client::{Link, SnowflakeWarehouse};
+use super::ddl::{literal, quoted};
+use super::error::Trouble;
+use super::load;
+use super::plan::{self, Part, Plan};
+use super::session::Session;
+use super::settings::Checked;
+use ingest::{Channel, Ingest};
+
+mod ingest;
+
+/// Rows of one request. The endpoint's page says 16 MB, the page of limits 4 MB.
+const REQUEST_BYTES_MAX: usize = 3_500_000;
+/// Snowflake commits within ten seconds, as a rule.
+const COMMIT_TIME_MAX: Duration = Duration::from_secs(90);
+/// Ids looked up by one statement.
+const IDS_MAX: usize = 1_000;
+const LEDGER: &str = "_tidegate_ledger";
+
+/// Channels that are open.
+pub(super) struct Streams {
+    ingest: Ingest,
+    /// By the table's lower-case name.
+    channels: HashMap<String, Channel>,
+    /// How far the sync has come.
+    durable_to: Option<u64>,
+}
+
+/// Rows that are appended together.
+struct Piece {
+    bytes: Vec<u8>,
+    /// The offset behind the last of them.
+    token: u64,
+}
+
+/// A row that may not be where it should be.
+struct Suspect {
+    event: Option<usize>,
+    id: String,
+    reason: String,
+}
+
+/// One table's share of a batch.
+#[derive(Default)]
+struct Share {
+    pieces: Vec<Piece>,
+    sent: Vec<(Option<usize>, String)>,
+    /// In the table already, though the ledger does not say so.
+    skipped: Vec<(Option<usize>, String)>,
+}
+
+/// How far the sync has come: what its channel to the ledger has committed, or what a row of the ledger says (of another
+/// way of loading, or of a channel that has expired).
+pub(super) async fn ledger(warehouse: &SnowflakeWarehouse, link: &mut Link) -> Result<Option<u64>, Trouble> {
+    if let Some(streams) = &link.streams {
+        return Ok(streams.durable_to);
+    }
+    let checked = &*warehouse.checked;
+    let Some(found) = ledger_row(&mut link.session, checked).await? else { return Ok(None) };
+    let mut ingest = Ingest::connect(warehouse).await?;
+    let channel = ingest.open(&checked.place, LEDGER).await?;
+    let durable_to = channel.committed.max(found);
+    link.streams = Some(Streams { ingest, channels: HashMap::from([(LEDGER.to_owned(), channel)]), durable_to });
+    Ok(durable_to)
+}
+
+/// What the ledger's rows say; the outer `None` when there is no ledger.
+async fn ledger_row(session: &mut Session, checked: &Checked) -> Result<Option<Option<u64>>, Trouble> {
+    let sql = format!("SELECT COUNT(*)::VARCHAR FROM {}", checked.place.ledger());
+    match session.run("reading the ledger", &sql).await {
+        Err(Trouble::Refused { code: 2_003 | 2_043, .. }) => Ok(None),
+        Err(trouble) => Err(trouble),
+        Ok(_) => Ok(Some(load::ledger(session, checked).await?)),
+    }
+}
+
+/// Makes a batch durable.
+pub(super) async fn deliver(
+    warehouse: &SnowflakeWarehouse,
+    link: &mut Link,
+    batch: &Batch,
+) -> Result<Delivery, Trouble> {
+    let checked = &*warehouse.checked;
+    load::ready(link, checked).await?;
+    ledger(warehouse, link).await?;
+    let Link { session, known: Some((found, known)), streams: Some(streams), .. } = link else {
+        return Err(Trouble::Fenced);
+    };
+    let standing = ledger::standing(streams.durable_to, &batch.range);
+    if let Some(gap) = standing.gap {
+        let (start, end) = (gap.start, gap.end);
+        known.notices.push(format!("offsets {start} to {end} of the log never reached this warehouse"));
+    }
+    let plan = Plan::new(found, known, batch, standing.skip_below)?;
+    plan.settle(session, known, checked).await?;
+    let mut delivery = Delivery { duplicates: plan.skipped(), ..Delivery::default() };
+    for place in plan.columns.keys() {
+        let name = &*known.tables.list[*place].name;
+        if !streams.channels.contains_key(name) {
+            let channel = streams.ingest.open(&checked.place, name).await?;
+            streams.channels.insert(name.to_owned(), channel);
+        }
+    }
+    let mut rejected = Vec::new();
+    let shares = shares(&plan, known, streams, batch.events.len(), &mut rejected)?;
+    let mut suspects: BTreeMap<usize, Vec<Suspect>> = BTreeMap::new();
+    for (place, share) in &shares {
+        let table = &known.tables.list[*place];
+        append(streams, checked, &table.name, &share.pieces).await?;
+        if table.family.is_of_kind() {
+            delivery.duplicates += share.skipped.len() as u64;
+        }
+        let suspect = |(event, id): &(Option<usize>, String)| Suspect {
+            event: *event,
+            id: id.clone(),
+            reason: "Snowflake left the row out".to_owned(),
+        };
+        suspects.entry(*place).or_default().extend(share.skipped.iter().map(suspect));
+    }
+    fail::fail_point!("warehouse_after_stage", |_| std::process::abort());
+    for (place, share) in shares {
+        let name = known.tables.list[place].name.to_string();
+        if let Some(reason) = committed(streams, checked, &name, share.pieces.last()).await? {
+            let suspect = |(event, id)| Suspect { event, id, reason: reason.clone() };
+            suspects.entry(place).or_default().extend(share.sent.into_iter().map(suspect));
+        }
+    }
+    for (place, suspects) in suspects {
+        rejected.extend(missing(session, checked, &known.tables.list[place], suspects).await?);
+    }
+    if !rejected.is_empty() {
+        rejected.sort_by_key(|rejected| rejected.index);
+        rejected.dedup_by_key(|rejected| rejected.index);
+        return Err(Trouble::Rows { rejected, duplicates: delivery.duplicates });
+    }
+    fail::fail_point!("warehouse_before_commit", |_| std::process::abort());
+    advance(streams, checked, standing.next).await?;
+    fail::fail_point!("warehouse_after_commit", |_| std::process::abort());
+    delivery.delivered = batch.events.len() as u64;
+    Ok(delivery)
+}
+
+/// The rows of the batch by table, in pieces. An event with a row that no request can carry is refused as a whole.
+fn shares(
+    plan: &Plan<'_>,
+    known: &mut Known,
+    streams: &Streams,
+    len: usize,
+    rejected: &mut Vec<Rejected>,
+) -> Result<BTreeMap<usize, Share>, Trouble> {
+    let mut without = BTreeSet::new();
+    loop {
+        let mut shares: BTreeMap<usize, Share> = BTreeMap::new();
+        let mut too_long = Vec::new();
+        let part = Part { events: 0..len, without: &without, violations: true };
+        plan.rows(known, &part, |table, row| {
+            let share = shares.entry(row.table).or_default();
+            let committed = streams.channels.get(&*table.name).and_then(|channel| channel.committed);
+            if committed.is_some_and(|committed| row.offset < committed) {
+                share.skipped.push((row.event, row.id.to_owned()));
+                return Ok(());
+            }
+            let mut line = Vec::with_capacity(512);
+            line.push(b'{');
+            plan::members(&mut line, table, row.cells, true)
+                .map_err(|error| Trouble::Upload { problem: error.to_string(), lasting: false })?;
+            line.extend(b"}\n");
+            if line.len() > REQUEST_BYTES_MAX {
+                too_long.push((row.event, line.len()));
+            }
+            share.sent.push((row.event, row.id.to_owned()));
+            push(&mut share.pieces, line, row.offset + 1);
+            Ok(())
+        })?;
+        let before = without.len();
+        for (event, bytes) in too_long {
+            let Some(index) = event else { continue };
+            if without.insert(index) {
+                let reason =
+                    format!("a row of {bytes} bytes is longer than the {REQUEST_BYTES_MAX} that can be streamed");
+                rejected.push(Rejected { index, code: "row_refused".into(), reason, detail: None });
+            }
+        }
+        if without.len() == before {
+            return Ok(shares);
+        }
+    }
+}
+
+/// Puts a row into the last piece or begins another. Rows of one offset stay together, for a token cannot part them.
+fn push(pieces: &mut Vec<Piece>, line: Vec<u8>, token: u64) {
+    match pieces.last_mut() {
+        Some(piece) if piece.token == token || piece.bytes.len() + line.len() <= REQUEST_BYTES_MAX => {
+            piece.bytes.extend(line);
+            piece.token = token;
+        }
+        _ => pieces.push(Piece { bytes: line, token }),
+    }
+}
+
+async fn append(streams: &mut Streams, checked: &Checked, table: &str, pieces: &[Piece]) -> Result<(), Trouble> {
+    let Some(channel) = streams.channels.get_mut(table) else { return Err(Trouble::Fenced) };
+    for piece in pieces {
+        streams.ingest.append(&checked.place, table, channel, &piece.bytes, piece.token).await?;
+    }
+    Ok(())
+}
+
+/// Waits until the channel has committed the last piece. What Snowflake says of rows that it left out meanwhile.
+async fn committed(
+    streams: &mut Streams,
+    checked: &Checked,
+    table: &str,
+    last: Option<&Piece>,
+) -> Result<Option<String>, Trouble> {
+    let (Some(channel), Some(last)) = (streams.channels.get_mut(table), last) else { return Ok(None) };
+    let most = checked.settings.statement_time_max.min(COMMIT_TIME_MAX);
+    let status = streams.ingest.wait(&checked.place, table, last.token, most).await?;
+    channel.committed = status.committed;
+    let left_out = status.errors > channel.errors;
+    channel.errors = status.errors;
+    Ok(left_out.then(|| status.message.unwrap_or_else(|| "Snowflake left the row out".to_owned())))
+}
+
+/// Of these rows, the events whose row is not in the table.
+async fn missing(
+    session: &mut Session,
+    checked: &Checked,
+    table: &Table,
+    suspects: Vec<Suspect>,
+) -> Result<Vec<Rejected>, Trouble> {
+    let mut rejected = Vec::new();
+    for suspects in suspects.chunks(IDS_MAX) {
+        let ids: Vec<String> = suspects.iter().map(|suspect| literal(&suspect.id)).collect();
+        let (name, id) = (checked.place.sql(&table.name), quoted("id"));
+        let sql = format!("SELECT {id}::VARCHAR FROM {name} WHERE {id} IN ({})", ids.join(", "));
+        let what = "looking for rows that were left out";
+        let answer = session.run(what, &sql).await?.texts(what)?;
+        let there: BTreeSet<&str> = answer.rows.iter().filter_map(|row| row.first()?.as_deref()).collect();
+        for suspect in suspects.iter().filter(|suspect| !there.contains(&*suspect.id)) {
+            let reason = format!("table {}: {}", table.name, suspect.reason);
+            let Some(index) = suspect.event else {
+                return Err(Trouble::Refused { doing: "streaming rows", code: 100_000, message: reason });
+            };
+            rejected.push(Rejected { index, code: "row_refused".into(), reason, detail: None });
+        }
+    }
+    Ok(rejected)
+}
+
+/// Moves the ledger.
+async fn advance(streams: &mut Streams, checked: &Checked, next: u64) -> Result<(), Trouble> {
+    if streams.durable_to.is_some_and(|durable_to| durable_to >= next) {
+        return Ok(());
+    }
+    let row = serde_json::json!({
+        "SYNC": checked.sync,
+        "LOG_OFFSET": next.to_string(),
+        "UPDATED_AT": jiff::Timestamp::from_microsecond(clock::now_us()).unwrap_or_default().to_string(),
+    });
+    let pieces = [Piece { bytes: format!("{row}\n").into_bytes(), token: next }];
+    append(streams, checked, LEDGER, &pieces).await?;
+    match committed(streams, checked, LEDGER, pieces.last()).await? {
+        None => {
+            streams.durable_to = Some(next);
+            Ok(())
+        }
+        Some(message) => Err(Trouble::Refused { doing: "writing the ledger", code: 100_000, message }),
+    }
+}

@@ -1,0 +1,30 @@
+//! The embedded warehouse: one SQLite file.
+//!
+//! Nouns: **settings** (what an operator may say), a **client** (the open file; its calls block), the **warehouse**
+//! (the same behind a thread of its own and the trait [`tidegate_event::destination::Destination`]).
+//!
+//! Guarantees: one transaction for each batch holds new columns, rows and the ledger; `Ok` means that SQLite has
+//! synced it. Other processes may read while batches are written, and may add columns, indexes and views of their
+//! own. Readers cannot make the write-ahead log grow without bound: beyond a limit the warehouse waits for them.
+//!
+//! Other syncs may write to the same file, each with its own ledger row.
+
+/// The open file and the thread that owns it.
+pub mod client;
+/// What the file's tables are, and how they are made to change.
+mod ddl;
+/// From scalars to SQLite values, and which declared type stands for which.
+pub mod encode;
+/// What can go wrong, and what an operator should do about it.
+mod error;
+/// The statements that write rows.
+mod insert;
+/// How far each sync has come, beside its rows.
+pub mod ledger;
+/// One batch, one transaction.
+mod load;
+/// What SQLite is like.
+mod sheet;
+
+pub use client::{Checked, Client, Settings, SqliteWarehouse};
+pub use sheet::SHEET;

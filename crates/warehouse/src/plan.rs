@@ -1,0 +1,123 @@
+//! What would be done to a warehouse's tables for a contract or a sample of events, without doing it.
+
+use std::sync::Arc;
+
+use tidegate_event::{Event, ViolationRecord};
+
+use super::Part;
+use super::evolve::Fit;
+use super::known::{Found, Known, Taken};
+use super::row::Planner;
+use super::sheet::Sheet;
+use super::table::{Family, Limits, Table};
+use super::waiting::Waiting;
+
+/// A plan in the making.
+#[derive(Debug)]
+pub struct Plan {
+    known: Known,
+    found: Found,
+    fit: Fit,
+    statements: fn(&Table, &str) -> Vec<String>,
+    schema: String,
+    schema_statement: Option<String>,
+}
+
+/// What a plan needs to know of a warehouse and of a part of it.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub sheet: &'static Sheet,
+    pub limits: Limits,
+    /// What stands before the names of tables where there are no schemas.
+    pub prefix: String,
+    /// The schema as SQL spells it; empty where it is part of the name of a table.
+    pub schema: String,
+    /// What makes the schema, where it is not there.
+    pub schema_statement: Option<String>,
+}
+
+/// What would be done to one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub table: String,
+    pub creates: bool,
+    pub columns_added: usize,
+    pub columns_widened: usize,
+    /// As an operator would run them.
+    pub statements: Vec<String>,
+}
+
+impl Plan {
+    /// Begins with the tables as they are (`found`; empty for a warehouse that is not there yet).
+    #[must_use]
+    pub fn new(place: Place, part: &Part, found: Found) -> Self {
+        let Place { sheet, limits, prefix, schema, schema_statement } = place;
+        let known = Known::new(&prefix, found.objects(), limits, Arc::clone(&part.declared), &Waiting::default());
+        Self { known, found, fit: sheet.fit, statements: sheet.statements, schema, schema_statement }
+    }
+
+    /// Takes in the tables whose columns were declared in advance.
+    ///
+    /// # Errors
+    /// Something else has the name of a fixed table.
+    pub fn declared(&mut self) -> Result<(), Taken> {
+        self.known.declared_tables(&mut self.found)
+    }
+
+    /// Takes in events, in batches as large as one likes.
+    ///
+    /// # Errors
+    /// Something else has the name of a fixed table.
+    pub fn events(&mut self, events: &[Event]) -> Result<(), Taken> {
+        let targets =
+            events.iter().map(|event| self.known.target(&mut self.found, event)).collect::<Result<Vec<_>, _>>()?;
+        let mut planner = Planner::new(&mut self.known.tables, self.fit);
+        for (index, (event, target)) in (0..).zip(events.iter().zip(&targets)) {
+            planner.event(index, event, target);
+        }
+        let _ = planner.finish();
+        Ok(())
+    }
+
+    /// Takes in what a contract objected to.
+    ///
+    /// # Errors
+    /// Something else has the name of the table for it.
+    pub fn violations(&mut self, violations: &[ViolationRecord]) -> Result<(), Taken> {
+        if violations.is_empty() {
+            return Ok(());
+        }
+        let table = self.known.fixed_table(&mut self.found, Family::Violations)?;
+        let mut planner = Planner::new(&mut self.known.tables, self.fit);
+        for violation in violations {
+            planner.violation(violation, table);
+        }
+        let _ = planner.finish();
+        Ok(())
+    }
+
+    /// The statement that makes the schema, if it is not there and some table is to be made in it.
+    #[must_use]
+    pub fn schema(&self) -> Option<&str> {
+        let makes = self.known.tables.list.iter().any(|table| !table.exists);
+        self.schema_statement.as_deref().filter(|_| makes)
+    }
+
+    /// What would be done, by table in the order in which they came up, and what an operator should hear of it.
+    #[must_use]
+    pub fn finish(mut self) -> (Vec<Step>, Vec<String>) {
+        let notices = self.known.fresh_notices(&mut super::known::Told::default());
+        let step = |table: &Table| {
+            let changes = table.changes();
+            Step {
+                table: table.name.to_string(),
+                creates: changes.create,
+                columns_added: changes.add.len(),
+                columns_widened: changes.widen.len(),
+                statements: (self.statements)(table, &self.schema),
+            }
+        };
+        let steps = self.known.tables.list.iter().map(step).filter(|step| !step.statements.is_empty()).collect();
+        (steps, notices)
+    }
+}

@@ -1,0 +1,587 @@
+//! One batch through one fresh instance, within every limit.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use tidegate_event::digits::Numbers;
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
+
+use super::bindings::destination::DestinationPlugin;
+use super::bindings::fields::TransformFields;
+use super::bindings::transform::Transform;
+use super::bindings::transform::exports::tidegate::plugin::transformer;
+use super::bindings::transform::tidegate::plugin::types;
+use super::breach::Breach;
+use super::delivery::{Plan, Response, Verdict};
+use super::fields::{Editing, Mark, Paths};
+use super::journal::{Journal, NAME_BYTES_MAX, legible};
+use super::limits::Limits;
+use super::memory::Memory;
+use super::meter::CpuMeter;
+use super::module::{Module, Pre};
+use super::services::Services;
+
+/// What the host passes in with a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    pub settings_json: &'a str,
+    pub revision: u64,
+    pub now_ms: u64,
+    pub seed: u64,
+    /// No later than this, whatever the wall limit says.
+    pub deadline: Option<Instant>,
+    pub services: &'a Services,
+    /// What the numbers of an event become in the guest.
+    pub numbers: Numbers,
+}
+
+/// What came of a call.
+#[derive(Debug)]
+pub struct Called<T> {
+    /// As the guest gave it: counts and indexes are not checked here.
+    pub answer: Result<T, CallFailure>,
+    pub cpu: Duration,
+    pub memory_peak_bytes: usize,
+}
+
+/// What a guest made of one event. Texts are as the guest gave them, except codes and messages, which are legible.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Keep,
+    Replace(String),
+    Emit(Vec<String>),
+    Drop(String),
+    Fail(GuestComplaint),
+}
+
+/// What a guest says went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestComplaint {
+    pub kind: ComplaintKind,
+    pub code: String,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ComplaintKind {
+    InvalidEvent,
+    InvalidConfig,
+    Unsupported,
+    Internal,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallFailure {
+    /// The host stopped the guest, or it stopped itself.
+    Stopped { breach: Breach, stage: Stage, message: String },
+    /// `configure` refused the settings.
+    Configure(GuestComplaint),
+    /// The guest believes that the same batch may work later.
+    Retryable(GuestComplaint, Option<Duration>),
+    /// The guest gave the whole batch up.
+    Fatal(GuestComplaint),
+}
+
+/// How far a call had come. Before `Transform` the guest has seen no event, so none can be to blame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Instantiate,
+    Configure,
+    Transform,
+}
+
+/// Why the host halts a guest from within.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Halt {
+    #[error("the CPU budget of {} ms is gone", .0.as_millis())]
+    Cpu(Duration),
+    #[error("the wall limit is reached")]
+    Wall,
+    #[error("the guest called exit")]
+    Exit,
+    #[error("{0} is not available to a function")]
+    Absent(String),
+    #[error("there is no event {index}: the batch has {events}")]
+    Index { index: u32, events: usize },
+    #[error("the handle is none of a path")]
+    Handle,
+    #[error("{0:?} is no JSON pointer; write /properties/name")]
+    Pointer(String),
+    #[error("the guest holds {0} paths; make each once, in `configure`")]
+    Paths(usize),
+    #[error("the guest holds paths of more than {0} bytes; make each once, in `configure`")]
+    PathsBytes(usize),
+    #[error("the guest wrote more than max(output_bytes_min, output_per_input * input)")]
+    Written,
+}
+
+/// State of one instance: what its host functions and its limiter need.
+pub(super) struct Guest {
+    pub(super) limits: Arc<Limits>,
+    pub(super) journal: Journal,
+    pub(super) now_ms: u64,
+    pub(super) seed: u64,
+    stage: Stage,
+    memory: Memory,
+    pub(super) services: Services,
+    /// Of the fields world; empty in the others.
+    pub(super) editing: Editing,
+    pub(super) paths: Paths,
+    meter: Arc<CpuMeter>,
+    budget: Duration,
+    wall: Instant,
+}
+
+/// What a call asks of an instance.
+#[derive(Clone, Copy)]
+enum Job<'a> {
+    Transform(&'a [String]),
+    Edit,
+    Prepare(&'a [String]),
+    Classify { tag: &'a str, events: &'a [u32], response: &'a Response },
+}
+
+enum Done {
+    Answers(Vec<Answer>),
+    Edited,
+    Plan(Plan),
+    Verdict(Verdict),
+}
+
+impl Guest {
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    pub(super) fn print(&mut self, bytes: &[u8]) {
+        self.journal.print(&self.limits, bytes);
+    }
+}
+
+impl Module {
+    /// Runs the texts of `batch` through `transform` on a fresh instance. Log lines and counters go to `journal`, also
+    /// when the call fails.
+    pub async fn transform(
+        &self,
+        limits: &Arc<Limits>,
+        call: Call<'_>,
+        batch: &[String],
+        journal: &mut Journal,
+    ) -> Called<Vec<Answer>> {
+        let size = Size { events: batch.len(), bytes: batch.iter().map(String::len).sum() };
+        let (called, _) = self.call(limits, call, Job::Transform(batch), size, Editing::default(), journal).await;
+        called.map(|done| if let Done::Answers(answers) = done { Some(answers) } else { None })
+    }
+
+    /// Lets a guest of the fields world edit `events` in place; `input_bytes` is about what they were as text. When the
+    /// call fails the events come back as they were.
+    pub async fn edit(
+        &self,
+        limits: &Arc<Limits>,
+        call: Call<'_>,
+        events: Vec<Map<String, Value>>,
+        input_bytes: usize,
+        journal: &mut Journal,
+    ) -> (Vec<Map<String, Value>>, Called<Vec<Mark>>) {
+        let size = Size { events: events.len(), bytes: input_bytes };
+        let editing = Editing::new(events, limits.output_budget_bytes(input_bytes), call.numbers);
+        let (called, editing) = self.call(limits, call, Job::Edit, size, editing, journal).await;
+        let Called { answer, cpu, memory_peak_bytes } = called;
+        match answer {
+            Ok(_) => {
+                let (events, marks) = editing.finish();
+                (events, Called { answer: Ok(marks), cpu, memory_peak_bytes })
+            }
+            Err(failure) => (editing.undone(), Called { answer: Err(failure), cpu, memory_peak_bytes }),
+        }
+    }
+
+    /// Asks a destination plugin which requests deliver `batch`.
+    pub async fn prepare(
+        &self,
+        limits: &Arc<Limits>,
+        call: Call<'_>,
+        batch: &[String],
+        journal: &mut Journal,
+    ) -> Called<Plan> {
+        let size = Size { events: batch.len(), bytes: batch.iter().map(String::len).sum() };
+        let called = self.ask(limits, call, Job::Prepare(batch), size, journal).await;
+        called.map(|done| if let Done::Plan(plan) = done { Some(plan) } else { None })
+    }
+
+    /// Asks a destination plugin what `response` means for the request with this `tag` that carried these `events`.
+    pub async fn classify(
+        &self,
+        limits: &Arc<Limits>,
+        call: Call<'_>,
+        tag: &str,
+        events: &[u32],
+        response: &Response,
+        journal: &mut Journal,
+    ) -> Called<Verdict> {
+        let size = Size { events: events.len(), bytes: response.body.len() };
+        let job = Job::Classify { tag, events, response };
+        let called = self.ask(limits, call, job, size, journal).await;
+        called.map(|done| if let Done::Verdict(verdict) = done { Some(verdict) } else { None })
+    }
+
+    /// One call of a destination plugin, and again while the machine stands still: no event of it is to blame for that.
+    async fn ask(
+        &self,
+        limits: &Arc<Limits>,
+        call: Call<'_>,
+        job: Job<'_>,
+        size: Size,
+        journal: &mut Journal,
+    ) -> Called<Done> {
+        let mut retries = 0;
+        loop {
+            let (called, _) = self.call(limits, call, job, size, Editing::default(), journal).await;
+            let starved = matches!(called.answer, Err(CallFailure::Stopped { breach: Breach::Starved, .. }));
+            if !starved || retries >= limits.retries_max {
+                return called;
+            }
+            retries += 1;
+        }
+    }
+
+    async fn call(
+        &self,
+        limits: &Arc<Limits>,
+        call: Call<'_>,
+        job: Job<'_>,
+        size: Size,
+        editing: Editing,
+        journal: &mut Journal,
+    ) -> (Called<Done>, Editing) {
+        let mut instance = match self.parked().take(call.revision) {
+            Some(warm) => warm,
+            None => {
+                // The semaphore is never closed, so there is a permit or there is patience.
+                let slot = self.engine().slots().acquire_owned().await.ok();
+                Instance { store: self.store(limits, &call), started: None, revision: call.revision, calls: 0, slot }
+            }
+        };
+        let began = Instant::now();
+        let wall = began + limits.wall_max;
+        let wall = call.deadline.map_or(wall, |deadline| deadline.min(wall));
+        let meter = Arc::new(CpuMeter::default());
+        instance.prepare(limits, &call, size, editing, std::mem::take(journal), &meter, wall);
+        // Boxed, because every await on the way here copies the future of what it calls, and this is the largest.
+        let work = Box::pin(self.work(&mut instance, &call, job));
+        // The callback of the store sees the wall limit at a tick; the timeout sees it when nothing runs at all.
+        let answer = match tokio::time::timeout_at(wall.into(), meter.time(work)).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(instance.store.data().stopped(Breach::WallLimit, Halt::Wall.to_string())),
+        };
+        let cpu = meter.used();
+        let answer = answer.map_err(|failure| match failure {
+            CallFailure::Stopped { breach: Breach::WallLimit, stage, .. } if cpu < began.elapsed() / 2 => {
+                let message = "the machine stood still until the wall limit was reached".to_owned();
+                CallFailure::Stopped { breach: Breach::Starved, stage, message }
+            }
+            failure => failure,
+        });
+        let guest = instance.store.data_mut();
+        *journal = std::mem::take(&mut guest.journal);
+        journal.finish_line(limits);
+        let editing = std::mem::take(&mut guest.editing);
+        let called = Called { answer, cpu, memory_peak_bytes: guest.memory.peak_bytes };
+        instance.calls += 1;
+        // Only after a clean answer: whatever trapped, ran out or complained is thrown away with all that it knew.
+        if called.answer.is_ok() && instance.calls < limits.calls_per_instance_max {
+            self.parked().put(instance);
+        }
+        (called, editing)
+    }
+
+    /// A store that stops its guest at a tick when a budget is gone: nothing of the guest has run yet.
+    fn store(&self, limits: &Arc<Limits>, call: &Call<'_>) -> Store<Guest> {
+        let guest = Guest {
+            limits: limits.clone(),
+            journal: Journal::default(),
+            now_ms: call.now_ms,
+            seed: call.seed,
+            stage: Stage::Instantiate,
+            memory: Memory::new(limits, self.engine().limits()),
+            services: call.services.clone(),
+            editing: Editing::default(),
+            paths: Paths::default(),
+            meter: Arc::default(),
+            budget: Duration::ZERO,
+            wall: Instant::now(),
+        };
+        let mut store = Store::new(self.engine().raw(), guest);
+        store.limiter(|guest| &mut guest.memory);
+        store.epoch_deadline_callback(|store| {
+            let guest = store.data();
+            if guest.meter.used_while_polled() >= guest.budget {
+                return Err(Halt::Cpu(guest.budget).into());
+            }
+            if Instant::now() >= guest.wall {
+                return Err(Halt::Wall.into());
+            }
+            Ok(UpdateDeadline::Yield(1))
+        });
+        store
+    }
+
+    async fn work(&self, instance: &mut Instance, call: &Call<'_>, job: Job<'_>) -> Result<Done, CallFailure> {
+        let store = &mut instance.store;
+        let started = match &instance.started {
+            Some(started) => started,
+            None => instance.started.insert(self.start(store, call).await?),
+        };
+        match (started, job) {
+            (Started::Transform(plugin), Job::Transform(batch)) => {
+                match plugin.tidegate_plugin_transformer().call_transform(&mut *store, batch).await {
+                    Ok(Ok(outcomes)) => Ok(Done::Answers(outcomes.into_iter().map(Answer::from).collect())),
+                    Ok(Err(error)) => Err(error.into()),
+                    Err(error) => Err(store.data().failure(&error)),
+                }
+            }
+            (Started::Fields(plugin), Job::Edit) => {
+                let events = store.data().editing.len();
+                match plugin.tidegate_plugin_field_transformer().call_transform(&mut *store, events).await {
+                    Ok(Ok(())) => Ok(Done::Edited),
+                    Ok(Err(error)) => Err(error.into()),
+                    Err(error) => Err(store.data().failure(&error)),
+                }
+            }
+            (Started::Destination(plugin), Job::Prepare(batch)) => {
+                match plugin.tidegate_plugin_destination().call_prepare(&mut *store, batch).await {
+                    Ok(Ok(plan)) => Ok(Done::Plan(plan.into())),
+                    Ok(Err(error)) => Err(error.into()),
+                    Err(error) => Err(store.data().failure(&error)),
+                }
+            }
+            (Started::Destination(plugin), Job::Classify { tag, events, response }) => {
+                let plugin = plugin.tidegate_plugin_destination();
+                match plugin.call_classify(&mut *store, tag, events, &response.into()).await {
+                    Ok(verdict) => Ok(Done::Verdict(verdict.into())),
+                    Err(error) => Err(store.data().failure(&error)),
+                }
+            }
+            _ => Err(wrong_world()),
+        }
+    }
+
+    /// Instantiates and configures.
+    async fn start(&self, store: &mut Store<Guest>, call: &Call<'_>) -> Result<Started, CallFailure> {
+        let started = match self.pre() {
+            Pre::Transform(pre) => pre.instantiate_async(&mut *store).await.map(Started::Transform),
+            Pre::Fields(pre) => pre.instantiate_async(&mut *store).await.map(Started::Fields),
+            Pre::Destination(pre) => pre.instantiate_async(&mut *store).await.map(Started::Destination),
+        };
+        let started = started.map_err(|error| store.data().failure(&error))?;
+        store.data_mut().stage = Stage::Configure;
+        let setup = types::Setup { settings_json: call.settings_json.to_owned(), revision: call.revision };
+        let answer = match &started {
+            Started::Transform(plugin) => plugin.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await,
+            Started::Fields(plugin) => plugin.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await,
+            Started::Destination(plugin) => {
+                plugin.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await
+            }
+        };
+        match answer {
+            Ok(Ok(())) => {
+                store.data_mut().stage = Stage::Transform;
+                Ok(started)
+            }
+            Ok(Err(complaint)) => Err(CallFailure::Configure(complaint.into())),
+            Err(error) => Err(store.data().failure(&error)),
+        }
+    }
+}
+
+/// An instance with its store and its slot of the pool.
+pub(super) struct Instance {
+    store: Store<Guest>,
+    started: Option<Started>,
+    /// Of the settings that it is configured with.
+    revision: u64,
+    calls: u32,
+    /// Given back when the instance is dropped.
+    slot: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+enum Started {
+    Transform(Transform),
+    Fields(TransformFields),
+    Destination(DestinationPlugin),
+}
+
+impl Instance {
+    #[must_use]
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Sets every limit anew for the next call.
+    #[expect(clippy::too_many_arguments, reason = "each is one limit or one thing lent for the call")]
+    fn prepare(
+        &mut self,
+        limits: &Arc<Limits>,
+        call: &Call<'_>,
+        size: Size,
+        editing: Editing,
+        journal: Journal,
+        meter: &Arc<CpuMeter>,
+        wall: Instant,
+    ) {
+        debug_assert!(self.slot.is_some());
+        self.store.set_hostcall_fuel(limits.output_budget_bytes(size.bytes));
+        self.store.set_epoch_deadline(1);
+        let guest = self.store.data_mut();
+        guest.editing = editing;
+        guest.journal = journal;
+        guest.now_ms = call.now_ms;
+        guest.seed = call.seed;
+        guest.services = call.services.clone();
+        guest.meter = Arc::clone(meter);
+        guest.budget = limits.cpu_budget(size.events);
+        guest.wall = wall;
+    }
+}
+
+/// How much a call is about: its budgets grow with it.
+#[derive(Clone, Copy)]
+struct Size {
+    events: usize,
+    bytes: usize,
+}
+
+impl<T> Called<T> {
+    /// The same call with another reading of its answer.
+    pub fn map_answer<U>(self, read: impl FnOnce(T) -> U) -> Called<U> {
+        Called { answer: self.answer.map(read), cpu: self.cpu, memory_peak_bytes: self.memory_peak_bytes }
+    }
+}
+
+impl Called<Done> {
+    fn map<T>(self, take: impl FnOnce(Done) -> Option<T>) -> Called<T> {
+        let Self { answer, cpu, memory_peak_bytes } = self;
+        let answer = answer.and_then(|done| take(done).ok_or_else(wrong_world));
+        Called { answer, cpu, memory_peak_bytes }
+    }
+}
+
+fn wrong_world() -> CallFailure {
+    let message = "the component implements another world than the one that was called".to_owned();
+    CallFailure::Stopped { breach: Breach::Trap, stage: Stage::Instantiate, message }
+}
+
+impl From<types::BatchError> for CallFailure {
+    fn from(error: types::BatchError) -> Self {
+        match error {
+            types::BatchError::Retryable((complaint, after_ms)) => {
+                Self::Retryable(complaint.into(), after_ms.map(|ms| Duration::from_millis(ms.into())))
+            }
+            types::BatchError::Fatal(complaint) => Self::Fatal(complaint.into()),
+        }
+    }
+}
+
+impl Guest {
+    fn stopped(&self, breach: Breach, message: String) -> CallFailure {
+        CallFailure::Stopped { breach, stage: self.stage, message: legible(&message, MESSAGE_BYTES_MAX) }
+    }
+
+    /// What wasmtime's error says about the guest.
+    fn failure(&self, error: &wasmtime::Error) -> CallFailure {
+        let at = error.downcast_ref::<WasmBacktrace>().map(place).unwrap_or_default();
+        let root = error.root_cause().to_string();
+        let breach = match error.downcast_ref::<Halt>() {
+            Some(Halt::Cpu(_)) => Breach::CpuBudget,
+            Some(Halt::Wall) => Breach::WallLimit,
+            Some(Halt::Written) => Breach::OutputLimit,
+            Some(_) => Breach::Trap,
+            // wasmtime keeps the type of this error to itself.
+            None if root.contains("fuel allocated for hostcalls") => {
+                return self.stopped(
+                    Breach::OutputLimit,
+                    "the guest handed over more than max(output_bytes_min, output_per_input * input)".to_owned(),
+                );
+            }
+            None if self.memory.refused && (error.is::<Trap>() || self.stage == Stage::Instantiate) => {
+                let limit = self.memory.bytes_max;
+                let message = format!("memory of {limit} bytes was not enough for the guest: {root}{at}");
+                return self.stopped(Breach::MemoryLimit, message);
+            }
+            None => Breach::Trap,
+        };
+        self.stopped(breach, format!("{root}{at}"))
+    }
+}
+
+/// The innermost functions of a trap, for whoever wrote the guest.
+fn place(backtrace: &WasmBacktrace) -> String {
+    let printed = backtrace.to_string();
+    // A frame is a line with its number, its address where that is known, and its function; functions inlined into it
+    // follow on lines of their own, and below each the place of the source, where that is known.
+    let mut frames: Vec<String> = Vec::new();
+    for line in printed.lines().map(str::trim_start) {
+        if let Some(place) = line.strip_prefix("at ") {
+            if let Some(frame) = frames.last_mut().filter(|frame| !frame.contains(" at ")) {
+                frame.push_str(" at ");
+                frame.push_str(place);
+            }
+        } else if let Some(inlined) = line.strip_prefix("- ") {
+            frames.push(inlined.to_owned());
+        } else if let Some((number, frame)) = line.split_once(": ")
+            && number.bytes().all(|digit| digit.is_ascii_digit())
+        {
+            let frame = frame.trim_start();
+            let function = frame.strip_prefix("0x").and_then(|addressed| addressed.split_once(" - "));
+            frames.push(function.map_or(frame, |(_, function)| function).to_owned());
+        }
+    }
+    let named: Vec<_> = frames.into_iter().filter(|frame| !is_library(frame)).take(4).collect();
+    if named.is_empty() { String::new() } else { format!(" in {}", named.join(" < ")) }
+}
+
+/// Whether a frame is on the way from a panic to its trap, which leads through a language's own library and is no news.
+/// Frames read `plugin.wasm!std[a543]::panicking::panic_handler`, or the same without the module.
+fn is_library(frame: &str) -> bool {
+    let module = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    let function = match frame.split_once('!') {
+        Some((name, function)) if module(name) => function,
+        _ => frame,
+    };
+    let function = function.trim_start_matches('<');
+    let of = |library: &str| {
+        function.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', ':', ' ']))
+    };
+    frame.contains("<unknown>")
+        || frame.contains("<wasm function")
+        || ["std", "core", "alloc", "__rustc", "panic_abort", "abort"].into_iter().any(of)
+}
+
+const MESSAGE_BYTES_MAX: usize = 1 << 10;
+
+impl From<types::PluginError> for GuestComplaint {
+    fn from(error: types::PluginError) -> Self {
+        let kind = match error.kind {
+            types::ErrorKind::InvalidEvent => ComplaintKind::InvalidEvent,
+            types::ErrorKind::InvalidConfig => ComplaintKind::InvalidConfig,
+            types::ErrorKind::Unsupported => ComplaintKind::Unsupported,
+            types::ErrorKind::Internal => ComplaintKind::Internal,
+        };
+        let (code, message) = (legible(&error.code, NAME_BYTES_MAX), legible(&error.message, MESSAGE_BYTES_MAX));
+        Self { kind, code, message }
+    }
+}
+
+impl From<transformer::Outcome> for Answer {
+    fn from(outcome: transformer::Outcome) -> Self {
+        match outcome {
+            transformer::Outcome::Keep => Self::Keep,
+            transformer::Outcome::Replace(event) => Self::Replace(event),
+            transformer::Outcome::Emit(events) => Self::Emit(events),
+            transformer::Outcome::Drop(reason) => Self::Drop(legible(&reason, NAME_BYTES_MAX)),
+            transformer::Outcome::Fail(error) => Self::Fail(error.into()),
+        }
+    }
+}

@@ -1,0 +1,528 @@
+//! Functions of the `transform` world: a batch of events in, one outcome for each out.
+//!
+//! Nouns: a **function** (a compiled component with its settings), an **outcome** (what became of one event), a
+//! **fault** (the outcome of an event that the function could not be trusted with), a **run** (a batch of any size,
+//! cut into calls).
+//!
+//! What holds:
+//! * There are as many outcomes as events, in the same order, and a run ends.
+//! * An event that makes the function trap, loop, overrun a limit or miscount gets a fault; its neighbours get the
+//!   outcome that they would have had without it. The batch is halved until the poison event stands alone.
+//! * The same batch with the same time and seed has the same outcomes. (A function must not let the outcome of one
+//!   event depend on its neighbours: a batch may be cut anywhere.)
+//!
+//! This room does not know logs, contracts or destinations, and it does not judge what it runs: whether what a function
+//! returns is an event is for the caller to say, who also has the event that [`Function::restore`] wants.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use tidegate_event::digits::{self, Numbers};
+
+use crate::{Answer, Call, CallFailure, Called, Engine, GuestComplaint, LoadError, Mark, Module, Services, World};
+
+pub mod golden;
+mod grant;
+mod isolate;
+mod lent;
+mod pool;
+mod verdict;
+
+pub use grant::granted;
+pub use lent::services;
+pub use pool::{Lane, Pool, Unfinished, Workers};
+
+pub use crate::{ComplaintKind as FailKind, Journal, Level, Limits, LogLine};
+use isolate::Isolation;
+use verdict::{Spent, Verdict, verdict, wrong_count};
+
+/// A call that needed more of its CPU budget than this sends its function to the slow lane, as one that was stopped does.
+const SLOW_SHARE: f64 = 0.25;
+
+/// Calls that must go well before the function is back in the quick lane.
+const CALLS_ON_TRIAL: u8 = 64;
+
+/// A compiled component with its settings. Clones share the code.
+#[derive(Debug, Clone)]
+pub struct Function {
+    name: Arc<str>,
+    version: Arc<str>,
+    module: Module,
+    settings_json: Arc<str>,
+    revision: u64,
+    limits: Arc<Limits>,
+    services: Services,
+    numbers: Numbers,
+    /// Calls to come that belong in the slow lane.
+    on_trial: Arc<AtomicU8>,
+}
+
+/// What a run takes from outside, so that a replay gives the same outcomes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunContext {
+    /// What the function sees as the time, Unix milliseconds.
+    pub now_ms: u64,
+    /// What the function may seed its choices with.
+    pub seed: u64,
+    /// When to stop running; events without an outcome then get the fault `wall-limit`.
+    pub deadline: Option<Instant>,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Ran {
+    /// One for each event, in order.
+    pub outcomes: Vec<Outcome>,
+    pub stats: Stats,
+    /// Log lines and counters of the whole run, those of failed calls included.
+    pub journal: Journal,
+}
+
+/// What a run used.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Stats {
+    /// CPU time of all calls.
+    pub cpu: Duration,
+    /// Calls, each on a fresh instance.
+    pub calls: u32,
+    /// Calls that ended without an answer for each event.
+    pub calls_failed: u32,
+    /// Batches tried again because the function asked for it.
+    pub retries: u32,
+    /// The most memory that one call had.
+    pub memory_peak_bytes: usize,
+    /// The largest share of its CPU budget that a call used: 1.0 is all of it.
+    pub cpu_share_max: f64,
+    /// The largest share of its output budget that a call used.
+    pub output_share_max: f64,
+}
+
+/// What became of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Unchanged.
+    Keep,
+    /// This text instead; not yet known to be JSON.
+    Replace(String),
+    /// The parsed event was changed where it is: an answer of the fields world alone.
+    Edited,
+    /// These texts instead, none to many.
+    Emit(Vec<String>),
+    /// Filtered on purpose; a reason code.
+    Drop(String),
+    /// The function cannot take this event.
+    Fail { kind: FailKind, code: String, message: String },
+    /// The function broke on this event, or could not be run at all.
+    Fault { code: FaultCode, message: String },
+}
+
+/// How a function broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FaultCode {
+    Trap,
+    CpuBudget,
+    WallLimit,
+    MemoryLimit,
+    OutputLimit,
+    WrongCount,
+    /// Never given here: for the caller, who reads what a function returned.
+    InvalidOutput,
+    ConfigureFailed,
+    BatchFatal,
+}
+
+impl FaultCode {
+    /// The code as it is stored and shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::CpuBudget => "cpu-budget",
+            Self::WallLimit => "wall-limit",
+            Self::MemoryLimit => "memory-limit",
+            Self::OutputLimit => "output-limit",
+            Self::WrongCount => "wrong-count",
+            Self::InvalidOutput => "invalid-output",
+            Self::ConfigureFailed => "configure-failed",
+            Self::BatchFatal => "batch-fatal",
+        }
+    }
+}
+
+impl std::fmt::Display for FaultCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A call that gave no answer, as the outcome of each event that it is pinned on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct Fault {
+    pub code: FaultCode,
+    pub message: String,
+}
+
+impl Function {
+    /// Compiles `component_bytes` for `engine`. Seconds of CPU for a large component: not for a thread that serves.
+    pub fn load(
+        engine: &Engine,
+        name: &str,
+        component_bytes: &[u8],
+        settings_json: String,
+        limits: Limits,
+    ) -> Result<Self, LoadError> {
+        Ok(Self::of(Module::compile(engine, component_bytes, World::Transform)?, name, settings_json, limits))
+    }
+
+    /// A function of a module that is compiled already: several functions may share one.
+    #[must_use]
+    pub fn of(module: Module, name: &str, settings_json: String, limits: Limits) -> Self {
+        Self {
+            name: name.into(),
+            version: "".into(),
+            module,
+            revision: revision(&settings_json),
+            settings_json: settings_json.into(),
+            limits: Arc::new(limits),
+            services: Services::default(),
+            numbers: Numbers::default(),
+            on_trial: Arc::default(),
+        }
+    }
+
+    /// The same function with other settings.
+    #[must_use]
+    pub fn with_settings(self, settings_json: &str) -> Self {
+        Self { revision: revision(settings_json), settings_json: settings_json.into(), ..self }
+    }
+
+    /// The same code and settings under another name and other limits.
+    #[must_use]
+    pub fn with_limits(self, name: &str, limits: Limits) -> Self {
+        Self { name: name.into(), limits: Arc::new(limits), ..self }
+    }
+
+    /// The same function with what the host does for it.
+    #[must_use]
+    pub fn with_services(self, services: Services) -> Self {
+        Self { services, ..self }
+    }
+
+    /// The same function, of which is known what numbers become in it.
+    #[must_use]
+    pub fn with_numbers(self, numbers: Numbers) -> Self {
+        Self { numbers, ..self }
+    }
+
+    /// The same function, known by its version: the sha-256 of its component in hexadecimal.
+    #[must_use]
+    pub fn with_version(self, version: &str) -> Self {
+        Self { version: version.into(), ..self }
+    }
+
+    /// The world that it implements: texts through [`Function::run`], parsed events through [`Function::edit`].
+    #[must_use]
+    pub fn world(&self) -> World {
+        self.module.world()
+    }
+
+    /// The lane that it belongs to, by how its last calls went.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        if self.on_trial.load(Ordering::Relaxed) > 0 { Lane::Slow } else { Lane::Quick }
+    }
+
+    /// The sha-256 of its component in hexadecimal; empty when nobody said.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The settings that it is configured with, JSON text.
+    #[must_use]
+    pub fn settings_json(&self) -> &str {
+        &self.settings_json
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Configures an instance and runs an empty batch, so that wrong settings show before the first event does.
+    pub async fn check(&self) -> Result<(), Fault> {
+        let (mut journal, cx) = (Journal::default(), RunContext::default());
+        let mut nothing = match self.module.world() {
+            World::Fields => Work::Bodies { bodies: &mut [], each_bytes: 0 },
+            World::Transform | World::Destination => Work::Texts(&[]),
+        };
+        match self.call(&mut nothing, 0..0, cx, &mut journal).await.answer {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(match verdict(failure, &self.limits) {
+                Verdict::Suspect(fault) | Verdict::Everybody(fault) | Verdict::Again(fault, _) => fault,
+            }),
+        }
+    }
+
+    /// Runs `batch`, whatever its size, and gives one outcome for each event. For a function of the transform world.
+    pub async fn run(&self, batch: &[String], cx: RunContext) -> Ran {
+        self.work(Work::Texts(batch), cx).await
+    }
+
+    /// Puts back, in the outcome of a function of the transform world, the digits of the event `input` that the function
+    /// could not see and left alone.
+    pub fn restore(&self, outcome: &mut Outcome, input: &Map<String, Value>) {
+        match outcome {
+            Outcome::Replace(text) => digits::restore(std::slice::from_mut(text), input, self.numbers),
+            Outcome::Emit(texts) => digits::restore(texts, input, self.numbers),
+            _ => {}
+        }
+    }
+
+    /// Lets the function edit `bodies`, whatever their number, where they are, and gives one outcome for each. For a
+    /// function of the fields world. `bytes` is about what the events were as text. What faulted is as it was.
+    pub async fn edit(&self, bodies: &mut [Map<String, Value>], bytes: usize, cx: RunContext) -> Ran {
+        let each_bytes = bytes / bodies.len().max(1);
+        self.work(Work::Bodies { bodies, each_bytes }, cx).await
+    }
+
+    async fn work(&self, mut work: Work<'_>, cx: RunContext) -> Ran {
+        let events = work.len();
+        let mut ran = Ran { outcomes: Vec::with_capacity(events), ..Ran::default() };
+        let mut spent = Spent::default();
+        let mut from = 0;
+        while from < events {
+            let chunk = from..from + self.chunk_len(&work, from);
+            from = chunk.end;
+            self.run_chunk(&mut work, chunk, cx, &mut ran, &mut spent).await;
+        }
+        ran
+    }
+
+    /// How many events from `from` on fit into one call; at least one.
+    fn chunk_len(&self, work: &Work<'_>, from: usize) -> usize {
+        let mut bytes = 0_usize;
+        let fits = |event: &usize| {
+            bytes = bytes.saturating_add(work.bytes(*event));
+            bytes <= self.limits.batch_bytes_max
+        };
+        (from..work.len()).take(self.limits.batch_events_max).take_while(fits).count().max(1)
+    }
+
+    async fn run_chunk(
+        &self,
+        work: &mut Work<'_>,
+        chunk: Range<usize>,
+        cx: RunContext,
+        ran: &mut Ran,
+        spent: &mut Spent,
+    ) {
+        let mut isolation = Isolation::new(chunk.len());
+        let mut first = true;
+        while let Some(range) = isolation.next() {
+            if !in_time(cx, Duration::ZERO) {
+                isolation
+                    .everybody(range, Fault { code: FaultCode::WallLimit, message: "the run is out of time".into() });
+                continue;
+            }
+            let exhausted = (!first).then(|| spent.exhausted(&self.limits, chunk.len())).flatten();
+            if let Some(why) = exhausted {
+                isolation.give_up(range, why);
+                continue;
+            }
+            let (part, began) = (chunk.start + range.start..chunk.start + range.end, Instant::now());
+            let (answer, cpu) = self.call_with_retries(work, part, cx, ran, spent).await;
+            if !first {
+                spent.attempts += 1;
+                spent.cpu += cpu;
+                spent.wall += began.elapsed();
+            }
+            first = false;
+            match answer {
+                Ok(outcomes) => isolation.answered(range, outcomes),
+                Err(Verdict::Suspect(fault)) => isolation.faulted(range, fault),
+                Err(Verdict::Everybody(fault) | Verdict::Again(fault, _)) => isolation.everybody(range, fault),
+            }
+        }
+        ran.outcomes.append(&mut isolation.into_outcomes());
+    }
+
+    /// One call, and again when the function asks for it or the machine stood still, as often as the run allows.
+    async fn call_with_retries(
+        &self,
+        work: &mut Work<'_>,
+        part: Range<usize>,
+        cx: RunContext,
+        ran: &mut Ran,
+        spent: &mut Spent,
+    ) -> (Result<Vec<Outcome>, Verdict>, Duration) {
+        let mut cpu = Duration::ZERO;
+        loop {
+            let called = self.call(work, part.clone(), cx, &mut ran.journal).await;
+            cpu += called.cpu;
+            self.account(part.len(), &called, &mut ran.stats);
+            let verdict = match called.answer {
+                Ok(outcomes) if outcomes.len() == part.len() => {
+                    if let Some(share) = work.output_share(&part, &outcomes, &self.limits) {
+                        ran.stats.output_share_max = ran.stats.output_share_max.max(share);
+                    }
+                    return (Ok(outcomes), cpu);
+                }
+                Ok(outcomes) => Verdict::Suspect(wrong_count(part.len(), outcomes.len())),
+                Err(failure) => verdict(failure, &self.limits),
+            };
+            ran.stats.calls_failed += 1;
+            match verdict {
+                Verdict::Again(_, pause) if spent.retries < self.limits.retries_max && in_time(cx, pause) => {
+                    spent.retries += 1;
+                    ran.stats.retries += 1;
+                    tokio::time::sleep(pause).await;
+                }
+                Verdict::Again(fault, _) => return (Err(Verdict::Suspect(fault)), cpu),
+                verdict => return (Err(verdict), cpu),
+            }
+        }
+    }
+
+    async fn call(
+        &self,
+        work: &mut Work<'_>,
+        part: Range<usize>,
+        cx: RunContext,
+        journal: &mut Journal,
+    ) -> Called<Vec<Outcome>> {
+        let call = Call {
+            settings_json: &self.settings_json,
+            revision: self.revision,
+            now_ms: cx.now_ms,
+            seed: cx.seed,
+            deadline: cx.deadline,
+            services: &self.services,
+            numbers: self.numbers,
+        };
+        match work {
+            Work::Texts(batch) => {
+                let called = self.module.transform(&self.limits, call, &batch[part], journal).await;
+                let outcomes = |answers: Vec<Answer>| answers.into_iter().map(|answer| self.outcome(answer)).collect();
+                called.map_answer(outcomes)
+            }
+            Work::Bodies { bodies, each_bytes } => {
+                let bytes = part.len().saturating_mul(*each_bytes);
+                let lent: Vec<_> = bodies[part.clone()].iter_mut().map(std::mem::take).collect();
+                let (back, called) = self.module.edit(&self.limits, call, lent, bytes, journal).await;
+                for (place, body) in bodies[part].iter_mut().zip(back) {
+                    *place = body;
+                }
+                called.map_answer(|marks| marks.into_iter().map(marked).collect())
+            }
+        }
+    }
+
+    fn account<T>(&self, events: usize, called: &Called<T>, stats: &mut Stats) {
+        stats.calls += 1;
+        stats.cpu += called.cpu;
+        stats.memory_peak_bytes = stats.memory_peak_bytes.max(called.memory_peak_bytes);
+        let budget = self.limits.cpu_budget(events);
+        let used = share(called.cpu.as_secs_f64(), budget.as_secs_f64());
+        stats.cpu_share_max = stats.cpu_share_max.max(used);
+        let stopped = matches!(called.answer, Err(CallFailure::Stopped { .. }));
+        let on_trial = if stopped || used > SLOW_SHARE {
+            CALLS_ON_TRIAL
+        } else {
+            self.on_trial.load(Ordering::Relaxed).saturating_sub(1)
+        };
+        // Two calls that end at once may count as one, which makes the trial a little longer.
+        self.on_trial.store(on_trial, Ordering::Relaxed);
+    }
+
+    fn outcome(&self, answer: Answer) -> Outcome {
+        match answer {
+            Answer::Keep => Outcome::Keep,
+            Answer::Replace(event) => Outcome::Replace(event),
+            Answer::Emit(events) if events.len() > self.limits.emitted_events_max => Outcome::Fault {
+                code: FaultCode::OutputLimit,
+                message: format!(
+                    "one event became {}; at most {} are allowed",
+                    events.len(),
+                    self.limits.emitted_events_max
+                ),
+            },
+            Answer::Emit(events) => Outcome::Emit(events),
+            Answer::Drop(reason) => Outcome::Drop(reason),
+            Answer::Fail(GuestComplaint { kind, code, message }) => Outcome::Fail { kind, code, message },
+        }
+    }
+}
+
+/// Other settings, other number.
+fn revision(settings_json: &str) -> u64 {
+    let digest = Sha256::digest(settings_json.as_bytes());
+    digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}
+
+/// Whether a pause of this length ends before the run must.
+fn in_time(cx: RunContext, pause: Duration) -> bool {
+    cx.deadline.is_none_or(|deadline| Instant::now() + pause < deadline)
+}
+
+/// The events of a run: texts, or parsed events to be edited where they are.
+enum Work<'a> {
+    Texts(&'a [String]),
+    Bodies { bodies: &'a mut [Map<String, Value>], each_bytes: usize },
+}
+
+impl Work<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.len(),
+            Self::Bodies { bodies, .. } => bodies.len(),
+        }
+    }
+
+    fn bytes(&self, event: usize) -> usize {
+        match self {
+            Self::Texts(texts) => texts.get(event).map_or(0, String::len),
+            Self::Bodies { each_bytes, .. } => *each_bytes,
+        }
+    }
+
+    /// How much of its output budget a call over `part` used; not known where nothing is copied back.
+    fn output_share(&self, part: &Range<usize>, outcomes: &[Outcome], limits: &Limits) -> Option<f64> {
+        let Self::Texts(texts) = self else { return None };
+        let input_bytes = texts[part.clone()].iter().map(String::len).sum();
+        let output_bytes: usize = outcomes.iter().map(outcome_bytes).sum();
+        Some(share(output_bytes as f64, limits.output_budget_bytes(input_bytes) as f64))
+    }
+}
+
+fn marked(mark: Mark) -> Outcome {
+    match mark {
+        Mark::Untouched => Outcome::Keep,
+        Mark::Edited => Outcome::Edited,
+        Mark::Dropped(reason) => Outcome::Drop(reason),
+        Mark::Failed(code, message) => Outcome::Fail { kind: FailKind::InvalidEvent, code, message },
+    }
+}
+
+fn outcome_bytes(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Keep | Outcome::Edited | Outcome::Fault { .. } => 0,
+        Outcome::Replace(event) | Outcome::Drop(event) => event.len(),
+        Outcome::Emit(events) => events.iter().map(String::len).sum(),
+        Outcome::Fail { code, message, .. } => code.len() + message.len(),
+    }
+}
+
+fn share(used: f64, budget: f64) -> f64 {
+    if budget > 0.0 { used / budget } else { 0.0 }
+}

@@ -1,0 +1,79 @@
+//! What a failed call means for its batch, and how much more may be spent on finding out.
+
+use std::time::Duration;
+
+use super::{Fault, FaultCode, Limits};
+use crate::{Breach, CallFailure, GuestComplaint, Stage};
+
+/// What a failed call means for its batch.
+pub(super) enum Verdict {
+    /// An event may be to blame: halve the batch.
+    Suspect(Fault),
+    /// No event was seen, or no time is left: the fault is everybody's.
+    Everybody(Fault),
+    /// The function asks for another try after this pause, or never had its turn.
+    Again(Fault, Duration),
+}
+
+/// What a run has spent on looking for poison events, over all its chunks.
+#[derive(Default)]
+pub(super) struct Spent {
+    pub(super) attempts: u32,
+    pub(super) cpu: Duration,
+    pub(super) wall: Duration,
+    pub(super) retries: u32,
+}
+
+impl Spent {
+    /// Why no further attempt may be made, if so.
+    pub(super) fn exhausted(&self, limits: &Limits, events: usize) -> Option<&'static str> {
+        let halvings = events.max(1).next_power_of_two().ilog2();
+        let attempts_max = limits.poison_events_max.saturating_mul(2 * (halvings + 1));
+        if self.cpu >= limits.isolation_cpu_max || self.wall >= limits.wall_max {
+            return Some("the time for finding the event to blame is gone");
+        }
+        (self.attempts >= attempts_max).then_some("the attempts at finding the event to blame are used up")
+    }
+}
+
+pub(super) fn verdict(failure: CallFailure, limits: &Limits) -> Verdict {
+    let said = |complaint: GuestComplaint| format!("{}: {}", complaint.code, complaint.message);
+    match failure {
+        CallFailure::Stopped { breach, stage, message } => {
+            let code = match breach {
+                Breach::Trap => FaultCode::Trap,
+                Breach::CpuBudget => FaultCode::CpuBudget,
+                Breach::WallLimit | Breach::Starved => FaultCode::WallLimit,
+                Breach::MemoryLimit => FaultCode::MemoryLimit,
+                Breach::OutputLimit => FaultCode::OutputLimit,
+            };
+            match stage {
+                Stage::Transform if breach == Breach::Starved => {
+                    Verdict::Again(Fault { code, message }, Duration::ZERO)
+                }
+                Stage::Transform => Verdict::Suspect(Fault { code, message }),
+                Stage::Configure => {
+                    Verdict::Everybody(Fault { code, message: format!("while being configured: {message}") })
+                }
+                Stage::Instantiate => {
+                    Verdict::Everybody(Fault { code, message: format!("while being started: {message}") })
+                }
+            }
+        }
+        CallFailure::Configure(complaint) => {
+            Verdict::Everybody(Fault { code: FaultCode::ConfigureFailed, message: said(complaint) })
+        }
+        CallFailure::Fatal(complaint) => {
+            Verdict::Suspect(Fault { code: FaultCode::BatchFatal, message: said(complaint) })
+        }
+        CallFailure::Retryable(complaint, after) => {
+            let pause = after.unwrap_or(Duration::ZERO).min(limits.retry_wait_max);
+            Verdict::Again(Fault { code: FaultCode::BatchFatal, message: said(complaint) }, pause)
+        }
+    }
+}
+
+pub(super) fn wrong_count(events: usize, answers: usize) -> Fault {
+    let message = format!("{answers} outcomes for a batch of {events}; there must be one for each event");
+    Fault { code: FaultCode::WrongCount, message }
+}

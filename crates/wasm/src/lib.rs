@@ -1,0 +1,54 @@
+//! The one room that knows wasmtime.
+//!
+//! Nouns: an **engine** (compiler settings, a pool of instance slots, a ticker), the **limits** (every bound on a
+//! guest, none of them optional), a **module** (a component that passed every gate and is compiled), a **call** (one
+//! batch through one fresh instance), a **breach** (how a guest broke out of its limits and was stopped), a
+//! **journal** (what a guest said about itself, bounded), the **gates** (what a component may have before it is compiled), an
+//! **artefact** (compiled code under our seal).
+//!
+//! What holds, whatever the guest does:
+//! * A call ends: the CPU budget and the wall limit are set before the guest's first instruction, start functions
+//!   included. The budget is thread CPU time, so a busy machine does not make an honest guest look guilty.
+//! * A call uses no more memory, table elements, output or log than its limits say.
+//! * Nothing survives a call: an instance lives for one batch, and its slot is reset. (A plugin may opt in to being
+//!   used again; what it then remembers, it remembers of itself.)
+//! * A guest can ask for a log line, a counter, the time and seed that the caller chose, and what the caller's
+//!   **services** lend. There is no file, no network, no clock and no randomness behind any import; a component that
+//!   wants one is refused by its name.
+//!
+//! This room does not know what an event is: a batch is a list of texts or of JSON maps, and answers are handed up
+//! unread.
+
+mod artefact;
+mod bindings;
+mod breach;
+mod call;
+mod delivery;
+mod engine;
+mod fields;
+mod host;
+mod gate;
+mod journal;
+mod limits;
+mod memory;
+mod meter;
+mod module;
+mod parked;
+mod services;
+mod wasi;
+/// The `transform` world: run a function over a batch of events.
+pub mod function;
+/// Tables that a workspace lends to plugins: addresses, names.
+pub mod lookup;
+
+pub use artefact::{Code, Flaw, Origin, Seal, compiler_id, precompile};
+pub use breach::Breach;
+pub use call::{Answer, Call, CallFailure, Called, ComplaintKind, GuestComplaint, Stage};
+pub use delivery::{Method, Plan, Request, Response, Verdict};
+pub use engine::{Engine, EngineError};
+pub use fields::Mark;
+pub use gate::{Gates, inspect};
+pub use journal::{Journal, Level, LogLine, legible};
+pub use limits::Limits;
+pub use module::{LoadError, Module, World};
+pub use services::{Lookup, Mac, MacKey, Services, Signer};

@@ -1,0 +1,217 @@
+//! Tables that a workspace lends to plugins: a MaxMind database of addresses, a file of names.
+//!
+//! Nouns: a **table** (keys to JSON values; read whole when it is opened, never changed), its **settings** (which file,
+//! which part of it), a **loan** (the tables of one plugin, by the names that the plugin gives them).
+//!
+//! What holds:
+//! * A table takes no more memory than its settings say, and an answer no more than 64 KiB and 4,096 values, whatever
+//!   the file holds. A damaged file is refused, or its entry is an error; it never ends the process.
+//! * The same key has the same answer for as long as the process runs.
+//! * A plugin sees the tables of its loan and no others.
+//!
+//! This room does not know events or functions: a key is a text.
+
+mod address;
+mod csv;
+mod record;
+mod table;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate as wasm;
+use address::Addresses;
+
+/// A table's file is no larger than this unless its settings say so. GeoIP2 City has about 130 MB.
+pub const BYTES_MAX_DEFAULT: usize = 256 << 20;
+
+/// What a table is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Settings {
+    /// A MaxMind database; a key is an IP address.
+    Addresses {
+        path: PathBuf,
+        bytes_max: usize,
+        /// What is kept of a record; all of it when empty.
+        fields: Vec<Field>,
+    },
+    /// A CSV or JSON file.
+    File {
+        path: PathBuf,
+        bytes_max: usize,
+        /// The column or property that is the key; of a CSV file the first column unless it is named.
+        key: Option<String>,
+        /// The one column or property that is the answer; a whole row when it is not named.
+        value: Option<String>,
+    },
+    /// Entries written down in the settings themselves.
+    Entries(Map<String, Value>),
+}
+
+/// A path into a record: the steps of a JSON pointer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field(Vec<String>);
+
+impl std::str::FromStr for Field {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let steps = text.strip_prefix('/').ok_or_else(|| format!("{text:?} is no JSON pointer"))?;
+        let steps: Vec<String> = steps.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+        if steps.iter().any(String::is_empty) || steps.len() > record::DEPTH_MAX {
+            return Err(format!("{text:?} names no field"));
+        }
+        Ok(Self(steps))
+    }
+}
+
+/// Why a table could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{}: {cause}; is the path right?", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("{}: the file has {bytes} bytes and at most {bytes_max} are allowed; raise `bytes_max` if the memory is there", path.display())]
+    TooLarge { path: PathBuf, bytes: u64, bytes_max: usize },
+    #[error("{}: {reason}", path.display())]
+    Content { path: PathBuf, reason: String },
+}
+
+/// One table, read whole.
+pub struct Table(Held);
+
+enum Held {
+    Addresses(Addresses),
+    /// Values as the JSON text that is handed out.
+    Entries(BTreeMap<String, Box<str>>),
+}
+
+impl Table {
+    /// Reads what `settings` name.
+    ///
+    /// # Errors
+    /// The file is missing, too large or not what it should be.
+    pub fn open(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self(match settings {
+            Settings::Addresses { path, bytes_max, fields } => {
+                let addresses = Addresses::open(read(path, *bytes_max)?, fields.clone());
+                Held::Addresses(addresses.map_err(|reason| Error::Content { path: path.clone(), reason })?)
+            }
+            Settings::File { path, bytes_max, key, value } => {
+                let bytes = read(path, *bytes_max)?;
+                let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+                let entries = if is_csv {
+                    table::of_csv(&bytes, key.as_deref(), value.as_deref())
+                } else {
+                    table::of_json(&bytes, key.as_deref(), value.as_deref())
+                };
+                Held::Entries(entries.map_err(|reason| Error::Content { path: path.clone(), reason })?)
+            }
+            Settings::Entries(entries) => Held::Entries(table::of_entries(entries)),
+        }))
+    }
+
+    /// The entry for `key` as JSON text.
+    ///
+    /// # Errors
+    /// The entry cannot be read.
+    pub fn get(&self, key: &str) -> Result<Option<String>, String> {
+        match &self.0 {
+            Held::Addresses(addresses) => addresses.get(key),
+            Held::Entries(entries) => Ok(entries.get(key).map(|value| value.clone().into_string())),
+        }
+    }
+}
+
+/// The tables that one plugin may use.
+#[derive(Default)]
+pub struct Loan {
+    tables: BTreeMap<String, Arc<Table>>,
+}
+
+impl Loan {
+    /// Lends `table` under the name that the plugin knows it by.
+    #[must_use]
+    pub fn with(mut self, name: &str, table: Arc<Table>) -> Self {
+        self.tables.insert(name.to_owned(), table);
+        self
+    }
+
+    /// As a service of the plugin.
+    #[must_use]
+    pub fn into_services(self) -> wasm::Services {
+        wasm::Services { lookup: Some(Arc::new(self)), signer: None }
+    }
+}
+
+impl wasm::Lookup for Loan {
+    fn get(&self, table: &str, key: &str) -> Result<Option<String>, String> {
+        match self.tables.get(table) {
+            Some(table) => table.get(key),
+            None => Err(format!(
+                "the table {:?} is not lent to this plugin; the manifest names it under `lookups`, and the workspace lends it",
+                wasm::legible(table, 80)
+            )),
+        }
+    }
+}
+
+fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Error> {
+    let failed = |cause| Error::Read { path: path.to_owned(), cause };
+    let file = tidegate_document::file::open(path).map_err(failed)?;
+    let bytes = file.metadata().map_err(failed)?.len();
+    let too_large = |bytes| Error::TooLarge { path: path.to_owned(), bytes, bytes_max };
+    if usize::try_from(bytes).map_or(true, |bytes| bytes > bytes_max) {
+        return Err(too_large(bytes));
+    }
+    // What is no plain file may have more to give than its length says.
+    let mut content = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, bytes_max as u64 + 1), &mut content).map_err(failed)?;
+    if content.len() > bytes_max { Err(too_large(content.len() as u64)) } else { Ok(content) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Lookup;
+
+    #[test]
+    fn a_plugin_sees_what_is_lent_and_nothing_else() {
+        let Value::Object(entries) = serde_json::json!({"Signup": "Signed Up", "n": {"x": 1.50}}) else { panic!() };
+        let table = Arc::new(Table::open(&Settings::Entries(entries)).unwrap());
+        let loan = Loan::default().with("renames", table);
+        assert_eq!(loan.get("renames", "Signup"), Ok(Some("\"Signed Up\"".to_owned())));
+        assert_eq!(loan.get("renames", "n"), Ok(Some("{\"x\":1.5}".to_owned())));
+        assert_eq!(loan.get("renames", "Login"), Ok(None));
+        assert!(loan.get("geo", "Signup").unwrap_err().contains("\"geo\" is not lent"));
+    }
+
+    #[test]
+    fn a_file_too_large_or_absent_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("names.json");
+        let settings = |bytes_max| Settings::File { path: path.clone(), bytes_max, key: None, value: None };
+        assert!(matches!(Table::open(&settings(10)), Err(Error::Read { .. })));
+        std::fs::write(&path, r#"{"a": "b", "c": "d"}"#).unwrap();
+        let refused = Table::open(&settings(10)).err().unwrap().to_string();
+        assert!(refused.contains("20 bytes and at most 10"), "{refused}");
+        assert_eq!(Table::open(&settings(20)).unwrap().get("c"), Ok(Some("\"d\"".to_owned())));
+        let device = Settings::File { path: "/dev/zero".into(), bytes_max: 1000, key: None, value: None };
+        assert!(matches!(Table::open(&device), Err(Error::Read { .. })));
+    }
+
+    #[test]
+    fn a_field_is_a_pointer() {
+        assert_eq!("/city/names/en".parse::<Field>().unwrap().0, ["city", "names", "en"]);
+        assert_eq!("/a~1b".parse::<Field>().unwrap().0, ["a/b"]);
+        for wrong in ["", "/", "city", "/a//b"] {
+            assert!(wrong.parse::<Field>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! A component that passed every gate and is compiled.
+
+use std::sync::Arc;
+
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, Linker};
+
+use super::bindings::destination::DestinationPluginPre;
+use super::bindings::fields::TransformFieldsPre;
+use super::bindings::transform::TransformPre;
+use super::call::Guest;
+use super::engine::Engine;
+use super::parked::Parked;
+use super::{gate, journal::legible, wasi};
+
+/// The worlds of `wit/plugin.wit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum World {
+    Transform,
+    Fields,
+    Destination,
+}
+
+impl World {
+    pub const ALL: [Self; 3] = [Self::Transform, Self::Fields, Self::Destination];
+
+    /// Its name in the WIT.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transform => "transform",
+            Self::Fields => "transform-fields",
+            Self::Destination => "destination-plugin",
+        }
+    }
+
+    /// The interfaces that its components may import, as the host spells them.
+    pub(super) const fn imports(self) -> &'static [&'static str] {
+        match self {
+            Self::Transform => {
+                &["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0", "tidegate:plugin/lookup@0.1.0"]
+            }
+            Self::Fields => &[
+                "tidegate:plugin/host@0.1.0",
+                "tidegate:plugin/types@0.1.0",
+                "tidegate:plugin/lookup@0.1.0",
+                "tidegate:plugin/fields@0.1.0",
+            ],
+            Self::Destination => {
+                &["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0", "tidegate:plugin/secrets@0.1.0"]
+            }
+        }
+    }
+
+    /// The interfaces that its components must export.
+    pub(super) const fn exports(self) -> [&'static str; 2] {
+        [
+            "tidegate:plugin/lifecycle@0.1.0",
+            match self {
+                Self::Transform => "tidegate:plugin/transformer@0.1.0",
+                Self::Fields => "tidegate:plugin/field-transformer@0.1.0",
+                Self::Destination => "tidegate:plugin/destination@0.1.0",
+            },
+        ]
+    }
+}
+
+impl std::fmt::Display for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Stack of the thread that compiles. Deeply nested code has overflowed ordinary stacks.
+const COMPILE_STACK_BYTES: usize = 64 << 20;
+
+/// A compiled plugin, ready to be instantiated. Clones share the code.
+#[derive(Clone)]
+pub struct Module {
+    engine: Engine,
+    pre: Pre,
+    parked: Arc<Parked>,
+}
+
+#[derive(Clone)]
+pub(super) enum Pre {
+    Transform(TransformPre<Guest>),
+    Fields(TransformFieldsPre<Guest>),
+    Destination(DestinationPluginPre<Guest>),
+}
+
+/// Why a component is not taken. Each answer says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("the component has {bytes} bytes; at most {bytes_max} are allowed")]
+    TooLarge { bytes: usize, bytes_max: usize },
+    #[error("this is not a WebAssembly component: it does not begin as one")]
+    NotWasm,
+    #[error(
+        "this is a core module, not a component; `tidegate function build` makes the component, \
+         and `tidegate function pack` does of a module that another tool compiled"
+    )]
+    CoreModule,
+    #[error(
+        "the component imports {import}, which no {world} plugin may use; it may import only {} and gets inert \
+         stand-ins for the wasi:cli and wasi:io names of a standard library; `tidegate function pack` replaces all that a \
+         standard library needs of WASI", world.imports().join(", ")
+    )]
+    ForbiddenImport { import: String, world: World },
+    #[error("the component does not export {export}; it must implement the world `{world}` of tidegate:plugin@0.1.0")]
+    MissingExport { export: &'static str, world: World },
+    #[error(
+        "the component is built for tidegate:plugin@{found}; this host speaks 0.1.0: take its wit/plugin.wit and \
+         build again"
+    )]
+    Version { found: String },
+    #[error(
+        "the component does not fit the world `{world}` of tidegate:plugin@0.1.0: {reason}; build it again with the \
+         wit/plugin.wit of this version (`tidegate function new` writes it)"
+    )]
+    World {
+        world: World,
+        reason: String,
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error(
+        "the component has {found} {what}; at most {max} are allowed; make it smaller, or split it into several plugins"
+    )]
+    TooMuch { what: &'static str, found: usize, max: usize },
+    #[error(
+        "the component uses {what}, which this host does not take; build it with the tools that `tidegate function build` uses"
+    )]
+    Unsupported { what: &'static str },
+    #[error("the component is damaged at byte {at}: {reason}; build it again and send the whole file")]
+    Malformed { reason: String, at: usize },
+    #[error("the compiled code does not fit this engine: {reason}")]
+    Stale { reason: String },
+    #[error("the component could not be compiled: {reason}")]
+    Compile {
+        reason: String,
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the compiler gave up on the component")]
+    CompilerPanicked,
+    #[error("no thread to compile on")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Module {
+    /// Compiles `bytes` for one of the worlds. Takes seconds for a large component: not a thing to do on a thread
+    /// that serves.
+    pub fn compile(engine: &Engine, bytes: &[u8], world: World) -> Result<Self, LoadError> {
+        gate::inspect(bytes, engine.limits(), Some(world))?;
+        let component =
+            apart(|| Component::from_binary(engine.raw(), bytes))?.map_err(|error| compile_failed(&error))?;
+        Self::link(engine, &component, world)
+    }
+
+    /// Compiles `bytes` for whichever world their exports name.
+    pub fn compile_any(engine: &Engine, bytes: &[u8]) -> Result<Self, LoadError> {
+        gate::inspect(bytes, engine.limits(), None)?;
+        let component =
+            apart(|| Component::from_binary(engine.raw(), bytes))?.map_err(|error| compile_failed(&error))?;
+        let ty = component.component_type();
+        let exports = |world: &World| ty.get_export(engine.raw(), world.exports()[1]).is_some();
+        let world = World::ALL.into_iter().find(exports).unwrap_or(World::Transform);
+        Self::link(engine, &component, world)
+    }
+
+    /// Fits compiled code into its world.
+    pub(super) fn link(engine: &Engine, component: &Component, world: World) -> Result<Self, LoadError> {
+        let linker = linker(engine, component, world)?;
+        let ty = component.component_type();
+        for export in world.exports() {
+            match ty.get_export(engine.raw(), export).map(|found| found.ty) {
+                Some(ComponentItem::ComponentInstance(_)) => {}
+                _ => return Err(LoadError::MissingExport { export, world }),
+            }
+        }
+        let pre = linker.instantiate_pre(component).and_then(|pre| {
+            Ok(match world {
+                World::Transform => Pre::Transform(TransformPre::new(pre)?),
+                World::Fields => Pre::Fields(TransformFieldsPre::new(pre)?),
+                World::Destination => Pre::Destination(DestinationPluginPre::new(pre)?),
+            })
+        });
+        Ok(Self { engine: engine.clone(), pre: pre.map_err(|error| misfit(world, error))?, parked: Arc::default() })
+    }
+
+    /// The world that it implements.
+    #[must_use]
+    pub fn world(&self) -> World {
+        match self.pre {
+            Pre::Transform(_) => World::Transform,
+            Pre::Fields(_) => World::Fields,
+            Pre::Destination(_) => World::Destination,
+        }
+    }
+
+    /// The engine that this module was compiled for.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn parked(&self) -> &Parked {
+        &self.parked
+    }
+
+    pub(super) fn pre(&self) -> &Pre {
+        &self.pre
+    }
+}
+
+impl std::fmt::Debug for Module {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Module").finish_non_exhaustive()
+    }
+}
+
+/// Works on a thread of its own: a deep stack for nested code, and a panic of the compiler ends that thread only.
+pub(super) fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, LoadError> {
+    let done = std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("wasm-compile".to_owned()).stack_size(COMPILE_STACK_BYTES);
+        builder.spawn_scoped(scope, work).map(std::thread::ScopedJoinHandle::join)
+    });
+    match done {
+        Err(error) => Err(LoadError::Thread(error)),
+        Ok(Err(_panic)) => Err(LoadError::CompilerPanicked),
+        Ok(Ok(value)) => Ok(value),
+    }
+}
+
+pub(super) fn compile_failed(error: &wasmtime::Error) -> LoadError {
+    LoadError::Compile { reason: readable(error), cause: format!("{error:?}").into() }
+}
+
+/// A linker with everything that `component` may import, and the first import that it may not as an error.
+fn linker(engine: &Engine, component: &Component, world: World) -> Result<Linker<Guest>, LoadError> {
+    let mut linker = engine.linker().clone();
+    let ty = component.component_type();
+    let ours =
+        |name: &str| name.strip_prefix("tidegate:plugin/")?.split_once('@').map(|(_, version)| version.to_owned());
+    let imports = ty.imports(engine.raw()).filter_map(|(name, _)| ours(name));
+    let exports = ty.exports(engine.raw()).filter_map(|(name, _)| ours(name));
+    if let Some(found) = imports.chain(exports).find(|version| version != "0.1.0") {
+        return Err(LoadError::Version { found: legible(&found, 40) });
+    }
+    for (import, item) in ty.imports(engine.raw()) {
+        match item.ty {
+            ComponentItem::ComponentInstance(_) if world.imports().contains(&import) => {}
+            ComponentItem::ComponentInstance(instance) if wasi::is_inert(import) => {
+                wasi::define(&mut linker, engine, import, &instance).map_err(|error| misfit(world, error))?;
+            }
+            _ => return Err(LoadError::ForbiddenImport { import: legible(import, 256), world }),
+        }
+    }
+    Ok(linker)
+}
+
+fn misfit(world: World, error: wasmtime::Error) -> LoadError {
+    LoadError::World { world, reason: readable(&error), cause: error.into() }
+}
+
+/// The whole chain of causes on one line.
+pub(super) fn readable(error: &wasmtime::Error) -> String {
+    legible(&format!("{error:#}"), 2_048)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limits;
+
+    fn refusal(bytes: &[u8]) -> LoadError {
+        let engine = Engine::new(&Limits { calls_at_once_max: 1, ..Limits::default() }).unwrap();
+        Module::compile(&engine, bytes, World::Transform).unwrap_err()
+    }
+
+    fn refusal_of_text(text: &str) -> LoadError {
+        refusal(&wat::parse_str(text).unwrap())
+    }
+
+    #[test]
+    fn what_is_no_component_is_refused_before_it_is_parsed() {
+        assert!(matches!(refusal(b""), LoadError::NotWasm));
+        assert!(matches!(refusal(b"#!/bin/sh and more"), LoadError::NotWasm));
+        assert!(matches!(refusal_of_text("(module)"), LoadError::CoreModule));
+        let huge = vec![0; (32 << 20) + 1];
+        assert!(matches!(refusal(&huge), LoadError::TooLarge { bytes: 33_554_433, bytes_max: 33_554_432 }));
+        assert!(matches!(refusal(b"\0asm\x0d\0\x01\0garbage"), LoadError::Malformed { .. }));
+    }
+
+    #[test]
+    fn an_import_is_refused_by_its_name() {
+        let named = |import: &str| {
+            let refused = refusal_of_text(&format!(r#"(component (import "{import}" (instance)))"#));
+            match &refused {
+                LoadError::ForbiddenImport { import: name, .. } => assert_eq!(name, import),
+                other => panic!("{other}"),
+            }
+            assert!(refused.to_string().contains(import), "{refused}");
+        };
+        named("evil:net/sockets@1.0.0");
+        named("wasi:clocks/monotonic-clock@0.2.6");
+        named("wasi:filesystem/types@0.2.0");
+        named("wasi:cli/environment@0.3.0");
+        named("tidegate:plugin/secrets@0.1.0");
+    }
+
+    #[test]
+    fn a_missing_export_is_named() {
+        let refused = refusal_of_text("(component)");
+        assert!(
+            matches!(refused, LoadError::MissingExport { export: "tidegate:plugin/lifecycle@0.1.0", .. }),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn more_memory_than_a_slot_holds_is_refused() {
+        let text = "(component (core module $m (memory 8192)) (core instance (instantiate $m)))";
+        let refused = refusal_of_text(text);
+        assert!(matches!(refused, LoadError::TooMuch { found: 536_870_912, .. }), "{refused}");
+    }
+}

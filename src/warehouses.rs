@@ -1,0 +1,152 @@
+//! The warehouses that there are: a line for each kind, in each of the tables below.
+
+use tidegate_event::destination::{Destination, Failure};
+use tidegate_warehouse::Part;
+use tidegate_warehouse::known::Found;
+use tidegate_warehouse::plan::{Place, Plan};
+use tidegate_warehouse::sheet::Sheet;
+use tidegate_warehouse::table::Limits;
+use tidegate_warehouse_clickhouse as clickhouse;
+use tidegate_warehouse_lake as lake;
+use tidegate_warehouse_postgres as postgres;
+use tidegate_warehouse_snowflake as snowflake;
+use tidegate_warehouse_sqlite as sqlite;
+
+/// A warehouse as an operator describes it.
+#[derive(Debug, Clone)]
+pub enum Settings {
+    Sqlite(sqlite::Settings),
+    Postgres(Box<postgres::Settings>),
+    ClickHouse(clickhouse::Settings),
+    Snowflake(snowflake::Settings),
+    Lake(Box<lake::Settings>),
+}
+
+/// What each warehouse says about itself, in the order of the documentation.
+pub const SHEETS: [&Sheet; 6] = [
+    &sqlite::SHEET,
+    &postgres::SHEET,
+    &clickhouse::SHEET,
+    &snowflake::SHEET,
+    &snowflake::SHEET_STREAMING,
+    &lake::SHEET,
+];
+
+impl Settings {
+    /// What this kind of warehouse says about itself.
+    #[must_use]
+    pub fn sheet(&self) -> &'static Sheet {
+        match self {
+            Self::Sqlite(_) => &sqlite::SHEET,
+            Self::Postgres(_) => &postgres::SHEET,
+            Self::ClickHouse(_) => &clickhouse::SHEET,
+            Self::Lake(_) => &lake::SHEET,
+            Self::Snowflake(settings) => match settings.load {
+                snowflake::Load::Staged => &snowflake::SHEET,
+                snowflake::Load::Streaming => &snowflake::SHEET_STREAMING,
+            },
+        }
+    }
+
+    /// How wide and how many its tables may become.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        match self {
+            Self::Sqlite(settings) => settings.limits,
+            Self::Postgres(settings) => settings.limits,
+            Self::ClickHouse(settings) => settings.limits,
+            Self::Lake(settings) => settings.limits,
+            Self::Snowflake(settings) => settings.limits,
+        }
+    }
+
+    /// What stands before the names of a part's tables where the warehouse has no schemas of its own.
+    #[must_use]
+    pub fn prefix(&self, part: &Part) -> String {
+        match (self, &part.schema) {
+            (Self::Sqlite(_), Some(schema)) => format!("{schema}__"),
+            _ => String::new(),
+        }
+    }
+
+    /// The schema of a part as the warehouse's SQL spells it: what stands before the dot of a table's name. Empty where the
+    /// schema is part of that name.
+    #[must_use]
+    pub fn schema_sql(&self, part: &Part) -> String {
+        let named = part.schema.as_deref();
+        match self {
+            Self::Sqlite(_) => String::new(),
+            Self::Postgres(settings) => postgres::quoted(named.unwrap_or(&settings.schema)),
+            Self::ClickHouse(settings) => clickhouse::quoted(named.unwrap_or(&settings.database)),
+            Self::Snowflake(settings) => settings.schema_sql(part),
+            Self::Lake(settings) => named.unwrap_or(&settings.schema).to_owned(),
+        }
+    }
+
+    /// The statement that makes the schema of a part where `found` does not have it.
+    #[must_use]
+    pub fn schema_statement(&self, part: &Part, found: &Found) -> Option<String> {
+        let word = match self {
+            _ if found.has_schema => return None,
+            Self::Sqlite(_) | Self::Lake(_) => return None,
+            Self::ClickHouse(_) => "DATABASE",
+            Self::Postgres(_) => "SCHEMA",
+            // An empty one is not seen.
+            Self::Snowflake(_) => "SCHEMA IF NOT EXISTS",
+        };
+        Some(format!("CREATE {word} {}", self.schema_sql(part)))
+    }
+
+    /// A warehouse in which nothing has been made yet.
+    #[must_use]
+    pub fn nothing(&self, part: &Part) -> Found {
+        // Every database of PostgreSQL and of Snowflake is made with it.
+        let has_schema = match self {
+            Self::Postgres(_) => self.schema_sql(part) == "\"public\"",
+            Self::Snowflake(_) => self.schema_sql(part).ends_with(".\"PUBLIC\""),
+            _ => false,
+        };
+        Found { has_schema, ..Found::default() }
+    }
+
+    /// What would be done to the tables of a part that are `found`.
+    #[must_use]
+    pub fn plan(&self, part: &Part, found: Found) -> Plan {
+        let place = Place {
+            sheet: self.sheet(),
+            limits: self.limits(),
+            prefix: self.prefix(part),
+            schema: self.schema_sql(part),
+            schema_statement: self.schema_statement(part, &found),
+        };
+        Plan::new(place, part, found)
+    }
+
+    /// Opens one sync's part. Nothing need be reachable yet: a warehouse that is away is found out at the first batch.
+    ///
+    /// # Errors
+    /// What no waiting mends: settings that cannot be used, a file that is no warehouse.
+    pub fn open(&self, part: &Part) -> Result<Box<dyn Destination>, Failure> {
+        Ok(match self {
+            Self::Sqlite(settings) => Box::new(settings.clone().check(part)?.open()?.run()?),
+            Self::Postgres(settings) => Box::new(settings.check(part)?.open()),
+            Self::ClickHouse(settings) => Box::new(settings.clone().check(part)?.open()?),
+            Self::Lake(settings) => Box::new(lake::Settings::clone(settings).check(part)?.open()),
+            Self::Snowflake(settings) => Box::new(settings.clone().check(part)?.open()?),
+        })
+    }
+
+    /// The tables of one sync's part as they are; changes nothing.
+    ///
+    /// # Errors
+    /// The warehouse cannot be read.
+    pub async fn find(&self, part: &Part) -> Result<Found, Failure> {
+        match self {
+            Self::Sqlite(settings) => settings.clone().check(part)?.find(),
+            Self::Postgres(settings) => settings.check(part)?.find().await,
+            Self::ClickHouse(settings) => settings.clone().check(part)?.find().await,
+            Self::Lake(settings) => lake::Settings::clone(settings).check(part)?.find().await,
+            Self::Snowflake(settings) => settings.clone().check(part)?.open()?.find().await,
+        }
+    }
+}
