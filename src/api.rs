@@ -7,35 +7,48 @@
 //! * Nothing is answered to anybody without the token but that it is missing. Every request passes one function,
 //!   [`access::authorise`], with its principal, action and object; that is where roles will stand.
 //! * Every body, wait, list and queue is bounded.
-//! * Every refusal is `{"error": {"code", "message", "fix"}}`, and settings marked secret are never shown.
+//! * Every refusal is a problem of RFC 9457 with a `code` and a `fix`, and settings marked secret are never shown.
+//! * `/api/openapi.json` is made from the handlers and the types that they take and give.
 //! * There is no CORS: no web page of another origin can ask anything.
 //!
 //! Three doors, like every source: [`Settings`] are checked by whoever builds them, [`Api::open`] binds, [`Api::run`]
-//! serves. This room does not know how events flow.
+//! serves. This part does not know how events flow.
 
 pub mod access;
-mod answer;
+mod builds;
+mod change;
+mod destinations;
+mod extract;
+mod functions;
 mod logs;
-mod route;
-mod shelf;
-mod upload;
+mod openapi;
+mod refusal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::{Request, StatusCode, header};
+use axum::Router;
+use axum::extract::{MatchedPath, RawPathParams, Request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use tidegate_delivery::Logbook;
-use tidegate_net::{self as net, Caller, Peer, Port, RequestBody as Incoming, Service};
+use tidegate_net::{self as net, Caller, Peer, Port, Reply, RequestBody, Service};
 use tidegate_registry::Store;
 use tidegate_state::{self as state, State};
 use tokio::sync::watch;
+use tower_service::Service as _;
 
 use access::{Denied, Guard, Principal};
-use answer::{Answer, Reply};
-use route::{Call, Route};
+use refusal::Refusal;
 
 /// Opens the state file for one request.
 pub type OpenState = Box<dyn Fn() -> Result<State, state::Error> + Send + Sync>;
@@ -112,9 +125,15 @@ pub struct Api {
     door: Arc<Door>,
 }
 
-struct Door {
+/// What handlers need.
+struct Shared {
     settings: Settings,
+}
+
+struct Door {
+    shared: Arc<Shared>,
     guard: Guard,
+    router: Router,
 }
 
 impl Api {
@@ -126,7 +145,9 @@ impl Api {
         // Proxies are trusted by nobody here: no address that a header names counts for anything.
         let port = Port::open(listen, settings.connections.clone(), Vec::new())?;
         let guard = Guard::new(settings.token_file.clone(), settings.limits.wrong_tokens_max);
-        Ok(Self { port, door: Arc::new(Door { settings, guard }) })
+        let shared = Arc::new(Shared { settings });
+        let router = router(&shared);
+        Ok(Self { port, door: Arc::new(Door { shared, guard, router }) })
     }
 
     /// The address that it listens on, with the port that was chosen.
@@ -143,55 +164,110 @@ impl Api {
     }
 }
 
+fn router(shared: &Arc<Shared>) -> Router {
+    let (router, document) = openapi::routes();
+    let document: Bytes = document.to_json().map(Bytes::from).unwrap_or_default();
+    let shown = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    router
+        .route(openapi::PATH, axum::routing::get(async move || (shown, document)))
+        .route_layer(middleware::from_fn(authorised))
+        .fallback(async || Refusal::not_found())
+        .method_not_allowed_fallback(async || Refusal::wrong_method())
+        .with_state(Arc::clone(shared))
+}
+
+/// Who asks is known; whether they may is decided here, for every path, before its handler sees the request.
+async fn authorised(
+    matched: MatchedPath,
+    params: RawPathParams,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    let name = params.iter().next().map(|(_, value)| value);
+    let asked = access::asked(request.method(), matched.as_str(), name);
+    let (principal, (action, object)) =
+        request.extensions().get::<Principal>().zip(asked).ok_or_else(Refusal::forbidden)?;
+    access::authorise(principal, action, &object).map_err(|Denied| Refusal::forbidden())?;
+    Ok(next.run(request).await)
+}
+
 impl Service for Door {
-    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Reply {
-        let caller = peer.address.ip().into();
-        self.dispatch(request, caller).await.unwrap_or_else(|refusal| refusal).into_reply()
+    async fn answer(&self, request: hyper::Request<RequestBody>, peer: Peer) -> Reply {
+        let (mut head, body) = request.into_parts();
+        let body = SharedBody(Arc::new(Mutex::new(body)));
+        let response = match self.principal(&head.headers, peer.address.ip().into()) {
+            Ok(principal) => {
+                head.extensions.insert(principal);
+                let request = Request::from_parts(head, axum::body::Body::new(body.clone()));
+                // It is always ready and never fails.
+                self.router.clone().call(request).await.unwrap_or_else(|never| match never {})
+            }
+            Err(refusal) => refusal.into_response(),
+        };
+        self.swallow(body).await;
+        reply(response).await
     }
 
     fn too_slow(&self) -> Reply {
-        let message = "the body came too slowly";
-        Answer::error(StatusCode::REQUEST_TIMEOUT, "body-timeout", message, "send it again").into_reply()
+        let problem = Refusal::too_slow().into_response();
+        let (head, _) = problem.into_parts();
+        Reply::from_parts(head, Full::default())
     }
 }
 
 impl Door {
-    /// Who, then what, then whether.
-    async fn dispatch(&self, request: Request<Incoming>, caller: Caller) -> Result<Answer, Answer> {
-        let Route { call, query } = match self.admitted(&request, caller) {
-            Ok(route) => route,
-            Err(refusal) => {
-                self.swallow(request).await;
-                return Err(refusal);
-            }
-        };
-        match call {
-            Call::Push { shelf, name } => self.push(request, shelf, name, query.get("force") == Some("true")).await,
-            Call::Build { id } => self.build(&id, &query).await,
-            Call::List { shelf } => Ok(self.list(shelf)),
-            Call::Show { shelf, name } => self.show(shelf, &name).await,
-            Call::Logs { shelf, name } => self.logs(shelf, name, &query).await,
-            Call::Flip { shelf, name, flip } => {
-                let body = self.json(request).await?;
-                self.flip(shelf, name, flip, body).await
-            }
-        }
-    }
-
-    fn admitted(&self, request: &Request<Incoming>, caller: Caller) -> Result<Route, Answer> {
-        let principal = self.principal(request, caller)?;
-        let route = route::find(request.method(), request.uri().path(), request.uri().query())?;
-        let (action, object) = route.call.asks();
-        access::authorise(&principal, action, &object).map_err(|Denied| Answer::forbidden())?;
-        Ok(route)
-    }
-
-    fn principal(&self, request: &Request<Incoming>, caller: Caller) -> Result<Principal, Answer> {
-        let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    fn principal(&self, headers: &HeaderMap, caller: Caller) -> Result<Principal, Refusal> {
+        let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = header.and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        self.guard.admit(token, caller).map_err(Answer::from)
+        self.guard.admit(token, caller).map_err(Refusal::from)
     }
+
+    /// Reads what nobody read, and keeps nothing of it: a connection that is closed on a client in the middle of its body
+    /// may take the answer with it. Bounded by time and by what a component may have.
+    async fn swallow(&self, mut body: SharedBody) {
+        let bytes_max = self.shared.settings.store.limits().component_bytes_max;
+        let read = async {
+            let mut left = bytes_max;
+            while let Some(Ok(frame)) = body.frame().await {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                if bytes > left {
+                    return;
+                }
+                left -= bytes;
+            }
+        };
+        let _ = tokio::time::timeout(self.shared.settings.limits.unwanted_timeout, read).await;
+    }
+}
+
+/// A body that is still there when its handler has gone.
+#[derive(Clone)]
+struct SharedBody(Arc<Mutex<RequestBody>>);
+
+impl Body for SharedBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Pin::new(&mut *body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+    }
+}
+
+async fn reply(response: Response) -> Reply {
+    let (mut head, body) = response.into_parts();
+    head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    Reply::from_parts(head, Full::new(body))
 }

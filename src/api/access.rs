@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use hyper::Method;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -40,6 +41,8 @@ pub enum Object {
     /// One function or destination.
     Named(Shelf, String),
     Build,
+    /// The description of the API.
+    Document,
 }
 
 /// The principal may not.
@@ -54,6 +57,37 @@ pub fn authorise(principal: &Principal, _action: Action, _object: &Object) -> Re
     match principal {
         Principal::Admin => Ok(()),
     }
+}
+
+/// What a request of this method to this path (as it is registered, with `{name}`) asks of what. A path that is not
+/// known here is asked of nobody, and refused.
+#[must_use]
+pub fn asked(method: &Method, path: &str, name: Option<&str>) -> Option<(Action, Object)> {
+    let path = path.strip_prefix('/')?;
+    // The answer to HEAD is that to GET without its body.
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    if (method, path) == (&Method::GET, "api/openapi.json") {
+        return Some((Action::Read, Object::Document));
+    }
+    let mut parts = path.strip_prefix("admin/")?.split('/');
+    let shelf = match parts.next()? {
+        "functions" => Shelf::Functions,
+        "destinations" => Shelf::Destinations,
+        "builds" => return (method == Method::GET).then_some((Action::Read, Object::Build)),
+        _ => return None,
+    };
+    let Some(_) = parts.next() else {
+        return (method == Method::GET).then_some((Action::Read, Object::Shelf(shelf)));
+    };
+    let action = match (method.as_str(), parts.next()) {
+        ("GET", None) => Action::Read,
+        ("GET", Some("logs")) => Action::ReadLogs,
+        ("POST", Some("versions")) => Action::Push,
+        ("POST", Some("live" | "rollback" | "canary")) => Action::Flip,
+        ("POST", Some("settings" | "attach" | "detach")) => Action::Configure,
+        _ => return None,
+    };
+    Some((action, Object::Named(shelf, name?.to_owned())))
 }
 
 /// `admin.json`.

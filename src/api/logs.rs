@@ -1,133 +1,137 @@
-//! What functions logged and used.
+//! What functions and destinations logged and used.
 
-use serde_json::{Value, json};
+use tidegate_api_types::destination::{DestinationMeters, SyncMeter};
+use tidegate_api_types::function::{Charge, FunctionMeters, Trial};
+use tidegate_api_types::logs::{LogLine, LogQuery, Logs};
 use tidegate_delivery::Logged;
 use tidegate_event::time;
 use tidegate_registry::{Error, Shelf};
-use tidegate_state::{FunctionLog, LogFilter, SyncReport};
+use tidegate_state::{FunctionLog, LogFilter, State};
 use tidegate_wasm::Level;
 
-use super::Door;
-use super::answer::Answer;
-use super::route::Query;
-use super::upload::blocking;
+use super::Shared;
+use super::extract::blocking;
+use super::refusal::Refusal;
 
 /// Lines of one answer.
 const LINES_DEFAULT: u64 = 100;
 const LINES_MAX: u64 = 1_000;
 
-impl Door {
-    /// Log lines, newest last; `event`, `text`, `level` and `limit` choose.
-    pub(super) async fn logs(&self, shelf: Shelf, name: String, query: &Query) -> Result<Answer, Answer> {
-        let level_min = query.get("level").map(str::to_owned);
-        if level_min.as_deref().is_some_and(|word| level(word).is_none()) {
-            return Err(Answer::bad("level", "`level` is not a level", "send one of debug, info, warn, error"));
-        }
-        let limit = query.get("limit").map_or(Ok(LINES_DEFAULT), str::parse::<u64>);
-        let limit = limit.ok().filter(|limit| (1..=LINES_MAX).contains(limit));
-        let limit =
-            limit.ok_or_else(|| Answer::bad("limit", "`limit` is not a number from 1 to 1000", "send 1 to 1000"))?;
-        if shelf == Shelf::Destinations {
-            return self.logs_of_destination(name, query, limit);
-        }
+impl Shared {
+    /// Log lines of a function, newest last.
+    pub(super) async fn function_logs(&self, name: String, query: LogQuery) -> Result<Logs, Refusal> {
+        let (_, lines_max) = bounds(&query)?;
+        let state = self.state()?;
         if self.settings.store.versions(Shelf::Functions, &name).is_empty() {
             // A function of a workspace file has no version here, and logs all the same.
-            let state =
-                (self.settings.open_state)().map_err(|error| Answer::failed("the state cannot be read", &error))?;
-            let charges = state.charges().map_err(|error| Answer::failed("the meters cannot be read", &error))?;
+            let charges = state.charges().map_err(|error| Refusal::failed("the meters cannot be read", &error))?;
             if !self.settings.functions.contains(&name) && !charges.iter().any(|(charge, _)| charge.function == name) {
                 return Err(Error::NoSuchName { shelf: Shelf::Functions, name }.into());
             }
         }
-        let filter = LogFilter {
-            event: query.get("event").map(str::to_owned),
-            text: query.get("text").map(str::to_owned),
-            level_min,
-            lines_max: limit,
-        };
-        let state = (self.settings.open_state)().map_err(|error| Answer::failed("the state cannot be read", &error))?;
+        let filter = LogFilter { event: query.event, text: query.text, level_min: query.level, lines_max };
         let found = blocking(move || state.function_logs(&name, &filter)).await?;
-        let found = found.map_err(|error| Answer::failed("the logs cannot be read", &error))?;
-        Ok(Answer::ok(json!({"lines": found.iter().map(line).collect::<Vec<_>>()})))
+        let found = found.map_err(|error| Refusal::failed("the logs cannot be read", &error))?;
+        Ok(Logs { lines: found.into_iter().map(line).collect() })
     }
 
     /// The same of a destination, whose lines are kept since the server started.
-    fn logs_of_destination(&self, name: String, query: &Query, limit: u64) -> Result<Answer, Answer> {
+    pub(super) fn destination_logs(&self, name: String, query: &LogQuery) -> Result<Logs, Refusal> {
+        let (least, lines_max) = bounds(query)?;
         let shelf = Shelf::Destinations;
-        if query.get("event").is_some() {
-            let message = "lines of a destination are not kept by event";
-            return Err(Answer::bad("event", message, "leave `event` out, or look for a `text`"));
+        if query.event.is_some() {
+            let detail = "lines of a destination are not kept by event";
+            return Err(Refusal::bad("event", detail, "leave `event` out, or look for a `text`"));
         }
         if !self.settings.syncs.contains_key(&name) && self.settings.store.versions(shelf, &name).is_empty() {
             return Err(Error::NoSuchName { shelf, name }.into());
         }
-        let least = query.get("level").and_then(level).unwrap_or(Level::Debug);
-        let text = query.get("text");
+        let text = query.text.as_deref();
         let fits = |line: &Logged| line.level >= least && text.is_none_or(|text| line.text.contains(text));
-        let lines = self.settings.running.logbook.lines(&name, usize::try_from(limit).unwrap_or(usize::MAX), fits);
-        let line = |line: &Logged| {
-            json!({"at": time::format(line.at_us), "version": &*line.version, "level": line.level.as_str(),
-                "text": line.text})
+        let lines = self.settings.running.logbook.lines(&name, usize::try_from(lines_max).unwrap_or(usize::MAX), fits);
+        let line = |line: &Logged| LogLine {
+            at: time::format(line.at_us),
+            version: line.version.to_string(),
+            level: line.level.as_str().to_owned(),
+            text: line.text.to_string(),
+            offsets: None,
         };
-        Ok(Answer::ok(json!({"lines": lines.iter().map(line).collect::<Vec<_>>()})))
+        Ok(Logs { lines: lines.iter().map(line).collect() })
     }
 
-    /// What each version used since it was first seen, and what trials came to.
-    pub(super) fn meters(&self, shelf: Shelf, name: &str) -> Result<Value, Answer> {
-        let failed = |error| Answer::failed("the meters cannot be read", &error);
-        let state = (self.settings.open_state)().map_err(failed)?;
-        if shelf == Shelf::Destinations {
-            let used = self.settings.syncs.get(name).map(Vec::as_slice).unwrap_or_default();
-            let reports = state.reports().map_err(failed)?;
-            let ours = reports.into_iter().filter(|report| used.contains(&report.sync));
-            let syncs: serde_json::Map<String, Value> =
-                ours.map(|report| (report.sync.clone(), sync(&report))).collect();
-            return Ok(json!({ "syncs": syncs }));
-        }
-        let charges: Vec<Value> = state
-            .charges()
-            .map_err(failed)?
-            .into_iter()
-            .filter(|(charge, _)| charge.function == name)
-            .map(|(charge, stopped)| {
-                json!({
-                    "version": charge.version, "batches": charge.batches, "events": charge.events,
-                    "calls": charge.calls, "calls_failed": charge.calls_failed, "faults": charge.faults,
-                    "failed": charge.failed, "dropped": charge.dropped, "cpu_us": charge.cpu_us,
-                    "memory_peak_bytes": charge.memory_peak_bytes, "fault": charge.fault, "stopped": stopped,
-                })
-            })
-            .collect();
-        let trials: Vec<Value> = state
-            .comparisons(name)
-            .map_err(failed)?
-            .into_iter()
-            .map(|trial| {
-                let samples: Value = serde_json::from_str(&trial.samples_json).unwrap_or_default();
-                json!({
-                    "live": trial.live, "canary": trial.rival, "same": trial.same, "different": trial.different,
-                    "samples": samples,
-                })
-            })
-            .collect();
-        Ok(json!({"charges": charges, "trials": trials}))
+    /// What each version of a function used since it was first seen, and what trials came to.
+    pub(super) fn function_meters(&self, name: &str) -> Result<FunctionMeters, Refusal> {
+        let failed = |error| Refusal::failed("the meters cannot be read", &error);
+        let state = self.state()?;
+        let charges = state.charges().map_err(failed)?.into_iter().filter(|(charge, _)| charge.function == name);
+        let charges = charges.map(|(charge, stopped)| Charge {
+            version: charge.version,
+            batches: charge.batches,
+            events: charge.events,
+            calls: charge.calls,
+            calls_failed: charge.calls_failed,
+            faults: charge.faults,
+            failed: charge.failed,
+            dropped: charge.dropped,
+            cpu_us: charge.cpu_us,
+            memory_peak_bytes: charge.memory_peak_bytes,
+            fault: charge.fault,
+            stopped,
+        });
+        let trials = state.comparisons(name).map_err(failed)?.into_iter().map(|trial| Trial {
+            samples: serde_json::from_str(&trial.samples_json).unwrap_or_default(),
+            live: trial.live,
+            canary: trial.rival,
+            same: trial.same,
+            different: trial.different,
+        });
+        Ok(FunctionMeters { charges: charges.collect(), trials: trials.collect() })
+    }
+
+    /// What became of the events of a destination's syncs.
+    pub(super) fn destination_meters(&self, name: &str) -> Result<DestinationMeters, Refusal> {
+        let used = self.settings.syncs.get(name).map(Vec::as_slice).unwrap_or_default();
+        let reports = self.state()?.reports().map_err(|error| Refusal::failed("the meters cannot be read", &error))?;
+        let ours = reports.into_iter().filter(|report| used.contains(&report.sync)).map(|report| {
+            let meter = SyncMeter {
+                delivered: report.delivered,
+                rejected: report.rejected,
+                filtered: report.filtered,
+                failure: report.failure,
+                notice: report.notice,
+            };
+            (report.sync, meter)
+        });
+        Ok(DestinationMeters { syncs: ours.collect() })
+    }
+
+    fn state(&self) -> Result<State, Refusal> {
+        (self.settings.open_state)().map_err(|error| Refusal::failed("the state cannot be read", &error))
     }
 }
 
-fn line(log: &FunctionLog) -> Value {
-    json!({
-        "at": time::format(log.at_us), "version": log.version, "level": log.level, "text": log.text,
-        "offsets": [log.offsets.start, log.offsets.end],
-    })
+/// The least level and the most lines that are asked for.
+fn bounds(query: &LogQuery) -> Result<(Level, u64), Refusal> {
+    let least = match query.level.as_deref() {
+        None => Level::Debug,
+        Some(word) => [Level::Debug, Level::Info, Level::Warn, Level::Error]
+            .into_iter()
+            .find(|level| level.as_str() == word)
+            .ok_or_else(|| Refusal::bad("level", "`level` is not a level", "send one of debug, info, warn, error"))?,
+    };
+    let lines = query.limit.unwrap_or(LINES_DEFAULT);
+    if !(1..=LINES_MAX).contains(&lines) {
+        return Err(Refusal::bad("limit", "`limit` is not a number from 1 to 1000", "send 1 to 1000"));
+    }
+    Ok((least, lines))
 }
 
-fn sync(report: &SyncReport) -> Value {
-    json!({
-        "delivered": report.delivered, "rejected": report.rejected, "filtered": report.filtered,
-        "failure": report.failure, "notice": report.notice,
-    })
-}
-
-fn level(word: &str) -> Option<Level> {
-    [Level::Debug, Level::Info, Level::Warn, Level::Error].into_iter().find(|level| level.as_str() == word)
+fn line(log: FunctionLog) -> LogLine {
+    LogLine {
+        at: time::format(log.at_us),
+        version: log.version,
+        level: log.level,
+        text: log.text,
+        offsets: Some([log.offsets.start, log.offsets.end]),
+    }
 }

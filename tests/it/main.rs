@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
 
 mod adapter;
+mod api;
 mod author;
 mod bodies;
 mod body_limits;

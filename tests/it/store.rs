@@ -53,18 +53,13 @@ fn a_version_goes_live_and_back_and_events_see_it() {
     assert_eq!((shown["versions"].as_array().unwrap().len(), &shown["live"]), (2, &Value::Null));
 
     let refused = admin.post("/admin/functions/redact/live", &json!({"sha256": one, "settings": {"field": 1}}));
-    assert_eq!(
-        (refused.status, refused.json()["error"]["code"].as_str()),
-        (422, Some("settings")),
-        "{}",
-        refused.text()
-    );
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (422, Some("settings")), "{}", refused.text());
     // The schema lets it pass, the function itself does not: a hash needs a salt.
     let unsalted = json!({"sha256": one, "settings": {"fields": {"email": "hash"}}});
     let refused = admin.post("/admin/functions/redact/live", &unsalted);
     assert!(refused.status == 422 && refused.text().contains("the plugin refuses them"), "{}", refused.text());
     let refused = admin.post("/admin/functions/redact/attach", &json!({"source": "nowhere"}));
-    assert_eq!((refused.status, refused.json()["error"]["code"].as_str()), (400, Some("no-such-source")));
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (400, Some("no-such-source")));
 
     admin.attach("redact", "web");
     admin.live("redact", &one, mask());
@@ -134,7 +129,7 @@ fn nothing_is_answered_without_the_token() {
     let server = workspace.serve();
     let code = |headers: &[(&str, &str)]| {
         let reply = request(&server.admin, "GET", "/admin/functions", headers, b"");
-        (reply.status, reply.json()["error"]["code"].as_str().unwrap_or_default().to_owned())
+        (reply.status, reply.json()["code"].as_str().unwrap_or_default().to_owned())
     };
     let bearer = |token: &str| format!("Bearer {token}");
     assert_eq!(code(&[]), (401, "no-token".into()));

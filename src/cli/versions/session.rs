@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use indicatif::ProgressBar;
 use serde_json::Value;
+use tidegate_api_types::Problem;
 
 use crate::cli::Failure;
 use crate::cli::client::{Answer, Client, Target};
@@ -99,15 +100,13 @@ fn understood(answer: &Answer) -> Result<Value, Failure> {
     if (200..300).contains(&answer.status) {
         return Ok(body);
     }
-    let error = &body["error"];
-    Err(Failure::Failed(match (error["message"].as_str(), error["fix"].as_str()) {
+    Err(Failure::Failed(match serde_json::from_value::<Problem>(body) {
         // The API speaks of its bodies; a person at a terminal has flags.
-        (Some(message), Some(_)) if error["code"] == "settings" => {
-            format!(
-                "the server says: {message}\n  fix: --settings FILE, a JSON file with settings that fit plugin.yaml"
-            )
-        }
-        (Some(message), Some(fix)) => format!("the server says: {message}\n  fix: {fix}"),
-        _ => format!("the server answered {} and no reason; is this its admin address?", answer.status),
+        Ok(problem) if problem.code == "settings" => format!(
+            "the server says: {}\n  fix: --settings FILE, a JSON file with settings that fit plugin.yaml",
+            problem.detail
+        ),
+        Ok(problem) => format!("the server says: {}\n  fix: {}", problem.detail, problem.fix),
+        Err(_) => format!("the server answered {} and no reason; is this its admin address?", answer.status),
     }))
 }

@@ -165,7 +165,7 @@ fn every_bomb_is_refused_with_its_reason_and_the_server_goes_on() {
     }
 
     let huge = admin.ask("POST", "/admin/functions/f/versions", &vec![0; 50_000_000]);
-    assert_eq!((huge.status, huge.json()["error"]["code"].as_str()), (413, Some("too-large")));
+    assert_eq!((huge.status, huge.json()["code"].as_str()), (413, Some("too-large")));
     for body in ["{", "[]", "{\"sha256\": 1}", "{\"sha256\": \"../../key\"}", "{\"unknown\": 1}", ""] {
         assert_eq!(admin.ask("POST", "/admin/functions/f/live", body.as_bytes()).status, 400, "{body}");
     }

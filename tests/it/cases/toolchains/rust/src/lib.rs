@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 wit_bindgen::generate!({ path: "wit/deps/tidegate-plugin-0.1.0", world: "transform" });
 
-use exports::tidegate_plugin::{lifecycle, transformer};
+use exports::tidegate::plugin::{lifecycle, transformer};
 use transformer::Outcome;
 
 struct Plain;

@@ -1,97 +1,113 @@
-//! Replies of the admin API.
+//! Refusals of the admin API.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
+use axum::response::{IntoResponse, Response};
+use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
-use hyper::{Response, StatusCode};
-use serde_json::{Value, json};
+use tidegate_api_types::Problem;
 use tidegate_registry::Error;
 
 use super::access::Stranger;
 
-pub(super) use tidegate_net::Reply;
-
-/// What there is to say.
+/// Why something is not done, for whoever asked.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Refusal {
     status: StatusCode,
-    body: Value,
+    code: &'static str,
+    detail: String,
+    fix: String,
     retry_after: Option<Duration>,
 }
 
-impl Answer {
-    pub(super) fn ok(body: Value) -> Self {
-        Self { status: StatusCode::OK, body, retry_after: None }
+impl Refusal {
+    pub(super) fn new(
+        status: StatusCode,
+        code: &'static str,
+        detail: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self { status, code, detail: detail.into(), fix: fix.into(), retry_after: None }
     }
 
-    /// It was taken, and will be done.
-    pub(super) fn accepted(body: Value) -> Self {
-        Self { status: StatusCode::ACCEPTED, body, retry_after: None }
+    pub(super) fn bad(code: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, detail, fix)
     }
 
-    pub(super) fn error(status: StatusCode, code: &str, message: impl Into<String>, fix: &str) -> Self {
-        let body = json!({"error": {"code": code, "message": message.into(), "fix": fix}});
-        Self { status, body, retry_after: None }
-    }
-
-    pub(super) fn bad(code: &str, message: impl Into<String>, fix: &str) -> Self {
-        Self::error(StatusCode::BAD_REQUEST, code, message, fix)
+    pub(super) fn unprocessable(code: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail, fix)
     }
 
     pub(super) fn forbidden() -> Self {
-        Self::error(StatusCode::FORBIDDEN, "forbidden", "this token may not do that", "ask for a token that may")
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "this token may not do that", "ask for a token that may")
     }
 
-    pub(super) fn not_found(message: impl Into<String>) -> Self {
-        Self::error(StatusCode::NOT_FOUND, "not-found", message, "see docs/admin-api.md for what there is")
+    pub(super) fn not_found() -> Self {
+        let fix = "see docs/admin-api.md or /api/openapi.json for what there is";
+        Self::new(StatusCode::NOT_FOUND, "not-found", "there is no such path", fix)
+    }
+
+    pub(super) fn wrong_method() -> Self {
+        let fix = "the header Allow says which it takes; see docs/admin-api.md";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", "this path does not take this method", fix)
+    }
+
+    pub(super) fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "the body came too slowly", "send it again")
     }
 
     /// Something here failed; the details are in the log.
     pub(super) fn failed(what: &str, error: &dyn std::fmt::Display) -> Self {
         tracing::error!(error = %error, "{what}");
-        let message = format!("{what}: {error}");
-        Self::error(StatusCode::INTERNAL_SERVER_ERROR, "failed", message, "the server's log says more")
+        let detail = format!("{what}: {error}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", detail, "the server's log says more")
     }
 
     fn after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
     }
+}
 
-    pub(super) fn into_reply(self) -> Reply {
-        let mut reply = Response::new(Full::new(Bytes::from(self.body.to_string())));
-        *reply.status_mut() = self.status;
-        let headers = reply.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let problem = Problem {
+            kind: Problem::kind_of(self.code),
+            title: self.status.canonical_reason().unwrap_or_default().to_owned(),
+            status: self.status.as_u16(),
+            detail: self.detail,
+            code: self.code.to_owned(),
+            fix: self.fix,
+        };
+        let mut response = (self.status, axum::Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
-        reply
+        response
     }
 }
 
-impl From<Stranger> for Answer {
+impl From<Stranger> for Refusal {
     fn from(stranger: Stranger) -> Self {
-        let unknown = |code, message| {
+        let unknown = |code, detail| {
             let fix = "send `Authorization: Bearer <the admin token>`; `tidegate admin token --reset` makes a new one";
-            Self::error(StatusCode::UNAUTHORIZED, code, message, fix)
+            Self::new(StatusCode::UNAUTHORIZED, code, detail, fix)
         };
         match stranger {
             Stranger::NoToken => unknown("no-token", "the request has no admin token"),
             Stranger::WrongToken => unknown("wrong-token", "the admin token is wrong"),
-            Stranger::TooOften(wait) => Self::error(
+            Stranger::TooOften(wait) => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-wrong-tokens",
                 "there were too many wrong admin tokens from this address in the last minute",
                 "send the right one, which always works, or wait",
             )
             .after(wait),
-            Stranger::NoHash => Self::error(
+            Stranger::NoHash => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no-token-made",
                 "the server has no readable admin.json in its data directory",
@@ -101,9 +117,9 @@ impl From<Stranger> for Answer {
     }
 }
 
-impl From<Error> for Answer {
+impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        let message = error.to_string();
+        let detail = error.to_string();
         let (status, code, fix) = match &error {
             Error::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too-busy", "send it again after Retry-After"),
             Error::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "store-full", "remove versions that nobody needs"),
@@ -130,7 +146,7 @@ impl From<Error> for Answer {
                 return Self::failed("the store could not do it", &error);
             }
         };
-        let answer = Self::error(status, code, message, fix);
-        if matches!(error, Error::Busy { .. }) { answer.after(Duration::from_secs(5)) } else { answer }
+        let refusal = Self::new(status, code, detail, fix);
+        if matches!(error, Error::Busy { .. }) { refusal.after(Duration::from_secs(5)) } else { refusal }
     }
 }

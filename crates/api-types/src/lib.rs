@@ -1,0 +1,48 @@
+//! Requests and answers of the admin API: shared by the server, the command line and generated clients.
+//!
+//! Every type is what goes over the wire and nothing else; `/api/openapi.json` is made from them. A field that is
+//! `null` or missing means "there is none". Times are RFC 3339 in UTC, a version is named by its sha-256 in 64
+//! hexadecimal digits.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Builds of uploads.
+pub mod build;
+/// Destinations: what there is and what it did.
+pub mod destination;
+/// Functions: what there is and what it did.
+pub mod function;
+/// Lines that guests logged.
+pub mod logs;
+/// Versions and where they are in use.
+pub mod version;
+
+/// A refusal, as RFC 9457 has it (`application/problem+json`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// Names the kind of problem: `urn:tidegate:problem:` and the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The HTTP status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened, in a sentence.
+    pub detail: String,
+    /// The kind of problem for programs, e.g. `no-such-version`.
+    pub code: String,
+    /// What to do about it.
+    pub fix: String,
+}
+
+impl Problem {
+    /// The media type of a body that holds one.
+    pub const MEDIA_TYPE: &str = "application/problem+json";
+
+    /// The `type` of problems with this code.
+    #[must_use]
+    pub fn kind_of(code: &str) -> String {
+        format!("urn:tidegate:problem:{code}")
+    }
+}

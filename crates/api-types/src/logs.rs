@@ -1,0 +1,41 @@
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// Which lines to show.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct LogQuery {
+    /// Only batches that the event with this messageId was in (functions).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// Only lines that hold this text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Only lines this loud or louder: `debug`, `info`, `warn`, `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// The newest so many, 1 to 1,000; 100 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u64>,
+}
+
+/// Lines, newest last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Logs {
+    pub lines: Vec<LogLine>,
+}
+
+/// A line that a guest logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogLine {
+    pub at: String,
+    /// The version that logged it.
+    pub version: String,
+    pub level: String,
+    pub text: String,
+    /// The batch that was handled: first offset in the log, and the one behind the last (functions).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offsets: Option<[u64; 2]>,
+}

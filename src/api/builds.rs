@@ -1,0 +1,87 @@
+//! Uploads and builds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use hyper::StatusCode;
+use tidegate_api_types::build::{Build, BuildError, BuildQuery, BuildState, Pushed};
+use tidegate_registry::{Progress, Shelf};
+
+use super::Shared;
+use super::change::version;
+use super::extract::{Name, Query, blocking, body};
+use super::refusal::Refusal;
+
+/// Takes a component into the queue.
+pub(super) async fn push(
+    shared: &Shared,
+    request: Request,
+    shelf: Shelf,
+    name: String,
+    force: bool,
+) -> Result<(StatusCode, axum::Json<Pushed>), Refusal> {
+    // The place first: no more bytes are held than may wait.
+    let place = shared.settings.store.place()?;
+    let bytes_max = shared.settings.store.limits().component_bytes_max;
+    let bytes = body(shared, request, bytes_max, "a component").await?;
+    let id = blocking(move || place.forced(force).take(shelf, &name, &bytes)).await??;
+    let pushed = Pushed { build: id.to_string(), follow: format!("/admin/builds/{id}") };
+    Ok((StatusCode::ACCEPTED, axum::Json(pushed)))
+}
+
+/// How far a build is; waits for its end, or for news.
+#[utoipa::path(get, path = "/admin/builds/{id}", tag = "builds", operation_id = "show_build",
+    params(("id" = String, Path), BuildQuery), responses((status = 200, body = Build), Refusal))]
+pub(super) async fn show(
+    State(shared): State<Arc<Shared>>,
+    Name(id): Name,
+    Query(query): Query<BuildQuery>,
+) -> Result<axum::Json<Build>, Refusal> {
+    let unknown = || {
+        Refusal::new(
+            StatusCode::NOT_FOUND,
+            "no-such-build",
+            "no build has this id; the last 256 since the server started are known",
+            "push again: a version that is there already is ready at once",
+        )
+    };
+    let mut progress = shared.settings.store.build(&id).ok_or_else(unknown)?;
+    let wait = Duration::from_millis(query.wait_ms).min(shared.settings.limits.wait_max);
+    let from = query.from;
+    let news =
+        |progress: &Progress| progress.is_end() || from.as_deref().is_some_and(|from| from != state(progress).as_str());
+    // Out of time is an answer too: how far it is now.
+    let _ = tokio::time::timeout(wait, progress.wait_for(news)).await;
+    let mut now = progress.borrow().clone();
+    if !now.is_end() && progress.has_changed().is_err() {
+        let reason = "the build broke off, or the server is stopping; push again".to_owned();
+        now = Progress::Failed { code: "broke-off", reason };
+    }
+    Ok(axum::Json(shown(id, &now)))
+}
+
+const fn state(progress: &Progress) -> BuildState {
+    match progress {
+        Progress::Queued => BuildState::Queued,
+        Progress::Gates => BuildState::Gates,
+        Progress::Compiling { .. } => BuildState::Compiling,
+        Progress::Smoke => BuildState::Smoke,
+        Progress::Ready(_) => BuildState::Ready,
+        Progress::Failed { .. } => BuildState::Failed,
+    }
+}
+
+fn shown(build: String, progress: &Progress) -> Build {
+    let mut shown = Build { build, state: state(progress), seconds: None, version: None, error: None };
+    match progress {
+        Progress::Compiling { since } => shown.seconds = Some(since.elapsed().as_secs()),
+        Progress::Ready(facts) => shown.version = Some(version(facts)),
+        Progress::Failed { code, reason } => {
+            let fix = "change the plugin as the message says, build it and push again".to_owned();
+            shown.error = Some(BuildError { code: (*code).to_owned(), message: reason.clone(), fix });
+        }
+        Progress::Queued | Progress::Gates | Progress::Smoke => {}
+    }
+    shown
+}

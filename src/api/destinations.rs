@@ -1,0 +1,109 @@
+//! Destinations: what there is, and what is changed.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use hyper::StatusCode;
+use tidegate_api_types::build::{PushQuery, Pushed};
+use tidegate_api_types::destination::{Destination, DestinationSummary, Destinations};
+use tidegate_api_types::logs::{LogQuery, Logs};
+use tidegate_api_types::version::{ChangeSettings, MakeLive, RollBack};
+use tidegate_registry::{Error, Shelf, Store};
+
+use super::change::{Change, object, sha};
+use super::extract::{Json, Name, NameInPath, Query};
+use super::refusal::Refusal;
+use super::{Shared, builds};
+
+type Answer<T> = Result<axum::Json<T>, Refusal>;
+type Of = State<Arc<Shared>>;
+
+/// All destinations whose versions were uploaded.
+#[utoipa::path(get, path = "/admin/destinations", tag = "destinations", operation_id = "list_destinations",
+    responses((status = 200, body = Destinations), Refusal))]
+pub(super) async fn list(State(shared): Of) -> axum::Json<Destinations> {
+    let (settings, pointers) = (&shared.settings, shared.settings.store.pointers());
+    let summary = |name: String| {
+        let pointer = pointers.shelf(Shelf::Destinations).get(&name).cloned().unwrap_or_default();
+        DestinationSummary {
+            versions: settings.store.versions(Shelf::Destinations, &name).len() as u64,
+            live: pointer.live.map(|placed| placed.sha256.to_string()),
+            previous: pointer.previous.map(|placed| placed.sha256.to_string()),
+            syncs: settings.syncs.get(&name).cloned(),
+            name,
+        }
+    };
+    axum::Json(Destinations {
+        destinations: settings.store.names(Shelf::Destinations).into_iter().map(summary).collect(),
+        revision: pointers.revision,
+    })
+}
+
+/// One destination with its versions, which of them carries, and what became of events.
+#[utoipa::path(get, path = "/admin/destinations/{name}", tag = "destinations", operation_id = "show_destination",
+    params(NameInPath), responses((status = 200, body = Destination), Refusal))]
+pub(super) async fn show(State(shared): Of, Name(name): Name) -> Answer<Destination> {
+    let versions = shared.versions(Shelf::Destinations, &name);
+    if versions.is_empty() {
+        return Err(Error::NoSuchName { shelf: Shelf::Destinations, name }.into());
+    }
+    let mut shown = shared.destination(&name, &shared.settings.store.pointers());
+    shown.versions = Some(versions);
+    shown.meters = Some(shared.destination_meters(&name)?);
+    Ok(axum::Json(shown))
+}
+
+/// Uploads a component: a version of the destination, when it passes every check.
+#[utoipa::path(post, path = "/admin/destinations/{name}/versions", tag = "destinations", operation_id = "push_destination",
+    params(NameInPath, PushQuery), request_body(content = Vec<u8>, content_type = "application/wasm"),
+    responses((status = 202, body = Pushed), Refusal))]
+pub(super) async fn push(
+    State(shared): Of,
+    Name(name): Name,
+    Query(query): Query<PushQuery>,
+    request: Request,
+) -> Result<(StatusCode, axum::Json<Pushed>), Refusal> {
+    builds::push(&shared, request, Shelf::Destinations, name, query.force).await
+}
+
+/// Makes a version live: the syncs that name the destination take it with their next batch.
+#[utoipa::path(post, path = "/admin/destinations/{name}/live", tag = "destinations", operation_id = "make_destination_live",
+    params(NameInPath), request_body = MakeLive, responses((status = 200, body = Destination), Refusal))]
+pub(super) async fn live(State(shared): Of, Name(name): Name, Json(asked): Json<MakeLive>) -> Answer<Destination> {
+    let (sha256, settings) = (sha(&asked.sha256)?, object(asked.settings)?);
+    let change = move |store: &Store, name: &str| store.set_live(Shelf::Destinations, name, sha256, settings);
+    changed(&shared, name, "live", Box::new(change)).await
+}
+
+/// Goes back to the version before.
+#[utoipa::path(post, path = "/admin/destinations/{name}/rollback", tag = "destinations", operation_id = "roll_destination_back",
+    params(NameInPath), request_body = RollBack, responses((status = 200, body = Destination), Refusal))]
+pub(super) async fn rollback(State(shared): Of, Name(name): Name, Json(_): Json<RollBack>) -> Answer<Destination> {
+    changed(&shared, name, "rollback", Box::new(|store, name| store.rollback(Shelf::Destinations, name))).await
+}
+
+/// Changes the settings of the live version.
+#[utoipa::path(post, path = "/admin/destinations/{name}/settings", tag = "destinations",
+    operation_id = "change_destination_settings", params(NameInPath), request_body = ChangeSettings,
+    responses((status = 200, body = Destination), Refusal))]
+pub(super) async fn settings(
+    State(shared): Of,
+    Name(name): Name,
+    Json(asked): Json<ChangeSettings>,
+) -> Answer<Destination> {
+    let settings = object(Some(asked.settings))?.unwrap_or_default();
+    let change = move |store: &Store, name: &str| store.set_settings(Shelf::Destinations, name, settings);
+    changed(&shared, name, "settings", Box::new(change)).await
+}
+
+/// What it logged since the server started, newest last.
+#[utoipa::path(get, path = "/admin/destinations/{name}/logs", tag = "destinations", operation_id = "destination_logs",
+    params(NameInPath, LogQuery), responses((status = 200, body = Logs), Refusal))]
+pub(super) async fn logs(State(shared): Of, Name(name): Name, Query(query): Query<LogQuery>) -> Answer<Logs> {
+    shared.destination_logs(name, &query).map(axum::Json)
+}
+
+async fn changed(shared: &Arc<Shared>, name: String, what: &'static str, change: Change) -> Answer<Destination> {
+    let pointers = shared.change(Shelf::Destinations, name.clone(), what, change).await?;
+    Ok(axum::Json(shared.destination(&name, &pointers)))
+}

@@ -1,0 +1,157 @@
+//! Functions: what there is, and what is changed.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use hyper::StatusCode;
+use tidegate_api_types::build::{PushQuery, Pushed};
+use tidegate_api_types::function::{ChangeCanary, Function, FunctionSummary, Functions, OfSource};
+use tidegate_api_types::logs::{LogQuery, Logs};
+use tidegate_api_types::version::{ChangeSettings, MakeLive, RollBack};
+use tidegate_registry::{Error, Shelf, Store, Trial};
+
+use super::change::{Change, object, sha};
+use super::extract::{Json, Name, NameInPath, Query};
+use super::refusal::Refusal;
+use super::{Shared, builds};
+
+type Answer<T> = Result<axum::Json<T>, Refusal>;
+type Of = State<Arc<Shared>>;
+
+/// All functions.
+#[utoipa::path(get, path = "/admin/functions", tag = "functions", operation_id = "list_functions",
+    responses((status = 200, body = Functions), Refusal))]
+pub(super) async fn list(State(shared): Of) -> axum::Json<Functions> {
+    let (settings, pointers) = (&shared.settings, shared.settings.store.pointers());
+    let summary = |name: String| {
+        let pointer = pointers.shelf(Shelf::Functions).get(&name).cloned().unwrap_or_default();
+        FunctionSummary {
+            versions: settings.store.versions(Shelf::Functions, &name).len() as u64,
+            live: pointer.live.map(|placed| placed.sha256.to_string()),
+            previous: pointer.previous.map(|placed| placed.sha256.to_string()),
+            canary: pointer.canary.map(|canary| canary.placed.sha256.to_string()),
+            attached: pointer.attached.into_iter().collect(),
+            name,
+        }
+    };
+    axum::Json(Functions {
+        functions: settings.store.names(Shelf::Functions).into_iter().map(summary).collect(),
+        revision: pointers.revision,
+        sources: settings.sources.clone(),
+        lent: settings.lent.clone(),
+    })
+}
+
+/// One function with its versions, which of them are in use, and what they did.
+#[utoipa::path(get, path = "/admin/functions/{name}", tag = "functions", operation_id = "show_function",
+    params(NameInPath), responses((status = 200, body = Function), Refusal))]
+pub(super) async fn show(State(shared): Of, Name(name): Name) -> Answer<Function> {
+    let versions = shared.versions(Shelf::Functions, &name);
+    if versions.is_empty() {
+        return Err(Error::NoSuchName { shelf: Shelf::Functions, name }.into());
+    }
+    let mut shown = shared.function(&name, &shared.settings.store.pointers());
+    shown.versions = Some(versions);
+    shown.meters = Some(shared.function_meters(&name)?);
+    Ok(axum::Json(shown))
+}
+
+/// Uploads a component: a version of the function, when it passes every check.
+#[utoipa::path(post, path = "/admin/functions/{name}/versions", tag = "functions", operation_id = "push_function",
+    params(NameInPath, PushQuery), request_body(content = Vec<u8>, content_type = "application/wasm"),
+    responses((status = 202, body = Pushed), Refusal))]
+pub(super) async fn push(
+    State(shared): Of,
+    Name(name): Name,
+    Query(query): Query<PushQuery>,
+    request: Request,
+) -> Result<(StatusCode, axum::Json<Pushed>), Refusal> {
+    builds::push(&shared, request, Shelf::Functions, name, query.force).await
+}
+
+/// Makes a version live; the answer comes when the next event goes through it.
+#[utoipa::path(post, path = "/admin/functions/{name}/live", tag = "functions", operation_id = "make_function_live",
+    params(NameInPath), request_body = MakeLive, responses((status = 200, body = Function), Refusal))]
+pub(super) async fn live(State(shared): Of, Name(name): Name, Json(asked): Json<MakeLive>) -> Answer<Function> {
+    let (sha256, settings) = (sha(&asked.sha256)?, object(asked.settings)?);
+    shared.lends(&name, sha256, asked.force)?;
+    let change = move |store: &Store, name: &str| store.set_live(Shelf::Functions, name, sha256, settings);
+    changed(&shared, name, "live", Box::new(change)).await
+}
+
+/// Ends the canary or shadow that there is; where there is none, goes back to the version before.
+#[utoipa::path(post, path = "/admin/functions/{name}/rollback", tag = "functions", operation_id = "roll_function_back",
+    params(NameInPath), request_body = RollBack, responses((status = 200, body = Function), Refusal))]
+pub(super) async fn rollback(State(shared): Of, Name(name): Name, Json(_): Json<RollBack>) -> Answer<Function> {
+    changed(&shared, name, "rollback", Box::new(|store, name| store.rollback(Shelf::Functions, name))).await
+}
+
+/// Begins or ends a canary: a version that is tried beside the live one.
+#[utoipa::path(post, path = "/admin/functions/{name}/canary", tag = "functions", operation_id = "change_canary",
+    params(NameInPath), request_body = ChangeCanary, responses((status = 200, body = Function), Refusal))]
+pub(super) async fn canary(State(shared): Of, Name(name): Name, Json(asked): Json<ChangeCanary>) -> Answer<Function> {
+    let ChangeCanary { sha256, settings, share, shadow, off, force } = asked;
+    if off == Some(true) {
+        if sha256.is_some() || settings.is_some() || share.is_some() || shadow.is_some() {
+            return Err(Refusal::bad("off", "`off` stands alone", r#"send {"off": true}"#));
+        }
+        let change = |store: &Store, name: &str| store.set_canary(Shelf::Functions, name, None);
+        return changed(&shared, name, "canary", Box::new(change)).await;
+    }
+    let fix = r#"send {"sha256": "..."} with either "share": 10 or "shadow": true"#;
+    let trial = match (share, shadow.unwrap_or(false)) {
+        (None, true) => Trial::Shadow,
+        (Some(share), false) => Trial::Share(share),
+        _ => return Err(Refusal::bad("canary", "a canary is a share or a shadow", fix)),
+    };
+    let sha256 = sha256.ok_or_else(|| Refusal::bad("sha256", "`sha256` is missing", fix))?;
+    let (sha256, settings) = (sha(&sha256)?, object(settings)?);
+    shared.lends(&name, sha256, force)?;
+    let tried = Some((sha256, trial, settings));
+    let change = move |store: &Store, name: &str| store.set_canary(Shelf::Functions, name, tried);
+    changed(&shared, name, "canary", Box::new(change)).await
+}
+
+/// Changes the settings of the live version.
+#[utoipa::path(post, path = "/admin/functions/{name}/settings", tag = "functions", operation_id = "change_function_settings",
+    params(NameInPath), request_body = ChangeSettings, responses((status = 200, body = Function), Refusal))]
+pub(super) async fn settings(
+    State(shared): Of,
+    Name(name): Name,
+    Json(asked): Json<ChangeSettings>,
+) -> Answer<Function> {
+    let settings = object(Some(asked.settings))?.unwrap_or_default();
+    let change = move |store: &Store, name: &str| store.set_settings(Shelf::Functions, name, settings);
+    changed(&shared, name, "settings", Box::new(change)).await
+}
+
+/// Lets it see the events of a source.
+#[utoipa::path(post, path = "/admin/functions/{name}/attach", tag = "functions", operation_id = "attach_function",
+    params(NameInPath), request_body = OfSource, responses((status = 200, body = Function), Refusal))]
+pub(super) async fn attach(State(shared): Of, Name(name): Name, Json(of): Json<OfSource>) -> Answer<Function> {
+    if !shared.settings.sources.contains(&of.source) {
+        let known: Vec<&str> = shared.settings.sources.iter().map(String::as_str).collect();
+        let detail = format!("there is no source {:?}; there are {}", of.source, known.join(", "));
+        return Err(Refusal::bad("no-such-source", detail, "name a source of the workspace"));
+    }
+    changed(&shared, name, "attach", Box::new(move |store, name| store.attach(name, &of.source))).await
+}
+
+/// Lets it see the events of a source no more.
+#[utoipa::path(post, path = "/admin/functions/{name}/detach", tag = "functions", operation_id = "detach_function",
+    params(NameInPath), request_body = OfSource, responses((status = 200, body = Function), Refusal))]
+pub(super) async fn detach(State(shared): Of, Name(name): Name, Json(of): Json<OfSource>) -> Answer<Function> {
+    changed(&shared, name, "detach", Box::new(move |store, name| store.detach(name, &of.source))).await
+}
+
+/// What it logged, newest last.
+#[utoipa::path(get, path = "/admin/functions/{name}/logs", tag = "functions", operation_id = "function_logs",
+    params(NameInPath, LogQuery), responses((status = 200, body = Logs), Refusal))]
+pub(super) async fn logs(State(shared): Of, Name(name): Name, Query(query): Query<LogQuery>) -> Answer<Logs> {
+    shared.function_logs(name, query).await.map(axum::Json)
+}
+
+async fn changed(shared: &Arc<Shared>, name: String, what: &'static str, change: Change) -> Answer<Function> {
+    let pointers = shared.change(Shelf::Functions, name.clone(), what, change).await?;
+    Ok(axum::Json(shared.function(&name, &pointers)))
+}
