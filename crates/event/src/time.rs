@@ -1,27 +1,54 @@
 //! Instants: microseconds since the Unix epoch, and the RFC 3339 spellings of every SDK.
 
-use jiff::Timestamp;
+use std::borrow::Cow;
+
 use jiff::civil::DateTime;
-use jiff::fmt::temporal::DateTimePrinter;
+use jiff::fmt::temporal::{DateTimePrinter, Pieces};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 /// 0001-01-01T00:00:00Z, the earliest instant that every warehouse takes.
 pub const EARLIEST_US: i64 = -62_135_596_800_000_000;
-/// 9999-12-31T00:00:00Z, the latest.
-pub const LATEST_US: i64 = 253_402_214_400_000_000;
+/// 9999-12-31T23:59:59.999999Z, the latest.
+pub const LATEST_US: i64 = 253_402_300_799_999_999;
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 static PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
 
-/// Reads an RFC 3339 instant with any offset and up to nine fraction digits, as JavaScript, Python (`+00:00`), Go
-/// (nanoseconds) and PHP (`date('c')`) write it. `None` for anything else, and for instants out of range.
+/// Reads an RFC 3339 instant with any offset and fraction, as JavaScript, Python (`+00:00`), Go (nanoseconds) and PHP
+/// (`date('c')`) write it; what is finer than a microsecond is cut. `None` for anything else, and for instants out of range.
 #[must_use]
 pub fn parse(text: &str) -> Option<i64> {
     if text.len() > 64 {
         return None;
     }
-    let instant: Timestamp = text.parse().ok()?;
-    let micros = instant.as_microsecond();
+    let text = in_nanoseconds(text);
+    let micros = match text.parse::<Timestamp>() {
+        Ok(instant) => instant.as_microsecond(),
+        Err(_) => at_the_end_of_time(&text)?,
+    };
     (EARLIEST_US..=LATEST_US).contains(&micros).then_some(micros)
+}
+
+/// The text with no more fraction digits than are read, which is nine.
+fn in_nanoseconds(text: &str) -> Cow<'_, str> {
+    let Some(point) = text.find('.') else { return Cow::Borrowed(text) };
+    let digits = text[point + 1..].bytes().take_while(u8::is_ascii_digit).count();
+    if digits <= 9 {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("{}{}", &text[..point + 10], &text[point + 1 + digits..]))
+}
+
+/// The last hours of the year 9999, where many put what never ends, are beyond what [`Timestamp`] holds.
+fn at_the_end_of_time(text: &str) -> Option<i64> {
+    if !text.starts_with("9999-12-3") {
+        return None;
+    }
+    let pieces = Pieces::parse(text).ok()?;
+    let civil = pieces.date().to_datetime(pieces.time()?);
+    let offset = SignedDuration::from_secs(pieces.to_numeric_offset()?.seconds().into());
+    i64::try_from((civil.duration_since(EPOCH) - offset).as_micros()).ok()
 }
 
 /// How an instant was read that is not spelled as RFC 3339 asks.
@@ -75,8 +102,9 @@ pub fn read(value: &Value) -> Option<(i64, ReadAs)> {
             if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
                 return epoch(text);
             }
-            let civil: DateTime = text.parse().ok()?;
-            let micros = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_microsecond();
+            // What names its zone in brackets alone is not in UTC.
+            let civil: DateTime = in_nanoseconds(text).parse().ok().filter(|_| !text.contains('['))?;
+            let micros = i64::try_from(civil.duration_since(EPOCH).as_micros()).ok()?;
             (EARLIEST_US..=LATEST_US).contains(&micros).then_some((micros, ReadAs::Utc))
         }
         _ => None,
@@ -102,9 +130,14 @@ pub fn format_millis(micros: i64) -> String {
 
 fn format_into(micros: i64, text: &mut String) {
     let micros = micros.clamp(EARLIEST_US, LATEST_US);
-    let instant = Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH);
     // Writing to a String cannot fail.
-    let _ = PRINTER.print_timestamp(&instant, text);
+    let _ = match Timestamp::from_microsecond(micros) {
+        Ok(instant) => PRINTER.print_timestamp(&instant, &mut *text),
+        Err(_) => {
+            let civil = EPOCH.saturating_add(SignedDuration::from_micros(micros));
+            PRINTER.print_datetime(&civil, &mut *text).map(|()| text.push('Z'))
+        }
+    };
 }
 
 /// When the event happened by the server's clock: `received - (sent - original)`.
@@ -135,10 +168,17 @@ mod tests {
             ("2024-05-06T09:08:09+02:00", "2024-05-06T07:08:09.000000Z"),
             ("1969-12-31T23:59:59Z", "1969-12-31T23:59:59.000000Z"),
             ("9999-12-30T00:00:00Z", "9999-12-30T00:00:00.000000Z"),
+            ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.000000Z"),
+            ("9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59.999999Z"),
+            ("9999-12-31T12:00:00.5+01:00", "9999-12-31T11:00:00.500000Z"),
+            ("2024-05-06T09:08:09.1234567890123+02:00", "2024-05-06T07:08:09.123456Z"),
         ] {
             assert_eq!(parse(text).map(format).as_deref(), Some(want), "{text}");
         }
         for text in ["", "yesterday", "2024-13-01T00:00:00Z", "1714979289", "2024-05-06", "99999-01-01T00:00:00Z"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+        for text in ["9999-12-31T23:59:59-00:01", "9999-12-31T23:59:59", "9999-12-32T00:00:00Z", "9999-12-31"] {
             assert_eq!(parse(text), None, "{text}");
         }
     }
@@ -150,6 +190,8 @@ mod tests {
             (r#""2024-05-06T07:08:09.5""#, "2024-05-06T07:08:09.500000Z", ReadAs::Utc),
             (r#""2024-05-06 07:08:09""#, "2024-05-06T07:08:09.000000Z", ReadAs::Utc),
             (r#""2024-05-06""#, "2024-05-06T00:00:00.000000Z", ReadAs::Utc),
+            (r#""2024-05-06T07:08:09.1234567891""#, "2024-05-06T07:08:09.123456Z", ReadAs::Utc),
+            (r#""9999-12-31 23:59:59""#, "9999-12-31T23:59:59.000000Z", ReadAs::Utc),
             ("1714979289", "2024-05-06T07:08:09.000000Z", ReadAs::EpochSeconds),
             ("1714979289.25", "2024-05-06T07:08:09.250000Z", ReadAs::EpochSeconds),
             ("1714979289123", "2024-05-06T07:08:09.123000Z", ReadAs::EpochMilliseconds),
@@ -159,9 +201,18 @@ mod tests {
             let value: Value = serde_json::from_str(json).unwrap();
             assert_eq!(read(&value).map(|(at, how)| (format(at), how)), Some((want.to_owned(), read_as)), "{json}");
         }
-        for json in
-            [r#""yesterday""#, r#""""#, "-5", "1e300", "true", "null", "{}", r#""2024-13-01T00:00:00""#, r#""1.2.3""#]
-        {
+        for json in [
+            r#""yesterday""#,
+            r#""""#,
+            "-5",
+            "1e300",
+            "true",
+            "null",
+            "{}",
+            r#""2024-13-01T00:00:00""#,
+            r#""1.2.3""#,
+            r#""2024-05-06T07:08:09[Europe/Berlin]""#,
+        ] {
             assert_eq!(read(&serde_json::from_str(json).unwrap()), None, "{json}");
         }
     }

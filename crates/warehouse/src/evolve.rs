@@ -14,7 +14,7 @@ use serde_json::Value;
 mod instant;
 mod number;
 
-pub use instant::is_finer;
+pub use instant::is_kept_whole;
 use number::Number;
 pub use number::{number_text, real_text};
 
@@ -118,9 +118,15 @@ impl<'a> Scalar<'a> {
     /// What `value` is in a column of instants that every table of events begins with.
     #[must_use]
     pub fn of_instant(value: &'a Value, fit: &Fit) -> Option<Self> {
-        match value {
-            Value::String(text) => Some(instant::spelled_in_full(text, fit).map_or(Self::Text(text), Self::Timestamp)),
-            other => Self::of(other, fit),
+        if let Value::String(text) = value
+            && let Some(spelled) = instant::spelled_in_full(text, fit)
+        {
+            return Some(Self::Timestamp(spelled));
+        }
+        match (instant::read_in_full(value, fit), value) {
+            (Some(read), _) => Some(Self::Timestamp(Cow::Owned(read))),
+            (None, Value::String(text)) => Some(Self::Text(text)),
+            (None, other) => Self::of(other, fit),
         }
     }
 

@@ -193,7 +193,7 @@ impl<'a> Builder<'_, 'a> {
                     }
                 }
                 Route::Instant(base) => {
-                    self.lost |= is_finer(value);
+                    self.lost |= !evolve::is_kept_whole(value);
                     if let Some(scalar) = Scalar::of_instant(value, &self.fit) {
                         self.base(base, scalar);
                     }
@@ -305,7 +305,7 @@ impl<'a> Builder<'_, 'a> {
                 Route::Nothing => None,
                 Route::Base(base) => (!self.holds(self.table.base[base], NO_NODE)).then(|| value.clone()),
                 Route::Instant(base) => {
-                    let held = self.holds(self.table.base[base], NO_NODE) && !is_finer(value);
+                    let held = self.holds(self.table.base[base], NO_NODE) && evolve::is_kept_whole(value);
                     (!held).then(|| value.clone())
                 }
                 Route::Fields(root, fields) => self.lost_fields(root, fields),
@@ -353,11 +353,6 @@ impl<'a> Builder<'_, 'a> {
             },
         }
     }
-}
-
-/// Whether an instant is finer than a column of instants.
-fn is_finer(value: &Value) -> bool {
-    matches!(value, Value::String(text) if evolve::is_finer(text))
 }
 
 /// The instant as the tables spell it: UTC, six fraction digits.

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
 use tidegate_event::time;
 
 use super::Fit;
@@ -34,9 +35,20 @@ pub fn spelled_in_full<'a>(text: &'a str, fit: &Fit) -> Option<Cow<'a, str>> {
     respelled(text, fit).map(Cow::Owned)
 }
 
-/// Whether the instant `text` is finer than a microsecond.
+/// An instant that is spelled in another way than RFC 3339's and can be read all the same, in full.
 #[must_use]
-pub fn is_finer(text: &str) -> bool {
+pub fn read_in_full(value: &Value, fit: &Fit) -> Option<String> {
+    time::read(value).and_then(|(micros, _)| within(micros, fit))
+}
+
+/// Whether a column that every table of events begins with says all that `value` says of an instant.
+#[must_use]
+pub fn is_kept_whole(value: &Value) -> bool {
+    matches!(value, Value::String(text) if has_shape(text.as_bytes()) && !is_finer(text))
+}
+
+/// Whether the instant `text` is finer than a microsecond.
+fn is_finer(text: &str) -> bool {
     let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
     let digits = fraction.bytes().take_while(u8::is_ascii_digit);
     digits.skip(6).any(|digit| digit != b'0')
@@ -47,12 +59,17 @@ fn respelled(text: &str, fit: &Fit) -> Option<String> {
     if !has_shape(text.as_bytes()) {
         return None;
     }
-    let micros = time::format(time::parse(text)?);
+    within(time::parse(text)?, fit)
+}
+
+/// The same of an instant within the warehouse's years.
+fn within(micros: i64, fit: &Fit) -> Option<String> {
+    let micros = time::format(micros);
     let year = micros.get(..4)?.parse().ok()?;
     (fit.years.0..=fit.years.1).contains(&year).then_some(micros)
 }
 
-/// `YYYY-MM-DDTHH:MM:SS`, perhaps a fraction of up to nine digits, then `Z` or an offset. No leap second: a clock of
+/// `YYYY-MM-DDTHH:MM:SS`, perhaps a fraction, then `Z` or an offset. No leap second: a clock of
 /// microseconds since 1970 does not know it.
 fn has_shape(bytes: &[u8]) -> bool {
     let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
@@ -67,7 +84,7 @@ fn has_shape(bytes: &[u8]) -> bool {
     let mut at = 19;
     if is(at, b'.') {
         let fraction = bytes[20..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if !(1..=9).contains(&fraction) {
+        if fraction == 0 {
             return false;
         }
         at += 1 + fraction;
