@@ -222,6 +222,10 @@ fn fill(own: &mut Map<String, Value>, defaults: Map<String, Value>) {
     for (key, default) in defaults {
         match (own.get_mut(&key), default) {
             (Some(Value::Object(own)), Value::Object(defaults)) => fill(own, defaults),
+            // PHP's spelling of an empty object, again.
+            (Some(own @ Value::Array(_)), Value::Object(defaults)) if is_empty_list(own) => {
+                *own = Value::Object(defaults)
+            }
             (Some(_), _) => {}
             (None, default) => _ = own.insert(key, default),
         }
@@ -231,7 +235,7 @@ fn fill(own: &mut Map<String, Value>, defaults: Map<String, Value>) {
 /// Where Segment's specification has an object, PHP's `json_encode` writes an empty one as `[]`.
 fn empty_objects(body: &mut Map<String, Value>) {
     let mend = |value: &mut Value| {
-        if value.as_array().is_some_and(Vec::is_empty) {
+        if is_empty_list(value) {
             *value = Value::Object(Map::new());
         }
     };
@@ -239,6 +243,10 @@ fn empty_objects(body: &mut Map<String, Value>) {
         body.get_mut(field).map(mend);
     }
     body.get_mut("context").and_then(|context| context.get_mut("traits")).map(mend);
+}
+
+fn is_empty_list(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// RudderStack's SDKs put the traits of an identify into `context.traits` alone; they are its traits all the same.
@@ -371,7 +379,7 @@ mod tests {
     #[test]
     fn a_requests_context_is_merged_deeply_and_phps_empty_lists_are_objects() {
         let mut record = record(
-            br#"{"type":"track","event":"E","context":{"app":{"name":"mine","ids":[1]},"page":7},"properties":[],"integrations":[]}"#,
+            br#"{"type":"track","event":"E","context":{"app":{"name":"mine","ids":[1]},"os":[],"page":7},"properties":[],"integrations":[]}"#,
         );
         record.context =
             br#"{"app":{"name":"theirs","version":"2","ids":[2,3]},"page":{"path":"/"},"os":{"name":"x"}}"#;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Route, event, ids};
 use crate::support::far::{Act, Far};
+use crate::support::request;
 
 fn with(id: &str, field: &str, value: Value) -> Value {
     let mut event = event(id, "ann", json!({}));
@@ -44,13 +45,23 @@ fn integrations_and_consent_are_obeyed_and_what_they_filter_is_counted() {
     // A batch's own `integrations` hold for its events that say nothing.
     let late = json!({"batch": [with("late", "context", consent)], "integrations": {"All": false}}).to_string();
     assert_eq!(server.post("/v1/batch", late).status, 200);
-    let sync = route.wait_for_end(11);
-    assert_eq!((&sync["delivered"], &sync["filtered"]), (&json!(4), &json!(7)), "{sync}");
+    // The values of a pixel are texts.
+    let allowed =
+        "context.consent.categoryPreferences.Advertising=true&context.consent.categoryPreferences.Analytics=true";
+    for (id, more) in
+        [("pixel-none", "integrations.All=false&"), ("pixel", ""), ("pixel-all", "integrations.All=true&")]
+    {
+        let path = format!("/pixel/v1/track?writeKey={}&messageId={id}&event=Bought&{more}{allowed}", server.key);
+        assert_eq!(request(&server.address, "GET", &path, &[], b"").status, 200);
+    }
+    let sync = route.wait_for_end(14);
+    assert_eq!((&sync["delivered"], &sync["filtered"]), (&json!(6), &json!(8)), "{sync}");
     server.stop();
     let mut got = ids(&far.seen());
     got.sort();
     let mut want: Vec<&str> = integrations.iter().filter(|(.., goes)| *goes).map(|(id, ..)| *id).collect();
+    want.extend(["pixel", "pixel-all"]);
     want.sort_unstable();
     assert_eq!(got, want);
-    assert_eq!(route.workspace.warehouse().count("bought"), 11, "the warehouse keeps every event");
+    assert_eq!(route.workspace.warehouse().count("bought"), 14, "the warehouse keeps every event");
 }

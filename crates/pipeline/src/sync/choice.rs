@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 use tidegate_event::Event;
 
 /// Whether `integrations` of an event lets it go to a destination with one of these [`spelling`]s. `All` says what holds
-/// for destinations that it does not name; `false` alone forbids, everything else (options, too) allows.
+/// for destinations that it does not name; `false` alone forbids (and its text, for a pixel has no other values), `null` says
+/// nothing, everything else (options, too) allows. What is said twice in two spellings holds where it forbids.
 /// Source: <https://segment.com/docs/connections/spec/integrations/>.
 #[must_use]
 pub(super) fn integrations_allow(event: &Event, spellings: &[String]) -> bool {
@@ -12,9 +13,12 @@ pub(super) fn integrations_allow(event: &Event, spellings: &[String]) -> bool {
     let mut all = true;
     let mut named = None;
     for (key, value) in integrations {
-        let allowed = *value != Value::Bool(false);
+        if value.is_null() {
+            continue;
+        }
+        let allowed = !says(value, false);
         if key.eq_ignore_ascii_case("all") {
-            all = allowed;
+            all &= allowed;
         } else if spellings.contains(&spelling(key)) {
             named = Some(named.unwrap_or(true) && allowed);
         }
@@ -43,7 +47,7 @@ pub struct Consent {
 }
 
 impl Consent {
-    /// Whether the event's `context.consent.categoryPreferences` allow it. Only `true` is consent.
+    /// Whether the event's `context.consent.categoryPreferences` allow it. Only `true` is consent, and its text.
     pub(super) fn allows(&self, event: &Event) -> bool {
         if self.categories.is_empty() {
             return true;
@@ -51,8 +55,17 @@ impl Consent {
         let preferences = preferences(event);
         self.categories.iter().all(|category| match preferences.and_then(|preferences| preferences.get(category)) {
             None => self.without,
-            Some(value) => *value == Value::Bool(true),
+            Some(value) => says(value, true),
         })
+    }
+}
+
+/// Whether `value` is `truth`, or its text: the values of a pixel are texts.
+fn says(value: &Value, truth: bool) -> bool {
+    match value {
+        Value::Bool(is) => *is == truth,
+        Value::String(text) => text.eq_ignore_ascii_case(if truth { "true" } else { "false" }),
+        _ => false,
     }
 }
 
@@ -93,6 +106,13 @@ mod tests {
             (r#"{"Google Analytics":false}"#, true),
             (r#"{"Segment.io":{"x":1},"Slack":false}"#, true),
             (r#"{"GA4":null}"#, true),
+            (r#"{"All":false,"GA4":null}"#, false),
+            (r#"{"All":false,"all":true}"#, false),
+            (r#"{"All":true,"all":false}"#, false),
+            (r#"{"All":"false"}"#, false),
+            (r#"{"GA4":"False"}"#, false),
+            (r#"{"GA4":"no"}"#, true),
+            (r#"{"All":0,"GA4":[]}"#, true),
         ] {
             let event = event(&format!(r#"{{"integrations":{integrations}}}"#));
             assert_eq!(integrations_allow(&event, &spellings), allowed, "{integrations}");
@@ -107,6 +127,9 @@ mod tests {
             (r#"{"Advertising":true,"Analytics":false}"#, false, false),
             (r#"{"Advertising":true}"#, true, false),
             (r#"{"Advertising":"yes","Analytics":true}"#, false, false),
+            (r#"{"Advertising":"true","Analytics":true}"#, true, true),
+            (r#"{"Advertising":1,"Analytics":true}"#, false, false),
+            (r#"{"Advertising":null,"Analytics":true}"#, false, false),
             ("null", true, false),
             ("[]", true, false),
         ] {
