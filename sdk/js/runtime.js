@@ -147,7 +147,34 @@ globalThis.atob ??= (text) => {
   }
   return out;
 };
-globalThis.structuredClone ??= (value) => JSON.parse(JSON.stringify(value));
+/** A deep copy; `seen` has what was copied already, so that cycles end. Numbers stay what they are, also beyond JSON. */
+function copied(value, seen) {
+  if (typeof value === "function" || typeof value === "symbol") throw new TypeError(`a ${typeof value} cannot be cloned`);
+  if (value === null || typeof value !== "object") return value;
+  if (seen.has(value)) return seen.get(value);
+  const keep = (copy) => (seen.set(value, copy), copy);
+  if (value instanceof Date) return keep(new Date(value.getTime()));
+  if (value instanceof RegExp) return keep(new RegExp(value.source, value.flags));
+  if (value instanceof DataView) return keep(new DataView(copied(value.buffer, seen), value.byteOffset, value.byteLength));
+  if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return keep(value.slice());
+  if (value instanceof Map) {
+    const copy = keep(new Map());
+    value.forEach((inner, key) => copy.set(copied(key, seen), copied(inner, seen)));
+    return copy;
+  }
+  if (value instanceof Set) {
+    const copy = keep(new Set());
+    value.forEach((inner) => copy.add(copied(inner, seen)));
+    return copy;
+  }
+  const copy = keep(Array.isArray(value) ? new Array(value.length) : {});
+  // Not by assignment, for which `__proto__` is no key like others.
+  for (const key of Object.keys(value)) {
+    Object.defineProperty(copy, key, { value: copied(value[key], seen), writable: true, enumerable: true, configurable: true });
+  }
+  return copy;
+}
+globalThis.structuredClone ??= (value) => copied(value, new Map());
 
 // --- promises ------------------------------------------------------------------------------------------------------
 // There is no event loop. The bundler turns `async` functions into promises, and these run when they are asked for.

@@ -6,9 +6,13 @@ import test from "node:test";
 // In a component the runtime replaces these; here the test runner needs its own.
 const { Date, Promise, queueMicrotask, console } = globalThis;
 const { random } = Math;
+const itsOwn = globalThis.structuredClone;
+delete globalThis.structuredClone;
 const sdk = await import("../tidegate.js");
 Object.assign(globalThis, { Date, Promise, queueMicrotask, console });
 Math.random = random;
+const ours = globalThis.structuredClone;
+globalThis.structuredClone = itsOwn;
 
 const host = { log() {}, count() {}, nowMs: () => 1000n, seed: () => 1n };
 const table = { names: { ada: '"Ada"' } };
@@ -26,6 +30,17 @@ function failure(transform) {
   assert.equal(outcome.tag, "fail", JSON.stringify(outcome));
   return outcome.val.message;
 }
+
+test("a clone is what the standard says, numbers beyond JSON and cycles included", () => {
+  const made = JSON.parse('{"__proto__": {"a": 1}, "n": 1e999, "list": [-1e999, null, {"x": "y"}]}');
+  Object.assign(made, { nan: NaN, nothing: undefined, at: new Date(5), map: new Map([["k", [1]]]), set: new Set([2]), bytes: new Uint8Array([7]) });
+  made.self = made;
+  const clone = ours(made);
+  assert.deepEqual(clone, itsOwn(made));
+  assert.ok(clone !== made && clone.self === clone && clone.list[2] !== made.list[2] && clone.at !== made.at);
+  assert.ok(Object.keys(clone).includes("__proto__"));
+  assert.throws(() => ours({ f() {} }), TypeError);
+});
 
 test("a wrong argument is an error that names it", () => {
   assert.match(failure((event) => sdk.lookup("names", event.userId)), /lookup: the key is undefined, not text/);
