@@ -112,6 +112,8 @@ pub enum Error {
     NotLive { shelf: Shelf, name: String },
     #[error("function {name:?} is not attached to {source_name:?}; it is attached to {attached}")]
     NotAttached { name: String, source_name: String, attached: String },
+    #[error("nothing is tried beside the live version of {} {name:?}", shelf.one())]
+    NotOnTrial { shelf: Shelf, name: String },
     #[error("the settings do not fit the version: {problems}")]
     Settings { problems: String },
     #[error("the workspace does not grant {} {name:?} what it needs: {problems}", shelf.one())]
@@ -283,7 +285,7 @@ impl Store {
     /// Tries a version beside the live one, or ends the trial with `None`.
     ///
     /// # Errors
-    /// As for [`Store::set_live`]; and nothing is live to be tried beside.
+    /// As for [`Store::set_live`]; and nothing is live to be tried beside, or there is no trial to end.
     pub fn set_canary(
         &self,
         shelf: Shelf,
@@ -306,6 +308,7 @@ impl Store {
                     }
                     Some(Canary { placed, trial })
                 }
+                _ if pointer.canary.is_none() => return Err(Error::NotOnTrial { shelf, name: name.to_owned() }),
                 _ => None,
             };
             Ok(())

@@ -104,6 +104,7 @@ impl Push<'_> {
         let force = if self.force { "?force=true" } else { "" };
         let taken = session.upload(&format!("{path}/versions{force}"), self.component.clone()).await?;
         let version = session.follow_build(taken["build"].as_str().unwrap_or_default(), json).await?;
+        let is_live = !version["sha256"].is_null() && before["live"]["sha256"] == version["sha256"];
         let before = Before::of(&before, &version["sha256"]);
         let kept = format!("{name} {}", short(&version["sha256"]));
         let mut body = json!({"sha256": version["sha256"]});
@@ -129,7 +130,8 @@ impl Push<'_> {
             Failure::Failed(message) => Failure::Failed(format!("{message}\n  {kept} is uploaded, {what}")),
             problems @ Failure::Problems(_) => problems,
         };
-        let pointer = pointer.map_err(|failure| after("and not live", failure))?;
+        let pointer =
+            pointer.map_err(|failure| after(if is_live { "and live as it was" } else { "and not live" }, failure))?;
         if let Some(source) = self.to {
             let attached = session.post(&format!("{path}/attach"), &json!({ "source": source })).await;
             attached.map_err(|failure| after(&format!("{state}, and not attached to {source}"), failure))?;

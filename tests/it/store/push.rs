@@ -94,6 +94,11 @@ fn a_trial_ends_by_a_rollback_or_by_name_and_a_function_leaves_its_source() {
     assert_eq!(desk.shown()["canary"]["shadow"], true);
     assert_eq!(desk.say(&["canary", "redact", "--off"]).0, Some(0));
     assert_eq!(desk.shown()["canary"], Value::Null);
+    let (code, said) = desk.say(&["canary", "redact", "--off"]);
+    assert!(code == Some(1) && said.contains("nothing is tried beside"), "{said}");
+    let (code, said) = desk.say(&["push", &one, "--settings", &desk.file("none.json", b"{\"field\": 1}")]);
+    assert!(code == Some(1) && said.contains("uploaded, and live as it was"), "{said}");
+    assert_eq!(desk.shown()["live"], live);
     assert_eq!(desk.say(&["detach", "redact", "web"]).0, Some(0));
     assert_eq!(desk.shown()["attached"], json!([]));
 }
