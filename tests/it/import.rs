@@ -88,6 +88,30 @@ fn segment_handlers_run_unchanged() {
 }
 
 #[test]
+fn what_is_never_called_and_what_is_given_for_nothing_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let track = "async function onTrack(event) { return event; }\n";
+    let more = "const onDelete = () => {};\nexport async function onBatch(events) { return events; }\n";
+    std::fs::write(dir.path().join("theirs.js"), format!("{track}{more}")).unwrap();
+    std::fs::write(dir.path().join("other.js"), "export function transformEvent(event) { return event; }\n").unwrap();
+    let import =
+        |arguments: &[&str]| json(&tidegate(dir.path(), &[&["function", "import", "--from"], arguments].concat()));
+    let made = import(&["segment", "theirs.js", "--name", "theirs"]);
+    if made["error"].is_string() {
+        return println!("skipped: {made}");
+    }
+    assert_eq!(made["entries"], serde_json::json!(["onTrack"]));
+    assert_eq!(made["uncalled"], serde_json::json!(["onDelete", "onBatch"]));
+    for (libraries, said) in [
+        (&["--library", "a=other.js", "--library", "a=theirs.js"][..], "--library a is given twice"),
+        (&["--library", "a=other.js"], "no file imports \"a\""),
+    ] {
+        let refused = import(&[&["rudderstack", "other.js", "--name", "other"], libraries].concat());
+        assert!(refused["error"].as_str().unwrap().contains(said), "{refused}");
+    }
+}
+
+#[test]
 fn what_cannot_run_is_named_with_its_line() {
     let source = "import lodash from 'lodash';\n\nexport async function transformEvent(event) {\n  const answer = await fetch('https://example.com');\n  // fetch(this) is a comment, \"process.env\" a text\n  event.fetch = answer.status;\n  setTimeout(() => {}, 5);\n  return { ...event, home: process.env.HOME };\n}\n";
     let Some(error) = refusal("rudderstack", source) else { return };

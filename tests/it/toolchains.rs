@@ -162,6 +162,13 @@ fn what_cannot_be_packed_is_said_with_its_place() {
     std::fs::write(dir.path().join("other.yaml"), "name: a\nkind: transform\ncolour: red\n").unwrap();
     let found = error(&[&pack[..], &["other.yaml"]].concat());
     assert!(found.contains("other.yaml:3: `colour`"), "{found}");
+    std::fs::write(dir.path().join("typo.yaml"), "nmae: a\nkind: transform\napi: 0.1.0\nlanguage: zig\n").unwrap();
+    let found = error(&[&pack[..], &["typo.yaml"]].concat());
+    assert!(found.contains("typo.yaml:1: `nmae` is not known") && found.contains("`name`"), "{found}");
+    assert!(!found.contains("is missing"), "{found}");
+    std::fs::write(dir.path().join("program"), b"\x7fELF\x02\x01").unwrap();
+    let found = error(&["function", "pack", "program", "--manifest", "plugin.yaml"]);
+    assert!(found.contains("the file is no WebAssembly") && !found.contains('\n'), "{found}");
     let found = error(&[&pack[..], &["nowhere.yaml"]].concat());
     assert!(found.contains("nowhere.yaml"), "{found}");
     let found = error(&["function", "build", "."]);

@@ -32,6 +32,14 @@ impl Product {
         }
     }
 
+    /// Functions that the product calls and the wrapper does not: there are no such events here, and no batches.
+    const fn uncalled(self) -> &'static [&'static str] {
+        match self {
+            Self::Hightouch | Self::Rudderstack => &[],
+            Self::Segment => &["onDelete", "onBatch"],
+        }
+    }
+
     /// Names that the product puts into the file's world, and the wrapper too.
     const fn provided(self) -> &'static [&'static str] {
         match self {
@@ -104,6 +112,8 @@ pub struct Unsupported {
 pub struct Imported {
     /// Functions of the file that will be called.
     pub entries: Vec<String>,
+    /// Functions of the file that its product calls and that are never called here.
+    pub uncalled: Vec<String>,
     pub files: Vec<String>,
     /// Settings that it needs: what it asks of its metadata and no event says.
     pub settings: Vec<String>,
@@ -118,6 +128,10 @@ pub enum ImportError {
     Unsupported { found: Vec<Unsupported> },
     #[error("libraries are those of RudderStack; take --library away")]
     NoLibraries,
+    #[error("--library {name} is given twice; an import has one file")]
+    LibraryTwice { name: String },
+    #[error("--library {name} is given, and no file imports {name:?}")]
+    LibraryUnused { name: String },
     #[error("{name:?} cannot be the name of a library; write --library NAME=FILE with the name that the file imports")]
     LibraryName { name: String },
     #[error("{} has none of the functions {}", file.display(), expected.join(", "))]
@@ -158,16 +172,24 @@ pub fn import(
     if let Some((name, _)) = libraries.iter().find(|(name, _)| !is_library_name(name)) {
         return Err(ImportError::LibraryName { name: name.clone() });
     }
+    let is_twice = |at: usize| libraries[..at].iter().any(|(other, _)| *other == libraries[at].0);
+    if let Some(at) = (1..libraries.len()).find(|at| is_twice(*at)) {
+        return Err(ImportError::LibraryTwice { name: libraries[at].0.clone() });
+    }
     let original = text_of(file)?;
     let mut reader = Reader { foreign, modules: workbench.npm(progress)?, unsupported: Vec::new() };
     let found = reader.read(file, true)?;
     let mut texts = Vec::new();
+    let mut imports = listed(&found, "imports");
     for (library, path) in libraries {
-        reader.read(path, false)?;
+        imports.extend(listed(&reader.read(path, false)?, "imports"));
         texts.push((format!("src/libraries/{library}.js"), text_of(path)?));
     }
     if !reader.unsupported.is_empty() {
         return Err(ImportError::Unsupported { found: reader.unsupported });
+    }
+    if let Some((name, _)) = libraries.iter().find(|(name, _)| !imports.contains(name)) {
+        return Err(ImportError::LibraryUnused { name: name.clone() });
     }
     let (functions, exported) = (listed(&found, "functions"), listed(&found, "exported"));
     let mut entries: Vec<String> = product.entries().iter().map(|entry| (*entry).to_owned()).collect();
@@ -179,6 +201,8 @@ pub fn import(
     if entries.is_empty() {
         return Err(ImportError::NoEntry { file: file.to_owned(), expected: product.entries().to_vec() });
     }
+    let is_there = |name: &&&str| functions.iter().chain(&exported).any(|known| known == **name);
+    let uncalled = product.uncalled().iter().filter(is_there).map(|name| (*name).to_owned()).collect();
     let hidden: Vec<&str> =
         entries.iter().map(String::as_str).filter(|entry| !exported.iter().any(|e| e == entry)).collect();
     // Behind the last line, so that every line keeps its number.
@@ -192,7 +216,7 @@ pub fn import(
     let settings: Vec<String> =
         OF_SETTINGS.iter().filter(|key| asked.iter().any(|asked| asked == *key)).map(|key| snake(key)).collect();
     let files = write(product, dir, name, texts, &settings)?;
-    Ok(Imported { entries, files, settings })
+    Ok(Imported { entries, uncalled, files, settings })
 }
 
 fn text_of(file: &Path) -> Result<String, ImportError> {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tidegate_document::nearest::nearest;
 
 /// One thing that is wrong with a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +26,14 @@ pub(super) struct Reader<'a> {
     place: String,
     entries: &'a Map<String, Value>,
     asked: HashSet<&'static str>,
+    /// Fields that must be there and are not, each with its fault: said at the end, where none was misspelled.
+    missing: Vec<(&'static str, Fault)>,
     faults: &'a mut Vec<Fault>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(place: String, entries: &'a Map<String, Value>, faults: &'a mut Vec<Fault>) -> Self {
-        Self { place, entries, asked: HashSet::new(), faults }
+        Self { place, entries, asked: HashSet::new(), missing: Vec::new(), faults }
     }
 
     /// The place of a field.
@@ -70,7 +73,8 @@ impl<'a> Reader<'a> {
         if !self.has(name) {
             self.asked.insert(name);
             let place = self.at(name);
-            self.fault(name, format!("`{place}` is missing"), format!("add `{name}: {example}`"));
+            let (problem, fix) = (format!("`{place}` is missing"), format!("add `{name}: {example}`"));
+            self.missing.push((name, Fault { place, problem, fix }));
             return None;
         }
         self.text(name)
@@ -174,10 +178,17 @@ impl<'a> Reader<'a> {
     pub(super) fn finish(self) {
         let mut known: Vec<&str> = self.asked.iter().copied().collect();
         known.sort_unstable();
+        let unknown = || self.entries.keys().filter(|name| !self.asked.contains(name.as_str()));
+        let is_misspelled = |missing: &str| unknown().any(|name| nearest(name, &known) == Some(missing));
+        let missing = self.missing.into_iter().filter(|(name, _)| !is_misspelled(name));
+        self.faults.extend(missing.map(|(_, fault)| fault));
         for name in self.entries.keys().filter(|name| !self.asked.contains(name.as_str())) {
             let place = if self.place.is_empty() { name.clone() } else { format!("{}.{name}", self.place) };
             let problem = format!("`{place}` is not known here");
-            let fix = format!("take it away; known here: {}", known.join(", "));
+            let fix = match nearest(name, &known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("take it away; known here: {}", known.join(", ")),
+            };
             self.faults.push(Fault { place, problem, fix });
         }
     }

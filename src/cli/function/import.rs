@@ -46,10 +46,14 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
     let imported = project::import(&foreign, dir, &args.name, &workbench, &mut |_| {})?;
     if json {
         let line = serde_json::json!({"dir": dir.display().to_string(), "entries": imported.entries, "files": imported.files,
-                "settings": imported.settings});
+                "settings": imported.settings, "uncalled": imported.uncalled});
         println!("{line}");
     } else {
         println!("{} {}; it calls {}", paint::good("made"), dir.display(), imported.entries.join(", "));
+        if !imported.uncalled.is_empty() {
+            let uncalled = imported.uncalled.join(", ");
+            println!("{} {uncalled}: events come one by one, and none of them deletes", paint::error("never called:"));
+        }
         if !imported.settings.is_empty() {
             let settings = imported.settings.join(", ");
             println!(

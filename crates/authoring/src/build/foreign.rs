@@ -26,6 +26,9 @@ const COMPONENT_TYPE: &str = "component-type";
 /// # Errors
 /// It needs something of a system that has no stand-in, or it is made in a way that is not known here.
 pub(crate) fn adapted(bytes: &[u8], kind: Kind) -> Result<Vec<u8>, EncodeError> {
+    if !bytes.starts_with(b"\0asm") {
+        return Err(EncodeError::of("the file is no WebAssembly"));
+    }
     if !Parser::is_component(bytes) {
         return of_module(bytes, kind);
     }
