@@ -361,6 +361,9 @@ fn contracts<'a>(
     if files.is_empty() {
         return (contracts, events);
     }
+    let sources: Vec<&str> = sources.map(String::as_str).collect();
+    let of_files = lint::notes_of_files(&files, &sources);
+    notes.extend(of_files.into_iter().take(FAULTS_MAX).map(|note| origins.problem(note)));
     for source in sources {
         let domains = match Domain::from_files(&files, source) {
             Ok(domains) if domains.is_empty() => continue,
@@ -373,7 +376,7 @@ fn contracts<'a>(
         events += domains.iter().map(|domain| domain.events.len()).sum::<usize>();
         notes.extend(lint::notes(&domains).into_iter().take(FAULTS_MAX).map(|note| origins.problem(note)));
         match Contract::compile(&domains, tidegate_contract::Limits::default()) {
-            Ok(contract) => drop(contracts.insert(source.clone(), Arc::new(contract))),
+            Ok(contract) => drop(contracts.insert(source.to_owned(), Arc::new(contract))),
             Err(faults) => note(&mut origins, faults),
         }
     }
@@ -396,6 +399,10 @@ struct Origins<'a> {
 impl Origins<'_> {
     /// A fault with the line of the field that it is about: the first in backticks.
     fn problem(&mut self, fault: tidegate_contract::Fault) -> Problem {
+        let placed = self.nodes.get(&fault.origin).filter(|_| !fault.place.is_empty());
+        if let Some(line) = placed.and_then(|node| node.line_at(&fault.place)) {
+            return Problem { file: self.root.join(&fault.origin), line, message: fault.problem, fix: fault.fix };
+        }
         let field = fault.problem.split('`').nth(1).unwrap_or_default();
         let lines = self.lines.entry(fault.origin.clone());
         let lines = lines.or_insert_with(|| self.nodes.get(&fault.origin).map(yaml::Node::lines).unwrap_or_default());

@@ -236,6 +236,9 @@ fn parcel(events: &[serde_json::Value], now_us: i64) -> Parcel {
     Parcel { body: body.to_string().into(), events: events.len() as u64 }
 }
 
+/// What some programs put before UTF-8.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Reads events from a file and sends their text as it stands.
 fn read(path: &Path, batch: usize, parcels: &mpsc::Sender<Parcel>) -> Result<(), Failure> {
     let input: Box<dyn std::io::BufRead> = if path.as_os_str() == "-" {
@@ -247,14 +250,22 @@ fn read(path: &Path, batch: usize, parcels: &mpsc::Sender<Parcel>) -> Result<(),
     };
     let mut lines: Vec<String> = Vec::new();
     let mut whole = String::new();
+    let mut is_first = true;
     for (at, line) in input.lines().enumerate() {
-        let line = line?;
-        if at == 0 && line.trim_start().starts_with('[') || !whole.is_empty() {
+        let mut line = line?;
+        if at == 0 && line.starts_with(BYTE_ORDER_MARK) {
+            line.remove(0);
+        }
+        if !whole.is_empty() {
             whole.push_str(&line);
             whole.push('\n');
             continue;
         }
         if line.trim().is_empty() {
+            continue;
+        }
+        if std::mem::take(&mut is_first) && line.trim_start().starts_with('[') {
+            whole = line + "\n";
             continue;
         }
         if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&line) {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tidegate_event::record::Record;
+use tidegate_event::record::{Problem, Record};
 use tidegate_event::{Event, decode};
 use tidegate_process::clock;
 use tidegate_warehouse::Part;
@@ -75,11 +75,14 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
         let part = declare::part(&workspace, &sync);
         let found = if args.from_nothing { settings.nothing(&part) } else { find(&runtime, settings, &part)? };
         let source = &workspace.syncs[&sync].source.0;
-        let events = decoded(sample.as_deref().unwrap_or_default(), source)?;
-        let sampled = match &sampler {
+        let (events, refused) = decoded(sample.as_deref().unwrap_or_default(), source)?;
+        let mut sampled = match &sampler {
             Some(sampler) => runtime.block_on(sampler.pass(&sync, events)),
             None => Sampled::default(),
         };
+        for reason in refused {
+            *sampled.left_out.entry(reason).or_default() += 1;
+        }
         planned.push(plan(settings, &part, found, sampled)?);
     }
     if json {
@@ -144,8 +147,9 @@ fn sample(path: &PathBuf) -> Result<Vec<String>, Failure> {
     } else {
         std::fs::read_to_string(path).map_err(failed)?
     };
+    let text = text.trim_start_matches('\u{feff}');
     if text.trim_start().starts_with('[') {
-        let values: Vec<serde_json::Value> = serde_json::from_str(&text)
+        let values: Vec<serde_json::Value> = serde_json::from_str(text)
             .map_err(|error| Failure::Failed(format!("{}: no JSON array of events: {error}", path.display())))?;
         return Ok(values.iter().map(ToString::to_string).collect());
     }
@@ -153,28 +157,38 @@ fn sample(path: &PathBuf) -> Result<Vec<String>, Failure> {
     Ok(lines.map_while(Result::ok).filter(|line| !line.trim().is_empty()).collect())
 }
 
-/// The events of a source, as the server would have them.
-fn decoded(sample: &[String], source: &str) -> Result<Vec<Event>, Failure> {
+/// Stands for the address of whoever sends: an address of the documentation range.
+const IP: &str = "192.0.2.1";
+
+/// The events of a source, as the server would have them, and why it would have no more: of each the reason.
+fn decoded(sample: &[String], source: &str) -> Result<(Vec<Event>, Vec<String>), Failure> {
     let source: Arc<str> = source.into();
-    let event = |(offset, text): (u64, &String)| {
+    let (mut events, mut refused) = (Vec::with_capacity(sample.len()), Vec::new());
+    for (offset, text) in (0..).zip(sample) {
         let id = format!("sample-{offset}");
         let record = Record {
             problem: None,
             route: None,
             received_at_us: clock::now_us(),
             source: &source,
-            ip: "",
+            ip: IP,
             message_id: &id,
             sent_at: "",
             context: b"",
             integrations: b"",
             event: text.as_bytes(),
         };
-        decode::decode(&record, Arc::clone(&source), offset).map_err(|refusal| {
-            Failure::Failed(format!("event {} of the sample: {} ({})", offset + 1, refusal.message, refusal.code))
-        })
-    };
-    (0..).zip(sample).map(event).collect()
+        match decode::decode(&record, Arc::clone(&source), offset) {
+            Ok(event) => events.push(event),
+            // No server would keep such a line apart from its neighbours.
+            Err(refusal) if refusal.code == Problem::Malformed.code() => {
+                let message = format!("event {} of the sample: {} ({})", offset + 1, refusal.message, refusal.code);
+                return Err(Failure::Failed(message));
+            }
+            Err(refusal) => refused.push(format!("quarantined, {}: {}", refusal.code, refusal.message)),
+        }
+    }
+    Ok((events, refused))
 }
 
 fn print(planned: &Planned) {

@@ -46,6 +46,10 @@ pub(super) struct Fields<'a> {
     place: String,
     entries: &'a [(String, Node)],
     asked: HashSet<&'static str>,
+    /// It is no map, which has been said: that fields are missing follows from it.
+    is_broken: bool,
+    /// Fields that must be there and are not, with their problems: said at the end, where none was misspelled.
+    missing: Vec<(&'static str, Problem)>,
     problems: &'a mut Vec<Problem>,
 }
 
@@ -64,7 +68,17 @@ impl<'a> Fields<'a> {
                 &[]
             }
         };
-        Self { file, line: node.line, place: String::new(), entries, asked: HashSet::new(), problems }
+        let is_broken = !matches!(node.value, Tree::Map(_));
+        Self {
+            file,
+            line: node.line,
+            place: String::new(),
+            entries,
+            asked: HashSet::new(),
+            is_broken,
+            missing: Vec::new(),
+            problems,
+        }
     }
 
     /// The name of the object, which is that of its file.
@@ -123,11 +137,22 @@ impl<'a> Fields<'a> {
     /// Text that must be there.
     pub(super) fn required(&mut self, name: &'static str, example: &str) -> Option<String> {
         if self.find(name).is_none() {
-            let message = format!("{}{name} is missing", self.place);
-            self.problem(self.line, message, format!("add `{name}: {example}`"));
+            if self.is_broken {
+                return None;
+            }
+            let (message, fix) = (format!("{}{name} is missing", self.place), format!("add `{name}: {example}`"));
+            self.missing.push((name, Problem { file: self.file.to_owned(), line: self.line, message, fix }));
             return None;
         }
         self.text(name)
+    }
+
+    /// Text that must be there, and nothing else is asked.
+    pub(super) fn only(mut self, name: &'static str, example: &str) -> Option<String> {
+        let text = self.required(name, example);
+        self.leave_rest();
+        self.finish();
+        text
     }
 
     /// Text that parses into `T`.
@@ -320,6 +345,8 @@ impl<'a> Fields<'a> {
             place,
             entries,
             asked: HashSet::new(),
+            is_broken: false,
+            missing: Vec::new(),
             problems: &mut *self.problems,
         };
         let read = read(&mut inner);
@@ -333,6 +360,16 @@ impl<'a> Fields<'a> {
         self.entries = &[];
     }
 
+    /// Whether a field is there, whatever it says.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(key, node)| key == name && node.value != Tree::Null)
+    }
+
+    /// Whether every field that is there was asked for: nothing is missing because its name is misspelled.
+    pub(super) fn all_are_known(&self) -> bool {
+        self.entries.iter().all(|(key, _)| self.asked.contains(key.as_str()))
+    }
+
     /// Notes every field that nobody asked for.
     pub(super) fn finish(mut self) {
         let mut known: Vec<&str> = self.asked.iter().copied().collect();
@@ -340,6 +377,11 @@ impl<'a> Fields<'a> {
         let entries = self.entries;
         let unknown: Vec<&(String, Node)> =
             entries.iter().filter(|(key, _)| !self.asked.contains(key.as_str())).collect();
+        for (name, problem) in std::mem::take(&mut self.missing) {
+            if !unknown.iter().any(|(key, _)| nearest(key, &known) == Some(name)) {
+                self.problems.push(problem);
+            }
+        }
         for (key, node) in unknown.iter().take(UNKNOWN_MAX) {
             let key = shortened(key);
             let fix = match nearest(&key, &known) {

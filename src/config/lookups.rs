@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tidegate_document::file;
+use tidegate_document::nearest::nearest;
 use tidegate_wasm::lookup::{BYTES_MAX_DEFAULT, Field, Settings};
 
 use super::fields::{Fields, Problem};
@@ -39,7 +40,11 @@ pub(super) fn lookup(fields: &mut Fields<'_>, dir: &Path) -> Option<LookupConfig
 }
 
 fn settings(fields: &mut Fields<'_>, dir: &Path) -> Option<Settings> {
-    match fields.required("kind", "mmdb")?.as_str() {
+    let Some(kind) = fields.required("kind", "mmdb") else {
+        fields.leave_rest();
+        return None;
+    };
+    match kind.as_str() {
         "mmdb" => {
             let path = path(fields, dir, "GeoLite2-City.mmdb");
             let bytes_max = fields.bytes("bytes_max").unwrap_or(BYTES_MAX_DEFAULT);
@@ -74,7 +79,12 @@ fn settings(fields: &mut Fields<'_>, dir: &Path) -> Option<Settings> {
         }
         kind => {
             let message = format!("a lookup of kind {kind:?} is not known");
-            fields.problem(fields.line_of("kind"), message, format!("write {KINDS}"));
+            let fix = match nearest(kind, &["mmdb", "table"]) {
+                Some(kind) => format!("did you mean `kind: {kind}`?"),
+                None => format!("write {KINDS}"),
+            };
+            fields.problem(fields.line_of("kind"), message, fix);
+            fields.leave_rest();
             None
         }
     }

@@ -1,7 +1,7 @@
 //! What is allowed in a workspace and hardly meant: said by `check`, and in nobody's way.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tidegate_contract::lint::ENVELOPE;
 use tidegate_document::nearest::nearest;
@@ -12,8 +12,8 @@ use super::fields::Problem;
 
 /// Folders that are read, besides those of contract repositories.
 const FOLDERS: [&str; 5] = ["sources", "functions", "lookups", "destinations", "syncs"];
-/// Where a contract repository may lie within.
-const OF_CONTRACTS: [&str; 4] = ["contracts", "events", "domains", "data"];
+/// Folders of contracts; those in the root of the workspace, and not in `events`, are not read.
+const OF_CONTRACTS: [&str; 2] = ["contracts", "domains"];
 
 impl Workspace {
     /// Notes, in the order of their files.
@@ -25,7 +25,15 @@ impl Workspace {
         };
         for folder in unread(&self.dir) {
             let message = "this folder has YAML files, and nothing of it is read".to_owned();
-            note(&folder, message, format!("the folders of a workspace are {}", FOLDERS.join(", ")));
+            let fix = match OF_CONTRACTS.contains(&&*folder) {
+                true => format!("contracts lie in events/{folder}"),
+                false => format!("the folders of a workspace are {}, events", FOLDERS.join(", ")),
+            };
+            note(&folder, message, fix);
+        }
+        for (folder, name) in passed_over(&self.dir) {
+            let message = format!("this is not read: what {folder} holds are files that end in .yaml or .yml");
+            note(&format!("{folder}/{name}"), message, format!("write it as {folder}/<name>.yaml, or move it away"));
         }
         if self.sources.is_empty() {
             let message = "there is no source, so no SDK can send anything".to_owned();
@@ -97,6 +105,14 @@ impl Workspace {
                 };
                 note(*line, message, fix);
             }
+            for (pointer, line) in &sync.words.targets {
+                let first = pointer.trim_start_matches('/').split('/').next().unwrap_or_default();
+                let near = nearest(first, &ENVELOPE).filter(|_| !ENVELOPE.contains(&first));
+                if let Some(near) = near {
+                    let message = format!("{pointer}: SDKs give an event no field {first:?}");
+                    note(*line, message, format!("did you mean /{near}?"));
+                }
+            }
         }
         for (table, lookup) in &self.lookups {
             for (function, line) in &lookup.lend_to {
@@ -127,15 +143,51 @@ impl Workspace {
     }
 }
 
-/// Folders with YAML files that nobody reads.
+/// Folders with YAML files that nobody reads; a plugin's project is none of them.
 fn unread(dir: &Path) -> Vec<String> {
-    let is_yaml = |path: &Path| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-    let entries = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let has_yaml = |path: &Path| entries(path).any(|path| is_yaml(&path));
     let mut folders: Vec<String> = entries(dir)
-        .filter(|path| path.is_dir() && entries(path).any(|path| is_yaml(&path)))
-        .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
-        .filter(|name| !name.starts_with('.') && !FOLDERS.iter().chain(&OF_CONTRACTS).any(|known| known == name))
+        .filter(|path| path.is_dir() && !path.join("plugin.yaml").exists())
+        .filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)))
+        .filter(|(name, path)| {
+            let is_of_contracts = OF_CONTRACTS.contains(&name.as_str());
+            has_yaml(path) || (is_of_contracts && entries(path).any(|path| has_yaml(&path)))
+        })
+        .map(|(name, _)| name)
+        .filter(|name| !name.starts_with('.') && name != "events" && name != "data")
+        .filter(|name| !FOLDERS.contains(&name.as_str()))
         .collect();
     folders.sort_unstable();
     folders
+}
+
+/// What lies in a folder of objects, looks like one, and is not read.
+fn passed_over(dir: &Path) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    for folder in FOLDERS {
+        for path in entries(&dir.join(folder)) {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+            let small = name.to_lowercase();
+            let is_object = if path.is_dir() {
+                !path.join("plugin.yaml").exists() && entries(&path).any(|path| is_yaml(&path))
+            } else {
+                let ends = [".yaml", ".yml"].iter().any(|end| small.ends_with(end)) && !is_yaml(&path);
+                // Tables that are lent may be JSON.
+                ends || small.ends_with(".yaml.txt") || (folder != "lookups" && small.ends_with(".json"))
+            };
+            if is_object {
+                found.push((folder, name));
+            }
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+fn entries(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }

@@ -102,6 +102,8 @@ pub struct Words {
     pub events: Vec<(String, usize)>,
     /// JSON pointers that the mapping takes from.
     pub pointers: Vec<(String, usize)>,
+    /// JSON pointers that the mapping renames to.
+    pub targets: Vec<(String, usize)>,
 }
 
 /// When a batch is large or old enough; what is not said is the destination's to say.
@@ -131,18 +133,27 @@ pub(super) fn read_folder<T>(
     mut read: impl FnMut(&mut Fields<'_>) -> Option<T>,
 ) -> BTreeMap<String, T> {
     let mut objects = BTreeMap::new();
-    for path in yaml_files(dir, folder) {
-        let name = object_name(&path);
+    let mut paths: Vec<PathBuf> = yaml_files(dir, folder).collect();
+    paths.sort();
+    let mut before: Option<&Path> = None;
+    for path in &paths {
+        let name = object_name(path);
+        if let Some(other) = before.replace(path).filter(|other| object_name(other) == name) {
+            let other = other.file_name().unwrap_or_default().to_string_lossy();
+            let message = format!("{name:?} stands in {other} too, and a name is one object");
+            problems.push(Problem { file: path.clone(), line: 0, message, fix: "keep one of the two files".into() });
+            continue;
+        }
         if !is_name(&name) {
             problems.push(Problem {
-                file: path,
+                file: path.clone(),
                 line: 0,
                 message: format!("the file's name is the object's name, and {name:?} cannot be one"),
                 fix: "use up to 63 letters, digits, - and _ before .yaml".into(),
             });
             continue;
         }
-        if let Some(object) = read_file(dir, &path, problems, &mut read).flatten() {
+        if let Some(object) = read_file(dir, path, problems, &mut read).flatten() {
             objects.insert(name, object);
         }
     }
@@ -209,7 +220,10 @@ pub(super) fn function(fields: &mut Fields<'_>, dir: &Path) -> Option<FunctionCo
 }
 
 pub(super) fn destination(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<DestinationConfig> {
-    let kind = fields.required("kind", "sqlite").unwrap_or_else(|| "sqlite".to_owned());
+    let Some(kind) = fields.required("kind", "sqlite") else {
+        fields.leave_rest();
+        return None;
+    };
     let kind = match kind.as_str() {
         "plugin" => DestinationKind::Plugin(Box::new(super::plugin::plugin(fields, dir, &data.join("store"))?)),
         kind => DestinationKind::Warehouse(Box::new(super::warehouses::warehouse(fields, kind, dir, data)?)),
@@ -256,9 +270,6 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
     });
     fields.within("consent", |f| {
         filter.consent.categories = f.texts("categories").into_iter().map(|(name, _)| name).collect();
-        if filter.consent.categories.is_empty() {
-            f.problem(f.line_of("categories"), "`consent` names no category", "write `categories: [Advertising]`");
-        }
         filter.consent.without = match f.text("without").as_deref() {
             None | Some("send") => true,
             Some("filter") => false,
@@ -268,6 +279,9 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
                 true
             }
         };
+        if filter.consent.categories.is_empty() && f.all_are_known() {
+            f.problem(f.line_of("categories"), "`consent` names no category", "write `categories: [Advertising]`");
+        }
     });
     let functions = fields.texts("functions");
     let mut mapping = sync::Mapping::default();
@@ -285,6 +299,7 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
         }
         for (from, to, line) in f.pairs("rename") {
             words.pointers.push((from.clone(), line));
+            words.targets.push((to.clone(), line));
             if let (Some(from), Some(to)) = (pointer(f, &from, line), pointer(f, &to, line)) {
                 mapping.rename.push((from, to));
             }

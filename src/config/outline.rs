@@ -65,7 +65,7 @@ impl Outline {
         let Some(path) = found else { return Ok(None) };
         let mut problems = Vec::new();
         let key = read_tree(&self.dir, path, &mut problems)
-            .and_then(|node| Fields::new(path, &node, &mut problems).required("write_key", "<the key>"));
+            .and_then(|node| Fields::new(path, &node, &mut problems).only("write_key", "<the key>"));
         if problems.is_empty() { Ok(key) } else { Err(problems) }
     }
 }

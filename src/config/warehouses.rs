@@ -16,6 +16,25 @@ use super::fields::Fields;
 use crate::warehouses::SHEETS;
 use crate::warehouses::Settings;
 
+/// Destinations that are shipped as plugins, for those who take one for a kind.
+const SHIPPED: [&str; 15] = [
+    "amplitude",
+    "braze",
+    "customerio",
+    "elasticsearch",
+    "event-forwarder",
+    "ga4",
+    "hubspot",
+    "iterable",
+    "klaviyo",
+    "meta-capi",
+    "mixpanel",
+    "posthog",
+    "segment",
+    "slack",
+    "webhook",
+];
+
 /// The warehouse of this kind.
 pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, dir: &Path, data: &Path) -> Option<Settings> {
     match kind {
@@ -28,9 +47,12 @@ pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, dir: &Path, data: &
             let message = format!("a destination of kind {kind:?} is not known");
             let mut kinds: Vec<&str> = SHEETS.iter().map(|sheet| sheet.kind).chain(["plugin"]).collect();
             kinds.dedup();
-            let fix = match nearest(kind, &kinds) {
-                Some(kind) => format!("did you mean `kind: {kind}`?"),
-                None => format!("write `kind:` and one of {}", kinds.join(", ")),
+            let fix = match (nearest(kind, &kinds), SHIPPED.iter().find(|name| name.eq_ignore_ascii_case(kind))) {
+                (Some(kind), _) => format!("did you mean `kind: {kind}`?"),
+                (None, Some(plugin)) => format!(
+                    "{plugin} is a plugin, `kind: plugin`: `tidegate destination add {plugin}` brings it and writes the file"
+                ),
+                (None, None) => format!("write `kind:` and one of {}", kinds.join(", ")),
             };
             fields.problem(fields.line_of("kind"), message, fix);
             fields.leave_rest();

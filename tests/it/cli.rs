@@ -105,6 +105,151 @@ fn a_kind_with_a_typo_is_one_problem_with_the_right_word() {
 }
 
 #[test]
+fn one_mistake_is_one_problem() {
+    let sync = "source: web\ndestination: warehouse\n";
+    for (file, written, problem, fix) in [
+        ("destinations/warehouse.yaml", "url: postgres://a@b/c\nschema: x\n".to_owned(), "kind is missing", "`kind: "),
+        ("destinations/warehouse.yaml", "kind: [sqlite]\npool: 7\n".to_owned(), "kind is a list", "`kind: "),
+        (
+            "destinations/warehouse.yaml",
+            "kind: SQLite\npool: 7\n".to_owned(),
+            "\"SQLite\" is not known",
+            "`kind: sqlite`",
+        ),
+        (
+            "destinations/warehouse.yaml",
+            "kind: webhook\nurl: x\n".to_owned(),
+            "is not known",
+            "destination add webhook",
+        ),
+        (
+            "destinations/warehouse.yaml",
+            "kind: postgres\nurl: ${NOBODY_SETS_THIS}\n".to_owned(),
+            "NOBODY_SETS_THIS, which is not set",
+            "set NOBODY_SETS_THIS",
+        ),
+        ("lookups/geo.yaml", "kind: mmbd\npath: x\n".to_owned(), "\"mmbd\" is not known", "`kind: mmdb`"),
+        ("lookups/geo.yaml", "path: x\n".to_owned(), "kind is missing", "`kind: "),
+        ("syncs/web-to-warehouse.yaml", "- source: web\n".to_owned(), "holds a list", "name: value"),
+        (
+            "syncs/web-to-warehouse.yaml",
+            format!("{sync}consent:\n  category: [A]\n"),
+            "consent.category",
+            "`categories`",
+        ),
+        (
+            "syncs/web-to-warehouse.yaml",
+            "soruce: web\ndestination: warehouse\n".to_owned(),
+            "soruce is not known",
+            "`source`",
+        ),
+        (
+            "sources/web.yml",
+            "kind: http\nwrite_key: another-key-0123456789\n".to_owned(),
+            "web.yaml too",
+            "one of the two",
+        ),
+    ] {
+        let workspace = Workspace::new();
+        workspace.write(file, &written);
+        let output = run(&["check", workspace.path().to_str().unwrap(), "--json"]);
+        assert_eq!(output.status.code(), Some(3), "{written}");
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let problems = answer["problems"].as_array().unwrap();
+        assert_eq!(problems.len(), 1, "{written} {answer:#}");
+        let said = |field: &str| problems[0][field].as_str().unwrap();
+        assert!(said("message").contains(problem) && said("fix").contains(fix), "{written} {answer:#}");
+    }
+}
+
+#[test]
+fn what_looks_like_an_object_and_is_not_read_is_noted() {
+    let workspace = Workspace::new();
+    let key = "kind: http\nwrite_key: another-key-0123456789\n";
+    for file in [
+        "sources/eu/web.yaml",
+        "sources/ios.YAML",
+        "sources/app.yaml.txt",
+        "contracts/sold.yaml",
+        "domains/shop/domain.yaml",
+    ] {
+        workspace.write(file, key);
+    }
+    workspace.write("syncs/second.json", "{}");
+    workspace.write("lookups/names.json", "{}");
+    workspace.write("functions/mine/plugin.yaml", "name: mine\n");
+    workspace.write("mine/plugin.yaml", "name: mine\n");
+    let output = run(&["check", workspace.path().to_str().unwrap(), "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let notes = answer["notes"].as_array().unwrap();
+    let wanted = [
+        ("sources/eu", "sources/<name>.yaml"),
+        ("sources/ios.YAML", "sources/<name>.yaml"),
+        ("sources/app.yaml.txt", "sources/<name>.yaml"),
+        ("syncs/second.json", "syncs/<name>.yaml"),
+        ("w/contracts", "events/contracts"),
+        ("w/domains", "events/domains"),
+    ];
+    for (file, fix) in wanted {
+        let fits = |note: &&serde_json::Value| {
+            note["file"].as_str().unwrap().ends_with(file) && note["fix"].as_str().unwrap().contains(fix)
+        };
+        assert!(notes.iter().any(|note| fits(&note)), "{file} in {answer:#}");
+    }
+    assert_eq!(notes.len(), wanted.len(), "{answer:#}");
+}
+
+#[test]
+fn a_note_on_a_contract_names_its_line_also_where_a_name_stands_twice() {
+    let workspace = Workspace::new();
+    workspace.write("events/domains/shop/domain.yaml", "name: Shop\nsources:\n  - wbe\n  - web\n");
+    workspace.write(
+        "events/domains/shop/components/money.yaml",
+        "name: Money\nschema:\n  required: [amuont]\n  properties:\n    amount: {type: number, fromat: x}\n",
+    );
+    let sold = r"type: track
+name: Sold
+schema:
+  properties:
+    contxt: {}
+    userid: {}
+    properties:
+      properties:
+        at: {format: date-time}
+        on: {format: datetime}
+        to: {required: [street], properties: {street: {}}}
+        of: {required: [stret], properties: {street: {}}}
+";
+    workspace.write("events/domains/shop/sold.yaml", sold);
+    workspace.append("syncs/web-to-warehouse.yaml", "mapping:\n  rename: {/properties/a: /contxt/a}\n");
+    let output = run(&["check", workspace.path().to_str().unwrap(), "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let notes = answer["notes"].as_array().unwrap();
+    let wanted = [
+        ("shop/domain.yaml", 3, "\"wbe\"", "`web`"),
+        ("components/money.yaml", 3, "\"amuont\"", "`amount`"),
+        ("components/money.yaml", 5, "`fromat`", "`format`"),
+        ("shop/sold.yaml", 5, "`contxt`", "`context`"),
+        ("shop/sold.yaml", 6, "`userid`", "`userId`"),
+        ("shop/sold.yaml", 10, "\"datetime\"", "`date-time`"),
+        ("shop/sold.yaml", 12, "\"stret\"", "`street`"),
+        ("web-to-warehouse.yaml", 40, "no field \"contxt\"", "/context"),
+    ];
+    for (file, line, words, fix) in wanted {
+        let fits = |note: &&serde_json::Value| {
+            note["file"].as_str().unwrap().ends_with(file)
+                && note["line"] == line
+                && note["message"].as_str().unwrap().contains(words)
+                && note["fix"].as_str().unwrap().contains(fix)
+        };
+        assert!(notes.iter().any(|note| fits(&note)), "{file}:{line} {words} in {answer:#}");
+    }
+    assert_eq!(notes.len(), wanted.len(), "{answer:#}");
+}
+
+#[test]
 fn what_is_hardly_meant_is_noted_and_stops_nothing() {
     let workspace = Workspace::new();
     std::fs::remove_file(workspace.path().join("syncs/web-to-warehouse.yaml")).unwrap();
@@ -255,8 +400,10 @@ fn send_posts_files_and_made_up_events_and_status_counts_them() {
         .unwrap();
     assert_eq!(send(&[lines.to_str().unwrap()]).1["accepted"], 2);
     let array = workspace.dir.path().join("e.json");
-    std::fs::write(&array, "[{\"type\":\"track\",\n\"event\":\"Filed\"}]").unwrap();
-    assert_eq!(send(&[array.to_str().unwrap()]).1["accepted"], 1);
+    for before in ["", "\n\n", "\u{feff}", "\u{feff}\n"] {
+        std::fs::write(&array, format!("{before}[{{\"type\":\"track\",\n\"event\":\"Filed\"}}]")).unwrap();
+        assert_eq!(send(&[array.to_str().unwrap()]).1["accepted"], 1, "{before:?}");
+    }
     std::fs::write(&lines, "{\"type\":\n").unwrap();
     let bad = run(&["send", lines.to_str().unwrap(), "--to", &server.url(), "--write-key", &server.key]);
     assert_eq!(bad.status.code(), Some(1));
@@ -290,7 +437,7 @@ fn send_posts_files_and_made_up_events_and_status_counts_them() {
     let line = "{\"type\":\"track\",\"event\":\"Piped\"}\n";
     std::io::Write::write_all(&mut input, line.repeat(100).as_bytes()).unwrap();
     let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while workspace.status()["sources"]["web"]["accepted"] != 605 {
+    while workspace.status()["sources"]["web"]["accepted"] != 608 {
         assert!(std::time::Instant::now() < patience, "the piped events arrive");
     }
     assert!(std::process::Command::new("kill").args(["-INT", &slow.id().to_string()]).status().unwrap().success());
@@ -304,12 +451,12 @@ fn send_posts_files_and_made_up_events_and_status_counts_them() {
     );
     server.stop();
     let status = workspace.status();
-    assert_eq!(status["sources"]["web"]["accepted"], 605);
+    assert_eq!(status["sources"]["web"]["accepted"], 608);
     assert_eq!(status["sources"]["web"]["duplicates"], 251);
-    assert_eq!(status["syncs"]["web-to-warehouse"]["delivered"], 354);
+    assert_eq!(status["syncs"]["web-to-warehouse"]["delivered"], 357);
     let table = run(&["status", workspace.path().to_str().unwrap()]);
     assert!(text(&table).contains("web-to-warehouse"));
-    assert_eq!(workspace.warehouse().count("filed"), 3);
+    assert_eq!(workspace.warehouse().count("filed"), 6);
 }
 
 #[test]

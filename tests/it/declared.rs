@@ -117,6 +117,7 @@ fn a_sample_goes_through_contract_functions_filter_and_mapping_as_sent_events_do
         track("Seen", "a", json!({"twice": 1})),
         track("Cart Viewed", "b", json!({})),
         json!({"type": "identify", "userId": "u", "messageId": "c"}),
+        json!({"type": "order", "messageId": "d"}),
     ];
     let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
     workspace.write("sample.jsonl", &lines);
@@ -132,7 +133,9 @@ fn a_sample_goes_through_contract_functions_filter_and_mapping_as_sent_events_do
     assert!(!["sku", "colour", "secret", "twice"].iter().any(|column| seen.contains(column)), "{seen}");
     assert!(!steps.iter().any(|step| ["cart_viewed", "identifies"].contains(&step["table"].as_str().unwrap())));
     of("event_violations");
+    assert!(seen.contains("\"context_ip\""), "the server adds the address: {seen}");
     let left_out = json!({
+        "quarantined, unknown-type: the type \"order\" is none of the six kinds": 1,
         "a duplicate, by its messageId": 1, "quarantined, schema-violation": 1, "the sync's filter leaves it out": 1,
     });
     assert_eq!(planned[0]["left_out"], left_out);

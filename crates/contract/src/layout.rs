@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use tidegate_document::nearest::nearest;
 use tidegate_event::Kind;
 
 use super::schema::clip;
@@ -246,7 +247,11 @@ impl<'a> Keys<'a> {
     fn allow(&mut self, known: &[&str]) {
         let map = self.map;
         for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
-            self.fault(format!("The key `{}` is unknown here.", clip(key)), format!("Known are {}.", known.join(", ")));
+            let fix = match nearest(key, known) {
+                Some(near) => format!("Did you mean `{near}`?"),
+                None => format!("Known are {}.", known.join(", ")),
+            };
+            self.fault(format!("The key `{}` is unknown here.", clip(key)), fix);
         }
     }
 

@@ -185,11 +185,18 @@ pub struct Fault {
     pub problem: String,
     /// One sentence.
     pub fix: String,
+    /// A JSON pointer into the file; empty: the first field in backticks is what it is about.
+    pub place: String,
 }
 
 impl Fault {
     fn new(origin: impl Into<String>, problem: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { origin: origin.into(), problem: problem.into(), fix: fix.into() }
+        Self { origin: origin.into(), problem: problem.into(), fix: fix.into(), place: String::new() }
+    }
+
+    /// The same fault at a place of its file.
+    fn at(self, place: String) -> Self {
+        Self { place, ..self }
     }
 }
 

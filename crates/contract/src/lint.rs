@@ -1,12 +1,12 @@
 //! What a schema may say and hardly means: nothing that stops a start, but that no event can meet or that says nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 use tidegate_document::nearest::nearest;
 use tidegate_event::Kind;
 
-use super::schema::{KEYWORDS, Relation, children, clip, members};
+use super::schema::{KEYWORDS, Relation, children, clip, escape, members};
 use super::{Domain, EventRule, Fault, OnUndeclaredFields};
 
 /// Fields of an event that SDKs and the server give it; a schema over the event may name these at its top.
@@ -123,10 +123,46 @@ pub fn notes(domains: &[Domain]) -> Vec<Fault> {
             let mut found = Found { origin: &rule.origin, said: BTreeSet::new(), notes: &mut notes };
             found.fields_at_the_top(rule);
             let keeps_all = rule.on_undeclared_fields == OnUndeclaredFields::AllowEvent;
-            found.walk(&rule.schema, true, keeps_all);
+            found.walk(&rule.schema, &Where { pointer: SCHEMA.to_owned(), is_top: true, keeps_all });
         }
     }
     notes
+}
+
+/// Notes on what stands in files that no event may come to: components, and sources that nobody has. `files` are those of a
+/// repository, parsed, by their paths.
+#[must_use]
+pub fn notes_of_files(files: &BTreeMap<String, Value>, sources: &[&str]) -> Vec<Fault> {
+    let mut notes = Vec::new();
+    for (path, file) in files {
+        let mut found = Found { origin: path, said: BTreeSet::new(), notes: &mut notes };
+        if path.contains("/components/")
+            && let Some(schema) = file.get("schema")
+        {
+            found.walk(schema, &Where { pointer: SCHEMA.to_owned(), is_top: false, keeps_all: true });
+        }
+        let named = file.get("sources").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        for (at, name) in named.enumerate().filter(|(_, name)| !sources.contains(name)) {
+            let problem = format!("`sources` names {:?}, and no source is called that.", clip(name));
+            let fix = match nearest(name, sources) {
+                Some(near) => format!("Did you mean `{near}`?"),
+                None => format!("Make sources/{}.yaml, or take the name away.", clip(name)),
+            };
+            found.say(format!("/sources/{at}"), problem, fix);
+        }
+    }
+    notes
+}
+
+/// Where the file of an event or a component has its schema.
+const SCHEMA: &str = "/schema";
+
+/// Where a walk over a schema is.
+struct Where {
+    /// From the top of the file.
+    pointer: String,
+    is_top: bool,
+    keeps_all: bool,
 }
 
 struct Found<'a> {
@@ -136,9 +172,9 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn say(&mut self, problem: String, fix: String) {
+    fn say(&mut self, place: String, problem: String, fix: String) {
         if self.said.insert(problem.clone()) {
-            self.notes.push(Fault::new(self.origin, problem, fix));
+            self.notes.push(Fault::new(self.origin, problem, fix).at(place));
         }
     }
 
@@ -149,28 +185,30 @@ impl Found<'_> {
             .map(|(name, _)| name.as_str())
             .filter(|name| !ENVELOPE.contains(name))
             .collect();
+        let place = |name: &str| format!("{SCHEMA}/properties/{}", escape(name));
+        let (near, strange): (Vec<&str>, Vec<&str>) =
+            strange.into_iter().partition(|name| nearest(name, &ENVELOPE).is_some());
+        for name in near {
+            let problem = format!("`{}` is no field that SDKs give an event.", clip(name));
+            let known = nearest(name, &ENVELOPE).unwrap_or_default();
+            self.say(place(name), problem, format!("Did you mean `{known}`?"));
+        }
         let Some(first) = strange.first() else { return };
         let part = if matches!(rule.kind, Kind::Identify | Kind::Group) { "traits" } else { "properties" };
-        let problem = match nearest(first, &ENVELOPE) {
-            Some(known) => {
-                let problem = format!("`{}` is no field that SDKs give an event.", clip(first));
-                return self.say(problem, format!("Did you mean `{known}`?"));
-            }
-            None => format!(
-                "`{}` is declared as a field of the event itself: the schema is over the whole event, and what a customer sends lies in its `{part}`.",
-                clip(first)
-            ),
-        };
+        let problem = format!(
+            "`{}` is declared as a field of the event itself: the schema is over the whole event, and what a customer sends lies in its `{part}`.",
+            clip(first)
+        );
         let fix = format!(
             "Put it one level down: `properties: {{{part}: {{type: object, properties: {{{}: ..}}}}}}`.",
             clip(first)
         );
-        self.say(problem, fix);
+        self.say(place(first), problem, fix);
     }
 
-    fn walk(&mut self, schema: &Value, is_top: bool, keeps_all: bool) {
+    fn walk(&mut self, schema: &Value, at: &Where) {
         let Some(schema) = schema.as_object() else { return };
-        self.keywords(schema);
+        self.keywords(schema, at);
         if let Some(format) = schema.get("format").and_then(Value::as_str)
             && !FORMATS.contains(&format)
         {
@@ -179,16 +217,17 @@ impl Found<'_> {
                 Some(known) => format!("Did you mean `{known}`?"),
                 None => format!("The formats that are judged: {}.", FORMATS.join(", ")),
             };
-            self.say(problem, fix);
+            self.say(format!("{}/format", at.pointer), problem, fix);
         }
-        self.required(schema, is_top, keeps_all);
-        for (_, child, relation) in children(schema) {
+        self.required(schema, at);
+        for (below, child, relation) in children(schema) {
             // What stands beside the object in an `allOf` or an `if` is about the same fields.
-            self.walk(child, is_top && matches!(relation, Relation::Same | Relation::Negated), keeps_all);
+            let is_top = at.is_top && matches!(relation, Relation::Same | Relation::Negated);
+            self.walk(child, &Where { pointer: format!("{}{below}", at.pointer), is_top, keeps_all: at.keeps_all });
         }
     }
 
-    fn keywords(&mut self, schema: &Map<String, Value>) {
+    fn keywords(&mut self, schema: &Map<String, Value>, at: &Where) {
         let known: Vec<&str> = KEYWORDS.iter().map(|(keyword, _)| *keyword).chain(PLAIN_KEYWORDS).collect();
         for keyword in schema.keys().filter(|keyword| !known.contains(&keyword.as_str()) && !keyword.starts_with("x-"))
         {
@@ -199,12 +238,13 @@ impl Found<'_> {
                 (None, Some(known)) => format!("Did you mean `{known}`?"),
                 (None, None) => "Take it away, or write `x-` before it if it is a note of yours.".to_owned(),
             };
-            self.say(problem, fix);
+            self.say(format!("{}/{}", at.pointer, escape(keyword)), problem, fix);
         }
     }
 
     /// Names that must be there and that no property has.
-    fn required(&mut self, schema: &Map<String, Value>, is_top: bool, keeps_all: bool) {
+    fn required(&mut self, schema: &Map<String, Value>, at: &Where) {
+        let (is_top, keeps_all) = (at.is_top, at.keeps_all);
         let declares_elsewhere = ["$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties"]
             .iter()
             .any(|word| schema.contains_key(*word))
@@ -214,7 +254,8 @@ impl Found<'_> {
             return;
         }
         let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
-        for name in required.filter_map(Value::as_str) {
+        for (index, name) in required.enumerate() {
+            let (Some(name), place) = (name.as_str(), format!("{}/required/{index}", at.pointer)) else { continue };
             if names.contains(&name) || (is_top && ENVELOPE.contains(&name)) {
                 continue;
             }
@@ -225,9 +266,10 @@ impl Found<'_> {
                 |near| format!("Did you mean `{near}`?"),
             );
             match (keeps_all || is_top, near) {
-                (true, Some(_)) => self.say(format!("{what}."), fix),
+                (true, Some(_)) => self.say(place, format!("{what}."), fix),
                 (true, None) => {}
                 (false, _) => self.say(
+                    place,
                     format!(
                         "{what}: what is undeclared is left out before the schema is asked, so no event can have it."
                     ),

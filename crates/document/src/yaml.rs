@@ -130,6 +130,21 @@ impl Node {
         }
     }
 
+    /// The line of what a JSON pointer leads to.
+    #[must_use]
+    pub fn line_at(&self, pointer: &str) -> Option<usize> {
+        let mut node = self;
+        for step in pointer.split('/').skip(1) {
+            let step = step.replace("~1", "/").replace("~0", "~");
+            node = match &node.value {
+                Tree::Map(entries) => &entries.iter().find(|(key, _)| *key == step)?.1,
+                Tree::List(items) => items.get(step.parse::<usize>().ok()?)?,
+                _ => return None,
+            };
+        }
+        Some(node.line)
+    }
+
     /// The same as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -157,6 +172,7 @@ mod tests {
         let Tree::Map(entries) = &node.value else { panic!("no map") };
         assert_eq!((entries[1].0.as_str(), entries[1].1.line), ("b", 3));
         assert_eq!(node.to_json().to_string(), r#"{"a":1,"b":["x",{"c":true}]}"#);
+        assert_eq!([node.line_at("/b/1/c"), node.line_at("/a"), node.line_at("/b/2")], [Some(4), Some(1), None]);
         assert_eq!(parse("").unwrap().value, Tree::Map(vec![]));
         assert_eq!(parse("a: 1\n---\nb: 2\n").unwrap_err().line, 3);
         assert!(parse("a: [1\nb: 2").is_err());

@@ -38,6 +38,11 @@ pub(super) fn server(fields: &mut Fields<'_>, dir: &Path) -> Option<postgres::Se
         }
     }
     let schema = fields.text("schema");
+    // What is wrong with a URL that is there was said; everything else follows from it.
+    if url.is_none() && fields.has("url") {
+        fields.leave_rest();
+        return None;
+    }
     let timeouts = [fields.duration("lock_timeout"), fields.duration("statement_timeout")];
     let address = match postgres::Address::parse(url.as_deref(), parameters, &environment()) {
         Ok(address) => address,
