@@ -206,13 +206,36 @@ fn a_shipped_destination_is_added_to_a_workspace_with_what_it_needs_to_be_told()
     let output = run(&from);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && said.contains("is there already"), "{said}");
-    // Filled in, it is a destination.
+    // Filled in, and with its secret in the environment, it is a destination.
     let filled = text
         .replace("  endpoint:  ", "  endpoint: https://hooks.example.com ")
-        .replace("${WEBHOOK_SIGNING_SECRET}", "0123456789abcdef")
         .replace("allow_hosts: []", "allow_hosts: [https://hooks.example.com]");
     std::fs::write(&file, filled).unwrap();
     workspace.write("syncs/web-to-webhook.yaml", "source: web\ndestination: webhook\n");
     let output = run(&["check", &folder]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("the environment variable WEBHOOK_SIGNING_SECRET, which is not set"), "{said}");
+    let output =
+        tidegate().args(["check", &folder]).env("WEBHOOK_SIGNING_SECRET", "0123456789abcdef").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_shipped_destination_is_found_beside_the_program() {
+    let program = Path::new(env!("CARGO_BIN_EXE_tidegate"));
+    let package = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
+    let shipped = guests::component("destination/webhook");
+    for (of_program, of_plugins) in [("one", "one/plugins"), ("two/bin", "two/share/tidegate/plugins")] {
+        let [of_program, of_plugins] = [of_program, of_plugins].map(|folder| package.path().join(folder));
+        std::fs::create_dir_all(&of_program).unwrap();
+        std::fs::create_dir_all(&of_plugins).unwrap();
+        std::fs::hard_link(program, of_program.join("tidegate")).unwrap();
+        std::fs::copy(&shipped, of_plugins.join("webhook.component.wasm")).unwrap();
+        let workspace = Workspace::new();
+        let mut add = Command::new(of_program.join("tidegate"));
+        let output = add.args(["destination", "add", "webhook"]).arg(workspace.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let copied = std::fs::read(workspace.path().join("components/webhook.component.wasm")).unwrap();
+        assert!(copied == std::fs::read(&shipped).unwrap());
+    }
 }

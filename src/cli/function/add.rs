@@ -84,7 +84,9 @@ fn found(args: &Args) -> Result<PathBuf, Failure> {
             from => Ok(build::built(from, None, &args.tools)?.path),
         };
     }
+    // Where the file of this program lies, and not the name that the kernel gives whatever runs.
     let program = store::own_program();
+    let program = std::fs::read_link(&program).unwrap_or(program);
     let beside = program.parent().unwrap_or(Path::new("."));
     let places = [beside.join("plugins"), beside.join("../share/tidegate/plugins")];
     places.iter().map(|place| place.join(&file)).find(|path| path.is_file()).ok_or_else(|| {
@@ -122,7 +124,8 @@ fn text(manifest: &Manifest, name: &str, component: &str) -> String {
             (false, about) => about.to_owned(),
         };
         let line = format!("  {mark}{setting}: {value}");
-        let _ = writeln!(text, "{:<40}# {about}", line.trim_end());
+        // A # is a comment behind a space alone.
+        let _ = writeln!(text, "{}", format!("{:<39} # {about}", line.trim_end()).trim_end_matches([' ', '#']));
     }
     if required.is_empty() {
         text = text.replace("\nsettings:\n", "\nsettings: {}\n");
