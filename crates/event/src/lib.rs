@@ -100,12 +100,12 @@ impl Event {
         self.body.get(field).and_then(Value::as_str)
     }
 
-    /// An id in a top-level field, as text: a text that is not empty, or a number as it is spelled. RudderStack's browser
+    /// An id in a top-level field, as text: a text that is not blank, or a number as it is spelled. RudderStack's browser
     /// SDK sends `"userId": ""` for everybody who has not logged in.
     #[must_use]
     pub fn id(&self, field: &str) -> Option<&str> {
         match self.body.get(field)? {
-            Value::String(id) if !id.is_empty() => Some(id),
+            Value::String(id) if !is_blank(id) => Some(id),
             Value::Number(id) => Some(id.as_str()),
             _ => None,
         }
@@ -122,6 +122,12 @@ impl Event {
     pub fn to_json(&self) -> String {
         serde_json::to_string(&self.body).unwrap_or_default()
     }
+}
+
+/// Whether a text is no id: nothing, or white space alone.
+#[must_use]
+pub fn is_blank(text: &str) -> bool {
+    text.trim_start().is_empty()
 }
 
 /// What a contract found in one event; becomes a row of `event_violations` whatever the policy was.
@@ -153,6 +159,9 @@ mod tests {
             (r#"{"userId":"u","anonymousId":"a"}"#, Some("u")),
             (r#"{"userId":"","anonymousId":"a"}"#, Some("a")),
             (r#"{"userId":null,"anonymousId":"a"}"#, Some("a")),
+            (r#"{"userId":" \t\u00a0","anonymousId":"a"}"#, Some("a")),
+            (r#"{"userId":" u ","anonymousId":"a"}"#, Some(" u ")),
+            (r#"{"userId":true,"anonymousId":["a"]}"#, None),
             (r#"{"userId":9007199254740993,"anonymousId":"a"}"#, Some("9007199254740993")),
             (r#"{"userId":{},"anonymousId":""}"#, None),
         ] {

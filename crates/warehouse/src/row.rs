@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tidegate_event::{Event, ViolationRecord};
+use tidegate_event::{Event, ViolationRecord, is_blank};
 
 use crate::evolve::{self, Fit, Scalar, Type};
 use crate::path::{CONTEXT, MESSAGE, Node, OWN, Slot};
@@ -161,6 +161,8 @@ struct Builder<'b, 'a> {
 /// What to do with a top-level field.
 enum Route<'a> {
     Nothing,
+    /// It stands where an id belongs and is none: the overflow keeps it.
+    NoId,
     Base(usize),
     Instant(usize),
     Fields(Node, &'a Map<String, Value>),
@@ -173,6 +175,8 @@ fn route<'a>(family: Family, key: &str, value: &'a Value) -> Route<'a> {
         (Place::Nowhere, _) | (_, Value::Null) => Route::Nothing,
         (_, Value::Object(fields)) if fields.is_empty() => Route::Nothing,
         (Place::Id(_), Value::String(id)) if id.is_empty() => Route::Nothing,
+        (Place::Id(_), Value::String(id)) if is_blank(id) => Route::NoId,
+        (Place::Id(_), Value::Bool(_) | Value::Array(_) | Value::Object(_)) => Route::NoId,
         (Place::Base(base) | Place::Id(base), _) => Route::Base(base),
         (Place::Instant(base), _) => Route::Instant(base),
         (Place::Own, Value::Object(fields)) => Route::Fields(OWN, fields),
@@ -187,6 +191,7 @@ impl<'a> Builder<'_, 'a> {
         for (key, value) in body {
             match route(self.table.family, key, value) {
                 Route::Nothing => {}
+                Route::NoId => self.lost = true,
                 Route::Base(base) => {
                     if let Some(scalar) = Scalar::of(value, &self.fit) {
                         self.base(base, scalar);
@@ -303,6 +308,7 @@ impl<'a> Builder<'_, 'a> {
         for (key, value) in body {
             let part = match route(self.table.family, key, value) {
                 Route::Nothing => None,
+                Route::NoId => Some(value.clone()),
                 Route::Base(base) => (!self.holds(self.table.base[base], NO_NODE)).then(|| value.clone()),
                 Route::Instant(base) => {
                     let held = self.holds(self.table.base[base], NO_NODE) && evolve::is_kept_whole(value);

@@ -104,6 +104,10 @@ pub fn base_columns_hold_ids_and_instants<R: Rig>(rig: &R) {
     subject.deliver(batch(vec![event(Kind::Track, 0, "python", python)]));
     subject.deliver(batch(vec![event(Kind::Track, 1, "strange", strange)]));
     subject.deliver(batch(vec![event(Kind::Group, 2, "group", json!({"groupId": "", "userId": "u"}))]));
+    let none = json!({"previousId": {"a": 1}, "userId": " ", "anonymousId": true});
+    subject.deliver(batch(vec![event(Kind::Alias, 3, "alias", none.clone())]));
+    let listed = json!({"previousId": ["a"], "userId": " u ", "anonymousId": 1.50});
+    subject.deliver(batch(vec![event(Kind::Alias, 4, "listed", listed)]));
     let seen = rig.seen(None);
     for table in ["e", "tracks"] {
         let seen = &seen[table];
@@ -131,6 +135,10 @@ pub fn base_columns_hold_ids_and_instants<R: Rig>(rig: &R) {
         assert_eq!(seen.overflow("strange"), kept);
     }
     assert_eq!(seen["e"].cell("python", "_user_id"), Some(""), "a property keeps its empty text");
+    let ids = |id: &str| ["previous_id", "user_id", "anonymous_id"].map(|column| seen["aliases"].cell(id, column));
+    assert_eq!((ids("alias"), seen["aliases"].overflow("alias")), ([None, None, None], none));
+    let kept = json!({"previousId": ["a"]});
+    assert_eq!((ids("listed"), seen["aliases"].overflow("listed")), ([None, Some(" u "), Some("1.5")], kept));
     assert_eq!((seen["groups"].cell("group", "group_id"), seen["groups"].cell("group", "user_id")), (None, Some("u")));
 }
 

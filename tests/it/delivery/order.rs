@@ -44,6 +44,24 @@ fn route(far: &Far) -> Route {
 }
 
 #[test]
+fn visitors_who_have_not_logged_in_are_not_one_user() {
+    let (far, _) = far(|event| event["anonymousId"] == "stuck");
+    let route = route(&far);
+    let server = route.workspace.serve();
+    let visit = |n: u64, visitor: &str| {
+        let user = if n.is_multiple_of(2) { "" } else { "  " };
+        let mut event = event(&format!("{visitor}-{n}"), user, json!({"n": n}));
+        event["anonymousId"] = visitor.into();
+        event
+    };
+    let events: Vec<Value> = (0..5).flat_map(|n| ["stuck", "ann", "bob"].map(|visitor| visit(n, visitor))).collect();
+    send(&server, &events);
+    let sync = route.wait("the others are through", |sync| sync["delivered"] == 10);
+    assert_eq!(sync["pending"], 5, "{sync}");
+    server.stop();
+}
+
+#[test]
 fn a_stuck_user_keeps_the_order_and_blocks_nobody() {
     let healed = Arc::new(AtomicBool::new(false));
     let well = Arc::clone(&healed);
