@@ -252,6 +252,37 @@ fn the_server_stamps_time_and_address_and_keeps_the_originals() {
 }
 
 #[test]
+fn what_php_and_python_send_is_read_as_they_mean_it() {
+    let workspace = Workspace::new();
+    let server = workspace.serve();
+    let body = json!({
+        "context": {"app": {"name": "shop", "version": "2"}, "device": {"id": "d"}},
+        "batch": [
+            {"type": "page", "messageId": "php", "properties": [], "context": [], "integrations": []},
+            {"type": "page", "messageId": "own", "context": {"app": {"name": "own"}, "device": []}},
+            {"type": "page", "messageId": "naive", "timestamp": "2024-05-06T07:08:09.5"},
+            {"type": "page", "messageId": "epoch", "timestamp": 1_714_979_289_500_i64},
+        ],
+    });
+    assert_eq!(server.post("/v1/batch", body.to_string()).status, 200);
+    server.stop();
+    let rows = workspace.warehouse().rows(
+        "SELECT id, context_app_name, context_app_version, context_device_id, context_timestamp_read_as, original_timestamp,
+        CASE WHEN timestamp < received_at THEN timestamp END, _overflow FROM pages ORDER BY id",
+    );
+    let at = "2024-05-06T07:08:09.500000Z";
+    assert_eq!(
+        rows,
+        [
+            format!("epoch|shop|2|d|epoch-milliseconds|{at}|{at}|{{\"originalTimestamp\":1714979289500}}"),
+            format!("naive|shop|2|d|utc|{at}|{at}|{{\"originalTimestamp\":\"2024-05-06T07:08:09.5\"}}"),
+            "own|own|2|d||||".to_owned(),
+            "php|shop|2|d||||".to_owned(),
+        ]
+    );
+}
+
+#[test]
 fn a_retried_batch_gives_one_row_each_even_after_a_restart() {
     let workspace = Workspace::new();
     let batch: Vec<_> =

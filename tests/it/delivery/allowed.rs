@@ -20,6 +20,8 @@ fn integrations_and_consent_are_obeyed_and_what_they_filter_is_counted() {
         "syncs/web-to-crm.yaml",
         "source: web\ndestination: crm\nconsent:\n  categories: [Advertising, Analytics]\n  without: filter\n",
     );
+    // A warehouse keeps every event that its own filter takes.
+    route.workspace.append("syncs/web-to-warehouse.yaml", "\nfilter: {types: [track]}\n");
     let server = route.workspace.serve();
     let consent = json!({"consent": {"categoryPreferences": {"Advertising": true, "Analytics": true, "Other": false}}});
     let integrations = [

@@ -112,6 +112,30 @@ fn the_functions_of_a_source_go_over_all_of_it_whoever_begins_where() {
 }
 
 #[test]
+fn the_functions_of_a_source_go_over_what_no_sync_gets() {
+    let far = Far::new(|_| Act::status(200));
+    let route = Route::new(&far);
+    let workspace = &route.workspace;
+    let sync = workspace.path().join("syncs/web-to-crm.yaml");
+    std::fs::remove_file(&sync).unwrap();
+    std::fs::copy(guests::component("hostile/attacks"), workspace.path().join("functions/f.component.wasm")).unwrap();
+    workspace.write("functions/f.yaml", "component: functions/f.component.wasm\n");
+    workspace.append("sources/web.yaml", "\nfunctions: [f]\n");
+    let mut server = workspace.serve_with(&["refine_before_commit=return"]);
+    send(&server, &[event("bad", "u", json!({"attack": "panic"}))]);
+    server.wait();
+    drop(server);
+    // The tool alone, and what was accepted before is not for it: the event that breaks the function is set aside all the same.
+    std::fs::remove_file(workspace.path().join("syncs/web-to-warehouse.yaml")).unwrap();
+    std::fs::write(&sync, "source: web\ndestination: crm\n").unwrap();
+    let server = workspace.serve();
+    send(&server, &[json!({"type": "page", "messageId": "new", "userId": "u"})]);
+    route.wait("the new event is there", |sync| sync["delivered"] == 1);
+    server.stop();
+    assert_eq!((ids(&far.seen()), workspace.quarantined()), (vec!["new".to_owned()], vec!["trap".to_owned()]));
+}
+
+#[test]
 fn a_state_of_before_lets_no_sync_begin_later() {
     let far = Far::new(|_| Act::status(200));
     let route = with_a_past(&far, "", 5);
