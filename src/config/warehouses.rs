@@ -73,12 +73,13 @@ fn sqlite_file(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> sqlite::Sett
     sqlite::Settings { limits, ..sqlite::Settings::new(path) }
 }
 
-/// `columns_max` and `tables_max`, which every warehouse has.
+/// `columns_max`, `tables_max` and `profiles`, which every warehouse has.
 fn limits(fields: &mut Fields<'_>, sheet: &Sheet) -> Limits {
     let most = sheet.columns_max;
     let limits = Limits {
         columns_max: fields.number("columns_max", 50).unwrap_or(1_000),
         tables_max: fields.number_up_to("tables_max", 1, 10_000).unwrap_or(1_000),
+        profiles: fields.flag("profiles").unwrap_or(true),
         ..Limits::default()
     };
     if limits.columns_max > most {

@@ -52,6 +52,11 @@ pub trait Rig: Sized {
     /// What another reader finds there: every table of `schema` but the ledger.
     fn seen(&self, schema: Option<&str>) -> Tables;
 
+    /// These columns of a table or view, by the first of them; cells are text, `-` for null. `None` where there are no views.
+    fn read(&self, _name: &str, _columns: &[&str]) -> Option<Vec<String>> {
+        None
+    }
+
     /// Takes the warehouse away from its users until the answer is called; `None` where that cannot be done.
     fn away(&self) -> Option<Box<dyn FnOnce() + '_>> {
         None
@@ -253,6 +258,9 @@ macro_rules! suite {
         suite!($rig:
             tables: a_track_becomes_two_rows_with_the_documented_columns the_other_kinds_have_their_own_columns
                 a_late_column_is_null_before_it a_thousand_columns_and_then_overflow
+                the_latest_traits_of_users_and_accounts_are_views
+                of_traits_of_the_same_time_those_received_later_win an_event_called_like_a_view_gives_way_to_it
+                a_view_of_the_latest_traits_gives_way_to_who_has_its_name
                 further_event_names_share_the_overflow_table violations_are_rows_and_come_once schemas_keep_apart;
             types: every_type_comes_back_as_it_came two_types_join_in_either_order an_instant_is_one_however_it_is_spelled base_columns_hold_ids_and_instants
                 numbers_keep_every_digit

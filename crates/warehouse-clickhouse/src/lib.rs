@@ -32,6 +32,8 @@ mod load;
 mod rows;
 /// What ClickHouse is like.
 mod sheet;
+/// The views of the latest traits.
+mod view;
 /// One HTTP exchange.
 mod wire;
 

@@ -21,6 +21,7 @@ use super::ddl::{self, Apply, Shapes, full, literal};
 use super::encode;
 use super::error::Trouble;
 use super::rows::{self, Ids};
+use super::view;
 use super::wire::{Answer, Wire};
 
 /// Events loaded together at most: one block of each table.
@@ -286,6 +287,13 @@ impl Link {
             }
             if let Some(refused) = refused? {
                 waits |= self.known.wait(group.table, refused)?;
+            }
+            if let Some(profile) = self.known.profile(group.table) {
+                let table = &self.known.tables.list[group.table];
+                let outcome = view::keep(&self.wire, &self.settings.database, profile, table).await?;
+                if self.known.viewed(group.table, outcome) {
+                    self.print = None;
+                }
             }
         }
         if waits { Err(Trouble::Waits) } else { Ok(()) }

@@ -258,7 +258,8 @@ impl Link {
         self.manifests.retain(|path, _| paths.contains(&**path));
         let tables = root.tables.iter().map(|entry| (entry.schema.clone(), entry.name.clone())).collect();
         if self.viewed.as_ref() != Some(&tables) {
-            let text = views::duckdb(&self.settings.name, &self.settings.settings.schema, &tables);
+            let settings = &self.settings.settings;
+            let text = views::duckdb(&self.settings.name, &settings.schema, &tables, settings.limits.profiles);
             match self.settings.store.put(views::DUCKDB, text.into()).await {
                 Ok(()) => self.viewed = Some(tables),
                 Err(trouble) => {

@@ -6,11 +6,14 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use tidegate_warehouse::profiles::{PROFILES, Profile};
+use tidegate_warehouse::table::OVERFLOW;
+
 /// Where it is.
 pub(super) const DUCKDB: &str = "_tidegate/duckdb.sql";
 
 /// The statements for these tables, by schema and name; those of the schema `default` need no prefix.
-pub(super) fn duckdb(lake: &str, default: &str, tables: &BTreeSet<(String, String)>) -> String {
+pub(super) fn duckdb(lake: &str, default: &str, tables: &BTreeSet<(String, String)>, profiles: bool) -> String {
     let lake = lake.replace('\'', "''");
     let mut sql = format!(
         "-- The lake as views, all of one commit: read this file again to see what has come since.\n\
@@ -33,6 +36,30 @@ pub(super) fn duckdb(lake: &str, default: &str, tables: &BTreeSet<(String, Strin
              FROM read_text(getvariable('tidegate_manifests')['{key}'])));\n\
              CREATE OR REPLACE VIEW {view} AS SELECT * FROM read_parquet(getvariable('tidegate {key}'), union_by_name = true, hive_partitioning = false);\n"
         );
+        let profile = PROFILES.iter().find(|profile| profile.family.table() == Some(name.as_str()));
+        if let Some(Profile { view: profile, key, family }) = profile.filter(|_| profiles)
+            && !tables.contains(&(schema.clone(), (*profile).to_owned()))
+        {
+            let profile =
+                if schema == default { format!("\"{profile}\"") } else { format!("\"{schema}\".\"{profile}\"") };
+            let own: Vec<String> = family
+                .base()
+                .map(|(column, _)| column)
+                .chain([OVERFLOW])
+                .filter(|column| column != key)
+                .map(|column| format!("'{column}'"))
+                .collect();
+            // `arg_max` passes over values that are null; `\0` is the name of each column. The key is among them, for a list
+            // without a column is an error, and one error ends the reading of the file.
+            let _ = writeln!(
+                sql,
+                "CREATE OR REPLACE VIEW {profile} AS SELECT \"{key}\", * EXCLUDE (\"{key}\") FROM (SELECT max(\"timestamp\") AS \"timestamp\", \
+                 arg_max(COLUMNS([c FOR c IN (*) IF NOT (starts_with(c, 'context_') OR starts_with(c, 'message_') OR c IN ({}))]), \
+                 ROW(coalesce(\"timestamp\", received_at), received_at, id)) AS \"\\0\" \
+                 FROM {view} WHERE \"{key}\" IS NOT NULL GROUP BY \"{key}\");",
+                own.join(", ")
+            );
+        }
     }
     sql
 }

@@ -9,6 +9,7 @@ use tidegate_warehouse::waiting::{Applied, Refusal};
 
 use super::encode;
 use super::error::Trouble;
+use super::view::Before;
 use super::wire::Wire;
 
 /// Keys are compared byte by byte: faster than by any language's rules, and no update of the system changes the order.
@@ -49,8 +50,8 @@ pub(super) fn statements(table: &Table, schema: &str) -> Vec<String> {
 }
 
 /// Makes the server's table what `table` shall be; says so of columns that widened, and of changes that others are in the
-/// way of, which leave nothing behind.
-pub(super) async fn apply(wire: &Wire, table: &mut Table) -> Result<Applied<Trouble>, Trouble> {
+/// way of, which leave nothing behind. A change begins with what is to go `before` it.
+pub(super) async fn apply(wire: &Wire, table: &mut Table, before: &Before) -> Result<Applied<Trouble>, Trouble> {
     let changes = table.changes();
     let mut applied = Applied { notices: Vec::new(), refused: Vec::new() };
     if changes.create {
@@ -63,14 +64,14 @@ pub(super) async fn apply(wire: &Wire, table: &mut Table) -> Result<Applied<Trou
     let add = Changes { add: changes.add, ..Changes::default() };
     let widen = Changes { widen: changes.widen, ..Changes::default() };
     for changes in [add, widen].into_iter().filter(|changes| !changes.is_empty()) {
-        let Err(refused) = alter(wire, table, &changes, &mut applied.notices).await? else { continue };
+        let Err(refused) = alter((wire, before), table, &changes, &mut applied.notices).await? else { continue };
         if refused.columns.len() == 1 || refused.trouble.is_of_table() {
             applied.refused.push(refused);
             continue;
         }
         // One of several is the cause, and the others need not wait with it.
         for changes in changes.alone() {
-            let altered = alter(wire, table, &changes, &mut applied.notices).await?;
+            let altered = alter((wire, before), table, &changes, &mut applied.notices).await?;
             applied.refused.extend(altered.err());
         }
     }
@@ -81,16 +82,17 @@ type Altered = Result<(), Refusal<Trouble>>;
 
 /// Makes these changes, all or none.
 async fn alter(
-    wire: &Wire,
+    (wire, before): (&Wire, &Before),
     table: &mut Table,
     changes: &Changes,
     notices: &mut Vec<String>,
 ) -> Result<Altered, Trouble> {
     let name = qualified(&wire.schema, &table.name);
-    let sql = additions(&name, table, changes).or_else(|| widenings(&name, table, changes)).unwrap_or_default();
+    let widened = widenings(&name, table, changes).map(|sql| format!("{}{sql}", before.drop));
+    let sql = additions(&name, table, changes).or(widened).unwrap_or_default();
     wire.run("setting a savepoint", "SAVEPOINT tidegate_table").await?;
     let altered = match changes.widen.is_empty() {
-        true => wire.run("adding columns", &sql).await,
+        true => wire.run("adding columns", &format!("{}{sql}", before.lock)).await,
         false => wire.rewrite("widening columns", &sql).await,
     };
     match altered {

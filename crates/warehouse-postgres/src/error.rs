@@ -130,6 +130,13 @@ impl Trouble {
         matches!(self.code(), "55P03" | "55006" | "57014" | "42501")
     }
 
+    /// Whether somebody else did the same at the same time.
+    pub(super) fn is_of_race(&self) -> bool {
+        self.is_of_key()
+            || self.code().starts_with("40")
+            || self.db().is_some_and(|db| db.message().contains("concurrently"))
+    }
+
     /// Whether the connection is no more, or the server is about to end it.
     pub(super) fn is_of_connection(&self) -> bool {
         match self {

@@ -43,6 +43,8 @@ mod recover;
 mod sheet;
 /// Whom to trust.
 mod tls;
+/// The views of the latest traits.
+mod view;
 /// The connection, and what is said over it.
 mod wire;
 

@@ -22,6 +22,7 @@ use super::ddl;
 use super::encode::FIT;
 use super::error::Trouble;
 use super::part::{Part, Shapes};
+use super::view::{self, Before};
 use super::wire::Wire;
 
 /// Events planned together: few enough to be in the processor's cache when they are encoded.
@@ -251,11 +252,17 @@ impl Link {
         let mut waits = false;
         for at in part.tables() {
             let table = &mut self.known.tables.list[at];
+            let mut before = Before::default();
             if !table.changes().is_empty() {
-                let applied = ddl::apply(&self.wire, table).await?;
+                before = view::before(&self.wire, table).await?;
+                let applied = ddl::apply(&self.wire, table, &before).await?;
                 self.known.notices.extend(applied.notices);
                 self.altered.insert(at);
                 waits |= self.known.wait(at, applied.refused)?;
+            }
+            if let Some(profile) = self.known.profile(at) {
+                let outcome = view::keep(&self.wire, profile, &self.known.tables.list[at], &before).await?;
+                self.known.viewed(at, outcome);
             }
         }
         if waits { Err(Trouble::Waits) } else { Ok(()) }

@@ -88,7 +88,7 @@ pub(super) fn quoted(name: &str) -> String {
 }
 
 /// A stored name as SQL spells it.
-fn exact(name: &str) -> String {
+pub(super) fn exact(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

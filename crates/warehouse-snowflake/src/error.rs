@@ -90,6 +90,11 @@ impl Trouble {
         matches!(self, Self::Refused { code, .. } if is_lasting(*code)) && !self.is_of_schema()
     }
 
+    /// Said of a view: whether Snowflake does not make it, and rows can be written all the same.
+    pub(super) fn is_of_a_view(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code < 300_000) && !self.is_of_session()
+    }
+
     /// Whether the session is over and another login may help.
     pub(super) fn is_of_session(&self) -> bool {
         match self {

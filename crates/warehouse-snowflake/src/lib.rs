@@ -55,6 +55,8 @@ mod sheet;
 mod stage;
 /// One batch by way of channels.
 mod streaming;
+/// The views of the latest traits.
+mod view;
 
 pub use client::SnowflakeWarehouse;
 pub use settings::{Auth, Checked, Load, Secret, Settings};

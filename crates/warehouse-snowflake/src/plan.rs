@@ -15,6 +15,7 @@ use super::encode;
 use super::error::Trouble;
 use super::session::Session;
 use super::settings::Checked;
+use super::view;
 
 /// Events whose cells are in memory at once.
 const CHUNK_EVENTS: usize = 256;
@@ -101,6 +102,10 @@ impl<'b> Plan<'b> {
             let applied = ddl::apply(session, &checked.place, table).await?;
             known.notices.extend(applied.notices);
             waits |= known.wait(*place, applied.refused)?;
+            if let Some(profile) = known.profile(*place) {
+                let outcome = view::keep(session, &checked.place, profile, &known.tables.list[*place]).await?;
+                known.viewed(*place, outcome);
+            }
         }
         if waits { Err(Trouble::Waits) } else { Ok(()) }
     }

@@ -25,6 +25,8 @@ pub mod ledger;
 mod load;
 /// What SQLite is like.
 mod sheet;
+/// The views of the latest traits.
+mod view;
 
 pub use client::{Checked, Client, Settings, SqliteWarehouse};
 pub use sheet::SHEET;

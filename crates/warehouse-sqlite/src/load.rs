@@ -18,6 +18,7 @@ use super::encode::{self, encode};
 use super::error::{Trouble, doing};
 use super::insert::{Insert, Inserts};
 use super::ledger as table;
+use super::view;
 
 /// Prepared statements kept; one for each table that events come for, plus a few.
 const STATEMENTS_MAX: usize = 1024;
@@ -243,6 +244,10 @@ fn settle(
         inserts.keep(table, group);
         known.notices.extend(applied.notices);
         waits |= known.wait(group.table, applied.refused)?;
+        if let Some(profile) = known.profile(group.table) {
+            let outcome = view::keep(connection, profile, &known.tables.list[group.table])?;
+            known.viewed(group.table, outcome);
+        }
     }
     if waits { Err(Trouble::Waits) } else { Ok(()) }
 }

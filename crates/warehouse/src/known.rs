@@ -11,7 +11,9 @@ use tidegate_event::{Event, Kind};
 use tidegate_process::clock;
 
 use crate::declared::Declared;
+use crate::evolve::Type;
 use crate::name;
+use crate::profiles::{self, Outcome, Profile};
 use crate::table::{Column, Family, Limits, Table, Tables, Target, is_ours};
 use crate::waiting::{Refusal, Waiting};
 
@@ -96,6 +98,14 @@ impl Look for Found {
     }
 }
 
+/// Names and types of a table's columns.
+type Columns = Vec<(Box<str>, Type)>;
+
+/// The columns that are there.
+fn declared_columns(table: &Table) -> impl Iterator<Item = (&Box<str>, Type)> {
+    table.columns.iter().filter_map(|column| Some((&column.name, column.declared?)))
+}
+
 /// What is known.
 #[derive(Debug, Default)]
 pub struct Known {
@@ -110,6 +120,8 @@ pub struct Known {
     limits: Limits,
     declared: Arc<Declared>,
     waiting: Waiting,
+    /// By table: the columns that its view of the latest traits was made of, and when one that was not made is tried again.
+    profiled: HashMap<usize, (Columns, Option<i64>)>,
     /// What an operator should hear of the batch in hand.
     pub notices: Vec<String>,
 }
@@ -151,7 +163,7 @@ impl Known {
         if let Some((table, short)) = self.names.get(name) {
             return Ok(Target { kind, event: Some((*table, Arc::clone(short))) });
         }
-        let short = Arc::<str>::from(name::table(name, &Family::FIXED));
+        let short = Arc::<str>::from(self.short(&name::table(name, &Family::FIXED)));
         let table = self.event_table(look, &short)?;
         if name.len() <= NAME_BYTES_MAX {
             if self.names.len() >= NAMES_MAX {
@@ -160,6 +172,44 @@ impl Known {
             self.names.insert(name.into(), (table, Arc::clone(&short)));
         }
         Ok(Target { kind, event: Some((table, short)) })
+    }
+
+    /// The name of an event's table, which gives way to a view of the latest traits.
+    fn short(&self, name: &str) -> String {
+        let is_there = self.objects.get(&[&self.prefix, name].concat()) == Some(&true);
+        let gives_way = self.limits.profiles && profiles::is_name(name) && !is_there;
+        format!("{}{name}", if gives_way { "_" } else { "" })
+    }
+
+    /// The view of the latest traits of table number `table`, when it is to be made; what becomes of it is to be told
+    /// ([`Self::viewed`]).
+    #[must_use]
+    pub fn profile(&self, table: usize) -> Option<&'static Profile> {
+        let of = &self.tables.list[table];
+        let profile = profiles::of(of.family).filter(|_| self.limits.profiles && of.exists)?;
+        let is_made = match self.profiled.get(&table) {
+            Some((_, Some(again_at_us))) => clock::now_us() < *again_at_us,
+            Some((columns, None)) => columns.iter().map(|(name, kind)| (name, *kind)).eq(declared_columns(of)),
+            None => false,
+        };
+        (!is_made).then_some(profile)
+    }
+
+    /// What became of the view of table number `table`. Whether it was made just now.
+    pub fn viewed(&mut self, table: usize, outcome: Outcome) -> bool {
+        let of = &self.tables.list[table];
+        let columns = declared_columns(of).map(|(name, kind)| (name.clone(), kind)).collect();
+        if let Some(profile) = profiles::of(of.family) {
+            self.objects.entry(profile.beside(of)).or_insert(false);
+        }
+        let pause = i64::try_from(self.limits.try_again_after.as_micros()).unwrap_or(i64::MAX);
+        let again_at_us = matches!(outcome, Outcome::Left(_)).then(|| clock::now_us().saturating_add(pause));
+        self.profiled.insert(table, (columns, again_at_us));
+        let made = outcome == Outcome::Made;
+        if let Outcome::Left(Some(notice)) = outcome {
+            self.notices.push(notice);
+        }
+        made
     }
 
     /// The table of an event name, or the one for those that get none.
@@ -211,7 +261,7 @@ impl Known {
             let of_kind = Kind::ALL.map(Family::of).into_iter().find(|family| family.table() == Some(&**short));
             match of_kind {
                 Some(family) => self.fixed_table(look, family)?,
-                None => self.event_table(look, short)?,
+                None => self.event_table(look, &self.short(short))?,
             };
         }
         Ok(())
@@ -219,7 +269,9 @@ impl Known {
 
     fn insert(&mut self, short: &str, family: Family, found: Option<Vec<Column>>) -> usize {
         let name = [&self.prefix, short].concat();
-        let pins = self.declared.tables.get(short);
+        let plain = short.strip_prefix('_').filter(|plain| profiles::is_name(plain));
+        let declared = &self.declared.tables;
+        let pins = declared.get(short).or_else(|| declared.get(plain?));
         let mut table = Table::new(&name, family, found, &self.limits, pins);
         table.shut(self.waiting.shut(&name));
         self.tables.insert(table)

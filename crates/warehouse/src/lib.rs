@@ -36,6 +36,8 @@ pub mod name;
 pub mod path;
 /// What would be done to the tables, without doing it.
 pub mod plan;
+/// Views of the latest known traits.
+pub mod profiles;
 /// From events to rows.
 pub mod row;
 /// What each warehouse says about itself.

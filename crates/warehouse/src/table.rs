@@ -27,13 +27,15 @@ pub struct Limits {
     pub columns_max: usize,
     /// Tables for event names.
     pub tables_max: usize,
+    /// Whether there are views of the latest traits.
+    pub profiles: bool,
     /// How long a change that the warehouse did not make waits before it is tried again.
     pub try_again_after: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { columns_max: 1000, tables_max: 1000, try_again_after: TRY_AGAIN_AFTER }
+        Self { columns_max: 1000, tables_max: 1000, profiles: true, try_again_after: TRY_AGAIN_AFTER }
     }
 }
 

@@ -155,7 +155,8 @@ impl Rig for ClickHouse {
         let mut tables = Tables::new();
         let columns = lines(&format!(
             "SELECT table, name, type, comment FROM system.columns WHERE database = '{database}' \
-             AND table != '_tidegate_ledger' FORMAT JSONCompactEachRow"
+             AND table != '_tidegate_ledger' AND table NOT IN (SELECT name FROM system.tables WHERE \
+             database = '{database}' AND engine = 'View') FORMAT JSONCompactEachRow"
         ));
         for column in &columns {
             let [table, name, kind, comment] = [0, 1, 2, 3].map(|at| column[at].as_str().unwrap());
@@ -172,6 +173,13 @@ impl Rig for ClickHouse {
             }
         }
         tables
+    }
+
+    fn read(&self, name: &str, columns: &[&str]) -> Option<Vec<String>> {
+        let cells: Vec<String> = columns.iter().map(|column| format!("ifNull(toString({column}), '-')")).collect();
+        let (cells, first, database) = (cells.join(", '|', "), columns[0], &self.database);
+        let rows = sql(&format!("SELECT concat({cells}) FROM `{database}`.{name} ORDER BY {first} FORMAT TSVRaw"));
+        Some(rows.lines().map(str::to_owned).collect())
     }
 
     fn act(&self, act: &Act) -> bool {

@@ -25,12 +25,12 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    fn run(&self, sql: &str) -> bool {
+    pub fn run(&self, sql: &str) -> bool {
         self.server.psql(&self.database, sql);
         true
     }
 
-    fn ask(&self, sql: &str) -> String {
+    pub fn ask(&self, sql: &str) -> String {
         self.server.psql(&self.database, sql).trim_end().to_owned()
     }
 
@@ -175,6 +175,12 @@ impl Rig for Postgres {
 
     fn seen(&self, schema: Option<&str>) -> Tables {
         seen(self.server, &self.database, schema.unwrap_or("public"))
+    }
+
+    fn read(&self, name: &str, columns: &[&str]) -> Option<Vec<String>> {
+        let cells: Vec<String> = columns.iter().map(|column| format!("coalesce({column}::text, '-')")).collect();
+        let sql = format!("SELECT {} FROM {name} ORDER BY {}", cells.join(" || '|' || "), columns[0]);
+        Some(self.ask(&sql).lines().map(str::to_owned).collect())
     }
 
     fn act(&self, act: &Act) -> bool {

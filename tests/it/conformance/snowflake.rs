@@ -83,6 +83,14 @@ impl Bridge {
         self.ask(&json!({ "op": "run", "database": database, "sql": sql }));
     }
 
+    /// Columns of a table or view of the schema `PUBLIC`.
+    pub fn read(&self, database: &str, name: &str, columns: &[&str]) -> Vec<String> {
+        let cells: Vec<String> = columns.iter().map(|column| format!("COALESCE({column}::VARCHAR, '-')")).collect();
+        let sql = format!("SELECT {} FROM PUBLIC.{name} ORDER BY {}", cells.join(" || '|' || "), columns[0]);
+        let rows = self.ask(&json!({ "op": "read", "database": database, "sql": sql }));
+        rows.as_array().unwrap().iter().map(|row| row.as_str().unwrap().to_owned()).collect()
+    }
+
     pub fn seen(&self, database: &str, schema: Option<&str>) -> Tables {
         let schema = schema.unwrap_or("PUBLIC").to_ascii_uppercase();
         let found = self.ask(&json!({ "op": "seen", "database": database, "schema": schema }));
@@ -182,6 +190,10 @@ impl Rig for Snowflake {
 
     fn seen(&self, schema: Option<&str>) -> Tables {
         self.bridge.seen(&self.database, schema)
+    }
+
+    fn read(&self, name: &str, columns: &[&str]) -> Option<Vec<String>> {
+        Some(self.bridge.read(&self.database, name, columns))
     }
 
     fn act(&self, what: &Act) -> bool {

@@ -86,6 +86,14 @@ impl Rig for Sqlite {
         tables
     }
 
+    fn read(&self, name: &str, columns: &[&str]) -> Option<Vec<String>> {
+        let cells: Vec<String> = columns.iter().map(|column| format!("coalesce({column}, '-')")).collect();
+        let sql = format!("SELECT {} FROM {name} ORDER BY {}", cells.join(" || '|' || "), columns[0]);
+        let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let mut statement = connection.prepare(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        Some(statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect())
+    }
+
     fn away(&self) -> Option<Box<dyn FnOnce() + '_>> {
         let other = Connection::open(&self.path).unwrap();
         other.busy_timeout(std::time::Duration::from_secs(60)).unwrap();

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate_event::Kind;
 use tidegate_event::destination::Batch;
+use tidegate_event::{Event, Kind};
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::evolve::Type::{Boolean, Decimal, Integer, Json, Text, Timestamp};
 use tidegate_warehouse::table::Limits;
 
 use super::events::{batch, event, numbered, track, violation};
-use super::{Rig, Subject};
+use super::{Act, Rig, Subject};
 
 pub fn a_track_becomes_two_rows_with_the_documented_columns<R: Rig>(rig: &R) {
     let fields = json!({
@@ -165,6 +165,93 @@ pub fn further_event_names_share_the_overflow_table<R: Rig>(rig: &R) {
     assert_eq!(seen["_overflow"].cell("m19", "event_text"), Some("Event 19"));
     assert_eq!(seen["_overflow"].cell("m19", "event"), Some("event_19"));
     assert!(!seen.contains_key("another"));
+}
+
+/// One identify of `user` at second `at`, received in the order of the log.
+fn identify(offset: u64, at: u64, user: &str, traits: serde_json::Value) -> Arc<Event> {
+    let time = format!("2024-05-06T07:08:{at:02}.000000Z");
+    let fields = json!({ "userId": user, "timestamp": time, "traits": traits });
+    event(Kind::Identify, offset, &format!("m{offset}"), fields)
+}
+
+pub fn the_latest_traits_of_users_and_accounts_are_views<R: Rig>(rig: &R) {
+    let mut subject = Subject::open(rig);
+    subject.deliver(batch(vec![
+        identify(0, 3, "u1", json!({ "email": "new@x", "age": 7 })),
+        identify(1, 1, "u1", json!({ "email": "old@x", "plan": "pro" })),
+        identify(2, 2, "u2", json!({ "email": null, "age": 8 })),
+        identify(3, 4, "", json!({ "email": "nobody" })),
+        event(Kind::Group, 4, "g", json!({ "groupId": "g1", "traits": { "size": 3, "name": "Ann's" } })),
+    ]));
+    let Some(rows) = rig.read("users", &["user_id", "email", "age", "plan"]) else { return };
+    assert_eq!(
+        rows,
+        ["u1|new@x|7|pro", "u2|-|8|-"],
+        "an older event that comes later does not win, anonymous ones are no users"
+    );
+    assert_eq!(rig.read("accounts", &["group_id", "size", "name"]).unwrap(), ["g1|3|Ann's"]);
+    // A null, another column and one that widens, in the same opening and in the next.
+    let later = [
+        identify(5, 7, "u2", json!({ "city": "Kyiv", "age": "eight" })),
+        identify(6, 8, "u1", json!({ "email": null, "age": null })),
+    ];
+    subject.deliver(batch(later.to_vec()));
+    let users = ["user_id", "email", "age", "plan", "city"];
+    assert_eq!(rig.read("users", &users).unwrap(), ["u1|new@x|7|pro|-", "u2|-|eight|-|Kyiv"]);
+    drop(subject);
+    let mut subject = Subject::open(rig);
+    let delivery = subject.deliver(batch(vec![identify(7, 9, "u1", json!({ "plan": 5, "email": 6, "new": true }))]));
+    let is_widening = |notice: &String| notice.contains("widened");
+    assert!(delivery.notices.iter().all(is_widening), "a view is in nobody's way: {:?}", delivery.notices);
+    let rows = rig.read("users", &["user_id", "email", "plan", "age"]).unwrap();
+    assert_eq!(rows, ["u1|6|5|7", "u2|-|-|eight"]);
+}
+
+pub fn of_traits_of_the_same_time_those_received_later_win<R: Rig>(rig: &R) {
+    let mut subject = Subject::open(rig);
+    // The ids sort the other way round.
+    let of = |offset: u64, id: &str, plan: &str| {
+        let received = format!("2024-05-06T07:08:1{offset}.000000Z");
+        let fields = json!({ "userId": "u", "receivedAt": received, "traits": { "plan": plan } });
+        event(Kind::Identify, offset, id, fields)
+    };
+    subject.deliver(batch(vec![of(0, "z", "first"), of(1, "a", "second")]));
+    if let Some(rows) = rig.read("users", &["user_id", "plan"]) {
+        assert_eq!(rows, ["u|second"]);
+    }
+}
+
+pub fn an_event_called_like_a_view_gives_way_to_it<R: Rig>(rig: &R) {
+    let mut subject = Subject::open(rig);
+    subject.deliver(batch(vec![track(0, "t", "Users", json!({ "n": 1 })), identify(1, 1, "u", json!({ "n": 2 }))]));
+    let Some(rows) = rig.read("_users", &["id", "event", "n"]) else { return };
+    assert_eq!(rows, ["t|_users|1"]);
+    assert_eq!(rig.read("users", &["user_id", "n"]).unwrap(), ["u|2"]);
+}
+
+pub fn a_view_of_the_latest_traits_gives_way_to_who_has_its_name<R: Rig>(rig: &R) {
+    let without = Limits { profiles: false, ..Limits::default() };
+    let mut subject = Subject::with(rig, "sync", None, without, Declared::default());
+    subject.deliver(batch(vec![track(0, "t", "Users", json!({ "n": 1 })), identify(1, 1, "u", json!({ "x": 1 }))]));
+    drop(subject);
+    if !rig.act(&Act::MakeTable("accounts")) || rig.read("users", &["id"]).is_none() {
+        return;
+    }
+    let mut subject = Subject::open(rig);
+    let delivery = subject.deliver(batch(vec![
+        identify(2, 2, "u", json!({ "x": 2 })),
+        event(Kind::Group, 3, "g", json!({ "groupId": "g1", "traits": { "size": 3 } })),
+        track(4, "t4", "Users", json!({ "n": 2 })),
+    ]));
+    let told = |name: &str| {
+        let start = format!("{name} is there already and is not the view of the latest traits of ");
+        delivery.notices.iter().filter(|notice| notice.starts_with(&start)).count()
+    };
+    assert_eq!((told("users"), told("accounts"), delivery.notices.len()), (1, 1, 2), "{:?}", delivery.notices);
+    assert_eq!(subject.deliver(batch(vec![identify(5, 5, "u", json!({ "x": 3 }))])).notices, [""; 0], "told once");
+    assert_eq!(rig.read("users", &["id", "n"]).unwrap(), ["t|1", "t4|2"], "an event's table stays what it is");
+    assert_eq!(rig.read("accounts", &["name"]).unwrap(), [""; 0]);
+    assert_eq!(rig.read("identifies", &["id", "x"]).unwrap(), ["m1|1", "m2|2", "m5|3"]);
 }
 
 pub fn violations_are_rows_and_come_once<R: Rig>(rig: &R) {

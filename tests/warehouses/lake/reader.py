@@ -7,6 +7,8 @@ JSON answer a line out.
       -> {"version": n, "rows": {table: n}, "sum": {table: n}}
   {"do": "views", "lake": folder, "tables": [name]}                        through _tidegate/duckdb.sql
       -> {"rows": {table: n}}
+  {"do": "read", "lake": folder, "name": table or view, "columns": [name]} through _tidegate/duckdb.sql
+      -> {"rows": ["cell|cell"]}, by the first column
   {"do": "s3"}                                                             -> {"endpoint": url}
   {"do": "bucket", "name": bucket}, {"do": "download", "bucket": b, "to": folder}
 """
@@ -134,6 +136,15 @@ def views(request):
     with open(os.path.join(request["lake"], "_tidegate/duckdb.sql")) as file:
         connection.execute(file.read())
     return {"rows": {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in request["tables"]}}
+
+
+def read(request):
+    connection = duckdb.connect()
+    with open(os.path.join(request["lake"], "_tidegate/duckdb.sql")) as file:
+        connection.execute(file.read())
+    cells = " || '|' || ".join(f"coalesce({column}::VARCHAR, '-')" for column in request["columns"])
+    rows = connection.execute(f"SELECT {cells} FROM {request['name']} ORDER BY {request['columns'][0]}").fetchall()
+    return {"rows": [row[0] for row in rows]}
 
 
 def s3(_):

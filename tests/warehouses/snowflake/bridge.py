@@ -63,7 +63,7 @@ def text(kind, value):
 def seen(database, schema):
     reader = cursor(database)
     reader.execute(
-        f"SELECT TABLE_NAME FROM \"{database}\".INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = '{schema}'")
+        f"SELECT TABLE_NAME FROM \"{database}\".INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = '{schema}' AND TABLE_TYPE = 'BASE TABLE'")
     tables = {}
     for (table,) in reader.fetchall():
         if table.startswith("_TIDEGATE_"):
@@ -89,6 +89,10 @@ def answer(order):
     match order["op"]:
         case "seen":
             return seen(order["database"], order["schema"])
+        case "read":
+            reader = cursor(order["database"])
+            reader.execute(order["sql"])
+            return [row[0] for row in reader.fetchall()]
         case "run":
             for sql in order["sql"]:
                 cursor(order["database"]).execute(sql)

@@ -109,6 +109,36 @@ fn a_view_in_the_way_of_a_wider_type_is_told_with_the_statement_that_waits() {
     });
 }
 
+#[test]
+fn a_view_upon_the_views_of_the_latest_traits_makes_what_widens_wait() {
+    run::<Postgres>("upon", |rig| {
+        let open = || Subject::open(rig);
+        let identify = |at: u64, age: Value| {
+            let fields = json!({ "userId": format!("u{at}"), "traits": { "age": age } });
+            batch(vec![event(Kind::Identify, at, &format!("m{at}"), fields)])
+        };
+        let mut subject = open();
+        subject.deliver(identify(0, json!(7)));
+        rig.run("CREATE VIEW mine AS SELECT age FROM users");
+        let notices = subject.deliver(identify(1, json!("old"))).notices;
+        assert!(notices.len() == 1 && notices[0].contains("view mine depends on"), "{notices:?}");
+        assert_eq!(rig.read("users", &["user_id", "age"]).unwrap(), ["u0|7", "u1|-"]);
+        let more = json!({ "userId": "u3", "traits": { "city": "Kyiv" } });
+        subject.deliver(batch(vec![event(Kind::Identify, 2, "m2", more)]));
+        assert_eq!(
+            rig.read("users", &["user_id", "city"]).unwrap(),
+            ["u0|-", "u1|-", "u3|Kyiv"],
+            "a new column waits for nobody"
+        );
+        rig.run("DROP VIEW mine; GRANT SELECT ON users TO PUBLIC");
+        drop(subject);
+        open().deliver(identify(4, json!("older")));
+        assert_eq!(rig.read("users", &["user_id", "age"]).unwrap(), ["u0|7", "u1|-", "u3|-", "u4|older"]);
+        let grants = rig.ask("SELECT relacl::text FROM pg_class WHERE relname = 'users'");
+        assert!(grants.contains("=r/router"), "a view that is made anew keeps its grants: {grants}");
+    });
+}
+
 /// One such row would make every query with an operator of JSON fail.
 #[test]
 fn json_with_the_character_nul_can_be_read_by_the_operators_of_json_and_nothing_is_lost() {
@@ -294,18 +324,18 @@ fn names_that_are_taken_by_other_things_go_to_the_overflow() {
     run::<Postgres>("names", |rig| {
         rig.run(
             "CREATE TYPE mood AS ENUM ('ok'); CREATE TABLE theirs (a int); CREATE INDEX an_index ON theirs (a); \
-             CREATE VIEW a_view AS SELECT 1; CREATE SEQUENCE a_sequence; CREATE TABLE \"Users\" (name text)",
+             CREATE VIEW a_view AS SELECT 1; CREATE SEQUENCE a_sequence; CREATE TABLE \"Clients\" (name text)",
         );
-        let names = ["Mood", "An Index", "A View", "A Sequence", "Users", "E Pkey", "_e", "E"];
+        let names = ["Mood", "An Index", "A View", "A Sequence", "Clients", "E Pkey", "_e", "E"];
         let events = names.iter().zip(0..).map(|(name, n)| track(n, &format!("m{n}"), name, json!({ "n": n })));
         let delivery = Subject::open(rig).deliver(batch(events.collect()));
         assert_eq!((delivery.delivered, delivery.notices.len()), (8, 4), "{:?}", delivery.notices);
         let seen = rig.seen(None);
         assert_eq!(seen["_overflow"].rows.len(), 4);
-        for table in ["users", "e_pkey", "_e", "e"] {
+        for table in ["clients", "e_pkey", "_e", "e"] {
             assert_eq!(seen[table].rows.len(), 1, "{table}");
         }
-        assert_eq!(seen["Users"].columns.keys().collect::<Vec<_>>(), ["name"]);
+        assert_eq!(seen["Clients"].columns.keys().collect::<Vec<_>>(), ["name"]);
     });
 }
 

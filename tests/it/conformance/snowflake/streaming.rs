@@ -238,6 +238,10 @@ impl Rig for Streaming {
         self.inner.seen(schema)
     }
 
+    fn read(&self, name: &str, columns: &[&str]) -> Option<Vec<String>> {
+        self.inner.read(name, columns)
+    }
+
     fn act(&self, act: &Act) -> bool {
         self.inner.act(act)
     }

@@ -1,0 +1,52 @@
+//! The views of the latest traits.
+
+use tidegate_warehouse::profiles::{MARK, Outcome, Profile};
+use tidegate_warehouse::table::Table;
+
+use super::ddl::{full, literal, quoted};
+use super::error::Trouble;
+use super::wire::{Answer, Wire};
+
+/// Makes the view of this table what it shall be.
+pub(super) async fn keep(wire: &Wire, database: &str, profile: &Profile, table: &Table) -> Result<Outcome, Trouble> {
+    let doing = "looking for a view";
+    let name = profile.beside(table);
+    let query = query(database, profile, table);
+    let mark = profile.mark(table, &query);
+    let sql = format!(
+        "SELECT engine, comment FROM system.tables WHERE database = {} AND name = {} FORMAT RowBinary",
+        literal(database),
+        literal(&name)
+    );
+    let answer = wire.ask(doing, &sql, 64 << 10).await?;
+    let mut answer = Answer(&answer);
+    if !answer.is_over() {
+        let mut read = || Some((answer.text()?, answer.text()?));
+        let (engine, comment) = read().ok_or(Trouble::Answer { doing })?;
+        if engine != "View" || !comment.starts_with(MARK) {
+            return Ok(profile.taken(&name));
+        }
+        if comment == mark {
+            return Ok(Outcome::Kept);
+        }
+    }
+    let view = full(database, &name);
+    let make = format!("CREATE OR REPLACE VIEW {view} AS {query} COMMENT {}", literal(&mark));
+    match wire.run("making a view", &make).await {
+        Ok(()) => Ok(Outcome::Made),
+        Err(trouble @ Trouble::Server { .. }) => Ok(profile.refused(&name, &trouble.to_string())),
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// `argMax` passes over values that are null.
+fn query(database: &str, profile: &Profile, table: &Table) -> String {
+    let key = quoted(profile.key);
+    let mut columns = vec![format!("i.{key} AS {key}"), "max(i.`timestamp`) AS `timestamp`".to_owned()];
+    columns.extend(profile.traits(table).map(|column| {
+        let name = quoted(&column.name);
+        format!("argMax(i.{name}, (coalesce(i.`timestamp`, i.`received_at`), i.`received_at`, i.`id`)) AS {name}")
+    }));
+    let table = full(database, &table.name);
+    format!("SELECT {} FROM {table} AS i WHERE i.{key} IS NOT NULL GROUP BY i.{key}", columns.join(", "))
+}
