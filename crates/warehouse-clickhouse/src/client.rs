@@ -14,6 +14,7 @@ use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
 use tidegate_warehouse::Part;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::known::{Found, Told};
+use tidegate_warehouse::ledger;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse::waiting::{ROUNDS_MAX, Waiting};
@@ -125,6 +126,8 @@ impl Settings {
             Some("the sync has no name")
         } else if !is_database(&database) {
             Some("the schema is not letters, digits and underscores, or is a database of the server's own")
+        } else if ledger::is_beside(&database) {
+            Some("the name of the schema ends in _tidegate, as those do in which ledgers are")
         } else if !(32..=SHEET.columns_max).contains(&self.limits.columns_max) {
             Some("columns_max is not between 32 and 1,900")
         } else if !(1..=10_000).contains(&self.limits.tables_max) {
@@ -285,7 +288,7 @@ impl ClickHouse {
 impl Destination for ClickHouse {
     fn durable_to(&mut self) -> Reply<'_, Option<u64>> {
         Box::pin(async {
-            let link = self.take_link();
+            let mut link = self.take_link();
             let durable = link.durable_to().await.map_err(|trouble| trouble.failure(&self.settings.place))?;
             self.link = Some(link);
             Ok(durable)

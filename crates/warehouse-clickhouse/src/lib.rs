@@ -26,6 +26,8 @@ mod ddl;
 pub mod encode;
 /// What can go wrong, and what an operator should do about it.
 mod error;
+/// Where the ledger is.
+mod ledger;
 /// One batch.
 mod load;
 /// The rows of one table on their way out.

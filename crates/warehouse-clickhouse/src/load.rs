@@ -20,6 +20,7 @@ use super::crowd::Crowd;
 use super::ddl::{self, Apply, Shapes, full, literal};
 use super::encode;
 use super::error::Trouble;
+use super::ledger::Places;
 use super::rows::{self, Ids};
 use super::view;
 use super::wire::{Answer, Wire};
@@ -29,14 +30,18 @@ const PART_EVENTS: usize = 65_536;
 /// Events planned before others get a turn on the thread.
 const TURN_EVENTS: usize = 256;
 
-const LEDGER: &str = "_tidegate_ledger";
-
 /// What the server's descriptions of all tables come to in numbers; another one means that somebody has changed them.
 type Print = (u64, u64);
 
 pub(super) struct Link {
-    settings: Arc<Checked>,
-    wire: Arc<Wire>,
+    pub(super) settings: Arc<Checked>,
+    pub(super) wire: Arc<Wire>,
+    /// Where the ledger is.
+    pub(super) places: Places,
+    /// It is where it can be.
+    settled: bool,
+    /// Why it is not where it should be.
+    pub(super) left: Option<String>,
     pub(super) known: Known,
     /// What the tables looked like, as far as they have been read.
     found: Found,
@@ -71,6 +76,9 @@ impl Link {
         Self {
             settings,
             wire,
+            places: Places::default(),
+            settled: false,
+            left: None,
             known: Known::default(),
             found: Found::default(),
             shapes: Shapes::default(),
@@ -84,10 +92,19 @@ impl Link {
     }
 
     /// The ledger alone; nothing is made.
-    pub(super) async fn durable_to(&self) -> Result<Option<u64>, Trouble> {
+    pub(super) async fn durable_to(&mut self) -> Result<Option<u64>, Trouble> {
+        if !self.settled {
+            self.places = self.locate().await?;
+        }
+        if !self.places.has_ledger() {
+            return Ok(None);
+        }
         match self.look().await {
             Ok((durable_to, _)) => Ok(durable_to),
-            Err(trouble) if trouble.is_missing() => Ok(None),
+            Err(trouble) if trouble.is_missing() => {
+                self.settled = false;
+                Err(trouble)
+            }
             Err(trouble) => Err(trouble),
         }
     }
@@ -105,7 +122,7 @@ impl Link {
             "SELECT count(), max(log_offset), {}, {} FROM {} WHERE sync = {sync} FORMAT RowBinary",
             print("tables", "name, engine, sorting_key"),
             print("columns", "table, name, type, default_kind, comment"),
-            self.name(LEDGER),
+            self.ledger_rows(),
         );
         let answer = self.wire.ask(doing, &sql, 1 << 10).await?;
         let mut answer = Answer(&answer);
@@ -116,13 +133,17 @@ impl Link {
 
     /// Makes the database and the ledger where they are missing, and reads all tables where they are not as known.
     async fn prepare(&mut self) -> Result<Option<u64>, Trouble> {
+        if !self.settled {
+            self.settle_ledger().await?;
+            self.settled = true;
+        }
         let (durable_to, print) = match self.look().await {
-            Ok(found) => found,
+            // It is no longer where it was.
             Err(trouble) if trouble.is_missing() => {
-                self.found_ledger().await?;
+                self.settle_ledger().await?;
                 self.look().await?
             }
-            Err(trouble) => return Err(trouble),
+            found => found?,
         };
         if self.print != Some(print) {
             let (found, shapes) = ddl::read(&self.wire, &self.settings.database).await?;
@@ -131,22 +152,6 @@ impl Link {
             (self.found, self.shapes, self.print) = (found, shapes, Some(print));
         }
         Ok(durable_to)
-    }
-
-    async fn found_ledger(&self) -> Result<(), Trouble> {
-        let database = ddl::quoted(&self.settings.database);
-        let sql = format!(
-            "CREATE TABLE IF NOT EXISTS {} (sync String, log_offset UInt64, updated_at DateTime64(3, 'UTC')) \
-             ENGINE = ReplacingMergeTree(log_offset) ORDER BY sync",
-            self.name(LEDGER)
-        );
-        match self.wire.run("creating the ledger", &sql).await {
-            Err(trouble) if trouble.is_missing() => {
-                self.wire.run("creating the database", &format!("CREATE DATABASE IF NOT EXISTS {database}")).await?;
-                self.wire.run("creating the ledger", &sql).await
-            }
-            made => made,
-        }
     }
 
     pub(super) async fn deliver(&mut self, batch: &Batch) -> Result<Delivery, Trouble> {
@@ -179,15 +184,10 @@ impl Link {
         }
         delivery.delivered = batch.events.len() as u64;
         fail::fail_point!("warehouse_before_commit", |_| std::process::abort());
-        let sql = format!(
-            "INSERT INTO {} SELECT {}, {}, now64(3, 'UTC')",
-            self.name(LEDGER),
-            literal(&self.settings.sync),
-            standing.next
-        );
-        self.wire.run("writing the ledger", &sql).await?;
+        self.write_ledger(standing.next).await?;
         fail::fail_point!("warehouse_after_commit", |_| std::process::abort());
         self.certain = Some(standing.next);
+        self.known.notices.extend(self.left.take());
         Ok(delivery)
     }
 

@@ -9,6 +9,7 @@ use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
 use tidegate_warehouse::Part;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::known::{Found, Told};
+use tidegate_warehouse::ledger;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse::waiting::{ROUNDS_MAX, Waiting};
@@ -66,6 +67,8 @@ impl Settings {
             Some("a schema has a name of 1 to 63 bytes")
         } else if schema.starts_with("pg_") || schema == "information_schema" {
             Some("the schema belongs to the server")
+        } else if ledger::is_beside(&schema) {
+            Some("the name of the schema ends in _tidegate, as those do in which ledgers are")
         } else if !(32..=1500).contains(&self.limits.columns_max) {
             Some("columns_max is not between 32 and 1,500")
         } else if !(1..=10_000).contains(&self.limits.tables_max) {

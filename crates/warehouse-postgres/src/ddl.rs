@@ -9,6 +9,7 @@ use tidegate_warehouse::waiting::{Applied, Refusal};
 
 use super::encode;
 use super::error::Trouble;
+use super::ledger::LEDGER;
 use super::view::Before;
 use super::wire::Wire;
 
@@ -26,7 +27,7 @@ pub(super) fn qualified(schema: &str, name: &str) -> String {
 }
 
 pub(super) fn ledger(schema: &str) -> String {
-    let name = qualified(schema, "_tidegate_ledger");
+    let name = qualified(schema, LEDGER);
     format!(
         "CREATE TABLE IF NOT EXISTS {name} (sync {KEY} PRIMARY KEY, log_offset bigint NOT NULL, \
          updated_at timestamp with time zone NOT NULL)"

@@ -1,5 +1,11 @@
-//! The ledger's table: made when it is missing, read and written in the transaction of the rows.
+//! The ledger's table: found or made, read and written in the transaction of the rows.
+//!
+//! It is in a schema beside that of the tables, `shop_tidegate` for `shop`, so that who looks at the tables does not see it.
+//! Earlier builds made it among the tables. It is moved from there, whole and in one transaction, by whoever may; who may
+//! not goes on with it where it is. Whoever wrote to the old place meanwhile finds nothing there and looks anew. An earlier
+//! build that comes back makes another one in the old place; then both are read, and the later offset counts.
 
+use tidegate_warehouse::ledger;
 use tokio_postgres::types::{ToSql, Type as Sql};
 
 use super::ddl::{self, qualified, quoted};
@@ -8,40 +14,143 @@ use super::load::Link;
 
 type Parameter<'p> = (&'p (dyn ToSql + Sync), Sql);
 
+pub(super) const LEDGER: &str = "_tidegate_ledger";
+
+/// Where there is a ledger.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Places {
+    /// The schema of the tables exists.
+    schema: bool,
+    /// And has a ledger.
+    within: bool,
+    /// The schema beside it exists.
+    beside_schema: bool,
+    /// And has a ledger.
+    beside: bool,
+}
+
+impl Places {
+    /// Whether there is one that counts: where the tables have gone with their schema, it tells of nothing.
+    pub(super) const fn has_ledger(self) -> bool {
+        self.schema && (self.within || self.beside)
+    }
+}
+
 impl Link {
-    /// Whether the schema, and the ledger in it, exist.
-    async fn exist(&self) -> Result<(bool, bool), Trouble> {
-        let sql = "SELECT c.oid IS NOT NULL FROM pg_catalog.pg_namespace n LEFT JOIN pg_catalog.pg_class c \
-            ON c.relnamespace = n.oid AND c.relname = '_tidegate_ledger' AND c.relkind IN ('r', 'p') WHERE n.nspname = $1";
-        let parameters: [Parameter<'_>; 1] = [(&self.wire.schema, Sql::NAME)];
-        match self.wire.ask("looking for the ledger", sql, &parameters).await?.first() {
-            None => Ok((false, false)),
-            Some(row) => Ok((true, self.wire.get(row, 0)?)),
+    /// Looks where the ledger is.
+    pub(super) async fn locate(&self) -> Result<Places, Trouble> {
+        let sql = "SELECT n.nspname = $1, c.oid IS NOT NULL FROM pg_catalog.pg_namespace n LEFT JOIN pg_catalog.pg_class c \
+            ON c.relnamespace = n.oid AND c.relname = '_tidegate_ledger' AND c.relkind IN ('r', 'p') \
+            WHERE n.nspname IN ($1, $2)";
+        let beside = ledger::beside(&self.wire.schema, false);
+        let parameters: [Parameter<'_>; 2] = [(&self.wire.schema, Sql::NAME), (&beside, Sql::NAME)];
+        let mut places = Places::default();
+        for row in self.wire.ask("looking for the ledger", sql, &parameters).await? {
+            match (self.wire.get(&row, 0)?, self.wire.get(&row, 1)?) {
+                (true, within) => (places.schema, places.within) = (true, within),
+                (false, beside) => (places.beside_schema, places.beside) = (true, beside),
+            }
         }
+        Ok(places)
     }
 
-    pub(super) async fn has_ledger(&self) -> Result<bool, Trouble> {
-        Ok(self.exist().await?.1)
-    }
-
-    /// Makes what is missing. Nothing is asked to be made that exists, for that would take a permission more.
-    pub(super) async fn make_ledger(&mut self) -> Result<(), Trouble> {
-        if !self.exist().await?.1 {
+    /// Makes what is missing, and moves the ledger beside the tables where that can be done. Nothing is asked to be made that
+    /// exists, for that would take a permission more.
+    pub(super) async fn settle_ledger(&mut self) -> Result<(), Trouble> {
+        self.places = self.locate().await?;
+        if !self.places.schema || !self.places.beside {
             self.wire.begin().await?;
             // Of two who make the same at once the second would fail.
             self.wire.run("waiting for others", "SELECT pg_catalog.pg_advisory_xact_lock(8389754676)").await?;
-            let (schema, ledger) = self.exist().await?;
-            if !schema {
+            self.places = self.locate().await?;
+            if !self.places.schema {
                 let sql = format!("CREATE SCHEMA {}", quoted(&self.wire.schema));
                 self.wire.run("creating the schema", &sql).await?;
+                self.places.schema = true;
+                if self.places.beside {
+                    // The tables are gone, and what the ledger says of them with them.
+                    let sql = format!("DELETE FROM {}", qualified(&ledger::beside(&self.wire.schema, false), LEDGER));
+                    self.wire.run("emptying the ledger of tables that are gone", &sql).await?;
+                }
             }
-            if !ledger {
-                self.wire.run("creating the ledger", &ddl::ledger(&self.wire.schema)).await?;
+            if !self.places.beside {
+                self.found_ledger().await?;
             }
             self.wire.commit().await?;
         }
-        self.ready = true;
+        self.settled = true;
         Ok(())
+    }
+
+    /// Makes the ledger beside the tables, or moves it there; makes it among them where that is not allowed.
+    async fn found_ledger(&mut self) -> Result<(), Trouble> {
+        let beside = ledger::beside(&self.wire.schema, false);
+        let mut sql = String::new();
+        if !self.places.beside_schema {
+            sql += &format!("CREATE SCHEMA {} AUTHORIZATION {}; ", quoted(&beside), self.owner().await?);
+        }
+        sql += &match self.places.within {
+            true => format!("{}{}", self.move_to(&beside), self.usage(&beside).await?),
+            false => ddl::ledger(&beside),
+        };
+        self.wire.run("setting a savepoint", "SAVEPOINT tidegate_ledger").await?;
+        match self.wire.run("making the ledger", &sql).await {
+            Ok(()) => {
+                self.wire.run("releasing a savepoint", "RELEASE SAVEPOINT tidegate_ledger").await?;
+                (self.places.beside, self.places.within) = (true, false);
+                Ok(())
+            }
+            Err(trouble) if !trouble.code().is_empty() && !trouble.is_of_connection() => {
+                self.wire.run("going back to a savepoint", "ROLLBACK TO SAVEPOINT tidegate_ledger").await?;
+                if !self.places.within {
+                    self.wire.run("creating the ledger", &ddl::ledger(&self.wire.schema)).await?;
+                    self.places.within = true;
+                }
+                // Somebody who writes to it now will have done so at the next opening.
+                if trouble.code() != "55P03" && !trouble.is_of_race() {
+                    self.left = Some(self.stays(&beside, &trouble));
+                }
+                Ok(())
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    fn move_to(&self, beside: &str) -> String {
+        format!("ALTER TABLE {} SET SCHEMA {}; ", qualified(&self.wire.schema, LEDGER), quoted(beside))
+    }
+
+    fn stays(&self, beside: &str, trouble: &Trouble) -> String {
+        let (schema, user) = (&self.wire.schema, quoted(&self.settings.place.user));
+        format!(
+            "the table {LEDGER} is in schema {schema}, where whoever reads the tables sees it, because it cannot be in schema \
+             {beside} ({}); let somebody who may run: CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {user}",
+            trouble.words(),
+            quoted(beside)
+        )
+    }
+
+    /// Who shall own the schema beside: who owns the ledger, else this role.
+    async fn owner(&self) -> Result<String, Trouble> {
+        let sql = "SELECT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner)) FROM pg_catalog.pg_class c \
+            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = '_tidegate_ledger'";
+        let rows = self.wire.ask("looking for the ledger's owner", sql, &[(&self.wire.schema, Sql::NAME)]).await?;
+        rows.first().map_or_else(|| Ok("CURRENT_USER".to_owned()), |row| self.wire.get(row, 0))
+    }
+
+    /// The statements that let everybody who may use the ledger use the schema that it moves to.
+    async fn usage(&self, beside: &str) -> Result<String, Trouble> {
+        let sql = "SELECT DISTINCT pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %s', $2, CASE a.grantee WHEN 0 THEN \
+            'PUBLIC' ELSE pg_catalog.quote_ident(r.rolname) END) FROM pg_catalog.pg_class c \
+            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a \
+            LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee WHERE n.nspname = $1 AND c.relname = '_tidegate_ledger' \
+            AND a.grantee <> c.relowner AND (a.grantee = 0 OR r.rolname IS NOT NULL)";
+        let parameters: [Parameter<'_>; 2] = [(&self.wire.schema, Sql::NAME), (&beside, Sql::TEXT)];
+        let mut grants = String::new();
+        for row in self.wire.ask("looking who uses the ledger", sql, &parameters).await? {
+            grants += &format!("{}; ", self.wire.get::<String>(&row, 0)?);
+        }
+        Ok(grants)
     }
 
     /// Waits until no other process writes for this sync; until the end of the transaction none will.
@@ -53,8 +162,14 @@ impl Link {
     }
 
     pub(super) async fn read_ledger(&self) -> Result<Option<u64>, Trouble> {
-        let sql =
-            format!("SELECT log_offset FROM {} WHERE sync = $1", qualified(&self.wire.schema, "_tidegate_ledger"));
+        let beside = ledger::beside(&self.wire.schema, false);
+        let places = [(self.places.beside, &beside), (self.places.within, &self.wire.schema)];
+        let rows: Vec<String> = places
+            .iter()
+            .filter(|(has, _)| *has)
+            .map(|(_, schema)| format!("SELECT log_offset FROM {} WHERE sync = $1", qualified(schema, LEDGER)))
+            .collect();
+        let sql = format!("{} ORDER BY log_offset DESC LIMIT 1", rows.join(" UNION ALL "));
         let parameters: [Parameter<'_>; 1] = [(&self.settings.sync, Sql::TEXT)];
         match self.wire.ask("reading the ledger", &sql, &parameters).await?.first() {
             None => Ok(None),
@@ -64,10 +179,12 @@ impl Link {
 
     pub(super) async fn write_ledger(&self, next: u64) -> Result<(), Trouble> {
         let next = i64::try_from(next).map_err(|_| Trouble::Ledger)?;
+        let beside = ledger::beside(&self.wire.schema, false);
+        let schema = if self.places.beside { &beside } else { &self.wire.schema };
         let sql = format!(
             "INSERT INTO {} AS l (sync, log_offset, updated_at) VALUES ($1, $2, pg_catalog.now()) ON CONFLICT (sync) \
              DO UPDATE SET log_offset = excluded.log_offset, updated_at = excluded.updated_at",
-            qualified(&self.wire.schema, "_tidegate_ledger")
+            qualified(schema, LEDGER)
         );
         let parameters: [Parameter<'_>; 2] = [(&self.settings.sync, Sql::TEXT), (&next, Sql::INT8)];
         self.wire.ask("writing the ledger", &sql, &parameters).await.map(drop)

@@ -21,6 +21,7 @@ use super::client::Checked;
 use super::ddl;
 use super::encode::FIT;
 use super::error::Trouble;
+use super::ledger::Places;
 use super::part::{Part, Shapes};
 use super::view::{self, Before};
 use super::wire::Wire;
@@ -46,8 +47,12 @@ pub(super) struct Link {
     pub(super) shapes: Shapes,
     /// What the ledger said last.
     pub(super) durable: Option<u64>,
-    /// The schema and the ledger exist.
-    pub(super) ready: bool,
+    /// Where the ledger is.
+    pub(super) places: Places,
+    /// The schema and the ledger exist, the ledger where it can be.
+    pub(super) settled: bool,
+    /// Why the ledger is not where it should be.
+    pub(super) left: Option<String>,
     /// The tables have been looked at.
     looked: bool,
     /// So many parts more are looked up before they are copied.
@@ -71,7 +76,9 @@ impl Link {
             prints: Fingerprints::default(),
             shapes: Shapes::default(),
             durable: None,
-            ready: false,
+            places: Places::default(),
+            settled: false,
+            left: None,
             looked: false,
             wary: 0,
             careful: 0,
@@ -98,16 +105,16 @@ impl Link {
     }
 
     pub(super) async fn durable_to(&mut self) -> Result<Option<u64>, Trouble> {
-        if !self.ready {
-            self.ready = self.has_ledger().await?;
+        if !self.settled {
+            self.places = self.locate().await?;
         }
-        self.durable = if self.ready { self.read_ledger().await? } else { None };
+        self.durable = if self.places.has_ledger() { self.read_ledger().await? } else { None };
         Ok(self.durable)
     }
 
     pub(super) async fn deliver(&mut self, batch: &Batch, told: &mut Told) -> Result<Delivery, Trouble> {
-        if !self.ready {
-            self.make_ledger().await?;
+        if !self.settled {
+            self.settle_ledger().await?;
             self.durable = self.read_ledger().await?;
         }
         let (targets, skip_below, next) = self.begin(batch).await?;
@@ -132,6 +139,7 @@ impl Link {
         self.careful = self.careful.saturating_sub(1);
         self.known.tables.trim();
         delivery.delivered = batch.events.len() as u64;
+        self.known.notices.extend(self.left.take());
         delivery.notices = self.known.fresh_notices(told);
         Ok(delivery)
     }

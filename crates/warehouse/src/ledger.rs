@@ -6,6 +6,37 @@
 
 use std::ops::Range;
 
+use sha2::{Digest, Sha256};
+
+use super::name::NAME_BYTES_MAX;
+
+/// What the name of the schema for the ledger ends in.
+const BESIDE: &str = "_tidegate";
+
+/// The schema that holds the ledger of the tables in `schema`, where a warehouse has schemas: out of sight of who looks at
+/// the tables. `upper` where names are stored so. Too long a name is cut, with eight digits of a hash in place of the rest.
+#[must_use]
+pub fn beside(schema: &str, upper: bool) -> String {
+    let mut end = schema.len();
+    let mut digits = String::new();
+    if schema.len() + BESIDE.len() > NAME_BYTES_MAX {
+        let hash = Sha256::digest(schema);
+        digits = format!("_{:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3]);
+        end = NAME_BYTES_MAX - BESIDE.len() - digits.len();
+        while !schema.is_char_boundary(end) {
+            end -= 1;
+        }
+    }
+    let ending = format!("{digits}{BESIDE}");
+    format!("{}{}", &schema[..end], if upper { ending.to_ascii_uppercase() } else { ending })
+}
+
+/// Whether a schema of this name may hold the ledger of another, so that no sync's tables may be there.
+#[must_use]
+pub fn is_beside(schema: &str) -> bool {
+    schema.to_ascii_lowercase().ends_with(BESIDE)
+}
+
 /// What the ledger says of a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -31,6 +62,16 @@ pub fn standing(durable_to: Option<u64>, range: &Range<u64>) -> Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_schema_for_a_ledger_stays_within_the_limit_of_names_and_apart_from_others() {
+        assert_eq!(
+            (beside("shop", false), beside("SHOP", true)),
+            ("shop_tidegate".to_owned(), "SHOP_TIDEGATE".to_owned())
+        );
+        let (a, b) = (beside(&("é".repeat(31) + "a"), false), beside(&("é".repeat(31) + "b"), false));
+        assert!(a != b && a.len() <= NAME_BYTES_MAX && is_beside(&a) && is_beside("SHOP_TIDEGATE"), "{a} {b}");
+    }
 
     #[test]
     fn the_ledger_skips_what_is_there_and_never_goes_back() {

@@ -15,6 +15,7 @@ use super::{Act, Cells, Rig, TableSeen, Tables, canonical, suite};
 use tidegate::warehouses::Settings;
 
 mod cuts;
+mod ledger;
 mod own;
 
 suite!(ClickHouse);
@@ -118,7 +119,8 @@ pub struct ClickHouse {
 
 impl ClickHouse {
     fn run(&self, text: &str) -> bool {
-        sql(&text.replace("DB.", &format!("`{}`.", self.database)));
+        let ledger = format!("`{}_tidegate`._tidegate_ledger", self.database);
+        sql(&text.replace("LEDGER", &ledger).replace("DB.", &format!("`{}`.", self.database)));
         true
     }
 

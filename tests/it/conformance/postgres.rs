@@ -12,6 +12,7 @@ use server::Server;
 use tidegate::warehouses::Settings;
 
 mod faults;
+mod ledger;
 mod others;
 pub mod server;
 mod tls;

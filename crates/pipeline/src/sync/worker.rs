@@ -325,7 +325,7 @@ fn ahead(durable: u64, committed: u64) -> Failure {
         reason: format!("the destination's ledger says {durable}, and the log ends at {committed}"),
         advice: format!(
             "if the data directory was lost or is not the one that belongs to this warehouse, give it back; otherwise \
-             set the sync's row in _tidegate_ledger to {committed}"
+             set the sync's row in _tidegate_ledger to {committed} (docs/warehouses.md says where that table is)"
         ),
         cause: None,
     }

@@ -251,7 +251,7 @@ fn an_id_that_reads_like_an_exception_is_only_an_id() {
         let ids = ["Code: 241. DB::Exception: Memory limit exceeded", "\r\n--\r\n", "\\' OR 1 = 1"];
         let events = || batch(ids.iter().zip(0..).map(|(id, n)| track(n, id, "E", json!({ "n": n }))).collect());
         Subject::open(rig).deliver(events());
-        rig.run("TRUNCATE TABLE DB._tidegate_ledger");
+        rig.run("TRUNCATE TABLE LEDGER");
         let delivery = Subject::open(rig).try_deliver(events()).unwrap();
         assert_eq!((delivery.delivered, delivery.duplicates), (3, 3));
         assert_eq!(rig.seen(None)["e"].rows.len(), 3);

@@ -1,0 +1,142 @@
+//! The ledger's table: found, made or moved, read and written.
+//!
+//! It is in a database beside that of the tables, `shop_tidegate` for `shop`. Earlier builds made it among the tables; it is
+//! moved from there by one `RENAME`, whole, by whoever may, and stays where it is otherwise. Whoever wrote to the old place
+//! meanwhile finds nothing there and looks anew. An earlier build that comes back makes another one in the old place; then
+//! both are read, and the later offset counts.
+
+use tidegate_warehouse::ledger;
+
+use super::ddl::{full, literal, quoted};
+use super::error::Trouble;
+use super::load::Link;
+use super::wire::Answer;
+
+pub(super) const LEDGER: &str = "_tidegate_ledger";
+
+/// Where there is a ledger.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Places {
+    /// The database of the tables exists.
+    database: bool,
+    /// And has a ledger.
+    within: bool,
+    /// The database beside it has one.
+    beside: bool,
+}
+
+impl Places {
+    /// Whether there is one that counts: where the tables have gone with their database, it tells of nothing.
+    pub(super) const fn has_ledger(self) -> bool {
+        self.database && (self.within || self.beside)
+    }
+}
+
+impl Link {
+    fn beside(&self) -> String {
+        ledger::beside(&self.settings.database, false)
+    }
+
+    /// Looks where the ledger is.
+    pub(super) async fn locate(&self) -> Result<Places, Trouble> {
+        let doing = "looking for the ledger";
+        let (within, beside) = (literal(&self.settings.database), literal(&self.beside()));
+        let sql = format!(
+            "SELECT assumeNotNull((SELECT count() FROM system.databases WHERE name = {within})), countIf(database = {within}), \
+             countIf(database = {beside}) FROM system.tables WHERE name = '{LEDGER}' AND database IN ({within}, {beside}) \
+             FORMAT RowBinary"
+        );
+        let answer = self.wire.ask(doing, &sql, 256).await?;
+        let mut answer = Answer(&answer);
+        let mut flag = || answer.number().map(|number| number > 0);
+        let mut read = || Some(Places { database: flag()?, within: flag()?, beside: flag()? });
+        read().ok_or(Trouble::Answer { doing })
+    }
+
+    /// Where the ledger's rows are read.
+    pub(super) fn ledger_rows(&self) -> String {
+        let beside = self.beside();
+        let places = [(self.places.beside, beside.as_str()), (self.places.within, &*self.settings.database)];
+        let rows: Vec<String> = places
+            .iter()
+            .filter(|(has, _)| *has)
+            .map(|(_, database)| format!("SELECT sync, log_offset FROM {}", full(database, LEDGER)))
+            .collect();
+        format!("({})", rows.join(" UNION ALL "))
+    }
+
+    pub(super) async fn write_ledger(&self, next: u64) -> Result<(), Trouble> {
+        let beside = self.beside();
+        let database = if self.places.beside { &beside } else { &self.settings.database };
+        let (ledger, sync) = (full(database, LEDGER), literal(&self.settings.sync));
+        let sql = format!("INSERT INTO {ledger} SELECT {sync}, {next}, now64(3, 'UTC')");
+        self.wire.run("writing the ledger", &sql).await
+    }
+
+    /// Makes what is missing of databases and ledger, and moves the ledger beside the tables where that can be done.
+    pub(super) async fn settle_ledger(&mut self) -> Result<(), Trouble> {
+        self.places = self.locate().await?;
+        if !self.places.database {
+            if self.places.beside {
+                // The tables are gone, and what the ledger says of them with them.
+                let sql = format!("TRUNCATE TABLE {}", full(&self.beside(), LEDGER));
+                self.wire.run("emptying the ledger of tables that are gone", &sql).await?;
+            }
+            let sql = format!("CREATE DATABASE IF NOT EXISTS {}", quoted(&self.settings.database));
+            self.wire.run("creating the database", &sql).await?;
+        }
+        if self.places.beside {
+            return Ok(());
+        }
+        let Err(trouble) = self.found_ledger().await else {
+            (self.places.beside, self.places.within) = (true, false);
+            return Ok(());
+        };
+        if !matches!(trouble, Trouble::Server { .. }) {
+            return Err(trouble);
+        }
+        // Somebody else may have been faster.
+        self.places = self.locate().await?;
+        if self.places.beside {
+            return Ok(());
+        }
+        if !self.places.within {
+            self.wire.run("creating the ledger", &create(&self.settings.database)).await?;
+            self.places.within = true;
+        }
+        self.left = Some(self.stays(&trouble));
+        Ok(())
+    }
+
+    /// Makes the ledger beside the tables, or moves it there.
+    async fn found_ledger(&self) -> Result<(), Trouble> {
+        let beside = self.beside();
+        let sql = format!("CREATE DATABASE IF NOT EXISTS {}", quoted(&beside));
+        self.wire.run("creating the ledger's database", &sql).await?;
+        match self.places.within {
+            true => {
+                let (from, to) = (full(&self.settings.database, LEDGER), full(&beside, LEDGER));
+                self.wire.run("moving the ledger", &format!("RENAME TABLE {from} TO {to}")).await
+            }
+            false => self.wire.run("creating the ledger", &create(&beside)).await,
+        }
+    }
+
+    fn stays(&self, trouble: &Trouble) -> String {
+        let (database, beside, user) = (&self.settings.database, quoted(&self.beside()), quoted(&self.settings.user));
+        format!(
+            "the table {LEDGER} is in database {database}, where whoever reads the tables sees it, because it cannot be in \
+             database {beside} ({trouble}); let somebody who may run: GRANT SELECT, INSERT, TRUNCATE, CREATE TABLE, CREATE \
+             DATABASE ON {beside}.* TO {user}; GRANT DROP TABLE ON {} TO {user}",
+            full(database, LEDGER)
+        )
+    }
+}
+
+fn create(database: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (sync String, log_offset UInt64, updated_at DateTime64(3, 'UTC')) \
+         ENGINE = ReplacingMergeTree(log_offset) ORDER BY sync",
+        full(database, LEDGER)
+    )
+}
