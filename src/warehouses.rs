@@ -4,6 +4,7 @@ use tidegate_event::destination::{Destination, Failure};
 use tidegate_warehouse::Part;
 use tidegate_warehouse::known::Found;
 use tidegate_warehouse::plan::{Place, Plan};
+use tidegate_warehouse::rights::{self, Right};
 use tidegate_warehouse::sheet::Sheet;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_clickhouse as clickhouse;
@@ -134,6 +135,26 @@ impl Settings {
             Self::Lake(settings) => Box::new(lake::Settings::clone(settings).check(part)?.open()),
             Self::Snowflake(settings) => Box::new(settings.clone().check(part)?.open()?),
         })
+    }
+
+    /// What the router may do in one sync's part; changes nothing.
+    ///
+    /// # Errors
+    /// The warehouse cannot be asked.
+    pub async fn rights(&self, part: &Part) -> Result<Vec<Right>, Failure> {
+        match self {
+            Self::Sqlite(settings) => Ok(rights::of_a_path(&settings.path)),
+            Self::Postgres(settings) => settings.check(part)?.rights().await,
+            Self::ClickHouse(settings) => settings.clone().check(part)?.rights().await,
+            Self::Snowflake(settings) => settings.clone().check(part)?.open()?.rights().await,
+            Self::Lake(settings) => Ok(match &settings.place {
+                lake::Place::Folder(folder) => rights::of_a_path(folder),
+                _ => vec![Right::unknown(
+                    format!("write below {}", settings.place),
+                    "it could be read; whether it can be written is seen with the first batch, for nothing was written now",
+                )],
+            }),
+        }
     }
 
     /// The tables of one sync's part as they are; changes nothing.

@@ -10,7 +10,7 @@ use crate::config::{Problem, StartConfig, Workspace};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidegate check shop            the workspace: every problem, with file, line and fix\n  tidegate check shop --deep     the data as well: is everything on disk what was stored?\n  tidegate check shop --connect  the destinations as well: do they answer?\n\n--deep reads the log, state.db, SQLite warehouses and the store, and changes nothing; the server may run or not. For each\ndamaged place it says what it is, what follows and what to do. Exit code 1 when anything is damaged or away, 3 when the workspace\nhas problems. docs/reliability.md says what each lost or damaged file leads to."
+    after_help = "Examples:\n  tidegate check shop            the workspace: every problem, with file, line and fix\n  tidegate check shop --deep     the data as well: is everything on disk what was stored?\n  tidegate check shop --connect  the destinations as well: do they answer, and what may be done there?\n\n--deep reads the log, state.db, SQLite warehouses and the store, and changes nothing; the server may run or not. For each\ndamaged place it says what it is, what follows and what to do. docs/reliability.md says what each lost or damaged file leads to.\n\n--connect asks warehouses for the permissions that loading needs, changes nothing, and prints the statement that grants what is\nmissing. Exit code 1 when anything is damaged, away or not allowed, 3 when the workspace has problems."
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -18,7 +18,7 @@ pub(super) struct Args {
     /// Read everything in the data directory and in SQLite warehouses, and say what is damaged
     #[arg(long)]
     deep: bool,
-    /// Ask every destination whether it is there; changes nothing
+    /// Ask every destination whether it is there, and what the router may do in it; changes nothing
     #[arg(long, conflicts_with = "deep")]
     connect: bool,
 }

@@ -23,6 +23,7 @@ mod hostile;
 pub mod lake;
 mod operators;
 mod order;
+mod rights;
 pub mod postgres;
 mod sheets;
 pub mod snowflake;

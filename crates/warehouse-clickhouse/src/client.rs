@@ -16,6 +16,7 @@ use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::known::{Found, Told};
 use tidegate_warehouse::ledger;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
+use tidegate_warehouse::rights::Right;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse::waiting::{ROUNDS_MAX, Waiting};
 use url::Url;
@@ -23,6 +24,7 @@ use url::Url;
 use super::ddl;
 use super::error::Trouble;
 use super::load::Link;
+use super::rights;
 use super::sheet::SHEET;
 use super::wire::Wire;
 
@@ -218,6 +220,20 @@ impl Checked {
             Ok(ddl::read(&wire, &self.database).await?.0)
         };
         look.await.map_err(|trouble: Trouble| trouble.failure(&self.place))
+    }
+}
+
+impl Checked {
+    /// What the user may do, asked without changing anything.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub async fn rights(self) -> Result<Vec<Right>, Failure> {
+        let ask = async {
+            let wire = Wire::new(&self)?;
+            rights::of(&wire, &self.user, &self.database).await
+        };
+        ask.await.map_err(|trouble: Trouble| trouble.failure(&self.place))
     }
 }
 

@@ -101,7 +101,8 @@ impl Trouble {
                 code if PASSING.contains(code) || matches!(code, 60 | 81) => return None,
                 497 => {
                     "grant the user of this destination SELECT, INSERT, ALTER, CREATE TABLE and CREATE DATABASE on its \
-                        databases, for example GRANT SELECT, INSERT, ALTER, CREATE ON events.* TO tidegate"
+                        databases, for example GRANT SELECT, INSERT, ALTER, CREATE ON events.* TO tidegate; `tidegate check \
+                        --connect` says what is missing"
                         .to_owned()
                 }
                 192 | 193 | 194 | 516 => "correct user and password of this destination".to_owned(),

@@ -30,6 +30,8 @@ mod error;
 mod ledger;
 /// One batch.
 mod load;
+/// What the user may do.
+mod rights;
 /// The rows of one table on their way out.
 mod rows;
 /// What ClickHouse is like.

@@ -11,6 +11,7 @@ use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::known::{Found, Told};
 use tidegate_warehouse::ledger;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
+use tidegate_warehouse::rights::Right;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse::waiting::{ROUNDS_MAX, Waiting};
 
@@ -18,6 +19,7 @@ use super::address::Address;
 use super::catalog;
 use super::error::{Place, Trouble};
 use super::load::Link;
+use super::rights;
 use super::wire::Wire;
 
 /// What an operator may say of a PostgreSQL warehouse.
@@ -131,6 +133,21 @@ impl Checked {
             catalog::find(&wire).await
         };
         find.await.map_err(|trouble: Trouble| trouble.failure(&settings.place))
+    }
+}
+
+impl Checked {
+    /// What the role may do, asked without changing anything.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub async fn rights(self) -> Result<Vec<Right>, Failure> {
+        let settings = Arc::new(self);
+        let ask = async {
+            let wire = Wire::open(&settings).await?;
+            rights::of(&wire, &settings.place.user, &settings.place.dbname).await
+        };
+        ask.await.map_err(|trouble: Trouble| trouble.failure(&settings.place))
     }
 }
 

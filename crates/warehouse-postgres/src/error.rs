@@ -203,7 +203,8 @@ fn advice_of_code(db: &DbError, place: &Place) -> Option<String> {
         "42501" => Some(format!(
             "let somebody who may run: GRANT CREATE, CONNECT ON DATABASE {dbname} TO {user}; GRANT USAGE, CREATE ON SCHEMA \
              {schema} TO {user}; GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA {schema} TO {user}; and for tables \
-             that must get columns: ALTER TABLE {schema}.\"<table>\" OWNER TO {user}"
+             that must get columns: ALTER TABLE {schema}.\"<table>\" OWNER TO {user}; `tidegate check --connect` says which of \
+             these are missing"
         )),
         "25006" => Some(format!(
             "the server or the role only reads: name the primary (with several hosts, target_session_attrs=read-write finds \

@@ -39,6 +39,8 @@ mod part;
 mod pgpass;
 /// What is done when rows are refused.
 mod recover;
+/// What the role may do.
+mod rights;
 /// What PostgreSQL is like.
 mod sheet;
 /// Whom to trust.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
 use tidegate_warehouse::known::{Found, Known, Told};
+use tidegate_warehouse::rights::Right;
 use tidegate_warehouse::waiting::ROUNDS_MAX;
 
 use super::ddl;
@@ -16,6 +17,7 @@ use super::error::Trouble;
 use super::http::Http;
 use super::jwt::Signer;
 use super::load;
+use super::rights;
 use super::session::Session;
 use super::settings::{Checked, Load};
 use super::streaming::{self, Streams};
@@ -65,6 +67,22 @@ impl SnowflakeWarehouse {
         let found = ddl::find(&mut link.session, &self.checked.place).await;
         link.session.logout().await;
         found.map_err(|trouble| trouble.failure(&self.checked.settings.account))
+    }
+
+    /// What the role may do, asked without changing anything.
+    ///
+    /// # Errors
+    /// Nobody can log in.
+    pub async fn rights(&mut self) -> Result<Vec<Right>, Failure> {
+        let mut link = self.link().await.map_err(|trouble| trouble.failure(&self.checked.settings.account))?;
+        let warehouse = self.checked.settings.warehouse.as_deref();
+        let rights = rights::of(&mut link.session, &self.checked.place, warehouse).await;
+        link.session.logout().await;
+        let unknown =
+            || vec![Right::unknown("load", "look at SHOW GRANTS TO ROLE: Snowflake did not tell what the role may do")];
+        rights
+            .map(|rights| rights.unwrap_or_else(unknown))
+            .map_err(|trouble| trouble.failure(&self.checked.settings.account))
     }
 
     async fn link(&mut self) -> Result<Link, Trouble> {

@@ -45,6 +45,8 @@ mod jwt;
 mod load;
 /// From a batch to rows.
 mod plan;
+/// What the role may do.
+mod rights;
 /// Somebody logged in.
 mod session;
 /// What an operator may say.

@@ -12,7 +12,7 @@
 //! * Rows and ledger become durable in one transaction, or, where there are none, in an order that leaves each event once
 //!   whenever it is broken off: nothing lost, nothing twice.
 //!
-//! This crate does no I/O. Each warehouse is a crate of its own (`tidegate-warehouse-*`) with the same modules: `client` (settings,
+//! This crate does no I/O, but that `rights` looks at folders. Each warehouse is a crate of its own (`tidegate-warehouse-*`) with the same modules: `client` (settings,
 //! connection), `ddl`, `encode`, `load`, `error`, `sheet`. None of them knows about syncs, cursors or contracts. A new
 //! warehouse is such a crate, and a line in each table of the program's `warehouses.rs`.
 
@@ -38,6 +38,8 @@ pub mod path;
 pub mod plan;
 /// Views of the latest known traits.
 pub mod profiles;
+/// What may be done there.
+pub mod rights;
 /// From events to rows.
 pub mod row;
 /// What each warehouse says about itself.

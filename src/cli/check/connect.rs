@@ -1,10 +1,11 @@
-//! `tidegate check --connect`: asks each destination whether it is there, and changes nothing.
+//! `tidegate check --connect`: asks each destination whether it is there and what may be done in it, and changes nothing.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tidegate_process::telemetry::with_causes;
+use tidegate_warehouse::rights::{Can, Right};
 
 use super::super::{Done, paint, runtime};
 use crate::app::declare;
@@ -20,22 +21,33 @@ struct Tried {
     destination: String,
     /// What it said, or why it could not be asked.
     outcome: Result<String, String>,
+    /// What may be done there.
+    rights: Vec<Right>,
+}
+
+impl Tried {
+    fn is_fine(&self) -> bool {
+        self.outcome.is_ok() && !self.rights.iter().any(Right::is_in_the_way)
+    }
 }
 
 pub(super) fn run(workspace: &Workspace, json: bool) -> Done {
     let runtime = runtime()?;
     let tried = runtime.block_on(join_all(workspace.syncs.iter().map(async |(name, sync)| {
         let destination = &sync.destination.0;
-        let outcome = match &workspace.destinations[destination].kind {
-            DestinationKind::Warehouse(settings) => warehouse(workspace, name, settings).await,
+        let (outcome, rights) = match &workspace.destinations[destination].kind {
+            DestinationKind::Warehouse(settings) => {
+                (warehouse(workspace, name, settings).await, rights(workspace, name, settings).await)
+            }
             DestinationKind::Plugin(_) => {
-                Ok("a plugin: it is tried with the first event, and nothing was sent now".to_owned())
+                let says = "a plugin: it is tried with the first event, and nothing was sent now";
+                (Ok(says.to_owned()), Vec::new())
             }
         };
-        Tried { sync: name.clone(), destination: destination.clone(), outcome }
+        Tried { sync: name.clone(), destination: destination.clone(), outcome, rights }
     })));
     runtime.shutdown_background();
-    let is_fine = tried.iter().all(|tried| tried.outcome.is_ok());
+    let is_fine = tried.iter().all(Tried::is_fine);
     if json {
         let list: Vec<_> = tried.iter().map(object).collect();
         println!("{}", serde_json::json!({"ok": is_fine, "destinations": list}));
@@ -71,20 +83,56 @@ async fn warehouse(workspace: &Workspace, sync: &str, settings: &Settings) -> Re
     })
 }
 
+/// What may be done there; nothing where it cannot be asked, which the other question tells.
+async fn rights(workspace: &Workspace, sync: &str, settings: &Settings) -> Vec<Right> {
+    let part = declare::part(workspace, sync);
+    match tokio::time::timeout(PATIENCE, settings.rights(&part)).await {
+        Ok(Ok(rights)) => rights,
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    }
+}
+
 fn object(tried: &Tried) -> serde_json::Value {
-    let (ok, says) = match &tried.outcome {
-        Ok(says) => (true, says),
-        Err(says) => (false, says),
+    let says = match &tried.outcome {
+        Ok(says) | Err(says) => says,
     };
-    serde_json::json!({"sync": tried.sync, "destination": tried.destination, "ok": ok, "says": says})
+    let rights: Vec<_> = tried.rights.iter().map(right).collect();
+    serde_json::json!({
+        "sync": tried.sync, "destination": tried.destination, "ok": tried.is_fine(), "says": says, "may": rights,
+    })
+}
+
+/// `can` is null where it is not known.
+fn right(right: &Right) -> serde_json::Value {
+    let can = match right.can {
+        Can::Yes => Some(true),
+        Can::No => Some(false),
+        Can::Unknown => None,
+    };
+    let fix = (right.can != Can::Yes).then_some(&right.fix);
+    serde_json::json!({"what": right.what, "can": can, "needed": right.is_needed, "fix": fix})
 }
 
 fn print(tried: &Tried) {
-    let Tried { sync, destination, outcome } = tried;
+    let Tried { sync, destination, outcome, rights } = tried;
     match outcome {
-        Ok(says) => println!("{} {destination} (sync {sync}): {}", paint::good("ok"), paint::plain(says, 500)),
-        Err(says) => {
-            eprintln!("{} {destination} (sync {sync}): {}", paint::error("failed:"), paint::plain(says, 1_000))
+        Ok(says) if tried.is_fine() => {
+            println!("{} {destination} (sync {sync}): {}", paint::good("ok"), paint::plain(says, 500));
         }
+        Ok(says) | Err(says) => {
+            eprintln!("{} {destination} (sync {sync}): {}", paint::error("failed:"), paint::plain(says, 1_000));
+        }
+    }
+    let may: Vec<&str> = rights.iter().filter(|right| right.can == Can::Yes).map(|right| &*right.what).collect();
+    if !may.is_empty() {
+        println!("   it may {}", paint::plain(&may.join("; "), 2_000));
+    }
+    for right in rights.iter().filter(|right| right.can != Can::Yes) {
+        let (start, end) = match (right.can, right.is_needed) {
+            (Can::Unknown, _) => ("it is not known whether it may", ""),
+            (_, true) => ("it may not", ", so nothing can be loaded"),
+            (_, false) => ("it may not", ", and loads without"),
+        };
+        eprintln!("   {start} {}{end}: {}", paint::plain(&right.what, 500), paint::plain(&right.fix, 2_000));
     }
 }
