@@ -9,12 +9,13 @@ TIDEGATE := $(TARGET)/release/tidegate
 WAREHOUSE_CACHE := $(if $(TIDEGATE_WAREHOUSE_CACHE),$(TIDEGATE_WAREHOUSE_CACHE),$(HOME)/.cache/tidegate/warehouses)
 SDK_CACHE := $(if $(TIDEGATE_SDK_CACHE),$(TIDEGATE_SDK_CACHE),$(HOME)/.cache/tidegate/sdk)
 
-.PHONY: help demo test check bench faults fuzz deny components plugins build setup
+.PHONY: help demo test check quick bench faults fuzz deny components plugins build setup
 
 help:
 	@echo "make demo    the main job from end to end: events in over HTTP, tables out (DEMO_ARGS= to stay up)"
 	@echo "make test    all tests, real SDKs included"
 	@echo "make check   format, lints, docs"
+	@echo "make quick   quick builds while working on it: our own crates without optimisation (OFF=1 ends it)"
 	@echo "make plugins the shipped destinations as components, for tidegate destination add"
 	@echo "make bench   speed, as ratios measured in one run"
 	@echo "make faults  an hour of kills, power cuts, failed disks, damage and strangers (MINUTES= SEEDS= CYCLES= SEED=)"
@@ -85,6 +86,13 @@ check: setup deny
 	cargo fmt --check --all --manifest-path functions/Cargo.toml
 	cargo fmt --check --manifest-path sdk/rust/Cargo.toml
 	cargo clippy --release --locked --workspace --all-targets --features failpoints -- -D warnings
+
+# Overrides for each crate by name: one for all of them would also reach build scripts, and every library would be built anew.
+quick:
+	@mkdir -p .cargo; rm -f .cargo/config.toml; if [ -z "$(OFF)" ]; then \
+	  for c in tidegate $$(ls crates | sed 's/^/tidegate-/'); do printf '[profile.release.package.%s]\nopt-level = 0\n' $$c; done > .cargo/config.toml; \
+	  echo "our crates are compiled without optimisation from now on; make quick OFF=1 ends it"; \
+	  else echo "our crates are compiled with optimisation again"; fi
 
 bench: setup components
 	cargo bench --locked --bench intake_append --bench contract_judge --bench row_encode --bench function_call -- --quick

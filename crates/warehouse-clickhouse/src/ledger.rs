@@ -84,6 +84,7 @@ impl Link {
             }
             let sql = format!("CREATE DATABASE IF NOT EXISTS {}", quoted(&self.settings.database));
             self.wire.run("creating the database", &sql).await?;
+            self.places.database = true;
         }
         if self.places.beside {
             return Ok(());
