@@ -178,7 +178,7 @@ fn calls(rounds: usize) {
         cases.extend(texts.iter().map(|function| {
             let run = move |batch: &Vec<String>| {
                 let mut ran = runtime.block_on(function.run(batch, RunContext::default()));
-                ran.outcomes.iter_mut().zip(parsed).for_each(|(outcome, event)| function.restore(outcome, event));
+                ran.outcomes.iter_mut().zip(parsed).for_each(|(outcome, event)| function.restore(outcome, event, &[]));
                 assert!(!matches!(ran.outcomes[size - 1], Outcome::Fault { .. }), "{:?}", ran.outcomes[size - 1]);
                 ran
             };

@@ -129,7 +129,7 @@ static bool verdicts(json_span in, json_span out) {
   bool fits = false;
   if (meaning == TIDEGATE_DELIVERED) fits = json_equals(out, "delivered");
   if (meaning == TIDEGATE_SIGN_IN_AGAIN) fits = json_equals(out, "reauthenticate");
-  if (meaning == TIDEGATE_REFUSED) fits = json_equals(out, "halve") || json_member(out, "rejected").ptr;
+  if (meaning == TIDEGATE_REFUSED) fits = json_member(out, "bisect").ptr != NULL;
   if (meaning == TIDEGATE_LATER) {
     uint32_t ms = 0;
     json_span wanted = json_member(out, "retry");

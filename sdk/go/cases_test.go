@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"reflect"
-	"slices"
 	"testing"
 )
 
@@ -259,10 +258,8 @@ func TestVerdicts(t *testing.T) {
 			}
 		case KindRejected:
 			got = map[string]any{"rejected": verdict.Code}
-		case KindPartial:
-			if len(verdict.Events) == len(events) && !slices.Contains([]bool{verdict.Events[0], verdict.Events[1]}, false) {
-				got = "halve"
-			}
+		case KindBisect:
+			got = map[string]any{"bisect": verdict.Code}
 		}
 		same(t, got, out)
 	})

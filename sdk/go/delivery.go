@@ -213,6 +213,7 @@ const (
 	KindRejected       VerdictKind = "rejected"
 	KindPartial        VerdictKind = "partial"
 	KindDisable        VerdictKind = "disable"
+	KindBisect         VerdictKind = "bisect"
 )
 
 // Delivered says that the far side has them.
@@ -242,23 +243,16 @@ func Partial(events map[uint32]bool) Verdict {
 	return Verdict{Kind: KindPartial, Events: events}
 }
 
-// Halve is for a tool that refused a whole request and names nobody: it rejects a single event, and has several tried
-// again. The host sends events that fail repeatedly one by one, so in the end only the event at fault is in quarantine.
-func Halve(events []uint32, code, message string) Verdict {
-	if len(events) <= 1 {
-		return Rejected(code, message)
-	}
-	again := make(map[uint32]bool, len(events))
-	for _, event := range events {
-		again[event] = true
-	}
-	return Partial(again)
+// Bisect says that the tool refused the whole request, took nothing of it and names nobody. The host sends the events
+// again in halves, at once; an event that is refused alone goes to quarantine with this code.
+func Bisect(code, message string) Verdict {
+	return Verdict{Kind: KindBisect, Code: code, Message: message}
 }
 
 // ClassifyByStatus is what most APIs mean: 2xx delivered; 401 sign in again; 408, 423, 425, 429 and 5xx later, as
 // `Retry-After` says; a 404 whose body is no JSON comes from a proxy on the way and is tried later; anything else refuses
-// the request (see Halve).
-func ClassifyByStatus(_ string, events []uint32, response Response) Verdict {
+// the request (see Bisect).
+func ClassifyByStatus(_ string, _ []uint32, response Response) Verdict {
 	var answer map[string]any
 	switch status := response.Status; {
 	case status >= 200 && status < 300:
@@ -269,6 +263,6 @@ func ClassifyByStatus(_ string, events []uint32, response Response) Verdict {
 		status == 404 && !response.JSON(&answer):
 		return Retry(response.RetryAfterMs())
 	default:
-		return Halve(events, fmt.Sprintf("http-%d", status), fmt.Sprintf("answered %d: %s", status, response.Excerpt()))
+		return Bisect(fmt.Sprintf("http-%d", status), fmt.Sprintf("answered %d: %s", status, response.Excerpt()))
 	}
 }

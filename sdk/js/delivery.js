@@ -1,6 +1,6 @@
 // Events to requests within a tool's limits, and answers to verdicts.
 
-import { PluginError, toJson } from "./errors.js";
+import { PluginError, hasInfinite, toHostJson } from "./errors.js";
 import { asObject, instant, name } from "./event.js";
 
 /** Throw it in `record`: the event does not apply here and is left out; the message is the reason. */
@@ -32,8 +32,10 @@ export function destination({ configure = () => {}, record, requests, classify =
     events.forEach((given, event) => {
       try {
         if (asObject(given) !== given) throw new PluginError("not-an-object", "the event is no JSON object");
+        // The record may change the event.
+        const isInfinite = hasInfinite(given);
         const value = record(given);
-        entries.push({ event, value, json: toJson(value) });
+        entries.push({ event, value, json: toHostJson(value, () => isInfinite) });
       } catch (error) {
         if (error instanceof Skip) plan.skipped.push({ event, reason: error.message });
         else if (error instanceof PluginError) plan.failed.push({ event, code: error.code, message: error.message });
@@ -56,22 +58,27 @@ export function byteLength(text) {
 
 /**
  * Runs of at most `count` entries whose JSON, with the commas between them, has at most `bytes` bytes. An entry that is
- * larger alone fails in `plan` with the code `too-large`.
+ * larger alone, or larger than `record` bytes, fails in `plan` with the code `too-large`. `weigh(entry)` says for how many
+ * an entry counts; without it each is one.
  */
-export function chunks(entries, { count, bytes }, plan) {
+export function chunks(entries, { count, bytes, record = bytes, weigh = () => 1 }, plan) {
   const out = [];
   let used = 0;
+  let counted = 0;
   for (const entry of entries) {
     const size = byteLength(entry.json);
     const last = out.at(-1);
-    if (size > bytes) {
-      plan.failed.push({ event: entry.event, code: "too-large", message: `the tool takes ${bytes} bytes; this event has ${size}` });
-    } else if (!last || last.length === count || used + 1 + size > bytes) {
+    const most = Math.min(bytes, record);
+    if (size > most) {
+      plan.failed.push({ event: entry.event, code: "too-large", message: `the tool takes ${most} bytes; this event has ${size}` });
+    } else if (!last || counted + weigh(entry) > count || used + 1 + size > bytes) {
       out.push([entry]);
       used = size;
+      counted = weigh(entry);
     } else {
       last.push(entry);
       used += 1 + size;
+      counted += weigh(entry);
     }
   }
   return out;
@@ -103,12 +110,10 @@ export const disable = (code, message) => ({ disable: { code, message } });
 export const partial = (pairs) => (pairs.length > 0 ? { partial: pairs } : "delivered");
 
 /**
- * The tool refused a whole request and names nobody: rejects a single event, and has several tried again. The host sends
- * events that fail repeatedly one by one, so in the end only the event at fault is in quarantine.
+ * The tool refused a whole request, took nothing of it and names nobody. The host sends the events again in halves, at
+ * once; an event that is refused alone goes to quarantine with this code.
  */
-export function halve(events, code, message) {
-  return events.length > 1 ? partial(events.map((event) => [event, true])) : rejected(code, message);
-}
+export const bisect = (code, message) => ({ bisect: { code, message } });
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
@@ -127,14 +132,14 @@ const excerpt = ({ status, text }) => `answered ${status}: ${text.slice(0, 300)}
 /**
  * What most HTTP interfaces mean: 2xx delivered; 401 sign in again; 408, 423, 425, 429 and 5xx later, as `Retry-After`
  * says; a 404 whose body is no JSON comes from a proxy on the way and is tried later; anything else refuses the request
- * (see `halve`).
+ * (see `bisect`).
  */
-export function classifyByStatus({ events, response }) {
+export function classifyByStatus({ response }) {
   const { status } = response;
   if (status >= 200 && status < 300) return "delivered";
   if (status === 401) return "reauthenticate";
   const later = [408, 423, 425, 429].includes(status) || status >= 500 || (status === 404 && !answerOf(response));
-  return later ? retry(retryAfterMs(response)) : halve(events, `http-${status}`, excerpt(response));
+  return later ? retry(retryAfterMs(response)) : bisect(`http-${status}`, excerpt(response));
 }
 
 /**

@@ -317,7 +317,7 @@ export function destinationWorld(plugin, services) {
   Object.assign(lent, services);
   needs(plugin, "prepare");
   const context = { get settings() { return settings; }, get now() { return now(); }, get seed() { return seed(); } };
-  const prepare = (batch) => guarded(() => plan(settled(plugin.prepare(batch.map((json) => JSON.parse(json)), context)), batch.length));
+  const prepare = (batch) => guarded(() => plan(settled(plugin.prepare(batch.map((json) => JSON.parse(json)), context)), batch));
   const classify = (tag, events, response) => {
     try {
       const headers = {};
@@ -392,7 +392,9 @@ function json(event) {
   return toHostJson(event, () => hasInfinite(JSON.parse(current)));
 }
 
-function plan(made, events) {
+function plan(made, batch) {
+  const events = batch.length;
+  const isOfEvent = () => batch.some((json) => hasInfinite(JSON.parse(json)));
   if (made === null || typeof made !== "object" || Array.isArray(made)) throw new TypeError(`prepare returned ${kind(made)}; return { requests: [...] }`);
   const index = (event, where) => {
     if (!Number.isInteger(event) || event < 0 || event >= events) throw new TypeError(`${where} names the event ${shown(event)}; the batch has the events 0 to ${events - 1}`);
@@ -411,7 +413,7 @@ function plan(made, events) {
       const headers = Array.isArray(request.headers) ? request.headers : Object.entries(request.headers ?? {});
       return {
         method, url: text(request.url, `${where}.url`), headers: headers.map(([name, value]) => [name, String(value)]),
-        body: bytes(request.body), tag: String(request.tag ?? ""),
+        body: bytes(request.body, isOfEvent), tag: String(request.tag ?? ""),
         events: list(request.events, `${where}.events`).map((event) => index(event, `${where}.events`)),
       };
     }),
@@ -420,10 +422,10 @@ function plan(made, events) {
   };
 }
 
-function bytes(body) {
+function bytes(body, isOfEvent) {
   if (body === undefined || body === null) return new Uint8Array();
   if (typeof body === "string") return encode(body);
-  return body instanceof Uint8Array ? body : encode(toJson(body));
+  return body instanceof Uint8Array ? body : encode(toHostJson(body, isOfEvent));
 }
 
 function verdict(value) {
@@ -431,9 +433,9 @@ function verdict(value) {
   if (value === "retry") return { tag: "retry", val: null };
   const [tag, val] = Object.entries(value ?? {})[0] ?? [];
   if (tag === "retry") return { tag, val: val === null || val === undefined ? null : Math.min(Math.round(val), U32_MAX) };
-  if (tag === "rejected" || tag === "disable") return { tag, val: complaint(tag === "disable" ? "invalid-config" : "invalid-event", val.code, val.message) };
+  if (["rejected", "disable", "bisect"].includes(tag)) return { tag, val: complaint(tag === "disable" ? "invalid-config" : "invalid-event", val.code, val.message) };
   if (tag === "partial") return { tag, val };
-  throw new TypeError(`classify returned ${shown(value)}; return "delivered", "reauthenticate", { retry: ms }, { rejected: { code, message } }, { partial: [[event, retry]] } or { disable: { code, message } }`);
+  throw new TypeError(`classify returned ${shown(value)}; return "delivered", "reauthenticate", { retry: ms }, { rejected: { code, message } }, { partial: [[event, retry]] }, { bisect: { code, message } } or { disable: { code, message } }`);
 }
 
 /** One event of the fields world. */

@@ -204,13 +204,14 @@ declare module "tidegate" {
     | { retry: number | null }
     | { rejected: { code: string; message: string } }
     | { partial: [event: number, retry: boolean][] }
-    | { disable: { code: string; message: string } };
+    | { disable: { code: string; message: string } }
+    | { bisect: { code: string; message: string } };
   export type Prepare<Settings = any> = (events: Event[], context: Context<Settings>) => Plan;
   /** What it throws is a rejection: the events go to quarantine with the answer. `RetryBatch` asks for another try. */
   export type Classify<Settings = any> = (answer: Answer, context: Context<Settings>) => Verdict;
   /**
    * 2xx delivered; 401 sign in again; 408, 423, 425, 429 and 5xx later; a 404 that is no JSON comes from a proxy and is tried
-   * later; anything else refuses the request (see `halve`).
+   * later; anything else refuses the request (see `bisect`).
    */
   export function classifyByStatus(answer: Answer): Verdict;
   /** The same for a tool that knows its caller by a key: 401, and 403 in JSON, stop the destination. */
@@ -223,8 +224,11 @@ declare module "tidegate" {
   export function disable(code: string, message: string): Verdict;
   /** Pairs of an event and whether to try it again (else it is rejected); all others of the request were delivered. */
   export function partial(pairs: [event: number, retry: boolean][]): Verdict;
-  /** The tool refused a whole request and names nobody: rejects a single event, has several tried again, in the end one by one. */
-  export function halve(events: number[], code: string, message: string): Verdict;
+  /**
+   * The tool refused a whole request, took nothing of it and names nobody. The host sends the events again in halves, at once;
+   * an event that is refused alone goes to quarantine with this code.
+   */
+  export function bisect(code: string, message: string): Verdict;
   /** Milliseconds that `Retry-After` asks to wait, as seconds or as a date; undefined when it says nothing readable. */
   export function retryAfterMs(response: Pick<Response, "headers" | "nowMs">): number | undefined;
   /** The body as a JSON object; undefined when it is none. */
@@ -255,8 +259,15 @@ declare module "tidegate" {
   export function destination<Settings, Record>(
     plugin: Destination<Settings, Record>,
   ): { configure(settings: Settings): void; prepare(events: Event[]): Required<Plan>; classify(answer: Answer): Verdict };
-  /** Runs of at most `count` entries and `bytes` bytes of JSON with commas; one larger alone fails as `too-large` in `plan`. */
-  export function chunks<Record>(entries: Entry<Record>[], limits: { count: number; bytes: number }, plan: Failures): Entry<Record>[][];
+  /**
+   * Runs of at most `count` entries and `bytes` bytes of JSON with commas. One entry larger than that, or than `record` bytes,
+   * fails as `too-large` in `plan`. `weigh` says for how many an entry counts; without it each is one.
+   */
+  export function chunks<Record>(
+    entries: Entry<Record>[],
+    limits: { count: number; bytes: number; record?: number; weigh?: (entry: Entry<Record>) => number },
+    plan: Failures,
+  ): Entry<Record>[][];
   /** The events that the entries of a chunk stand for. */
   export function eventsOf(chunk: Entry<unknown>[]): number[];
   /** The entries of a chunk as a JSON array. */

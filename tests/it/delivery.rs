@@ -3,7 +3,9 @@
 
 mod abuse;
 mod allowed;
+mod bisect;
 mod conservation;
+mod digits;
 mod order;
 mod pushed;
 mod sign_in;

@@ -50,7 +50,8 @@ impl Runner {
         let function = function.with_services(self.services.clone()).with_numbers(self.numbers());
         let mut ran = function.run(events, RunContext { now_ms: NOW_MS, ..RunContext::default() }).await;
         for (outcome, event) in ran.outcomes.iter_mut().zip(events) {
-            function.restore(outcome, &serde_json::from_str(event).unwrap_or_default());
+            let input = serde_json::from_str(event).unwrap_or_default();
+            function.restore(outcome, &input, &ran.journal.given);
         }
         let note = |(index, outcome): (usize, &Outcome)| match outcome {
             Outcome::Fail { code, message, .. } => Some(format!("{} failed: {code}: {message}", named(index, events))),

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tidegate_event::Event;
-use tidegate_event::digits::Numbers;
 use tidegate_net::outbound::{Client, Settings};
 use tidegate_plugin::{Batching, Order};
 use tidegate_process::clock;
@@ -269,7 +268,7 @@ impl Courier {
             seed: u64::from_le_bytes(clock::random::<8>()),
             deadline: None,
             services: &self.services,
-            numbers: Numbers::Exact,
+            numbers: self.terms.numbers,
         }
     }
 

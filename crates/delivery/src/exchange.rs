@@ -35,6 +35,12 @@ const SHOWN_HEADERS_MAX: usize = 32;
 /// What one try of a request came to.
 enum End {
     Fates(Vec<(usize, Fate)>),
+    /// Refused as a whole; nobody knows for which event.
+    Refused {
+        code: String,
+        reason: String,
+        detail: Option<String>,
+    },
     /// The whole request is worth another try.
     Again {
         after: Option<Duration>,
@@ -48,26 +54,30 @@ enum End {
     },
 }
 
+/// What came of a request.
+pub(super) enum Came {
+    Settled(Vec<(usize, Fate)>),
+    /// To be planned anew in halves: the indexes of several parcels, and what they are refused with when that goes on for
+    /// too long.
+    Halves(Vec<usize>, String),
+}
+
 impl Courier {
-    /// Sends a request until its answer settles its events or they have to wait.
-    pub(super) async fn exchange(
-        self: &Arc<Self>,
-        planned: Planned,
-        parcels: &[Parcel],
-        first_round: bool,
-    ) -> Vec<(usize, Fate)> {
+    /// Sends a request until its answer settles its events, or they have to wait, or it is to be halved.
+    pub(super) async fn exchange(self: &Arc<Self>, planned: Planned, parcels: &[Parcel], first_round: bool) -> Came {
         let before = planned.indexes.iter().map(|index| parcels[*index].tries).max().unwrap_or(0);
         let (mut tries, mut reauthenticated) = (0, false);
         loop {
             if let Some(stop) = self.stopped() {
                 let error = stop.to_string();
-                return planned.indexes.iter().map(|index| (*index, again(&parcels[*index], error.clone()))).collect();
+                let waits = |index: &usize| (*index, again(&parcels[*index], error.clone()));
+                return Came::Settled(planned.indexes.iter().map(waits).collect());
             }
             let began = Instant::now();
             let end = self.once(&planned, before + tries + 1, parcels).await;
             tries += 1;
             let failures = match &end {
-                End::Fates(_) => {
+                End::Fates(_) | End::Refused { .. } => {
                     self.failures.store(0, Ordering::Relaxed);
                     self.is_back();
                     0
@@ -75,7 +85,14 @@ impl Courier {
                 _ => self.failures.fetch_add(1, Ordering::Relaxed),
             };
             let (after, error, detail) = match end {
-                End::Fates(fates) => return fates,
+                End::Fates(fates) => return Came::Settled(fates),
+                End::Refused { reason, .. } if planned.indexes.iter().any(|index| *index != planned.indexes[0]) => {
+                    return Came::Halves(planned.indexes, reason);
+                }
+                End::Refused { code, reason, detail } => {
+                    let fate = Fate::Rejected { code, reason, detail };
+                    return Came::Settled(planned.indexes.into_iter().map(|index| (index, fate.clone())).collect());
+                }
                 End::Reauthenticate { .. } if !reauthenticated => {
                     self.client.forget_token().await;
                     reauthenticated = true;
@@ -100,7 +117,7 @@ impl Courier {
                 error: error.clone(),
                 detail: detail.clone(),
             };
-            return planned.indexes.iter().map(|index| (*index, fate(&parcels[*index]))).collect();
+            return Came::Settled(planned.indexes.iter().map(|index| (*index, fate(&parcels[*index]))).collect());
         }
     }
 
@@ -148,6 +165,10 @@ impl Courier {
         match called.answer {
             Ok(Verdict::Delivered) => all(Fate::Delivered),
             Ok(Verdict::Rejected(complaint)) => all(rejected(&complaint.code, error(&complaint.message))),
+            Ok(Verdict::Bisect(complaint)) => {
+                let reason = error(&complaint.message);
+                End::Refused { code: complaint.code, reason, detail: detail() }
+            }
             Ok(Verdict::Retry(wait)) => {
                 let asked = response.header("retry-after").and_then(|value| retry_after(value, clock::now_us()));
                 End::Again { after: asked.max(wait), error: error("worth another try"), detail: detail() }

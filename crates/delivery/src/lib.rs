@@ -23,6 +23,7 @@ mod courier;
 mod exchange;
 mod fate;
 mod grant;
+mod halves;
 mod logbook;
 mod pace;
 mod plan;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tidegate_event::digits::Numbers;
 use tidegate_net::outbound::{Authentication, Digest, Method, Origin, Policy, Rule, Secrets, placeholder};
 use tidegate_plugin::{self as plugin, Batching, Manifest, Order, Retry, Traffic};
 use tidegate_wasm::Limits;
@@ -62,6 +63,8 @@ pub struct Checked {
     pub(super) traffic: Traffic,
     pub(super) batching: Batching,
     pub(super) order: Order,
+    /// What the numbers of an event become in the plugin.
+    pub(super) numbers: Numbers,
 }
 
 impl Checked {
@@ -131,6 +134,7 @@ impl Terms {
             traffic: self.traffic,
             batching: self.batching,
             order: self.manifest.order,
+            numbers: self.manifest.numbers(),
         })
     }
 

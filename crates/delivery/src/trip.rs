@@ -11,8 +11,9 @@ use tidegate_wasm::{Breach, CallFailure, Plan, Stage};
 use tokio::task::JoinSet;
 
 use super::courier::{Courier, Parcel, again, said};
-use super::exchange::Planned;
+use super::exchange::{Came, Planned};
 use super::fate::Fate;
+use super::halves::Halves;
 use super::plan;
 
 /// Poison events that one batch is searched for, one by one.
@@ -27,21 +28,27 @@ pub(super) struct Trip {
 
 impl Trip {
     /// Every parcel of `open` comes back with at least one fate. `stuck` are users whose earlier events wait.
-    pub(super) async fn run(&self, mut open: Vec<usize>, stuck: &mut HashSet<String>) -> Vec<(usize, Fate)> {
+    pub(super) async fn run(&self, open: Vec<usize>, stuck: &mut HashSet<String>) -> Vec<(usize, Fate)> {
         let mut settled = Vec::new();
-        // Each turn sends at least the first request that is left, so the open ones become fewer.
-        while !open.is_empty() {
+        let mut halves = Halves::new(open);
+        // Each turn sends at least the first request that is left, or halves it, so the open ones become fewer.
+        while let Some(open) = halves.next() {
             let (behind, free): (Vec<_>, Vec<_>) = open.into_iter().partition(|index| self.is_stuck(*index, stuck));
             settled.extend(behind.into_iter().map(|index| (index, Fate::Behind)));
             let (planned, mut found) = self.plan(free).await;
             self.note_stuck(&found, stuck);
             settled.append(&mut found);
-            open = if self.courier.order() == Order::User {
-                self.in_order(planned, stuck, &mut settled).await
+            if self.courier.order() == Order::User {
+                self.in_order(planned, stuck, &mut settled, &mut halves).await;
             } else {
-                settled.extend(self.send(planned).await);
-                Vec::new()
-            };
+                settled.extend(self.send(planned, &mut halves).await);
+            }
+            // What was refused too often together waits, and goes alone in the end.
+            let given_up = halves.given_up().into_iter();
+            let given_up: Vec<_> =
+                given_up.map(|(index, reason)| (index, later(&self.parcels[index], None, reason))).collect();
+            self.note_stuck(&given_up, stuck);
+            settled.extend(given_up);
         }
         settled
     }
@@ -63,19 +70,20 @@ impl Trip {
     }
 
     /// Sends requests in waves: at once those that share no user with an earlier one that is not answered yet. Requests
-    /// that carry events of a user who got stuck are not sent, nor are later ones of any user of theirs; their events
-    /// come back to be planned anew.
+    /// that carry events of a user who got stuck, or whose events go again in halves, are not sent, nor are later ones of any
+    /// user of theirs; their events are planned anew, after the halves.
     async fn in_order(
         &self,
         mut planned: Vec<Planned>,
         stuck: &mut HashSet<String>,
         settled: &mut Vec<(usize, Fate)>,
-    ) -> Vec<usize> {
+        halves: &mut Halves,
+    ) {
         let users = |request: &Planned| -> Vec<&str> {
             let users = request.indexes.iter().map(|index| self.parcels[*index].user.as_str());
             users.filter(|user| !user.is_empty()).collect()
         };
-        let (mut unsent, mut deferred) = (Vec::new(), HashSet::new());
+        let (mut unsent, mut deferred): (_, HashSet<&str>) = (Vec::new(), HashSet::new());
         while !planned.is_empty() {
             let (mut wave, mut later) = (Vec::new(), Vec::new());
             let mut busy: HashSet<&str> = HashSet::new();
@@ -91,23 +99,25 @@ impl Trip {
                 if held_up { later.push(request) } else { wave.push(request) }
             }
             planned = later;
-            let found = self.send(wave).await;
+            let found = self.send(wave, halves).await;
             self.note_stuck(&found, stuck);
             settled.extend(found);
+            deferred.extend(halves.refused().map(|index| self.parcels[index].user.as_str()));
+            deferred.remove("");
         }
         let answered: HashSet<usize> = settled.iter().map(|(index, _)| *index).collect();
         let mut open: Vec<usize> = unsent.into_iter().flat_map(|request| request.indexes).collect();
         open.sort_unstable();
         open.dedup();
         // An event that another request carried has its fate, which the missing half makes worse.
-        let (halves, open): (Vec<_>, Vec<_>) = open.into_iter().partition(|index| answered.contains(index));
-        let halves: Vec<_> = halves.into_iter().map(|index| (index, Fate::Behind)).collect();
-        self.note_stuck(&halves, stuck);
-        settled.extend(halves);
-        open
+        let (behind, open): (Vec<_>, Vec<_>) = open.into_iter().partition(|index| answered.contains(index));
+        let behind: Vec<_> = behind.into_iter().map(|index| (index, Fate::Behind)).collect();
+        self.note_stuck(&behind, stuck);
+        settled.extend(behind);
+        halves.then(open);
     }
 
-    async fn send(&self, planned: Vec<Planned>) -> Vec<(usize, Fate)> {
+    async fn send(&self, planned: Vec<Planned>, halves: &mut Halves) -> Vec<(usize, Fate)> {
         let mut at_once = JoinSet::new();
         for request in planned {
             let (courier, parcels) = (Arc::clone(&self.courier), Arc::clone(&self.parcels));
@@ -115,8 +125,12 @@ impl Trip {
             at_once.spawn(async move { courier.exchange(request, &parcels, first_round).await });
         }
         let mut found = Vec::new();
-        while let Some(fates) = at_once.join_next().await {
-            found.extend(fates.into_iter().flatten());
+        while let Some(came) = at_once.join_next().await {
+            match came {
+                Ok(Came::Settled(fates)) => found.extend(fates),
+                Ok(Came::Halves(indexes, reason)) => halves.refuse(indexes, reason),
+                Err(_) => {}
+            }
         }
         found
     }

@@ -4,6 +4,8 @@
 //! writes it so. It cannot tell the two apart, so where its output has the number that it saw, the event's own spelling
 //! comes back. An event without such a number costs one look at its numbers.
 //!
+//! The same for the bodies of requests, which a destination makes of events ([`restore_in_body`]).
+//!
 //! Nouns: a **lossy** number (one that the guest cannot see to the last digit), a number **as seen** (what the guest makes
 //! of it), the **place** of a value in the output (what stood there in the input, and how sure that is).
 //!
@@ -15,10 +17,13 @@ use serde_json::{Map, Value};
 use super::decode::DEPTH_MAX;
 use super::json::{self, Flaw};
 
+mod body;
 mod index;
+mod names;
 mod seen;
 mod walk;
 
+pub use body::restore_in_body;
 use seen::{is_lossy, is_mark, with_marks};
 use walk::Walk;
 
@@ -36,13 +41,13 @@ pub enum Numbers {
     Unknown,
 }
 
-/// Puts the digits of the event `input` back into the `texts` that a guest made of it, where it left a number alone. What is
-/// no event stays as it is, for the caller to find.
-pub fn restore(texts: &mut [String], input: &Map<String, Value>, numbers: Numbers) {
-    if numbers == Numbers::Exact || !input.values().any(|value| has_lossy(value, numbers)) {
+/// Puts the digits of the event `input`, and of all else that the guest was `given`, back into the `texts` that it made of
+/// the event, where it left a number alone. What is no event stays as it is, for the caller to find.
+pub fn restore(texts: &mut [String], input: &Map<String, Value>, given: &[Value], numbers: Numbers) {
+    if numbers == Numbers::Exact || (given.is_empty() && !input.values().any(|value| has_lossy(value, numbers))) {
         return;
     }
-    let mut walk = Walk::new(numbers, input.values().collect());
+    let mut walk = Walk::new(numbers, input.values().chain(given).collect());
     for text in texts {
         if let Some(restored) = restored(text, input, &mut walk) {
             *text = restored;
@@ -62,15 +67,15 @@ fn restored<'a>(output: &str, input: &'a Map<String, Value>, walk: &mut Walk<'a>
     Some(value.to_string())
 }
 
-/// Reads the text of a value that a guest sets where `old` was in an event whose values are `event`, with the digits of the
-/// event where the guest left a number alone.
+/// Reads the text of a value that a guest sets where `old` was, with the digits of the values that it knows, which are those
+/// of the event and all else that it was given, where it left a number alone.
 ///
 /// # Errors
 /// It is no JSON, or deeper than `depth_max`.
 pub fn set<'a>(
     text: &str,
     old: Option<&'a Value>,
-    event: impl Iterator<Item = &'a Value>,
+    known: impl Iterator<Item = &'a Value>,
     numbers: Numbers,
     depth_max: usize,
 ) -> Result<Value, Flaw> {
@@ -78,10 +83,35 @@ pub fn set<'a>(
         return json::parse(text.as_bytes(), depth_max);
     }
     let (mut value, infinite) = read(text, depth_max)?;
-    let mut walk = Walk::new(numbers, event.collect());
+    let mut walk = Walk::new(numbers, known.collect());
     walk.begin(text.len());
     walk.whole(&mut value, old);
     if infinite && has_mark(&value) { json::parse(text.as_bytes(), depth_max) } else { Ok(value) }
+}
+
+/// Whether a guest loses digits of a number in the JSON `text`. Parses nothing.
+#[must_use]
+pub fn is_lossy_for(text: &str, numbers: Numbers) -> bool {
+    if numbers == Numbers::Exact {
+        return false;
+    }
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        at = match byte {
+            b'"' => json::skip_string(bytes, at).unwrap_or(bytes.len()),
+            b'-' | b'0'..=b'9' => {
+                let is_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+                let end = at + bytes[at..].iter().take_while(|byte| is_number(byte)).count();
+                if is_lossy(&text[at..end], numbers) {
+                    return true;
+                }
+                end
+            }
+            _ => at + 1,
+        };
+    }
+    false
 }
 
 /// Whether a guest loses digits of `value`.

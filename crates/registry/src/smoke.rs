@@ -88,7 +88,7 @@ impl Trial<'_> {
 
     async fn plan(&self, fixture: &Fixture, events: &[Value]) -> Came {
         let batch: Vec<String> = events.iter().map(Value::to_string).collect();
-        let asked = Asked { settings: &fixture.settings, services: &self.services };
+        let asked = Asked { settings: &fixture.settings, services: &self.services, numbers: self.manifest.numbers() };
         match prepare(self.module, &self.limits, asked, &batch).await {
             Ok(plan) => Came { shown: golden::plan(&plan), broke: None },
             // Whatever it says that is no trap is an answer: a fixture may be about that.
@@ -116,7 +116,7 @@ pub(super) async fn takes(module: &Module, manifest: &Manifest, host: &Limits, s
         settings[secret] = format!("{{{{secret.{secret}}}}}").into();
     }
     let services = services(Some(manifest), Value::Null);
-    let asked = Asked { settings: &settings, services: &services };
+    let asked = Asked { settings: &settings, services: &services, numbers: manifest.numbers() };
     match prepare(module, &Arc::new(limits), asked, &[]).await {
         Err(CallFailure::Stopped { message, .. }) => Err(legible(&message, 2_048)),
         Err(CallFailure::Configure(complaint)) => Err(format!("{}: {}", complaint.code, complaint.message)),
@@ -128,13 +128,13 @@ async fn outcomes(function: &Function, events: &[Value]) -> Vec<Outcome> {
     let cx = RunContext { now_ms: NOW_MS, ..RunContext::default() };
     let texts: Vec<String> = events.iter().map(Value::to_string).collect();
     if function.world() != World::Fields {
-        let mut outcomes = function.run(&texts, cx).await.outcomes;
-        for (outcome, event) in outcomes.iter_mut().zip(events) {
+        let mut ran = function.run(&texts, cx).await;
+        for (outcome, event) in ran.outcomes.iter_mut().zip(events) {
             if let Some(event) = event.as_object() {
-                function.restore(outcome, event);
+                function.restore(outcome, event, &ran.journal.given);
             }
         }
-        return outcomes;
+        return ran.outcomes;
     }
     let mut bodies: Vec<Map<String, Value>> = events.iter().filter_map(|event| event.as_object().cloned()).collect();
     let mut outcomes = function.edit(&mut bodies, texts.iter().map(String::len).sum(), cx).await.outcomes;
@@ -150,6 +150,7 @@ async fn outcomes(function: &Function, events: &[Value]) -> Vec<Outcome> {
 struct Asked<'a> {
     settings: &'a Value,
     services: &'a Services,
+    numbers: Numbers,
 }
 
 async fn prepare(
@@ -165,7 +166,7 @@ async fn prepare(
         seed: 0,
         deadline: None,
         services: asked.services,
-        numbers: Numbers::Exact,
+        numbers: asked.numbers,
     };
     module.prepare(limits, call, batch, &mut Journal::default()).await.answer
 }

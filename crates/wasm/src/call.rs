@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
-use tidegate_event::digits::Numbers;
+use tidegate_event::digits::{self, Numbers};
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use super::bindings::destination::DestinationPlugin;
@@ -126,6 +126,10 @@ pub(super) struct Guest {
     stage: Stage,
     memory: Memory,
     pub(super) services: Services,
+    /// What numbers become in the guest.
+    pub(super) numbers: Numbers,
+    /// Whether a signature was asked for in this call.
+    pub(super) has_signed: bool,
     /// Of the fields world; empty in the others.
     pub(super) editing: Editing,
     pub(super) paths: Paths,
@@ -146,7 +150,8 @@ enum Job<'a> {
 enum Done {
     Answers(Vec<Answer>),
     Edited,
-    Plan(Plan),
+    /// And whether the guest signed anything.
+    Plan(Plan, bool),
     Verdict(Verdict),
 }
 
@@ -198,7 +203,7 @@ impl Module {
         }
     }
 
-    /// Asks a destination plugin which requests deliver `batch`.
+    /// Asks a destination plugin which requests deliver `batch`. Their bodies have the digits of the events.
     pub async fn prepare(
         &self,
         limits: &Arc<Limits>,
@@ -208,7 +213,14 @@ impl Module {
     ) -> Called<Plan> {
         let size = Size { events: batch.len(), bytes: batch.iter().map(String::len).sum() };
         let called = self.ask(limits, call, Job::Prepare(batch), size, journal).await;
-        called.map(|done| if let Done::Plan(plan) = done { Some(plan) } else { None })
+        called.map(|done| {
+            let Done::Plan(mut plan, has_signed) = done else { return None };
+            // What was signed must be sent as it was signed.
+            if !has_signed {
+                plan.restore_digits(batch, &journal.given, call.numbers);
+            }
+            Some(plan)
+        })
     }
 
     /// Asks a destination plugin what `response` means for the request with this `tag` that carried these `events`.
@@ -256,6 +268,9 @@ impl Module {
         editing: Editing,
         journal: &mut Journal,
     ) -> (Called<Done>, Editing) {
+        if journal.given.is_empty() && digits::is_lossy_for(call.settings_json, call.numbers) {
+            journal.give(call.settings_json);
+        }
         let mut instance = match self.parked().take(call.revision) {
             Some(warm) => warm,
             None => {
@@ -307,6 +322,8 @@ impl Module {
             stage: Stage::Instantiate,
             memory: Memory::new(limits, self.engine().limits()),
             services: call.services.clone(),
+            numbers: call.numbers,
+            has_signed: false,
             editing: Editing::default(),
             paths: Paths::default(),
             meter: Arc::default(),
@@ -352,7 +369,7 @@ impl Module {
             }
             (Started::Destination(plugin), Job::Prepare(batch)) => {
                 match plugin.tidegate_plugin_destination().call_prepare(&mut *store, batch).await {
-                    Ok(Ok(plan)) => Ok(Done::Plan(plan.into())),
+                    Ok(Ok(plan)) => Ok(Done::Plan(plan.into(), store.data().has_signed)),
                     Ok(Err(error)) => Err(error.into()),
                     Err(error) => Err(store.data().failure(&error)),
                 }
@@ -440,6 +457,8 @@ impl Instance {
         guest.now_ms = call.now_ms;
         guest.seed = call.seed;
         guest.services = call.services.clone();
+        guest.numbers = call.numbers;
+        guest.has_signed = false;
         guest.meter = Arc::clone(meter);
         guest.budget = limits.cpu_budget(size.events);
         guest.wall = wall;

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+use tidegate_event::digits::{self, Numbers};
+use tidegate_event::json;
+
 use super::bindings::destination::exports::tidegate::plugin::destination as wit;
 use super::call::GuestComplaint;
 
@@ -61,6 +65,51 @@ pub enum Verdict {
     Partial(Vec<(u32, bool)>),
     /// Nothing more will be taken until an operator acts.
     Disable(GuestComplaint),
+    /// Refused as a whole, and nobody knows for which event: to be sent again in halves.
+    Bisect(GuestComplaint),
+}
+
+/// No event is deeper.
+const DEPTH_MAX: usize = 256;
+
+/// A header with one of these in its name is about the bytes of the body.
+const OF_THE_BYTES: [&str; 5] = ["encoding", "digest", "md5", "sha256", "signature"];
+
+impl Plan {
+    /// Puts the digits of the events of `batch`, and of all else that the guest was `given`, back into the bodies that it made
+    /// of them, where it could not see them.
+    pub(super) fn restore_digits(&mut self, batch: &[String], given: &[Value], numbers: Numbers) {
+        let lossy: Vec<bool> = batch.iter().map(|event| digits::is_lossy_for(event, numbers)).collect();
+        if given.is_empty() && !lossy.contains(&true) {
+            return;
+        }
+        // Other readers spell 1e400 anew.
+        let parsed = |event: &String| json::parse(event.as_bytes(), DEPTH_MAX).unwrap_or_default();
+        let events: Vec<Value> = batch.iter().map(parsed).collect();
+        for request in &mut self.requests {
+            let carried = || request.events.iter().filter_map(|event| usize::try_from(*event).ok());
+            let is_lossy = !given.is_empty() || carried().any(|event| lossy.get(event) == Some(&true));
+            let is_bound = |name: &str| OF_THE_BYTES.iter().any(|part| name.to_ascii_lowercase().contains(part));
+            if !is_lossy || request.headers.iter().any(|(name, _)| is_bound(name)) {
+                continue;
+            }
+            let carried: Vec<&Value> = carried().filter_map(|event| events.get(event)).collect();
+            restore_in(&mut request.body, |text| digits::restore_in_body(text, &carried, given, numbers));
+        }
+    }
+}
+
+/// A body is one JSON text, or one in each line.
+fn restore_in(body: &mut Vec<u8>, restored: impl Fn(&str) -> Option<String>) {
+    let Ok(text) = std::str::from_utf8(body) else { return };
+    if !text.trim_start().starts_with(['{', '[']) {
+        return;
+    }
+    let made = restored(text).unwrap_or_else(|| {
+        let lines = text.split_inclusive('\n');
+        lines.map(|line| restored(line).unwrap_or_else(|| line.to_owned())).collect()
+    });
+    *body = made.into_bytes();
 }
 
 impl From<wit::Plan> for Plan {
@@ -107,6 +156,7 @@ impl From<wit::Verdict> for Verdict {
             wit::Verdict::Rejected(error) => Self::Rejected(error.into()),
             wit::Verdict::Partial(events) => Self::Partial(events),
             wit::Verdict::Disable(error) => Self::Disable(error.into()),
+            wit::Verdict::Bisect(error) => Self::Bisect(error.into()),
         }
     }
 }

@@ -140,13 +140,19 @@ impl Editing {
     }
 
     /// Reads a value that the guest sets, with the digits of the event that it could not see: of what stands there now, or
-    /// stood anywhere in the event before the guest's last edits.
-    fn read(&self, index: u32, path: &[String], text: &str) -> wasmtime::Result<Result<Value, String>> {
+    /// stood anywhere in the event before the guest's last edits, and of all else that the guest was `given`.
+    fn read(
+        &self,
+        index: u32,
+        path: &[String],
+        text: &str,
+        given: &[Value],
+    ) -> wasmtime::Result<Result<Value, String>> {
         let old = self.find(index, path)?;
         let of_event = self.undo.iter().rev().take_while(|undo| undo.event == index as usize);
         let before = of_event.filter_map(|undo| undo.edit.old());
-        let event = self.event(index)?.values().chain(before);
-        Ok(digits::set(text, old, event, self.numbers, DEPTH_MAX).map_err(|flaw| {
+        let known = self.event(index)?.values().chain(before).chain(given);
+        Ok(digits::set(text, old, known, self.numbers, DEPTH_MAX).map_err(|flaw| {
             let there = text.get(flaw.at()..).unwrap_or_default();
             let is_infinite = there.starts_with("Infinity");
             if is_infinite { format!("{flaw}: Infinity, which is no number of the event") } else { flaw.to_string() }
@@ -447,7 +453,7 @@ impl fields::HostPath for Guest {
         // A parsed value takes up several times its text.
         self.editing.spend(value.len().saturating_mul(8))?;
         let path = self.paths.get(&at)?;
-        match self.editing.read(event, path, &value)? {
+        match self.editing.read(event, path, &value, &self.journal.given)? {
             Ok(value) => self.editing.set(event, Arc::clone(path), value),
             Err(refused) => Ok(Err(refused)),
         }
@@ -551,9 +557,9 @@ mod tests {
         let before = serde_json::from_str(r#"{"id": 9007199254740993, "small": 1}"#).unwrap();
         let mut editing = editing(&before, 1 << 10);
         editing.remove(0, path("/id")).unwrap();
-        let found = editing.read(0, &path("/order_id"), "9007199254740992").unwrap();
+        let found = editing.read(0, &path("/order_id"), "9007199254740992", &[]).unwrap();
         assert_eq!(found.unwrap().to_string(), "9007199254740993");
-        let refused = editing.read(0, &path("/small"), r#"{"n":Infinity}"#).unwrap().unwrap_err();
+        let refused = editing.read(0, &path("/small"), r#"{"n":Infinity}"#, &[]).unwrap().unwrap_err();
         assert_eq!(refused, "not JSON at byte 5: Infinity, which is no number of the event");
     }
 

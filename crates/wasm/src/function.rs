@@ -279,12 +279,12 @@ impl Function {
         self.work(Work::Texts(batch), cx).await
     }
 
-    /// Puts back, in the outcome of a function of the transform world, the digits of the event `input` that the function
-    /// could not see and left alone.
-    pub fn restore(&self, outcome: &mut Outcome, input: &Map<String, Value>) {
+    /// Puts back, in the outcome of a function of the transform world, the digits of the event `input`, and of what the
+    /// function was `given` beside it (as the journal of its run says), that it could not see and left alone.
+    pub fn restore(&self, outcome: &mut Outcome, input: &Map<String, Value>, given: &[Value]) {
         match outcome {
-            Outcome::Replace(text) => digits::restore(std::slice::from_mut(text), input, self.numbers),
-            Outcome::Emit(texts) => digits::restore(texts, input, self.numbers),
+            Outcome::Replace(text) => digits::restore(std::slice::from_mut(text), input, given, self.numbers),
+            Outcome::Emit(texts) => digits::restore(texts, input, given, self.numbers),
             _ => {}
         }
     }

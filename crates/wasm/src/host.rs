@@ -1,5 +1,7 @@
 //! What the host does when a guest asks: the imports that all worlds share, and those of destinations.
 
+use tidegate_event::digits;
+
 use super::bindings::destination::tidegate::plugin::secrets;
 use super::bindings::transform::tidegate::plugin::{host, lookup, types};
 use super::call::Guest;
@@ -37,7 +39,15 @@ impl host::Host for Guest {
 impl lookup::Host for Guest {
     fn get(&mut self, table: String, key: String) -> wasmtime::Result<Result<Option<String>, String>> {
         Ok(match &self.services.lookup {
-            Some(lookup) => lookup.get(&table, &key),
+            Some(lookup) => {
+                let found = lookup.get(&table, &key);
+                if let Ok(Some(entry)) = &found
+                    && digits::is_lossy_for(entry, self.numbers)
+                {
+                    self.journal.give(entry);
+                }
+                found
+            }
             None => Err(format!("no table is lent to this plugin, so not {:?} either", legible(&table, 80))),
         })
     }
@@ -51,6 +61,7 @@ impl secrets::Host for Guest {
         data: Vec<u8>,
     ) -> wasmtime::Result<Result<Vec<u8>, String>> {
         let Some(signer) = &self.services.signer else { return Ok(Err("this plugin has no secrets".to_owned())) };
+        self.has_signed = true;
         let mac = match alg {
             secrets::Mac::HmacSha1 => Mac::HmacSha1,
             secrets::Mac::HmacSha256 => Mac::HmacSha256,

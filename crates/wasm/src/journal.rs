@@ -1,6 +1,10 @@
-//! What a guest said about itself: log lines and counters, bounded and made legible.
+//! What passed between a guest and its host beside the events: log lines and counters, bounded and made legible, and what
+//! the guest was given.
 
 use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tidegate_event::json;
 
 use super::limits::Limits;
 
@@ -40,6 +44,8 @@ pub struct Journal {
     /// Lines that found no room.
     pub lines_dropped: u64,
     pub counters: BTreeMap<String, u64>,
+    /// Settings and entries of tables with numbers that the guest cannot see to the last digit.
+    pub given: Vec<Value>,
     bytes: usize,
     /// An unfinished line of standard output or standard error.
     partial: Vec<u8>,
@@ -48,7 +54,23 @@ pub struct Journal {
 /// Longest name of a counter, and of a code that a guest made up.
 pub(super) const NAME_BYTES_MAX: usize = 64;
 
+/// Entries of tables that are kept of a run.
+const GIVEN_MAX: usize = 256;
+
+/// Deeper ones are not.
+const GIVEN_DEPTH_MAX: usize = 128;
+
 impl Journal {
+    /// Keeps a text of JSON that the guest was given.
+    pub(super) fn give(&mut self, json_text: &str) {
+        if self.given.len() < GIVEN_MAX
+            && let Ok(value) = json::parse(json_text.as_bytes(), GIVEN_DEPTH_MAX)
+            && !self.given.contains(&value)
+        {
+            self.given.push(value);
+        }
+    }
+
     pub(super) fn log(&mut self, limits: &Limits, level: Level, message: &str) {
         let room = limits.log_bytes_max.saturating_sub(self.bytes);
         if self.lines.len() >= limits.log_lines_max || room == 0 {

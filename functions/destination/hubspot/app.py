@@ -5,8 +5,8 @@ import re
 from typing import Any, Optional
 
 from tidegate import (
-    Context, Entry, Event, Plan, PluginError, Response, Skip, Verdict, as_list, as_map, chunks, classify_by_status,
-    dumps, email, events_of, halve, id_text, message_id, name, partial, phone, properties, records, time, traits,
+    Context, Entry, Event, Plan, PluginError, Response, Skip, Verdict, as_list, as_map, bisect, chunks, classify_by_status,
+    dumps, email, events_of, id_text, message_id, name, partial, phone, properties, records, time, traits,
 )
 
 CONTACTS = "https://api.hubapi.com/crm/v3/objects/contacts/batch/upsert"
@@ -68,7 +68,7 @@ def classify(tag: str, events: list[int], response: Response) -> Verdict:
         if response.status == 207:
             left = owners.keys() - wrong - named(said.get("results"), owners)
             if len(owners) == 1 and left:
-                return halve(events, "refused", message)
+                return bisect("refused", message)
             # Neither taken nor refused: a contact stays the same when it is sent twice.
             return partial(events, rejected=owned(wrong, owners), again=owned(left, owners))
         if wrong:

@@ -4,7 +4,7 @@ import re
 from typing import Any, Callable, Optional
 
 from tidegate import (
-    Context, Entry, Event, Money, Plan, PluginError, Response, Skip, Verdict, anonymous_id, as_list, as_map, chunks,
+    Context, Entry, Event, Money, Plan, PluginError, Response, Skip, Verdict, anonymous_id, as_list, as_map, byte_length, chunks,
     classify_by_status, dumps, email, events_of, id_text, message_id, money, name, partial, phone, properties, records,
     revenue, time, traits, user_id,
 )
@@ -141,7 +141,7 @@ def profile(event: Event) -> Any:
     rest = {trait: value for trait, value in known.items() if value is not None and not taken.get(trait)}
     attributes = who | fields | ({"location": place} if place else {}) | ({"properties": rest} if rest else {})
     made = {"type": "profile", "attributes": attributes}
-    size = len(dumps(made).encode())
+    size = byte_length(made)
     if size > PROFILE_BYTES_MAX:
         raise PluginError("large-profile", f"Klaviyo takes profiles of {PROFILE_BYTES_MAX} bytes; this one has {size}")
     return made

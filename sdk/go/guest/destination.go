@@ -94,6 +94,8 @@ func witVerdict(verdict Verdict) destination.Verdict {
 			list = append(list, witTypes.Tuple2[uint32, bool]{F0: event, F1: retry})
 		}
 		return destination.MakeVerdictPartial(list)
+	case KindBisect:
+		return destination.MakeVerdictBisect(pluginError(verdict.Code, verdict.Message))
 	case KindDisable:
 		return destination.MakeVerdictDisable(pluginError(verdict.Code, verdict.Message))
 	default:

@@ -67,11 +67,7 @@ cases("chunks", ({ records, count_max: count, bytes_max: bytes }) => {
   return { chunks: made, too_large: plan.failed.map((failed) => failed.event) };
 });
 
-cases("verdicts", ({ status, headers, body, now_ms: nowMs, events }) => {
-  const carried = Array.from({ length: events }, (_, at) => at);
-  const verdict = delivery.classifyByStatus({ events: carried, response: { status, headers, text: body, nowMs } });
-  if (verdict.rejected) return { rejected: verdict.rejected.code };
-  if (!verdict.partial) return verdict;
-  assert.deepEqual(verdict.partial, carried.map((event) => [event, true]));
-  return "halve";
+cases("verdicts", ({ status, headers, body, now_ms: nowMs }) => {
+  const verdict = delivery.classifyByStatus({ response: { status, headers, text: body, nowMs } });
+  return verdict.bisect ? { bisect: verdict.bisect.code } : verdict;
 });

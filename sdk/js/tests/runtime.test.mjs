@@ -120,9 +120,25 @@ test("a tool that knows a key says so, a proxy does not", () => {
   const answer = (status, text) => sdk.classifyByKey({ events: [0, 1], response: { status, headers: {}, text } });
   assert.equal(answer(401, "no").disable.code, "unauthorized");
   assert.equal(answer(403, '{"error":"no scope"}').disable.code, "unauthorized");
-  assert.deepEqual(answer(403, "<html>").partial, [[0, true], [1, true]]);
+  assert.equal(answer(403, "<html>").bisect.code, "http-403");
   assert.deepEqual(answer(404, "<html>"), { retry: null });
   assert.equal(answer(200, ""), "delivered");
+});
+
+test("an entry may count for several, and a record has a limit of its own", () => {
+  const plan = { failed: [] };
+  const entry = (event, value) => ({ event, value, json: JSON.stringify(value) });
+  const entries = [entry(0, [1, 2]), entry(1, [3]), entry(2, [4, 5, 6]), entry(3, ["x".repeat(50)]), entry(4, [7])];
+  const made = sdk.chunks(entries, { count: 3, bytes: 1000, record: 40, weigh: ({ value }) => value.length }, plan);
+  assert.deepEqual(made.map(sdk.eventsOf), [[0, 1], [2], [4]]);
+  assert.deepEqual(plan.failed.map(({ event, code }) => [event, code]), [[3, "too-large"]]);
+});
+
+test("a record may hold a number of its event beyond the range of doubles, and no other", () => {
+  const plugin = (record) => sdk.destination({ record, requests: (entries) => entries.map(({ event, json }) => ({ url: "https://x", body: json, events: [event] })) });
+  const event = JSON.parse('{"n":1e400}');
+  assert.equal(plugin((given) => ({ n: given.n })).prepare([event]).requests[0].body, '{"n":Infinity}');
+  assert.equal(plugin(() => ({ n: 1 / 0 })).prepare([{}]).failed[0].code, "not-json");
 });
 
 test("moments as people write them", () => {

@@ -7,8 +7,8 @@ may define `configure(settings)`.
 
 from .commerce import Item, Items, Money, currency, item, items, items_total, money, number, revenue
 from .delivery import (
-    Entry, Plan, Request, Response, Skip, Verdict, chunks, classify_by_status, events_of, halve, partial, records,
-    retry_after,
+    Entry, Plan, Request, Response, Skip, Verdict, bisect, byte_length, chunks, classify_by_status, events_of, partial,
+    records, retry_after,
 )
 from .event import (
     Instant, anonymous_id, as_list, as_map, context, from_ms, group_id, id_text, instant, message_id, name, previous_id,
@@ -22,8 +22,8 @@ from .people import email, hashed, phone
 
 __all__ = [
     "Item", "Items", "Money", "currency", "item", "items", "items_total", "money", "number", "revenue", "Entry",
-    "Plan", "Request", "Response", "Skip", "Verdict", "chunks", "classify_by_status", "events_of", "halve", "partial",
-    "records", "retry_after", "Instant", "anonymous_id", "as_list", "as_map", "context", "from_ms", "group_id",
+    "Plan", "Request", "Response", "Skip", "Verdict", "bisect", "byte_length", "chunks", "classify_by_status",
+    "events_of", "partial", "records", "retry_after", "Instant", "anonymous_id", "as_list", "as_map", "context", "from_ms", "group_id",
     "id_text", "instant", "message_id", "name", "previous_id", "properties", "time", "traits", "user", "user_id",
     "Context", "Drop", "Event", "Fail", "Fields", "Keep", "Path", "PluginError", "Result", "RetryBatch", "count",
     "drop", "dumps", "fail", "keep", "log", "lookup", "sign", "email", "hashed", "phone",

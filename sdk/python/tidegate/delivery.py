@@ -6,10 +6,10 @@ import re as _re
 from typing import Any, Callable, Iterator, NamedTuple, Optional, Union
 
 from .errors import caught
-from .host import Event, PluginError, RetryBatch, dumps
+from .host import Event, PluginError, RetryBatch, dumps_for_host, has_infinite
 
 # "delivered", "reauthenticate", {"retry": milliseconds or None}, {"rejected": {"code", "message"}},
-# {"partial": [(event, retry)]} or {"disable": {"code", "message"}}.
+# {"partial": [(event, retry)]}, {"disable": {"code", "message"}} or {"bisect": {"code", "message"}}.
 Verdict = Union[str, dict[str, Any]]
 
 
@@ -93,8 +93,10 @@ def records(events: list[Event], plan: Plan, record: Callable[[Event], Any]) -> 
         try:
             if not isinstance(event, dict):
                 raise PluginError("not-an-object", "the event is no JSON object")
+            # The record may change the event.
+            is_infinite = has_infinite(event)
             found = record(event)
-            check_json(found)
+            check_json(found, is_infinite)
             made.append(Entry([index], found))
         except Skip as reason:
             plan.skip(index, str(reason))
@@ -105,11 +107,16 @@ def records(events: list[Event], plan: Plan, record: Callable[[Event], Any]) -> 
     return made
 
 
-def check_json(value: Any) -> None:
+def check_json(value: Any, is_infinite: bool) -> None:
     try:
-        dumps(value)
+        dumps_for_host(value, lambda: is_infinite)
     except (ValueError, TypeError) as error:
         raise PluginError("not-json", f"what the tool would get is no JSON: {error}") from None
+
+
+def byte_length(value: Any) -> int:
+    """How many bytes `value` has as JSON in UTF-8."""
+    return len(dumps_for_host(value, lambda: True).encode())
 
 
 def chunks(entries: list[Entry], plan: Plan, count_max: int, bytes_max: int) -> Iterator[list[Entry]]:
@@ -120,7 +127,7 @@ def chunks(entries: list[Entry], plan: Plan, count_max: int, bytes_max: int) -> 
     chunk: list[Entry] = []
     used = 0
     for entry in entries:
-        size = len(dumps(entry.record).encode())
+        size = byte_length(entry.record)
         if size > bytes_max:
             for event in entry.events:
                 plan.fail(event, "too-large", f"the tool takes {bytes_max} bytes; this event has {size}")
@@ -158,14 +165,12 @@ def retry_after(response: Response) -> Optional[int]:
     return min(max(ms - response.now_ms, 0), _RETRY_MS_MAX)
 
 
-def halve(events: list[int], code: str, message: str) -> Verdict:
-    """The tool refused a whole request and names nobody: rejects a single event, and has several tried again.
+def bisect(code: str, message: str) -> Verdict:
+    """The tool refused a whole request, took nothing of it and names nobody.
 
-    The host sends events that fail repeatedly one by one, so in the end only the event at fault is in quarantine.
+    The host sends the events again in halves, at once; an event that is refused alone goes to quarantine with this code.
     """
-    if len(events) > 1:
-        return {"partial": [(event, True) for event in events]}
-    return {"rejected": {"code": code, "message": message}}
+    return {"bisect": {"code": code, "message": message}}
 
 
 def partial(events: list[int], rejected: Any = (), again: Any = ()) -> Verdict:
@@ -178,7 +183,7 @@ def classify_by_status(tag: str, events: list[int], response: Response) -> Verdi
     """What most HTTP interfaces mean.
 
     2xx delivered; 401 sign in again; 408, 423, 425, 429 and 5xx later, as `Retry-After` says; a 404 whose body is no
-    JSON comes from a proxy on the way and is tried later; anything else refuses the request (see `halve`).
+    JSON comes from a proxy on the way and is tried later; anything else refuses the request (see `bisect`).
     """
     status = response.status
     if 200 <= status < 300:
@@ -187,4 +192,4 @@ def classify_by_status(tag: str, events: list[int], response: Response) -> Verdi
         return "reauthenticate"
     if status in _LATER or status >= 500 or (status == 404 and response.answer() is None):
         return {"retry": retry_after(response)}
-    return halve(events, f"http-{status}", response.text[:500])
+    return bisect(f"http-{status}", response.text[:500])

@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional, TypeVar
 from . import host
 from .delivery import Plan, Request, Response, classify_by_status
 from .errors import caught, forget_logged
-from .host import Context, Drop, Fail, Fields, Keep, RetryBatch, dumps, dumps_for_host, has_infinite, text, whole
+from .host import Context, Drop, Fail, Fields, Keep, RetryBatch, dumps_for_host, has_infinite, text, whole
 
 # Python reads no whole number of more than 4,300 digits otherwise. The host bounds the time of a batch.
 if hasattr(sys, "set_int_max_str_digits"):
@@ -124,7 +124,7 @@ def prepare(plugin: Any, batch: list[str], types: Any, world: Any) -> Any:
     def body(value: Any) -> bytes:
         if isinstance(value, bytes):
             return value
-        return (value if isinstance(value, str) else dumps(value)).encode()
+        return (value if isinstance(value, str) else dumps_for_host(value, lambda: any(has_infinite(_json.loads(event)) for event in batch))).encode()
 
     def request(made: Request) -> Any:
         return world.Request(
@@ -183,7 +183,9 @@ def _verdict(verdict: Any, types: Any, world: Any) -> Any:
             return world.Verdict_Rejected(error(types.ErrorKind.INVALID_EVENT, value))
         if word == "partial":
             return world.Verdict_Partial([(whole(event, "an event of a partial verdict"), bool(retry)) for event, retry in value])
+        if word == "bisect":
+            return world.Verdict_Bisect(error(types.ErrorKind.INVALID_EVENT, value))
         if word == "disable":
             return world.Verdict_Disable(error(types.ErrorKind.INVALID_CONFIG, value))
     raise TypeError(f"classify returned {verdict!r}; return 'delivered', 'reauthenticate', {{'retry': ms}}, "
-                    "{'rejected': ..}, {'partial': ..} or {'disable': ..}")
+                    "{'rejected': ..}, {'partial': ..}, {'bisect': ..} or {'disable': ..}")

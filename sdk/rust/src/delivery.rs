@@ -201,23 +201,16 @@ pub enum Verdict {
     Partial(Vec<(u32, bool)>),
     /// Nothing will be taken until somebody acts.
     Disable(Failure),
-}
-
-/// For a tool that refused a whole request and names nobody: rejects a single event, and has several tried again.
-///
-/// The host sends events that fail repeatedly one by one, so in the end only the event at fault is in quarantine.
-pub fn halve(events: &[u32], failure: Failure) -> Verdict {
-    match events {
-        [] | [_] => Verdict::Rejected(failure),
-        several => Verdict::Partial(several.iter().map(|event| (*event, true)).collect()),
-    }
+    /// The tool refused the whole request, took nothing of it and names nobody. The host sends the events again in halves, at
+    /// once; an event that is refused alone goes to quarantine with this failure.
+    Bisect(Failure),
 }
 
 /// What most HTTP interfaces mean by their status codes.
 ///
 /// 2xx delivered; 401 sign in again; 408, 423, 425, 429 and 5xx later, as `Retry-After` says; a 404 whose body is no JSON
-/// comes from a proxy on the way and is tried later; anything else refuses the request (see [`halve`]).
-pub fn classify_by_status(events: &[u32], response: &Response) -> Verdict {
+/// comes from a proxy on the way and is tried later; anything else is [`Verdict::Bisect`].
+pub fn classify_by_status(response: &Response) -> Verdict {
     match response.status {
         200..=299 => Verdict::Delivered,
         401 => Verdict::Reauthenticate,
@@ -225,7 +218,7 @@ pub fn classify_by_status(events: &[u32], response: &Response) -> Verdict {
         404 if response.answer().is_none() => Verdict::Retry(response.retry_after_ms()),
         status => {
             let message = format!("answered {status}: {}", response.excerpt());
-            halve(events, Failure::new(&format!("http-{status}"), message))
+            Verdict::Bisect(Failure::new(&format!("http-{status}"), message))
         }
     }
 }

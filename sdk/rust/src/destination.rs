@@ -83,6 +83,7 @@ macro_rules! destination {
                         Verdict::Reauthenticate => wit::Verdict::Reauthenticate,
                         Verdict::Rejected(failure) => wit::Verdict::Rejected(error(ErrorKind::InvalidEvent, failure)),
                         Verdict::Partial(events) => wit::Verdict::Partial(events),
+                        Verdict::Bisect(failure) => wit::Verdict::Bisect(error(ErrorKind::InvalidEvent, failure)),
                         Verdict::Disable(failure) => wit::Verdict::Disable(error(ErrorKind::InvalidConfig, failure)),
                     }
                 }

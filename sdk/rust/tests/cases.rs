@@ -181,14 +181,12 @@ fn verdicts() {
             attempt: 1,
             now_ms: given["now_ms"].as_u64().unwrap_or_default(),
         };
-        let events: Vec<u32> = (0..u32::try_from(given["events"].as_u64().expect("a number")).expect("few")).collect();
-        let again: Vec<(u32, bool)> = events.iter().map(|event| (*event, true)).collect();
-        let got = match classify_by_status(&events, &response) {
+        let got = match classify_by_status(&response) {
             Verdict::Delivered => json!("delivered"),
             Verdict::Reauthenticate => json!("reauthenticate"),
             Verdict::Retry(after_ms) => json!({"retry": after_ms}),
             Verdict::Rejected(failure) => json!({"rejected": failure.code}),
-            Verdict::Partial(events) if events == again => json!("halve"),
+            Verdict::Bisect(failure) => json!({"bisect": failure.code}),
             other => panic!("{name}: {other:?}"),
         };
         same(&name, &got, &out);

@@ -85,12 +85,12 @@ bool exports_tidegate_plugin_destination_prepare(exports_tidegate_plugin_destina
   return true;
 }
 
-// What most APIs mean by their status codes. A refused request of several events is tried again, in the end event by
-// event, so that only the one at fault goes to quarantine.
+// What most APIs mean by their status codes. The events of a refused request are sent again in halves, so that only the
+// one at fault goes to quarantine.
 void exports_tidegate_plugin_destination_classify(plugin_string_t *tag, plugin_list_u32_t *events,
                                                   exports_tidegate_plugin_destination_response_t *response,
                                                   exports_tidegate_plugin_destination_verdict_t *verdict) {
-  (void)tag;
+  (void)tag, (void)events;
   json_span body = {(char *)response->body.ptr, response->body.len};
   char code[16];
   memset(verdict, 0, sizeof *verdict);
@@ -112,16 +112,8 @@ void exports_tidegate_plugin_destination_classify(plugin_string_t *tag, plugin_l
       }
       break;
     case TIDEGATE_REFUSED:
-      if (events->len > 1) {
-        plugin_list_tuple2_u32_bool_t *again = &verdict->val.partial;
-        verdict->tag = EXPORTS_TIDEGATE_PLUGIN_DESTINATION_VERDICT_PARTIAL;
-        again->ptr = calloc(events->len, sizeof *again->ptr);
-        for (; again->len < events->len; again->len++)
-          again->ptr[again->len] = (plugin_tuple2_u32_bool_t){events->ptr[again->len], true};
-        break;
-      }
       snprintf(code, sizeof code, "http-%u", response->status);
-      verdict->tag = EXPORTS_TIDEGATE_PLUGIN_DESTINATION_VERDICT_REJECTED;
-      complain(&verdict->val.rejected, code, body.ptr, body.len);
+      verdict->tag = EXPORTS_TIDEGATE_PLUGIN_DESTINATION_VERDICT_BISECT;
+      complain(&verdict->val.bisect, code, body.ptr, body.len);
   }
 }

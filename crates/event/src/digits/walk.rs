@@ -6,9 +6,14 @@ use super::Numbers;
 use super::index::{Index, shape};
 use super::seen::{Seen, is_lossy, is_telling};
 
-/// Values that the walk may compare for each byte of the guest's text. It is far from using that up; a text made to be
+/// Values that a walk may compare for each byte of the guest's text. It is far from using that up; a text made to be
 /// compared for ever does, and keeps what the guest wrote.
 const COMPARED_FOR_EACH_BYTE: usize = 8;
+
+/// The values that may be compared for a text of so many bytes.
+pub(super) const fn fuel(bytes: usize) -> usize {
+    bytes.saturating_add(128).saturating_mul(COMPARED_FOR_EACH_BYTE)
+}
 
 /// What stood in the input where a value of the output stands.
 #[derive(Clone, Copy)]
@@ -52,7 +57,7 @@ impl<'a> Walk<'a> {
 
     /// Begins with an output of so many bytes.
     pub(super) fn begin(&mut self, bytes: usize) {
-        self.fuel = bytes.saturating_add(128).saturating_mul(COMPARED_FOR_EACH_BYTE);
+        self.fuel = fuel(bytes);
         self.changed = false;
     }
 
@@ -159,29 +164,8 @@ impl<'a> Walk<'a> {
         moved
     }
 
-    /// Whether a guest may have written `value` for `old` and changed nothing.
     fn is_alike(&mut self, value: &Value, old: &Value) -> bool {
-        let Some(fuel) = self.fuel.checked_sub(1) else { return false };
-        self.fuel = fuel;
-        match (value, old) {
-            (Value::Number(value), Value::Number(old)) => {
-                value == old || Seen::written(value.as_str(), self.numbers) == Seen::of(old.as_str(), self.numbers)
-            }
-            (Value::Null, Value::Number(old)) if self.numbers == Numbers::Unknown => {
-                Seen::of(old.as_str(), self.numbers).is_infinite()
-            }
-            (Value::Array(items), Value::Array(old)) => {
-                items.len() == old.len() && items.iter().zip(old).all(|(item, old)| self.is_alike(item, old))
-            }
-            (Value::Object(entries), Value::Object(old)) => {
-                entries.len() == old.len()
-                    && entries
-                        .iter()
-                        .zip(old)
-                        .all(|((key, value), (old_key, old))| key == old_key && self.is_alike(value, old))
-            }
-            (value, old) => value == old,
-        }
+        is_alike(value, old, self.numbers, &mut self.fuel)
     }
 
     fn index(&mut self) -> &Index<'a> {
@@ -197,8 +181,33 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Whether a guest may have written `value` for `old` and changed nothing. `fuel` are the values that may still be compared.
+pub(super) fn is_alike(value: &Value, old: &Value, numbers: Numbers, fuel: &mut usize) -> bool {
+    let Some(left) = fuel.checked_sub(1) else { return false };
+    *fuel = left;
+    match (value, old) {
+        (Value::Number(value), Value::Number(old)) => {
+            value == old || Seen::written(value.as_str(), numbers) == Seen::of(old.as_str(), numbers)
+        }
+        (Value::Null, Value::Number(old)) if numbers == Numbers::Unknown => {
+            Seen::of(old.as_str(), numbers).is_infinite()
+        }
+        (Value::Array(items), Value::Array(old)) => {
+            items.len() == old.len() && items.iter().zip(old).all(|(item, old)| is_alike(item, old, numbers, fuel))
+        }
+        (Value::Object(entries), Value::Object(old)) => {
+            entries.len() == old.len()
+                && entries
+                    .iter()
+                    .zip(old)
+                    .all(|((key, value), (old_key, old))| key == old_key && is_alike(value, old, numbers, fuel))
+        }
+        (value, old) => value == old,
+    }
+}
+
 /// A list or an object with two values that say something: one alone may be there by chance.
-fn is_worth_finding(value: &Value) -> bool {
+pub(super) fn is_worth_finding(value: &Value) -> bool {
     /// How many of `left` values are still wanted.
     fn missing(value: &Value, left: usize) -> usize {
         let inner = |left: usize, value: &Value| if left == 0 { 0 } else { missing(value, left) };

@@ -81,7 +81,7 @@ async fn run(function: &Function, mut events: Vec<Event>, batch: &BatchContext) 
     };
     let mut outcomes = std::mem::take(&mut ran.outcomes);
     for (outcome, event) in outcomes.iter_mut().zip(&events) {
-        function.restore(outcome, &event.body);
+        function.restore(outcome, &event.body, &ran.journal.given);
     }
     (events, outcomes, ran)
 }

@@ -96,6 +96,7 @@ pub fn verdict(verdict: &Verdict) -> Value {
         Verdict::Rejected(complaint) => json!({ "rejected": complaint.code }),
         Verdict::Partial(events) => json!({ "partial": events }),
         Verdict::Disable(complaint) => json!({ "disable": complaint.code }),
+        Verdict::Bisect(complaint) => json!({ "bisect": complaint.code }),
     }
 }
 

@@ -2,7 +2,7 @@
 
 import {
   type Entry, type Event, type Fields, type Item, type Request, PluginError, anonymousId, answerOf, asList,
-  asObject, classifyByKey, currency, destination, email, eventName, eventsOf, idText, items, moment, name,
+  asObject, chunks, classifyByKey, currency, destination, email, eventName, eventsOf, idText, items, moment, name,
   partial, phone, properties, renamed, time, toJson, traits, userId,
 } from 'tidegate';
 
@@ -22,8 +22,10 @@ interface Update {
 }
 
 const LISTS = ['attributes', 'events', 'purchases'] as const;
-/** Of each list in a request. */
-const LIST_MAX = 75;
+/** Of all lists of a request together, as accounts of today have it. */
+const OBJECTS_MAX = 75;
+/** Braze takes requests of 4 MB, with what stands around the lists. */
+const BYTES_MAX = 3_900_000;
 /** Braze takes no purchase of more. */
 const QUANTITY_MAX = 100;
 
@@ -45,28 +47,15 @@ export const { configure, prepare, classify } = destination<Settings, Update>({
     const isPurchase = event.type === 'track' && what === (settings.purchase_event ?? 'Order Completed');
     if (isPurchase) update.purchases = purchases(event, user);
     if (!update.purchases.length) update.events.push(happened(event, what, user));
-    if (update.purchases.length > LIST_MAX) {
-      throw new PluginError('too-many-products', `Braze takes ${LIST_MAX} purchases a request`);
+    if (update.purchases.length > OBJECTS_MAX) {
+      throw new PluginError('too-many-products', `Braze takes ${OBJECTS_MAX} purchases a request`);
     }
     return update;
   },
 
-  requests(entries) {
-    const requests: Request[] = [];
-    let open: Entry<Update>[] = [];
-    const counts = { attributes: 0, events: 0, purchases: 0 };
-    const close = () => {
-      if (open.length) requests.push(request(open));
-      open = [];
-      for (const list of LISTS) counts[list] = 0;
-    };
-    for (const entry of entries) {
-      if (LISTS.some((list) => counts[list] + entry.value[list].length > LIST_MAX)) close();
-      for (const list of LISTS) counts[list] += entry.value[list].length;
-      open.push(entry);
-    }
-    close();
-    return requests;
+  requests(entries, plan) {
+    const weigh = (entry: Entry<Update>) => LISTS.reduce((sum, list) => sum + entry.value[list].length, 0);
+    return chunks(entries, { count: OBJECTS_MAX, bytes: BYTES_MAX, weigh }, plan).map(request);
   },
 
   classify(answer) {
@@ -94,7 +83,7 @@ function request(entries: Entry<Update>[]): Request {
     owners[list] = entries.flatMap((entry) => entry.value[list].map(() => entry.event));
   }
   const url = `${settings.endpoint.replace(/\/$/, '')}/users/track`;
-  return { url, body: toJson(body), events: eventsOf(entries), tag: toJson(owners) };
+  return { url, body, events: eventsOf(entries), tag: toJson(owners) };
 }
 
 function identity(event: Event): Fields {

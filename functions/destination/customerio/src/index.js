@@ -1,14 +1,13 @@
 // Sends people and what they do to Customer.io through the Track API v2.
 
 import {
-  PluginError, Skip, anonymousId, answerOf, asList, byteLength, chunks, classifyByKey, contextText, destination,
-  email, eventName, eventsOf, idText, jsonArray, messageId, moment, name, partial, properties, time, toJson,
+  PluginError, Skip, anonymousId, answerOf, asList, chunks, classifyByKey, contextText, destination,
+  email, eventName, eventsOf, idText, jsonArray, messageId, moment, name, partial, properties, time,
   traits, userId,
 } from 'tidegate';
 
 const ENDPOINTS = { us: 'https://track.customer.io/api/v2/batch', eu: 'https://track-eu.customer.io/api/v2/batch' };
-const LIMITS = { count: 1000, bytes: 499_000 };
-const RECORD_BYTES_MAX = 32 * 1024;
+const LIMITS = { count: 1000, bytes: 499_000, record: 32 * 1024 };
 
 let settings;
 
@@ -18,9 +17,7 @@ export const { configure, prepare, classify } = destination({
   },
 
   record(event) {
-    const record = { type: 'person', identifiers: identifiers(event), ...what(event) };
-    if (byteLength(toJson(record)) > RECORD_BYTES_MAX) throw new PluginError('too-large', 'Customer.io takes up to 32 KB a record');
-    return record;
+    return { type: 'person', identifiers: identifiers(event), ...what(event) };
   },
 
   requests(entries, plan) {

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tidegate_sdk::delivery::{classify_by_status, halve, join};
+use tidegate_sdk::delivery::{classify_by_status, join};
 use tidegate_sdk::event::{self, Event};
 use tidegate_sdk::{Context, Destination, Failure, Method, Plan, Refusal, Request, Response, Verdict};
 
@@ -60,8 +60,8 @@ impl Destination for Elasticsearch {
         match response.status {
             200..=299 => items(events, &response.body),
             401 | 403 => Verdict::Disable(failure("unauthorized")),
-            413 => halve(events, failure("too-large")),
-            _ => classify_by_status(events, response),
+            413 => Verdict::Bisect(failure("too-large")),
+            _ => classify_by_status(response),
         }
     }
 }

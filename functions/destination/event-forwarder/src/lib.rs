@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use tidegate_sdk::collector::Collector;
-use tidegate_sdk::delivery::{classify_by_status, halve};
+use tidegate_sdk::delivery::classify_by_status;
 use tidegate_sdk::event::{self, Event};
 use tidegate_sdk::{Context, Destination, Failure, Plan, Refusal, Response, Verdict};
 
@@ -72,15 +72,15 @@ impl Destination for EventForwarder {
     }
 
     /// A collector takes or refuses a request as a whole.
-    fn classify(&self, _tag: &str, events: &[u32], response: &Response) -> Verdict {
+    fn classify(&self, _tag: &str, _events: &[u32], response: &Response) -> Verdict {
         let said = format!("the collector answered {}: {}", response.status, response.excerpt());
         match response.status {
             401 | 403 => Verdict::Disable(Failure::new("wrong-write-key", said)),
             // RudderStack says so when the source of this write key is switched off or gone; a proxy on the way does not.
             404 if says_source(response) => Verdict::Disable(Failure::new("no-such-source", said)),
             404 => Verdict::Retry(response.retry_after_ms()),
-            413 => halve(events, Failure::new("too-large", said)),
-            _ => classify_by_status(events, response),
+            413 => Verdict::Bisect(Failure::new("too-large", said)),
+            _ => classify_by_status(response),
         }
     }
 }

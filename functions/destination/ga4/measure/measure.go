@@ -117,7 +117,7 @@ func Classify(tag string, events []uint32, response tidegate.Response) tidegate.
 	case 401, 403:
 		return tidegate.Disable("unauthorized", "GA4 answered: "+response.Excerpt())
 	case 413:
-		return tidegate.Halve(events, "too-large", "GA4 takes requests of up to 130 kB")
+		return tidegate.Bisect("too-large", "GA4 takes requests of up to 130 kB")
 	default:
 		return tidegate.ClassifyByStatus(tag, events, response)
 	}

@@ -1,9 +1,8 @@
 // Sends events to Iterable's events/trackBulk and traits to users/bulkUpdate.
 
 import {
-  type Event, type Fields, PluginError, anonymousId, answerOf, chunks, classifyByKey, destination, email,
-  eventName, eventsOf, halve, jsonArray, messageId, name, partial, phone, properties, time, toJson, traits,
-  userId,
+  type Event, type Fields, PluginError, anonymousId, answerOf, bisect, chunks, classifyByKey, destination, email,
+  eventName, eventsOf, jsonArray, messageId, name, partial, phone, properties, time, toJson, traits, userId,
 } from 'tidegate';
 
 interface Settings {
@@ -73,7 +72,7 @@ export const { configure, prepare, classify } = destination<Settings, Record>({
     const whose: (string | null)[][] = JSON.parse(tag);
     const wrong = events.filter((_, place) => whose[place].some((word) => word !== null && named.has(word)));
     // Some failed and nothing says which. What was taken is updated when it comes again, and not doubled.
-    if (!wrong.length) return halve(events, 'some-failed', `Iterable says that ${said.failCount} of ${events.length} failed`);
+    if (!wrong.length) return bisect('some-failed', `Iterable says that ${said.failCount} of ${events.length} failed`);
     return partial(wrong.map((event) => [event, false]));
   },
 });

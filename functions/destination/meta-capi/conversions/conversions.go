@@ -94,7 +94,7 @@ func Classify(tag string, events []uint32, response tidegate.Response) tidegate.
 	case status >= 500:
 		return tidegate.Retry(response.RetryAfterMs())
 	default:
-		return tidegate.Halve(events, "refused", said)
+		return tidegate.Bisect("refused", said)
 	}
 }
 
@@ -103,7 +103,7 @@ func withoutCode(tag string, events []uint32, response tidegate.Response) tidega
 	case 401, 403:
 		return tidegate.Disable("unauthorized", response.Excerpt())
 	case 413:
-		return tidegate.Halve(events, "too-large", response.Excerpt())
+		return tidegate.Bisect("too-large", response.Excerpt())
 	default:
 		return tidegate.ClassifyByStatus(tag, events, response)
 	}

@@ -117,10 +117,7 @@ func TestAnEventThatMetaWouldRefuseCostsNobodyElse(t *testing.T) {
 
 func TestARefusedRequestIsHalved(t *testing.T) {
 	refused := tidegate.Response{Status: 400, Body: []byte(`{"error":{"code":100,"message":"Invalid parameter"}}`)}
-	if verdict := Classify("", []uint32{1, 4}, refused); verdict.Kind != tidegate.KindPartial || !verdict.Events[1] || !verdict.Events[4] {
-		t.Error(verdict)
-	}
-	if verdict := Classify("", []uint32{4}, refused); verdict.Kind != tidegate.KindRejected {
+	if verdict := Classify("", []uint32{1, 4}, refused); verdict.Kind != tidegate.KindBisect {
 		t.Error(verdict)
 	}
 	ingress := tidegate.Response{Status: 404, Body: []byte("<html>")}

@@ -1,13 +1,14 @@
 // Sends events to Mixpanel's /import and traits to /engage.
 
 import {
-  PluginError, Skip, anonymousId, answerOf, asList, chunks, classifyByKey, contextText, destination, email,
-  eventName, eventsOf, halve, jsonArray, messageId, moment, name, partial, phone, properties, renamed, time,
+  PluginError, Skip, anonymousId, answerOf, asList, bisect, chunks, classifyByKey, contextText, destination, email,
+  eventName, eventsOf, jsonArray, messageId, moment, name, partial, phone, properties, renamed, time,
   traits, userId,
 } from 'tidegate';
 
 const HOSTS = { us: 'https://api.mixpanel.com', eu: 'https://api-eu.mixpanel.com', in: 'https://api-in.mixpanel.com' };
-const IMPORT = { count: 2000, bytes: 9_900_000 };
+// An event may have 1 MB.
+const IMPORT = { count: 2000, bytes: 9_900_000, record: 1_000_000 };
 const ENGAGE = { count: 2000, bytes: 990_000 };
 
 let settings;
@@ -38,7 +39,7 @@ export const { configure, prepare, classify } = destination({
     const said = answerOf(response);
     if (tag === 'import' && response.status === 400) return validated(answer, said);
     // /engage answers 200 and says in the body that it took nothing.
-    if (tag === 'engage' && response.status === 200 && said?.status === 0) return halve(events, 'refused', `Mixpanel says ${said.error}`);
+    if (tag === 'engage' && response.status === 200 && said?.status === 0) return bisect('refused', `Mixpanel says ${said.error}`);
     return classifyByKey(answer);
   },
 });

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use tidegate_sdk::collector::Collector;
-use tidegate_sdk::delivery::{classify_by_status, halve};
+use tidegate_sdk::delivery::classify_by_status;
 use tidegate_sdk::event::{self, Event};
 use tidegate_sdk::{Context, Destination, Failure, Plan, Refusal, Response, Verdict};
 
@@ -55,13 +55,13 @@ impl Destination for Segment {
     }
 
     /// Segment takes or refuses a request as a whole.
-    fn classify(&self, _tag: &str, events: &[u32], response: &Response) -> Verdict {
+    fn classify(&self, _tag: &str, _events: &[u32], response: &Response) -> Verdict {
         let failure =
             |code| Failure::new(code, format!("Segment answered {}: {}", response.status, response.excerpt()));
         match response.status {
             401 | 403 => Verdict::Disable(failure("wrong-write-key")),
-            413 => halve(events, failure("too-large")),
-            _ => classify_by_status(events, response),
+            413 => Verdict::Bisect(failure("too-large")),
+            _ => classify_by_status(response),
         }
     }
 }

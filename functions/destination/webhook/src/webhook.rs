@@ -113,13 +113,13 @@ impl Destination for Webhook {
         plan
     }
 
-    fn classify(&self, _tag: &str, events: &[u32], response: &Response) -> Verdict {
+    fn classify(&self, _tag: &str, _events: &[u32], response: &Response) -> Verdict {
         let failure = |code| Failure::new(code, format!("answered {}: {}", response.status, response.excerpt()));
         match response.status {
             401 | 403 => Verdict::Disable(failure("unauthorized")),
             410 => Verdict::Disable(failure("gone")),
             300..=399 => Verdict::Rejected(failure("redirected")),
-            _ => classify_by_status(events, response),
+            _ => classify_by_status(response),
         }
     }
 }
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(verdict(204, ""), Verdict::Delivered);
         assert_eq!(verdict(429, ""), Verdict::Retry(Some(7000)));
         assert_eq!(verdict(404, "<html>no backend</html>"), Verdict::Retry(Some(7000)));
-        let Verdict::Rejected(failure) = verdict(422, "no such order") else { panic!("not rejected") };
+        let Verdict::Bisect(failure) = verdict(422, "no such order") else { panic!("not refused") };
         assert!(failure.message.contains("no such order"));
         assert!(matches!(verdict(410, ""), Verdict::Disable(_)));
     }

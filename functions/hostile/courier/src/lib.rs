@@ -75,6 +75,7 @@ impl destination::Guest for Courier {
                 if marked.is_empty() { Verdict::Delivered } else { Verdict::Partial(marked) }
             }
             401 => Verdict::Reauthenticate,
+            422 => Verdict::Bisect(complaint("one-of-them", "no word about which")),
             402 => Verdict::Disable(complaint("unpaid", "pay the bill")),
             408 | 429 | 500.. => Verdict::Retry(None),
             status => Verdict::Rejected(complaint("refused", &format!("{status} for {tag}"))),
