@@ -1,6 +1,6 @@
 //! What functions and destinations logged and used.
 
-use tidegate_api_types::destination::{DestinationMeters, SyncMeter};
+use tidegate_api_types::destination::{DestinationCharge, DestinationMeters, SyncMeter};
 use tidegate_api_types::function::{Charge, FunctionMeters, Trial};
 use tidegate_api_types::logs::{LogLine, LogQuery, Logs};
 use tidegate_delivery::Logged;
@@ -91,7 +91,9 @@ impl Shared {
     /// What became of the events of a destination's syncs.
     pub(super) fn destination_meters(&self, name: &str) -> Result<DestinationMeters, Refusal> {
         let used = self.settings.syncs.get(name).map(Vec::as_slice).unwrap_or_default();
-        let reports = self.state()?.reports().map_err(|error| Refusal::failed("the meters cannot be read", &error))?;
+        let failed = |error| Refusal::failed("the meters cannot be read", &error);
+        let state = self.state()?;
+        let reports = state.reports().map_err(failed)?;
         let ours = reports.into_iter().filter(|report| used.contains(&report.sync)).map(|report| {
             let meter = SyncMeter {
                 delivered: report.delivered,
@@ -102,7 +104,14 @@ impl Shared {
             };
             (report.sync, meter)
         });
-        Ok(DestinationMeters { syncs: ours.collect() })
+        let charges = state.destination_charges().map_err(failed)?.into_iter().filter(|charge| charge.function == name);
+        let charges = charges.map(|charge| DestinationCharge {
+            version: charge.version,
+            events: charge.events,
+            failed: charge.failed,
+            fault: charge.fault,
+        });
+        Ok(DestinationMeters { syncs: ours.collect(), charges: charges.collect() })
     }
 
     fn state(&self) -> Result<State, Refusal> {

@@ -75,14 +75,19 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
     let reports: Vec<(SyncReport, PendingCount)> =
         reports.into_iter().map(|report| (report.clone(), pending(&report.sync))).collect();
     let functions = state.charges()?;
+    let destinations = state.destination_charges()?;
     let quarantine = state.quarantine_size()?;
     let damage = findings::read(&paths::findings(&workspace.data));
     if json {
         let of_files = (&quarantine, damage.as_slice());
-        print_json(&log, &sources, &reports, &functions, of_files);
+        print_json(&log, &sources, &reports, (&functions, &destinations), of_files);
     } else {
         print_tables(&log, &sources, &reports);
-        print_functions(&functions, &live(&functions, &paths::store(&workspace.data)));
+        let store = paths::store(&workspace.data);
+        let names = functions.iter().map(|(charge, _)| &charge.function);
+        print_functions(&functions, &live(names, Shelf::Functions, &store));
+        let names = destinations.iter().map(|charge| &charge.function);
+        print_destinations(&destinations, &live(names, Shelf::Destinations, &store));
         print_quarantine(&quarantine);
         print_damage(&damage);
     }
@@ -93,7 +98,7 @@ fn print_json(
     log: &LogLine,
     sources: &BTreeMap<String, SourceLine>,
     reports: &[(SyncReport, PendingCount)],
-    functions: &[(Charge, Option<String>)],
+    (functions, destinations): (&[(Charge, Option<String>)], &[Charge]),
     (quarantine, damage): (&QuarantineSize, &[Finding]),
 ) {
     let sources: serde_json::Map<_, _> = sources
@@ -132,6 +137,15 @@ fn print_json(
             })
         })
         .collect();
+    let destinations: Vec<_> = destinations
+        .iter()
+        .map(|charge| {
+            serde_json::json!({
+                "name": charge.function, "version": charge.version, "events": charge.events, "failed": charge.failed,
+                "last_fault": charge.fault,
+            })
+        })
+        .collect();
     let records: serde_json::Map<_, _> =
         log.damage.iter().map(|(code, count)| (code.clone(), (*count).into())).collect();
     let notes: Vec<&str> = log.notes.iter().map(|note| note.text.as_str()).collect();
@@ -152,8 +166,8 @@ fn print_json(
     println!(
         "{}",
         serde_json::json!({
-            "log": log, "sources": sources, "syncs": syncs, "functions": functions, "quarantine": quarantine,
-            "damage": damage,
+            "log": log, "sources": sources, "syncs": syncs, "functions": functions, "destinations": destinations,
+            "quarantine": quarantine, "damage": damage,
         })
     );
 }
@@ -185,13 +199,34 @@ fn print_damage(damage: &[Finding]) {
     }
 }
 
-/// The versions that are live in the store, by name. A function of a file has none there.
-fn live(functions: &[(Charge, Option<String>)], store: &Path) -> BTreeMap<String, String> {
+/// The versions that are live in the store, by name. What stands in a file has none there.
+fn live<'n>(names: impl Iterator<Item = &'n String>, shelf: Shelf, store: &Path) -> BTreeMap<String, String> {
     let live = |name: &String| {
-        let (placed, _) = store::glance(store, Shelf::Functions, name).ok()??;
+        let (placed, _) = store::glance(store, shelf, name).ok()??;
         Some((name.clone(), placed.sha256.to_string()))
     };
-    functions.iter().filter_map(|(charge, _)| live(&charge.function)).collect()
+    names.filter_map(live).collect()
+}
+
+/// Those that fail: how many each had is in the table of syncs.
+fn print_destinations(destinations: &[Charge], live: &BTreeMap<String, String>) {
+    for charge in destinations {
+        let is_live = live.get(&charge.function).map_or("", String::as_str) == charge.version;
+        if is_live && charge.fails_most() {
+            print_failing("destination", charge, "the tool refuses them");
+        }
+    }
+}
+
+fn print_failing(one: &str, charge: &Charge, otherwise: &str) {
+    let (name, fault) = (&charge.function, charge.fault.as_deref().unwrap_or(otherwise));
+    println!(
+        "{} {one} {name}: {} of {} events, which are in quarantine: {}",
+        paint::bold("failing:"),
+        paint::count(charge.faults + charge.failed),
+        paint::count(charge.events),
+        paint::plain(fault, 500)
+    );
 }
 
 fn print_functions(functions: &[(Charge, Option<String>)], live: &BTreeMap<String, String>) {
@@ -211,14 +246,7 @@ fn print_functions(functions: &[(Charge, Option<String>)], live: &BTreeMap<Strin
     for (charge, stopped) in functions {
         let is_live = live.get(&charge.function).is_none_or(|version| *version == charge.version);
         if is_live && charge.fails_most() {
-            let (name, fault) = (&charge.function, charge.fault.as_deref().unwrap_or("it refuses them"));
-            println!(
-                "{} function {name}: {} of {} events, which are in quarantine: {}",
-                paint::bold("failing:"),
-                paint::count(charge.faults + charge.failed),
-                paint::count(charge.events),
-                paint::plain(fault, 500)
-            );
+            print_failing("function", charge, "it refuses them");
         }
         if let Some(fault) = stopped {
             let (name, fault) = (&charge.function, paint::plain(fault, 500));

@@ -178,7 +178,7 @@ async fn both(command: &Both, shelf: Shelf, json: bool) -> Done {
     match command {
         Both::Versions { name, server } => {
             let answer = Session::new(server)?.get(&format!("/admin/{}/{name}", shelf.all())).await?;
-            print_versions(&answer, json);
+            print_versions(&answer, shelf.one(), json);
             Ok(ExitCode::SUCCESS)
         }
         Both::List { server } => list::run(server, shelf, json).await,
@@ -262,7 +262,7 @@ fn short(sha256: &Value) -> String {
     sha256.as_str().unwrap_or("-").chars().take(12).collect()
 }
 
-fn print_versions(answer: &Value, json: bool) {
+fn print_versions(answer: &Value, one: &str, json: bool) {
     if json {
         println!("{answer}");
         return;
@@ -294,7 +294,7 @@ fn print_versions(answer: &Value, json: bool) {
         ]);
     }
     println!("{table}");
-    failing::warn(answer);
+    failing::warn(answer, one);
     for trial in answer["meters"]["trials"].as_array().into_iter().flatten() {
         let (same, different) = (trial["same"].as_u64().unwrap_or(0), trial["different"].as_u64().unwrap_or(0));
         println!(

@@ -21,6 +21,8 @@ use super::set;
 pub struct PluginConfig {
     /// The component of the file and the terms that it works on, until a version is live in the store.
     pub first: Option<(PathBuf, Checked)>,
+    /// The terms of the version that a start would take; `None` before one is there.
+    pub now: Option<Checked>,
     /// Holds for every version.
     pub grant: Grant,
     /// How the version that a start would take has its events grouped.
@@ -72,19 +74,27 @@ pub(super) fn plugin(fields: &mut Fields<'_>, dir: &Path, store: &Path) -> Optio
         }
         _ => None,
     };
+    let mut now = first.as_ref().map(|(_, terms)| terms.clone());
     match store::glance(store, Shelf::Destinations, &fields.name()) {
         Ok(None) => {}
         Ok(Some((placed, manifest))) => {
             asked = Some(Traits::of(&manifest));
             let settings = placed.settings.as_object().cloned().unwrap_or_default();
-            if let Err(faults) = terms(&grant, manifest, settings).check() {
-                let sha256 = placed.sha256.to_string();
-                let of_store = |fault: Fault| Fault {
-                    problem: format!("the version {}, which was pushed and is live: {}", &sha256[..12], fault.problem),
-                    ..fault
-                };
-                note(fields, faults.into_iter().map(of_store).collect());
-                return None;
+            match terms(&grant, manifest, settings).check() {
+                Ok(terms) => now = Some(terms),
+                Err(faults) => {
+                    let sha256 = placed.sha256.to_string();
+                    let of_store = |fault: Fault| Fault {
+                        problem: format!(
+                            "the version {}, which was pushed and is live: {}",
+                            &sha256[..12],
+                            fault.problem
+                        ),
+                        ..fault
+                    };
+                    note(fields, faults.into_iter().map(of_store).collect());
+                    return None;
+                }
             }
         }
         Err(error) => {
@@ -95,7 +105,7 @@ pub(super) fn plugin(fields: &mut Fields<'_>, dir: &Path, store: &Path) -> Optio
     let Traits { batching, names } = asked.unwrap_or_default();
     let batching = grant.batching(batching);
     let spellings = names.iter().chain([&fields.name()]).map(|name| sync::spelling(name)).collect();
-    Some(PluginConfig { first, grant, batching, spellings })
+    Some(PluginConfig { first, now, grant, batching, spellings })
 }
 
 /// What a sync needs to know of the version that a start would take.

@@ -8,6 +8,7 @@ mod conservation;
 mod digits;
 mod order;
 mod pushed;
+mod reach;
 mod sign_in;
 mod start;
 

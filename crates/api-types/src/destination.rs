@@ -42,10 +42,22 @@ pub struct Destination {
     pub meters: Option<DestinationMeters>,
 }
 
-/// What became of events, by sync.
+/// What became of events, by sync and by version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DestinationMeters {
     pub syncs: BTreeMap<String, SyncMeter>,
+    pub charges: Vec<DestinationCharge>,
+}
+
+/// What became of the events that a version carried since it was first seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DestinationCharge {
+    pub version: String,
+    pub events: u64,
+    /// Events that are not delivered and will not be.
+    pub failed: u64,
+    /// The last reason, in words.
+    pub fault: Option<String>,
 }
 
 /// What became of the events of a sync.

@@ -10,7 +10,7 @@ use tidegate_net::outbound::{Client, Settings};
 use tidegate_plugin::{Batching, Order};
 use tidegate_process::clock;
 use tidegate_process::telemetry::{Healed, Streak};
-use tidegate_state::Pending;
+use tidegate_state::{Charge, Pending};
 use tidegate_wasm::{Breach, Call, CallFailure, GuestComplaint, Journal, Module, Plan, Services, Stage};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -21,6 +21,7 @@ use super::fate::Fate;
 use super::logbook::Page;
 use super::pace::{self, Pace};
 use super::signer::Keys;
+use super::tally::{Counts, Tally};
 use super::terms::Checked;
 use super::trip::Trip;
 
@@ -78,6 +79,7 @@ pub struct Courier {
     stop: Mutex<Option<Stop>>,
     stopped: Notify,
     page: Page,
+    tally: Tally,
 }
 
 impl std::fmt::Debug for Courier {
@@ -107,6 +109,7 @@ impl Courier {
             stop: Mutex::new(None),
             stopped: Notify::new(),
             page,
+            tally: Tally::default(),
             terms,
         };
         // Wrong settings show now rather than at the first event.
@@ -221,7 +224,39 @@ impl Courier {
         };
         let settled =
             parcels.iter().zip(fates).map(|(parcel, fate)| (parcel.clone(), fate.unwrap_or_else(|| lost(parcel))));
-        settled.collect()
+        let settled: Vec<(Parcel, Fate)> = settled.collect();
+        if let Some(failing) = self.tally.note(settled.iter().map(|(_, fate)| fate), Instant::now()) {
+            self.warn_of(&failing);
+        }
+        settled
+    }
+
+    /// What goes to quarantine is noticed late otherwise.
+    fn warn_of(&self, Counts { events, rejected, reason }: &Counts) {
+        let (destination, version) = (self.name(), self.page.version());
+        tracing::warn!(
+            destination,
+            version,
+            events,
+            failed = rejected,
+            fault = reason.as_deref().unwrap_or_default(),
+            "a destination fails most of its events, which go to quarantine; `tidegate quarantine` shows them with request \
+             and answer, `tidegate destination rollback {destination}` goes back if its version is to blame"
+        );
+    }
+
+    /// What its version did with events since the last time that somebody asked, to be written down.
+    pub(super) fn unwritten(&self) -> Option<Charge> {
+        let Counts { events, rejected, reason } = self.tally.take()?;
+        let version = self.page.version().to_owned();
+        Some(Charge {
+            function: self.name().to_owned(),
+            version,
+            events,
+            failed: rejected,
+            fault: reason,
+            ..Charge::default()
+        })
     }
 
     /// Indexes of parcels, cut by count and bytes. What has failed for a while goes alone, so that one event which the

@@ -31,6 +31,7 @@ mod post;
 mod rehearsal;
 mod second;
 mod signer;
+mod tally;
 mod terms;
 mod trip;
 

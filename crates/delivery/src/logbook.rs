@@ -54,6 +54,11 @@ impl Logbook {
 }
 
 impl Page {
+    /// The sha-256 of the component in hexadecimal; empty for that of a file.
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
     pub(super) fn write(&self, journal: &Journal) {
         if journal.lines.is_empty() {
             return;

@@ -51,6 +51,7 @@ impl SecondRound {
             {
                 tracing::warn!(sync = &*self.sync, error = %error, "could not take a failure back");
             }
+            self.write_down(&courier);
             let batching = courier.batching();
             let now_us = clock::now_us();
             let due = {
@@ -78,6 +79,15 @@ impl SecondRound {
                     }
                 }
             }
+        }
+    }
+
+    /// What versions did with events is for people alone: what is lost in a crash is not counted.
+    fn write_down(&mut self, courier: &Courier) {
+        if let Some(charge) = courier.unwritten()
+            && let Err(error) = self.state.carried(&charge)
+        {
+            tracing::warn!(sync = &*self.sync, error = %error, "could not record what a destination did");
         }
     }
 

@@ -1,10 +1,13 @@
 //! What a manifest asks for against what a workspace grants.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tidegate_event::digits::Numbers;
-use tidegate_net::outbound::{Authentication, Digest, Method, Origin, Policy, Rule, Secrets, placeholder};
+use tidegate_net::outbound::{
+    Authentication, Digest, Method, Origin, Policy, Rule, Secrets, SystemResolver, Unreachable, placeholder, reach,
+};
 use tidegate_plugin::{self as plugin, Batching, Manifest, Order, Retry, Traffic};
 use tidegate_wasm::Limits;
 
@@ -65,6 +68,8 @@ pub struct Checked {
     pub(super) order: Order,
     /// What the numbers of an event become in the plugin.
     pub(super) numbers: Numbers,
+    /// Secrets of the manifest that the settings leave out, or give as an empty text.
+    secrets_unset: Vec<String>,
 }
 
 impl Checked {
@@ -72,6 +77,24 @@ impl Checked {
     #[must_use]
     pub const fn batching(&self) -> Batching {
         self.batching
+    }
+
+    /// Secrets that the plugin knows and that are not set. Those that it needs always are, if only with an empty text.
+    #[must_use]
+    pub fn secrets_unset(&self) -> &[String] {
+        &self.secrets_unset
+    }
+
+    /// Tries to connect to each place that it may send to, and sends nothing: the place, and what is in the way. A place that
+    /// stands for many hosts is none of them.
+    pub async fn reach(&self, patience: Duration) -> Vec<(Origin, Result<(), Unreachable>)> {
+        let granted = |origin: &&Origin| self.policy.granted.iter().any(|granted| granted.covers(origin));
+        let asked = self.policy.asked.iter().map(|rule| &rule.origin).filter(|origin| !origin.is_many());
+        let tries = asked.filter(granted).map(async |origin| {
+            let reached = reach(origin, self.policy.clone(), Arc::new(SystemResolver), patience).await;
+            (origin.clone(), reached)
+        });
+        futures_util::future::join_all(tries).await
     }
 
     /// How much may wait.
@@ -123,6 +146,7 @@ impl Terms {
         if !faults.is_empty() {
             return Err(faults);
         }
+        let is_unset = |name: &&str| self.setting(name).is_none_or(|value| value.is_empty());
         Ok(Checked {
             policy,
             secrets,
@@ -135,6 +159,7 @@ impl Terms {
             batching: self.batching,
             order: self.manifest.order,
             numbers: self.manifest.numbers(),
+            secrets_unset: self.manifest.secrets().filter(is_unset).map(str::to_owned).collect(),
         })
     }
 

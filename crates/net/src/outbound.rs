@@ -20,6 +20,7 @@
 mod address;
 mod client;
 mod policy;
+mod reach;
 mod request;
 mod resolve;
 mod secret;
@@ -28,6 +29,7 @@ mod sign;
 pub use address::is_global;
 pub use client::{Client, Response, Settings, Trouble};
 pub use policy::{Origin, Policy, Refusal, Rule};
+pub use reach::{Unreachable, reach};
 pub use request::Request;
 pub use resolve::{Resolve, SystemResolver};
 pub use secret::{Secrets, has_placeholder, placeholder};

@@ -127,6 +127,9 @@ pub(super) const TABLES: &str = "
     ) WITHOUT ROWID;
 ";
 
+/// Before the name of a destination among those of functions, which have no slash.
+const DESTINATION: &str = "destinations/";
+
 const LEVELS: [&str; 4] = ["debug", "info", "warn", "error"];
 
 impl State {
@@ -257,11 +260,37 @@ impl State {
         read().map_err(self.err("could not read the comparisons"))
     }
 
+    /// Adds to what a version of a destination did: `events`, those that `failed`, and the last `fault`.
+    ///
+    /// # Errors
+    /// Nothing was added.
+    pub fn carried(&mut self, charge: &Charge) -> Result<(), Error> {
+        let of_destination = Charge { function: format!("{DESTINATION}{}", charge.function), ..charge.clone() };
+        self.transformed(&Transformed { charges: &[of_destination], ..Transformed::default() })
+    }
+
+    /// What every version of every destination plugin did with its events.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn destination_charges(&self) -> Result<Vec<Charge>, Error> {
+        let all = self.all_charges()?.into_iter();
+        let of_destination = |(charge, _): (Charge, _)| {
+            Some(Charge { function: charge.function.strip_prefix(DESTINATION)?.to_owned(), ..charge })
+        };
+        Ok(all.filter_map(of_destination).collect())
+    }
+
     /// What every version of every function has used, and why it is stopped if it is.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn charges(&self) -> Result<Vec<(Charge, Option<String>)>, Error> {
+        let all = self.all_charges()?.into_iter();
+        Ok(all.filter(|(charge, _)| !charge.function.starts_with(DESTINATION)).collect())
+    }
+
+    fn all_charges(&self) -> Result<Vec<(Charge, Option<String>)>, Error> {
         let sql = "SELECT function, version, batches, calls, calls_failed, events, faults, failed, dropped, cpu_us,
             memory_peak_bytes, fault, stopped FROM charges ORDER BY function, version";
         let read = || -> rusqlite::Result<Vec<(Charge, Option<String>)>> {

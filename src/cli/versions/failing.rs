@@ -30,10 +30,6 @@ impl Seen {
             seen.events += number(&charge["events"]);
             seen.failed += number(&charge["faults"]) + number(&charge["failed"]);
         }
-        for sync in shown["meters"]["syncs"].as_object().into_iter().flat_map(serde_json::Map::values) {
-            seen.events += number(&sync["delivered"]) + number(&sync["rejected"]) + number(&sync["filtered"]);
-            seen.failed += number(&sync["rejected"]);
-        }
         seen
     }
 
@@ -83,8 +79,7 @@ fn said(shown: &Value, seen: Seen) -> Value {
     let charges = shown["meters"]["charges"].as_array().into_iter().flatten();
     let mut faults =
         charges.filter(|charge| charge["version"] == shown["live"]["sha256"]).map(|charge| &charge["fault"]);
-    let syncs = shown["meters"]["syncs"].as_object().into_iter().flat_map(serde_json::Map::values);
-    let fault = faults.find_map(Value::as_str).or_else(|| syncs.map(|sync| &sync["failure"]).find_map(Value::as_str));
+    let fault = faults.find_map(Value::as_str);
     json!({"events": seen.events, "failed": seen.failed, "fault": fault})
 }
 
@@ -100,10 +95,10 @@ pub(super) fn warn_of(failing: &Value, one: &str, name: &str) {
     );
 }
 
-/// Warns of a function that failed most of what it ever saw.
-pub(super) fn warn(shown: &Value) {
+/// Warns of a live version that failed most of what it ever saw.
+pub(super) fn warn(shown: &Value, one: &str) {
     let seen = Seen::of(shown);
-    if shown["meters"]["charges"].is_array() && seen.is_most() {
-        warn_of(&said(shown, seen), "function", shown["name"].as_str().unwrap_or_default());
+    if seen.is_most() {
+        warn_of(&said(shown, seen), one, shown["name"].as_str().unwrap_or_default());
     }
 }

@@ -228,3 +228,47 @@ fn what_a_destination_logs_is_shown_and_chosen_by_level_and_text() {
     let (_, said) = tidegate(&server, &token, &["logs", "crm", "--level", "error"]);
     assert!(said.contains("no lines of destination crm"), "{said}");
 }
+
+#[test]
+fn a_version_that_has_most_of_its_events_refused_is_said_by_push_versions_status_and_log() {
+    let far = Far::new(|_| Act::status(400));
+    let route = granting(&far);
+    let token = route.workspace.admin_token();
+    let server = route.workspace.serve();
+    let (code, said) = push(&route, &server, &token, "one", &far.origin());
+    assert_eq!(code, Some(0), "{said}");
+    let mut sent = 0;
+    let mut more = || {
+        let events: Vec<_> = (sent..sent + 20).map(|n| event(&format!("m{n}"), "u", json!({}))).collect();
+        send(&server, &events);
+        sent += 20;
+        route.wait_for_end(sent);
+    };
+    more();
+    let status = || {
+        let output = run(&["status", route.workspace.path().to_str().unwrap()]);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !status().contains("failing: destination crm: 20 of 20 events") {
+        assert!(std::time::Instant::now() < patience, "{}", status());
+    }
+    let (_, said) = tidegate(&server, &token, &["versions", "crm"]);
+    assert!(said.contains("warning:") && said.contains("destination rollback crm"), "{said}");
+    assert!(said.contains("refused"), "{said}");
+    // The next version is looked at while it is pushed.
+    let (code, said) = std::thread::scope(|scope| {
+        let pushing = scope.spawn(|| {
+            let component = route.workspace.dir.path().join("two.wasm");
+            std::fs::write(&component, version("two")).unwrap();
+            tidegate(&server, &token, &["push", component.to_str().unwrap(), "--watch", "120"])
+        });
+        while !pushing.is_finished() {
+            more();
+        }
+        pushing.join().unwrap()
+    });
+    assert!(code == Some(0) && said.contains("warning:") && said.contains("events that it saw"), "{said}");
+    let log = server.stop();
+    assert!(log.contains("a destination fails most of its events"), "{log}");
+}

@@ -84,6 +84,21 @@ pub enum Trouble {
 
 type Connections = legacy::Client<HttpsConnector<HttpConnector<Guarded>>, Full<Bytes>>;
 
+/// What makes connections, to addresses that the policy lends alone.
+pub(super) fn connector(
+    policy: Arc<Policy>,
+    resolver: Arc<dyn Resolve>,
+    timeout: Duration,
+) -> Result<HttpsConnector<HttpConnector<Guarded>>, rustls::Error> {
+    let mut http = HttpConnector::new_with_resolver(Guarded { resolver, policy });
+    http.enforce_http(false);
+    http.set_connect_timeout(Some(CONNECT_TIMEOUT.min(timeout)));
+    http.set_nodelay(true);
+    let provider = rustls::crypto::ring::default_provider();
+    let https = HttpsConnectorBuilder::new().with_provider_and_webpki_roots(provider)?;
+    Ok(https.https_or_http().enable_http1().wrap_connector(http))
+}
+
 /// A pool of connections with the rules of one destination.
 pub struct Client {
     connections: Connections,
@@ -103,13 +118,7 @@ impl Client {
     pub fn open(settings: Settings) -> Result<Self, rustls::Error> {
         let Settings { policy, mut secrets, authentication, timeout, resolver } = settings;
         let policy = Arc::new(policy);
-        let mut http = HttpConnector::new_with_resolver(Guarded { resolver, policy: Arc::clone(&policy) });
-        http.enforce_http(false);
-        http.set_connect_timeout(Some(CONNECT_TIMEOUT.min(timeout)));
-        http.set_nodelay(true);
-        let provider = rustls::crypto::ring::default_provider();
-        let https = HttpsConnectorBuilder::new().with_provider_and_webpki_roots(provider)?;
-        let https = https.https_or_http().enable_http1().wrap_connector(http);
+        let https = connector(Arc::clone(&policy), resolver, timeout)?;
         let connections = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())

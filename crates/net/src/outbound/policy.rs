@@ -65,6 +65,17 @@ impl Origin {
         &self.host
     }
 
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether it stands for all hosts below one.
+    #[must_use]
+    pub const fn is_many(&self) -> bool {
+        self.below
+    }
+
     /// True when a URL with the origin `other` is within this one.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
