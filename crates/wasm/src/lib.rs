@@ -35,6 +35,7 @@ mod meter;
 mod module;
 mod parked;
 mod services;
+mod trap;
 mod wasi;
 /// The `transform` world: run a function over a batch of events.
 pub mod function;
