@@ -100,7 +100,7 @@ impl Shared {
                 rejected: report.rejected,
                 filtered: report.filtered,
                 failure: report.failure,
-                notice: report.notice,
+                notices: report.notices,
             };
             (report.sync, meter)
         });

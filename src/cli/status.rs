@@ -121,7 +121,7 @@ fn print_json(
                 "pending": pending.events, "pending_bytes": pending.bytes,
                 "pending_since": (pending.events > 0).then(|| time::format(pending.oldest_at_us)),
                 "delivered_at": report.delivered_at_us.map(time::format), "failure": report.failure,
-                "notice": report.notice,
+                "notices": report.notices,
             });
             (report.sync.clone(), line)
         })
@@ -309,8 +309,8 @@ fn print_tables(log: &LogLine, sources: &BTreeMap<String, SourceLine>, reports: 
         if let Some(failure) = &report.failure {
             println!("{} sync {}: {}", paint::bold("failing:"), report.sync, paint::plain(failure, 500));
         }
-        if let Some(notice) = &report.notice {
-            println!("{} sync {}: {}", paint::bold("notice:"), report.sync, paint::plain(notice, 500));
+        for notice in &report.notices {
+            println!("{} sync {}: {}", paint::bold("notice:"), report.sync, paint::plain(notice, 1_000));
         }
     }
 }

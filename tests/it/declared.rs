@@ -56,7 +56,7 @@ fn declared_types_are_columns_and_what_does_not_fit_is_in_the_overflow() {
             "b||501||{\"properties\":{\"address\":{\"floor\":3.5},\"total\":\"five\"}}",
         ]
     );
-    let notice = workspace.status()["syncs"]["web-to-warehouse"]["notice"].to_string();
+    let notice = workspace.status()["syncs"]["web-to-warehouse"]["notices"].to_string();
     assert!(notice.contains("of table order_completed is declared"), "{notice}");
 }
 

@@ -68,6 +68,6 @@ pub struct SyncMeter {
     pub filtered: u64,
     /// Why it does not go on.
     pub failure: Option<String>,
-    /// What its operator should know.
-    pub notice: Option<String>,
+    /// What its operator should know, the newest last.
+    pub notices: Vec<String>,
 }

@@ -78,8 +78,8 @@ pub struct SyncReport {
     pub delivered_at_us: Option<i64>,
     /// The failure that it is retrying, if any.
     pub failure: Option<String>,
-    /// The last thing that the destination wanted an operator to hear.
-    pub notice: Option<String>,
+    /// What the destination wanted an operator to hear: the newest few, the newest last, none twice.
+    pub notices: Vec<String>,
 }
 
 /// What a sync adds to its report after a delivery.
@@ -90,7 +90,7 @@ pub struct Progress {
     pub duplicates: u64,
     pub rejected: u64,
     pub filtered: u64,
-    pub notice: Option<String>,
+    pub notices: Vec<String>,
 }
 
 impl State {
@@ -266,7 +266,7 @@ impl State {
                     filtered: unsigned(row.get(5)?),
                     delivered_at_us: row.get(6)?,
                     failure: row.get(7)?,
-                    notice: row.get(8)?,
+                    notices: lines(row.get(8)?),
                 };
                 Ok((report, row.get(9)?))
             })?;
@@ -439,6 +439,8 @@ impl Error {
 
 /// Texts of others that are kept in a report; whoever wrote them may have written much.
 const TEXT_CHARS_MAX: usize = 4_000;
+/// Notices kept of each sync.
+const NOTICES_MAX: usize = 10;
 
 fn shortened(text: &str) -> &str {
     text.char_indices().nth(TEXT_CHARS_MAX).map_or(text, |(at, _)| text.get(..at).unwrap_or(text))
@@ -464,6 +466,7 @@ fn advance(connection: &Connection, sync: &str, progress: &Progress, now_us: i64
         duplicates = duplicates + excluded.duplicates, rejected = rejected + excluded.rejected,
         filtered = filtered + excluded.filtered, delivered_at_us = excluded.delivered_at_us,
         notice = coalesce(excluded.notice, notice), failure = NULL, sum = excluded.sum";
+    let notice = if progress.notices.is_empty() { None } else { Some(with_notices(connection, sync, progress)?) };
     let values = params![
         sync,
         signed(progress.cursor),
@@ -472,10 +475,27 @@ fn advance(connection: &Connection, sync: &str, progress: &Progress, now_us: i64
         signed(progress.rejected),
         signed(progress.filtered),
         now_us,
-        progress.notice.as_deref().map(shortened),
+        notice,
         sum::named(sync, progress.cursor).value(),
     ];
     connection.prepare_cached(sql)?.execute(values).map(drop)
+}
+
+/// The notices of a sync, a line each, with those of this delivery last.
+fn with_notices(connection: &Connection, sync: &str, progress: &Progress) -> rusqlite::Result<String> {
+    let mut find = connection.prepare_cached("SELECT notice FROM syncs WHERE sync = ?1")?;
+    let mut notices = lines(find.query_row([sync], |row| row.get(0)).optional()?.flatten());
+    for notice in &progress.notices {
+        let notice = shortened(notice).replace('\n', " ");
+        notices.retain(|known| *known != notice);
+        notices.push(notice);
+    }
+    notices.drain(..notices.len().saturating_sub(NOTICES_MAX));
+    Ok(notices.join("\n"))
+}
+
+fn lines(text: Option<String>) -> Vec<String> {
+    text.iter().flat_map(|text| text.lines()).map(str::to_owned).collect()
 }
 
 /// SQLite has signed integers only; offsets stay far below 2^63.

@@ -88,13 +88,17 @@ fn quarantine_and_reports_are_kept() {
     let progress = Progress { cursor: 4, delivered: 2, ..Progress::default() };
     state.fail("s", "away").unwrap();
     state.advance("s", &progress, 9).unwrap();
-    state.advance("s", &Progress { cursor: 5, notice: Some("n".into()), ..progress }, 10).unwrap();
+    let notices = |notices: &[&str]| notices.iter().map(|&it| it.to_owned()).collect::<Vec<_>>();
+    let told = Progress { cursor: 5, notices: notices(&["n", "of two\nlines"]), ..progress.clone() };
+    state.advance("s", &told, 10).unwrap();
+    state.advance("s", &Progress { cursor: 5, ..Progress::default() }, 10).unwrap();
+    state.advance("s", &Progress { cursor: 5, notices: notices(&["n"]), ..Progress::default() }, 10).unwrap();
     let want = SyncReport {
         sync: "s".into(),
         cursor: 5,
         delivered: 4,
         delivered_at_us: Some(10),
-        notice: Some("n".into()),
+        notices: notices(&["of two lines", "n"]),
         ..SyncReport::default()
     };
     assert_eq!(state.reports().unwrap(), [want]);

@@ -238,7 +238,7 @@ impl Deliverer {
             duplicates: delivery.duplicates,
             rejected: aside + entries.len() as u64,
             filtered: filtered + delivery.skipped,
-            notice: delivery.notices.last().cloned(),
+            notices: delivery.notices.clone(),
         };
         while let Err(error) = self.state.settle(&self.name, &progress, &entries, &pending, clock::now_us()) {
             self.tell_failure(&error.to_string(), self.settings.retry_pause_min, "a delivery could not be recorded");
