@@ -33,6 +33,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{MatchedPath, RawPathParams, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
@@ -179,10 +180,12 @@ fn router(shared: &Arc<Shared>) -> Router {
 /// Who asks is known; whether they may is decided here, for every path, before its handler sees the request.
 async fn authorised(
     matched: MatchedPath,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
     next: Next,
 ) -> Result<Response, Refusal> {
+    // What axum says of a request by itself is no problem with a code.
+    let params = params.map_err(|_| Refusal::name("what the path names is not UTF-8"))?;
     let name = params.iter().next().map(|(_, value)| value);
     let asked = access::asked(request.method(), matched.as_str(), name);
     let (principal, (action, object)) =
@@ -205,13 +208,13 @@ impl Service for Door {
             Err(refusal) => refusal.into_response(),
         };
         self.swallow(body).await;
-        reply(response).await
+        let (head, body) = response.into_parts();
+        reply(head, body.collect().await.map(|body| body.to_bytes()).unwrap_or_default())
     }
 
     fn too_slow(&self) -> Reply {
-        let problem = Refusal::too_slow().into_response();
-        let (head, _) = problem.into_parts();
-        Reply::from_parts(head, Full::default())
+        let (head, body) = Refusal::too_slow().into_answer().into_parts();
+        reply(head, body)
     }
 }
 
@@ -265,9 +268,8 @@ impl Body for SharedBody {
     }
 }
 
-async fn reply(response: Response) -> Reply {
-    let (mut head, body) = response.into_parts();
+/// Nothing that is said here is kept on the way.
+fn reply(mut head: hyper::http::response::Parts, body: Bytes) -> Reply {
     head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     Reply::from_parts(head, Full::new(body))
 }

@@ -34,7 +34,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
         let name = params.iter().next().map(|(_, value)| value).unwrap_or_default();
         let fits = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
         if name.is_empty() || name.len() > 63 || !name.bytes().all(fits) {
-            return Err(Refusal::bad("name", format!("{name:?} is not a name"), "use up to 63 of a-z, 0-9 and -"));
+            return Err(Refusal::name(format!("{name:?} is not a name")));
         }
         Ok(Self(name.to_owned()))
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use axum::response::{IntoResponse, Response};
-use hyper::StatusCode;
+use axum::response::IntoResponse;
+use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
 use tidegate_api_types::Problem;
 use tidegate_registry::Error;
 
@@ -32,6 +33,11 @@ impl Refusal {
 
     pub(super) fn bad(code: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, detail, fix)
+    }
+
+    /// A name in a path that is none.
+    pub(super) fn name(detail: impl Into<String>) -> Self {
+        Self::bad("name", detail, "use up to 63 of a-z, 0-9 and -")
     }
 
     pub(super) fn unprocessable(code: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
@@ -68,8 +74,9 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
+impl Refusal {
+    /// The whole answer.
+    pub(super) fn into_answer(self) -> Response<Bytes> {
         let problem = Problem {
             kind: Problem::kind_of(self.code),
             title: self.status.canonical_reason().unwrap_or_default().to_owned(),
@@ -78,8 +85,9 @@ impl IntoResponse for Refusal {
             code: self.code.to_owned(),
             fix: self.fix,
         };
-        let mut response = (self.status, axum::Json(problem)).into_response();
-        let headers = response.headers_mut();
+        let mut answer = Response::new(serde_json::to_vec(&problem).map(Bytes::from).unwrap_or_default());
+        *answer.status_mut() = self.status;
+        let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -87,7 +95,13 @@ impl IntoResponse for Refusal {
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
-        response
+        answer
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> axum::response::Response {
+        self.into_answer().map(axum::body::Body::from)
     }
 }
 

@@ -18,6 +18,8 @@ fn a_refusal_is_a_problem_with_a_code_and_a_fix() {
     for (method, path, body, status, code) in [
         ("GET", "/admin/functions/nosuch", "", 404, "no-such-name"),
         ("GET", "/admin/functions/No_Such", "", 400, "name"),
+        ("GET", "/admin/functions/%ff", "", 400, "name"),
+        ("GET", "/admin/functions/a%2fb", "", 400, "name"),
         ("GET", "/admin/functions/a/logs?limit=x", "", 400, "limit"),
         ("GET", "/admin/functions/a/logs?nosuch=x", "", 400, "query"),
         ("GET", "/admin/nosuch", "", 404, "not-found"),

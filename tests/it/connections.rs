@@ -160,6 +160,21 @@ fn a_body_that_stops_coming_is_told_so() {
 }
 
 #[test]
+fn a_body_that_stops_coming_on_the_admin_port_is_told_so_as_a_problem() {
+    let workspace = small(32);
+    let token = workspace.admin_token();
+    let server = workspace.serve();
+    let mut stream = connect(&server.admin);
+    let head = "POST /admin/functions/x/live HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ";
+    write!(stream, "{head}{token}\r\ncontent-length: 100\r\n\r\n{{").unwrap();
+    let answer = ends(stream);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 408") && head.contains("application/problem+json"), "{answer}");
+    let problem: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    assert_eq!(problem["code"], "body-timeout", "{answer}");
+}
+
+#[test]
 fn the_admin_port_answers_through_a_flood() {
     let workspace = Workspace::new();
     let token = workspace.admin_token();
