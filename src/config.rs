@@ -397,16 +397,16 @@ struct Origins<'a> {
 }
 
 impl Origins<'_> {
-    /// A fault with the line of the field that it is about: the first in backticks.
+    /// A fault with the line of its place, else of the field that it is about: the first in backticks.
     fn problem(&mut self, fault: tidegate_contract::Fault) -> Problem {
-        let placed = self.nodes.get(&fault.origin).filter(|_| !fault.place.is_empty());
-        if let Some(line) = placed.and_then(|node| node.line_at(&fault.place)) {
-            return Problem { file: self.root.join(&fault.origin), line, message: fault.problem, fix: fault.fix };
-        }
-        let field = fault.problem.split('`').nth(1).unwrap_or_default();
-        let lines = self.lines.entry(fault.origin.clone());
-        let lines = lines.or_insert_with(|| self.nodes.get(&fault.origin).map(yaml::Node::lines).unwrap_or_default());
-        let line = lines.get(field).copied().unwrap_or(0);
+        let node = self.nodes.get(&fault.origin);
+        let at_place = node.filter(|_| !fault.place.is_empty()).and_then(|node| node.line_at(&fault.place));
+        let line = at_place.unwrap_or_else(|| {
+            let field = fault.problem.split('`').nth(1).unwrap_or_default();
+            let lines = self.lines.entry(fault.origin.clone());
+            let lines = lines.or_insert_with(|| node.map(yaml::Node::lines).unwrap_or_default());
+            lines.get(field).copied().unwrap_or(0)
+        });
         Problem { file: self.root.join(&fault.origin), line, message: fault.problem, fix: fault.fix }
     }
 }
@@ -426,7 +426,7 @@ fn gather(
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten().take(EVENT_FILES_MAX) {
         let path = entry.path();
-        let is_yaml = path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml");
+        let is_yaml = objects::is_yaml(&path);
         if path.is_dir() && depth < 8 && !is_yaml {
             // A link to a folder elsewhere would bring files in that nobody sees here.
             if file::stays_within(dir, &path).is_ok() {

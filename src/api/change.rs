@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tidegate_api_types::destination::Destination;
 use tidegate_api_types::function::Function;
-use tidegate_api_types::version::{Canary, Placed as Shown, Smoke, Version};
+use tidegate_api_types::version::{Canary, ChangeSettings, Placed as Shown, Smoke, Version};
 use tidegate_event::time;
 use tidegate_plugin::Manifest;
 use tidegate_registry::{Error, Facts, Placed, Pointers, Sha, Shelf, Store, Trial, shown_settings};
@@ -31,6 +31,19 @@ pub(super) fn object(settings: Option<Value>) -> Result<Option<Value>, Refusal> 
         Some(settings @ Value::Object(_)) => Ok(Some(settings)),
         Some(_) => Err(Refusal::bad("settings", "`settings` is no object", r#"send {"settings": {...}}"#)),
     }
+}
+
+pub(super) fn live(shelf: Shelf, sha256: Sha, settings: Option<Value>) -> Change {
+    Box::new(move |store, name| store.set_live(shelf, name, sha256, settings))
+}
+
+pub(super) fn rollback(shelf: Shelf) -> Change {
+    Box::new(move |store, name| store.rollback(shelf, name))
+}
+
+pub(super) fn settings(shelf: Shelf, asked: ChangeSettings) -> Result<Change, Refusal> {
+    let settings = object(Some(asked.settings))?.unwrap_or_default();
+    Ok(Box::new(move |store, name| store.set_settings(shelf, name, settings)))
 }
 
 impl Shared {
@@ -97,9 +110,14 @@ impl Shared {
         Manifest::from_json(&facts.manifest).ok()
     }
 
-    /// The versions of a name, newest first.
-    pub(super) fn versions(&self, shelf: Shelf, name: &str) -> Vec<Version> {
-        self.settings.store.versions(shelf, name).iter().map(|facts| version(facts)).collect()
+    /// The versions of a name, newest first; a name without any is none.
+    pub(super) fn versions(&self, shelf: Shelf, name: &str) -> Result<Vec<Version>, Refusal> {
+        let versions: Vec<Version> =
+            self.settings.store.versions(shelf, name).iter().map(|facts| version(facts)).collect();
+        if versions.is_empty() {
+            return Err(Error::NoSuchName { shelf, name: name.to_owned() }.into());
+        }
+        Ok(versions)
     }
 
     /// Without its manifest nobody knows which settings are secret, so none is shown.

@@ -8,9 +8,9 @@ use tidegate_api_types::build::{PushQuery, Pushed};
 use tidegate_api_types::destination::{Destination, DestinationSummary, Destinations};
 use tidegate_api_types::logs::{LogQuery, Logs};
 use tidegate_api_types::version::{ChangeSettings, MakeLive, RollBack};
-use tidegate_registry::{Error, Shelf, Store};
+use tidegate_registry::Shelf;
 
-use super::change::{Change, object, sha};
+use super::change::{self, Change, object, sha};
 use super::extract::{Json, Name, NameInPath, Query};
 use super::refusal::Refusal;
 use super::{Shared, builds};
@@ -43,10 +43,7 @@ pub(super) async fn list(State(shared): Of) -> axum::Json<Destinations> {
 #[utoipa::path(get, path = "/admin/destinations/{name}", tag = "destinations", operation_id = "show_destination",
     params(NameInPath), responses((status = 200, body = Destination), Refusal))]
 pub(super) async fn show(State(shared): Of, Name(name): Name) -> Answer<Destination> {
-    let versions = shared.versions(Shelf::Destinations, &name);
-    if versions.is_empty() {
-        return Err(Error::NoSuchName { shelf: Shelf::Destinations, name }.into());
-    }
+    let versions = shared.versions(Shelf::Destinations, &name)?;
     let mut shown = shared.destination(&name, &shared.settings.store.pointers());
     shown.versions = Some(versions);
     shown.meters = Some(shared.destination_meters(&name)?);
@@ -71,15 +68,14 @@ pub(super) async fn push(
     params(NameInPath), request_body = MakeLive, responses((status = 200, body = Destination), Refusal))]
 pub(super) async fn live(State(shared): Of, Name(name): Name, Json(asked): Json<MakeLive>) -> Answer<Destination> {
     let (sha256, settings) = (sha(&asked.sha256)?, object(asked.settings)?);
-    let change = move |store: &Store, name: &str| store.set_live(Shelf::Destinations, name, sha256, settings);
-    changed(&shared, name, "live", Box::new(change)).await
+    changed(&shared, name, "live", change::live(Shelf::Destinations, sha256, settings)).await
 }
 
 /// Goes back to the version before.
 #[utoipa::path(post, path = "/admin/destinations/{name}/rollback", tag = "destinations", operation_id = "roll_destination_back",
     params(NameInPath), request_body = RollBack, responses((status = 200, body = Destination), Refusal))]
 pub(super) async fn rollback(State(shared): Of, Name(name): Name, Json(_): Json<RollBack>) -> Answer<Destination> {
-    changed(&shared, name, "rollback", Box::new(|store, name| store.rollback(Shelf::Destinations, name))).await
+    changed(&shared, name, "rollback", change::rollback(Shelf::Destinations)).await
 }
 
 /// Changes the settings of the live version.
@@ -91,9 +87,7 @@ pub(super) async fn settings(
     Name(name): Name,
     Json(asked): Json<ChangeSettings>,
 ) -> Answer<Destination> {
-    let settings = object(Some(asked.settings))?.unwrap_or_default();
-    let change = move |store: &Store, name: &str| store.set_settings(Shelf::Destinations, name, settings);
-    changed(&shared, name, "settings", Box::new(change)).await
+    changed(&shared, name, "settings", change::settings(Shelf::Destinations, asked)?).await
 }
 
 /// What it logged since the server started, newest last.

@@ -8,9 +8,9 @@ use tidegate_api_types::build::{PushQuery, Pushed};
 use tidegate_api_types::function::{ChangeCanary, Function, FunctionSummary, Functions, OfSource};
 use tidegate_api_types::logs::{LogQuery, Logs};
 use tidegate_api_types::version::{ChangeSettings, MakeLive, RollBack};
-use tidegate_registry::{Error, Shelf, Store, Trial};
+use tidegate_registry::{Shelf, Store, Trial};
 
-use super::change::{Change, object, sha};
+use super::change::{self, Change, object, sha};
 use super::extract::{Json, Name, NameInPath, Query};
 use super::refusal::Refusal;
 use super::{Shared, builds};
@@ -46,10 +46,7 @@ pub(super) async fn list(State(shared): Of) -> axum::Json<Functions> {
 #[utoipa::path(get, path = "/admin/functions/{name}", tag = "functions", operation_id = "show_function",
     params(NameInPath), responses((status = 200, body = Function), Refusal))]
 pub(super) async fn show(State(shared): Of, Name(name): Name) -> Answer<Function> {
-    let versions = shared.versions(Shelf::Functions, &name);
-    if versions.is_empty() {
-        return Err(Error::NoSuchName { shelf: Shelf::Functions, name }.into());
-    }
+    let versions = shared.versions(Shelf::Functions, &name)?;
     let mut shown = shared.function(&name, &shared.settings.store.pointers());
     shown.versions = Some(versions);
     shown.meters = Some(shared.function_meters(&name)?);
@@ -75,15 +72,14 @@ pub(super) async fn push(
 pub(super) async fn live(State(shared): Of, Name(name): Name, Json(asked): Json<MakeLive>) -> Answer<Function> {
     let (sha256, settings) = (sha(&asked.sha256)?, object(asked.settings)?);
     shared.lends(&name, sha256, asked.force)?;
-    let change = move |store: &Store, name: &str| store.set_live(Shelf::Functions, name, sha256, settings);
-    changed(&shared, name, "live", Box::new(change)).await
+    changed(&shared, name, "live", change::live(Shelf::Functions, sha256, settings)).await
 }
 
 /// Ends the canary or shadow that there is; where there is none, goes back to the version before.
 #[utoipa::path(post, path = "/admin/functions/{name}/rollback", tag = "functions", operation_id = "roll_function_back",
     params(NameInPath), request_body = RollBack, responses((status = 200, body = Function), Refusal))]
 pub(super) async fn rollback(State(shared): Of, Name(name): Name, Json(_): Json<RollBack>) -> Answer<Function> {
-    changed(&shared, name, "rollback", Box::new(|store, name| store.rollback(Shelf::Functions, name))).await
+    changed(&shared, name, "rollback", change::rollback(Shelf::Functions)).await
 }
 
 /// Begins or ends a canary: a version that is tried beside the live one.
@@ -120,9 +116,7 @@ pub(super) async fn settings(
     Name(name): Name,
     Json(asked): Json<ChangeSettings>,
 ) -> Answer<Function> {
-    let settings = object(Some(asked.settings))?.unwrap_or_default();
-    let change = move |store: &Store, name: &str| store.set_settings(Shelf::Functions, name, settings);
-    changed(&shared, name, "settings", Box::new(change)).await
+    changed(&shared, name, "settings", change::settings(Shelf::Functions, asked)?).await
 }
 
 /// Lets it see the events of a source.

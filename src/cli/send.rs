@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
+use tidegate_document::file;
 use tidegate_process::clock;
 use tokio::sync::mpsc;
 
@@ -236,9 +237,6 @@ fn parcel(events: &[serde_json::Value], now_us: i64) -> Parcel {
     Parcel { body: body.to_string().into(), events: events.len() as u64 }
 }
 
-/// What some programs put before UTF-8.
-const BYTE_ORDER_MARK: char = '\u{feff}';
-
 /// Reads events from a file and sends their text as it stands.
 fn read(path: &Path, batch: usize, parcels: &mpsc::Sender<Parcel>) -> Result<(), Failure> {
     let input: Box<dyn std::io::BufRead> = if path.as_os_str() == "-" {
@@ -253,8 +251,8 @@ fn read(path: &Path, batch: usize, parcels: &mpsc::Sender<Parcel>) -> Result<(),
     let mut is_first = true;
     for (at, line) in input.lines().enumerate() {
         let mut line = line?;
-        if at == 0 && line.starts_with(BYTE_ORDER_MARK) {
-            line.remove(0);
+        if at == 0 {
+            line = file::without_mark(&line).to_owned();
         }
         if !whole.is_empty() {
             whole.push_str(&line);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tidegate_document::file;
 use tidegate_event::record::{Problem, Record};
 use tidegate_event::{Event, decode};
 use tidegate_process::clock;
@@ -147,7 +148,7 @@ fn sample(path: &PathBuf) -> Result<Vec<String>, Failure> {
     } else {
         std::fs::read_to_string(path).map_err(failed)?
     };
-    let text = text.trim_start_matches('\u{feff}');
+    let text = file::without_mark(&text);
     if text.trim_start().starts_with('[') {
         let values: Vec<serde_json::Value> = serde_json::from_str(text)
             .map_err(|error| Failure::Failed(format!("{}: no JSON array of events: {error}", path.display())))?;

@@ -1,7 +1,7 @@
 //! What is allowed in a workspace and hardly meant: said by `check`, and in nobody's way.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tidegate_contract::lint::ENVELOPE;
 use tidegate_document::nearest::nearest;
@@ -9,6 +9,7 @@ use tidegate_registry::{self as store, Shelf};
 
 use super::Workspace;
 use super::fields::Problem;
+use super::objects::{entries, is_yaml};
 
 /// Folders that are read, besides those of contract repositories.
 const FOLDERS: [&str; 5] = ["sources", "functions", "lookups", "destinations", "syncs"];
@@ -182,12 +183,4 @@ fn passed_over(dir: &Path) -> Vec<(&'static str, String)> {
     }
     found.sort_unstable();
     found
-}
-
-fn entries(dir: &Path) -> impl Iterator<Item = PathBuf> {
-    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path())
-}
-
-fn is_yaml(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }

@@ -167,9 +167,17 @@ pub(super) fn files(dir: &Path, folder: &str) -> BTreeMap<String, PathBuf> {
 }
 
 fn yaml_files(dir: &Path, folder: &str) -> impl Iterator<Item = PathBuf> {
-    let entries = std::fs::read_dir(dir.join(folder)).into_iter().flatten().flatten();
-    let paths = entries.map(|entry| entry.path());
-    paths.filter(|path| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml"))
+    entries(&dir.join(folder)).filter(|path| is_yaml(path))
+}
+
+/// What lies in a folder; nothing where it cannot be read.
+pub(super) fn entries(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+/// Whether a file is read, by its name.
+pub(super) fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
 fn object_name(path: &Path) -> String {

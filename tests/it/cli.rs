@@ -10,6 +10,24 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// What `check` notes of a workspace that it finds right: end of the file's name, line, words of the message and of the fix.
+fn notes_are(workspace: &Workspace, wanted: &[(&str, u64, &str, &str)]) {
+    let output = run(&["check", workspace.path().to_str().unwrap(), "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let notes = answer["notes"].as_array().unwrap();
+    for (file, line, words, fix) in wanted {
+        let fits = |note: &&serde_json::Value| {
+            note["file"].as_str().unwrap().ends_with(file)
+                && note["line"] == *line
+                && note["message"].as_str().unwrap().contains(words)
+                && note["fix"].as_str().unwrap().contains(fix)
+        };
+        assert!(notes.iter().any(|note| fits(&note)), "{file}:{line} {words} in {answer:#}");
+    }
+    assert_eq!(notes.len(), wanted.len(), "{answer:#}");
+}
+
 #[test]
 fn init_writes_a_workspace_that_checks_and_never_writes_over_one() {
     let workspace = Workspace::new();
@@ -223,10 +241,6 @@ schema:
 ";
     workspace.write("events/domains/shop/sold.yaml", sold);
     workspace.append("syncs/web-to-warehouse.yaml", "mapping:\n  rename: {/properties/a: /contxt/a}\n");
-    let output = run(&["check", workspace.path().to_str().unwrap(), "--json"]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let notes = answer["notes"].as_array().unwrap();
     let wanted = [
         ("shop/domain.yaml", 3, "\"wbe\"", "`web`"),
         ("components/money.yaml", 3, "\"amuont\"", "`amount`"),
@@ -237,16 +251,7 @@ schema:
         ("shop/sold.yaml", 12, "\"stret\"", "`street`"),
         ("web-to-warehouse.yaml", 40, "no field \"contxt\"", "/context"),
     ];
-    for (file, line, words, fix) in wanted {
-        let fits = |note: &&serde_json::Value| {
-            note["file"].as_str().unwrap().ends_with(file)
-                && note["line"] == line
-                && note["message"].as_str().unwrap().contains(words)
-                && note["fix"].as_str().unwrap().contains(fix)
-        };
-        assert!(notes.iter().any(|note| fits(&note)), "{file}:{line} {words} in {answer:#}");
-    }
-    assert_eq!(notes.len(), wanted.len(), "{answer:#}");
+    notes_are(&workspace, &wanted);
 }
 
 #[test]
@@ -554,10 +559,6 @@ fn a_contract_that_no_event_can_meet_is_noted() {
     // The contract is that of two sources, and each note on it is said once.
     workspace.write("sources/app.yaml", "kind: http\nwrite_key: app-key-0123456789\n");
     workspace.write("syncs/app.yaml", "source: app\ndestination: warehouse\nschema: app\n");
-    let output = run(&["check", workspace.path().to_str().unwrap(), "--json"]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let notes = answer["notes"].as_array().unwrap();
     let wanted = [
         ("shop/a.yaml", 6, "`order_id` is declared as a field of the event itself", "properties: {properties:"),
         ("shop/b.yaml", 6, "names \"revenu\"", "`revenue`"),
@@ -568,16 +569,7 @@ fn a_contract_that_no_event_can_meet_is_noted() {
         ("syncs/web-to-warehouse.yaml", 6, "no field \"contxt\"", "/context"),
         ("lookups/names.yaml", 3, "\"nobody\"", "push it"),
     ];
-    for (file, line, words, fix) in wanted {
-        let fits = |note: &&serde_json::Value| {
-            note["file"].as_str().unwrap().ends_with(file)
-                && note["line"] == line
-                && note["message"].as_str().unwrap().contains(words)
-                && note["fix"].as_str().unwrap().contains(fix)
-        };
-        assert!(notes.iter().any(|note| fits(&note)), "{file}:{line} {words} in {answer:#}");
-    }
-    assert_eq!(notes.len(), wanted.len(), "{answer:#}");
+    notes_are(&workspace, &wanted);
 }
 
 #[test]

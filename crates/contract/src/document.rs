@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use tidegate_document::pointer;
 
 use super::bounds::{check_document, check_schema};
 use super::schema::{Relation, children_mut, clip, escape, is_schema, pointer_of, reference_to, target};
@@ -165,8 +166,8 @@ impl References<'_> {
             ));
         };
         if let Some(rest) = pointer.strip_prefix(COMPONENTS) {
-            let (slug, below) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-            let slug = slug.replace("~1", "/").replace("~0", "~");
+            let below = rest.find('/').map_or("", |at| &rest[at..]);
+            let slug = pointer::steps(rest).next().unwrap_or_default();
             let pointer = format!("/definitions/{}{below}", escape(&component_key(&slug)));
             self.needs.push(slug);
             return Ok(reference_to(&pointer));

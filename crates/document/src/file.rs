@@ -18,6 +18,12 @@ pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 /// A key, a certificate, a list of authorities.
 pub const SECRET_BYTES_MAX: u64 = 4 << 20;
 
+/// A text without the byte order mark that some programs put before UTF-8.
+#[must_use]
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// Opens a file that must be an ordinary one. Links are followed.
 ///
 /// # Errors

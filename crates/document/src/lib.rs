@@ -1,4 +1,4 @@
-//! Text that people write: files read within bounds, YAML that knows its lines, names with a typo.
+//! Text that people write: files read within bounds, YAML that knows its lines, JSON pointers, names with a typo.
 
 /// YAML text to a tree that knows its lines.
 pub mod yaml;
@@ -6,3 +6,5 @@ pub mod yaml;
 pub mod file;
 /// What a name with a typo was meant to be.
 pub mod nearest;
+/// JSON pointers.
+pub mod pointer;

@@ -8,6 +8,8 @@ use std::fmt;
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 use serde_json::{Map, Number, Value};
 
+use super::pointer;
+
 /// A value and the line (from 1) on which it begins.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
@@ -134,8 +136,7 @@ impl Node {
     #[must_use]
     pub fn line_at(&self, pointer: &str) -> Option<usize> {
         let mut node = self;
-        for step in pointer.split('/').skip(1) {
-            let step = step.replace("~1", "/").replace("~0", "~");
+        for step in pointer.strip_prefix('/').into_iter().flat_map(pointer::steps) {
             node = match &node.value {
                 Tree::Map(entries) => &entries.iter().find(|(key, _)| *key == step)?.1,
                 Tree::List(items) => items.get(step.parse::<usize>().ok()?)?,

@@ -46,7 +46,7 @@ impl From<Flaw> for Refusal {
 }
 
 /// Deeper than any configured limit: the door has counted already, this bounds the parser's stack whatever happens.
-pub(super) const DEPTH_MAX: usize = 256;
+pub const DEPTH_MAX: usize = 256;
 
 /// Decodes one record.
 pub fn decode(record: &Record<'_>, source: Arc<str>, offset: u64) -> Result<Event, Refusal> {

@@ -1,6 +1,6 @@
 //! The views of the latest traits.
 
-use tidegate_warehouse::profiles::{MARK, Outcome, Profile};
+use tidegate_warehouse::profiles::{Outcome, Profile};
 use tidegate_warehouse::table::Table;
 
 use super::ddl::{full, literal, quoted};
@@ -23,11 +23,8 @@ pub(super) async fn keep(wire: &Wire, database: &str, profile: &Profile, table: 
     if !answer.is_over() {
         let mut read = || Some((answer.text()?, answer.text()?));
         let (engine, comment) = read().ok_or(Trouble::Answer { doing })?;
-        if engine != "View" || !comment.starts_with(MARK) {
-            return Ok(profile.taken(&name));
-        }
-        if comment == mark {
-            return Ok(Outcome::Kept);
+        if let Some(outcome) = profile.found(&name, engine == "View", &comment, &mark) {
+            return Ok(outcome);
         }
     }
     let view = full(database, &name);

@@ -37,12 +37,16 @@ impl Places {
 }
 
 impl Link {
+    fn beside(&self) -> String {
+        ledger::beside(&self.wire.schema, false)
+    }
+
     /// Looks where the ledger is.
     pub(super) async fn locate(&self) -> Result<Places, Trouble> {
         let sql = "SELECT n.nspname = $1, c.oid IS NOT NULL FROM pg_catalog.pg_namespace n LEFT JOIN pg_catalog.pg_class c \
             ON c.relnamespace = n.oid AND c.relname = '_tidegate_ledger' AND c.relkind IN ('r', 'p') \
             WHERE n.nspname IN ($1, $2)";
-        let beside = ledger::beside(&self.wire.schema, false);
+        let beside = self.beside();
         let parameters: [Parameter<'_>; 2] = [(&self.wire.schema, Sql::NAME), (&beside, Sql::NAME)];
         let mut places = Places::default();
         for row in self.wire.ask("looking for the ledger", sql, &parameters).await? {
@@ -69,7 +73,7 @@ impl Link {
                 self.places.schema = true;
                 if self.places.beside {
                     // The tables are gone, and what the ledger says of them with them.
-                    let sql = format!("DELETE FROM {}", qualified(&ledger::beside(&self.wire.schema, false), LEDGER));
+                    let sql = format!("DELETE FROM {}", qualified(&self.beside(), LEDGER));
                     self.wire.run("emptying the ledger of tables that are gone", &sql).await?;
                 }
             }
@@ -84,7 +88,7 @@ impl Link {
 
     /// Makes the ledger beside the tables, or moves it there; makes it among them where that is not allowed.
     async fn found_ledger(&mut self) -> Result<(), Trouble> {
-        let beside = ledger::beside(&self.wire.schema, false);
+        let beside = self.beside();
         let mut sql = String::new();
         if !self.places.beside_schema {
             sql += &format!("CREATE SCHEMA {} AUTHORIZATION {}; ", quoted(&beside), self.owner().await?);
@@ -162,7 +166,7 @@ impl Link {
     }
 
     pub(super) async fn read_ledger(&self) -> Result<Option<u64>, Trouble> {
-        let beside = ledger::beside(&self.wire.schema, false);
+        let beside = self.beside();
         let places = [(self.places.beside, &beside), (self.places.within, &self.wire.schema)];
         let rows: Vec<String> = places
             .iter()
@@ -179,7 +183,7 @@ impl Link {
 
     pub(super) async fn write_ledger(&self, next: u64) -> Result<(), Trouble> {
         let next = i64::try_from(next).map_err(|_| Trouble::Ledger)?;
-        let beside = ledger::beside(&self.wire.schema, false);
+        let beside = self.beside();
         let schema = if self.places.beside { &beside } else { &self.wire.schema };
         let sql = format!(
             "INSERT INTO {} AS l (sync, log_offset, updated_at) VALUES ($1, $2, pg_catalog.now()) ON CONFLICT (sync) \

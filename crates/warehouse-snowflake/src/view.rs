@@ -1,6 +1,6 @@
 //! The views of the latest traits.
 
-use tidegate_warehouse::profiles::{MARK, Outcome, Profile};
+use tidegate_warehouse::profiles::{Outcome, Profile};
 use tidegate_warehouse::table::Table;
 
 use super::ddl::{Place, exact, literal, quoted};
@@ -33,11 +33,8 @@ pub(super) async fn keep(
     };
     if let Some(row) = found.rows.first() {
         let cell = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
-        if cell(0) != "VIEW" || !cell(1).starts_with(MARK) {
-            return Ok(profile.taken(&name));
-        }
-        if cell(1) == mark {
-            return Ok(Outcome::Kept);
+        if let Some(outcome) = profile.found(&name, cell(0) == "VIEW", cell(1), &mark) {
+            return Ok(outcome);
         }
     }
     let make =

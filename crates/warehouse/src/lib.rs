@@ -12,9 +12,10 @@
 //! * Rows and ledger become durable in one transaction, or, where there are none, in an order that leaves each event once
 //!   whenever it is broken off: nothing lost, nothing twice.
 //!
-//! This crate does no I/O, but that `rights` looks at folders. Each warehouse is a crate of its own (`tidegate-warehouse-*`) with the same modules: `client` (settings,
-//! connection), `ddl`, `encode`, `load`, `error`, `sheet`. None of them knows about syncs, cursors or contracts. A new
-//! warehouse is such a crate, and a line in each table of the program's `warehouses.rs`.
+//! This crate does no I/O, but that `rights` looks at folders. Each warehouse is a crate of its own
+//! (`tidegate-warehouse-*`) with the same modules: `client` (settings, connection), `ddl`, `encode`, `load`, `error`,
+//! `sheet`. None of them knows about syncs, cursors or contracts. A new warehouse is such a crate, and a line in each
+//! table of the program's `warehouses.rs`.
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 //!
 //! A view has one row for each user or group: the id, `timestamp` of the latest event, and each trait with its latest value
 //! that is not null. It is made when its table gets rows and made anew when the table's columns change. Whoever else has the
-//! name keeps it, an event called `users` has the table `_users`, and a view that cannot be made stops nothing. This room
+//! name keeps it, an event called `users` has the table `_users`, and a view that cannot be made stops nothing. This module
 //! does no I/O.
 
 use sha2::{Digest, Sha256};
@@ -72,6 +72,16 @@ impl Profile {
         }
         let digits: String = hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         format!("{MARK} {digits}")
+    }
+
+    /// What becomes of the view without more ado where something has its name: a view with this `comment`, or another
+    /// object. `None`: it is an earlier view of the router's, to be made anew.
+    #[must_use]
+    pub fn found(&self, name: &str, is_view: bool, comment: &str, mark: &str) -> Option<Outcome> {
+        if !is_view || !comment.starts_with(MARK) {
+            return Some(self.taken(name));
+        }
+        (comment == mark).then_some(Outcome::Kept)
     }
 
     /// Something else has the name.

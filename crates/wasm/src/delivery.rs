@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tidegate_event::decode::DEPTH_MAX;
 use tidegate_event::digits::{self, Numbers};
 use tidegate_event::json;
 
@@ -68,9 +69,6 @@ pub enum Verdict {
     /// Refused as a whole, and nobody knows for which event: to be sent again in halves.
     Bisect(GuestComplaint),
 }
-
-/// No event is deeper.
-const DEPTH_MAX: usize = 256;
 
 /// A header with one of these in its name is about the bytes of the body.
 const OF_THE_BYTES: [&str; 5] = ["encoding", "digest", "md5", "sha256", "signature"];

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tidegate_document::pointer;
 use tidegate_event::digits::{self, Numbers};
 use wasmtime::component::Resource;
 
@@ -409,7 +410,7 @@ impl fields::HostPath for Guest {
         let Some(rest) = json_pointer.strip_prefix('/') else {
             return Err(Halt::Pointer(legible(&json_pointer, 80)).into());
         };
-        let steps: Arc<[String]> = rest.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+        let steps: Arc<[String]> = pointer::steps(rest).collect();
         if steps.len() > DEPTH_MAX {
             return Err(Halt::Pointer(legible(&json_pointer, 80)).into());
         }

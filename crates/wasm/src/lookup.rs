@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tidegate_document::pointer;
 
 use crate as wasm;
 use address::Addresses;
@@ -60,7 +61,7 @@ impl std::str::FromStr for Field {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let steps = text.strip_prefix('/').ok_or_else(|| format!("{text:?} is no JSON pointer"))?;
-        let steps: Vec<String> = steps.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+        let steps: Vec<String> = pointer::steps(steps).collect();
         if steps.iter().any(String::is_empty) || steps.len() > record::DEPTH_MAX {
             return Err(format!("{text:?} names no field"));
         }

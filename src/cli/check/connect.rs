@@ -5,7 +5,7 @@ mod plugins;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tidegate_process::telemetry::with_causes;
 use tidegate_warehouse::rights::{Can, Right};
 
@@ -39,7 +39,7 @@ pub(super) fn run(workspace: &Workspace, json: bool) -> Done {
         let destination = &sync.destination.0;
         let (outcome, rights) = match &workspace.destinations[destination].kind {
             DestinationKind::Warehouse(settings) => {
-                (warehouse(workspace, name, settings).await, rights(workspace, name, settings).await)
+                join(warehouse(workspace, name, settings), rights(workspace, name, settings)).await
             }
             DestinationKind::Plugin(config) => (plugins::plugin(config).await, Vec::new()),
         };

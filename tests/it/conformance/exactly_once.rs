@@ -123,3 +123,27 @@ pub fn cut_off_at_any_pause_nothing_is_lost_and_nothing_doubled<R: Rig>(rig: &R)
     assert_eq!(&of("e") | &of("f"), ids);
     assert_eq!(of("e").len() + of("f").len(), ids.len());
 }
+
+/// What a batch that is cut off at each of its pauses leaves of a ledger that it moves: `begun` makes one with three events in
+/// the old place, `place` says where it is.
+pub fn a_move_of_the_ledger_is_cut_off<R: Rig>(
+    new: impl Fn() -> R,
+    begun: impl Fn(&R),
+    place: impl Fn(&R) -> String,
+    moved: &str,
+) {
+    for pauses in 0.. {
+        let rig = new();
+        begun(&rig);
+        let mut subject = Subject::open(&rig);
+        let is_over = subject.deliver_cut(numbered(3..6), pauses);
+        drop(subject);
+        let mut subject = Subject::open(&rig);
+        subject.deliver(numbered(3..8));
+        assert_eq!((subject.durable_to(), &*place(&rig)), (Some(8), moved), "{pauses}");
+        assert_eq!(rig.seen(None)["tracks"].rows.len(), 8, "{pauses}");
+        if is_over {
+            break;
+        }
+    }
+}

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Route, event, ids, send};
 use crate::support::far::{Act, Far};
-use crate::support::{guests, run};
+use crate::support::{Workspace, guests, run};
 
 /// A server has run with the warehouse alone, and took `count` events.
 fn with_a_past(far: &Far, more: &str, count: usize) -> Route {
@@ -78,16 +78,22 @@ fn what_waits_for_a_new_tool_that_is_away_is_not_passed_over_by_another_start() 
     assert_eq!(delivered, ["new0", "new1", "new2"]);
 }
 
-#[test]
-fn the_functions_of_a_source_go_over_all_of_it_whoever_begins_where() {
-    let far = Far::new(|_| Act::status(200));
-    let route = Route::new(&far);
-    let workspace = &route.workspace;
+/// Takes the sync to the tool away, whose file comes later, and gives the source a function that an event can break.
+fn without_its_sync(workspace: &Workspace) -> std::path::PathBuf {
     let sync = workspace.path().join("syncs/web-to-crm.yaml");
     std::fs::remove_file(&sync).unwrap();
     std::fs::copy(guests::component("hostile/attacks"), workspace.path().join("functions/f.component.wasm")).unwrap();
     workspace.write("functions/f.yaml", "component: functions/f.component.wasm\n");
     workspace.append("sources/web.yaml", "\nfunctions: [f]\n");
+    sync
+}
+
+#[test]
+fn the_functions_of_a_source_go_over_all_of_it_whoever_begins_where() {
+    let far = Far::new(|_| Act::status(200));
+    let route = Route::new(&far);
+    let workspace = &route.workspace;
+    let sync = without_its_sync(workspace);
     // Accepted, and the server ends before anything looks at it.
     let mut server = workspace.serve_with(&["refine_before_commit=return"]);
     let page = |id: &str| json!({"type": "page", "messageId": id, "userId": "u"});
@@ -116,11 +122,7 @@ fn the_functions_of_a_source_go_over_what_no_sync_gets() {
     let far = Far::new(|_| Act::status(200));
     let route = Route::new(&far);
     let workspace = &route.workspace;
-    let sync = workspace.path().join("syncs/web-to-crm.yaml");
-    std::fs::remove_file(&sync).unwrap();
-    std::fs::copy(guests::component("hostile/attacks"), workspace.path().join("functions/f.component.wasm")).unwrap();
-    workspace.write("functions/f.yaml", "component: functions/f.component.wasm\n");
-    workspace.append("sources/web.yaml", "\nfunctions: [f]\n");
+    let sync = without_its_sync(workspace);
     let mut server = workspace.serve_with(&["refine_before_commit=return"]);
     send(&server, &[event("bad", "u", json!({"attack": "panic"}))]);
     server.wait();

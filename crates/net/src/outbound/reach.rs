@@ -9,7 +9,7 @@ use tower_service::Service as _;
 
 use super::client::connector;
 use super::policy::{Origin, Policy, Refusal};
-use super::resolve::Resolve;
+use super::resolve::{Resolve, UnknownName};
 
 /// Why an origin cannot be reached.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,10 +57,13 @@ pub async fn reach(
 /// The innermost cause says what it is.
 fn told(origin: &Origin, error: &(dyn Error + 'static)) -> Unreachable {
     let host = || origin.host().to_owned();
-    let (mut reason, mut cause, mut is_name) = (String::new(), Some(error), false);
+    let (mut reason, mut cause) = (String::new(), Some(error));
     while let Some(error) = cause {
         if let Some(refusal) = error.downcast_ref::<Refusal>() {
             return Unreachable::Refused(refusal.clone());
+        }
+        if let Some(unknown) = error.downcast_ref::<UnknownName>() {
+            return Unreachable::UnknownName { host: host(), reason: unknown.to_string() };
         }
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return Unreachable::Tls { host: host(), reason: tls.to_string() };
@@ -75,11 +78,10 @@ fn told(origin: &Origin, error: &(dyn Error + 'static)) -> Unreachable {
             }
             _ => {}
         }
-        is_name |= error.to_string() == "dns error";
         reason = error.to_string();
         // What an I/O error wraps is not its source, whose source it gives.
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         cause = wrapped.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source());
     }
-    if is_name { Unreachable::UnknownName { host: host(), reason } } else { Unreachable::Away(reason) }
+    Unreachable::Away(reason)
 }

@@ -40,6 +40,11 @@ pub(super) struct Guarded {
     pub(super) policy: Arc<Policy>,
 }
 
+/// No address is known for a name.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(super) struct UnknownName(io::Error);
+
 type Answer = Result<std::vec::IntoIter<SocketAddr>, Box<dyn std::error::Error + Send + Sync>>;
 
 impl Service<Name> for Guarded {
@@ -55,7 +60,7 @@ impl Service<Name> for Guarded {
         let (resolver, policy) = (Arc::clone(&self.resolver), Arc::clone(&self.policy));
         Box::pin(async move {
             let host = name.as_str();
-            let found = resolver.resolve(host).await?;
+            let found = resolver.resolve(host).await.map_err(UnknownName)?;
             let lent = policy.lends(host);
             let (kept, dropped): (Vec<IpAddr>, Vec<IpAddr>) =
                 found.into_iter().partition(|address| lent || is_global(*address));

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
+use tidegate_document::pointer;
 
 /// A place in an event: `/properties/order id`, with `~1` for `/` and `~0` for `~` (RFC 6901).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +18,7 @@ impl FromStr for Pointer {
         let Some(rest) = text.strip_prefix('/') else {
             return Err(format!("{text:?} is no JSON pointer; write /properties/name"));
         };
-        let steps: Vec<String> = rest.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+        let steps: Vec<String> = pointer::steps(rest).collect();
         match steps[0].as_str() {
             "" => Err("the pointer is empty; write /properties/name".to_owned()),
             "messageId" | "type" | "receivedAt" | "timestamp" if steps.len() == 1 => {

@@ -1,9 +1,11 @@
 //! Comma-separated values as RFC 4180 has them: quoted fields may hold commas, line ends and doubled quotes.
 
+use tidegate_document::file;
+
 /// The rows of `text`, with the line (from 1) on which each begins. Empty lines are none.
 pub(super) fn rows(text: &str) -> Result<Vec<(usize, Vec<String>)>, String> {
     // A byte order mark is what some spreadsheets begin with.
-    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut rest = file::without_mark(text);
     let (mut rows, mut row, mut line, mut began) = (Vec::new(), Vec::new(), 1, 1);
     while !rest.is_empty() || !row.is_empty() {
         let (field, lines, after) = match rest.strip_prefix('"') {

@@ -1,6 +1,7 @@
 //! Where the ledger is: out of the analyst's sight.
 
 use super::super::events::numbered;
+use super::super::exactly_once::a_move_of_the_ledger_is_cut_off;
 use super::super::{Rig, Subject, run};
 use super::{ClickHouse, sql};
 
@@ -37,20 +38,7 @@ fn a_ledger_among_the_tables_is_moved_beside_them_and_whoever_knew_the_old_place
 #[test]
 fn cut_off_at_any_pause_of_the_move_nothing_is_lost_and_nothing_doubled() {
     run("cut move", |_: &ClickHouse| {
-        for pauses in 0.. {
-            let rig = ClickHouse::new().unwrap();
-            begun(&rig);
-            let mut subject = Subject::open(&rig);
-            let is_over = subject.deliver_cut(numbered(3..6), pauses);
-            drop(subject);
-            let mut subject = Subject::open(&rig);
-            subject.deliver(numbered(3..8));
-            assert_eq!((subject.durable_to(), &*places(&rig)), (Some(8), "0,1\n"), "{pauses}");
-            assert_eq!(rig.seen(None)["tracks"].rows.len(), 8, "{pauses}");
-            if is_over {
-                break;
-            }
-        }
+        a_move_of_the_ledger_is_cut_off(|| ClickHouse::new().unwrap(), begun, places, "0,1\n");
     });
 }
 

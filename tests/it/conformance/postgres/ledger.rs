@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::super::events::{numbered, track};
+use super::super::exactly_once::a_move_of_the_ledger_is_cut_off;
 use super::super::{Rig, Subject, run};
 use super::Postgres;
 use crate::conformance::events::batch;
@@ -67,20 +68,7 @@ fn a_ledger_among_the_tables_is_moved_with_what_it_says_and_who_may_read_it() {
 #[test]
 fn cut_off_at_any_pause_of_the_move_nothing_is_lost_and_nothing_doubled() {
     run::<Postgres>("cut move", |_| {
-        for pauses in 0.. {
-            let rig = Postgres::new().unwrap();
-            begun(&rig);
-            let mut subject = Subject::open(&rig);
-            let is_over = subject.deliver_cut(numbered(3..6), pauses);
-            drop(subject);
-            let mut subject = Subject::open(&rig);
-            subject.deliver(numbered(3..8));
-            assert_eq!((subject.durable_to(), &*ledgers(&rig)), (Some(8), "public_tidegate=8"), "{pauses}");
-            assert_eq!(rig.seen(None)["tracks"].rows.len(), 8, "{pauses}");
-            if is_over {
-                break;
-            }
-        }
+        a_move_of_the_ledger_is_cut_off(|| Postgres::new().unwrap(), begun, ledgers, "public_tidegate=8");
     });
 }
 
