@@ -2,10 +2,10 @@
 
 use tidegate_event::destination::{Destination, Failure};
 use tidegate_warehouse::Part;
-use tidegate_warehouse::known::Found;
+use tidegate_warehouse::capabilities::Capabilities;
 use tidegate_warehouse::plan::{Place, Plan};
 use tidegate_warehouse::rights::{self, Right};
-use tidegate_warehouse::sheet::Sheet;
+use tidegate_warehouse::schema_cache::Found;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_clickhouse as clickhouse;
 use tidegate_warehouse_lake as lake;
@@ -24,27 +24,27 @@ pub enum Settings {
 }
 
 /// What each warehouse says about itself, in the order of the documentation.
-pub const SHEETS: [&Sheet; 6] = [
-    &sqlite::SHEET,
-    &postgres::SHEET,
-    &clickhouse::SHEET,
-    &snowflake::SHEET,
-    &snowflake::SHEET_STREAMING,
-    &lake::SHEET,
+pub const ALL_CAPABILITIES: [&Capabilities; 6] = [
+    &sqlite::CAPABILITIES,
+    &postgres::CAPABILITIES,
+    &clickhouse::CAPABILITIES,
+    &snowflake::CAPABILITIES,
+    &snowflake::CAPABILITIES_STREAMING,
+    &lake::CAPABILITIES,
 ];
 
 impl Settings {
     /// What this kind of warehouse says about itself.
     #[must_use]
-    pub fn sheet(&self) -> &'static Sheet {
+    pub fn capabilities(&self) -> &'static Capabilities {
         match self {
-            Self::Sqlite(_) => &sqlite::SHEET,
-            Self::Postgres(_) => &postgres::SHEET,
-            Self::ClickHouse(_) => &clickhouse::SHEET,
-            Self::Lake(_) => &lake::SHEET,
+            Self::Sqlite(_) => &sqlite::CAPABILITIES,
+            Self::Postgres(_) => &postgres::CAPABILITIES,
+            Self::ClickHouse(_) => &clickhouse::CAPABILITIES,
+            Self::Lake(_) => &lake::CAPABILITIES,
             Self::Snowflake(settings) => match settings.load {
-                snowflake::Load::Staged => &snowflake::SHEET,
-                snowflake::Load::Streaming => &snowflake::SHEET_STREAMING,
+                snowflake::Load::Staged => &snowflake::CAPABILITIES,
+                snowflake::Load::Streaming => &snowflake::CAPABILITIES_STREAMING,
             },
         }
     }
@@ -114,7 +114,7 @@ impl Settings {
     #[must_use]
     pub fn plan(&self, part: &Part, found: Found) -> Plan {
         let place = Place {
-            sheet: self.sheet(),
+            capabilities: self.capabilities(),
             limits: self.limits(),
             prefix: self.prefix(part),
             schema: self.schema_sql(part),

@@ -81,7 +81,7 @@ pub(super) fn settings(workspace: &Workspace, sync: &SyncConfig) -> Settings {
             settings.company = Company { events: batching.events_max, age_max };
         }
         DestinationKind::Warehouse(warehouse) => {
-            let flush = warehouse.sheet().flush;
+            let flush = warehouse.capabilities().flush;
             settings.batch_events_max = asked.events_max.unwrap_or(flush.events);
             settings.batch_bytes_max = asked.bytes_max.unwrap_or(flush.bytes);
             let age_max = asked.age_max.unwrap_or(flush.age);

@@ -11,8 +11,8 @@ use tidegate_event::record::{Problem, Record};
 use tidegate_event::{Event, decode};
 use tidegate_process::clock;
 use tidegate_warehouse::Part;
-use tidegate_warehouse::known::Found;
 use tidegate_warehouse::plan::Step;
+use tidegate_warehouse::schema_cache::Found;
 
 use super::{Done, Failure, WorkspaceArgs, paint, runtime};
 use crate::app::declare;
@@ -123,7 +123,7 @@ fn syncs<'w>(workspace: &'w Workspace, asked: Option<&str>) -> Result<Vec<(Strin
 fn plan(settings: &Settings, part: &Part, found: Found, sampled: Sampled) -> Result<Planned, Failure> {
     let mut plan = settings.plan(part, found);
     let taken = |name: String| {
-        let kind = settings.sheet().title;
+        let kind = settings.capabilities().title;
         Failure::Failed(format!(
             "{name} exists in {kind} and is not the router's; rename it, or give the sync {} a `schema` of its own",
             part.sync
@@ -136,7 +136,7 @@ fn plan(settings: &Settings, part: &Part, found: Found, sampled: Sampled) -> Res
     plan.violations(&sampled.violations).map_err(|name| taken(name.0))?;
     let schema = plan.schema().map(str::to_owned);
     let (steps, notices) = plan.finish();
-    let (sync, kind, left_out) = (part.sync.clone(), settings.sheet().kind, sampled.left_out);
+    let (sync, kind, left_out) = (part.sync.clone(), settings.capabilities().kind, sampled.left_out);
     Ok(Planned { sync, kind, schema, steps, notices, left_out })
 }
 

@@ -8,12 +8,12 @@ mod snowflake;
 use std::path::Path;
 
 use tidegate_document::nearest::nearest;
-use tidegate_warehouse::sheet::Sheet;
+use tidegate_warehouse::capabilities::Capabilities;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_sqlite as sqlite;
 
 use super::fields::Fields;
-use crate::warehouses::SHEETS;
+use crate::warehouses::ALL_CAPABILITIES;
 use crate::warehouses::Settings;
 
 /// Destinations that are shipped as plugins, for those who take one for a kind.
@@ -45,7 +45,8 @@ pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, dir: &Path, data: &
         "lake" => lake::folder(fields, dir, data).map(|settings| Settings::Lake(Box::new(settings))),
         _ => {
             let message = format!("a destination of kind {kind:?} is not known");
-            let mut kinds: Vec<&str> = SHEETS.iter().map(|sheet| sheet.kind).chain(["plugin"]).collect();
+            let mut kinds: Vec<&str> =
+                ALL_CAPABILITIES.iter().map(|capabilities| capabilities.kind).chain(["plugin"]).collect();
             kinds.dedup();
             let fix = match (nearest(kind, &kinds), SHIPPED.iter().find(|name| name.eq_ignore_ascii_case(kind))) {
                 (Some(kind), _) => format!("did you mean `kind: {kind}`?"),
@@ -62,7 +63,7 @@ pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, dir: &Path, data: &
 }
 
 fn sqlite_file(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> sqlite::Settings {
-    let limits = limits(fields, &sqlite::SHEET);
+    let limits = limits(fields, &sqlite::CAPABILITIES);
     let path = match fields.text("path") {
         Some(path) => match path.strip_prefix("DATA/") {
             Some(rest) => data.join(rest),
@@ -74,8 +75,8 @@ fn sqlite_file(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> sqlite::Sett
 }
 
 /// `columns_max`, `tables_max` and `profiles`, which every warehouse has.
-fn limits(fields: &mut Fields<'_>, sheet: &Sheet) -> Limits {
-    let most = sheet.columns_max;
+fn limits(fields: &mut Fields<'_>, capabilities: &Capabilities) -> Limits {
+    let most = capabilities.columns_max;
     let limits = Limits {
         columns_max: fields.number("columns_max", 50).unwrap_or(1_000),
         tables_max: fields.number_up_to("tables_max", 1, 10_000).unwrap_or(1_000),
@@ -83,7 +84,8 @@ fn limits(fields: &mut Fields<'_>, sheet: &Sheet) -> Limits {
         ..Limits::default()
     };
     if limits.columns_max > most {
-        let message = format!("columns_max is above {most}, which is the most that {} tables can have", sheet.title);
+        let message =
+            format!("columns_max is above {most}, which is the most that {} tables can have", capabilities.title);
         fields.problem(fields.line_of("columns_max"), message, format!("write {most} or less"));
     }
     limits

@@ -25,7 +25,7 @@ mod operators;
 mod order;
 mod rights;
 pub mod postgres;
-mod sheets;
+mod capabilities;
 pub mod snowflake;
 pub mod sqlite;
 mod tables;

@@ -13,19 +13,19 @@ use reqwest::header::HeaderValue;
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
 use tidegate_warehouse::Part;
 use tidegate_warehouse::declared::Declared;
-use tidegate_warehouse::known::{Found, Told};
 use tidegate_warehouse::ledger;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
 use tidegate_warehouse::rights::Right;
+use tidegate_warehouse::schema_cache::{Found, Told};
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse::waiting::{ROUNDS_MAX, Waiting};
 use url::Url;
 
+use super::capabilities::CAPABILITIES;
 use super::ddl;
-use super::error::Trouble;
-use super::load::Link;
+use super::error::ClickHouseError;
+use super::load::Session;
 use super::rights;
-use super::sheet::SHEET;
 use super::wire::Wire;
 
 /// Notices kept over failures.
@@ -130,7 +130,7 @@ impl Settings {
             Some("the schema is not letters, digits and underscores, or is a database of the server's own")
         } else if ledger::is_beside(&database) {
             Some("the name of the schema ends in _tidegate, as those do in which ledgers are")
-        } else if !(32..=SHEET.columns_max).contains(&self.limits.columns_max) {
+        } else if !(32..=CAPABILITIES.columns_max).contains(&self.limits.columns_max) {
             Some("columns_max is not between 32 and 1,900")
         } else if !(1..=10_000).contains(&self.limits.tables_max) {
             Some("tables_max is not between 1 and 10,000")
@@ -140,7 +140,7 @@ impl Settings {
         let url = match (url, problem) {
             (Ok(url), None) => url,
             (Err(problem), _) | (_, Some(problem)) => {
-                return Err(Trouble::Settings { problem: problem.to_owned() }.failure("ClickHouse"));
+                return Err(ClickHouseError::Settings { problem: problem.to_owned() }.failure("ClickHouse"));
             }
         };
         let port = url.port_or_known_default().unwrap_or_default();
@@ -199,13 +199,13 @@ impl Checked {
     /// # Errors
     /// The file of certificates cannot be used.
     pub fn open(self) -> Result<ClickHouse, Failure> {
-        let wire = Wire::new(&self).map_err(|trouble| trouble.failure(&self.place))?;
+        let wire = Wire::new(&self).map_err(|error| error.failure(&self.place))?;
         Ok(ClickHouse {
             settings: Arc::new(self),
             wire: Arc::new(wire),
             told: Told::default(),
             notices: Vec::new(),
-            link: None,
+            session: None,
             refused: None,
         })
     }
@@ -219,7 +219,7 @@ impl Checked {
             let wire = Wire::new(&self)?;
             Ok(ddl::read(&wire, &self.database).await?.0)
         };
-        look.await.map_err(|trouble: Trouble| trouble.failure(&self.place))
+        look.await.map_err(|error: ClickHouseError| error.failure(&self.place))
     }
 }
 
@@ -233,7 +233,7 @@ impl Checked {
             let wire = Wire::new(&self)?;
             rights::of(&wire, &self.user, &self.database).await
         };
-        ask.await.map_err(|trouble: Trouble| trouble.failure(&self.place))
+        ask.await.map_err(|error: ClickHouseError| error.failure(&self.place))
     }
 }
 
@@ -246,40 +246,40 @@ pub struct ClickHouse {
     /// From tries that failed.
     notices: Vec<String>,
     /// What is known; gone while a call is under way and after one that failed or was dropped.
-    link: Option<Link>,
+    session: Option<Session>,
     /// The range of a batch of which some events were refused, and its duplicates: its other events are there already and
     /// are none when it comes again.
     refused: Option<(Range<u64>, u64)>,
 }
 
 impl ClickHouse {
-    fn take_link(&mut self) -> Link {
-        self.link.take().unwrap_or_else(|| Link::new(Arc::clone(&self.settings), Arc::clone(&self.wire)))
+    fn take_session(&mut self) -> Session {
+        self.session.take().unwrap_or_else(|| Session::new(Arc::clone(&self.settings), Arc::clone(&self.wire)))
     }
 
-    async fn load(&mut self, batch: &Batch) -> Result<Delivery, Trouble> {
-        let mut link = self.take_link();
-        let mut loaded = link.deliver(batch).await;
+    async fn load(&mut self, batch: &Batch) -> Result<Delivery, ClickHouseError> {
+        let mut session = self.take_session();
+        let mut loaded = session.deliver(batch).await;
         let (mut again, mut rounds) = (false, 0);
-        while let Err(trouble) = &loaded {
-            let waits = matches!(trouble, Trouble::Waits) && rounds < ROUNDS_MAX;
-            if !waits && (again || !trouble.is_of_schema()) {
+        while let Err(error) = &loaded {
+            let waits = matches!(error, ClickHouseError::Waits) && rounds < ROUNDS_MAX;
+            if !waits && (again || !error.is_of_schema()) {
                 break;
             }
             // Somebody has altered what was known, or is in the way of a change: look again, and once more.
             (again, rounds) = (again || !waits, rounds + u32::from(waits));
-            self.keep_notices(link);
-            link = self.take_link();
-            loaded = link.deliver(batch).await;
+            self.keep_notices(session);
+            session = self.take_session();
+            loaded = session.deliver(batch).await;
         }
         let mut delivery = match loaded {
             Ok(delivery) => delivery,
-            Err(trouble) => {
-                if let Trouble::Refused { duplicates, .. } = &trouble {
+            Err(error) => {
+                if let ClickHouseError::Refused { duplicates, .. } = &error {
                     self.refused.get_or_insert((batch.range.clone(), *duplicates));
                 }
-                self.keep_notices(link);
-                return Err(trouble);
+                self.keep_notices(session);
+                return Err(error);
             }
         };
         if let Some((range, duplicates)) = self.refused.take()
@@ -287,16 +287,16 @@ impl ClickHouse {
         {
             delivery.duplicates = duplicates;
         }
-        link.known.notices.splice(0..0, self.notices.drain(..));
-        delivery.notices = link.known.fresh_notices(&mut self.told);
-        link.known.tables.trim();
-        self.link = Some(link);
+        session.known.notices.splice(0..0, self.notices.drain(..));
+        delivery.notices = session.known.fresh_notices(&mut self.told);
+        session.known.tables.trim();
+        self.session = Some(session);
         Ok(delivery)
     }
 
     /// What a try that failed has done to tables is not done again, and told with the next that succeeds.
-    fn keep_notices(&mut self, link: Link) {
-        self.notices.extend(link.known.notices);
+    fn keep_notices(&mut self, session: Session) {
+        self.notices.extend(session.known.notices);
         self.notices.truncate(NOTICES_MAX);
     }
 }
@@ -304,14 +304,14 @@ impl ClickHouse {
 impl Destination for ClickHouse {
     fn durable_to(&mut self) -> Reply<'_, Option<u64>> {
         Box::pin(async {
-            let mut link = self.take_link();
-            let durable = link.durable_to().await.map_err(|trouble| trouble.failure(&self.settings.place))?;
-            self.link = Some(link);
+            let mut session = self.take_session();
+            let durable = session.durable_to().await.map_err(|error| error.failure(&self.settings.place))?;
+            self.session = Some(session);
             Ok(durable)
         })
     }
 
     fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery> {
-        Box::pin(async move { self.load(&batch).await.map_err(|trouble| trouble.failure(&self.settings.place)) })
+        Box::pin(async move { self.load(&batch).await.map_err(|error| error.failure(&self.settings.place)) })
     }
 }

@@ -7,12 +7,12 @@
 use std::collections::HashMap;
 
 use tidegate_warehouse::evolve::Type;
-use tidegate_warehouse::known::{Found, FoundTable};
+use tidegate_warehouse::schema_cache::{Found, FoundTable};
 use tidegate_warehouse::table::{Changes, Column, Table};
 use tidegate_warehouse::waiting::Refusal;
 
 use super::encode::{self, Shape, UNFINISHED_COMMENT, type_name};
-use super::error::Trouble;
+use super::error::ClickHouseError;
 use super::wire::{Answer, Wire};
 
 /// The description of a whole database.
@@ -56,7 +56,7 @@ pub(super) fn full(database: &str, table: &str) -> String {
 }
 
 /// Everything in the database.
-pub(super) async fn read(wire: &Wire, database: &str) -> Result<(Found, Shapes), Trouble> {
+pub(super) async fn read(wire: &Wire, database: &str) -> Result<(Found, Shapes), ClickHouseError> {
     let doing = "reading the tables";
     let sql = format!(
         "SELECT name, engine, sorting_key FROM system.tables WHERE database = {} FORMAT RowBinary",
@@ -69,7 +69,7 @@ pub(super) async fn read(wire: &Wire, database: &str) -> Result<(Found, Shapes),
         literal(database)
     );
     let columns = wire.ask(doing, &sql, SCHEMA_BYTES_MAX).await?;
-    let (mut found, shapes) = understood(&tables, &columns).ok_or(Trouble::Answer { doing })?;
+    let (mut found, shapes) = understood(&tables, &columns).ok_or(ClickHouseError::Answer { doing })?;
     let sql = format!("SELECT count() FROM system.databases WHERE name = {} FORMAT RowBinary", literal(database));
     found.has_schema = Answer(&wire.ask(doing, &sql, 64).await?).number().is_some_and(|databases| databases > 0);
     Ok((found, shapes))
@@ -213,7 +213,7 @@ pub(super) struct Apply<'a> {
 impl Apply<'_> {
     /// Makes the table ready for rows that fill the columns `used`. `None` when there was nothing to do, else the changes
     /// that something is in the way of.
-    pub(super) async fn run(&mut self, used: &[u32]) -> Result<Option<Vec<Refusal<Trouble>>>, Trouble> {
+    pub(super) async fn run(&mut self, used: &[u32]) -> Result<Option<Vec<Refusal<ClickHouseError>>>, ClickHouseError> {
         let changes = self.table.changes();
         let plan = self.plan(&changes, used);
         if plan.first.is_none() && plan.second.is_empty() {
@@ -241,16 +241,20 @@ impl Apply<'_> {
         Plan::of(&full(self.database, &self.table.name), self.table, changes, self.shapes, used)
     }
 
-    async fn alter(&mut self, changes: &Changes, plan: Plan) -> Result<Result<(), Refusal<Trouble>>, Trouble> {
+    async fn alter(
+        &mut self,
+        changes: &Changes,
+        plan: Plan,
+    ) -> Result<Result<(), Refusal<ClickHouseError>>, ClickHouseError> {
         let Plan { first, second, retyped } = plan;
         let columns: Vec<usize> = retyped.iter().chain(&changes.add).copied().collect();
         let (settled, said) = (self.say(retyped), self.notices.len());
         if let Some(sql) = first {
             let doing = if changes.create { "creating a table" } else { "changing a table" };
             match self.wire.run(doing, &sql).await {
-                Err(trouble) if trouble.is_of_alteration() && !changes.create => {
+                Err(error) if error.is_of_alteration() && !changes.create => {
                     self.notices.truncate(said - settled.len());
-                    return Ok(Err(Refusal { columns, statement: sql, trouble }));
+                    return Ok(Err(Refusal { columns, statement: sql, error }));
                 }
                 altered => altered?,
             }
@@ -301,7 +305,7 @@ impl Apply<'_> {
 }
 
 /// A mutation that an earlier try began, and did not see the end of, must end first.
-async fn still_mutating(wire: &Wire, database: &str, table: &Table) -> Result<(), Trouble> {
+async fn still_mutating(wire: &Wire, database: &str, table: &Table) -> Result<(), ClickHouseError> {
     let doing = "looking at mutations";
     let sql = format!(
         "SELECT count() FROM system.mutations WHERE database = {} AND table = {} AND NOT is_done FORMAT RowBinary",
@@ -310,13 +314,13 @@ async fn still_mutating(wire: &Wire, database: &str, table: &Table) -> Result<()
     );
     let answer = match wire.ask(doing, &sql, 64).await {
         // Who may not see them waits for them all the same, one after the other.
-        Err(trouble) if trouble.is_of_permission() => return Ok(()),
+        Err(error) if error.is_of_permission() => return Ok(()),
         other => other?,
     };
     match Answer(&answer).number() {
         Some(0) => Ok(()),
-        Some(_) => Err(Trouble::Mutating { table: table.name.to_string() }),
-        None => Err(Trouble::Answer { doing }),
+        Some(_) => Err(ClickHouseError::Mutating { table: table.name.to_string() }),
+        None => Err(ClickHouseError::Answer { doing }),
     }
 }
 

@@ -1,13 +1,13 @@
 //! What can go wrong, and what an operator should do about it.
 //!
-//! Every trouble becomes a [`Failure`] in [`Trouble::failure`], which alone decides between trying again and stopping.
+//! Every error becomes a [`Failure`] in [`ClickHouseError::failure`], which alone decides between trying again and stopping.
 
 use tidegate_event::destination::{Failure, Rejected};
 use tidegate_process::telemetry::with_causes;
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum ClickHouseError {
     /// The server's own words, with its number for them.
     #[error("{doing}: {text}")]
     Server { doing: &'static str, code: u32, text: String },
@@ -44,7 +44,7 @@ const PASSING: [u32; 37] = [
     286, 305, 319, 341, 373, 394, 425, 439, 473, 517, 999, 1002,
 ];
 
-impl Trouble {
+impl ClickHouseError {
     fn code(&self) -> Option<u32> {
         match self {
             Self::Server { code, .. } => Some(*code),
@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn what_passes_is_tried_again_and_what_does_not_says_what_to_do() {
-        let of = |code| Trouble::Server { doing: "inserting", code, text: "words".to_owned() }.failure("ch:8123");
+        let of =
+            |code| ClickHouseError::Server { doing: "inserting", code, text: "words".to_owned() }.failure("ch:8123");
         for code in [241, 252, 159, 210, 202, 216, 60] {
             assert!(matches!(of(code), Failure::Retry { .. }), "{code}");
         }
@@ -153,7 +154,8 @@ mod tests {
             assert!(matches!(of(code), Failure::Stop { advice, .. } if advice.contains(word)), "{code}");
         }
         assert!(CHANGED.iter().all(|code| !OF_A_ROW.contains(code)));
-        let proxy = |status| Trouble::Http { doing: "inserting", status, text: String::new() }.failure("ch:8123");
+        let proxy =
+            |status| ClickHouseError::Http { doing: "inserting", status, text: String::new() }.failure("ch:8123");
         assert!(matches!((proxy(503), proxy(404)), (Failure::Retry { .. }, Failure::Stop { .. })));
     }
 }

@@ -8,8 +8,8 @@
 use tidegate_warehouse::ledger;
 
 use super::ddl::{full, literal, quoted};
-use super::error::Trouble;
-use super::load::Link;
+use super::error::ClickHouseError;
+use super::load::Session;
 use super::wire::Answer;
 
 pub(super) const LEDGER: &str = "_tidegate_ledger";
@@ -32,13 +32,13 @@ impl Places {
     }
 }
 
-impl Link {
+impl Session {
     fn beside(&self) -> String {
         ledger::beside(&self.settings.database, false)
     }
 
     /// Looks where the ledger is.
-    pub(super) async fn locate(&self) -> Result<Places, Trouble> {
+    pub(super) async fn locate(&self) -> Result<Places, ClickHouseError> {
         let doing = "looking for the ledger";
         let (within, beside) = (literal(&self.settings.database), literal(&self.beside()));
         let sql = format!(
@@ -50,7 +50,7 @@ impl Link {
         let mut answer = Answer(&answer);
         let mut flag = || answer.number().map(|number| number > 0);
         let mut read = || Some(Places { database: flag()?, within: flag()?, beside: flag()? });
-        read().ok_or(Trouble::Answer { doing })
+        read().ok_or(ClickHouseError::Answer { doing })
     }
 
     /// Where the ledger's rows are read.
@@ -65,7 +65,7 @@ impl Link {
         format!("({})", rows.join(" UNION ALL "))
     }
 
-    pub(super) async fn write_ledger(&self, next: u64) -> Result<(), Trouble> {
+    pub(super) async fn write_ledger(&self, next: u64) -> Result<(), ClickHouseError> {
         let beside = self.beside();
         let database = if self.places.beside { &beside } else { &self.settings.database };
         let (ledger, sync) = (full(database, LEDGER), literal(&self.settings.sync));
@@ -74,7 +74,7 @@ impl Link {
     }
 
     /// Makes what is missing of databases and ledger, and moves the ledger beside the tables where that can be done.
-    pub(super) async fn settle_ledger(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn settle_ledger(&mut self) -> Result<(), ClickHouseError> {
         self.places = self.locate().await?;
         if !self.places.database {
             if self.places.beside {
@@ -89,12 +89,12 @@ impl Link {
         if self.places.beside {
             return Ok(());
         }
-        let Err(trouble) = self.found_ledger().await else {
+        let Err(error) = self.found_ledger().await else {
             (self.places.beside, self.places.within) = (true, false);
             return Ok(());
         };
-        if !matches!(trouble, Trouble::Server { .. }) {
-            return Err(trouble);
+        if !matches!(error, ClickHouseError::Server { .. }) {
+            return Err(error);
         }
         // Somebody else may have been faster.
         self.places = self.locate().await?;
@@ -105,12 +105,12 @@ impl Link {
             self.wire.run("creating the ledger", &create(&self.settings.database)).await?;
             self.places.within = true;
         }
-        self.left = Some(self.stays(&trouble));
+        self.left = Some(self.stays(&error));
         Ok(())
     }
 
     /// Makes the ledger beside the tables, or moves it there.
-    async fn found_ledger(&self) -> Result<(), Trouble> {
+    async fn found_ledger(&self) -> Result<(), ClickHouseError> {
         let beside = self.beside();
         let sql = format!("CREATE DATABASE IF NOT EXISTS {}", quoted(&beside));
         self.wire.run("creating the ledger's database", &sql).await?;
@@ -123,11 +123,11 @@ impl Link {
         }
     }
 
-    fn stays(&self, trouble: &Trouble) -> String {
+    fn stays(&self, error: &ClickHouseError) -> String {
         let (database, beside, user) = (&self.settings.database, quoted(&self.beside()), quoted(&self.settings.user));
         format!(
             "the table {LEDGER} is in database {database}, where whoever reads the tables sees it, because it cannot be in \
-             database {beside} ({trouble}); let somebody who may run: GRANT SELECT, INSERT, TRUNCATE, CREATE TABLE, CREATE \
+             database {beside} ({error}); let somebody who may run: GRANT SELECT, INSERT, TRUNCATE, CREATE TABLE, CREATE \
              DATABASE ON {beside}.* TO {user}; GRANT DROP TABLE ON {} TO {user}",
             full(database, LEDGER)
         )

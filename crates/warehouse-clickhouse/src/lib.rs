@@ -1,7 +1,7 @@
 //! ClickHouse, over its HTTP interface.
 //!
 //! Nouns: **settings** (what an operator may say), the **wire** (one HTTP exchange: a statement, a query, rows), a
-//! **shape** (what a column is where it is not as the router declares it), the **link** (what is known, and the work on
+//! **shape** (what a column is where it is not as the router declares it), the **session** (what is known, and the work on
 //! one batch), the **warehouse** (the same behind the trait [`tidegate_event::destination::Destination`]).
 //!
 //! ClickHouse has no transactions, so a batch is idempotent by construction. Before the rows of a table are sent the
@@ -35,12 +35,12 @@ mod rights;
 /// The rows of one table on their way out.
 mod rows;
 /// What ClickHouse is like.
-mod sheet;
+mod capabilities;
 /// The views of the latest traits.
 mod view;
 /// One HTTP exchange.
 mod wire;
 
+pub use capabilities::CAPABILITIES;
 pub use client::{Checked, ClickHouse, LookUp, Settings};
 pub use ddl::quoted;
-pub use sheet::SHEET;

@@ -1,6 +1,6 @@
 //! One batch.
 //!
-//! A [`Link`] is what is known of the database, and the work on a batch. It is thrown away after any failure. Rows go out
+//! A [`Session`] is what is known of the database, and the work on a batch. It is thrown away after any failure. Rows go out
 //! in parts that stand or fall alone; a part that holds a row which a constraint refuses comes again in halves, and what
 //! was already written of it is found there by its ids.
 
@@ -9,17 +9,17 @@ use std::sync::Arc;
 
 use tidegate_event::destination::{Batch, Delivery, Rejected};
 use tidegate_event::{Event, ViolationRecord};
-use tidegate_warehouse::halves::Halves;
-use tidegate_warehouse::known::{Found, Known, Taken};
+use tidegate_warehouse::bisect::Bisect;
 use tidegate_warehouse::ledger;
 use tidegate_warehouse::row::{Group, Planner};
+use tidegate_warehouse::schema_cache::{Found, SchemaCache, Taken};
 use tidegate_warehouse::table::Family;
 
 use super::client::{Checked, LookUp};
 use super::crowd::Crowd;
 use super::ddl::{self, Apply, Shapes, full, literal};
 use super::encode;
-use super::error::Trouble;
+use super::error::ClickHouseError;
 use super::ledger::Places;
 use super::rows::{self, Ids};
 use super::view;
@@ -33,7 +33,7 @@ const TURN_EVENTS: usize = 256;
 /// What the server's descriptions of all tables come to in numbers; another one means that somebody has changed them.
 type Print = (u64, u64);
 
-pub(super) struct Link {
+pub(super) struct Session {
     pub(super) settings: Arc<Checked>,
     pub(super) wire: Arc<Wire>,
     /// Where the ledger is.
@@ -42,7 +42,7 @@ pub(super) struct Link {
     settled: bool,
     /// Why it is not where it should be.
     pub(super) left: Option<String>,
-    pub(super) known: Known,
+    pub(super) known: SchemaCache,
     /// What the tables looked like, as far as they have been read.
     found: Found,
     shapes: Shapes,
@@ -51,9 +51,9 @@ pub(super) struct Link {
     certain: Option<u64>,
 }
 
-impl std::fmt::Debug for Link {
+impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Session").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
@@ -61,17 +61,17 @@ impl std::fmt::Debug for Link {
 enum Refused {
     /// Some row of it; rows of other tables may have been written. If it came to the tables of kinds, so many of their
     /// rows had been there before.
-    Row(Trouble, Option<u64>),
-    Other(Trouble),
+    Row(ClickHouseError, Option<u64>),
+    Other(ClickHouseError),
 }
 
-impl From<Trouble> for Refused {
-    fn from(trouble: Trouble) -> Self {
-        if trouble.is_of_row() { Self::Row(trouble, None) } else { Self::Other(trouble) }
+impl From<ClickHouseError> for Refused {
+    fn from(error: ClickHouseError) -> Self {
+        if error.is_of_row() { Self::Row(error, None) } else { Self::Other(error) }
     }
 }
 
-impl Link {
+impl Session {
     pub(super) fn new(settings: Arc<Checked>, wire: Arc<Wire>) -> Self {
         Self {
             settings,
@@ -79,7 +79,7 @@ impl Link {
             places: Places::default(),
             settled: false,
             left: None,
-            known: Known::default(),
+            known: SchemaCache::default(),
             found: Found::default(),
             shapes: Shapes::default(),
             print: None,
@@ -92,7 +92,7 @@ impl Link {
     }
 
     /// The ledger alone; nothing is made.
-    pub(super) async fn durable_to(&mut self) -> Result<Option<u64>, Trouble> {
+    pub(super) async fn durable_to(&mut self) -> Result<Option<u64>, ClickHouseError> {
         if !self.settled {
             self.places = self.locate().await?;
         }
@@ -101,16 +101,16 @@ impl Link {
         }
         match self.look().await {
             Ok((durable_to, _)) => Ok(durable_to),
-            Err(trouble) if trouble.is_missing() => {
+            Err(error) if error.is_missing() => {
                 self.settled = false;
-                Err(trouble)
+                Err(error)
             }
-            Err(trouble) => Err(trouble),
+            Err(error) => Err(error),
         }
     }
 
     /// The ledger, and what all tables come to, in one question.
-    async fn look(&self) -> Result<(Option<u64>, Print), Trouble> {
+    async fn look(&self) -> Result<(Option<u64>, Print), ClickHouseError> {
         let doing = "reading the ledger";
         let (database, sync) = (literal(&self.settings.database), literal(&self.settings.sync));
         let print = |of: &str, columns: &str| {
@@ -127,19 +127,19 @@ impl Link {
         let answer = self.wire.ask(doing, &sql, 1 << 10).await?;
         let mut answer = Answer(&answer);
         let mut read = || Some((answer.number()?, answer.number()?, (answer.number()?, answer.number()?)));
-        let (rows, offset, print) = read().ok_or(Trouble::Answer { doing })?;
+        let (rows, offset, print) = read().ok_or(ClickHouseError::Answer { doing })?;
         Ok(((rows > 0).then_some(offset), print))
     }
 
     /// Makes the database and the ledger where they are missing, and reads all tables where they are not as known.
-    async fn prepare(&mut self) -> Result<Option<u64>, Trouble> {
+    async fn prepare(&mut self) -> Result<Option<u64>, ClickHouseError> {
         if !self.settled {
             self.settle_ledger().await?;
             self.settled = true;
         }
         let (durable_to, print) = match self.look().await {
             // It is no longer where it was.
-            Err(trouble) if trouble.is_missing() => {
+            Err(error) if error.is_missing() => {
                 self.settle_ledger().await?;
                 self.look().await?
             }
@@ -148,16 +148,16 @@ impl Link {
         if self.print != Some(print) {
             let (found, shapes) = ddl::read(&self.wire, &self.settings.database).await?;
             let Checked { limits, declared, waiting, .. } = &*self.settings;
-            self.known = Known::new("", found.objects(), *limits, Arc::clone(declared), waiting);
+            self.known = SchemaCache::new("", found.objects(), *limits, Arc::clone(declared), waiting);
             (self.found, self.shapes, self.print) = (found, shapes, Some(print));
         }
         Ok(durable_to)
     }
 
-    pub(super) async fn deliver(&mut self, batch: &Batch) -> Result<Delivery, Trouble> {
+    pub(super) async fn deliver(&mut self, batch: &Batch) -> Result<Delivery, ClickHouseError> {
         let durable_to = self.prepare().await?;
-        let standing = ledger::standing(durable_to, &batch.range);
-        if let Some(gap) = &standing.gap {
+        let position = ledger::position(durable_to, &batch.range);
+        if let Some(gap) = &position.gap {
             let (start, end) = (gap.start, gap.end);
             self.known.notices.push(format!("offsets {start} to {end} of the log never reached this warehouse"));
         }
@@ -165,7 +165,7 @@ impl Link {
         let ask = self.settings.look_up == LookUp::Always || !certain;
         let mut delivery = Delivery::default();
         let fresh: Vec<usize> =
-            (0..batch.events.len()).filter(|at| batch.events[*at].offset >= standing.skip_below).collect();
+            (0..batch.events.len()).filter(|at| batch.events[*at].offset >= position.skip_below).collect();
         delivery.duplicates = (batch.events.len() - fresh.len()) as u64;
         for part in fresh.chunks(PART_EVENTS) {
             self.load(&batch.events, part, ask, &mut delivery).await?;
@@ -174,19 +174,19 @@ impl Link {
             .violations
             .iter()
             .map(|record| &**record)
-            .filter(|record| record.offset >= standing.skip_below)
+            .filter(|record| record.offset >= position.skip_below)
             .collect();
         for part in records.chunks(PART_EVENTS) {
             self.violations(part, ask).await?;
         }
         if !delivery.rejected.is_empty() {
-            return Err(Trouble::Refused { rejected: delivery.rejected, duplicates: delivery.duplicates });
+            return Err(ClickHouseError::Refused { rejected: delivery.rejected, duplicates: delivery.duplicates });
         }
         delivery.delivered = batch.events.len() as u64;
         fail::fail_point!("warehouse_before_commit", |_| std::process::abort());
-        self.write_ledger(standing.next).await?;
+        self.write_ledger(position.next).await?;
         fail::fail_point!("warehouse_after_commit", |_| std::process::abort());
-        self.certain = Some(standing.next);
+        self.certain = Some(position.next);
         self.known.notices.extend(self.left.take());
         Ok(delivery)
     }
@@ -198,8 +198,8 @@ impl Link {
         places: &[usize],
         mut ask: bool,
         delivery: &mut Delivery,
-    ) -> Result<(), Trouble> {
-        let (mut halves, mut counted) = (Halves::of(places.len()), 0);
+    ) -> Result<(), ClickHouseError> {
+        let (mut halves, mut counted) = (Bisect::of(places.len()), 0);
         while let Some(part) = halves.next_part() {
             let loaded = self.part(events, &places[part.clone()], ask).await;
             let there = match &loaded {
@@ -214,12 +214,12 @@ impl Link {
             }
             match loaded {
                 Ok(_) => {}
-                Err(Refused::Other(trouble)) => return Err(trouble),
-                Err(Refused::Row(trouble, _)) => {
+                Err(Refused::Other(error)) => return Err(error),
+                Err(Refused::Row(error, _)) => {
                     // Rows that some table has taken already are looked for from now on.
                     ask = true;
                     if let Some(alone) = halves.refused(part) {
-                        let (index, reason) = (places[alone], trouble.to_string());
+                        let (index, reason) = (places[alone], error.to_string());
                         self.withdraw(&events[index]).await?;
                         delivery.rejected.push(Rejected { index, code: "row_refused".into(), reason, detail: None });
                     }
@@ -234,7 +234,7 @@ impl Link {
         let mut targets = Vec::with_capacity(places.len());
         for place in places {
             let target = self.known.target(&mut self.found, &events[*place]);
-            targets.push(target.map_err(|Taken(name)| Trouble::Taken { name })?);
+            targets.push(target.map_err(|Taken(name)| ClickHouseError::Taken { name })?);
         }
         let mut planner = Planner::new(&mut self.known.tables, encode::FIT);
         for (at, (place, target)) in places.iter().zip(&targets).enumerate() {
@@ -251,15 +251,15 @@ impl Link {
         fail::fail_point!("warehouse_between_tables", |_| std::process::abort());
         let mut there = None;
         match self.write(&of_kinds, ask, &mut there).await {
-            Err(trouble) if trouble.is_of_row() => Err(Refused::Row(trouble, there)),
-            Err(trouble) => Err(Refused::Other(trouble)),
+            Err(error) if error.is_of_row() => Err(Refused::Row(error, there)),
+            Err(error) => Err(Refused::Other(error)),
             Ok(()) => Ok(there.unwrap_or_default()),
         }
     }
 
-    async fn violations(&mut self, records: &[&ViolationRecord], ask: bool) -> Result<(), Trouble> {
+    async fn violations(&mut self, records: &[&ViolationRecord], ask: bool) -> Result<(), ClickHouseError> {
         let table = self.known.fixed_table(&mut self.found, Family::Violations);
-        let table = table.map_err(|Taken(name)| Trouble::Taken { name })?;
+        let table = table.map_err(|Taken(name)| ClickHouseError::Taken { name })?;
         let mut planner = Planner::new(&mut self.known.tables, encode::FIT);
         for record in records {
             planner.violation(record, table);
@@ -270,7 +270,7 @@ impl Link {
     }
 
     /// Makes the tables ready for the rows of these groups. When a change must wait, the batch is begun anew without it.
-    async fn settle(&mut self, groups: &[Group<'_>]) -> Result<(), Trouble> {
+    async fn settle(&mut self, groups: &[Group<'_>]) -> Result<(), ClickHouseError> {
         let mut waits = false;
         for group in groups {
             let table = &mut self.known.tables.list[group.table];
@@ -296,12 +296,12 @@ impl Link {
                 }
             }
         }
-        if waits { Err(Trouble::Waits) } else { Ok(()) }
+        if waits { Err(ClickHouseError::Waits) } else { Ok(()) }
     }
 
     /// Writes the rows of these groups, some tables at a time. `there` becomes how many of them were there, before any is
     /// written.
-    async fn write(&self, groups: &[&Group<'_>], ask: bool, there: &mut Option<u64>) -> Result<(), Trouble> {
+    async fn write(&self, groups: &[&Group<'_>], ask: bool, there: &mut Option<u64>) -> Result<(), ClickHouseError> {
         let table = |group: &Group<'_>| &self.known.tables.list[group.table];
         let mut ids: Vec<Ids> = groups.iter().map(|group| Ids::of(table(group), group)).collect();
         if ask {
@@ -323,7 +323,7 @@ impl Link {
     }
 
     /// Asks the tables which of these rows they have.
-    async fn look_up(&self, groups: &[&Group<'_>], ids: &mut [Ids]) -> Result<(), Trouble> {
+    async fn look_up(&self, groups: &[&Group<'_>], ids: &mut [Ids]) -> Result<(), ClickHouseError> {
         let doing = "looking for rows that are there already";
         let mut crowd = Crowd::default();
         for (place, (group, ids)) in groups.iter().zip(&*ids).enumerate() {
@@ -340,10 +340,10 @@ impl Link {
         for (place, there) in crowd.end().await? {
             let (mut answer, mut known) = (Answer(&there), HashSet::new());
             while !answer.is_over() {
-                known.insert(answer.bytes().ok_or(Trouble::Answer { doing })?);
+                known.insert(answer.bytes().ok_or(ClickHouseError::Answer { doing })?);
             }
             if !ids[place].skip(&known) {
-                return Err(Trouble::Answer { doing });
+                return Err(ClickHouseError::Answer { doing });
             }
         }
         Ok(())
@@ -356,8 +356,9 @@ impl Link {
 
     /// Takes back the row that a refused event has in the table of its name: without a row in the table of its kind it is
     /// nobody's but ours.
-    async fn withdraw(&mut self, event: &Event) -> Result<(), Trouble> {
-        let target = self.known.target(&mut self.found, event).map_err(|Taken(name)| Trouble::Taken { name })?;
+    async fn withdraw(&mut self, event: &Event) -> Result<(), ClickHouseError> {
+        let target =
+            self.known.target(&mut self.found, event).map_err(|Taken(name)| ClickHouseError::Taken { name })?;
         let Some((own, _)) = target.event else { return Ok(()) };
         let name = |table: usize| self.name(&self.known.tables.list[table].name);
         let (own, of_kind, id) = (name(own), name(target.kind), literal(event.message_id()));
@@ -371,7 +372,7 @@ impl Link {
             Some(_) => {
                 self.wire.run("taking back a refused event", &format!("DELETE FROM {own} WHERE id = {id}")).await
             }
-            None => Err(Trouble::Answer { doing }),
+            None => Err(ClickHouseError::Answer { doing }),
         }
     }
 }

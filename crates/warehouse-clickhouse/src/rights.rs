@@ -4,12 +4,12 @@ use tidegate_warehouse::ledger;
 use tidegate_warehouse::rights::Right;
 
 use super::ddl::{full, quoted};
-use super::error::Trouble;
+use super::error::ClickHouseError;
 use super::ledger::LEDGER;
 use super::wire::Wire;
 
 /// What loading needs in this database.
-pub(super) async fn of(wire: &Wire, user: &str, database: &str) -> Result<Vec<Right>, Trouble> {
+pub(super) async fn of(wire: &Wire, user: &str, database: &str) -> Result<Vec<Right>, ClickHouseError> {
     let (within, beside) = (quoted(database), quoted(&ledger::beside(database, false)));
     let user = quoted(user);
     let asked = [
@@ -35,7 +35,7 @@ pub(super) async fn of(wire: &Wire, user: &str, database: &str) -> Result<Vec<Ri
             Ok(b"1") => Right::new(what, true, is_needed, fix),
             Ok(b"0") => Right::new(what, false, is_needed, fix),
             // Servers before 24.8 do not tell.
-            Ok(_) | Err(Trouble::Server { .. }) => Right::unknown(what, format!("see SHOW GRANTS; {fix}")),
+            Ok(_) | Err(ClickHouseError::Server { .. }) => Right::unknown(what, format!("see SHOW GRANTS; {fix}")),
             Err(_) => answer.map(|_| Right::unknown(what, fix))?,
         });
     }

@@ -4,11 +4,16 @@ use tidegate_warehouse::profiles::{Outcome, Profile};
 use tidegate_warehouse::table::Table;
 
 use super::ddl::{full, literal, quoted};
-use super::error::Trouble;
+use super::error::ClickHouseError;
 use super::wire::{Answer, Wire};
 
 /// Makes the view of this table what it shall be.
-pub(super) async fn keep(wire: &Wire, database: &str, profile: &Profile, table: &Table) -> Result<Outcome, Trouble> {
+pub(super) async fn keep(
+    wire: &Wire,
+    database: &str,
+    profile: &Profile,
+    table: &Table,
+) -> Result<Outcome, ClickHouseError> {
     let doing = "looking for a view";
     let name = profile.beside(table);
     let query = query(database, profile, table);
@@ -22,7 +27,7 @@ pub(super) async fn keep(wire: &Wire, database: &str, profile: &Profile, table: 
     let mut answer = Answer(&answer);
     if !answer.is_over() {
         let mut read = || Some((answer.text()?, answer.text()?));
-        let (engine, comment) = read().ok_or(Trouble::Answer { doing })?;
+        let (engine, comment) = read().ok_or(ClickHouseError::Answer { doing })?;
         if let Some(outcome) = profile.found(&name, engine == "View", &comment, &mark) {
             return Ok(outcome);
         }
@@ -31,8 +36,8 @@ pub(super) async fn keep(wire: &Wire, database: &str, profile: &Profile, table: 
     let make = format!("CREATE OR REPLACE VIEW {view} AS {query} COMMENT {}", literal(&mark));
     match wire.run("making a view", &make).await {
         Ok(()) => Ok(Outcome::Made),
-        Err(trouble @ Trouble::Server { .. }) => Ok(profile.refused(&name, &trouble.to_string())),
-        Err(trouble) => Err(trouble),
+        Err(error @ ClickHouseError::Server { .. }) => Ok(profile.refused(&name, &error.to_string())),
+        Err(error) => Err(error),
     }
 }
 

@@ -15,7 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tidegate_document::file;
 
 use super::client::Checked;
-use super::error::Trouble;
+use super::error::ClickHouseError;
 
 /// How much of an error is kept.
 const ERROR_BYTES_MAX: usize = 4 << 10;
@@ -54,8 +54,8 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Prepares everything; the server is not asked yet.
-    pub(super) fn new(settings: &Checked) -> Result<Self, Trouble> {
-        let unusable = |problem: String| Trouble::Settings { problem };
+    pub(super) fn new(settings: &Checked) -> Result<Self, ClickHouseError> {
+        let unusable = |problem: String| ClickHouseError::Settings { problem };
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(path) = &settings.ca_file {
             let shown = path.display();
@@ -102,12 +102,17 @@ impl Wire {
     }
 
     /// Runs a statement.
-    pub(super) async fn run(&self, doing: &'static str, sql: &str) -> Result<(), Trouble> {
+    pub(super) async fn run(&self, doing: &'static str, sql: &str) -> Result<(), ClickHouseError> {
         self.ask(doing, sql, NOTHING).await.map(drop)
     }
 
     /// Runs a query; its answer of at most so many bytes.
-    pub(super) async fn ask(&self, doing: &'static str, sql: &str, bytes_max: usize) -> Result<Vec<u8>, Trouble> {
+    pub(super) async fn ask(
+        &self,
+        doing: &'static str,
+        sql: &str,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, ClickHouseError> {
         let request = self.client.post(self.url(&[])).body(sql.to_owned());
         self.exchange(doing, request, bytes_max).await
     }
@@ -119,7 +124,7 @@ impl Wire {
         (sql, query_id): (&str, &str),
         ids: &[u8],
         bytes_max: usize,
-    ) -> Result<Vec<u8>, Trouble> {
+    ) -> Result<Vec<u8>, ClickHouseError> {
         let parameters = [
             ("query", sql),
             ("ids_structure", "id String"),
@@ -148,7 +153,7 @@ impl Wire {
         doing: &'static str,
         (sql, query_id): (&str, &str),
         rows: Vec<u8>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ClickHouseError> {
         let mut request = self.client.post(self.url(&[("query", sql), ("query_id", query_id), REPLACE]));
         request = if self.compress {
             request.header(CONTENT_ENCODING, "gzip").body(gzipped(&rows))
@@ -163,8 +168,8 @@ impl Wire {
         doing: &'static str,
         request: reqwest::RequestBuilder,
         bytes_max: usize,
-    ) -> Result<Vec<u8>, Trouble> {
-        let net = |source: reqwest::Error| Trouble::Net { doing, source: source.without_url() };
+    ) -> Result<Vec<u8>, ClickHouseError> {
+        let net = |source: reqwest::Error| ClickHouseError::Net { doing, source: source.without_url() };
         let mut response = request.headers(self.headers.clone()).send().await.map_err(net)?;
         let status = response.status().as_u16();
         let code =
@@ -174,7 +179,7 @@ impl Wire {
         while let Some(chunk) = response.chunk().await.map_err(net)? {
             body.extend_from_slice(&chunk);
             if good && body.len() > bytes_max {
-                return Err(Trouble::Long { doing, bytes: bytes_max });
+                return Err(ClickHouseError::Long { doing, bytes: bytes_max });
             }
             if !good && body.len() > ERROR_BYTES_MAX {
                 break;
@@ -187,8 +192,8 @@ impl Wire {
         let text = if good { &body[body.len().saturating_sub(ERROR_BYTES_MAX)..] } else { &body[..] };
         let text = String::from_utf8_lossy(&text[..text.len().min(ERROR_BYTES_MAX)]).trim().to_owned();
         Err(match code.or_else(|| code_of(&text)) {
-            Some(code) => Trouble::Server { doing, code, text },
-            None => Trouble::Http { doing, status, text },
+            Some(code) => ClickHouseError::Server { doing, code, text },
+            None => ClickHouseError::Http { doing, status, text },
         })
     }
 }

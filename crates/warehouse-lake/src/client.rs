@@ -13,12 +13,12 @@ use std::time::Duration;
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
 use tidegate_warehouse::Part;
 use tidegate_warehouse::declared::Declared;
-use tidegate_warehouse::known::Found;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
+use tidegate_warehouse::schema_cache::Found;
 use tidegate_warehouse::table::Limits;
 
-use super::error::Trouble;
-use super::load::Link;
+use super::error::LakeError;
+use super::load::Session;
 use super::store::Store;
 use super::tidy::{self, Tidied};
 
@@ -201,12 +201,12 @@ impl Settings {
             None
         };
         if let Some(problem) = problem {
-            return Err(Trouble::Settings { problem: problem.to_owned() }.failure(&name));
+            return Err(LakeError::Settings { problem: problem.to_owned() }.failure(&name));
         }
-        let store = Store::open(&self.place, &self.options).map_err(|trouble| {
+        let store = Store::open(&self.place, &self.options).map_err(|error| {
             // Whatever a builder refuses is in the settings.
-            let problem = trouble.to_string();
-            Trouble::Settings { problem }.failure(&name)
+            let problem = error.to_string();
+            LakeError::Settings { problem }.failure(&name)
         })?;
         let declared = Arc::clone(&part.declared);
         Ok(Checked { store, name, sync: part.sync.clone(), schema, declared, settings: self })
@@ -236,7 +236,7 @@ impl Checked {
     /// The second door; nothing need be reachable.
     #[must_use]
     pub fn open(self) -> Lake {
-        Lake { link: Link::new(Arc::new(self)) }
+        Lake { session: Session::new(Arc::new(self)) }
     }
 
     /// What exists, looked up without changing anything.
@@ -245,7 +245,7 @@ impl Checked {
     /// The lake cannot be read.
     pub async fn find(self) -> Result<Found, Failure> {
         let name = self.name.clone();
-        super::load::find(&self).await.map_err(|trouble| trouble.failure(&name))
+        super::load::find(&self).await.map_err(|error| error.failure(&name))
     }
 
     /// Merges small files and deletes what nobody needs, as the background does after batches.
@@ -254,28 +254,28 @@ impl Checked {
     /// The lake cannot be read or written.
     pub async fn tidy(self) -> Result<Tidied, Failure> {
         let name = self.name.clone();
-        tidy::run(&self, true).await.map_err(|trouble| trouble.failure(&name))
+        tidy::run(&self, true).await.map_err(|error| error.failure(&name))
     }
 }
 
 /// A lake as a destination.
 #[derive(Debug)]
 pub struct Lake {
-    link: Link,
+    session: Session,
 }
 
 impl Destination for Lake {
     fn durable_to(&mut self) -> Reply<'_, Option<u64>> {
         Box::pin(async {
-            let found = self.link.durable_to().await;
-            found.map_err(|trouble| trouble.failure(self.link.name()))
+            let found = self.session.durable_to().await;
+            found.map_err(|error| error.failure(self.session.name()))
         })
     }
 
     fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery> {
         Box::pin(async move {
-            let done = self.link.deliver(&batch).await;
-            done.map_err(|trouble| trouble.failure(self.link.name()))
+            let done = self.session.deliver(&batch).await;
+            done.map_err(|error| error.failure(self.session.name()))
         })
     }
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::client::Checked;
 use super::encode;
-use super::error::Trouble;
+use super::error::LakeError;
 use super::file;
 use super::gather::Filled;
 use super::manifest::{ColumnEntry, Edit, FileEntry, Manifest};
@@ -52,10 +52,10 @@ pub(super) async fn rewrite(
     base: &Arc<Manifest>,
     filled: &Filled,
     edit: &mut Edit,
-) -> Result<(), Trouble> {
+) -> Result<(), LakeError> {
     let columns: Arc<[ColumnEntry]> = filled.columns.clone().into();
     let folder = format!("{}/{}", settings.schema, filled.name);
-    let mut rewriting: JoinSet<Result<Option<(String, FileEntry)>, Trouble>> = JoinSet::new();
+    let mut rewriting: JoinSet<Result<Option<(String, FileEntry)>, LakeError>> = JoinSet::new();
     let mut files = base.files.iter().cloned();
     loop {
         while rewriting.len() < REWRITES_MAX
@@ -70,15 +70,15 @@ pub(super) async fn rewrite(
                 }
                 let bytes = store.get(&entry.path).await?;
                 let merged = tokio::task::spawn_blocking(move || file::merged(vec![bytes], &columns)).await;
-                let merged = merged.map_err(|_| Trouble::Gone)?;
+                let merged = merged.map_err(|_| LakeError::Gone)?;
                 let written = merged
-                    .map_err(|source| Trouble::Parquet { doing: "writing a file with a wider column", source })?;
+                    .map_err(|source| LakeError::Parquet { doing: "writing a file with a wider column", source })?;
                 let start = start_of(&entry.path);
                 Ok(Some((entry.path, stage::put(&store, &folder, entry.partition, written, start).await?)))
             });
         }
         let Some(rewritten) = rewriting.join_next().await else { return Ok(()) };
-        if let Some((old, new)) = rewritten.map_err(|_| Trouble::Gone)?? {
+        if let Some((old, new)) = rewritten.map_err(|_| LakeError::Gone)?? {
             edit.remove.push(old);
             edit.add.push(new);
         }
@@ -92,8 +92,8 @@ pub(super) fn start_of(path: &str) -> u64 {
 }
 
 /// What a file says of itself, without the rows.
-async fn footer(store: &Store, entry: &FileEntry) -> Result<ParquetMetaData, Trouble> {
-    let reading = |source| Trouble::Parquet { doing: "reading a footer", source };
+async fn footer(store: &Store, entry: &FileEntry) -> Result<ParquetMetaData, LakeError> {
+    let reading = |source| LakeError::Parquet { doing: "reading a footer", source };
     let mut tail = store.get_end(&entry.path, entry.bytes, FOOTER_BYTES).await?;
     let len = |tail: &[u8]| -> Option<usize> {
         let at = tail.len().checked_sub(TAIL_BYTES)?;

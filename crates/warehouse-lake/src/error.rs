@@ -1,6 +1,6 @@
 //! What can go wrong, and what an operator should do about it.
 //!
-//! Every trouble becomes a [`Failure`] in [`Trouble::failure`], which alone decides between trying again and stopping.
+//! Every trouble becomes a [`Failure`] in [`LakeError::failure`], which alone decides between trying again and stopping.
 //! What a store says is passed on; it names the object and the status, never a key.
 
 use std::error::Error;
@@ -10,7 +10,7 @@ use tidegate_event::destination::{Failure, Rejected};
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum LakeError {
     #[error("{doing}: {source}")]
     Store { doing: &'static str, source: object_store::Error },
     #[error("{doing}: {source}")]
@@ -44,16 +44,16 @@ pub(super) enum Trouble {
 }
 
 /// Names what was being done when the store refused.
-pub(super) fn doing(doing: &'static str) -> impl Fn(object_store::Error) -> Trouble {
-    move |source| Trouble::Store { doing, source }
+pub(super) fn doing(doing: &'static str) -> impl Fn(object_store::Error) -> LakeError {
+    move |source| LakeError::Store { doing, source }
 }
 
 /// Names what was being done when the disk refused.
-pub(super) fn disk(doing: &'static str) -> impl Fn(std::io::Error) -> Trouble {
-    move |source| Trouble::Disk { doing, source }
+pub(super) fn disk(doing: &'static str) -> impl Fn(std::io::Error) -> LakeError {
+    move |source| LakeError::Disk { doing, source }
 }
 
-impl Trouble {
+impl LakeError {
     /// The failure to report for the lake at `place`.
     pub(super) fn failure(self, place: &str) -> Failure {
         if let Self::Refused { rejected } = self {

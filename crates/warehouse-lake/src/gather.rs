@@ -9,13 +9,13 @@ use std::collections::HashSet;
 use tidegate_event::Kind;
 use tidegate_event::destination::{Batch, Delivery, Rejected};
 use tidegate_warehouse::evolve::Type;
-use tidegate_warehouse::known::{Found, Known};
 use tidegate_warehouse::row::{Group, Planner};
+use tidegate_warehouse::schema_cache::{Found, SchemaCache};
 use tidegate_warehouse::table::{Family, Table};
 
 use super::client::Partition;
 use super::encode::{FIT, Values};
-use super::error::Trouble;
+use super::error::LakeError;
 use super::file::Chunk;
 use super::manifest::ColumnEntry;
 
@@ -25,7 +25,7 @@ const CHUNK_EVENTS: usize = 64;
 /// A batch as columns.
 pub(super) struct Gathered {
     /// As it is once the batch is durable.
-    pub known: Known,
+    pub known: SchemaCache,
     pub tables: Vec<Filled>,
     pub delivery: Delivery,
 }
@@ -55,12 +55,12 @@ pub(super) struct Rows {
 
 /// Gathers the events of `batch` from offset `skip_below` on.
 pub(super) fn gather(
-    mut known: Known,
+    mut known: SchemaCache,
     found: &mut Found,
     batch: &Batch,
     skip_below: u64,
     partition: Partition,
-) -> Result<Gathered, Trouble> {
+) -> Result<Gathered, LakeError> {
     let (mut delivery, mut rejected) = (Delivery::default(), Vec::new());
     let mut tables: Vec<Vec<Rows>> = Vec::new();
     let mut seen: HashSet<(Kind, &str)> = HashSet::new();
@@ -80,7 +80,7 @@ pub(super) fn gather(
                 rejected.push(Rejected { index, code: "row_refused".into(), reason, detail: None });
                 targets.push(None);
             } else {
-                targets.push(Some(known.target(found, event).map_err(|taken| Trouble::Taken { name: taken.0 })?));
+                targets.push(Some(known.target(found, event).map_err(|taken| LakeError::Taken { name: taken.0 })?));
             }
         }
         let mut planner = Planner::new(&mut known.tables, FIT);
@@ -97,14 +97,14 @@ pub(super) fn gather(
         first += u32::try_from(events.len()).unwrap_or(u32::MAX);
     }
     if !rejected.is_empty() {
-        return Err(Trouble::Refused { rejected });
+        return Err(LakeError::Refused { rejected });
     }
     let mut seen = HashSet::new();
     let fresh = batch.violations.iter().filter(|record| record.offset >= skip_below);
     let records: Vec<_> = fresh.filter(|record| seen.insert(&*record.message_id)).collect();
     for records in records.chunks(CHUNK_EVENTS) {
         let violations = Family::Violations;
-        let table = known.fixed_table(found, violations).map_err(|taken| Trouble::Taken { name: taken.0 })?;
+        let table = known.fixed_table(found, violations).map_err(|taken| LakeError::Taken { name: taken.0 })?;
         let mut planner = Planner::new(&mut known.tables, FIT);
         records.iter().for_each(|record| planner.violation(record, table));
         let groups = planner.finish();
@@ -131,11 +131,11 @@ fn key(at_us: i64, partition: Partition) -> Option<i64> {
 
 /// Copies the rows of `groups` to their parts.
 fn spread<'g>(
-    known: &Known,
+    known: &SchemaCache,
     groups: &[Group<'g>],
     tables: &mut Vec<Vec<Rows>>,
     partition: impl Fn(usize, &Group<'g>) -> Option<i64>,
-) -> Result<(), Trouble> {
+) -> Result<(), LakeError> {
     for group in groups {
         if tables.len() <= group.table {
             tables.resize_with(group.table + 1, Vec::new);
@@ -157,13 +157,13 @@ fn spread<'g>(
     Ok(())
 }
 
-fn add(table: &Table, group: &Group<'_>, row: usize, rows: &mut Rows) -> Result<(), Trouble> {
+fn add(table: &Table, group: &Group<'_>, row: usize, rows: &mut Rows) -> Result<(), LakeError> {
     if rows.chunks.len() < table.columns.len() {
         rows.chunks.resize(table.columns.len(), None);
     }
     for cell in group.row(row) {
         let column = &table.columns[cell.column as usize];
-        let misfit = |_| Trouble::Misfit { table: table.name.to_string(), column: column.name.to_string() };
+        let misfit = |_| LakeError::Misfit { table: table.name.to_string(), column: column.name.to_string() };
         let kind = column.kind();
         let chunk = rows.chunks[cell.column as usize].get_or_insert_with(|| Chunk::new(kind));
         if chunk.values.kind() != kind {
@@ -179,7 +179,7 @@ fn add(table: &Table, group: &Group<'_>, row: usize, rows: &mut Rows) -> Result<
 }
 
 /// Settles the types of a table's columns for this batch.
-fn fill(known: &mut Known, at: usize, mut parts: Vec<Rows>) -> Result<Filled, Trouble> {
+fn fill(known: &mut SchemaCache, at: usize, mut parts: Vec<Rows>) -> Result<Filled, LakeError> {
     let table = &mut known.tables.list[at];
     let changes = table.changes();
     for rows in &mut parts {
@@ -189,7 +189,7 @@ fn fill(known: &mut Known, at: usize, mut parts: Vec<Rows>) -> Result<Filled, Tr
             let narrow = std::mem::replace(&mut chunk.values, Values::new(Type::Text));
             chunk.values = narrow
                 .widen(column.kind())
-                .map_err(|_| Trouble::Misfit { table: table.name.to_string(), column: column.name.to_string() })?;
+                .map_err(|_| LakeError::Misfit { table: table.name.to_string(), column: column.name.to_string() })?;
         }
     }
     let used = |place: usize| parts.iter().any(|rows| rows.chunks[place].is_some());

@@ -30,7 +30,7 @@ mod load;
 /// What a lake says of itself.
 pub mod manifest;
 /// What a lake is like.
-mod sheet;
+mod capabilities;
 /// The files of a batch, written before anybody can see them.
 mod stage;
 /// Objects in a folder or a bucket.
@@ -40,6 +40,6 @@ mod tidy;
 /// The lake as views of DuckDB.
 mod views;
 
+pub use capabilities::CAPABILITIES;
 pub use client::{Checked, Lake, Options, Partition, Place, Settings};
-pub use sheet::SHEET;
 pub use tidy::Tidied;

@@ -6,7 +6,7 @@
 //! (another type for the same column, the same sync twice at once), it begins anew. A batch that comes again, after a
 //! crash or a lost answer, meets its own ledger.
 //!
-//! A [`Link`] remembers what it knows of the lake from batch to batch and forgets it at any failure.
+//! A [`Session`] remembers what it knows of the lake from batch to batch and forgets it at any failure.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use std::time::Duration;
 use tidegate_event::Kind;
 use tidegate_event::destination::{Batch, Delivery};
 use tidegate_process::clock;
-use tidegate_warehouse::known::{Found, FoundTable, Known, Object, Told};
-use tidegate_warehouse::ledger::{self, Standing};
+use tidegate_warehouse::ledger::{self, LedgerPosition};
 use tidegate_warehouse::name;
+use tidegate_warehouse::schema_cache::{Found, FoundTable, Object, SchemaCache, Told};
 use tidegate_warehouse::table::{Family, OVERFLOW};
 use tidegate_warehouse::waiting::Waiting;
 use tokio::task::JoinHandle;
 
 use super::client::Checked;
-use super::error::Trouble;
+use super::error::LakeError;
 use super::gather::{self, Gathered};
 use super::manifest::{Conflict, Edit, FORMAT, Manifest, Root};
 use super::stage;
@@ -41,11 +41,11 @@ struct State {
     /// Tables whose columns have been looked up.
     found: Found,
     /// Gone while a batch uses it, and after one that others were ahead of.
-    known: Option<Known>,
+    known: Option<SchemaCache>,
 }
 
 /// One sync's view of a lake.
-pub(super) struct Link {
+pub(super) struct Session {
     settings: Arc<Checked>,
     state: Option<State>,
     /// By path; they never change.
@@ -57,13 +57,13 @@ pub(super) struct Link {
     swept_us: i64,
 }
 
-impl std::fmt::Debug for Link {
+impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Session").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
-impl Drop for Link {
+impl Drop for Session {
     fn drop(&mut self) {
         if let Some(tidying) = self.tidying.take() {
             tidying.abort();
@@ -79,7 +79,7 @@ enum Outcome {
     Again,
 }
 
-impl Link {
+impl Session {
     pub(super) fn new(settings: Arc<Checked>) -> Self {
         Self {
             settings,
@@ -96,7 +96,7 @@ impl Link {
         &self.settings.name
     }
 
-    pub(super) async fn durable_to(&mut self) -> Result<Option<u64>, Trouble> {
+    pub(super) async fn durable_to(&mut self) -> Result<Option<u64>, LakeError> {
         // Whoever asks has just begun, or wonders what became of a batch.
         self.state = None;
         let state = self.look().await?;
@@ -106,26 +106,26 @@ impl Link {
     }
 
     /// Looks at the lake anew.
-    async fn look(&self) -> Result<State, Trouble> {
+    async fn look(&self) -> Result<State, LakeError> {
         let (root, tag) = self.settings.store.root().await?;
         Ok(State { root, tag, found: Found::default(), known: None })
     }
 
-    pub(super) async fn deliver(&mut self, batch: &Arc<Batch>) -> Result<Delivery, Trouble> {
+    pub(super) async fn deliver(&mut self, batch: &Arc<Batch>) -> Result<Delivery, LakeError> {
         for attempt in 0..TRIES_MAX {
             let mut state = match self.state.take() {
                 Some(state) => state,
                 None => self.look().await?,
             };
-            let standing = ledger::standing(state.root.durable_to(&self.settings.sync), &batch.range);
+            let position = ledger::position(state.root.durable_to(&self.settings.sync), &batch.range);
             self.prepare(&mut state, batch).await?;
-            let gathered = self.gather(&mut state, batch, &standing).await?;
+            let gathered = self.gather(&mut state, batch, &position).await?;
             let started_us = clock::now_us();
             let mut edits = self.edits(&state, &gathered);
             let Gathered { known, tables, mut delivery } = gathered;
             stage::stage(&self.settings, &self.manifests, tables, &mut edits, batch.range.start).await?;
             fail::fail_point!("warehouse_after_stage", |_| std::process::abort());
-            let Outcome::Done { alone } = self.commit(&mut state, &edits, &standing, started_us).await? else {
+            let Outcome::Done { alone } = self.commit(&mut state, &edits, &position, started_us).await? else {
                 // What the background does can wait.
                 self.tidying.take().inspect(JoinHandle::abort);
                 pause(attempt).await;
@@ -133,7 +133,7 @@ impl Link {
             };
             let mut known = known;
             known.tables.trim();
-            if let Some(gap) = standing.gap {
+            if let Some(gap) = position.gap {
                 let (start, end) = (gap.start, gap.end);
                 known.notices.push(format!("offsets {start} to {end} of the log never reached this warehouse"));
             }
@@ -146,11 +146,11 @@ impl Link {
             }
             return Ok(delivery);
         }
-        Err(Trouble::Contended)
+        Err(LakeError::Contended)
     }
 
     /// Looks up the tables that the batch needs.
-    async fn prepare(&mut self, state: &mut State, batch: &Batch) -> Result<(), Trouble> {
+    async fn prepare(&mut self, state: &mut State, batch: &Batch) -> Result<(), LakeError> {
         let schema = &self.settings.schema;
         if state.known.is_none() {
             let objects = state.root.of_schema(schema).map(|entry| Object {
@@ -161,7 +161,7 @@ impl Link {
             let declared = Arc::clone(&self.settings.declared);
             // Nothing stands in the way of a manifest.
             let waiting = Waiting::default();
-            state.known = Some(Known::new("", objects, self.settings.settings.limits, declared, &waiting));
+            state.known = Some(SchemaCache::new("", objects, self.settings.settings.limits, declared, &waiting));
         }
         let names: BTreeSet<&str> =
             batch.events.iter().filter(|event| event.kind == Kind::Track).filter_map(|event| event.name()).collect();
@@ -176,19 +176,24 @@ impl Link {
             .collect();
         fetch(&self.settings.store, &mut self.manifests, missing.iter().map(|(path, _)| path)).await?;
         for (path, name) in missing {
-            let manifest = self.manifests.get(&path).ok_or(Trouble::Vanished { path })?;
+            let manifest = self.manifests.get(&path).ok_or(LakeError::Vanished { path })?;
             state.found.tables.insert(name, found_table(manifest));
         }
         Ok(())
     }
 
     /// Plans the rows and gathers them by column, on a thread where that may take long.
-    async fn gather(&self, state: &mut State, batch: &Arc<Batch>, standing: &Standing) -> Result<Gathered, Trouble> {
+    async fn gather(
+        &self,
+        state: &mut State,
+        batch: &Arc<Batch>,
+        position: &LedgerPosition,
+    ) -> Result<Gathered, LakeError> {
         let known = state.known.take().unwrap_or_default();
         let (found, batch) = (std::mem::take(&mut state.found), Arc::clone(batch));
-        let (skip_below, partition) = (standing.skip_below, self.settings.settings.partition);
+        let (skip_below, partition) = (position.skip_below, self.settings.settings.partition);
         let work = move || (gather::gather(known, &mut found.clone(), &batch, skip_below, partition), found);
-        let (gathered, found) = tokio::task::spawn_blocking(work).await.map_err(|_| Trouble::Gone)?;
+        let (gathered, found) = tokio::task::spawn_blocking(work).await.map_err(|_| LakeError::Gone)?;
         state.found = found;
         gathered
     }
@@ -211,12 +216,12 @@ impl Link {
         &mut self,
         state: &mut State,
         edits: &[Edit],
-        standing: &Standing,
+        position: &LedgerPosition,
         started_us: i64,
-    ) -> Result<Outcome, Trouble> {
+    ) -> Result<Outcome, LakeError> {
         let settings = Arc::clone(&self.settings);
         let durable_to = state.root.durable_to(&settings.sync);
-        if durable_to == Some(standing.next) && edits.is_empty() {
+        if durable_to == Some(position.next) && edits.is_empty() {
             return Ok(Outcome::Done { alone: true });
         }
         for attempt in 0..TRIES_MAX {
@@ -225,12 +230,12 @@ impl Link {
             if u128::try_from(age_us).is_ok_and(|age| age > settings.settings.orphan_age.as_micros() / 2)
                 && !settings.settings.orphan_age.is_zero()
             {
-                return Err(Trouble::Late);
+                return Err(LakeError::Late);
             }
             let Ok(mut root) = lay(&settings.store, &mut self.manifests, &state.root, edits).await? else {
                 return Ok(Outcome::Again);
             };
-            root.advance(&settings.sync, standing.next, &root.written_at.clone());
+            root.advance(&settings.sync, position.next, &root.written_at.clone());
             fail::fail_point!("warehouse_before_commit", |_| std::process::abort());
             if let Put::Done(tag) = settings.store.put_root(&root, &state.tag).await? {
                 fail::fail_point!("warehouse_after_commit", |_| std::process::abort());
@@ -249,7 +254,7 @@ impl Link {
             }
             (state.root, state.tag) = (found, tag);
         }
-        Err(Trouble::Contended)
+        Err(LakeError::Contended)
     }
 
     /// What can wait until the batch is durable: nothing here can fail it.
@@ -262,8 +267,8 @@ impl Link {
             let text = views::duckdb(&self.settings.name, &settings.schema, &tables, settings.limits.profiles);
             match self.settings.store.put(views::DUCKDB, text.into()).await {
                 Ok(()) => self.viewed = Some(tables),
-                Err(trouble) => {
-                    tracing::warn!(%trouble, "the views of the lake were not written; the next batch tries again")
+                Err(error) => {
+                    tracing::warn!(%error, "the views of the lake were not written; the next batch tries again")
                 }
             }
         }
@@ -280,8 +285,8 @@ impl Link {
             self.swept_us = if sweep { now_us } else { self.swept_us };
             let settings = Arc::clone(&self.settings);
             self.tidying = Some(tokio::spawn(async move {
-                if let Err(trouble) = tidy::run(&settings, sweep).await {
-                    tracing::warn!(%trouble, "the lake was not tidied; it is tried again after a later batch");
+                if let Err(error) = tidy::run(&settings, sweep).await {
+                    tracing::warn!(%error, "the lake was not tidied; it is tried again after a later batch");
                 }
             }));
         }
@@ -294,7 +299,7 @@ pub(super) async fn lay(
     manifests: &mut HashMap<String, Arc<Manifest>>,
     root: &Root,
     edits: &[Edit],
-) -> Result<Result<Root, Conflict>, Trouble> {
+) -> Result<Result<Root, Conflict>, LakeError> {
     let now_us = clock::now_us();
     let version = root.version + 1;
     let commit = clock::uuid();
@@ -313,7 +318,8 @@ pub(super) async fn lay(
         let before = path.as_deref().and_then(|path| Some((path, &**manifests.get(path)?)));
         let Ok(manifest) = edit.apply(before, now_us) else { return Ok(Err(Conflict)) };
         let path = format!("_tidegate/tables/{}/{}/{version:012}-{}.json", edit.schema, edit.name, &commit[..8]);
-        let text = serde_json::to_vec(&manifest).map_err(|source| Trouble::Manifest { path: path.clone(), source })?;
+        let text =
+            serde_json::to_vec(&manifest).map_err(|source| LakeError::Manifest { path: path.clone(), source })?;
         next.put(manifest.entry(path.clone()));
         let (store, at) = (store.clone(), path.clone());
         manifests.insert(path, Arc::new(manifest));
@@ -321,11 +327,11 @@ pub(super) async fn lay(
         if puts.len() >= stage::REQUESTS_MAX
             && let Some(put) = puts.join_next().await
         {
-            put.map_err(|_| Trouble::Gone)??;
+            put.map_err(|_| LakeError::Gone)??;
         }
     }
     while let Some(put) = puts.join_next().await {
-        put.map_err(|_| Trouble::Gone)??;
+        put.map_err(|_| LakeError::Gone)??;
     }
     next.commit = commit;
     Ok(Ok(next))
@@ -336,7 +342,7 @@ pub(super) async fn fetch(
     store: &Store,
     manifests: &mut HashMap<String, Arc<Manifest>>,
     paths: impl Iterator<Item = &String>,
-) -> Result<(), Trouble> {
+) -> Result<(), LakeError> {
     let missing: Vec<String> = paths.filter(|path| !manifests.contains_key(*path)).cloned().collect();
     let mut gets = tokio::task::JoinSet::new();
     let mut left = missing.into_iter();
@@ -348,12 +354,12 @@ pub(super) async fn fetch(
             gets.spawn(async move {
                 let bytes = store.get(&path).await?;
                 let read = serde_json::from_slice::<Manifest>(&bytes);
-                let manifest = read.map_err(|source| Trouble::Manifest { path: path.clone(), source })?;
-                Ok::<_, Trouble>((path, manifest))
+                let manifest = read.map_err(|source| LakeError::Manifest { path: path.clone(), source })?;
+                Ok::<_, LakeError>((path, manifest))
             });
         }
         let Some(got) = gets.join_next().await else { return Ok(()) };
-        let (path, manifest) = got.map_err(|_| Trouble::Gone)??;
+        let (path, manifest) = got.map_err(|_| LakeError::Gone)??;
         manifests.insert(path, Arc::new(manifest));
     }
 }
@@ -370,7 +376,7 @@ fn found_table(manifest: &Manifest) -> FoundTable {
 }
 
 /// All tables of the schema.
-pub(super) async fn find(settings: &Checked) -> Result<Found, Trouble> {
+pub(super) async fn find(settings: &Checked) -> Result<Found, LakeError> {
     let (root, _) = settings.store.root().await?;
     let mut manifests = HashMap::new();
     let entries: Vec<_> = root.of_schema(&settings.schema).collect();

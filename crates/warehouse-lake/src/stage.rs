@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::client::{Checked, Partition};
 use super::ddl;
-use super::error::Trouble;
+use super::error::LakeError;
 use super::file::{self, Written};
 use super::gather::{Filled, Rows};
 use super::manifest::{ColumnEntry, Edit, FileEntry, Manifest};
@@ -30,7 +30,7 @@ pub(super) async fn stage(
     tables: Vec<Filled>,
     edits: &mut [Edit],
     start: u64,
-) -> Result<(), Trouble> {
+) -> Result<(), LakeError> {
     for (filled, edit) in tables.iter().zip(edits.iter_mut()) {
         let base = edit.base.as_ref().and_then(|path| manifests.get(path));
         if let (true, Some(base)) = (edit.widened, base) {
@@ -47,7 +47,7 @@ pub(super) async fn stage(
             (at, folder.clone(), Arc::clone(&columns), rows)
         })
     });
-    let mut writing: JoinSet<Result<(usize, FileEntry), Trouble>> = JoinSet::new();
+    let mut writing: JoinSet<Result<(usize, FileEntry), LakeError>> = JoinSet::new();
     loop {
         while writing.len() < FILES_MAX
             && let Some((at, folder, columns, rows)) = parts.next()
@@ -56,7 +56,7 @@ pub(super) async fn stage(
             writing.spawn(async move { Ok((at, write(&store, &folder, &columns, rows, partition, start).await?)) });
         }
         let Some(written) = writing.join_next().await else { return Ok(()) };
-        let (at, entry) = written.map_err(|_| Trouble::Gone)??;
+        let (at, entry) = written.map_err(|_| LakeError::Gone)??;
         edits[at].add.push(entry);
     }
 }
@@ -68,13 +68,13 @@ async fn write(
     rows: Rows,
     partition: Partition,
     start: u64,
-) -> Result<FileEntry, Trouble> {
+) -> Result<FileEntry, LakeError> {
     let Rows { partition: key, rows, chunks } = rows;
     let name = key.and_then(|key| partition_name(key, partition));
     let columns = Arc::clone(columns);
     let written = tokio::task::spawn_blocking(move || file::written(&columns, rows, chunks)).await;
-    let written = written.map_err(|_| Trouble::Gone)?;
-    let written = written.map_err(|source| Trouble::Parquet { doing: "writing a file", source })?;
+    let written = written.map_err(|_| LakeError::Gone)?;
+    let written = written.map_err(|source| LakeError::Parquet { doing: "writing a file", source })?;
     put(store, folder, name, written, start).await
 }
 
@@ -85,7 +85,7 @@ pub(super) async fn put(
     partition: Option<String>,
     written: Written,
     start: u64,
-) -> Result<FileEntry, Trouble> {
+) -> Result<FileEntry, LakeError> {
     let unique = u64::from_le_bytes(clock::random());
     let path = match &partition {
         Some(name) => format!("{folder}/{}/{start:020}-{unique:016x}.parquet", partition_folder(name)),

@@ -25,7 +25,7 @@ use object_store::{
 use rustix::fs::{FlockOperation, flock};
 
 use super::client::{Options, Place};
-use super::error::{Trouble, disk, doing};
+use super::error::{LakeError, disk, doing};
 use super::manifest::{FORMAT, Root};
 
 /// Where the root is.
@@ -71,7 +71,7 @@ impl fmt::Debug for Store {
 
 impl Store {
     /// Makes the client; asks nothing of the far side.
-    pub(super) fn open(place: &Place, options: &Options) -> Result<Self, Trouble> {
+    pub(super) fn open(place: &Place, options: &Options) -> Result<Self, LakeError> {
         let opening = doing("opening the store");
         let client = ClientOptions::new()
             .with_connect_timeout(CONNECT_TIMEOUT)
@@ -85,7 +85,7 @@ impl Store {
                 // Not `new_with_prefix`, which wants the folder to be there.
                 let absolute = std::path::absolute(folder).map_err(disk("finding the folder"))?;
                 let prefix = absolute.to_str().map(|text| text.trim_matches('/').to_owned());
-                let problem = || Trouble::Settings { problem: "the folder's path is not text".to_owned() };
+                let problem = || LakeError::Settings { problem: "the folder's path is not text".to_owned() };
                 Self {
                     objects: Arc::new(LocalFileSystem::new().with_fsync(true)),
                     prefix: prefix.ok_or_else(problem)?,
@@ -123,13 +123,13 @@ impl Store {
         })
     }
 
-    fn path(&self, path: &str) -> Result<Path, Trouble> {
+    fn path(&self, path: &str) -> Result<Path, LakeError> {
         let whole = if self.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", self.prefix) };
         Path::parse(whole).map_err(|source| doing("naming an object")(source.into()))
     }
 
     /// The root as it is, and what replaces it.
-    pub(super) async fn root(&self) -> Result<(Root, Tag), Trouble> {
+    pub(super) async fn root(&self) -> Result<(Root, Tag), LakeError> {
         let found = match self.objects.get(&self.path(ROOT)?).await {
             // A bucket that is not there shows at the first write.
             Err(object_store::Error::NotFound { .. }) => return Ok((Root::default(), Tag::Absent)),
@@ -146,12 +146,12 @@ impl Store {
     }
 
     /// Replaces the root that `tag` stands for.
-    pub(super) async fn put_root(&self, root: &Root, tag: &Tag) -> Result<Put, Trouble> {
-        let text = serde_json::to_vec(root).map_err(|source| Trouble::Manifest { path: ROOT.to_owned(), source })?;
+    pub(super) async fn put_root(&self, root: &Root, tag: &Tag) -> Result<Put, LakeError> {
+        let text = serde_json::to_vec(root).map_err(|source| LakeError::Manifest { path: ROOT.to_owned(), source })?;
         if let Some(folder) = &self.folder {
             let (folder, tag, commit) = (folder.clone(), tag.clone(), root.commit.clone());
             let replaced = tokio::task::spawn_blocking(move || replace(&folder, &text, &tag)).await;
-            let replaced = replaced.map_err(|_| Trouble::Gone)?.map_err(disk("committing"))?;
+            let replaced = replaced.map_err(|_| LakeError::Gone)?.map_err(disk("committing"))?;
             return Ok(if replaced { Put::Done(Tag::Commit(commit)) } else { Put::Lost });
         }
         let mode = match tag {
@@ -167,18 +167,18 @@ impl Store {
     }
 
     /// A whole object.
-    pub(super) async fn get(&self, path: &str) -> Result<Bytes, Trouble> {
+    pub(super) async fn get(&self, path: &str) -> Result<Bytes, LakeError> {
         self.get_part(path, None).await
     }
 
     /// The last `bytes` bytes of an object of `size` bytes; not every store can count from the end.
-    pub(super) async fn get_end(&self, path: &str, size: u64, bytes: u64) -> Result<Bytes, Trouble> {
+    pub(super) async fn get_end(&self, path: &str, size: u64, bytes: u64) -> Result<Bytes, LakeError> {
         self.get_part(path, Some(GetRange::Bounded(size.saturating_sub(bytes)..size))).await
     }
 
-    async fn get_part(&self, path: &str, range: Option<GetRange>) -> Result<Bytes, Trouble> {
+    async fn get_part(&self, path: &str, range: Option<GetRange>) -> Result<Bytes, LakeError> {
         let trouble = |source| match source {
-            object_store::Error::NotFound { .. } => Trouble::Vanished { path: path.to_owned() },
+            object_store::Error::NotFound { .. } => LakeError::Vanished { path: path.to_owned() },
             source => doing("reading a file")(source),
         };
         let options = GetOptions { range, ..GetOptions::default() };
@@ -187,17 +187,17 @@ impl Store {
     }
 
     /// Writes an object under a name that nobody else uses.
-    pub(super) async fn put(&self, path: &str, bytes: Bytes) -> Result<(), Trouble> {
+    pub(super) async fn put(&self, path: &str, bytes: Bytes) -> Result<(), LakeError> {
         self.objects.put(&self.path(path)?, bytes.into()).await.map_err(doing("writing a file"))?;
         Ok(())
     }
 
     /// Deletes an object; one that is gone already is no trouble.
-    pub(super) async fn delete(&self, path: &str) -> Result<(), Trouble> {
+    pub(super) async fn delete(&self, path: &str) -> Result<(), LakeError> {
         if let Some(folder) = &self.folder {
             let file = folder.join(path);
             let removed = tokio::task::spawn_blocking(move || std::fs::remove_file(file)).await;
-            return match removed.map_err(|_| Trouble::Gone)? {
+            return match removed.map_err(|_| LakeError::Gone)? {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(disk("deleting a file")(error)),
                 _ => Ok(()),
             };
@@ -209,11 +209,11 @@ impl Store {
     }
 
     /// Gives every object below `path` to `each`: its path within the lake, and when it was written.
-    pub(super) async fn list(&self, path: &str, mut each: impl FnMut(String, i64)) -> Result<(), Trouble> {
+    pub(super) async fn list(&self, path: &str, mut each: impl FnMut(String, i64)) -> Result<(), LakeError> {
         if let Some(folder) = self.folder.clone() {
             let path = path.to_owned();
             let found = tokio::task::spawn_blocking(move || walk(&folder, &path)).await;
-            let found = found.map_err(|_| Trouble::Gone)?.map_err(disk("listing files"))?;
+            let found = found.map_err(|_| LakeError::Gone)?.map_err(disk("listing files"))?;
             found.into_iter().for_each(|(path, written_us)| each(path, written_us));
             return Ok(());
         }
@@ -233,15 +233,15 @@ impl Store {
     }
 }
 
-fn parse_root(bytes: &[u8]) -> Result<Root, Trouble> {
+fn parse_root(bytes: &[u8]) -> Result<Root, LakeError> {
     // The number alone first: of a later format nothing else need be as it is here.
     #[derive(serde::Deserialize)]
     struct Outline {
         format: u32,
     }
-    let damaged = |source| Trouble::Manifest { path: ROOT.to_owned(), source };
+    let damaged = |source| LakeError::Manifest { path: ROOT.to_owned(), source };
     let Outline { format } = serde_json::from_slice(bytes).map_err(damaged)?;
-    if format > FORMAT { Err(Trouble::Format { format }) } else { serde_json::from_slice(bytes).map_err(damaged) }
+    if format > FORMAT { Err(LakeError::Format { format }) } else { serde_json::from_slice(bytes).map_err(damaged) }
 }
 
 /// Replaces the root in `folder` if it is still the one of `tag`; whether it was. The system releases the lock of a

@@ -12,7 +12,7 @@ use tidegate_process::clock;
 
 use super::client::{Checked, Settings};
 use super::ddl;
-use super::error::Trouble;
+use super::error::LakeError;
 use super::file;
 use super::load::{fetch, lay, pause};
 use super::manifest::{Edit, FileEntry, Manifest, Root};
@@ -72,7 +72,7 @@ pub(super) fn merges(files: &[FileEntry], settings: &Settings) -> Vec<Vec<FileEn
 }
 
 /// Merges what is small in the tables of the sync's schema; deletes, when `sweep`, what nobody needs in the whole lake.
-pub(super) async fn run(settings: &Checked, sweep: bool) -> Result<Tidied, Trouble> {
+pub(super) async fn run(settings: &Checked, sweep: bool) -> Result<Tidied, LakeError> {
     let mut tidied = Tidied::default();
     let mut manifests = HashMap::new();
     let (root, _) = settings.store.root().await?;
@@ -99,21 +99,26 @@ pub(super) async fn run(settings: &Checked, sweep: bool) -> Result<Tidied, Troub
 }
 
 /// Replaces `files` by one; how many were.
-async fn merge(settings: &Checked, path: &str, manifest: &Arc<Manifest>, files: &[FileEntry]) -> Result<u64, Trouble> {
+async fn merge(
+    settings: &Checked,
+    path: &str,
+    manifest: &Arc<Manifest>,
+    files: &[FileEntry],
+) -> Result<u64, LakeError> {
     let Some(first) = files.first() else { return Ok(0) };
     let mut inputs = Vec::with_capacity(files.len());
     for file in files {
         match settings.store.get(&file.path).await {
             Ok(bytes) => inputs.push(bytes),
             // Somebody else has merged it.
-            Err(Trouble::Vanished { .. }) => return Ok(0),
-            Err(trouble) => return Err(trouble),
+            Err(LakeError::Vanished { .. }) => return Ok(0),
+            Err(error) => return Err(error),
         }
     }
     let columns = manifest.columns.clone();
     let merged = tokio::task::spawn_blocking(move || file::merged(inputs, &columns));
-    let merged = merged.await.map_err(|_| Trouble::Gone)?;
-    let written = merged.map_err(|source| Trouble::Parquet { doing: "merging files", source })?;
+    let merged = merged.await.map_err(|_| LakeError::Gone)?;
+    let written = merged.map_err(|source| LakeError::Parquet { doing: "merging files", source })?;
     let folder = format!("{}/{}", manifest.schema, manifest.name);
     let entry =
         stage::put(&settings.store, &folder, first.partition.clone(), written, ddl::start_of(&first.path)).await?;
@@ -129,7 +134,7 @@ async fn merge(settings: &Checked, path: &str, manifest: &Arc<Manifest>, files: 
     commit(settings, &edit, files.len() as u64).await
 }
 
-async fn commit(settings: &Checked, edit: &Edit, merged: u64) -> Result<u64, Trouble> {
+async fn commit(settings: &Checked, edit: &Edit, merged: u64) -> Result<u64, LakeError> {
     for attempt in 0..TRIES_MAX {
         let (root, tag) = settings.store.root().await?;
         let mut manifests = HashMap::new();
@@ -147,7 +152,7 @@ async fn commit(settings: &Checked, edit: &Edit, merged: u64) -> Result<u64, Tro
 }
 
 /// Deletes what no reader and no batch can need; how many files.
-async fn sweep(settings: &Checked) -> Result<u64, Trouble> {
+async fn sweep(settings: &Checked) -> Result<u64, LakeError> {
     let (root, _) = settings.store.root().await?;
     let mut manifests = HashMap::new();
     fetch(&settings.store, &mut manifests, root.tables.iter().map(|entry| &entry.manifest)).await?;
@@ -164,7 +169,7 @@ async fn useless(
     settings: &Checked,
     root: &Root,
     manifests: &HashMap<String, Arc<Manifest>>,
-) -> Result<Vec<String>, Trouble> {
+) -> Result<Vec<String>, LakeError> {
     let micros = |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     let (keep_us, orphan_us) = (micros(settings.settings.keep), micros(settings.settings.orphan_age));
     let now_us = clock::now_us();

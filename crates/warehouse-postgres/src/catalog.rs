@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use tidegate_warehouse::known::{Found, FoundTable};
+use tidegate_warehouse::schema_cache::{Found, FoundTable};
 use tidegate_warehouse::table::Column;
 use tokio_postgres::types::Type as Sql;
 
 use super::encode;
-use super::error::Trouble;
+use super::error::PostgresError;
 use super::wire::Wire;
 
 /// What a table looks like, by name.
@@ -43,7 +43,7 @@ const COLUMNS: &str = "SELECT c.relname::text, a.attname::text, coalesce(b.typna
     WHERE r.attrelid = c.oid AND r.attname = 'received_at' AND NOT r.attisdropped) ORDER BY c.relname, a.attnum";
 
 /// How these tables look, or all.
-pub(super) async fn fingerprints(wire: &Wire, tables: Option<&[String]>) -> Result<Fingerprints, Trouble> {
+pub(super) async fn fingerprints(wire: &Wire, tables: Option<&[String]>) -> Result<Fingerprints, PostgresError> {
     let schema = &wire.schema;
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Sql); 2] =
         [(schema, Sql::NAME), (&tables, Sql::TEXT_ARRAY)];
@@ -52,7 +52,7 @@ pub(super) async fn fingerprints(wire: &Wire, tables: Option<&[String]>) -> Resu
 }
 
 /// All that is in the schema.
-pub(super) async fn find(wire: &Wire) -> Result<Found, Trouble> {
+pub(super) async fn find(wire: &Wire) -> Result<Found, PostgresError> {
     let mut found = Found::default();
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Sql); 1] = [(&wire.schema, Sql::NAME)];
     let sql = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1";

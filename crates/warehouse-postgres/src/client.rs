@@ -8,17 +8,17 @@ use std::time::Duration;
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
 use tidegate_warehouse::Part;
 use tidegate_warehouse::declared::Declared;
-use tidegate_warehouse::known::{Found, Told};
 use tidegate_warehouse::ledger;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
 use tidegate_warehouse::rights::Right;
+use tidegate_warehouse::schema_cache::{Found, Told};
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse::waiting::{ROUNDS_MAX, Waiting};
 
 use super::address::Address;
 use super::catalog;
-use super::error::{Place, Trouble};
-use super::load::Link;
+use super::error::{Place, PostgresError};
+use super::load::Session;
 use super::rights;
 use super::wire::Wire;
 
@@ -81,7 +81,7 @@ impl Settings {
             None
         };
         if let Some(problem) = problem {
-            return Err(Trouble::Settings { problem: problem.to_owned() }.failure(&place));
+            return Err(PostgresError::Settings { problem: problem.to_owned() }.failure(&place));
         }
         Ok(Checked {
             address: self.address.clone(),
@@ -119,7 +119,7 @@ impl Checked {
     /// The second door.
     #[must_use]
     pub fn open(self) -> PostgresWarehouse {
-        PostgresWarehouse { settings: Arc::new(self), link: None, told: Told::default() }
+        PostgresWarehouse { settings: Arc::new(self), session: None, told: Told::default() }
     }
 
     /// What exists, looked up without changing anything.
@@ -132,7 +132,7 @@ impl Checked {
             let wire = Wire::open(&settings).await?;
             catalog::find(&wire).await
         };
-        find.await.map_err(|trouble: Trouble| trouble.failure(&settings.place))
+        find.await.map_err(|error: PostgresError| error.failure(&settings.place))
     }
 }
 
@@ -147,7 +147,7 @@ impl Checked {
             let wire = Wire::open(&settings).await?;
             rights::of(&wire, &settings.place.user, &settings.place.dbname).await
         };
-        ask.await.map_err(|trouble: Trouble| trouble.failure(&settings.place))
+        ask.await.map_err(|error: PostgresError| error.failure(&settings.place))
     }
 }
 
@@ -155,7 +155,7 @@ impl Checked {
 pub struct PostgresWarehouse {
     settings: Arc<Checked>,
     /// Gone after a failure, and while a call is under way; the next call connects anew.
-    link: Option<Link>,
+    session: Option<Session>,
     told: Told,
 }
 
@@ -166,64 +166,64 @@ impl std::fmt::Debug for PostgresWarehouse {
 }
 
 /// Whether another try at once, over another connection, may do better.
-fn is_of_this_link(trouble: &Trouble, reused: bool) -> bool {
-    trouble.is_of_change() || (reused && trouble.is_of_connection())
+fn is_of_this_link(error: &PostgresError, reused: bool) -> bool {
+    error.is_of_change() || (reused && error.is_of_connection())
 }
 
 impl PostgresWarehouse {
-    /// The link, and whether it has been used before.
-    async fn link(&mut self) -> Result<(Link, bool), Trouble> {
-        match self.link.take().filter(Link::is_open) {
-            Some(link) => Ok((link, true)),
-            None => Ok((Link::open(&self.settings).await?, false)),
+    /// The session, and whether it has been used before.
+    async fn session(&mut self) -> Result<(Session, bool), PostgresError> {
+        match self.session.take().filter(Session::is_open) {
+            Some(session) => Ok((session, true)),
+            None => Ok((Session::open(&self.settings).await?, false)),
         }
     }
 
-    async fn durable(&mut self) -> Result<Option<u64>, Trouble> {
-        let (mut link, reused) = self.link().await?;
-        let mut durable = link.durable_to().await;
-        if let Err(trouble) = &durable
-            && is_of_this_link(trouble, reused)
+    async fn durable(&mut self) -> Result<Option<u64>, PostgresError> {
+        let (mut session, reused) = self.session().await?;
+        let mut durable = session.durable_to().await;
+        if let Err(error) = &durable
+            && is_of_this_link(error, reused)
         {
-            link = Link::open(&self.settings).await?;
-            durable = link.durable_to().await;
+            session = Session::open(&self.settings).await?;
+            durable = session.durable_to().await;
         }
         let durable = durable?;
-        self.link = Some(link);
+        self.session = Some(session);
         Ok(durable)
     }
 
-    async fn load(&mut self, batch: &Batch) -> Result<Delivery, Trouble> {
-        let (mut link, mut reused) = self.link().await?;
+    async fn load(&mut self, batch: &Batch) -> Result<Delivery, PostgresError> {
+        let (mut session, mut reused) = self.session().await?;
         let (mut again, mut rounds) = (false, 0);
         let delivery = loop {
-            let trouble = match link.deliver(batch, &mut self.told).await {
+            let error = match session.deliver(batch, &mut self.told).await {
                 Ok(delivery) => break Ok(delivery),
-                Err(trouble) => trouble,
+                Err(error) => error,
             };
-            let waits = matches!(trouble, Trouble::Waits) && rounds < ROUNDS_MAX;
-            let refused = trouble.is_of_row() && !link.is_careful();
-            if !waits && (again || !(refused || is_of_this_link(&trouble, reused))) {
-                break Err(trouble);
+            let waits = matches!(error, PostgresError::Waits) && rounds < ROUNDS_MAX;
+            let refused = error.is_of_row() && !session.is_careful();
+            if !waits && (again || !(refused || is_of_this_link(&error, reused))) {
+                break Err(error);
             }
             // The ledger tells whether the first try came through after all. The first connection ends before, for its
             // transaction may hold what the second needs.
-            let careful = refused || link.is_careful();
-            link.close().await;
-            link = Link::open(&self.settings).await?;
+            let careful = refused || session.is_careful();
+            session.close().await;
+            session = Session::open(&self.settings).await?;
             if careful {
-                link.beware();
+                session.beware();
             }
             (again, reused, rounds) = (again || !waits, false, rounds + u32::from(waits));
         };
         match delivery {
             Ok(delivery) => {
-                self.link = Some(link);
+                self.session = Some(session);
                 Ok(delivery)
             }
-            Err(trouble) => {
-                link.close().await;
-                Err(trouble)
+            Err(error) => {
+                session.close().await;
+                Err(error)
             }
         }
     }
@@ -231,10 +231,10 @@ impl PostgresWarehouse {
 
 impl Destination for PostgresWarehouse {
     fn durable_to(&mut self) -> Reply<'_, Option<u64>> {
-        Box::pin(async { self.durable().await.map_err(|trouble| trouble.failure(&self.settings.place)) })
+        Box::pin(async { self.durable().await.map_err(|error| error.failure(&self.settings.place)) })
     }
 
     fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery> {
-        Box::pin(async move { self.load(&batch).await.map_err(|trouble| trouble.failure(&self.settings.place)) })
+        Box::pin(async move { self.load(&batch).await.map_err(|error| error.failure(&self.settings.place)) })
     }
 }

@@ -7,7 +7,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config};
 
 use super::address::{Address, TlsMode};
-use super::error::{Trouble, doing};
+use super::error::{PostgresError, doing};
 use super::pgpass;
 use super::tls::Tls;
 
@@ -33,7 +33,7 @@ impl Drop for Connected {
 }
 
 /// Connects in the ways that the mode allows, best first.
-pub(super) async fn connect(address: &Address) -> Result<Connected, Trouble> {
+pub(super) async fn connect(address: &Address) -> Result<Connected, PostgresError> {
     let tls = Tls::new(address)?;
     let mut config = address.config.clone();
     if config.get_password().is_none()
@@ -56,21 +56,21 @@ pub(super) async fn connect(address: &Address) -> Result<Connected, Trouble> {
         match attempt(&config, &tls, limit).await {
             Ok(connected) => return Ok(connected),
             // Only who may come in depends on TLS; a server that is away is away.
-            Err(trouble) if ways.len() > 1 && depends_on_tls(&trouble) => _ = first.get_or_insert(trouble),
-            Err(trouble) => return Err(first.unwrap_or(trouble)),
+            Err(error) if ways.len() > 1 && depends_on_tls(&error) => _ = first.get_or_insert(error),
+            Err(error) => return Err(first.unwrap_or(error)),
         }
     }
-    Err(first.unwrap_or(Trouble::Slow { doing: "connecting", seconds: limit.as_secs() }))
+    Err(first.unwrap_or(PostgresError::Slow { doing: "connecting", seconds: limit.as_secs() }))
 }
 
-fn depends_on_tls(trouble: &Trouble) -> bool {
-    trouble.code() == "28000"
-        || matches!(trouble, Trouble::Server { source, .. } if source.as_db_error().is_none() && source.to_string().contains("TLS"))
+fn depends_on_tls(error: &PostgresError) -> bool {
+    error.code() == "28000"
+        || matches!(error, PostgresError::Server { source, .. } if source.as_db_error().is_none() && source.to_string().contains("TLS"))
 }
 
-async fn attempt(config: &Config, tls: &Tls, limit: Duration) -> Result<Connected, Trouble> {
+async fn attempt(config: &Config, tls: &Tls, limit: Duration) -> Result<Connected, PostgresError> {
     let connecting = tokio::time::timeout(limit, config.connect(tls.clone()));
-    let slow = |_| Trouble::Slow { doing: "connecting", seconds: limit.as_secs() };
+    let slow = |_| PostgresError::Slow { doing: "connecting", seconds: limit.as_secs() };
     let (client, connection) = connecting.await.map_err(slow)?.map_err(doing("connecting"))?;
     let task = tokio::spawn(async move {
         // Whoever waits for an answer is told of a connection that ends.

@@ -8,7 +8,7 @@ use tidegate_warehouse::table::{Changes, Column, Family, ID, Table};
 use tidegate_warehouse::waiting::{Applied, Refusal};
 
 use super::encode;
-use super::error::Trouble;
+use super::error::PostgresError;
 use super::ledger::LEDGER;
 use super::view::Before;
 use super::wire::Wire;
@@ -52,7 +52,11 @@ pub(super) fn statements(table: &Table, schema: &str) -> Vec<String> {
 
 /// Makes the server's table what `table` shall be; says so of columns that widened, and of changes that others are in the
 /// way of, which leave nothing behind. A change begins with what is to go `before` it.
-pub(super) async fn apply(wire: &Wire, table: &mut Table, before: &Before) -> Result<Applied<Trouble>, Trouble> {
+pub(super) async fn apply(
+    wire: &Wire,
+    table: &mut Table,
+    before: &Before,
+) -> Result<Applied<PostgresError>, PostgresError> {
     let changes = table.changes();
     let mut applied = Applied { notices: Vec::new(), refused: Vec::new() };
     if changes.create {
@@ -66,7 +70,7 @@ pub(super) async fn apply(wire: &Wire, table: &mut Table, before: &Before) -> Re
     let widen = Changes { widen: changes.widen, ..Changes::default() };
     for changes in [add, widen].into_iter().filter(|changes| !changes.is_empty()) {
         let Err(refused) = alter((wire, before), table, &changes, &mut applied.notices).await? else { continue };
-        if refused.columns.len() == 1 || refused.trouble.is_of_table() {
+        if refused.columns.len() == 1 || refused.error.is_of_table() {
             applied.refused.push(refused);
             continue;
         }
@@ -79,7 +83,7 @@ pub(super) async fn apply(wire: &Wire, table: &mut Table, before: &Before) -> Re
     Ok(applied)
 }
 
-type Altered = Result<(), Refusal<Trouble>>;
+type Altered = Result<(), Refusal<PostgresError>>;
 
 /// Makes these changes, all or none.
 async fn alter(
@@ -87,7 +91,7 @@ async fn alter(
     table: &mut Table,
     changes: &Changes,
     notices: &mut Vec<String>,
-) -> Result<Altered, Trouble> {
+) -> Result<Altered, PostgresError> {
     let name = qualified(&wire.schema, &table.name);
     let widened = widenings(&name, table, changes).map(|sql| format!("{}{sql}", before.drop));
     let sql = additions(&name, table, changes).or(widened).unwrap_or_default();
@@ -102,11 +106,11 @@ async fn alter(
             done(table, changes, notices);
             Ok(Ok(()))
         }
-        Err(trouble) if trouble.is_of_alteration() => {
+        Err(error) if error.is_of_alteration() => {
             wire.run("going back to a savepoint", "ROLLBACK TO SAVEPOINT tidegate_table").await?;
-            Ok(Err(Refusal { columns: changes.columns().collect(), statement: sql, trouble }))
+            Ok(Err(Refusal { columns: changes.columns().collect(), statement: sql, error }))
         }
-        Err(trouble) => Err(trouble),
+        Err(error) => Err(error),
     }
 }
 

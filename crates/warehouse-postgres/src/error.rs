@@ -1,18 +1,18 @@
 //! What can go wrong, and what an operator should do about it.
 //!
-//! Every trouble becomes a [`Failure`] in [`Trouble::failure`], which alone decides between trying again and stopping.
+//! Every trouble becomes a [`Failure`] in [`PostgresError::failure`], which alone decides between trying again and stopping.
 
 use std::path::PathBuf;
 
 use tidegate_event::destination::{Failure, Rejected};
-use tidegate_warehouse::known::Taken;
+use tidegate_warehouse::schema_cache::Taken;
 use tokio_postgres::error::DbError;
 
 use super::ddl::quoted;
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum PostgresError {
     #[error("{doing}: {}", spoken(source))]
     Server { doing: &'static str, source: tokio_postgres::Error },
     #[error("{doing}: no answer within {seconds} s")]
@@ -56,11 +56,11 @@ fn spoken(error: &tokio_postgres::Error) -> String {
 }
 
 /// What was being done when the server refused.
-pub(super) fn doing(doing: &'static str) -> impl Fn(tokio_postgres::Error) -> Trouble + Copy {
-    move |source| Trouble::Server { doing, source }
+pub(super) fn doing(doing: &'static str) -> impl Fn(tokio_postgres::Error) -> PostgresError + Copy {
+    move |source| PostgresError::Server { doing, source }
 }
 
-impl From<Taken> for Trouble {
+impl From<Taken> for PostgresError {
     fn from(Taken(name): Taken) -> Self {
         Self::Taken { name }
     }
@@ -78,7 +78,7 @@ pub(super) struct Place {
 
 const UNIQUE: &str = "23505";
 
-impl Trouble {
+impl PostgresError {
     fn db(&self) -> Option<&DbError> {
         match self {
             Self::Server { source, .. } => source.as_db_error(),

@@ -9,8 +9,8 @@ use tidegate_warehouse::ledger;
 use tokio_postgres::types::{ToSql, Type as Sql};
 
 use super::ddl::{self, qualified, quoted};
-use super::error::Trouble;
-use super::load::Link;
+use super::error::PostgresError;
+use super::load::Session;
 
 type Parameter<'p> = (&'p (dyn ToSql + Sync), Sql);
 
@@ -36,13 +36,13 @@ impl Places {
     }
 }
 
-impl Link {
+impl Session {
     fn beside(&self) -> String {
         ledger::beside(&self.wire.schema, false)
     }
 
     /// Looks where the ledger is.
-    pub(super) async fn locate(&self) -> Result<Places, Trouble> {
+    pub(super) async fn locate(&self) -> Result<Places, PostgresError> {
         let sql = "SELECT n.nspname = $1, c.oid IS NOT NULL FROM pg_catalog.pg_namespace n LEFT JOIN pg_catalog.pg_class c \
             ON c.relnamespace = n.oid AND c.relname = '_tidegate_ledger' AND c.relkind IN ('r', 'p') \
             WHERE n.nspname IN ($1, $2)";
@@ -60,7 +60,7 @@ impl Link {
 
     /// Makes what is missing, and moves the ledger beside the tables where that can be done. Nothing is asked to be made that
     /// exists, for that would take a permission more.
-    pub(super) async fn settle_ledger(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn settle_ledger(&mut self) -> Result<(), PostgresError> {
         self.places = self.locate().await?;
         if !self.places.schema || !self.places.beside {
             self.wire.begin().await?;
@@ -87,7 +87,7 @@ impl Link {
     }
 
     /// Makes the ledger beside the tables, or moves it there; makes it among them where that is not allowed.
-    async fn found_ledger(&mut self) -> Result<(), Trouble> {
+    async fn found_ledger(&mut self) -> Result<(), PostgresError> {
         let beside = self.beside();
         let mut sql = String::new();
         if !self.places.beside_schema {
@@ -104,19 +104,19 @@ impl Link {
                 (self.places.beside, self.places.within) = (true, false);
                 Ok(())
             }
-            Err(trouble) if !trouble.code().is_empty() && !trouble.is_of_connection() => {
+            Err(error) if !error.code().is_empty() && !error.is_of_connection() => {
                 self.wire.run("going back to a savepoint", "ROLLBACK TO SAVEPOINT tidegate_ledger").await?;
                 if !self.places.within {
                     self.wire.run("creating the ledger", &ddl::ledger(&self.wire.schema)).await?;
                     self.places.within = true;
                 }
                 // Somebody who writes to it now will have done so at the next opening.
-                if trouble.code() != "55P03" && !trouble.is_of_race() {
-                    self.left = Some(self.stays(&beside, &trouble));
+                if error.code() != "55P03" && !error.is_of_race() {
+                    self.left = Some(self.stays(&beside, &error));
                 }
                 Ok(())
             }
-            Err(trouble) => Err(trouble),
+            Err(error) => Err(error),
         }
     }
 
@@ -124,18 +124,18 @@ impl Link {
         format!("ALTER TABLE {} SET SCHEMA {}; ", qualified(&self.wire.schema, LEDGER), quoted(beside))
     }
 
-    fn stays(&self, beside: &str, trouble: &Trouble) -> String {
+    fn stays(&self, beside: &str, error: &PostgresError) -> String {
         let (schema, user) = (&self.wire.schema, quoted(&self.settings.place.user));
         format!(
             "the table {LEDGER} is in schema {schema}, where whoever reads the tables sees it, because it cannot be in schema \
              {beside} ({}); let somebody who may run: CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {user}",
-            trouble.words(),
+            error.words(),
             quoted(beside)
         )
     }
 
     /// Who shall own the schema beside: who owns the ledger, else this role.
-    async fn owner(&self) -> Result<String, Trouble> {
+    async fn owner(&self) -> Result<String, PostgresError> {
         let sql = "SELECT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner)) FROM pg_catalog.pg_class c \
             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = '_tidegate_ledger'";
         let rows = self.wire.ask("looking for the ledger's owner", sql, &[(&self.wire.schema, Sql::NAME)]).await?;
@@ -143,7 +143,7 @@ impl Link {
     }
 
     /// The statements that let everybody who may use the ledger use the schema that it moves to.
-    async fn usage(&self, beside: &str) -> Result<String, Trouble> {
+    async fn usage(&self, beside: &str) -> Result<String, PostgresError> {
         let sql = "SELECT DISTINCT pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %s', $2, CASE a.grantee WHEN 0 THEN \
             'PUBLIC' ELSE pg_catalog.quote_ident(r.rolname) END) FROM pg_catalog.pg_class c \
             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a \
@@ -158,14 +158,14 @@ impl Link {
     }
 
     /// Waits until no other process writes for this sync; until the end of the transaction none will.
-    pub(super) async fn fence(&self) -> Result<(), Trouble> {
+    pub(super) async fn fence(&self) -> Result<(), PostgresError> {
         let name = format!("tidegate {} {}", self.wire.schema, self.settings.sync);
         let parameters: [Parameter<'_>; 1] = [(&name, Sql::TEXT)];
         let sql = "SELECT 1 FROM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
         self.wire.ask("waiting for another process with this sync", sql, &parameters).await.map(drop)
     }
 
-    pub(super) async fn read_ledger(&self) -> Result<Option<u64>, Trouble> {
+    pub(super) async fn read_ledger(&self) -> Result<Option<u64>, PostgresError> {
         let beside = self.beside();
         let places = [(self.places.beside, &beside), (self.places.within, &self.wire.schema)];
         let rows: Vec<String> = places
@@ -177,12 +177,12 @@ impl Link {
         let parameters: [Parameter<'_>; 1] = [(&self.settings.sync, Sql::TEXT)];
         match self.wire.ask("reading the ledger", &sql, &parameters).await?.first() {
             None => Ok(None),
-            Some(row) => u64::try_from(self.wire.get::<i64>(row, 0)?).map(Some).map_err(|_| Trouble::Ledger),
+            Some(row) => u64::try_from(self.wire.get::<i64>(row, 0)?).map(Some).map_err(|_| PostgresError::Ledger),
         }
     }
 
-    pub(super) async fn write_ledger(&self, next: u64) -> Result<(), Trouble> {
-        let next = i64::try_from(next).map_err(|_| Trouble::Ledger)?;
+    pub(super) async fn write_ledger(&self, next: u64) -> Result<(), PostgresError> {
+        let next = i64::try_from(next).map_err(|_| PostgresError::Ledger)?;
         let beside = self.beside();
         let schema = if self.places.beside { &beside } else { &self.wire.schema };
         let sql = format!(

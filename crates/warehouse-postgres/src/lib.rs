@@ -42,7 +42,7 @@ mod recover;
 /// What the role may do.
 mod rights;
 /// What PostgreSQL is like.
-mod sheet;
+mod capabilities;
 /// Whom to trust.
 mod tls;
 /// The views of the latest traits.
@@ -51,6 +51,6 @@ mod view;
 mod wire;
 
 pub use address::{Address, Environment, VARIABLES};
+pub use capabilities::CAPABILITIES;
 pub use client::{PostgresWarehouse, Settings};
 pub use ddl::quoted;
-pub use sheet::SHEET;

@@ -11,16 +11,16 @@ use std::sync::Arc;
 
 use tidegate_event::Event;
 use tidegate_event::destination::{Batch, Delivery};
-use tidegate_warehouse::known::{Found, Known, Told};
 use tidegate_warehouse::ledger;
 use tidegate_warehouse::row::Planner;
+use tidegate_warehouse::schema_cache::{Found, SchemaCache, Told};
 use tidegate_warehouse::table::{Family, Target};
 
 use super::catalog::{self, Fingerprints};
 use super::client::Checked;
 use super::ddl;
 use super::encode::FIT;
-use super::error::Trouble;
+use super::error::PostgresError;
 use super::ledger::Places;
 use super::part::{Part, Shapes};
 use super::view::{self, Before};
@@ -38,10 +38,10 @@ const CAREFUL_BATCHES: u32 = 8;
 const LOOKS_MAX: usize = 4;
 
 /// What a connection knows and does.
-pub(super) struct Link {
+pub(super) struct Session {
     pub(super) wire: Wire,
     pub(super) settings: Arc<Checked>,
-    pub(super) known: Known,
+    pub(super) known: SchemaCache,
     found: Found,
     prints: Fingerprints,
     pub(super) shapes: Shapes,
@@ -66,12 +66,12 @@ pub(super) struct Link {
 /// Where the rows of each event of a batch go; `None` for those that are there.
 pub(super) type Targets = Vec<Option<Target>>;
 
-impl Link {
-    pub(super) async fn open(settings: &Arc<Checked>) -> Result<Self, Trouble> {
+impl Session {
+    pub(super) async fn open(settings: &Arc<Checked>) -> Result<Self, PostgresError> {
         Ok(Self {
             wire: Wire::open(settings).await?,
             settings: Arc::clone(settings),
-            known: Known::default(),
+            known: SchemaCache::default(),
             found: Found::default(),
             prints: Fingerprints::default(),
             shapes: Shapes::default(),
@@ -104,7 +104,7 @@ impl Link {
         self.wire.is_open()
     }
 
-    pub(super) async fn durable_to(&mut self) -> Result<Option<u64>, Trouble> {
+    pub(super) async fn durable_to(&mut self) -> Result<Option<u64>, PostgresError> {
         if !self.settled {
             self.places = self.locate().await?;
         }
@@ -112,7 +112,7 @@ impl Link {
         Ok(self.durable)
     }
 
-    pub(super) async fn deliver(&mut self, batch: &Batch, told: &mut Told) -> Result<Delivery, Trouble> {
+    pub(super) async fn deliver(&mut self, batch: &Batch, told: &mut Told) -> Result<Delivery, PostgresError> {
         if !self.settled {
             self.settle_ledger().await?;
             self.durable = self.read_ledger().await?;
@@ -123,7 +123,7 @@ impl Link {
         self.load(batch, &targets, &mut delivery).await?;
         if !delivery.rejected.is_empty() {
             delivery.rejected.sort_unstable_by_key(|rejected| rejected.index);
-            return Err(Trouble::Refused { rejected: delivery.rejected });
+            return Err(PostgresError::Refused { rejected: delivery.rejected });
         }
         self.load_violations(batch, skip_below).await?;
         if !self.altered.is_empty() {
@@ -146,7 +146,7 @@ impl Link {
 
     /// Begins the transaction, holds the tables of the batch against alteration, and sees that they are what is known of
     /// them: the targets, the offset below which events are there, and what the ledger shall say.
-    async fn begin(&mut self, batch: &Batch) -> Result<(Targets, u64, u64), Trouble> {
+    async fn begin(&mut self, batch: &Batch) -> Result<(Targets, u64, u64), PostgresError> {
         if !self.looked {
             self.look().await?;
         }
@@ -167,17 +167,17 @@ impl Link {
         let durable = durable?;
         held?;
         let mut prints = prints?;
-        let standing = ledger::standing(durable, &batch.range);
+        let position = ledger::position(durable, &batch.range);
         for _ in 0..LOOKS_MAX {
             let is_known =
                 names.iter().all(|name| prints.contains_key(name) && prints.get(name) == self.prints.get(name));
             if is_known && expected == durable {
-                if let Some(gap) = standing.gap {
+                if let Some(gap) = position.gap {
                     let (start, end) = (gap.start, gap.end);
                     let notice = format!("offsets {start} to {end} of the log never reached this warehouse");
                     self.known.notices.push(notice);
                 }
-                return Ok((targets, standing.skip_below, standing.next));
+                return Ok((targets, position.skip_below, position.next));
             }
             self.look().await?;
             expected = durable;
@@ -186,21 +186,21 @@ impl Link {
             self.wire.run("holding the tables", &ddl::hold(&self.wire.schema, &names)).await?;
             prints = catalog::fingerprints(&self.wire, Some(&names)).await?;
         }
-        Err(Trouble::Restless)
+        Err(PostgresError::Restless)
     }
 
     /// Looks at the tables anew. The fingerprints come first: a change that slips in between shows later.
-    async fn look(&mut self) -> Result<(), Trouble> {
+    async fn look(&mut self) -> Result<(), PostgresError> {
         self.prints = catalog::fingerprints(&self.wire, None).await?;
         self.found = catalog::find(&self.wire).await?;
         let (limits, declared) = (self.settings.limits, Arc::clone(&self.settings.declared));
-        self.known = Known::new("", self.found.objects(), limits, declared, &self.settings.waiting);
+        self.known = SchemaCache::new("", self.found.objects(), limits, declared, &self.settings.waiting);
         self.shapes = Shapes::default();
         self.looked = true;
         Ok(())
     }
 
-    fn targets(&mut self, batch: &Batch, durable: Option<u64>) -> Result<Targets, Trouble> {
+    fn targets(&mut self, batch: &Batch, durable: Option<u64>) -> Result<Targets, PostgresError> {
         let mut targets = Vec::with_capacity(batch.events.len());
         for event in &batch.events {
             let fresh = durable.is_none_or(|durable| event.offset >= durable);
@@ -232,7 +232,7 @@ impl Link {
     }
 
     /// Plans and encodes the batch part by part, and copies each while the next is encoded.
-    async fn load(&mut self, batch: &Batch, targets: &Targets, delivery: &mut Delivery) -> Result<(), Trouble> {
+    async fn load(&mut self, batch: &Batch, targets: &Targets, delivery: &mut Delivery) -> Result<(), PostgresError> {
         let mut part = gather(&mut self.known, &mut self.shapes, &self.wire.schema, &batch.events, targets, 0).await;
         while !part.events.is_empty() {
             self.settle(&part).await?;
@@ -242,8 +242,8 @@ impl Link {
             let (copied, next) = tokio::join!(copy(&mut self.wire, &mut part, look, row), next);
             match copied {
                 Ok(duplicates) => self.copied(duplicates, delivery),
-                Err(trouble) if row => return Err(trouble),
-                Err(trouble) => self.recover(part, trouble, batch, targets, delivery).await?,
+                Err(error) if row => return Err(error),
+                Err(error) => self.recover(part, error, batch, targets, delivery).await?,
             }
             part = next;
         }
@@ -256,7 +256,7 @@ impl Link {
     }
 
     /// Makes the tables ready for the rows of the part. When a change must wait, the batch is begun anew without it.
-    pub(super) async fn settle(&mut self, part: &Part) -> Result<(), Trouble> {
+    pub(super) async fn settle(&mut self, part: &Part) -> Result<(), PostgresError> {
         let mut waits = false;
         for at in part.tables() {
             let table = &mut self.known.tables.list[at];
@@ -273,10 +273,10 @@ impl Link {
                 self.known.viewed(at, outcome);
             }
         }
-        if waits { Err(Trouble::Waits) } else { Ok(()) }
+        if waits { Err(PostgresError::Waits) } else { Ok(()) }
     }
 
-    async fn load_violations(&mut self, batch: &Batch, skip_below: u64) -> Result<(), Trouble> {
+    async fn load_violations(&mut self, batch: &Batch, skip_below: u64) -> Result<(), PostgresError> {
         let fresh: Vec<_> = batch.violations.iter().filter(|record| record.offset >= skip_below).collect();
         let mut at = 0;
         while at < fresh.len() {
@@ -304,7 +304,7 @@ impl Link {
 
 /// Plans and encodes events from number `from` on, until the part is large enough. Lets others run in between.
 async fn gather(
-    known: &mut Known,
+    known: &mut SchemaCache,
     shapes: &mut Shapes,
     schema: &str,
     events: &[Arc<Event>],
@@ -330,7 +330,7 @@ async fn gather(
     part
 }
 
-async fn copy(wire: &mut Wire, part: &mut Part, look: bool, row: bool) -> Result<u64, Trouble> {
+async fn copy(wire: &mut Wire, part: &mut Part, look: bool, row: bool) -> Result<u64, PostgresError> {
     let events = part.events.clone();
     copy_of(wire, part, events, look, row).await
 }
@@ -343,7 +343,7 @@ pub(super) async fn copy_of(
     events: Range<usize>,
     look: bool,
     row: bool,
-) -> Result<u64, Trouble> {
+) -> Result<u64, PostgresError> {
     let mut skipped = 0;
     if look {
         let mut found = Vec::with_capacity(part.runs.len());

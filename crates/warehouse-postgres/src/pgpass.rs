@@ -6,16 +6,16 @@ use std::path::Path;
 use tokio_postgres::config::Host;
 
 use super::address::Address;
-use super::error::Trouble;
+use super::error::PostgresError;
 
 /// More than this is no file of passwords.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The password for the address, of the first host that has one; `None` where the file is missing or knows none.
-pub(super) fn password(address: &Address) -> Result<Option<String>, Trouble> {
+pub(super) fn password(address: &Address) -> Result<Option<String>, PostgresError> {
     let Some(path) = &address.passfile else { return Ok(None) };
     let Ok(about) = std::fs::metadata(path) else { return Ok(None) };
-    let unusable = |problem: &str| Trouble::File { path: path.clone(), problem: problem.to_owned() };
+    let unusable = |problem: &str| PostgresError::File { path: path.clone(), problem: problem.to_owned() };
     if !about.is_file() || about.len() > FILE_BYTES_MAX {
         return Err(unusable("it is no file of passwords"));
     }

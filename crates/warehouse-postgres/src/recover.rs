@@ -7,39 +7,39 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use tidegate_event::destination::{Batch, Delivery, Rejected};
-use tidegate_warehouse::halves::Halves;
+use tidegate_warehouse::bisect::Bisect;
 use tidegate_warehouse::row::Planner;
 
 use super::encode::FIT;
-use super::error::Trouble;
-use super::load::{Link, Targets, WARY_PARTS, copy_of};
+use super::error::PostgresError;
+use super::load::{Session, Targets, WARY_PARTS, copy_of};
 use super::part::Part;
 
 /// Rows that take less of a page than this are not suspected of being too wide for it.
 const WIDTH_MAX: u32 = 7_000;
 
-impl Link {
+impl Session {
     /// The part was refused: loads what can be loaded of it.
     pub(super) async fn recover(
         &mut self,
         mut part: Part,
-        mut trouble: Trouble,
+        mut error: PostgresError,
         batch: &Batch,
         targets: &Targets,
         delivery: &mut Delivery,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), PostgresError> {
         let all = part.events.clone();
         // A key that is there, then rows that are too wide: either may hide the other.
         for _ in 0..3 {
-            if !trouble.is_of_row() {
-                return Err(trouble);
+            if !error.is_of_row() {
+                return Err(error);
             }
-            trouble = self.wire.undo(trouble).await?;
-            if trouble.is_of_width() {
+            error = self.wire.undo(error).await?;
+            if error.is_of_width() {
                 let wide = part.wide(WIDTH_MAX);
                 part = self.replan(batch, targets, all.clone(), &wide).await?;
-            } else if !trouble.is_of_key() {
-                return self.find_refused(part, trouble, batch, targets, delivery).await;
+            } else if !error.is_of_key() {
+                return self.find_refused(part, error, batch, targets, delivery).await;
             }
             match copy_of(&mut self.wire, &mut part, all.clone(), true, false).await {
                 Ok(duplicates) => {
@@ -47,42 +47,42 @@ impl Link {
                     delivery.duplicates += duplicates;
                     return Ok(());
                 }
-                Err(next) => trouble = next,
+                Err(next) => error = next,
             }
         }
-        if !trouble.is_of_row() {
-            return Err(trouble);
+        if !error.is_of_row() {
+            return Err(error);
         }
-        let trouble = self.wire.undo(trouble).await?;
-        self.find_refused(part, trouble, batch, targets, delivery).await
+        let error = self.wire.undo(error).await?;
+        self.find_refused(part, error, batch, targets, delivery).await
     }
 
-    /// Halves the part until the events that are refused stand alone.
+    /// Bisect the part until the events that are refused stand alone.
     async fn find_refused(
         &mut self,
         mut part: Part,
-        trouble: Trouble,
+        error: PostgresError,
         batch: &Batch,
         targets: &Targets,
         delivery: &mut Delivery,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), PostgresError> {
         let first = part.events.start;
-        let mut halves = Halves::of(part.events.len());
+        let mut halves = Bisect::of(part.events.len());
         // The whole has been refused already.
-        let mut refused = halves.next_part().and_then(|whole| halves.refused(whole)).map(|alone| (alone, trouble));
+        let mut refused = halves.next_part().and_then(|whole| halves.refused(whole)).map(|alone| (alone, error));
         loop {
-            if let Some((alone, trouble)) = refused.take() {
-                self.alone(first + alone, trouble, batch, targets, delivery).await?;
+            if let Some((alone, error)) = refused.take() {
+                self.alone(first + alone, error, batch, targets, delivery).await?;
             }
             let Some(half) = halves.next_part() else { return Ok(()) };
             let events = first + half.start..first + half.end;
             match copy_of(&mut self.wire, &mut part, events, true, false).await {
                 Ok(duplicates) => delivery.duplicates += duplicates,
-                Err(trouble) if trouble.is_of_row() => {
-                    let trouble = self.wire.undo(trouble).await?;
-                    refused = halves.refused(half).map(|alone| (alone, trouble));
+                Err(error) if error.is_of_row() => {
+                    let error = self.wire.undo(error).await?;
+                    refused = halves.refused(half).map(|alone| (alone, error));
                 }
-                Err(trouble) => return Err(trouble),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -91,28 +91,28 @@ impl Link {
     async fn alone(
         &mut self,
         event: usize,
-        mut trouble: Trouble,
+        mut error: PostgresError,
         batch: &Batch,
         targets: &Targets,
         delivery: &mut Delivery,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), PostgresError> {
         for _ in 0..2 {
-            if !trouble.is_of_width() && !trouble.is_of_key() {
+            if !error.is_of_width() && !error.is_of_key() {
                 break;
             }
             // Too wide: its fields go to the overflow. The key: somebody has just written it.
-            let narrow = if trouble.is_of_width() { HashSet::from([event]) } else { HashSet::new() };
+            let narrow = if error.is_of_width() { HashSet::from([event]) } else { HashSet::new() };
             let mut part = self.replan(batch, targets, event..event + 1, &narrow).await?;
             match copy_of(&mut self.wire, &mut part, event..event + 1, true, false).await {
                 Ok(duplicates) => {
                     delivery.duplicates += duplicates;
                     return Ok(());
                 }
-                Err(next) if next.is_of_row() => trouble = self.wire.undo(next).await?,
+                Err(next) if next.is_of_row() => error = self.wire.undo(next).await?,
                 Err(next) => return Err(next),
             }
         }
-        let reason = trouble.words();
+        let reason = error.words();
         delivery.rejected.push(Rejected { index: event, code: "row_refused".into(), reason, detail: None });
         Ok(())
     }
@@ -124,7 +124,7 @@ impl Link {
         targets: &Targets,
         events: Range<usize>,
         narrow: &HashSet<usize>,
-    ) -> Result<Part, Trouble> {
+    ) -> Result<Part, PostgresError> {
         let mut part = Part::of(events.clone());
         for at in events {
             let Some(target) = &targets[at] else { continue };

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream as Inner;
 
 use super::address::{Address, TlsMode};
-use super::error::Trouble;
+use super::error::PostgresError;
 
 /// How far a certificate is looked at.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    pub(super) fn new(address: &Address) -> Result<Self, Trouble> {
+    pub(super) fn new(address: &Address) -> Result<Self, PostgresError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifies = matches!(address.mode, TlsMode::VerifyCa | TlsMode::VerifyFull)
             // As libpq has it: whoever names authorities for `require` wants them asked.
@@ -103,14 +103,14 @@ impl Tls {
             let roots = Arc::new(roots(address.root_cert.as_deref())?);
             let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
                 .build()
-                .map_err(|error| Trouble::Tls { problem: error.to_string() })?;
+                .map_err(|error| PostgresError::Tls { problem: error.to_string() })?;
             if address.mode == TlsMode::VerifyFull { verifier } else { Arc::new(Trust::Signed(verifier)) }
         } else {
             Arc::new(Trust::Anybody(Arc::clone(&provider)))
         };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| Trouble::Tls { problem: error.to_string() })?
+            .map_err(|error| PostgresError::Tls { problem: error.to_string() })?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
         let mut config = match (&address.cert, &address.key) {
@@ -127,22 +127,22 @@ impl Tls {
     }
 }
 
-fn unusable(path: &Path, problem: &str) -> Trouble {
-    Trouble::File { path: PathBuf::from(path), problem: problem.to_owned() }
+fn unusable(path: &Path, problem: &str) -> PostgresError {
+    PostgresError::File { path: PathBuf::from(path), problem: problem.to_owned() }
 }
 
-fn pem(path: &Path) -> Result<Vec<u8>, Trouble> {
+fn pem(path: &Path) -> Result<Vec<u8>, PostgresError> {
     file::read(path, file::SECRET_BYTES_MAX).map_err(|error| unusable(path, &error.to_string()))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Trouble> {
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PostgresError> {
     let found = CertificateDer::pem_slice_iter(&pem(path)?).collect::<Result<Vec<_>, _>>();
     let found = found.map_err(|error| unusable(path, &error.to_string()))?;
     if found.is_empty() { Err(unusable(path, "there is no certificate in it")) } else { Ok(found) }
 }
 
 /// The authorities of a file; of the machine, or those that browsers trust where the machine has none.
-fn roots(file: Option<&str>) -> Result<RootCertStore, Trouble> {
+fn roots(file: Option<&str>) -> Result<RootCertStore, PostgresError> {
     let mut store = RootCertStore::empty();
     match file {
         Some(path) if path != "system" => {

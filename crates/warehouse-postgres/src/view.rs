@@ -9,7 +9,7 @@ use tidegate_warehouse::table::Table;
 use tokio_postgres::types::Type as Sql;
 
 use super::ddl::{qualified, quoted};
-use super::error::Trouble;
+use super::error::PostgresError;
 use super::wire::Wire;
 
 /// What has the name of a view.
@@ -32,7 +32,7 @@ pub(super) struct Before {
     grants: String,
 }
 
-async fn find(wire: &Wire, name: &str) -> Result<Found, Trouble> {
+async fn find(wire: &Wire, name: &str) -> Result<Found, PostgresError> {
     let sql = "SELECT c.relkind = 'v' AND pg_catalog.pg_has_role(c.relowner, 'USAGE'), coalesce(pg_catalog.obj_description(c.oid, 'pg_class'), ''), \
         coalesce((SELECT pg_catalog.string_agg(pg_catalog.format('GRANT %s ON %I.%I TO %s%s', a.privilege_type, n.nspname, \
         c.relname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(r.rolname) END, \
@@ -48,7 +48,7 @@ async fn find(wire: &Wire, name: &str) -> Result<Found, Trouble> {
 }
 
 /// What takes the router's own view out of the way of changes of this table.
-pub(super) async fn before(wire: &Wire, table: &Table) -> Result<Before, Trouble> {
+pub(super) async fn before(wire: &Wire, table: &Table) -> Result<Before, PostgresError> {
     let Some(profile) = profiles::of(table.family).filter(|_| table.exists) else { return Ok(Before::default()) };
     let name = profile.beside(table);
     let Found::Ours(_, grants) = find(wire, &name).await? else { return Ok(Before::default()) };
@@ -61,7 +61,12 @@ pub(super) async fn before(wire: &Wire, table: &Table) -> Result<Before, Trouble
 }
 
 /// Makes the view of this table what it shall be, after a change that began with `before`.
-pub(super) async fn keep(wire: &Wire, profile: &Profile, table: &Table, before: &Before) -> Result<Outcome, Trouble> {
+pub(super) async fn keep(
+    wire: &Wire,
+    profile: &Profile,
+    table: &Table,
+    before: &Before,
+) -> Result<Outcome, PostgresError> {
     let name = profile.beside(table);
     let query = query(&wire.schema, profile, table);
     let mark = profile.mark(table, &query);
@@ -83,17 +88,17 @@ pub(super) async fn keep(wire: &Wire, profile: &Profile, table: &Table, before: 
                 return Ok(Outcome::Made);
             }
             // Nothing that the server says of a view is a reason to keep rows back.
-            Err(trouble) if !trouble.code().is_empty() && !trouble.is_of_connection() => {
+            Err(error) if !error.code().is_empty() && !error.is_of_connection() => {
                 wire.run("going back to a savepoint", "ROLLBACK TO SAVEPOINT tidegate_view").await?;
-                refused = match trouble.is_of_race() {
+                refused = match error.is_of_race() {
                     true => Outcome::Left(None),
-                    false => profile.refused(&name, &trouble.to_string()),
+                    false => profile.refused(&name, &error.to_string()),
                 };
-                if trouble.is_of_table() {
+                if error.is_of_table() {
                     break;
                 }
             }
-            Err(trouble) => return Err(trouble),
+            Err(error) => return Err(error),
         }
     }
     Ok(refused)

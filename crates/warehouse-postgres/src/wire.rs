@@ -13,7 +13,7 @@ use tokio_postgres::{Client, Row, Statement};
 
 use super::client::Checked;
 use super::connect::{Connected, connect};
-use super::error::{Trouble, doing};
+use super::error::{PostgresError, doing};
 
 /// COPY statements kept prepared.
 const STATEMENTS_MAX: usize = 2048;
@@ -41,7 +41,7 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Connects and sees that the server is one that can be used.
-    pub(super) async fn open(settings: &Arc<Checked>) -> Result<Self, Trouble> {
+    pub(super) async fn open(settings: &Arc<Checked>) -> Result<Self, PostgresError> {
         let connected = connect(&settings.address).await?;
         let (schema, settings) = (settings.schema.clone(), Arc::clone(settings));
         let wire = Self { connected, schema, settings, copies: HashMap::new(), saved: false };
@@ -50,10 +50,10 @@ impl Wire {
         for row in wire.ask("greeting the server", sql, &[]).await? {
             let (version, number, encoding) = (wire.get(&row, 0)?, wire.get::<i32>(&row, 1)?, wire.get(&row, 2)?);
             if number < 140_000 {
-                return Err(Trouble::Old { version });
+                return Err(PostgresError::Old { version });
             }
             if encoding != "UTF8" {
-                return Err(Trouble::Encoding { encoding });
+                return Err(PostgresError::Encoding { encoding });
             }
         }
         Ok(wire)
@@ -77,11 +77,11 @@ impl Wire {
         doing: &'static str,
         allowed: Duration,
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, PostgresError> {
         let limit = allowed + GRACE;
         match tokio::time::timeout(limit, answer).await {
             Ok(answer) => answer.map_err(self::doing(doing)),
-            Err(_) => Err(Trouble::Slow { doing, seconds: limit.as_secs() }),
+            Err(_) => Err(PostgresError::Slow { doing, seconds: limit.as_secs() }),
         }
     }
 
@@ -91,20 +91,20 @@ impl Wire {
         doing: &'static str,
         sql: &str,
         parameters: &[(&(dyn ToSql + Sync), Sql)],
-    ) -> Result<Vec<Row>, Trouble> {
+    ) -> Result<Vec<Row>, PostgresError> {
         self.within(doing, self.settings.statement_timeout, self.client().query_typed(sql, parameters)).await
     }
 
-    pub(super) fn get<'r, T: FromSql<'r>>(&self, row: &'r Row, at: usize) -> Result<T, Trouble> {
+    pub(super) fn get<'r, T: FromSql<'r>>(&self, row: &'r Row, at: usize) -> Result<T, PostgresError> {
         row.try_get(at).map_err(doing("reading an answer"))
     }
 
-    pub(super) async fn run(&self, doing: &'static str, sql: &str) -> Result<(), Trouble> {
+    pub(super) async fn run(&self, doing: &'static str, sql: &str) -> Result<(), PostgresError> {
         self.within(doing, self.settings.statement_timeout, self.client().batch_execute(sql)).await
     }
 
     /// A statement that may rewrite a whole table.
-    pub(super) async fn rewrite(&self, doing: &'static str, sql: &str) -> Result<(), Trouble> {
+    pub(super) async fn rewrite(&self, doing: &'static str, sql: &str) -> Result<(), PostgresError> {
         let [long, short] =
             [self.settings.rewrite_timeout, self.settings.statement_timeout].map(|limit| limit.as_millis());
         let sql = format!("SET LOCAL statement_timeout = {long}; {sql}; SET LOCAL statement_timeout = {short}");
@@ -112,7 +112,7 @@ impl Wire {
     }
 
     /// Begins a transaction that cannot wait forever. What a role or database sets to save time or digits is set right.
-    pub(super) async fn begin(&self) -> Result<(), Trouble> {
+    pub(super) async fn begin(&self) -> Result<(), PostgresError> {
         let Checked { lock_timeout, statement_timeout, idle_timeout, .. } = &*self.settings;
         let [lock, statement, idle] = [lock_timeout, statement_timeout, idle_timeout].map(|limit| limit.as_millis());
         let sql = format!(
@@ -125,7 +125,7 @@ impl Wire {
         self.run("beginning a transaction", &sql).await
     }
 
-    pub(super) async fn commit(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn commit(&mut self) -> Result<(), PostgresError> {
         self.saved = false;
         self.run("committing a batch", "COMMIT").await
     }
@@ -135,7 +135,7 @@ impl Wire {
     /// # Errors
     /// The cause, where client and server no longer agree on which answer is whose: so it is when a trigger of the whole
     /// statement refuses it before a row is read.
-    pub(super) async fn undo(&self, cause: Trouble) -> Result<Trouble, Trouble> {
+    pub(super) async fn undo(&self, cause: PostgresError) -> Result<PostgresError, PostgresError> {
         let undone = self.run("going back to a savepoint", "ROLLBACK TO SAVEPOINT tidegate").await;
         let heard = self.ask("going back to a savepoint", "SELECT 1", &[]).await;
         match (undone, heard) {
@@ -145,7 +145,7 @@ impl Wire {
     }
 
     /// Which of these keys, by number, the table has already.
-    pub(super) async fn keys_there(&self, table: &str, keys: Vec<String>) -> Result<HashSet<usize>, Trouble> {
+    pub(super) async fn keys_there(&self, table: &str, keys: Vec<String>) -> Result<HashSet<usize>, PostgresError> {
         let sql = format!(
             "SELECT k.place FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS k(id, place) JOIN {table} AS t \
              ON t.id = k.id"
@@ -158,7 +158,7 @@ impl Wire {
     ///
     /// In a `row` the statements follow each other without waiting for answers. The client then sends one Sync more for
     /// each that is refused unread, so a failure makes the connection useless; one by one, it can be used on.
-    pub(super) async fn copy(&mut self, copies: Vec<Copy>, row: bool) -> Result<(), Trouble> {
+    pub(super) async fn copy(&mut self, copies: Vec<Copy>, row: bool) -> Result<(), PostgresError> {
         let limit = self.settings.statement_timeout;
         self.prepare(&copies).await?;
         let save = if self.saved { "RELEASE SAVEPOINT tidegate; SAVEPOINT tidegate" } else { SAVEPOINT };
@@ -183,7 +183,7 @@ impl Wire {
     }
 
     /// Prepares the COPY statements that are new.
-    async fn prepare(&mut self, copies: &[Copy]) -> Result<(), Trouble> {
+    async fn prepare(&mut self, copies: &[Copy]) -> Result<(), PostgresError> {
         if self.copies.len() > STATEMENTS_MAX {
             self.copies.clear();
         }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::error::Trouble;
+use super::error::SnowflakeError;
 
 /// Rows of one answer; `None` is NULL.
 pub(super) type Rows = Vec<Vec<Option<String>>>;
@@ -27,8 +27,8 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Reads `data` of an answer, without further chunks.
-    pub(super) fn of(data: Value, doing: &'static str) -> Result<Self, Trouble> {
-        let unreadable = |problem: &str| Trouble::Answer { doing, problem: problem.to_owned() };
+    pub(super) fn of(data: Value, doing: &'static str) -> Result<Self, SnowflakeError> {
+        let unreadable = |problem: &str| SnowflakeError::Answer { doing, problem: problem.to_owned() };
         let columns: Vec<String> = data["rowtype"].as_array().map_or(Vec::new(), |types| {
             types.iter().map(|column| column["name"].as_str().unwrap_or_default().to_owned()).collect()
         });
@@ -44,9 +44,12 @@ impl Answer {
     }
 
     /// The answer of a statement that selects texts.
-    pub(super) fn texts(self, doing: &'static str) -> Result<Self, Trouble> {
+    pub(super) fn texts(self, doing: &'static str) -> Result<Self, SnowflakeError> {
         if self.is_unreadable {
-            return Err(Trouble::Answer { doing, problem: "it is Arrow with other columns than texts".to_owned() });
+            return Err(SnowflakeError::Answer {
+                doing,
+                problem: "it is Arrow with other columns than texts".to_owned(),
+            });
         }
         Ok(self)
     }

@@ -8,12 +8,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
-use tidegate_warehouse::known::{Found, Known, Told};
 use tidegate_warehouse::rights::Right;
+use tidegate_warehouse::schema_cache::{Found, SchemaCache, Told};
 use tidegate_warehouse::waiting::ROUNDS_MAX;
 
 use super::ddl;
-use super::error::Trouble;
+use super::error::SnowflakeError;
 use super::http::Http;
 use super::jwt::Signer;
 use super::load;
@@ -41,7 +41,7 @@ pub struct SnowflakeWarehouse {
 pub(super) struct Link {
     pub(super) session: Session,
     /// The schema as it was found, and what has been learnt since.
-    pub(super) known: Option<(Found, Known)>,
+    pub(super) known: Option<(Found, SchemaCache)>,
     /// The schema, the stage and the ledger are there.
     pub(super) is_prepared: bool,
     pub(super) streams: Option<Streams>,
@@ -63,10 +63,10 @@ impl SnowflakeWarehouse {
     /// # Errors
     /// The warehouse cannot be read.
     pub async fn find(&mut self) -> Result<Found, Failure> {
-        let mut link = self.link().await.map_err(|trouble| trouble.failure(&self.checked.settings.account))?;
+        let mut link = self.link().await.map_err(|error| error.failure(&self.checked.settings.account))?;
         let found = ddl::find(&mut link.session, &self.checked.place).await;
         link.session.logout().await;
-        found.map_err(|trouble| trouble.failure(&self.checked.settings.account))
+        found.map_err(|error| error.failure(&self.checked.settings.account))
     }
 
     /// What the role may do, asked without changing anything.
@@ -74,7 +74,7 @@ impl SnowflakeWarehouse {
     /// # Errors
     /// Nobody can log in.
     pub async fn rights(&mut self) -> Result<Vec<Right>, Failure> {
-        let mut link = self.link().await.map_err(|trouble| trouble.failure(&self.checked.settings.account))?;
+        let mut link = self.link().await.map_err(|error| error.failure(&self.checked.settings.account))?;
         let warehouse = self.checked.settings.warehouse.as_deref();
         let rights = rights::of(&mut link.session, &self.checked.place, warehouse).await;
         link.session.logout().await;
@@ -82,10 +82,10 @@ impl SnowflakeWarehouse {
             || vec![Right::unknown("load", "look at SHOW GRANTS TO ROLE: Snowflake did not tell what the role may do")];
         rights
             .map(|rights| rights.unwrap_or_else(unknown))
-            .map_err(|trouble| trouble.failure(&self.checked.settings.account))
+            .map_err(|error| error.failure(&self.checked.settings.account))
     }
 
-    async fn link(&mut self) -> Result<Link, Trouble> {
+    async fn link(&mut self) -> Result<Link, SnowflakeError> {
         if let Some(link) = self.link.take() {
             return Ok(link);
         }
@@ -99,13 +99,13 @@ impl SnowflakeWarehouse {
             tries += 1;
             match self.ask_ledger().await {
                 Ok(offset) => return Ok(offset),
-                Err(trouble) if trouble.is_of_session() && tries < TRIES => {}
-                Err(trouble) => return Err(trouble.failure(&self.checked.settings.account)),
+                Err(error) if error.is_of_session() && tries < TRIES => {}
+                Err(error) => return Err(error.failure(&self.checked.settings.account)),
             }
         }
     }
 
-    async fn ask_ledger(&mut self) -> Result<Option<u64>, Trouble> {
+    async fn ask_ledger(&mut self) -> Result<Option<u64>, SnowflakeError> {
         let mut link = self.link().await?;
         let offset = match self.checked.settings.load {
             Load::Staged => load::ledger(&mut link.session, &self.checked).await?,
@@ -121,14 +121,14 @@ impl SnowflakeWarehouse {
             tries += 1;
             match self.attempt(batch).await {
                 Ok(delivery) => return Ok(delivery),
-                Err(Trouble::Waits) if rounds < ROUNDS_MAX => (tries, rounds) = (tries - 1, rounds + 1),
-                Err(trouble) if (trouble.is_of_schema() || trouble.is_of_session()) && tries < TRIES => {}
-                Err(trouble) => return Err(trouble.failure(&self.checked.settings.account)),
+                Err(SnowflakeError::Waits) if rounds < ROUNDS_MAX => (tries, rounds) = (tries - 1, rounds + 1),
+                Err(error) if (error.is_of_schema() || error.is_of_session()) && tries < TRIES => {}
+                Err(error) => return Err(error.failure(&self.checked.settings.account)),
             }
         }
     }
 
-    async fn attempt(&mut self, batch: &Batch) -> Result<Delivery, Trouble> {
+    async fn attempt(&mut self, batch: &Batch) -> Result<Delivery, SnowflakeError> {
         let mut link = self.link().await?;
         let done = match self.checked.settings.load {
             Load::Staged => load::deliver(self, &mut link, batch).await,
@@ -149,14 +149,14 @@ impl SnowflakeWarehouse {
                 self.link = Some(link);
                 Ok(delivery)
             }
-            Err(trouble) => {
-                if let Trouble::Rows { duplicates, .. } = &trouble {
+            Err(error) => {
+                if let SnowflakeError::Rows { duplicates, .. } = &error {
                     self.refused.get_or_insert((batch.range.clone(), *duplicates));
                 }
-                if !trouble.is_of_the_way() && !link.session.in_transaction {
+                if !error.is_of_the_way() && !link.session.in_transaction {
                     link.session.logout().await;
                 }
-                Err(trouble)
+                Err(error)
             }
         }
     }

@@ -20,13 +20,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 use tidegate_warehouse::evolve::Type;
-use tidegate_warehouse::known::{Found, FoundTable};
+use tidegate_warehouse::schema_cache::{Found, FoundTable};
 use tidegate_warehouse::table::{Changes, Column, Table};
 use tidegate_warehouse::waiting::{Applied, Refusal};
 
 use super::answer::Answer;
 use super::encode;
-use super::error::Trouble;
+use super::error::SnowflakeError;
 use super::session::Session;
 
 const NEW: &str = "$NEW";
@@ -98,7 +98,7 @@ pub(super) fn literal(text: &str) -> String {
 }
 
 /// Makes what every sync of the schema needs, and this sync's row of the ledger.
-pub(super) async fn prepare(session: &mut Session, place: &Place, sync: &str) -> Result<(), Trouble> {
+pub(super) async fn prepare(session: &mut Session, place: &Place, sync: &str) -> Result<(), SnowflakeError> {
     let what = "preparing the schema";
     let (ledger, sync) = (place.ledger(), literal(sync));
     for sql in [
@@ -119,7 +119,7 @@ pub(super) async fn prepare(session: &mut Session, place: &Place, sync: &str) ->
 }
 
 /// Everything that has a name in the schema.
-pub(super) async fn find(session: &mut Session, place: &Place) -> Result<Found, Trouble> {
+pub(super) async fn find(session: &mut Session, place: &Place) -> Result<Found, SnowflakeError> {
     let views = format!("{}.INFORMATION_SCHEMA", exact(&place.database));
     let sql = format!(
         "SELECT T.TABLE_NAME::VARCHAR, T.TABLE_TYPE::VARCHAR, C.COLUMN_NAME::VARCHAR, C.DATA_TYPE::VARCHAR, \
@@ -164,12 +164,16 @@ fn lower(stored: &str) -> Option<String> {
 }
 
 /// One table as it is now: an exact look, which also mends what a crash has left. `None` when there is none.
-pub(super) async fn describe(session: &mut Session, place: &Place, name: &str) -> Result<Option<FoundTable>, Trouble> {
+pub(super) async fn describe(
+    session: &mut Session,
+    place: &Place,
+    name: &str,
+) -> Result<Option<FoundTable>, SnowflakeError> {
     let what = "looking at a table";
     let sql = format!("DESCRIBE TABLE {}", place.sql(name));
     for _ in 0..8 {
         let answer = match session.run(what, &sql).await {
-            Err(Trouble::Refused { code: 2_003, .. }) => return Ok(None),
+            Err(SnowflakeError::Refused { code: 2_003, .. }) => return Ok(None),
             other => other?.texts(what)?,
         };
         let types = types_of(&answer);
@@ -178,7 +182,7 @@ pub(super) async fn describe(session: &mut Session, place: &Place, name: &str) -
             session.run("finishing what a crash has left", &sql).await?;
         }
     }
-    Err(Trouble::Altered { table: name.to_owned() })
+    Err(SnowflakeError::Altered { table: name.to_owned() })
 }
 
 /// Stored names of columns with their types.
@@ -237,7 +241,7 @@ pub(super) async fn apply(
     session: &mut Session,
     place: &Place,
     table: &mut Table,
-) -> Result<Applied<Trouble>, Trouble> {
+) -> Result<Applied<SnowflakeError>, SnowflakeError> {
     let changes = table.changes();
     let mut applied = Applied { notices: Vec::new(), refused: Vec::new() };
     if changes.create {
@@ -265,7 +269,7 @@ pub(super) async fn apply(
     Ok(applied)
 }
 
-type Altered = Result<(), Refusal<Trouble>>;
+type Altered = Result<(), Refusal<SnowflakeError>>;
 
 /// Makes these changes of an existing table. The first statement is the one that somebody may be in the way of, and leaves
 /// nothing behind then.
@@ -275,13 +279,13 @@ async fn alter(
     table: &mut Table,
     changes: &Changes,
     notices: &mut Vec<String>,
-) -> Result<Altered, Trouble> {
+) -> Result<Altered, SnowflakeError> {
     let statements = statements_at(&place.sql(&table.name), table, changes);
     for (step, sql) in statements.iter().enumerate() {
         match session.run("changing a table", sql).await {
-            Err(trouble) if step == 0 && trouble.is_of_alteration() => {
+            Err(error) if step == 0 && error.is_of_alteration() => {
                 let statement = statements.join("; ");
-                return Ok(Err(Refusal { columns: changes.columns().collect(), statement, trouble }));
+                return Ok(Err(Refusal { columns: changes.columns().collect(), statement, error }));
             }
             answered => answered?,
         };

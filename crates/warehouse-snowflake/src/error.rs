@@ -1,14 +1,14 @@
 //! What can go wrong, and what an operator should do about it.
 //!
-//! Every trouble becomes a [`Failure`] in [`Trouble::failure`], which alone decides between trying again and stopping.
+//! Every error becomes a [`Failure`] in [`SnowflakeError::failure`], which alone decides between trying again and stopping.
 //! Snowflake's own words are kept; requests, whose headers hold secrets, are never shown.
 
 use tidegate_event::destination::{Failure, Rejected};
-use tidegate_warehouse::known::Taken;
+use tidegate_warehouse::schema_cache::Taken;
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum SnowflakeError {
     #[error("{doing}: {source}")]
     Http { doing: &'static str, source: reqwest::Error },
     #[error("{doing}: Snowflake answers with HTTP status {status}{}", shown(.body))]
@@ -48,17 +48,17 @@ fn shown(body: &str) -> String {
 }
 
 /// Names what was being done when the connection failed. The address is taken out, for a signed one opens a door.
-pub(super) fn doing(doing: &'static str) -> impl Fn(reqwest::Error) -> Trouble {
-    move |source| Trouble::Http { doing, source: source.without_url() }
+pub(super) fn doing(doing: &'static str) -> impl Fn(reqwest::Error) -> SnowflakeError {
+    move |source| SnowflakeError::Http { doing, source: source.without_url() }
 }
 
-impl From<Taken> for Trouble {
+impl From<Taken> for SnowflakeError {
     fn from(Taken(name): Taken) -> Self {
         Self::Taken { name }
     }
 }
 
-impl Trouble {
+impl SnowflakeError {
     /// Whether the far side may or may not have done what it was asked: the same request may be sent again.
     pub(super) fn is_of_the_way(&self) -> bool {
         match self {
@@ -148,7 +148,7 @@ impl Trouble {
 /// What to do about a code of Snowflake's; `None` where waiting may help.
 fn refused(code: u32) -> Option<&'static str> {
     Some(match code {
-        // Sessions that ended, locks that were not given in time, cancelled and timed out statements, trouble inside.
+        // Sessions that ended, locks that were not given in time, cancelled and timed out statements, error inside.
         390_104 | 390_110..=390_115 | 390_195 | 390_303 | 390_318 | 390_400..=390_419 => return None,
         604 | 605 | 625 | 627 | 630 | 707 | 709 | 90_073 => return None,
         300_000..=389_999 => return None,
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     fn of(code: u32) -> Failure {
-        Trouble::Refused { doing: "loading", code, message: "in its own words".to_owned() }.failure("acme")
+        SnowflakeError::Refused { doing: "loading", code, message: "in its own words".to_owned() }.failure("acme")
     }
 
     #[test]
@@ -207,8 +207,8 @@ mod tests {
             assert!(matches!(of(code), Failure::Retry { .. }), "{code}");
         }
         for status in [429, 500, 503] {
-            let trouble = Trouble::Status { doing: "loading", status, body: String::new() };
-            assert!(matches!(trouble.failure("acme"), Failure::Retry { .. }), "{status}");
+            let error = SnowflakeError::Status { doing: "loading", status, body: String::new() };
+            assert!(matches!(error.failure("acme"), Failure::Retry { .. }), "{status}");
         }
     }
 }

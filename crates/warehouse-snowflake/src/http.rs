@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
-use super::error::{Trouble, doing};
+use super::error::{SnowflakeError, doing};
 
 /// An answer beyond this is refused.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -30,8 +30,8 @@ impl Http {
     ///
     /// # Errors
     /// Never in practice: only if TLS cannot be set up.
-    pub(super) fn new(base: &str) -> Result<Self, Trouble> {
-        let wrong = |problem: String| Trouble::Settings { problem };
+    pub(super) fn new(base: &str) -> Result<Self, SnowflakeError> {
+        let wrong = |problem: String| SnowflakeError::Settings { problem };
         let mut roots = rustls::RootCertStore::empty();
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -59,37 +59,37 @@ impl Http {
 }
 
 /// Sends a request and reads the whole answer, whatever its status.
-pub(super) async fn send(request: RequestBuilder, what: &'static str) -> Result<(StatusCode, Vec<u8>), Trouble> {
+pub(super) async fn send(request: RequestBuilder, what: &'static str) -> Result<(StatusCode, Vec<u8>), SnowflakeError> {
     let response = request.send().await.map_err(doing(what))?;
     let status = response.status();
     Ok((status, body(response, what).await?))
 }
 
 /// Sends a request whose answer is JSON; another status than 200 is an error unless the answer is JSON that says more.
-pub(super) async fn json(request: RequestBuilder, what: &'static str) -> Result<Value, Trouble> {
+pub(super) async fn json(request: RequestBuilder, what: &'static str) -> Result<Value, SnowflakeError> {
     let (status, body) = send(request.header("Accept", "application/json"), what).await?;
     if status.is_server_error() {
         return Err(unexpected(status, &body, what));
     }
     match serde_json::from_slice::<Value>(&body) {
         Ok(answer) if status.is_success() || answer["code"].is_string() => Ok(answer),
-        Err(error) if status.is_success() => Err(Trouble::Answer { doing: what, problem: error.to_string() }),
+        Err(error) if status.is_success() => Err(SnowflakeError::Answer { doing: what, problem: error.to_string() }),
         _ => Err(unexpected(status, &body, what)),
     }
 }
 
 /// The trouble of a status that is not a success.
-pub(super) fn unexpected(status: StatusCode, body: &[u8], doing: &'static str) -> Trouble {
+pub(super) fn unexpected(status: StatusCode, body: &[u8], doing: &'static str) -> SnowflakeError {
     let body: String =
         String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(SHOWN_CHARS_MAX).collect();
-    Trouble::Status { doing, status: status.as_u16(), body }
+    SnowflakeError::Status { doing, status: status.as_u16(), body }
 }
 
-async fn body(mut response: Response, what: &'static str) -> Result<Vec<u8>, Trouble> {
+async fn body(mut response: Response, what: &'static str) -> Result<Vec<u8>, SnowflakeError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(doing(what))? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(Trouble::Answer {
+            return Err(SnowflakeError::Answer {
                 doing: what,
                 problem: format!("it is larger than {ANSWER_BYTES_MAX} bytes"),
             });
@@ -104,7 +104,9 @@ async fn body(mut response: Response, what: &'static str) -> Result<Vec<u8>, Tro
     let read = flate2::read::MultiGzDecoder::new(&*body).take(most).read_to_end(&mut plain);
     match read {
         Ok(_) if plain.len() <= ANSWER_BYTES_MAX => Ok(plain),
-        Ok(_) => Err(Trouble::Answer { doing: what, problem: format!("it is larger than {ANSWER_BYTES_MAX} bytes") }),
-        Err(error) => Err(Trouble::Answer { doing: what, problem: error.to_string() }),
+        Ok(_) => {
+            Err(SnowflakeError::Answer { doing: what, problem: format!("it is larger than {ANSWER_BYTES_MAX} bytes") })
+        }
+        Err(error) => Err(SnowflakeError::Answer { doing: what, problem: error.to_string() }),
     }
 }

@@ -9,7 +9,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
 use sha2::{Digest, Sha256};
 
-use super::error::Trouble;
+use super::error::SnowflakeError;
 
 /// A token lives so long; it is made anew for each login.
 const LIFE_SECONDS: i64 = 3_540;
@@ -26,8 +26,8 @@ impl Signer {
     ///
     /// # Errors
     /// Text that is no such key, with what to do about it; never the text itself.
-    pub(super) fn new(account: &str, user: &str, pem: &str) -> Result<Self, Trouble> {
-        let wrong = |problem: &str| Trouble::Key { problem: problem.to_owned() };
+    pub(super) fn new(account: &str, user: &str, pem: &str) -> Result<Self, SnowflakeError> {
+        let wrong = |problem: &str| SnowflakeError::Key { problem: problem.to_owned() };
         if pem.contains("BEGIN ENCRYPTED PRIVATE KEY") || pem.contains("Proc-Type: 4,ENCRYPTED") {
             return Err(wrong(
                 "the private key is encrypted; decrypt it with `openssl pkcs8 -in key.p8 -out plain.p8`, keep the new file \
@@ -61,7 +61,7 @@ impl Signer {
     ///
     /// # Errors
     /// The operating system gives no randomness.
-    pub(super) fn token(&self, now_us: i64) -> Result<String, Trouble> {
+    pub(super) fn token(&self, now_us: i64) -> Result<String, SnowflakeError> {
         let now = now_us / 1_000_000;
         let claims = serde_json::json!({
             "iss": format!("{}.{}", self.subject, self.fingerprint()),
@@ -74,7 +74,7 @@ impl Signer {
         let mut signature = vec![0; self.key.public().modulus_len()];
         self.key
             .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
-            .map_err(|_| Trouble::Key { problem: "the private key cannot sign".to_owned() })?;
+            .map_err(|_| SnowflakeError::Key { problem: "the private key cannot sign".to_owned() })?;
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 }

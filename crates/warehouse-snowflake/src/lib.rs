@@ -52,7 +52,7 @@ mod session;
 /// What an operator may say.
 mod settings;
 /// What Snowflake is like.
-mod sheet;
+mod capabilities;
 /// Files on their way into a stage.
 mod stage;
 /// One batch by way of channels.
@@ -60,6 +60,6 @@ mod streaming;
 /// The views of the latest traits.
 mod view;
 
+pub use capabilities::{CAPABILITIES, CAPABILITIES_STREAMING};
 pub use client::SnowflakeWarehouse;
 pub use settings::{Auth, Checked, Load, Secret, Settings};
-pub use sheet::{SHEET, SHEET_STREAMING};

@@ -7,15 +7,15 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tidegate_event::destination::{Batch, Delivery, Rejected};
 use tidegate_process::clock;
-use tidegate_warehouse::halves::Halves;
-use tidegate_warehouse::known::{Found, Known};
+use tidegate_warehouse::bisect::Bisect;
 use tidegate_warehouse::ledger;
+use tidegate_warehouse::schema_cache::{Found, SchemaCache};
 use tidegate_warehouse::table::Table;
 
 use super::client::{Link, SnowflakeWarehouse};
 use super::ddl::{self, literal, quoted};
 use super::encode;
-use super::error::Trouble;
+use super::error::SnowflakeError;
 use super::http::Http;
 use super::plan::{self, Part, Plan};
 use super::session::Session;
@@ -23,7 +23,7 @@ use super::settings::Checked;
 use super::stage;
 
 /// How far the sync has come by the ledger.
-pub(super) async fn ledger(session: &mut Session, checked: &Checked) -> Result<Option<u64>, Trouble> {
+pub(super) async fn ledger(session: &mut Session, checked: &Checked) -> Result<Option<u64>, SnowflakeError> {
     let sql = format!(
         "SELECT MAX(\"LOG_OFFSET\")::VARCHAR FROM {} WHERE \"SYNC\" = {}",
         checked.place.ledger(),
@@ -32,17 +32,20 @@ pub(super) async fn ledger(session: &mut Session, checked: &Checked) -> Result<O
     let what = "reading the ledger";
     let answer = match session.run(what, &sql).await {
         // No database, no schema, no ledger: the sync was never here. If the database is missing, the first batch says so.
-        Err(Trouble::Refused { code: 2_003 | 2_043, .. }) => return Ok(None),
+        Err(SnowflakeError::Refused { code: 2_003 | 2_043, .. }) => return Ok(None),
         other => other?.texts(what)?,
     };
     match answer.rows.first().and_then(|row| row.first()).and_then(Option::as_deref) {
         None | Some("-1") => Ok(None),
-        Some(offset) => offset.parse().map(Some).map_err(|_| Trouble::Ledger),
+        Some(offset) => offset.parse().map(Some).map_err(|_| SnowflakeError::Ledger),
     }
 }
 
 /// Makes what is missing of the schema, the ledger and the knowledge of tables.
-pub(super) async fn ready<'l>(link: &'l mut Link, checked: &Checked) -> Result<&'l mut (Found, Known), Trouble> {
+pub(super) async fn ready<'l>(
+    link: &'l mut Link,
+    checked: &Checked,
+) -> Result<&'l mut (Found, SchemaCache), SnowflakeError> {
     let place = &checked.place;
     if !link.is_prepared {
         ddl::prepare(&mut link.session, place, &checked.sync).await?;
@@ -55,7 +58,7 @@ pub(super) async fn ready<'l>(link: &'l mut Link, checked: &Checked) -> Result<&
         None => {
             let found = ddl::find(&mut link.session, place).await?;
             let (limits, declared) = (checked.settings.limits, checked.declared.clone());
-            let known = Known::new("", found.objects(), limits, declared, &checked.waiting);
+            let known = SchemaCache::new("", found.objects(), limits, declared, &checked.waiting);
             (found, known)
         }
     };
@@ -67,18 +70,18 @@ pub(super) async fn deliver(
     warehouse: &SnowflakeWarehouse,
     link: &mut Link,
     batch: &Batch,
-) -> Result<Delivery, Trouble> {
+) -> Result<Delivery, SnowflakeError> {
     let checked = &*warehouse.checked;
     ready(link, checked).await?;
     let session = &mut link.session;
-    let Some((found, known)) = &mut link.known else { return Err(Trouble::Fenced) };
+    let Some((found, known)) = &mut link.known else { return Err(SnowflakeError::Fenced) };
     let durable_to = ledger(session, checked).await?;
-    let standing = ledger::standing(durable_to, &batch.range);
-    if let Some(gap) = standing.gap {
+    let position = ledger::position(durable_to, &batch.range);
+    if let Some(gap) = position.gap {
         let (start, end) = (gap.start, gap.end);
         known.notices.push(format!("offsets {start} to {end} of the log never reached this warehouse"));
     }
-    let plan = Plan::new(found, known, batch, standing.skip_below)?;
+    let plan = Plan::new(found, known, batch, position.skip_below)?;
     plan.settle(session, known, checked).await?;
     let move_from = durable_to.map_or_else(|| "-1".to_owned(), |offset| offset.to_string());
     let mut loading = Loading {
@@ -89,7 +92,7 @@ pub(super) async fn deliver(
         http: &warehouse.http,
         range: (batch.range.start, batch.range.end),
         from: move_from,
-        to: standing.next,
+        to: position.next,
     };
     let len = batch.events.len();
     let mut delivery = Delivery { duplicates: plan.skipped(), ..Delivery::default() };
@@ -101,7 +104,7 @@ pub(super) async fn deliver(
             if rejected.is_empty() {
                 return Err(trouble);
             }
-            return Err(Trouble::Rows { rejected, duplicates: 0 });
+            return Err(SnowflakeError::Rows { rejected, duplicates: 0 });
         }
         other => other?,
     };
@@ -119,7 +122,7 @@ enum End {
 
 struct Loading<'l, 'b> {
     session: &'l mut Session,
-    known: &'l mut Known,
+    known: &'l mut SchemaCache,
     plan: &'l Plan<'b>,
     checked: &'l Checked,
     http: &'l Http,
@@ -138,7 +141,7 @@ struct File {
 
 impl Loading<'_, '_> {
     /// Loads a part of the batch; answers how many events of it were there already.
-    async fn load(&mut self, part: &Part<'_>, end: End) -> Result<u64, Trouble> {
+    async fn load(&mut self, part: &Part<'_>, end: End) -> Result<u64, SnowflakeError> {
         let file = self.pack(part)?;
         let by_table = file.by_table.clone();
         let rows = file.rows;
@@ -150,7 +153,7 @@ impl Loading<'_, '_> {
         let done = self.transact(&by_table, rows, end).await;
         match &done {
             Ok(_) => self.session.in_transaction = false,
-            Err(Trouble::Refused { .. } | Trouble::Fenced) => {
+            Err(SnowflakeError::Refused { .. } | SnowflakeError::Fenced) => {
                 if self.session.run("rolling back", "ROLLBACK").await.is_ok() {
                     self.session.in_transaction = false;
                 }
@@ -168,8 +171,8 @@ impl Loading<'_, '_> {
     }
 
     /// Finds the events with values that Snowflake refuses. Every trial is a load that is rolled back.
-    async fn search(&mut self, len: usize) -> Result<Vec<Rejected>, Trouble> {
-        let (mut halves, mut rejected, nobody) = (Halves::of(len), Vec::new(), BTreeSet::new());
+    async fn search(&mut self, len: usize) -> Result<Vec<Rejected>, SnowflakeError> {
+        let (mut halves, mut rejected, nobody) = (Bisect::of(len), Vec::new(), BTreeSet::new());
         while let Some(events) = halves.next_part() {
             let part = Part { events: events.clone(), without: &nobody, violations: false };
             let trouble = match self.load(&part, End::Rollback).await {
@@ -187,10 +190,10 @@ impl Loading<'_, '_> {
         Ok(rejected)
     }
 
-    fn pack(&mut self, part: &Part<'_>) -> Result<File, Trouble> {
+    fn pack(&mut self, part: &Part<'_>) -> Result<File, SnowflakeError> {
         let mut out = GzEncoder::new(Vec::new(), Compression::fast());
         let (mut rows, mut by_table) = (0_u64, BTreeMap::<usize, u64>::new());
-        let unwritten = |error: std::io::Error| Trouble::Upload { problem: error.to_string(), lasting: false };
+        let unwritten = |error: std::io::Error| SnowflakeError::Upload { problem: error.to_string(), lasting: false };
         self.plan.rows(self.known, part, |table, row| {
             write!(out, "{{\"_t\":\"{}\",\"_s\":\"{rows}\"", row.table).map_err(unwritten)?;
             plan::members(&mut out, table, row.cells, false).map_err(unwritten)?;
@@ -203,7 +206,7 @@ impl Loading<'_, '_> {
     }
 
     /// Brings a file into the empty table for it.
-    async fn stage(&mut self, file: File) -> Result<(), Trouble> {
+    async fn stage(&mut self, file: File) -> Result<(), SnowflakeError> {
         let place = &self.checked.place;
         let (load, stage) = (place.load(), place.stage());
         let unique: String = clock::uuid().chars().take(8).collect();
@@ -220,7 +223,7 @@ impl Loading<'_, '_> {
         Ok(())
     }
 
-    async fn transact(&mut self, by_table: &BTreeMap<usize, u64>, rows: u64, end: End) -> Result<u64, Trouble> {
+    async fn transact(&mut self, by_table: &BTreeMap<usize, u64>, rows: u64, end: End) -> Result<u64, SnowflakeError> {
         let place = &self.checked.place;
         self.session.run("beginning a transaction", "BEGIN").await?;
         // First of all, for it takes the lock that loads of this schema queue for; what they read after is settled.
@@ -237,7 +240,7 @@ impl Loading<'_, '_> {
             self.from
         );
         if self.session.run("writing the ledger", &sql).await?.count() != Some(1) {
-            return Err(Trouble::Fenced);
+            return Err(SnowflakeError::Fenced);
         }
         let mut duplicates = 0;
         for (place, rows) in by_table {

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use tidegate_event::destination::Batch;
-use tidegate_warehouse::known::{Found, Known};
 use tidegate_warehouse::row::{Cell, Group, Planner};
+use tidegate_warehouse::schema_cache::{Found, SchemaCache};
 use tidegate_warehouse::table::{Family, Table, Target};
 
 use super::ddl;
 use super::encode;
-use super::error::Trouble;
+use super::error::SnowflakeError;
 use super::session::Session;
 use super::settings::Checked;
 use super::view;
@@ -54,10 +54,10 @@ impl<'b> Plan<'b> {
     /// Reads the batch for the first time.
     pub(super) fn new(
         found: &mut Found,
-        known: &mut Known,
+        known: &mut SchemaCache,
         batch: &'b Batch,
         skip_below: u64,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, SnowflakeError> {
         let mut targets = Vec::with_capacity(batch.events.len());
         for event in &batch.events {
             let is_fresh = event.offset >= skip_below;
@@ -89,15 +89,15 @@ impl<'b> Plan<'b> {
     pub(super) async fn settle(
         &self,
         session: &mut Session,
-        known: &mut Known,
+        known: &mut SchemaCache,
         checked: &Checked,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), SnowflakeError> {
         let mut waits = false;
         for place in self.columns.keys() {
             let table = &mut known.tables.list[*place];
             let found = ddl::describe(session, &checked.place, &table.name).await?;
             if !ddl::is_as_known(table, found.as_ref()) {
-                return Err(Trouble::Altered { table: table.name.to_string() });
+                return Err(SnowflakeError::Altered { table: table.name.to_string() });
             }
             let applied = ddl::apply(session, &checked.place, table).await?;
             known.notices.extend(applied.notices);
@@ -107,16 +107,16 @@ impl<'b> Plan<'b> {
                 known.viewed(*place, outcome);
             }
         }
-        if waits { Err(Trouble::Waits) } else { Ok(()) }
+        if waits { Err(SnowflakeError::Waits) } else { Ok(()) }
     }
 
     /// Reads the batch for the second time: every row of the part.
     pub(super) fn rows(
         &self,
-        known: &mut Known,
+        known: &mut SchemaCache,
         part: &Part<'_>,
-        mut each: impl FnMut(&Table, Row<'_, 'b>) -> Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
+        mut each: impl FnMut(&Table, Row<'_, 'b>) -> Result<(), SnowflakeError>,
+    ) -> Result<(), SnowflakeError> {
         let mut violations = self.batch.violations.iter().filter(|record| record.offset >= self.skip_below);
         self.groups(known, part, |known, groups| {
             for group in groups {
@@ -139,10 +139,10 @@ impl<'b> Plan<'b> {
 
     fn groups(
         &self,
-        known: &mut Known,
+        known: &mut SchemaCache,
         part: &Part<'_>,
-        mut each: impl FnMut(&Known, Vec<Group<'b>>) -> Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
+        mut each: impl FnMut(&SchemaCache, Vec<Group<'b>>) -> Result<(), SnowflakeError>,
+    ) -> Result<(), SnowflakeError> {
         for start in part.events.clone().step_by(CHUNK_EVENTS) {
             let mut planner = Planner::new(&mut known.tables, encode::FIT);
             for index in start..(start + CHUNK_EVENTS).min(part.events.end) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tidegate_warehouse::rights::Right;
 
 use super::ddl::{Place, exact};
-use super::error::Trouble;
+use super::error::SnowflakeError;
 use super::session::Session;
 
 /// Roles that are looked into, the role's own first and then those that were granted to it.
@@ -25,12 +25,12 @@ pub(super) async fn of(
     session: &mut Session,
     place: &Place,
     warehouse: Option<&str>,
-) -> Result<Option<Vec<Right>>, Trouble> {
+) -> Result<Option<Vec<Right>>, SnowflakeError> {
     let what = "asking for permissions";
     let role = match session.run(what, "SELECT CURRENT_ROLE()::VARCHAR").await {
         Ok(answer) => answer.texts(what)?.rows.first().and_then(|row| row.first().cloned().flatten()),
-        Err(Trouble::Refused { .. }) => None,
-        Err(trouble) => return Err(trouble),
+        Err(SnowflakeError::Refused { .. }) => None,
+        Err(error) => return Err(error),
     };
     let Some(role) = role else { return Ok(None) };
     let (mut roles, mut at, mut grants) = (vec![role.clone()], 0, BTreeSet::new());
@@ -38,9 +38,9 @@ pub(super) async fn of(
         at += 1;
         let answer = match session.run(what, &format!("SHOW GRANTS TO ROLE {}", exact(&of))).await {
             Ok(answer) => answer.texts(what)?,
-            Err(Trouble::Refused { .. }) if at > 1 => continue,
-            Err(Trouble::Refused { .. }) => return Ok(None),
-            Err(trouble) => return Err(trouble),
+            Err(SnowflakeError::Refused { .. }) if at > 1 => continue,
+            Err(SnowflakeError::Refused { .. }) => return Ok(None),
+            Err(error) => return Err(error),
         };
         for row in &answer.rows {
             let cell = |name: &str| answer.cell(row, name).unwrap_or_default().to_owned();

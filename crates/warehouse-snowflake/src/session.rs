@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tidegate_process::clock;
 
 use super::answer::{Answer, json_rows};
-use super::error::Trouble;
+use super::error::SnowflakeError;
 use super::http::{self, Http};
 use super::jwt::Signer;
 use super::settings::{Auth, Checked};
@@ -44,7 +44,11 @@ pub(super) struct Session {
 
 impl Session {
     /// Logs in.
-    pub(super) async fn login(http: &Http, checked: &Arc<Checked>, signer: Option<&Signer>) -> Result<Self, Trouble> {
+    pub(super) async fn login(
+        http: &Http,
+        checked: &Arc<Checked>,
+        signer: Option<&Signer>,
+    ) -> Result<Self, SnowflakeError> {
         let what = "logging in";
         let settings = &checked.settings;
         let mut data = json!({
@@ -67,7 +71,8 @@ impl Session {
         let mut set = |key: &str, value: &str| data[key] = value.into();
         match &settings.auth {
             Auth::KeyFile(_) | Auth::Key(_) => {
-                let signer = signer.ok_or_else(|| Trouble::Key { problem: "there is no private key".to_owned() })?;
+                let signer =
+                    signer.ok_or_else(|| SnowflakeError::Key { problem: "there is no private key".to_owned() })?;
                 set("AUTHENTICATOR", "SNOWFLAKE_JWT");
                 set("TOKEN", &signer.token(clock::now_us())?);
             }
@@ -88,8 +93,8 @@ impl Session {
         let request = http.client.post(url).timeout(LOGIN_TIME_MAX).header("Content-Type", "application/json");
         let answer = accepted(http::json(request.body(json!({ "data": data }).to_string()), what).await?, what)?;
         let text = |key: &str| answer["data"][key].as_str().map(str::to_owned);
-        let token =
-            text("token").ok_or_else(|| Trouble::Answer { doing: what, problem: "it has no token".to_owned() })?;
+        let token = text("token")
+            .ok_or_else(|| SnowflakeError::Answer { doing: what, problem: "it has no token".to_owned() })?;
         Ok(Self {
             http: http.clone(),
             checked: Arc::clone(checked),
@@ -101,7 +106,7 @@ impl Session {
     }
 
     /// Runs one statement to its end.
-    pub(super) async fn run(&mut self, doing: &'static str, sql: &str) -> Result<Answer, Trouble> {
+    pub(super) async fn run(&mut self, doing: &'static str, sql: &str) -> Result<Answer, SnowflakeError> {
         self.sequence += 1;
         let body = json!({
             "sqlText": sql,
@@ -121,7 +126,7 @@ impl Session {
         while answer["code"].as_str().is_some_and(|code| IN_PROGRESS.contains(&code)) {
             let most = self.checked.settings.statement_time_max;
             if began.elapsed() > most {
-                return Err(Trouble::Late { doing, seconds: most.as_secs() });
+                return Err(SnowflakeError::Late { doing, seconds: most.as_secs() });
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(5));
@@ -133,7 +138,7 @@ impl Session {
         Ok(answer)
     }
 
-    async fn submit(&self, doing: &'static str, body: &str, request_id: &str) -> Result<Value, Trouble> {
+    async fn submit(&self, doing: &'static str, body: &str, request_id: &str) -> Result<Value, SnowflakeError> {
         let mut sending = 0;
         loop {
             let query = [("requestId", request_id.to_owned()), ("retryCount", sending.to_string())];
@@ -153,9 +158,12 @@ impl Session {
     }
 
     /// Asks again for the result of a statement that still ran.
-    async fn result(&self, doing: &'static str, running: &Value) -> Result<Value, Trouble> {
+    async fn result(&self, doing: &'static str, running: &Value) -> Result<Value, SnowflakeError> {
         let path = running["data"]["getResultUrl"].as_str().filter(|path| path.starts_with('/')).ok_or_else(|| {
-            Trouble::Answer { doing, problem: "a statement runs on and there is nowhere to ask for it".to_owned() }
+            SnowflakeError::Answer {
+                doing,
+                problem: "a statement runs on and there is nowhere to ask for it".to_owned(),
+            }
         })?;
         let mut sending = 0;
         loop {
@@ -173,10 +181,10 @@ impl Session {
     }
 
     /// Reads what did not fit into the answer itself.
-    async fn chunks(&self, doing: &'static str, answer: &mut Answer) -> Result<(), Trouble> {
+    async fn chunks(&self, doing: &'static str, answer: &mut Answer) -> Result<(), SnowflakeError> {
         let chunks = answer.data["chunks"].as_array().cloned().unwrap_or_default();
         if chunks.len() > CHUNKS_MAX {
-            return Err(Trouble::Answer { doing, problem: format!("it has {} parts", chunks.len()) });
+            return Err(SnowflakeError::Answer { doing, problem: format!("it has {} parts", chunks.len()) });
         }
         for chunk in &chunks {
             let mut request = self.http.client.get(chunk["url"].as_str().unwrap_or_default());
@@ -199,16 +207,17 @@ impl Session {
             // Rows with commas between them, without the brackets around.
             body.insert(0, b'[');
             body.push(b']');
-            let rows: Vec<Value> =
-                serde_json::from_slice(&body).map_err(|error| Trouble::Answer { doing, problem: error.to_string() })?;
+            let rows: Vec<Value> = serde_json::from_slice(&body)
+                .map_err(|error| SnowflakeError::Answer { doing, problem: error.to_string() })?;
             answer.rows.extend(json_rows(&rows));
         }
         Ok(())
     }
 
-    async fn renew(&mut self) -> Result<(), Trouble> {
+    async fn renew(&mut self) -> Result<(), SnowflakeError> {
         let what = "renewing the session";
-        let expired = || Trouble::Refused { doing: what, code: 390_114, message: "the session is over".to_owned() };
+        let expired =
+            || SnowflakeError::Refused { doing: what, code: 390_114, message: "the session is over".to_owned() };
         let master = self.master.as_deref().ok_or_else(expired)?;
         let url = with_query(&format!("{}/session/token-request", self.http.base), &[("requestId", clock::uuid())]);
         let body = json!({ "oldSessionToken": self.token, "requestType": "RENEW" }).to_string();
@@ -267,7 +276,7 @@ pub(super) fn with_query(url: &str, query: &[(&str, String)]) -> String {
 }
 
 /// The answer, unless it is a refusal.
-fn accepted(answer: Value, doing: &'static str) -> Result<Value, Trouble> {
+fn accepted(answer: Value, doing: &'static str) -> Result<Value, SnowflakeError> {
     if answer["success"].as_bool() == Some(true) {
         return Ok(answer);
     }
@@ -276,5 +285,5 @@ fn accepted(answer: Value, doing: &'static str) -> Result<Value, Trouble> {
         code => code.as_u64().and_then(|code| u32::try_from(code).ok()).unwrap_or(0),
     };
     let message = answer["message"].as_str().unwrap_or("no reason is given").to_owned();
-    Err(Trouble::Refused { doing, code, message })
+    Err(SnowflakeError::Refused { doing, code, message })
 }

@@ -14,7 +14,7 @@ use tidegate_warehouse::waiting::Waiting;
 
 use super::client::SnowflakeWarehouse;
 use super::ddl::Place;
-use super::error::Trouble;
+use super::error::SnowflakeError;
 use super::http::Http;
 use super::jwt::Signer;
 
@@ -122,7 +122,7 @@ impl Settings {
             Some("the sync has no name")
         } else if part.schema.as_deref().is_some_and(str::is_empty) {
             Some("the sync's schema must not be empty")
-        } else if !(32..=super::SHEET.columns_max).contains(&self.limits.columns_max) {
+        } else if !(32..=super::CAPABILITIES.columns_max).contains(&self.limits.columns_max) {
             Some("columns_max is not between 32 and 2,000")
         } else if !(1..=10_000).contains(&self.limits.tables_max) {
             Some("tables_max is not between 1 and 10,000")
@@ -141,7 +141,7 @@ impl Settings {
             (Err(problem), _) => (String::new(), Some(problem)),
         };
         if let Some(problem) = problem {
-            return Err(Trouble::Settings { problem }.failure(&self.account));
+            return Err(SnowflakeError::Settings { problem }.failure(&self.account));
         }
         let schema = part.schema.as_deref().unwrap_or(&self.schema);
         Ok(Checked {
@@ -190,11 +190,11 @@ impl Checked {
     /// A key that cannot be read or used.
     pub fn open(self) -> Result<SnowflakeWarehouse, Failure> {
         let account = self.settings.account.clone();
-        let open = || -> Result<SnowflakeWarehouse, Trouble> {
+        let open = || -> Result<SnowflakeWarehouse, SnowflakeError> {
             let pem = match &self.settings.auth {
                 Auth::KeyFile(path) => {
                     let read = file::read_text(path, file::SECRET_BYTES_MAX);
-                    Some(read.map_err(|error| Trouble::Key {
+                    Some(read.map_err(|error| SnowflakeError::Key {
                         problem: format!("the private key {} cannot be read: {error}", path.display()),
                     })?)
                 }

@@ -12,7 +12,7 @@ use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStoreExt, RetryConfig};
 use serde_json::Value;
 
-use super::error::Trouble;
+use super::error::SnowflakeError;
 use super::http::{self, Http};
 use super::session::Session;
 
@@ -43,14 +43,14 @@ pub(super) async fn put(
     folder: &str,
     name: &str,
     file: Vec<u8>,
-) -> Result<(), Trouble> {
+) -> Result<(), SnowflakeError> {
     let sql = format!(
         "PUT 'file:///tmp/{name}' @{stage}/{folder} AUTO_COMPRESS = FALSE SOURCE_COMPRESSION = GZIP OVERWRITE = TRUE"
     );
     let answer = session.run("asking where to upload to", &sql).await?;
     if answer.data["encryptionMaterial"].as_object().is_some_and(|material| !material.is_empty()) {
         let problem = "the stage wants files that the client has encrypted".to_owned();
-        return Err(Trouble::Upload { problem, lasting: true });
+        return Err(SnowflakeError::Upload { problem, lasting: true });
     }
     let target = target(&answer.data["stageInfo"], name)?;
     let file = bytes::Bytes::from(file);
@@ -71,9 +71,9 @@ pub(super) async fn put(
 }
 
 /// Reads the answer to PUT.
-fn target(info: &Value, name: &str) -> Result<Target, Trouble> {
+fn target(info: &Value, name: &str) -> Result<Target, SnowflakeError> {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    let wrong = |problem: String| Trouble::Upload { problem, lasting: true };
+    let wrong = |problem: String| SnowflakeError::Upload { problem, lasting: true };
     let location = text(&info["location"]).unwrap_or_default();
     let (container, folder) = location.split_once('/').unwrap_or((&location, ""));
     let separator = if folder.is_empty() || folder.ends_with('/') { "" } else { "/" };
@@ -128,9 +128,9 @@ async fn put_web(
     url: &str,
     headers: &[(&'static str, String)],
     file: bytes::Bytes,
-) -> Result<(), Trouble> {
+) -> Result<(), SnowflakeError> {
     if url.starts_with("http://") && !http.is_plain() {
-        return Err(Trouble::Upload { problem: "the address is not encrypted".to_owned(), lasting: true });
+        return Err(SnowflakeError::Upload { problem: "the address is not encrypted".to_owned(), lasting: true });
     }
     let mut request = http.client.put(url).timeout(UPLOAD_TIME_MAX).header("Content-Type", "application/octet-stream");
     for (name, value) in headers {
@@ -150,9 +150,9 @@ impl HttpConnector for Lend {
     }
 }
 
-async fn put_s3(http: &Http, target: &Target, file: bytes::Bytes) -> Result<(), Trouble> {
+async fn put_s3(http: &Http, target: &Target, file: bytes::Bytes) -> Result<(), SnowflakeError> {
     let Target::S3 { bucket, key, region, endpoint, id, secret, token } = target else { return Ok(()) };
-    let failed = |error: object_store::Error| Trouble::Upload { problem: error.to_string(), lasting: false };
+    let failed = |error: object_store::Error| SnowflakeError::Upload { problem: error.to_string(), lasting: false };
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
         .with_region(region)
@@ -168,7 +168,7 @@ async fn put_s3(http: &Http, target: &Target, file: bytes::Bytes) -> Result<(), 
         None => builder.with_virtual_hosted_style_request(true),
     };
     let store = builder.build().map_err(failed)?;
-    let key = Path::parse(key).map_err(|error| Trouble::Upload { problem: error.to_string(), lasting: true })?;
+    let key = Path::parse(key).map_err(|error| SnowflakeError::Upload { problem: error.to_string(), lasting: true })?;
     store.put(&key, file.into()).await.map_err(failed)?;
     Ok(())
 }

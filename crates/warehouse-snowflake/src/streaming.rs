@@ -23,13 +23,13 @@ use std::time::Duration;
 
 use tidegate_event::destination::{Batch, Delivery, Rejected};
 use tidegate_process::clock;
-use tidegate_warehouse::known::Known;
 use tidegate_warehouse::ledger;
+use tidegate_warehouse::schema_cache::SchemaCache;
 use tidegate_warehouse::table::Table;
 
 use super::client::{Link, SnowflakeWarehouse};
 use super::ddl::{literal, quoted};
-use super::error::Trouble;
+use super::error::SnowflakeError;
 use super::load;
 use super::plan::{self, Part, Plan};
 use super::session::Session;
@@ -80,7 +80,7 @@ struct Share {
 
 /// How far the sync has come: what its channel to the ledger has committed, or what a row of the ledger says (of another
 /// way of loading, or of a channel that has expired).
-pub(super) async fn ledger(warehouse: &SnowflakeWarehouse, link: &mut Link) -> Result<Option<u64>, Trouble> {
+pub(super) async fn ledger(warehouse: &SnowflakeWarehouse, link: &mut Link) -> Result<Option<u64>, SnowflakeError> {
     if let Some(streams) = &link.streams {
         return Ok(streams.durable_to);
     }
@@ -94,10 +94,10 @@ pub(super) async fn ledger(warehouse: &SnowflakeWarehouse, link: &mut Link) -> R
 }
 
 /// What the ledger's rows say; the outer `None` when there is no ledger.
-async fn ledger_row(session: &mut Session, checked: &Checked) -> Result<Option<Option<u64>>, Trouble> {
+async fn ledger_row(session: &mut Session, checked: &Checked) -> Result<Option<Option<u64>>, SnowflakeError> {
     let sql = format!("SELECT COUNT(*)::VARCHAR FROM {}", checked.place.ledger());
     match session.run("reading the ledger", &sql).await {
-        Err(Trouble::Refused { code: 2_003 | 2_043, .. }) => Ok(None),
+        Err(SnowflakeError::Refused { code: 2_003 | 2_043, .. }) => Ok(None),
         Err(trouble) => Err(trouble),
         Ok(_) => Ok(Some(load::ledger(session, checked).await?)),
     }
@@ -108,19 +108,19 @@ pub(super) async fn deliver(
     warehouse: &SnowflakeWarehouse,
     link: &mut Link,
     batch: &Batch,
-) -> Result<Delivery, Trouble> {
+) -> Result<Delivery, SnowflakeError> {
     let checked = &*warehouse.checked;
     load::ready(link, checked).await?;
     ledger(warehouse, link).await?;
     let Link { session, known: Some((found, known)), streams: Some(streams), .. } = link else {
-        return Err(Trouble::Fenced);
+        return Err(SnowflakeError::Fenced);
     };
-    let standing = ledger::standing(streams.durable_to, &batch.range);
-    if let Some(gap) = standing.gap {
+    let position = ledger::position(streams.durable_to, &batch.range);
+    if let Some(gap) = position.gap {
         let (start, end) = (gap.start, gap.end);
         known.notices.push(format!("offsets {start} to {end} of the log never reached this warehouse"));
     }
-    let plan = Plan::new(found, known, batch, standing.skip_below)?;
+    let plan = Plan::new(found, known, batch, position.skip_below)?;
     plan.settle(session, known, checked).await?;
     let mut delivery = Delivery { duplicates: plan.skipped(), ..Delivery::default() };
     for place in plan.columns.keys() {
@@ -160,10 +160,10 @@ pub(super) async fn deliver(
     if !rejected.is_empty() {
         rejected.sort_by_key(|rejected| rejected.index);
         rejected.dedup_by_key(|rejected| rejected.index);
-        return Err(Trouble::Rows { rejected, duplicates: delivery.duplicates });
+        return Err(SnowflakeError::Rows { rejected, duplicates: delivery.duplicates });
     }
     fail::fail_point!("warehouse_before_commit", |_| std::process::abort());
-    advance(streams, checked, standing.next).await?;
+    advance(streams, checked, position.next).await?;
     fail::fail_point!("warehouse_after_commit", |_| std::process::abort());
     delivery.delivered = batch.events.len() as u64;
     Ok(delivery)
@@ -172,11 +172,11 @@ pub(super) async fn deliver(
 /// The rows of the batch by table, in pieces. An event with a row that no request can carry is refused as a whole.
 fn shares(
     plan: &Plan<'_>,
-    known: &mut Known,
+    known: &mut SchemaCache,
     streams: &Streams,
     len: usize,
     rejected: &mut Vec<Rejected>,
-) -> Result<BTreeMap<usize, Share>, Trouble> {
+) -> Result<BTreeMap<usize, Share>, SnowflakeError> {
     let mut without = BTreeSet::new();
     loop {
         let mut shares: BTreeMap<usize, Share> = BTreeMap::new();
@@ -192,7 +192,7 @@ fn shares(
             let mut line = Vec::with_capacity(512);
             line.push(b'{');
             plan::members(&mut line, table, row.cells, true)
-                .map_err(|error| Trouble::Upload { problem: error.to_string(), lasting: false })?;
+                .map_err(|error| SnowflakeError::Upload { problem: error.to_string(), lasting: false })?;
             line.extend(b"}\n");
             if line.len() > REQUEST_BYTES_MAX {
                 too_long.push((row.event, line.len()));
@@ -227,8 +227,8 @@ fn push(pieces: &mut Vec<Piece>, line: Vec<u8>, token: u64) {
     }
 }
 
-async fn append(streams: &mut Streams, checked: &Checked, table: &str, pieces: &[Piece]) -> Result<(), Trouble> {
-    let Some(channel) = streams.channels.get_mut(table) else { return Err(Trouble::Fenced) };
+async fn append(streams: &mut Streams, checked: &Checked, table: &str, pieces: &[Piece]) -> Result<(), SnowflakeError> {
+    let Some(channel) = streams.channels.get_mut(table) else { return Err(SnowflakeError::Fenced) };
     for piece in pieces {
         streams.ingest.append(&checked.place, table, channel, &piece.bytes, piece.token).await?;
     }
@@ -241,7 +241,7 @@ async fn committed(
     checked: &Checked,
     table: &str,
     last: Option<&Piece>,
-) -> Result<Option<String>, Trouble> {
+) -> Result<Option<String>, SnowflakeError> {
     let (Some(channel), Some(last)) = (streams.channels.get_mut(table), last) else { return Ok(None) };
     let most = checked.settings.statement_time_max.min(COMMIT_TIME_MAX);
     let status = streams.ingest.wait(&checked.place, table, last.token, most).await?;
@@ -257,7 +257,7 @@ async fn missing(
     checked: &Checked,
     table: &Table,
     suspects: Vec<Suspect>,
-) -> Result<Vec<Rejected>, Trouble> {
+) -> Result<Vec<Rejected>, SnowflakeError> {
     let mut rejected = Vec::new();
     for suspects in suspects.chunks(IDS_MAX) {
         let ids: Vec<String> = suspects.iter().map(|suspect| literal(&suspect.id)).collect();
@@ -269,7 +269,7 @@ async fn missing(
         for suspect in suspects.iter().filter(|suspect| !there.contains(&*suspect.id)) {
             let reason = format!("table {}: {}", table.name, suspect.reason);
             let Some(index) = suspect.event else {
-                return Err(Trouble::Refused { doing: "streaming rows", code: 100_000, message: reason });
+                return Err(SnowflakeError::Refused { doing: "streaming rows", code: 100_000, message: reason });
             };
             rejected.push(Rejected { index, code: "row_refused".into(), reason, detail: None });
         }
@@ -278,7 +278,7 @@ async fn missing(
 }
 
 /// Moves the ledger.
-async fn advance(streams: &mut Streams, checked: &Checked, next: u64) -> Result<(), Trouble> {
+async fn advance(streams: &mut Streams, checked: &Checked, next: u64) -> Result<(), SnowflakeError> {
     if streams.durable_to.is_some_and(|durable_to| durable_to >= next) {
         return Ok(());
     }
@@ -294,6 +294,6 @@ async fn advance(streams: &mut Streams, checked: &Checked, next: u64) -> Result<
             streams.durable_to = Some(next);
             Ok(())
         }
-        Some(message) => Err(Trouble::Refused { doing: "writing the ledger", code: 100_000, message }),
+        Some(message) => Err(SnowflakeError::Refused { doing: "writing the ledger", code: 100_000, message }),
     }
 }

@@ -4,7 +4,7 @@ use tidegate_warehouse::profiles::{Outcome, Profile};
 use tidegate_warehouse::table::Table;
 
 use super::ddl::{Place, exact, literal, quoted};
-use super::error::Trouble;
+use super::error::SnowflakeError;
 use super::session::Session;
 
 /// Makes the view of this table what it shall be. Of two who do so at once the later one wins, and the other finds that when
@@ -14,7 +14,7 @@ pub(super) async fn keep(
     place: &Place,
     profile: &Profile,
     table: &Table,
-) -> Result<Outcome, Trouble> {
+) -> Result<Outcome, SnowflakeError> {
     let doing = "looking for a view";
     let name = profile.beside(table);
     let query = query(place, profile, table);
@@ -28,8 +28,8 @@ pub(super) async fn keep(
     );
     let found = match session.run(doing, &sql).await {
         Ok(answer) => answer.texts(doing)?,
-        Err(trouble) if trouble.is_of_a_view() => return Ok(profile.refused(&name, &trouble.to_string())),
-        Err(trouble) => return Err(trouble),
+        Err(error) if error.is_of_a_view() => return Ok(profile.refused(&name, &error.to_string())),
+        Err(error) => return Err(error),
     };
     if let Some(row) = found.rows.first() {
         let cell = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
@@ -41,8 +41,8 @@ pub(super) async fn keep(
         format!("CREATE OR REPLACE VIEW {} COPY GRANTS COMMENT = {} AS {query}", place.sql(&name), literal(&mark));
     match session.run("making a view", &make).await {
         Ok(_) => Ok(Outcome::Made),
-        Err(trouble) if trouble.is_of_a_view() => Ok(profile.refused(&name, &trouble.to_string())),
-        Err(trouble) => Err(trouble),
+        Err(error) if error.is_of_a_view() => Ok(profile.refused(&name, &error.to_string())),
+        Err(error) => Err(error),
     }
 }
 

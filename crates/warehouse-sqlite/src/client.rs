@@ -13,14 +13,14 @@ use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
 use tidegate_sqlite::sqlite_check::{self, Depth};
 use tidegate_warehouse::Part;
 use tidegate_warehouse::declared::Declared;
-use tidegate_warehouse::known::Found;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
+use tidegate_warehouse::schema_cache::Found;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse::waiting::{ROUNDS_MAX, Waiting};
 use tokio::sync::{mpsc, oneshot};
 
-use super::error::{Trouble, doing};
-use super::load::{self, Care, Link};
+use super::error::{SqliteError, doing};
+use super::load::{self, Care, Session};
 
 /// What an operator may say of a SQLite warehouse.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ impl Settings {
             None
         };
         if let Some(problem) = problem {
-            return Err(Trouble::Settings { problem }.failure(&self.path));
+            return Err(SqliteError::Settings { problem }.failure(&self.path));
         }
         let prefix = part.schema.as_ref().map(|schema| format!("{schema}__")).unwrap_or_default();
         let mut log_path = self.path.clone().into_os_string();
@@ -109,11 +109,11 @@ impl Checked {
     /// at the next call.
     pub fn open(self) -> Result<Client, Failure> {
         let settings = Arc::new(self);
-        let mut client = Client { settings, link: None, looked_at: false };
+        let mut client = Client { settings, session: None, looked_at: false };
         match client.attempt(|_| Ok(())) {
             // It is looked at again at the next call: an operator may put a whole file in its place meanwhile.
-            Ok(()) | Err(Trouble::Damaged { .. } | Trouble::Ledger) => Ok(client),
-            Err(trouble) => match trouble.failure(&client.settings.path) {
+            Ok(()) | Err(SqliteError::Damaged { .. } | SqliteError::Ledger) => Ok(client),
+            Err(error) => match error.failure(&client.settings.path) {
                 Failure::Retry { .. } => Ok(client),
                 failure => Err(failure),
             },
@@ -125,7 +125,7 @@ impl Checked {
         if !self.path.exists() {
             return Ok(Found::default());
         }
-        load::find(&self).map_err(|trouble| trouble.failure(&self.path))
+        load::find(&self).map_err(|error| error.failure(&self.path))
     }
 
     /// The name of one of this warehouse's tables without its prefix; `None` for other people's. No table's own name
@@ -140,7 +140,7 @@ impl Checked {
 pub struct Client {
     settings: Arc<Checked>,
     /// Gone after a failure; the next call opens the file anew.
-    link: Option<Link>,
+    session: Option<Session>,
     /// Whether the file was found whole; nothing is written to one that is damaged.
     looked_at: bool,
 }
@@ -154,17 +154,17 @@ impl fmt::Debug for Client {
 impl Client {
     /// What [`Destination::durable_to`] promises.
     pub fn durable_to(&mut self) -> Result<Option<u64>, Failure> {
-        self.attempt(Link::durable_to).map_err(|trouble| trouble.failure(&self.settings.path))
+        self.attempt(Session::durable_to).map_err(|error| error.failure(&self.settings.path))
     }
 
     /// What [`Destination::deliver`] promises.
     pub fn deliver(&mut self, batch: &Batch) -> Result<Delivery, Failure> {
         let (mut care, mut rounds) = (Care::Swift, 0);
         loop {
-            match self.attempt(|link| link.deliver(batch, care)) {
-                Err(Trouble::Waits) if rounds < ROUNDS_MAX => rounds += 1,
-                Err(trouble) if trouble.is_of_row() && care == Care::Swift => care = Care::OneByOne,
-                done => return done.map_err(|trouble| trouble.failure(&self.settings.path)),
+            match self.attempt(|session| session.deliver(batch, care)) {
+                Err(SqliteError::Waits) if rounds < ROUNDS_MAX => rounds += 1,
+                Err(error) if error.is_of_row() && care == Care::Swift => care = Care::OneByOne,
+                done => return done.map_err(|error| error.failure(&self.settings.path)),
             }
         }
     }
@@ -179,23 +179,23 @@ impl Client {
                 tidegate_process::task::give_way();
                 serve(self, inbox);
             })
-            .map_err(|source| Trouble::Spawn { source }.failure(&settings.path))?;
+            .map_err(|source| SqliteError::Spawn { source }.failure(&settings.path))?;
         Ok(SqliteWarehouse { settings, orders: Some(orders), thread: Some(thread) })
     }
 
-    /// Does the work with the link, which survives success only.
-    fn attempt<T>(&mut self, work: impl FnOnce(&mut Link) -> Result<T, Trouble>) -> Result<T, Trouble> {
-        let mut link = match self.link.take() {
-            Some(link) => link,
+    /// Does the work with the session, which survives success only.
+    fn attempt<T>(&mut self, work: impl FnOnce(&mut Session) -> Result<T, SqliteError>) -> Result<T, SqliteError> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
             None => {
                 self.look_at_file()?;
-                Link::open(&self.settings)?
+                Session::open(&self.settings)?
             }
         };
-        let done = work(&mut link);
+        let done = work(&mut session);
         match &done {
-            Ok(_) => self.link = Some(link),
-            Err(Trouble::Sqlite { source, .. }) if sqlite_check::is_damage(source) => self.looked_at = false,
+            Ok(_) => self.session = Some(session),
+            Err(SqliteError::Sqlite { source, .. }) if sqlite_check::is_damage(source) => self.looked_at = false,
             Err(_) => {}
         }
         done
@@ -205,7 +205,7 @@ impl Client {
 impl Client {
     /// Looks whether the file is whole before it is first written to. A large one is checked in the background by whoever
     /// keeps this warehouse.
-    fn look_at_file(&mut self) -> Result<(), Trouble> {
+    fn look_at_file(&mut self) -> Result<(), SqliteError> {
         let path = &self.settings.path;
         let small = path.metadata().is_ok_and(|found| found.len() <= sqlite_check::AT_START_BYTES_MAX);
         if self.looked_at || !small {
@@ -214,7 +214,7 @@ impl Client {
         let found = sqlite_check::check(path, Depth::Quick).map_err(doing("checking the file"))?;
         match found.into_iter().next() {
             // A first page that is no database's may as well be another program's file: opening says so.
-            Some(what) if !what.contains("not a database") => Err(Trouble::Damaged { what }),
+            Some(what) if !what.contains("not a database") => Err(SqliteError::Damaged { what }),
             _ => {
                 self.looked_at = true;
                 Ok(())
@@ -249,7 +249,7 @@ pub struct SqliteWarehouse {
 
 impl SqliteWarehouse {
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<Result<T, Failure>>) -> Order) -> Result<T, Failure> {
-        let gone = || Trouble::Gone.failure(&self.settings.path);
+        let gone = || SqliteError::Gone.failure(&self.settings.path);
         let (reply, answer) = oneshot::channel();
         let orders = self.orders.as_ref().ok_or_else(gone)?;
         orders.send(order(reply)).await.map_err(|_| gone())?;

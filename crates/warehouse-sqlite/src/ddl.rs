@@ -12,7 +12,7 @@ use tidegate_warehouse::table::{Changes, Column, Family, Table, is_ours};
 use tidegate_warehouse::waiting::{Applied, Refusal};
 
 use super::encode;
-use super::error::{Trouble, doing};
+use super::error::{SqliteError, doing};
 
 mod definition;
 
@@ -36,13 +36,13 @@ pub(super) fn quoted(name: &str) -> String {
 
 /// The columns of the table `name` as the file has it. `None` when it is not one that the router could have made:
 /// another key, no columns of the family, a view.
-pub(super) fn read(connection: &Connection, name: &str, family: Family) -> Result<Option<Vec<Column>>, Trouble> {
+pub(super) fn read(connection: &Connection, name: &str, family: Family) -> Result<Option<Vec<Column>>, SqliteError> {
     let (key, columns) = definition_of(connection, name)?;
     Ok(is_ours(family, &key, &columns).then_some(columns))
 }
 
 /// The key, in lower case, and the columns of the table `name`.
-pub(super) fn definition_of(connection: &Connection, name: &str) -> Result<(Vec<String>, Vec<Column>), Trouble> {
+pub(super) fn definition_of(connection: &Connection, name: &str) -> Result<(Vec<String>, Vec<Column>), SqliteError> {
     let reading = doing("reading the definition of a table");
     let mut statement =
         connection.prepare_cached("SELECT name, type, pk, hidden FROM pragma_table_xinfo(?1)").map_err(&reading)?;
@@ -65,7 +65,7 @@ pub(super) fn definition_of(connection: &Connection, name: &str) -> Result<(Vec<
 
 /// Makes the file's table what `table` shall be; says so of columns that widened, and of changes that something is in the
 /// way of, which leave nothing behind.
-pub(super) fn apply(connection: &Connection, table: &mut Table) -> Result<Applied<Trouble>, Trouble> {
+pub(super) fn apply(connection: &Connection, table: &mut Table) -> Result<Applied<SqliteError>, SqliteError> {
     let changes = table.changes();
     let mut applied = Applied { notices: Vec::new(), refused: Vec::new() };
     if changes.create {
@@ -92,7 +92,7 @@ pub(super) fn apply(connection: &Connection, table: &mut Table) -> Result<Applie
     Ok(applied)
 }
 
-type Altered = Result<(), Refusal<Trouble>>;
+type Altered = Result<(), Refusal<SqliteError>>;
 
 /// Makes these changes of an existing table, all or none.
 fn alter(
@@ -100,7 +100,7 @@ fn alter(
     table: &mut Table,
     changes: &Changes,
     notices: &mut Vec<String>,
-) -> Result<Altered, Trouble> {
+) -> Result<Altered, SqliteError> {
     let going = doing("setting a savepoint");
     connection.execute_batch("SAVEPOINT change").map_err(&going)?;
     let altered = match changes.widen.is_empty() {
@@ -117,14 +117,14 @@ fn alter(
             done(table, changes);
             Ok(Ok(()))
         }
-        Err(trouble) if trouble.is_of_alteration() => {
+        Err(error) if error.is_of_alteration() => {
             connection
                 .execute_batch("PRAGMA writable_schema = OFF; ROLLBACK TO change; RELEASE change")
                 .map_err(&going)?;
             let statement = statements_of(table, changes).join("; ");
-            Ok(Err(Refusal { columns: changes.columns().collect(), statement, trouble }))
+            Ok(Err(Refusal { columns: changes.columns().collect(), statement, error }))
         }
-        Err(trouble) => Err(trouble),
+        Err(error) => Err(error),
     }
 }
 
@@ -165,7 +165,7 @@ fn defined(column: &Column) -> String {
 }
 
 /// Changes declared types, then rewrites the values that mean something else now.
-fn widen(connection: &Connection, table: &Table, changes: &Changes) -> Result<Vec<String>, Trouble> {
+fn widen(connection: &Connection, table: &Table, changes: &Changes) -> Result<Vec<String>, SqliteError> {
     let widening = doing("widening a column");
     let (stored, mut sql) = connection
         .query_row(
@@ -180,7 +180,7 @@ fn widen(connection: &Connection, table: &Table, changes: &Changes) -> Result<Ve
     for at in &changes.widen {
         let column = &table.columns[*at];
         let wanted = encode::declared(column.kind());
-        let retyped = definition::retyped(&sql, &column.name, wanted).ok_or_else(|| Trouble::Retype {
+        let retyped = definition::retyped(&sql, &column.name, wanted).ok_or_else(|| SqliteError::Retype {
             table: table.name.to_string(),
             column: column.name.to_string(),
             wanted,
@@ -214,7 +214,7 @@ fn widen(connection: &Connection, table: &Table, changes: &Changes) -> Result<Ve
 }
 
 /// Reads back what the file now says, so that a definition that was misread stops the batch instead of harming it.
-fn confirm(connection: &Connection, table: &Table, changes: &Changes) -> Result<(), Trouble> {
+fn confirm(connection: &Connection, table: &Table, changes: &Changes) -> Result<(), SqliteError> {
     for at in &changes.widen {
         let column = &table.columns[*at];
         let wanted = encode::declared(column.kind());
@@ -228,14 +228,14 @@ fn confirm(connection: &Connection, table: &Table, changes: &Changes) -> Result<
             .map_err(doing("reading back a widened column"))?;
         if declared.as_deref() != Some(wanted) {
             let (table, column) = (table.name.to_string(), column.name.to_string());
-            return Err(Trouble::Retype { table, column, wanted });
+            return Err(SqliteError::Retype { table, column, wanted });
         }
     }
     Ok(())
 }
 
 /// SQLite's own count of changes to the schema, by whomever.
-pub(super) fn schema_version(connection: &Connection) -> Result<i32, Trouble> {
+pub(super) fn schema_version(connection: &Connection) -> Result<i32, SqliteError> {
     connection
         .prepare_cached("PRAGMA schema_version")
         .and_then(|mut statement| statement.query_row([], |row| row.get(0)))

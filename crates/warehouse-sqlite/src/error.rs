@@ -1,6 +1,6 @@
 //! What can go wrong, and what an operator should do about it.
 //!
-//! Every trouble becomes a [`Failure`] in [`Trouble::failure`], which alone decides between trying again and stopping.
+//! Every error becomes a [`Failure`] in [`SqliteError::failure`], which alone decides between trying again and stopping.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use tidegate_event::destination::{Failure, Rejected};
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum SqliteError {
     #[error("{doing}: {source}")]
     Sqlite { doing: &'static str, source: rusqlite::Error },
     #[error("{name} exists but is not a table of this warehouse")]
@@ -40,11 +40,11 @@ pub(super) enum Trouble {
 }
 
 /// Names what was being done when SQLite refused.
-pub(super) fn doing(doing: &'static str) -> impl Fn(rusqlite::Error) -> Trouble {
-    move |source| Trouble::Sqlite { doing, source }
+pub(super) fn doing(doing: &'static str) -> impl Fn(rusqlite::Error) -> SqliteError {
+    move |source| SqliteError::Sqlite { doing, source }
 }
 
-impl Trouble {
+impl SqliteError {
     /// Whether SQLite refused this one row, and would take others.
     pub(super) fn is_of_row(&self) -> bool {
         let Self::Sqlite { source, .. } = self else { return false };

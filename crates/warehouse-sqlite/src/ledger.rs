@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::error::{Trouble, doing};
+use super::error::{SqliteError, doing};
 
 /// Raised when an older build could not read the ledger any more.
 pub const FORMAT: i64 = 2;
@@ -12,10 +12,10 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS _tidegate_ledger \
     format INTEGER NOT NULL DEFAULT 1, sum INTEGER)";
 
 /// Makes the table, or carries an earlier one over; refuses a later one before anything is changed.
-pub(super) fn prepare(connection: &Connection) -> Result<(), Trouble> {
+pub(super) fn prepare(connection: &Connection) -> Result<(), SqliteError> {
     let had = newest(connection)?;
     if let Some(found) = had.filter(|found| *found > FORMAT) {
-        return Err(Trouble::Format { found });
+        return Err(SqliteError::Format { found });
     }
     if had == Some(0) {
         let sql = "BEGIN IMMEDIATE; ALTER TABLE _tidegate_ledger ADD COLUMN format INTEGER NOT NULL DEFAULT 1; \
@@ -51,30 +51,30 @@ pub fn format(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     }
 }
 
-fn newest(connection: &Connection) -> Result<Option<i64>, Trouble> {
+fn newest(connection: &Connection) -> Result<Option<i64>, SqliteError> {
     format(connection).map_err(doing("reading the ledger"))
 }
 
 /// How far the sync has come.
-pub(super) fn durable_to(connection: &Connection, sync: &str) -> Result<Option<u64>, Trouble> {
+pub(super) fn durable_to(connection: &Connection, sync: &str) -> Result<Option<u64>, SqliteError> {
     let row = connection
         .prepare_cached("SELECT log_offset, format, sum FROM _tidegate_ledger WHERE sync = ?1")
         .and_then(|mut find| find.query_row([sync], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional())
         .map_err(doing("reading the ledger"))?;
     let Some((offset, format, sum)): Option<(i64, i64, Option<i64>)> = row else { return Ok(None) };
     if format > FORMAT {
-        return Err(Trouble::Format { found: format });
+        return Err(SqliteError::Format { found: format });
     }
     // Without a sum it is of a build that had none, or somebody has set it by hand.
     if sum.is_some_and(|sum| sum != sum_of(sync, offset, format)) {
-        return Err(Trouble::Ledger);
+        return Err(SqliteError::Ledger);
     }
-    u64::try_from(offset).map(Some).map_err(|_| Trouble::Ledger)
+    u64::try_from(offset).map(Some).map_err(|_| SqliteError::Ledger)
 }
 
 /// Records how far the sync has come, in the transaction of its rows.
-pub(super) fn advance(connection: &Connection, sync: &str, next: u64) -> Result<(), Trouble> {
-    let next = i64::try_from(next).map_err(|_| Trouble::Ledger)?;
+pub(super) fn advance(connection: &Connection, sync: &str, next: u64) -> Result<(), SqliteError> {
+    let next = i64::try_from(next).map_err(|_| SqliteError::Ledger)?;
     connection
         .prepare_cached(
             "INSERT INTO _tidegate_ledger (sync, log_offset, updated_at, format, sum) \

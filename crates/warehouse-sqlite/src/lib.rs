@@ -24,9 +24,9 @@ pub mod ledger;
 /// One batch, one transaction.
 mod load;
 /// What SQLite is like.
-mod sheet;
+mod capabilities;
 /// The views of the latest traits.
 mod view;
 
+pub use capabilities::CAPABILITIES;
 pub use client::{Checked, Client, Settings, SqliteWarehouse};
-pub use sheet::SHEET;

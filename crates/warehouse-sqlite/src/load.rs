@@ -1,21 +1,21 @@
 //! One batch, one transaction.
 //!
-//! A [`Link`] is one open connection and what is known of the file through it. It is thrown away after any failure:
+//! A [`Session`] is one open connection and what is known of the file through it. It is thrown away after any failure:
 //! whatever the failed transaction had changed in memory goes with it.
 
 use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, OpenFlags, TransactionBehavior};
 use tidegate_event::destination::{Batch, Delivery, Rejected};
-use tidegate_warehouse::known::{Found, FoundTable, Known, Look, Object, Told};
 use tidegate_warehouse::ledger;
 use tidegate_warehouse::row::{Group, Planner};
+use tidegate_warehouse::schema_cache::{Found, FoundTable, Look, Object, SchemaCache, Told};
 use tidegate_warehouse::table::{Column, Family, Table};
 
 use super::client::Checked;
 use super::ddl;
 use super::encode::{self, encode};
-use super::error::{Trouble, doing};
+use super::error::{SqliteError, doing};
 use super::insert::{Insert, Inserts};
 use super::ledger as table;
 use super::view;
@@ -34,17 +34,17 @@ pub(super) enum Care {
     OneByOne,
 }
 
-pub(super) struct Link {
+pub(super) struct Session {
     connection: Connection,
     settings: Arc<Checked>,
-    known: Known,
+    known: SchemaCache,
     inserts: Inserts,
     schema_version: i32,
     told: Told,
 }
 
-impl Link {
-    pub(super) fn open(settings: &Arc<Checked>) -> Result<Self, Trouble> {
+impl Session {
+    pub(super) fn open(settings: &Arc<Checked>) -> Result<Self, SqliteError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&settings.path, flags).map_err(doing("opening the file"))?;
         let set_up = || -> rusqlite::Result<()> {
@@ -60,36 +60,36 @@ impl Link {
         if let Some(found) = table::format(&connection).map_err(doing("opening the file"))?
             && found > table::FORMAT
         {
-            return Err(Trouble::Format { found });
+            return Err(SqliteError::Format { found });
         }
         set_up().map_err(doing("preparing the file"))?;
         table::prepare(&connection)?;
-        let mut link = Self {
+        let mut session = Self {
             connection,
             settings: Arc::clone(settings),
-            known: Known::default(),
+            known: SchemaCache::default(),
             inserts: Inserts::default(),
             schema_version: 0,
             told: Told::default(),
         };
-        link.durable_to()?;
-        link.look()?;
-        Ok(link)
+        session.durable_to()?;
+        session.look()?;
+        Ok(session)
     }
 
-    pub(super) fn durable_to(&mut self) -> Result<Option<u64>, Trouble> {
+    pub(super) fn durable_to(&mut self) -> Result<Option<u64>, SqliteError> {
         table::durable_to(&self.connection, &self.settings.sync)
     }
 
     /// Looks at the file anew.
-    fn look(&mut self) -> Result<(), Trouble> {
+    fn look(&mut self) -> Result<(), SqliteError> {
         self.schema_version = ddl::schema_version(&self.connection)?;
         self.known = know(&self.connection, &self.settings)?;
         self.inserts = Inserts::default();
         Ok(())
     }
 
-    pub(super) fn deliver(&mut self, batch: &Batch, care: Care) -> Result<Delivery, Trouble> {
+    pub(super) fn deliver(&mut self, batch: &Batch, care: Care) -> Result<Delivery, SqliteError> {
         self.bound_log()?;
         let behavior = TransactionBehavior::Immediate;
         let (connection, settings) = (&self.connection, &*self.settings);
@@ -101,16 +101,16 @@ impl Link {
             self.inserts = Inserts::default();
         }
         let (known, inserts) = (&mut self.known, &mut self.inserts);
-        let standing = ledger::standing(table::durable_to(connection, &settings.sync)?, &batch.range);
-        if let Some(gap) = standing.gap {
+        let position = ledger::position(table::durable_to(connection, &settings.sync)?, &batch.range);
+        if let Some(gap) = position.gap {
             let (start, end) = (gap.start, gap.end);
             known.notices.push(format!("offsets {start} to {end} of the log never reached this warehouse"));
         }
-        let mut delivery = load(connection, known, inserts, batch, standing.skip_below, care)?;
+        let mut delivery = load(connection, known, inserts, batch, position.skip_below, care)?;
         if !delivery.rejected.is_empty() {
-            return Err(Trouble::Refused { rejected: delivery.rejected });
+            return Err(SqliteError::Refused { rejected: delivery.rejected });
         }
-        table::advance(connection, &settings.sync, standing.next)?;
+        table::advance(connection, &settings.sync, position.next)?;
         let schema_version = ddl::schema_version(connection)?;
         fail::fail_point!("warehouse_before_commit", |_| std::process::abort());
         transaction.commit().map_err(doing("committing a batch"))?;
@@ -122,7 +122,7 @@ impl Link {
     }
 
     /// Waits for readers that keep the write-ahead log from starting over once it has outgrown its bound.
-    fn bound_log(&self) -> Result<(), Trouble> {
+    fn bound_log(&self) -> Result<(), SqliteError> {
         let log = || std::fs::metadata(&self.settings.log_path).map_or(0, |metadata| metadata.len());
         if log() <= self.settings.log_bytes_max {
             return Ok(());
@@ -131,7 +131,7 @@ impl Link {
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .map_err(doing("emptying the write-ahead log"))?;
         let bytes = log();
-        if bytes > self.settings.log_bytes_max { Err(Trouble::LogHeld { bytes }) } else { Ok(()) }
+        if bytes > self.settings.log_bytes_max { Err(SqliteError::LogHeld { bytes }) } else { Ok(()) }
     }
 }
 
@@ -140,12 +140,12 @@ impl Link {
 /// it the same as doing it at once.
 fn load(
     connection: &Connection,
-    known: &mut Known,
+    known: &mut SchemaCache,
     inserts: &mut Inserts,
     batch: &Batch,
     skip_below: u64,
     care: Care,
-) -> Result<Delivery, Trouble> {
+) -> Result<Delivery, SqliteError> {
     let mut delivery = Delivery::default();
     let mut targets = Vec::with_capacity(CHUNK_EVENTS);
     let mut first = 0_u32;
@@ -182,12 +182,12 @@ fn load(
 }
 
 /// What there is in the file.
-fn know(connection: &Connection, settings: &Checked) -> Result<Known, Trouble> {
+fn know(connection: &Connection, settings: &Checked) -> Result<SchemaCache, SqliteError> {
     let (objects, declared) = (objects(connection, settings)?, Arc::clone(&settings.declared));
-    Ok(Known::new(&settings.prefix, objects, settings.limits, declared, &settings.waiting))
+    Ok(SchemaCache::new(&settings.prefix, objects, settings.limits, declared, &settings.waiting))
 }
 
-fn objects(connection: &Connection, settings: &Checked) -> Result<Vec<Object>, Trouble> {
+fn objects(connection: &Connection, settings: &Checked) -> Result<Vec<Object>, SqliteError> {
     let read = || -> rusqlite::Result<Vec<Object>> {
         let sql = "SELECT name, type = 'table', coalesce(sql, '') FROM sqlite_schema";
         let mut statement = connection.prepare_cached(sql)?;
@@ -203,7 +203,7 @@ fn objects(connection: &Connection, settings: &Checked) -> Result<Vec<Object>, T
 }
 
 /// All that is in the file, read without changing it.
-pub(super) fn find(settings: &Checked) -> Result<Found, Trouble> {
+pub(super) fn find(settings: &Checked) -> Result<Found, SqliteError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&settings.path, flags).map_err(doing("opening the file"))?;
     let mut found = Found::default();
@@ -219,24 +219,24 @@ pub(super) fn find(settings: &Checked) -> Result<Found, Trouble> {
 struct Pragmas<'c>(&'c Connection);
 
 impl Look for Pragmas<'_> {
-    type Trouble = Trouble;
+    type Error = SqliteError;
 
-    fn columns(&mut self, name: &str, family: Family) -> Result<Option<Vec<Column>>, Trouble> {
+    fn columns(&mut self, name: &str, family: Family) -> Result<Option<Vec<Column>>, SqliteError> {
         ddl::read(self.0, name, family)
     }
 
-    fn taken(&self, name: &str) -> Trouble {
-        Trouble::Taken { name: name.to_owned() }
+    fn taken(&self, name: &str) -> SqliteError {
+        SqliteError::Taken { name: name.to_owned() }
     }
 }
 
 /// Makes the tables ready for the rows of these groups. When a change must wait, the batch is begun anew without it.
 fn settle(
     connection: &Connection,
-    known: &mut Known,
+    known: &mut SchemaCache,
     inserts: &mut Inserts,
     groups: &[Group<'_>],
-) -> Result<(), Trouble> {
+) -> Result<(), SqliteError> {
     let mut waits = false;
     for group in groups {
         let table = &mut known.tables.list[group.table];
@@ -249,11 +249,11 @@ fn settle(
             known.viewed(group.table, outcome);
         }
     }
-    if waits { Err(Trouble::Waits) } else { Ok(()) }
+    if waits { Err(SqliteError::Waits) } else { Ok(()) }
 }
 
 /// The tables and the statements that write to them.
-type Tools<'k> = (&'k Known, &'k Inserts);
+type Tools<'k> = (&'k SchemaCache, &'k Inserts);
 
 fn write(
     connection: &Connection,
@@ -261,7 +261,7 @@ fn write(
     groups: &[Group<'_>],
     care: Care,
     delivery: &mut Delivery,
-) -> Result<(), Trouble> {
+) -> Result<(), SqliteError> {
     match care {
         Care::Swift => delivery.duplicates += write_groups(connection, known, groups)?,
         Care::OneByOne => {
@@ -273,7 +273,7 @@ fn write(
     Ok(())
 }
 
-fn write_groups(connection: &Connection, known: Tools<'_>, groups: &[Group<'_>]) -> Result<u64, Trouble> {
+fn write_groups(connection: &Connection, known: Tools<'_>, groups: &[Group<'_>]) -> Result<u64, SqliteError> {
     let mut duplicates = 0;
     for group in groups {
         let mut writer = Writer::new(connection, known, group)?;
@@ -288,7 +288,7 @@ fn write_events(
     connection: &Connection,
     known: Tools<'_>,
     groups: &[Group<'_>],
-) -> Result<(u64, Vec<Rejected>), Trouble> {
+) -> Result<(u64, Vec<Rejected>), SqliteError> {
     let mut rows = Vec::new();
     for (place, group) in groups.iter().enumerate() {
         rows.extend(group.rows.iter().enumerate().map(|(at, row)| (row.event, place, at)));
@@ -297,7 +297,7 @@ fn write_events(
     let (mut duplicates, mut rejected) = (0, Vec::new());
     for event in rows.chunk_by(|(a, ..), (b, ..)| a.is_some() && a == b) {
         connection.execute_batch("SAVEPOINT event").map_err(doing("setting a savepoint"))?;
-        let write = || -> Result<u64, Trouble> {
+        let write = || -> Result<u64, SqliteError> {
             let mut duplicates = 0;
             for (_, place, at) in event {
                 duplicates += u64::from(Writer::new(connection, known, &groups[*place])?.row(*at)?);
@@ -306,12 +306,12 @@ fn write_events(
         };
         match (write(), event[0].0) {
             (Ok(more), _) => duplicates += more,
-            (Err(trouble), Some(index)) if trouble.is_of_row() => {
+            (Err(error), Some(index)) if error.is_of_row() => {
                 connection.execute_batch("ROLLBACK TO event").map_err(doing("setting an event aside"))?;
-                let reason = trouble.to_string();
+                let reason = error.to_string();
                 rejected.push(Rejected { index: index as usize, code: "row_refused".into(), reason, detail: None });
             }
-            (Err(trouble), _) => return Err(trouble),
+            (Err(error), _) => return Err(error),
         }
         connection.execute_batch("RELEASE event").map_err(doing("releasing a savepoint"))?;
     }
@@ -327,15 +327,15 @@ struct Writer<'w, 'a> {
 }
 
 impl<'w, 'a> Writer<'w, 'a> {
-    fn new(connection: &'w Connection, (known, inserts): Tools<'w>, group: &'w Group<'a>) -> Result<Self, Trouble> {
+    fn new(connection: &'w Connection, (known, inserts): Tools<'w>, group: &'w Group<'a>) -> Result<Self, SqliteError> {
         let table = &known.tables.list[group.table];
-        let insert = inserts.get(group.table).ok_or(Trouble::Gone)?;
+        let insert = inserts.get(group.table).ok_or(SqliteError::Gone)?;
         let statement = connection.prepare_cached(&insert.sql).map_err(doing("preparing to write rows"))?;
         Ok(Self { statement, insert, table, group })
     }
 
     /// Whether the row was a duplicate that counts.
-    fn row(&mut self, at: usize) -> Result<bool, Trouble> {
+    fn row(&mut self, at: usize) -> Result<bool, SqliteError> {
         let writing = doing("writing a row");
         self.statement.clear_bindings();
         for cell in self.group.row(at) {

@@ -5,10 +5,10 @@ use tidegate_warehouse::profiles::{MARK, Outcome, Profile};
 use tidegate_warehouse::table::Table;
 
 use super::ddl::quoted;
-use super::error::{Trouble, doing};
+use super::error::{SqliteError, doing};
 
 /// Makes the view of this table what it shall be.
-pub(super) fn keep(connection: &Connection, profile: &Profile, table: &Table) -> Result<Outcome, Trouble> {
+pub(super) fn keep(connection: &Connection, profile: &Profile, table: &Table) -> Result<Outcome, SqliteError> {
     let name = profile.beside(table);
     let query = query(profile, table);
     let wanted = format!("CREATE VIEW {} AS {query} /* {} */", quoted(&name), profile.mark(table, &query));

@@ -39,7 +39,7 @@ pub fn is_beside(schema: &str) -> bool {
 
 /// What the ledger says of a batch.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct LedgerPosition {
     /// Events below this offset are there already.
     pub skip_below: u64,
     /// What the ledger shall say once the batch is durable; it never goes back.
@@ -50,12 +50,14 @@ pub struct Standing {
 
 /// Weighs the range of a batch against the ledger; `None` when the warehouse has never seen the sync.
 #[must_use]
-pub fn standing(durable_to: Option<u64>, range: &Range<u64>) -> Standing {
+pub fn position(durable_to: Option<u64>, range: &Range<u64>) -> LedgerPosition {
     match durable_to {
-        None => Standing { skip_below: 0, next: range.end, gap: None },
-        Some(at) => {
-            Standing { skip_below: at, next: at.max(range.end), gap: (range.start > at).then_some(at..range.start) }
-        }
+        None => LedgerPosition { skip_below: 0, next: range.end, gap: None },
+        Some(at) => LedgerPosition {
+            skip_below: at,
+            next: at.max(range.end),
+            gap: (range.start > at).then_some(at..range.start),
+        },
     }
 }
 
@@ -75,11 +77,11 @@ mod tests {
 
     #[test]
     fn the_ledger_skips_what_is_there_and_never_goes_back() {
-        let of = |durable_to, range| standing(durable_to, &range);
-        assert_eq!(of(None, 5..9), Standing { skip_below: 0, next: 9, gap: None });
-        assert_eq!(of(Some(5), 5..9), Standing { skip_below: 5, next: 9, gap: None });
-        assert_eq!(of(Some(7), 5..9), Standing { skip_below: 7, next: 9, gap: None });
-        assert_eq!(of(Some(12), 5..9), Standing { skip_below: 12, next: 12, gap: None });
-        assert_eq!(of(Some(3), 5..9), Standing { skip_below: 3, next: 9, gap: Some(3..5) });
+        let of = |durable_to, range| position(durable_to, &range);
+        assert_eq!(of(None, 5..9), LedgerPosition { skip_below: 0, next: 9, gap: None });
+        assert_eq!(of(Some(5), 5..9), LedgerPosition { skip_below: 5, next: 9, gap: None });
+        assert_eq!(of(Some(7), 5..9), LedgerPosition { skip_below: 7, next: 9, gap: None });
+        assert_eq!(of(Some(12), 5..9), LedgerPosition { skip_below: 12, next: 12, gap: None });
+        assert_eq!(of(Some(3), 5..9), LedgerPosition { skip_below: 3, next: 9, gap: Some(3..5) });
     }
 }

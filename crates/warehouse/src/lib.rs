@@ -14,7 +14,7 @@
 //!
 //! This crate does no I/O, but that `rights` looks at folders. Each warehouse is a crate of its own
 //! (`tidegate-warehouse-*`) with the same modules: `client` (settings, connection), `ddl`, `encode`, `load`, `error`,
-//! `sheet`. None of them knows about syncs, cursors or contracts. A new warehouse is such a crate, and a line in each
+//! `capabilities`. None of them knows about syncs, cursors or contracts. A new warehouse is such a crate, and a line in each
 //! table of the program's `warehouses.rs`.
 
 use std::sync::Arc;
@@ -26,9 +26,9 @@ pub mod declared;
 /// The lattice of column types, and what one JSON value needs.
 pub mod evolve;
 /// Which events of a batch a warehouse refuses, found by halving.
-pub mod halves;
+pub mod bisect;
 /// What is known of a warehouse between batches.
-pub mod known;
+pub mod schema_cache;
 /// How far a sync has come in a warehouse.
 pub mod ledger;
 /// From the path of a value to the name of its column; from an event name to the name of its table.
@@ -44,7 +44,7 @@ pub mod rights;
 /// From events to rows.
 pub mod row;
 /// What each warehouse says about itself.
-pub mod sheet;
+pub mod capabilities;
 /// What the tables are and what is known of them.
 pub mod table;
 /// Changes of tables that something is in the way of.

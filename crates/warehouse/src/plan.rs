@@ -5,17 +5,17 @@ use std::sync::Arc;
 use tidegate_event::{Event, ViolationRecord};
 
 use super::Part;
+use super::capabilities::Capabilities;
 use super::evolve::Fit;
-use super::known::{Found, Known, Taken};
 use super::row::Planner;
-use super::sheet::Sheet;
+use super::schema_cache::{Found, SchemaCache, Taken};
 use super::table::{Family, Limits, Table};
 use super::waiting::Waiting;
 
 /// A plan in the making.
 #[derive(Debug)]
 pub struct Plan {
-    known: Known,
+    known: SchemaCache,
     found: Found,
     fit: Fit,
     statements: fn(&Table, &str) -> Vec<String>,
@@ -26,7 +26,7 @@ pub struct Plan {
 /// What a plan needs to know of a warehouse and of a part of it.
 #[derive(Debug, Clone)]
 pub struct Place {
-    pub sheet: &'static Sheet,
+    pub capabilities: &'static Capabilities,
     pub limits: Limits,
     /// What stands before the names of tables where there are no schemas.
     pub prefix: String,
@@ -51,9 +51,9 @@ impl Plan {
     /// Begins with the tables as they are (`found`; empty for a warehouse that is not there yet).
     #[must_use]
     pub fn new(place: Place, part: &Part, found: Found) -> Self {
-        let Place { sheet, limits, prefix, schema, schema_statement } = place;
-        let known = Known::new(&prefix, found.objects(), limits, Arc::clone(&part.declared), &Waiting::default());
-        Self { known, found, fit: sheet.fit, statements: sheet.statements, schema, schema_statement }
+        let Place { capabilities, limits, prefix, schema, schema_statement } = place;
+        let known = SchemaCache::new(&prefix, found.objects(), limits, Arc::clone(&part.declared), &Waiting::default());
+        Self { known, found, fit: capabilities.fit, statements: capabilities.statements, schema, schema_statement }
     }
 
     /// Takes in the tables whose columns were declared in advance.
@@ -106,7 +106,7 @@ impl Plan {
     /// What would be done, by table in the order in which they came up, and what an operator should hear of it.
     #[must_use]
     pub fn finish(mut self) -> (Vec<Step>, Vec<String>) {
-        let notices = self.known.fresh_notices(&mut super::known::Told::default());
+        let notices = self.known.fresh_notices(&mut super::schema_cache::Told::default());
         let step = |table: &Table| {
             let changes = table.changes();
             Step {

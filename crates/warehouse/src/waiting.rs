@@ -42,7 +42,7 @@ pub struct Refusal<E> {
     pub columns: Vec<usize>,
     /// As an operator would run it.
     pub statement: String,
-    pub trouble: E,
+    pub error: E,
 }
 
 /// What became of the changes of one table.

@@ -8,7 +8,7 @@ use super::limits;
 use crate::config::fields::Fields;
 
 pub(super) fn server(fields: &mut Fields<'_>, dir: &Path) -> Option<clickhouse::Settings> {
-    let limits = limits(fields, &clickhouse::SHEET);
+    let limits = limits(fields, &clickhouse::CAPABILITIES);
     let url = fields.required("url", "https://clickhouse.example.com:8443");
     let user = fields.text("user");
     let password = fields.text("password");

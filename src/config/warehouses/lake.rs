@@ -9,7 +9,7 @@ use crate::config::fields::{Fields, environment};
 
 pub(super) fn folder(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<lake::Settings> {
     let place = place(fields, dir, data);
-    let limits = limits(fields, &lake::SHEET);
+    let limits = limits(fields, &lake::CAPABILITIES);
     let mut options = lake::Options::default();
     // Every field is asked for whatever the place is, so that a wrong one is told by name.
     let mut known: Vec<&'static str> = vec!["endpoint"];

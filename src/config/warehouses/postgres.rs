@@ -27,7 +27,7 @@ const POSTGRES_FIELDS: [&str; 14] = [
 const POSTGRES_FILES: [&str; 4] = ["sslrootcert", "sslcert", "sslkey", "passfile"];
 
 pub(super) fn server(fields: &mut Fields<'_>, dir: &Path) -> Option<postgres::Settings> {
-    let limits = limits(fields, &postgres::SHEET);
+    let limits = limits(fields, &postgres::CAPABILITIES);
     let url = fields.text("url");
     let mut parameters = Vec::new();
     for name in POSTGRES_FIELDS {

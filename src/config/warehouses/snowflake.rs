@@ -8,7 +8,7 @@ use super::limits;
 use crate::config::fields::Fields;
 
 pub(super) fn account(fields: &mut Fields<'_>, dir: &Path) -> Option<snowflake::Settings> {
-    let limits = limits(fields, &snowflake::SHEET);
+    let limits = limits(fields, &snowflake::CAPABILITIES);
     let account = fields.required("account", "myorg-account");
     let user = fields.required("user", "TIDEGATE");
     let database = fields.required("database", "ANALYTICS");

@@ -10,7 +10,7 @@ use tidegate_process::clock;
 
 use crate::client::SnowflakeWarehouse;
 use crate::ddl::Place;
-use crate::error::Trouble;
+use crate::error::SnowflakeError;
 use crate::http::{self, Http};
 use crate::session::with_query;
 use crate::settings::Auth;
@@ -49,13 +49,13 @@ pub(super) struct Status {
 
 impl Ingest {
     /// Finds the host and gets a token for it.
-    pub(super) async fn connect(warehouse: &SnowflakeWarehouse) -> Result<Self, Trouble> {
+    pub(super) async fn connect(warehouse: &SnowflakeWarehouse) -> Result<Self, SnowflakeError> {
         let http = warehouse.http.clone();
         let (token, kind) = match (&warehouse.checked.settings.auth, &warehouse.signer) {
             (Auth::KeyFile(_) | Auth::Key(_), Some(signer)) => (signer.token(clock::now_us())?, "KEYPAIR_JWT"),
             (Auth::OAuth(token), _) => (token.expose().to_owned(), "OAUTH"),
             (Auth::Token(token), _) => (token.expose().to_owned(), "PROGRAMMATIC_ACCESS_TOKEN"),
-            _ => return Err(Trouble::Key { problem: "streaming takes a key pair or a token".to_owned() }),
+            _ => return Err(SnowflakeError::Key { problem: "streaming takes a key pair or a token".to_owned() }),
         };
         let what = "asking for the host that takes rows";
         let request = http.client.get(format!("{}/v2/streaming/hostname", http.base));
@@ -68,7 +68,7 @@ impl Ingest {
             Err(_) => text,
         };
         if host.is_empty() || !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte)) {
-            return Err(Trouble::Answer { doing: what, problem: "it names no host".to_owned() });
+            return Err(SnowflakeError::Answer { doing: what, problem: "it names no host".to_owned() });
         }
         // Certificates know no underscores.
         let host = host.replace('_', "-");
@@ -88,12 +88,13 @@ impl Ingest {
             Ok(answer) => ["token", "access_token"].iter().find_map(|name| answer[name].as_str()).map(str::to_owned),
             Err(_) => Some(text).filter(|text| !text.is_empty()),
         };
-        let token = scoped.ok_or_else(|| Trouble::Answer { doing: what, problem: "it has no token".to_owned() })?;
+        let token =
+            scoped.ok_or_else(|| SnowflakeError::Answer { doing: what, problem: "it has no token".to_owned() })?;
         Ok(Self { http, base, token, kind: None })
     }
 
     /// Opens a channel; what an earlier opening had sent and not committed is void from now on.
-    pub(super) async fn open(&mut self, place: &Place, table: &str) -> Result<Channel, Trouble> {
+    pub(super) async fn open(&mut self, place: &Place, table: &str) -> Result<Channel, SnowflakeError> {
         let what = "opening a channel";
         let url = format!("{}{}", self.base, channel_path("/v2/streaming", place, table));
         let answer = self.ask(Method::PUT, &url, "application/json", b"{}".to_vec(), table, what).await?;
@@ -110,7 +111,7 @@ impl Ingest {
         channel: &mut Channel,
         rows: &[u8],
         token: u64,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), SnowflakeError> {
         let what = "appending rows";
         let url = format!("{}{}/rows", self.base, channel_path("/v2/streaming/data", place, table));
         let query = [
@@ -119,14 +120,14 @@ impl Ingest {
             ("requestId", clock::uuid()),
         ];
         let url = with_query(&url, &query);
-        let unwritten = |error: std::io::Error| Trouble::Upload { problem: error.to_string(), lasting: false };
+        let unwritten = |error: std::io::Error| SnowflakeError::Upload { problem: error.to_string(), lasting: false };
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
         std::io::Write::write_all(&mut packed, rows).map_err(unwritten)?;
         let packed = packed.finish().map_err(unwritten)?;
         let answer = match self.ask(Method::POST, &url, "application/x-ndjson", packed, table, what).await {
             // Whether the rows were taken is not known; the channel knows.
-            Err(trouble @ Trouble::Http { .. }) => {
-                return Err(Trouble::Channel { table: table.to_owned(), problem: trouble.to_string() });
+            Err(trouble @ SnowflakeError::Http { .. }) => {
+                return Err(SnowflakeError::Channel { table: table.to_owned(), problem: trouble.to_string() });
             }
             other => other?,
         };
@@ -141,7 +142,7 @@ impl Ingest {
         table: &str,
         token: u64,
         most: Duration,
-    ) -> Result<Status, Trouble> {
+    ) -> Result<Status, SnowflakeError> {
         let what = "waiting for rows to be committed";
         let name = channel_name(place);
         let url = format!("{}{}:bulk-channel-status", self.base, pipe_path("/v2/streaming", place, table));
@@ -150,7 +151,7 @@ impl Ingest {
         loop {
             let body = json!({ "channel_names": [name] }).to_string().into_bytes();
             let answer = self.ask(Method::POST, &url, "application/json", body, table, what).await?;
-            let lost = |problem: &str| Trouble::Channel { table: table.to_owned(), problem: problem.to_owned() };
+            let lost = |problem: &str| SnowflakeError::Channel { table: table.to_owned(), problem: problem.to_owned() };
             let channel = &answer["channel_statuses"][&name];
             if channel.is_null() {
                 return Err(lost("Snowflake does not know it"));
@@ -181,7 +182,7 @@ impl Ingest {
         body: Vec<u8>,
         table: &str,
         what: &'static str,
-    ) -> Result<Value, Trouble> {
+    ) -> Result<Value, SnowflakeError> {
         let is_packed = body.starts_with(&[0x1f, 0x8b]);
         let body = bytes::Bytes::from(body);
         let mut sending = 0;
@@ -196,7 +197,7 @@ impl Ingest {
             match status.as_u16() {
                 200..=299 => {
                     return serde_json::from_slice(&answer)
-                        .map_err(|error| Trouble::Answer { doing: what, problem: error.to_string() });
+                        .map_err(|error| SnowflakeError::Answer { doing: what, problem: error.to_string() });
                 }
                 429 | 502..=504 if sending < SENDINGS => {
                     tokio::time::sleep(Duration::from_millis(100 << sending)).await;
@@ -204,7 +205,7 @@ impl Ingest {
                 // A stale continuation token, a channel that somebody else has opened, a pipe that was made anew.
                 400 | 404 | 409 | 410 => {
                     let problem = String::from_utf8_lossy(&answer).chars().take(REASON_CHARS_MAX).collect();
-                    return Err(Trouble::Channel { table: table.to_owned(), problem });
+                    return Err(SnowflakeError::Channel { table: table.to_owned(), problem });
                 }
                 _ => return Err(http::unexpected(status, &answer, what)),
             }
@@ -220,7 +221,7 @@ fn authorized(request: RequestBuilder, token: &str, kind: Option<&str>) -> Reque
     }
 }
 
-async fn answered(request: RequestBuilder, what: &'static str) -> Result<Vec<u8>, Trouble> {
+async fn answered(request: RequestBuilder, what: &'static str) -> Result<Vec<u8>, SnowflakeError> {
     let (status, body) = http::send(request, what).await?;
     if status.is_success() { Ok(body) } else { Err(http::unexpected(status, &body, what)) }
 }
@@ -240,16 +241,16 @@ fn channel_path(root: &str, place: &Place, table: &str) -> String {
     format!("{}/channels/{}", pipe_path(root, place, table), channel_name(place))
 }
 
-fn continuation(answer: &Value, doing: &'static str) -> Result<String, Trouble> {
+fn continuation(answer: &Value, doing: &'static str) -> Result<String, SnowflakeError> {
     let token = answer["next_continuation_token"].as_str().map(str::to_owned);
-    token.ok_or_else(|| Trouble::Answer { doing, problem: "it has no continuation token".to_owned() })
+    token.ok_or_else(|| SnowflakeError::Answer { doing, problem: "it has no continuation token".to_owned() })
 }
 
-fn status(channel: &Value) -> Result<Status, Trouble> {
+fn status(channel: &Value) -> Result<Status, SnowflakeError> {
     let committed = match channel["last_committed_offset_token"].as_str().filter(|token| !token.is_empty()) {
         None => None,
         // A token that is no offset was not set by the router.
-        Some(token) => Some(token.parse().map_err(|_| Trouble::Ledger)?),
+        Some(token) => Some(token.parse().map_err(|_| SnowflakeError::Ledger)?),
     };
     let count = |name: &str| channel[name].as_u64().or_else(|| channel[name].as_str()?.parse().ok());
     let errors = count("rows_error_count").or_else(|| count("rows_errors")).unwrap_or(0);

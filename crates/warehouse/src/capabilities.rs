@@ -5,7 +5,7 @@ use super::table::Table;
 
 /// One warehouse's facts. The tables of `docs/warehouses.md` are made from these.
 #[derive(Debug)]
-pub struct Sheet {
+pub struct Capabilities {
     /// As a workspace spells it: `kind: sqlite`.
     pub kind: &'static str,
     /// As people call it.
@@ -43,47 +43,52 @@ pub struct Flush {
 
 /// The tables of the documentation, in Markdown: one column for each warehouse.
 #[must_use]
-pub fn tables(sheets: &[&Sheet]) -> String {
+pub fn tables(capabilities: &[&Capabilities]) -> String {
     let facts: [Fact<'_>; 9] = [
-        ("`kind`", &|sheet| format!("`{}`", sheet.kind)),
-        ("a Decimal has at most", &|sheet| decimal(&sheet.fit)),
-        ("years of a Timestamp", &|sheet| format!("{:04} to {:04}", sheet.fit.years.0, sheet.fit.years.1)),
-        ("U+0000 in text", &|sheet| nul(&sheet.fit).to_owned()),
-        ("columns of a table, at most", &|sheet| sheet.columns_max.to_string()),
-        ("one event is there once by", &|sheet| sheet.deduplication.to_owned()),
-        ("becomes visible at once", &|sheet| sheet.atomicity.to_owned()),
-        ("a load begins at", &|sheet| flush(&sheet.flush)),
-        ("from the door to a query", &|sheet| sheet.latency.to_owned()),
+        ("`kind`", &|capabilities| format!("`{}`", capabilities.kind)),
+        ("a Decimal has at most", &|capabilities| decimal(&capabilities.fit)),
+        ("years of a Timestamp", &|capabilities| {
+            format!("{:04} to {:04}", capabilities.fit.years.0, capabilities.fit.years.1)
+        }),
+        ("U+0000 in text", &|capabilities| nul(&capabilities.fit).to_owned()),
+        ("columns of a table, at most", &|capabilities| capabilities.columns_max.to_string()),
+        ("one event is there once by", &|capabilities| capabilities.deduplication.to_owned()),
+        ("becomes visible at once", &|capabilities| capabilities.atomicity.to_owned()),
+        ("a load begins at", &|capabilities| flush(&capabilities.flush)),
+        ("from the door to a query", &|capabilities| capabilities.latency.to_owned()),
     ];
-    let mut text = head(sheets);
+    let mut text = head(capabilities);
     for (name, cell) in &facts {
-        text.push_str(&row(name, sheets, *cell));
+        text.push_str(&row(name, capabilities, *cell));
     }
     text.push_str("\nWhat a type is there:\n\n");
-    text.push_str(&head(sheets));
+    text.push_str(&head(capabilities));
     for kind in Type::ALL {
-        let cell = |sheet: &Sheet| format!("`{}`: {}", (sheet.declared)(kind), (sheet.stored)(kind));
-        text.push_str(&row(word(kind), sheets, &cell));
+        let cell = |capabilities: &Capabilities| {
+            format!("`{}`: {}", (capabilities.declared)(kind), (capabilities.stored)(kind))
+        };
+        text.push_str(&row(word(kind), capabilities, &cell));
     }
     text.push_str("\nHow a column widens:\n\n");
-    text.push_str(&head(sheets));
+    text.push_str(&head(capabilities));
     for from in Type::ALL.into_iter().filter(|kind| *kind != Type::Text) {
         for to in [Type::Decimal, Type::Text].into_iter().filter(|to| from != *to && from.join(*to) == *to) {
             let name = format!("{} to {}", word(from), word(to));
-            text.push_str(&row(&name, sheets, &|sheet| (sheet.widening)(from, to).to_owned()));
+            text.push_str(&row(&name, capabilities, &|capabilities| (capabilities.widening)(from, to).to_owned()));
         }
     }
     text
 }
 
-type Fact<'f> = (&'static str, &'f dyn Fn(&Sheet) -> String);
+type Fact<'f> = (&'static str, &'f dyn Fn(&Capabilities) -> String);
 
-fn head(sheets: &[&Sheet]) -> String {
-    row("", sheets, &|sheet| sheet.title.to_owned()) + &row("---", sheets, &|_| "---".to_owned())
+fn head(capabilities: &[&Capabilities]) -> String {
+    row("", capabilities, &|capabilities| capabilities.title.to_owned())
+        + &row("---", capabilities, &|_| "---".to_owned())
 }
 
-fn row(name: &str, sheets: &[&Sheet], cell: &dyn Fn(&Sheet) -> String) -> String {
-    let cells: Vec<String> = sheets.iter().map(|sheet| cell(sheet)).collect();
+fn row(name: &str, capabilities: &[&Capabilities], cell: &dyn Fn(&Capabilities) -> String) -> String {
+    let cells: Vec<String> = capabilities.iter().map(|capabilities| cell(capabilities)).collect();
     format!("| {name} | {} |\n", cells.join(" | "))
 }
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use tidegate_warehouse::capabilities::{Capabilities, Flush};
 use tidegate_warehouse::evolve::Type;
-use tidegate_warehouse::sheet::{Flush, Sheet};
 
 use super::{ddl, encode};
 
 /// ClickHouse over HTTP.
-pub const SHEET: Sheet = Sheet {
+pub const CAPABILITIES: Capabilities = Capabilities {
     kind: "clickhouse",
     title: "ClickHouse",
     fit: encode::FIT,

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use tidegate_warehouse::sheet;
+use tidegate_warehouse::capabilities;
 
-use tidegate::warehouses::SHEETS;
+use tidegate::warehouses::ALL_CAPABILITIES;
 
-const BEGIN: &str = "<!-- sheets: made from the code; a test compares -->\n";
-const END: &str = "<!-- /sheets -->";
+const BEGIN: &str = "<!-- capabilities: made from the code; a test compares -->\n";
+const END: &str = "<!-- /capabilities -->";
 
 /// `TIDEGATE_UPDATE_DOCS=1` writes what it should be.
 #[test]
@@ -16,7 +16,7 @@ fn the_documentation_says_what_the_code_does() {
     let text = std::fs::read_to_string(&path).unwrap();
     let (before, rest) = text.split_once(BEGIN).unwrap();
     let (written, after) = rest.split_once(END).unwrap();
-    let wanted = sheet::tables(&SHEETS);
+    let wanted = capabilities::tables(&ALL_CAPABILITIES);
     if std::env::var_os("TIDEGATE_UPDATE_DOCS").is_some() {
         std::fs::write(&path, [before, BEGIN, &wanted, END, after].concat()).unwrap();
         return;

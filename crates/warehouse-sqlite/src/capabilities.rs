@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use tidegate_warehouse::capabilities::{Capabilities, Flush};
 use tidegate_warehouse::evolve::Type;
-use tidegate_warehouse::sheet::{Flush, Sheet};
 
 use super::ddl;
 use super::encode;
 
 /// The embedded warehouse.
-pub const SHEET: Sheet = Sheet {
+pub const CAPABILITIES: Capabilities = Capabilities {
     kind: "sqlite",
     title: "SQLite",
     fit: encode::FIT,

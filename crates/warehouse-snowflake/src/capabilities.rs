@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use tidegate_warehouse::capabilities::{Capabilities, Flush};
 use tidegate_warehouse::evolve::Type;
-use tidegate_warehouse::sheet::{Flush, Sheet};
 
 use super::ddl;
 use super::encode;
 
 /// Snowflake, loaded by files.
-pub const SHEET: Sheet = Sheet {
+pub const CAPABILITIES: Capabilities = Capabilities {
     kind: "snowflake",
     title: "Snowflake",
     fit: encode::FIT,
@@ -35,11 +35,11 @@ const FLUSH_STAGED: Flush = Flush { events: 50_000, bytes: 64 << 20, age: Durati
 const FLUSH_STREAMING: Flush = Flush { events: 10_000, bytes: 8 << 20, age: Duration::from_secs(2) };
 
 /// Snowflake, loaded by Snowpipe Streaming.
-pub const SHEET_STREAMING: Sheet = Sheet {
+pub const CAPABILITIES_STREAMING: Capabilities = Capabilities {
     title: "Snowflake, streaming",
     deduplication: "offsets of channels; a `messageId` that comes again is there again",
     atomicity: "each table by itself",
     latency: "about ten seconds",
     flush: FLUSH_STREAMING,
-    ..SHEET
+    ..CAPABILITIES
 };

@@ -38,17 +38,17 @@ pub struct Object {
 
 /// Looks closer at one table.
 pub trait Look {
-    type Trouble;
+    type Error;
 
     /// The columns of the table with this name. `None` when it is not one that the
     /// router could have made.
     ///
     /// # Errors
     /// The warehouse cannot be asked.
-    fn columns(&mut self, name: &str, family: Family) -> Result<Option<Vec<Column>>, Self::Trouble>;
+    fn columns(&mut self, name: &str, family: Family) -> Result<Option<Vec<Column>>, Self::Error>;
 
-    /// The trouble that something else has the name of a fixed table.
-    fn taken(&self, name: &str) -> Self::Trouble;
+    /// The error that something else has the name of a fixed table.
+    fn taken(&self, name: &str) -> Self::Error;
 }
 
 /// All tables of a schema, found at once.
@@ -86,7 +86,7 @@ impl Found {
 pub struct Taken(pub String);
 
 impl Look for Found {
-    type Trouble = Taken;
+    type Error = Taken;
 
     fn columns(&mut self, name: &str, family: Family) -> Result<Option<Vec<Column>>, Taken> {
         let table = self.tables.get(name).filter(|table| table.is_table);
@@ -108,7 +108,7 @@ fn declared_columns(table: &Table) -> impl Iterator<Item = (&Box<str>, Type)> {
 
 /// What is known.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct SchemaCache {
     pub tables: Tables,
     /// Everything that has a name: whether it is a table.
     objects: HashMap<String, bool>,
@@ -126,7 +126,7 @@ pub struct Known {
     pub notices: Vec<String>,
 }
 
-impl Known {
+impl SchemaCache {
     /// Begins with what has a name; tables are looked at when events come for them.
     pub fn new(
         prefix: &str,
@@ -149,7 +149,7 @@ impl Known {
     ///
     /// # Errors
     /// A table cannot be looked at.
-    pub fn target<L: Look>(&mut self, look: &mut L, event: &Event) -> Result<Target, L::Trouble> {
+    pub fn target<L: Look>(&mut self, look: &mut L, event: &Event) -> Result<Target, L::Error> {
         let place = event.kind as usize;
         let kind = match self.fixed[place] {
             Some(table) => table,
@@ -213,7 +213,7 @@ impl Known {
     }
 
     /// The table of an event name, or the one for those that get none.
-    fn event_table<L: Look>(&mut self, look: &mut L, short: &str) -> Result<usize, L::Trouble> {
+    fn event_table<L: Look>(&mut self, look: &mut L, short: &str) -> Result<usize, L::Error> {
         let name = [&self.prefix, short].concat();
         if let Some(table) = self.tables.find(&name) {
             return Ok(table);
@@ -237,7 +237,7 @@ impl Known {
     ///
     /// # Errors
     /// It cannot be looked at, or something else has its name.
-    pub fn fixed_table<L: Look>(&mut self, look: &mut L, family: Family) -> Result<usize, L::Trouble> {
+    pub fn fixed_table<L: Look>(&mut self, look: &mut L, family: Family) -> Result<usize, L::Error> {
         let short = family.table().unwrap_or_default();
         let name = [&self.prefix, short].concat();
         if let Some(table) = self.tables.find(&name) {
@@ -255,7 +255,7 @@ impl Known {
     ///
     /// # Errors
     /// One cannot be looked at, or something else has the name of a fixed table.
-    pub fn declared_tables<L: Look>(&mut self, look: &mut L) -> Result<(), L::Trouble> {
+    pub fn declared_tables<L: Look>(&mut self, look: &mut L) -> Result<(), L::Error> {
         let declared = Arc::clone(&self.declared);
         for short in declared.tables.keys() {
             let of_kind = Kind::ALL.map(Family::of).into_iter().find(|family| family.table() == Some(&**short));
@@ -281,12 +281,12 @@ impl Known {
     /// them. Answers whether there are any.
     ///
     /// # Errors
-    /// The trouble, when rows cannot do without the change.
+    /// The error, when rows cannot do without the change.
     pub fn wait<E: ToString>(&self, table: usize, refused: Vec<Refusal<E>>) -> Result<bool, E> {
         let (table, waits) = (&self.tables.list[table], !refused.is_empty());
-        for Refusal { columns, statement, trouble } in refused {
-            if !self.waiting.note(table, &columns, &statement, &trouble.to_string()) {
-                return Err(trouble);
+        for Refusal { columns, statement, error } in refused {
+            if !self.waiting.note(table, &columns, &statement, &error.to_string()) {
+                return Err(error);
             }
         }
         Ok(waits)

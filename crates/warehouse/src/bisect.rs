@@ -8,12 +8,12 @@ use std::ops::Range;
 
 /// Parts of a batch that are still to be loaded.
 #[derive(Debug)]
-pub struct Halves {
+pub struct Bisect {
     /// Last one first.
     parts: Vec<Range<usize>>,
 }
 
-impl Halves {
+impl Bisect {
     /// All of a batch of `len` events, as one part.
     #[must_use]
     pub fn of(len: usize) -> Self {
@@ -52,7 +52,7 @@ mod tests {
             poison in proptest::collection::btree_set(0_usize..200, 0..6),
         ) {
             let poison: BTreeSet<usize> = poison.into_iter().filter(|at| *at < len).collect();
-            let (mut halves, mut loaded, mut alone, mut loads) = (Halves::of(len), Vec::new(), BTreeSet::new(), 0);
+            let (mut halves, mut loaded, mut alone, mut loads) = (Bisect::of(len), Vec::new(), BTreeSet::new(), 0);
             while let Some(part) = halves.next_part() {
                 loads += 1;
                 if part.clone().any(|at| poison.contains(&at)) {
