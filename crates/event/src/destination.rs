@@ -54,7 +54,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The same stretch of the log without these events.
+    /// The same log range without these events.
     #[must_use]
     pub fn without(&self, rejected: &[Rejected]) -> Self {
         let gone: HashSet<usize> = rejected.iter().map(|rejected| rejected.index).collect();

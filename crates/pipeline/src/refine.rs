@@ -1,17 +1,17 @@
-//! Deduplication, contract and source functions over a stretch of the log: once, for all syncs.
+//! Deduplication, contract and source functions over a log range: once, for all syncs.
 //!
-//! Nouns: a **stretch** (a range of the log and what became of it), the **rules** of a source (its contract), the
-//! **refiner** (a thread with the refine cursor; syncs ask it for the stretch at their own cursor), a **lineup** (the
-//! versions of functions that are live for a source), a **stage** (a source's lineup at work on its part of a stretch).
+//! Nouns: a **log range** (a range of the log and what became of it), the **rules** of a source (its contract), the
+//! **refiner** (a thread with the refine cursor; syncs ask it for the log range at their own cursor), a **lineup** (the
+//! versions of functions that are live for a source), a **stage** (a source's lineup at work on its part of a log range).
 //!
 //! Guarantees:
-//! * Each record is parsed once. A stretch is computed once and shared; a sync that lags behind what is remembered
+//! * Each record is parsed once. A log range is computed once and shared; a sync that lags behind what is remembered
 //!   has it computed again from the log, with the same bounds and the same verdicts on duplicates.
 //! * Dedup marks, quarantine and the refine cursor move in one transaction. What does not go on to the syncs is in
 //!   quarantine with a reason, is a duplicate, or was dropped by a function on purpose and counted.
 //! * Each event goes through exactly one lineup, whoever asks for it and however often: flips take effect between
-//!   stretches and are remembered by offset. A slow or stopped function holds its own source alone.
-//! * Memory is bounded: a stretch by records and bytes, the remembered stretches by bytes.
+//!   log ranges and are remembered by offset. A slow or stopped function holds its own source alone.
+//! * Memory is bounded: a log range by records and bytes, the remembered log ranges by bytes.
 
 mod breaker;
 mod functions;
@@ -19,7 +19,7 @@ mod judge;
 mod lineup;
 mod shadow;
 mod stage;
-mod stretch;
+mod log_range;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -30,10 +30,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use functions::{BatchContext, Chained, chain};
 pub use judge::{Judged, judged};
 pub use lineup::{Canary, Lineup, Slot, Trial};
+use log_range::LogRange;
+pub use log_range::Refined;
 use stage::Stages;
 pub use stage::{Functions, Recall};
-pub use stretch::Refined;
-use stretch::Stretch;
 
 use tidegate_contract::Contract;
 use tidegate_event::Event;
@@ -51,19 +51,19 @@ pub struct Rules {
 /// Bounds on the refiner's memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    pub stretch_records_max: usize,
-    pub stretch_bytes_max: usize,
-    /// Log bytes whose stretches are remembered for other syncs.
+    pub log_range_records_max: usize,
+    pub log_range_bytes_max: usize,
+    /// Log bytes whose log ranges are remembered for other syncs.
     pub remembered_bytes_max: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { stretch_records_max: 1024, stretch_bytes_max: 2 << 20, remembered_bytes_max: 2 << 20 }
+        Self { log_range_records_max: 1024, log_range_bytes_max: 2 << 20, remembered_bytes_max: 2 << 20 }
     }
 }
 
-/// A stretch could not be refined; asking again may help.
+/// A log range could not be refined; asking again may help.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -101,18 +101,18 @@ struct Ask {
     from: u64,
     /// Computed once more, whatever is remembered.
     afresh: bool,
-    reply: oneshot::Sender<Result<Arc<Stretch>, Error>>,
+    reply: oneshot::Sender<Result<Arc<LogRange>, Error>>,
 }
 
 impl Handle {
-    /// What goes on of `source` in the stretch that holds `from`; waits until the log has one. It may begin before
+    /// What goes on of `source` in the log range that holds `from`; waits until the log has one. It may begin before
     /// `from`.
     ///
     /// # Errors
     /// The log or the state cannot be read, a function of old cannot be had again, or the refiner has stopped.
     pub async fn refined(&self, source: &str, from: u64) -> Result<Arc<Refined>, Error> {
-        let stretch = self.ask(from, false).await?;
-        self.stages.refined(self, source, stretch).await
+        let log_range = self.ask(from, false).await?;
+        self.stages.refined(self, source, log_range).await
     }
 
     /// Runs a sync's own functions, those that are live now, over `events`.
@@ -128,12 +128,12 @@ impl Handle {
         self.stages.of_sync(live, events, batch).await
     }
 
-    /// The stretch that holds `from`, with all its events even when they were taken before.
-    async fn afresh(&self, from: u64) -> Result<Arc<Stretch>, Error> {
+    /// The log range that holds `from`, with all its events even when they were taken before.
+    async fn afresh(&self, from: u64) -> Result<Arc<LogRange>, Error> {
         self.ask(from, true).await
     }
 
-    async fn ask(&self, from: u64, afresh: bool) -> Result<Arc<Stretch>, Error> {
+    async fn ask(&self, from: u64, afresh: bool) -> Result<Arc<LogRange>, Error> {
         let (reply, answer) = oneshot::channel();
         self.asks.send(Ask { from, afresh, reply }).await.map_err(|_| Error::Stopped)?;
         answer.await.map_err(|_| Error::Stopped)?
@@ -160,7 +160,7 @@ pub struct Refiner {
     head: Option<Reader>,
     /// Readers of lagging syncs, each standing at the offset that will be asked for next.
     laggards: VecDeque<Reader>,
-    remembered: VecDeque<Arc<Stretch>>,
+    remembered: VecDeque<Arc<LogRange>>,
     remembered_bytes: usize,
 }
 
@@ -214,7 +214,7 @@ impl Refiner {
             };
             if let Some(ask) = ask {
                 match self.find(ask.from, ask.afresh) {
-                    Ok(Some(stretch)) => drop(ask.reply.send(Ok(stretch))),
+                    Ok(Some(log_range)) => drop(ask.reply.send(Ok(log_range))),
                     Ok(None) => waiting.push(ask),
                     Err(error) => drop(ask.reply.send(Err(error))),
                 }
@@ -226,7 +226,7 @@ impl Refiner {
                     continue;
                 }
                 match self.find(ask.from, ask.afresh) {
-                    Ok(Some(stretch)) => drop(ask.reply.send(Ok(stretch))),
+                    Ok(Some(log_range)) => drop(ask.reply.send(Ok(log_range))),
                     Ok(None) => waiting.push(ask),
                     Err(error) => drop(ask.reply.send(Err(error))),
                 }
@@ -234,58 +234,58 @@ impl Refiner {
         }
     }
 
-    /// The stretch that holds `from`: remembered, computed again, or refined now. `None` at the end of the log.
-    fn find(&mut self, from: u64, afresh: bool) -> Result<Option<Arc<Stretch>>, Error> {
-        let remembered = self.remembered.iter().find(|stretch| stretch.range.contains(&from));
-        if let Some(stretch) = remembered.filter(|_| !afresh) {
-            return Ok(Some(Arc::clone(stretch)));
+    /// The log range that holds `from`: remembered, computed again, or refined now. `None` at the end of the log.
+    fn find(&mut self, from: u64, afresh: bool) -> Result<Option<Arc<LogRange>>, Error> {
+        let remembered = self.remembered.iter().find(|log_range| log_range.range.contains(&from));
+        if let Some(log_range) = remembered.filter(|_| !afresh) {
+            return Ok(Some(Arc::clone(log_range)));
         }
         if from < self.refined_to {
             return self.again(from).map(Some);
         }
         while self.refined_to < self.log.committed() {
-            let stretch = Arc::new(self.forward()?);
-            if stretch.range.is_empty() {
+            let log_range = Arc::new(self.forward()?);
+            if log_range.range.is_empty() {
                 break;
             }
-            self.remember(&stretch);
-            if stretch.range.contains(&from) {
-                return Ok(Some(stretch));
+            self.remember(&log_range);
+            if log_range.range.contains(&from) {
+                return Ok(Some(log_range));
             }
         }
         Ok(None)
     }
 
-    fn remember(&mut self, stretch: &Arc<Stretch>) {
-        self.remembered_bytes += stretch.log_bytes;
-        self.remembered.push_back(Arc::clone(stretch));
+    fn remember(&mut self, log_range: &Arc<LogRange>) {
+        self.remembered_bytes += log_range.log_bytes;
+        self.remembered.push_back(Arc::clone(log_range));
         while self.remembered_bytes > self.settings.remembered_bytes_max {
             let Some(oldest) = self.remembered.pop_front() else { break };
             self.remembered_bytes -= oldest.log_bytes;
         }
     }
 
-    /// Refines the stretch at the refine cursor and moves the cursor over it.
-    fn forward(&mut self) -> Result<Stretch, Error> {
+    /// Refines the log range at the refine cursor and moves the cursor over it.
+    fn forward(&mut self) -> Result<LogRange, Error> {
         let mut reader = match self.head.take() {
             Some(reader) if reader.next() == self.refined_to => reader,
             _ => self.reader(self.refined_to)?,
         };
-        let chunk = reader.read(self.settings.stretch_bytes_max, self.settings.stretch_records_max)?;
+        let chunk = reader.read(self.settings.log_range_bytes_max, self.settings.log_range_records_max)?;
         let range = self.refined_to..chunk.next;
         let work = judge::Work::new(&self.rules, range, &chunk);
-        let stretch = work.refine_first(&mut self.state)?;
-        self.refined_to = stretch.range.end;
+        let log_range = work.refine_first(&mut self.state)?;
+        self.refined_to = log_range.range.end;
         self.head = Some(reader);
-        Ok(stretch)
+        Ok(log_range)
     }
 
-    /// Computes the stretch that holds `from` once more.
-    fn again(&mut self, from: u64) -> Result<Arc<Stretch>, Error> {
+    /// Computes the log range that holds `from` once more.
+    fn again(&mut self, from: u64) -> Result<Arc<LogRange>, Error> {
         let settings = &self.settings;
-        let known = self.state.stretch_at(from)?;
+        let known = self.state.log_range_at(from)?;
         // Its bounds are only unknown when the records before it are trimmed away.
-        let range = known.unwrap_or(from..self.refined_to.min(from + settings.stretch_records_max as u64));
+        let range = known.unwrap_or(from..self.refined_to.min(from + settings.log_range_records_max as u64));
         let mut reader = match self.laggards.iter().position(|reader| reader.next() == range.start) {
             Some(at) => self.laggards.remove(at).map_or_else(|| self.reader(range.start), Ok)?,
             None => self.reader(range.start)?,
@@ -293,7 +293,7 @@ impl Refiner {
         let mut chunk = intake::Chunk { next: range.start, ..intake::Chunk::default() };
         while chunk.next < range.end {
             let left = usize::try_from(range.end - chunk.next).unwrap_or(usize::MAX);
-            let more = reader.read(settings.stretch_bytes_max, left)?;
+            let more = reader.read(settings.log_range_bytes_max, left)?;
             if more.next == chunk.next {
                 break;
             }

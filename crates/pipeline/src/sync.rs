@@ -1,7 +1,7 @@
 //! One route from a source to a destination.
 //!
 //! Nouns: a **sync** (its source, its destination, what it takes and how it changes it), a **gatherer** (turns
-//! stretches into batches), a **worker** (delivers them). The two overlap: while one batch is being made durable, the
+//! log ranges into batches), a **worker** (delivers them). The two overlap: while one batch is being made durable, the
 //! next is gathered.
 //!
 //! Guarantees: batches are delivered in log order, one at a time; the cursor moves only over what the destination

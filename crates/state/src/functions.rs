@@ -87,7 +87,7 @@ pub struct LogFilter {
     pub lines_max: u64,
 }
 
-/// What the functions of one source did with one stretch.
+/// What the functions of one source did with one log range.
 #[derive(Debug, Default)]
 pub struct Transformed<'a> {
     pub source: &'a str,
@@ -159,7 +159,7 @@ impl State {
         Ok((cursors, lineups.into_iter().map(|(source, from, key, _)| (source, from, key)).collect()))
     }
 
-    /// Keeps what came of a stretch: everything or nothing.
+    /// Keeps what came of a log range: everything or nothing.
     ///
     /// # Errors
     /// Nothing was kept.

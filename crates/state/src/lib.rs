@@ -4,10 +4,10 @@
 //! **quarantined** event (kept with the stage and the reason), a **pending** event (kept for another try), a sync's
 //! **cursor** and **report**.
 //!
-//! Guarantees: one [`Stage`] is one transaction, so the dedup marks of a stretch, its quarantine and the refine
-//! cursor move together or not at all. The bounds of every refined stretch and the offsets of all duplicates are
-//! kept as long as the log keeps the records, so refining a stretch again comes to the same end. Losing the latest
-//! transactions (a power cut) loses nothing: the stretch is refined again from the log.
+//! Guarantees: one [`Stage`] is one transaction, so the dedup marks of a log range, its quarantine and the refine
+//! cursor move together or not at all. The bounds of every refined log range and the offsets of all duplicates are
+//! kept as long as the log keeps the records, so refining a log range again comes to the same end. Losing the latest
+//! transactions (a power cut) loses nothing: the log range is refined again from the log.
 //! This room knows offsets, ids and reasons, not what an event means.
 
 mod functions;
@@ -149,11 +149,11 @@ impl State {
         sum::damaged(&self.path, what)
     }
 
-    /// The refined stretch that holds `offset`, if its bounds are still known.
+    /// The refined log range that holds `offset`, if its bounds are still known.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn stretch_at(&self, offset: u64) -> Result<Option<Range<u64>>, Error> {
+    pub fn log_range_at(&self, offset: u64) -> Result<Option<Range<u64>>, Error> {
         let sql = "SELECT start, end, sum FROM stretches WHERE start <= ?1 ORDER BY start DESC LIMIT 1";
         let read = |row: &rusqlite::Row<'_>| Ok((unsigned(row.get(0)?)..unsigned(row.get(1)?), row.get::<_, i64>(2)?));
         let found = self
@@ -183,7 +183,7 @@ impl State {
             .map_err(self.err("could not read the duplicates"))
     }
 
-    /// Starts the transaction of one stretch.
+    /// Starts the transaction of one log range.
     ///
     /// # Errors
     /// Another writer holds the file for too long.
@@ -198,7 +198,7 @@ impl State {
         Ok(Stage { transaction, window: &mut self.window, path, duplicates: Vec::new() })
     }
 
-    /// Keeps quarantined events outside a stretch: those of one sync.
+    /// Keeps quarantined events outside a log range: those of one sync.
     ///
     /// # Errors
     /// Nothing was kept.
@@ -293,7 +293,7 @@ impl State {
         read().map_err(self.err("could not read the counters"))
     }
 
-    /// Forgets stretches and duplicates of records that the log no longer keeps, and makes everything before
+    /// Forgets log ranges and duplicates of records that the log no longer keeps, and makes everything before
     /// durable: call it before the log is trimmed to `oldest`.
     ///
     /// # Errors
@@ -314,11 +314,11 @@ impl State {
                 self.connection.execute(sql, [oldest])
             })
             .and_then(|_| self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(())))
-            .map_err(self.err("could not forget old stretches"))
+            .map_err(self.err("could not forget old log ranges"))
     }
 }
 
-/// The transaction of one stretch: everything or nothing.
+/// The transaction of one log range: everything or nothing.
 pub struct Stage<'a> {
     transaction: Transaction<'a>,
     window: &'a mut Window,
@@ -396,17 +396,17 @@ impl Stage<'_> {
         count().map_err(Error::at("could not count", self.path))
     }
 
-    /// Moves the refine cursor over `stretch` and commits.
+    /// Moves the refine cursor over `log_range` and commits.
     ///
     /// # Errors
     /// Nothing of this stage happened.
-    pub fn commit(mut self, stretch: &Range<u64>) -> Result<(), Error> {
+    pub fn commit(mut self, log_range: &Range<u64>) -> Result<(), Error> {
         self.duplicates.sort_unstable();
         self.duplicates.dedup();
-        let sum = sum::log_range(stretch, std::mem::take(&mut self.duplicates)).value();
-        let bounds = params![signed(stretch.start), signed(stretch.end), sum];
+        let sum = sum::log_range(log_range, std::mem::take(&mut self.duplicates)).value();
+        let bounds = params![signed(log_range.start), signed(log_range.end), sum];
         self.run("INSERT OR REPLACE INTO stretches (start, end, sum) VALUES (?1, ?2, ?3)", bounds)?;
-        set_refined_to(&self.transaction, stretch.end).map_err(Error::at("could not write", self.path))?;
+        set_refined_to(&self.transaction, log_range.end).map_err(Error::at("could not write", self.path))?;
         self.finish()
     }
 

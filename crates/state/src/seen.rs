@@ -113,7 +113,7 @@ impl Window {
         let Some(first) = ids.first() else { return Ok(Vec::new()) };
         self.turn(connection, first.received_at_us)?;
         let mut seen = vec![false; ids.len()];
-        // The first of several equal ids in this stretch is the one to look up; the others follow it.
+        // The first of several equal ids in this log range is the one to look up; the others follow it.
         let mut firsts: HashMap<u128, usize> = HashMap::with_capacity(ids.len());
         let mut order = Vec::with_capacity(ids.len());
         for (at, sighting) in ids.iter().enumerate() {

@@ -46,8 +46,8 @@ fn a_stage_that_is_dropped_never_happened() {
     stage.count("a", "duplicates", 2).unwrap();
     stage.commit(&(0..9)).unwrap();
     assert_eq!(state.duplicates_in(&(0..9)).unwrap(), [8]);
-    assert_eq!(state.stretch_at(8).unwrap(), Some(0..9));
-    assert_eq!(state.stretch_at(9).unwrap(), None);
+    assert_eq!(state.log_range_at(8).unwrap(), Some(0..9));
+    assert_eq!(state.log_range_at(9).unwrap(), None);
     assert_eq!(state.counters().unwrap(), [("a".to_owned(), "duplicates".to_owned(), 2)]);
 }
 
@@ -246,7 +246,7 @@ fn read(path: &Path) -> Result<String, Error> {
     if entries.iter().any(|entry| entry.code == DAMAGED_CODE) {
         return Err(sum::damaged(path, "quarantine"));
     }
-    let ranges: Vec<_> = (0..20).map(|n| state.stretch_at(n * 10 + 5)).collect::<Result<_, _>>()?;
+    let ranges: Vec<_> = (0..20).map(|n| state.log_range_at(n * 10 + 5)).collect::<Result<_, _>>()?;
     let duplicates = state.duplicates_in(&(0..200))?;
     let cursors = (state.refined_to()?, state.cursor("crm")?, state.identity()?, state.lineups()?);
     Ok(format!("{:?} {entries:?} {ranges:?} {duplicates:?} {cursors:?}", events.whole))

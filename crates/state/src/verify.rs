@@ -113,7 +113,7 @@ fn ranges(state: &State) -> Result<u64, Error> {
         let next: Option<i64> =
             state.connection.query_row(sql, [at], |row| row.get(0)).map_err(state.err("could not read"))?;
         let Some(start) = next else { return Ok(rows) };
-        state.stretch_at(super::unsigned(start))?;
+        state.log_range_at(super::unsigned(start))?;
         (rows, at) = (rows + 1, Some(start));
     }
 }

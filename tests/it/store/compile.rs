@@ -106,7 +106,7 @@ fn an_artefact_is_loaded_without_compiling() {
     );
 }
 
-/// CPU time of this thread, which a busy machine does not stretch.
+/// CPU time of this thread, which a busy machine does not log range.
 fn cpu() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap())

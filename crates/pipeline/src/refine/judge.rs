@@ -1,4 +1,4 @@
-//! The work on one stretch: decode, find duplicates, judge, set aside.
+//! The work on one log range: decode, find duplicates, judge, set aside.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,13 +13,13 @@ use tidegate_log::{Chunk, Damage};
 use tidegate_process::clock;
 use tidegate_state::{self as state, QuarantineStage, Quarantined, Sighting, State};
 
-use super::stretch::Part;
-use super::{Error, Rules, Stretch};
+use super::log_range::Part;
+use super::{Error, LogRange, Rules};
 
-/// A stretch while it is being worked on.
+/// A log range while it is being worked on.
 pub(super) struct Work<'a> {
     rules: &'a HashMap<Arc<str>, Rules>,
-    stretch: Stretch,
+    log_range: LogRange,
     decoded: Vec<Decoded>,
     quarantined: Vec<Quarantined>,
     tallies: HashMap<Arc<str>, Tally>,
@@ -69,7 +69,7 @@ impl<'a> Work<'a> {
     pub(super) fn new(rules: &'a HashMap<Arc<str>, Rules>, range: Range<u64>, chunk: &Chunk) -> Self {
         let mut work = Self {
             rules,
-            stretch: Stretch { range, ..Stretch::default() },
+            log_range: LogRange { range, ..LogRange::default() },
             decoded: Vec::with_capacity(chunk.records.len()),
             quarantined: Vec::new(),
             tallies: HashMap::new(),
@@ -79,7 +79,7 @@ impl<'a> Work<'a> {
         }
         for entry in &chunk.records {
             // What is shared counts for each: each event gets a copy of it.
-            work.stretch.log_bytes += entry.shared.len() + entry.own.len();
+            work.log_range.log_bytes += entry.shared.len() + entry.own.len();
             match Record::read(&entry.shared, &entry.own) {
                 Ok(record) => work.decode(entry.offset, &record),
                 Err(error) => work.set_aside_log(entry.offset, "unreadable-record", error.to_string(), &entry.own),
@@ -162,7 +162,7 @@ impl<'a> Work<'a> {
     }
 
     /// The first time: marks duplicates, keeps what is set aside, moves the refine cursor, in one transaction.
-    pub(super) fn refine_first(mut self, state: &mut State) -> Result<Stretch, Error> {
+    pub(super) fn refine_first(mut self, state: &mut State) -> Result<LogRange, Error> {
         let mut stage = state.stage()?;
         let sightings: Vec<Sighting<'_>> = self
             .decoded
@@ -195,17 +195,17 @@ impl<'a> Work<'a> {
             }
         }
         fail::fail_point!("refine_before_commit", |_| std::process::abort());
-        stage.commit(&self.stretch.range)?;
-        Ok(self.stretch)
+        stage.commit(&self.log_range.range)?;
+        Ok(self.log_range)
     }
 
     /// Once more, for a sync that lags: the same verdicts, nothing written.
-    pub(super) fn refine_again(mut self, state: &State) -> Result<Stretch, Error> {
-        let duplicates = state.duplicates_in(&self.stretch.range)?;
+    pub(super) fn refine_again(mut self, state: &State) -> Result<LogRange, Error> {
+        let duplicates = state.duplicates_in(&self.log_range.range)?;
         let seen: Vec<bool> =
             self.decoded.iter().map(|decoded| duplicates.binary_search(&decoded.offset).is_ok()).collect();
         self.finish(&seen);
-        Ok(self.stretch)
+        Ok(self.log_range)
     }
 
     /// Judges what is no duplicate; what goes on is parted by source.
@@ -240,7 +240,7 @@ impl<'a> Work<'a> {
             };
             groups[at].1.push(event);
         }
-        self.stretch.parts = groups.into_iter().map(|(source, events)| Part::new(source, events)).collect();
+        self.log_range.parts = groups.into_iter().map(|(source, events)| Part::new(source, events)).collect();
     }
 
     /// The contract's verdict; `None` when the event goes no further.
@@ -256,7 +256,7 @@ impl<'a> Work<'a> {
             let tally = self.tally(&source);
             tally.violations += 1;
             tally.quarantined += u64::from(quarantined.is_some());
-            self.stretch.violations.push(Arc::new(violation));
+            self.log_range.violations.push(Arc::new(violation));
         }
         self.quarantined.extend(quarantined);
         event

@@ -1,8 +1,8 @@
-//! The functions of each source, over its part of each stretch.
+//! The functions of each source, over its part of each log range.
 //!
 //! Each source has a place of its own, so a slow or stopped function holds its own source and nobody else's. Which
-//! lineup a stretch goes through is decided when it is first run, and remembered by offset: whoever asks for the
-//! stretch again, after a restart too, gets what that lineup makes of it. So every event is transformed by exactly one
+//! lineup a log range goes through is decided when it is first run, and remembered by offset: whoever asks for the
+//! log range again, after a restart too, gets what that lineup makes of it. So every event is transformed by exactly one
 //! version of each function.
 
 use std::collections::{HashMap, VecDeque};
@@ -15,7 +15,7 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use super::breaker::{Breakers, Failing};
 use super::functions::{BatchContext, Chained, chain};
-use super::stretch::{Refined, Stretch};
+use super::log_range::{LogRange, Refined};
 use super::{Error, Handle, Lineup};
 
 /// Makes a lineup of old again from its key, or says in a sentence why it cannot.
@@ -79,16 +79,16 @@ impl Stages {
         Ok(Self { workers, breakers, failing, recall, sources, state: Mutex::new(state), remembered_bytes_max })
     }
 
-    /// What the functions of `source` make of `stretch`.
+    /// What the functions of `source` make of `log_range`.
     pub(super) async fn refined(
         &self,
         handle: &Handle,
         source: &str,
-        mut stretch: Arc<Stretch>,
+        mut log_range: Arc<LogRange>,
     ) -> Result<Arc<Refined>, Error> {
-        let Some(place) = self.sources.get(source) else { return plain(&stretch, source) };
+        let Some(place) = self.sources.get(source) else { return plain(&log_range, source) };
         let mut inner = place.inner.lock().await;
-        let from = stretch.range.start;
+        let from = log_range.range.start;
         if let Some(known) = inner.remembered.iter().find(|known| known.range.start == from) {
             return Ok(Arc::clone(known));
         }
@@ -97,28 +97,28 @@ impl Stages {
         loop {
             let lineup = if first { live.borrow_and_update().clone() } else { self.lineup_at(&mut inner, from)? };
             if lineup.is_empty() && (inner.history.is_empty() || !first) {
-                inner.handed_to = inner.handed_to.max(stretch.range.end);
-                if stretch.part(source).is_none_or(|part| part.share().is_some()) {
-                    return plain(&stretch, source);
+                inner.handed_to = inner.handed_to.max(log_range.range.end);
+                if log_range.part(source).is_none_or(|part| part.share().is_some()) {
+                    return plain(&log_range, source);
                 }
-                stretch = handle.afresh(from).await?;
+                log_range = handle.afresh(from).await?;
                 continue;
             }
             if first && let Some(until) = self.breakers.open_until(&lineup) {
                 self.hold(&mut live, until).await;
                 continue;
             }
-            let Some(events) = stretch.part(source).map_or_else(|| Some(Vec::new()), |part| part.take()) else {
-                stretch = handle.afresh(from).await?;
+            let Some(events) = log_range.part(source).map_or_else(|| Some(Vec::new()), |part| part.take()) else {
+                log_range = handle.afresh(from).await?;
                 continue;
             };
-            let frame = stretch.frame(source);
+            let frame = log_range.frame(source);
             let batch = BatchContext {
                 scope: source.into(),
                 now_ms: frame.now_ms,
                 seed: from,
-                bytes: stretch.log_bytes,
-                at_us: stretch.part(source).map_or(0, |part| part.received_at_us),
+                bytes: log_range.log_bytes,
+                at_us: log_range.part(source).map_or(0, |part| part.received_at_us),
             };
             let run = Arc::clone(&lineup);
             let mut chained = self.workers.run(lineup.lane(), async move { chain(&run, events, &batch).await }).await?;
@@ -127,11 +127,11 @@ impl Stages {
                     continue;
                 }
                 let took_over = inner.history.last().is_none_or(|(_, key)| **key != *lineup.key());
-                self.commit(source, &stretch, &chained, took_over.then_some(lineup.key()))?;
+                self.commit(source, &log_range, &chained, took_over.then_some(lineup.key()))?;
                 if took_over {
                     inner.history.push((from, lineup.key().into()));
                 }
-                inner.handed_to = inner.handed_to.max(stretch.range.end);
+                inner.handed_to = inner.handed_to.max(log_range.range.end);
             }
             let events = std::mem::take(&mut chained.events).into_iter().map(Arc::new).collect();
             let refined = Arc::new(Refined { events, ..frame });
@@ -170,7 +170,7 @@ impl Stages {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lineup that a stretch handed out before went through.
+    /// The lineup that a log range handed out before went through.
     fn lineup_at(&self, inner: &mut Inner, from: u64) -> Result<Arc<Lineup>, Error> {
         let Some((_, key)) = inner.history.iter().rev().find(|(start, _)| *start <= from) else {
             return Ok(Arc::default());
@@ -242,17 +242,17 @@ impl Stages {
         );
     }
 
-    fn commit(&self, source: &str, stretch: &Stretch, chained: &Chained, lineup: Option<&str>) -> Result<(), Error> {
+    fn commit(&self, source: &str, log_range: &LogRange, chained: &Chained, lineup: Option<&str>) -> Result<(), Error> {
         let mut counts = vec![("quarantined".to_owned(), chained.quarantined.len() as u64)];
         counts.extend(chained.dropped.iter().map(|(reason, dropped)| (format!("dropped by {reason}"), *dropped)));
         let done = Transformed {
             source,
-            to: stretch.range.end,
+            to: log_range.range.end,
             quarantined: &chained.quarantined,
             counts: &counts,
             charges: &chained.charges,
             logs: &chained.logs,
-            lineup: lineup.map(|key| (stretch.range.start, key)),
+            lineup: lineup.map(|key| (log_range.range.start, key)),
         };
         self.state().transformed(&done)?;
         self.keep_comparisons(chained)
@@ -281,8 +281,8 @@ impl Inner {
     }
 }
 
-/// A stretch that goes through no function.
-fn plain(stretch: &Stretch, source: &str) -> Result<Arc<Refined>, Error> {
-    let events = stretch.part(source).and_then(super::stretch::Part::share).unwrap_or_default();
-    Ok(Arc::new(Refined { events, ..stretch.frame(source) }))
+/// A log range that goes through no function.
+fn plain(log_range: &LogRange, source: &str) -> Result<Arc<Refined>, Error> {
+    let events = log_range.part(source).and_then(super::log_range::Part::share).unwrap_or_default();
+    Ok(Arc::new(Refined { events, ..log_range.frame(source) }))
 }

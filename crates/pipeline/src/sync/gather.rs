@@ -1,4 +1,4 @@
-//! From stretches to batches: filter, functions, mapping.
+//! From log ranges to batches: filter, functions, mapping.
 
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ impl Gatherer {
         }
     }
 
-    /// One batch that starts at `cursor`: whatever is there now, up to the bounds; at least one stretch.
+    /// One batch that starts at `cursor`: whatever is there now, up to the bounds; at least one log range.
     async fn next(&mut self, cursor: u64) -> Result<Gathered, refine::Error> {
         let mut gathered = Gathered::default();
         gathered.batch.range = cursor..cursor;

@@ -304,7 +304,7 @@ fn tables_ahead_of_the_ledger_skip_what_they_have() {
     rig.stand.state.lock().unwrap().faults.clear();
     let mut subject = Subject::open(&rig);
     assert_eq!(subject.durable_to(), Some(4));
-    // The same stretch, cut elsewhere.
+    // The same log range, cut elsewhere.
     subject.deliver(numbered(4..6));
     subject.deliver(numbered(6..12));
     is_whole(&rig, 12);

@@ -7,7 +7,7 @@ use tidegate_event::{Event, ViolationRecord};
 
 /// What became of a range of the log before any function saw it.
 #[derive(Debug, Default)]
-pub(super) struct Stretch {
+pub(super) struct LogRange {
     pub(super) range: Range<u64>,
     /// What goes on, by source.
     pub(super) parts: Vec<Part>,
@@ -31,7 +31,7 @@ pub struct Refined {
     pub now_ms: u64,
 }
 
-/// The events of one source in a stretch.
+/// The events of one source in a log range.
 #[derive(Debug)]
 pub(super) struct Part {
     source: Arc<str>,
@@ -83,7 +83,7 @@ impl Part {
     }
 }
 
-impl Stretch {
+impl LogRange {
     pub(super) fn part(&self, source: &str) -> Option<&Part> {
         self.parts.iter().find(|part| *part.source == *source)
     }
