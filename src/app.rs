@@ -163,7 +163,7 @@ pub struct App {
     workers: Vec<Worker>,
     state: State,
     counts: Arc<Counts>,
-    /// Kept until the last batch is through: the threads of the functions, and the far ends of their lineups.
+    /// Kept until the last batch is through: the threads of the functions, and the far ends of their function chains.
     functions: (Pool, Arc<Live>),
     /// Where syncs and their destinations run.
     background: Background,

@@ -1,12 +1,12 @@
 //! Which functions are live: those of the workspace's files, then those of the store that are attached, and how both
-//! become lineups when a pointer moves.
+//! become function chains when a pointer moves.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tidegate_document::file;
 use tidegate_event::digits::Numbers;
-use tidegate_pipeline::refine::{self, Canary, Lineup, Slot, Trial};
+use tidegate_pipeline::refine::{self, Canary, FunctionChain, Slot, Trial};
 use tidegate_plugin::Package;
 use tidegate_registry::{self as store, Placed, Pointer, Pointers, Sha, Shelf, Store};
 use tidegate_wasm as wasm;
@@ -20,14 +20,14 @@ use crate::config::Workspace;
 
 type Functions = BTreeMap<String, Arc<Function>>;
 
-/// A lineup for each source and each sync.
+/// A function chain for each source and each sync.
 pub(super) struct Live {
     store: Store,
     tables: Tables,
     /// Of the workspace's files, by source.
     fixed: HashMap<Arc<str>, Vec<Arc<Function>>>,
-    sources: HashMap<Arc<str>, watch::Sender<Arc<Lineup>>>,
-    syncs: HashMap<Arc<str>, watch::Sender<Arc<Lineup>>>,
+    sources: HashMap<Arc<str>, watch::Sender<Arc<FunctionChain>>>,
+    syncs: HashMap<Arc<str>, watch::Sender<Arc<FunctionChain>>>,
     taken: watch::Sender<Taken>,
 }
 
@@ -41,7 +41,7 @@ impl Live {
         };
         let fixed: HashMap<Arc<str>, Vec<Arc<Function>>> =
             workspace.sources.iter().map(|(name, source)| (name.as_str().into(), chosen(&source.functions))).collect();
-        let of_sync = |names: &[(String, usize)]| watch::Sender::new(Arc::new(Lineup::of(chosen(names))));
+        let of_sync = |names: &[(String, usize)]| watch::Sender::new(Arc::new(FunctionChain::of(chosen(names))));
         let syncs = workspace.syncs.iter().map(|(name, sync)| (name.as_str().into(), of_sync(&sync.functions)));
         let pointers = store.pointers();
         let mut live = Self {
@@ -54,27 +54,27 @@ impl Live {
         };
         for name in live.fixed.keys() {
             // A function that is live and cannot be loaded must not be left out in silence: it may be what removes names.
-            let lineup = live.lineup(name, &pointers)?;
-            live.sources.insert(Arc::clone(name), watch::Sender::new(Arc::new(lineup)));
+            let function_chain = live.function_chain(name, &pointers)?;
+            live.sources.insert(Arc::clone(name), watch::Sender::new(Arc::new(function_chain)));
         }
         Ok(Arc::new(live))
     }
 
-    pub(super) fn of_sources(&self) -> HashMap<Arc<str>, watch::Receiver<Arc<Lineup>>> {
-        self.sources.iter().map(|(name, lineup)| (Arc::clone(name), lineup.subscribe())).collect()
+    pub(super) fn of_sources(&self) -> HashMap<Arc<str>, watch::Receiver<Arc<FunctionChain>>> {
+        self.sources.iter().map(|(name, function_chain)| (Arc::clone(name), function_chain.subscribe())).collect()
     }
 
-    pub(super) fn of_sync(&self, name: &str) -> watch::Receiver<Arc<Lineup>> {
+    pub(super) fn of_sync(&self, name: &str) -> watch::Receiver<Arc<FunctionChain>> {
         self.syncs.get(name).map_or_else(|| watch::Sender::new(Arc::default()).subscribe(), watch::Sender::subscribe)
     }
 
-    /// Makes lineups of old again: their versions are in the store, or among the workspace's files as they are now.
+    /// Makes function chains of old again: their versions are in the store, or among the workspace's files as they are now.
     pub(super) fn recall(self: &Arc<Self>) -> Arc<refine::Recall> {
         let live = Arc::clone(self);
-        Arc::new(move |key| Lineup::recalled(key, &|name, version| live.find(name, version)).map(Arc::new))
+        Arc::new(move |key| FunctionChain::recalled(key, &|name, version| live.find(name, version)).map(Arc::new))
     }
 
-    /// Puts new lineups in place as pointers move, until `stop` turns true.
+    /// Puts new function chains in place as pointers move, until `stop` turns true.
     pub(super) async fn follow(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut pointers = self.store.follow();
         // What moved between the start and now counts as well.
@@ -100,11 +100,13 @@ impl Live {
         fail::fail_point!("functions_follow");
         let mut taken = Taken { revision: pointers.revision, ..Taken::default() };
         for (name, sender) in &self.sources {
-            match self.lineup(name, pointers) {
-                Ok(lineup)
-                    if lineup.key() != sender.borrow().key() || has_shadow(&lineup) || has_shadow(&sender.borrow()) =>
+            match self.function_chain(name, pointers) {
+                Ok(function_chain)
+                    if function_chain.key() != sender.borrow().key()
+                        || has_shadow(&function_chain)
+                        || has_shadow(&sender.borrow()) =>
                 {
-                    sender.send_replace(Arc::new(lineup));
+                    sender.send_replace(Arc::new(function_chain));
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -119,7 +121,7 @@ impl Live {
     }
 
     /// The functions of `source`, in order: the workspace's files, then the attached ones by name.
-    fn lineup(&self, source: &str, pointers: &Pointers) -> Result<Lineup, Error> {
+    fn function_chain(&self, source: &str, pointers: &Pointers) -> Result<FunctionChain, Error> {
         let fixed = self.fixed.get(source).into_iter().flatten();
         let mut slots: Vec<Slot> =
             fixed.map(|function| Slot { function: Arc::clone(function), canary: None }).collect();
@@ -138,7 +140,7 @@ impl Live {
             });
             slots.push(Slot { function: self.function(name, live)?, canary: canary.transpose()? });
         }
-        Ok(Lineup::new(slots))
+        Ok(FunctionChain::new(slots))
     }
 
     fn function(&self, name: &str, placed: &Placed) -> Result<Arc<Function>, Error> {
@@ -165,9 +167,9 @@ impl Live {
     }
 }
 
-/// A shadow is no part of a lineup's key, because it changes no event.
-fn has_shadow(lineup: &Lineup) -> bool {
-    lineup.slots().iter().any(|slot| slot.canary.as_ref().is_some_and(|canary| canary.trial == Trial::Shadow))
+/// A shadow is no part of a function chain's key, because it changes no event.
+fn has_shadow(function_chain: &FunctionChain) -> bool {
+    function_chain.slots().iter().any(|slot| slot.canary.as_ref().is_some_and(|canary| canary.trial == Trial::Shadow))
 }
 
 fn failed(name: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tidegate_event::{Event, ViolationRecord};
-use tidegate_pipeline::refine::{self, BatchContext, Chained, Judged, Lineup};
+use tidegate_pipeline::refine::{self, BatchContext, ChainOutput, FunctionChain, Judged};
 use tidegate_process::clock;
 use tidegate_registry::{self as store, Store};
 
@@ -92,8 +92,10 @@ impl Sampled {
         *self.left_out.entry(reason).or_default() += 1;
     }
 
-    async fn run(&mut self, lineup: Option<Arc<Lineup>>, scope: &str, events: Vec<Event>) -> Vec<Event> {
-        let Some(lineup) = lineup.filter(|lineup| !lineup.is_empty()) else { return events };
+    async fn run(&mut self, function_chain: Option<Arc<FunctionChain>>, scope: &str, events: Vec<Event>) -> Vec<Event> {
+        let Some(function_chain) = function_chain.filter(|function_chain| !function_chain.is_empty()) else {
+            return events;
+        };
         let now_us = clock::now_us();
         let batch = BatchContext {
             scope: scope.into(),
@@ -102,7 +104,7 @@ impl Sampled {
             bytes: events.iter().map(|event| event.to_json().len()).sum(),
             at_us: now_us,
         };
-        let Chained { events, quarantined, dropped, .. } = refine::chain(&lineup, events, &batch).await;
+        let ChainOutput { events, quarantined, dropped, .. } = refine::chain(&function_chain, events, &batch).await;
         for entry in quarantined {
             self.leave_out(format!("quarantined, {}: {}", entry.code, entry.message));
         }

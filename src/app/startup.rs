@@ -136,7 +136,7 @@ fn damage(path: &Path, workspace: &Workspace, findings: &mut Vec<Finding>) -> Re
         state.refined_to()?;
         state.identity()?;
         state.reports()?;
-        state.lineups()?;
+        state.function_chains()?;
         state.quarantine_size().map(drop)
     });
     match read {

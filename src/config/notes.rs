@@ -54,9 +54,9 @@ impl Workspace {
             note(&format!("destinations/{name}.yaml"), message, fix);
         }
         let of_sources = self.sources.values().flat_map(|source| &source.functions);
-        let chained = of_sources.chain(self.syncs.values().flat_map(|sync| &sync.functions));
-        let chained: HashSet<&str> = chained.map(|(name, _)| name.as_str()).collect();
-        for name in self.functions.keys().filter(|name| !chained.contains(name.as_str())) {
+        let used = of_sources.chain(self.syncs.values().flat_map(|sync| &sync.functions));
+        let used: HashSet<&str> = used.map(|(name, _)| name.as_str()).collect();
+        for name in self.functions.keys().filter(|name| !used.contains(name.as_str())) {
             let message = "no source and no sync uses this function".to_owned();
             let fix = format!("write `functions: [{name}]` into a source or a sync");
             note(&format!("functions/{name}.yaml"), message, fix);

@@ -21,7 +21,7 @@ mod house;
 mod import;
 mod isolation;
 mod large_events;
-mod lineup;
+mod function_chain;
 mod log;
 mod lookup;
 mod outbound;

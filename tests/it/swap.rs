@@ -95,7 +95,7 @@ fn every_event_meets_one_version_while_pointers_move_under_load() {
         more(300);
         admin.live("stamp", &one, stamp("1"));
     }
-    // The process dies in the middle, and what waits goes on under the lineups of then.
+    // The process dies in the middle, and what waits goes on under the function chains of then.
     server.kill();
     for client in clients {
         client.join().unwrap();

@@ -1,22 +1,22 @@
 //! Deduplication, contract and source functions over a log range: once, for all syncs.
 //!
 //! Nouns: a **log range** (a range of the log and what became of it), the **rules** of a source (its contract), the
-//! **refiner** (a thread with the refine cursor; syncs ask it for the log range at their own cursor), a **lineup** (the
-//! versions of functions that are live for a source), a **stage** (a source's lineup at work on its part of a log range).
+//! **refiner** (a thread with the refine cursor; syncs ask it for the log range at their own cursor), a **function chain** (the
+//! versions of functions that are live for a source), a **stage** (a source's function chain at work on its part of a log range).
 //!
 //! Guarantees:
 //! * Each record is parsed once. A log range is computed once and shared; a sync that lags behind what is remembered
 //!   has it computed again from the log, with the same bounds and the same verdicts on duplicates.
 //! * Dedup marks, quarantine and the refine cursor move in one transaction. What does not go on to the syncs is in
 //!   quarantine with a reason, is a duplicate, or was dropped by a function on purpose and counted.
-//! * Each event goes through exactly one lineup, whoever asks for it and however often: flips take effect between
+//! * Each event goes through exactly one function chain, whoever asks for it and however often: flips take effect between
 //!   log ranges and are remembered by offset. A slow or stopped function holds its own source alone.
 //! * Memory is bounded: a log range by records and bytes, the remembered log ranges by bytes.
 
 mod breaker;
 mod functions;
 mod judge;
-mod lineup;
+mod function_chain;
 mod shadow;
 mod stage;
 mod log_range;
@@ -27,9 +27,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use functions::{BatchContext, Chained, chain};
+pub use function_chain::{Canary, FunctionChain, Slot, Trial};
+pub use functions::{BatchContext, ChainOutput, chain};
 pub use judge::{Judged, judged};
-pub use lineup::{Canary, Lineup, Slot, Trial};
 use log_range::LogRange;
 pub use log_range::Refined;
 use stage::Stages;
@@ -121,10 +121,10 @@ impl Handle {
     /// The state cannot be written, or the pool of the functions has stopped.
     pub async fn run(
         &self,
-        live: &mut watch::Receiver<Arc<Lineup>>,
+        live: &mut watch::Receiver<Arc<FunctionChain>>,
         events: Vec<Event>,
         batch: &BatchContext,
-    ) -> Result<Chained, Error> {
+    ) -> Result<ChainOutput, Error> {
         self.stages.of_sync(live, events, batch).await
     }
 

@@ -25,7 +25,7 @@ pub use filter::Filter;
 pub use mapping::{Mapping, Pointer};
 pub use worker::Worker;
 
-use crate::refine::Lineup;
+use crate::refine::FunctionChain;
 use tidegate_event::destination::Destination;
 
 /// A sync, checked.
@@ -33,8 +33,8 @@ pub struct Sync {
     pub name: Arc<str>,
     pub source: Arc<str>,
     pub filter: Filter,
-    /// After the filter; the lineup may change at any time.
-    pub functions: watch::Receiver<Arc<Lineup>>,
+    /// After the filter; the function chain may change at any time.
+    pub functions: watch::Receiver<Arc<FunctionChain>>,
     pub mapping: Mapping,
     pub start: Start,
     pub settings: Settings,

@@ -1,4 +1,4 @@
-//! What functions used, said and were: charges, logs, lineups.
+//! What functions used, said and were: charges, logs, function chains.
 
 use std::ops::Range;
 
@@ -98,8 +98,8 @@ pub struct Transformed<'a> {
     pub counts: &'a [(String, u64)],
     pub charges: &'a [Charge],
     pub logs: &'a [LoggedRun],
-    /// A lineup that took over: from which offset on, and its key.
-    pub lineup: Option<(u64, &'a str)>,
+    /// A function chain that took over: from which offset on, and its key.
+    pub function_chain: Option<(u64, &'a str)>,
 }
 
 pub(super) const TABLES: &str = "
@@ -133,12 +133,12 @@ const DESTINATION: &str = "destinations/";
 const LEVELS: [&str; 4] = ["debug", "info", "warn", "error"];
 
 impl State {
-    /// How far each source's functions have come, and which lineup took over where, oldest first.
+    /// How far each source's functions have come, and which function chain took over where, oldest first.
     ///
     /// # Errors
     /// The file cannot be read.
     #[expect(clippy::type_complexity, reason = "two plain lists, read once at start")]
-    pub fn lineups(&self) -> Result<(Vec<(String, u64)>, Vec<(String, u64, String)>), Error> {
+    pub fn function_chains(&self) -> Result<(Vec<(String, u64)>, Vec<(String, u64, String)>), Error> {
         let read = || -> rusqlite::Result<(Vec<_>, Vec<_>)> {
             let mut find = self.connection.prepare("SELECT source, log_offset, sum FROM transformed")?;
             let cursors = find.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?), row.get(2)?)))?;
@@ -146,17 +146,19 @@ impl State {
             let sql = "SELECT source, log_offset, lineup, sum FROM lineups ORDER BY source, log_offset";
             let mut find = self.connection.prepare(sql)?;
             let rows = find.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?), row.get(2)?, row.get(3)?)))?;
-            let lineups: Vec<(String, u64, String, i64)> = rows.collect::<Result<_, _>>()?;
-            Ok((cursors, lineups))
+            let function_chains: Vec<(String, u64, String, i64)> = rows.collect::<Result<_, _>>()?;
+            Ok((cursors, function_chains))
         };
-        let (cursors, lineups) = read().map_err(self.err("could not read the function chains"))?;
+        let (cursors, function_chains) = read().map_err(self.err("could not read the function chains"))?;
         let right = cursors.iter().all(|(source, to, sum)| sum::named(source, *to).value() == *sum)
-            && lineups.iter().all(|(source, from, key, sum)| sum::named(source, *from).text(key).value() == *sum);
+            && function_chains
+                .iter()
+                .all(|(source, from, key, sum)| sum::named(source, *from).text(key).value() == *sum);
         if !right {
             return Err(self.damaged("which functions the events of a source went through is not what was stored"));
         }
         let cursors = cursors.into_iter().map(|(source, to, _)| (source, to)).collect();
-        Ok((cursors, lineups.into_iter().map(|(source, from, key, _)| (source, from, key)).collect()))
+        Ok((cursors, function_chains.into_iter().map(|(source, from, key, _)| (source, from, key)).collect()))
     }
 
     /// Keeps what came of a log range: everything or nothing.
@@ -164,9 +166,9 @@ impl State {
     /// # Errors
     /// Nothing was kept.
     pub fn transformed(&mut self, done: &Transformed<'_>) -> Result<(), Error> {
-        // What is set aside here is in no other place once a sync has passed it, and a lineup that is forgotten could
+        // What is set aside here is in no other place once a sync has passed it, and a function chain that is forgotten could
         // not be run again: both must survive a power cut. The rest may be counted once more.
-        let whole = !done.quarantined.is_empty() || done.lineup.is_some();
+        let whole = !done.quarantined.is_empty() || done.function_chain.is_some();
         if whole {
             self.connection
                 .execute_batch("PRAGMA synchronous = FULL")
@@ -185,7 +187,7 @@ impl State {
         for run in done.logs {
             stage.log(run)?;
         }
-        if let Some((from, key)) = done.lineup {
+        if let Some((from, key)) = done.function_chain {
             let sql = "INSERT OR REPLACE INTO lineups (source, log_offset, lineup, sum) VALUES (?1, ?2, ?3, ?4)";
             let sum = sum::named(done.source, from).text(key).value();
             stage.run(sql, params![done.source, signed(from), key, sum])?;

@@ -307,7 +307,7 @@ impl State {
                 let sql = "DELETE FROM duplicates WHERE log_offset < min(?1, coalesce((SELECT min(start) FROM stretches), ?1))";
                 self.connection.execute(sql, [oldest])
             })
-            // The lineup of the oldest record left is the last one that took over at or before it.
+            // The function chain of the oldest record left is the last one that took over at or before it.
             .and_then(|_| {
                 let sql = "DELETE FROM lineups WHERE log_offset < (SELECT max(l.log_offset) FROM lineups l
                     WHERE l.source = lineups.source AND l.log_offset <= ?1)";

@@ -85,7 +85,7 @@ fn seal_meta(connection: &Connection) -> rusqlite::Result<()> {
     seen::seal(connection)
 }
 
-/// Of syncs, of functions, of lineups.
+/// Of syncs, of functions, of function chains.
 fn seal_cursors(connection: &Connection) -> rusqlite::Result<()> {
     let tables = [("syncs", "sync", "cursor"), ("transformed", "source", "log_offset")];
     for (table, name, cursor) in tables {
@@ -101,8 +101,8 @@ fn seal_cursors(connection: &Connection) -> rusqlite::Result<()> {
     let rows: Vec<(String, i64, String)> =
         find.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
     let mut set = connection.prepare("UPDATE lineups SET sum = ?3 WHERE source = ?1 AND log_offset = ?2")?;
-    for (source, offset, lineup) in rows {
-        let sum = sum::named(&source, unsigned(offset)).text(&lineup).value();
+    for (source, offset, function_chain) in rows {
+        let sum = sum::named(&source, unsigned(offset)).text(&function_chain).value();
         set.execute(params![source, offset, sum])?;
     }
     Ok(())

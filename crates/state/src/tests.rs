@@ -227,8 +227,9 @@ fn filled(path: &Path) {
     state.settle("crm", &Progress { cursor: 200, ..Progress::default() }, &[], &waiting, 9).unwrap();
     state.record_starts(&[("crm", 40)]).unwrap();
     state.set_identity(&Identity { id: "one".into(), generation: 4 }).unwrap();
-    let lineup = Transformed { source: "web", to: 200, lineup: Some((0, "[]")), ..Transformed::default() };
-    state.transformed(&lineup).unwrap();
+    let function_chain =
+        Transformed { source: "web", to: 200, function_chain: Some((0, "[]")), ..Transformed::default() };
+    state.transformed(&function_chain).unwrap();
     state.connection.execute_batch("PRAGMA journal_mode = DELETE").unwrap();
 }
 
@@ -248,7 +249,7 @@ fn read(path: &Path) -> Result<String, Error> {
     }
     let ranges: Vec<_> = (0..20).map(|n| state.log_range_at(n * 10 + 5)).collect::<Result<_, _>>()?;
     let duplicates = state.duplicates_in(&(0..200))?;
-    let cursors = (state.refined_to()?, state.cursor("crm")?, state.identity()?, state.lineups()?);
+    let cursors = (state.refined_to()?, state.cursor("crm")?, state.identity()?, state.function_chains()?);
     Ok(format!("{:?} {entries:?} {ranges:?} {duplicates:?} {cursors:?}", events.whole))
 }
 

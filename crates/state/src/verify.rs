@@ -91,7 +91,10 @@ fn rows(connection: Connection, path: &Path, found: &mut Verified) -> Result<(),
     note("meta", state.identity().map(|_| 1))?;
     note("starts", state.starts().map(|starts| starts.len() as u64))?;
     note("syncs", state.reports().map(|reports| reports.len() as u64))?;
-    note("lineups", state.lineups().map(|(cursors, lineups)| (cursors.len() + lineups.len()) as u64))?;
+    note(
+        "lineups",
+        state.function_chains().map(|(cursors, function_chains)| (cursors.len() + function_chains.len()) as u64),
+    )?;
     note("stretches", ranges(&state))
 }
 

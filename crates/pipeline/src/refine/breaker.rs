@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Lineup;
+use super::FunctionChain;
 
 /// Bad batches in a row that open the breaker.
 pub const BAD_BATCHES_MAX: u32 = 3;
@@ -47,12 +47,12 @@ impl Failing {
 }
 
 impl Breakers {
-    /// When the first open breaker of `lineup` may be tried again; `None` when all are closed.
-    pub(super) fn open_until(&self, lineup: &Lineup) -> Option<Instant> {
+    /// When the first open breaker of `function_chain` may be tried again; `None` when all are closed.
+    pub(super) fn open_until(&self, function_chain: &FunctionChain) -> Option<Instant> {
         let breakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let open = |name: &str, version: &str| breakers.get(&(name.to_owned(), version.to_owned()))?.open_until;
         let now = Instant::now();
-        let functions = lineup.slots().iter().map(|slot| &slot.function);
+        let functions = function_chain.slots().iter().map(|slot| &slot.function);
         functions.filter_map(|f| open(f.name(), f.version())).filter(|until| *until > now).max()
     }
 

@@ -1,4 +1,4 @@
-//! A lineup of functions over the events of one source or one sync.
+//! A function chain over the events of one source or one sync.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use tidegate_state::{Charge, LoggedRun, QuarantineStage, Quarantined};
 use tidegate_wasm::World;
 use tidegate_wasm::function::{Function, Outcome, Ran, RunContext};
 
-use super::Lineup;
+use super::FunctionChain;
 use super::shadow::{Comparison, compare};
 
-/// What a lineup made of a batch.
+/// What a function chain made of a batch.
 #[derive(Debug, Default)]
-pub struct Chained {
+pub struct ChainOutput {
     pub events: Vec<Event>,
     pub quarantined: Vec<Quarantined>,
     /// Filtered on purpose: how many, by function and reason code.
@@ -41,27 +41,27 @@ pub struct BatchContext {
     pub at_us: i64,
 }
 
-/// Runs `lineup` in order over `events`, which come in log order and stay in it.
-pub async fn chain(lineup: &Lineup, events: Vec<Event>, batch: &BatchContext) -> Chained {
-    let mut chained = Chained { events, ..Chained::default() };
-    for slot in lineup.slots() {
-        if chained.events.is_empty() {
+/// Runs `function_chain` in order over `events`, which come in log order and stay in it.
+pub async fn chain(function_chain: &FunctionChain, events: Vec<Event>, batch: &BatchContext) -> ChainOutput {
+    let mut chain_output = ChainOutput { events, ..ChainOutput::default() };
+    for slot in function_chain.slots() {
+        if chain_output.events.is_empty() {
             break;
         }
         let function = slot.choose(batch.seed);
-        let rival = slot.shadow().map(|rival| (rival, chained.events.clone()));
-        let events = std::mem::take(&mut chained.events);
+        let rival = slot.shadow().map(|rival| (rival, chain_output.events.clone()));
+        let events = std::mem::take(&mut chain_output.events);
         let (events, outcomes, ran) = run(function, events, batch).await;
         if let Some((rival, copies)) = rival {
             let (theirs, their_outcomes, _) = run(rival, copies, batch).await;
-            chained.comparisons.push(compare(function, rival, (&events, &outcomes), (&theirs, &their_outcomes)));
+            chain_output.comparisons.push(compare(function, rival, (&events, &outcomes), (&theirs, &their_outcomes)));
         }
-        note(&mut chained, function, &events, &outcomes, ran);
+        note(&mut chain_output, function, &events, &outcomes, ran);
         for (event, outcome) in events.into_iter().zip(outcomes) {
-            apply(&mut chained, function.name(), event, outcome, batch);
+            apply(&mut chain_output, function.name(), event, outcome, batch);
         }
     }
-    chained
+    chain_output
 }
 
 /// One function over `events`; of the fields world, what was edited is in the events that come back.
@@ -86,14 +86,14 @@ async fn run(function: &Function, mut events: Vec<Event>, batch: &BatchContext) 
     (events, outcomes, ran)
 }
 
-fn note(chained: &mut Chained, function: &Function, events: &[Event], outcomes: &[Outcome], ran: Ran) {
+fn note(chain_output: &mut ChainOutput, function: &Function, events: &[Event], outcomes: &[Outcome], ran: Ran) {
     let count = |what: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| what(outcome)).count() as u64;
     let faults = count(|outcome| matches!(outcome, Outcome::Fault { .. }));
     let fault = outcomes.iter().find_map(|outcome| match outcome {
         Outcome::Fault { code, message } => Some(format!("{code}: {message}")),
         _ => None,
     });
-    chained.charges.push(Charge {
+    chain_output.charges.push(Charge {
         function: function.name().to_owned(),
         version: function.version().to_owned(),
         batches: 1,
@@ -111,7 +111,7 @@ fn note(chained: &mut Chained, function: &Function, events: &[Event], outcomes: 
     if ran.journal.lines.is_empty() {
         return;
     }
-    chained.logs.push(LoggedRun {
+    chain_output.logs.push(LoggedRun {
         function: function.name().to_owned(),
         version: function.version().to_owned(),
         at_us: first.received_at_us,
@@ -122,7 +122,7 @@ fn note(chained: &mut Chained, function: &Function, events: &[Event], outcomes: 
     });
 }
 
-fn apply(chained: &mut Chained, name: &str, event: Event, outcome: Outcome, batch: &BatchContext) {
+fn apply(chain_output: &mut ChainOutput, name: &str, event: Event, outcome: Outcome, batch: &BatchContext) {
     let set_aside = |code: &str, message: &str, event: &Event| Quarantined {
         offset: event.offset,
         part: event.part,
@@ -135,37 +135,37 @@ fn apply(chained: &mut Chained, name: &str, event: Event, outcome: Outcome, batc
         detail: None,
     };
     match outcome {
-        Outcome::Keep => chained.events.push(event),
+        Outcome::Keep => chain_output.events.push(event),
         Outcome::Edited => {
             let mut event = event;
             let body = std::mem::take(&mut event.body);
             match decode::edited(body, &event) {
-                Ok(edited) => chained.events.push(edited),
+                Ok(edited) => chain_output.events.push(edited),
                 Err((refusal, body)) => {
                     event.body = body;
-                    chained.quarantined.push(set_aside(refusal.code, &refusal.message, &event));
+                    chain_output.quarantined.push(set_aside(refusal.code, &refusal.message, &event));
                 }
             }
         }
         Outcome::Replace(json) => match decode::revised(&json, &event, event.part) {
-            Ok(revised) => chained.events.push(revised),
-            Err(refusal) => chained.quarantined.push(set_aside(refusal.code, &refusal.message, &event)),
+            Ok(revised) => chain_output.events.push(revised),
+            Err(refusal) => chain_output.quarantined.push(set_aside(refusal.code, &refusal.message, &event)),
         },
         Outcome::Emit(children) => {
             let revised: Result<Vec<Event>, _> =
                 children.iter().zip(0..).map(|(json, n)| decode::revised(json, &event, child(event.part, n))).collect();
             match revised {
                 Ok(revised) if revised.is_empty() => {
-                    *chained.dropped.entry(format!("{name}/emitted-nothing")).or_default() += 1;
+                    *chain_output.dropped.entry(format!("{name}/emitted-nothing")).or_default() += 1;
                 }
-                Ok(revised) => chained.events.extend(revised),
+                Ok(revised) => chain_output.events.extend(revised),
                 // All or none: half a fan-out would be neither the event nor what the function meant.
-                Err(refusal) => chained.quarantined.push(set_aside(refusal.code, &refusal.message, &event)),
+                Err(refusal) => chain_output.quarantined.push(set_aside(refusal.code, &refusal.message, &event)),
             }
         }
-        Outcome::Drop(reason) => *chained.dropped.entry(format!("{name}/{reason}")).or_default() += 1,
-        Outcome::Fail { code, message, .. } => chained.quarantined.push(set_aside(&code, &message, &event)),
-        Outcome::Fault { code, message } => chained.quarantined.push(set_aside(code.as_str(), &message, &event)),
+        Outcome::Drop(reason) => *chain_output.dropped.entry(format!("{name}/{reason}")).or_default() += 1,
+        Outcome::Fail { code, message, .. } => chain_output.quarantined.push(set_aside(&code, &message, &event)),
+        Outcome::Fault { code, message } => chain_output.quarantined.push(set_aside(code.as_str(), &message, &event)),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The functions of each source, over its part of each log range.
 //!
 //! Each source has a place of its own, so a slow or stopped function holds its own source and nobody else's. Which
-//! lineup a log range goes through is decided when it is first run, and remembered by offset: whoever asks for the
-//! log range again, after a restart too, gets what that lineup makes of it. So every event is transformed by exactly one
+//! function chain a log range goes through is decided when it is first run, and remembered by offset: whoever asks for the
+//! log range again, after a restart too, gets what that function chain makes of it. So every event is transformed by exactly one
 //! version of each function.
 
 use std::collections::{HashMap, VecDeque};
@@ -14,18 +14,18 @@ use tidegate_wasm::function::Workers;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use super::breaker::{Breakers, Failing};
-use super::functions::{BatchContext, Chained, chain};
+use super::functions::{BatchContext, ChainOutput, chain};
 use super::log_range::{LogRange, Refined};
-use super::{Error, Handle, Lineup};
+use super::{Error, FunctionChain, Handle};
 
-/// Makes a lineup of old again from its key, or says in a sentence why it cannot.
-pub type Recall = dyn Fn(&str) -> Result<Arc<Lineup>, String> + Send + Sync;
+/// Makes a function chain of old again from its key, or says in a sentence why it cannot.
+pub type Recall = dyn Fn(&str) -> Result<Arc<FunctionChain>, String> + Send + Sync;
 
-/// Where lineups come from.
+/// Where function chains come from.
 pub struct Functions {
     pub workers: Workers,
-    /// The live lineup of each source; it may change at any time.
-    pub live: HashMap<Arc<str>, watch::Receiver<Arc<Lineup>>>,
+    /// The live function chain of each source; it may change at any time.
+    pub live: HashMap<Arc<str>, watch::Receiver<Arc<FunctionChain>>>,
     pub recall: Arc<Recall>,
     /// How far each source was handed out in earlier lives, for those that had no functions: the furthest cursor of
     /// its syncs.
@@ -44,7 +44,7 @@ pub(super) struct Stages {
 }
 
 struct Place {
-    live: watch::Receiver<Arc<Lineup>>,
+    live: watch::Receiver<Arc<FunctionChain>>,
     inner: AsyncMutex<Inner>,
 }
 
@@ -53,10 +53,10 @@ struct Place {
 struct Inner {
     /// Everything below was handed out.
     handed_to: u64,
-    /// From which offset on which lineup, oldest first; nothing before the first.
+    /// From which offset on which function chain, oldest first; nothing before the first.
     history: Vec<(u64, Arc<str>)>,
-    /// Lineups of the history, made again.
-    recalled: Option<Arc<Lineup>>,
+    /// Function chains of the history, made again.
+    recalled: Option<Arc<FunctionChain>>,
     remembered: VecDeque<Arc<Refined>>,
 }
 
@@ -64,14 +64,14 @@ impl Stages {
     /// Reads how far each source has come.
     pub(super) fn open(functions: Functions, state: State, remembered_bytes_max: usize) -> Result<Self, Error> {
         let Functions { workers, live, recall, handed_to } = functions;
-        let (cursors, lineups) = state.lineups()?;
+        let (cursors, function_chains) = state.function_chains()?;
         let mut sources = HashMap::new();
         for (source, live) in live {
             let mut inner = Inner { handed_to: handed_to.get(&source).copied().unwrap_or(0), ..Inner::default() };
             for (_, to) in cursors.iter().filter(|(name, _)| **name == *source) {
                 inner.handed_to = inner.handed_to.max(*to);
             }
-            let own = lineups.iter().filter(|(name, ..)| **name == *source);
+            let own = function_chains.iter().filter(|(name, ..)| **name == *source);
             inner.history = own.map(|(_, from, key)| (*from, key.as_str().into())).collect();
             sources.insert(source, Place { live, inner: AsyncMutex::new(inner) });
         }
@@ -95,8 +95,9 @@ impl Stages {
         let first = from >= inner.handed_to;
         let mut live = place.live.clone();
         loop {
-            let lineup = if first { live.borrow_and_update().clone() } else { self.lineup_at(&mut inner, from)? };
-            if lineup.is_empty() && (inner.history.is_empty() || !first) {
+            let function_chain =
+                if first { live.borrow_and_update().clone() } else { self.function_chain_at(&mut inner, from)? };
+            if function_chain.is_empty() && (inner.history.is_empty() || !first) {
                 inner.handed_to = inner.handed_to.max(log_range.range.end);
                 if log_range.part(source).is_none_or(|part| part.share().is_some()) {
                     return plain(&log_range, source);
@@ -104,7 +105,7 @@ impl Stages {
                 log_range = handle.afresh(from).await?;
                 continue;
             }
-            if first && let Some(until) = self.breakers.open_until(&lineup) {
+            if first && let Some(until) = self.breakers.open_until(&function_chain) {
                 self.hold(&mut live, until).await;
                 continue;
             }
@@ -120,20 +121,21 @@ impl Stages {
                 bytes: log_range.log_bytes,
                 at_us: log_range.part(source).map_or(0, |part| part.received_at_us),
             };
-            let run = Arc::clone(&lineup);
-            let mut chained = self.workers.run(lineup.lane(), async move { chain(&run, events, &batch).await }).await?;
+            let run = Arc::clone(&function_chain);
+            let mut chain_output =
+                self.workers.run(function_chain.lane(), async move { chain(&run, events, &batch).await }).await?;
             if first {
-                if self.tripped(&chained.charges) {
+                if self.tripped(&chain_output.charges) {
                     continue;
                 }
-                let took_over = inner.history.last().is_none_or(|(_, key)| **key != *lineup.key());
-                self.commit(source, &log_range, &chained, took_over.then_some(lineup.key()))?;
+                let took_over = inner.history.last().is_none_or(|(_, key)| **key != *function_chain.key());
+                self.commit(source, &log_range, &chain_output, took_over.then_some(function_chain.key()))?;
                 if took_over {
-                    inner.history.push((from, lineup.key().into()));
+                    inner.history.push((from, function_chain.key().into()));
                 }
                 inner.handed_to = inner.handed_to.max(log_range.range.end);
             }
-            let events = std::mem::take(&mut chained.events).into_iter().map(Arc::new).collect();
+            let events = std::mem::take(&mut chain_output.events).into_iter().map(Arc::new).collect();
             let refined = Arc::new(Refined { events, ..frame });
             inner.remember(&refined, self.remembered_bytes_max);
             return Ok(refined);
@@ -144,25 +146,27 @@ impl Stages {
     /// sync delivers it delivers once.
     pub(super) async fn of_sync(
         &self,
-        live: &mut watch::Receiver<Arc<Lineup>>,
+        live: &mut watch::Receiver<Arc<FunctionChain>>,
         events: Vec<tidegate_event::Event>,
         batch: &BatchContext,
-    ) -> Result<Chained, Error> {
+    ) -> Result<ChainOutput, Error> {
         loop {
-            let lineup = live.borrow_and_update().clone();
-            if let Some(until) = self.breakers.open_until(&lineup) {
+            let function_chain = live.borrow_and_update().clone();
+            if let Some(until) = self.breakers.open_until(&function_chain) {
                 self.hold(live, until).await;
                 continue;
             }
-            let (run, again, cx) = (Arc::clone(&lineup), events.clone(), batch.clone());
-            let chained = self.workers.run(lineup.lane(), async move { chain(&run, again, &cx).await }).await?;
-            if self.tripped(&chained.charges) {
+            let (run, again, cx) = (Arc::clone(&function_chain), events.clone(), batch.clone());
+            let chain_output =
+                self.workers.run(function_chain.lane(), async move { chain(&run, again, &cx).await }).await?;
+            if self.tripped(&chain_output.charges) {
                 continue;
             }
-            let done = Transformed { charges: &chained.charges, logs: &chained.logs, ..Transformed::default() };
+            let done =
+                Transformed { charges: &chain_output.charges, logs: &chain_output.logs, ..Transformed::default() };
             self.state().transformed(&done)?;
-            self.keep_comparisons(&chained)?;
-            return Ok(chained);
+            self.keep_comparisons(&chain_output)?;
+            return Ok(chain_output);
         }
     }
 
@@ -170,25 +174,25 @@ impl Stages {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lineup that a log range handed out before went through.
-    fn lineup_at(&self, inner: &mut Inner, from: u64) -> Result<Arc<Lineup>, Error> {
+    /// The function chain that a log range handed out before went through.
+    fn function_chain_at(&self, inner: &mut Inner, from: u64) -> Result<Arc<FunctionChain>, Error> {
         let Some((_, key)) = inner.history.iter().rev().find(|(start, _)| *start <= from) else {
             return Ok(Arc::default());
         };
         match &inner.recalled {
-            Some(lineup) if *lineup.key() == **key => Ok(Arc::clone(lineup)),
+            Some(function_chain) if *function_chain.key() == **key => Ok(Arc::clone(function_chain)),
             _ => {
-                let lineup = (self.recall)(key).map_err(Error::Recall)?;
-                inner.recalled = Some(Arc::clone(&lineup));
-                Ok(lineup)
+                let function_chain = (self.recall)(key).map_err(Error::Recall)?;
+                inner.recalled = Some(Arc::clone(&function_chain));
+                Ok(function_chain)
             }
         }
     }
 
-    /// Waits until another lineup is live or a stopped version may be tried again.
-    async fn hold(&self, live: &mut watch::Receiver<Arc<Lineup>>, until: Instant) {
+    /// Waits until another function chain is live or a stopped version may be tried again.
+    async fn hold(&self, live: &mut watch::Receiver<Arc<FunctionChain>>, until: Instant) {
         tokio::select! {
-            // When nobody can change the lineup any more, time alone can.
+            // When nobody can change the function chain any more, time alone can.
             changed = live.changed() => if changed.is_err() { tokio::time::sleep_until(until.into()).await },
             () = tokio::time::sleep_until(until.into()) => {}
         }
@@ -242,24 +246,30 @@ impl Stages {
         );
     }
 
-    fn commit(&self, source: &str, log_range: &LogRange, chained: &Chained, lineup: Option<&str>) -> Result<(), Error> {
-        let mut counts = vec![("quarantined".to_owned(), chained.quarantined.len() as u64)];
-        counts.extend(chained.dropped.iter().map(|(reason, dropped)| (format!("dropped by {reason}"), *dropped)));
+    fn commit(
+        &self,
+        source: &str,
+        log_range: &LogRange,
+        chain_output: &ChainOutput,
+        function_chain: Option<&str>,
+    ) -> Result<(), Error> {
+        let mut counts = vec![("quarantined".to_owned(), chain_output.quarantined.len() as u64)];
+        counts.extend(chain_output.dropped.iter().map(|(reason, dropped)| (format!("dropped by {reason}"), *dropped)));
         let done = Transformed {
             source,
             to: log_range.range.end,
-            quarantined: &chained.quarantined,
+            quarantined: &chain_output.quarantined,
             counts: &counts,
-            charges: &chained.charges,
-            logs: &chained.logs,
-            lineup: lineup.map(|key| (log_range.range.start, key)),
+            charges: &chain_output.charges,
+            logs: &chain_output.logs,
+            function_chain: function_chain.map(|key| (log_range.range.start, key)),
         };
         self.state().transformed(&done)?;
-        self.keep_comparisons(chained)
+        self.keep_comparisons(chain_output)
     }
 
-    fn keep_comparisons(&self, chained: &Chained) -> Result<(), Error> {
-        for found in &chained.comparisons {
+    fn keep_comparisons(&self, chain_output: &ChainOutput) -> Result<(), Error> {
+        for found in &chain_output.comparisons {
             let samples: serde_json::Map<String, serde_json::Value> =
                 found.samples.iter().map(|(id, fields)| (id.clone(), fields.clone().into())).collect();
             let samples = serde_json::Value::Object(samples).to_string();

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::{Filter, Mapping, Settings};
-use crate::refine::{self, BatchContext, Handle, Lineup, Refined};
+use crate::refine::{self, BatchContext, FunctionChain, Handle, Refined};
 
 /// A batch, and what was set aside or left out while it was gathered.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ pub(super) struct Gatherer {
     pub(super) name: Arc<str>,
     pub(super) source: Arc<str>,
     pub(super) filter: Filter,
-    pub(super) functions: watch::Receiver<Arc<Lineup>>,
+    pub(super) functions: watch::Receiver<Arc<FunctionChain>>,
     pub(super) mapping: Mapping,
     /// Events below this offset are not for this sync.
     pub(super) first: u64,
@@ -131,10 +131,10 @@ impl Gatherer {
                 bytes: refined.log_bytes,
                 at_us: events.first().map_or(0, |event| event.received_at_us),
             };
-            let chained = self.refiner.run(&mut self.functions, events, &batch).await?;
-            gathered.quarantined.extend(chained.quarantined);
-            gathered.filtered += chained.dropped.values().sum::<u64>();
-            events = chained.events;
+            let chain_output = self.refiner.run(&mut self.functions, events, &batch).await?;
+            gathered.quarantined.extend(chain_output.quarantined);
+            gathered.filtered += chain_output.dropped.values().sum::<u64>();
+            events = chain_output.events;
         }
         gathered.batch.events.extend(events.into_iter().map(|mut event| {
             self.mapping.apply(&mut event.body);

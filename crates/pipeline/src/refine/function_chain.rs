@@ -5,14 +5,14 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tidegate_wasm::function::{Function, Lane};
 
-/// Functions in order. It never changes: going live, going back and a canary are other lineups.
+/// Functions in order. It never changes: going live, going back and a canary are other function chains.
 #[derive(Default)]
-pub struct Lineup {
+pub struct FunctionChain {
     slots: Vec<Slot>,
     key: Arc<str>,
 }
 
-/// One place in a lineup.
+/// One place in a function chain.
 #[derive(Clone)]
 pub struct Slot {
     pub function: Arc<Function>,
@@ -35,11 +35,11 @@ pub enum Trial {
     Shadow,
 }
 
-impl Lineup {
+impl FunctionChain {
     #[must_use]
     pub fn new(slots: Vec<Slot>) -> Self {
         let named = |function: &Function| {
-            // Text of settings rather than their hash: the lineup can be made again from its key.
+            // Text of settings rather than their hash: the function chain can be made again from its key.
             json!({"name": function.name(), "version": function.version(), "settings": function.settings_json()})
         };
         let keys: Vec<Value> = slots
@@ -56,18 +56,19 @@ impl Lineup {
         Self { slots, key: Value::Array(keys).to_string().into() }
     }
 
-    /// A lineup of live versions alone.
+    /// A function chain of live versions alone.
     #[must_use]
     pub fn of(functions: impl IntoIterator<Item = Arc<Function>>) -> Self {
         Self::new(functions.into_iter().map(|function| Slot { function, canary: None }).collect())
     }
 
-    /// Makes a lineup again from its key, with the functions that `find` knows by name and version.
+    /// Makes a function chain again from its key, with the functions that `find` knows by name and version.
     ///
     /// # Errors
     /// A version is gone; a sentence.
     pub fn recalled(key: &str, find: &dyn Fn(&str, &str) -> Option<Arc<Function>>) -> Result<Self, String> {
-        let slots: Vec<Value> = serde_json::from_str(key).map_err(|error| format!("{key} is no lineup: {error}"))?;
+        let slots: Vec<Value> =
+            serde_json::from_str(key).map_err(|error| format!("{key} is no function chain: {error}"))?;
         let function = |named: &Value| {
             let text = |field: &str| named[field].as_str().unwrap_or_default();
             let (name, version, settings) = (text("name"), text("version"), text("settings"));
@@ -106,7 +107,7 @@ impl Lineup {
         self.slots.is_empty()
     }
 
-    /// What tells lineups apart whose events come out differently: names, versions, settings and shares, as JSON text.
+    /// What tells function chains apart whose events come out differently: names, versions, settings and shares, as JSON text.
     #[must_use]
     pub fn key(&self) -> &str {
         if self.key.is_empty() { "[]" } else { &self.key }
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_empty_lineup_has_one_key() {
-        assert_eq!(Lineup::default().key(), Lineup::of([]).key());
+    fn the_empty_function_chain_has_one_key() {
+        assert_eq!(FunctionChain::default().key(), FunctionChain::of([]).key());
     }
 }

@@ -1,4 +1,4 @@
-//! Functions of sources in a running server: one lineup for each event, and nobody waits for somebody else's function.
+//! Functions of sources in a running server: one function chain for each event, and nobody waits for somebody else's function.
 
 use serde_json::json;
 
@@ -77,7 +77,7 @@ fn a_function_that_breaks_every_batch_is_stopped_and_holds_its_own_source_alone(
 }
 
 #[test]
-fn a_sync_that_lags_gets_what_the_lineup_of_then_made_of_an_event() {
+fn a_sync_that_lags_gets_what_the_function_chain_of_then_made_of_an_event() {
     let workspace = Workspace::new();
     let key = workspace.write_key.clone();
     function(&workspace, "redact", "transform/redact-pii", &json!({"fields": {"email": "drop"}}));
@@ -102,6 +102,6 @@ fn a_sync_that_lags_gets_what_the_lineup_of_then_made_of_an_event() {
     let late = crate::support::Warehouse::open(&workspace.data().join("late.db"));
     let rows = late.rows("SELECT id || ' ' || coalesce(email, 'none') FROM seen ORDER BY id");
     assert_eq!(rows, workspace.warehouse().rows("SELECT id || ' ' || coalesce(email, 'none') FROM seen ORDER BY id"));
-    assert_eq!(rows[1..], ["then-1 none", "then-2 none"], "the lineup of then dropped it");
-    assert!(rows[0].starts_with("now-1 a"), "the lineup of now masks it: {rows:?}");
+    assert_eq!(rows[1..], ["then-1 none", "then-2 none"], "the function chain of then dropped it");
+    assert!(rows[0].starts_with("now-1 a"), "the function chain of now masks it: {rows:?}");
 }
