@@ -41,7 +41,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderValue};
-use tidegate_delivery::Logbook;
+use tidegate_delivery::DestinationLogs;
 use tidegate_net::{self as net, Caller, Peer, Port, Reply, RequestBody, Service};
 use tidegate_registry::Store;
 use tidegate_state::{self as state, State};
@@ -78,7 +78,7 @@ pub struct Settings {
 pub struct Running {
     pub functions: watch::Receiver<Taken>,
     pub destinations: watch::Receiver<Taken>,
-    pub logbook: Logbook,
+    pub destination_logs: DestinationLogs,
 }
 
 /// How far the pointers are followed.

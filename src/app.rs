@@ -14,7 +14,7 @@ mod keeper;
 mod lend;
 mod live;
 mod modes;
-mod posts;
+mod active_runtimes;
 pub mod sample;
 mod starts;
 mod startup;
@@ -42,12 +42,12 @@ use tokio::sync::watch;
 
 use crate::api;
 use crate::config::Workspace;
+use active_runtimes::ActiveRuntimes;
 use admin::{Admin, AdminSettings};
 use background::Background;
 use findings::Finding;
 use keeper::{Keeper, SqliteFile};
 use live::Live;
-use posts::Posts;
 use stop::{Budget, Delivering};
 
 /// Why a server did not start, or did not end well.
@@ -167,7 +167,7 @@ pub struct App {
     functions: (Pool, Arc<Live>),
     /// Where syncs and their destinations run.
     background: Background,
-    posts: Arc<Posts>,
+    active_runtimes: Arc<ActiveRuntimes>,
     admin: Admin,
     identity: (Identity, PathBuf),
     keeper: Keeper,
@@ -192,11 +192,12 @@ impl App {
         let open_state = || State::open(&paths::state(&data), workspace.window.clone());
         let startup::Started { mut state, past, mut identity, findings } = startup::open(&workspace)?;
         let limits = wasm::Limits { pagemap_scan: workspace.pagemap_scan, ..wasm::Limits::default() };
-        let of_store = store::Settings { admits: posts::admission(&workspace), limits, ..store::Settings::default() };
+        let of_store =
+            store::Settings { admits: active_runtimes::admission(&workspace), limits, ..store::Settings::default() };
         let (store, builder) = Store::open(&paths::store(&data), of_store)?;
         let live = Live::open(&workspace, store.clone()).await?;
-        let posts = Posts::open(&workspace, &store).await?;
-        let opening = destinations::open(&workspace, &posts, open_state);
+        let active_runtimes = ActiveRuntimes::open(&workspace, &store).await?;
+        let opening = destinations::open(&workspace, &active_runtimes, open_state);
         let destinations = background::within(&background.handle(), opening).await?;
         let (destinations, ledgers): (Vec<_>, Vec<_>) = destinations.into_iter().unzip();
         let mut stand = compare::stand(&workspace, &state, past, &ledgers)?;
@@ -239,9 +240,13 @@ impl App {
             data: data.clone(),
             sources: workspace.sources.keys().cloned().collect(),
             functions: workspace.functions.keys().cloned().collect(),
-            syncs: posts::used(&workspace),
+            syncs: active_runtimes::used(&workspace),
             lent: lend::lent(&workspace),
-            running: api::Running { functions: live.taken(), destinations: posts.taken(), logbook: posts.logbook() },
+            running: api::Running {
+                functions: live.taken(),
+                destinations: active_runtimes.taken(),
+                destination_logs: active_runtimes.destination_logs(),
+            },
             limits: admin_limits,
             connections: admin_connections,
         };
@@ -277,7 +282,7 @@ impl App {
             counts,
             functions: (pool, live),
             background,
-            posts,
+            active_runtimes,
             admin,
             identity: (identity, data),
             keeper,
@@ -336,7 +341,7 @@ impl App {
             mut state,
             functions,
             background,
-            posts,
+            active_runtimes,
             admin,
             keeper,
             ..
@@ -349,7 +354,7 @@ impl App {
         let (stop_workers, workers_stop) = watch::channel(false);
         let background_handle = background.handle();
         admin.run(Arc::clone(&functions.1), &background_handle, &server_stops);
-        tokio::spawn(posts.follow(server_stops.clone()));
+        tokio::spawn(active_runtimes.follow(server_stops.clone()));
         background_handle.spawn(keeper.run(server_stops.clone()));
         let serving = tokio::spawn(server.run(server_stops));
         let cursors: Vec<watch::Receiver<u64>> = workers.iter().map(Worker::follow).collect();

@@ -25,7 +25,7 @@ pub use init::{Written, init};
 pub use lookups::{Borrowed, LookupConfig};
 pub use objects::{DestinationConfig, DestinationKind, FunctionConfig, SourceConfig, StartConfig, SyncConfig};
 pub use outline::Outline;
-pub use plugin::{PluginConfig, terms};
+pub use plugin::{PluginConfig, effective_policy};
 
 use fields::Fields;
 use tidegate_contract::{Contract, Domain, lint};

@@ -48,7 +48,8 @@ impl Shared {
         }
         let text = query.text.as_deref();
         let fits = |line: &Logged| line.level >= least && text.is_none_or(|text| line.text.contains(text));
-        let lines = self.settings.running.logbook.lines(&name, usize::try_from(lines_max).unwrap_or(usize::MAX), fits);
+        let lines =
+            self.settings.running.destination_logs.lines(&name, usize::try_from(lines_max).unwrap_or(usize::MAX), fits);
         let line = |line: &Logged| LogLine {
             at: time::format(line.at_us),
             version: line.version.to_string(),

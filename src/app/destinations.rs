@@ -8,8 +8,8 @@ use tidegate_event::destination::Destination;
 use tidegate_pipeline::sync::{Company, Filter, Settings};
 use tidegate_state::{self as state, State};
 
+use super::active_runtimes::ActiveRuntimes;
 use super::continuity::Ledger;
-use super::posts::Posts;
 use super::{Error, declare};
 use crate::config::{DestinationKind, SyncConfig, Workspace};
 
@@ -21,7 +21,7 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// The destination of each sync, in the order of the syncs, and what it says of how far it is.
 pub(super) async fn open(
     workspace: &Workspace,
-    posts: &Posts,
+    active_runtimes: &ActiveRuntimes,
     open_state: impl Fn() -> Result<State, state::Error>,
 ) -> Result<Vec<(Box<dyn Destination>, Ledger)>, Error> {
     let mut destinations = Vec::new();
@@ -32,7 +32,7 @@ pub(super) async fn open(
                 settings.open(&declare::part(workspace, name)).map_err(|error| failed(Box::new(error)))?
             }
             DestinationKind::Plugin(_) => {
-                Box::new(PluginDestination::run(posts.of(&sync.destination.0), name, open_state()?)?)
+                Box::new(PluginDestination::run(active_runtimes.of(&sync.destination.0), name, open_state()?)?)
             }
         };
         let is_plugin = matches!(workspace.destinations[&sync.destination.0].kind, DestinationKind::Plugin(_));

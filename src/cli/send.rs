@@ -66,7 +66,7 @@ struct Tally {
     first_refusal: std::sync::Mutex<Option<String>>,
 }
 
-struct Parcel {
+struct OutgoingBatch {
     body: Bytes,
     events: u64,
 }
@@ -82,7 +82,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
     let tally = Arc::new(Tally::default());
     let bar = bar(total, json);
     let sending = async {
-        let (parcels, queue) = mpsc::channel::<Parcel>(64);
+        let (queued, queue) = mpsc::channel::<OutgoingBatch>(64);
         let queue = Arc::new(tokio::sync::Mutex::new(queue));
         let mut senders = Vec::new();
         for _ in 0..args.connections {
@@ -91,11 +91,11 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
             senders.push(tokio::spawn(deliver(client, queue, tally, bar)));
         }
         match (args.generate, args.file.clone()) {
-            (Some(total), _) => generate(args, total, parcels).await,
+            (Some(total), _) => generate(args, total, queued).await,
             (None, Some(path)) => {
                 let batch = usize::try_from(args.batch).unwrap_or(100);
                 // On a thread of its own: nobody can interrupt a read of standard input.
-                let reading = tokio::task::spawn_blocking(move || read(&path, batch, &parcels));
+                let reading = tokio::task::spawn_blocking(move || read(&path, batch, &queued));
                 reading.await.map_err(|error| Failure::Failed(error.to_string()))??;
             }
             (None, None) => {}
@@ -213,7 +213,7 @@ fn bar(total: Option<u64>, json: bool) -> ProgressBar {
 }
 
 /// Makes events up, open loop: when a rate is given, each request has its time, whatever became of those before.
-async fn generate(args: &Args, total: u64, parcels: mpsc::Sender<Parcel>) {
+async fn generate(args: &Args, total: u64, queued: mpsc::Sender<OutgoingBatch>) {
     let run = args.run.clone().unwrap_or_else(clock::uuid);
     let started = tokio::time::Instant::now();
     let mut n = 0;
@@ -224,21 +224,21 @@ async fn generate(args: &Args, total: u64, parcels: mpsc::Sender<Parcel>) {
         }
         let now_us = clock::now_us();
         let events: Vec<_> = (n..end).map(|n| traffic::event(n, &run, now_us)).collect();
-        if parcels.send(parcel(&events, now_us)).await.is_err() {
+        if queued.send(outgoing(&events, now_us)).await.is_err() {
             return;
         }
         n = end;
     }
 }
 
-fn parcel(events: &[serde_json::Value], now_us: i64) -> Parcel {
+fn outgoing(events: &[serde_json::Value], now_us: i64) -> OutgoingBatch {
     let sent_at = tidegate_event::time::format_millis(now_us);
     let body = serde_json::json!({"batch": events, "sentAt": sent_at});
-    Parcel { body: body.to_string().into(), events: events.len() as u64 }
+    OutgoingBatch { body: body.to_string().into(), events: events.len() as u64 }
 }
 
 /// Reads events from a file and sends their text as it stands.
-fn read(path: &Path, batch: usize, parcels: &mpsc::Sender<Parcel>) -> Result<(), Failure> {
+fn read(path: &Path, batch: usize, queued: &mpsc::Sender<OutgoingBatch>) -> Result<(), Failure> {
     let input: Box<dyn std::io::BufRead> = if path.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
     } else {
@@ -271,7 +271,7 @@ fn read(path: &Path, batch: usize, parcels: &mpsc::Sender<Parcel>) -> Result<(),
         }
         lines.push(line);
         if lines.len() == batch {
-            send_lines(parcels, &mut lines);
+            send_lines(queued, &mut lines);
         }
     }
     if !whole.is_empty() {
@@ -279,49 +279,49 @@ fn read(path: &Path, batch: usize, parcels: &mpsc::Sender<Parcel>) -> Result<(),
             .map_err(|error| Failure::Failed(format!("{}: this is no JSON array: {error}", path.display())))?;
         for events in events.chunks(batch) {
             lines.extend(events.iter().map(ToString::to_string));
-            send_lines(parcels, &mut lines);
+            send_lines(queued, &mut lines);
         }
     }
-    send_lines(parcels, &mut lines);
+    send_lines(queued, &mut lines);
     Ok(())
 }
 
-fn send_lines(parcels: &mpsc::Sender<Parcel>, lines: &mut Vec<String>) {
+fn send_lines(queued: &mpsc::Sender<OutgoingBatch>, lines: &mut Vec<String>) {
     if lines.is_empty() {
         return;
     }
     let sent_at = tidegate_event::time::format_millis(clock::now_us());
     let body = format!(r#"{{"batch":[{}],"sentAt":"{sent_at}"}}"#, lines.join(","));
     // The receivers outlive this loop.
-    let _ = parcels.blocking_send(Parcel { body: body.into(), events: lines.len() as u64 });
+    let _ = queued.blocking_send(OutgoingBatch { body: body.into(), events: lines.len() as u64 });
     lines.clear();
 }
 
-/// Posts parcels until there are no more. What is worth retrying is sent again with the same bytes, which the
+/// Posts batches until there are no more. What is worth retrying is sent again with the same bytes, which the
 /// server recognises.
 async fn deliver(
     mut client: Client,
-    queue: Arc<tokio::sync::Mutex<mpsc::Receiver<Parcel>>>,
+    queue: Arc<tokio::sync::Mutex<mpsc::Receiver<OutgoingBatch>>>,
     tally: Arc<Tally>,
     bar: ProgressBar,
 ) -> Result<(), Failure> {
     const ATTEMPTS_MAX: u32 = 10;
     loop {
-        let Some(parcel) = queue.lock().await.recv().await else { return Ok(()) };
+        let Some(outgoing) = queue.lock().await.recv().await else { return Ok(()) };
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let pause = match client.batch(parcel.body.clone()).await {
+            let pause = match client.batch(outgoing.body.clone()).await {
                 Ok(Answer { status: 200, .. }) => {
-                    tally.accepted.fetch_add(parcel.events, Ordering::Relaxed);
-                    bar.inc(parcel.events);
+                    tally.accepted.fetch_add(outgoing.events, Ordering::Relaxed);
+                    bar.inc(outgoing.events);
                     break;
                 }
                 Ok(answer) if matches!(answer.status, 429 | 500..=599) && attempt < ATTEMPTS_MAX => {
                     answer.retry_after.unwrap_or(Duration::from_millis(200))
                 }
                 Ok(answer) => {
-                    tally.refused.fetch_add(parcel.events, Ordering::Relaxed);
+                    tally.refused.fetch_add(outgoing.events, Ordering::Relaxed);
                     if let Ok(mut first) = tally.first_refusal.lock() {
                         let text = format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body));
                         first.get_or_insert(text);

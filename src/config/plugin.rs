@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
-use tidegate_delivery::{Checked, Fault, Grant, Terms};
+use tidegate_delivery::{CheckedPolicy, EffectivePolicy, Grant, PolicyProblem};
 use tidegate_document::file;
 use tidegate_pipeline::sync;
 use tidegate_plugin::{Asked, Batching, Manifest, Package};
@@ -19,10 +19,10 @@ use super::set;
 /// A destination plugin and what it may do.
 #[derive(Clone)]
 pub struct PluginConfig {
-    /// The component of the file and the terms that it works on, until a version is live in the store.
-    pub first: Option<(PathBuf, Checked)>,
-    /// The terms of the version that a start would take; `None` before one is there.
-    pub now: Option<Checked>,
+    /// The component of the file and the effective policy that it works on, until a version is live in the store.
+    pub first: Option<(PathBuf, CheckedPolicy)>,
+    /// The effective policy of the version that a start would take; `None` before one is there.
+    pub now: Option<CheckedPolicy>,
     /// Holds for every version.
     pub grant: Grant,
     /// How the version that a start would take has its events grouped.
@@ -38,12 +38,12 @@ impl std::fmt::Debug for PluginConfig {
     }
 }
 
-/// The terms of a version under a grant. The command line and the server both ask here.
+/// The effective policy of a version under a grant. The command line and the server both ask here.
 #[must_use]
-pub fn terms(grant: &Grant, manifest: Manifest, settings: Map<String, Value>) -> Terms {
+pub fn effective_policy(grant: &Grant, manifest: Manifest, settings: Map<String, Value>) -> EffectivePolicy {
     let unasked = Manifest { asked: Asked::default(), ..manifest.clone() };
     let limits = granted(&unasked, &Limits::default());
-    grant.terms(manifest, settings, limits)
+    grant.effective_policy(manifest, settings, limits)
 }
 
 /// `store` is the folder of the server's store, which may not be there yet.
@@ -64,8 +64,8 @@ pub(super) fn plugin(fields: &mut Fields<'_>, dir: &Path, store: &Path) -> Optio
         (Some(_), Some(None)) => return None,
         (Some(component), Some(Some(package))) => {
             asked = Some(Traits::of(&package.manifest));
-            match terms(&grant, package.manifest, settings).check() {
-                Ok(terms) => Some((component, terms)),
+            match effective_policy(&grant, package.manifest, settings).check() {
+                Ok(effective_policy) => Some((component, effective_policy)),
                 Err(faults) => {
                     note(fields, faults);
                     return None;
@@ -74,17 +74,17 @@ pub(super) fn plugin(fields: &mut Fields<'_>, dir: &Path, store: &Path) -> Optio
         }
         _ => None,
     };
-    let mut now = first.as_ref().map(|(_, terms)| terms.clone());
+    let mut now = first.as_ref().map(|(_, effective_policy)| effective_policy.clone());
     match store::glance(store, Shelf::Destinations, &fields.name()) {
         Ok(None) => {}
         Ok(Some((placed, manifest))) => {
             asked = Some(Traits::of(&manifest));
             let settings = placed.settings.as_object().cloned().unwrap_or_default();
-            match terms(&grant, manifest, settings).check() {
-                Ok(terms) => now = Some(terms),
+            match effective_policy(&grant, manifest, settings).check() {
+                Ok(effective_policy) => now = Some(effective_policy),
                 Err(faults) => {
                     let sha256 = placed.sha256.to_string();
-                    let of_store = |fault: Fault| Fault {
+                    let of_store = |fault: PolicyProblem| PolicyProblem {
                         problem: format!(
                             "the version {}, which was pushed and is live: {}",
                             &sha256[..12],
@@ -122,7 +122,7 @@ impl Traits {
     }
 }
 
-fn note(fields: &mut Fields<'_>, faults: Vec<Fault>) {
+fn note(fields: &mut Fields<'_>, faults: Vec<PolicyProblem>) {
     for fault in faults {
         fields.problem(fields.line_of(fault.field), fault.problem, fault.fix);
     }

@@ -9,11 +9,11 @@ use tidegate_net::outbound::{Request, Response, Trouble};
 use tidegate_process::clock;
 use tidegate_wasm::{self as wasm, CallFailure, Journal, Verdict};
 
-use super::courier::{Courier, Parcel, again, said};
-use super::fate::Fate;
-use super::pace::retry_after;
+use super::outcome::DeliveryOutcome;
+use super::rate_limiter::retry_after;
+use super::runtime::{DestinationRuntime, OutgoingEvent, again, said};
 
-/// A request with the events that it carries: as the guest counts them, and as indexes of parcels.
+/// A request with the events that it carries: as the guest counts them, and as indexes of outgoing events.
 pub(super) struct Planned {
     pub(super) request: Request,
     pub(super) events: Vec<u32>,
@@ -34,7 +34,7 @@ const SHOWN_HEADERS_MAX: usize = 32;
 
 /// What one try of a request came to.
 enum End {
-    Fates(Vec<(usize, Fate)>),
+    Outcomes(Vec<(usize, DeliveryOutcome)>),
     /// Refused as a whole; nobody knows for which event.
     Refused {
         code: String,
@@ -56,28 +56,33 @@ enum End {
 
 /// What came of a request.
 pub(super) enum Came {
-    Settled(Vec<(usize, Fate)>),
-    /// To be planned anew in halves: the indexes of several parcels, and what they are refused with when that goes on for
+    Settled(Vec<(usize, DeliveryOutcome)>),
+    /// To be planned anew in halves: the indexes of several outgoing events, and what they are refused with when that goes on for
     /// too long.
     Halves(Vec<usize>, String),
 }
 
-impl Courier {
+impl DestinationRuntime {
     /// Sends a request until its answer settles its events, or they have to wait, or it is to be halved.
-    pub(super) async fn exchange(self: &Arc<Self>, planned: Planned, parcels: &[Parcel], first_round: bool) -> Came {
-        let before = planned.indexes.iter().map(|index| parcels[*index].tries).max().unwrap_or(0);
+    pub(super) async fn exchange(
+        self: &Arc<Self>,
+        planned: Planned,
+        outgoing: &[OutgoingEvent],
+        is_first_try: bool,
+    ) -> Came {
+        let before = planned.indexes.iter().map(|index| outgoing[*index].tries).max().unwrap_or(0);
         let (mut tries, mut reauthenticated) = (0, false);
         loop {
             if let Some(stop) = self.stopped() {
                 let error = stop.to_string();
-                let waits = |index: &usize| (*index, again(&parcels[*index], error.clone()));
+                let waits = |index: &usize| (*index, again(&outgoing[*index], error.clone()));
                 return Came::Settled(planned.indexes.iter().map(waits).collect());
             }
             let began = Instant::now();
-            let end = self.once(&planned, before + tries + 1, parcels).await;
+            let end = self.once(&planned, before + tries + 1, outgoing).await;
             tries += 1;
             let failures = match &end {
-                End::Fates(_) | End::Refused { .. } => {
+                End::Outcomes(_) | End::Refused { .. } => {
                     self.failures.store(0, Ordering::Relaxed);
                     self.is_back();
                     0
@@ -85,13 +90,13 @@ impl Courier {
                 _ => self.failures.fetch_add(1, Ordering::Relaxed),
             };
             let (after, error, detail) = match end {
-                End::Fates(fates) => return Came::Settled(fates),
+                End::Outcomes(outcomes) => return Came::Settled(outcomes),
                 End::Refused { reason, .. } if planned.indexes.iter().any(|index| *index != planned.indexes[0]) => {
                     return Came::Halves(planned.indexes, reason);
                 }
                 End::Refused { code, reason, detail } => {
-                    let fate = Fate::Rejected { code, reason, detail };
-                    return Came::Settled(planned.indexes.into_iter().map(|index| (index, fate.clone())).collect());
+                    let outcome = DeliveryOutcome::Rejected { code, reason, detail };
+                    return Came::Settled(planned.indexes.into_iter().map(|index| (index, outcome.clone())).collect());
                 }
                 End::Reauthenticate { .. } if !reauthenticated => {
                     self.client.forget_token().await;
@@ -107,35 +112,35 @@ impl Courier {
             let pause = self.pause(tries - 1, after);
             // Who was slow to fail would be slow again, and the rest of the batch waits meanwhile.
             let quick = began.elapsed().max(pause) <= PAUSE_IN_PLACE_MAX && failures < FAILURES_IN_A_ROW_MAX;
-            if first_round && quick && tries <= TRIES_IN_PLACE {
+            if is_first_try && quick && tries <= TRIES_IN_PLACE {
                 tokio::time::sleep(pause).await;
                 continue;
             }
-            let fate = |parcel: &Parcel| Fate::Again {
-                tries: parcel.tries.saturating_add(tries),
+            let outcome = |outgoing: &OutgoingEvent| DeliveryOutcome::Again {
+                tries: outgoing.tries.saturating_add(tries),
                 after,
                 error: error.clone(),
                 detail: detail.clone(),
             };
-            return Came::Settled(planned.indexes.iter().map(|index| (*index, fate(&parcels[*index]))).collect());
+            return Came::Settled(planned.indexes.iter().map(|index| (*index, outcome(&outgoing[*index]))).collect());
         }
     }
 
-    async fn once(&self, planned: &Planned, attempt: u32, parcels: &[Parcel]) -> End {
+    async fn once(&self, planned: &Planned, attempt: u32, outgoing: &[OutgoingEvent]) -> End {
         let answer = {
-            let _turn = self.pace.turn().await;
+            let _turn = self.rate_limiter.turn().await;
             self.client.send(&planned.request).await
         };
         match answer {
-            Ok(response) => self.read(planned, attempt, response, parcels).await,
+            Ok(response) => self.read(planned, attempt, response, outgoing).await,
             // Nothing was sent; the guest wrote a request that must not be.
             Err(Trouble::Refused(refusal)) => {
                 let detail = self.detail(&planned.request, None);
                 let reject = |index: &usize| {
                     let (code, reason) = (refusal.code.to_owned(), refusal.reason.clone());
-                    (*index, Fate::Rejected { code, reason, detail: detail.clone() })
+                    (*index, DeliveryOutcome::Rejected { code, reason, detail: detail.clone() })
                 };
-                End::Fates(planned.indexes.iter().map(reject).collect())
+                End::Outcomes(planned.indexes.iter().map(reject).collect())
             }
             Err(trouble) => {
                 if let Trouble::SignIn { permanent: true, .. } = &trouble {
@@ -147,23 +152,26 @@ impl Courier {
     }
 
     /// Lets the guest say what the answer means.
-    async fn read(&self, planned: &Planned, attempt: u32, response: Response, parcels: &[Parcel]) -> End {
+    async fn read(&self, planned: &Planned, attempt: u32, response: Response, outgoing: &[OutgoingEvent]) -> End {
         let shown = wasm::Response {
             status: response.status,
             headers: response.headers.clone(),
             body: response.body.clone(),
             attempt,
         };
-        let (mut journal, limits) = (Journal::default(), Arc::new(self.terms.limits.clone()));
+        let (mut journal, limits) = (Journal::default(), Arc::new(self.effective.limits.clone()));
         let called =
             self.module().classify(&limits, self.call(), &planned.tag, &planned.events, &shown, &mut journal).await;
         self.log(&journal);
         let detail = || self.detail(&planned.request, Some(&response));
         let error = |what: &str| format!("status {}: {what}", response.status);
-        let all = |fate: Fate| End::Fates(planned.indexes.iter().map(|index| (*index, fate.clone())).collect());
-        let rejected = |code: &str, reason: String| Fate::Rejected { code: code.to_owned(), reason, detail: detail() };
+        let all = |outcome: DeliveryOutcome| {
+            End::Outcomes(planned.indexes.iter().map(|index| (*index, outcome.clone())).collect())
+        };
+        let rejected =
+            |code: &str, reason: String| DeliveryOutcome::Rejected { code: code.to_owned(), reason, detail: detail() };
         match called.answer {
-            Ok(Verdict::Delivered) => all(Fate::Delivered),
+            Ok(Verdict::Delivered) => all(DeliveryOutcome::Delivered),
             Ok(Verdict::Rejected(complaint)) => all(rejected(&complaint.code, error(&complaint.message))),
             Ok(Verdict::Bisect(complaint)) => {
                 let reason = error(&complaint.message);
@@ -178,8 +186,8 @@ impl Courier {
             }
             Ok(Verdict::Disable(complaint)) => {
                 self.stop(error(&said(&complaint)), "do what it says");
-                End::Fates(
-                    planned.indexes.iter().map(|index| (*index, again(&parcels[*index], said(&complaint)))).collect(),
+                End::Outcomes(
+                    planned.indexes.iter().map(|index| (*index, again(&outgoing[*index], said(&complaint)))).collect(),
                 )
             }
             Ok(Verdict::Partial(marked)) => {
@@ -187,21 +195,21 @@ impl Courier {
                     let reason = format!("the verdict names event {event}, which the request does not carry");
                     return all(rejected("bad-verdict", error(&reason)));
                 }
-                let fate = |(event, index): (&u32, &usize)| {
-                    let parcel = &parcels[*index];
-                    let fate = match marked.iter().find(|(known, _)| known == event) {
-                        None => Fate::Delivered,
+                let outcome = |(event, index): (&u32, &usize)| {
+                    let outgoing = &outgoing[*index];
+                    let outcome = match marked.iter().find(|(known, _)| known == event) {
+                        None => DeliveryOutcome::Delivered,
                         Some((_, false)) => rejected("rejected", error("this event was rejected")),
-                        Some((_, true)) => Fate::Again {
-                            tries: parcel.tries.saturating_add(1),
+                        Some((_, true)) => DeliveryOutcome::Again {
+                            tries: outgoing.tries.saturating_add(1),
                             after: response.header("retry-after").and_then(|value| retry_after(value, clock::now_us())),
                             error: error("this event is worth another try"),
                             detail: detail(),
                         },
                     };
-                    (*index, fate)
+                    (*index, outcome)
                 };
-                End::Fates(planned.events.iter().zip(&planned.indexes).map(fate).collect())
+                End::Outcomes(planned.events.iter().zip(&planned.indexes).map(outcome).collect())
             }
             // An answer that the guest cannot read says neither that the events arrived nor that they did not. Sending
             // them again could double them, so people decide, with the answer before them.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use tidegate_plugin::{Batching, Manifest};
 use tidegate_wasm::Limits;
 
-use super::terms::{PendingLimits, Terms};
+use super::effective_policy::{EffectivePolicy, PendingLimits};
 
 /// What `destinations/<name>.yaml` says beside the component and its settings. `None` leaves the word to the manifest.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,25 +29,30 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// The terms of one version: `limits` are what any plugin of its language gets without asking.
+    /// The effective policy of one version: `limits` are what any plugin of its language gets without asking.
     #[must_use]
-    pub fn terms(&self, manifest: Manifest, settings: Map<String, Value>, limits: Limits) -> Terms {
-        let mut terms = Terms::new(manifest, settings);
-        terms.limits = limits;
-        terms.allow_hosts.clone_from(&self.allow_hosts);
-        terms.allow_private_hosts.clone_from(&self.allow_private_hosts);
-        terms.memory_bytes_max = self.memory_bytes_max;
-        terms.cpu_batch_max = self.cpu_batch_max;
-        terms.pending = self.pending;
-        set(&mut terms.retry.age_max, self.retry_age_max);
-        set(&mut terms.retry.pause_min, self.retry_pause_min);
-        set(&mut terms.retry.pause_max, self.retry_pause_max);
-        terms.traffic.requests_per_second = self.requests_per_second.or(terms.traffic.requests_per_second);
-        set(&mut terms.traffic.requests_at_once_max, self.requests_at_once_max);
-        terms.traffic.requests_at_once_max = terms.traffic.requests_at_once_max.min(256);
-        set(&mut terms.traffic.timeout, self.timeout);
-        terms.batching = self.batching(terms.batching);
-        terms
+    pub fn effective_policy(
+        &self,
+        manifest: Manifest,
+        settings: Map<String, Value>,
+        limits: Limits,
+    ) -> EffectivePolicy {
+        let mut effective = EffectivePolicy::new(manifest, settings);
+        effective.limits = limits;
+        effective.allow_hosts.clone_from(&self.allow_hosts);
+        effective.allow_private_hosts.clone_from(&self.allow_private_hosts);
+        effective.memory_bytes_max = self.memory_bytes_max;
+        effective.cpu_batch_max = self.cpu_batch_max;
+        effective.pending = self.pending;
+        set(&mut effective.retry.age_max, self.retry_age_max);
+        set(&mut effective.retry.pause_min, self.retry_pause_min);
+        set(&mut effective.retry.pause_max, self.retry_pause_max);
+        effective.traffic.requests_per_second = self.requests_per_second.or(effective.traffic.requests_per_second);
+        set(&mut effective.traffic.requests_at_once_max, self.requests_at_once_max);
+        effective.traffic.requests_at_once_max = effective.traffic.requests_at_once_max.min(256);
+        set(&mut effective.traffic.timeout, self.timeout);
+        effective.batching = self.batching(effective.batching);
+        effective
     }
 
     /// How events are grouped, where the manifest says `asked`.

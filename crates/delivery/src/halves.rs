@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 /// Events at fault that one chunk is searched for in quick succession.
 const AT_FAULT_MAX: usize = 16;
 
-/// Indexes of parcels.
+/// Indexes of outgoing events.
 pub(super) struct Halves {
     /// The next is the last.
     parts: Vec<Vec<usize>>,

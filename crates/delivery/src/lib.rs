@@ -1,10 +1,12 @@
 //! Destination plugins at work: guests plan requests, this room sends them and sees to it that every event comes to an
 //! end.
 //!
-//! Nouns: **terms** (what a manifest asks and a workspace grants, checked against each other), a **courier** (one
-//! version of one destination: the compiled plugin, its connections, its pace), the **post** (which courier carries for
-//! a destination now; shared by the syncs that use it), a **parcel** (an event on its way), a **fate** (what one try made of it), the **book** (which events of a sync wait for another try),
-//! the **second round** (the task that tries them again).
+//! Nouns: the **effective policy** (what a manifest asks and a workspace grants, checked against each other), a
+//! **destination runtime** (one version of one destination: the compiled plugin, its connections, its rate limiter), the
+//! **active runtime** (which of them delivers for a destination now; shared by the syncs that use it), an **outgoing
+//! event**, a **chunk** (outgoing events that are planned together), a **delivery outcome** (what one try made of an event),
+//! the **retry index** (which events of a sync wait for another try), the **retry worker** (the task that tries them
+//! again).
 //!
 //! What holds:
 //! * An event that was handed over is delivered, skipped by the plugin on purpose, set aside with request and answer,
@@ -18,66 +20,66 @@
 //! This room does not know where events come from, nor what they mean to the far side.
 
 mod body;
-mod book;
-mod courier;
+mod retry_index;
+mod runtime;
 mod exchange;
-mod fate;
+mod outcome;
 mod grant;
 mod halves;
-mod logbook;
-mod pace;
+mod destination_logs;
+mod rate_limiter;
 mod plan;
-mod post;
-mod rehearsal;
-mod second;
+mod active;
+mod dry_run;
+mod retry_worker;
 mod signer;
 mod tally;
-mod terms;
-mod trip;
+mod effective_policy;
+mod chunk_run;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-pub use courier::{Courier, OpenError};
+pub use active::ActiveRuntime;
+pub use destination_logs::{DestinationLogs, Logged};
+pub use dry_run::refusals;
+pub use effective_policy::{CheckedPolicy, EffectivePolicy, PendingLimits, PolicyProblem};
 pub use grant::Grant;
-pub use logbook::{Logbook, Logged};
-pub use post::Post;
-pub use rehearsal::refusals;
-pub use terms::{Checked, Fault, PendingLimits, Terms};
+pub use runtime::{DestinationRuntime, OpenError};
 
-use book::Book;
-use courier::Parcel;
-use fate::Fate;
+use outcome::DeliveryOutcome;
+use retry_index::RetryIndex;
+use runtime::OutgoingEvent;
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Parked, Rejected, Reply};
 use tidegate_plugin::Order;
 use tidegate_process::clock;
 use tidegate_state::{self as state, PendingMark, State};
 
-/// One sync's hold on a post. Dropping it ends its second round; what waits stays in the state file.
+/// One sync's hold on a post. Dropping it ends its retry worker; what waits stays in the state file.
 pub struct PluginDestination {
-    post: Arc<Post>,
-    held: watch::Receiver<Option<Arc<Courier>>>,
+    active: Arc<ActiveRuntime>,
+    held: watch::Receiver<Option<Arc<DestinationRuntime>>>,
     shared: Arc<Shared>,
     sync: Arc<str>,
     cursor: Option<u64>,
     /// What the last delivery parked and the caller has not recorded yet.
     unrecorded: Vec<PendingMark>,
-    second_round: tokio::task::JoinHandle<()>,
+    retry_worker: tokio::task::JoinHandle<()>,
 }
 
-/// What the first round and the second share.
+/// What deliveries and the retry worker share.
 struct Shared {
-    book: Mutex<Book>,
+    retry_index: Mutex<RetryIndex>,
     /// Something was parked.
     parked: Notify,
-    /// Something left the book.
+    /// Something left the retry index.
     room: Notify,
 }
 
 impl Shared {
-    fn book(&self) -> std::sync::MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn retry_index(&self) -> std::sync::MutexGuard<'_, RetryIndex> {
+        self.retry_index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,57 +88,58 @@ impl PluginDestination {
     ///
     /// # Errors
     /// The state file cannot be read.
-    pub fn run(post: Arc<Post>, sync: &str, state: State) -> Result<Self, state::Error> {
+    pub fn run(active: Arc<ActiveRuntime>, sync: &str, state: State) -> Result<Self, state::Error> {
         let cursor = state.cursor(sync)?;
         // The order is that of whoever carries.
-        let book = Book::new(Order::None, state.pending_marks(sync)?);
-        let shared = Arc::new(Shared { book: Mutex::new(book), parked: Notify::new(), room: Notify::new() });
+        let retry_index = RetryIndex::new(Order::None, state.pending_marks(sync)?);
+        let shared =
+            Arc::new(Shared { retry_index: Mutex::new(retry_index), parked: Notify::new(), room: Notify::new() });
         let sync: Arc<str> = sync.into();
-        let round = second::SecondRound {
-            post: Arc::clone(&post),
+        let round = retry_worker::RetryWorker {
+            active: Arc::clone(&active),
             shared: Arc::clone(&shared),
             sync: Arc::clone(&sync),
             state,
         };
-        let second_round = tokio::spawn(round.run());
-        let held = post.follow();
-        Ok(Self { post, held, shared, sync, cursor, unrecorded: Vec::new(), second_round })
+        let retry_worker = tokio::spawn(round.run());
+        let held = active.follow();
+        Ok(Self { active, held, shared, sync, cursor, unrecorded: Vec::new(), retry_worker })
     }
 
     async fn hand_over(&mut self, batch: &Batch) -> Result<Delivery, Failure> {
         self.unrecorded.clear();
-        let courier = self.wait_for_room(batch).await?;
+        let runtime = self.wait_for_room(batch).await?;
         let mut delivery = Delivery::default();
-        let (mut indexes, mut parcels) = (Vec::new(), Vec::new());
+        let (mut indexes, mut outgoing_events) = (Vec::new(), Vec::new());
         let now_us = clock::now_us();
         {
-            let book = self.shared.book();
+            let retry_index = self.shared.retry_index();
             for (index, event) in batch.events.iter().enumerate() {
-                let parcel = Parcel::new(event);
-                if book.holds(event.offset, event.part) {
+                let outgoing = OutgoingEvent::new(event);
+                if retry_index.holds(event.offset, event.part) {
                     // It waits already: the batch comes for another time.
-                } else if courier.order() == Order::User && book.has_user(&parcel.user) {
-                    delivery.parked.push(behind(index, parcel.user, now_us));
+                } else if runtime.order() == Order::User && retry_index.has_user(&outgoing.user) {
+                    delivery.parked.push(behind(index, outgoing.user, now_us));
                 } else {
                     indexes.push(index);
-                    parcels.push(parcel);
+                    outgoing_events.push(outgoing);
                 }
             }
         }
-        let fates = courier.carry(parcels.into(), true).await;
-        for (index, (parcel, fate)) in indexes.into_iter().zip(fates) {
-            match fate {
-                Fate::Delivered => delivery.delivered += 1,
-                Fate::Skipped => delivery.skipped += 1,
-                Fate::Rejected { code, reason, detail } => {
+        let outcomes = runtime.carry(outgoing_events.into(), true).await;
+        for (index, (outgoing, outcome)) in indexes.into_iter().zip(outcomes) {
+            match outcome {
+                DeliveryOutcome::Delivered => delivery.delivered += 1,
+                DeliveryOutcome::Skipped => delivery.skipped += 1,
+                DeliveryOutcome::Rejected { code, reason, detail } => {
                     delivery.rejected.push(Rejected { index, code: code.into(), reason, detail });
                 }
-                Fate::Behind => delivery.parked.push(behind(index, parcel.user, now_us)),
-                Fate::Again { tries, after, error, .. } => {
-                    let pause = courier.pause(tries, after);
+                DeliveryOutcome::Behind => delivery.parked.push(behind(index, outgoing.user, now_us)),
+                DeliveryOutcome::Again { tries, after, error, .. } => {
+                    let pause = runtime.pause(tries, after);
                     delivery.parked.push(Parked {
                         index,
-                        user: parcel.user,
+                        user: outgoing.user,
                         attempts: tries,
                         tried_at_us: now_us,
                         next_at_us: clock::now_us().saturating_add(micros(pause)),
@@ -147,7 +150,7 @@ impl PluginDestination {
         }
         delivery.parked.sort_unstable_by_key(|parked| parked.index);
         self.unrecorded = delivery.parked.iter().filter_map(|parked| mark(batch, parked)).collect();
-        if let Some(stop) = courier.stopped() {
+        if let Some(stop) = runtime.stopped() {
             delivery.notices.push(stop.to_string());
         }
         Ok(delivery)
@@ -155,27 +158,27 @@ impl PluginDestination {
 
     /// Answers who carries, once somebody does and everything of the batch could be parked; a stopped destination takes
     /// nothing.
-    async fn wait_for_room(&mut self, batch: &Batch) -> Result<Arc<Courier>, Failure> {
+    async fn wait_for_room(&mut self, batch: &Batch) -> Result<Arc<DestinationRuntime>, Failure> {
         let events = batch.events.len() as u64;
-        let (shared, sync, pending) = (&self.shared, &self.sync, self.post.pending);
+        let (shared, sync, pending) = (&self.shared, &self.sync, self.active.pending);
         loop {
-            let courier = self.held.borrow_and_update().clone();
-            let Some(courier) = courier else {
+            let runtime = self.held.borrow_and_update().clone();
+            let Some(runtime) = runtime else {
                 tracing::debug!(sync = &**sync, "no version of the destination is live yet; waiting");
                 // The post keeps its far end for as long as anybody asks.
                 let _ = self.held.changed().await;
                 continue;
             };
             // Asked for before the look, so that nothing that changes in between is missed.
-            let (room, stop) = (shared.room.notified(), courier.stop_notified());
+            let (room, stop) = (shared.room.notified(), runtime.stop_notified());
             if events > 0
-                && let Some(stop) = courier.stopped()
+                && let Some(stop) = runtime.stopped()
             {
                 return Err(Failure::Stop { reason: stop.reason, advice: stop.advice, cause: None });
             }
-            if events == 0 || shared.book().has_room(events, pending) {
+            if events == 0 || shared.retry_index().has_room(events, pending) {
                 drop((room, stop));
-                return Ok(courier);
+                return Ok(runtime);
             }
             tracing::debug!(sync = &**sync, "too much is pending; waiting");
             tokio::select! { () = room => {}, () = stop => {}, _ = self.held.changed() => {} }
@@ -215,7 +218,7 @@ impl Destination for PluginDestination {
 
     fn recorded(&mut self) {
         if !self.unrecorded.is_empty() {
-            self.shared.book().enter(std::mem::take(&mut self.unrecorded));
+            self.shared.retry_index().enter(std::mem::take(&mut self.unrecorded));
         }
         // Also when nothing was parked: a destination that was stopped has to be reported after each delivery.
         self.shared.parked.notify_one();
@@ -224,6 +227,6 @@ impl Destination for PluginDestination {
 
 impl Drop for PluginDestination {
     fn drop(&mut self) {
-        self.second_round.abort();
+        self.retry_worker.abort();
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::fate::Fate;
+use super::outcome::DeliveryOutcome;
 
 /// So many refused events say something.
 const REFUSED_ENOUGH: u64 = 5;
@@ -47,17 +47,17 @@ pub(super) struct Tally(Mutex<Kept>);
 
 impl Tally {
     /// Counts what came of some events; answers what is to be said if most of them fail and it was not said lately.
-    pub(super) fn note<'f>(&self, fates: impl Iterator<Item = &'f Fate>, now: Instant) -> Option<Counts> {
+    pub(super) fn note<'f>(&self, outcomes: impl Iterator<Item = &'f DeliveryOutcome>, now: Instant) -> Option<Counts> {
         let mut counts = Counts::default();
-        for fate in fates {
-            match fate {
-                Fate::Delivered | Fate::Skipped => counts.events += 1,
-                Fate::Rejected { code, reason, .. } => {
+        for outcome in outcomes {
+            match outcome {
+                DeliveryOutcome::Delivered | DeliveryOutcome::Skipped => counts.events += 1,
+                DeliveryOutcome::Rejected { code, reason, .. } => {
                     counts.events += 1;
                     counts.rejected += 1;
                     counts.reason = Some(format!("{code}: {reason}"));
                 }
-                Fate::Again { .. } | Fate::Behind => {}
+                DeliveryOutcome::Again { .. } | DeliveryOutcome::Behind => {}
             }
         }
         if counts.events == 0 {
@@ -93,11 +93,12 @@ mod tests {
 
     #[test]
     fn it_is_said_when_most_fail_and_not_again_for_a_while() {
-        let rejected = || Fate::Rejected { code: "c".into(), reason: "r".into(), detail: None };
+        let rejected = || DeliveryOutcome::Rejected { code: "c".into(), reason: "r".into(), detail: None };
         let (tally, start) = (Tally::default(), Instant::now());
         let note = |good: usize, bad: usize, seconds| {
-            let fates: Vec<_> = (0..good).map(|_| Fate::Delivered).chain((0..bad).map(|_| rejected())).collect();
-            tally.note(fates.iter(), start + Duration::from_secs(seconds))
+            let outcomes: Vec<_> =
+                (0..good).map(|_| DeliveryOutcome::Delivered).chain((0..bad).map(|_| rejected())).collect();
+            tally.note(outcomes.iter(), start + Duration::from_secs(seconds))
         };
         assert_eq!(note(0, 4, 0), None, "a few say nothing");
         let said = note(0, 1, 1).unwrap();

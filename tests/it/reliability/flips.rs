@@ -11,7 +11,7 @@ use crate::support::{Workspace, run};
 
 /// What became of one flip.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Fate {
+enum Outcome {
     Refused,
     /// It ran, and the sync or the check said what is damaged.
     Told,
@@ -41,7 +41,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Flips one bit of `name` in a copy of the workspace and lets a server work with it.
-fn fate(whole: &Workspace, name: &str, (at, bit): (usize, u8)) -> (Fate, String) {
+fn outcome(whole: &Workspace, name: &str, (at, bit): (usize, u8)) -> (Outcome, String) {
     let dir = tempfile::tempdir().unwrap();
     copy(whole.dir.path(), dir.path());
     let workspace = Workspace { dir, write_key: whole.write_key.clone() };
@@ -53,7 +53,7 @@ fn fate(whole: &Workspace, name: &str, (at, bit): (usize, u8)) -> (Fate, String)
         Ok(server) => server,
         Err(said) => {
             assert!(said.contains(name) && !said.contains("panicked"), "{name} at {at}: {said}");
-            return (Fate::Refused, said);
+            return (Outcome::Refused, said);
         }
     };
     super::send(&server, ids("m", 10).chain(ids("new", 10)));
@@ -63,7 +63,7 @@ fn fate(whole: &Workspace, name: &str, (at, bit): (usize, u8)) -> (Fate, String)
     let told = said.contains("damaged") || super::check_deep(&workspace).0 == Some(1);
     if let Some(why) = standing {
         assert!(told || why.contains("not what was stored"), "{name} at {at}: {why}: {said}");
-        return (Fate::Told, said);
+        return (Outcome::Told, said);
     }
     let found = std::panic::catch_unwind(|| delivered(&workspace));
     let want: BTreeMap<String, usize> = ids("m", 40).chain(ids("new", 10)).map(|id| (id, 1)).collect();
@@ -76,8 +76,8 @@ fn fate(whole: &Workspace, name: &str, (at, bit): (usize, u8)) -> (Fate, String)
             line.contains("missing-type") && line.contains(&"x".repeat(2_000)) || line.contains("damaged-entry")
         });
     match (right && entries_right, told) {
-        (true, false) => (Fate::Right, said),
-        (_, true) => (Fate::Told, said),
+        (true, false) => (Outcome::Right, said),
+        (_, true) => (Outcome::Told, said),
         (false, false) => panic!("{name}: bit {bit:#x} of byte {at}: wrong, and nobody said so: {said}\n{text}"),
     }
 }
@@ -108,12 +108,12 @@ fn standing(workspace: &Workspace) -> Option<String> {
 fn each_flip_of(name: &str) {
     let whole = served(40);
     let length = usize::try_from(std::fs::metadata(whole.data().join(name)).unwrap().len()).unwrap();
-    let mut fates: BTreeMap<Fate, usize> = BTreeMap::new();
+    let mut outcomes: BTreeMap<Outcome, usize> = BTreeMap::new();
     for place in places(length, flips()) {
-        let (fate, _) = fate(&whole, name, place);
-        *fates.entry(fate).or_default() += 1;
+        let (outcome, _) = outcome(&whole, name, place);
+        *outcomes.entry(outcome).or_default() += 1;
     }
-    println!("{name}, {length} bytes, {} flips: {fates:?}", flips());
+    println!("{name}, {length} bytes, {} flips: {outcomes:?}", flips());
 }
 
 #[test]

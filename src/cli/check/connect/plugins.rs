@@ -6,11 +6,11 @@ use crate::config::PluginConfig;
 
 /// What each place said, or the first that cannot be reached with all that is wrong.
 pub(super) async fn plugin(config: &PluginConfig) -> Result<String, String> {
-    let Some(terms) = &config.now else {
+    let Some(effective_policy) = &config.now else {
         return Ok("no version of it is live yet, so there is nowhere to connect to".to_owned());
     };
-    let reached = terms.reach(PATIENCE).await;
-    let unset = match terms.secrets_unset() {
+    let reached = effective_policy.reach(PATIENCE).await;
+    let unset = match effective_policy.secrets_unset() {
         [] => String::new(),
         [name] => format!("; the secret {name} is not set"),
         names => format!("; the secrets {} are not set", names.join(", ")),

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 /// Requests at once and requests in a second.
-pub(super) struct Pace {
+pub(super) struct RateLimiter {
     at_once: Semaphore,
     bucket: Option<Bucket>,
 }
@@ -20,7 +20,7 @@ struct Bucket {
     full_at: Mutex<Instant>,
 }
 
-impl Pace {
+impl RateLimiter {
     pub(super) fn new(traffic: &Traffic) -> Self {
         let bucket = |per_second| Bucket { per_second, full_at: Mutex::new(Instant::now()) };
         Self { at_once: Semaphore::new(traffic.requests_at_once_max), bucket: traffic.requests_per_second.map(bucket) }

@@ -1,4 +1,4 @@
-//! One destination at work: batches to plans, plans to requests, answers to fates.
+//! One destination at work: batches to plans, plans to requests, answers to outcomes.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,28 +16,28 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
 
+use super::chunk_run::ChunkRun;
+use super::destination_logs::Page;
+use super::effective_policy::CheckedPolicy;
 use super::exchange::FAILURES_IN_A_ROW_MAX;
-use super::fate::Fate;
-use super::logbook::Page;
-use super::pace::{self, Pace};
+use super::outcome::DeliveryOutcome;
+use super::rate_limiter::{self, RateLimiter};
 use super::signer::Keys;
 use super::tally::{Counts, Tally};
-use super::terms::Checked;
-use super::trip::Trip;
 
 /// Tries after which an event is no longer sent together with others.
 const TRIES_IN_COMPANY_MAX: u32 = 5;
 
 /// An event on its way.
 #[derive(Debug, Clone)]
-pub(super) struct Parcel {
+pub(super) struct OutgoingEvent {
     pub(super) user: String,
     pub(super) json: String,
     /// Tries that failed before.
     pub(super) tries: u32,
 }
 
-impl Parcel {
+impl OutgoingEvent {
     pub(super) fn new(event: &Event) -> Self {
         Self { user: event.user().unwrap_or_default().to_owned(), json: event.to_json(), tries: 0 }
     }
@@ -64,14 +64,14 @@ pub enum OpenError {
     Settings(String),
 }
 
-/// One destination: the compiled plugin, its connections and its pace. Syncs share it.
-pub struct Courier {
+/// One destination: the compiled plugin, its connections and its rate limiter. Syncs share it.
+pub struct DestinationRuntime {
     name: Arc<str>,
     module: Module,
-    pub(super) terms: Checked,
+    pub(super) effective: CheckedPolicy,
     services: Services,
     pub(super) client: Client,
-    pub(super) pace: Pace,
+    pub(super) rate_limiter: RateLimiter,
     /// Tries that failed since one settled its events.
     pub(super) failures: AtomicU32,
     /// The run of failures that people have heard of.
@@ -82,45 +82,50 @@ pub struct Courier {
     tally: Tally,
 }
 
-impl std::fmt::Debug for Courier {
+impl std::fmt::Debug for DestinationRuntime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Its terms hold secrets.
-        f.debug_struct("Courier").field("name", &self.name).finish_non_exhaustive()
+        // Its effective policy holds secrets.
+        f.debug_struct("DestinationRuntime").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl Courier {
+impl DestinationRuntime {
     /// Makes the client of a plugin; connects to nothing.
     ///
     /// # Errors
     /// The plugin refuses its settings.
-    pub async fn open(module: Module, name: &str, terms: Checked, page: Page) -> Result<Arc<Self>, OpenError> {
-        let mut settings = Settings::new(terms.policy.clone(), terms.traffic.timeout);
-        settings.secrets = terms.secrets.clone();
-        settings.authentication = terms.authentication.clone();
-        let courier = Self {
+    pub async fn open(
+        module: Module,
+        name: &str,
+        effective: CheckedPolicy,
+        page: Page,
+    ) -> Result<Arc<Self>, OpenError> {
+        let mut settings = Settings::new(effective.policy.clone(), effective.traffic.timeout);
+        settings.secrets = effective.secrets.clone();
+        settings.authentication = effective.authentication.clone();
+        let runtime = Self {
             name: name.into(),
             module,
-            services: Services { signer: Some(Arc::new(Keys(terms.secrets.clone()))), ..Services::default() },
+            services: Services { signer: Some(Arc::new(Keys(effective.secrets.clone()))), ..Services::default() },
             client: Client::open(settings)?,
-            pace: Pace::new(&terms.traffic),
+            rate_limiter: RateLimiter::new(&effective.traffic),
             failures: AtomicU32::new(0),
             streak: Mutex::default(),
             stop: Mutex::new(None),
             stopped: Notify::new(),
             page,
             tally: Tally::default(),
-            terms,
+            effective,
         };
         // Wrong settings show now rather than at the first event.
-        match courier.prepare(&[]).await {
+        match runtime.prepare(&[]).await {
             Err(CallFailure::Configure(complaint)) => Err(OpenError::Settings(said(&complaint))),
             Err(CallFailure::Stopped { stage: Stage::Instantiate | Stage::Configure, message, breach })
                 if breach != Breach::Starved =>
             {
                 Err(OpenError::Settings(message))
             }
-            _ => Ok(Arc::new(courier)),
+            _ => Ok(Arc::new(runtime)),
         }
     }
 
@@ -129,16 +134,16 @@ impl Courier {
     }
 
     pub(super) const fn order(&self) -> Order {
-        self.terms.order
+        self.effective.order
     }
 
     pub(super) const fn batching(&self) -> Batching {
-        self.terms.batching
+        self.effective.batching
     }
 
     /// How long to wait after this many failed tries.
     pub(super) fn pause(&self, tries: u32, after: Option<Duration>) -> Duration {
-        pace::pause(&self.terms.retry, tries, after)
+        rate_limiter::pause(&self.effective.retry, tries, after)
     }
 
     /// So many tries in a row have failed that the far side counts as away; people hear of it once.
@@ -146,7 +151,7 @@ impl Courier {
         let mut streak = self.streak.lock().unwrap_or_else(PoisonError::into_inner);
         if streak.fails(error, Instant::now()) {
             let destination = self.name();
-            let pause_max_s = self.terms.retry.pause_max.as_secs();
+            let pause_max_s = self.effective.retry.pause_max.as_secs();
             tracing::error!(
                 destination,
                 error,
@@ -184,48 +189,54 @@ impl Courier {
         self.stopped.notify_waiters();
     }
 
-    /// Tries each parcel once (in the first round, a few times in quick succession) and says what came of each.
-    pub(super) async fn carry(self: &Arc<Self>, parcels: Arc<[Parcel]>, first_round: bool) -> Vec<(Parcel, Fate)> {
-        let mut fates: Vec<Option<Fate>> = vec![None; parcels.len()];
-        let mut settle = |found: Vec<(usize, Fate)>| {
-            for (index, fate) in found {
-                let slot = &mut fates[index];
+    /// Tries each outgoing event once (at first, a few times in quick succession) and says what came of each.
+    pub(super) async fn carry(
+        self: &Arc<Self>,
+        outgoing: Arc<[OutgoingEvent]>,
+        is_first_try: bool,
+    ) -> Vec<(OutgoingEvent, DeliveryOutcome)> {
+        let mut outcomes: Vec<Option<DeliveryOutcome>> = vec![None; outgoing.len()];
+        let mut settle = |found: Vec<(usize, DeliveryOutcome)>| {
+            for (index, outcome) in found {
+                let slot = &mut outcomes[index];
                 *slot = Some(match slot.take() {
-                    Some(other) => other.and(fate),
-                    None => fate,
+                    Some(other) => other.and(outcome),
+                    None => outcome,
                 });
             }
         };
-        let trip = |parcels| Trip { courier: Arc::clone(self), parcels, first_round };
-        let chunks = self.chunks(&parcels, first_round);
+        let chunk_run = |outgoing| ChunkRun { runtime: Arc::clone(self), outgoing, is_first_try };
+        let chunks = self.chunks(&outgoing, is_first_try);
         if self.order() == Order::User {
             let mut stuck = HashSet::new();
             for chunk in chunks {
-                settle(trip(Arc::clone(&parcels)).run(chunk, &mut stuck).await);
+                settle(chunk_run(Arc::clone(&outgoing)).run(chunk, &mut stuck).await);
             }
         } else {
             let mut at_once = JoinSet::new();
             for chunk in chunks {
-                if at_once.len() >= self.terms.traffic.requests_at_once_max {
+                if at_once.len() >= self.effective.traffic.requests_at_once_max {
                     at_once.join_next().await.into_iter().flatten().for_each(&mut settle);
                 }
-                let trip = trip(Arc::clone(&parcels));
-                at_once.spawn(async move { trip.run(chunk, &mut HashSet::new()).await });
+                let chunk_run = chunk_run(Arc::clone(&outgoing));
+                at_once.spawn(async move { chunk_run.run(chunk, &mut HashSet::new()).await });
             }
             while let Some(found) = at_once.join_next().await {
                 found.into_iter().for_each(&mut settle);
             }
         }
-        let lost = |parcel: &Parcel| Fate::Again {
-            tries: parcel.tries.saturating_add(1),
+        let lost = |outgoing: &OutgoingEvent| DeliveryOutcome::Again {
+            tries: outgoing.tries.saturating_add(1),
             after: None,
             error: "the delivery ended without a word".to_owned(),
             detail: None,
         };
-        let settled =
-            parcels.iter().zip(fates).map(|(parcel, fate)| (parcel.clone(), fate.unwrap_or_else(|| lost(parcel))));
-        let settled: Vec<(Parcel, Fate)> = settled.collect();
-        if let Some(failing) = self.tally.note(settled.iter().map(|(_, fate)| fate), Instant::now()) {
+        let settled = outgoing
+            .iter()
+            .zip(outcomes)
+            .map(|(outgoing, outcome)| (outgoing.clone(), outcome.unwrap_or_else(|| lost(outgoing))));
+        let settled: Vec<(OutgoingEvent, DeliveryOutcome)> = settled.collect();
+        if let Some(failing) = self.tally.note(settled.iter().map(|(_, outcome)| outcome), Instant::now()) {
             self.warn_of(&failing);
         }
         settled
@@ -259,26 +270,26 @@ impl Courier {
         })
     }
 
-    /// Indexes of parcels, cut by count and bytes. What has failed for a while goes alone, so that one event which the
+    /// Indexes of outgoing events, cut by count and bytes. What has failed for a while goes alone, so that one event which the
     /// far side chokes on does not keep those in its company; when everything fails only the first does, as a probe.
-    fn chunks(&self, parcels: &[Parcel], first_round: bool) -> Vec<Vec<usize>> {
+    fn chunks(&self, outgoing: &[OutgoingEvent], is_first_try: bool) -> Vec<Vec<usize>> {
         let away = self.failures.load(Ordering::Relaxed) >= FAILURES_IN_A_ROW_MAX;
-        let alone = |index: usize, parcel: &Parcel| {
-            !first_round && parcel.tries >= TRIES_IN_COMPANY_MAX && (index == 0 || !away)
+        let alone = |index: usize, outgoing: &OutgoingEvent| {
+            !is_first_try && outgoing.tries >= TRIES_IN_COMPANY_MAX && (index == 0 || !away)
         };
         let mut after_one_alone = false;
-        let Batching { events_max, bytes_max, .. } = self.terms.batching;
+        let Batching { events_max, bytes_max, .. } = self.effective.batching;
         let (mut chunks, mut bytes): (Vec<Vec<usize>>, usize) = (Vec::new(), 0);
-        for (index, parcel) in parcels.iter().enumerate() {
-            let alone = alone(index, parcel);
+        for (index, outgoing) in outgoing.iter().enumerate() {
+            let alone = alone(index, outgoing);
             let apart = std::mem::replace(&mut after_one_alone, alone) || alone;
             match chunks.last_mut() {
-                Some(chunk) if !apart && chunk.len() < events_max && bytes + parcel.json.len() <= bytes_max => {
-                    bytes += parcel.json.len();
+                Some(chunk) if !apart && chunk.len() < events_max && bytes + outgoing.json.len() <= bytes_max => {
+                    bytes += outgoing.json.len();
                     chunk.push(index);
                 }
                 _ => {
-                    bytes = parcel.json.len();
+                    bytes = outgoing.json.len();
                     chunks.push(vec![index]);
                 }
             }
@@ -288,7 +299,7 @@ impl Courier {
 
     pub(super) async fn prepare(&self, batch: &[String]) -> Result<Plan, CallFailure> {
         let mut journal = Journal::default();
-        let limits = Arc::new(self.terms.limits.clone());
+        let limits = Arc::new(self.effective.limits.clone());
         let called = self.module.prepare(&limits, self.call(), batch, &mut journal).await;
         self.log(&journal);
         called.answer
@@ -297,13 +308,13 @@ impl Courier {
     /// What a guest is told about its call. Its clock is the wall clock: signatures carry the time.
     pub(super) fn call(&self) -> Call<'_> {
         Call {
-            settings_json: &self.terms.settings_json,
+            settings_json: &self.effective.settings_json,
             revision: 1,
             now_ms: u64::try_from(clock::now_us() / 1_000).unwrap_or(0),
             seed: u64::from_le_bytes(clock::random::<8>()),
             deadline: None,
             services: &self.services,
-            numbers: self.terms.numbers,
+            numbers: self.effective.numbers,
         }
     }
 
@@ -320,8 +331,8 @@ impl Courier {
 }
 
 /// The same try again, not counted as one.
-pub(super) fn again(parcel: &Parcel, error: String) -> Fate {
-    Fate::Again { tries: parcel.tries, after: None, error, detail: None }
+pub(super) fn again(outgoing: &OutgoingEvent, error: String) -> DeliveryOutcome {
+    DeliveryOutcome::Again { tries: outgoing.tries, after: None, error, detail: None }
 }
 
 pub(super) fn said(complaint: &GuestComplaint) -> String {

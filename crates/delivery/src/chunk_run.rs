@@ -10,35 +10,35 @@ use tidegate_plugin::Order;
 use tidegate_wasm::{Breach, CallFailure, Plan, Stage};
 use tokio::task::JoinSet;
 
-use super::courier::{Courier, Parcel, again, said};
 use super::exchange::{Came, Planned};
-use super::fate::Fate;
 use super::halves::Halves;
+use super::outcome::DeliveryOutcome;
 use super::plan;
+use super::runtime::{DestinationRuntime, OutgoingEvent, again, said};
 
 /// Poison events that one batch is searched for, one by one.
 const POISON_EVENTS_MAX: usize = 16;
 
-/// One way through the parcels of a chunk.
-pub(super) struct Trip {
-    pub(super) courier: Arc<Courier>,
-    pub(super) parcels: Arc<[Parcel]>,
-    pub(super) first_round: bool,
+/// One way through the outgoing events of a chunk.
+pub(super) struct ChunkRun {
+    pub(super) runtime: Arc<DestinationRuntime>,
+    pub(super) outgoing: Arc<[OutgoingEvent]>,
+    pub(super) is_first_try: bool,
 }
 
-impl Trip {
-    /// Every parcel of `open` comes back with at least one fate. `stuck` are users whose earlier events wait.
-    pub(super) async fn run(&self, open: Vec<usize>, stuck: &mut HashSet<String>) -> Vec<(usize, Fate)> {
+impl ChunkRun {
+    /// Every outgoing event of `open` comes back with at least one outcome. `stuck` are users whose earlier events wait.
+    pub(super) async fn run(&self, open: Vec<usize>, stuck: &mut HashSet<String>) -> Vec<(usize, DeliveryOutcome)> {
         let mut settled = Vec::new();
         let mut halves = Halves::new(open);
         // Each turn sends at least the first request that is left, or halves it, so the open ones become fewer.
         while let Some(open) = halves.next() {
             let (behind, free): (Vec<_>, Vec<_>) = open.into_iter().partition(|index| self.is_stuck(*index, stuck));
-            settled.extend(behind.into_iter().map(|index| (index, Fate::Behind)));
+            settled.extend(behind.into_iter().map(|index| (index, DeliveryOutcome::Behind)));
             let (planned, mut found) = self.plan(free).await;
             self.note_stuck(&found, stuck);
             settled.append(&mut found);
-            if self.courier.order() == Order::User {
+            if self.runtime.order() == Order::User {
                 self.in_order(planned, stuck, &mut settled, &mut halves).await;
             } else {
                 settled.extend(self.send(planned, &mut halves).await);
@@ -46,7 +46,7 @@ impl Trip {
             // What was refused too often together waits, and goes alone in the end.
             let given_up = halves.given_up().into_iter();
             let given_up: Vec<_> =
-                given_up.map(|(index, reason)| (index, later(&self.parcels[index], None, reason))).collect();
+                given_up.map(|(index, reason)| (index, later(&self.outgoing[index], None, reason))).collect();
             self.note_stuck(&given_up, stuck);
             settled.extend(given_up);
         }
@@ -54,15 +54,18 @@ impl Trip {
     }
 
     fn is_stuck(&self, index: usize, stuck: &HashSet<String>) -> bool {
-        stuck.contains(&self.parcels[index].user)
+        stuck.contains(&self.outgoing[index].user)
     }
 
-    fn note_stuck(&self, found: &[(usize, Fate)], stuck: &mut HashSet<String>) {
-        if self.courier.order() != Order::User {
+    fn note_stuck(&self, found: &[(usize, DeliveryOutcome)], stuck: &mut HashSet<String>) {
+        if self.runtime.order() != Order::User {
             return;
         }
-        for (index, _) in found.iter().filter(|(_, fate)| matches!(fate, Fate::Again { .. } | Fate::Behind)) {
-            let user = &self.parcels[*index].user;
+        for (index, _) in found
+            .iter()
+            .filter(|(_, outcome)| matches!(outcome, DeliveryOutcome::Again { .. } | DeliveryOutcome::Behind))
+        {
+            let user = &self.outgoing[*index].user;
             if !user.is_empty() {
                 stuck.insert(user.clone());
             }
@@ -76,11 +79,11 @@ impl Trip {
         &self,
         mut planned: Vec<Planned>,
         stuck: &mut HashSet<String>,
-        settled: &mut Vec<(usize, Fate)>,
+        settled: &mut Vec<(usize, DeliveryOutcome)>,
         halves: &mut Halves,
     ) {
         let users = |request: &Planned| -> Vec<&str> {
-            let users = request.indexes.iter().map(|index| self.parcels[*index].user.as_str());
+            let users = request.indexes.iter().map(|index| self.outgoing[*index].user.as_str());
             users.filter(|user| !user.is_empty()).collect()
         };
         let (mut unsent, mut deferred): (_, HashSet<&str>) = (Vec::new(), HashSet::new());
@@ -102,32 +105,32 @@ impl Trip {
             let found = self.send(wave, halves).await;
             self.note_stuck(&found, stuck);
             settled.extend(found);
-            deferred.extend(halves.refused().map(|index| self.parcels[index].user.as_str()));
+            deferred.extend(halves.refused().map(|index| self.outgoing[index].user.as_str()));
             deferred.remove("");
         }
         let answered: HashSet<usize> = settled.iter().map(|(index, _)| *index).collect();
         let mut open: Vec<usize> = unsent.into_iter().flat_map(|request| request.indexes).collect();
         open.sort_unstable();
         open.dedup();
-        // An event that another request carried has its fate, which the missing half makes worse.
+        // An event that another request carried has its outcome, which the missing half makes worse.
         let (behind, open): (Vec<_>, Vec<_>) = open.into_iter().partition(|index| answered.contains(index));
-        let behind: Vec<_> = behind.into_iter().map(|index| (index, Fate::Behind)).collect();
+        let behind: Vec<_> = behind.into_iter().map(|index| (index, DeliveryOutcome::Behind)).collect();
         self.note_stuck(&behind, stuck);
         settled.extend(behind);
         halves.then(open);
     }
 
-    async fn send(&self, planned: Vec<Planned>, halves: &mut Halves) -> Vec<(usize, Fate)> {
+    async fn send(&self, planned: Vec<Planned>, halves: &mut Halves) -> Vec<(usize, DeliveryOutcome)> {
         let mut at_once = JoinSet::new();
         for request in planned {
-            let (courier, parcels) = (Arc::clone(&self.courier), Arc::clone(&self.parcels));
-            let first_round = self.first_round;
-            at_once.spawn(async move { courier.exchange(request, &parcels, first_round).await });
+            let (runtime, outgoing) = (Arc::clone(&self.runtime), Arc::clone(&self.outgoing));
+            let is_first_try = self.is_first_try;
+            at_once.spawn(async move { runtime.exchange(request, &outgoing, is_first_try).await });
         }
         let mut found = Vec::new();
         while let Some(came) = at_once.join_next().await {
             match came {
-                Ok(Came::Settled(fates)) => found.extend(fates),
+                Ok(Came::Settled(outcomes)) => found.extend(outcomes),
                 Ok(Came::Halves(indexes, reason)) => halves.refuse(indexes, reason),
                 Err(_) => {}
             }
@@ -136,7 +139,7 @@ impl Trip {
     }
 
     /// Asks the guest for plans. A batch that it breaks on is halved until the poison events stand alone.
-    async fn plan(&self, open: Vec<usize>) -> (Vec<Planned>, Vec<(usize, Fate)>) {
+    async fn plan(&self, open: Vec<usize>) -> (Vec<Planned>, Vec<(usize, DeliveryOutcome)>) {
         let (mut planned, mut found) = (Vec::new(), Vec::new());
         let open = self.without_placeholders(open, &mut found);
         let halvings = usize::BITS - open.len().leading_zeros();
@@ -146,11 +149,11 @@ impl Trip {
             if part.is_empty() {
                 continue;
             }
-            let batch: Vec<String> = part.iter().map(|index| self.parcels[*index].json.clone()).collect();
-            let answer = self.courier.prepare(&batch).await;
+            let batch: Vec<String> = part.iter().map(|index| self.outgoing[*index].json.clone()).collect();
+            let answer = self.runtime.prepare(&batch).await;
             attempts_left = attempts_left.saturating_sub(1);
-            let all = |fate: &dyn Fn(&Parcel) -> Fate| -> Vec<(usize, Fate)> {
-                part.iter().map(|index| (*index, fate(&self.parcels[*index]))).collect()
+            let all = |outcome: &dyn Fn(&OutgoingEvent) -> DeliveryOutcome| -> Vec<(usize, DeliveryOutcome)> {
+                part.iter().map(|index| (*index, outcome(&self.outgoing[*index]))).collect()
             };
             let (code, reason) = match answer {
                 Ok(plan) => match plan::check(&plan, part.len()) {
@@ -161,7 +164,7 @@ impl Trip {
                     Err(bad) => (bad.code.to_owned(), bad.reason),
                 },
                 Err(CallFailure::Stopped { breach: Breach::Starved, message, .. }) => {
-                    found.extend(all(&|parcel| later(parcel, None, message.clone())));
+                    found.extend(all(&|outgoing| later(outgoing, None, message.clone())));
                     continue;
                 }
                 Err(CallFailure::Stopped { breach, stage: Stage::Transform, message }) => {
@@ -169,17 +172,17 @@ impl Trip {
                 }
                 Err(CallFailure::Fatal(complaint)) => ("batch-fatal".to_owned(), said(&complaint)),
                 Err(CallFailure::Retryable(complaint, after)) => {
-                    found.extend(all(&|parcel| later(parcel, after, said(&complaint))));
+                    found.extend(all(&|outgoing| later(outgoing, after, said(&complaint))));
                     continue;
                 }
                 Err(CallFailure::Configure(complaint)) => {
-                    self.courier.stop(said(&complaint), "mend the settings of the destination");
-                    found.extend(all(&|parcel| again(parcel, said(&complaint))));
+                    self.runtime.stop(said(&complaint), "mend the settings of the destination");
+                    found.extend(all(&|outgoing| again(outgoing, said(&complaint))));
                     continue;
                 }
                 Err(CallFailure::Stopped { message, .. }) => {
                     let error = format!("the plugin could not be started: {message}");
-                    found.extend(all(&|parcel| later(parcel, None, error.clone())));
+                    found.extend(all(&|outgoing| later(outgoing, None, error.clone())));
                     continue;
                 }
             };
@@ -187,38 +190,49 @@ impl Trip {
                 let right = part.split_off(part.len() / 2);
                 parts.extend([right, part]);
             } else {
-                found.extend(all(&|_| Fate::Rejected { code: code.clone(), reason: reason.clone(), detail: None }));
+                found.extend(all(&|_| DeliveryOutcome::Rejected {
+                    code: code.clone(),
+                    reason: reason.clone(),
+                    detail: None,
+                }));
             }
         }
         (planned, found)
     }
 
     /// An event that spells a placeholder could make the host put a secret where the event's author wants it.
-    fn without_placeholders(&self, open: Vec<usize>, found: &mut Vec<(usize, Fate)>) -> Vec<usize> {
-        if self.courier.terms.secrets.is_empty() {
+    fn without_placeholders(&self, open: Vec<usize>, found: &mut Vec<(usize, DeliveryOutcome)>) -> Vec<usize> {
+        if self.runtime.effective.secrets.is_empty() {
             return open;
         }
         let (marked, clean): (Vec<_>, Vec<_>) =
-            open.into_iter().partition(|index| has_placeholder(&self.parcels[*index].json));
+            open.into_iter().partition(|index| has_placeholder(&self.outgoing[*index].json));
         found.extend(marked.into_iter().map(|index| {
             let reason = "the event holds the text {{secret. which this destination would read as a placeholder";
-            (index, Fate::Rejected { code: "secret-in-event".to_owned(), reason: reason.to_owned(), detail: None })
+            (
+                index,
+                DeliveryOutcome::Rejected {
+                    code: "secret-in-event".to_owned(),
+                    reason: reason.to_owned(),
+                    detail: None,
+                },
+            )
         }));
         clean
     }
 }
 
 /// Another try, counted as one.
-fn later(parcel: &Parcel, after: Option<Duration>, error: String) -> Fate {
-    Fate::Again { tries: parcel.tries + 1, after, error, detail: None }
+fn later(outgoing: &OutgoingEvent, after: Option<Duration>, error: String) -> DeliveryOutcome {
+    DeliveryOutcome::Again { tries: outgoing.tries + 1, after, error, detail: None }
 }
 
-fn take(plan: Plan, part: &[usize], planned: &mut Vec<Planned>, found: &mut Vec<(usize, Fate)>) {
+fn take(plan: Plan, part: &[usize], planned: &mut Vec<Planned>, found: &mut Vec<(usize, DeliveryOutcome)>) {
     let index = |event: u32| part.get(event as usize).copied();
-    found.extend(plan.skipped.iter().filter_map(|(event, _)| Some((index(*event)?, Fate::Skipped))));
+    found.extend(plan.skipped.iter().filter_map(|(event, _)| Some((index(*event)?, DeliveryOutcome::Skipped))));
     found.extend(plan.failed.into_iter().filter_map(|(event, complaint)| {
-        let fate = Fate::Rejected { code: complaint.code, reason: complaint.message, detail: None };
-        Some((index(event)?, fate))
+        let outcome = DeliveryOutcome::Rejected { code: complaint.code, reason: complaint.message, detail: None };
+        Some((index(event)?, outcome))
     }));
     planned.extend(plan.requests.into_iter().map(|request| Planned {
         indexes: request.events.iter().filter_map(|event| index(*event)).collect(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The end of one try.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum DeliveryOutcome {
     Delivered,
     /// The plugin did not want it, on purpose.
     Skipped,
@@ -25,8 +25,8 @@ pub(super) enum Fate {
     Behind,
 }
 
-impl Fate {
-    /// The fate of an event that several requests carry: all of them must succeed, and the worst one counts.
+impl DeliveryOutcome {
+    /// The outcome of an event that several requests carry: all of them must succeed, and the worst one counts.
     pub(super) fn and(self, other: Self) -> Self {
         if other.rank() > self.rank() { other } else { self }
     }

@@ -1,4 +1,4 @@
-//! The second round: events that wait are tried again when their time comes, until they are delivered or too old.
+//! The retry worker: events that wait are tried again when their time comes, until they are delivered or too old.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use tidegate_event::time;
 use tidegate_process::clock;
 use tidegate_state::{self as state, Pending, QuarantineStage, Quarantined, Resolved, State};
 
-use super::book::Key;
-use super::courier::{Courier, Parcel};
-use super::fate::Fate;
-use super::post::Post;
+use super::active::ActiveRuntime;
+use super::outcome::DeliveryOutcome;
+use super::retry_index::Key;
+use super::runtime::{DestinationRuntime, OutgoingEvent};
 use super::{Shared, micros};
 
-pub(super) struct SecondRound {
-    pub(super) post: Arc<Post>,
+pub(super) struct RetryWorker {
+    pub(super) active: Arc<ActiveRuntime>,
     pub(super) shared: Arc<Shared>,
     pub(super) sync: Arc<str>,
     pub(super) state: State,
@@ -26,21 +26,21 @@ const STATE_PAUSE: Duration = Duration::from_secs(1);
 /// The wall clock may jump; nobody waits for it longer than this.
 const NAP_MAX: Duration = Duration::from_secs(60);
 
-impl SecondRound {
+impl RetryWorker {
     pub(super) async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        let mut held = self.post.follow();
+        let mut held = self.active.follow();
         let mut told = false;
         loop {
-            let courier = held.borrow_and_update().clone();
-            let Some(courier) = courier else {
-                let vacancy = self.post.vacancy();
+            let runtime = held.borrow_and_update().clone();
+            let Some(runtime) = runtime else {
+                let vacancy = self.active.vacancy();
                 told = self.tell(&vacancy);
                 let _ = held.changed().await;
                 continue;
             };
-            let (parked, stop) = (shared.parked.notified(), courier.stop_notified());
-            if let Some(stop) = courier.stopped() {
+            let (parked, stop) = (shared.parked.notified(), runtime.stop_notified());
+            if let Some(stop) = runtime.stopped() {
                 told = self.tell(&stop.to_string());
                 // Each delivery that was under way clears the failure, so it is written again after each.
                 tokio::select! { () = parked => {}, _ = held.changed() => {} }
@@ -51,18 +51,18 @@ impl SecondRound {
             {
                 tracing::warn!(sync = &*self.sync, error = %error, "could not take a failure back");
             }
-            self.write_down(&courier);
-            let batching = courier.batching();
+            self.write_down(&runtime);
+            let batching = runtime.batching();
             let now_us = clock::now_us();
             let due = {
-                let mut book = self.shared.book();
-                book.keep(courier.order());
-                book.wait_no_longer(now_us.saturating_add(micros(courier.terms.retry.pause_max)));
-                book.due(now_us, batching.events_max, batching.bytes_max)
+                let mut retry_index = self.shared.retry_index();
+                retry_index.keep(runtime.order());
+                retry_index.wait_no_longer(now_us.saturating_add(micros(runtime.effective.retry.pause_max)));
+                retry_index.due(now_us, batching.events_max, batching.bytes_max)
             };
             match due {
                 Ok(keys) => {
-                    if let Err(error) = self.again(&courier, &keys).await {
+                    if let Err(error) = self.again(&runtime, &keys).await {
                         tracing::error!(sync = &*self.sync, error = %error, "what is pending could not be settled; trying again");
                         tokio::time::sleep(STATE_PAUSE).await;
                     }
@@ -83,8 +83,8 @@ impl SecondRound {
     }
 
     /// What versions did with events is for people alone: what is lost in a crash is not counted.
-    fn write_down(&mut self, courier: &Courier) {
-        if let Some(charge) = courier.unwritten()
+    fn write_down(&mut self, runtime: &DestinationRuntime) {
+        if let Some(charge) = runtime.unwritten()
             && let Err(error) = self.state.carried(&charge)
         {
             tracing::warn!(sync = &*self.sync, error = %error, "could not record what a destination did");
@@ -100,7 +100,7 @@ impl SecondRound {
     }
 
     /// Tries the events with these keys, and records what came of it before anything else.
-    async fn again(&mut self, courier: &Arc<Courier>, keys: &[Key]) -> Result<(), state::Error> {
+    async fn again(&mut self, runtime: &Arc<DestinationRuntime>, keys: &[Key]) -> Result<(), state::Error> {
         let found = self.state.pending_events(&self.sync, keys)?;
         for entry in &found.damaged {
             tracing::error!(
@@ -110,25 +110,27 @@ impl SecondRound {
             );
         }
         let pending = found.whole;
-        let parcels: Arc<[Parcel]> = pending.iter().map(Parcel::again).collect();
-        let fates = courier.carry(parcels, false).await;
+        let outgoing: Arc<[OutgoingEvent]> = pending.iter().map(OutgoingEvent::again).collect();
+        let outcomes = runtime.carry(outgoing, false).await;
         fail::fail_point!("delivery_before_resolve", |_| std::process::abort());
         let now_us = clock::now_us();
         let mut resolved = Resolved { quarantined: found.damaged, ..Resolved::default() };
-        for (event, (_, fate)) in pending.iter().zip(fates) {
+        for (event, (_, outcome)) in pending.iter().zip(outcomes) {
             let key = (event.offset, event.part);
-            match fate {
-                Fate::Delivered => resolved.delivered.push(key),
-                Fate::Skipped => resolved.filtered.push(key),
-                Fate::Rejected { code, reason, detail } => {
+            match outcome {
+                DeliveryOutcome::Delivered => resolved.delivered.push(key),
+                DeliveryOutcome::Skipped => resolved.filtered.push(key),
+                DeliveryOutcome::Rejected { code, reason, detail } => {
                     resolved.quarantined.push(self.set_aside(event, code, reason, detail));
                 }
                 // Its turn comes with that of the one before it.
-                Fate::Behind => resolved.again.push((key.0, key.1, event.attempts, now_us, event.error.clone())),
-                Fate::Again { tries, after, error, detail } => {
-                    let next_at_us = now_us.saturating_add(micros(courier.pause(tries, after)));
+                DeliveryOutcome::Behind => {
+                    resolved.again.push((key.0, key.1, event.attempts, now_us, event.error.clone()))
+                }
+                DeliveryOutcome::Again { tries, after, error, detail } => {
+                    let next_at_us = now_us.saturating_add(micros(runtime.pause(tries, after)));
                     let tried = tries > event.attempts;
-                    let ends_at_us = event.first_tried_at_us.saturating_add(micros(courier.terms.retry.age_max));
+                    let ends_at_us = event.first_tried_at_us.saturating_add(micros(runtime.effective.retry.age_max));
                     if tried && next_at_us > ends_at_us {
                         let since = time::format(event.first_tried_at_us);
                         let reason = format!("tried {tries} times since {since}; the last time: {error}");
@@ -140,16 +142,16 @@ impl SecondRound {
             }
         }
         self.state.resolve(&self.sync, &resolved, now_us)?;
-        let mut book = self.shared.book();
+        let mut retry_index = self.shared.retry_index();
         for (offset, part, _, next_at_us, _) in &resolved.again {
-            book.postpone((*offset, *part), *next_at_us);
+            retry_index.postpone((*offset, *part), *next_at_us);
         }
         let stays: HashSet<Key> = resolved.again.iter().map(|(offset, part, ..)| (*offset, *part)).collect();
         // What the state file does not know any more has nothing to wait for either.
         for key in keys.iter().filter(|key| !stays.contains(key)) {
-            book.leave(*key);
+            retry_index.leave(*key);
         }
-        drop(book);
+        drop(retry_index);
         self.shared.room.notify_waiters();
         Ok(())
     }

@@ -6,14 +6,14 @@ use tidegate_net::outbound::{Request, Secrets};
 use tidegate_plugin::Manifest;
 use tidegate_wasm as wasm;
 
+use super::effective_policy::EffectivePolicy;
 use super::plan;
-use super::terms::Terms;
 
 /// The refusals of a plan for `events` events, where the workspace grants all that the manifest asks for.
 #[must_use]
 pub fn refusals(manifest: &Manifest, settings: &Value, planned: &wasm::Plan, events: usize) -> Vec<String> {
     let settings = settings.as_object().cloned().unwrap_or_else(Map::new);
-    let policy = Terms::new(manifest.clone(), settings).asked();
+    let policy = EffectivePolicy::new(manifest.clone(), settings).asked();
     // Any value shows whether a secret stands where it may.
     let secrets = Secrets::new(manifest.secrets().map(|name| (name.to_owned(), "secret".to_owned())));
     let mut refused = Vec::new();

@@ -20,29 +20,29 @@ pub struct Logged {
     pub text: String,
 }
 
-/// The lines of all destinations. Clones are the same book.
+/// The lines of all destinations. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Logbook(Arc<Mutex<BTreeMap<String, VecDeque<Logged>>>>);
+pub struct DestinationLogs(Arc<Mutex<BTreeMap<String, VecDeque<Logged>>>>);
 
 /// Where one version writes.
 #[derive(Debug, Clone)]
 pub struct Page {
-    book: Logbook,
+    retry_index: DestinationLogs,
     name: String,
     version: Arc<str>,
 }
 
-impl Logbook {
+impl DestinationLogs {
     /// Where `version` of the destination `name` writes.
     #[must_use]
     pub fn page(&self, name: &str, version: &str) -> Page {
-        Page { book: self.clone(), name: name.to_owned(), version: version.into() }
+        Page { retry_index: self.clone(), name: name.to_owned(), version: version.into() }
     }
 
     /// The lines of a destination that fit, newest last, at most `lines_max`.
     pub fn lines(&self, name: &str, lines_max: usize, fits: impl Fn(&Logged) -> bool) -> Vec<Logged> {
-        let book = self.lock();
-        let all = book.get(name).into_iter().flatten().rev();
+        let retry_index = self.lock();
+        let all = retry_index.get(name).into_iter().flatten().rev();
         let mut found: Vec<Logged> = all.filter(|line| fits(line)).take(lines_max).cloned().collect();
         found.reverse();
         found
@@ -64,8 +64,8 @@ impl Page {
             return;
         }
         let at_us = clock::now_us();
-        let mut book = self.book.lock();
-        let lines = book.entry(self.name.clone()).or_default();
+        let mut retry_index = self.retry_index.lock();
+        let lines = retry_index.entry(self.name.clone()).or_default();
         for line in &journal.lines {
             let (version, text) = (Arc::clone(&self.version), line.text.clone());
             lines.push_back(Logged { at_us, version, level: line.level, text });

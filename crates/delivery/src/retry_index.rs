@@ -5,24 +5,24 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use tidegate_plugin::Order;
 use tidegate_state::PendingMark;
 
-use super::terms::PendingLimits;
+use super::effective_policy::PendingLimits;
 
 /// The offset and the part of an event.
 pub(super) type Key = (u64, u32);
 
 /// An index of the pending events of one sync; their bodies stay in the state file.
-pub(super) struct Book {
+pub(super) struct RetryIndex {
     order: Order,
     waiting: BTreeMap<Key, PendingMark>,
     users: HashMap<String, usize>,
     bytes: u64,
 }
 
-impl Book {
+impl RetryIndex {
     pub(super) fn new(order: Order, marks: Vec<PendingMark>) -> Self {
-        let mut book = Self { order, waiting: BTreeMap::new(), users: HashMap::new(), bytes: 0 };
-        book.enter(marks);
-        book
+        let mut retry_index = Self { order, waiting: BTreeMap::new(), users: HashMap::new(), bytes: 0 };
+        retry_index.enter(marks);
+        retry_index
     }
 
     /// What must stay in order is the word of the version that carries.
@@ -73,7 +73,7 @@ impl Book {
         !user.is_empty() && self.users.contains_key(user)
     }
 
-    /// Whether `events` more could all be parked. An empty book takes any batch, or nothing would ever move.
+    /// Whether `events` more could all be parked. An empty index takes any batch, or nothing would ever move.
     pub(super) fn has_room(&self, events: u64, limits: PendingLimits) -> bool {
         let count = self.waiting.len() as u64;
         self.waiting.is_empty() || (count + events <= limits.events_max && self.bytes < limits.bytes_max)
@@ -116,30 +116,30 @@ mod tests {
     #[test]
     fn an_event_waits_for_its_user_and_for_nobody_else() {
         let marks = vec![mark(1, "a", 50), mark(2, "b", 0), mark(3, "a", 0), mark(4, "", 90), mark(5, "", 0)];
-        let book = Book::new(Order::User, marks.clone());
-        assert_eq!(book.due(10, 9, 999), Ok(vec![(2, 0), (5, 0)]));
-        assert_eq!(book.due(60, 9, 999), Ok(vec![(1, 0), (2, 0), (3, 0), (5, 0)]));
-        assert_eq!(book.due(60, 2, 999), Ok(vec![(1, 0), (2, 0)]));
-        assert_eq!(book.due(60, 9, 1), Ok(vec![(1, 0)]));
-        let book = Book::new(Order::None, marks);
-        assert_eq!(book.due(10, 9, 999), Ok(vec![(2, 0), (3, 0), (5, 0)]));
+        let retry_index = RetryIndex::new(Order::User, marks.clone());
+        assert_eq!(retry_index.due(10, 9, 999), Ok(vec![(2, 0), (5, 0)]));
+        assert_eq!(retry_index.due(60, 9, 999), Ok(vec![(1, 0), (2, 0), (3, 0), (5, 0)]));
+        assert_eq!(retry_index.due(60, 2, 999), Ok(vec![(1, 0), (2, 0)]));
+        assert_eq!(retry_index.due(60, 9, 1), Ok(vec![(1, 0)]));
+        let retry_index = RetryIndex::new(Order::None, marks);
+        assert_eq!(retry_index.due(10, 9, 999), Ok(vec![(2, 0), (3, 0), (5, 0)]));
     }
 
     #[test]
     fn the_next_turn_is_known_and_room_is_counted() {
-        let mut book = Book::new(Order::None, vec![mark(1, "a", 50), mark(2, "b", 40)]);
-        assert_eq!(book.due(10, 9, 999), Err(Some(40)));
+        let mut retry_index = RetryIndex::new(Order::None, vec![mark(1, "a", 50), mark(2, "b", 40)]);
+        assert_eq!(retry_index.due(10, 9, 999), Err(Some(40)));
         let limits = PendingLimits { events_max: 3, bytes_max: 100 };
-        assert!(book.has_room(1, limits) && !book.has_room(2, limits));
-        assert!(!book.has_room(1, PendingLimits { events_max: 9, bytes_max: 20 }));
-        book.enter(vec![mark(2, "b", 60)]);
-        book.leave((1, 0));
-        assert!(book.has_user("b") && !book.has_user("a") && book.bytes == 10);
-        book.leave((2, 0));
-        assert!(book.has_room(1_000, limits) && book.due(99, 9, 999) == Err(None));
+        assert!(retry_index.has_room(1, limits) && !retry_index.has_room(2, limits));
+        assert!(!retry_index.has_room(1, PendingLimits { events_max: 9, bytes_max: 20 }));
+        retry_index.enter(vec![mark(2, "b", 60)]);
+        retry_index.leave((1, 0));
+        assert!(retry_index.has_user("b") && !retry_index.has_user("a") && retry_index.bytes == 10);
+        retry_index.leave((2, 0));
+        assert!(retry_index.has_room(1_000, limits) && retry_index.due(99, 9, 999) == Err(None));
         // Years ahead, because the clock was.
-        book.enter(vec![mark(3, "c", i64::MAX)]);
-        book.wait_no_longer(100 + 50);
-        assert_eq!(book.due(100, 9, 999), Err(Some(150)));
+        retry_index.enter(vec![mark(3, "c", i64::MAX)]);
+        retry_index.wait_no_longer(100 + 50);
+        assert_eq!(retry_index.due(100, 9, 999), Err(Some(150)));
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidegate_delivery::{Courier, Logbook, Post};
+use tidegate_delivery::{ActiveRuntime, DestinationLogs, DestinationRuntime};
 use tidegate_document::file;
 use tidegate_plugin::Manifest;
 use tidegate_registry::{Admission, Placed, Pointers, Shelf, Store};
@@ -13,48 +13,49 @@ use tokio::sync::{Mutex, watch};
 
 use super::Error;
 use crate::api::Taken;
-use crate::config::{DestinationKind, PluginConfig, Workspace, terms};
+use crate::config::{DestinationKind, PluginConfig, Workspace, effective_policy};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// A post for each destination plugin that a sync uses.
-pub(super) struct Posts {
+/// An active version for each destination plugin that a sync uses.
+pub(super) struct ActiveRuntimes {
     store: Store,
-    posts: BTreeMap<String, Held>,
-    logbook: Logbook,
+    active_runtimes: BTreeMap<String, Held>,
+    destination_logs: DestinationLogs,
     taken: watch::Sender<Taken>,
 }
 
 struct Held {
-    post: Arc<Post>,
+    active: Arc<ActiveRuntime>,
     config: PluginConfig,
-    /// What of the store holds the post.
+    /// What of the store holds the place of the active version.
     placed: Mutex<Option<Placed>>,
 }
 
-impl Posts {
-    /// Fills every post that somebody is there for.
+impl ActiveRuntimes {
+    /// Fills every active version that somebody is there for.
     pub(super) async fn open(workspace: &Workspace, store: &Store) -> Result<Arc<Self>, Error> {
         let pointers = store.pointers();
-        let (logbook, taken) = (Logbook::default(), watch::Sender::default());
-        let mut posts = Self { store: store.clone(), posts: BTreeMap::new(), logbook, taken };
+        let (destination_logs, taken) = (DestinationLogs::default(), watch::Sender::default());
+        let mut active_runtimes =
+            Self { store: store.clone(), active_runtimes: BTreeMap::new(), destination_logs, taken };
         let used = |name: &str| workspace.syncs.values().any(|sync| sync.destination.0 == name);
         for (name, config) in workspace.destinations.iter().filter(|(name, _)| used(name)) {
             let DestinationKind::Plugin(config) = &config.kind else { continue };
             let failed = |cause: Cause| Error::Destination { name: name.clone(), cause };
-            let post = Post::new(name, config.grant.pending);
-            let held = Held { post, config: PluginConfig::clone(config), placed: Mutex::default() };
+            let active = ActiveRuntime::new(name, config.grant.pending);
+            let held = Held { active, config: PluginConfig::clone(config), placed: Mutex::default() };
             match (live(&pointers, name), &config.first) {
-                (Some(placed), _) => posts.hand_over(name, &held, placed).await.map_err(failed)?,
-                (None, Some(_)) => held.post.take_over(posts.first(name, config).await?),
+                (Some(placed), _) => active_runtimes.hand_over(name, &held, placed).await.map_err(failed)?,
+                (None, Some(_)) => held.active.take_over(active_runtimes.first(name, config).await?),
                 (None, None) => tracing::warn!(
                     destination = name,
                     "no version is live yet; what its syncs take waits in the log until one is pushed"
                 ),
             }
-            posts.posts.insert(name.clone(), held);
+            active_runtimes.active_runtimes.insert(name.clone(), held);
         }
-        Ok(Arc::new(posts))
+        Ok(Arc::new(active_runtimes))
     }
 
     /// How far it has followed the pointers.
@@ -63,15 +64,15 @@ impl Posts {
     }
 
     /// What the plugins log.
-    pub(super) fn logbook(&self) -> Logbook {
-        self.logbook.clone()
+    pub(super) fn destination_logs(&self) -> DestinationLogs {
+        self.destination_logs.clone()
     }
 
-    pub(super) fn of(&self, destination: &str) -> Arc<Post> {
-        Arc::clone(&self.posts[destination].post)
+    pub(super) fn of(&self, destination: &str) -> Arc<ActiveRuntime> {
+        Arc::clone(&self.active_runtimes[destination].active)
     }
 
-    /// Lets posts change hands as pointers move, until `stop` turns true.
+    /// Lets active versions change hands as pointers move, until `stop` turns true.
     pub(super) async fn follow(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut pointers = self.store.follow();
         // What moved between the start and now counts as well.
@@ -84,7 +85,7 @@ impl Posts {
             let now = Arc::clone(&pointers.borrow_and_update());
             fail::fail_point!("destinations_follow");
             let mut taken = Taken { revision: now.revision, ..Taken::default() };
-            for (name, held) in &self.posts {
+            for (name, held) in &self.active_runtimes {
                 let Some(placed) = live(&now, name) else { continue };
                 if held.placed.lock().await.as_ref() == Some(placed) {
                     continue;
@@ -109,31 +110,34 @@ impl Posts {
         }
     }
 
-    /// Opens a version of the store and lets it hold the post.
+    /// Opens a version of the store and lets it hold the place of the active version.
     async fn hand_over(&self, name: &str, held: &Held, placed: &Placed) -> Result<(), Cause> {
         let (store, sha256) = (self.store.clone(), placed.sha256);
         // A version whose code is gone is compiled again, which is nothing for a thread that serves.
         let loaded = tokio::task::spawn_blocking(move || store.load(sha256)).await??;
         let settings = placed.settings.as_object().cloned().unwrap_or_default();
-        let terms = terms(&held.config.grant, loaded.manifest.clone(), settings).check().map_err(|faults| {
-            let problems: Vec<String> =
-                faults.into_iter().map(|fault| format!("{}; {}", fault.problem, fault.fix)).collect();
-            problems.join(" · ")
-        })?;
-        let page = self.logbook.page(name, &sha256.to_string());
-        held.post.take_over(Courier::open(loaded.module.clone(), name, terms, page).await?);
+        let effective_policy =
+            effective_policy(&held.config.grant, loaded.manifest.clone(), settings).check().map_err(|faults| {
+                let problems: Vec<String> =
+                    faults.into_iter().map(|fault| format!("{}; {}", fault.problem, fault.fix)).collect();
+                problems.join(" · ")
+            })?;
+        let page = self.destination_logs.page(name, &sha256.to_string());
+        held.active.take_over(DestinationRuntime::open(loaded.module.clone(), name, effective_policy, page).await?);
         *held.placed.lock().await = Some(placed.clone());
         Ok(())
     }
 
-    /// The courier of the file's component.
-    async fn first(&self, name: &str, config: &PluginConfig) -> Result<Arc<Courier>, Error> {
+    /// The runtime of the file's component.
+    async fn first(&self, name: &str, config: &PluginConfig) -> Result<Arc<DestinationRuntime>, Error> {
         let failed = |cause: Cause| Error::Destination { name: name.to_owned(), cause };
-        let Some((path, terms)) = &config.first else { return Err(failed("the file names no component".into())) };
+        let Some((path, effective_policy)) = &config.first else {
+            return Err(failed("the file names no component".into()));
+        };
         let read = file::read(path, file::COMPONENT_BYTES_MAX);
         let bytes = read.map_err(|cause| Error::Io { action: "could not read", path: path.clone(), cause })?;
         let module = self.store.module(path, &bytes, World::Destination).map_err(|error| failed(Box::new(error)))?;
-        Courier::open(module, name, terms.clone(), self.logbook.page(name, ""))
+        DestinationRuntime::open(module, name, effective_policy.clone(), self.destination_logs.page(name, ""))
             .await
             .map_err(|error| failed(Box::new(error)))
     }
@@ -156,7 +160,7 @@ pub(super) fn admission(workspace: &Workspace) -> Admission {
     Admission::new(move |shelf, name, manifest: &Manifest, settings| {
         let Some(grant) = grants.get(name).filter(|_| shelf == Shelf::Destinations) else { return Ok(()) };
         let settings = settings.as_object().cloned().unwrap_or_default();
-        terms(grant, manifest.clone(), settings).check().map(drop).map_err(|faults| {
+        effective_policy(grant, manifest.clone(), settings).check().map(drop).map_err(|faults| {
             let problems: Vec<String> =
                 faults.into_iter().map(|fault| format!("{} ({})", fault.problem, fault.fix)).collect();
             problems.join("; ")

@@ -13,7 +13,7 @@ use tidegate_wasm::Limits;
 
 /// What a workspace says about one destination. It holds secrets and never prints.
 #[derive(Clone)]
-pub struct Terms {
+pub struct EffectivePolicy {
     pub manifest: Manifest,
     /// As the workspace gives them, secrets included.
     pub settings: Map<String, Value>,
@@ -46,15 +46,15 @@ impl Default for PendingLimits {
 
 /// One thing that does not fit: the field of the destination's file, what is wrong, what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct PolicyProblem {
     pub field: &'static str,
     pub problem: String,
     pub fix: String,
 }
 
-/// Terms that can be worked with. It holds secrets and never prints.
+/// A policy that can be worked with. It holds secrets and never prints.
 #[derive(Clone)]
-pub struct Checked {
+pub struct CheckedPolicy {
     pub(super) policy: Policy,
     pub(super) secrets: Secrets,
     pub(super) authentication: Option<Authentication>,
@@ -72,7 +72,7 @@ pub struct Checked {
     secrets_unset: Vec<String>,
 }
 
-impl Checked {
+impl CheckedPolicy {
     /// How events are grouped.
     #[must_use]
     pub const fn batching(&self) -> Batching {
@@ -104,8 +104,8 @@ impl Checked {
     }
 }
 
-impl Terms {
-    /// The terms of a manifest with nothing but these settings.
+impl EffectivePolicy {
+    /// The policy of a manifest with nothing but these settings.
     #[must_use]
     pub fn new(manifest: Manifest, settings: Map<String, Value>) -> Self {
         Self {
@@ -127,7 +127,7 @@ impl Terms {
     ///
     /// # Errors
     /// All that does not fit.
-    pub fn check(&self) -> Result<Checked, Vec<Fault>> {
+    pub fn check(&self) -> Result<CheckedPolicy, Vec<PolicyProblem>> {
         let mut faults = Vec::new();
         if self.manifest.kind != plugin::Kind::Destination {
             let problem = format!("the plugin {} is of kind {}", self.manifest.name, self.manifest.kind.as_str());
@@ -147,7 +147,7 @@ impl Terms {
             return Err(faults);
         }
         let is_unset = |name: &&str| self.setting(name).is_none_or(|value| value.is_empty());
-        Ok(Checked {
+        Ok(CheckedPolicy {
             policy,
             secrets,
             authentication,
@@ -163,7 +163,7 @@ impl Terms {
         })
     }
 
-    fn check_settings(&self, faults: &mut Vec<Fault>) {
+    fn check_settings(&self, faults: &mut Vec<PolicyProblem>) {
         let schema = Value::Object(self.manifest.settings.clone());
         let settings = Value::Object(self.settings.clone());
         match jsonschema::validator_for(&schema) {
@@ -208,7 +208,7 @@ impl Terms {
         Value::Object(settings).to_string()
     }
 
-    fn policy(&self, faults: &mut Vec<Fault>) -> Policy {
+    fn policy(&self, faults: &mut Vec<PolicyProblem>) -> Policy {
         let mut policy = Policy { private_hosts: self.allow_private_hosts.clone(), ..Policy::default() };
         for rule in &self.manifest.hosts {
             let setting = rule.origin.strip_prefix("{{settings.").and_then(|rest| rest.strip_suffix("}}"));
@@ -257,7 +257,7 @@ impl Terms {
     }
 
     /// Refusals that can be foreseen are for now, not for the first event.
-    fn check_policy(&self, policy: &Policy, faults: &mut Vec<Fault>) {
+    fn check_policy(&self, policy: &Policy, faults: &mut Vec<PolicyProblem>) {
         for rule in &policy.asked {
             let origin = rule.origin.to_string();
             let Some(method) = rule.methods.first().filter(|_| !origin.contains("://*.")) else { continue };
@@ -277,7 +277,7 @@ impl Terms {
         }
     }
 
-    fn authentication(&self, policy: &Policy, faults: &mut Vec<Fault>) -> Option<Authentication> {
+    fn authentication(&self, policy: &Policy, faults: &mut Vec<PolicyProblem>) -> Option<Authentication> {
         let asked = self.manifest.authentication.as_ref()?;
         let named = match asked {
             plugin::Authentication::ApiKey { secret, .. }
@@ -337,7 +337,7 @@ impl Terms {
     }
 
     /// What is asked for is granted as far as the engine can give it, unless the workspace says less.
-    fn limits(&self, faults: &mut Vec<Fault>) -> Limits {
+    fn limits(&self, faults: &mut Vec<PolicyProblem>) -> Limits {
         let mut limits = self.limits.clone();
         let most = self.memory_bytes_max.unwrap_or(limits.memory_bytes_ceiling);
         match self.manifest.asked.memory_bytes_max {
@@ -366,8 +366,8 @@ impl Terms {
 /// However much CPU time a plugin asks for, a call gets no more than this unless the workspace says so.
 const CPU_ASKED_MAX: Duration = Duration::from_secs(5);
 
-fn fault(field: &'static str, problem: impl Into<String>, fix: impl Into<String>) -> Fault {
-    Fault { field, problem: problem.into(), fix: fix.into() }
+fn fault(field: &'static str, problem: impl Into<String>, fix: impl Into<String>) -> PolicyProblem {
+    PolicyProblem { field, problem: problem.into(), fix: fix.into() }
 }
 
 #[cfg(test)]
@@ -376,7 +376,7 @@ mod tests {
 
     use super::*;
 
-    fn terms(settings: Value) -> Terms {
+    fn effective_policy(settings: Value) -> EffectivePolicy {
         let manifest = Manifest::from_json(&json!({
             "name": "acme", "kind": "destination",
             "settings": {"type": "object", "required": ["api_key"], "additionalProperties": false, "properties": {
@@ -385,55 +385,55 @@ mod tests {
             "authentication": {"kind": "bearer", "secret": "api_key"},
         }))
         .unwrap();
-        Terms::new(manifest, settings.as_object().unwrap().clone())
+        EffectivePolicy::new(manifest, settings.as_object().unwrap().clone())
     }
 
-    fn problems(terms: &Terms) -> String {
-        let faults = terms.check().err().expect("faults");
+    fn problems(effective: &EffectivePolicy) -> String {
+        let faults = effective.check().err().expect("faults");
         faults.iter().map(|fault| format!("{}: {} -> {}\n", fault.field, fault.problem, fault.fix)).collect()
     }
 
     #[test]
     fn a_guest_gets_placeholders_and_the_host_the_values() {
-        let checked = terms(json!({"api_key": "hunter2"})).check().ok().unwrap();
+        let checked = effective_policy(json!({"api_key": "hunter2"})).check().ok().unwrap();
         assert_eq!(checked.settings_json, r#"{"api_key":"{{secret.api_key}}"}"#);
         assert_eq!(checked.secrets.get("api_key"), Some("hunter2"));
     }
 
     #[test]
     fn wrong_settings_are_named_without_their_values() {
-        let said = problems(&terms(json!({"api_key": "zq7", "apikey": "topsecret"})));
+        let said = problems(&effective_policy(json!({"api_key": "zq7", "apikey": "topsecret"})));
         assert!(said.contains("settings.api_key") && said.contains("apikey"), "{said}");
         assert!(!said.contains("zq7") && !said.contains("topsecret"), "{said}");
     }
 
     #[test]
     fn a_place_from_the_settings_must_be_granted_and_a_private_one_lent() {
-        let mut terms = terms(json!({"api_key": "hunter2", "endpoint": "http://10.1.2.3:8080/hook"}));
-        let said = problems(&terms);
+        let mut effective = effective_policy(json!({"api_key": "hunter2", "endpoint": "http://10.1.2.3:8080/hook"}));
+        let said = problems(&effective);
         assert!(said.contains("allow_hosts: [https://api.acme.com, http://10.1.2.3:8080]"), "{said}");
-        terms.allow_hosts = Some(vec!["https://api.acme.com".into(), "http://10.1.2.3:8080".into()]);
-        let said = problems(&terms);
+        effective.allow_hosts = Some(vec!["https://api.acme.com".into(), "http://10.1.2.3:8080".into()]);
+        let said = problems(&effective);
         assert!(said.contains("allow_private_hosts: [\"10.1.2.3\"]"), "{said}");
-        terms.allow_private_hosts = vec!["10.1.2.3".into()];
-        assert!(terms.check().is_ok());
+        effective.allow_private_hosts = vec!["10.1.2.3".into()];
+        assert!(effective.check().is_ok());
     }
 
     #[test]
     fn what_is_asked_is_given_within_what_is_granted() {
-        let mut terms = terms(json!({"api_key": "hunter2"}));
-        terms.manifest.asked.memory_bytes_max = Some(128 << 20);
-        assert_eq!(terms.check().ok().unwrap().limits.memory_bytes_max, 128 << 20);
-        terms.memory_bytes_max = Some(100 << 20);
-        assert!(problems(&terms).contains("memory_bytes_max: 134217728"));
+        let mut effective = effective_policy(json!({"api_key": "hunter2"}));
+        effective.manifest.asked.memory_bytes_max = Some(128 << 20);
+        assert_eq!(effective.check().ok().unwrap().limits.memory_bytes_max, 128 << 20);
+        effective.memory_bytes_max = Some(100 << 20);
+        assert!(problems(&effective).contains("memory_bytes_max: 134217728"));
     }
 
     #[test]
     fn who_may_leave_the_secret_out_does_not_sign_in() {
-        let mut terms = terms(json!({}));
-        terms.manifest.settings.remove("required");
-        assert!(terms.check().ok().unwrap().authentication.is_none());
-        terms.settings.insert("api_key".to_owned(), "".into());
-        assert!(problems(&terms).contains("settings.api_key is empty"));
+        let mut effective = effective_policy(json!({}));
+        effective.manifest.settings.remove("required");
+        assert!(effective.check().ok().unwrap().authentication.is_none());
+        effective.settings.insert("api_key".to_owned(), "".into());
+        assert!(problems(&effective).contains("settings.api_key is empty"));
     }
 }
