@@ -205,16 +205,16 @@ fn loads_and_stops() {
     for guest in ["rewrite", "rewrite-js", "rewrite-python"] {
         let Ok(bytes) = component(guest) else { continue };
         let origin = Origin { component: [7; 32], compiler: wasm::compiler_id().expect("the compiler has a name") };
-        let artefact = seal.seal(origin, wasm::precompile(&bytes).expect("the component compiles"));
+        let artifact = seal.seal(origin, wasm::precompile(&bytes).expect("the component compiles"));
         let path = folder.path().join(guest);
-        std::fs::write(&path, &artefact).expect("the artefact is kept");
+        std::fs::write(&path, &artifact).expect("the artifact is kept");
         let load = || {
             let code = seal.open_file(&path, origin).expect("it is ours");
             Module::load(&serving, &code, World::Transform).expect("it loads")
         };
         let mut times: Vec<Duration> = (0..101).map(|_| cpu_of((), |()| load())).collect();
         times.sort_unstable();
-        let (component, code) = (bytes.len() >> 10, artefact.len() >> 10);
+        let (component, code) = (bytes.len() >> 10, artifact.len() >> 10);
         println!("load {guest}, {component} KiB, {code} KiB of code: {:?} of CPU time, p99 {:?}", times[50], times[99]);
     }
     let engine = Engine::new(&Limits::default()).expect("the engine starts");

@@ -73,7 +73,7 @@ pub struct Settings {
     pub connections: net::Limits,
 }
 
-/// What runs, as far as it has followed the pointers of the store, and what it says.
+/// What runs, as far as it has followed the releases of the store, and what it says.
 #[derive(Debug, Clone)]
 pub struct Running {
     pub functions: watch::Receiver<Taken>,
@@ -81,7 +81,7 @@ pub struct Running {
     pub destination_logs: DestinationLogs,
 }
 
-/// How far the pointers are followed.
+/// How far the releases are followed.
 #[derive(Debug, Clone, Default)]
 pub struct Taken {
     /// Every change up to this one is in place, or refused.

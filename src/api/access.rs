@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tidegate_net::{Caller, WrongTries};
 use tidegate_process::clock;
-use tidegate_registry::Shelf;
+use tidegate_registry::PluginKind;
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,14 +21,14 @@ pub enum Principal {
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// See versions, pointers, meters and builds.
+    /// See versions, releases, meters and builds.
     Read,
     /// See what guests logged, which may hold pieces of events.
     ReadLogs,
     /// Upload a version.
     Push,
-    /// Move a pointer.
-    Flip,
+    /// Move a release.
+    Release,
     /// Change settings, or which sources a function sees.
     Configure,
 }
@@ -36,10 +36,10 @@ pub enum Action {
 /// What it is asked of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Object {
-    /// All of a shelf.
-    Shelf(Shelf),
+    /// All of a kind.
+    PluginKind(PluginKind),
     /// One function or destination.
-    Named(Shelf, String),
+    Named(PluginKind, String),
     Build,
     /// The description of the API.
     Document,
@@ -70,24 +70,24 @@ pub fn asked(method: &Method, path: &str, name: Option<&str>) -> Option<(Action,
         return Some((Action::Read, Object::Document));
     }
     let mut parts = path.strip_prefix("admin/")?.split('/');
-    let shelf = match parts.next()? {
-        "functions" => Shelf::Functions,
-        "destinations" => Shelf::Destinations,
+    let plugin_kind = match parts.next()? {
+        "functions" => PluginKind::Functions,
+        "destinations" => PluginKind::Destinations,
         "builds" => return (method == Method::GET).then_some((Action::Read, Object::Build)),
         _ => return None,
     };
     let Some(_) = parts.next() else {
-        return (method == Method::GET).then_some((Action::Read, Object::Shelf(shelf)));
+        return (method == Method::GET).then_some((Action::Read, Object::PluginKind(plugin_kind)));
     };
     let action = match (method.as_str(), parts.next()) {
         ("GET", None) => Action::Read,
         ("GET", Some("logs")) => Action::ReadLogs,
         ("POST", Some("versions")) => Action::Push,
-        ("POST", Some("live" | "rollback" | "canary")) => Action::Flip,
+        ("POST", Some("live" | "rollback" | "canary")) => Action::Release,
         ("POST", Some("settings" | "attach" | "detach")) => Action::Configure,
         _ => return None,
     };
-    Some((action, Object::Named(shelf, name?.to_owned())))
+    Some((action, Object::Named(plugin_kind, name?.to_owned())))
 }
 
 /// `admin.json`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use hyper::StatusCode;
 use tidegate_api_types::build::{Build, BuildError, BuildQuery, BuildState, Pushed};
-use tidegate_registry::{Progress, Shelf};
+use tidegate_registry::{PluginKind, Progress};
 
 use super::Shared;
 use super::change::version;
@@ -17,7 +17,7 @@ use super::refusal::Refusal;
 pub(super) async fn push(
     shared: &Shared,
     request: Request,
-    shelf: Shelf,
+    plugin_kind: PluginKind,
     name: String,
     force: bool,
 ) -> Result<(StatusCode, axum::Json<Pushed>), Refusal> {
@@ -25,7 +25,7 @@ pub(super) async fn push(
     let place = shared.settings.store.place()?;
     let bytes_max = shared.settings.store.limits().component_bytes_max;
     let bytes = body(shared, request, bytes_max, "a component").await?;
-    let id = blocking(move || place.forced(force).take(shelf, &name, &bytes)).await??;
+    let id = blocking(move || place.forced(force).take(plugin_kind, &name, &bytes)).await??;
     let pushed = Pushed { build: id.to_string(), follow: format!("/admin/builds/{id}") };
     Ok((StatusCode::ACCEPTED, axum::Json(pushed)))
 }
@@ -76,7 +76,7 @@ fn shown(build: String, progress: &Progress) -> Build {
     let mut shown = Build { build, state: state(progress), seconds: None, version: None, error: None };
     match progress {
         Progress::Compiling { since } => shown.seconds = Some(since.elapsed().as_secs()),
-        Progress::Ready(facts) => shown.version = Some(version(facts)),
+        Progress::Ready(metadata) => shown.version = Some(version(metadata)),
         Progress::Failed { code, reason } => {
             let fix = "change the plugin as the message says, build it and push again".to_owned();
             shown.error = Some(BuildError { code: (*code).to_owned(), message: reason.clone(), fix });

@@ -8,7 +8,7 @@ use tidegate_api_types::build::{PushQuery, Pushed};
 use tidegate_api_types::destination::{Destination, DestinationSummary, Destinations};
 use tidegate_api_types::logs::{LogQuery, Logs};
 use tidegate_api_types::version::{ChangeSettings, MakeLive, RollBack};
-use tidegate_registry::Shelf;
+use tidegate_registry::PluginKind;
 
 use super::change::{self, Change, object, sha};
 use super::extract::{Json, Name, NameInPath, Query};
@@ -22,20 +22,20 @@ type Of = State<Arc<Shared>>;
 #[utoipa::path(get, path = "/admin/destinations", tag = "destinations", operation_id = "list_destinations",
     responses((status = 200, body = Destinations), Refusal))]
 pub(super) async fn list(State(shared): Of) -> axum::Json<Destinations> {
-    let (settings, pointers) = (&shared.settings, shared.settings.store.pointers());
+    let (settings, releases) = (&shared.settings, shared.settings.store.releases());
     let summary = |name: String| {
-        let pointer = pointers.shelf(Shelf::Destinations).get(&name).cloned().unwrap_or_default();
+        let release = releases.of_kind(PluginKind::Destinations).get(&name).cloned().unwrap_or_default();
         DestinationSummary {
-            versions: settings.store.versions(Shelf::Destinations, &name).len() as u64,
-            live: pointer.live.map(|placed| placed.sha256.to_string()),
-            previous: pointer.previous.map(|placed| placed.sha256.to_string()),
+            versions: settings.store.versions(PluginKind::Destinations, &name).len() as u64,
+            live: release.live.map(|placed| placed.sha256.to_string()),
+            previous: release.previous.map(|placed| placed.sha256.to_string()),
             syncs: settings.syncs.get(&name).cloned(),
             name,
         }
     };
     axum::Json(Destinations {
-        destinations: settings.store.names(Shelf::Destinations).into_iter().map(summary).collect(),
-        revision: pointers.revision,
+        destinations: settings.store.names(PluginKind::Destinations).into_iter().map(summary).collect(),
+        revision: releases.revision,
     })
 }
 
@@ -43,8 +43,8 @@ pub(super) async fn list(State(shared): Of) -> axum::Json<Destinations> {
 #[utoipa::path(get, path = "/admin/destinations/{name}", tag = "destinations", operation_id = "show_destination",
     params(NameInPath), responses((status = 200, body = Destination), Refusal))]
 pub(super) async fn show(State(shared): Of, Name(name): Name) -> Answer<Destination> {
-    let versions = shared.versions(Shelf::Destinations, &name)?;
-    let mut shown = shared.destination(&name, &shared.settings.store.pointers());
+    let versions = shared.versions(PluginKind::Destinations, &name)?;
+    let mut shown = shared.destination(&name, &shared.settings.store.releases());
     shown.versions = Some(versions);
     shown.meters = Some(shared.destination_meters(&name)?);
     Ok(axum::Json(shown))
@@ -60,7 +60,7 @@ pub(super) async fn push(
     Query(query): Query<PushQuery>,
     request: Request,
 ) -> Result<(StatusCode, axum::Json<Pushed>), Refusal> {
-    builds::push(&shared, request, Shelf::Destinations, name, query.force).await
+    builds::push(&shared, request, PluginKind::Destinations, name, query.force).await
 }
 
 /// Makes a version live: the syncs that name the destination take it with their next batch.
@@ -68,14 +68,14 @@ pub(super) async fn push(
     params(NameInPath), request_body = MakeLive, responses((status = 200, body = Destination), Refusal))]
 pub(super) async fn live(State(shared): Of, Name(name): Name, Json(asked): Json<MakeLive>) -> Answer<Destination> {
     let (sha256, settings) = (sha(&asked.sha256)?, object(asked.settings)?);
-    changed(&shared, name, "live", change::live(Shelf::Destinations, sha256, settings)).await
+    changed(&shared, name, "live", change::live(PluginKind::Destinations, sha256, settings)).await
 }
 
 /// Goes back to the version before.
 #[utoipa::path(post, path = "/admin/destinations/{name}/rollback", tag = "destinations", operation_id = "roll_destination_back",
     params(NameInPath), request_body = RollBack, responses((status = 200, body = Destination), Refusal))]
 pub(super) async fn rollback(State(shared): Of, Name(name): Name, Json(_): Json<RollBack>) -> Answer<Destination> {
-    changed(&shared, name, "rollback", change::rollback(Shelf::Destinations)).await
+    changed(&shared, name, "rollback", change::rollback(PluginKind::Destinations)).await
 }
 
 /// Changes the settings of the live version.
@@ -87,7 +87,7 @@ pub(super) async fn settings(
     Name(name): Name,
     Json(asked): Json<ChangeSettings>,
 ) -> Answer<Destination> {
-    changed(&shared, name, "settings", change::settings(Shelf::Destinations, asked)?).await
+    changed(&shared, name, "settings", change::settings(PluginKind::Destinations, asked)?).await
 }
 
 /// What it logged since the server started, newest last.
@@ -98,6 +98,6 @@ pub(super) async fn logs(State(shared): Of, Name(name): Name, Query(query): Quer
 }
 
 async fn changed(shared: &Arc<Shared>, name: String, what: &'static str, change: Change) -> Answer<Destination> {
-    let pointers = shared.change(Shelf::Destinations, name.clone(), what, change).await?;
-    Ok(axum::Json(shared.destination(&name, &pointers)))
+    let releases = shared.change(PluginKind::Destinations, name.clone(), what, change).await?;
+    Ok(axum::Json(shared.destination(&name, &releases)))
 }

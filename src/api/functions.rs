@@ -8,7 +8,8 @@ use tidegate_api_types::build::{PushQuery, Pushed};
 use tidegate_api_types::function::{ChangeCanary, Function, FunctionSummary, Functions, OfSource};
 use tidegate_api_types::logs::{LogQuery, Logs};
 use tidegate_api_types::version::{ChangeSettings, MakeLive, RollBack};
-use tidegate_registry::{Shelf, Store, Trial};
+use tidegate_registry::{PluginKind, Store};
+use tidegate_wasm::function::RolloutMode;
 
 use super::change::{self, Change, object, sha};
 use super::extract::{Json, Name, NameInPath, Query};
@@ -22,21 +23,21 @@ type Of = State<Arc<Shared>>;
 #[utoipa::path(get, path = "/admin/functions", tag = "functions", operation_id = "list_functions",
     responses((status = 200, body = Functions), Refusal))]
 pub(super) async fn list(State(shared): Of) -> axum::Json<Functions> {
-    let (settings, pointers) = (&shared.settings, shared.settings.store.pointers());
+    let (settings, releases) = (&shared.settings, shared.settings.store.releases());
     let summary = |name: String| {
-        let pointer = pointers.shelf(Shelf::Functions).get(&name).cloned().unwrap_or_default();
+        let release = releases.of_kind(PluginKind::Functions).get(&name).cloned().unwrap_or_default();
         FunctionSummary {
-            versions: settings.store.versions(Shelf::Functions, &name).len() as u64,
-            live: pointer.live.map(|placed| placed.sha256.to_string()),
-            previous: pointer.previous.map(|placed| placed.sha256.to_string()),
-            canary: pointer.canary.map(|canary| canary.placed.sha256.to_string()),
-            attached: pointer.attached.into_iter().collect(),
+            versions: settings.store.versions(PluginKind::Functions, &name).len() as u64,
+            live: release.live.map(|placed| placed.sha256.to_string()),
+            previous: release.previous.map(|placed| placed.sha256.to_string()),
+            canary: release.canary.map(|canary| canary.placed.sha256.to_string()),
+            attached: release.attached.into_iter().collect(),
             name,
         }
     };
     axum::Json(Functions {
-        functions: settings.store.names(Shelf::Functions).into_iter().map(summary).collect(),
-        revision: pointers.revision,
+        functions: settings.store.names(PluginKind::Functions).into_iter().map(summary).collect(),
+        revision: releases.revision,
         sources: settings.sources.clone(),
         lent: settings.lent.clone(),
     })
@@ -46,8 +47,8 @@ pub(super) async fn list(State(shared): Of) -> axum::Json<Functions> {
 #[utoipa::path(get, path = "/admin/functions/{name}", tag = "functions", operation_id = "show_function",
     params(NameInPath), responses((status = 200, body = Function), Refusal))]
 pub(super) async fn show(State(shared): Of, Name(name): Name) -> Answer<Function> {
-    let versions = shared.versions(Shelf::Functions, &name)?;
-    let mut shown = shared.function(&name, &shared.settings.store.pointers());
+    let versions = shared.versions(PluginKind::Functions, &name)?;
+    let mut shown = shared.function(&name, &shared.settings.store.releases());
     shown.versions = Some(versions);
     shown.meters = Some(shared.function_meters(&name)?);
     Ok(axum::Json(shown))
@@ -63,7 +64,7 @@ pub(super) async fn push(
     Query(query): Query<PushQuery>,
     request: Request,
 ) -> Result<(StatusCode, axum::Json<Pushed>), Refusal> {
-    builds::push(&shared, request, Shelf::Functions, name, query.force).await
+    builds::push(&shared, request, PluginKind::Functions, name, query.force).await
 }
 
 /// Makes a version live; the answer comes when the next event goes through it.
@@ -72,14 +73,14 @@ pub(super) async fn push(
 pub(super) async fn live(State(shared): Of, Name(name): Name, Json(asked): Json<MakeLive>) -> Answer<Function> {
     let (sha256, settings) = (sha(&asked.sha256)?, object(asked.settings)?);
     shared.lends(&name, sha256, asked.force)?;
-    changed(&shared, name, "live", change::live(Shelf::Functions, sha256, settings)).await
+    changed(&shared, name, "live", change::live(PluginKind::Functions, sha256, settings)).await
 }
 
 /// Ends the canary or shadow that there is; where there is none, goes back to the version before.
 #[utoipa::path(post, path = "/admin/functions/{name}/rollback", tag = "functions", operation_id = "roll_function_back",
     params(NameInPath), request_body = RollBack, responses((status = 200, body = Function), Refusal))]
 pub(super) async fn rollback(State(shared): Of, Name(name): Name, Json(_): Json<RollBack>) -> Answer<Function> {
-    changed(&shared, name, "rollback", change::rollback(Shelf::Functions)).await
+    changed(&shared, name, "rollback", change::rollback(PluginKind::Functions)).await
 }
 
 /// Begins or ends a canary: a version that is tried beside the live one.
@@ -91,20 +92,20 @@ pub(super) async fn canary(State(shared): Of, Name(name): Name, Json(asked): Jso
         if sha256.is_some() || settings.is_some() || share.is_some() || shadow.is_some() {
             return Err(Refusal::bad("off", "`off` stands alone", r#"send {"off": true}"#));
         }
-        let change = |store: &Store, name: &str| store.set_canary(Shelf::Functions, name, None);
+        let change = |store: &Store, name: &str| store.set_canary(PluginKind::Functions, name, None);
         return changed(&shared, name, "canary", Box::new(change)).await;
     }
     let fix = r#"send {"sha256": "..."} with either "share": 10 or "shadow": true"#;
-    let trial = match (share, shadow.unwrap_or(false)) {
-        (None, true) => Trial::Shadow,
-        (Some(share), false) => Trial::Share(share),
+    let mode = match (share, shadow.unwrap_or(false)) {
+        (None, true) => RolloutMode::Shadow,
+        (Some(share), false) => RolloutMode::Share(share),
         _ => return Err(Refusal::bad("canary", "a canary is a share or a shadow", fix)),
     };
     let sha256 = sha256.ok_or_else(|| Refusal::bad("sha256", "`sha256` is missing", fix))?;
     let (sha256, settings) = (sha(&sha256)?, object(settings)?);
     shared.lends(&name, sha256, force)?;
-    let tried = Some((sha256, trial, settings));
-    let change = move |store: &Store, name: &str| store.set_canary(Shelf::Functions, name, tried);
+    let tried = Some((sha256, mode, settings));
+    let change = move |store: &Store, name: &str| store.set_canary(PluginKind::Functions, name, tried);
     changed(&shared, name, "canary", Box::new(change)).await
 }
 
@@ -116,7 +117,7 @@ pub(super) async fn settings(
     Name(name): Name,
     Json(asked): Json<ChangeSettings>,
 ) -> Answer<Function> {
-    changed(&shared, name, "settings", change::settings(Shelf::Functions, asked)?).await
+    changed(&shared, name, "settings", change::settings(PluginKind::Functions, asked)?).await
 }
 
 /// Lets it see the events of a source.
@@ -146,6 +147,6 @@ pub(super) async fn logs(State(shared): Of, Name(name): Name, Query(query): Quer
 }
 
 async fn changed(shared: &Arc<Shared>, name: String, what: &'static str, change: Change) -> Answer<Function> {
-    let pointers = shared.change(Shelf::Functions, name.clone(), what, change).await?;
-    Ok(axum::Json(shared.function(&name, &pointers)))
+    let releases = shared.change(PluginKind::Functions, name.clone(), what, change).await?;
+    Ok(axum::Json(shared.function(&name, &releases)))
 }

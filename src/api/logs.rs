@@ -1,11 +1,11 @@
 //! What functions and destinations logged and used.
 
 use tidegate_api_types::destination::{DestinationCharge, DestinationMeters, SyncMeter};
-use tidegate_api_types::function::{Charge, FunctionMeters, Trial};
+use tidegate_api_types::function::{CanaryComparison, Charge, FunctionMeters};
 use tidegate_api_types::logs::{LogLine, LogQuery, Logs};
 use tidegate_delivery::Logged;
 use tidegate_event::time;
-use tidegate_registry::{Error, Shelf};
+use tidegate_registry::{Error, PluginKind};
 use tidegate_state::{FunctionLog, LogFilter, State};
 use tidegate_wasm::Level;
 
@@ -22,11 +22,11 @@ impl Shared {
     pub(super) async fn function_logs(&self, name: String, query: LogQuery) -> Result<Logs, Refusal> {
         let (_, lines_max) = bounds(&query)?;
         let state = self.state()?;
-        if self.settings.store.versions(Shelf::Functions, &name).is_empty() {
+        if self.settings.store.versions(PluginKind::Functions, &name).is_empty() {
             // A function of a workspace file has no version here, and logs all the same.
             let charges = state.charges().map_err(|error| Refusal::failed("the meters cannot be read", &error))?;
             if !self.settings.functions.contains(&name) && !charges.iter().any(|(charge, _)| charge.function == name) {
-                return Err(Error::NoSuchName { shelf: Shelf::Functions, name }.into());
+                return Err(Error::NoSuchName { plugin_kind: PluginKind::Functions, name }.into());
             }
         }
         let filter = LogFilter { event: query.event, text: query.text, level_min: query.level, lines_max };
@@ -38,13 +38,13 @@ impl Shared {
     /// The same of a destination, whose lines are kept since the server started.
     pub(super) fn destination_logs(&self, name: String, query: &LogQuery) -> Result<Logs, Refusal> {
         let (least, lines_max) = bounds(query)?;
-        let shelf = Shelf::Destinations;
+        let plugin_kind = PluginKind::Destinations;
         if query.event.is_some() {
             let detail = "lines of a destination are not kept by event";
             return Err(Refusal::bad("event", detail, "leave `event` out, or look for a `text`"));
         }
-        if !self.settings.syncs.contains_key(&name) && self.settings.store.versions(shelf, &name).is_empty() {
-            return Err(Error::NoSuchName { shelf, name }.into());
+        if !self.settings.syncs.contains_key(&name) && self.settings.store.versions(plugin_kind, &name).is_empty() {
+            return Err(Error::NoSuchName { plugin_kind, name }.into());
         }
         let text = query.text.as_deref();
         let fits = |line: &Logged| line.level >= least && text.is_none_or(|text| line.text.contains(text));
@@ -60,7 +60,7 @@ impl Shared {
         Ok(Logs { lines: lines.iter().map(line).collect() })
     }
 
-    /// What each version of a function used since it was first seen, and what trials came to.
+    /// What each version of a function used since it was first seen, and what comparisons came to.
     pub(super) fn function_meters(&self, name: &str) -> Result<FunctionMeters, Refusal> {
         let failed = |error| Refusal::failed("the meters cannot be read", &error);
         let state = self.state()?;
@@ -79,14 +79,14 @@ impl Shared {
             fault: charge.fault,
             stopped,
         });
-        let trials = state.comparisons(name).map_err(failed)?.into_iter().map(|trial| Trial {
-            samples: serde_json::from_str(&trial.samples_json).unwrap_or_default(),
-            live: trial.live,
-            canary: trial.rival,
-            same: trial.same,
-            different: trial.different,
+        let comparisons = state.comparisons(name).map_err(failed)?.into_iter().map(|comparison| CanaryComparison {
+            samples: serde_json::from_str(&comparison.samples_json).unwrap_or_default(),
+            live: comparison.live,
+            canary: comparison.candidate,
+            same: comparison.same,
+            different: comparison.different,
         });
-        Ok(FunctionMeters { charges: charges.collect(), trials: trials.collect() })
+        Ok(FunctionMeters { charges: charges.collect(), comparisons: comparisons.collect() })
     }
 
     /// What became of the events of a destination's syncs.

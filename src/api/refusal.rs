@@ -145,8 +145,8 @@ impl From<Error> for Refusal {
                 (StatusCode::UNPROCESSABLE_ENTITY, "not-granted", fix)
             }
             Error::NotLive { .. } => (StatusCode::CONFLICT, "not-live", "make a version live first"),
-            Error::NotOnTrial { .. } => {
-                (StatusCode::CONFLICT, "not-on-trial", "`push --canary` and `push --shadow` begin a trial")
+            Error::NoRollout { .. } => {
+                (StatusCode::CONFLICT, "no-rollout", "`push --canary` and `push --shadow` begin a rollout")
             }
             Error::NotAttached { .. } => (StatusCode::CONFLICT, "not-attached", "name a source that it is attached to"),
             Error::AlreadyLive => (StatusCode::CONFLICT, "already-live", "try another version"),

@@ -1,5 +1,5 @@
 //! Which version of each destination plugin carries: what is live in the store, else the component of its file. When a
-//! pointer moves, the next batch goes with the new version.
+//! release moves, the next batch goes with the new version.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tidegate_delivery::{ActiveRuntime, DestinationLogs, DestinationRuntime};
 use tidegate_document::file;
 use tidegate_plugin::Manifest;
-use tidegate_registry::{Admission, Placed, Pointers, Shelf, Store};
+use tidegate_registry::{Admission, Placed, PluginKind, Releases, Store};
 use tidegate_wasm::World;
 use tokio::sync::{Mutex, watch};
 
@@ -35,7 +35,7 @@ struct Held {
 impl ActiveRuntimes {
     /// Fills every active version that somebody is there for.
     pub(super) async fn open(workspace: &Workspace, store: &Store) -> Result<Arc<Self>, Error> {
-        let pointers = store.pointers();
+        let releases = store.releases();
         let (destination_logs, taken) = (DestinationLogs::default(), watch::Sender::default());
         let mut active_runtimes =
             Self { store: store.clone(), active_runtimes: BTreeMap::new(), destination_logs, taken };
@@ -45,7 +45,7 @@ impl ActiveRuntimes {
             let failed = |cause: Cause| Error::Destination { name: name.clone(), cause };
             let active = ActiveRuntime::new(name, config.grant.pending);
             let held = Held { active, config: PluginConfig::clone(config), placed: Mutex::default() };
-            match (live(&pointers, name), &config.first) {
+            match (live(&releases, name), &config.first) {
                 (Some(placed), _) => active_runtimes.hand_over(name, &held, placed).await.map_err(failed)?,
                 (None, Some(_)) => held.active.take_over(active_runtimes.first(name, config).await?),
                 (None, None) => tracing::warn!(
@@ -58,7 +58,7 @@ impl ActiveRuntimes {
         Ok(Arc::new(active_runtimes))
     }
 
-    /// How far it has followed the pointers.
+    /// How far it has followed the releases.
     pub(super) fn taken(&self) -> watch::Receiver<Taken> {
         self.taken.subscribe()
     }
@@ -72,17 +72,17 @@ impl ActiveRuntimes {
         Arc::clone(&self.active_runtimes[destination].active)
     }
 
-    /// Lets active versions change hands as pointers move, until `stop` turns true.
+    /// Lets active versions change hands as releases change, until `stop` turns true.
     pub(super) async fn follow(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut pointers = self.store.follow();
+        let mut releases = self.store.follow();
         // What moved between the start and now counts as well.
-        pointers.mark_changed();
+        releases.mark_changed();
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
-                changed = pointers.changed() => if changed.is_err() { return },
+                changed = releases.changed() => if changed.is_err() { return },
             }
-            let now = Arc::clone(&pointers.borrow_and_update());
+            let now = Arc::clone(&releases.borrow_and_update());
             fail::fail_point!("destinations_follow");
             let mut taken = Taken { revision: now.revision, ..Taken::default() };
             for (name, held) in &self.active_runtimes {
@@ -100,7 +100,7 @@ impl ActiveRuntimes {
                         tracing::error!(
                             destination = name,
                             error = %error,
-                            "the pointer moved, but the version before goes on"
+                            "the active version changed, but it cannot run, and the version before goes on"
                         );
                         taken.refused.insert(name.clone(), error.to_string());
                     }
@@ -143,8 +143,8 @@ impl ActiveRuntimes {
     }
 }
 
-fn live<'a>(pointers: &'a Pointers, name: &str) -> Option<&'a Placed> {
-    pointers.shelf(Shelf::Destinations).get(name)?.live.as_ref()
+fn live<'a>(releases: &'a Releases, name: &str) -> Option<&'a Placed> {
+    releases.of_kind(PluginKind::Destinations).get(name)?.live.as_ref()
 }
 
 /// Lets nothing go live that the destination's file does not grant what it needs.
@@ -157,8 +157,8 @@ pub(super) fn admission(workspace: &Workspace) -> Admission {
             DestinationKind::Warehouse(_) => None,
         })
         .collect();
-    Admission::new(move |shelf, name, manifest: &Manifest, settings| {
-        let Some(grant) = grants.get(name).filter(|_| shelf == Shelf::Destinations) else { return Ok(()) };
+    Admission::new(move |plugin_kind, name, manifest: &Manifest, settings| {
+        let Some(grant) = grants.get(name).filter(|_| plugin_kind == PluginKind::Destinations) else { return Ok(()) };
         let settings = settings.as_object().cloned().unwrap_or_default();
         effective_policy(grant, manifest.clone(), settings).check().map(drop).map_err(|faults| {
             let problems: Vec<String> =

@@ -67,7 +67,7 @@ impl Admin {
         Ok(Self { api, builder, address, token })
     }
 
-    /// Serves, builds, and lets what is live follow the pointers, until `stop` turns true.
+    /// Serves, builds, and lets what is live follow the releases, until `stop` turns true.
     pub(super) fn run(self, live: Arc<Live>, background: &Handle, stop: &watch::Receiver<bool>) {
         // Its requests read files and SQLite where they stand.
         background.spawn(self.api.run(stop.clone()));

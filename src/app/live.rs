@@ -1,16 +1,16 @@
 //! Which functions are live: those of the workspace's files, then those of the store that are attached, and how both
-//! become function chains when a pointer moves.
+//! become function chains when a release changes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tidegate_document::file;
 use tidegate_event::digits::Numbers;
-use tidegate_pipeline::refine::{self, Canary, FunctionChain, Slot, Trial};
+use tidegate_pipeline::refine::{self, Candidate, FunctionChain, Slot};
 use tidegate_plugin::Package;
-use tidegate_registry::{self as store, Placed, Pointer, Pointers, Sha, Shelf, Store};
+use tidegate_registry::{self as store, Placed, PluginKind, Release, Releases, Sha, Store};
 use tidegate_wasm as wasm;
-use tidegate_wasm::function::Function;
+use tidegate_wasm::function::{Function, RolloutMode};
 use tokio::sync::watch;
 
 use super::Error;
@@ -43,7 +43,7 @@ impl Live {
             workspace.sources.iter().map(|(name, source)| (name.as_str().into(), chosen(&source.functions))).collect();
         let of_sync = |names: &[(String, usize)]| watch::Sender::new(Arc::new(FunctionChain::of(chosen(names))));
         let syncs = workspace.syncs.iter().map(|(name, sync)| (name.as_str().into(), of_sync(&sync.functions)));
-        let pointers = store.pointers();
+        let releases = store.releases();
         let mut live = Self {
             store,
             tables,
@@ -54,7 +54,7 @@ impl Live {
         };
         for name in live.fixed.keys() {
             // A function that is live and cannot be loaded must not be left out in silence: it may be what removes names.
-            let function_chain = live.function_chain(name, &pointers)?;
+            let function_chain = live.function_chain(name, &releases)?;
             live.sources.insert(Arc::clone(name), watch::Sender::new(Arc::new(function_chain)));
         }
         Ok(Arc::new(live))
@@ -74,33 +74,33 @@ impl Live {
         Arc::new(move |key| FunctionChain::recalled(key, &|name, version| live.find(name, version)).map(Arc::new))
     }
 
-    /// Puts new function chains in place as pointers move, until `stop` turns true.
+    /// Puts new function chains in place as releases change, until `stop` turns true.
     pub(super) async fn follow(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut pointers = self.store.follow();
+        let mut releases = self.store.follow();
         // What moved between the start and now counts as well.
-        pointers.mark_changed();
+        releases.mark_changed();
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
-                changed = pointers.changed() => if changed.is_err() { return },
+                changed = releases.changed() => if changed.is_err() { return },
             }
-            let now = Arc::clone(&pointers.borrow_and_update());
+            let now = Arc::clone(&releases.borrow_and_update());
             let live = Arc::clone(&self);
             // A version whose code is gone is compiled again, which is nothing for a thread that serves.
             let _ = tokio::task::spawn_blocking(move || live.take(&now)).await;
         }
     }
 
-    /// How far it has followed the pointers.
+    /// How far it has followed the releases.
     pub(super) fn taken(&self) -> watch::Receiver<Taken> {
         self.taken.subscribe()
     }
 
-    fn take(&self, pointers: &Pointers) {
+    fn take(&self, releases: &Releases) {
         fail::fail_point!("functions_follow");
-        let mut taken = Taken { revision: pointers.revision, ..Taken::default() };
+        let mut taken = Taken { revision: releases.revision, ..Taken::default() };
         for (name, sender) in &self.sources {
-            match self.function_chain(name, pointers) {
+            match self.function_chain(name, releases) {
                 Ok(function_chain)
                     if function_chain.key() != sender.borrow().key()
                         || has_shadow(&function_chain)
@@ -110,7 +110,7 @@ impl Live {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::error!(source = &**name, error = %error, "the pointers moved, but the versions before go on");
+                    tracing::error!(source = &**name, error = %error, "active versions changed, but they cannot run, and the versions before go on");
                     if let Error::Function { name, cause } = error {
                         taken.refused.insert(name, cause.to_string());
                     }
@@ -121,22 +121,18 @@ impl Live {
     }
 
     /// The functions of `source`, in order: the workspace's files, then the attached ones by name.
-    fn function_chain(&self, source: &str, pointers: &Pointers) -> Result<FunctionChain, Error> {
+    fn function_chain(&self, source: &str, releases: &Releases) -> Result<FunctionChain, Error> {
         let fixed = self.fixed.get(source).into_iter().flatten();
         let mut slots: Vec<Slot> =
             fixed.map(|function| Slot { function: Arc::clone(function), canary: None }).collect();
-        for (name, pointer) in pointers.shelf(Shelf::Functions) {
-            let Pointer { live: Some(live), canary, attached, .. } = pointer else { continue };
+        for (name, release) in releases.of_kind(PluginKind::Functions) {
+            let Release { live: Some(live), canary, attached, .. } = release else { continue };
             if !attached.contains(source) {
                 continue;
             }
             let canary = canary.as_ref().map(|canary| {
                 let function = self.function(name, &canary.placed)?;
-                let trial = match canary.trial {
-                    store::Trial::Share(share) => Trial::Share(share),
-                    store::Trial::Shadow => Trial::Shadow,
-                };
-                Ok::<_, Error>(Canary { function, trial })
+                Ok::<_, Error>(Candidate { function, mode: canary.mode })
             });
             slots.push(Slot { function: self.function(name, live)?, canary: canary.transpose()? });
         }
@@ -169,14 +165,17 @@ impl Live {
 
 /// A shadow is no part of a function chain's key, because it changes no event.
 fn has_shadow(function_chain: &FunctionChain) -> bool {
-    function_chain.slots().iter().any(|slot| slot.canary.as_ref().is_some_and(|canary| canary.trial == Trial::Shadow))
+    function_chain
+        .slots()
+        .iter()
+        .any(|slot| slot.canary.as_ref().is_some_and(|canary| canary.mode == RolloutMode::Shadow))
 }
 
 fn failed(name: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Function { name: name.to_owned(), cause: Box::new(cause) }
 }
 
-/// The functions of the workspace's files: compiled once, then loaded as artefacts at every start.
+/// The functions of the workspace's files: compiled once, then loaded as artifacts at every start.
 async fn functions(workspace: &Workspace, store: &Store, tables: &Tables) -> Result<Functions, Error> {
     let mut functions = Functions::new();
     for (name, config) in &workspace.functions {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use tidegate_event::time;
 use tidegate_log as intake;
-use tidegate_registry::{self as store, Shelf};
+use tidegate_registry::{self as store, PluginKind};
 use tidegate_state::{self as state, Charge, Filter, PendingCount, QuarantineSize, State, SyncReport};
 
 use super::{Done, WorkspaceArgs, paint};
@@ -85,9 +85,9 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         print_tables(&log, &sources, &reports);
         let store = paths::store(&workspace.data);
         let names = functions.iter().map(|(charge, _)| &charge.function);
-        print_functions(&functions, &live(names, Shelf::Functions, &store));
+        print_functions(&functions, &live(names, PluginKind::Functions, &store));
         let names = destinations.iter().map(|charge| &charge.function);
-        print_destinations(&destinations, &live(names, Shelf::Destinations, &store));
+        print_destinations(&destinations, &live(names, PluginKind::Destinations, &store));
         print_quarantine(&quarantine);
         print_damage(&damage);
     }
@@ -200,9 +200,13 @@ fn print_damage(damage: &[Finding]) {
 }
 
 /// The versions that are live in the store, by name. What stands in a file has none there.
-fn live<'n>(names: impl Iterator<Item = &'n String>, shelf: Shelf, store: &Path) -> BTreeMap<String, String> {
+fn live<'n>(
+    names: impl Iterator<Item = &'n String>,
+    plugin_kind: PluginKind,
+    store: &Path,
+) -> BTreeMap<String, String> {
     let live = |name: &String| {
-        let (placed, _) = store::glance(store, shelf, name).ok()??;
+        let (placed, _) = store::glance(store, plugin_kind, name).ok()??;
         Some((name.clone(), placed.sha256.to_string()))
     };
     names.filter_map(live).collect()

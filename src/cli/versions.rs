@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use tidegate_registry::Shelf;
+use tidegate_registry::PluginKind;
 
 use super::{Done, Failure, paint, runtime};
 use push::{Upload, Wish};
@@ -134,7 +134,7 @@ fn share(text: &str) -> Result<u8, String> {
 }
 
 pub(super) fn run(command: &Command, json: bool) -> Done {
-    let shelf = Shelf::Functions;
+    let plugin_kind = PluginKind::Functions;
     let runtime = runtime()?;
     match command {
         Command::Push { upload, to, canary, shadow } => {
@@ -143,15 +143,16 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
                 (None, true) => Wish::Shadow,
                 (None, false) => Wish::Live,
             };
-            runtime.block_on(push::push(upload, shelf, wish, to.as_deref(), json))
+            runtime.block_on(push::push(upload, plugin_kind, wish, to.as_deref(), json))
         }
-        Command::Both(command) => runtime.block_on(both(command, shelf, json)),
+        Command::Both(command) => runtime.block_on(both(command, plugin_kind, json)),
         Command::Canary { name, off: _, server } => runtime.block_on(async {
-            let answer = Session::new(server)?.post(&path(shelf, name, "canary"), &json!({"off": true})).await?;
+            let answer = Session::new(server)?.post(&path(plugin_kind, name, "canary"), &json!({"off": true})).await?;
             say(&answer, json, || format!("{} what was tried beside the live version of {name}", paint::good("ended")))
         }),
         Command::Attach { name, source, server } => runtime.block_on(async {
-            let answer = Session::new(server)?.post(&path(shelf, name, "attach"), &json!({"source": source})).await?;
+            let answer =
+                Session::new(server)?.post(&path(plugin_kind, name, "attach"), &json!({"source": source})).await?;
             say(&answer, json, || match &answer["live"] {
                 Value::Null => {
                     format!("{} {name} to source {source}; no version of it is live", paint::good("attached"))
@@ -160,31 +161,34 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
             })
         }),
         Command::Detach { name, source, server } => runtime.block_on(async {
-            let answer = Session::new(server)?.post(&path(shelf, name, "detach"), &json!({"source": source})).await?;
+            let answer =
+                Session::new(server)?.post(&path(plugin_kind, name, "detach"), &json!({"source": source})).await?;
             say(&answer, json, || format!("{} {name} from source {source}", paint::good("detached")))
         }),
     }
 }
 
 pub(super) fn run_destination(command: &DestinationCommand, json: bool) -> Done {
-    let shelf = Shelf::Destinations;
+    let plugin_kind = PluginKind::Destinations;
     match command {
-        DestinationCommand::Push { upload } => runtime()?.block_on(push::push(upload, shelf, Wish::Live, None, json)),
-        DestinationCommand::Both(command) => runtime()?.block_on(both(command, shelf, json)),
+        DestinationCommand::Push { upload } => {
+            runtime()?.block_on(push::push(upload, plugin_kind, Wish::Live, None, json))
+        }
+        DestinationCommand::Both(command) => runtime()?.block_on(both(command, plugin_kind, json)),
     }
 }
 
-async fn both(command: &Both, shelf: Shelf, json: bool) -> Done {
+async fn both(command: &Both, plugin_kind: PluginKind, json: bool) -> Done {
     match command {
         Both::Versions { name, server } => {
-            let answer = Session::new(server)?.get(&format!("/admin/{}/{name}", shelf.all())).await?;
-            print_versions(&answer, shelf.one(), json);
+            let answer = Session::new(server)?.get(&format!("/admin/{}/{name}", plugin_kind.all())).await?;
+            print_versions(&answer, plugin_kind.one(), json);
             Ok(ExitCode::SUCCESS)
         }
-        Both::List { server } => list::run(server, shelf, json).await,
+        Both::List { server } => list::run(server, plugin_kind, json).await,
         Both::Live { name, sha, settings, force, server } => {
             let mut session = Session::new(server)?;
-            let there = session.get(&format!("/admin/{}/{name}", shelf.all())).await?;
+            let there = session.get(&format!("/admin/{}/{name}", plugin_kind.all())).await?;
             let mut body = json!({"sha256": whole(&there, name, sha)?});
             if *force {
                 body["force"] = true.into();
@@ -192,14 +196,14 @@ async fn both(command: &Both, shelf: Shelf, json: bool) -> Done {
             if let Some(settings) = settings.as_deref().map(read_json).transpose()? {
                 body["settings"] = settings;
             }
-            let answer = session.post(&path(shelf, name, "live"), &body).await?;
+            let answer = session.post(&path(plugin_kind, name, "live"), &body).await?;
             let live = short(&answer["live"]["sha256"]);
             say(&answer, json, || format!("{name} {live} {}", paint::good("is live")))
         }
         Both::Rollback { name, server } => {
             let mut session = Session::new(server)?;
-            let before = session.get(&format!("/admin/{}/{name}", shelf.all())).await?;
-            let answer = session.post(&path(shelf, name, "rollback"), &json!({})).await?;
+            let before = session.get(&format!("/admin/{}/{name}", plugin_kind.all())).await?;
+            let answer = session.post(&path(plugin_kind, name, "rollback"), &json!({})).await?;
             let (left, live) = (short(&before["live"]["sha256"]), short(&answer["live"]["sha256"]));
             say(&answer, json, || {
                 let done = paint::good("rolled back");
@@ -217,7 +221,7 @@ async fn both(command: &Both, shelf: Shelf, json: bool) -> Done {
                 }
             })
         }
-        Both::Logs(args) => logs::run(args, shelf, json).await,
+        Both::Logs(args) => logs::run(args, plugin_kind, json).await,
     }
 }
 
@@ -245,8 +249,8 @@ fn read_json(path: &Path) -> Result<Value, Failure> {
     serde_json::from_slice(&text).map_err(|error| failed(&error))
 }
 
-fn path(shelf: Shelf, name: &str, what: &str) -> String {
-    format!("/admin/{}/{name}/{what}", shelf.all())
+fn path(plugin_kind: PluginKind, name: &str, what: &str) -> String {
+    format!("/admin/{}/{name}/{what}", plugin_kind.all())
 }
 
 fn say(answer: &Value, json: bool, text: impl FnOnce() -> String) -> Done {
@@ -295,12 +299,13 @@ fn print_versions(answer: &Value, one: &str, json: bool) {
     }
     println!("{table}");
     failing::warn(answer, one);
-    for trial in answer["meters"]["trials"].as_array().into_iter().flatten() {
-        let (same, different) = (trial["same"].as_u64().unwrap_or(0), trial["different"].as_u64().unwrap_or(0));
+    for comparison in answer["meters"]["comparisons"].as_array().into_iter().flatten() {
+        let (same, different) =
+            (comparison["same"].as_u64().unwrap_or(0), comparison["different"].as_u64().unwrap_or(0));
         println!(
             "shadow {} beside {}: {} events came out the same, {} differently{}",
-            short(&trial["canary"]),
-            short(&trial["live"]),
+            short(&comparison["canary"]),
+            short(&comparison["live"]),
             paint::count(same),
             paint::count(different),
             if different > 0 { "; --json shows samples" } else { "" },

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tidegate_contract::lint::ENVELOPE;
 use tidegate_document::nearest::nearest;
-use tidegate_registry::{self as store, Shelf};
+use tidegate_registry::{self as store, PluginKind};
 
 use super::Workspace;
 use super::fields::Problem;
@@ -140,7 +140,7 @@ impl Workspace {
 
     fn is_uploaded(&self, function: &str) -> bool {
         // A store that cannot be read says so where it is needed.
-        store::glance(&self.data.join("store"), Shelf::Functions, function).map_or(true, |found| found.is_some())
+        store::glance(&self.data.join("store"), PluginKind::Functions, function).map_or(true, |found| found.is_some())
     }
 }
 

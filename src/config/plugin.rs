@@ -8,7 +8,7 @@ use tidegate_delivery::{CheckedPolicy, EffectivePolicy, Grant, PolicyProblem};
 use tidegate_document::file;
 use tidegate_pipeline::sync;
 use tidegate_plugin::{Asked, Batching, Manifest, Package};
-use tidegate_registry::{self as store, Shelf};
+use tidegate_registry::{self as store, PluginKind};
 use tidegate_wasm::Limits;
 use tidegate_wasm::function::granted;
 
@@ -75,7 +75,7 @@ pub(super) fn plugin(fields: &mut Fields<'_>, dir: &Path, store: &Path) -> Optio
         _ => None,
     };
     let mut now = first.as_ref().map(|(_, effective_policy)| effective_policy.clone());
-    match store::glance(store, Shelf::Destinations, &fields.name()) {
+    match store::glance(store, PluginKind::Destinations, &fields.name()) {
         Ok(None) => {}
         Ok(Some((placed, manifest))) => {
             asked = Some(Traits::of(&manifest));

@@ -101,7 +101,7 @@ fn the_command_line_pushes_lists_and_rolls_back() {
     let (code, pushed) = tidegate(&["push", &one, "--to", "web", "--settings", &settings]);
     assert_eq!((code, pushed["state"].as_str()), (Some(0), Some("live")), "{pushed}");
     let (code, canary) = tidegate(&["push", &two, "--canary", "10%"]);
-    assert_eq!((code, canary["state"].as_str()), (Some(0), Some("on trial")), "{canary}");
+    assert_eq!((code, canary["state"].as_str()), (Some(0), Some("candidate")), "{canary}");
     let (_, shown) = tidegate(&["versions", "redact"]);
     assert_eq!((shown["canary"]["share"].as_u64(), &shown["attached"]), (Some(10), &json!(["web"])), "{shown}");
     let (code, live) = tidegate(&["push", &two]);
@@ -195,17 +195,17 @@ fn changed_or_foreign_code_is_compiled_again_and_never_loaded() {
     admin.live("redact", &sha256, mask());
     assert!(!server.stop().contains("compiled again"));
 
-    let artefact = workspace.data().join(format!("store/artefacts/{sha256}.cwasm"));
-    let good = std::fs::read(&artefact).unwrap();
+    let artifact = workspace.data().join(format!("store/artefacts/{sha256}.cwasm"));
+    let good = std::fs::read(&artifact).unwrap();
     let mut changed = good.clone();
     let middle = changed.len() / 2;
     changed[middle] ^= 0xff;
     let key = workspace.data().join("store/key");
     type Damage<'a> = (&'a str, Box<dyn Fn() + 'a>);
     let damages: [Damage<'_>; 5] = [
-        ("changed", Box::new(|| std::fs::write(&artefact, &changed).unwrap())),
-        ("cut", Box::new(|| std::fs::write(&artefact, &good[..good.len() - 1]).unwrap())),
-        ("empty", Box::new(|| std::fs::write(&artefact, b"").unwrap())),
+        ("changed", Box::new(|| std::fs::write(&artifact, &changed).unwrap())),
+        ("cut", Box::new(|| std::fs::write(&artifact, &good[..good.len() - 1]).unwrap())),
+        ("empty", Box::new(|| std::fs::write(&artifact, b"").unwrap())),
         ("of another key", Box::new(|| std::fs::write(&key, [7; 32]).unwrap())),
         ("without a key", Box::new(|| std::fs::write(&key, b"short").unwrap())),
     ];
@@ -221,7 +221,7 @@ fn changed_or_foreign_code_is_compiled_again_and_never_loaded() {
     assert_eq!(workspace.warehouse().rows("SELECT count(*) FROM pages WHERE email LIKE '%*%'"), ["5"]);
 
     // The component itself is what its name says, or nothing runs.
-    std::fs::remove_file(&artefact).unwrap();
+    std::fs::remove_file(&artifact).unwrap();
     std::fs::write(workspace.data().join(format!("store/versions/{sha256}.wasm")), redact("two")).unwrap();
     let output =
         run(&["serve", workspace.path().to_str().unwrap(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);

@@ -137,7 +137,7 @@ fn a_shadow_changes_no_event_and_its_differences_are_kept_field_by_field() {
     let shown = admin.get("/admin/functions/stamp");
     server.stop();
     assert_eq!(stamps(&workspace.warehouse()).values().collect::<HashSet<_>>(), HashSet::from([&"live".to_owned()]));
-    let found = &shown["meters"]["trials"][0];
+    let found = &shown["meters"]["comparisons"][0];
     assert_eq!((found["same"].as_u64(), found["different"].as_u64()), (Some(0), Some(2)), "{shown}");
     assert_eq!(found["samples"]["a"][0], "/properties/stamp: \"live\" became \"rival\"", "{shown}");
 }

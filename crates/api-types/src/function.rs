@@ -54,7 +54,7 @@ pub struct Function {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionMeters {
     pub charges: Vec<Charge>,
-    pub trials: Vec<Trial>,
+    pub comparisons: Vec<CanaryComparison>,
 }
 
 /// What a version used since it was first seen.
@@ -80,7 +80,7 @@ pub struct Charge {
 
 /// How the events of two versions compared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Trial {
+pub struct CanaryComparison {
     pub live: String,
     pub canary: String,
     pub same: u64,

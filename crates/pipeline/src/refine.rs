@@ -9,7 +9,7 @@
 //!   has it computed again from the log, with the same bounds and the same verdicts on duplicates.
 //! * Dedup marks, quarantine and the refine cursor move in one transaction. What does not go on to the syncs is in
 //!   quarantine with a reason, is a duplicate, or was dropped by a function on purpose and counted.
-//! * Each event goes through exactly one function chain, whoever asks for it and however often: flips take effect between
+//! * Each event goes through exactly one function chain, whoever asks for it and however often: releases take effect between
 //!   log ranges and are remembered by offset. A slow or stopped function holds its own source alone.
 //! * Memory is bounded: a log range by records and bytes, the remembered log ranges by bytes.
 
@@ -27,7 +27,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use function_chain::{Canary, FunctionChain, Slot, Trial};
+pub use function_chain::{Candidate, FunctionChain, Slot};
 pub use functions::{BatchContext, ChainOutput, chain};
 pub use judge::{Judged, judged};
 use log_range::LogRange;

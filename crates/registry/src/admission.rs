@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::Value;
 use tidegate_plugin::Manifest;
 
-use super::Shelf;
+use super::PluginKind;
 
-type Ask = dyn Fn(Shelf, &str, &Manifest, &Value) -> Result<(), String> + Send + Sync;
+type Ask = dyn Fn(PluginKind, &str, &Manifest, &Value) -> Result<(), String> + Send + Sync;
 
 /// Whether a version with its settings may be live under a name. Without a word everything may.
 #[derive(Clone, Default)]
@@ -21,11 +21,19 @@ impl std::fmt::Debug for Admission {
 
 impl Admission {
     /// Asks `ask`, which answers what stands against it.
-    pub fn new(ask: impl Fn(Shelf, &str, &Manifest, &Value) -> Result<(), String> + Send + Sync + 'static) -> Self {
+    pub fn new(
+        ask: impl Fn(PluginKind, &str, &Manifest, &Value) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
         Self(Some(Arc::new(ask)))
     }
 
-    pub(super) fn check(&self, shelf: Shelf, name: &str, manifest: &Manifest, settings: &Value) -> Result<(), String> {
-        self.0.as_ref().map_or(Ok(()), |ask| ask(shelf, name, manifest, settings))
+    pub(super) fn check(
+        &self,
+        plugin_kind: PluginKind,
+        name: &str,
+        manifest: &Manifest,
+        settings: &Value,
+    ) -> Result<(), String> {
+        self.0.as_ref().map_or(Ok(()), |ask| ask(plugin_kind, name, manifest, settings))
     }
 }

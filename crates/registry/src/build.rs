@@ -12,8 +12,8 @@ use tidegate_process::clock;
 use tidegate_wasm::inspect;
 use tokio::sync::{mpsc, watch};
 
-use super::version::{Facts, Smoke, world};
-use super::{Error, Sha, Shelf, Store, disk, lock, now_us, smoke};
+use super::version::{Smoke, VersionMetadata, world};
+use super::{Error, PluginKind, Sha, Store, disk, lock, now_us, smoke};
 
 /// Names a build, for as long as the process remembers it.
 pub type BuildId = Arc<str>;
@@ -28,7 +28,7 @@ pub enum Progress {
     Gates,
     Compiling { since: Instant },
     Smoke,
-    Ready(Arc<Facts>),
+    Ready(Arc<VersionMetadata>),
     Failed { code: &'static str, reason: String },
 }
 
@@ -60,7 +60,7 @@ impl Builds {
 
 /// One upload that waits for its turn.
 pub(super) struct Job {
-    shelf: Shelf,
+    plugin_kind: PluginKind,
     name: String,
     /// Whether a fixture that fails is only noted.
     force: bool,
@@ -95,8 +95,8 @@ impl Store {
     ///
     /// # Errors
     /// The queue is full, or the disk is.
-    pub fn upload(&self, shelf: Shelf, name: &str, bytes: &[u8]) -> Result<BuildId, Error> {
-        self.place()?.take(shelf, name, bytes)
+    pub fn upload(&self, plugin_kind: PluginKind, name: &str, bytes: &[u8]) -> Result<BuildId, Error> {
+        self.place()?.take(plugin_kind, name, bytes)
     }
 
     /// Follows a build; `None` when nobody remembers it.
@@ -117,7 +117,7 @@ impl Place {
     ///
     /// # Errors
     /// The disk is full.
-    pub fn take(self, shelf: Shelf, name: &str, bytes: &[u8]) -> Result<BuildId, Error> {
+    pub fn take(self, plugin_kind: PluginKind, name: &str, bytes: &[u8]) -> Result<BuildId, Error> {
         let incoming = self.store.0.dir.join("incoming");
         let file = NamedTempFile::new_in(&incoming)
             .and_then(|mut file| std::io::Write::write_all(&mut file, bytes).map(|()| file))
@@ -125,7 +125,7 @@ impl Place {
         let id: BuildId = clock::uuid().into();
         let (progress, follow) = watch::channel(Progress::Queued);
         self.store.0.builds.add(&id, follow);
-        self.permit.send(Job { shelf, name: name.to_owned(), force: self.force, file, progress });
+        self.permit.send(Job { plugin_kind, name: name.to_owned(), force: self.force, file, progress });
         Ok(id)
     }
 }
@@ -178,13 +178,13 @@ impl Store {
         let io = |error: std::io::Error| refused("store-failed", format!("the store's disk failed: {error}"));
         let bytes = disk::read(path, u64::MAX).map_err(io)?.unwrap_or_default();
         let sha256 = Sha::of(&bytes);
-        if let Some(facts) = lock(&self.0.versions).get(&sha256).cloned()
-            && facts.name == job.name
-            && facts.shelf() == job.shelf
+        if let Some(metadata) = lock(&self.0.versions).get(&sha256).cloned()
+            && metadata.name == job.name
+            && metadata.plugin_kind() == job.plugin_kind
         {
-            return match facts.smoke.failed.clone().filter(|_| !job.force) {
+            return match metadata.smoke.failed.clone().filter(|_| !job.force) {
                 Some(difference) => Err(refused("smoke", difference)),
-                None => Ok(Progress::Ready(facts)),
+                None => Ok(Progress::Ready(metadata)),
             };
         }
         let package = self.gates(job, &bytes, limits)?;
@@ -196,11 +196,11 @@ impl Store {
             Ok(smoke) => smoke,
             Err(difference) if job.force => Smoke { failed: Some(difference), ..Smoke::default() },
             Err(difference) => {
-                self.forget_artefact(sha256);
+                self.forget_artifact(sha256);
                 return Err(refused("smoke", difference));
             }
         };
-        let facts = Facts {
+        let metadata = VersionMetadata {
             format: super::format::Number::default(),
             sha256,
             name: package.manifest.name.clone(),
@@ -212,7 +212,7 @@ impl Store {
             smoke,
             manifest: package.manifest_json,
         };
-        self.keep(job, facts).map_err(|error| refused("store-failed", error))
+        self.keep(job, metadata).map_err(|error| refused("store-failed", error))
     }
 
     /// Everything that can be said without compiling.
@@ -221,15 +221,15 @@ impl Store {
         inspect(bytes, limits, None).map_err(|error| refused("gate", error))?;
         let package = Package::read(bytes).map_err(|error| refused("manifest", error))?;
         let (kind, name) = (package.manifest.kind, &package.manifest.name);
-        let shelf = if kind == Kind::Destination { Shelf::Destinations } else { Shelf::Functions };
-        if shelf != job.shelf {
+        let plugin_kind = if kind == Kind::Destination { PluginKind::Destinations } else { PluginKind::Functions };
+        if plugin_kind != job.plugin_kind {
             return Err(refused(
                 "wrong-kind",
                 format!(
                     "its manifest says `kind: {}`, which is a {}; use `tidegate {} push`, or change the kind",
                     kind.as_str(),
-                    shelf.one(),
-                    shelf.one()
+                    plugin_kind.one(),
+                    plugin_kind.one()
                 ),
             ));
         }
@@ -247,9 +247,9 @@ impl Store {
         Ok(package)
     }
 
-    /// Makes the version count: bytes, then facts, each synced with its folder.
-    fn keep(&self, job: &Job, facts: Facts) -> Result<Progress, Error> {
-        let path = self.version_path(facts.sha256);
+    /// Makes the version count: bytes, then metadata, each synced with its folder.
+    fn keep(&self, job: &Job, metadata: VersionMetadata) -> Result<Progress, Error> {
+        let path = self.version_path(metadata.sha256);
         let failed = |path: &PathBuf| {
             let path = path.clone();
             move |cause| Error::File { path, cause }
@@ -257,10 +257,10 @@ impl Store {
         let bytes = std::fs::read(job.file.path()).map_err(failed(&path))?;
         disk::replace(&path, &bytes).map_err(failed(&path))?;
         let facts_path = path.with_extension("json");
-        let text = serde_json::to_vec_pretty(&facts).map_err(|error| failed(&facts_path)(error.into()))?;
+        let text = serde_json::to_vec_pretty(&metadata).map_err(|error| failed(&facts_path)(error.into()))?;
         disk::replace(&facts_path, &text).map_err(failed(&facts_path))?;
-        let facts = Arc::new(facts);
-        lock(&self.0.versions).insert(facts.sha256, Arc::clone(&facts));
-        Ok(Progress::Ready(facts))
+        let metadata = Arc::new(metadata);
+        lock(&self.0.versions).insert(metadata.sha256, Arc::clone(&metadata));
+        Ok(Progress::Ready(metadata))
     }
 }

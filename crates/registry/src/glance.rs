@@ -4,24 +4,24 @@ use std::path::Path;
 
 use tidegate_plugin::Manifest;
 
-use super::{Error, Placed, Pointers, Shelf, code};
+use super::{Error, Placed, PluginKind, Releases, artifact_cache};
 
 /// The live version of `name` in the store at `dir` and its manifest; nothing is loaded. A store that is not there has
 /// nothing live.
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn glance(dir: &Path, shelf: Shelf, name: &str) -> Result<Option<(Placed, Manifest)>, Error> {
-    let pointers = Pointers::read(&dir.join("pointers.json"))?;
-    let Some(placed) = pointers.shelf(shelf).get(name).and_then(|pointer| pointer.live.clone()) else {
+pub fn glance(dir: &Path, plugin_kind: PluginKind, name: &str) -> Result<Option<(Placed, Manifest)>, Error> {
+    let releases = Releases::read(&dir.join("pointers.json"))?;
+    let Some(placed) = releases.of_kind(plugin_kind).get(name).and_then(|release| release.live.clone()) else {
         return Ok(None);
     };
     let path = dir.join("versions").join(format!("{}.json", placed.sha256));
     let damaged = |reason| Error::Damaged { path: path.clone(), reason };
-    let facts = code::facts(&path, placed.sha256).map_err(damaged)?;
+    let metadata = artifact_cache::metadata(&path, placed.sha256).map_err(damaged)?;
     let wrong = |faults: Vec<tidegate_plugin::Fault>| {
         damaged(faults.first().map_or_else(|| "its manifest is wrong".to_owned(), |fault| fault.problem.clone()))
     };
-    let manifest = Manifest::from_json(&facts.manifest).map_err(wrong)?;
+    let manifest = Manifest::from_json(&metadata.manifest).map_err(wrong)?;
     Ok(Some((placed, manifest)))
 }

@@ -1,30 +1,30 @@
 //! Versions of functions and destinations: taken, checked, compiled, kept, and pointed at.
 //!
-//! Nouns: a **version** (a component that passed every gate, named by its sha-256 and never changed), its **facts**, a
-//! **shelf** (functions or destinations), a **pointer** (which version is live under a name, which one was before, which
-//! one is on trial), a **build** (an upload on its way to being a version), an **artefact** (its compiled code, which
+//! Nouns: a **version** (a component that passed every gate, named by its sha-256 and never changed), its **metadata**, a
+//! **kind** (functions or destinations), a **release** (which version is live under a name, which one was before, which
+//! one is candidate), a **build** (an upload on its way to being a version), an **artifact** (its compiled code, which
 //! can be made again at any time).
 //!
 //! What holds, whatever is uploaded and whenever the process dies:
-//! * A version counts only when its bytes and facts are on disk; a half one is swept away at the next start.
-//! * Going live is one atomic replacement of one file. After a crash the pointers are the old or the new ones.
+//! * A version counts only when its bytes and metadata are on disk; a half one is swept away at the next start.
+//! * Going live is one atomic replacement of one file. After a crash the releases are the old or the new ones.
 //! * Bytes from outside are compiled in a child with limits. This process has no compiler, and loads only code that it
-//!   sealed itself; an artefact with any flaw is compiled again.
-//! * A version's code is loaded before a pointer may move to it, and the previous one stays loaded.
+//!   sealed itself; an artifact with any flaw is compiled again.
+//! * A version's code is loaded before a release may move to it, and the previous one stays loaded.
 //! * Uploads wait in a bounded queue, on disk, and are built one at a time.
 //!
 //! On disk: `key`, `versions/<sha256>.wasm` and `.json`, `artefacts/<sha256>.cwasm`, `incoming/`, `pointers.json`. This
-//! room does not know how events reach a function; whoever runs them follows the pointers.
+//! room does not know how events reach a function; whoever runs them follows the releases.
 
 mod admission;
 mod build;
-mod code;
+mod artifact_cache;
 mod compile;
 mod disk;
 mod format;
 mod glance;
 mod jail;
-mod pointers;
+mod releases;
 mod sha;
 mod smoke;
 mod verify;
@@ -39,16 +39,17 @@ use tokio::sync::{mpsc, watch};
 
 use tidegate_plugin::Manifest;
 use tidegate_process::clock;
+use tidegate_wasm::function::RolloutMode;
 use tidegate_wasm::{self as wasm, Engine, EngineError, LoadError, Seal};
 
 pub use admission::Admission;
 pub use build::{BuildId, Builder, Place, Progress};
 pub use compile::{COMMAND as COMPILE_COMMAND, CompileError, CompileLimits, child as compile_child, own_program};
 pub use glance::glance;
-pub use pointers::{Canary, Placed, Pointer, Pointers, Shelf, Trial};
+pub use releases::{Placed, PluginKind, Release, Releases, Rollout};
 pub use sha::{NotASha, Sha};
 pub use verify::{Damage, verify};
-pub use version::{Facts, Loaded, Smoke, check_settings, shown_settings, world};
+pub use version::{Loaded, Smoke, VersionMetadata, check_settings, shown_settings, world};
 
 /// What a store needs to know.
 #[derive(Debug, Clone)]
@@ -102,22 +103,22 @@ pub enum Error {
     Busy { waiting: usize },
     #[error("the store keeps {max} versions, which is as many as it may")]
     Full { max: usize },
-    #[error("there is no {} {name:?}; push a version of it first", shelf.one())]
-    NoSuchName { shelf: Shelf, name: String },
-    #[error("{} {name:?} has no version {sha256}; `tidegate {} versions {name}` lists them", shelf.one(), shelf.one())]
-    NoSuchVersion { shelf: Shelf, name: String, sha256: Sha },
-    #[error("{} {name:?} has no earlier version to go back to: what was rolled back is not gone back to", shelf.one())]
-    NoPrevious { shelf: Shelf, name: String },
-    #[error("no version of {} {name:?} is live; make one live first", shelf.one())]
-    NotLive { shelf: Shelf, name: String },
+    #[error("there is no {} {name:?}; push a version of it first", plugin_kind.one())]
+    NoSuchName { plugin_kind: PluginKind, name: String },
+    #[error("{} {name:?} has no version {sha256}; `tidegate {} versions {name}` lists them", plugin_kind.one(), plugin_kind.one())]
+    NoSuchVersion { plugin_kind: PluginKind, name: String, sha256: Sha },
+    #[error("{} {name:?} has no earlier version to go back to: what was rolled back is not gone back to", plugin_kind.one())]
+    NoPrevious { plugin_kind: PluginKind, name: String },
+    #[error("no version of {} {name:?} is live; make one live first", plugin_kind.one())]
+    NotLive { plugin_kind: PluginKind, name: String },
     #[error("function {name:?} is not attached to {source_name:?}; it is attached to {attached}")]
     NotAttached { name: String, source_name: String, attached: String },
-    #[error("nothing is tried beside the live version of {} {name:?}", shelf.one())]
-    NotOnTrial { shelf: Shelf, name: String },
+    #[error("nothing is tried beside the live version of {} {name:?}", plugin_kind.one())]
+    NoRollout { plugin_kind: PluginKind, name: String },
     #[error("the settings do not fit the version: {problems}")]
     Settings { problems: String },
-    #[error("the workspace does not grant {} {name:?} what it needs: {problems}", shelf.one())]
-    NotGranted { shelf: Shelf, name: String, problems: String },
+    #[error("the workspace does not grant {} {name:?} what it needs: {problems}", plugin_kind.one())]
+    NotGranted { plugin_kind: PluginKind, name: String, problems: String },
     #[error("a share is a percentage from 1 to 99")]
     Share,
     #[error("the version is live already; there is nothing to try")]
@@ -133,11 +134,11 @@ struct Inner {
     settings: Settings,
     engine: Engine,
     seal: Seal,
-    /// The compiler whose artefacts are loaded.
+    /// The compiler whose artifacts are loaded.
     compiler: u64,
-    versions: Mutex<HashMap<Sha, Arc<Facts>>>,
-    pointers: watch::Sender<Arc<Pointers>>,
-    /// Held while pointers change, so that the file and what is followed agree.
+    versions: Mutex<HashMap<Sha, Arc<VersionMetadata>>>,
+    releases: watch::Sender<Arc<Releases>>,
+    /// Held while releases change, so that the file and what is followed agree.
     flipping: Mutex<()>,
     loaded: Mutex<HashMap<Sha, Arc<Loaded>>>,
     /// Held while something is compiled: one at a time.
@@ -156,12 +157,12 @@ impl Store {
     /// Opens the store in `dir`, or makes one there. Nothing is built until the [`Builder`] runs.
     ///
     /// # Errors
-    /// The folder cannot be used, or its pointers are damaged.
+    /// The folder cannot be used, or its releases are damaged.
     pub fn open(dir: &Path, settings: Settings) -> Result<(Self, Builder), Error> {
         use std::os::unix::fs::DirBuilderExt as _;
         // Read before anything is made or swept: of a newer build's store nothing is changed.
-        let pointers = watch::Sender::new(Arc::new(Pointers::read(&dir.join("pointers.json"))?));
-        code::refuse_newer(&dir.join("versions"))?;
+        let releases = watch::Sender::new(Arc::new(Releases::read(&dir.join("pointers.json"))?));
+        artifact_cache::refuse_newer(&dir.join("versions"))?;
         for folder in ["versions", "artefacts", "incoming"].map(|name| dir.join(name)) {
             let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
             made.map_err(|cause| Error::File { path: folder, cause })?;
@@ -170,10 +171,10 @@ impl Store {
         // What a write left behind that was cut off before its renaming.
         sweep(dir, ".tmp");
         sweep(&dir.join("artefacts"), ".tmp");
-        let seal = code::key(&dir.join("key"))?;
+        let seal = artifact_cache::key(&dir.join("key"))?;
         let engine = Engine::serving(&settings.limits)?;
         let compiler = wasm::compiler_id()?;
-        let versions = Mutex::new(code::versions(&dir.join("versions"))?);
+        let versions = Mutex::new(artifact_cache::versions(&dir.join("versions"))?);
         let (jobs, waiting) = mpsc::channel(settings.waiting_max.max(1));
         let store = Self(Arc::new(Inner {
             dir: dir.to_owned(),
@@ -182,7 +183,7 @@ impl Store {
             seal,
             compiler,
             versions,
-            pointers,
+            releases,
             flipping: Mutex::default(),
             loaded: Mutex::default(),
             compiling: Mutex::default(),
@@ -204,59 +205,62 @@ impl Store {
         &self.0.settings.limits
     }
 
-    /// The pointers as they are, and every change of them.
+    /// The releases as they are, and every change of them.
     #[must_use]
-    pub fn follow(&self) -> watch::Receiver<Arc<Pointers>> {
-        self.0.pointers.subscribe()
+    pub fn follow(&self) -> watch::Receiver<Arc<Releases>> {
+        self.0.releases.subscribe()
     }
 
-    /// The pointers as they are.
+    /// The releases as they are.
     #[must_use]
-    pub fn pointers(&self) -> Arc<Pointers> {
-        Arc::clone(&self.0.pointers.borrow())
+    pub fn releases(&self) -> Arc<Releases> {
+        Arc::clone(&self.0.releases.borrow())
     }
 
     /// The versions of `name`, newest first.
     #[must_use]
-    pub fn versions(&self, shelf: Shelf, name: &str) -> Vec<Arc<Facts>> {
+    pub fn versions(&self, plugin_kind: PluginKind, name: &str) -> Vec<Arc<VersionMetadata>> {
         let versions = lock(&self.0.versions);
-        let ours = |facts: &&Arc<Facts>| facts.name == name && facts.shelf() == shelf;
-        let mut found: Vec<Arc<Facts>> = versions.values().filter(ours).cloned().collect();
-        found.sort_by_key(|facts| (std::cmp::Reverse(facts.uploaded_at_us), facts.sha256));
+        let ours = |metadata: &&Arc<VersionMetadata>| metadata.name == name && metadata.plugin_kind() == plugin_kind;
+        let mut found: Vec<Arc<VersionMetadata>> = versions.values().filter(ours).cloned().collect();
+        found.sort_by_key(|metadata| (std::cmp::Reverse(metadata.uploaded_at_us), metadata.sha256));
         found
     }
 
-    /// The names on a shelf, in order.
+    /// The names on a kind, in order.
     #[must_use]
-    pub fn names(&self, shelf: Shelf) -> Vec<String> {
+    pub fn names(&self, plugin_kind: PluginKind) -> Vec<String> {
         let versions = lock(&self.0.versions);
-        let mut names: Vec<String> =
-            versions.values().filter(|facts| facts.shelf() == shelf).map(|facts| facts.name.clone()).collect();
+        let mut names: Vec<String> = versions
+            .values()
+            .filter(|metadata| metadata.plugin_kind() == plugin_kind)
+            .map(|metadata| metadata.name.clone())
+            .collect();
         names.sort_unstable();
         names.dedup();
         names
     }
 
-    /// Makes a version live with `settings`, or with those that are live already. Its code is loaded before the pointer
+    /// Makes a version live with `settings`, or with those that are live already. Its code is loaded before the release
     /// moves. Blocks on the disk; seconds when the code must be compiled again.
     ///
     /// # Errors
     /// There is no such version, its settings do not fit, or the disk fails; then nothing has changed.
     pub fn set_live(
         &self,
-        shelf: Shelf,
+        plugin_kind: PluginKind,
         name: &str,
         sha256: Sha,
         settings: Option<Value>,
-    ) -> Result<Arc<Pointers>, Error> {
-        let loaded = self.version(shelf, name, sha256)?;
-        self.change(shelf, name, |pointer| {
-            let placed = self.placed(shelf, &loaded, settings, pointer)?;
-            if pointer.live.as_ref() != Some(&placed) {
-                pointer.advance(placed);
+    ) -> Result<Arc<Releases>, Error> {
+        let loaded = self.version(plugin_kind, name, sha256)?;
+        self.change(plugin_kind, name, |release| {
+            let placed = self.placed(plugin_kind, &loaded, settings, release)?;
+            if release.live.as_ref() != Some(&placed) {
+                release.advance(placed);
             }
-            if pointer.canary.as_ref().is_some_and(|canary| canary.placed.sha256 == sha256) {
-                pointer.canary = None;
+            if release.canary.as_ref().is_some_and(|canary| canary.placed.sha256 == sha256) {
+                release.canary = None;
             }
             Ok(())
         })
@@ -267,48 +271,48 @@ impl Store {
     ///
     /// # Errors
     /// There is neither, or the disk fails; then nothing has changed.
-    pub fn rollback(&self, shelf: Shelf, name: &str) -> Result<Arc<Pointers>, Error> {
-        let no_previous = || Error::NoPrevious { shelf, name: name.to_owned() };
-        self.known(shelf, name)?;
-        let pointers = self.pointers();
-        let pointer = pointers.shelf(shelf).get(name).ok_or_else(no_previous)?;
-        if pointer.canary.is_none() {
-            let previous = pointer.previous.as_ref().ok_or_else(no_previous)?;
-            self.admit(shelf, &self.load(previous.sha256)?.manifest, &previous.settings)?;
+    pub fn rollback(&self, plugin_kind: PluginKind, name: &str) -> Result<Arc<Releases>, Error> {
+        let no_previous = || Error::NoPrevious { plugin_kind, name: name.to_owned() };
+        self.known(plugin_kind, name)?;
+        let releases = self.releases();
+        let release = releases.of_kind(plugin_kind).get(name).ok_or_else(no_previous)?;
+        if release.canary.is_none() {
+            let previous = release.previous.as_ref().ok_or_else(no_previous)?;
+            self.admit(plugin_kind, &self.load(previous.sha256)?.manifest, &previous.settings)?;
         }
-        self.change(shelf, name, |pointer| match pointer.canary.take() {
+        self.change(plugin_kind, name, |release| match release.canary.take() {
             Some(_) => Ok(()),
-            None => pointer.retreat().map(drop).ok_or_else(no_previous),
+            None => release.retreat().map(drop).ok_or_else(no_previous),
         })
     }
 
-    /// Tries a version beside the live one, or ends the trial with `None`.
+    /// Tries a version beside the live one, or ends the rollout with `None`.
     ///
     /// # Errors
-    /// As for [`Store::set_live`]; and nothing is live to be tried beside, or there is no trial to end.
+    /// As for [`Store::set_live`]; and nothing is live to be tried beside, or there is no rollout to end.
     pub fn set_canary(
         &self,
-        shelf: Shelf,
+        plugin_kind: PluginKind,
         name: &str,
-        canary: Option<(Sha, Trial, Option<Value>)>,
-    ) -> Result<Arc<Pointers>, Error> {
-        let loaded = canary.as_ref().map(|(sha256, ..)| self.version(shelf, name, *sha256)).transpose()?;
-        if let Some((_, Trial::Share(share), _)) = canary
+        canary: Option<(Sha, RolloutMode, Option<Value>)>,
+    ) -> Result<Arc<Releases>, Error> {
+        let loaded = canary.as_ref().map(|(sha256, ..)| self.version(plugin_kind, name, *sha256)).transpose()?;
+        if let Some((_, RolloutMode::Share(share), _)) = canary
             && !(1..=99).contains(&share)
         {
             return Err(Error::Share);
         }
-        self.change(shelf, name, |pointer| {
-            let live = pointer.live.as_ref().ok_or_else(|| Error::NotLive { shelf, name: name.to_owned() })?;
-            pointer.canary = match (canary, loaded) {
-                (Some((_, trial, settings)), Some(loaded)) => {
-                    let placed = self.placed(shelf, &loaded, settings, pointer)?;
+        self.change(plugin_kind, name, |release| {
+            let live = release.live.as_ref().ok_or_else(|| Error::NotLive { plugin_kind, name: name.to_owned() })?;
+            release.canary = match (canary, loaded) {
+                (Some((_, mode, settings)), Some(loaded)) => {
+                    let placed = self.placed(plugin_kind, &loaded, settings, release)?;
                     if placed == *live {
                         return Err(Error::AlreadyLive);
                     }
-                    Some(Canary { placed, trial })
+                    Some(Rollout { placed, mode })
                 }
-                _ if pointer.canary.is_none() => return Err(Error::NotOnTrial { shelf, name: name.to_owned() }),
+                _ if release.canary.is_none() => return Err(Error::NoRollout { plugin_kind, name: name.to_owned() }),
                 _ => None,
             };
             Ok(())
@@ -319,21 +323,21 @@ impl Store {
     ///
     /// # Errors
     /// They do not fit the live version's schema, or nothing is live.
-    pub fn set_settings(&self, shelf: Shelf, name: &str, settings: Value) -> Result<Arc<Pointers>, Error> {
-        let pointers = self.pointers();
-        let live = pointers.shelf(shelf).get(name).and_then(|pointer| pointer.live.as_ref());
-        let live = live.ok_or_else(|| Error::NotLive { shelf, name: name.to_owned() })?.sha256;
-        self.set_live(shelf, name, live, Some(settings))
+    pub fn set_settings(&self, plugin_kind: PluginKind, name: &str, settings: Value) -> Result<Arc<Releases>, Error> {
+        let releases = self.releases();
+        let live = releases.of_kind(plugin_kind).get(name).and_then(|release| release.live.as_ref());
+        let live = live.ok_or_else(|| Error::NotLive { plugin_kind, name: name.to_owned() })?.sha256;
+        self.set_live(plugin_kind, name, live, Some(settings))
     }
 
     /// Lets a function see the events of a source.
     ///
     /// # Errors
     /// There is no such function, or the disk fails.
-    pub fn attach(&self, name: &str, source: &str) -> Result<Arc<Pointers>, Error> {
-        self.known(Shelf::Functions, name)?;
-        self.change(Shelf::Functions, name, |pointer| {
-            pointer.attached.insert(source.to_owned());
+    pub fn attach(&self, name: &str, source: &str) -> Result<Arc<Releases>, Error> {
+        self.known(PluginKind::Functions, name)?;
+        self.change(PluginKind::Functions, name, |release| {
+            release.attached.insert(source.to_owned());
             Ok(())
         })
     }
@@ -342,30 +346,32 @@ impl Store {
     ///
     /// # Errors
     /// There is no such function, it does not see that source, or the disk fails.
-    pub fn detach(&self, name: &str, source: &str) -> Result<Arc<Pointers>, Error> {
-        self.known(Shelf::Functions, name)?;
-        self.change(Shelf::Functions, name, |pointer| {
-            if pointer.attached.remove(source) {
+    pub fn detach(&self, name: &str, source: &str) -> Result<Arc<Releases>, Error> {
+        self.known(PluginKind::Functions, name)?;
+        self.change(PluginKind::Functions, name, |release| {
+            if release.attached.remove(source) {
                 return Ok(());
             }
-            let attached: Vec<&str> = pointer.attached.iter().map(String::as_str).collect();
+            let attached: Vec<&str> = release.attached.iter().map(String::as_str).collect();
             let attached = if attached.is_empty() { "no source".to_owned() } else { attached.join(", ") };
             Err(Error::NotAttached { name: name.to_owned(), source_name: source.to_owned(), attached })
         })
     }
 
-    fn known(&self, shelf: Shelf, name: &str) -> Result<(), Error> {
-        let found = lock(&self.0.versions).values().any(|facts| facts.name == name && facts.shelf() == shelf);
-        if found { Ok(()) } else { Err(Error::NoSuchName { shelf, name: name.to_owned() }) }
+    fn known(&self, plugin_kind: PluginKind, name: &str) -> Result<(), Error> {
+        let found = lock(&self.0.versions)
+            .values()
+            .any(|metadata| metadata.name == name && metadata.plugin_kind() == plugin_kind);
+        if found { Ok(()) } else { Err(Error::NoSuchName { plugin_kind, name: name.to_owned() }) }
     }
 
     /// A version of this name, loaded.
-    fn version(&self, shelf: Shelf, name: &str, sha256: Sha) -> Result<Arc<Loaded>, Error> {
-        self.known(shelf, name)?;
-        let facts = lock(&self.0.versions).get(&sha256).cloned();
-        match facts {
-            Some(facts) if facts.name == name && facts.shelf() == shelf => self.load(sha256),
-            _ => Err(Error::NoSuchVersion { shelf, name: name.to_owned(), sha256 }),
+    fn version(&self, plugin_kind: PluginKind, name: &str, sha256: Sha) -> Result<Arc<Loaded>, Error> {
+        self.known(plugin_kind, name)?;
+        let metadata = lock(&self.0.versions).get(&sha256).cloned();
+        match metadata {
+            Some(metadata) if metadata.name == name && metadata.plugin_kind() == plugin_kind => self.load(sha256),
+            _ => Err(Error::NoSuchVersion { plugin_kind, name: name.to_owned(), sha256 }),
         }
     }
 
@@ -373,15 +379,15 @@ impl Store {
     /// schema, and the plugin itself must take them.
     fn placed(
         &self,
-        shelf: Shelf,
+        plugin_kind: PluginKind,
         loaded: &Loaded,
         settings: Option<Value>,
-        pointer: &Pointer,
+        release: &Release,
     ) -> Result<Placed, Error> {
-        let current = || pointer.live.as_ref().map(|placed| placed.settings.clone());
+        let current = || release.live.as_ref().map(|placed| placed.settings.clone());
         let settings = settings.or_else(current).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
         check_settings(&loaded.manifest, &settings).map_err(|problems| Error::Settings { problems })?;
-        self.admit(shelf, &loaded.manifest, &settings)?;
+        self.admit(plugin_kind, &loaded.manifest, &settings)?;
         let io = |cause| Error::File { path: self.0.dir.clone(), cause };
         // Whoever calls this may block, so a runtime of its own is no harm.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(io)?;
@@ -392,29 +398,29 @@ impl Store {
     }
 
     /// Whether the workspace lets it run; its manifest carries the name.
-    fn admit(&self, shelf: Shelf, manifest: &Manifest, settings: &Value) -> Result<(), Error> {
-        let admitted = self.0.settings.admits.check(shelf, &manifest.name, manifest, settings);
-        admitted.map_err(|problems| Error::NotGranted { shelf, name: manifest.name.clone(), problems })
+    fn admit(&self, plugin_kind: PluginKind, manifest: &Manifest, settings: &Value) -> Result<(), Error> {
+        let admitted = self.0.settings.admits.check(plugin_kind, &manifest.name, manifest, settings);
+        admitted.map_err(|problems| Error::NotGranted { plugin_kind, name: manifest.name.clone(), problems })
     }
 
-    /// Changes one pointer: on disk first, then for those who follow.
+    /// Changes one release: on disk first, then for those who follow.
     fn change(
         &self,
-        shelf: Shelf,
+        plugin_kind: PluginKind,
         name: &str,
-        change: impl FnOnce(&mut Pointer) -> Result<(), Error>,
-    ) -> Result<Arc<Pointers>, Error> {
+        change: impl FnOnce(&mut Release) -> Result<(), Error>,
+    ) -> Result<Arc<Releases>, Error> {
         let _one_at_a_time = lock(&self.0.flipping);
-        let old = self.pointers();
-        let mut new = Pointers::clone(&old);
-        change(new.shelf_mut(shelf).entry(name.to_owned()).or_default())?;
+        let old = self.releases();
+        let mut new = Releases::clone(&old);
+        change(new.of_kind_mut(plugin_kind).entry(name.to_owned()).or_default())?;
         if new == *old {
             return Ok(old);
         }
         new.revision += 1;
         new.write(&self.0.dir.join("pointers.json"))?;
         let new = Arc::new(new);
-        self.0.pointers.send_replace(Arc::clone(&new));
+        self.0.releases.send_replace(Arc::clone(&new));
         self.forget_unnamed(&new);
         Ok(new)
     }
@@ -433,7 +439,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Now, as the facts spell it.
+/// Now, as the metadata spell it.
 fn now_us() -> i64 {
     clock::now_us()
 }

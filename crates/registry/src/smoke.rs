@@ -27,7 +27,7 @@ pub(super) async fn run(module: &Module, package: &Package, host: &Limits) -> Re
     let Package { manifest, fixtures, lookups, .. } = package;
     let limits = granted(manifest, host);
     let services = services(Some(manifest), lookups.clone().unwrap_or_default());
-    let trial = Trial { module, manifest, limits: Arc::new(limits), services };
+    let run = SmokeRun { module, manifest, limits: Arc::new(limits), services };
     // Without their tables no more can be told of what looks things up than that it breaks.
     let comparable = manifest.lookups.is_empty() || lookups.is_some();
     let mut smoke = Smoke::default();
@@ -37,7 +37,7 @@ pub(super) async fn run(module: &Module, package: &Package, host: &Limits) -> Re
             Value::Array(events) => events.clone(),
             event => vec![event.clone()],
         };
-        let Came { shown, broke } = trial.of(fixture, &events).await;
+        let Came { shown, broke } = run.of(fixture, &events).await;
         match fixture.expected.as_ref().filter(|_| comparable) {
             Some(expected) if shown == *expected => smoke.passed += 1,
             Some(expected) => {
@@ -57,7 +57,7 @@ pub(super) async fn run(module: &Module, package: &Package, host: &Limits) -> Re
 }
 
 /// A version that is tried, with what its tests lend it.
-struct Trial<'a> {
+struct SmokeRun<'a> {
     module: &'a Module,
     manifest: &'a Manifest,
     limits: Arc<Limits>,
@@ -70,7 +70,7 @@ struct Came {
     broke: Option<String>,
 }
 
-impl Trial<'_> {
+impl SmokeRun<'_> {
     async fn of(&self, fixture: &Fixture, events: &[Value]) -> Came {
         if self.manifest.kind == Kind::Destination {
             return self.plan(fixture, events).await;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tidegate_wasm::{Flaw, Seal};
 
-use super::{Error, Pointers, Sha, Shelf, code, disk};
+use super::{Error, PluginKind, Releases, Sha, artifact_cache, disk};
 
 /// One damaged file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Damage {
 /// Larger files are no components.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
-/// Looks at the store in `dir`: pointers, the metadata and the component of each version, the seals of compiled code.
+/// Looks at the store in `dir`: releases, the metadata and the component of each version, the seals of compiled code.
 /// Answers how many files it read; `told` hears of each.
 ///
 /// # Errors
@@ -30,11 +30,15 @@ pub fn verify(dir: &Path, told: &mut dyn FnMut(&Path)) -> Result<(u64, Vec<Damag
     let path = dir.join("pointers.json");
     if path.exists() {
         files += 1;
-        match Pointers::read(&path) {
-            Ok(pointers) => {
-                for shelf in [Shelf::Functions, Shelf::Destinations] {
+        match Releases::read(&path) {
+            Ok(releases) => {
+                for plugin_kind in [PluginKind::Functions, PluginKind::Destinations] {
                     live.extend(
-                        pointers.shelf(shelf).values().filter_map(|pointer| pointer.live.as_ref()).map(|p| p.sha256),
+                        releases
+                            .of_kind(plugin_kind)
+                            .values()
+                            .filter_map(|release| release.live.as_ref())
+                            .map(|p| p.sha256),
                     );
                 }
             }
@@ -55,7 +59,7 @@ pub fn verify(dir: &Path, told: &mut dyn FnMut(&Path)) -> Result<(u64, Vec<Damag
     for path in list(&dir.join("artefacts"))? {
         told(&path);
         files += 1;
-        damage.extend(artefact(&path, seal.map(Seal::new).as_ref()));
+        damage.extend(artifact(&path, seal.map(Seal::new).as_ref()));
     }
     Ok((files, damage))
 }
@@ -76,7 +80,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 fn version(path: &Path, live: &BTreeSet<Sha>) -> Option<Damage> {
     let sha: Sha = path.file_stem()?.to_str()?.parse().ok()?;
     let what = match path.extension()?.to_str()? {
-        "json" => code::facts(path, sha).err()?,
+        "json" => artifact_cache::metadata(path, sha).err()?,
         "wasm" => match disk::read(path, FILE_BYTES_MAX) {
             Ok(Some(bytes)) if Sha::of(&bytes) == sha => return None,
             Ok(_) => "its sha-256 is another than its name".to_owned(),
@@ -93,7 +97,7 @@ fn version(path: &Path, live: &BTreeSet<Sha>) -> Option<Damage> {
     Some(Damage { path: path.to_owned(), what, follows: follows.to_owned(), remedy: remedy.to_owned() })
 }
 
-fn artefact(path: &Path, seal: Option<&Seal>) -> Option<Damage> {
+fn artifact(path: &Path, seal: Option<&Seal>) -> Option<Damage> {
     // Code of another compiler or component is made again anyway; only what is not as it was sealed is damage.
     let what = match seal?.check_file(path) {
         Ok(()) | Err(Flaw::Format) => return None,

@@ -6,11 +6,11 @@ use tidegate_plugin::{Kind, Manifest, settings_problems};
 use tidegate_wasm::function::granted;
 use tidegate_wasm::{Limits, Module, World};
 
-use super::{Sha, Shelf, format};
+use super::{PluginKind, Sha, format};
 
-/// The facts of a version, written once when it was taken.
+/// The metadata of a version, written once when it was taken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Facts {
+pub struct VersionMetadata {
     /// Missing in files of builds that had no formats, which are of the first.
     #[serde(default)]
     pub(super) format: format::Number,
@@ -42,11 +42,11 @@ pub struct Smoke {
     pub failed: Option<String>,
 }
 
-impl Facts {
-    /// Which shelf it stands on.
+impl VersionMetadata {
+    /// Which kind it stands on.
     #[must_use]
-    pub fn shelf(&self) -> Shelf {
-        if self.kind == Kind::Destination.as_str() { Shelf::Destinations } else { Shelf::Functions }
+    pub fn plugin_kind(&self) -> PluginKind {
+        if self.kind == Kind::Destination.as_str() { PluginKind::Destinations } else { PluginKind::Functions }
     }
 }
 

@@ -62,11 +62,11 @@ pub struct FunctionLog {
     pub text: String,
 }
 
-/// A version on trial beside the live one.
+/// A candidate beside the live one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compared {
     pub live: String,
-    pub rival: String,
+    pub candidate: String,
     /// Events.
     pub same: u64,
     pub different: u64,
@@ -219,7 +219,7 @@ impl State {
             .map_err(self.err("could not mark a function"))
     }
 
-    /// Adds to the comparison of a version on trial with the live one.
+    /// Adds to the comparison of a candidate with the live one.
     ///
     /// # Errors
     /// Nothing was added.
@@ -227,7 +227,7 @@ impl State {
         &mut self,
         function: &str,
         live: &str,
-        rival: &str,
+        candidate: &str,
         counts: (u64, u64),
         samples_json: &str,
     ) -> Result<(), Error> {
@@ -236,7 +236,7 @@ impl State {
             ON CONFLICT (function, live, rival) DO UPDATE SET same = same + excluded.same,
             different = different + excluded.different,
             samples = CASE WHEN excluded.different > 0 THEN excluded.samples ELSE samples END";
-        let values = params![function, live, rival, signed(counts.0), signed(counts.1), samples_json];
+        let values = params![function, live, candidate, signed(counts.0), signed(counts.1), samples_json];
         self.connection.execute(sql, values).map(drop).map_err(self.err("could not keep a comparison"))
     }
 
@@ -251,7 +251,7 @@ impl State {
             let rows = find.query_map([function], |row| {
                 Ok(Compared {
                     live: row.get(0)?,
-                    rival: row.get(1)?,
+                    candidate: row.get(1)?,
                     same: unsigned(row.get(2)?),
                     different: unsigned(row.get(3)?),
                     samples_json: row.get(4)?,

@@ -56,7 +56,7 @@ enum Role<'a> {
     Compiling,
 }
 
-/// An engine that only compiles, for artefacts.
+/// An engine that only compiles, for artifacts.
 pub(super) fn compiling() -> wasmtime::Result<wasmtime::Engine> {
     wasmtime::Engine::new(&config(Role::Compiling))
 }

@@ -34,7 +34,7 @@ mod verdict;
 
 pub use grant::granted;
 pub use lent::services;
-pub use pool::{Lane, Pool, Unfinished, Workers};
+pub use pool::{Lane, Pool, RolloutMode, Unfinished, Workers};
 
 pub use crate::{ComplaintKind as FailKind, Journal, Level, Limits, LogLine};
 use isolate::Isolation;

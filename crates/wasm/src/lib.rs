@@ -4,7 +4,7 @@
 //! guest, none of them optional), a **module** (a component that passed every gate and is compiled), a **call** (one
 //! batch through one fresh instance), a **breach** (how a guest broke out of its limits and was stopped), a
 //! **journal** (what a guest said about itself, bounded), the **gates** (what a component may have before it is compiled), an
-//! **artefact** (compiled code under our seal).
+//! **artifact** (compiled code under our seal).
 //!
 //! What holds, whatever the guest does:
 //! * A call ends: the CPU budget and the wall limit are set before the guest's first instruction, start functions
@@ -19,7 +19,7 @@
 //! This room does not know what an event is: a batch is a list of texts or of JSON maps, and answers are handed up
 //! unread.
 
-mod artefact;
+mod artifact;
 mod bindings;
 mod breach;
 mod call;
@@ -42,7 +42,7 @@ pub mod function;
 /// Tables that a workspace lends to plugins: addresses, names.
 pub mod lookup;
 
-pub use artefact::{Code, Flaw, Origin, Seal, compiler_id, precompile};
+pub use artifact::{Code, Flaw, Origin, Seal, compiler_id, precompile};
 pub use breach::Breach;
 pub use call::{Answer, Call, CallFailure, Called, ComplaintKind, GuestComplaint, Stage};
 pub use delivery::{Method, Plan, Request, Response, Verdict};

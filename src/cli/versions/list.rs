@@ -1,27 +1,27 @@
-//! `list`: everything on a shelf.
+//! `list`: everything on a kind.
 
 use std::process::ExitCode;
 
 use serde_json::Value;
-use tidegate_registry::Shelf;
+use tidegate_registry::PluginKind;
 
 use super::session::{ServerArgs, Session};
 use super::short;
 use crate::cli::{Done, paint};
 
-pub(super) async fn run(server: &ServerArgs, shelf: Shelf, json: bool) -> Done {
-    let answer = Session::new(server)?.get(&format!("/admin/{}", shelf.all())).await?;
+pub(super) async fn run(server: &ServerArgs, plugin_kind: PluginKind, json: bool) -> Done {
+    let answer = Session::new(server)?.get(&format!("/admin/{}", plugin_kind.all())).await?;
     if json {
         println!("{answer}");
         return Ok(ExitCode::SUCCESS);
     }
-    let all = answer[shelf.all()].as_array().map(Vec::as_slice).unwrap_or_default();
+    let all = answer[plugin_kind.all()].as_array().map(Vec::as_slice).unwrap_or_default();
     if all.is_empty() {
-        println!("no {} is on the server; `tidegate {} push` brings one", shelf.one(), shelf.one());
+        println!("no {} is on the server; `tidegate {} push` brings one", plugin_kind.one(), plugin_kind.one());
         return Ok(ExitCode::SUCCESS);
     }
-    let used = if shelf == Shelf::Functions { "attached" } else { "syncs" };
-    let mut table = paint::table(&[shelf.one(), "live", "previous", "on trial", "versions", used]);
+    let used = if plugin_kind == PluginKind::Functions { "attached" } else { "syncs" };
+    let mut table = paint::table(&[plugin_kind.one(), "live", "previous", "candidate", "versions", used]);
     for one in all {
         let name = one["name"].as_str().unwrap_or_default().to_owned();
         let users: Vec<&str> = one[used].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

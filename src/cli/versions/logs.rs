@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::Value;
-use tidegate_registry::Shelf;
+use tidegate_registry::PluginKind;
 
 use super::session::{ServerArgs, Session};
 use super::{path, short};
@@ -37,7 +37,7 @@ pub(in crate::cli) struct Args {
     server: ServerArgs,
 }
 
-pub(super) async fn run(args: &Args, shelf: Shelf, json: bool) -> Done {
+pub(super) async fn run(args: &Args, plugin_kind: PluginKind, json: bool) -> Done {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("limit", &args.limit.to_string());
     for (key, value) in [("event", &args.event), ("text", &args.text), ("level", &args.level)] {
@@ -45,7 +45,7 @@ pub(super) async fn run(args: &Args, shelf: Shelf, json: bool) -> Done {
             query.append_pair(key, value);
         }
     }
-    let path = format!("{}?{}", path(shelf, &args.name, "logs"), query.finish());
+    let path = format!("{}?{}", path(plugin_kind, &args.name, "logs"), query.finish());
     let mut session = Session::new(&args.server)?;
     let mut shown: Vec<Value> = Vec::new();
     loop {
@@ -62,7 +62,7 @@ pub(super) async fn run(args: &Args, shelf: Shelf, json: bool) -> Done {
         shown = lines;
         if !args.follow {
             if shown.is_empty() && !json {
-                let (one, name) = (shelf.one(), &args.name);
+                let (one, name) = (plugin_kind.one(), &args.name);
                 eprintln!("no lines of {one} {name}; what broke is in `tidegate quarantine`");
             }
             return Ok(ExitCode::SUCCESS);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tidegate_authoring as project;
 use tidegate_document::file;
 use tidegate_plugin::{Kind, Manifest, Package};
-use tidegate_registry::Shelf;
+use tidegate_registry::PluginKind;
 
 use super::failing::{self, Before};
 use super::session::{ServerArgs, Session};
@@ -57,7 +57,7 @@ pub(super) enum Wish {
 
 /// Everything that a push needs.
 struct Push<'a> {
-    shelf: Shelf,
+    plugin_kind: PluginKind,
     component: Vec<u8>,
     to: Option<&'a str>,
     settings: Option<Value>,
@@ -67,10 +67,10 @@ struct Push<'a> {
 }
 
 /// Pushes a component. What can be refused without a build is refused before it.
-pub(super) async fn push(upload: &Upload, shelf: Shelf, wish: Wish, to: Option<&str>, json: bool) -> Done {
+pub(super) async fn push(upload: &Upload, plugin_kind: PluginKind, wish: Wish, to: Option<&str>, json: bool) -> Done {
     let settings = upload.settings.as_deref().map(read_json).transpose()?;
     let mut session = Session::new(&upload.server)?;
-    let there = session.get(&format!("/admin/{}", shelf.all())).await?;
+    let there = session.get(&format!("/admin/{}", plugin_kind.all())).await?;
     if let (Some(source), Some(sources)) = (to, there["sources"].as_array())
         && !sources.iter().any(|known| known == source)
     {
@@ -81,7 +81,7 @@ pub(super) async fn push(upload: &Upload, shelf: Shelf, wish: Wish, to: Option<&
     let component = component(upload)?;
     let wish = if upload.no_live { Wish::Nothing } else { wish };
     let patience = Duration::from_secs_f64(upload.watch);
-    let push = Push { shelf, component, to, settings, wish, force: upload.force, patience };
+    let push = Push { plugin_kind, component, to, settings, wish, force: upload.force, patience };
     push.run(&mut session, &there, json).await
 }
 
@@ -91,15 +91,15 @@ impl Push<'_> {
         let manifest = self.manifest()?;
         let name = manifest.name.clone();
         self.lent(&manifest, there)?;
-        let path = format!("/admin/{}/{name}", self.shelf.all());
+        let path = format!("/admin/{}/{name}", self.plugin_kind.all());
         if let Wish::Share(_) | Wish::Shadow = self.wish {
-            let known = there[self.shelf.all()].as_array().into_iter().flatten();
+            let known = there[self.plugin_kind.all()].as_array().into_iter().flatten();
             if !known.filter(|one| one["name"] == *name).any(|one| !one["live"].is_null()) {
                 let message = format!("no version of {name} is live that this one could be tried beside");
                 return Err(Failure::Failed(format!("{message}\n  fix: push it without --canary or --shadow first")));
             }
         }
-        let known = there[self.shelf.all()].as_array().into_iter().flatten().any(|one| one["name"] == *name);
+        let known = there[self.plugin_kind.all()].as_array().into_iter().flatten().any(|one| one["name"] == *name);
         let before = if known { session.get(&path).await? } else { Value::Null };
         let force = if self.force { "?force=true" } else { "" };
         let taken = session.upload(&format!("{path}/versions{force}"), self.component.clone()).await?;
@@ -114,15 +114,15 @@ impl Push<'_> {
         if self.force {
             body["force"] = true.into();
         }
-        let (state, pointer) = match self.wish {
+        let (state, release) = match self.wish {
             Wish::Live => ("live", session.post(&format!("{path}/live"), &body).await),
             Wish::Share(share) => {
                 body["share"] = share.into();
-                ("on trial", session.post(&format!("{path}/canary"), &body).await)
+                ("candidate", session.post(&format!("{path}/canary"), &body).await)
             }
             Wish::Shadow => {
                 body["shadow"] = true.into();
-                ("on trial", session.post(&format!("{path}/canary"), &body).await)
+                ("candidate", session.post(&format!("{path}/canary"), &body).await)
             }
             Wish::Nothing => ("uploaded", Ok(Value::Null)),
         };
@@ -130,14 +130,14 @@ impl Push<'_> {
             Failure::Failed(message) => Failure::Failed(format!("{message}\n  {kept} is uploaded, {what}")),
             problems @ Failure::Problems(_) => problems,
         };
-        let pointer =
-            pointer.map_err(|failure| after(if is_live { "and live as it was" } else { "and not live" }, failure))?;
+        let release =
+            release.map_err(|failure| after(if is_live { "and live as it was" } else { "and not live" }, failure))?;
         if let Some(source) = self.to {
             let attached = session.post(&format!("{path}/attach"), &json!({ "source": source })).await;
             attached.map_err(|failure| after(&format!("{state}, and not attached to {source}"), failure))?;
         }
-        let unused = self.unused(&pointer);
-        let is_used = self.to.is_some() || !self.used_by(&pointer).is_empty() || has_any(&pointer["attached"]);
+        let unused = self.unused(&release);
+        let is_used = self.to.is_some() || !self.used_by(&release).is_empty() || has_any(&release["attached"]);
         let failing = match self.wish {
             Wish::Live if is_used => before.watch(session, &path, self.patience).await?,
             _ => None,
@@ -146,44 +146,44 @@ impl Push<'_> {
         if json {
             println!(
                 "{}",
-                json!({"name": name, "state": state, "version": version, "attached": self.to, "syncs": pointer["syncs"],
-                    "lookups_missing": pointer["lookups_missing"], "failing": failing, "ms": ms})
+                json!({"name": name, "state": state, "version": version, "attached": self.to, "syncs": release["syncs"],
+                    "lookups_missing": release["lookups_missing"], "failing": failing, "ms": ms})
             );
             return Ok(ExitCode::SUCCESS);
         }
         let is = match self.wish {
             Wish::Live if unused.is_some() => "is kept; no sync uses it".to_owned(),
             Wish::Live => "is live".to_owned(),
-            Wish::Share(share) => format!("is on trial with {share}% of the batches"),
-            Wish::Shadow => "is on trial as a shadow; see `versions`".to_owned(),
+            Wish::Share(share) => format!("is a candidate with {share}% of the batches"),
+            Wish::Shadow => "is a candidate as a shadow; see `versions`".to_owned(),
             Wish::Nothing => "is uploaded, not live".to_owned(),
         };
         let kib = version["bytes"].as_u64().unwrap_or(0) / 1024;
         println!(
             "{} {kept} {is}{} ({kib} KiB, compiled in {} ms, {}, {ms} ms in all)",
             paint::good("pushed"),
-            self.used_by(&pointer),
+            self.used_by(&release),
             version["compile_ms"],
             fixtures(&version["smoke"]),
         );
         if let Some(write) = unused {
             println!("  {write}");
         }
-        for table in pointer["lookups_missing"].as_array().into_iter().flatten() {
+        for table in release["lookups_missing"].as_array().into_iter().flatten() {
             println!(
                 "  it looks up {table}, which nobody lends it: write lookups/{table}.yaml with `lend_to: [{name}]`",
                 table = table.as_str().unwrap_or_default(),
             );
         }
         if let Some(failing) = failing {
-            failing::warn_of(&failing, self.shelf.one(), &name);
+            failing::warn_of(&failing, self.plugin_kind.one(), &name);
         }
         Ok(ExitCode::SUCCESS)
     }
 
     /// What it looks up is lent to it, as far as the server knows; nothing is sent that would not go live.
     fn lent(&self, manifest: &Manifest, there: &Value) -> Result<(), Failure> {
-        if self.force || matches!(self.wish, Wish::Nothing) || self.shelf == Shelf::Destinations {
+        if self.force || matches!(self.wish, Wish::Nothing) || self.plugin_kind == PluginKind::Destinations {
             return Ok(());
         }
         let name = &manifest.name;
@@ -198,8 +198,8 @@ impl Push<'_> {
     }
 
     /// Who sees it from now on.
-    fn used_by(&self, pointer: &Value) -> String {
-        let syncs: Vec<&str> = pointer["syncs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    fn used_by(&self, release: &Value) -> String {
+        let syncs: Vec<&str> = release["syncs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         match self.to {
             Some(source) => format!(" for source {source}"),
             None if syncs.is_empty() => String::new(),
@@ -208,9 +208,9 @@ impl Push<'_> {
     }
 
     /// What to write so that a destination is used, where no sync does.
-    fn unused(&self, pointer: &Value) -> Option<String> {
-        let name = pointer["name"].as_str().filter(|_| self.shelf == Shelf::Destinations)?;
-        match pointer["syncs"].as_array() {
+    fn unused(&self, release: &Value) -> Option<String> {
+        let name = release["name"].as_str().filter(|_| self.plugin_kind == PluginKind::Destinations)?;
+        match release["syncs"].as_array() {
             Some(syncs) if !syncs.is_empty() => None,
             Some(_) => Some(format!("write `destination: {name}` into a file of syncs/ and start the server again")),
             None => Some(format!(
@@ -223,9 +223,10 @@ impl Push<'_> {
     /// What the component says about itself; nothing is sent that cannot be taken.
     fn manifest(&self) -> Result<Manifest, Failure> {
         let manifest = Package::read(&self.component)?.manifest;
-        let shelf = if manifest.kind == Kind::Destination { Shelf::Destinations } else { Shelf::Functions };
-        if shelf != self.shelf {
-            let (kind, one) = (manifest.kind.as_str(), shelf.one());
+        let plugin_kind =
+            if manifest.kind == Kind::Destination { PluginKind::Destinations } else { PluginKind::Functions };
+        if plugin_kind != self.plugin_kind {
+            let (kind, one) = (manifest.kind.as_str(), plugin_kind.one());
             return Err(Failure::Failed(format!("this is a {one} (`kind: {kind}`); use `tidegate {one} push`")));
         }
         Ok(manifest)

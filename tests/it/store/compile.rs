@@ -78,7 +78,7 @@ fn a_program_that_is_no_compiler_is_no_danger() {
 
 /// Prints how long it takes to load what was compiled before; `TIDEGATE_COMPONENT` names another component.
 #[test]
-fn an_artefact_is_loaded_without_compiling() {
+fn an_artifact_is_loaded_without_compiling() {
     let dir = tempfile::tempdir().unwrap();
     let path = own_component().unwrap_or_else(|| guests::component("transform/redact-pii"));
     let bytes = std::fs::read(&path).unwrap();
@@ -96,11 +96,11 @@ fn an_artefact_is_loaded_without_compiling() {
         })
         .collect();
     times.sort_unstable();
-    let artefact = std::fs::read_dir(dir.path().join("artefacts")).unwrap().next().unwrap().unwrap();
+    let artifact = std::fs::read_dir(dir.path().join("artefacts")).unwrap().next().unwrap().unwrap();
     println!(
         "{} bytes: compiled in {compiled:?}; {} bytes of code loaded in {:?} of CPU time (median), {:?} (worst)",
         bytes.len(),
-        artefact.metadata().unwrap().len(),
+        artifact.metadata().unwrap().len(),
         times[5],
         times[10]
     );

@@ -80,7 +80,7 @@ fn a_trial_ends_by_a_rollback_or_by_name_and_a_function_leaves_its_source() {
     let live = desk.shown()["live"].clone();
 
     let (code, said) = desk.say(&["push", &two, "--canary", "10%"]);
-    assert!(code == Some(0) && said.contains("on trial with 10% of the batches"), "{said}");
+    assert!(code == Some(0) && said.contains("is a candidate with 10% of the batches"), "{said}");
     let (code, said) = desk.say(&["rollback", "redact"]);
     assert!(code == Some(0) && said.contains("has ended"), "{said}");
     assert_eq!((&desk.shown()["canary"], &desk.shown()["live"]), (&Value::Null, &live));

@@ -2,7 +2,7 @@
 //!
 //! One poison event in a batch is the event's fault and is set aside alone. A batch most of whose events fault is the
 //! function's: after [`BAD_BATCHES_MAX`] of those in a row the breaker opens. The batch in hand and everything after it
-//! then waits in the log until another version goes live, or until the version stands a trial after a growing pause.
+//! then waits in the log until another version goes live, or until the version is tried again after a growing pause.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -97,7 +97,7 @@ mod tests {
         }
         assert!(!breakers.note("f", "2", true), "another version");
         assert!(breakers.note("f", "1", true));
-        assert!(breakers.note("f", "1", true), "a trial that fails opens it again");
+        assert!(breakers.note("f", "1", true), "a try that fails opens it again");
         assert!(!breakers.note("f", "1", false));
         assert!(!breakers.note("f", "1", true));
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate_wasm::function::{Function, Lane};
+use tidegate_wasm::function::{Function, Lane, RolloutMode};
 
 /// Functions in order. It never changes: going live, going back and a canary are other function chains.
 #[derive(Default)]
@@ -16,23 +16,14 @@ pub struct FunctionChain {
 #[derive(Clone)]
 pub struct Slot {
     pub function: Arc<Function>,
-    pub canary: Option<Canary>,
+    pub canary: Option<Candidate>,
 }
 
-/// A version on trial beside the live one.
+/// A candidate beside the live one.
 #[derive(Clone)]
-pub struct Canary {
+pub struct Candidate {
     pub function: Arc<Function>,
-    pub trial: Trial,
-}
-
-/// How a version is tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trial {
-    /// It takes this many of a hundred batches.
-    Share(u8),
-    /// It runs beside the live one; its outcomes are compared and thrown away.
-    Shadow,
+    pub mode: RolloutMode,
 }
 
 impl FunctionChain {
@@ -46,7 +37,7 @@ impl FunctionChain {
             .iter()
             .map(|slot| {
                 let mut key = named(&slot.function);
-                if let Some(Canary { function, trial: Trial::Share(share) }) = &slot.canary {
+                if let Some(Candidate { function, mode: RolloutMode::Share(share) }) = &slot.canary {
                     key["canary"] = named(function);
                     key["share"] = json!(share);
                 }
@@ -80,8 +71,8 @@ impl FunctionChain {
         let slot = |key: &Value| {
             let canary = match key["share"].as_u64() {
                 Some(share) => {
-                    let trial = Trial::Share(u8::try_from(share).unwrap_or(100));
-                    Some(Canary { function: function(&key["canary"])?, trial })
+                    let mode = RolloutMode::Share(u8::try_from(share).unwrap_or(100));
+                    Some(Candidate { function: function(&key["canary"])?, mode })
                 }
                 None => None,
             };
@@ -119,13 +110,15 @@ impl Slot {
     /// batch again gives the same.
     pub(super) fn choose(&self, seed: u64) -> &Arc<Function> {
         match &self.canary {
-            Some(Canary { function, trial: Trial::Share(share) }) if spread(seed) % 100 < u64::from(*share) => function,
+            Some(Candidate { function, mode: RolloutMode::Share(share) }) if spread(seed) % 100 < u64::from(*share) => {
+                function
+            }
             _ => &self.function,
         }
     }
 
     pub(super) fn shadow(&self) -> Option<&Arc<Function>> {
-        self.canary.as_ref().filter(|canary| canary.trial == Trial::Shadow).map(|canary| &canary.function)
+        self.canary.as_ref().filter(|canary| canary.mode == RolloutMode::Shadow).map(|canary| &canary.function)
     }
 }
 

@@ -23,7 +23,7 @@ pub struct ChainOutput {
     pub charges: Vec<Charge>,
     /// What the functions logged.
     pub logs: Vec<LoggedRun>,
-    /// What versions on trial would have done otherwise.
+    /// What candidates would have done otherwise.
     pub comparisons: Vec<Comparison>,
 }
 
@@ -49,12 +49,17 @@ pub async fn chain(function_chain: &FunctionChain, events: Vec<Event>, batch: &B
             break;
         }
         let function = slot.choose(batch.seed);
-        let rival = slot.shadow().map(|rival| (rival, chain_output.events.clone()));
+        let candidate = slot.shadow().map(|candidate| (candidate, chain_output.events.clone()));
         let events = std::mem::take(&mut chain_output.events);
         let (events, outcomes, ran) = run(function, events, batch).await;
-        if let Some((rival, copies)) = rival {
-            let (theirs, their_outcomes, _) = run(rival, copies, batch).await;
-            chain_output.comparisons.push(compare(function, rival, (&events, &outcomes), (&theirs, &their_outcomes)));
+        if let Some((candidate, copies)) = candidate {
+            let (theirs, their_outcomes, _) = run(candidate, copies, batch).await;
+            chain_output.comparisons.push(compare(
+                function,
+                candidate,
+                (&events, &outcomes),
+                (&theirs, &their_outcomes),
+            ));
         }
         note(&mut chain_output, function, &events, &outcomes, ran);
         for (event, outcome) in events.into_iter().zip(outcomes) {

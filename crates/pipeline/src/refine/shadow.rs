@@ -9,12 +9,12 @@ const SAMPLES_MAX: usize = 5;
 /// Fields that are named of one event.
 const FIELDS_MAX: usize = 20;
 
-/// What a version on trial would have done otherwise.
+/// What a candidate would have done otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {
     pub function: String,
     pub live: String,
-    pub rival: String,
+    pub candidate: String,
     pub same: u64,
     pub different: u64,
     /// `messageId`, and the differences in words.
@@ -23,11 +23,11 @@ pub struct Comparison {
 
 type Side<'a> = (&'a [Event], &'a [Outcome]);
 
-pub(super) fn compare(live: &Function, rival: &Function, ours: Side<'_>, theirs: Side<'_>) -> Comparison {
+pub(super) fn compare(live: &Function, candidate: &Function, ours: Side<'_>, theirs: Side<'_>) -> Comparison {
     let mut found = Comparison {
         function: live.name().to_owned(),
         live: live.version().to_owned(),
-        rival: rival.version().to_owned(),
+        candidate: candidate.version().to_owned(),
         ..Comparison::default()
     };
     let pairs = ours.0.iter().zip(ours.1).zip(theirs.0.iter().zip(theirs.1));
@@ -60,20 +60,20 @@ fn result(event: &Event, outcome: &Outcome) -> Value {
     }
 }
 
-fn differences(place: &str, live: &Value, rival: &Value, out: &mut Vec<String>) {
-    if live == rival || out.len() >= FIELDS_MAX {
+fn differences(place: &str, live: &Value, candidate: &Value, out: &mut Vec<String>) {
+    if live == candidate || out.len() >= FIELDS_MAX {
         return;
     }
-    if let (Value::Object(live), Value::Object(rival)) = (live, rival) {
+    if let (Value::Object(live), Value::Object(candidate)) = (live, candidate) {
         for (key, value) in live {
-            differences(&format!("{place}/{key}"), value, rival.get(key).unwrap_or(&Value::Null), out);
+            differences(&format!("{place}/{key}"), value, candidate.get(key).unwrap_or(&Value::Null), out);
         }
-        for (key, value) in rival.iter().filter(|(key, _)| !live.contains_key(*key)) {
+        for (key, value) in candidate.iter().filter(|(key, _)| !live.contains_key(*key)) {
             differences(&format!("{place}/{key}"), &Value::Null, value, out);
         }
         return;
     }
-    out.push(format!("{}: {} became {}", if place.is_empty() { "/" } else { place }, short(live), short(rival)));
+    out.push(format!("{}: {} became {}", if place.is_empty() { "/" } else { place }, short(live), short(candidate)));
 }
 
 fn short(value: &Value) -> String {

@@ -274,7 +274,7 @@ impl Stages {
                 found.samples.iter().map(|(id, fields)| (id.clone(), fields.clone().into())).collect();
             let samples = serde_json::Value::Object(samples).to_string();
             let counts = (found.same, found.different);
-            self.state().compared(&found.function, &found.live, &found.rival, counts, &samples)?;
+            self.state().compared(&found.function, &found.live, &found.candidate, counts, &samples)?;
         }
         Ok(())
     }

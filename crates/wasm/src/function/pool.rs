@@ -8,6 +8,7 @@
 
 use std::future::Future;
 
+use serde::{Deserialize, Serialize};
 use tidegate_process::task;
 use tokio::runtime::{Handle, Runtime};
 
@@ -29,6 +30,16 @@ pub enum Lane {
     Quick,
     /// For functions that lately broke, or needed much of what they may use.
     Slow,
+}
+
+/// How a candidate version is tried beside the active one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutMode {
+    /// It takes this percentage of the batches.
+    Share(u8),
+    /// It runs beside the active version; its outcomes are compared and thrown away.
+    Shadow,
 }
 
 /// A run came to no end: the pool has stopped, or the host itself failed while the guest ran.

@@ -5,18 +5,19 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tidegate_wasm::function::RolloutMode;
 
 use super::{Error, Sha, disk, format};
 
-/// The two kinds of things that are stored; a name stands for one thing on each shelf.
+/// The two kinds of things that are stored; a name stands for one thing of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Shelf {
+pub enum PluginKind {
     Functions,
     Destinations,
 }
 
-impl Shelf {
-    /// One thing of this shelf, in words.
+impl PluginKind {
+    /// One thing of this kind, in words.
     #[must_use]
     pub const fn one(self) -> &'static str {
         match self {
@@ -25,7 +26,7 @@ impl Shelf {
         }
     }
 
-    /// The shelf as paths spell it.
+    /// The kind as paths spell it.
     #[must_use]
     pub const fn all(self) -> &'static str {
         match self {
@@ -35,25 +36,25 @@ impl Shelf {
     }
 }
 
-/// Every pointer of the store at one moment.
+/// Every release of the store at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pointers {
+pub struct Releases {
     /// Missing in files of builds that had no formats, which are of the first.
     #[serde(default)]
     format: format::Number,
     /// Grows by one with each change.
     pub revision: u64,
     #[serde(default)]
-    pub functions: BTreeMap<String, Pointer>,
+    pub functions: BTreeMap<String, Release>,
     #[serde(default)]
-    pub destinations: BTreeMap<String, Pointer>,
+    pub destinations: BTreeMap<String, Release>,
 }
 
 /// What runs under one name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pointer {
+pub struct Release {
     pub live: Option<Placed>,
     /// What `rollback` goes back to.
     pub previous: Option<Placed>,
@@ -61,7 +62,7 @@ pub struct Pointer {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Placed>,
     /// What is tried beside the live version.
-    pub canary: Option<Canary>,
+    pub canary: Option<Rollout>,
     /// Sources whose events a function sees, in the order in which they were attached.
     #[serde(default)]
     pub attached: BTreeSet<String>,
@@ -70,7 +71,7 @@ pub struct Pointer {
 /// What is remembered to walk back to.
 const EARLIER_MAX: usize = 20;
 
-impl Pointer {
+impl Release {
     /// Puts `placed` in the place of the live version, which can be gone back to.
     pub(super) fn advance(&mut self, placed: Placed) {
         if let Some(left) = self.live.replace(placed) {
@@ -105,46 +106,37 @@ impl std::fmt::Debug for Placed {
     }
 }
 
-/// A version on trial.
+/// A candidate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Canary {
+pub struct Rollout {
     pub placed: Placed,
-    pub trial: Trial,
+    #[serde(rename = "trial")]
+    pub mode: RolloutMode,
 }
 
-/// How it is tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Trial {
-    /// It takes this percentage of the batches.
-    Share(u8),
-    /// It runs beside the live version; what it answers is only compared.
-    Shadow,
-}
-
-impl Pointers {
-    /// The pointers of a shelf.
+impl Releases {
+    /// The releases of a kind.
     #[must_use]
-    pub fn shelf(&self, shelf: Shelf) -> &BTreeMap<String, Pointer> {
-        match shelf {
-            Shelf::Functions => &self.functions,
-            Shelf::Destinations => &self.destinations,
+    pub fn of_kind(&self, plugin_kind: PluginKind) -> &BTreeMap<String, Release> {
+        match plugin_kind {
+            PluginKind::Functions => &self.functions,
+            PluginKind::Destinations => &self.destinations,
         }
     }
 
-    pub(super) fn shelf_mut(&mut self, shelf: Shelf) -> &mut BTreeMap<String, Pointer> {
-        match shelf {
-            Shelf::Functions => &mut self.functions,
-            Shelf::Destinations => &mut self.destinations,
+    pub(super) fn of_kind_mut(&mut self, plugin_kind: PluginKind) -> &mut BTreeMap<String, Release> {
+        match plugin_kind {
+            PluginKind::Functions => &mut self.functions,
+            PluginKind::Destinations => &mut self.destinations,
         }
     }
 
     /// Every version that something points at.
     pub fn named(&self) -> impl Iterator<Item = Sha> {
-        self.functions.values().chain(self.destinations.values()).flat_map(|pointer| {
-            let canary = pointer.canary.as_ref().map(|canary| &canary.placed);
-            pointer.live.iter().chain(&pointer.previous).chain(canary).map(|placed| placed.sha256)
+        self.functions.values().chain(self.destinations.values()).flat_map(|release| {
+            let canary = release.canary.as_ref().map(|canary| &canary.placed);
+            release.live.iter().chain(&release.previous).chain(canary).map(|placed| placed.sha256)
         })
     }
 
@@ -174,26 +166,26 @@ mod tests {
 
     #[test]
     fn walking_back_never_leads_to_what_was_left_that_way() {
-        let mut pointer = Pointer::default();
+        let mut release = Release::default();
         for of in ["a", "b", "a", "c", "b"] {
-            pointer.advance(placed(of));
+            release.advance(placed(of));
         }
         let mut seen = Vec::new();
-        while pointer.retreat().is_some() {
-            seen.push(pointer.live.clone().unwrap());
+        while release.retreat().is_some() {
+            seen.push(release.live.clone().unwrap());
         }
         assert_eq!(seen, [placed("c"), placed("a")], "b was left first, and a stands there once");
-        assert_eq!((pointer.previous.as_ref(), pointer.earlier.len()), (None, 0));
-        pointer.advance(placed("d"));
-        assert_eq!((pointer.retreat(), pointer.live), (Some(placed("d")), Some(placed("a"))));
+        assert_eq!((release.previous.as_ref(), release.earlier.len()), (None, 0));
+        release.advance(placed("d"));
+        assert_eq!((release.retreat(), release.live), (Some(placed("d")), Some(placed("a"))));
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let mut pointer = Pointer::default();
+        let mut release = Release::default();
         for of in 0..100 {
-            pointer.advance(placed(&of.to_string()));
+            release.advance(placed(&of.to_string()));
         }
-        assert_eq!((pointer.earlier.len(), pointer.earlier[0].clone()), (EARLIER_MAX, placed("78")));
+        assert_eq!((release.earlier.len(), release.earlier[0].clone()), (EARLIER_MAX, placed("78")));
     }
 }

@@ -15,18 +15,18 @@ use wasmtime::component::Component;
 use super::engine::{Engine, EngineError, compiling};
 use super::module::{LoadError, Module, World, apart, compile_failed, readable};
 
-/// Stands last in an artefact; its last byte is the format.
+/// Stands last in an artifact; its last byte is the format.
 const MAGIC: [u8; 8] = *b"tdgtart\x02";
 const SHA_BYTES: usize = 32;
 const MAC_BYTES: usize = 32;
 /// The sha-256 of the component, the compiler's identity, the MAC over the code and these two, the magic.
 const SEAL_BYTES: usize = SHA_BYTES + 8 + MAC_BYTES + MAGIC.len();
 
-/// Seals artefacts and tells its own seals from others. Never printed.
+/// Seals artifacts and tells its own seals from others. Never printed.
 #[derive(Clone)]
 pub struct Seal([u8; 32]);
 
-/// What an artefact was compiled of and by.
+/// What an artifact was compiled of and by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
     /// The sha-256 of the component.
@@ -35,7 +35,7 @@ pub struct Origin {
     pub compiler: u64,
 }
 
-/// Why an artefact is not loaded. Always a reason to compile again, never one to fail.
+/// Why an artifact is not loaded. Always a reason to compile again, never one to fail.
 #[derive(Debug, thiserror::Error)]
 pub enum Flaw {
     #[error("it cannot be read: {0}")]
@@ -66,7 +66,7 @@ impl Seal {
         Self(key)
     }
 
-    /// `code` as an artefact.
+    /// `code` as an artifact.
     #[must_use]
     pub fn seal(&self, origin: Origin, mut code: Vec<u8>) -> Vec<u8> {
         let mut mac = blake3::Hasher::new_keyed(&self.0);
@@ -79,41 +79,41 @@ impl Seal {
         code
     }
 
-    /// The code in `artefact`, if it is sealed by us and of this origin.
+    /// The code in `artifact`, if it is sealed by us and of this origin.
     ///
     /// # Errors
     /// Why it must be compiled again.
-    pub fn open<'a>(&self, artefact: &'a [u8], origin: Origin) -> Result<Code<'a>, Flaw> {
-        self.verify(artefact, origin).map(|code| Code(Verified::Bytes(code)))
+    pub fn open<'a>(&self, artifact: &'a [u8], origin: Origin) -> Result<Code<'a>, Flaw> {
+        self.verify(artifact, origin).map(|code| Code(Verified::Bytes(code)))
     }
 
-    /// The code in the artefact at `path`, if it is sealed by us and of this origin. Nobody else may be able to write to
+    /// The code in the artifact at `path`, if it is sealed by us and of this origin. Nobody else may be able to write to
     /// its folder, and whoever may replaces files whole: the code is read from there as long as it is in use.
     ///
     /// # Errors
     /// Why it must be compiled again.
     pub fn open_file<'a>(&self, path: &'a Path, origin: Origin) -> Result<Code<'a>, Flaw> {
-        let artefact = mapped(&File::open(path)?)?;
-        self.verify(&artefact, origin)?;
+        let artifact = mapped(&File::open(path)?)?;
+        self.verify(&artifact, origin)?;
         Ok(Code(Verified::File(path)))
     }
 
-    /// Whether the artefact at `path` is as it was sealed by us, whatever it is the code of.
+    /// Whether the artifact at `path` is as it was sealed by us, whatever it is the code of.
     ///
     /// # Errors
     /// It is not.
     pub fn check_file(&self, path: &Path) -> Result<(), Flaw> {
-        let artefact = mapped(&File::open(path)?)?;
-        let (_, seal) = artefact.split_last_chunk::<SEAL_BYTES>().ok_or(Flaw::Short)?;
+        let artifact = mapped(&File::open(path)?)?;
+        let (_, seal) = artifact.split_last_chunk::<SEAL_BYTES>().ok_or(Flaw::Short)?;
         let (component, rest) = seal.split_first_chunk::<SHA_BYTES>().ok_or(Flaw::Short)?;
         let (compiler, _) = rest.split_first_chunk::<8>().ok_or(Flaw::Short)?;
         let origin = Origin { component: *component, compiler: u64::from_le_bytes(*compiler) };
-        self.verify(&artefact, origin).map(drop)
+        self.verify(&artifact, origin).map(drop)
     }
 
-    /// The code in `artefact`, if everything in it is as we sealed it.
-    fn verify<'a>(&self, artefact: &'a [u8], origin: Origin) -> Result<&'a [u8], Flaw> {
-        let (code, seal) = artefact.split_last_chunk::<SEAL_BYTES>().ok_or(Flaw::Short)?;
+    /// The code in `artifact`, if everything in it is as we sealed it.
+    fn verify<'a>(&self, artifact: &'a [u8], origin: Origin) -> Result<&'a [u8], Flaw> {
+        let (code, seal) = artifact.split_last_chunk::<SEAL_BYTES>().ok_or(Flaw::Short)?;
         let (origin_sealed, rest) = seal.split_at(SHA_BYTES + 8);
         let (mac_sealed, magic) = rest.split_at(MAC_BYTES);
         if magic != MAGIC {
@@ -191,32 +191,32 @@ mod tests {
     const ORIGIN: Origin = Origin { component: [7; 32], compiler: 9 };
 
     /// What is opened of these bytes, the same in memory and in a file.
-    fn opened(seal: &Seal, artefact: &[u8], origin: Origin) -> Result<(), String> {
+    fn opened(seal: &Seal, artifact: &[u8], origin: Origin) -> Result<(), String> {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), artefact).unwrap();
+        std::fs::write(file.path(), artifact).unwrap();
         let of_file = seal.open_file(file.path(), origin).map(|_| ()).map_err(|flaw| flaw.to_string());
-        let in_memory = seal.open(artefact, origin).map(|_| ()).map_err(|flaw| flaw.to_string());
+        let in_memory = seal.open(artifact, origin).map(|_| ()).map_err(|flaw| flaw.to_string());
         assert_eq!(of_file, in_memory);
         in_memory
     }
 
     #[test]
-    fn only_our_own_untouched_artefacts_are_opened() {
+    fn only_our_own_untouched_artifacts_are_opened() {
         let seal = Seal::new([1; 32]);
         let refused = |flaw: Flaw| Err(flaw.to_string());
-        let artefact = seal.seal(ORIGIN, b"code".to_vec());
-        assert_eq!(opened(&seal, &artefact, ORIGIN), Ok(()));
-        assert!(matches!(seal.open(&artefact, ORIGIN), Ok(Code(Verified::Bytes(b"code")))));
-        assert_eq!(opened(&Seal::new([2; 32]), &artefact, ORIGIN), refused(Flaw::Seal));
-        assert_eq!(opened(&seal, &artefact, Origin { component: [8; 32], ..ORIGIN }), refused(Flaw::Component));
-        assert_eq!(opened(&seal, &artefact, Origin { compiler: 8, ..ORIGIN }), refused(Flaw::Compiler));
+        let artifact = seal.seal(ORIGIN, b"code".to_vec());
+        assert_eq!(opened(&seal, &artifact, ORIGIN), Ok(()));
+        assert!(matches!(seal.open(&artifact, ORIGIN), Ok(Code(Verified::Bytes(b"code")))));
+        assert_eq!(opened(&Seal::new([2; 32]), &artifact, ORIGIN), refused(Flaw::Seal));
+        assert_eq!(opened(&seal, &artifact, Origin { component: [8; 32], ..ORIGIN }), refused(Flaw::Component));
+        assert_eq!(opened(&seal, &artifact, Origin { compiler: 8, ..ORIGIN }), refused(Flaw::Compiler));
         assert_eq!(opened(&seal, &[], ORIGIN), refused(Flaw::Short));
-        for at in 0..artefact.len() {
-            let mut changed = artefact.clone();
+        for at in 0..artifact.len() {
+            let mut changed = artifact.clone();
             changed[at] ^= 1;
-            let flaw = if at < artefact.len() - MAGIC.len() { Flaw::Seal } else { Flaw::Format };
+            let flaw = if at < artifact.len() - MAGIC.len() { Flaw::Seal } else { Flaw::Format };
             assert_eq!(opened(&seal, &changed, ORIGIN), refused(flaw), "byte {at}");
-            assert!(opened(&seal, &artefact[..at], ORIGIN).is_err());
+            assert!(opened(&seal, &artifact[..at], ORIGIN).is_err());
         }
     }
 
@@ -224,10 +224,10 @@ mod tests {
     fn code_of_many_pages_is_sealed_whole() {
         let seal = Seal::new([1; 32]);
         for bytes in [4095, 4096, 4097, (1 << 20) + 7] {
-            let mut artefact = seal.seal(ORIGIN, vec![5; bytes]);
-            assert_eq!(opened(&seal, &artefact, ORIGIN), Ok(()), "{bytes}");
-            artefact[bytes - 1] ^= 1;
-            assert_eq!(opened(&seal, &artefact, ORIGIN), Err(Flaw::Seal.to_string()), "{bytes}");
+            let mut artifact = seal.seal(ORIGIN, vec![5; bytes]);
+            assert_eq!(opened(&seal, &artifact, ORIGIN), Ok(()), "{bytes}");
+            artifact[bytes - 1] ^= 1;
+            assert_eq!(opened(&seal, &artifact, ORIGIN), Err(Flaw::Seal.to_string()), "{bytes}");
         }
     }
 }

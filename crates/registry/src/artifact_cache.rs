@@ -1,4 +1,4 @@
-//! From bytes to code that can be called: artefacts, and what is loaded.
+//! From bytes to code that can be called: artifacts, and what is loaded.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use tidegate_process::clock;
 use tidegate_wasm::{Flaw, LoadError, Module, Origin, Seal, World, inspect};
 
 use super::compile::compile;
-use super::version::{Facts, Loaded, world};
-use super::{Error, Pointers, Sha, Store, disk, format, lock};
+use super::version::{Loaded, VersionMetadata, world};
+use super::{Error, Releases, Sha, Store, disk, format, lock};
 
-/// The key that seals artefacts; made when there is none. A new key only means that everything is compiled again.
+/// The key that seals artifacts; made when there is none. A new key only means that everything is compiled again.
 pub(super) fn key(path: &Path) -> Result<Seal, Error> {
     let failed = |cause| Error::File { path: path.to_owned(), cause };
     let known = disk::read(path, 1 << 10).map_err(failed)?.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
@@ -26,20 +26,20 @@ pub(super) fn key(path: &Path) -> Result<Seal, Error> {
 }
 
 /// The versions in a folder. What is not whole is no version: it was never acknowledged.
-pub(super) fn versions(folder: &Path) -> Result<HashMap<Sha, Arc<Facts>>, Error> {
+pub(super) fn versions(folder: &Path) -> Result<HashMap<Sha, Arc<VersionMetadata>>, Error> {
     let mut versions = HashMap::new();
     let failed = |cause| Error::File { path: folder.to_owned(), cause };
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let sha = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<Sha>().ok());
         match (sha, path.extension().and_then(|extension| extension.to_str())) {
-            (Some(sha), Some("json")) => match facts(&path, sha) {
-                Ok(facts) => drop(versions.insert(sha, Arc::new(facts))),
+            (Some(sha), Some("json")) => match metadata(&path, sha) {
+                Ok(metadata) => drop(versions.insert(sha, Arc::new(metadata))),
                 Err(reason) => {
                     tracing::error!(file = %path.display(), reason, "a version cannot be read and is left out")
                 }
             },
-            // Bytes without facts: the process ended before they counted.
+            // Bytes without metadata: the process ended before they counted.
             (Some(_), Some("wasm")) if !path.with_extension("json").exists() => drop(std::fs::remove_file(&path)),
             (Some(_), Some("wasm")) => {}
             _ => drop(std::fs::remove_file(&path)),
@@ -53,7 +53,7 @@ pub(super) fn refuse_newer(folder: &Path) -> Result<(), Error> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
     for path in entries.flatten().map(|entry| entry.path()) {
         if path.extension().is_some_and(|extension| extension == "json")
-            && let Ok(Some(bytes)) = disk::read(&path, FACTS_BYTES_MAX)
+            && let Ok(Some(bytes)) = disk::read(&path, METADATA_BYTES_MAX)
             && let Err(error @ Error::Newer { .. }) = format::read::<serde_json::Value>(&path, &bytes)
         {
             return Err(error);
@@ -62,18 +62,18 @@ pub(super) fn refuse_newer(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-const FACTS_BYTES_MAX: u64 = 8 << 20;
+const METADATA_BYTES_MAX: u64 = 8 << 20;
 
-pub(super) fn facts(path: &Path, sha: Sha) -> Result<Facts, String> {
-    let bytes = disk::read(path, FACTS_BYTES_MAX).map_err(|error| error.to_string())?.unwrap_or_default();
-    let facts: Facts = format::read(path, &bytes).map_err(|error| error.to_string())?;
-    if facts.sha256 != sha {
+pub(super) fn metadata(path: &Path, sha: Sha) -> Result<VersionMetadata, String> {
+    let bytes = disk::read(path, METADATA_BYTES_MAX).map_err(|error| error.to_string())?.unwrap_or_default();
+    let metadata: VersionMetadata = format::read(path, &bytes).map_err(|error| error.to_string())?;
+    if metadata.sha256 != sha {
         return Err("it is about another version".to_owned());
     }
     if !path.with_extension("wasm").is_file() {
         return Err("its component is missing".to_owned());
     }
-    Ok(facts)
+    Ok(metadata)
 }
 
 /// Whether a component is of the fields world.
@@ -86,12 +86,12 @@ fn exports_fields(bytes: &[u8]) -> bool {
 pub(super) struct Compiled {
     pub(super) module: Module,
     pub(super) code_bytes: usize,
-    /// Zero when there was an artefact already.
+    /// Zero when there was an artifact already.
     pub(super) compile_ms: u64,
 }
 
 impl Store {
-    /// A version, loaded; compiled again when its artefact is gone or has a flaw.
+    /// A version, loaded; compiled again when its artifact is gone or has a flaw.
     ///
     /// # Errors
     /// There is no such version, or it cannot be made to run.
@@ -100,13 +100,13 @@ impl Store {
             return Ok(Arc::clone(loaded));
         }
         let path = self.version_path(sha256);
-        let facts = lock(&self.0.versions).get(&sha256).cloned();
+        let metadata = lock(&self.0.versions).get(&sha256).cloned();
         let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
-        let facts = facts.ok_or_else(|| damaged("there are no facts about this version".to_owned()))?;
-        let manifest = Manifest::from_json(&facts.manifest).map_err(|faults| {
+        let metadata = metadata.ok_or_else(|| damaged("there are no metadata about this version".to_owned()))?;
+        let manifest = Manifest::from_json(&metadata.manifest).map_err(|faults| {
             damaged(faults.first().map_or_else(|| "its manifest is wrong".to_owned(), |fault| fault.problem.clone()))
         })?;
-        let module = match self.artefact(sha256, world(manifest.kind)) {
+        let module = match self.artifact(sha256, world(manifest.kind)) {
             Some((module, _)) => module,
             None => {
                 let bytes = self.version_bytes(sha256)?;
@@ -117,7 +117,7 @@ impl Store {
         Ok(Arc::clone(lock(&self.0.loaded).entry(sha256).or_insert(loaded)))
     }
 
-    /// The module of a component that somebody has on disk: checked, compiled in a child and kept as an artefact like a
+    /// The module of a component that somebody has on disk: checked, compiled in a child and kept as an artifact like a
     /// version, without becoming one. Blocks for seconds when it is new.
     ///
     /// # Errors
@@ -125,7 +125,7 @@ impl Store {
     pub fn module(&self, path: &Path, bytes: &[u8], world: World) -> Result<Module, Error> {
         inspect(bytes, self.limits(), Some(world))?;
         let sha256 = Sha::of(bytes);
-        match self.artefact(sha256, world) {
+        match self.artifact(sha256, world) {
             Some((module, _)) => Ok(module),
             None => Ok(self.compiled(sha256, path, bytes, world)?.module),
         }
@@ -149,7 +149,7 @@ impl Store {
     /// Compiles the component at `path`, which has the content `bytes`, unless somebody just did.
     pub(super) fn compiled(&self, sha256: Sha, path: &Path, bytes: &[u8], world: World) -> Result<Compiled, Error> {
         let _one_at_a_time = lock(&self.0.compiling);
-        if let Some((module, code_bytes)) = self.artefact(sha256, world) {
+        if let Some((module, code_bytes)) = self.artifact(sha256, world) {
             return Ok(Compiled { module, code_bytes, compile_ms: 0 });
         }
         // The child reads the file itself; a copy that nobody else writes to makes sure that it reads these very bytes.
@@ -160,20 +160,20 @@ impl Store {
         let (compiler, code) = compile(&self.0.settings.program, copy.path(), &self.0.settings.compile)?;
         let compile_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let origin = Origin { component: sha256.bytes(), compiler };
-        let artefact = self.0.seal.seal(origin, code);
-        let code = self.0.seal.open(&artefact, Origin { compiler: self.0.compiler, ..origin });
+        let artifact = self.0.seal.seal(origin, code);
+        let code = self.0.seal.open(&artifact, Origin { compiler: self.0.compiler, ..origin });
         let code = code.map_err(|flaw| LoadError::Stale { reason: flaw.to_string() })?;
         let module = Module::load(&self.0.engine, &code, world)?;
-        let kept = self.artefact_path(sha256);
-        if let Err(error) = disk::replace_quickly(&kept, &artefact) {
+        let kept = self.artifact_path(sha256);
+        if let Err(error) = disk::replace_quickly(&kept, &artifact) {
             tracing::warn!(file = %kept.display(), error = %error, "compiled code could not be kept; it will be compiled again");
         }
-        Ok(Compiled { module, code_bytes: artefact.len(), compile_ms })
+        Ok(Compiled { module, code_bytes: artifact.len(), compile_ms })
     }
 
     /// The code of a component if it is there, sealed by us and takes its place in the engine.
-    fn artefact(&self, sha256: Sha, world: World) -> Option<(Module, usize)> {
-        let path = self.artefact_path(sha256);
+    fn artifact(&self, sha256: Sha, world: World) -> Option<(Module, usize)> {
+        let path = self.artifact_path(sha256);
         let began = Instant::now();
         let bytes_max = self.0.settings.compile.code_bytes_max + (1 << 10);
         let length = match path.metadata() {
@@ -226,22 +226,22 @@ impl Store {
         }
     }
 
-    /// Lets go of the code that no pointer names, or of nothing.
-    pub(super) fn forget_unnamed(&self, pointers: &Pointers) {
-        let named: HashSet<Sha> = pointers.named().collect();
+    /// Lets go of the code that no release names, or of nothing.
+    pub(super) fn forget_unnamed(&self, releases: &Releases) {
+        let named: HashSet<Sha> = releases.named().collect();
         lock(&self.0.loaded).retain(|sha, _| named.contains(sha));
     }
 
     /// Removes the code of what did not become a version.
-    pub(super) fn forget_artefact(&self, sha256: Sha) {
-        let _ = std::fs::remove_file(self.artefact_path(sha256));
+    pub(super) fn forget_artifact(&self, sha256: Sha) {
+        let _ = std::fs::remove_file(self.artifact_path(sha256));
     }
 
     pub(super) fn version_path(&self, sha256: Sha) -> PathBuf {
         self.0.dir.join("versions").join(format!("{sha256}.wasm"))
     }
 
-    fn artefact_path(&self, sha256: Sha) -> PathBuf {
+    fn artifact_path(&self, sha256: Sha) -> PathBuf {
         self.0.dir.join("artefacts").join(format!("{sha256}.cwasm"))
     }
 }
