@@ -64,8 +64,8 @@ pub struct Settings {
     pub functions: BTreeSet<String>,
     /// Of each destination plugin that the workspace has a file for, the syncs that use it.
     pub syncs: BTreeMap<String, Vec<String>>,
-    /// Of each function, the tables that the workspace lends it.
-    pub lent: BTreeMap<String, BTreeSet<String>>,
+    /// Of each function, the tables that the workspace grants it.
+    pub granted: BTreeMap<String, BTreeSet<String>>,
     pub store: Store,
     pub running: Running,
     pub open_state: OpenState,

@@ -11,7 +11,7 @@ mod destinations;
 pub mod findings;
 pub mod inspect;
 mod keeper;
-mod lend;
+mod granted_tables;
 mod live;
 mod modes;
 mod active_runtimes;
@@ -241,7 +241,7 @@ impl App {
             sources: workspace.sources.keys().cloned().collect(),
             functions: workspace.functions.keys().cloned().collect(),
             syncs: active_runtimes::used(&workspace),
-            lent: lend::lent(&workspace),
+            granted: granted_tables::granted(&workspace),
             running: api::Running {
                 functions: live.taken(),
                 destinations: active_runtimes.taken(),

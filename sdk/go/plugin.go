@@ -113,9 +113,9 @@ var host = struct {
 	seed:  func() uint64 { return 0 },
 	sign:  func(string, []byte) ([]byte, error) { return nil, errors.New("only the host can sign") },
 	lookup: func(table, key string) (string, bool, error) {
-		entries, lent := TestTables[table]
-		if !lent {
-			return "", false, fmt.Errorf("no table %q is lent to this plugin", table)
+		entries, granted := TestTables[table]
+		if !granted {
+			return "", false, fmt.Errorf("no table %q is granted to this plugin", table)
 		}
 		text, found := entries[key]
 		return text, found, nil
@@ -131,8 +131,8 @@ func Log(format string, parts ...any) { host.log(false, fmt.Sprintf(format, part
 // Count adds to a counter of the plugin.
 func Count(name string, delta uint32) { host.count(name, delta) }
 
-// Lookup is the entry for key in a table that the workspace lends to the plugin; nil when the table has none. A table that
-// is not lent, and an empty key, are an error.
+// Lookup is the entry for key in a table that the workspace grants to the plugin; nil when the table has none. A table that
+// is not granted, and an empty key, are an error.
 func Lookup(table, key string) (entry any, err error) {
 	if key == "" {
 		return nil, fmt.Errorf("Lookup of %q: `key` is empty", table)

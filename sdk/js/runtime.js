@@ -3,8 +3,8 @@
 import { classifyByStatus } from "./delivery.js";
 import { PluginError, RetryBatch, hasInfinite, kind, text, toHostJson, toJson } from "./errors.js";
 
-/** What the host lends; filled in by the entry file before any event arrives. */
-const lent = { host: null, lookup: null, secrets: null, fields: null };
+/** What the host grants; filled in by the entry file before any event arrives. */
+const granted = { host: null, lookup: null, secrets: null, fields: null };
 /** Settings of the plugin, parsed once. */
 let settings = {};
 const U32_MAX = 0xffffffff;
@@ -21,39 +21,39 @@ export const keep = new Outcome("keep");
 /** Filters the event on purpose; `reason` is a short code that shows in the live view. */
 export const drop = (reason) => new Outcome("drop", text(reason, "the reason of drop()"));
 /** Puts this one event into quarantine. */
-export const fail = (code, message) => new Outcome("fail", complaint("invalid-event", code, message));
+export const fail = (code, message) => new Outcome("fail", pluginError("invalid-event", code, message));
 
 export const log = {
-  debug: (...parts) => lent.host?.log("debug", parts.map(shown).join(" ")),
-  info: (...parts) => lent.host?.log("info", parts.map(shown).join(" ")),
-  warn: (...parts) => lent.host?.log("warn", parts.map(shown).join(" ")),
-  error: (...parts) => lent.host?.log("error", parts.map(shown).join(" ")),
+  debug: (...parts) => granted.host?.log("debug", parts.map(shown).join(" ")),
+  info: (...parts) => granted.host?.log("info", parts.map(shown).join(" ")),
+  warn: (...parts) => granted.host?.log("warn", parts.map(shown).join(" ")),
+  error: (...parts) => granted.host?.log("error", parts.map(shown).join(" ")),
 };
 globalThis.console = { ...log, log: log.info, trace: log.debug };
 
 /** Adds to a counter of this plugin. */
 export function count(name, delta = 1) {
   if (!Number.isInteger(delta) || delta < 0 || delta > U32_MAX) throw new TypeError(`count: the delta is ${shown(delta)}, not a whole number from 0`);
-  lent.host.count(text(name, "count: the name"), delta);
+  granted.host.count(text(name, "count: the name"), delta);
 }
 /** Unix milliseconds of the batch: the same for all its events, and the same on replay. */
-export const now = () => Number(lent.host.nowMs());
+export const now = () => Number(granted.host.nowMs());
 /** Seed of the batch, the same on replay. */
-export const seed = () => Number(lent.host.seed());
+export const seed = () => Number(granted.host.seed());
 /** The entry for `key` in a table that the manifest names under `lookups`; null when there is none. */
 export function lookup(table, key) {
-  if (!lent.lookup) throw new Error("lookup() is not lent to this kind of plugin");
-  const entry = lent.lookup.get(text(table, "lookup: the table"), text(key, "lookup: the key"));
+  if (!granted.lookup) throw new Error("lookup() is not granted to this kind of plugin");
+  const entry = granted.lookup.get(text(table, "lookup: the table"), text(key, "lookup: the key"));
   return entry === null || entry === undefined ? null : JSON.parse(entry);
 }
 /** HMAC of `data` (text or bytes) under the secret called `secret`; as bytes. The plugin never sees the secret. */
 export function sign(algorithm, secret, data) {
-  if (!lent.secrets) throw new Error("sign() is for destinations");
+  if (!granted.secrets) throw new Error("sign() is for destinations");
   if (!["sha1", "sha256", "sha512"].includes(algorithm)) throw new TypeError(`sign: the algorithm is ${shown(algorithm)}; use sha1, sha256 or sha512`);
   if (typeof secret !== "string" && !(secret instanceof Uint8Array)) throw new TypeError(`sign: the secret is ${kind(secret)}, not a name or bytes`);
   if (typeof data !== "string" && !(data instanceof Uint8Array)) throw new TypeError(`sign: the data is ${kind(data)}, not text or bytes`);
   const key = typeof secret === "string" ? { tag: "named", val: secret } : { tag: "derived", val: secret };
-  return lent.secrets.sign(`hmac-${algorithm}`, key, typeof data === "string" ? encode(data) : data);
+  return granted.secrets.sign(`hmac-${algorithm}`, key, typeof data === "string" ? encode(data) : data);
 }
 /** A JSON pointer for the fields world, such as "/properties/email". Make it once, at the top of the file. */
 export class Path {
@@ -64,7 +64,7 @@ export class Path {
     this.handle = null;
   }
   get at() {
-    return (this.handle ??= new lent.fields.Path(this.pointer));
+    return (this.handle ??= new granted.fields.Path(this.pointer));
   }
 }
 export const path = (pointer) => new Path(pointer);
@@ -107,17 +107,17 @@ let chance = null;
 const NativeDate = Date;
 globalThis.Date = class Date extends NativeDate {
   constructor(...parts) {
-    if (parts.length === 0) super(lent.host ? now() : 0);
+    if (parts.length === 0) super(granted.host ? now() : 0);
     else super(...parts);
   }
   static now() {
-    return lent.host ? now() : 0;
+    return granted.host ? now() : 0;
   }
 };
 
 Math.random = () => {
   if (chance === null) {
-    chance = (lent.host ? seed() : 1) | 0;
+    chance = (granted.host ? seed() : 1) | 0;
     for (let i = 0; i < current.length; i++) chance = (Math.imul(chance, 31) + current.charCodeAt(i)) | 0;
   }
   chance = (chance + 0x6d2b79f5) | 0;
@@ -282,7 +282,7 @@ export function settled(value) {
 // --- what the entry file exports ------------------------------------------------------------------------------------
 
 export function transformWorld(plugin, services) {
-  Object.assign(lent, services);
+  Object.assign(granted, services);
   needs(plugin, "transform");
   const context = { get settings() { return settings; }, get now() { return now(); }, get seed() { return seed(); } };
   const transform = (batch) => guarded(() => batch.map((json) => {
@@ -294,7 +294,7 @@ export function transformWorld(plugin, services) {
 }
 
 export function fieldsWorld(plugin, services) {
-  Object.assign(lent, services);
+  Object.assign(granted, services);
   needs(plugin, "transform");
   const transform = (events) => guarded(() => {
     const context = { settings, now: now(), seed: seed() };
@@ -306,7 +306,7 @@ export function fieldsWorld(plugin, services) {
       } catch (error) {
         if (error instanceof RetryBatch) throw error;
         const { code, message } = caught(error);
-        lent.fields.failEvent(index, code, message);
+        granted.fields.failEvent(index, code, message);
       }
     }
   });
@@ -314,7 +314,7 @@ export function fieldsWorld(plugin, services) {
 }
 
 export function destinationWorld(plugin, services) {
-  Object.assign(lent, services);
+  Object.assign(granted, services);
   needs(plugin, "prepare");
   const context = { get settings() { return settings; }, get now() { return now(); }, get seed() { return seed(); } };
   const prepare = (batch) => guarded(() => plan(settled(plugin.prepare(batch.map((json) => JSON.parse(json)), context)), batch));
@@ -362,7 +362,7 @@ function guarded(work) {
     return work();
   } catch (error) {
     if (error instanceof RetryBatch) {
-      throw { tag: "retryable", val: [complaint("internal", "retry", error.message), error.afterMs] };
+      throw { tag: "retryable", val: [pluginError("internal", "retry", error.message), error.afterMs] };
     }
     throw { tag: "fatal", val: caught(error) };
   }
@@ -418,7 +418,7 @@ function plan(made, batch) {
       };
     }),
     skipped: list(made.skipped, "skipped").map(({ event, reason }) => ({ event: index(event, "skipped"), reason: text(reason, "skipped.reason") })),
-    failed: list(made.failed, "failed").map(({ event, code, message }) => ({ event: index(event, "failed"), error: complaint("invalid-event", code, message) })),
+    failed: list(made.failed, "failed").map(({ event, code, message }) => ({ event: index(event, "failed"), error: pluginError("invalid-event", code, message) })),
   };
 }
 
@@ -433,7 +433,7 @@ function verdict(value) {
   if (value === "retry") return { tag: "retry", val: null };
   const [tag, val] = Object.entries(value ?? {})[0] ?? [];
   if (tag === "retry") return { tag, val: val === null || val === undefined ? null : Math.min(Math.round(val), U32_MAX) };
-  if (["rejected", "disable", "bisect"].includes(tag)) return { tag, val: complaint(tag === "disable" ? "invalid-config" : "invalid-event", val.code, val.message) };
+  if (["rejected", "disable", "bisect"].includes(tag)) return { tag, val: pluginError(tag === "disable" ? "invalid-config" : "invalid-event", val.code, val.message) };
   if (tag === "partial") return { tag, val };
   throw new TypeError(`classify returned ${shown(value)}; return "delivered", "reauthenticate", { retry: ms }, { rejected: { code, message } }, { partial: [[event, retry]] }, { bisect: { code, message } } or { disable: { code, message } }`);
 }
@@ -471,15 +471,15 @@ class Fields {
 }
 
 function mark(index, outcome) {
-  if (outcome.tag === "drop") lent.fields.dropEvent(index, outcome.val);
-  else if (outcome.tag === "fail") lent.fields.failEvent(index, outcome.val.code, outcome.val.message);
+  if (outcome.tag === "drop") granted.fields.dropEvent(index, outcome.val);
+  else if (outcome.tag === "fail") granted.fields.failEvent(index, outcome.val.code, outcome.val.message);
 }
 
 /** Stacks that this batch has logged: a fault in every event is one line, not a flood. */
 const said = new Set();
 
 function caught(error) {
-  if (error instanceof PluginError) return complaint(error.kind ?? "invalid-event", error.code, error.message);
+  if (error instanceof PluginError) return pluginError(error.kind ?? "invalid-event", error.code, error.message);
   const name = error instanceof Error ? `${error.name}: ${error.message}` : `thrown: ${shown(error)}`;
   const stack = error instanceof Error ? frames(error.stack ?? "") : [];
   const whole = [name, ...stack.map((frame) => `    at ${frame}`)].join("\n");
@@ -507,7 +507,7 @@ function frames(stack) {
   });
 }
 
-function complaint(kind, code, message) {
+function pluginError(kind, code, message) {
   return { kind, code: text(code, "the code of an error"), message: String(message ?? "") };
 }
 

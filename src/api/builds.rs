@@ -64,7 +64,7 @@ pub(super) async fn show(
 const fn state(progress: &Progress) -> BuildState {
     match progress {
         Progress::Queued => BuildState::Queued,
-        Progress::Gates => BuildState::Gates,
+        Progress::Inspecting => BuildState::Inspecting,
         Progress::Compiling { .. } => BuildState::Compiling,
         Progress::Smoke => BuildState::Smoke,
         Progress::Ready(_) => BuildState::Ready,
@@ -81,7 +81,7 @@ fn shown(build: String, progress: &Progress) -> Build {
             let fix = "change the plugin as the message says, build it and push again".to_owned();
             shown.error = Some(BuildError { code: (*code).to_owned(), message: reason.clone(), fix });
         }
-        Progress::Queued | Progress::Gates | Progress::Smoke => {}
+        Progress::Queued | Progress::Inspecting | Progress::Smoke => {}
     }
     shown
 }

@@ -83,27 +83,27 @@ impl Shared {
         })
     }
 
-    /// Whether the workspace lends a version of a function every table that it asks for.
-    pub(super) fn lends(&self, name: &str, sha256: Sha, forced: bool) -> Result<(), Refusal> {
+    /// Whether the workspace grants a version of a function every table that it asks for.
+    pub(super) fn grants(&self, name: &str, sha256: Sha, forced: bool) -> Result<(), Refusal> {
         if forced {
             return Ok(());
         }
         let missing = self.lookups_missing(name, sha256);
         let Some(table) = missing.first() else { return Ok(()) };
-        let detail = format!("function {name:?} looks up {}, which nobody lends it", missing.join(", "));
+        let detail = format!("function {name:?} looks up {}, which nobody grants it", missing.join(", "));
         let fix = format!(
-            "write lookups/{table}.yaml with `lend_to: [{name}]` and start the server again; or go on without it: \
+            "write lookups/{table}.yaml with `grant_to: [{name}]` and start the server again; or go on without it: \
              `\"force\": true`, on the command line --force"
         );
         Err(Refusal::unprocessable("lookups-missing", detail, fix))
     }
 
-    /// The tables that a version asks for and the workspace does not lend.
+    /// The tables that a version asks for and the workspace does not grant.
     fn lookups_missing(&self, name: &str, sha256: Sha) -> Vec<String> {
         let asked =
             self.manifest(PluginKind::Functions, name, sha256).map(|manifest| manifest.lookups).unwrap_or_default();
-        let lent = self.settings.lent.get(name);
-        asked.into_iter().filter(|table| lent.is_none_or(|lent| !lent.contains(table))).collect()
+        let granted = self.settings.granted.get(name);
+        asked.into_iter().filter(|table| granted.is_none_or(|granted| !granted.contains(table))).collect()
     }
 
     fn manifest(&self, plugin_kind: PluginKind, name: &str, sha256: Sha) -> Option<Manifest> {

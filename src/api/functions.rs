@@ -39,7 +39,7 @@ pub(super) async fn list(State(shared): Of) -> axum::Json<Functions> {
         functions: settings.store.names(PluginKind::Functions).into_iter().map(summary).collect(),
         revision: releases.revision,
         sources: settings.sources.clone(),
-        lent: settings.lent.clone(),
+        granted: settings.granted.clone(),
     })
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn push(
     params(NameInPath), request_body = MakeLive, responses((status = 200, body = Function), Refusal))]
 pub(super) async fn live(State(shared): Of, Name(name): Name, Json(asked): Json<MakeLive>) -> Answer<Function> {
     let (sha256, settings) = (sha(&asked.sha256)?, object(asked.settings)?);
-    shared.lends(&name, sha256, asked.force)?;
+    shared.grants(&name, sha256, asked.force)?;
     changed(&shared, name, "live", change::live(PluginKind::Functions, sha256, settings)).await
 }
 
@@ -103,7 +103,7 @@ pub(super) async fn canary(State(shared): Of, Name(name): Name, Json(asked): Jso
     };
     let sha256 = sha256.ok_or_else(|| Refusal::bad("sha256", "`sha256` is missing", fix))?;
     let (sha256, settings) = (sha(&sha256)?, object(settings)?);
-    shared.lends(&name, sha256, force)?;
+    shared.grants(&name, sha256, force)?;
     let tried = Some((sha256, mode, settings));
     let change = move |store: &Store, name: &str| store.set_canary(PluginKind::Functions, name, tried);
     changed(&shared, name, "canary", Box::new(change)).await

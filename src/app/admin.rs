@@ -23,8 +23,8 @@ pub(super) struct AdminSettings {
     pub(super) functions: BTreeSet<String>,
     /// Of each destination plugin that has a file, the syncs that use it.
     pub(super) syncs: BTreeMap<String, Vec<String>>,
-    /// Of each uploaded function, the tables that it is lent.
-    pub(super) lent: BTreeMap<String, BTreeSet<String>>,
+    /// Of each uploaded function, the tables that it is granted.
+    pub(super) granted: BTreeMap<String, BTreeSet<String>>,
     pub(super) running: api::Running,
     pub(super) limits: api::Limits,
     pub(super) connections: net::Limits,
@@ -54,7 +54,7 @@ impl Admin {
             sources: settings.sources.clone(),
             functions: settings.functions.clone(),
             syncs: settings.syncs.clone(),
-            lent: settings.lent.clone(),
+            granted: settings.granted.clone(),
             store,
             running: settings.running.clone(),
             open_state: Box::new(open_state),

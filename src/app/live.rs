@@ -14,7 +14,7 @@ use tidegate_wasm::function::{Function, RolloutMode};
 use tokio::sync::watch;
 
 use super::Error;
-use super::lend::{self, Tables};
+use super::granted_tables::{self, Tables};
 use crate::api::Taken;
 use crate::config::Workspace;
 
@@ -34,7 +34,7 @@ pub(super) struct Live {
 impl Live {
     /// Loads everything that is live.
     pub(super) async fn open(workspace: &Workspace, store: Store) -> Result<Arc<Self>, Error> {
-        let tables = lend::tables(workspace)?;
+        let tables = granted_tables::tables(workspace)?;
         let functions = functions(workspace, &store, &tables).await?;
         let chosen = |names: &[(String, usize)]| -> Vec<Arc<Function>> {
             names.iter().filter_map(|(name, _)| functions.get(name).cloned()).collect()
@@ -147,7 +147,7 @@ impl Live {
         let loaded = self.store.load(sha256)?;
         let limits = loaded.limits(self.store.limits());
         let function = Function::of(loaded.module.clone(), name, settings, limits);
-        let services = self.tables.lent_to(name, &loaded.manifest.lookups);
+        let services = self.tables.granted_to(name, &loaded.manifest.lookups);
         let function = function.with_services(services).with_numbers(loaded.manifest.numbers());
         Ok(Arc::new(function.with_version(&sha256.to_string())))
     }
@@ -191,7 +191,7 @@ async fn functions(workspace: &Workspace, store: &Store, tables: &Tables) -> Res
         }
         let module = store.module_of_functions(&config.component, &bytes).map_err(|error| failed(name, error))?;
         let function = Function::of(module, name, config.settings_json.clone(), limits);
-        let function = function.with_services(lend::services(name, config, &bytes, tables)?);
+        let function = function.with_services(granted_tables::services(name, config, &bytes, tables)?);
         let numbers = Package::read(&bytes).map_or(Numbers::Unknown, |package| package.manifest.numbers());
         let function = function.with_numbers(numbers);
         // Wrong settings show now rather than at the first event.

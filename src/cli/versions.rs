@@ -107,7 +107,7 @@ pub(super) enum Both {
         /// Settings, a JSON file [default: those that are live]
         #[arg(long, value_name = "FILE")]
         settings: Option<PathBuf>,
-        /// Also when it looks up a table that nobody lends it
+        /// Also when it looks up a table that nobody grants it
         #[arg(long)]
         force: bool,
         #[command(flatten)]

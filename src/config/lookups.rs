@@ -1,4 +1,4 @@
-//! `lookups/<name>.yaml`: tables that the workspace lends to functions, and what each function borrows.
+//! `lookups/<name>.yaml`: tables that the workspace grants to functions, and what each function borrows.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::objects::FunctionConfig;
 pub struct LookupConfig {
     pub settings: Settings,
     /// Uploaded functions that may borrow the table, under its own name, each with its line.
-    pub lend_to: Vec<(String, usize)>,
+    pub grant_to: Vec<(String, usize)>,
 }
 
 /// What a function borrows: a name of its manifest, and the table that it stands for.
@@ -23,20 +23,20 @@ pub struct LookupConfig {
 pub struct Borrowed {
     /// The name in the plugin's manifest.
     pub name: String,
-    /// `None` when the workspace says that it lends nothing under this name.
+    /// `None` when the workspace says that it grants nothing under this name.
     pub table: Option<String>,
     pub line: usize,
 }
 
-/// The word that says that nothing is lent.
+/// The word that says that nothing is granted.
 const NOTHING: &str = "none";
 
 /// Where a table comes from, for messages and examples.
 const KINDS: &str = "`kind: mmdb` (a MaxMind database) or `kind: table` (a CSV or JSON file, or entries)";
 
 pub(super) fn lookup(fields: &mut Fields<'_>, dir: &Path) -> Option<LookupConfig> {
-    let lend_to = fields.texts("lend_to");
-    Some(LookupConfig { settings: settings(fields, dir)?, lend_to })
+    let grant_to = fields.texts("grant_to");
+    Some(LookupConfig { settings: settings(fields, dir)?, grant_to })
 }
 
 fn settings(fields: &mut Fields<'_>, dir: &Path) -> Option<Settings> {
@@ -128,7 +128,7 @@ pub(super) fn check(
                 line: *line,
                 message: format!("there is no lookup {table:?}, which `lookups.{name}` asks for"),
                 fix: format!(
-                    "{others}make lookups/{table}.yaml with {KINDS}, or write `{name}: {NOTHING}` to lend nothing"
+                    "{others}make lookups/{table}.yaml with {KINDS}, or write `{name}: {NOTHING}` to grant nothing"
                 ),
             });
         }

@@ -116,10 +116,10 @@ impl Workspace {
             }
         }
         for (table, lookup) in &self.lookups {
-            for (function, line) in &lookup.lend_to {
+            for (function, line) in &lookup.grant_to {
                 let asks = |function: &str| format!("functions/{function}.yaml: `lookups: {{{table}: {table}}}`");
                 let (message, fix) = if self.functions.contains_key(function) {
-                    let message = "functions of files ask for tables themselves; `lend_to` is for uploaded ones";
+                    let message = "functions of files ask for tables themselves; `grant_to` is for uploaded ones";
                     (message.to_owned(), format!("take {function:?} away here, and write into {}", asks(function)))
                 } else if self.is_uploaded(function) {
                     continue;
@@ -173,7 +173,7 @@ fn passed_over(dir: &Path) -> Vec<(&'static str, String)> {
                 !path.join("plugin.yaml").exists() && entries(&path).any(|path| is_yaml(&path))
             } else {
                 let ends = [".yaml", ".yml"].iter().any(|end| small.ends_with(end)) && !is_yaml(&path);
-                // Tables that are lent may be JSON.
+                // Tables that are granted may be JSON.
                 ends || small.ends_with(".yaml.txt") || (folder != "lookups" && small.ends_with(".json"))
             };
             if is_object {

@@ -1,4 +1,4 @@
-//! Mutated components through the gates, the compiler and a run: whatever they are, the host goes on.
+//! Mutated components past the limits, the compiler and a run: whatever they are, the host goes on.
 //!
 //! In a server the compiler runs in a child with limits; here it runs in this process, so that a panic in it is seen.
 
@@ -30,7 +30,7 @@ pub fn run(plan: &Plan) -> Found {
             if inspect(&bytes, &limits, None).is_err() {
                 return (0, 0, 0);
             }
-            // The compiler is a hundred times dearer than the gates.
+            // The compiler is a hundred times dearer than the limits.
             if n % 25 != 0 {
                 return (1, 0, 0);
             }
@@ -43,8 +43,8 @@ pub fn run(plan: &Plan) -> Found {
             (1, 1, 1)
         }));
         match outcome {
-            Ok((gate, compiler, run)) => {
-                inspected += gate;
+            Ok((component_limits, compiler, run)) => {
+                inspected += component_limits;
                 compiled += compiler;
                 ran += run;
             }
@@ -61,9 +61,9 @@ pub fn run(plan: &Plan) -> Found {
         }
     }
     found.altered = panics;
-    found
-        .notes
-        .push(format!("{inspected} passed the gates, {compiled} compiled, {ran} ran, {panics} panics of the host"));
+    found.notes.push(format!(
+        "{inspected} stayed within the limits, {compiled} compiled, {ran} ran, {panics} panics of the host"
+    ));
     found
 }
 

@@ -100,7 +100,7 @@ fn workspace(far: &Far) -> Workspace {
         "traffic": {"timeout": "2 s"},
         "retry": {"age_max": "60 min", "pause_min": "10 ms", "pause_max": "200 ms"},
     });
-    let component = guests::destination("hostile/courier", &manifest);
+    let component = guests::destination("hostile/destination", &manifest);
     std::fs::write(workspace.path().join("courier.wasm"), component).expect("a file");
     let origin = far.origin();
     workspace.write(

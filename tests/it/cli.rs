@@ -555,7 +555,7 @@ fn a_contract_that_no_event_can_meet_is_noted() {
         "syncs/web-to-warehouse.yaml",
         "source: web\ndestination: warehouse\nfilter:\n  events: [goood]\nmapping:\n  remove: [/contxt/ip, /properties/a]\n",
     );
-    workspace.write("lookups/names.yaml", "kind: table\nentries: {a: b}\nlend_to: [nobody]\n");
+    workspace.write("lookups/names.yaml", "kind: table\nentries: {a: b}\ngrant_to: [nobody]\n");
     // The contract is that of two sources, and each note on it is said once.
     workspace.write("sources/app.yaml", "kind: http\nwrite_key: app-key-0123456789\n");
     workspace.write("syncs/app.yaml", "source: app\ndestination: warehouse\nschema: app\n");

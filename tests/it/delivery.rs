@@ -48,7 +48,7 @@ impl Route {
         let workspace = Workspace::new();
         let mut manifest = manifest();
         change(&mut manifest);
-        std::fs::write(workspace.path().join("courier.wasm"), guests::destination("hostile/courier", &manifest))
+        std::fs::write(workspace.path().join("courier.wasm"), guests::destination("hostile/destination", &manifest))
             .unwrap();
         let origin = far.origin();
         workspace.write(

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tidegate_event::digits::Numbers;
 use tidegate_wasm::{
-    Breach, Call, CallFailure, Called, Journal, Limits, Mark, Module, Response, Services, Stage, Verdict, World,
+    Call, CallFailure, CallLog, Called, Limits, Mark, Module, Response, Services, Stage, StopReason, Verdict, World,
 };
 
 use crate::support::guests;
@@ -38,7 +38,7 @@ fn edit(guest: &str, settings: &str, events: Events) -> (Events, Called<Vec<Mark
     let module = guests::module_of(guest, World::Fields);
     let bytes = events.iter().map(|event| Value::Object(event.clone()).to_string().len()).sum();
     let (services, limits) = (Services::default(), patient().into());
-    block_on(module.edit(&limits, call(settings, &services), events, bytes, &mut Journal::default()))
+    block_on(module.edit(&limits, call(settings, &services), events, bytes, &mut CallLog::default()))
 }
 
 fn object(value: Value) -> Map<String, Value> {
@@ -61,33 +61,33 @@ fn attacked(attack: &str) -> Events {
 
 #[test]
 fn an_attack_ends_the_call_and_every_edit_is_undone() {
-    for (attack, breach, part) in [
-        ("get-outside", Breach::Trap, "there is no event 10: the batch has 10"),
-        ("set-outside", Breach::Trap, "there is no event 4294967295"),
-        ("remove-outside", Breach::Trap, "there is no event 10"),
-        ("drop-outside", Breach::Trap, "there is no event 10"),
-        ("fail-outside", Breach::Trap, "there is no event 10"),
-        ("move-outside", Breach::Trap, "there is no event 10"),
-        ("no-pointer", Breach::Trap, "\"properties\" is no JSON pointer"),
-        ("empty-pointer", Breach::Trap, "\"\" is no JSON pointer"),
-        ("deep-pointer", Breach::Trap, "is no JSON pointer"),
-        ("many-paths", Breach::Trap, "holds 10000 paths"),
-        ("large-paths", Breach::Trap, "paths of more than 1048576 bytes"),
-        ("paths-in-edits", Breach::OutputLimit, "wrote more"),
-        ("write-flood", Breach::OutputLimit, "wrote more"),
-        ("edit-flood", Breach::OutputLimit, "wrote more"),
-        ("name-flood", Breach::OutputLimit, "wrote more"),
-        ("move-flood", Breach::OutputLimit, "wrote more"),
-        ("json-flood", Breach::OutputLimit, "wrote more"),
-        ("loop", Breach::CpuBudget, "CPU budget"),
-        ("trap", Breach::Trap, "commit"),
+    for (attack, stop_reason, part) in [
+        ("get-outside", StopReason::Trap, "there is no event 10: the batch has 10"),
+        ("set-outside", StopReason::Trap, "there is no event 4294967295"),
+        ("remove-outside", StopReason::Trap, "there is no event 10"),
+        ("drop-outside", StopReason::Trap, "there is no event 10"),
+        ("fail-outside", StopReason::Trap, "there is no event 10"),
+        ("move-outside", StopReason::Trap, "there is no event 10"),
+        ("no-pointer", StopReason::Trap, "\"properties\" is no JSON pointer"),
+        ("empty-pointer", StopReason::Trap, "\"\" is no JSON pointer"),
+        ("deep-pointer", StopReason::Trap, "is no JSON pointer"),
+        ("many-paths", StopReason::Trap, "holds 10000 paths"),
+        ("large-paths", StopReason::Trap, "paths of more than 1048576 bytes"),
+        ("paths-in-edits", StopReason::OutputLimit, "wrote more"),
+        ("write-flood", StopReason::OutputLimit, "wrote more"),
+        ("edit-flood", StopReason::OutputLimit, "wrote more"),
+        ("name-flood", StopReason::OutputLimit, "wrote more"),
+        ("move-flood", StopReason::OutputLimit, "wrote more"),
+        ("json-flood", StopReason::OutputLimit, "wrote more"),
+        ("loop", StopReason::CpuBudget, "CPU budget"),
+        ("trap", StopReason::Trap, "commit"),
     ] {
         let before = attacked(attack);
         let (after, called) = edit("hostile/field-attacks", "{}", before.clone());
-        let Err(CallFailure::Stopped { breach: found, stage, message }) = &called.answer else {
+        let Err(CallFailure::Stopped { stop_reason: found, stage, message }) = &called.answer else {
             panic!("{attack}: {:?}", called.answer);
         };
-        assert_eq!((*found, *stage), (breach, Stage::Transform), "{attack}: {message}");
+        assert_eq!((*found, *stage), (stop_reason, Stage::Transform), "{attack}: {message}");
         assert!(message.contains(part), "{attack}: {message}");
         assert_eq!(after, before, "{attack}");
     }
@@ -203,31 +203,32 @@ fn renamed(mut event: Map<String, Value>) -> Map<String, Value> {
     event
 }
 
-fn courier() -> Module {
+fn destination() -> Module {
     guests::module_of("hostile/plan-attacks", World::Destination)
 }
 
 #[test]
 fn a_plan_that_is_too_large_is_stopped_before_it_is_copied() {
     for (attack, expected) in [
-        ("million-requests", Breach::OutputLimit),
-        ("huge-body", Breach::OutputLimit),
-        ("many-headers", Breach::OutputLimit),
-        ("many-indexes", Breach::OutputLimit),
-        ("huge-tag", Breach::OutputLimit),
-        ("many-skipped", Breach::OutputLimit),
-        ("loop", Breach::CpuBudget),
-        ("trap", Breach::Trap),
+        ("million-requests", StopReason::OutputLimit),
+        ("huge-body", StopReason::OutputLimit),
+        ("many-headers", StopReason::OutputLimit),
+        ("many-indexes", StopReason::OutputLimit),
+        ("huge-tag", StopReason::OutputLimit),
+        ("many-skipped", StopReason::OutputLimit),
+        ("loop", StopReason::CpuBudget),
+        ("trap", StopReason::Trap),
     ] {
         let (services, limits) = (Services::default(), patient().into());
         let batch = [Value::Object(event(0, Some(attack))).to_string()];
-        let called = block_on(courier().prepare(&limits, call("{}", &services), &batch, &mut Journal::default()));
-        let Err(CallFailure::Stopped { breach, message, .. }) = &called.answer else {
+        let called = block_on(destination().prepare(&limits, call("{}", &services), &batch, &mut CallLog::default()));
+        let Err(CallFailure::Stopped { stop_reason, message, .. }) = &called.answer else {
             panic!("{attack}: {:?}", called.answer.map(|plan| plan.requests.len()));
         };
         // A guest may also fill its memory before it can hand anything over.
-        let contained = *breach == expected || (expected == Breach::OutputLimit && *breach == Breach::MemoryLimit);
-        assert!(contained, "{attack}: {breach:?} {message}");
+        let contained = *stop_reason == expected
+            || (expected == StopReason::OutputLimit && *stop_reason == StopReason::MemoryLimit);
+        assert!(contained, "{attack}: {stop_reason:?} {message}");
     }
 }
 
@@ -236,20 +237,21 @@ fn a_plan_that_is_too_large_is_stopped_before_it_is_copied() {
 fn a_plan_is_asked_for_again_when_the_machine_stood_still() {
     let limits = Limits { wall_max: Duration::from_secs(2), ..Limits::default() }.into();
     let (services, batch) = (Services::default(), [Value::Object(event(0, Some("loop"))).to_string()]);
-    let (courier, mut journal) = (courier(), Journal::default());
+    let (destination, mut call_log) = (destination(), CallLog::default());
     // The guest gives way at its first tick, and nothing runs until its wall limit is over.
     let pause = async { std::thread::sleep(Duration::from_millis(2_100)) };
-    let (called, ()) =
-        block_on(async { tokio::join!(courier.prepare(&limits, call("{}", &services), &batch, &mut journal), pause) });
-    let breach = called.answer.map(|_| ()).unwrap_err();
-    assert!(matches!(breach, CallFailure::Stopped { breach: Breach::CpuBudget, .. }), "{breach:?}");
+    let (called, ()) = block_on(async {
+        tokio::join!(destination.prepare(&limits, call("{}", &services), &batch, &mut call_log), pause)
+    });
+    let stop_reason = called.answer.map(|_| ()).unwrap_err();
+    assert!(matches!(stop_reason, CallFailure::Stopped { stop_reason: StopReason::CpuBudget, .. }), "{stop_reason:?}");
 }
 
 #[test]
 fn a_signature_under_a_key_that_is_not_there_is_an_error_for_the_guest() {
     let (services, limits) = (Services::default(), patient().into());
     let batch = [Value::Object(event(0, Some("sign-unknown"))).to_string()];
-    let called = block_on(courier().prepare(&limits, call("{}", &services), &batch, &mut Journal::default()));
+    let called = block_on(destination().prepare(&limits, call("{}", &services), &batch, &mut CallLog::default()));
     assert_eq!(called.answer.unwrap().requests[0].tag, "Err(\"this plugin has no secrets\")");
 }
 
@@ -257,18 +259,20 @@ fn a_signature_under_a_key_that_is_not_there_is_an_error_for_the_guest() {
 fn a_verdict_is_bounded_and_handed_up_unread() {
     let (services, limits) = (Services::default(), patient().into());
     let ask = |tag: &str| {
-        let (response, mut journal) = (Response { status: 200, attempt: 1, ..Response::default() }, Journal::default());
-        block_on(courier().classify(&limits, call("{}", &services), tag, &[0, 1], &response, &mut journal)).answer
+        let (response, mut call_log) =
+            (Response { status: 200, attempt: 1, ..Response::default() }, CallLog::default());
+        block_on(destination().classify(&limits, call("{}", &services), tag, &[0, 1], &response, &mut call_log)).answer
     };
     assert_eq!(ask(""), Ok(Verdict::Partial(vec![(0, false), (1, false)])));
     assert_eq!(ask("outside"), Ok(Verdict::Partial(vec![(u32::MAX, false)])));
     assert_eq!(ask("forever"), Ok(Verdict::Retry(Some(Duration::from_millis(u32::MAX.into())))));
-    let Ok(Verdict::Rejected(complaint)) = ask("long-words") else { panic!("not rejected") };
-    assert!(complaint.code.len() <= 64 && complaint.code.starts_with("\\u{1b}"), "{complaint:?}");
-    for (tag, expected) in [("loop", Breach::CpuBudget), ("trap", Breach::Trap), ("many-indexes", Breach::OutputLimit)]
+    let Ok(Verdict::Rejected(guest_error)) = ask("long-words") else { panic!("not rejected") };
+    assert!(guest_error.code.len() <= 64 && guest_error.code.starts_with("\\u{1b}"), "{guest_error:?}");
+    for (tag, expected) in
+        [("loop", StopReason::CpuBudget), ("trap", StopReason::Trap), ("many-indexes", StopReason::OutputLimit)]
     {
         assert!(
-            matches!(ask(tag), Err(CallFailure::Stopped { breach, .. }) if breach == expected),
+            matches!(ask(tag), Err(CallFailure::Stopped { stop_reason, .. }) if stop_reason == expected),
             "{tag}: {:?}",
             ask(tag)
         );

@@ -127,7 +127,7 @@ fn several_attacks_in_one_batch_are_told_apart() {
 }
 
 #[test]
-fn what_is_no_breach_is_answered() {
+fn what_stays_within_the_limits_is_answered() {
     let ran = attacked(&[(3, "memory-bomb-tolerant"), (4, "bad-json"), (5, "log-flood")]);
     // 64 MiB are 1,024 pages.
     let Outcome::Drop(reason) = &ran.outcomes[3] else { panic!("{:?}", ran.outcomes[3]) };
@@ -142,11 +142,11 @@ fn what_is_no_breach_is_answered() {
 #[test]
 fn a_log_flood_is_cut_and_escaped() {
     let ran = run(&limited("hostile/attacks", "{}", patient()), &[attack("log-flood")]);
-    assert_eq!(ran.journal.lines.len(), 16);
-    assert_eq!(ran.journal.lines_dropped, 10_000 - 16);
-    assert_eq!(ran.journal.counters.len(), 32);
-    assert!(ran.journal.lines.iter().all(|line| line.text.len() <= 1_024 && !line.text.contains('\u{1b}')));
-    assert!(ran.journal.lines[0].text.starts_with("0 \\u{1b}[2J yyy") && ran.journal.lines[0].level == Level::Info);
+    assert_eq!(ran.call_log.lines.len(), 16);
+    assert_eq!(ran.call_log.lines_dropped, 10_000 - 16);
+    assert_eq!(ran.call_log.counters.len(), 32);
+    assert!(ran.call_log.lines.iter().all(|line| line.text.len() <= 1_024 && !line.text.contains('\u{1b}')));
+    assert!(ran.call_log.lines[0].text.starts_with("0 \\u{1b}[2J yyy") && ran.call_log.lines[0].level == Level::Info);
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn wasi_names_of_a_standard_library_lead_nowhere() {
     assert_eq!(ran.outcomes[1], Outcome::Replace(r#"{"room":true,"written":true}"#.to_owned()));
     assert_eq!(code(&ran.outcomes[2]), Some(FaultCode::Trap));
     assert!(message(&ran.outcomes[2]).contains("exit"), "{:?}", ran.outcomes[2]);
-    assert!(ran.journal.lines.iter().any(|line| line.text == "half a line, and the rest"), "{:?}", ran.journal);
+    assert!(ran.call_log.lines.iter().any(|line| line.text == "half a line, and the rest"), "{:?}", ran.call_log);
 }
 
 #[test]
@@ -423,7 +423,7 @@ fn what_a_server_would_refuse_does_not_pass_a_test() {
         "settings": {"type": "object", "required": ["endpoint"], "properties": {"endpoint": {"type": "string"}}},
     });
     let component = dir.path().join("courier.wasm");
-    std::fs::write(&component, guests::destination("hostile/courier", &manifest)).unwrap();
+    std::fs::write(&component, guests::destination("hostile/destination", &manifest)).unwrap();
     let evil = json!({"attack": "url", "url": "https://evil.example/"});
     write("one.in.json", json!({"type": "track", "event": "E", "properties": evil}));
     write("settings.json", json!({"endpoint": "https://crm.example"}));

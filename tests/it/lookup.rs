@@ -1,4 +1,4 @@
-//! Tables that a workspace lends: databases of addresses, whole and damaged, and what a server says at its start.
+//! Tables that a workspace grants: databases of addresses, whole and damaged, and what a server says at its start.
 
 use std::path::PathBuf;
 
@@ -94,10 +94,10 @@ fn a_damaged_database_is_refused_or_answers_errors() {
     assert!(refused > 0 && wrong > 0, "{refused} refused, {wrong} wrong");
 }
 
-/// A workspace whose source runs one function, `lends`, with these lines in its file.
+/// A workspace whose source runs one function, `grants`, with these lines in its file.
 fn workspace(component: PathBuf, lines: &str) -> Workspace {
     let workspace = Workspace::new();
-    workspace.write("functions/lends.yaml", &format!("component: {}\n{lines}", component.display()));
+    workspace.write("functions/grants.yaml", &format!("component: {}\n{lines}", component.display()));
     workspace
 }
 
@@ -116,7 +116,7 @@ fn a_workspace_with_wrong_lookups_is_refused_with_file_line_and_fix() {
     workspace.write("lookups/d.yaml", "kind: table\nkey: a\n");
     let said = check(&workspace);
     for part in [
-        "lends.yaml:3: there is no lookup \"nowhere\", which `lookups.geo` asks for",
+        "grants.yaml:3: there is no lookup \"nowhere\", which `lookups.geo` asks for",
         "make lookups/nowhere.yaml",
         "a.yaml:1: a lookup of kind \"redis\" is not known",
         "absent.mmdb does not exist",
@@ -151,19 +151,19 @@ fn what_a_manifest_asks_for_and_nobody_lends_is_said_at_the_start() {
     workspace.write("lookups/places.yaml", "kind: mmdb\npath: places.mmdb\n");
     workspace.write("lookups/people.yaml", "kind: table\nentries: {ada: Ada}\n");
     workspace.write("places.mmdb", "not yet");
-    let lend = |lines: &str| {
+    let granted_tables = |lines: &str| {
         workspace.write("functions/asks.yaml", &format!("component: {}\nlookups: {lines}\n", component.display()));
     };
-    lend("{geo: none}");
+    granted_tables("{geo: none}");
     let said = refusal(&workspace);
     assert!(
         said.contains("asks for a table that it calls \"names\"") && said.contains("lookups: {names: NAME}"),
         "{said}"
     );
-    lend("{geo: none, names: people, more: people}");
+    granted_tables("{geo: none, names: people, more: people}");
     let said = refusal(&workspace);
-    assert!(said.contains("lends it a table as \"more\", which its manifest does not ask for"), "{said}");
-    lend("{geo: places, names: people}");
+    assert!(said.contains("grants it a table as \"more\", which its manifest does not ask for"), "{said}");
+    granted_tables("{geo: places, names: people}");
     let said = refusal(&workspace);
     assert!(said.contains("lookup places: ") && said.contains("no MaxMind database"), "{said}");
     std::fs::write(workspace.path().join("places.mmdb"), mmdb::database(&[("203.0.113.0/24", london())])).unwrap();

@@ -102,9 +102,9 @@ fn a_name_that_changes_its_address_gains_nothing() {
     let (settings, asked) = resolved(settings(&origin, &[]), &[&["127.0.0.1"], &["127.0.0.1"]]);
     assert_eq!(refusal(send(settings, &post(&origin))).0, "private-address");
     assert_eq!((asked.load(Ordering::SeqCst), far.seen().len()), (1, 0));
-    // The workspace lends that very name and no other.
-    let (lent, _) = resolved(self::settings(&origin, &["rebind.example.com"]), &[&["127.0.0.1"]]);
-    assert_eq!(send(lent, &post(&origin)).unwrap().status, 200);
+    // The workspace grants that very name and no other.
+    let (granted, _) = resolved(self::settings(&origin, &["rebind.example.com"]), &[&["127.0.0.1"]]);
+    assert_eq!(send(granted, &post(&origin)).unwrap().status, 200);
     let (other, _) = resolved(self::settings(&origin, &["example.com"]), &[&["127.0.0.1"]]);
     assert_eq!(refusal(send(other, &post(&origin))).0, "private-address");
 }

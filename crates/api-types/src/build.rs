@@ -57,7 +57,7 @@ pub struct Build {
 #[serde(rename_all = "lowercase")]
 pub enum BuildState {
     Queued,
-    Gates,
+    Inspecting,
     Compiling,
     Smoke,
     Ready,
@@ -69,7 +69,7 @@ impl BuildState {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
-            Self::Gates => "gates",
+            Self::Inspecting => "inspecting",
             Self::Compiling => "compiling",
             Self::Smoke => "smoke",
             Self::Ready => "ready",
@@ -81,7 +81,7 @@ impl BuildState {
 /// Why a build failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BuildError {
-    /// Which check it did not pass, e.g. `gate` or `smoke`.
+    /// Which check it did not pass, e.g. `component_limits` or `smoke`.
     pub code: String,
     pub message: String,
     pub fix: String,

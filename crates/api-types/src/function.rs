@@ -14,8 +14,8 @@ pub struct Functions {
     pub revision: u64,
     /// The sources that a function may be attached to.
     pub sources: BTreeSet<String>,
-    /// Of each function, the tables that the workspace lends it.
-    pub lent: BTreeMap<String, BTreeSet<String>>,
+    /// Of each function, the tables that the workspace grants it.
+    pub granted: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A function without its details.
@@ -40,7 +40,7 @@ pub struct Function {
     pub previous: Option<Placed>,
     pub canary: Option<Canary>,
     pub attached: Vec<String>,
-    /// Tables that the live version looks up and nobody lends.
+    /// Tables that the live version looks up and nobody grants.
     pub lookups_missing: Vec<String>,
     /// Newest first; left out of the answer to a change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,7 +111,7 @@ pub struct ChangeCanary {
     /// End the canary or shadow that there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub off: Option<bool>,
-    /// Also when it looks up a table that nobody lends it.
+    /// Also when it looks up a table that nobody grants it.
     #[serde(default)]
     pub force: bool,
 }

@@ -65,7 +65,7 @@ pub struct MakeLive {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub settings: Option<Value>,
-    /// Also when it looks up a table that nobody lends it.
+    /// Also when it looks up a table that nobody grants it.
     #[serde(default)]
     pub force: bool,
 }

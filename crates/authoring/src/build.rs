@@ -1,4 +1,4 @@
-//! A project to a component: the language's own tool, then the gates that a server applies, then its papers.
+//! A project to a component: the language's own tool, then the limits that a server applies, then its papers.
 
 mod adapter;
 mod bindings;

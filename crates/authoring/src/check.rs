@@ -31,10 +31,10 @@ pub enum CheckError {
     Papers(#[from] NotAPackage),
 }
 
-/// Applies the gates of a server to `component`.
+/// Applies the limits of a server to `component`.
 ///
 /// # Errors
-/// The gate that it does not pass, and what to do.
+/// The limit that it does not pass, and what to do.
 pub fn inspect(component: &[u8]) -> Result<Inspected, CheckError> {
     let package = match Package::read(component) {
         Ok(package) => Some(package),

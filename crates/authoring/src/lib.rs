@@ -4,7 +4,7 @@
 //! of), a **workbench** (where tools are kept and build output goes), **fixtures** (recorded events and what must come
 //! of them), a **report**.
 //!
-//! What holds: a component that [`build`] hands out has passed the gates that a server applies, and carries its
+//! What holds: a component that [`build`] hands out has stayed within the limits that a server applies, and carries its
 //! manifest and fixtures; [`test`] runs it on the engine and within the limits that production uses; whatever goes wrong
 //! has one cause that its reader can act on.
 //!

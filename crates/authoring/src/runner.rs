@@ -7,12 +7,12 @@ use tidegate_delivery as delivery;
 use tidegate_event::digits::Numbers;
 use tidegate_plugin::{Kind, Manifest};
 use tidegate_wasm::function::golden::{self, NOW_MS, said};
-use tidegate_wasm::function::{Function, Journal, Limits, LogLine, Outcome, RunContext, Stats};
+use tidegate_wasm::function::{CallLog, Function, Limits, LogLine, Outcome, RunContext, Stats};
 use tidegate_wasm::{Call, Called, Module, Plan, Response, Services};
 
 use super::refused;
 
-/// A compiled plugin with what its tests lend it.
+/// A compiled plugin with what its tests grant it.
 pub(super) struct Runner {
     pub(super) kind: Kind,
     pub(super) module: Module,
@@ -51,7 +51,7 @@ impl Runner {
         let mut ran = function.run(events, RunContext { now_ms: NOW_MS, ..RunContext::default() }).await;
         for (outcome, event) in ran.outcomes.iter_mut().zip(events) {
             let input = serde_json::from_str(event).unwrap_or_default();
-            function.restore(outcome, &input, &ran.journal.given);
+            function.restore(outcome, &input, &ran.call_log.given);
         }
         let note = |(index, outcome): (usize, &Outcome)| match outcome {
             Outcome::Fail { code, message, .. } => Some(format!("{} failed: {code}: {message}", named(index, events))),
@@ -65,7 +65,7 @@ impl Runner {
             notes: ran.outcomes.iter().enumerate().filter_map(note).collect(),
             refused: refused::of_outcomes(events, &ran.outcomes, NOW_MS),
             stats: ran.stats,
-            log: ran.journal.lines,
+            log: ran.call_log.lines,
             plan: None,
         }
     }
@@ -74,8 +74,8 @@ impl Runner {
         let bytes = events.iter().map(String::len).sum();
         let bodies: Vec<Map<String, Value>> =
             events.iter().map(|event| serde_json::from_str(event).unwrap_or_default()).collect();
-        let mut journal = Journal::default();
-        let (bodies, called) = self.module.edit(&self.limits, self.call(settings), bodies, bytes, &mut journal).await;
+        let mut call_log = CallLog::default();
+        let (bodies, called) = self.module.edit(&self.limits, self.call(settings), bodies, bytes, &mut call_log).await;
         let stats = self.stats(events.len(), &called);
         let mut refused = Vec::new();
         let (shown, notes) = match called.answer {
@@ -100,18 +100,18 @@ impl Runner {
                 (Value::Array(vec![fault; events.len()]), vec![format!("the batch failed: {code}: {message}")])
             }
         };
-        Came { shown, stats, log: journal.lines, notes, refused, plan: None }
+        Came { shown, stats, log: call_log.lines, notes, refused, plan: None }
     }
 
     async fn prepare(&self, events: &[String], settings: &str) -> Came {
-        let mut journal = Journal::default();
-        let called = self.module.prepare(&self.limits, self.call(settings), events, &mut journal).await;
+        let mut call_log = CallLog::default();
+        let called = self.module.prepare(&self.limits, self.call(settings), events, &mut call_log).await;
         let stats = self.stats(events.len(), &called);
         let (shown, notes, plan) = match called.answer {
             Ok(plan) => {
                 let failed = plan.failed.iter();
-                let note = |(event, complaint): &(u32, tidegate_wasm::GuestComplaint)| {
-                    format!("{} failed: {}: {}", named(*event as usize, events), complaint.code, complaint.message)
+                let note = |(event, guest_error): &(u32, tidegate_wasm::GuestError)| {
+                    format!("{} failed: {}: {}", named(*event as usize, events), guest_error.code, guest_error.message)
                 };
                 (golden::plan(&plan), failed.map(note).collect(), Some(plan))
             }
@@ -127,7 +127,7 @@ impl Runner {
             }
             _ => Vec::new(),
         };
-        Came { shown, stats, log: journal.lines, notes, refused, plan }
+        Came { shown, stats, log: call_log.lines, notes, refused, plan }
     }
 
     /// What the plugin makes of a recorded response, as a fixture spells it.
@@ -138,14 +138,14 @@ impl Runner {
         events: &[u32],
         response: &Response,
     ) -> (Value, Vec<LogLine>) {
-        let mut journal = Journal::default();
+        let mut call_log = CallLog::default();
         let call = self.call(settings);
-        let called = self.module.classify(&self.limits, call, tag, events, response, &mut journal).await;
+        let called = self.module.classify(&self.limits, call, tag, events, response, &mut call_log).await;
         let shown = match called.answer {
             Ok(verdict) => golden::verdict(&verdict),
             Err(failure) => json!({ "fault": { "code": said(&failure).0, "message": said(&failure).1 } }),
         };
-        (shown, journal.lines)
+        (shown, call_log.lines)
     }
 
     fn call<'a>(&'a self, settings_json: &'a str) -> Call<'a> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_net::outbound::{Request, has_placeholder};
 use tidegate_plugin::Order;
-use tidegate_wasm::{Breach, CallFailure, Plan, Stage};
+use tidegate_wasm::{CallFailure, Plan, Stage, StopReason};
 use tokio::task::JoinSet;
 
 use super::exchange::{Came, Planned};
@@ -163,21 +163,21 @@ impl ChunkRun {
                     }
                     Err(bad) => (bad.code.to_owned(), bad.reason),
                 },
-                Err(CallFailure::Stopped { breach: Breach::Starved, message, .. }) => {
+                Err(CallFailure::Stopped { stop_reason: StopReason::Starved, message, .. }) => {
                     found.extend(all(&|outgoing| later(outgoing, None, message.clone())));
                     continue;
                 }
-                Err(CallFailure::Stopped { breach, stage: Stage::Transform, message }) => {
-                    (breach.as_str().to_owned(), message)
+                Err(CallFailure::Stopped { stop_reason, stage: Stage::Transform, message }) => {
+                    (stop_reason.as_str().to_owned(), message)
                 }
-                Err(CallFailure::Fatal(complaint)) => ("batch-fatal".to_owned(), said(&complaint)),
-                Err(CallFailure::Retryable(complaint, after)) => {
-                    found.extend(all(&|outgoing| later(outgoing, after, said(&complaint))));
+                Err(CallFailure::Fatal(guest_error)) => ("batch-fatal".to_owned(), said(&guest_error)),
+                Err(CallFailure::Retryable(guest_error, after)) => {
+                    found.extend(all(&|outgoing| later(outgoing, after, said(&guest_error))));
                     continue;
                 }
-                Err(CallFailure::Configure(complaint)) => {
-                    self.runtime.stop(said(&complaint), "mend the settings of the destination");
-                    found.extend(all(&|outgoing| again(outgoing, said(&complaint))));
+                Err(CallFailure::Configure(guest_error)) => {
+                    self.runtime.stop(said(&guest_error), "mend the settings of the destination");
+                    found.extend(all(&|outgoing| again(outgoing, said(&guest_error))));
                     continue;
                 }
                 Err(CallFailure::Stopped { message, .. }) => {
@@ -230,8 +230,8 @@ fn later(outgoing: &OutgoingEvent, after: Option<Duration>, error: String) -> De
 fn take(plan: Plan, part: &[usize], planned: &mut Vec<Planned>, found: &mut Vec<(usize, DeliveryOutcome)>) {
     let index = |event: u32| part.get(event as usize).copied();
     found.extend(plan.skipped.iter().filter_map(|(event, _)| Some((index(*event)?, DeliveryOutcome::Skipped))));
-    found.extend(plan.failed.into_iter().filter_map(|(event, complaint)| {
-        let outcome = DeliveryOutcome::Rejected { code: complaint.code, reason: complaint.message, detail: None };
+    found.extend(plan.failed.into_iter().filter_map(|(event, guest_error)| {
+        let outcome = DeliveryOutcome::Rejected { code: guest_error.code, reason: guest_error.message, detail: None };
         Some((index(event)?, outcome))
     }));
     planned.extend(plan.requests.into_iter().map(|request| Planned {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_process::clock;
-use tidegate_wasm::{Journal, Level};
+use tidegate_wasm::{CallLog, Level};
 
 /// Lines that are kept of each destination.
 const LINES_MAX: usize = 1_000;
@@ -59,14 +59,14 @@ impl Page {
         &self.version
     }
 
-    pub(super) fn write(&self, journal: &Journal) {
-        if journal.lines.is_empty() {
+    pub(super) fn write(&self, call_log: &CallLog) {
+        if call_log.lines.is_empty() {
             return;
         }
         let at_us = clock::now_us();
         let mut retry_index = self.retry_index.lock();
         let lines = retry_index.entry(self.name.clone()).or_default();
-        for line in &journal.lines {
+        for line in &call_log.lines {
             let (version, text) = (Arc::clone(&self.version), line.text.clone());
             lines.push_back(Logged { at_us, version, level: line.level, text });
         }

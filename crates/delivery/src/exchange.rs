@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tidegate_net::outbound::{Request, Response, Trouble};
 use tidegate_process::clock;
-use tidegate_wasm::{self as wasm, CallFailure, Journal, Verdict};
+use tidegate_wasm::{self as wasm, CallFailure, CallLog, Verdict};
 
 use super::outcome::DeliveryOutcome;
 use super::rate_limiter::retry_after;
@@ -159,10 +159,10 @@ impl DestinationRuntime {
             body: response.body.clone(),
             attempt,
         };
-        let (mut journal, limits) = (Journal::default(), Arc::new(self.effective.limits.clone()));
+        let (mut call_log, limits) = (CallLog::default(), Arc::new(self.effective.limits.clone()));
         let called =
-            self.module().classify(&limits, self.call(), &planned.tag, &planned.events, &shown, &mut journal).await;
-        self.log(&journal);
+            self.module().classify(&limits, self.call(), &planned.tag, &planned.events, &shown, &mut call_log).await;
+        self.log(&call_log);
         let detail = || self.detail(&planned.request, Some(&response));
         let error = |what: &str| format!("status {}: {what}", response.status);
         let all = |outcome: DeliveryOutcome| {
@@ -172,10 +172,10 @@ impl DestinationRuntime {
             |code: &str, reason: String| DeliveryOutcome::Rejected { code: code.to_owned(), reason, detail: detail() };
         match called.answer {
             Ok(Verdict::Delivered) => all(DeliveryOutcome::Delivered),
-            Ok(Verdict::Rejected(complaint)) => all(rejected(&complaint.code, error(&complaint.message))),
-            Ok(Verdict::Bisect(complaint)) => {
-                let reason = error(&complaint.message);
-                End::Refused { code: complaint.code, reason, detail: detail() }
+            Ok(Verdict::Rejected(guest_error)) => all(rejected(&guest_error.code, error(&guest_error.message))),
+            Ok(Verdict::Bisect(guest_error)) => {
+                let reason = error(&guest_error.message);
+                End::Refused { code: guest_error.code, reason, detail: detail() }
             }
             Ok(Verdict::Retry(wait)) => {
                 let asked = response.header("retry-after").and_then(|value| retry_after(value, clock::now_us()));
@@ -184,10 +184,14 @@ impl DestinationRuntime {
             Ok(Verdict::Reauthenticate) => {
                 End::Reauthenticate { error: error("the credentials were refused"), detail: detail() }
             }
-            Ok(Verdict::Disable(complaint)) => {
-                self.stop(error(&said(&complaint)), "do what it says");
+            Ok(Verdict::Disable(guest_error)) => {
+                self.stop(error(&said(&guest_error)), "do what it says");
                 End::Outcomes(
-                    planned.indexes.iter().map(|index| (*index, again(&outgoing[*index], said(&complaint)))).collect(),
+                    planned
+                        .indexes
+                        .iter()
+                        .map(|index| (*index, again(&outgoing[*index], said(&guest_error))))
+                        .collect(),
                 )
             }
             Ok(Verdict::Partial(marked)) => {
@@ -213,14 +217,14 @@ impl DestinationRuntime {
             }
             // An answer that the guest cannot read says neither that the events arrived nor that they did not. Sending
             // them again could double them, so people decide, with the answer before them.
-            Err(CallFailure::Stopped { breach, message, .. }) => {
-                all(rejected(breach.as_str(), error(&format!("the plugin broke on the answer: {message}"))))
+            Err(CallFailure::Stopped { stop_reason, message, .. }) => {
+                all(rejected(stop_reason.as_str(), error(&format!("the plugin broke on the answer: {message}"))))
             }
             Err(failure) => {
                 let what = match &failure {
-                    CallFailure::Configure(complaint)
-                    | CallFailure::Fatal(complaint)
-                    | CallFailure::Retryable(complaint, _) => said(complaint),
+                    CallFailure::Configure(guest_error)
+                    | CallFailure::Fatal(guest_error)
+                    | CallFailure::Retryable(guest_error, _) => said(guest_error),
                     CallFailure::Stopped { message, .. } => message.clone(),
                 };
                 all(rejected("classify-failed", error(&what)))

@@ -11,7 +11,7 @@ use tidegate_plugin::{Batching, Order};
 use tidegate_process::clock;
 use tidegate_process::telemetry::{Healed, Streak};
 use tidegate_state::{Charge, Pending};
-use tidegate_wasm::{Breach, Call, CallFailure, GuestComplaint, Journal, Module, Plan, Services, Stage};
+use tidegate_wasm::{Call, CallFailure, CallLog, GuestError, Module, Plan, Services, Stage, StopReason};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
@@ -119,9 +119,9 @@ impl DestinationRuntime {
         };
         // Wrong settings show now rather than at the first event.
         match runtime.prepare(&[]).await {
-            Err(CallFailure::Configure(complaint)) => Err(OpenError::Settings(said(&complaint))),
-            Err(CallFailure::Stopped { stage: Stage::Instantiate | Stage::Configure, message, breach })
-                if breach != Breach::Starved =>
+            Err(CallFailure::Configure(guest_error)) => Err(OpenError::Settings(said(&guest_error))),
+            Err(CallFailure::Stopped { stage: Stage::Instantiate | Stage::Configure, message, stop_reason })
+                if stop_reason != StopReason::Starved =>
             {
                 Err(OpenError::Settings(message))
             }
@@ -298,10 +298,10 @@ impl DestinationRuntime {
     }
 
     pub(super) async fn prepare(&self, batch: &[String]) -> Result<Plan, CallFailure> {
-        let mut journal = Journal::default();
+        let mut call_log = CallLog::default();
         let limits = Arc::new(self.effective.limits.clone());
-        let called = self.module.prepare(&limits, self.call(), batch, &mut journal).await;
-        self.log(&journal);
+        let called = self.module.prepare(&limits, self.call(), batch, &mut call_log).await;
+        self.log(&call_log);
         called.answer
     }
 
@@ -322,9 +322,9 @@ impl DestinationRuntime {
         &self.module
     }
 
-    pub(super) fn log(&self, journal: &Journal) {
-        self.page.write(journal);
-        for line in &journal.lines {
+    pub(super) fn log(&self, call_log: &CallLog) {
+        self.page.write(call_log);
+        for line in &call_log.lines {
             tracing::debug!(destination = self.name(), level = ?line.level, "{}", line.text);
         }
     }
@@ -335,6 +335,6 @@ pub(super) fn again(outgoing: &OutgoingEvent, error: String) -> DeliveryOutcome 
     DeliveryOutcome::Again { tries: outgoing.tries, after: None, error, detail: None }
 }
 
-pub(super) fn said(complaint: &GuestComplaint) -> String {
-    format!("{}: {}", complaint.code, complaint.message)
+pub(super) fn said(guest_error: &GuestError) -> String {
+    format!("{}: {}", guest_error.code, guest_error.message)
 }

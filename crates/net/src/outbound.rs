@@ -8,7 +8,7 @@
 //! * It goes to an origin and with a method that both the plugin's manifest and the workspace name, over https unless
 //!   the workspace names that very http origin.
 //! * It goes to an address that was looked at: names are resolved here, every address that is not global is dropped
-//!   unless the workspace lends that very host, and the connection is made to what is left. A name that changes its
+//!   unless the workspace grants that very host, and the connection is made to what is left. A name that changes its
 //!   address between the look and the connection gains nothing, because there is no second look-up.
 //! * Redirects are answers like any other: never followed. No proxy is read from the environment.
 //! * Secrets are put in last, after the place was checked, and only where the far side alone can read them: path,

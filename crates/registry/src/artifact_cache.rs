@@ -121,7 +121,7 @@ impl Store {
     /// version, without becoming one. Blocks for seconds when it is new.
     ///
     /// # Errors
-    /// A gate refuses it, or it does not compile.
+    /// It is beyond a limit, or it does not compile.
     pub fn module(&self, path: &Path, bytes: &[u8], world: World) -> Result<Module, Error> {
         inspect(bytes, self.limits(), Some(world))?;
         let sha256 = Sha::of(bytes);

@@ -1,4 +1,4 @@
-//! An upload's way to being a version: queue, gates, compiling, smoke.
+//! An upload's way to being a version: queue, limits, compiling, smoke.
 
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -25,7 +25,7 @@ const BUILDS_MAX: usize = 256;
 #[derive(Debug, Clone)]
 pub enum Progress {
     Queued,
-    Gates,
+    Inspecting,
     Compiling { since: Instant },
     Smoke,
     Ready(Arc<VersionMetadata>),
@@ -170,9 +170,9 @@ fn refused(code: &'static str, reason: impl Display) -> Progress {
 }
 
 impl Store {
-    /// One build from its gates to its end.
+    /// One build from its limits to its end.
     fn built(&self, job: &Job, runtime: &tokio::runtime::Handle) -> Result<Progress, Progress> {
-        job.progress.send_replace(Progress::Gates);
+        job.progress.send_replace(Progress::Inspecting);
         let limits = self.limits();
         let path = job.file.path();
         let io = |error: std::io::Error| refused("store-failed", format!("the store's disk failed: {error}"));
@@ -187,7 +187,7 @@ impl Store {
                 None => Ok(Progress::Ready(metadata)),
             };
         }
-        let package = self.gates(job, &bytes, limits)?;
+        let package = self.component_limits(job, &bytes, limits)?;
         job.progress.send_replace(Progress::Compiling { since: Instant::now() });
         let compiled = self.compiled(sha256, path, &bytes, world(package.manifest.kind));
         let compiled = compiled.map_err(|error| refused("compile", error))?;
@@ -216,9 +216,9 @@ impl Store {
     }
 
     /// Everything that can be said without compiling.
-    fn gates(&self, job: &Job, bytes: &[u8], limits: &tidegate_wasm::Limits) -> Result<Package, Progress> {
+    fn component_limits(&self, job: &Job, bytes: &[u8], limits: &tidegate_wasm::Limits) -> Result<Package, Progress> {
         // The outline first: it is bounded, and what follows reads the bytes with fewer doubts.
-        inspect(bytes, limits, None).map_err(|error| refused("gate", error))?;
+        inspect(bytes, limits, None).map_err(|error| refused("limits", error))?;
         let package = Package::read(bytes).map_err(|error| refused("manifest", error))?;
         let (kind, name) = (package.manifest.kind, &package.manifest.name);
         let plugin_kind = if kind == Kind::Destination { PluginKind::Destinations } else { PluginKind::Functions };
@@ -243,7 +243,7 @@ impl Store {
                 ),
             ));
         }
-        inspect(bytes, limits, Some(world(kind))).map_err(|error| refused("gate", error))?;
+        inspect(bytes, limits, Some(world(kind))).map_err(|error| refused("limits", error))?;
         Ok(package)
     }
 

@@ -1,6 +1,6 @@
 //! Versions of functions and destinations: taken, checked, compiled, kept, and pointed at.
 //!
-//! Nouns: a **version** (a component that passed every gate, named by its sha-256 and never changed), its **metadata**, a
+//! Nouns: a **version** (a component that is within every limit, named by its sha-256 and never changed), its **metadata**, a
 //! **kind** (functions or destinations), a **release** (which version is live under a name, which one was before, which
 //! one is candidate), a **build** (an upload on its way to being a version), an **artifact** (its compiled code, which
 //! can be made again at any time).

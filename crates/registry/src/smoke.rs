@@ -8,7 +8,7 @@ use tidegate_event::digits::Numbers;
 use tidegate_plugin::{Fixture, Kind, Manifest, Package};
 use tidegate_wasm::function::golden::{self, NOW_MS, said};
 use tidegate_wasm::function::{Function, Outcome, RunContext, granted, services};
-use tidegate_wasm::{Call, CallFailure, Journal, Limits, Module, Plan, Services, World, legible};
+use tidegate_wasm::{Call, CallFailure, CallLog, Limits, Module, Plan, Services, World, legible};
 
 use super::version::Smoke;
 
@@ -56,7 +56,7 @@ pub(super) async fn run(module: &Module, package: &Package, host: &Limits) -> Re
     Ok(smoke)
 }
 
-/// A version that is tried, with what its tests lend it.
+/// A version that is tried, with what its tests grant it.
 struct SmokeRun<'a> {
     module: &'a Module,
     manifest: &'a Manifest,
@@ -119,7 +119,7 @@ pub(super) async fn takes(module: &Module, manifest: &Manifest, host: &Limits, s
     let asked = Asked { settings: &settings, services: &services, numbers: manifest.numbers() };
     match prepare(module, &Arc::new(limits), asked, &[]).await {
         Err(CallFailure::Stopped { message, .. }) => Err(legible(&message, 2_048)),
-        Err(CallFailure::Configure(complaint)) => Err(format!("{}: {}", complaint.code, complaint.message)),
+        Err(CallFailure::Configure(guest_error)) => Err(format!("{}: {}", guest_error.code, guest_error.message)),
         _ => Ok(()),
     }
 }
@@ -131,7 +131,7 @@ async fn outcomes(function: &Function, events: &[Value]) -> Vec<Outcome> {
         let mut ran = function.run(&texts, cx).await;
         for (outcome, event) in ran.outcomes.iter_mut().zip(events) {
             if let Some(event) = event.as_object() {
-                function.restore(outcome, event, &ran.journal.given);
+                function.restore(outcome, event, &ran.call_log.given);
             }
         }
         return ran.outcomes;
@@ -168,7 +168,7 @@ async fn prepare(
         services: asked.services,
         numbers: asked.numbers,
     };
-    module.prepare(limits, call, batch, &mut Journal::default()).await.answer
+    module.prepare(limits, call, batch, &mut CallLog::default()).await.answer
 }
 
 /// The lines between what both begin and end with.

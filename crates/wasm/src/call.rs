@@ -12,15 +12,15 @@ use super::bindings::fields::TransformFields;
 use super::bindings::transform::Transform;
 use super::bindings::transform::exports::tidegate::plugin::transformer;
 use super::bindings::transform::tidegate::plugin::types;
-use super::breach::Breach;
+use super::call_log::{CallLog, NAME_BYTES_MAX, legible};
 use super::delivery::{Plan, Response, Verdict};
 use super::fields::{Editing, Mark, Paths};
-use super::journal::{Journal, NAME_BYTES_MAX, legible};
 use super::limits::Limits;
 use super::memory::Memory;
 use super::meter::CpuMeter;
 use super::module::{Module, Pre};
 use super::services::Services;
+use super::stop_reason::StopReason;
 use super::trap::place;
 
 /// What the host passes in with a batch.
@@ -53,19 +53,19 @@ pub enum Answer {
     Replace(String),
     Emit(Vec<String>),
     Drop(String),
-    Fail(GuestComplaint),
+    Fail(GuestError),
 }
 
 /// What a guest says went wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GuestComplaint {
-    pub kind: ComplaintKind,
+pub struct GuestError {
+    pub kind: GuestErrorKind,
     pub code: String,
     pub message: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ComplaintKind {
+pub enum GuestErrorKind {
     InvalidEvent,
     InvalidConfig,
     Unsupported,
@@ -76,13 +76,13 @@ pub enum ComplaintKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallFailure {
     /// The host stopped the guest, or it stopped itself.
-    Stopped { breach: Breach, stage: Stage, message: String },
+    Stopped { stop_reason: StopReason, stage: Stage, message: String },
     /// `configure` refused the settings.
-    Configure(GuestComplaint),
+    Configure(GuestError),
     /// The guest believes that the same batch may work later.
-    Retryable(GuestComplaint, Option<Duration>),
+    Retryable(GuestError, Option<Duration>),
     /// The guest gave the whole batch up.
-    Fatal(GuestComplaint),
+    Fatal(GuestError),
 }
 
 /// How far a call had come. Before `Transform` the guest has seen no event, so none can be to blame.
@@ -95,7 +95,7 @@ pub enum Stage {
 
 /// Why the host halts a guest from within.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Halt {
+pub(super) enum HostTrap {
     #[error("the CPU budget of {} ms is gone", .0.as_millis())]
     Cpu(Duration),
     #[error("the wall limit is reached")]
@@ -121,7 +121,7 @@ pub(super) enum Halt {
 /// State of one instance: what its host functions and its limiter need.
 pub(super) struct Guest {
     pub(super) limits: Arc<Limits>,
-    pub(super) journal: Journal,
+    pub(super) call_log: CallLog,
     pub(super) now_ms: u64,
     pub(super) seed: u64,
     stage: Stage,
@@ -162,22 +162,22 @@ impl Guest {
     }
 
     pub(super) fn print(&mut self, bytes: &[u8]) {
-        self.journal.print(&self.limits, bytes);
+        self.call_log.print(&self.limits, bytes);
     }
 }
 
 impl Module {
-    /// Runs the texts of `batch` through `transform` on a fresh instance. Log lines and counters go to `journal`, also
+    /// Runs the texts of `batch` through `transform` on a fresh instance. Log lines and counters go to `call_log`, also
     /// when the call fails.
     pub async fn transform(
         &self,
         limits: &Arc<Limits>,
         call: Call<'_>,
         batch: &[String],
-        journal: &mut Journal,
+        call_log: &mut CallLog,
     ) -> Called<Vec<Answer>> {
         let size = Size { events: batch.len(), bytes: batch.iter().map(String::len).sum() };
-        let (called, _) = self.call(limits, call, Job::Transform(batch), size, Editing::default(), journal).await;
+        let (called, _) = self.call(limits, call, Job::Transform(batch), size, Editing::default(), call_log).await;
         called.map(|done| if let Done::Answers(answers) = done { Some(answers) } else { None })
     }
 
@@ -189,11 +189,11 @@ impl Module {
         call: Call<'_>,
         events: Vec<Map<String, Value>>,
         input_bytes: usize,
-        journal: &mut Journal,
+        call_log: &mut CallLog,
     ) -> (Vec<Map<String, Value>>, Called<Vec<Mark>>) {
         let size = Size { events: events.len(), bytes: input_bytes };
         let editing = Editing::new(events, limits.output_budget_bytes(input_bytes), call.numbers);
-        let (called, editing) = self.call(limits, call, Job::Edit, size, editing, journal).await;
+        let (called, editing) = self.call(limits, call, Job::Edit, size, editing, call_log).await;
         let Called { answer, cpu, memory_peak_bytes } = called;
         match answer {
             Ok(_) => {
@@ -210,15 +210,15 @@ impl Module {
         limits: &Arc<Limits>,
         call: Call<'_>,
         batch: &[String],
-        journal: &mut Journal,
+        call_log: &mut CallLog,
     ) -> Called<Plan> {
         let size = Size { events: batch.len(), bytes: batch.iter().map(String::len).sum() };
-        let called = self.ask(limits, call, Job::Prepare(batch), size, journal).await;
+        let called = self.ask(limits, call, Job::Prepare(batch), size, call_log).await;
         called.map(|done| {
             let Done::Plan(mut plan, has_signed) = done else { return None };
             // What was signed must be sent as it was signed.
             if !has_signed {
-                plan.restore_digits(batch, &journal.given, call.numbers);
+                plan.restore_digits(batch, &call_log.given, call.numbers);
             }
             Some(plan)
         })
@@ -232,11 +232,11 @@ impl Module {
         tag: &str,
         events: &[u32],
         response: &Response,
-        journal: &mut Journal,
+        call_log: &mut CallLog,
     ) -> Called<Verdict> {
         let size = Size { events: events.len(), bytes: response.body.len() };
         let job = Job::Classify { tag, events, response };
-        let called = self.ask(limits, call, job, size, journal).await;
+        let called = self.ask(limits, call, job, size, call_log).await;
         called.map(|done| if let Done::Verdict(verdict) = done { Some(verdict) } else { None })
     }
 
@@ -247,12 +247,12 @@ impl Module {
         call: Call<'_>,
         job: Job<'_>,
         size: Size,
-        journal: &mut Journal,
+        call_log: &mut CallLog,
     ) -> Called<Done> {
         let mut retries = 0;
         loop {
-            let (called, _) = self.call(limits, call, job, size, Editing::default(), journal).await;
-            let starved = matches!(called.answer, Err(CallFailure::Stopped { breach: Breach::Starved, .. }));
+            let (called, _) = self.call(limits, call, job, size, Editing::default(), call_log).await;
+            let starved = matches!(called.answer, Err(CallFailure::Stopped { stop_reason: StopReason::Starved, .. }));
             if !starved || retries >= limits.retries_max {
                 return called;
             }
@@ -267,12 +267,12 @@ impl Module {
         job: Job<'_>,
         size: Size,
         editing: Editing,
-        journal: &mut Journal,
+        call_log: &mut CallLog,
     ) -> (Called<Done>, Editing) {
-        if journal.given.is_empty() && digits::is_lossy_for(call.settings_json, call.numbers) {
-            journal.give(call.settings_json);
+        if call_log.given.is_empty() && digits::is_lossy_for(call.settings_json, call.numbers) {
+            call_log.give(call.settings_json);
         }
-        let mut instance = match self.parked().take(call.revision) {
+        let mut instance = match self.warm().take(call.revision) {
             Some(warm) => warm,
             None => {
                 // The semaphore is never closed, so there is a permit or there is patience.
@@ -284,31 +284,31 @@ impl Module {
         let wall = began + limits.wall_max;
         let wall = call.deadline.map_or(wall, |deadline| deadline.min(wall));
         let meter = Arc::new(CpuMeter::default());
-        instance.prepare(limits, &call, size, editing, std::mem::take(journal), &meter, wall);
+        instance.prepare(limits, &call, size, editing, std::mem::take(call_log), &meter, wall);
         // Boxed, because every await on the way here copies the future of what it calls, and this is the largest.
         let work = Box::pin(self.work(&mut instance, &call, job));
         // The callback of the store sees the wall limit at a tick; the timeout sees it when nothing runs at all.
         let answer = match tokio::time::timeout_at(wall.into(), meter.time(work)).await {
             Ok(answer) => answer,
-            Err(_elapsed) => Err(instance.store.data().stopped(Breach::WallLimit, Halt::Wall.to_string())),
+            Err(_elapsed) => Err(instance.store.data().stopped(StopReason::WallLimit, HostTrap::Wall.to_string())),
         };
         let cpu = meter.used();
         let answer = answer.map_err(|failure| match failure {
-            CallFailure::Stopped { breach: Breach::WallLimit, stage, .. } if cpu < began.elapsed() / 2 => {
+            CallFailure::Stopped { stop_reason: StopReason::WallLimit, stage, .. } if cpu < began.elapsed() / 2 => {
                 let message = "the machine stood still until the wall limit was reached".to_owned();
-                CallFailure::Stopped { breach: Breach::Starved, stage, message }
+                CallFailure::Stopped { stop_reason: StopReason::Starved, stage, message }
             }
             failure => failure,
         });
         let guest = instance.store.data_mut();
-        *journal = std::mem::take(&mut guest.journal);
-        journal.finish_line(limits);
+        *call_log = std::mem::take(&mut guest.call_log);
+        call_log.finish_line(limits);
         let editing = std::mem::take(&mut guest.editing);
         let called = Called { answer, cpu, memory_peak_bytes: guest.memory.peak_bytes };
         instance.calls += 1;
         // Only after a clean answer: whatever trapped, ran out or complained is thrown away with all that it knew.
         if called.answer.is_ok() && instance.calls < limits.calls_per_instance_max {
-            self.parked().put(instance);
+            self.warm().put(instance);
         }
         (called, editing)
     }
@@ -317,7 +317,7 @@ impl Module {
     fn store(&self, limits: &Arc<Limits>, call: &Call<'_>) -> Store<Guest> {
         let guest = Guest {
             limits: limits.clone(),
-            journal: Journal::default(),
+            call_log: CallLog::default(),
             now_ms: call.now_ms,
             seed: call.seed,
             stage: Stage::Instantiate,
@@ -336,10 +336,10 @@ impl Module {
         store.epoch_deadline_callback(|store| {
             let guest = store.data();
             if guest.meter.used_while_polled() >= guest.budget {
-                return Err(Halt::Cpu(guest.budget).into());
+                return Err(HostTrap::Cpu(guest.budget).into());
             }
             if Instant::now() >= guest.wall {
-                return Err(Halt::Wall.into());
+                return Err(HostTrap::Wall.into());
             }
             Ok(UpdateDeadline::Yield(1))
         });
@@ -408,7 +408,7 @@ impl Module {
                 store.data_mut().stage = Stage::Transform;
                 Ok(started)
             }
-            Ok(Err(complaint)) => Err(CallFailure::Configure(complaint.into())),
+            Ok(Err(guest_error)) => Err(CallFailure::Configure(guest_error.into())),
             Err(error) => Err(store.data().failure(&error)),
         }
     }
@@ -438,14 +438,14 @@ impl Instance {
     }
 
     /// Sets every limit anew for the next call.
-    #[expect(clippy::too_many_arguments, reason = "each is one limit or one thing lent for the call")]
+    #[expect(clippy::too_many_arguments, reason = "each is one limit or one thing granted for the call")]
     fn prepare(
         &mut self,
         limits: &Arc<Limits>,
         call: &Call<'_>,
         size: Size,
         editing: Editing,
-        journal: Journal,
+        call_log: CallLog,
         meter: &Arc<CpuMeter>,
         wall: Instant,
     ) {
@@ -454,7 +454,7 @@ impl Instance {
         self.store.set_epoch_deadline(1);
         let guest = self.store.data_mut();
         guest.editing = editing;
-        guest.journal = journal;
+        guest.call_log = call_log;
         guest.now_ms = call.now_ms;
         guest.seed = call.seed;
         guest.services = call.services.clone();
@@ -490,61 +490,61 @@ impl Called<Done> {
 
 fn wrong_world() -> CallFailure {
     let message = "the component implements another world than the one that was called".to_owned();
-    CallFailure::Stopped { breach: Breach::Trap, stage: Stage::Instantiate, message }
+    CallFailure::Stopped { stop_reason: StopReason::Trap, stage: Stage::Instantiate, message }
 }
 
 impl From<types::BatchError> for CallFailure {
     fn from(error: types::BatchError) -> Self {
         match error {
-            types::BatchError::Retryable((complaint, after_ms)) => {
-                Self::Retryable(complaint.into(), after_ms.map(|ms| Duration::from_millis(ms.into())))
+            types::BatchError::Retryable((guest_error, after_ms)) => {
+                Self::Retryable(guest_error.into(), after_ms.map(|ms| Duration::from_millis(ms.into())))
             }
-            types::BatchError::Fatal(complaint) => Self::Fatal(complaint.into()),
+            types::BatchError::Fatal(guest_error) => Self::Fatal(guest_error.into()),
         }
     }
 }
 
 impl Guest {
-    fn stopped(&self, breach: Breach, message: String) -> CallFailure {
-        CallFailure::Stopped { breach, stage: self.stage, message: legible(&message, MESSAGE_BYTES_MAX) }
+    fn stopped(&self, stop_reason: StopReason, message: String) -> CallFailure {
+        CallFailure::Stopped { stop_reason, stage: self.stage, message: legible(&message, MESSAGE_BYTES_MAX) }
     }
 
     /// What wasmtime's error says about the guest.
     fn failure(&self, error: &wasmtime::Error) -> CallFailure {
         let at = error.downcast_ref::<WasmBacktrace>().map(place).unwrap_or_default();
         let root = error.root_cause().to_string();
-        let breach = match error.downcast_ref::<Halt>() {
-            Some(Halt::Cpu(_)) => Breach::CpuBudget,
-            Some(Halt::Wall) => Breach::WallLimit,
-            Some(Halt::Written) => Breach::OutputLimit,
-            Some(_) => Breach::Trap,
+        let stop_reason = match error.downcast_ref::<HostTrap>() {
+            Some(HostTrap::Cpu(_)) => StopReason::CpuBudget,
+            Some(HostTrap::Wall) => StopReason::WallLimit,
+            Some(HostTrap::Written) => StopReason::OutputLimit,
+            Some(_) => StopReason::Trap,
             // wasmtime keeps the type of this error to itself.
             None if root.contains("fuel allocated for hostcalls") => {
                 return self.stopped(
-                    Breach::OutputLimit,
+                    StopReason::OutputLimit,
                     "the guest handed over more than max(output_bytes_min, output_per_input * input)".to_owned(),
                 );
             }
             None if self.memory.refused && (error.is::<Trap>() || self.stage == Stage::Instantiate) => {
                 let limit = self.memory.bytes_max;
                 let message = format!("memory of {limit} bytes was not enough for the guest: {root}{at}");
-                return self.stopped(Breach::MemoryLimit, message);
+                return self.stopped(StopReason::MemoryLimit, message);
             }
-            None => Breach::Trap,
+            None => StopReason::Trap,
         };
-        self.stopped(breach, format!("{root}{at}"))
+        self.stopped(stop_reason, format!("{root}{at}"))
     }
 }
 
 const MESSAGE_BYTES_MAX: usize = 1 << 10;
 
-impl From<types::PluginError> for GuestComplaint {
+impl From<types::PluginError> for GuestError {
     fn from(error: types::PluginError) -> Self {
         let kind = match error.kind {
-            types::ErrorKind::InvalidEvent => ComplaintKind::InvalidEvent,
-            types::ErrorKind::InvalidConfig => ComplaintKind::InvalidConfig,
-            types::ErrorKind::Unsupported => ComplaintKind::Unsupported,
-            types::ErrorKind::Internal => ComplaintKind::Internal,
+            types::ErrorKind::InvalidEvent => GuestErrorKind::InvalidEvent,
+            types::ErrorKind::InvalidConfig => GuestErrorKind::InvalidConfig,
+            types::ErrorKind::Unsupported => GuestErrorKind::Unsupported,
+            types::ErrorKind::Internal => GuestErrorKind::Internal,
         };
         let (code, message) = (legible(&error.code, NAME_BYTES_MAX), legible(&error.message, MESSAGE_BYTES_MAX));
         Self { kind, code, message }

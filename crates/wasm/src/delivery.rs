@@ -8,7 +8,7 @@ use tidegate_event::digits::{self, Numbers};
 use tidegate_event::json;
 
 use super::bindings::destination::exports::tidegate::plugin::destination as wit;
-use super::call::GuestComplaint;
+use super::call::GuestError;
 
 /// The requests that deliver a batch. Nothing in it is checked: indexes, URLs and sizes are the guest's word.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub struct Plan {
     pub requests: Vec<Request>,
     /// Event and reason: filtered on purpose.
     pub skipped: Vec<(u32, String)>,
-    /// Event and complaint: for the quarantine.
-    pub failed: Vec<(u32, GuestComplaint)>,
+    /// Event and error: for the quarantine.
+    pub failed: Vec<(u32, GuestError)>,
 }
 
 /// One request, secrets still as placeholders.
@@ -61,13 +61,13 @@ pub enum Verdict {
     Retry(Option<Duration>),
     /// The credentials are stale: fetch new ones, then retry.
     Reauthenticate,
-    Rejected(GuestComplaint),
+    Rejected(GuestError),
     /// Event of the batch and whether it is to be retried (else it is rejected); the others are delivered.
     Partial(Vec<(u32, bool)>),
     /// Nothing more will be taken until an operator acts.
-    Disable(GuestComplaint),
+    Disable(GuestError),
     /// Refused as a whole, and nobody knows for which event: to be sent again in halves.
-    Bisect(GuestComplaint),
+    Bisect(GuestError),
 }
 
 /// A header with one of these in its name is about the bytes of the body.

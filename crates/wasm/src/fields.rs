@@ -11,8 +11,8 @@ use tidegate_event::digits::{self, Numbers};
 use wasmtime::component::Resource;
 
 use super::bindings::fields::tidegate::plugin::fields;
-use super::call::{Guest, Halt};
-use super::journal::{NAME_BYTES_MAX, legible};
+use super::call::{Guest, HostTrap};
+use super::call_log::{NAME_BYTES_MAX, legible};
 
 /// Paths that one instance may hold, and what they may take up together.
 const PATHS_MAX: usize = 10_000;
@@ -53,7 +53,7 @@ pub(super) struct Paths {
 
 impl Paths {
     fn get(&self, path: &Resource<Path>) -> wasmtime::Result<&Arc<[String]>> {
-        self.made.get(path.rep() as usize).and_then(Option::as_ref).ok_or_else(|| Halt::Handle.into())
+        self.made.get(path.rep() as usize).and_then(Option::as_ref).ok_or_else(|| HostTrap::Handle.into())
     }
 }
 
@@ -119,7 +119,7 @@ impl Editing {
 
     fn event(&self, index: u32) -> wasmtime::Result<&Map<String, Value>> {
         let events = self.events.len();
-        self.events.get(index as usize).ok_or_else(|| Halt::Index { index, events }.into())
+        self.events.get(index as usize).ok_or_else(|| HostTrap::Index { index, events }.into())
     }
 
     fn find(&self, event: u32, path: &[String]) -> wasmtime::Result<Option<&Value>> {
@@ -136,7 +136,7 @@ impl Editing {
     }
 
     fn spend(&mut self, bytes: usize) -> wasmtime::Result<()> {
-        self.budget_bytes = self.budget_bytes.checked_sub(bytes).ok_or(Halt::Written)?;
+        self.budget_bytes = self.budget_bytes.checked_sub(bytes).ok_or(HostTrap::Written)?;
         Ok(())
     }
 
@@ -199,7 +199,7 @@ impl Editing {
             }
             Err((reason, old)) => {
                 Edit::Taken { path, old, element }.undo(body);
-                reason.map(Err).ok_or_else(|| Halt::Written.into())
+                reason.map(Err).ok_or_else(|| HostTrap::Written.into())
             }
         }
     }
@@ -408,14 +408,14 @@ impl fields::HostPath for Guest {
     fn new(&mut self, json_pointer: String) -> wasmtime::Result<Resource<Path>> {
         let paths = &mut self.paths;
         let Some(rest) = json_pointer.strip_prefix('/') else {
-            return Err(Halt::Pointer(legible(&json_pointer, 80)).into());
+            return Err(HostTrap::Pointer(legible(&json_pointer, 80)).into());
         };
         let steps: Arc<[String]> = pointer::steps(rest).collect();
         if steps.len() > DEPTH_MAX {
-            return Err(Halt::Pointer(legible(&json_pointer, 80)).into());
+            return Err(HostTrap::Pointer(legible(&json_pointer, 80)).into());
         }
         if paths.bytes + path_bytes(&steps) > PATHS_BYTES_MAX {
-            return Err(Halt::PathsBytes(PATHS_BYTES_MAX).into());
+            return Err(HostTrap::PathsBytes(PATHS_BYTES_MAX).into());
         }
         paths.bytes += path_bytes(&steps);
         if let Some(rep) = paths.free.pop() {
@@ -423,7 +423,7 @@ impl fields::HostPath for Guest {
             return Ok(Resource::new_own(rep));
         }
         if paths.made.len() >= PATHS_MAX {
-            return Err(Halt::Paths(PATHS_MAX).into());
+            return Err(HostTrap::Paths(PATHS_MAX).into());
         }
         paths.made.push(Some(steps));
         Ok(Resource::new_own(u32::try_from(paths.made.len() - 1).unwrap_or(u32::MAX)))
@@ -454,7 +454,7 @@ impl fields::HostPath for Guest {
         // A parsed value takes up several times its text.
         self.editing.spend(value.len().saturating_mul(8))?;
         let path = self.paths.get(&at)?;
-        match self.editing.read(event, path, &value, &self.journal.given)? {
+        match self.editing.read(event, path, &value, &self.call_log.given)? {
             Ok(value) => self.editing.set(event, Arc::clone(path), value),
             Err(refused) => Ok(Err(refused)),
         }

@@ -23,20 +23,20 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tidegate_event::digits::{self, Numbers};
 
-use crate::{Answer, Call, CallFailure, Called, Engine, GuestComplaint, LoadError, Mark, Module, Services, World};
+use crate::{Answer, Call, CallFailure, Called, Engine, GuestError, LoadError, Mark, Module, Services, World};
 
 pub mod golden;
 mod grant;
 mod isolate;
-mod lent;
+mod test_services;
 mod pool;
 mod verdict;
 
 pub use grant::granted;
-pub use lent::services;
 pub use pool::{Lane, Pool, RolloutMode, Unfinished, Workers};
+pub use test_services::services;
 
-pub use crate::{ComplaintKind as FailKind, Journal, Level, Limits, LogLine};
+pub use crate::{CallLog, GuestErrorKind as FailKind, Level, Limits, LogLine};
 use isolate::Isolation;
 use verdict::{Spent, Verdict, verdict, wrong_count};
 
@@ -79,7 +79,7 @@ pub struct Ran {
     pub outcomes: Vec<Outcome>,
     pub stats: Stats,
     /// Log lines and counters of the whole run, those of failed calls included.
-    pub journal: Journal,
+    pub call_log: CallLog,
 }
 
 /// What a run used.
@@ -261,12 +261,12 @@ impl Function {
 
     /// Configures an instance and runs an empty batch, so that wrong settings show before the first event does.
     pub async fn check(&self) -> Result<(), Fault> {
-        let (mut journal, cx) = (Journal::default(), RunContext::default());
+        let (mut call_log, cx) = (CallLog::default(), RunContext::default());
         let mut nothing = match self.module.world() {
             World::Fields => Work::Bodies { bodies: &mut [], each_bytes: 0 },
             World::Transform | World::Destination => Work::Texts(&[]),
         };
-        match self.call(&mut nothing, 0..0, cx, &mut journal).await.answer {
+        match self.call(&mut nothing, 0..0, cx, &mut call_log).await.answer {
             Ok(_) => Ok(()),
             Err(failure) => Err(match verdict(failure, &self.limits) {
                 Verdict::Suspect(fault) | Verdict::Everybody(fault) | Verdict::Again(fault, _) => fault,
@@ -280,7 +280,7 @@ impl Function {
     }
 
     /// Puts back, in the outcome of a function of the transform world, the digits of the event `input`, and of what the
-    /// function was `given` beside it (as the journal of its run says), that it could not see and left alone.
+    /// function was `given` beside it (as the call log of its run says), that it could not see and left alone.
     pub fn restore(&self, outcome: &mut Outcome, input: &Map<String, Value>, given: &[Value]) {
         match outcome {
             Outcome::Replace(text) => digits::restore(std::slice::from_mut(text), input, given, self.numbers),
@@ -368,7 +368,7 @@ impl Function {
     ) -> (Result<Vec<Outcome>, Verdict>, Duration) {
         let mut cpu = Duration::ZERO;
         loop {
-            let called = self.call(work, part.clone(), cx, &mut ran.journal).await;
+            let called = self.call(work, part.clone(), cx, &mut ran.call_log).await;
             cpu += called.cpu;
             self.account(part.len(), &called, &mut ran.stats);
             let verdict = match called.answer {
@@ -399,7 +399,7 @@ impl Function {
         work: &mut Work<'_>,
         part: Range<usize>,
         cx: RunContext,
-        journal: &mut Journal,
+        call_log: &mut CallLog,
     ) -> Called<Vec<Outcome>> {
         let call = Call {
             settings_json: &self.settings_json,
@@ -412,14 +412,14 @@ impl Function {
         };
         match work {
             Work::Texts(batch) => {
-                let called = self.module.transform(&self.limits, call, &batch[part], journal).await;
+                let called = self.module.transform(&self.limits, call, &batch[part], call_log).await;
                 let outcomes = |answers: Vec<Answer>| answers.into_iter().map(|answer| self.outcome(answer)).collect();
                 called.map_answer(outcomes)
             }
             Work::Bodies { bodies, each_bytes } => {
                 let bytes = part.len().saturating_mul(*each_bytes);
-                let lent: Vec<_> = bodies[part.clone()].iter_mut().map(std::mem::take).collect();
-                let (back, called) = self.module.edit(&self.limits, call, lent, bytes, journal).await;
+                let granted: Vec<_> = bodies[part.clone()].iter_mut().map(std::mem::take).collect();
+                let (back, called) = self.module.edit(&self.limits, call, granted, bytes, call_log).await;
                 for (place, body) in bodies[part].iter_mut().zip(back) {
                     *place = body;
                 }
@@ -459,7 +459,7 @@ impl Function {
             },
             Answer::Emit(events) => Outcome::Emit(events),
             Answer::Drop(reason) => Outcome::Drop(reason),
-            Answer::Fail(GuestComplaint { kind, code, message }) => Outcome::Fail { kind, code, message },
+            Answer::Fail(GuestError { kind, code, message }) => Outcome::Fail { kind, code, message },
         }
     }
 }

@@ -5,7 +5,7 @@ use tidegate_event::digits;
 use super::bindings::destination::tidegate::plugin::secrets;
 use super::bindings::transform::tidegate::plugin::{host, lookup, types};
 use super::call::Guest;
-use super::journal::{Level, legible};
+use super::call_log::{Level, legible};
 use super::services::{Mac, MacKey};
 
 impl types::Host for Guest {}
@@ -18,12 +18,12 @@ impl host::Host for Guest {
             host::Level::Warn => Level::Warn,
             host::Level::Error => Level::Error,
         };
-        self.journal.log(&self.limits, level, &message);
+        self.call_log.log(&self.limits, level, &message);
         Ok(())
     }
 
     fn count(&mut self, name: String, delta: u32) -> wasmtime::Result<()> {
-        self.journal.count(&self.limits, &name, delta);
+        self.call_log.count(&self.limits, &name, delta);
         Ok(())
     }
 
@@ -44,11 +44,11 @@ impl lookup::Host for Guest {
                 if let Ok(Some(entry)) = &found
                     && digits::is_lossy_for(entry, self.numbers)
                 {
-                    self.journal.give(entry);
+                    self.call_log.give(entry);
                 }
                 found
             }
-            None => Err(format!("no table is lent to this plugin, so not {:?} either", legible(&table, 80))),
+            None => Err(format!("no table is granted to this plugin, so not {:?} either", legible(&table, 80))),
         })
     }
 }

@@ -1,9 +1,9 @@
 //! The one room that knows wasmtime.
 //!
 //! Nouns: an **engine** (compiler settings, a pool of instance slots, a ticker), the **limits** (every bound on a
-//! guest, none of them optional), a **module** (a component that passed every gate and is compiled), a **call** (one
-//! batch through one fresh instance), a **breach** (how a guest broke out of its limits and was stopped), a
-//! **journal** (what a guest said about itself, bounded), the **gates** (what a component may have before it is compiled), an
+//! guest, none of them optional), a **module** (a component that is within every limit and is compiled), a **call** (one
+//! batch through one fresh instance), a **stop reason** (how a guest broke out of its limits and was stopped), a
+//! **call log** (what a guest said about itself, bounded), the **limits** (what a component may have before it is compiled), an
 //! **artifact** (compiled code under our seal).
 //!
 //! What holds, whatever the guest does:
@@ -13,7 +13,7 @@
 //! * Nothing survives a call: an instance lives for one batch, and its slot is reset. (A plugin may opt in to being
 //!   used again; what it then remembers, it remembers of itself.)
 //! * A guest can ask for a log line, a counter, the time and seed that the caller chose, and what the caller's
-//!   **services** lend. There is no file, no network, no clock and no randomness behind any import; a component that
+//!   **services** grant. There is no file, no network, no clock and no randomness behind any import; a component that
 //!   wants one is refused by its name.
 //!
 //! This room does not know what an event is: a batch is a list of texts or of JSON maps, and answers are handed up
@@ -21,35 +21,35 @@
 
 mod artifact;
 mod bindings;
-mod breach;
+mod stop_reason;
 mod call;
 mod delivery;
 mod engine;
 mod fields;
 mod host;
-mod gate;
-mod journal;
+mod component_limits;
+mod call_log;
 mod limits;
 mod memory;
 mod meter;
 mod module;
-mod parked;
+mod warm;
 mod services;
 mod trap;
 mod wasi;
 /// The `transform` world: run a function over a batch of events.
 pub mod function;
-/// Tables that a workspace lends to plugins: addresses, names.
+/// Tables that a workspace grants to plugins: addresses, names.
 pub mod lookup;
 
 pub use artifact::{Code, Flaw, Origin, Seal, compiler_id, precompile};
-pub use breach::Breach;
-pub use call::{Answer, Call, CallFailure, Called, ComplaintKind, GuestComplaint, Stage};
+pub use call::{Answer, Call, CallFailure, Called, GuestError, GuestErrorKind, Stage};
+pub use call_log::{CallLog, Level, LogLine, legible};
+pub use component_limits::{ComponentLimits, inspect};
 pub use delivery::{Method, Plan, Request, Response, Verdict};
 pub use engine::{Engine, EngineError};
 pub use fields::Mark;
-pub use gate::{Gates, inspect};
-pub use journal::{Journal, Level, LogLine, legible};
 pub use limits::Limits;
 pub use module::{LoadError, Module, World};
 pub use services::{Lookup, Mac, MacKey, Services, Signer};
+pub use stop_reason::StopReason;

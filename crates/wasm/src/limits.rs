@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::gate::Gates;
+use super::component_limits::ComponentLimits;
 
 /// The bounds of an engine and of the calls that run on it.
 ///
@@ -41,7 +41,7 @@ pub struct Limits {
     /// Size of a component, checked before a byte of it is parsed. Default 32 MiB (Python's own part takes 19 MB).
     pub component_bytes_max: usize,
     /// How much of everything a component may have, checked before it is compiled.
-    pub gates: Gates,
+    pub component_limits: ComponentLimits,
 
     /// Calls of one instance before it is thrown away. Default 1: a fresh instance for every call.
     pub calls_per_instance_max: u32,
@@ -102,7 +102,7 @@ impl Default for Limits {
             trap_lines: false,
             tick: Duration::from_millis(5),
             component_bytes_max: 32 << 20,
-            gates: Gates::default(),
+            component_limits: ComponentLimits::default(),
 
             calls_per_instance_max: 1,
             memory_bytes_max: 64 << 20,

@@ -1,13 +1,13 @@
-//! Tables that a workspace lends to plugins: a MaxMind database of addresses, a file of names.
+//! Tables that a workspace grants to plugins: a MaxMind database of addresses, a file of names.
 //!
 //! Nouns: a **table** (keys to JSON values; read whole when it is opened, never changed), its **settings** (which file,
-//! which part of it), a **loan** (the tables of one plugin, by the names that the plugin gives them).
+//! which part of it), a **grant** (the tables of one plugin, by the names that the plugin gives them).
 //!
 //! What holds:
 //! * A table takes no more memory than its settings say, and an answer no more than 64 KiB and 4,096 values, whatever
 //!   the file holds. A damaged file is refused, or its entry is an error; it never ends the process.
 //! * The same key has the same answer for as long as the process runs.
-//! * A plugin sees the tables of its loan and no others.
+//! * A plugin sees the tables of its grant and no others.
 //!
 //! This room does not know events or functions: a key is a text.
 
@@ -132,12 +132,12 @@ impl Table {
 
 /// The tables that one plugin may use.
 #[derive(Default)]
-pub struct Loan {
+pub struct GrantedTables {
     tables: BTreeMap<String, Arc<Table>>,
 }
 
-impl Loan {
-    /// Lends `table` under the name that the plugin knows it by.
+impl GrantedTables {
+    /// Grants `table` under the name that the plugin knows it by.
     #[must_use]
     pub fn with(mut self, name: &str, table: Arc<Table>) -> Self {
         self.tables.insert(name.to_owned(), table);
@@ -151,12 +151,12 @@ impl Loan {
     }
 }
 
-impl wasm::Lookup for Loan {
+impl wasm::Lookup for GrantedTables {
     fn get(&self, table: &str, key: &str) -> Result<Option<String>, String> {
         match self.tables.get(table) {
             Some(table) => table.get(key),
             None => Err(format!(
-                "the table {:?} is not lent to this plugin; the manifest names it under `lookups`, and the workspace lends it",
+                "the table {:?} is not granted to this plugin; the manifest names it under `lookups`, and the workspace grants it",
                 wasm::legible(table, 80)
             )),
         }
@@ -186,11 +186,11 @@ mod tests {
     fn a_plugin_sees_what_is_lent_and_nothing_else() {
         let Value::Object(entries) = serde_json::json!({"Signup": "Signed Up", "n": {"x": 1.50}}) else { panic!() };
         let table = Arc::new(Table::open(&Settings::Entries(entries)).unwrap());
-        let loan = Loan::default().with("renames", table);
-        assert_eq!(loan.get("renames", "Signup"), Ok(Some("\"Signed Up\"".to_owned())));
-        assert_eq!(loan.get("renames", "n"), Ok(Some("{\"x\":1.5}".to_owned())));
-        assert_eq!(loan.get("renames", "Login"), Ok(None));
-        assert!(loan.get("geo", "Signup").unwrap_err().contains("\"geo\" is not lent"));
+        let granted = GrantedTables::default().with("renames", table);
+        assert_eq!(granted.get("renames", "Signup"), Ok(Some("\"Signed Up\"".to_owned())));
+        assert_eq!(granted.get("renames", "n"), Ok(Some("{\"x\":1.5}".to_owned())));
+        assert_eq!(granted.get("renames", "Login"), Ok(None));
+        assert!(granted.get("geo", "Signup").unwrap_err().contains("\"geo\" is not granted"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A component that passed every gate and is compiled.
+//! A component that is within every limit and is compiled.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use super::bindings::fields::TransformFieldsPre;
 use super::bindings::transform::TransformPre;
 use super::call::Guest;
 use super::engine::Engine;
-use super::parked::Parked;
-use super::{gate, journal::legible, wasi};
+use super::warm::WarmInstances;
+use super::{call_log::legible, component_limits, wasi};
 
 /// The worlds of `wit/plugin.wit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,7 +79,7 @@ const COMPILE_STACK_BYTES: usize = 64 << 20;
 pub struct Module {
     engine: Engine,
     pre: Pre,
-    parked: Arc<Parked>,
+    warm: Arc<WarmInstances>,
 }
 
 #[derive(Clone)]
@@ -152,7 +152,7 @@ impl Module {
     /// Compiles `bytes` for one of the worlds. Takes seconds for a large component: not a thing to do on a thread
     /// that serves.
     pub fn compile(engine: &Engine, bytes: &[u8], world: World) -> Result<Self, LoadError> {
-        gate::inspect(bytes, engine.limits(), Some(world))?;
+        component_limits::inspect(bytes, engine.limits(), Some(world))?;
         let component =
             apart(|| Component::from_binary(engine.raw(), bytes))?.map_err(|error| compile_failed(&error))?;
         Self::link(engine, &component, world)
@@ -160,7 +160,7 @@ impl Module {
 
     /// Compiles `bytes` for whichever world their exports name.
     pub fn compile_any(engine: &Engine, bytes: &[u8]) -> Result<Self, LoadError> {
-        gate::inspect(bytes, engine.limits(), None)?;
+        component_limits::inspect(bytes, engine.limits(), None)?;
         let component =
             apart(|| Component::from_binary(engine.raw(), bytes))?.map_err(|error| compile_failed(&error))?;
         let ty = component.component_type();
@@ -186,7 +186,7 @@ impl Module {
                 World::Destination => Pre::Destination(DestinationPluginPre::new(pre)?),
             })
         });
-        Ok(Self { engine: engine.clone(), pre: pre.map_err(|error| misfit(world, error))?, parked: Arc::default() })
+        Ok(Self { engine: engine.clone(), pre: pre.map_err(|error| misfit(world, error))?, warm: Arc::default() })
     }
 
     /// The world that it implements.
@@ -205,8 +205,8 @@ impl Module {
         &self.engine
     }
 
-    pub(super) fn parked(&self) -> &Parked {
-        &self.parked
+    pub(super) fn warm(&self) -> &WarmInstances {
+        &self.warm
     }
 
     pub(super) fn pre(&self) -> &Pre {

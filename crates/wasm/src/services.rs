@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-/// Tables lent to a plugin.
+/// Tables granted to a plugin.
 pub trait Lookup: Send + Sync {
     /// The entry for `key` in `table` as JSON text.
     ///
     /// # Errors
-    /// `table` was not lent; a sentence for the plugin's author.
+    /// `table` was not granted; a sentence for the plugin's author.
     fn get(&self, table: &str, key: &str) -> Result<Option<String>, String>;
 }
 
@@ -36,7 +36,7 @@ pub enum MacKey<'a> {
     Derived(&'a [u8]),
 }
 
-/// The services of one plugin. The default lends nothing.
+/// The services of one plugin. The default grants nothing.
 #[derive(Clone, Default)]
 pub struct Services {
     pub lookup: Option<Arc<dyn Lookup>>,

@@ -10,7 +10,7 @@ use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceAny, ResourceType, Val};
 use wasmtime::{AsContextMut, StoreContextMut};
 
-use super::call::{Guest, Halt};
+use super::call::{Guest, HostTrap};
 use super::engine::Engine;
 
 /// The interfaces that are served, without their versions.
@@ -133,8 +133,8 @@ fn answer(
         "[method]pollable.ready" => Val::Bool(true),
         "[method]pollable.block" => return Ok(None),
         "[method]error.to-debug-string" => Val::String("closed".to_owned()),
-        "exit" | "exit-with-code" => return Err(Halt::Exit.into()),
-        _ => return Err(Halt::Absent(whole.to_owned()).into()),
+        "exit" | "exit-with-code" => return Err(HostTrap::Exit.into()),
+        _ => return Err(HostTrap::Absent(whole.to_owned()).into()),
     }))
 }
 

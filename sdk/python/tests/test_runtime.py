@@ -26,7 +26,7 @@ class Table:
         if not isinstance(table, str) or not isinstance(key, str):
             raise SystemExit("the host trapped")
         if table != "names":
-            raise Err(f"the table {table!r} is not lent")
+            raise Err(f"the table {table!r} is not granted")
         return {"ada": '"Ada"'}.get(key)
 
 
@@ -82,7 +82,7 @@ class Transform(unittest.TestCase):
         self.assertIn("lookup: the table is int", self.failure(lambda *_: tidegate.lookup(1, "a")))
         self.assertIn("count", self.failure(lambda *_: tidegate.count("made", -1)))
         self.assertIn("the reason of drop() is NoneType", self.failure(lambda *_: tidegate.drop(None)))
-        self.assertIn("the table 'other' is not lent", self.failure(lambda *_: tidegate.lookup("other", "a")))
+        self.assertIn("the table 'other' is not granted", self.failure(lambda *_: tidegate.lookup("other", "a")))
         self.assertEqual(tidegate.lookup("names", "ada"), "Ada")
         self.assertIsNone(tidegate.lookup("names", "eve"))
 

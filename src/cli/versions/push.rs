@@ -27,7 +27,7 @@ pub(in crate::cli) struct Upload {
     /// Upload only
     #[arg(long, conflicts_with_all = ["canary", "shadow"])]
     no_live: bool,
-    /// Also when it fails its own fixtures, or looks up a table that nobody lends it
+    /// Also when it fails its own fixtures, or looks up a table that nobody grants it
     #[arg(long)]
     force: bool,
     /// How long to look at what it does with the events that come, to warn if it fails most of them
@@ -90,7 +90,7 @@ impl Push<'_> {
         let began = Instant::now();
         let manifest = self.manifest()?;
         let name = manifest.name.clone();
-        self.lent(&manifest, there)?;
+        self.granted(&manifest, there)?;
         let path = format!("/admin/{}/{name}", self.plugin_kind.all());
         if let Wish::Share(_) | Wish::Shadow = self.wish {
             let known = there[self.plugin_kind.all()].as_array().into_iter().flatten();
@@ -171,7 +171,7 @@ impl Push<'_> {
         }
         for table in release["lookups_missing"].as_array().into_iter().flatten() {
             println!(
-                "  it looks up {table}, which nobody lends it: write lookups/{table}.yaml with `lend_to: [{name}]`",
+                "  it looks up {table}, which nobody grants it: write lookups/{table}.yaml with `grant_to: [{name}]`",
                 table = table.as_str().unwrap_or_default(),
             );
         }
@@ -181,18 +181,18 @@ impl Push<'_> {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// What it looks up is lent to it, as far as the server knows; nothing is sent that would not go live.
-    fn lent(&self, manifest: &Manifest, there: &Value) -> Result<(), Failure> {
+    /// What it looks up is granted to it, as far as the server knows; nothing is sent that would not go live.
+    fn granted(&self, manifest: &Manifest, there: &Value) -> Result<(), Failure> {
         if self.force || matches!(self.wish, Wish::Nothing) || self.plugin_kind == PluginKind::Destinations {
             return Ok(());
         }
         let name = &manifest.name;
-        let lent = there["lent"][name].as_array().map(Vec::as_slice).unwrap_or_default();
-        match manifest.lookups.iter().find(|table| !lent.iter().any(|lent| lent == *table)) {
+        let granted = there["granted"][name].as_array().map(Vec::as_slice).unwrap_or_default();
+        match manifest.lookups.iter().find(|table| !granted.iter().any(|granted| granted == *table)) {
             None => Ok(()),
             Some(table) => Err(Failure::Failed(format!(
-                "{name} looks up {table}, which nobody lends it; nothing was pushed\n  fix: write lookups/{table}.yaml with \
-                 `lend_to: [{name}]` and start the server again, or push it with --force"
+                "{name} looks up {table}, which nobody grants it; nothing was pushed\n  fix: write lookups/{table}.yaml with \
+                 `grant_to: [{name}]` and start the server again, or push it with --force"
             ))),
         }
     }

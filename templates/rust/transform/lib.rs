@@ -24,7 +24,7 @@ thread_local! {
 impl lifecycle::Guest for Plugin {
     fn configure(setup: Setup) -> Result<(), PluginError> {
         let settings: Value = serde_json::from_str(&setup.settings_json)
-            .map_err(|error| complaint(ErrorKind::InvalidConfig, "settings", &error.to_string()))?;
+            .map_err(|error| plugin_error(ErrorKind::InvalidConfig, "settings", &error.to_string()))?;
         let domain = settings["staff_domain"].as_str().unwrap_or_default();
         STAFF_SUFFIX.set(format!("@{domain}"));
         Ok(())
@@ -41,7 +41,7 @@ impl transformer::Guest for Plugin {
 fn outcome(text: &str, staff_suffix: &str) -> Outcome {
     let mut event: Value = match serde_json::from_str(text) {
         Ok(event) => event,
-        Err(error) => return Outcome::Fail(complaint(ErrorKind::InvalidEvent, "no-json", &error.to_string())),
+        Err(error) => return Outcome::Fail(plugin_error(ErrorKind::InvalidEvent, "no-json", &error.to_string())),
     };
     let holder = if event["properties"]["email"].is_string() { "properties" } else { "traits" };
     let Some(found) = event[holder]["email"].as_str() else { return Outcome::Keep };
@@ -56,7 +56,7 @@ fn outcome(text: &str, staff_suffix: &str) -> Outcome {
     Outcome::Replace(event.to_string())
 }
 
-fn complaint(kind: ErrorKind, code: &str, message: &str) -> PluginError {
+fn plugin_error(kind: ErrorKind, code: &str, message: &str) -> PluginError {
     PluginError { kind, code: code.to_owned(), message: message.to_owned() }
 }
 

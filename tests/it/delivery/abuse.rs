@@ -92,7 +92,7 @@ fn a_url_leads_nowhere_but_where_it_may() {
     let manifest = |hosts: Value| {
         let mut manifest = super::manifest();
         manifest["hosts"] = hosts;
-        let component = crate::support::guests::destination("hostile/courier", &manifest);
+        let component = crate::support::guests::destination("hostile/destination", &manifest);
         std::fs::write(route.workspace.path().join("courier.wasm"), component).unwrap();
     };
     manifest(json!(["{{settings.endpoint}}", "https://*.example.com", "http://localhost:9"]));

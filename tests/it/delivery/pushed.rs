@@ -26,7 +26,7 @@ fn granting(far: &Far) -> Route {
 fn version(note: &str) -> Vec<u8> {
     let mut manifest = manifest();
     (manifest["name"], manifest["description"]) = ("crm".into(), note.into());
-    guests::destination("hostile/courier", &manifest)
+    guests::destination("hostile/destination", &manifest)
 }
 
 /// `tidegate destination ..` against `server`: the exit code, and all that it said.

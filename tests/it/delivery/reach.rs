@@ -16,7 +16,7 @@ fn said(route: &Route) -> (bool, String) {
     (ours["ok"] == true, ours["says"].as_str().unwrap().to_owned())
 }
 
-/// Sends to `origin` from now on, and the workspace lends its host.
+/// Sends to `origin` from now on, and the workspace grants its host.
 fn move_to(route: &Route, far: &Far, origin: &str) {
     let path = route.workspace.path().join("destinations/crm.yaml");
     let text = std::fs::read_to_string(&path).unwrap().replace(&far.origin(), origin);

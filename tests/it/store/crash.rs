@@ -79,7 +79,7 @@ fn a_build_that_is_killed_leaves_nothing_behind() {
         if waits {
             let build = taken["build"].as_str().unwrap();
             let mut state = json!("queued");
-            while state == "queued" || state == "gates" {
+            while state == "queued" || state == "inspecting" {
                 let from = state.as_str().unwrap();
                 state = admin.get(&format!("/admin/builds/{build}?wait_ms=20000&from={from}"))["state"].clone();
             }

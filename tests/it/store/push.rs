@@ -168,8 +168,8 @@ fn a_function_that_looks_up_what_nobody_lends_it_is_not_pushed_unless_forced() {
     let one = desk.file("one.wasm", &embed(&guest, &manifest, &[]));
     let push = ["push", &one, "--settings", &desk.file("s.json", mask().to_string().as_bytes())];
     let (code, said) = desk.say(&push);
-    assert!(code == Some(1) && said.contains("looks up places, which nobody lends it"), "{said}");
-    assert!(said.contains("lend_to: [redact]") && said.contains("--force"), "{said}");
+    assert!(code == Some(1) && said.contains("looks up places, which nobody grants it"), "{said}");
+    assert!(said.contains("grant_to: [redact]") && said.contains("--force"), "{said}");
     let admin = Admin::new(&desk.server, &desk.token);
     assert_eq!(admin.ask("GET", "/admin/functions/redact", b"").status, 404, "something was pushed all the same");
     // What is on the server does not go live either, whoever asks.
@@ -178,7 +178,7 @@ fn a_function_that_looks_up_what_nobody_lends_it_is_not_pushed_unless_forced() {
     let live = admin.post("/admin/functions/redact/live", &json!({"sha256": sha, "settings": mask()}));
     assert_eq!((live.status, live.json()["code"].as_str()), (422, Some("lookups-missing")), "{}", live.text());
     let (code, said) = desk.say(&[&push[..], &["--force"]].concat());
-    assert!(code == Some(0) && said.contains("looks up places, which nobody lends it"), "{said}");
+    assert!(code == Some(0) && said.contains("looks up places, which nobody grants it"), "{said}");
 }
 
 /// The function with a fixture that says what comes of a page, and the table that its fixtures look up.

@@ -90,12 +90,12 @@ fn entry_text(kind: Kind, module: &str) -> String {
         Kind::Destination => ("destinationWorld", "secrets", "destination"),
     };
     let lookup = if kind == Kind::Fields { "import lookup from \"tidegate:plugin/lookup@0.1.0\";\n" } else { "" };
-    let lent =
+    let granted =
         if kind == Kind::Fields { "{ host, fields, lookup }".to_owned() } else { format!("{{ host, {service} }}") };
     format!(
         "import {{ {world} }} from \"tidegate\";\nimport * as plugin from {module:?};\n\
          import host from \"tidegate:plugin/host@0.1.0\";\nimport {service} from \"tidegate:plugin/{service}@0.1.0\";\n{lookup}\
-         const world = {world}(plugin, {lent});\nexport const lifecycle = world.lifecycle;\n\
+         const world = {world}(plugin, {granted});\nexport const lifecycle = world.lifecycle;\n\
          export const {export} = world.{export};\n"
     )
 }

@@ -84,7 +84,7 @@ pub enum Trouble {
 
 type Connections = legacy::Client<HttpsConnector<HttpConnector<Guarded>>, Full<Bytes>>;
 
-/// What makes connections, to addresses that the policy lends alone.
+/// What makes connections, to addresses that the policy grants alone.
 pub(super) fn connector(
     policy: Arc<Policy>,
     resolver: Arc<dyn Resolve>,

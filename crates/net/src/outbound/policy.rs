@@ -133,7 +133,7 @@ pub struct Rule {
 pub struct Policy {
     pub asked: Vec<Rule>,
     pub granted: Vec<Origin>,
-    /// Hosts of private networks that the workspace lends, as they stand in URLs.
+    /// Hosts of private networks that the workspace grants, as they stand in URLs.
     pub private_hosts: Vec<String>,
 }
 
@@ -166,7 +166,7 @@ impl Policy {
         self.check_origin(method, &origin)?;
         if let Some(address) = literal(&url)
             && !is_global(address)
-            && !self.lends(&origin.host)
+            && !self.grants(&origin.host)
         {
             return Err(private(&origin.host, &[address]));
         }
@@ -193,11 +193,11 @@ impl Policy {
         Ok(())
     }
 
-    /// Whether the workspace lends this host although its address is private.
+    /// Whether the workspace grants this host although its address is private.
     #[must_use]
-    pub fn lends(&self, host: &str) -> bool {
+    pub fn grants(&self, host: &str) -> bool {
         let plain = |host: &str| host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
-        self.private_hosts.iter().any(|lent| plain(lent) == plain(host))
+        self.private_hosts.iter().any(|granted| plain(granted) == plain(host))
     }
 }
 

@@ -61,9 +61,9 @@ impl Service<Name> for Guarded {
         Box::pin(async move {
             let host = name.as_str();
             let found = resolver.resolve(host).await.map_err(UnknownName)?;
-            let lent = policy.lends(host);
+            let granted = policy.grants(host);
             let (kept, dropped): (Vec<IpAddr>, Vec<IpAddr>) =
-                found.into_iter().partition(|address| lent || is_global(*address));
+                found.into_iter().partition(|address| granted || is_global(*address));
             if kept.is_empty() && !dropped.is_empty() {
                 return Err(private(host, &dropped).into());
             }

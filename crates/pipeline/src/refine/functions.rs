@@ -86,7 +86,7 @@ async fn run(function: &Function, mut events: Vec<Event>, batch: &BatchContext) 
     };
     let mut outcomes = std::mem::take(&mut ran.outcomes);
     for (outcome, event) in outcomes.iter_mut().zip(&events) {
-        function.restore(outcome, &event.body, &ran.journal.given);
+        function.restore(outcome, &event.body, &ran.call_log.given);
     }
     (events, outcomes, ran)
 }
@@ -113,7 +113,7 @@ fn note(chain_output: &mut ChainOutput, function: &Function, events: &[Event], o
         fault,
     });
     let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
-    if ran.journal.lines.is_empty() {
+    if ran.call_log.lines.is_empty() {
         return;
     }
     chain_output.logs.push(LoggedRun {
@@ -122,8 +122,8 @@ fn note(chain_output: &mut ChainOutput, function: &Function, events: &[Event], o
         at_us: first.received_at_us,
         offsets: first.offset..last.offset + 1,
         message_ids: events.iter().map(|event| event.message_id().to_owned()).collect(),
-        lines: ran.journal.lines.into_iter().map(|line| (line.level.as_str(), line.text)).collect(),
-        lines_dropped: ran.journal.lines_dropped,
+        lines: ran.call_log.lines.into_iter().map(|line| (line.level.as_str(), line.text)).collect(),
+        lines_dropped: ran.call_log.lines_dropped,
     });
 }
 

@@ -78,7 +78,7 @@ fn body(bytes: &[u8]) -> Value {
 #[must_use]
 pub fn plan(plan: &Plan) -> Value {
     let skipped = plan.skipped.iter().map(|(event, reason)| json!({"event": event, "reason": reason}));
-    let failed = plan.failed.iter().map(|(event, complaint)| json!({"event": event, "code": complaint.code}));
+    let failed = plan.failed.iter().map(|(event, guest_error)| json!({"event": event, "code": guest_error.code}));
     json!({
         "requests": plan.requests.iter().map(request).collect::<Vec<_>>(),
         "skipped": skipped.collect::<Vec<_>>(),
@@ -93,10 +93,10 @@ pub fn verdict(verdict: &Verdict) -> Value {
         Verdict::Delivered => "delivered".into(),
         Verdict::Reauthenticate => "reauthenticate".into(),
         Verdict::Retry(after) => json!({ "retry": after.map(|after| after.as_millis() as u64) }),
-        Verdict::Rejected(complaint) => json!({ "rejected": complaint.code }),
+        Verdict::Rejected(guest_error) => json!({ "rejected": guest_error.code }),
         Verdict::Partial(events) => json!({ "partial": events }),
-        Verdict::Disable(complaint) => json!({ "disable": complaint.code }),
-        Verdict::Bisect(complaint) => json!({ "bisect": complaint.code }),
+        Verdict::Disable(guest_error) => json!({ "disable": guest_error.code }),
+        Verdict::Bisect(guest_error) => json!({ "bisect": guest_error.code }),
     }
 }
 
@@ -117,19 +117,19 @@ pub fn response(recorded: &Value) -> Response {
 #[must_use]
 pub fn said(failure: &CallFailure) -> (String, String) {
     match failure {
-        CallFailure::Stopped { breach, stage, message } => {
+        CallFailure::Stopped { stop_reason, stage, message } => {
             let when = match stage {
                 Stage::Instantiate => "while being started: ",
                 Stage::Configure => "while being configured: ",
                 Stage::Transform => "",
             };
-            (breach.as_str().to_owned(), format!("{when}{message}"))
+            (stop_reason.as_str().to_owned(), format!("{when}{message}"))
         }
-        CallFailure::Configure(complaint) => {
-            ("configure-failed".to_owned(), format!("{}: {}", complaint.code, complaint.message))
+        CallFailure::Configure(guest_error) => {
+            ("configure-failed".to_owned(), format!("{}: {}", guest_error.code, guest_error.message))
         }
-        CallFailure::Retryable(complaint, _) | CallFailure::Fatal(complaint) => {
-            ("batch-fatal".to_owned(), format!("{}: {}", complaint.code, complaint.message))
+        CallFailure::Retryable(guest_error, _) | CallFailure::Fatal(guest_error) => {
+            ("batch-fatal".to_owned(), format!("{}: {}", guest_error.code, guest_error.message))
         }
     }
 }

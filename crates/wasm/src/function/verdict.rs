@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Fault, FaultCode, Limits};
-use crate::{Breach, CallFailure, GuestComplaint, Stage};
+use crate::{CallFailure, GuestError, Stage, StopReason};
 
 /// What a failed call means for its batch.
 pub(super) enum Verdict {
@@ -37,18 +37,18 @@ impl Spent {
 }
 
 pub(super) fn verdict(failure: CallFailure, limits: &Limits) -> Verdict {
-    let said = |complaint: GuestComplaint| format!("{}: {}", complaint.code, complaint.message);
+    let said = |guest_error: GuestError| format!("{}: {}", guest_error.code, guest_error.message);
     match failure {
-        CallFailure::Stopped { breach, stage, message } => {
-            let code = match breach {
-                Breach::Trap => FaultCode::Trap,
-                Breach::CpuBudget => FaultCode::CpuBudget,
-                Breach::WallLimit | Breach::Starved => FaultCode::WallLimit,
-                Breach::MemoryLimit => FaultCode::MemoryLimit,
-                Breach::OutputLimit => FaultCode::OutputLimit,
+        CallFailure::Stopped { stop_reason, stage, message } => {
+            let code = match stop_reason {
+                StopReason::Trap => FaultCode::Trap,
+                StopReason::CpuBudget => FaultCode::CpuBudget,
+                StopReason::WallLimit | StopReason::Starved => FaultCode::WallLimit,
+                StopReason::MemoryLimit => FaultCode::MemoryLimit,
+                StopReason::OutputLimit => FaultCode::OutputLimit,
             };
             match stage {
-                Stage::Transform if breach == Breach::Starved => {
+                Stage::Transform if stop_reason == StopReason::Starved => {
                     Verdict::Again(Fault { code, message }, Duration::ZERO)
                 }
                 Stage::Transform => Verdict::Suspect(Fault { code, message }),
@@ -60,15 +60,15 @@ pub(super) fn verdict(failure: CallFailure, limits: &Limits) -> Verdict {
                 }
             }
         }
-        CallFailure::Configure(complaint) => {
-            Verdict::Everybody(Fault { code: FaultCode::ConfigureFailed, message: said(complaint) })
+        CallFailure::Configure(guest_error) => {
+            Verdict::Everybody(Fault { code: FaultCode::ConfigureFailed, message: said(guest_error) })
         }
-        CallFailure::Fatal(complaint) => {
-            Verdict::Suspect(Fault { code: FaultCode::BatchFatal, message: said(complaint) })
+        CallFailure::Fatal(guest_error) => {
+            Verdict::Suspect(Fault { code: FaultCode::BatchFatal, message: said(guest_error) })
         }
-        CallFailure::Retryable(complaint, after) => {
+        CallFailure::Retryable(guest_error, after) => {
             let pause = after.unwrap_or(Duration::ZERO).min(limits.retry_wait_max);
-            Verdict::Again(Fault { code: FaultCode::BatchFatal, message: said(complaint) }, pause)
+            Verdict::Again(Fault { code: FaultCode::BatchFatal, message: said(guest_error) }, pause)
         }
     }
 }

@@ -29,7 +29,7 @@ impl lifecycle::Guest for Hostile {
         let settings: Value = serde_json::from_str(&setup.settings_json).unwrap_or_default();
         let mode = settings["mode"].as_str().unwrap_or_default();
         match mode {
-            "refuse-settings" => return Err(complaint("bad-settings", "these settings \u{1b}[31mwill not do\n")),
+            "refuse-settings" => return Err(plugin_error("bad-settings", "these settings \u{1b}[31mwill not do\n")),
             "loop-in-configure" => spin(),
             "trap-in-configure" => panic!("in configure"),
             _ => {}
@@ -44,8 +44,8 @@ impl transformer::Guest for Hostile {
         match MODE.get().map(String::as_str).unwrap_or_default() {
             "count" => return Ok(batch.iter().map(|_| counted()).collect()),
             "clock" => return Ok(batch.iter().map(|_| clocked()).collect()),
-            "always-retry" => return Err(BatchError::Retryable((complaint("busy", "come again"), Some(1)))),
-            "always-fatal" => return Err(BatchError::Fatal(complaint("given-up", "cannot work like this"))),
+            "always-retry" => return Err(BatchError::Retryable((plugin_error("busy", "come again"), Some(1)))),
+            "always-fatal" => return Err(BatchError::Fatal(plugin_error("given-up", "cannot work like this"))),
             "none-for-all" => return Ok(Vec::new()),
             _ => {}
         }
@@ -56,8 +56,8 @@ impl transformer::Guest for Hostile {
             match properties["attack"].as_str() {
                 Some("too-few") => {}
                 Some("too-many") => outcomes.extend([Outcome::Keep, Outcome::Keep]),
-                Some("fatal") => return Err(BatchError::Fatal(complaint("poison", "one of these is poison"))),
-                Some("retry") => return Err(BatchError::Retryable((complaint("busy", "come again"), None))),
+                Some("fatal") => return Err(BatchError::Fatal(plugin_error("poison", "one of these is poison"))),
+                Some("retry") => return Err(BatchError::Retryable((plugin_error("busy", "come again"), None))),
                 Some(attack) => outcomes.push(commit(attack)),
                 None => outcomes.push(Outcome::Replace(format!(r#"{{"fine":{}}}"#, properties["n"]))),
             }
@@ -78,7 +78,7 @@ fn commit(attack: &str) -> Outcome {
         "many-events" => Outcome::Emit(vec!["{}".to_owned(); 2_000]),
         "log-flood" => flood(),
         "bad-json" => Outcome::Replace("{\"never\": closed".to_owned()),
-        "long-code" => Outcome::Fail(complaint(&"c".repeat(10_000), &"\u{1b}[2J".repeat(10_000))),
+        "long-code" => Outcome::Fail(plugin_error(&"c".repeat(10_000), &"\u{1b}[2J".repeat(10_000))),
         _ => Outcome::Drop(format!("no attack is called {attack}")),
     }
 }
@@ -136,7 +136,7 @@ fn clocked() -> Outcome {
     Outcome::Replace(format!(r#"{{"now_ms":{},"seed":{}}}"#, host::now_ms(), host::seed()))
 }
 
-fn complaint(code: &str, message: &str) -> PluginError {
+fn plugin_error(code: &str, message: &str) -> PluginError {
     PluginError { kind: ErrorKind::Internal, code: code.to_owned(), message: message.to_owned() }
 }
 

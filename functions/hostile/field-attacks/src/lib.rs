@@ -32,8 +32,8 @@ impl field_transformer::Guest for FieldAttacks {
         }
         for event in 0..events {
             match attack.get_string(event).as_deref() {
-                Some("fatal") => return Err(BatchError::Fatal(complaint("poison"))),
-                Some("retry") => return Err(BatchError::Retryable((complaint("busy"), Some(1)))),
+                Some("fatal") => return Err(BatchError::Fatal(plugin_error("poison"))),
+                Some("retry") => return Err(BatchError::Retryable((plugin_error("busy"), Some(1)))),
                 Some(name) => commit(name, event, events),
                 None => {}
             }
@@ -107,7 +107,7 @@ fn say(event: u32, answer: Result<(), String>) {
     drop(Path::new("/properties/said").set_string(event, &said));
 }
 
-fn complaint(code: &str) -> PluginError {
+fn plugin_error(code: &str) -> PluginError {
     PluginError { kind: ErrorKind::Internal, code: code.to_owned(), message: String::new() }
 }
 

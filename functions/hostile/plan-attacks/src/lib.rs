@@ -49,7 +49,7 @@ impl destination::Guest for PlanAttacks {
                 black_box(0);
             },
             "trap" => panic!("as asked"),
-            "fatal" => Err(BatchError::Fatal(complaint("given-up"))),
+            "fatal" => Err(BatchError::Fatal(plugin_error("given-up"))),
             "sign-unknown" => {
                 let answer = secrets::sign(Mac::HmacSha256, &MacKey::Named("nobodys".to_owned()), b"data");
                 only(Request { tag: format!("{answer:?}"), ..plain })
@@ -66,7 +66,7 @@ impl destination::Guest for PlanAttacks {
             "trap" => panic!("as asked"),
             "many-indexes" => Verdict::Partial((0..4_000_000).map(|event| (event, true)).collect()),
             "outside" => Verdict::Partial(vec![(u32::MAX, false)]),
-            "long-words" => Verdict::Rejected(complaint(&"\u{1b}[2J".repeat(10_000))),
+            "long-words" => Verdict::Rejected(plugin_error(&"\u{1b}[2J".repeat(10_000))),
             "forever" => Verdict::Retry(Some(u32::MAX)),
             _ => Verdict::Partial(events.into_iter().map(|event| (event, false)).collect()),
         }
@@ -77,7 +77,7 @@ fn request(url: &str, body: Vec<u8>, events: Vec<u32>) -> Request {
     Request { method: Method::Post, url: url.to_owned(), headers: Vec::new(), body, events, tag: String::new() }
 }
 
-fn complaint(code: &str) -> PluginError {
+fn plugin_error(code: &str) -> PluginError {
     PluginError { kind: ErrorKind::Internal, code: code.to_owned(), message: String::new() }
 }
 

@@ -2,7 +2,7 @@
 
 /// How a guest was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Breach {
+pub enum StopReason {
     Trap,
     CpuBudget,
     WallLimit,
@@ -12,7 +12,7 @@ pub enum Breach {
     OutputLimit,
 }
 
-impl Breach {
+impl StopReason {
     /// The word in faults and in quarantine. To those who read it a machine that stood still is a wall limit.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

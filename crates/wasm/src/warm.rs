@@ -8,26 +8,26 @@ use std::sync::{Mutex, PoisonError};
 use super::call::Instance;
 
 /// Instances that one module keeps warm: each holds a slot of the pool.
-const PARKED_MAX: usize = 2;
+const WARM_MAX: usize = 2;
 
 #[derive(Default)]
-pub(super) struct Parked(Mutex<Vec<Instance>>);
+pub(super) struct WarmInstances(Mutex<Vec<Instance>>);
 
-impl Parked {
+impl WarmInstances {
     /// An instance that is configured with the settings of this revision.
     pub(super) fn take(&self, revision: u64) -> Option<Instance> {
-        let mut parked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = parked.iter().position(|instance| instance.revision() == revision)?;
-        Some(parked.swap_remove(at))
+        let mut warm = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = warm.iter().position(|instance| instance.revision() == revision)?;
+        Some(warm.swap_remove(at))
     }
 
     /// Keeps `instance`, or drops it when enough are kept.
     pub(super) fn put(&self, instance: Instance) {
-        let mut parked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if parked.len() >= PARKED_MAX {
+        let mut warm = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if warm.len() >= WARM_MAX {
             // The oldest may be configured with settings that nobody has any more.
-            parked.remove(0);
+            warm.remove(0);
         }
-        parked.push(instance);
+        warm.push(instance);
     }
 }

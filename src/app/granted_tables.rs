@@ -1,35 +1,37 @@
-//! Who may look up what: the tables that a workspace has, lent to the functions whose manifests ask for them.
+//! Who may look up what: the tables that a workspace has, granted to the functions whose manifests ask for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidegate_plugin::{NotAPackage, Package};
 use tidegate_wasm::Services;
-use tidegate_wasm::lookup::{Loan, Table};
+use tidegate_wasm::lookup::{GrantedTables, Table};
 
 use super::Error;
 use crate::config::{FunctionConfig, Workspace};
 
 /// The tables that somebody may borrow, by their names in the workspace.
-pub(super) struct Tables(BTreeMap<String, Lent>);
+pub(super) struct Tables(BTreeMap<String, GrantedTable>);
 
-struct Lent {
+struct GrantedTable {
     table: Arc<Table>,
     /// Uploaded functions that may borrow it.
-    lend_to: Vec<String>,
+    grant_to: Vec<String>,
 }
 
 impl Tables {
     fn get(&self, name: &str) -> Option<Arc<Table>> {
-        self.0.get(name).map(|lent| Arc::clone(&lent.table))
+        self.0.get(name).map(|granted| Arc::clone(&granted.table))
     }
 
-    /// What the uploaded function `name` may use of the tables that its manifest asks for. What is not lent is an error
+    /// What the uploaded function `name` may use of the tables that its manifest asks for. What is not granted is an error
     /// where the function asks for it: an upload must not keep a server from starting.
-    pub(super) fn lent_to(&self, name: &str, asked: &[String]) -> Services {
-        let lent = asked.iter().filter_map(|asked| Some((asked, self.0.get(asked)?)));
-        let lent = lent.filter(|(_, lent)| lent.lend_to.iter().any(|function| function == name));
-        lent.fold(Loan::default(), |loan, (asked, lent)| loan.with(asked, Arc::clone(&lent.table))).into_services()
+    pub(super) fn granted_to(&self, name: &str, asked: &[String]) -> Services {
+        let granted = asked.iter().filter_map(|asked| Some((asked, self.0.get(asked)?)));
+        let granted = granted.filter(|(_, granted)| granted.grant_to.iter().any(|function| function == name));
+        granted
+            .fold(GrantedTables::default(), |all, (asked, one)| all.with(asked, Arc::clone(&one.table)))
+            .into_services()
     }
 }
 
@@ -43,28 +45,28 @@ pub(super) fn tables(workspace: &Workspace) -> Result<Tables, Error> {
         .collect();
     let mut tables = BTreeMap::new();
     for (name, config) in &workspace.lookups {
-        if config.lend_to.is_empty() && !borrowed.contains(name) {
+        if config.grant_to.is_empty() && !borrowed.contains(name) {
             continue;
         }
         let table = Table::open(&config.settings).map_err(|cause| Error::Lookup { name: name.clone(), cause })?;
-        let lend_to = config.lend_to.iter().map(|(function, _)| function.clone()).collect();
-        tables.insert(name.clone(), Lent { table: Arc::new(table), lend_to });
+        let grant_to = config.grant_to.iter().map(|(function, _)| function.clone()).collect();
+        tables.insert(name.clone(), GrantedTable { table: Arc::new(table), grant_to });
     }
     Ok(Tables(tables))
 }
 
-/// Of each uploaded function, the tables that the workspace lends it.
-pub(super) fn lent(workspace: &Workspace) -> BTreeMap<String, BTreeSet<String>> {
-    let mut lent: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+/// Of each uploaded function, the tables that the workspace grants it.
+pub(super) fn granted(workspace: &Workspace) -> BTreeMap<String, BTreeSet<String>> {
+    let mut granted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (table, config) in &workspace.lookups {
-        for (function, _) in &config.lend_to {
-            lent.entry(function.clone()).or_default().insert(table.clone());
+        for (function, _) in &config.grant_to {
+            granted.entry(function.clone()).or_default().insert(table.clone());
         }
     }
-    lent
+    granted
 }
 
-/// What the host does for the function `name`: the tables that its manifest asks for and the workspace lends.
+/// What the host does for the function `name`: the tables that its manifest asks for and the workspace grants.
 pub(super) fn services(
     name: &str,
     config: &FunctionConfig,
@@ -74,30 +76,30 @@ pub(super) fn services(
     let failed = |cause: Box<dyn std::error::Error + Send + Sync>| Error::Function { name: name.to_owned(), cause };
     let asked = match Package::read(component) {
         Ok(package) => package.manifest.lookups,
-        // A component without a manifest does not say what it wants: whatever is lent is there for it.
+        // A component without a manifest does not say what it wants: whatever is granted is there for it.
         Err(NotAPackage::NoManifest) => config.lookups.iter().map(|borrowed| borrowed.name.clone()).collect(),
         Err(error) => return Err(failed(Box::new(error))),
     };
-    let mut loan = Loan::default();
+    let mut granted = GrantedTables::default();
     for asked in &asked {
         let Some(borrowed) = config.lookups.iter().find(|borrowed| borrowed.name == *asked) else {
             let advice = format!(
-                "its manifest asks for a table that it calls {asked:?}, and functions/{name}.yaml lends it none; add \
+                "its manifest asks for a table that it calls {asked:?}, and functions/{name}.yaml grants it none; add \
                  `lookups: {{{asked}: NAME}}` with the NAME of a file lookups/NAME.yaml, or `lookups: {{{asked}: none}}` \
                  to go without"
             );
             return Err(failed(advice.into()));
         };
         if let Some(table) = borrowed.table.as_ref().and_then(|table| tables.get(table)) {
-            loan = loan.with(asked, table);
+            granted = granted.with(asked, table);
         }
     }
     if let Some(idle) = config.lookups.iter().find(|borrowed| !asked.contains(&borrowed.name)) {
         let advice = format!(
-            "functions/{name}.yaml lends it a table as {:?}, which its manifest does not ask for; take that line away",
+            "functions/{name}.yaml grants it a table as {:?}, which its manifest does not ask for; take that line away",
             idle.name
         );
         return Err(failed(advice.into()));
     }
-    Ok(loan.into_services())
+    Ok(granted.into_services())
 }

@@ -39,7 +39,7 @@ pub struct LogLine {
 
 /// The log lines and counters of one run. It never fails and never grows past its limits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Journal {
+pub struct CallLog {
     pub lines: Vec<LogLine>,
     /// Lines that found no room.
     pub lines_dropped: u64,
@@ -60,7 +60,7 @@ const GIVEN_MAX: usize = 256;
 /// Deeper ones are not.
 const GIVEN_DEPTH_MAX: usize = 128;
 
-impl Journal {
+impl CallLog {
     /// Keeps a text of JSON that the guest was given.
     pub(super) fn give(&mut self, json_text: &str) {
         if self.given.len() < GIVEN_MAX
@@ -145,33 +145,33 @@ mod tests {
     #[test]
     fn a_flood_is_counted_and_not_kept() {
         let limits = Limits::default();
-        let mut journal = Journal::default();
+        let mut call_log = CallLog::default();
         for _ in 0..1_000 {
-            journal.log(&limits, Level::Info, &"x".repeat(5_000));
+            call_log.log(&limits, Level::Info, &"x".repeat(5_000));
         }
-        assert_eq!(journal.lines.len(), 16);
-        assert!(journal.lines.iter().all(|line| line.text.len() == 1_024));
-        assert_eq!(journal.lines_dropped, 984);
+        assert_eq!(call_log.lines.len(), 16);
+        assert!(call_log.lines.iter().all(|line| line.text.len() == 1_024));
+        assert_eq!(call_log.lines_dropped, 984);
 
-        let mut journal = Journal::default();
+        let mut call_log = CallLog::default();
         for i in 0..1_000 {
-            journal.log(&limits, Level::Info, "short");
-            journal.count(&limits, &i.to_string(), 1);
-            journal.count(&limits, "0", u32::MAX);
+            call_log.log(&limits, Level::Info, "short");
+            call_log.count(&limits, &i.to_string(), 1);
+            call_log.count(&limits, "0", u32::MAX);
         }
-        assert_eq!((journal.lines.len(), journal.lines_dropped, journal.counters.len()), (100, 900, 32));
-        assert_eq!(journal.counters["0"], 1 + 1_000 * u64::from(u32::MAX));
+        assert_eq!((call_log.lines.len(), call_log.lines_dropped, call_log.counters.len()), (100, 900, 32));
+        assert_eq!(call_log.counters["0"], 1 + 1_000 * u64::from(u32::MAX));
     }
 
     #[test]
     fn printed_bytes_become_lines() {
         let limits = Limits::default();
-        let mut journal = Journal::default();
-        journal.print(&limits, b"one\ntw");
-        journal.print(&limits, b"o\n\nthree");
-        journal.print(&limits, &[b'x'; 100_000]);
-        journal.finish_line(&limits);
-        let texts: Vec<_> = journal.lines.iter().map(|line| line.text.as_str()).collect();
+        let mut call_log = CallLog::default();
+        call_log.print(&limits, b"one\ntw");
+        call_log.print(&limits, b"o\n\nthree");
+        call_log.print(&limits, &[b'x'; 100_000]);
+        call_log.finish_line(&limits);
+        let texts: Vec<_> = call_log.lines.iter().map(|line| line.text.as_str()).collect();
         assert_eq!(texts[..2], ["one", "two"]);
         assert_eq!((texts.len(), texts[2].len()), (3, 1_024));
     }

@@ -1,4 +1,4 @@
-//! The gates that a component passes before a byte of it is compiled: how much of everything it may have, what it may
+//! The limits that a component passes before a byte of it is compiled: how much of everything it may have, what it may
 //! import and must export.
 //!
 //! The walk reads section headers and flat lists only, never a nested type or an instruction: its own cost is linear in
@@ -7,14 +7,14 @@
 
 use wasmparser::{ComponentExternalKind, ComponentTypeRef, Parser, Payload};
 
-use super::journal::legible;
+use super::call_log::legible;
 use super::limits::Limits;
 use super::module::{LoadError, World};
 use super::wasi;
 
 /// How much of everything a component may have. The defaults leave room for an interpreter with its standard library.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gates {
+pub struct ComponentLimits {
     /// Core modules, at any depth. Default 64.
     pub modules_max: usize,
     /// Components within components. Default 256.
@@ -46,7 +46,7 @@ pub struct Gates {
     pub custom_bytes_max: usize,
 }
 
-impl Default for Gates {
+impl Default for ComponentLimits {
     fn default() -> Self {
         Self {
             modules_max: 64,
@@ -71,10 +71,10 @@ impl Default for Gates {
 /// import and what it must export.
 ///
 /// # Errors
-/// The first gate that it does not pass.
+/// The first limit that it does not pass.
 pub fn inspect(bytes: &[u8], limits: &Limits, world: Option<World>) -> Result<(), LoadError> {
     front(bytes, limits)?;
-    let mut walk = Walk { gates: &limits.gates, limits, depth: 0, seen: Seen::default() };
+    let mut walk = Walk { component_limits: &limits.component_limits, limits, depth: 0, seen: Seen::default() };
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(|error| unreadable(&error))?;
         walk.take(&payload)?;
@@ -84,7 +84,7 @@ pub fn inspect(bytes: &[u8], limits: &Limits, world: Option<World>) -> Result<()
     world.map_or(Ok(()), |world| names(&imports, &exports, world))
 }
 
-/// The gates that cost nothing: size, then the first eight bytes.
+/// The limits that cost nothing: size, then the first eight bytes.
 fn front(bytes: &[u8], limits: &Limits) -> Result<(), LoadError> {
     let bytes_max = limits.component_bytes_max;
     if bytes.len() > bytes_max {
@@ -124,7 +124,7 @@ struct Seen {
 }
 
 struct Walk<'a> {
-    gates: &'a Gates,
+    component_limits: &'a ComponentLimits,
     limits: &'a Limits,
     depth: usize,
     seen: Seen,
@@ -132,37 +132,49 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn take(&mut self, payload: &Payload<'_>) -> Result<(), LoadError> {
-        let gates = self.gates;
+        let component_limits = self.component_limits;
         let seen = &mut self.seen;
         match payload {
             Payload::ModuleSection { .. } => {
                 self.depth += 1;
-                within("levels of nesting", self.depth, gates.depth_max)?;
-                add("core modules", &mut seen.modules, 1, gates.modules_max)
+                within("levels of nesting", self.depth, component_limits.depth_max)?;
+                add("core modules", &mut seen.modules, 1, component_limits.modules_max)
             }
             Payload::ComponentSection { .. } => {
                 self.depth += 1;
-                within("levels of nesting", self.depth, gates.depth_max)?;
-                add("nested components", &mut seen.components, 1, gates.components_max)
+                within("levels of nesting", self.depth, component_limits.depth_max)?;
+                add("nested components", &mut seen.components, 1, component_limits.components_max)
             }
             Payload::End(_) => {
                 self.depth = self.depth.saturating_sub(1);
                 Ok(())
             }
-            Payload::TypeSection(types) => add("types", &mut seen.types, count(types.count()), gates.types_max),
+            Payload::TypeSection(types) => {
+                add("types", &mut seen.types, count(types.count()), component_limits.types_max)
+            }
             Payload::CoreTypeSection(types) => {
-                add("bytes of type declarations", &mut seen.type_bytes, types.range().len(), gates.type_bytes_max)?;
-                add("types", &mut seen.types, count(types.count()), gates.types_max)
+                add(
+                    "bytes of type declarations",
+                    &mut seen.type_bytes,
+                    types.range().len(),
+                    component_limits.type_bytes_max,
+                )?;
+                add("types", &mut seen.types, count(types.count()), component_limits.types_max)
             }
             Payload::ComponentTypeSection(types) => {
-                add("bytes of type declarations", &mut seen.type_bytes, types.range().len(), gates.type_bytes_max)?;
-                add("types", &mut seen.types, count(types.count()), gates.types_max)
+                add(
+                    "bytes of type declarations",
+                    &mut seen.type_bytes,
+                    types.range().len(),
+                    component_limits.type_bytes_max,
+                )?;
+                add("types", &mut seen.types, count(types.count()), component_limits.types_max)
             }
             Payload::ImportSection(imports) => {
-                add("imports", &mut seen.imports_total, count(imports.count()), gates.imports_max)
+                add("imports", &mut seen.imports_total, count(imports.count()), component_limits.imports_max)
             }
             Payload::ComponentImportSection(imports) => {
-                add("imports", &mut seen.imports_total, count(imports.count()), gates.imports_max)?;
+                add("imports", &mut seen.imports_total, count(imports.count()), component_limits.imports_max)?;
                 if self.depth == 0 {
                     for import in imports.clone() {
                         let import = import.map_err(|error| unreadable(&error))?;
@@ -173,11 +185,11 @@ impl Walk<'_> {
                 Ok(())
             }
             Payload::ExportSection(exports) => {
-                within("exports of one core module", count(exports.count()), gates.module_exports_max)
+                within("exports of one core module", count(exports.count()), component_limits.module_exports_max)
             }
             Payload::ComponentExportSection(exports) => {
                 let (all, more) = (&mut seen.component_exports, count(exports.count()));
-                add("exports of components", all, more, gates.component_exports_max)?;
+                add("exports of components", all, more, component_limits.component_exports_max)?;
                 if self.depth == 0 {
                     for export in exports.clone() {
                         let export = export.map_err(|error| unreadable(&error))?;
@@ -188,33 +200,38 @@ impl Walk<'_> {
                 Ok(())
             }
             Payload::FunctionSection(functions) => {
-                add("functions", &mut seen.functions, count(functions.count()), gates.functions_max)
+                add("functions", &mut seen.functions, count(functions.count()), component_limits.functions_max)
             }
             Payload::CodeSectionEntry(body) => {
-                within("bytes of code in one function", body.range().len(), gates.function_bytes_max)
+                within("bytes of code in one function", body.range().len(), component_limits.function_bytes_max)
             }
             Payload::GlobalSection(globals) => {
-                add("globals", &mut seen.globals, count(globals.count()), gates.globals_max)
+                add("globals", &mut seen.globals, count(globals.count()), component_limits.globals_max)
             }
-            Payload::DataSection(data) => add("segments", &mut seen.segments, count(data.count()), gates.segments_max),
+            Payload::DataSection(data) => {
+                add("segments", &mut seen.segments, count(data.count()), component_limits.segments_max)
+            }
             Payload::ElementSection(elements) => {
-                add("segments", &mut seen.segments, count(elements.count()), gates.segments_max)
+                add("segments", &mut seen.segments, count(elements.count()), component_limits.segments_max)
             }
             Payload::ComponentInstanceSection(items) => {
-                add("instances and aliases", &mut seen.items, count(items.count()), gates.items_max)
+                add("instances and aliases", &mut seen.items, count(items.count()), component_limits.items_max)
             }
             Payload::InstanceSection(items) => {
-                add("instances and aliases", &mut seen.items, count(items.count()), gates.items_max)
+                add("instances and aliases", &mut seen.items, count(items.count()), component_limits.items_max)
             }
             Payload::ComponentAliasSection(items) => {
-                add("instances and aliases", &mut seen.items, count(items.count()), gates.items_max)
+                add("instances and aliases", &mut seen.items, count(items.count()), component_limits.items_max)
             }
             Payload::ComponentCanonicalSection(items) => {
-                add("instances and aliases", &mut seen.items, count(items.count()), gates.items_max)
+                add("instances and aliases", &mut seen.items, count(items.count()), component_limits.items_max)
             }
-            Payload::CustomSection(custom) => {
-                add("bytes of custom sections", &mut seen.custom_bytes, custom.data().len(), gates.custom_bytes_max)
-            }
+            Payload::CustomSection(custom) => add(
+                "bytes of custom sections",
+                &mut seen.custom_bytes,
+                custom.data().len(),
+                component_limits.custom_bytes_max,
+            ),
             Payload::MemorySection(memories) => self.memories(memories),
             Payload::TableSection(tables) => self.tables(tables),
             Payload::TagSection(_) => Err(LoadError::Unsupported { what: "exception tags" }),

@@ -25,7 +25,7 @@ impl lifecycle::Guest for Courier {
     fn configure(setup: Setup) -> Result<(), PluginError> {
         let settings: Value = serde_json::from_str(&setup.settings_json).unwrap_or_default();
         if settings["endpoint"].as_str().is_none() {
-            return Err(complaint("no-endpoint", "the setting `endpoint` is missing"));
+            return Err(plugin_error("no-endpoint", "the setting `endpoint` is missing"));
         }
         SETTINGS.get_or_init(|| settings);
         Ok(())
@@ -75,10 +75,10 @@ impl destination::Guest for Courier {
                 if marked.is_empty() { Verdict::Delivered } else { Verdict::Partial(marked) }
             }
             401 => Verdict::Reauthenticate,
-            422 => Verdict::Bisect(complaint("one-of-them", "no word about which")),
-            402 => Verdict::Disable(complaint("unpaid", "pay the bill")),
+            422 => Verdict::Bisect(plugin_error("one-of-them", "no word about which")),
+            402 => Verdict::Disable(plugin_error("unpaid", "pay the bill")),
             408 | 429 | 500.. => Verdict::Retry(None),
-            status => Verdict::Rejected(complaint("refused", &format!("{status} for {tag}"))),
+            status => Verdict::Rejected(plugin_error("refused", &format!("{status} for {tag}"))),
         }
     }
 }
@@ -106,9 +106,9 @@ fn commit(attack: &str, event: u32, parsed: &Value, plan: &mut Plan) -> Result<(
         "loop" => loop {
             black_box(0);
         },
-        "fatal" => return Err(BatchError::Fatal(complaint("poison", "cannot be planned"))),
+        "fatal" => return Err(BatchError::Fatal(plugin_error("poison", "cannot be planned"))),
         "skip" => return Ok(plan.skipped.push(Skipped { event, reason: "unwanted".to_owned() })),
-        "fail" => return Ok(plan.failed.push(Failed { event, error: complaint("no-email", "an email is needed") })),
+        "fail" => return Ok(plan.failed.push(Failed { event, error: plugin_error("no-email", "an email is needed") })),
         "forget" => return Ok(()),
         "twice" => plan.skipped.push(Skipped { event, reason: "and sent".to_owned() }),
         "stray" => request.events.push(1_000_000),
@@ -140,7 +140,7 @@ fn commit(attack: &str, event: u32, parsed: &Value, plan: &mut Plan) -> Result<(
     Ok(())
 }
 
-fn complaint(code: &str, message: &str) -> PluginError {
+fn plugin_error(code: &str, message: &str) -> PluginError {
     PluginError { kind: ErrorKind::InvalidEvent, code: code.to_owned(), message: message.to_owned() }
 }
 

@@ -1,4 +1,4 @@
-//! What fixtures lend a plugin: their tables, and secrets whose value is their placeholder.
+//! What fixtures grant a plugin: their tables, and secrets whose value is their placeholder.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tidegate_plugin::Manifest;
 
 use crate::{Lookup, Mac, MacKey, Services, Signer};
 
-/// What tests lend: the tables of `fixtures/lookups.json`, and secrets whose value is their placeholder.
+/// What tests grant: the tables of `fixtures/lookups.json`, and secrets whose value is their placeholder.
 #[must_use]
 pub fn services(manifest: Option<&Manifest>, lookups: Value) -> Services {
     let secrets = manifest.into_iter().flat_map(Manifest::secrets).map(str::to_owned).collect();
@@ -21,7 +21,7 @@ impl Lookup for Tables {
     fn get(&self, table: &str, key: &str) -> Result<Option<String>, String> {
         match self.0.get(table) {
             Some(table) => Ok(table.get(key).map(Value::to_string)),
-            None => Err(format!("the table {table:?} is not lent; fixtures/lookups.json has the tables of a test")),
+            None => Err(format!("the table {table:?} is not granted; fixtures/lookups.json has the tables of a test")),
         }
     }
 }
