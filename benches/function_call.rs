@@ -179,7 +179,7 @@ fn calls(rounds: usize) {
             let run = move |batch: &Vec<String>| {
                 let mut ran = runtime.block_on(function.run(batch, RunContext::default()));
                 ran.outcomes.iter_mut().zip(parsed).for_each(|(outcome, event)| function.restore(outcome, event, &[]));
-                assert!(!matches!(ran.outcomes[size - 1], Outcome::Fault { .. }), "{:?}", ran.outcomes[size - 1]);
+                assert!(!matches!(ran.outcomes[size - 1], Outcome::Error { .. }), "{:?}", ran.outcomes[size - 1]);
                 ran
             };
             Case(function.name(), Box::new(move || cpu_of(batch, run)))

@@ -207,7 +207,7 @@ impl Service for Door {
             }
             Err(refusal) => refusal.into_response(),
         };
-        self.swallow(body).await;
+        self.drain(body).await;
         let (head, body) = response.into_parts();
         reply(head, body.collect().await.map(|body| body.to_bytes()).unwrap_or_default())
     }
@@ -230,7 +230,7 @@ impl Door {
 
     /// Reads what nobody read, and keeps nothing of it: a connection that is closed on a client in the middle of its body
     /// may take the answer with it. Bounded by time and by what a component may have.
-    async fn swallow(&self, mut body: SharedBody) {
+    async fn drain(&self, mut body: SharedBody) {
         let bytes_max = self.shared.settings.store.limits().component_bytes_max;
         let read = async {
             let mut left = bytes_max;

@@ -22,7 +22,7 @@ mod demo;
 mod function;
 mod init;
 mod out;
-mod paint;
+mod style;
 mod quarantine;
 mod send;
 mod serve;
@@ -228,7 +228,7 @@ fn command() -> ExitCode {
             if json {
                 println!("{}", serde_json::json!({ "error": message }));
             }
-            eprintln!("{} {message}", paint::error("error:"));
+            eprintln!("{} {message}", style::error("error:"));
             ExitCode::FAILURE
         }
     }

@@ -201,8 +201,8 @@ fn read_tree(dir: &Path, path: &Path, problems: &mut Vec<Problem>) -> Option<yam
     };
     match yaml::parse(&text) {
         Ok(node) => Some(node),
-        Err(flaw) => {
-            note(flaw.line, format!("this is not YAML: {}", flaw.message), "mend the line, or the one before it");
+        Err(error) => {
+            note(error.line, format!("this is not YAML: {}", error.message), "mend the line, or the one before it");
             None
         }
     }
@@ -329,7 +329,7 @@ fn micros(duration: std::time::Duration) -> i64 {
 }
 
 /// Problems of one file of a contract that are told; nobody reads more at once.
-const FAULTS_MAX: usize = 200;
+const PROBLEMS_MAX: usize = 200;
 
 /// Reads `events/` and compiles one contract for each source that a domain applies to.
 fn contracts<'a>(
@@ -348,14 +348,14 @@ fn contracts<'a>(
     let (mut contracts, mut events) = (BTreeMap::new(), 0);
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
     let mut origins = Origins { root: &root, nodes: &nodes, lines: HashMap::new() };
-    let mut note = |origins: &mut Origins<'_>, faults: Vec<tidegate_contract::Fault>| {
-        for fault in faults {
-            let count = found.entry(fault.origin.clone()).or_default();
+    let mut note = |origins: &mut Origins<'_>, theirs: Vec<tidegate_contract::ContractProblem>| {
+        for problem in theirs {
+            let count = found.entry(problem.origin.clone()).or_default();
             *count += 1;
-            if *count > FAULTS_MAX {
+            if *count > PROBLEMS_MAX {
                 continue;
             }
-            problems.push(origins.problem(fault));
+            problems.push(origins.problem(problem));
         }
     };
     if files.is_empty() {
@@ -363,51 +363,51 @@ fn contracts<'a>(
     }
     let sources: Vec<&str> = sources.map(String::as_str).collect();
     let of_files = lint::notes_of_files(&files, &sources);
-    notes.extend(of_files.into_iter().take(FAULTS_MAX).map(|note| origins.problem(note)));
+    notes.extend(of_files.into_iter().take(PROBLEMS_MAX).map(|note| origins.problem(note)));
     for source in sources {
         let domains = match Domain::from_files(&files, source) {
             Ok(domains) if domains.is_empty() => continue,
             Ok(domains) => domains,
-            Err(faults) => {
-                note(&mut origins, faults);
+            Err(problems) => {
+                note(&mut origins, problems);
                 continue;
             }
         };
         events += domains.iter().map(|domain| domain.events.len()).sum::<usize>();
-        notes.extend(lint::notes(&domains).into_iter().take(FAULTS_MAX).map(|note| origins.problem(note)));
+        notes.extend(lint::notes(&domains).into_iter().take(PROBLEMS_MAX).map(|note| origins.problem(note)));
         match Contract::compile(&domains, tidegate_contract::Limits::default()) {
             Ok(contract) => drop(contracts.insert(source.to_owned(), Arc::new(contract))),
-            Err(faults) => note(&mut origins, faults),
+            Err(problems) => note(&mut origins, problems),
         }
     }
-    for (origin, count) in found.into_iter().filter(|(_, count)| *count > FAULTS_MAX) {
-        let message = format!("{} more problems", count - FAULTS_MAX);
+    for (origin, count) in found.into_iter().filter(|(_, count)| *count > PROBLEMS_MAX) {
+        let message = format!("{} more problems", count - PROBLEMS_MAX);
         let fix = "mend those above; these may be of the same kind".to_owned();
         problems.push(Problem { file: root.join(origin), line: 0, message, fix });
     }
     (contracts, events)
 }
 
-/// The files of contracts, for the lines of their faults.
+/// The files of contracts, for the lines of their problems.
 struct Origins<'a> {
     root: &'a Path,
     nodes: &'a BTreeMap<String, yaml::Node>,
-    /// Of each file that has a fault.
+    /// Of each file that has a problem.
     lines: HashMap<String, HashMap<&'a str, usize>>,
 }
 
 impl Origins<'_> {
-    /// A fault with the line of its place, else of the field that it is about: the first in backticks.
-    fn problem(&mut self, fault: tidegate_contract::Fault) -> Problem {
-        let node = self.nodes.get(&fault.origin);
-        let at_place = node.filter(|_| !fault.place.is_empty()).and_then(|node| node.line_at(&fault.place));
+    /// A problem with the line of its place, else of the field that it is about: the first in backticks.
+    fn problem(&mut self, problem: tidegate_contract::ContractProblem) -> Problem {
+        let node = self.nodes.get(&problem.origin);
+        let at_place = node.filter(|_| !problem.place.is_empty()).and_then(|node| node.line_at(&problem.place));
         let line = at_place.unwrap_or_else(|| {
-            let field = fault.problem.split('`').nth(1).unwrap_or_default();
-            let lines = self.lines.entry(fault.origin.clone());
+            let field = problem.problem.split('`').nth(1).unwrap_or_default();
+            let lines = self.lines.entry(problem.origin.clone());
             let lines = lines.or_insert_with(|| node.map(yaml::Node::lines).unwrap_or_default());
             lines.get(field).copied().unwrap_or(0)
         });
-        Problem { file: self.root.join(&fault.origin), line, message: fault.problem, fix: fault.fix }
+        Problem { file: self.root.join(&problem.origin), line, message: problem.problem, fix: problem.fix }
     }
 }
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate_event::json::{self, Flaw};
+use tidegate_event::json::{self, JsonError};
 
 fuzz_target!(|bytes: &[u8]| {
     let scanned = json::scan(bytes, 0).ok().map(|seen| json::space(bytes, seen.end)) == Some(bytes.len());
@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(parsed.is_err(), "bytes that are no UTF-8 were parsed");
         return;
     };
-    let judged = !matches!(parsed, Err(Flaw::DuplicateKey(_) | Flaw::TooDeep(_)));
+    let judged = !matches!(parsed, Err(JsonError::DuplicateKey(_) | JsonError::TooDeep(_)));
     if judged {
         assert_eq!(scanned, parsed.is_ok(), "scanner and parser differ");
     }
@@ -23,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
         let theirs = serde_json::from_str::<serde_json::Value>(text);
         assert!(scanned == theirs.is_ok() || theirs.is_err_and(|error| error.to_string().contains("recursion")));
     }
-    if let Some(end) = json::skip_flawed(bytes, 0) {
+    if let Some(end) = json::skip_malformed(bytes, 0) {
         assert!(end <= bytes.len());
     }
 });

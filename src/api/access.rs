@@ -176,7 +176,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Why nobody in particular is asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stranger {
+pub(super) enum AuthError {
     NoToken,
     WrongToken,
     /// Too many wrong tokens lately; try again after this.
@@ -201,14 +201,14 @@ impl Guard {
         Self { file, wrong_max, wrong: WrongTries::new(wrong_max) }
     }
 
-    pub(super) fn admit(&self, token: Option<&str>, caller: Caller) -> Result<Principal, Stranger> {
-        let token = token.ok_or(Stranger::NoToken)?;
+    pub(super) fn admit(&self, token: Option<&str>, caller: Caller) -> Result<Principal, AuthError> {
+        let token = token.ok_or(AuthError::NoToken)?;
         if token.len() > TOKEN_BYTES_MAX {
             return self.note_wrong(caller);
         }
         // Read each time, so that a reset counts at once; the file is tiny and this port is quiet.
-        let kept = std::fs::read(&self.file).map_err(|_| Stranger::NoHash)?;
-        let kept: Kept = serde_json::from_slice(&kept).map_err(|_| Stranger::NoHash)?;
+        let kept = std::fs::read(&self.file).map_err(|_| AuthError::NoHash)?;
+        let kept: Kept = serde_json::from_slice(&kept).map_err(|_| AuthError::NoHash)?;
         let given = hash(&kept.salt, token);
         if bool::from(given.as_bytes().ct_eq(kept.sha256.as_bytes())) {
             return Ok(Principal::Admin);
@@ -216,12 +216,12 @@ impl Guard {
         self.note_wrong(caller)
     }
 
-    fn note_wrong(&self, caller: Caller) -> Result<Principal, Stranger> {
+    fn note_wrong(&self, caller: Caller) -> Result<Principal, AuthError> {
         let (count, wait) = self.wrong.note(caller, Instant::now());
         if count == 1 || count == self.wrong_max {
             tracing::warn!(?caller, wrong = count, "somebody sent a wrong admin token");
         }
-        Err(wait.map_or(Stranger::WrongToken, Stranger::TooOften))
+        Err(wait.map_or(AuthError::WrongToken, AuthError::TooOften))
     }
 }
 
@@ -242,16 +242,16 @@ mod tests {
         let (here, there) = (caller("192.0.2.1"), caller("192.0.2.2"));
         assert_eq!(guard.admit(Some(&first), here), Ok(Principal::Admin));
         let second = reset(&file).unwrap();
-        assert_eq!(guard.admit(None, here), Err(Stranger::NoToken));
-        assert_eq!(guard.admit(Some(&first), here), Err(Stranger::WrongToken));
-        assert_eq!(guard.admit(Some(""), here), Err(Stranger::WrongToken));
-        assert!(matches!(guard.admit(Some("x"), here), Err(Stranger::TooOften(_))));
+        assert_eq!(guard.admit(None, here), Err(AuthError::NoToken));
+        assert_eq!(guard.admit(Some(&first), here), Err(AuthError::WrongToken));
+        assert_eq!(guard.admit(Some(""), here), Err(AuthError::WrongToken));
+        assert!(matches!(guard.admit(Some("x"), here), Err(AuthError::TooOften(_))));
         assert_eq!(guard.admit(Some(&second), here), Ok(Principal::Admin), "the right one always passes");
-        assert_eq!(guard.admit(Some("x"), there), Err(Stranger::WrongToken), "another address is not told to wait");
+        assert_eq!(guard.admit(Some("x"), there), Err(AuthError::WrongToken), "another address is not told to wait");
         std::fs::write(&file, r#"{"format": 2, "how": "else"}"#).unwrap();
         assert!(ensure(&file).unwrap_err().to_string().starts_with("format 2, and this build supports up to 1"));
         std::fs::write(&file, "{}").unwrap();
         assert_eq!(ensure(&file).unwrap(), None);
-        assert_eq!(guard.admit(Some(&second), here), Err(Stranger::NoHash));
+        assert_eq!(guard.admit(Some(&second), here), Err(AuthError::NoHash));
     }
 }

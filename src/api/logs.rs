@@ -71,12 +71,12 @@ impl Shared {
             events: charge.events,
             calls: charge.calls,
             calls_failed: charge.calls_failed,
-            faults: charge.faults,
+            errors: charge.errors,
             failed: charge.failed,
             dropped: charge.dropped,
             cpu_us: charge.cpu_us,
             memory_peak_bytes: charge.memory_peak_bytes,
-            fault: charge.fault,
+            error: charge.error,
             stopped,
         });
         let comparisons = state.comparisons(name).map_err(failed)?.into_iter().map(|comparison| CanaryComparison {
@@ -110,7 +110,7 @@ impl Shared {
             version: charge.version,
             events: charge.events,
             failed: charge.failed,
-            fault: charge.fault,
+            error: charge.error,
         });
         Ok(DestinationMeters { syncs: ours.collect(), charges: charges.collect() })
     }

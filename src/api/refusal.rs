@@ -9,7 +9,7 @@ use hyper::{Response, StatusCode};
 use tidegate_api_types::Problem;
 use tidegate_registry::Error;
 
-use super::access::Stranger;
+use super::access::AuthError;
 
 /// Why something is not done, for whoever asked.
 #[derive(Debug)]
@@ -105,23 +105,23 @@ impl IntoResponse for Refusal {
     }
 }
 
-impl From<Stranger> for Refusal {
-    fn from(stranger: Stranger) -> Self {
+impl From<AuthError> for Refusal {
+    fn from(error: AuthError) -> Self {
         let unknown = |code, detail| {
             let fix = "send `Authorization: Bearer <the admin token>`; `tidegate admin token --reset` makes a new one";
             Self::new(StatusCode::UNAUTHORIZED, code, detail, fix)
         };
-        match stranger {
-            Stranger::NoToken => unknown("no-token", "the request has no admin token"),
-            Stranger::WrongToken => unknown("wrong-token", "the admin token is wrong"),
-            Stranger::TooOften(wait) => Self::new(
+        match error {
+            AuthError::NoToken => unknown("no-token", "the request has no admin token"),
+            AuthError::WrongToken => unknown("wrong-token", "the admin token is wrong"),
+            AuthError::TooOften(wait) => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-wrong-tokens",
                 "there were too many wrong admin tokens from this address in the last minute",
                 "send the right one, which always works, or wait",
             )
             .after(wait),
-            Stranger::NoHash => Self::new(
+            AuthError::NoHash => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no-token-made",
                 "the server has no readable admin.json in its data directory",

@@ -117,9 +117,9 @@ impl ActiveRuntimes {
         let loaded = tokio::task::spawn_blocking(move || store.load(sha256)).await??;
         let settings = placed.settings.as_object().cloned().unwrap_or_default();
         let effective_policy =
-            effective_policy(&held.config.grant, loaded.manifest.clone(), settings).check().map_err(|faults| {
+            effective_policy(&held.config.grant, loaded.manifest.clone(), settings).check().map_err(|problems| {
                 let problems: Vec<String> =
-                    faults.into_iter().map(|fault| format!("{}; {}", fault.problem, fault.fix)).collect();
+                    problems.into_iter().map(|problem| format!("{}; {}", problem.problem, problem.fix)).collect();
                 problems.join(" · ")
             })?;
         let page = self.destination_logs.page(name, &sha256.to_string());
@@ -160,9 +160,9 @@ pub(super) fn admission(workspace: &Workspace) -> Admission {
     Admission::new(move |plugin_kind, name, manifest: &Manifest, settings| {
         let Some(grant) = grants.get(name).filter(|_| plugin_kind == PluginKind::Destinations) else { return Ok(()) };
         let settings = settings.as_object().cloned().unwrap_or_default();
-        effective_policy(grant, manifest.clone(), settings).check().map(drop).map_err(|faults| {
+        effective_policy(grant, manifest.clone(), settings).check().map(drop).map_err(|problems| {
             let problems: Vec<String> =
-                faults.into_iter().map(|fault| format!("{} ({})", fault.problem, fault.fix)).collect();
+                problems.into_iter().map(|problem| format!("{} ({})", problem.problem, problem.fix)).collect();
             problems.join("; ")
         })
     })

@@ -154,7 +154,7 @@ fn state_file(path: &Path) -> Inspected {
                 .damaged
                 .iter()
                 .map(|row| of(format!("table {}: {}: its checksum is wrong", row.table, row.which)));
-            let damage = found.faults.iter().cloned().map(of).chain(rows).collect();
+            let damage = found.damage.iter().cloned().map(of).chain(rows).collect();
             let looked_at = format!("structure, indexes, {} checksums", found.rows);
             Inspected { format: found.format.map(|format| format.to_string()), looked_at, damage, ..seen(path) }
         }
@@ -170,7 +170,7 @@ fn warehouse(path: &Path) -> Inspected {
         Damage { file, what, follows, remedy }
     };
     let mut damage: Vec<Damage> = match sqlite_check::check(path, Depth::Full) {
-        Ok(faults) => faults.into_iter().map(of).collect(),
+        Ok(damage) => damage.into_iter().map(of).collect(),
         Err(error) => vec![of(with_causes(&error))],
     };
     let mut format = None;

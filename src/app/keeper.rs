@@ -159,18 +159,18 @@ fn check(file: &SqliteFile) -> Vec<Finding> {
     };
     if !file.is_state {
         return match sqlite_check::check(path, Depth::Quick) {
-            Ok(faults) => faults.into_iter().take(1).map(|what| findings::of_warehouse(path, what)).collect(),
+            Ok(damage) => damage.into_iter().take(1).map(|what| findings::of_warehouse(path, what)).collect(),
             Err(error) => unread(&error),
         };
     }
     match state::verify(path, Depth::Full) {
         Ok(found) => {
-            let faults = found.faults.into_iter().take(1).map(|what| findings::of_state(path, what));
+            let damage = found.damage.into_iter().take(1).map(|what| findings::of_state(path, what));
             let rows = found.damaged.iter().map(|row| {
                 let what = format!("table {}: {}: its checksum is wrong", row.table, row.which);
                 if row.is_needed() { findings::of_state(path, what) } else { findings::of_row(path, what) }
             });
-            faults.chain(rows).collect()
+            damage.chain(rows).collect()
         }
         Err(error) => unread(&error),
     }

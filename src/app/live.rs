@@ -195,7 +195,7 @@ async fn functions(workspace: &Workspace, store: &Store, tables: &Tables) -> Res
         let numbers = Package::read(&bytes).map_or(Numbers::Unknown, |package| package.manifest.numbers());
         let function = function.with_numbers(numbers);
         // Wrong settings show now rather than at the first event.
-        function.check().await.map_err(|fault| failed(name, fault))?;
+        function.check().await.map_err(|error| failed(name, error))?;
         functions.insert(name.clone(), Arc::new(function.with_version(&Sha::of(&bytes).to_string())));
     }
     Ok(functions)

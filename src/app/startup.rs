@@ -123,7 +123,7 @@ fn damage(path: &Path, workspace: &Workspace, findings: &mut Vec<Finding>) -> Re
     if at_start(path) {
         let found = state::verify(path, Depth::Full)?;
         let needed = found.damaged.iter().find(|row| row.is_needed()).map(|row| row.which.clone());
-        if let Some(first) = found.faults.into_iter().next().or(needed) {
+        if let Some(first) = found.damage.into_iter().next().or(needed) {
             return Ok(Some(first));
         }
         let of = |row: &state::Row| {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Done, Failure, WorkspaceArgs, paint};
+use super::{Done, Failure, WorkspaceArgs, style};
 use crate::api::access;
 use crate::app::paths;
 
@@ -29,7 +29,7 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
         println!("{}", serde_json::json!({ "token": token }));
     } else {
         println!("{token}");
-        eprintln!("{} the token before it is good no more; keep this one, it is not shown again", paint::bold("made:"));
+        eprintln!("{} the token before it is good no more; keep this one, it is not shown again", style::bold("made:"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ mod deep;
 
 use std::process::ExitCode;
 
-use super::{Done, WorkspaceArgs, paint};
+use super::{Done, WorkspaceArgs, style};
 use crate::config::{Problem, StartConfig, Workspace};
 
 #[derive(Debug, clap::Args)]
@@ -51,13 +51,13 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         println!("{answer}");
     } else {
         for note in &notes {
-            eprintln!("{} {note}", paint::bold("note:"));
+            eprintln!("{} {note}", style::bold("note:"));
         }
         let counts: Vec<_> = counts.iter().map(|(name, n)| format!("{n} {}", name.replace('_', " "))).collect();
         for (name, start) in &syncs {
             println!("sync {name}: {}", told(*start));
         }
-        println!("{} {}: {}", paint::good("ok"), workspace.dir.display(), counts.join(", "));
+        println!("{} {}: {}", style::good("ok"), workspace.dir.display(), counts.join(", "));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -86,7 +86,7 @@ pub(super) fn report(problems: &[Problem], json: bool) {
         return;
     }
     for problem in problems {
-        eprintln!("{} {problem}", paint::error("problem:"));
+        eprintln!("{} {problem}", style::error("problem:"));
     }
     let (count, plural) = (problems.len(), if problems.len() == 1 { "" } else { "s" });
     eprintln!("{count} problem{plural}; nothing was started");

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
-use super::{Done, Failure, on_signal, paint, runtime};
+use super::{Done, Failure, on_signal, runtime, style};
 use crate::app::App;
 use crate::config::Workspace;
 
@@ -80,7 +80,7 @@ pub(super) fn run(args: &Args) -> Done {
         step(2, "a server");
         let app = App::open(workspace, Some(args.listen)).await?;
         let url = format!("http://{}", app.address());
-        println!("   listening at {}", paint::bold(&url));
+        println!("   listening at {}", style::bold(&url));
         let delivered = app.follow();
         let log = app.log();
         let (end, mut ended) = tokio::sync::watch::channel(false);
@@ -99,7 +99,7 @@ pub(super) fn run(args: &Args) -> Done {
         if let Some(kept) = &args.keep {
             println!("   kept: sqlite3 {}", kept.join("data/warehouse.db").display());
         }
-        step(5, "what was set aside");
+        step(5, "what was quarantined");
         show::quarantine(&data)?;
         if args.once {
             end.send_replace(true);
@@ -116,7 +116,7 @@ pub(super) fn run(args: &Args) -> Done {
 }
 
 fn step(number: u32, title: &str) {
-    println!("\n{} {}", paint::good(&format!("{number}.")), paint::bold(title));
+    println!("\n{} {}", style::good(&format!("{number}.")), style::bold(title));
 }
 
 fn stay(url: &str, key: &str, data: &Path) {
@@ -173,11 +173,11 @@ async fn real_client(program: &Path, url: &str, key: &str) {
                 .sum();
             let (sdk, version) =
                 (said["sdk"].as_str().unwrap_or(&program_shown), said["version"].as_str().unwrap_or(""));
-            println!("   {events} events from the real SDK {} {version}", paint::plain(sdk, 60));
+            println!("   {events} events from the real SDK {} {version}", style::plain(sdk, 60));
         }
         Ok(Ok(output)) => {
             let why = String::from_utf8_lossy(&output.stderr);
-            println!("   {program_shown} failed: {}", paint::plain(why.lines().last().unwrap_or_default(), 200));
+            println!("   {program_shown} failed: {}", style::plain(why.lines().last().unwrap_or_default(), 200));
         }
         Ok(Err(error)) => println!("   {program_shown} could not be run: {error}"),
         Err(error) => println!("   {program_shown}: {error}"),

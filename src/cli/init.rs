@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{Done, paint};
+use super::{Done, style};
 use crate::config;
 
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         println!("wrote {}", file.display());
     }
     println!();
-    println!("The write key of source web is {}", paint::bold(&written.write_key));
+    println!("The write key of source web is {}", style::bold(&written.write_key));
     println!("Run it:     tidegate serve {}", args.dir.display());
     println!("Try it:     tidegate send --workspace {} --generate 1000", args.dir.display());
     Ok(ExitCode::SUCCESS)

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tidegate_event::{json, time};
 use tidegate_state::{Filter, State};
 
-use super::{Done, WorkspaceArgs, paint};
+use super::{Done, WorkspaceArgs, style};
 use crate::app::paths;
 
 #[derive(Debug, clap::Args)]
@@ -68,20 +68,20 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         println!("Nothing {}is in quarantine.", if asked { "of that " } else { "" });
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = paint::table(&["source or sync", "stage", "code", "events"]);
+    let mut table = style::table(&["source or sync", "stage", "code", "events"]);
     for (scope, stage, code, count) in &counts {
-        table.add_row([paint::plain(scope, 63), stage.clone(), paint::plain(code, 64), paint::count(*count)]);
+        table.add_row([style::plain(scope, 63), stage.clone(), style::plain(code, 64), style::count(*count)]);
     }
     println!("{table}");
     let width = if args.events { usize::MAX } else { 60 };
-    let mut table = paint::table(&["offset", "code", "reason", "event"]);
+    let mut table = style::table(&["offset", "code", "reason", "event"]);
     for entry in &entries {
         let event = String::from_utf8_lossy(&entry.event);
         table.add_row([
             entry.offset.to_string(),
-            paint::plain(&entry.code, 64),
-            paint::plain(&entry.message, 200),
-            paint::plain(&event, width),
+            style::plain(&entry.code, 64),
+            style::plain(&entry.message, 200),
+            style::plain(&event, width),
         ]);
     }
     println!("{table}");
@@ -90,15 +90,15 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
             if let Some(detail) = &entry.detail {
                 println!(
                     "{} {}",
-                    paint::bold(&format!("request and answer of {}:", entry.offset)),
-                    paint::plain(detail, usize::MAX)
+                    style::bold(&format!("request and answer of {}:", entry.offset)),
+                    style::plain(detail, usize::MAX)
                 );
             }
         }
     }
     let total: u64 = counts.iter().map(|(_, _, _, count)| count).sum();
     if total > entries.len() as u64 {
-        println!("{} of {}; --most shows more, --json prints them whole", entries.len(), paint::count(total));
+        println!("{} of {}; --most shows more, --json prints them whole", entries.len(), style::count(total));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -16,7 +16,7 @@ use tidegate_process::clock;
 use tokio::sync::mpsc;
 
 use super::client::{Answer, Client, Target};
-use super::{Done, Failure, out, paint, runtime, traffic};
+use super::{Done, Failure, out, runtime, style, traffic};
 use crate::config::{LISTEN_DEFAULT, Outline};
 use duplicates::Duplicates;
 
@@ -147,8 +147,8 @@ fn report(tally: &Tally, took: Duration, duplicates: Option<u64>, json: bool) ->
     } else {
         println!(
             "{} {} events accepted in {:.1} s ({:.0} a second), {} retries",
-            paint::good("sent"),
-            paint::count(accepted),
+            style::good("sent"),
+            style::count(accepted),
             took.as_secs_f64(),
             rate,
             retries
@@ -156,12 +156,12 @@ fn report(tally: &Tally, took: Duration, duplicates: Option<u64>, json: bool) ->
         if let Some(duplicates) = duplicates.filter(|duplicates| *duplicates > 0) {
             println!(
                 "{} of the source's events since were duplicates: their messageId was known, and each is kept once",
-                paint::count(duplicates)
+                style::count(duplicates)
             );
         }
         if refused > 0 {
-            let why = paint::plain(refusal.as_deref().unwrap_or_default(), 300);
-            eprintln!("{} {} events were refused: {why}", paint::error("error:"), paint::count(refused));
+            let why = style::plain(refusal.as_deref().unwrap_or_default(), 300);
+            eprintln!("{} {} events were refused: {why}", style::error("error:"), style::count(refused));
         }
     }
     if refused > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }

@@ -9,7 +9,7 @@ use tidegate_log as intake;
 use tidegate_registry::{self as store, PluginKind};
 use tidegate_state::{self as state, Charge, Filter, PendingCount, QuarantineSize, State, SyncReport};
 
-use super::{Done, WorkspaceArgs, paint};
+use super::{Done, WorkspaceArgs, style};
 use crate::app::findings::{self, Finding};
 use crate::app::paths;
 
@@ -131,9 +131,9 @@ fn print_json(
         .map(|(charge, stopped)| {
             serde_json::json!({
                 "name": charge.function, "version": charge.version, "batches": charge.batches, "calls": charge.calls,
-                "calls_failed": charge.calls_failed, "events": charge.events, "faults": charge.faults,
+                "calls_failed": charge.calls_failed, "events": charge.events, "errors": charge.errors,
                 "failed": charge.failed, "dropped": charge.dropped, "cpu_us": charge.cpu_us,
-                "memory_bytes_peak": charge.memory_peak_bytes, "last_fault": charge.fault, "stopped": stopped,
+                "memory_bytes_peak": charge.memory_peak_bytes, "last_error": charge.error, "stopped": stopped,
             })
         })
         .collect();
@@ -142,7 +142,7 @@ fn print_json(
         .map(|charge| {
             serde_json::json!({
                 "name": charge.function, "version": charge.version, "events": charge.events, "failed": charge.failed,
-                "last_fault": charge.fault,
+                "last_error": charge.error,
             })
         })
         .collect();
@@ -179,10 +179,10 @@ fn print_quarantine(size: &QuarantineSize) {
     let oldest = size.oldest_at_us.map_or_else(String::new, |at| format!(", the oldest since {}", time::format(at)));
     println!(
         "{} events in quarantine, {:.1} MiB{oldest}; {} expired, {} purged",
-        paint::count(size.entries),
+        style::count(size.entries),
         size.bytes as f64 / f64::from(1 << 20),
-        paint::count(size.expired),
-        paint::count(size.purged)
+        style::count(size.expired),
+        style::count(size.purged)
     );
 }
 
@@ -190,11 +190,11 @@ fn print_damage(damage: &[Finding]) {
     for found in damage {
         println!(
             "{} {}: {}. What follows: {}. What to do: {}",
-            paint::bold("damaged:"),
-            paint::plain(&found.file, 300),
-            paint::plain(&found.what, 500),
-            paint::plain(&found.follows, 500),
-            paint::plain(&found.remedy, 500)
+            style::bold("damaged:"),
+            style::plain(&found.file, 300),
+            style::plain(&found.what, 500),
+            style::plain(&found.follows, 500),
+            style::plain(&found.remedy, 500)
         );
     }
 }
@@ -223,13 +223,13 @@ fn print_destinations(destinations: &[Charge], live: &BTreeMap<String, String>) 
 }
 
 fn print_failing(one: &str, charge: &Charge, otherwise: &str) {
-    let (name, fault) = (&charge.function, charge.fault.as_deref().unwrap_or(otherwise));
+    let (name, error) = (&charge.function, charge.error.as_deref().unwrap_or(otherwise));
     println!(
         "{} {one} {name}: {} of {} events, which are in quarantine: {}",
-        paint::bold("failing:"),
-        paint::count(charge.faults + charge.failed),
-        paint::count(charge.events),
-        paint::plain(fault, 500)
+        style::bold("failing:"),
+        style::count(charge.errors + charge.failed),
+        style::count(charge.events),
+        style::plain(error, 500)
     );
 }
 
@@ -237,11 +237,11 @@ fn print_functions(functions: &[(Charge, Option<String>)], live: &BTreeMap<Strin
     if functions.is_empty() {
         return;
     }
-    let names = ["function", "version", "events", "faults", "failed", "dropped", "\u{b5}s/event", "peak MiB"];
-    let mut table = paint::table(&names);
+    let names = ["function", "version", "events", "errors", "failed", "dropped", "\u{b5}s/event", "peak MiB"];
+    let mut table = style::table(&names);
     for (charge, _) in functions {
         let version = charge.version.get(..12).unwrap_or(&charge.version).to_owned();
-        let numbers = [charge.events, charge.faults, charge.failed, charge.dropped].map(paint::count);
+        let numbers = [charge.events, charge.errors, charge.failed, charge.dropped].map(style::count);
         let each = format!("{:.1}", charge.cpu_us as f64 / charge.events.max(1) as f64);
         let peak = format!("{:.1}", charge.memory_peak_bytes as f64 / f64::from(1 << 20));
         table.add_row([charge.function.clone(), version].into_iter().chain(numbers).chain([each, peak]));
@@ -252,9 +252,9 @@ fn print_functions(functions: &[(Charge, Option<String>)], live: &BTreeMap<Strin
         if is_live && charge.fails_most() {
             print_failing("function", charge, "it refuses them");
         }
-        if let Some(fault) = stopped {
-            let (name, fault) = (&charge.function, paint::plain(fault, 500));
-            println!("{} function {name}: {fault}; its events wait in the log", paint::bold("stopped:"));
+        if let Some(error) = stopped {
+            let (name, error) = (&charge.function, style::plain(error, 500));
+            println!("{} function {name}: {error}; its events wait in the log", style::bold("stopped:"));
         }
     }
 }
@@ -266,8 +266,8 @@ fn print_notes(source: &str, line: &SourceLine) {
         println!(
             "{} source {source}: {} events have a time that cannot be read, and bear the time of receipt \
              (`context.timestampReadAs` is unreadable; `originalTimestamp` is what they said)",
-            paint::bold("notice:"),
-            paint::count(line.unreadable_times)
+            style::bold("notice:"),
+            style::count(line.unreadable_times)
         );
     }
     if line.undeclared.is_empty() {
@@ -278,43 +278,43 @@ fn print_notes(source: &str, line: &SourceLine) {
     let shown: Vec<String> = names
         .iter()
         .take(NAMES_MAX)
-        .map(|(name, count)| format!("{} {}", paint::count(*count), paint::plain(name, 200)))
+        .map(|(name, count)| format!("{} {}", style::count(*count), style::plain(name, 200)))
         .collect();
     let more = names.len().saturating_sub(NAMES_MAX);
     let more = if more > 0 { format!(" (and {more} more names: --json)") } else { String::new() };
-    println!("{} source {source}, let through: {}{more}", paint::bold("undeclared:"), shown.join(", "));
+    println!("{} source {source}, let through: {}{more}", style::bold("undeclared:"), shown.join(", "));
 }
 
 fn print_tables(log: &LogLine, sources: &BTreeMap<String, SourceLine>, reports: &[(SyncReport, PendingCount)]) {
-    println!("{} records in the log, {} of them refined", paint::count(log.end), paint::count(log.refined));
+    println!("{} records in the log, {} of them refined", style::count(log.end), style::count(log.refined));
     for (code, count) in &log.damage {
-        println!("{} {} log ranges in quarantine with the code {code}", paint::bold("damaged:"), paint::count(*count));
+        println!("{} {} log ranges in quarantine with the code {code}", style::bold("damaged:"), style::count(*count));
     }
     for note in &log.notes {
-        println!("{} {}", paint::bold("log:"), paint::plain(&note.text, 500));
+        println!("{} {}", style::bold("log:"), style::plain(&note.text, 500));
     }
-    let mut table = paint::table(&["source", "accepted", "duplicates", "violations", "quarantined", "dropped"]);
+    let mut table = style::table(&["source", "accepted", "duplicates", "violations", "quarantined", "dropped"]);
     for (name, line) in sources {
         let numbers = [line.accepted, line.duplicates, line.violations, line.quarantined, line.dropped];
-        table.add_row(std::iter::once(name.clone()).chain(numbers.map(paint::count)));
+        table.add_row(std::iter::once(name.clone()).chain(numbers.map(style::count)));
     }
     println!("{table}");
     sources.iter().for_each(|(name, line)| print_notes(name, line));
     let mut table =
-        paint::table(&["sync", "delivered", "duplicates", "rejected", "filtered", "pending", "lag", "last delivery"]);
+        style::table(&["sync", "delivered", "duplicates", "rejected", "filtered", "pending", "lag", "last delivery"]);
     for (report, pending) in reports {
         let lag = log.end.saturating_sub(report.cursor);
         let numbers = [report.delivered, report.duplicates, report.rejected, report.filtered, pending.events, lag];
         let last = report.delivered_at_us.map_or_else(|| "never".to_owned(), time::format);
-        table.add_row(std::iter::once(report.sync.clone()).chain(numbers.map(paint::count)).chain([last]));
+        table.add_row(std::iter::once(report.sync.clone()).chain(numbers.map(style::count)).chain([last]));
     }
     println!("{table}");
     for (report, _) in reports {
         if let Some(failure) = &report.failure {
-            println!("{} sync {}: {}", paint::bold("failing:"), report.sync, paint::plain(failure, 500));
+            println!("{} sync {}: {}", style::bold("failing:"), report.sync, style::plain(failure, 500));
         }
         for notice in &report.notices {
-            println!("{} sync {}: {}", paint::bold("notice:"), report.sync, paint::plain(notice, 1_000));
+            println!("{} sync {}: {}", style::bold("notice:"), report.sync, style::plain(notice, 1_000));
         }
     }
 }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use tidegate_registry::PluginKind;
 
-use super::{Done, Failure, paint, runtime};
+use super::{Done, Failure, runtime, style};
 use push::{Upload, Wish};
 use session::{ServerArgs, Session};
 
@@ -148,22 +148,22 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
         Command::Both(command) => runtime.block_on(both(command, plugin_kind, json)),
         Command::Canary { name, off: _, server } => runtime.block_on(async {
             let answer = Session::new(server)?.post(&path(plugin_kind, name, "canary"), &json!({"off": true})).await?;
-            say(&answer, json, || format!("{} what was tried beside the live version of {name}", paint::good("ended")))
+            say(&answer, json, || format!("{} what was tried beside the live version of {name}", style::good("ended")))
         }),
         Command::Attach { name, source, server } => runtime.block_on(async {
             let answer =
                 Session::new(server)?.post(&path(plugin_kind, name, "attach"), &json!({"source": source})).await?;
             say(&answer, json, || match &answer["live"] {
                 Value::Null => {
-                    format!("{} {name} to source {source}; no version of it is live", paint::good("attached"))
+                    format!("{} {name} to source {source}; no version of it is live", style::good("attached"))
                 }
-                _ => format!("{} {name} to source {source}", paint::good("attached")),
+                _ => format!("{} {name} to source {source}", style::good("attached")),
             })
         }),
         Command::Detach { name, source, server } => runtime.block_on(async {
             let answer =
                 Session::new(server)?.post(&path(plugin_kind, name, "detach"), &json!({"source": source})).await?;
-            say(&answer, json, || format!("{} {name} from source {source}", paint::good("detached")))
+            say(&answer, json, || format!("{} {name} from source {source}", style::good("detached")))
         }),
     }
 }
@@ -198,7 +198,7 @@ async fn both(command: &Both, plugin_kind: PluginKind, json: bool) -> Done {
             }
             let answer = session.post(&path(plugin_kind, name, "live"), &body).await?;
             let live = short(&answer["live"]["sha256"]);
-            say(&answer, json, || format!("{name} {live} {}", paint::good("is live")))
+            say(&answer, json, || format!("{name} {live} {}", style::good("is live")))
         }
         Both::Rollback { name, server } => {
             let mut session = Session::new(server)?;
@@ -206,7 +206,7 @@ async fn both(command: &Both, plugin_kind: PluginKind, json: bool) -> Done {
             let answer = session.post(&path(plugin_kind, name, "rollback"), &json!({})).await?;
             let (left, live) = (short(&before["live"]["sha256"]), short(&answer["live"]["sha256"]));
             say(&answer, json, || {
-                let done = paint::good("rolled back");
+                let done = style::good("rolled back");
                 match (&before["canary"], &answer["previous"]) {
                     (Value::Null, Value::Null) => {
                         format!("{done} {name}: {live} is live again instead of {left}; there is no version before it")
@@ -271,7 +271,7 @@ fn print_versions(answer: &Value, one: &str, json: bool) {
         println!("{answer}");
         return;
     }
-    let mut table = paint::table(&["version", "state", "uploaded", "KiB", "compiled in ms", "events", "faults"]);
+    let mut table = style::table(&["version", "state", "uploaded", "KiB", "compiled in ms", "events", "errors"]);
     let (live, previous) = (&answer["live"]["sha256"], &answer["previous"]["sha256"]);
     let canary = &answer["canary"];
     for version in answer["versions"].as_array().into_iter().flatten() {
@@ -294,7 +294,7 @@ fn print_versions(answer: &Value, one: &str, json: bool) {
             (version["bytes"].as_u64().unwrap_or(0) / 1024).to_string(),
             version["compile_ms"].to_string(),
             number("events"),
-            number("faults"),
+            number("errors"),
         ]);
     }
     println!("{table}");
@@ -306,8 +306,8 @@ fn print_versions(answer: &Value, one: &str, json: bool) {
             "shadow {} beside {}: {} events came out the same, {} differently{}",
             short(&comparison["canary"]),
             short(&comparison["live"]),
-            paint::count(same),
-            paint::count(different),
+            style::count(same),
+            style::count(different),
             if different > 0 { "; --json shows samples" } else { "" },
         );
     }

@@ -14,7 +14,7 @@ use tidegate_warehouse::Part;
 use tidegate_warehouse::plan::Step;
 use tidegate_warehouse::schema_cache::Found;
 
-use super::{Done, Failure, WorkspaceArgs, paint, runtime};
+use super::{Done, Failure, WorkspaceArgs, runtime, style};
 use crate::app::declare;
 use crate::app::sample::{Sampled, Sampler};
 use crate::config::{DestinationKind, Workspace};
@@ -202,19 +202,19 @@ fn print(planned: &Planned) {
     } else {
         format!("{created} tables to create, {added} columns to add, {widened} to widen")
     };
-    println!("{}", paint::bold(&format!("-- {sync} ({kind}): {summary}")));
+    println!("{}", style::bold(&format!("-- {sync} ({kind}): {summary}")));
     for notice in notices {
-        println!("-- {}", paint::plain(notice, 500));
+        println!("-- {}", style::plain(notice, 500));
     }
     for (reason, count) in left_out {
-        println!("-- {count} of the sample would not be delivered: {}", paint::plain(reason, 500));
+        println!("-- {count} of the sample would not be delivered: {}", style::plain(reason, 500));
     }
     if let Some(schema) = schema {
-        println!("{};", paint::plain(schema, usize::MAX));
+        println!("{};", style::plain(schema, usize::MAX));
     }
     for statement in steps.iter().flat_map(|step| &step.statements) {
         let end = if statement.starts_with("--") { "" } else { ";" };
-        println!("{}{end}", paint::plain(statement, usize::MAX));
+        println!("{}{end}", style::plain(statement, usize::MAX));
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use tidegate_authoring::wit;
 
-use super::{Done, Failure, paint};
+use super::{Done, Failure, style};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A build with tools of your own needs the interface alone:\n  \
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         (_, true) => std::io::stdout().write_all(wit::docs()?.as_bytes())?,
         ([], false) => std::io::stdout().write_all(wit::text().as_bytes())?,
         (files, false) if json => println!("{}", serde_json::json!({ "files": files })),
-        (files, false) => files.iter().for_each(|file| println!("{} {}", paint::good("wrote"), file.display())),
+        (files, false) => files.iter().for_each(|file| println!("{} {}", style::good("wrote"), file.display())),
     }
     Ok(ExitCode::SUCCESS)
 }

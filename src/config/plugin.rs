@@ -66,8 +66,8 @@ pub(super) fn plugin(fields: &mut Fields<'_>, dir: &Path, store: &Path) -> Optio
             asked = Some(Traits::of(&package.manifest));
             match effective_policy(&grant, package.manifest, settings).check() {
                 Ok(effective_policy) => Some((component, effective_policy)),
-                Err(faults) => {
-                    note(fields, faults);
+                Err(problems) => {
+                    note(fields, problems);
                     return None;
                 }
             }
@@ -82,17 +82,17 @@ pub(super) fn plugin(fields: &mut Fields<'_>, dir: &Path, store: &Path) -> Optio
             let settings = placed.settings.as_object().cloned().unwrap_or_default();
             match effective_policy(&grant, manifest, settings).check() {
                 Ok(effective_policy) => now = Some(effective_policy),
-                Err(faults) => {
+                Err(problems) => {
                     let sha256 = placed.sha256.to_string();
-                    let of_store = |fault: PolicyProblem| PolicyProblem {
+                    let of_store = |problem: PolicyProblem| PolicyProblem {
                         problem: format!(
                             "the version {}, which was pushed and is live: {}",
                             &sha256[..12],
-                            fault.problem
+                            problem.problem
                         ),
-                        ..fault
+                        ..problem
                     };
-                    note(fields, faults.into_iter().map(of_store).collect());
+                    note(fields, problems.into_iter().map(of_store).collect());
                     return None;
                 }
             }
@@ -122,9 +122,9 @@ impl Traits {
     }
 }
 
-fn note(fields: &mut Fields<'_>, faults: Vec<PolicyProblem>) {
-    for fault in faults {
-        fields.problem(fields.line_of(fault.field), fault.problem, fault.fix);
+fn note(fields: &mut Fields<'_>, problems: Vec<PolicyProblem>) {
+    for problem in problems {
+        fields.problem(fields.line_of(problem.field), problem.problem, problem.fix);
     }
 }
 

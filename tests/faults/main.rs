@@ -18,7 +18,7 @@ mod modules;
 mod server;
 mod soak;
 mod steady;
-mod strangers;
+mod unknown_clients;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ const STORIES: [(&str, Story); 5] = [
     ("kills", kills::run),
     ("soak", soak::run),
     ("steady", steady::run),
-    ("strangers", strangers::run),
+    ("strangers", unknown_clients::run),
     ("modules", modules::run),
 ];
 

@@ -289,8 +289,9 @@ fn an_answer_that_a_plugin_breaks_on_is_rejected_with_its_line() {
 
 #[test]
 fn the_manifest_reference_names_every_field() {
-    let faults = tidegate_plugin::Manifest::from_json(&serde_json::json!({"colour": "red"})).unwrap_err();
-    let known = faults.iter().find_map(|fault| fault.fix.split_once("known here: ")).map(|(_, names)| names).unwrap();
+    let problems = tidegate_plugin::Manifest::from_json(&serde_json::json!({"colour": "red"})).unwrap_err();
+    let known =
+        problems.iter().find_map(|problem| problem.fix.split_once("known here: ")).map(|(_, names)| names).unwrap();
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/plugins.md")).unwrap();
     for field in known.split(", ") {
         assert!(page.contains(&format!("\n| `{field}` | ")), "docs/plugins.md says nothing of `{field}`");

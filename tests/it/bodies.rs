@@ -15,7 +15,7 @@ fn between(bad: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_bad_event_in_a_batch_is_set_aside_and_its_neighbours_arrive() {
+fn a_bad_event_in_a_batch_is_quarantined_and_its_neighbours_arrive() {
     let deep = format!(r#"{{"type":"track","event":"D","properties":{}1{}}}"#, r#"{"a":"#.repeat(70), "}".repeat(70));
     let big = format!(r#"{{"type":"track","event":"B","x":"{}"}}"#, "x".repeat(33 << 10));
     let keys: String = (0..10_001).map(|n| format!(r#""{n}":1,"#)).collect();

@@ -161,15 +161,15 @@ fn late(server: &Server, auth: &str, held: &mut Vec<TcpStream>) -> http::Reply {
 }
 
 #[test]
-fn unfinished_bodies_share_a_budget_that_strangers_cannot_take() {
+fn unfinished_bodies_share_a_budget_that_unknown_clients_cannot_take() {
     let workspace = Workspace::new();
     workspace.append("tidegate.yaml", "\nlimits: {unfinished_bytes_max: 16 MiB, body_timeout: 300 s}\n");
     let server = workspace.serve();
     assert_eq!(server.post("/v1/track", r#"{"event":"Warm"}"#).status, 200);
     let before = memory_kib(&server);
-    let mut strangers = unfinished(&server, "", 400);
+    let mut unknown = unfinished(&server, "", 400);
     // One that came late is told to come again, readably, once it has sent its body.
-    let late = late(&server, "", &mut strangers);
+    let late = late(&server, "", &mut unknown);
     assert_eq!((late.code().as_str(), late.header("retry-after")), ("429 too-busy", Some("1")));
     assert_eq!(server.post("/v1/batch", batch_of(512_000, 1)).status, 200, "a known key has room");
     let auth = format!("\r\nauthorization: {}", basic(&server.key));
@@ -182,7 +182,7 @@ fn unfinished_bodies_share_a_budget_that_strangers_cannot_take() {
     let grown = memory_kib(&server).saturating_sub(before);
     // Their 320 MB would be here without a budget; what is left is the buffers of 800 connections.
     assert!(grown < 160 << 10, "800 connections cost {grown} KiB");
-    drop((strangers, known));
+    drop((unknown, known));
     // The room comes back with the connections.
     let mut tries = 0;
     while server.post("/v1/batch", batch_of(512_000, 2)).status != 200 {
@@ -194,7 +194,7 @@ fn unfinished_bodies_share_a_budget_that_strangers_cannot_take() {
 }
 
 #[test]
-fn a_compressed_body_of_a_stranger_is_bounded_by_its_format() {
+fn a_compressed_body_of_an_unknown_client_is_bounded_by_its_format() {
     let workspace = Workspace::new();
     let server = workspace.serve();
     let key = &server.key;

@@ -519,7 +519,7 @@ fn the_demo_ends_with_tables_with_and_without_functions() {
             "schema-violation",
             "malformed-json",
             "100 duplicates recognised",
-            "4 set aside",
+            "4 quarantined",
         ] {
             assert!(shown.contains(word), "{word}\n{shown}");
         }

@@ -36,8 +36,8 @@ fn run(folder: &Path) -> Result<(), String> {
     let expected = read_list(&folder.join("expected.json"))?;
     let mut files = BTreeMap::new();
     read_yaml(folder, folder, &mut files)?;
-    let domains = Domain::from_files(&files, SOURCE).map_err(|faults| format!("{faults:#?}"))?;
-    let contract = Contract::compile(&domains, Limits::default()).map_err(|faults| format!("{faults:#?}"))?;
+    let domains = Domain::from_files(&files, SOURCE).map_err(|problems| format!("{problems:#?}"))?;
+    let contract = Contract::compile(&domains, Limits::default()).map_err(|problems| format!("{problems:#?}"))?;
     if sent.len() != expected.len() {
         return Err(format!("{} events, {} expectations", sent.len(), expected.len()));
     }

@@ -100,8 +100,8 @@ impl Route {
         })
     }
 
-    /// What was set aside, by message id.
-    pub fn set_aside(&self) -> BTreeMap<String, Value> {
+    /// What was quarantined, by message id.
+    pub fn quarantine(&self) -> BTreeMap<String, Value> {
         let output =
             crate::support::run(&["quarantine", self.workspace.path().to_str().unwrap(), "--json", "--most", "100000"]);
         let text = String::from_utf8(output.stdout).unwrap();
@@ -110,7 +110,7 @@ impl Route {
     }
 
     pub fn code(&self, id: &str) -> String {
-        let entry = self.set_aside().remove(id).unwrap_or_else(|| panic!("{id} is not in quarantine"));
+        let entry = self.quarantine().remove(id).unwrap_or_else(|| panic!("{id} is not in quarantine"));
         entry["code"].as_str().unwrap().to_owned()
     }
 }

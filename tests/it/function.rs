@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tidegate_authoring::{self as project, BuildError, CaseResult, Workbench};
-use tidegate_wasm::function::{Fault, FaultCode, Function, Lane, Level, Limits, Outcome, Ran, RunContext};
+use tidegate_wasm::function::{
+    Function, FunctionError, FunctionErrorCode, Lane, Level, Limits, Outcome, Ran, RunContext,
+};
 use tidegate_wasm::{Engine, LoadError};
 
 use crate::support::guests;
@@ -36,12 +38,12 @@ fn run(function: &Function, batch: &[String]) -> Ran {
     block_on(function.run(batch, CX))
 }
 
-fn code(outcome: &Outcome) -> Option<FaultCode> {
-    if let Outcome::Fault { code, .. } = outcome { Some(*code) } else { None }
+fn code(outcome: &Outcome) -> Option<FunctionErrorCode> {
+    if let Outcome::Error { code, .. } = outcome { Some(*code) } else { None }
 }
 
 fn message(outcome: &Outcome) -> &str {
-    if let Outcome::Fault { message, .. } | Outcome::Fail { message, .. } = outcome { message } else { "" }
+    if let Outcome::Error { message, .. } | Outcome::Fail { message, .. } = outcome { message } else { "" }
 }
 
 /// Enough CPU time for a guest to fill its memory, page fault by page fault, on a slow machine.
@@ -79,17 +81,17 @@ fn attacked(attacks: &[(usize, &str)]) -> Ran {
 #[test]
 fn each_attack_is_pinned_on_its_event() {
     for (name, expected) in [
-        ("loop", FaultCode::CpuBudget),
-        ("recursion", FaultCode::Trap),
-        ("panic", FaultCode::Trap),
-        ("memory-bomb", FaultCode::MemoryLimit),
-        ("huge-return", FaultCode::OutputLimit),
-        ("alias-return", FaultCode::OutputLimit),
-        ("many-events", FaultCode::OutputLimit),
-        ("too-few", FaultCode::WrongCount),
-        ("too-many", FaultCode::WrongCount),
-        ("fatal", FaultCode::BatchFatal),
-        ("retry", FaultCode::BatchFatal),
+        ("loop", FunctionErrorCode::CpuBudget),
+        ("recursion", FunctionErrorCode::Trap),
+        ("panic", FunctionErrorCode::Trap),
+        ("memory-bomb", FunctionErrorCode::MemoryLimit),
+        ("huge-return", FunctionErrorCode::OutputLimit),
+        ("alias-return", FunctionErrorCode::OutputLimit),
+        ("many-events", FunctionErrorCode::OutputLimit),
+        ("too-few", FunctionErrorCode::WrongCount),
+        ("too-many", FunctionErrorCode::WrongCount),
+        ("fatal", FunctionErrorCode::BatchFatal),
+        ("retry", FunctionErrorCode::BatchFatal),
     ] {
         for at in [0, 63, 99] {
             let ran = attacked(&[(at, name)]);
@@ -172,7 +174,7 @@ fn copies_for_the_host_cost_the_host_nothing() {
         reset_peak_rss();
         let before = rss_kib("VmHWM");
         let ran = run(&function, &[attack(name)]);
-        assert_eq!(code(&ran.outcomes[0]), Some(FaultCode::OutputLimit), "{name}");
+        assert_eq!(code(&ran.outcomes[0]), Some(FunctionErrorCode::OutputLimit), "{name}");
         // What grows is the guest's own memory, at most its 64 MiB, and what other tests of this process use meanwhile.
         let grown = rss_kib("VmHWM").saturating_sub(before);
         assert!(grown < 512 << 10, "{name}: {grown} KiB");
@@ -193,7 +195,11 @@ fn rss_kib(field: &str) -> u64 {
 #[test]
 fn a_loop_before_any_call_is_caught_and_nobody_is_searched_for() {
     let ran = run(&function("hostile/start-loop", "{}"), &[fine(0), fine(1), fine(2)]);
-    assert!(ran.outcomes.iter().all(|outcome| code(outcome) == Some(FaultCode::CpuBudget)), "{:?}", ran.outcomes);
+    assert!(
+        ran.outcomes.iter().all(|outcome| code(outcome) == Some(FunctionErrorCode::CpuBudget)),
+        "{:?}",
+        ran.outcomes
+    );
     assert!(message(&ran.outcomes[0]).starts_with("while being started: "), "{:?}", ran.outcomes[0]);
     assert_eq!(ran.stats.calls, 1);
 }
@@ -201,9 +207,9 @@ fn a_loop_before_any_call_is_caught_and_nobody_is_searched_for() {
 #[test]
 fn trouble_in_configure_is_everybodys() {
     for (mode, expected) in [
-        ("refuse-settings", FaultCode::ConfigureFailed),
-        ("loop-in-configure", FaultCode::CpuBudget),
-        ("trap-in-configure", FaultCode::Trap),
+        ("refuse-settings", FunctionErrorCode::ConfigureFailed),
+        ("loop-in-configure", FunctionErrorCode::CpuBudget),
+        ("trap-in-configure", FunctionErrorCode::Trap),
     ] {
         let function = function("hostile/attacks", &json!({ "mode": mode }).to_string());
         let ran = run(&function, &[fine(0), fine(1)]);
@@ -211,7 +217,8 @@ fn trouble_in_configure_is_everybodys() {
         assert_eq!(ran.stats.calls, 1, "{mode}");
         assert_eq!(block_on(function.check()).unwrap_err().code, expected, "{mode}");
     }
-    let Err(Fault { message, .. }) = block_on(function("hostile/attacks", r#"{"mode":"refuse-settings"}"#).check())
+    let Err(FunctionError { message, .. }) =
+        block_on(function("hostile/attacks", r#"{"mode":"refuse-settings"}"#).check())
     else {
         panic!("these settings are refused");
     };
@@ -223,7 +230,7 @@ fn trouble_in_configure_is_everybodys() {
 fn a_retry_is_made_as_often_as_allowed_and_then_taken_for_a_failure() {
     let function = function("hostile/attacks", r#"{"mode":"always-retry"}"#);
     let ran = run(&function, &[fine(0), fine(1)]);
-    assert!(ran.outcomes.iter().all(|outcome| code(outcome) == Some(FaultCode::BatchFatal)));
+    assert!(ran.outcomes.iter().all(|outcome| code(outcome) == Some(FunctionErrorCode::BatchFatal)));
     assert_eq!(ran.stats.retries, 2);
     // Twice again, then each half once.
     assert_eq!(ran.stats.calls, 1 + 2 + 2);
@@ -246,7 +253,7 @@ fn a_function_that_loops_on_everything_costs_a_bounded_time() {
     let limits = Limits { isolation_cpu_max: Duration::from_millis(100), ..Limits::default() };
     let batch = vec![attack("loop"); 200];
     let ran = run(&limited("hostile/attacks", "{}", limits), &batch);
-    assert!(ran.outcomes.iter().all(|outcome| code(outcome) == Some(FaultCode::CpuBudget)));
+    assert!(ran.outcomes.iter().all(|outcome| code(outcome) == Some(FunctionErrorCode::CpuBudget)));
     // The whole batch, one half, and perhaps one more before the clock is looked at again.
     assert!(ran.stats.calls <= 3, "{}", ran.stats.calls);
     assert!(message(&ran.outcomes[199]).contains("time for finding"), "{:?}", ran.outcomes[199]);
@@ -256,7 +263,11 @@ fn a_function_that_loops_on_everything_costs_a_bounded_time() {
 fn a_run_ends_at_its_deadline() {
     let cx = RunContext { deadline: Some(Instant::now()), ..CX };
     let ran = block_on(function("hostile/attacks", "{}").run(&[attack("loop"), fine(1)], cx));
-    assert!(ran.outcomes.iter().all(|outcome| code(outcome) == Some(FaultCode::WallLimit)), "{:?}", ran.outcomes);
+    assert!(
+        ran.outcomes.iter().all(|outcome| code(outcome) == Some(FunctionErrorCode::WallLimit)),
+        "{:?}",
+        ran.outcomes
+    );
 
     // A guest that has a generous CPU budget meets the wall instead.
     let limits = Limits {
@@ -266,7 +277,7 @@ fn a_run_ends_at_its_deadline() {
         ..Limits::default()
     };
     let ran = run(&limited("hostile/attacks", "{}", limits), &[attack("loop")]);
-    assert_eq!(code(&ran.outcomes[0]), Some(FaultCode::WallLimit), "{:?}", ran.outcomes);
+    assert_eq!(code(&ran.outcomes[0]), Some(FunctionErrorCode::WallLimit), "{:?}", ran.outcomes);
 }
 
 #[test]
@@ -278,7 +289,7 @@ fn an_event_does_not_pay_for_a_machine_that_stood_still() {
     let pause = async { std::thread::sleep(Duration::from_millis(2_100)) };
     let (ran, ()) = block_on(async { tokio::join!(function.run(&batch, CX), pause) });
     assert_eq!(ran.stats.retries, 1);
-    assert_eq!(code(&ran.outcomes[0]), Some(FaultCode::CpuBudget), "{:?}", ran.outcomes);
+    assert_eq!(code(&ran.outcomes[0]), Some(FunctionErrorCode::CpuBudget), "{:?}", ran.outcomes);
 }
 
 #[test]
@@ -334,7 +345,7 @@ fn calls_beyond_the_slots_wait_for_one() {
         for (n, task) in tasks.into_iter().enumerate() {
             let outcomes = task.await.unwrap();
             assert_eq!(outcomes[0], Outcome::Replace(format!(r#"{{"fine":{n}}}"#)));
-            assert_eq!(code(&outcomes[1]), Some(FaultCode::Trap));
+            assert_eq!(code(&outcomes[1]), Some(FunctionErrorCode::Trap));
         }
     });
 }
@@ -353,7 +364,7 @@ fn wasi_names_of_a_standard_library_lead_nowhere() {
     let ran = run(&function, &["environment", "print", "exit"].map(|ask| json!({ "ask": ask }).to_string()));
     assert_eq!(ran.outcomes[0], Outcome::Replace(r#"{"variables":0,"nowhere":true}"#.to_owned()));
     assert_eq!(ran.outcomes[1], Outcome::Replace(r#"{"room":true,"written":true}"#.to_owned()));
-    assert_eq!(code(&ran.outcomes[2]), Some(FaultCode::Trap));
+    assert_eq!(code(&ran.outcomes[2]), Some(FunctionErrorCode::Trap));
     assert!(message(&ran.outcomes[2]).contains("exit"), "{:?}", ran.outcomes[2]);
     assert!(ran.call_log.lines.iter().any(|line| line.text == "half a line, and the rest"), "{:?}", ran.call_log);
 }
@@ -413,8 +424,8 @@ fn what_a_server_would_refuse_does_not_pass_a_test() {
     write("one.in.json", json!([track, broken]));
     for update in [true, false] {
         let said = notes(&guests::component("hostile/attacks"), update);
-        assert!(said.contains("event 0 would be set aside: missing-event-name"), "{said}");
-        assert!(said.contains("event 1 would be set aside: malformed-json: the function returned"), "{said}");
+        assert!(said.contains("event 0 would be quarantined: missing-event-name"), "{said}");
+        assert!(said.contains("event 1 would be quarantined: malformed-json: the function returned"), "{said}");
     }
 
     // A plan that leads where the manifest does not ask to go.

@@ -53,7 +53,7 @@ fn a_function_that_breaks_every_batch_is_stopped_and_holds_its_own_source_alone(
     let server = workspace.serve();
     for n in 0..2 {
         send(&server, &key, &[&format!("bad-{n}")]);
-        until("the broken batch is set aside", || workspace.quarantined().len() == n + 1);
+        until("the broken batch is quarantined", || workspace.quarantined().len() == n + 1);
     }
     send(&server, &key, &["held-1", "held-2"]);
     until("the function is stopped", || !workspace.status()["functions"][0]["stopped"].is_null());
@@ -66,7 +66,7 @@ fn a_function_that_breaks_every_batch_is_stopped_and_holds_its_own_source_alone(
     let status = workspace.status();
     assert_eq!(status["functions"][0]["name"], "broken");
     assert!(status["functions"][0]["stopped"].as_str().unwrap().contains("batch-fatal"), "{status}");
-    assert_eq!(workspace.quarantined(), ["batch-fatal", "batch-fatal"], "what is held is not set aside");
+    assert_eq!(workspace.quarantined(), ["batch-fatal", "batch-fatal"], "what is held is not quarantined");
     server.kill();
     // With a function that works, what was held comes through.
     function(&workspace, "broken", "transform/redact-pii", &json!({"fields": {"email": "drop"}}));

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidegate_net::outbound::{
-    Authentication, Client, Digest, Method, Origin, Policy, Request, Resolve, Response, Rule, Secrets, Settings,
-    Trouble,
+    Authentication, Client, Digest, Method, Origin, OutboundError, Policy, Request, Resolve, Response, Rule, Secrets,
+    Settings,
 };
 
 use crate::support::far::{Act, Far};
@@ -55,13 +55,13 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(work)
 }
 
-fn send(settings: Settings, request: &Request) -> Result<Response, Trouble> {
+fn send(settings: Settings, request: &Request) -> Result<Response, OutboundError> {
     block_on(async { Client::open(settings).unwrap().send(request).await })
 }
 
-fn refusal(result: Result<Response, Trouble>) -> (&'static str, String) {
+fn refusal(result: Result<Response, OutboundError>) -> (&'static str, String) {
     match result {
-        Err(Trouble::Refused(refusal)) => (refusal.code, refusal.reason),
+        Err(OutboundError::Refused(refusal)) => (refusal.code, refusal.reason),
         other => panic!("{other:?}"),
     }
 }
@@ -90,7 +90,7 @@ fn of_several_addresses_only_global_ones_are_connected_to() {
     let (mut settings, _) = resolved(settings(&origin, &[]), &[&["127.0.0.1", "2001:200::1"]]);
     settings.timeout = Duration::from_millis(300);
     let result = send(settings, &post(&origin));
-    assert!(matches!(result, Err(Trouble::Away(_) | Trouble::Slow(_))), "{result:?}");
+    assert!(matches!(result, Err(OutboundError::Away(_) | OutboundError::Slow(_))), "{result:?}");
     assert!(far.seen().is_empty());
 }
 
@@ -119,7 +119,7 @@ fn each_new_connection_is_checked_anew() {
     let (settings, asked) = resolved(settings(&origin, &["rebind.example.com"]), &[&["127.0.0.1"], &["127.0.0.1"]]);
     block_on(async {
         let client = Client::open(settings).unwrap();
-        assert!(matches!(client.send(&post(&origin)).await, Err(Trouble::Away(_))));
+        assert!(matches!(client.send(&post(&origin)).await, Err(OutboundError::Away(_))));
         assert_eq!(client.send(&post(&origin)).await.unwrap().status, 200);
     });
     let connections: Vec<_> = far.seen().iter().map(|received| received.connection).collect();
@@ -154,9 +154,13 @@ fn an_answer_is_bounded_in_bytes_and_time() {
     let patient = Duration::from_secs(30);
     assert_eq!(send("/endless", patient).unwrap().body.len(), 64 << 10);
     assert_eq!(send("/large", patient).unwrap().body.len(), 64 << 10);
-    assert!(matches!(send("/broken", patient), Err(Trouble::Away(_))));
+    assert!(matches!(send("/broken", patient), Err(OutboundError::Away(_))));
     for path in ["/drip", "/hang"] {
-        assert_eq!(send(path, Duration::from_millis(200)), Err(Trouble::Slow(Duration::from_millis(200))), "{path}");
+        assert_eq!(
+            send(path, Duration::from_millis(200)),
+            Err(OutboundError::Slow(Duration::from_millis(200))),
+            "{path}"
+        );
     }
 }
 

@@ -14,7 +14,7 @@ fn with_function(guest: &str, settings: &str) -> Workspace {
 }
 
 #[test]
-fn poison_is_set_aside_and_the_rest_delivered() {
+fn poison_is_quarantined_and_the_rest_delivered() {
     let workspace = with_function("hostile/attacks", "{}");
     let server = workspace.serve();
     let mut batch: Vec<_> = (0..60).map(|n| json!({"type": "page", "properties": {"n": n}})).collect();

@@ -1,4 +1,4 @@
-//! Contracts in a running server: what goes on, what is set aside, and the rows of `event_violations`.
+//! Contracts in a running server: what goes on, what is quarantined, and the rows of `event_violations`.
 
 use serde_json::json;
 

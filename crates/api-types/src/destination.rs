@@ -57,7 +57,7 @@ pub struct DestinationCharge {
     /// Events that are not delivered and will not be.
     pub failed: u64,
     /// The last reason, in words.
-    pub fault: Option<String>,
+    pub error: Option<String>,
 }
 
 /// What became of the events of a sync.

@@ -66,14 +66,14 @@ pub struct Charge {
     pub calls: u64,
     /// Calls that ended without an answer.
     pub calls_failed: u64,
-    pub faults: u64,
+    pub errors: u64,
     /// Events that it refused on purpose.
     pub failed: u64,
     pub dropped: u64,
     pub cpu_us: u64,
     pub memory_peak_bytes: u64,
-    /// The last fault, in words.
-    pub fault: Option<String>,
+    /// The last error, in words.
+    pub error: Option<String>,
     /// Why it is stopped.
     pub stopped: Option<String>,
 }

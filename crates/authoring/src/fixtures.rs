@@ -2,7 +2,7 @@
 //!
 //! An input is an event or an array of events. For functions `<case>.out.json` is an array with one outcome for each:
 //! `{"keep": true}`, `{"replace": {..}}`, `{"emit": [..]}`, `{"drop": "reason"}`, `{"fail": {"code": ".."}}`, and
-//! `{"fault": {"code": ".."}}` for a function that broke. For destinations `<case>.request.json` is the plan, and
+//! `{"error": {"code": ".."}}` for a function that broke. For destinations `<case>.request.json` is the plan, and
 //! `<case>.responses.json` holds recorded responses with the verdict of each. Settings come from `<case>.settings.json`,
 //! or else from `settings.json`, or else are `{}`; a secret that they lack is its placeholder.
 

@@ -1,11 +1,11 @@
-//! `plugin.yaml` of a folder, with the lines of its faults.
+//! `plugin.yaml` of a folder, with the lines of its problems.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tidegate_document::file;
 use tidegate_document::yaml::{self, Node, Tree};
-use tidegate_plugin::{Fault, Kind, Language, Manifest};
+use tidegate_plugin::{Kind, Language, Manifest, ManifestProblem};
 
 /// A folder with a manifest that was read.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub enum ManifestError {
         cause: std::io::Error,
     },
     #[error("{}", .0.join("\n"))]
-    Faults(Vec<String>),
+    Problems(Vec<String>),
 }
 
 impl Project {
@@ -55,15 +55,17 @@ impl Project {
             Err(cause) => return Err(ManifestError::File { path: path.to_owned(), cause }),
         };
         let dir = dir.canonicalize().map_err(|cause| ManifestError::File { path: dir.to_owned(), cause })?;
-        let node = yaml::parse(&text).map_err(|flaw| {
-            ManifestError::Faults(vec![format!("{}:{}: {}", path.display(), flaw.line, flaw.message)])
+        let node = yaml::parse(&text).map_err(|error| {
+            ManifestError::Problems(vec![format!("{}:{}: {}", path.display(), error.line, error.message)])
         })?;
         let json = node.to_json();
         match Manifest::from_json(&json) {
             Ok(manifest) => Ok(Self { dir, manifest, json }),
-            Err(faults) => {
-                let line = |fault: &Fault| format!("{}:{}: {fault}", path.display(), line_of(&node, &fault.place));
-                Err(ManifestError::Faults(faults.iter().map(line).collect()))
+            Err(problems) => {
+                let line = |problem: &ManifestProblem| {
+                    format!("{}:{}: {problem}", path.display(), line_of(&node, &problem.place))
+                };
+                Err(ManifestError::Problems(problems.iter().map(line).collect()))
             }
         }
     }
@@ -110,17 +112,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_names_its_line() {
+    fn a_problem_names_its_line() {
         let dir = tempfile::tempdir().unwrap();
-        let faults = |text: &str| {
+        let problems = |text: &str| {
             std::fs::write(dir.path().join("plugin.yaml"), text).unwrap();
             Project::read(dir.path()).unwrap_err().to_string()
         };
         let text = "name: a\nkind: destination\nhosts: [https://a.com]\nretry:\n  age_max: soon\ncolour: red\n";
-        let found = faults(text);
+        let found = problems(text);
         assert!(found.contains("plugin.yaml:5: `retry.age_max`"), "{found}");
         assert!(found.contains("plugin.yaml:6: `colour`"), "{found}");
-        assert!(faults("name: [\n").contains("plugin.yaml:"), "no line");
+        assert!(problems("name: [\n").contains("plugin.yaml:"), "no line");
         let none = Project::read(&dir.path().join("nowhere")).unwrap_err();
         assert!(matches!(none, ManifestError::Missing { .. }), "{none}");
     }

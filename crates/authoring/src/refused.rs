@@ -1,4 +1,4 @@
-//! What a server would set aside of what a function answered: an event that is no event any more.
+//! What a server would quarantine of what a function answered: an event that is no event any more.
 
 use serde_json::{Map, Value};
 use tidegate_event::Event;
@@ -25,7 +25,7 @@ fn parent(text: &str, now_ms: u64) -> Option<Event> {
 }
 
 fn said(index: usize, refusal: &Refusal) -> String {
-    format!("what came of event {index} would be set aside: {}: {}", refusal.code, refusal.message)
+    format!("what came of event {index} would be quarantined: {}: {}", refusal.code, refusal.message)
 }
 
 /// The refusals of what a function made of `events`.

@@ -55,7 +55,7 @@ impl Runner {
         }
         let note = |(index, outcome): (usize, &Outcome)| match outcome {
             Outcome::Fail { code, message, .. } => Some(format!("{} failed: {code}: {message}", named(index, events))),
-            Outcome::Fault { code, message } => {
+            Outcome::Error { code, message } => {
                 Some(format!("{} broke the plugin: {code}: {message}", named(index, events)))
             }
             _ => None,
@@ -96,8 +96,8 @@ impl Runner {
             }
             Err(failure) => {
                 let (code, message) = said(&failure);
-                let fault = json!({ "fault": { "code": code } });
-                (Value::Array(vec![fault; events.len()]), vec![format!("the batch failed: {code}: {message}")])
+                let error = json!({ "error": { "code": code } });
+                (Value::Array(vec![error; events.len()]), vec![format!("the batch failed: {code}: {message}")])
             }
         };
         Came { shown, stats, log: call_log.lines, notes, refused, plan: None }
@@ -117,7 +117,7 @@ impl Runner {
             }
             Err(failure) => {
                 let (code, message) = said(&failure);
-                (json!({ "fault": { "code": code } }), vec![format!("the batch failed: {code}: {message}")], None)
+                (json!({ "error": { "code": code } }), vec![format!("the batch failed: {code}: {message}")], None)
             }
         };
         let refused = match (&self.manifest, &plan) {
@@ -143,7 +143,7 @@ impl Runner {
         let called = self.module.classify(&self.limits, call, tag, events, response, &mut call_log).await;
         let shown = match called.answer {
             Ok(verdict) => golden::verdict(&verdict),
-            Err(failure) => json!({ "fault": { "code": said(&failure).0, "message": said(&failure).1 } }),
+            Err(failure) => json!({ "error": { "code": said(&failure).0, "message": said(&failure).1 } }),
         };
         (shown, call_log.lines)
     }

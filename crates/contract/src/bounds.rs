@@ -5,32 +5,36 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::schema::{Relation, children, clip, pointer_of, target};
-use super::{Fault, Limits, work};
+use super::{ContractProblem, Limits, work};
 
 /// What can be said of one schema by itself.
-pub(super) fn check_schema(origin: &str, schema: &Value, limits: &Limits) -> Vec<Fault> {
+pub(super) fn check_schema(origin: &str, schema: &Value, limits: &Limits) -> Vec<ContractProblem> {
     if !schema.is_object() {
-        return vec![Fault::new(origin, "Its schema is not an object.", "Write a JSON Schema draft-7 object.")];
+        return vec![ContractProblem::new(
+            origin,
+            "Its schema is not an object.",
+            "Write a JSON Schema draft-7 object.",
+        )];
     }
     if depth_exceeds(schema, limits.schema_depth_max) {
         let problem = format!("Its schema is nested deeper than {} levels.", limits.schema_depth_max);
-        return vec![Fault::new(origin, problem, "Move inner parts into components.")];
+        return vec![ContractProblem::new(origin, problem, "Move inner parts into components.")];
     }
     if let Some(draft) = schema.get("$schema")
         && !draft.as_str().is_some_and(|uri| uri.contains("draft-07"))
     {
         let fix = "Remove `$schema`, or write http://json-schema.org/draft-07/schema#.";
-        return vec![Fault::new(origin, format!("Its schema says that it is of {draft}, not draft-7."), fix)];
+        return vec![ContractProblem::new(origin, format!("Its schema says that it is of {draft}, not draft-7."), fix)];
     }
     let meta = jsonschema::draft7::meta::validator();
     let errors = meta.iter_errors(schema).take(8);
-    let fault = |error: jsonschema::ValidationError<'_>| {
+    let problem = |error: jsonschema::ValidationError<'_>| {
         let at = error.instance_path().as_str();
         let at = if at.is_empty() { "the top" } else { at };
         let problem = format!("Its schema is not JSON Schema draft-7: at {at}, {}.", clip(&error.masked().to_string()));
-        Fault::new(origin, problem, "Correct that keyword.")
+        ContractProblem::new(origin, problem, "Correct that keyword.")
     };
-    errors.map(fault).collect()
+    errors.map(problem).collect()
 }
 
 fn depth_exceeds(value: &Value, levels: usize) -> bool {
@@ -63,32 +67,32 @@ fn locate(document: &Value) -> Vec<(String, &Value)> {
 }
 
 /// What can be said only of a schema together with everything that it refers to.
-pub(super) fn check_document(origin: &str, document: &Value, limits: &Limits) -> Result<(), Vec<Fault>> {
+pub(super) fn check_document(origin: &str, document: &Value, limits: &Limits) -> Result<(), Vec<ContractProblem>> {
     let bytes = serde_json::to_string(document).map_or(0, |text| text.len());
     if bytes > limits.schema_bytes_max {
         let problem = format!(
             "Its schema with the components it uses takes {bytes} bytes, above the limit of {}.",
             limits.schema_bytes_max
         );
-        return Err(vec![Fault::new(origin, problem, "Declare fewer fields, or free-form objects.")]);
+        return Err(vec![ContractProblem::new(origin, problem, "Declare fewer fields, or free-form objects.")]);
     }
     let located = locate(document);
     let known: HashSet<&str> = located.iter().map(|(pointer, _)| pointer.as_str()).collect();
     let mut targets = HashSet::new();
-    let mut faults = Vec::new();
+    let mut problems = Vec::new();
     for (_, schema) in &located {
         let Some(reference) = schema.get("$ref").and_then(Value::as_str) else { continue };
         match pointer_of(reference) {
             Some(pointer) if known.contains(pointer.as_str()) => drop(targets.insert(pointer)),
-            _ => faults.push(Fault::new(
+            _ => problems.push(ContractProblem::new(
                 origin,
                 format!("It refers to \"{}\", where there is no schema.", clip(reference)),
                 "Point at a schema under `definitions`, or at #/definitions/components/<slug>.",
             )),
         }
     }
-    if !faults.is_empty() {
-        return Err(faults);
+    if !problems.is_empty() {
+        return Err(problems);
     }
     // However the references are followed, no target is entered twice before the first visit is over; so the depth
     // of one visit is at most the sum of the depths of the targets.
@@ -96,13 +100,13 @@ pub(super) fn check_document(origin: &str, document: &Value, limits: &Limits) ->
     let depth = depths.sum::<usize>() + depth_of(document);
     if depth > limits.reference_depth_max {
         let problem = format!("Its schema refers to too much: {depth} levels, limit {}.", limits.reference_depth_max);
-        return Err(vec![Fault::new(origin, problem, "Use fewer components in one event, or flatter ones.")]);
+        return Err(vec![ContractProblem::new(origin, problem, "Use fewer components in one event, or flatter ones.")]);
     }
     let mut weights = Weights { document, applied_max: limits.applied_max, known: HashMap::new() };
     let in_place = located.iter().try_for_each(|(_, schema)| weights.of(schema).map(drop));
     in_place.and_then(|()| work::check(document, limits)).map_err(|problem| {
         let fix = "Refer to a schema from inside a property or an item, and only once from the same place.";
-        vec![Fault::new(origin, problem, fix)]
+        vec![ContractProblem::new(origin, problem, fix)]
     })
 }
 

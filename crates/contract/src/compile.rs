@@ -10,7 +10,8 @@ use super::document::{self, Component};
 use super::fields::{self, Fields};
 use super::schema::clip;
 use super::{
-    Domain, EventRule, Fault, FieldType, Limits, OnSchemaViolation, OnUndeclaredFields, OnUndeclaredSchema, types,
+    ContractProblem, Domain, EventRule, FieldType, Limits, OnSchemaViolation, OnUndeclaredFields, OnUndeclaredSchema,
+    types,
 };
 
 /// Fields of `context` that are never undeclared: what the judge itself reads is no business of a schema.
@@ -92,7 +93,7 @@ pub(super) enum Lookup<'a> {
 
 impl Contract {
     /// Compiles every domain that applies to one source, and reports everything that is wrong with them.
-    pub fn compile(domains: &[Domain], limits: Limits) -> Result<Self, Vec<Fault>> {
+    pub fn compile(domains: &[Domain], limits: Limits) -> Result<Self, Vec<ContractProblem>> {
         let mut contract = Self {
             block_undeclared: domains.iter().any(|it| it.on_undeclared_schema == OnUndeclaredSchema::BlockEvent),
             undeclared_rows: domains.iter().any(|it| it.undeclared_rows),
@@ -100,17 +101,21 @@ impl Contract {
             kinds: Default::default(),
             types: Vec::new(),
         };
-        let mut faults = Vec::new();
+        let mut problems = Vec::new();
         let mut seen = HashMap::new();
         let count: usize = domains.iter().map(|domain| domain.events.len()).sum();
         if count > limits.rules_max {
             let problem = format!("It brings the events of one source to {count}, limit {}.", limits.rules_max);
             let origin = domains.last().map_or("", |domain| &domain.name);
-            return Err(vec![Fault::new(format!("domain \"{origin}\""), problem, "Give the source fewer domains.")]);
+            return Err(vec![ContractProblem::new(
+                format!("domain \"{origin}\""),
+                problem,
+                "Give the source fewer domains.",
+            )]);
         }
         for domain in domains {
             let (components, found) = document::components(&domain.name, &domain.components, &limits);
-            faults.extend(found);
+            problems.extend(found);
             for rule in &domain.events {
                 let first = match seen.entry(identity(rule)) {
                     Entry::Occupied(first) => Some(*first.get()),
@@ -121,7 +126,7 @@ impl Contract {
                 };
                 let found = check_identity(rule, first);
                 if !found.is_empty() {
-                    faults.extend(found);
+                    problems.extend(found);
                     continue;
                 }
                 match compile_rule(rule, domain.undeclared_rows, &components, &limits) {
@@ -129,11 +134,11 @@ impl Contract {
                         contract.add(rule, compiled);
                         contract.types.extend(types);
                     }
-                    Err(found) => faults.extend(found),
+                    Err(found) => problems.extend(found),
                 }
             }
         }
-        if faults.is_empty() { Ok(contract) } else { Err(faults) }
+        if problems.is_empty() { Ok(contract) } else { Err(problems) }
     }
 
     /// The types that the rules declare for fields; the same field may come several times, from several versions.
@@ -189,23 +194,23 @@ fn identity(rule: &EventRule) -> (Kind, Option<&str>, &str) {
     (rule.kind, name, &rule.version)
 }
 
-fn check_identity(rule: &EventRule, first: Option<&str>) -> Vec<Fault> {
-    let mut faults = Vec::new();
+fn check_identity(rule: &EventRule, first: Option<&str>) -> Vec<ContractProblem> {
+    let mut problems = Vec::new();
     if rule.kind == Kind::Track && rule.name.as_deref().is_none_or(str::is_empty) {
         let fix = "Write `name`, exactly as the event is called in the code that sends it.";
-        faults.push(Fault::new(&rule.origin, "It declares a track without a name.", fix));
+        problems.push(ContractProblem::new(&rule.origin, "It declares a track without a name.", fix));
     }
     if rule.version.is_empty() {
         let fix = "Write a version, or leave `version` out for \"default\".";
-        faults.push(Fault::new(&rule.origin, "Its version is empty.", fix));
+        problems.push(ContractProblem::new(&rule.origin, "Its version is empty.", fix));
     }
     if let Some(first) = first {
         let (kind, name, version) = identity(rule);
         let name = name.map_or_else(|| "without a name".to_owned(), |name| format!("\"{}\"", clip(name)));
         let problem = format!("It declares {kind} {name}, version \"{}\", which {first} declares.", clip(version));
-        faults.push(Fault::new(&rule.origin, problem, "Give one of them another version, or remove it."));
+        problems.push(ContractProblem::new(&rule.origin, problem, "Give one of them another version, or remove it."));
     }
-    faults
+    problems
 }
 
 fn compile_rule(
@@ -213,11 +218,11 @@ fn compile_rule(
     undeclared_rows: bool,
     components: &BTreeMap<String, Component>,
     limits: &Limits,
-) -> Result<(Rule, Vec<FieldType>), Vec<Fault>> {
+) -> Result<(Rule, Vec<FieldType>), Vec<ContractProblem>> {
     let context_names: &[&str] = if rule.include_built_in_context { &CONTEXT_BUILT_IN } else { &CONTEXT_ALWAYS };
     let document = document::prepare(&rule.origin, &rule.schema, components, context_names, limits)?;
     let fields = fields::compile(&document, context_names, limits)
-        .map_err(|(problem, fix)| vec![Fault::new(&rule.origin, problem, fix)])?;
+        .map_err(|(problem, fix)| vec![ContractProblem::new(&rule.origin, problem, fix)])?;
     let patterns =
         PatternOptions::regex().size_limit(limits.pattern_bytes_max).dfa_size_limit(limits.pattern_bytes_max);
     let options = jsonschema::draft7::options().offline().with_pattern_options(patterns);
@@ -225,7 +230,7 @@ fn compile_rule(
         let at = error.schema_path().as_str().to_owned();
         let problem = format!("Its schema cannot be compiled: at {at}, {}.", clip(&error.masked().to_string()));
         let fix = "Correct that keyword; patterns cannot have look-around or back-references.";
-        vec![Fault::new(&rule.origin, problem, fix)]
+        vec![ContractProblem::new(&rule.origin, problem, fix)]
     })?;
     let compiled = Rule {
         version: rule.version.clone(),

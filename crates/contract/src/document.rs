@@ -1,7 +1,7 @@
 //! From a schema as written to one self-contained document that can be compiled without surprises.
 //!
 //! The document holds the schema and the components it reaches; every `$ref` in it points at a schema inside it;
-//! nothing in it is cyclic in place, too deep or too large. Faults are found here, where their origin is known,
+//! nothing in it is cyclic in place, too deep or too large. Problems are found here, where their origin is known,
 //! rather than by the validator.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use tidegate_document::pointer;
 
 use super::bounds::{check_document, check_schema};
 use super::schema::{Relation, children_mut, clip, escape, is_schema, pointer_of, reference_to, target};
-use super::{Fault, Limits};
+use super::{ContractProblem, Limits};
 
 const COMPONENTS: &str = "/definitions/components/";
 
@@ -27,26 +27,26 @@ pub(super) fn components(
     domain: &str,
     written: &BTreeMap<String, Value>,
     limits: &Limits,
-) -> (BTreeMap<String, Component>, Vec<Fault>) {
+) -> (BTreeMap<String, Component>, Vec<ContractProblem>) {
     let mut ready = BTreeMap::new();
-    let mut faults = Vec::new();
+    let mut problems = Vec::new();
     for (slug, schema) in written {
         let origin = format!("component \"{slug}\" of domain \"{domain}\"");
         let found = check_schema(&origin, schema, limits);
         if !found.is_empty() {
-            faults.extend(found);
+            problems.extend(found);
             continue;
         }
         let mut schema = schema.clone();
-        let mut refs = References { origin: &origin, in_component: true, needs: Vec::new(), faults: Vec::new() };
+        let mut refs = References { origin: &origin, in_component: true, needs: Vec::new(), problems: Vec::new() };
         refs.normalize(&mut schema);
-        let References { needs, faults: found, .. } = refs;
+        let References { needs, problems: found, .. } = refs;
         let unknown = needs.iter().filter(|need| !written.contains_key(*need));
-        faults.extend(unknown.map(|need| unknown_component(&origin, need)));
-        faults.extend(found);
+        problems.extend(unknown.map(|need| unknown_component(&origin, need)));
+        problems.extend(found);
         ready.insert(slug.clone(), Component { schema, needs });
     }
-    (ready, faults)
+    (ready, problems)
 }
 
 /// Makes one rule's schema into a document. `context_names` are the context fields that count as declared.
@@ -56,14 +56,14 @@ pub(super) fn prepare(
     components: &BTreeMap<String, Component>,
     context_names: &[&str],
     limits: &Limits,
-) -> Result<Value, Vec<Fault>> {
-    let faults = check_schema(origin, written, limits);
-    if !faults.is_empty() {
-        return Err(faults);
+) -> Result<Value, Vec<ContractProblem>> {
+    let problems = check_schema(origin, written, limits);
+    if !problems.is_empty() {
+        return Err(problems);
     }
     let mut document = written.clone();
     let mut own = own_components(&mut document);
-    let mut refs = References { origin, in_component: false, needs: Vec::new(), faults: Vec::new() };
+    let mut refs = References { origin, in_component: false, needs: Vec::new(), problems: Vec::new() };
     refs.normalize(&mut document);
     refs.in_component = true;
     own.values_mut().for_each(|schema| refs.normalize(schema));
@@ -76,7 +76,7 @@ pub(super) fn prepare(
             continue;
         }
         match (own.get(&slug), components.get(&slug)) {
-            (Some(_), Some(_)) => refs.faults.push(Fault::new(
+            (Some(_), Some(_)) => refs.problems.push(ContractProblem::new(
                 origin,
                 format!("It brings a component \"{slug}\" of its own, and the domain has one of that name too."),
                 "Keep one of the two.",
@@ -86,11 +86,11 @@ pub(super) fn prepare(
                 taken.insert(key, component.schema.clone());
                 wanted.extend(component.needs.iter().cloned());
             }
-            (None, None) => refs.faults.push(unknown_component(origin, &slug)),
+            (None, None) => refs.problems.push(unknown_component(origin, &slug)),
         }
     }
-    if !refs.faults.is_empty() {
-        return Err(refs.faults);
+    if !refs.problems.is_empty() {
+        return Err(refs.problems);
     }
     if let (Some(root), false) = (document.as_object_mut(), taken.is_empty()) {
         let definitions = root.entry("definitions").or_insert_with(|| Value::Object(Map::new()));
@@ -122,8 +122,8 @@ fn component_key(slug: &str) -> String {
     format!("components/{slug}")
 }
 
-fn unknown_component(origin: &str, slug: &str) -> Fault {
-    Fault::new(
+fn unknown_component(origin: &str, slug: &str) -> ContractProblem {
+    ContractProblem::new(
         origin,
         format!("It refers to the component \"{slug}\", which does not exist here."),
         "Add the component to the domain, or give it this source, or mend the name after #/definitions/components/.",
@@ -135,7 +135,7 @@ struct References<'a> {
     origin: &'a str,
     in_component: bool,
     needs: Vec<String>,
-    faults: Vec<Fault>,
+    problems: Vec<ContractProblem>,
 }
 
 impl References<'_> {
@@ -148,7 +148,7 @@ impl References<'_> {
         if let Some(Value::String(reference)) = map.get("$ref") {
             match self.rewrite(reference) {
                 Ok(reference) => drop(map.insert("$ref".to_owned(), Value::String(reference))),
-                Err(fault) => self.faults.push(fault),
+                Err(problem) => self.problems.push(problem),
             }
             map.retain(|keyword, _| matches!(keyword.as_str(), "$ref" | "definitions" | "$defs"));
         }
@@ -157,9 +157,9 @@ impl References<'_> {
         }
     }
 
-    fn rewrite(&mut self, reference: &str) -> Result<String, Fault> {
+    fn rewrite(&mut self, reference: &str) -> Result<String, ContractProblem> {
         let Some(pointer) = pointer_of(reference) else {
-            return Err(Fault::new(
+            return Err(ContractProblem::new(
                 self.origin,
                 format!("It refers to \"{}\", which is outside of the domain.", clip(reference)),
                 "Nothing is fetched: add it as a component and refer to #/definitions/components/<slug>.",
@@ -173,7 +173,7 @@ impl References<'_> {
             return Ok(reference_to(&pointer));
         }
         if self.in_component {
-            return Err(Fault::new(
+            return Err(ContractProblem::new(
                 self.origin,
                 format!("It refers to \"{}\", which means something else in every schema.", clip(reference)),
                 "In a component, refer to components only: #/definitions/components/<slug>.",

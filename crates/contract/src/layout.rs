@@ -5,7 +5,7 @@
 //! * `contracts/<contract>.yaml`, `contracts/<contract>/<event>.yaml` (older).
 //!
 //! Whatever lies elsewhere is none of our business. Whatever lies below one of the two and cannot be understood is a
-//! fault, because a rule that is silently left out is a rule that does not protect.
+//! problem, because a rule that is silently left out is a rule that does not protect.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,9 @@ use tidegate_document::nearest::nearest;
 use tidegate_event::Kind;
 
 use super::schema::clip;
-use super::{Domain, EventRule, Fault, OnSchemaViolation, OnUndeclaredFields, OnUndeclaredSchema, VERSION_DEFAULT};
+use super::{
+    ContractProblem, Domain, EventRule, OnSchemaViolation, OnUndeclaredFields, OnUndeclaredSchema, VERSION_DEFAULT,
+};
 
 const EVENTS: &str = "events/";
 
@@ -61,8 +63,8 @@ impl Domain {
 
     /// The domains that apply to `source`, from every parsed file of a repository by its relative path (with `/`).
     /// Reports everything that is wrong, in domains for other sources too.
-    pub fn from_files(files: &BTreeMap<String, Value>, source: &str) -> Result<Vec<Self>, Vec<Fault>> {
-        let mut faults = Vec::new();
+    pub fn from_files(files: &BTreeMap<String, Value>, source: &str) -> Result<Vec<Self>, Vec<ContractProblem>> {
+        let mut problems = Vec::new();
         let mut drafts: BTreeMap<&str, Draft> = BTreeMap::new();
         // As for the reference tooling, `events/` wins over directories of the same names at the root.
         let root = if files.keys().any(|path| place(path).is_some_and(|it| it.0 == EVENTS)) { EVENTS } else { "" };
@@ -75,17 +77,17 @@ impl Domain {
                 Some((_, other)) => {
                     let problem = format!("It is laid out unlike {other}.");
                     let fix = "Use one layout: move everything under domains, or everything under contracts.";
-                    return Err(vec![Fault::new(path, problem, fix)]);
+                    return Err(vec![ContractProblem::new(path, problem, fix)]);
                 }
             }
             match part(path, shape, below) {
-                Ok(part) => read(path, value, &part, source, &mut drafts, &mut faults),
-                Err(fault) => faults.push(fault),
+                Ok(part) => read(path, value, &part, source, &mut drafts, &mut problems),
+                Err(problem) => problems.push(problem),
             }
         }
         if first.is_none() {
             let fix = "Put domains into events/domains/<domain>/domain.yaml, events beside it.";
-            return Err(vec![Fault::new("contracts", "There are no contract files here.", fix)]);
+            return Err(vec![ContractProblem::new("contracts", "There are no contract files here.", fix)]);
         }
         let mut domains = Vec::new();
         for (slug, draft) in drafts {
@@ -100,11 +102,11 @@ impl Domain {
                 None => {
                     let problem = format!("It belongs to \"{slug}\", which has no file of its own.");
                     let fix = format!("Add {slug}/domain.yaml (in the older layout, {slug}.yaml) with a `name`.");
-                    faults.push(Fault::new(draft.origin, problem, fix));
+                    problems.push(ContractProblem::new(draft.origin, problem, fix));
                 }
             }
         }
-        if faults.is_empty() { Ok(domains) } else { Err(faults) }
+        if problems.is_empty() { Ok(domains) } else { Err(problems) }
     }
 }
 
@@ -124,20 +126,20 @@ fn has_extension(name: &str, extension: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, found)| found.eq_ignore_ascii_case(extension))
 }
 
-fn part<'a>(path: &str, shape: Shape, below: &'a str) -> Result<Part<'a>, Fault> {
+fn part<'a>(path: &str, shape: Shape, below: &'a str) -> Result<Part<'a>, ContractProblem> {
     let Some(below) = below.strip_suffix(".yaml") else {
-        return Err(Fault::new(path, "Its name does not end in .yaml.", "Rename it to end in .yaml."));
+        return Err(ContractProblem::new(path, "Its name does not end in .yaml.", "Rename it to end in .yaml."));
     };
     let steps: Vec<&str> = below.split('/').collect();
     match (shape, steps.as_slice()) {
         (Shape::Domains, [domain, "domain"]) | (Shape::Contracts, [domain]) => Ok(Part::Meta { domain }),
         (Shape::Domains, [_, event]) if event.eq_ignore_ascii_case("domain") => {
             let fix = "Give the event file another name, or write domain.yaml in lower case.";
-            Err(Fault::new(path, "The name \"domain\" is reserved for the domain's own file.", fix))
+            Err(ContractProblem::new(path, "The name \"domain\" is reserved for the domain's own file.", fix))
         }
         (_, [domain, _]) => Ok(Part::Event { domain }),
         (Shape::Domains, [domain, "components", slug]) => Ok(Part::Component { domain, slug }),
-        _ => Err(Fault::new(
+        _ => Err(ContractProblem::new(
             path,
             "It lies where no event and no component is looked for.",
             "Put events beside their domain.yaml, components into components/, or move it out.",
@@ -151,7 +153,7 @@ fn read<'a>(
     part: &Part<'a>,
     source: &str,
     drafts: &mut BTreeMap<&'a str, Draft>,
-    faults: &mut Vec<Fault>,
+    problems: &mut Vec<ContractProblem>,
 ) {
     let (Part::Meta { domain } | Part::Event { domain } | Part::Component { domain, .. }) = part;
     let draft = drafts.entry(domain).or_default();
@@ -160,10 +162,10 @@ fn read<'a>(
     }
     draft.met |= matches!(part, Part::Meta { .. });
     let Some(map) = value.as_object() else {
-        faults.push(Fault::new(path, "It is not a mapping.", "Write keys and values, as in `name: Shop`."));
+        problems.push(ContractProblem::new(path, "It is not a mapping.", "Write keys and values, as in `name: Shop`."));
         return;
     };
-    let mut keys = Keys { path, map, faults: Vec::new() };
+    let mut keys = Keys { path, map, problems: Vec::new() };
     match part {
         Part::Meta { .. } => draft.meta = read_meta(&mut keys),
         Part::Event { .. } => draft.events.extend(read_event(&mut keys)),
@@ -173,7 +175,7 @@ fn read<'a>(
             }
         }
     }
-    faults.append(&mut keys.faults);
+    problems.append(&mut keys.problems);
 }
 
 fn read_meta(keys: &mut Keys<'_>) -> Option<Meta> {
@@ -206,11 +208,11 @@ fn read_event(keys: &mut Keys<'_>) -> Option<EventRule> {
     let schema = keys.required("schema");
     let kind = keys.required("type").and_then(Value::as_str).and_then(Kind::parse);
     if kind.is_none() && keys.map.contains_key("type") {
-        keys.fault("`type` is no kind of event.", "Write track, identify, page, screen, group or alias.");
+        keys.problem("`type` is no kind of event.", "Write track, identify, page, screen, group or alias.");
     }
     Some(EventRule {
         kind: kind?,
-        // An empty name names nothing; a track without a name is then a fault of its own.
+        // An empty name names nothing; a track without a name is then a problem of its own.
         name: name.filter(|name| !name.is_empty()),
         version: version.unwrap_or_else(|| VERSION_DEFAULT.to_owned()),
         on_schema_violation: on_schema_violation.unwrap_or_default(),
@@ -236,12 +238,12 @@ fn read_component(keys: &mut Keys<'_>, source: &str) -> Option<Value> {
 struct Keys<'a> {
     path: &'a str,
     map: &'a Map<String, Value>,
-    faults: Vec<Fault>,
+    problems: Vec<ContractProblem>,
 }
 
 impl<'a> Keys<'a> {
-    fn fault(&mut self, problem: impl Into<String>, fix: impl Into<String>) {
-        self.faults.push(Fault::new(self.path, problem, fix));
+    fn problem(&mut self, problem: impl Into<String>, fix: impl Into<String>) {
+        self.problems.push(ContractProblem::new(self.path, problem, fix));
     }
 
     fn allow(&mut self, known: &[&str]) {
@@ -251,7 +253,7 @@ impl<'a> Keys<'a> {
                 Some(near) => format!("Did you mean `{near}`?"),
                 None => format!("Known are {}.", known.join(", ")),
             };
-            self.fault(format!("The key `{}` is unknown here.", clip(key)), fix);
+            self.problem(format!("The key `{}` is unknown here.", clip(key)), fix);
         }
     }
 
@@ -262,7 +264,7 @@ impl<'a> Keys<'a> {
     fn required(&mut self, key: &str) -> Option<&'a Value> {
         let found = self.get(key);
         if found.is_none() {
-            self.fault(format!("`{key}` is missing."), format!("Add `{key}`."));
+            self.problem(format!("`{key}` is missing."), format!("Add `{key}`."));
         }
         found
     }
@@ -270,7 +272,7 @@ impl<'a> Keys<'a> {
     fn text(&mut self, key: &str) -> Option<String> {
         let text = self.get(key)?.as_str();
         if text.is_none() {
-            self.fault(format!("`{key}` is not text."), "Put it in quotes.");
+            self.problem(format!("`{key}` is not text."), "Put it in quotes.");
         }
         text.map(str::to_owned)
     }
@@ -279,7 +281,7 @@ impl<'a> Keys<'a> {
         self.required(key)?;
         let text = self.text(key)?;
         if text.is_empty() {
-            self.fault(format!("`{key}` is empty."), "Write a name.");
+            self.problem(format!("`{key}` is empty."), "Write a name.");
             return None;
         }
         Some(text)
@@ -288,7 +290,7 @@ impl<'a> Keys<'a> {
     fn truth(&mut self, key: &str) -> Option<bool> {
         let truth = self.get(key)?.as_bool();
         if truth.is_none() {
-            self.fault(format!("`{key}` is neither true nor false."), "Write true or false, without quotes.");
+            self.problem(format!("`{key}` is neither true nor false."), "Write true or false, without quotes.");
         }
         truth
     }
@@ -298,7 +300,7 @@ impl<'a> Keys<'a> {
         let list = self.map.get(key)?.as_array();
         let texts = list.and_then(|list| list.iter().map(|it| it.as_str().map(str::to_owned)).collect());
         if texts.is_none() {
-            self.fault(format!("`{key}` is not a list of names."), "Write a list of source names, as in [web, ios].");
+            self.problem(format!("`{key}` is not a list of names."), "Write a list of source names, as in [web, ios].");
         }
         texts
     }
@@ -306,7 +308,7 @@ impl<'a> Keys<'a> {
     fn word<T>(&mut self, key: &str, parse: fn(&str) -> Option<T>, words: &str) -> Option<T> {
         let word = self.get(key)?.as_str().and_then(parse);
         if word.is_none() {
-            self.fault(format!("`{key}` is no policy."), format!("Write {words}."));
+            self.problem(format!("`{key}` is no policy."), format!("Write {words}."));
         }
         word
     }

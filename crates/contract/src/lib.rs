@@ -2,7 +2,7 @@
 //!
 //! Nouns: a **domain** (rules and components written together), an **event rule** (one declared event: its kind, name,
 //! version and schema), a **contract** (every domain that applies to one source, compiled), a **verdict** (what the
-//! contract says of one event), a **violation** (what was found, kept whatever the policy was), a **fault** (what
+//! contract says of one event), a **violation** (what was found, kept whatever the policy was), a **problem** (what
 //! is wrong with a domain).
 //!
 //! Guarantees:
@@ -178,7 +178,7 @@ impl Default for Limits {
 /// What is wrong with a domain, where, and how to mend it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error("{origin}: {problem} {fix}")]
-pub struct Fault {
+pub struct ContractProblem {
     /// The file, or the component and its domain.
     pub origin: String,
     /// One sentence.
@@ -189,12 +189,12 @@ pub struct Fault {
     pub place: String,
 }
 
-impl Fault {
+impl ContractProblem {
     fn new(origin: impl Into<String>, problem: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { origin: origin.into(), problem: problem.into(), fix: fix.into(), place: String::new() }
     }
 
-    /// The same fault at a place of its file.
+    /// The same problem at a place of its file.
     fn at(self, place: String) -> Self {
         Self { place, ..self }
     }

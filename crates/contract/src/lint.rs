@@ -7,7 +7,7 @@ use tidegate_document::nearest::nearest;
 use tidegate_event::Kind;
 
 use super::schema::{KEYWORDS, Relation, children, clip, escape, members};
-use super::{Domain, EventRule, Fault, OnUndeclaredFields};
+use super::{ContractProblem, Domain, EventRule, OnUndeclaredFields};
 
 /// Fields of an event that SDKs and the server give it; a schema over the event may name these at its top.
 pub const ENVELOPE: [&str; 27] = [
@@ -116,7 +116,7 @@ const FORMATS: [&str; 17] = [
 
 /// Notes on the schemas of `domains`, each named once a file.
 #[must_use]
-pub fn notes(domains: &[Domain]) -> Vec<Fault> {
+pub fn notes(domains: &[Domain]) -> Vec<ContractProblem> {
     let mut notes = Vec::new();
     for domain in domains {
         for rule in &domain.events {
@@ -132,7 +132,7 @@ pub fn notes(domains: &[Domain]) -> Vec<Fault> {
 /// Notes on what stands in files that no event may come to: components, and sources that nobody has. `files` are those of a
 /// repository, parsed, by their paths.
 #[must_use]
-pub fn notes_of_files(files: &BTreeMap<String, Value>, sources: &[&str]) -> Vec<Fault> {
+pub fn notes_of_files(files: &BTreeMap<String, Value>, sources: &[&str]) -> Vec<ContractProblem> {
     let mut notes = Vec::new();
     for (path, file) in files {
         let mut found = Found { origin: path, said: BTreeSet::new(), notes: &mut notes };
@@ -168,13 +168,13 @@ struct Where {
 struct Found<'a> {
     origin: &'a str,
     said: BTreeSet<String>,
-    notes: &'a mut Vec<Fault>,
+    notes: &'a mut Vec<ContractProblem>,
 }
 
 impl Found<'_> {
     fn say(&mut self, place: String, problem: String, fix: String) {
         if self.said.insert(problem.clone()) {
-            self.notes.push(Fault::new(self.origin, problem, fix).at(place));
+            self.notes.push(ContractProblem::new(self.origin, problem, fix).at(place));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the case folders cannot show: faults, hostile schemas and events, bounds, and the algebra of judging.
+//! What the case folders cannot show: problems, hostile schemas and events, bounds, and the algebra of judging.
 
 use serde_json::{Map, Value, json};
 
@@ -37,17 +37,17 @@ fn with_components(schema: Value, components: &[(&str, Value)]) -> Domain {
 }
 
 fn compile(domain: Domain) -> Contract {
-    Contract::compile(&[domain], Limits::default()).unwrap_or_else(|faults| panic!("{faults:#?}"))
+    Contract::compile(&[domain], Limits::default()).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
-fn faults(domains: &[Domain]) -> Vec<String> {
-    let faults = Contract::compile(domains, Limits::default()).map(|_| ()).unwrap_err();
-    assert!(faults.iter().all(|fault| !fault.fix.is_empty()));
-    faults.into_iter().map(|fault| format!("{}: {}", fault.origin, fault.problem)).collect()
+fn problems(domains: &[Domain]) -> Vec<String> {
+    let problems = Contract::compile(domains, Limits::default()).map(|_| ()).unwrap_err();
+    assert!(problems.iter().all(|problem| !problem.fix.is_empty()));
+    problems.into_iter().map(|problem| format!("{}: {}", problem.origin, problem.problem)).collect()
 }
 
-fn faults_of(schema: Value, components: &[(&str, Value)]) -> Vec<String> {
-    faults(&[with_components(schema, components)])
+fn problems_of(schema: Value, components: &[(&str, Value)]) -> Vec<String> {
+    problems(&[with_components(schema, components)])
 }
 
 fn event(properties: Value) -> Map<String, Value> {
@@ -76,8 +76,8 @@ fn words_of_policies() {
 }
 
 #[test]
-fn faults_name_the_file_and_come_all_at_once() {
-    let found = faults(&[domain(vec![
+fn problems_name_the_file_and_come_all_at_once() {
+    let found = problems(&[domain(vec![
         rule(Kind::Track, None, json!({})),
         rule(Kind::Track, Some("A"), json!({"type": "strin"})),
         rule(Kind::Track, Some("B"), json!(true)),
@@ -114,14 +114,14 @@ fn two_domains_may_not_declare_the_same_event() {
     // A label on an identify does not make it another event.
     let two = domain(vec![rule(Kind::Identify, Some("label"), json!({}))]);
     assert_eq!(
-        faults(&[one, two]),
+        problems(&[one, two]),
         ["label.yaml: It declares identify without a name, version \"default\", which identify.yaml declares."]
     );
 }
 
 #[test]
-fn faults_of_components() {
-    let found = faults_of(
+fn problems_of_components() {
+    let found = problems_of(
         properties(json!({"$ref": "#/definitions/components/a"})),
         &[("a", json!({"$ref": "#/definitions/components/b"})), ("c", json!({"$ref": "#"})), ("d", json!({"type": 1}))],
     );
@@ -132,13 +132,13 @@ fn faults_of_components() {
 
 #[test]
 fn endless_and_exploding_schemas_are_refused() {
-    let itself = faults_of(json!({"allOf": [{"$ref": "#"}]}), &[]);
+    let itself = problems_of(json!({"allOf": [{"$ref": "#"}]}), &[]);
     assert_eq!(itself, ["Made.yaml: Its schema refers to itself without end."]);
     let each_other = [
         ("a", json!({"anyOf": [{"$ref": "#/definitions/components/b"}]})),
         ("b", json!({"not": {"$ref": "#/definitions/components/a"}})),
     ];
-    let found = faults_of(properties(json!({"$ref": "#/definitions/components/a"})), &each_other);
+    let found = problems_of(properties(json!({"$ref": "#/definitions/components/a"})), &each_other);
     assert_eq!(found, ["Made.yaml: Its schema refers to itself without end."]);
 
     let doubling: Vec<(String, Value)> = (0..40)
@@ -148,7 +148,7 @@ fn endless_and_exploding_schemas_are_refused() {
         })
         .collect();
     let doubling: Vec<(&str, Value)> = doubling.iter().map(|(slug, schema)| (slug.as_str(), schema.clone())).collect();
-    let found = faults_of(properties(json!({"$ref": "#/definitions/components/c0"})), &doubling);
+    let found = problems_of(properties(json!({"$ref": "#/definitions/components/c0"})), &doubling);
     assert_eq!(found, ["Made.yaml: Its schema applies more than 4096 schemas to one value."]);
 
     // Doubling from level to level of the event: by branches, by a list, below `not`.
@@ -158,7 +158,7 @@ fn endless_and_exploding_schemas_are_refused() {
         json!({"items": again, "contains": again}),
         json!({"patternProperties": {"^x": again}, "not": {"properties": {"x": again}}}),
     ] {
-        let found = faults_of(properties(again.clone()), &[("c", component)]);
+        let found = problems_of(properties(again.clone()), &[("c", component)]);
         assert_eq!(found, ["Made.yaml: Its schema applies more than 4096 schemas to one value."]);
     }
     // Recursion that does not double, however often it refers to itself.
@@ -173,9 +173,9 @@ fn deep_and_large_schemas_are_refused() {
     for _ in 0..70 {
         deep = json!({"not": deep});
     }
-    assert_eq!(faults_of(deep, &[]), ["Made.yaml: Its schema is nested deeper than 64 levels."]);
+    assert_eq!(problems_of(deep, &[]), ["Made.yaml: Its schema is nested deeper than 64 levels."]);
     let large: Map<String, Value> = (0..60_000).map(|at| (format!("a_long_field_{at}"), json!({}))).collect();
-    let found = faults_of(properties(json!({"properties": large})), &[]);
+    let found = problems_of(properties(json!({"properties": large})), &[]);
     assert!(found[0].starts_with("Made.yaml: Its schema with the components it uses takes"), "{found:?}");
     let tangle: Vec<Value> =
         (0..12).map(|at| json!({"properties": {"next": {"$ref": format!("#/definitions/{at}")}}})).collect();
@@ -201,7 +201,7 @@ fn long_chains_of_references_do_not_overflow() {
         nested = json!({"a": nested});
     }
     assert!(judge(&below, nested).0.violation.unwrap().has_undeclared_fields);
-    let found = faults_of(chain(400, |it| json!({"allOf": [it]})), &[]);
+    let found = problems_of(chain(400, |it| json!({"allOf": [it]})), &[]);
     assert!(found[0].starts_with("Made.yaml: Its schema refers to too much"), "{found:?}");
 }
 

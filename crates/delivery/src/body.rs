@@ -27,7 +27,7 @@ pub(super) fn problem(request: &Request) -> Option<String> {
     if !(is_json || in_lines) || request.body.is_empty() || header("content-encoding").is_some() {
         return None;
     }
-    let place = if in_lines { flaw_in_lines(&request.body) } else { flaw(&request.body) }?;
+    let place = if in_lines { error_in_lines(&request.body) } else { error(&request.body) }?;
     let from = place.min(request.body.len());
     let there = String::from_utf8_lossy(&request.body[from..request.body.len().min(from + 10)]).into_owned();
     let advice = "JSON has no Infinity and no NaN, and a text in it is UTF-8";
@@ -35,13 +35,13 @@ pub(super) fn problem(request: &Request) -> Option<String> {
 }
 
 /// Where `body` is no JSON.
-fn flaw(body: &[u8]) -> Option<usize> {
+fn error(body: &[u8]) -> Option<usize> {
     if let Err(error) = std::str::from_utf8(body) {
         return Some(error.valid_up_to());
     }
     let place = match json::scan(body, 0) {
         Ok(seen) => Some(json::space(body, seen.end)).filter(|end| *end < body.len()),
-        Err(flaw) => Some(flaw.at()),
+        Err(error) => Some(error.at()),
     }?;
     let is_placeholder = |at: usize| body.get(at..).is_some_and(|rest| rest.starts_with(PLACEHOLDER));
     // The first of its braces may have been read as an object.
@@ -49,11 +49,11 @@ fn flaw(body: &[u8]) -> Option<usize> {
     (!is_secret).then_some(place)
 }
 
-fn flaw_in_lines(body: &[u8]) -> Option<usize> {
+fn error_in_lines(body: &[u8]) -> Option<usize> {
     let mut start = 0;
     for line in body.split(|byte| *byte == b'\n') {
         let is_blank = json::space(line, 0) == line.len();
-        if !is_blank && let Some(place) = flaw(line) {
+        if !is_blank && let Some(place) = error(line) {
             return Some(start + place);
         }
         start += line.len() + 1;

@@ -128,23 +128,23 @@ impl EffectivePolicy {
     /// # Errors
     /// All that does not fit.
     pub fn check(&self) -> Result<CheckedPolicy, Vec<PolicyProblem>> {
-        let mut faults = Vec::new();
+        let mut problems = Vec::new();
         if self.manifest.kind != plugin::Kind::Destination {
             let problem = format!("the plugin {} is of kind {}", self.manifest.name, self.manifest.kind.as_str());
-            faults.push(fault("component", problem, "name the component of a destination plugin"));
-            return Err(faults);
+            problems.push(at_field("component", problem, "name the component of a destination plugin"));
+            return Err(problems);
         }
-        self.check_settings(&mut faults);
+        self.check_settings(&mut problems);
         let secrets =
             Secrets::new(self.manifest.secrets().filter_map(|name| Some((name.to_owned(), self.setting(name)?))));
-        let policy = self.policy(&mut faults);
-        let authentication = self.authentication(&policy, &mut faults);
-        let limits = self.limits(&mut faults);
+        let policy = self.policy(&mut problems);
+        let authentication = self.authentication(&policy, &mut problems);
+        let limits = self.limits(&mut problems);
         if self.retry.pause_min > self.retry.pause_max {
-            faults.push(fault("retry", "retry.pause_min is longer than retry.pause_max", "make it shorter"));
+            problems.push(at_field("retry", "retry.pause_min is longer than retry.pause_max", "make it shorter"));
         }
-        if !faults.is_empty() {
-            return Err(faults);
+        if !problems.is_empty() {
+            return Err(problems);
         }
         let is_unset = |name: &&str| self.setting(name).is_none_or(|value| value.is_empty());
         Ok(CheckedPolicy {
@@ -163,24 +163,24 @@ impl EffectivePolicy {
         })
     }
 
-    fn check_settings(&self, faults: &mut Vec<PolicyProblem>) {
+    fn check_settings(&self, problems: &mut Vec<PolicyProblem>) {
         let schema = Value::Object(self.manifest.settings.clone());
         let settings = Value::Object(self.settings.clone());
         match jsonschema::validator_for(&schema) {
             // The values stay out of the sentences: any of them may be a secret in the wrong place.
-            Ok(validator) => faults.extend(validator.iter_errors(&settings).map(|error| {
+            Ok(validator) => problems.extend(validator.iter_errors(&settings).map(|error| {
                 let place = error.instance_path().to_string().replace('/', ".");
                 let problem = format!("settings{place}: {}", error.masked());
-                fault("settings", problem, "see the `settings` of the plugin's manifest")
+                at_field("settings", problem, "see the `settings` of the plugin's manifest")
             })),
             Err(error) => {
-                faults.push(fault("component", error.to_string(), "mend `settings` of the plugin's manifest"))
+                problems.push(at_field("component", error.to_string(), "mend `settings` of the plugin's manifest"))
             }
         }
         for name in self.manifest.secrets() {
             if self.settings.get(name).is_some_and(|value| !value.is_string()) {
                 let problem = format!("settings.{name} is a secret and not text");
-                faults.push(fault(
+                problems.push(at_field(
                     "settings",
                     problem,
                     format!("write `{name}: ${{NAME}}` and set it in the environment"),
@@ -208,7 +208,7 @@ impl EffectivePolicy {
         Value::Object(settings).to_string()
     }
 
-    fn policy(&self, faults: &mut Vec<PolicyProblem>) -> Policy {
+    fn policy(&self, problems: &mut Vec<PolicyProblem>) -> Policy {
         let mut policy = Policy { private_hosts: self.allow_private_hosts.clone(), ..Policy::default() };
         for rule in &self.manifest.hosts {
             let setting = rule.origin.strip_prefix("{{settings.").and_then(|rest| rest.strip_suffix("}}"));
@@ -221,7 +221,7 @@ impl EffectivePolicy {
             let Some(origin) = origin else {
                 let (field, what) = setting.map_or(("component", &*rule.origin), |name| ("settings", name));
                 let problem = format!("{what} holds no place to send to");
-                faults.push(fault(field, problem, "write a URL such as https://api.example.com"));
+                problems.push(at_field(field, problem, "write a URL such as https://api.example.com"));
                 continue;
             };
             if self.allow_hosts.is_none() && setting.is_none() && origin.is_secure() {
@@ -240,11 +240,11 @@ impl EffectivePolicy {
             match text.parse() {
                 Ok(origin) => policy.granted.push(origin),
                 Err(problem) => {
-                    faults.push(fault("allow_hosts", problem, "write `allow_hosts: [https://api.example.com]`"))
+                    problems.push(at_field("allow_hosts", problem, "write `allow_hosts: [https://api.example.com]`"))
                 }
             }
         }
-        self.check_policy(&policy, faults);
+        self.check_policy(&policy, problems);
         policy
     }
 
@@ -257,7 +257,7 @@ impl EffectivePolicy {
     }
 
     /// Refusals that can be foreseen are for now, not for the first event.
-    fn check_policy(&self, policy: &Policy, faults: &mut Vec<PolicyProblem>) {
+    fn check_policy(&self, policy: &Policy, problems: &mut Vec<PolicyProblem>) {
         for rule in &policy.asked {
             let origin = rule.origin.to_string();
             let Some(method) = rule.methods.first().filter(|_| !origin.contains("://*.")) else { continue };
@@ -272,12 +272,12 @@ impl EffectivePolicy {
                     }
                     _ => ("component", "mend `hosts` of the plugin's manifest".to_owned()),
                 };
-                faults.push(fault(field, refusal.reason, fix));
+                problems.push(at_field(field, refusal.reason, fix));
             }
         }
     }
 
-    fn authentication(&self, policy: &Policy, faults: &mut Vec<PolicyProblem>) -> Option<Authentication> {
+    fn authentication(&self, policy: &Policy, problems: &mut Vec<PolicyProblem>) -> Option<Authentication> {
         let asked = self.manifest.authentication.as_ref()?;
         let named = match asked {
             plugin::Authentication::ApiKey { secret, .. }
@@ -295,7 +295,7 @@ impl EffectivePolicy {
             if value.is_none() {
                 let problem = format!("settings.{name} is empty, and the plugin signs in with it");
                 let fix = format!("write `{name}: ${{NAME}}` and set it in the environment, or take it away");
-                faults.push(fault("settings", problem, fix));
+                problems.push(at_field("settings", problem, fix));
             }
             value.unwrap_or_default()
         };
@@ -324,7 +324,7 @@ impl EffectivePolicy {
                 let (client_id, client_secret) = (setting(client_id), setting(client_secret));
                 if let Err(refusal) = policy.check(&Method::POST, token_url) {
                     let fix = "add the origin of `token_url` to `hosts` of the manifest and to `allow_hosts`";
-                    faults.push(fault("allow_hosts", format!("the token_url: {refusal}"), fix));
+                    problems.push(at_field("allow_hosts", format!("the token_url: {refusal}"), fix));
                 }
                 Authentication::OAuth2 {
                     token_url: token_url.clone(),
@@ -337,13 +337,13 @@ impl EffectivePolicy {
     }
 
     /// What is asked for is granted as far as the engine can give it, unless the workspace says less.
-    fn limits(&self, faults: &mut Vec<PolicyProblem>) -> Limits {
+    fn limits(&self, problems: &mut Vec<PolicyProblem>) -> Limits {
         let mut limits = self.limits.clone();
         let most = self.memory_bytes_max.unwrap_or(limits.memory_bytes_ceiling);
         match self.manifest.asked.memory_bytes_max {
             Some(asked) if asked > most => {
                 let problem = format!("the plugin asks for {asked} bytes of memory; {most} are granted");
-                faults.push(fault("limits", problem, format!("write `limits: {{memory_bytes_max: {asked}}}`")));
+                problems.push(at_field("limits", problem, format!("write `limits: {{memory_bytes_max: {asked}}}`")));
             }
             Some(asked) => limits.memory_bytes_max = asked,
             None => limits.memory_bytes_max = self.memory_bytes_max.unwrap_or(limits.memory_bytes_max),
@@ -353,7 +353,7 @@ impl EffectivePolicy {
             Some(asked) if asked > most => {
                 let (asked, most) = (asked.as_millis(), most.as_millis());
                 let problem = format!("the plugin asks for {asked} ms of CPU a batch; {most} are granted");
-                faults.push(fault("limits", problem, format!("write `limits: {{cpu_batch_max: {asked} ms}}`")));
+                problems.push(at_field("limits", problem, format!("write `limits: {{cpu_batch_max: {asked} ms}}`")));
             }
             // Who asks for time gets it for a small batch too.
             Some(asked) => (limits.cpu_base, limits.cpu_max) = (asked, asked),
@@ -366,7 +366,7 @@ impl EffectivePolicy {
 /// However much CPU time a plugin asks for, a call gets no more than this unless the workspace says so.
 const CPU_ASKED_MAX: Duration = Duration::from_secs(5);
 
-fn fault(field: &'static str, problem: impl Into<String>, fix: impl Into<String>) -> PolicyProblem {
+fn at_field(field: &'static str, problem: impl Into<String>, fix: impl Into<String>) -> PolicyProblem {
     PolicyProblem { field, problem: problem.into(), fix: fix.into() }
 }
 
@@ -389,8 +389,8 @@ mod tests {
     }
 
     fn problems(effective: &EffectivePolicy) -> String {
-        let faults = effective.check().err().expect("faults");
-        faults.iter().map(|fault| format!("{}: {} -> {}\n", fault.field, fault.problem, fault.fix)).collect()
+        let problems = effective.check().err().expect("problems");
+        problems.iter().map(|problem| format!("{}: {} -> {}\n", problem.field, problem.problem, problem.fix)).collect()
     }
 
     #[test]

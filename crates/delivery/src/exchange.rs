@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tidegate_net::outbound::{Request, Response, Trouble};
+use tidegate_net::outbound::{OutboundError, Request, Response};
 use tidegate_process::clock;
 use tidegate_wasm::{self as wasm, CallFailure, CallLog, Verdict};
 
@@ -134,7 +134,7 @@ impl DestinationRuntime {
         match answer {
             Ok(response) => self.read(planned, attempt, response, outgoing).await,
             // Nothing was sent; the guest wrote a request that must not be.
-            Err(Trouble::Refused(refusal)) => {
+            Err(OutboundError::Refused(refusal)) => {
                 let detail = self.detail(&planned.request, None);
                 let reject = |index: &usize| {
                     let (code, reason) = (refusal.code.to_owned(), refusal.reason.clone());
@@ -142,11 +142,11 @@ impl DestinationRuntime {
                 };
                 End::Outcomes(planned.indexes.iter().map(reject).collect())
             }
-            Err(trouble) => {
-                if let Trouble::SignIn { permanent: true, .. } = &trouble {
-                    self.stop(trouble.to_string(), "mend the credentials in the settings of the destination");
+            Err(error) => {
+                if let OutboundError::SignIn { permanent: true, .. } = &error {
+                    self.stop(error.to_string(), "mend the credentials in the settings of the destination");
                 }
-                End::Again { after: None, error: trouble.to_string(), detail: self.detail(&planned.request, None) }
+                End::Again { after: None, error: error.to_string(), detail: self.detail(&planned.request, None) }
             }
         }
     }

@@ -9,7 +9,7 @@
 //! again).
 //!
 //! What holds:
-//! * An event that was handed over is delivered, skipped by the plugin on purpose, set aside with request and answer,
+//! * An event that was handed over is delivered, skipped by the plugin on purpose, quarantined with request and answer,
 //!   or waits in the state file. It gets there in one transaction with the sync's cursor, so no crash loses it; a
 //!   crash before that makes it come again (at least once: the far side tells by `messageId`).
 //! * Nobody waits for a failing neighbour: what cannot be delivered is parked, and the rest goes on. What is parked is

@@ -121,7 +121,7 @@ impl RetryWorker {
                 DeliveryOutcome::Delivered => resolved.delivered.push(key),
                 DeliveryOutcome::Skipped => resolved.filtered.push(key),
                 DeliveryOutcome::Rejected { code, reason, detail } => {
-                    resolved.quarantined.push(self.set_aside(event, code, reason, detail));
+                    resolved.quarantined.push(self.quarantine(event, code, reason, detail));
                 }
                 // Its turn comes with that of the one before it.
                 DeliveryOutcome::Behind => {
@@ -134,7 +134,7 @@ impl RetryWorker {
                     if tried && next_at_us > ends_at_us {
                         let since = time::format(event.first_tried_at_us);
                         let reason = format!("tried {tries} times since {since}; the last time: {error}");
-                        resolved.quarantined.push(self.set_aside(event, "retry-age".to_owned(), reason, detail));
+                        resolved.quarantined.push(self.quarantine(event, "retry-age".to_owned(), reason, detail));
                     } else {
                         resolved.again.push((key.0, key.1, tries, next_at_us, error));
                     }
@@ -156,7 +156,7 @@ impl RetryWorker {
         Ok(())
     }
 
-    fn set_aside(&self, event: &Pending, code: String, message: String, detail: Option<String>) -> Quarantined {
+    fn quarantine(&self, event: &Pending, code: String, message: String, detail: Option<String>) -> Quarantined {
         Quarantined {
             offset: event.offset,
             part: event.part,

@@ -250,7 +250,7 @@ impl DestinationRuntime {
             version,
             events,
             failed = rejected,
-            fault = reason.as_deref().unwrap_or_default(),
+            error = reason.as_deref().unwrap_or_default(),
             "a destination fails most of its events, which go to quarantine; `tidegate quarantine` shows them with request \
              and answer, `tidegate destination rollback {destination}` goes back if its version is to blame"
         );
@@ -265,7 +265,7 @@ impl DestinationRuntime {
             version,
             events,
             failed: rejected,
-            fault: reason,
+            error: reason,
             ..Charge::default()
         })
     }

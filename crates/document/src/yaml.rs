@@ -32,7 +32,7 @@ pub enum Tree {
 
 /// The text is not YAML that we take.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flaw {
+pub struct YamlError {
     pub line: usize,
     pub message: String,
 }
@@ -55,17 +55,17 @@ impl fmt::Display for Tree {
 const DEPTH_MAX: usize = 200;
 
 /// Parses one document. An empty text is an empty map.
-pub fn parse(text: &str) -> Result<Node, Flaw> {
+pub fn parse(text: &str) -> Result<Node, YamlError> {
     bounds::check(text)?;
     let documents = MarkedYaml::load_from_str(text).map_err(|error| {
         let line = error.marker().line();
-        Flaw { line, message: error.info().to_owned() }
+        YamlError { line, message: error.info().to_owned() }
     })?;
     let mut documents = documents.into_iter();
     let Some(first) = documents.next() else { return Ok(Node { line: 1, value: Tree::Map(Vec::new()) }) };
     if let Some(second) = documents.next() {
         let message = "one file holds one document; take the part from `---` on away".to_owned();
-        return Err(Flaw { line: second.span.start.line(), message });
+        return Err(YamlError { line: second.span.start.line(), message });
     }
     let mut node = node(&first, DEPTH_MAX)?;
     if node.value == Tree::Null {
@@ -74,10 +74,10 @@ pub fn parse(text: &str) -> Result<Node, Flaw> {
     Ok(node)
 }
 
-fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<Node, Flaw> {
+fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<Node, YamlError> {
     let line = yaml.span.start.line();
-    let flaw = |message: &str| Flaw { line, message: message.to_owned() };
-    let deeper = depth_left.checked_sub(1).ok_or_else(|| flaw("nested too deeply"))?;
+    let error = |message: &str| YamlError { line, message: message.to_owned() };
+    let deeper = depth_left.checked_sub(1).ok_or_else(|| error("nested too deeply"))?;
     let value = match &yaml.data {
         YamlData::Value(Scalar::Null) => Tree::Null,
         YamlData::Value(Scalar::Boolean(value)) => Tree::Bool(*value),
@@ -94,18 +94,18 @@ fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<Node, Flaw> {
                     Tree::Integer(number) => number.to_string(),
                     Tree::Bool(word) => word.to_string(),
                     Tree::Null => "null".to_owned(),
-                    other => return Err(flaw(&format!("a key is {other}; keys are text"))),
+                    other => return Err(error(&format!("a key is {other}; keys are text"))),
                 };
                 if !names.insert(name.clone()) {
                     let message = format!("the key {name:?} stands twice");
-                    return Err(Flaw { line: key.span.start.line(), message });
+                    return Err(YamlError { line: key.span.start.line(), message });
                 }
                 entries.push((name, node(value, deeper)?));
             }
             Tree::Map(entries)
         }
         YamlData::Tagged(_, inner) => return node(inner, deeper),
-        _ => return Err(flaw("this cannot be read; write plain YAML without aliases")),
+        _ => return Err(error("this cannot be read; write plain YAML without aliases")),
     };
     Ok(Node { line, value })
 }
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_known_and_flaws_are_named() {
+    fn lines_are_known_and_errors_are_named() {
         let node = parse("a: 1\nb:\n  - x\n  - {c: true}\n").unwrap();
         let Tree::Map(entries) = &node.value else { panic!("no map") };
         assert_eq!((entries[1].0.as_str(), entries[1].1.line), ("b", 3));

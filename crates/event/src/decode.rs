@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::json::{self, Flaw};
+use super::json::{self, JsonError};
 use super::record::{Problem, Record};
 use super::time::ReadAs;
 use super::{Event, Kind, time};
@@ -32,16 +32,16 @@ impl Refusal {
     }
 }
 
-impl From<Flaw> for Refusal {
-    fn from(flaw: Flaw) -> Self {
-        let code = match flaw {
-            Flaw::Malformed(_) => Problem::Malformed.code(),
-            Flaw::NotUtf8(_) => Problem::NotUtf8.code(),
-            Flaw::LoneSurrogate(_) => Problem::LoneSurrogate.code(),
-            Flaw::TooDeep(_) => Problem::TooDeep.code(),
-            Flaw::DuplicateKey(_) => "duplicate-key",
+impl From<JsonError> for Refusal {
+    fn from(error: JsonError) -> Self {
+        let code = match error {
+            JsonError::Malformed(_) => Problem::Malformed.code(),
+            JsonError::NotUtf8(_) => Problem::NotUtf8.code(),
+            JsonError::LoneSurrogate(_) => Problem::LoneSurrogate.code(),
+            JsonError::TooDeep(_) => Problem::TooDeep.code(),
+            JsonError::DuplicateKey(_) => "duplicate-key",
         };
-        Self::new(code, format!("the event is {flaw}"))
+        Self::new(code, format!("the event is {error}"))
     }
 }
 
@@ -92,15 +92,15 @@ pub fn revised(json_text: &str, parent: &Event, part: u32) -> Result<Event, Refu
 }
 
 /// Why what a function returned is no event; `NaN` and `Infinity` are what most often makes it so.
-fn returned(json_text: &str) -> impl FnOnce(Flaw) -> Refusal {
-    move |flaw| {
-        let Refusal { code, .. } = flaw.into();
-        let said = match flaw {
-            Flaw::Malformed(at) => {
+fn returned(json_text: &str) -> impl FnOnce(JsonError) -> Refusal {
+    move |error| {
+        let Refusal { code, .. } = error.into();
+        let said = match error {
+            JsonError::Malformed(at) => {
                 let there: String = json_text.get(at..).unwrap_or_default().chars().take(8).collect();
                 format!("the function returned an event that is not JSON at byte {at}, where it says {there:?}")
             }
-            flaw => format!("the function returned an event that is {flaw}"),
+            error => format!("the function returned an event that is {error}"),
         };
         Refusal::new(code, said)
     }
@@ -199,9 +199,9 @@ fn defaults(body: &mut Map<String, Value>, field: &str, text: &[u8]) -> Result<(
     if text.is_empty() {
         return Ok(());
     }
-    let parsed = json::parse(text, DEPTH_MAX).map_err(|flaw| {
-        let Refusal { code, .. } = flaw.into();
-        Refusal::new(code, format!("the request's `{field}` is {flaw}"))
+    let parsed = json::parse(text, DEPTH_MAX).map_err(|error| {
+        let Refusal { code, .. } = error.into();
+        Refusal::new(code, format!("the request's `{field}` is {error}"))
     })?;
     let Value::Object(defaults) = parsed else { return Ok(()) };
     if defaults.is_empty() {

@@ -9,7 +9,7 @@
 //! * `deliver` answers `Ok` only when the far side says that every event of the batch is durable there (or was set
 //!   aside in `rejected`). The caller advances its cursor on nothing else.
 //! * A destination that keeps a ledger names what it can never take in [`Failure::Refused`], before anything of the batch
-//!   counts: the caller sets those events aside durably and delivers the others. Named after the ledger has moved, they
+//!   counts: the caller quarantines those events durably and delivers the others. Named after the ledger has moved, they
 //!   would be lost by a crash in between.
 //! * A batch may come again after a failure, a crash or a lost answer, cut at other places. A destination that keeps
 //!   a ledger must leave no event twice: it skips what lies below its [`Destination::durable_to`].
@@ -115,7 +115,7 @@ pub enum Failure {
         #[source]
         cause: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
-    /// These events can never be taken; the others can, once these are set aside.
+    /// These events can never be taken; the others can, once these are quarantined.
     #[error("{} events are refused, the first because: {}", rejected.len(), rejected.first().map_or("", |first| &first.reason))]
     Refused { rejected: Vec<Rejected> },
     /// No retry will help until an operator acts; `advice` says how.

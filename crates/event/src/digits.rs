@@ -15,7 +15,7 @@
 use serde_json::{Map, Value};
 
 use super::decode::DEPTH_MAX;
-use super::json::{self, Flaw};
+use super::json::{self, JsonError};
 
 mod body;
 mod index;
@@ -78,7 +78,7 @@ pub fn set<'a>(
     known: impl Iterator<Item = &'a Value>,
     numbers: Numbers,
     depth_max: usize,
-) -> Result<Value, Flaw> {
+) -> Result<Value, JsonError> {
     if numbers == Numbers::Exact {
         return json::parse(text.as_bytes(), depth_max);
     }
@@ -134,9 +134,9 @@ fn has_mark(value: &Value) -> bool {
 }
 
 /// Parses JSON that may say `Infinity`, and whether it does; a mark stands for it then.
-fn read(text: &str, depth_max: usize) -> Result<(Value, bool), Flaw> {
+fn read(text: &str, depth_max: usize) -> Result<(Value, bool), JsonError> {
     match json::parse(text.as_bytes(), depth_max) {
-        Err(Flaw::Malformed(at)) if text.as_bytes()[at..].starts_with(b"Infinity") => {
+        Err(JsonError::Malformed(at)) if text.as_bytes()[at..].starts_with(b"Infinity") => {
             json::parse(with_marks(text).as_bytes(), depth_max).map(|value| (value, true))
         }
         parsed => parsed.map(|value| (value, false)),

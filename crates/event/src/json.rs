@@ -13,7 +13,7 @@ use serde_json::{Map, Number, Value};
 
 /// Why bytes are not JSON that we take. The position is in bytes from the start of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Flaw {
+pub enum JsonError {
     #[error("not JSON at byte {0}")]
     Malformed(usize),
     #[error("not UTF-8 at byte {0}")]
@@ -26,7 +26,7 @@ pub enum Flaw {
     DuplicateKey(usize),
 }
 
-impl Flaw {
+impl JsonError {
     /// Its place, in bytes from the start of the text.
     #[must_use]
     pub const fn at(self) -> usize {
@@ -61,7 +61,7 @@ pub fn space(bytes: &[u8], mut at: usize) -> usize {
 }
 
 /// Scans one value that starts at `at` (leading white space allowed). UTF-8 is the caller's to check.
-pub fn scan(bytes: &[u8], at: usize) -> Result<Seen, Flaw> {
+pub fn scan(bytes: &[u8], at: usize) -> Result<Seen, JsonError> {
     let mut nest = Nest::default();
     let mut keys = 0;
     let mut at = space(bytes, at);
@@ -114,7 +114,7 @@ pub fn scan(bytes: &[u8], at: usize) -> Result<Seen, Flaw> {
                     nest.pop();
                     at += 1;
                 }
-                _ => return Err(Flaw::Malformed(at)),
+                _ => return Err(JsonError::Malformed(at)),
             }
         }
     }
@@ -124,7 +124,7 @@ pub fn scan(bytes: &[u8], at: usize) -> Result<Seen, Flaw> {
 /// bad array element can still be read: the comma or closing bracket that it does not hold itself. `None` when the
 /// text ends first.
 #[must_use]
-pub fn skip_flawed(bytes: &[u8], at: usize) -> Option<usize> {
+pub fn skip_malformed(bytes: &[u8], at: usize) -> Option<usize> {
     let mut at = space(bytes, at);
     let mut depth = 0_usize;
     loop {
@@ -233,13 +233,13 @@ impl Nest {
 }
 
 /// A key, its colon, and the white space after it.
-fn key(bytes: &[u8], at: usize) -> Result<usize, Flaw> {
+fn key(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
     if bytes.get(at) != Some(&b'"') {
-        return Err(Flaw::Malformed(at));
+        return Err(JsonError::Malformed(at));
     }
     let at = space(bytes, string(bytes, at)?);
     if bytes.get(at) != Some(&b':') {
-        return Err(Flaw::Malformed(at));
+        return Err(JsonError::Malformed(at));
     }
     Ok(space(bytes, at + 1))
 }
@@ -258,10 +258,10 @@ static STOPS: [bool; 256] = {
 };
 
 /// Scans a string from its opening quote; answers the byte after its closing quote.
-fn string(bytes: &[u8], at: usize) -> Result<usize, Flaw> {
+fn string(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
     let mut at = at + 1;
     loop {
-        let Some(&byte) = bytes.get(at) else { return Err(Flaw::Malformed(at)) };
+        let Some(&byte) = bytes.get(at) else { return Err(JsonError::Malformed(at)) };
         if !STOPS[byte as usize] {
             at += 1;
             continue;
@@ -269,13 +269,13 @@ fn string(bytes: &[u8], at: usize) -> Result<usize, Flaw> {
         match byte {
             b'"' => return Ok(at + 1),
             b'\\' => at = escape(bytes, at)?.1,
-            _ => return Err(Flaw::Malformed(at)),
+            _ => return Err(JsonError::Malformed(at)),
         }
     }
 }
 
 /// Reads one escape from its backslash: the character and the byte after it.
-fn escape(bytes: &[u8], at: usize) -> Result<(char, usize), Flaw> {
+fn escape(bytes: &[u8], at: usize) -> Result<(char, usize), JsonError> {
     let plain = |c| Ok((c, at + 2));
     match bytes.get(at + 1) {
         Some(b'"') => plain('"'),
@@ -292,36 +292,36 @@ fn escape(bytes: &[u8], at: usize) -> Result<(char, usize), Flaw> {
                 return Ok((c, at + 6));
             }
             if first >= 0xDC00 || bytes.get(at + 6) != Some(&b'\\') || bytes.get(at + 7) != Some(&b'u') {
-                return Err(Flaw::LoneSurrogate(at));
+                return Err(JsonError::LoneSurrogate(at));
             }
             let second = hex4(bytes, at + 8)?;
             if !(0xDC00..0xE000).contains(&second) {
-                return Err(Flaw::LoneSurrogate(at));
+                return Err(JsonError::LoneSurrogate(at));
             }
             let joined = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
-            char::from_u32(joined).map(|c| (c, at + 12)).ok_or(Flaw::LoneSurrogate(at))
+            char::from_u32(joined).map(|c| (c, at + 12)).ok_or(JsonError::LoneSurrogate(at))
         }
-        _ => Err(Flaw::Malformed(at)),
+        _ => Err(JsonError::Malformed(at)),
     }
 }
 
-fn hex4(bytes: &[u8], at: usize) -> Result<u32, Flaw> {
-    let digits = bytes.get(at..at + 4).ok_or(Flaw::Malformed(at))?;
+fn hex4(bytes: &[u8], at: usize) -> Result<u32, JsonError> {
+    let digits = bytes.get(at..at + 4).ok_or(JsonError::Malformed(at))?;
     let mut value = 0;
     for digit in digits {
-        value = value * 16 + char::from(*digit).to_digit(16).ok_or(Flaw::Malformed(at))?;
+        value = value * 16 + char::from(*digit).to_digit(16).ok_or(JsonError::Malformed(at))?;
     }
     Ok(value)
 }
 
 /// Scans a number by the JSON grammar: no leading zeros, no bare point, no `NaN`.
-fn number(bytes: &[u8], at: usize) -> Result<usize, Flaw> {
+fn number(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
     let digits = |mut at: usize| {
         let start = at;
         while matches!(bytes.get(at), Some(b'0'..=b'9')) {
             at += 1;
         }
-        if at == start { Err(Flaw::Malformed(at)) } else { Ok(at) }
+        if at == start { Err(JsonError::Malformed(at)) } else { Ok(at) }
     };
     let mut at = at + usize::from(bytes.get(at) == Some(&b'-'));
     at = if bytes.get(at) == Some(&b'0') { at + 1 } else { digits(at)? };
@@ -334,33 +334,33 @@ fn number(bytes: &[u8], at: usize) -> Result<usize, Flaw> {
         at = digits(at)?;
     }
     match bytes.get(at) {
-        Some(b'0'..=b'9' | b'.' | b'-' | b'+' | b'a'..=b'z' | b'A'..=b'Z') => Err(Flaw::Malformed(at)),
+        Some(b'0'..=b'9' | b'.' | b'-' | b'+' | b'a'..=b'z' | b'A'..=b'Z') => Err(JsonError::Malformed(at)),
         _ => Ok(at),
     }
 }
 
-fn literal(bytes: &[u8], at: usize) -> Result<usize, Flaw> {
+fn literal(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
     let rest = bytes.get(at..).unwrap_or_default();
     for word in [&b"true"[..], b"false", b"null"] {
         if rest.starts_with(word) {
             return Ok(at + word.len());
         }
     }
-    Err(Flaw::Malformed(at))
+    Err(JsonError::Malformed(at))
 }
 
 /// Reads the string that starts at `at` into text. The bytes must have been scanned and be UTF-8.
-pub fn text(bytes: &[u8], at: usize) -> Result<(String, usize), Flaw> {
+pub fn text(bytes: &[u8], at: usize) -> Result<(String, usize), JsonError> {
     let mut out = String::new();
     let mut from = at + 1;
     let mut at = from;
     loop {
-        let Some(&byte) = bytes.get(at) else { return Err(Flaw::Malformed(at)) };
+        let Some(&byte) = bytes.get(at) else { return Err(JsonError::Malformed(at)) };
         if !STOPS[byte as usize] {
             at += 1;
             continue;
         }
-        let plain = std::str::from_utf8(&bytes[from..at]).map_err(|e| Flaw::NotUtf8(from + e.valid_up_to()))?;
+        let plain = std::str::from_utf8(&bytes[from..at]).map_err(|e| JsonError::NotUtf8(from + e.valid_up_to()))?;
         match byte {
             b'"' => {
                 if out.is_empty() {
@@ -376,26 +376,26 @@ pub fn text(bytes: &[u8], at: usize) -> Result<(String, usize), Flaw> {
                 at = next;
                 from = next;
             }
-            _ => return Err(Flaw::Malformed(at)),
+            _ => return Err(JsonError::Malformed(at)),
         }
     }
 }
 
 /// Parses a whole text into one value, at most `depth_max` containers deep.
-pub fn parse(bytes: &[u8], depth_max: usize) -> Result<Value, Flaw> {
+pub fn parse(bytes: &[u8], depth_max: usize) -> Result<Value, JsonError> {
     let (value, at) = value(bytes, space(bytes, 0), depth_max)?;
     let at = space(bytes, at);
-    if at == bytes.len() { Ok(value) } else { Err(Flaw::Malformed(at)) }
+    if at == bytes.len() { Ok(value) } else { Err(JsonError::Malformed(at)) }
 }
 
-fn value(bytes: &[u8], at: usize, depth_left: usize) -> Result<(Value, usize), Flaw> {
+fn value(bytes: &[u8], at: usize, depth_left: usize) -> Result<(Value, usize), JsonError> {
     match bytes.get(at) {
         Some(b'{') => object(bytes, at, depth_left),
         Some(b'[') => array(bytes, at, depth_left),
         Some(b'"') => text(bytes, at).map(|(text, at)| (Value::String(text), at)),
         Some(b'-' | b'0'..=b'9') => {
             let end = number(bytes, at)?;
-            let digits = std::str::from_utf8(&bytes[at..end]).map_err(|_| Flaw::Malformed(at))?;
+            let digits = std::str::from_utf8(&bytes[at..end]).map_err(|_| JsonError::Malformed(at))?;
             Ok((Value::Number(Number::from_string_unchecked(digits.to_owned())), end))
         }
         _ => {
@@ -410,8 +410,8 @@ fn value(bytes: &[u8], at: usize, depth_left: usize) -> Result<(Value, usize), F
     }
 }
 
-fn object(bytes: &[u8], at: usize, depth_left: usize) -> Result<(Value, usize), Flaw> {
-    let depth_left = depth_left.checked_sub(1).ok_or(Flaw::TooDeep(at))?;
+fn object(bytes: &[u8], at: usize, depth_left: usize) -> Result<(Value, usize), JsonError> {
+    let depth_left = depth_left.checked_sub(1).ok_or(JsonError::TooDeep(at))?;
     let mut map = Map::new();
     let mut at = space(bytes, at + 1);
     if bytes.get(at) == Some(&b'}') {
@@ -419,28 +419,28 @@ fn object(bytes: &[u8], at: usize, depth_left: usize) -> Result<(Value, usize), 
     }
     loop {
         if bytes.get(at) != Some(&b'"') {
-            return Err(Flaw::Malformed(at));
+            return Err(JsonError::Malformed(at));
         }
         let (name, next) = text(bytes, at)?;
         at = space(bytes, next);
         if bytes.get(at) != Some(&b':') {
-            return Err(Flaw::Malformed(at));
+            return Err(JsonError::Malformed(at));
         }
         let (item, next) = value(bytes, space(bytes, at + 1), depth_left)?;
         if map.insert(name, item).is_some() {
-            return Err(Flaw::DuplicateKey(next));
+            return Err(JsonError::DuplicateKey(next));
         }
         at = space(bytes, next);
         match bytes.get(at) {
             Some(b',') => at = space(bytes, at + 1),
             Some(b'}') => return Ok((Value::Object(map), at + 1)),
-            _ => return Err(Flaw::Malformed(at)),
+            _ => return Err(JsonError::Malformed(at)),
         }
     }
 }
 
-fn array(bytes: &[u8], at: usize, depth_left: usize) -> Result<(Value, usize), Flaw> {
-    let depth_left = depth_left.checked_sub(1).ok_or(Flaw::TooDeep(at))?;
+fn array(bytes: &[u8], at: usize, depth_left: usize) -> Result<(Value, usize), JsonError> {
+    let depth_left = depth_left.checked_sub(1).ok_or(JsonError::TooDeep(at))?;
     let mut items = Vec::new();
     let mut at = space(bytes, at + 1);
     if bytes.get(at) == Some(&b']') {
@@ -453,7 +453,7 @@ fn array(bytes: &[u8], at: usize, depth_left: usize) -> Result<(Value, usize), F
         match bytes.get(at) {
             Some(b',') => at = space(bytes, at + 1),
             Some(b']') => return Ok((Value::Array(items), at + 1)),
-            _ => return Err(Flaw::Malformed(at)),
+            _ => return Err(JsonError::Malformed(at)),
         }
     }
 }
@@ -463,10 +463,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn whole(bytes: &[u8]) -> Result<Seen, Flaw> {
+    fn whole(bytes: &[u8]) -> Result<Seen, JsonError> {
         let seen = scan(bytes, 0)?;
         let end = space(bytes, seen.end);
-        if end == bytes.len() { Ok(seen) } else { Err(Flaw::Malformed(end)) }
+        if end == bytes.len() { Ok(seen) } else { Err(JsonError::Malformed(end)) }
     }
 
     #[test]
@@ -523,7 +523,7 @@ mod tests {
 
     #[test]
     fn a_repeated_key_is_named_and_digits_survive() {
-        assert!(matches!(parse(br#"{"a":{"b":1,"b":2}}"#, 64), Err(Flaw::DuplicateKey(_))));
+        assert!(matches!(parse(br#"{"a":{"b":1,"b":2}}"#, 64), Err(JsonError::DuplicateKey(_))));
         let text = r#"{"a":0.1000000000000000055,"b":-0,"c":1e999,"d":18446744073709551616}"#;
         assert_eq!(serde_json::to_string(&parse(text.as_bytes(), 64).unwrap()).unwrap(), text);
         let magic = r#"{"$serde_json::private::Number":"1"}"#;
@@ -535,7 +535,7 @@ mod tests {
         let deep = 300_000;
         let text = "[".repeat(deep) + &"]".repeat(deep);
         assert_eq!(whole(text.as_bytes()).unwrap().depth, deep);
-        assert!(matches!(parse(text.as_bytes(), 64), Err(Flaw::TooDeep(_))));
+        assert!(matches!(parse(text.as_bytes(), 64), Err(JsonError::TooDeep(_))));
         let mixed = r#"{"a":["#.repeat(200) + &"]}".repeat(200);
         assert_eq!(whole(mixed.as_bytes()).unwrap(), Seen { end: mixed.len(), depth: 400, keys: 200 });
         let wrong = r#"{"a":["#.repeat(200) + &"]}".repeat(198) + "}]}]";
@@ -543,13 +543,13 @@ mod tests {
     }
 
     #[test]
-    fn a_flawed_element_can_be_stepped_over() {
+    fn a_malformed_element_can_be_stepped_over() {
         let text = br#"{"a":NaN,"s":"},]\"{","x":[1,{]}}, {"b":1}]"#;
         assert!(scan(text, 0).is_err());
-        let end = skip_flawed(br#"{"a":NaN,"s":"},]\"{"}, {"b":1}]"#, 0);
+        let end = skip_malformed(br#"{"a":NaN,"s":"},]\"{"}, {"b":1}]"#, 0);
         assert_eq!(end, Some(22));
-        assert_eq!(skip_flawed(b"{\"a\":NaN", 0), None);
-        assert_eq!(skip_flawed(b"\"\\", 0), None);
+        assert_eq!(skip_malformed(b"{\"a\":NaN", 0), None);
+        assert_eq!(skip_malformed(b"\"\\", 0), None);
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
@@ -581,7 +581,7 @@ mod tests {
         fn scan_and_parse_give_the_same_verdict(text in r#"[\[\]{}:,"\\u0-9a-ftrn\.eE+\- ]{0,24}"#) {
             let scanned = whole(text.as_bytes()).is_ok();
             let parsed = parse(text.as_bytes(), 64);
-            prop_assert_eq!(scanned, !matches!(parsed, Err(ref flaw) if !matches!(flaw, Flaw::DuplicateKey(_))), "{:?}", parsed);
+            prop_assert_eq!(scanned, !matches!(parsed, Err(ref error) if !matches!(error, JsonError::DuplicateKey(_))), "{:?}", parsed);
             let theirs = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
             prop_assert_eq!(scanned, theirs);
         }

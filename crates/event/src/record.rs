@@ -16,7 +16,7 @@ const FLAT: u8 = 1;
 const FIXED_BYTES: usize = 12;
 const OWN_BYTES: usize = 4;
 
-/// Why the door set an event aside. The record keeps it, so that the event is durable before its batch is answered.
+/// Why the door quarantined an event. The record keeps it, so that the event is durable before its batch is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Problem {

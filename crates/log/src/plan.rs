@@ -34,7 +34,7 @@ pub(super) struct Plan {
     /// Files that trimming was about to remove when the process died.
     pub(super) remove: Vec<u64>,
     /// Files that are no segments of this log and stand where the next one may go.
-    pub(super) aside: Vec<u64>,
+    pub(super) foreign: Vec<u64>,
     pub(super) notes: Vec<Note>,
 }
 
@@ -106,7 +106,7 @@ impl Plan {
                     self.sealed.insert(newest, seal(before, header.created_us, missing));
                     newest = *base;
                 }
-                _ => self.aside.push(*base),
+                _ => self.foreign.push(*base),
             }
         }
         let there = files.get(&newest).is_some_and(|file| file.is(newest));

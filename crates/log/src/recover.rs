@@ -158,12 +158,12 @@ impl Opening<'_> {
         for base in plan.remove {
             self.home.remove(&segment::name(base))?;
         }
-        for base in plan.aside {
-            let (name, aside) = (segment::name(base), format!("foreign-{base:020}-{}.bin", self.wish.now_us));
-            self.home.rename(&name, &aside)?;
+        for base in plan.foreign {
+            let (name, foreign) = (segment::name(base), format!("foreign-{base:020}-{}.bin", self.wish.now_us));
+            self.home.rename(&name, &foreign)?;
             self.recovery
                 .notes
-                .push(Note::error(format!("{name} is no segment of this log; it was renamed to {aside}")));
+                .push(Note::error(format!("{name} is no segment of this log; it was renamed to {foreign}")));
         }
         let tail = match plan.active {
             Active::None => return self.first(),

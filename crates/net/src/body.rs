@@ -23,7 +23,7 @@ impl RequestBody {
 
     /// Reads what nobody wants, up to `bytes_max`, and keeps nothing of it: a client that is still sending when its
     /// connection is closed may never see its answer. How slowly it may come is the port's to say.
-    pub async fn swallow(mut self, bytes_max: usize) {
+    pub async fn drain(mut self, bytes_max: usize) {
         let mut left = bytes_max;
         while let Some(Ok(frame)) = self.frame().await {
             let bytes = frame.data_ref().map_or(0, Bytes::len);

@@ -15,10 +15,10 @@ use super::{Limits, Peer};
 
 /// A rate says nothing before this much waiting.
 const RATE_GRACE_MS: u64 = 5_000;
-/// Strangers who have waited less than this may be about to send their first request.
+/// Unknown clients who have waited less than this may be about to send their first request.
 const SHORT_WAIT_MS: u64 = 1_000;
 /// How much a moment counts of one that has never sent a request, of one in the middle of one, and of one between two.
-const WEIGHT_OF_STRANGERS: u64 = 16;
+const WEIGHT_OF_NEWCOMERS: u64 = 16;
 const WEIGHT_OF_REQUESTS: u64 = 4;
 const WEIGHT_OF_KNOWN: u64 = 1;
 
@@ -69,13 +69,13 @@ pub(super) enum Signal {
 pub(super) struct Idleness {
     crowd: usize,
     weighed_ms: u64,
-    is_silent_stranger: bool,
+    is_silent_newcomer: bool,
 }
 
 impl Idleness {
     /// It had its time to send a first request.
-    pub(super) fn is_silent_stranger(&self) -> bool {
-        self.is_silent_stranger
+    pub(super) fn is_silent_newcomer(&self) -> bool {
+        self.is_silent_newcomer
     }
 }
 
@@ -249,20 +249,20 @@ impl Connection {
     pub(super) fn idleness(&self, now: u64) -> Option<Idleness> {
         let age = now.saturating_sub(self.phase_since.load(Relaxed));
         let phase = self.phase.load(Relaxed);
-        let is_stranger = !self.served.load(Relaxed) && matches!(phase, IDLE | HEAD);
+        let is_newcomer = !self.served.load(Relaxed) && matches!(phase, IDLE | HEAD);
         let (waited_ms, weight) = match phase {
             SERVING if self.is_worked_on() => return None,
             // Progress of an answer counts for its client, but not that of a body: every drip would be progress.
             _ if self.is_stalled() => (now.saturating_sub(self.written_at.load(Relaxed)), WEIGHT_OF_REQUESTS),
             SERVING => (self.body_waited(now), WEIGHT_OF_REQUESTS),
-            IDLE | HEAD if is_stranger => (age, WEIGHT_OF_STRANGERS),
+            IDLE | HEAD if is_newcomer => (age, WEIGHT_OF_NEWCOMERS),
             HEAD => (age, WEIGHT_OF_REQUESTS),
             IDLE => (age, WEIGHT_OF_KNOWN),
             _ => return None,
         };
         let crowd = self.crowd.as_ref().map_or(0, |crowd| crowd.load(Relaxed));
-        let is_silent_stranger = is_stranger && waited_ms > SHORT_WAIT_MS;
-        Some(Idleness { crowd, weighed_ms: waited_ms.saturating_mul(weight), is_silent_stranger })
+        let is_silent_newcomer = is_newcomer && waited_ms > SHORT_WAIT_MS;
+        Some(Idleness { crowd, weighed_ms: waited_ms.saturating_mul(weight), is_silent_newcomer })
     }
 }
 
@@ -314,20 +314,20 @@ mod tests {
     }
 
     #[test]
-    fn strangers_go_first_and_work_never() {
-        let (stranger, known, busy) = (connection(), connection(), connection());
+    fn newcomers_go_first_and_work_never() {
+        let (newcomer, known, busy) = (connection(), connection(), connection());
         known.begin();
         known.answered();
         known.flushed();
         busy.begin();
         assert_eq!(busy.idleness(1 << 40), None);
-        assert!(stranger.idleness(1_000) > known.idleness(10_000));
+        assert!(newcomer.idleness(1_000) > known.idleness(10_000));
         let receiving = connection();
         receiving.begin();
         receiving.body_waits();
         assert!(receiving.idleness(2_000) > known.idleness(2_000));
-        assert!(stranger.idleness(2_000) > receiving.idleness(2_000));
-        assert!(receiving.idleness(2_000) > stranger.idleness(100), "who has only just come is not the first to go");
+        assert!(newcomer.idleness(2_000) > receiving.idleness(2_000));
+        assert!(receiving.idleness(2_000) > newcomer.idleness(100), "who has only just come is not the first to go");
         receiving.body_came(1);
         assert_eq!(receiving.idleness(1 << 40), None, "its request is whole");
     }

@@ -6,7 +6,7 @@
 //!
 //! Guarantees:
 //! * Accepting never waits for a place. When all places are taken, or those of one address, the idlest connection is
-//!   closed in favour of the new one: of the address with the most connections, strangers that have sent no request yet
+//!   closed in favour of the new one: of the address with the most connections, unknown clients that have sent no request yet
 //!   before others; never one whose request is being worked on.
 //! * Every wait for a client has an end: for a head, for the next request, for a body (progress and a least rate), for
 //!   room to write an answer (the same).

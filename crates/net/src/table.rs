@@ -106,7 +106,7 @@ impl Table {
 }
 
 impl Entries {
-    /// Closes the idlest connections that fit: many silent strangers, else one. Answers how many. They are out of the table at
+    /// Closes the idlest connections that fit: many silent unknown clients, else one. Answers how many. They are out of the table at
     /// once; their tasks end a moment later.
     fn shed(&mut self, now: u64, most: usize, fits: impl Fn(&Connection) -> bool) -> usize {
         let idle = self.connections.iter().filter(|(_, connection)| fits(connection));
@@ -116,11 +116,11 @@ impl Entries {
         let mut idlest: Option<(Idleness, Reverse<u64>)> = None;
         for candidate in idle {
             idlest = idlest.max(Some(candidate));
-            if most > 1 && candidate.0.is_silent_stranger() {
+            if most > 1 && candidate.0.is_silent_newcomer() {
                 silent.push(candidate);
             }
         }
-        if !idlest.is_some_and(|(idleness, _)| idleness.is_silent_stranger()) {
+        if !idlest.is_some_and(|(idleness, _)| idleness.is_silent_newcomer()) {
             silent.clear();
         }
         if silent.len() > most {

@@ -18,5 +18,5 @@ pub use manifest::{
     Api, Asked, Authentication, Batching, Digest, HostRule, Kind, Language, Manifest, Method, Order, Retry, Traffic,
 };
 pub use package::{Fixture, NotAPackage, Package, embed, embed_with_lookups};
-pub use read::Fault;
+pub use read::ManifestProblem;
 pub use settings::settings_problems;

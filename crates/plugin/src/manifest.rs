@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tidegate_event::digits::Numbers;
 
-use super::read::{Fault, Reader};
+use super::read::{ManifestProblem, Reader};
 
 /// The version of `tidegate:plugin` that this host speaks. There is one until 1.0.
 pub struct Api;
@@ -261,18 +261,22 @@ impl Manifest {
     ///
     /// # Errors
     /// Every problem at once.
-    pub fn from_json(value: &Value) -> Result<Self, Vec<Fault>> {
-        let mut faults = Vec::new();
+    pub fn from_json(value: &Value) -> Result<Self, Vec<ManifestProblem>> {
+        let mut problems = Vec::new();
         let Some(entries) = value.as_object() else {
             let fix = "write `name: ...` and `kind: ...` lines".to_owned();
-            return Err(vec![Fault { place: String::new(), problem: "the manifest is no map".to_owned(), fix }]);
+            return Err(vec![ManifestProblem {
+                place: String::new(),
+                problem: "the manifest is no map".to_owned(),
+                fix,
+            }]);
         };
-        let mut reader = Reader::new(String::new(), entries, &mut faults);
+        let mut reader = Reader::new(String::new(), entries, &mut problems);
         let manifest = read(&mut reader);
         reader.finish();
         match manifest {
-            Some(manifest) if faults.is_empty() => Ok(manifest),
-            _ => Err(faults),
+            Some(manifest) if problems.is_empty() => Ok(manifest),
+            _ => Err(problems),
         }
     }
 
@@ -307,7 +311,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Manifest> {
     if let Some(name) = &name
         && (name.is_empty() || name.len() > 63 || !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')))
     {
-        reader.fault("name", format!("{name:?} cannot be a name"), "use up to 63 of a-z, 0-9 and -");
+        reader.problem("name", format!("{name:?} cannot be a name"), "use up to 63 of a-z, 0-9 and -");
     }
     let kind = reader.required("kind", "transform").and_then(|_| reader.word("kind", &Kind::ALL));
     // `0.1` is a number in YAML; what was meant is plain.
@@ -318,20 +322,20 @@ fn read(reader: &mut Reader<'_>) -> Option<Manifest> {
     };
     if api != Api::VERSION {
         let problem = format!("the plugin is written for tidegate:plugin@{api}; this host speaks {}", Api::VERSION);
-        reader.fault("api", problem, format!("build it against {} and write `api: {}`", Api::VERSION, Api::VERSION));
+        reader.problem("api", problem, format!("build it against {} and write `api: {}`", Api::VERSION, Api::VERSION));
     }
     let description = reader.text("description").unwrap_or_default();
     let language_named = reader.text("language");
     if let Some(named) = language_named.as_ref().filter(|named| named.is_empty() || named.len() > LANGUAGE_BYTES_MAX) {
         let problem = format!("`language` has {} bytes", named.len());
-        reader.fault("language", problem, format!("say in 1 to {LANGUAGE_BYTES_MAX} what it is written in"));
+        reader.problem("language", problem, format!("say in 1 to {LANGUAGE_BYTES_MAX} what it is written in"));
     }
     let language = language_named.as_deref().and_then(Language::of);
     let entry = reader.text("entry");
     if let Some(entry) = &entry
         && (entry.starts_with('/') || entry.split(['/', '\\']).any(|part| part == ".."))
     {
-        reader.fault("entry", "`entry` leads out of the plugin's folder", "name a file inside it");
+        reader.problem("entry", "`entry` leads out of the plugin's folder", "name a file inside it");
     }
     let settings = settings(reader);
     let hosts = hosts(reader);
@@ -349,7 +353,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Manifest> {
     if kind.is_some_and(|kind| kind != Kind::Destination) {
         for name in ["integrations", "hosts", "authentication", "traffic", "retry", "order"] {
             if reader.has(name) {
-                reader.fault(name, format!("`{name}` is for destinations alone"), "take it away");
+                reader.problem(name, format!("`{name}` is for destinations alone"), "take it away");
             }
         }
     }
@@ -379,7 +383,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Manifest> {
 /// What concerns several fields.
 fn check(reader: &mut Reader<'_>, manifest: &Manifest) {
     if manifest.kind == Kind::Destination && manifest.hosts.is_empty() && !reader.has("hosts") {
-        reader.fault(
+        reader.problem(
             "hosts",
             "a destination without `hosts` can send nothing",
             "add `hosts: [https://api.example.com]`",
@@ -390,7 +394,7 @@ fn check(reader: &mut Reader<'_>, manifest: &Manifest) {
     {
         let place = format!("settings.properties.{secret}");
         let problem = format!("`{place}` is secret, but only a destination can use a secret");
-        reader.fault("settings", problem, "take `secret: true` away");
+        reader.problem("settings", problem, "take `secret: true` away");
     }
     let named: Vec<&String> = match &manifest.authentication {
         None => Vec::new(),
@@ -407,7 +411,7 @@ fn check(reader: &mut Reader<'_>, manifest: &Manifest) {
     for name in named {
         if !manifest.has_setting(name) {
             let problem = format!("`authentication` names the setting {name:?}, which `settings` does not have");
-            reader.fault("authentication", problem, "add it under `settings.properties`, with `secret: true`");
+            reader.problem("authentication", problem, "add it under `settings.properties`, with `secret: true`");
         }
     }
 }
@@ -421,15 +425,23 @@ fn settings(reader: &mut Reader<'_>) -> Map<String, Value> {
     };
     let Some(schema) = reader.json("settings") else { return empty() };
     let Some(schema) = schema.as_object() else {
-        reader.fault("settings", "`settings` is no JSON Schema", "write `settings: {type: object, properties: {...}}`");
+        reader.problem(
+            "settings",
+            "`settings` is no JSON Schema",
+            "write `settings: {type: object, properties: {...}}`",
+        );
         return empty();
     };
     if schema.get("type").and_then(Value::as_str) != Some("object") {
-        reader.fault("settings", "`settings` must describe an object", "add `type: object`");
+        reader.problem("settings", "`settings` must describe an object", "add `type: object`");
     }
     // What is refused here would fail later where nobody looks; remote references are refused with it.
     if let Err(error) = jsonschema::validator_for(&Value::Object(schema.clone())) {
-        reader.fault("settings", format!("`settings` is no valid JSON Schema: {error}"), "see https://json-schema.org");
+        reader.problem(
+            "settings",
+            format!("`settings` is no valid JSON Schema: {error}"),
+            "see https://json-schema.org",
+        );
     }
     schema.clone()
 }
@@ -460,7 +472,7 @@ fn hosts(reader: &mut Reader<'_>) -> Vec<HostRule> {
                 let problem = format!("`hosts` has {item}, which is no place to send to");
                 let fix =
                     "write `- origin: https://api.example.com` and `  methods: [post]`; only scheme, host and port";
-                reader.fault("hosts", problem, fix);
+                reader.problem("hosts", problem, fix);
             }
         }
     }
@@ -528,7 +540,7 @@ fn retry(reader: &mut Reader<'_>) -> Retry {
         pause_max: reader.duration("pause_max").unwrap_or(default.pause_max),
     };
     if retry.pause_min > retry.pause_max {
-        reader.fault("pause_min", "`retry.pause_min` is longer than `retry.pause_max`", "make it shorter");
+        reader.problem("pause_min", "`retry.pause_min` is longer than `retry.pause_max`", "make it shorter");
     }
     retry
 }
@@ -582,7 +594,7 @@ fn header(reader: &mut Reader<'_>) -> Option<String> {
     let header = reader.required("header", "x-api-key")?.to_ascii_lowercase();
     let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     if header.is_empty() || !header.bytes().all(fits) {
-        reader.fault("header", format!("{header:?} is no header name"), "use letters, digits and -");
+        reader.problem("header", format!("{header:?} is no header name"), "use letters, digits and -");
         return None;
     }
     Some(header)

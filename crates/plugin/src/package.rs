@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::manifest::Manifest;
-use super::read::Fault;
+use super::read::ManifestProblem;
 
 const MANIFEST: &str = "tidegate:manifest";
 const FIXTURES: &str = "tidegate:fixtures";
@@ -54,8 +54,8 @@ pub enum NotAPackage {
     TooLarge { bytes: usize, bytes_max: usize },
     #[error("the component's section {section} cannot be read: {reason}")]
     Unreadable { section: &'static str, reason: String },
-    #[error("the component's manifest is wrong:\n{}", .0.iter().map(|fault| format!("  {fault}")).collect::<Vec<_>>().join("\n"))]
-    Manifest(Vec<Fault>),
+    #[error("the component's manifest is wrong:\n{}", .0.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
+    Manifest(Vec<ManifestProblem>),
 }
 
 impl Package {

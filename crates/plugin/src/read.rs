@@ -8,14 +8,14 @@ use tidegate_document::nearest::nearest;
 
 /// One thing that is wrong with a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct ManifestProblem {
     /// Where: field names from the top, joined by dots; empty for the manifest as a whole.
     pub place: String,
     pub problem: String,
     pub fix: String,
 }
 
-impl std::fmt::Display for Fault {
+impl std::fmt::Display for ManifestProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}\n  fix: {}", self.problem, self.fix)
     }
@@ -26,14 +26,14 @@ pub(super) struct Reader<'a> {
     place: String,
     entries: &'a Map<String, Value>,
     asked: HashSet<&'static str>,
-    /// Fields that must be there and are not, each with its fault: said at the end, where none was misspelled.
-    missing: Vec<(&'static str, Fault)>,
-    faults: &'a mut Vec<Fault>,
+    /// Fields that must be there and are not, each with its problem: said at the end, where none was misspelled.
+    missing: Vec<(&'static str, ManifestProblem)>,
+    problems: &'a mut Vec<ManifestProblem>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(place: String, entries: &'a Map<String, Value>, faults: &'a mut Vec<Fault>) -> Self {
-        Self { place, entries, asked: HashSet::new(), missing: Vec::new(), faults }
+    pub(super) fn new(place: String, entries: &'a Map<String, Value>, problems: &'a mut Vec<ManifestProblem>) -> Self {
+        Self { place, entries, asked: HashSet::new(), missing: Vec::new(), problems }
     }
 
     /// The place of a field.
@@ -41,14 +41,14 @@ impl<'a> Reader<'a> {
         if self.place.is_empty() { name.to_owned() } else { format!("{}.{name}", self.place) }
     }
 
-    pub(super) fn fault(&mut self, name: &str, problem: impl Into<String>, fix: impl Into<String>) {
+    pub(super) fn problem(&mut self, name: &str, problem: impl Into<String>, fix: impl Into<String>) {
         let place = self.at(name);
-        self.faults.push(Fault { place, problem: problem.into(), fix: fix.into() });
+        self.problems.push(ManifestProblem { place, problem: problem.into(), fix: fix.into() });
     }
 
     fn wrong(&mut self, name: &str, expected: &str) {
         let place = self.at(name);
-        self.fault(name, format!("`{place}` must be a {expected}"), format!("write `{name}: <{expected}>`"));
+        self.problem(name, format!("`{place}` must be a {expected}"), format!("write `{name}: <{expected}>`"));
     }
 
     fn find(&mut self, name: &'static str) -> Option<&'a Value> {
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
             self.asked.insert(name);
             let place = self.at(name);
             let (problem, fix) = (format!("`{place}` is missing"), format!("add `{name}: {example}`"));
-            self.missing.push((name, Fault { place, problem, fix }));
+            self.missing.push((name, ManifestProblem { place, problem, fix }));
             return None;
         }
         self.text(name)
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
         if found.is_none() {
             let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             let place = self.at(name);
-            self.fault(name, format!("`{place}` is {text:?}"), format!("write one of {}", known.join(", ")));
+            self.problem(name, format!("`{place}` is {text:?}"), format!("write one of {}", known.join(", ")));
         }
         found
     }
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
             self.wrong(name, "map");
             return None;
         };
-        let mut inner = Reader::new(self.at(name), entries, self.faults);
+        let mut inner = Reader::new(self.at(name), entries, self.problems);
         let read = read(&mut inner);
         inner.finish();
         Some(read)
@@ -181,7 +181,7 @@ impl<'a> Reader<'a> {
         let unknown = || self.entries.keys().filter(|name| !self.asked.contains(name.as_str()));
         let is_misspelled = |missing: &str| unknown().any(|name| nearest(name, &known) == Some(missing));
         let missing = self.missing.into_iter().filter(|(name, _)| !is_misspelled(name));
-        self.faults.extend(missing.map(|(_, fault)| fault));
+        self.problems.extend(missing.map(|(_, problem)| problem));
         for name in self.entries.keys().filter(|name| !self.asked.contains(name.as_str())) {
             let place = if self.place.is_empty() { name.clone() } else { format!("{}.{name}", self.place) };
             let problem = format!("`{place}` is not known here");
@@ -189,7 +189,7 @@ impl<'a> Reader<'a> {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("take it away; known here: {}", known.join(", ")),
             };
-            self.faults.push(Fault { place, problem, fix });
+            self.problems.push(ManifestProblem { place, problem, fix });
         }
     }
 }

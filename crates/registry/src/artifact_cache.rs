@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tidegate_plugin::Manifest;
 use tidegate_process::clock;
-use tidegate_wasm::{Flaw, LoadError, Module, Origin, Seal, World, inspect};
+use tidegate_wasm::{ArtifactError, LoadError, Module, Origin, Seal, World, inspect};
 
 use super::compile::compile;
 use super::version::{Loaded, VersionMetadata, world};
@@ -91,7 +91,7 @@ pub(super) struct Compiled {
 }
 
 impl Store {
-    /// A version, loaded; compiled again when its artifact is gone or has a flaw.
+    /// A version, loaded; compiled again when its artifact is gone or has an error.
     ///
     /// # Errors
     /// There is no such version, or it cannot be made to run.
@@ -103,8 +103,10 @@ impl Store {
         let metadata = lock(&self.0.versions).get(&sha256).cloned();
         let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
         let metadata = metadata.ok_or_else(|| damaged("there are no metadata about this version".to_owned()))?;
-        let manifest = Manifest::from_json(&metadata.manifest).map_err(|faults| {
-            damaged(faults.first().map_or_else(|| "its manifest is wrong".to_owned(), |fault| fault.problem.clone()))
+        let manifest = Manifest::from_json(&metadata.manifest).map_err(|problems| {
+            damaged(
+                problems.first().map_or_else(|| "its manifest is wrong".to_owned(), |problem| problem.problem.clone()),
+            )
         })?;
         let module = match self.artifact(sha256, world(manifest.kind)) {
             Some((module, _)) => module,
@@ -162,7 +164,7 @@ impl Store {
         let origin = Origin { component: sha256.bytes(), compiler };
         let artifact = self.0.seal.seal(origin, code);
         let code = self.0.seal.open(&artifact, Origin { compiler: self.0.compiler, ..origin });
-        let code = code.map_err(|flaw| LoadError::Stale { reason: flaw.to_string() })?;
+        let code = code.map_err(|error| LoadError::Stale { reason: error.to_string() })?;
         let module = Module::load(&self.0.engine, &code, world)?;
         let kept = self.artifact_path(sha256);
         if let Err(error) = disk::replace_quickly(&kept, &artifact) {
@@ -192,11 +194,11 @@ impl Store {
         let verified = began.elapsed();
         let loaded = match opened {
             Ok(code) => Module::load(&self.0.engine, &code, world).map_err(|error| error.to_string()),
-            Err(flaw @ Flaw::Seal) => {
-                tracing::error!(file = %path.display(), flaw = %flaw, "compiled code is not ours; it is compiled again");
+            Err(error @ ArtifactError::Seal) => {
+                tracing::error!(file = %path.display(), error = %error, "compiled code is not ours; it is compiled again");
                 return None;
             }
-            Err(flaw) => Err(flaw.to_string()),
+            Err(error) => Err(error.to_string()),
         };
         match loaded {
             Ok(module) => {

@@ -19,8 +19,8 @@ pub fn glance(dir: &Path, plugin_kind: PluginKind, name: &str) -> Result<Option<
     let path = dir.join("versions").join(format!("{}.json", placed.sha256));
     let damaged = |reason| Error::Damaged { path: path.clone(), reason };
     let metadata = artifact_cache::metadata(&path, placed.sha256).map_err(damaged)?;
-    let wrong = |faults: Vec<tidegate_plugin::Fault>| {
-        damaged(faults.first().map_or_else(|| "its manifest is wrong".to_owned(), |fault| fault.problem.clone()))
+    let wrong = |problems: Vec<tidegate_plugin::ManifestProblem>| {
+        damaged(problems.first().map_or_else(|| "its manifest is wrong".to_owned(), |problem| problem.problem.clone()))
     };
     let manifest = Manifest::from_json(&metadata.manifest).map_err(wrong)?;
     Ok(Some((placed, manifest)))

@@ -9,7 +9,7 @@
 //! * A version counts only when its bytes and metadata are on disk; a half one is swept away at the next start.
 //! * Going live is one atomic replacement of one file. After a crash the releases are the old or the new ones.
 //! * Bytes from outside are compiled in a child with limits. This process has no compiler, and loads only code that it
-//!   sealed itself; an artifact with any flaw is compiled again.
+//!   sealed itself; an artifact with any error is compiled again.
 //! * A version's code is loaded before a release may move to it, and the previous one stays loaded.
 //! * Uploads wait in a bounded queue, on disk, and are built one at a time.
 //!

@@ -47,7 +47,7 @@ pub(super) async fn run(module: &Module, package: &Package, host: &Limits) -> Re
                 ));
             }
             None => match broke {
-                Some(fault) => return Err(format!("the plugin breaks on the fixture {name:?}: {fault}")),
+                Some(error) => return Err(format!("the plugin breaks on the fixture {name:?}: {error}")),
                 None => smoke.ran += 1,
             },
         }
@@ -80,7 +80,7 @@ impl SmokeRun<'_> {
         let function = function.with_services(self.services.clone()).with_numbers(self.manifest.numbers());
         let outcomes = outcomes(&function, events).await;
         let broke = outcomes.iter().find_map(|outcome| match outcome {
-            Outcome::Fault { code, message } => Some(format!("{code}: {message}")),
+            Outcome::Error { code, message } => Some(format!("{code}: {message}")),
             _ => None,
         });
         Came { shown: outcomes.iter().map(golden::outcome).collect(), broke }
@@ -95,7 +95,7 @@ impl SmokeRun<'_> {
             Err(failure) => {
                 let (code, message) = said(&failure);
                 let stopped = matches!(failure, CallFailure::Stopped { .. });
-                Came { shown: json!({ "fault": { "code": code } }), broke: stopped.then(|| legible(&message, 2_048)) }
+                Came { shown: json!({ "error": { "code": code } }), broke: stopped.then(|| legible(&message, 2_048)) }
             }
         }
     }
@@ -109,7 +109,7 @@ pub(super) async fn takes(module: &Module, manifest: &Manifest, host: &Limits, s
     let limits = granted(manifest, host);
     if manifest.kind != Kind::Destination {
         let function = Function::of(module.clone(), &manifest.name, settings.to_string(), limits);
-        return function.check().await.map_err(|fault| fault.to_string());
+        return function.check().await.map_err(|error| error.to_string());
     }
     let mut settings = settings.clone();
     for secret in manifest.secrets() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use tidegate_wasm::{Flaw, Seal};
+use tidegate_wasm::{ArtifactError, Seal};
 
 use super::{Error, PluginKind, Releases, Sha, artifact_cache, disk};
 
@@ -100,8 +100,8 @@ fn version(path: &Path, live: &BTreeSet<Sha>) -> Option<Damage> {
 fn artifact(path: &Path, seal: Option<&Seal>) -> Option<Damage> {
     // Code of another compiler or component is made again anyway; only what is not as it was sealed is damage.
     let what = match seal?.check_file(path) {
-        Ok(()) | Err(Flaw::Format) => return None,
-        Err(flaw) => flaw.to_string(),
+        Ok(()) | Err(ArtifactError::Format) => return None,
+        Err(error) => error.to_string(),
     };
     Some(Damage {
         path: path.to_owned(),

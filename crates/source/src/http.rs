@@ -15,7 +15,7 @@ mod pixel;
 mod rate;
 mod remote;
 mod route;
-mod survey;
+mod scan;
 mod unfinished;
 
 use std::net::{IpAddr, SocketAddr};
@@ -112,7 +112,7 @@ pub struct Counts {
     pub requests: AtomicU64,
     pub accepted: AtomicU64,
     /// Of the accepted: plainly wrong, on their way to quarantine.
-    pub flawed: AtomicU64,
+    pub malformed: AtomicU64,
     pub refused: AtomicU64,
     pub shed: AtomicU64,
 }
@@ -290,7 +290,7 @@ impl Door {
         if let Some(wait) = meter.in_debt(Instant::now()) {
             return Answer::RateLimited(wait);
         }
-        let room = if known.is_some() { &self.unfinished.known } else { &self.unfinished.strangers };
+        let room = if known.is_some() { &self.unfinished.known } else { &self.unfinished.unknown };
         let limits = &self.settings.limits;
         let body = match wire.read(&parts.headers, (room.enter(ip), known.is_some()), &self.decoders, limits).await {
             Ok(body) => body,
@@ -326,7 +326,7 @@ impl Door {
         let limits = &self.settings.limits;
         let stamp = Stamp { source: &source, ip: &ip.to_string(), received_at_us: clock::now_us(), route: Some(kind) };
         let accepted =
-            pixel::survey(query, kind, limits).and_then(|(body, survey)| survey.frames_within(&body, &stamp, limits));
+            pixel::scan(query, kind, limits).and_then(|(body, scan)| scan.frames_within(&body, &stamp, limits));
         let answer = match accepted {
             Ok(accepted) => self.append(&source, accepted).await,
             Err(bad) => return bad,
@@ -353,7 +353,7 @@ impl Door {
         let refusal = match self.log.append_in_lane(meter.lane, accepted.frames).await {
             Ok(_) => {
                 self.counts.accepted.fetch_add(events, Ordering::Relaxed);
-                self.counts.flawed.fetch_add(accepted.flawed, Ordering::Relaxed);
+                self.counts.malformed.fetch_add(accepted.malformed, Ordering::Relaxed);
                 return Answer::Success;
             }
             Err(AppendError::Overloaded) => Answer::TooBusy("the disk cannot keep up; try again"),
@@ -376,10 +376,10 @@ fn framed(
     ip: IpAddr,
     settings: &Settings,
 ) -> Result<(Arc<str>, Accepted), Answer> {
-    let survey = survey::survey(body, kind, &settings.limits)?;
-    let source = known.or_else(|| settings.keys.choose(&survey.write_keys(body))).ok_or(Answer::UnknownKey)?;
+    let scan = scan::scan(body, kind, &settings.limits)?;
+    let source = known.or_else(|| settings.keys.choose(&scan.write_keys(body))).ok_or(Answer::UnknownKey)?;
     let stamp = Stamp { source: &source, ip: &ip.to_string(), received_at_us: clock::now_us(), route: kind };
-    let accepted = survey.frames_within(body, &stamp, &settings.limits)?;
+    let accepted = scan.frames_within(body, &stamp, &settings.limits)?;
     Ok((source, accepted))
 }
 
@@ -395,9 +395,9 @@ pub fn try_body(kind: Option<Kind>, body: &[u8]) -> Result<u64, &'static str> {
         _ => "other",
     };
     let stamp = Stamp { source: "fuzz", ip: "127.0.0.1", received_at_us: 0, route: kind };
-    let survey = survey::survey(body, kind, &limits).map_err(code)?;
-    let _ = survey.write_keys(body);
-    survey.frames_within(body, &stamp, &limits).map(|accepted| accepted.frames.count()).map_err(code)
+    let scan = scan::scan(body, kind, &limits).map_err(code)?;
+    let _ = scan.write_keys(body);
+    scan.frames_within(body, &stamp, &limits).map(|accepted| accepted.frames.count()).map_err(code)
 }
 
 /// A header value that was written here.

@@ -12,9 +12,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 /// How thoroughly to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// The structure, up to the first fault.
+    /// The structure, up to the first damaged place.
     Quick,
-    /// Structure and indexes, up to a hundred faults.
+    /// Structure and indexes, up to a hundred damaged places.
     Full,
 }
 
@@ -29,7 +29,7 @@ pub fn check(path: &Path, depth: Depth) -> rusqlite::Result<Vec<String>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let found = open(path).and_then(|connection| faults(&connection, depth));
+    let found = open(path).and_then(|connection| damage(&connection, depth));
     match found {
         Err(error) if is_damage(&error) => Ok(vec![plain(&error)]),
         other => other,
@@ -52,7 +52,7 @@ pub fn open(path: &Path) -> rusqlite::Result<Connection> {
 ///
 /// # Errors
 /// The check could not be made.
-pub fn faults(connection: &Connection, depth: Depth) -> rusqlite::Result<Vec<String>> {
+pub fn damage(connection: &Connection, depth: Depth) -> rusqlite::Result<Vec<String>> {
     let sql = match depth {
         Depth::Quick => "PRAGMA quick_check(1)",
         Depth::Full => "PRAGMA integrity_check(100)",

@@ -19,21 +19,21 @@ pub struct Charge {
     /// Calls that ended without an answer: traps, limits, miscounts.
     pub calls_failed: u64,
     pub events: u64,
-    pub faults: u64,
+    pub errors: u64,
     /// Events that it refused on purpose.
     pub failed: u64,
     pub dropped: u64,
     pub cpu_us: u64,
     pub memory_peak_bytes: u64,
-    /// The last fault, in words.
-    pub fault: Option<String>,
+    /// The last error, in words.
+    pub error: Option<String>,
 }
 
 impl Charge {
     /// Whether most of its events came to nothing: faulted, or were refused on purpose.
     #[must_use]
     pub const fn fails_most(&self) -> bool {
-        (self.faults + self.failed) * 2 > self.events
+        (self.errors + self.failed) * 2 > self.events
     }
 }
 
@@ -166,7 +166,7 @@ impl State {
     /// # Errors
     /// Nothing was kept.
     pub fn transformed(&mut self, done: &Transformed<'_>) -> Result<(), Error> {
-        // What is set aside here is in no other place once a sync has passed it, and a function chain that is forgotten could
+        // What is quarantined here is in no other place once a sync has passed it, and a function chain that is forgotten could
         // not be run again: both must survive a power cut. The rest may be counted once more.
         let whole = !done.quarantined.is_empty() || done.function_chain.is_some();
         if whole {
@@ -262,7 +262,7 @@ impl State {
         read().map_err(self.err("could not read the comparisons"))
     }
 
-    /// Adds to what a version of a destination did: `events`, those that `failed`, and the last `fault`.
+    /// Adds to what a version of a destination did: `events`, those that `failed`, and the last `error`.
     ///
     /// # Errors
     /// Nothing was added.
@@ -305,12 +305,12 @@ impl State {
                     calls: unsigned(row.get(3)?),
                     calls_failed: unsigned(row.get(4)?),
                     events: unsigned(row.get(5)?),
-                    faults: unsigned(row.get(6)?),
+                    errors: unsigned(row.get(6)?),
                     failed: unsigned(row.get(7)?),
                     dropped: unsigned(row.get(8)?),
                     cpu_us: unsigned(row.get(9)?),
                     memory_peak_bytes: unsigned(row.get(10)?),
-                    fault: row.get(11)?,
+                    error: row.get(11)?,
                 };
                 Ok((charge, row.get(12)?))
             })?;
@@ -382,12 +382,12 @@ impl super::Stage<'_> {
             signed(charge.calls),
             signed(charge.calls_failed),
             signed(charge.events),
-            signed(charge.faults),
+            signed(charge.errors),
             signed(charge.failed),
             signed(charge.dropped),
             signed(charge.cpu_us),
             signed(charge.memory_peak_bytes),
-            charge.fault,
+            charge.error,
         ];
         self.run(sql, values)
     }

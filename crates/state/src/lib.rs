@@ -198,24 +198,6 @@ impl State {
         Ok(Stage { transaction, window: &mut self.window, path, duplicates: Vec::new() })
     }
 
-    /// Keeps quarantined events outside a log range: those of one sync.
-    ///
-    /// # Errors
-    /// Nothing was kept.
-    pub fn quarantine(&mut self, entries: &[Quarantined]) -> Result<(), Error> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        // What is set aside here is in no other place once the cursor moves: it must survive a power cut.
-        self.connection.execute_batch("PRAGMA synchronous = FULL").map_err(self.err("could not set synchronous"))?;
-        let mut stage = self.stage()?;
-        for entry in entries {
-            stage.quarantine(entry)?;
-        }
-        stage.finish()?;
-        self.connection.execute_batch("PRAGMA synchronous = NORMAL").map_err(self.err("could not set synchronous"))
-    }
-
     /// Records how far a sync has come.
     ///
     /// # Errors

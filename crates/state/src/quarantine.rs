@@ -90,7 +90,7 @@ pub struct Filter {
 /// Bounds of the quarantine; the oldest entries go first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuarantineBounds {
-    /// Entries that were set aside longer ago go.
+    /// Entries that were quarantined longer ago go.
     pub age_us: i64,
     /// About the bytes of the state file that it may take.
     pub bytes: u64,
@@ -107,7 +107,7 @@ impl Default for QuarantineBounds {
 pub struct QuarantineSize {
     pub entries: u64,
     pub bytes: u64,
-    /// When the oldest entry was set aside, microseconds since the epoch.
+    /// When the oldest entry was quarantined, microseconds since the epoch.
     pub oldest_at_us: Option<i64>,
     /// Entries that went because of a bound, ever.
     pub expired: u64,
@@ -196,7 +196,7 @@ impl State {
     ///
     /// # Errors
     /// None of them is kept for sure.
-    pub fn set_aside(&mut self, entries: &[Quarantined]) -> Result<(), Error> {
+    pub fn quarantine(&mut self, entries: &[Quarantined]) -> Result<(), Error> {
         if entries.is_empty() {
             return Ok(());
         }

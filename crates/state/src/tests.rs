@@ -118,8 +118,8 @@ fn entry(offset: u64, bytes: usize) -> Quarantined {
     }
 }
 
-/// Says that each entry was set aside at `from_us` and its offset.
-fn set_aside_from(state: &State, from_us: i64) {
+/// Says that each entry was quarantined at `from_us` and its offset.
+fn quarantined_from(state: &State, from_us: i64) {
     state.connection.execute("UPDATE quarantine SET kept_at_us = ?1 + log_offset", [from_us]).unwrap();
 }
 
@@ -145,7 +145,7 @@ fn the_quarantine_stays_within_its_bounds_and_its_size_is_right() {
     let each = 200 + 3_000 + 2;
     assert_eq!(state.quarantine_size().unwrap().bytes, 2_000 * each);
     let then = 1_800_000_000_000_000;
-    set_aside_from(&state, then);
+    quarantined_from(&state, then);
     let bounds = QuarantineBounds { age_us: 1_000_000, bytes: 500 * each };
     assert_eq!(expired(&mut state, &bounds, then + 1_000_700), Expired { by_age: 700, by_bytes: 800 });
     let left = state.quarantined(&Filter { entries_max: 9_999, ..Filter::default() }).unwrap();
@@ -168,7 +168,7 @@ fn the_quarantine_stays_within_its_bounds_and_its_size_is_right() {
 }
 
 #[test]
-fn the_age_in_quarantine_counts_from_when_an_event_was_set_aside() {
+fn the_age_in_quarantine_counts_from_when_an_event_was_quarantined() {
     let dir = tempfile::tempdir().unwrap();
     let mut state = State::open(&dir.path().join("state.db"), Window::default()).unwrap();
     // Received in 1970: a sync that was away for long, a wrong clock, or damage that cannot say when.
@@ -176,8 +176,8 @@ fn the_age_in_quarantine_counts_from_when_an_event_was_set_aside() {
     let bounds = QuarantineBounds { age_us: 10_000_000, bytes: 1 << 30 };
     let now = tidegate_process::clock::now_us();
     assert_eq!(expired(&mut state, &bounds, now + 1_000_000), Expired::default());
-    // Set aside by a clock that stood at its beginning: counts from the first look with a clock that can be believed.
-    set_aside_from(&state, 5);
+    // Quarantined by a clock that stood at its beginning: counts from the first look with a clock that can be believed.
+    quarantined_from(&state, 5);
     assert_eq!(expired(&mut state, &bounds, 9_000_000), Expired::default());
     assert_eq!(expired(&mut state, &bounds, now), Expired::default());
     assert_eq!(expired(&mut state, &bounds, now + 9_000_000), Expired::default());
@@ -272,7 +272,7 @@ fn a_flipped_bit_of_the_state_changes_nothing_unseen() {
         std::fs::write(&flipped, &bytes).unwrap();
         // As the server looks at it before it starts.
         let verified = verify(&flipped, tidegate_sqlite::sqlite_check::Depth::Full);
-        if verified.as_ref().is_ok_and(|found| found.faults.is_empty() && !found.damaged.is_empty()) {
+        if verified.as_ref().is_ok_and(|found| found.damage.is_empty() && !found.damaged.is_empty()) {
             refused += 1;
             continue;
         }
@@ -300,7 +300,7 @@ fn a_damaged_file_gives_what_is_whole_in_it() {
     old.execute("UPDATE pending SET event = 'other' WHERE log_offset IN (3, 5)", []).unwrap();
     drop(old);
     let verified = verify(&path, tidegate_sqlite::sqlite_check::Depth::Full).unwrap();
-    assert_eq!((verified.faults.len(), verified.damaged.len()), (0, 3), "{verified:?}");
+    assert_eq!((verified.damage.len(), verified.damaged.len()), (0, 3), "{verified:?}");
     let mut state = State::open(&new, Window::default()).unwrap();
     let salvaged = state.salvage(&path).unwrap();
     assert_eq!(salvaged, Salvaged { cursors: 1, pending: 18, quarantined: 19 });

@@ -14,7 +14,7 @@ pub struct Verified {
     /// Rows with a checksum that were read, by kind.
     pub rows: u64,
     /// Structure that is damaged, in SQLite's words.
-    pub faults: Vec<String>,
+    pub damage: Vec<String>,
     /// Rows whose checksum is wrong.
     pub damaged: Vec<Row>,
 }
@@ -48,7 +48,7 @@ pub fn verify(path: &Path, depth: Depth) -> Result<Verified, Error> {
         return Err(Error::Absent { path: path.to_owned() });
     }
     match look(path, depth, &mut found) {
-        Err(Error::Damaged { what, .. }) => found.faults.push(what),
+        Err(Error::Damaged { what, .. }) => found.damage.push(what),
         other => other?,
     }
     Ok(found)
@@ -61,8 +61,8 @@ fn look(path: &Path, depth: Depth, found: &mut Verified) -> Result<(), Error> {
     if format > schema::FORMAT {
         return Err(Error::Newer { path: path.to_owned(), found: format });
     }
-    found.faults = sqlite_check::faults(&connection, depth).map_err(Error::at("could not check", path))?;
-    if found.faults.is_empty() && format == schema::FORMAT {
+    found.damage = sqlite_check::damage(&connection, depth).map_err(Error::at("could not check", path))?;
+    if found.damage.is_empty() && format == schema::FORMAT {
         rows(connection, path, found)?;
     }
     Ok(())
@@ -141,7 +141,7 @@ impl Verified {
     /// Whether all of it is what was stored.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.faults.is_empty() && self.damaged.is_empty()
+        self.damage.is_empty() && self.damaged.is_empty()
     }
 
     fn note(&mut self, table: &'static str, right: bool, which: impl FnOnce() -> String) {

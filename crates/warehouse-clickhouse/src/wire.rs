@@ -26,7 +26,7 @@ const NOTHING: usize = 64 << 10;
 const SETTINGS: [(&str, &str); 11] = [
     ("wait_end_of_query", "1"),
     ("async_insert", "0"),
-    // Rows are told apart by their ids. Blocks remembered by the server would swallow what an operator deleted and replays.
+    // Rows are told apart by their ids. Blocks remembered by the server would drop what an operator deleted and replays.
     ("insert_deduplicate", "0"),
     ("input_format_with_names_use_header", "1"),
     ("input_format_with_types_use_header", "1"),

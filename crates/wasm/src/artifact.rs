@@ -37,7 +37,7 @@ pub struct Origin {
 
 /// Why an artifact is not loaded. Always a reason to compile again, never one to fail.
 #[derive(Debug, thiserror::Error)]
-pub enum Flaw {
+pub enum ArtifactError {
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] io::Error),
     #[error("it is cut short")]
@@ -83,7 +83,7 @@ impl Seal {
     ///
     /// # Errors
     /// Why it must be compiled again.
-    pub fn open<'a>(&self, artifact: &'a [u8], origin: Origin) -> Result<Code<'a>, Flaw> {
+    pub fn open<'a>(&self, artifact: &'a [u8], origin: Origin) -> Result<Code<'a>, ArtifactError> {
         self.verify(artifact, origin).map(|code| Code(Verified::Bytes(code)))
     }
 
@@ -92,7 +92,7 @@ impl Seal {
     ///
     /// # Errors
     /// Why it must be compiled again.
-    pub fn open_file<'a>(&self, path: &'a Path, origin: Origin) -> Result<Code<'a>, Flaw> {
+    pub fn open_file<'a>(&self, path: &'a Path, origin: Origin) -> Result<Code<'a>, ArtifactError> {
         let artifact = mapped(&File::open(path)?)?;
         self.verify(&artifact, origin)?;
         Ok(Code(Verified::File(path)))
@@ -102,35 +102,35 @@ impl Seal {
     ///
     /// # Errors
     /// It is not.
-    pub fn check_file(&self, path: &Path) -> Result<(), Flaw> {
+    pub fn check_file(&self, path: &Path) -> Result<(), ArtifactError> {
         let artifact = mapped(&File::open(path)?)?;
-        let (_, seal) = artifact.split_last_chunk::<SEAL_BYTES>().ok_or(Flaw::Short)?;
-        let (component, rest) = seal.split_first_chunk::<SHA_BYTES>().ok_or(Flaw::Short)?;
-        let (compiler, _) = rest.split_first_chunk::<8>().ok_or(Flaw::Short)?;
+        let (_, seal) = artifact.split_last_chunk::<SEAL_BYTES>().ok_or(ArtifactError::Short)?;
+        let (component, rest) = seal.split_first_chunk::<SHA_BYTES>().ok_or(ArtifactError::Short)?;
+        let (compiler, _) = rest.split_first_chunk::<8>().ok_or(ArtifactError::Short)?;
         let origin = Origin { component: *component, compiler: u64::from_le_bytes(*compiler) };
         self.verify(&artifact, origin).map(drop)
     }
 
     /// The code in `artifact`, if everything in it is as we sealed it.
-    fn verify<'a>(&self, artifact: &'a [u8], origin: Origin) -> Result<&'a [u8], Flaw> {
-        let (code, seal) = artifact.split_last_chunk::<SEAL_BYTES>().ok_or(Flaw::Short)?;
+    fn verify<'a>(&self, artifact: &'a [u8], origin: Origin) -> Result<&'a [u8], ArtifactError> {
+        let (code, seal) = artifact.split_last_chunk::<SEAL_BYTES>().ok_or(ArtifactError::Short)?;
         let (origin_sealed, rest) = seal.split_at(SHA_BYTES + 8);
         let (mac_sealed, magic) = rest.split_at(MAC_BYTES);
         if magic != MAGIC {
-            return Err(Flaw::Format);
+            return Err(ArtifactError::Format);
         }
         let mut mac = blake3::Hasher::new_keyed(&self.0);
         mac.update(code).update(origin_sealed);
         // Compared in constant time; everything that was hashed is our own word.
-        if mac.finalize() != *<&[u8; MAC_BYTES]>::try_from(mac_sealed).map_err(|_| Flaw::Short)? {
-            return Err(Flaw::Seal);
+        if mac.finalize() != *<&[u8; MAC_BYTES]>::try_from(mac_sealed).map_err(|_| ArtifactError::Short)? {
+            return Err(ArtifactError::Seal);
         }
         let (component, compiler) = origin_sealed.split_at(SHA_BYTES);
         if component != origin.component {
-            return Err(Flaw::Component);
+            return Err(ArtifactError::Component);
         }
         if compiler != origin.compiler.to_le_bytes() {
-            return Err(Flaw::Compiler);
+            return Err(ArtifactError::Compiler);
         }
         Ok(code)
     }
@@ -194,8 +194,8 @@ mod tests {
     fn opened(seal: &Seal, artifact: &[u8], origin: Origin) -> Result<(), String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), artifact).unwrap();
-        let of_file = seal.open_file(file.path(), origin).map(|_| ()).map_err(|flaw| flaw.to_string());
-        let in_memory = seal.open(artifact, origin).map(|_| ()).map_err(|flaw| flaw.to_string());
+        let of_file = seal.open_file(file.path(), origin).map(|_| ()).map_err(|error| error.to_string());
+        let in_memory = seal.open(artifact, origin).map(|_| ()).map_err(|error| error.to_string());
         assert_eq!(of_file, in_memory);
         in_memory
     }
@@ -203,19 +203,22 @@ mod tests {
     #[test]
     fn only_our_own_untouched_artifacts_are_opened() {
         let seal = Seal::new([1; 32]);
-        let refused = |flaw: Flaw| Err(flaw.to_string());
+        let refused = |error: ArtifactError| Err(error.to_string());
         let artifact = seal.seal(ORIGIN, b"code".to_vec());
         assert_eq!(opened(&seal, &artifact, ORIGIN), Ok(()));
         assert!(matches!(seal.open(&artifact, ORIGIN), Ok(Code(Verified::Bytes(b"code")))));
-        assert_eq!(opened(&Seal::new([2; 32]), &artifact, ORIGIN), refused(Flaw::Seal));
-        assert_eq!(opened(&seal, &artifact, Origin { component: [8; 32], ..ORIGIN }), refused(Flaw::Component));
-        assert_eq!(opened(&seal, &artifact, Origin { compiler: 8, ..ORIGIN }), refused(Flaw::Compiler));
-        assert_eq!(opened(&seal, &[], ORIGIN), refused(Flaw::Short));
+        assert_eq!(opened(&Seal::new([2; 32]), &artifact, ORIGIN), refused(ArtifactError::Seal));
+        assert_eq!(
+            opened(&seal, &artifact, Origin { component: [8; 32], ..ORIGIN }),
+            refused(ArtifactError::Component)
+        );
+        assert_eq!(opened(&seal, &artifact, Origin { compiler: 8, ..ORIGIN }), refused(ArtifactError::Compiler));
+        assert_eq!(opened(&seal, &[], ORIGIN), refused(ArtifactError::Short));
         for at in 0..artifact.len() {
             let mut changed = artifact.clone();
             changed[at] ^= 1;
-            let flaw = if at < artifact.len() - MAGIC.len() { Flaw::Seal } else { Flaw::Format };
-            assert_eq!(opened(&seal, &changed, ORIGIN), refused(flaw), "byte {at}");
+            let error = if at < artifact.len() - MAGIC.len() { ArtifactError::Seal } else { ArtifactError::Format };
+            assert_eq!(opened(&seal, &changed, ORIGIN), refused(error), "byte {at}");
             assert!(opened(&seal, &artifact[..at], ORIGIN).is_err());
         }
     }
@@ -227,7 +230,7 @@ mod tests {
             let mut artifact = seal.seal(ORIGIN, vec![5; bytes]);
             assert_eq!(opened(&seal, &artifact, ORIGIN), Ok(()), "{bytes}");
             artifact[bytes - 1] ^= 1;
-            assert_eq!(opened(&seal, &artifact, ORIGIN), Err(Flaw::Seal.to_string()), "{bytes}");
+            assert_eq!(opened(&seal, &artifact, ORIGIN), Err(ArtifactError::Seal.to_string()), "{bytes}");
         }
     }
 }

@@ -153,10 +153,10 @@ impl Editing {
         let of_event = self.undo.iter().rev().take_while(|undo| undo.event == index as usize);
         let before = of_event.filter_map(|undo| undo.edit.old());
         let known = self.event(index)?.values().chain(before).chain(given);
-        Ok(digits::set(text, old, known, self.numbers, DEPTH_MAX).map_err(|flaw| {
-            let there = text.get(flaw.at()..).unwrap_or_default();
+        Ok(digits::set(text, old, known, self.numbers, DEPTH_MAX).map_err(|error| {
+            let there = text.get(error.at()..).unwrap_or_default();
             let is_infinite = there.starts_with("Infinity");
-            if is_infinite { format!("{flaw}: Infinity, which is no number of the event") } else { flaw.to_string() }
+            if is_infinite { format!("{error}: Infinity, which is no number of the event") } else { error.to_string() }
         }))
     }
 

@@ -1,12 +1,12 @@
 //! Functions of the `transform` world: a batch of events in, one outcome for each out.
 //!
 //! Nouns: a **function** (a compiled component with its settings), an **outcome** (what became of one event), a
-//! **fault** (the outcome of an event that the function could not be trusted with), a **run** (a batch of any size,
+//! **error** (the outcome of an event that the function could not be trusted with), a **run** (a batch of any size,
 //! cut into calls).
 //!
 //! What holds:
 //! * There are as many outcomes as events, in the same order, and a run ends.
-//! * An event that makes the function trap, loop, overrun a limit or miscount gets a fault; its neighbours get the
+//! * An event that makes the function trap, loop, overrun a limit or miscount gets an error; its neighbours get the
 //!   outcome that they would have had without it. The batch is halved until the poison event stands alone.
 //! * The same batch with the same time and seed has the same outcomes. (A function must not let the outcome of one
 //!   event depend on its neighbours: a batch may be cut anywhere.)
@@ -68,7 +68,7 @@ pub struct RunContext {
     pub now_ms: u64,
     /// What the function may seed its choices with.
     pub seed: u64,
-    /// When to stop running; events without an outcome then get the fault `wall-limit`.
+    /// When to stop running; events without an outcome then get the error `wall-limit`.
     pub deadline: Option<Instant>,
 }
 
@@ -117,12 +117,12 @@ pub enum Outcome {
     /// The function cannot take this event.
     Fail { kind: FailKind, code: String, message: String },
     /// The function broke on this event, or could not be run at all.
-    Fault { code: FaultCode, message: String },
+    Error { code: FunctionErrorCode, message: String },
 }
 
 /// How a function broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum FaultCode {
+pub enum FunctionErrorCode {
     Trap,
     CpuBudget,
     WallLimit,
@@ -135,7 +135,7 @@ pub enum FaultCode {
     BatchFatal,
 }
 
-impl FaultCode {
+impl FunctionErrorCode {
     /// The code as it is stored and shown.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -153,7 +153,7 @@ impl FaultCode {
     }
 }
 
-impl std::fmt::Display for FaultCode {
+impl std::fmt::Display for FunctionErrorCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
@@ -162,8 +162,8 @@ impl std::fmt::Display for FaultCode {
 /// A call that gave no answer, as the outcome of each event that it is pinned on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
-pub struct Fault {
-    pub code: FaultCode,
+pub struct FunctionError {
+    pub code: FunctionErrorCode,
     pub message: String,
 }
 
@@ -260,7 +260,7 @@ impl Function {
     }
 
     /// Configures an instance and runs an empty batch, so that wrong settings show before the first event does.
-    pub async fn check(&self) -> Result<(), Fault> {
+    pub async fn check(&self) -> Result<(), FunctionError> {
         let (mut call_log, cx) = (CallLog::default(), RunContext::default());
         let mut nothing = match self.module.world() {
             World::Fields => Work::Bodies { bodies: &mut [], each_bytes: 0 },
@@ -269,7 +269,7 @@ impl Function {
         match self.call(&mut nothing, 0..0, cx, &mut call_log).await.answer {
             Ok(_) => Ok(()),
             Err(failure) => Err(match verdict(failure, &self.limits) {
-                Verdict::Suspect(fault) | Verdict::Everybody(fault) | Verdict::Again(fault, _) => fault,
+                Verdict::Suspect(error) | Verdict::Everybody(error) | Verdict::Again(error, _) => error,
             }),
         }
     }
@@ -331,8 +331,10 @@ impl Function {
         let mut first = true;
         while let Some(range) = isolation.next() {
             if !in_time(cx, Duration::ZERO) {
-                isolation
-                    .everybody(range, Fault { code: FaultCode::WallLimit, message: "the run is out of time".into() });
+                isolation.everybody(
+                    range,
+                    FunctionError { code: FunctionErrorCode::WallLimit, message: "the run is out of time".into() },
+                );
                 continue;
             }
             let exhausted = (!first).then(|| spent.exhausted(&self.limits, chunk.len())).flatten();
@@ -350,8 +352,8 @@ impl Function {
             first = false;
             match answer {
                 Ok(outcomes) => isolation.answered(range, outcomes),
-                Err(Verdict::Suspect(fault)) => isolation.faulted(range, fault),
-                Err(Verdict::Everybody(fault) | Verdict::Again(fault, _)) => isolation.everybody(range, fault),
+                Err(Verdict::Suspect(error)) => isolation.failed_alone(range, error),
+                Err(Verdict::Everybody(error) | Verdict::Again(error, _)) => isolation.everybody(range, error),
             }
         }
         ran.outcomes.append(&mut isolation.into_outcomes());
@@ -388,7 +390,7 @@ impl Function {
                     ran.stats.retries += 1;
                     tokio::time::sleep(pause).await;
                 }
-                Verdict::Again(fault, _) => return (Err(Verdict::Suspect(fault)), cpu),
+                Verdict::Again(error, _) => return (Err(Verdict::Suspect(error)), cpu),
                 verdict => return (Err(verdict), cpu),
             }
         }
@@ -449,8 +451,8 @@ impl Function {
         match answer {
             Answer::Keep => Outcome::Keep,
             Answer::Replace(event) => Outcome::Replace(event),
-            Answer::Emit(events) if events.len() > self.limits.emitted_events_max => Outcome::Fault {
-                code: FaultCode::OutputLimit,
+            Answer::Emit(events) if events.len() > self.limits.emitted_events_max => Outcome::Error {
+                code: FunctionErrorCode::OutputLimit,
                 message: format!(
                     "one event became {}; at most {} are allowed",
                     events.len(),
@@ -516,7 +518,7 @@ fn marked(mark: Mark) -> Outcome {
 
 fn outcome_bytes(outcome: &Outcome) -> usize {
     match outcome {
-        Outcome::Keep | Outcome::Edited | Outcome::Fault { .. } => 0,
+        Outcome::Keep | Outcome::Edited | Outcome::Error { .. } => 0,
         Outcome::Replace(event) | Outcome::Drop(event) => event.len(),
         Outcome::Emit(events) => events.iter().map(String::len).sum(),
         Outcome::Fail { code, message, .. } => code.len() + message.len(),

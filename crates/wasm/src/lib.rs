@@ -42,7 +42,7 @@ pub mod function;
 /// Tables that a workspace grants to plugins: addresses, names.
 pub mod lookup;
 
-pub use artifact::{Code, Flaw, Origin, Seal, compiler_id, precompile};
+pub use artifact::{ArtifactError, Code, Origin, Seal, compiler_id, precompile};
 pub use call::{Answer, Call, CallFailure, Called, GuestError, GuestErrorKind, Stage};
 pub use call_log::{CallLog, Level, LogLine, legible};
 pub use component_limits::{ComponentLimits, inspect};

@@ -13,7 +13,7 @@ pub enum StopReason {
 }
 
 impl StopReason {
-    /// The word in faults and in quarantine. To those who read it a machine that stood still is a wall limit.
+    /// The word in errors and in quarantine. To those who read it a machine that stood still is a wall limit.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

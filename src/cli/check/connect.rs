@@ -9,7 +9,7 @@ use futures_util::future::{join, join_all};
 use tidegate_process::telemetry::with_causes;
 use tidegate_warehouse::rights::{Can, Right};
 
-use super::super::{Done, paint, runtime};
+use super::super::{Done, runtime, style};
 use crate::app::declare;
 use crate::config::{DestinationKind, Workspace};
 use crate::warehouses::Settings;
@@ -73,10 +73,10 @@ async fn warehouse(workspace: &Workspace, sync: &str, settings: &Settings) -> Re
         Ok(asked) => asked.map_err(|failure| with_causes(&failure))?,
         Err(_) => return Err(format!("it has not answered within {} s", PATIENCE.as_secs())),
     };
-    let tables = if tables == 1 { "1 table".to_owned() } else { format!("{} tables", paint::count(tables as u64)) };
+    let tables = if tables == 1 { "1 table".to_owned() } else { format!("{} tables", style::count(tables as u64)) };
     Ok(match durable {
         Some(durable) => {
-            format!("it answers: {tables}, and everything below offset {} of the log", paint::count(durable))
+            format!("it answers: {tables}, and everything below offset {} of the log", style::count(durable))
         }
         None => format!("it answers: {tables}, and nothing of this sync yet"),
     })
@@ -116,15 +116,15 @@ fn print(tried: &Tried) {
     let Tried { sync, destination, outcome, rights } = tried;
     match outcome {
         Ok(says) if tried.is_fine() => {
-            println!("{} {destination} (sync {sync}): {}", paint::good("ok"), paint::plain(says, 500));
+            println!("{} {destination} (sync {sync}): {}", style::good("ok"), style::plain(says, 500));
         }
         Ok(says) | Err(says) => {
-            eprintln!("{} {destination} (sync {sync}): {}", paint::error("failed:"), paint::plain(says, 1_000));
+            eprintln!("{} {destination} (sync {sync}): {}", style::error("failed:"), style::plain(says, 1_000));
         }
     }
     let may: Vec<&str> = rights.iter().filter(|right| right.can == Can::Yes).map(|right| &*right.what).collect();
     if !may.is_empty() {
-        println!("   it may {}", paint::plain(&may.join("; "), 2_000));
+        println!("   it may {}", style::plain(&may.join("; "), 2_000));
     }
     for right in rights.iter().filter(|right| right.can != Can::Yes) {
         let (start, end) = match (right.can, right.is_needed) {
@@ -132,6 +132,6 @@ fn print(tried: &Tried) {
             (_, true) => ("it may not", ", so nothing can be loaded"),
             (_, false) => ("it may not", ", and loads without"),
         };
-        eprintln!("   {start} {}{end}: {}", paint::plain(&right.what, 500), paint::plain(&right.fix, 2_000));
+        eprintln!("   {start} {}{end}: {}", style::plain(&right.what, 500), style::plain(&right.fix, 2_000));
     }
 }

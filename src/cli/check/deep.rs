@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::super::{Done, paint};
+use super::super::{Done, style};
 use crate::app::inspect::{self, Damage, Inspected};
 use crate::config::Workspace;
 
@@ -12,7 +12,7 @@ pub(super) fn run(workspace: &Workspace, json: bool) -> Done {
     let inspected = if std::io::stderr().is_terminal() && !json {
         let spinner = indicatif::ProgressBar::new_spinner();
         spinner.enable_steady_tick(Duration::from_millis(100));
-        let inspected = inspect::inspect(workspace, &mut |file| spinner.set_message(paint::plain(file, 200)));
+        let inspected = inspect::inspect(workspace, &mut |file| spinner.set_message(style::plain(file, 200)));
         spinner.finish_and_clear();
         inspected
     } else {
@@ -49,17 +49,17 @@ fn print_json(inspected: &[Inspected], damage: &[&Damage]) {
 }
 
 fn print_table(workspace: &Workspace, inspected: &[Inspected], damage: &[&Damage]) {
-    let mut table = paint::table(&["file", "format", "bytes", "looked at", "result"]);
+    let mut table = style::table(&["file", "format", "bytes", "looked at", "result"]);
     for file in inspected {
         let result = match file.damage.len() {
             0 => "ok".to_owned(),
             many => format!("{many} damaged"),
         };
         table.add_row([
-            paint::plain(&file.file, 200),
-            paint::plain(file.format.as_deref().unwrap_or("-"), 20),
-            paint::count(file.bytes),
-            paint::plain(&file.looked_at, 200),
+            style::plain(&file.file, 200),
+            style::plain(file.format.as_deref().unwrap_or("-"), 20),
+            style::count(file.bytes),
+            style::plain(&file.looked_at, 200),
             result,
         ]);
     }
@@ -67,14 +67,14 @@ fn print_table(workspace: &Workspace, inspected: &[Inspected], damage: &[&Damage
     for found in damage {
         println!(
             "{} {}: {}. What follows: {}. What to do: {}",
-            paint::bold("damaged:"),
-            paint::plain(&found.file, 300),
-            paint::plain(&found.what, 500),
-            paint::plain(&found.follows, 500),
-            paint::plain(&found.remedy, 500)
+            style::bold("damaged:"),
+            style::plain(&found.file, 300),
+            style::plain(&found.what, 500),
+            style::plain(&found.follows, 500),
+            style::plain(&found.remedy, 500)
         );
     }
     if damage.is_empty() {
-        println!("{} {}: every file is what was stored", paint::good("ok"), workspace.data.display());
+        println!("{} {}: every file is what was stored", style::good("ok"), workspace.data.display());
     }
 }

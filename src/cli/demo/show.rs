@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 use tidegate_state::{Filter, State};
 
 use crate::app::paths;
-use crate::cli::{Failure, paint};
+use crate::cli::{Failure, style};
 
 const ROWS: usize = 3;
 const COLUMNS: usize = 7;
@@ -63,11 +63,11 @@ fn table(connection: &Connection, name: &str) -> Result<(), Failure> {
     })?;
     let shown: Vec<&(String, String)> =
         PREFERRED.iter().filter_map(|name| columns.iter().find(|(column, _)| column == name)).take(COLUMNS).collect();
-    println!("\n   {} · {} rows, {} columns", paint::bold(&paint::plain(name, 63)), paint::count(rows), columns.len());
+    println!("\n   {} · {} rows, {} columns", style::bold(&style::plain(name, 63)), style::count(rows), columns.len());
     let header: Vec<String> =
         shown.iter().map(|(name, kind)| format!("{name}\n{}", kind.trim_end_matches(" TEXT").to_lowercase())).collect();
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    let mut table = paint::table(&header);
+    let mut table = style::table(&header);
     let list: Vec<String> = shown.iter().map(|(name, _)| format!("\"{name}\"")).collect();
     let sql = format!("SELECT {} FROM {quoted} ORDER BY received_at DESC, id DESC LIMIT {ROWS}", list.join(", "));
     let mut select = connection.prepare(&sql)?;
@@ -87,22 +87,22 @@ fn cell(value: Value) -> String {
         Value::Null => String::new(),
         Value::Integer(number) => number.to_string(),
         Value::Real(number) => number.to_string(),
-        Value::Text(text) => paint::plain(&text, 40),
+        Value::Text(text) => style::plain(&text, 40),
         Value::Blob(bytes) => format!("{} bytes", bytes.len()),
     }
 }
 
-/// Prints what was set aside, and what became of everything.
+/// Prints what was quarantined, and what became of everything.
 pub(super) fn quarantine(data: &Path) -> Result<(), Failure> {
     let state = State::read(&paths::state(data))?;
-    let mut table = paint::table(&["stage", "code", "reason", "event"]);
+    let mut table = style::table(&["stage", "code", "reason", "event"]);
     for entry in state.quarantined(&Filter { entries_max: 10, ..Filter::default() })? {
         let event = String::from_utf8_lossy(&entry.event).into_owned();
         table.add_row([
             entry.stage.to_owned(),
-            paint::plain(&entry.code, 40),
-            paint::plain(&entry.message, 90),
-            paint::plain(&event, 60),
+            style::plain(&entry.code, 40),
+            style::plain(&entry.message, 90),
+            style::plain(&event, 60),
         ]);
     }
     for line in table.to_string().lines() {
@@ -112,11 +112,11 @@ pub(super) fn quarantine(data: &Path) -> Result<(), Failure> {
     let count = |name: &str| counters.iter().filter(|(_, known, _)| known == name).map(|(_, _, n)| n).sum::<u64>();
     let delivered: u64 = state.reports()?.iter().map(|report| report.delivered).sum();
     println!(
-        "\n   {} accepted = {} delivered + {} duplicates recognised + {} set aside",
-        paint::count(count("accepted")),
-        paint::count(delivered),
-        paint::count(count("duplicates")),
-        paint::count(count("quarantined")),
+        "\n   {} accepted = {} delivered + {} duplicates recognised + {} quarantined",
+        style::count(count("accepted")),
+        style::count(delivered),
+        style::count(count("duplicates")),
+        style::count(count("quarantined")),
     );
     Ok(())
 }

@@ -10,7 +10,7 @@ use tidegate_plugin::{Kind, Manifest, Package};
 use tidegate_registry as store;
 
 use super::{Done, Failure, Tools, build};
-use crate::cli::paint;
+use crate::cli::style;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         println!("{}", serde_json::json!({"component": workspace.join(&place), "destination": yaml}));
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{} {} from {}", paint::good("added"), yaml.display(), path.display());
+    println!("{} {} from {}", style::good("added"), yaml.display(), path.display());
     println!(
         "\nNext:\n  fill in {0}\n  write syncs/web-to-{name}.yaml with `source: web` and `destination: {name}`\n  tidegate check {1}",
         yaml.display(),

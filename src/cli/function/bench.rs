@@ -10,7 +10,7 @@ use tidegate_wasm::Limits;
 use tidegate_wasm::function::granted;
 
 use super::{Done, Failure, Tools, build};
-use crate::cli::{paint, runtime};
+use crate::cli::{runtime, style};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -42,13 +42,13 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         println!("{}", serde_json::Value::Array(report.rows.iter().map(row).collect()));
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = paint::table(&["batch", "", "events/s", "p50 of a batch", "p99 of a batch", "an event"]);
+    let mut table = style::table(&["batch", "", "events/s", "p50 of a batch", "p99 of a batch", "an event"]);
     for (plugin, noop) in &report.rows {
         for (name, measured) in [("this plugin", plugin), ("no-op", noop)] {
             table.add_row([
                 measured.batch.to_string(),
                 name.to_owned(),
-                paint::count(measured.events_per_second as u64),
+                style::count(measured.events_per_second as u64),
                 format!("{:.2} ms", measured.p50_us / 1e3),
                 format!("{:.2} ms", measured.p99_us / 1e3),
                 format!("{:.2} µs", measured.p50_us / measured.batch as f64),

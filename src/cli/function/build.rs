@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tidegate_authoring::{self as project, Built};
 
 use super::{Done, Failure, Tools};
-use crate::cli::paint;
+use crate::cli::style;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -40,7 +40,7 @@ pub(super) fn json_of(built: &Built) -> serde_json::Value {
 
 pub(super) fn say(done: &str, built: &Built) {
     let (kib, id) = (built.bytes.div_ceil(1024), built.sha256.get(..16).unwrap_or_default());
-    println!("{} {} ({kib} KiB, sha-256 {id}, {:.1} s)", paint::good(done), built.path.display(), built.seconds);
+    println!("{} {} ({kib} KiB, sha-256 {id}, {:.1} s)", style::good(done), built.path.display(), built.seconds);
     if built.kind.is_none() {
         println!("  without a plugin.yaml it carries no manifest: it can be run here, but not pushed");
     }
@@ -52,7 +52,7 @@ pub(in crate::cli) fn built(dir: &Path, out: Option<&Path>, tools: &Tools) -> Re
     if !std::io::stderr().is_terminal() {
         return Ok(project::build(dir, &workbench, out, &mut |line| {
             if !line.trim().is_empty() {
-                eprintln!("  {}", paint::plain(line, 200));
+                eprintln!("  {}", style::plain(line, 200));
             }
         })?);
     }
@@ -61,7 +61,7 @@ pub(in crate::cli) fn built(dir: &Path, out: Option<&Path>, tools: &Tools) -> Re
         spinner.set_style(style);
     }
     spinner.enable_steady_tick(Duration::from_millis(100));
-    let built = project::build(dir, &workbench, out, &mut |line| spinner.set_message(paint::plain(line, 200)));
+    let built = project::build(dir, &workbench, out, &mut |line| spinner.set_message(style::plain(line, 200)));
     spinner.finish_and_clear();
     Ok(built?)
 }

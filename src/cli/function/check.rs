@@ -7,7 +7,7 @@ use tidegate_authoring::{self as project, Inspected};
 use tidegate_document::file;
 
 use super::{Done, Failure};
-use crate::cli::paint;
+use crate::cli::style;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -36,14 +36,14 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
                 "exports": found.exports, "manifest": manifest})
         );
     } else {
-        println!("{} {} may run", paint::good("ok"), path.display());
+        println!("{} {} may run", style::good("ok"), path.display());
         print(&found);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn print(found: &Inspected) {
-    let line = |name: &str, text: &str| println!("  {name:<9} {}", paint::plain(text, 200));
+    let line = |name: &str, text: &str| println!("  {name:<9} {}", style::plain(text, 200));
     let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     line("size", &format!("{} KiB", found.bytes.div_ceil(1024)));
     line("world", found.world);

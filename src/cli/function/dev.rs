@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use super::{Done, Failure, Tools, build, test};
-use crate::cli::{on_signal, paint, runtime};
+use crate::cli::{on_signal, runtime, style};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -57,8 +57,8 @@ async fn once(args: &Args) {
     };
     match tried.await {
         Ok(()) => {}
-        Err(Failure::Failed(message)) => println!("{} {message}", paint::error("error:")),
-        Err(Failure::Problems(problems)) => println!("{} {} problems", paint::error("error:"), problems.len()),
+        Err(Failure::Failed(message)) => println!("{} {message}", style::error("error:")),
+        Err(Failure::Problems(problems)) => println!("{} {} problems", style::error("error:"), problems.len()),
     }
     println!("watching {}; Ctrl-C ends", args.dir.display());
 }

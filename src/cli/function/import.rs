@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use tidegate_authoring::{self as project, Foreign, Product};
 
 use super::{Done, Tools};
-use crate::cli::paint;
+use crate::cli::style;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -49,10 +49,10 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
                 "settings": imported.settings, "uncalled": imported.uncalled});
         println!("{line}");
     } else {
-        println!("{} {}; it calls {}", paint::good("made"), dir.display(), imported.entries.join(", "));
+        println!("{} {}; it calls {}", style::good("made"), dir.display(), imported.entries.join(", "));
         if !imported.uncalled.is_empty() {
             let uncalled = imported.uncalled.join(", ");
-            println!("{} {uncalled}: events come one by one, and none of them deletes", paint::error("never called:"));
+            println!("{} {uncalled}: events come one by one, and none of them deletes", style::error("never called:"));
         }
         if !imported.settings.is_empty() {
             let settings = imported.settings.join(", ");

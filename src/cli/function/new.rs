@@ -7,7 +7,7 @@ use tidegate_authoring as project;
 use tidegate_plugin::{Kind, Language};
 
 use super::Done;
-use crate::cli::paint;
+use crate::cli::style;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct FunctionArgs {
@@ -63,7 +63,7 @@ pub(super) fn make(name: &str, dir: Option<&Path>, language: Language, kind: Kin
         println!("{}", serde_json::json!({"dir": dir.display().to_string(), "files": files}));
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{} {} ({} files)", paint::good("made"), dir.display(), files.len());
+    println!("{} {} ({} files)", style::good("made"), dir.display(), files.len());
     let command = if kind == Kind::Destination { "destination" } else { "function" };
     println!("\nNext:\n  tidegate {command} test {0}\n  tidegate {command} dev {0}", dir.display());
     Ok(ExitCode::SUCCESS)

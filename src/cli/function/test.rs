@@ -10,7 +10,7 @@ use tidegate_wasm::Limits;
 use tidegate_wasm::function::{Level, granted};
 
 use super::{Done, Failure, Tools, build};
-use crate::cli::{paint, runtime};
+use crate::cli::{runtime, style};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -95,27 +95,27 @@ fn counted(case: &Case) -> String {
 pub(super) fn print(report: &TestReport, logs: bool) {
     for case in &report.cases {
         match &case.result {
-            CaseResult::Passed => println!("{} {} ({})", paint::good("passed"), case.name, counted(case)),
-            CaseResult::Updated => println!("{} {} ({})", paint::bold("written"), case.name, counted(case)),
+            CaseResult::Passed => println!("{} {} ({})", style::good("passed"), case.name, counted(case)),
+            CaseResult::Updated => println!("{} {} ({})", style::bold("written"), case.name, counted(case)),
             CaseResult::Differs { diff } => {
-                println!("{} {}", paint::bold("differs"), case.name);
+                println!("{} {}", style::bold("differs"), case.name);
                 for line in diff.lines() {
-                    println!("  {}", paint::plain(line, 200));
+                    println!("  {}", style::plain(line, 200));
                 }
             }
-            CaseResult::Refused => println!("{} {}: a server would not take it", paint::bold("refused"), case.name),
+            CaseResult::Refused => println!("{} {}: a server would not take it", style::bold("refused"), case.name),
             CaseResult::Unknown { .. } => {
-                println!("{} {}: no output file yet; --update writes it", paint::bold("unknown"), case.name);
+                println!("{} {}: no output file yet; --update writes it", style::bold("unknown"), case.name);
             }
         }
         let wrong = !matches!(case.result, CaseResult::Passed);
         if wrong {
             for note in &case.notes {
-                println!("  {}", paint::plain(note, 600));
+                println!("  {}", style::plain(note, 600));
             }
         }
         for line in case.log.iter().filter(|line| logs || (wrong && line.level >= Level::Warn)) {
-            println!("  log: {}", paint::plain(&line.text, 400));
+            println!("  log: {}", style::plain(&line.text, 400));
         }
     }
     println!(

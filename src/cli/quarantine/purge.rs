@@ -7,7 +7,7 @@ use tidegate_event::time;
 use tidegate_process::clock;
 use tidegate_state::{Purge, State};
 
-use super::super::{Done, Failure, WorkspaceArgs, paint};
+use super::super::{Done, Failure, WorkspaceArgs, style};
 use crate::app::paths;
 use crate::config;
 
@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
             })
         );
     } else if removed > 0 {
-        println!("{} {} purged; {} are left", paint::good("ok"), paint::count(removed), paint::count(left.entries));
+        println!("{} {} purged; {} are left", style::good("ok"), style::count(removed), style::count(left.entries));
     } else if total > 0 {
         println!("nothing was removed");
     }
@@ -86,12 +86,12 @@ fn print_groups(groups: &[(String, String, u64)], total: u64) {
         println!("Nothing in quarantine is like that.");
         return;
     }
-    let mut table = paint::table(&["source or sync", "code", "events"]);
+    let mut table = style::table(&["source or sync", "code", "events"]);
     for (scope, code, count) in groups {
-        table.add_row([paint::plain(scope, 63), paint::plain(code, 64), paint::count(*count)]);
+        table.add_row([style::plain(scope, 63), style::plain(code, 64), style::count(*count)]);
     }
     println!("{table}");
-    println!("{} in all", paint::count(total));
+    println!("{} in all", style::count(total));
 }
 
 /// Asks on a terminal; elsewhere somebody must have said `--yes`.
@@ -103,7 +103,7 @@ fn confirmed(args: &Args, total: u64) -> Result<bool, Failure> {
         let message = format!("{total} events would go for good; say --yes, or --dry-run to only count them");
         return Err(Failure::Failed(message));
     }
-    eprint!("Remove these {} events for good? [y/N] ", paint::count(total));
+    eprint!("Remove these {} events for good? [y/N] ", style::count(total));
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::session::Session;
-use crate::cli::{Failure, paint};
+use crate::cli::{Failure, style};
 
 /// So many events say enough.
 const EVENTS_ENOUGH: u64 = 20;
@@ -28,7 +28,7 @@ impl Seen {
         let charges = shown["meters"]["charges"].as_array().into_iter().flatten();
         for charge in charges.filter(|charge| charge["version"] == shown["live"]["sha256"]) {
             seen.events += number(&charge["events"]);
-            seen.failed += number(&charge["faults"]) + number(&charge["failed"]);
+            seen.failed += number(&charge["errors"]) + number(&charge["failed"]);
         }
         seen
     }
@@ -77,19 +77,19 @@ impl Before {
 
 fn said(shown: &Value, seen: Seen) -> Value {
     let charges = shown["meters"]["charges"].as_array().into_iter().flatten();
-    let mut faults =
-        charges.filter(|charge| charge["version"] == shown["live"]["sha256"]).map(|charge| &charge["fault"]);
-    let fault = faults.find_map(Value::as_str);
-    json!({"events": seen.events, "failed": seen.failed, "fault": fault})
+    let mut errors =
+        charges.filter(|charge| charge["version"] == shown["live"]["sha256"]).map(|charge| &charge["error"]);
+    let error = errors.find_map(Value::as_str);
+    json!({"events": seen.events, "failed": seen.failed, "error": error})
 }
 
 /// The same as words for people, on standard error.
 pub(super) fn warn_of(failing: &Value, one: &str, name: &str) {
-    let fault = failing["fault"].as_str().map_or_else(String::new, |fault| format!(": {}", paint::plain(fault, 500)));
+    let error = failing["error"].as_str().map_or_else(String::new, |error| format!(": {}", style::plain(error, 500)));
     eprintln!(
-        "{} {one} {name} failed {} of {} events that it saw{fault}\n  what failed is in `tidegate quarantine`; `tidegate {one} rollback \
+        "{} {one} {name} failed {} of {} events that it saw{error}\n  what failed is in `tidegate quarantine`; `tidegate {one} rollback \
          {name}` goes back",
-        paint::error("warning:"),
+        style::error("warning:"),
         failing["failed"],
         failing["events"]
     );

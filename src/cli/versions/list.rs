@@ -7,7 +7,7 @@ use tidegate_registry::PluginKind;
 
 use super::session::{ServerArgs, Session};
 use super::short;
-use crate::cli::{Done, paint};
+use crate::cli::{Done, style};
 
 pub(super) async fn run(server: &ServerArgs, plugin_kind: PluginKind, json: bool) -> Done {
     let answer = Session::new(server)?.get(&format!("/admin/{}", plugin_kind.all())).await?;
@@ -21,7 +21,7 @@ pub(super) async fn run(server: &ServerArgs, plugin_kind: PluginKind, json: bool
         return Ok(ExitCode::SUCCESS);
     }
     let used = if plugin_kind == PluginKind::Functions { "attached" } else { "syncs" };
-    let mut table = paint::table(&[plugin_kind.one(), "live", "previous", "candidate", "versions", used]);
+    let mut table = style::table(&[plugin_kind.one(), "live", "previous", "candidate", "versions", used]);
     for one in all {
         let name = one["name"].as_str().unwrap_or_default().to_owned();
         let users: Vec<&str> = one[used].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

@@ -8,7 +8,7 @@ use tidegate_registry::PluginKind;
 
 use super::session::{ServerArgs, Session};
 use super::{path, short};
-use crate::cli::{Done, paint};
+use crate::cli::{Done, style};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -55,7 +55,7 @@ pub(super) async fn run(args: &Args, plugin_kind: PluginKind, json: bool) -> Don
             if json {
                 println!("{line}");
             } else {
-                let text = |name: &str| paint::plain(line[name].as_str().unwrap_or_default(), 2_000);
+                let text = |name: &str| style::plain(line[name].as_str().unwrap_or_default(), 2_000);
                 println!("{} {} {} {}", text("at"), short(&line["version"]), text("level"), text("text"));
             }
         }

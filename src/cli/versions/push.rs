@@ -13,7 +13,7 @@ use tidegate_registry::PluginKind;
 use super::failing::{self, Before};
 use super::session::{ServerArgs, Session};
 use super::{read_json, short};
-use crate::cli::{Done, Failure, function, paint};
+use crate::cli::{Done, Failure, function, style};
 
 /// What is pushed, and onto what.
 #[derive(Debug, clap::Args)]
@@ -161,7 +161,7 @@ impl Push<'_> {
         let kib = version["bytes"].as_u64().unwrap_or(0) / 1024;
         println!(
             "{} {kept} {is}{} ({kib} KiB, compiled in {} ms, {}, {ms} ms in all)",
-            paint::good("pushed"),
+            style::good("pushed"),
             self.used_by(&release),
             version["compile_ms"],
             fixtures(&version["smoke"]),
@@ -242,7 +242,7 @@ fn fixtures(smoke: &Value) -> String {
     let count = |name: &str| smoke[name].as_u64().unwrap_or(0);
     let some = |count: u64| format!("{count} fixture{}", if count == 1 { "" } else { "s" });
     if let Some(difference) = smoke["failed"].as_str() {
-        return paint::plain(difference.lines().next().unwrap_or_default(), 200);
+        return style::plain(difference.lines().next().unwrap_or_default(), 200);
     }
     match (count("passed"), count("ran")) {
         (passed, 0) => format!("{} passed", some(passed)),

@@ -147,7 +147,7 @@ pub fn a_row_that_is_refused_stands_alone<R: Rig>(rig: &R) {
     }
     let failure = subject.try_deliver(numbered(3..40)).unwrap_err();
     assert!(matches!(failure, Failure::Refused { .. }), "{failure}");
-    assert_eq!(subject.durable_to(), Some(3), "the ledger waits until the refused are set aside");
+    assert_eq!(subject.durable_to(), Some(3), "the ledger waits until the refused are quarantined");
     let (delivery, rejected) = subject.deliver_refusing(numbered(3..40));
     let mut refused: Vec<_> = rejected.iter().map(|rejected| (rejected.index, &*rejected.code)).collect();
     refused.sort_unstable();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Route, event, ids, send};
 use crate::support::far::{Act, Far};
 
-/// Sends one attack between honest neighbours; returns what was set aside for it.
+/// Sends one attack between honest neighbours; returns what was quarantined for it.
 fn attack(route: &Route, far: &Far, properties: Value) -> Value {
     let server = route.workspace.serve();
     let before = route.sync()["cursor"].as_u64().unwrap_or(0);
@@ -19,7 +19,7 @@ fn attack(route: &Route, far: &Far, properties: Value) -> Value {
     let seen = ids(&far.seen());
     assert!(seen.contains(&name("a")) && seen.contains(&name("b")), "the neighbours arrive: {seen:?}");
     server.kill();
-    route.set_aside().remove(&name("evil")).unwrap_or_else(|| panic!("the attack was not set aside"))
+    route.quarantine().remove(&name("evil")).unwrap_or_else(|| panic!("the attack was not quarantined"))
 }
 
 #[test]
@@ -133,9 +133,9 @@ fn a_body_that_is_no_json_costs_the_event_that_made_it_so_and_none_of_its_neighb
         far.seen().iter().all(|received| !received.text().contains("Infinity")),
         "it was refused before it was sent"
     );
-    let set_aside = route.set_aside();
-    let (id, entry) = set_aside.first_key_value().unwrap();
-    assert_eq!((set_aside.len(), id.as_str(), entry["code"].as_str()), (1, "m-23", Some("body-not-json")));
+    let quarantine = route.quarantine();
+    let (id, entry) = quarantine.first_key_value().unwrap();
+    assert_eq!((quarantine.len(), id.as_str(), entry["code"].as_str()), (1, "m-23", Some("body-not-json")));
     let message = entry["message"].as_str().unwrap();
     assert!(message.contains("application/json") && message.contains("it says \"Infinity"), "{message}");
 }
@@ -202,6 +202,6 @@ fn an_answer_that_breaks_the_plugin_is_for_people_to_read() {
     send(&server, &[event("n", "u", json!({"say": "stray"}))]);
     route.wait_for_end(2);
     assert_eq!((route.code("m").as_str(), route.code("n").as_str()), ("trap", "bad-verdict"));
-    assert_eq!(route.set_aside()["m"]["detail"]["response"]["status"], 200);
+    assert_eq!(route.quarantine()["m"]["detail"]["response"]["status"], 200);
     server.stop();
 }

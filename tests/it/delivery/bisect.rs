@@ -40,7 +40,7 @@ fn the_event_at_fault_is_found_at_once_and_no_neighbour_waits() {
     let sync = route.wait_for_end(40);
     server.stop();
     assert_eq!((sync["delivered"].as_u64(), sync["rejected"].as_u64()), (Some(39), Some(1)), "{sync}");
-    assert_eq!(route.set_aside().into_keys().collect::<Vec<_>>(), ["m13"]);
+    assert_eq!(route.quarantine().into_keys().collect::<Vec<_>>(), ["m13"]);
     assert_eq!(route.code("m13"), "one-of-them");
     let mut taken = taken(&far);
     taken.sort();
@@ -75,5 +75,5 @@ fn many_at_fault_wait_their_turn_and_all_come_to_an_end() {
     let sync = route.wait_for_end(200);
     server.stop();
     assert_eq!((sync["delivered"].as_u64(), sync["rejected"].as_u64()), (Some(20), Some(180)), "{sync}");
-    assert!(route.set_aside().values().all(|entry| entry["code"] == "one-of-them"));
+    assert!(route.quarantine().values().all(|entry| entry["code"] == "one-of-them"));
 }

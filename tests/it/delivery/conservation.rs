@@ -1,4 +1,4 @@
-//! Delivered, set aside, pending: together they are what was accepted.
+//! Delivered, quarantined, pending: together they are what was accepted.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,7 +34,7 @@ fn moody() -> (Far, Arc<Mutex<BTreeMap<String, u64>>>) {
 }
 
 #[test]
-fn every_event_is_delivered_or_set_aside_with_request_and_answer() {
+fn every_event_is_delivered_or_quarantined_with_request_and_answer() {
     let (far, taken) = moody();
     let route = Route::with(&far, |_| {}, "");
     let server = route.workspace.serve();
@@ -54,7 +54,7 @@ fn every_event_is_delivered_or_set_aside_with_request_and_answer() {
     // A refusal is kept with what was asked and answered.
     send(&server, &[event("r", "u", json!({"say": "refuse-me"}))]);
     route.wait_for_end(407);
-    let entry = &route.set_aside()["r"];
+    let entry = &route.quarantine()["r"];
     assert_eq!(
         (&entry["code"], &entry["stage"], &entry["scope"]),
         (&json!("refused"), &json!("destination"), &json!("web-to-crm"))
@@ -157,14 +157,14 @@ fn a_dead_destination_fills_its_room_and_the_log_keeps_the_rest() {
 }
 
 #[test]
-fn what_is_too_old_is_set_aside_with_the_last_answer() {
+fn what_is_too_old_is_quarantined_with_the_last_answer() {
     let far = Far::new(|_| Act::Reply(503, Vec::new(), b"down for years".to_vec()));
     let route = Route::with(&far, |_| {}, "retry:\n  age_max: 300 ms\n");
     let server = route.workspace.serve();
     send(&server, &[event("m", "u", json!({}))]);
     let sync = route.wait_for_end(1);
     assert_eq!(sync["rejected"], 1);
-    let entry = &route.set_aside()["m"];
+    let entry = &route.quarantine()["m"];
     assert_eq!((&entry["code"], &entry["detail"]["response"]["body"]), (&json!("retry-age"), &json!("down for years")));
     assert!(entry["message"].as_str().unwrap().contains("503"), "{entry}");
     server.stop();

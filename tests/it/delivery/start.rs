@@ -127,7 +127,7 @@ fn the_functions_of_a_source_go_over_what_no_sync_gets() {
     send(&server, &[event("bad", "u", json!({"attack": "panic"}))]);
     server.wait();
     drop(server);
-    // The tool alone, and what was accepted before is not for it: the event that breaks the function is set aside all the same.
+    // The tool alone, and what was accepted before is not for it: the event that breaks the function is quarantined all the same.
     std::fs::remove_file(workspace.path().join("syncs/web-to-warehouse.yaml")).unwrap();
     std::fs::write(&sync, "source: web\ndestination: crm\n").unwrap();
     let server = workspace.serve();

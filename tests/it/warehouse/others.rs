@@ -78,7 +78,7 @@ fn an_event_named_like_somebody_elses_table_or_view_harms_neither() {
 }
 
 #[test]
-fn a_row_that_somebodys_constraint_forbids_is_set_aside_whole() {
+fn a_row_that_somebodys_constraint_forbids_is_quarantined_whole() {
     let file = File::new();
     let mut client = file.client();
     client.deliver(&batch(vec![track(0, "a", "E", json!({ "v": 1 }))])).unwrap();
@@ -98,7 +98,7 @@ fn a_row_that_somebodys_constraint_forbids_is_set_aside_whole() {
     assert_eq!(
         (file.count("tracks"), client.durable_to().unwrap()),
         (1, Some(1)),
-        "the others wait until it is set aside"
+        "the others wait until it is quarantined"
     );
     let delivery = client.deliver(&events.without(&rejected)).unwrap();
     assert_eq!((delivery.delivered, delivery.duplicates), (3, 1));

@@ -12,7 +12,7 @@ use super::super::component::{self, EncodeError};
 use super::adapter::{self, Wanted};
 use super::{bindings, link, preview2};
 
-type Flaw = Box<dyn std::error::Error + Send + Sync>;
+type RewriteError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Which module of a component is the author's.
 const OURS: &str = "tidegate:plugin/lifecycle@0.1.0#configure";
@@ -99,7 +99,7 @@ struct Rewritten {
     allocates: bool,
 }
 
-fn rewritten(core: &[u8]) -> Result<Rewritten, Flaw> {
+fn rewritten(core: &[u8]) -> Result<Rewritten, RewriteError> {
     wasmparser::validate(core)?;
     let mut types: Vec<FuncType> = Vec::new();
     let mut done =
@@ -139,7 +139,7 @@ fn place<'a>(
     import: &wasmparser::Import<'a>,
     types: &[FuncType],
     done: &mut Rewritten,
-) -> Result<(&'a str, Cow<'a, str>), Flaw> {
+) -> Result<(&'a str, Cow<'a, str>), RewriteError> {
     if import.module == adapter::NAME {
         done.wants_system = true;
     }

@@ -25,7 +25,7 @@ use super::super::component::{self, EncodeError};
 use super::bindings;
 
 /// What is wrong with a component, in words.
-type Flaw = Box<dyn std::error::Error + Send + Sync>;
+type LinkError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Interfaces that stay imports.
 const OURS: &str = "tidegate:";
@@ -40,13 +40,13 @@ const SHIM_TABLE: &str = "$imports";
 /// The component is made in another way than those of the tools that this program drives.
 pub(super) fn linked(component: &[u8], kind: Kind) -> Result<Vec<u8>, EncodeError> {
     let mut core =
-        link(component).map_err(|flaw| EncodeError::of(format!("its parts could not be linked, because {flaw}")))?;
+        link(component).map_err(|error| EncodeError::of(format!("its parts could not be linked, because {error}")))?;
     bindings::embed_type(&mut core, kind)?;
     component::encode(&core, None)
 }
 
 /// The modules of `component` that make up the plugin as one core module.
-fn link(component: &[u8]) -> Result<Vec<u8>, Flaw> {
+fn link(component: &[u8]) -> Result<Vec<u8>, LinkError> {
     // Indexes are looked up below as they stand there.
     wasmparser::validate(component)?;
     let parts = parse(component)?;
@@ -95,7 +95,7 @@ struct Outside<'a> {
 }
 
 impl<'a> Linker<'a> {
-    fn new(part: Part<'a>) -> Result<Self, Flaw> {
+    fn new(part: Part<'a>) -> Result<Self, LinkError> {
         let mut linker = Self { part, linked: Vec::new(), shim: None, filler: None };
         for at in 0..linker.part.instances.len() {
             let Ok(module) = linker.module(at) else { continue };
@@ -115,7 +115,7 @@ impl<'a> Linker<'a> {
         Ok(linker)
     }
 
-    fn module(&self, instance: usize) -> Result<&Module<'a>, Flaw> {
+    fn module(&self, instance: usize) -> Result<&Module<'a>, LinkError> {
         let module = match self.part.instances.get(instance) {
             Some(Instance::Of { module, .. }) => self.part.modules.get(*module),
             _ => None,
@@ -124,7 +124,7 @@ impl<'a> Linker<'a> {
     }
 
     /// What `instance` exports as `name`; none is a function of the host.
-    fn export(&self, instance: usize, name: &str) -> Result<Option<Defined>, Flaw> {
+    fn export(&self, instance: usize, name: &str) -> Result<Option<Defined>, LinkError> {
         let missing = || format!("nothing is exported as {name:?}");
         match self.part.instances.get(instance).ok_or_else(missing)? {
             Instance::Bundle(exports) => {
@@ -148,7 +148,7 @@ impl<'a> Linker<'a> {
     }
 
     /// What the module of `instance` imports as `name` of `from`.
-    fn import(&self, instance: usize, from: &str, name: &str) -> Result<Option<Defined>, Flaw> {
+    fn import(&self, instance: usize, from: &str, name: &str) -> Result<Option<Defined>, LinkError> {
         let Some(Instance::Of { arguments, .. }) = self.part.instances.get(instance) else {
             return Err("something without a module imports".into());
         };
@@ -157,7 +157,7 @@ impl<'a> Linker<'a> {
     }
 
     /// What the module of `instance` calls `index`, wherever that is defined.
-    fn defined(&self, instance: usize, kind: usize, index: u32) -> Result<Option<Defined>, Flaw> {
+    fn defined(&self, instance: usize, kind: usize, index: u32) -> Result<Option<Defined>, LinkError> {
         let imports = &self.module(instance)?.imports[kind];
         match imports.get(index as usize) {
             Some((from, name)) => self.import(instance, from, name),
@@ -165,18 +165,18 @@ impl<'a> Linker<'a> {
         }
     }
 
-    fn global(&self, instance: usize, index: u32) -> Result<Defined, Flaw> {
+    fn global(&self, instance: usize, index: u32) -> Result<Defined, LinkError> {
         self.defined(instance, GLOBALS, index)?.ok_or_else(|| "the host would give a global".into())
     }
 
     /// The value of a global that never changes.
-    fn constant(&self, (instance, index): Defined) -> Result<Option<i32>, Flaw> {
+    fn constant(&self, (instance, index): Defined) -> Result<Option<i32>, LinkError> {
         let (ty, init) = &self.module(instance)?.globals[index as usize];
         if ty.mutable || ty.content_type != ValType::I32 { Ok(None) } else { self.value(instance, init).map(Some) }
     }
 
     /// The value of an expression of type `i32`.
-    fn value(&self, instance: usize, init: &wasmparser::ConstExpr<'_>) -> Result<i32, Flaw> {
+    fn value(&self, instance: usize, init: &wasmparser::ConstExpr<'_>) -> Result<i32, LinkError> {
         let mut stack = Vec::new();
         for operator in init.get_operators_reader() {
             match operator? {
@@ -196,7 +196,7 @@ impl<'a> Linker<'a> {
         stack.pop().ok_or_else(|| "an initial value is empty".into())
     }
 
-    fn link(&self) -> Result<Vec<u8>, Flaw> {
+    fn link(&self) -> Result<Vec<u8>, LinkError> {
         let (outside, bases) = self.number()?;
         let maps = self.maps(&outside, &bases)?;
         let (mut types, mut imports, mut functions) =
@@ -276,7 +276,7 @@ impl<'a> Linker<'a> {
     }
 
     /// What comes from outside, and where the definitions of each module begin: behind that, in the order of the modules.
-    fn number(&self) -> Result<(Outside<'a>, HashMap<usize, Bases>), Flaw> {
+    fn number(&self) -> Result<(Outside<'a>, HashMap<usize, Bases>), LinkError> {
         let (mut outside, mut bases, mut next) = (Outside::default(), HashMap::new(), Bases::default());
         for at in &self.linked {
             let module = self.module(*at)?;
@@ -306,7 +306,7 @@ impl<'a> Linker<'a> {
         Ok((outside, bases))
     }
 
-    fn maps(&self, outside: &Outside<'a>, bases: &HashMap<usize, Bases>) -> Result<HashMap<usize, Map>, Flaw> {
+    fn maps(&self, outside: &Outside<'a>, bases: &HashMap<usize, Bases>) -> Result<HashMap<usize, Map>, LinkError> {
         let mut maps = HashMap::new();
         for at in &self.linked {
             let module = self.module(*at)?;
@@ -340,12 +340,12 @@ impl<'a> Linker<'a> {
         element: &wasmparser::Element<'a>,
         map: &Map,
         elements: &mut ElementSection,
-    ) -> Result<(), Flaw> {
+    ) -> Result<(), LinkError> {
         let ElementItems::Functions(items) = element.items.clone() else {
             return Err("a table of it is filled by expressions".into());
         };
         let items =
-            items.into_iter().map(|item| Ok(map.functions[item? as usize])).collect::<Result<Vec<_>, Flaw>>()?;
+            items.into_iter().map(|item| Ok(map.functions[item? as usize])).collect::<Result<Vec<_>, LinkError>>()?;
         let not_linked = items.contains(&NOT_LINKED);
         let items = Elements::Functions(items.into());
         match &element.kind {
@@ -370,7 +370,7 @@ impl<'a> Linker<'a> {
     }
 
     /// The functions of the world, their memory, and how the host allocates in it.
-    fn exports(&self, maps: &HashMap<usize, Map>) -> Result<ExportSection, Flaw> {
+    fn exports(&self, maps: &HashMap<usize, Map>) -> Result<ExportSection, LinkError> {
         let world = self.part.world().ok_or("no function of the world is named")?;
         let mut names: Vec<_> = self.module(world)?.exports.keys().copied().collect();
         names.sort_unstable();
@@ -526,13 +526,13 @@ mod tests {
 
     #[test]
     fn what_it_cannot_link_is_said() {
-        let flaw = |bytes: &[u8]| link(bytes).unwrap_err().to_string();
-        assert!(flaw(&component("(start $begin) (func $begin)")).contains("start function"));
-        assert!(flaw(&component("(memory 1)")).contains("memor"));
-        assert!(flaw(&component("(table 1 (ref null func) (ref.func $seed))")).contains("first value"));
-        assert!(flaw(&component("(elem func $seed)")).contains("passive elements"));
-        assert_eq!(flaw(b"\0asm\x0d\0\x01\0"), "no part of it exports a plugin");
-        assert!(flaw(&component("")[..400]).contains("unexpected end"));
-        assert!(flaw(b"#!/bin/sh").contains("magic"));
+        let error = |bytes: &[u8]| link(bytes).unwrap_err().to_string();
+        assert!(error(&component("(start $begin) (func $begin)")).contains("start function"));
+        assert!(error(&component("(memory 1)")).contains("memor"));
+        assert!(error(&component("(table 1 (ref null func) (ref.func $seed))")).contains("first value"));
+        assert!(error(&component("(elem func $seed)")).contains("passive elements"));
+        assert_eq!(error(b"\0asm\x0d\0\x01\0"), "no part of it exports a plugin");
+        assert!(error(&component("")[..400]).contains("unexpected end"));
+        assert!(error(b"#!/bin/sh").contains("magic"));
     }
 }

@@ -1,4 +1,4 @@
-//! Which files become which domains, and which become faults.
+//! Which files become which domains, and which become problems.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +10,22 @@ fn files(list: &[(&str, Value)]) -> BTreeMap<String, Value> {
     list.iter().map(|(path, value)| ((*path).to_owned(), value.clone())).collect()
 }
 
-fn layout_faults(list: &[(&str, Value)]) -> Vec<String> {
-    let faults = Domain::from_files(&files(list), "web").unwrap_err();
-    faults.into_iter().map(|fault| format!("{}: {}", fault.origin, fault.problem)).collect()
+fn layout_problems(list: &[(&str, Value)]) -> Vec<String> {
+    let problems = Domain::from_files(&files(list), "web").unwrap_err();
+    problems.into_iter().map(|problem| format!("{}: {}", problem.origin, problem.problem)).collect()
 }
 
 #[test]
-fn layout_faults_are_loud() {
+fn layout_problems_are_loud() {
     let meta = json!({"name": "Shop"});
     let event = json!({"type": "track", "name": "A", "schema": {}});
-    assert_eq!(layout_faults(&[("README.md", json!(""))]), ["contracts: There are no contract files here."]);
+    assert_eq!(layout_problems(&[("README.md", json!(""))]), ["contracts: There are no contract files here."]);
     assert_eq!(
-        layout_faults(&[("contracts/a.yaml", meta.clone()), ("domains/b/domain.yaml", meta.clone())]),
+        layout_problems(&[("contracts/a.yaml", meta.clone()), ("domains/b/domain.yaml", meta.clone())]),
         ["domains/b/domain.yaml: It is laid out unlike contracts/a.yaml."]
     );
     assert_eq!(
-        layout_faults(&[
+        layout_problems(&[
             ("domains/a/Domain.yaml", meta.clone()),
             ("domains/a/b/c/d.yaml", event.clone()),
             ("domains/a/domain.yaml", json!({"name": "", "owner": "x", "sources": null, "onUndeclaredSchema": "OMIT"})),

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser};
 
-use super::{DEPTH_MAX, Flaw};
+use super::{DEPTH_MAX, YamlError};
 
 /// Values in one file, those that aliases stand for included.
 const NODES_MAX: usize = 1_000_000;
@@ -32,16 +32,16 @@ impl Cost {
 type Open = (usize, Cost);
 
 /// Refuses a text that means too much.
-pub(super) fn check(text: &str) -> Result<(), Flaw> {
+pub(super) fn check(text: &str) -> Result<(), YamlError> {
     let mut open: Vec<Open> = Vec::new();
     let mut anchors: HashMap<usize, Cost> = HashMap::new();
     let (mut all, mut aliased) = (Cost::default(), 0_usize);
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
             let line = error.marker().line();
-            Flaw { line, message: error.info().to_owned() }
+            YamlError { line, message: error.info().to_owned() }
         })?;
-        let flaw = |message: &str| Flaw { line: span.start.line(), message: message.to_owned() };
+        let error = |message: &str| YamlError { line: span.start.line(), message: message.to_owned() };
         let (anchor, cost) = match event {
             Event::Scalar(text, _, anchor, _) => (anchor, Cost { nodes: 1, bytes: text.len() }),
             Event::Alias(anchor) => {
@@ -51,7 +51,7 @@ pub(super) fn check(text: &str) -> Result<(), Flaw> {
             }
             Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
                 if open.len() >= DEPTH_MAX {
-                    return Err(flaw("nested too deeply"));
+                    return Err(error("nested too deeply"));
                 }
                 open.push((anchor, Cost { nodes: 1, bytes: 0 }));
                 continue;
@@ -70,10 +70,10 @@ pub(super) fn check(text: &str) -> Result<(), Flaw> {
         }
         let nodes = open.iter().fold(all.nodes, |nodes, (_, cost)| nodes.saturating_add(cost.nodes));
         if nodes > NODES_MAX {
-            return Err(flaw("more than 1,000,000 values, counting what aliases stand for; make the file smaller"));
+            return Err(error("more than 1,000,000 values, counting what aliases stand for; make the file smaller"));
         }
         if aliased > ALIASED_BYTES_MAX {
-            return Err(flaw("aliases stand for more than 16 MiB of text; write it without them, or make it smaller"));
+            return Err(error("aliases stand for more than 16 MiB of text; write it without them, or make it smaller"));
         }
     }
     Ok(())

@@ -303,8 +303,8 @@ fn a_value_that_is_set_gets_the_digits_of_its_place_or_of_the_event() {
     assert_eq!(made("12345678901234568", None, Numbers::Doubles).unwrap(), "12345678901234567");
     assert_eq!(made("12345678901234568", None, Numbers::ExactIntegers).unwrap(), "12345678901234568");
     assert_eq!(made("Infinity", None, Numbers::Doubles).unwrap(), "1e400");
-    assert_eq!(made("-Infinity", None, Numbers::Doubles), Err(Flaw::Malformed(1)));
-    assert_eq!(made("Infinity", None, Numbers::Exact), Err(Flaw::Malformed(0)));
+    assert_eq!(made("-Infinity", None, Numbers::Doubles), Err(JsonError::Malformed(1)));
+    assert_eq!(made("Infinity", None, Numbers::Exact), Err(JsonError::Malformed(0)));
 }
 
 #[test]

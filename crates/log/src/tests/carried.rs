@@ -1,7 +1,7 @@
 //! Logs of the first format, with bytes as the builds before this one wrote them.
 
 use super::ledger::{House, Ledger, check, settings};
-use super::memory::{Fault, Memory};
+use super::memory::{Injected, Memory};
 use crate::carry::{FRAME_HEADER_BYTES, FRAME_MAGIC, HEADER_BYTES, MAGIC};
 use crate::inspect::verify_in;
 use crate::{Error, Log, Severity, segment};
@@ -77,7 +77,7 @@ fn carrying_over_goes_on_where_it_was_stopped() {
     for at in 0..operations {
         for seed in 0..2 {
             let (memory, ledger) = old_log();
-            memory.fail(at, Fault::Death);
+            memory.fail(at, Injected::Death);
             assert!(House::open(&memory, 4000, 0).is_err());
             let left = if seed == 0 { memory.killed() } else { memory.cut(&mut super::memory::Dice::new(at)) };
             let house = House::open(&left, 4000, 0).unwrap_or_else(|error| panic!("dead at {at}: {error}"));

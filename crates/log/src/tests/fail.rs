@@ -1,7 +1,7 @@
 //! Each operation fails once: nothing is answered for that is not on disk, and the log goes on or stops for good.
 
 use super::ledger::{House, Ledger};
-use super::memory::{Dice, EINTR, EIO, EMFILE, ENOSPC, Fault, Memory, Op};
+use super::memory::{Dice, EINTR, EIO, EMFILE, ENOSPC, Injected, Memory, Op};
 use super::power::seeds;
 use crate::AppendError;
 
@@ -26,13 +26,13 @@ fn operations() -> u64 {
     memory.ops()
 }
 
-fn each(fault: Fault, mut then: impl FnMut(u64, Op, &Ledger, &[AppendError])) {
+fn each(injected: Injected, mut then: impl FnMut(u64, Op, &Ledger, &[AppendError])) {
     for at in 0..operations() {
         let (memory, mut ledger) = (Memory::default(), Ledger::default());
-        memory.fail(at, fault);
+        memory.fail(at, injected);
         let refusals = run(&memory, &mut ledger);
         let hit = memory.hit().unwrap();
-        let what = format!("{fault:?} at operation {at}, {hit:?}");
+        let what = format!("{injected:?} at operation {at}, {hit:?}");
         then(at, hit, &ledger, &refusals);
         let mut dice = Dice::new(at);
         // The disk may have dropped what was not synced, or the next process finds it all.
@@ -47,16 +47,16 @@ fn each(fault: Fault, mut then: impl FnMut(u64, Op, &Ledger, &[AppendError])) {
 
 #[test]
 fn short_writes_and_interrupted_calls_are_no_failures() {
-    for fault in [Fault::Short, Fault::Error(EINTR)] {
-        each(fault, |at, hit, ledger, refusals| {
-            assert!(refusals.is_empty() && ledger.acked.len() == 1000, "{fault:?} at {at}, {hit:?}: {refusals:?}");
+    for injected in [Injected::Short, Injected::Error(EINTR)] {
+        each(injected, |at, hit, ledger, refusals| {
+            assert!(refusals.is_empty() && ledger.acked.len() == 1000, "{injected:?} at {at}, {hit:?}: {refusals:?}");
         });
     }
 }
 
 #[test]
 fn a_disk_that_fails_once_ends_the_log_and_loses_nothing() {
-    each(Fault::Error(EIO), |at, hit, _, refusals| {
+    each(Injected::Error(EIO), |at, hit, _, refusals| {
         let poisoned = refusals.iter().all(|refusal| *refusal == AppendError::Poisoned);
         assert!(poisoned, "at {at}, {hit:?}: {refusals:?}");
     });
@@ -64,7 +64,7 @@ fn a_disk_that_fails_once_ends_the_log_and_loses_nothing() {
 
 #[test]
 fn a_full_disk_refuses_a_group_and_the_log_goes_on_but_a_failed_sync_is_final() {
-    each(Fault::Error(ENOSPC), |at, hit, ledger, refusals| {
+    each(Injected::Error(ENOSPC), |at, hit, ledger, refusals| {
         let poisoned = refusals.contains(&AppendError::Poisoned);
         assert!(!poisoned || matches!(hit, Op::Sync | Op::SyncNames), "at {at}, {hit:?}: {refusals:?}");
         assert!(poisoned || refusals.is_empty() || ledger.acked.len() > 900, "at {at}, {hit:?}: {refusals:?}");
@@ -73,7 +73,7 @@ fn a_full_disk_refuses_a_group_and_the_log_goes_on_but_a_failed_sync_is_final() 
 
 #[test]
 fn a_process_without_descriptors_refuses_a_group_and_the_log_goes_on() {
-    each(Fault::Error(EMFILE), |at, hit, ledger, refusals| {
+    each(Injected::Error(EMFILE), |at, hit, ledger, refusals| {
         if matches!(hit, Op::Open | Op::Create) {
             let only = refusals.iter().all(|refusal| *refusal == AppendError::Overloaded);
             assert!(only && (refusals.is_empty() || ledger.acked.len() > 900), "at {at}, {hit:?}: {refusals:?}");

@@ -33,7 +33,7 @@ impl Dice {
 
 /// How an operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum Injected {
     Error(i32),
     /// A write takes one byte only; anything else is interrupted once.
     Short,
@@ -70,7 +70,7 @@ struct World {
     /// Changes of names since they were synced: what a name stands for, or nothing.
     pending_names: Vec<Vec<(String, Option<usize>)>>,
     ops: u64,
-    fault: Option<(u64, Fault)>,
+    injected: Option<(u64, Injected)>,
     /// Every operation of this kind fails so.
     always: Option<(Op, i32)>,
     dead: bool,
@@ -104,9 +104,9 @@ impl Memory {
     }
 
     /// The operation number `at` from now on fails.
-    pub(super) fn fail(&self, at: u64, fault: Fault) {
+    pub(super) fn fail(&self, at: u64, injected: Injected) {
         let mut world = self.world();
-        world.fault = Some((world.ops + at, fault));
+        world.injected = Some((world.ops + at, injected));
     }
 
     pub(super) fn fail_always(&self, always: Option<(Op, i32)>) {
@@ -175,18 +175,18 @@ impl Memory {
 
     fn op(&self, op: Op) -> io::Result<std::sync::MutexGuard<'_, World>> {
         let mut world = self.world();
-        let fault = world.fault.filter(|(at, _)| *at == world.ops).map(|(_, fault)| fault);
+        let injected = world.injected.filter(|(at, _)| *at == world.ops).map(|(_, injected)| injected);
         world.ops += 1;
-        if fault.is_some() {
+        if injected.is_some() {
             world.hit = Some(op);
         }
         if world.dead {
             return Err(io::Error::from_raw_os_error(EIO));
         }
-        match fault {
-            Some(Fault::Error(code)) => return Err(io::Error::from_raw_os_error(code)),
-            Some(Fault::Short) if op != Op::Write => return Err(io::Error::from_raw_os_error(EINTR)),
-            Some(Fault::Death) if op != Op::Write => {
+        match injected {
+            Some(Injected::Error(code)) => return Err(io::Error::from_raw_os_error(code)),
+            Some(Injected::Short) if op != Op::Write => return Err(io::Error::from_raw_os_error(EINTR)),
+            Some(Injected::Death) if op != Op::Write => {
                 world.dead = true;
                 return Err(io::Error::from_raw_os_error(EIO));
             }
@@ -287,10 +287,10 @@ impl Stored for Open {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize> {
         let mut world = self.memory.op(Op::Write)?;
         let now = world.ops - 1;
-        let fault = world.fault.filter(|(at, _)| *at == now).map(|(_, fault)| fault);
-        let bytes = match fault {
-            Some(Fault::Short) => &bytes[..1],
-            Some(Fault::Death) => &bytes[..bytes.len() / 2],
+        let injected = world.injected.filter(|(at, _)| *at == now).map(|(_, injected)| injected);
+        let bytes = match injected {
+            Some(Injected::Short) => &bytes[..1],
+            Some(Injected::Death) => &bytes[..bytes.len() / 2],
             _ => bytes,
         };
         let (at, file) = (usize::try_from(at).unwrap(), &mut world.files[self.inode]);
@@ -300,7 +300,7 @@ impl Stored for Open {
         }
         file.bytes[at..end].copy_from_slice(bytes);
         file.writes.push((at, bytes.to_vec()));
-        if fault == Some(Fault::Death) {
+        if injected == Some(Injected::Death) {
             world.dead = true;
             return Err(io::Error::from_raw_os_error(EIO));
         }

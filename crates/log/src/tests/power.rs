@@ -1,7 +1,7 @@
 //! The power is cut, or the process dies, at any moment: what was answered for is there.
 
 use super::ledger::{House, Ledger, check, filled};
-use super::memory::{Dice, Fault, Memory};
+use super::memory::{Dice, Injected, Memory};
 
 /// How many seeds a test takes; more for a long run.
 #[expect(clippy::disallowed_methods, reason = "the long run of the fault tests says how long it is to be")]
@@ -17,7 +17,7 @@ fn lives(seed: u64, power: bool) {
     let mut seen = 0;
     for life in 0..6 {
         let what = format!("seed {seed}, life {life}, power {power}");
-        memory.fail(dice.below(if life == 0 { 60 } else { 250 }), Fault::Death);
+        memory.fail(dice.below(if life == 0 { 60 } else { 250 }), Injected::Death);
         // Dying while the log opens is a life, too.
         if let Ok(mut house) = House::open(&memory, segment_bytes, seen) {
             // Reading may fail: the process dies at any moment.
@@ -87,7 +87,7 @@ fn dying_at_each_step_of_a_roll_a_trim_and_an_opening_raises_no_alarm() {
     for at in 0..=operations {
         for seed in 0..4 {
             let (memory, mut ledger) = (before.killed(), known.clone());
-            memory.fail(at, Fault::Death);
+            memory.fail(at, Injected::Death);
             run(&memory, &mut ledger);
             let left = if seed == 0 { memory.killed() } else { memory.cut(&mut Dice::new(seed)) };
             let what = format!("dead at operation {at} of {operations}, seed {seed}");

@@ -68,7 +68,7 @@ impl Response {
 
 /// Why a request has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
+pub enum OutboundError {
     /// It must not be sent, now or later.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -143,7 +143,7 @@ impl Client {
     ///
     /// # Errors
     /// It must not be sent, or there is no answer.
-    pub async fn send(&self, request: &Request) -> Result<Response, Trouble> {
+    pub async fn send(&self, request: &Request) -> Result<Response, OutboundError> {
         self.in_time(self.exchange(request)).await
     }
 
@@ -173,11 +173,11 @@ impl Client {
         }
     }
 
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
-        tokio::time::timeout(self.timeout, work).await.unwrap_or(Err(Trouble::Slow(self.timeout)))
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, OutboundError>>) -> Result<T, OutboundError> {
+        tokio::time::timeout(self.timeout, work).await.unwrap_or(Err(OutboundError::Slow(self.timeout)))
     }
 
-    async fn exchange(&self, request: &Request) -> Result<Response, Trouble> {
+    async fn exchange(&self, request: &Request) -> Result<Response, OutboundError> {
         // What must not be sent is refused before a token is asked for.
         let (mut wire, body) = request.prepare(&self.policy, &self.secrets, &self.reserved)?;
         self.sign(&mut wire, &body).await?;
@@ -192,7 +192,7 @@ impl Client {
         Ok(clean)
     }
 
-    async fn sign(&self, wire: &mut Wire, body: &[u8]) -> Result<(), Trouble> {
+    async fn sign(&self, wire: &mut Wire, body: &[u8]) -> Result<(), OutboundError> {
         let (name, value) = match &self.authentication {
             None => return Ok(()),
             Some(Authentication::Header { name, value }) => (name, sensitive(value)?),
@@ -218,8 +218,8 @@ impl Client {
     }
 
     /// One exchange, unredacted.
-    async fn raw(&self, wire: Wire) -> Result<Response, Trouble> {
-        let response = self.connections.request(wire).await.map_err(|error| self.trouble(&error))?;
+    async fn raw(&self, wire: Wire) -> Result<Response, OutboundError> {
+        let response = self.connections.request(wire).await.map_err(|error| self.error(&error))?;
         let status = response.status().as_u16();
         let headers = response.headers().iter().take(RESPONSE_HEADERS_MAX);
         let headers = headers
@@ -229,10 +229,10 @@ impl Client {
         Ok(Response { status, headers, body })
     }
 
-    async fn body(&self, mut body: Incoming) -> Result<Vec<u8>, Trouble> {
+    async fn body(&self, mut body: Incoming) -> Result<Vec<u8>, OutboundError> {
         let (mut kept, mut read) = (Vec::new(), 0_usize);
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| Trouble::Away(format!("the answer broke off: {error}")))?;
+            let frame = frame.map_err(|error| OutboundError::Away(format!("the answer broke off: {error}")))?;
             let Some(data) = frame.data_ref() else { continue };
             read += data.len();
             let room = KEPT_BYTES_MAX.saturating_sub(kept.len()).min(data.len());
@@ -246,16 +246,16 @@ impl Client {
     }
 
     /// The refusal of our own resolver comes back wrapped in what the connection says about it.
-    fn trouble(&self, error: &legacy::Error) -> Trouble {
+    fn error(&self, error: &legacy::Error) -> OutboundError {
         let mut reason = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
             if let Some(refusal) = error.downcast_ref::<Refusal>() {
-                return Trouble::Refused(refusal.clone());
+                return OutboundError::Refused(refusal.clone());
             }
             reason = format!("{reason}: {error}");
             cause = error.source();
         }
-        Trouble::Away(self.secrets.redact_text(&reason))
+        OutboundError::Away(self.secrets.redact_text(&reason))
     }
 }

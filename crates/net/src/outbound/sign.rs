@@ -8,7 +8,7 @@ use hmac::{Hmac, Mac};
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use tokio::sync::Mutex;
 
-use super::client::{Response, Trouble};
+use super::client::{OutboundError, Response};
 use super::request::Request;
 
 /// How requests are signed. It holds secrets and never prints.
@@ -73,13 +73,13 @@ pub fn mac(digest: Digest, key: &[u8], data: &[u8]) -> Vec<u8> {
 }
 
 /// The header value for a body of these bytes.
-pub(super) fn hmac_header(prefix: &str, key: &str, digest: Digest, body: &[u8]) -> Result<HeaderValue, Trouble> {
+pub(super) fn hmac_header(prefix: &str, key: &str, digest: Digest, body: &[u8]) -> Result<HeaderValue, OutboundError> {
     let hex: String = mac(digest, key.as_bytes(), body).iter().map(|byte| format!("{byte:02x}")).collect();
     sensitive(&format!("{prefix}{hex}"))
 }
 
-pub(super) fn sensitive(value: &str) -> Result<HeaderValue, Trouble> {
-    let mut value = HeaderValue::from_str(value).map_err(|_| Trouble::SignIn {
+pub(super) fn sensitive(value: &str) -> Result<HeaderValue, OutboundError> {
+    let mut value = HeaderValue::from_str(value).map_err(|_| OutboundError::SignIn {
         reason: "a secret holds bytes that no header may hold; it may have been copied with a line break".to_owned(),
         permanent: true,
     })?;
@@ -110,10 +110,10 @@ struct Token {
 
 impl TokenCache {
     /// The token, from the cache or from `fetch`. Whoever comes meanwhile waits for the same answer.
-    pub(super) async fn get<F, A>(&self, fetch: F) -> Result<String, Trouble>
+    pub(super) async fn get<F, A>(&self, fetch: F) -> Result<String, OutboundError>
     where
         F: Fn(bool) -> A,
-        A: Future<Output = Result<Response, Trouble>>,
+        A: Future<Output = Result<Response, OutboundError>>,
     {
         let mut held = self.held.lock().await;
         if let Some(token) = held.token.as_ref().filter(|token| Instant::now() < token.renew_at) {
@@ -146,14 +146,14 @@ impl TokenCache {
     }
 }
 
-fn read(response: &Response) -> Result<Token, Trouble> {
+fn read(response: &Response) -> Result<Token, OutboundError> {
     let permanent = matches!(response.status, 400 | 401 | 403);
     if response.status != 200 {
         let said = String::from_utf8_lossy(&response.body).chars().take(200).collect::<String>();
         let reason = format!("the token was refused with status {}: {said}", response.status);
-        return Err(Trouble::SignIn { reason, permanent });
+        return Err(OutboundError::SignIn { reason, permanent });
     }
-    let wrong = |reason: &str| Trouble::SignIn { reason: reason.to_owned(), permanent: false };
+    let wrong = |reason: &str| OutboundError::SignIn { reason: reason.to_owned(), permanent: false };
     let body: serde_json::Value =
         serde_json::from_slice(&response.body).map_err(|_| wrong("the answer to the token request is no JSON"))?;
     let value = body["access_token"].as_str().filter(|token| !token.is_empty());

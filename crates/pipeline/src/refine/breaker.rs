@@ -1,6 +1,6 @@
 //! Stops a version that breaks batch after batch.
 //!
-//! One poison event in a batch is the event's fault and is set aside alone. A batch most of whose events fault is the
+//! One poison event in a batch is the event's error and is quarantined alone. A batch most of whose events error is the
 //! function's: after [`BAD_BATCHES_MAX`] of those in a row the breaker opens. The batch in hand and everything after it
 //! then waits in the log until another version goes live, or until the version is tried again after a growing pause.
 

@@ -37,7 +37,7 @@ pub struct BatchContext {
     pub seed: u64,
     /// About what the events were as text.
     pub bytes: usize,
-    /// When to say that it was set aside, microseconds since the epoch.
+    /// When to say that it was quarantined, microseconds since the epoch.
     pub at_us: i64,
 }
 
@@ -93,9 +93,9 @@ async fn run(function: &Function, mut events: Vec<Event>, batch: &BatchContext) 
 
 fn note(chain_output: &mut ChainOutput, function: &Function, events: &[Event], outcomes: &[Outcome], ran: Ran) {
     let count = |what: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| what(outcome)).count() as u64;
-    let faults = count(|outcome| matches!(outcome, Outcome::Fault { .. }));
-    let fault = outcomes.iter().find_map(|outcome| match outcome {
-        Outcome::Fault { code, message } => Some(format!("{code}: {message}")),
+    let errors = count(|outcome| matches!(outcome, Outcome::Error { .. }));
+    let error = outcomes.iter().find_map(|outcome| match outcome {
+        Outcome::Error { code, message } => Some(format!("{code}: {message}")),
         _ => None,
     });
     chain_output.charges.push(Charge {
@@ -105,12 +105,12 @@ fn note(chain_output: &mut ChainOutput, function: &Function, events: &[Event], o
         calls: ran.stats.calls.into(),
         calls_failed: ran.stats.calls_failed.into(),
         events: events.len() as u64,
-        faults,
+        errors,
         failed: count(|outcome| matches!(outcome, Outcome::Fail { .. })),
         dropped: count(|outcome| matches!(outcome, Outcome::Drop(_))),
         cpu_us: u64::try_from(ran.stats.cpu.as_micros()).unwrap_or(u64::MAX),
         memory_peak_bytes: ran.stats.memory_peak_bytes as u64,
-        fault,
+        error,
     });
     let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
     if ran.call_log.lines.is_empty() {
@@ -128,7 +128,7 @@ fn note(chain_output: &mut ChainOutput, function: &Function, events: &[Event], o
 }
 
 fn apply(chain_output: &mut ChainOutput, name: &str, event: Event, outcome: Outcome, batch: &BatchContext) {
-    let set_aside = |code: &str, message: &str, event: &Event| Quarantined {
+    let quarantine = |code: &str, message: &str, event: &Event| Quarantined {
         offset: event.offset,
         part: event.part,
         stage: QuarantineStage::Function.as_str(),
@@ -148,13 +148,13 @@ fn apply(chain_output: &mut ChainOutput, name: &str, event: Event, outcome: Outc
                 Ok(edited) => chain_output.events.push(edited),
                 Err((refusal, body)) => {
                     event.body = body;
-                    chain_output.quarantined.push(set_aside(refusal.code, &refusal.message, &event));
+                    chain_output.quarantined.push(quarantine(refusal.code, &refusal.message, &event));
                 }
             }
         }
         Outcome::Replace(json) => match decode::revised(&json, &event, event.part) {
             Ok(revised) => chain_output.events.push(revised),
-            Err(refusal) => chain_output.quarantined.push(set_aside(refusal.code, &refusal.message, &event)),
+            Err(refusal) => chain_output.quarantined.push(quarantine(refusal.code, &refusal.message, &event)),
         },
         Outcome::Emit(children) => {
             let revised: Result<Vec<Event>, _> =
@@ -165,12 +165,12 @@ fn apply(chain_output: &mut ChainOutput, name: &str, event: Event, outcome: Outc
                 }
                 Ok(revised) => chain_output.events.extend(revised),
                 // All or none: half a fan-out would be neither the event nor what the function meant.
-                Err(refusal) => chain_output.quarantined.push(set_aside(refusal.code, &refusal.message, &event)),
+                Err(refusal) => chain_output.quarantined.push(quarantine(refusal.code, &refusal.message, &event)),
             }
         }
         Outcome::Drop(reason) => *chain_output.dropped.entry(format!("{name}/{reason}")).or_default() += 1,
-        Outcome::Fail { code, message, .. } => chain_output.quarantined.push(set_aside(&code, &message, &event)),
-        Outcome::Fault { code, message } => chain_output.quarantined.push(set_aside(code.as_str(), &message, &event)),
+        Outcome::Fail { code, message, .. } => chain_output.quarantined.push(quarantine(&code, &message, &event)),
+        Outcome::Error { code, message } => chain_output.quarantined.push(quarantine(code.as_str(), &message, &event)),
     }
 }
 

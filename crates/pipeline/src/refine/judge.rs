@@ -1,4 +1,4 @@
-//! The work on one log range: decode, find duplicates, judge, set aside.
+//! The work on one log range: decode, find duplicates, judge, quarantine.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -75,21 +75,21 @@ impl<'a> Work<'a> {
             tallies: HashMap::new(),
         };
         for damage in &chunk.damage {
-            work.set_aside_damage(damage);
+            work.quarantine_damage(damage);
         }
         for entry in &chunk.records {
             // What is shared counts for each: each event gets a copy of it.
             work.log_range.log_bytes += entry.shared.len() + entry.own.len();
             match Record::read(&entry.shared, &entry.own) {
                 Ok(record) => work.decode(entry.offset, &record),
-                Err(error) => work.set_aside_log(entry.offset, "unreadable-record", error.to_string(), &entry.own),
+                Err(error) => work.quarantine_log(entry.offset, "unreadable-record", error.to_string(), &entry.own),
             }
         }
         work
     }
 
     /// Records that were accepted and cannot be read: one entry with their bounds.
-    fn set_aside_damage(&mut self, damage: &Damage) {
+    fn quarantine_damage(&mut self, damage: &Damage) {
         let Damage { missing, segment, position, length, bytes } = damage;
         let lost = missing.end - missing.start;
         if lost == 0 {
@@ -102,7 +102,7 @@ impl<'a> Work<'a> {
             let message = format!(
                 "the records with offsets {first} to {last}, {lost} at most, are missing: segment {segment}, byte {position}"
             );
-            self.set_aside_log(first, "missing-records", message, b"");
+            self.quarantine_log(first, "missing-records", message, b"");
             return;
         }
         tracing::error!(
@@ -117,10 +117,10 @@ impl<'a> Work<'a> {
         let message = format!(
             "{lost} records, offsets {first} to {last}, cannot be read: segment {segment}, byte {position}, {length} bytes"
         );
-        self.set_aside_log(first, "damaged-record", message, bytes);
+        self.quarantine_log(first, "damaged-record", message, bytes);
     }
 
-    fn set_aside_log(&mut self, offset: u64, code: &str, message: String, bytes: &[u8]) {
+    fn quarantine_log(&mut self, offset: u64, code: &str, message: String, bytes: &[u8]) {
         self.quarantined.push(Quarantined {
             offset,
             part: 0,
@@ -161,7 +161,7 @@ impl<'a> Work<'a> {
         self.decoded.push(Decoded { offset, source, received_at_us, id, event });
     }
 
-    /// The first time: marks duplicates, keeps what is set aside, moves the refine cursor, in one transaction.
+    /// The first time: marks duplicates, keeps what is quarantined, moves the refine cursor, in one transaction.
     pub(super) fn refine_first(mut self, state: &mut State) -> Result<LogRange, Error> {
         let mut stage = state.stage()?;
         let sightings: Vec<Sighting<'_>> = self

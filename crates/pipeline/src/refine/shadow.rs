@@ -56,7 +56,7 @@ fn result(event: &Event, outcome: &Outcome) -> Value {
         Outcome::Emit(children) => Value::Array(children.iter().map(text).collect()),
         Outcome::Drop(reason) => Value::String(format!("dropped: {reason}")),
         Outcome::Fail { code, .. } => Value::String(format!("failed: {code}")),
-        Outcome::Fault { code, .. } => Value::String(format!("fault: {code}")),
+        Outcome::Error { code, .. } => Value::String(format!("error: {code}")),
     }
 }
 

@@ -203,16 +203,16 @@ impl Stages {
         let mut tripped = false;
         for charge in charges {
             self.warn_of(charge);
-            let bad = charge.events > 0 && charge.faults * 2 > charge.events;
+            let bad = charge.events > 0 && charge.errors * 2 > charge.events;
             if !self.breakers.note(&charge.function, &charge.version, bad) {
                 continue;
             }
             tripped = true;
-            let fault = charge.fault.as_deref().unwrap_or("unknown");
+            let error = charge.error.as_deref().unwrap_or("unknown");
             tracing::error!(
                 function = charge.function,
                 version = charge.version,
-                fault,
+                error,
                 "a function broke on {} batches in a row and is stopped; its events wait in the log. Roll it back with \
                  `tidegate function rollback {}`, or push a version that works",
                 super::breaker::BAD_BATCHES_MAX,
@@ -221,7 +221,7 @@ impl Stages {
             let mut state = self.state();
             let done = Transformed { charges: std::slice::from_ref(charge), ..Transformed::default() };
             let said =
-                state.transformed(&done).and_then(|()| state.stopped(&charge.function, &charge.version, Some(fault)));
+                state.transformed(&done).and_then(|()| state.stopped(&charge.function, &charge.version, Some(error)));
             if let Err(error) = said {
                 tracing::warn!(error = %error, "could not record that a function is stopped");
             }
@@ -231,7 +231,7 @@ impl Stages {
 
     /// Says, now and then, that a version fails most of its events: what goes to quarantine is noticed late.
     fn warn_of(&self, charge: &Charge) {
-        let Charge { function, version, events, faults, failed, .. } = charge;
+        let Charge { function, version, events, errors, failed, .. } = charge;
         if !charge.fails_most() || !self.failing.is_news(function, version, Instant::now()) {
             return;
         }
@@ -239,8 +239,8 @@ impl Stages {
             function,
             version,
             events,
-            failed = faults + failed,
-            fault = charge.fault.as_deref().unwrap_or("the function refuses them"),
+            failed = errors + failed,
+            error = charge.error.as_deref().unwrap_or("the function refuses them"),
             "a function fails most of its events, which go to quarantine; `tidegate function rollback {function}` goes back, \
              `tidegate function logs {function}` shows what it says"
         );

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{Filter, Mapping, Settings};
 use crate::refine::{self, BatchContext, FunctionChain, Handle, Refined};
 
-/// A batch, and what was set aside or left out while it was gathered.
+/// A batch, and what was quarantined or left out while it was gathered.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) batch: Batch,

@@ -187,10 +187,10 @@ impl Deliverer {
     async fn settle(&mut self, gathered: Gathered) -> bool {
         let Gathered { batch, quarantined, filtered } = gathered;
         // What goes no further is kept before the destination's ledger can pass it.
-        if !self.keep_aside(&quarantined).await {
+        if !self.keep_quarantined(&quarantined).await {
             return false;
         }
-        let mut aside = quarantined.len() as u64;
+        let mut quarantined_events = quarantined.len() as u64;
         let mut batch = Arc::new(batch);
         let mut pause = self.settings.retry_pause_min;
         let delivery = loop {
@@ -212,10 +212,10 @@ impl Deliverer {
                 }
                 Err(Failure::Refused { rejected }) if !rejected.is_empty() => {
                     let entries = self.entries(&batch, &rejected);
-                    if !self.keep_aside(&entries).await {
+                    if !self.keep_quarantined(&entries).await {
                         return false;
                     }
-                    aside += entries.len() as u64;
+                    quarantined_events += entries.len() as u64;
                     batch = Arc::new(batch.without(&rejected));
                 }
                 Err(failure) => {
@@ -236,7 +236,7 @@ impl Deliverer {
             cursor: end,
             delivered: delivery.delivered,
             duplicates: delivery.duplicates,
-            rejected: aside + entries.len() as u64,
+            rejected: quarantined_events + entries.len() as u64,
             filtered: filtered + delivery.skipped,
             notices: delivery.notices.clone(),
         };
@@ -254,8 +254,8 @@ impl Deliverer {
     }
 
     /// Keeps events in quarantine, durably; false when told to stop before that.
-    async fn keep_aside(&mut self, entries: &[Quarantined]) -> bool {
-        while let Err(error) = self.state.set_aside(entries) {
+    async fn keep_quarantined(&mut self, entries: &[Quarantined]) -> bool {
+        while let Err(error) = self.state.quarantine(entries) {
             let pause = self.settings.retry_pause_min;
             self.tell_failure(&error.to_string(), pause, "events could not be quarantined");
             if !self.wait(self.settings.retry_pause_min).await {

@@ -2,9 +2,9 @@ use serde_json::json;
 
 use super::*;
 
-fn faults(value: Value) -> Vec<String> {
-    let faults = Manifest::from_json(&value).expect_err("refused");
-    faults.into_iter().map(|fault| fault.problem).collect()
+fn problems_of(value: Value) -> Vec<String> {
+    let problems = Manifest::from_json(&value).expect_err("refused");
+    problems.into_iter().map(|problem| problem.problem).collect()
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn a_destination_is_read_whole() {
 
 #[test]
 fn every_problem_is_named_at_once() {
-    let problems = faults(json!({
+    let problems = problems_of(json!({
         "name": "Not A Name", "kind": "transform", "api": "9.0.0", "hosts": ["https://x.com"], "retires": 3,
         "limits": {"memory_bytes_max": "lots"},
     }));
@@ -40,7 +40,7 @@ fn every_problem_is_named_at_once() {
     for part in ["Not A Name", "9.0.0", "`hosts` is for destinations", "`retires`", "`limits.memory_bytes_max`"] {
         assert!(joined.contains(part), "{part} is not in\n{joined}");
     }
-    assert_eq!(faults(json!([])).len(), 1);
+    assert_eq!(problems_of(json!([])).len(), 1);
 }
 
 #[test]
@@ -65,9 +65,11 @@ fn an_origin_is_scheme_host_and_port() {
 #[test]
 fn a_secret_needs_a_destination_and_an_authentication_a_setting() {
     let secret = json!({"type": "object", "properties": {"k": {"type": "string", "secret": true}}});
-    assert!(faults(json!({"name": "a", "kind": "transform", "settings": secret}))[0].contains("only a destination"));
+    assert!(
+        problems_of(json!({"name": "a", "kind": "transform", "settings": secret}))[0].contains("only a destination")
+    );
     let bearer = json!({"kind": "bearer", "secret": "absent"});
     let problems =
-        faults(json!({"name": "a", "kind": "destination", "hosts": ["https://a.com"], "authentication": bearer}));
+        problems_of(json!({"name": "a", "kind": "destination", "hosts": ["https://a.com"], "authentication": bearer}));
     assert!(problems[0].contains("\"absent\""), "{problems:?}");
 }

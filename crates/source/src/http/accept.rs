@@ -1,4 +1,4 @@
-//! From a survey to framed records: nothing is built and nothing is judged.
+//! From a scan to framed records: nothing is built and nothing is judged.
 
 use tidegate_event::Kind;
 use tidegate_event::record::{Problem, Record};
@@ -7,13 +7,13 @@ use tidegate_process::clock;
 
 use super::Limits;
 use super::answer::Answer;
-use super::survey::Survey;
+use super::scan::Scan;
 
 /// Records ready for the log.
 #[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) frames: Frames,
-    pub(super) flawed: u64,
+    pub(super) malformed: u64,
 }
 
 /// What the door adds to every event of a request.
@@ -24,7 +24,7 @@ pub(super) struct Stamp<'a> {
     pub(super) route: Option<Kind>,
 }
 
-impl Survey {
+impl Scan {
     /// Frames one record for each event, unless the events grow too far when each takes what they share.
     pub(super) fn frames_within(&self, body: &[u8], stamp: &Stamp<'_>, limits: &Limits) -> Result<Accepted, Answer> {
         let shared = self.context(body).len() + self.integrations(body).len() + self.sent_at(body).len();
@@ -63,18 +63,18 @@ impl Survey {
         let own: usize = self.events.iter().map(|found| found.span.len() + 40).sum();
         let mut frames = Frames::with_capacity(of_request.shared_len() + own);
         frames.begin(|out| of_request.write_shared(out));
-        let mut flawed = 0;
+        let mut malformed = 0;
         for found in &self.events {
             let event = &body[found.span.clone()];
             // Defaults count towards the size of each event that they are merged into: else a small request could
             // multiply a large default.
             let swollen = event.len() + context.len() + integrations.len() > limits.event_bytes_max;
             let problem = self.shared.or(found.problem).or(swollen.then_some(Problem::TooLarge));
-            flawed += u64::from(problem.is_some());
+            malformed += u64::from(problem.is_some());
             let made = if found.has_id { String::new() } else { clock::uuid() };
             let record = Record { problem, message_id: &made, event, ..of_request };
             frames.push(|out| record.write_own(out));
         }
-        Accepted { frames, flawed }
+        Accepted { frames, malformed }
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Network]) -> 
 }
 
 /// The elements of a list from right to left; commas in quotes part nothing. From the right, because what a client
-/// wrote stands on the left, and an open quote there must not swallow what the proxy added.
+/// wrote stands on the left, and an open quote there must not drop what the proxy added.
 fn hops(value: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(value);
     std::iter::from_fn(move || {

@@ -32,7 +32,7 @@ pub(super) enum Answer {
         message: String,
     },
     UnknownKey,
-    /// The key is in a body that nobody reads for a stranger.
+    /// The key is in a body that nobody reads for an unknown client.
     KeyOutside,
     /// The path has a write key that no source has.
     NoSource,

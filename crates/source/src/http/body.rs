@@ -47,10 +47,10 @@ impl Deref for Body {
     }
 }
 
-/// Places at the decoders: no more work at once than leaves the processor to others. Strangers have one of their own.
+/// Places at the decoders: no more work at once than leaves the processor to others. Unknown clients have one of their own.
 pub(super) struct Decoders {
     known: Lane,
-    strangers: Lane,
+    unknown: Lane,
 }
 
 struct Lane {
@@ -63,7 +63,7 @@ impl Decoders {
     pub(super) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let lane = |places| Lane { places: Arc::new(Semaphore::new(places)), scratch: Arc::default() };
-        Self { known: lane((cores / 2).max(1)), strangers: lane(1) }
+        Self { known: lane((cores / 2).max(1)), unknown: lane(1) }
     }
 }
 
@@ -133,7 +133,7 @@ impl Wire {
         };
         let wire = wire?;
         let Some(encoding) = encoding else { return Ok(Body { bytes: wire, _share: share, _decoder: None }) };
-        let lane = if is_known { &decoders.known } else { &decoders.strangers };
+        let lane = if is_known { &decoders.known } else { &decoders.unknown };
         // Without a key there is no more room than a plain body has.
         let most = if is_known { limits.inflated_bytes_max } else { limits.request_bytes_max };
         let cap = Cap { bytes_max: most.min(limits.inflated_bytes_max), ratio_max: limits.inflate_ratio_max };

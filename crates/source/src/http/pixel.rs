@@ -9,21 +9,21 @@ use tidegate_event::Kind;
 use tidegate_event::record::Problem;
 
 use super::answer::Answer;
-use super::survey::{self, Survey};
+use super::scan::{self, Scan};
 use super::{Limits, key};
 
 /// The event's bytes and what a walk over them found.
-pub(super) fn survey(query: &str, kind: Kind, limits: &Limits) -> Result<(Vec<u8>, Survey), Answer> {
+pub(super) fn scan(query: &str, kind: Kind, limits: &Limits) -> Result<(Vec<u8>, Scan), Answer> {
     match event(query, limits) {
         Ok(text) => {
-            let survey = survey::survey(text.as_bytes(), Some(kind), limits)?;
-            Ok((text.into_bytes(), survey))
+            let scan = scan::scan(text.as_bytes(), Some(kind), limits)?;
+            Ok((text.into_bytes(), scan))
         }
         Err(problem) => {
             let kept: Vec<&str> = query.split('&').filter(|pair| !key::is_write_key(parameter(pair).0)).collect();
             let bytes = kept.join("&").into_bytes();
-            let survey = Survey::of_flawed(bytes.len(), problem);
-            Ok((bytes, survey))
+            let scan = Scan::of_malformed(bytes.len(), problem);
+            Ok((bytes, scan))
         }
     }
 }
@@ -120,8 +120,8 @@ mod tests {
         ] {
             assert_eq!(event(query), Err(problem), "{query}");
         }
-        let (bytes, survey) = super::survey("a=%E9&writeKey=secret&write%4bey=secret&b", Kind::Track, &limits).unwrap();
+        let (bytes, scan) = super::scan("a=%E9&writeKey=secret&write%4bey=secret&b", Kind::Track, &limits).unwrap();
         assert_eq!(bytes, b"a=%E9&b");
-        assert_eq!(survey.events[0].problem, Some(Problem::NotUtf8));
+        assert_eq!(scan.events[0].problem, Some(Problem::NotUtf8));
     }
 }

@@ -1,6 +1,6 @@
 //! Room for bodies that have not arrived yet: one budget for all connections, counted as the bytes come in.
 //!
-//! Requests whose key is known have a room of their own, so that strangers, who may yet show a key in their body,
+//! Requests whose key is known have a room of their own, so that unknown clients, who may yet show a key in their body,
 //! cannot take it. Within a room no address holds more than its part, so that one slow crowd leaves room for others.
 
 use std::collections::HashMap;
@@ -13,16 +13,16 @@ use super::Limits;
 #[derive(Debug)]
 pub(super) struct Unfinished {
     pub(super) known: Arc<Room>,
-    pub(super) strangers: Arc<Room>,
+    pub(super) unknown: Arc<Room>,
 }
 
 impl Unfinished {
-    /// Strangers have a quarter of the budget; one address has half of a room, or an eighth of that of strangers. No
+    /// Unknown clients have a quarter of the budget; one address has half of a room, or an eighth of that of unknown clients. No
     /// part is smaller than one body, or that body could never be sent.
     pub(super) fn new(limits: &Limits) -> Self {
         let (whole, body) = (limits.unfinished_bytes_max, limits.request_bytes_max);
         let room = |bytes: usize, parts: usize| Arc::new(Room::new(bytes.max(body), (bytes / parts).max(body)));
-        Self { known: room(whole, 2), strangers: room(whole / 4, 8) }
+        Self { known: room(whole, 2), unknown: room(whole / 4, 8) }
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
     fn one_address_and_all_together_have_their_bounds() {
         let limits = Limits { unfinished_bytes_max: 3200, request_bytes_max: 50, ..Limits::default() };
         let rooms = Unfinished::new(&limits);
-        let at = |text: &str| rooms.strangers.enter(text.parse().unwrap());
+        let at = |text: &str| rooms.unknown.enter(text.parse().unwrap());
         let (mut one, mut same) = (at("2001:db8::1"), at("2001:db8::ffff:2"));
         assert!(one.grow(60) && same.grow(40));
         assert!(!same.grow(1), "an eighth of a quarter");
@@ -120,9 +120,12 @@ mod tests {
         let mut others: Vec<Share> = (1..=7).map(|n| at(&format!("10.0.0.{n}"))).collect();
         assert!(others.iter_mut().all(|share| share.grow(100)));
         assert!(!at("10.1.1.1").grow(1), "the room is full");
-        assert!(rooms.known.enter("10.0.0.1".parse().unwrap()).grow(1600), "strangers take nothing from the known");
+        assert!(
+            rooms.known.enter("10.0.0.1".parse().unwrap()).grow(1600),
+            "unknown clients take nothing from the known"
+        );
         drop((others, same));
-        assert_eq!(rooms.strangers.lock().bytes, 0);
-        assert!(rooms.strangers.lock().addresses.is_empty());
+        assert_eq!(rooms.unknown.lock().bytes, 0);
+        assert!(rooms.unknown.lock().addresses.is_empty());
     }
 }

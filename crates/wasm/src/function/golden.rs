@@ -24,7 +24,7 @@ pub fn outcome(outcome: &Outcome) -> Value {
         Outcome::Emit(texts) => json!({ "emit": texts.iter().map(event).collect::<Vec<_>>() }),
         Outcome::Drop(reason) => json!({ "drop": reason }),
         Outcome::Fail { code, .. } => json!({ "fail": { "code": code } }),
-        Outcome::Fault { code, .. } => json!({ "fault": { "code": code.as_str() } }),
+        Outcome::Error { code, .. } => json!({ "error": { "code": code.as_str() } }),
     }
 }
 

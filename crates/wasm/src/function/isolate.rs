@@ -5,22 +5,22 @@
 
 use std::ops::Range;
 
-use super::{Fault, Outcome};
+use super::{FunctionError, Outcome};
 
 /// The state of one search.
 pub(super) struct Isolation {
     /// Ranges without an outcome, the leftmost on top.
     open: Vec<Open>,
     outcomes: Vec<Option<Outcome>>,
-    /// The fault seen last, for events that are given up.
-    last_fault: Option<Fault>,
+    /// The error seen last, for events that are given up.
+    last_error: Option<FunctionError>,
 }
 
 struct Open {
     range: Range<usize>,
     /// This is the left half of a range that faulted, and its right half lies below it.
     left_half: bool,
-    /// The fault that this range must hold, because its left sibling was clean. It is halved without another attempt,
+    /// The error that this range must hold, because its left sibling was clean. It is halved without another attempt,
     /// which would only cost the whole budget of a loop again.
     suspect: bool,
 }
@@ -29,11 +29,11 @@ impl Isolation {
     pub(super) fn new(events: usize) -> Self {
         let open =
             if events == 0 { Vec::new() } else { vec![Open { range: 0..events, left_half: false, suspect: false }] };
-        Self { open, outcomes: vec![None; events], last_fault: None }
+        Self { open, outcomes: vec![None; events], last_error: None }
     }
 
     /// The range to try next; `None` when every event has its outcome. Each range must be answered by one of
-    /// `answered`, `faulted`, `everybody` or `give_up` before the next is asked for.
+    /// `answered`, `failed_alone`, `everybody` or `give_up` before the next is asked for.
     pub(super) fn next(&mut self) -> Option<Range<usize>> {
         while self.open.last()?.suspect && self.open.last()?.range.len() > 1 {
             let suspect = self.open.pop()?;
@@ -54,33 +54,34 @@ impl Isolation {
     }
 
     /// `range` faulted and one of its events may be to blame.
-    pub(super) fn faulted(&mut self, range: Range<usize>, fault: Fault) {
+    pub(super) fn failed_alone(&mut self, range: Range<usize>, error: FunctionError) {
         self.open.pop();
         if range.len() == 1 {
-            self.outcomes[range.start] = Some(fault.clone().into());
+            self.outcomes[range.start] = Some(error.clone().into());
         } else {
             self.halve(range);
         }
-        self.last_fault = Some(fault);
+        self.last_error = Some(error);
     }
 
     /// `range` faulted, none of its events is to blame and no other range will fare better.
-    pub(super) fn everybody(&mut self, range: Range<usize>, fault: Fault) {
-        self.settle_open(range, &fault);
+    pub(super) fn everybody(&mut self, range: Range<usize>, error: FunctionError) {
+        self.settle_open(range, &error);
     }
 
     /// No attempt is left for `range` and everything after it.
     pub(super) fn give_up(&mut self, range: Range<usize>, why: &str) {
-        let last = self.last_fault.take();
-        let code = last.as_ref().map_or(super::FaultCode::Trap, |fault| fault.code);
-        let message = last.map(|fault| fault.message).unwrap_or_default();
+        let last = self.last_error.take();
+        let code = last.as_ref().map_or(super::FunctionErrorCode::Trap, |error| error.code);
+        let message = last.map(|error| error.message).unwrap_or_default();
         let message = format!("this event or a neighbour: {message} ({why})");
-        self.settle_open(range, &Fault { code, message });
+        self.settle_open(range, &FunctionError { code, message });
     }
 
     /// One outcome for each event.
     pub(super) fn into_outcomes(self) -> Vec<Outcome> {
-        let lost = || Fault { code: super::FaultCode::Trap, message: "no attempt was made".to_owned() }.into();
+        let lost =
+            || FunctionError { code: super::FunctionErrorCode::Trap, message: "no attempt was made".to_owned() }.into();
         self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
     }
 
@@ -90,19 +91,19 @@ impl Isolation {
         self.open.push(Open { range: range.start..middle, left_half: true, suspect: false });
     }
 
-    /// Gives `fault` to every event that has no outcome yet.
-    fn settle_open(&mut self, range: Range<usize>, fault: &Fault) {
+    /// Gives `error` to every event that has no outcome yet.
+    fn settle_open(&mut self, range: Range<usize>, error: &FunctionError) {
         debug_assert!(self.outcomes[range].iter().all(Option::is_none));
         self.open.clear();
         for outcome in self.outcomes.iter_mut().filter(|outcome| outcome.is_none()) {
-            *outcome = Some(fault.clone().into());
+            *outcome = Some(error.clone().into());
         }
     }
 }
 
-impl From<Fault> for Outcome {
-    fn from(fault: Fault) -> Self {
-        Self::Fault { code: fault.code, message: fault.message }
+impl From<FunctionError> for Outcome {
+    fn from(error: FunctionError) -> Self {
+        Self::Error { code: error.code, message: error.message }
     }
 }
 
@@ -113,19 +114,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::function::FaultCode;
+    use crate::function::FunctionErrorCode;
 
-    fn fault() -> Fault {
-        Fault { code: FaultCode::CpuBudget, message: "looped".to_owned() }
+    fn error() -> FunctionError {
+        FunctionError { code: FunctionErrorCode::CpuBudget, message: "looped".to_owned() }
     }
 
-    /// Runs a search against a function that faults on every range with a poison event; returns the attempts.
+    /// Runs a search against a function that errors on every range with a poison event; returns the attempts.
     fn search(events: usize, poison: &BTreeSet<usize>) -> (Vec<Outcome>, usize) {
         let (mut isolation, mut attempts) = (Isolation::new(events), 0);
         while let Some(range) = isolation.next() {
             attempts += 1;
             if poison.range(range.clone()).next().is_some() {
-                isolation.faulted(range, fault());
+                isolation.failed_alone(range, error());
             } else {
                 let outcomes = range.clone().map(|i| Outcome::Drop(i.to_string())).collect();
                 isolation.answered(range, outcomes);
@@ -144,7 +145,7 @@ mod tests {
             let (outcomes, attempts) = search(events, &poison);
             prop_assert_eq!(outcomes.len(), events);
             for (i, outcome) in outcomes.iter().enumerate() {
-                let expected = if poison.contains(&i) { fault().into() } else { Outcome::Drop(i.to_string()) };
+                let expected = if poison.contains(&i) { error().into() } else { Outcome::Drop(i.to_string()) };
                 prop_assert_eq!(outcome, &expected);
             }
             let halvings = events.max(1).next_power_of_two().ilog2() as usize;
@@ -161,13 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_the_sum_ends_too() {
-        // Faults on more than 10 events at once, whichever they are: nobody is to blame in the end.
+    fn an_error_of_the_sum_ends_too() {
+        // Errors on more than 10 events at once, whichever they are: nobody is to blame in the end.
         let (mut isolation, mut attempts) = (Isolation::new(500), 0);
         while let Some(range) = isolation.next() {
             attempts += 1;
             if range.len() > 10 {
-                isolation.faulted(range, fault());
+                isolation.failed_alone(range, error());
             } else {
                 isolation.answered(range.clone(), range.map(|_| Outcome::Keep).collect());
             }
@@ -180,7 +181,7 @@ mod tests {
     fn giving_up_settles_the_rest_and_keeps_what_is_known() {
         let mut isolation = Isolation::new(4);
         let all = isolation.next().unwrap();
-        isolation.faulted(all, fault());
+        isolation.failed_alone(all, error());
         let left = isolation.next().unwrap();
         isolation.answered(left, vec![Outcome::Keep, Outcome::Keep]);
         let third = isolation.next().unwrap();
@@ -190,7 +191,7 @@ mod tests {
         let outcomes = isolation.into_outcomes();
         assert_eq!(outcomes[..2], [Outcome::Keep, Outcome::Keep]);
         let given_up = "this event or a neighbour: looped (no time)".to_owned();
-        let given_up = Outcome::Fault { code: FaultCode::CpuBudget, message: given_up };
+        let given_up = Outcome::Error { code: FunctionErrorCode::CpuBudget, message: given_up };
         assert_eq!(outcomes[2..], [given_up.clone(), given_up]);
     }
 }

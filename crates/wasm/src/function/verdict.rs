@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use super::{Fault, FaultCode, Limits};
+use super::{FunctionError, FunctionErrorCode, Limits};
 use crate::{CallFailure, GuestError, Stage, StopReason};
 
 /// What a failed call means for its batch.
 pub(super) enum Verdict {
     /// An event may be to blame: halve the batch.
-    Suspect(Fault),
-    /// No event was seen, or no time is left: the fault is everybody's.
-    Everybody(Fault),
+    Suspect(FunctionError),
+    /// No event was seen, or no time is left: the error is everybody's.
+    Everybody(FunctionError),
     /// The function asks for another try after this pause, or never had its turn.
-    Again(Fault, Duration),
+    Again(FunctionError, Duration),
 }
 
 /// What a run has spent on looking for poison events, over all its chunks.
@@ -41,39 +41,39 @@ pub(super) fn verdict(failure: CallFailure, limits: &Limits) -> Verdict {
     match failure {
         CallFailure::Stopped { stop_reason, stage, message } => {
             let code = match stop_reason {
-                StopReason::Trap => FaultCode::Trap,
-                StopReason::CpuBudget => FaultCode::CpuBudget,
-                StopReason::WallLimit | StopReason::Starved => FaultCode::WallLimit,
-                StopReason::MemoryLimit => FaultCode::MemoryLimit,
-                StopReason::OutputLimit => FaultCode::OutputLimit,
+                StopReason::Trap => FunctionErrorCode::Trap,
+                StopReason::CpuBudget => FunctionErrorCode::CpuBudget,
+                StopReason::WallLimit | StopReason::Starved => FunctionErrorCode::WallLimit,
+                StopReason::MemoryLimit => FunctionErrorCode::MemoryLimit,
+                StopReason::OutputLimit => FunctionErrorCode::OutputLimit,
             };
             match stage {
                 Stage::Transform if stop_reason == StopReason::Starved => {
-                    Verdict::Again(Fault { code, message }, Duration::ZERO)
+                    Verdict::Again(FunctionError { code, message }, Duration::ZERO)
                 }
-                Stage::Transform => Verdict::Suspect(Fault { code, message }),
+                Stage::Transform => Verdict::Suspect(FunctionError { code, message }),
                 Stage::Configure => {
-                    Verdict::Everybody(Fault { code, message: format!("while being configured: {message}") })
+                    Verdict::Everybody(FunctionError { code, message: format!("while being configured: {message}") })
                 }
                 Stage::Instantiate => {
-                    Verdict::Everybody(Fault { code, message: format!("while being started: {message}") })
+                    Verdict::Everybody(FunctionError { code, message: format!("while being started: {message}") })
                 }
             }
         }
         CallFailure::Configure(guest_error) => {
-            Verdict::Everybody(Fault { code: FaultCode::ConfigureFailed, message: said(guest_error) })
+            Verdict::Everybody(FunctionError { code: FunctionErrorCode::ConfigureFailed, message: said(guest_error) })
         }
         CallFailure::Fatal(guest_error) => {
-            Verdict::Suspect(Fault { code: FaultCode::BatchFatal, message: said(guest_error) })
+            Verdict::Suspect(FunctionError { code: FunctionErrorCode::BatchFatal, message: said(guest_error) })
         }
         CallFailure::Retryable(guest_error, after) => {
             let pause = after.unwrap_or(Duration::ZERO).min(limits.retry_wait_max);
-            Verdict::Again(Fault { code: FaultCode::BatchFatal, message: said(guest_error) }, pause)
+            Verdict::Again(FunctionError { code: FunctionErrorCode::BatchFatal, message: said(guest_error) }, pause)
         }
     }
 }
 
-pub(super) fn wrong_count(events: usize, answers: usize) -> Fault {
+pub(super) fn wrong_count(events: usize, answers: usize) -> FunctionError {
     let message = format!("{answers} outcomes for a batch of {events}; there must be one for each event");
-    Fault { code: FaultCode::WrongCount, message }
+    FunctionError { code: FunctionErrorCode::WrongCount, message }
 }

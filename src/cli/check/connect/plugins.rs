@@ -1,7 +1,7 @@
 //! A plugin's destination: each place that it may send to is connected to, and nothing is sent.
 
 use super::PATIENCE;
-use crate::cli::paint;
+use crate::cli::style;
 use crate::config::PluginConfig;
 
 /// What each place said, or the first that cannot be reached with all that is wrong.
@@ -28,7 +28,7 @@ pub(super) async fn plugin(config: &PluginConfig) -> Result<String, String> {
         1 => format!("{} can be reached, and nothing was sent{unset}", places[0]),
         many => format!(
             "{} places can be reached ({}), and nothing was sent{unset}",
-            paint::count(many as u64),
+            style::count(many as u64),
             places.join(", ")
         ),
     })

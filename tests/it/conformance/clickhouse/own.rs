@@ -283,11 +283,11 @@ fn a_line_is_encrypted_and_only_a_known_authority_is_trusted() {
         }
         Subject::open(rig).deliver(numbered(0..500));
         assert_eq!(rig.seen(None)["e"].rows.len(), 500);
-        let stranger = Altered(ClickHouse::new().unwrap(), |settings| {
+        let newcomer = Altered(ClickHouse::new().unwrap(), |settings| {
             let port = engine().unwrap().tls.as_ref().unwrap().1;
             clickhouse::Settings { url: format!("https://127.0.0.1:{port}"), ..settings }
         });
-        let failure = Subject::open(&stranger).try_deliver(numbered(0..1)).unwrap_err();
+        let failure = Subject::open(&newcomer).try_deliver(numbered(0..1)).unwrap_err();
         assert!(failure.to_string().to_lowercase().contains("certificate"), "{failure}");
     });
 }

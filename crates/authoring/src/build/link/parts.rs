@@ -7,7 +7,7 @@ use wasmparser::{
     FuncType, FunctionBody, GlobalType, KnownCustom, Name, Parser, Payload, TableInit, TypeRef,
 };
 
-use super::{Flaw, OURS};
+use super::{LinkError, OURS};
 
 // Each kind of definition has indexes of its own.
 pub(super) const FUNCTIONS: usize = 0;
@@ -16,7 +16,7 @@ pub(super) const MEMORIES: usize = 2;
 pub(super) const GLOBALS: usize = 3;
 pub(super) const KINDS: usize = 4;
 
-pub(super) fn kind_index(kind: ExternalKind) -> Result<usize, Flaw> {
+pub(super) fn kind_index(kind: ExternalKind) -> Result<usize, LinkError> {
     match kind {
         ExternalKind::Func => Ok(FUNCTIONS),
         ExternalKind::Table => Ok(TABLES),
@@ -66,7 +66,7 @@ enum Open<'a> {
 }
 
 /// The component and those within it, innermost first.
-pub(super) fn parse(component: &[u8]) -> Result<Vec<Part<'_>>, Flaw> {
+pub(super) fn parse(component: &[u8]) -> Result<Vec<Part<'_>>, LinkError> {
     let (mut open, mut parts) = (vec![Open::Part(Part::default())], Vec::new());
     for payload in Parser::new(0).parse_all(component) {
         match (payload?, open.last_mut()) {
@@ -86,7 +86,7 @@ pub(super) fn parse(component: &[u8]) -> Result<Vec<Part<'_>>, Flaw> {
 }
 
 impl<'a> Part<'a> {
-    pub(super) fn take(&mut self, payload: Payload<'a>) -> Result<(), Flaw> {
+    pub(super) fn take(&mut self, payload: Payload<'a>) -> Result<(), LinkError> {
         match payload {
             Payload::InstanceSection(section) => {
                 for instance in section {
@@ -97,7 +97,7 @@ impl<'a> Part<'a> {
                         },
                         wasmparser::Instance::FromExports(exports) => {
                             let export = |e: &wasmparser::Export<'a>| Ok((e.name, (kind_index(e.kind)?, e.index)));
-                            Instance::Bundle(exports.iter().map(export).collect::<Result<_, Flaw>>()?)
+                            Instance::Bundle(exports.iter().map(export).collect::<Result<_, LinkError>>()?)
                         }
                     });
                 }
@@ -146,7 +146,7 @@ impl<'a> Part<'a> {
 }
 
 impl<'a> Module<'a> {
-    pub(super) fn take(&mut self, payload: Payload<'a>) -> Result<(), Flaw> {
+    pub(super) fn take(&mut self, payload: Payload<'a>) -> Result<(), LinkError> {
         match payload {
             Payload::TypeSection(section) => {
                 self.types = section.into_iter_err_on_gc_types().collect::<Result<_, _>>()?;

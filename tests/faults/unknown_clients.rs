@@ -1,4 +1,4 @@
-//! Strangers at the door: floods of idle, slow and unreading connections, bombs, and guesses at keys, from fifty addresses
+//! Unknown clients at the door: floods of idle, slow and unreading connections, bombs, and guesses at keys, from fifty addresses
 //! at once, while an honest client sends. Its success is counted, and everything that it was answered for is looked up.
 
 use std::net::{Ipv4Addr, SocketAddr};

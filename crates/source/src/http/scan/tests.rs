@@ -13,8 +13,8 @@ fn batch_of(elements: &[&[u8]]) -> Vec<u8> {
 }
 
 fn verdicts(body: &[u8], kind: Option<Kind>) -> Result<Vec<Verdict>, &'static str> {
-    match survey(body, kind, &small()) {
-        Ok(survey) => Ok(survey.events.iter().map(|found| (found.problem, found.has_id)).collect()),
+    match scan(body, kind, &small()) {
+        Ok(scan) => Ok(scan.events.iter().map(|found| (found.problem, found.has_id)).collect()),
         Err(Answer::Bad { code, .. }) => Err(code),
         Err(other) => panic!("{other:?}"),
     }
@@ -68,7 +68,7 @@ fn a_body_that_is_no_batch_is_refused() {
 }
 
 #[test]
-fn a_flaw_beside_the_batch_is_every_events_and_nothing_of_it_is_lost() {
+fn a_problem_beside_the_batch_is_every_events_and_nothing_of_it_is_lost() {
     let cases: [(&[u8], Problem); 13] = [
         (br#""context":{"a":"\ud800"}"#, Problem::SharedLoneSurrogate),
         (br#""context":{"a":tru}"#, Problem::SharedMalformed),
@@ -91,14 +91,14 @@ fn a_flaw_beside_the_batch_is_every_events_and_nothing_of_it_is_lost() {
             [b"{", beside, br#","batch":[{"a":1}],"integrations":{"kept":1}}"#].concat(),
         ] {
             if problem == Problem::SharedTooDeep {
-                let twice = survey(&body, None, &small()).unwrap().shared;
+                let twice = scan(&body, None, &small()).unwrap().shared;
                 assert!([Some(problem), Some(Problem::SharedDuplicateKey)].contains(&twice));
                 continue;
             }
-            let survey = survey(&body, None, &small()).unwrap();
-            assert_eq!(survey.shared, Some(problem), "{shown}");
-            assert!(!survey.events.is_empty());
-            let kept = survey.context(&body);
+            let scan = scan(&body, None, &small()).unwrap();
+            assert_eq!(scan.shared, Some(problem), "{shown}");
+            assert!(!scan.events.is_empty());
+            let kept = scan.context(&body);
             let mut wanted: Vec<&[u8]> = vec![b"\"integrations\":{\"kept\":1}"];
             if !beside.starts_with(b"\"batch\":[") && !beside.contains(&b'A') {
                 wanted.push(beside);
@@ -110,17 +110,16 @@ fn a_flaw_beside_the_batch_is_every_events_and_nothing_of_it_is_lost() {
     }
     for fine in [r#""context":null"#, r#""context":[ ]"#, r#""sentAt":5"#, r#""other":"\ud800""#, r#""writeKey":tru"#] {
         let body = format!(r#"{{"batch":[{{"a":1}}],{fine}}}"#);
-        assert_eq!(survey(body.as_bytes(), None, &small()).unwrap().shared, None, "{fine}");
+        assert_eq!(scan(body.as_bytes(), None, &small()).unwrap().shared, None, "{fine}");
     }
     let twice = br#"{"batch":[{"a":1}],"writeKey":"k","writeKey":"l"}"#;
-    let survey = survey(twice, None, &small()).unwrap();
-    assert_eq!((survey.shared, survey.context(twice)), (Some(Problem::SharedDuplicateKey), &b"{}"[..]));
+    let scan = scan(twice, None, &small()).unwrap();
+    assert_eq!((scan.shared, scan.context(twice)), (Some(Problem::SharedDuplicateKey), &b"{}"[..]));
 }
 
 #[test]
 fn write_keys_are_found_in_their_places() {
-    let keys =
-        |body: &str, kind| survey(body.as_bytes(), kind, &Limits::default()).unwrap().write_keys(body.as_bytes());
+    let keys = |body: &str, kind| scan(body.as_bytes(), kind, &Limits::default()).unwrap().write_keys(body.as_bytes());
     assert_eq!(keys(r#"{"batch":[{"writeKey":"b\u0031"}],"writ\u0065Key":"a"}"#, None), ["a", "b1"]);
     assert_eq!(keys(r#"{"batch":[{"a":tru,"writeKey":"b"}]}"#, None), ["b"]);
     assert_eq!(keys(r#"{"a":"\ud800","writeKey":"b"}"#, Some(Kind::Track)), ["b"]);
@@ -129,7 +128,7 @@ fn write_keys_are_found_in_their_places() {
 /// Whether the bytes are one element of an array by strings, brackets and commas alone.
 fn is_one_element(bytes: &[u8]) -> bool {
     let listed = [bytes, b","].concat();
-    json::is_bounded(bytes, 0) && json::skip_flawed(&listed, 0) == Some(bytes.len())
+    json::is_bounded(bytes, 0) && json::skip_malformed(&listed, 0) == Some(bytes.len())
 }
 
 /// The verdict on an element is the same alone, in a batch and between neighbours, which never notice.
@@ -141,7 +140,7 @@ fn same_everywhere(element: &[u8]) {
         return;
     }
     let single = single.unwrap_or_else(|code| panic!("{shown}: {code}"));
-    // More than one element in an array is one flawed event alone.
+    // More than one element in an array is one malformed event alone.
     if !is_one_element(element) {
         assert!(matches!(single[..], [(Some(_), true)]), "{shown}");
         return;

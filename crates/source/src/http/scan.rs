@@ -1,7 +1,7 @@
 //! One walk over a body finds the events, their bounds and what is plainly wrong with each.
 //!
 //! What has bounds (strings that end, brackets that have partners, commas between elements) is an event, however
-//! flawed, on every route alike; what has none is refused as a whole. A flaw beside the batch is a flaw of every
+//! malformed, on every route alike; what has none is refused as a whole. A error beside the batch is a error of every
 //! event that would have taken that field.
 
 mod walk;
@@ -9,7 +9,7 @@ mod walk;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use tidegate_event::json::{self, Flaw};
+use tidegate_event::json::{self, JsonError};
 use tidegate_event::record::Problem;
 use tidegate_event::{Kind, undecoded};
 
@@ -19,7 +19,7 @@ use walk::{Beside, Shared, Stop, Walk, is_object};
 
 /// What a walk over a body found.
 #[derive(Debug, Default)]
-pub(super) struct Survey {
+pub(super) struct Scan {
     pub(super) events: Vec<Found>,
     /// What is wrong with the fields beside the batch, and so with every event.
     pub(super) shared: Option<Problem>,
@@ -42,29 +42,29 @@ pub(super) struct Found {
 }
 
 /// Walks a body: one event when the route names a kind, else `{"batch": [...]}`.
-pub(super) fn survey(body: &[u8], kind: Option<Kind>, limits: &Limits) -> Result<Survey, Answer> {
+pub(super) fn scan(body: &[u8], kind: Option<Kind>, limits: &Limits) -> Result<Scan, Answer> {
     let walk = Walk { body, utf8: std::str::from_utf8(body).is_ok(), limits };
     let at = json::space(body, if body.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 });
     match kind {
         Some(_) => {
             let found = walk.single(at).map_err(malformed)?;
-            Ok(Survey { events: vec![found], ..Survey::default() })
+            Ok(Scan { events: vec![found], ..Scan::default() })
         }
         None => match walk.request(at) {
-            Ok(survey) => Ok(survey),
-            Err(Stop::Flaw(flaw)) => Err(malformed(flaw)),
+            Ok(scan) => Ok(scan),
+            Err(Stop::JsonError(error)) => Err(malformed(error)),
             Err(Stop::Answer(answer)) => Err(answer),
         },
     }
 }
 
-fn malformed(flaw: Flaw) -> Answer {
-    Answer::bad("malformed-json", format!("the body is {flaw}"))
+fn malformed(error: JsonError) -> Answer {
+    Answer::bad("malformed-json", format!("the body is {error}"))
 }
 
-impl Survey {
-    /// A body of one event that is known to be flawed.
-    pub(super) fn of_flawed(bytes: usize, problem: Problem) -> Self {
+impl Scan {
+    /// A body of one event that is known to be malformed.
+    pub(super) fn of_malformed(bytes: usize, problem: Problem) -> Self {
         let found = Found { span: 0..bytes, problem: Some(problem), has_id: true, write_key: None };
         Self { events: vec![found], ..Self::default() }
     }
@@ -104,7 +104,7 @@ impl Survey {
         if let Some(first) = self.events.first() {
             match &first.write_key {
                 Some(span) => spans.push(span.clone()),
-                // A flawed event came from somebody, too.
+                // A malformed event came from somebody, too.
                 None if first.problem.is_some() => {
                     let found = undecoded::write_keys(&body[first.span.clone()]);
                     spans.extend(found.iter().map(|key| first.span.start + key.start..first.span.start + key.end));
@@ -116,7 +116,7 @@ impl Survey {
         strings.filter_map(|span| json::text(body, span.start).ok()).map(|(key, _)| key).collect()
     }
 
-    /// The default `context` of all events; all that stood beside the batch when that is flawed.
+    /// The default `context` of all events; all that stood beside the batch when that is malformed.
     pub(super) fn context<'a>(&'a self, body: &'a [u8]) -> &'a [u8] {
         if self.shared.is_some() {
             return &self.shared_text;

@@ -3,21 +3,21 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use tidegate_event::json::{self, Flaw};
+use tidegate_event::json::{self, JsonError};
 use tidegate_event::record::Problem;
 
-use super::{Found, Survey};
+use super::{Found, Scan};
 use crate::http::Limits;
 use crate::http::answer::Answer;
 
 pub(super) enum Stop {
-    Flaw(Flaw),
+    JsonError(JsonError),
     Answer(Answer),
 }
 
-impl From<Flaw> for Stop {
-    fn from(flaw: Flaw) -> Self {
-        Self::Flaw(flaw)
+impl From<JsonError> for Stop {
+    fn from(error: JsonError) -> Self {
+        Self::JsonError(error)
     }
 }
 
@@ -76,73 +76,77 @@ impl Walk<'_> {
     }
 
     /// A body that is one event.
-    pub(super) fn single(&self, at: usize) -> Result<Found, Flaw> {
+    pub(super) fn single(&self, at: usize) -> Result<Found, JsonError> {
         let end = json::trim_end(self.body, at);
-        let flaw = match self.strict(at) {
+        let error = match self.strict(at) {
             Ok((found, found_end)) if found_end == end => return Ok(found),
-            Ok((_, found_end)) => Flaw::Malformed(json::space(self.body, found_end)),
-            Err(flaw) => flaw,
+            Ok((_, found_end)) => JsonError::Malformed(json::space(self.body, found_end)),
+            Err(error) => error,
         };
-        if at < end && json::is_bounded(self.body, at) { Ok(self.flawed(at..end, flaw)) } else { Err(flaw) }
+        if at < end && json::is_bounded(self.body, at) { Ok(self.malformed(at..end, error)) } else { Err(error) }
     }
 
     /// A body that is `{"batch": [...]}`.
-    pub(super) fn request(&self, at: usize) -> Result<Survey, Stop> {
+    pub(super) fn request(&self, at: usize) -> Result<Scan, Stop> {
         let body = self.body;
         if body.get(at) != Some(&b'{') {
             json::scan(body, at)?;
             return Err(Stop::Answer(Answer::bad("not-an-object", "the body must be a JSON object")));
         }
-        let (mut survey, mut beside) = (Survey::default(), Beside::default());
+        let (mut scan, mut beside) = (Scan::default(), Beside::default());
         let mut at = json::space(body, at + 1);
         while body.get(at) != Some(&b'}') {
             let key_end = match body.get(at) {
-                Some(b'"') => json::skip_string(body, at).ok_or(Flaw::Malformed(body.len()))?,
-                _ => return Err(Flaw::Malformed(at).into()),
+                Some(b'"') => json::skip_string(body, at).ok_or(JsonError::Malformed(body.len()))?,
+                _ => return Err(JsonError::Malformed(at).into()),
             };
             let colon = json::space(body, key_end);
             if body.get(colon) != Some(&b':') {
-                return Err(Flaw::Malformed(colon).into());
+                return Err(JsonError::Malformed(colon).into());
             }
             let field = json::key_text(&body[at..key_end]).and_then(|name| Shared::of(&name));
             let value = json::space(body, colon + 1);
             let end = match field {
-                Some(Shared::Batch) => self.elements(value, &mut survey.events, &mut beside)?,
+                Some(Shared::Batch) => self.elements(value, &mut scan.events, &mut beside)?,
                 _ => self.member(value, field, &mut beside)?,
             };
             match body.get(end) {
                 Some(b',') => at = json::space(body, end + 1),
                 Some(b'}') => at = end,
-                _ => return Err(Flaw::Malformed(end).into()),
+                _ => return Err(JsonError::Malformed(end).into()),
             }
             if body[end] == b',' && body.get(at) == Some(&b'}') {
-                return Err(Flaw::Malformed(at).into());
+                return Err(JsonError::Malformed(at).into());
             }
         }
         let end = json::space(body, at + 1);
         if end < body.len() {
-            return Err(Flaw::Malformed(end).into());
+            return Err(JsonError::Malformed(end).into());
         }
         if !beside.has_batch {
             return Err(Stop::Answer(Answer::bad("no-batch", "the body has no array `batch`")));
         }
-        survey.take(body, beside);
-        Ok(survey)
+        scan.take(body, beside);
+        Ok(scan)
     }
 
     /// The value of a field beside the batch; answers where the comma or bracket behind it stands.
-    fn member(&self, value: usize, field: Option<Shared>, beside: &mut Beside) -> Result<usize, Flaw> {
+    fn member(&self, value: usize, field: Option<Shared>, beside: &mut Beside) -> Result<usize, JsonError> {
         let scanned = json::scan(self.body, value).and_then(|seen| {
             let next = json::space(self.body, seen.end);
-            if matches!(self.body.get(next), Some(b',' | b'}')) { Ok((seen, next)) } else { Err(Flaw::Malformed(next)) }
+            if matches!(self.body.get(next), Some(b',' | b'}')) {
+                Ok((seen, next))
+            } else {
+                Err(JsonError::Malformed(next))
+            }
         });
-        let (span, next, flaw) = match scanned {
-            Ok((seen, next)) => (value..seen.end, next, self.shared_flaw(value, seen, field)),
-            Err(flaw) => {
-                let next = json::skip_flawed(self.body, value).ok_or(flaw)?;
+        let (span, next, error) = match scanned {
+            Ok((seen, next)) => (value..seen.end, next, self.shared_problem(value, seen, field)),
+            Err(error) => {
+                let next = json::skip_malformed(self.body, value).ok_or(error)?;
                 let end = json::trim_end(&self.body[..next], value);
-                let problem = match flaw {
-                    Flaw::LoneSurrogate(_) => Problem::SharedLoneSurrogate,
+                let problem = match error {
+                    JsonError::LoneSurrogate(_) => Problem::SharedLoneSurrogate,
                     _ if !self.is_utf8(value..end) => Problem::SharedNotUtf8,
                     _ => Problem::SharedMalformed,
                 };
@@ -151,12 +155,12 @@ impl Walk<'_> {
         };
         // Fields that no event takes are nobody's business.
         if let Some(field) = field {
-            beside.add(field, span, flaw);
+            beside.add(field, span, error);
         }
         Ok(next)
     }
 
-    fn shared_flaw(&self, value: usize, seen: json::Seen, field: Option<Shared>) -> Option<Problem> {
+    fn shared_problem(&self, value: usize, seen: json::Seen, field: Option<Shared>) -> Option<Problem> {
         let text = &self.body[value..seen.end];
         match field? {
             _ if !self.is_utf8(value..seen.end) => Some(Problem::SharedNotUtf8),
@@ -188,7 +192,7 @@ impl Walk<'_> {
             more = match self.body.get(end) {
                 Some(b',') => true,
                 Some(b']') => false,
-                _ => return Err(Flaw::Malformed(end).into()),
+                _ => return Err(JsonError::Malformed(end).into()),
             };
             at = if more { json::space(self.body, end + 1) } else { end };
         }
@@ -202,30 +206,30 @@ impl Walk<'_> {
             return Ok(next);
         }
         // A second value without a comma before it: the events have bounds, their request does not say what it is.
-        let flaw = Flaw::Malformed(next);
-        let end = json::skip_flawed(self.body, next).ok_or(flaw)?;
+        let error = JsonError::Malformed(next);
+        let end = json::skip_malformed(self.body, next).ok_or(error)?;
         beside.add(Shared::Batch, next..json::trim_end(&self.body[..end], next), Some(Problem::SharedMalformed));
         Ok(end)
     }
 
     /// One element of a batch; answers where the comma or bracket behind it stands.
-    fn element(&self, at: usize) -> Result<(Found, usize), Flaw> {
-        let flaw = match self.strict(at) {
+    fn element(&self, at: usize) -> Result<(Found, usize), JsonError> {
+        let error = match self.strict(at) {
             Ok((found, end)) => {
                 let next = json::space(self.body, end);
                 if matches!(self.body.get(next), Some(b',' | b']')) {
                     return Ok((found, next));
                 }
-                Flaw::Malformed(next)
+                JsonError::Malformed(next)
             }
-            Err(flaw) => flaw,
+            Err(error) => error,
         };
-        let next = json::skip_flawed(self.body, at).ok_or(flaw)?;
-        Ok((self.flawed(at..json::trim_end(&self.body[..next], at), flaw), next))
+        let next = json::skip_malformed(self.body, at).ok_or(error)?;
+        Ok((self.malformed(at..json::trim_end(&self.body[..next], at), error), next))
     }
 
     /// One value that keeps to the grammar; answers it and its end.
-    fn strict(&self, at: usize) -> Result<(Found, usize), Flaw> {
+    fn strict(&self, at: usize) -> Result<(Found, usize), JsonError> {
         let body = self.body;
         if body.get(at) != Some(&b'{') {
             let end = json::scan(body, at)?.end;
@@ -261,9 +265,9 @@ impl Walk<'_> {
     }
 
     /// An event with bounds and no grammar.
-    fn flawed(&self, span: Range<usize>, flaw: Flaw) -> Found {
-        let problem = match flaw {
-            Flaw::LoneSurrogate(_) => Problem::LoneSurrogate,
+    fn malformed(&self, span: Range<usize>, error: JsonError) -> Found {
+        let problem = match error {
+            JsonError::LoneSurrogate(_) => Problem::LoneSurrogate,
             _ if !self.is_utf8(span.clone()) => Problem::NotUtf8,
             _ => Problem::Malformed,
         };
@@ -281,26 +285,30 @@ fn name_of(key: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Calls `entry` for each key of an object (with its quotes) and the position of its value; it answers the value's end.
-fn entries(body: &[u8], at: usize, mut entry: impl FnMut(&[u8], usize) -> Result<usize, Flaw>) -> Result<usize, Flaw> {
+fn entries(
+    body: &[u8],
+    at: usize,
+    mut entry: impl FnMut(&[u8], usize) -> Result<usize, JsonError>,
+) -> Result<usize, JsonError> {
     let mut at = json::space(body, at + 1);
     if body.get(at) == Some(&b'}') {
         return Ok(at + 1);
     }
     loop {
         if body.get(at) != Some(&b'"') {
-            return Err(Flaw::Malformed(at));
+            return Err(JsonError::Malformed(at));
         }
         let key_end = json::scan(body, at)?.end;
         let colon = json::space(body, key_end);
         if body.get(colon) != Some(&b':') {
-            return Err(Flaw::Malformed(colon));
+            return Err(JsonError::Malformed(colon));
         }
         let end = entry(&body[at..key_end], json::space(body, colon + 1))?;
         at = json::space(body, end);
         match body.get(at) {
             Some(b',') => at = json::space(body, at + 1),
             Some(b'}') => return Ok(at + 1),
-            _ => return Err(Flaw::Malformed(at)),
+            _ => return Err(JsonError::Malformed(at)),
         }
     }
 }
@@ -319,14 +327,14 @@ impl Beside {
         let twice = self.members.iter().any(|(known, _)| *known == field)
             || (field == Shared::Batch && self.has_batch && problem.is_none());
         self.members.push((field, span));
-        // A flawed write key opens nothing, and says nothing about the events.
+        // A malformed write key opens nothing, and says nothing about the events.
         let problem = problem.filter(|_| field != Shared::WriteKey);
         if let Some(problem) = problem.or(twice.then_some(Problem::SharedDuplicateKey)) {
             self.blame(problem);
         }
     }
 
-    /// The first flaw names them all.
+    /// The first error names them all.
     fn blame(&mut self, problem: Problem) {
         self.problem = self.problem.or(Some(problem));
     }
