@@ -154,7 +154,7 @@ type Done = Result<ExitCode, Failure>;
 pub fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     let _scenario = fail::FailScenario::setup();
-    // What is printed to a pipe that nobody reads any more panics inside `println!`. That is no fault of anybody: the
+    // What is printed to a pipe that nobody reads any more panics inside `println!`. That is nobody's error: the
     // command ends as if the signal had ended it, and drops everything in order.
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -251,7 +251,7 @@ fn parse() -> Result<Cli, ExitCode> {
             // It quotes the arguments.
             eprintln!("{}", error.render().to_string().trim_end());
         } else {
-            // A reader that has left is no fault of ours.
+            // A reader that has left is no error.
             let _ = error.print();
         }
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))

@@ -207,7 +207,7 @@ fn version_of(body: &Map<String, Value>) -> Cow<'_, str> {
     }
 }
 
-/// The body lent out as one JSON value. It goes back even when a panic passes through, so that no caller ever sees
+/// The body handed out as one JSON value. It goes back even when a panic passes through, so that no caller ever sees
 /// an event emptied.
 struct Whole<'a> {
     body: &'a mut Map<String, Value>,

@@ -11,7 +11,7 @@ use tidegate_wasm::{CallFailure, Plan, Stage, StopReason};
 use tokio::task::JoinSet;
 
 use super::exchange::{Came, Planned};
-use super::halves::Halves;
+use super::bisect::ChunkBisect;
 use super::outcome::DeliveryOutcome;
 use super::plan;
 use super::runtime::{DestinationRuntime, OutgoingEvent, again, said};
@@ -30,21 +30,21 @@ impl ChunkRun {
     /// Every outgoing event of `open` comes back with at least one outcome. `stuck` are users whose earlier events wait.
     pub(super) async fn run(&self, open: Vec<usize>, stuck: &mut HashSet<String>) -> Vec<(usize, DeliveryOutcome)> {
         let mut settled = Vec::new();
-        let mut halves = Halves::new(open);
+        let mut bisect = ChunkBisect::new(open);
         // Each turn sends at least the first request that is left, or halves it, so the open ones become fewer.
-        while let Some(open) = halves.next() {
+        while let Some(open) = bisect.next() {
             let (behind, free): (Vec<_>, Vec<_>) = open.into_iter().partition(|index| self.is_stuck(*index, stuck));
             settled.extend(behind.into_iter().map(|index| (index, DeliveryOutcome::Behind)));
             let (planned, mut found) = self.plan(free).await;
             self.note_stuck(&found, stuck);
             settled.append(&mut found);
             if self.runtime.order() == Order::User {
-                self.in_order(planned, stuck, &mut settled, &mut halves).await;
+                self.in_order(planned, stuck, &mut settled, &mut bisect).await;
             } else {
-                settled.extend(self.send(planned, &mut halves).await);
+                settled.extend(self.send(planned, &mut bisect).await);
             }
             // What was refused too often together waits, and goes alone in the end.
-            let given_up = halves.given_up().into_iter();
+            let given_up = bisect.given_up().into_iter();
             let given_up: Vec<_> =
                 given_up.map(|(index, reason)| (index, later(&self.outgoing[index], None, reason))).collect();
             self.note_stuck(&given_up, stuck);
@@ -80,7 +80,7 @@ impl ChunkRun {
         mut planned: Vec<Planned>,
         stuck: &mut HashSet<String>,
         settled: &mut Vec<(usize, DeliveryOutcome)>,
-        halves: &mut Halves,
+        bisect: &mut ChunkBisect,
     ) {
         let users = |request: &Planned| -> Vec<&str> {
             let users = request.indexes.iter().map(|index| self.outgoing[*index].user.as_str());
@@ -102,10 +102,10 @@ impl ChunkRun {
                 if held_up { later.push(request) } else { wave.push(request) }
             }
             planned = later;
-            let found = self.send(wave, halves).await;
+            let found = self.send(wave, bisect).await;
             self.note_stuck(&found, stuck);
             settled.extend(found);
-            deferred.extend(halves.refused().map(|index| self.outgoing[index].user.as_str()));
+            deferred.extend(bisect.refused().map(|index| self.outgoing[index].user.as_str()));
             deferred.remove("");
         }
         let answered: HashSet<usize> = settled.iter().map(|(index, _)| *index).collect();
@@ -117,10 +117,10 @@ impl ChunkRun {
         let behind: Vec<_> = behind.into_iter().map(|index| (index, DeliveryOutcome::Behind)).collect();
         self.note_stuck(&behind, stuck);
         settled.extend(behind);
-        halves.then(open);
+        bisect.then(open);
     }
 
-    async fn send(&self, planned: Vec<Planned>, halves: &mut Halves) -> Vec<(usize, DeliveryOutcome)> {
+    async fn send(&self, planned: Vec<Planned>, bisect: &mut ChunkBisect) -> Vec<(usize, DeliveryOutcome)> {
         let mut at_once = JoinSet::new();
         for request in planned {
             let (runtime, outgoing) = (Arc::clone(&self.runtime), Arc::clone(&self.outgoing));
@@ -131,7 +131,7 @@ impl ChunkRun {
         while let Some(came) = at_once.join_next().await {
             match came {
                 Ok(Came::Settled(outcomes)) => found.extend(outcomes),
-                Ok(Came::Halves(indexes, reason)) => halves.refuse(indexes, reason),
+                Ok(Came::Bisect(indexes, reason)) => bisect.refuse(indexes, reason),
                 Err(_) => {}
             }
         }

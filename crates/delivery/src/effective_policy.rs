@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_from_the_settings_must_be_granted_and_a_private_one_lent() {
+    fn a_place_from_the_settings_must_be_granted_and_a_private_one_too() {
         let mut effective = effective_policy(json!({"api_key": "hunter2", "endpoint": "http://10.1.2.3:8080/hook"}));
         let said = problems(&effective);
         assert!(said.contains("allow_hosts: [https://api.acme.com, http://10.1.2.3:8080]"), "{said}");

@@ -59,7 +59,7 @@ pub(super) enum Came {
     Settled(Vec<(usize, DeliveryOutcome)>),
     /// To be planned anew in halves: the indexes of several outgoing events, and what they are refused with when that goes on for
     /// too long.
-    Halves(Vec<usize>, String),
+    Bisect(Vec<usize>, String),
 }
 
 impl DestinationRuntime {
@@ -92,7 +92,7 @@ impl DestinationRuntime {
             let (after, error, detail) = match end {
                 End::Outcomes(outcomes) => return Came::Settled(outcomes),
                 End::Refused { reason, .. } if planned.indexes.iter().any(|index| *index != planned.indexes[0]) => {
-                    return Came::Halves(planned.indexes, reason);
+                    return Came::Bisect(planned.indexes, reason);
                 }
                 End::Refused { code, reason, detail } => {
                     let outcome = DeliveryOutcome::Rejected { code, reason, detail };

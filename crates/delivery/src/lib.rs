@@ -25,7 +25,7 @@ mod runtime;
 mod exchange;
 mod outcome;
 mod grant;
-mod halves;
+mod bisect;
 mod destination_logs;
 mod rate_limiter;
 mod plan;

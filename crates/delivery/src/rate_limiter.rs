@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_lets_a_burst_through_and_then_paces() {
+    fn a_bucket_lets_a_burst_through_and_then_slows_down() {
         let bucket = Bucket { per_second: 10.0, full_at: Mutex::new(Instant::now()) };
         let start = Instant::now();
         let turns: Vec<Duration> = (0..30).map(|_| bucket.take().saturating_duration_since(start)).collect();

@@ -158,7 +158,7 @@ pub struct Refiner {
     refined_to: u64,
     /// Reads at the refine cursor.
     head: Option<Reader>,
-    /// Readers of lagging syncs, each standing at the offset that will be asked for next.
+    /// Readers of lagging syncs, each at the offset that will be asked for next.
     laggards: VecDeque<Reader>,
     remembered: VecDeque<Arc<LogRange>>,
     remembered_bytes: usize,

@@ -256,9 +256,9 @@ impl Store {
         };
         let bytes = std::fs::read(job.file.path()).map_err(failed(&path))?;
         disk::replace(&path, &bytes).map_err(failed(&path))?;
-        let facts_path = path.with_extension("json");
-        let text = serde_json::to_vec_pretty(&metadata).map_err(|error| failed(&facts_path)(error.into()))?;
-        disk::replace(&facts_path, &text).map_err(failed(&facts_path))?;
+        let metadata_path = path.with_extension("json");
+        let text = serde_json::to_vec_pretty(&metadata).map_err(|error| failed(&metadata_path)(error.into()))?;
+        disk::replace(&metadata_path, &text).map_err(failed(&metadata_path))?;
         let metadata = Arc::new(metadata);
         lock(&self.0.versions).insert(metadata.sha256, Arc::clone(&metadata));
         Ok(Progress::Ready(metadata))

@@ -93,7 +93,7 @@ pub enum Stage {
     Transform,
 }
 
-/// Why the host halts a guest from within.
+/// Why the host ends a call from within.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HostTrap {
     #[error("the CPU budget of {} ms is gone", .0.as_millis())]

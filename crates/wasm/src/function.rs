@@ -58,7 +58,7 @@ pub struct Function {
     services: Services,
     numbers: Numbers,
     /// Calls to come that belong in the slow lane.
-    on_trial: Arc<AtomicU8>,
+    calls_watched: Arc<AtomicU8>,
 }
 
 /// What a run takes from outside, so that a replay gives the same outcomes.
@@ -191,7 +191,7 @@ impl Function {
             limits: Arc::new(limits),
             services: Services::default(),
             numbers: Numbers::default(),
-            on_trial: Arc::default(),
+            calls_watched: Arc::default(),
         }
     }
 
@@ -234,7 +234,7 @@ impl Function {
     /// The lane that it belongs to, by how its last calls went.
     #[must_use]
     pub fn lane(&self) -> Lane {
-        if self.on_trial.load(Ordering::Relaxed) > 0 { Lane::Slow } else { Lane::Quick }
+        if self.calls_watched.load(Ordering::Relaxed) > 0 { Lane::Slow } else { Lane::Quick }
     }
 
     /// The sha-256 of its component in hexadecimal; empty when nobody said.
@@ -438,13 +438,13 @@ impl Function {
         let used = share(called.cpu.as_secs_f64(), budget.as_secs_f64());
         stats.cpu_share_max = stats.cpu_share_max.max(used);
         let stopped = matches!(called.answer, Err(CallFailure::Stopped { .. }));
-        let on_trial = if stopped || used > SLOW_SHARE {
+        let calls_watched = if stopped || used > SLOW_SHARE {
             CALLS_ON_TRIAL
         } else {
-            self.on_trial.load(Ordering::Relaxed).saturating_sub(1)
+            self.calls_watched.load(Ordering::Relaxed).saturating_sub(1)
         };
-        // Two calls that end at once may count as one, which makes the trial a little longer.
-        self.on_trial.store(on_trial, Ordering::Relaxed);
+        // Two calls that end at once may count as one, which keeps it watched a little longer.
+        self.calls_watched.store(calls_watched, Ordering::Relaxed);
     }
 
     fn outcome(&self, answer: Answer) -> Outcome {

@@ -183,7 +183,7 @@ mod tests {
     use crate::Lookup;
 
     #[test]
-    fn a_plugin_sees_what_is_lent_and_nothing_else() {
+    fn a_plugin_sees_what_is_granted_and_nothing_else() {
         let Value::Object(entries) = serde_json::json!({"Signup": "Signed Up", "n": {"x": 1.50}}) else { panic!() };
         let table = Arc::new(Table::open(&Settings::Entries(entries)).unwrap());
         let granted = GrantedTables::default().with("renames", table);

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-/// Events at fault that one chunk is searched for in quick succession.
-const AT_FAULT_MAX: usize = 16;
+/// Refused events that one chunk is searched for in quick succession.
+const REFUSED_EVENTS_MAX: usize = 16;
 
 /// Indexes of outgoing events.
-pub(super) struct Halves {
+pub(super) struct ChunkBisect {
     /// The next is the last.
     parts: Vec<Vec<usize>>,
     /// Refused since the last turn began: together, and why.
@@ -16,10 +16,10 @@ pub(super) struct Halves {
     halvings_left: usize,
 }
 
-impl Halves {
+impl ChunkBisect {
     pub(super) fn new(open: Vec<usize>) -> Self {
         let levels = (usize::BITS - open.len().leading_zeros()) as usize;
-        Self { parts: vec![open], refused: Vec::new(), rest: Vec::new(), halvings_left: AT_FAULT_MAX * (levels + 1) }
+        Self { parts: vec![open], refused: Vec::new(), rest: Vec::new(), halvings_left: REFUSED_EVENTS_MAX * (levels + 1) }
     }
 
     /// Indexes that were refused together, with the reason.
@@ -61,7 +61,7 @@ impl Halves {
     }
 }
 
-impl Iterator for Halves {
+impl Iterator for ChunkBisect {
     type Item = Vec<usize>;
 
     /// What to plan in the next turn.
