@@ -452,7 +452,7 @@ class Fields {
   has(at) { return at.at.has(this.index); }
   set(at, value) {
     if (value === undefined || typeof value === "function") throw new TypeError(`${at.pointer} cannot be set to ${kind(value)}; use remove() to take a field away`);
-    const json = typeof value === "string" ? null : toHostJson(value, () => true);
+    const json = typeof value === "string" ? null : typeof value === "boolean" ? String(value) : toHostJson(value, () => true);
     try {
       if (json === null) at.at.setString(this.index, value);
       else at.at.setJson(this.index, json);

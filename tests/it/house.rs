@@ -1,5 +1,7 @@
 //! The house rules that a machine can check: who may know whom, and how long a file may be.
 
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

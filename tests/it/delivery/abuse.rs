@@ -28,7 +28,7 @@ fn a_plan_that_lies_or_explodes_is_one_events_fault() {
     let route = Route::new(&far);
     for (attack_name, code, part) in [
         // The function that panicked, and none of the way from there through the library.
-        ("panic", "trap", "courier"),
+        ("panic", "trap", "destination"),
         ("loop", "cpu-budget", ""),
         ("fatal", "batch-fatal", "cannot be planned"),
         ("forget", "bad-plan", "forgets event 0"),

@@ -1,0 +1,129 @@
+//! One word for one thing: what `docs/GLOSSARY.md` lists as not to be said is said nowhere, outside of quotes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{root, sources};
+
+/// Words of the right column that have another meaning as well, which stays: in it they cannot be told apart.
+const OF_TWO_MEANINGS: [(&str, &str); 7] = [
+    ("post", "HTTP's method"),
+    ("pointer", "a JSON pointer"),
+    ("fault", "what the fault tests inject"),
+    ("flip", "of a bit"),
+    ("halves", "two parts of a whole"),
+    ("standing", "the verb"),
+    ("pace", "of a clock"),
+];
+
+/// The words of the glossary's right column.
+fn banned() -> Vec<String> {
+    let page = std::fs::read_to_string(root().join("docs/GLOSSARY.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| **"));
+    let words: Vec<String> = rows
+        .filter_map(|row| row.split('|').nth(3))
+        .flat_map(|cell| cell.split(", "))
+        .map(|word| word.trim().to_lowercase())
+        .filter(|word| !word.is_empty() && !OF_TWO_MEANINGS.iter().any(|(other, _)| other == word))
+        .collect();
+    assert!(words.len() > 20, "the glossary has lost its right column: {words:?}");
+    words
+}
+
+/// Rust without its string literals; Markdown without code.
+fn unquoted(path: &Path, text: &str) -> String {
+    if path.extension().is_some_and(|extension| extension == "md") {
+        let (mut kept, mut in_block) = (String::new(), false);
+        for line in text.lines() {
+            if line.trim_start().starts_with("```") {
+                in_block = !in_block;
+            }
+            let spoken: String = line.split('`').step_by(2).collect();
+            kept.push_str(if in_block { "" } else { &spoken });
+            kept.push('\n');
+        }
+        return kept;
+    }
+    let (mut kept, mut in_string, mut escaped) = (String::new(), false, false);
+    let mut before = [' '; 2];
+    for c in text.chars() {
+        match c {
+            '"' if !escaped && before != ['\'', '\0'] => in_string = !in_string,
+            _ if !in_string => kept.push(c),
+            '\n' => kept.push(c),
+            _ => {}
+        }
+        escaped = in_string && c == '\\' && !escaped;
+        before = [c, if c == '\'' { '\0' } else { ' ' }];
+    }
+    kept
+}
+
+/// `DeliveryOutcome::SetAside` and `set_aside` are `set aside`, in lower case, with a space on either side of each word.
+fn spoken(line: &str) -> String {
+    let mut words = String::from(" ");
+    let mut was_lower = false;
+    for c in line.chars() {
+        if !c.is_alphanumeric() || (c.is_uppercase() && was_lower) {
+            words.push(' ');
+        }
+        if c.is_alphanumeric() {
+            words.extend(c.to_lowercase());
+        }
+        was_lower = c.is_lowercase();
+    }
+    words.push(' ');
+    words.split(' ').filter(|word| !word.is_empty()).fold(String::from(" "), |all, word| all + word + " ")
+}
+
+fn said(text: &str, banned: &[String]) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = spoken(line);
+        for word in banned {
+            if [format!(" {word} "), format!(" {word}s ")].iter().any(|form| line.contains(form.as_str())) {
+                found.push((number + 1, word.clone()));
+            }
+        }
+    }
+    found
+}
+
+fn pages() -> Vec<PathBuf> {
+    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let docs = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    docs.filter(|path| !path.ends_with("GLOSSARY.md")).chain([root().join("README.md")]).collect()
+}
+
+#[test]
+fn no_word_of_the_right_column_is_left_in_code_and_pages() {
+    let banned = banned();
+    let mut wrong = Vec::new();
+    for path in sources("src").into_iter().chain(sources("crates")).chain(pages()) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let shown = path.strip_prefix(root()).unwrap().display();
+        wrong.extend(said(&unquoted(&path, &text), &banned).iter().map(|(line, word)| format!("{shown}:{line}: {word}")));
+    }
+    assert!(wrong.is_empty(), "see docs/GLOSSARY.md for the word to use:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_word_of_the_right_column_is_left_in_what_help_prints() {
+    let banned = banned();
+    let help = |command: &[String]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tidegate")).args(command).arg("--help").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (mut open, mut wrong, mut pages) = (vec![Vec::new()], Vec::new(), 0);
+    while let Some(command) = open.pop() {
+        let text = help(&command);
+        pages += 1;
+        wrong.extend(said(&text, &banned).into_iter().map(|(line, word)| format!("{command:?}:{line}: {word}")));
+        let listed = text.split_once("\nCommands:\n").map_or("", |(_, rest)| rest.split("\n\n").next().unwrap());
+        let names = listed.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+        let names = names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+        open.extend(names.map(|name| [&command[..], &[name.to_owned()]].concat()));
+    }
+    assert!(pages > 20, "only {pages} pages of help were found");
+    assert!(wrong.is_empty(), "see docs/GLOSSARY.md for the word to use:\n{}", wrong.join("\n"));
+}
