@@ -37,11 +37,18 @@ export function kind(value) {
  * JSON of `value`. JSON.stringify writes `null` for NaN and Infinity; here they are an error that says where they stand.
  */
 export function toJson(value) {
+  return checked(value, "");
+}
+
+/** The same, of a `value` that was read from the text `given`: a null that was there already is none of NaN's. */
+function checked(value, given) {
   const json = JSON.stringify(value);
   if (json === undefined) throw new TypeError(`${kind(value)} is no JSON`);
   // Whatever is not finite is written as null. Most nulls are nulls: where one stands is looked for in earnest only when
-  // a quick walk has met a number that is not finite.
-  if (json.includes("null") && hasNotFinite(value)) refuse(value, "", (number) => !Number.isFinite(number));
+  // a quick walk has met a number that is not finite, and there is no walk when all nulls are `given` in the same place.
+  const last = json.lastIndexOf("null");
+  if (last < 0 || given.startsWith(json.slice(0, last + 4))) return json;
+  if (hasNotFinite(value)) refuse(value, "", (number) => !Number.isFinite(number));
   return json;
 }
 
@@ -49,9 +56,9 @@ export function toJson(value) {
  * The same for what goes back to the host. It knows every digit of the event, so numbers of the event beyond the range of
  * doubles may be written, as `Infinity`, when `isOfEvent()` says that it has some; the host puts them back.
  */
-export function toHostJson(value, isOfEvent) {
+export function toHostJson(value, isOfEvent, given = "") {
   try {
-    return toJson(value);
+    return checked(value, given);
   } catch (error) {
     if (!(error instanceof PluginError) || !isOfEvent()) throw error;
   }

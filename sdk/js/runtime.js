@@ -389,7 +389,7 @@ function json(event) {
     const more = event === undefined ? "; did you forget `return`? Return the event, null to drop it, or a list of events" : "";
     throw new TypeError(`transform returned ${kind(event)}, which is no event${more}`);
   }
-  return toHostJson(event, () => hasInfinite(JSON.parse(current)));
+  return toHostJson(event, () => hasInfinite(JSON.parse(current)), current);
 }
 
 function plan(made, batch) {

@@ -61,6 +61,13 @@ test("what is no JSON fails its own event and names the place", () => {
   assert.deepEqual(made.map((outcome) => outcome.tag), ["replace", "fail", "fail"]);
   assert.equal(made[1].val.message, "NaN at /a/n is no JSON");
   assert.equal(made[2].val.code, "not-json");
+  // Also behind, before and in place of nulls of the event itself.
+  const beside = outcomes((event) => ({ ...event, z: event.first / 0 }), '{"first":1,"n":null}', '{"first":"","n":null}');
+  assert.deepEqual(beside.map((outcome) => outcome.tag), ["fail", "fail"]);
+  const before = outcomes((event) => ({ a: NaN, ...event, n: event.n ?? 1 }), '{"m":null,"n":null}', '{"n":null}');
+  assert.deepEqual(before.map((outcome) => outcome.tag), ["fail", "fail"]);
+  const kept = outcomes((event) => ({ ...event, z: 1 }), '{"m":null,"n":[null,{"o":null}]}');
+  assert.deepEqual(kept, [{ tag: "replace", val: '{"m":null,"n":[null,{"o":null}],"z":1}' }]);
 });
 
 test("a number beyond the range of doubles goes back as the host can find it", () => {
