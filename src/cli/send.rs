@@ -74,9 +74,13 @@ struct OutgoingBatch {
 pub(super) fn run(args: &Args, json: bool) -> Done {
     let outline = args.workspace.as_ref().map(|dir| Outline::read(dir, None)).transpose().map_err(Failure::Problems)?;
     let target = target(args, outline.as_ref())?;
+    let runtime = runtime()?;
     // A key by itself names no source.
     let here = outline.as_ref().filter(|_| args.write_key.is_none());
-    let duplicates = here.and_then(|outline| Duplicates::count_from_here(outline, args.source.as_deref()));
+    let duplicates = match here {
+        Some(outline) => runtime.block_on(Duplicates::count_from_here(outline, args.source.as_deref())),
+        None => None,
+    };
     let total = args.generate;
     let started = Instant::now();
     let tally = Arc::new(Tally::default());
@@ -108,7 +112,6 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         }
         Ok::<(), Failure>(())
     };
-    let runtime = runtime()?;
     let is_interrupted = runtime.block_on(async {
         tokio::select! {
             sent = sending => sent.map(|()| false),

@@ -19,7 +19,12 @@ pub(super) struct ChunkBisect {
 impl ChunkBisect {
     pub(super) fn new(open: Vec<usize>) -> Self {
         let levels = (usize::BITS - open.len().leading_zeros()) as usize;
-        Self { parts: vec![open], refused: Vec::new(), rest: Vec::new(), halvings_left: REFUSED_EVENTS_MAX * (levels + 1) }
+        Self {
+            parts: vec![open],
+            refused: Vec::new(),
+            rest: Vec::new(),
+            halvings_left: REFUSED_EVENTS_MAX * (levels + 1),
+        }
     }
 
     /// Indexes that were refused together, with the reason.

@@ -10,8 +10,8 @@ use tidegate_plugin::Order;
 use tidegate_wasm::{CallFailure, Plan, Stage, StopReason};
 use tokio::task::JoinSet;
 
-use super::exchange::{Came, Planned};
 use super::bisect::ChunkBisect;
+use super::exchange::{Came, Planned};
 use super::outcome::DeliveryOutcome;
 use super::plan;
 use super::runtime::{DestinationRuntime, OutgoingEvent, again, said};

@@ -12,6 +12,8 @@ use crate::config::Outline;
 
 /// A server that has not refined everything by then says nothing of duplicates.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For what was there before anything is sent: it is counted first, else it would be taken for what is sent now.
+const PATIENCE_BEFORE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A source of a server whose data directory is here.
@@ -23,25 +25,31 @@ pub(super) struct Duplicates {
 
 impl Duplicates {
     /// Reads where the count of the source stands; the first source unless one is named.
-    pub(super) fn count_from_here(outline: &Outline, source: Option<&str>) -> Option<Self> {
+    pub(super) async fn count_from_here(outline: &Outline, source: Option<&str>) -> Option<Self> {
         let source = source.or_else(|| outline.sources.keys().next().map(String::as_str))?.to_owned();
         let mut duplicates = Self { data: outline.data.clone(), source, before: 0 };
         // A server that has not started yet has counted nothing.
-        duplicates.before = duplicates.state().and_then(|state| duplicates.counted(&state)).unwrap_or(0);
+        if duplicates.state().is_some() {
+            duplicates.before = duplicates.count(PATIENCE_BEFORE).await?;
+        }
         Some(duplicates)
     }
 
-    /// How many there are since, once the server has looked at all that is in its log now. `None` when it does not in
-    /// time, or nothing of it can be read from here.
+    /// How many there are since. `None` when the server does not say so in time, or nothing of it can be read from here.
     pub(super) async fn since(&self) -> Option<u64> {
+        self.count(PATIENCE).await.map(|counted| counted.saturating_sub(self.before))
+    }
+
+    /// How many there are, once the server has looked at all that is in its log now.
+    async fn count(&self, patience: Duration) -> Option<u64> {
         let end = intake::end(&paths::log(&self.data)).ok()?;
-        let patience = Instant::now() + PATIENCE;
+        let until = Instant::now() + patience;
         loop {
             let state = self.state()?;
             if state.refined_to().ok()? >= end {
-                return self.counted(&state).map(|counted| counted.saturating_sub(self.before));
+                return self.counted(&state);
             }
-            if Instant::now() > patience {
+            if Instant::now() > until {
                 return None;
             }
             tokio::time::sleep(PAUSE).await;

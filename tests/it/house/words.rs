@@ -102,7 +102,9 @@ fn no_word_of_the_right_column_is_left_in_code_and_pages() {
     for path in sources("src").into_iter().chain(sources("crates")).chain(pages()) {
         let text = std::fs::read_to_string(&path).unwrap();
         let shown = path.strip_prefix(root()).unwrap().display();
-        wrong.extend(said(&unquoted(&path, &text), &banned).iter().map(|(line, word)| format!("{shown}:{line}: {word}")));
+        wrong.extend(
+            said(&unquoted(&path, &text), &banned).iter().map(|(line, word)| format!("{shown}:{line}: {word}")),
+        );
     }
     assert!(wrong.is_empty(), "see docs/GLOSSARY.md for the word to use:\n{}", wrong.join("\n"));
 }
