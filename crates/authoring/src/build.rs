@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tidegate_document::file;
 use tidegate_plugin::{Kind, Language};
@@ -174,7 +175,7 @@ pub(super) const fn world(kind: Kind) -> World {
 
 pub(super) fn finish(bytes: &[u8], path: &Path, began: Instant, kind: Option<Kind>) -> Result<Built, BuildError> {
     write(path, bytes)?;
-    let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = HEXLOWER.encode(&Sha256::digest(bytes));
     let seconds = began.elapsed().as_secs_f64();
     Ok(Built { path: path.to_owned(), bytes: bytes.len(), sha256, seconds, kind })
 }
