@@ -11,7 +11,7 @@ use tidegate_wasm::{ArtifactError, LoadError, Module, Origin, Seal, World, inspe
 
 use super::compile::compile;
 use super::version::{Loaded, VersionMetadata, world};
-use super::{Error, Releases, Sha, Store, disk, format, lock};
+use super::{Error, Releases, Sha, Store, disk, format};
 
 /// The key that seals artifacts; made when there is none. A new key only means that everything is compiled again.
 pub(super) fn key(path: &Path) -> Result<Seal, Error> {
@@ -96,11 +96,11 @@ impl Store {
     /// # Errors
     /// There is no such version, or it cannot be made to run.
     pub fn load(&self, sha256: Sha) -> Result<Arc<Loaded>, Error> {
-        if let Some(loaded) = lock(&self.0.loaded).get(&sha256) {
+        if let Some(loaded) = self.0.loaded.lock().get(&sha256) {
             return Ok(Arc::clone(loaded));
         }
         let path = self.version_path(sha256);
-        let metadata = lock(&self.0.versions).get(&sha256).cloned();
+        let metadata = self.0.versions.lock().get(&sha256).cloned();
         let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
         let metadata = metadata.ok_or_else(|| damaged("there are no metadata about this version".to_owned()))?;
         let manifest = Manifest::from_json(&metadata.manifest).map_err(|problems| {
@@ -116,7 +116,7 @@ impl Store {
             }
         };
         let loaded = Arc::new(Loaded { sha256, manifest, module });
-        Ok(Arc::clone(lock(&self.0.loaded).entry(sha256).or_insert(loaded)))
+        Ok(Arc::clone(self.0.loaded.lock().entry(sha256).or_insert(loaded)))
     }
 
     /// The module of a component that somebody has on disk: checked, compiled in a child and kept as an artifact like a
@@ -150,7 +150,7 @@ impl Store {
 
     /// Compiles the component at `path`, which has the content `bytes`, unless somebody just did.
     pub(super) fn compiled(&self, sha256: Sha, path: &Path, bytes: &[u8], world: World) -> Result<Compiled, Error> {
-        let _one_at_a_time = lock(&self.0.compiling);
+        let _one_at_a_time = self.0.compiling.lock();
         if let Some((module, code_bytes)) = self.artifact(sha256, world) {
             return Ok(Compiled { module, code_bytes, compile_ms: 0 });
         }
@@ -231,7 +231,7 @@ impl Store {
     /// Lets go of the code that no release names, or of nothing.
     pub(super) fn forget_unnamed(&self, releases: &Releases) {
         let named: HashSet<Sha> = releases.named().collect();
-        lock(&self.0.loaded).retain(|sha, _| named.contains(sha));
+        self.0.loaded.lock().retain(|sha, _| named.contains(sha));
     }
 
     /// Removes the code of what did not become a version.
