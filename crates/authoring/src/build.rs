@@ -24,7 +24,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tidegate_document::file;
 use tidegate_plugin::{Kind, Language};
-use tidegate_wasm::{Engine, EngineError, Limits, LoadError, Module, World};
+use tidegate_wasm::{Engine, EngineError, Limits, LoadError, Module};
 
 use super::component::EncodeError;
 use super::fixtures;
@@ -160,17 +160,8 @@ fn bare(
 
 pub(super) fn check(component: &[u8], kind: Kind) -> Result<(), BuildError> {
     let engine = Engine::new(&Limits { calls_at_once_max: 1, ..Limits::default() })?;
-    Module::compile(&engine, component, world(kind))?;
+    Module::compile(&engine, component, kind)?;
     Ok(())
-}
-
-/// The world that a kind of plugin implements.
-pub(super) const fn world(kind: Kind) -> World {
-    match kind {
-        Kind::Transform => World::Transform,
-        Kind::Fields => World::Fields,
-        Kind::Destination => World::Destination,
-    }
 }
 
 pub(super) fn finish(bytes: &[u8], path: &Path, began: Instant, kind: Option<Kind>) -> Result<Built, BuildError> {

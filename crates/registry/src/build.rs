@@ -13,7 +13,7 @@ use tidegate_process::clock;
 use tidegate_wasm::inspect;
 use tokio::sync::{mpsc, watch};
 
-use super::version::{Smoke, VersionMetadata, world};
+use super::version::{Smoke, VersionMetadata};
 use super::{Error, PluginKind, Sha, Store, disk, now_us, smoke};
 
 /// Names a build, for as long as the process remembers it.
@@ -190,7 +190,7 @@ impl Store {
         }
         let package = self.component_limits(job, &bytes, limits)?;
         job.progress.send_replace(Progress::Compiling { since: Instant::now() });
-        let compiled = self.compiled(sha256, path, &bytes, world(package.manifest.kind));
+        let compiled = self.compiled(sha256, path, &bytes, package.manifest.kind);
         let compiled = compiled.map_err(|error| refused("compile", error))?;
         job.progress.send_replace(Progress::Smoke);
         let smoke = match runtime.block_on(smoke::run(&compiled.module, &package, limits)) {
@@ -244,7 +244,7 @@ impl Store {
                 ),
             ));
         }
-        inspect(bytes, limits, Some(world(kind))).map_err(|error| refused("limits", error))?;
+        inspect(bytes, limits, Some(kind)).map_err(|error| refused("limits", error))?;
         Ok(package)
     }
 

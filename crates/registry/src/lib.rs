@@ -50,7 +50,7 @@ pub use glance::glance;
 pub use releases::{Placed, PluginKind, Release, Releases, Rollout};
 pub use sha::{NotASha, Sha};
 pub use verify::{Damage, verify};
-pub use version::{Loaded, Smoke, VersionMetadata, check_settings, shown_settings, world};
+pub use version::{Loaded, Smoke, VersionMetadata, check_settings, shown_settings};
 
 /// What a store needs to know.
 #[derive(Debug, Clone)]
