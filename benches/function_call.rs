@@ -19,9 +19,9 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
 use tidegate_authoring as project;
 use tidegate_event::digits::Numbers;
-use tidegate_plugin::Package;
+use tidegate_plugin::{Kind, Package};
 use tidegate_wasm::function::{Function, Limits, Outcome, RunContext};
-use tidegate_wasm::{self as wasm, Engine, Module, Origin, Seal, World};
+use tidegate_wasm::{self as wasm, Engine, Module, Origin, Seal};
 
 /// What a case runs of each round, in CPU time.
 const SLICE: Duration = Duration::from_millis(10);
@@ -57,7 +57,7 @@ fn event() -> String {
     event.to_string()
 }
 
-fn function(engine: &Engine, guest: &str, world: World) -> Function {
+fn function(engine: &Engine, guest: &str, world: Kind) -> Function {
     let module = Module::compile(engine, &component(guest).expect("the guest builds"), world);
     // One call for each batch, up to the largest.
     let limits = Limits { batch_events_max: 1_000, ..Limits::default() };
@@ -156,13 +156,13 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn calls(rounds: usize) {
     let engine = Engine::new(&Limits::default()).expect("the engine starts");
     let scanning = Engine::new(&Limits { pagemap_scan: true, ..Limits::default() }).expect("the engine starts");
-    let noop_scanned = function(&scanning, "noop", World::Transform);
+    let noop_scanned = function(&scanning, "noop", Kind::Transform);
     let noop_scanned = noop_scanned.clone().with_limits("noop, dirty pages", noop_scanned.limits().clone());
-    let mut texts = vec![function(&engine, "rewrite", World::Transform), function(&engine, "noop", World::Transform)];
+    let mut texts = vec![function(&engine, "rewrite", Kind::Transform), function(&engine, "noop", Kind::Transform)];
     texts.extend(["rewrite-js", "rewrite-python"].into_iter().filter_map(|guest| foreign(&engine, guest)));
     let mut texts: Vec<_> = texts.iter().flat_map(|function| [function.clone(), reused(function)]).collect();
     texts.insert(4, noop_scanned);
-    let mut fields = vec![function(&engine, "rewrite-fields", World::Fields)];
+    let mut fields = vec![function(&engine, "rewrite-fields", Kind::Fields)];
     fields.extend(foreign(&engine, "rewrite-js-fields"));
     let fields: Vec<_> = fields.iter().flat_map(|function| [function.clone(), reused(function)]).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("the runtime starts");
@@ -210,7 +210,7 @@ fn loads_and_stops() {
         std::fs::write(&path, &artifact).expect("the artifact is kept");
         let load = || {
             let code = seal.open_file(&path, origin).expect("it is ours");
-            Module::load(&serving, &code, World::Transform).expect("it loads")
+            Module::load(&serving, &code, Kind::Transform).expect("it loads")
         };
         let mut times: Vec<Duration> = (0..101).map(|_| cpu_of((), |()| load())).collect();
         times.sort_unstable();

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use data_encoding::HEXLOWER;
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -132,8 +133,8 @@ pub fn verify(file: &Path) -> std::io::Result<()> {
 /// The file cannot be written.
 pub fn reset(file: &Path) -> std::io::Result<String> {
     use std::io::Write as _;
-    let token = format!("tg_{}", hex(&clock::random::<32>()));
-    let salt = hex(&clock::random::<16>());
+    let token = format!("tg_{}", HEXLOWER.encode(&clock::random::<32>()));
+    let salt = HEXLOWER.encode(&clock::random::<16>());
     let kept = Kept { format: FORMAT, sha256: hash(&salt, &token), salt };
     let folder = file.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
@@ -167,11 +168,7 @@ pub fn ensure(file: &Path) -> std::io::Result<Option<String>> {
 
 fn hash(salt: &str, token: &str) -> String {
     // The token has 256 bits of its own; a slow hash would protect nothing more.
-    hex(&Sha256::new().chain_update(salt).chain_update(token).finalize())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&Sha256::new().chain_update(salt).chain_update(token).finalize())
 }
 
 /// Why nobody in particular is asking.

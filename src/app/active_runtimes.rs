@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use tidegate_delivery::{ActiveRuntime, DestinationLogs, DestinationRuntime};
 use tidegate_document::file;
-use tidegate_plugin::Manifest;
+use tidegate_plugin::{Kind, Manifest};
 use tidegate_registry::{Admission, Placed, PluginKind, Releases, Store};
-use tidegate_wasm::World;
 use tokio::sync::{Mutex, watch};
 
 use super::Error;
@@ -136,7 +135,7 @@ impl ActiveRuntimes {
         };
         let read = file::read(path, file::COMPONENT_BYTES_MAX);
         let bytes = read.map_err(|cause| Error::Io { action: "could not read", path: path.clone(), cause })?;
-        let module = self.store.module(path, &bytes, World::Destination).map_err(|error| failed(Box::new(error)))?;
+        let module = self.store.module(path, &bytes, Kind::Destination).map_err(|error| failed(Box::new(error)))?;
         DestinationRuntime::open(module, name, effective_policy.clone(), self.destination_logs.page(name, ""))
             .await
             .map_err(|error| failed(Box::new(error)))

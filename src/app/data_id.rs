@@ -6,6 +6,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use tidegate_process::clock;
 use tidegate_state::Identity;
@@ -75,7 +76,7 @@ pub fn write(path: &Path, identity: &Identity) -> std::io::Result<()> {
 /// The identity of a new directory.
 #[must_use]
 pub fn fresh() -> Identity {
-    Identity { id: format!("{:032x}", u128::from_le_bytes(clock::random())), generation: 0 }
+    Identity { id: HEXLOWER.encode(&clock::random::<16>()), generation: 0 }
 }
 
 fn sum(id: &str, generation: u64) -> u32 {

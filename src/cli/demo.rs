@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
+use data_encoding::HEXLOWER;
+
 use super::{Done, Failure, on_signal, runtime, style};
 use crate::app::App;
 use crate::config::Workspace;
@@ -132,7 +134,7 @@ fn stay(url: &str, key: &str, data: &Path) {
 fn write(dir: &Path, components: Option<&Path>) -> Result<bool, Failure> {
     let file = |name: &str| format!("{name}.component.wasm");
     let found = components.filter(|dir| COMPONENTS.iter().all(|name| dir.join(file(name)).is_file()));
-    let key: String = tidegate_process::clock::random::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = HEXLOWER.encode(&tidegate_process::clock::random::<16>());
     let mut source = SOURCE.replace("quickstart-write-key", &key);
     if found.is_none() {
         source =

@@ -9,6 +9,7 @@ use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use data_encoding::HEXLOWER;
 use tidegate_process::clock;
 use tidegate_process::telemetry::harmless;
 
@@ -50,7 +51,7 @@ fn shown(text: &str) -> String {
 /// Begins a style. Nobody outside knows it, so no text from outside can hold one.
 fn mark() -> &'static str {
     static MARK: OnceLock<String> = OnceLock::new();
-    MARK.get_or_init(|| format!("<style {:032x}>", u128::from_le_bytes(clock::random())))
+    MARK.get_or_init(|| format!("<style {}>", HEXLOWER.encode(&clock::random::<16>())))
 }
 
 /// Where a text goes.

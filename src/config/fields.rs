@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tidegate_document::nearest::nearest;
+use tidegate_document::units;
 use tidegate_document::yaml::{Node, Tree};
 
 /// More of anything is a slip of the pen, and sums of such numbers stay within every type.
@@ -206,12 +207,12 @@ impl<'a> Fields<'a> {
         let node = self.find(name)?;
         let bytes = match &node.value {
             Tree::Integer(number) => u64::try_from(*number).ok(),
-            Tree::Text(text) => bytes(text),
+            Tree::Text(text) => units::bytes(text),
             _ => None,
         };
         let bytes = bytes.filter(|bytes| (1..=max).contains(bytes)).and_then(|bytes| T::try_from(bytes).ok());
         if bytes.is_none() {
-            self.wrong(name, node, &format!("size such as 64 MiB, up to {}", size(max)));
+            self.wrong(name, node, &format!("size such as 64 MiB, up to {}", units::size(max)));
         }
         bytes
     }
@@ -220,7 +221,7 @@ impl<'a> Fields<'a> {
     pub(super) fn duration(&mut self, name: &'static str) -> Option<Duration> {
         let node = self.find(name)?;
         let duration = match &node.value {
-            Tree::Text(text) => duration(text),
+            Tree::Text(text) => units::duration(text),
             _ => None,
         };
         if duration.is_none() {
@@ -320,7 +321,7 @@ impl<'a> Fields<'a> {
     pub(super) fn per_second(&mut self, name: &'static str, example: &str) -> Option<f64> {
         let node = self.find(name)?;
         let amount = match &node.value {
-            Tree::Text(text) => text.strip_suffix("/s").and_then(|text| bytes(text.trim_end())),
+            Tree::Text(text) => text.strip_suffix("/s").and_then(|text| units::bytes(text.trim_end())),
             _ => None,
         };
         // Rates beyond what any machine does lose nothing by being inexact.
@@ -412,69 +413,4 @@ fn shortened(name: &str) -> String {
         return name.to_owned();
     }
     name.chars().take(CHARS_MAX).chain(['…']).collect()
-}
-
-/// `64 MiB`, for messages.
-fn size(bytes: u64) -> String {
-    let units = [(1_u64 << 50, "PiB"), (1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    let unit = units.into_iter().find(|(scale, _)| bytes >= *scale && bytes.is_multiple_of(*scale));
-    unit.map_or_else(|| format!("{bytes} bytes"), |(scale, name)| format!("{} {name}", bytes / scale))
-}
-
-/// `64 MiB`, `10GB`, `512000`.
-fn bytes(text: &str) -> Option<u64> {
-    let (number, unit) = split_unit(text);
-    let scale: u64 = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kb" => 1_000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        "tb" => 1_000_000_000_000,
-        "pb" => 1_000_000_000_000_000,
-        "kib" | "k" => 1 << 10,
-        "mib" | "m" => 1 << 20,
-        "gib" | "g" => 1 << 30,
-        "tib" | "t" => 1 << 40,
-        "pib" | "p" => 1 << 50,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(scale)
-}
-
-/// `30 s`, `24h`, `500 ms`.
-/// A length of time such as `30 s`, `24 h` or `7d`.
-#[must_use]
-pub fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = split_unit(text);
-    let millis: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    let millis = number.parse::<u64>().ok()?.checked_mul(millis)?;
-    // A century keeps every sum of times within range.
-    (millis > 0 && millis <= 3_155_760_000_000).then(|| Duration::from_millis(millis))
-}
-
-fn split_unit(text: &str) -> (&str, &str) {
-    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    (&text[..at], text[at..].trim())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_times_are_read() {
-        assert_eq!(bytes("64 MiB"), Some(64 << 20));
-        assert_eq!(bytes("512000"), Some(512_000));
-        assert_eq!(bytes("10GB"), Some(10_000_000_000));
-        assert_eq!((bytes("1 parsec"), bytes(""), bytes("99999999999 GiB")), (None, None, None));
-        assert_eq!(duration("24h"), Some(Duration::from_secs(86_400)));
-        assert_eq!((duration("0 s"), duration("5"), duration("x s")), (None, None, None));
-    }
 }

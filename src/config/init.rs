@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use tidegate_process::clock;
 
 const MAIN: &str = include_str!("init/tidegate.yaml");
@@ -35,7 +36,7 @@ fn named(error: &std::io::Error, path: &Path) -> std::io::Error {
 /// # Errors
 /// A file cannot be written, or one of them is there already (nothing is written over).
 pub fn init(dir: &Path) -> std::io::Result<Written> {
-    let write_key: String = clock::random::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let write_key = HEXLOWER.encode(&clock::random::<16>());
     let source = SOURCE.replace("WRITE_KEY", &write_key);
     let files = [
         ("tidegate.yaml", MAIN),

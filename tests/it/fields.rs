@@ -5,8 +5,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tidegate_event::digits::Numbers;
+use tidegate_plugin::Kind;
 use tidegate_wasm::{
-    Call, CallFailure, CallLog, Called, Limits, Mark, Module, Response, Services, Stage, StopReason, Verdict, World,
+    Call, CallFailure, CallLog, Called, Limits, Mark, Module, Response, Services, Stage, StopReason, Verdict,
 };
 
 use crate::support::guests;
@@ -35,7 +36,7 @@ fn patient() -> Limits {
 type Events = Vec<Map<String, Value>>;
 
 fn edit(guest: &str, settings: &str, events: Events) -> (Events, Called<Vec<Mark>>) {
-    let module = guests::module_of(guest, World::Fields);
+    let module = guests::module_of(guest, Kind::Fields);
     let bytes = events.iter().map(|event| Value::Object(event.clone()).to_string().len()).sum();
     let (services, limits) = (Services::default(), patient().into());
     block_on(module.edit(&limits, call(settings, &services), events, bytes, &mut CallLog::default()))
@@ -204,7 +205,7 @@ fn renamed(mut event: Map<String, Value>) -> Map<String, Value> {
 }
 
 fn destination() -> Module {
-    guests::module_of("hostile/plan-attacks", World::Destination)
+    guests::module_of("hostile/plan-attacks", Kind::Destination)
 }
 
 #[test]

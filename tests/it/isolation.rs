@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use tidegate_plugin::Kind;
 use tidegate_wasm::function::{Function, Limits, Outcome, RunContext};
-use tidegate_wasm::{Engine, Module, World};
+use tidegate_wasm::{Engine, Module};
 
 use crate::support::guests::component;
 
@@ -23,7 +24,7 @@ fn shared_slot(pagemap_scan: bool, slot_resident_bytes: usize) {
     let bytes = std::fs::read(component("hostile/canary")).unwrap();
     // Two modules, as two tenants have; the mark is known to both, turned over.
     let tenant = |name: &str| {
-        let module = Module::compile(&engine, &bytes, World::Transform).unwrap();
+        let module = Module::compile(&engine, &bytes, Kind::Transform).unwrap();
         Function::of(module, name, "\"c0ffee11deadbe42\"".to_owned(), limits.clone())
     };
     let (first, second) = (tenant("first"), tenant("second"));

@@ -66,7 +66,7 @@ pub async fn bench(dir: &Path, component: &Path, limits: Limits) -> Result<Bench
     let limits = Limits { batch_events_max: 1_000, batch_bytes_max: 64 << 20, ..limits };
     let engine = Engine::new(&Limits { calls_at_once_max: 1, ..limits.clone() }).map_err(TestError::from)?;
     let runner = |bytes: &[u8]| -> Result<Runner, BenchError> {
-        let module = Module::compile(&engine, bytes, build::world(kind)).map_err(TestError::from)?;
+        let module = Module::compile(&engine, bytes, kind).map_err(TestError::from)?;
         let services = services(manifest.as_ref(), json!({}));
         Ok(Runner { kind, module, limits: Arc::new(limits.clone()), services, manifest: manifest.clone() })
     };

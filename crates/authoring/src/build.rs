@@ -20,10 +20,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tidegate_document::file;
 use tidegate_plugin::{Kind, Language};
-use tidegate_wasm::{Engine, EngineError, Limits, LoadError, Module, World};
+use tidegate_wasm::{Engine, EngineError, Limits, LoadError, Module};
 
 use super::component::EncodeError;
 use super::fixtures;
@@ -159,22 +160,13 @@ fn bare(
 
 pub(super) fn check(component: &[u8], kind: Kind) -> Result<(), BuildError> {
     let engine = Engine::new(&Limits { calls_at_once_max: 1, ..Limits::default() })?;
-    Module::compile(&engine, component, world(kind))?;
+    Module::compile(&engine, component, kind)?;
     Ok(())
-}
-
-/// The world that a kind of plugin implements.
-pub(super) const fn world(kind: Kind) -> World {
-    match kind {
-        Kind::Transform => World::Transform,
-        Kind::Fields => World::Fields,
-        Kind::Destination => World::Destination,
-    }
 }
 
 pub(super) fn finish(bytes: &[u8], path: &Path, began: Instant, kind: Option<Kind>) -> Result<Built, BuildError> {
     write(path, bytes)?;
-    let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = HEXLOWER.encode(&Sha256::digest(bytes));
     let seconds = began.elapsed().as_secs_f64();
     Ok(Built { path: path.to_owned(), bytes: bytes.len(), sha256, seconds, kind })
 }

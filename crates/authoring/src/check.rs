@@ -4,8 +4,6 @@ use tidegate_plugin::{NotAPackage, Package};
 use tidegate_wasm::function::granted;
 use tidegate_wasm::{Engine, EngineError, Limits, LoadError, Module};
 
-use super::build;
-
 /// A component, looked at from outside.
 #[derive(Debug, Clone)]
 pub struct Inspected {
@@ -45,13 +43,13 @@ pub fn inspect(component: &[u8]) -> Result<Inspected, CheckError> {
     let host = Limits { calls_at_once_max: 1, ..Limits::default() };
     let engine = Engine::new(&host)?;
     let module = match &package {
-        Some(package) => Module::compile(&engine, component, build::world(package.manifest.kind))?,
+        Some(package) => Module::compile(&engine, component, package.manifest.kind)?,
         None => Module::compile_any(&engine, component)?,
     };
     let limits =
         package.as_ref().map_or_else(Limits::default, |package| granted(&package.manifest, &Limits::default()));
     let (imports, exports) = names(component);
-    Ok(Inspected { bytes: component.len(), imports, exports, package, limits, world: module.world().as_str() })
+    Ok(Inspected { bytes: component.len(), imports, exports, package, limits, world: module.kind().world() })
 }
 
 /// Names of the outermost imports and exports.

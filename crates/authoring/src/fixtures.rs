@@ -18,7 +18,7 @@ use tidegate_wasm::{Engine, EngineError, LoadError, Module};
 
 use super::manifest::Project;
 use super::runner::Runner;
-use super::{build, deliveries, diff};
+use super::{deliveries, diff};
 
 /// Size of the batch that the time for one event is taken from.
 const MEASURED_EVENTS: usize = 100;
@@ -115,7 +115,7 @@ pub async fn test(dir: &Path, component: &Path, limits: Limits, update: bool) ->
     let manifest = Package::read(&bytes).ok().map(|package| package.manifest);
     let kind = manifest.as_ref().map_or(Kind::Transform, |manifest| manifest.kind);
     let engine = Engine::new(&Limits { calls_at_once_max: 1, trap_lines: true, ..limits.clone() })?;
-    let module = Module::compile(&engine, &bytes, build::world(kind))?;
+    let module = Module::compile(&engine, &bytes, kind)?;
     let lookups = fixtures.join("lookups.json");
     let lookups = if lookups.exists() { read_json(&lookups)? } else { json!({}) };
     let services = services(manifest.as_ref(), lookups);

@@ -64,7 +64,7 @@ fn error_in_lines(body: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegate_wasm::Method;
+    use tidegate_plugin::Method;
 
     fn said(headers: &[(&str, &str)], body: &[u8]) -> Option<String> {
         problem(&Request {

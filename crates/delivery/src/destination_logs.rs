@@ -1,8 +1,9 @@
 //! What destination plugins logged lately. It is kept in memory, from the start of the process on.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tidegate_process::clock;
 use tidegate_wasm::{CallLog, Level};
 
@@ -41,15 +42,11 @@ impl DestinationLogs {
 
     /// The lines of a destination that fit, newest last, at most `lines_max`.
     pub fn lines(&self, name: &str, lines_max: usize, fits: impl Fn(&Logged) -> bool) -> Vec<Logged> {
-        let retry_index = self.lock();
+        let retry_index = self.0.lock();
         let all = retry_index.get(name).into_iter().flatten().rev();
         let mut found: Vec<Logged> = all.filter(|line| fits(line)).take(lines_max).cloned().collect();
         found.reverse();
         found
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, VecDeque<Logged>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -64,7 +61,7 @@ impl Page {
             return;
         }
         let at_us = clock::now_us();
-        let mut retry_index = self.retry_index.lock();
+        let mut retry_index = self.retry_index.0.lock();
         let lines = retry_index.entry(self.name.clone()).or_default();
         for line in &call_log.lines {
             let (version, text) = (Arc::clone(&self.version), line.text.clone());

@@ -6,10 +6,12 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tidegate_event::digits::Numbers;
 use tidegate_net::outbound::{
-    Authentication, Digest, Method, Origin, Policy, Rule, Secrets, SystemResolver, Unreachable, placeholder, reach,
+    Authentication, Method, Origin, Policy, Rule, Secrets, SystemResolver, Unreachable, placeholder, reach,
 };
 use tidegate_plugin::{self as plugin, Batching, Manifest, Order, Retry, Traffic};
 use tidegate_wasm::Limits;
+
+use super::{plan, signer};
 
 /// What a workspace says about one destination. It holds secrets and never prints.
 #[derive(Clone)]
@@ -227,13 +229,7 @@ impl EffectivePolicy {
             if self.allow_hosts.is_none() && setting.is_none() && origin.is_secure() {
                 policy.granted.push(origin.clone());
             }
-            let methods = rule.methods.iter().map(|method| match method {
-                plugin::Method::Get => Method::GET,
-                plugin::Method::Post => Method::POST,
-                plugin::Method::Put => Method::PUT,
-                plugin::Method::Patch => Method::PATCH,
-                plugin::Method::Delete => Method::DELETE,
-            });
+            let methods = rule.methods.iter().copied().map(plan::method);
             policy.asked.push(Rule { origin, methods: methods.collect() });
         }
         for text in self.allow_hosts.iter().flatten() {
@@ -314,11 +310,7 @@ impl EffectivePolicy {
                 header: header(name)?,
                 prefix: prefix.clone(),
                 key: setting(secret),
-                digest: match digest {
-                    plugin::Digest::Sha1 => Digest::Sha1,
-                    plugin::Digest::Sha256 => Digest::Sha256,
-                    plugin::Digest::Sha512 => Digest::Sha512,
-                },
+                digest: signer::digest(*digest),
             },
             plugin::Authentication::OAuth2 { token_url, client_id, client_secret, scopes } => {
                 let (client_id, client_secret) = (setting(client_id), setting(client_secret));

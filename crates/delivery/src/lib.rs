@@ -37,8 +37,9 @@ mod tally;
 mod effective_policy;
 mod chunk_run;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 pub use active::ActiveRuntime;
@@ -78,8 +79,8 @@ struct Shared {
 }
 
 impl Shared {
-    fn retry_index(&self) -> std::sync::MutexGuard<'_, RetryIndex> {
-        self.retry_index.lock().unwrap_or_else(PoisonError::into_inner)
+    fn retry_index(&self) -> parking_lot::MutexGuard<'_, RetryIndex> {
+        self.retry_index.lock()
     }
 }
 

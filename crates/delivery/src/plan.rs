@@ -1,6 +1,7 @@
 //! What a guest planned, read with suspicion.
 
 use tidegate_net::outbound::Method;
+use tidegate_plugin as plugin;
 use tidegate_wasm as wasm;
 
 use super::body;
@@ -64,13 +65,13 @@ pub(super) fn check(plan: &wasm::Plan, events: usize) -> Result<(), BadPlan> {
     }
 }
 
-pub(super) const fn method(method: wasm::Method) -> Method {
+pub(super) const fn method(method: plugin::Method) -> Method {
     match method {
-        wasm::Method::Get => Method::GET,
-        wasm::Method::Post => Method::POST,
-        wasm::Method::Put => Method::PUT,
-        wasm::Method::Patch => Method::PATCH,
-        wasm::Method::Delete => Method::DELETE,
+        plugin::Method::Get => Method::GET,
+        plugin::Method::Post => Method::POST,
+        plugin::Method::Put => Method::PUT,
+        plugin::Method::Patch => Method::PATCH,
+        plugin::Method::Delete => Method::DELETE,
     }
 }
 
@@ -80,7 +81,7 @@ mod tests {
 
     fn plan(requests: &[&[u32]], skipped: &[u32]) -> wasm::Plan {
         let request = |events: &&[u32]| wasm::Request {
-            method: wasm::Method::Post,
+            method: plugin::Method::Post,
             url: String::new(),
             headers: Vec::new(),
             body: Vec::new(),

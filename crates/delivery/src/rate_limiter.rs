@@ -1,8 +1,8 @@
 //! How fast a destination is driven, and how long it is left alone after a failure.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tidegate_plugin::{Retry, Traffic};
 use tidegate_process::clock;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -42,7 +42,7 @@ impl Bucket {
         let now = Instant::now();
         let token = Duration::try_from_secs_f64(1.0 / self.per_second).unwrap_or(Duration::from_secs(3_600));
         let burst = token.mul_f64(self.per_second.max(1.0));
-        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut full_at = self.full_at.lock();
         *full_at = (*full_at).max(now) + token;
         now.max(full_at.checked_sub(burst).unwrap_or(now))
     }

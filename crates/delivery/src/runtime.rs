@@ -1,10 +1,11 @@
 //! One destination at work: batches to plans, plans to requests, answers to outcomes.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tidegate_event::Event;
 use tidegate_net::outbound::{Client, Settings};
 use tidegate_plugin::{Batching, Order};
@@ -148,7 +149,7 @@ impl DestinationRuntime {
 
     /// So many tries in a row have failed that the far side counts as away; people hear of it once.
     pub(super) fn is_away(&self, error: &str) {
-        let mut streak = self.streak.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut streak = self.streak.lock();
         if streak.fails(error, Instant::now()) {
             let destination = self.name();
             let pause_max_s = self.effective.retry.pause_max.as_secs();
@@ -163,7 +164,7 @@ impl DestinationRuntime {
 
     /// The far side has settled a request.
     pub(super) fn is_back(&self) {
-        let healed = self.streak.lock().unwrap_or_else(PoisonError::into_inner).heals(Instant::now());
+        let healed = self.streak.lock().heals(Instant::now());
         if let Some(Healed { seconds, attempts }) = healed {
             tracing::info!(
                 destination = self.name(),
@@ -175,7 +176,7 @@ impl DestinationRuntime {
     }
 
     pub(super) fn stopped(&self) -> Option<Stop> {
-        self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.stop.lock().clone()
     }
 
     pub(super) fn stop_notified(&self) -> Notified<'_> {
@@ -185,7 +186,7 @@ impl DestinationRuntime {
     pub(super) fn stop(&self, reason: String, advice: &str) {
         tracing::error!(destination = self.name(), reason, "the destination stops; what it has not taken is kept");
         let advice = format!("{advice}, then start tidegate again or make a version live");
-        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stop { reason, advice });
+        *self.stop.lock() = Some(Stop { reason, advice });
         self.stopped.notify_waiters();
     }
 

@@ -1,18 +1,23 @@
 //! Signatures for guests, with keys that they never see.
 
 use tidegate_net::outbound::{Digest, Secrets, mac};
-use tidegate_wasm::{Mac, MacKey, Signer};
+use tidegate_plugin as plugin;
+use tidegate_wasm::{MacKey, Signer};
+
+/// The digest of a manifest or a guest as that which signs.
+pub(super) const fn digest(asked: plugin::Digest) -> Digest {
+    match asked {
+        plugin::Digest::Sha1 => Digest::Sha1,
+        plugin::Digest::Sha256 => Digest::Sha256,
+        plugin::Digest::Sha512 => Digest::Sha512,
+    }
+}
 
 /// The secrets of one destination as keys.
 pub(super) struct Keys(pub(super) Secrets);
 
 impl Signer for Keys {
-    fn sign(&self, alg: Mac, key: MacKey<'_>, data: &[u8]) -> Result<Vec<u8>, String> {
-        let digest = match alg {
-            Mac::HmacSha1 => Digest::Sha1,
-            Mac::HmacSha256 => Digest::Sha256,
-            Mac::HmacSha512 => Digest::Sha512,
-        };
+    fn sign(&self, alg: plugin::Digest, key: MacKey<'_>, data: &[u8]) -> Result<Vec<u8>, String> {
         let key = match key {
             MacKey::Derived(bytes) => bytes,
             MacKey::Named(name) => self.0.get(name).map(str::as_bytes).ok_or_else(|| {
@@ -20,6 +25,6 @@ impl Signer for Keys {
                 format!("there is no secret {name:?}; name a setting that is marked `secret: true`")
             })?,
         };
-        Ok(mac(digest, key, data))
+        Ok(mac(digest(alg), key, data))
     }
 }

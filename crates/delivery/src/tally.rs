@@ -1,7 +1,8 @@
 //! What became of the events that one version of a destination had, and whether most of them fail.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::outcome::DeliveryOutcome;
 
@@ -63,7 +64,7 @@ impl Tally {
         if counts.events == 0 {
             return None;
         }
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.lock();
         kept.unwritten.add(&counts);
         kept.lately.add(&counts);
         let lately = kept.lately.clone();
@@ -82,7 +83,7 @@ impl Tally {
 
     /// What is not written down yet; the caller writes it.
     pub(super) fn take(&self) -> Option<Counts> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.lock();
         (kept.unwritten.events > 0).then(|| std::mem::take(&mut kept.unwritten))
     }
 }

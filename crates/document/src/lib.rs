@@ -1,4 +1,5 @@
-//! Text that people write: files read within bounds, YAML that knows its lines, JSON pointers, names with a typo.
+//! Text that people write: files read within bounds, YAML that knows its lines, JSON pointers, sizes and times, names with a
+//! typo.
 
 /// YAML text to a tree that knows its lines.
 pub mod yaml;
@@ -8,3 +9,5 @@ pub mod file;
 pub mod nearest;
 /// JSON pointers.
 pub mod pointer;
+/// Sizes and times.
+pub mod units;

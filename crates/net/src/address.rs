@@ -3,29 +3,24 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
+use ipnet::IpNet;
+
 /// A range of addresses, `10.0.0.0/8` or a single address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    bits: u8,
-}
+pub struct Network(IpNet);
 
 impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
-        let address: IpAddr = address.parse().map_err(|_| format!("{address:?} is no IP address"))?;
-        let widest = if address.is_ipv4() { 32 } else { 128 };
-        let bits = match bits {
-            Some(bits) => bits
-                .parse()
-                .ok()
-                .filter(|bits| *bits <= widest)
-                .ok_or_else(|| format!("{bits:?} is no prefix length; it goes from 0 to {widest}"))?,
-            None => widest,
-        };
-        Ok(Self { address, bits })
+        // `IpNet` would read 010.0.0.1 too, which is 8.0.0.1 to some and 10.0.0.1 to others.
+        let single: IpNet = address.parse::<IpAddr>().map_err(|_| format!("{address:?} is no IP address"))?.into();
+        let Some(bits) = bits else { return Ok(Self(single)) };
+        let network = bits.parse().ok().and_then(|bits| IpNet::new(single.addr(), bits).ok());
+        network
+            .map(Self)
+            .ok_or_else(|| format!("{bits:?} is no prefix length; it goes from 0 to {}", single.max_prefix_len()))
     }
 }
 
@@ -33,12 +28,7 @@ impl Network {
     /// Whether the range holds `other`; an IPv4 address mapped into IPv6 counts as IPv4.
     #[must_use]
     pub fn holds(&self, other: IpAddr) -> bool {
-        let differ = match (self.address, other.to_canonical()) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => u128::from(a.to_bits() ^ b.to_bits()) << 96,
-            (IpAddr::V6(a), IpAddr::V6(b)) => a.to_bits() ^ b.to_bits(),
-            _ => return false,
-        };
-        differ.leading_zeros() >= u32::from(self.bits)
+        self.0.contains(&other.to_canonical())
     }
 }
 
@@ -65,6 +55,8 @@ mod tests {
         assert!(holds("0.0.0.0/0", "1.2.3.4") && holds("10.0.0.0/8", "::ffff:10.1.1.1"));
         assert!(!holds("10.0.0.0/8", "11.0.0.1") && !holds("::/0", "1.2.3.4") && holds("::1", "::1"));
         assert!("10.0.0.0/33".parse::<Network>().is_err() && "x".parse::<Network>().is_err());
+        // Octal to some, decimal to others.
+        assert!("010.0.0.1/8".parse::<Network>().is_err());
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::address::Caller;
 
@@ -31,7 +33,7 @@ impl InFlight {
     /// Notes a request, unless the caller has too many in flight.
     #[must_use]
     pub fn start(&self, caller: Caller) -> Option<Started> {
-        let mut callers = lock(&self.callers);
+        let mut callers = self.callers.lock();
         let count = callers.entry(caller).or_insert(0);
         if *count >= self.most {
             return None;
@@ -43,7 +45,7 @@ impl InFlight {
 
 impl Drop for Started {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut count) = lock(&self.callers).entry(self.caller) {
+        if let Entry::Occupied(mut count) = self.callers.lock().entry(self.caller) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -79,7 +81,7 @@ impl WrongTries {
 
     /// Notes a wrong key; answers how long to wait when there were too many, and how many there were.
     pub fn note(&self, caller: Caller, now: Instant) -> (u32, Option<Duration>) {
-        let mut callers = lock(&self.callers);
+        let mut callers = self.callers.lock();
         if callers.len() >= CALLERS_MAX && !callers.contains_key(&caller) {
             forget_oldest(&mut callers, now);
         }
@@ -106,10 +108,6 @@ fn forget_oldest(callers: &mut HashMap<Caller, Tries>, now: Instant) {
     callers.retain(|_, tries| tries.began > pivot);
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,7 +126,7 @@ mod tests {
         assert!(requests.start(caller(2)).is_some());
         drop(first);
         assert!(requests.start(caller(1)).is_some());
-        assert_eq!(requests.callers.lock().unwrap().len(), 1, "who has nothing in flight is forgotten");
+        assert_eq!(requests.callers.lock().len(), 1, "who has nothing in flight is forgotten");
     }
 
     #[test]
@@ -142,7 +140,7 @@ mod tests {
         assert_eq!(tries.note(caller(1), now + WINDOW), (1, None), "a minute later it begins anew");
         for n in 0..20_000 {
             tries.note(caller(n), now + Duration::from_micros(u64::from(n)));
-            assert!(tries.callers.lock().unwrap().len() <= CALLERS_MAX);
+            assert!(tries.callers.lock().len() <= CALLERS_MAX);
         }
         assert_eq!(tries.note(caller(19_999), now + Duration::from_secs(1)).0, 2, "the latest are remembered");
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tidegate_document::nearest::nearest;
+use tidegate_document::units;
 
 /// One thing that is wrong with a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +116,7 @@ impl<'a> Reader<'a> {
     pub(super) fn bytes(&mut self, name: &'static str) -> Option<usize> {
         let value = self.find(name)?;
         let bytes = match value {
-            Value::String(text) => bytes(text),
+            Value::String(text) => units::bytes(text),
             value => value.as_u64(),
         };
         let bytes = bytes.filter(|bytes| *bytes > 0).and_then(|bytes| usize::try_from(bytes).ok());
@@ -127,7 +128,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn duration(&mut self, name: &'static str) -> Option<Duration> {
         let value = self.find(name)?;
-        let duration = value.as_str().and_then(duration);
+        let duration = value.as_str().and_then(units::duration);
         if duration.is_none() {
             self.wrong(name, "time such as 500 ms, 30 s or 24 h");
         }
@@ -192,39 +193,4 @@ impl<'a> Reader<'a> {
             self.problems.push(ManifestProblem { place, problem, fix });
         }
     }
-}
-
-fn split_unit(text: &str) -> Option<(u64, &str)> {
-    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    Some((text[..at].parse().ok()?, text[at..].trim()))
-}
-
-fn bytes(text: &str) -> Option<u64> {
-    let (number, unit) = split_unit(text)?;
-    let scale: u64 = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kb" => 1_000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        "kib" | "k" => 1 << 10,
-        "mib" | "m" => 1 << 20,
-        "gib" | "g" => 1 << 30,
-        _ => return None,
-    };
-    number.checked_mul(scale)
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = split_unit(text)?;
-    let millis: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    let millis = number.checked_mul(millis)?;
-    // A century keeps every sum of times within range.
-    (millis > 0 && millis <= 3_155_760_000_000).then(|| Duration::from_millis(millis))
 }

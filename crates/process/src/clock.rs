@@ -39,18 +39,7 @@ pub fn random<const N: usize>() -> [u8; N] {
 /// A random (version 4) UUID as text.
 #[must_use]
 pub fn uuid() -> String {
-    let mut b = random::<16>();
-    b[6] = (b[6] & 0x0f) | 0x40;
-    b[8] = (b[8] & 0x3f) | 0x80;
-    let n = u128::from_be_bytes(b);
-    format!(
-        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        n >> 96,
-        (n >> 80) & 0xffff,
-        (n >> 64) & 0xffff,
-        (n >> 48) & 0xffff,
-        n & 0xffff_ffff_ffff
-    )
+    uuid::Builder::from_random_bytes(random()).into_uuid().to_string()
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tidegate_plugin::Manifest;
+use tidegate_plugin::{Kind, Manifest};
 use tidegate_process::clock;
-use tidegate_wasm::{ArtifactError, LoadError, Module, Origin, Seal, World, inspect};
+use tidegate_wasm::{ArtifactError, LoadError, Module, Origin, Seal, inspect};
 
 use super::compile::compile;
-use super::version::{Loaded, VersionMetadata, world};
-use super::{Error, Releases, Sha, Store, disk, format, lock};
+use super::version::{Loaded, VersionMetadata};
+use super::{Error, Releases, Sha, Store, disk, format};
 
 /// The key that seals artifacts; made when there is none. A new key only means that everything is compiled again.
 pub(super) fn key(path: &Path) -> Result<Seal, Error> {
@@ -79,7 +79,7 @@ pub(super) fn metadata(path: &Path, sha: Sha) -> Result<VersionMetadata, String>
 /// Whether a component is of the fields world.
 fn exports_fields(bytes: &[u8]) -> bool {
     let limits = tidegate_wasm::Limits::default();
-    inspect(bytes, &limits, Some(World::Fields)).is_ok()
+    inspect(bytes, &limits, Some(Kind::Fields)).is_ok()
 }
 
 /// Code, and what it took to have it.
@@ -96,11 +96,11 @@ impl Store {
     /// # Errors
     /// There is no such version, or it cannot be made to run.
     pub fn load(&self, sha256: Sha) -> Result<Arc<Loaded>, Error> {
-        if let Some(loaded) = lock(&self.0.loaded).get(&sha256) {
+        if let Some(loaded) = self.0.loaded.lock().get(&sha256) {
             return Ok(Arc::clone(loaded));
         }
         let path = self.version_path(sha256);
-        let metadata = lock(&self.0.versions).get(&sha256).cloned();
+        let metadata = self.0.versions.lock().get(&sha256).cloned();
         let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
         let metadata = metadata.ok_or_else(|| damaged("there are no metadata about this version".to_owned()))?;
         let manifest = Manifest::from_json(&metadata.manifest).map_err(|problems| {
@@ -108,15 +108,15 @@ impl Store {
                 problems.first().map_or_else(|| "its manifest is wrong".to_owned(), |problem| problem.problem.clone()),
             )
         })?;
-        let module = match self.artifact(sha256, world(manifest.kind)) {
+        let module = match self.artifact(sha256, manifest.kind) {
             Some((module, _)) => module,
             None => {
                 let bytes = self.version_bytes(sha256)?;
-                self.compiled(sha256, &path, &bytes, world(manifest.kind))?.module
+                self.compiled(sha256, &path, &bytes, manifest.kind)?.module
             }
         };
         let loaded = Arc::new(Loaded { sha256, manifest, module });
-        Ok(Arc::clone(lock(&self.0.loaded).entry(sha256).or_insert(loaded)))
+        Ok(Arc::clone(self.0.loaded.lock().entry(sha256).or_insert(loaded)))
     }
 
     /// The module of a component that somebody has on disk: checked, compiled in a child and kept as an artifact like a
@@ -124,34 +124,34 @@ impl Store {
     ///
     /// # Errors
     /// It is beyond a limit, or it does not compile.
-    pub fn module(&self, path: &Path, bytes: &[u8], world: World) -> Result<Module, Error> {
-        inspect(bytes, self.limits(), Some(world))?;
+    pub fn module(&self, path: &Path, bytes: &[u8], kind: Kind) -> Result<Module, Error> {
+        inspect(bytes, self.limits(), Some(kind))?;
         let sha256 = Sha::of(bytes);
-        match self.artifact(sha256, world) {
+        match self.artifact(sha256, kind) {
             Some((module, _)) => Ok(module),
-            None => Ok(self.compiled(sha256, path, bytes, world)?.module),
+            None => Ok(self.compiled(sha256, path, bytes, kind)?.module),
         }
     }
 
-    /// The same for a function: of the fields world if it says so or exports it, else of the transform world.
+    /// The same for a function: of the fields kind if it says so or exports it, else of the transform kind.
     ///
     /// # Errors
     /// As for [`Store::module`].
     pub fn module_of_functions(&self, path: &Path, bytes: &[u8]) -> Result<Module, Error> {
-        match self.module(path, bytes, World::Transform) {
+        match self.module(path, bytes, Kind::Transform) {
             Err(Error::Load(LoadError::MissingExport { .. } | LoadError::ForbiddenImport { .. }))
                 if exports_fields(bytes) =>
             {
-                self.module(path, bytes, World::Fields)
+                self.module(path, bytes, Kind::Fields)
             }
             done => done,
         }
     }
 
     /// Compiles the component at `path`, which has the content `bytes`, unless somebody just did.
-    pub(super) fn compiled(&self, sha256: Sha, path: &Path, bytes: &[u8], world: World) -> Result<Compiled, Error> {
-        let _one_at_a_time = lock(&self.0.compiling);
-        if let Some((module, code_bytes)) = self.artifact(sha256, world) {
+    pub(super) fn compiled(&self, sha256: Sha, path: &Path, bytes: &[u8], kind: Kind) -> Result<Compiled, Error> {
+        let _one_at_a_time = self.0.compiling.lock();
+        if let Some((module, code_bytes)) = self.artifact(sha256, kind) {
             return Ok(Compiled { module, code_bytes, compile_ms: 0 });
         }
         // The child reads the file itself; a copy that nobody else writes to makes sure that it reads these very bytes.
@@ -165,7 +165,7 @@ impl Store {
         let artifact = self.0.seal.seal(origin, code);
         let code = self.0.seal.open(&artifact, Origin { compiler: self.0.compiler, ..origin });
         let code = code.map_err(|error| LoadError::Stale { reason: error.to_string() })?;
-        let module = Module::load(&self.0.engine, &code, world)?;
+        let module = Module::load(&self.0.engine, &code, kind)?;
         let kept = self.artifact_path(sha256);
         if let Err(error) = disk::replace_quickly(&kept, &artifact) {
             tracing::warn!(file = %kept.display(), error = %error, "compiled code could not be kept; it will be compiled again");
@@ -174,7 +174,7 @@ impl Store {
     }
 
     /// The code of a component if it is there, sealed by us and takes its place in the engine.
-    fn artifact(&self, sha256: Sha, world: World) -> Option<(Module, usize)> {
+    fn artifact(&self, sha256: Sha, kind: Kind) -> Option<(Module, usize)> {
         let path = self.artifact_path(sha256);
         let began = Instant::now();
         let bytes_max = self.0.settings.compile.code_bytes_max + (1 << 10);
@@ -193,7 +193,7 @@ impl Store {
         let opened = self.0.seal.open_file(&path, Origin { component: sha256.bytes(), compiler: self.0.compiler });
         let verified = began.elapsed();
         let loaded = match opened {
-            Ok(code) => Module::load(&self.0.engine, &code, world).map_err(|error| error.to_string()),
+            Ok(code) => Module::load(&self.0.engine, &code, kind).map_err(|error| error.to_string()),
             Err(error @ ArtifactError::Seal) => {
                 tracing::error!(file = %path.display(), error = %error, "compiled code is not ours; it is compiled again");
                 return None;
@@ -231,7 +231,7 @@ impl Store {
     /// Lets go of the code that no release names, or of nothing.
     pub(super) fn forget_unnamed(&self, releases: &Releases) {
         let named: HashSet<Sha> = releases.named().collect();
-        lock(&self.0.loaded).retain(|sha, _| named.contains(sha));
+        self.0.loaded.lock().retain(|sha, _| named.contains(sha));
     }
 
     /// Removes the code of what did not become a version.

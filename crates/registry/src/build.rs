@@ -3,17 +3,18 @@
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use tempfile::NamedTempFile;
 use tidegate_plugin::{Kind, Package};
 use tidegate_process::clock;
 use tidegate_wasm::inspect;
 use tokio::sync::{mpsc, watch};
 
-use super::version::{Smoke, VersionMetadata, world};
-use super::{Error, PluginKind, Sha, Store, disk, lock, now_us, smoke};
+use super::version::{Smoke, VersionMetadata};
+use super::{Error, PluginKind, Sha, Store, disk, now_us, smoke};
 
 /// Names a build, for as long as the process remembers it.
 pub type BuildId = Arc<str>;
@@ -46,7 +47,7 @@ pub(super) struct Builds(Mutex<VecDeque<(BuildId, watch::Receiver<Progress>)>>);
 
 impl Builds {
     fn add(&self, id: &BuildId, progress: watch::Receiver<Progress>) {
-        let mut builds = lock(&self.0);
+        let mut builds = self.0.lock();
         if builds.len() >= BUILDS_MAX {
             builds.pop_front();
         }
@@ -54,7 +55,7 @@ impl Builds {
     }
 
     fn find(&self, id: &str) -> Option<watch::Receiver<Progress>> {
-        lock(&self.0).iter().find(|(known, _)| **known == *id).map(|(_, progress)| progress.clone())
+        self.0.lock().iter().find(|(known, _)| **known == *id).map(|(_, progress)| progress.clone())
     }
 }
 
@@ -83,7 +84,7 @@ impl Store {
     /// The queue is full, or the store is.
     pub fn place(&self) -> Result<Place, Error> {
         let max = self.0.settings.versions_max;
-        if lock(&self.0.versions).len() >= max {
+        if self.0.versions.lock().len() >= max {
             return Err(Error::Full { max });
         }
         let permit = self.0.jobs.clone().try_reserve_owned();
@@ -178,7 +179,7 @@ impl Store {
         let io = |error: std::io::Error| refused("store-failed", format!("the store's disk failed: {error}"));
         let bytes = disk::read(path, u64::MAX).map_err(io)?.unwrap_or_default();
         let sha256 = Sha::of(&bytes);
-        if let Some(metadata) = lock(&self.0.versions).get(&sha256).cloned()
+        if let Some(metadata) = self.0.versions.lock().get(&sha256).cloned()
             && metadata.name == job.name
             && metadata.plugin_kind() == job.plugin_kind
         {
@@ -189,7 +190,7 @@ impl Store {
         }
         let package = self.component_limits(job, &bytes, limits)?;
         job.progress.send_replace(Progress::Compiling { since: Instant::now() });
-        let compiled = self.compiled(sha256, path, &bytes, world(package.manifest.kind));
+        let compiled = self.compiled(sha256, path, &bytes, package.manifest.kind);
         let compiled = compiled.map_err(|error| refused("compile", error))?;
         job.progress.send_replace(Progress::Smoke);
         let smoke = match runtime.block_on(smoke::run(&compiled.module, &package, limits)) {
@@ -243,7 +244,7 @@ impl Store {
                 ),
             ));
         }
-        inspect(bytes, limits, Some(world(kind))).map_err(|error| refused("limits", error))?;
+        inspect(bytes, limits, Some(kind)).map_err(|error| refused("limits", error))?;
         Ok(package)
     }
 
@@ -260,7 +261,7 @@ impl Store {
         let text = serde_json::to_vec_pretty(&metadata).map_err(|error| failed(&metadata_path)(error.into()))?;
         disk::replace(&metadata_path, &text).map_err(failed(&metadata_path))?;
         let metadata = Arc::new(metadata);
-        lock(&self.0.versions).insert(metadata.sha256, Arc::clone(&metadata));
+        self.0.versions.lock().insert(metadata.sha256, Arc::clone(&metadata));
         Ok(Progress::Ready(metadata))
     }
 }

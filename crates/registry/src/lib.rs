@@ -32,8 +32,9 @@ mod version;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
@@ -49,7 +50,7 @@ pub use glance::glance;
 pub use releases::{Placed, PluginKind, Release, Releases, Rollout};
 pub use sha::{NotASha, Sha};
 pub use verify::{Damage, verify};
-pub use version::{Loaded, Smoke, VersionMetadata, check_settings, shown_settings, world};
+pub use version::{Loaded, Smoke, VersionMetadata, check_settings, shown_settings};
 
 /// What a store needs to know.
 #[derive(Debug, Clone)]
@@ -220,7 +221,7 @@ impl Store {
     /// The versions of `name`, newest first.
     #[must_use]
     pub fn versions(&self, plugin_kind: PluginKind, name: &str) -> Vec<Arc<VersionMetadata>> {
-        let versions = lock(&self.0.versions);
+        let versions = self.0.versions.lock();
         let ours = |metadata: &&Arc<VersionMetadata>| metadata.name == name && metadata.plugin_kind() == plugin_kind;
         let mut found: Vec<Arc<VersionMetadata>> = versions.values().filter(ours).cloned().collect();
         found.sort_by_key(|metadata| (std::cmp::Reverse(metadata.uploaded_at_us), metadata.sha256));
@@ -230,7 +231,7 @@ impl Store {
     /// The names on a kind, in order.
     #[must_use]
     pub fn names(&self, plugin_kind: PluginKind) -> Vec<String> {
-        let versions = lock(&self.0.versions);
+        let versions = self.0.versions.lock();
         let mut names: Vec<String> = versions
             .values()
             .filter(|metadata| metadata.plugin_kind() == plugin_kind)
@@ -359,7 +360,10 @@ impl Store {
     }
 
     fn known(&self, plugin_kind: PluginKind, name: &str) -> Result<(), Error> {
-        let found = lock(&self.0.versions)
+        let found = self
+            .0
+            .versions
+            .lock()
             .values()
             .any(|metadata| metadata.name == name && metadata.plugin_kind() == plugin_kind);
         if found { Ok(()) } else { Err(Error::NoSuchName { plugin_kind, name: name.to_owned() }) }
@@ -368,7 +372,7 @@ impl Store {
     /// A version of this name, loaded.
     fn version(&self, plugin_kind: PluginKind, name: &str, sha256: Sha) -> Result<Arc<Loaded>, Error> {
         self.known(plugin_kind, name)?;
-        let metadata = lock(&self.0.versions).get(&sha256).cloned();
+        let metadata = self.0.versions.lock().get(&sha256).cloned();
         match metadata {
             Some(metadata) if metadata.name == name && metadata.plugin_kind() == plugin_kind => self.load(sha256),
             _ => Err(Error::NoSuchVersion { plugin_kind, name: name.to_owned(), sha256 }),
@@ -410,7 +414,7 @@ impl Store {
         name: &str,
         change: impl FnOnce(&mut Release) -> Result<(), Error>,
     ) -> Result<Arc<Releases>, Error> {
-        let _one_at_a_time = lock(&self.0.flipping);
+        let _one_at_a_time = self.0.flipping.lock();
         let old = self.releases();
         let mut new = Releases::clone(&old);
         change(new.of_kind_mut(plugin_kind).entry(name.to_owned()).or_default())?;
@@ -433,10 +437,6 @@ fn sweep(folder: &Path, prefix: &str) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Now, as the metadata spell it.

@@ -1,5 +1,6 @@
 //! The identity of a version: the sha-256 of its component.
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
 
@@ -28,20 +29,14 @@ impl std::str::FromStr for Sha {
     type Err = NotASha;
 
     fn from_str(text: &str) -> Result<Self, NotASha> {
-        let mut bytes = [0; 32];
-        if text.len() != 64 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(NotASha);
-        }
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            *byte = text.get(2 * at..2 * at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or(NotASha)?;
-        }
-        Ok(Self(bytes))
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| NotASha)?;
+        bytes.try_into().map(Self).map_err(|_| NotASha)
     }
 }
 
 impl std::fmt::Display for Sha {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 

@@ -8,7 +8,7 @@ use tidegate_event::digits::Numbers;
 use tidegate_plugin::{Fixture, Kind, Manifest, Package};
 use tidegate_wasm::function::golden::{self, NOW_MS, said};
 use tidegate_wasm::function::{Function, Outcome, RunContext, granted, services};
-use tidegate_wasm::{Call, CallFailure, CallLog, Limits, Module, Plan, Services, World, legible};
+use tidegate_wasm::{Call, CallFailure, CallLog, Limits, Module, Plan, Services, legible};
 
 use super::version::Smoke;
 
@@ -127,7 +127,7 @@ pub(super) async fn takes(module: &Module, manifest: &Manifest, host: &Limits, s
 async fn outcomes(function: &Function, events: &[Value]) -> Vec<Outcome> {
     let cx = RunContext { now_ms: NOW_MS, ..RunContext::default() };
     let texts: Vec<String> = events.iter().map(Value::to_string).collect();
-    if function.world() != World::Fields {
+    if !function.edits() {
         let mut ran = function.run(&texts, cx).await;
         for (outcome, event) in ran.outcomes.iter_mut().zip(events) {
             if let Some(event) = event.as_object() {

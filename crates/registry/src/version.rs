@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidegate_plugin::{Kind, Manifest, settings_problems};
 use tidegate_wasm::function::granted;
-use tidegate_wasm::{Limits, Module, World};
+use tidegate_wasm::{Limits, Module};
 
 use super::{PluginKind, Sha, format};
 
@@ -63,16 +63,6 @@ impl Loaded {
     #[must_use]
     pub fn limits(&self, host: &Limits) -> Limits {
         granted(&self.manifest, host)
-    }
-}
-
-/// The world of a kind of plugin.
-#[must_use]
-pub const fn world(kind: Kind) -> World {
-    match kind {
-        Kind::Transform => World::Transform,
-        Kind::Fields => World::Fields,
-        Kind::Destination => World::Destination,
     }
 }
 

@@ -69,7 +69,7 @@ fn depends_on_tls(error: &PostgresError) -> bool {
 }
 
 async fn attempt(config: &Config, tls: &Tls, limit: Duration) -> Result<Connected, PostgresError> {
-    let connecting = tokio::time::timeout(limit, config.connect(tls.clone()));
+    let connecting = tokio::time::timeout(limit, config.connect(tls.0.clone()));
     let slow = |_| PostgresError::Slow { doing: "connecting", seconds: limit.as_secs() };
     let (client, connection) = connecting.await.map_err(slow)?.map_err(doing("connecting"))?;
     let task = tokio::spawn(async move {

@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::rand::SystemRandom;
 use ring::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
+use rustls::pki_types::alg_id::RSA_ENCRYPTION;
+use rustls::sign::public_key_to_spki;
 use sha2::{Digest, Sha256};
 
 use super::error::SnowflakeError;
@@ -53,8 +55,8 @@ impl Signer {
 
     /// `SHA256:` and the digest of the public key, as `DESC USER` shows it.
     pub(super) fn fingerprint(&self) -> String {
-        let info = public_key_info(self.key.public_key().as_ref());
-        format!("SHA256:{}", STANDARD.encode(Sha256::digest(info)))
+        let info = public_key_to_spki(&RSA_ENCRYPTION, self.key.public_key());
+        format!("SHA256:{}", STANDARD.encode(Sha256::digest(&info)))
     }
 
     /// A token that is good from now on.
@@ -85,29 +87,6 @@ fn account_of(account: &str) -> String {
     // `name-external.global` is an account with an external id.
     let name = if account.contains(".global") { name.split('-').next().unwrap_or(name) } else { name };
     name.to_uppercase()
-}
-
-/// The DER that a fingerprint is taken of: the algorithm and the key (SubjectPublicKeyInfo).
-fn public_key_info(key: &[u8]) -> Vec<u8> {
-    const ALGORITHM: [u8; 15] = [0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
-    let mut bits = vec![0];
-    bits.extend(key);
-    let mut inner = ALGORITHM.to_vec();
-    tagged(3, &bits, &mut inner);
-    let mut info = Vec::with_capacity(inner.len() + 4);
-    tagged(0x30, &inner, &mut info);
-    info
-}
-
-fn tagged(tag: u8, body: &[u8], out: &mut Vec<u8>) {
-    out.push(tag);
-    let length = body.len().to_be_bytes();
-    let length = &length[length.iter().position(|byte| *byte != 0).unwrap_or(length.len() - 1)..];
-    if body.len() >= 128 {
-        out.push(0x80 | u8::try_from(length.len()).unwrap_or(8));
-    }
-    out.extend(length);
-    out.extend(body);
 }
 
 #[cfg(test)]

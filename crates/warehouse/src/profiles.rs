@@ -5,6 +5,7 @@
 //! name keeps it, an event called `users` has the table `_users`, and a view that cannot be made stops nothing. This module
 //! does no I/O.
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use super::table::{Column, Family, Table};
@@ -70,8 +71,7 @@ impl Profile {
         for column in self.traits(table) {
             hash.update(column.declared.map_or("", super::evolve::Type::as_str));
         }
-        let digits: String = hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        format!("{MARK} {digits}")
+        format!("{MARK} {}", HEXLOWER.encode(&hash.finalize()[..4]))
     }
 
     /// What becomes of the view without more ado where something has its name: a view with this `comment`, or another

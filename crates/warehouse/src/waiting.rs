@@ -6,8 +6,10 @@
 //! This memory outlives connections and what is known of tables. It does no I/O, and takes the time as an argument.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::evolve::Type;
 use super::table::{ID, OVERFLOW, RECEIVED_AT, Table};
@@ -77,7 +79,7 @@ pub struct Waiting(Arc<Mutex<Memory>>);
 
 impl Waiting {
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Notes that these columns of `table` were not changed. False when rows cannot do without the change: the table has

@@ -10,10 +10,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 
+use tidegate_plugin::Kind;
 use wasmtime::component::Component;
 
 use super::engine::{Engine, EngineError, compiling};
-use super::module::{LoadError, Module, World, apart, compile_failed, readable};
+use super::module::{LoadError, Module, apart, compile_failed, readable};
 
 /// Stands last in an artifact; its last byte is the format.
 const MAGIC: [u8; 8] = *b"tdgtart\x02";
@@ -165,12 +166,12 @@ pub fn compiler_id() -> Result<u64, EngineError> {
 }
 
 impl Module {
-    /// Loads compiled code for one of the worlds: milliseconds, and no compiler.
+    /// Loads compiled code of a plugin of this kind: milliseconds, and no compiler.
     ///
     /// # Errors
     /// The engine does not take the code, or the component does not fit the world.
     #[expect(unsafe_code, reason = "the one place where compiled code is loaded; `Code` is verified to be our own")]
-    pub fn load(engine: &Engine, code: &Code<'_>, world: World) -> Result<Self, LoadError> {
+    pub fn load(engine: &Engine, code: &Code<'_>, kind: Kind) -> Result<Self, LoadError> {
         let component = match code.0 {
             // SAFETY: a `Code` exists only where a MAC proved that these very bytes came out of `precompile` in a child
             // of this installation, and they are borrowed until the engine has copied them.
@@ -180,7 +181,7 @@ impl Module {
             Verified::File(path) => unsafe { Component::deserialize_file(engine.raw(), path) },
         };
         let component = component.map_err(|error| LoadError::Stale { reason: readable(&error) })?;
-        Self::link(engine, &component, world)
+        Self::link(engine, &component, kind)
     }
 }
 

@@ -5,11 +5,12 @@
 //! the bytes, and it cannot be made to recurse. Whether the component is valid is for the compiler to say, in a process
 //! of its own.
 
+use tidegate_plugin::Kind;
 use wasmparser::{ComponentExternalKind, ComponentTypeRef, Parser, Payload};
 
 use super::call_log::legible;
 use super::limits::Limits;
-use super::module::{LoadError, World};
+use super::module::{self, LoadError};
 use super::wasi;
 
 /// How much of everything a component may have. The defaults leave room for an interpreter with its standard library.
@@ -67,12 +68,12 @@ impl Default for ComponentLimits {
     }
 }
 
-/// Reads the outline of `bytes` and refuses what no plugin may have; with a `world`, what no plugin of that world may
+/// Reads the outline of `bytes` and refuses what no plugin may have; with a `kind`, what no plugin of that kind may
 /// import and what it must export.
 ///
 /// # Errors
 /// The first limit that it does not pass.
-pub fn inspect(bytes: &[u8], limits: &Limits, world: Option<World>) -> Result<(), LoadError> {
+pub fn inspect(bytes: &[u8], limits: &Limits, kind: Option<Kind>) -> Result<(), LoadError> {
     front(bytes, limits)?;
     let mut walk = Walk { component_limits: &limits.component_limits, limits, depth: 0, seen: Seen::default() };
     for payload in Parser::new(0).parse_all(bytes) {
@@ -81,7 +82,7 @@ pub fn inspect(bytes: &[u8], limits: &Limits, world: Option<World>) -> Result<()
     }
     let Seen { imports, exports, .. } = walk.seen;
     version(&imports, &exports)?;
-    world.map_or(Ok(()), |world| names(&imports, &exports, world))
+    kind.map_or(Ok(()), |kind| names(&imports, &exports, kind))
 }
 
 /// The limits that cost nothing: size, then the first eight bytes.
@@ -274,15 +275,15 @@ fn version(imports: &[(String, bool)], exports: &[(String, bool)]) -> Result<(),
 }
 
 /// The names of imports and exports against the world.
-fn names(imports: &[(String, bool)], exports: &[(String, bool)], world: World) -> Result<(), LoadError> {
+fn names(imports: &[(String, bool)], exports: &[(String, bool)], kind: Kind) -> Result<(), LoadError> {
     for (name, instance) in imports {
-        if !(*instance && (world.imports().contains(&name.as_str()) || wasi::is_inert(name))) {
-            return Err(LoadError::ForbiddenImport { import: legible(name, 256), world });
+        if !(*instance && (module::imports(kind).contains(&name.as_str()) || wasi::is_inert(name))) {
+            return Err(LoadError::ForbiddenImport { import: legible(name, 256), kind });
         }
     }
-    for export in world.exports() {
+    for export in module::exports(kind) {
         if !exports.iter().any(|(name, instance)| *instance && name == export) {
-            return Err(LoadError::MissingExport { export, world });
+            return Err(LoadError::MissingExport { export, kind });
         }
     }
     Ok(())

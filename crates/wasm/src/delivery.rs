@@ -6,6 +6,7 @@ use serde_json::Value;
 use tidegate_event::decode::DEPTH_MAX;
 use tidegate_event::digits::{self, Numbers};
 use tidegate_event::json;
+use tidegate_plugin::Method;
 
 use super::bindings::destination::exports::tidegate::plugin::destination as wit;
 use super::call::GuestError;
@@ -31,15 +32,6 @@ pub struct Request {
     pub events: Vec<u32>,
     /// Handed back to `classify`.
     pub tag: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Method {
-    Get,
-    Post,
-    Put,
-    Patch,
-    Delete,
 }
 
 /// An answer, for `classify` to read.

@@ -22,8 +22,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tidegate_event::digits::{self, Numbers};
+use tidegate_plugin::Kind;
 
-use crate::{Answer, Call, CallFailure, Called, Engine, GuestError, LoadError, Mark, Module, Services, World};
+use crate::{Answer, Call, CallFailure, Called, Engine, GuestError, LoadError, Mark, Module, Services};
 
 pub mod golden;
 mod grant;
@@ -176,7 +177,7 @@ impl Function {
         settings_json: String,
         limits: Limits,
     ) -> Result<Self, LoadError> {
-        Ok(Self::of(Module::compile(engine, component_bytes, World::Transform)?, name, settings_json, limits))
+        Ok(Self::of(Module::compile(engine, component_bytes, Kind::Transform)?, name, settings_json, limits))
     }
 
     /// A function of a module that is compiled already: several functions may share one.
@@ -225,10 +226,10 @@ impl Function {
         Self { version: version.into(), ..self }
     }
 
-    /// The world that it implements: texts through [`Function::run`], parsed events through [`Function::edit`].
+    /// Whether it edits parsed events, through [`Function::edit`]; else it takes texts, through [`Function::run`].
     #[must_use]
-    pub fn world(&self) -> World {
-        self.module.world()
+    pub fn edits(&self) -> bool {
+        self.module.kind() == Kind::Fields
     }
 
     /// The lane that it belongs to, by how its last calls went.
@@ -262,9 +263,9 @@ impl Function {
     /// Configures an instance and runs an empty batch, so that wrong settings show before the first event does.
     pub async fn check(&self) -> Result<(), FunctionError> {
         let (mut call_log, cx) = (CallLog::default(), RunContext::default());
-        let mut nothing = match self.module.world() {
-            World::Fields => Work::Bodies { bodies: &mut [], each_bytes: 0 },
-            World::Transform | World::Destination => Work::Texts(&[]),
+        let mut nothing = match self.module.kind() {
+            Kind::Fields => Work::Bodies { bodies: &mut [], each_bytes: 0 },
+            Kind::Transform | Kind::Destination => Work::Texts(&[]),
         };
         match self.call(&mut nothing, 0..0, cx, &mut call_log).await.answer {
             Ok(_) => Ok(()),

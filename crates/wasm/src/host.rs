@@ -1,12 +1,13 @@
 //! What the host does when a guest asks: the imports that all worlds share, and those of destinations.
 
 use tidegate_event::digits;
+use tidegate_plugin::Digest;
 
 use super::bindings::destination::tidegate::plugin::secrets;
 use super::bindings::transform::tidegate::plugin::{host, lookup, types};
 use super::call::Guest;
 use super::call_log::{Level, legible};
-use super::services::{Mac, MacKey};
+use super::services::MacKey;
 
 impl types::Host for Guest {}
 
@@ -62,15 +63,15 @@ impl secrets::Host for Guest {
     ) -> wasmtime::Result<Result<Vec<u8>, String>> {
         let Some(signer) = &self.services.signer else { return Ok(Err("this plugin has no secrets".to_owned())) };
         self.has_signed = true;
-        let mac = match alg {
-            secrets::Mac::HmacSha1 => Mac::HmacSha1,
-            secrets::Mac::HmacSha256 => Mac::HmacSha256,
-            secrets::Mac::HmacSha512 => Mac::HmacSha512,
+        let digest = match alg {
+            secrets::Mac::HmacSha1 => Digest::Sha1,
+            secrets::Mac::HmacSha256 => Digest::Sha256,
+            secrets::Mac::HmacSha512 => Digest::Sha512,
         };
         let key = match &key {
             secrets::MacKey::Named(name) => MacKey::Named(name),
             secrets::MacKey::Derived(bytes) => MacKey::Derived(bytes),
         };
-        Ok(signer.sign(mac, key, &data))
+        Ok(signer.sign(digest, key, &data))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tidegate_plugin::Kind;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
 
@@ -13,62 +14,34 @@ use super::engine::Engine;
 use super::warm::WarmInstances;
 use super::{call_log::legible, component_limits, wasi};
 
-/// The worlds of `wit/plugin.wit`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum World {
-    Transform,
-    Fields,
-    Destination,
-}
-
-impl World {
-    pub const ALL: [Self; 3] = [Self::Transform, Self::Fields, Self::Destination];
-
-    /// Its name in the WIT.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Transform => "transform",
-            Self::Fields => "transform-fields",
-            Self::Destination => "destination-plugin",
+/// The interfaces that a component of this kind may import, as the host spells them.
+pub(super) const fn imports(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Transform => {
+            &["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0", "tidegate:plugin/lookup@0.1.0"]
         }
-    }
-
-    /// The interfaces that its components may import, as the host spells them.
-    pub(super) const fn imports(self) -> &'static [&'static str] {
-        match self {
-            Self::Transform => {
-                &["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0", "tidegate:plugin/lookup@0.1.0"]
-            }
-            Self::Fields => &[
-                "tidegate:plugin/host@0.1.0",
-                "tidegate:plugin/types@0.1.0",
-                "tidegate:plugin/lookup@0.1.0",
-                "tidegate:plugin/fields@0.1.0",
-            ],
-            Self::Destination => {
-                &["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0", "tidegate:plugin/secrets@0.1.0"]
-            }
+        Kind::Fields => &[
+            "tidegate:plugin/host@0.1.0",
+            "tidegate:plugin/types@0.1.0",
+            "tidegate:plugin/lookup@0.1.0",
+            "tidegate:plugin/fields@0.1.0",
+        ],
+        Kind::Destination => {
+            &["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0", "tidegate:plugin/secrets@0.1.0"]
         }
-    }
-
-    /// The interfaces that its components must export.
-    pub(super) const fn exports(self) -> [&'static str; 2] {
-        [
-            "tidegate:plugin/lifecycle@0.1.0",
-            match self {
-                Self::Transform => "tidegate:plugin/transformer@0.1.0",
-                Self::Fields => "tidegate:plugin/field-transformer@0.1.0",
-                Self::Destination => "tidegate:plugin/destination@0.1.0",
-            },
-        ]
     }
 }
 
-impl std::fmt::Display for World {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
+/// The interfaces that a component of this kind must export.
+pub(super) const fn exports(kind: Kind) -> [&'static str; 2] {
+    [
+        "tidegate:plugin/lifecycle@0.1.0",
+        match kind {
+            Kind::Transform => "tidegate:plugin/transformer@0.1.0",
+            Kind::Fields => "tidegate:plugin/field-transformer@0.1.0",
+            Kind::Destination => "tidegate:plugin/destination@0.1.0",
+        },
+    ]
 }
 
 /// Stack of the thread that compiles. Deeply nested code has overflowed ordinary stacks.
@@ -102,24 +75,24 @@ pub enum LoadError {
     )]
     CoreModule,
     #[error(
-        "the component imports {import}, which no {world} plugin may use; it may import only {} and gets inert \
+        "the component imports {import}, which no {} plugin may use; it may import only {} and gets inert \
          stand-ins for the wasi:cli and wasi:io names of a standard library; `tidegate function pack` replaces all that a \
-         standard library needs of WASI", world.imports().join(", ")
+         standard library needs of WASI", kind.world(), imports(*kind).join(", ")
     )]
-    ForbiddenImport { import: String, world: World },
-    #[error("the component does not export {export}; it must implement the world `{world}` of tidegate:plugin@0.1.0")]
-    MissingExport { export: &'static str, world: World },
+    ForbiddenImport { import: String, kind: Kind },
+    #[error("the component does not export {export}; it must implement the world `{}` of tidegate:plugin@0.1.0", kind.world())]
+    MissingExport { export: &'static str, kind: Kind },
     #[error(
         "the component is built for tidegate:plugin@{found}; this host speaks 0.1.0: take its wit/plugin.wit and \
          build again"
     )]
     Version { found: String },
     #[error(
-        "the component does not fit the world `{world}` of tidegate:plugin@0.1.0: {reason}; build it again with the \
-         wit/plugin.wit of this version (`tidegate function new` writes it)"
+        "the component does not fit the world `{}` of tidegate:plugin@0.1.0: {reason}; build it again with the \
+         wit/plugin.wit of this version (`tidegate function new` writes it)", kind.world()
     )]
-    World {
-        world: World,
+    Misfit {
+        kind: Kind,
         reason: String,
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
@@ -149,13 +122,13 @@ pub enum LoadError {
 }
 
 impl Module {
-    /// Compiles `bytes` for one of the worlds. Takes seconds for a large component: not a thing to do on a thread
+    /// Compiles `bytes` as a plugin of this kind. Takes seconds for a large component: not a thing to do on a thread
     /// that serves.
-    pub fn compile(engine: &Engine, bytes: &[u8], world: World) -> Result<Self, LoadError> {
-        component_limits::inspect(bytes, engine.limits(), Some(world))?;
+    pub fn compile(engine: &Engine, bytes: &[u8], kind: Kind) -> Result<Self, LoadError> {
+        component_limits::inspect(bytes, engine.limits(), Some(kind))?;
         let component =
             apart(|| Component::from_binary(engine.raw(), bytes))?.map_err(|error| compile_failed(&error))?;
-        Self::link(engine, &component, world)
+        Self::link(engine, &component, kind)
     }
 
     /// Compiles `bytes` for whichever world their exports name.
@@ -164,38 +137,38 @@ impl Module {
         let component =
             apart(|| Component::from_binary(engine.raw(), bytes))?.map_err(|error| compile_failed(&error))?;
         let ty = component.component_type();
-        let exports = |world: &World| ty.get_export(engine.raw(), world.exports()[1]).is_some();
-        let world = World::ALL.into_iter().find(exports).unwrap_or(World::Transform);
-        Self::link(engine, &component, world)
+        let exported = |kind: &Kind| ty.get_export(engine.raw(), exports(*kind)[1]).is_some();
+        let kind = Kind::ALL.into_iter().map(|(_, kind)| kind).find(exported).unwrap_or(Kind::Transform);
+        Self::link(engine, &component, kind)
     }
 
     /// Fits compiled code into its world.
-    pub(super) fn link(engine: &Engine, component: &Component, world: World) -> Result<Self, LoadError> {
-        let linker = linker(engine, component, world)?;
+    pub(super) fn link(engine: &Engine, component: &Component, kind: Kind) -> Result<Self, LoadError> {
+        let linker = linker(engine, component, kind)?;
         let ty = component.component_type();
-        for export in world.exports() {
+        for export in exports(kind) {
             match ty.get_export(engine.raw(), export).map(|found| found.ty) {
                 Some(ComponentItem::ComponentInstance(_)) => {}
-                _ => return Err(LoadError::MissingExport { export, world }),
+                _ => return Err(LoadError::MissingExport { export, kind }),
             }
         }
         let pre = linker.instantiate_pre(component).and_then(|pre| {
-            Ok(match world {
-                World::Transform => Pre::Transform(TransformPre::new(pre)?),
-                World::Fields => Pre::Fields(TransformFieldsPre::new(pre)?),
-                World::Destination => Pre::Destination(DestinationPluginPre::new(pre)?),
+            Ok(match kind {
+                Kind::Transform => Pre::Transform(TransformPre::new(pre)?),
+                Kind::Fields => Pre::Fields(TransformFieldsPre::new(pre)?),
+                Kind::Destination => Pre::Destination(DestinationPluginPre::new(pre)?),
             })
         });
-        Ok(Self { engine: engine.clone(), pre: pre.map_err(|error| misfit(world, error))?, warm: Arc::default() })
+        Ok(Self { engine: engine.clone(), pre: pre.map_err(|error| misfit(kind, error))?, warm: Arc::default() })
     }
 
-    /// The world that it implements.
+    /// The kind of plugin that it is.
     #[must_use]
-    pub fn world(&self) -> World {
+    pub fn kind(&self) -> Kind {
         match self.pre {
-            Pre::Transform(_) => World::Transform,
-            Pre::Fields(_) => World::Fields,
-            Pre::Destination(_) => World::Destination,
+            Pre::Transform(_) => Kind::Transform,
+            Pre::Fields(_) => Kind::Fields,
+            Pre::Destination(_) => Kind::Destination,
         }
     }
 
@@ -238,30 +211,30 @@ pub(super) fn compile_failed(error: &wasmtime::Error) -> LoadError {
 }
 
 /// A linker with everything that `component` may import, and the first import that it may not as an error.
-fn linker(engine: &Engine, component: &Component, world: World) -> Result<Linker<Guest>, LoadError> {
+fn linker(engine: &Engine, component: &Component, kind: Kind) -> Result<Linker<Guest>, LoadError> {
     let mut linker = engine.linker().clone();
     let ty = component.component_type();
     let ours =
         |name: &str| name.strip_prefix("tidegate:plugin/")?.split_once('@').map(|(_, version)| version.to_owned());
-    let imports = ty.imports(engine.raw()).filter_map(|(name, _)| ours(name));
-    let exports = ty.exports(engine.raw()).filter_map(|(name, _)| ours(name));
-    if let Some(found) = imports.chain(exports).find(|version| version != "0.1.0") {
+    let imported = ty.imports(engine.raw()).filter_map(|(name, _)| ours(name));
+    let exported = ty.exports(engine.raw()).filter_map(|(name, _)| ours(name));
+    if let Some(found) = imported.chain(exported).find(|version| version != "0.1.0") {
         return Err(LoadError::Version { found: legible(&found, 40) });
     }
     for (import, item) in ty.imports(engine.raw()) {
         match item.ty {
-            ComponentItem::ComponentInstance(_) if world.imports().contains(&import) => {}
+            ComponentItem::ComponentInstance(_) if imports(kind).contains(&import) => {}
             ComponentItem::ComponentInstance(instance) if wasi::is_inert(import) => {
-                wasi::define(&mut linker, engine, import, &instance).map_err(|error| misfit(world, error))?;
+                wasi::define(&mut linker, engine, import, &instance).map_err(|error| misfit(kind, error))?;
             }
-            _ => return Err(LoadError::ForbiddenImport { import: legible(import, 256), world }),
+            _ => return Err(LoadError::ForbiddenImport { import: legible(import, 256), kind }),
         }
     }
     Ok(linker)
 }
 
-fn misfit(world: World, error: wasmtime::Error) -> LoadError {
-    LoadError::World { world, reason: readable(&error), cause: error.into() }
+fn misfit(kind: Kind, error: wasmtime::Error) -> LoadError {
+    LoadError::Misfit { kind, reason: readable(&error), cause: error.into() }
 }
 
 /// The whole chain of causes on one line.
@@ -276,7 +249,7 @@ mod tests {
 
     fn refusal(bytes: &[u8]) -> LoadError {
         let engine = Engine::new(&Limits { calls_at_once_max: 1, ..Limits::default() }).unwrap();
-        Module::compile(&engine, bytes, World::Transform).unwrap_err()
+        Module::compile(&engine, bytes, Kind::Transform).unwrap_err()
     }
 
     fn refusal_of_text(text: &str) -> LoadError {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tidegate_plugin::Digest;
+
 /// Tables granted to a plugin.
 pub trait Lookup: Send + Sync {
     /// The entry for `key` in `table` as JSON text.
@@ -13,18 +15,11 @@ pub trait Lookup: Send + Sync {
 
 /// Signatures with secrets that the guest never sees.
 pub trait Signer: Send + Sync {
-    /// The MAC of `data` under `key`.
+    /// The HMAC of `data` under `key`.
     ///
     /// # Errors
     /// There is no such key; a sentence for the plugin's author, without any secret in it.
-    fn sign(&self, mac: Mac, key: MacKey<'_>, data: &[u8]) -> Result<Vec<u8>, String>;
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mac {
-    HmacSha1,
-    HmacSha256,
-    HmacSha512,
+    fn sign(&self, digest: Digest, key: MacKey<'_>, data: &[u8]) -> Result<Vec<u8>, String>;
 }
 
 /// The key of a signature.

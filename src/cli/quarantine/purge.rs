@@ -3,13 +3,13 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+use tidegate_document::units;
 use tidegate_event::time;
 use tidegate_process::clock;
 use tidegate_state::{Purge, State};
 
 use super::super::{Done, Failure, WorkspaceArgs, style};
 use crate::app::paths;
-use crate::config;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -113,7 +113,7 @@ fn confirmed(args: &Args, total: u64) -> Result<bool, Failure> {
 /// A moment in microseconds since the epoch, from a time or from an age.
 fn before(text: &str) -> Result<i64, Failure> {
     let moment = time::parse(text).or_else(|| {
-        let age = config::duration(text)?;
+        let age = units::duration(text)?;
         Some(clock::now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)))
     });
     moment.ok_or_else(|| {

@@ -5,7 +5,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use tidegate_authoring as project;
-use tidegate_wasm::{Engine, Limits, Module, World};
+use tidegate_plugin::Kind;
+use tidegate_wasm::{Engine, Limits, Module};
 
 /// One engine for all tests: its pool reserves a lot of address space.
 pub fn engine() -> &'static Engine {
@@ -15,11 +16,11 @@ pub fn engine() -> &'static Engine {
 
 /// A compiled guest of the world `transform`, by the path of its folder under `functions/`.
 pub fn module(guest: &str) -> Module {
-    module_of(guest, World::Transform)
+    module_of(guest, Kind::Transform)
 }
 
 /// A compiled guest, by the path of its folder under `functions/`.
-pub fn module_of(guest: &str, world: World) -> Module {
+pub fn module_of(guest: &str, world: Kind) -> Module {
     static COMPILED: Mutex<Vec<(String, Module)>> = Mutex::new(Vec::new());
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, module)) = compiled.iter().find(|(name, _)| name == guest) {

@@ -67,7 +67,7 @@ mod tests {
     async fn it_does_nothing_in_every_world() {
         let engine = Engine::new(&Limits { calls_at_once_max: 1, ..Limits::default() }).unwrap();
         for (_, kind) in Kind::ALL {
-            let module = Module::compile(&engine, &noop(kind).unwrap(), super::super::world(kind)).unwrap();
+            let module = Module::compile(&engine, &noop(kind).unwrap(), kind).unwrap();
             let runner = Runner {
                 kind,
                 module,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 use tidegate_plugin::Kind;
 
@@ -101,7 +102,7 @@ impl Made {
             digest.update("\nfolder");
             seen(folder, folder, &mut digest)?;
         }
-        let name: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = HEXLOWER.encode(&digest.finalize());
         let dir = site.workbench.tools.join("python-made");
         Ok(Self { path: dir.join(format!("{name}.wasm")), dir })
     }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, Mac};
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use tokio::sync::Mutex;
@@ -74,8 +75,7 @@ pub fn mac(digest: Digest, key: &[u8], data: &[u8]) -> Vec<u8> {
 
 /// The header value for a body of these bytes.
 pub(super) fn hmac_header(prefix: &str, key: &str, digest: Digest, body: &[u8]) -> Result<HeaderValue, OutboundError> {
-    let hex: String = mac(digest, key.as_bytes(), body).iter().map(|byte| format!("{byte:02x}")).collect();
-    sensitive(&format!("{prefix}{hex}"))
+    sensitive(&format!("{prefix}{}", HEXLOWER.encode(&mac(digest, key.as_bytes(), body))))
 }
 
 pub(super) fn sensitive(value: &str) -> Result<HeaderValue, OutboundError> {

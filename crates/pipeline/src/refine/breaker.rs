@@ -5,8 +5,9 @@
 //! then waits in the log until another version goes live, or until the version is tried again after a growing pause.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::FunctionChain;
 
@@ -37,7 +38,7 @@ pub(super) struct Failing(Mutex<HashMap<(String, String), Instant>>);
 impl Failing {
     /// Whether it is to be said now that a batch of a version came out badly.
     pub(super) fn is_news(&self, name: &str, version: &str, now: Instant) -> bool {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.0.lock();
         said.retain(|_, at| now.saturating_duration_since(*at) < SAID_PAUSE);
         let key = (name.to_owned(), version.to_owned());
         let is_news = !said.contains_key(&key);
@@ -49,7 +50,7 @@ impl Failing {
 impl Breakers {
     /// When the first open breaker of `function_chain` may be tried again; `None` when all are closed.
     pub(super) fn open_until(&self, function_chain: &FunctionChain) -> Option<Instant> {
-        let breakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let breakers = self.0.lock();
         let open = |name: &str, version: &str| breakers.get(&(name.to_owned(), version.to_owned()))?.open_until;
         let now = Instant::now();
         let functions = function_chain.slots().iter().map(|slot| &slot.function);
@@ -58,7 +59,7 @@ impl Breakers {
 
     /// Takes note of a batch; true when the breaker is open after it, so that its outcomes must not count.
     pub(super) fn note(&self, name: &str, version: &str, bad: bool) -> bool {
-        let mut breakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut breakers = self.0.lock();
         let key = (name.to_owned(), version.to_owned());
         if !bad {
             breakers.remove(&key);

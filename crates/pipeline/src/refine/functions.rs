@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tidegate_event::{Event, decode};
 use tidegate_state::{Charge, LoggedRun, QuarantineStage, Quarantined};
-use tidegate_wasm::World;
 use tidegate_wasm::function::{Function, Outcome, Ran, RunContext};
 
 use super::FunctionChain;
@@ -72,7 +71,7 @@ pub async fn chain(function_chain: &FunctionChain, events: Vec<Event>, batch: &B
 /// One function over `events`; of the fields world, what was edited is in the events that come back.
 async fn run(function: &Function, mut events: Vec<Event>, batch: &BatchContext) -> (Vec<Event>, Vec<Outcome>, Ran) {
     let cx = RunContext { now_ms: batch.now_ms, seed: batch.seed, ..RunContext::default() };
-    let mut ran = if function.world() == World::Fields {
+    let mut ran = if function.edits() {
         let mut bodies: Vec<Map<String, Value>> =
             events.iter_mut().map(|event| std::mem::take(&mut event.body)).collect();
         let ran = function.edit(&mut bodies, batch.bytes, cx).await;

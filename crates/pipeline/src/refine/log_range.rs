@@ -1,8 +1,9 @@
 //! A range of the log, judged, and what one source's functions made of it.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tidegate_event::{Event, ViolationRecord};
 
 /// What became of a range of the log before any function saw it.
@@ -58,7 +59,7 @@ impl Part {
 
     /// The events as they are; `None` when they were taken to be changed.
     pub(super) fn share(&self) -> Option<Vec<Arc<Event>>> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock();
         if let Held::Owned(events) = &mut *held {
             *held = Held::Shared(std::mem::take(events).into_iter().map(Arc::new).collect());
         }
@@ -70,7 +71,7 @@ impl Part {
 
     /// The events, to be changed; `None` when they were taken before.
     pub(super) fn take(&self) -> Option<Vec<Event>> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock();
         match std::mem::replace(&mut *held, Held::Taken) {
             Held::Owned(events) => Some(events),
             Held::Shared(events) => {

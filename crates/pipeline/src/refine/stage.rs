@@ -6,9 +6,10 @@
 //! version of each function.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use tidegate_state::{Charge, State, Transformed};
 use tidegate_wasm::function::Workers;
 use tokio::sync::{Mutex as AsyncMutex, watch};
@@ -170,8 +171,8 @@ impl Stages {
         }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> parking_lot::MutexGuard<'_, State> {
+        self.state.lock()
     }
 
     /// The function chain that a log range handed out before went through.

@@ -2,13 +2,14 @@
 //! may inflate; and what is not wanted is read to its end all the same, so that the client can read its answer.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use hyper::header::{self, HeaderMap};
+use parking_lot::Mutex;
 use tidegate_net::RequestBody;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -87,19 +88,15 @@ impl Lane {
         let work = move || {
             // Whatever else these threads do can wait for those that accept events, too.
             tidegate_process::task::give_way();
-            let mut scratch = lock(&pool).pop().unwrap_or_default();
+            let mut scratch = pool.lock().pop().unwrap_or_default();
             let inflated = inflate::inflate(encoding, &wire, cap, &mut scratch);
             let inflated = inflated.map(|()| Bytes::copy_from_slice(&scratch.bytes));
-            lock(&pool).push(scratch);
+            pool.lock().push(scratch);
             inflated.map(|bytes| (bytes, place))
         };
         let broke = |_| Err(Answer::bad("malformed-encoding", "the body broke its decoder"));
         tokio::task::spawn_blocking(work).await.unwrap_or_else(broke)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Wire {

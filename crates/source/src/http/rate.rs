@@ -2,9 +2,10 @@
 //! processor for large bodies.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How much one source may send; what is `None` has no limit.
@@ -71,14 +72,14 @@ impl Meters {
 impl Meter {
     /// How long to wait when the source has nothing left; asked before a body is read.
     pub(super) fn in_debt(&self, now: Instant) -> Option<Duration> {
-        let mut buckets = self.buckets.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.buckets.as_ref()?.lock();
         buckets.all().filter_map(|bucket| bucket.wait(now)).max()
     }
 
     /// Takes a request's share, or says how long to wait. A request is taken whole as long as anything is left, for no
     /// bucket is too small for any request; what it takes too much is waited for by the next.
     pub(super) fn charge(&self, events: u64, bytes: usize, now: Instant) -> Option<Duration> {
-        let mut buckets = self.buckets.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.buckets.as_ref()?.lock();
         if let Some(wait) = buckets.all().filter_map(|bucket| bucket.wait(now)).max() {
             return Some(wait);
         }
@@ -89,7 +90,7 @@ impl Meter {
     /// Gives back what was charged for a request that was not accepted after all.
     pub(super) fn give_back(&self, events: u64, bytes: usize) {
         if let Some(buckets) = &self.buckets {
-            buckets.lock().unwrap_or_else(PoisonError::into_inner).take(-(events as f64), -(bytes as f64));
+            buckets.lock().take(-(events as f64), -(bytes as f64));
         }
     }
 

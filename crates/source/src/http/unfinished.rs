@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::Limits;
 
@@ -50,10 +52,6 @@ impl Room {
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Share {
         Share { room: Arc::clone(self), address: neighbourhood(address), bytes: 0 }
     }
-
-    fn lock(&self) -> MutexGuard<'_, Holdings> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// What one body holds of a room; given back when dropped.
@@ -67,7 +65,7 @@ pub(super) struct Share {
 impl Share {
     /// Takes `more` bytes; false when the room or the address has no more.
     pub(super) fn grow(&mut self, more: usize) -> bool {
-        let mut held = self.room.lock();
+        let mut held = self.room.held.lock();
         let own = held.addresses.get(&self.address).copied().unwrap_or_default();
         if held.bytes + more > self.room.bytes_max || own + more > self.room.address_bytes_max {
             return false;
@@ -84,7 +82,7 @@ impl Drop for Share {
         if self.bytes == 0 {
             return;
         }
-        let mut held = self.room.lock();
+        let mut held = self.room.held.lock();
         held.bytes -= self.bytes;
         let left = held.addresses.get(&self.address).copied().unwrap_or_default().saturating_sub(self.bytes);
         if left == 0 {
@@ -125,7 +123,7 @@ mod tests {
             "unknown clients take nothing from the known"
         );
         drop((others, same));
-        assert_eq!(rooms.unknown.lock().bytes, 0);
-        assert!(rooms.unknown.lock().addresses.is_empty());
+        assert_eq!(rooms.unknown.held.lock().bytes, 0);
+        assert!(rooms.unknown.held.lock().addresses.is_empty());
     }
 }

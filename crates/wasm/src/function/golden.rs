@@ -4,7 +4,7 @@ use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
 use super::Outcome;
-use crate::{CallFailure, Mark, Method, Plan, Request, Response, Stage, Verdict};
+use crate::{CallFailure, Mark, Plan, Request, Response, Stage, Verdict};
 
 /// The time that a plugin sees in its tests, so that golden outputs stay golden: 2026-01-01T00:00:00Z.
 pub const NOW_MS: u64 = 1_767_225_600_000;
@@ -39,20 +39,10 @@ pub fn mark(mark: &Mark, event: &Map<String, Value>) -> Value {
     }
 }
 
-const fn method(method: Method) -> &'static str {
-    match method {
-        Method::Get => "GET",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Patch => "PATCH",
-        Method::Delete => "DELETE",
-    }
-}
-
 fn request(request: &Request) -> Value {
     let headers: Map<String, Value> =
         request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.as_str().into())).collect();
-    let mut shown = json!({"method": method(request.method), "url": request.url, "headers": headers,
+    let mut shown = json!({"method": request.method.as_str(), "url": request.url, "headers": headers,
         "body": body(&request.body), "events": request.events});
     if !request.tag.is_empty() {
         shown["tag"] = request.tag.as_str().into();

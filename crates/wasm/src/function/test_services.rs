@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use hmac::{Hmac, Mac as _};
 use serde_json::Value;
-use tidegate_plugin::Manifest;
+use tidegate_plugin::{Digest, Manifest};
 
-use crate::{Lookup, Mac, MacKey, Services, Signer};
+use crate::{Lookup, MacKey, Services, Signer};
 
 /// What tests grant: the tables of `fixtures/lookups.json`, and secrets whose value is their placeholder.
 #[must_use]
@@ -29,7 +29,7 @@ impl Lookup for Tables {
 struct Placeholders(Vec<String>);
 
 impl Signer for Placeholders {
-    fn sign(&self, mac: Mac, key: MacKey<'_>, data: &[u8]) -> Result<Vec<u8>, String> {
+    fn sign(&self, digest: Digest, key: MacKey<'_>, data: &[u8]) -> Result<Vec<u8>, String> {
         let key = match key {
             MacKey::Named(name) if self.0.iter().any(|known| known == name) => {
                 format!("{{{{secret.{name}}}}}").into_bytes()
@@ -38,18 +38,18 @@ impl Signer for Placeholders {
             MacKey::Derived(bytes) => bytes.to_vec(),
         };
         let wrong = |_| "the key has no usable length".to_owned();
-        Ok(match mac {
-            Mac::HmacSha1 => {
+        Ok(match digest {
+            Digest::Sha1 => {
                 let mut mac = Hmac::<sha1::Sha1>::new_from_slice(&key).map_err(wrong)?;
                 mac.update(data);
                 mac.finalize().into_bytes().to_vec()
             }
-            Mac::HmacSha256 => {
+            Digest::Sha256 => {
                 let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&key).map_err(wrong)?;
                 mac.update(data);
                 mac.finalize().into_bytes().to_vec()
             }
-            Mac::HmacSha512 => {
+            Digest::Sha512 => {
                 let mut mac = Hmac::<sha2::Sha512>::new_from_slice(&key).map_err(wrong)?;
                 mac.update(data);
                 mac.finalize().into_bytes().to_vec()
