@@ -10,6 +10,7 @@ mod init;
 mod lookups;
 mod notes;
 mod objects;
+mod outgoing;
 mod outline;
 mod plugin;
 mod warehouses;
@@ -28,6 +29,7 @@ pub use outline::Outline;
 pub use plugin::{PluginConfig, effective_policy};
 
 use fields::Fields;
+use outgoing::Outgoing;
 use tidegate_contract::{Contract, Domain, lint};
 use tidegate_document::file;
 pub use tidegate_document::yaml;
@@ -101,6 +103,7 @@ struct Server {
     window: Window,
     quarantine: QuarantineBounds,
     pagemap_scan: bool,
+    outgoing: Outgoing,
 }
 
 impl Workspace {
@@ -124,7 +127,7 @@ impl Workspace {
         if !main.exists() {
             return Err(vec![no_workspace(dir)]);
         }
-        let server = read_file(dir, &main, &mut problems, read_server);
+        let server = read_file(dir, &main, &mut problems, |f| read_server(f, dir));
         let sources = objects::read_folder(dir, "sources", &mut problems, objects::source);
         let functions = objects::read_folder(dir, "functions", &mut problems, |f| objects::function(f, dir));
         let lookups = objects::read_folder(dir, "lookups", &mut problems, |f| lookups::lookup(f, dir));
@@ -132,8 +135,10 @@ impl Workspace {
         let data_dir = data.map(Path::to_path_buf).unwrap_or_else(|| {
             dir.join(server.as_ref().and_then(|server| server.data.clone()).unwrap_or_else(|| DATA_DEFAULT.to_owned()))
         });
+        let outgoing = server.as_ref().map(|server| server.outgoing.clone()).unwrap_or_default();
+        let around = objects::Around { dir, data: &data_dir, outgoing: &outgoing };
         let destinations =
-            objects::read_folder(dir, "destinations", &mut problems, |f| objects::destination(f, dir, &data_dir));
+            objects::read_folder(dir, "destinations", &mut problems, |f| objects::destination(f, &around));
         let syncs = objects::read_folder(dir, "syncs", &mut problems, objects::sync);
         let names = objects::Names { sources: &sources, functions: &functions, destinations: &destinations };
         objects::check(dir, &names, &syncs, &mut problems);
@@ -208,7 +213,7 @@ fn read_tree(dir: &Path, path: &Path, problems: &mut Vec<Problem>) -> Option<yam
     }
 }
 
-fn read_server(fields: &mut Fields<'_>) -> Server {
+fn read_server(fields: &mut Fields<'_>, dir: &Path) -> Server {
     let listen = fields.parsed("listen", "address such as 0.0.0.0:8080");
     let (mut admin_listen, mut wrong_tokens_max) = (None, None);
     fields.within("admin", |f| {
@@ -276,6 +281,7 @@ fn read_server(fields: &mut Fields<'_>) -> Server {
         window,
         quarantine,
         pagemap_scan,
+        outgoing: Outgoing::read(fields, dir),
     }
 }
 

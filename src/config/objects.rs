@@ -12,6 +12,7 @@ use tidegate_wasm::Limits;
 
 use super::fields::{Fields, Problem};
 use super::lookups::{self, Borrowed};
+use super::outgoing::Outgoing;
 use super::plugin::PluginConfig;
 use super::read_file;
 use crate::warehouses;
@@ -227,14 +228,22 @@ pub(super) fn function(fields: &mut Fields<'_>, dir: &Path) -> Option<FunctionCo
     Some(FunctionConfig { component, settings_json, memory_bytes_max, cpu_batch_max, lookups })
 }
 
-pub(super) fn destination(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<DestinationConfig> {
+/// What a destination may refer to.
+pub(super) struct Around<'a> {
+    /// The workspace's folder.
+    pub(super) dir: &'a Path,
+    pub(super) data: &'a Path,
+    pub(super) outgoing: &'a Outgoing,
+}
+
+pub(super) fn destination(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<DestinationConfig> {
     let Some(kind) = fields.required("kind", "sqlite") else {
         fields.leave_rest();
         return None;
     };
     let kind = match kind.as_str() {
-        "plugin" => DestinationKind::Plugin(Box::new(super::plugin::plugin(fields, dir, &data.join("store"))?)),
-        kind => DestinationKind::Warehouse(Box::new(super::warehouses::warehouse(fields, kind, dir, data)?)),
+        "plugin" => DestinationKind::Plugin(Box::new(super::plugin::plugin(fields, around)?)),
+        kind => DestinationKind::Warehouse(Box::new(super::warehouses::warehouse(fields, kind, around)?)),
     };
     Some(DestinationConfig { kind })
 }

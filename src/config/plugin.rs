@@ -13,8 +13,8 @@ use tidegate_wasm::Limits;
 use tidegate_wasm::function::granted;
 
 use super::fields::Fields;
-use super::objects::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
-use super::set;
+use super::objects::{Around, BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
+use super::{outgoing, set};
 
 /// A destination plugin and what it may do.
 #[derive(Clone)]
@@ -46,12 +46,14 @@ pub fn effective_policy(grant: &Grant, manifest: Manifest, settings: Map<String,
     grant.effective_policy(manifest, settings, limits)
 }
 
-/// `store` is the folder of the server's store, which may not be there yet.
-pub(super) fn plugin(fields: &mut Fields<'_>, dir: &Path, store: &Path) -> Option<PluginConfig> {
+/// The folder of the server's store may not be there yet.
+pub(super) fn plugin(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<PluginConfig> {
+    let (dir, store) = (around.dir, &around.data.join("store"));
     let component = fields.text("component").map(|path| dir.join(path));
     let package = component.as_deref().map(|component| package(fields, dir, component));
     let settings = fields.settings("settings");
-    let grant = grant(fields);
+    let mut grant = grant(fields);
+    grant.ca_file = outgoing::ca_file(fields, dir).or_else(|| around.outgoing.ca_file.clone());
     if component.is_none() && !settings.is_empty() {
         let message = "`settings` are those of a `component`, and this file names none";
         let fix = "name the `component`, or give the settings to `tidegate destination push --settings FILE`";

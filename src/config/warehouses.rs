@@ -13,6 +13,7 @@ use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_sqlite as sqlite;
 
 use super::fields::Fields;
+use super::objects::Around;
 use crate::warehouses::ALL_CAPABILITIES;
 use crate::warehouses::Settings;
 
@@ -36,13 +37,13 @@ const SHIPPED: [&str; 15] = [
 ];
 
 /// The warehouse of this kind.
-pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, dir: &Path, data: &Path) -> Option<Settings> {
+pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, around: &Around<'_>) -> Option<Settings> {
     match kind {
-        "sqlite" => Some(Settings::Sqlite(sqlite_file(fields, dir, data))),
-        "postgres" => postgres::server(fields, dir).map(|settings| Settings::Postgres(Box::new(settings))),
-        "clickhouse" => clickhouse::server(fields, dir).map(Settings::ClickHouse),
-        "snowflake" => snowflake::account(fields, dir).map(Settings::Snowflake),
-        "lake" => lake::folder(fields, dir, data).map(|settings| Settings::Lake(Box::new(settings))),
+        "sqlite" => Some(Settings::Sqlite(sqlite_file(fields, around.dir, around.data))),
+        "postgres" => postgres::server(fields, around).map(|settings| Settings::Postgres(Box::new(settings))),
+        "clickhouse" => clickhouse::server(fields, around).map(Settings::ClickHouse),
+        "snowflake" => snowflake::account(fields, around).map(Settings::Snowflake),
+        "lake" => lake::folder(fields, around).map(|settings| Settings::Lake(Box::new(settings))),
         _ => {
             let message = format!("a destination of kind {kind:?} is not known");
             let mut kinds: Vec<&str> =

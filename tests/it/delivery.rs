@@ -11,6 +11,7 @@ mod pushed;
 mod reach;
 mod sign_in;
 mod start;
+mod trusted;
 
 use std::collections::BTreeMap;
 

@@ -36,6 +36,7 @@ mod store;
 mod support;
 mod swap;
 mod toolchains;
+mod trust;
 mod violations;
 mod warehouse;
 mod wire;

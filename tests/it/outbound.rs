@@ -35,6 +35,7 @@ fn settings(origin: &str, private: &[&str]) -> Settings {
         asked: vec![Rule { origin: origin.clone(), methods: vec![Method::GET, Method::POST] }],
         granted: vec![origin],
         private_hosts: private.iter().map(|&host| host.to_owned()).collect(),
+        ca_file: None,
     };
     Settings::new(policy, Duration::from_secs(30))
 }

@@ -1,5 +1,6 @@
 //! What a manifest asks for against what a workspace grants.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub struct EffectivePolicy {
     /// Origins that it may send to; `None` grants the https origins that the manifest spells out.
     pub allow_hosts: Option<Vec<String>>,
     pub allow_private_hosts: Vec<String>,
+    /// Authorities to trust besides the machine's, a PEM file.
+    pub ca_file: Option<PathBuf>,
     /// What any plugin of its language gets without asking.
     pub limits: Limits,
     /// What the workspace lets it have instead.
@@ -114,6 +117,7 @@ impl EffectivePolicy {
             settings,
             allow_hosts: None,
             allow_private_hosts: Vec::new(),
+            ca_file: None,
             limits: Limits::default(),
             memory_bytes_max: None,
             cpu_batch_max: None,
@@ -211,7 +215,8 @@ impl EffectivePolicy {
     }
 
     fn policy(&self, problems: &mut Vec<PolicyProblem>) -> Policy {
-        let mut policy = Policy { private_hosts: self.allow_private_hosts.clone(), ..Policy::default() };
+        let (private_hosts, ca_file) = (self.allow_private_hosts.clone(), self.ca_file.clone());
+        let mut policy = Policy { private_hosts, ca_file, ..Policy::default() };
         for rule in &self.manifest.hosts {
             let setting = rule.origin.strip_prefix("{{settings.").and_then(|rest| rest.strip_suffix("}}"));
             let origin: Option<Origin> = match setting {

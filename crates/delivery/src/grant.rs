@@ -1,5 +1,6 @@
 //! What a workspace grants a destination, whichever version of its plugin runs.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -14,6 +15,8 @@ pub struct Grant {
     /// Origins that it may send to; `None` grants the https origins that the manifest spells out.
     pub allow_hosts: Option<Vec<String>>,
     pub allow_private_hosts: Vec<String>,
+    /// Authorities to trust besides the machine's, a PEM file.
+    pub ca_file: Option<PathBuf>,
     pub memory_bytes_max: Option<usize>,
     pub cpu_batch_max: Option<Duration>,
     pub pending: PendingLimits,
@@ -41,6 +44,7 @@ impl Grant {
         effective.limits = limits;
         effective.allow_hosts.clone_from(&self.allow_hosts);
         effective.allow_private_hosts.clone_from(&self.allow_private_hosts);
+        effective.ca_file.clone_from(&self.ca_file);
         effective.memory_bytes_max = self.memory_bytes_max;
         effective.cpu_batch_max = self.cpu_batch_max;
         effective.pending = self.pending;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tidegate_event::Event;
 use tidegate_net::outbound::{Client, Settings};
+use tidegate_net::trust::TrustError;
 use tidegate_plugin::{Batching, Order};
 use tidegate_process::clock;
 use tidegate_process::telemetry::{Healed, Streak};
@@ -59,8 +60,8 @@ pub(super) struct Stop {
 /// A destination that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("TLS could not be set up: {0}")]
-    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     #[error("the plugin does not take its settings: {0}")]
     Settings(String),
 }

@@ -1,4 +1,5 @@
-//! Connections: one server loop for every port, with limits in both directions.
+//! Connections: one server loop for every port, with limits in both directions; and for those that we make, one trust for
+//! TLS and one way to set up an HTTP client.
 //!
 //! Nouns: a **port** (a bound listener), a **connection** (a socket, and how far its client has come), the **phase** of a
 //! connection (idle, sending a head, being served, being written to), the **table** (all connections of a port), a
@@ -26,6 +27,8 @@ mod serve;
 mod table;
 /// The way out: requests to far hosts on behalf of guests, checked, signed and bounded.
 pub mod outbound;
+pub mod trust;
+mod web;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +43,7 @@ pub use address::{Caller, Network};
 pub use body::RequestBody;
 pub use callers::{InFlight, Started, WrongTries};
 use table::Table;
+pub use web::{Proxies, ProxyError, WebSettings};
 
 /// What every client gets: a small body, whole.
 pub type Reply = Response<Full<Bytes>>;

@@ -10,7 +10,8 @@
 //! * It goes to an address that was looked at: names are resolved here, every address that is not global is dropped
 //!   unless the workspace grants that very host, and the connection is made to what is left. A name that changes its
 //!   address between the look and the connection gains nothing, because there is no second look-up.
-//! * Redirects are answers like any other: never followed. No proxy is read from the environment.
+//! * Redirects are answers like any other: never followed. There is no proxy: behind one, the proxy would
+//!   look names up, and what it connects to could not be looked at.
 //! * Secrets are put in last, after the place was checked, and only where the far side alone can read them: path,
 //!   query, header values, text bodies. They are taken out of every answer before anybody sees it.
 //! * Everything is bounded: the URL, headers, bodies, the whole exchange in time, the answer in bytes.

@@ -5,12 +5,12 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
+use tidegate_net::WebSettings;
 use tidegate_warehouse::Part;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::ledger;
@@ -40,8 +40,7 @@ pub struct Settings {
     pub password: String,
     /// Where the tables of syncs without a schema are.
     pub database: String,
-    /// Further authorities to trust, in PEM.
-    pub ca_file: Option<PathBuf>,
+    pub web: WebSettings,
     /// Whether rows are compressed on their way.
     pub compress: bool,
     pub look_up: LookUp,
@@ -79,7 +78,7 @@ impl Settings {
             user: "default".to_owned(),
             password: String::new(),
             database: "default".to_owned(),
-            ca_file: None,
+            web: WebSettings::default(),
             compress: false,
             look_up: LookUp::default(),
             timeout: Duration::from_secs(300),
@@ -149,7 +148,7 @@ impl Settings {
             url,
             user: self.user,
             password: self.password,
-            ca_file: self.ca_file,
+            web: self.web,
             compress: self.compress,
             look_up: self.look_up,
             timeout: self.timeout,
@@ -174,7 +173,7 @@ pub struct Checked {
     pub(super) url: Url,
     pub(super) user: String,
     pub(super) password: String,
-    pub(super) ca_file: Option<PathBuf>,
+    pub(super) web: WebSettings,
     pub(super) compress: bool,
     pub(super) look_up: LookUp,
     pub(super) timeout: Duration,

@@ -3,6 +3,7 @@
 //! Every error becomes a [`Failure`] in [`ClickHouseError::failure`], which alone decides between trying again and stopping.
 
 use tidegate_event::destination::{Failure, Rejected};
+use tidegate_net::trust::RefusedCertificate;
 use tidegate_process::telemetry::with_causes;
 
 /// Why a batch did not become durable.
@@ -121,8 +122,9 @@ impl ClickHouseError {
                 401 | 403 => format!("let what stands before {place} pass the requests, or correct user and password"),
                 _ => format!("{place} does not answer as ClickHouse does; correct the url of this destination"),
             },
-            Self::Net { .. }
-            | Self::Task { .. }
+            // A certificate does not become trusted by waiting; whatever else is on the way may pass.
+            Self::Net { source, .. } => return Some(RefusedCertificate::in_causes(source)?.advice("`ca_file`")),
+            Self::Task { .. }
             | Self::Mutating { .. }
             | Self::Answer { .. }
             | Self::Waits

@@ -4,15 +4,9 @@
 //! the status is the outcome. The body of a statement is looked at all the same, for an exception behind a good status; answers
 //! are checked by who asked.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Url};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
-use tidegate_document::file;
 
 use super::client::Checked;
 use super::error::ClickHouseError;
@@ -56,29 +50,8 @@ impl Wire {
     /// Prepares everything; the server is not asked yet.
     pub(super) fn new(settings: &Checked) -> Result<Self, ClickHouseError> {
         let unusable = |problem: String| ClickHouseError::Settings { problem };
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        if let Some(path) = &settings.ca_file {
-            let shown = path.display();
-            let pem = file::read(path, file::SECRET_BYTES_MAX)
-                .map_err(|error| unusable(format!("ca_file {shown}: {error}")))?;
-            let certificates = CertificateDer::pem_slice_iter(&pem)
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|error| unusable(format!("ca_file {shown}: {error}")))?;
-            if roots.add_parsable_certificates(certificates).0 == 0 {
-                return Err(unusable(format!("ca_file {shown} holds no certificate")));
-            }
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| unusable(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .http1_only()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
+        let builder = settings.web.client().map_err(|error| unusable(error.to_string()))?;
+        let client = builder
             .connect_timeout(settings.timeout.min(std::time::Duration::from_secs(10)))
             .timeout(settings.timeout)
             // Servers of old close idle connections after three seconds.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
+use tidegate_net::WebSettings;
 use tidegate_warehouse::Part;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
@@ -148,6 +149,7 @@ impl Partition {
 pub struct Settings {
     pub place: Place,
     pub options: Options,
+    pub web: WebSettings,
     pub limits: Limits,
     /// Folder of the tables of syncs that name no schema.
     pub schema: String,
@@ -168,6 +170,7 @@ impl Settings {
         Self {
             place,
             options: Options::default(),
+            web: WebSettings::default(),
             limits: Limits::default(),
             schema: "events".to_owned(),
             partition: Partition::Day,
@@ -203,7 +206,7 @@ impl Settings {
         if let Some(problem) = problem {
             return Err(LakeError::Settings { problem: problem.to_owned() }.failure(&name));
         }
-        let store = Store::open(&self.place, &self.options).map_err(|error| {
+        let store = Store::open(&self).map_err(|error| {
             // Whatever a builder refuses is in the settings.
             let problem = error.to_string();
             LakeError::Settings { problem }.failure(&name)

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::io::ErrorKind;
 
 use tidegate_event::destination::{Failure, Rejected};
+use tidegate_net::trust::RefusedCertificate;
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +103,10 @@ impl LakeError {
 
 fn store_advice(error: &object_store::Error, place: &str) -> Option<String> {
     use object_store::Error as Store;
+    // A certificate does not become trusted by waiting.
+    if let Some(refused) = RefusedCertificate::in_causes(error) {
+        return Some(refused.advice("`ca_file`"));
+    }
     match error {
         Store::PermissionDenied { .. } => {
             Some(format!("let the credentials read, write, list and delete below {place}"))

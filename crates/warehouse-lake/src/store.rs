@@ -23,8 +23,9 @@ use object_store::{
     RetryConfig, UpdateVersion,
 };
 use rustix::fs::{FlockOperation, flock};
+use tidegate_net::WebSettings;
 
-use super::client::{Options, Place};
+use super::client::{Place, Settings};
 use super::error::{LakeError, disk, doing};
 use super::manifest::{FORMAT, Root};
 
@@ -71,7 +72,9 @@ impl fmt::Debug for Store {
 
 impl Store {
     /// Makes the client; asks nothing of the far side.
-    pub(super) fn open(place: &Place, options: &Options) -> Result<Self, LakeError> {
+    pub(super) fn open(settings: &Settings) -> Result<Self, LakeError> {
+        let (place, options) = (&settings.place, &settings.options);
+        let connector = Connector(settings.web.clone());
         let opening = doing("opening the store");
         let client = ClientOptions::new()
             .with_connect_timeout(CONNECT_TIMEOUT)
@@ -97,7 +100,7 @@ impl Store {
                 for (key, value) in options.iter() {
                     builder = builder.with_config(AmazonS3ConfigKey::from_str(key).map_err(&opening)?, value);
                 }
-                let builder = builder.with_client_options(client).with_retry(retry).with_http_connector(Connector);
+                let builder = builder.with_client_options(client).with_retry(retry).with_http_connector(connector);
                 bucket(Arc::new(builder.build().map_err(opening)?), prefix)
             }
             Place::Gcs { bucket: name, prefix } => {
@@ -109,7 +112,7 @@ impl Store {
                     }
                     builder = builder.with_config(GoogleConfigKey::from_str(key).map_err(&opening)?, value);
                 }
-                let builder = builder.with_client_options(client).with_retry(retry).with_http_connector(Connector);
+                let builder = builder.with_client_options(client).with_retry(retry).with_http_connector(connector);
                 bucket(Arc::new(builder.build().map_err(opening)?), prefix)
             }
             Place::Azure { container, prefix } => {
@@ -117,7 +120,7 @@ impl Store {
                 for (key, value) in options.iter() {
                     builder = builder.with_config(AzureConfigKey::from_str(key).map_err(&opening)?, value);
                 }
-                let builder = builder.with_client_options(client).with_retry(retry).with_http_connector(Connector);
+                let builder = builder.with_client_options(client).with_retry(retry).with_http_connector(connector);
                 bucket(Arc::new(builder.build().map_err(opening)?), prefix)
             }
         })
@@ -308,28 +311,19 @@ fn walk(folder: &FilePath, path: &str) -> std::io::Result<Vec<(String, i64)>> {
     Ok(files)
 }
 
-/// Makes HTTP clients that trust the roots compiled in: the TLS of a lake depends on no file of the machine, nor on who
-/// else in the process has chosen what for its own.
+/// Makes HTTP clients as the settings say.
 #[derive(Debug)]
-struct Connector;
+struct Connector(WebSettings);
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let failed =
             |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "HTTP", source };
-        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| failed(error.into()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let builder = self.0.client().map_err(|error| failed(error.into()))?;
         let allow_http = options
             .get_config_value(&object_store::ClientConfigKey::AllowHttp)
             .is_some_and(|allowed| allowed == "true");
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .http1_only()
+        let client = builder
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .https_only(!allow_http)

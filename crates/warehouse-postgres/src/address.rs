@@ -68,6 +68,8 @@ pub struct Address {
     pub(super) mode: TlsMode,
     /// A file of certificates, or `system`.
     pub(super) root_cert: Option<String>,
+    /// Authorities to trust besides the machine's where `root_cert` names no file.
+    pub ca_file: Option<PathBuf>,
     pub(super) cert: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
     /// A file of passwords, and whether it was asked for by name.
@@ -167,7 +169,7 @@ impl Address {
             return Err(format!("there are {ports} ports for {named} hosts"));
         }
         let shown = format!("{user}@{hosts}/{dbname}");
-        Ok(Self { config, mode, root_cert, cert, key, passfile, shown, connect_timeout })
+        Ok(Self { config, mode, root_cert, ca_file: None, cert, key, passfile, shown, connect_timeout })
     }
 
     /// Who the router is there.

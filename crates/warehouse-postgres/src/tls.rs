@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tidegate_document::file;
+use tidegate_net::trust;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::{Address, TlsMode};
@@ -84,12 +85,12 @@ pub(super) struct Tls(pub(super) MakeRustlsConnect);
 
 impl Tls {
     pub(super) fn new(address: &Address) -> Result<Self, PostgresError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = trust::provider();
         let verifies = matches!(address.mode, TlsMode::VerifyCa | TlsMode::VerifyFull)
             // As libpq has it: whoever names authorities for `require` wants them asked.
             || (address.mode == TlsMode::Require && address.root_cert.is_some());
         let verifier: Arc<dyn ServerCertVerifier> = if verifies {
-            let roots = Arc::new(roots(address.root_cert.as_deref())?);
+            let roots = Arc::new(roots(address)?);
             let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
                 .build()
                 .map_err(|error| PostgresError::Tls { problem: error.to_string() })?;
@@ -125,26 +126,22 @@ fn pem(path: &Path) -> Result<Vec<u8>, PostgresError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PostgresError> {
-    let found = CertificateDer::pem_slice_iter(&pem(path)?).collect::<Result<Vec<_>, _>>();
-    let found = found.map_err(|error| unusable(path, &error.to_string()))?;
-    if found.is_empty() { Err(unusable(path, "there is no certificate in it")) } else { Ok(found) }
+    trust::certificates(path).map_err(|error| unusable(path, &error.to_string()))
 }
 
-/// The authorities of a file; of the machine, or those that browsers trust where the machine has none.
-fn roots(file: Option<&str>) -> Result<RootCertStore, PostgresError> {
-    let mut store = RootCertStore::empty();
-    match file {
-        Some(path) if path != "system" => {
-            for certificate in certificates(Path::new(path))? {
-                store.add(certificate).map_err(|error| unusable(Path::new(path), &error.to_string()))?;
-            }
+/// The authorities of `sslrootcert` and no others, as libpq has it; where it names no file, those that are trusted
+/// everywhere.
+fn roots(address: &Address) -> Result<RootCertStore, PostgresError> {
+    match address.root_cert.as_deref().filter(|path| *path != "system").map(Path::new) {
+        None => {
+            trust::roots(address.ca_file.as_deref()).map_err(|error| PostgresError::Tls { problem: error.to_string() })
         }
-        _ => {
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if store.is_empty() {
-                store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        Some(path) => {
+            let mut store = RootCertStore::empty();
+            for certificate in certificates(path)? {
+                store.add(certificate).map_err(|error| unusable(path, &error.to_string()))?;
             }
+            Ok(store)
         }
     }
-    Ok(store)
 }

@@ -4,6 +4,7 @@
 //! Snowflake's own words are kept; requests, whose headers hold secrets, are never shown.
 
 use tidegate_event::destination::{Failure, Rejected};
+use tidegate_net::trust::RefusedCertificate;
 use tidegate_warehouse::schema_cache::Taken;
 
 /// Why a batch did not become durable.
@@ -136,6 +137,8 @@ impl SnowflakeError {
                  this machine reach the account's stage storage (SELECT SYSTEM$ALLOWLIST() lists its hosts)"
             }
             Self::Taken { name } => return Some(format!("rename {name}, or give the sync a schema of its own")),
+            // A certificate does not become trusted by waiting; whatever else is on the way may pass.
+            Self::Http { source, .. } => return Some(RefusedCertificate::in_causes(source)?.advice("`ca_file`")),
             Self::Ledger => "correct the row of this sync in _TIDEGATE_LEDGER",
             Self::Settings { .. } => "correct the settings of the warehouse",
             Self::Key { .. } => "correct `auth` of the destination",

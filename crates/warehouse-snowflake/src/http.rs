@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
+use tidegate_net::WebSettings;
 
 use super::error::{SnowflakeError, doing};
 
@@ -23,33 +24,32 @@ pub(super) struct Http {
     pub(super) client: Client,
     /// Scheme, host and port.
     pub(super) base: Arc<str>,
+    web: WebSettings,
 }
 
 impl Http {
-    /// Makes a client that trusts the usual certificate authorities; connects to nothing yet.
+    /// Makes a client; connects to nothing yet.
     ///
     /// # Errors
-    /// Never in practice: only if TLS cannot be set up.
-    pub(super) fn new(base: &str) -> Result<Self, SnowflakeError> {
+    /// The file of authorities cannot be used.
+    pub(super) fn new(base: &str, web: &WebSettings) -> Result<Self, SnowflakeError> {
         let wrong = |problem: String| SnowflakeError::Settings { problem };
-        let mut roots = rustls::RootCertStore::empty();
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| wrong(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let client = Client::builder()
-            .tls_backend_preconfigured(config)
+        let builder = web.client().map_err(|error| wrong(error.to_string()))?;
+        let client = builder
             .user_agent(concat!("Tidegate/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIME_MAX)
             .timeout(ANSWER_TIME_MAX)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
             .build()
             .map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { client, base: base.into() })
+        Ok(Self { client, base: base.into(), web: web.clone() })
+    }
+
+    /// The same with connections of its own, for another runtime.
+    ///
+    /// # Errors
+    /// See [`Self::new`].
+    pub(super) fn anew(&self) -> Result<Self, SnowflakeError> {
+        Self::new(&self.base, &self.web)
     }
 
     /// Whether files may travel without encryption: only where an operator configured an endpoint without it.

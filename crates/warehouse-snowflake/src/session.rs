@@ -244,11 +244,11 @@ impl Drop for Session {
         }
         // A delivery was dropped half-way. Whoever comes next must not wait for locks that nobody holds any more, so this
         // one round trip is worth waiting for; it has a time limit.
-        let (base, token) = (Arc::clone(&self.http.base), std::mem::take(&mut self.token));
+        let (http, token) = (self.http.clone(), std::mem::take(&mut self.token));
         let goodbye = std::thread::Builder::new().name("snowflake-goodbye".to_owned()).spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
             runtime.block_on(async {
-                if let Ok(http) = Http::new(&base) {
+                if let Ok(http) = http.anew() {
                     farewell(http, token).await;
                 }
             });

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tidegate_document::file;
 use tidegate_event::destination::Failure;
+use tidegate_net::WebSettings;
 use tidegate_warehouse::Part;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::table::Limits;
@@ -77,6 +78,7 @@ pub struct Settings {
     pub schema: String,
     /// Another base URL than `https://<account>.snowflakecomputing.com`: a private link, a test.
     pub endpoint: Option<String>,
+    pub web: WebSettings,
     pub auth: Auth,
     pub load: Load,
     pub limits: Limits,
@@ -96,6 +98,7 @@ impl Settings {
             database: database.to_owned(),
             schema: "PUBLIC".to_owned(),
             endpoint: None,
+            web: WebSettings::default(),
             auth,
             load: Load::default(),
             limits: Limits::default(),
@@ -202,7 +205,7 @@ impl Checked {
                 Auth::OAuth(_) | Auth::Token(_) | Auth::Password(_) => None,
             };
             let signer = pem.map(|pem| Signer::new(&self.settings.account, &self.settings.user, &pem)).transpose()?;
-            let http = Http::new(&self.base)?;
+            let http = Http::new(&self.base, &self.settings.web)?;
             Ok(SnowflakeWarehouse::new(self, http, signer))
         };
         open().map_err(|trouble| trouble.failure(&account))

@@ -1,19 +1,18 @@
 //! `kind: clickhouse`.
 
-use std::path::Path;
-
 use tidegate_warehouse_clickhouse as clickhouse;
 
 use super::limits;
 use crate::config::fields::Fields;
+use crate::config::objects::Around;
 
-pub(super) fn server(fields: &mut Fields<'_>, dir: &Path) -> Option<clickhouse::Settings> {
+pub(super) fn server(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<clickhouse::Settings> {
     let limits = limits(fields, &clickhouse::CAPABILITIES);
     let url = fields.required("url", "https://clickhouse.example.com:8443");
     let user = fields.text("user");
     let password = fields.text("password");
     let database = fields.text("database");
-    let ca_file = fields.text("ca_file").map(|file| dir.join(file));
+    let web = around.outgoing.of_destination(fields, around.dir);
     let compress = one_of(fields, "compression", [("none", false), ("gzip", true)]);
     let look_up = one_of(
         fields,
@@ -28,7 +27,7 @@ pub(super) fn server(fields: &mut Fields<'_>, dir: &Path) -> Option<clickhouse::
         user: user.unwrap_or_else(|| new.user.clone()),
         password: password.unwrap_or_default(),
         database: database.unwrap_or_else(|| new.database.clone()),
-        ca_file,
+        web,
         compress,
         look_up,
         timeout: timeout.unwrap_or(new.timeout),

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use tidegate_net::WebSettings;
 use tidegate_warehouse_lake::{self as lake, Partition, Place};
 
 use super::limits;
 use crate::config::fields::{Fields, environment};
+use crate::config::objects::Around;
 
-pub(super) fn folder(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<lake::Settings> {
-    let place = place(fields, dir, data);
+pub(super) fn folder(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<lake::Settings> {
+    let place = place(fields, around.dir, around.data);
     let limits = limits(fields, &lake::CAPABILITIES);
     let mut options = lake::Options::default();
     // Every field is asked for whatever the place is, so that a wrong one is told by name.
@@ -29,6 +31,7 @@ pub(super) fn folder(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option
     if let Some(place) = &place {
         from_environment(place, &mut options);
     }
+    let web = web(fields, around, place.as_ref());
     let partition = match fields.text("partition").map(|word| (Partition::parse(&word), word)) {
         None => Partition::Day,
         Some((Some(partition), _)) => partition,
@@ -49,6 +52,7 @@ pub(super) fn folder(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option
     let default = lake::Settings::new(place?);
     Some(lake::Settings {
         options,
+        web,
         limits,
         partition,
         schema: schema.unwrap_or_else(|| default.schema.clone()),
@@ -58,6 +62,18 @@ pub(super) fn folder(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option
         orphan_age: orphan_age.unwrap_or(default.orphan_age),
         ..default
     })
+}
+
+/// How a bucket is reached; a folder is reached without.
+fn web(fields: &mut Fields<'_>, around: &Around<'_>, place: Option<&Place>) -> WebSettings {
+    let Some(place @ Place::Folder(_)) = place else { return around.outgoing.of_destination(fields, around.dir) };
+    for field in ["ca_file", "proxy"] {
+        if fields.text(field).is_some() {
+            let message = format!("{field} says nothing to a lake in {place}");
+            fields.problem(fields.line_of(field), message, "take it away");
+        }
+    }
+    WebSettings::default()
 }
 
 /// `url`, which may be a folder relative to the workspace or to its data; the data's own folder when it is absent.

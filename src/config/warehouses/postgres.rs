@@ -1,11 +1,10 @@
 //! `kind: postgres`.
 
-use std::path::Path;
-
 use tidegate_warehouse_postgres as postgres;
 
 use super::limits;
 use crate::config::fields::Fields;
+use crate::config::objects::Around;
 
 /// Fields that are parameters of the connection, by libpq's names. Paths among them count from the workspace.
 const POSTGRES_FIELDS: [&str; 14] = [
@@ -26,14 +25,14 @@ const POSTGRES_FIELDS: [&str; 14] = [
 ];
 const POSTGRES_FILES: [&str; 4] = ["sslrootcert", "sslcert", "sslkey", "passfile"];
 
-pub(super) fn server(fields: &mut Fields<'_>, dir: &Path) -> Option<postgres::Settings> {
+pub(super) fn server(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<postgres::Settings> {
     let limits = limits(fields, &postgres::CAPABILITIES);
     let url = fields.text("url");
     let mut parameters = Vec::new();
     for name in POSTGRES_FIELDS {
         if let Some(value) = fields.text(name) {
             let is_file = POSTGRES_FILES.contains(&name) && value != "system" && !value.is_empty();
-            let value = if is_file { dir.join(value).to_string_lossy().into_owned() } else { value };
+            let value = if is_file { around.dir.join(value).to_string_lossy().into_owned() } else { value };
             parameters.push((name, value));
         }
     }
@@ -44,7 +43,7 @@ pub(super) fn server(fields: &mut Fields<'_>, dir: &Path) -> Option<postgres::Se
         return None;
     }
     let timeouts = [fields.duration("lock_timeout"), fields.duration("statement_timeout")];
-    let address = match postgres::Address::parse(url.as_deref(), parameters, &environment()) {
+    let mut address = match postgres::Address::parse(url.as_deref(), parameters, &environment()) {
         Ok(address) => address,
         Err(problem) => {
             let line = fields.line_of("url");
@@ -56,6 +55,8 @@ pub(super) fn server(fields: &mut Fields<'_>, dir: &Path) -> Option<postgres::Se
             return None;
         }
     };
+    // Where sslrootcert names nobody, the workspace's authorities count with the machine's.
+    address.ca_file.clone_from(&around.outgoing.ca_file);
     let mut settings = postgres::Settings { limits, ..postgres::Settings::new(address) };
     if let Some(schema) = schema {
         settings.schema = schema;

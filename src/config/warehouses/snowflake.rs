@@ -6,14 +6,16 @@ use tidegate_warehouse_snowflake as snowflake;
 
 use super::limits;
 use crate::config::fields::Fields;
+use crate::config::objects::Around;
 
-pub(super) fn account(fields: &mut Fields<'_>, dir: &Path) -> Option<snowflake::Settings> {
+pub(super) fn account(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<snowflake::Settings> {
     let limits = limits(fields, &snowflake::CAPABILITIES);
     let account = fields.required("account", "myorg-account");
     let user = fields.required("user", "TIDEGATE");
     let database = fields.required("database", "ANALYTICS");
     let (role, warehouse) = (fields.text("role"), fields.required("warehouse", "LOADING"));
     let (schema, endpoint) = (fields.text("schema"), fields.text("endpoint"));
+    let web = around.outgoing.of_destination(fields, around.dir);
     let load = match fields.text("load").as_deref() {
         None | Some("staged") => snowflake::Load::Staged,
         Some("streaming") => snowflake::Load::Streaming,
@@ -25,13 +27,14 @@ pub(super) fn account(fields: &mut Fields<'_>, dir: &Path) -> Option<snowflake::
     };
     let statement_time_max = fields.duration("statement_time_max");
     let line = fields.line_of("auth");
-    let Some(auth) = fields.within("auth", |fields| auth(fields, dir)) else {
+    let Some(auth) = fields.within("auth", |fields| auth(fields, around.dir)) else {
         fields.problem(line, "auth is missing", "add `auth:` and below it `private_key_file: rsa_key.p8`");
         return None;
     };
     let mut settings = snowflake::Settings::new(&account?, &user?, &database?, auth?);
     (settings.role, settings.warehouse, settings.endpoint) = (role, warehouse, endpoint);
     (settings.load, settings.limits) = (load, limits);
+    settings.web = web;
     settings.schema = schema.unwrap_or(settings.schema);
     settings.statement_time_max = statement_time_max.unwrap_or(settings.statement_time_max);
     Some(settings)

@@ -6,6 +6,7 @@ pub mod guests;
 pub mod http;
 pub mod mmdb;
 pub mod plugins;
+pub mod tls;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

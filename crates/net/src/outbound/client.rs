@@ -18,6 +18,7 @@ use super::request::{Request, Wire};
 use super::resolve::{Guarded, Resolve, SystemResolver};
 use super::secret::Secrets;
 use super::sign::{Authentication, TokenCache, hmac_header, sensitive, token_request};
+use crate::trust::{self, RefusedCertificate, TrustError};
 
 /// Of an answer, this much is kept.
 const KEPT_BYTES_MAX: usize = 64 << 10;
@@ -27,6 +28,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE_CONNECTIONS_MAX: usize = 16;
 const RESPONSE_HEADERS_MAX: usize = 64;
+/// How a workspace names authorities.
+pub(super) const CA_SETTING: &str = "`ca_file` of the destination, or of `net` in tidegate.yaml";
 /// What the far side may send before its headers end.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
@@ -89,14 +92,13 @@ pub(super) fn connector(
     policy: Arc<Policy>,
     resolver: Arc<dyn Resolve>,
     timeout: Duration,
-) -> Result<HttpsConnector<HttpConnector<Guarded>>, rustls::Error> {
+) -> Result<HttpsConnector<HttpConnector<Guarded>>, TrustError> {
+    let tls = trust::client_config(policy.ca_file.as_deref())?;
     let mut http = HttpConnector::new_with_resolver(Guarded { resolver, policy });
     http.enforce_http(false);
     http.set_connect_timeout(Some(CONNECT_TIMEOUT.min(timeout)));
     http.set_nodelay(true);
-    let provider = rustls::crypto::ring::default_provider();
-    let https = HttpsConnectorBuilder::new().with_provider_and_webpki_roots(provider)?;
-    Ok(https.https_or_http().enable_http1().wrap_connector(http))
+    Ok(HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http))
 }
 
 /// A pool of connections with the rules of one destination.
@@ -115,7 +117,7 @@ impl Client {
     ///
     /// # Errors
     /// TLS cannot be set up.
-    pub fn open(settings: Settings) -> Result<Self, rustls::Error> {
+    pub fn open(settings: Settings) -> Result<Self, TrustError> {
         let Settings { policy, mut secrets, authentication, timeout, resolver } = settings;
         let policy = Arc::new(policy);
         let https = connector(Arc::clone(&policy), resolver, timeout)?;
@@ -245,8 +247,12 @@ impl Client {
         Ok(kept)
     }
 
-    /// The refusal of our own resolver comes back wrapped in what the connection says about it.
+    /// A certificate that is not trusted says what to do. The refusal of our own resolver comes back wrapped in what the
+    /// connection says about it.
     fn error(&self, error: &legacy::Error) -> OutboundError {
+        if let Some(refused) = RefusedCertificate::in_causes(error) {
+            return OutboundError::Away(refused.advice(CA_SETTING));
+        }
         let mut reason = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {

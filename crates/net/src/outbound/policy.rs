@@ -1,6 +1,7 @@
 //! Where requests may go.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use hyper::Method;
@@ -135,6 +136,8 @@ pub struct Policy {
     pub granted: Vec<Origin>,
     /// Hosts of private networks that the workspace grants, as they stand in URLs.
     pub private_hosts: Vec<String>,
+    /// Authorities that the workspace trusts besides the machine's, a PEM file.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Policy {
@@ -242,6 +245,7 @@ mod tests {
             asked: vec![Rule { origin: asked.parse().unwrap(), methods: vec![Method::POST] }],
             granted: vec![granted.parse().unwrap()],
             private_hosts: private.iter().map(|&host| host.to_owned()).collect(),
+            ca_file: None,
         }
     }
 

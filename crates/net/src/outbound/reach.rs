@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tower_service::Service as _;
 
-use super::client::connector;
+use super::client::{CA_SETTING, connector};
 use super::policy::{Origin, Policy, Refusal};
 use super::resolve::{Resolve, UnknownName};
+use crate::trust::RefusedCertificate;
 
 /// Why an origin cannot be reached.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +21,8 @@ pub enum Unreachable {
     UnknownName { host: String, reason: String },
     #[error("{host} refuses connections on port {port}")]
     PortClosed { host: String, port: u16 },
+    #[error("{host}: {advice}")]
+    Certificate { host: String, advice: String },
     #[error("{host} cannot prove who it is, or does not speak TLS: {reason}")]
     Tls { host: String, reason: String },
     #[error("no connection within {} s", .0.as_secs())]
@@ -57,6 +60,9 @@ pub async fn reach(
 /// The innermost cause says what it is.
 fn told(origin: &Origin, error: &(dyn Error + 'static)) -> Unreachable {
     let host = || origin.host().to_owned();
+    if let Some(refused) = RefusedCertificate::in_causes(error) {
+        return Unreachable::Certificate { host: host(), advice: refused.advice(CA_SETTING) };
+    }
     let (mut reason, mut cause) = (String::new(), Some(error));
     while let Some(error) = cause {
         if let Some(refusal) = error.downcast_ref::<Refusal>() {

@@ -152,6 +152,7 @@ mod tests {
             asked: vec![Rule { origin: origin.clone(), methods: vec![Method::POST] }],
             granted: vec![origin],
             private_hosts: Vec::new(),
+            ca_file: None,
         };
         let secrets = Secrets::new([
             ("key".to_owned(), "../a\"b@evil.net".to_owned()),

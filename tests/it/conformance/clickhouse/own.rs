@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tidegate_event::Kind;
 use tidegate_event::destination::{Batch, Failure};
+use tidegate_net::WebSettings;
 use tidegate_warehouse::Part;
 use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse_clickhouse::{self as clickhouse, LookUp};
@@ -273,7 +274,8 @@ fn a_line_is_encrypted_and_only_a_known_authority_is_trusted() {
     let alter = |settings: clickhouse::Settings| match &engine().unwrap().tls {
         Some((ca_file, port)) => {
             let url = format!("https://127.0.0.1:{port}");
-            clickhouse::Settings { url, ca_file: Some(ca_file.clone()), ..settings }
+            let web = WebSettings { ca_file: Some(ca_file.clone()), ..WebSettings::default() };
+            clickhouse::Settings { url, web, ..settings }
         }
         None => settings,
     };
@@ -289,6 +291,7 @@ fn a_line_is_encrypted_and_only_a_known_authority_is_trusted() {
         });
         let failure = Subject::open(&newcomer).try_deliver(numbered(0..1)).unwrap_err();
         assert!(failure.to_string().to_lowercase().contains("certificate"), "{failure}");
+        assert!(failure.to_string().contains("`ca_file`"), "{failure}");
     });
 }
 
@@ -407,7 +410,10 @@ fn settings_that_cannot_be_used_are_refused_at_once() {
         assert!(matches!(failure, Failure::Stop { .. }), "{settings:?}");
         assert!(!failure.to_string().contains("secret"), "{failure}");
     }
-    let missing = clickhouse::Settings { ca_file: Some("/none.pem".into()), ..of("https://host") };
+    let missing = clickhouse::Settings {
+        web: WebSettings { ca_file: Some("/none.pem".into()), ..WebSettings::default() },
+        ..of("https://host")
+    };
     let failure = Settings::ClickHouse(missing).open(&part).map(drop).unwrap_err();
     assert!(failure.to_string().contains("/none.pem"), "{failure}");
     assert!(Settings::ClickHouse(of("https://host:8443")).open(&part).is_ok(), "nothing need be reachable");

@@ -77,6 +77,12 @@ fn each_mode_trusts_whom_it_says() {
             assert!(failure.to_string().contains(says), "{user} {more}: {failure}");
             assert!(!format!("{failure} {failure:?}").contains("p@ss"));
         }
+        // Where no file is named, the workspace's authorities count with the machine's.
+        let mut address = parse(&place("router", "localhost", "sslmode=verify-full"), &Environment::default());
+        let failure = outcome(address.clone()).unwrap_err();
+        assert!(failure.to_string().contains("not trusted"), "{failure}");
+        address.ca_file = Some(rig.server.folder.join("ca.crt"));
+        assert_eq!(outcome(address).map_err(|failure| failure.to_string()), Ok(None));
     });
 }
 
