@@ -42,6 +42,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use parking_lot::Mutex;
+use tidegate_api_types::path;
 use tidegate_delivery::DestinationLogs;
 use tidegate_net::{self as net, Caller, Peer, Port, Reply, RequestBody, Service};
 use tidegate_registry::Store;
@@ -171,7 +172,7 @@ fn router(shared: &Arc<Shared>) -> Router {
     let document: Bytes = document.to_json().map(Bytes::from).unwrap_or_default();
     let shown = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     router
-        .route(openapi::PATH, axum::routing::get(async move || (shown, document)))
+        .route(path::OPENAPI, axum::routing::get(async move || (shown, document)))
         .route_layer(middleware::from_fn(authorised))
         .fallback(async || Refusal::not_found())
         .method_not_allowed_fallback(async || Refusal::wrong_method())

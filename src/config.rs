@@ -25,6 +25,7 @@ pub(crate) use fields::environment;
 pub use init::{Written, init};
 pub use lookups::{Borrowed, LookupConfig};
 pub use objects::{DestinationConfig, DestinationKind, FunctionConfig, SourceConfig, StartConfig, SyncConfig};
+pub(crate) use outgoing::proxies_of_environment;
 pub use outline::Outline;
 pub use plugin::{PluginConfig, effective_policy};
 

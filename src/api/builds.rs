@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use hyper::StatusCode;
 use tidegate_api_types::build::{Build, BuildError, BuildQuery, BuildState, Pushed};
+use tidegate_api_types::path;
 use tidegate_registry::{PluginKind, Progress};
 
 use super::Shared;
@@ -26,12 +27,12 @@ pub(super) async fn push(
     let bytes_max = shared.settings.store.limits().component_bytes_max;
     let bytes = body(shared, request, bytes_max, "a component").await?;
     let id = blocking(move || place.forced(force).take(plugin_kind, &name, &bytes)).await??;
-    let pushed = Pushed { build: id.to_string(), follow: format!("/admin/builds/{id}") };
+    let pushed = Pushed { build: id.to_string(), follow: path::BUILD.replace("{id}", id.as_ref()) };
     Ok((StatusCode::ACCEPTED, axum::Json(pushed)))
 }
 
 /// How far a build is; waits for its end, or for news.
-#[utoipa::path(get, path = "/admin/builds/{id}", tag = "builds", operation_id = "show_build",
+#[utoipa::path(get, path = path::BUILD, tag = "builds", operation_id = "show_build",
     params(("id" = String, Path), BuildQuery), responses((status = 200, body = Build), Refusal))]
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,

@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use tidegate_api_types::build::{PushQuery, Pushed};
 use tidegate_api_types::destination::{Destination, DestinationSummary, Destinations};
 use tidegate_api_types::logs::{LogQuery, Logs};
+use tidegate_api_types::path;
 use tidegate_api_types::version::{ChangeSettings, MakeLive, RollBack};
 use tidegate_registry::PluginKind;
 
@@ -19,7 +20,7 @@ type Answer<T> = Result<axum::Json<T>, Refusal>;
 type Of = State<Arc<Shared>>;
 
 /// All destinations whose versions were uploaded.
-#[utoipa::path(get, path = "/admin/destinations", tag = "destinations", operation_id = "list_destinations",
+#[utoipa::path(get, path = path::DESTINATIONS, tag = "destinations", operation_id = "list_destinations",
     responses((status = 200, body = Destinations), Refusal))]
 pub(super) async fn list(State(shared): Of) -> axum::Json<Destinations> {
     let (settings, releases) = (&shared.settings, shared.settings.store.releases());
@@ -40,7 +41,7 @@ pub(super) async fn list(State(shared): Of) -> axum::Json<Destinations> {
 }
 
 /// One destination with its versions, which of them carries, and what became of events.
-#[utoipa::path(get, path = "/admin/destinations/{name}", tag = "destinations", operation_id = "show_destination",
+#[utoipa::path(get, path = path::DESTINATION, tag = "destinations", operation_id = "show_destination",
     params(NameInPath), responses((status = 200, body = Destination), Refusal))]
 pub(super) async fn show(State(shared): Of, Name(name): Name) -> Answer<Destination> {
     let versions = shared.versions(PluginKind::Destinations, &name)?;
@@ -51,7 +52,7 @@ pub(super) async fn show(State(shared): Of, Name(name): Name) -> Answer<Destinat
 }
 
 /// Uploads a component: a version of the destination, when it passes every check.
-#[utoipa::path(post, path = "/admin/destinations/{name}/versions", tag = "destinations", operation_id = "push_destination",
+#[utoipa::path(post, path = path::DESTINATION_VERSIONS, tag = "destinations", operation_id = "push_destination",
     params(NameInPath, PushQuery), request_body(content = Vec<u8>, content_type = "application/wasm"),
     responses((status = 202, body = Pushed), Refusal))]
 pub(super) async fn push(
@@ -64,7 +65,7 @@ pub(super) async fn push(
 }
 
 /// Makes a version live: the syncs that name the destination take it with their next batch.
-#[utoipa::path(post, path = "/admin/destinations/{name}/live", tag = "destinations", operation_id = "make_destination_live",
+#[utoipa::path(post, path = path::DESTINATION_LIVE, tag = "destinations", operation_id = "make_destination_live",
     params(NameInPath), request_body = MakeLive, responses((status = 200, body = Destination), Refusal))]
 pub(super) async fn live(State(shared): Of, Name(name): Name, Json(asked): Json<MakeLive>) -> Answer<Destination> {
     let (sha256, settings) = (sha(&asked.sha256)?, object(asked.settings)?);
@@ -72,14 +73,14 @@ pub(super) async fn live(State(shared): Of, Name(name): Name, Json(asked): Json<
 }
 
 /// Goes back to the version before.
-#[utoipa::path(post, path = "/admin/destinations/{name}/rollback", tag = "destinations", operation_id = "roll_destination_back",
+#[utoipa::path(post, path = path::DESTINATION_ROLLBACK, tag = "destinations", operation_id = "roll_destination_back",
     params(NameInPath), request_body = RollBack, responses((status = 200, body = Destination), Refusal))]
 pub(super) async fn rollback(State(shared): Of, Name(name): Name, Json(_): Json<RollBack>) -> Answer<Destination> {
     changed(&shared, name, "rollback", change::rollback(PluginKind::Destinations)).await
 }
 
 /// Changes the settings of the live version.
-#[utoipa::path(post, path = "/admin/destinations/{name}/settings", tag = "destinations",
+#[utoipa::path(post, path = path::DESTINATION_SETTINGS, tag = "destinations",
     operation_id = "change_destination_settings", params(NameInPath), request_body = ChangeSettings,
     responses((status = 200, body = Destination), Refusal))]
 pub(super) async fn settings(
@@ -91,7 +92,7 @@ pub(super) async fn settings(
 }
 
 /// What it logged since the server started, newest last.
-#[utoipa::path(get, path = "/admin/destinations/{name}/logs", tag = "destinations", operation_id = "destination_logs",
+#[utoipa::path(get, path = path::DESTINATION_LOGS, tag = "destinations", operation_id = "destination_logs",
     params(NameInPath, LogQuery), responses((status = 200, body = Logs), Refusal))]
 pub(super) async fn logs(State(shared): Of, Name(name): Name, Query(query): Query<LogQuery>) -> Answer<Logs> {
     shared.destination_logs(name, &query).map(axum::Json)

@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use tidegate_api_types::build::{PushQuery, Pushed};
 use tidegate_api_types::function::{ChangeCanary, Function, FunctionSummary, Functions, OfSource};
 use tidegate_api_types::logs::{LogQuery, Logs};
+use tidegate_api_types::path;
 use tidegate_api_types::version::{ChangeSettings, MakeLive, RollBack};
 use tidegate_registry::{PluginKind, Store};
 use tidegate_wasm::function::RolloutMode;
@@ -20,7 +21,7 @@ type Answer<T> = Result<axum::Json<T>, Refusal>;
 type Of = State<Arc<Shared>>;
 
 /// All functions.
-#[utoipa::path(get, path = "/admin/functions", tag = "functions", operation_id = "list_functions",
+#[utoipa::path(get, path = path::FUNCTIONS, tag = "functions", operation_id = "list_functions",
     responses((status = 200, body = Functions), Refusal))]
 pub(super) async fn list(State(shared): Of) -> axum::Json<Functions> {
     let (settings, releases) = (&shared.settings, shared.settings.store.releases());
@@ -44,7 +45,7 @@ pub(super) async fn list(State(shared): Of) -> axum::Json<Functions> {
 }
 
 /// One function with its versions, which of them are in use, and what they did.
-#[utoipa::path(get, path = "/admin/functions/{name}", tag = "functions", operation_id = "show_function",
+#[utoipa::path(get, path = path::FUNCTION, tag = "functions", operation_id = "show_function",
     params(NameInPath), responses((status = 200, body = Function), Refusal))]
 pub(super) async fn show(State(shared): Of, Name(name): Name) -> Answer<Function> {
     let versions = shared.versions(PluginKind::Functions, &name)?;
@@ -55,7 +56,7 @@ pub(super) async fn show(State(shared): Of, Name(name): Name) -> Answer<Function
 }
 
 /// Uploads a component: a version of the function, when it passes every check.
-#[utoipa::path(post, path = "/admin/functions/{name}/versions", tag = "functions", operation_id = "push_function",
+#[utoipa::path(post, path = path::FUNCTION_VERSIONS, tag = "functions", operation_id = "push_function",
     params(NameInPath, PushQuery), request_body(content = Vec<u8>, content_type = "application/wasm"),
     responses((status = 202, body = Pushed), Refusal))]
 pub(super) async fn push(
@@ -68,7 +69,7 @@ pub(super) async fn push(
 }
 
 /// Makes a version live; the answer comes when the next event goes through it.
-#[utoipa::path(post, path = "/admin/functions/{name}/live", tag = "functions", operation_id = "make_function_live",
+#[utoipa::path(post, path = path::FUNCTION_LIVE, tag = "functions", operation_id = "make_function_live",
     params(NameInPath), request_body = MakeLive, responses((status = 200, body = Function), Refusal))]
 pub(super) async fn live(State(shared): Of, Name(name): Name, Json(asked): Json<MakeLive>) -> Answer<Function> {
     let (sha256, settings) = (sha(&asked.sha256)?, object(asked.settings)?);
@@ -77,14 +78,14 @@ pub(super) async fn live(State(shared): Of, Name(name): Name, Json(asked): Json<
 }
 
 /// Ends the canary or shadow that there is; where there is none, goes back to the version before.
-#[utoipa::path(post, path = "/admin/functions/{name}/rollback", tag = "functions", operation_id = "roll_function_back",
+#[utoipa::path(post, path = path::FUNCTION_ROLLBACK, tag = "functions", operation_id = "roll_function_back",
     params(NameInPath), request_body = RollBack, responses((status = 200, body = Function), Refusal))]
 pub(super) async fn rollback(State(shared): Of, Name(name): Name, Json(_): Json<RollBack>) -> Answer<Function> {
     changed(&shared, name, "rollback", change::rollback(PluginKind::Functions)).await
 }
 
 /// Begins or ends a canary: a version that is tried beside the live one.
-#[utoipa::path(post, path = "/admin/functions/{name}/canary", tag = "functions", operation_id = "change_canary",
+#[utoipa::path(post, path = path::FUNCTION_CANARY, tag = "functions", operation_id = "change_canary",
     params(NameInPath), request_body = ChangeCanary, responses((status = 200, body = Function), Refusal))]
 pub(super) async fn canary(State(shared): Of, Name(name): Name, Json(asked): Json<ChangeCanary>) -> Answer<Function> {
     let ChangeCanary { sha256, settings, share, shadow, off, force } = asked;
@@ -110,7 +111,7 @@ pub(super) async fn canary(State(shared): Of, Name(name): Name, Json(asked): Jso
 }
 
 /// Changes the settings of the live version.
-#[utoipa::path(post, path = "/admin/functions/{name}/settings", tag = "functions", operation_id = "change_function_settings",
+#[utoipa::path(post, path = path::FUNCTION_SETTINGS, tag = "functions", operation_id = "change_function_settings",
     params(NameInPath), request_body = ChangeSettings, responses((status = 200, body = Function), Refusal))]
 pub(super) async fn settings(
     State(shared): Of,
@@ -121,7 +122,7 @@ pub(super) async fn settings(
 }
 
 /// Lets it see the events of a source.
-#[utoipa::path(post, path = "/admin/functions/{name}/attach", tag = "functions", operation_id = "attach_function",
+#[utoipa::path(post, path = path::FUNCTION_ATTACH, tag = "functions", operation_id = "attach_function",
     params(NameInPath), request_body = OfSource, responses((status = 200, body = Function), Refusal))]
 pub(super) async fn attach(State(shared): Of, Name(name): Name, Json(of): Json<OfSource>) -> Answer<Function> {
     if !shared.settings.sources.contains(&of.source) {
@@ -133,14 +134,14 @@ pub(super) async fn attach(State(shared): Of, Name(name): Name, Json(of): Json<O
 }
 
 /// Lets it see the events of a source no more.
-#[utoipa::path(post, path = "/admin/functions/{name}/detach", tag = "functions", operation_id = "detach_function",
+#[utoipa::path(post, path = path::FUNCTION_DETACH, tag = "functions", operation_id = "detach_function",
     params(NameInPath), request_body = OfSource, responses((status = 200, body = Function), Refusal))]
 pub(super) async fn detach(State(shared): Of, Name(name): Name, Json(of): Json<OfSource>) -> Answer<Function> {
     changed(&shared, name, "detach", Box::new(move |store, name| store.detach(name, &of.source))).await
 }
 
 /// What it logged, newest last.
-#[utoipa::path(get, path = "/admin/functions/{name}/logs", tag = "functions", operation_id = "function_logs",
+#[utoipa::path(get, path = path::FUNCTION_LOGS, tag = "functions", operation_id = "function_logs",
     params(NameInPath, LogQuery), responses((status = 200, body = Logs), Refusal))]
 pub(super) async fn logs(State(shared): Of, Name(name): Name, Query(query): Query<LogQuery>) -> Answer<Logs> {
     shared.function_logs(name, query).await.map(axum::Json)

@@ -14,9 +14,6 @@ use utoipa_axum::routes;
 use super::refusal::Refusal;
 use super::{Shared, builds, destinations, functions};
 
-/// Where the document is.
-pub(super) const PATH: &str = "/api/openapi.json";
-
 #[derive(OpenApi)]
 #[openapi(
     info(

@@ -15,7 +15,7 @@ use tidegate_document::file;
 use tidegate_process::clock;
 use tokio::sync::mpsc;
 
-use super::client::{Answer, Client, Target};
+use super::client::{Answer, ConnectArgs, IngestClient};
 use super::{Done, Failure, out, runtime, style, traffic};
 use crate::config::{LISTEN_DEFAULT, Outline};
 use duplicates::Duplicates;
@@ -55,6 +55,8 @@ pub(super) struct Args {
     /// A name for this run, part of every made-up messageId [default: random]
     #[arg(long, value_name = "NAME")]
     run: Option<String>,
+    #[command(flatten)]
+    connect: ConnectArgs,
 }
 
 /// What became of the events.
@@ -73,7 +75,7 @@ struct OutgoingBatch {
 
 pub(super) fn run(args: &Args, json: bool) -> Done {
     let outline = args.workspace.as_ref().map(|dir| Outline::read(dir, None)).transpose().map_err(Failure::Problems)?;
-    let target = target(args, outline.as_ref())?;
+    let client = client(args, outline.as_ref())?;
     let runtime = runtime()?;
     // A key by itself names no source.
     let here = outline.as_ref().filter(|_| args.write_key.is_none());
@@ -90,8 +92,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         let queue = Arc::new(tokio::sync::Mutex::new(queue));
         let mut senders = Vec::new();
         for _ in 0..args.connections {
-            let (queue, tally, bar, client) =
-                (Arc::clone(&queue), Arc::clone(&tally), bar.clone(), Client::new(target.clone()));
+            let (queue, tally, bar, client) = (Arc::clone(&queue), Arc::clone(&tally), bar.clone(), client.clone());
             senders.push(tokio::spawn(deliver(client, queue, tally, bar)));
         }
         match (args.generate, args.file.clone()) {
@@ -170,7 +171,7 @@ fn report(tally: &Tally, took: Duration, duplicates: Option<u64>, json: bool) ->
     if refused > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn target(args: &Args, outline: Option<&Outline>) -> Result<Target, Failure> {
+fn client(args: &Args, outline: Option<&Outline>) -> Result<IngestClient, Failure> {
     let url = match (&args.to, outline) {
         (Some(url), _) => url.clone(),
         (None, Some(outline)) => format!("http://{}", outline.listen().map_err(Failure::Problems)?),
@@ -195,7 +196,7 @@ fn target(args: &Args, outline: Option<&Outline>) -> Result<Target, Failure> {
             "no write key; give --write-key KEY, or --workspace DIR to take it from there".into(),
         ));
     };
-    Ok(Target::new(&url, &key)?)
+    Ok(IngestClient::new(&url, &key, &args.connect)?)
 }
 
 fn bar(total: Option<u64>, json: bool) -> ProgressBar {
@@ -303,7 +304,7 @@ fn send_lines(queued: &mpsc::Sender<OutgoingBatch>, lines: &mut Vec<String>) {
 /// Posts batches until there are no more. What is worth retrying is sent again with the same bytes, which the
 /// server recognises.
 async fn deliver(
-    mut client: Client,
+    client: IngestClient,
     queue: Arc<tokio::sync::Mutex<mpsc::Receiver<OutgoingBatch>>>,
     tally: Arc<Tally>,
     bar: ProgressBar,

@@ -6,16 +6,21 @@ mod list;
 mod logs;
 mod push;
 mod session;
+mod shown;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use tidegate_api_types::function::{ChangeCanary, OfSource};
+use tidegate_api_types::version::{MakeLive, Version};
 use tidegate_registry::PluginKind;
 
 use super::{Done, Failure, runtime, style};
 use push::{Upload, Wish};
 use session::{ServerArgs, Session};
+use shown::{Charged, Shown};
 
 /// Versions of functions on a server.
 #[derive(Debug, clap::Subcommand)]
@@ -147,22 +152,19 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
         }
         Command::Both(command) => runtime.block_on(both(command, plugin_kind, json)),
         Command::Canary { name, off: _, server } => runtime.block_on(async {
-            let answer = Session::new(server)?.post(&path(plugin_kind, name, "canary"), &json!({"off": true})).await?;
+            let asked = ChangeCanary { off: Some(true), ..ChangeCanary::default() };
+            let answer = server.client()?.change_canary(name, &asked).await?;
             say(&answer, json, || format!("{} what was tried beside the live version of {name}", style::good("ended")))
         }),
         Command::Attach { name, source, server } => runtime.block_on(async {
-            let answer =
-                Session::new(server)?.post(&path(plugin_kind, name, "attach"), &json!({"source": source})).await?;
-            say(&answer, json, || match &answer["live"] {
-                Value::Null => {
-                    format!("{} {name} to source {source}; no version of it is live", style::good("attached"))
-                }
-                _ => format!("{} {name} to source {source}", style::good("attached")),
+            let answer = server.client()?.attach_function(name, &OfSource { source: source.clone() }).await?;
+            say(&answer, json, || match &answer.live {
+                None => format!("{} {name} to source {source}; no version of it is live", style::good("attached")),
+                Some(_) => format!("{} {name} to source {source}", style::good("attached")),
             })
         }),
         Command::Detach { name, source, server } => runtime.block_on(async {
-            let answer =
-                Session::new(server)?.post(&path(plugin_kind, name, "detach"), &json!({"source": source})).await?;
+            let answer = server.client()?.detach_function(name, &OfSource { source: source.clone() }).await?;
             say(&answer, json, || format!("{} {name} from source {source}", style::good("detached")))
         }),
     }
@@ -181,38 +183,30 @@ pub(super) fn run_destination(command: &DestinationCommand, json: bool) -> Done 
 async fn both(command: &Both, plugin_kind: PluginKind, json: bool) -> Done {
     match command {
         Both::Versions { name, server } => {
-            let answer = Session::new(server)?.get(&format!("/admin/{}/{name}", plugin_kind.all())).await?;
-            print_versions(&answer, plugin_kind.one(), json);
+            print_versions(&Session::new(server, plugin_kind)?.show(name).await?, plugin_kind.one(), json);
             Ok(ExitCode::SUCCESS)
         }
         Both::List { server } => list::run(server, plugin_kind, json).await,
         Both::Live { name, sha, settings, force, server } => {
-            let mut session = Session::new(server)?;
-            let there = session.get(&format!("/admin/{}/{name}", plugin_kind.all())).await?;
-            let mut body = json!({"sha256": whole(&there, name, sha)?});
-            if *force {
-                body["force"] = true.into();
-            }
-            if let Some(settings) = settings.as_deref().map(read_json).transpose()? {
-                body["settings"] = settings;
-            }
-            let answer = session.post(&path(plugin_kind, name, "live"), &body).await?;
-            let live = short(&answer["live"]["sha256"]);
-            say(&answer, json, || format!("{name} {live} {}", style::good("is live")))
+            let session = Session::new(server, plugin_kind)?;
+            let sha256 = whole(&session.show(name).await?, name, sha)?;
+            let settings = settings.as_deref().map(read_json).transpose()?;
+            let answer = session.make_live(name, &MakeLive { sha256, settings, force: *force }).await?;
+            say(&answer, json, || format!("{name} {} {}", short(answer.live_sha()), style::good("is live")))
         }
         Both::Rollback { name, server } => {
-            let mut session = Session::new(server)?;
-            let before = session.get(&format!("/admin/{}/{name}", plugin_kind.all())).await?;
-            let answer = session.post(&path(plugin_kind, name, "rollback"), &json!({})).await?;
-            let (left, live) = (short(&before["live"]["sha256"]), short(&answer["live"]["sha256"]));
+            let session = Session::new(server, plugin_kind)?;
+            let before = session.show(name).await?;
+            let answer = session.roll_back(name).await?;
+            let (left, live) = (short(before.live_sha()), short(answer.live_sha()));
             say(&answer, json, || {
                 let done = style::good("rolled back");
-                match (&before["canary"], &answer["previous"]) {
-                    (Value::Null, Value::Null) => {
+                match (before.canary(), answer.previous_sha()) {
+                    (None, None) => {
                         format!("{done} {name}: {live} is live again instead of {left}; there is no version before it")
                     }
-                    (Value::Null, previous) => {
-                        let previous = short(&previous["sha256"]);
+                    (None, previous) => {
+                        let previous = short(previous);
                         format!(
                             "{done} {name}: {live} is live again instead of {left}; the one before it is {previous}"
                         )
@@ -226,18 +220,17 @@ async fn both(command: &Both, plugin_kind: PluginKind, json: bool) -> Done {
 }
 
 /// The version of `name` that begins with `sha`.
-fn whole(there: &Value, name: &str, sha: &str) -> Result<String, Failure> {
-    let versions = there["versions"].as_array().into_iter().flatten();
-    let begin = |version: &&str| !sha.is_empty() && version.starts_with(&sha.to_ascii_lowercase());
-    let found: Vec<&str> = versions.filter_map(|version| version["sha256"].as_str()).filter(begin).collect();
+fn whole(there: &Shown, name: &str, sha: &str) -> Result<String, Failure> {
+    let begins = |version: &&Version| !sha.is_empty() && version.sha256.starts_with(&sha.to_ascii_lowercase());
+    let found: Vec<&Version> = there.versions().iter().filter(begins).collect();
     match found.as_slice() {
-        [one] => Ok((*one).to_owned()),
+        [one] => Ok(one.sha256.clone()),
         [] => {
             let fix = format!("take one that `versions {name}` lists");
             Err(Failure::Failed(format!("{name} has no version {sha}\n  fix: {fix}")))
         }
         several => {
-            let several: Vec<&str> = several.iter().map(|sha| sha.get(..16).unwrap_or(sha)).collect();
+            let several: Vec<String> = several.iter().map(|one| one.sha256.chars().take(16).collect()).collect();
             Err(Failure::Failed(format!("several versions of {name} begin with {sha}: {}", several.join(", "))))
         }
     }
@@ -249,66 +242,65 @@ fn read_json(path: &Path) -> Result<Value, Failure> {
     serde_json::from_slice(&text).map_err(|error| failed(&error))
 }
 
-fn path(plugin_kind: PluginKind, name: &str, what: &str) -> String {
-    format!("/admin/{}/{name}/{what}", plugin_kind.all())
-}
-
-fn say(answer: &Value, json: bool, text: impl FnOnce() -> String) -> Done {
+fn say(answer: &impl Serialize, json: bool, text: impl FnOnce() -> String) -> Done {
     if json {
-        println!("{answer}");
+        println!("{}", shown::json(answer));
     } else {
         println!("{}", text());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn short(sha256: &Value) -> String {
-    sha256.as_str().unwrap_or("-").chars().take(12).collect()
+/// How a version is named to people.
+fn short(sha256: Option<&str>) -> String {
+    sha256.unwrap_or("-").chars().take(12).collect()
 }
 
-fn print_versions(answer: &Value, one: &str, json: bool) {
+fn print_versions(shown: &Shown, one: &str, json: bool) {
     if json {
-        println!("{answer}");
+        println!("{}", shown::json(shown));
         return;
     }
     let mut table = style::table(&["version", "state", "uploaded", "KiB", "compiled in ms", "events", "errors"]);
-    let (live, previous) = (&answer["live"]["sha256"], &answer["previous"]["sha256"]);
-    let canary = &answer["canary"];
-    for version in answer["versions"].as_array().into_iter().flatten() {
-        let sha = &version["sha256"];
-        let state = match () {
-            () if sha == live => "live".to_owned(),
-            () if *sha == canary["sha256"] && canary["shadow"] == true => "shadow".to_owned(),
-            () if *sha == canary["sha256"] => format!("canary {}%", canary["share"]),
-            () if sha == previous => "previous".to_owned(),
-            () if version["smoke"]["failed"].is_string() => "fails its fixtures".to_owned(),
-            () => String::new(),
-        };
-        let charges = answer["meters"]["charges"].as_array();
-        let charge = charges.and_then(|charges| charges.iter().find(|charge| charge["version"] == *sha));
-        let number = |name: &str| charge.map_or_else(|| "-".to_owned(), |charge| charge[name].to_string());
+    let charges = shown.charges();
+    for version in shown.versions() {
+        let charge = charges.iter().find(|charge| charge.version == version.sha256);
+        let number =
+            |of: fn(&Charged<'_>) -> u64| charge.map_or_else(|| "-".to_owned(), |charge| of(charge).to_string());
         table.add_row([
-            short(sha),
-            state,
-            version["uploaded_at"].as_str().unwrap_or_default().to_owned(),
-            (version["bytes"].as_u64().unwrap_or(0) / 1024).to_string(),
-            version["compile_ms"].to_string(),
-            number("events"),
-            number("errors"),
+            short(Some(&version.sha256)),
+            state(shown, version),
+            version.uploaded_at.clone(),
+            (version.bytes / 1024).to_string(),
+            version.compile_ms.to_string(),
+            number(|charge| charge.events),
+            number(|charge| charge.errors),
         ]);
     }
     println!("{table}");
-    failing::warn(answer, one);
-    for comparison in answer["meters"]["comparisons"].as_array().into_iter().flatten() {
-        let (same, different) =
-            (comparison["same"].as_u64().unwrap_or(0), comparison["different"].as_u64().unwrap_or(0));
+    failing::warn(shown, one);
+    for comparison in shown.comparisons() {
         println!(
             "shadow {} beside {}: {} events came out the same, {} differently{}",
-            short(&comparison["canary"]),
-            short(&comparison["live"]),
-            style::count(same),
-            style::count(different),
-            if different > 0 { "; --json shows samples" } else { "" },
+            short(Some(&comparison.canary)),
+            short(Some(&comparison.live)),
+            style::count(comparison.same),
+            style::count(comparison.different),
+            if comparison.different > 0 { "; --json shows samples" } else { "" },
         );
+    }
+}
+
+/// How a version is in use.
+fn state(shown: &Shown, version: &Version) -> String {
+    let sha256 = Some(version.sha256.as_str());
+    let canary = shown.canary().filter(|canary| canary.sha256 == version.sha256);
+    match canary {
+        _ if sha256 == shown.live_sha() => "live".to_owned(),
+        Some(canary) if canary.shadow == Some(true) => "shadow".to_owned(),
+        Some(canary) => format!("canary {}%", canary.share.unwrap_or(0)),
+        None if sha256 == shown.previous_sha() => "previous".to_owned(),
+        None if version.smoke.failed.is_some() => "fails its fixtures".to_owned(),
+        None => String::new(),
     }
 }

@@ -45,7 +45,7 @@ impl Outgoing {
 ///
 /// # Errors
 /// One of them is no address.
-pub(super) fn proxies_of_environment() -> Result<Proxies, ProxyError> {
+pub(crate) fn proxies_of_environment() -> Result<Proxies, ProxyError> {
     Proxies::from_variables(environment)
 }
 

@@ -7,6 +7,7 @@ mod author;
 mod bodies;
 mod body_limits;
 mod cli;
+mod client;
 mod conformance;
 mod connections;
 mod contract;

@@ -12,7 +12,7 @@ use crate::support::{Workspace, tidegate};
 
 const KINDS: [&str; 3] = ["clickhouse", "snowflake", "lake"];
 
-/// What each kind of warehouse says to strangers.
+/// What each kind of warehouse says to unknown clients.
 fn closed() -> Far {
     Far::new(|received| match kind_of(received) {
         "clickhouse" => {

@@ -15,6 +15,8 @@ pub mod destination;
 pub mod function;
 /// Lines that guests logged.
 pub mod logs;
+/// Where everything is: paths with `{name}` or `{id}` for what a request names.
+pub mod path;
 /// Versions and where they are in use.
 pub mod version;
 

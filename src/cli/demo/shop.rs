@@ -2,38 +2,35 @@
 
 use std::io::Write as _;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tidegate_process::clock;
 
-use crate::cli::client::{Client, Target};
+use crate::cli::client::{Answer, ConnectArgs, IngestClient};
 use crate::cli::{Failure, traffic};
 
 const EVENTS: u64 = 240;
 
 /// Sends everything and says what it sends.
 pub(super) async fn send(url: &str, key: &str) -> Result<(), Failure> {
-    let mut client = Client::new(Target::new(url, key)?);
+    let client = IngestClient::new(url, key, &ConnectArgs::default())?;
     let now_us = clock::now_us();
     let mut events: Vec<Value> = (0..EVENTS).map(|n| traffic::event(n, "demo", now_us)).collect();
-    let basic = format!("Basic {}", STANDARD.encode(format!("{key}:")));
     let json_type = ("content-type", "application/json");
-    let auth = ("authorization", basic.as_str());
 
     let singles: Vec<Value> = events.drain(..20).collect();
     for mut event in singles {
         event["writeKey"] = json!(key);
         let path = format!("/v1/{}", event["type"].as_str().unwrap_or("track"));
-        post(&mut client, &path, &[json_type], event.to_string().into()).await?;
+        taken(&path, client.without_key(&path, event.to_string().into()).await?)?;
     }
     println!("   20 single events with the key in the body, as the Hightouch browser SDK sends them");
 
     let singles: Vec<Value> = events.drain(..20).collect();
     for event in singles {
         let path = format!("/v1/{}", &event["type"].as_str().unwrap_or("t")[..1]);
-        post(&mut client, &path, &[("content-type", "text/plain"), auth], event.to_string().into()).await?;
+        let text = [("content-type", "text/plain")];
+        taken(&path, client.with_key(&path, &text, event.to_string().into()).await?)?;
     }
     println!("   20 single events as text/plain, as the Segment browser SDK sends them");
 
@@ -42,16 +39,17 @@ pub(super) async fn send(url: &str, key: &str) -> Result<(), Failure> {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(body.as_bytes())?;
     let zipped = Bytes::from(gzip.finish()?);
-    post(&mut client, "/v1/batch", &[json_type, auth, ("content-encoding", "gzip")], zipped.clone()).await?;
+    let headers = [json_type, ("content-encoding", "gzip")];
+    taken("/v1/batch", client.with_key("/v1/batch", &headers, zipped.clone()).await?)?;
     println!("   100 events in one gzipped batch, as the RudderStack server SDKs send them");
-    post(&mut client, "/v1/batch", &[json_type, auth, ("content-encoding", "gzip")], zipped).await?;
+    taken("/v1/batch", client.with_key("/v1/batch", &headers, zipped).await?)?;
     println!("   the same batch again: its first answer was lost on the way");
 
     events.extend(mishaps());
     let body = json!({"batch": events, "sentAt": tidegate_event::time::format_millis(now_us)}).to_string();
     // Something that no JSON library would write, in the middle of a good batch.
     let body = body.replacen("\"demo-broken\"", "NaN", 1);
-    post(&mut client, "/v1/batch", &[json_type, auth], body.into()).await?;
+    taken("/v1/batch", client.batch(body.into()).await?)?;
     println!("   a batch with four bad events among {} good ones", events.len() - 4);
     Ok(())
 }
@@ -69,8 +67,7 @@ fn mishaps() -> Vec<Value> {
     ]
 }
 
-async fn post(client: &mut Client, path: &str, headers: &[(&str, &str)], body: Bytes) -> Result<(), Failure> {
-    let answer = client.post(path, headers, body).await?;
+fn taken(path: &str, answer: Answer) -> Result<(), Failure> {
     if answer.status == 200 {
         return Ok(());
     }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::time::Instant;
 
 use super::session::Session;
+use super::shown::Shown;
 use crate::cli::{Failure, style};
 
 /// So many events say enough.
@@ -21,14 +22,12 @@ struct Seen {
 }
 
 impl Seen {
-    /// Of what the admin API shows of one name.
-    fn of(shown: &Value) -> Self {
-        let number = |value: &Value| value.as_u64().unwrap_or(0);
+    /// Of one version.
+    fn of(shown: &Shown, version: Option<&str>) -> Self {
         let mut seen = Self::default();
-        let charges = shown["meters"]["charges"].as_array().into_iter().flatten();
-        for charge in charges.filter(|charge| charge["version"] == shown["live"]["sha256"]) {
-            seen.events += number(&charge["events"]);
-            seen.failed += number(&charge["errors"]) + number(&charge["failed"]);
+        for charge in shown.charges().iter().filter(|charge| Some(charge.version) == version) {
+            seen.events += charge.events;
+            seen.failed += charge.failed;
         }
         seen
     }
@@ -43,62 +42,68 @@ impl Seen {
     }
 }
 
-/// What the name had seen before a push.
+/// Most events fail, as `--json` says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Failing {
+    events: u64,
+    failed: u64,
+    /// The last error, in words.
+    error: Option<String>,
+}
+
+/// What a version had seen before a push.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Before(Seen);
 
 impl Before {
     /// Of what the admin API shows; nothing of a name that is not there yet.
-    pub(super) fn of(shown: &Value, sha256: &Value) -> Self {
-        let mut shown = shown.clone();
-        shown["live"]["sha256"] = sha256.clone();
-        Self(Seen::of(&shown))
+    pub(super) fn of(shown: Option<&Shown>, sha256: &str) -> Self {
+        Self(shown.map(|shown| Seen::of(shown, Some(sha256))).unwrap_or_default())
     }
 
     /// Looks for at most `patience` at what the live version does with the events that come; answers what is to be said if
     /// most of them fail, and nothing if none come.
     pub(super) async fn watch(
         self,
-        session: &mut Session,
-        path: &str,
+        session: &Session,
+        name: &str,
         patience: Duration,
-    ) -> Result<Option<Value>, Failure> {
+    ) -> Result<Option<Failing>, Failure> {
         let until = Instant::now() + patience;
         loop {
-            let shown = session.get(path).await?;
-            let seen = Seen::of(&shown).since(self.0);
+            let shown = session.show(name).await?;
+            let seen = Seen::of(&shown, shown.live_sha()).since(self.0);
             if seen.events >= EVENTS_ENOUGH || Instant::now() >= until {
-                return Ok(seen.is_most().then(|| said(&shown, seen)));
+                return Ok(seen.is_most().then(|| failing(&shown, seen)));
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 }
 
-fn said(shown: &Value, seen: Seen) -> Value {
-    let charges = shown["meters"]["charges"].as_array().into_iter().flatten();
-    let mut errors =
-        charges.filter(|charge| charge["version"] == shown["live"]["sha256"]).map(|charge| &charge["error"]);
-    let error = errors.find_map(Value::as_str);
-    json!({"events": seen.events, "failed": seen.failed, "error": error})
+fn failing(shown: &Shown, seen: Seen) -> Failing {
+    let charges = shown.charges();
+    let mut of_live = charges.iter().filter(|charge| Some(charge.version) == shown.live_sha());
+    let error = of_live.find_map(|charge| charge.error).map(str::to_owned);
+    Failing { events: seen.events, failed: seen.failed, error }
 }
 
 /// The same as words for people, on standard error.
-pub(super) fn warn_of(failing: &Value, one: &str, name: &str) {
-    let error = failing["error"].as_str().map_or_else(String::new, |error| format!(": {}", style::plain(error, 500)));
+pub(super) fn warn_of(failing: &Failing, one: &str, name: &str) {
+    let error = failing.error.as_deref().map_or_else(String::new, |error| format!(": {}", style::plain(error, 500)));
     eprintln!(
         "{} {one} {name} failed {} of {} events that it saw{error}\n  what failed is in `tidegate quarantine`; `tidegate {one} rollback \
          {name}` goes back",
         style::error("warning:"),
-        failing["failed"],
-        failing["events"]
+        failing.failed,
+        failing.events
     );
 }
 
 /// Warns of a live version that failed most of what it ever saw.
-pub(super) fn warn(shown: &Value, one: &str) {
-    let seen = Seen::of(shown);
+pub(super) fn warn(shown: &Shown, one: &str) {
+    let seen = Seen::of(shown, shown.live_sha());
     if seen.is_most() {
-        warn_of(&said(shown, seen), one, shown["name"].as_str().unwrap_or_default());
+        warn_of(&failing(shown, seen), one, shown.name());
     }
 }

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde_json::Value;
+use tidegate_api_types::logs::{LogLine, LogQuery};
 use tidegate_registry::PluginKind;
 
 use super::session::{ServerArgs, Session};
-use super::{path, short};
+use super::short;
+use super::shown::json as shown_json;
 use crate::cli::{Done, style};
 
 #[derive(Debug, clap::Args)]
@@ -38,32 +39,25 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) async fn run(args: &Args, plugin_kind: PluginKind, json: bool) -> Done {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.append_pair("limit", &args.limit.to_string());
-    for (key, value) in [("event", &args.event), ("text", &args.text), ("level", &args.level)] {
-        if let Some(value) = value {
-            query.append_pair(key, value);
-        }
-    }
-    let path = format!("{}?{}", path(plugin_kind, &args.name, "logs"), query.finish());
-    let mut session = Session::new(&args.server)?;
-    let mut shown: Vec<Value> = Vec::new();
+    let Args { name, event, text, level, limit, .. } = args;
+    let query = LogQuery { event: event.clone(), text: text.clone(), level: level.clone(), limit: Some(*limit) };
+    let session = Session::new(&args.server, plugin_kind)?;
+    let mut shown: Vec<LogLine> = Vec::new();
     loop {
-        let answer = session.get(&path).await?;
-        let lines: Vec<Value> = answer["lines"].as_array().cloned().unwrap_or_default();
+        let lines = session.logs(name, &query).await?.lines;
         for line in lines.iter().filter(|line| !shown.contains(line)) {
             if json {
-                println!("{line}");
+                println!("{}", shown_json(line));
             } else {
-                let text = |name: &str| style::plain(line[name].as_str().unwrap_or_default(), 2_000);
-                println!("{} {} {} {}", text("at"), short(&line["version"]), text("level"), text("text"));
+                let LogLine { at, version, level, text, .. } = line;
+                let [at, level, text] = [at, level, text].map(|text| style::plain(text, 2_000));
+                println!("{at} {} {level} {text}", short(Some(version)));
             }
         }
         shown = lines;
         if !args.follow {
             if shown.is_empty() && !json {
-                let (one, name) = (plugin_kind.one(), &args.name);
-                eprintln!("no lines of {one} {name}; what broke is in `tidegate quarantine`");
+                eprintln!("no lines of {} {name}; what broke is in `tidegate quarantine`", plugin_kind.one());
             }
             return Ok(ExitCode::SUCCESS);
         }

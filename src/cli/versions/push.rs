@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tidegate_api_types::build::PushQuery;
+use tidegate_api_types::function::{ChangeCanary, OfSource};
+use tidegate_api_types::version::{MakeLive, Smoke};
 use tidegate_authoring as project;
 use tidegate_document::file;
 use tidegate_plugin::{Kind, Manifest, Package};
@@ -12,7 +15,9 @@ use tidegate_registry::PluginKind;
 
 use super::failing::{self, Before};
 use super::session::{ServerArgs, Session};
+use super::shown::{Listed, Shown};
 use super::{read_json, short};
+use crate::cli::client::ClientError;
 use crate::cli::{Done, Failure, function, style};
 
 /// What is pushed, and onto what.
@@ -55,6 +60,16 @@ pub(super) enum Wish {
     Nothing,
 }
 
+impl Wish {
+    const fn state(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Share(_) | Self::Shadow => "candidate",
+            Self::Nothing => "uploaded",
+        }
+    }
+}
+
 /// Everything that a push needs.
 struct Push<'a> {
     plugin_kind: PluginKind,
@@ -69,12 +84,12 @@ struct Push<'a> {
 /// Pushes a component. What can be refused without a build is refused before it.
 pub(super) async fn push(upload: &Upload, plugin_kind: PluginKind, wish: Wish, to: Option<&str>, json: bool) -> Done {
     let settings = upload.settings.as_deref().map(read_json).transpose()?;
-    let mut session = Session::new(&upload.server)?;
-    let there = session.get(&format!("/admin/{}", plugin_kind.all())).await?;
-    if let (Some(source), Some(sources)) = (to, there["sources"].as_array())
-        && !sources.iter().any(|known| known == source)
+    let session = Session::new(&upload.server, plugin_kind)?;
+    let there = session.list().await?;
+    if let (Some(source), Some(sources)) = (to, there.sources())
+        && !sources.contains(source)
     {
-        let known: Vec<&str> = sources.iter().filter_map(Value::as_str).collect();
+        let known: Vec<&str> = sources.iter().map(String::as_str).collect();
         let message = format!("there is no source {source:?}; there are {}", known.join(", "));
         return Err(Failure::Failed(format!("{message}\n  fix: name one of them with --to; nothing was pushed")));
     }
@@ -82,75 +97,59 @@ pub(super) async fn push(upload: &Upload, plugin_kind: PluginKind, wish: Wish, t
     let wish = if upload.no_live { Wish::Nothing } else { wish };
     let patience = Duration::from_secs_f64(upload.watch);
     let push = Push { plugin_kind, component, to, settings, wish, force: upload.force, patience };
-    push.run(&mut session, &there, json).await
+    push.run(&session, &there, json).await
 }
 
 impl Push<'_> {
-    async fn run(self, session: &mut Session, there: &Value, json: bool) -> Done {
+    async fn run(self, session: &Session, there: &Listed, json: bool) -> Done {
         let began = Instant::now();
         let manifest = self.manifest()?;
-        let name = manifest.name.clone();
+        let name = manifest.name.as_str();
         self.granted(&manifest, there)?;
-        let path = format!("/admin/{}/{name}", self.plugin_kind.all());
-        if let Wish::Share(_) | Wish::Shadow = self.wish {
-            let known = there[self.plugin_kind.all()].as_array().into_iter().flatten();
-            if !known.filter(|one| one["name"] == *name).any(|one| !one["live"].is_null()) {
-                let message = format!("no version of {name} is live that this one could be tried beside");
-                return Err(Failure::Failed(format!("{message}\n  fix: push it without --canary or --shadow first")));
-            }
+        let known = there.rows().into_iter().find(|row| row.name == name);
+        if let Wish::Share(_) | Wish::Shadow = self.wish
+            && known.is_none_or(|row| row.live.is_none())
+        {
+            let message = format!("no version of {name} is live that this one could be tried beside");
+            return Err(Failure::Failed(format!("{message}\n  fix: push it without --canary or --shadow first")));
         }
-        let known = there[self.plugin_kind.all()].as_array().into_iter().flatten().any(|one| one["name"] == *name);
-        let before = if known { session.get(&path).await? } else { Value::Null };
-        let force = if self.force { "?force=true" } else { "" };
-        let taken = session.upload(&format!("{path}/versions{force}"), self.component.clone()).await?;
-        let version = session.follow_build(taken["build"].as_str().unwrap_or_default(), json).await?;
-        let is_live = !version["sha256"].is_null() && before["live"]["sha256"] == version["sha256"];
-        let before = Before::of(&before, &version["sha256"]);
-        let kept = format!("{name} {}", short(&version["sha256"]));
-        let mut body = json!({"sha256": version["sha256"]});
-        if let Some(settings) = &self.settings {
-            body["settings"] = settings.clone();
-        }
-        if self.force {
-            body["force"] = true.into();
-        }
-        let (state, release) = match self.wish {
-            Wish::Live => ("live", session.post(&format!("{path}/live"), &body).await),
-            Wish::Share(share) => {
-                body["share"] = share.into();
-                ("candidate", session.post(&format!("{path}/canary"), &body).await)
-            }
-            Wish::Shadow => {
-                body["shadow"] = true.into();
-                ("candidate", session.post(&format!("{path}/canary"), &body).await)
-            }
-            Wish::Nothing => ("uploaded", Ok(Value::Null)),
-        };
+        let before = if known.is_some() { Some(session.show(name).await?) } else { None };
+        let query = PushQuery { force: self.force };
+        let version = session.push(name, query, self.component.clone(), json).await?;
+        let sha256 = version.sha256.as_str();
+        let was_live = before.as_ref().and_then(Shown::live_sha) == Some(sha256);
+        let before = Before::of(before.as_ref(), sha256);
+        let kept = format!("{name} {}", short(Some(sha256)));
         let after = |what: &str, failure: Failure| match failure {
             Failure::Failed(message) => Failure::Failed(format!("{message}\n  {kept} is uploaded, {what}")),
             problems @ Failure::Problems(_) => problems,
         };
-        let release =
-            release.map_err(|failure| after(if is_live { "and live as it was" } else { "and not live" }, failure))?;
+        let placed = self.place(session, name, sha256).await;
+        let shown = placed
+            .map_err(|error| after(if was_live { "and live as it was" } else { "and not live" }, error.into()))?;
+        let state = self.wish.state();
         if let Some(source) = self.to {
-            let attached = session.post(&format!("{path}/attach"), &json!({ "source": source })).await;
-            attached.map_err(|failure| after(&format!("{state}, and not attached to {source}"), failure))?;
+            let attached = session.client().attach_function(name, &OfSource { source: source.to_owned() }).await;
+            attached.map_err(|error| after(&format!("{state}, and not attached to {source}"), error.into()))?;
         }
-        let unused = self.unused(&release);
-        let is_used = self.to.is_some() || !self.used_by(&release).is_empty() || has_any(&release["attached"]);
+        let syncs = shown.as_ref().and_then(Shown::syncs);
+        let is_attached = shown.as_ref().is_some_and(|shown| !shown.attached().is_empty());
+        let is_used = self.to.is_some() || is_attached || syncs.is_some_and(|syncs| !syncs.is_empty());
         let failing = match self.wish {
-            Wish::Live if is_used => before.watch(session, &path, self.patience).await?,
+            Wish::Live if is_used => before.watch(session, name, self.patience).await?,
             _ => None,
         };
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let lookups_missing = shown.as_ref().and_then(Shown::lookups_missing);
         if json {
             println!(
                 "{}",
-                json!({"name": name, "state": state, "version": version, "attached": self.to, "syncs": release["syncs"],
-                    "lookups_missing": release["lookups_missing"], "failing": failing, "ms": ms})
+                json!({"name": name, "state": state, "version": version, "attached": self.to, "syncs": syncs,
+                    "lookups_missing": lookups_missing, "failing": failing, "ms": ms})
             );
             return Ok(ExitCode::SUCCESS);
         }
+        let unused = shown.as_ref().and_then(|shown| self.unused(shown));
         let is = match self.wish {
             Wish::Live if unused.is_some() => "is kept; no sync uses it".to_owned(),
             Wish::Live => "is live".to_owned(),
@@ -158,37 +157,50 @@ impl Push<'_> {
             Wish::Shadow => "is a candidate as a shadow; see `versions`".to_owned(),
             Wish::Nothing => "is uploaded, not live".to_owned(),
         };
-        let kib = version["bytes"].as_u64().unwrap_or(0) / 1024;
         println!(
-            "{} {kept} {is}{} ({kib} KiB, compiled in {} ms, {}, {ms} ms in all)",
+            "{} {kept} {is}{} ({} KiB, compiled in {} ms, {}, {ms} ms in all)",
             style::good("pushed"),
-            self.used_by(&release),
-            version["compile_ms"],
-            fixtures(&version["smoke"]),
+            self.used_by(syncs.unwrap_or_default()),
+            version.bytes / 1024,
+            version.compile_ms,
+            fixtures(&version.smoke),
         );
         if let Some(write) = unused {
             println!("  {write}");
         }
-        for table in release["lookups_missing"].as_array().into_iter().flatten() {
+        for table in lookups_missing.unwrap_or_default() {
             println!(
-                "  it looks up {table}, which nobody grants it: write lookups/{table}.yaml with `grant_to: [{name}]`",
-                table = table.as_str().unwrap_or_default(),
+                "  it looks up {table}, which nobody grants it: write lookups/{table}.yaml with `grant_to: [{name}]`"
             );
         }
         if let Some(failing) = failing {
-            failing::warn_of(&failing, self.plugin_kind.one(), &name);
+            failing::warn_of(&failing, self.plugin_kind.one(), name);
         }
         Ok(ExitCode::SUCCESS)
     }
 
+    /// Puts a version that is on the server where it is wished to be.
+    async fn place(&self, session: &Session, name: &str, sha256: &str) -> Result<Option<Shown>, ClientError> {
+        let (sha256, settings, force) = (sha256.to_owned(), self.settings.clone(), self.force);
+        let (share, shadow) = match self.wish {
+            Wish::Nothing => return Ok(None),
+            Wish::Live => {
+                return session.make_live(name, &MakeLive { sha256, settings, force }).await.map(Some);
+            }
+            Wish::Share(share) => (Some(share), None),
+            Wish::Shadow => (None, Some(true)),
+        };
+        let asked = ChangeCanary { sha256: Some(sha256), settings, share, shadow, off: None, force };
+        session.client().change_canary(name, &asked).await.map(|function| Some(Shown::Function(function)))
+    }
+
     /// What it looks up is granted to it, as far as the server knows; nothing is sent that would not go live.
-    fn granted(&self, manifest: &Manifest, there: &Value) -> Result<(), Failure> {
+    fn granted(&self, manifest: &Manifest, there: &Listed) -> Result<(), Failure> {
         if self.force || matches!(self.wish, Wish::Nothing) || self.plugin_kind == PluginKind::Destinations {
             return Ok(());
         }
         let name = &manifest.name;
-        let granted = there["granted"][name].as_array().map(Vec::as_slice).unwrap_or_default();
-        match manifest.lookups.iter().find(|table| !granted.iter().any(|granted| granted == *table)) {
+        match manifest.lookups.iter().find(|table| !there.grants(name, table)) {
             None => Ok(()),
             Some(table) => Err(Failure::Failed(format!(
                 "{name} looks up {table}, which nobody grants it; nothing was pushed\n  fix: write lookups/{table}.yaml with \
@@ -198,8 +210,7 @@ impl Push<'_> {
     }
 
     /// Who sees it from now on.
-    fn used_by(&self, release: &Value) -> String {
-        let syncs: Vec<&str> = release["syncs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    fn used_by(&self, syncs: &[String]) -> String {
         match self.to {
             Some(source) => format!(" for source {source}"),
             None if syncs.is_empty() => String::new(),
@@ -208,11 +219,14 @@ impl Push<'_> {
     }
 
     /// What to write so that a destination is used, where no sync does.
-    fn unused(&self, release: &Value) -> Option<String> {
-        let name = release["name"].as_str().filter(|_| self.plugin_kind == PluginKind::Destinations)?;
-        match release["syncs"].as_array() {
-            Some(syncs) if !syncs.is_empty() => None,
-            Some(_) => Some(format!("write `destination: {name}` into a file of syncs/ and start the server again")),
+    fn unused(&self, shown: &Shown) -> Option<String> {
+        if self.plugin_kind != PluginKind::Destinations {
+            return None;
+        }
+        let name = shown.name();
+        match shown.syncs() {
+            Some([_, ..]) => None,
+            Some([]) => Some(format!("write `destination: {name}` into a file of syncs/ and start the server again")),
             None => Some(format!(
                 "write destinations/{name}.yaml with `kind: plugin` (and what it may reach: `allow_hosts`), \
                  `destination: {name}` into a file of syncs/, and start the server again"
@@ -233,18 +247,13 @@ impl Push<'_> {
     }
 }
 
-fn has_any(list: &Value) -> bool {
-    list.as_array().is_some_and(|list| !list.is_empty())
-}
-
 /// What the fixtures that it carries came to.
-fn fixtures(smoke: &Value) -> String {
-    let count = |name: &str| smoke[name].as_u64().unwrap_or(0);
+fn fixtures(smoke: &Smoke) -> String {
     let some = |count: u64| format!("{count} fixture{}", if count == 1 { "" } else { "s" });
-    if let Some(difference) = smoke["failed"].as_str() {
+    if let Some(difference) = &smoke.failed {
         return style::plain(difference.lines().next().unwrap_or_default(), 200);
     }
-    match (count("passed"), count("ran")) {
+    match (smoke.passed, smoke.ran) {
         (passed, 0) => format!("{} passed", some(passed)),
         (0, ran) => format!("{} ran without breaking it", some(ran)),
         (passed, ran) => format!("{} passed, {ran} ran without breaking it", some(passed)),

@@ -1,15 +1,17 @@
-//! A conversation with a server's admin API.
+//! A conversation with a server's admin API about functions or destinations.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
 use indicatif::ProgressBar;
-use serde_json::Value;
-use tidegate_api_types::Problem;
+use tidegate_api_types::build::{Build, BuildQuery, BuildState, PushQuery};
+use tidegate_api_types::logs::{LogQuery, Logs};
+use tidegate_api_types::version::{MakeLive, Version};
+use tidegate_registry::PluginKind;
 
+use super::shown::{Listed, Shown};
 use crate::cli::Failure;
-use crate::cli::client::{Answer, Client, Target};
+use crate::cli::client::{AdminClient, ClientError, ConnectArgs};
 
 /// Where the server is and how it is asked.
 #[derive(Debug, clap::Args)]
@@ -23,90 +25,127 @@ pub(in crate::cli) struct ServerArgs {
     /// A file that holds the token; it counts before the variable
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Send the token over http to another machine too, in a network that you trust
+    #[arg(long)]
+    allow_http: bool,
+    #[command(flatten)]
+    connect: ConnectArgs,
 }
 
-/// A connection that knows the token.
-pub(super) struct Session {
-    client: Client,
-    authorization: String,
-}
-
-impl Session {
-    pub(super) fn new(args: &ServerArgs) -> Result<Self, Failure> {
-        let from_file = args.token_file.as_ref().map(|path| {
+impl ServerArgs {
+    /// A client that knows the token; nothing is connected yet.
+    pub(super) fn client(&self) -> Result<AdminClient, Failure> {
+        let from_file = self.token_file.as_ref().map(|path| {
             let text = std::fs::read_to_string(path);
             text.map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))
         });
         // The variable reaches us as `token`, and what was asked for on the command line beats it.
-        let Some(token) = from_file.or(args.token.clone().map(Ok)).transpose()? else {
+        let Some(token) = from_file.or(self.token.clone().map(Ok)).transpose()? else {
             let message = "no admin token: give --token or --token-file, or set TIDEGATE_ADMIN_TOKEN; the server showed it at \
                  its first start, and `tidegate admin token --reset` makes another";
             return Err(Failure::Failed(message.to_owned()));
         };
-        let client = Client::new(Target::of_admin(&args.server)?);
-        Ok(Self { client, authorization: format!("Bearer {}", token.trim()) })
+        Ok(AdminClient::new(&self.server, &token, self.allow_http, &self.connect)?)
+    }
+}
+
+/// A client, and whether functions or destinations are meant.
+pub(super) struct Session {
+    client: AdminClient,
+    plugin_kind: PluginKind,
+}
+
+impl Session {
+    pub(super) fn new(args: &ServerArgs, plugin_kind: PluginKind) -> Result<Self, Failure> {
+        Ok(Self { client: args.client()?, plugin_kind })
     }
 
-    pub(super) async fn get(&mut self, path: &str) -> Result<Value, Failure> {
-        let headers = [("authorization", self.authorization.as_str())];
-        understood(&self.client.get(path, &headers).await?)
+    /// What functions alone can be asked.
+    pub(super) const fn client(&self) -> &AdminClient {
+        &self.client
     }
 
-    pub(super) async fn post(&mut self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let headers = [("authorization", self.authorization.as_str()), ("content-type", "application/json")];
-        understood(&self.client.post(path, &headers, Bytes::from(body.to_string())).await?)
+    pub(super) async fn list(&self) -> Result<Listed, ClientError> {
+        Ok(match self.plugin_kind {
+            PluginKind::Functions => Listed::Functions(self.client.functions().await?),
+            PluginKind::Destinations => Listed::Destinations(self.client.destinations().await?),
+        })
     }
 
-    pub(super) async fn upload(&mut self, path: &str, component: Vec<u8>) -> Result<Value, Failure> {
-        let headers = [("authorization", self.authorization.as_str()), ("content-type", "application/wasm")];
-        understood(&self.client.post(path, &headers, Bytes::from(component)).await?)
+    pub(super) async fn show(&self, name: &str) -> Result<Shown, ClientError> {
+        Ok(match self.plugin_kind {
+            PluginKind::Functions => Shown::Function(self.client.function(name).await?),
+            PluginKind::Destinations => Shown::Destination(self.client.destination(name).await?),
+        })
     }
 
-    /// Waits for the end of a build, and says how far it is.
-    pub(super) async fn follow_build(&mut self, id: &str, quiet: bool) -> Result<Value, Failure> {
+    pub(super) async fn make_live(&self, name: &str, asked: &MakeLive) -> Result<Shown, ClientError> {
+        Ok(match self.plugin_kind {
+            PluginKind::Functions => Shown::Function(self.client.make_function_live(name, asked).await?),
+            PluginKind::Destinations => Shown::Destination(self.client.make_destination_live(name, asked).await?),
+        })
+    }
+
+    pub(super) async fn roll_back(&self, name: &str) -> Result<Shown, ClientError> {
+        Ok(match self.plugin_kind {
+            PluginKind::Functions => Shown::Function(self.client.roll_function_back(name).await?),
+            PluginKind::Destinations => Shown::Destination(self.client.roll_destination_back(name).await?),
+        })
+    }
+
+    pub(super) async fn logs(&self, name: &str, query: &LogQuery) -> Result<Logs, ClientError> {
+        match self.plugin_kind {
+            PluginKind::Functions => self.client.function_logs(name, query).await,
+            PluginKind::Destinations => self.client.destination_logs(name, query).await,
+        }
+    }
+
+    /// Uploads a version and waits for the end of its build, saying how far it is.
+    pub(super) async fn push(
+        &self,
+        name: &str,
+        query: PushQuery,
+        version: Vec<u8>,
+        quiet: bool,
+    ) -> Result<Version, Failure> {
+        let pushed = match self.plugin_kind {
+            PluginKind::Functions => self.client.push_function(name, query, version).await?,
+            PluginKind::Destinations => self.client.push_destination(name, query, version).await?,
+        };
         let spinner = if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
         spinner.enable_steady_tick(Duration::from_millis(100));
+        // No state has this name: the first answer comes at once.
         let mut from = String::new();
         loop {
-            let answer = self.get(&format!("/admin/builds/{id}?wait_ms=10000&from={from}")).await?;
-            let state = answer["state"].as_str().unwrap_or_default().to_owned();
-            match state.as_str() {
-                "ready" => {
+            let query = BuildQuery { wait_ms: 10_000, from: Some(std::mem::take(&mut from)) };
+            let build = self.client.build(&pushed.build, &query).await?;
+            match (build.state, build.seconds) {
+                (BuildState::Ready | BuildState::Failed, _) => {
                     spinner.finish_and_clear();
-                    return Ok(answer["version"].clone());
+                    return outcome(build);
                 }
-                "failed" => {
-                    spinner.finish_and_clear();
-                    let message = answer["error"]["message"].as_str().unwrap_or("the server gave no reason");
-                    let fix = match answer["error"]["code"].as_str() {
-                        Some("smoke") => {
-                            "\n  fix: mend it, or write what comes out as what is expected: `tidegate function test --update`; --force takes it as it is"
-                        }
-                        _ => "",
-                    };
-                    return Err(Failure::Failed(format!("the server refused it: {message}{fix}")));
+                (BuildState::Compiling, seconds) => {
+                    spinner.set_message(format!("compiling on the server ({} s)", seconds.unwrap_or(0)));
                 }
-                "compiling" => spinner.set_message(format!("compiling on the server ({} s)", answer["seconds"])),
-                _ => spinner.set_message(state.clone()),
+                (state, _) => spinner.set_message(state.as_str()),
             }
-            from = state;
+            build.state.as_str().clone_into(&mut from);
         }
     }
 }
 
-/// The body of a good answer, or the server's own words.
-fn understood(answer: &Answer) -> Result<Value, Failure> {
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    if (200..300).contains(&answer.status) {
-        return Ok(body);
+/// What a build came to.
+fn outcome(build: Build) -> Result<Version, Failure> {
+    if let Some(version) = build.version {
+        return Ok(version);
     }
-    Err(Failure::Failed(match serde_json::from_value::<Problem>(body) {
-        // The API speaks of its bodies; a person at a terminal has flags.
-        Ok(problem) if problem.code == "settings" => format!(
-            "the server says: {}\n  fix: --settings FILE, a JSON file with settings that fit plugin.yaml",
-            problem.detail
-        ),
-        Ok(problem) => format!("the server says: {}\n  fix: {}", problem.detail, problem.fix),
-        Err(_) => format!("the server answered {} and no reason; is this its admin address?", answer.status),
-    }))
+    let error = build.error;
+    let message = error.as_ref().map_or("the server gave no reason", |error| &error.message);
+    let fix = match error.as_ref().map(|error| error.code.as_str()) {
+        Some("smoke") => {
+            "\n  fix: mend it, or write what comes out as what is expected: `tidegate function test --update`; --force takes it as it is"
+        }
+        _ => "",
+    };
+    Err(Failure::Failed(format!("the server refused it: {message}{fix}")))
 }

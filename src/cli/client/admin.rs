@@ -1,0 +1,158 @@
+//! The admin API: a method for each endpoint that a command uses.
+
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, RequestBuilder};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tidegate_api_types::build::{Build, BuildQuery, PushQuery, Pushed};
+use tidegate_api_types::destination::{Destination, Destinations};
+use tidegate_api_types::function::{ChangeCanary, Function, Functions, OfSource};
+use tidegate_api_types::logs::{LogQuery, Logs};
+use tidegate_api_types::version::{MakeLive, RollBack};
+use tidegate_api_types::{Problem, path};
+
+use super::address::{self, ConnectArgs};
+use super::error::ClientError;
+use super::http::{ANSWER_TIME_MAX, Answer, Http};
+
+/// The server gives up a body after 120 seconds.
+const UPLOAD_TIME_MAX: Duration = Duration::from_secs(150);
+
+/// Somebody with the admin token of a server.
+pub(in crate::cli) struct AdminClient {
+    http: Http,
+    authorization: HeaderValue,
+}
+
+type Answered<T> = Result<T, ClientError>;
+
+impl AdminClient {
+    /// A client of the admin API at `address`; connects to nothing yet. The token goes over plain http to another machine
+    /// only where `allow_http` says so.
+    pub(in crate::cli) fn new(
+        address: &str,
+        token: &str,
+        allow_http: bool,
+        connect: &ConnectArgs,
+    ) -> Result<Self, ClientError> {
+        let base = address::parse(address, "http://127.0.0.1:8089")?;
+        if address::is_open_to_others(&base) && !allow_http {
+            return Err(ClientError::OpenToOthers { origin: address::origin(&base) });
+        }
+        let authorization = HeaderValue::try_from(format!("Bearer {}", token.trim()));
+        let mut authorization = authorization.map_err(|_| ClientError::Token)?;
+        authorization.set_sensitive(true);
+        Ok(Self { http: Http::new(base, connect)?, authorization })
+    }
+
+    pub(in crate::cli) async fn functions(&self) -> Answered<Functions> {
+        self.get(path::FUNCTIONS, "", &()).await
+    }
+
+    pub(in crate::cli) async fn function(&self, name: &str) -> Answered<Function> {
+        self.get(path::FUNCTION, name, &()).await
+    }
+
+    pub(in crate::cli) async fn push_function(
+        &self,
+        name: &str,
+        query: PushQuery,
+        version: Vec<u8>,
+    ) -> Answered<Pushed> {
+        self.upload(path::FUNCTION_VERSIONS, name, query, version).await
+    }
+
+    pub(in crate::cli) async fn make_function_live(&self, name: &str, asked: &MakeLive) -> Answered<Function> {
+        self.post(path::FUNCTION_LIVE, name, asked).await
+    }
+
+    pub(in crate::cli) async fn roll_function_back(&self, name: &str) -> Answered<Function> {
+        self.post(path::FUNCTION_ROLLBACK, name, &RollBack {}).await
+    }
+
+    pub(in crate::cli) async fn change_canary(&self, name: &str, asked: &ChangeCanary) -> Answered<Function> {
+        self.post(path::FUNCTION_CANARY, name, asked).await
+    }
+
+    pub(in crate::cli) async fn attach_function(&self, name: &str, of: &OfSource) -> Answered<Function> {
+        self.post(path::FUNCTION_ATTACH, name, of).await
+    }
+
+    pub(in crate::cli) async fn detach_function(&self, name: &str, of: &OfSource) -> Answered<Function> {
+        self.post(path::FUNCTION_DETACH, name, of).await
+    }
+
+    pub(in crate::cli) async fn function_logs(&self, name: &str, query: &LogQuery) -> Answered<Logs> {
+        self.get(path::FUNCTION_LOGS, name, query).await
+    }
+
+    pub(in crate::cli) async fn destinations(&self) -> Answered<Destinations> {
+        self.get(path::DESTINATIONS, "", &()).await
+    }
+
+    pub(in crate::cli) async fn destination(&self, name: &str) -> Answered<Destination> {
+        self.get(path::DESTINATION, name, &()).await
+    }
+
+    pub(in crate::cli) async fn push_destination(
+        &self,
+        name: &str,
+        query: PushQuery,
+        version: Vec<u8>,
+    ) -> Answered<Pushed> {
+        self.upload(path::DESTINATION_VERSIONS, name, query, version).await
+    }
+
+    pub(in crate::cli) async fn make_destination_live(&self, name: &str, asked: &MakeLive) -> Answered<Destination> {
+        self.post(path::DESTINATION_LIVE, name, asked).await
+    }
+
+    pub(in crate::cli) async fn roll_destination_back(&self, name: &str) -> Answered<Destination> {
+        self.post(path::DESTINATION_ROLLBACK, name, &RollBack {}).await
+    }
+
+    pub(in crate::cli) async fn destination_logs(&self, name: &str, query: &LogQuery) -> Answered<Logs> {
+        self.get(path::DESTINATION_LOGS, name, query).await
+    }
+
+    pub(in crate::cli) async fn build(&self, id: &str, query: &BuildQuery) -> Answered<Build> {
+        self.get(path::BUILD, id, query).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str, name: &str, query: &impl Serialize) -> Answered<T> {
+        self.exchange(self.http.query(Method::GET, (path, name), query)?, ANSWER_TIME_MAX).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, name: &str, asked: &impl Serialize) -> Answered<T> {
+        let body = serde_json::to_vec(asked).map_err(|error| ClientError::Setup(error.to_string()))?;
+        let request = self.http.request(Method::POST, path, name)?.header(CONTENT_TYPE, "application/json");
+        self.exchange(request.body(body), ANSWER_TIME_MAX).await
+    }
+
+    async fn upload(&self, path: &str, name: &str, query: PushQuery, version: Vec<u8>) -> Answered<Pushed> {
+        let request = self.http.query(Method::POST, (path, name), &query)?.header(CONTENT_TYPE, "application/wasm");
+        self.exchange(request.body(version), UPLOAD_TIME_MAX).await
+    }
+
+    async fn exchange<T: DeserializeOwned>(&self, request: RequestBuilder, limit: Duration) -> Answered<T> {
+        let request = request.header(AUTHORIZATION, self.authorization.clone());
+        let answer = self.http.send(request, limit).await?;
+        if !(200..300).contains(&answer.status) {
+            return Err(refused(answer));
+        }
+        serde_json::from_slice(&answer.body)
+            .map_err(|error| ClientError::Answer { origin: self.http.origin(), problem: error.to_string() })
+    }
+}
+
+/// The server's own words, where they are its own.
+fn refused(answer: Answer) -> ClientError {
+    let status = answer.status;
+    match (serde_json::from_slice::<Problem>(&answer.body), answer.location) {
+        (Ok(problem), _) => ClientError::Refused(Box::new(problem)),
+        (Err(_), Some(to)) if (300..400).contains(&status) => ClientError::Elsewhere { status, to },
+        (Err(_), _) => ClientError::Unexpected { status },
+    }
+}

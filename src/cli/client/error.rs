@@ -1,0 +1,100 @@
+//! What can go wrong between a command and a server, in sentences that say what to do.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tidegate_api_types::Problem;
+use tidegate_net::ProxyError;
+use tidegate_net::trust::{self, RefusedCertificate, TrustError};
+
+/// Why there is no good answer.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::cli) enum ClientError {
+    #[error("{text:?} is not the address of a server; write {usual}")]
+    Address { text: String, usual: &'static str },
+    #[error("the address of the server has a user or a password; write {usual}")]
+    User { usual: &'static str },
+    #[error("{name:?} is not a name; use up to 63 of a-z, 0-9 and -")]
+    Name { name: String },
+    #[error(
+        "{origin} is not on this machine, and what is sent there over http can be read on the way, the admin token too\n  \
+         fix: write https:// (a proxy that speaks TLS stands before the server), or use a tunnel, e.g. ssh -L; in a network \
+         that you trust, --allow-http sends it all the same"
+    )]
+    OpenToOthers { origin: String },
+    #[error(
+        "the admin token holds something else than visible ASCII; look at --token, --token-file, TIDEGATE_ADMIN_TOKEN"
+    )]
+    Token,
+    #[error("--ca-file {}: {problem}; name a PEM file of the authority's certificates", path.display())]
+    CaFile { path: PathBuf, problem: String },
+    #[error("the environment variable {0}; set it to one, or unset it")]
+    Proxy(#[from] ProxyError),
+    #[error("{0}")]
+    Setup(String),
+    #[error("could not reach {origin}: {cause}; is `tidegate serve` running there?")]
+    Connect { origin: String, cause: String },
+    #[error("could not reach {origin}: {advice}")]
+    Certificate { origin: String, advice: String },
+    #[error("could not reach {origin}: it does not speak TLS there; write http:// if it is this machine or a tunnel")]
+    NoTls { origin: String },
+    #[error("no answer from {origin} within {} seconds", .limit.as_secs())]
+    TimedOut { origin: String, limit: Duration },
+    #[error("the request to {origin} failed: {cause}")]
+    Broken { origin: String, cause: String },
+    #[error("{}", told(.0))]
+    Refused(Box<Problem>),
+    #[error("the server answered {status} and no reason; is this its admin address?")]
+    Unexpected { status: u16 },
+    #[error("the server answered {status} and points to {to}; use the address that it points to")]
+    Elsewhere { status: u16, to: String },
+    #[error(
+        "the answer of {origin} cannot be understood: {problem}; is the server of another version than this command?"
+    )]
+    Answer { origin: String, problem: String },
+}
+
+impl ClientError {
+    /// Why a request to `origin` had no answer.
+    pub(super) fn of(error: &reqwest::Error, origin: String, limit: Duration) -> Self {
+        if let Some(refused) = RefusedCertificate::in_causes(error) {
+            return Self::Certificate { origin, advice: refused.advice("--ca-file") };
+        }
+        if trust::is_without_tls(error) {
+            return Self::NoTls { origin };
+        }
+        match () {
+            () if error.is_connect() => Self::Connect { origin, cause: innermost(error) },
+            () if error.is_timeout() => Self::TimedOut { origin, limit },
+            () => Self::Broken { origin, cause: innermost(error) },
+        }
+    }
+}
+
+impl From<TrustError> for ClientError {
+    fn from(error: TrustError) -> Self {
+        match error {
+            TrustError::CaFile { path, source } => Self::CaFile { path, problem: source.to_string() },
+            TrustError::Machine { .. } | TrustError::Tls(_) => Self::Setup(error.to_string()),
+        }
+    }
+}
+
+/// What wraps the first cause repeats the URL or says nothing.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+/// The API speaks of its bodies; a person at a terminal has flags.
+fn told(problem: &Problem) -> String {
+    let fix = match problem.code.as_str() {
+        "settings" => "--settings FILE, a JSON file with settings that fit plugin.yaml",
+        _ => &problem.fix,
+    };
+    format!("the server says: {}\n  fix: {fix}", problem.detail)
+}

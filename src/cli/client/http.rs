@@ -1,0 +1,90 @@
+//! One exchange with a server, bounded in time and size.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{LOCATION, RETRY_AFTER};
+use reqwest::{Client, Method, RequestBuilder, Response};
+use tidegate_net::WebSettings;
+use url::Url;
+
+use super::address::{self, ConnectArgs};
+use super::error::ClientError;
+use crate::config;
+
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+/// The server itself waits for at most 25 seconds before it answers.
+pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(40);
+/// A listing of thousands of versions has some megabytes.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// Connections to one server. Clones share them.
+#[derive(Clone)]
+pub(super) struct Http {
+    client: Client,
+    base: Url,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(in crate::cli) struct Answer {
+    pub(in crate::cli) status: u16,
+    pub(in crate::cli) retry_after: Option<Duration>,
+    pub(in crate::cli) body: Bytes,
+    /// Where a redirect points to; it is not followed.
+    pub(super) location: Option<String>,
+}
+
+impl Http {
+    /// Makes a client; connects to nothing yet.
+    pub(super) fn new(base: Url, connect: &ConnectArgs) -> Result<Self, ClientError> {
+        let settings = WebSettings { ca_file: connect.ca_file.clone(), proxies: config::proxies_of_environment()? };
+        let client = settings.client()?.connect_timeout(CONNECT_TIME_MAX).build();
+        Ok(Self { client: client.map_err(|error| ClientError::Setup(error.to_string()))?, base })
+    }
+
+    /// A request to a path below the address; `parameter` takes the place of its `{..}`.
+    pub(super) fn request(&self, method: Method, path: &str, parameter: &str) -> Result<RequestBuilder, ClientError> {
+        Ok(self.client.request(method, address::join(&self.base, path, parameter)?))
+    }
+
+    /// The same with a query.
+    pub(super) fn query(
+        &self,
+        method: Method,
+        (path, parameter): (&str, &str),
+        query: &impl serde::Serialize,
+    ) -> Result<RequestBuilder, ClientError> {
+        let mut url = address::join(&self.base, path, parameter)?;
+        let query = serde_urlencoded::to_string(query).map_err(|error| ClientError::Setup(error.to_string()))?;
+        url.set_query(Some(&query).filter(|query| !query.is_empty()).map(String::as_str));
+        Ok(self.client.request(method, url))
+    }
+
+    /// Sends a request and reads the whole answer, within `limit`.
+    pub(super) async fn send(&self, request: RequestBuilder, limit: Duration) -> Result<Answer, ClientError> {
+        let failed = |error: reqwest::Error| ClientError::of(&error, self.origin(), limit);
+        let response = request.timeout(limit).send().await.map_err(failed)?;
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let retry_after = header(RETRY_AFTER).and_then(|value| value.parse().ok()).map(Duration::from_secs);
+        let location = header(LOCATION).map(str::to_owned);
+        let status = response.status().as_u16();
+        Ok(Answer { status, retry_after, location, body: self.body(response, limit).await? })
+    }
+
+    async fn body(&self, mut response: Response, limit: Duration) -> Result<Bytes, ClientError> {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| ClientError::of(&error, self.origin(), limit))? {
+            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+                let problem = format!("it is longer than {ANSWER_BYTES_MAX} bytes");
+                return Err(ClientError::Answer { origin: self.origin(), problem });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+
+    pub(super) fn origin(&self) -> String {
+        address::origin(&self.base)
+    }
+}
