@@ -1,11 +1,15 @@
 //! `plugin.yaml`, read.
 
+mod authentication;
+
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tidegate_event::digits::Numbers;
 
 use super::read::{ManifestProblem, Reader};
+use authentication::authentication;
+pub use authentication::{Authentication, Digest};
 
 /// The version of `tidegate:plugin` that this host speaks. There is one until 1.0.
 pub struct Api;
@@ -201,29 +205,6 @@ impl Method {
             Self::Delete => "DELETE",
         }
     }
-}
-
-/// How the host signs requests in. Every `String` that is called a secret or a setting is the name of a property of the
-/// settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Authentication {
-    /// `header: prefix + secret`.
-    ApiKey { header: String, prefix: String, secret: String },
-    /// `authorization: Bearer secret`.
-    Bearer { secret: String },
-    /// The user name may be a setting or a secret, the password a secret or absent (empty).
-    Basic { user: String, password: Option<String> },
-    /// A token from `token_url`, kept until it expires or `reauthenticate` comes back.
-    OAuth2 { token_url: String, client_id: String, client_secret: String, scopes: Vec<String> },
-    /// `header: prefix + hex(HMAC(secret, body))`.
-    Hmac { header: String, prefix: String, secret: String, digest: Digest },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Digest {
-    Sha1,
-    Sha256,
-    Sha512,
 }
 
 /// How hard a destination may be driven.
@@ -543,61 +524,6 @@ fn retry(reader: &mut Reader<'_>) -> Retry {
         reader.problem("pause_min", "`retry.pause_min` is longer than `retry.pause_max`", "make it shorter");
     }
     retry
-}
-
-#[derive(Clone, Copy)]
-enum Way {
-    ApiKey,
-    Bearer,
-    Basic,
-    OAuth2,
-    Hmac,
-}
-
-fn authentication(reader: &mut Reader<'_>) -> Option<Authentication> {
-    let ways = [
-        ("api_key", Way::ApiKey),
-        ("bearer", Way::Bearer),
-        ("basic", Way::Basic),
-        ("oauth2_client_credentials", Way::OAuth2),
-        ("hmac", Way::Hmac),
-    ];
-    reader.required("kind", "bearer")?;
-    Some(match reader.word("kind", &ways)? {
-        Way::ApiKey => Authentication::ApiKey {
-            header: header(reader)?,
-            prefix: reader.text("prefix").unwrap_or_default(),
-            secret: reader.required("secret", "api_key")?,
-        },
-        Way::Bearer => Authentication::Bearer { secret: reader.required("secret", "api_key")? },
-        Way::Basic => {
-            Authentication::Basic { user: reader.required("user", "api_key")?, password: reader.text("password") }
-        }
-        Way::OAuth2 => Authentication::OAuth2 {
-            token_url: reader.required("token_url", "https://login.example.com/oauth/token")?,
-            client_id: reader.required("client_id", "client_id")?,
-            client_secret: reader.required("client_secret", "client_secret")?,
-            scopes: reader.texts("scopes"),
-        },
-        Way::Hmac => Authentication::Hmac {
-            header: header(reader)?,
-            prefix: reader.text("prefix").unwrap_or_default(),
-            secret: reader.required("secret", "signing_secret")?,
-            digest: reader
-                .word("digest", &[("sha1", Digest::Sha1), ("sha256", Digest::Sha256), ("sha512", Digest::Sha512)])
-                .unwrap_or(Digest::Sha256),
-        },
-    })
-}
-
-fn header(reader: &mut Reader<'_>) -> Option<String> {
-    let header = reader.required("header", "x-api-key")?.to_ascii_lowercase();
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    if header.is_empty() || !header.bytes().all(fits) {
-        reader.problem("header", format!("{header:?} is no header name"), "use letters, digits and -");
-        return None;
-    }
-    Some(header)
 }
 
 #[cfg(test)]
