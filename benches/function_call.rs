@@ -19,9 +19,9 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
 use tidegate_authoring as project;
 use tidegate_event::digits::Numbers;
-use tidegate_plugin::{Kind, Package};
-use tidegate_wasm::function::{Function, Limits, Outcome, RunContext};
-use tidegate_wasm::{self as wasm, Engine, Module, Origin, Seal};
+use tidegate_plugin::{ManifestKind, Package};
+use tidegate_wasm::function::{CallLimits, Function, Outcome, RunContext};
+use tidegate_wasm::{self as wasm, ArtifactOrigin, Engine, Module, Seal};
 
 /// What a case runs of each round, in CPU time.
 const SLICE: Duration = Duration::from_millis(10);
@@ -57,10 +57,10 @@ fn event() -> String {
     event.to_string()
 }
 
-fn function(engine: &Engine, guest: &str, world: Kind) -> Function {
+fn function(engine: &Engine, guest: &str, world: ManifestKind) -> Function {
     let module = Module::compile(engine, &component(guest).expect("the guest builds"), world);
     // One call for each batch, up to the largest.
-    let limits = Limits { batch_events_max: 1_000, ..Limits::default() };
+    let limits = CallLimits { batch_events_max: 1_000, ..CallLimits::default() };
     Function::of(module.expect("the component loads"), guest, "{}".to_owned(), limits).with_numbers(Numbers::Exact)
 }
 
@@ -104,14 +104,14 @@ fn cpu_of<I, O>(input: I, work: impl FnOnce(I) -> O) -> Duration {
 /// The same function on instances that are used again.
 fn reused(function: &Function) -> Function {
     let name = format!("{}, reused", function.name());
-    function.clone().with_limits(&name, Limits { calls_per_instance_max: u32::MAX, ..function.limits().clone() })
+    function.clone().with_limits(&name, CallLimits { calls_per_instance_max: u32::MAX, ..function.limits().clone() })
 }
 
 /// A guest in a language whose tools may not be here.
 fn foreign(engine: &Engine, guest: &str) -> Option<Function> {
     let bytes = component(guest).map_err(|error| println!("skipped: {guest}: {error}")).ok()?;
     let module = Module::compile_any(engine, &bytes).expect("the component loads");
-    let limits = Limits { batch_events_max: 1_000, memory_bytes_max: 256 << 20, ..Limits::default() };
+    let limits = CallLimits { batch_events_max: 1_000, memory_bytes_max: 256 << 20, ..CallLimits::default() };
     let numbers = Package::read(&bytes).expect("the build puts the manifest in").manifest.numbers();
     Some(Function::of(module, guest, "{}".to_owned(), limits).with_numbers(numbers))
 }
@@ -154,15 +154,16 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn calls(rounds: usize) {
-    let engine = Engine::new(&Limits::default()).expect("the engine starts");
-    let scanning = Engine::new(&Limits { pagemap_scan: true, ..Limits::default() }).expect("the engine starts");
-    let noop_scanned = function(&scanning, "noop", Kind::Transform);
+    let engine = Engine::new(&CallLimits::default()).expect("the engine starts");
+    let scanning = Engine::new(&CallLimits { pagemap_scan: true, ..CallLimits::default() }).expect("the engine starts");
+    let noop_scanned = function(&scanning, "noop", ManifestKind::Transform);
     let noop_scanned = noop_scanned.clone().with_limits("noop, dirty pages", noop_scanned.limits().clone());
-    let mut texts = vec![function(&engine, "rewrite", Kind::Transform), function(&engine, "noop", Kind::Transform)];
+    let mut texts =
+        vec![function(&engine, "rewrite", ManifestKind::Transform), function(&engine, "noop", ManifestKind::Transform)];
     texts.extend(["rewrite-js", "rewrite-python"].into_iter().filter_map(|guest| foreign(&engine, guest)));
     let mut texts: Vec<_> = texts.iter().flat_map(|function| [function.clone(), reused(function)]).collect();
     texts.insert(4, noop_scanned);
-    let mut fields = vec![function(&engine, "rewrite-fields", Kind::Fields)];
+    let mut fields = vec![function(&engine, "rewrite-fields", ManifestKind::Fields)];
     fields.extend(foreign(&engine, "rewrite-js-fields"));
     let fields: Vec<_> = fields.iter().flat_map(|function| [function.clone(), reused(function)]).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("the runtime starts");
@@ -201,26 +202,27 @@ fn calls(rounds: usize) {
 fn loads_and_stops() {
     println!();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (seal, serving) = (Seal::new([7; 32]), Engine::serving(&Limits::default()).expect("the engine starts"));
+    let (seal, serving) = (Seal::new([7; 32]), Engine::serving(&CallLimits::default()).expect("the engine starts"));
     for guest in ["rewrite", "rewrite-js", "rewrite-python"] {
         let Ok(bytes) = component(guest) else { continue };
-        let origin = Origin { component: [7; 32], compiler: wasm::compiler_id().expect("the compiler has a name") };
+        let origin =
+            ArtifactOrigin { component: [7; 32], compiler: wasm::compiler_id().expect("the compiler has a name") };
         let artifact = seal.seal(origin, wasm::precompile(&bytes).expect("the component compiles"));
         let path = folder.path().join(guest);
         std::fs::write(&path, &artifact).expect("the artifact is kept");
         let load = || {
             let code = seal.open_file(&path, origin).expect("it is ours");
-            Module::load(&serving, &code, Kind::Transform).expect("it loads")
+            Module::load(&serving, &code, ManifestKind::Transform).expect("it loads")
         };
         let mut times: Vec<Duration> = (0..101).map(|_| cpu_of((), |()| load())).collect();
         times.sort_unstable();
         let (component, code) = (bytes.len() >> 10, artifact.len() >> 10);
         println!("load {guest}, {component} KiB, {code} KiB of code: {:?} of CPU time, p99 {:?}", times[50], times[99]);
     }
-    let engine = Engine::new(&Limits::default()).expect("the engine starts");
+    let engine = Engine::new(&CallLimits::default()).expect("the engine starts");
     let attacks = component("../hostile/attacks").expect("the guest builds");
     let module = Module::compile_any(&engine, &attacks).expect("the component loads");
-    let limits = Limits::default();
+    let limits = CallLimits::default();
     let budget = limits.cpu_base + limits.cpu_per_event;
     let function = Function::of(module, "loop", "{}".to_owned(), limits);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("the runtime starts");

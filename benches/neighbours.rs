@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tidegate_authoring as project;
-use tidegate_wasm::function::{Function, Limits, Outcome, Pool, RunContext, Workers};
+use tidegate_wasm::function::{CallLimits, Function, Outcome, Pool, RunContext, Workers};
 use tidegate_wasm::{Engine, Module};
 
 #[global_allocator]
@@ -27,7 +27,7 @@ fn function(engine: &Engine, guest: &str, name: &str) -> Function {
     let built = project::build(&root, &workbench, None, &mut |_| {}).expect("the guest builds");
     let bytes = std::fs::read(built.path).expect("the component is there");
     let module = Module::compile_any(engine, &bytes).expect("the component loads");
-    Function::of(module, name, "{}".to_owned(), Limits::default())
+    Function::of(module, name, "{}".to_owned(), CallLimits::default())
 }
 
 async fn call(workers: &Workers, function: &Function, batch: Arc<Vec<String>>) -> Vec<Outcome> {
@@ -60,7 +60,7 @@ fn of_rounds(rounds: &mut [Vec<Duration>], share: f64) -> Duration {
 }
 
 fn main() {
-    let engine = Engine::new(&Limits::default()).expect("the engine starts");
+    let engine = Engine::new(&CallLimits::default()).expect("the engine starts");
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
     let pool = Pool::start(cores).expect("the pool starts");
     let honest = function(&engine, "bench/rewrite", "honest");

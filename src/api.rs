@@ -44,17 +44,17 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use tidegate_api_types::path;
 use tidegate_delivery::DestinationLogs;
-use tidegate_net::{self as net, Caller, Peer, Port, Reply, RequestBody, Service};
+use tidegate_net::{self as net, Caller, HttpReply, Peer, Port, RequestBody, Service};
 use tidegate_registry::Store;
 use tidegate_state::{self as state, State};
 use tokio::sync::watch;
 use tower_service::Service as _;
 
 use access::{Denied, Guard, Principal};
-use refusal::Refusal;
+use refusal::ApiRefusal;
 
 /// Opens the state file for one request.
-pub type OpenState = Box<dyn Fn() -> Result<State, state::Error> + Send + Sync>;
+pub type OpenState = Box<dyn Fn() -> Result<State, state::StateError> + Send + Sync>;
 
 /// All that the API needs to know.
 pub struct Settings {
@@ -71,8 +71,8 @@ pub struct Settings {
     pub store: Store,
     pub running: Running,
     pub open_state: OpenState,
-    pub limits: Limits,
-    pub connections: net::Limits,
+    pub limits: AdminLimits,
+    pub connections: net::ConnectionLimits,
 }
 
 /// What runs, as far as it has followed the releases of the store, and what it says.
@@ -94,7 +94,7 @@ pub struct Taken {
 
 /// Bounds on what a client may send and how slowly.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub struct AdminLimits {
     /// A request's body.
     pub body_timeout: Duration,
     /// A JSON body.
@@ -107,7 +107,7 @@ pub struct Limits {
     pub wrong_tokens_max: u32,
 }
 
-impl Default for Limits {
+impl Default for AdminLimits {
     fn default() -> Self {
         Self {
             body_timeout: Duration::from_secs(120),
@@ -123,9 +123,9 @@ impl Default for Limits {
 pub const CONNECTIONS_MAX: usize = 64;
 
 /// A bound listener.
-pub struct Api {
+pub struct AdminApi {
     port: Port,
-    door: Arc<Door>,
+    door: Arc<AdminDoor>,
 }
 
 /// What handlers need.
@@ -133,13 +133,13 @@ struct Shared {
     settings: Settings,
 }
 
-struct Door {
+struct AdminDoor {
     shared: Arc<Shared>,
     guard: Guard,
     router: Router,
 }
 
-impl Api {
+impl AdminApi {
     /// Binds `listen`.
     ///
     /// # Errors
@@ -150,7 +150,7 @@ impl Api {
         let guard = Guard::new(settings.token_file.clone(), settings.limits.wrong_tokens_max);
         let shared = Arc::new(Shared { settings });
         let router = router(&shared);
-        Ok(Self { port, door: Arc::new(Door { shared, guard, router }) })
+        Ok(Self { port, door: Arc::new(AdminDoor { shared, guard, router }) })
     }
 
     /// The address that it listens on, with the port that was chosen.
@@ -174,8 +174,8 @@ fn router(shared: &Arc<Shared>) -> Router {
     router
         .route(path::OPENAPI, axum::routing::get(async move || (shown, document)))
         .route_layer(middleware::from_fn(authorised))
-        .fallback(async || Refusal::not_found())
-        .method_not_allowed_fallback(async || Refusal::wrong_method())
+        .fallback(async || ApiRefusal::not_found())
+        .method_not_allowed_fallback(async || ApiRefusal::wrong_method())
         .with_state(Arc::clone(shared))
 }
 
@@ -185,19 +185,19 @@ async fn authorised(
     params: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
     next: Next,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiRefusal> {
     // What axum says of a request by itself is no problem with a code.
-    let params = params.map_err(|_| Refusal::name("what the path names is not UTF-8"))?;
+    let params = params.map_err(|_| ApiRefusal::name("what the path names is not UTF-8"))?;
     let name = params.iter().next().map(|(_, value)| value);
     let asked = access::asked(request.method(), matched.as_str(), name);
     let (principal, (action, object)) =
-        request.extensions().get::<Principal>().zip(asked).ok_or_else(Refusal::forbidden)?;
-    access::authorise(principal, action, &object).map_err(|Denied| Refusal::forbidden())?;
+        request.extensions().get::<Principal>().zip(asked).ok_or_else(ApiRefusal::forbidden)?;
+    access::authorise(principal, action, &object).map_err(|Denied| ApiRefusal::forbidden())?;
     Ok(next.run(request).await)
 }
 
-impl Service for Door {
-    async fn answer(&self, request: hyper::Request<RequestBody>, peer: Peer) -> Reply {
+impl Service for AdminDoor {
+    async fn answer(&self, request: hyper::Request<RequestBody>, peer: Peer) -> HttpReply {
         let (mut head, body) = request.into_parts();
         let body = SharedBody(Arc::new(Mutex::new(body)));
         let response = match self.principal(&head.headers, peer.address.ip().into()) {
@@ -214,20 +214,20 @@ impl Service for Door {
         reply(head, body.collect().await.map(|body| body.to_bytes()).unwrap_or_default())
     }
 
-    fn too_slow(&self) -> Reply {
-        let (head, body) = Refusal::too_slow().into_answer().into_parts();
+    fn too_slow(&self) -> HttpReply {
+        let (head, body) = ApiRefusal::too_slow().into_answer().into_parts();
         reply(head, body)
     }
 }
 
-impl Door {
-    fn principal(&self, headers: &HeaderMap, caller: Caller) -> Result<Principal, Refusal> {
+impl AdminDoor {
+    fn principal(&self, headers: &HeaderMap, caller: Caller) -> Result<Principal, ApiRefusal> {
         let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = header.and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        self.guard.admit(token, caller).map_err(Refusal::from)
+        self.guard.admit(token, caller).map_err(ApiRefusal::from)
     }
 
     /// Reads what nobody read, and keeps nothing of it: a connection that is closed on a client in the middle of its body
@@ -271,7 +271,7 @@ impl Body for SharedBody {
 }
 
 /// Nothing that is said here is kept on the way.
-fn reply(mut head: hyper::http::response::Parts, body: Bytes) -> Reply {
+fn reply(mut head: hyper::http::response::Parts, body: Bytes) -> HttpReply {
     head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Reply::from_parts(head, Full::new(body))
+    HttpReply::from_parts(head, Full::new(body))
 }

@@ -33,7 +33,7 @@ use tidegate_pipeline::refine::{self, Refiner, Rules};
 use tidegate_pipeline::sync::{Sync, Worker};
 use tidegate_process::clock;
 use tidegate_registry::{self as store, Store};
-use tidegate_source::http::{Counts, Keys, Server, Settings};
+use tidegate_source::http::{IngestServer, IntakeCounts, Settings, WriteKeys};
 use tidegate_state::{self as state, Identity, State};
 use tidegate_wasm as wasm;
 use tidegate_wasm::function::Pool;
@@ -52,7 +52,7 @@ use stop::{Budget, Delivering};
 
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum AppError {
     #[error("{}: {action}: {cause}", path.display())]
     Io {
         action: &'static str,
@@ -69,13 +69,13 @@ pub enum Error {
         cause: std::io::Error,
     },
     #[error(transparent)]
-    Log(#[from] intake::Error),
+    Log(#[from] intake::LogError),
     #[error(transparent)]
-    State(#[from] state::Error),
+    State(#[from] state::StateError),
     #[error(transparent)]
-    Refine(#[from] refine::Error),
+    Refine(#[from] refine::RefineError),
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Store(#[from] store::RegistryError),
     #[error(
         "the admin API could not listen on {address}: {cause}; is another server running? Give this one `admin: {{listen: 127.0.0.1:0}}` in tidegate.yaml, or an address of its own"
     )]
@@ -92,7 +92,7 @@ pub enum Error {
     Lookup {
         name: String,
         #[source]
-        cause: lookup::Error,
+        cause: lookup::LookupError,
     },
     #[error("sync {name}: {cause}")]
     Sync { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
@@ -155,14 +155,14 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A server with everything open; nothing flows yet but the log's writer.
 pub struct App {
-    server: Server,
+    server: IngestServer,
     address: SocketAddr,
     log: Log,
     log_writer: JoinHandle<()>,
     refiner: JoinHandle<()>,
     workers: Vec<Worker>,
     state: State,
-    counts: Arc<Counts>,
+    counts: Arc<IntakeCounts>,
     /// Kept until the last batch is through: the threads of the functions, and the far ends of their function chains.
     functions: (Pool, Arc<Live>),
     /// Where syncs and their destinations run.
@@ -182,16 +182,16 @@ impl App {
     ///
     /// # Errors
     /// The first thing that cannot be opened.
-    pub async fn open(workspace: Workspace, listen: Option<SocketAddr>) -> Result<Self, Error> {
+    pub async fn open(workspace: Workspace, listen: Option<SocketAddr>) -> Result<Self, AppError> {
         let descriptors = descriptors::raise();
         let data = workspace.data.clone();
         let lock = lock(&data)?;
         modes::mend(&data);
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
-        let background = Background::start(threads).map_err(Error::Thread)?;
+        let background = Background::start(threads).map_err(AppError::Thread)?;
         let open_state = || State::open(&paths::state(&data), workspace.window.clone());
         let startup::Started { mut state, past, mut identity, findings } = startup::open(&workspace)?;
-        let limits = wasm::Limits { pagemap_scan: workspace.pagemap_scan, ..wasm::Limits::default() };
+        let limits = wasm::CallLimits { pagemap_scan: workspace.pagemap_scan, ..wasm::CallLimits::default() };
         let of_store =
             store::Settings { admits: active_runtimes::admission(&workspace), limits, ..store::Settings::default() };
         let (store, builder) = Store::open(&paths::store(&data), of_store)?;
@@ -212,11 +212,15 @@ impl App {
         let undelivered = handed_to.values().min().map_or(records, |least| recovery.next.saturating_sub(*least));
         let (bytes_cut, carried_over) = (recovery.torn_bytes, recovery.carried);
         tracing::info!(records, undelivered, bytes_cut, carried_over, "the log is open");
-        let log_writer = writer.run().map_err(Error::Thread)?;
+        let log_writer = writer.run().map_err(AppError::Thread)?;
         let refiner = Refiner::open(log.clone(), open_state()?, rules(&workspace), refine::Settings::default())?;
-        let pool = Pool::start(threads).map_err(Error::Thread)?;
-        let of_sources =
-            refine::Functions { workers: pool.workers(), live: live.of_sources(), recall: live.recall(), handed_to };
+        let pool = Pool::start(threads).map_err(AppError::Thread)?;
+        let of_sources = refine::SourceFunctions {
+            workers: pool.workers(),
+            live: live.of_sources(),
+            recall: live.recall(),
+            handed_to,
+        };
         let (handle, refiner) = refiner.run(of_sources, open_state()?)?;
         let mut workers = Vec::new();
         for ((name, config), destination) in workspace.syncs.iter().zip(destinations) {
@@ -233,7 +237,7 @@ impl App {
             workers.push(Worker::open(sync, handle.clone(), log.clone(), open_state()?));
         }
         let (connections, admin_connections) = connections(&workspace, descriptors);
-        let mut admin_limits = api::Limits::default();
+        let mut admin_limits = api::AdminLimits::default();
         admin_limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(admin_limits.wrong_tokens_max);
         let workspace_admin = AdminSettings {
             listen: workspace.admin_listen,
@@ -251,12 +255,12 @@ impl App {
             connections: admin_connections,
         };
         let sqlite_files = keeper::sqlite_files(&workspace);
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(IntakeCounts::default());
         let listen = listen.unwrap_or(workspace.listen);
         let settings = door(&workspace, connections);
-        let bound = Server::open(listen, settings, log.clone(), Arc::clone(&counts));
-        let server = bound.map_err(|cause| Error::Listen { address: listen, cause })?;
-        let address = server.address().map_err(|cause| Error::Listen { address: listen, cause })?;
+        let bound = IngestServer::open(listen, settings, log.clone(), Arc::clone(&counts));
+        let server = bound.map_err(|cause| AppError::Listen { address: listen, cause })?;
+        let address = server.address().map_err(|cause| AppError::Listen { address: listen, cause })?;
         let admin = Admin::open(&workspace_admin, store, builder)?;
         // Last of all: a start that is refused changes nothing of this.
         startup::advance(&mut state, &mut identity, &data)?;
@@ -322,7 +326,7 @@ impl App {
 
     /// What came through the door.
     #[must_use]
-    pub fn counts(&self) -> Arc<Counts> {
+    pub fn counts(&self) -> Arc<IntakeCounts> {
         Arc::clone(&self.counts)
     }
 
@@ -331,7 +335,7 @@ impl App {
     ///
     /// # Errors
     /// The disk failed meanwhile.
-    pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), Error> {
+    pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), AppError> {
         let Self {
             server,
             log,
@@ -389,7 +393,7 @@ impl App {
             tracing::warn!(error = %error, "could not mark the state as the latest");
         }
         if poisoned {
-            return Err(Error::Poisoned);
+            return Err(AppError::Poisoned);
         }
         tracing::info!(milliseconds = time.spent_ms(), records_waiting, "tidegate has stopped");
         Ok(())
@@ -437,7 +441,7 @@ fn report(recovery: &intake::Recovery) {
     }
 }
 
-fn trim_log(log: &Log, state: &mut State, floor: u64) -> Result<(), Error> {
+fn trim_log(log: &Log, state: &mut State, floor: u64) -> Result<(), AppError> {
     state.forget_below(log.oldest())?;
     let trimmed = log.trim(floor, clock::now_us())?;
     if trimmed.records_lost > 0 {
@@ -454,10 +458,10 @@ async fn join(thread: JoinHandle<()>) {
 }
 
 /// Takes the data directory for this process alone.
-fn lock(data: &Path) -> Result<File, Error> {
+fn lock(data: &Path) -> Result<File, AppError> {
     let io = |action, path: &Path| {
         let path = path.to_owned();
-        move |cause| Error::Io { action, path, cause }
+        move |cause| AppError::Io { action, path, cause }
     };
     std::fs::create_dir_all(data).map_err(io("could not make the data directory", data))?;
     let path = data.join("lock");
@@ -465,7 +469,7 @@ fn lock(data: &Path) -> Result<File, Error> {
         File::options().create(true).truncate(false).write(true).open(&path).map_err(io("could not open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse { path: data.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(AppError::InUse { path: data.to_owned() }),
         Err(TryLockError::Error(cause)) => Err(io("could not lock", &path)(cause)),
     }
 }
@@ -477,9 +481,9 @@ fn rules(workspace: &Workspace) -> Vec<Rules> {
 }
 
 /// What the door needs of the workspace.
-fn door(workspace: &Workspace, connections: net::Limits) -> Settings {
+fn door(workspace: &Workspace, connections: net::ConnectionLimits) -> Settings {
     let sources = workspace.sources.iter();
-    let keys = Keys::new(sources.clone().map(|(name, source)| (source.write_key.as_str(), name.as_str())));
+    let keys = WriteKeys::new(sources.clone().map(|(name, source)| (source.write_key.as_str(), name.as_str())));
     let rates = sources.map(|(name, source)| (name.clone(), source.rate.clone())).collect();
     Settings {
         limits: workspace.limits.clone(),
@@ -492,7 +496,7 @@ fn door(workspace: &Workspace, connections: net::Limits) -> Settings {
 }
 
 /// Limits of connections of both ports, as far as there are descriptors for them.
-fn connections(workspace: &Workspace, descriptors: u64) -> (net::Limits, net::Limits) {
+fn connections(workspace: &Workspace, descriptors: u64) -> (net::ConnectionLimits, net::ConnectionLimits) {
     let asked = workspace.connections.connections_max;
     let shares = descriptors::shares(descriptors, asked, api::CONNECTIONS_MAX);
     if shares.ingest < asked {
@@ -503,9 +507,9 @@ fn connections(workspace: &Workspace, descriptors: u64) -> (net::Limits, net::Li
             "the process may have too few open files for limits.connections_max, so fewer connections are taken; raise the limit (ulimit -n, LimitNOFILE) or lower connections_max"
         );
     }
-    let ingest = net::Limits { connections_max: shares.ingest, ..workspace.connections.clone() };
+    let ingest = net::ConnectionLimits { connections_max: shares.ingest, ..workspace.connections.clone() };
     // This machine's programs ask here, all from one address.
-    let admin = net::Limits {
+    let admin = net::ConnectionLimits {
         connections_max: shares.admin,
         connections_address_max: shares.admin,
         ..workspace.connections.clone()

@@ -39,10 +39,10 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use rustix::fs::Mode;
-use tidegate_process::telemetry::{Look, harmless};
+use tidegate_process::telemetry::{LogLook, harmless};
 use tidegate_registry as store;
 
-use crate::config::{Outline, Problem, Workspace};
+use crate::config::{ConfigProblem, Outline, Workspace};
 
 /// Collect events from the SDKs you run, check them, transform them, and find them in your warehouse.
 #[derive(Debug, Parser)]
@@ -67,35 +67,35 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a workspace: commented files for the server, a source, a destination and a sync
-    Init(init::Args),
+    Init(init::InitArgs),
     /// Run the server
-    Serve(serve::Args),
+    Serve(serve::ServeArgs),
     /// Run the main job on a temporary workspace: events in over HTTP, tables out
-    Demo(demo::Args),
+    Demo(demo::DemoArgs),
     /// Report every problem of a workspace, with file, line and fix; with --deep, every damaged file of its data
-    Check(check::Args),
+    Check(check::CheckArgs),
     /// Send events from a file, or made-up ones at a rate, to a running server
-    Send(send::Args),
+    Send(send::SendArgs),
     /// Show what was accepted, delivered and quarantined, and how far each sync is behind
-    Status(status::Args),
+    Status(status::StatusArgs),
     /// List the quarantined events, and why; purge them
-    Quarantine(quarantine::Args),
+    Quarantine(quarantine::QuarantineArgs),
     /// Write functions: make, build, test, measure, check; upload, try, roll back
     #[command(subcommand)]
-    Function(function::Command),
+    Function(function::FunctionCommand),
     /// Write destination plugins: make, build, test, measure, check; upload, roll back
     #[command(subcommand)]
     Destination(function::DestinationCommand),
     /// The interface of plugins, for tools of any kind: text, package, page
-    Wit(wit::Args),
+    Wit(wit::WitArgs),
     /// The tables of warehouses: see what would be done to them
     #[command(subcommand)]
-    Warehouse(warehouse::Command),
+    Warehouse(warehouse::WarehouseCommand),
     /// The admin token of a server
     #[command(subcommand)]
-    Admin(admin::Command),
+    Admin(admin::AdminCommand),
     /// Print a completion script for your shell
-    Completions(completions::Args),
+    Completions(completions::CompletionsArgs),
     /// Compile a component from standard input to standard output, within limits; the server runs this on itself
     #[command(name = store::COMPILE_COMMAND, hide = true)]
     CompileComponent { memory_bytes_max: u64, cpu_seconds_max: u64 },
@@ -123,31 +123,31 @@ struct WorkspaceArgs {
 }
 
 impl WorkspaceArgs {
-    fn read(&self) -> Result<Workspace, Failure> {
-        Workspace::read(&self.dir, self.data.as_deref()).map_err(Failure::Problems)
+    fn read(&self) -> Result<Workspace, CommandFailure> {
+        Workspace::read(&self.dir, self.data.as_deref()).map_err(CommandFailure::Problems)
     }
 
     /// For commands that look at the data directory: no secret of a destination is needed, and nothing else need be right.
-    fn outline(&self) -> Result<Outline, Failure> {
-        Outline::read(&self.dir, self.data.as_deref()).map_err(Failure::Problems)
+    fn outline(&self) -> Result<Outline, CommandFailure> {
+        Outline::read(&self.dir, self.data.as_deref()).map_err(CommandFailure::Problems)
     }
 }
 
 /// Why a command did not do what it was asked.
-enum Failure {
+enum CommandFailure {
     /// Exit code 3.
-    Problems(Vec<Problem>),
+    Problems(Vec<ConfigProblem>),
     /// Exit code 1: what happened, with its causes.
     Failed(String),
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error> From<E> for CommandFailure {
     fn from(error: E) -> Self {
         Self::Failed(tidegate_process::telemetry::with_causes(&error))
     }
 }
 
-type Done = Result<ExitCode, Failure>;
+type CommandDone = Result<ExitCode, CommandFailure>;
 
 /// Runs the program.
 #[must_use]
@@ -187,9 +187,9 @@ fn command() -> ExitCode {
         Err(code) => return code,
     };
     let look = match (cli.log_json, out::is_coloured(out::Stream::Error)) {
-        (true, _) => Look::Json,
-        (false, true) => Look::Coloured,
-        (false, false) => Look::Plain,
+        (true, _) => LogLook::Json,
+        (false, true) => LogLook::Coloured,
+        (false, false) => LogLook::Plain,
     };
     tidegate_process::telemetry::init(&cli.log, look);
     let json = cli.json;
@@ -220,11 +220,11 @@ fn command() -> ExitCode {
     };
     match done {
         Ok(code) => code,
-        Err(Failure::Problems(problems)) => {
+        Err(CommandFailure::Problems(problems)) => {
             check::report(&problems, json);
             ExitCode::from(3)
         }
-        Err(Failure::Failed(message)) => {
+        Err(CommandFailure::Failed(message)) => {
             if json {
                 println!("{}", serde_json::json!({ "error": message }));
             }

@@ -20,7 +20,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use fields::Problem;
+pub use fields::ConfigProblem;
 pub(crate) use fields::environment;
 pub use init::{Written, init};
 pub use lookups::{Borrowed, LookupConfig};
@@ -29,14 +29,14 @@ pub(crate) use outgoing::proxies_of_environment;
 pub use outline::Outline;
 pub use plugin::{PluginConfig, effective_policy};
 
-use fields::Fields;
+use fields::ConfigFields;
 use outgoing::Outgoing;
 use tidegate_contract::{Contract, Domain, lint};
 use tidegate_document::file;
 pub use tidegate_document::yaml;
 use tidegate_log as intake;
 use tidegate_net::{self as net, Network};
-use tidegate_source::http::{self, Limits};
+use tidegate_source::http::{self, RequestLimits};
 use tidegate_state::{QuarantineBounds, Window};
 
 /// Everything that a server needs to know, checked.
@@ -47,8 +47,8 @@ pub struct Workspace {
     /// Where the admin API listens.
     pub admin_listen: SocketAddr,
     pub data: PathBuf,
-    pub limits: Limits,
-    pub connections: net::Limits,
+    pub limits: RequestLimits,
+    pub connections: net::ConnectionLimits,
     /// Wrong admin tokens in a minute from one address.
     pub wrong_tokens_max: Option<u32>,
     /// Host and path that SDKs are told to send to.
@@ -72,7 +72,7 @@ pub struct Workspace {
     /// How many contract events there are, for `check`.
     pub contract_events: usize,
     /// What contracts say and hardly mean.
-    contract_notes: Vec<Problem>,
+    contract_notes: Vec<ConfigProblem>,
 }
 
 /// Where the admin API listens unless told otherwise: reachable from this machine alone.
@@ -85,18 +85,18 @@ const ADMIN_AND_LISTEN: (SocketAddr, SocketAddr) =
     (SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8089), SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
 const DATA_DEFAULT: &str = "data";
 
-fn no_workspace(dir: &Path) -> Problem {
+fn no_workspace(dir: &Path) -> ConfigProblem {
     let message = "there is no tidegate.yaml here".to_owned();
     let fix = format!("run `tidegate init {}` to make a workspace", dir.display());
-    Problem { file: dir.join("tidegate.yaml"), line: 0, message, fix }
+    ConfigProblem { file: dir.join("tidegate.yaml"), line: 0, message, fix }
 }
 
 struct Server {
     listen: Option<SocketAddr>,
     admin_listen: Option<SocketAddr>,
     data: Option<String>,
-    limits: Limits,
-    connections: net::Limits,
+    limits: RequestLimits,
+    connections: net::ConnectionLimits,
     wrong_tokens_max: Option<u32>,
     public_host: Option<String>,
     trusted_proxies: Vec<Network>,
@@ -122,7 +122,7 @@ impl Workspace {
     ///
     /// # Errors
     /// All problems, sorted by file and line.
-    pub fn read(dir: &Path, data: Option<&Path>) -> Result<Self, Vec<Problem>> {
+    pub fn read(dir: &Path, data: Option<&Path>) -> Result<Self, Vec<ConfigProblem>> {
         let mut problems = Vec::new();
         let main = dir.join("tidegate.yaml");
         if !main.exists() {
@@ -141,7 +141,7 @@ impl Workspace {
         let destinations =
             objects::read_folder(dir, "destinations", &mut problems, |f| objects::destination(f, &around));
         let syncs = objects::read_folder(dir, "syncs", &mut problems, objects::sync);
-        let names = objects::Names { sources: &sources, functions: &functions, destinations: &destinations };
+        let names = objects::ObjectNames { sources: &sources, functions: &functions, destinations: &destinations };
         objects::check(dir, &names, &syncs, &mut problems);
         let mut contract_notes = Vec::new();
         let (contracts, contract_events) = contracts(dir, sources.keys(), &mut problems, &mut contract_notes);
@@ -181,20 +181,20 @@ impl Workspace {
 fn read_file<T>(
     dir: &Path,
     path: &Path,
-    problems: &mut Vec<Problem>,
-    read: impl FnOnce(&mut Fields<'_>) -> T,
+    problems: &mut Vec<ConfigProblem>,
+    read: impl FnOnce(&mut ConfigFields<'_>) -> T,
 ) -> Option<T> {
     let node = read_tree(dir, path, problems)?;
-    let mut fields = Fields::new(path, &node, problems);
+    let mut fields = ConfigFields::new(path, &node, problems);
     let value = read(&mut fields);
     fields.finish();
     Some(value)
 }
 
 /// A file of the workspace in `dir`: an ordinary one, of bounded size, that lies where it seems to lie.
-fn read_tree(dir: &Path, path: &Path, problems: &mut Vec<Problem>) -> Option<yaml::Node> {
+fn read_tree(dir: &Path, path: &Path, problems: &mut Vec<ConfigProblem>) -> Option<yaml::YamlNode> {
     let mut note = |line, message: String, fix: &str| {
-        problems.push(Problem { file: path.to_owned(), line, message, fix: fix.to_owned() });
+        problems.push(ConfigProblem { file: path.to_owned(), line, message, fix: fix.to_owned() });
     };
     let within = file::stays_within(dir, path);
     let text = match within.and_then(|()| file::read_text(path, file::TEXT_BYTES_MAX)) {
@@ -214,7 +214,7 @@ fn read_tree(dir: &Path, path: &Path, problems: &mut Vec<Problem>) -> Option<yam
     }
 }
 
-fn read_server(fields: &mut Fields<'_>, dir: &Path) -> Server {
+fn read_server(fields: &mut ConfigFields<'_>, dir: &Path) -> Server {
     let listen = fields.parsed("listen", "address such as 0.0.0.0:8080");
     let (mut admin_listen, mut wrong_tokens_max) = (None, None);
     fields.within("admin", |f| {
@@ -230,7 +230,7 @@ fn read_server(fields: &mut Fields<'_>, dir: &Path) -> Server {
         }
     });
     let data = fields.text("data");
-    let (mut limits, mut connections) = (Limits::default(), net::Limits::default());
+    let (mut limits, mut connections) = (RequestLimits::default(), net::ConnectionLimits::default());
     fields.within("limits", |f| {
         read_limits(f, &mut limits);
         read_connection_limits(f, &mut connections);
@@ -289,7 +289,7 @@ fn read_server(fields: &mut Fields<'_>, dir: &Path) -> Server {
 /// One body; a record of the log holds no more.
 const BODY_BYTES_MAX: u64 = 24 << 20;
 
-fn read_limits(f: &mut Fields<'_>, limits: &mut Limits) {
+fn read_limits(f: &mut ConfigFields<'_>, limits: &mut RequestLimits) {
     set(&mut limits.event_bytes_max, f.bytes_up_to("event_bytes_max", BODY_BYTES_MAX));
     set(&mut limits.request_bytes_max, f.bytes_up_to("request_bytes_max", BODY_BYTES_MAX));
     set(&mut limits.inflated_bytes_max, f.bytes_up_to("inflated_bytes_max", BODY_BYTES_MAX));
@@ -305,7 +305,7 @@ fn read_limits(f: &mut Fields<'_>, limits: &mut Limits) {
 }
 
 /// A limit on what a body grows to makes sense above the limits of a body alone.
-fn read_expansion(f: &mut Fields<'_>, limits: &mut Limits) {
+fn read_expansion(f: &mut ConfigFields<'_>, limits: &mut RequestLimits) {
     let body = limits.request_bytes_max.max(limits.inflated_bytes_max);
     let bytes = f.bytes("request_expanded_bytes_max");
     if bytes.is_some_and(|bytes: usize| bytes < body) {
@@ -315,7 +315,7 @@ fn read_expansion(f: &mut Fields<'_>, limits: &mut Limits) {
     limits.request_expanded_bytes_max = bytes.unwrap_or(limits.request_expanded_bytes_max.max(body));
 }
 
-fn read_connection_limits(f: &mut Fields<'_>, limits: &mut net::Limits) {
+fn read_connection_limits(f: &mut ConfigFields<'_>, limits: &mut net::ConnectionLimits) {
     set(&mut limits.head_timeout, f.duration("header_timeout"));
     set(&mut limits.idle_timeout, f.duration("idle_timeout"));
     set(&mut limits.read_timeout, f.duration("read_timeout"));
@@ -342,8 +342,8 @@ const PROBLEMS_MAX: usize = 200;
 fn contracts<'a>(
     dir: &Path,
     sources: impl Iterator<Item = &'a String>,
-    problems: &mut Vec<Problem>,
-    notes: &mut Vec<Problem>,
+    problems: &mut Vec<ConfigProblem>,
+    notes: &mut Vec<ConfigProblem>,
 ) -> (BTreeMap<String, Arc<Contract>>, usize) {
     let root = dir.join("events");
     let mut nodes = BTreeMap::new();
@@ -390,7 +390,7 @@ fn contracts<'a>(
     for (origin, count) in found.into_iter().filter(|(_, count)| *count > PROBLEMS_MAX) {
         let message = format!("{} more problems", count - PROBLEMS_MAX);
         let fix = "mend those above; these may be of the same kind".to_owned();
-        problems.push(Problem { file: root.join(origin), line: 0, message, fix });
+        problems.push(ConfigProblem { file: root.join(origin), line: 0, message, fix });
     }
     (contracts, events)
 }
@@ -398,23 +398,23 @@ fn contracts<'a>(
 /// The files of contracts, for the lines of their problems.
 struct Origins<'a> {
     root: &'a Path,
-    nodes: &'a BTreeMap<String, yaml::Node>,
+    nodes: &'a BTreeMap<String, yaml::YamlNode>,
     /// Of each file that has a problem.
     lines: HashMap<String, HashMap<&'a str, usize>>,
 }
 
 impl Origins<'_> {
     /// A problem with the line of its place, else of the field that it is about: the first in backticks.
-    fn problem(&mut self, problem: tidegate_contract::ContractProblem) -> Problem {
+    fn problem(&mut self, problem: tidegate_contract::ContractProblem) -> ConfigProblem {
         let node = self.nodes.get(&problem.origin);
         let at_place = node.filter(|_| !problem.place.is_empty()).and_then(|node| node.line_at(&problem.place));
         let line = at_place.unwrap_or_else(|| {
             let field = problem.problem.split('`').nth(1).unwrap_or_default();
             let lines = self.lines.entry(problem.origin.clone());
-            let lines = lines.or_insert_with(|| node.map(yaml::Node::lines).unwrap_or_default());
+            let lines = lines.or_insert_with(|| node.map(yaml::YamlNode::lines).unwrap_or_default());
             lines.get(field).copied().unwrap_or(0)
         });
-        Problem { file: self.root.join(&problem.origin), line, message: problem.problem, fix: problem.fix }
+        ConfigProblem { file: self.root.join(&problem.origin), line, message: problem.problem, fix: problem.fix }
     }
 }
 
@@ -425,8 +425,8 @@ const EVENT_FILES_MAX: usize = 100_000;
 fn gather(
     dir: &Path,
     folder: &Path,
-    problems: &mut Vec<Problem>,
-    files: &mut BTreeMap<String, yaml::Node>,
+    problems: &mut Vec<ConfigProblem>,
+    files: &mut BTreeMap<String, yaml::YamlNode>,
     depth: usize,
 ) {
     let root = dir.join("events");
@@ -441,7 +441,7 @@ fn gather(
             } else {
                 let message = "a link leads out of the workspace".to_owned();
                 let fix = "put the folder into the workspace".to_owned();
-                problems.push(Problem { file: path, line: 0, message, fix });
+                problems.push(ConfigProblem { file: path, line: 0, message, fix });
             }
         } else if is_yaml
             && let Some(node) = read_tree(dir, &path, problems)

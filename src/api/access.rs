@@ -36,7 +36,7 @@ pub enum Action {
 
 /// What it is asked of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Object {
+pub enum AccessObject {
     /// All of a kind.
     PluginKind(PluginKind),
     /// One function or destination.
@@ -54,7 +54,7 @@ pub struct Denied;
 ///
 /// # Errors
 /// They may not.
-pub fn authorise(principal: &Principal, _action: Action, _object: &Object) -> Result<(), Denied> {
+pub fn authorise(principal: &Principal, _action: Action, _object: &AccessObject) -> Result<(), Denied> {
     match principal {
         Principal::Admin => Ok(()),
     }
@@ -63,22 +63,22 @@ pub fn authorise(principal: &Principal, _action: Action, _object: &Object) -> Re
 /// What a request of this method to this path (as it is registered, with `{name}`) asks of what. A path that is not
 /// known here is asked of nobody, and refused.
 #[must_use]
-pub fn asked(method: &Method, path: &str, name: Option<&str>) -> Option<(Action, Object)> {
+pub fn asked(method: &Method, path: &str, name: Option<&str>) -> Option<(Action, AccessObject)> {
     let path = path.strip_prefix('/')?;
     // The answer to HEAD is that to GET without its body.
     let method = if method == Method::HEAD { &Method::GET } else { method };
     if (method, path) == (&Method::GET, "api/openapi.json") {
-        return Some((Action::Read, Object::Document));
+        return Some((Action::Read, AccessObject::Document));
     }
     let mut parts = path.strip_prefix("admin/")?.split('/');
     let plugin_kind = match parts.next()? {
         "functions" => PluginKind::Functions,
         "destinations" => PluginKind::Destinations,
-        "builds" => return (method == Method::GET).then_some((Action::Read, Object::Build)),
+        "builds" => return (method == Method::GET).then_some((Action::Read, AccessObject::Build)),
         _ => return None,
     };
     let Some(_) = parts.next() else {
-        return (method == Method::GET).then_some((Action::Read, Object::PluginKind(plugin_kind)));
+        return (method == Method::GET).then_some((Action::Read, AccessObject::PluginKind(plugin_kind)));
     };
     let action = match (method.as_str(), parts.next()) {
         ("GET", None) => Action::Read,
@@ -88,13 +88,13 @@ pub fn asked(method: &Method, path: &str, name: Option<&str>) -> Option<(Action,
         ("POST", Some("settings" | "attach" | "detach")) => Action::Configure,
         _ => return None,
     };
-    Some((action, Object::Named(plugin_kind, name?.to_owned())))
+    Some((action, AccessObject::Named(plugin_kind, name?.to_owned())))
 }
 
 /// `admin.json`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept {
+struct KeptHash {
     /// Missing in files of builds that had no formats, which are of the first.
     #[serde(default = "first_format")]
     format: u32,
@@ -124,7 +124,7 @@ pub fn verify(file: &Path) -> std::io::Result<()> {
         let refused = "use the newer build that wrote it. Nothing was changed";
         return Err(unusable(format!("format {found}, and this build supports up to {FORMAT}; {refused}")));
     }
-    serde_json::from_value::<Kept>(value).map(drop).map_err(damaged)
+    serde_json::from_value::<KeptHash>(value).map(drop).map_err(damaged)
 }
 
 /// Makes a new token and keeps its hash in `file`; the old one is good no more.
@@ -135,7 +135,7 @@ pub fn reset(file: &Path) -> std::io::Result<String> {
     use std::io::Write as _;
     let token = format!("tg_{}", HEXLOWER.encode(&clock::random::<32>()));
     let salt = HEXLOWER.encode(&clock::random::<16>());
-    let kept = Kept { format: FORMAT, sha256: hash(&salt, &token), salt };
+    let kept = KeptHash { format: FORMAT, sha256: hash(&salt, &token), salt };
     let folder = file.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     // Such a file is made for its owner alone.
@@ -205,7 +205,7 @@ impl Guard {
         }
         // Read each time, so that a reset counts at once; the file is tiny and this port is quiet.
         let kept = std::fs::read(&self.file).map_err(|_| AuthError::NoHash)?;
-        let kept: Kept = serde_json::from_slice(&kept).map_err(|_| AuthError::NoHash)?;
+        let kept: KeptHash = serde_json::from_slice(&kept).map_err(|_| AuthError::NoHash)?;
         let given = hash(&kept.salt, token);
         if bool::from(given.as_bytes().ct_eq(kept.sha256.as_bytes())) {
             return Ok(Principal::Admin);

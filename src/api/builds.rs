@@ -7,12 +7,12 @@ use axum::extract::{Request, State};
 use hyper::StatusCode;
 use tidegate_api_types::build::{Build, BuildError, BuildQuery, BuildState, Pushed};
 use tidegate_api_types::path;
-use tidegate_registry::{PluginKind, Progress};
+use tidegate_registry::{BuildProgress, PluginKind};
 
 use super::Shared;
 use super::change::version;
 use super::extract::{Name, Query, blocking, body};
-use super::refusal::Refusal;
+use super::refusal::ApiRefusal;
 
 /// Takes a component into the queue.
 pub(super) async fn push(
@@ -21,7 +21,7 @@ pub(super) async fn push(
     plugin_kind: PluginKind,
     name: String,
     force: bool,
-) -> Result<(StatusCode, axum::Json<Pushed>), Refusal> {
+) -> Result<(StatusCode, axum::Json<Pushed>), ApiRefusal> {
     // The place first: no more bytes are held than may wait.
     let place = shared.settings.store.place()?;
     let bytes_max = shared.settings.store.limits().component_bytes_max;
@@ -33,14 +33,14 @@ pub(super) async fn push(
 
 /// How far a build is; waits for its end, or for news.
 #[utoipa::path(get, path = path::BUILD, tag = "builds", operation_id = "show_build",
-    params(("id" = String, Path), BuildQuery), responses((status = 200, body = Build), Refusal))]
+    params(("id" = String, Path), BuildQuery), responses((status = 200, body = Build), ApiRefusal))]
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     Name(id): Name,
     Query(query): Query<BuildQuery>,
-) -> Result<axum::Json<Build>, Refusal> {
+) -> Result<axum::Json<Build>, ApiRefusal> {
     let unknown = || {
-        Refusal::new(
+        ApiRefusal::new(
             StatusCode::NOT_FOUND,
             "no-such-build",
             "no build has this id; the last 256 since the server started are known",
@@ -50,39 +50,40 @@ pub(super) async fn show(
     let mut progress = shared.settings.store.build(&id).ok_or_else(unknown)?;
     let wait = Duration::from_millis(query.wait_ms).min(shared.settings.limits.wait_max);
     let from = query.from;
-    let news =
-        |progress: &Progress| progress.is_end() || from.as_deref().is_some_and(|from| from != state(progress).as_str());
+    let news = |progress: &BuildProgress| {
+        progress.is_end() || from.as_deref().is_some_and(|from| from != state(progress).as_str())
+    };
     // Out of time is an answer too: how far it is now.
     let _ = tokio::time::timeout(wait, progress.wait_for(news)).await;
     let mut now = progress.borrow().clone();
     if !now.is_end() && progress.has_changed().is_err() {
         let reason = "the build broke off, or the server is stopping; push again".to_owned();
-        now = Progress::Failed { code: "broke-off", reason };
+        now = BuildProgress::Failed { code: "broke-off", reason };
     }
     Ok(axum::Json(shown(id, &now)))
 }
 
-const fn state(progress: &Progress) -> BuildState {
+const fn state(progress: &BuildProgress) -> BuildState {
     match progress {
-        Progress::Queued => BuildState::Queued,
-        Progress::Inspecting => BuildState::Inspecting,
-        Progress::Compiling { .. } => BuildState::Compiling,
-        Progress::Smoke => BuildState::Smoke,
-        Progress::Ready(_) => BuildState::Ready,
-        Progress::Failed { .. } => BuildState::Failed,
+        BuildProgress::Queued => BuildState::Queued,
+        BuildProgress::Inspecting => BuildState::Inspecting,
+        BuildProgress::Compiling { .. } => BuildState::Compiling,
+        BuildProgress::Smoke => BuildState::Smoke,
+        BuildProgress::Ready(_) => BuildState::Ready,
+        BuildProgress::Failed { .. } => BuildState::Failed,
     }
 }
 
-fn shown(build: String, progress: &Progress) -> Build {
+fn shown(build: String, progress: &BuildProgress) -> Build {
     let mut shown = Build { build, state: state(progress), seconds: None, version: None, error: None };
     match progress {
-        Progress::Compiling { since } => shown.seconds = Some(since.elapsed().as_secs()),
-        Progress::Ready(metadata) => shown.version = Some(version(metadata)),
-        Progress::Failed { code, reason } => {
+        BuildProgress::Compiling { since } => shown.seconds = Some(since.elapsed().as_secs()),
+        BuildProgress::Ready(metadata) => shown.version = Some(version(metadata)),
+        BuildProgress::Failed { code, reason } => {
             let fix = "change the plugin as the message says, build it and push again".to_owned();
             shown.error = Some(BuildError { code: (*code).to_owned(), message: reason.clone(), fix });
         }
-        Progress::Queued | Progress::Inspecting | Progress::Smoke => {}
+        BuildProgress::Queued | BuildProgress::Inspecting | BuildProgress::Smoke => {}
     }
     shown
 }

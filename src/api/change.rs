@@ -8,41 +8,41 @@ use tidegate_api_types::function::Function;
 use tidegate_api_types::version::{Canary, ChangeSettings, Placed as Shown, Smoke, Version};
 use tidegate_event::time;
 use tidegate_plugin::Manifest;
-use tidegate_registry::{Error, Placed, PluginKind, Releases, Sha, Store, VersionMetadata, shown_settings};
+use tidegate_registry::{Placed, PluginKind, RegistryError, Releases, Sha, Store, VersionMetadata, shown_settings};
 use tidegate_wasm::function::RolloutMode;
 
 use super::Shared;
 use super::extract::blocking;
-use super::refusal::Refusal;
+use super::refusal::ApiRefusal;
 
 /// A change of the store's releases under a name.
-pub(super) type Change = Box<dyn FnOnce(&Store, &str) -> Result<Arc<Releases>, Error> + Send>;
+pub(super) type ReleaseChange = Box<dyn FnOnce(&Store, &str) -> Result<Arc<Releases>, RegistryError> + Send>;
 
-pub(super) fn sha(text: &str) -> Result<Sha, Refusal> {
+pub(super) fn sha(text: &str) -> Result<Sha, ApiRefusal> {
     let wrong = |error: tidegate_registry::NotASha| {
-        Refusal::bad("sha256", error.to_string(), r#"send {"sha256": "<64 hexadecimal digits>"}"#)
+        ApiRefusal::bad("sha256", error.to_string(), r#"send {"sha256": "<64 hexadecimal digits>"}"#)
     };
     text.parse().map_err(wrong)
 }
 
 /// Settings, which are an object.
-pub(super) fn object(settings: Option<Value>) -> Result<Option<Value>, Refusal> {
+pub(super) fn object(settings: Option<Value>) -> Result<Option<Value>, ApiRefusal> {
     match settings {
         None | Some(Value::Null) => Ok(None),
         Some(settings @ Value::Object(_)) => Ok(Some(settings)),
-        Some(_) => Err(Refusal::bad("settings", "`settings` is no object", r#"send {"settings": {...}}"#)),
+        Some(_) => Err(ApiRefusal::bad("settings", "`settings` is no object", r#"send {"settings": {...}}"#)),
     }
 }
 
-pub(super) fn live(plugin_kind: PluginKind, sha256: Sha, settings: Option<Value>) -> Change {
+pub(super) fn live(plugin_kind: PluginKind, sha256: Sha, settings: Option<Value>) -> ReleaseChange {
     Box::new(move |store, name| store.set_live(plugin_kind, name, sha256, settings))
 }
 
-pub(super) fn rollback(plugin_kind: PluginKind) -> Change {
+pub(super) fn rollback(plugin_kind: PluginKind) -> ReleaseChange {
     Box::new(move |store, name| store.rollback(plugin_kind, name))
 }
 
-pub(super) fn settings(plugin_kind: PluginKind, asked: ChangeSettings) -> Result<Change, Refusal> {
+pub(super) fn settings(plugin_kind: PluginKind, asked: ChangeSettings) -> Result<ReleaseChange, ApiRefusal> {
     let settings = object(Some(asked.settings))?.unwrap_or_default();
     Ok(Box::new(move |store, name| store.set_settings(plugin_kind, name, settings)))
 }
@@ -54,8 +54,8 @@ impl Shared {
         plugin_kind: PluginKind,
         name: String,
         what: &'static str,
-        change: Change,
-    ) -> Result<Arc<Releases>, Refusal> {
+        change: ReleaseChange,
+    ) -> Result<Arc<Releases>, ApiRefusal> {
         let (store, of) = (self.settings.store.clone(), name.clone());
         let releases = blocking(move || change(&store, &of)).await??;
         tracing::info!(kind = plugin_kind.all(), name, revision = releases.revision, "releases changed: {what}");
@@ -63,7 +63,7 @@ impl Shared {
         Ok(releases)
     }
 
-    async fn in_place(&self, plugin_kind: PluginKind, name: &str, revision: u64) -> Result<(), Refusal> {
+    async fn in_place(&self, plugin_kind: PluginKind, name: &str, revision: u64) -> Result<(), ApiRefusal> {
         let mut taken = match plugin_kind {
             PluginKind::Functions => self.settings.running.functions.clone(),
             PluginKind::Destinations => self.settings.running.destinations.clone(),
@@ -79,12 +79,12 @@ impl Shared {
             let detail = format!(
                 "the active version changed, but it cannot be put in place, and the one before it goes on: {reason}"
             );
-            Err(Refusal::unprocessable("not-in-place", detail, "mend what the message says, or roll back"))
+            Err(ApiRefusal::unprocessable("not-in-place", detail, "mend what the message says, or roll back"))
         })
     }
 
     /// Whether the workspace grants a version of a function every table that it asks for.
-    pub(super) fn grants(&self, name: &str, sha256: Sha, forced: bool) -> Result<(), Refusal> {
+    pub(super) fn grants(&self, name: &str, sha256: Sha, forced: bool) -> Result<(), ApiRefusal> {
         if forced {
             return Ok(());
         }
@@ -95,7 +95,7 @@ impl Shared {
             "write lookups/{table}.yaml with `grant_to: [{name}]` and start the server again; or go on without it: \
              `\"force\": true`, on the command line --force"
         );
-        Err(Refusal::unprocessable("lookups-missing", detail, fix))
+        Err(ApiRefusal::unprocessable("lookups-missing", detail, fix))
     }
 
     /// The tables that a version asks for and the workspace does not grant.
@@ -113,11 +113,11 @@ impl Shared {
     }
 
     /// The versions of a name, newest first; a name without any is none.
-    pub(super) fn versions(&self, plugin_kind: PluginKind, name: &str) -> Result<Vec<Version>, Refusal> {
+    pub(super) fn versions(&self, plugin_kind: PluginKind, name: &str) -> Result<Vec<Version>, ApiRefusal> {
         let versions: Vec<Version> =
             self.settings.store.versions(plugin_kind, name).iter().map(|metadata| version(metadata)).collect();
         if versions.is_empty() {
-            return Err(Error::NoSuchName { plugin_kind, name: name.to_owned() }.into());
+            return Err(RegistryError::NoSuchName { plugin_kind, name: name.to_owned() }.into());
         }
         Ok(versions)
     }

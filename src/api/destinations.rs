@@ -11,18 +11,18 @@ use tidegate_api_types::path;
 use tidegate_api_types::version::{ChangeSettings, MakeLive, RollBack};
 use tidegate_registry::PluginKind;
 
-use super::change::{self, Change, object, sha};
+use super::change::{self, ReleaseChange, object, sha};
 use super::extract::{Json, Name, NameInPath, Query};
-use super::refusal::Refusal;
+use super::refusal::ApiRefusal;
 use super::{Shared, builds};
 
-type Answer<T> = Result<axum::Json<T>, Refusal>;
-type Of = State<Arc<Shared>>;
+type DestinationAnswer<T> = Result<axum::Json<T>, ApiRefusal>;
+type OfDestinations = State<Arc<Shared>>;
 
 /// All destinations whose versions were uploaded.
 #[utoipa::path(get, path = path::DESTINATIONS, tag = "destinations", operation_id = "list_destinations",
-    responses((status = 200, body = Destinations), Refusal))]
-pub(super) async fn list(State(shared): Of) -> axum::Json<Destinations> {
+    responses((status = 200, body = Destinations), ApiRefusal))]
+pub(super) async fn list(State(shared): OfDestinations) -> axum::Json<Destinations> {
     let (settings, releases) = (&shared.settings, shared.settings.store.releases());
     let summary = |name: String| {
         let release = releases.of_kind(PluginKind::Destinations).get(&name).cloned().unwrap_or_default();
@@ -42,8 +42,8 @@ pub(super) async fn list(State(shared): Of) -> axum::Json<Destinations> {
 
 /// One destination with its versions, which of them carries, and what became of events.
 #[utoipa::path(get, path = path::DESTINATION, tag = "destinations", operation_id = "show_destination",
-    params(NameInPath), responses((status = 200, body = Destination), Refusal))]
-pub(super) async fn show(State(shared): Of, Name(name): Name) -> Answer<Destination> {
+    params(NameInPath), responses((status = 200, body = Destination), ApiRefusal))]
+pub(super) async fn show(State(shared): OfDestinations, Name(name): Name) -> DestinationAnswer<Destination> {
     let versions = shared.versions(PluginKind::Destinations, &name)?;
     let mut shown = shared.destination(&name, &shared.settings.store.releases());
     shown.versions = Some(versions);
@@ -54,51 +54,68 @@ pub(super) async fn show(State(shared): Of, Name(name): Name) -> Answer<Destinat
 /// Uploads a component: a version of the destination, when it passes every check.
 #[utoipa::path(post, path = path::DESTINATION_VERSIONS, tag = "destinations", operation_id = "push_destination",
     params(NameInPath, PushQuery), request_body(content = Vec<u8>, content_type = "application/wasm"),
-    responses((status = 202, body = Pushed), Refusal))]
+    responses((status = 202, body = Pushed), ApiRefusal))]
 pub(super) async fn push(
-    State(shared): Of,
+    State(shared): OfDestinations,
     Name(name): Name,
     Query(query): Query<PushQuery>,
     request: Request,
-) -> Result<(StatusCode, axum::Json<Pushed>), Refusal> {
+) -> Result<(StatusCode, axum::Json<Pushed>), ApiRefusal> {
     builds::push(&shared, request, PluginKind::Destinations, name, query.force).await
 }
 
 /// Makes a version live: the syncs that name the destination take it with their next batch.
 #[utoipa::path(post, path = path::DESTINATION_LIVE, tag = "destinations", operation_id = "make_destination_live",
-    params(NameInPath), request_body = MakeLive, responses((status = 200, body = Destination), Refusal))]
-pub(super) async fn live(State(shared): Of, Name(name): Name, Json(asked): Json<MakeLive>) -> Answer<Destination> {
+    params(NameInPath), request_body = MakeLive, responses((status = 200, body = Destination), ApiRefusal))]
+pub(super) async fn live(
+    State(shared): OfDestinations,
+    Name(name): Name,
+    Json(asked): Json<MakeLive>,
+) -> DestinationAnswer<Destination> {
     let (sha256, settings) = (sha(&asked.sha256)?, object(asked.settings)?);
     changed(&shared, name, "live", change::live(PluginKind::Destinations, sha256, settings)).await
 }
 
 /// Goes back to the version before.
 #[utoipa::path(post, path = path::DESTINATION_ROLLBACK, tag = "destinations", operation_id = "roll_destination_back",
-    params(NameInPath), request_body = RollBack, responses((status = 200, body = Destination), Refusal))]
-pub(super) async fn rollback(State(shared): Of, Name(name): Name, Json(_): Json<RollBack>) -> Answer<Destination> {
+    params(NameInPath), request_body = RollBack, responses((status = 200, body = Destination), ApiRefusal))]
+pub(super) async fn rollback(
+    State(shared): OfDestinations,
+    Name(name): Name,
+    Json(_): Json<RollBack>,
+) -> DestinationAnswer<Destination> {
     changed(&shared, name, "rollback", change::rollback(PluginKind::Destinations)).await
 }
 
 /// Changes the settings of the live version.
 #[utoipa::path(post, path = path::DESTINATION_SETTINGS, tag = "destinations",
     operation_id = "change_destination_settings", params(NameInPath), request_body = ChangeSettings,
-    responses((status = 200, body = Destination), Refusal))]
+    responses((status = 200, body = Destination), ApiRefusal))]
 pub(super) async fn settings(
-    State(shared): Of,
+    State(shared): OfDestinations,
     Name(name): Name,
     Json(asked): Json<ChangeSettings>,
-) -> Answer<Destination> {
+) -> DestinationAnswer<Destination> {
     changed(&shared, name, "settings", change::settings(PluginKind::Destinations, asked)?).await
 }
 
 /// What it logged since the server started, newest last.
 #[utoipa::path(get, path = path::DESTINATION_LOGS, tag = "destinations", operation_id = "destination_logs",
-    params(NameInPath, LogQuery), responses((status = 200, body = Logs), Refusal))]
-pub(super) async fn logs(State(shared): Of, Name(name): Name, Query(query): Query<LogQuery>) -> Answer<Logs> {
+    params(NameInPath, LogQuery), responses((status = 200, body = Logs), ApiRefusal))]
+pub(super) async fn logs(
+    State(shared): OfDestinations,
+    Name(name): Name,
+    Query(query): Query<LogQuery>,
+) -> DestinationAnswer<Logs> {
     shared.destination_logs(name, &query).map(axum::Json)
 }
 
-async fn changed(shared: &Arc<Shared>, name: String, what: &'static str, change: Change) -> Answer<Destination> {
+async fn changed(
+    shared: &Arc<Shared>,
+    name: String,
+    what: &'static str,
+    change: ReleaseChange,
+) -> DestinationAnswer<Destination> {
     let releases = shared.change(PluginKind::Destinations, name.clone(), what, change).await?;
     Ok(axum::Json(shared.destination(&name, &releases)))
 }

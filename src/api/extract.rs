@@ -12,7 +12,7 @@ use hyper::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::Shared;
-use super::refusal::Refusal;
+use super::refusal::ApiRefusal;
 
 /// How a name in a path is described.
 #[derive(utoipa::IntoParams)]
@@ -27,14 +27,14 @@ pub(super) struct NameInPath {
 pub(super) struct Name(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Name {
-    type Rejection = Refusal;
+    type Rejection = ApiRefusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| Refusal::not_found())?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiRefusal> {
+        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| ApiRefusal::not_found())?;
         let name = params.iter().next().map(|(_, value)| value).unwrap_or_default();
         let fits = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
         if name.is_empty() || name.len() > 63 || !name.bytes().all(fits) {
-            return Err(Refusal::name(format!("{name:?} is not a name")));
+            return Err(ApiRefusal::name(format!("{name:?} is not a name")));
         }
         Ok(Self(name.to_owned()))
     }
@@ -44,15 +44,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
 pub(super) struct Query<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
-    type Rejection = Refusal;
+    type Rejection = ApiRefusal;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiRefusal> {
         let pairs = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
         let query = serde_urlencoded::Deserializer::new(pairs);
         serde_path_to_error::deserialize(query).map(Self).map_err(|error| {
             let (field, reason) = (error.path().to_string(), error.into_inner());
             let detail = format!("the query does not fit: {}", at(&field, &reason));
-            Refusal::bad(code(&field, "query"), detail, "see docs/admin-api.md for what it takes")
+            ApiRefusal::bad(code(&field, "query"), detail, "see docs/admin-api.md for what it takes")
         })
     }
 }
@@ -61,21 +61,21 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 pub(super) struct Json<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Json<T> {
-    type Rejection = Refusal;
+    type Rejection = ApiRefusal;
 
-    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, ApiRefusal> {
         let bytes = body(shared, request, shared.settings.limits.json_bytes_max, "a JSON body").await?;
         let bytes = if bytes.is_empty() { Bytes::from_static(b"{}") } else { bytes };
         // First whether it is JSON at all: the sentence about a field would name the wrong thing.
         let value: serde_json::Value = serde_json::from_slice(&bytes)
-            .map_err(|error| Refusal::bad("json", format!("the body is not JSON: {error}"), "send a JSON object"))?;
+            .map_err(|error| ApiRefusal::bad("json", format!("the body is not JSON: {error}"), "send a JSON object"))?;
         if !value.is_object() {
-            return Err(Refusal::bad("json", "the body is no object", "send a JSON object"));
+            return Err(ApiRefusal::bad("json", "the body is no object", "send a JSON object"));
         }
         serde_path_to_error::deserialize(value).map(Self).map_err(|error| {
             let (field, reason) = (error.path().to_string(), error.into_inner());
             let detail = format!("the body does not fit: {}", at(&field, &reason));
-            Refusal::bad(code(&field, "body"), detail, "see docs/admin-api.md for what it takes")
+            ApiRefusal::bad(code(&field, "body"), detail, "see docs/admin-api.md for what it takes")
         })
     }
 }
@@ -92,10 +92,10 @@ fn code(field: &str, otherwise: &'static str) -> &'static str {
 }
 
 /// Reads a body of at most `bytes_max` bytes; `what` names it in refusals.
-pub(super) async fn body(shared: &Shared, request: Request, bytes_max: usize, what: &str) -> Result<Bytes, Refusal> {
+pub(super) async fn body(shared: &Shared, request: Request, bytes_max: usize, what: &str) -> Result<Bytes, ApiRefusal> {
     let too_large = || {
         let detail = format!("{what} may have {bytes_max} bytes at most");
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail, "make it smaller")
+        ApiRefusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail, "make it smaller")
     };
     let mut body = request.into_body();
     if body.size_hint().lower() > bytes_max as u64 {
@@ -104,7 +104,7 @@ pub(super) async fn body(shared: &Shared, request: Request, bytes_max: usize, wh
     let collect = async {
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
-            let broken = |_| Refusal::bad("broken-body", "the connection broke off in the body", "send it again");
+            let broken = |_| ApiRefusal::bad("broken-body", "the connection broke off in the body", "send it again");
             let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
             if bytes.len() + data.len() > bytes_max {
                 return Err(too_large());
@@ -115,10 +115,10 @@ pub(super) async fn body(shared: &Shared, request: Request, bytes_max: usize, wh
     };
     tokio::time::timeout(shared.settings.limits.body_timeout, collect)
         .await
-        .unwrap_or_else(|_| Err(Refusal::too_slow()))
+        .unwrap_or_else(|_| Err(ApiRefusal::too_slow()))
 }
 
 /// Runs what waits for a disk or a compiler away from the threads that serve.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Refusal::failed("the request broke off", &error))
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiRefusal> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| ApiRefusal::failed("the request broke off", &error))
 }

@@ -12,18 +12,18 @@ use tidegate_api_types::version::{ChangeSettings, MakeLive, RollBack};
 use tidegate_registry::{PluginKind, Store};
 use tidegate_wasm::function::RolloutMode;
 
-use super::change::{self, Change, object, sha};
+use super::change::{self, ReleaseChange, object, sha};
 use super::extract::{Json, Name, NameInPath, Query};
-use super::refusal::Refusal;
+use super::refusal::ApiRefusal;
 use super::{Shared, builds};
 
-type Answer<T> = Result<axum::Json<T>, Refusal>;
-type Of = State<Arc<Shared>>;
+type FunctionAnswer<T> = Result<axum::Json<T>, ApiRefusal>;
+type OfFunctions = State<Arc<Shared>>;
 
 /// All functions.
 #[utoipa::path(get, path = path::FUNCTIONS, tag = "functions", operation_id = "list_functions",
-    responses((status = 200, body = Functions), Refusal))]
-pub(super) async fn list(State(shared): Of) -> axum::Json<Functions> {
+    responses((status = 200, body = Functions), ApiRefusal))]
+pub(super) async fn list(State(shared): OfFunctions) -> axum::Json<Functions> {
     let (settings, releases) = (&shared.settings, shared.settings.store.releases());
     let summary = |name: String| {
         let release = releases.of_kind(PluginKind::Functions).get(&name).cloned().unwrap_or_default();
@@ -46,8 +46,8 @@ pub(super) async fn list(State(shared): Of) -> axum::Json<Functions> {
 
 /// One function with its versions, which of them are in use, and what they did.
 #[utoipa::path(get, path = path::FUNCTION, tag = "functions", operation_id = "show_function",
-    params(NameInPath), responses((status = 200, body = Function), Refusal))]
-pub(super) async fn show(State(shared): Of, Name(name): Name) -> Answer<Function> {
+    params(NameInPath), responses((status = 200, body = Function), ApiRefusal))]
+pub(super) async fn show(State(shared): OfFunctions, Name(name): Name) -> FunctionAnswer<Function> {
     let versions = shared.versions(PluginKind::Functions, &name)?;
     let mut shown = shared.function(&name, &shared.settings.store.releases());
     shown.versions = Some(versions);
@@ -58,20 +58,24 @@ pub(super) async fn show(State(shared): Of, Name(name): Name) -> Answer<Function
 /// Uploads a component: a version of the function, when it passes every check.
 #[utoipa::path(post, path = path::FUNCTION_VERSIONS, tag = "functions", operation_id = "push_function",
     params(NameInPath, PushQuery), request_body(content = Vec<u8>, content_type = "application/wasm"),
-    responses((status = 202, body = Pushed), Refusal))]
+    responses((status = 202, body = Pushed), ApiRefusal))]
 pub(super) async fn push(
-    State(shared): Of,
+    State(shared): OfFunctions,
     Name(name): Name,
     Query(query): Query<PushQuery>,
     request: Request,
-) -> Result<(StatusCode, axum::Json<Pushed>), Refusal> {
+) -> Result<(StatusCode, axum::Json<Pushed>), ApiRefusal> {
     builds::push(&shared, request, PluginKind::Functions, name, query.force).await
 }
 
 /// Makes a version live; the answer comes when the next event goes through it.
 #[utoipa::path(post, path = path::FUNCTION_LIVE, tag = "functions", operation_id = "make_function_live",
-    params(NameInPath), request_body = MakeLive, responses((status = 200, body = Function), Refusal))]
-pub(super) async fn live(State(shared): Of, Name(name): Name, Json(asked): Json<MakeLive>) -> Answer<Function> {
+    params(NameInPath), request_body = MakeLive, responses((status = 200, body = Function), ApiRefusal))]
+pub(super) async fn live(
+    State(shared): OfFunctions,
+    Name(name): Name,
+    Json(asked): Json<MakeLive>,
+) -> FunctionAnswer<Function> {
     let (sha256, settings) = (sha(&asked.sha256)?, object(asked.settings)?);
     shared.grants(&name, sha256, asked.force)?;
     changed(&shared, name, "live", change::live(PluginKind::Functions, sha256, settings)).await
@@ -79,19 +83,27 @@ pub(super) async fn live(State(shared): Of, Name(name): Name, Json(asked): Json<
 
 /// Ends the canary or shadow that there is; where there is none, goes back to the version before.
 #[utoipa::path(post, path = path::FUNCTION_ROLLBACK, tag = "functions", operation_id = "roll_function_back",
-    params(NameInPath), request_body = RollBack, responses((status = 200, body = Function), Refusal))]
-pub(super) async fn rollback(State(shared): Of, Name(name): Name, Json(_): Json<RollBack>) -> Answer<Function> {
+    params(NameInPath), request_body = RollBack, responses((status = 200, body = Function), ApiRefusal))]
+pub(super) async fn rollback(
+    State(shared): OfFunctions,
+    Name(name): Name,
+    Json(_): Json<RollBack>,
+) -> FunctionAnswer<Function> {
     changed(&shared, name, "rollback", change::rollback(PluginKind::Functions)).await
 }
 
 /// Begins or ends a canary: a version that is tried beside the live one.
 #[utoipa::path(post, path = path::FUNCTION_CANARY, tag = "functions", operation_id = "change_canary",
-    params(NameInPath), request_body = ChangeCanary, responses((status = 200, body = Function), Refusal))]
-pub(super) async fn canary(State(shared): Of, Name(name): Name, Json(asked): Json<ChangeCanary>) -> Answer<Function> {
+    params(NameInPath), request_body = ChangeCanary, responses((status = 200, body = Function), ApiRefusal))]
+pub(super) async fn canary(
+    State(shared): OfFunctions,
+    Name(name): Name,
+    Json(asked): Json<ChangeCanary>,
+) -> FunctionAnswer<Function> {
     let ChangeCanary { sha256, settings, share, shadow, off, force } = asked;
     if off == Some(true) {
         if sha256.is_some() || settings.is_some() || share.is_some() || shadow.is_some() {
-            return Err(Refusal::bad("off", "`off` stands alone", r#"send {"off": true}"#));
+            return Err(ApiRefusal::bad("off", "`off` stands alone", r#"send {"off": true}"#));
         }
         let change = |store: &Store, name: &str| store.set_canary(PluginKind::Functions, name, None);
         return changed(&shared, name, "canary", Box::new(change)).await;
@@ -100,9 +112,9 @@ pub(super) async fn canary(State(shared): Of, Name(name): Name, Json(asked): Jso
     let mode = match (share, shadow.unwrap_or(false)) {
         (None, true) => RolloutMode::Shadow,
         (Some(share), false) => RolloutMode::Share(share),
-        _ => return Err(Refusal::bad("canary", "a canary is a share or a shadow", fix)),
+        _ => return Err(ApiRefusal::bad("canary", "a canary is a share or a shadow", fix)),
     };
-    let sha256 = sha256.ok_or_else(|| Refusal::bad("sha256", "`sha256` is missing", fix))?;
+    let sha256 = sha256.ok_or_else(|| ApiRefusal::bad("sha256", "`sha256` is missing", fix))?;
     let (sha256, settings) = (sha(&sha256)?, object(settings)?);
     shared.grants(&name, sha256, force)?;
     let tried = Some((sha256, mode, settings));
@@ -112,42 +124,59 @@ pub(super) async fn canary(State(shared): Of, Name(name): Name, Json(asked): Jso
 
 /// Changes the settings of the live version.
 #[utoipa::path(post, path = path::FUNCTION_SETTINGS, tag = "functions", operation_id = "change_function_settings",
-    params(NameInPath), request_body = ChangeSettings, responses((status = 200, body = Function), Refusal))]
+    params(NameInPath), request_body = ChangeSettings, responses((status = 200, body = Function), ApiRefusal))]
 pub(super) async fn settings(
-    State(shared): Of,
+    State(shared): OfFunctions,
     Name(name): Name,
     Json(asked): Json<ChangeSettings>,
-) -> Answer<Function> {
+) -> FunctionAnswer<Function> {
     changed(&shared, name, "settings", change::settings(PluginKind::Functions, asked)?).await
 }
 
 /// Lets it see the events of a source.
 #[utoipa::path(post, path = path::FUNCTION_ATTACH, tag = "functions", operation_id = "attach_function",
-    params(NameInPath), request_body = OfSource, responses((status = 200, body = Function), Refusal))]
-pub(super) async fn attach(State(shared): Of, Name(name): Name, Json(of): Json<OfSource>) -> Answer<Function> {
+    params(NameInPath), request_body = OfSource, responses((status = 200, body = Function), ApiRefusal))]
+pub(super) async fn attach(
+    State(shared): OfFunctions,
+    Name(name): Name,
+    Json(of): Json<OfSource>,
+) -> FunctionAnswer<Function> {
     if !shared.settings.sources.contains(&of.source) {
         let known: Vec<&str> = shared.settings.sources.iter().map(String::as_str).collect();
         let detail = format!("there is no source {:?}; there are {}", of.source, known.join(", "));
-        return Err(Refusal::bad("no-such-source", detail, "name a source of the workspace"));
+        return Err(ApiRefusal::bad("no-such-source", detail, "name a source of the workspace"));
     }
     changed(&shared, name, "attach", Box::new(move |store, name| store.attach(name, &of.source))).await
 }
 
 /// Lets it see the events of a source no more.
 #[utoipa::path(post, path = path::FUNCTION_DETACH, tag = "functions", operation_id = "detach_function",
-    params(NameInPath), request_body = OfSource, responses((status = 200, body = Function), Refusal))]
-pub(super) async fn detach(State(shared): Of, Name(name): Name, Json(of): Json<OfSource>) -> Answer<Function> {
+    params(NameInPath), request_body = OfSource, responses((status = 200, body = Function), ApiRefusal))]
+pub(super) async fn detach(
+    State(shared): OfFunctions,
+    Name(name): Name,
+    Json(of): Json<OfSource>,
+) -> FunctionAnswer<Function> {
     changed(&shared, name, "detach", Box::new(move |store, name| store.detach(name, &of.source))).await
 }
 
 /// What it logged, newest last.
 #[utoipa::path(get, path = path::FUNCTION_LOGS, tag = "functions", operation_id = "function_logs",
-    params(NameInPath, LogQuery), responses((status = 200, body = Logs), Refusal))]
-pub(super) async fn logs(State(shared): Of, Name(name): Name, Query(query): Query<LogQuery>) -> Answer<Logs> {
+    params(NameInPath, LogQuery), responses((status = 200, body = Logs), ApiRefusal))]
+pub(super) async fn logs(
+    State(shared): OfFunctions,
+    Name(name): Name,
+    Query(query): Query<LogQuery>,
+) -> FunctionAnswer<Logs> {
     shared.function_logs(name, query).await.map(axum::Json)
 }
 
-async fn changed(shared: &Arc<Shared>, name: String, what: &'static str, change: Change) -> Answer<Function> {
+async fn changed(
+    shared: &Arc<Shared>,
+    name: String,
+    what: &'static str,
+    change: ReleaseChange,
+) -> FunctionAnswer<Function> {
     let releases = shared.change(PluginKind::Functions, name.clone(), what, change).await?;
     Ok(axum::Json(shared.function(&name, &releases)))
 }

@@ -5,13 +5,13 @@ use tidegate_api_types::function::{CanaryComparison, Charge, FunctionMeters};
 use tidegate_api_types::logs::{LogLine, LogQuery, Logs};
 use tidegate_delivery::Logged;
 use tidegate_event::time;
-use tidegate_registry::{Error, PluginKind};
+use tidegate_registry::{PluginKind, RegistryError};
 use tidegate_state::{FunctionLog, LogFilter, State};
 use tidegate_wasm::Level;
 
 use super::Shared;
 use super::extract::blocking;
-use super::refusal::Refusal;
+use super::refusal::ApiRefusal;
 
 /// Lines of one answer.
 const LINES_DEFAULT: u64 = 100;
@@ -19,32 +19,32 @@ const LINES_MAX: u64 = 1_000;
 
 impl Shared {
     /// Log lines of a function, newest last.
-    pub(super) async fn function_logs(&self, name: String, query: LogQuery) -> Result<Logs, Refusal> {
+    pub(super) async fn function_logs(&self, name: String, query: LogQuery) -> Result<Logs, ApiRefusal> {
         let (_, lines_max) = bounds(&query)?;
         let state = self.state()?;
         if self.settings.store.versions(PluginKind::Functions, &name).is_empty() {
             // A function of a workspace file has no version here, and logs all the same.
-            let charges = state.charges().map_err(|error| Refusal::failed("the meters cannot be read", &error))?;
+            let charges = state.charges().map_err(|error| ApiRefusal::failed("the meters cannot be read", &error))?;
             if !self.settings.functions.contains(&name) && !charges.iter().any(|(charge, _)| charge.function == name) {
-                return Err(Error::NoSuchName { plugin_kind: PluginKind::Functions, name }.into());
+                return Err(RegistryError::NoSuchName { plugin_kind: PluginKind::Functions, name }.into());
             }
         }
         let filter = LogFilter { event: query.event, text: query.text, level_min: query.level, lines_max };
         let found = blocking(move || state.function_logs(&name, &filter)).await?;
-        let found = found.map_err(|error| Refusal::failed("the logs cannot be read", &error))?;
+        let found = found.map_err(|error| ApiRefusal::failed("the logs cannot be read", &error))?;
         Ok(Logs { lines: found.into_iter().map(line).collect() })
     }
 
     /// The same of a destination, whose lines are kept since the server started.
-    pub(super) fn destination_logs(&self, name: String, query: &LogQuery) -> Result<Logs, Refusal> {
+    pub(super) fn destination_logs(&self, name: String, query: &LogQuery) -> Result<Logs, ApiRefusal> {
         let (least, lines_max) = bounds(query)?;
         let plugin_kind = PluginKind::Destinations;
         if query.event.is_some() {
             let detail = "lines of a destination are not kept by event";
-            return Err(Refusal::bad("event", detail, "leave `event` out, or look for a `text`"));
+            return Err(ApiRefusal::bad("event", detail, "leave `event` out, or look for a `text`"));
         }
         if !self.settings.syncs.contains_key(&name) && self.settings.store.versions(plugin_kind, &name).is_empty() {
-            return Err(Error::NoSuchName { plugin_kind, name }.into());
+            return Err(RegistryError::NoSuchName { plugin_kind, name }.into());
         }
         let text = query.text.as_deref();
         let fits = |line: &Logged| line.level >= least && text.is_none_or(|text| line.text.contains(text));
@@ -61,8 +61,8 @@ impl Shared {
     }
 
     /// What each version of a function used since it was first seen, and what comparisons came to.
-    pub(super) fn function_meters(&self, name: &str) -> Result<FunctionMeters, Refusal> {
-        let failed = |error| Refusal::failed("the meters cannot be read", &error);
+    pub(super) fn function_meters(&self, name: &str) -> Result<FunctionMeters, ApiRefusal> {
+        let failed = |error| ApiRefusal::failed("the meters cannot be read", &error);
         let state = self.state()?;
         let charges = state.charges().map_err(failed)?.into_iter().filter(|(charge, _)| charge.function == name);
         let charges = charges.map(|(charge, stopped)| Charge {
@@ -90,9 +90,9 @@ impl Shared {
     }
 
     /// What became of the events of a destination's syncs.
-    pub(super) fn destination_meters(&self, name: &str) -> Result<DestinationMeters, Refusal> {
+    pub(super) fn destination_meters(&self, name: &str) -> Result<DestinationMeters, ApiRefusal> {
         let used = self.settings.syncs.get(name).map(Vec::as_slice).unwrap_or_default();
-        let failed = |error| Refusal::failed("the meters cannot be read", &error);
+        let failed = |error| ApiRefusal::failed("the meters cannot be read", &error);
         let state = self.state()?;
         let reports = state.reports().map_err(failed)?;
         let ours = reports.into_iter().filter(|report| used.contains(&report.sync)).map(|report| {
@@ -115,23 +115,25 @@ impl Shared {
         Ok(DestinationMeters { syncs: ours.collect(), charges: charges.collect() })
     }
 
-    fn state(&self) -> Result<State, Refusal> {
-        (self.settings.open_state)().map_err(|error| Refusal::failed("the state cannot be read", &error))
+    fn state(&self) -> Result<State, ApiRefusal> {
+        (self.settings.open_state)().map_err(|error| ApiRefusal::failed("the state cannot be read", &error))
     }
 }
 
 /// The least level and the most lines that are asked for.
-fn bounds(query: &LogQuery) -> Result<(Level, u64), Refusal> {
+fn bounds(query: &LogQuery) -> Result<(Level, u64), ApiRefusal> {
     let least = match query.level.as_deref() {
         None => Level::Debug,
         Some(word) => [Level::Debug, Level::Info, Level::Warn, Level::Error]
             .into_iter()
             .find(|level| level.as_str() == word)
-            .ok_or_else(|| Refusal::bad("level", "`level` is not a level", "send one of debug, info, warn, error"))?,
+            .ok_or_else(|| {
+                ApiRefusal::bad("level", "`level` is not a level", "send one of debug, info, warn, error")
+            })?,
     };
     let lines = query.limit.unwrap_or(LINES_DEFAULT);
     if !(1..=LINES_MAX).contains(&lines) {
-        return Err(Refusal::bad("limit", "`limit` is not a number from 1 to 1000", "send 1 to 1000"));
+        return Err(ApiRefusal::bad("limit", "`limit` is not a number from 1 to 1000", "send 1 to 1000"));
     }
     Ok((least, lines))
 }

@@ -11,7 +11,7 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::refusal::Refusal;
+use super::refusal::ApiRefusal;
 use super::{Shared, builds, destinations, functions};
 
 #[derive(OpenApi)]
@@ -42,7 +42,7 @@ impl Modify for Bearer {
 }
 
 /// Any refusal.
-impl IntoResponses for Refusal {
+impl IntoResponses for ApiRefusal {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
         let content =
             || ContentBuilder::new().schema(Some(utoipa::openapi::Ref::from_schema_name(Problem::name()))).build();

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use tidegate_api_types::Problem;
-use tidegate_registry::Error;
+use tidegate_registry::RegistryError;
 
 use super::access::AuthError;
 
 /// Why something is not done, for whoever asked.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ApiRefusal {
     status: StatusCode,
     code: &'static str,
     detail: String,
@@ -21,7 +21,7 @@ pub(super) struct Refusal {
     retry_after: Option<Duration>,
 }
 
-impl Refusal {
+impl ApiRefusal {
     pub(super) fn new(
         status: StatusCode,
         code: &'static str,
@@ -74,7 +74,7 @@ impl Refusal {
     }
 }
 
-impl Refusal {
+impl ApiRefusal {
     /// The whole answer.
     pub(super) fn into_answer(self) -> Response<Bytes> {
         let problem = Problem {
@@ -99,13 +99,13 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiRefusal {
     fn into_response(self) -> axum::response::Response {
         self.into_answer().map(axum::body::Body::from)
     }
 }
 
-impl From<AuthError> for Refusal {
+impl From<AuthError> for ApiRefusal {
     fn from(error: AuthError) -> Self {
         let unknown = |code, detail| {
             let fix = "send `Authorization: Bearer <the admin token>`; `tidegate admin token --reset` makes a new one";
@@ -131,39 +131,49 @@ impl From<AuthError> for Refusal {
     }
 }
 
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
+impl From<RegistryError> for ApiRefusal {
+    fn from(error: RegistryError) -> Self {
         let detail = error.to_string();
         let (status, code, fix) = match &error {
-            Error::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too-busy", "send it again after Retry-After"),
-            Error::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "store-full", "remove versions that nobody needs"),
-            Error::NoSuchName { .. } => (StatusCode::NOT_FOUND, "no-such-name", "push a version of it first"),
-            Error::NoSuchVersion { .. } => (StatusCode::NOT_FOUND, "no-such-version", "use a sha256 of its versions"),
-            Error::NoPrevious { .. } => (StatusCode::CONFLICT, "no-previous", "make the version live that you want"),
-            Error::NotGranted { .. } => {
+            RegistryError::Busy { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "too-busy", "send it again after Retry-After")
+            }
+            RegistryError::Full { .. } => {
+                (StatusCode::INSUFFICIENT_STORAGE, "store-full", "remove versions that nobody needs")
+            }
+            RegistryError::NoSuchName { .. } => (StatusCode::NOT_FOUND, "no-such-name", "push a version of it first"),
+            RegistryError::NoSuchVersion { .. } => {
+                (StatusCode::NOT_FOUND, "no-such-version", "use a sha256 of its versions")
+            }
+            RegistryError::NoPrevious { .. } => {
+                (StatusCode::CONFLICT, "no-previous", "make the version live that you want")
+            }
+            RegistryError::NotGranted { .. } => {
                 let fix = "write that into its file under destinations/ and start the server again";
                 (StatusCode::UNPROCESSABLE_ENTITY, "not-granted", fix)
             }
-            Error::NotLive { .. } => (StatusCode::CONFLICT, "not-live", "make a version live first"),
-            Error::NoRollout { .. } => {
+            RegistryError::NotLive { .. } => (StatusCode::CONFLICT, "not-live", "make a version live first"),
+            RegistryError::NoRollout { .. } => {
                 (StatusCode::CONFLICT, "no-rollout", "`push --canary` and `push --shadow` begin a rollout")
             }
-            Error::NotAttached { .. } => (StatusCode::CONFLICT, "not-attached", "name a source that it is attached to"),
-            Error::AlreadyLive => (StatusCode::CONFLICT, "already-live", "try another version"),
-            Error::Settings { .. } => {
+            RegistryError::NotAttached { .. } => {
+                (StatusCode::CONFLICT, "not-attached", "name a source that it is attached to")
+            }
+            RegistryError::AlreadyLive => (StatusCode::CONFLICT, "already-live", "try another version"),
+            RegistryError::Settings { .. } => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "settings", "send settings that fit `settings` of its plugin.yaml")
             }
-            Error::Share => (StatusCode::BAD_REQUEST, "share", "send a number from 1 to 99"),
-            Error::File { .. }
-            | Error::Damaged { .. }
-            | Error::Newer { .. }
-            | Error::Engine(_)
-            | Error::Load(_)
-            | Error::Compile(_) => {
+            RegistryError::Share => (StatusCode::BAD_REQUEST, "share", "send a number from 1 to 99"),
+            RegistryError::File { .. }
+            | RegistryError::Damaged { .. }
+            | RegistryError::Newer { .. }
+            | RegistryError::Engine(_)
+            | RegistryError::Load(_)
+            | RegistryError::Compile(_) => {
                 return Self::failed("the store could not do it", &error);
             }
         };
         let refusal = Self::new(status, code, detail, fix);
-        if matches!(error, Error::Busy { .. }) { refusal.after(Duration::from_secs(5)) } else { refusal }
+        if matches!(error, RegistryError::Busy { .. }) { refusal.after(Duration::from_secs(5)) } else { refusal }
     }
 }

@@ -6,25 +6,25 @@ use std::sync::Arc;
 
 use tidegate_delivery::{ActiveRuntime, DestinationLogs, DestinationRuntime};
 use tidegate_document::file;
-use tidegate_plugin::{Kind, Manifest};
+use tidegate_plugin::{Manifest, ManifestKind};
 use tidegate_registry::{Admission, Placed, PluginKind, Releases, Store};
 use tokio::sync::{Mutex, watch};
 
-use super::Error;
+use super::AppError;
 use crate::api::Taken;
 use crate::config::{DestinationKind, PluginConfig, Workspace, effective_policy};
 
-type Cause = Box<dyn std::error::Error + Send + Sync>;
+type RuntimeCause = Box<dyn std::error::Error + Send + Sync>;
 
 /// An active version for each destination plugin that a sync uses.
 pub(super) struct ActiveRuntimes {
     store: Store,
-    active_runtimes: BTreeMap<String, Held>,
+    active_runtimes: BTreeMap<String, HeldRuntime>,
     destination_logs: DestinationLogs,
     taken: watch::Sender<Taken>,
 }
 
-struct Held {
+struct HeldRuntime {
     active: Arc<ActiveRuntime>,
     config: PluginConfig,
     /// What of the store holds the place of the active version.
@@ -33,7 +33,7 @@ struct Held {
 
 impl ActiveRuntimes {
     /// Fills every active version that somebody is there for.
-    pub(super) async fn open(workspace: &Workspace, store: &Store) -> Result<Arc<Self>, Error> {
+    pub(super) async fn open(workspace: &Workspace, store: &Store) -> Result<Arc<Self>, AppError> {
         let releases = store.releases();
         let (destination_logs, taken) = (DestinationLogs::default(), watch::Sender::default());
         let mut active_runtimes =
@@ -41,9 +41,9 @@ impl ActiveRuntimes {
         let used = |name: &str| workspace.syncs.values().any(|sync| sync.destination.0 == name);
         for (name, config) in workspace.destinations.iter().filter(|(name, _)| used(name)) {
             let DestinationKind::Plugin(config) = &config.kind else { continue };
-            let failed = |cause: Cause| Error::Destination { name: name.clone(), cause };
+            let failed = |cause: RuntimeCause| AppError::Destination { name: name.clone(), cause };
             let active = ActiveRuntime::new(name, config.grant.pending);
-            let held = Held { active, config: PluginConfig::clone(config), placed: Mutex::default() };
+            let held = HeldRuntime { active, config: PluginConfig::clone(config), placed: Mutex::default() };
             match (live(&releases, name), &config.first) {
                 (Some(placed), _) => active_runtimes.hand_over(name, &held, placed).await.map_err(failed)?,
                 (None, Some(_)) => held.active.take_over(active_runtimes.first(name, config).await?),
@@ -110,7 +110,7 @@ impl ActiveRuntimes {
     }
 
     /// Opens a version of the store and lets it hold the place of the active version.
-    async fn hand_over(&self, name: &str, held: &Held, placed: &Placed) -> Result<(), Cause> {
+    async fn hand_over(&self, name: &str, held: &HeldRuntime, placed: &Placed) -> Result<(), RuntimeCause> {
         let (store, sha256) = (self.store.clone(), placed.sha256);
         // A version whose code is gone is compiled again, which is nothing for a thread that serves.
         let loaded = tokio::task::spawn_blocking(move || store.load(sha256)).await??;
@@ -128,14 +128,15 @@ impl ActiveRuntimes {
     }
 
     /// The runtime of the file's component.
-    async fn first(&self, name: &str, config: &PluginConfig) -> Result<Arc<DestinationRuntime>, Error> {
-        let failed = |cause: Cause| Error::Destination { name: name.to_owned(), cause };
+    async fn first(&self, name: &str, config: &PluginConfig) -> Result<Arc<DestinationRuntime>, AppError> {
+        let failed = |cause: RuntimeCause| AppError::Destination { name: name.to_owned(), cause };
         let Some((path, effective_policy)) = &config.first else {
             return Err(failed("the file names no component".into()));
         };
         let read = file::read(path, file::COMPONENT_BYTES_MAX);
-        let bytes = read.map_err(|cause| Error::Io { action: "could not read", path: path.clone(), cause })?;
-        let module = self.store.module(path, &bytes, Kind::Destination).map_err(|error| failed(Box::new(error)))?;
+        let bytes = read.map_err(|cause| AppError::Io { action: "could not read", path: path.clone(), cause })?;
+        let module =
+            self.store.module(path, &bytes, ManifestKind::Destination).map_err(|error| failed(Box::new(error)))?;
         DestinationRuntime::open(module, name, effective_policy.clone(), self.destination_logs.page(name, ""))
             .await
             .map_err(|error| failed(Box::new(error)))

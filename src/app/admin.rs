@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidegate_net as net;
-use tidegate_registry::{Builder, Store};
+use tidegate_registry::{BuildQueue, Store};
 use tidegate_state::State;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::live::Live;
-use super::{Error, paths};
-use crate::api::{self, Api};
+use super::{AppError, paths};
+use crate::api::{self, AdminApi};
 
 /// What it needs of the workspace.
 pub(super) struct AdminSettings {
@@ -26,23 +26,23 @@ pub(super) struct AdminSettings {
     /// Of each uploaded function, the tables that it is granted.
     pub(super) granted: BTreeMap<String, BTreeSet<String>>,
     pub(super) running: api::Running,
-    pub(super) limits: api::Limits,
-    pub(super) connections: net::Limits,
+    pub(super) limits: api::AdminLimits,
+    pub(super) connections: net::ConnectionLimits,
 }
 
 /// The API, bound, and the builder of uploads.
 pub(super) struct Admin {
-    api: Api,
-    builder: Builder,
+    api: AdminApi,
+    builder: BuildQueue,
     pub(super) address: SocketAddr,
     /// Made at this start, if any.
     pub(super) token: Option<String>,
 }
 
 impl Admin {
-    pub(super) fn open(settings: &AdminSettings, store: Store, builder: Builder) -> Result<Self, Error> {
+    pub(super) fn open(settings: &AdminSettings, store: Store, builder: BuildQueue) -> Result<Self, AppError> {
         let token_file = paths::admin(&settings.data);
-        let token = api::access::ensure(&token_file).map_err(|cause| Error::Io {
+        let token = api::access::ensure(&token_file).map_err(|cause| AppError::Io {
             action: "the hash of the admin token",
             path: token_file.clone(),
             cause,
@@ -61,8 +61,8 @@ impl Admin {
             limits: settings.limits.clone(),
             connections: settings.connections.clone(),
         };
-        let refused = |cause| Error::ListenAdmin { address: settings.listen, cause };
-        let api = Api::open(settings.listen, of_api).map_err(refused)?;
+        let refused = |cause| AppError::ListenAdmin { address: settings.listen, cause };
+        let api = AdminApi::open(settings.listen, of_api).map_err(refused)?;
         let address = api.address().map_err(refused)?;
         Ok(Self { api, builder, address, token })
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tidegate_log::{self as intake, Log};
 use tidegate_state::State;
 
-use super::continuity::{self, Ledger, Line, Past, Stand, SyncStand};
-use super::{Error, paths};
+use super::continuity::{self, ContinuityLine, Ledger, Past, Stand, SyncStand};
+use super::{AppError, paths};
 use crate::config::Workspace;
 
 /// How far each has come, before the log is opened.
@@ -16,7 +16,7 @@ pub(super) fn stand<'w>(
     state: &State,
     past: Past,
     ledgers: &[Ledger],
-) -> Result<Stand<'w>, Error> {
+) -> Result<Stand<'w>, AppError> {
     let reports = state.reports()?;
     let cursor = |name: &str| reports.iter().find(|report| report.sync == name).map(|report| report.cursor);
     let syncs = workspace
@@ -31,7 +31,7 @@ pub(super) fn stand<'w>(
 }
 
 /// No new record may get an offset below this: somebody has seen one there.
-pub(super) fn floor(stand: &Stand<'_>, state: &State) -> Result<u64, Error> {
+pub(super) fn floor(stand: &Stand<'_>, state: &State) -> Result<u64, AppError> {
     let durable = stand.syncs.iter().filter_map(|sync| match sync.ledger {
         Ledger::At(at) => Some(at),
         _ => None,
@@ -60,14 +60,14 @@ pub(super) fn handed_to(workspace: &Workspace, stand: &Stand<'_>) -> HashMap<Arc
 }
 
 /// Says what does not fit together, and lets a new state begin where the log does.
-pub(super) fn settle(stand: &mut Stand<'_>, log: &Log, state: &mut State) -> Result<(), Error> {
+pub(super) fn settle(stand: &mut Stand<'_>, log: &Log, state: &mut State) -> Result<(), AppError> {
     let (oldest, next) = (log.oldest(), log.committed());
     stand.log = oldest.min(stand.log.end)..stand.log.end.min(next);
     stand.next = next;
     for line in continuity::lines(stand) {
         match line {
-            Line::Warn(text) => tracing::warn!("{text}"),
-            Line::Error(text) => tracing::error!("{text}"),
+            ContinuityLine::Warn(text) => tracing::warn!("{text}"),
+            ContinuityLine::Error(text) => tracing::error!("{text}"),
         }
     }
     if matches!(stand.past, Past::Lost | Past::New) && oldest > 0 && stand.refined_to == 0 {

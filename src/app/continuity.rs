@@ -55,13 +55,13 @@ pub(super) struct Stand<'a> {
 
 /// One line for the server's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum ContinuityLine {
     Warn(String),
     Error(String),
 }
 
 /// What there is to say; nothing when all fits together.
-pub(super) fn lines(stand: &Stand<'_>) -> Vec<Line> {
+pub(super) fn lines(stand: &Stand<'_>) -> Vec<ContinuityLine> {
     let mut lines = Vec::new();
     let oldest = stand.log.start;
     lines.extend(of_state(stand));
@@ -70,7 +70,7 @@ pub(super) fn lines(stand: &Stand<'_>) -> Vec<Line> {
         lines.extend(of_sync(stand, sync));
     }
     if matches!(stand.past, Past::Known | Past::Older) && oldest > stand.refined_to {
-        lines.push(Line::Error(format!(
+        lines.push(ContinuityLine::Error(format!(
             "the log begins at offset {oldest} and the state has refined it to {} only: the records between are gone from \
              the log; retries of them are not recognised, and what they put into quarantine after the copy of the state \
              was made is lost",
@@ -93,7 +93,7 @@ fn plugins(stand: &Stand<'_>) -> String {
     format!("; the plugins of {} get again the events {from}", names.join(", "))
 }
 
-fn of_state(stand: &Stand<'_>) -> Option<Line> {
+fn of_state(stand: &Stand<'_>) -> Option<ContinuityLine> {
     let oldest = stand.log.start;
     match stand.past {
         Past::New | Past::Known => {
@@ -102,7 +102,7 @@ fn of_state(stand: &Stand<'_>) -> Option<Line> {
                 _ => None,
             });
             let (at, name) = ahead.max()?;
-            Some(Line::Warn(format!(
+            Some(ContinuityLine::Warn(format!(
                 "state.db has refined the log to {}, and the ledger of sync {name} says {at}: the state is older (after a \
                  power cut it is, a little). The records between are refined again, so the dedup window and what \
                  contracts quarantine are as before; what functions or destinations quarantined since is missing{}",
@@ -110,14 +110,14 @@ fn of_state(stand: &Stand<'_>) -> Option<Line> {
                 plugins(&Stand { past: Past::Older, syncs: copies(stand), log: stand.log.clone(), ..*stand })
             )))
         }
-        Past::Lost => Some(Line::Error(format!(
+        Past::Lost => Some(ContinuityLine::Error(format!(
             "state.db was lost and is made anew from the log, from offset {oldest} on: retries are recognised as far back \
              as the log goes (a warehouse drops older ones by their id), contracts and functions quarantine again what \
              they did; gone are what destinations quarantined, the counters, and deliveries of plugins that were \
              pending{}",
             plugins(stand)
         ))),
-        Past::Older => Some(Line::Error(format!(
+        Past::Older => Some(ContinuityLine::Error(format!(
             "state.db is an older copy: it has refined the log to {} and another one went on from there. The records after \
              it are refined again from the log; what destinations quarantined since and deliveries of plugins that became \
              pending since are gone{}",
@@ -133,7 +133,7 @@ fn copies<'a>(stand: &Stand<'a>) -> Vec<SyncStand<'a>> {
 }
 
 /// The log's end is behind what others have seen of it.
-fn of_log(stand: &Stand<'_>) -> Option<Line> {
+fn of_log(stand: &Stand<'_>) -> Option<ContinuityLine> {
     let end = stand.log.end;
     let ledgers = stand.syncs.iter().filter_map(|sync| match sync.ledger {
         Ledger::At(at) => Some((at, format!("the ledger of sync {}", sync.name))),
@@ -158,7 +158,7 @@ fn of_log(stand: &Stand<'_>) -> Option<Line> {
         })
         .collect();
     let lost = if behind.is_empty() { "no sync misses any of those".to_owned() } else { behind.join("; ") };
-    Some(Line::Error(format!(
+    Some(ContinuityLine::Error(format!(
         "the log ends at offset {end} and {whose} has seen it to {seen}: the log, or its end, is gone or is another one. \
          {lost}; records behind {seen} that were accepted and only there are lost. New records begin at {}. If the log of \
          this data directory is elsewhere, stop the server and put it back",
@@ -166,7 +166,7 @@ fn of_log(stand: &Stand<'_>) -> Option<Line> {
     )))
 }
 
-fn of_sync(stand: &Stand<'_>, sync: &SyncStand<'_>) -> Option<Line> {
+fn of_sync(stand: &Stand<'_>, sync: &SyncStand<'_>) -> Option<ContinuityLine> {
     let (name, oldest) = (sync.name, stand.log.start);
     let before = sync.cursor.filter(|cursor| *cursor > 0);
     match (sync.ledger, before) {
@@ -176,8 +176,8 @@ fn of_sync(stand: &Stand<'_>, sync: &SyncStand<'_>) -> Option<Line> {
                  another one or was made anew. It gets again what the log still keeps, from offset {oldest} on"
             );
             Some(match oldest {
-                0 => Line::Warn(format!("{text}, which is everything")),
-                _ => Line::Error(format!("{text}; events below that are in no other place")),
+                0 => ContinuityLine::Warn(format!("{text}, which is everything")),
+                _ => ContinuityLine::Error(format!("{text}; events below that are in no other place")),
             })
         }
         (Ledger::At(at), Some(cursor)) if at < cursor => {
@@ -186,15 +186,17 @@ fn of_sync(stand: &Stand<'_>, sync: &SyncStand<'_>) -> Option<Line> {
                  copy"
             );
             Some(if at < oldest {
-                Line::Error(format!(
+                ContinuityLine::Error(format!(
                     "{text}. The log begins at {oldest}: the rows of offsets {at} to {oldest} are lost to it; the rest \
                      is delivered again"
                 ))
             } else {
-                Line::Warn(format!("{text}; the events since are delivered again from the log, and none is missing"))
+                ContinuityLine::Warn(format!(
+                    "{text}; the events since are delivered again from the log, and none is missing"
+                ))
             })
         }
-        (Ledger::At(at), _) if at < oldest && oldest <= stand.log.end => Some(Line::Error(format!(
+        (Ledger::At(at), _) if at < oldest && oldest <= stand.log.end => Some(ContinuityLine::Error(format!(
             "the ledger of sync {name} says {at} and the log begins at {oldest}: the records between are gone and never \
              reach this warehouse"
         ))),
@@ -214,17 +216,22 @@ pub(super) fn repeats<'a>(past: Past, plugin_syncs: &[&'a str]) -> Vec<&'a str> 
 mod tests {
     use super::*;
 
-    fn said(past: Past, refined_to: u64, log: Range<u64>, (ledger, cursor): (Ledger, Option<u64>)) -> Vec<Line> {
+    fn said(
+        past: Past,
+        refined_to: u64,
+        log: Range<u64>,
+        (ledger, cursor): (Ledger, Option<u64>),
+    ) -> Vec<ContinuityLine> {
         let next = log.end.max(refined_to);
         lines(&Stand { past, refined_to, log, next, syncs: vec![SyncStand { name: "w", ledger, cursor }] })
     }
 
     #[track_caller]
-    fn one(lines: &[Line], error: bool, words: &str) {
+    fn one(lines: &[ContinuityLine], error: bool, words: &str) {
         let [line] = lines else { panic!("{lines:?}") };
         let (is_error, text) = match line {
-            Line::Warn(text) => (false, text),
-            Line::Error(text) => (true, text),
+            ContinuityLine::Warn(text) => (false, text),
+            ContinuityLine::Error(text) => (true, text),
         };
         assert!(is_error == error && text.contains(words), "{line:?}");
     }

@@ -15,7 +15,7 @@ use tidegate_state::Identity;
 pub const FORMAT: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct KeptId {
     format: u32,
     id: String,
     generation: u64,
@@ -25,7 +25,7 @@ struct Kept {
 
 /// Why the file does not say what it should.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum DataIdError {
     #[error(
         "format {found}, and this build supports up to {FORMAT}; use the newer build that wrote it. Nothing was changed"
     )]
@@ -40,18 +40,18 @@ pub enum Error {
 ///
 /// # Errors
 /// It cannot be read, or not understood.
-pub fn read(path: &Path) -> Result<Option<Identity>, Error> {
+pub fn read(path: &Path) -> Result<Option<Identity>, DataIdError> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let damaged = |reason: String| Error::Damaged { reason };
+    let damaged = |reason: String| DataIdError::Damaged { reason };
     let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     if let Some(found) = value["format"].as_u64().filter(|found| *found > FORMAT.into()) {
-        return Err(Error::Newer { found });
+        return Err(DataIdError::Newer { found });
     }
-    let kept: Kept = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
+    let kept: KeptId = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
     if kept.format != FORMAT || kept.sum != sum(&kept.id, kept.generation) {
         return Err(damaged("its checksum is wrong".to_owned()));
     }
@@ -64,7 +64,7 @@ pub fn read(path: &Path) -> Result<Option<Identity>, Error> {
 /// The file is as it was.
 pub fn write(path: &Path, identity: &Identity) -> std::io::Result<()> {
     let Identity { id, generation } = identity.clone();
-    let kept = Kept { format: FORMAT, sum: sum(&id, generation), id, generation };
+    let kept = KeptId { format: FORMAT, sum: sum(&id, generation), id, generation };
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(&serde_json::to_vec(&kept)?)?;

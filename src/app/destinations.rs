@@ -5,28 +5,28 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tidegate_delivery::PluginDestination;
 use tidegate_event::destination::Destination;
-use tidegate_pipeline::sync::{Company, Filter, Settings};
+use tidegate_pipeline::sync::{Company, Settings, SyncFilter};
 use tidegate_state::{self as state, State};
 
 use super::active_runtimes::ActiveRuntimes;
 use super::continuity::Ledger;
-use super::{Error, declare};
+use super::{AppError, declare};
 use crate::config::{DestinationKind, SyncConfig, Workspace};
 
 /// How long a start waits for a destination to say how far it is.
 const FLOOR_PATIENCE: Duration = Duration::from_secs(5);
 
-type Cause = Box<dyn std::error::Error + Send + Sync>;
+type DestinationCause = Box<dyn std::error::Error + Send + Sync>;
 
 /// The destination of each sync, in the order of the syncs, and what it says of how far it is.
 pub(super) async fn open(
     workspace: &Workspace,
     active_runtimes: &ActiveRuntimes,
-    open_state: impl Fn() -> Result<State, state::Error>,
-) -> Result<Vec<(Box<dyn Destination>, Ledger)>, Error> {
+    open_state: impl Fn() -> Result<State, state::StateError>,
+) -> Result<Vec<(Box<dyn Destination>, Ledger)>, AppError> {
     let mut destinations = Vec::new();
     for (name, sync) in &workspace.syncs {
-        let failed = |cause: Cause| Error::Sync { name: name.clone(), cause };
+        let failed = |cause: DestinationCause| AppError::Sync { name: name.clone(), cause };
         let destination: Box<dyn Destination> = match &workspace.destinations[&sync.destination.0].kind {
             DestinationKind::Warehouse(settings) => {
                 settings.open(&declare::part(workspace, name)).map_err(|error| failed(Box::new(error)))?
@@ -58,12 +58,12 @@ fn away(sync: &str, error: &str) -> Ledger {
 }
 
 /// What a sync takes: what its file says, and for a tool what events and people allow.
-pub(super) fn filter(workspace: &Workspace, sync: &SyncConfig) -> Filter {
+pub(super) fn filter(workspace: &Workspace, sync: &SyncConfig) -> SyncFilter {
     let spellings = match &workspace.destinations[&sync.destination.0].kind {
         DestinationKind::Plugin(config) => config.spellings.clone(),
         DestinationKind::Warehouse(_) => Vec::new(),
     };
-    Filter { spellings, ..sync.filter.clone() }
+    SyncFilter { spellings, ..sync.filter.clone() }
 }
 
 /// How a sync gathers for its destination: each says how long events may wait for company, unless the sync does.

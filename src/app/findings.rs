@@ -18,7 +18,7 @@ pub struct Finding {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct KeptFindings {
     format: u32,
     findings: Vec<Finding>,
 }
@@ -27,7 +27,7 @@ struct Kept {
 #[must_use]
 pub fn read(path: &Path) -> Vec<Finding> {
     let Ok(bytes) = std::fs::read(path) else { return Vec::new() };
-    match serde_json::from_slice::<Kept>(&bytes) {
+    match serde_json::from_slice::<KeptFindings>(&bytes) {
         Ok(kept) if kept.format <= FORMAT => kept.findings,
         other => {
             let what = match other {
@@ -57,7 +57,7 @@ pub fn write(path: &Path, findings: &[Finding]) -> std::io::Result<()> {
     }
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(&serde_json::to_vec(&Kept { format: FORMAT, findings: findings.to_vec() })?)?;
+    file.write_all(&serde_json::to_vec(&KeptFindings { format: FORMAT, findings: findings.to_vec() })?)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())

@@ -7,7 +7,7 @@ use tidegate_plugin::{NotAPackage, Package};
 use tidegate_wasm::Services;
 use tidegate_wasm::lookup::{GrantedTables, Table};
 
-use super::Error;
+use super::AppError;
 use crate::config::{FunctionConfig, Workspace};
 
 /// The tables that somebody may borrow, by their names in the workspace.
@@ -36,7 +36,7 @@ impl Tables {
 }
 
 /// Reads the tables that functions borrow; one that nobody borrows is left alone.
-pub(super) fn tables(workspace: &Workspace) -> Result<Tables, Error> {
+pub(super) fn tables(workspace: &Workspace) -> Result<Tables, AppError> {
     let borrowed: BTreeSet<&String> = workspace
         .functions
         .values()
@@ -48,7 +48,7 @@ pub(super) fn tables(workspace: &Workspace) -> Result<Tables, Error> {
         if config.grant_to.is_empty() && !borrowed.contains(name) {
             continue;
         }
-        let table = Table::open(&config.settings).map_err(|cause| Error::Lookup { name: name.clone(), cause })?;
+        let table = Table::open(&config.settings).map_err(|cause| AppError::Lookup { name: name.clone(), cause })?;
         let grant_to = config.grant_to.iter().map(|(function, _)| function.clone()).collect();
         tables.insert(name.clone(), GrantedTable { table: Arc::new(table), grant_to });
     }
@@ -72,8 +72,8 @@ pub(super) fn services(
     config: &FunctionConfig,
     component: &[u8],
     tables: &Tables,
-) -> Result<Services, Error> {
-    let failed = |cause: Box<dyn std::error::Error + Send + Sync>| Error::Function { name: name.to_owned(), cause };
+) -> Result<Services, AppError> {
+    let failed = |cause: Box<dyn std::error::Error + Send + Sync>| AppError::Function { name: name.to_owned(), cause };
     let asked = match Package::read(component) {
         Ok(package) => package.manifest.lookups,
         // A component without a manifest does not say what it wants: whatever is granted is there for it.

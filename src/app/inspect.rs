@@ -18,19 +18,19 @@ use crate::config::Workspace;
 
 /// One file, or files of one kind.
 #[derive(Debug, Clone, Default)]
-pub struct Inspected {
+pub struct InspectedFiles {
     pub file: String,
     /// Its format number, where it has one.
     pub format: Option<String>,
     pub bytes: u64,
     /// What was looked at, in words.
     pub looked_at: String,
-    pub damage: Vec<Damage>,
+    pub damage: Vec<FileDamage>,
 }
 
 /// One damaged place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
+pub struct FileDamage {
     pub file: String,
     pub what: String,
     pub follows: String,
@@ -39,7 +39,7 @@ pub struct Damage {
 
 /// Looks at every file of the data directory and at every SQLite warehouse; `told` hears what comes next.
 #[must_use]
-pub fn inspect(workspace: &Workspace, told: &mut dyn FnMut(&str)) -> Vec<Inspected> {
+pub fn inspect(workspace: &Workspace, told: &mut dyn FnMut(&str)) -> Vec<InspectedFiles> {
     let data = &workspace.data;
     let mut all = Vec::new();
     told("id");
@@ -55,7 +55,7 @@ pub fn inspect(workspace: &Workspace, told: &mut dyn FnMut(&str)) -> Vec<Inspect
     all.push(admin(&paths::admin(data)));
     let kept = findings::read(&paths::findings(data));
     if !kept.is_empty() {
-        let of = |found: findings::Finding| Damage {
+        let of = |found: findings::Finding| FileDamage {
             file: found.file,
             what: format!("the last check in the background said: {}", found.what),
             follows: found.follows,
@@ -64,49 +64,49 @@ pub fn inspect(workspace: &Workspace, told: &mut dyn FnMut(&str)) -> Vec<Inspect
         let path = paths::findings(data);
         let damage = kept.into_iter().map(of).collect();
         let looked_at = "what the server found".to_owned();
-        all.push(Inspected { damage, looked_at, format: Some("1".to_owned()), ..seen(&path) });
+        all.push(InspectedFiles { damage, looked_at, format: Some("1".to_owned()), ..seen(&path) });
     }
     all
 }
 
 /// What is known of any file.
-fn seen(path: &Path) -> Inspected {
-    Inspected {
+fn seen(path: &Path) -> InspectedFiles {
+    InspectedFiles {
         file: path.display().to_string(),
         bytes: path.metadata().map_or(0, |found| found.len()),
-        ..Inspected::default()
+        ..InspectedFiles::default()
     }
 }
 
 /// Of a file that is not there.
-fn absent(path: &Path) -> Inspected {
-    Inspected { looked_at: "not there".to_owned(), ..seen(path) }
+fn absent(path: &Path) -> InspectedFiles {
+    InspectedFiles { looked_at: "not there".to_owned(), ..seen(path) }
 }
 
-fn id(path: &Path) -> Inspected {
+fn id(path: &Path) -> InspectedFiles {
     match data_id::read(path) {
         Ok(None) => absent(path),
-        Ok(Some(identity)) => Inspected {
+        Ok(Some(identity)) => InspectedFiles {
             format: Some(data_id::FORMAT.to_string()),
             looked_at: format!("generation {}", identity.generation),
             ..seen(path)
         },
         Err(error) => {
-            let damage = Damage {
+            let damage = FileDamage {
                 file: path.display().to_string(),
                 what: error.to_string(),
                 follows: "an older copy of state.db would not be told from the right one at the next start".to_owned(),
                 remedy: "start the server: it makes the file anew from state.db".to_owned(),
             };
-            Inspected { damage: vec![damage], ..seen(path) }
+            InspectedFiles { damage: vec![damage], ..seen(path) }
         }
     }
 }
 
 /// The whole log: frames, marks, the chain of segments, the manifest.
-fn log_report(dir: &Path) -> Inspected {
+fn log_report(dir: &Path) -> InspectedFiles {
     let file = dir.display().to_string();
-    let of = |what: String, follows: &str| Damage {
+    let of = |what: String, follows: &str| FileDamage {
         file: file.clone(),
         what,
         follows: follows.to_owned(),
@@ -116,7 +116,7 @@ fn log_report(dir: &Path) -> Inspected {
         _ if !dir.exists() => return absent(dir),
         Err(error) => {
             let damage = vec![of(with_causes(&error), "the server does not start")];
-            return Inspected { file: dir.display().to_string(), damage, ..Inspected::default() };
+            return InspectedFiles { file: dir.display().to_string(), damage, ..InspectedFiles::default() };
         }
         Ok(report) => report,
     };
@@ -138,17 +138,23 @@ fn log_report(dir: &Path) -> Inspected {
         "{} segments, {} records, offsets {} to before {}{notes}",
         report.segments, report.records, report.oldest, report.end
     );
-    Inspected { file: dir.display().to_string(), format: Some("2".to_owned()), bytes: report.bytes, looked_at, damage }
+    InspectedFiles {
+        file: dir.display().to_string(),
+        format: Some("2".to_owned()),
+        bytes: report.bytes,
+        looked_at,
+        damage,
+    }
 }
 
-fn state_file(path: &Path) -> Inspected {
+fn state_file(path: &Path) -> InspectedFiles {
     let of = |what: String| {
         let findings::Finding { file, what, follows, remedy } = findings::of_state(path, what);
-        Damage { file, what, follows, remedy }
+        FileDamage { file, what, follows, remedy }
     };
     match state::verify(path, Depth::Full) {
-        Err(state::Error::Absent { .. }) => absent(path),
-        Err(error) => Inspected { damage: vec![of(with_causes(&error))], ..seen(path) },
+        Err(state::StateError::Absent { .. }) => absent(path),
+        Err(error) => InspectedFiles { damage: vec![of(with_causes(&error))], ..seen(path) },
         Ok(found) => {
             let rows = found
                 .damaged
@@ -156,20 +162,20 @@ fn state_file(path: &Path) -> Inspected {
                 .map(|row| of(format!("table {}: {}: its checksum is wrong", row.table, row.which)));
             let damage = found.damage.iter().cloned().map(of).chain(rows).collect();
             let looked_at = format!("structure, indexes, {} checksums", found.rows);
-            Inspected { format: found.format.map(|format| format.to_string()), looked_at, damage, ..seen(path) }
+            InspectedFiles { format: found.format.map(|format| format.to_string()), looked_at, damage, ..seen(path) }
         }
     }
 }
 
-fn warehouse(path: &Path) -> Inspected {
+fn warehouse(path: &Path) -> InspectedFiles {
     if !path.exists() {
         return absent(path);
     }
     let of = |what: String| {
         let findings::Finding { file, what, follows, remedy } = findings::of_warehouse(path, what);
-        Damage { file, what, follows, remedy }
+        FileDamage { file, what, follows, remedy }
     };
-    let mut damage: Vec<Damage> = match sqlite_check::check(path, Depth::Full) {
+    let mut damage: Vec<FileDamage> = match sqlite_check::check(path, Depth::Full) {
         Ok(damage) => damage.into_iter().map(of).collect(),
         Err(error) => vec![of(with_causes(&error))],
     };
@@ -190,10 +196,10 @@ fn warehouse(path: &Path) -> Inspected {
         }
     }
     let format = format.map(|format| format.max(1).to_string());
-    Inspected { format, looked_at: "structure, indexes, ledger".to_owned(), damage, ..seen(path) }
+    InspectedFiles { format, looked_at: "structure, indexes, ledger".to_owned(), damage, ..seen(path) }
 }
 
-fn store_files(dir: &Path, told: &mut dyn FnMut(&str)) -> Inspected {
+fn store_files(dir: &Path, told: &mut dyn FnMut(&str)) -> InspectedFiles {
     if !dir.exists() {
         return absent(dir);
     }
@@ -205,7 +211,7 @@ fn store_files(dir: &Path, told: &mut dyn FnMut(&str)) -> Inspected {
     let file = dir.display().to_string();
     match read {
         Ok((files, found)) => {
-            let of = |found: store::Damage| Damage {
+            let of = |found: store::VersionDamage| FileDamage {
                 file: found.path.display().to_string(),
                 what: found.what,
                 follows: found.follows,
@@ -213,38 +219,38 @@ fn store_files(dir: &Path, told: &mut dyn FnMut(&str)) -> Inspected {
             };
             let damage = found.into_iter().map(of).collect();
             let looked_at = format!("{files} files: hashes, metadata, seals");
-            Inspected { file, format: Some("1".to_owned()), bytes, looked_at, damage }
+            InspectedFiles { file, format: Some("1".to_owned()), bytes, looked_at, damage }
         }
         Err(error) => {
-            let damage = Damage {
+            let damage = FileDamage {
                 file: file.clone(),
                 what: with_causes(&error),
                 follows: "uploaded functions and destinations cannot be loaded".to_owned(),
                 remedy: "let the process read the folder".to_owned(),
             };
-            Inspected { file, damage: vec![damage], ..Inspected::default() }
+            InspectedFiles { file, damage: vec![damage], ..InspectedFiles::default() }
         }
     }
 }
 
-fn admin(path: &Path) -> Inspected {
+fn admin(path: &Path) -> InspectedFiles {
     if !path.exists() {
         return absent(path);
     }
     match access::verify(path) {
-        Ok(()) => Inspected {
+        Ok(()) => InspectedFiles {
             format: Some(access::FORMAT.to_string()),
             looked_at: "the hash of the admin token".to_owned(),
             ..seen(path)
         },
         Err(error) => {
-            let damage = Damage {
+            let damage = FileDamage {
                 file: path.display().to_string(),
                 what: error.to_string(),
                 follows: "the admin API lets nobody in; events are accepted and delivered".to_owned(),
                 remedy: "`tidegate admin token --reset` makes another token".to_owned(),
             };
-            Inspected { damage: vec![damage], ..seen(path) }
+            InspectedFiles { damage: vec![damage], ..seen(path) }
         }
     }
 }

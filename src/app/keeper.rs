@@ -58,7 +58,7 @@ impl Keeper {
         }
     }
 
-    fn expire(&mut self) -> Result<Expired, tidegate_state::Error> {
+    fn expire(&mut self) -> Result<Expired, tidegate_state::StateError> {
         let mut expired = Expired::default();
         let now_us = clock::now_us();
         for _ in 0..BATCHES_MAX {

@@ -13,12 +13,12 @@ use tidegate_wasm as wasm;
 use tidegate_wasm::function::{Function, RolloutMode};
 use tokio::sync::watch;
 
-use super::Error;
+use super::AppError;
 use super::granted_tables::{self, Tables};
 use crate::api::Taken;
 use crate::config::Workspace;
 
-type Functions = BTreeMap<String, Arc<Function>>;
+type LiveFunctions = BTreeMap<String, Arc<Function>>;
 
 /// A function chain for each source and each sync.
 pub(super) struct Live {
@@ -33,7 +33,7 @@ pub(super) struct Live {
 
 impl Live {
     /// Loads everything that is live.
-    pub(super) async fn open(workspace: &Workspace, store: Store) -> Result<Arc<Self>, Error> {
+    pub(super) async fn open(workspace: &Workspace, store: Store) -> Result<Arc<Self>, AppError> {
         let tables = granted_tables::tables(workspace)?;
         let functions = functions(workspace, &store, &tables).await?;
         let chosen = |names: &[(String, usize)]| -> Vec<Arc<Function>> {
@@ -111,7 +111,7 @@ impl Live {
                 Ok(_) => {}
                 Err(error) => {
                     tracing::error!(source = &**name, error = %error, "active versions changed, but they cannot run, and the versions before go on");
-                    if let Error::Function { name, cause } = error {
+                    if let AppError::Function { name, cause } = error {
                         taken.refused.insert(name, cause.to_string());
                     }
                 }
@@ -121,7 +121,7 @@ impl Live {
     }
 
     /// The functions of `source`, in order: the workspace's files, then the attached ones by name.
-    fn function_chain(&self, source: &str, releases: &Releases) -> Result<FunctionChain, Error> {
+    fn function_chain(&self, source: &str, releases: &Releases) -> Result<FunctionChain, AppError> {
         let fixed = self.fixed.get(source).into_iter().flatten();
         let mut slots: Vec<Slot> =
             fixed.map(|function| Slot { function: Arc::clone(function), canary: None }).collect();
@@ -132,18 +132,18 @@ impl Live {
             }
             let canary = canary.as_ref().map(|canary| {
                 let function = self.function(name, &canary.placed)?;
-                Ok::<_, Error>(Candidate { function, mode: canary.mode })
+                Ok::<_, AppError>(Candidate { function, mode: canary.mode })
             });
             slots.push(Slot { function: self.function(name, live)?, canary: canary.transpose()? });
         }
         Ok(FunctionChain::new(slots))
     }
 
-    fn function(&self, name: &str, placed: &Placed) -> Result<Arc<Function>, Error> {
+    fn function(&self, name: &str, placed: &Placed) -> Result<Arc<Function>, AppError> {
         self.version(name, placed.sha256, placed.settings.to_string()).map_err(|error| failed(name, error))
     }
 
-    fn version(&self, name: &str, sha256: Sha, settings: String) -> Result<Arc<Function>, store::Error> {
+    fn version(&self, name: &str, sha256: Sha, settings: String) -> Result<Arc<Function>, store::RegistryError> {
         let loaded = self.store.load(sha256)?;
         let limits = loaded.limits(self.store.limits());
         let function = Function::of(loaded.module.clone(), name, settings, limits);
@@ -171,18 +171,18 @@ fn has_shadow(function_chain: &FunctionChain) -> bool {
         .any(|slot| slot.canary.as_ref().is_some_and(|canary| canary.mode == RolloutMode::Shadow))
 }
 
-fn failed(name: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::Function { name: name.to_owned(), cause: Box::new(cause) }
+fn failed(name: &str, cause: impl std::error::Error + Send + Sync + 'static) -> AppError {
+    AppError::Function { name: name.to_owned(), cause: Box::new(cause) }
 }
 
 /// The functions of the workspace's files: compiled once, then loaded as artifacts at every start.
-async fn functions(workspace: &Workspace, store: &Store, tables: &Tables) -> Result<Functions, Error> {
-    let mut functions = Functions::new();
+async fn functions(workspace: &Workspace, store: &Store, tables: &Tables) -> Result<LiveFunctions, AppError> {
+    let mut functions = LiveFunctions::new();
     for (name, config) in &workspace.functions {
         let (path, action) = (config.component.clone(), "could not read");
         let read = file::read(&path, file::COMPONENT_BYTES_MAX);
-        let bytes = read.map_err(|cause| Error::Io { action, path, cause })?;
-        let mut limits = wasm::Limits::default();
+        let bytes = read.map_err(|cause| AppError::Io { action, path, cause })?;
+        let mut limits = wasm::CallLimits::default();
         if let Some(bytes) = config.memory_bytes_max {
             limits.memory_bytes_max = bytes;
         }

@@ -12,7 +12,7 @@ use tidegate_process::clock;
 use tidegate_registry::{self as store, Store};
 
 use super::live::Live;
-use super::{Error, destinations, paths};
+use super::{AppError, destinations, paths};
 use crate::config::Workspace;
 
 /// What a sync would deliver, and why not the rest.
@@ -37,8 +37,8 @@ impl<'w> Sampler<'w> {
     ///
     /// # Errors
     /// The store cannot be copied, or a function cannot be loaded.
-    pub async fn open(workspace: &'w Workspace) -> Result<Self, Error> {
-        let failed = |cause| Error::Io { action: "could not copy", path: workspace.data.clone(), cause };
+    pub async fn open(workspace: &'w Workspace) -> Result<Self, AppError> {
+        let failed = |cause| AppError::Io { action: "could not copy", path: workspace.data.clone(), cause };
         let folder = tempfile::tempdir().map_err(failed)?;
         let mut live = None;
         let store = paths::store(&workspace.data);

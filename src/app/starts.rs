@@ -10,7 +10,7 @@ use tidegate_log::Log;
 use tidegate_pipeline::sync::Start;
 use tidegate_state::State;
 
-use super::Error;
+use super::AppError;
 use super::continuity::Past;
 use crate::config::{StartConfig, SyncConfig, Workspace};
 
@@ -21,7 +21,7 @@ pub(super) fn settle(
     handed_to: &HashMap<Arc<str>, u64>,
     log: &Log,
     state: &mut State,
-) -> Result<BTreeMap<String, Start>, Error> {
+) -> Result<BTreeMap<String, Start>, AppError> {
     // Of a state that is not the last one, and of one from before, nobody knows which syncs have run: they get what the
     // log keeps rather than lose what waits for them.
     let all_are_known = !matches!(past, Past::Lost | Past::Older) && !state.starts_are_unknown()?;

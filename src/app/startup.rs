@@ -10,7 +10,7 @@ use tidegate_state::{self as state, Identity, State};
 
 use super::continuity::{self, Past};
 use super::findings::{self, Finding};
-use super::{Error, data_id, paths};
+use super::{AppError, data_id, paths};
 use crate::config::{DestinationKind, Workspace};
 
 /// The state, and what is known of its past.
@@ -25,7 +25,7 @@ pub(super) struct Started {
 /// What a start without the right state would do.
 const REBUILD: &str = "Start with `tidegate serve --rebuild-state`";
 
-pub(super) fn open(workspace: &Workspace) -> Result<Started, Error> {
+pub(super) fn open(workspace: &Workspace) -> Result<Started, AppError> {
     let path = paths::state(&workspace.data);
     let beside = of_directory(&workspace.data)?;
     let was_there = path.metadata().is_ok_and(|found| found.len() > 0);
@@ -35,7 +35,7 @@ pub(super) fn open(workspace: &Workspace) -> Result<Started, Error> {
             tracing::error!(file = %path.display(), what, "the state file is damaged");
             Some(move_away(&path)?)
         }
-        Some(what) => return Err(Error::StateDamaged { path, what, follows: follows(workspace) }),
+        Some(what) => return Err(AppError::StateDamaged { path, what, follows: follows(workspace) }),
         None => None,
     };
     let lost = moved.is_some() || (!was_there && (beside.is_some() || has_segments(&paths::log(&workspace.data))));
@@ -45,14 +45,18 @@ pub(super) fn open(workspace: &Workspace) -> Result<Started, Error> {
     let repeated = continuity::repeats(past, &plugins);
     if !repeated.is_empty() && !workspace.rebuild_state {
         let what = if past == Past::Lost { "is not there, and a log is" } else { "is an older copy" };
-        return Err(Error::StateLost { path, what, syncs: repeated.join(", ") });
+        return Err(AppError::StateLost { path, what, syncs: repeated.join(", ") });
     }
     let known = own.into_iter().chain(beside.clone()).max_by_key(|identity| identity.generation);
     let identity = known.unwrap_or_else(|| Identity { generation: 1, ..data_id::fresh() });
     if past == Past::Lost && beside.is_none() {
         // Should this start be cut off from here on, the next one still knows that the state is not the old one.
         let file = paths::id(&workspace.data);
-        data_id::write(&file, &identity).map_err(|cause| Error::Io { action: "could not write", path: file, cause })?;
+        data_id::write(&file, &identity).map_err(|cause| AppError::Io {
+            action: "could not write",
+            path: file,
+            cause,
+        })?;
     }
     let mut state = State::open(&path, workspace.window.clone())?;
     if let Some(old) = &moved {
@@ -73,23 +77,23 @@ pub(super) fn open(workspace: &Workspace) -> Result<Started, Error> {
 
 /// Marks that the state goes on from here: an older copy of it will be told by this. The state's own word is durable
 /// first, so that the file beside is never ahead of it by accident.
-pub(super) fn advance(state: &mut State, identity: &mut Identity, data: &Path) -> Result<(), Error> {
+pub(super) fn advance(state: &mut State, identity: &mut Identity, data: &Path) -> Result<(), AppError> {
     identity.generation = identity.generation.saturating_add(1);
     state.set_identity(identity)?;
     let path = paths::id(data);
-    data_id::write(&path, identity).map_err(|cause| Error::Io { action: "could not write", path, cause })
+    data_id::write(&path, identity).map_err(|cause| AppError::Io { action: "could not write", path, cause })
 }
 
-fn of_directory(data: &Path) -> Result<Option<Identity>, Error> {
+fn of_directory(data: &Path) -> Result<Option<Identity>, AppError> {
     let path = paths::id(data);
     match data_id::read(&path) {
         Ok(found) => Ok(found),
-        Err(data_id::Error::Damaged { reason }) => {
+        Err(data_id::DataIdError::Damaged { reason }) => {
             tracing::warn!(file = %path.display(), reason, "the file that names this data directory is damaged; it is made anew from the state, and an older copy of the state is not told this once");
             Ok(None)
         }
-        Err(data_id::Error::Io(cause)) => Err(Error::Io { action: "could not read", path, cause }),
-        Err(error @ data_id::Error::Newer { .. }) => Err(Error::Foreign { path, reason: error.to_string() }),
+        Err(data_id::DataIdError::Io(cause)) => Err(AppError::Io { action: "could not read", path, cause }),
+        Err(error @ data_id::DataIdError::Newer { .. }) => Err(AppError::Foreign { path, reason: error.to_string() }),
     }
 }
 
@@ -99,7 +103,7 @@ fn past(
     own: Option<&Identity>,
     beside: Option<&Identity>,
     path: &Path,
-) -> Result<Past, Error> {
+) -> Result<Past, AppError> {
     if lost {
         return Ok(Past::Lost);
     }
@@ -107,7 +111,7 @@ fn past(
         return Ok(Past::New);
     }
     match (own, beside) {
-        (Some(own), Some(beside)) if own.id != beside.id => Err(Error::StateOfAnother { path: path.to_owned() }),
+        (Some(own), Some(beside)) if own.id != beside.id => Err(AppError::StateOfAnother { path: path.to_owned() }),
         (Some(own), Some(beside)) if own.generation < beside.generation => Ok(Past::Older),
         // A copy of a build without identities was put back.
         (None, Some(_)) => Ok(Past::Older),
@@ -116,7 +120,7 @@ fn past(
 }
 
 /// What is wrong with the state file, so that it cannot be used; a large one is looked at in the background later.
-fn damage(path: &Path, workspace: &Workspace, findings: &mut Vec<Finding>) -> Result<Option<String>, Error> {
+fn damage(path: &Path, workspace: &Workspace, findings: &mut Vec<Finding>) -> Result<Option<String>, AppError> {
     if !path.metadata().is_ok_and(|found| found.len() > 0) {
         return Ok(None);
     }
@@ -126,7 +130,7 @@ fn damage(path: &Path, workspace: &Workspace, findings: &mut Vec<Finding>) -> Re
         if let Some(first) = found.damage.into_iter().next().or(needed) {
             return Ok(Some(first));
         }
-        let of = |row: &state::Row| {
+        let of = |row: &state::DamagedRow| {
             findings::of_row(path, format!("table {}: {}: its checksum is wrong", row.table, row.which))
         };
         findings.extend(found.damaged.iter().map(of));
@@ -141,7 +145,7 @@ fn damage(path: &Path, workspace: &Workspace, findings: &mut Vec<Finding>) -> Re
     });
     match read {
         Ok(()) => Ok(None),
-        Err(state::Error::Damaged { what, .. }) => Ok(Some(what)),
+        Err(state::StateError::Damaged { what, .. }) => Ok(Some(what)),
         Err(error) => Err(error.into()),
     }
 }
@@ -152,12 +156,12 @@ pub(super) fn at_start(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| found.len() <= sqlite_check::AT_START_BYTES_MAX)
 }
 
-fn known_identity(path: &Path) -> Result<Option<Identity>, Error> {
+fn known_identity(path: &Path) -> Result<Option<Identity>, AppError> {
     Ok(State::read(path)?.identity()?)
 }
 
 /// Gives the damaged file another name, with what belongs to it.
-fn move_away(path: &Path) -> Result<PathBuf, Error> {
+fn move_away(path: &Path) -> Result<PathBuf, AppError> {
     let named = |suffix: &str| {
         let mut name: OsString = path.as_os_str().to_owned();
         name.push(suffix);
@@ -168,7 +172,7 @@ fn move_away(path: &Path) -> Result<PathBuf, Error> {
         let (from, to) = (named(part), named(&format!("{away}{part}")));
         match std::fs::rename(&from, &to) {
             Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::Io { action: "could not move away", path: from, cause });
+                return Err(AppError::Io { action: "could not move away", path: from, cause });
             }
             _ => {}
         }

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use super::{Done, Failure, WorkspaceArgs, style};
+use super::{CommandDone, CommandFailure, WorkspaceArgs, style};
 use crate::api::access;
 use crate::app::paths;
 
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Command {
+pub(super) enum AdminCommand {
     /// Make a new admin token; a running server takes it at once, and the old one no more
     Token {
         #[command(flatten)]
@@ -18,11 +18,11 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn run(command: &Command, json: bool) -> Done {
-    let Command::Token { workspace, reset } = command;
+pub(super) fn run(command: &AdminCommand, json: bool) -> CommandDone {
+    let AdminCommand::Token { workspace, reset } = command;
     if !reset {
         let message = "a token is shown only when it is made, because only its hash is kept; add --reset for a new one";
-        return Err(Failure::Failed(message.to_owned()));
+        return Err(CommandFailure::Failed(message.to_owned()));
     }
     let token = access::reset(&paths::admin(&workspace.outline()?.data))?;
     if json {

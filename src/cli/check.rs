@@ -5,14 +5,14 @@ mod deep;
 
 use std::process::ExitCode;
 
-use super::{Done, WorkspaceArgs, style};
-use crate::config::{Problem, StartConfig, Workspace};
+use super::{CommandDone, WorkspaceArgs, style};
+use crate::config::{ConfigProblem, StartConfig, Workspace};
 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  tidegate check shop            the workspace: every problem, with file, line and fix\n  tidegate check shop --deep     the data as well: is everything on disk what was stored?\n  tidegate check shop --connect  the destinations as well: do they answer, and what may be done there?\n\n--deep reads the log, state.db, SQLite warehouses and the store, and changes nothing; the server may run or not. For each\ndamaged place it says what it is, what follows and what to do. docs/reliability.md says what each lost or damaged file leads to.\n\n--connect asks warehouses for the permissions that loading needs, changes nothing, and prints the statement that grants what is\nmissing. Exit code 1 when anything is damaged, away or not allowed, 3 when the workspace has problems."
 )]
-pub(super) struct Args {
+pub(super) struct CheckArgs {
     #[command(flatten)]
     workspace: WorkspaceArgs,
     /// Read everything in the data directory and in SQLite warehouses, and say what is damaged
@@ -23,7 +23,7 @@ pub(super) struct Args {
     connect: bool,
 }
 
-pub(super) fn run(args: &Args, json: bool) -> Done {
+pub(super) fn run(args: &CheckArgs, json: bool) -> CommandDone {
     let workspace: Workspace = args.workspace.read()?;
     if args.deep {
         return deep::run(&workspace, json);
@@ -69,8 +69,8 @@ fn told(start: StartConfig) -> &'static str {
     }
 }
 
-fn listed(problems: &[Problem]) -> Vec<serde_json::Value> {
-    let object = |problem: &Problem| {
+fn listed(problems: &[ConfigProblem]) -> Vec<serde_json::Value> {
+    let object = |problem: &ConfigProblem| {
         serde_json::json!({
             "file": problem.file.display().to_string(), "line": problem.line,
             "message": problem.message, "fix": problem.fix,
@@ -80,7 +80,7 @@ fn listed(problems: &[Problem]) -> Vec<serde_json::Value> {
 }
 
 /// Prints problems, whichever command met them.
-pub(super) fn report(problems: &[Problem], json: bool) {
+pub(super) fn report(problems: &[ConfigProblem], json: bool) {
     if json {
         println!("{}", serde_json::json!({"ok": false, "problems": listed(problems)}));
         return;

@@ -9,7 +9,7 @@ use std::process::{ExitCode, Stdio};
 
 use data_encoding::HEXLOWER;
 
-use super::{Done, Failure, on_signal, runtime, style};
+use super::{CommandDone, CommandFailure, on_signal, runtime, style};
 use crate::app::App;
 use crate::config::Workspace;
 
@@ -17,7 +17,7 @@ use crate::config::Workspace;
 #[command(
     after_help = "Starts a server on a temporary workspace (examples/quickstart), sends a small shop's events over HTTP as the\nSDKs do, and shows the tables. Then it stays up, so that you can send an event of your own."
 )]
-pub(super) struct Args {
+pub(super) struct DemoArgs {
     /// End after the tables instead of staying up
     #[arg(long)]
     once: bool,
@@ -63,7 +63,7 @@ const FILES: [(&str, &str); 13] = [
 const SOURCE: &str = include_str!("../../examples/quickstart/sources/web.yaml");
 const COMPONENTS: [&str; 2] = ["redact-pii", "utm-referrer"];
 
-pub(super) fn run(args: &Args) -> Done {
+pub(super) fn run(args: &DemoArgs) -> CommandDone {
     let temporary = tempfile::tempdir()?;
     let dir = args.keep.clone().unwrap_or_else(|| temporary.path().join("quickstart"));
     step(1, "a workspace: one source, a contract, two functions, one warehouse");
@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args) -> Done {
         println!("   (no components at hand: the functions are left out; `make demo` builds them)");
     }
     println!("   {}", dir.display());
-    let mut workspace = Workspace::read(&dir, None).map_err(Failure::Problems)?;
+    let mut workspace = Workspace::read(&dir, None).map_err(CommandFailure::Problems)?;
     // A server that runs already keeps its port.
     workspace.admin_listen.set_port(0);
     let data = workspace.data.clone();
@@ -112,7 +112,7 @@ pub(super) fn run(args: &Args) -> Done {
             end.send_replace(true);
         }
         let _ = ended.wait_for(|ended| *ended).await;
-        serving.await.map_err(|error| Failure::Failed(error.to_string()))??;
+        serving.await.map_err(|error| CommandFailure::Failed(error.to_string()))??;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -131,7 +131,7 @@ fn stay(url: &str, key: &str, data: &Path) {
 }
 
 /// Writes the workspace; true when it has its functions.
-fn write(dir: &Path, components: Option<&Path>) -> Result<bool, Failure> {
+fn write(dir: &Path, components: Option<&Path>) -> Result<bool, CommandFailure> {
     let file = |name: &str| format!("{name}.component.wasm");
     let found = components.filter(|dir| COMPONENTS.iter().all(|name| dir.join(file(name)).is_file()));
     let key = HEXLOWER.encode(&tidegate_process::clock::random::<16>());

@@ -15,9 +15,9 @@ use std::path::PathBuf;
 pub(super) use build::built;
 pub(super) use pack::PapersArgs;
 
-use super::{Done, Failure, versions};
+use super::{CommandDone, CommandFailure, versions};
 use tidegate_authoring::Workbench;
-use tidegate_plugin::Kind;
+use tidegate_plugin::ManifestKind;
 
 /// Commands about functions.
 #[derive(Debug, clap::Subcommand)]
@@ -26,15 +26,15 @@ use tidegate_plugin::Kind;
     tidegate function test lower-case            build it, run its fixtures\n  \
     tidegate function build lower-case           one file with everything in it\n  \
     tidegate function push lower-case --to web --settings FILE   onto a running server")]
-pub(super) enum Command {
+pub(super) enum FunctionCommand {
     /// Make a project that builds: source, manifest, fixtures, pinned tools
     New(new::FunctionArgs),
     /// Make a project from a function written for another product, which stays as it is
-    Import(import::Args),
+    Import(import::ImportArgs),
     #[command(flatten)]
     Author(Author),
     #[command(flatten)]
-    Versions(versions::Command),
+    Versions(versions::VersionsCommand),
 }
 
 /// Commands about destination plugins.
@@ -48,49 +48,51 @@ pub(super) enum DestinationCommand {
     /// Make a project that builds: source, manifest, fixtures, pinned tools
     New(new::DestinationArgs),
     /// Put a shipped destination into a workspace: component and configuration
-    Add(add::Args),
+    Add(add::AddArgs),
     #[command(flatten)]
     Author(Author),
     #[command(flatten)]
-    Versions(versions::DestinationCommand),
+    Versions(versions::DestinationVersionsCommand),
 }
 
 /// What is the same for functions and destinations.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Author {
     /// Build a project into one file: code, manifest and fixtures
-    Build(build::Args),
+    Build(build::BuildArgs),
     /// Put manifest and fixtures into a component (or core module) that another tool compiled
-    Pack(pack::Args),
+    Pack(pack::PackArgs),
     /// Run a project's fixtures on the engine and within the limits of production
-    Test(test::Args),
+    Test(test::TestArgs),
     /// Events a second and times of batches, beside a plugin that does nothing
-    Bench(bench::Args),
+    Bench(bench::BenchArgs),
     /// Build and test again whenever a file changes
-    Dev(dev::Args),
+    Dev(dev::DevArgs),
     /// Say whether a component may run here, why not, and what it says about itself
-    Check(check::Args),
+    Check(check::CheckPluginArgs),
 }
 
-pub(super) fn run(command: &Command, json: bool) -> Done {
+pub(super) fn run(command: &FunctionCommand, json: bool) -> CommandDone {
     match command {
-        Command::New(args) => new::function(args, json),
-        Command::Import(args) => import::run(args, json),
-        Command::Author(command) => author(command, json),
-        Command::Versions(command) => versions::run(command, json),
+        FunctionCommand::New(args) => new::function(args, json),
+        FunctionCommand::Import(args) => import::run(args, json),
+        FunctionCommand::Author(command) => author(command, json),
+        FunctionCommand::Versions(command) => versions::run(command, json),
     }
 }
 
-pub(super) fn run_destination(command: &DestinationCommand, json: bool) -> Done {
+pub(super) fn run_destination(command: &DestinationCommand, json: bool) -> CommandDone {
     match command {
-        DestinationCommand::New(args) => new::make(&args.name, args.dir.as_deref(), args.lang, Kind::Destination, json),
+        DestinationCommand::New(args) => {
+            new::make(&args.name, args.dir.as_deref(), args.lang, ManifestKind::Destination, json)
+        }
         DestinationCommand::Add(args) => add::run(args, json),
         DestinationCommand::Author(command) => author(command, json),
         DestinationCommand::Versions(command) => versions::run_destination(command, json),
     }
 }
 
-fn author(command: &Author, json: bool) -> Done {
+fn author(command: &Author, json: bool) -> CommandDone {
     match command {
         Author::Build(args) => build::run(args, json),
         Author::Pack(args) => pack::run(args, json),
@@ -110,11 +112,11 @@ pub(super) struct Tools {
 }
 
 impl Tools {
-    fn workbench(&self) -> Result<Workbench, Failure> {
+    fn workbench(&self) -> Result<Workbench, CommandFailure> {
         let usual = || std::env::home_dir().map(|home| home.join(".cache/tidegate/tools"));
         match self.tools.clone().or_else(usual) {
             Some(tools) => Ok(Workbench { tools, target_dir: None }),
-            None => Err(Failure::Failed("there is no home directory; name a folder with --tools".to_owned())),
+            None => Err(CommandFailure::Failed("there is no home directory; name a folder with --tools".to_owned())),
         }
     }
 }

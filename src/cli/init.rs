@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{Done, style};
+use super::{CommandDone, style};
 use crate::config;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct InitArgs {
     /// The folder to make the workspace in
     dir: PathBuf,
 }
 
-pub(super) fn run(args: &Args, json: bool) -> Done {
+pub(super) fn run(args: &InitArgs, json: bool) -> CommandDone {
     let written = config::init(&args.dir)?;
     if json {
         let files: Vec<_> = written.files.iter().map(|file| file.display().to_string()).collect();

@@ -5,9 +5,9 @@ mod purge;
 use std::process::ExitCode;
 
 use tidegate_event::{json, time};
-use tidegate_state::{Filter, State};
+use tidegate_state::{QuarantineFilter, State};
 
-use super::{Done, WorkspaceArgs, style};
+use super::{CommandDone, WorkspaceArgs, style};
 use crate::app::paths;
 
 #[derive(Debug, clap::Args)]
@@ -15,9 +15,9 @@ use crate::app::paths;
     args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  tidegate quarantine shop --code schema-violation --events\n  tidegate quarantine purge shop --before 7d --dry-run\n\nThe quarantine is bounded by `quarantine: {age, bytes}` in tidegate.yaml (30 d and 1 GiB unless told otherwise): the oldest\nevents go first, are counted, and the server says so. (A workspace in a folder named `purge` is ./purge.)"
 )]
-pub(super) struct Args {
+pub(super) struct QuarantineArgs {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<QuarantineCommand>,
     #[command(flatten)]
     workspace: WorkspaceArgs,
     /// Only those of this source or sync
@@ -35,18 +35,18 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+enum QuarantineCommand {
     /// Remove entries for good, after asking
-    Purge(purge::Args),
+    Purge(purge::PurgeArgs),
 }
 
-pub(super) fn run(args: &Args, json: bool) -> Done {
-    if let Some(Command::Purge(args)) = &args.command {
+pub(super) fn run(args: &QuarantineArgs, json: bool) -> CommandDone {
+    if let Some(QuarantineCommand::Purge(args)) = &args.command {
         return purge::run(args, json);
     }
     let workspace = args.workspace.outline()?;
     let state = State::read(&paths::state(&workspace.data))?;
-    let filter = Filter { scope: args.scope.clone(), code: args.code.clone(), entries_max: args.most };
+    let filter = QuarantineFilter { scope: args.scope.clone(), code: args.code.clone(), entries_max: args.most };
     let entries = state.quarantined(&filter)?;
     let counts = state.quarantine_counts(&filter)?;
     if json {

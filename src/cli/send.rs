@@ -16,7 +16,7 @@ use tidegate_process::clock;
 use tokio::sync::mpsc;
 
 use super::client::{Answer, ConnectArgs, IngestClient};
-use super::{Done, Failure, out, runtime, style, traffic};
+use super::{CommandDone, CommandFailure, out, runtime, style, traffic};
 use crate::config::{LISTEN_DEFAULT, Outline};
 use duplicates::Duplicates;
 
@@ -24,7 +24,7 @@ use duplicates::Duplicates;
 #[command(
     after_help = "Examples:\n  tidegate send events.ndjson --workspace shop\n  tidegate send --generate 100000 --rate 5000 --to http://127.0.0.1:8080 --write-key KEY"
 )]
-pub(super) struct Args {
+pub(super) struct SendArgs {
     /// Events to send: JSON lines, or one JSON array; - reads standard input
     #[arg(value_name = "FILE", required_unless_present = "generate", conflicts_with = "generate")]
     file: Option<PathBuf>,
@@ -73,8 +73,9 @@ struct OutgoingBatch {
     events: u64,
 }
 
-pub(super) fn run(args: &Args, json: bool) -> Done {
-    let outline = args.workspace.as_ref().map(|dir| Outline::read(dir, None)).transpose().map_err(Failure::Problems)?;
+pub(super) fn run(args: &SendArgs, json: bool) -> CommandDone {
+    let outline =
+        args.workspace.as_ref().map(|dir| Outline::read(dir, None)).transpose().map_err(CommandFailure::Problems)?;
     let client = client(args, outline.as_ref())?;
     let runtime = runtime()?;
     // A key by itself names no source.
@@ -101,17 +102,17 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
                 let batch = usize::try_from(args.batch).unwrap_or(100);
                 // On a thread of its own: nobody can interrupt a read of standard input.
                 let reading = tokio::task::spawn_blocking(move || read(&path, batch, &queued));
-                reading.await.map_err(|error| Failure::Failed(error.to_string()))??;
+                reading.await.map_err(|error| CommandFailure::Failed(error.to_string()))??;
             }
             (None, None) => {}
         }
         for sender in senders {
             match sender.await {
                 Ok(outcome) => outcome?,
-                Err(error) => return Err(Failure::Failed(error.to_string())),
+                Err(error) => return Err(CommandFailure::Failed(error.to_string())),
             }
         }
-        Ok::<(), Failure>(())
+        Ok::<(), CommandFailure>(())
     };
     let is_interrupted = runtime.block_on(async {
         tokio::select! {
@@ -171,28 +172,28 @@ fn report(tally: &Tally, took: Duration, duplicates: Option<u64>, json: bool) ->
     if refused > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn client(args: &Args, outline: Option<&Outline>) -> Result<IngestClient, Failure> {
+fn client(args: &SendArgs, outline: Option<&Outline>) -> Result<IngestClient, CommandFailure> {
     let url = match (&args.to, outline) {
         (Some(url), _) => url.clone(),
-        (None, Some(outline)) => format!("http://{}", outline.listen().map_err(Failure::Problems)?),
+        (None, Some(outline)) => format!("http://{}", outline.listen().map_err(CommandFailure::Problems)?),
         (None, None) => format!("http://{LISTEN_DEFAULT}"),
     };
     let key = match (&args.write_key, outline) {
         (Some(key), _) => Some(key.clone()),
         (None, Some(outline)) => {
             let source = args.source.as_deref();
-            let key = outline.write_key(source).map_err(Failure::Problems)?;
+            let key = outline.write_key(source).map_err(CommandFailure::Problems)?;
             if let (None, Some(source)) = (&key, source) {
                 let names: Vec<&str> = outline.sources.keys().map(String::as_str).collect();
                 let message = format!("there is no source {source:?}; the workspace has {}", names.join(", "));
-                return Err(Failure::Failed(message));
+                return Err(CommandFailure::Failed(message));
             }
             key
         }
         (None, None) => None,
     };
     let Some(key) = key else {
-        return Err(Failure::Failed(
+        return Err(CommandFailure::Failed(
             "no write key; give --write-key KEY, or --workspace DIR to take it from there".into(),
         ));
     };
@@ -217,7 +218,7 @@ fn bar(total: Option<u64>, json: bool) -> ProgressBar {
 }
 
 /// Makes events up, open loop: when a rate is given, each request has its time, whatever became of those before.
-async fn generate(args: &Args, total: u64, queued: mpsc::Sender<OutgoingBatch>) {
+async fn generate(args: &SendArgs, total: u64, queued: mpsc::Sender<OutgoingBatch>) {
     let run = args.run.clone().unwrap_or_else(clock::uuid);
     let started = tokio::time::Instant::now();
     let mut n = 0;
@@ -242,12 +243,12 @@ fn outgoing(events: &[serde_json::Value], now_us: i64) -> OutgoingBatch {
 }
 
 /// Reads events from a file and sends their text as it stands.
-fn read(path: &Path, batch: usize, queued: &mpsc::Sender<OutgoingBatch>) -> Result<(), Failure> {
+fn read(path: &Path, batch: usize, queued: &mpsc::Sender<OutgoingBatch>) -> Result<(), CommandFailure> {
     let input: Box<dyn std::io::BufRead> = if path.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
     } else {
-        let file =
-            std::fs::File::open(path).map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
+        let file = std::fs::File::open(path)
+            .map_err(|error| CommandFailure::Failed(format!("{}: {error}", path.display())))?;
         Box::new(std::io::BufReader::new(file))
     };
     let mut lines: Vec<String> = Vec::new();
@@ -271,7 +272,11 @@ fn read(path: &Path, batch: usize, queued: &mpsc::Sender<OutgoingBatch>) -> Resu
             continue;
         }
         if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&line) {
-            return Err(Failure::Failed(format!("{}:{}: this line is no JSON: {error}", path.display(), at + 1)));
+            return Err(CommandFailure::Failed(format!(
+                "{}:{}: this line is no JSON: {error}",
+                path.display(),
+                at + 1
+            )));
         }
         lines.push(line);
         if lines.len() == batch {
@@ -280,7 +285,7 @@ fn read(path: &Path, batch: usize, queued: &mpsc::Sender<OutgoingBatch>) -> Resu
     }
     if !whole.is_empty() {
         let events: Vec<serde_json::Value> = serde_json::from_str(&whole)
-            .map_err(|error| Failure::Failed(format!("{}: this is no JSON array: {error}", path.display())))?;
+            .map_err(|error| CommandFailure::Failed(format!("{}: this is no JSON array: {error}", path.display())))?;
         for events in events.chunks(batch) {
             lines.extend(events.iter().map(ToString::to_string));
             send_lines(queued, &mut lines);
@@ -308,7 +313,7 @@ async fn deliver(
     queue: Arc<tokio::sync::Mutex<mpsc::Receiver<OutgoingBatch>>>,
     tally: Arc<Tally>,
     bar: ProgressBar,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     const ATTEMPTS_MAX: u32 = 10;
     loop {
         let Some(outgoing) = queue.lock().await.recv().await else { return Ok(()) };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::sync::watch;
 
-use super::{Done, Failure, WorkspaceArgs, runtime, signals};
+use super::{CommandDone, CommandFailure, WorkspaceArgs, runtime, signals};
 use crate::app::{App, STOP_MAX};
 use crate::config::Workspace;
 
@@ -18,7 +18,7 @@ use crate::config::Workspace;
 #[command(
     after_help = "Prints one line with the address when it is ready.\n\nSIGTERM and Ctrl-C stop it within 10 seconds: requests in flight are answered, what was accepted is delivered or\nwaits in the log for the next start. What does not end in time is left behind, with a line in the log that names it.\nA second SIGTERM or Ctrl-C ends it at once (exit code 1); nothing accepted is lost by that either. SIGHUP, SIGUSR1 and\nSIGUSR2 are ignored with a line in the log: reload is not there yet, restart to apply changes."
 )]
-pub(super) struct Args {
+pub(super) struct ServeArgs {
     #[command(flatten)]
     workspace: WorkspaceArgs,
     /// Where to listen; port 0 takes any free one [default: `listen` of tidegate.yaml, else 127.0.0.1:8080]
@@ -39,7 +39,7 @@ enum Heard {
     Stop(&'static str),
     /// The server takes events.
     Ready,
-    Ended(Result<Done, Box<dyn Any + Send>>),
+    Ended(Result<CommandDone, Box<dyn Any + Send>>),
 }
 
 /// Beyond the server's own bound: then not even its clocks run any more.
@@ -48,7 +48,7 @@ const GRACE: Duration = Duration::from_millis(200);
 const START_GRACE: Duration = Duration::from_millis(500);
 
 /// Runs the server on a thread of its own and watches over it: whatever it waits for, the process ends in time.
-pub(super) fn run(args: &Args, json: bool) -> Done {
+pub(super) fn run(args: &ServeArgs, json: bool) -> CommandDone {
     no_core_dumps();
     let (tell, heard) = channel();
     let stop = signals::listen(tell.clone(), Heard::Stop)?;
@@ -71,7 +71,7 @@ fn no_core_dumps() {
     let _ = std::fs::write("/proc/self/coredump_filter", "0");
 }
 
-fn serve(args: &Args, json: bool, stop: watch::Receiver<bool>, tell: &Sender<Heard>) -> Done {
+fn serve(args: &ServeArgs, json: bool, stop: watch::Receiver<bool>, tell: &Sender<Heard>) -> CommandDone {
     let mut workspace = args.workspace.read()?;
     workspace.admin_listen = args.admin_listen.unwrap_or(workspace.admin_listen);
     workspace.rebuild_state = args.rebuild_state;
@@ -89,7 +89,7 @@ async fn open_and_run(
     json: bool,
     stop: watch::Receiver<bool>,
     tell: &Sender<Heard>,
-) -> Done {
+) -> CommandDone {
     let mut stopped = stop.clone();
     let mut app = tokio::select! {
         biased;
@@ -115,7 +115,7 @@ async fn open_and_run(
 }
 
 /// Waits for the end of the server, or for the end of its time after an order to stop.
-fn watch_over(heard: &Receiver<Heard>) -> Done {
+fn watch_over(heard: &Receiver<Heard>) -> CommandDone {
     let (mut is_ready, mut ordered_at) = (false, None::<Instant>);
     loop {
         let next = match ordered_at {
@@ -147,7 +147,7 @@ fn watch_over(heard: &Receiver<Heard>) -> Done {
                 return Ok(ExitCode::SUCCESS);
             }
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(Failure::Failed("the server ended without a word".to_owned()));
+                return Err(CommandFailure::Failed("the server ended without a word".to_owned()));
             }
         }
     }

@@ -7,21 +7,21 @@ use std::process::ExitCode;
 use tidegate_event::time;
 use tidegate_log as intake;
 use tidegate_registry::{self as store, PluginKind};
-use tidegate_state::{self as state, Charge, Filter, PendingCount, QuarantineSize, State, SyncReport};
+use tidegate_state::{self as state, Charge, PendingCount, QuarantineFilter, QuarantineSize, State, SyncReport};
 
-use super::{Done, WorkspaceArgs, style};
+use super::{CommandDone, WorkspaceArgs, style};
 use crate::app::findings::{self, Finding};
 use crate::app::paths;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Reads the data directory; the server may run or not.")]
-pub(super) struct Args {
+pub(super) struct StatusArgs {
     #[command(flatten)]
     workspace: WorkspaceArgs,
 }
 
 /// What there is to say of the log.
-struct LogLine {
+struct StatusLogLine {
     end: u64,
     refined: u64,
     /// Log ranges in quarantine, by code.
@@ -42,14 +42,14 @@ struct SourceLine {
     undeclared: BTreeMap<String, u64>,
 }
 
-pub(super) fn run(args: &Args, json: bool) -> Done {
+pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
     let workspace = args.workspace.outline()?;
     let state = State::read(&paths::state(&workspace.data))?;
     let log = intake::overview(&paths::log(&workspace.data))?;
     let refined = state.refined_to()?;
-    let of_log = Filter { scope: Some("log".to_owned()), ..Filter::default() };
+    let of_log = QuarantineFilter { scope: Some("log".to_owned()), ..QuarantineFilter::default() };
     let damage = state.quarantine_counts(&of_log)?.into_iter().map(|(_, _, code, count)| (code, count)).collect();
-    let log = LogLine { end: log.end, refined, damage, notes: log.notes };
+    let log = StatusLogLine { end: log.end, refined, damage, notes: log.notes };
     let mut sources: BTreeMap<String, SourceLine> = BTreeMap::new();
     for name in workspace.sources.keys() {
         sources.insert(name.clone(), SourceLine::default());
@@ -95,7 +95,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
 }
 
 fn print_json(
-    log: &LogLine,
+    log: &StatusLogLine,
     sources: &BTreeMap<String, SourceLine>,
     reports: &[(SyncReport, PendingCount)],
     (functions, destinations): (&[(Charge, Option<String>)], &[Charge]),
@@ -285,7 +285,7 @@ fn print_notes(source: &str, line: &SourceLine) {
     println!("{} source {source}, let through: {}{more}", style::bold("undeclared:"), shown.join(", "));
 }
 
-fn print_tables(log: &LogLine, sources: &BTreeMap<String, SourceLine>, reports: &[(SyncReport, PendingCount)]) {
+fn print_tables(log: &StatusLogLine, sources: &BTreeMap<String, SourceLine>, reports: &[(SyncReport, PendingCount)]) {
     println!("{} records in the log, {} of them refined", style::count(log.end), style::count(log.refined));
     for (code, count) in &log.damage {
         println!("{} {} log ranges in quarantine with the code {code}", style::bold("damaged:"), style::count(*count));

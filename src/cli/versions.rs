@@ -17,14 +17,14 @@ use tidegate_api_types::function::{ChangeCanary, OfSource};
 use tidegate_api_types::version::{MakeLive, Version};
 use tidegate_registry::PluginKind;
 
-use super::{Done, Failure, runtime, style};
+use super::{CommandDone, CommandFailure, runtime, style};
 use push::{Upload, Wish};
 use session::{ServerArgs, Session};
 use shown::{Charged, Shown};
 
 /// Versions of functions on a server.
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Command {
+pub(super) enum VersionsCommand {
     /// Upload a component to a running server and make it live
     Push {
         #[command(flatten)]
@@ -73,7 +73,7 @@ pub(super) enum Command {
 
 /// Versions of destination plugins on a server.
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum DestinationCommand {
+pub(super) enum DestinationVersionsCommand {
     /// Upload a component to a running server and make it live: the syncs that name the destination take it at once
     #[command(
         after_help = "A sync uses what is pushed when destinations/<name>.yaml is there with `kind: plugin`: it says \
@@ -130,7 +130,7 @@ pub(super) enum Both {
         server: ServerArgs,
     },
     /// Show what it logged
-    Logs(logs::Args),
+    Logs(logs::LogsArgs),
 }
 
 fn share(text: &str) -> Result<u8, String> {
@@ -138,11 +138,11 @@ fn share(text: &str) -> Result<u8, String> {
     share.ok_or_else(|| "write a share from 1% to 99%".to_owned())
 }
 
-pub(super) fn run(command: &Command, json: bool) -> Done {
+pub(super) fn run(command: &VersionsCommand, json: bool) -> CommandDone {
     let plugin_kind = PluginKind::Functions;
     let runtime = runtime()?;
     match command {
-        Command::Push { upload, to, canary, shadow } => {
+        VersionsCommand::Push { upload, to, canary, shadow } => {
             let wish = match (canary, shadow) {
                 (Some(share), _) => Wish::Share(*share),
                 (None, true) => Wish::Shadow,
@@ -150,37 +150,37 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
             };
             runtime.block_on(push::push(upload, plugin_kind, wish, to.as_deref(), json))
         }
-        Command::Both(command) => runtime.block_on(both(command, plugin_kind, json)),
-        Command::Canary { name, off: _, server } => runtime.block_on(async {
+        VersionsCommand::Both(command) => runtime.block_on(both(command, plugin_kind, json)),
+        VersionsCommand::Canary { name, off: _, server } => runtime.block_on(async {
             let asked = ChangeCanary { off: Some(true), ..ChangeCanary::default() };
             let answer = server.client()?.change_canary(name, &asked).await?;
             say(&answer, json, || format!("{} what was tried beside the live version of {name}", style::good("ended")))
         }),
-        Command::Attach { name, source, server } => runtime.block_on(async {
+        VersionsCommand::Attach { name, source, server } => runtime.block_on(async {
             let answer = server.client()?.attach_function(name, &OfSource { source: source.clone() }).await?;
             say(&answer, json, || match &answer.live {
                 None => format!("{} {name} to source {source}; no version of it is live", style::good("attached")),
                 Some(_) => format!("{} {name} to source {source}", style::good("attached")),
             })
         }),
-        Command::Detach { name, source, server } => runtime.block_on(async {
+        VersionsCommand::Detach { name, source, server } => runtime.block_on(async {
             let answer = server.client()?.detach_function(name, &OfSource { source: source.clone() }).await?;
             say(&answer, json, || format!("{} {name} from source {source}", style::good("detached")))
         }),
     }
 }
 
-pub(super) fn run_destination(command: &DestinationCommand, json: bool) -> Done {
+pub(super) fn run_destination(command: &DestinationVersionsCommand, json: bool) -> CommandDone {
     let plugin_kind = PluginKind::Destinations;
     match command {
-        DestinationCommand::Push { upload } => {
+        DestinationVersionsCommand::Push { upload } => {
             runtime()?.block_on(push::push(upload, plugin_kind, Wish::Live, None, json))
         }
-        DestinationCommand::Both(command) => runtime()?.block_on(both(command, plugin_kind, json)),
+        DestinationVersionsCommand::Both(command) => runtime()?.block_on(both(command, plugin_kind, json)),
     }
 }
 
-async fn both(command: &Both, plugin_kind: PluginKind, json: bool) -> Done {
+async fn both(command: &Both, plugin_kind: PluginKind, json: bool) -> CommandDone {
     match command {
         Both::Versions { name, server } => {
             print_versions(&Session::new(server, plugin_kind)?.show(name).await?, plugin_kind.one(), json);
@@ -220,29 +220,29 @@ async fn both(command: &Both, plugin_kind: PluginKind, json: bool) -> Done {
 }
 
 /// The version of `name` that begins with `sha`.
-fn whole(there: &Shown, name: &str, sha: &str) -> Result<String, Failure> {
+fn whole(there: &Shown, name: &str, sha: &str) -> Result<String, CommandFailure> {
     let begins = |version: &&Version| !sha.is_empty() && version.sha256.starts_with(&sha.to_ascii_lowercase());
     let found: Vec<&Version> = there.versions().iter().filter(begins).collect();
     match found.as_slice() {
         [one] => Ok(one.sha256.clone()),
         [] => {
             let fix = format!("take one that `versions {name}` lists");
-            Err(Failure::Failed(format!("{name} has no version {sha}\n  fix: {fix}")))
+            Err(CommandFailure::Failed(format!("{name} has no version {sha}\n  fix: {fix}")))
         }
         several => {
             let several: Vec<String> = several.iter().map(|one| one.sha256.chars().take(16).collect()).collect();
-            Err(Failure::Failed(format!("several versions of {name} begin with {sha}: {}", several.join(", "))))
+            Err(CommandFailure::Failed(format!("several versions of {name} begin with {sha}: {}", several.join(", "))))
         }
     }
 }
 
-fn read_json(path: &Path) -> Result<Value, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("{}: {error}", path.display()));
+fn read_json(path: &Path) -> Result<Value, CommandFailure> {
+    let failed = |error: &dyn std::fmt::Display| CommandFailure::Failed(format!("{}: {error}", path.display()));
     let text = std::fs::read(path).map_err(|error| failed(&error))?;
     serde_json::from_slice(&text).map_err(|error| failed(&error))
 }
 
-fn say(answer: &impl Serialize, json: bool, text: impl FnOnce() -> String) -> Done {
+fn say(answer: &impl Serialize, json: bool, text: impl FnOnce() -> String) -> CommandDone {
     if json {
         println!("{}", shown::json(answer));
     } else {

@@ -7,21 +7,21 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use tidegate_document::file;
-use tidegate_event::record::{Problem, Record};
+use tidegate_event::record::{Record, RecordProblem};
 use tidegate_event::{Event, decode};
 use tidegate_process::clock;
 use tidegate_warehouse::Part;
 use tidegate_warehouse::plan::Step;
 use tidegate_warehouse::schema_cache::Found;
 
-use super::{Done, Failure, WorkspaceArgs, runtime, style};
+use super::{CommandDone, CommandFailure, WorkspaceArgs, runtime, style};
 use crate::app::declare;
 use crate::app::sample::{Sampled, Sampler};
 use crate::config::{DestinationKind, Workspace};
 use crate::warehouses::Settings;
 
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Command {
+pub(super) enum WarehouseCommand {
     /// Show the statements that would make the tables fit the contract, or a sample of events; runs none of them
     #[command(
         after_help = "Examples:\n  tidegate warehouse plan shop                       what the contract declares\n  tidegate warehouse plan shop --events sample.jsonl   what these events would make\n  tidegate warehouse plan shop --from-nothing        as if the warehouse were empty, without connecting\n\nEvents are JSON lines as SDKs send them, or one JSON array. They go through the contract, the functions, the filter and the\nmapping of the sync, as events do that are sent; what would not be delivered is counted with the reason. Tables and columns appear by themselves when events come;\nthis is for people who want to read, review or run the statements before."
@@ -45,7 +45,7 @@ pub(super) struct PlanArgs {
 }
 
 /// What would be done for one sync.
-struct Planned {
+struct ShownPlan {
     sync: String,
     kind: &'static str,
     /// The statement that makes the schema.
@@ -59,16 +59,16 @@ struct Planned {
 /// Events planned together.
 const CHUNK_EVENTS: usize = 1_000;
 
-pub(super) fn run(command: &Command, json: bool) -> Done {
-    let Command::Plan(args) = command;
+pub(super) fn run(command: &WarehouseCommand, json: bool) -> CommandDone {
+    let WarehouseCommand::Plan(args) = command;
     let workspace = args.workspace.read()?;
     let syncs = syncs(&workspace, args.sync.as_deref())?;
     let sample = args.events.as_ref().map(sample).transpose()?;
     let runtime = runtime()?;
     let sampler = match &sample {
-        Some(_) => {
-            Some(runtime.block_on(Sampler::open(&workspace)).map_err(|error| Failure::Failed(error.to_string()))?)
-        }
+        Some(_) => Some(
+            runtime.block_on(Sampler::open(&workspace)).map_err(|error| CommandFailure::Failed(error.to_string()))?,
+        ),
         None => None,
     };
     let mut planned = Vec::new();
@@ -94,14 +94,14 @@ pub(super) fn run(command: &Command, json: bool) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-fn find(runtime: &tokio::runtime::Runtime, settings: &Settings, part: &Part) -> Result<Found, Failure> {
-    runtime
-        .block_on(settings.find(part))
-        .map_err(|failure| Failure::Failed(format!("{failure}; --from-nothing plans without looking at what is there")))
+fn find(runtime: &tokio::runtime::Runtime, settings: &Settings, part: &Part) -> Result<Found, CommandFailure> {
+    runtime.block_on(settings.find(part)).map_err(|failure| {
+        CommandFailure::Failed(format!("{failure}; --from-nothing plans without looking at what is there"))
+    })
 }
 
 /// The syncs to warehouses, or the one that was asked for.
-fn syncs<'w>(workspace: &'w Workspace, asked: Option<&str>) -> Result<Vec<(String, &'w Settings)>, Failure> {
+fn syncs<'w>(workspace: &'w Workspace, asked: Option<&str>) -> Result<Vec<(String, &'w Settings)>, CommandFailure> {
     let mut found = Vec::new();
     for (name, sync) in &workspace.syncs {
         if let DestinationKind::Warehouse(settings) = &workspace.destinations[&sync.destination.0].kind
@@ -112,7 +112,7 @@ fn syncs<'w>(workspace: &'w Workspace, asked: Option<&str>) -> Result<Vec<(Strin
     }
     if found.is_empty() {
         let names: Vec<&str> = workspace.syncs.keys().map(String::as_str).collect();
-        return Err(Failure::Failed(match asked {
+        return Err(CommandFailure::Failed(match asked {
             Some(asked) => format!("no sync called {asked:?} leads to a warehouse; there are {}", names.join(", ")),
             None => "no sync of this workspace leads to a warehouse; make one in syncs/".to_owned(),
         }));
@@ -120,11 +120,11 @@ fn syncs<'w>(workspace: &'w Workspace, asked: Option<&str>) -> Result<Vec<(Strin
     Ok(found)
 }
 
-fn plan(settings: &Settings, part: &Part, found: Found, sampled: Sampled) -> Result<Planned, Failure> {
+fn plan(settings: &Settings, part: &Part, found: Found, sampled: Sampled) -> Result<ShownPlan, CommandFailure> {
     let mut plan = settings.plan(part, found);
     let taken = |name: String| {
         let kind = settings.capabilities().title;
-        Failure::Failed(format!(
+        CommandFailure::Failed(format!(
             "{name} exists in {kind} and is not the router's; rename it, or give the sync {} a `schema` of its own",
             part.sync
         ))
@@ -137,12 +137,12 @@ fn plan(settings: &Settings, part: &Part, found: Found, sampled: Sampled) -> Res
     let schema = plan.schema().map(str::to_owned);
     let (steps, notices) = plan.finish();
     let (sync, kind, left_out) = (part.sync.clone(), settings.capabilities().kind, sampled.left_out);
-    Ok(Planned { sync, kind, schema, steps, notices, left_out })
+    Ok(ShownPlan { sync, kind, schema, steps, notices, left_out })
 }
 
 /// The lines of a sample, each an event.
-fn sample(path: &PathBuf) -> Result<Vec<String>, Failure> {
-    let failed = |error: std::io::Error| Failure::Failed(format!("{}: {error}", path.display()));
+fn sample(path: &PathBuf) -> Result<Vec<String>, CommandFailure> {
+    let failed = |error: std::io::Error| CommandFailure::Failed(format!("{}: {error}", path.display()));
     let text = if path.as_os_str() == "-" {
         std::io::read_to_string(std::io::stdin()).map_err(failed)?
     } else {
@@ -151,7 +151,7 @@ fn sample(path: &PathBuf) -> Result<Vec<String>, Failure> {
     let text = file::without_mark(&text);
     if text.trim_start().starts_with('[') {
         let values: Vec<serde_json::Value> = serde_json::from_str(text)
-            .map_err(|error| Failure::Failed(format!("{}: no JSON array of events: {error}", path.display())))?;
+            .map_err(|error| CommandFailure::Failed(format!("{}: no JSON array of events: {error}", path.display())))?;
         return Ok(values.iter().map(ToString::to_string).collect());
     }
     let lines = BufReader::new(text.as_bytes()).lines();
@@ -162,7 +162,7 @@ fn sample(path: &PathBuf) -> Result<Vec<String>, Failure> {
 const IP: &str = "192.0.2.1";
 
 /// The events of a source, as the server would have them, and why it would have no more: of each the reason.
-fn decoded(sample: &[String], source: &str) -> Result<(Vec<Event>, Vec<String>), Failure> {
+fn decoded(sample: &[String], source: &str) -> Result<(Vec<Event>, Vec<String>), CommandFailure> {
     let source: Arc<str> = source.into();
     let (mut events, mut refused) = (Vec::with_capacity(sample.len()), Vec::new());
     for (offset, text) in (0..).zip(sample) {
@@ -182,9 +182,9 @@ fn decoded(sample: &[String], source: &str) -> Result<(Vec<Event>, Vec<String>),
         match decode::decode(&record, Arc::clone(&source), offset) {
             Ok(event) => events.push(event),
             // No server would keep such a line apart from its neighbours.
-            Err(refusal) if refusal.code == Problem::Malformed.code() => {
+            Err(refusal) if refusal.code == RecordProblem::Malformed.code() => {
                 let message = format!("event {} of the sample: {} ({})", offset + 1, refusal.message, refusal.code);
-                return Err(Failure::Failed(message));
+                return Err(CommandFailure::Failed(message));
             }
             Err(refusal) => refused.push(format!("quarantined, {}: {}", refusal.code, refusal.message)),
         }
@@ -192,8 +192,8 @@ fn decoded(sample: &[String], source: &str) -> Result<(Vec<Event>, Vec<String>),
     Ok((events, refused))
 }
 
-fn print(planned: &Planned) {
-    let Planned { sync, kind, schema, steps, notices, left_out } = planned;
+fn print(planned: &ShownPlan) {
+    let ShownPlan { sync, kind, schema, steps, notices, left_out } = planned;
     let created = steps.iter().filter(|step| step.creates).count();
     let added: usize = steps.iter().filter(|step| !step.creates).map(|step| step.columns_added).sum();
     let widened: usize = steps.iter().map(|step| step.columns_widened).sum();
@@ -218,7 +218,7 @@ fn print(planned: &Planned) {
     }
 }
 
-fn print_json(planned: &[Planned]) {
+fn print_json(planned: &[ShownPlan]) {
     let step = |step: &Step| {
         serde_json::json!({
             "table": step.table, "creates": step.creates, "columns_added": step.columns_added,

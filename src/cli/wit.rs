@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use tidegate_authoring::wit;
 
-use super::{Done, Failure, style};
+use super::{CommandDone, CommandFailure, style};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A build with tools of your own needs the interface alone:\n  \
@@ -14,7 +14,7 @@ use super::{Done, Failure, style};
     tidegate wit --package tidegate-plugin.wasm the package in its binary form, for wkg publish and wasm-tools\n  \
     tidegate wit --docs > wit.md                a page about every function\n\
     Then: tidegate function pack COMPONENT --manifest plugin.yaml. docs/toolchains.md has examples.")]
-pub(super) struct Args {
+pub(super) struct WitArgs {
     /// Write the text below this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -26,14 +26,14 @@ pub(super) struct Args {
     docs: bool,
 }
 
-pub(super) fn run(args: &Args, json: bool) -> Done {
+pub(super) fn run(args: &WitArgs, json: bool) -> CommandDone {
     let mut written = Vec::new();
     if let Some(dir) = &args.out {
         wit::write(dir)?;
         written.push(dir.join(wit::PLACE));
     }
     if let Some(file) = &args.package {
-        let failed = |error: std::io::Error| Failure::Failed(format!("{}: {error}", file.display()));
+        let failed = |error: std::io::Error| CommandFailure::Failed(format!("{}: {error}", file.display()));
         std::fs::write(file, wit::package()?).map_err(failed)?;
         written.push(file.clone());
     }

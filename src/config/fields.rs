@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tidegate_document::nearest::nearest;
 use tidegate_document::units;
-use tidegate_document::yaml::{Node, Tree};
+use tidegate_document::yaml::{Tree, YamlNode};
 
 /// More of anything is a slip of the pen, and sums of such numbers stay within every type.
 const COUNT_MAX: i64 = 1_000_000_000;
@@ -21,7 +21,7 @@ const UNKNOWN_MAX: usize = 20;
 
 /// One thing that is wrong with a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
+pub struct ConfigProblem {
     pub file: PathBuf,
     /// From 1; 0 when it is about the file as a whole.
     pub line: usize,
@@ -29,7 +29,7 @@ pub struct Problem {
     pub fix: String,
 }
 
-impl std::fmt::Display for Problem {
+impl std::fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.file.display())?;
         if self.line > 0 {
@@ -40,27 +40,27 @@ impl std::fmt::Display for Problem {
 }
 
 /// A map being read.
-pub(super) struct Fields<'a> {
+pub(super) struct ConfigFields<'a> {
     file: &'a Path,
     line: usize,
     /// Where we are, for messages: `limits`.
     place: String,
-    entries: &'a [(String, Node)],
+    entries: &'a [(String, YamlNode)],
     asked: HashSet<&'static str>,
     /// It is no map, which has been said: that fields are missing follows from it.
     is_broken: bool,
     /// Fields that must be there and are not, with their problems: said at the end, where none was misspelled.
-    missing: Vec<(&'static str, Problem)>,
-    problems: &'a mut Vec<Problem>,
+    missing: Vec<(&'static str, ConfigProblem)>,
+    problems: &'a mut Vec<ConfigProblem>,
 }
 
-impl<'a> Fields<'a> {
-    pub(super) fn new(file: &'a Path, node: &'a Node, problems: &'a mut Vec<Problem>) -> Self {
-        let entries: &[(String, Node)] = match &node.value {
+impl<'a> ConfigFields<'a> {
+    pub(super) fn new(file: &'a Path, node: &'a YamlNode, problems: &'a mut Vec<ConfigProblem>) -> Self {
+        let entries: &[(String, YamlNode)] = match &node.value {
             Tree::Map(entries) => entries,
             other => {
                 let message = format!("the file holds {other} where a map is expected");
-                problems.push(Problem {
+                problems.push(ConfigProblem {
                     file: file.to_owned(),
                     line: node.line,
                     message,
@@ -88,7 +88,12 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn problem(&mut self, line: usize, message: impl Into<String>, fix: impl Into<String>) {
-        self.problems.push(Problem { file: self.file.to_owned(), line, message: message.into(), fix: fix.into() });
+        self.problems.push(ConfigProblem {
+            file: self.file.to_owned(),
+            line,
+            message: message.into(),
+            fix: fix.into(),
+        });
     }
 
     /// The line of a field, or of the map when it is absent.
@@ -96,13 +101,13 @@ impl<'a> Fields<'a> {
         self.entries.iter().find(|(key, _)| key == name).map_or(self.line, |(_, node)| node.line)
     }
 
-    fn find(&mut self, name: &'static str) -> Option<&'a Node> {
+    fn find(&mut self, name: &'static str) -> Option<&'a YamlNode> {
         self.asked.insert(name);
         let node = &self.entries.iter().find(|(key, _)| key == name)?.1;
         (node.value != Tree::Null).then_some(node)
     }
 
-    fn wrong(&mut self, name: &str, node: &Node, expected: &str) {
+    fn wrong(&mut self, name: &str, node: &YamlNode, expected: &str) {
         let message = format!("{}{name} is {}, and must be a {expected}", self.place, node.value);
         self.problem(node.line, message, format!("write `{name}: <{expected}>`"));
     }
@@ -142,7 +147,7 @@ impl<'a> Fields<'a> {
                 return None;
             }
             let (message, fix) = (format!("{}{name} is missing", self.place), format!("add `{name}: {example}`"));
-            self.missing.push((name, Problem { file: self.file.to_owned(), line: self.line, message, fix }));
+            self.missing.push((name, ConfigProblem { file: self.file.to_owned(), line: self.line, message, fix }));
             return None;
         }
         self.text(name)
@@ -271,7 +276,7 @@ impl<'a> Fields<'a> {
 
     /// Any value, as JSON.
     pub(super) fn json(&mut self, name: &'static str) -> Option<serde_json::Value> {
-        self.find(name).map(Node::to_json)
+        self.find(name).map(YamlNode::to_json)
     }
 
     /// A map as JSON, in which `${NAME}` as a whole text is read from the environment.
@@ -287,7 +292,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn expanded(&mut self, name: &str, node: &Node) -> serde_json::Value {
+    fn expanded(&mut self, name: &str, node: &YamlNode) -> serde_json::Value {
         match &node.value {
             // What is not set is noted; the value is then nobody's any more.
             Tree::Text(text) => self.expand(name, node.line, text).unwrap_or_default().into(),
@@ -333,14 +338,14 @@ impl<'a> Fields<'a> {
     }
 
     /// A map within, read by `read`.
-    pub(super) fn within<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Fields<'_>) -> T) -> Option<T> {
+    pub(super) fn within<T>(&mut self, name: &'static str, read: impl FnOnce(&mut ConfigFields<'_>) -> T) -> Option<T> {
         let node = self.find(name)?;
         let Tree::Map(entries) = &node.value else {
             self.wrong(name, node, "map");
             return None;
         };
         let place = format!("{}{name}.", self.place);
-        let mut inner = Fields {
+        let mut inner = ConfigFields {
             file: self.file,
             line: node.line,
             place,
@@ -376,7 +381,7 @@ impl<'a> Fields<'a> {
         let mut known: Vec<&str> = self.asked.iter().copied().collect();
         known.sort_unstable();
         let entries = self.entries;
-        let unknown: Vec<&(String, Node)> =
+        let unknown: Vec<&(String, YamlNode)> =
             entries.iter().filter(|(key, _)| !self.asked.contains(key.as_str())).collect();
         for (name, problem) in std::mem::take(&mut self.missing) {
             if !unknown.iter().any(|(key, _)| nearest(key, &known) == Some(name)) {

@@ -7,7 +7,7 @@ use tidegate_document::file;
 use tidegate_document::nearest::nearest;
 use tidegate_wasm::lookup::{BYTES_MAX_DEFAULT, Field, Settings};
 
-use super::fields::{Fields, Problem};
+use super::fields::{ConfigFields, ConfigProblem};
 use super::objects::FunctionConfig;
 
 /// `lookups/<name>.yaml`.
@@ -34,12 +34,12 @@ const NOTHING: &str = "none";
 /// Where a table comes from, for messages and examples.
 const KINDS: &str = "`kind: mmdb` (a MaxMind database) or `kind: table` (a CSV or JSON file, or entries)";
 
-pub(super) fn lookup(fields: &mut Fields<'_>, dir: &Path) -> Option<LookupConfig> {
+pub(super) fn lookup(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<LookupConfig> {
     let grant_to = fields.texts("grant_to");
     Some(LookupConfig { settings: settings(fields, dir)?, grant_to })
 }
 
-fn settings(fields: &mut Fields<'_>, dir: &Path) -> Option<Settings> {
+fn settings(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<Settings> {
     let Some(kind) = fields.required("kind", "mmdb") else {
         fields.leave_rest();
         return None;
@@ -90,7 +90,7 @@ fn settings(fields: &mut Fields<'_>, dir: &Path) -> Option<Settings> {
     }
 }
 
-fn path(fields: &mut Fields<'_>, dir: &Path, example: &str) -> Option<PathBuf> {
+fn path(fields: &mut ConfigFields<'_>, dir: &Path, example: &str) -> Option<PathBuf> {
     let path = dir.join(fields.required("path", example)?);
     let message = match file::stays_within(dir, &path).and_then(|()| file::open(&path)) {
         Ok(_) => return Some(path),
@@ -104,7 +104,7 @@ fn path(fields: &mut Fields<'_>, dir: &Path, example: &str) -> Option<PathBuf> {
 }
 
 /// `lookups:` of a function: `geo: <a file in lookups/, without .yaml>`.
-pub(super) fn borrowed(fields: &mut Fields<'_>) -> Vec<Borrowed> {
+pub(super) fn borrowed(fields: &mut ConfigFields<'_>) -> Vec<Borrowed> {
     let pairs = fields.pairs("lookups").into_iter();
     pairs
         .map(|(name, table, line)| Borrowed { name, table: Some(table).filter(|table| table != NOTHING), line })
@@ -116,14 +116,14 @@ pub(super) fn check(
     dir: &Path,
     lookups: &BTreeMap<String, LookupConfig>,
     functions: &BTreeMap<String, FunctionConfig>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<ConfigProblem>,
 ) {
     for (function, config) in functions {
         for Borrowed { name, table, line } in &config.lookups {
             let Some(table) = table.as_ref().filter(|table| !lookups.contains_key(*table)) else { continue };
             let known: Vec<_> = lookups.keys().map(String::as_str).collect();
             let others = if known.is_empty() { String::new() } else { format!("use one of {}, or ", known.join(", ")) };
-            problems.push(Problem {
+            problems.push(ConfigProblem {
                 file: dir.join(format!("functions/{function}.yaml")),
                 line: *line,
                 message: format!("there is no lookup {table:?}, which `lookups.{name}` asks for"),

@@ -8,9 +8,9 @@ use tidegate_document::file;
 use tidegate_event::Kind;
 use tidegate_pipeline::sync;
 use tidegate_source::http::Rate;
-use tidegate_wasm::Limits;
+use tidegate_wasm::CallLimits;
 
-use super::fields::{Fields, Problem};
+use super::fields::{ConfigFields, ConfigProblem};
 use super::lookups::{self, Borrowed};
 use super::outgoing::Outgoing;
 use super::plugin::PluginConfig;
@@ -69,7 +69,7 @@ pub struct SyncConfig {
     pub schema: Option<String>,
     /// None: what is usual for its destination.
     pub start: Option<StartConfig>,
-    pub filter: sync::Filter,
+    pub filter: sync::SyncFilter,
     pub functions: Vec<(String, usize)>,
     pub mapping: sync::Mapping,
     pub batch: BatchConfig,
@@ -120,7 +120,7 @@ pub(super) const BATCH_EVENTS_MAX: i64 = 10_000_000;
 pub(super) const BATCH_BYTES_MAX: u64 = 4 << 30;
 
 /// What names may refer to.
-pub(super) struct Names<'a> {
+pub(super) struct ObjectNames<'a> {
     pub(super) sources: &'a BTreeMap<String, SourceConfig>,
     pub(super) functions: &'a BTreeMap<String, FunctionConfig>,
     pub(super) destinations: &'a BTreeMap<String, DestinationConfig>,
@@ -130,8 +130,8 @@ pub(super) struct Names<'a> {
 pub(super) fn read_folder<T>(
     dir: &Path,
     folder: &str,
-    problems: &mut Vec<Problem>,
-    mut read: impl FnMut(&mut Fields<'_>) -> Option<T>,
+    problems: &mut Vec<ConfigProblem>,
+    mut read: impl FnMut(&mut ConfigFields<'_>) -> Option<T>,
 ) -> BTreeMap<String, T> {
     let mut objects = BTreeMap::new();
     let mut paths: Vec<PathBuf> = yaml_files(dir, folder).collect();
@@ -142,11 +142,16 @@ pub(super) fn read_folder<T>(
         if let Some(other) = before.replace(path).filter(|other| object_name(other) == name) {
             let other = other.file_name().unwrap_or_default().to_string_lossy();
             let message = format!("{name:?} stands in {other} too, and a name is one object");
-            problems.push(Problem { file: path.clone(), line: 0, message, fix: "keep one of the two files".into() });
+            problems.push(ConfigProblem {
+                file: path.clone(),
+                line: 0,
+                message,
+                fix: "keep one of the two files".into(),
+            });
             continue;
         }
         if !is_name(&name) {
-            problems.push(Problem {
+            problems.push(ConfigProblem {
                 file: path.clone(),
                 line: 0,
                 message: format!("the file's name is the object's name, and {name:?} cannot be one"),
@@ -190,7 +195,7 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 63 && name.chars().all(fits)
 }
 
-pub(super) fn source(fields: &mut Fields<'_>) -> Option<SourceConfig> {
+pub(super) fn source(fields: &mut ConfigFields<'_>) -> Option<SourceConfig> {
     if let Some(kind) = fields.required("kind", "http").filter(|kind| kind != "http") {
         let message = format!("a source of kind {kind:?} is not known");
         fields.problem(fields.line_of("kind"), message, "write `kind: http`");
@@ -210,10 +215,10 @@ pub(super) fn source(fields: &mut Fields<'_>) -> Option<SourceConfig> {
     Some(SourceConfig { write_key, functions, rate })
 }
 
-pub(super) fn function(fields: &mut Fields<'_>, dir: &Path) -> Option<FunctionConfig> {
+pub(super) fn function(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<FunctionConfig> {
     let component = fields.required("component", "functions/name.component.wasm");
     let settings_json = fields.json("settings").map_or_else(|| "{}".to_owned(), |json| json.to_string());
-    let memory_bytes_max = fields.bytes_up_to("memory_bytes_max", Limits::default().memory_bytes_ceiling as u64);
+    let memory_bytes_max = fields.bytes_up_to("memory_bytes_max", CallLimits::default().memory_bytes_ceiling as u64);
     let cpu_batch_max = fields.duration("cpu_batch_max");
     let lookups = lookups::borrowed(fields);
     let component = dir.join(component?);
@@ -236,7 +241,7 @@ pub(super) struct Around<'a> {
     pub(super) outgoing: &'a Outgoing,
 }
 
-pub(super) fn destination(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<DestinationConfig> {
+pub(super) fn destination(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<DestinationConfig> {
     let Some(kind) = fields.required("kind", "sqlite") else {
         fields.leave_rest();
         return None;
@@ -248,7 +253,7 @@ pub(super) fn destination(fields: &mut Fields<'_>, around: &Around<'_>) -> Optio
     Some(DestinationConfig { kind })
 }
 
-pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
+pub(super) fn sync(fields: &mut ConfigFields<'_>) -> Option<SyncConfig> {
     let source = fields.required("source", "web").map(|name| (name, fields.line_of("source")));
     let destination = fields.required("destination", "warehouse").map(|name| (name, fields.line_of("destination")));
     let schema = fields.text("schema");
@@ -269,7 +274,7 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
             None
         }
     };
-    let (mut filter, mut words) = (sync::Filter::default(), Words::default());
+    let (mut filter, mut words) = (sync::SyncFilter::default(), Words::default());
     fields.within("filter", |f| {
         for (word, line) in f.texts("types") {
             match Kind::parse(&word) {
@@ -303,7 +308,7 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
     let functions = fields.texts("functions");
     let mut mapping = sync::Mapping::default();
     fields.within("mapping", |f| {
-        let pointer = |f: &mut Fields<'_>, text: &str, line| match text.parse::<sync::Pointer>() {
+        let pointer = |f: &mut ConfigFields<'_>, text: &str, line| match text.parse::<sync::Pointer>() {
             Ok(pointer) => Some(pointer),
             Err(message) => {
                 f.problem(line, message, "name fields by JSON pointer, e.g. /properties/order_id");
@@ -342,9 +347,14 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
 }
 
 /// Notes names that lead nowhere, and syncs that would write into each other's tables.
-pub(super) fn check(dir: &Path, names: &Names<'_>, syncs: &BTreeMap<String, SyncConfig>, problems: &mut Vec<Problem>) {
+pub(super) fn check(
+    dir: &Path,
+    names: &ObjectNames<'_>,
+    syncs: &BTreeMap<String, SyncConfig>,
+    problems: &mut Vec<ConfigProblem>,
+) {
     let mut note = |file: PathBuf, line, message: String, fix: String| {
-        problems.push(Problem { file, line, message, fix });
+        problems.push(ConfigProblem { file, line, message, fix });
     };
     let mut keys: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, source) in names.sources {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tidegate_net::{Proxies, ProxyError, WebSettings, trust};
 
-use super::fields::{Fields, environment};
+use super::fields::{ConfigFields, environment};
 
 /// What `net` says for all.
 #[derive(Debug, Clone, Default)]
@@ -17,13 +17,13 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// Reads `net`. Paths count from the workspace in `dir`.
-    pub(super) fn read(fields: &mut Fields<'_>, dir: &Path) -> Self {
-        let read = |f: &mut Fields<'_>| Self { ca_file: ca_file(f, dir), proxies: proxy(f) };
+    pub(super) fn read(fields: &mut ConfigFields<'_>, dir: &Path) -> Self {
+        let read = |f: &mut ConfigFields<'_>| Self { ca_file: ca_file(f, dir), proxies: proxy(f) };
         fields.within("net", read).unwrap_or_default()
     }
 
     /// How a destination connects whose file may have `ca_file` and `proxy`.
-    pub(super) fn of_destination(&self, fields: &mut Fields<'_>, dir: &Path) -> WebSettings {
+    pub(super) fn of_destination(&self, fields: &mut ConfigFields<'_>, dir: &Path) -> WebSettings {
         let ca_file = ca_file(fields, dir).or_else(|| self.ca_file.clone());
         let proxies = proxy(fields).or_else(|| self.proxies.clone());
         let proxies = proxies.unwrap_or_else(|| {
@@ -50,7 +50,7 @@ pub(crate) fn proxies_of_environment() -> Result<Proxies, ProxyError> {
 }
 
 /// `ca_file`, which is looked at now: a missing file is told with its line.
-pub(super) fn ca_file(fields: &mut Fields<'_>, dir: &Path) -> Option<PathBuf> {
+pub(super) fn ca_file(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<PathBuf> {
     let path = dir.join(fields.text("ca_file")?);
     if let Err(error) = trust::roots(Some(&path)) {
         let fix = "name a PEM file of certificates, by a path from the workspace's folder";
@@ -60,7 +60,7 @@ pub(super) fn ca_file(fields: &mut Fields<'_>, dir: &Path) -> Option<PathBuf> {
 }
 
 /// `proxy`: an address, or `none`.
-fn proxy(fields: &mut Fields<'_>) -> Option<Proxies> {
+fn proxy(fields: &mut ConfigFields<'_>) -> Option<Proxies> {
     let text = fields.text("proxy")?;
     if text == "none" {
         return Some(Proxies::default());

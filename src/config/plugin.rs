@@ -7,12 +7,12 @@ use serde_json::{Map, Value};
 use tidegate_delivery::{CheckedPolicy, EffectivePolicy, Grant, PolicyProblem};
 use tidegate_document::file;
 use tidegate_pipeline::sync;
-use tidegate_plugin::{Asked, Batching, Manifest, Package};
+use tidegate_plugin::{AskedLimits, Batching, Manifest, Package};
 use tidegate_registry::{self as store, PluginKind};
-use tidegate_wasm::Limits;
+use tidegate_wasm::CallLimits;
 use tidegate_wasm::function::granted;
 
-use super::fields::Fields;
+use super::fields::ConfigFields;
 use super::objects::{Around, BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 use super::{outgoing, set};
 
@@ -41,13 +41,13 @@ impl std::fmt::Debug for PluginConfig {
 /// The effective policy of a version under a grant. The command line and the server both ask here.
 #[must_use]
 pub fn effective_policy(grant: &Grant, manifest: Manifest, settings: Map<String, Value>) -> EffectivePolicy {
-    let unasked = Manifest { asked: Asked::default(), ..manifest.clone() };
-    let limits = granted(&unasked, &Limits::default());
+    let unasked = Manifest { asked: AskedLimits::default(), ..manifest.clone() };
+    let limits = granted(&unasked, &CallLimits::default());
     grant.effective_policy(manifest, settings, limits)
 }
 
 /// The folder of the server's store may not be there yet.
-pub(super) fn plugin(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<PluginConfig> {
+pub(super) fn plugin(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<PluginConfig> {
     let (dir, store) = (around.dir, &around.data.join("store"));
     let component = fields.text("component").map(|path| dir.join(path));
     let package = component.as_deref().map(|component| package(fields, dir, component));
@@ -124,20 +124,20 @@ impl Traits {
     }
 }
 
-fn note(fields: &mut Fields<'_>, problems: Vec<PolicyProblem>) {
+fn note(fields: &mut ConfigFields<'_>, problems: Vec<PolicyProblem>) {
     for problem in problems {
         fields.problem(fields.line_of(problem.field), problem.problem, problem.fix);
     }
 }
 
-fn grant(fields: &mut Fields<'_>) -> Grant {
+fn grant(fields: &mut ConfigFields<'_>) -> Grant {
     let mut grant = Grant {
         allow_hosts: fields.json("allow_hosts").is_some().then(|| texts(fields, "allow_hosts")),
         allow_private_hosts: texts(fields, "allow_private_hosts"),
         ..Grant::default()
     };
     fields.within("limits", |f| {
-        grant.memory_bytes_max = f.bytes_up_to("memory_bytes_max", Limits::default().memory_bytes_ceiling as u64);
+        grant.memory_bytes_max = f.bytes_up_to("memory_bytes_max", CallLimits::default().memory_bytes_ceiling as u64);
         grant.cpu_batch_max = f.duration("cpu_batch_max");
     });
     fields.within("pending", |f| {
@@ -162,11 +162,11 @@ fn grant(fields: &mut Fields<'_>) -> Grant {
     grant
 }
 
-fn texts(fields: &mut Fields<'_>, name: &'static str) -> Vec<String> {
+fn texts(fields: &mut ConfigFields<'_>, name: &'static str) -> Vec<String> {
     fields.texts(name).into_iter().map(|(text, _)| text).collect()
 }
 
-fn package(fields: &mut Fields<'_>, dir: &Path, component: &Path) -> Option<Package> {
+fn package(fields: &mut ConfigFields<'_>, dir: &Path, component: &Path) -> Option<Package> {
     let line = fields.line_of("component");
     let within = file::stays_within(dir, component);
     let bytes = match within.and_then(|()| file::read(component, file::COMPONENT_BYTES_MAX)) {

@@ -12,7 +12,7 @@ use tidegate_warehouse::capabilities::Capabilities;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_sqlite as sqlite;
 
-use super::fields::Fields;
+use super::fields::ConfigFields;
 use super::objects::Around;
 use crate::warehouses::ALL_CAPABILITIES;
 use crate::warehouses::Settings;
@@ -37,7 +37,7 @@ const SHIPPED: [&str; 15] = [
 ];
 
 /// The warehouse of this kind.
-pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, around: &Around<'_>) -> Option<Settings> {
+pub(super) fn warehouse(fields: &mut ConfigFields<'_>, kind: &str, around: &Around<'_>) -> Option<Settings> {
     match kind {
         "sqlite" => Some(Settings::Sqlite(sqlite_file(fields, around.dir, around.data))),
         "postgres" => postgres::server(fields, around).map(|settings| Settings::Postgres(Box::new(settings))),
@@ -63,7 +63,7 @@ pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, around: &Around<'_>
     }
 }
 
-fn sqlite_file(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> sqlite::Settings {
+fn sqlite_file(fields: &mut ConfigFields<'_>, dir: &Path, data: &Path) -> sqlite::Settings {
     let limits = limits(fields, &sqlite::CAPABILITIES);
     let path = match fields.text("path") {
         Some(path) => match path.strip_prefix("DATA/") {
@@ -76,7 +76,7 @@ fn sqlite_file(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> sqlite::Sett
 }
 
 /// `columns_max`, `tables_max` and `profiles`, which every warehouse has.
-fn limits(fields: &mut Fields<'_>, capabilities: &Capabilities) -> Limits {
+fn limits(fields: &mut ConfigFields<'_>, capabilities: &Capabilities) -> Limits {
     let most = capabilities.columns_max;
     let limits = Limits {
         columns_max: fields.number("columns_max", 50).unwrap_or(1_000),

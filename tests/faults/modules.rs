@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tidegate_plugin::Package;
 use tidegate_wasm::function::{Function, RunContext};
-use tidegate_wasm::{Limits, Module, inspect};
+use tidegate_wasm::{CallLimits, Module, inspect};
 
 use crate::support::guests;
 use crate::{Dice, Found, Plan};
 
 pub fn run(plan: &Plan) -> Found {
     let mut dice = Dice::new(plan.seed);
-    let limits = Limits { wall_max: Duration::from_secs(2), ..Limits::default() };
+    let limits = CallLimits { wall_max: Duration::from_secs(2), ..CallLimits::default() };
     let bases: Vec<Vec<u8>> = ["transform/redact-pii", "transform/sampling", "hostile/attacks"]
         .iter()
         .map(|guest| std::fs::read(guests::component(guest)).expect("a component"))

@@ -5,9 +5,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tidegate_event::digits::Numbers;
-use tidegate_plugin::Kind;
+use tidegate_plugin::ManifestKind;
 use tidegate_wasm::{
-    Call, CallFailure, CallLog, Called, Limits, Mark, Module, Response, Services, Stage, StopReason, Verdict,
+    Call, CallFailure, CallLimits, CallLog, Called, GuestResponse, Mark, Module, Services, Stage, StopReason, Verdict,
 };
 
 use crate::support::guests;
@@ -29,14 +29,14 @@ fn call<'a>(settings_json: &'a str, services: &'a Services) -> Call<'a> {
 }
 
 /// Enough CPU time for a guest on a slow machine.
-fn patient() -> Limits {
-    Limits { cpu_base: Duration::from_millis(500), cpu_max: Duration::from_secs(1), ..Limits::default() }
+fn patient() -> CallLimits {
+    CallLimits { cpu_base: Duration::from_millis(500), cpu_max: Duration::from_secs(1), ..CallLimits::default() }
 }
 
 type Events = Vec<Map<String, Value>>;
 
 fn edit(guest: &str, settings: &str, events: Events) -> (Events, Called<Vec<Mark>>) {
-    let module = guests::module_of(guest, Kind::Fields);
+    let module = guests::module_of(guest, ManifestKind::Fields);
     let bytes = events.iter().map(|event| Value::Object(event.clone()).to_string().len()).sum();
     let (services, limits) = (Services::default(), patient().into());
     block_on(module.edit(&limits, call(settings, &services), events, bytes, &mut CallLog::default()))
@@ -205,7 +205,7 @@ fn renamed(mut event: Map<String, Value>) -> Map<String, Value> {
 }
 
 fn destination() -> Module {
-    guests::module_of("hostile/plan-attacks", Kind::Destination)
+    guests::module_of("hostile/plan-attacks", ManifestKind::Destination)
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_plan_that_is_too_large_is_stopped_before_it_is_copied() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a thread that does nothing is what is tested")]
 fn a_plan_is_asked_for_again_when_the_machine_stood_still() {
-    let limits = Limits { wall_max: Duration::from_secs(2), ..Limits::default() }.into();
+    let limits = CallLimits { wall_max: Duration::from_secs(2), ..CallLimits::default() }.into();
     let (services, batch) = (Services::default(), [Value::Object(event(0, Some("loop"))).to_string()]);
     let (destination, mut call_log) = (destination(), CallLog::default());
     // The guest gives way at its first tick, and nothing runs until its wall limit is over.
@@ -261,7 +261,7 @@ fn a_verdict_is_bounded_and_handed_up_unread() {
     let (services, limits) = (Services::default(), patient().into());
     let ask = |tag: &str| {
         let (response, mut call_log) =
-            (Response { status: 200, attempt: 1, ..Response::default() }, CallLog::default());
+            (GuestResponse { status: 200, attempt: 1, ..GuestResponse::default() }, CallLog::default());
         block_on(destination().classify(&limits, call("{}", &services), tag, &[0, 1], &response, &mut call_log)).answer
     };
     assert_eq!(ask(""), Ok(Verdict::Partial(vec![(0, false), (1, false)])));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tidegate_authoring::{self as project, BuildError, CaseResult, Workbench};
 use tidegate_wasm::function::{
-    Function, FunctionError, FunctionErrorCode, Lane, Level, Limits, Outcome, Ran, RunContext,
+    CallLimits, Function, FunctionError, FunctionErrorCode, FunctionRan, Lane, Level, Outcome, RunContext,
 };
 use tidegate_wasm::{Engine, LoadError};
 
@@ -19,10 +19,10 @@ fn block_on<F: Future>(work: F) -> F::Output {
 }
 
 fn function(guest: &str, settings: &str) -> Function {
-    limited(guest, settings, Limits::default())
+    limited(guest, settings, CallLimits::default())
 }
 
-fn limited(guest: &str, settings: &str, limits: Limits) -> Function {
+fn limited(guest: &str, settings: &str, limits: CallLimits) -> Function {
     Function::of(guests::module(guest), guest, settings.to_owned(), limits)
 }
 
@@ -34,7 +34,7 @@ fn attack(attack: &str) -> String {
     json!({ "type": "track", "properties": { "attack": attack } }).to_string()
 }
 
-fn run(function: &Function, batch: &[String]) -> Ran {
+fn run(function: &Function, batch: &[String]) -> FunctionRan {
     block_on(function.run(batch, CX))
 }
 
@@ -47,20 +47,20 @@ fn message(outcome: &Outcome) -> &str {
 }
 
 /// Enough CPU time for a guest to fill its memory, page fault by page fault, on a slow machine.
-fn patient() -> Limits {
+fn patient() -> CallLimits {
     let (cpu, search) = (Duration::from_millis(500), Duration::from_secs(30));
     let wall = Duration::from_secs(300);
-    Limits {
+    CallLimits {
         cpu_base: cpu,
         cpu_max: Duration::from_secs(1),
         wall_max: wall,
         isolation_cpu_max: search,
-        ..Limits::default()
+        ..CallLimits::default()
     }
 }
 
 /// Puts the attacks at places of a batch of 100 and checks that all other events come out as if they were alone.
-fn attacked(attacks: &[(usize, &str)]) -> Ran {
+fn attacked(attacks: &[(usize, &str)]) -> FunctionRan {
     let mut batch: Vec<String> = (0..100).map(fine).collect();
     for (at, name) in attacks {
         batch[*at] = attack(name);
@@ -250,7 +250,7 @@ fn a_function_that_always_fails_costs_a_bounded_number_of_attempts() {
 
 #[test]
 fn a_function_that_loops_on_everything_costs_a_bounded_time() {
-    let limits = Limits { isolation_cpu_max: Duration::from_millis(100), ..Limits::default() };
+    let limits = CallLimits { isolation_cpu_max: Duration::from_millis(100), ..CallLimits::default() };
     let batch = vec![attack("loop"); 200];
     let ran = run(&limited("hostile/attacks", "{}", limits), &batch);
     assert!(ran.outcomes.iter().all(|outcome| code(outcome) == Some(FunctionErrorCode::CpuBudget)));
@@ -270,11 +270,11 @@ fn a_run_ends_at_its_deadline() {
     );
 
     // A guest that has a generous CPU budget meets the wall instead.
-    let limits = Limits {
+    let limits = CallLimits {
         cpu_base: Duration::from_secs(60),
         cpu_max: Duration::from_secs(60),
         wall_max: Duration::from_millis(50),
-        ..Limits::default()
+        ..CallLimits::default()
     };
     let ran = run(&limited("hostile/attacks", "{}", limits), &[attack("loop")]);
     assert_eq!(code(&ran.outcomes[0]), Some(FunctionErrorCode::WallLimit), "{:?}", ran.outcomes);
@@ -283,7 +283,7 @@ fn a_run_ends_at_its_deadline() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the sleep is what is tested: a machine that stands still")]
 fn an_event_does_not_pay_for_a_machine_that_stood_still() {
-    let limits = Limits { wall_max: Duration::from_secs(2), ..Limits::default() };
+    let limits = CallLimits { wall_max: Duration::from_secs(2), ..CallLimits::default() };
     let (function, batch) = (limited("hostile/attacks", "{}", limits), [attack("loop")]);
     // The guest gives way at its first tick, and nothing runs until its wall limit is over.
     let pause = async { std::thread::sleep(Duration::from_millis(2_100)) };
@@ -321,7 +321,7 @@ fn a_large_batch_is_cut_by_count_and_by_bytes() {
     assert_eq!(ran.outcomes[1_202], Outcome::Replace(r#"{"fine":1202}"#.to_owned()));
     assert_eq!(ran.stats.calls, 3);
 
-    let limits = Limits { batch_bytes_max: 2 * fine(10).len(), ..Limits::default() };
+    let limits = CallLimits { batch_bytes_max: 2 * fine(10).len(), ..CallLimits::default() };
     let ran = run(&limited("hostile/attacks", "{}", limits), &batch[10..15]);
     assert_eq!(ran.stats.calls, 3);
 
@@ -331,9 +331,9 @@ fn a_large_batch_is_cut_by_count_and_by_bytes() {
 
 #[test]
 fn calls_beyond_the_slots_wait_for_one() {
-    let engine = Engine::new(&Limits { calls_at_once_max: 2, ..Limits::default() }).unwrap();
+    let engine = Engine::new(&CallLimits { calls_at_once_max: 2, ..CallLimits::default() }).unwrap();
     let bytes = std::fs::read(guests::component("hostile/attacks")).unwrap();
-    let function = Function::load(&engine, "waiting", &bytes, "{}".to_owned(), Limits::default()).unwrap();
+    let function = Function::load(&engine, "waiting", &bytes, "{}".to_owned(), CallLimits::default()).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
     runtime.block_on(async {
         let tasks: Vec<_> = (0..40)
@@ -373,7 +373,7 @@ fn wasi_names_of_a_standard_library_lead_nowhere() {
 fn the_examples_pass_their_own_fixtures() {
     for guest in ["transform/redact-pii", "transform/utm-referrer"] {
         let (dir, component) = (guests::folder(guest), guests::component(guest));
-        let report = block_on(project::test(&dir, &component, Limits::default(), false)).unwrap();
+        let report = block_on(project::test(&dir, &component, CallLimits::default(), false)).unwrap();
         for case in &report.cases {
             assert_eq!(case.result, CaseResult::Passed, "{guest} {}", case.name);
         }
@@ -392,7 +392,7 @@ fn a_fixture_that_differs_is_shown_line_by_line_and_updated_on_request() {
     write("one.out.json", r#"[{"replace":{"fine":2}}]"#);
     write("two.in.json", &format!("[{},{}]", fine(1), attack("panic")));
     let component = guests::component("hostile/attacks");
-    let test = |update| block_on(project::test(dir.path(), &component, Limits::default(), update)).unwrap();
+    let test = |update| block_on(project::test(dir.path(), &component, CallLimits::default(), update)).unwrap();
 
     let report = test(false);
     assert!(!report.passed());
@@ -413,7 +413,7 @@ fn what_a_server_would_refuse_does_not_pass_a_test() {
         std::fs::write(dir.path().join("fixtures").join(name), value.to_string()).unwrap();
     };
     let notes = |component: &Path, update| {
-        let report = block_on(project::test(dir.path(), component, Limits::default(), update)).unwrap();
+        let report = block_on(project::test(dir.path(), component, CallLimits::default(), update)).unwrap();
         assert!(!report.passed(), "{report:?}");
         assert_eq!(report.cases[0].result, CaseResult::Refused, "{report:?}");
         report.cases[0].notes.join("\n")
@@ -441,18 +441,19 @@ fn what_a_server_would_refuse_does_not_pass_a_test() {
     let said = notes(&component, true);
     assert!(said.contains("host-not-asked") && said.contains("evil.example"), "{said}");
     write("one.in.json", track.clone());
-    let report = block_on(project::test(dir.path(), &component, Limits::default(), true)).unwrap();
+    let report = block_on(project::test(dir.path(), &component, CallLimits::default(), true)).unwrap();
     assert!(report.passed(), "{report:?}");
 
     // Settings that a push would refuse.
     write("settings.json", json!({}));
-    let refused = block_on(project::test(dir.path(), &component, Limits::default(), false)).unwrap_err().to_string();
+    let refused =
+        block_on(project::test(dir.path(), &component, CallLimits::default(), false)).unwrap_err().to_string();
     assert!(refused.contains("\"endpoint\" is a required property"), "{refused}");
 
     // Without events there is nothing to measure.
     write("settings.json", json!({"endpoint": "https://crm.example"}));
     write("one.in.json", json!([]));
-    let refused = block_on(project::bench(dir.path(), &component, Limits::default())).unwrap_err().to_string();
+    let refused = block_on(project::bench(dir.path(), &component, CallLimits::default())).unwrap_err().to_string();
     assert!(refused.contains("no events to measure"), "{refused}");
 }
 

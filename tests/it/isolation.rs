@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tidegate_plugin::Kind;
-use tidegate_wasm::function::{Function, Limits, Outcome, RunContext};
+use tidegate_plugin::ManifestKind;
+use tidegate_wasm::function::{CallLimits, Function, Outcome, RunContext};
 use tidegate_wasm::{Engine, Module};
 
 use crate::support::guests::component;
@@ -11,20 +11,20 @@ use crate::support::guests::component;
 /// A slot that two tenants take in turn; memory that a slot keeps between calls makes leaks likely, if there are any.
 fn shared_slot(pagemap_scan: bool, slot_resident_bytes: usize) {
     let time = Duration::from_secs(60);
-    let limits = Limits {
+    let limits = CallLimits {
         calls_at_once_max: 1,
         pagemap_scan,
         slot_resident_bytes,
         cpu_base: time,
         cpu_max: time,
         wall_max: 5 * time,
-        ..Limits::default()
+        ..CallLimits::default()
     };
     let engine = Engine::new(&limits).unwrap();
     let bytes = std::fs::read(component("hostile/canary")).unwrap();
     // Two modules, as two tenants have; the mark is known to both, turned over.
     let tenant = |name: &str| {
-        let module = Module::compile(&engine, &bytes, Kind::Transform).unwrap();
+        let module = Module::compile(&engine, &bytes, ManifestKind::Transform).unwrap();
         Function::of(module, name, "\"c0ffee11deadbe42\"".to_owned(), limits.clone())
     };
     let (first, second) = (tenant("first"), tenant("second"));
@@ -48,7 +48,7 @@ fn shared_slot(pagemap_scan: bool, slot_resident_bytes: usize) {
 
 #[test]
 fn nothing_of_one_tenant_is_left_for_the_next() {
-    shared_slot(false, Limits::default().slot_resident_bytes);
+    shared_slot(false, CallLimits::default().slot_resident_bytes);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidegate_net::outbound::{
-    Authentication, Client, Digest, Method, Origin, OutboundError, Policy, Request, Resolve, Response, Rule, Secrets,
-    Settings,
+    AllowedOrigin, HostRule, Method, OutboundClient, OutboundError, OutboundRequest, OutboundResponse, Policy,
+    RequestSigning, Resolve, Secrets, Settings, SigningDigest,
 };
 
 use crate::support::far::{Act, Far};
@@ -30,9 +30,9 @@ impl Resolve for Scripted {
 }
 
 fn settings(origin: &str, private: &[&str]) -> Settings {
-    let origin: Origin = origin.parse().unwrap();
+    let origin: AllowedOrigin = origin.parse().unwrap();
     let policy = Policy {
-        asked: vec![Rule { origin: origin.clone(), methods: vec![Method::GET, Method::POST] }],
+        asked: vec![HostRule { origin: origin.clone(), methods: vec![Method::GET, Method::POST] }],
         granted: vec![origin],
         private_hosts: private.iter().map(|&host| host.to_owned()).collect(),
         ca_file: None,
@@ -48,19 +48,19 @@ fn resolved(mut settings: Settings, answers: &[&[&str]]) -> (Settings, Arc<Atomi
     (settings, asked)
 }
 
-fn post(url: &str) -> Request {
-    Request { method: Method::POST, url: url.to_owned(), headers: Vec::new(), body: "{}".into() }
+fn post(url: &str) -> OutboundRequest {
+    OutboundRequest { method: Method::POST, url: url.to_owned(), headers: Vec::new(), body: "{}".into() }
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(work)
 }
 
-fn send(settings: Settings, request: &Request) -> Result<Response, OutboundError> {
-    block_on(async { Client::open(settings).unwrap().send(request).await })
+fn send(settings: Settings, request: &OutboundRequest) -> Result<OutboundResponse, OutboundError> {
+    block_on(async { OutboundClient::open(settings).unwrap().send(request).await })
 }
 
-fn refusal(result: Result<Response, OutboundError>) -> (&'static str, String) {
+fn refusal(result: Result<OutboundResponse, OutboundError>) -> (&'static str, String) {
     match result {
         Err(OutboundError::Refused(refusal)) => (refusal.code, refusal.reason),
         other => panic!("{other:?}"),
@@ -119,7 +119,7 @@ fn each_new_connection_is_checked_anew() {
     let origin = format!("http://rebind.example.com:{}", far.port);
     let (settings, asked) = resolved(settings(&origin, &["rebind.example.com"]), &[&["127.0.0.1"], &["127.0.0.1"]]);
     block_on(async {
-        let client = Client::open(settings).unwrap();
+        let client = OutboundClient::open(settings).unwrap();
         assert!(matches!(client.send(&post(&origin)).await, Err(OutboundError::Away(_))));
         assert_eq!(client.send(&post(&origin)).await.unwrap().status, 200);
     });
@@ -185,11 +185,11 @@ fn an_echoed_secret_is_not_handed_on() {
 fn a_body_is_signed_as_it_is_sent() {
     let far = Far::new(|_| Act::status(200));
     let mut settings = settings(&far.origin(), &["127.0.0.1"]);
-    settings.authentication = Some(Authentication::Hmac {
+    settings.authentication = Some(RequestSigning::Hmac {
         header: "x-signature".parse().unwrap(),
         prefix: "sha256=".to_owned(),
         key: "key".to_owned(),
-        digest: Digest::Sha256,
+        digest: SigningDigest::Sha256,
     });
     let mut request = post(&far.origin());
     request.body = "The quick brown fox jumps over the lazy dog".into();
@@ -211,7 +211,7 @@ fn a_token_is_fetched_once_for_all_and_anew_when_forgotten() {
         _ => Act::Reply(200, vec![], received.header("authorization").unwrap_or_default().as_bytes().to_vec()),
     });
     let mut settings = settings(&far.origin(), &["127.0.0.1"]);
-    settings.authentication = Some(Authentication::OAuth2 {
+    settings.authentication = Some(RequestSigning::OAuth2 {
         token_url: format!("{}/token", far.origin()),
         client_id: "me".to_owned(),
         client_secret: "s3cr3t".to_owned(),
@@ -219,7 +219,7 @@ fn a_token_is_fetched_once_for_all_and_anew_when_forgotten() {
     });
     let url = format!("{}/events", far.origin());
     block_on(async {
-        let client = Arc::new(Client::open(settings).unwrap());
+        let client = Arc::new(OutboundClient::open(settings).unwrap());
         let at_once: Vec<_> = (0..8)
             .map(|_| {
                 let (client, request) = (Arc::clone(&client), post(&url));
@@ -249,7 +249,7 @@ fn a_token_is_fetched_once_for_all_and_anew_when_forgotten() {
 fn a_token_url_outside_the_hosts_is_refused_before_anything_is_sent() {
     let far = Far::new(|_| Act::status(200));
     let mut settings = settings(&far.origin(), &["127.0.0.1"]);
-    settings.authentication = Some(Authentication::OAuth2 {
+    settings.authentication = Some(RequestSigning::OAuth2 {
         token_url: "https://login.evil.example/token".to_owned(),
         client_id: "me".to_owned(),
         client_secret: "s3cr3t".to_owned(),

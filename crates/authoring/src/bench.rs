@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tidegate_document::file;
-use tidegate_plugin::{Kind, Package};
-use tidegate_wasm::function::{Limits, services};
+use tidegate_plugin::{ManifestKind, Package};
+use tidegate_wasm::function::{CallLimits, services};
 use tidegate_wasm::{Engine, Module};
 
 use super::build::{self, BuildError};
@@ -52,19 +52,19 @@ const TIME_MAX: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// There are no fixtures, or the plugin fails on them.
-pub async fn bench(dir: &Path, component: &Path, limits: Limits) -> Result<BenchReport, BenchError> {
+pub async fn bench(dir: &Path, component: &Path, limits: CallLimits) -> Result<BenchReport, BenchError> {
     let bytes = file::read(component, file::COMPONENT_BYTES_MAX)
         .map_err(|cause| TestError::File { path: component.to_owned(), cause })?;
     let manifest = Package::read(&bytes).ok().map(|package| package.manifest);
-    let kind = manifest.as_ref().map_or(Kind::Transform, |manifest| manifest.kind);
+    let kind = manifest.as_ref().map_or(ManifestKind::Transform, |manifest| manifest.kind);
     let cases = fixtures::inputs(&dir.join("fixtures"), manifest.as_ref())?;
     let settings = cases.first().map_or_else(|| "{}".to_owned(), |(_, settings)| settings.clone());
     let events: Vec<String> = cases.iter().flat_map(|(events, _)| events.iter().cloned()).collect();
     if events.is_empty() {
         return Err(BenchError::NoEvents { dir: dir.join("fixtures") });
     }
-    let limits = Limits { batch_events_max: 1_000, batch_bytes_max: 64 << 20, ..limits };
-    let engine = Engine::new(&Limits { calls_at_once_max: 1, ..limits.clone() }).map_err(TestError::from)?;
+    let limits = CallLimits { batch_events_max: 1_000, batch_bytes_max: 64 << 20, ..limits };
+    let engine = Engine::new(&CallLimits { calls_at_once_max: 1, ..limits.clone() }).map_err(TestError::from)?;
     let runner = |bytes: &[u8]| -> Result<Runner, BenchError> {
         let module = Module::compile(&engine, bytes, kind).map_err(TestError::from)?;
         let services = services(manifest.as_ref(), json!({}));

@@ -23,13 +23,13 @@ use std::time::Instant;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tidegate_document::file;
-use tidegate_plugin::{Kind, Language};
-use tidegate_wasm::{Engine, EngineError, Limits, LoadError, Module};
+use tidegate_plugin::{Language, ManifestKind};
+use tidegate_wasm::{CallLimits, Engine, EngineError, LoadError, Module};
 
 use super::component::EncodeError;
 use super::fixtures;
 use super::manifest::{ManifestError, Project};
-use super::tool::{Ran, ToolError, Workbench, run};
+use super::tool::{ToolError, ToolRan, Workbench, run};
 
 /// A component that a server would load.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,7 +40,7 @@ pub struct Built {
     pub sha256: String,
     pub seconds: f64,
     /// `None` for a Rust guest without a `plugin.yaml`: it runs, but it cannot be pushed.
-    pub kind: Option<Kind>,
+    pub kind: Option<ManifestKind>,
 }
 
 /// Why there is no component. Each answer is one cause that its reader can act on.
@@ -154,17 +154,22 @@ fn bare(
     let (component, path) = rust::build(&dir.join("Cargo.toml"), workbench.target_dir.as_deref(), progress)?;
     progress("Checking the component");
     // Without a manifest any world will do.
-    Module::compile_any(&Engine::new(&Limits { calls_at_once_max: 1, ..Limits::default() })?, &component)?;
+    Module::compile_any(&Engine::new(&CallLimits { calls_at_once_max: 1, ..CallLimits::default() })?, &component)?;
     finish(&component, out.unwrap_or(&path), began, None)
 }
 
-pub(super) fn check(component: &[u8], kind: Kind) -> Result<(), BuildError> {
-    let engine = Engine::new(&Limits { calls_at_once_max: 1, ..Limits::default() })?;
+pub(super) fn check(component: &[u8], kind: ManifestKind) -> Result<(), BuildError> {
+    let engine = Engine::new(&CallLimits { calls_at_once_max: 1, ..CallLimits::default() })?;
     Module::compile(&engine, component, kind)?;
     Ok(())
 }
 
-pub(super) fn finish(bytes: &[u8], path: &Path, began: Instant, kind: Option<Kind>) -> Result<Built, BuildError> {
+pub(super) fn finish(
+    bytes: &[u8],
+    path: &Path,
+    began: Instant,
+    kind: Option<ManifestKind>,
+) -> Result<Built, BuildError> {
     write(path, bytes)?;
     let sha256 = HEXLOWER.encode(&Sha256::digest(bytes));
     let seconds = began.elapsed().as_secs_f64();
@@ -172,7 +177,7 @@ pub(super) fn finish(bytes: &[u8], path: &Path, began: Instant, kind: Option<Kin
 }
 
 /// Generated files that a project keeps, so that an editor knows them.
-pub(super) fn bindings_of(language: Language, kind: Kind) -> Result<bindings::Generated, EncodeError> {
+pub(super) fn bindings_of(language: Language, kind: ManifestKind) -> Result<bindings::Generated, EncodeError> {
     let below = |dir: &str, files: bindings::Generated| {
         files.into_iter().map(|(path, bytes)| (format!("{dir}/{path}"), bytes)).collect()
     };
@@ -213,8 +218,8 @@ impl Site<'_> {
         command: &mut Command,
         tool: &'static str,
         fix: &'static str,
-        errors: impl FnOnce(&Ran) -> String,
-    ) -> Result<Ran, BuildError> {
+        errors: impl FnOnce(&ToolRan) -> String,
+    ) -> Result<ToolRan, BuildError> {
         command.current_dir(&self.project.dir);
         // What node's tools say is nothing but errors, each of which is told once, at the end.
         let mut silence = |_: &str| {};

@@ -2,18 +2,18 @@
 
 use tidegate_plugin::{NotAPackage, Package};
 use tidegate_wasm::function::granted;
-use tidegate_wasm::{Engine, EngineError, Limits, LoadError, Module};
+use tidegate_wasm::{CallLimits, Engine, EngineError, LoadError, Module};
 
 /// A component, looked at from outside.
 #[derive(Debug, Clone)]
-pub struct Inspected {
+pub struct InspectedPlugin {
     pub bytes: usize,
     pub imports: Vec<String>,
     pub exports: Vec<String>,
     /// What it carries; `None` for a component without papers.
     pub package: Option<Package>,
     /// The limits that it would run within.
-    pub limits: Limits,
+    pub limits: CallLimits,
     /// The name of the world that it implements.
     pub world: &'static str,
 }
@@ -33,23 +33,23 @@ pub enum CheckError {
 ///
 /// # Errors
 /// The limit that it does not pass, and what to do.
-pub fn inspect(component: &[u8]) -> Result<Inspected, CheckError> {
+pub fn inspect(component: &[u8]) -> Result<InspectedPlugin, CheckError> {
     let package = match Package::read(component) {
         Ok(package) => Some(package),
         // Whether it is a component at all is for the engine to say.
         Err(NotAPackage::NoManifest | NotAPackage::NotAComponent | NotAPackage::Unreadable { .. }) => None,
         Err(wrong) => return Err(wrong.into()),
     };
-    let host = Limits { calls_at_once_max: 1, ..Limits::default() };
+    let host = CallLimits { calls_at_once_max: 1, ..CallLimits::default() };
     let engine = Engine::new(&host)?;
     let module = match &package {
         Some(package) => Module::compile(&engine, component, package.manifest.kind)?,
         None => Module::compile_any(&engine, component)?,
     };
     let limits =
-        package.as_ref().map_or_else(Limits::default, |package| granted(&package.manifest, &Limits::default()));
+        package.as_ref().map_or_else(CallLimits::default, |package| granted(&package.manifest, &CallLimits::default()));
     let (imports, exports) = names(component);
-    Ok(Inspected { bytes: component.len(), imports, exports, package, limits, world: module.kind().world() })
+    Ok(InspectedPlugin { bytes: component.len(), imports, exports, package, limits, world: module.kind().world() })
 }
 
 /// Names of the outermost imports and exports.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use tidegate_wasm::function::golden;
-use tidegate_wasm::{Plan, Request};
+use tidegate_wasm::{GuestPlan, GuestRequest};
 
 use super::fixtures::{Case, CaseResult, TestError, compare, read_json};
 use super::runner::Runner;
@@ -15,7 +15,7 @@ pub(super) async fn classified(
     fixtures: &Path,
     name: &str,
     settings: &str,
-    plan: &Plan,
+    plan: &GuestPlan,
     update: bool,
 ) -> Result<Option<Case>, TestError> {
     let path = fixtures.join(format!("{name}.responses.json"));
@@ -27,7 +27,7 @@ pub(super) async fn classified(
     let (mut log, mut notes) = (Vec::new(), Vec::new());
     for (index, exchange) in actual.as_array_mut().into_iter().flatten().enumerate() {
         let request = exchange["request"].as_u64().and_then(|at| usize::try_from(at).ok()).unwrap_or(0);
-        let Some(Request { tag, events, .. }) = plan.requests.get(request) else {
+        let Some(GuestRequest { tag, events, .. }) = plan.requests.get(request) else {
             notes.push(format!("response {index} answers request {request}; the plan has {}", plan.requests.len()));
             continue;
         };

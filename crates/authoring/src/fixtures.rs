@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_document::file;
-use tidegate_plugin::{Fixture, Kind, Manifest, Package, embed, embed_with_lookups, settings_problems};
-use tidegate_wasm::function::{Limits, LogLine, Stats, services};
+use tidegate_plugin::{Fixture, Manifest, ManifestKind, Package, embed, embed_with_lookups, settings_problems};
+use tidegate_wasm::function::{CallLimits, LogLine, Stats, services};
 use tidegate_wasm::{Engine, EngineError, LoadError, Module};
 
 use super::manifest::Project;
@@ -107,14 +107,14 @@ pub enum TestError {
 
 /// Runs the fixtures of the project in `dir` through the component at `component`, within `limits`. With `update`, writes
 /// what came as what is expected.
-pub async fn test(dir: &Path, component: &Path, limits: Limits, update: bool) -> Result<TestReport, TestError> {
+pub async fn test(dir: &Path, component: &Path, limits: CallLimits, update: bool) -> Result<TestReport, TestError> {
     let fixtures = dir.join("fixtures");
     let names = case_names(&fixtures)?;
     let bytes = read(component, file::COMPONENT_BYTES_MAX)?;
     // A guest without papers is a function over text.
     let manifest = Package::read(&bytes).ok().map(|package| package.manifest);
-    let kind = manifest.as_ref().map_or(Kind::Transform, |manifest| manifest.kind);
-    let engine = Engine::new(&Limits { calls_at_once_max: 1, trap_lines: true, ..limits.clone() })?;
+    let kind = manifest.as_ref().map_or(ManifestKind::Transform, |manifest| manifest.kind);
+    let engine = Engine::new(&CallLimits { calls_at_once_max: 1, trap_lines: true, ..limits.clone() })?;
     let module = Module::compile(&engine, &bytes, kind)?;
     let lookups = fixtures.join("lookups.json");
     let lookups = if lookups.exists() { read_json(&lookups)? } else { json!({}) };
@@ -153,18 +153,18 @@ pub async fn test(dir: &Path, component: &Path, limits: Limits, update: bool) ->
 }
 
 /// The file that says what is expected of a case.
-fn expected(fixtures: &Path, name: &str, kind: Kind) -> PathBuf {
-    fixtures.join(format!("{name}.{}.json", if kind == Kind::Destination { "request" } else { "out" }))
+fn expected(fixtures: &Path, name: &str, kind: ManifestKind) -> PathBuf {
+    fixtures.join(format!("{name}.{}.json", if kind == ManifestKind::Destination { "request" } else { "out" }))
 }
 
 /// What a component carries for whoever tries it: fixtures, and the tables that they look up.
 #[derive(Debug, Default)]
-pub(super) struct Carried {
+pub(super) struct CarriedFixtures {
     fixtures: Vec<Fixture>,
     lookups: Option<Value>,
 }
 
-impl Carried {
+impl CarriedFixtures {
     /// `component` with all of it and the manifest of `project`.
     pub(super) fn into(self, component: &[u8], project: &Project) -> Vec<u8> {
         match &self.lookups {
@@ -175,13 +175,13 @@ impl Carried {
 }
 
 /// The fixtures of a project, for its component to carry. A project may have none.
-pub(super) fn of_project(project: &Project) -> Result<Carried, TestError> {
+pub(super) fn of_project(project: &Project) -> Result<CarriedFixtures, TestError> {
     let dir = project.dir.join("fixtures");
-    if dir.is_dir() { of_folder(&dir, project) } else { Ok(Carried::default()) }
+    if dir.is_dir() { of_folder(&dir, project) } else { Ok(CarriedFixtures::default()) }
 }
 
 /// The fixtures in `dir`, for a component with the manifest of `project`.
-pub(super) fn of_folder(dir: &Path, project: &Project) -> Result<Carried, TestError> {
+pub(super) fn of_folder(dir: &Path, project: &Project) -> Result<CarriedFixtures, TestError> {
     let mut fixtures = Vec::new();
     for name in names_in(dir)? {
         let input = read_json(&dir.join(format!("{name}.in.json")))?;
@@ -192,7 +192,7 @@ pub(super) fn of_folder(dir: &Path, project: &Project) -> Result<Carried, TestEr
     }
     let tables = dir.join("lookups.json");
     let lookups = if tables.exists() { Some(read_json(&tables)?) } else { None };
-    Ok(Carried { fixtures, lookups })
+    Ok(CarriedFixtures { fixtures, lookups })
 }
 
 /// The events and settings of every case.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tidegate_plugin::{Kind, Language};
+use tidegate_plugin::{Language, ManifestKind};
 
 use super::build::WIT;
 use super::template::{self, NewError, put};
@@ -177,7 +177,7 @@ pub fn import(
         return Err(ImportError::LibraryTwice { name: libraries[at].0.clone() });
     }
     let original = text_of(file)?;
-    let mut reader = Reader { foreign, modules: workbench.npm(progress)?, unsupported: Vec::new() };
+    let mut reader = ImportReader { foreign, modules: workbench.npm(progress)?, unsupported: Vec::new() };
     let found = reader.read(file, true)?;
     let mut texts = Vec::new();
     let mut imports = listed(&found, "imports");
@@ -285,7 +285,7 @@ fn write(
     let fixture = "[\n  {\"type\": \"track\", \"messageId\": \"m-1\", \"event\": \"Order Completed\", \"userId\": \"u-1\", \
                    \"properties\": {\"email\": \"ada@example.com\", \"revenue\": 19.9}},\n  {\"type\": \"identify\", \
                    \"messageId\": \"m-2\", \"userId\": \"u-1\", \"traits\": {\"email\": \"ada@example.com\"}}\n]\n";
-    let readme = template::readme("src/original.js", Language::Js, Kind::Transform).replace("{{name}}", name);
+    let readme = template::readme("src/original.js", Language::Js, ManifestKind::Transform).replace("{{name}}", name);
     let fixed = [
         ("plugin.yaml", manifest.as_str()),
         ("src/index.js", wrapper),
@@ -311,14 +311,14 @@ fn write(
 }
 
 /// Reads JavaScript with a parser of it.
-struct Reader<'a> {
+struct ImportReader<'a> {
     foreign: &'a Foreign<'a>,
     modules: PathBuf,
     /// What cannot run, of all files.
     unsupported: Vec<Unsupported>,
 }
 
-impl Reader<'_> {
+impl ImportReader<'_> {
     /// What the parser says of a file; of the function's own file also what it asks of its metadata.
     fn read(&mut self, file: &Path, is_entry: bool) -> Result<Value, ImportError> {
         let product = self.foreign.product;

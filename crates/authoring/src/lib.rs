@@ -29,7 +29,7 @@ pub mod wit;
 
 pub use bench::{BenchError, BenchReport, Measured, bench};
 pub use build::{BuildError, Built, build};
-pub use check::{CheckError, Inspected, inspect};
+pub use check::{CheckError, InspectedPlugin, inspect};
 pub use fixtures::{Case, CaseResult, TestError, TestReport, test};
 pub use import::{Foreign, ImportError, Imported, Product, Unsupported, import};
 pub use manifest::{ManifestError, Project};

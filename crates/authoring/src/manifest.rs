@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tidegate_document::file;
-use tidegate_document::yaml::{self, Node, Tree};
-use tidegate_plugin::{Kind, Language, Manifest, ManifestProblem};
+use tidegate_document::yaml::{self, Tree, YamlNode};
+use tidegate_plugin::{Language, Manifest, ManifestKind, ManifestProblem};
 
 /// A folder with a manifest that was read.
 #[derive(Debug, Clone)]
@@ -85,13 +85,13 @@ impl Project {
     }
 
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ManifestKind {
         self.manifest.kind
     }
 }
 
 /// The line of the innermost field on the way to `place` that is there.
-fn line_of(node: &Node, place: &str) -> usize {
+fn line_of(node: &YamlNode, place: &str) -> usize {
     let mut found = node;
     let mut line = node.line.max(1);
     for step in place.split('.').filter(|step| !step.is_empty()) {

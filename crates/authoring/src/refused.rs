@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use tidegate_event::Event;
-use tidegate_event::decode::{self, KEPT, Refusal};
+use tidegate_event::decode::{self, DecodeRefusal, KEPT};
 use tidegate_event::record::Record;
 use tidegate_wasm::function::Outcome;
 
@@ -24,7 +24,7 @@ fn parent(text: &str, now_ms: u64) -> Option<Event> {
     decode::decode(&record, "fixture".into(), 0).ok()
 }
 
-fn said(index: usize, refusal: &Refusal) -> String {
+fn said(index: usize, refusal: &DecodeRefusal) -> String {
     format!("what came of event {index} would be quarantined: {}: {}", refusal.code, refusal.message)
 }
 

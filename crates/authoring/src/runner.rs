@@ -5,25 +5,25 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use tidegate_delivery as delivery;
 use tidegate_event::digits::Numbers;
-use tidegate_plugin::{Kind, Manifest};
+use tidegate_plugin::{Manifest, ManifestKind};
 use tidegate_wasm::function::golden::{self, NOW_MS, said};
-use tidegate_wasm::function::{CallLog, Function, Limits, LogLine, Outcome, RunContext, Stats};
-use tidegate_wasm::{Call, Called, Module, Plan, Response, Services};
+use tidegate_wasm::function::{CallLimits, CallLog, Function, LogLine, Outcome, RunContext, Stats};
+use tidegate_wasm::{Call, Called, GuestPlan, GuestResponse, Module, Services};
 
 use super::refused;
 
 /// A compiled plugin with what its tests grant it.
 pub(super) struct Runner {
-    pub(super) kind: Kind,
+    pub(super) kind: ManifestKind,
     pub(super) module: Module,
-    pub(super) limits: Arc<Limits>,
+    pub(super) limits: Arc<CallLimits>,
     pub(super) services: Services,
     /// What the component says about itself, if anything.
     pub(super) manifest: Option<Manifest>,
 }
 
 /// What came of a batch.
-pub(super) struct Came {
+pub(super) struct RunResult {
     /// As a fixture spells it.
     pub(super) shown: Value,
     pub(super) stats: Stats,
@@ -33,19 +33,19 @@ pub(super) struct Came {
     /// What a server would not take of it.
     pub(super) refused: Vec<String>,
     /// Of a destination that answered.
-    pub(super) plan: Option<Plan>,
+    pub(super) plan: Option<GuestPlan>,
 }
 
 impl Runner {
-    pub(super) async fn run(&self, events: &[String], settings: &str) -> Came {
+    pub(super) async fn run(&self, events: &[String], settings: &str) -> RunResult {
         match self.kind {
-            Kind::Transform => self.transform(events, settings).await,
-            Kind::Fields => self.edit(events, settings).await,
-            Kind::Destination => self.prepare(events, settings).await,
+            ManifestKind::Transform => self.transform(events, settings).await,
+            ManifestKind::Fields => self.edit(events, settings).await,
+            ManifestKind::Destination => self.prepare(events, settings).await,
         }
     }
 
-    async fn transform(&self, events: &[String], settings: &str) -> Came {
+    async fn transform(&self, events: &[String], settings: &str) -> RunResult {
         let function = Function::of(self.module.clone(), "fixture", settings.to_owned(), (*self.limits).clone());
         let function = function.with_services(self.services.clone()).with_numbers(self.numbers());
         let mut ran = function.run(events, RunContext { now_ms: NOW_MS, ..RunContext::default() }).await;
@@ -60,7 +60,7 @@ impl Runner {
             }
             _ => None,
         };
-        Came {
+        RunResult {
             shown: Value::Array(ran.outcomes.iter().map(golden::outcome).collect()),
             notes: ran.outcomes.iter().enumerate().filter_map(note).collect(),
             refused: refused::of_outcomes(events, &ran.outcomes, NOW_MS),
@@ -70,7 +70,7 @@ impl Runner {
         }
     }
 
-    async fn edit(&self, events: &[String], settings: &str) -> Came {
+    async fn edit(&self, events: &[String], settings: &str) -> RunResult {
         let bytes = events.iter().map(String::len).sum();
         let bodies: Vec<Map<String, Value>> =
             events.iter().map(|event| serde_json::from_str(event).unwrap_or_default()).collect();
@@ -100,10 +100,10 @@ impl Runner {
                 (Value::Array(vec![error; events.len()]), vec![format!("the batch failed: {code}: {message}")])
             }
         };
-        Came { shown, stats, log: call_log.lines, notes, refused, plan: None }
+        RunResult { shown, stats, log: call_log.lines, notes, refused, plan: None }
     }
 
-    async fn prepare(&self, events: &[String], settings: &str) -> Came {
+    async fn prepare(&self, events: &[String], settings: &str) -> RunResult {
         let mut call_log = CallLog::default();
         let called = self.module.prepare(&self.limits, self.call(settings), events, &mut call_log).await;
         let stats = self.stats(events.len(), &called);
@@ -127,7 +127,7 @@ impl Runner {
             }
             _ => Vec::new(),
         };
-        Came { shown, stats, log: call_log.lines, notes, refused, plan }
+        RunResult { shown, stats, log: call_log.lines, notes, refused, plan }
     }
 
     /// What the plugin makes of a recorded response, as a fixture spells it.
@@ -136,7 +136,7 @@ impl Runner {
         settings: &str,
         tag: &str,
         events: &[u32],
-        response: &Response,
+        response: &GuestResponse,
     ) -> (Value, Vec<LogLine>) {
         let mut call_log = CallLog::default();
         let call = self.call(settings);

@@ -2,21 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use tidegate_plugin::{Kind, Language};
+use tidegate_plugin::{Language, ManifestKind};
 
 use super::build::{WIT, bindings_of};
 use super::component::EncodeError;
 
 /// Files of every project of a kind. The fields world edits what the transform world replaces, so they share fixtures.
-const fn common(kind: Kind) -> &'static [(&'static str, &'static str)] {
+const fn common(kind: ManifestKind) -> &'static [(&'static str, &'static str)] {
     const FUNCTION: [(&str, &str); 3] = [
         ("fixtures/one.in.json", include_str!("../../../templates/common/transform/fixtures/one.in.json")),
         ("fixtures/one.out.json", include_str!("../../../templates/common/transform/fixtures/one.out.json")),
         ("fixtures/settings.json", include_str!("../../../templates/common/transform/fixtures/settings.json")),
     ];
     match kind {
-        Kind::Transform | Kind::Fields => &FUNCTION,
-        Kind::Destination => &[
+        ManifestKind::Transform | ManifestKind::Fields => &FUNCTION,
+        ManifestKind::Destination => &[
             ("fixtures/one.in.json", include_str!("../../../templates/common/destination/fixtures/one.in.json")),
             (
                 "fixtures/one.request.json",
@@ -30,24 +30,26 @@ const fn common(kind: Kind) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-const fn manifest(kind: Kind) -> &'static str {
+const fn manifest(kind: ManifestKind) -> &'static str {
     match kind {
-        Kind::Transform => include_str!("../../../templates/common/transform/plugin.yaml"),
-        Kind::Fields => include_str!("../../../templates/common/fields/plugin.yaml"),
-        Kind::Destination => include_str!("../../../templates/common/destination/plugin.yaml"),
+        ManifestKind::Transform => include_str!("../../../templates/common/transform/plugin.yaml"),
+        ManifestKind::Fields => include_str!("../../../templates/common/fields/plugin.yaml"),
+        ManifestKind::Destination => include_str!("../../../templates/common/destination/plugin.yaml"),
     }
 }
 
 /// The author's own file, which the build starts from.
-const fn source(language: Language, kind: Kind) -> (&'static str, &'static str) {
+const fn source(language: Language, kind: ManifestKind) -> (&'static str, &'static str) {
     macro_rules! by_kind {
         ($place:literal, $language:literal, $file:literal) => {
             match kind {
-                Kind::Transform => {
+                ManifestKind::Transform => {
                     ($place, include_str!(concat!("../../../templates/", $language, "/transform/", $file)))
                 }
-                Kind::Fields => ($place, include_str!(concat!("../../../templates/", $language, "/fields/", $file))),
-                Kind::Destination => {
+                ManifestKind::Fields => {
+                    ($place, include_str!(concat!("../../../templates/", $language, "/fields/", $file)))
+                }
+                ManifestKind::Destination => {
                     ($place, include_str!(concat!("../../../templates/", $language, "/destination/", $file)))
                 }
             }
@@ -122,7 +124,7 @@ pub enum NewError {
 ///
 /// # Errors
 /// The name is none, the folder is in use, or the disk refuses.
-pub fn create(dir: &Path, name: &str, language: Language, kind: Kind) -> Result<Vec<String>, NewError> {
+pub fn create(dir: &Path, name: &str, language: Language, kind: ManifestKind) -> Result<Vec<String>, NewError> {
     check(dir, name)?;
     let (entry, text) = source(language, kind);
     let mut files = vec![
@@ -161,7 +163,7 @@ pub(super) fn check(dir: &Path, name: &str) -> Result<(), NewError> {
     Ok(())
 }
 
-pub(super) fn readme(entry: &str, language: Language, kind: Kind) -> String {
+pub(super) fn readme(entry: &str, language: Language, kind: ManifestKind) -> String {
     let language = match language {
         Language::Js => "JavaScript",
         Language::Ts => "TypeScript",
@@ -171,9 +173,11 @@ pub(super) fn readme(entry: &str, language: Language, kind: Kind) -> String {
         Language::C => "C",
     };
     let (command, purpose) = match kind {
-        Kind::Transform => ("function", "A Tidegate function: events in, events out."),
-        Kind::Fields => ("function", "A Tidegate function of the fast kind: it reads and writes fields in place."),
-        Kind::Destination => ("destination", "A Tidegate destination: events in, HTTP requests out."),
+        ManifestKind::Transform => ("function", "A Tidegate function: events in, events out."),
+        ManifestKind::Fields => {
+            ("function", "A Tidegate function of the fast kind: it reads and writes fields in place.")
+        }
+        ManifestKind::Destination => ("destination", "A Tidegate destination: events in, HTTP requests out."),
     };
     include_str!("../../../templates/common/README.md")
         .replace("{{language}}", language)
@@ -206,8 +210,8 @@ mod tests {
     #[test]
     fn every_template_is_a_project() {
         for (word, language) in Language::ALL {
-            for (_, kind) in Kind::ALL {
-                if kind == Kind::Fields && matches!(language, Language::Js | Language::Ts) {
+            for (_, kind) in ManifestKind::ALL {
+                if kind == ManifestKind::Fields && matches!(language, Language::Js | Language::Ts) {
                     continue;
                 }
                 let dir = tempfile::tempdir().unwrap();
@@ -224,7 +228,7 @@ mod tests {
                 assert!(matches!(again, NewError::Occupied { .. }), "{again}");
             }
         }
-        let refused = create(Path::new("nowhere"), "My Plugin", Language::Js, Kind::Transform).unwrap_err();
+        let refused = create(Path::new("nowhere"), "My Plugin", Language::Js, ManifestKind::Transform).unwrap_err();
         assert!(matches!(refused, NewError::Name { .. }), "{refused}");
     }
 }

@@ -170,7 +170,7 @@ fn write(path: &Path, text: &str) -> Result<(), ToolError> {
 }
 
 /// What a tool said.
-pub(super) struct Ran {
+pub(super) struct ToolRan {
     pub(super) status: ExitStatus,
     /// Standard output, whole.
     pub(super) stdout: String,
@@ -178,7 +178,7 @@ pub(super) struct Ran {
     pub(super) stderr: VecDeque<String>,
 }
 
-impl Ran {
+impl ToolRan {
     /// What it said last, wherever it said it.
     pub(super) fn last_lines(&self, count: usize) -> String {
         let out: Vec<&str> = self.stdout.lines().collect();
@@ -188,7 +188,7 @@ impl Ran {
 }
 
 /// Runs a tool to its end; each line of its standard error goes to `progress` too.
-pub(super) fn run(command: &mut Command, progress: &mut dyn FnMut(&str)) -> std::io::Result<Ran> {
+pub(super) fn run(command: &mut Command, progress: &mut dyn FnMut(&str)) -> std::io::Result<ToolRan> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     let stdout = child.stdout.take();
@@ -213,5 +213,5 @@ pub(super) fn run(command: &mut Command, progress: &mut dyn FnMut(&str)) -> std:
         }
     }
     let status = child.wait()?;
-    Ok(Ran { status, stdout: reader.join().unwrap_or_default(), stderr })
+    Ok(ToolRan { status, stdout: reader.join().unwrap_or_default(), stderr })
 }

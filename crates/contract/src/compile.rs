@@ -7,7 +7,7 @@ use jsonschema::{PatternOptions, Validator};
 use tidegate_event::Kind;
 
 use super::document::{self, Component};
-use super::fields::{self, Fields};
+use super::fields::{self, ContractFields};
 use super::schema::clip;
 use super::{
     ContractProblem, Domain, EventRule, FieldType, Limits, OnSchemaViolation, OnUndeclaredFields, OnUndeclaredSchema,
@@ -60,32 +60,32 @@ pub struct Contract {
     pub(super) block_undeclared: bool,
     /// Some domain wants a violation of each event that no rule declares, allowed or not.
     pub(super) undeclared_rows: bool,
-    rules: Vec<Rule>,
+    rules: Vec<ContractRule>,
     /// By kind, in the order of [`Kind::ALL`].
-    kinds: [Names; 6],
+    kinds: [EventNames; 6],
     types: Vec<FieldType>,
 }
 
 /// One rule, compiled.
-pub(super) struct Rule {
+pub(super) struct ContractRule {
     pub(super) version: String,
     pub(super) on_schema_violation: OnSchemaViolation,
     pub(super) on_undeclared_fields: OnUndeclaredFields,
     pub(super) undeclared_rows: bool,
-    pub(super) fields: Fields,
+    pub(super) fields: ContractFields,
     pub(super) validator: Validator,
 }
 
 /// Rules of one kind. The lists of versions are short, so they are searched from end to end.
 #[derive(Default)]
-struct Names {
+struct EventNames {
     named: HashMap<String, Vec<usize>>,
     any: Vec<usize>,
 }
 
 /// What the contract knows of a (kind, name, version).
-pub(super) enum Lookup<'a> {
-    Rule(&'a Rule),
+pub(super) enum EventLookup<'a> {
+    Rule(&'a ContractRule),
     /// The event is declared, this version of it is not.
     UnknownVersion,
     Undeclared,
@@ -147,7 +147,7 @@ impl Contract {
         &self.types
     }
 
-    fn add(&mut self, rule: &EventRule, compiled: Rule) {
+    fn add(&mut self, rule: &EventRule, compiled: ContractRule) {
         let names = &mut self.kinds[rule.kind as usize];
         let versions = match identity(rule).1 {
             Some(name) => names.named.entry(name.to_owned()).or_default(),
@@ -166,14 +166,14 @@ impl Contract {
     }
 
     /// The rule for an event. A page or screen is looked for by its name first, then among the rules for any name.
-    pub(super) fn find(&self, kind: Kind, name: Option<&str>, version: &str) -> Lookup<'_> {
+    pub(super) fn find(&self, kind: Kind, name: Option<&str>, version: &str) -> EventLookup<'_> {
         let names = &self.kinds[kind as usize];
         let named = name.and_then(|name| names.named.get(name)).map_or(&[][..], Vec::as_slice);
         let mut candidates = named.iter().chain(&names.any).map(|at| &self.rules[*at]);
         match candidates.find(|rule| rule.version == version) {
-            Some(rule) => Lookup::Rule(rule),
-            None if named.is_empty() && names.any.is_empty() => Lookup::Undeclared,
-            None => Lookup::UnknownVersion,
+            Some(rule) => EventLookup::Rule(rule),
+            None if named.is_empty() && names.any.is_empty() => EventLookup::Undeclared,
+            None => EventLookup::UnknownVersion,
         }
     }
 }
@@ -218,7 +218,7 @@ fn compile_rule(
     undeclared_rows: bool,
     components: &BTreeMap<String, Component>,
     limits: &Limits,
-) -> Result<(Rule, Vec<FieldType>), Vec<ContractProblem>> {
+) -> Result<(ContractRule, Vec<FieldType>), Vec<ContractProblem>> {
     let context_names: &[&str] = if rule.include_built_in_context { &CONTEXT_BUILT_IN } else { &CONTEXT_ALWAYS };
     let document = document::prepare(&rule.origin, &rule.schema, components, context_names, limits)?;
     let fields = fields::compile(&document, context_names, limits)
@@ -232,7 +232,7 @@ fn compile_rule(
         let fix = "Correct that keyword; patterns cannot have look-around or back-references.";
         vec![ContractProblem::new(&rule.origin, problem, fix)]
     })?;
-    let compiled = Rule {
+    let compiled = ContractRule {
         version: rule.version.clone(),
         on_schema_violation: rule.on_schema_violation,
         on_undeclared_fields: rule.on_undeclared_fields,

@@ -100,7 +100,7 @@ pub(super) fn prepare(
     }
     check_document(origin, &document, limits)?;
     let before = document.clone();
-    open_up(&mut document, &before, Place::Root, context_names);
+    open_up(&mut document, &before, DocumentPlace::Root, context_names);
     if let (Some(root), Some(definitions)) = (document.as_object_mut(), before.get("definitions")) {
         root.insert("definitions".to_owned(), definitions.clone());
     }
@@ -184,7 +184,7 @@ impl References<'_> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum DocumentPlace {
     Root,
     Context,
 }
@@ -192,15 +192,15 @@ enum Place {
 /// Lets the fields in that are never undeclared: a closed top level must not refuse what the server adds, a closed
 /// `context` must not refuse what counts as declared. A reference at these places is replaced by its target, because
 /// the target may serve at other places too, where it stays closed.
-fn open_up(schema: &mut Value, document: &Value, place: Place, context_names: &[&str]) {
+fn open_up(schema: &mut Value, document: &Value, place: DocumentPlace, context_names: &[&str]) {
     while let Some(found) = schema.get("$ref").and_then(Value::as_str).and_then(|found| target(document, found)) {
         *schema = found.clone();
     }
     let Value::Object(map) = schema else { return };
     if map.get("additionalProperties") == Some(&Value::Bool(false)) {
         match place {
-            Place::Root => drop(map.remove("additionalProperties")),
-            Place::Context => {
+            DocumentPlace::Root => drop(map.remove("additionalProperties")),
+            DocumentPlace::Context => {
                 if let Some(properties) = map.get_mut("properties").and_then(Value::as_object_mut) {
                     for name in context_names {
                         properties.entry(*name).or_insert(Value::Bool(true));
@@ -209,10 +209,10 @@ fn open_up(schema: &mut Value, document: &Value, place: Place, context_names: &[
             }
         }
     }
-    if place == Place::Root
+    if place == DocumentPlace::Root
         && let Some(context) = map.get_mut("properties").and_then(|properties| properties.get_mut("context"))
     {
-        open_up(context, document, Place::Context, context_names);
+        open_up(context, document, DocumentPlace::Context, context_names);
     }
     for (child, relation) in children_mut(map) {
         if relation == Relation::Same {

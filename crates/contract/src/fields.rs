@@ -21,15 +21,15 @@ const CONTEXT: usize = 0;
 type Below = Option<u32>;
 
 /// The declared fields of one rule.
-pub(super) struct Fields {
-    nodes: Vec<Node>,
+pub(super) struct ContractFields {
+    nodes: Vec<FieldNode>,
     /// For each of [`DECLARED_PARTS`].
     parts: [Below; 3],
 }
 
 /// What is declared at one place of an event.
 #[derive(Clone, Default)]
-struct Node {
+struct FieldNode {
     /// Some schema lists the properties of this object.
     declares: bool,
     /// Some schema welcomes further properties.
@@ -47,32 +47,32 @@ struct Node {
     items: Below,
 }
 
-enum Found {
+enum FoundFields {
     Declared(Below),
     Undeclared,
 }
 
-impl Node {
+impl FieldNode {
     /// Looks `key` up. `hint` is where the last key was found: events carry keys in the order of `keys`, so the
     /// next one is mostly found there without a search.
-    fn find(&self, key: &str, hint: &mut usize) -> Found {
+    fn find(&self, key: &str, hint: &mut usize) -> FoundFields {
         if let Some((next, below)) = self.keys.get(*hint)
             && **next == *key
         {
             *hint += 1;
-            return Found::Declared(*below);
+            return FoundFields::Declared(*below);
         }
         if let Ok(at) = self.keys.binary_search_by(|(known, _)| (**known).cmp(key)) {
             *hint = at + 1;
-            return Found::Declared(self.keys[at].1);
+            return FoundFields::Declared(self.keys[at].1);
         }
         if self.patterns.iter().any(|pattern| pattern.is_match(key)) {
-            return Found::Declared(self.patterned);
+            return FoundFields::Declared(self.patterned);
         }
         if self.open {
-            return Found::Declared(self.extra);
+            return FoundFields::Declared(self.extra);
         }
-        if self.declares { Found::Undeclared } else { Found::Declared(None) }
+        if self.declares { FoundFields::Undeclared } else { FoundFields::Declared(None) }
     }
 
     fn item(&self, index: usize) -> Below {
@@ -92,7 +92,7 @@ impl Node {
     }
 }
 
-impl Fields {
+impl ContractFields {
     /// Whether everything in `body` is declared. Allocates nothing.
     pub(super) fn cover(&self, body: &Value) -> bool {
         self.parts(body).all(|(_, node, value)| self.covers(node, value))
@@ -119,7 +119,7 @@ impl Fields {
         parts.filter_map(|(part, below)| Some((part, below?, body.get(part)?)))
     }
 
-    fn node(&self, number: u32) -> &Node {
+    fn node(&self, number: u32) -> &FieldNode {
         &self.nodes[number as usize]
     }
 
@@ -129,9 +129,9 @@ impl Fields {
             Value::Object(map) => {
                 let mut hint = 0;
                 map.iter().all(|(key, value)| match node.find(key, &mut hint) {
-                    Found::Declared(Some(below)) => self.covers(below, value),
-                    Found::Declared(None) => true,
-                    Found::Undeclared => false,
+                    FoundFields::Declared(Some(below)) => self.covers(below, value),
+                    FoundFields::Declared(None) => true,
+                    FoundFields::Undeclared => false,
                 })
             }
             Value::Array(list) if node.items.is_some() || !node.first_items.is_empty() => {
@@ -149,9 +149,9 @@ impl Fields {
                 for (key, value) in map {
                     path.push(Step::Key(key));
                     match node.find(key, &mut hint) {
-                        Found::Declared(Some(below)) => self.search(below, value, path, found),
-                        Found::Declared(None) => {}
-                        Found::Undeclared => found(path),
+                        FoundFields::Declared(Some(below)) => self.search(below, value, path, found),
+                        FoundFields::Declared(None) => {}
+                        FoundFields::Undeclared => found(path),
                     }
                     path.pop();
                 }
@@ -174,12 +174,12 @@ impl Fields {
             Value::Object(map) => {
                 let mut hint = 0;
                 map.retain(|key, value| match node.find(key, &mut hint) {
-                    Found::Declared(Some(below)) => {
+                    FoundFields::Declared(Some(below)) => {
                         self.omit(below, value);
                         true
                     }
-                    Found::Declared(None) => true,
-                    Found::Undeclared => false,
+                    FoundFields::Declared(None) => true,
+                    FoundFields::Undeclared => false,
                 });
             }
             Value::Array(list) => {

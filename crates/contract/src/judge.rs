@@ -8,8 +8,8 @@ use jsonschema::error::ValidationErrorKind as ErrorKind;
 use serde_json::{Map, Value};
 use tidegate_event::Kind;
 
-use super::compile::{Contract, Lookup, Rule};
-use super::report::{Report, write_place, write_pointer};
+use super::compile::{Contract, ContractRule, EventLookup};
+use super::report::{ContractReport, write_place, write_pointer};
 use super::{Action, OnSchemaViolation, OnUndeclaredFields, VERSION_DEFAULT, VIOLATIONS_MAX, Verdict, Violation};
 
 impl Contract {
@@ -19,9 +19,9 @@ impl Contract {
         let name = name_of(kind, body);
         let version = version_of(body);
         match self.find(kind, name, &version) {
-            Lookup::Rule(rule) => rule.judge(kind, body),
-            Lookup::UnknownVersion => self.judge_undeclared(kind, body, true),
-            Lookup::Undeclared => self.judge_undeclared(kind, body, false),
+            EventLookup::Rule(rule) => rule.judge(kind, body),
+            EventLookup::UnknownVersion => self.judge_undeclared(kind, body, true),
+            EventLookup::Undeclared => self.judge_undeclared(kind, body, false),
         }
     }
 
@@ -32,13 +32,13 @@ impl Contract {
         let of = called(kind, name);
         let undeclared = match (self.block_undeclared, unknown_version) {
             (true, _) => Vec::new(),
-            (false, true) => vec![Report::line(|line| write!(line, "version {version:?} of {of}"))],
-            (false, false) => vec![Report::line(|line| line.write_str(&of))],
+            (false, true) => vec![ContractReport::line(|line| write!(line, "version {version:?} of {of}"))],
+            (false, false) => vec![ContractReport::line(|line| line.write_str(&of))],
         };
         if !self.block_undeclared && !self.undeclared_rows {
             return Verdict { undeclared, ..Verdict::CLEAN };
         }
-        let mut report = Report::default();
+        let mut report = ContractReport::default();
         report.push(|line| match (unknown_version, kind) {
             (true, _) => {
                 write!(line, "/context/htevents/schemaVersion: version {version:?} of {of} is not declared.")
@@ -65,7 +65,7 @@ impl Contract {
     }
 }
 
-impl Rule {
+impl ContractRule {
     fn judge(&self, kind: Kind, body: &mut Map<String, Value>) -> Verdict {
         let mut whole = Whole::of(body);
         if self.fields.cover(&whole.value) && self.validator.is_valid(&whole.value) {
@@ -76,7 +76,7 @@ impl Rule {
 
     #[cold]
     fn judge_unclean(&self, kind: Kind, value: &mut Value) -> Verdict {
-        let (mut report, mut undeclared) = (Report::default(), Vec::new());
+        let (mut report, mut undeclared) = (ContractReport::default(), Vec::new());
         let allows = self.on_undeclared_fields == OnUndeclaredFields::AllowEvent;
         let of = allows.then(|| called(kind, value.as_object().and_then(|body| name_of(kind, body))));
         self.fields.each_undeclared(value, &mut |path| {
@@ -85,7 +85,7 @@ impl Rule {
                 line.write_str(": the field is not declared.")
             });
             if let Some(of) = of.as_ref().filter(|_| undeclared.len() < VIOLATIONS_MAX) {
-                let place = Report::line(|line| {
+                let place = ContractReport::line(|line| {
                     write_place(line, path)?;
                     write!(line, " of {of}")
                 });
@@ -137,7 +137,7 @@ impl Rule {
 
     /// The same for an event that keeps its undeclared fields: they count for `required`, `maxProperties` and the like, and
     /// only what closes a schema (or a branch of it) may not hold them against it. `trimmed` is the event without them.
-    fn validate_open(&self, value: &Value, trimmed: &Value, report: &mut Report) -> bool {
+    fn validate_open(&self, value: &Value, trimmed: &Value, report: &mut ContractReport) -> bool {
         let closed_branch = self.validator.is_valid(trimmed);
         let mut violated = false;
         for error in self.validator.iter_errors(value) {
@@ -155,7 +155,7 @@ impl Rule {
     }
 
     /// Adds what the schema has against `value`; whether there was anything.
-    fn validate(&self, value: &Value, report: &mut Report) -> bool {
+    fn validate(&self, value: &Value, report: &mut ContractReport) -> bool {
         if self.validator.is_valid(value) {
             return false;
         }

@@ -27,7 +27,7 @@ enum Shape {
 }
 
 /// What one file is, by its place.
-enum Part<'a> {
+enum LayoutPart<'a> {
     Meta { domain: &'a str },
     Event { domain: &'a str },
     Component { domain: &'a str, slug: &'a str },
@@ -126,19 +126,19 @@ fn has_extension(name: &str, extension: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, found)| found.eq_ignore_ascii_case(extension))
 }
 
-fn part<'a>(path: &str, shape: Shape, below: &'a str) -> Result<Part<'a>, ContractProblem> {
+fn part<'a>(path: &str, shape: Shape, below: &'a str) -> Result<LayoutPart<'a>, ContractProblem> {
     let Some(below) = below.strip_suffix(".yaml") else {
         return Err(ContractProblem::new(path, "Its name does not end in .yaml.", "Rename it to end in .yaml."));
     };
     let steps: Vec<&str> = below.split('/').collect();
     match (shape, steps.as_slice()) {
-        (Shape::Domains, [domain, "domain"]) | (Shape::Contracts, [domain]) => Ok(Part::Meta { domain }),
+        (Shape::Domains, [domain, "domain"]) | (Shape::Contracts, [domain]) => Ok(LayoutPart::Meta { domain }),
         (Shape::Domains, [_, event]) if event.eq_ignore_ascii_case("domain") => {
             let fix = "Give the event file another name, or write domain.yaml in lower case.";
             Err(ContractProblem::new(path, "The name \"domain\" is reserved for the domain's own file.", fix))
         }
-        (_, [domain, _]) => Ok(Part::Event { domain }),
-        (Shape::Domains, [domain, "components", slug]) => Ok(Part::Component { domain, slug }),
+        (_, [domain, _]) => Ok(LayoutPart::Event { domain }),
+        (Shape::Domains, [domain, "components", slug]) => Ok(LayoutPart::Component { domain, slug }),
         _ => Err(ContractProblem::new(
             path,
             "It lies where no event and no component is looked for.",
@@ -150,26 +150,26 @@ fn part<'a>(path: &str, shape: Shape, below: &'a str) -> Result<Part<'a>, Contra
 fn read<'a>(
     path: &str,
     value: &Value,
-    part: &Part<'a>,
+    part: &LayoutPart<'a>,
     source: &str,
     drafts: &mut BTreeMap<&'a str, Draft>,
     problems: &mut Vec<ContractProblem>,
 ) {
-    let (Part::Meta { domain } | Part::Event { domain } | Part::Component { domain, .. }) = part;
+    let (LayoutPart::Meta { domain } | LayoutPart::Event { domain } | LayoutPart::Component { domain, .. }) = part;
     let draft = drafts.entry(domain).or_default();
     if draft.origin.is_empty() {
         path.clone_into(&mut draft.origin);
     }
-    draft.met |= matches!(part, Part::Meta { .. });
+    draft.met |= matches!(part, LayoutPart::Meta { .. });
     let Some(map) = value.as_object() else {
         problems.push(ContractProblem::new(path, "It is not a mapping.", "Write keys and values, as in `name: Shop`."));
         return;
     };
-    let mut keys = Keys { path, map, problems: Vec::new() };
+    let mut keys = LayoutKeys { path, map, problems: Vec::new() };
     match part {
-        Part::Meta { .. } => draft.meta = read_meta(&mut keys),
-        Part::Event { .. } => draft.events.extend(read_event(&mut keys)),
-        Part::Component { slug, .. } => {
+        LayoutPart::Meta { .. } => draft.meta = read_meta(&mut keys),
+        LayoutPart::Event { .. } => draft.events.extend(read_event(&mut keys)),
+        LayoutPart::Component { slug, .. } => {
             if let Some(schema) = read_component(&mut keys, source) {
                 draft.components.insert((*slug).to_owned(), schema);
             }
@@ -178,7 +178,7 @@ fn read<'a>(
     problems.append(&mut keys.problems);
 }
 
-fn read_meta(keys: &mut Keys<'_>) -> Option<Meta> {
+fn read_meta(keys: &mut LayoutKeys<'_>) -> Option<Meta> {
     keys.allow(&["name", "description", "onUndeclaredSchema", "undeclaredRows", "sources"]);
     keys.text("description");
     let policy = keys.word("onUndeclaredSchema", OnUndeclaredSchema::parse, OnUndeclaredSchema::WORDS);
@@ -188,7 +188,7 @@ fn read_meta(keys: &mut Keys<'_>) -> Option<Meta> {
     Some(Meta { name, on_undeclared_schema: policy.unwrap_or_default(), undeclared_rows, sources })
 }
 
-fn read_event(keys: &mut Keys<'_>) -> Option<EventRule> {
+fn read_event(keys: &mut LayoutKeys<'_>) -> Option<EventRule> {
     keys.allow(&[
         "type",
         "name",
@@ -224,7 +224,7 @@ fn read_event(keys: &mut Keys<'_>) -> Option<EventRule> {
 }
 
 /// The schema of a component, when it is there for `source`.
-fn read_component(keys: &mut Keys<'_>, source: &str) -> Option<Value> {
+fn read_component(keys: &mut LayoutKeys<'_>, source: &str) -> Option<Value> {
     keys.allow(&["name", "version", "description", "sources", "schema"]);
     keys.required_text("name");
     keys.text("version");
@@ -235,13 +235,13 @@ fn read_component(keys: &mut Keys<'_>, source: &str) -> Option<Value> {
 }
 
 /// One file's mapping, read key by key. A null counts as left out.
-struct Keys<'a> {
+struct LayoutKeys<'a> {
     path: &'a str,
     map: &'a Map<String, Value>,
     problems: Vec<ContractProblem>,
 }
 
-impl<'a> Keys<'a> {
+impl<'a> LayoutKeys<'a> {
     fn problem(&mut self, problem: impl Into<String>, fix: impl Into<String>) {
         self.problems.push(ContractProblem::new(self.path, problem, fix));
     }

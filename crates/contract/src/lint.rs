@@ -120,7 +120,7 @@ pub fn notes(domains: &[Domain]) -> Vec<ContractProblem> {
     let mut notes = Vec::new();
     for domain in domains {
         for rule in &domain.events {
-            let mut found = Found { origin: &rule.origin, said: BTreeSet::new(), notes: &mut notes };
+            let mut found = LintFound { origin: &rule.origin, said: BTreeSet::new(), notes: &mut notes };
             found.fields_at_the_top(rule);
             let keeps_all = rule.on_undeclared_fields == OnUndeclaredFields::AllowEvent;
             found.walk(&rule.schema, &Where { pointer: SCHEMA.to_owned(), is_top: true, keeps_all });
@@ -135,7 +135,7 @@ pub fn notes(domains: &[Domain]) -> Vec<ContractProblem> {
 pub fn notes_of_files(files: &BTreeMap<String, Value>, sources: &[&str]) -> Vec<ContractProblem> {
     let mut notes = Vec::new();
     for (path, file) in files {
-        let mut found = Found { origin: path, said: BTreeSet::new(), notes: &mut notes };
+        let mut found = LintFound { origin: path, said: BTreeSet::new(), notes: &mut notes };
         if path.contains("/components/")
             && let Some(schema) = file.get("schema")
         {
@@ -165,13 +165,13 @@ struct Where {
     keeps_all: bool,
 }
 
-struct Found<'a> {
+struct LintFound<'a> {
     origin: &'a str,
     said: BTreeSet<String>,
     notes: &'a mut Vec<ContractProblem>,
 }
 
-impl Found<'_> {
+impl LintFound<'_> {
     fn say(&mut self, place: String, problem: String, fix: String) {
         if self.said.insert(problem.clone()) {
             self.notes.push(ContractProblem::new(self.origin, problem, fix).at(place));

@@ -8,15 +8,15 @@ const CUT: &str = "...";
 
 /// Sentences gathered so far and the number of those that found no room.
 #[derive(Default)]
-pub(super) struct Report {
+pub(super) struct ContractReport {
     sentences: Vec<String>,
     more: usize,
 }
 
-impl Report {
+impl ContractReport {
     /// Adds one sentence. `write` does not run when there is no room left, and it is stopped by an error as soon as
     /// it has written too much, so that a huge value costs no huge sentence.
-    pub(super) fn push(&mut self, write: impl FnOnce(&mut Line) -> fmt::Result) {
+    pub(super) fn push(&mut self, write: impl FnOnce(&mut ReportLine) -> fmt::Result) {
         if self.sentences.len() == VIOLATIONS_MAX {
             self.more += 1;
             return;
@@ -25,8 +25,8 @@ impl Report {
     }
 
     /// One sentence for itself, cut at its limit.
-    pub(super) fn line(write: impl FnOnce(&mut Line) -> fmt::Result) -> String {
-        let mut line = Line::default();
+    pub(super) fn line(write: impl FnOnce(&mut ReportLine) -> fmt::Result) -> String {
+        let mut line = ReportLine::default();
         let _stopped_early = write(&mut line);
         line.text
     }
@@ -45,12 +45,12 @@ impl Report {
 
 /// One sentence, cut at its limit.
 #[derive(Default)]
-pub(super) struct Line {
+pub(super) struct ReportLine {
     text: String,
     cut: bool,
 }
 
-impl Write for Line {
+impl Write for ReportLine {
     fn write_str(&mut self, part: &str) -> fmt::Result {
         if self.cut {
             return Err(fmt::Error);
@@ -80,7 +80,7 @@ pub(super) enum Step<'a> {
 }
 
 /// Writes `steps` as a JSON pointer.
-pub(super) fn write_pointer(line: &mut Line, steps: &[Step<'_>]) -> fmt::Result {
+pub(super) fn write_pointer(line: &mut ReportLine, steps: &[Step<'_>]) -> fmt::Result {
     for step in steps {
         match step {
             Step::Key(key) => {
@@ -94,7 +94,7 @@ pub(super) fn write_pointer(line: &mut Line, steps: &[Step<'_>]) -> fmt::Result 
 }
 
 /// Writes `steps` as a JSON pointer with a star for each item of a list: one name for the same field of all items.
-pub(super) fn write_place(line: &mut Line, steps: &[Step<'_>]) -> fmt::Result {
+pub(super) fn write_place(line: &mut ReportLine, steps: &[Step<'_>]) -> fmt::Result {
     for step in steps {
         match step {
             Step::Key(_) => write_pointer(line, std::slice::from_ref(step))?,
@@ -104,7 +104,7 @@ pub(super) fn write_place(line: &mut Line, steps: &[Step<'_>]) -> fmt::Result {
     Ok(())
 }
 
-fn write_escaped(line: &mut Line, key: &str) -> fmt::Result {
+fn write_escaped(line: &mut ReportLine, key: &str) -> fmt::Result {
     let mut rest = key;
     while let Some(at) = rest.find(['~', '/']) {
         line.write_str(&rest[..at])?;

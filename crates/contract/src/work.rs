@@ -15,9 +15,9 @@ use super::Limits;
 use super::schema::{Relation, children, members, target};
 
 /// A schema and how often it applies.
-type Applied<'a, S> = (&'a S, usize);
+type AppliedSchema<'a, S> = (&'a S, usize);
 
-type AppliedMap<'a> = Applied<'a, Map<String, Value>>;
+type AppliedMap<'a> = AppliedSchema<'a, Map<String, Value>>;
 
 /// Checks a document that is known not to be endless in place. The error is one sentence.
 pub(super) fn check(document: &Value, limits: &Limits) -> Result<(), String> {
@@ -43,7 +43,7 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn place(&mut self, level: usize, mut schemas: Vec<Applied<'a, Value>>) -> Result<(), String> {
+    fn place(&mut self, level: usize, mut schemas: Vec<AppliedSchema<'a, Value>>) -> Result<(), String> {
         let mut gathered: BTreeMap<*const Map<String, Value>, AppliedMap<'a>> = BTreeMap::new();
         let mut total = 0_usize;
         while let Some((schema, times)) = schemas.pop() {
@@ -94,7 +94,7 @@ impl<'a> Work<'a> {
         let lists = schemas.iter().filter_map(|(schema, _)| schema.get("items").and_then(Value::as_array));
         let length = lists.map(Vec::len).max().unwrap_or(0);
         for at in 0..=length {
-            let mut here: Vec<Applied<'a, Value>> = Vec::new();
+            let mut here: Vec<AppliedSchema<'a, Value>> = Vec::new();
             for (schema, times) in schemas {
                 let item = match schema.get("items") {
                     Some(Value::Array(list)) => list.get(at).or_else(|| schema.get("additionalItems")),
@@ -119,7 +119,7 @@ fn names<'a>(schemas: &[AppliedMap<'a>], keyword: &str) -> impl Iterator<Item = 
 }
 
 /// The schemas that apply below a key, listed or not, that matches `patterns`.
-fn with_key<'a>(schemas: &[AppliedMap<'a>], key: Option<&str>, patterns: &[&str]) -> Vec<Applied<'a, Value>> {
+fn with_key<'a>(schemas: &[AppliedMap<'a>], key: Option<&str>, patterns: &[&str]) -> Vec<AppliedSchema<'a, Value>> {
     let mut below = Vec::new();
     for (schema, times) in schemas {
         let before = below.len();

@@ -3,7 +3,7 @@
 //! A tool that gets a body which is no JSON refuses the whole request, neighbours included, and names nobody.
 
 use tidegate_event::json;
-use tidegate_wasm::Request;
+use tidegate_wasm::GuestRequest;
 
 /// Media types that hold a JSON text in each line.
 const LINES: [&str; 5] = [
@@ -18,7 +18,7 @@ const LINES: [&str; 5] = [
 const PLACEHOLDER: &[u8] = b"{{secret.";
 
 /// Why the body is not what its content type says, in a sentence; `None` when it is, or when nobody says that it is JSON.
-pub(super) fn problem(request: &Request) -> Option<String> {
+pub(super) fn problem(request: &GuestRequest) -> Option<String> {
     let header =
         |name: &str| request.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value);
     let media_type = header("content-type")?.split(';').next()?.trim().to_ascii_lowercase();
@@ -64,11 +64,11 @@ fn error_in_lines(body: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegate_plugin::Method;
+    use tidegate_plugin::SigningMethod;
 
     fn said(headers: &[(&str, &str)], body: &[u8]) -> Option<String> {
-        problem(&Request {
-            method: Method::Post,
+        problem(&GuestRequest {
+            method: SigningMethod::Post,
             url: String::new(),
             headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             body: body.to_vec(),

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_net::outbound::{Request, has_placeholder};
+use tidegate_net::outbound::{OutboundRequest, has_placeholder};
 use tidegate_plugin::Order;
-use tidegate_wasm::{CallFailure, Plan, Stage, StopReason};
+use tidegate_wasm::{CallFailure, GuestPlan, Stage, StopReason};
 use tokio::task::JoinSet;
 
 use super::bisect::ChunkBisect;
-use super::exchange::{Came, Planned};
+use super::exchange::{ExchangeResult, PlannedRequest};
 use super::outcome::DeliveryOutcome;
 use super::plan;
 use super::runtime::{DestinationRuntime, OutgoingEvent, again, said};
@@ -77,12 +77,12 @@ impl ChunkRun {
     /// user of theirs; their events are planned anew, after the halves.
     async fn in_order(
         &self,
-        mut planned: Vec<Planned>,
+        mut planned: Vec<PlannedRequest>,
         stuck: &mut HashSet<String>,
         settled: &mut Vec<(usize, DeliveryOutcome)>,
         bisect: &mut ChunkBisect,
     ) {
-        let users = |request: &Planned| -> Vec<&str> {
+        let users = |request: &PlannedRequest| -> Vec<&str> {
             let users = request.indexes.iter().map(|index| self.outgoing[*index].user.as_str());
             users.filter(|user| !user.is_empty()).collect()
         };
@@ -120,7 +120,7 @@ impl ChunkRun {
         bisect.then(open);
     }
 
-    async fn send(&self, planned: Vec<Planned>, bisect: &mut ChunkBisect) -> Vec<(usize, DeliveryOutcome)> {
+    async fn send(&self, planned: Vec<PlannedRequest>, bisect: &mut ChunkBisect) -> Vec<(usize, DeliveryOutcome)> {
         let mut at_once = JoinSet::new();
         for request in planned {
             let (runtime, outgoing) = (Arc::clone(&self.runtime), Arc::clone(&self.outgoing));
@@ -130,8 +130,8 @@ impl ChunkRun {
         let mut found = Vec::new();
         while let Some(came) = at_once.join_next().await {
             match came {
-                Ok(Came::Settled(outcomes)) => found.extend(outcomes),
-                Ok(Came::Bisect(indexes, reason)) => bisect.refuse(indexes, reason),
+                Ok(ExchangeResult::Settled(outcomes)) => found.extend(outcomes),
+                Ok(ExchangeResult::Bisect(indexes, reason)) => bisect.refuse(indexes, reason),
                 Err(_) => {}
             }
         }
@@ -139,7 +139,7 @@ impl ChunkRun {
     }
 
     /// Asks the guest for plans. A batch that it breaks on is halved until the poison events stand alone.
-    async fn plan(&self, open: Vec<usize>) -> (Vec<Planned>, Vec<(usize, DeliveryOutcome)>) {
+    async fn plan(&self, open: Vec<usize>) -> (Vec<PlannedRequest>, Vec<(usize, DeliveryOutcome)>) {
         let (mut planned, mut found) = (Vec::new(), Vec::new());
         let open = self.without_placeholders(open, &mut found);
         let halvings = usize::BITS - open.len().leading_zeros();
@@ -227,16 +227,16 @@ fn later(outgoing: &OutgoingEvent, after: Option<Duration>, error: String) -> De
     DeliveryOutcome::Again { tries: outgoing.tries + 1, after, error, detail: None }
 }
 
-fn take(plan: Plan, part: &[usize], planned: &mut Vec<Planned>, found: &mut Vec<(usize, DeliveryOutcome)>) {
+fn take(plan: GuestPlan, part: &[usize], planned: &mut Vec<PlannedRequest>, found: &mut Vec<(usize, DeliveryOutcome)>) {
     let index = |event: u32| part.get(event as usize).copied();
     found.extend(plan.skipped.iter().filter_map(|(event, _)| Some((index(*event)?, DeliveryOutcome::Skipped))));
     found.extend(plan.failed.into_iter().filter_map(|(event, guest_error)| {
         let outcome = DeliveryOutcome::Rejected { code: guest_error.code, reason: guest_error.message, detail: None };
         Some((index(event)?, outcome))
     }));
-    planned.extend(plan.requests.into_iter().map(|request| Planned {
+    planned.extend(plan.requests.into_iter().map(|request| PlannedRequest {
         indexes: request.events.iter().filter_map(|event| index(*event)).collect(),
-        request: Request {
+        request: OutboundRequest {
             method: plan::method(request.method),
             url: request.url,
             headers: request.headers,

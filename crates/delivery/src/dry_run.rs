@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use tidegate_net::outbound::{Request, Secrets};
+use tidegate_net::outbound::{OutboundRequest, Secrets};
 use tidegate_plugin::Manifest;
 use tidegate_wasm as wasm;
 
@@ -11,7 +11,7 @@ use super::plan;
 
 /// The refusals of a plan for `events` events, where the workspace grants all that the manifest asks for.
 #[must_use]
-pub fn refusals(manifest: &Manifest, settings: &Value, planned: &wasm::Plan, events: usize) -> Vec<String> {
+pub fn refusals(manifest: &Manifest, settings: &Value, planned: &wasm::GuestPlan, events: usize) -> Vec<String> {
     let settings = settings.as_object().cloned().unwrap_or_else(Map::new);
     let policy = EffectivePolicy::new(manifest.clone(), settings).asked();
     // Any value shows whether a secret stands where it may.
@@ -21,7 +21,7 @@ pub fn refusals(manifest: &Manifest, settings: &Value, planned: &wasm::Plan, eve
         refused.push(format!("{}: {}", bad.code, bad.reason));
     }
     for request in &planned.requests {
-        let request = Request {
+        let request = OutboundRequest {
             method: plan::method(request.method),
             url: request.url.clone(),
             headers: request.headers.clone(),

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tidegate_event::digits::Numbers;
 use tidegate_net::outbound::{
-    Authentication, Method, Origin, Policy, Rule, Secrets, SystemResolver, Unreachable, placeholder, reach,
+    AllowedOrigin, HostRule, Method, Policy, RequestSigning, Secrets, SystemResolver, Unreachable, placeholder, reach,
 };
 use tidegate_plugin::{self as plugin, Batching, Manifest, Order, Retry, Traffic};
-use tidegate_wasm::Limits;
+use tidegate_wasm::CallLimits;
 
 use super::{plan, signer};
 
@@ -26,7 +26,7 @@ pub struct EffectivePolicy {
     /// Authorities to trust besides the machine's, a PEM file.
     pub ca_file: Option<PathBuf>,
     /// What any plugin of its language gets without asking.
-    pub limits: Limits,
+    pub limits: CallLimits,
     /// What the workspace lets it have instead.
     pub memory_bytes_max: Option<usize>,
     pub cpu_batch_max: Option<Duration>,
@@ -62,10 +62,10 @@ pub struct PolicyProblem {
 pub struct CheckedPolicy {
     pub(super) policy: Policy,
     pub(super) secrets: Secrets,
-    pub(super) authentication: Option<Authentication>,
+    pub(super) authentication: Option<RequestSigning>,
     /// For the guest: placeholders where the secrets are.
     pub(super) settings_json: String,
-    pub(super) limits: Limits,
+    pub(super) limits: CallLimits,
     pub(super) pending: PendingLimits,
     pub(super) retry: Retry,
     pub(super) traffic: Traffic,
@@ -92,8 +92,8 @@ impl CheckedPolicy {
 
     /// Tries to connect to each place that it may send to, and sends nothing: the place, and what is in the way. A place that
     /// stands for many hosts is none of them.
-    pub async fn reach(&self, patience: Duration) -> Vec<(Origin, Result<(), Unreachable>)> {
-        let granted = |origin: &&Origin| self.policy.granted.iter().any(|granted| granted.covers(origin));
+    pub async fn reach(&self, patience: Duration) -> Vec<(AllowedOrigin, Result<(), Unreachable>)> {
+        let granted = |origin: &&AllowedOrigin| self.policy.granted.iter().any(|granted| granted.covers(origin));
         let asked = self.policy.asked.iter().map(|rule| &rule.origin).filter(|origin| !origin.is_many());
         let tries = asked.filter(granted).map(async |origin| {
             let reached = reach(origin, self.policy.clone(), Arc::new(SystemResolver), patience).await;
@@ -118,7 +118,7 @@ impl EffectivePolicy {
             allow_hosts: None,
             allow_private_hosts: Vec::new(),
             ca_file: None,
-            limits: Limits::default(),
+            limits: CallLimits::default(),
             memory_bytes_max: None,
             cpu_batch_max: None,
             pending: PendingLimits::default(),
@@ -135,7 +135,7 @@ impl EffectivePolicy {
     /// All that does not fit.
     pub fn check(&self) -> Result<CheckedPolicy, Vec<PolicyProblem>> {
         let mut problems = Vec::new();
-        if self.manifest.kind != plugin::Kind::Destination {
+        if self.manifest.kind != plugin::ManifestKind::Destination {
             let problem = format!("the plugin {} is of kind {}", self.manifest.name, self.manifest.kind.as_str());
             problems.push(at_field("component", problem, "name the component of a destination plugin"));
             return Err(problems);
@@ -219,10 +219,10 @@ impl EffectivePolicy {
         let mut policy = Policy { private_hosts, ca_file, ..Policy::default() };
         for rule in &self.manifest.hosts {
             let setting = rule.origin.strip_prefix("{{settings.").and_then(|rest| rest.strip_suffix("}}"));
-            let origin: Option<Origin> = match setting {
+            let origin: Option<AllowedOrigin> = match setting {
                 // A place that is not given is a place that nothing is sent to.
                 Some(name) if !self.settings.contains_key(name) => continue,
-                Some(name) => self.setting(name).and_then(|text| Origin::of_url(&text)),
+                Some(name) => self.setting(name).and_then(|text| AllowedOrigin::of_url(&text)),
                 None => rule.origin.parse().ok(),
             };
             let Some(origin) = origin else {
@@ -235,7 +235,7 @@ impl EffectivePolicy {
                 policy.granted.push(origin.clone());
             }
             let methods = rule.methods.iter().copied().map(plan::method);
-            policy.asked.push(Rule { origin, methods: methods.collect() });
+            policy.asked.push(HostRule { origin, methods: methods.collect() });
         }
         for text in self.allow_hosts.iter().flatten() {
             match text.parse() {
@@ -278,7 +278,7 @@ impl EffectivePolicy {
         }
     }
 
-    fn authentication(&self, policy: &Policy, problems: &mut Vec<PolicyProblem>) -> Option<Authentication> {
+    fn authentication(&self, policy: &Policy, problems: &mut Vec<PolicyProblem>) -> Option<RequestSigning> {
         let asked = self.manifest.authentication.as_ref()?;
         let named = match asked {
             plugin::Authentication::ApiKey { secret, .. }
@@ -304,14 +304,14 @@ impl EffectivePolicy {
         let header = |name: &str| name.parse().ok();
         Some(match asked {
             plugin::Authentication::ApiKey { header: name, prefix, secret } => {
-                Authentication::Header { name: header(name)?, value: format!("{prefix}{}", setting(secret)) }
+                RequestSigning::Header { name: header(name)?, value: format!("{prefix}{}", setting(secret)) }
             }
-            plugin::Authentication::Bearer { secret } => Authentication::bearer(&setting(secret)),
+            plugin::Authentication::Bearer { secret } => RequestSigning::bearer(&setting(secret)),
             plugin::Authentication::Basic { user, password } => {
                 let user = setting(user);
-                Authentication::basic(&user, &password.as_deref().map(setting).unwrap_or_default())
+                RequestSigning::basic(&user, &password.as_deref().map(setting).unwrap_or_default())
             }
-            plugin::Authentication::Hmac { header: name, prefix, secret, digest } => Authentication::Hmac {
+            plugin::Authentication::Hmac { header: name, prefix, secret, digest } => RequestSigning::Hmac {
                 header: header(name)?,
                 prefix: prefix.clone(),
                 key: setting(secret),
@@ -323,7 +323,7 @@ impl EffectivePolicy {
                     let fix = "add the origin of `token_url` to `hosts` of the manifest and to `allow_hosts`";
                     problems.push(at_field("allow_hosts", format!("the token_url: {refusal}"), fix));
                 }
-                Authentication::OAuth2 {
+                RequestSigning::OAuth2 {
                     token_url: token_url.clone(),
                     client_id,
                     client_secret,
@@ -334,7 +334,7 @@ impl EffectivePolicy {
     }
 
     /// What is asked for is granted as far as the engine can give it, unless the workspace says less.
-    fn limits(&self, problems: &mut Vec<PolicyProblem>) -> Limits {
+    fn limits(&self, problems: &mut Vec<PolicyProblem>) -> CallLimits {
         let mut limits = self.limits.clone();
         let most = self.memory_bytes_max.unwrap_or(limits.memory_bytes_ceiling);
         match self.manifest.asked.memory_bytes_max {

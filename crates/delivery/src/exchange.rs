@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tidegate_net::outbound::{OutboundError, Request, Response};
+use tidegate_net::outbound::{OutboundError, OutboundRequest, OutboundResponse};
 use tidegate_process::clock;
 use tidegate_wasm::{self as wasm, CallFailure, CallLog, Verdict};
 
@@ -14,8 +14,8 @@ use super::rate_limiter::retry_after;
 use super::runtime::{DestinationRuntime, OutgoingEvent, again, said};
 
 /// A request with the events that it carries: as the guest counts them, and as indexes of outgoing events.
-pub(super) struct Planned {
-    pub(super) request: Request,
+pub(super) struct PlannedRequest {
+    pub(super) request: OutboundRequest,
     pub(super) events: Vec<u32>,
     pub(super) indexes: Vec<usize>,
     pub(super) tag: String,
@@ -33,7 +33,7 @@ const SHOWN_BYTES_MAX: usize = 2 << 10;
 const SHOWN_HEADERS_MAX: usize = 32;
 
 /// What one try of a request came to.
-enum End {
+enum ExchangeEnd {
     Outcomes(Vec<(usize, DeliveryOutcome)>),
     /// Refused as a whole; nobody knows for which event.
     Refused {
@@ -55,7 +55,7 @@ enum End {
 }
 
 /// What came of a request.
-pub(super) enum Came {
+pub(super) enum ExchangeResult {
     Settled(Vec<(usize, DeliveryOutcome)>),
     /// To be planned anew in halves: the indexes of several outgoing events, and what they are refused with when that goes on for
     /// too long.
@@ -66,23 +66,23 @@ impl DestinationRuntime {
     /// Sends a request until its answer settles its events, or they have to wait, or it is to be halved.
     pub(super) async fn exchange(
         self: &Arc<Self>,
-        planned: Planned,
+        planned: PlannedRequest,
         outgoing: &[OutgoingEvent],
         is_first_try: bool,
-    ) -> Came {
+    ) -> ExchangeResult {
         let before = planned.indexes.iter().map(|index| outgoing[*index].tries).max().unwrap_or(0);
         let (mut tries, mut reauthenticated) = (0, false);
         loop {
             if let Some(stop) = self.stopped() {
                 let error = stop.to_string();
                 let waits = |index: &usize| (*index, again(&outgoing[*index], error.clone()));
-                return Came::Settled(planned.indexes.iter().map(waits).collect());
+                return ExchangeResult::Settled(planned.indexes.iter().map(waits).collect());
             }
             let began = Instant::now();
             let end = self.once(&planned, before + tries + 1, outgoing).await;
             tries += 1;
             let failures = match &end {
-                End::Outcomes(_) | End::Refused { .. } => {
+                ExchangeEnd::Outcomes(_) | ExchangeEnd::Refused { .. } => {
                     self.failures.store(0, Ordering::Relaxed);
                     self.is_back();
                     0
@@ -90,21 +90,25 @@ impl DestinationRuntime {
                 _ => self.failures.fetch_add(1, Ordering::Relaxed),
             };
             let (after, error, detail) = match end {
-                End::Outcomes(outcomes) => return Came::Settled(outcomes),
-                End::Refused { reason, .. } if planned.indexes.iter().any(|index| *index != planned.indexes[0]) => {
-                    return Came::Bisect(planned.indexes, reason);
+                ExchangeEnd::Outcomes(outcomes) => return ExchangeResult::Settled(outcomes),
+                ExchangeEnd::Refused { reason, .. }
+                    if planned.indexes.iter().any(|index| *index != planned.indexes[0]) =>
+                {
+                    return ExchangeResult::Bisect(planned.indexes, reason);
                 }
-                End::Refused { code, reason, detail } => {
+                ExchangeEnd::Refused { code, reason, detail } => {
                     let outcome = DeliveryOutcome::Rejected { code, reason, detail };
-                    return Came::Settled(planned.indexes.into_iter().map(|index| (index, outcome.clone())).collect());
+                    return ExchangeResult::Settled(
+                        planned.indexes.into_iter().map(|index| (index, outcome.clone())).collect(),
+                    );
                 }
-                End::Reauthenticate { .. } if !reauthenticated => {
+                ExchangeEnd::Reauthenticate { .. } if !reauthenticated => {
                     self.client.forget_token().await;
                     reauthenticated = true;
                     continue;
                 }
-                End::Reauthenticate { error, detail } => (None, error, detail),
-                End::Again { after, error, detail } => (after, error, detail),
+                ExchangeEnd::Reauthenticate { error, detail } => (None, error, detail),
+                ExchangeEnd::Again { after, error, detail } => (after, error, detail),
             };
             if failures + 1 >= FAILURES_IN_A_ROW_MAX {
                 self.is_away(&error);
@@ -122,11 +126,13 @@ impl DestinationRuntime {
                 error: error.clone(),
                 detail: detail.clone(),
             };
-            return Came::Settled(planned.indexes.iter().map(|index| (*index, outcome(&outgoing[*index]))).collect());
+            return ExchangeResult::Settled(
+                planned.indexes.iter().map(|index| (*index, outcome(&outgoing[*index]))).collect(),
+            );
         }
     }
 
-    async fn once(&self, planned: &Planned, attempt: u32, outgoing: &[OutgoingEvent]) -> End {
+    async fn once(&self, planned: &PlannedRequest, attempt: u32, outgoing: &[OutgoingEvent]) -> ExchangeEnd {
         let answer = {
             let _turn = self.rate_limiter.turn().await;
             self.client.send(&planned.request).await
@@ -140,20 +146,30 @@ impl DestinationRuntime {
                     let (code, reason) = (refusal.code.to_owned(), refusal.reason.clone());
                     (*index, DeliveryOutcome::Rejected { code, reason, detail: detail.clone() })
                 };
-                End::Outcomes(planned.indexes.iter().map(reject).collect())
+                ExchangeEnd::Outcomes(planned.indexes.iter().map(reject).collect())
             }
             Err(error) => {
                 if let OutboundError::SignIn { permanent: true, .. } = &error {
                     self.stop(error.to_string(), "mend the credentials in the settings of the destination");
                 }
-                End::Again { after: None, error: error.to_string(), detail: self.detail(&planned.request, None) }
+                ExchangeEnd::Again {
+                    after: None,
+                    error: error.to_string(),
+                    detail: self.detail(&planned.request, None),
+                }
             }
         }
     }
 
     /// Lets the guest say what the answer means.
-    async fn read(&self, planned: &Planned, attempt: u32, response: Response, outgoing: &[OutgoingEvent]) -> End {
-        let shown = wasm::Response {
+    async fn read(
+        &self,
+        planned: &PlannedRequest,
+        attempt: u32,
+        response: OutboundResponse,
+        outgoing: &[OutgoingEvent],
+    ) -> ExchangeEnd {
+        let shown = wasm::GuestResponse {
             status: response.status,
             headers: response.headers.clone(),
             body: response.body.clone(),
@@ -166,7 +182,7 @@ impl DestinationRuntime {
         let detail = || self.detail(&planned.request, Some(&response));
         let error = |what: &str| format!("status {}: {what}", response.status);
         let all = |outcome: DeliveryOutcome| {
-            End::Outcomes(planned.indexes.iter().map(|index| (*index, outcome.clone())).collect())
+            ExchangeEnd::Outcomes(planned.indexes.iter().map(|index| (*index, outcome.clone())).collect())
         };
         let rejected =
             |code: &str, reason: String| DeliveryOutcome::Rejected { code: code.to_owned(), reason, detail: detail() };
@@ -175,18 +191,18 @@ impl DestinationRuntime {
             Ok(Verdict::Rejected(guest_error)) => all(rejected(&guest_error.code, error(&guest_error.message))),
             Ok(Verdict::Bisect(guest_error)) => {
                 let reason = error(&guest_error.message);
-                End::Refused { code: guest_error.code, reason, detail: detail() }
+                ExchangeEnd::Refused { code: guest_error.code, reason, detail: detail() }
             }
             Ok(Verdict::Retry(wait)) => {
                 let asked = response.header("retry-after").and_then(|value| retry_after(value, clock::now_us()));
-                End::Again { after: asked.max(wait), error: error("worth another try"), detail: detail() }
+                ExchangeEnd::Again { after: asked.max(wait), error: error("worth another try"), detail: detail() }
             }
             Ok(Verdict::Reauthenticate) => {
-                End::Reauthenticate { error: error("the credentials were refused"), detail: detail() }
+                ExchangeEnd::Reauthenticate { error: error("the credentials were refused"), detail: detail() }
             }
             Ok(Verdict::Disable(guest_error)) => {
                 self.stop(error(&said(&guest_error)), "do what it says");
-                End::Outcomes(
+                ExchangeEnd::Outcomes(
                     planned
                         .indexes
                         .iter()
@@ -213,7 +229,7 @@ impl DestinationRuntime {
                     };
                     (*index, outcome)
                 };
-                End::Outcomes(planned.events.iter().zip(&planned.indexes).map(outcome).collect())
+                ExchangeEnd::Outcomes(planned.events.iter().zip(&planned.indexes).map(outcome).collect())
             }
             // An answer that the guest cannot read says neither that the events arrived nor that they did not. Sending
             // them again could double them, so people decide, with the answer before them.
@@ -233,7 +249,7 @@ impl DestinationRuntime {
     }
 
     /// What people see of a request and its answer. The request is the guest's plan, which holds no secret.
-    fn detail(&self, request: &Request, response: Option<&Response>) -> Option<String> {
+    fn detail(&self, request: &OutboundRequest, response: Option<&OutboundResponse>) -> Option<String> {
         let headers = |headers: &[(String, String)]| -> serde_json::Map<String, serde_json::Value> {
             let short = |text: &String| text.chars().take(256).collect::<String>();
             headers.iter().take(SHOWN_HEADERS_MAX).map(|(name, value)| (short(name), short(value).into())).collect()

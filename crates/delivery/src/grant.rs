@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tidegate_plugin::{Batching, Manifest};
-use tidegate_wasm::Limits;
+use tidegate_wasm::CallLimits;
 
 use super::effective_policy::{EffectivePolicy, PendingLimits};
 
@@ -38,7 +38,7 @@ impl Grant {
         &self,
         manifest: Manifest,
         settings: Map<String, Value>,
-        limits: Limits,
+        limits: CallLimits,
     ) -> EffectivePolicy {
         let mut effective = EffectivePolicy::new(manifest, settings);
         effective.limits = limits;

@@ -89,7 +89,7 @@ impl PluginDestination {
     ///
     /// # Errors
     /// The state file cannot be read.
-    pub fn run(active: Arc<ActiveRuntime>, sync: &str, state: State) -> Result<Self, state::Error> {
+    pub fn run(active: Arc<ActiveRuntime>, sync: &str, state: State) -> Result<Self, state::StateError> {
         let cursor = state.cursor(sync)?;
         // The order is that of whoever carries.
         let retry_index = RetryIndex::new(Order::None, state.pending_marks(sync)?);

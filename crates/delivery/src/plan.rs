@@ -18,7 +18,7 @@ pub(super) struct BadPlan {
 
 /// Every event of the batch in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum PlanPlace {
     Nowhere,
     Requests,
     Aside,
@@ -26,7 +26,7 @@ enum Place {
 
 /// Checks that each event of a batch of `events` is in one place: carried by requests, or skipped, or failed. Several
 /// requests may carry the same event; then all of them must succeed.
-pub(super) fn check(plan: &wasm::Plan, events: usize) -> Result<(), BadPlan> {
+pub(super) fn check(plan: &wasm::GuestPlan, events: usize) -> Result<(), BadPlan> {
     let bad = |reason: String| BadPlan { code: "bad-plan", reason };
     if plan.requests.len() > REQUESTS_MAX {
         let reason = format!("a plan of {} requests; at most {REQUESTS_MAX} are allowed", plan.requests.len());
@@ -37,11 +37,11 @@ pub(super) fn check(plan: &wasm::Plan, events: usize) -> Result<(), BadPlan> {
         let reason = format!("a plan with bodies of {bytes} bytes; at most {BODY_BYTES_MAX} are allowed");
         return Err(BadPlan { code: "plan-too-large", reason });
     }
-    let mut places = vec![Place::Nowhere; events];
-    let mut put = |event: u32, place: Place| {
+    let mut places = vec![PlanPlace::Nowhere; events];
+    let mut put = |event: u32, place: PlanPlace| {
         let outside = || bad(format!("the plan names event {event}; the batch has {events}"));
         let slot = usize::try_from(event).ok().and_then(|event| places.get_mut(event)).ok_or_else(outside)?;
-        if *slot != Place::Nowhere && (*slot, place) != (Place::Requests, Place::Requests) {
+        if *slot != PlanPlace::Nowhere && (*slot, place) != (PlanPlace::Requests, PlanPlace::Requests) {
             return Err(bad(format!("the plan has event {event} in two places: skipped, failed, or in requests")));
         }
         *slot = place;
@@ -51,27 +51,27 @@ pub(super) fn check(plan: &wasm::Plan, events: usize) -> Result<(), BadPlan> {
         if request.events.is_empty() {
             return Err(bad(format!("a request carries no event; name the events in `events` ({})", request.tag)));
         }
-        request.events.iter().try_for_each(|event| put(*event, Place::Requests))?;
+        request.events.iter().try_for_each(|event| put(*event, PlanPlace::Requests))?;
         // One event is to blame as a rule, and the batch is halved until it stands alone.
         if let Some(reason) = body::problem(request) {
             return Err(BadPlan { code: "body-not-json", reason });
         }
     }
-    plan.skipped.iter().try_for_each(|(event, _)| put(*event, Place::Aside))?;
-    plan.failed.iter().try_for_each(|(event, _)| put(*event, Place::Aside))?;
-    match places.iter().position(|place| *place == Place::Nowhere) {
+    plan.skipped.iter().try_for_each(|(event, _)| put(*event, PlanPlace::Aside))?;
+    plan.failed.iter().try_for_each(|(event, _)| put(*event, PlanPlace::Aside))?;
+    match places.iter().position(|place| *place == PlanPlace::Nowhere) {
         Some(event) => Err(bad(format!("the plan forgets event {event}: no request carries it and it is not skipped"))),
         None => Ok(()),
     }
 }
 
-pub(super) const fn method(method: plugin::Method) -> Method {
+pub(super) const fn method(method: plugin::SigningMethod) -> Method {
     match method {
-        plugin::Method::Get => Method::GET,
-        plugin::Method::Post => Method::POST,
-        plugin::Method::Put => Method::PUT,
-        plugin::Method::Patch => Method::PATCH,
-        plugin::Method::Delete => Method::DELETE,
+        plugin::SigningMethod::Get => Method::GET,
+        plugin::SigningMethod::Post => Method::POST,
+        plugin::SigningMethod::Put => Method::PUT,
+        plugin::SigningMethod::Patch => Method::PATCH,
+        plugin::SigningMethod::Delete => Method::DELETE,
     }
 }
 
@@ -79,16 +79,16 @@ pub(super) const fn method(method: plugin::Method) -> Method {
 mod tests {
     use super::*;
 
-    fn plan(requests: &[&[u32]], skipped: &[u32]) -> wasm::Plan {
-        let request = |events: &&[u32]| wasm::Request {
-            method: plugin::Method::Post,
+    fn plan(requests: &[&[u32]], skipped: &[u32]) -> wasm::GuestPlan {
+        let request = |events: &&[u32]| wasm::GuestRequest {
+            method: plugin::SigningMethod::Post,
             url: String::new(),
             headers: Vec::new(),
             body: Vec::new(),
             events: events.to_vec(),
             tag: String::new(),
         };
-        wasm::Plan {
+        wasm::GuestPlan {
             requests: requests.iter().map(request).collect(),
             skipped: skipped.iter().map(|event| (*event, String::new())).collect(),
             failed: Vec::new(),

@@ -11,10 +11,10 @@ use tokio::time::Instant;
 /// Requests at once and requests in a second.
 pub(super) struct RateLimiter {
     at_once: Semaphore,
-    bucket: Option<Bucket>,
+    bucket: Option<RequestBucket>,
 }
 
-struct Bucket {
+struct RequestBucket {
     per_second: f64,
     /// When the bucket is full again. A burst of one second's requests is let through.
     full_at: Mutex<Instant>,
@@ -22,7 +22,7 @@ struct Bucket {
 
 impl RateLimiter {
     pub(super) fn new(traffic: &Traffic) -> Self {
-        let bucket = |per_second| Bucket { per_second, full_at: Mutex::new(Instant::now()) };
+        let bucket = |per_second| RequestBucket { per_second, full_at: Mutex::new(Instant::now()) };
         Self { at_once: Semaphore::new(traffic.requests_at_once_max), bucket: traffic.requests_per_second.map(bucket) }
     }
 
@@ -36,7 +36,7 @@ impl RateLimiter {
     }
 }
 
-impl Bucket {
+impl RequestBucket {
     /// Takes one token and says when it may be used.
     fn take(&self) -> Instant {
         let now = Instant::now();
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_bucket_lets_a_burst_through_and_then_slows_down() {
-        let bucket = Bucket { per_second: 10.0, full_at: Mutex::new(Instant::now()) };
+        let bucket = RequestBucket { per_second: 10.0, full_at: Mutex::new(Instant::now()) };
         let start = Instant::now();
         let turns: Vec<Duration> = (0..30).map(|_| bucket.take().saturating_duration_since(start)).collect();
         assert!(turns[9] < Duration::from_millis(90), "{turns:?}");

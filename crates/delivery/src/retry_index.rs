@@ -8,12 +8,12 @@ use tidegate_state::PendingMark;
 use super::effective_policy::PendingLimits;
 
 /// The offset and the part of an event.
-pub(super) type Key = (u64, u32);
+pub(super) type PendingKey = (u64, u32);
 
 /// An index of the pending events of one sync; their bodies stay in the state file.
 pub(super) struct RetryIndex {
     order: Order,
-    waiting: BTreeMap<Key, PendingMark>,
+    waiting: BTreeMap<PendingKey, PendingMark>,
     users: HashMap<String, usize>,
     bytes: u64,
 }
@@ -47,7 +47,7 @@ impl RetryIndex {
         }
     }
 
-    pub(super) fn leave(&mut self, key: Key) {
+    pub(super) fn leave(&mut self, key: PendingKey) {
         let Some(mark) = self.waiting.remove(&key) else { return };
         self.bytes = self.bytes.saturating_sub(mark.bytes);
         if let Some(count) = self.users.get_mut(&mark.user) {
@@ -58,7 +58,7 @@ impl RetryIndex {
         }
     }
 
-    pub(super) fn postpone(&mut self, key: Key, next_at_us: i64) {
+    pub(super) fn postpone(&mut self, key: PendingKey, next_at_us: i64) {
         if let Some(mark) = self.waiting.get_mut(&key) {
             mark.next_at_us = next_at_us;
         }
@@ -80,8 +80,8 @@ impl RetryIndex {
     }
 
     /// Events whose turn it is, in log order, up to these bounds; else when the next one's turn is.
-    pub(super) fn due(&self, now_us: i64, events_max: usize, bytes_max: usize) -> Result<Vec<Key>, Option<i64>> {
-        let (mut due, mut bytes, mut next): (Vec<Key>, u64, Option<i64>) = (Vec::new(), 0, None);
+    pub(super) fn due(&self, now_us: i64, events_max: usize, bytes_max: usize) -> Result<Vec<PendingKey>, Option<i64>> {
+        let (mut due, mut bytes, mut next): (Vec<PendingKey>, u64, Option<i64>) = (Vec::new(), 0, None);
         let mut held_up: HashSet<&str> = HashSet::new();
         for (key, mark) in &self.waiting {
             let ordered = self.order == Order::User && !mark.user.is_empty();

@@ -10,7 +10,7 @@ use tidegate_state::{self as state, Pending, QuarantineStage, Quarantined, Resol
 
 use super::active::ActiveRuntime;
 use super::outcome::DeliveryOutcome;
-use super::retry_index::Key;
+use super::retry_index::PendingKey;
 use super::runtime::{DestinationRuntime, OutgoingEvent};
 use super::{Shared, micros};
 
@@ -100,7 +100,7 @@ impl RetryWorker {
     }
 
     /// Tries the events with these keys, and records what came of it before anything else.
-    async fn again(&mut self, runtime: &Arc<DestinationRuntime>, keys: &[Key]) -> Result<(), state::Error> {
+    async fn again(&mut self, runtime: &Arc<DestinationRuntime>, keys: &[PendingKey]) -> Result<(), state::StateError> {
         let found = self.state.pending_events(&self.sync, keys)?;
         for entry in &found.damaged {
             tracing::error!(
@@ -146,7 +146,7 @@ impl RetryWorker {
         for (offset, part, _, next_at_us, _) in &resolved.again {
             retry_index.postpone((*offset, *part), *next_at_us);
         }
-        let stays: HashSet<Key> = resolved.again.iter().map(|(offset, part, ..)| (*offset, *part)).collect();
+        let stays: HashSet<PendingKey> = resolved.again.iter().map(|(offset, part, ..)| (*offset, *part)).collect();
         // What the state file does not know any more has nothing to wait for either.
         for key in keys.iter().filter(|key| !stays.contains(key)) {
             retry_index.leave(*key);

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tidegate_event::Event;
-use tidegate_net::outbound::{Client, Settings};
+use tidegate_net::outbound::{OutboundClient, Settings};
 use tidegate_net::trust::TrustError;
 use tidegate_plugin::{Batching, Order};
 use tidegate_process::clock;
 use tidegate_process::telemetry::{Healed, Streak};
 use tidegate_state::{Charge, Pending};
-use tidegate_wasm::{Call, CallFailure, CallLog, GuestError, Module, Plan, Services, Stage, StopReason};
+use tidegate_wasm::{Call, CallFailure, CallLog, GuestError, GuestPlan, Module, Services, Stage, StopReason};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
@@ -24,8 +24,8 @@ use super::effective_policy::CheckedPolicy;
 use super::exchange::FAILURES_IN_A_ROW_MAX;
 use super::outcome::DeliveryOutcome;
 use super::rate_limiter::{self, RateLimiter};
-use super::signer::Keys;
-use super::tally::{Counts, Tally};
+use super::signer::SigningKeys;
+use super::tally::{DeliveryCounts, Tally};
 
 /// Tries after which an event is no longer sent together with others.
 const TRIES_IN_COMPANY_MAX: u32 = 5;
@@ -72,7 +72,7 @@ pub struct DestinationRuntime {
     module: Module,
     pub(super) effective: CheckedPolicy,
     services: Services,
-    pub(super) client: Client,
+    pub(super) client: OutboundClient,
     pub(super) rate_limiter: RateLimiter,
     /// Tries that failed since one settled its events.
     pub(super) failures: AtomicU32,
@@ -108,8 +108,11 @@ impl DestinationRuntime {
         let runtime = Self {
             name: name.into(),
             module,
-            services: Services { signer: Some(Arc::new(Keys(effective.secrets.clone()))), ..Services::default() },
-            client: Client::open(settings)?,
+            services: Services {
+                signer: Some(Arc::new(SigningKeys(effective.secrets.clone()))),
+                ..Services::default()
+            },
+            client: OutboundClient::open(settings)?,
             rate_limiter: RateLimiter::new(&effective.traffic),
             failures: AtomicU32::new(0),
             streak: Mutex::default(),
@@ -245,7 +248,7 @@ impl DestinationRuntime {
     }
 
     /// What goes to quarantine is noticed late otherwise.
-    fn warn_of(&self, Counts { events, rejected, reason }: &Counts) {
+    fn warn_of(&self, DeliveryCounts { events, rejected, reason }: &DeliveryCounts) {
         let (destination, version) = (self.name(), self.page.version());
         tracing::warn!(
             destination,
@@ -260,7 +263,7 @@ impl DestinationRuntime {
 
     /// What its version did with events since the last time that somebody asked, to be written down.
     pub(super) fn unwritten(&self) -> Option<Charge> {
-        let Counts { events, rejected, reason } = self.tally.take()?;
+        let DeliveryCounts { events, rejected, reason } = self.tally.take()?;
         let version = self.page.version().to_owned();
         Some(Charge {
             function: self.name().to_owned(),
@@ -299,7 +302,7 @@ impl DestinationRuntime {
         chunks
     }
 
-    pub(super) async fn prepare(&self, batch: &[String]) -> Result<Plan, CallFailure> {
+    pub(super) async fn prepare(&self, batch: &[String]) -> Result<GuestPlan, CallFailure> {
         let mut call_log = CallLog::default();
         let limits = Arc::new(self.effective.limits.clone());
         let called = self.module.prepare(&limits, self.call(), batch, &mut call_log).await;

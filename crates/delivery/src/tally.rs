@@ -17,14 +17,14 @@ const SAID_PAUSE: Duration = Duration::from_secs(60);
 
 /// Counts of settled events. What waits for another try is none yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct DeliveryCounts {
     pub(super) events: u64,
     pub(super) rejected: u64,
     /// Of the last rejection, in words.
     pub(super) reason: Option<String>,
 }
 
-impl Counts {
+impl DeliveryCounts {
     fn add(&mut self, other: &Self) {
         self.events += other.events;
         self.rejected += other.rejected;
@@ -35,21 +35,25 @@ impl Counts {
 }
 
 #[derive(Debug, Default)]
-struct Kept {
-    lately: Counts,
+struct KeptTally {
+    lately: DeliveryCounts,
     /// Not written down yet.
-    unwritten: Counts,
+    unwritten: DeliveryCounts,
     said_at: Option<Instant>,
 }
 
 /// The counts of one version.
 #[derive(Debug, Default)]
-pub(super) struct Tally(Mutex<Kept>);
+pub(super) struct Tally(Mutex<KeptTally>);
 
 impl Tally {
     /// Counts what came of some events; answers what is to be said if most of them fail and it was not said lately.
-    pub(super) fn note<'f>(&self, outcomes: impl Iterator<Item = &'f DeliveryOutcome>, now: Instant) -> Option<Counts> {
-        let mut counts = Counts::default();
+    pub(super) fn note<'f>(
+        &self,
+        outcomes: impl Iterator<Item = &'f DeliveryOutcome>,
+        now: Instant,
+    ) -> Option<DeliveryCounts> {
+        let mut counts = DeliveryCounts::default();
         for outcome in outcomes {
             match outcome {
                 DeliveryOutcome::Delivered | DeliveryOutcome::Skipped => counts.events += 1,
@@ -82,7 +86,7 @@ impl Tally {
     }
 
     /// What is not written down yet; the caller writes it.
-    pub(super) fn take(&self) -> Option<Counts> {
+    pub(super) fn take(&self) -> Option<DeliveryCounts> {
         let mut kept = self.0.lock();
         (kept.unwritten.events > 0).then(|| std::mem::take(&mut kept.unwritten))
     }

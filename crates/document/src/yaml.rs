@@ -12,7 +12,7 @@ use super::pointer;
 
 /// A value and the line (from 1) on which it begins.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Node {
+pub struct YamlNode {
     pub line: usize,
     pub value: Tree,
 }
@@ -25,9 +25,9 @@ pub enum Tree {
     Integer(i64),
     Float(f64),
     Text(String),
-    List(Vec<Node>),
+    List(Vec<YamlNode>),
     /// In the file's order; keys are unique.
-    Map(Vec<(String, Node)>),
+    Map(Vec<(String, YamlNode)>),
 }
 
 /// The text is not YAML that we take.
@@ -55,14 +55,14 @@ impl fmt::Display for Tree {
 const DEPTH_MAX: usize = 200;
 
 /// Parses one document. An empty text is an empty map.
-pub fn parse(text: &str) -> Result<Node, YamlError> {
+pub fn parse(text: &str) -> Result<YamlNode, YamlError> {
     bounds::check(text)?;
     let documents = MarkedYaml::load_from_str(text).map_err(|error| {
         let line = error.marker().line();
         YamlError { line, message: error.info().to_owned() }
     })?;
     let mut documents = documents.into_iter();
-    let Some(first) = documents.next() else { return Ok(Node { line: 1, value: Tree::Map(Vec::new()) }) };
+    let Some(first) = documents.next() else { return Ok(YamlNode { line: 1, value: Tree::Map(Vec::new()) }) };
     if let Some(second) = documents.next() {
         let message = "one file holds one document; take the part from `---` on away".to_owned();
         return Err(YamlError { line: second.span.start.line(), message });
@@ -74,7 +74,7 @@ pub fn parse(text: &str) -> Result<Node, YamlError> {
     Ok(node)
 }
 
-fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<Node, YamlError> {
+fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<YamlNode, YamlError> {
     let line = yaml.span.start.line();
     let error = |message: &str| YamlError { line, message: message.to_owned() };
     let deeper = depth_left.checked_sub(1).ok_or_else(|| error("nested too deeply"))?;
@@ -86,7 +86,7 @@ fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<Node, YamlError> {
         YamlData::Value(Scalar::String(value)) => Tree::Text(value.to_string()),
         YamlData::Sequence(items) => Tree::List(items.iter().map(|item| node(item, deeper)).collect::<Result<_, _>>()?),
         YamlData::Mapping(map) => {
-            let mut entries: Vec<(String, Node)> = Vec::with_capacity(map.len());
+            let mut entries: Vec<(String, YamlNode)> = Vec::with_capacity(map.len());
             let mut names: HashSet<String> = HashSet::with_capacity(map.len());
             for (key, value) in map {
                 let name = match node(key, deeper)?.value {
@@ -107,10 +107,10 @@ fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<Node, YamlError> {
         YamlData::Tagged(_, inner) => return node(inner, deeper),
         _ => return Err(error("this cannot be read; write plain YAML without aliases")),
     };
-    Ok(Node { line, value })
+    Ok(YamlNode { line, value })
 }
 
-impl Node {
+impl YamlNode {
     /// The line of the first field of each name, at any depth; those of a map come before those within them.
     #[must_use]
     pub fn lines(&self) -> HashMap<&str, usize> {

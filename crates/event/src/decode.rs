@@ -13,32 +13,32 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::json::{self, JsonError};
-use super::record::{Problem, Record};
+use super::record::{Record, RecordProblem};
 use super::time::ReadAs;
 use super::{Event, Kind, time};
 
 /// Why an accepted event cannot be delivered as it is; it goes to quarantine under `code`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct DecodeRefusal {
     /// Stable, for machines.
     pub code: &'static str,
     /// One sentence, for people.
     pub message: String,
 }
 
-impl Refusal {
+impl DecodeRefusal {
     fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 }
 
-impl From<JsonError> for Refusal {
+impl From<JsonError> for DecodeRefusal {
     fn from(error: JsonError) -> Self {
         let code = match error {
-            JsonError::Malformed(_) => Problem::Malformed.code(),
-            JsonError::NotUtf8(_) => Problem::NotUtf8.code(),
-            JsonError::LoneSurrogate(_) => Problem::LoneSurrogate.code(),
-            JsonError::TooDeep(_) => Problem::TooDeep.code(),
+            JsonError::Malformed(_) => RecordProblem::Malformed.code(),
+            JsonError::NotUtf8(_) => RecordProblem::NotUtf8.code(),
+            JsonError::LoneSurrogate(_) => RecordProblem::LoneSurrogate.code(),
+            JsonError::TooDeep(_) => RecordProblem::TooDeep.code(),
             JsonError::DuplicateKey(_) => "duplicate-key",
         };
         Self::new(code, format!("the event is {error}"))
@@ -49,12 +49,12 @@ impl From<JsonError> for Refusal {
 pub const DEPTH_MAX: usize = 256;
 
 /// Decodes one record.
-pub fn decode(record: &Record<'_>, source: Arc<str>, offset: u64) -> Result<Event, Refusal> {
+pub fn decode(record: &Record<'_>, source: Arc<str>, offset: u64) -> Result<Event, DecodeRefusal> {
     if let Some(problem) = record.problem {
-        return Err(Refusal::new(problem.code(), problem.message()));
+        return Err(DecodeRefusal::new(problem.code(), problem.message()));
     }
     let Value::Object(mut body) = json::parse(record.event, DEPTH_MAX)? else {
-        return Err(Refusal::new(Problem::NotAnObject.code(), Problem::NotAnObject.message()));
+        return Err(DecodeRefusal::new(RecordProblem::NotAnObject.code(), RecordProblem::NotAnObject.message()));
     };
     body.remove("writeKey");
     let kind = kind(&mut body, record.route)?;
@@ -77,9 +77,9 @@ pub fn decode(record: &Record<'_>, source: Arc<str>, offset: u64) -> Result<Even
 /// An event that a function returned: it must still be one. Fields of the original that the function may not
 /// take away (`messageId`, `receivedAt`, `timestamp`) are restored when absent. `part` tells fan-out apart: an
 /// event that keeps its parent's `messageId` gets `#part` behind it, so that no two events share one.
-pub fn revised(json_text: &str, parent: &Event, part: u32) -> Result<Event, Refusal> {
+pub fn revised(json_text: &str, parent: &Event, part: u32) -> Result<Event, DecodeRefusal> {
     let Value::Object(mut body) = json::parse(json_text.as_bytes(), DEPTH_MAX).map_err(returned(json_text))? else {
-        return Err(Refusal::new("invalid-output", "the function returned something other than a JSON object"));
+        return Err(DecodeRefusal::new("invalid-output", "the function returned something other than a JSON object"));
     };
     for field in KEPT {
         if !body.contains_key(field)
@@ -92,9 +92,9 @@ pub fn revised(json_text: &str, parent: &Event, part: u32) -> Result<Event, Refu
 }
 
 /// Why what a function returned is no event; `NaN` and `Infinity` are what most often makes it so.
-fn returned(json_text: &str) -> impl FnOnce(JsonError) -> Refusal {
+fn returned(json_text: &str) -> impl FnOnce(JsonError) -> DecodeRefusal {
     move |error| {
-        let Refusal { code, .. } = error.into();
+        let DecodeRefusal { code, .. } = error.into();
         let said = match error {
             JsonError::Malformed(at) => {
                 let there: String = json_text.get(at..).unwrap_or_default().chars().take(8).collect();
@@ -102,7 +102,7 @@ fn returned(json_text: &str) -> impl FnOnce(JsonError) -> Refusal {
             }
             error => format!("the function returned an event that is {error}"),
         };
-        Refusal::new(code, said)
+        DecodeRefusal::new(code, said)
     }
 }
 
@@ -113,15 +113,15 @@ pub const KEPT: [&str; 3] = ["messageId", "receivedAt", "timestamp"];
 ///
 /// # Errors
 /// What it is now cannot be delivered; the body comes back for the quarantine.
-pub fn edited(body: Map<String, Value>, parent: &Event) -> Result<Event, (Refusal, Map<String, Value>)> {
+pub fn edited(body: Map<String, Value>, parent: &Event) -> Result<Event, (DecodeRefusal, Map<String, Value>)> {
     let (kind, message_id) = (body.get("type").and_then(Value::as_str), body.get("messageId").and_then(Value::as_str));
     let fits = match kind.and_then(Kind::parse) {
-        None => Err(Refusal::new("unknown-type", "the function left a type that is none of the six kinds")),
+        None => Err(DecodeRefusal::new("unknown-type", "the function left a type that is none of the six kinds")),
         Some(kind) => name(&body, kind).map(|()| kind),
     };
     let fits = fits.and_then(|kind| match message_id {
         Some(id) if !id.is_empty() => instants(&body).map(|()| kind),
-        _ => Err(Refusal::new("invalid-message-id", "the function left no messageId")),
+        _ => Err(DecodeRefusal::new("invalid-message-id", "the function left no messageId")),
     });
     match fits {
         Ok(kind) => Ok(Event { kind, body, source: Arc::clone(&parent.source), ..*parent }),
@@ -129,16 +129,19 @@ pub fn edited(body: Map<String, Value>, parent: &Event) -> Result<Event, (Refusa
     }
 }
 
-fn instants(body: &Map<String, Value>) -> Result<(), Refusal> {
+fn instants(body: &Map<String, Value>) -> Result<(), DecodeRefusal> {
     for field in ["receivedAt", "timestamp"] {
         if body.get(field).and_then(Value::as_str).and_then(time::parse).is_none() {
-            return Err(Refusal::new("invalid-output", format!("the function returned a {field} that is no instant")));
+            return Err(DecodeRefusal::new(
+                "invalid-output",
+                format!("the function returned a {field} that is no instant"),
+            ));
         }
     }
     Ok(())
 }
 
-fn checked(mut body: Map<String, Value>, parent: &Event, part: u32) -> Result<Event, Refusal> {
+fn checked(mut body: Map<String, Value>, parent: &Event, part: u32) -> Result<Event, DecodeRefusal> {
     let kind = kind(&mut body, Some(parent.kind))?;
     name(&body, kind)?;
     message_id(&mut body, parent.message_id())?;
@@ -156,52 +159,53 @@ fn checked(mut body: Map<String, Value>, parent: &Event, part: u32) -> Result<Ev
     })
 }
 
-fn kind(body: &mut Map<String, Value>, route: Option<Kind>) -> Result<Kind, Refusal> {
+fn kind(body: &mut Map<String, Value>, route: Option<Kind>) -> Result<Kind, DecodeRefusal> {
     match (body.get("type"), route) {
-        (Some(Value::String(word)), _) => Kind::parse(word)
-            .ok_or_else(|| Refusal::new("unknown-type", format!("the type {:?} is none of the six kinds", clip(word)))),
+        (Some(Value::String(word)), _) => Kind::parse(word).ok_or_else(|| {
+            DecodeRefusal::new("unknown-type", format!("the type {:?} is none of the six kinds", clip(word)))
+        }),
         (None | Some(Value::Null), Some(kind)) => {
             body.insert("type".to_owned(), Value::String(kind.as_str().to_owned()));
             Ok(kind)
         }
-        (None | Some(Value::Null), None) => Err(Refusal::new("missing-type", "the event has no type")),
-        (Some(_), _) => Err(Refusal::new("unknown-type", "the type is not a string")),
+        (None | Some(Value::Null), None) => Err(DecodeRefusal::new("missing-type", "the event has no type")),
+        (Some(_), _) => Err(DecodeRefusal::new("unknown-type", "the type is not a string")),
     }
 }
 
-fn name(body: &Map<String, Value>, kind: Kind) -> Result<(), Refusal> {
+fn name(body: &Map<String, Value>, kind: Kind) -> Result<(), DecodeRefusal> {
     if kind != Kind::Track {
         return Ok(());
     }
     match body.get("event") {
         Some(Value::String(name)) if !name.is_empty() => Ok(()),
         Some(Value::String(_)) | None | Some(Value::Null) => {
-            Err(Refusal::new("missing-event-name", "a track event needs a name in `event`"))
+            Err(DecodeRefusal::new("missing-event-name", "a track event needs a name in `event`"))
         }
-        Some(_) => Err(Refusal::new("missing-event-name", "the name in `event` is not a string")),
+        Some(_) => Err(DecodeRefusal::new("missing-event-name", "the name in `event` is not a string")),
     }
 }
 
 /// Leaves a non-empty string as it is, spells a number, and fills a gap with the door's id.
-fn message_id(body: &mut Map<String, Value>, fallback: &str) -> Result<(), Refusal> {
+fn message_id(body: &mut Map<String, Value>, fallback: &str) -> Result<(), DecodeRefusal> {
     let id = match body.get("messageId") {
         Some(Value::String(id)) if !id.is_empty() => return Ok(()),
         Some(Value::Number(number)) => number.to_string(),
         None | Some(Value::Null | Value::String(_)) if !fallback.is_empty() => fallback.to_owned(),
-        _ => return Err(Refusal::new("invalid-message-id", "the messageId is neither a string nor a number")),
+        _ => return Err(DecodeRefusal::new("invalid-message-id", "the messageId is neither a string nor a number")),
     };
     body.insert("messageId".to_owned(), Value::String(id));
     Ok(())
 }
 
 /// The request's defaults fill what the event does not say, key by key.
-fn defaults(body: &mut Map<String, Value>, field: &str, text: &[u8]) -> Result<(), Refusal> {
+fn defaults(body: &mut Map<String, Value>, field: &str, text: &[u8]) -> Result<(), DecodeRefusal> {
     if text.is_empty() {
         return Ok(());
     }
     let parsed = json::parse(text, DEPTH_MAX).map_err(|error| {
-        let Refusal { code, .. } = error.into();
-        Refusal::new(code, format!("the request's `{field}` is {error}"))
+        let DecodeRefusal { code, .. } = error.into();
+        DecodeRefusal::new(code, format!("the request's `{field}` is {error}"))
     })?;
     let Value::Object(defaults) = parsed else { return Ok(()) };
     if defaults.is_empty() {

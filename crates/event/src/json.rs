@@ -42,7 +42,7 @@ impl JsonError {
 
 /// What a scan saw of one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub struct SeenValue {
     /// The byte after the value.
     pub end: usize,
     /// 0 for a scalar, 1 for a flat object or array.
@@ -61,7 +61,7 @@ pub fn space(bytes: &[u8], mut at: usize) -> usize {
 }
 
 /// Scans one value that starts at `at` (leading white space allowed). UTF-8 is the caller's to check.
-pub fn scan(bytes: &[u8], at: usize) -> Result<Seen, JsonError> {
+pub fn scan(bytes: &[u8], at: usize) -> Result<SeenValue, JsonError> {
     let mut nest = Nest::default();
     let mut keys = 0;
     let mut at = space(bytes, at);
@@ -97,7 +97,7 @@ pub fn scan(bytes: &[u8], at: usize) -> Result<Seen, JsonError> {
         // What follows a value: the end, a comma, or closings.
         loop {
             let Some(in_object) = nest.top() else {
-                return Ok(Seen { end: at, depth: nest.deepest, keys });
+                return Ok(SeenValue { end: at, depth: nest.deepest, keys });
             };
             at = space(bytes, at);
             match (bytes.get(at), in_object) {
@@ -463,7 +463,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn whole(bytes: &[u8]) -> Result<Seen, JsonError> {
+    fn whole(bytes: &[u8]) -> Result<SeenValue, JsonError> {
         let seen = scan(bytes, 0)?;
         let end = space(bytes, seen.end);
         if end == bytes.len() { Ok(seen) } else { Err(JsonError::Malformed(end)) }
@@ -537,7 +537,7 @@ mod tests {
         assert_eq!(whole(text.as_bytes()).unwrap().depth, deep);
         assert!(matches!(parse(text.as_bytes(), 64), Err(JsonError::TooDeep(_))));
         let mixed = r#"{"a":["#.repeat(200) + &"]}".repeat(200);
-        assert_eq!(whole(mixed.as_bytes()).unwrap(), Seen { end: mixed.len(), depth: 400, keys: 200 });
+        assert_eq!(whole(mixed.as_bytes()).unwrap(), SeenValue { end: mixed.len(), depth: 400, keys: 200 });
         let wrong = r#"{"a":["#.repeat(200) + &"]}".repeat(198) + "}]}]";
         assert!(whole(wrong.as_bytes()).is_err());
     }

@@ -19,7 +19,7 @@ const OWN_BYTES: usize = 4;
 /// Why the door quarantined an event. The record keeps it, so that the event is durable before its batch is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Problem {
+pub enum RecordProblem {
     Malformed = 1,
     NotUtf8 = 2,
     LoneSurrogate = 3,
@@ -38,7 +38,7 @@ pub enum Problem {
     SharedDuplicateKey = 24,
 }
 
-impl Problem {
+impl RecordProblem {
     const ALL: [Self; 15] = [
         Self::Malformed,
         Self::NotUtf8,
@@ -107,7 +107,7 @@ impl Problem {
 /// One record, borrowing its texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
-    pub problem: Option<Problem>,
+    pub problem: Option<RecordProblem>,
     /// The kind that the route named (`/v1/track`), if it named one.
     pub route: Option<Kind>,
     pub received_at_us: i64,
@@ -245,10 +245,12 @@ impl<'a> Texts<'a> {
     }
 }
 
-fn problem(code: u8) -> Result<Option<Problem>, Unreadable> {
+fn problem(code: u8) -> Result<Option<RecordProblem>, Unreadable> {
     match code {
         0 => Ok(None),
-        code => Problem::ALL.into_iter().find(|problem| *problem as u8 == code).map(Some).ok_or(Unreadable::Broken),
+        code => {
+            RecordProblem::ALL.into_iter().find(|problem| *problem as u8 == code).map(Some).ok_or(Unreadable::Broken)
+        }
     }
 }
 
@@ -277,7 +279,7 @@ mod tests {
 
     fn record() -> Record<'static> {
         Record {
-            problem: Some(Problem::TooDeep),
+            problem: Some(RecordProblem::TooDeep),
             route: Some(Kind::Alias),
             received_at_us: -5,
             source: "web",
@@ -309,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_record_of_the_first_version_is_read() {
-        let mut flat = vec![1, Problem::TooDeep as u8, 0, 0];
+        let mut flat = vec![1, RecordProblem::TooDeep as u8, 0, 0];
         flat[2] = u8::try_from(Kind::ALL.iter().position(|kind| *kind == Kind::Alias).unwrap() + 1).unwrap();
         flat.extend_from_slice(&(-5_i64).to_le_bytes());
         for text in ["web", "::1", "made", "2024-01-01T00:00:00Z", r#"{"a":1}"#, ""] {

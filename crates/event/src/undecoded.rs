@@ -83,7 +83,7 @@ pub fn beside(record: &Record<'_>) -> Option<String> {
     let mut add = |name: &str, value: Value| {
         beside.insert(name.to_owned(), value);
     };
-    if record.problem.is_some_and(super::record::Problem::is_shared) {
+    if record.problem.is_some_and(super::record::RecordProblem::is_shared) {
         add("shared", exact(record.context));
     } else {
         for (name, text) in [("context", record.context), ("integrations", record.integrations)] {

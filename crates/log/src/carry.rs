@@ -6,11 +6,11 @@
 //! The first format had a header of 32 bytes (`TIDELOG1` · base u64 · created at u64 · zero u32 · CRC-32C u32) and a frame
 //! for each record: `TGr1` · payload length u32 · offset u64 · CRC-32C of the payload u32 · CRC-32C of these 20 bytes u32.
 
-use super::Error;
-use super::frame::{End, Frames, Kind, PAYLOAD_BYTES_MAX, gap_into, mark};
-use super::key::Key;
-use super::segment::{self, Before, Header};
-use super::storage::{Handle, Home};
+use super::LogError;
+use super::frame::{FrameEnd, FrameKind, Frames, PAYLOAD_BYTES_MAX, gap_into, mark};
+use super::key::LogKey;
+use super::segment::{self, Header, PreviousSegment};
+use super::storage::{FileHandle, Home};
 
 pub(super) const MAGIC: &[u8; 8] = b"TIDELOG1";
 pub(super) const FRAME_MAGIC: &[u8; 4] = b"TGr1";
@@ -89,12 +89,12 @@ pub(super) struct Old {
     pub(super) base: u64,
     /// First offset of the segment after it.
     pub(super) next_base: Option<u64>,
-    pub(super) before: Option<Before>,
+    pub(super) before: Option<PreviousSegment>,
 }
 
 /// What became of it.
-pub(super) struct Carried {
-    pub(super) end: End,
+pub(super) struct CarriedLog {
+    pub(super) end: FrameEnd,
     pub(super) records: u64,
     /// Damaged ranges that are still damaged.
     pub(super) damaged: u64,
@@ -103,7 +103,7 @@ pub(super) struct Carried {
 }
 
 /// Writes the new segment and puts it into the place of the old one.
-pub(super) fn segment(home: &Home, key: &Key, old: &Old, now_us: i64) -> Result<Carried, Error> {
+pub(super) fn segment(home: &Home, key: &LogKey, old: &Old, now_us: i64) -> Result<CarriedLog, LogError> {
     let name = segment::name(old.base);
     let bytes = home.open(&name, false)?.read_whole(u64::MAX)?;
     let created = bytes.get(16..24).and_then(|bytes| bytes.first_chunk()).map(|bytes| i64::from_le_bytes(*bytes));
@@ -113,9 +113,10 @@ pub(super) fn segment(home: &Home, key: &Key, old: &Old, now_us: i64) -> Result<
     let created_us = created.filter(|_| header_holds).unwrap_or(now_us);
     let file = home.create(SPARE)?;
     segment::write_headers(key, &Header { base: old.base, created_us, room: 0, before: old.before }, &file)?;
-    let start = End { base: old.base, position: segment::DATA_AT, next: old.base, chain: 0 };
+    let start = FrameEnd { base: old.base, position: segment::DATA_AT, next: old.base, chain: 0 };
     let staging = Vec::with_capacity(2 * GROUP_BYTES);
-    let mut copy = Copy { key, file: &file, end: start, frames: Frames::default(), staging, records: 0, damaged: 0 };
+    let mut copy =
+        SegmentCopy { key, file: &file, end: start, frames: Frames::default(), staging, records: 0, damaged: 0 };
     let torn = copy.records(&bytes, old.next_base)?;
     let mark = mark(key, &copy.end);
     file.write_all(&mark, copy.end.position)?;
@@ -123,29 +124,29 @@ pub(super) fn segment(home: &Home, key: &Key, old: &Old, now_us: i64) -> Result<
     file.sync_all()?;
     home.rename(SPARE, &name)?;
     home.sync_names()?;
-    Ok(Carried { end: copy.end, records: copy.records, damaged: copy.damaged, torn })
+    Ok(CarriedLog { end: copy.end, records: copy.records, damaged: copy.damaged, torn })
 }
 
-struct Copy<'a> {
-    key: &'a Key,
-    file: &'a Handle,
-    end: End,
+struct SegmentCopy<'a> {
+    key: &'a LogKey,
+    file: &'a FileHandle,
+    end: FrameEnd,
     frames: Frames,
     staging: Vec<u8>,
     records: u64,
     damaged: u64,
 }
 
-impl Copy<'_> {
+impl SegmentCopy<'_> {
     /// Copies everything; answers the torn tail.
-    fn records(&mut self, bytes: &[u8], next_base: Option<u64>) -> Result<Vec<u8>, Error> {
+    fn records(&mut self, bytes: &[u8], next_base: Option<u64>) -> Result<Vec<u8>, LogError> {
         let mut at = HEADER_BYTES;
         loop {
             let expected = self.end.next.saturating_add(self.frames.count());
             if let Some(record) = whole(bytes, at).filter(|r| r.offset >= expected && r.offset < u64::MAX) {
                 if record.offset > expected {
                     // Numbers that were skipped at a restart.
-                    self.gap(Kind::Skipped, record.offset, &[])?;
+                    self.gap(FrameKind::Skipped, record.offset, &[])?;
                 }
                 let payload = &bytes[at + FRAME_HEADER_BYTES..record.next_at(at)];
                 self.frames.push(|out| out.extend_from_slice(payload));
@@ -157,7 +158,7 @@ impl Copy<'_> {
                 continue;
             }
             if let Some((found, offset)) = resume(bytes, at, expected) {
-                self.gap(Kind::Lost, offset, &bytes[at..found])?;
+                self.gap(FrameKind::Lost, offset, &bytes[at..found])?;
                 at = found;
                 continue;
             }
@@ -166,16 +167,16 @@ impl Copy<'_> {
             return match next_base {
                 None => self.flush().map(|()| rest.to_vec()),
                 Some(next) if next > expected || !rest.is_empty() => {
-                    self.gap(Kind::Lost, next.max(expected), rest).map(|()| Vec::new())
+                    self.gap(FrameKind::Lost, next.max(expected), rest).map(|()| Vec::new())
                 }
                 Some(_) => self.flush().map(|()| Vec::new()),
             };
         }
     }
 
-    fn gap(&mut self, kind: Kind, next: u64, bytes: &[u8]) -> Result<(), Error> {
+    fn gap(&mut self, kind: FrameKind, next: u64, bytes: &[u8]) -> Result<(), LogError> {
         self.flush()?;
-        self.damaged += u64::from(kind == Kind::Lost);
+        self.damaged += u64::from(kind == FrameKind::Lost);
         self.staging.clear();
         let mut end = self.end;
         gap_into(self.key, &mut end, kind, next, &bytes[..bytes.len().min(LOST_BYTES_MAX)], &mut self.staging);
@@ -184,7 +185,7 @@ impl Copy<'_> {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
+    fn flush(&mut self) -> Result<(), LogError> {
         self.staging.clear();
         let mut end = self.end;
         std::mem::take(&mut self.frames).number_into(self.key, &mut end, &mut self.staging);

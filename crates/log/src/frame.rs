@@ -11,7 +11,7 @@
 //! A **mark** follows each group of frames that was synced: magic u32 · zero u32 · offset of the next record u64 · byte
 //! position u64 · check u64. Everything before a mark was durable before anybody was answered.
 
-use super::key::Key;
+use super::key::LogKey;
 
 pub(super) const MAGIC: [u8; 4] = *b"TGr2";
 pub(super) const MARK_MAGIC: [u8; 4] = *b"TGm2";
@@ -27,7 +27,7 @@ const GROUP_RECORDS: usize = 1 << 14;
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Kind {
+pub(super) enum FrameKind {
     Records = 1,
     /// Numbers whose records were lost before this frame was written, and what lay in their place.
     Lost = 2,
@@ -43,14 +43,14 @@ pub struct Frames {
     /// Tables, group after group.
     table: Vec<u8>,
     /// Groups that take no more.
-    full: Vec<Open>,
-    open: Option<Open>,
+    full: Vec<OpenGroup>,
+    open: Option<OpenGroup>,
     count: u64,
 }
 
 /// Where a group begins in the two buffers.
 #[derive(Debug, Clone, Copy)]
-struct Open {
+struct OpenGroup {
     payload: usize,
     table: usize,
     shared: usize,
@@ -67,7 +67,7 @@ impl Frames {
     /// Begins a group: `write` appends the bytes that all its records share. Groups of one append are accepted together.
     pub fn begin(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         self.full.extend(self.open.take());
-        let mut open = Open { payload: self.payload.len(), table: self.table.len(), shared: 0 };
+        let mut open = OpenGroup { payload: self.payload.len(), table: self.table.len(), shared: 0 };
         open.shared = self.add(write);
         self.open = Some(open);
     }
@@ -86,7 +86,7 @@ impl Frames {
         self.count += 1;
     }
 
-    fn is_full(&self, open: Open) -> bool {
+    fn is_full(&self, open: OpenGroup) -> bool {
         let (payload, table) = (self.payload.len() - open.payload, self.table.len() - open.table);
         payload - open.shared > GROUP_BYTES || table > GROUP_RECORDS * ENTRY_BYTES
     }
@@ -118,7 +118,7 @@ impl Frames {
     }
 
     /// Copies the frames behind what `end` has staged, numbered from where it stands.
-    pub(super) fn number_into(&self, key: &Key, end: &mut End, staging: &mut Vec<u8>) {
+    pub(super) fn number_into(&self, key: &LogKey, end: &mut FrameEnd, staging: &mut Vec<u8>) {
         let groups = self.full.iter().chain(&self.open);
         let ends = groups.clone().skip(1).map(|next| (next.payload, next.table));
         let last = std::iter::once((self.payload.len(), self.table.len()));
@@ -126,7 +126,7 @@ impl Frames {
             let (payload, table) = (&self.payload[group.payload..payload_end], &self.table[group.table..table_end]);
             let records = table.len() / ENTRY_BYTES - 1;
             if records > 0 {
-                frame_into(key, end, Kind::Records, records as u64, (table, payload), staging);
+                frame_into(key, end, FrameKind::Records, records as u64, (table, payload), staging);
             }
         }
     }
@@ -134,7 +134,7 @@ impl Frames {
 
 /// Where the next frame goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct FrameEnd {
     /// First offset of the segment.
     pub(super) base: u64,
     /// Byte position in its file.
@@ -145,7 +145,14 @@ pub(super) struct End {
     pub(super) chain: u64,
 }
 
-fn frame_into(key: &Key, end: &mut End, kind: Kind, numbers: u64, body: (&[u8], &[u8]), staging: &mut Vec<u8>) {
+fn frame_into(
+    key: &LogKey,
+    end: &mut FrameEnd,
+    kind: FrameKind,
+    numbers: u64,
+    body: (&[u8], &[u8]),
+    staging: &mut Vec<u8>,
+) {
     let (table, payload) = body;
     let mut header = [0; HEADER_BYTES];
     header[..4].copy_from_slice(&MAGIC);
@@ -171,7 +178,14 @@ pub(super) fn chain(before: u64, check: u64) -> u64 {
 }
 
 /// Stages a frame that says what became of the numbers up to `next`: lost, with what lay there, or never given.
-pub(super) fn gap_into(key: &Key, end: &mut End, kind: Kind, next: u64, bytes: &[u8], staging: &mut Vec<u8>) {
+pub(super) fn gap_into(
+    key: &LogKey,
+    end: &mut FrameEnd,
+    kind: FrameKind,
+    next: u64,
+    bytes: &[u8],
+    staging: &mut Vec<u8>,
+) {
     let mut table = [0; 2 * ENTRY_BYTES];
     table[..4].copy_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
     table[4..8].copy_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
@@ -180,7 +194,7 @@ pub(super) fn gap_into(key: &Key, end: &mut End, kind: Kind, next: u64, bytes: &
 }
 
 /// A mark for where `end` stands.
-pub(super) fn mark(key: &Key, end: &End) -> [u8; MARK_BYTES] {
+pub(super) fn mark(key: &LogKey, end: &FrameEnd) -> [u8; MARK_BYTES] {
     let mut mark = [0; MARK_BYTES];
     mark[..4].copy_from_slice(&MARK_MAGIC);
     mark[8..16].copy_from_slice(&end.next.to_le_bytes());
@@ -191,7 +205,7 @@ pub(super) fn mark(key: &Key, end: &End) -> [u8; MARK_BYTES] {
 }
 
 /// The offset in a whole mark at the start of `bytes`, which stand at `position`.
-pub(super) fn read_mark(key: &Key, base: u64, position: u64, bytes: &[u8]) -> Option<u64> {
+pub(super) fn read_mark(key: &LogKey, base: u64, position: u64, bytes: &[u8]) -> Option<u64> {
     let mark = bytes.first_chunk::<MARK_BYTES>()?;
     let whole = mark[..4] == MARK_MAGIC
         && u64_at(mark, 16) == position
@@ -201,8 +215,8 @@ pub(super) fn read_mark(key: &Key, base: u64, position: u64, bytes: &[u8]) -> Op
 
 /// A frame whose check holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Group {
-    pub(super) kind: Kind,
+pub(super) struct RecordGroup {
+    pub(super) kind: FrameKind,
     /// Offset of its first record, and the one behind its last.
     pub(super) first: u64,
     pub(super) next: u64,
@@ -215,19 +229,20 @@ pub(super) struct Group {
 /// What stands where a frame may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
-    Group(Group),
+    Group(RecordGroup),
     /// So far it may be one: the bytes end within its header or table.
     Short,
     No,
 }
 
-impl Group {
+impl RecordGroup {
     /// Reads the frame at the start of `bytes`, which stand at `position`; its payload need not be there.
-    pub(super) fn read(key: &Key, base: u64, position: u64, bytes: &[u8]) -> Read {
+    pub(super) fn read(key: &LogKey, base: u64, position: u64, bytes: &[u8]) -> Read {
         let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
             return if MAGIC.starts_with(&bytes[..bytes.len().min(4)]) { Read::Short } else { Read::No };
         };
-        let kind = [Kind::Records, Kind::Lost, Kind::Skipped].into_iter().find(|kind| *kind as u8 == header[4]);
+        let kind =
+            [FrameKind::Records, FrameKind::Lost, FrameKind::Skipped].into_iter().find(|kind| *kind as u8 == header[4]);
         let (Some(kind), true) = (kind, header[..4] == MAGIC && u64_at(header, 24) == position) else {
             return Read::No;
         };
@@ -243,8 +258,8 @@ impl Group {
             return Read::No;
         }
         let next = match kind {
-            Kind::Records => first.checked_add(records as u64),
-            Kind::Lost | Kind::Skipped => Some(u64_at(table, ENTRY_BYTES)).filter(|next| *next >= first),
+            FrameKind::Records => first.checked_add(records as u64),
+            FrameKind::Lost | FrameKind::Skipped => Some(u64_at(table, ENTRY_BYTES)).filter(|next| *next >= first),
         };
         let Some(next) = next else { return Read::No };
         Read::Group(Self { kind, first, next, check, entries, payload_bytes })
@@ -262,7 +277,7 @@ impl Group {
     /// The shared bytes, then each record: where they stand in the frame, and their CRC-32C.
     pub(super) fn parts<'a>(&self, frame: &'a [u8]) -> impl Iterator<Item = (std::ops::Range<usize>, u32)> + use<'a> {
         let mut at = self.payload_at();
-        let shown = if self.kind == Kind::Records { self.entries } else { 1 };
+        let shown = if self.kind == FrameKind::Records { self.entries } else { 1 };
         let table = frame.get(HEADER_BYTES..HEADER_BYTES + shown * ENTRY_BYTES).unwrap_or_default();
         table.chunks_exact(ENTRY_BYTES).map(move |entry| {
             let start = at;

@@ -6,37 +6,37 @@ use std::io;
 use std::path::Path;
 
 use super::ending::end_of;
-use super::frame::End;
-use super::key::{self, Key};
-use super::manifest::Manifest;
-use super::plan::{self, Active, File};
+use super::frame::FrameEnd;
+use super::key::{self, LogKey};
+use super::manifest::LogManifest;
+use super::plan::{self, Active, LogFile};
 use super::reader::Segment;
 use super::storage::{Disk, Home};
-use super::{Damage, Error, Note, Sealed, Severity, carry, segment};
+use super::{LogDamage, LogError, Note, SealedSegments, Severity, carry, segment};
 
 /// What a look at the log found; nothing was written.
-pub(super) struct Looked {
-    pub(super) key: Option<Key>,
-    pub(super) sealed: BTreeMap<u64, Sealed>,
-    pub(super) end: End,
+pub(super) struct LookedLog {
+    pub(super) key: Option<LogKey>,
+    pub(super) sealed: BTreeMap<u64, SealedSegments>,
+    pub(super) end: FrameEnd,
     /// The part that was answered for.
-    pub(super) committed: End,
+    pub(super) committed: FrameEnd,
     pub(super) notes: Vec<Note>,
 }
 
 /// Looks at the log as it is, whether a server writes it or not.
-pub(super) fn inspect(home: &Home) -> Result<Looked, Error> {
+pub(super) fn inspect(home: &Home) -> Result<LookedLog, LogError> {
     let bases = segment::bases(&home.list()?);
     let key = key::read(home)?;
-    let nothing = End { base: 0, position: segment::DATA_AT, next: 0, chain: 0 };
-    let mut looked = Looked { key, sealed: BTreeMap::new(), end: nothing, committed: nothing, notes: Vec::new() };
+    let nothing = FrameEnd { base: 0, position: segment::DATA_AT, next: 0, chain: 0 };
+    let mut looked = LookedLog { key, sealed: BTreeMap::new(), end: nothing, committed: nothing, notes: Vec::new() };
     let Some(newest) = bases.last().copied() else { return Ok(looked) };
     let Some(key) = looked.key.clone() else {
         // A log of the first format that no server of this build has opened.
         let bytes = home.open(&segment::name(newest), false)?.read_whole(u64::MAX)?;
         if !carry::is_first_format(&bytes) {
             let reason = "it and key.copy are both missing or damaged";
-            return Err(Error::Key { path: home.path(key::NAME), reason });
+            return Err(LogError::Key { path: home.path(key::NAME), reason });
         }
         looked.end.next = carry::end(&bytes, newest);
         return Ok(looked);
@@ -49,9 +49,9 @@ pub(super) fn inspect(home: &Home) -> Result<Looked, Error> {
             let name = segment::name(base);
             looked.notes.push(Note::error(format!("both copies of the header of segment {name} are damaged")));
         }
-        files.insert(base, File { header: found.header, bytes: found.bytes });
+        files.insert(base, LogFile { header: found.header, bytes: found.bytes });
     }
-    let plan = plan::plan(&Manifest::read(home, &key)?, &files);
+    let plan = plan::plan(&LogManifest::read(home, &key)?, &files);
     looked.notes.extend(plan.notes);
     looked.sealed = plan.sealed;
     let base = match plan.active {
@@ -61,14 +61,14 @@ pub(super) fn inspect(home: &Home) -> Result<Looked, Error> {
             looked
                 .notes
                 .push(Note::error(format!("segment {}, the newest of the log, is missing", segment::name(base))));
-            looked.end = End { base, next: base, ..nothing };
+            looked.end = FrameEnd { base, next: base, ..nothing };
             looked.committed = looked.end;
             return Ok(looked);
         }
     };
     let bytes = home.open(&segment::name(base), false)?.read_whole(u64::MAX)?;
     if carry::is_first_format(&bytes) {
-        looked.end = End { base, next: carry::end(&bytes, base), ..nothing };
+        looked.end = FrameEnd { base, next: carry::end(&bytes, base), ..nothing };
         return Ok(looked);
     }
     let header = files.get(&base).and_then(|file| file.header);
@@ -82,9 +82,9 @@ pub(super) fn inspect(home: &Home) -> Result<Looked, Error> {
     Ok(looked)
 }
 
-fn gone_is_fine<T>(outcome: Result<T, Error>) -> Result<Option<T>, Error> {
+fn gone_is_fine<T>(outcome: Result<T, LogError>) -> Result<Option<T>, LogError> {
     match outcome {
-        Err(Error::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(LogError::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
     }
 }
@@ -102,7 +102,7 @@ pub struct Overview {
 ///
 /// # Errors
 /// The directory, its key or its last segment cannot be read.
-pub fn overview(dir: &Path) -> Result<Overview, Error> {
+pub fn overview(dir: &Path) -> Result<Overview, LogError> {
     if !dir.exists() {
         return Ok(Overview::default());
     }
@@ -111,13 +111,13 @@ pub fn overview(dir: &Path) -> Result<Overview, Error> {
 }
 
 /// A server may make, rename or remove a segment between two looks; then they are looked at once more.
-fn inspect_settled(home: &Home) -> Result<Looked, Error> {
+fn inspect_settled(home: &Home) -> Result<LookedLog, LogError> {
     const TRIES: usize = 5;
     for _ in 1..TRIES {
         match inspect(home) {
             Ok(looked) if looked.notes.iter().all(|note| note.severity < Severity::Warning) => return Ok(looked),
             Ok(_) => {}
-            Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
+            Err(LogError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
@@ -126,7 +126,7 @@ fn inspect_settled(home: &Home) -> Result<Looked, Error> {
 
 /// What reading the whole log found.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct LogReport {
     pub segments: u64,
     pub records: u64,
     pub bytes: u64,
@@ -135,12 +135,12 @@ pub struct Report {
     /// The offset behind the last record that was answered for.
     pub end: u64,
     /// Ranges that cannot be read, in order. Those without bytes are missing from end to end.
-    pub damaged: Vec<Damage>,
+    pub damaged: Vec<LogDamage>,
     /// What else is wrong or worth knowing.
     pub notes: Vec<Note>,
 }
 
-impl Report {
+impl LogReport {
     /// True when every record that was answered for can be read, and every segment follows the one before.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -159,36 +159,41 @@ impl Report {
 ///
 /// # Errors
 /// A file cannot be read, the key is lost, or another build wrote the log.
-pub fn verify(dir: &Path) -> Result<Report, Error> {
+pub fn verify(dir: &Path) -> Result<LogReport, LogError> {
     if !dir.exists() {
-        return Ok(Report::default());
+        return Ok(LogReport::default());
     }
     verify_in(&Disk::at(dir)?)
 }
 
-pub(super) fn verify_in(home: &Home) -> Result<Report, Error> {
+pub(super) fn verify_in(home: &Home) -> Result<LogReport, LogError> {
     let looked = inspect_settled(home)?;
-    let mut report = Report { notes: looked.notes, end: looked.committed.next, ..Report::default() };
+    let mut report = LogReport { notes: looked.notes, end: looked.committed.next, ..LogReport::default() };
     let Some(key) = looked.key else {
         let text = "the log has an older format; it is carried over when a server opens it, and can be checked then";
         report.notes.push(Note::warning(text.to_owned()));
         return Ok(report);
     };
     report.oldest = looked.sealed.keys().next().copied().unwrap_or(looked.committed.base);
-    let End { base, position, next, chain } = looked.committed;
-    let newest = Sealed { bytes: position, end: next, chain, sealed_at_us: 0, missing: false };
+    let FrameEnd { base, position, next, chain } = looked.committed;
+    let newest = SealedSegments { bytes: position, end: next, chain, sealed_at_us: 0, missing: false };
     let is_there = home.find(&segment::name(base), false)?.is_some();
     for (base, sealed) in looked.sealed.into_iter().chain(is_there.then_some((base, newest))) {
         match verify_segment(home, &key, (base, sealed), &mut report) {
             // Trimmed meanwhile.
-            Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
+            Err(LogError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
             outcome => outcome?,
         }
     }
     Ok(report)
 }
 
-fn verify_segment(home: &Home, key: &Key, (base, sealed): (u64, Sealed), report: &mut Report) -> Result<(), Error> {
+fn verify_segment(
+    home: &Home,
+    key: &LogKey,
+    (base, sealed): (u64, SealedSegments),
+    report: &mut LogReport,
+) -> Result<(), LogError> {
     const READ_BYTES: usize = 4 << 20;
     let before = report.damaged.len();
     let mut segment = Segment::open(home, base, sealed.missing)?;

@@ -10,7 +10,7 @@ use siphasher::sip::SipHasher24;
 use tidegate_process::clock;
 
 use super::storage::Home;
-use super::{Error, Note, preamble};
+use super::{LogError, Note, preamble};
 
 pub(super) const NAME: &str = "key";
 pub(super) const COPY: &str = "key.copy";
@@ -21,18 +21,18 @@ const BYTES: usize = preamble::BYTES + 32 + 4;
 
 /// Makes the checks.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Key {
+pub(super) struct LogKey {
     bytes: [u8; 32],
 }
 
 /// What a check is about; a check for one thing never holds for another.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Sealed {
+pub(super) enum SealedBytes {
     Segment = 1,
     Manifest = 2,
 }
 
-impl Key {
+impl LogKey {
     pub(super) fn new(bytes: [u8; 32]) -> Self {
         Self { bytes }
     }
@@ -47,7 +47,7 @@ impl Key {
     }
 
     /// The check of anything else.
-    pub(super) fn of(&self, what: Sealed, bytes: &[u8]) -> u64 {
+    pub(super) fn of(&self, what: SealedBytes, bytes: &[u8]) -> u64 {
         let mut hasher = SipHasher24::new_with_key(self.bytes.last_chunk().unwrap_or(&[0; 16]));
         hasher.write(&[what as u8]);
         hasher.write(bytes);
@@ -62,7 +62,7 @@ impl Key {
         bytes
     }
 
-    fn decode(path: &Path, bytes: &[u8]) -> Result<Option<Self>, Error> {
+    fn decode(path: &Path, bytes: &[u8]) -> Result<Option<Self>, LogError> {
         preamble::refuse_newer(path, bytes, MAGIC, FORMAT)?;
         let Some((rest, sum)) = bytes.split_last_chunk::<4>() else { return Ok(None) };
         let whole = bytes.len() == BYTES && crc32c::crc32c(rest) == u32::from_le_bytes(*sum);
@@ -71,38 +71,38 @@ impl Key {
 }
 
 /// What lies in the two places; `None` for a file that is missing or damaged.
-fn look(home: &Home) -> Result<[Option<Key>; 2], Error> {
+fn look(home: &Home) -> Result<[Option<LogKey>; 2], LogError> {
     let mut found = [None, None];
     for (name, found) in [NAME, COPY].into_iter().zip(&mut found) {
         if let Some(handle) = home.find(name, false)? {
-            *found = Key::decode(&home.path(name), &handle.read_whole(BYTES as u64 + 1)?)?;
+            *found = LogKey::decode(&home.path(name), &handle.read_whole(BYTES as u64 + 1)?)?;
         }
     }
     if let [Some(one), Some(other)] = &found
         && one != other
     {
-        return Err(Error::Key { path: home.path(NAME), reason: "it and key.copy hold different keys" });
+        return Err(LogError::Key { path: home.path(NAME), reason: "it and key.copy hold different keys" });
     }
     Ok(found)
 }
 
 /// The key as it is; changes nothing.
-pub(super) fn read(home: &Home) -> Result<Option<Key>, Error> {
+pub(super) fn read(home: &Home) -> Result<Option<LogKey>, LogError> {
     let [one, other] = look(home)?;
     Ok(one.or(other))
 }
 
 /// The key; a lost copy is made again from the other. When there is none one is made, unless `needed`: then there are
 /// files that only the lost key can read. `born`: the log was complete before, so that a copy can have been lost.
-pub(super) fn open(home: &Home, needed: bool, born: bool, notes: &mut Vec<Note>) -> Result<Key, Error> {
-    let (key, mend): (Key, &[&str]) = match look(home)? {
+pub(super) fn open(home: &Home, needed: bool, born: bool, notes: &mut Vec<Note>) -> Result<LogKey, LogError> {
+    let (key, mend): (LogKey, &[&str]) = match look(home)? {
         [Some(key), Some(_)] => (key, &[]),
         [Some(key), None] => (key, &[COPY]),
         [None, Some(key)] => (key, &[NAME]),
         [None, None] if needed => {
-            return Err(Error::Key { path: home.path(NAME), reason: "it and key.copy are both missing or damaged" });
+            return Err(LogError::Key { path: home.path(NAME), reason: "it and key.copy are both missing or damaged" });
         }
-        [None, None] => (Key::new(clock::random()), &[COPY, NAME]),
+        [None, None] => (LogKey::new(clock::random()), &[COPY, NAME]),
     };
     for name in mend {
         home.replace(name, SPARE, &key.encode())?;
@@ -118,6 +118,6 @@ pub(super) fn open(home: &Home, needed: bool, born: bool, notes: &mut Vec<Note>)
 }
 
 #[cfg(test)]
-pub(super) fn for_tests() -> Key {
-    Key::new(*b"thirty-two bytes that are known.")
+pub(super) fn for_tests() -> LogKey {
+    LogKey::new(*b"thirty-two bytes that are known.")
 }

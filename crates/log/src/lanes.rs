@@ -11,13 +11,13 @@ const TURN_BYTES: usize = 64 << 10;
 #[derive(Default)]
 pub(super) struct Lanes {
     /// Those that hold something; as many at most as there are sources.
-    lanes: HashMap<u32, Lane>,
+    lanes: HashMap<u32, SourceLane>,
     turns: VecDeque<u32>,
     bytes: usize,
 }
 
 #[derive(Default)]
-struct Lane {
+struct SourceLane {
     appends: VecDeque<Append>,
     bytes: usize,
     /// Bytes that it may still add in this turn.

@@ -42,14 +42,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use tokio::sync::{oneshot, watch};
 
-use frame::End;
+use frame::FrameEnd;
 pub use frame::Frames;
-pub use inspect::{Overview, Report, overview, verify};
-use key::Key;
-use manifest::Manifest;
-pub use reader::{Chunk, Damage, Entry, Reader};
+pub use inspect::{LogReport, Overview, overview, verify};
+use key::LogKey;
+use manifest::LogManifest;
+pub use reader::{LogDamage, LogEntry, LogReader, ReadChunk};
 pub use recover::Recovery;
-use storage::{Disk, Handle, Home};
+use storage::{Disk, FileHandle, Home};
 
 /// Sizes and bounds of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Default for Settings {
 
 /// The log cannot be opened or read.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum LogError {
     #[error("{}: {action}", path.display())]
     Io {
         action: &'static str,
@@ -98,7 +98,7 @@ pub enum Error {
     Trimmed { wanted: u64, oldest: u64 },
 }
 
-impl Error {
+impl LogError {
     fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self::Io { action, path: path.to_owned(), cause }
     }
@@ -150,21 +150,21 @@ pub enum AppendError {
 ///
 /// # Errors
 /// The directory or its last segment cannot be read.
-pub fn end(dir: &Path) -> Result<u64, Error> {
+pub fn end(dir: &Path) -> Result<u64, LogError> {
     overview(dir).map(|overview| overview.end)
 }
 
 /// A handle on the log; clones share it.
 #[derive(Clone)]
 pub struct Log {
-    inner: Arc<Inner>,
+    inner: Arc<LogInner>,
 }
 
-struct Inner {
+struct LogInner {
     home: Home,
-    key: Key,
+    key: LogKey,
     settings: Settings,
-    pending: Mutex<Pending>,
+    pending: Mutex<PendingAppend>,
     arrived: Condvar,
     pending_bytes: AtomicUsize,
     poisoned: AtomicBool,
@@ -178,7 +178,7 @@ struct Inner {
 }
 
 #[derive(Default)]
-struct Pending {
+struct PendingAppend {
     lanes: lanes::Lanes,
     closed: bool,
 }
@@ -191,7 +191,7 @@ struct Append {
 /// What is on disk. Updated by the writer once a commit, read by readers once a chunk.
 struct Segments {
     /// Sealed segments by their first offset.
-    sealed: BTreeMap<u64, Sealed>,
+    sealed: BTreeMap<u64, SealedSegments>,
     /// First offset of the segment being written.
     active: u64,
     /// Its durable bytes, and the offset behind their last record.
@@ -201,7 +201,7 @@ struct Segments {
 
 /// A segment that is written no more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Sealed {
+struct SealedSegments {
     bytes: u64,
     /// The offset behind its last record.
     end: u64,
@@ -213,8 +213,8 @@ struct Sealed {
 }
 
 impl Segments {
-    fn manifest(&self) -> Manifest {
-        Manifest { sealed: self.sealed.clone(), active: Some(self.active) }
+    fn manifest(&self) -> LogManifest {
+        LogManifest { sealed: self.sealed.clone(), active: Some(self.active) }
     }
 
     fn bytes(&self) -> u64 {
@@ -229,17 +229,17 @@ impl Log {
     ///
     /// # Errors
     /// The directory or a segment cannot be read, or was written by another format.
-    pub fn open(dir: &Path, settings: Settings, floor: u64, now_us: i64) -> Result<(Self, Writer, Recovery), Error> {
+    pub fn open(dir: &Path, settings: Settings, floor: u64, now_us: i64) -> Result<(Self, Writer, Recovery), LogError> {
         Self::open_in(Disk::create(dir)?, settings, floor, now_us)
     }
 
-    fn open_in(home: Home, settings: Settings, floor: u64, now_us: i64) -> Result<(Self, Writer, Recovery), Error> {
+    fn open_in(home: Home, settings: Settings, floor: u64, now_us: i64) -> Result<(Self, Writer, Recovery), LogError> {
         let wish = recover::Wish { floor, now_us, segment_bytes: settings.segment_bytes };
         let recover::Opened { key, tail, recovery } = recover::open(&home, wish)?;
-        let End { base, position, next, .. } = tail.end;
+        let FrameEnd { base, position, next, .. } = tail.end;
         let segments =
             Segments { sealed: recovery.sealed.clone(), active: base, active_bytes: position, active_end: next };
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(LogInner {
             home,
             key,
             settings,
@@ -342,8 +342,8 @@ impl Log {
     ///
     /// # Errors
     /// The offset was trimmed away.
-    pub fn reader(&self, offset: u64) -> Result<Reader, Error> {
-        Reader::new(Arc::clone(&self.inner), offset)
+    pub fn reader(&self, offset: u64) -> Result<LogReader, LogError> {
+        LogReader::new(Arc::clone(&self.inner), offset)
     }
 
     /// Takes no further appends; the writer finishes what waits and ends.
@@ -357,7 +357,7 @@ impl Log {
     ///
     /// # Errors
     /// A file could not be removed.
-    pub fn trim(&self, floor: u64, now_us: i64) -> Result<Trimmed, Error> {
+    pub fn trim(&self, floor: u64, now_us: i64) -> Result<Trimmed, LogError> {
         // The manifest first: a file that it names and that is gone would be a loss.
         let _manifest = lock(&self.inner.manifest);
         let (gone, trimmed) = self.due(floor, now_us);
@@ -378,7 +378,7 @@ impl Log {
     }
 
     /// The oldest segments that may go.
-    fn due(&self, floor: u64, now_us: i64) -> (BTreeMap<u64, Sealed>, Trimmed) {
+    fn due(&self, floor: u64, now_us: i64) -> (BTreeMap<u64, SealedSegments>, Trimmed) {
         let settings = &self.inner.settings;
         let mut trimmed = Trimmed::default();
         let mut gone = BTreeMap::new();
@@ -418,8 +418,8 @@ pub use writer::Writer;
 
 /// Where the next frame goes, and the file that it goes into.
 struct Tail {
-    file: Handle,
-    end: End,
+    file: FileHandle,
+    end: FrameEnd,
 }
 
 /// A poisoned mutex means that a holder panicked; the data below is only counters and paths, whole after any step.

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use super::key::{Key, Sealed as Domain};
+use super::key::{LogKey, SealedBytes as Domain};
 use super::storage::Home;
-use super::{Error, Sealed, preamble};
+use super::{LogError, SealedSegments, preamble};
 
 pub(super) const NAME: &str = "manifest";
 pub(super) const SPARE: &str = "manifest.tmp";
@@ -25,21 +25,21 @@ const FIXED_BYTES: usize = preamble::BYTES + 16 + 8;
 const BYTES_MAX: u64 = 64 << 20;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Manifest {
-    pub(super) sealed: BTreeMap<u64, Sealed>,
+pub(super) struct LogManifest {
+    pub(super) sealed: BTreeMap<u64, SealedSegments>,
     pub(super) active: Option<u64>,
 }
 
 /// What lies where the manifest should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
-    Whole(Manifest),
+pub(super) enum FoundManifest {
+    Whole(LogManifest),
     Damaged,
     Missing,
 }
 
-impl Manifest {
-    pub(super) fn encode(&self, key: &Key) -> Vec<u8> {
+impl LogManifest {
+    pub(super) fn encode(&self, key: &LogKey) -> Vec<u8> {
         let mut bytes = preamble::write(MAGIC, FORMAT).to_vec();
         bytes.extend_from_slice(&self.active.unwrap_or(NONE).to_le_bytes());
         bytes.extend_from_slice(&(self.sealed.len() as u64).to_le_bytes());
@@ -55,7 +55,7 @@ impl Manifest {
     }
 
     /// Reads a manifest back; `None` when it is damaged.
-    pub(super) fn decode(key: &Key, bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(key: &LogKey, bytes: &[u8]) -> Option<Self> {
         let (rest, check) = bytes.split_last_chunk::<8>()?;
         if preamble::format(bytes, MAGIC) != Some(FORMAT)
             || key.of(Domain::Manifest, rest) != u64::from_le_bytes(*check)
@@ -72,21 +72,21 @@ impl Manifest {
         for _ in 0..count {
             let (base, end, bytes, chain) = (next()?, next()?, next()?, next()?);
             let (at, missing) = (next()?.cast_signed(), next()? != 0);
-            sealed.insert(base, Sealed { bytes, end, chain, sealed_at_us: at, missing });
+            sealed.insert(base, SealedSegments { bytes, end, chain, sealed_at_us: at, missing });
         }
         Some(Self { sealed, active: (active != NONE).then_some(active) })
     }
 
-    pub(super) fn read(home: &Home, key: &Key) -> Result<Found, Error> {
-        let Some(handle) = home.find(NAME, false)? else { return Ok(Found::Missing) };
+    pub(super) fn read(home: &Home, key: &LogKey) -> Result<FoundManifest, LogError> {
+        let Some(handle) = home.find(NAME, false)? else { return Ok(FoundManifest::Missing) };
         let bytes = handle.read_whole(BYTES_MAX)?;
         preamble::refuse_newer(&home.path(NAME), &bytes, MAGIC, FORMAT)?;
-        Ok(Self::decode(key, &bytes).map_or(Found::Damaged, Found::Whole))
+        Ok(Self::decode(key, &bytes).map_or(FoundManifest::Damaged, FoundManifest::Whole))
     }
 }
 
 /// An error when a newer build wrote the manifest.
-pub(super) fn refuse_newer(home: &Home) -> Result<(), Error> {
+pub(super) fn refuse_newer(home: &Home) -> Result<(), LogError> {
     let Some(handle) = home.find(NAME, false)? else { return Ok(()) };
     preamble::refuse_newer(&home.path(NAME), &handle.read_whole(preamble::BYTES as u64)?, MAGIC, FORMAT)
 }

@@ -4,32 +4,32 @@
 
 use std::collections::BTreeMap;
 
-use super::manifest::{Found, Manifest};
-use super::segment::{self, Before, Header};
-use super::{Note, Sealed};
+use super::manifest::{FoundManifest, LogManifest};
+use super::segment::{self, Header, PreviousSegment};
+use super::{Note, SealedSegments};
 
 /// A segment's file.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct File {
+pub(super) struct LogFile {
     pub(super) header: Option<Header>,
     pub(super) bytes: u64,
 }
 
-impl File {
+impl LogFile {
     /// False for another segment's file under this name. A file without a whole header may be what its name says.
     fn is(&self, base: u64) -> bool {
         self.header.is_none_or(|header| header.base == base)
     }
 
-    fn before(&self) -> Option<Before> {
+    fn before(&self) -> Option<PreviousSegment> {
         self.header.and_then(|header| header.before)
     }
 }
 
 /// What the log consists of.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
-    pub(super) sealed: BTreeMap<u64, Sealed>,
+pub(super) struct RecoveryPlan {
+    pub(super) sealed: BTreeMap<u64, SealedSegments>,
     pub(super) active: Active,
     /// Files that trimming was about to remove when the process died.
     pub(super) remove: Vec<u64>,
@@ -49,16 +49,16 @@ pub(super) enum Active {
     Lost(u64),
 }
 
-pub(super) fn plan(found: &Found, files: &BTreeMap<u64, File>) -> Plan {
-    let mut plan = Plan::default();
+pub(super) fn plan(found: &FoundManifest, files: &BTreeMap<u64, LogFile>) -> RecoveryPlan {
+    let mut plan = RecoveryPlan::default();
     match found {
-        Found::Whole(manifest) => match manifest.active {
+        FoundManifest::Whole(manifest) => match manifest.active {
             Some(active) => plan.by_manifest(manifest, active, files),
             None => plan.by_headers(files),
         },
-        Found::Missing if files.is_empty() => {}
-        Found::Missing | Found::Damaged => {
-            let state = if *found == Found::Damaged { "damaged" } else { "missing" };
+        FoundManifest::Missing if files.is_empty() => {}
+        FoundManifest::Missing | FoundManifest::Damaged => {
+            let state = if *found == FoundManifest::Damaged { "damaged" } else { "missing" };
             plan.notes.push(Note::error(format!(
                 "the log's manifest is {state}; it is made anew from the segments' headers. Segments lost before the oldest or behind the newest that is there cannot be noticed"
             )));
@@ -69,8 +69,8 @@ pub(super) fn plan(found: &Found, files: &BTreeMap<u64, File>) -> Plan {
     plan
 }
 
-impl Plan {
-    fn by_manifest(&mut self, manifest: &Manifest, active: u64, files: &BTreeMap<u64, File>) {
+impl RecoveryPlan {
+    fn by_manifest(&mut self, manifest: &LogManifest, active: u64, files: &BTreeMap<u64, LogFile>) {
         let oldest = manifest.sealed.keys().next().copied().unwrap_or(active);
         self.remove = files.range(..oldest).map(|(base, _)| *base).collect();
         self.sealed = manifest.sealed.clone();
@@ -113,8 +113,8 @@ impl Plan {
         self.active = if there { Active::At(newest) } else { Active::Lost(newest) };
     }
 
-    fn by_headers(&mut self, files: &BTreeMap<u64, File>) {
-        let mut own: Vec<(u64, File)> = Vec::new();
+    fn by_headers(&mut self, files: &BTreeMap<u64, LogFile>) {
+        let mut own: Vec<(u64, LogFile)> = Vec::new();
         for (base, file) in files {
             if file.is(*base) {
                 own.push((*base, *file));
@@ -126,8 +126,13 @@ impl Plan {
         for pair in own.windows(2) {
             let [(base, file), (next_base, next)] = pair else { continue };
             let created_us = next.header.map_or(0, |header| header.created_us);
-            let unknown =
-                |end: u64| Sealed { bytes: file.bytes, end, chain: 0, sealed_at_us: created_us, missing: false };
+            let unknown = |end: u64| SealedSegments {
+                bytes: file.bytes,
+                end,
+                chain: 0,
+                sealed_at_us: created_us,
+                missing: false,
+            };
             let sealed = match next.before() {
                 Some(before) if before.base == *base => seal(before, created_us, false),
                 Some(before) if before.base > *base && before.base < *next_base => {
@@ -143,7 +148,7 @@ impl Plan {
     }
 
     /// Each header says how the segment before it ended.
-    fn check_chain(&mut self, files: &BTreeMap<u64, File>) {
+    fn check_chain(&mut self, files: &BTreeMap<u64, LogFile>) {
         for (base, file) in files {
             let Some(before) = file.before().filter(|_| file.is(*base)) else { continue };
             let Some(known) = self.sealed.get(&before.base).filter(|known| known.chain != 0) else { continue };
@@ -157,8 +162,8 @@ impl Plan {
     }
 }
 
-fn seal(before: Before, sealed_at_us: i64, missing: bool) -> Sealed {
-    Sealed { bytes: before.bytes, end: before.end, chain: before.chain, sealed_at_us, missing }
+fn seal(before: PreviousSegment, sealed_at_us: i64, missing: bool) -> SealedSegments {
+    SealedSegments { bytes: before.bytes, end: before.end, chain: before.chain, sealed_at_us, missing }
 }
 
 fn lost(base: u64, end: u64, other: bool) -> Note {

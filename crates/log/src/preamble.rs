@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::Error;
+use super::LogError;
 
 pub(super) const BYTES: usize = 16;
 
@@ -26,9 +26,9 @@ pub(super) fn format(bytes: &[u8], magic: &[u8; 8]) -> Option<u32> {
 }
 
 /// An error when a newer build wrote the file.
-pub(super) fn refuse_newer(path: &Path, bytes: &[u8], magic: &[u8; 8], known: u32) -> Result<(), Error> {
+pub(super) fn refuse_newer(path: &Path, bytes: &[u8], magic: &[u8; 8], known: u32) -> Result<(), LogError> {
     match format(bytes, magic) {
-        Some(format) if format > known => Err(Error::Newer { path: path.to_owned(), format, known }),
+        Some(format) if format > known => Err(LogError::Newer { path: path.to_owned(), format, known }),
         _ => Ok(()),
     }
 }

@@ -6,35 +6,35 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::frame::{self, Group, HEADER_BYTES, Kind, MARK_BYTES, part_at};
-use super::key::Key;
-use super::scan::{Scan, Step};
-use super::storage::{Handle, Home};
-use super::{Error, Inner, Sealed, lock, segment};
+use super::frame::{self, FrameKind, HEADER_BYTES, MARK_BYTES, RecordGroup, part_at};
+use super::key::LogKey;
+use super::scan::{SegmentScan, Step};
+use super::storage::{FileHandle, Home};
+use super::{LogError, LogInner, SealedSegments, lock, segment};
 
 /// What is kept of a damaged range; the rest stays where it lies.
 const DAMAGE_BYTES_MAX: usize = 1 << 20;
 
 /// A place in the log. Reads no further than what is committed.
-pub struct Reader {
-    inner: Arc<Inner>,
+pub struct LogReader {
+    inner: Arc<LogInner>,
     segment: Segment,
     next: u64,
 }
 
 /// Records read at once, in order.
 #[derive(Debug, Default)]
-pub struct Chunk {
-    pub records: Vec<Entry>,
+pub struct ReadChunk {
+    pub records: Vec<LogEntry>,
     /// Ranges that could not be read, in order, each before the record that follows it.
-    pub damage: Vec<Damage>,
+    pub damage: Vec<LogDamage>,
     /// The offset behind everything in this chunk; read on from here.
     pub next: u64,
 }
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct LogEntry {
     pub offset: u64,
     /// What it shares with the other records of its group.
     pub shared: Bytes,
@@ -43,7 +43,7 @@ pub struct Entry {
 
 /// A range of the log that cannot be read although records were written there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
+pub struct LogDamage {
     /// Offsets that are missing: first, and one behind the last. Empty when no record was hit.
     pub missing: Range<u64>,
     /// First offset of the segment.
@@ -56,14 +56,14 @@ pub struct Damage {
     pub bytes: Bytes,
 }
 
-impl Reader {
-    pub(super) fn new(inner: Arc<Inner>, offset: u64) -> Result<Self, Error> {
+impl LogReader {
+    pub(super) fn new(inner: Arc<LogInner>, offset: u64) -> Result<Self, LogError> {
         let base = {
             let segments = lock(&inner.segments);
             let active = (segments.active <= offset).then_some(segments.active);
             let sealed = || segments.sealed.range(..=offset).next_back().map(|(base, _)| *base);
             let oldest = segments.sealed.keys().next().copied().unwrap_or(segments.active);
-            active.or_else(sealed).ok_or(Error::Trimmed { wanted: offset, oldest })?
+            active.or_else(sealed).ok_or(LogError::Trimmed { wanted: offset, oldest })?
         };
         let segment = open(&inner, base)?;
         let mut reader = Self { inner, segment, next: offset };
@@ -78,7 +78,7 @@ impl Reader {
     }
 
     /// Walks the frames of the segment until the one that holds the next record.
-    fn skip(&mut self) -> Result<(), Error> {
+    fn skip(&mut self) -> Result<(), LogError> {
         let (bounds, _) = self.bounds();
         self.segment.skip(&self.inner.key, &bounds, self.next)
     }
@@ -88,7 +88,7 @@ impl Reader {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn read(&mut self, bytes_max: usize, records_max: usize) -> Result<Chunk, Error> {
+    pub fn read(&mut self, bytes_max: usize, records_max: usize) -> Result<ReadChunk, LogError> {
         loop {
             let (bounds, next_base) = self.bounds();
             let chunk = self.segment.read(&self.inner.key, &bounds, self.next, (bytes_max, records_max))?;
@@ -101,7 +101,7 @@ impl Reader {
                 continue;
             }
             let Some(base) = next_base else {
-                return Ok(Chunk { next: self.next, ..Chunk::default() });
+                return Ok(ReadChunk { next: self.next, ..ReadChunk::default() });
             };
             self.segment = open(&self.inner, base)?;
             self.next = self.next.max(base);
@@ -109,12 +109,12 @@ impl Reader {
     }
 
     /// What this segment holds that is durable, and the segment after it.
-    fn bounds(&self) -> (Sealed, Option<u64>) {
+    fn bounds(&self) -> (SealedSegments, Option<u64>) {
         let segments = lock(&self.inner.segments);
         let base = self.segment.base;
-        let nothing = Sealed { bytes: self.segment.position, end: self.next, ..Sealed::default() };
+        let nothing = SealedSegments { bytes: self.segment.position, end: self.next, ..SealedSegments::default() };
         if base == segments.active {
-            return (Sealed { bytes: segments.active_bytes, end: segments.active_end, ..nothing }, None);
+            return (SealedSegments { bytes: segments.active_bytes, end: segments.active_end, ..nothing }, None);
         }
         // Gone: trimmed meanwhile.
         let sealed = segments.sealed.get(&base).copied().unwrap_or(nothing);
@@ -124,10 +124,10 @@ impl Reader {
 }
 
 /// Opens a segment of a log; one whose file is gone is missing from end to end.
-fn open(inner: &Inner, base: u64) -> Result<Segment, Error> {
+fn open(inner: &LogInner, base: u64) -> Result<Segment, LogError> {
     let missing = lock(&inner.segments).sealed.get(&base).is_some_and(|sealed| sealed.missing);
     match Segment::open(&inner.home, base, missing) {
-        Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
+        Err(LogError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
             Segment::open(&inner.home, base, true)
         }
         other => other,
@@ -138,7 +138,7 @@ fn open(inner: &Inner, base: u64) -> Result<Segment, Error> {
 pub(super) struct Segment {
     pub(super) base: u64,
     /// None when the file is missing.
-    file: Option<Handle>,
+    file: Option<FileHandle>,
     position: u64,
     /// The offset of the first record at `position`.
     expected: u64,
@@ -147,13 +147,13 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    pub(super) fn open(home: &Home, base: u64, missing: bool) -> Result<Self, Error> {
+    pub(super) fn open(home: &Home, base: u64, missing: bool) -> Result<Self, LogError> {
         let file = if missing { None } else { Some(home.open(&segment::name(base), false)?) };
         Ok(Self { base, file, position: segment::DATA_AT, expected: base, chain: 0 })
     }
 
     /// Moves over frames that hold nothing from `offset` on, as long as nothing is damaged.
-    fn skip(&mut self, key: &Key, bounds: &Sealed, offset: u64) -> Result<(), Error> {
+    fn skip(&mut self, key: &LogKey, bounds: &SealedSegments, offset: u64) -> Result<(), LogError> {
         const READ_BYTES: usize = 4 << 20;
         while self.position < bounds.bytes && self.expected < offset {
             let (buffer, last) = self.fill(bounds, READ_BYTES)?;
@@ -181,11 +181,11 @@ impl Segment {
     /// Reads on; nothing below `next` is given. `None` at the end of what `bounds` say.
     pub(super) fn read(
         &mut self,
-        key: &Key,
-        bounds: &Sealed,
+        key: &LogKey,
+        bounds: &SealedSegments,
         next: u64,
         (bytes_max, records_max): (usize, usize),
-    ) -> Result<Option<Chunk>, Error> {
+    ) -> Result<Option<ReadChunk>, LogError> {
         let (mut want, records_max) = (bytes_max.max(HEADER_BYTES), records_max.max(1));
         while self.position < bounds.bytes && self.file.is_some() {
             let (buffer, last) = self.fill(bounds, want)?;
@@ -208,7 +208,7 @@ impl Segment {
             return Ok(None);
         }
         // Everything that should still come is gone.
-        let damage = Damage {
+        let damage = LogDamage {
             missing: start..bounds.end,
             segment: self.base,
             position: self.position,
@@ -216,11 +216,11 @@ impl Segment {
             bytes: Bytes::new(),
         };
         self.expected = bounds.end;
-        Ok(Some(Chunk { damage: vec![damage], next: bounds.end, ..Chunk::default() }))
+        Ok(Some(ReadChunk { damage: vec![damage], next: bounds.end, ..ReadChunk::default() }))
     }
 
     /// Bytes from the position on, and whether they are the last.
-    fn fill(&self, bounds: &Sealed, want: usize) -> Result<(Bytes, bool), Error> {
+    fn fill(&self, bounds: &SealedSegments, want: usize) -> Result<(Bytes, bool), LogError> {
         let left = usize::try_from(bounds.bytes - self.position).unwrap_or(usize::MAX);
         let mut buffer = vec![0; want.min(left)];
         let read = match &self.file {
@@ -232,14 +232,14 @@ impl Segment {
         Ok((buffer.into(), last))
     }
 
-    fn scan<'a>(&self, key: &'a Key, bounds: &Sealed, bytes: &'a [u8], last: bool) -> Scan<'a> {
-        Scan { key, base: self.base, origin: self.position, bytes, last, limit: Some(bounds.end) }
+    fn scan<'a>(&self, key: &'a LogKey, bounds: &SealedSegments, bytes: &'a [u8], last: bool) -> SegmentScan<'a> {
+        SegmentScan { key, base: self.base, origin: self.position, bytes, last, limit: Some(bounds.end) }
     }
 }
 
 /// Cuts a buffer into records.
 struct Cut {
-    chunk: Chunk,
+    chunk: ReadChunk,
     at: usize,
     expected: u64,
     chain: u64,
@@ -255,13 +255,13 @@ struct Cut {
 
 impl Cut {
     fn new(segment: &Segment, next: u64, (bytes_max, records_max): (usize, usize)) -> Self {
-        let chunk = Chunk { next: next.max(segment.expected), ..Chunk::default() };
+        let chunk = ReadChunk { next: next.max(segment.expected), ..ReadChunk::default() };
         let (expected, chain) = (segment.expected, segment.chain);
         let (base, origin) = (segment.base, segment.position);
         Self { chunk, at: 0, expected, chain, bytes_max, records_max, weight: 0, stopped: false, base, origin }
     }
 
-    fn all(&mut self, scan: &Scan<'_>, buffer: &Bytes) {
+    fn all(&mut self, scan: &SegmentScan<'_>, buffer: &Bytes) {
         loop {
             if self.chunk.records.len() >= self.records_max && self.at < buffer.len() {
                 self.stopped = true;
@@ -292,7 +292,7 @@ impl Cut {
     }
 
     /// The records of a frame that are still to be given; what of them does not sum up is damage.
-    fn group(&mut self, group: &Group, buffer: &Bytes) {
+    fn group(&mut self, group: &RecordGroup, buffer: &Bytes) {
         let at = self.at;
         let bytes = &buffer[at..buffer.len().min(at + group.frame_bytes())];
         let mut parts = group.parts(bytes);
@@ -303,12 +303,12 @@ impl Cut {
             return;
         };
         match group.kind {
-            Kind::Records => {}
-            Kind::Lost => {
+            FrameKind::Records => {}
+            FrameKind::Lost => {
                 self.damage(at + shared.start, from..group.next, &bytes[shared]);
                 return;
             }
-            Kind::Skipped => {
+            FrameKind::Skipped => {
                 self.chunk.next = self.chunk.next.max(group.next);
                 return;
             }
@@ -327,7 +327,7 @@ impl Cut {
             self.weight = weight;
             if part_at(bytes, part.clone(), sum).is_some() {
                 let own = buffer.slice(at + part.start..at + part.end);
-                self.chunk.records.push(Entry { offset, shared: shared.clone(), own });
+                self.chunk.records.push(LogEntry { offset, shared: shared.clone(), own });
                 self.chunk.next = offset + 1;
             } else {
                 let there = part.start.min(bytes.len())..part.end.min(bytes.len());
@@ -343,6 +343,6 @@ impl Cut {
         // A copy, so that a small range does not hold a large buffer.
         let kept = Bytes::copy_from_slice(&bytes[..bytes.len().min(DAMAGE_BYTES_MAX)]);
         let length = bytes.len() as u64;
-        self.chunk.damage.push(Damage { missing, segment: self.base, position, length, bytes: kept });
+        self.chunk.damage.push(LogDamage { missing, segment: self.base, position, length, bytes: kept });
     }
 }

@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::ending::end_of;
-use super::frame::{End, mark};
-use super::key::{self, Key};
-use super::manifest::{self, Found, Manifest};
-use super::plan::{self, Active, File, Plan};
-use super::segment::{self, Before, Header};
+use super::frame::{FrameEnd, mark};
+use super::key::{self, LogKey};
+use super::manifest::{self, FoundManifest, LogManifest};
+use super::plan::{self, Active, LogFile, RecoveryPlan};
+use super::segment::{self, Header, PreviousSegment};
 use super::storage::Home;
 use super::writer::GROUP_BYTES_MAX;
-use super::{Error, Note, Sealed, Tail, carry};
+use super::{LogError, Note, SealedSegments, Tail, carry};
 
 /// Torn tails that are kept; the oldest go first.
 const TORN_MAX: usize = 16;
@@ -24,7 +24,7 @@ const TORN: &str = "torn-";
 /// What opening the log found.
 #[derive(Debug, Default)]
 pub struct Recovery {
-    pub(super) sealed: BTreeMap<u64, Sealed>,
+    pub(super) sealed: BTreeMap<u64, SealedSegments>,
     /// Bytes behind the last valid record that were not zero.
     pub torn_bytes: u64,
     /// Where they were kept.
@@ -41,7 +41,7 @@ pub struct Recovery {
 
 /// What opening makes of a directory.
 pub(super) struct Opened {
-    pub(super) key: Key,
+    pub(super) key: LogKey,
     pub(super) tail: Tail,
     pub(super) recovery: Recovery,
 }
@@ -59,12 +59,12 @@ pub(super) struct Wish {
 /// A log while it is opened.
 struct Opening<'a> {
     home: &'a Home,
-    key: Key,
+    key: LogKey,
     wish: Wish,
     recovery: Recovery,
 }
 
-pub(super) fn open(home: &Home, wish: Wish) -> Result<Opened, Error> {
+pub(super) fn open(home: &Home, wish: Wish) -> Result<Opened, LogError> {
     let mut recovery = Recovery::default();
     let names = home.list()?;
     let bases = segment::bases(&names);
@@ -88,38 +88,43 @@ pub(super) fn open(home: &Home, wish: Wish) -> Result<Opened, Error> {
     }
     if !has_manifest && first_format.len() == bases.len() {
         // From here on a process that dies leaves files which the next one takes as they are.
-        write_manifest(home, &key, &Manifest::default(), &mut Found::Missing)?;
+        write_manifest(home, &key, &LogManifest::default(), &mut FoundManifest::Missing)?;
     }
     let mut opening = Opening { home, key, wish, recovery };
     if !first_format.is_empty() {
         opening.carry_over(&bases, &first_format)?;
     }
-    let mut found = Manifest::read(home, &opening.key)?;
+    let mut found = LogManifest::read(home, &opening.key)?;
     let files = look(home, &opening.key, &segment::bases(&home.list()?), &mut opening.recovery.notes)?;
     let tail = opening.settle(plan::plan(&found, &files), &files)?;
     let Opening { key, mut recovery, .. } = opening;
-    let manifest = Manifest { sealed: recovery.sealed.clone(), active: Some(tail.end.base) };
+    let manifest = LogManifest { sealed: recovery.sealed.clone(), active: Some(tail.end.base) };
     write_manifest(home, &key, &manifest, &mut found)?;
     recovery.next = tail.end.next;
     Ok(Opened { key, tail, recovery })
 }
 
 /// Without a key, a manifest and a format that is known, these files are nobody's log.
-fn refuse_foreign(home: &Home, bases: &[u64]) -> Result<(), Error> {
+fn refuse_foreign(home: &Home, bases: &[u64]) -> Result<(), LogError> {
     for base in bases {
         let name = segment::name(*base);
         let mut magic = [0; 7];
         home.open(&name, false)?.read(&mut magic, 0)?;
         if &magic != b"TIDELOG" {
             let reason = "its first bytes are not TIDELOG".to_owned();
-            return Err(Error::Foreign { path: home.path(&name), reason });
+            return Err(LogError::Foreign { path: home.path(&name), reason });
         }
     }
     Ok(())
 }
 
-fn write_manifest(home: &Home, key: &Key, manifest: &Manifest, found: &mut Found) -> Result<(), Error> {
-    let whole = Found::Whole(manifest.clone());
+fn write_manifest(
+    home: &Home,
+    key: &LogKey,
+    manifest: &LogManifest,
+    found: &mut FoundManifest,
+) -> Result<(), LogError> {
+    let whole = FoundManifest::Whole(manifest.clone());
     if *found != whole {
         home.replace(manifest::NAME, manifest::SPARE, &manifest.encode(key))?;
         *found = whole;
@@ -128,7 +133,7 @@ fn write_manifest(home: &Home, key: &Key, manifest: &Manifest, found: &mut Found
 }
 
 /// The headers of all segments; a copy that is damaged is written anew from the other.
-fn look(home: &Home, key: &Key, bases: &[u64], notes: &mut Vec<Note>) -> Result<BTreeMap<u64, File>, Error> {
+fn look(home: &Home, key: &LogKey, bases: &[u64], notes: &mut Vec<Note>) -> Result<BTreeMap<u64, LogFile>, LogError> {
     let mut files = BTreeMap::new();
     for base in bases {
         let looked = segment::look(home, *base, Some(key))?;
@@ -145,14 +150,14 @@ fn look(home: &Home, key: &Key, bases: &[u64], notes: &mut Vec<Note>) -> Result<
                 "both copies of the header of segment {name} are damaged; what can be read of its records is read"
             ))),
         }
-        files.insert(*base, File { header: looked.header, bytes: looked.bytes });
+        files.insert(*base, LogFile { header: looked.header, bytes: looked.bytes });
     }
     Ok(files)
 }
 
 impl Opening<'_> {
     /// Puts the plan into effect; answers where the next record goes.
-    fn settle(&mut self, plan: Plan, files: &BTreeMap<u64, File>) -> Result<Tail, Error> {
+    fn settle(&mut self, plan: RecoveryPlan, files: &BTreeMap<u64, LogFile>) -> Result<Tail, LogError> {
         self.recovery.notes.extend(plan.notes);
         self.recovery.sealed = plan.sealed;
         for base in plan.remove {
@@ -176,7 +181,8 @@ impl Opening<'_> {
                 self.recovery.notes.push(Note::error(format!(
                 "the log ends at offset {next}, but offset {floor} was read from it before: records were lost behind its end (was the directory restored from an older copy?); the next record gets offset {floor}"
             )));
-                let before = Before { base: tail.end.base, end: next, bytes: tail.end.position, chain: tail.end.chain };
+                let before =
+                    PreviousSegment { base: tail.end.base, end: next, bytes: tail.end.position, chain: tail.end.chain };
                 self.follow(before, floor)
             }
             Ok(tail) => Ok(tail),
@@ -187,7 +193,7 @@ impl Opening<'_> {
                 "segment {}, the newest of the log, is missing or damaged from end to end: how many records are gone from offset {base} on is not known; put the file back from a backup and start again, or go on without them",
                 segment::name(base)
             )));
-                let before = Before { base, end: next, bytes, chain: 0 };
+                let before = PreviousSegment { base, end: next, bytes, chain: 0 };
                 let tail = self.follow(before, next)?;
                 let missing = files.get(&base).is_none_or(|file| file.header.is_some_and(|header| header.base != base));
                 self.recovery.sealed.entry(base).and_modify(|sealed| sealed.missing = missing);
@@ -197,7 +203,7 @@ impl Opening<'_> {
     }
 
     /// The first segment of all.
-    fn first(&mut self) -> Result<Tail, Error> {
+    fn first(&mut self) -> Result<Tail, LogError> {
         if self.wish.floor > 0 {
             let floor = self.wish.floor;
             self.recovery.notes.push(Note::error(format!(
@@ -208,22 +214,24 @@ impl Opening<'_> {
     }
 
     /// Seals a segment as it is and begins another behind it, at `base`.
-    fn follow(&mut self, before: Before, base: u64) -> Result<Tail, Error> {
+    fn follow(&mut self, before: PreviousSegment, base: u64) -> Result<Tail, LogError> {
         let tail = self.create(base, Some(before))?;
-        let Before { base, end, bytes, chain } = before;
-        self.recovery.sealed.insert(base, Sealed { bytes, end, chain, sealed_at_us: self.wish.now_us, missing: false });
+        let PreviousSegment { base, end, bytes, chain } = before;
+        self.recovery
+            .sealed
+            .insert(base, SealedSegments { bytes, end, chain, sealed_at_us: self.wish.now_us, missing: false });
         Ok(tail)
     }
 
-    fn create(&self, base: u64, before: Option<Before>) -> Result<Tail, Error> {
+    fn create(&self, base: u64, before: Option<PreviousSegment>) -> Result<Tail, LogError> {
         let spare = segment::prepare(self.home, self.wish.segment_bytes)?;
         let header = Header { base, created_us: self.wish.now_us, room: spare.len()?, before };
         segment::create(self.home, &self.key, &header, &spare)?;
-        Ok(Tail { file: spare, end: End { base, position: segment::DATA_AT, next: base, chain: 0 } })
+        Ok(Tail { file: spare, end: FrameEnd { base, position: segment::DATA_AT, next: base, chain: 0 } })
     }
 
     /// Mends the end of the newest segment. `Err`: nothing in it can be read, or its end is cut off; a new one must follow.
-    fn tail(&mut self, base: u64, header: Option<Header>) -> Result<Result<Tail, u64>, Error> {
+    fn tail(&mut self, base: u64, header: Option<Header>) -> Result<Result<Tail, u64>, LogError> {
         let name = segment::name(base);
         let file = self.home.open(&name, true)?;
         let bytes = file.read_whole(u64::MAX)?;
@@ -260,11 +268,11 @@ impl Opening<'_> {
         "segment {name}, the newest of the log, was cut short: how many records are gone from offset {} on is not known; put the file back from a backup and start again, or go on without them",
         end.next
     )));
-        let before = Before { base, end: next, bytes: end.position, chain: end.chain };
+        let before = PreviousSegment { base, end: next, bytes: end.position, chain: end.chain };
         self.follow(before, next).map(Ok)
     }
 
-    fn keep_torn(&self, end: &End, bytes: &[u8]) -> Result<PathBuf, Error> {
+    fn keep_torn(&self, end: &FrameEnd, bytes: &[u8]) -> Result<PathBuf, LogError> {
         let mut kept: Vec<String> = self.home.list()?.into_iter().filter(|name| name.starts_with(TORN)).collect();
         kept.truncate(kept.len().saturating_sub(TORN_MAX - 1));
         kept.iter().try_for_each(|name| self.home.remove(name))?;
@@ -276,9 +284,9 @@ impl Opening<'_> {
     }
 
     /// Carries the segments of the first format over, in order.
-    fn carry_over(&mut self, bases: &[u64], first_format: &[u64]) -> Result<(), Error> {
+    fn carry_over(&mut self, bases: &[u64], first_format: &[u64]) -> Result<(), LogError> {
         tracing::info!(segments = first_format.len(), "the intake log has an older format; it is carried over");
-        let mut before: Option<Before> = None;
+        let mut before: Option<PreviousSegment> = None;
         for (at, base) in bases.iter().enumerate() {
             if !first_format.contains(base) {
                 before = self.carried_before(*base)?;
@@ -287,7 +295,7 @@ impl Opening<'_> {
             let old = carry::Old { base: *base, next_base: bases.get(at + 1).copied(), before };
             let carried = carry::segment(self.home, &self.key, &old, self.wish.now_us)?;
             let end = carried.end;
-            before = Some(Before { base: *base, end: end.next, bytes: end.position, chain: end.chain });
+            before = Some(PreviousSegment { base: *base, end: end.next, bytes: end.position, chain: end.chain });
             if !carried.torn.is_empty() {
                 self.recovery.torn_kept = Some(self.keep_torn(&end, &carried.torn)?);
                 self.recovery.torn_bytes = carried.torn.len() as u64;
@@ -306,10 +314,10 @@ impl Opening<'_> {
     }
 
     /// What the segment behind one that was carried over before says of it.
-    fn carried_before(&self, base: u64) -> Result<Option<Before>, Error> {
+    fn carried_before(&self, base: u64) -> Result<Option<PreviousSegment>, LogError> {
         let bytes = self.home.open(&segment::name(base), false)?.read_whole(u64::MAX)?;
-        let End { next, position, chain, .. } = end_of(&self.key, base, &bytes).committed;
-        Ok(Some(Before { base, end: next, bytes: position, chain }))
+        let FrameEnd { next, position, chain, .. } = end_of(&self.key, base, &bytes).committed;
+        Ok(Some(PreviousSegment { base, end: next, bytes: position, chain }))
     }
 }
 

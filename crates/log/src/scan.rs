@@ -3,12 +3,12 @@
 //! A frame or a mark counts only when its check holds, it stands where it says, and its number is the one expected.
 //! Behind damage the number may be later: by no more than is known to have been given.
 
-use super::frame::{Group, HEADER_BYTES, MAGIC, MARK_BYTES, MARK_MAGIC, Read, read_mark};
-use super::key::Key;
+use super::frame::{HEADER_BYTES, MAGIC, MARK_BYTES, MARK_MAGIC, Read, RecordGroup, read_mark};
+use super::key::LogKey;
 
 /// Bytes of a segment.
-pub(super) struct Scan<'a> {
-    pub(super) key: &'a Key,
+pub(super) struct SegmentScan<'a> {
+    pub(super) key: &'a LogKey,
     pub(super) base: u64,
     /// Where in the segment the bytes begin.
     pub(super) origin: u64,
@@ -23,7 +23,7 @@ pub(super) struct Scan<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// A frame, with all its payload unless the bytes are the last.
-    Group(Group),
+    Group(RecordGroup),
     Mark,
     /// Nothing valid up to the position `to`; the next record there is `next`.
     Damage {
@@ -37,13 +37,13 @@ pub(super) enum Step {
 
 /// A valid frame or mark.
 enum Here {
-    Group(Group),
+    Group(RecordGroup),
     Mark(u64),
     Short,
     Nothing,
 }
 
-impl Scan<'_> {
+impl SegmentScan<'_> {
     /// What stands at `at`, where the record `expected` should be next.
     pub(super) fn step(&self, at: usize, expected: u64) -> Step {
         if at >= self.bytes.len() {
@@ -108,7 +108,7 @@ impl Scan<'_> {
         if bytes.len() < MARK_BYTES && MARK_MAGIC.starts_with(&bytes[..bytes.len().min(4)]) {
             return Here::Short;
         }
-        match Group::read(self.key, self.base, position, bytes) {
+        match RecordGroup::read(self.key, self.base, position, bytes) {
             Read::Group(group) => Here::Group(group),
             Read::Short => Here::Short,
             Read::No => Here::Nothing,

@@ -6,9 +6,9 @@
 //! Space is written as zeros ahead of use, so that a commit changes data blocks only and `fdatasync` has no metadata
 //! to write.
 
-use super::key::{Key, Sealed};
-use super::storage::{Handle, Home};
-use super::{Error, preamble};
+use super::key::{LogKey, SealedBytes};
+use super::storage::{FileHandle, Home};
+use super::{LogError, preamble};
 
 /// Where the second copy of the header lies: no bad block takes both.
 const SECOND_AT: u64 = 4096;
@@ -44,12 +44,12 @@ pub(super) struct Header {
     pub(super) created_us: i64,
     /// Bytes of the file when it was made; while it is written it is never shorter.
     pub(super) room: u64,
-    pub(super) before: Option<Before>,
+    pub(super) before: Option<PreviousSegment>,
 }
 
 /// What it says of the segment before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Before {
+pub(super) struct PreviousSegment {
     pub(super) base: u64,
     pub(super) end: u64,
     pub(super) bytes: u64,
@@ -57,8 +57,8 @@ pub(super) struct Before {
 }
 
 impl Header {
-    fn encode(&self, key: &Key) -> [u8; HEADER_BYTES] {
-        let before = self.before.unwrap_or(Before { base: NONE, end: self.base, bytes: 0, chain: 0 });
+    fn encode(&self, key: &LogKey) -> [u8; HEADER_BYTES] {
+        let before = self.before.unwrap_or(PreviousSegment { base: NONE, end: self.base, bytes: 0, chain: 0 });
         let mut bytes = [0; HEADER_BYTES];
         bytes[..preamble::BYTES].copy_from_slice(&preamble::write(MAGIC, FORMAT));
         let created = self.created_us.cast_unsigned();
@@ -66,28 +66,28 @@ impl Header {
         for (place, field) in bytes[preamble::BYTES..].chunks_exact_mut(8).zip(fields) {
             place.copy_from_slice(&field.to_le_bytes());
         }
-        let check = key.of(Sealed::Segment, &bytes[..HEADER_BYTES - 8]);
+        let check = key.of(SealedBytes::Segment, &bytes[..HEADER_BYTES - 8]);
         bytes[HEADER_BYTES - 8..].copy_from_slice(&check.to_le_bytes());
         bytes
     }
 
-    fn decode(key: &Key, bytes: &[u8]) -> Option<Self> {
+    fn decode(key: &LogKey, bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.first_chunk::<HEADER_BYTES>()?;
         let (rest, check) = bytes.split_last_chunk::<8>()?;
         let whole = preamble::format(bytes, MAGIC) == Some(FORMAT)
-            && key.of(Sealed::Segment, rest) == u64::from_le_bytes(*check);
+            && key.of(SealedBytes::Segment, rest) == u64::from_le_bytes(*check);
         let mut fields = [0; 7];
         for (field, place) in fields.iter_mut().zip(rest[preamble::BYTES..].chunks_exact(8)) {
             *field = place.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         }
         let [base, created_us, room, before, end, bytes, chain] = fields;
-        let before = (before != NONE).then_some(Before { base: before, end, bytes, chain });
+        let before = (before != NONE).then_some(PreviousSegment { base: before, end, bytes, chain });
         whole.then_some(Self { base, created_us: created_us.cast_signed(), room, before })
     }
 }
 
 /// What the first bytes of a segment's file are.
-pub(super) struct Looked {
+pub(super) struct LookedSegment {
     /// The header, from whichever copy is whole.
     pub(super) header: Option<Header>,
     /// Copies that are damaged although the other is whole.
@@ -101,12 +101,12 @@ pub(super) struct Looked {
 ///
 /// # Errors
 /// The file cannot be read, or a newer build wrote it.
-pub(super) fn look(home: &Home, base: u64, key: Option<&Key>) -> Result<Looked, Error> {
+pub(super) fn look(home: &Home, base: u64, key: Option<&LogKey>) -> Result<LookedSegment, LogError> {
     let name = name(base);
     let handle = home.open(&name, false)?;
     let mut first = handle.read_whole(DATA_AT)?;
     first.resize(usize::try_from(DATA_AT).unwrap_or(usize::MAX), 0);
-    let mut looked = Looked { header: None, damaged: Vec::new(), first_format: false, bytes: handle.len()? };
+    let mut looked = LookedSegment { header: None, damaged: Vec::new(), first_format: false, bytes: handle.len()? };
     for at in COPIES {
         let bytes = first.get(usize::try_from(at).unwrap_or(usize::MAX)..).unwrap_or_default();
         preamble::refuse_newer(&home.path(&name), bytes, MAGIC, FORMAT)?;
@@ -120,7 +120,7 @@ pub(super) fn look(home: &Home, base: u64, key: Option<&Key>) -> Result<Looked, 
 }
 
 /// Writes the copies of the header that lie at `copies`.
-pub(super) fn mend(home: &Home, key: &Key, header: &Header, copies: &[u64]) -> Result<(), Error> {
+pub(super) fn mend(home: &Home, key: &LogKey, header: &Header, copies: &[u64]) -> Result<(), LogError> {
     let handle = home.open(&name(header.base), true)?;
     for at in copies {
         handle.write_all(&header.encode(key), *at)?;
@@ -129,12 +129,12 @@ pub(super) fn mend(home: &Home, key: &Key, header: &Header, copies: &[u64]) -> R
 }
 
 /// Writes both copies into a file that will be a segment.
-pub(super) fn write_headers(key: &Key, header: &Header, file: &Handle) -> Result<(), Error> {
+pub(super) fn write_headers(key: &LogKey, header: &Header, file: &FileHandle) -> Result<(), LogError> {
     COPIES.into_iter().try_for_each(|at| file.write_all(&header.encode(key), at))
 }
 
 /// Makes the segment that `header` describes out of the spare file, whose handle is open. The name is durable then.
-pub(super) fn create(home: &Home, key: &Key, header: &Header, spare: &Handle) -> Result<(), Error> {
+pub(super) fn create(home: &Home, key: &LogKey, header: &Header, spare: &FileHandle) -> Result<(), LogError> {
     write_headers(key, header, spare)?;
     spare.sync_data()?;
     home.rename(SPARE, &name(header.base))?;
@@ -143,7 +143,7 @@ pub(super) fn create(home: &Home, key: &Key, header: &Header, spare: &Handle) ->
 
 /// Opens the spare file for the segment after this one; writes it first when it is not there: zeros, synced, under a
 /// name that no reader looks at. `bytes`: room for frames.
-pub(super) fn prepare(home: &Home, bytes: u64) -> Result<Handle, Error> {
+pub(super) fn prepare(home: &Home, bytes: u64) -> Result<FileHandle, LogError> {
     if let Some(spare) = home.find(SPARE, true)? {
         return Ok(spare);
     }
@@ -153,7 +153,7 @@ pub(super) fn prepare(home: &Home, bytes: u64) -> Result<Handle, Error> {
     })
 }
 
-fn fill(home: &Home, bytes: u64) -> Result<Handle, Error> {
+fn fill(home: &Home, bytes: u64) -> Result<FileHandle, LogError> {
     let file = home.create(UNFINISHED)?;
     let zeros = vec![0; usize::try_from(bytes.min(1 << 20)).unwrap_or(1 << 20)];
     let mut at = 0;

@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Error;
+use super::LogError;
 
 /// A directory of files.
 pub(super) trait Storage: Send + Sync {
@@ -40,7 +40,7 @@ pub(super) const SYNC: &str = "could not sync";
 
 /// What a failed call means for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(super) enum StorageFailure {
     /// No space is left; there may be some later.
     Full,
     /// The process or the machine has no file descriptor left; there may be one later.
@@ -49,11 +49,11 @@ pub(super) enum Failure {
     Disk,
 }
 
-impl Failure {
-    pub(super) fn of(error: &Error) -> Self {
+impl StorageFailure {
+    pub(super) fn of(error: &LogError) -> Self {
         const ENFILE: i32 = 23;
         const EMFILE: i32 = 24;
-        let Error::Io { cause, action, .. } = error else { return Self::Disk };
+        let LogError::Io { cause, action, .. } = error else { return Self::Disk };
         if *action == SYNC {
             // The kernel may have dropped what it could not write; nobody knows what is on the disk.
             return Self::Disk;
@@ -71,7 +71,7 @@ impl Failure {
 pub(super) struct Home(Arc<dyn Storage>);
 
 /// A [`Stored`] whose errors name the file and what was tried.
-pub(super) struct Handle {
+pub(super) struct FileHandle {
     file: Box<dyn Stored>,
     path: PathBuf,
 }
@@ -86,59 +86,59 @@ impl Home {
     }
 
     /// Names of the files, ascending.
-    pub(super) fn list(&self) -> Result<Vec<String>, Error> {
-        let mut names = again(|| self.0.list()).map_err(Error::io("could not list the log", &self.path("")))?;
+    pub(super) fn list(&self) -> Result<Vec<String>, LogError> {
+        let mut names = again(|| self.0.list()).map_err(LogError::io("could not list the log", &self.path("")))?;
         names.sort_unstable();
         Ok(names)
     }
 
-    pub(super) fn open(&self, name: &str, write: bool) -> Result<Handle, Error> {
+    pub(super) fn open(&self, name: &str, write: bool) -> Result<FileHandle, LogError> {
         let path = self.path(name);
-        let file = again(|| self.0.open(name, write)).map_err(Error::io("could not open", &path))?;
-        Ok(Handle { file, path })
+        let file = again(|| self.0.open(name, write)).map_err(LogError::io("could not open", &path))?;
+        Ok(FileHandle { file, path })
     }
 
     /// As [`Home::open`]; `None` when there is no such file.
-    pub(super) fn find(&self, name: &str, write: bool) -> Result<Option<Handle>, Error> {
+    pub(super) fn find(&self, name: &str, write: bool) -> Result<Option<FileHandle>, LogError> {
         match self.open(name, write) {
             Ok(handle) => Ok(Some(handle)),
-            Err(Error::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(LogError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    pub(super) fn create(&self, name: &str) -> Result<Handle, Error> {
+    pub(super) fn create(&self, name: &str) -> Result<FileHandle, LogError> {
         let path = self.path(name);
-        let file = again(|| self.0.create(name)).map_err(Error::io("could not make", &path))?;
-        Ok(Handle { file, path })
+        let file = again(|| self.0.create(name)).map_err(LogError::io("could not make", &path))?;
+        Ok(FileHandle { file, path })
     }
 
-    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
-        again(|| self.0.rename(from, to)).map_err(Error::io("could not name", &self.path(to)))
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), LogError> {
+        again(|| self.0.rename(from, to)).map_err(LogError::io("could not name", &self.path(to)))
     }
 
     /// Removes a file; one that is gone already is fine.
-    pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
+    pub(super) fn remove(&self, name: &str) -> Result<(), LogError> {
         match again(|| self.0.remove(name)) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                Err(Error::io("could not remove", &self.path(name))(cause))
+                Err(LogError::io("could not remove", &self.path(name))(cause))
             }
             _ => Ok(()),
         }
     }
 
-    pub(super) fn sync_names(&self) -> Result<(), Error> {
-        again(|| self.0.sync_names()).map_err(Error::io(SYNC, &self.path("")))
+    pub(super) fn sync_names(&self) -> Result<(), LogError> {
+        again(|| self.0.sync_names()).map_err(LogError::io(SYNC, &self.path("")))
     }
 
     /// Puts a small file in the place of another, whole or not at all: `spare` is where it is written first.
-    pub(super) fn replace(&self, name: &str, spare: &str, bytes: &[u8]) -> Result<(), Error> {
+    pub(super) fn replace(&self, name: &str, spare: &str, bytes: &[u8]) -> Result<(), LogError> {
         let handle = self.create(spare)?;
         self.put(name, spare, &handle, bytes)
     }
 
     /// As [`Home::replace`], with the file `spare` open already.
-    pub(super) fn put(&self, name: &str, spare: &str, handle: &Handle, bytes: &[u8]) -> Result<(), Error> {
+    pub(super) fn put(&self, name: &str, spare: &str, handle: &FileHandle, bytes: &[u8]) -> Result<(), LogError> {
         handle.write_all(bytes, 0)?;
         handle.sync_all()?;
         self.rename(spare, name)?;
@@ -146,13 +146,13 @@ impl Home {
     }
 }
 
-impl Handle {
+impl FileHandle {
     /// Reads until `bytes` is full or the file ends; answers how much was read.
-    pub(super) fn read(&self, bytes: &mut [u8], at: u64) -> Result<usize, Error> {
+    pub(super) fn read(&self, bytes: &mut [u8], at: u64) -> Result<usize, LogError> {
         let mut done = 0;
         while done < bytes.len() {
             let more = again(|| self.file.read_at(&mut bytes[done..], at.saturating_add(done as u64)));
-            match more.map_err(Error::io("could not read", &self.path))? {
+            match more.map_err(LogError::io("could not read", &self.path))? {
                 0 => break,
                 more => done += more,
             }
@@ -161,7 +161,7 @@ impl Handle {
     }
 
     /// The whole file, or its first `bytes_max`.
-    pub(super) fn read_whole(&self, bytes_max: u64) -> Result<Vec<u8>, Error> {
+    pub(super) fn read_whole(&self, bytes_max: u64) -> Result<Vec<u8>, LogError> {
         let len = usize::try_from(self.len()?.min(bytes_max)).unwrap_or(usize::MAX);
         let mut bytes = vec![0; len];
         let read = self.read(&mut bytes, 0)?;
@@ -169,32 +169,32 @@ impl Handle {
         Ok(bytes)
     }
 
-    pub(super) fn write_all(&self, bytes: &[u8], at: u64) -> Result<(), Error> {
+    pub(super) fn write_all(&self, bytes: &[u8], at: u64) -> Result<(), LogError> {
         let mut done = 0;
         while done < bytes.len() {
             let more = again(|| match self.file.write_at(&bytes[done..], at.saturating_add(done as u64)) {
                 Ok(0) => Err(io::ErrorKind::WriteZero.into()),
                 other => other,
             });
-            done += more.map_err(Error::io("could not write", &self.path))?;
+            done += more.map_err(LogError::io("could not write", &self.path))?;
         }
         Ok(())
     }
 
-    pub(super) fn set_len(&self, len: u64) -> Result<(), Error> {
-        again(|| self.file.set_len(len)).map_err(Error::io("could not cut", &self.path))
+    pub(super) fn set_len(&self, len: u64) -> Result<(), LogError> {
+        again(|| self.file.set_len(len)).map_err(LogError::io("could not cut", &self.path))
     }
 
-    pub(super) fn sync_data(&self) -> Result<(), Error> {
-        again(|| self.file.sync_data()).map_err(Error::io(SYNC, &self.path))
+    pub(super) fn sync_data(&self) -> Result<(), LogError> {
+        again(|| self.file.sync_data()).map_err(LogError::io(SYNC, &self.path))
     }
 
-    pub(super) fn sync_all(&self) -> Result<(), Error> {
-        again(|| self.file.sync_all()).map_err(Error::io(SYNC, &self.path))
+    pub(super) fn sync_all(&self) -> Result<(), LogError> {
+        again(|| self.file.sync_all()).map_err(LogError::io(SYNC, &self.path))
     }
 
-    pub(super) fn len(&self) -> Result<u64, Error> {
-        again(|| self.file.len()).map_err(Error::io("could not read the size of", &self.path))
+    pub(super) fn len(&self) -> Result<u64, LogError> {
+        again(|| self.file.len()).map_err(LogError::io("could not read the size of", &self.path))
     }
 }
 
@@ -216,14 +216,14 @@ pub(super) struct Disk {
 
 impl Disk {
     /// The directory, made when it is not there. Only its owner may look into it: it holds personal data.
-    pub(super) fn create(dir: &Path) -> Result<Home, Error> {
+    pub(super) fn create(dir: &Path) -> Result<Home, LogError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(Error::io("could not make the directory", dir))?;
+        made.map_err(LogError::io("could not make the directory", dir))?;
         Self::at(dir)
     }
 
-    pub(super) fn at(dir: &Path) -> Result<Home, Error> {
-        let names = File::open(dir).map_err(Error::io("could not open the directory", dir))?;
+    pub(super) fn at(dir: &Path) -> Result<Home, LogError> {
+        let names = File::open(dir).map_err(LogError::io("could not open the directory", dir))?;
         Ok(Home::new(Arc::new(Self { dir: dir.to_owned(), names })))
     }
 }

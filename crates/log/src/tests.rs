@@ -36,7 +36,7 @@ impl House {
         runtime.block_on(self.log.append(frames))
     }
 
-    fn read(&self, from: u64) -> (Vec<(u64, Vec<u8>)>, Vec<Damage>) {
+    fn read(&self, from: u64) -> (Vec<(u64, Vec<u8>)>, Vec<LogDamage>) {
         let mut reader = self.log.reader(from).unwrap();
         let (mut records, mut damage) = (Vec::new(), Vec::new());
         loop {
@@ -154,7 +154,7 @@ fn retention_waits_for_the_slowest_cursor_unless_the_cap_says_otherwise() {
     assert!(trimmed.segments > 0 && trimmed.records_lost == 0);
     assert!(house.log.oldest() > 0 && house.log.oldest() <= 50);
     assert_eq!(house.read(50).0, expect(50, 100));
-    assert!(matches!(house.log.reader(0), Err(Error::Trimmed { wanted: 0, .. })));
+    assert!(matches!(house.log.reader(0), Err(LogError::Trimmed { wanted: 0, .. })));
     drop(house);
     let capped = Settings { segment_bytes: 1000, hard_cap_bytes: Some(25_000), ..Settings::default() };
     let (log, writer, recovery) = Log::open(dir.path(), capped, 0, 1).unwrap();

@@ -8,16 +8,16 @@ use std::thread::{self, JoinHandle};
 use tidegate_process::clock;
 
 use super::frame::{MARK_BYTES, mark};
-use super::segment::{self, Before, Header};
-use super::storage::{Failure, Handle, Home};
-use super::{Append, AppendError, End, Error, Inner, Sealed, Tail, lock, manifest};
+use super::segment::{self, Header, PreviousSegment};
+use super::storage::{FileHandle, Home, StorageFailure};
+use super::{Append, AppendError, FrameEnd, LogError, LogInner, SealedSegments, Tail, lock, manifest};
 
 /// Bytes written under one sync. A larger group would only make its members wait longer.
 pub(super) const GROUP_BYTES_MAX: usize = 8 << 20;
 
 /// The part of the log that writes; [`Writer::run`] it on a thread of its own.
 pub struct Writer {
-    inner: Arc<Inner>,
+    inner: Arc<LogInner>,
     tail: Tail,
     /// The thread that writes the next segment's file.
     preparing: Option<JoinHandle<Option<Ahead>>>,
@@ -32,18 +32,18 @@ pub struct Writer {
 
 /// What the next roll needs, open ahead of it: it takes no new file descriptor.
 struct Ahead {
-    spare: Handle,
-    manifest: Handle,
+    spare: FileHandle,
+    manifest: FileHandle,
 }
 
 impl Ahead {
-    fn prepare(home: &Home, segment_bytes: u64) -> Result<Self, Error> {
+    fn prepare(home: &Home, segment_bytes: u64) -> Result<Self, LogError> {
         Ok(Self { spare: segment::prepare(home, segment_bytes)?, manifest: home.create(manifest::AHEAD)? })
     }
 }
 
 impl Writer {
-    pub(super) fn new(inner: Arc<Inner>, tail: Tail) -> Self {
+    pub(super) fn new(inner: Arc<LogInner>, tail: Tail) -> Self {
         let (group, staging) = (Vec::new(), Vec::with_capacity(1 << 20));
         Self { inner, tail, preparing: None, ahead: None, manifest_due: false, threaded: false, group, staging }
     }
@@ -147,14 +147,14 @@ impl Writer {
 
     /// Says on disk that everything up to here is durable, before anybody is answered. The mark itself is synced with
     /// the next group: a power cut may lose it, the end of the process does not.
-    fn mark(&self, end: &mut End) -> Result<(), AppendError> {
+    fn mark(&self, end: &mut FrameEnd) -> Result<(), AppendError> {
         match self.tail.file.write_all(&mark(&self.inner.key, end), end.position) {
             Ok(()) => {
                 end.position += MARK_BYTES as u64;
                 Ok(())
             }
             // The records are on disk and their space is taken; the next group's mark will do for both.
-            Err(error) if Failure::of(&error) != Failure::Disk => {
+            Err(error) if StorageFailure::of(&error) != StorageFailure::Disk => {
                 tracing::warn!(error = %error, "a commit mark of the intake log could not be written; the next one covers it");
                 Ok(())
             }
@@ -163,23 +163,23 @@ impl Writer {
     }
 
     /// Seals the segment at its tail and starts the next. A failure leaves everything as it was.
-    fn roll(&mut self) -> Result<(), Error> {
+    fn roll(&mut self) -> Result<(), LogError> {
         self.make_ahead()?;
         let now_us = clock::now_us();
         let inner = &self.inner;
         let Some(ahead) = &self.ahead else { return Ok(()) };
         // Its last mark, too: nothing that was answered for may look like a torn write.
         self.tail.file.sync_data()?;
-        let End { base, position, next, chain } = self.tail.end;
-        let before = Before { base, end: next, bytes: position, chain };
+        let FrameEnd { base, position, next, chain } = self.tail.end;
+        let before = PreviousSegment { base, end: next, bytes: position, chain };
         let header = Header { base: next, created_us: now_us, room: ahead.spare.len()?, before: Some(before) };
         segment::create(&inner.home, &inner.key, &header, &ahead.spare)?;
         let Some(Ahead { spare, manifest }) = self.ahead.take() else { return Ok(()) };
-        let new = Tail { file: spare, end: End { base: next, position: segment::DATA_AT, next, chain: 0 } };
+        let new = Tail { file: spare, end: FrameEnd { base: next, position: segment::DATA_AT, next, chain: 0 } };
         let old = std::mem::replace(&mut self.tail, new);
         {
             let mut segments = lock(&inner.segments);
-            let sealed = Sealed { bytes: position, end: next, chain, sealed_at_us: now_us, missing: false };
+            let sealed = SealedSegments { bytes: position, end: next, chain, sealed_at_us: now_us, missing: false };
             segments.sealed.insert(base, sealed);
             (segments.active, segments.active_bytes, segments.active_end) = (next, segment::DATA_AT, next);
         }
@@ -196,7 +196,7 @@ impl Writer {
 
     /// Names the segment being written in the manifest, after the roll could not: were it lost, its absence would be
     /// known.
-    fn write_manifest(&mut self) -> Result<(), Error> {
+    fn write_manifest(&mut self) -> Result<(), LogError> {
         self.put_manifest(None)?;
         if self.ahead.is_none() && self.preparing.is_none() {
             self.prepare_next();
@@ -205,7 +205,7 @@ impl Writer {
     }
 
     /// Writes the manifest, into a file that is open already or a new one.
-    fn put_manifest(&mut self, ahead: Option<&Handle>) -> Result<(), Error> {
+    fn put_manifest(&mut self, ahead: Option<&FileHandle>) -> Result<(), LogError> {
         let inner = &self.inner;
         let _manifest = lock(&inner.manifest);
         let bytes = lock(&inner.segments).manifest().encode(&inner.key);
@@ -235,7 +235,7 @@ impl Writer {
     }
 
     /// What the next roll needs, made now when it is not there yet.
-    pub(super) fn make_ahead(&mut self) -> Result<(), Error> {
+    pub(super) fn make_ahead(&mut self) -> Result<(), LogError> {
         // Two threads on one spare file would be zeros over a live segment.
         if let Some(preparing) = self.preparing.take() {
             self.ahead = preparing.join().ok().flatten().or_else(|| self.ahead.take());
@@ -246,15 +246,15 @@ impl Writer {
         Ok(())
     }
 
-    fn refuse(&self, action: &str, error: &Error) -> AppendError {
+    fn refuse(&self, action: &str, error: &LogError) -> AppendError {
         if self.inner.poisoned.load(Ordering::Acquire) {
             return AppendError::Poisoned;
         }
         tracing::error!(error = %Chain(error), "the intake log {action}; nothing of this group was accepted");
-        match Failure::of(error) {
-            Failure::Full => AppendError::DiskFull,
-            Failure::Busy => AppendError::Overloaded,
-            Failure::Disk => self.poison(),
+        match StorageFailure::of(error) {
+            StorageFailure::Full => AppendError::DiskFull,
+            StorageFailure::Busy => AppendError::Overloaded,
+            StorageFailure::Disk => self.poison(),
         }
     }
 
@@ -277,7 +277,7 @@ impl Writer {
 }
 
 /// An error with its cause, for a log line.
-struct Chain<'a>(&'a Error);
+struct Chain<'a>(&'a LogError);
 
 impl std::fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -286,20 +286,20 @@ impl std::fmt::Display for Chain<'_> {
     }
 }
 
-fn write(tail: &Tail, bytes: &[u8]) -> Result<(), Error> {
+fn write(tail: &Tail, bytes: &[u8]) -> Result<(), LogError> {
     fail::fail_point!("intake_write_torn", |_| {
         let _ = tail.file.write_all(&bytes[..bytes.len() / 2], tail.end.position);
         std::process::abort();
     });
     fail::fail_point!("intake_write", |_| {
-        Err(Error::io("could not write", "a fail point".as_ref())(io::Error::from_raw_os_error(28)))
+        Err(LogError::io("could not write", "a fail point".as_ref())(io::Error::from_raw_os_error(28)))
     });
     tail.file.write_all(bytes, tail.end.position)
 }
 
-fn sync(tail: &Tail) -> Result<(), Error> {
+fn sync(tail: &Tail) -> Result<(), LogError> {
     fail::fail_point!("intake_sync", |_| {
-        Err(Error::io("could not sync", "a fail point".as_ref())(io::Error::from_raw_os_error(5)))
+        Err(LogError::io("could not sync", "a fail point".as_ref())(io::Error::from_raw_os_error(5)))
     });
     tail.file.sync_data()
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 
-use super::{Limits, Peer};
+use super::{ConnectionLimits, Peer};
 
 /// A rate says nothing before this much waiting.
 const RATE_GRACE_MS: u64 = 5_000;
@@ -218,7 +218,7 @@ impl Connection {
     }
 
     /// What its task is to be told when its client has taken too long.
-    pub(super) fn overdue(&self, now: u64, limits: &Limits) -> Option<Signal> {
+    pub(super) fn overdue(&self, now: u64, limits: &ConnectionLimits) -> Option<Signal> {
         let stalled_since = self.stalled_since.load(Relaxed);
         if stalled_since != 0 {
             let stalled = now.saturating_sub(stalled_since);
@@ -266,7 +266,7 @@ impl Connection {
     }
 }
 
-fn is_slow(bytes: u64, waited_ms: u64, limits: &Limits) -> bool {
+fn is_slow(bytes: u64, waited_ms: u64, limits: &ConnectionLimits) -> bool {
     waited_ms > RATE_GRACE_MS && bytes.saturating_mul(1000) / waited_ms < limits.rate_min
 }
 
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn every_wait_for_a_client_has_an_end() {
-        let limits = Limits::default();
+        let limits = ConnectionLimits::default();
         let (soon, late) = (9_000, 11_000);
         let fresh = connection();
         assert_eq!((fresh.overdue(soon, &limits), fresh.overdue(late, &limits)), (None, Some(Signal::Close)));

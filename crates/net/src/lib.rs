@@ -46,11 +46,11 @@ use table::Table;
 pub use web::{Proxies, ProxyError, WebSettings};
 
 /// What every client gets: a small body, whole.
-pub type Reply = Response<Full<Bytes>>;
+pub type HttpReply = Response<Full<Bytes>>;
 
 /// Limits of one port's connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// From the first byte of a request to the end of its head; also how long a new connection may send nothing.
     pub head_timeout: Duration,
     /// Between the requests of a connection.
@@ -69,7 +69,7 @@ pub struct Limits {
     pub stop_timeout: Duration,
 }
 
-impl Default for Limits {
+impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             head_timeout: Duration::from_secs(10),
@@ -96,10 +96,10 @@ pub struct Peer {
 /// What a port serves.
 pub trait Service: Send + Sync + 'static {
     /// Answers a request. It is dropped when the client goes away, or sends its body too slowly.
-    fn answer(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = Reply> + Send;
+    fn answer(&self, request: Request<RequestBody>, peer: Peer) -> impl Future<Output = HttpReply> + Send;
 
     /// What a client hears whose body comes too slowly.
-    fn too_slow(&self) -> Reply;
+    fn too_slow(&self) -> HttpReply;
 }
 
 /// Connections that may wait in the kernel until they are accepted.
@@ -116,7 +116,7 @@ impl Port {
     ///
     /// # Errors
     /// The address is taken or not ours.
-    pub fn open(listen: SocketAddr, limits: Limits, trusted: Vec<Network>) -> std::io::Result<Self> {
+    pub fn open(listen: SocketAddr, limits: ConnectionLimits, trusted: Vec<Network>) -> std::io::Result<Self> {
         let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
         socket.bind(listen)?;

@@ -28,13 +28,13 @@ mod secret;
 mod sign;
 
 pub use address::is_global;
-pub use client::{Client, OutboundError, Response, Settings};
-pub use policy::{Origin, Policy, Refusal, Rule};
+pub use client::{OutboundClient, OutboundError, OutboundResponse, Settings};
+pub use policy::{AllowedOrigin, HostRule, Policy, PolicyRefusal};
 pub use reach::{Unreachable, reach};
-pub use request::Request;
+pub use request::OutboundRequest;
 pub use resolve::{Resolve, SystemResolver};
 pub use secret::{Secrets, has_placeholder, placeholder};
-pub use sign::{Authentication, Digest, mac};
+pub use sign::{RequestSigning, SigningDigest, mac};
 
 /// The methods of requests.
 pub use hyper::Method;

@@ -22,8 +22,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::connection::{Connection, Signal};
 use super::io::Socket;
-use super::table::Place;
-use super::{Port, Reply, RequestBody, Service};
+use super::table::ConnectionPlace;
+use super::{HttpReply, Port, RequestBody, Service};
 
 /// How often waits are looked at.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
@@ -155,7 +155,7 @@ impl Told {
 }
 
 /// One connection, to its end.
-async fn serve<S: Service>(stream: TcpStream, place: Place, service: Arc<S>) {
+async fn serve<S: Service>(stream: TcpStream, place: ConnectionPlace, service: Arc<S>) {
     let _ = stream.set_nodelay(true);
     let connection = &place.connection;
     let stop_timeout = place.limits().stop_timeout;
@@ -191,7 +191,7 @@ async fn serve<S: Service>(stream: TcpStream, place: Place, service: Arc<S>) {
     .await;
 }
 
-async fn answer<S: Service>(service: &S, connection: &Arc<Connection>, request: Request<Incoming>) -> Reply {
+async fn answer<S: Service>(service: &S, connection: &Arc<Connection>, request: Request<Incoming>) -> HttpReply {
     connection.begin();
     let request = request.map(|incoming| RequestBody::new(incoming, Arc::clone(connection)));
     let mut answering = pin!(service.answer(request, connection.peer));

@@ -12,37 +12,37 @@ use tokio::sync::Notify;
 
 use super::address::{Caller, Network};
 use super::connection::{Connection, Idleness, Signal, moment};
-use super::{Limits, Peer};
+use super::{ConnectionLimits, Peer};
 
 pub(super) struct Table {
-    pub(super) limits: Limits,
+    pub(super) limits: ConnectionLimits,
     trusted: Vec<Network>,
     epoch: Instant,
-    entries: Mutex<Entries>,
+    entries: Mutex<ConnectionEntries>,
     /// A connection has ended, and its descriptor is free.
     pub(super) ended: Notify,
 }
 
 #[derive(Default)]
-struct Entries {
+struct ConnectionEntries {
     connections: HashMap<u64, Arc<Connection>>,
     callers: HashMap<Caller, Arc<AtomicUsize>>,
     next: u64,
 }
 
 /// A place in the table; given back when dropped.
-pub(super) struct Place {
+pub(super) struct ConnectionPlace {
     pub(super) connection: Arc<Connection>,
     id: u64,
     table: Arc<Table>,
 }
 
 impl Table {
-    pub(super) fn new(limits: Limits, trusted: Vec<Network>) -> Self {
+    pub(super) fn new(limits: ConnectionLimits, trusted: Vec<Network>) -> Self {
         Self { limits, trusted, epoch: Instant::now(), entries: Mutex::default(), ended: Notify::new() }
     }
 
-    fn entries(&self) -> MutexGuard<'_, Entries> {
+    fn entries(&self) -> MutexGuard<'_, ConnectionEntries> {
         self.entries.lock()
     }
 
@@ -51,7 +51,7 @@ impl Table {
     }
 
     /// A place for a new connection. When there is none, the idlest gives up its own; `None` when nobody is idle.
-    pub(super) fn admit(self: &Arc<Self>, address: SocketAddr, local: SocketAddr) -> Option<Place> {
+    pub(super) fn admit(self: &Arc<Self>, address: SocketAddr, local: SocketAddr) -> Option<ConnectionPlace> {
         let mut entries = self.entries();
         let ip = address.ip();
         let is_proxy = self.trusted.iter().any(|network| network.holds(ip));
@@ -75,7 +75,7 @@ impl Table {
         let id = entries.next;
         entries.next += 1;
         entries.connections.insert(id, Arc::clone(&connection));
-        Some(Place { connection, id, table: Arc::clone(self) })
+        Some(ConnectionPlace { connection, id, table: Arc::clone(self) })
     }
 
     /// Closes up to `most` idle connections, because something else than places has run out.
@@ -106,7 +106,7 @@ impl Table {
     }
 }
 
-impl Entries {
+impl ConnectionEntries {
     /// Closes the idlest connections that fit: many silent unknown clients, else one. Answers how many. They are out of the table at
     /// once; their tasks end a moment later.
     fn shed(&mut self, now: u64, most: usize, fits: impl Fn(&Connection) -> bool) -> usize {
@@ -145,13 +145,13 @@ impl Entries {
     }
 }
 
-impl Place {
-    pub(super) fn limits(&self) -> &Limits {
+impl ConnectionPlace {
+    pub(super) fn limits(&self) -> &ConnectionLimits {
         &self.table.limits
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let mut entries = self.table.entries();
         entries.take_out(self.id);
@@ -165,22 +165,23 @@ mod tests {
     use super::*;
 
     fn table(all: usize, each: usize) -> Arc<Table> {
-        let limits = Limits { connections_max: all, connections_address_max: each, ..Limits::default() };
+        let limits =
+            ConnectionLimits { connections_max: all, connections_address_max: each, ..ConnectionLimits::default() };
         Arc::new(Table::new(limits, vec!["10.0.0.0/8".parse().unwrap()]))
     }
 
-    fn admit(table: &Arc<Table>, ip: &str) -> Option<Place> {
+    fn admit(table: &Arc<Table>, ip: &str) -> Option<ConnectionPlace> {
         table.admit(SocketAddr::new(ip.parse().unwrap(), 1), "127.0.0.1:80".parse().unwrap())
     }
 
-    fn has(table: &Table, place: &Place) -> bool {
+    fn has(table: &Table, place: &ConnectionPlace) -> bool {
         table.entries().connections.contains_key(&place.id)
     }
 
     #[test]
     fn a_full_table_sheds_the_crowd_and_never_work() {
         let table = table(4, 3);
-        let crowd: Vec<Place> = (0..3).map(|_| admit(&table, "192.0.2.1").unwrap()).collect();
+        let crowd: Vec<ConnectionPlace> = (0..3).map(|_| admit(&table, "192.0.2.1").unwrap()).collect();
         let alone = admit(&table, "192.0.2.2").unwrap();
         let next = admit(&table, "192.0.2.3").unwrap();
         assert!(has(&table, &alone) && has(&table, &next), "who is alone stays");
@@ -196,10 +197,10 @@ mod tests {
     #[test]
     fn an_address_has_its_share_and_a_proxy_has_none() {
         let table = table(100, 2);
-        let mine: Vec<Place> = (0..5).filter_map(|_| admit(&table, "2001:db8::1")).collect();
+        let mine: Vec<ConnectionPlace> = (0..5).filter_map(|_| admit(&table, "2001:db8::1")).collect();
         assert_eq!(mine.iter().filter(|place| has(&table, place)).count(), 2);
         assert!(has(&table, &mine[4]), "the new one stays");
-        let proxied: Vec<Place> = (0..50).filter_map(|_| admit(&table, "10.0.0.1")).collect();
+        let proxied: Vec<ConnectionPlace> = (0..50).filter_map(|_| admit(&table, "10.0.0.1")).collect();
         assert_eq!(proxied.iter().filter(|place| has(&table, place)).count(), 50);
         drop((mine, proxied));
         assert!(table.is_empty() && table.entries().callers.is_empty(), "nothing is remembered of who has gone");

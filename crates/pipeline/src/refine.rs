@@ -33,11 +33,11 @@ pub use judge::{Judged, judged};
 use log_range::LogRange;
 pub use log_range::Refined;
 use stage::Stages;
-pub use stage::{Functions, Recall};
+pub use stage::{Recall, SourceFunctions};
 
 use tidegate_contract::Contract;
 use tidegate_event::Event;
-use tidegate_log::{self as intake, Log, Reader};
+use tidegate_log::{self as intake, Log, LogReader};
 use tidegate_process::task;
 use tidegate_state::{self as state, State};
 use tidegate_wasm::function::Unfinished;
@@ -65,11 +65,11 @@ impl Default for Settings {
 
 /// A log range could not be refined; asking again may help.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
+pub enum RefineError {
     #[error(transparent)]
-    Log(#[from] Arc<intake::Error>),
+    Log(#[from] Arc<intake::LogError>),
     #[error(transparent)]
-    State(#[from] Arc<state::Error>),
+    State(#[from] Arc<state::StateError>),
     #[error("the refiner has stopped")]
     Stopped,
     #[error(transparent)]
@@ -78,39 +78,39 @@ pub enum Error {
     Recall(String),
 }
 
-impl From<intake::Error> for Error {
-    fn from(error: intake::Error) -> Self {
+impl From<intake::LogError> for RefineError {
+    fn from(error: intake::LogError) -> Self {
         Self::Log(Arc::new(error))
     }
 }
 
-impl From<state::Error> for Error {
-    fn from(error: state::Error) -> Self {
+impl From<state::StateError> for RefineError {
+    fn from(error: state::StateError) -> Self {
         Self::State(Arc::new(error))
     }
 }
 
 /// Asks the refiner; clones share it.
 #[derive(Clone)]
-pub struct Handle {
-    asks: mpsc::Sender<Ask>,
+pub struct RefinerHandle {
+    asks: mpsc::Sender<RefineRequest>,
     stages: Arc<Stages>,
 }
 
-struct Ask {
+struct RefineRequest {
     from: u64,
     /// Computed once more, whatever is remembered.
     afresh: bool,
-    reply: oneshot::Sender<Result<Arc<LogRange>, Error>>,
+    reply: oneshot::Sender<Result<Arc<LogRange>, RefineError>>,
 }
 
-impl Handle {
+impl RefinerHandle {
     /// What goes on of `source` in the log range that holds `from`; waits until the log has one. It may begin before
     /// `from`.
     ///
     /// # Errors
     /// The log or the state cannot be read, a function of old cannot be had again, or the refiner has stopped.
-    pub async fn refined(&self, source: &str, from: u64) -> Result<Arc<Refined>, Error> {
+    pub async fn refined(&self, source: &str, from: u64) -> Result<Arc<Refined>, RefineError> {
         let log_range = self.ask(from, false).await?;
         self.stages.refined(self, source, log_range).await
     }
@@ -124,19 +124,19 @@ impl Handle {
         live: &mut watch::Receiver<Arc<FunctionChain>>,
         events: Vec<Event>,
         batch: &BatchContext,
-    ) -> Result<ChainOutput, Error> {
+    ) -> Result<ChainOutput, RefineError> {
         self.stages.of_sync(live, events, batch).await
     }
 
     /// The log range that holds `from`, with all its events even when they were taken before.
-    async fn afresh(&self, from: u64) -> Result<Arc<LogRange>, Error> {
+    async fn afresh(&self, from: u64) -> Result<Arc<LogRange>, RefineError> {
         self.ask(from, true).await
     }
 
-    async fn ask(&self, from: u64, afresh: bool) -> Result<Arc<LogRange>, Error> {
+    async fn ask(&self, from: u64, afresh: bool) -> Result<Arc<LogRange>, RefineError> {
         let (reply, answer) = oneshot::channel();
-        self.asks.send(Ask { from, afresh, reply }).await.map_err(|_| Error::Stopped)?;
-        answer.await.map_err(|_| Error::Stopped)?
+        self.asks.send(RefineRequest { from, afresh, reply }).await.map_err(|_| RefineError::Stopped)?;
+        answer.await.map_err(|_| RefineError::Stopped)?
     }
 }
 
@@ -144,7 +144,7 @@ impl Handle {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(transparent)]
-    Refine(#[from] Error),
+    Refine(#[from] RefineError),
     #[error("could not start the thread of the refiner: {0}")]
     Thread(#[from] std::io::Error),
 }
@@ -157,9 +157,9 @@ pub struct Refiner {
     settings: Settings,
     refined_to: u64,
     /// Reads at the refine cursor.
-    head: Option<Reader>,
+    head: Option<LogReader>,
     /// Readers of lagging syncs, each at the offset that will be asked for next.
-    laggards: VecDeque<Reader>,
+    laggards: VecDeque<LogReader>,
     remembered: VecDeque<Arc<LogRange>>,
     remembered_bytes: usize,
 }
@@ -172,7 +172,7 @@ impl Refiner {
     ///
     /// # Errors
     /// The state cannot be read.
-    pub fn open(log: Log, state: State, rules: Vec<Rules>, settings: Settings) -> Result<Self, Error> {
+    pub fn open(log: Log, state: State, rules: Vec<Rules>, settings: Settings) -> Result<Self, RefineError> {
         let refined_to = state.refined_to()?;
         let rules = rules.into_iter().map(|rules| (Arc::clone(&rules.source), rules)).collect();
         let (laggards, remembered) = (VecDeque::new(), VecDeque::new());
@@ -184,7 +184,7 @@ impl Refiner {
     ///
     /// # Errors
     /// The state cannot be read, or the operating system refused a thread.
-    pub fn run(self, functions: Functions, state: State) -> Result<(Handle, JoinHandle<()>), RunError> {
+    pub fn run(self, functions: SourceFunctions, state: State) -> Result<(RefinerHandle, JoinHandle<()>), RunError> {
         let stages = Stages::open(functions, state, self.settings.remembered_bytes_max)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (asks, asked) = mpsc::channel(64);
@@ -193,13 +193,13 @@ impl Refiner {
             runtime.block_on(self.serve(asked));
         };
         let thread = std::thread::Builder::new().name("refine".into()).spawn(work)?;
-        Ok((Handle { asks, stages: Arc::new(stages) }, thread))
+        Ok((RefinerHandle { asks, stages: Arc::new(stages) }, thread))
     }
 
-    async fn serve(mut self, mut asked: mpsc::Receiver<Ask>) {
+    async fn serve(mut self, mut asked: mpsc::Receiver<RefineRequest>) {
         let mut committed = self.log.follow();
         // Those who are at the end of the log and wait for more.
-        let mut waiting: Vec<Ask> = Vec::new();
+        let mut waiting: Vec<RefineRequest> = Vec::new();
         loop {
             let ask = tokio::select! {
                 biased;
@@ -235,7 +235,7 @@ impl Refiner {
     }
 
     /// The log range that holds `from`: remembered, computed again, or refined now. `None` at the end of the log.
-    fn find(&mut self, from: u64, afresh: bool) -> Result<Option<Arc<LogRange>>, Error> {
+    fn find(&mut self, from: u64, afresh: bool) -> Result<Option<Arc<LogRange>>, RefineError> {
         let remembered = self.remembered.iter().find(|log_range| log_range.range.contains(&from));
         if let Some(log_range) = remembered.filter(|_| !afresh) {
             return Ok(Some(Arc::clone(log_range)));
@@ -266,7 +266,7 @@ impl Refiner {
     }
 
     /// Refines the log range at the refine cursor and moves the cursor over it.
-    fn forward(&mut self) -> Result<LogRange, Error> {
+    fn forward(&mut self) -> Result<LogRange, RefineError> {
         let mut reader = match self.head.take() {
             Some(reader) if reader.next() == self.refined_to => reader,
             _ => self.reader(self.refined_to)?,
@@ -281,7 +281,7 @@ impl Refiner {
     }
 
     /// Computes the log range that holds `from` once more.
-    fn again(&mut self, from: u64) -> Result<Arc<LogRange>, Error> {
+    fn again(&mut self, from: u64) -> Result<Arc<LogRange>, RefineError> {
         let settings = &self.settings;
         let known = self.state.log_range_at(from)?;
         // Its bounds are only unknown when the records before it are trimmed away.
@@ -290,7 +290,7 @@ impl Refiner {
             Some(at) => self.laggards.remove(at).map_or_else(|| self.reader(range.start), Ok)?,
             None => self.reader(range.start)?,
         };
-        let mut chunk = intake::Chunk { next: range.start, ..intake::Chunk::default() };
+        let mut chunk = intake::ReadChunk { next: range.start, ..intake::ReadChunk::default() };
         while chunk.next < range.end {
             let left = usize::try_from(range.end - chunk.next).unwrap_or(usize::MAX);
             let more = reader.read(settings.log_range_bytes_max, left)?;
@@ -311,9 +311,9 @@ impl Refiner {
     }
 
     /// A reader at `offset`, or at the oldest record that is left.
-    fn reader(&self, offset: u64) -> Result<Reader, Error> {
+    fn reader(&self, offset: u64) -> Result<LogReader, RefineError> {
         match self.log.reader(offset) {
-            Err(intake::Error::Trimmed { wanted, oldest }) => {
+            Err(intake::LogError::Trimmed { wanted, oldest }) => {
                 tracing::error!(
                     wanted,
                     oldest,

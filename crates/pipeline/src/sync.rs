@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use choice::{Consent, spelling};
-pub use filter::Filter;
+pub use filter::SyncFilter;
 pub use mapping::{Mapping, Pointer};
 pub use worker::Worker;
 
@@ -32,7 +32,7 @@ use tidegate_event::destination::Destination;
 pub struct Sync {
     pub name: Arc<str>,
     pub source: Arc<str>,
-    pub filter: Filter,
+    pub filter: SyncFilter,
     /// After the filter; the function chain may change at any time.
     pub functions: watch::Receiver<Arc<FunctionChain>>,
     pub mapping: Mapping,

@@ -15,7 +15,8 @@ mod read;
 mod settings;
 
 pub use manifest::{
-    Api, Asked, Authentication, Batching, Digest, HostRule, Kind, Language, Manifest, Method, Order, Retry, Traffic,
+    ApiVersion, AskedLimits, Authentication, Batching, Digest, HostRule, Language, Manifest, ManifestKind, Order,
+    Retry, SigningMethod, Traffic,
 };
 pub use package::{Fixture, NotAPackage, Package, embed, embed_with_lookups};
 pub use read::ManifestProblem;

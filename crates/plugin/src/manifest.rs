@@ -7,14 +7,14 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tidegate_event::digits::Numbers;
 
-use super::read::{ManifestProblem, Reader};
+use super::read::{ManifestProblem, ManifestReader};
 use authentication::authentication;
 pub use authentication::{Authentication, Digest};
 
 /// The version of `tidegate:plugin` that this host speaks. There is one until 1.0.
-pub struct Api;
+pub struct ApiVersion;
 
-impl Api {
+impl ApiVersion {
     pub const VERSION: &str = "0.1.0";
 }
 
@@ -23,7 +23,7 @@ impl Api {
 pub struct Manifest {
     /// Up to 63 of a-z, 0-9 and `-`.
     pub name: String,
-    pub kind: Kind,
+    pub kind: ManifestKind,
     /// The version of `tidegate:plugin` that it was written for.
     pub api: String,
     /// One sentence for people; may be empty.
@@ -42,7 +42,7 @@ pub struct Manifest {
     pub hosts: Vec<HostRule>,
     /// Tables that it wants to look up.
     pub lookups: Vec<String>,
-    pub asked: Asked,
+    pub asked: AskedLimits,
     pub batching: Batching,
     /// Destinations only.
     pub authentication: Option<Authentication>,
@@ -53,13 +53,13 @@ pub struct Manifest {
 
 /// The world that a plugin implements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum ManifestKind {
     Transform,
     Fields,
     Destination,
 }
 
-impl Kind {
+impl ManifestKind {
     pub const ALL: [(&str, Self); 3] =
         [("transform", Self::Transform), ("fields", Self::Fields), ("destination", Self::Destination)];
 
@@ -151,7 +151,7 @@ impl Manifest {
 
 /// Limits that a plugin asks for; `None` means the host's default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct AskedLimits {
     pub memory_bytes_max: Option<usize>,
     /// CPU time of one batch.
     pub cpu_batch_max: Option<Duration>,
@@ -173,11 +173,11 @@ pub struct HostRule {
     /// the workspace gives as a setting. Nothing but scheme, host and port.
     pub origin: String,
     /// At least one.
-    pub methods: Vec<Method>,
+    pub methods: Vec<SigningMethod>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Method {
+pub enum SigningMethod {
     Get,
     Post,
     Put,
@@ -185,7 +185,7 @@ pub enum Method {
     Delete,
 }
 
-impl Method {
+impl SigningMethod {
     pub const ALL: [(&str, Self); 5] = [
         ("get", Self::Get),
         ("post", Self::Post),
@@ -252,7 +252,7 @@ impl Manifest {
                 fix,
             }]);
         };
-        let mut reader = Reader::new(String::new(), entries, &mut problems);
+        let mut reader = ManifestReader::new(String::new(), entries, &mut problems);
         let manifest = read(&mut reader);
         reader.finish();
         match manifest {
@@ -287,23 +287,28 @@ impl Manifest {
     }
 }
 
-fn read(reader: &mut Reader<'_>) -> Option<Manifest> {
+fn read(reader: &mut ManifestReader<'_>) -> Option<Manifest> {
     let name = reader.required("name", "my-plugin");
     if let Some(name) = &name
         && (name.is_empty() || name.len() > 63 || !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')))
     {
         reader.problem("name", format!("{name:?} cannot be a name"), "use up to 63 of a-z, 0-9 and -");
     }
-    let kind = reader.required("kind", "transform").and_then(|_| reader.word("kind", &Kind::ALL));
+    let kind = reader.required("kind", "transform").and_then(|_| reader.word("kind", &ManifestKind::ALL));
     // `0.1` is a number in YAML; what was meant is plain.
     let api = match reader.json("api") {
-        None => Api::VERSION.to_owned(),
+        None => ApiVersion::VERSION.to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
-    if api != Api::VERSION {
-        let problem = format!("the plugin is written for tidegate:plugin@{api}; this host speaks {}", Api::VERSION);
-        reader.problem("api", problem, format!("build it against {} and write `api: {}`", Api::VERSION, Api::VERSION));
+    if api != ApiVersion::VERSION {
+        let problem =
+            format!("the plugin is written for tidegate:plugin@{api}; this host speaks {}", ApiVersion::VERSION);
+        reader.problem(
+            "api",
+            problem,
+            format!("build it against {} and write `api: {}`", ApiVersion::VERSION, ApiVersion::VERSION),
+        );
     }
     let description = reader.text("description").unwrap_or_default();
     let language_named = reader.text("language");
@@ -322,7 +327,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Manifest> {
     let hosts = hosts(reader);
     let integrations = reader.texts("integrations");
     let lookups = reader.texts("lookups");
-    let asked = reader.within("limits", |limits| Asked {
+    let asked = reader.within("limits", |limits| AskedLimits {
         memory_bytes_max: limits.bytes("memory_bytes_max"),
         cpu_batch_max: limits.duration("cpu_batch_max"),
     });
@@ -331,7 +336,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Manifest> {
     let traffic = reader.within("traffic", traffic).unwrap_or_else(default_traffic);
     let retry = reader.within("retry", retry).unwrap_or_else(default_retry);
     let order = reader.word("order", &[("none", Order::None), ("user", Order::User)]).unwrap_or(Order::None);
-    if kind.is_some_and(|kind| kind != Kind::Destination) {
+    if kind.is_some_and(|kind| kind != ManifestKind::Destination) {
         for name in ["integrations", "hosts", "authentication", "traffic", "retry", "order"] {
             if reader.has(name) {
                 reader.problem(name, format!("`{name}` is for destinations alone"), "take it away");
@@ -362,15 +367,15 @@ fn read(reader: &mut Reader<'_>) -> Option<Manifest> {
 }
 
 /// What concerns several fields.
-fn check(reader: &mut Reader<'_>, manifest: &Manifest) {
-    if manifest.kind == Kind::Destination && manifest.hosts.is_empty() && !reader.has("hosts") {
+fn check(reader: &mut ManifestReader<'_>, manifest: &Manifest) {
+    if manifest.kind == ManifestKind::Destination && manifest.hosts.is_empty() && !reader.has("hosts") {
         reader.problem(
             "hosts",
             "a destination without `hosts` can send nothing",
             "add `hosts: [https://api.example.com]`",
         );
     }
-    if manifest.kind != Kind::Destination
+    if manifest.kind != ManifestKind::Destination
         && let Some(secret) = manifest.secrets().next()
     {
         let place = format!("settings.properties.{secret}");
@@ -397,7 +402,7 @@ fn check(reader: &mut Reader<'_>, manifest: &Manifest) {
     }
 }
 
-fn settings(reader: &mut Reader<'_>) -> Map<String, Value> {
+fn settings(reader: &mut ManifestReader<'_>) -> Map<String, Value> {
     let empty = || {
         let mut schema = Map::new();
         schema.insert("type".to_owned(), "object".into());
@@ -427,18 +432,18 @@ fn settings(reader: &mut Reader<'_>) -> Map<String, Value> {
     schema.clone()
 }
 
-fn hosts(reader: &mut Reader<'_>) -> Vec<HostRule> {
+fn hosts(reader: &mut ManifestReader<'_>) -> Vec<HostRule> {
     let mut rules = Vec::new();
     for item in reader.list("hosts") {
         let (origin, methods) = match item {
-            Value::String(origin) => (Some(origin.clone()), vec![Method::Post]),
+            Value::String(origin) => (Some(origin.clone()), vec![SigningMethod::Post]),
             Value::Object(rule) => {
                 let unknown = rule.keys().any(|key| key != "origin" && key != "methods");
-                let methods: Option<Vec<Method>> =
-                    rule.get("methods").and_then(Value::as_array).map_or(Some(vec![Method::Post]), |words| {
+                let methods: Option<Vec<SigningMethod>> =
+                    rule.get("methods").and_then(Value::as_array).map_or(Some(vec![SigningMethod::Post]), |words| {
                         let method = |word: &Value| {
                             let word = word.as_str()?.to_ascii_lowercase();
-                            Method::ALL.iter().find(|(name, _)| *name == word).map(|(_, method)| *method)
+                            SigningMethod::ALL.iter().find(|(name, _)| *name == word).map(|(_, method)| *method)
                         };
                         words.iter().map(method).collect()
                     });
@@ -479,7 +484,7 @@ impl Default for Batching {
     }
 }
 
-fn batching(reader: &mut Reader<'_>) -> Batching {
+fn batching(reader: &mut ManifestReader<'_>) -> Batching {
     let default = Batching::default();
     let events = reader.number("events_max", 1, 10_000);
     Batching {
@@ -493,7 +498,7 @@ fn default_traffic() -> Traffic {
     Traffic { requests_per_second: None, requests_at_once_max: 4, timeout: Duration::from_secs(30) }
 }
 
-fn traffic(reader: &mut Reader<'_>) -> Traffic {
+fn traffic(reader: &mut ManifestReader<'_>) -> Traffic {
     let default = default_traffic();
     let at_once = reader.number("requests_at_once_max", 1, 256);
     Traffic {
@@ -513,7 +518,7 @@ fn default_retry() -> Retry {
     }
 }
 
-fn retry(reader: &mut Reader<'_>) -> Retry {
+fn retry(reader: &mut ManifestReader<'_>) -> Retry {
     let default = default_retry();
     let retry = Retry {
         age_max: reader.duration("age_max").unwrap_or(default.age_max),

@@ -23,7 +23,7 @@ impl std::fmt::Display for ManifestProblem {
 }
 
 /// A map being read.
-pub(super) struct Reader<'a> {
+pub(super) struct ManifestReader<'a> {
     place: String,
     entries: &'a Map<String, Value>,
     asked: HashSet<&'static str>,
@@ -32,7 +32,7 @@ pub(super) struct Reader<'a> {
     problems: &'a mut Vec<ManifestProblem>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ManifestReader<'a> {
     pub(super) fn new(place: String, entries: &'a Map<String, Value>, problems: &'a mut Vec<ManifestProblem>) -> Self {
         Self { place, entries, asked: HashSet::new(), missing: Vec::new(), problems }
     }
@@ -163,13 +163,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn within<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Reader<'_>) -> T) -> Option<T> {
+    pub(super) fn within<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut ManifestReader<'_>) -> T,
+    ) -> Option<T> {
         let value = self.find(name)?;
         let Some(entries) = value.as_object() else {
             self.wrong(name, "map");
             return None;
         };
-        let mut inner = Reader::new(self.at(name), entries, self.problems);
+        let mut inner = ManifestReader::new(self.at(name), entries, self.problems);
         let read = read(&mut inner);
         inner.finish();
         Some(read)

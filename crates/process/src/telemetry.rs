@@ -18,25 +18,25 @@ pub use streak::{Healed, Streak};
 
 /// How the log looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub enum LogLook {
     Plain,
     Coloured,
     Json,
 }
 
 /// Installs the log writer; a second call does nothing.
-pub fn init(filter: &str, look: Look) {
+pub fn init(filter: &str, look: LogLook) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     let _ = match look {
-        Look::Json => builder.json().with_writer(HarmlessJson).try_init(),
-        Look::Plain | Look::Coloured => {
+        LogLook::Json => builder.json().with_writer(HarmlessJson).try_init(),
+        LogLook::Plain | LogLook::Coloured => {
             let fields = debug_fn(|writer, field, value| {
                 let text = format!("{value:?}");
                 let text = harmless::line(&text);
                 if field.name() == "message" { write!(writer, "{text}") } else { write!(writer, "{field}={text}") }
             });
-            let builder = builder.with_writer(io::stderr).with_ansi(look == Look::Coloured);
+            let builder = builder.with_writer(io::stderr).with_ansi(look == LogLook::Coloured);
             builder.fmt_fields(fields.delimited(" ")).try_init()
         }
     };

@@ -7,11 +7,11 @@ use tidegate_plugin::Manifest;
 
 use super::PluginKind;
 
-type Ask = dyn Fn(PluginKind, &str, &Manifest, &Value) -> Result<(), String> + Send + Sync;
+type AdmissionCheck = dyn Fn(PluginKind, &str, &Manifest, &Value) -> Result<(), String> + Send + Sync;
 
 /// Whether a version with its settings may be live under a name. Without a word everything may.
 #[derive(Clone, Default)]
-pub struct Admission(Option<Arc<Ask>>);
+pub struct Admission(Option<Arc<AdmissionCheck>>);
 
 impl std::fmt::Debug for Admission {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tidegate_plugin::{Kind, Manifest};
+use tidegate_plugin::{Manifest, ManifestKind};
 use tidegate_process::clock;
-use tidegate_wasm::{ArtifactError, LoadError, Module, Origin, Seal, inspect};
+use tidegate_wasm::{ArtifactError, ArtifactOrigin, LoadError, Module, Seal, inspect};
 
 use super::compile::compile;
 use super::version::{Loaded, VersionMetadata};
-use super::{Error, Releases, Sha, Store, disk, format};
+use super::{RegistryError, Releases, Sha, Store, disk, format};
 
 /// The key that seals artifacts; made when there is none. A new key only means that everything is compiled again.
-pub(super) fn key(path: &Path) -> Result<Seal, Error> {
-    let failed = |cause| Error::File { path: path.to_owned(), cause };
+pub(super) fn key(path: &Path) -> Result<Seal, RegistryError> {
+    let failed = |cause| RegistryError::File { path: path.to_owned(), cause };
     let known = disk::read(path, 1 << 10).map_err(failed)?.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
     if let Some(key) = known {
         return Ok(Seal::new(key));
@@ -26,9 +26,9 @@ pub(super) fn key(path: &Path) -> Result<Seal, Error> {
 }
 
 /// The versions in a folder. What is not whole is no version: it was never acknowledged.
-pub(super) fn versions(folder: &Path) -> Result<HashMap<Sha, Arc<VersionMetadata>>, Error> {
+pub(super) fn versions(folder: &Path) -> Result<HashMap<Sha, Arc<VersionMetadata>>, RegistryError> {
     let mut versions = HashMap::new();
-    let failed = |cause| Error::File { path: folder.to_owned(), cause };
+    let failed = |cause| RegistryError::File { path: folder.to_owned(), cause };
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let sha = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<Sha>().ok());
@@ -49,12 +49,12 @@ pub(super) fn versions(folder: &Path) -> Result<HashMap<Sha, Arc<VersionMetadata
 }
 
 /// Refuses a folder with a version that a newer build wrote: left out, its function would not run.
-pub(super) fn refuse_newer(folder: &Path) -> Result<(), Error> {
+pub(super) fn refuse_newer(folder: &Path) -> Result<(), RegistryError> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
     for path in entries.flatten().map(|entry| entry.path()) {
         if path.extension().is_some_and(|extension| extension == "json")
             && let Ok(Some(bytes)) = disk::read(&path, METADATA_BYTES_MAX)
-            && let Err(error @ Error::Newer { .. }) = format::read::<serde_json::Value>(&path, &bytes)
+            && let Err(error @ RegistryError::Newer { .. }) = format::read::<serde_json::Value>(&path, &bytes)
         {
             return Err(error);
         }
@@ -78,8 +78,8 @@ pub(super) fn metadata(path: &Path, sha: Sha) -> Result<VersionMetadata, String>
 
 /// Whether a component is of the fields world.
 fn exports_fields(bytes: &[u8]) -> bool {
-    let limits = tidegate_wasm::Limits::default();
-    inspect(bytes, &limits, Some(Kind::Fields)).is_ok()
+    let limits = tidegate_wasm::CallLimits::default();
+    inspect(bytes, &limits, Some(ManifestKind::Fields)).is_ok()
 }
 
 /// Code, and what it took to have it.
@@ -95,13 +95,13 @@ impl Store {
     ///
     /// # Errors
     /// There is no such version, or it cannot be made to run.
-    pub fn load(&self, sha256: Sha) -> Result<Arc<Loaded>, Error> {
+    pub fn load(&self, sha256: Sha) -> Result<Arc<Loaded>, RegistryError> {
         if let Some(loaded) = self.0.loaded.lock().get(&sha256) {
             return Ok(Arc::clone(loaded));
         }
         let path = self.version_path(sha256);
         let metadata = self.0.versions.lock().get(&sha256).cloned();
-        let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
+        let damaged = |reason: String| RegistryError::Damaged { path: path.clone(), reason };
         let metadata = metadata.ok_or_else(|| damaged("there are no metadata about this version".to_owned()))?;
         let manifest = Manifest::from_json(&metadata.manifest).map_err(|problems| {
             damaged(
@@ -124,7 +124,7 @@ impl Store {
     ///
     /// # Errors
     /// It is beyond a limit, or it does not compile.
-    pub fn module(&self, path: &Path, bytes: &[u8], kind: Kind) -> Result<Module, Error> {
+    pub fn module(&self, path: &Path, bytes: &[u8], kind: ManifestKind) -> Result<Module, RegistryError> {
         inspect(bytes, self.limits(), Some(kind))?;
         let sha256 = Sha::of(bytes);
         match self.artifact(sha256, kind) {
@@ -137,19 +137,25 @@ impl Store {
     ///
     /// # Errors
     /// As for [`Store::module`].
-    pub fn module_of_functions(&self, path: &Path, bytes: &[u8]) -> Result<Module, Error> {
-        match self.module(path, bytes, Kind::Transform) {
-            Err(Error::Load(LoadError::MissingExport { .. } | LoadError::ForbiddenImport { .. }))
+    pub fn module_of_functions(&self, path: &Path, bytes: &[u8]) -> Result<Module, RegistryError> {
+        match self.module(path, bytes, ManifestKind::Transform) {
+            Err(RegistryError::Load(LoadError::MissingExport { .. } | LoadError::ForbiddenImport { .. }))
                 if exports_fields(bytes) =>
             {
-                self.module(path, bytes, Kind::Fields)
+                self.module(path, bytes, ManifestKind::Fields)
             }
             done => done,
         }
     }
 
     /// Compiles the component at `path`, which has the content `bytes`, unless somebody just did.
-    pub(super) fn compiled(&self, sha256: Sha, path: &Path, bytes: &[u8], kind: Kind) -> Result<Compiled, Error> {
+    pub(super) fn compiled(
+        &self,
+        sha256: Sha,
+        path: &Path,
+        bytes: &[u8],
+        kind: ManifestKind,
+    ) -> Result<Compiled, RegistryError> {
         let _one_at_a_time = self.0.compiling.lock();
         if let Some((module, code_bytes)) = self.artifact(sha256, kind) {
             return Ok(Compiled { module, code_bytes, compile_ms: 0 });
@@ -157,13 +163,13 @@ impl Store {
         // The child reads the file itself; a copy that nobody else writes to makes sure that it reads these very bytes.
         let copy = tempfile::NamedTempFile::new_in(self.0.dir.join("incoming"))
             .and_then(|copy| std::fs::write(copy.path(), bytes).map(|()| copy))
-            .map_err(|cause| Error::File { path: path.to_owned(), cause })?;
+            .map_err(|cause| RegistryError::File { path: path.to_owned(), cause })?;
         let began = Instant::now();
         let (compiler, code) = compile(&self.0.settings.program, copy.path(), &self.0.settings.compile)?;
         let compile_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let origin = Origin { component: sha256.bytes(), compiler };
+        let origin = ArtifactOrigin { component: sha256.bytes(), compiler };
         let artifact = self.0.seal.seal(origin, code);
-        let code = self.0.seal.open(&artifact, Origin { compiler: self.0.compiler, ..origin });
+        let code = self.0.seal.open(&artifact, ArtifactOrigin { compiler: self.0.compiler, ..origin });
         let code = code.map_err(|error| LoadError::Stale { reason: error.to_string() })?;
         let module = Module::load(&self.0.engine, &code, kind)?;
         let kept = self.artifact_path(sha256);
@@ -174,7 +180,7 @@ impl Store {
     }
 
     /// The code of a component if it is there, sealed by us and takes its place in the engine.
-    fn artifact(&self, sha256: Sha, kind: Kind) -> Option<(Module, usize)> {
+    fn artifact(&self, sha256: Sha, kind: ManifestKind) -> Option<(Module, usize)> {
         let path = self.artifact_path(sha256);
         let began = Instant::now();
         let bytes_max = self.0.settings.compile.code_bytes_max + (1 << 10);
@@ -190,7 +196,8 @@ impl Store {
                 return None;
             }
         };
-        let opened = self.0.seal.open_file(&path, Origin { component: sha256.bytes(), compiler: self.0.compiler });
+        let opened =
+            self.0.seal.open_file(&path, ArtifactOrigin { component: sha256.bytes(), compiler: self.0.compiler });
         let verified = began.elapsed();
         let loaded = match opened {
             Ok(code) => Module::load(&self.0.engine, &code, kind).map_err(|error| error.to_string()),
@@ -217,14 +224,14 @@ impl Store {
     }
 
     /// The component of a version, which is what its name says or an error.
-    fn version_bytes(&self, sha256: Sha) -> Result<Vec<u8>, Error> {
+    fn version_bytes(&self, sha256: Sha) -> Result<Vec<u8>, RegistryError> {
         let path = self.version_path(sha256);
         let bytes = disk::read(&path, self.limits().component_bytes_max as u64);
-        let bytes = bytes.map_err(|cause| Error::File { path: path.clone(), cause })?;
+        let bytes = bytes.map_err(|cause| RegistryError::File { path: path.clone(), cause })?;
         match bytes {
             Some(bytes) if Sha::of(&bytes) == sha256 => Ok(bytes),
-            Some(_) => Err(Error::Damaged { path, reason: "its sha-256 is another than its name".to_owned() }),
-            None => Err(Error::Damaged { path, reason: "it is missing".to_owned() }),
+            Some(_) => Err(RegistryError::Damaged { path, reason: "its sha-256 is another than its name".to_owned() }),
+            None => Err(RegistryError::Damaged { path, reason: "it is missing".to_owned() }),
         }
     }
 

@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use tempfile::NamedTempFile;
-use tidegate_plugin::{Kind, Package};
+use tidegate_plugin::{ManifestKind, Package};
 use tidegate_process::clock;
 use tidegate_wasm::inspect;
 use tokio::sync::{mpsc, watch};
 
 use super::version::{Smoke, VersionMetadata};
-use super::{Error, PluginKind, Sha, Store, disk, now_us, smoke};
+use super::{PluginKind, RegistryError, Sha, Store, disk, now_us, smoke};
 
 /// Names a build, for as long as the process remembers it.
 pub type BuildId = Arc<str>;
@@ -24,7 +24,7 @@ const BUILDS_MAX: usize = 256;
 
 /// How far a build is.
 #[derive(Debug, Clone)]
-pub enum Progress {
+pub enum BuildProgress {
     Queued,
     Inspecting,
     Compiling { since: Instant },
@@ -33,7 +33,7 @@ pub enum Progress {
     Failed { code: &'static str, reason: String },
 }
 
-impl Progress {
+impl BuildProgress {
     /// Whether nothing more will come.
     #[must_use]
     pub const fn is_end(&self) -> bool {
@@ -43,10 +43,10 @@ impl Progress {
 
 /// The builds that are remembered, oldest first.
 #[derive(Default)]
-pub(super) struct Builds(Mutex<VecDeque<(BuildId, watch::Receiver<Progress>)>>);
+pub(super) struct Builds(Mutex<VecDeque<(BuildId, watch::Receiver<BuildProgress>)>>);
 
 impl Builds {
-    fn add(&self, id: &BuildId, progress: watch::Receiver<Progress>) {
+    fn add(&self, id: &BuildId, progress: watch::Receiver<BuildProgress>) {
         let mut builds = self.0.lock();
         if builds.len() >= BUILDS_MAX {
             builds.pop_front();
@@ -54,26 +54,26 @@ impl Builds {
         builds.push_back((Arc::clone(id), progress));
     }
 
-    fn find(&self, id: &str) -> Option<watch::Receiver<Progress>> {
+    fn find(&self, id: &str) -> Option<watch::Receiver<BuildProgress>> {
         self.0.lock().iter().find(|(known, _)| **known == *id).map(|(_, progress)| progress.clone())
     }
 }
 
 /// One upload that waits for its turn.
-pub(super) struct Job {
+pub(super) struct BuildJob {
     plugin_kind: PluginKind,
     name: String,
     /// Whether a fixture that fails is only noted.
     force: bool,
     /// Holds the bytes; swept away with the job.
     file: NamedTempFile,
-    progress: watch::Sender<Progress>,
+    progress: watch::Sender<BuildProgress>,
 }
 
 /// A place in the queue: taken before the bytes come, so that no more of them come than may wait.
-pub struct Place {
+pub struct BuildPlace {
     store: Store,
-    permit: mpsc::OwnedPermit<Job>,
+    permit: mpsc::OwnedPermit<BuildJob>,
     force: bool,
 }
 
@@ -82,32 +82,32 @@ impl Store {
     ///
     /// # Errors
     /// The queue is full, or the store is.
-    pub fn place(&self) -> Result<Place, Error> {
+    pub fn place(&self) -> Result<BuildPlace, RegistryError> {
         let max = self.0.settings.versions_max;
         if self.0.versions.lock().len() >= max {
-            return Err(Error::Full { max });
+            return Err(RegistryError::Full { max });
         }
         let permit = self.0.jobs.clone().try_reserve_owned();
-        let permit = permit.map_err(|_| Error::Busy { waiting: self.0.settings.waiting_max })?;
-        Ok(Place { store: self.clone(), permit, force: false })
+        let permit = permit.map_err(|_| RegistryError::Busy { waiting: self.0.settings.waiting_max })?;
+        Ok(BuildPlace { store: self.clone(), permit, force: false })
     }
 
     /// Takes `bytes` as a new version of `name`, if there is a place in the queue.
     ///
     /// # Errors
     /// The queue is full, or the disk is.
-    pub fn upload(&self, plugin_kind: PluginKind, name: &str, bytes: &[u8]) -> Result<BuildId, Error> {
+    pub fn upload(&self, plugin_kind: PluginKind, name: &str, bytes: &[u8]) -> Result<BuildId, RegistryError> {
         self.place()?.take(plugin_kind, name, bytes)
     }
 
     /// Follows a build; `None` when nobody remembers it.
     #[must_use]
-    pub fn build(&self, id: &str) -> Option<watch::Receiver<Progress>> {
+    pub fn build(&self, id: &str) -> Option<watch::Receiver<BuildProgress>> {
         self.0.builds.find(id)
     }
 }
 
-impl Place {
+impl BuildPlace {
     /// The same place for a version that is taken although it fails its fixtures.
     #[must_use]
     pub fn forced(self, force: bool) -> Self {
@@ -118,27 +118,27 @@ impl Place {
     ///
     /// # Errors
     /// The disk is full.
-    pub fn take(self, plugin_kind: PluginKind, name: &str, bytes: &[u8]) -> Result<BuildId, Error> {
+    pub fn take(self, plugin_kind: PluginKind, name: &str, bytes: &[u8]) -> Result<BuildId, RegistryError> {
         let incoming = self.store.0.dir.join("incoming");
         let file = NamedTempFile::new_in(&incoming)
             .and_then(|mut file| std::io::Write::write_all(&mut file, bytes).map(|()| file))
-            .map_err(|cause| Error::File { path: incoming, cause })?;
+            .map_err(|cause| RegistryError::File { path: incoming, cause })?;
         let id: BuildId = clock::uuid().into();
-        let (progress, follow) = watch::channel(Progress::Queued);
+        let (progress, follow) = watch::channel(BuildProgress::Queued);
         self.store.0.builds.add(&id, follow);
-        self.permit.send(Job { plugin_kind, name: name.to_owned(), force: self.force, file, progress });
+        self.permit.send(BuildJob { plugin_kind, name: name.to_owned(), force: self.force, file, progress });
         Ok(id)
     }
 }
 
 /// Builds one upload after the other.
-pub struct Builder {
+pub struct BuildQueue {
     store: Store,
-    waiting: mpsc::Receiver<Job>,
+    waiting: mpsc::Receiver<BuildJob>,
 }
 
-impl Builder {
-    pub(super) fn new(store: Store, waiting: mpsc::Receiver<Job>) -> Self {
+impl BuildQueue {
+    pub(super) fn new(store: Store, waiting: mpsc::Receiver<BuildJob>) -> Self {
         Self { store, waiting }
     }
 
@@ -154,7 +154,7 @@ impl Builder {
             let runtime = tokio::runtime::Handle::current();
             let done = tokio::task::spawn_blocking(move || {
                 let ended = store.built(&job, &runtime).unwrap_or_else(|refused| refused);
-                if let Progress::Failed { code, reason } = &ended {
+                if let BuildProgress::Failed { code, reason } = &ended {
                     tracing::info!(name = job.name, code, reason, "an upload is refused");
                 }
                 job.progress.send_replace(ended);
@@ -166,14 +166,14 @@ impl Builder {
     }
 }
 
-fn refused(code: &'static str, reason: impl Display) -> Progress {
-    Progress::Failed { code, reason: reason.to_string() }
+fn refused(code: &'static str, reason: impl Display) -> BuildProgress {
+    BuildProgress::Failed { code, reason: reason.to_string() }
 }
 
 impl Store {
     /// One build from its limits to its end.
-    fn built(&self, job: &Job, runtime: &tokio::runtime::Handle) -> Result<Progress, Progress> {
-        job.progress.send_replace(Progress::Inspecting);
+    fn built(&self, job: &BuildJob, runtime: &tokio::runtime::Handle) -> Result<BuildProgress, BuildProgress> {
+        job.progress.send_replace(BuildProgress::Inspecting);
         let limits = self.limits();
         let path = job.file.path();
         let io = |error: std::io::Error| refused("store-failed", format!("the store's disk failed: {error}"));
@@ -185,14 +185,14 @@ impl Store {
         {
             return match metadata.smoke.failed.clone().filter(|_| !job.force) {
                 Some(difference) => Err(refused("smoke", difference)),
-                None => Ok(Progress::Ready(metadata)),
+                None => Ok(BuildProgress::Ready(metadata)),
             };
         }
         let package = self.component_limits(job, &bytes, limits)?;
-        job.progress.send_replace(Progress::Compiling { since: Instant::now() });
+        job.progress.send_replace(BuildProgress::Compiling { since: Instant::now() });
         let compiled = self.compiled(sha256, path, &bytes, package.manifest.kind);
         let compiled = compiled.map_err(|error| refused("compile", error))?;
-        job.progress.send_replace(Progress::Smoke);
+        job.progress.send_replace(BuildProgress::Smoke);
         let smoke = match runtime.block_on(smoke::run(&compiled.module, &package, limits)) {
             Ok(smoke) => smoke,
             Err(difference) if job.force => Smoke { failed: Some(difference), ..Smoke::default() },
@@ -202,7 +202,7 @@ impl Store {
             }
         };
         let metadata = VersionMetadata {
-            format: super::format::Number::default(),
+            format: super::format::FormatNumber::default(),
             sha256,
             name: package.manifest.name.clone(),
             kind: package.manifest.kind.as_str().to_owned(),
@@ -217,12 +217,18 @@ impl Store {
     }
 
     /// Everything that can be said without compiling.
-    fn component_limits(&self, job: &Job, bytes: &[u8], limits: &tidegate_wasm::Limits) -> Result<Package, Progress> {
+    fn component_limits(
+        &self,
+        job: &BuildJob,
+        bytes: &[u8],
+        limits: &tidegate_wasm::CallLimits,
+    ) -> Result<Package, BuildProgress> {
         // The outline first: it is bounded, and what follows reads the bytes with fewer doubts.
         inspect(bytes, limits, None).map_err(|error| refused("limits", error))?;
         let package = Package::read(bytes).map_err(|error| refused("manifest", error))?;
         let (kind, name) = (package.manifest.kind, &package.manifest.name);
-        let plugin_kind = if kind == Kind::Destination { PluginKind::Destinations } else { PluginKind::Functions };
+        let plugin_kind =
+            if kind == ManifestKind::Destination { PluginKind::Destinations } else { PluginKind::Functions };
         if plugin_kind != job.plugin_kind {
             return Err(refused(
                 "wrong-kind",
@@ -249,11 +255,11 @@ impl Store {
     }
 
     /// Makes the version count: bytes, then metadata, each synced with its folder.
-    fn keep(&self, job: &Job, metadata: VersionMetadata) -> Result<Progress, Error> {
+    fn keep(&self, job: &BuildJob, metadata: VersionMetadata) -> Result<BuildProgress, RegistryError> {
         let path = self.version_path(metadata.sha256);
         let failed = |path: &PathBuf| {
             let path = path.clone();
-            move |cause| Error::File { path, cause }
+            move |cause| RegistryError::File { path, cause }
         };
         let bytes = std::fs::read(job.file.path()).map_err(failed(&path))?;
         disk::replace(&path, &bytes).map_err(failed(&path))?;
@@ -262,6 +268,6 @@ impl Store {
         disk::replace(&metadata_path, &text).map_err(failed(&metadata_path))?;
         let metadata = Arc::new(metadata);
         self.0.versions.lock().insert(metadata.sha256, Arc::clone(&metadata));
-        Ok(Progress::Ready(metadata))
+        Ok(BuildProgress::Ready(metadata))
     }
 }

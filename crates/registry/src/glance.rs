@@ -4,20 +4,20 @@ use std::path::Path;
 
 use tidegate_plugin::Manifest;
 
-use super::{Error, Placed, PluginKind, Releases, artifact_cache};
+use super::{Placed, PluginKind, RegistryError, Releases, artifact_cache};
 
 /// The live version of `name` in the store at `dir` and its manifest; nothing is loaded. A store that is not there has
 /// nothing live.
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn glance(dir: &Path, plugin_kind: PluginKind, name: &str) -> Result<Option<(Placed, Manifest)>, Error> {
+pub fn glance(dir: &Path, plugin_kind: PluginKind, name: &str) -> Result<Option<(Placed, Manifest)>, RegistryError> {
     let releases = Releases::read(&dir.join("pointers.json"))?;
     let Some(placed) = releases.of_kind(plugin_kind).get(name).and_then(|release| release.live.clone()) else {
         return Ok(None);
     };
     let path = dir.join("versions").join(format!("{}.json", placed.sha256));
-    let damaged = |reason| Error::Damaged { path: path.clone(), reason };
+    let damaged = |reason| RegistryError::Damaged { path: path.clone(), reason };
     let metadata = artifact_cache::metadata(&path, placed.sha256).map_err(damaged)?;
     let wrong = |problems: Vec<tidegate_plugin::ManifestProblem>| {
         damaged(problems.first().map_or_else(|| "its manifest is wrong".to_owned(), |problem| problem.problem.clone()))

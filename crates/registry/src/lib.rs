@@ -44,19 +44,19 @@ use tidegate_wasm::function::RolloutMode;
 use tidegate_wasm::{self as wasm, Engine, EngineError, LoadError, Seal};
 
 pub use admission::Admission;
-pub use build::{BuildId, Builder, Place, Progress};
+pub use build::{BuildId, BuildPlace, BuildProgress, BuildQueue};
 pub use compile::{COMMAND as COMPILE_COMMAND, CompileError, CompileLimits, child as compile_child, own_program};
 pub use glance::glance;
 pub use releases::{Placed, PluginKind, Release, Releases, Rollout};
 pub use sha::{NotASha, Sha};
-pub use verify::{Damage, verify};
+pub use verify::{VersionDamage, verify};
 pub use version::{Loaded, Smoke, VersionMetadata, check_settings, shown_settings};
 
 /// What a store needs to know.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Bounds on components and guests.
-    pub limits: wasm::Limits,
+    pub limits: wasm::CallLimits,
     pub compile: CompileLimits,
     /// Uploads that may wait for their turn; further ones are refused. Default 8.
     pub waiting_max: usize,
@@ -71,7 +71,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            limits: wasm::Limits::default(),
+            limits: wasm::CallLimits::default(),
             compile: CompileLimits::default(),
             waiting_max: 8,
             versions_max: 10_000,
@@ -83,7 +83,7 @@ impl Default for Settings {
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum RegistryError {
     #[error("{}: {cause}", path.display())]
     File {
         path: PathBuf,
@@ -128,9 +128,9 @@ pub enum Error {
 
 /// The store. Clones are the same store.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(Arc<RegistryInner>);
 
-struct Inner {
+struct RegistryInner {
     dir: PathBuf,
     settings: Settings,
     engine: Engine,
@@ -145,7 +145,7 @@ struct Inner {
     /// Held while something is compiled: one at a time.
     compiling: Mutex<()>,
     builds: build::Builds,
-    jobs: mpsc::Sender<build::Job>,
+    jobs: mpsc::Sender<build::BuildJob>,
 }
 
 impl std::fmt::Debug for Store {
@@ -159,14 +159,14 @@ impl Store {
     ///
     /// # Errors
     /// The folder cannot be used, or its releases are damaged.
-    pub fn open(dir: &Path, settings: Settings) -> Result<(Self, Builder), Error> {
+    pub fn open(dir: &Path, settings: Settings) -> Result<(Self, BuildQueue), RegistryError> {
         use std::os::unix::fs::DirBuilderExt as _;
         // Read before anything is made or swept: of a newer build's store nothing is changed.
         let releases = watch::Sender::new(Arc::new(Releases::read(&dir.join("pointers.json"))?));
         artifact_cache::refuse_newer(&dir.join("versions"))?;
         for folder in ["versions", "artefacts", "incoming"].map(|name| dir.join(name)) {
             let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-            made.map_err(|cause| Error::File { path: folder, cause })?;
+            made.map_err(|cause| RegistryError::File { path: folder, cause })?;
         }
         sweep(&dir.join("incoming"), "");
         // What a write left behind that was cut off before its renaming.
@@ -177,7 +177,7 @@ impl Store {
         let compiler = wasm::compiler_id()?;
         let versions = Mutex::new(artifact_cache::versions(&dir.join("versions"))?);
         let (jobs, waiting) = mpsc::channel(settings.waiting_max.max(1));
-        let store = Self(Arc::new(Inner {
+        let store = Self(Arc::new(RegistryInner {
             dir: dir.to_owned(),
             settings,
             engine,
@@ -191,7 +191,7 @@ impl Store {
             builds: build::Builds::default(),
             jobs,
         }));
-        Ok((store.clone(), Builder::new(store, waiting)))
+        Ok((store.clone(), BuildQueue::new(store, waiting)))
     }
 
     /// The engine that everything here is loaded into.
@@ -202,7 +202,7 @@ impl Store {
 
     /// Bounds on components and guests.
     #[must_use]
-    pub fn limits(&self) -> &wasm::Limits {
+    pub fn limits(&self) -> &wasm::CallLimits {
         &self.0.settings.limits
     }
 
@@ -253,7 +253,7 @@ impl Store {
         name: &str,
         sha256: Sha,
         settings: Option<Value>,
-    ) -> Result<Arc<Releases>, Error> {
+    ) -> Result<Arc<Releases>, RegistryError> {
         let loaded = self.version(plugin_kind, name, sha256)?;
         self.change(plugin_kind, name, |release| {
             let placed = self.placed(plugin_kind, &loaded, settings, release)?;
@@ -272,8 +272,8 @@ impl Store {
     ///
     /// # Errors
     /// There is neither, or the disk fails; then nothing has changed.
-    pub fn rollback(&self, plugin_kind: PluginKind, name: &str) -> Result<Arc<Releases>, Error> {
-        let no_previous = || Error::NoPrevious { plugin_kind, name: name.to_owned() };
+    pub fn rollback(&self, plugin_kind: PluginKind, name: &str) -> Result<Arc<Releases>, RegistryError> {
+        let no_previous = || RegistryError::NoPrevious { plugin_kind, name: name.to_owned() };
         self.known(plugin_kind, name)?;
         let releases = self.releases();
         let release = releases.of_kind(plugin_kind).get(name).ok_or_else(no_previous)?;
@@ -296,24 +296,27 @@ impl Store {
         plugin_kind: PluginKind,
         name: &str,
         canary: Option<(Sha, RolloutMode, Option<Value>)>,
-    ) -> Result<Arc<Releases>, Error> {
+    ) -> Result<Arc<Releases>, RegistryError> {
         let loaded = canary.as_ref().map(|(sha256, ..)| self.version(plugin_kind, name, *sha256)).transpose()?;
         if let Some((_, RolloutMode::Share(share), _)) = canary
             && !(1..=99).contains(&share)
         {
-            return Err(Error::Share);
+            return Err(RegistryError::Share);
         }
         self.change(plugin_kind, name, |release| {
-            let live = release.live.as_ref().ok_or_else(|| Error::NotLive { plugin_kind, name: name.to_owned() })?;
+            let live =
+                release.live.as_ref().ok_or_else(|| RegistryError::NotLive { plugin_kind, name: name.to_owned() })?;
             release.canary = match (canary, loaded) {
                 (Some((_, mode, settings)), Some(loaded)) => {
                     let placed = self.placed(plugin_kind, &loaded, settings, release)?;
                     if placed == *live {
-                        return Err(Error::AlreadyLive);
+                        return Err(RegistryError::AlreadyLive);
                     }
                     Some(Rollout { placed, mode })
                 }
-                _ if release.canary.is_none() => return Err(Error::NoRollout { plugin_kind, name: name.to_owned() }),
+                _ if release.canary.is_none() => {
+                    return Err(RegistryError::NoRollout { plugin_kind, name: name.to_owned() });
+                }
                 _ => None,
             };
             Ok(())
@@ -324,10 +327,15 @@ impl Store {
     ///
     /// # Errors
     /// They do not fit the live version's schema, or nothing is live.
-    pub fn set_settings(&self, plugin_kind: PluginKind, name: &str, settings: Value) -> Result<Arc<Releases>, Error> {
+    pub fn set_settings(
+        &self,
+        plugin_kind: PluginKind,
+        name: &str,
+        settings: Value,
+    ) -> Result<Arc<Releases>, RegistryError> {
         let releases = self.releases();
         let live = releases.of_kind(plugin_kind).get(name).and_then(|release| release.live.as_ref());
-        let live = live.ok_or_else(|| Error::NotLive { plugin_kind, name: name.to_owned() })?.sha256;
+        let live = live.ok_or_else(|| RegistryError::NotLive { plugin_kind, name: name.to_owned() })?.sha256;
         self.set_live(plugin_kind, name, live, Some(settings))
     }
 
@@ -335,7 +343,7 @@ impl Store {
     ///
     /// # Errors
     /// There is no such function, or the disk fails.
-    pub fn attach(&self, name: &str, source: &str) -> Result<Arc<Releases>, Error> {
+    pub fn attach(&self, name: &str, source: &str) -> Result<Arc<Releases>, RegistryError> {
         self.known(PluginKind::Functions, name)?;
         self.change(PluginKind::Functions, name, |release| {
             release.attached.insert(source.to_owned());
@@ -347,7 +355,7 @@ impl Store {
     ///
     /// # Errors
     /// There is no such function, it does not see that source, or the disk fails.
-    pub fn detach(&self, name: &str, source: &str) -> Result<Arc<Releases>, Error> {
+    pub fn detach(&self, name: &str, source: &str) -> Result<Arc<Releases>, RegistryError> {
         self.known(PluginKind::Functions, name)?;
         self.change(PluginKind::Functions, name, |release| {
             if release.attached.remove(source) {
@@ -355,27 +363,27 @@ impl Store {
             }
             let attached: Vec<&str> = release.attached.iter().map(String::as_str).collect();
             let attached = if attached.is_empty() { "no source".to_owned() } else { attached.join(", ") };
-            Err(Error::NotAttached { name: name.to_owned(), source_name: source.to_owned(), attached })
+            Err(RegistryError::NotAttached { name: name.to_owned(), source_name: source.to_owned(), attached })
         })
     }
 
-    fn known(&self, plugin_kind: PluginKind, name: &str) -> Result<(), Error> {
+    fn known(&self, plugin_kind: PluginKind, name: &str) -> Result<(), RegistryError> {
         let found = self
             .0
             .versions
             .lock()
             .values()
             .any(|metadata| metadata.name == name && metadata.plugin_kind() == plugin_kind);
-        if found { Ok(()) } else { Err(Error::NoSuchName { plugin_kind, name: name.to_owned() }) }
+        if found { Ok(()) } else { Err(RegistryError::NoSuchName { plugin_kind, name: name.to_owned() }) }
     }
 
     /// A version of this name, loaded.
-    fn version(&self, plugin_kind: PluginKind, name: &str, sha256: Sha) -> Result<Arc<Loaded>, Error> {
+    fn version(&self, plugin_kind: PluginKind, name: &str, sha256: Sha) -> Result<Arc<Loaded>, RegistryError> {
         self.known(plugin_kind, name)?;
         let metadata = self.0.versions.lock().get(&sha256).cloned();
         match metadata {
             Some(metadata) if metadata.name == name && metadata.plugin_kind() == plugin_kind => self.load(sha256),
-            _ => Err(Error::NoSuchVersion { plugin_kind, name: name.to_owned(), sha256 }),
+            _ => Err(RegistryError::NoSuchVersion { plugin_kind, name: name.to_owned(), sha256 }),
         }
     }
 
@@ -387,24 +395,24 @@ impl Store {
         loaded: &Loaded,
         settings: Option<Value>,
         release: &Release,
-    ) -> Result<Placed, Error> {
+    ) -> Result<Placed, RegistryError> {
         let current = || release.live.as_ref().map(|placed| placed.settings.clone());
         let settings = settings.or_else(current).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-        check_settings(&loaded.manifest, &settings).map_err(|problems| Error::Settings { problems })?;
+        check_settings(&loaded.manifest, &settings).map_err(|problems| RegistryError::Settings { problems })?;
         self.admit(plugin_kind, &loaded.manifest, &settings)?;
-        let io = |cause| Error::File { path: self.0.dir.clone(), cause };
+        let io = |cause| RegistryError::File { path: self.0.dir.clone(), cause };
         // Whoever calls this may block, so a runtime of its own is no harm.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(io)?;
         let takes = smoke::takes(&loaded.module, &loaded.manifest, self.limits(), &settings);
-        let refused = |reason| Error::Settings { problems: format!("the plugin refuses them: {reason}") };
+        let refused = |reason| RegistryError::Settings { problems: format!("the plugin refuses them: {reason}") };
         runtime.block_on(takes).map_err(refused)?;
         Ok(Placed { sha256: loaded.sha256, settings })
     }
 
     /// Whether the workspace lets it run; its manifest carries the name.
-    fn admit(&self, plugin_kind: PluginKind, manifest: &Manifest, settings: &Value) -> Result<(), Error> {
+    fn admit(&self, plugin_kind: PluginKind, manifest: &Manifest, settings: &Value) -> Result<(), RegistryError> {
         let admitted = self.0.settings.admits.check(plugin_kind, &manifest.name, manifest, settings);
-        admitted.map_err(|problems| Error::NotGranted { plugin_kind, name: manifest.name.clone(), problems })
+        admitted.map_err(|problems| RegistryError::NotGranted { plugin_kind, name: manifest.name.clone(), problems })
     }
 
     /// Changes one release: on disk first, then for those who follow.
@@ -412,8 +420,8 @@ impl Store {
         &self,
         plugin_kind: PluginKind,
         name: &str,
-        change: impl FnOnce(&mut Release) -> Result<(), Error>,
-    ) -> Result<Arc<Releases>, Error> {
+        change: impl FnOnce(&mut Release) -> Result<(), RegistryError>,
+    ) -> Result<Arc<Releases>, RegistryError> {
         let _one_at_a_time = self.0.flipping.lock();
         let old = self.releases();
         let mut new = Releases::clone(&old);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidegate_wasm::function::RolloutMode;
 
-use super::{Error, Sha, disk, format};
+use super::{RegistryError, Sha, disk, format};
 
 /// The two kinds of things that are stored; a name stands for one thing of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,7 +42,7 @@ impl PluginKind {
 pub struct Releases {
     /// Missing in files of builds that had no formats, which are of the first.
     #[serde(default)]
-    format: format::Number,
+    format: format::FormatNumber,
     /// Grows by one with each change.
     pub revision: u64,
     #[serde(default)]
@@ -140,15 +140,15 @@ impl Releases {
         })
     }
 
-    pub(super) fn read(path: &Path) -> Result<Self, Error> {
-        let failed = |cause| Error::File { path: path.to_owned(), cause };
+    pub(super) fn read(path: &Path) -> Result<Self, RegistryError> {
+        let failed = |cause| RegistryError::File { path: path.to_owned(), cause };
         let Some(bytes) = disk::read(path, 64 << 20).map_err(failed)? else { return Ok(Self::default()) };
         // What is written from now on is of this build's format.
-        Ok(Self { format: format::Number::default(), ..format::read(path, &bytes)? })
+        Ok(Self { format: format::FormatNumber::default(), ..format::read(path, &bytes)? })
     }
 
-    pub(super) fn write(&self, path: &Path) -> Result<(), Error> {
-        let failed = |cause| Error::File { path: path.to_owned(), cause };
+    pub(super) fn write(&self, path: &Path) -> Result<(), RegistryError> {
+        let failed = |cause| RegistryError::File { path: path.to_owned(), cause };
         let bytes = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
         disk::replace(path, &bytes).map_err(failed)
     }

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use tidegate_event::digits::Numbers;
-use tidegate_plugin::{Fixture, Kind, Manifest, Package};
+use tidegate_plugin::{Fixture, Manifest, ManifestKind, Package};
 use tidegate_wasm::function::golden::{self, NOW_MS, said};
 use tidegate_wasm::function::{Function, Outcome, RunContext, granted, services};
-use tidegate_wasm::{Call, CallFailure, CallLog, Limits, Module, Plan, Services, legible};
+use tidegate_wasm::{Call, CallFailure, CallLimits, CallLog, GuestPlan, Module, Services, legible};
 
 use super::version::Smoke;
 
@@ -22,7 +22,7 @@ const DIFFERENCE_LINES_MAX: usize = 60;
 ///
 /// # Errors
 /// The first fixture that differs or breaks the version, as a sentence with the difference.
-pub(super) async fn run(module: &Module, package: &Package, host: &Limits) -> Result<Smoke, String> {
+pub(super) async fn run(module: &Module, package: &Package, host: &CallLimits) -> Result<Smoke, String> {
     let began = Instant::now();
     let Package { manifest, fixtures, lookups, .. } = package;
     let limits = granted(manifest, host);
@@ -37,7 +37,7 @@ pub(super) async fn run(module: &Module, package: &Package, host: &Limits) -> Re
             Value::Array(events) => events.clone(),
             event => vec![event.clone()],
         };
-        let Came { shown, broke } = run.of(fixture, &events).await;
+        let SmokeResult { shown, broke } = run.of(fixture, &events).await;
         match fixture.expected.as_ref().filter(|_| comparable) {
             Some(expected) if shown == *expected => smoke.passed += 1,
             Some(expected) => {
@@ -60,22 +60,22 @@ pub(super) async fn run(module: &Module, package: &Package, host: &Limits) -> Re
 struct SmokeRun<'a> {
     module: &'a Module,
     manifest: &'a Manifest,
-    limits: Arc<Limits>,
+    limits: Arc<CallLimits>,
     services: Services,
 }
 
 /// What came of a fixture, as fixtures spell it, and what broke.
-struct Came {
+struct SmokeResult {
     shown: Value,
     broke: Option<String>,
 }
 
 impl SmokeRun<'_> {
-    async fn of(&self, fixture: &Fixture, events: &[Value]) -> Came {
-        if self.manifest.kind == Kind::Destination {
+    async fn of(&self, fixture: &Fixture, events: &[Value]) -> SmokeResult {
+        if self.manifest.kind == ManifestKind::Destination {
             return self.plan(fixture, events).await;
         }
-        let (module, limits) = (self.module.clone(), Limits::clone(&self.limits));
+        let (module, limits) = (self.module.clone(), CallLimits::clone(&self.limits));
         let function = Function::of(module, &self.manifest.name, fixture.settings.to_string(), limits);
         let function = function.with_services(self.services.clone()).with_numbers(self.manifest.numbers());
         let outcomes = outcomes(&function, events).await;
@@ -83,19 +83,23 @@ impl SmokeRun<'_> {
             Outcome::Error { code, message } => Some(format!("{code}: {message}")),
             _ => None,
         });
-        Came { shown: outcomes.iter().map(golden::outcome).collect(), broke }
+        SmokeResult { shown: outcomes.iter().map(golden::outcome).collect(), broke }
     }
 
-    async fn plan(&self, fixture: &Fixture, events: &[Value]) -> Came {
+    async fn plan(&self, fixture: &Fixture, events: &[Value]) -> SmokeResult {
         let batch: Vec<String> = events.iter().map(Value::to_string).collect();
-        let asked = Asked { settings: &fixture.settings, services: &self.services, numbers: self.manifest.numbers() };
+        let asked =
+            AskedFixture { settings: &fixture.settings, services: &self.services, numbers: self.manifest.numbers() };
         match prepare(self.module, &self.limits, asked, &batch).await {
-            Ok(plan) => Came { shown: golden::plan(&plan), broke: None },
+            Ok(plan) => SmokeResult { shown: golden::plan(&plan), broke: None },
             // Whatever it says that is no trap is an answer: a fixture may be about that.
             Err(failure) => {
                 let (code, message) = said(&failure);
                 let stopped = matches!(failure, CallFailure::Stopped { .. });
-                Came { shown: json!({ "error": { "code": code } }), broke: stopped.then(|| legible(&message, 2_048)) }
+                SmokeResult {
+                    shown: json!({ "error": { "code": code } }),
+                    broke: stopped.then(|| legible(&message, 2_048)),
+                }
             }
         }
     }
@@ -105,9 +109,14 @@ impl SmokeRun<'_> {
 ///
 /// # Errors
 /// What it says, as a sentence.
-pub(super) async fn takes(module: &Module, manifest: &Manifest, host: &Limits, settings: &Value) -> Result<(), String> {
+pub(super) async fn takes(
+    module: &Module,
+    manifest: &Manifest,
+    host: &CallLimits,
+    settings: &Value,
+) -> Result<(), String> {
     let limits = granted(manifest, host);
-    if manifest.kind != Kind::Destination {
+    if manifest.kind != ManifestKind::Destination {
         let function = Function::of(module.clone(), &manifest.name, settings.to_string(), limits);
         return function.check().await.map_err(|error| error.to_string());
     }
@@ -116,7 +125,7 @@ pub(super) async fn takes(module: &Module, manifest: &Manifest, host: &Limits, s
         settings[secret] = format!("{{{{secret.{secret}}}}}").into();
     }
     let services = services(Some(manifest), Value::Null);
-    let asked = Asked { settings: &settings, services: &services, numbers: manifest.numbers() };
+    let asked = AskedFixture { settings: &settings, services: &services, numbers: manifest.numbers() };
     match prepare(module, &Arc::new(limits), asked, &[]).await {
         Err(CallFailure::Stopped { message, .. }) => Err(legible(&message, 2_048)),
         Err(CallFailure::Configure(guest_error)) => Err(format!("{}: {}", guest_error.code, guest_error.message)),
@@ -147,7 +156,7 @@ async fn outcomes(function: &Function, events: &[Value]) -> Vec<Outcome> {
 }
 
 /// What a destination is configured with, and what it may use.
-struct Asked<'a> {
+struct AskedFixture<'a> {
     settings: &'a Value,
     services: &'a Services,
     numbers: Numbers,
@@ -155,10 +164,10 @@ struct Asked<'a> {
 
 async fn prepare(
     module: &Module,
-    limits: &Arc<Limits>,
-    asked: Asked<'_>,
+    limits: &Arc<CallLimits>,
+    asked: AskedFixture<'_>,
     batch: &[String],
-) -> Result<Plan, CallFailure> {
+) -> Result<GuestPlan, CallFailure> {
     let call = Call {
         settings_json: &asked.settings.to_string(),
         revision: 1,

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use tidegate_wasm::{ArtifactError, Seal};
 
-use super::{Error, PluginKind, Releases, Sha, artifact_cache, disk};
+use super::{PluginKind, RegistryError, Releases, Sha, artifact_cache, disk};
 
 /// One damaged file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
+pub struct VersionDamage {
     pub path: PathBuf,
     pub what: String,
     pub follows: String,
@@ -24,7 +24,7 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 ///
 /// # Errors
 /// A folder cannot be listed.
-pub fn verify(dir: &Path, told: &mut dyn FnMut(&Path)) -> Result<(u64, Vec<Damage>), Error> {
+pub fn verify(dir: &Path, told: &mut dyn FnMut(&Path)) -> Result<(u64, Vec<VersionDamage>), RegistryError> {
     let (mut files, mut damage) = (0, Vec::new());
     let mut live = BTreeSet::new();
     let path = dir.join("pointers.json");
@@ -42,7 +42,7 @@ pub fn verify(dir: &Path, told: &mut dyn FnMut(&Path)) -> Result<(u64, Vec<Damag
                     );
                 }
             }
-            Err(error) => damage.push(Damage {
+            Err(error) => damage.push(VersionDamage {
                 path,
                 what: reason(error),
                 follows: "which versions are live is not known, and the server does not start".to_owned(),
@@ -64,8 +64,8 @@ pub fn verify(dir: &Path, told: &mut dyn FnMut(&Path)) -> Result<(u64, Vec<Damag
     Ok((files, damage))
 }
 
-fn list(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let failed = |cause| Error::File { path: folder.to_owned(), cause };
+fn list(folder: &Path) -> Result<Vec<PathBuf>, RegistryError> {
+    let failed = |cause| RegistryError::File { path: folder.to_owned(), cause };
     if !folder.exists() {
         return Ok(Vec::new());
     }
@@ -77,7 +77,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(paths)
 }
 
-fn version(path: &Path, live: &BTreeSet<Sha>) -> Option<Damage> {
+fn version(path: &Path, live: &BTreeSet<Sha>) -> Option<VersionDamage> {
     let sha: Sha = path.file_stem()?.to_str()?.parse().ok()?;
     let what = match path.extension()?.to_str()? {
         "json" => artifact_cache::metadata(path, sha).err()?,
@@ -94,16 +94,16 @@ fn version(path: &Path, live: &BTreeSet<Sha>) -> Option<Damage> {
         "the version cannot be made live again"
     };
     let remedy = "put a copy of the file back, or push the plugin again and make the new version live";
-    Some(Damage { path: path.to_owned(), what, follows: follows.to_owned(), remedy: remedy.to_owned() })
+    Some(VersionDamage { path: path.to_owned(), what, follows: follows.to_owned(), remedy: remedy.to_owned() })
 }
 
-fn artifact(path: &Path, seal: Option<&Seal>) -> Option<Damage> {
+fn artifact(path: &Path, seal: Option<&Seal>) -> Option<VersionDamage> {
     // Code of another compiler or component is made again anyway; only what is not as it was sealed is damage.
     let what = match seal?.check_file(path) {
         Ok(()) | Err(ArtifactError::Format) => return None,
         Err(error) => error.to_string(),
     };
-    Some(Damage {
+    Some(VersionDamage {
         path: path.to_owned(),
         what,
         follows: "nothing: it is compiled again when it is needed".to_owned(),
@@ -112,9 +112,9 @@ fn artifact(path: &Path, seal: Option<&Seal>) -> Option<Damage> {
 }
 
 /// The reason without the path, which stands beside it.
-fn reason(error: Error) -> String {
+fn reason(error: RegistryError) -> String {
     match error {
-        Error::Damaged { reason, .. } => reason,
+        RegistryError::Damaged { reason, .. } => reason,
         other => other.to_string(),
     }
 }

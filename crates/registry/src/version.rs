@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidegate_plugin::{Kind, Manifest, settings_problems};
+use tidegate_plugin::{Manifest, ManifestKind, settings_problems};
 use tidegate_wasm::function::granted;
-use tidegate_wasm::{Limits, Module};
+use tidegate_wasm::{CallLimits, Module};
 
 use super::{PluginKind, Sha, format};
 
@@ -13,7 +13,7 @@ use super::{PluginKind, Sha, format};
 pub struct VersionMetadata {
     /// Missing in files of builds that had no formats, which are of the first.
     #[serde(default)]
-    pub(super) format: format::Number,
+    pub(super) format: format::FormatNumber,
     pub sha256: Sha,
     pub name: String,
     /// `transform`, `fields` or `destination`.
@@ -46,7 +46,7 @@ impl VersionMetadata {
     /// Which kind it stands on.
     #[must_use]
     pub fn plugin_kind(&self) -> PluginKind {
-        if self.kind == Kind::Destination.as_str() { PluginKind::Destinations } else { PluginKind::Functions }
+        if self.kind == ManifestKind::Destination.as_str() { PluginKind::Destinations } else { PluginKind::Functions }
     }
 }
 
@@ -61,7 +61,7 @@ pub struct Loaded {
 impl Loaded {
     /// The limits of its calls: what its manifest asks for, as far as `host` allows.
     #[must_use]
-    pub fn limits(&self, host: &Limits) -> Limits {
+    pub fn limits(&self, host: &CallLimits) -> CallLimits {
         granted(&self.manifest, host)
     }
 }

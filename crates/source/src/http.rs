@@ -29,15 +29,15 @@ use hyper::{Method, Request};
 use tokio::sync::watch;
 
 pub use host::public as public_host;
-pub use key::Keys;
+pub use key::WriteKeys;
 pub use rate::Rate;
 pub use tidegate_net::Network;
 
 use accept::{Accepted, Stamp};
-use answer::{Answer, Reply};
+use answer::{HttpAnswer, HttpReply};
 use body::{Decoders, Wire};
 use rate::Meters;
-use route::Route;
+use route::HttpRoute;
 use tidegate_event::Kind;
 use tidegate_log::{AppendError, Log};
 use tidegate_net::{self as net, Caller, InFlight, Peer, Port, RequestBody, Service, WrongTries};
@@ -46,7 +46,7 @@ use unfinished::Unfinished;
 
 /// Bounds on what a client may send and how slowly.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub struct RequestLimits {
     /// One event, as it came.
     pub event_bytes_max: usize,
     /// One request body on the wire.
@@ -73,7 +73,7 @@ pub struct Limits {
     pub wrong_keys_max: u32,
 }
 
-impl Default for Limits {
+impl Default for RequestLimits {
     fn default() -> Self {
         Self {
             event_bytes_max: 32 << 10,
@@ -95,11 +95,11 @@ impl Default for Limits {
 /// All that the server needs to know.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    pub limits: Limits,
-    pub connections: net::Limits,
+    pub limits: RequestLimits,
+    pub connections: net::ConnectionLimits,
     /// Peers whose `X-Forwarded-For` or `Forwarded` is believed.
     pub trusted_proxies: Vec<Network>,
-    pub keys: Keys,
+    pub keys: WriteKeys,
     /// How much each source may send.
     pub rates: Vec<(String, Rate)>,
     /// Host and path that SDKs are told to send to.
@@ -108,7 +108,7 @@ pub struct Settings {
 
 /// What came through the door since the start.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct IntakeCounts {
     pub requests: AtomicU64,
     pub accepted: AtomicU64,
     /// Of the accepted: plainly wrong, on their way to quarantine.
@@ -118,15 +118,15 @@ pub struct Counts {
 }
 
 /// A bound listener.
-pub struct Server {
+pub struct IngestServer {
     port: Port,
-    door: Arc<Door>,
+    door: Arc<IngestDoor>,
 }
 
-struct Door {
+struct IngestDoor {
     settings: Arc<Settings>,
     log: Log,
-    counts: Arc<Counts>,
+    counts: Arc<IntakeCounts>,
     unfinished: Unfinished,
     decoders: Decoders,
     meters: Meters,
@@ -137,16 +137,16 @@ struct Door {
     told_of_host: AtomicBool,
 }
 
-impl Server {
+impl IngestServer {
     /// Binds `listen`.
     ///
     /// # Errors
     /// The address is taken or not ours.
-    pub fn open(listen: SocketAddr, settings: Settings, log: Log, counts: Arc<Counts>) -> std::io::Result<Self> {
+    pub fn open(listen: SocketAddr, settings: Settings, log: Log, counts: Arc<IntakeCounts>) -> std::io::Result<Self> {
         let port = Port::open(listen, settings.connections.clone(), settings.trusted_proxies.clone())?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let rates = settings.rates.iter().map(|(source, rate)| (source.as_str(), rate));
-        let door = Door {
+        let door = IngestDoor {
             unfinished: Unfinished::new(&settings.limits),
             decoders: Decoders::new(),
             meters: Meters::new(rates, cores, Instant::now()),
@@ -174,8 +174,8 @@ impl Server {
     }
 }
 
-impl Service for Door {
-    async fn answer(&self, request: Request<RequestBody>, peer: Peer) -> Reply {
+impl Service for IngestDoor {
+    async fn answer(&self, request: Request<RequestBody>, peer: Peer) -> HttpReply {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
         let (parts, incoming) = request.into_parts();
         let mut wire = Wire::new(&parts.headers, incoming);
@@ -197,27 +197,27 @@ impl Service for Door {
         reply
     }
 
-    fn too_slow(&self) -> Reply {
-        Answer::Slow.into_reply(false)
+    fn too_slow(&self) -> HttpReply {
+        HttpAnswer::Slow.into_reply(false)
     }
 }
 
-impl Door {
-    fn count(&self, answer: &Answer) {
+impl IngestDoor {
+    fn count(&self, answer: &HttpAnswer) {
         match answer {
-            Answer::TooBusy(_)
-            | Answer::DiskFull
-            | Answer::Stopping
-            | Answer::RateLimited(_)
-            | Answer::TooManyRequests => {
+            HttpAnswer::TooBusy(_)
+            | HttpAnswer::DiskFull
+            | HttpAnswer::Stopping
+            | HttpAnswer::RateLimited(_)
+            | HttpAnswer::TooManyRequests => {
                 self.counts.shed.fetch_add(1, Ordering::Relaxed);
             }
-            Answer::Bad { .. }
-            | Answer::TooLarge { .. }
-            | Answer::UnknownKey
-            | Answer::KeyOutside
-            | Answer::NoSource
-            | Answer::TooManyWrongKeys(_) => {
+            HttpAnswer::Bad { .. }
+            | HttpAnswer::TooLarge { .. }
+            | HttpAnswer::UnknownKey
+            | HttpAnswer::KeyOutside
+            | HttpAnswer::NoSource
+            | HttpAnswer::TooManyWrongKeys(_) => {
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
             }
             _ => {}
@@ -225,70 +225,70 @@ impl Door {
     }
 
     /// Answers, unless the client has too much in flight or has sent too many wrong keys.
-    async fn bounded(&self, parts: &Parts, wire: &mut Wire, peer: Peer) -> Answer {
+    async fn bounded(&self, parts: &Parts, wire: &mut Wire, peer: Peer) -> HttpAnswer {
         let ip = address::client(&parts.headers, peer.address.ip(), &self.settings.trusted_proxies);
         let client = Caller::from(ip);
         let is_proxied = client != Caller::from(peer.address.ip());
         let started = if is_proxied { self.proxied.start(client) } else { None };
         if is_proxied && started.is_none() {
-            return Answer::TooManyRequests;
+            return HttpAnswer::TooManyRequests;
         }
         let answer = self.dispatch(parts, wire, peer, ip).await;
-        if matches!(answer, Answer::UnknownKey | Answer::NoSource) {
+        if matches!(answer, HttpAnswer::UnknownKey | HttpAnswer::NoSource) {
             let (count, wait) = self.wrong_keys.note(client, Instant::now());
             if count == self.settings.limits.wrong_keys_max.saturating_add(1) {
                 tracing::warn!(client = ?client, wrong = count, "somebody sends wrong write keys; they are told to wait");
             }
             if let Some(wait) = wait {
-                return Answer::TooManyWrongKeys(wait);
+                return HttpAnswer::TooManyWrongKeys(wait);
             }
         }
         answer
     }
 
-    async fn dispatch(&self, parts: &Parts, wire: &mut Wire, peer: Peer, ip: IpAddr) -> Answer {
+    async fn dispatch(&self, parts: &Parts, wire: &mut Wire, peer: Peer, ip: IpAddr) -> HttpAnswer {
         let route = route::find(parts.uri.path());
         let read = matches!(parts.method, Method::GET | Method::HEAD);
         match (route, read) {
-            (Route::Single(kind), false) => self.take(parts, wire, ip, Some(kind)).await,
-            (Route::Batch, false) => self.take(parts, wire, ip, None).await,
+            (HttpRoute::Single(kind), false) => self.take(parts, wire, ip, Some(kind)).await,
+            (HttpRoute::Batch, false) => self.take(parts, wire, ip, None).await,
             // Telemetry of the SDKs about themselves: nobody here reads it, and refusing it would be retried. What it
             // sends is read to its end before the answer, and nothing of it is kept.
-            (Route::Discard, false) => Answer::Success,
-            (Route::Pixel(kind), true) => self.pixel(parts, ip, kind).await,
-            (Route::Settings(key), true) => self.settings_for(&parts.headers, peer, &key),
-            (Route::Integrations(key), true) => match self.settings.keys.find(&key) {
-                Some(_) => Answer::Json(b"[]".as_slice().into()),
-                None => Answer::NoSource,
+            (HttpRoute::Discard, false) => HttpAnswer::Success,
+            (HttpRoute::Pixel(kind), true) => self.pixel(parts, ip, kind).await,
+            (HttpRoute::Settings(key), true) => self.settings_for(&parts.headers, peer, &key),
+            (HttpRoute::Integrations(key), true) => match self.settings.keys.find(&key) {
+                Some(_) => HttpAnswer::Json(b"[]".as_slice().into()),
+                None => HttpAnswer::NoSource,
             },
-            (Route::SourceConfig, true) => self.source_config(parts),
-            (Route::Health, true) => self.health(),
-            (Route::Version, true) => {
-                Answer::Json(format!(r#"{{"name":"tidegate","version":"{}"}}"#, env!("CARGO_PKG_VERSION")).into())
+            (HttpRoute::SourceConfig, true) => self.source_config(parts),
+            (HttpRoute::Health, true) => self.health(),
+            (HttpRoute::Version, true) => {
+                HttpAnswer::Json(format!(r#"{{"name":"tidegate","version":"{}"}}"#, env!("CARGO_PKG_VERSION")).into())
             }
-            (Route::Robots, true) => Answer::Text("User-agent: *\nDisallow: /\n"),
-            (Route::Index, true) => Answer::Text("Tidegate is running. Point an SDK at this address.\n"),
-            (Route::Unknown, _) => Answer::NotFound("no such path; see the list of routes in docs/http.md"),
-            _ => Answer::WrongMethod,
+            (HttpRoute::Robots, true) => HttpAnswer::Text("User-agent: *\nDisallow: /\n"),
+            (HttpRoute::Index, true) => HttpAnswer::Text("Tidegate is running. Point an SDK at this address.\n"),
+            (HttpRoute::Unknown, _) => HttpAnswer::NotFound("no such path; see the list of routes in docs/http.md"),
+            _ => HttpAnswer::WrongMethod,
         }
     }
 
-    fn health(&self) -> Answer {
+    fn health(&self) -> HttpAnswer {
         if self.log.is_poisoned() {
-            return Answer::Stopping;
+            return HttpAnswer::Stopping;
         }
-        Answer::Json(b"{\"status\":\"ok\"}".as_slice().into())
+        HttpAnswer::Json(b"{\"status\":\"ok\"}".as_slice().into())
     }
 
-    async fn take(&self, parts: &Parts, wire: &mut Wire, ip: IpAddr, kind: Option<Kind>) -> Answer {
+    async fn take(&self, parts: &Parts, wire: &mut Wire, ip: IpAddr, kind: Option<Kind>) -> HttpAnswer {
         let outside = key::outside(&parts.headers, parts.uri.query());
         let known = self.settings.keys.choose(&outside);
         if known.is_none() && !outside.is_empty() {
-            return Answer::UnknownKey;
+            return HttpAnswer::UnknownKey;
         }
         let meter = self.meters.of(known.as_deref());
         if let Some(wait) = meter.in_debt(Instant::now()) {
-            return Answer::RateLimited(wait);
+            return HttpAnswer::RateLimited(wait);
         }
         let room = if known.is_some() { &self.unfinished.known } else { &self.unfinished.unknown };
         let limits = &self.settings.limits;
@@ -309,7 +309,7 @@ impl Door {
             };
             match tokio::task::spawn_blocking(work).await {
                 Ok(read) => read,
-                Err(_) => return Answer::Stopping,
+                Err(_) => return HttpAnswer::Stopping,
             }
         };
         match read {
@@ -318,10 +318,10 @@ impl Door {
         }
     }
 
-    async fn pixel(&self, parts: &Parts, ip: IpAddr, kind: Kind) -> Answer {
+    async fn pixel(&self, parts: &Parts, ip: IpAddr, kind: Kind) -> HttpAnswer {
         let query = parts.uri.query().unwrap_or_default();
         let Some(source) = self.settings.keys.choose(&key::outside(&parts.headers, Some(query))) else {
-            return Answer::UnknownKey;
+            return HttpAnswer::UnknownKey;
         };
         let limits = &self.settings.limits;
         let stamp = Stamp { source: &source, ip: &ip.to_string(), received_at_us: clock::now_us(), route: Some(kind) };
@@ -331,34 +331,34 @@ impl Door {
             Ok(accepted) => self.append(&source, accepted).await,
             Err(bad) => return bad,
         };
-        if answer == Answer::Success { Answer::Gif } else { answer }
+        if answer == HttpAnswer::Success { HttpAnswer::Gif } else { answer }
     }
 
-    async fn append(&self, source: &str, accepted: Accepted) -> Answer {
+    async fn append(&self, source: &str, accepted: Accepted) -> HttpAnswer {
         let (events, bytes) = (accepted.frames.count(), accepted.frames.bytes());
         if events == 0 {
-            return Answer::Success;
+            return HttpAnswer::Success;
         }
         if !self.log.can_ever_take(bytes) {
             let message = format!(
                 "the request needs {bytes} bytes in the log, more than log.pending_bytes_max lets wait for the disk; \
                  send smaller batches"
             );
-            return Answer::TooLarge { code: "expands-too-far", message };
+            return HttpAnswer::TooLarge { code: "expands-too-far", message };
         }
         let meter = self.meters.of(Some(source));
         if let Some(wait) = meter.charge(events, bytes, Instant::now()) {
-            return Answer::RateLimited(wait);
+            return HttpAnswer::RateLimited(wait);
         }
         let refusal = match self.log.append_in_lane(meter.lane, accepted.frames).await {
             Ok(_) => {
                 self.counts.accepted.fetch_add(events, Ordering::Relaxed);
                 self.counts.malformed.fetch_add(accepted.malformed, Ordering::Relaxed);
-                return Answer::Success;
+                return HttpAnswer::Success;
             }
-            Err(AppendError::Overloaded) => Answer::TooBusy("the disk cannot keep up; try again"),
-            Err(AppendError::DiskFull) => Answer::DiskFull,
-            Err(AppendError::Closed | AppendError::Poisoned) => Answer::Stopping,
+            Err(AppendError::Overloaded) => HttpAnswer::TooBusy("the disk cannot keep up; try again"),
+            Err(AppendError::DiskFull) => HttpAnswer::DiskFull,
+            Err(AppendError::Closed | AppendError::Poisoned) => HttpAnswer::Stopping,
         };
         meter.give_back(events, bytes);
         refusal
@@ -375,9 +375,9 @@ fn framed(
     known: Option<Arc<str>>,
     ip: IpAddr,
     settings: &Settings,
-) -> Result<(Arc<str>, Accepted), Answer> {
+) -> Result<(Arc<str>, Accepted), HttpAnswer> {
     let scan = scan::scan(body, kind, &settings.limits)?;
-    let source = known.or_else(|| settings.keys.choose(&scan.write_keys(body))).ok_or(Answer::UnknownKey)?;
+    let source = known.or_else(|| settings.keys.choose(&scan.write_keys(body))).ok_or(HttpAnswer::UnknownKey)?;
     let stamp = Stamp { source: &source, ip: &ip.to_string(), received_at_us: clock::now_us(), route: kind };
     let accepted = scan.frames_within(body, &stamp, &settings.limits)?;
     Ok((source, accepted))
@@ -389,9 +389,9 @@ fn framed(
 /// The code of the refusal.
 #[doc(hidden)]
 pub fn try_body(kind: Option<Kind>, body: &[u8]) -> Result<u64, &'static str> {
-    let limits = Limits::default();
+    let limits = RequestLimits::default();
     let code = |answer| match answer {
-        Answer::Bad { code, .. } | Answer::TooLarge { code, .. } => code,
+        HttpAnswer::Bad { code, .. } | HttpAnswer::TooLarge { code, .. } => code,
         _ => "other",
     };
     let stamp = Stamp { source: "fuzz", ip: "127.0.0.1", received_at_us: 0, route: kind };

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rusqlite::params;
 
-use super::{Error, Quarantined, State, signed, sum, unsigned};
+use super::{Quarantined, State, StateError, signed, sum, unsigned};
 
 /// Runs with log lines that are kept of each function.
 const RUNS_KEPT: u64 = 500;
@@ -138,7 +138,7 @@ impl State {
     /// # Errors
     /// The file cannot be read.
     #[expect(clippy::type_complexity, reason = "two plain lists, read once at start")]
-    pub fn function_chains(&self) -> Result<(Vec<(String, u64)>, Vec<(String, u64, String)>), Error> {
+    pub fn function_chains(&self) -> Result<(Vec<(String, u64)>, Vec<(String, u64, String)>), StateError> {
         let read = || -> rusqlite::Result<(Vec<_>, Vec<_>)> {
             let mut find = self.connection.prepare("SELECT source, log_offset, sum FROM transformed")?;
             let cursors = find.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?), row.get(2)?)))?;
@@ -165,7 +165,7 @@ impl State {
     ///
     /// # Errors
     /// Nothing was kept.
-    pub fn transformed(&mut self, done: &Transformed<'_>) -> Result<(), Error> {
+    pub fn transformed(&mut self, done: &Transformed<'_>) -> Result<(), StateError> {
         // What is quarantined here is in no other place once a sync has passed it, and a function chain that is forgotten could
         // not be run again: both must survive a power cut. The rest may be counted once more.
         let whole = !done.quarantined.is_empty() || done.function_chain.is_some();
@@ -211,7 +211,7 @@ impl State {
     ///
     /// # Errors
     /// Nothing was said.
-    pub fn stopped(&mut self, function: &str, version: &str, why: Option<&str>) -> Result<(), Error> {
+    pub fn stopped(&mut self, function: &str, version: &str, why: Option<&str>) -> Result<(), StateError> {
         let sql = "UPDATE charges SET stopped = ?3 WHERE function = ?1 AND version = ?2";
         self.connection
             .execute(sql, params![function, version, why])
@@ -230,7 +230,7 @@ impl State {
         candidate: &str,
         counts: (u64, u64),
         samples_json: &str,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StateError> {
         let sql = "INSERT INTO comparisons (function, live, rival, same, different, samples)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
             ON CONFLICT (function, live, rival) DO UPDATE SET same = same + excluded.same,
@@ -244,7 +244,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn comparisons(&self, function: &str) -> Result<Vec<Compared>, Error> {
+    pub fn comparisons(&self, function: &str) -> Result<Vec<Compared>, StateError> {
         let sql = "SELECT live, rival, same, different, samples FROM comparisons WHERE function = ?1";
         let read = || -> rusqlite::Result<Vec<_>> {
             let mut find = self.connection.prepare(sql)?;
@@ -266,7 +266,7 @@ impl State {
     ///
     /// # Errors
     /// Nothing was added.
-    pub fn carried(&mut self, charge: &Charge) -> Result<(), Error> {
+    pub fn carried(&mut self, charge: &Charge) -> Result<(), StateError> {
         let of_destination = Charge { function: format!("{DESTINATION}{}", charge.function), ..charge.clone() };
         self.transformed(&Transformed { charges: &[of_destination], ..Transformed::default() })
     }
@@ -275,7 +275,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn destination_charges(&self) -> Result<Vec<Charge>, Error> {
+    pub fn destination_charges(&self) -> Result<Vec<Charge>, StateError> {
         let all = self.all_charges()?.into_iter();
         let of_destination = |(charge, _): (Charge, _)| {
             Some(Charge { function: charge.function.strip_prefix(DESTINATION)?.to_owned(), ..charge })
@@ -287,12 +287,12 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn charges(&self) -> Result<Vec<(Charge, Option<String>)>, Error> {
+    pub fn charges(&self) -> Result<Vec<(Charge, Option<String>)>, StateError> {
         let all = self.all_charges()?.into_iter();
         Ok(all.filter(|(charge, _)| !charge.function.starts_with(DESTINATION)).collect())
     }
 
-    fn all_charges(&self) -> Result<Vec<(Charge, Option<String>)>, Error> {
+    fn all_charges(&self) -> Result<Vec<(Charge, Option<String>)>, StateError> {
         let sql = "SELECT function, version, batches, calls, calls_failed, events, faults, failed, dropped, cpu_us,
             memory_peak_bytes, fault, stopped FROM charges ORDER BY function, version";
         let read = || -> rusqlite::Result<Vec<(Charge, Option<String>)>> {
@@ -323,7 +323,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn function_logs(&self, function: &str, filter: &LogFilter) -> Result<Vec<FunctionLog>, Error> {
+    pub fn function_logs(&self, function: &str, filter: &LogFilter) -> Result<Vec<FunctionLog>, StateError> {
         let sql = "SELECT version, at_us, first_offset, end_offset, lines FROM function_runs
             WHERE function = ?1 AND (?2 IS NULL OR instr(char(10) || message_ids || char(10), char(10) || ?2 || char(10)))
             ORDER BY id DESC";
@@ -365,7 +365,7 @@ impl State {
 }
 
 impl super::Stage<'_> {
-    fn charge(&mut self, charge: &Charge) -> Result<(), Error> {
+    fn charge(&mut self, charge: &Charge) -> Result<(), StateError> {
         let sql =
             "INSERT INTO charges (function, version, batches, calls, calls_failed, events, faults, failed, dropped,
             cpu_us, memory_peak_bytes, fault) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
@@ -393,7 +393,7 @@ impl super::Stage<'_> {
     }
 
     /// Lines are legible: none holds a line feed of its own.
-    fn log(&mut self, run: &LoggedRun) -> Result<(), Error> {
+    fn log(&mut self, run: &LoggedRun) -> Result<(), StateError> {
         let mut lines: Vec<String> = run.lines.iter().map(|(level, text)| format!("{level} {text}")).collect();
         if run.lines_dropped > 0 {
             lines.push(format!("warn ... and {} more lines, which were not kept", run.lines_dropped));

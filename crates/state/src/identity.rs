@@ -5,7 +5,7 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{Error, State, sum};
+use super::{State, StateError, sum};
 
 /// Whose state it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn identity(&self) -> Result<Option<Identity>, Error> {
+    pub fn identity(&self) -> Result<Option<Identity>, StateError> {
         let sql = "SELECT CAST(value AS TEXT) FROM meta WHERE key = ?1";
         let found: Option<String> = self
             .connection
@@ -41,7 +41,7 @@ impl State {
     ///
     /// # Errors
     /// Nothing was recorded.
-    pub fn set_identity(&mut self, identity: &Identity) -> Result<(), Error> {
+    pub fn set_identity(&mut self, identity: &Identity) -> Result<(), StateError> {
         let text = sum::sealed(KEY, &format!("{} {}", identity.id, identity.generation));
         self.in_transaction(true, |connection| {
             let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";

@@ -31,15 +31,16 @@ pub use functions::{Charge, Compared, FunctionLog, LogFilter, LoggedRun, Transfo
 pub use identity::Identity;
 pub use pending::{DAMAGED_PENDING_CODE, Pending, PendingCount, PendingFound, PendingMark, Resolved};
 pub use quarantine::{
-    DAMAGED_CODE, Expired, Filter, Purge, QuarantineBounds, QuarantineSize, Quarantined, Stage as QuarantineStage,
+    DAMAGED_CODE, Expired, Purge, QuarantineBounds, QuarantineFilter, QuarantineSize, Quarantined,
+    Stage as QuarantineStage,
 };
 pub use salvage::Salvaged;
 pub use seen::Window;
-pub use verify::{Row, Verified, verify};
+pub use verify::{DamagedRow, Verified, verify};
 
 /// The state file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum StateError {
     #[error("{}: {action}", path.display())]
     Sqlite {
         action: &'static str,
@@ -84,7 +85,7 @@ pub struct SyncReport {
 
 /// What a sync adds to its report after a delivery.
 #[derive(Debug, Clone, Default)]
-pub struct Progress {
+pub struct SyncProgress {
     pub cursor: u64,
     pub delivered: u64,
     pub duplicates: u64,
@@ -98,13 +99,13 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be opened, or was written by another format.
-    pub fn open(path: &Path, window: Window) -> Result<Self, Error> {
-        let at = |action| Error::at(action, path);
+    pub fn open(path: &Path, window: Window) -> Result<Self, StateError> {
+        let at = |action| StateError::at(action, path);
         let connection = Connection::open(path).map_err(at("could not open"))?;
         schema::prepare(&connection, path)?;
         // What follows writes, and a damaged file is not written to.
         let mut state = Self { path: path.to_owned(), connection, window };
-        state.window.load(&state.connection).map_err(Error::at("could not read the dedup window", path))?;
+        state.window.load(&state.connection).map_err(StateError::at("could not read the dedup window", path))?;
         Ok(state)
     }
 
@@ -112,26 +113,26 @@ impl State {
     ///
     /// # Errors
     /// There is none, or it cannot be read.
-    pub fn read(path: &Path) -> Result<Self, Error> {
+    pub fn read(path: &Path) -> Result<Self, StateError> {
         if !path.exists() {
-            return Err(Error::Absent { path: path.to_owned() });
+            return Err(StateError::Absent { path: path.to_owned() });
         }
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(Error::at("could not open", path))?;
-        connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(Error::at("could not open", path))?;
+        let connection = Connection::open_with_flags(path, flags).map_err(StateError::at("could not open", path))?;
+        connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(StateError::at("could not open", path))?;
         schema::check(&connection, path)?;
         Ok(Self { path: path.to_owned(), connection, window: Window::default() })
     }
 
-    fn err(&self, action: &'static str) -> impl FnOnce(rusqlite::Error) -> Error + use<'_> {
-        Error::at(action, &self.path)
+    fn err(&self, action: &'static str) -> impl FnOnce(rusqlite::Error) -> StateError + use<'_> {
+        StateError::at(action, &self.path)
     }
 
     /// The log is refined below this offset.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn refined_to(&self) -> Result<u64, Error> {
+    pub fn refined_to(&self) -> Result<u64, StateError> {
         refined_to(&self.connection)
             .map_err(self.err("could not read"))?
             .ok_or_else(|| self.damaged("how far the log is refined cannot be read"))
@@ -141,11 +142,11 @@ impl State {
     ///
     /// # Errors
     /// Nothing was recorded.
-    pub fn begin_at(&mut self, offset: u64) -> Result<(), Error> {
+    pub fn begin_at(&mut self, offset: u64) -> Result<(), StateError> {
         self.in_transaction(true, |connection| set_refined_to(connection, offset))
     }
 
-    fn damaged(&self, what: impl Into<String>) -> Error {
+    fn damaged(&self, what: impl Into<String>) -> StateError {
         sum::damaged(&self.path, what)
     }
 
@@ -153,7 +154,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn log_range_at(&self, offset: u64) -> Result<Option<Range<u64>>, Error> {
+    pub fn log_range_at(&self, offset: u64) -> Result<Option<Range<u64>>, StateError> {
         let sql = "SELECT start, end, sum FROM stretches WHERE start <= ?1 ORDER BY start DESC LIMIT 1";
         let read = |row: &rusqlite::Row<'_>| Ok((unsigned(row.get(0)?)..unsigned(row.get(1)?), row.get::<_, i64>(2)?));
         let found = self
@@ -173,7 +174,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn duplicates_in(&self, range: &Range<u64>) -> Result<Vec<u64>, Error> {
+    pub fn duplicates_in(&self, range: &Range<u64>) -> Result<Vec<u64>, StateError> {
         let sql = "SELECT log_offset FROM duplicates WHERE log_offset >= ?1 AND log_offset < ?2 ORDER BY log_offset";
         self.connection
             .prepare_cached(sql)
@@ -187,14 +188,14 @@ impl State {
     ///
     /// # Errors
     /// Another writer holds the file for too long.
-    pub fn stage(&mut self) -> Result<Stage<'_>, Error> {
+    pub fn stage(&mut self) -> Result<Stage<'_>, StateError> {
         let path = &self.path;
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(Error::at("could not begin", path))?;
+            .map_err(StateError::at("could not begin", path))?;
         // A stage that came to nothing may have left the window's numbers ahead of its tables.
-        self.window.load(&transaction).map_err(Error::at("could not read the dedup window", path))?;
+        self.window.load(&transaction).map_err(StateError::at("could not read the dedup window", path))?;
         Ok(Stage { transaction, window: &mut self.window, path, duplicates: Vec::new() })
     }
 
@@ -202,7 +203,7 @@ impl State {
     ///
     /// # Errors
     /// Nothing was recorded.
-    pub fn advance(&mut self, sync: &str, progress: &Progress, now_us: i64) -> Result<(), Error> {
+    pub fn advance(&mut self, sync: &str, progress: &SyncProgress, now_us: i64) -> Result<(), StateError> {
         advance(&self.connection, sync, progress, now_us).map_err(self.err("could not record a cursor"))
     }
 
@@ -210,7 +211,7 @@ impl State {
     ///
     /// # Errors
     /// Nothing was recorded.
-    pub fn fail(&mut self, sync: &str, failure: &str) -> Result<(), Error> {
+    pub fn fail(&mut self, sync: &str, failure: &str) -> Result<(), StateError> {
         let sql = "INSERT INTO syncs (sync, cursor, failure, sum) VALUES (?1, 0, ?2, ?3)
             ON CONFLICT (sync) DO UPDATE SET failure = excluded.failure";
         let values = params![sync, shortened(failure), sum::named(sync, 0).value()];
@@ -222,7 +223,7 @@ impl State {
     ///
     /// # Errors
     /// Nothing was recorded.
-    pub fn mended(&mut self, sync: &str) -> Result<(), Error> {
+    pub fn mended(&mut self, sync: &str) -> Result<(), StateError> {
         let sql = "UPDATE syncs SET failure = NULL WHERE sync = ?1";
         self.connection.execute(sql, params![sync]).map_err(self.err("could not take a failure back"))?;
         Ok(())
@@ -232,7 +233,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn reports(&self) -> Result<Vec<SyncReport>, Error> {
+    pub fn reports(&self) -> Result<Vec<SyncReport>, StateError> {
         let sql =
             "SELECT sync, cursor, delivered, duplicates, rejected, filtered, delivered_at_us, failure, notice, sum
             FROM syncs ORDER BY sync";
@@ -266,7 +267,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn counters(&self) -> Result<Vec<(String, String, u64)>, Error> {
+    pub fn counters(&self) -> Result<Vec<(String, String, u64)>, StateError> {
         let sql = "SELECT scope, name, value FROM counters ORDER BY scope, name";
         let read = || -> rusqlite::Result<Vec<(String, String, u64)>> {
             let mut find = self.connection.prepare_cached(sql)?;
@@ -280,7 +281,7 @@ impl State {
     ///
     /// # Errors
     /// Nothing was forgotten.
-    pub fn forget_below(&mut self, oldest: u64) -> Result<(), Error> {
+    pub fn forget_below(&mut self, oldest: u64) -> Result<(), StateError> {
         let oldest = signed(oldest);
         self.connection
             .execute("DELETE FROM stretches WHERE end <= ?1", [oldest])
@@ -334,15 +335,15 @@ impl Stage<'_> {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn seen(&mut self, ids: &[seen::Sighting<'_>]) -> Result<Vec<bool>, Error> {
-        self.window.mark(&self.transaction, ids).map_err(Error::at("could not mark ids as seen", self.path))
+    pub fn seen(&mut self, ids: &[seen::Sighting<'_>]) -> Result<Vec<bool>, StateError> {
+        self.window.mark(&self.transaction, ids).map_err(StateError::at("could not mark ids as seen", self.path))
     }
 
     /// Remembers that the event at `offset` is a duplicate.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn duplicate(&mut self, offset: u64) -> Result<(), Error> {
+    pub fn duplicate(&mut self, offset: u64) -> Result<(), StateError> {
         self.duplicates.push(offset);
         self.run("INSERT OR IGNORE INTO duplicates (log_offset) VALUES (?1)", params![signed(offset)])
     }
@@ -351,15 +352,15 @@ impl Stage<'_> {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn quarantine(&mut self, entry: &Quarantined) -> Result<(), Error> {
-        quarantine::insert(&self.transaction, entry).map_err(Error::at("could not quarantine an event", self.path))
+    pub fn quarantine(&mut self, entry: &Quarantined) -> Result<(), StateError> {
+        quarantine::insert(&self.transaction, entry).map_err(StateError::at("could not quarantine an event", self.path))
     }
 
     /// Adds to a counter.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn count(&mut self, scope: &str, name: &str, delta: u64) -> Result<(), Error> {
+    pub fn count(&mut self, scope: &str, name: &str, delta: u64) -> Result<(), StateError> {
         if delta == 0 {
             return Ok(());
         }
@@ -375,40 +376,40 @@ impl Stage<'_> {
                 ON CONFLICT (scope, name) DO UPDATE SET value = value + excluded.value";
             self.transaction.prepare_cached(sql)?.execute(params![scope, name, signed(delta)]).map(drop)
         };
-        count().map_err(Error::at("could not count", self.path))
+        count().map_err(StateError::at("could not count", self.path))
     }
 
     /// Moves the refine cursor over `log_range` and commits.
     ///
     /// # Errors
     /// Nothing of this stage happened.
-    pub fn commit(mut self, log_range: &Range<u64>) -> Result<(), Error> {
+    pub fn commit(mut self, log_range: &Range<u64>) -> Result<(), StateError> {
         self.duplicates.sort_unstable();
         self.duplicates.dedup();
         let sum = sum::log_range(log_range, std::mem::take(&mut self.duplicates)).value();
         let bounds = params![signed(log_range.start), signed(log_range.end), sum];
         self.run("INSERT OR REPLACE INTO stretches (start, end, sum) VALUES (?1, ?2, ?3)", bounds)?;
-        set_refined_to(&self.transaction, log_range.end).map_err(Error::at("could not write", self.path))?;
+        set_refined_to(&self.transaction, log_range.end).map_err(StateError::at("could not write", self.path))?;
         self.finish()
     }
 
-    fn finish(self) -> Result<(), Error> {
-        self.window.save(&self.transaction).map_err(Error::at("could not save the dedup window", self.path))?;
-        self.transaction.commit().map_err(Error::at("could not commit", self.path))
+    fn finish(self) -> Result<(), StateError> {
+        self.window.save(&self.transaction).map_err(StateError::at("could not save the dedup window", self.path))?;
+        self.transaction.commit().map_err(StateError::at("could not commit", self.path))
     }
 
-    fn run(&mut self, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<(), Error> {
+    fn run(&mut self, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<(), StateError> {
         self.transaction
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(values))
-            .map_err(Error::at("could not write", self.path))?;
+            .map_err(StateError::at("could not write", self.path))?;
         Ok(())
     }
 }
 
 pub use seen::Sighting;
 
-impl Error {
+impl StateError {
     fn at(action: &'static str, path: &Path) -> impl Fn(rusqlite::Error) -> Self {
         move |cause| match cause {
             cause if tidegate_sqlite::sqlite_check::is_damage(&cause) => {
@@ -440,7 +441,7 @@ fn set_refined_to(connection: &Connection, offset: u64) -> rusqlite::Result<()> 
     connection.prepare_cached(sql)?.execute([sum::sealed("refined_to", &offset.to_string())]).map(drop)
 }
 
-fn advance(connection: &Connection, sync: &str, progress: &Progress, now_us: i64) -> rusqlite::Result<()> {
+fn advance(connection: &Connection, sync: &str, progress: &SyncProgress, now_us: i64) -> rusqlite::Result<()> {
     let sql =
         "INSERT INTO syncs (sync, cursor, delivered, duplicates, rejected, filtered, delivered_at_us, notice, sum)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
@@ -464,7 +465,7 @@ fn advance(connection: &Connection, sync: &str, progress: &Progress, now_us: i64
 }
 
 /// The notices of a sync, a line each, with those of this delivery last.
-fn with_notices(connection: &Connection, sync: &str, progress: &Progress) -> rusqlite::Result<String> {
+fn with_notices(connection: &Connection, sync: &str, progress: &SyncProgress) -> rusqlite::Result<String> {
     let mut find = connection.prepare_cached("SELECT notice FROM syncs WHERE sync = ?1")?;
     let mut notices = lines(find.query_row([sync], |row| row.get(0)).optional()?.flatten());
     for notice in &progress.notices {

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::{Error, Pending, schema, seen, sum, unsigned};
+use super::{Pending, StateError, schema, seen, sum, unsigned};
 
 /// A file up to this size is written anew for a better layout of its pages; a larger one keeps the one it has.
 const REWRITTEN_BYTES_MAX: u64 = 256 << 20;
 
 /// Makes a file of any earlier format one of this build's.
-pub(super) fn bring_up(connection: &Connection, path: &Path) -> Result<(), Error> {
+pub(super) fn bring_up(connection: &Connection, path: &Path) -> Result<(), StateError> {
     let found = schema::known_format(connection, path)?;
     if found >= schema::FORMAT {
         return Ok(());
@@ -31,7 +31,8 @@ pub(super) fn bring_up(connection: &Connection, path: &Path) -> Result<(), Error
         transaction.execute("UPDATE meta SET value = ?1 WHERE key = 'format'", [schema::FORMAT])?;
         transaction.commit()
     };
-    carry_over().map_err(Error::at("could not carry it over from an earlier format; nothing was changed", path))?;
+    carry_over()
+        .map_err(StateError::at("could not carry it over from an earlier format; nothing was changed", path))?;
     let bytes = path.metadata().map_or(0, |found| found.len());
     if found < 3 && bytes <= REWRITTEN_BYTES_MAX {
         let rewrite = "PRAGMA auto_vacuum = INCREMENTAL; VACUUM";

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::sum::{self, number, small, text};
-use super::{Error, Progress, Quarantined, State, quarantine, signed, unsigned};
+use super::{Quarantined, State, StateError, SyncProgress, quarantine, signed, unsigned};
 
 /// One event that waits for its next try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn cursor(&self, sync: &str) -> Result<Option<u64>, Error> {
+    pub fn cursor(&self, sync: &str) -> Result<Option<u64>, StateError> {
         // Past the index: a damaged one would hide the row, and the sync would begin anew. There are few rows.
         let sql = "SELECT cursor, sum FROM syncs WHERE +sync = ?1";
         let read = |row: &rusqlite::Row<'_>| Ok((unsigned(row.get(0)?), row.get::<_, i64>(1)?));
@@ -98,11 +98,11 @@ impl State {
     pub fn settle(
         &mut self,
         sync: &str,
-        progress: &Progress,
+        progress: &SyncProgress,
         quarantined: &[Quarantined],
         pending: &[Pending],
         now_us: i64,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StateError> {
         let kept = !(quarantined.is_empty() && pending.is_empty());
         self.in_transaction(kept, |connection| {
             for entry in quarantined {
@@ -119,7 +119,7 @@ impl State {
     ///
     /// # Errors
     /// Nothing was recorded.
-    pub fn resolve(&mut self, sync: &str, resolved: &Resolved, now_us: i64) -> Result<(), Error> {
+    pub fn resolve(&mut self, sync: &str, resolved: &Resolved, now_us: i64) -> Result<(), StateError> {
         // A try that is not remembered is made again; only what leaves must wait for the disk.
         self.in_transaction(!resolved.quarantined.is_empty(), |connection| {
             let mut remove =
@@ -160,7 +160,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn pending_marks(&self, sync: &str) -> Result<Vec<PendingMark>, Error> {
+    pub fn pending_marks(&self, sync: &str) -> Result<Vec<PendingMark>, StateError> {
         let sql = "SELECT log_offset, part, user, octet_length(event), next_at_us, attempts, next_sum FROM pending
             WHERE sync = ?1 ORDER BY log_offset, part";
         let read = || -> rusqlite::Result<Vec<PendingMark>> {
@@ -187,7 +187,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn pending_events(&self, sync: &str, keys: &[(u64, u32)]) -> Result<PendingFound, Error> {
+    pub fn pending_events(&self, sync: &str, keys: &[(u64, u32)]) -> Result<PendingFound, StateError> {
         let sql = format!("SELECT {COLUMNS} FROM pending WHERE sync = ?1 AND log_offset = ?2 AND part = ?3");
         let find = || -> rusqlite::Result<PendingFound> {
             let mut find = self.connection.prepare_cached(&sql)?;
@@ -208,7 +208,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn pending_counts(&self) -> Result<Vec<PendingCount>, Error> {
+    pub fn pending_counts(&self) -> Result<Vec<PendingCount>, StateError> {
         let sql = "SELECT sync, count(*), sum(octet_length(event)), min(first_tried_at_us) FROM pending
             GROUP BY sync ORDER BY sync";
         let read = || -> rusqlite::Result<Vec<PendingCount>> {
@@ -231,16 +231,16 @@ impl State {
         &mut self,
         durable: bool,
         work: impl FnOnce(&Connection) -> rusqlite::Result<()>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StateError> {
         let synchronous = if durable { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
         self.connection.execute_batch(synchronous).map_err(self.err("could not set synchronous"))?;
         let path = &self.path;
         let transaction = self
             .connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-            .map_err(Error::at("could not begin", path))?;
-        work(&transaction).map_err(Error::at("could not write", path))?;
-        transaction.commit().map_err(Error::at("could not commit", path))
+            .map_err(StateError::at("could not begin", path))?;
+        work(&transaction).map_err(StateError::at("could not write", path))?;
+        transaction.commit().map_err(StateError::at("could not commit", path))
     }
 }
 
@@ -326,12 +326,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut state = State::open(&dir.path().join("state.db"), Window::default()).unwrap();
         assert_eq!(state.cursor("s").unwrap(), None);
-        let progress = Progress { cursor: 9, delivered: 1, ..Progress::default() };
+        let progress = SyncProgress { cursor: 9, delivered: 1, ..SyncProgress::default() };
         state.settle("s", &progress, &[], &[event(7), event(8)], 5).unwrap();
         assert_eq!(state.cursor("s").unwrap(), Some(9));
         assert_eq!(state.pending_counts().unwrap()[0].events, 2);
         // The same batch after a crash leaves it as it was.
-        state.settle("s", &Progress { cursor: 9, ..Progress::default() }, &[], &[event(7)], 5).unwrap();
+        state.settle("s", &SyncProgress { cursor: 9, ..SyncProgress::default() }, &[], &[event(7)], 5).unwrap();
         let again = vec![(8, 0, 2, 99, "still away".to_owned())];
         state.resolve("s", &Resolved { delivered: vec![(7, 0)], again, ..Resolved::default() }, 6).unwrap();
         let left = state.pending_events("s", &[(7, 0), (8, 0)]).unwrap().whole;
@@ -361,7 +361,8 @@ mod tests {
         assert!(said.contains("format 1 of an earlier build") && said.contains("tidegate serve"), "{said}");
         for _ in 0..2 {
             let state = State::open(&path, Window::default()).unwrap();
-            let kept = state.quarantined(&super::super::Filter { entries_max: 9, ..Default::default() }).unwrap();
+            let kept =
+                state.quarantined(&super::super::QuarantineFilter { entries_max: 9, ..Default::default() }).unwrap();
             assert_eq!((kept.len(), kept[0].detail.as_deref()), (1, None));
             assert!(state.pending_counts().unwrap().is_empty());
             assert_eq!(state.quarantine_size().unwrap().entries, 1);
@@ -389,7 +390,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
         let mut state = State::open(&path, Window::default()).unwrap();
-        state.settle("s", &Progress { cursor: 9, ..Progress::default() }, &[], &[event(7), event(8)], 5).unwrap();
+        state
+            .settle("s", &SyncProgress { cursor: 9, ..SyncProgress::default() }, &[], &[event(7), event(8)], 5)
+            .unwrap();
         let other = Connection::open(&path).unwrap();
         other.execute("UPDATE pending SET event = '{}}' WHERE log_offset = 7", []).unwrap();
         other.execute("UPDATE pending SET next_at_us = 1 << 60 WHERE log_offset = 8", []).unwrap();

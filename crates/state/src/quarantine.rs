@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, params};
 use tidegate_process::clock;
 
 use super::sum::{self, bytes, number, optional, small, text};
-use super::{Error, State, signed, unsigned};
+use super::{State, StateError, signed, unsigned};
 
 /// What an entry takes besides its texts: the row, and its places in two indexes.
 const ENTRY_BYTES: &str = "200";
@@ -81,7 +81,7 @@ pub struct Quarantined {
 
 /// Which quarantined events to list.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub struct QuarantineFilter {
     pub scope: Option<String>,
     pub code: Option<String>,
     pub entries_max: u64,
@@ -196,7 +196,7 @@ impl State {
     ///
     /// # Errors
     /// None of them is kept for sure.
-    pub fn quarantine(&mut self, entries: &[Quarantined]) -> Result<(), Error> {
+    pub fn quarantine(&mut self, entries: &[Quarantined]) -> Result<(), StateError> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -207,7 +207,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn quarantined(&self, filter: &Filter) -> Result<Vec<Quarantined>, Error> {
+    pub fn quarantined(&self, filter: &QuarantineFilter) -> Result<Vec<Quarantined>, StateError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM quarantine
              WHERE (?1 IS NULL OR scope = ?1) AND (?2 IS NULL OR code = ?2) ORDER BY id LIMIT ?3"
@@ -234,7 +234,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn quarantine_size(&self) -> Result<QuarantineSize, Error> {
+    pub fn quarantine_size(&self) -> Result<QuarantineSize, StateError> {
         let sql =
             "SELECT entries, bytes, expired, purged, (SELECT min(kept_at_us) FROM quarantine) FROM quarantine_size";
         let read = |row: &Row<'_>| {
@@ -254,7 +254,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read or written.
-    pub fn recount_quarantine(&mut self) -> Result<(), Error> {
+    pub fn recount_quarantine(&mut self) -> Result<(), StateError> {
         count_anew(&self.connection).map(drop).map_err(self.err("could not count the quarantine"))
     }
 
@@ -263,7 +263,7 @@ impl State {
     ///
     /// # Errors
     /// Nothing was removed.
-    pub fn expire_quarantine(&mut self, bounds: &QuarantineBounds, now_us: i64) -> Result<Expired, Error> {
+    pub fn expire_quarantine(&mut self, bounds: &QuarantineBounds, now_us: i64) -> Result<Expired, StateError> {
         let mut size = self.quarantine_size()?;
         if now_us >= BELIEVED_FROM_US && size.oldest_at_us.is_some_and(|oldest| oldest < BELIEVED_FROM_US) {
             let sql = "UPDATE quarantine SET kept_at_us = ?1 WHERE kept_at_us < ?2";
@@ -307,7 +307,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn purgeable(&self, purge: &Purge) -> Result<Vec<(String, String, u64)>, Error> {
+    pub fn purgeable(&self, purge: &Purge) -> Result<Vec<(String, String, u64)>, StateError> {
         let sql = format!("SELECT scope, code, count(*) FROM quarantine WHERE {PURGED} GROUP BY 1, 2 ORDER BY 1, 2");
         let read = || -> rusqlite::Result<Vec<(String, String, u64)>> {
             let mut find = self.connection.prepare(&sql)?;
@@ -322,7 +322,7 @@ impl State {
     ///
     /// # Errors
     /// Nothing was removed.
-    pub fn purge_some(&mut self, purge: &Purge) -> Result<u64, Error> {
+    pub fn purge_some(&mut self, purge: &Purge) -> Result<u64, StateError> {
         let mut removed = 0;
         self.in_transaction(false, |connection| {
             let sql = format!(
@@ -338,7 +338,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn give_back(&mut self) -> Result<bool, Error> {
+    pub fn give_back(&mut self) -> Result<bool, StateError> {
         let give = || -> rusqlite::Result<bool> {
             let free = |connection: &Connection| -> rusqlite::Result<i64> {
                 connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))
@@ -361,7 +361,10 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn quarantine_counts(&self, filter: &Filter) -> Result<Vec<(String, String, String, u64)>, Error> {
+    pub fn quarantine_counts(
+        &self,
+        filter: &QuarantineFilter,
+    ) -> Result<Vec<(String, String, String, u64)>, StateError> {
         let sql = "SELECT scope, stage, code, count(*) FROM quarantine
             WHERE (?1 IS NULL OR scope = ?1) AND (?2 IS NULL OR code = ?2) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3";
         let read = || -> rusqlite::Result<Vec<(String, String, String, u64)>> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 use tidegate_sqlite::sqlite_check;
 
-use super::{Error, State, pending, quarantine, starts, sum, unsigned};
+use super::{State, StateError, pending, quarantine, starts, sum, unsigned};
 
 /// What was carried over from a damaged file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl State {
     ///
     /// # Errors
     /// This file cannot be written.
-    pub fn salvage(&mut self, old: &Path) -> Result<Salvaged, Error> {
+    pub fn salvage(&mut self, old: &Path) -> Result<Salvaged, StateError> {
         let mut salvaged = Salvaged::default();
         // A file that is not even a database holds nothing that could be told from rubbish.
         let Ok(old) = sqlite_check::open(old) else { return Ok(salvaged) };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::{Error, migrate, seen, sum};
+use super::{StateError, migrate, seen, sum};
 
 /// Raised when an older build could not read the file any more.
 pub(super) const FORMAT: i64 = 4;
@@ -42,8 +42,8 @@ pub(super) const TABLES: &str = "
 ";
 
 /// Sets a new or existing file up.
-pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
-    let at = |action| Error::at(action, path);
+pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), StateError> {
+    let at = |action| StateError::at(action, path);
     connection.busy_timeout(Duration::from_secs(10)).map_err(at("could not set a time limit"))?;
     connection.set_prepared_statement_cache_capacity(64);
     // Of another build's file not a byte is changed.
@@ -69,7 +69,7 @@ pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), Error>
 }
 
 /// All tables of a new file, or none.
-fn make(connection: &Connection, path: &Path) -> Result<(), Error> {
+fn make(connection: &Connection, path: &Path) -> Result<(), StateError> {
     let make = || -> rusqlite::Result<()> {
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         // Somebody else may have been quicker.
@@ -83,7 +83,7 @@ fn make(connection: &Connection, path: &Path) -> Result<(), Error> {
         seen::make(&transaction)?;
         transaction.commit()
     };
-    make().map_err(Error::at("could not make the tables", path))
+    make().map_err(StateError::at("could not make the tables", path))
 }
 
 /// Makes the tables that are not there.
@@ -95,24 +95,24 @@ pub(super) fn tables(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Refuses a file of another format.
-pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StateError> {
     match known_format(connection, path)? {
         FORMAT => Ok(()),
-        found if found < FORMAT => Err(Error::Older { path: path.to_owned(), found }),
-        found => Err(Error::Newer { path: path.to_owned(), found }),
+        found if found < FORMAT => Err(StateError::Older { path: path.to_owned(), found }),
+        found => Err(StateError::Newer { path: path.to_owned(), found }),
     }
 }
 
-fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), Error> {
+fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), StateError> {
     match known_format(connection, path)? {
-        found if found > FORMAT => Err(Error::Newer { path: path.to_owned(), found }),
+        found if found > FORMAT => Err(StateError::Newer { path: path.to_owned(), found }),
         _ => Ok(()),
     }
 }
 
 /// The format of a file that has one.
-pub(super) fn known_format(connection: &Connection, path: &Path) -> Result<i64, Error> {
-    let found = format(connection).map_err(Error::at("could not read the format", path))?;
+pub(super) fn known_format(connection: &Connection, path: &Path) -> Result<i64, StateError> {
+    let found = format(connection).map_err(StateError::at("could not read the format", path))?;
     found.filter(|found| *found > 0).ok_or_else(|| sum::damaged(path, "it does not say which format it has"))
 }
 
@@ -120,8 +120,8 @@ fn format(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     connection.query_row("SELECT value FROM meta WHERE key = 'format'", [], |row| row.get(0)).optional()
 }
 
-fn is_new(connection: &Connection, path: &Path) -> Result<bool, Error> {
+fn is_new(connection: &Connection, path: &Path) -> Result<bool, StateError> {
     connection
         .query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(Error::at("could not read", path))
+        .map_err(StateError::at("could not read", path))
 }

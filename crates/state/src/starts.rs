@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
-use super::{Error, State, signed, sum, unsigned};
+use super::{State, StateError, signed, sum, unsigned};
 
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS starts (
@@ -20,7 +20,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read, or is not what was stored.
-    pub fn starts(&self) -> Result<BTreeMap<String, u64>, Error> {
+    pub fn starts(&self) -> Result<BTreeMap<String, u64>, StateError> {
         let read = || -> rusqlite::Result<Vec<(String, u64, i64)>> {
             let mut find = self.connection.prepare("SELECT sync, log_offset, sum FROM starts")?;
             find.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?), row.get(2)?)))?.collect()
@@ -37,7 +37,7 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn starts_are_unknown(&self) -> Result<bool, Error> {
+    pub fn starts_are_unknown(&self) -> Result<bool, StateError> {
         let sql = "SELECT count(*) > 0 FROM meta WHERE key = 'starts'";
         self.connection.query_row(sql, [], |row| row.get(0)).map_err(self.err("could not read where syncs start"))
     }
@@ -46,7 +46,7 @@ impl State {
     ///
     /// # Errors
     /// Nothing was recorded.
-    pub fn record_starts(&mut self, starts: &[(&str, u64)]) -> Result<(), Error> {
+    pub fn record_starts(&mut self, starts: &[(&str, u64)]) -> Result<(), StateError> {
         self.in_transaction(true, |connection| {
             starts.iter().try_for_each(|(sync, offset)| insert(connection, sync, *offset))?;
             connection.execute("DELETE FROM meta WHERE key = 'starts'", []).map(drop)
@@ -76,6 +76,6 @@ mod tests {
         state.connection.execute_batch(UNKNOWN).unwrap();
         assert!(state.starts_are_unknown().unwrap());
         state.connection.execute("UPDATE starts SET log_offset = 8 WHERE sync = 'crm'", []).unwrap();
-        assert!(matches!(state.starts(), Err(Error::Damaged { .. })));
+        assert!(matches!(state.starts(), Err(StateError::Damaged { .. })));
     }
 }

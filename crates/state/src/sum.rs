@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
-use super::{Error, Quarantined};
+use super::{Quarantined, StateError};
 
 /// A checksum on its way.
 #[derive(Debug, Clone, Copy, Default)]
@@ -130,8 +130,8 @@ pub(super) fn optional(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<
 }
 
 /// The error for a row whose checksum is wrong.
-pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Error {
-    Error::Damaged { path: path.to_owned(), what: what.into() }
+pub(super) fn damaged(path: &Path, what: impl Into<String>) -> StateError {
+    StateError::Damaged { path: path.to_owned(), what: what.into() }
 }
 
 #[cfg(test)]

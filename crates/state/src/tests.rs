@@ -66,7 +66,7 @@ fn too_many_ids_shorten_the_window() {
 fn quarantine_and_reports_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
-    assert!(matches!(State::read(&path), Err(Error::Absent { .. })));
+    assert!(matches!(State::read(&path), Err(StateError::Absent { .. })));
     let mut state = State::open(&path, Window::default()).unwrap();
     let entry = Quarantined {
         offset: 3,
@@ -83,16 +83,16 @@ fn quarantine_and_reports_are_kept() {
     let size = state.quarantine_size().unwrap();
     assert_eq!((size.entries, size.bytes), (1, 200 + 1 + 2 + 2));
     assert!(size.oldest_at_us.unwrap() > 1, "it was received at 1, and is kept since now");
-    let all = Filter { entries_max: 10, ..Filter::default() };
+    let all = QuarantineFilter { entries_max: 10, ..QuarantineFilter::default() };
     assert_eq!(State::read(&path).unwrap().quarantined(&all).unwrap(), [entry]);
-    let progress = Progress { cursor: 4, delivered: 2, ..Progress::default() };
+    let progress = SyncProgress { cursor: 4, delivered: 2, ..SyncProgress::default() };
     state.fail("s", "away").unwrap();
     state.advance("s", &progress, 9).unwrap();
     let notices = |notices: &[&str]| notices.iter().map(|&it| it.to_owned()).collect::<Vec<_>>();
-    let told = Progress { cursor: 5, notices: notices(&["n", "of two\nlines"]), ..progress.clone() };
+    let told = SyncProgress { cursor: 5, notices: notices(&["n", "of two\nlines"]), ..progress.clone() };
     state.advance("s", &told, 10).unwrap();
-    state.advance("s", &Progress { cursor: 5, ..Progress::default() }, 10).unwrap();
-    state.advance("s", &Progress { cursor: 5, notices: notices(&["n"]), ..Progress::default() }, 10).unwrap();
+    state.advance("s", &SyncProgress { cursor: 5, ..SyncProgress::default() }, 10).unwrap();
+    state.advance("s", &SyncProgress { cursor: 5, notices: notices(&["n"]), ..SyncProgress::default() }, 10).unwrap();
     let want = SyncReport {
         sync: "s".into(),
         cursor: 5,
@@ -148,7 +148,7 @@ fn the_quarantine_stays_within_its_bounds_and_its_size_is_right() {
     quarantined_from(&state, then);
     let bounds = QuarantineBounds { age_us: 1_000_000, bytes: 500 * each };
     assert_eq!(expired(&mut state, &bounds, then + 1_000_700), Expired { by_age: 700, by_bytes: 800 });
-    let left = state.quarantined(&Filter { entries_max: 9_999, ..Filter::default() }).unwrap();
+    let left = state.quarantined(&QuarantineFilter { entries_max: 9_999, ..QuarantineFilter::default() }).unwrap();
     assert_eq!((left.len(), left[0].offset), (500, 1_500), "the oldest went");
     // A wrong size would cost entries, and is set right.
     state.connection.execute("UPDATE quarantine_size SET bytes = bytes + 10000000", []).unwrap();
@@ -224,7 +224,7 @@ fn filled(path: &Path) {
         error: "away".into(),
     };
     let waiting: Vec<_> = (0..20).map(pending).collect();
-    state.settle("crm", &Progress { cursor: 200, ..Progress::default() }, &[], &waiting, 9).unwrap();
+    state.settle("crm", &SyncProgress { cursor: 200, ..SyncProgress::default() }, &[], &waiting, 9).unwrap();
     state.record_starts(&[("crm", 40)]).unwrap();
     state.set_identity(&Identity { id: "one".into(), generation: 4 }).unwrap();
     let function_chain =
@@ -234,7 +234,7 @@ fn filled(path: &Path) {
 }
 
 /// What the server needs of a state, in words: everything that is delivered or decides where it goes on.
-fn read(path: &Path) -> Result<String, Error> {
+fn read(path: &Path) -> Result<String, StateError> {
     let state = State::open(path, Window::default())?;
     let keys: Vec<(u64, u32)> = state.pending_marks("crm")?.iter().map(|mark| (mark.offset, mark.part)).collect();
     let mut events = state.pending_events("crm", &keys)?;
@@ -243,7 +243,7 @@ fn read(path: &Path) -> Result<String, Error> {
         return Err(sum::damaged(path, "pending"));
     }
     events.whole.iter_mut().for_each(|event| (event.attempts, event.next_at_us, event.error) = (0, 0, String::new()));
-    let entries = state.quarantined(&Filter { entries_max: 999, ..Filter::default() })?;
+    let entries = state.quarantined(&QuarantineFilter { entries_max: 999, ..QuarantineFilter::default() })?;
     if entries.iter().any(|entry| entry.code == DAMAGED_CODE) {
         return Err(sum::damaged(path, "quarantine"));
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use tidegate_sqlite::sqlite_check::{self, Depth};
 
-use super::{Error, State, Window, pending, quarantine, schema};
+use super::{State, StateError, Window, pending, quarantine, schema};
 
 /// What a state file holds, and what is wrong with it.
 #[derive(Debug, Clone, Default)]
@@ -16,18 +16,18 @@ pub struct Verified {
     /// Structure that is damaged, in SQLite's words.
     pub damage: Vec<String>,
     /// Rows whose checksum is wrong.
-    pub damaged: Vec<Row>,
+    pub damaged: Vec<DamagedRow>,
 }
 
 /// One row whose checksum is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct DamagedRow {
     pub table: &'static str,
     /// Which row, in words.
     pub which: String,
 }
 
-impl Row {
+impl DamagedRow {
     /// Whether the server cannot go on without it. One event of many is none of these.
     #[must_use]
     pub fn is_needed(&self) -> bool {
@@ -42,26 +42,26 @@ const ROWS_NAMED_MAX: usize = 100;
 ///
 /// # Errors
 /// The file cannot be read for a reason that says nothing about its content, or is of a later format.
-pub fn verify(path: &Path, depth: Depth) -> Result<Verified, Error> {
+pub fn verify(path: &Path, depth: Depth) -> Result<Verified, StateError> {
     let mut found = Verified::default();
     if !path.exists() {
-        return Err(Error::Absent { path: path.to_owned() });
+        return Err(StateError::Absent { path: path.to_owned() });
     }
     match look(path, depth, &mut found) {
-        Err(Error::Damaged { what, .. }) => found.damage.push(what),
+        Err(StateError::Damaged { what, .. }) => found.damage.push(what),
         other => other?,
     }
     Ok(found)
 }
 
-fn look(path: &Path, depth: Depth, found: &mut Verified) -> Result<(), Error> {
-    let connection = sqlite_check::open(path).map_err(Error::at("could not open", path))?;
+fn look(path: &Path, depth: Depth, found: &mut Verified) -> Result<(), StateError> {
+    let connection = sqlite_check::open(path).map_err(StateError::at("could not open", path))?;
     let format = schema::known_format(&connection, path)?;
     found.format = Some(format);
     if format > schema::FORMAT {
-        return Err(Error::Newer { path: path.to_owned(), found: format });
+        return Err(StateError::Newer { path: path.to_owned(), found: format });
     }
-    found.damage = sqlite_check::damage(&connection, depth).map_err(Error::at("could not check", path))?;
+    found.damage = sqlite_check::damage(&connection, depth).map_err(StateError::at("could not check", path))?;
     if found.damage.is_empty() && format == schema::FORMAT {
         rows(connection, path, found)?;
     }
@@ -71,18 +71,18 @@ fn look(path: &Path, depth: Depth, found: &mut Verified) -> Result<(), Error> {
 /// The names of all rows of `meta`. A row whose name is damaged is not found by its own, and looks as if it had never been.
 const META: [&str; 6] = ["data_id", "format", "refined_to", "seen", "seen_key", "starts"];
 
-fn rows(connection: Connection, path: &Path, found: &mut Verified) -> Result<(), Error> {
-    events(&connection, found).map_err(Error::at("could not read", path))?;
-    strange_names(&connection, found).map_err(Error::at("could not read", path))?;
+fn rows(connection: Connection, path: &Path, found: &mut Verified) -> Result<(), StateError> {
+    events(&connection, found).map_err(StateError::at("could not read", path))?;
+    strange_names(&connection, found).map_err(StateError::at("could not read", path))?;
     let mut state = State { path: path.to_owned(), connection, window: Window::default() };
-    state.window.load(&state.connection).map_err(Error::at("could not read the dedup window", path))?;
-    let mut note = |table, outcome: Result<u64, Error>| match outcome {
+    state.window.load(&state.connection).map_err(StateError::at("could not read the dedup window", path))?;
+    let mut note = |table, outcome: Result<u64, StateError>| match outcome {
         Ok(rows) => {
             found.rows += rows;
             Ok(())
         }
-        Err(Error::Damaged { what, .. }) => {
-            found.damaged.push(Row { table, which: what });
+        Err(StateError::Damaged { what, .. }) => {
+            found.damaged.push(DamagedRow { table, which: what });
             Ok(())
         }
         Err(error) => Err(error),
@@ -109,7 +109,7 @@ fn strange_names(connection: &Connection, found: &mut Verified) -> rusqlite::Res
 }
 
 /// Each log range with its duplicates.
-fn ranges(state: &State) -> Result<u64, Error> {
+fn ranges(state: &State) -> Result<u64, StateError> {
     let (mut rows, mut at) = (0, None::<i64>);
     loop {
         let sql = "SELECT min(start) FROM stretches WHERE ?1 IS NULL OR start > ?1";
@@ -147,7 +147,7 @@ impl Verified {
     fn note(&mut self, table: &'static str, right: bool, which: impl FnOnce() -> String) {
         self.rows += 1;
         if !right && self.damaged.len() < ROWS_NAMED_MAX {
-            self.damaged.push(Row { table, which: which() });
+            self.damaged.push(DamagedRow { table, which: which() });
         }
     }
 }

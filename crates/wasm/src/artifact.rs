@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 
-use tidegate_plugin::Kind;
+use tidegate_plugin::ManifestKind;
 use wasmtime::component::Component;
 
 use super::engine::{Engine, EngineError, compiling};
@@ -29,7 +29,7 @@ pub struct Seal([u8; 32]);
 
 /// What an artifact was compiled of and by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Origin {
+pub struct ArtifactOrigin {
     /// The sha-256 of the component.
     pub component: [u8; SHA_BYTES],
     /// [`compiler_id`] of the compiling engine.
@@ -69,7 +69,7 @@ impl Seal {
 
     /// `code` as an artifact.
     #[must_use]
-    pub fn seal(&self, origin: Origin, mut code: Vec<u8>) -> Vec<u8> {
+    pub fn seal(&self, origin: ArtifactOrigin, mut code: Vec<u8>) -> Vec<u8> {
         let mut mac = blake3::Hasher::new_keyed(&self.0);
         mac.update(&code);
         code.extend_from_slice(&origin.component);
@@ -84,7 +84,7 @@ impl Seal {
     ///
     /// # Errors
     /// Why it must be compiled again.
-    pub fn open<'a>(&self, artifact: &'a [u8], origin: Origin) -> Result<Code<'a>, ArtifactError> {
+    pub fn open<'a>(&self, artifact: &'a [u8], origin: ArtifactOrigin) -> Result<Code<'a>, ArtifactError> {
         self.verify(artifact, origin).map(|code| Code(Verified::Bytes(code)))
     }
 
@@ -93,7 +93,7 @@ impl Seal {
     ///
     /// # Errors
     /// Why it must be compiled again.
-    pub fn open_file<'a>(&self, path: &'a Path, origin: Origin) -> Result<Code<'a>, ArtifactError> {
+    pub fn open_file<'a>(&self, path: &'a Path, origin: ArtifactOrigin) -> Result<Code<'a>, ArtifactError> {
         let artifact = mapped(&File::open(path)?)?;
         self.verify(&artifact, origin)?;
         Ok(Code(Verified::File(path)))
@@ -108,12 +108,12 @@ impl Seal {
         let (_, seal) = artifact.split_last_chunk::<SEAL_BYTES>().ok_or(ArtifactError::Short)?;
         let (component, rest) = seal.split_first_chunk::<SHA_BYTES>().ok_or(ArtifactError::Short)?;
         let (compiler, _) = rest.split_first_chunk::<8>().ok_or(ArtifactError::Short)?;
-        let origin = Origin { component: *component, compiler: u64::from_le_bytes(*compiler) };
+        let origin = ArtifactOrigin { component: *component, compiler: u64::from_le_bytes(*compiler) };
         self.verify(&artifact, origin).map(drop)
     }
 
     /// The code in `artifact`, if everything in it is as we sealed it.
-    fn verify<'a>(&self, artifact: &'a [u8], origin: Origin) -> Result<&'a [u8], ArtifactError> {
+    fn verify<'a>(&self, artifact: &'a [u8], origin: ArtifactOrigin) -> Result<&'a [u8], ArtifactError> {
         let (code, seal) = artifact.split_last_chunk::<SEAL_BYTES>().ok_or(ArtifactError::Short)?;
         let (origin_sealed, rest) = seal.split_at(SHA_BYTES + 8);
         let (mac_sealed, magic) = rest.split_at(MAC_BYTES);
@@ -171,7 +171,7 @@ impl Module {
     /// # Errors
     /// The engine does not take the code, or the component does not fit the world.
     #[expect(unsafe_code, reason = "the one place where compiled code is loaded; `Code` is verified to be our own")]
-    pub fn load(engine: &Engine, code: &Code<'_>, kind: Kind) -> Result<Self, LoadError> {
+    pub fn load(engine: &Engine, code: &Code<'_>, kind: ManifestKind) -> Result<Self, LoadError> {
         let component = match code.0 {
             // SAFETY: a `Code` exists only where a MAC proved that these very bytes came out of `precompile` in a child
             // of this installation, and they are borrowed until the engine has copied them.
@@ -189,10 +189,10 @@ impl Module {
 mod tests {
     use super::*;
 
-    const ORIGIN: Origin = Origin { component: [7; 32], compiler: 9 };
+    const ORIGIN: ArtifactOrigin = ArtifactOrigin { component: [7; 32], compiler: 9 };
 
     /// What is opened of these bytes, the same in memory and in a file.
-    fn opened(seal: &Seal, artifact: &[u8], origin: Origin) -> Result<(), String> {
+    fn opened(seal: &Seal, artifact: &[u8], origin: ArtifactOrigin) -> Result<(), String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), artifact).unwrap();
         let of_file = seal.open_file(file.path(), origin).map(|_| ()).map_err(|error| error.to_string());
@@ -210,10 +210,13 @@ mod tests {
         assert!(matches!(seal.open(&artifact, ORIGIN), Ok(Code(Verified::Bytes(b"code")))));
         assert_eq!(opened(&Seal::new([2; 32]), &artifact, ORIGIN), refused(ArtifactError::Seal));
         assert_eq!(
-            opened(&seal, &artifact, Origin { component: [8; 32], ..ORIGIN }),
+            opened(&seal, &artifact, ArtifactOrigin { component: [8; 32], ..ORIGIN }),
             refused(ArtifactError::Component)
         );
-        assert_eq!(opened(&seal, &artifact, Origin { compiler: 8, ..ORIGIN }), refused(ArtifactError::Compiler));
+        assert_eq!(
+            opened(&seal, &artifact, ArtifactOrigin { compiler: 8, ..ORIGIN }),
+            refused(ArtifactError::Compiler)
+        );
         assert_eq!(opened(&seal, &[], ORIGIN), refused(ArtifactError::Short));
         for at in 0..artifact.len() {
             let mut changed = artifact.clone();

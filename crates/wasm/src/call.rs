@@ -13,10 +13,10 @@ use super::bindings::transform::Transform;
 use super::bindings::transform::exports::tidegate::plugin::transformer;
 use super::bindings::transform::tidegate::plugin::types;
 use super::call_log::{CallLog, NAME_BYTES_MAX, legible};
-use super::delivery::{Plan, Response, Verdict};
-use super::fields::{Editing, Mark, Paths};
-use super::limits::Limits;
-use super::memory::Memory;
+use super::delivery::{GuestPlan, GuestResponse, Verdict};
+use super::fields::{Editing, GuestPaths, Mark};
+use super::limits::CallLimits;
+use super::memory::GuestMemory;
 use super::meter::CpuMeter;
 use super::module::{Module, Pre};
 use super::services::Services;
@@ -48,7 +48,7 @@ pub struct Called<T> {
 
 /// What a guest made of one event. Texts are as the guest gave them, except codes and messages, which are legible.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum GuestAnswer {
     Keep,
     Replace(String),
     Emit(Vec<String>),
@@ -120,12 +120,12 @@ pub(super) enum HostTrap {
 
 /// State of one instance: what its host functions and its limiter need.
 pub(super) struct Guest {
-    pub(super) limits: Arc<Limits>,
+    pub(super) limits: Arc<CallLimits>,
     pub(super) call_log: CallLog,
     pub(super) now_ms: u64,
     pub(super) seed: u64,
     stage: Stage,
-    memory: Memory,
+    memory: GuestMemory,
     pub(super) services: Services,
     /// What numbers become in the guest.
     pub(super) numbers: Numbers,
@@ -133,7 +133,7 @@ pub(super) struct Guest {
     pub(super) has_signed: bool,
     /// Of the fields world; empty in the others.
     pub(super) editing: Editing,
-    pub(super) paths: Paths,
+    pub(super) paths: GuestPaths,
     meter: Arc<CpuMeter>,
     budget: Duration,
     wall: Instant,
@@ -141,18 +141,18 @@ pub(super) struct Guest {
 
 /// What a call asks of an instance.
 #[derive(Clone, Copy)]
-enum Job<'a> {
+enum CallJob<'a> {
     Transform(&'a [String]),
     Edit,
     Prepare(&'a [String]),
-    Classify { tag: &'a str, events: &'a [u32], response: &'a Response },
+    Classify { tag: &'a str, events: &'a [u32], response: &'a GuestResponse },
 }
 
-enum Done {
-    Answers(Vec<Answer>),
+enum CallDone {
+    Answers(Vec<GuestAnswer>),
     Edited,
     /// And whether the guest signed anything.
-    Plan(Plan, bool),
+    Plan(GuestPlan, bool),
     Verdict(Verdict),
 }
 
@@ -171,21 +171,21 @@ impl Module {
     /// when the call fails.
     pub async fn transform(
         &self,
-        limits: &Arc<Limits>,
+        limits: &Arc<CallLimits>,
         call: Call<'_>,
         batch: &[String],
         call_log: &mut CallLog,
-    ) -> Called<Vec<Answer>> {
+    ) -> Called<Vec<GuestAnswer>> {
         let size = Size { events: batch.len(), bytes: batch.iter().map(String::len).sum() };
-        let (called, _) = self.call(limits, call, Job::Transform(batch), size, Editing::default(), call_log).await;
-        called.map(|done| if let Done::Answers(answers) = done { Some(answers) } else { None })
+        let (called, _) = self.call(limits, call, CallJob::Transform(batch), size, Editing::default(), call_log).await;
+        called.map(|done| if let CallDone::Answers(answers) = done { Some(answers) } else { None })
     }
 
     /// Lets a guest of the fields world edit `events` in place; `input_bytes` is about what they were as text. When the
     /// call fails the events come back as they were.
     pub async fn edit(
         &self,
-        limits: &Arc<Limits>,
+        limits: &Arc<CallLimits>,
         call: Call<'_>,
         events: Vec<Map<String, Value>>,
         input_bytes: usize,
@@ -193,7 +193,7 @@ impl Module {
     ) -> (Vec<Map<String, Value>>, Called<Vec<Mark>>) {
         let size = Size { events: events.len(), bytes: input_bytes };
         let editing = Editing::new(events, limits.output_budget_bytes(input_bytes), call.numbers);
-        let (called, editing) = self.call(limits, call, Job::Edit, size, editing, call_log).await;
+        let (called, editing) = self.call(limits, call, CallJob::Edit, size, editing, call_log).await;
         let Called { answer, cpu, memory_peak_bytes } = called;
         match answer {
             Ok(_) => {
@@ -207,15 +207,15 @@ impl Module {
     /// Asks a destination plugin which requests deliver `batch`. Their bodies have the digits of the events.
     pub async fn prepare(
         &self,
-        limits: &Arc<Limits>,
+        limits: &Arc<CallLimits>,
         call: Call<'_>,
         batch: &[String],
         call_log: &mut CallLog,
-    ) -> Called<Plan> {
+    ) -> Called<GuestPlan> {
         let size = Size { events: batch.len(), bytes: batch.iter().map(String::len).sum() };
-        let called = self.ask(limits, call, Job::Prepare(batch), size, call_log).await;
+        let called = self.ask(limits, call, CallJob::Prepare(batch), size, call_log).await;
         called.map(|done| {
-            let Done::Plan(mut plan, has_signed) = done else { return None };
+            let CallDone::Plan(mut plan, has_signed) = done else { return None };
             // What was signed must be sent as it was signed.
             if !has_signed {
                 plan.restore_digits(batch, &call_log.given, call.numbers);
@@ -227,28 +227,28 @@ impl Module {
     /// Asks a destination plugin what `response` means for the request with this `tag` that carried these `events`.
     pub async fn classify(
         &self,
-        limits: &Arc<Limits>,
+        limits: &Arc<CallLimits>,
         call: Call<'_>,
         tag: &str,
         events: &[u32],
-        response: &Response,
+        response: &GuestResponse,
         call_log: &mut CallLog,
     ) -> Called<Verdict> {
         let size = Size { events: events.len(), bytes: response.body.len() };
-        let job = Job::Classify { tag, events, response };
+        let job = CallJob::Classify { tag, events, response };
         let called = self.ask(limits, call, job, size, call_log).await;
-        called.map(|done| if let Done::Verdict(verdict) = done { Some(verdict) } else { None })
+        called.map(|done| if let CallDone::Verdict(verdict) = done { Some(verdict) } else { None })
     }
 
     /// One call of a destination plugin, and again while the machine stands still: no event of it is to blame for that.
     async fn ask(
         &self,
-        limits: &Arc<Limits>,
+        limits: &Arc<CallLimits>,
         call: Call<'_>,
-        job: Job<'_>,
+        job: CallJob<'_>,
         size: Size,
         call_log: &mut CallLog,
-    ) -> Called<Done> {
+    ) -> Called<CallDone> {
         let mut retries = 0;
         loop {
             let (called, _) = self.call(limits, call, job, size, Editing::default(), call_log).await;
@@ -262,13 +262,13 @@ impl Module {
 
     async fn call(
         &self,
-        limits: &Arc<Limits>,
+        limits: &Arc<CallLimits>,
         call: Call<'_>,
-        job: Job<'_>,
+        job: CallJob<'_>,
         size: Size,
         editing: Editing,
         call_log: &mut CallLog,
-    ) -> (Called<Done>, Editing) {
+    ) -> (Called<CallDone>, Editing) {
         if call_log.given.is_empty() && digits::is_lossy_for(call.settings_json, call.numbers) {
             call_log.give(call.settings_json);
         }
@@ -314,19 +314,19 @@ impl Module {
     }
 
     /// A store that stops its guest at a tick when a budget is gone: nothing of the guest has run yet.
-    fn store(&self, limits: &Arc<Limits>, call: &Call<'_>) -> Store<Guest> {
+    fn store(&self, limits: &Arc<CallLimits>, call: &Call<'_>) -> Store<Guest> {
         let guest = Guest {
             limits: limits.clone(),
             call_log: CallLog::default(),
             now_ms: call.now_ms,
             seed: call.seed,
             stage: Stage::Instantiate,
-            memory: Memory::new(limits, self.engine().limits()),
+            memory: GuestMemory::new(limits, self.engine().limits()),
             services: call.services.clone(),
             numbers: call.numbers,
             has_signed: false,
             editing: Editing::default(),
-            paths: Paths::default(),
+            paths: GuestPaths::default(),
             meter: Arc::default(),
             budget: Duration::ZERO,
             wall: Instant::now(),
@@ -346,39 +346,39 @@ impl Module {
         store
     }
 
-    async fn work(&self, instance: &mut Instance, call: &Call<'_>, job: Job<'_>) -> Result<Done, CallFailure> {
+    async fn work(&self, instance: &mut Instance, call: &Call<'_>, job: CallJob<'_>) -> Result<CallDone, CallFailure> {
         let store = &mut instance.store;
         let started = match &instance.started {
             Some(started) => started,
             None => instance.started.insert(self.start(store, call).await?),
         };
         match (started, job) {
-            (Started::Transform(plugin), Job::Transform(batch)) => {
+            (Started::Transform(plugin), CallJob::Transform(batch)) => {
                 match plugin.tidegate_plugin_transformer().call_transform(&mut *store, batch).await {
-                    Ok(Ok(outcomes)) => Ok(Done::Answers(outcomes.into_iter().map(Answer::from).collect())),
+                    Ok(Ok(outcomes)) => Ok(CallDone::Answers(outcomes.into_iter().map(GuestAnswer::from).collect())),
                     Ok(Err(error)) => Err(error.into()),
                     Err(error) => Err(store.data().failure(&error)),
                 }
             }
-            (Started::Fields(plugin), Job::Edit) => {
+            (Started::Fields(plugin), CallJob::Edit) => {
                 let events = store.data().editing.len();
                 match plugin.tidegate_plugin_field_transformer().call_transform(&mut *store, events).await {
-                    Ok(Ok(())) => Ok(Done::Edited),
+                    Ok(Ok(())) => Ok(CallDone::Edited),
                     Ok(Err(error)) => Err(error.into()),
                     Err(error) => Err(store.data().failure(&error)),
                 }
             }
-            (Started::Destination(plugin), Job::Prepare(batch)) => {
+            (Started::Destination(plugin), CallJob::Prepare(batch)) => {
                 match plugin.tidegate_plugin_destination().call_prepare(&mut *store, batch).await {
-                    Ok(Ok(plan)) => Ok(Done::Plan(plan.into(), store.data().has_signed)),
+                    Ok(Ok(plan)) => Ok(CallDone::Plan(plan.into(), store.data().has_signed)),
                     Ok(Err(error)) => Err(error.into()),
                     Err(error) => Err(store.data().failure(&error)),
                 }
             }
-            (Started::Destination(plugin), Job::Classify { tag, events, response }) => {
+            (Started::Destination(plugin), CallJob::Classify { tag, events, response }) => {
                 let plugin = plugin.tidegate_plugin_destination();
                 match plugin.call_classify(&mut *store, tag, events, &response.into()).await {
-                    Ok(verdict) => Ok(Done::Verdict(verdict.into())),
+                    Ok(verdict) => Ok(CallDone::Verdict(verdict.into())),
                     Err(error) => Err(store.data().failure(&error)),
                 }
             }
@@ -441,7 +441,7 @@ impl Instance {
     #[expect(clippy::too_many_arguments, reason = "each is one limit or one thing granted for the call")]
     fn prepare(
         &mut self,
-        limits: &Arc<Limits>,
+        limits: &Arc<CallLimits>,
         call: &Call<'_>,
         size: Size,
         editing: Editing,
@@ -480,8 +480,8 @@ impl<T> Called<T> {
     }
 }
 
-impl Called<Done> {
-    fn map<T>(self, take: impl FnOnce(Done) -> Option<T>) -> Called<T> {
+impl Called<CallDone> {
+    fn map<T>(self, take: impl FnOnce(CallDone) -> Option<T>) -> Called<T> {
         let Self { answer, cpu, memory_peak_bytes } = self;
         let answer = answer.and_then(|done| take(done).ok_or_else(wrong_world));
         Called { answer, cpu, memory_peak_bytes }
@@ -551,7 +551,7 @@ impl From<types::PluginError> for GuestError {
     }
 }
 
-impl From<transformer::Outcome> for Answer {
+impl From<transformer::Outcome> for GuestAnswer {
     fn from(outcome: transformer::Outcome) -> Self {
         match outcome {
             transformer::Outcome::Keep => Self::Keep,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tidegate_event::json;
 
-use super::limits::Limits;
+use super::limits::CallLimits;
 
 /// How loud a log line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,7 +71,7 @@ impl CallLog {
         }
     }
 
-    pub(super) fn log(&mut self, limits: &Limits, level: Level, message: &str) {
+    pub(super) fn log(&mut self, limits: &CallLimits, level: Level, message: &str) {
         let room = limits.log_bytes_max.saturating_sub(self.bytes);
         if self.lines.len() >= limits.log_lines_max || room == 0 {
             self.lines_dropped += 1;
@@ -82,7 +82,7 @@ impl CallLog {
         self.lines.push(LogLine { level, text });
     }
 
-    pub(super) fn count(&mut self, limits: &Limits, name: &str, delta: u32) {
+    pub(super) fn count(&mut self, limits: &CallLimits, name: &str, delta: u32) {
         let name = legible(name, NAME_BYTES_MAX);
         if let Some(counter) = self.counters.get_mut(&name) {
             *counter = counter.saturating_add(delta.into());
@@ -92,7 +92,7 @@ impl CallLog {
     }
 
     /// Takes bytes of standard output and logs each line that they finish.
-    pub(super) fn print(&mut self, limits: &Limits, bytes: &[u8]) {
+    pub(super) fn print(&mut self, limits: &CallLimits, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let text = piece.strip_suffix(b"\n").unwrap_or(piece);
             let room = limits.log_line_bytes_max.saturating_sub(self.partial.len());
@@ -104,7 +104,7 @@ impl CallLog {
     }
 
     /// Logs what is left of an unfinished line.
-    pub(super) fn finish_line(&mut self, limits: &Limits) {
+    pub(super) fn finish_line(&mut self, limits: &CallLimits) {
         let partial = std::mem::take(&mut self.partial);
         if !partial.is_empty() {
             self.log(limits, Level::Info, &String::from_utf8_lossy(&partial));
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_counted_and_not_kept() {
-        let limits = Limits::default();
+        let limits = CallLimits::default();
         let mut call_log = CallLog::default();
         for _ in 0..1_000 {
             call_log.log(&limits, Level::Info, &"x".repeat(5_000));
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn printed_bytes_become_lines() {
-        let limits = Limits::default();
+        let limits = CallLimits::default();
         let mut call_log = CallLog::default();
         call_log.print(&limits, b"one\ntw");
         call_log.print(&limits, b"o\n\nthree");

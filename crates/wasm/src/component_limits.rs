@@ -5,11 +5,11 @@
 //! the bytes, and it cannot be made to recurse. Whether the component is valid is for the compiler to say, in a process
 //! of its own.
 
-use tidegate_plugin::Kind;
+use tidegate_plugin::ManifestKind;
 use wasmparser::{ComponentExternalKind, ComponentTypeRef, Parser, Payload};
 
 use super::call_log::legible;
-use super::limits::Limits;
+use super::limits::CallLimits;
 use super::module::{self, LoadError};
 use super::wasi;
 
@@ -73,20 +73,20 @@ impl Default for ComponentLimits {
 ///
 /// # Errors
 /// The first limit that it does not pass.
-pub fn inspect(bytes: &[u8], limits: &Limits, kind: Option<Kind>) -> Result<(), LoadError> {
+pub fn inspect(bytes: &[u8], limits: &CallLimits, kind: Option<ManifestKind>) -> Result<(), LoadError> {
     front(bytes, limits)?;
-    let mut walk = Walk { component_limits: &limits.component_limits, limits, depth: 0, seen: Seen::default() };
+    let mut walk = Walk { component_limits: &limits.component_limits, limits, depth: 0, seen: SeenItems::default() };
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(|error| unreadable(&error))?;
         walk.take(&payload)?;
     }
-    let Seen { imports, exports, .. } = walk.seen;
+    let SeenItems { imports, exports, .. } = walk.seen;
     version(&imports, &exports)?;
     kind.map_or(Ok(()), |kind| names(&imports, &exports, kind))
 }
 
 /// The limits that cost nothing: size, then the first eight bytes.
-fn front(bytes: &[u8], limits: &Limits) -> Result<(), LoadError> {
+fn front(bytes: &[u8], limits: &CallLimits) -> Result<(), LoadError> {
     let bytes_max = limits.component_bytes_max;
     if bytes.len() > bytes_max {
         return Err(LoadError::TooLarge { bytes: bytes.len(), bytes_max });
@@ -105,7 +105,7 @@ fn unreadable(error: &wasmparser::BinaryReaderError) -> LoadError {
 
 /// What was counted so far.
 #[derive(Default)]
-struct Seen {
+struct SeenItems {
     modules: usize,
     components: usize,
     functions: usize,
@@ -126,9 +126,9 @@ struct Seen {
 
 struct Walk<'a> {
     component_limits: &'a ComponentLimits,
-    limits: &'a Limits,
+    limits: &'a CallLimits,
     depth: usize,
-    seen: Seen,
+    seen: SeenItems,
 }
 
 impl Walk<'_> {
@@ -275,7 +275,7 @@ fn version(imports: &[(String, bool)], exports: &[(String, bool)]) -> Result<(),
 }
 
 /// The names of imports and exports against the world.
-fn names(imports: &[(String, bool)], exports: &[(String, bool)], kind: Kind) -> Result<(), LoadError> {
+fn names(imports: &[(String, bool)], exports: &[(String, bool)], kind: ManifestKind) -> Result<(), LoadError> {
     for (name, instance) in imports {
         if !(*instance && (module::imports(kind).contains(&name.as_str()) || wasi::is_inert(name))) {
             return Err(LoadError::ForbiddenImport { import: legible(name, 256), kind });

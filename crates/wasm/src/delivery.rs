@@ -6,15 +6,15 @@ use serde_json::Value;
 use tidegate_event::decode::DEPTH_MAX;
 use tidegate_event::digits::{self, Numbers};
 use tidegate_event::json;
-use tidegate_plugin::Method;
+use tidegate_plugin::SigningMethod;
 
 use super::bindings::destination::exports::tidegate::plugin::destination as wit;
 use super::call::GuestError;
 
 /// The requests that deliver a batch. Nothing in it is checked: indexes, URLs and sizes are the guest's word.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Plan {
-    pub requests: Vec<Request>,
+pub struct GuestPlan {
+    pub requests: Vec<GuestRequest>,
     /// Event and reason: filtered on purpose.
     pub skipped: Vec<(u32, String)>,
     /// Event and error: for the quarantine.
@@ -23,8 +23,8 @@ pub struct Plan {
 
 /// One request, secrets still as placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    pub method: Method,
+pub struct GuestRequest {
+    pub method: SigningMethod,
     pub url: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -36,7 +36,7 @@ pub struct Request {
 
 /// An answer, for `classify` to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Response {
+pub struct GuestResponse {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     /// The first 64 KiB.
@@ -65,7 +65,7 @@ pub enum Verdict {
 /// A header with one of these in its name is about the bytes of the body.
 const OF_THE_BYTES: [&str; 5] = ["encoding", "digest", "md5", "sha256", "signature"];
 
-impl Plan {
+impl GuestPlan {
     /// Puts the digits of the events of `batch`, and of all else that the guest was `given`, back into the bodies that it made
     /// of them, where it could not see them.
     pub(super) fn restore_digits(&mut self, batch: &[String], given: &[Value], numbers: Numbers) {
@@ -102,15 +102,15 @@ fn restore_in(body: &mut Vec<u8>, restored: impl Fn(&str) -> Option<String>) {
     *body = made.into_bytes();
 }
 
-impl From<wit::Plan> for Plan {
+impl From<wit::Plan> for GuestPlan {
     fn from(plan: wit::Plan) -> Self {
-        let request = |request: wit::Request| Request {
+        let request = |request: wit::Request| GuestRequest {
             method: match request.method {
-                wit::Method::Get => Method::Get,
-                wit::Method::Post => Method::Post,
-                wit::Method::Put => Method::Put,
-                wit::Method::Patch => Method::Patch,
-                wit::Method::Delete => Method::Delete,
+                wit::Method::Get => SigningMethod::Get,
+                wit::Method::Post => SigningMethod::Post,
+                wit::Method::Put => SigningMethod::Put,
+                wit::Method::Patch => SigningMethod::Patch,
+                wit::Method::Delete => SigningMethod::Delete,
             },
             url: request.url,
             headers: request.headers,
@@ -126,8 +126,8 @@ impl From<wit::Plan> for Plan {
     }
 }
 
-impl From<&Response> for wit::Response {
-    fn from(response: &Response) -> Self {
+impl From<&GuestResponse> for wit::Response {
+    fn from(response: &GuestResponse) -> Self {
         Self {
             status: response.status,
             headers: response.headers.clone(),

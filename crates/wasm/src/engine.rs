@@ -14,7 +14,7 @@ use super::bindings::destination::tidegate::plugin::secrets as secrets_host;
 use super::bindings::fields::tidegate::plugin::fields as fields_host;
 use super::bindings::transform::Transform;
 use super::call::Guest;
-use super::limits::Limits;
+use super::limits::CallLimits;
 
 /// Compiles modules and runs their calls. Clones share everything; the ticker ends with the last one.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ struct Shared {
     linker: Linker<Guest>,
     /// One permit for each slot of the pool: a call waits here rather than failing on a full pool.
     slots: Arc<Semaphore>,
-    limits: Limits,
+    limits: CallLimits,
     /// Dropped with the engine, which ends the ticker.
     _ticker: Sender<()>,
 }
@@ -49,9 +49,9 @@ impl EngineError {
 #[derive(Clone, Copy)]
 enum Role<'a> {
     /// Compiles and runs: a developer's machine.
-    Whole(&'a Limits),
+    Whole(&'a CallLimits),
     /// Runs what was compiled elsewhere.
-    Serving(&'a Limits),
+    Serving(&'a CallLimits),
     /// Compiles and never runs; it reserves no slots, so it fits into a process with little address space.
     Compiling,
 }
@@ -63,16 +63,16 @@ pub(super) fn compiling() -> wasmtime::Result<wasmtime::Engine> {
 
 impl Engine {
     /// An engine whose slots hold what `limits` allow, with a compiler.
-    pub fn new(limits: &Limits) -> Result<Self, EngineError> {
+    pub fn new(limits: &CallLimits) -> Result<Self, EngineError> {
         Self::of(limits, Role::Whole(limits))
     }
 
     /// An engine without a compiler, which runs only what [`Module::load`](super::Module::load) takes.
-    pub fn serving(limits: &Limits) -> Result<Self, EngineError> {
+    pub fn serving(limits: &CallLimits) -> Result<Self, EngineError> {
         Self::of(limits, Role::Serving(limits))
     }
 
-    fn of(limits: &Limits, role: Role<'_>) -> Result<Self, EngineError> {
+    fn of(limits: &CallLimits, role: Role<'_>) -> Result<Self, EngineError> {
         let refused = EngineError::refused;
         let engine = wasmtime::Engine::new(&config(role)).map_err(refused)?;
         let mut linker = Linker::new(&engine);
@@ -87,7 +87,7 @@ impl Engine {
 
     /// The limits that this engine was made with.
     #[must_use]
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &CallLimits {
         &self.0.limits
     }
 
@@ -156,7 +156,7 @@ fn config(role: Role<'_>) -> Config {
 
 /// Every total is the number of slots times what one component may have, so a call that holds a permit always finds
 /// room. The addresses are reserved, not used.
-fn pool(limits: &Limits) -> PoolingAllocationConfig {
+fn pool(limits: &CallLimits) -> PoolingAllocationConfig {
     let slots = limits.calls_at_once_max;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)

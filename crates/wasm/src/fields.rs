@@ -30,7 +30,7 @@ const DEPTH_MAX: usize = 64;
 const MOVED_DEPTH_MAX: usize = 2 * DEPTH_MAX;
 
 /// A parsed JSON pointer; the guest's handle is its place in [`Paths`].
-pub struct Path;
+pub struct GuestPath;
 
 /// What became of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,15 +44,15 @@ pub enum Mark {
 
 /// The paths that an instance has made, by handle.
 #[derive(Default)]
-pub(super) struct Paths {
+pub(super) struct GuestPaths {
     made: Vec<Option<Arc<[String]>>>,
     free: Vec<u32>,
     /// What they take up.
     bytes: usize,
 }
 
-impl Paths {
-    fn get(&self, path: &Resource<Path>) -> wasmtime::Result<&Arc<[String]>> {
+impl GuestPaths {
+    fn get(&self, path: &Resource<GuestPath>) -> wasmtime::Result<&Arc<[String]>> {
         self.made.get(path.rep() as usize).and_then(Option::as_ref).ok_or_else(|| HostTrap::Handle.into())
     }
 }
@@ -71,10 +71,10 @@ pub(super) struct Editing {
 /// How to take one edit back.
 struct Undo {
     event: usize,
-    edit: Edit,
+    edit: FieldEdit,
 }
 
-enum Edit {
+enum FieldEdit {
     /// What stood at the first `depth` steps of the path was `old`, or nothing did.
     Put { path: Arc<[String]>, depth: usize, old: Option<Value> },
     /// `old` stood at the path; where it was an element of a list, the later ones moved up.
@@ -166,7 +166,7 @@ impl Editing {
         let event = index as usize;
         match put(&mut self.events[event], &path, value) {
             Ok((depth, old)) => {
-                self.edited(event, Edit::Put { path, depth, old });
+                self.edited(event, FieldEdit::Put { path, depth, old });
                 Ok(Ok(()))
             }
             Err((reason, _)) => Ok(Err(reason)),
@@ -194,11 +194,11 @@ impl Editing {
         match put {
             Ok((depth, old)) => {
                 self.budget_bytes -= bytes;
-                self.edited(event, Edit::Moved { path, element, to, depth, old });
+                self.edited(event, FieldEdit::Moved { path, element, to, depth, old });
                 Ok(Ok(true))
             }
             Err((reason, old)) => {
-                Edit::Taken { path, old, element }.undo(body);
+                FieldEdit::Taken { path, old, element }.undo(body);
                 reason.map(Err).ok_or_else(|| HostTrap::Written.into())
             }
         }
@@ -208,12 +208,12 @@ impl Editing {
         self.event(index)?;
         let event = index as usize;
         if let Some((old, element)) = take(&mut self.events[event], &path) {
-            self.edited(event, Edit::Taken { path, old, element });
+            self.edited(event, FieldEdit::Taken { path, old, element });
         }
         Ok(())
     }
 
-    fn edited(&mut self, event: usize, edit: Edit) {
+    fn edited(&mut self, event: usize, edit: FieldEdit) {
         self.undo.push(Undo { event, edit });
         // What failed or is dropped stays so, whatever is edited afterwards.
         if self.marks[event] == Mark::Untouched {
@@ -344,7 +344,7 @@ fn take(event: &mut Map<String, Value>, path: &[String]) -> Option<(Value, bool)
     }
 }
 
-impl Edit {
+impl FieldEdit {
     /// What stood where it changed something.
     const fn old(&self) -> Option<&Value> {
         match self {
@@ -405,7 +405,7 @@ impl fields::Host for Guest {
 }
 
 impl fields::HostPath for Guest {
-    fn new(&mut self, json_pointer: String) -> wasmtime::Result<Resource<Path>> {
+    fn new(&mut self, json_pointer: String) -> wasmtime::Result<Resource<GuestPath>> {
         let paths = &mut self.paths;
         let Some(rest) = json_pointer.strip_prefix('/') else {
             return Err(HostTrap::Pointer(legible(&json_pointer, 80)).into());
@@ -429,28 +429,33 @@ impl fields::HostPath for Guest {
         Ok(Resource::new_own(u32::try_from(paths.made.len() - 1).unwrap_or(u32::MAX)))
     }
 
-    fn get_string(&mut self, at: Resource<Path>, event: u32) -> wasmtime::Result<Option<String>> {
+    fn get_string(&mut self, at: Resource<GuestPath>, event: u32) -> wasmtime::Result<Option<String>> {
         Ok(self.editing.find(event, self.paths.get(&at)?)?.and_then(Value::as_str).map(str::to_owned))
     }
 
-    fn get_number(&mut self, at: Resource<Path>, event: u32) -> wasmtime::Result<Option<f64>> {
+    fn get_number(&mut self, at: Resource<GuestPath>, event: u32) -> wasmtime::Result<Option<f64>> {
         Ok(self.editing.find(event, self.paths.get(&at)?)?.and_then(Value::as_f64))
     }
 
-    fn get_json(&mut self, at: Resource<Path>, event: u32) -> wasmtime::Result<Option<String>> {
+    fn get_json(&mut self, at: Resource<GuestPath>, event: u32) -> wasmtime::Result<Option<String>> {
         Ok(self.editing.find(event, self.paths.get(&at)?)?.map(Value::to_string))
     }
 
-    fn has(&mut self, at: Resource<Path>, event: u32) -> wasmtime::Result<bool> {
+    fn has(&mut self, at: Resource<GuestPath>, event: u32) -> wasmtime::Result<bool> {
         Ok(self.editing.find(event, self.paths.get(&at)?)?.is_some())
     }
 
-    fn set_string(&mut self, at: Resource<Path>, event: u32, value: String) -> wasmtime::Result<Result<(), String>> {
+    fn set_string(
+        &mut self,
+        at: Resource<GuestPath>,
+        event: u32,
+        value: String,
+    ) -> wasmtime::Result<Result<(), String>> {
         self.editing.spend(value.len())?;
         self.editing.set(event, Arc::clone(self.paths.get(&at)?), Value::String(value))
     }
 
-    fn set_json(&mut self, at: Resource<Path>, event: u32, value: String) -> wasmtime::Result<Result<(), String>> {
+    fn set_json(&mut self, at: Resource<GuestPath>, event: u32, value: String) -> wasmtime::Result<Result<(), String>> {
         // A parsed value takes up several times its text.
         self.editing.spend(value.len().saturating_mul(8))?;
         let path = self.paths.get(&at)?;
@@ -462,19 +467,19 @@ impl fields::HostPath for Guest {
 
     fn move_to(
         &mut self,
-        at: Resource<Path>,
+        at: Resource<GuestPath>,
         event: u32,
-        to: Resource<Path>,
+        to: Resource<GuestPath>,
     ) -> wasmtime::Result<Result<bool, String>> {
         let (at, to) = (Arc::clone(self.paths.get(&at)?), Arc::clone(self.paths.get(&to)?));
         self.editing.move_to(event, at, to)
     }
 
-    fn remove(&mut self, at: Resource<Path>, event: u32) -> wasmtime::Result<()> {
+    fn remove(&mut self, at: Resource<GuestPath>, event: u32) -> wasmtime::Result<()> {
         self.editing.remove(event, Arc::clone(self.paths.get(&at)?))
     }
 
-    fn drop(&mut self, path: Resource<Path>) -> wasmtime::Result<()> {
+    fn drop(&mut self, path: Resource<GuestPath>) -> wasmtime::Result<()> {
         if let Some(place) = self.paths.made.get_mut(path.rep() as usize)
             && let Some(steps) = place.take()
         {

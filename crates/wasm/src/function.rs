@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tidegate_event::digits::{self, Numbers};
-use tidegate_plugin::Kind;
+use tidegate_plugin::ManifestKind;
 
-use crate::{Answer, Call, CallFailure, Called, Engine, GuestError, LoadError, Mark, Module, Services};
+use crate::{Call, CallFailure, Called, Engine, GuestAnswer, GuestError, LoadError, Mark, Module, Services};
 
 pub mod golden;
 mod grant;
@@ -37,7 +37,7 @@ pub use grant::granted;
 pub use pool::{Lane, Pool, RolloutMode, Unfinished, Workers};
 pub use test_services::services;
 
-pub use crate::{CallLog, GuestErrorKind as FailKind, Level, Limits, LogLine};
+pub use crate::{CallLimits, CallLog, GuestErrorKind as FailKind, Level, LogLine};
 use isolate::Isolation;
 use verdict::{Spent, Verdict, verdict, wrong_count};
 
@@ -55,7 +55,7 @@ pub struct Function {
     module: Module,
     settings_json: Arc<str>,
     revision: u64,
-    limits: Arc<Limits>,
+    limits: Arc<CallLimits>,
     services: Services,
     numbers: Numbers,
     /// Calls to come that belong in the slow lane.
@@ -75,7 +75,7 @@ pub struct RunContext {
 
 /// What came of a run.
 #[derive(Debug, Clone, Default)]
-pub struct Ran {
+pub struct FunctionRan {
     /// One for each event, in order.
     pub outcomes: Vec<Outcome>,
     pub stats: Stats,
@@ -175,14 +175,14 @@ impl Function {
         name: &str,
         component_bytes: &[u8],
         settings_json: String,
-        limits: Limits,
+        limits: CallLimits,
     ) -> Result<Self, LoadError> {
-        Ok(Self::of(Module::compile(engine, component_bytes, Kind::Transform)?, name, settings_json, limits))
+        Ok(Self::of(Module::compile(engine, component_bytes, ManifestKind::Transform)?, name, settings_json, limits))
     }
 
     /// A function of a module that is compiled already: several functions may share one.
     #[must_use]
-    pub fn of(module: Module, name: &str, settings_json: String, limits: Limits) -> Self {
+    pub fn of(module: Module, name: &str, settings_json: String, limits: CallLimits) -> Self {
         Self {
             name: name.into(),
             version: "".into(),
@@ -204,7 +204,7 @@ impl Function {
 
     /// The same code and settings under another name and other limits.
     #[must_use]
-    pub fn with_limits(self, name: &str, limits: Limits) -> Self {
+    pub fn with_limits(self, name: &str, limits: CallLimits) -> Self {
         Self { name: name.into(), limits: Arc::new(limits), ..self }
     }
 
@@ -229,7 +229,7 @@ impl Function {
     /// Whether it edits parsed events, through [`Function::edit`]; else it takes texts, through [`Function::run`].
     #[must_use]
     pub fn edits(&self) -> bool {
-        self.module.kind() == Kind::Fields
+        self.module.kind() == ManifestKind::Fields
     }
 
     /// The lane that it belongs to, by how its last calls went.
@@ -256,7 +256,7 @@ impl Function {
     }
 
     #[must_use]
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &CallLimits {
         &self.limits
     }
 
@@ -264,8 +264,8 @@ impl Function {
     pub async fn check(&self) -> Result<(), FunctionError> {
         let (mut call_log, cx) = (CallLog::default(), RunContext::default());
         let mut nothing = match self.module.kind() {
-            Kind::Fields => Work::Bodies { bodies: &mut [], each_bytes: 0 },
-            Kind::Transform | Kind::Destination => Work::Texts(&[]),
+            ManifestKind::Fields => Work::Bodies { bodies: &mut [], each_bytes: 0 },
+            ManifestKind::Transform | ManifestKind::Destination => Work::Texts(&[]),
         };
         match self.call(&mut nothing, 0..0, cx, &mut call_log).await.answer {
             Ok(_) => Ok(()),
@@ -276,7 +276,7 @@ impl Function {
     }
 
     /// Runs `batch`, whatever its size, and gives one outcome for each event. For a function of the transform world.
-    pub async fn run(&self, batch: &[String], cx: RunContext) -> Ran {
+    pub async fn run(&self, batch: &[String], cx: RunContext) -> FunctionRan {
         self.work(Work::Texts(batch), cx).await
     }
 
@@ -292,14 +292,14 @@ impl Function {
 
     /// Lets the function edit `bodies`, whatever their number, where they are, and gives one outcome for each. For a
     /// function of the fields world. `bytes` is about what the events were as text. What faulted is as it was.
-    pub async fn edit(&self, bodies: &mut [Map<String, Value>], bytes: usize, cx: RunContext) -> Ran {
+    pub async fn edit(&self, bodies: &mut [Map<String, Value>], bytes: usize, cx: RunContext) -> FunctionRan {
         let each_bytes = bytes / bodies.len().max(1);
         self.work(Work::Bodies { bodies, each_bytes }, cx).await
     }
 
-    async fn work(&self, mut work: Work<'_>, cx: RunContext) -> Ran {
+    async fn work(&self, mut work: Work<'_>, cx: RunContext) -> FunctionRan {
         let events = work.len();
-        let mut ran = Ran { outcomes: Vec::with_capacity(events), ..Ran::default() };
+        let mut ran = FunctionRan { outcomes: Vec::with_capacity(events), ..FunctionRan::default() };
         let mut spent = Spent::default();
         let mut from = 0;
         while from < events {
@@ -325,7 +325,7 @@ impl Function {
         work: &mut Work<'_>,
         chunk: Range<usize>,
         cx: RunContext,
-        ran: &mut Ran,
+        ran: &mut FunctionRan,
         spent: &mut Spent,
     ) {
         let mut isolation = Isolation::new(chunk.len());
@@ -366,7 +366,7 @@ impl Function {
         work: &mut Work<'_>,
         part: Range<usize>,
         cx: RunContext,
-        ran: &mut Ran,
+        ran: &mut FunctionRan,
         spent: &mut Spent,
     ) -> (Result<Vec<Outcome>, Verdict>, Duration) {
         let mut cpu = Duration::ZERO;
@@ -416,7 +416,8 @@ impl Function {
         match work {
             Work::Texts(batch) => {
                 let called = self.module.transform(&self.limits, call, &batch[part], call_log).await;
-                let outcomes = |answers: Vec<Answer>| answers.into_iter().map(|answer| self.outcome(answer)).collect();
+                let outcomes =
+                    |answers: Vec<GuestAnswer>| answers.into_iter().map(|answer| self.outcome(answer)).collect();
                 called.map_answer(outcomes)
             }
             Work::Bodies { bodies, each_bytes } => {
@@ -448,11 +449,11 @@ impl Function {
         self.calls_watched.store(calls_watched, Ordering::Relaxed);
     }
 
-    fn outcome(&self, answer: Answer) -> Outcome {
+    fn outcome(&self, answer: GuestAnswer) -> Outcome {
         match answer {
-            Answer::Keep => Outcome::Keep,
-            Answer::Replace(event) => Outcome::Replace(event),
-            Answer::Emit(events) if events.len() > self.limits.emitted_events_max => Outcome::Error {
+            GuestAnswer::Keep => Outcome::Keep,
+            GuestAnswer::Replace(event) => Outcome::Replace(event),
+            GuestAnswer::Emit(events) if events.len() > self.limits.emitted_events_max => Outcome::Error {
                 code: FunctionErrorCode::OutputLimit,
                 message: format!(
                     "one event became {}; at most {} are allowed",
@@ -460,9 +461,9 @@ impl Function {
                     self.limits.emitted_events_max
                 ),
             },
-            Answer::Emit(events) => Outcome::Emit(events),
-            Answer::Drop(reason) => Outcome::Drop(reason),
-            Answer::Fail(GuestError { kind, code, message }) => Outcome::Fail { kind, code, message },
+            GuestAnswer::Emit(events) => Outcome::Emit(events),
+            GuestAnswer::Drop(reason) => Outcome::Drop(reason),
+            GuestAnswer::Fail(GuestError { kind, code, message }) => Outcome::Fail { kind, code, message },
         }
     }
 }
@@ -500,7 +501,7 @@ impl Work<'_> {
     }
 
     /// How much of its output budget a call over `part` used; not known where nothing is copied back.
-    fn output_share(&self, part: &Range<usize>, outcomes: &[Outcome], limits: &Limits) -> Option<f64> {
+    fn output_share(&self, part: &Range<usize>, outcomes: &[Outcome], limits: &CallLimits) -> Option<f64> {
         let Self::Texts(texts) = self else { return None };
         let input_bytes = texts[part.clone()].iter().map(String::len).sum();
         let output_bytes: usize = outcomes.iter().map(outcome_bytes).sum();

@@ -42,14 +42,14 @@ pub mod function;
 /// Tables that a workspace grants to plugins: addresses, names.
 pub mod lookup;
 
-pub use artifact::{ArtifactError, Code, Origin, Seal, compiler_id, precompile};
-pub use call::{Answer, Call, CallFailure, Called, GuestError, GuestErrorKind, Stage};
+pub use artifact::{ArtifactError, ArtifactOrigin, Code, Seal, compiler_id, precompile};
+pub use call::{Call, CallFailure, Called, GuestAnswer, GuestError, GuestErrorKind, Stage};
 pub use call_log::{CallLog, Level, LogLine, legible};
 pub use component_limits::{ComponentLimits, inspect};
-pub use delivery::{Plan, Request, Response, Verdict};
+pub use delivery::{GuestPlan, GuestRequest, GuestResponse, Verdict};
 pub use engine::{Engine, EngineError};
 pub use fields::Mark;
-pub use limits::Limits;
+pub use limits::CallLimits;
 pub use module::{LoadError, Module};
 pub use services::{Lookup, MacKey, Services, Signer};
 pub use stop_reason::StopReason;

@@ -9,7 +9,7 @@ use super::component_limits::ComponentLimits;
 /// The first group sizes the engine and counts once for each process; the second may differ from function to
 /// function on the same engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub struct CallLimits {
     /// Calls that run at the same time; further ones wait for a slot. Default 32.
     pub calls_at_once_max: u32,
     /// The largest memory that any function on this engine may be given. Default 256 MiB (JavaScript and Python
@@ -86,7 +86,7 @@ pub struct Limits {
     pub isolation_cpu_max: Duration,
 }
 
-impl Default for Limits {
+impl Default for CallLimits {
     fn default() -> Self {
         Self {
             calls_at_once_max: 32,
@@ -128,7 +128,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl CallLimits {
     /// The CPU budget of a call with `events` events.
     #[must_use]
     pub fn cpu_budget(&self, events: usize) -> Duration {
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn budgets_grow_with_the_batch_and_stop_at_their_cap() {
-        let limits = Limits::default();
+        let limits = CallLimits::default();
         assert_eq!(limits.cpu_budget(0), Duration::from_millis(20));
         assert_eq!(limits.cpu_budget(100), Duration::from_millis(70));
         assert_eq!(limits.cpu_budget(usize::MAX), Duration::from_secs(1));

@@ -71,7 +71,7 @@ impl std::str::FromStr for Field {
 
 /// Why a table could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum LookupError {
     #[error("{}: {cause}; is the path right?", path.display())]
     Read {
         path: PathBuf,
@@ -85,9 +85,9 @@ pub enum Error {
 }
 
 /// One table, read whole.
-pub struct Table(Held);
+pub struct Table(HeldTable);
 
-enum Held {
+enum HeldTable {
     Addresses(Addresses),
     /// Values as the JSON text that is handed out.
     Entries(BTreeMap<String, Box<str>>),
@@ -98,11 +98,11 @@ impl Table {
     ///
     /// # Errors
     /// The file is missing, too large or not what it should be.
-    pub fn open(settings: &Settings) -> Result<Self, Error> {
+    pub fn open(settings: &Settings) -> Result<Self, LookupError> {
         Ok(Self(match settings {
             Settings::Addresses { path, bytes_max, fields } => {
                 let addresses = Addresses::open(read(path, *bytes_max)?, fields.clone());
-                Held::Addresses(addresses.map_err(|reason| Error::Content { path: path.clone(), reason })?)
+                HeldTable::Addresses(addresses.map_err(|reason| LookupError::Content { path: path.clone(), reason })?)
             }
             Settings::File { path, bytes_max, key, value } => {
                 let bytes = read(path, *bytes_max)?;
@@ -112,9 +112,9 @@ impl Table {
                 } else {
                     table::of_json(&bytes, key.as_deref(), value.as_deref())
                 };
-                Held::Entries(entries.map_err(|reason| Error::Content { path: path.clone(), reason })?)
+                HeldTable::Entries(entries.map_err(|reason| LookupError::Content { path: path.clone(), reason })?)
             }
-            Settings::Entries(entries) => Held::Entries(table::of_entries(entries)),
+            Settings::Entries(entries) => HeldTable::Entries(table::of_entries(entries)),
         }))
     }
 
@@ -124,8 +124,8 @@ impl Table {
     /// The entry cannot be read.
     pub fn get(&self, key: &str) -> Result<Option<String>, String> {
         match &self.0 {
-            Held::Addresses(addresses) => addresses.get(key),
-            Held::Entries(entries) => Ok(entries.get(key).map(|value| value.clone().into_string())),
+            HeldTable::Addresses(addresses) => addresses.get(key),
+            HeldTable::Entries(entries) => Ok(entries.get(key).map(|value| value.clone().into_string())),
         }
     }
 }
@@ -163,11 +163,11 @@ impl wasm::Lookup for GrantedTables {
     }
 }
 
-fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Error> {
-    let failed = |cause| Error::Read { path: path.to_owned(), cause };
+fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, LookupError> {
+    let failed = |cause| LookupError::Read { path: path.to_owned(), cause };
     let file = tidegate_document::file::open(path).map_err(failed)?;
     let bytes = file.metadata().map_err(failed)?.len();
-    let too_large = |bytes| Error::TooLarge { path: path.to_owned(), bytes, bytes_max };
+    let too_large = |bytes| LookupError::TooLarge { path: path.to_owned(), bytes, bytes_max };
     if usize::try_from(bytes).map_or(true, |bytes| bytes > bytes_max) {
         return Err(too_large(bytes));
     }
@@ -198,13 +198,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("names.json");
         let settings = |bytes_max| Settings::File { path: path.clone(), bytes_max, key: None, value: None };
-        assert!(matches!(Table::open(&settings(10)), Err(Error::Read { .. })));
+        assert!(matches!(Table::open(&settings(10)), Err(LookupError::Read { .. })));
         std::fs::write(&path, r#"{"a": "b", "c": "d"}"#).unwrap();
         let refused = Table::open(&settings(10)).err().unwrap().to_string();
         assert!(refused.contains("20 bytes and at most 10"), "{refused}");
         assert_eq!(Table::open(&settings(20)).unwrap().get("c"), Ok(Some("\"d\"".to_owned())));
         let device = Settings::File { path: "/dev/zero".into(), bytes_max: 1000, key: None, value: None };
-        assert!(matches!(Table::open(&device), Err(Error::Read { .. })));
+        assert!(matches!(Table::open(&device), Err(LookupError::Read { .. })));
     }
 
     #[test]

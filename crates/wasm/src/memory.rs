@@ -2,10 +2,10 @@
 
 use wasmtime::ResourceLimiter;
 
-use super::limits::Limits;
+use super::limits::CallLimits;
 
 /// What an instance may allocate, all memories and all tables of a call together.
-pub(super) struct Memory {
+pub(super) struct GuestMemory {
     pub(super) bytes_max: usize,
     elements_max: usize,
     instances_max: usize,
@@ -19,8 +19,8 @@ pub(super) struct Memory {
     pub(super) refused: bool,
 }
 
-impl Memory {
-    pub(super) fn new(limits: &Limits, engine: &Limits) -> Self {
+impl GuestMemory {
+    pub(super) fn new(limits: &CallLimits, engine: &CallLimits) -> Self {
         Self {
             bytes_max: limits.memory_bytes(engine),
             elements_max: limits.table_elements_max,
@@ -36,7 +36,7 @@ impl Memory {
     }
 }
 
-impl ResourceLimiter for Memory {
+impl ResourceLimiter for GuestMemory {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let growth = desired.saturating_sub(current);
         let total = self.bytes.saturating_add(growth);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_plugin::Kind;
+use tidegate_plugin::ManifestKind;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
 
@@ -15,31 +15,31 @@ use super::warm::WarmInstances;
 use super::{call_log::legible, component_limits, wasi};
 
 /// The interfaces that a component of this kind may import, as the host spells them.
-pub(super) const fn imports(kind: Kind) -> &'static [&'static str] {
+pub(super) const fn imports(kind: ManifestKind) -> &'static [&'static str] {
     match kind {
-        Kind::Transform => {
+        ManifestKind::Transform => {
             &["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0", "tidegate:plugin/lookup@0.1.0"]
         }
-        Kind::Fields => &[
+        ManifestKind::Fields => &[
             "tidegate:plugin/host@0.1.0",
             "tidegate:plugin/types@0.1.0",
             "tidegate:plugin/lookup@0.1.0",
             "tidegate:plugin/fields@0.1.0",
         ],
-        Kind::Destination => {
+        ManifestKind::Destination => {
             &["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0", "tidegate:plugin/secrets@0.1.0"]
         }
     }
 }
 
 /// The interfaces that a component of this kind must export.
-pub(super) const fn exports(kind: Kind) -> [&'static str; 2] {
+pub(super) const fn exports(kind: ManifestKind) -> [&'static str; 2] {
     [
         "tidegate:plugin/lifecycle@0.1.0",
         match kind {
-            Kind::Transform => "tidegate:plugin/transformer@0.1.0",
-            Kind::Fields => "tidegate:plugin/field-transformer@0.1.0",
-            Kind::Destination => "tidegate:plugin/destination@0.1.0",
+            ManifestKind::Transform => "tidegate:plugin/transformer@0.1.0",
+            ManifestKind::Fields => "tidegate:plugin/field-transformer@0.1.0",
+            ManifestKind::Destination => "tidegate:plugin/destination@0.1.0",
         },
     ]
 }
@@ -79,9 +79,9 @@ pub enum LoadError {
          stand-ins for the wasi:cli and wasi:io names of a standard library; `tidegate function pack` replaces all that a \
          standard library needs of WASI", kind.world(), imports(*kind).join(", ")
     )]
-    ForbiddenImport { import: String, kind: Kind },
+    ForbiddenImport { import: String, kind: ManifestKind },
     #[error("the component does not export {export}; it must implement the world `{}` of tidegate:plugin@0.1.0", kind.world())]
-    MissingExport { export: &'static str, kind: Kind },
+    MissingExport { export: &'static str, kind: ManifestKind },
     #[error(
         "the component is built for tidegate:plugin@{found}; this host speaks 0.1.0: take its wit/plugin.wit and \
          build again"
@@ -92,7 +92,7 @@ pub enum LoadError {
          wit/plugin.wit of this version (`tidegate function new` writes it)", kind.world()
     )]
     Misfit {
-        kind: Kind,
+        kind: ManifestKind,
         reason: String,
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
@@ -124,7 +124,7 @@ pub enum LoadError {
 impl Module {
     /// Compiles `bytes` as a plugin of this kind. Takes seconds for a large component: not a thing to do on a thread
     /// that serves.
-    pub fn compile(engine: &Engine, bytes: &[u8], kind: Kind) -> Result<Self, LoadError> {
+    pub fn compile(engine: &Engine, bytes: &[u8], kind: ManifestKind) -> Result<Self, LoadError> {
         component_limits::inspect(bytes, engine.limits(), Some(kind))?;
         let component =
             apart(|| Component::from_binary(engine.raw(), bytes))?.map_err(|error| compile_failed(&error))?;
@@ -137,13 +137,14 @@ impl Module {
         let component =
             apart(|| Component::from_binary(engine.raw(), bytes))?.map_err(|error| compile_failed(&error))?;
         let ty = component.component_type();
-        let exported = |kind: &Kind| ty.get_export(engine.raw(), exports(*kind)[1]).is_some();
-        let kind = Kind::ALL.into_iter().map(|(_, kind)| kind).find(exported).unwrap_or(Kind::Transform);
+        let exported = |kind: &ManifestKind| ty.get_export(engine.raw(), exports(*kind)[1]).is_some();
+        let kind =
+            ManifestKind::ALL.into_iter().map(|(_, kind)| kind).find(exported).unwrap_or(ManifestKind::Transform);
         Self::link(engine, &component, kind)
     }
 
     /// Fits compiled code into its world.
-    pub(super) fn link(engine: &Engine, component: &Component, kind: Kind) -> Result<Self, LoadError> {
+    pub(super) fn link(engine: &Engine, component: &Component, kind: ManifestKind) -> Result<Self, LoadError> {
         let linker = linker(engine, component, kind)?;
         let ty = component.component_type();
         for export in exports(kind) {
@@ -154,9 +155,9 @@ impl Module {
         }
         let pre = linker.instantiate_pre(component).and_then(|pre| {
             Ok(match kind {
-                Kind::Transform => Pre::Transform(TransformPre::new(pre)?),
-                Kind::Fields => Pre::Fields(TransformFieldsPre::new(pre)?),
-                Kind::Destination => Pre::Destination(DestinationPluginPre::new(pre)?),
+                ManifestKind::Transform => Pre::Transform(TransformPre::new(pre)?),
+                ManifestKind::Fields => Pre::Fields(TransformFieldsPre::new(pre)?),
+                ManifestKind::Destination => Pre::Destination(DestinationPluginPre::new(pre)?),
             })
         });
         Ok(Self { engine: engine.clone(), pre: pre.map_err(|error| misfit(kind, error))?, warm: Arc::default() })
@@ -164,11 +165,11 @@ impl Module {
 
     /// The kind of plugin that it is.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ManifestKind {
         match self.pre {
-            Pre::Transform(_) => Kind::Transform,
-            Pre::Fields(_) => Kind::Fields,
-            Pre::Destination(_) => Kind::Destination,
+            Pre::Transform(_) => ManifestKind::Transform,
+            Pre::Fields(_) => ManifestKind::Fields,
+            Pre::Destination(_) => ManifestKind::Destination,
         }
     }
 
@@ -211,7 +212,7 @@ pub(super) fn compile_failed(error: &wasmtime::Error) -> LoadError {
 }
 
 /// A linker with everything that `component` may import, and the first import that it may not as an error.
-fn linker(engine: &Engine, component: &Component, kind: Kind) -> Result<Linker<Guest>, LoadError> {
+fn linker(engine: &Engine, component: &Component, kind: ManifestKind) -> Result<Linker<Guest>, LoadError> {
     let mut linker = engine.linker().clone();
     let ty = component.component_type();
     let ours =
@@ -233,7 +234,7 @@ fn linker(engine: &Engine, component: &Component, kind: Kind) -> Result<Linker<G
     Ok(linker)
 }
 
-fn misfit(kind: Kind, error: wasmtime::Error) -> LoadError {
+fn misfit(kind: ManifestKind, error: wasmtime::Error) -> LoadError {
     LoadError::Misfit { kind, reason: readable(&error), cause: error.into() }
 }
 
@@ -245,11 +246,11 @@ pub(super) fn readable(error: &wasmtime::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Limits;
+    use crate::CallLimits;
 
     fn refusal(bytes: &[u8]) -> LoadError {
-        let engine = Engine::new(&Limits { calls_at_once_max: 1, ..Limits::default() }).unwrap();
-        Module::compile(&engine, bytes, Kind::Transform).unwrap_err()
+        let engine = Engine::new(&CallLimits { calls_at_once_max: 1, ..CallLimits::default() }).unwrap();
+        Module::compile(&engine, bytes, ManifestKind::Transform).unwrap_err()
     }
 
     fn refusal_of_text(text: &str) -> LoadError {

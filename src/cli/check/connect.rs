@@ -9,7 +9,7 @@ use futures_util::future::{join, join_all};
 use tidegate_process::telemetry::with_causes;
 use tidegate_warehouse::rights::{Can, Right};
 
-use super::super::{Done, runtime, style};
+use super::super::{CommandDone, runtime, style};
 use crate::app::declare;
 use crate::config::{DestinationKind, Workspace};
 use crate::warehouses::Settings;
@@ -33,7 +33,7 @@ impl Tried {
     }
 }
 
-pub(super) fn run(workspace: &Workspace, json: bool) -> Done {
+pub(super) fn run(workspace: &Workspace, json: bool) -> CommandDone {
     let runtime = runtime()?;
     let tried = runtime.block_on(join_all(workspace.syncs.iter().map(async |(name, sync)| {
         let destination = &sync.destination.0;

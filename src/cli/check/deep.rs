@@ -4,11 +4,11 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::super::{Done, style};
-use crate::app::inspect::{self, Damage, Inspected};
+use super::super::{CommandDone, style};
+use crate::app::inspect::{self, FileDamage, InspectedFiles};
 use crate::config::Workspace;
 
-pub(super) fn run(workspace: &Workspace, json: bool) -> Done {
+pub(super) fn run(workspace: &Workspace, json: bool) -> CommandDone {
     let inspected = if std::io::stderr().is_terminal() && !json {
         let spinner = indicatif::ProgressBar::new_spinner();
         spinner.enable_steady_tick(Duration::from_millis(100));
@@ -18,7 +18,7 @@ pub(super) fn run(workspace: &Workspace, json: bool) -> Done {
     } else {
         inspect::inspect(workspace, &mut |_| {})
     };
-    let damage: Vec<&Damage> = inspected.iter().flat_map(|file| &file.damage).collect();
+    let damage: Vec<&FileDamage> = inspected.iter().flat_map(|file| &file.damage).collect();
     if json {
         print_json(&inspected, &damage);
     } else {
@@ -27,7 +27,7 @@ pub(super) fn run(workspace: &Workspace, json: bool) -> Done {
     Ok(if damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print_json(inspected: &[Inspected], damage: &[&Damage]) {
+fn print_json(inspected: &[InspectedFiles], damage: &[&FileDamage]) {
     let files: Vec<_> = inspected
         .iter()
         .map(|file| {
@@ -48,7 +48,7 @@ fn print_json(inspected: &[Inspected], damage: &[&Damage]) {
     println!("{}", serde_json::json!({"ok": damage.is_empty(), "files": files, "damage": damage}));
 }
 
-fn print_table(workspace: &Workspace, inspected: &[Inspected], damage: &[&Damage]) {
+fn print_table(workspace: &Workspace, inspected: &[InspectedFiles], damage: &[&FileDamage]) {
     let mut table = style::table(&["file", "format", "bytes", "looked at", "result"]);
     for file in inspected {
         let result = match file.damage.len() {

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use tidegate_process::clock;
 
 use crate::cli::client::{Answer, ConnectArgs, IngestClient};
-use crate::cli::{Failure, traffic};
+use crate::cli::{CommandFailure, traffic};
 
 const EVENTS: u64 = 240;
 
 /// Sends everything and says what it sends.
-pub(super) async fn send(url: &str, key: &str) -> Result<(), Failure> {
+pub(super) async fn send(url: &str, key: &str) -> Result<(), CommandFailure> {
     let client = IngestClient::new(url, key, &ConnectArgs::default())?;
     let now_us = clock::now_us();
     let mut events: Vec<Value> = (0..EVENTS).map(|n| traffic::event(n, "demo", now_us)).collect();
@@ -67,9 +67,9 @@ fn mishaps() -> Vec<Value> {
     ]
 }
 
-fn taken(path: &str, answer: Answer) -> Result<(), Failure> {
+fn taken(path: &str, answer: Answer) -> Result<(), CommandFailure> {
     if answer.status == 200 {
         return Ok(());
     }
-    Err(Failure::Failed(format!("{path} answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body))))
+    Err(CommandFailure::Failed(format!("{path} answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body))))
 }

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
-use tidegate_state::{Filter, State};
+use tidegate_state::{QuarantineFilter, State};
 
 use crate::app::paths;
-use crate::cli::{Failure, style};
+use crate::cli::{CommandFailure, style};
 
 const ROWS: usize = 3;
 const COLUMNS: usize = 7;
@@ -39,7 +39,7 @@ const PREFERRED: [&str; 22] = [
 ];
 
 /// Prints every table with its types, a few rows of it and its size.
-pub(super) fn tables(path: &Path) -> Result<(), Failure> {
+pub(super) fn tables(path: &Path) -> Result<(), CommandFailure> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let mut names: Vec<String> = connection
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\\_tidegate%' ESCAPE '\\' AND name NOT LIKE 'sqlite%' ORDER BY name")?
@@ -52,7 +52,7 @@ pub(super) fn tables(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn table(connection: &Connection, name: &str) -> Result<(), Failure> {
+fn table(connection: &Connection, name: &str) -> Result<(), CommandFailure> {
     let quoted = format!("\"{}\"", name.replace('"', "\"\""));
     let columns: Vec<(String, String)> = connection
         .prepare("SELECT name, type FROM pragma_table_info(?1)")?
@@ -93,10 +93,10 @@ fn cell(value: Value) -> String {
 }
 
 /// Prints what was quarantined, and what became of everything.
-pub(super) fn quarantine(data: &Path) -> Result<(), Failure> {
+pub(super) fn quarantine(data: &Path) -> Result<(), CommandFailure> {
     let state = State::read(&paths::state(data))?;
     let mut table = style::table(&["stage", "code", "reason", "event"]);
-    for entry in state.quarantined(&Filter { entries_max: 10, ..Filter::default() })? {
+    for entry in state.quarantined(&QuarantineFilter { entries_max: 10, ..QuarantineFilter::default() })? {
         let event = String::from_utf8_lossy(&entry.event).into_owned();
         table.add_row([
             entry.stage.to_owned(),

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 use tidegate_document::file;
-use tidegate_plugin::{Kind, Manifest, Package};
+use tidegate_plugin::{Manifest, ManifestKind, Package};
 use tidegate_registry as store;
 
-use super::{Done, Failure, Tools, build};
+use super::{CommandDone, CommandFailure, Tools, build};
 use crate::cli::style;
 
 #[derive(Debug, clap::Args)]
@@ -19,7 +19,7 @@ use crate::cli::style;
     tools.\n\nShipped: amplitude braze customerio elasticsearch event-forwarder ga4 hubspot iterable klaviyo meta-capi mixpanel \
     posthog segment slack webhook"
 )]
-pub(in crate::cli) struct Args {
+pub(in crate::cli) struct AddArgs {
     /// The plugin: braze, ga4, webhook ...
     #[arg(value_name = "NAME")]
     name: String,
@@ -33,24 +33,24 @@ pub(in crate::cli) struct Args {
     tools: Tools,
 }
 
-pub(super) fn run(args: &Args, json: bool) -> Done {
-    let Args { name, workspace, .. } = args;
+pub(super) fn run(args: &AddArgs, json: bool) -> CommandDone {
+    let AddArgs { name, workspace, .. } = args;
     let yaml = workspace.join(format!("destinations/{name}.yaml"));
     if !workspace.join("tidegate.yaml").is_file() {
         let message =
             format!("{} is no workspace; name its folder, or make one: tidegate init DIR", workspace.display());
-        return Err(Failure::Failed(message));
+        return Err(CommandFailure::Failed(message));
     }
     if yaml.exists() {
-        return Err(Failure::Failed(format!("{} is there already; nothing was changed", yaml.display())));
+        return Err(CommandFailure::Failed(format!("{} is there already; nothing was changed", yaml.display())));
     }
     let path = found(args)?;
-    let failed = |path: &Path, error: std::io::Error| Failure::Failed(format!("{}: {error}", path.display()));
+    let failed = |path: &Path, error: std::io::Error| CommandFailure::Failed(format!("{}: {error}", path.display()));
     let bytes = file::read(&path, file::COMPONENT_BYTES_MAX).map_err(|error| failed(&path, error))?;
     let manifest = Package::read(&bytes)?.manifest;
-    if manifest.kind != Kind::Destination {
+    if manifest.kind != ManifestKind::Destination {
         let kind = manifest.kind.as_str();
-        return Err(Failure::Failed(format!("{} is no destination (`kind: {kind}`)", path.display())));
+        return Err(CommandFailure::Failed(format!("{} is no destination (`kind: {kind}`)", path.display())));
     }
     let place = format!("components/{name}.component.wasm");
     for (path, bytes) in
@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
 }
 
 /// The component that is meant.
-fn found(args: &Args) -> Result<PathBuf, Failure> {
+fn found(args: &AddArgs) -> Result<PathBuf, CommandFailure> {
     let file = format!("{}.component.wasm", args.name);
     if let Some(from) = &args.from {
         return match from {
@@ -92,7 +92,7 @@ fn found(args: &Args) -> Result<PathBuf, Failure> {
     places.iter().map(|place| place.join(&file)).find(|path| path.is_file()).ok_or_else(|| {
         let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
         let name = &args.name;
-        Failure::Failed(format!(
+        CommandFailure::Failed(format!(
             "there is no {file} in {}\n  fix: `make plugins` builds the shipped ones there; or build this one from its source: \
              --from functions/destination/{name}",
             places.join(" or ")

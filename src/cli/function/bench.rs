@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use tidegate_authoring::{self as project, Measured};
 use tidegate_document::file;
 use tidegate_plugin::Package;
-use tidegate_wasm::Limits;
+use tidegate_wasm::CallLimits;
 use tidegate_wasm::function::granted;
 
-use super::{Done, Failure, Tools, build};
+use super::{CommandDone, CommandFailure, Tools, build};
 use crate::cli::{runtime, style};
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(in crate::cli) struct BenchArgs {
     /// The project's folder, with its plugin.yaml and fixtures/
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,
@@ -24,14 +24,14 @@ pub(in crate::cli) struct Args {
     tools: Tools,
 }
 
-pub(super) fn run(args: &Args, json: bool) -> Done {
+pub(super) fn run(args: &BenchArgs, json: bool) -> CommandDone {
     let path = match &args.component {
         Some(path) => path.clone(),
         None => build::built(&args.dir, None, &args.tools)?.path,
     };
     let bytes = file::read(&path, file::COMPONENT_BYTES_MAX)
-        .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
-    let limits = Package::read(&bytes).map(|package| granted(&package.manifest, &Limits::default()));
+        .map_err(|error| CommandFailure::Failed(format!("{}: {error}", path.display())))?;
+    let limits = Package::read(&bytes).map(|package| granted(&package.manifest, &CallLimits::default()));
     let report = runtime()?.block_on(project::bench(&args.dir, &path, limits.unwrap_or_default()))?;
     if json {
         let figures = |measured: &Measured| {

@@ -8,11 +8,11 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tidegate_authoring::{self as project, Built};
 
-use super::{Done, Failure, Tools};
+use super::{CommandDone, CommandFailure, Tools};
 use crate::cli::style;
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(in crate::cli) struct BuildArgs {
     /// The project's folder, with its plugin.yaml
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,
@@ -23,7 +23,7 @@ pub(in crate::cli) struct Args {
     tools: Tools,
 }
 
-pub(super) fn run(args: &Args, json: bool) -> Done {
+pub(super) fn run(args: &BuildArgs, json: bool) -> CommandDone {
     let built = built(&args.dir, args.out.as_deref(), &args.tools)?;
     if json {
         println!("{}", json_of(&built));
@@ -47,7 +47,7 @@ pub(super) fn say(done: &str, built: &Built) {
 }
 
 /// Builds with a spinner that shows what the tool last said; a pipe gets the steps as lines.
-pub(in crate::cli) fn built(dir: &Path, out: Option<&Path>, tools: &Tools) -> Result<Built, Failure> {
+pub(in crate::cli) fn built(dir: &Path, out: Option<&Path>, tools: &Tools) -> Result<Built, CommandFailure> {
     let workbench = tools.workbench()?;
     if !std::io::stderr().is_terminal() {
         return Ok(project::build(dir, &workbench, out, &mut |line| {

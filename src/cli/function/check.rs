@@ -3,27 +3,27 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tidegate_authoring::{self as project, Inspected};
+use tidegate_authoring::{self as project, InspectedPlugin};
 use tidegate_document::file;
 
-use super::{Done, Failure};
+use super::{CommandDone, CommandFailure};
 use crate::cli::style;
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(in crate::cli) struct CheckPluginArgs {
     /// A component, as `build` makes it
     #[arg(value_name = "FILE")]
     component: PathBuf,
 }
 
-pub(super) fn run(args: &Args, json: bool) -> Done {
+pub(super) fn run(args: &CheckPluginArgs, json: bool) -> CommandDone {
     let path = &args.component;
     if path.is_dir() {
         let advice = "`tidegate function build` makes a component of it, and says where it is";
-        return Err(Failure::Failed(format!("{} is a folder; {advice}", path.display())));
+        return Err(CommandFailure::Failed(format!("{} is a folder; {advice}", path.display())));
     }
     let bytes = file::read(path, file::COMPONENT_BYTES_MAX)
-        .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
+        .map_err(|error| CommandFailure::Failed(format!("{}: {error}", path.display())))?;
     let found = project::inspect(&bytes)?;
     if json {
         let manifest = found.package.as_ref().map(|package| {
@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(found: &Inspected) {
+fn print(found: &InspectedPlugin) {
     let line = |name: &str, text: &str| println!("  {name:<9} {}", style::plain(text, 200));
     let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     line("size", &format!("{} KiB", found.bytes.div_ceil(1024)));

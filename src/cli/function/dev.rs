@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use super::{Done, Failure, Tools, build, test};
+use super::{CommandDone, CommandFailure, Tools, build, test};
 use crate::cli::{on_signal, runtime, style};
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(in crate::cli) struct DevArgs {
     /// The project's folder, with its plugin.yaml and fixtures/
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,
@@ -22,7 +22,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 /// What builds write, and what would be long to walk.
 const NOT_WATCHED: [&str; 6] = ["build", "node_modules", "target", "__pycache__", ".git", "tidegate"];
 
-pub(super) fn run(args: &Args) -> Done {
+pub(super) fn run(args: &DevArgs) -> CommandDone {
     runtime()?.block_on(async {
         let mut stopped = on_signal()?;
         let mut looks = tokio::time::interval(LOOK_INTERVAL);
@@ -47,18 +47,18 @@ pub(super) fn run(args: &Args) -> Done {
 }
 
 /// One build and test; what fails is said, and the watch goes on.
-async fn once(args: &Args) {
+async fn once(args: &DevArgs) {
     let tried = async {
         let built = tokio::task::block_in_place(|| build::built(&args.dir, None, &args.tools))?;
         build::say("built", &built);
         let report = test::tried(&args.dir, &built.path, false).await?;
         test::print(&report, true);
-        Ok::<(), Failure>(())
+        Ok::<(), CommandFailure>(())
     };
     match tried.await {
         Ok(()) => {}
-        Err(Failure::Failed(message)) => println!("{} {message}", style::error("error:")),
-        Err(Failure::Problems(problems)) => println!("{} {} problems", style::error("error:"), problems.len()),
+        Err(CommandFailure::Failed(message)) => println!("{} {message}", style::error("error:")),
+        Err(CommandFailure::Problems(problems)) => println!("{} {} problems", style::error("error:"), problems.len()),
     }
     println!("watching {}; Ctrl-C ends", args.dir.display());
 }

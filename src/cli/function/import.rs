@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use tidegate_authoring::{self as project, Foreign, Product};
 
-use super::{Done, Tools};
+use super::{CommandDone, Tools};
 use crate::cli::style;
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(in crate::cli) struct ImportArgs {
     /// The product that it was written for: hightouch, rudderstack or segment
     #[arg(long, value_name = "PRODUCT", value_parser = product)]
     from: Product,
@@ -39,7 +39,7 @@ fn library(text: &str) -> Result<(String, PathBuf), String> {
     Ok((name.to_owned(), PathBuf::from(file)))
 }
 
-pub(super) fn run(args: &Args, json: bool) -> Done {
+pub(super) fn run(args: &ImportArgs, json: bool) -> CommandDone {
     let dir = args.dir.as_deref().unwrap_or(Path::new(&args.name));
     let workbench = args.tools.workbench()?;
     let foreign = Foreign { product: args.from, file: &args.file, libraries: &args.libraries };

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tidegate_authoring as project;
-use tidegate_plugin::{Kind, Language};
+use tidegate_plugin::{Language, ManifestKind};
 
-use super::Done;
+use super::CommandDone;
 use crate::cli::style;
 
 #[derive(Debug, clap::Args)]
@@ -19,7 +19,7 @@ pub(in crate::cli) struct FunctionArgs {
     lang: Language,
     /// transform: a whole event in, events out. fields: reads and writes single fields in place, ten times as fast
     #[arg(long, value_parser = function_kind, default_value = "transform")]
-    kind: Kind,
+    kind: ManifestKind,
     /// The folder to make [default: NAME]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -43,20 +43,20 @@ fn language(word: &str) -> Result<Language, String> {
     known.ok_or_else(|| "write one of js, ts, rust, python, go, c".to_owned())
 }
 
-fn function_kind(word: &str) -> Result<Kind, String> {
+fn function_kind(word: &str) -> Result<ManifestKind, String> {
     match word {
-        "transform" => Ok(Kind::Transform),
-        "fields" => Ok(Kind::Fields),
+        "transform" => Ok(ManifestKind::Transform),
+        "fields" => Ok(ManifestKind::Fields),
         "destination" => Err("that is `tidegate destination new`".to_owned()),
         _ => Err("write transform or fields".to_owned()),
     }
 }
 
-pub(super) fn function(args: &FunctionArgs, json: bool) -> Done {
+pub(super) fn function(args: &FunctionArgs, json: bool) -> CommandDone {
     make(&args.name, args.dir.as_deref(), args.lang, args.kind, json)
 }
 
-pub(super) fn make(name: &str, dir: Option<&Path>, language: Language, kind: Kind, json: bool) -> Done {
+pub(super) fn make(name: &str, dir: Option<&Path>, language: Language, kind: ManifestKind, json: bool) -> CommandDone {
     let dir = dir.unwrap_or(Path::new(name));
     let files = project::create(dir, name, language, kind)?;
     if json {
@@ -64,7 +64,7 @@ pub(super) fn make(name: &str, dir: Option<&Path>, language: Language, kind: Kin
         return Ok(ExitCode::SUCCESS);
     }
     println!("{} {} ({} files)", style::good("made"), dir.display(), files.len());
-    let command = if kind == Kind::Destination { "destination" } else { "function" };
+    let command = if kind == ManifestKind::Destination { "destination" } else { "function" };
     println!("\nNext:\n  tidegate {command} test {0}\n  tidegate {command} dev {0}", dir.display());
     Ok(ExitCode::SUCCESS)
 }

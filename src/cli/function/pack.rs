@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use tidegate_authoring::{self as project, Papers};
 
-use super::{Done, build};
+use super::{CommandDone, build};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Compiled where you like, e.g. with plain cargo:\n  \
@@ -14,7 +14,7 @@ use super::{Done, build};
     tidegate function push mine.component.wasm --to web\n\n\
     A core module is made a component, and what a standard library wants of WASI is replaced by stand-ins: output goes to \
     the log, clock and randomness are those of the batch, there are no files. docs/toolchains.md has examples.")]
-pub(in crate::cli) struct Args {
+pub(in crate::cli) struct PackArgs {
     /// The component, or a core module for wasm32-wasip1, wasm32-wasip2 or wasm32-unknown-unknown
     #[arg(value_name = "COMPONENT")]
     component: PathBuf,
@@ -52,7 +52,7 @@ impl PapersArgs {
     }
 }
 
-pub(super) fn run(args: &Args, json: bool) -> Done {
+pub(super) fn run(args: &PackArgs, json: bool) -> CommandDone {
     let RequiredPapers { manifest, fixtures } = &args.papers;
     let papers = Papers { manifest, fixtures: fixtures.as_deref() };
     let built = project::pack(&args.component, papers, args.out.as_deref())?;

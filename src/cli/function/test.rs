@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use tidegate_authoring::{self as project, Case, CaseResult, TestReport};
 use tidegate_document::file;
 use tidegate_plugin::Package;
-use tidegate_wasm::Limits;
+use tidegate_wasm::CallLimits;
 use tidegate_wasm::function::{Level, granted};
 
-use super::{Done, Failure, Tools, build};
+use super::{CommandDone, CommandFailure, Tools, build};
 use crate::cli::{runtime, style};
 
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
+pub(in crate::cli) struct TestArgs {
     /// The project's folder, with its plugin.yaml and fixtures/
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,
@@ -33,7 +33,7 @@ pub(in crate::cli) struct Args {
     tools: Tools,
 }
 
-pub(super) fn run(args: &Args, json: bool) -> Done {
+pub(super) fn run(args: &TestArgs, json: bool) -> CommandDone {
     let path = match &args.component {
         Some(path) => path.clone(),
         None => build::built(&args.dir, None, &args.tools)?.path,
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
         print(&report, args.logs);
     }
     if let Some(max) = too_slow {
-        return Err(Failure::Failed(format!(
+        return Err(CommandFailure::Failed(format!(
             "an event takes {:.1} µs of CPU; --max-cpu allows {max}",
             report.us_per_event
         )));
@@ -55,12 +55,12 @@ pub(super) fn run(args: &Args, json: bool) -> Done {
 }
 
 /// The fixtures of `dir` through `component`, within the limits that a server would grant it.
-pub(super) async fn tried(dir: &Path, component: &Path, update: bool) -> Result<TestReport, Failure> {
-    let failed = |error: std::io::Error| Failure::Failed(format!("{}: {error}", component.display()));
+pub(super) async fn tried(dir: &Path, component: &Path, update: bool) -> Result<TestReport, CommandFailure> {
+    let failed = |error: std::io::Error| CommandFailure::Failed(format!("{}: {error}", component.display()));
     let bytes = file::read(component, file::COMPONENT_BYTES_MAX).map_err(failed)?;
     let limits = match Package::read(&bytes) {
-        Ok(package) => granted(&package.manifest, &Limits::default()),
-        Err(_) => Limits::default(),
+        Ok(package) => granted(&package.manifest, &CallLimits::default()),
+        Err(_) => CallLimits::default(),
     };
     Ok(project::test(dir, component, limits, update).await?)
 }

@@ -8,14 +8,14 @@ use tidegate_event::time;
 use tidegate_process::clock;
 use tidegate_state::{Purge, State};
 
-use super::super::{Done, Failure, WorkspaceArgs, style};
+use super::super::{CommandDone, CommandFailure, WorkspaceArgs, style};
 use crate::app::paths;
 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  tidegate quarantine purge shop --dry-run                      what would go\n  tidegate quarantine purge shop --code retry-age --before 7d\n  tidegate quarantine purge shop --scope web --before 2026-01-31T00:00:00Z --yes\n  tidegate quarantine purge shop --offset 4711\n\nA condition that is not given holds for every entry. Works while the server runs, and without it. Entries that are\npurged are gone for good; the events as they were accepted stay in the log while it keeps them."
 )]
-pub(in crate::cli) struct Args {
+pub(in crate::cli) struct PurgeArgs {
     #[command(flatten)]
     workspace: WorkspaceArgs,
     /// Only those of this source or sync
@@ -38,7 +38,7 @@ pub(in crate::cli) struct Args {
     yes: bool,
 }
 
-pub(super) fn run(args: &Args, json: bool) -> Done {
+pub(super) fn run(args: &PurgeArgs, json: bool) -> CommandDone {
     let workspace = args.workspace.outline()?;
     let before_us = args.before.as_deref().map(before).transpose()?;
     let purge = Purge { scope: args.scope.clone(), code: args.code.clone(), before_us, offset: args.offset };
@@ -95,13 +95,13 @@ fn print_groups(groups: &[(String, String, u64)], total: u64) {
 }
 
 /// Asks on a terminal; elsewhere somebody must have said `--yes`.
-fn confirmed(args: &Args, total: u64) -> Result<bool, Failure> {
+fn confirmed(args: &PurgeArgs, total: u64) -> Result<bool, CommandFailure> {
     if args.yes {
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() {
         let message = format!("{total} events would go for good; say --yes, or --dry-run to only count them");
-        return Err(Failure::Failed(message));
+        return Err(CommandFailure::Failed(message));
     }
     eprint!("Remove these {} events for good? [y/N] ", style::count(total));
     std::io::stderr().flush()?;
@@ -111,12 +111,14 @@ fn confirmed(args: &Args, total: u64) -> Result<bool, Failure> {
 }
 
 /// A moment in microseconds since the epoch, from a time or from an age.
-fn before(text: &str) -> Result<i64, Failure> {
+fn before(text: &str) -> Result<i64, CommandFailure> {
     let moment = time::parse(text).or_else(|| {
         let age = units::duration(text)?;
         Some(clock::now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)))
     });
     moment.ok_or_else(|| {
-        Failure::Failed(format!("--before {text:?} is no time such as 2026-01-31T00:00:00Z and no age such as 7d"))
+        CommandFailure::Failed(format!(
+            "--before {text:?} is no time such as 2026-01-31T00:00:00Z and no age such as 7d"
+        ))
     })
 }

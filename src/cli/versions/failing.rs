@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::session::Session;
 use super::shown::Shown;
-use crate::cli::{Failure, style};
+use crate::cli::{CommandFailure, style};
 
 /// So many events say enough.
 const EVENTS_ENOUGH: u64 = 20;
@@ -16,12 +16,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// What became of the events that the live version has seen.
 #[derive(Debug, Clone, Copy, Default)]
-struct Seen {
+struct SeenCharges {
     events: u64,
     failed: u64,
 }
 
-impl Seen {
+impl SeenCharges {
     /// Of one version.
     fn of(shown: &Shown, version: Option<&str>) -> Self {
         let mut seen = Self::default();
@@ -53,12 +53,12 @@ pub(super) struct Failing {
 
 /// What a version had seen before a push.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Before(Seen);
+pub(super) struct ChargesBefore(SeenCharges);
 
-impl Before {
+impl ChargesBefore {
     /// Of what the admin API shows; nothing of a name that is not there yet.
     pub(super) fn of(shown: Option<&Shown>, sha256: &str) -> Self {
-        Self(shown.map(|shown| Seen::of(shown, Some(sha256))).unwrap_or_default())
+        Self(shown.map(|shown| SeenCharges::of(shown, Some(sha256))).unwrap_or_default())
     }
 
     /// Looks for at most `patience` at what the live version does with the events that come; answers what is to be said if
@@ -68,11 +68,11 @@ impl Before {
         session: &Session,
         name: &str,
         patience: Duration,
-    ) -> Result<Option<Failing>, Failure> {
+    ) -> Result<Option<Failing>, CommandFailure> {
         let until = Instant::now() + patience;
         loop {
             let shown = session.show(name).await?;
-            let seen = Seen::of(&shown, shown.live_sha()).since(self.0);
+            let seen = SeenCharges::of(&shown, shown.live_sha()).since(self.0);
             if seen.events >= EVENTS_ENOUGH || Instant::now() >= until {
                 return Ok(seen.is_most().then(|| failing(&shown, seen)));
             }
@@ -81,7 +81,7 @@ impl Before {
     }
 }
 
-fn failing(shown: &Shown, seen: Seen) -> Failing {
+fn failing(shown: &Shown, seen: SeenCharges) -> Failing {
     let charges = shown.charges();
     let mut of_live = charges.iter().filter(|charge| Some(charge.version) == shown.live_sha());
     let error = of_live.find_map(|charge| charge.error).map(str::to_owned);
@@ -102,7 +102,7 @@ pub(super) fn warn_of(failing: &Failing, one: &str, name: &str) {
 
 /// Warns of a live version that failed most of what it ever saw.
 pub(super) fn warn(shown: &Shown, one: &str) {
-    let seen = Seen::of(shown, shown.live_sha());
+    let seen = SeenCharges::of(shown, shown.live_sha());
     if seen.is_most() {
         warn_of(&failing(shown, seen), one, shown.name());
     }

@@ -7,9 +7,9 @@ use tidegate_registry::PluginKind;
 use super::session::{ServerArgs, Session};
 use super::short;
 use super::shown::json as shown_json;
-use crate::cli::{Done, style};
+use crate::cli::{CommandDone, style};
 
-pub(super) async fn run(server: &ServerArgs, plugin_kind: PluginKind, json: bool) -> Done {
+pub(super) async fn run(server: &ServerArgs, plugin_kind: PluginKind, json: bool) -> CommandDone {
     let listed = Session::new(server, plugin_kind)?.list().await?;
     if json {
         println!("{}", shown_json(&listed));

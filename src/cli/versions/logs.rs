@@ -9,14 +9,14 @@ use tidegate_registry::PluginKind;
 use super::session::{ServerArgs, Session};
 use super::short;
 use super::shown::json as shown_json;
-use crate::cli::{Done, style};
+use crate::cli::{CommandDone, style};
 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Lines of a function are kept with the data, of its newest runs; those of a destination in memory, since the \
     server started."
 )]
-pub(in crate::cli) struct Args {
+pub(in crate::cli) struct LogsArgs {
     #[arg(value_name = "NAME")]
     name: String,
     /// Only batches that the event with this messageId was in (functions)
@@ -38,8 +38,8 @@ pub(in crate::cli) struct Args {
     server: ServerArgs,
 }
 
-pub(super) async fn run(args: &Args, plugin_kind: PluginKind, json: bool) -> Done {
-    let Args { name, event, text, level, limit, .. } = args;
+pub(super) async fn run(args: &LogsArgs, plugin_kind: PluginKind, json: bool) -> CommandDone {
+    let LogsArgs { name, event, text, level, limit, .. } = args;
     let query = LogQuery { event: event.clone(), text: text.clone(), level: level.clone(), limit: Some(*limit) };
     let session = Session::new(&args.server, plugin_kind)?;
     let mut shown: Vec<LogLine> = Vec::new();

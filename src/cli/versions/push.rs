@@ -10,15 +10,15 @@ use tidegate_api_types::function::{ChangeCanary, OfSource};
 use tidegate_api_types::version::{MakeLive, Smoke};
 use tidegate_authoring as project;
 use tidegate_document::file;
-use tidegate_plugin::{Kind, Manifest, Package};
+use tidegate_plugin::{Manifest, ManifestKind, Package};
 use tidegate_registry::PluginKind;
 
-use super::failing::{self, Before};
+use super::failing::{self, ChargesBefore};
 use super::session::{ServerArgs, Session};
 use super::shown::{Listed, Shown};
 use super::{read_json, short};
 use crate::cli::client::ClientError;
-use crate::cli::{Done, Failure, function, style};
+use crate::cli::{CommandDone, CommandFailure, function, style};
 
 /// What is pushed, and onto what.
 #[derive(Debug, clap::Args)]
@@ -82,7 +82,13 @@ struct Push<'a> {
 }
 
 /// Pushes a component. What can be refused without a build is refused before it.
-pub(super) async fn push(upload: &Upload, plugin_kind: PluginKind, wish: Wish, to: Option<&str>, json: bool) -> Done {
+pub(super) async fn push(
+    upload: &Upload,
+    plugin_kind: PluginKind,
+    wish: Wish,
+    to: Option<&str>,
+    json: bool,
+) -> CommandDone {
     let settings = upload.settings.as_deref().map(read_json).transpose()?;
     let session = Session::new(&upload.server, plugin_kind)?;
     let there = session.list().await?;
@@ -91,7 +97,9 @@ pub(super) async fn push(upload: &Upload, plugin_kind: PluginKind, wish: Wish, t
     {
         let known: Vec<&str> = sources.iter().map(String::as_str).collect();
         let message = format!("there is no source {source:?}; there are {}", known.join(", "));
-        return Err(Failure::Failed(format!("{message}\n  fix: name one of them with --to; nothing was pushed")));
+        return Err(CommandFailure::Failed(format!(
+            "{message}\n  fix: name one of them with --to; nothing was pushed"
+        )));
     }
     let component = component(upload)?;
     let wish = if upload.no_live { Wish::Nothing } else { wish };
@@ -101,7 +109,7 @@ pub(super) async fn push(upload: &Upload, plugin_kind: PluginKind, wish: Wish, t
 }
 
 impl Push<'_> {
-    async fn run(self, session: &Session, there: &Listed, json: bool) -> Done {
+    async fn run(self, session: &Session, there: &Listed, json: bool) -> CommandDone {
         let began = Instant::now();
         let manifest = self.manifest()?;
         let name = manifest.name.as_str();
@@ -111,18 +119,22 @@ impl Push<'_> {
             && known.is_none_or(|row| row.live.is_none())
         {
             let message = format!("no version of {name} is live that this one could be tried beside");
-            return Err(Failure::Failed(format!("{message}\n  fix: push it without --canary or --shadow first")));
+            return Err(CommandFailure::Failed(format!(
+                "{message}\n  fix: push it without --canary or --shadow first"
+            )));
         }
         let before = if known.is_some() { Some(session.show(name).await?) } else { None };
         let query = PushQuery { force: self.force };
         let version = session.push(name, query, self.component.clone(), json).await?;
         let sha256 = version.sha256.as_str();
         let was_live = before.as_ref().and_then(Shown::live_sha) == Some(sha256);
-        let before = Before::of(before.as_ref(), sha256);
+        let before = ChargesBefore::of(before.as_ref(), sha256);
         let kept = format!("{name} {}", short(Some(sha256)));
-        let after = |what: &str, failure: Failure| match failure {
-            Failure::Failed(message) => Failure::Failed(format!("{message}\n  {kept} is uploaded, {what}")),
-            problems @ Failure::Problems(_) => problems,
+        let after = |what: &str, failure: CommandFailure| match failure {
+            CommandFailure::Failed(message) => {
+                CommandFailure::Failed(format!("{message}\n  {kept} is uploaded, {what}"))
+            }
+            problems @ CommandFailure::Problems(_) => problems,
         };
         let placed = self.place(session, name, sha256).await;
         let shown = placed
@@ -195,14 +207,14 @@ impl Push<'_> {
     }
 
     /// What it looks up is granted to it, as far as the server knows; nothing is sent that would not go live.
-    fn granted(&self, manifest: &Manifest, there: &Listed) -> Result<(), Failure> {
+    fn granted(&self, manifest: &Manifest, there: &Listed) -> Result<(), CommandFailure> {
         if self.force || matches!(self.wish, Wish::Nothing) || self.plugin_kind == PluginKind::Destinations {
             return Ok(());
         }
         let name = &manifest.name;
         match manifest.lookups.iter().find(|table| !there.grants(name, table)) {
             None => Ok(()),
-            Some(table) => Err(Failure::Failed(format!(
+            Some(table) => Err(CommandFailure::Failed(format!(
                 "{name} looks up {table}, which nobody grants it; nothing was pushed\n  fix: write lookups/{table}.yaml with \
                  `grant_to: [{name}]` and start the server again, or push it with --force"
             ))),
@@ -235,13 +247,13 @@ impl Push<'_> {
     }
 
     /// What the component says about itself; nothing is sent that cannot be taken.
-    fn manifest(&self) -> Result<Manifest, Failure> {
+    fn manifest(&self) -> Result<Manifest, CommandFailure> {
         let manifest = Package::read(&self.component)?.manifest;
         let plugin_kind =
-            if manifest.kind == Kind::Destination { PluginKind::Destinations } else { PluginKind::Functions };
+            if manifest.kind == ManifestKind::Destination { PluginKind::Destinations } else { PluginKind::Functions };
         if plugin_kind != self.plugin_kind {
             let (kind, one) = (manifest.kind.as_str(), plugin_kind.one());
-            return Err(Failure::Failed(format!("this is a {one} (`kind: {kind}`); use `tidegate {one} push`")));
+            return Err(CommandFailure::Failed(format!("this is a {one} (`kind: {kind}`); use `tidegate {one} push`")));
         }
         Ok(manifest)
     }
@@ -260,15 +272,15 @@ fn fixtures(smoke: &Smoke) -> String {
     }
 }
 
-fn component(upload: &Upload) -> Result<Vec<u8>, Failure> {
+fn component(upload: &Upload) -> Result<Vec<u8>, CommandFailure> {
     let from = &upload.from;
     if from.is_dir() && upload.papers.papers().is_some() {
         let message = "--manifest goes with a component; a folder has its plugin.yaml";
-        return Err(Failure::Failed(message.to_owned()));
+        return Err(CommandFailure::Failed(message.to_owned()));
     }
     let path = if from.is_dir() { function::built(from, None, &upload.tools)?.path } else { from.clone() };
     let bytes = file::read(&path, file::COMPONENT_BYTES_MAX)
-        .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
+        .map_err(|error| CommandFailure::Failed(format!("{}: {error}", path.display())))?;
     match upload.papers.papers() {
         Some(papers) => Ok(project::packed(&bytes, papers)?.0),
         None => Ok(bytes),

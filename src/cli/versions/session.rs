@@ -10,7 +10,7 @@ use tidegate_api_types::version::{MakeLive, Version};
 use tidegate_registry::PluginKind;
 
 use super::shown::{Listed, Shown};
-use crate::cli::Failure;
+use crate::cli::CommandFailure;
 use crate::cli::client::{AdminClient, ClientError, ConnectArgs};
 
 /// Where the server is and how it is asked.
@@ -34,16 +34,16 @@ pub(in crate::cli) struct ServerArgs {
 
 impl ServerArgs {
     /// A client that knows the token; nothing is connected yet.
-    pub(super) fn client(&self) -> Result<AdminClient, Failure> {
+    pub(super) fn client(&self) -> Result<AdminClient, CommandFailure> {
         let from_file = self.token_file.as_ref().map(|path| {
             let text = std::fs::read_to_string(path);
-            text.map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))
+            text.map_err(|error| CommandFailure::Failed(format!("{}: {error}", path.display())))
         });
         // The variable reaches us as `token`, and what was asked for on the command line beats it.
         let Some(token) = from_file.or(self.token.clone().map(Ok)).transpose()? else {
             let message = "no admin token: give --token or --token-file, or set TIDEGATE_ADMIN_TOKEN; the server showed it at \
                  its first start, and `tidegate admin token --reset` makes another";
-            return Err(Failure::Failed(message.to_owned()));
+            return Err(CommandFailure::Failed(message.to_owned()));
         };
         Ok(AdminClient::new(&self.server, &token, self.allow_http, &self.connect)?)
     }
@@ -56,7 +56,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(args: &ServerArgs, plugin_kind: PluginKind) -> Result<Self, Failure> {
+    pub(super) fn new(args: &ServerArgs, plugin_kind: PluginKind) -> Result<Self, CommandFailure> {
         Ok(Self { client: args.client()?, plugin_kind })
     }
 
@@ -107,7 +107,7 @@ impl Session {
         query: PushQuery,
         version: Vec<u8>,
         quiet: bool,
-    ) -> Result<Version, Failure> {
+    ) -> Result<Version, CommandFailure> {
         let pushed = match self.plugin_kind {
             PluginKind::Functions => self.client.push_function(name, query, version).await?,
             PluginKind::Destinations => self.client.push_destination(name, query, version).await?,
@@ -135,7 +135,7 @@ impl Session {
 }
 
 /// What a build came to.
-fn outcome(build: Build) -> Result<Version, Failure> {
+fn outcome(build: Build) -> Result<Version, CommandFailure> {
     if let Some(version) = build.version {
         return Ok(version);
     }
@@ -147,5 +147,5 @@ fn outcome(build: Build) -> Result<Version, Failure> {
         }
         _ => "",
     };
-    Err(Failure::Failed(format!("the server refused it: {message}{fix}")))
+    Err(CommandFailure::Failed(format!("the server refused it: {message}{fix}")))
 }

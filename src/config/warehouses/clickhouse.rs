@@ -3,10 +3,10 @@
 use tidegate_warehouse_clickhouse as clickhouse;
 
 use super::limits;
-use crate::config::fields::Fields;
+use crate::config::fields::ConfigFields;
 use crate::config::objects::Around;
 
-pub(super) fn server(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<clickhouse::Settings> {
+pub(super) fn server(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<clickhouse::Settings> {
     let limits = limits(fields, &clickhouse::CAPABILITIES);
     let url = fields.required("url", "https://clickhouse.example.com:8443");
     let user = fields.text("user");
@@ -42,7 +42,7 @@ pub(super) fn server(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<cli
 }
 
 /// One of two words; the first when none is there.
-fn one_of<T: Copy>(fields: &mut Fields<'_>, name: &'static str, words: [(&str, T); 2]) -> T {
+fn one_of<T: Copy>(fields: &mut ConfigFields<'_>, name: &'static str, words: [(&str, T); 2]) -> T {
     let [(first, value), (second, _)] = words;
     let Some(text) = fields.text(name) else { return value };
     match words.iter().find(|(word, _)| *word == text) {

@@ -6,10 +6,10 @@ use tidegate_net::WebSettings;
 use tidegate_warehouse_lake::{self as lake, Partition, Place};
 
 use super::limits;
-use crate::config::fields::{Fields, environment};
+use crate::config::fields::{ConfigFields, environment};
 use crate::config::objects::Around;
 
-pub(super) fn folder(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<lake::Settings> {
+pub(super) fn folder(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<lake::Settings> {
     let place = place(fields, around.dir, around.data);
     let limits = limits(fields, &lake::CAPABILITIES);
     let mut options = lake::Options::default();
@@ -65,7 +65,7 @@ pub(super) fn folder(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<lak
 }
 
 /// How a bucket is reached; a folder is reached without.
-fn web(fields: &mut Fields<'_>, around: &Around<'_>, place: Option<&Place>) -> WebSettings {
+fn web(fields: &mut ConfigFields<'_>, around: &Around<'_>, place: Option<&Place>) -> WebSettings {
     let Some(place @ Place::Folder(_)) = place else { return around.outgoing.of_destination(fields, around.dir) };
     for field in ["ca_file", "proxy"] {
         if fields.text(field).is_some() {
@@ -77,7 +77,7 @@ fn web(fields: &mut Fields<'_>, around: &Around<'_>, place: Option<&Place>) -> W
 }
 
 /// `url`, which may be a folder relative to the workspace or to its data; the data's own folder when it is absent.
-fn place(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<Place> {
+fn place(fields: &mut ConfigFields<'_>, dir: &Path, data: &Path) -> Option<Place> {
     let Some(url) = fields.text("url") else { return Some(Place::Folder(data.join("lake"))) };
     if !url.contains("://") {
         return Some(Place::Folder(match url.strip_prefix("DATA/") {

@@ -3,7 +3,7 @@
 use tidegate_warehouse_postgres as postgres;
 
 use super::limits;
-use crate::config::fields::Fields;
+use crate::config::fields::ConfigFields;
 use crate::config::objects::Around;
 
 /// Fields that are parameters of the connection, by libpq's names. Paths among them count from the workspace.
@@ -25,7 +25,7 @@ const POSTGRES_FIELDS: [&str; 14] = [
 ];
 const POSTGRES_FILES: [&str; 4] = ["sslrootcert", "sslcert", "sslkey", "passfile"];
 
-pub(super) fn server(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<postgres::Settings> {
+pub(super) fn server(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<postgres::Settings> {
     let limits = limits(fields, &postgres::CAPABILITIES);
     let url = fields.text("url");
     let mut parameters = Vec::new();

@@ -5,10 +5,10 @@ use std::path::Path;
 use tidegate_warehouse_snowflake as snowflake;
 
 use super::limits;
-use crate::config::fields::Fields;
+use crate::config::fields::ConfigFields;
 use crate::config::objects::Around;
 
-pub(super) fn account(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<snowflake::Settings> {
+pub(super) fn account(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<snowflake::Settings> {
     let limits = limits(fields, &snowflake::CAPABILITIES);
     let account = fields.required("account", "myorg-account");
     let user = fields.required("user", "TIDEGATE");
@@ -41,7 +41,7 @@ pub(super) fn account(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<sn
 }
 
 /// Exactly one of the ways to prove who one is.
-fn auth(fields: &mut Fields<'_>, dir: &Path) -> Option<snowflake::Auth> {
+fn auth(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<snowflake::Auth> {
     use snowflake::{Auth, Secret};
     let file = fields.text("private_key_file").map(|path| Auth::KeyFile(dir.join(path)));
     let key = fields.text("private_key").map(|key| Auth::Key(Secret::new(key)));

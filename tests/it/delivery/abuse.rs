@@ -175,10 +175,11 @@ fn a_guest_signs_with_a_key_that_it_never_sees() {
     let mut macs: Vec<String> =
         far.seen().iter().map(|received| received.header("x-mac").unwrap().to_owned()).collect();
     macs.sort();
-    let want: String = tidegate_net::outbound::mac(tidegate_net::outbound::Digest::Sha256, b"hunter2hunter2", b"hello")
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let want: String =
+        tidegate_net::outbound::mac(tidegate_net::outbound::SigningDigest::Sha256, b"hunter2hunter2", b"hello")
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
     assert!(macs.contains(&want), "{macs:?}");
     assert!(macs.iter().any(|mac| mac.contains("there is no secret")), "{macs:?}");
     server.stop();

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tidegate_plugin::Kind;
-use tidegate_registry::{CompileError, CompileLimits, Error, Settings, Store};
+use tidegate_plugin::ManifestKind;
+use tidegate_registry::{CompileError, CompileLimits, RegistryError, Settings, Store};
 
 use crate::support::guests;
 
@@ -17,8 +17,8 @@ fn refusal(compile: CompileLimits) -> CompileError {
     let dir = tempfile::tempdir().unwrap();
     let path = guests::component("transform/redact-pii");
     let bytes = std::fs::read(&path).unwrap();
-    match store(dir.path(), compile).module(&path, &bytes, Kind::Transform) {
-        Err(Error::Compile(error)) => error,
+    match store(dir.path(), compile).module(&path, &bytes, ManifestKind::Transform) {
+        Err(RegistryError::Compile(error)) => error,
         other => panic!("{other:?}"),
     }
 }
@@ -57,11 +57,11 @@ fn out_of_time_is_said_so_and_the_child_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let (bytes, path) = (slow(), dir.path().join("slow.wasm"));
     let limits = CompileLimits { cpu_max: Duration::from_secs(1), ..CompileLimits::default() };
-    let refused = store(&dir.path().join("a"), limits).module(&path, &bytes, Kind::Transform).unwrap_err();
-    assert!(matches!(refused, Error::Compile(CompileError::Cpu { .. })), "{refused}");
+    let refused = store(&dir.path().join("a"), limits).module(&path, &bytes, ManifestKind::Transform).unwrap_err();
+    assert!(matches!(refused, RegistryError::Compile(CompileError::Cpu { .. })), "{refused}");
     let limits = CompileLimits { wall_max: Duration::from_millis(100), ..CompileLimits::default() };
-    let refused = store(&dir.path().join("b"), limits).module(&path, &bytes, Kind::Transform).unwrap_err();
-    assert!(matches!(refused, Error::Compile(CompileError::Wall { .. })), "{refused}");
+    let refused = store(&dir.path().join("b"), limits).module(&path, &bytes, ManifestKind::Transform).unwrap_err();
+    assert!(matches!(refused, RegistryError::Compile(CompileError::Wall { .. })), "{refused}");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_program_that_is_no_compiler_is_no_danger() {
     for program in ["/bin/true", "/bin/cat", "/does/not/exist"] {
         let settings = Settings { program: program.into(), ..Settings::default() };
         let (store, _) = Store::open(&dir.path().join("store"), settings).unwrap();
-        assert!(store.module(&path, &bytes, Kind::Transform).is_err(), "{program}");
+        assert!(store.module(&path, &bytes, ManifestKind::Transform).is_err(), "{program}");
     }
 }
 
@@ -83,7 +83,7 @@ fn an_artifact_is_loaded_without_compiling() {
     let path = own_component().unwrap_or_else(|| guests::component("transform/redact-pii"));
     let bytes = std::fs::read(&path).unwrap();
     let began = Instant::now();
-    store(dir.path(), CompileLimits::default()).module(&path, &bytes, Kind::Transform).unwrap();
+    store(dir.path(), CompileLimits::default()).module(&path, &bytes, ManifestKind::Transform).unwrap();
     let compiled = began.elapsed();
     // Nothing that could compile is there any more.
     let settings = Settings { program: "/does/not/exist".into(), ..Settings::default() };
@@ -91,7 +91,7 @@ fn an_artifact_is_loaded_without_compiling() {
     let mut times: Vec<Duration> = (0..11)
         .map(|_| {
             let began = cpu();
-            store.module(&path, &bytes, Kind::Transform).unwrap();
+            store.module(&path, &bytes, ManifestKind::Transform).unwrap();
             cpu() - began
         })
         .collect();

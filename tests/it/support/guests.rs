@@ -5,22 +5,22 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use tidegate_authoring as project;
-use tidegate_plugin::Kind;
-use tidegate_wasm::{Engine, Limits, Module};
+use tidegate_plugin::ManifestKind;
+use tidegate_wasm::{CallLimits, Engine, Module};
 
 /// One engine for all tests: its pool reserves a lot of address space.
 pub fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    ENGINE.get_or_init(|| Engine::new(&Limits::default()).unwrap())
+    ENGINE.get_or_init(|| Engine::new(&CallLimits::default()).unwrap())
 }
 
 /// A compiled guest of the world `transform`, by the path of its folder under `functions/`.
 pub fn module(guest: &str) -> Module {
-    module_of(guest, Kind::Transform)
+    module_of(guest, ManifestKind::Transform)
 }
 
 /// A compiled guest, by the path of its folder under `functions/`.
-pub fn module_of(guest: &str, world: Kind) -> Module {
+pub fn module_of(guest: &str, world: ManifestKind) -> Module {
     static COMPILED: Mutex<Vec<(String, Module)>> = Mutex::new(Vec::new());
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, module)) = compiled.iter().find(|(name, _)| name == guest) {

@@ -1,6 +1,6 @@
 //! Bindings for compiled languages, made in this process from the interface that this program speaks.
 
-use tidegate_plugin::Kind;
+use tidegate_plugin::ManifestKind;
 use wit_bindgen_core::Files;
 use wit_bindgen_core::wit_parser::{Resolve, WorldId};
 use wit_component::StringEncoding;
@@ -23,7 +23,7 @@ fn collected(files: &Files) -> Generated {
 }
 
 /// `transform.h`, `transform.c` and the object with the type of the component, or those of another kind.
-pub(crate) fn c(kind: Kind) -> Result<Generated, EncodeError> {
+pub(crate) fn c(kind: ManifestKind) -> Result<Generated, EncodeError> {
     let (mut resolve, world) = resolve("", kind.world())?;
     let mut files = Files::default();
     let options = wit_bindgen_c::Opts { rename_world: Some("plugin".to_owned()), ..Default::default() };
@@ -32,7 +32,7 @@ pub(crate) fn c(kind: Kind) -> Result<Generated, EncodeError> {
 }
 
 /// Go packages below `package`.
-pub(crate) fn go(kind: Kind, package: &str) -> Result<Generated, EncodeError> {
+pub(crate) fn go(kind: ManifestKind, package: &str) -> Result<Generated, EncodeError> {
     let (mut resolve, world) = resolve("", kind.world())?;
     let mut files = Files::default();
     let options = wit_bindgen_go::Opts {
@@ -45,7 +45,7 @@ pub(crate) fn go(kind: Kind, package: &str) -> Result<Generated, EncodeError> {
 }
 
 /// `core_wasm` with the type of the component in it, for languages whose compilers do not put it there.
-pub(super) fn embed_type(core_wasm: &mut Vec<u8>, kind: Kind) -> Result<(), EncodeError> {
+pub(super) fn embed_type(core_wasm: &mut Vec<u8>, kind: ManifestKind) -> Result<(), EncodeError> {
     let (resolve, world) = resolve("", kind.world())?;
     wit_component::embed_component_metadata(core_wasm, &resolve, world, StringEncoding::UTF8).map_err(EncodeError::of)
 }
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_bindings() {
-        for (_, kind) in Kind::ALL {
+        for (_, kind) in ManifestKind::ALL {
             let names = |files: Generated| files.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
             let c = names(c(kind).unwrap());
             assert!(c.iter().any(|name| name == "plugin.h"), "{c:?}");

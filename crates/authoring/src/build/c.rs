@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::super::component;
-use super::super::tool::{PYTHON, Ran};
+use super::super::tool::{PYTHON, ToolRan};
 use super::{BuildError, Site, adapter, bindings, read, write};
 
 pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
@@ -41,7 +41,7 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
 }
 
 /// From the first error on.
-fn errors(ran: &Ran) -> String {
+fn errors(ran: &ToolRan) -> String {
     let from_error = ran.stderr.iter().skip_while(|line| !line.contains("error:")).take(20);
     let lines: Vec<&str> = from_error.map(String::as_str).collect();
     if lines.is_empty() { ran.last_lines(12) } else { lines.join("\n") }

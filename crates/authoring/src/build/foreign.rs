@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use tidegate_plugin::Kind;
+use tidegate_plugin::ManifestKind;
 use wasm_encoder::reencode::{Reencode as _, RoundtripReencoder};
 use wasm_encoder::{ImportSection, RawSection};
 use wasmparser::{FuncType, Parser, Payload, TypeRef};
@@ -25,7 +25,7 @@ const COMPONENT_TYPE: &str = "component-type";
 ///
 /// # Errors
 /// It needs something of a system that has no stand-in, or it is made in a way that is not known here.
-pub(crate) fn adapted(bytes: &[u8], kind: Kind) -> Result<Vec<u8>, EncodeError> {
+pub(crate) fn adapted(bytes: &[u8], kind: ManifestKind) -> Result<Vec<u8>, EncodeError> {
     if !bytes.starts_with(b"\0asm") {
         return Err(EncodeError::of("the file is no WebAssembly"));
     }
@@ -78,7 +78,7 @@ fn exports_ours(module: &[u8]) -> bool {
     })
 }
 
-fn of_module(core: &[u8], kind: Kind) -> Result<Vec<u8>, EncodeError> {
+fn of_module(core: &[u8], kind: ManifestKind) -> Result<Vec<u8>, EncodeError> {
     let mut rewritten = rewritten(core).map_err(EncodeError::of)?;
     if !rewritten.has_type {
         bindings::embed_type(&mut rewritten.core, kind)?;
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn what_has_no_stand_in_is_named() {
         let core = module("(import \"wasi:http/outgoing-handler@0.2.4\" \"handle\" (func (param i32 i32 i32)))");
-        let refused = adapted(&core, Kind::Transform).unwrap_err().to_string();
+        let refused = adapted(&core, ManifestKind::Transform).unwrap_err().to_string();
         assert!(refused.contains("imports wasi:http/outgoing-handler@0.2.4"), "{refused}");
     }
 
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_module_without_the_exports_of_the_world_is_refused_in_words() {
-        let refused = adapted(&module(""), Kind::Transform).unwrap_err().to_string();
+        let refused = adapted(&module(""), ManifestKind::Transform).unwrap_err().to_string();
         assert!(refused.contains("the module could not become a component"), "{refused}");
     }
 }

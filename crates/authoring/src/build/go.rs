@@ -6,10 +6,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use tidegate_plugin::Kind;
+use tidegate_plugin::ManifestKind;
 
 use super::super::component::{self, EncodeError};
-use super::super::tool::Ran;
+use super::super::tool::ToolRan;
 use super::{BuildError, Site, adapter, bindings, read, write};
 
 const GO: &str = "install Go 1.24 or later (https://go.dev/dl)";
@@ -82,7 +82,7 @@ pub(super) fn sdk() -> bindings::Generated {
 
 /// What connects the SDK to the host: the generated bindings, the little that they need at run time, the functions that
 /// they call, and what fills those in.
-fn guest(kind: Kind) -> Result<bindings::Generated, EncodeError> {
+fn guest(kind: ManifestKind) -> Result<bindings::Generated, EncodeError> {
     let mut files: bindings::Generated = Vec::new();
     for (path, bytes) in bindings::go(kind, BINDINGS)? {
         // The support of the bindings comes with them, so that nothing has to be downloaded.
@@ -96,19 +96,19 @@ fn guest(kind: Kind) -> Result<bindings::Generated, EncodeError> {
     put("bindings/export_tidegate_plugin_lifecycle/hook.go", lifecycle);
     put("guest_common.go", include_str!("../../../../sdk/go/guest/common.go"));
     let (exported, hook, name, text) = match kind {
-        Kind::Transform => (
+        ManifestKind::Transform => (
             "transformer",
             include_str!("../../../../sdk/go/guest/bindings/transform_hook.go"),
             "guest_transform.go",
             include_str!("../../../../sdk/go/guest/transform.go"),
         ),
-        Kind::Fields => (
+        ManifestKind::Fields => (
             "field_transformer",
             include_str!("../../../../sdk/go/guest/bindings/fields_hook.go"),
             "guest_fields.go",
             include_str!("../../../../sdk/go/guest/fields.go"),
         ),
-        Kind::Destination => (
+        ManifestKind::Destination => (
             "destination",
             include_str!("../../../../sdk/go/guest/bindings/destination_hook.go"),
             "guest_destination.go",
@@ -117,14 +117,14 @@ fn guest(kind: Kind) -> Result<bindings::Generated, EncodeError> {
     };
     put(&format!("bindings/export_tidegate_plugin_{exported}/hook.go"), hook);
     put(name, text);
-    if kind != Kind::Destination {
+    if kind != ManifestKind::Destination {
         put("guest_lookup.go", include_str!("../../../../sdk/go/guest/lookup.go"));
     }
     Ok(files)
 }
 
 /// The compiler's lines; what it says of the download of packages is no error.
-fn errors(ran: &Ran) -> String {
+fn errors(ran: &ToolRan) -> String {
     let lines: Vec<&str> =
         ran.stderr.iter().map(String::as_str).filter(|line| !line.starts_with("go: downloading")).take(20).collect();
     lines.join("\n")

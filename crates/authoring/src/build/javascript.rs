@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tidegate_plugin::{Kind, Language};
+use tidegate_plugin::{Language, ManifestKind};
 
-use super::super::tool::{NODE, Ran};
+use super::super::tool::{NODE, ToolRan};
 use super::{BuildError, Site, link, read, stack_lines, write};
 
 /// What plugins import as "tidegate": `sdk/js`.
@@ -83,15 +83,19 @@ fn libraries(dir: &Path) -> Vec<(String, PathBuf)> {
 }
 
 /// Connects the author's module with the world.
-fn entry_text(kind: Kind, module: &str) -> String {
+fn entry_text(kind: ManifestKind, module: &str) -> String {
     let (world, service, export) = match kind {
-        Kind::Transform => ("transformWorld", "lookup", "transformer"),
-        Kind::Fields => ("fieldsWorld", "fields", "fieldTransformer"),
-        Kind::Destination => ("destinationWorld", "secrets", "destination"),
+        ManifestKind::Transform => ("transformWorld", "lookup", "transformer"),
+        ManifestKind::Fields => ("fieldsWorld", "fields", "fieldTransformer"),
+        ManifestKind::Destination => ("destinationWorld", "secrets", "destination"),
     };
-    let lookup = if kind == Kind::Fields { "import lookup from \"tidegate:plugin/lookup@0.1.0\";\n" } else { "" };
-    let granted =
-        if kind == Kind::Fields { "{ host, fields, lookup }".to_owned() } else { format!("{{ host, {service} }}") };
+    let lookup =
+        if kind == ManifestKind::Fields { "import lookup from \"tidegate:plugin/lookup@0.1.0\";\n" } else { "" };
+    let granted = if kind == ManifestKind::Fields {
+        "{ host, fields, lookup }".to_owned()
+    } else {
+        format!("{{ host, {service} }}")
+    };
     format!(
         "import {{ {world} }} from \"tidegate\";\nimport * as plugin from {module:?};\n\
          import host from \"tidegate:plugin/host@0.1.0\";\nimport {service} from \"tidegate:plugin/{service}@0.1.0\";\n{lookup}\
@@ -114,7 +118,7 @@ fn type_check(site: &mut Site<'_>) -> Result<(), BuildError> {
 }
 
 /// The first error with its place; esbuild prints it as a block.
-fn bundler_errors(ran: &Ran) -> String {
+fn bundler_errors(ran: &ToolRan) -> String {
     // What follows is node's own stack; what speaks of platforms is advice for other programs.
     let block =
         ran.stderr.iter().skip_while(|line| !line.contains("[ERROR]")).take_while(|line| !line.starts_with("node:"));
@@ -135,7 +139,7 @@ fn bundler_errors(ran: &Ran) -> String {
 }
 
 /// What went wrong when the module was first evaluated, which happens while the component is made.
-fn start_errors(ran: &Ran) -> String {
+fn start_errors(ran: &ToolRan) -> String {
     // The tool wraps what the module said in a chain of its own, and gives lines of the bundle, which nobody wrote.
     let evaluated =
         ran.stderr.iter().chain(std::iter::once(&ran.stdout)).find_map(|line| line.split_once("module evaluation: "));

@@ -11,7 +11,7 @@ mod parts;
 use std::collections::HashMap;
 use std::convert::Infallible;
 
-use tidegate_plugin::Kind;
+use tidegate_plugin::ManifestKind;
 use wasm_encoder::reencode::{Error, Reencode, RoundtripReencoder, utils};
 use wasm_encoder::{
     CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, Elements, EntityType, ExportKind,
@@ -20,7 +20,7 @@ use wasm_encoder::{
 };
 use wasmparser::{DataKind, ElementItems, ElementKind, Operator, ValType};
 
-use self::parts::{FUNCTIONS, GLOBALS, Instance, Module, Part, TABLES, parse};
+use self::parts::{ComponentPart, FUNCTIONS, GLOBALS, PartInstance, PartModule, TABLES, parse};
 use super::super::component::{self, EncodeError};
 use super::bindings;
 
@@ -38,7 +38,7 @@ const SHIM_TABLE: &str = "$imports";
 ///
 /// # Errors
 /// The component is made in another way than those of the tools that this program drives.
-pub(super) fn linked(component: &[u8], kind: Kind) -> Result<Vec<u8>, EncodeError> {
+pub(super) fn linked(component: &[u8], kind: ManifestKind) -> Result<Vec<u8>, EncodeError> {
     let mut core =
         link(component).map_err(|error| EncodeError::of(format!("its parts could not be linked, because {error}")))?;
     bindings::embed_type(&mut core, kind)?;
@@ -58,7 +58,7 @@ fn link(component: &[u8]) -> Result<Vec<u8>, LinkError> {
 type Defined = (usize, u32);
 
 struct Linker<'a> {
-    part: Part<'a>,
+    part: ComponentPart<'a>,
     /// Instances whose modules are put together, in the order of their instantiation.
     linked: Vec<usize>,
     shim: Option<usize>,
@@ -95,7 +95,7 @@ struct Outside<'a> {
 }
 
 impl<'a> Linker<'a> {
-    fn new(part: Part<'a>) -> Result<Self, LinkError> {
+    fn new(part: ComponentPart<'a>) -> Result<Self, LinkError> {
         let mut linker = Self { part, linked: Vec::new(), shim: None, filler: None };
         for at in 0..linker.part.instances.len() {
             let Ok(module) = linker.module(at) else { continue };
@@ -115,9 +115,9 @@ impl<'a> Linker<'a> {
         Ok(linker)
     }
 
-    fn module(&self, instance: usize) -> Result<&Module<'a>, LinkError> {
+    fn module(&self, instance: usize) -> Result<&PartModule<'a>, LinkError> {
         let module = match self.part.instances.get(instance) {
-            Some(Instance::Of { module, .. }) => self.part.modules.get(*module),
+            Some(PartInstance::Of { module, .. }) => self.part.modules.get(*module),
             _ => None,
         };
         module.ok_or_else(|| "it uses an instance that is of no module".into())
@@ -127,20 +127,20 @@ impl<'a> Linker<'a> {
     fn export(&self, instance: usize, name: &str) -> Result<Option<Defined>, LinkError> {
         let missing = || format!("nothing is exported as {name:?}");
         match self.part.instances.get(instance).ok_or_else(missing)? {
-            Instance::Bundle(exports) => {
+            PartInstance::Bundle(exports) => {
                 let (kind, index) = exports.get(name).ok_or_else(missing)?;
                 match self.part.named[*kind].get(*index as usize).ok_or_else(missing)? {
                     Some((instance, name)) => self.export(*instance, name),
                     None => Ok(None),
                 }
             }
-            Instance::Of { .. } if Some(instance) == self.shim => {
+            PartInstance::Of { .. } if Some(instance) == self.shim => {
                 let filler = self.filler.ok_or("nothing fills the table of its shim")?;
                 let functions = &self.module(filler)?.imports[FUNCTIONS];
                 let (from, name) = functions.iter().find(|(_, found)| *found == name).ok_or_else(missing)?;
                 self.import(filler, from, name)
             }
-            Instance::Of { .. } => {
+            PartInstance::Of { .. } => {
                 let (kind, index) = *self.module(instance)?.exports.get(name).ok_or_else(missing)?;
                 self.defined(instance, kind, index)
             }
@@ -149,7 +149,7 @@ impl<'a> Linker<'a> {
 
     /// What the module of `instance` imports as `name` of `from`.
     fn import(&self, instance: usize, from: &str, name: &str) -> Result<Option<Defined>, LinkError> {
-        let Some(Instance::Of { arguments, .. }) = self.part.instances.get(instance) else {
+        let Some(PartInstance::Of { arguments, .. }) = self.part.instances.get(instance) else {
             return Err("something without a module imports".into());
         };
         let giver = arguments.get(from).ok_or_else(|| format!("nobody gives {from:?}"))?;
@@ -498,7 +498,7 @@ mod tests {
     fn the_modules_become_one_that_imports_what_is_ours() {
         let core = link(&component("")).unwrap();
         wasmparser::validate(&core).unwrap();
-        let mut module = Module::default();
+        let mut module = PartModule::default();
         let mut code = Vec::new();
         for payload in Parser::new(0).parse_all(&core) {
             let payload = payload.unwrap();

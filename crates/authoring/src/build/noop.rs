@@ -1,6 +1,6 @@
 //! A component of each world that does nothing, to measure others against.
 
-use tidegate_plugin::Kind;
+use tidegate_plugin::ManifestKind;
 
 use super::super::component::{self, EncodeError};
 use super::bindings;
@@ -41,11 +41,11 @@ const DESTINATION: &str = r#"
 "#;
 
 /// Keeps every event, or plans no request.
-pub(crate) fn noop(kind: Kind) -> Result<Vec<u8>, EncodeError> {
+pub(crate) fn noop(kind: ManifestKind) -> Result<Vec<u8>, EncodeError> {
     let own = match kind {
-        Kind::Transform => TRANSFORM,
-        Kind::Fields => FIELDS,
-        Kind::Destination => DESTINATION,
+        ManifestKind::Transform => TRANSFORM,
+        ManifestKind::Fields => FIELDS,
+        ManifestKind::Destination => DESTINATION,
     };
     let mut module = wat::parse_str(format!("(module {SHARED} {own})")).map_err(EncodeError::of)?;
     bindings::embed_type(&mut module, kind)?;
@@ -61,24 +61,24 @@ mod tests {
     use super::super::super::runner::Runner;
     use super::*;
     use tidegate_wasm::function::services;
-    use tidegate_wasm::{Engine, Limits, Module};
+    use tidegate_wasm::{CallLimits, Engine, Module};
 
     #[tokio::test]
     async fn it_does_nothing_in_every_world() {
-        let engine = Engine::new(&Limits { calls_at_once_max: 1, ..Limits::default() }).unwrap();
-        for (_, kind) in Kind::ALL {
+        let engine = Engine::new(&CallLimits { calls_at_once_max: 1, ..CallLimits::default() }).unwrap();
+        for (_, kind) in ManifestKind::ALL {
             let module = Module::compile(&engine, &noop(kind).unwrap(), kind).unwrap();
             let runner = Runner {
                 kind,
                 module,
-                limits: Arc::new(Limits::default()),
+                limits: Arc::new(CallLimits::default()),
                 services: services(None, json!({})),
                 manifest: None,
             };
             let events = vec![r#"{"type":"page"}"#.to_owned(); 3];
             let came = runner.run(&events, "{}").await;
             let expected = match kind {
-                Kind::Destination => json!({"requests": [], "skipped": [], "failed": []}),
+                ManifestKind::Destination => json!({"requests": [], "skipped": [], "failed": []}),
                 _ => json!([{"keep": true}, {"keep": true}, {"keep": true}]),
             };
             assert_eq!(came.shown, expected, "{kind:?} {:?}", came.notes);

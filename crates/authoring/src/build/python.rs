@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
-use tidegate_plugin::Kind;
+use tidegate_plugin::ManifestKind;
 
-use super::super::tool::{COMPONENTIZE_PY, PYTHON, Ran};
+use super::super::tool::{COMPONENTIZE_PY, PYTHON, ToolRan};
 use super::{BuildError, Site, bindings, link, read, write};
 
 /// What plugins import as `tidegate`.
@@ -175,21 +175,21 @@ pub(super) fn sdk() -> bindings::Generated {
     SDK.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect()
 }
 
-fn entry_text(kind: Kind, module: &str) -> String {
+fn entry_text(kind: ManifestKind, module: &str) -> String {
     let (exports, given, class) = match kind {
-        Kind::Transform => (
+        ManifestKind::Transform => (
             "from wit_world.exports import transformer\nfrom wit_world.imports import host, lookup, types\n",
             "host=host, lookup=lookup, Err=Err",
             "class Transformer:\n    def transform(self, batch):\n        \
              return runtime.transform(plugin, batch, types, transformer)\n",
         ),
-        Kind::Fields => (
+        ManifestKind::Fields => (
             "from wit_world.imports import fields, host, lookup, types\n",
             "host=host, lookup=lookup, fields=fields, Err=Err",
             "class FieldTransformer:\n    def transform(self, events):\n        \
              runtime.edit(plugin, events, types)\n",
         ),
-        Kind::Destination => (
+        ManifestKind::Destination => (
             "from wit_world.exports import destination\nfrom wit_world.imports import host, secrets, types\n",
             "host=host, secrets=secrets, Err=Err",
             "class Destination:\n    def prepare(self, batch):\n        \
@@ -206,14 +206,14 @@ fn entry_text(kind: Kind, module: &str) -> String {
 }
 
 /// The last lines of a traceback: file and line, the text, the error.
-fn syntax_error(ran: &Ran) -> String {
+fn syntax_error(ran: &ToolRan) -> String {
     let lines: Vec<&String> = ran.stderr.iter().collect();
     let from = lines.iter().rposition(|line| line.trim_start().starts_with("File ")).unwrap_or(0);
     lines[from..].iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
 /// What went wrong when the module was first imported, which happens while the component is made.
-fn start_errors(ran: &Ran) -> String {
+fn start_errors(ran: &ToolRan) -> String {
     let text = ran.last_lines(30);
     // The tool's own advice follows the traceback.
     let from = text.find("Traceback").unwrap_or(0);

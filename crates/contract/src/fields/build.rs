@@ -7,15 +7,19 @@ use serde_json::{Map, Value};
 
 use super::super::Limits;
 use super::super::schema::{Relation, children, clip, members, target};
-use super::{Below, CONTEXT, DECLARED_PARTS, Fields, Found, Node};
+use super::{Below, CONTEXT, ContractFields, DECLARED_PARTS, FieldNode, FoundFields};
 
 /// Why fields could not be compiled: one sentence, and how to mend it.
-pub(crate) type Refused = (String, &'static str);
+pub(crate) type RefusedSchema = (String, &'static str);
 
 /// Compiles the declared fields of a prepared `document`. `context_names` count as declared in `context`, with
 /// whatever is below them.
-pub(crate) fn compile(document: &Value, context_names: &[&str], limits: &Limits) -> Result<Fields, Refused> {
-    let mut builder = Builder { document, limits, nodes: Vec::new(), known: HashMap::new(), open: Vec::new() };
+pub(crate) fn compile(
+    document: &Value,
+    context_names: &[&str],
+    limits: &Limits,
+) -> Result<ContractFields, RefusedSchema> {
+    let mut builder = FieldsBuilder { document, limits, nodes: Vec::new(), known: HashMap::new(), open: Vec::new() };
     let root = builder.place(&[document])?;
     while let Some((number, schemas)) = builder.open.pop() {
         builder.nodes[number as usize] = builder.build(&schemas)?;
@@ -23,7 +27,7 @@ pub(crate) fn compile(document: &Value, context_names: &[&str], limits: &Limits)
     let mut nodes = builder.nodes;
     let mut parts = DECLARED_PARTS.map(|part| {
         let found = root.map(|root| nodes[root as usize].find(part, &mut 0));
-        if let Some(Found::Declared(below)) = found { below } else { None }
+        if let Some(FoundFields::Declared(below)) = found { below } else { None }
     });
     if let Some(context) = parts[CONTEXT]
         && nodes[context as usize].declares
@@ -36,11 +40,11 @@ pub(crate) fn compile(document: &Value, context_names: &[&str], limits: &Limits)
         nodes.push(node);
     }
     drop_idle(&mut nodes, &mut parts);
-    Ok(Fields { nodes, parts })
+    Ok(ContractFields { nodes, parts })
 }
 
 /// Forgets the way to every node under which nothing can be undeclared.
-fn drop_idle(nodes: &mut [Node], parts: &mut [Below; 3]) {
+fn drop_idle(nodes: &mut [FieldNode], parts: &mut [Below; 3]) {
     let mut above: Vec<Vec<u32>> = vec![Vec::new(); nodes.len()];
     let mut live = vec![false; nodes.len()];
     let mut open = Vec::new();
@@ -58,7 +62,7 @@ fn drop_idle(nodes: &mut [Node], parts: &mut [Below; 3]) {
             }
         }
     }
-    for below in nodes.iter_mut().flat_map(Node::belows_mut).chain(parts) {
+    for below in nodes.iter_mut().flat_map(FieldNode::belows_mut).chain(parts) {
         *below = below.filter(|number| live[*number as usize]);
     }
     for node in nodes {
@@ -68,24 +72,24 @@ fn drop_idle(nodes: &mut [Node], parts: &mut [Below; 3]) {
     }
 }
 
-fn number_of(nodes: &[Node]) -> Result<u32, std::num::TryFromIntError> {
+fn number_of(nodes: &[FieldNode]) -> Result<u32, std::num::TryFromIntError> {
     u32::try_from(nodes.len())
 }
 
-struct Builder<'a> {
+struct FieldsBuilder<'a> {
     document: &'a Value,
     limits: &'a Limits,
-    nodes: Vec<Node>,
+    nodes: Vec<FieldNode>,
     /// Nodes by the schemas gathered in them (their addresses, sorted).
     known: HashMap<Vec<*const Value>, u32>,
     /// Numbered, still to be built.
     open: Vec<(u32, Vec<&'a Map<String, Value>>)>,
 }
 
-impl<'a> Builder<'a> {
+impl<'a> FieldsBuilder<'a> {
     /// The node of the place where `schemas` apply, numbered at first sight and built later: a recursive schema
     /// comes back to a number that is already known.
-    fn place(&mut self, schemas: &[&'a Value]) -> Result<Below, Refused> {
+    fn place(&mut self, schemas: &[&'a Value]) -> Result<Below, RefusedSchema> {
         let mut gathered = BTreeMap::new();
         let mut open = schemas.to_vec();
         while let Some(schema) = open.pop() {
@@ -113,14 +117,14 @@ impl<'a> Builder<'a> {
             let problem = format!("Its schema has more than {} places to check.", self.limits.places_max);
             return Err((problem, "Combine fewer branches, or declare free-form objects."));
         };
-        self.nodes.push(Node::default());
+        self.nodes.push(FieldNode::default());
         self.known.insert(key, number);
         self.open.push((number, schemas));
         Ok(Some(number))
     }
 
-    fn build(&mut self, schemas: &[&'a Map<String, Value>]) -> Result<Node, Refused> {
-        let mut node = Node::default();
+    fn build(&mut self, schemas: &[&'a Map<String, Value>]) -> Result<FieldNode, RefusedSchema> {
+        let mut node = FieldNode::default();
         let mut patterns: BTreeMap<&str, Regex> = BTreeMap::new();
         let mut patterned = Vec::new();
         let mut extra = Vec::new();
@@ -169,7 +173,7 @@ impl<'a> Builder<'a> {
         Ok(node)
     }
 
-    fn build_items(&mut self, schemas: &[&'a Map<String, Value>], node: &mut Node) -> Result<(), Refused> {
+    fn build_items(&mut self, schemas: &[&'a Map<String, Value>], node: &mut FieldNode) -> Result<(), RefusedSchema> {
         let lists = schemas.iter().filter_map(|schema| schema.get("items").and_then(Value::as_array));
         let length = lists.map(Vec::len).max().unwrap_or(0);
         let item = |schema: &&'a Map<String, Value>, at: Option<usize>| match schema.get("items")? {
@@ -186,7 +190,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn pattern(&self, pattern: &str) -> Result<Regex, Refused> {
+    fn pattern(&self, pattern: &str) -> Result<Regex, RefusedSchema> {
         let built = RegexBuilder::new(pattern).size_limit(self.limits.pattern_bytes_max).build();
         built.map_err(|_| {
             let problem = format!("Its pattern {} cannot be used.", Value::from(clip(pattern)));

@@ -29,11 +29,11 @@ impl Cost {
 }
 
 /// A list or map that has begun: its anchor (0 for none) and its cost so far.
-type Open = (usize, Cost);
+type OpenValue = (usize, Cost);
 
 /// Refuses a text that means too much.
 pub(super) fn check(text: &str) -> Result<(), YamlError> {
-    let mut open: Vec<Open> = Vec::new();
+    let mut open: Vec<OpenValue> = Vec::new();
     let mut anchors: HashMap<usize, Cost> = HashMap::new();
     let (mut all, mut aliased) = (Cost::default(), 0_usize);
     for event in Parser::new_from_str(text) {

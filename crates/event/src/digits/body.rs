@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::index::{Index, shape};
-use super::names::{Names, run};
-use super::seen::{Seen, is_mark, is_telling};
+use super::names::{FieldNames, run};
+use super::seen::{SeenNumbers, is_mark, is_telling};
 use super::walk::{fuel, is_alike, is_worth_finding};
 use super::{Numbers, read};
 use crate::decode::DEPTH_MAX;
@@ -25,7 +25,7 @@ use crate::json;
 pub fn restore_in_body(body: &str, events: &[&Value], given: &[Value], numbers: Numbers) -> Option<String> {
     let (value, infinite) = read(body, DEPTH_MAX).ok()?;
     let all: Vec<&Value> = events.iter().copied().chain(given).collect();
-    let mut walk = Body {
+    let mut walk = DigitsBody {
         numbers,
         events,
         owners: OnceCell::new(),
@@ -38,37 +38,37 @@ pub fn restore_in_body(body: &str, events: &[&Value], given: &[Value], numbers: 
         fuel: fuel(body.len()),
         infinite,
     };
-    walk.value(&value, Place { name: "", event: (events.len() == 1).then_some(0), old: None })?;
+    walk.value(&value, NumberPlace { name: "", event: (events.len() == 1).then_some(0), old: None })?;
     (walk.copied > 0).then(|| walk.out + &body[walk.copied..])
 }
 
 /// The lossy numbers of some values, by all that they can be known by.
 struct Source<'a> {
     index: Index<'a>,
-    names: Names<'a>,
+    names: FieldNames<'a>,
 }
 
 impl<'a> Source<'a> {
     fn of(values: &[&'a Value], numbers: Numbers) -> Self {
-        Self { index: Index::of(values, numbers), names: Names::of(values, numbers) }
+        Self { index: Index::of(values, numbers), names: FieldNames::of(values, numbers) }
     }
 
     /// The number that the guest wrote as `text` under `name`.
-    fn number(&self, name: &str, text: &str, seen: Seen<'_>) -> Option<&'a Value> {
-        let Seen::Double(bits) = seen else { return None };
+    fn number(&self, name: &str, text: &str, seen: SeenNumbers<'_>) -> Option<&'a Value> {
+        let SeenNumbers::Double(bits) = seen else { return None };
         let named = self.names.number(name, bits);
         named.or_else(|| is_telling(text, bits).then(|| self.index.number(seen)).flatten())
     }
 
     /// The number that the guest wrote as `digits` in a text.
-    fn in_text(&self, digits: &str, seen: Seen<'_>) -> Option<&'a Value> {
+    fn in_text(&self, digits: &str, seen: SeenNumbers<'_>) -> Option<&'a Value> {
         if self.names.has_run(digits) { None } else { self.index.number(seen) }
     }
 }
 
 /// Where a value of the body stands.
 #[derive(Clone, Copy)]
-struct Place<'a, 'v> {
+struct NumberPlace<'a, 'v> {
     /// The name that it, or the list around it, is under.
     name: &'v str,
     /// Which event it was made of.
@@ -78,7 +78,7 @@ struct Place<'a, 'v> {
 }
 
 /// A walk through a body: its value, and its text in step. Where the text and the value part, it ends with `None`.
-struct Body<'a, 't> {
+struct DigitsBody<'a, 't> {
     numbers: Numbers,
     events: &'t [&'a Value],
     /// Texts that one event alone has, and which it is.
@@ -96,15 +96,15 @@ struct Body<'a, 't> {
     infinite: bool,
 }
 
-impl<'a> Body<'a, '_> {
-    fn value(&mut self, value: &Value, place: Place<'a, '_>) -> Option<()> {
+impl<'a> DigitsBody<'a, '_> {
+    fn value(&mut self, value: &Value, place: NumberPlace<'a, '_>) -> Option<()> {
         self.space();
         match value {
             Value::Object(_) | Value::Array(_) => {
                 let old = place.old.or_else(|| self.moved(value, place.event));
                 match value {
-                    Value::Array(items) => self.items(items, Place { old, ..place }),
-                    _ => self.entries(value, Place { old, ..place }),
+                    Value::Array(items) => self.items(items, NumberPlace { old, ..place }),
+                    _ => self.entries(value, NumberPlace { old, ..place }),
                 }
             }
             Value::Number(number) => {
@@ -122,7 +122,7 @@ impl<'a> Body<'a, '_> {
         }
     }
 
-    fn entries(&mut self, object: &Value, place: Place<'a, '_>) -> Option<()> {
+    fn entries(&mut self, object: &Value, place: NumberPlace<'a, '_>) -> Option<()> {
         self.token(1, None)?;
         for _ in 0..object.as_object()?.len() {
             self.space();
@@ -132,7 +132,7 @@ impl<'a> Body<'a, '_> {
             // The colon.
             self.token(1, None)?;
             let old = place.old.and_then(|old| old.get(&key));
-            self.value(object.get(&key)?, Place { name: &key, event: place.event, old })?;
+            self.value(object.get(&key)?, NumberPlace { name: &key, event: place.event, old })?;
             self.space();
             // The comma, or the end.
             self.token(1, None)?;
@@ -144,7 +144,7 @@ impl<'a> Body<'a, '_> {
         Some(())
     }
 
-    fn items(&mut self, items: &[Value], place: Place<'a, '_>) -> Option<()> {
+    fn items(&mut self, items: &[Value], place: NumberPlace<'a, '_>) -> Option<()> {
         self.token(1, None)?;
         let each = place.event.is_none() && items.len() == self.events.len() && items.iter().all(Value::is_object);
         for (at, item) in items.iter().enumerate() {
@@ -152,7 +152,7 @@ impl<'a> Body<'a, '_> {
             let own = of_request.then(|| self.owner(item).or(each.then_some(at))).flatten();
             let event = place.event.or(own);
             let old = place.old.and_then(|old| old.get(at));
-            self.value(item, Place { name: place.name, event, old })?;
+            self.value(item, NumberPlace { name: place.name, event, old })?;
             self.space();
             self.token(1, None)?;
         }
@@ -195,9 +195,10 @@ impl<'a> Body<'a, '_> {
     }
 
     /// The spelling of the number that the guest wrote as `text`, if that is beyond doubt.
-    fn number(&self, text: &str, place: Place<'a, '_>) -> Option<&'a str> {
-        let seen = Seen::written(text, self.numbers);
-        let same = |old: &&Value| matches!(old, Value::Number(old) if Seen::of(old.as_str(), self.numbers) == seen);
+    fn number(&self, text: &str, place: NumberPlace<'a, '_>) -> Option<&'a str> {
+        let seen = SeenNumbers::written(text, self.numbers);
+        let same =
+            |old: &&Value| matches!(old, Value::Number(old) if SeenNumbers::of(old.as_str(), self.numbers) == seen);
         let found =
             place.old.filter(same).or_else(|| self.find(place.event, |source| source.number(place.name, text, seen)));
         match found? {
@@ -234,7 +235,7 @@ impl<'a> Body<'a, '_> {
         }
         let digits = written.trim_start_matches('-');
         let Value::Number(number) =
-            self.find(event, |source| source.in_text(digits, Seen::Double(double.to_bits())))?
+            self.find(event, |source| source.in_text(digits, SeenNumbers::Double(double.to_bits())))?
         else {
             return None;
         };

@@ -7,12 +7,12 @@ use std::hash::{Hash, Hasher};
 use serde_json::Value;
 
 use super::Numbers;
-use super::seen::{Seen, is_lossy};
+use super::seen::{SeenNumbers, is_lossy};
 
 /// Each is found as long as it is the only one that looks so.
 #[derive(Default)]
 pub(super) struct Index<'a> {
-    numbers: HashMap<Seen<'a>, Option<&'a Value>>,
+    numbers: HashMap<SeenNumbers<'a>, Option<&'a Value>>,
     /// Lists and objects that hold a lossy number, by their shape.
     around: HashMap<u64, Option<&'a Value>>,
 }
@@ -27,10 +27,10 @@ impl<'a> Index<'a> {
     }
 
     /// The one lossy number that the guest saw so.
-    pub(super) fn number(&self, seen: Seen<'_>) -> Option<&'a Value> {
+    pub(super) fn number(&self, seen: SeenNumbers<'_>) -> Option<&'a Value> {
         // The key lives as long as the event, the question need not.
-        let Seen::Double(bits) = seen else { return None };
-        self.numbers.get(&Seen::Double(bits)).copied().flatten()
+        let SeenNumbers::Double(bits) = seen else { return None };
+        self.numbers.get(&SeenNumbers::Double(bits)).copied().flatten()
     }
 
     /// The one list or object with this shape that holds a lossy number.
@@ -54,7 +54,7 @@ impl<'a> Index<'a> {
         match value {
             Value::Number(number) => {
                 lossy = is_lossy(number.as_str(), numbers);
-                note(self.numbers.entry(Seen::of(number.as_str(), numbers)), lossy.then_some(value));
+                note(self.numbers.entry(SeenNumbers::of(number.as_str(), numbers)), lossy.then_some(value));
             }
             Value::Object(_) | Value::Array(_) if lossy => note(self.around.entry(shape), Some(value)),
             _ => {}
@@ -107,7 +107,7 @@ fn scalar(value: &Value, numbers: Numbers) -> u64 {
     match value {
         Value::String(text) => text.hash(&mut hasher),
         Value::Bool(value) => value.hash(&mut hasher),
-        Value::Number(number) => match Seen::of(number.as_str(), numbers) {
+        Value::Number(number) => match SeenNumbers::of(number.as_str(), numbers) {
             // Some guests write `null` for it.
             seen if seen.is_infinite() && numbers == Numbers::Unknown => 0_u8.hash(&mut hasher),
             seen => seen.hash(&mut hasher),

@@ -7,20 +7,20 @@ use std::ops::{Range, RangeInclusive};
 use serde_json::Value;
 
 use super::Numbers;
-use super::seen::{Seen, is_lossy};
+use super::seen::{SeenNumbers, is_lossy};
 
 /// Fewer digits are no whole number that a guest loses any of, and more are none that it knows.
 const RUN: RangeInclusive<usize> = 16..=309;
 
 /// Each number is found as long as it is the only one that looks so under its name.
 #[derive(Default)]
-pub(super) struct Names<'a> {
+pub(super) struct FieldNames<'a> {
     numbers: HashMap<(&'a str, u64), Option<&'a Value>>,
     /// Runs of digits in texts.
     runs: HashSet<&'a str>,
 }
 
-impl<'a> Names<'a> {
+impl<'a> FieldNames<'a> {
     pub(super) fn of(values: &[&'a Value], numbers: Numbers) -> Self {
         let mut names = Self::default();
         for value in values {
@@ -51,7 +51,7 @@ impl<'a> Names<'a> {
                 }
             }
             Value::Number(number) => {
-                let Seen::Double(bits) = Seen::of(number.as_str(), numbers) else { return };
+                let SeenNumbers::Double(bits) = SeenNumbers::of(number.as_str(), numbers) else { return };
                 let lossy = is_lossy(number.as_str(), numbers).then_some(value);
                 match self.numbers.entry((name, bits)) {
                     Entry::Vacant(entry) => _ = entry.insert(lossy),

@@ -22,13 +22,13 @@ const MARK: &str = "1e999999";
 
 /// A number as a guest sees it: two that are equal are the same number to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Seen<'a> {
+pub(super) enum SeenNumbers<'a> {
     Text(&'a str),
     /// The bits of a double; zero has no sign.
     Double(u64),
 }
 
-impl<'a> Seen<'a> {
+impl<'a> SeenNumbers<'a> {
     /// Of a number in the input.
     pub(super) fn of(text: &'a str, numbers: Numbers) -> Self {
         if numbers == Numbers::Exact || (numbers == Numbers::ExactIntegers && is_integer(text)) {
@@ -62,9 +62,9 @@ pub(super) fn is_lossy(text: &str, numbers: Numbers) -> bool {
     if text.len() == INTEGERS_MAX_TEXT.len() && text <= INTEGERS_MAX_TEXT && text.bytes().all(|b| b.is_ascii_digit()) {
         return false;
     }
-    match Seen::of(text, numbers) {
-        Seen::Text(_) => false,
-        Seen::Double(bits) => {
+    match SeenNumbers::of(text, numbers) {
+        SeenNumbers::Text(_) => false,
+        SeenNumbers::Double(bits) => {
             let double = f64::from_bits(bits);
             // Of two shortest texts that are equally near, writers choose differently: 108278026719946.62 or …63.
             let written = Number::from_f64(double).map(|written| [written.to_string(), format!("{double:e}")]);

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::Numbers;
 use super::index::{Index, shape};
-use super::seen::{Seen, is_lossy, is_telling};
+use super::seen::{SeenNumbers, is_lossy, is_telling};
 
 /// Values that a walk may compare for each byte of the guest's text. It is far from using that up; a text made to be
 /// compared for ever does, and keeps what the guest wrote.
@@ -17,7 +17,7 @@ pub(super) const fn fuel(bytes: usize) -> usize {
 
 /// What stood in the input where a value of the output stands.
 #[derive(Clone, Copy)]
-enum Place<'a> {
+enum WalkPlace<'a> {
     /// This did: the way leads through names alone, or through lists that are otherwise the same.
     Sure(&'a Value),
     /// This may have: an element with the same number in a list of the same length, where some element has changed.
@@ -26,7 +26,7 @@ enum Place<'a> {
     Unknown,
 }
 
-impl<'a> Place<'a> {
+impl<'a> WalkPlace<'a> {
     fn inner(self, find: impl FnOnce(&'a Value) -> Option<&'a Value>) -> Self {
         match self {
             Self::Sure(value) => find(value).map_or(Self::Unknown, Self::Sure),
@@ -64,16 +64,16 @@ impl<'a> Walk<'a> {
     /// Puts digits back into the `entries` of an object that was `old`.
     pub(super) fn entries(&mut self, entries: &mut Map<String, Value>, old: &'a Map<String, Value>) {
         for (key, value) in entries {
-            self.value(value, old.get(key).map_or(Place::Unknown, Place::Sure));
+            self.value(value, old.get(key).map_or(WalkPlace::Unknown, WalkPlace::Sure));
         }
     }
 
     /// Puts digits back into a value that was `old`.
     pub(super) fn whole(&mut self, value: &mut Value, old: Option<&'a Value>) {
-        self.value(value, old.map_or(Place::Unknown, Place::Sure));
+        self.value(value, old.map_or(WalkPlace::Unknown, WalkPlace::Sure));
     }
 
-    fn value(&mut self, value: &mut Value, place: Place<'a>) {
+    fn value(&mut self, value: &mut Value, place: WalkPlace<'a>) {
         match value {
             Value::Number(number) => {
                 if let Some(found) = self.number(number.as_str(), place) {
@@ -82,14 +82,14 @@ impl<'a> Walk<'a> {
             }
             Value::Null if self.numbers == Numbers::Unknown => self.null(value, place),
             Value::Object(entries) => match place {
-                Place::Sure(Value::Object(_)) | Place::Likely(Value::Object(_)) => {
+                WalkPlace::Sure(Value::Object(_)) | WalkPlace::Likely(Value::Object(_)) => {
                     for (key, value) in entries {
                         self.value(value, place.inner(|old| old.get(key)));
                     }
                 }
                 _ if self.moved(value) => {}
                 _ => value.as_object_mut().into_iter().flatten().for_each(|(_, value)| {
-                    self.value(value, Place::Unknown);
+                    self.value(value, WalkPlace::Unknown);
                 }),
             },
             Value::Array(_) => self.list(value, place),
@@ -97,8 +97,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn list(&mut self, value: &mut Value, place: Place<'a>) {
-        if let Place::Sure(old @ Value::Array(_)) = place
+    fn list(&mut self, value: &mut Value, place: WalkPlace<'a>) {
+        if let WalkPlace::Sure(old @ Value::Array(_)) = place
             && self.is_alike(value, old)
         {
             self.put(value, old);
@@ -109,42 +109,42 @@ impl<'a> Walk<'a> {
         }
         let Value::Array(items) = value else { return };
         let old = match place {
-            Place::Sure(Value::Array(old)) | Place::Likely(Value::Array(old)) if old.len() == items.len() => {
+            WalkPlace::Sure(Value::Array(old)) | WalkPlace::Likely(Value::Array(old)) if old.len() == items.len() => {
                 old.as_slice()
             }
             _ => &[],
         };
         for (at, item) in items.iter_mut().enumerate() {
             if !self.moved(item) {
-                self.value(item, old.get(at).map_or(Place::Unknown, Place::Likely));
+                self.value(item, old.get(at).map_or(WalkPlace::Unknown, WalkPlace::Likely));
             }
         }
     }
 
     /// The number of the event that the guest wrote as `text`, if that is beyond doubt.
-    fn number(&mut self, text: &str, place: Place<'a>) -> Option<&'a Value> {
-        let seen = Seen::written(text, self.numbers);
+    fn number(&mut self, text: &str, place: WalkPlace<'a>) -> Option<&'a Value> {
+        let seen = SeenNumbers::written(text, self.numbers);
         match place {
-            Place::Sure(old) | Place::Likely(old) => {
+            WalkPlace::Sure(old) | WalkPlace::Likely(old) => {
                 if let Value::Number(number) = old
-                    && (number.as_str() == text || Seen::of(number.as_str(), self.numbers) == seen)
+                    && (number.as_str() == text || SeenNumbers::of(number.as_str(), self.numbers) == seen)
                 {
-                    let certain = matches!(place, Place::Sure(_)) || !is_lossy(number.as_str(), self.numbers);
+                    let certain = matches!(place, WalkPlace::Sure(_)) || !is_lossy(number.as_str(), self.numbers);
                     return if certain { Some(old) } else { self.index().number(seen) };
                 }
             }
-            Place::Unknown => {}
+            WalkPlace::Unknown => {}
         }
         match seen {
-            Seen::Double(bits) if is_telling(text, bits) => self.index().number(seen),
+            SeenNumbers::Double(bits) if is_telling(text, bits) => self.index().number(seen),
             _ => None,
         }
     }
 
     /// Some guests write `null` for a number beyond the range of doubles.
-    fn null(&mut self, value: &mut Value, place: Place<'a>) {
-        if let Place::Sure(old @ Value::Number(number)) | Place::Likely(old @ Value::Number(number)) = place
-            && Seen::of(number.as_str(), self.numbers).is_infinite()
+    fn null(&mut self, value: &mut Value, place: WalkPlace<'a>) {
+        if let WalkPlace::Sure(old @ Value::Number(number)) | WalkPlace::Likely(old @ Value::Number(number)) = place
+            && SeenNumbers::of(number.as_str(), self.numbers).is_infinite()
         {
             self.put(value, old);
         }
@@ -187,10 +187,10 @@ pub(super) fn is_alike(value: &Value, old: &Value, numbers: Numbers, fuel: &mut 
     *fuel = left;
     match (value, old) {
         (Value::Number(value), Value::Number(old)) => {
-            value == old || Seen::written(value.as_str(), numbers) == Seen::of(old.as_str(), numbers)
+            value == old || SeenNumbers::written(value.as_str(), numbers) == SeenNumbers::of(old.as_str(), numbers)
         }
         (Value::Null, Value::Number(old)) if numbers == Numbers::Unknown => {
-            Seen::of(old.as_str(), numbers).is_infinite()
+            SeenNumbers::of(old.as_str(), numbers).is_infinite()
         }
         (Value::Array(items), Value::Array(old)) => {
             items.len() == old.len() && items.iter().zip(old).all(|(item, old)| is_alike(item, old, numbers, fuel))

@@ -4,7 +4,7 @@ use super::ledger::{House, Ledger, check, settings};
 use super::memory::{Injected, Memory};
 use crate::carry::{FRAME_HEADER_BYTES, FRAME_MAGIC, HEADER_BYTES, MAGIC};
 use crate::inspect::verify_in;
-use crate::{Error, Log, Severity, segment};
+use crate::{Log, LogError, Severity, segment};
 
 /// A segment as the first format had it.
 fn old_segment(base: u64, records: &[(u64, Vec<u8>)], zeros: usize) -> Vec<u8> {
@@ -147,7 +147,7 @@ fn a_file_of_a_newer_build_is_refused_by_name_and_nothing_is_changed() {
         memory.put("manifest.tmp", b"left over".to_vec());
         let before: Vec<_> = memory.names().into_iter().map(|name| (memory.bytes(&name), name)).collect();
         let error = Log::open_in(memory.home(), settings(2000), 0, 1).err().unwrap();
-        assert!(matches!(error, Error::Newer { .. }), "{error}");
+        assert!(matches!(error, LogError::Newer { .. }), "{error}");
         assert!(error.to_string().contains(&name) && error.to_string().contains("newer build"), "{error}");
         assert_eq!(memory.names().len(), before.len());
         assert!(before.iter().all(|(bytes, name)| memory.bytes(name) == *bytes), "{name}");

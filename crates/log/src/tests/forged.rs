@@ -2,13 +2,13 @@
 
 use super::ledger::{House, Ledger};
 use super::memory::Memory;
-use crate::frame::{End, Frames, Group, HEADER_BYTES, MARK_BYTES, MARK_MAGIC, Read, mark};
-use crate::key::{self, Key};
-use crate::manifest::Manifest;
-use crate::scan::{Scan, Step};
+use crate::frame::{FrameEnd, Frames, HEADER_BYTES, MARK_BYTES, MARK_MAGIC, Read, RecordGroup, mark};
+use crate::key::{self, LogKey};
+use crate::manifest::LogManifest;
+use crate::scan::{SegmentScan, Step};
 use crate::segment;
 
-fn frame_of(key: &Key, mut end: End, payload: &[u8]) -> Vec<u8> {
+fn frame_of(key: &LogKey, mut end: FrameEnd, payload: &[u8]) -> Vec<u8> {
     let mut frames = Frames::default();
     frames.push(|out| out.extend_from_slice(payload));
     let mut bytes = Vec::new();
@@ -27,10 +27,10 @@ fn an_event_that_holds_frames_forges_no_record_when_its_own_frame_is_damaged() {
     frames.push(|out| {
         while out.len() < 4000 {
             let position = start + (HEADER_BYTES + 16 + out.len()) as u64;
-            let end = End { base: 0, position, next: 2, chain: 0 };
+            let end = FrameEnd { base: 0, position, next: 2, chain: 0 };
             out.extend(frame_of(&key::for_tests(), end, b"forged"));
             let position = start + (HEADER_BYTES + 16 + out.len()) as u64;
-            out.extend(mark(&key::for_tests(), &End { base: 0, position, next: 3, chain: 0 }));
+            out.extend(mark(&key::for_tests(), &FrameEnd { base: 0, position, next: 3, chain: 0 }));
             out.extend_from_slice(b"TGr1TGr2TGm2");
         }
     });
@@ -68,11 +68,15 @@ fn an_event_that_holds_frames_forges_no_record_when_its_own_frame_is_damaged() {
 #[test]
 fn a_frame_or_a_mark_that_was_copied_elsewhere_does_not_count() {
     let key = key::for_tests();
-    let end = End { base: 7, position: 5000, next: 9, chain: 0 };
+    let end = FrameEnd { base: 7, position: 5000, next: 9, chain: 0 };
     let (frame, mark) = (frame_of(&key, end, b"copied"), mark(&key, &end));
     for (base, position) in [(7, 5000), (7, 5008), (7, 4999), (8, 5000), (0, 5000)] {
         let counts = (base, position) == (7, 5000);
-        assert_eq!(matches!(Group::read(&key, base, position, &frame), Read::Group(_)), counts, "{base}, {position}");
+        assert_eq!(
+            matches!(RecordGroup::read(&key, base, position, &frame), Read::Group(_)),
+            counts,
+            "{base}, {position}"
+        );
         let marked = crate::frame::read_mark(&key, base, position, &mark);
         assert_eq!(marked, counts.then_some(9), "{base}, {position}");
     }
@@ -85,7 +89,7 @@ fn positions_and_numbers_near_the_end_of_their_range_wedge_nothing() {
     for base in ends {
         for position in ends {
             for next in ends {
-                let end = End { base, position, next, chain: 0 };
+                let end = FrameEnd { base, position, next, chain: 0 };
                 let marked = mark(&key, &end);
                 let mut header = [0_u8; HEADER_BYTES + 16];
                 header[..4].copy_from_slice(b"TGr2");
@@ -99,11 +103,11 @@ fn positions_and_numbers_near_the_end_of_their_range_wedge_nothing() {
                 let check = key.of_frame(base, &header[..32], &header[HEADER_BYTES..]);
                 for check in [check, 7] {
                     header[32..40].copy_from_slice(&check.to_le_bytes());
-                    let read = Group::read(&key, base, position, &header);
+                    let read = RecordGroup::read(&key, base, position, &header);
                     assert!(check != 7 || read == Read::No);
                     let bytes = [&header[..], &marked, b"TGr2 rest"].concat();
                     for (origin, limit) in [(position, None), (position, Some(next)), (0, Some(u64::MAX))] {
-                        let scan = Scan { key: &key, base, origin, bytes: &bytes, last: true, limit };
+                        let scan = SegmentScan { key: &key, base, origin, bytes: &bytes, last: true, limit };
                         let (mut at, mut expected, mut steps) = (0, next, 0);
                         loop {
                             steps += 1;
@@ -131,19 +135,19 @@ fn random_bytes_are_no_manifest_and_no_frame() {
     let mut dice = super::memory::Dice::new(7);
     for _ in 0..2000 {
         let mut bytes: Vec<u8> = (0..dice.below(200)).map(|_| dice.next() as u8).collect();
-        assert_eq!(Manifest::decode(&key, &bytes), None);
+        assert_eq!(LogManifest::decode(&key, &bytes), None);
         if bytes.len() > 4 {
             bytes[..4].copy_from_slice(if dice.below(2) == 0 { b"TGr2" } else { &MARK_MAGIC });
         }
-        let scan = Scan { key: &key, base: 0, origin: 0, bytes: &bytes, last: true, limit: Some(100) };
+        let scan = SegmentScan { key: &key, base: 0, origin: 0, bytes: &bytes, last: true, limit: Some(100) };
         assert!(matches!(scan.step(0, 0), Step::Damage { .. } | Step::End));
     }
     // A whole manifest that names more than it holds.
-    let mut bytes = Manifest { active: Some(3), ..Manifest::default() }.encode(&key);
+    let mut bytes = LogManifest { active: Some(3), ..LogManifest::default() }.encode(&key);
     bytes[24..32].copy_from_slice(&u64::MAX.to_le_bytes());
-    assert_eq!(Manifest::decode(&key, &bytes), None);
+    assert_eq!(LogManifest::decode(&key, &bytes), None);
     let end = bytes.len() - 8;
-    let check = key.of(crate::key::Sealed::Manifest, &bytes[..end]);
+    let check = key.of(crate::key::SealedBytes::Manifest, &bytes[..end]);
     bytes[end..].copy_from_slice(&check.to_le_bytes());
-    assert_eq!(Manifest::decode(&key, &bytes), None);
+    assert_eq!(LogManifest::decode(&key, &bytes), None);
 }

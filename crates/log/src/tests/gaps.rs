@@ -4,7 +4,7 @@ use super::ledger::{House, Ledger, filled};
 use super::memory::Memory;
 use crate::inspect::verify_in;
 use crate::segment::{self, DATA_AT};
-use crate::{Damage, Severity};
+use crate::{LogDamage, Severity};
 
 fn segments(memory: &Memory) -> Vec<String> {
     memory.names().into_iter().filter(|name| name.ends_with(".log")).collect()
@@ -15,7 +15,7 @@ fn base(name: &str) -> u64 {
 }
 
 /// Opens a hurt log twice, goes on writing, and answers what the reader reported; both times an error is said.
-fn hurt(memory: &Memory, ledger: &mut Ledger, what: &str) -> Vec<Damage> {
+fn hurt(memory: &Memory, ledger: &mut Ledger, what: &str) -> Vec<LogDamage> {
     let report = verify_in(&memory.home()).unwrap();
     assert!(!report.is_whole(), "{what}: verify says that all is well");
     let mut house = House::open(memory, 2000, 0).unwrap_or_else(|error| panic!("{what}: {error}"));

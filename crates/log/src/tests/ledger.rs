@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::memory::Memory;
-use crate::{AppendError, Chunk, Damage, Entry, Error, Frames, Log, Recovery, Settings, Writer};
+use crate::{AppendError, Frames, Log, LogDamage, LogEntry, LogError, ReadChunk, Recovery, Settings, Writer};
 
 pub(super) struct House {
     pub(super) log: Log,
@@ -25,7 +25,7 @@ pub(super) fn settings(segment_bytes: u64) -> Settings {
 }
 
 impl House {
-    pub(super) fn open(memory: &Memory, segment_bytes: u64, floor: u64) -> Result<Self, Error> {
+    pub(super) fn open(memory: &Memory, segment_bytes: u64, floor: u64) -> Result<Self, LogError> {
         let (log, writer, recovery) = Log::open_in(memory.home(), settings(segment_bytes), floor, 1)?;
         Ok(Self { log, writer, recovery })
     }
@@ -64,11 +64,11 @@ impl House {
         answers
     }
 
-    pub(super) fn read(&self, from: u64) -> Result<(Vec<Entry>, Vec<Damage>), Error> {
+    pub(super) fn read(&self, from: u64) -> Result<(Vec<LogEntry>, Vec<LogDamage>), LogError> {
         let mut reader = self.log.reader(from)?;
         let (mut records, mut damage) = (Vec::new(), Vec::new());
         loop {
-            let Chunk { records: more, damage: broken, next } = reader.read(300, 3)?;
+            let ReadChunk { records: more, damage: broken, next } = reader.read(300, 3)?;
             if more.is_empty() && broken.is_empty() {
                 assert_eq!(next, self.log.committed(), "the reader stopped before the end");
                 return Ok((records, damage));
@@ -79,14 +79,14 @@ impl House {
     }
 
     /// Nothing that was answered for is lost in silence, nothing is altered, nothing comes twice.
-    pub(super) fn check(&self, ledger: &Ledger, what: &str) -> (Vec<Entry>, Vec<Damage>) {
+    pub(super) fn check(&self, ledger: &Ledger, what: &str) -> (Vec<LogEntry>, Vec<LogDamage>) {
         let (records, damage) = self.read(self.log.oldest()).unwrap();
         check(ledger, self.log.oldest(), &records, &damage, what);
         (records, damage)
     }
 }
 
-pub(super) fn check(ledger: &Ledger, oldest: u64, records: &[Entry], damage: &[Damage], what: &str) {
+pub(super) fn check(ledger: &Ledger, oldest: u64, records: &[LogEntry], damage: &[LogDamage], what: &str) {
     let mut there = BTreeMap::new();
     let mut last = None;
     for entry in records {

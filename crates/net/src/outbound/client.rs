@@ -13,11 +13,11 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::policy::{Policy, Refusal};
-use super::request::{Request, Wire};
+use super::policy::{Policy, PolicyRefusal};
+use super::request::{OutboundRequest, Wire};
 use super::resolve::{Guarded, Resolve, SystemResolver};
 use super::secret::Secrets;
-use super::sign::{Authentication, TokenCache, hmac_header, sensitive, token_request};
+use super::sign::{RequestSigning, TokenCache, hmac_header, sensitive, token_request};
 use crate::trust::{self, RefusedCertificate, TrustError};
 
 /// Of an answer, this much is kept.
@@ -37,7 +37,7 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 pub struct Settings {
     pub policy: Policy,
     pub secrets: Secrets,
-    pub authentication: Option<Authentication>,
+    pub authentication: Option<RequestSigning>,
     /// One exchange, from the first look-up to the last byte read.
     pub timeout: Duration,
     pub resolver: Arc<dyn Resolve>,
@@ -53,7 +53,7 @@ impl Settings {
 
 /// An answer, with every secret taken out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Response {
+pub struct OutboundResponse {
     pub status: u16,
     /// Names in lower case; the first 64.
     pub headers: Vec<(String, String)>,
@@ -61,7 +61,7 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
-impl Response {
+impl OutboundResponse {
     /// The first header of this name, given in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -74,7 +74,7 @@ impl Response {
 pub enum OutboundError {
     /// It must not be sent, now or later.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] PolicyRefusal),
     /// The far side could not be reached, or broke off.
     #[error("{0}")]
     Away(String),
@@ -102,17 +102,17 @@ pub(super) fn connector(
 }
 
 /// A pool of connections with the rules of one destination.
-pub struct Client {
+pub struct OutboundClient {
     connections: Connections,
     policy: Arc<Policy>,
     secrets: Secrets,
-    authentication: Option<Authentication>,
+    authentication: Option<RequestSigning>,
     reserved: Vec<HeaderName>,
     tokens: TokenCache,
     timeout: Duration,
 }
 
-impl Client {
+impl OutboundClient {
     /// Makes a client; nothing is connected yet.
     ///
     /// # Errors
@@ -131,7 +131,7 @@ impl Client {
         let mut reserved = Vec::new();
         if let Some(authentication) = &authentication {
             reserved.extend([AUTHORIZATION, authentication.header()]);
-            if let Authentication::Header { value, .. } = authentication {
+            if let RequestSigning::Header { value, .. } = authentication {
                 // `Basic dXNlcjpw` tells as much as the secret that it is made of.
                 let credential = value.split_once(' ').map_or(value.as_str(), |(_, credential)| credential);
                 secrets.hide("{{secret}}", credential);
@@ -145,7 +145,7 @@ impl Client {
     ///
     /// # Errors
     /// It must not be sent, or there is no answer.
-    pub async fn send(&self, request: &Request) -> Result<Response, OutboundError> {
+    pub async fn send(&self, request: &OutboundRequest) -> Result<OutboundResponse, OutboundError> {
         self.in_time(self.exchange(request)).await
     }
 
@@ -179,12 +179,12 @@ impl Client {
         tokio::time::timeout(self.timeout, work).await.unwrap_or(Err(OutboundError::Slow(self.timeout)))
     }
 
-    async fn exchange(&self, request: &Request) -> Result<Response, OutboundError> {
+    async fn exchange(&self, request: &OutboundRequest) -> Result<OutboundResponse, OutboundError> {
         // What must not be sent is refused before a token is asked for.
         let (mut wire, body) = request.prepare(&self.policy, &self.secrets, &self.reserved)?;
         self.sign(&mut wire, &body).await?;
         let response = self.raw(wire).await?;
-        let mut clean = Response { status: response.status, ..Response::default() };
+        let mut clean = OutboundResponse { status: response.status, ..OutboundResponse::default() };
         for (name, value) in &response.headers {
             let value = self.redact(value.as_bytes()).await;
             clean.headers.push((name.clone(), String::from_utf8_lossy(&value).into_owned()));
@@ -197,11 +197,11 @@ impl Client {
     async fn sign(&self, wire: &mut Wire, body: &[u8]) -> Result<(), OutboundError> {
         let (name, value) = match &self.authentication {
             None => return Ok(()),
-            Some(Authentication::Header { name, value }) => (name, sensitive(value)?),
-            Some(Authentication::Hmac { header, prefix, key, digest }) => {
+            Some(RequestSigning::Header { name, value }) => (name, sensitive(value)?),
+            Some(RequestSigning::Hmac { header, prefix, key, digest }) => {
                 (header, hmac_header(prefix, key, *digest, body)?)
             }
-            Some(Authentication::OAuth2 { token_url, client_id, client_secret, scopes }) => {
+            Some(RequestSigning::OAuth2 { token_url, client_id, client_secret, scopes }) => {
                 let fetch = async |in_body| {
                     let request = token_request(token_url, client_id, client_secret, scopes, in_body);
                     let (wire, _) = request.prepare(&self.policy, &Secrets::default(), &[])?;
@@ -220,7 +220,7 @@ impl Client {
     }
 
     /// One exchange, unredacted.
-    async fn raw(&self, wire: Wire) -> Result<Response, OutboundError> {
+    async fn raw(&self, wire: Wire) -> Result<OutboundResponse, OutboundError> {
         let response = self.connections.request(wire).await.map_err(|error| self.error(&error))?;
         let status = response.status().as_u16();
         let headers = response.headers().iter().take(RESPONSE_HEADERS_MAX);
@@ -228,7 +228,7 @@ impl Client {
             .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect();
         let body = self.body(response.into_body()).await?;
-        Ok(Response { status, headers, body })
+        Ok(OutboundResponse { status, headers, body })
     }
 
     async fn body(&self, mut body: Incoming) -> Result<Vec<u8>, OutboundError> {
@@ -256,7 +256,7 @@ impl Client {
         let mut reason = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
-            if let Some(refusal) = error.downcast_ref::<Refusal>() {
+            if let Some(refusal) = error.downcast_ref::<PolicyRefusal>() {
                 return OutboundError::Refused(refusal.clone());
             }
             reason = format!("{reason}: {error}");

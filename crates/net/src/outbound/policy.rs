@@ -15,13 +15,13 @@ const URL_BYTES_MAX: usize = 8 << 10;
 /// A request that must not be sent. The sentence says what would let it through, if anything may.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct Refusal {
+pub struct PolicyRefusal {
     /// Stable, for the quarantine.
     pub code: &'static str,
     pub reason: String,
 }
 
-impl Refusal {
+impl PolicyRefusal {
     pub(super) fn new(code: &'static str, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
     }
@@ -29,7 +29,7 @@ impl Refusal {
 
 /// Scheme, host and port. The host may be `*.` and a domain: every name below that domain, not the domain itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub struct AllowedOrigin {
     secure: bool,
     /// As `url` spells it: lower case, punycode, addresses in their one form.
     host: String,
@@ -37,7 +37,7 @@ pub struct Origin {
     port: u16,
 }
 
-impl Origin {
+impl AllowedOrigin {
     /// The origin of a whole URL, whatever its path.
     #[must_use]
     pub fn of_url(text: &str) -> Option<Self> {
@@ -91,7 +91,7 @@ impl Origin {
     }
 }
 
-impl std::fmt::Display for Origin {
+impl std::fmt::Display for AllowedOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (scheme, known) = if self.secure { ("https", 443) } else { ("http", 80) };
         let below = if self.below { "*." } else { "" };
@@ -100,7 +100,7 @@ impl std::fmt::Display for Origin {
     }
 }
 
-impl FromStr for Origin {
+impl FromStr for AllowedOrigin {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -124,16 +124,16 @@ impl FromStr for Origin {
 
 /// One place that a plugin asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    pub origin: Origin,
+pub struct HostRule {
+    pub origin: AllowedOrigin,
     pub methods: Vec<Method>,
 }
 
 /// What a plugin asks for and what the workspace grants. A request must be within both.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
-    pub asked: Vec<Rule>,
-    pub granted: Vec<Origin>,
+    pub asked: Vec<HostRule>,
+    pub granted: Vec<AllowedOrigin>,
     /// Hosts of private networks that the workspace grants, as they stand in URLs.
     pub private_hosts: Vec<String>,
     /// Authorities that the workspace trusts besides the machine's, a PEM file.
@@ -145,12 +145,12 @@ impl Policy {
     ///
     /// # Errors
     /// It must not be sent there.
-    pub fn check(&self, method: &Method, text: &str) -> Result<Url, Refusal> {
+    pub fn check(&self, method: &Method, text: &str) -> Result<Url, PolicyRefusal> {
         if text.len() > URL_BYTES_MAX {
             let reason = format!("the URL has {} bytes; at most {URL_BYTES_MAX} are allowed", text.len());
-            return Err(Refusal::new("url-too-long", reason));
+            return Err(PolicyRefusal::new("url-too-long", reason));
         }
-        let bad = |why: &str| Refusal::new("bad-url", format!("the URL {} {why}", shown(text)));
+        let bad = |why: &str| PolicyRefusal::new("bad-url", format!("the URL {} {why}", shown(text)));
         // `url` would take these out or read them as slashes; what was meant is then anybody's guess.
         if text.chars().any(|c| c.is_control() || c == ' ' || c == '\\') {
             return Err(bad("holds a space, a control character or a backslash; percent-encode it"));
@@ -159,13 +159,13 @@ impl Policy {
         let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
         if has_placeholder(authority) || authority.contains("{{") {
             let reason = format!("the URL {} asks for a secret in its host", shown(text));
-            return Err(Refusal::new("secret-misplaced", reason));
+            return Err(PolicyRefusal::new("secret-misplaced", reason));
         }
         let url = Url::parse(text).map_err(|error| bad(&format!("cannot be read: {error}")))?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(bad("holds a user or a password; use `authentication` of the manifest"));
         }
-        let origin = Origin::read(&url, false).ok_or_else(|| bad("is neither https nor http"))?;
+        let origin = AllowedOrigin::read(&url, false).ok_or_else(|| bad("is neither https nor http"))?;
         self.check_origin(method, &origin)?;
         if let Some(address) = literal(&url)
             && !is_global(address)
@@ -176,22 +176,22 @@ impl Policy {
         Ok(url)
     }
 
-    fn check_origin(&self, method: &Method, origin: &Origin) -> Result<(), Refusal> {
+    fn check_origin(&self, method: &Method, origin: &AllowedOrigin) -> Result<(), PolicyRefusal> {
         let mut rules = self.asked.iter().filter(|rule| rule.origin.covers(origin)).peekable();
         if rules.peek().is_none() {
             let asked: Vec<String> = self.asked.iter().map(|rule| rule.origin.to_string()).collect();
             let reason = format!("the plugin's manifest does not ask for {origin}; its `hosts` are {}", list(&asked));
-            return Err(Refusal::new("host-not-asked", reason));
+            return Err(PolicyRefusal::new("host-not-asked", reason));
         }
         if !rules.any(|rule| rule.methods.contains(method)) {
             let reason = format!("the plugin's manifest does not ask for {method} to {origin}");
-            return Err(Refusal::new("method-not-asked", reason));
+            return Err(PolicyRefusal::new("method-not-asked", reason));
         }
         if !self.granted.iter().any(|granted| granted.covers(origin)) {
             let reason = format!(
                 "the workspace does not grant {origin}; add `allow_hosts: [{origin}]` to the destination if it should"
             );
-            return Err(Refusal::new("host-not-granted", reason));
+            return Err(PolicyRefusal::new("host-not-granted", reason));
         }
         Ok(())
     }
@@ -213,14 +213,14 @@ fn literal(url: &Url) -> Option<IpAddr> {
 }
 
 /// The refusal of a host that is in somebody's house.
-pub(super) fn private(host: &str, addresses: &[IpAddr]) -> Refusal {
+pub(super) fn private(host: &str, addresses: &[IpAddr]) -> PolicyRefusal {
     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     let reason = format!(
         "{host} is at {}, which is no address on the internet; add `allow_private_hosts: [\"{host}\"]` to the \
          destination if that host is meant",
         list(&addresses)
     );
-    Refusal::new("private-address", reason)
+    PolicyRefusal::new("private-address", reason)
 }
 
 fn list(texts: &[String]) -> String {
@@ -242,7 +242,7 @@ mod tests {
 
     fn policy(asked: &str, granted: &str, private: &[&str]) -> Policy {
         Policy {
-            asked: vec![Rule { origin: asked.parse().unwrap(), methods: vec![Method::POST] }],
+            asked: vec![HostRule { origin: asked.parse().unwrap(), methods: vec![Method::POST] }],
             granted: vec![granted.parse().unwrap()],
             private_hosts: private.iter().map(|&host| host.to_owned()).collect(),
             ca_file: None,
@@ -310,9 +310,9 @@ mod tests {
             "a.com",
             "https://u@a.com",
         ] {
-            assert!(bad.parse::<Origin>().is_err(), "{bad}");
+            assert!(bad.parse::<AllowedOrigin>().is_err(), "{bad}");
         }
-        assert_eq!("https://*.A.com:443".parse::<Origin>().unwrap().to_string(), "https://*.a.com");
-        assert_eq!(Origin::of_url("https://a.com:8443/x?y").unwrap().to_string(), "https://a.com:8443");
+        assert_eq!("https://*.A.com:443".parse::<AllowedOrigin>().unwrap().to_string(), "https://*.a.com");
+        assert_eq!(AllowedOrigin::of_url("https://a.com:8443/x?y").unwrap().to_string(), "https://a.com:8443");
     }
 }

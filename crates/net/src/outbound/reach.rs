@@ -8,7 +8,7 @@ use std::time::Duration;
 use tower_service::Service as _;
 
 use super::client::{CA_SETTING, connector};
-use super::policy::{Origin, Policy, Refusal};
+use super::policy::{AllowedOrigin, Policy, PolicyRefusal};
 use super::resolve::{Resolve, UnknownName};
 use crate::trust::RefusedCertificate;
 
@@ -16,7 +16,7 @@ use crate::trust::RefusedCertificate;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreachable {
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] PolicyRefusal),
     #[error("the name {host} is not known: {reason}")]
     UnknownName { host: String, reason: String },
     #[error("{host} refuses connections on port {port}")]
@@ -36,7 +36,7 @@ pub enum Unreachable {
 /// # Errors
 /// What is in the way.
 pub async fn reach(
-    origin: &Origin,
+    origin: &AllowedOrigin,
     policy: Policy,
     resolver: Arc<dyn Resolve>,
     patience: Duration,
@@ -58,14 +58,14 @@ pub async fn reach(
 }
 
 /// The innermost cause says what it is.
-fn told(origin: &Origin, error: &(dyn Error + 'static)) -> Unreachable {
+fn told(origin: &AllowedOrigin, error: &(dyn Error + 'static)) -> Unreachable {
     let host = || origin.host().to_owned();
     if let Some(refused) = RefusedCertificate::in_causes(error) {
         return Unreachable::Certificate { host: host(), advice: refused.advice(CA_SETTING) };
     }
     let (mut reason, mut cause) = (String::new(), Some(error));
     while let Some(error) = cause {
-        if let Some(refusal) = error.downcast_ref::<Refusal>() {
+        if let Some(refusal) = error.downcast_ref::<PolicyRefusal>() {
             return Unreachable::Refused(refusal.clone());
         }
         if let Some(unknown) = error.downcast_ref::<UnknownName>() {

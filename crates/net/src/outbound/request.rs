@@ -5,7 +5,7 @@ use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, http};
 
-use super::policy::{Policy, Refusal, shown};
+use super::policy::{Policy, PolicyRefusal, shown};
 use super::secret::{Secrets, Spelling, has_placeholder};
 
 const HEADERS_MAX: usize = 64;
@@ -18,7 +18,7 @@ const AGENT: &str = concat!("tidegate/", env!("CARGO_PKG_VERSION"));
 
 /// One request with its secrets still as placeholders: fit to be kept and shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct OutboundRequest {
     pub method: Method,
     pub url: String,
     pub headers: Vec<(String, String)>,
@@ -27,12 +27,12 @@ pub struct Request {
 
 pub(super) type Wire = http::Request<Full<Bytes>>;
 
-impl Request {
+impl OutboundRequest {
     /// Whether it could go over the wire, as far as that can be told without sending it.
     ///
     /// # Errors
     /// Why not.
-    pub fn check(&self, policy: &Policy, secrets: &Secrets) -> Result<(), Refusal> {
+    pub fn check(&self, policy: &Policy, secrets: &Secrets) -> Result<(), PolicyRefusal> {
         self.prepare(policy, secrets, &[]).map(drop)
     }
 
@@ -42,23 +42,23 @@ impl Request {
         policy: &Policy,
         secrets: &Secrets,
         reserved: &[HeaderName],
-    ) -> Result<(Wire, Bytes), Refusal> {
+    ) -> Result<(Wire, Bytes), PolicyRefusal> {
         let checked = policy.check(&self.method, &self.url)?;
         if self.body.len() > BODY_BYTES_MAX {
             let reason = format!("the body has {} bytes; at most {BODY_BYTES_MAX} are allowed", self.body.len());
-            return Err(Refusal::new("body-too-large", reason));
+            return Err(PolicyRefusal::new("body-too-large", reason));
         }
         let headers = self.headers(secrets, reserved)?;
         let body = self.body(secrets, headers.get(CONTENT_TYPE))?;
         let filled = secrets.fill(&self.url, Spelling::Percent, "the URL")?;
-        let mut url = url::Url::parse(&filled).map_err(|_| Refusal::new("bad-url", "the URL cannot be read"))?;
+        let mut url = url::Url::parse(&filled).map_err(|_| PolicyRefusal::new("bad-url", "the URL cannot be read"))?;
         // Encoded values cannot reach the authority; should that ever be wrong, nothing is sent.
         if url.origin() != checked.origin() {
-            return Err(Refusal::new("secret-misplaced", "a secret changed where the request goes"));
+            return Err(PolicyRefusal::new("secret-misplaced", "a secret changed where the request goes"));
         }
         url.set_fragment(None);
         let uri: http::Uri =
-            url.as_str().parse().map_err(|_| Refusal::new("bad-url", "the URL is none that HTTP can carry"))?;
+            url.as_str().parse().map_err(|_| PolicyRefusal::new("bad-url", "the URL is none that HTTP can carry"))?;
         let mut wire = http::Request::new(Full::new(body.clone()));
         *wire.method_mut() = self.method.clone();
         *wire.uri_mut() = uri;
@@ -66,26 +66,26 @@ impl Request {
         Ok((wire, body))
     }
 
-    fn headers(&self, secrets: &Secrets, reserved: &[HeaderName]) -> Result<HeaderMap, Refusal> {
+    fn headers(&self, secrets: &Secrets, reserved: &[HeaderName]) -> Result<HeaderMap, PolicyRefusal> {
         let bytes: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         if self.headers.len() > HEADERS_MAX || bytes > HEADER_BYTES_MAX {
             let reason = format!(
                 "{} headers of {bytes} bytes; at most {HEADERS_MAX} of {HEADER_BYTES_MAX} are allowed",
                 self.headers.len()
             );
-            return Err(Refusal::new("headers-too-large", reason));
+            return Err(PolicyRefusal::new("headers-too-large", reason));
         }
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 2);
         for (name, value) in &self.headers {
             if has_placeholder(name) {
                 let reason = format!("the header name {} asks for a secret", shown(name));
-                return Err(Refusal::new("secret-misplaced", reason));
+                return Err(PolicyRefusal::new("secret-misplaced", reason));
             }
-            let bad = |what: &str| Refusal::new("bad-header", format!("the header {} {what}", shown(name)));
+            let bad = |what: &str| PolicyRefusal::new("bad-header", format!("the header {} {what}", shown(name)));
             let known = HeaderName::try_from(name.as_str()).map_err(|_| bad("has a name that is none"))?;
             if is_ours(&known) || reserved.contains(&known) {
                 let reason = format!("the header {known} is for the host to set");
-                return Err(Refusal::new("header-forbidden", reason));
+                return Err(PolicyRefusal::new("header-forbidden", reason));
             }
             let filled = secrets.fill(value, Spelling::Plain, &format!("the header {known}"))?;
             let mut filled = HeaderValue::from_str(&filled)
@@ -97,7 +97,7 @@ impl Request {
         Ok(headers)
     }
 
-    fn body(&self, secrets: &Secrets, content_type: Option<&HeaderValue>) -> Result<Bytes, Refusal> {
+    fn body(&self, secrets: &Secrets, content_type: Option<&HeaderValue>) -> Result<Bytes, PolicyRefusal> {
         let marked = memchr::memmem::find(&self.body, b"{{secret.").is_some();
         if secrets.is_empty() || !marked {
             return Ok(self.body.clone());
@@ -114,11 +114,12 @@ impl Request {
                     "the body asks for a secret, but its content-type {} is not text, JSON or a form",
                     shown(&media)
                 );
-                return Err(Refusal::new("secret-misplaced", reason));
+                return Err(PolicyRefusal::new("secret-misplaced", reason));
             }
         };
-        let text = std::str::from_utf8(&self.body)
-            .map_err(|_| Refusal::new("secret-misplaced", "the body asks for a secret, but it is not UTF-8 text"))?;
+        let text = std::str::from_utf8(&self.body).map_err(|_| {
+            PolicyRefusal::new("secret-misplaced", "the body asks for a secret, but it is not UTF-8 text")
+        })?;
         Ok(secrets.fill(text, spelling, "the body")?.into())
     }
 }
@@ -144,12 +145,12 @@ fn is_ours(name: &HeaderName) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outbound::Rule;
+    use crate::outbound::HostRule;
 
-    fn prepare(headers: &[(&str, &str)], body: &'static str) -> Result<(Wire, Bytes), Refusal> {
-        let origin: crate::outbound::Origin = "https://a.com".parse().unwrap();
+    fn prepare(headers: &[(&str, &str)], body: &'static str) -> Result<(Wire, Bytes), PolicyRefusal> {
+        let origin: crate::outbound::AllowedOrigin = "https://a.com".parse().unwrap();
         let policy = Policy {
-            asked: vec![Rule { origin: origin.clone(), methods: vec![Method::POST] }],
+            asked: vec![HostRule { origin: origin.clone(), methods: vec![Method::POST] }],
             granted: vec![origin],
             private_hosts: Vec::new(),
             ca_file: None,
@@ -160,7 +161,7 @@ mod tests {
         ]);
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let url = "https://a.com/{{secret.key}}?k={{secret.key}}#{{secret.key}}".to_owned();
-        let request = Request { method: Method::POST, url, headers, body: body.into() };
+        let request = OutboundRequest { method: Method::POST, url, headers, body: body.into() };
         request.prepare(&policy, &secrets, &[hyper::header::AUTHORIZATION])
     }
 

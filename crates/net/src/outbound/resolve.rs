@@ -14,12 +14,12 @@ use super::address::is_global;
 use super::policy::{Policy, private};
 
 /// A boxed look-up.
-pub type LookUp = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+pub type Resolver = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
 /// Looks names up.
 pub trait Resolve: Send + Sync {
     /// The addresses of `host`, which is a name and no address.
-    fn resolve(&self, host: &str) -> LookUp;
+    fn resolve(&self, host: &str) -> Resolver;
 }
 
 /// What the operating system says.
@@ -27,7 +27,7 @@ pub trait Resolve: Send + Sync {
 pub struct SystemResolver;
 
 impl Resolve for SystemResolver {
-    fn resolve(&self, host: &str) -> LookUp {
+    fn resolve(&self, host: &str) -> Resolver {
         let host = host.to_owned();
         Box::pin(async move { Ok(tokio::net::lookup_host((host, 0)).await?.map(|found| found.ip()).collect()) })
     }
@@ -45,12 +45,12 @@ pub(super) struct Guarded {
 #[error(transparent)]
 pub(super) struct UnknownName(io::Error);
 
-type Answer = Result<std::vec::IntoIter<SocketAddr>, Box<dyn std::error::Error + Send + Sync>>;
+type ResolvedAddresses = Result<std::vec::IntoIter<SocketAddr>, Box<dyn std::error::Error + Send + Sync>>;
 
 impl Service<Name> for Guarded {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = Box<dyn std::error::Error + Send + Sync>;
-    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = ResolvedAddresses> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use memchr::memmem;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::policy::{Refusal, shown};
+use super::policy::{PolicyRefusal, shown};
 
 const OPEN: &str = "{{secret.";
 const CLOSE: &str = "}}";
@@ -98,18 +98,18 @@ impl Secrets {
     }
 
     /// `text` with its placeholders filled. `place` says where it stands, for the refusal.
-    pub(super) fn fill(&self, text: &str, spelling: Spelling, place: &str) -> Result<String, Refusal> {
+    pub(super) fn fill(&self, text: &str, spelling: Spelling, place: &str) -> Result<String, PolicyRefusal> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(at) = rest.find(OPEN) {
             let behind = rest.get(at + OPEN.len()..).unwrap_or_default();
             let name = behind.find(CLOSE).filter(|end| *end <= NAME_BYTES_MAX).and_then(|end| behind.get(..end));
             let Some(name) = name else {
-                return Err(Refusal::new("secret-unknown", format!("{place} has a placeholder without its end")));
+                return Err(PolicyRefusal::new("secret-unknown", format!("{place} has a placeholder without its end")));
             };
             let Some(value) = self.get(name) else {
                 let reason = format!("{place} asks for the secret {}, which this plugin does not have", shown(name));
-                return Err(Refusal::new("secret-unknown", reason));
+                return Err(PolicyRefusal::new("secret-unknown", reason));
             };
             out.push_str(rest.get(..at).unwrap_or_default());
             out.push_str(&spelling.spell(value));

@@ -9,21 +9,21 @@ use hmac::{Hmac, Mac};
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use tokio::sync::Mutex;
 
-use super::client::{OutboundError, Response};
-use super::request::Request;
+use super::client::{OutboundError, OutboundResponse};
+use super::request::OutboundRequest;
 
 /// How requests are signed. It holds secrets and never prints.
 #[derive(Clone)]
-pub enum Authentication {
+pub enum RequestSigning {
     /// A header as it is.
     Header { name: HeaderName, value: String },
     /// `header: prefix + hex(HMAC(key, body))`.
-    Hmac { header: HeaderName, prefix: String, key: String, digest: Digest },
+    Hmac { header: HeaderName, prefix: String, key: String, digest: SigningDigest },
     /// Client credentials for a token.
     OAuth2 { token_url: String, client_id: String, client_secret: String, scopes: Vec<String> },
 }
 
-impl Authentication {
+impl RequestSigning {
     /// `Authorization: Bearer ...`.
     #[must_use]
     pub fn bearer(secret: &str) -> Self {
@@ -51,7 +51,7 @@ fn basic(user: &str, password: &str) -> String {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Digest {
+pub enum SigningDigest {
     Sha1,
     Sha256,
     Sha512,
@@ -59,7 +59,7 @@ pub enum Digest {
 
 /// The HMAC of `data` under `key`.
 #[must_use]
-pub fn mac(digest: Digest, key: &[u8], data: &[u8]) -> Vec<u8> {
+pub fn mac(digest: SigningDigest, key: &[u8], data: &[u8]) -> Vec<u8> {
     fn of<M: Mac + hmac::digest::KeyInit>(key: &[u8], data: &[u8]) -> Vec<u8> {
         // A key of any length is taken.
         let Ok(mut mac) = <M as hmac::digest::KeyInit>::new_from_slice(key) else { return Vec::new() };
@@ -67,14 +67,19 @@ pub fn mac(digest: Digest, key: &[u8], data: &[u8]) -> Vec<u8> {
         mac.finalize().into_bytes().to_vec()
     }
     match digest {
-        Digest::Sha1 => of::<Hmac<sha1::Sha1>>(key, data),
-        Digest::Sha256 => of::<Hmac<sha2::Sha256>>(key, data),
-        Digest::Sha512 => of::<Hmac<sha2::Sha512>>(key, data),
+        SigningDigest::Sha1 => of::<Hmac<sha1::Sha1>>(key, data),
+        SigningDigest::Sha256 => of::<Hmac<sha2::Sha256>>(key, data),
+        SigningDigest::Sha512 => of::<Hmac<sha2::Sha512>>(key, data),
     }
 }
 
 /// The header value for a body of these bytes.
-pub(super) fn hmac_header(prefix: &str, key: &str, digest: Digest, body: &[u8]) -> Result<HeaderValue, OutboundError> {
+pub(super) fn hmac_header(
+    prefix: &str,
+    key: &str,
+    digest: SigningDigest,
+    body: &[u8],
+) -> Result<HeaderValue, OutboundError> {
     sensitive(&format!("{prefix}{}", HEXLOWER.encode(&mac(digest, key.as_bytes(), body))))
 }
 
@@ -93,11 +98,11 @@ const LIFE_DEFAULT: Duration = Duration::from_secs(3_600);
 /// One token for a destination, fetched once however many requests wait for it.
 #[derive(Default)]
 pub(super) struct TokenCache {
-    held: Mutex<Held>,
+    held: Mutex<HeldToken>,
 }
 
 #[derive(Default)]
-struct Held {
+struct HeldToken {
     token: Option<Token>,
     /// The far side wants the credentials in the body.
     in_body: bool,
@@ -113,7 +118,7 @@ impl TokenCache {
     pub(super) async fn get<F, A>(&self, fetch: F) -> Result<String, OutboundError>
     where
         F: Fn(bool) -> A,
-        A: Future<Output = Result<Response, OutboundError>>,
+        A: Future<Output = Result<OutboundResponse, OutboundError>>,
     {
         let mut held = self.held.lock().await;
         if let Some(token) = held.token.as_ref().filter(|token| Instant::now() < token.renew_at) {
@@ -146,7 +151,7 @@ impl TokenCache {
     }
 }
 
-fn read(response: &Response) -> Result<Token, OutboundError> {
+fn read(response: &OutboundResponse) -> Result<Token, OutboundError> {
     let permanent = matches!(response.status, 400 | 401 | 403);
     if response.status != 200 {
         let said = String::from_utf8_lossy(&response.body).chars().take(200).collect::<String>();
@@ -172,7 +177,7 @@ pub(super) fn token_request(
     client_secret: &str,
     scopes: &[String],
     in_body: bool,
-) -> Request {
+) -> OutboundRequest {
     let mut form = url::form_urlencoded::Serializer::new(String::new());
     form.append_pair("grant_type", "client_credentials");
     if !scopes.is_empty() {
@@ -189,5 +194,5 @@ pub(super) fn token_request(
         headers.push(("authorization".to_owned(), basic(&encoded(client_id), &encoded(client_secret))));
     }
     let body = form.finish().into();
-    Request { method: hyper::Method::POST, url: token_url.to_owned(), headers, body }
+    OutboundRequest { method: hyper::Method::POST, url: token_url.to_owned(), headers, body }
 }

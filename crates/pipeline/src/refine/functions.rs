@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tidegate_event::{Event, decode};
 use tidegate_state::{Charge, LoggedRun, QuarantineStage, Quarantined};
-use tidegate_wasm::function::{Function, Outcome, Ran, RunContext};
+use tidegate_wasm::function::{Function, FunctionRan, Outcome, RunContext};
 
 use super::FunctionChain;
 use super::shadow::{Comparison, compare};
@@ -69,7 +69,11 @@ pub async fn chain(function_chain: &FunctionChain, events: Vec<Event>, batch: &B
 }
 
 /// One function over `events`; of the fields world, what was edited is in the events that come back.
-async fn run(function: &Function, mut events: Vec<Event>, batch: &BatchContext) -> (Vec<Event>, Vec<Outcome>, Ran) {
+async fn run(
+    function: &Function,
+    mut events: Vec<Event>,
+    batch: &BatchContext,
+) -> (Vec<Event>, Vec<Outcome>, FunctionRan) {
     let cx = RunContext { now_ms: batch.now_ms, seed: batch.seed, ..RunContext::default() };
     let mut ran = if function.edits() {
         let mut bodies: Vec<Map<String, Value>> =
@@ -90,7 +94,7 @@ async fn run(function: &Function, mut events: Vec<Event>, batch: &BatchContext) 
     (events, outcomes, ran)
 }
 
-fn note(chain_output: &mut ChainOutput, function: &Function, events: &[Event], outcomes: &[Outcome], ran: Ran) {
+fn note(chain_output: &mut ChainOutput, function: &Function, events: &[Event], outcomes: &[Outcome], ran: FunctionRan) {
     let count = |what: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| what(outcome)).count() as u64;
     let errors = count(|outcome| matches!(outcome, Outcome::Error { .. }));
     let error = outcomes.iter().find_map(|outcome| match outcome {

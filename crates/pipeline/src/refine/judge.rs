@@ -9,12 +9,12 @@ use tidegate_contract::{Action, Contract};
 use tidegate_event::record::Record;
 use tidegate_event::time::ReadAs;
 use tidegate_event::{Event, ViolationRecord, decode, undecoded};
-use tidegate_log::{Chunk, Damage};
+use tidegate_log::{LogDamage, ReadChunk};
 use tidegate_process::clock;
 use tidegate_state::{self as state, QuarantineStage, Quarantined, Sighting, State};
 
-use super::log_range::Part;
-use super::{Error, LogRange, Rules};
+use super::log_range::SourcePart;
+use super::{LogRange, RefineError, Rules};
 
 /// A log range while it is being worked on.
 pub(super) struct Work<'a> {
@@ -66,7 +66,7 @@ struct Decoded {
 }
 
 impl<'a> Work<'a> {
-    pub(super) fn new(rules: &'a HashMap<Arc<str>, Rules>, range: Range<u64>, chunk: &Chunk) -> Self {
+    pub(super) fn new(rules: &'a HashMap<Arc<str>, Rules>, range: Range<u64>, chunk: &ReadChunk) -> Self {
         let mut work = Self {
             rules,
             log_range: LogRange { range, ..LogRange::default() },
@@ -89,8 +89,8 @@ impl<'a> Work<'a> {
     }
 
     /// Records that were accepted and cannot be read: one entry with their bounds.
-    fn quarantine_damage(&mut self, damage: &Damage) {
-        let Damage { missing, segment, position, length, bytes } = damage;
+    fn quarantine_damage(&mut self, damage: &LogDamage) {
+        let LogDamage { missing, segment, position, length, bytes } = damage;
         let lost = missing.end - missing.start;
         if lost == 0 {
             tracing::warn!(segment, position, bytes = length, "a part of the intake log without records is damaged");
@@ -162,7 +162,7 @@ impl<'a> Work<'a> {
     }
 
     /// The first time: marks duplicates, keeps what is quarantined, moves the refine cursor, in one transaction.
-    pub(super) fn refine_first(mut self, state: &mut State) -> Result<LogRange, Error> {
+    pub(super) fn refine_first(mut self, state: &mut State) -> Result<LogRange, RefineError> {
         let mut stage = state.stage()?;
         let sightings: Vec<Sighting<'_>> = self
             .decoded
@@ -200,7 +200,7 @@ impl<'a> Work<'a> {
     }
 
     /// Once more, for a sync that lags: the same verdicts, nothing written.
-    pub(super) fn refine_again(mut self, state: &State) -> Result<LogRange, Error> {
+    pub(super) fn refine_again(mut self, state: &State) -> Result<LogRange, RefineError> {
         let duplicates = state.duplicates_in(&self.log_range.range)?;
         let seen: Vec<bool> =
             self.decoded.iter().map(|decoded| duplicates.binary_search(&decoded.offset).is_ok()).collect();
@@ -240,7 +240,7 @@ impl<'a> Work<'a> {
             };
             groups[at].1.push(event);
         }
-        self.log_range.parts = groups.into_iter().map(|(source, events)| Part::new(source, events)).collect();
+        self.log_range.parts = groups.into_iter().map(|(source, events)| SourcePart::new(source, events)).collect();
     }
 
     /// The contract's verdict; `None` when the event goes no further.

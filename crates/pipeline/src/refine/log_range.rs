@@ -11,7 +11,7 @@ use tidegate_event::{Event, ViolationRecord};
 pub(super) struct LogRange {
     pub(super) range: Range<u64>,
     /// What goes on, by source.
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<SourcePart>,
     /// What the contracts found, of all sources, by offset.
     pub(super) violations: Vec<Arc<ViolationRecord>>,
     /// Bytes of the log that it came from.
@@ -34,15 +34,15 @@ pub struct Refined {
 
 /// The events of one source in a log range.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct SourcePart {
     source: Arc<str>,
     /// When its first event was taken, microseconds since the epoch.
     pub(super) received_at_us: i64,
-    held: Mutex<Held>,
+    held: Mutex<HeldEvents>,
 }
 
 #[derive(Debug)]
-enum Held {
+enum HeldEvents {
     /// Nobody has asked yet.
     Owned(Vec<Event>),
     /// Handed out as they are, to whoever asks.
@@ -51,41 +51,41 @@ enum Held {
     Taken,
 }
 
-impl Part {
+impl SourcePart {
     pub(super) fn new(source: Arc<str>, events: Vec<Event>) -> Self {
         let received_at_us = events.first().map_or(0, |event| event.received_at_us);
-        Self { source, received_at_us, held: Mutex::new(Held::Owned(events)) }
+        Self { source, received_at_us, held: Mutex::new(HeldEvents::Owned(events)) }
     }
 
     /// The events as they are; `None` when they were taken to be changed.
     pub(super) fn share(&self) -> Option<Vec<Arc<Event>>> {
         let mut held = self.held.lock();
-        if let Held::Owned(events) = &mut *held {
-            *held = Held::Shared(std::mem::take(events).into_iter().map(Arc::new).collect());
+        if let HeldEvents::Owned(events) = &mut *held {
+            *held = HeldEvents::Shared(std::mem::take(events).into_iter().map(Arc::new).collect());
         }
         match &*held {
-            Held::Shared(events) => Some(events.clone()),
-            Held::Owned(_) | Held::Taken => None,
+            HeldEvents::Shared(events) => Some(events.clone()),
+            HeldEvents::Owned(_) | HeldEvents::Taken => None,
         }
     }
 
     /// The events, to be changed; `None` when they were taken before.
     pub(super) fn take(&self) -> Option<Vec<Event>> {
         let mut held = self.held.lock();
-        match std::mem::replace(&mut *held, Held::Taken) {
-            Held::Owned(events) => Some(events),
-            Held::Shared(events) => {
+        match std::mem::replace(&mut *held, HeldEvents::Taken) {
+            HeldEvents::Owned(events) => Some(events),
+            HeldEvents::Shared(events) => {
                 let copies = events.iter().map(|event| Event::clone(event)).collect();
-                *held = Held::Shared(events);
+                *held = HeldEvents::Shared(events);
                 Some(copies)
             }
-            Held::Taken => None,
+            HeldEvents::Taken => None,
         }
     }
 }
 
 impl LogRange {
-    pub(super) fn part(&self, source: &str) -> Option<&Part> {
+    pub(super) fn part(&self, source: &str) -> Option<&SourcePart> {
         self.parts.iter().find(|part| *part.source == *source)
     }
 

@@ -17,13 +17,13 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 use super::breaker::{Breakers, Failing};
 use super::functions::{BatchContext, ChainOutput, chain};
 use super::log_range::{LogRange, Refined};
-use super::{Error, FunctionChain, Handle};
+use super::{FunctionChain, RefineError, RefinerHandle};
 
 /// Makes a function chain of old again from its key, or says in a sentence why it cannot.
 pub type Recall = dyn Fn(&str) -> Result<Arc<FunctionChain>, String> + Send + Sync;
 
 /// Where function chains come from.
-pub struct Functions {
+pub struct SourceFunctions {
     pub workers: Workers,
     /// The live function chain of each source; it may change at any time.
     pub live: HashMap<Arc<str>, watch::Receiver<Arc<FunctionChain>>>,
@@ -39,19 +39,19 @@ pub(super) struct Stages {
     breakers: Breakers,
     failing: Failing,
     recall: Arc<Recall>,
-    sources: HashMap<Arc<str>, Place>,
+    sources: HashMap<Arc<str>, SourcePlace>,
     state: Mutex<State>,
     remembered_bytes_max: usize,
 }
 
-struct Place {
+struct SourcePlace {
     live: watch::Receiver<Arc<FunctionChain>>,
-    inner: AsyncMutex<Inner>,
+    inner: AsyncMutex<StageInner>,
 }
 
 /// What is known of one source.
 #[derive(Default)]
-struct Inner {
+struct StageInner {
     /// Everything below was handed out.
     handed_to: u64,
     /// From which offset on which function chain, oldest first; nothing before the first.
@@ -63,18 +63,23 @@ struct Inner {
 
 impl Stages {
     /// Reads how far each source has come.
-    pub(super) fn open(functions: Functions, state: State, remembered_bytes_max: usize) -> Result<Self, Error> {
-        let Functions { workers, live, recall, handed_to } = functions;
+    pub(super) fn open(
+        functions: SourceFunctions,
+        state: State,
+        remembered_bytes_max: usize,
+    ) -> Result<Self, RefineError> {
+        let SourceFunctions { workers, live, recall, handed_to } = functions;
         let (cursors, function_chains) = state.function_chains()?;
         let mut sources = HashMap::new();
         for (source, live) in live {
-            let mut inner = Inner { handed_to: handed_to.get(&source).copied().unwrap_or(0), ..Inner::default() };
+            let mut inner =
+                StageInner { handed_to: handed_to.get(&source).copied().unwrap_or(0), ..StageInner::default() };
             for (_, to) in cursors.iter().filter(|(name, _)| **name == *source) {
                 inner.handed_to = inner.handed_to.max(*to);
             }
             let own = function_chains.iter().filter(|(name, ..)| **name == *source);
             inner.history = own.map(|(_, from, key)| (*from, key.as_str().into())).collect();
-            sources.insert(source, Place { live, inner: AsyncMutex::new(inner) });
+            sources.insert(source, SourcePlace { live, inner: AsyncMutex::new(inner) });
         }
         let (breakers, failing) = (Breakers::default(), Failing::default());
         Ok(Self { workers, breakers, failing, recall, sources, state: Mutex::new(state), remembered_bytes_max })
@@ -83,10 +88,10 @@ impl Stages {
     /// What the functions of `source` make of `log_range`.
     pub(super) async fn refined(
         &self,
-        handle: &Handle,
+        handle: &RefinerHandle,
         source: &str,
         mut log_range: Arc<LogRange>,
-    ) -> Result<Arc<Refined>, Error> {
+    ) -> Result<Arc<Refined>, RefineError> {
         let Some(place) = self.sources.get(source) else { return plain(&log_range, source) };
         let mut inner = place.inner.lock().await;
         let from = log_range.range.start;
@@ -150,7 +155,7 @@ impl Stages {
         live: &mut watch::Receiver<Arc<FunctionChain>>,
         events: Vec<tidegate_event::Event>,
         batch: &BatchContext,
-    ) -> Result<ChainOutput, Error> {
+    ) -> Result<ChainOutput, RefineError> {
         loop {
             let function_chain = live.borrow_and_update().clone();
             if let Some(until) = self.breakers.open_until(&function_chain) {
@@ -176,14 +181,14 @@ impl Stages {
     }
 
     /// The function chain that a log range handed out before went through.
-    fn function_chain_at(&self, inner: &mut Inner, from: u64) -> Result<Arc<FunctionChain>, Error> {
+    fn function_chain_at(&self, inner: &mut StageInner, from: u64) -> Result<Arc<FunctionChain>, RefineError> {
         let Some((_, key)) = inner.history.iter().rev().find(|(start, _)| *start <= from) else {
             return Ok(Arc::default());
         };
         match &inner.recalled {
             Some(function_chain) if *function_chain.key() == **key => Ok(Arc::clone(function_chain)),
             _ => {
-                let function_chain = (self.recall)(key).map_err(Error::Recall)?;
+                let function_chain = (self.recall)(key).map_err(RefineError::Recall)?;
                 inner.recalled = Some(Arc::clone(&function_chain));
                 Ok(function_chain)
             }
@@ -253,7 +258,7 @@ impl Stages {
         log_range: &LogRange,
         chain_output: &ChainOutput,
         function_chain: Option<&str>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), RefineError> {
         let mut counts = vec![("quarantined".to_owned(), chain_output.quarantined.len() as u64)];
         counts.extend(chain_output.dropped.iter().map(|(reason, dropped)| (format!("dropped by {reason}"), *dropped)));
         let done = Transformed {
@@ -269,7 +274,7 @@ impl Stages {
         self.keep_comparisons(chain_output)
     }
 
-    fn keep_comparisons(&self, chain_output: &ChainOutput) -> Result<(), Error> {
+    fn keep_comparisons(&self, chain_output: &ChainOutput) -> Result<(), RefineError> {
         for found in &chain_output.comparisons {
             let samples: serde_json::Map<String, serde_json::Value> =
                 found.samples.iter().map(|(id, fields)| (id.clone(), fields.clone().into())).collect();
@@ -281,7 +286,7 @@ impl Stages {
     }
 }
 
-impl Inner {
+impl StageInner {
     fn remember(&mut self, refined: &Arc<Refined>, bytes_max: usize) {
         self.remembered.push_back(Arc::clone(refined));
         while self.remembered.len() > 1
@@ -293,7 +298,7 @@ impl Inner {
 }
 
 /// A log range that goes through no function.
-fn plain(log_range: &LogRange, source: &str) -> Result<Arc<Refined>, Error> {
-    let events = log_range.part(source).and_then(super::log_range::Part::share).unwrap_or_default();
+fn plain(log_range: &LogRange, source: &str) -> Result<Arc<Refined>, RefineError> {
+    let events = log_range.part(source).and_then(super::log_range::SourcePart::share).unwrap_or_default();
     Ok(Arc::new(Refined { events, ..log_range.frame(source) }))
 }

@@ -18,7 +18,7 @@ pub(super) struct Backlog {
 
 /// What to say.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum BacklogLine {
     /// So many records behind; caught up after so many seconds, if it goes on like this.
     Behind {
         records: u64,
@@ -29,10 +29,10 @@ pub(super) enum Line {
 
 impl Backlog {
     /// A batch was delivered, and this many records are still to come.
-    pub(super) fn line(&mut self, records: u64, now: Instant) -> Option<Line> {
+    pub(super) fn line(&mut self, records: u64, now: Instant) -> Option<BacklogLine> {
         if records < RECORDS_MIN {
             self.seen = None;
-            return std::mem::take(&mut self.told).then_some(Line::CaughtUp);
+            return std::mem::take(&mut self.told).then_some(BacklogLine::CaughtUp);
         }
         let (at, before) = *self.seen.get_or_insert((now, records));
         let elapsed = now.duration_since(at);
@@ -43,7 +43,7 @@ impl Backlog {
         self.told = true;
         let caught_up = u128::from(before.saturating_sub(records));
         let seconds = (elapsed.as_millis() * u128::from(records)).checked_div(caught_up * 1000);
-        Some(Line::Behind { records, seconds: seconds.and_then(|seconds| u64::try_from(seconds).ok()) })
+        Some(BacklogLine::Behind { records, seconds: seconds.and_then(|seconds| u64::try_from(seconds).ok()) })
     }
 }
 
@@ -58,9 +58,9 @@ mod tests {
         assert_eq!(at(0, 50), None);
         assert_eq!(at(1, 1_000_000), None);
         assert_eq!(at(5, 900_000), None);
-        assert_eq!(at(11, 800_000), Some(Line::Behind { records: 800_000, seconds: Some(40) }));
-        assert_eq!(at(21, 900_000), Some(Line::Behind { records: 900_000, seconds: None }));
-        assert_eq!(at(22, 99_999), Some(Line::CaughtUp));
+        assert_eq!(at(11, 800_000), Some(BacklogLine::Behind { records: 800_000, seconds: Some(40) }));
+        assert_eq!(at(21, 900_000), Some(BacklogLine::Behind { records: 900_000, seconds: None }));
+        assert_eq!(at(22, 99_999), Some(BacklogLine::CaughtUp));
         assert_eq!(at(23, 0), None);
     }
 }

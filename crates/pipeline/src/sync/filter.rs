@@ -8,7 +8,7 @@ use super::choice::{self, Consent};
 
 /// Kinds and event names. Empty lists mean "all"; `except_events` is taken away last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
+pub struct SyncFilter {
     pub kinds: Vec<Kind>,
     /// Names of track events; other kinds are not touched by it.
     pub events: HashSet<String>,
@@ -19,7 +19,7 @@ pub struct Filter {
     pub consent: Consent,
 }
 
-impl Filter {
+impl SyncFilter {
     /// True when the sync takes `event`.
     #[must_use]
     pub fn takes(&self, event: &Event) -> bool {

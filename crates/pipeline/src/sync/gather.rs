@@ -10,12 +10,12 @@ use tidegate_state::Quarantined;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::{Filter, Mapping, Settings};
-use crate::refine::{self, BatchContext, FunctionChain, Handle, Refined};
+use super::{Mapping, Settings, SyncFilter};
+use crate::refine::{self, BatchContext, FunctionChain, Refined, RefinerHandle};
 
 /// A batch, and what was quarantined or left out while it was gathered.
 #[derive(Debug, Default)]
-pub(super) struct Gathered {
+pub(super) struct GatheredBatch {
     pub(super) batch: Batch,
     pub(super) quarantined: Vec<Quarantined>,
     pub(super) filtered: u64,
@@ -24,19 +24,19 @@ pub(super) struct Gathered {
 pub(super) struct Gatherer {
     pub(super) name: Arc<str>,
     pub(super) source: Arc<str>,
-    pub(super) filter: Filter,
+    pub(super) filter: SyncFilter,
     pub(super) functions: watch::Receiver<Arc<FunctionChain>>,
     pub(super) mapping: Mapping,
     /// Events below this offset are not for this sync.
     pub(super) first: u64,
     pub(super) settings: Settings,
-    pub(super) refiner: Handle,
+    pub(super) refiner: RefinerHandle,
     pub(super) log: Log,
 }
 
 impl Gatherer {
     /// Gathers from `cursor` on until the refiner stops or nobody takes batches any more.
-    pub(super) async fn run(mut self, mut cursor: u64, batches: mpsc::Sender<Gathered>) {
+    pub(super) async fn run(mut self, mut cursor: u64, batches: mpsc::Sender<GatheredBatch>) {
         let mut pause = self.settings.retry_pause_min;
         let mut streak = Streak::default();
         loop {
@@ -56,7 +56,7 @@ impl Gatherer {
                     pause = self.settings.retry_pause_min;
                     place.send(gathered);
                 }
-                Err(refine::Error::Stopped) => return,
+                Err(refine::RefineError::Stopped) => return,
                 Err(error) => {
                     let reason = error.to_string();
                     if streak.fails(&reason, std::time::Instant::now()) {
@@ -76,8 +76,8 @@ impl Gatherer {
     }
 
     /// One batch that starts at `cursor`: whatever is there now, up to the bounds; at least one log range.
-    async fn next(&mut self, cursor: u64) -> Result<Gathered, refine::Error> {
-        let mut gathered = Gathered::default();
+    async fn next(&mut self, cursor: u64) -> Result<GatheredBatch, refine::RefineError> {
+        let mut gathered = GatheredBatch::default();
         gathered.batch.range = cursor..cursor;
         let (mut bytes, mut first_at) = (0, None);
         loop {
@@ -107,7 +107,7 @@ impl Gatherer {
         matches!(tokio::time::timeout_at(first_at + company.age_max, more).await, Ok(Ok(_)))
     }
 
-    async fn take(&mut self, refined: &Refined, gathered: &mut Gathered) -> Result<(), refine::Error> {
+    async fn take(&mut self, refined: &Refined, gathered: &mut GatheredBatch) -> Result<(), refine::RefineError> {
         let from = gathered.batch.range.end.max(self.first);
         gathered.batch.violations.extend(refined.violations.iter().filter(|found| found.offset >= from).cloned());
         let events = refined.events.iter().filter(|event| event.offset >= from);

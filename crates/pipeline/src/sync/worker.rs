@@ -7,15 +7,15 @@ use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Rejecte
 use tidegate_log::Log;
 use tidegate_process::clock;
 use tidegate_process::telemetry::{Healed, Streak};
-use tidegate_state::{self as state, Pending, Progress, QuarantineStage, Quarantined, State};
+use tidegate_state::{self as state, Pending, QuarantineStage, Quarantined, State, SyncProgress};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::backlog::{Backlog, Line};
-use super::gather::{Gathered, Gatherer};
+use super::backlog::{Backlog, BacklogLine};
+use super::gather::{GatheredBatch, Gatherer};
 use super::{Settings, Sync};
-use crate::refine::Handle;
+use crate::refine::RefinerHandle;
 
 /// A sync with its cursor read; run it to deliver.
 pub struct Worker {
@@ -31,7 +31,7 @@ pub struct Worker {
 impl Worker {
     /// Makes a sync ready. Where it goes on is asked when it runs: its destination may be away now.
     #[must_use]
-    pub fn open(sync: Sync, refiner: Handle, log: Log, state: State) -> Self {
+    pub fn open(sync: Sync, refiner: RefinerHandle, log: Log, state: State) -> Self {
         let Sync { name, source, filter, functions, mapping, start, settings, destination } = sync;
         let cursor = watch::Sender::new(log.oldest());
         let gatherer = Gatherer {
@@ -168,7 +168,7 @@ impl Deliverer {
         }
     }
 
-    async fn run(mut self, mut batches: mpsc::Receiver<Gathered>) {
+    async fn run(mut self, mut batches: mpsc::Receiver<GatheredBatch>) {
         loop {
             let mut stop = self.stop.clone();
             let gathered = tokio::select! {
@@ -184,8 +184,8 @@ impl Deliverer {
     }
 
     /// Delivers one batch, however long it takes; false when told to stop before that.
-    async fn settle(&mut self, gathered: Gathered) -> bool {
-        let Gathered { batch, quarantined, filtered } = gathered;
+    async fn settle(&mut self, gathered: GatheredBatch) -> bool {
+        let GatheredBatch { batch, quarantined, filtered } = gathered;
         // What goes no further is kept before the destination's ledger can pass it.
         if !self.keep_quarantined(&quarantined).await {
             return false;
@@ -232,7 +232,7 @@ impl Deliverer {
         for notice in &delivery.notices {
             tracing::warn!(sync = &*self.name, "{notice}");
         }
-        let progress = Progress {
+        let progress = SyncProgress {
             cursor: end,
             delivered: delivery.delivered,
             duplicates: delivery.duplicates,
@@ -287,7 +287,7 @@ impl Deliverer {
     fn tell_backlog(&mut self, end: u64) {
         let sync = &*self.name;
         match self.backlog.line(self.log.committed().saturating_sub(end), Instant::now()) {
-            Some(Line::Behind { records, seconds: Some(seconds) }) => {
+            Some(BacklogLine::Behind { records, seconds: Some(seconds) }) => {
                 tracing::info!(
                     sync,
                     records,
@@ -295,15 +295,15 @@ impl Deliverer {
                     "catching up: so many records are left, for about so many seconds"
                 );
             }
-            Some(Line::Behind { records, seconds: None }) => {
+            Some(BacklogLine::Behind { records, seconds: None }) => {
                 tracing::warn!(sync, records, "falling behind: events come faster than the destination takes them");
             }
-            Some(Line::CaughtUp) => tracing::info!(sync, "caught up"),
+            Some(BacklogLine::CaughtUp) => tracing::info!(sync, "caught up"),
             None => {}
         }
     }
 
-    fn record(&mut self, what: &str, write: impl FnOnce(&mut State, &str) -> Result<(), state::Error>) {
+    fn record(&mut self, what: &str, write: impl FnOnce(&mut State, &str) -> Result<(), state::StateError>) {
         if let Err(error) = write(&mut self.state, &self.name) {
             tracing::warn!(sync = &*self.name, error = %error, "{what}");
         }

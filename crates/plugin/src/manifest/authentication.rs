@@ -1,6 +1,6 @@
 //! How a destination proves who it is: what a manifest says under `authentication`.
 
-use crate::read::Reader;
+use crate::read::ManifestReader;
 
 /// How the host signs requests in. Every `String` that is called a secret or a setting is the name of a property of the
 /// settings.
@@ -34,7 +34,7 @@ enum Way {
     Hmac,
 }
 
-pub(super) fn authentication(reader: &mut Reader<'_>) -> Option<Authentication> {
+pub(super) fn authentication(reader: &mut ManifestReader<'_>) -> Option<Authentication> {
     let ways = [
         ("api_key", Way::ApiKey),
         ("bearer", Way::Bearer),
@@ -70,7 +70,7 @@ pub(super) fn authentication(reader: &mut Reader<'_>) -> Option<Authentication> 
     })
 }
 
-fn header(reader: &mut Reader<'_>) -> Option<String> {
+fn header(reader: &mut ManifestReader<'_>) -> Option<String> {
     let header = reader.required("header", "x-api-key")?.to_ascii_lowercase();
     let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     if header.is_empty() || !header.bytes().all(fits) {

@@ -21,9 +21,9 @@ fn a_destination_is_read_whole() {
         "limits": {"memory_bytes_max": "256 MiB"},
     }))
     .unwrap();
-    assert_eq!(manifest.kind, Kind::Destination);
+    assert_eq!(manifest.kind, ManifestKind::Destination);
     assert_eq!(manifest.secrets().collect::<Vec<_>>(), ["api_key"]);
-    assert_eq!(manifest.hosts[0].methods, [Method::Post, Method::Put]);
+    assert_eq!(manifest.hosts[0].methods, [SigningMethod::Post, SigningMethod::Put]);
     assert_eq!(manifest.batching.age_max, Duration::from_millis(500));
     assert_eq!(manifest.retry.pause_min, Duration::from_secs(1));
     assert_eq!(manifest.asked.memory_bytes_max, Some(256 << 20));

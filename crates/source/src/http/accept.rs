@@ -1,13 +1,13 @@
 //! From a scan to framed records: nothing is built and nothing is judged.
 
 use tidegate_event::Kind;
-use tidegate_event::record::{Problem, Record};
+use tidegate_event::record::{Record, RecordProblem};
 use tidegate_log::Frames;
 use tidegate_process::clock;
 
-use super::Limits;
-use super::answer::Answer;
-use super::scan::Scan;
+use super::RequestLimits;
+use super::answer::HttpAnswer;
+use super::scan::RequestScan;
 
 /// Records ready for the log.
 #[derive(Debug)]
@@ -24,9 +24,14 @@ pub(super) struct Stamp<'a> {
     pub(super) route: Option<Kind>,
 }
 
-impl Scan {
+impl RequestScan {
     /// Frames one record for each event, unless the events grow too far when each takes what they share.
-    pub(super) fn frames_within(&self, body: &[u8], stamp: &Stamp<'_>, limits: &Limits) -> Result<Accepted, Answer> {
+    pub(super) fn frames_within(
+        &self,
+        body: &[u8],
+        stamp: &Stamp<'_>,
+        limits: &RequestLimits,
+    ) -> Result<Accepted, HttpAnswer> {
         let shared = self.context(body).len() + self.integrations(body).len() + self.sent_at(body).len();
         let own: usize = self.events.iter().map(|found| found.span.len()).sum();
         let bytes = own.saturating_add(shared.saturating_mul(self.events.len()));
@@ -34,7 +39,7 @@ impl Scan {
             return Ok(self.frames(body, stamp, limits));
         }
         let (events, max) = (self.events.len(), limits.request_expanded_bytes_max);
-        Err(Answer::TooLarge {
+        Err(HttpAnswer::TooLarge {
             code: "expands-too-far",
             message: format!(
                 "{events} events with the batch's context and integrations in each come to {bytes} bytes; more than \
@@ -44,7 +49,7 @@ impl Scan {
     }
 
     /// Frames one record for each event.
-    fn frames(&self, body: &[u8], stamp: &Stamp<'_>, limits: &Limits) -> Accepted {
+    fn frames(&self, body: &[u8], stamp: &Stamp<'_>, limits: &RequestLimits) -> Accepted {
         let (context, integrations) = (self.context(body), self.integrations(body));
         let sent_at = self.sent_at(body);
         let of_request = Record {
@@ -69,7 +74,7 @@ impl Scan {
             // Defaults count towards the size of each event that they are merged into: else a small request could
             // multiply a large default.
             let swollen = event.len() + context.len() + integrations.len() > limits.event_bytes_max;
-            let problem = self.shared.or(found.problem).or(swollen.then_some(Problem::TooLarge));
+            let problem = self.shared.or(found.problem).or(swollen.then_some(RecordProblem::TooLarge));
             malformed += u64::from(problem.is_some());
             let made = if found.has_id { String::new() } else { clock::uuid() };
             let record = Record { problem, message_id: &made, event, ..of_request };

@@ -12,11 +12,11 @@ use hyper::{Response, StatusCode, header};
 
 use super::fixed;
 
-pub(super) use tidegate_net::Reply;
+pub(super) use tidegate_net::HttpReply;
 
 /// What there is to say to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum HttpAnswer {
     Success,
     Json(Bytes),
     Text(&'static str),
@@ -56,13 +56,13 @@ pub(super) enum Answer {
 const PIXEL: &[u8] =
     b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
 
-impl Answer {
+impl HttpAnswer {
     pub(super) fn bad(code: &'static str, message: impl Into<String>) -> Self {
         Self::Bad { code, message: message.into() }
     }
 
     /// `head` leaves the body out.
-    pub(super) fn into_reply(self, head: bool) -> Reply {
+    pub(super) fn into_reply(self, head: bool) -> HttpReply {
         let (status, retry_after, kind, body) = self.parts();
         let mut reply = Response::new(Full::new(if head { Bytes::new() } else { body }));
         *reply.status_mut() = status;

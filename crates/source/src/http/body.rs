@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use tidegate_net::RequestBody;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Limits;
-use super::answer::Answer;
+use super::RequestLimits;
+use super::answer::HttpAnswer;
 use super::inflate::{self, Cap, Encoding, Scratch};
 use super::unfinished::Share;
 
@@ -34,13 +34,13 @@ pub(super) struct Wire {
 }
 
 /// A whole body, inflated, with what it holds until it has been worked on.
-pub(super) struct Body {
+pub(super) struct DecodedBody {
     bytes: Bytes,
     _share: Share,
     _decoder: Option<OwnedSemaphorePermit>,
 }
 
-impl Deref for Body {
+impl Deref for DecodedBody {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -50,11 +50,11 @@ impl Deref for Body {
 
 /// Places at the decoders: no more work at once than leaves the processor to others. Unknown clients have one of their own.
 pub(super) struct Decoders {
-    known: Lane,
-    unknown: Lane,
+    known: DecoderLane,
+    unknown: DecoderLane,
 }
 
-struct Lane {
+struct DecoderLane {
     places: Arc<Semaphore>,
     /// At most one for each place.
     scratch: Arc<Mutex<Vec<Scratch>>>,
@@ -63,15 +63,15 @@ struct Lane {
 impl Decoders {
     pub(super) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let lane = |places| Lane { places: Arc::new(Semaphore::new(places)), scratch: Arc::default() };
+        let lane = |places| DecoderLane { places: Arc::new(Semaphore::new(places)), scratch: Arc::default() };
         Self { known: lane((cores / 2).max(1)), unknown: lane(1) }
     }
 }
 
-impl Lane {
-    async fn place(&self) -> Result<OwnedSemaphorePermit, Answer> {
+impl DecoderLane {
+    async fn place(&self) -> Result<OwnedSemaphorePermit, HttpAnswer> {
         let place = tokio::time::timeout(DECODER_WAIT_MAX, Arc::clone(&self.places).acquire_owned()).await;
-        let busy = Answer::TooBusy("too many compressed bodies wait to be inflated; try again");
+        let busy = HttpAnswer::TooBusy("too many compressed bodies wait to be inflated; try again");
         place.ok().and_then(Result::ok).ok_or(busy)
     }
 
@@ -82,7 +82,7 @@ impl Lane {
         encoding: Encoding,
         wire: Bytes,
         cap: Cap,
-    ) -> Result<(Bytes, OwnedSemaphorePermit), Answer> {
+    ) -> Result<(Bytes, OwnedSemaphorePermit), HttpAnswer> {
         let place = self.place().await?;
         let pool = Arc::clone(&self.scratch);
         let work = move || {
@@ -94,7 +94,7 @@ impl Lane {
             pool.lock().push(scratch);
             inflated.map(|bytes| (bytes, place))
         };
-        let broke = |_| Err(Answer::bad("malformed-encoding", "the body broke its decoder"));
+        let broke = |_| Err(HttpAnswer::bad("malformed-encoding", "the body broke its decoder"));
         tokio::task::spawn_blocking(work).await.unwrap_or_else(broke)
     }
 }
@@ -113,11 +113,11 @@ impl Wire {
         headers: &HeaderMap,
         (share, is_known): (Share, bool),
         decoders: &Decoders,
-        limits: &Limits,
-    ) -> Result<Body, Answer> {
+        limits: &RequestLimits,
+    ) -> Result<DecodedBody, HttpAnswer> {
         let encoding = inflate::encoding(headers)?;
         if !is_known && encoding.is_some_and(|encoding| !encoding.is_small()) {
-            return Err(Answer::KeyOutside);
+            return Err(HttpAnswer::KeyOutside);
         }
         if self.incoming.size_hint().lower() > limits.request_bytes_max as u64 {
             return Err(too_large(limits));
@@ -126,27 +126,27 @@ impl Wire {
         let collect = self.collect(&mut share, encoding.is_some(), limits);
         let Ok(wire) = tokio::time::timeout(limits.body_timeout, collect).await else {
             self.is_left = true;
-            return Err(Answer::Slow);
+            return Err(HttpAnswer::Slow);
         };
         let wire = wire?;
-        let Some(encoding) = encoding else { return Ok(Body { bytes: wire, _share: share, _decoder: None }) };
+        let Some(encoding) = encoding else { return Ok(DecodedBody { bytes: wire, _share: share, _decoder: None }) };
         let lane = if is_known { &decoders.known } else { &decoders.unknown };
         // Without a key there is no more room than a plain body has.
         let most = if is_known { limits.inflated_bytes_max } else { limits.request_bytes_max };
         let cap = Cap { bytes_max: most.min(limits.inflated_bytes_max), ratio_max: limits.inflate_ratio_max };
         let (bytes, place) = lane.inflate(encoding, wire, cap).await?;
-        Ok(Body { bytes, _share: share, _decoder: Some(place) })
+        Ok(DecodedBody { bytes, _share: share, _decoder: Some(place) })
     }
 
     /// The body as it comes; `waits` says that it will have to wait for a decoder.
-    async fn collect(&mut self, share: &mut Share, waits: bool, limits: &Limits) -> Result<Bytes, Answer> {
+    async fn collect(&mut self, share: &mut Share, waits: bool, limits: &RequestLimits) -> Result<Bytes, HttpAnswer> {
         let declared = self.incoming.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
         let most = declared.unwrap_or(usize::MAX).min(limits.request_bytes_max);
         let mut kept = Vec::new();
         self.is_left = false;
         while let Some(frame) = self.incoming.frame().await {
             let Ok(frame) = frame else {
-                return Err(Answer::bad("broken-body", "the connection broke off in the body"));
+                return Err(HttpAnswer::bad("broken-body", "the connection broke off in the body"));
             };
             let Ok(data) = frame.into_data() else { continue };
             // Most bodies arrive in one piece, and were never unfinished.
@@ -162,7 +162,7 @@ impl Wire {
                 // A quarter ahead of what has arrived: few moves, and little that is empty.
                 let room = (bytes + (bytes / 4).max(1 << 10)).min(most).max(bytes);
                 if !share.grow(room - kept.capacity()) {
-                    return Err(Answer::TooBusy("too many unfinished request bodies; try again"));
+                    return Err(HttpAnswer::TooBusy("too many unfinished request bodies; try again"));
                 }
                 kept.reserve_exact(room - kept.len());
             }
@@ -195,7 +195,7 @@ impl Wire {
     }
 }
 
-fn too_large(limits: &Limits) -> Answer {
+fn too_large(limits: &RequestLimits) -> HttpAnswer {
     let max = limits.request_bytes_max;
-    Answer::bad("request-too-large", format!("the request body is larger than {max} bytes; send smaller batches"))
+    HttpAnswer::bad("request-too-large", format!("the request body is larger than {max} bytes; send smaller batches"))
 }

@@ -2,15 +2,15 @@
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::answer::{Answer, Reply};
+use super::answer::{HttpAnswer, HttpReply};
 use super::fixed;
 
 const PRIVATE_NETWORK_ASKED: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
 /// Answers a preflight: whatever headers it asks for are fine.
-pub(super) fn preflight(request: &HeaderMap) -> Reply {
-    let mut reply = Answer::Text("").into_reply(false);
+pub(super) fn preflight(request: &HeaderMap) -> HttpReply {
+    let mut reply = HttpAnswer::Text("").into_reply(false);
     let headers = reply.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, fixed("GET, POST, HEAD, OPTIONS"));
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, fixed("900"));

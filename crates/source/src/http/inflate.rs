@@ -6,7 +6,7 @@
 use hyper::header::{self, HeaderMap};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::answer::Answer;
+use super::answer::HttpAnswer;
 
 /// The largest window of a zstd frame: what RFC 8878 asks every decoder to have. It is reserved, and touched only as
 /// far as the cap allows.
@@ -33,7 +33,7 @@ impl Encoding {
 }
 
 /// The encoding that a request names.
-pub(super) fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Answer> {
+pub(super) fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, HttpAnswer> {
     let mut values = headers.get_all(header::CONTENT_ENCODING).into_iter();
     let Some(value) = values.next() else { return Ok(None) };
     let word = value.to_str().unwrap_or("?").trim().to_ascii_lowercase();
@@ -43,7 +43,7 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Option<Encoding>, Answer> 
         ("deflate", None) => Ok(Some(Encoding::Deflate)),
         ("br", None) => Ok(Some(Encoding::Brotli)),
         ("zstd", None) => Ok(Some(Encoding::Zstd)),
-        _ => Err(Answer::bad("unsupported-encoding", "Content-Encoding takes one of gzip, deflate, br and zstd")),
+        _ => Err(HttpAnswer::bad("unsupported-encoding", "Content-Encoding takes one of gzip, deflate, br and zstd")),
     }
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Scratch {
 }
 
 /// The body without its encoding, in the bytes of `scratch`.
-pub(super) fn inflate(encoding: Encoding, wire: &[u8], cap: Cap, scratch: &mut Scratch) -> Result<(), Answer> {
+pub(super) fn inflate(encoding: Encoding, wire: &[u8], cap: Cap, scratch: &mut Scratch) -> Result<(), HttpAnswer> {
     let max = cap.bytes_max.min(wire.len().saturating_mul(cap.ratio_max));
     scratch.bytes.clear();
     // Room for all at once: what is not written to costs nothing, and growing would hold everything twice.
@@ -94,17 +94,17 @@ pub(super) fn inflate(encoding: Encoding, wire: &[u8], cap: Cap, scratch: &mut S
             let Cap { bytes_max, ratio_max } = cap;
             let message =
                 format!("the body inflates to more than {bytes_max} bytes, or more than {ratio_max} times its size");
-            Err(Answer::bad("inflates-too-far", message))
+            Err(HttpAnswer::bad("inflates-too-far", message))
         }
-        Err(Stop::Window) => Err(Answer::bad(
+        Err(Stop::Window) => Err(HttpAnswer::bad(
             "malformed-encoding",
             "the body asks for a larger window than is taken: 8 MiB with zstd, 22 bits (4 MiB) with brotli",
         )),
-        Err(Stop::Pieces) => Err(Answer::bad(
+        Err(Stop::Pieces) => Err(HttpAnswer::bad(
             "malformed-encoding",
             format!("the body has more than {PIECES_MAX} gzip members or zstd frames; compress it as one"),
         )),
-        Err(Stop::Garbled) => Err(Answer::bad(
+        Err(Stop::Garbled) => Err(HttpAnswer::bad(
             "malformed-encoding",
             "the body is not what its Content-Encoding says: it is damaged, cut short, or goes on behind its end",
         )),

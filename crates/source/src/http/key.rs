@@ -10,19 +10,19 @@ use sha2::{Digest, Sha256};
 
 /// The write keys of all sources. Kept as SHA-256, so that a lookup's timing says nothing about a key's prefix.
 #[derive(Clone, Default)]
-pub struct Keys {
+pub struct WriteKeys {
     sources: Arc<HashMap<[u8; 32], Arc<str>>>,
     /// Of the longest key; nothing longer is worth a hash.
     bytes_max: usize,
 }
 
-impl std::fmt::Debug for Keys {
+impl std::fmt::Debug for WriteKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Keys({} of them)", self.sources.len())
     }
 }
 
-impl Keys {
+impl WriteKeys {
     /// From pairs of write key and source name.
     #[must_use]
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {

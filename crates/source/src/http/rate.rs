@@ -45,15 +45,15 @@ pub(super) struct Meter {
 
 #[derive(Debug)]
 struct Buckets {
-    events: Option<Bucket>,
-    bytes: Option<Bucket>,
+    events: Option<RateBucket>,
+    bytes: Option<RateBucket>,
 }
 
 impl Meters {
     /// With `cores`, one source never has all of them for its large bodies.
     pub(super) fn new<'a>(sources: impl IntoIterator<Item = (&'a str, &'a Rate)>, cores: usize, now: Instant) -> Self {
         let meter = |lane: u32, rate: &Rate| {
-            let bucket = |rate_a_second: Option<f64>| Some(Bucket::new(rate_a_second?, rate.burst, now));
+            let bucket = |rate_a_second: Option<f64>| Some(RateBucket::new(rate_a_second?, rate.burst, now));
             let buckets = Buckets { events: bucket(rate.events), bytes: bucket(rate.bytes) };
             let limited = buckets.events.is_some() || buckets.bytes.is_some();
             let large = Arc::new(Semaphore::new(cores.saturating_sub(1).max(1)));
@@ -101,7 +101,7 @@ impl Meter {
 }
 
 impl Buckets {
-    fn all(&mut self) -> impl Iterator<Item = &mut Bucket> {
+    fn all(&mut self) -> impl Iterator<Item = &mut RateBucket> {
         self.events.iter_mut().chain(self.bytes.iter_mut())
     }
 
@@ -116,14 +116,14 @@ impl Buckets {
 
 /// A token bucket that may go into debt.
 #[derive(Debug)]
-struct Bucket {
+struct RateBucket {
     rate: f64,
     most: f64,
     left: f64,
     filled: Instant,
 }
 
-impl Bucket {
+impl RateBucket {
     fn new(rate: f64, burst: Duration, now: Instant) -> Self {
         let most = (rate * burst.as_secs_f64()).max(1.0);
         Self { rate, most, left: most, filled: now }

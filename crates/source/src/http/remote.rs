@@ -6,22 +6,22 @@ use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 use tidegate_net::Peer;
 
-use super::answer::Answer;
-use super::{Door, host, key};
+use super::answer::HttpAnswer;
+use super::{IngestDoor, host, key};
 
-impl Door {
+impl IngestDoor {
     /// What the Segment family asks for at start. Some SDKs replace their configured host by the one that they find
     /// here; without one they keep theirs.
-    pub(super) fn settings_for(&self, headers: &HeaderMap, peer: Peer, key: &str) -> Answer {
+    pub(super) fn settings_for(&self, headers: &HeaderMap, peer: Peer, key: &str) -> HttpAnswer {
         if self.settings.keys.find(key).is_none() {
-            return Answer::NoSource;
+            return HttpAnswer::NoSource;
         }
         let api = match self.own_host(headers, peer) {
             Some(host) => format!(r#","apiHost":{}"#, serde_json::json!(format!("{host}/v1"))),
             None => String::new(),
         };
         let key = serde_json::json!(key);
-        Answer::Json(
+        HttpAnswer::Json(
             format!(
                 r#"{{"integrations":{{"Hightouch.io":{{"apiKey":{key}{api}}},"Segment.io":{{"apiKey":{key}{api},"unbundledIntegrations":[],"addBundledMetadata":true,"maybeBundledConfigIds":{{}}}}}},"plan":{{"track":{{"__default":{{"enabled":true,"integrations":{{}}}}}},"identify":{{"__default":{{"enabled":true}}}},"group":{{"__default":{{"enabled":true}}}}}},"edgeFunction":{{}},"middlewareSettings":{{}},"enabledMiddleware":{{}},"metrics":{{"sampleRate":0}},"legacyVideoPluginsEnabled":false,"remotePlugins":[],"consentSettings":{{"allCategories":[]}},"analyticsNextEnabled":true}}"#
             )
@@ -49,10 +49,10 @@ impl Door {
     }
 
     /// What the RudderStack family asks for at start.
-    pub(super) fn source_config(&self, parts: &Parts) -> Answer {
+    pub(super) fn source_config(&self, parts: &Parts) -> HttpAnswer {
         let candidates = key::outside(&parts.headers, parts.uri.query());
         let Some((source, key)) = candidates.iter().find_map(|key| Some((self.settings.keys.find(key)?, key))) else {
-            return Answer::UnknownKey;
+            return HttpAnswer::UnknownKey;
         };
         let body = serde_json::json!({
             "source": {
@@ -63,6 +63,6 @@ impl Door {
             },
             "updatedAt": "2026-01-01T00:00:00.000Z",
         });
-        Answer::Json(body.to_string().into())
+        HttpAnswer::Json(body.to_string().into())
     }
 }

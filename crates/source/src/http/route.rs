@@ -6,7 +6,7 @@ use tidegate_event::Kind;
 
 /// What a path asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Route {
+pub(super) enum HttpRoute {
     /// One event a request.
     Single(Kind),
     /// `{"batch": [...]}`.
@@ -29,36 +29,36 @@ pub(super) enum Route {
 }
 
 /// Finds the route of a path.
-pub(super) fn find(path: &str) -> Route {
+pub(super) fn find(path: &str) -> HttpRoute {
     let path = tidy(path);
     match &*path {
-        "/v1/identify" | "/v1/i" => Route::Single(Kind::Identify),
-        "/v1/track" | "/v1/t" => Route::Single(Kind::Track),
-        "/v1/page" | "/v1/p" => Route::Single(Kind::Page),
-        "/v1/screen" | "/v1/s" => Route::Single(Kind::Screen),
-        "/v1/group" | "/v1/g" => Route::Single(Kind::Group),
-        "/v1/alias" | "/v1/a" => Route::Single(Kind::Alias),
-        "/v1/batch" | "/v1/b" | "/v1/import" | "/beacon/v1/batch" => Route::Batch,
-        "/pixel/v1/track" => Route::Pixel(Kind::Track),
-        "/pixel/v1/page" => Route::Pixel(Kind::Page),
-        "/v1/m" | "/m" | "/rsaRequest" | "/rsaMetrics" => Route::Discard,
-        "/sourceConfig" => Route::SourceConfig,
-        "/health" => Route::Health,
-        "/version" => Route::Version,
-        "/robots.txt" => Route::Robots,
-        "" => Route::Index,
-        other => project(other).unwrap_or(Route::Unknown),
+        "/v1/identify" | "/v1/i" => HttpRoute::Single(Kind::Identify),
+        "/v1/track" | "/v1/t" => HttpRoute::Single(Kind::Track),
+        "/v1/page" | "/v1/p" => HttpRoute::Single(Kind::Page),
+        "/v1/screen" | "/v1/s" => HttpRoute::Single(Kind::Screen),
+        "/v1/group" | "/v1/g" => HttpRoute::Single(Kind::Group),
+        "/v1/alias" | "/v1/a" => HttpRoute::Single(Kind::Alias),
+        "/v1/batch" | "/v1/b" | "/v1/import" | "/beacon/v1/batch" => HttpRoute::Batch,
+        "/pixel/v1/track" => HttpRoute::Pixel(Kind::Track),
+        "/pixel/v1/page" => HttpRoute::Pixel(Kind::Page),
+        "/v1/m" | "/m" | "/rsaRequest" | "/rsaMetrics" => HttpRoute::Discard,
+        "/sourceConfig" => HttpRoute::SourceConfig,
+        "/health" => HttpRoute::Health,
+        "/version" => HttpRoute::Version,
+        "/robots.txt" => HttpRoute::Robots,
+        "" => HttpRoute::Index,
+        other => project(other).unwrap_or(HttpRoute::Unknown),
     }
 }
 
 /// `/v1/projects/{writeKey}/settings` and its relatives.
-fn project(path: &str) -> Option<Route> {
+fn project(path: &str) -> Option<HttpRoute> {
     let path = path.strip_prefix("/v1").unwrap_or(path).strip_prefix("/projects/")?;
     let (key, what) = path.split_once('/')?;
     let key = percent_encoding::percent_decode_str(key).decode_utf8().ok()?.into_owned();
     match what {
-        "settings" => Some(Route::Settings(key)),
-        "integrations" => Some(Route::Integrations(key)),
+        "settings" => Some(HttpRoute::Settings(key)),
+        "integrations" => Some(HttpRoute::Integrations(key)),
         _ => None,
     }
 }
@@ -82,15 +82,15 @@ mod tests {
 
     #[test]
     fn every_dialect_has_its_route() {
-        assert_eq!(find("/v1/t"), Route::Single(Kind::Track));
-        assert_eq!(find("//v1//track/"), Route::Single(Kind::Track));
-        assert_eq!(find("/v1/batch/"), Route::Batch);
-        assert_eq!(find("/v1/import/"), Route::Batch);
-        assert_eq!(find("/"), Route::Index);
-        assert_eq!(find("/v1/projects/k%2F1/settings"), Route::Settings("k/1".into()));
-        assert_eq!(find("/projects/k/settings/"), Route::Settings("k".into()));
-        assert_eq!(find("/v1/projects/k/integrations"), Route::Integrations("k".into()));
-        assert_eq!(find("/v1/nope"), Route::Unknown);
-        assert_eq!(find("/v1/projects//settings"), Route::Unknown);
+        assert_eq!(find("/v1/t"), HttpRoute::Single(Kind::Track));
+        assert_eq!(find("//v1//track/"), HttpRoute::Single(Kind::Track));
+        assert_eq!(find("/v1/batch/"), HttpRoute::Batch);
+        assert_eq!(find("/v1/import/"), HttpRoute::Batch);
+        assert_eq!(find("/"), HttpRoute::Index);
+        assert_eq!(find("/v1/projects/k%2F1/settings"), HttpRoute::Settings("k/1".into()));
+        assert_eq!(find("/projects/k/settings/"), HttpRoute::Settings("k".into()));
+        assert_eq!(find("/v1/projects/k/integrations"), HttpRoute::Integrations("k".into()));
+        assert_eq!(find("/v1/nope"), HttpRoute::Unknown);
+        assert_eq!(find("/v1/projects//settings"), HttpRoute::Unknown);
     }
 }

@@ -10,19 +10,19 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use tidegate_event::json::{self, JsonError};
-use tidegate_event::record::Problem;
+use tidegate_event::record::RecordProblem;
 use tidegate_event::{Kind, undecoded};
 
-use super::Limits;
-use super::answer::Answer;
+use super::RequestLimits;
+use super::answer::HttpAnswer;
 use walk::{Beside, Shared, Stop, Walk, is_object};
 
 /// What a walk over a body found.
 #[derive(Debug, Default)]
-pub(super) struct Scan {
-    pub(super) events: Vec<Found>,
+pub(super) struct RequestScan {
+    pub(super) events: Vec<FoundEvent>,
     /// What is wrong with the fields beside the batch, and so with every event.
-    pub(super) shared: Option<Problem>,
+    pub(super) shared: Option<RecordProblem>,
     /// Those fields as they came, in an object of their own, when something is wrong with them.
     shared_text: Vec<u8>,
     /// The body's own `writeKey`s, as spans of JSON strings.
@@ -34,21 +34,21 @@ pub(super) struct Scan {
 
 /// One event within a body.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundEvent {
     pub(super) span: Range<usize>,
-    pub(super) problem: Option<Problem>,
+    pub(super) problem: Option<RecordProblem>,
     pub(super) has_id: bool,
     write_key: Option<Range<usize>>,
 }
 
 /// Walks a body: one event when the route names a kind, else `{"batch": [...]}`.
-pub(super) fn scan(body: &[u8], kind: Option<Kind>, limits: &Limits) -> Result<Scan, Answer> {
+pub(super) fn scan(body: &[u8], kind: Option<Kind>, limits: &RequestLimits) -> Result<RequestScan, HttpAnswer> {
     let walk = Walk { body, utf8: std::str::from_utf8(body).is_ok(), limits };
     let at = json::space(body, if body.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 });
     match kind {
         Some(_) => {
             let found = walk.single(at).map_err(malformed)?;
-            Ok(Scan { events: vec![found], ..Scan::default() })
+            Ok(RequestScan { events: vec![found], ..RequestScan::default() })
         }
         None => match walk.request(at) {
             Ok(scan) => Ok(scan),
@@ -58,14 +58,14 @@ pub(super) fn scan(body: &[u8], kind: Option<Kind>, limits: &Limits) -> Result<S
     }
 }
 
-fn malformed(error: JsonError) -> Answer {
-    Answer::bad("malformed-json", format!("the body is {error}"))
+fn malformed(error: JsonError) -> HttpAnswer {
+    HttpAnswer::bad("malformed-json", format!("the body is {error}"))
 }
 
-impl Scan {
+impl RequestScan {
     /// A body of one event that is known to be malformed.
-    pub(super) fn of_malformed(bytes: usize, problem: Problem) -> Self {
-        let found = Found { span: 0..bytes, problem: Some(problem), has_id: true, write_key: None };
+    pub(super) fn of_malformed(bytes: usize, problem: RecordProblem) -> Self {
+        let found = FoundEvent { span: 0..bytes, problem: Some(problem), has_id: true, write_key: None };
         Self { events: vec![found], ..Self::default() }
     }
 

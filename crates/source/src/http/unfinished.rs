@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::Limits;
+use super::RequestLimits;
 
 /// The rooms of one server.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Unfinished {
 impl Unfinished {
     /// Unknown clients have a quarter of the budget; one address has half of a room, or an eighth of that of unknown clients. No
     /// part is smaller than one body, or that body could never be sent.
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &RequestLimits) -> Self {
         let (whole, body) = (limits.unfinished_bytes_max, limits.request_bytes_max);
         let room = |bytes: usize, parts: usize| Arc::new(Room::new(bytes.max(body), (bytes / parts).max(body)));
         Self { known: room(whole, 2), unknown: room(whole / 4, 8) }
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn one_address_and_all_together_have_their_bounds() {
-        let limits = Limits { unfinished_bytes_max: 3200, request_bytes_max: 50, ..Limits::default() };
+        let limits = RequestLimits { unfinished_bytes_max: 3200, request_bytes_max: 50, ..RequestLimits::default() };
         let rooms = Unfinished::new(&limits);
         let at = |text: &str| rooms.unknown.enter(text.parse().unwrap());
         let (mut one, mut same) = (at("2001:db8::1"), at("2001:db8::ffff:2"));

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
 use super::Outcome;
-use crate::{CallFailure, Mark, Plan, Request, Response, Stage, Verdict};
+use crate::{CallFailure, GuestPlan, GuestRequest, GuestResponse, Mark, Stage, Verdict};
 
 /// The time that a plugin sees in its tests, so that golden outputs stay golden: 2026-01-01T00:00:00Z.
 pub const NOW_MS: u64 = 1_767_225_600_000;
@@ -39,7 +39,7 @@ pub fn mark(mark: &Mark, event: &Map<String, Value>) -> Value {
     }
 }
 
-fn request(request: &Request) -> Value {
+fn request(request: &GuestRequest) -> Value {
     let headers: Map<String, Value> =
         request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.as_str().into())).collect();
     let mut shown = json!({"method": request.method.as_str(), "url": request.url, "headers": headers,
@@ -66,7 +66,7 @@ fn body(bytes: &[u8]) -> Value {
 
 /// The requests that a destination wants sent, and what it left out.
 #[must_use]
-pub fn plan(plan: &Plan) -> Value {
+pub fn plan(plan: &GuestPlan) -> Value {
     let skipped = plan.skipped.iter().map(|(event, reason)| json!({"event": event, "reason": reason}));
     let failed = plan.failed.iter().map(|(event, guest_error)| json!({"event": event, "code": guest_error.code}));
     json!({
@@ -92,10 +92,10 @@ pub fn verdict(verdict: &Verdict) -> Value {
 
 /// A recorded response, as `*.responses.json` has it.
 #[must_use]
-pub fn response(recorded: &Value) -> Response {
+pub fn response(recorded: &Value) -> GuestResponse {
     let headers = recorded["headers"].as_object().into_iter().flatten();
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    Response {
+    GuestResponse {
         status: recorded["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(200),
         headers: headers.map(|(name, value)| (name.to_ascii_lowercase(), text(value))).collect(),
         body: if recorded["body"].is_null() { Vec::new() } else { text(&recorded["body"]).into_bytes() },

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidegate_plugin::Manifest;
 
-use crate::Limits;
+use crate::CallLimits;
 
 /// An interpreter wants memory for itself before it has seen an event.
 const INTERPRETED_MEMORY_BYTES: usize = 256 << 20;
@@ -20,7 +20,7 @@ const CPU_ASKED_MAX: Duration = Duration::from_secs(5);
 /// The limits of a plugin: those of `host`, wider for an interpreted language, and then what the manifest asks for as
 /// far as the engine can give it. The command line and the server both ask here, so that a test tells the truth.
 #[must_use]
-pub fn granted(manifest: &Manifest, host: &Limits) -> Limits {
+pub fn granted(manifest: &Manifest, host: &CallLimits) -> CallLimits {
     let mut limits = host.clone();
     if manifest.is_interpreted() {
         limits.memory_bytes_max = limits.memory_bytes_max.max(INTERPRETED_MEMORY_BYTES);
@@ -49,14 +49,14 @@ mod tests {
 
     use super::*;
 
-    fn limits(manifest: serde_json::Value) -> Limits {
-        granted(&Manifest::from_json(&manifest).unwrap(), &Limits::default())
+    fn limits(manifest: serde_json::Value) -> CallLimits {
+        granted(&Manifest::from_json(&manifest).unwrap(), &CallLimits::default())
     }
 
     #[test]
     fn an_interpreter_gets_more_and_nobody_gets_more_than_there_is() {
         let rust = limits(json!({"name": "a", "kind": "transform", "language": "rust"}));
-        assert_eq!(rust.memory_bytes_max, Limits::default().memory_bytes_max);
+        assert_eq!(rust.memory_bytes_max, CallLimits::default().memory_bytes_max);
         let js = limits(json!({"name": "a", "kind": "transform", "language": "js"}));
         assert!(js.memory_bytes_max > rust.memory_bytes_max && js.cpu_budget(0) > rust.cpu_budget(0));
         let go = limits(json!({"name": "a", "kind": "transform", "language": "go"}));
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!((other.memory_bytes_max, other.cpu_budget(0)), (js.memory_bytes_max, js.cpu_budget(0)));
         let greedy = limits(json!({"name": "a", "kind": "transform", "batch": {"events_max": 7},
             "limits": {"memory_bytes_max": "8 GiB", "cpu_batch_max": "1 h"}}));
-        assert_eq!(greedy.memory_bytes_max, Limits::default().memory_bytes_ceiling);
+        assert_eq!(greedy.memory_bytes_max, CallLimits::default().memory_bytes_ceiling);
         assert_eq!((greedy.cpu_budget(0), greedy.batch_events_max), (CPU_ASKED_MAX, 7));
     }
 }

@@ -10,13 +10,13 @@ use super::{FunctionError, Outcome};
 /// The state of one search.
 pub(super) struct Isolation {
     /// Ranges without an outcome, the leftmost on top.
-    open: Vec<Open>,
+    open: Vec<OpenRange>,
     outcomes: Vec<Option<Outcome>>,
     /// The error seen last, for events that are given up.
     last_error: Option<FunctionError>,
 }
 
-struct Open {
+struct OpenRange {
     range: Range<usize>,
     /// This is the left half of a range that faulted, and its right half lies below it.
     left_half: bool,
@@ -27,8 +27,11 @@ struct Open {
 
 impl Isolation {
     pub(super) fn new(events: usize) -> Self {
-        let open =
-            if events == 0 { Vec::new() } else { vec![Open { range: 0..events, left_half: false, suspect: false }] };
+        let open = if events == 0 {
+            Vec::new()
+        } else {
+            vec![OpenRange { range: 0..events, left_half: false, suspect: false }]
+        };
         Self { open, outcomes: vec![None; events], last_error: None }
     }
 
@@ -87,8 +90,8 @@ impl Isolation {
 
     fn halve(&mut self, range: Range<usize>) {
         let middle = range.start + range.len() / 2;
-        self.open.push(Open { range: middle..range.end, left_half: false, suspect: false });
-        self.open.push(Open { range: range.start..middle, left_half: true, suspect: false });
+        self.open.push(OpenRange { range: middle..range.end, left_half: false, suspect: false });
+        self.open.push(OpenRange { range: range.start..middle, left_half: true, suspect: false });
     }
 
     /// Gives `error` to every event that has no outcome yet.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{FunctionError, FunctionErrorCode, Limits};
+use super::{CallLimits, FunctionError, FunctionErrorCode};
 use crate::{CallFailure, GuestError, Stage, StopReason};
 
 /// What a failed call means for its batch.
@@ -26,7 +26,7 @@ pub(super) struct Spent {
 
 impl Spent {
     /// Why no further attempt may be made, if so.
-    pub(super) fn exhausted(&self, limits: &Limits, events: usize) -> Option<&'static str> {
+    pub(super) fn exhausted(&self, limits: &CallLimits, events: usize) -> Option<&'static str> {
         let halvings = events.max(1).next_power_of_two().ilog2();
         let attempts_max = limits.poison_events_max.saturating_mul(2 * (halvings + 1));
         if self.cpu >= limits.isolation_cpu_max || self.wall >= limits.wall_max {
@@ -36,7 +36,7 @@ impl Spent {
     }
 }
 
-pub(super) fn verdict(failure: CallFailure, limits: &Limits) -> Verdict {
+pub(super) fn verdict(failure: CallFailure, limits: &CallLimits) -> Verdict {
     let said = |guest_error: GuestError| format!("{}: {}", guest_error.code, guest_error.message);
     match failure {
         CallFailure::Stopped { stop_reason, stage, message } => {

@@ -7,7 +7,7 @@ use maxminddb::{MaxMindDbError, PathElement, Reader};
 use serde_json::{Map, Value};
 
 use super::Field;
-use super::record::Record;
+use super::record::MaxMindRecord;
 
 pub(super) struct Addresses {
     reader: Reader<Vec<u8>>,
@@ -41,7 +41,7 @@ impl Addresses {
         let damaged = |error: MaxMindDbError| format!("the record of {address} cannot be read: {error}");
         let found = self.reader.lookup(address).map_err(damaged)?;
         if self.fields.is_empty() {
-            return Ok(found.decode::<Record>().map_err(damaged)?.map(|record| record.0.to_string()));
+            return Ok(found.decode::<MaxMindRecord>().map_err(damaged)?.map(|record| record.0.to_string()));
         }
         if !found.has_data() {
             return Ok(None);
@@ -49,7 +49,7 @@ impl Addresses {
         let mut kept = Map::new();
         for field in &self.fields {
             let path: Vec<PathElement<'_>> = field.0.iter().map(|step| element(step)).collect();
-            match found.decode_path::<Record>(&path) {
+            match found.decode_path::<MaxMindRecord>(&path) {
                 Ok(Some(value)) => put(&mut kept, &field.0, value.0),
                 // A record of another shape has no such field.
                 Ok(None) | Err(MaxMindDbError::Decoding { path: Some(_), .. }) => {}

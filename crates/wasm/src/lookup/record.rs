@@ -14,12 +14,12 @@ const VALUES_MAX: usize = 4_096;
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// A decoded record.
-pub(super) struct Record(pub(super) Value);
+pub(super) struct MaxMindRecord(pub(super) Value);
 
-impl<'de> serde::Deserialize<'de> for Record {
+impl<'de> serde::Deserialize<'de> for MaxMindRecord {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let left = Left { values: Cell::new(VALUES_MAX), text_bytes: Cell::new(TEXT_BYTES_MAX) };
-        Part { left: &left, depth: 0 }.deserialize(deserializer).map(Self)
+        RecordPart { left: &left, depth: 0 }.deserialize(deserializer).map(Self)
     }
 }
 
@@ -30,12 +30,12 @@ struct Left {
 }
 
 #[derive(Clone, Copy)]
-struct Part<'a> {
+struct RecordPart<'a> {
     left: &'a Left,
     depth: usize,
 }
 
-impl Part<'_> {
+impl RecordPart<'_> {
     fn inner(self) -> Self {
         Self { depth: self.depth + 1, ..self }
     }
@@ -47,7 +47,7 @@ impl Part<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Part<'_> {
+impl<'de> DeserializeSeed<'de> for RecordPart<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -59,7 +59,7 @@ impl<'de> DeserializeSeed<'de> for Part<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Part<'_> {
+impl<'de> Visitor<'de> for RecordPart<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,14 +9,14 @@ use super::csv;
 /// One answer is no larger.
 const VALUE_BYTES_MAX: usize = 64 << 10;
 
-type Entries = BTreeMap<String, Box<str>>;
+type LookupEntries = BTreeMap<String, Box<str>>;
 
-pub(super) fn of_entries(entries: &Map<String, Value>) -> Entries {
+pub(super) fn of_entries(entries: &Map<String, Value>) -> LookupEntries {
     entries.iter().map(|(key, value)| (key.clone(), value.to_string().into())).collect()
 }
 
 /// A row for each key: `{"column": "text"}` without the key's own column, or the text of the one column `value`.
-pub(super) fn of_csv(bytes: &[u8], key: Option<&str>, value: Option<&str>) -> Result<Entries, String> {
+pub(super) fn of_csv(bytes: &[u8], key: Option<&str>, value: Option<&str>) -> Result<LookupEntries, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "the file is not UTF-8; save it as UTF-8".to_owned())?;
     let mut rows = csv::rows(text)?.into_iter();
     let Some((_, head)) = rows.next() else { return Err("the file is empty; its first line names columns".to_owned()) };
@@ -26,7 +26,7 @@ pub(super) fn of_csv(bytes: &[u8], key: Option<&str>, value: Option<&str>) -> Re
     };
     let key = key.map_or(Ok(0), column)?;
     let value = value.map(column).transpose()?;
-    let mut entries = Entries::new();
+    let mut entries = LookupEntries::new();
     for (line, row) in rows {
         if row.len() != head.len() {
             return Err(format!("line {line} has {} fields and the first line names {}", row.len(), head.len()));
@@ -44,9 +44,9 @@ pub(super) fn of_csv(bytes: &[u8], key: Option<&str>, value: Option<&str>) -> Re
 }
 
 /// An object is keys to values as they stand; in an array of objects `key` names the property that is the key.
-pub(super) fn of_json(bytes: &[u8], key: Option<&str>, value: Option<&str>) -> Result<Entries, String> {
+pub(super) fn of_json(bytes: &[u8], key: Option<&str>, value: Option<&str>) -> Result<LookupEntries, String> {
     let content: Value = serde_json::from_slice(bytes).map_err(|error| format!("this is no JSON: {error}"))?;
-    let mut entries = Entries::new();
+    let mut entries = LookupEntries::new();
     let chosen = |row: Value, place: &str| match (value, row) {
         (None, row) => Ok(row),
         (Some(name), Value::Object(mut row)) if row.contains_key(name) => Ok(row.remove(name).unwrap_or_default()),
@@ -74,7 +74,7 @@ pub(super) fn of_json(bytes: &[u8], key: Option<&str>, value: Option<&str>) -> R
     Ok(entries)
 }
 
-fn insert(entries: &mut Entries, key: String, value: &Value, place: &str) -> Result<(), String> {
+fn insert(entries: &mut LookupEntries, key: String, value: &Value, place: &str) -> Result<(), String> {
     let value = value.to_string();
     if value.len() > VALUE_BYTES_MAX {
         return Err(format!("{place} has {} bytes; an entry may have {VALUE_BYTES_MAX}", value.len()));
@@ -90,7 +90,7 @@ fn insert(entries: &mut Entries, key: String, value: &Value, place: &str) -> Res
 mod tests {
     use super::*;
 
-    fn plain(entries: Result<Entries, String>) -> Vec<String> {
+    fn plain(entries: Result<LookupEntries, String>) -> Vec<String> {
         entries.unwrap().into_iter().map(|(key, value)| format!("{key}={value}")).collect()
     }
 

@@ -28,14 +28,14 @@ pub(super) fn kind_index(kind: ExternalKind) -> Result<usize, LinkError> {
 
 /// The core half of a component: its modules, how they are instantiated, and what is named of that.
 #[derive(Default)]
-pub(super) struct Part<'a> {
-    pub(super) modules: Vec<Module<'a>>,
-    pub(super) instances: Vec<Instance<'a>>,
+pub(super) struct ComponentPart<'a> {
+    pub(super) modules: Vec<PartModule<'a>>,
+    pub(super) instances: Vec<PartInstance<'a>>,
     /// By kind: the instance and its export, or none for a function of the host.
     pub(super) named: [Vec<Option<(usize, &'a str)>>; KINDS],
 }
 
-pub(super) enum Instance<'a> {
+pub(super) enum PartInstance<'a> {
     /// Of a module, which takes its imports from these instances.
     Of { module: usize, arguments: HashMap<&'a str, usize> },
     /// A bundle of what the component names.
@@ -43,7 +43,7 @@ pub(super) enum Instance<'a> {
 }
 
 #[derive(Default)]
-pub(super) struct Module<'a> {
+pub(super) struct PartModule<'a> {
     pub(super) types: Vec<FuncType>,
     /// By kind: from which module, under which name.
     pub(super) imports: [Vec<(&'a str, &'a str)>; KINDS],
@@ -60,44 +60,44 @@ pub(super) struct Module<'a> {
     pub(super) starts: bool,
 }
 
-enum Open<'a> {
-    Part(Part<'a>),
-    Module(Box<Module<'a>>),
+enum OpenPart<'a> {
+    Part(ComponentPart<'a>),
+    Module(Box<PartModule<'a>>),
 }
 
 /// The component and those within it, innermost first.
-pub(super) fn parse(component: &[u8]) -> Result<Vec<Part<'_>>, LinkError> {
-    let (mut open, mut parts) = (vec![Open::Part(Part::default())], Vec::new());
+pub(super) fn parse(component: &[u8]) -> Result<Vec<ComponentPart<'_>>, LinkError> {
+    let (mut open, mut parts) = (vec![OpenPart::Part(ComponentPart::default())], Vec::new());
     for payload in Parser::new(0).parse_all(component) {
         match (payload?, open.last_mut()) {
-            (Payload::ModuleSection { .. }, _) => open.push(Open::Module(Box::default())),
-            (Payload::ComponentSection { .. }, _) => open.push(Open::Part(Part::default())),
+            (Payload::ModuleSection { .. }, _) => open.push(OpenPart::Module(Box::default())),
+            (Payload::ComponentSection { .. }, _) => open.push(OpenPart::Part(ComponentPart::default())),
             (Payload::End(_), _) => match (open.pop(), open.last_mut()) {
-                (Some(Open::Module(module)), Some(Open::Part(part))) => part.modules.push(*module),
-                (Some(Open::Part(part)), _) => parts.push(part),
+                (Some(OpenPart::Module(module)), Some(OpenPart::Part(part))) => part.modules.push(*module),
+                (Some(OpenPart::Part(part)), _) => parts.push(part),
                 _ => return Err("it is no component".into()),
             },
-            (payload, Some(Open::Part(part))) => part.take(payload)?,
-            (payload, Some(Open::Module(module))) => module.take(payload)?,
+            (payload, Some(OpenPart::Part(part))) => part.take(payload)?,
+            (payload, Some(OpenPart::Module(module))) => module.take(payload)?,
             (_, None) => return Err("it goes on behind its end".into()),
         }
     }
     Ok(parts)
 }
 
-impl<'a> Part<'a> {
+impl<'a> ComponentPart<'a> {
     pub(super) fn take(&mut self, payload: Payload<'a>) -> Result<(), LinkError> {
         match payload {
             Payload::InstanceSection(section) => {
                 for instance in section {
                     self.instances.push(match instance? {
-                        wasmparser::Instance::Instantiate { module_index, args } => Instance::Of {
+                        wasmparser::Instance::Instantiate { module_index, args } => PartInstance::Of {
                             module: module_index as usize,
                             arguments: args.iter().map(|argument| (argument.name, argument.index as usize)).collect(),
                         },
                         wasmparser::Instance::FromExports(exports) => {
                             let export = |e: &wasmparser::Export<'a>| Ok((e.name, (kind_index(e.kind)?, e.index)));
-                            Instance::Bundle(exports.iter().map(export).collect::<Result<_, LinkError>>()?)
+                            PartInstance::Bundle(exports.iter().map(export).collect::<Result<_, LinkError>>()?)
                         }
                     });
                 }
@@ -145,7 +145,7 @@ impl<'a> Part<'a> {
     }
 }
 
-impl<'a> Module<'a> {
+impl<'a> PartModule<'a> {
     pub(super) fn take(&mut self, payload: Payload<'a>) -> Result<(), LinkError> {
         match payload {
             Payload::TypeSection(section) => {

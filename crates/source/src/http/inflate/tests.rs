@@ -45,7 +45,7 @@ fn text() -> Vec<u8> {
     (0..4_000).flat_map(|n: u32| format!("{} ", n.wrapping_mul(2_654_435_761)).into_bytes()).collect()
 }
 
-fn inflate(encoding: Encoding, wire: &[u8], cap: Cap) -> Result<Vec<u8>, Answer> {
+fn inflate(encoding: Encoding, wire: &[u8], cap: Cap) -> Result<Vec<u8>, HttpAnswer> {
     let mut scratch = Scratch::default();
     // What another body left behind is not in the way.
     let _ = super::inflate(Encoding::Zstd, &zstd_of(&text())[..5_000], CAP, &mut scratch);
@@ -57,7 +57,7 @@ fn inflate(encoding: Encoding, wire: &[u8], cap: Cap) -> Result<Vec<u8>, Answer>
 fn code(encoding: Encoding, wire: &[u8], cap: Cap) -> &'static str {
     match inflate(encoding, wire, cap) {
         Ok(_) => "taken",
-        Err(Answer::Bad { code, .. }) => code,
+        Err(HttpAnswer::Bad { code, .. }) => code,
         Err(other) => panic!("{other:?}"),
     }
 }

@@ -2,10 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-type Verdict = (Option<Problem>, bool);
+type Verdict = (Option<RecordProblem>, bool);
 
-fn small() -> Limits {
-    Limits { event_bytes_max: 60, event_depth_max: 3, event_keys_max: 4, ..Limits::default() }
+fn small() -> RequestLimits {
+    RequestLimits { event_bytes_max: 60, event_depth_max: 3, event_keys_max: 4, ..RequestLimits::default() }
 }
 
 fn batch_of(elements: &[&[u8]]) -> Vec<u8> {
@@ -15,7 +15,7 @@ fn batch_of(elements: &[&[u8]]) -> Vec<u8> {
 fn verdicts(body: &[u8], kind: Option<Kind>) -> Result<Vec<Verdict>, &'static str> {
     match scan(body, kind, &small()) {
         Ok(scan) => Ok(scan.events.iter().map(|found| (found.problem, found.has_id)).collect()),
-        Err(Answer::Bad { code, .. }) => Err(code),
+        Err(HttpAnswer::Bad { code, .. }) => Err(code),
         Err(other) => panic!("{other:?}"),
     }
 }
@@ -27,17 +27,17 @@ fn one_bad_event_never_costs_its_neighbours() {
     body.extend_from_slice(br#"{"a":1,"b":2,"c":3,"d":4,"e":5},{"messageId":""},{"x":"0123456789012345678901234567890123456789012345678901234567890"},{"messageId":5},{"a":1} {"b":2},,{"m\u0065ssageId":"b"}],"sentAt":"x"}"#);
     let want = [
         (None, true),
-        (Some(Problem::Malformed), true),
-        (Some(Problem::NotAnObject), true),
-        (Some(Problem::LoneSurrogate), true),
-        (Some(Problem::NotUtf8), false),
-        (Some(Problem::TooDeep), false),
-        (Some(Problem::TooManyKeys), false),
+        (Some(RecordProblem::Malformed), true),
+        (Some(RecordProblem::NotAnObject), true),
+        (Some(RecordProblem::LoneSurrogate), true),
+        (Some(RecordProblem::NotUtf8), false),
+        (Some(RecordProblem::TooDeep), false),
+        (Some(RecordProblem::TooManyKeys), false),
         (None, false),
-        (Some(Problem::TooLarge), false),
+        (Some(RecordProblem::TooLarge), false),
         (None, true),
-        (Some(Problem::Malformed), true),
-        (Some(Problem::Malformed), true),
+        (Some(RecordProblem::Malformed), true),
+        (Some(RecordProblem::Malformed), true),
         (None, true),
     ];
     assert_eq!(verdicts(&body, None).unwrap(), want);
@@ -69,20 +69,20 @@ fn a_body_that_is_no_batch_is_refused() {
 
 #[test]
 fn a_problem_beside_the_batch_is_every_events_and_nothing_of_it_is_lost() {
-    let cases: [(&[u8], Problem); 13] = [
-        (br#""context":{"a":"\ud800"}"#, Problem::SharedLoneSurrogate),
-        (br#""context":{"a":tru}"#, Problem::SharedMalformed),
-        (br#""context":{"a":1} {"b":2}"#, Problem::SharedMalformed),
-        (b"\"context\":{\"a\":\"\xff\"}", Problem::SharedNotUtf8),
-        (b"\"sentAt\":\"\xff\"", Problem::SharedNotUtf8),
-        (br#""sentAt":"\ud800""#, Problem::SharedLoneSurrogate),
-        (br#""integrations":{"a":[[[]]]}"#, Problem::SharedTooDeep),
-        (br#""context":{"a":1,"b":2,"c":3,"d":4,"e":5}"#, Problem::SharedTooManyKeys),
-        (br#""context":[1]"#, Problem::SharedNotAnObject),
-        (br#""context":{},"context":{"a":1}"#, Problem::SharedDuplicateKey),
-        (br#""sentAt":"a","sent\u0041t":"b""#, Problem::SharedDuplicateKey),
-        (br#""batch":[{"b":2}]"#, Problem::SharedDuplicateKey),
-        (br#""batch":5"#, Problem::SharedDuplicateKey),
+    let cases: [(&[u8], RecordProblem); 13] = [
+        (br#""context":{"a":"\ud800"}"#, RecordProblem::SharedLoneSurrogate),
+        (br#""context":{"a":tru}"#, RecordProblem::SharedMalformed),
+        (br#""context":{"a":1} {"b":2}"#, RecordProblem::SharedMalformed),
+        (b"\"context\":{\"a\":\"\xff\"}", RecordProblem::SharedNotUtf8),
+        (b"\"sentAt\":\"\xff\"", RecordProblem::SharedNotUtf8),
+        (br#""sentAt":"\ud800""#, RecordProblem::SharedLoneSurrogate),
+        (br#""integrations":{"a":[[[]]]}"#, RecordProblem::SharedTooDeep),
+        (br#""context":{"a":1,"b":2,"c":3,"d":4,"e":5}"#, RecordProblem::SharedTooManyKeys),
+        (br#""context":[1]"#, RecordProblem::SharedNotAnObject),
+        (br#""context":{},"context":{"a":1}"#, RecordProblem::SharedDuplicateKey),
+        (br#""sentAt":"a","sent\u0041t":"b""#, RecordProblem::SharedDuplicateKey),
+        (br#""batch":[{"b":2}]"#, RecordProblem::SharedDuplicateKey),
+        (br#""batch":5"#, RecordProblem::SharedDuplicateKey),
     ];
     for (beside, problem) in cases {
         let shown = String::from_utf8_lossy(beside);
@@ -90,9 +90,9 @@ fn a_problem_beside_the_batch_is_every_events_and_nothing_of_it_is_lost() {
             [br#"{"batch":[{"a":1}],"integrations":{"kept":1},"#, beside, b"}"].concat(),
             [b"{", beside, br#","batch":[{"a":1}],"integrations":{"kept":1}}"#].concat(),
         ] {
-            if problem == Problem::SharedTooDeep {
+            if problem == RecordProblem::SharedTooDeep {
                 let twice = scan(&body, None, &small()).unwrap().shared;
-                assert!([Some(problem), Some(Problem::SharedDuplicateKey)].contains(&twice));
+                assert!([Some(problem), Some(RecordProblem::SharedDuplicateKey)].contains(&twice));
                 continue;
             }
             let scan = scan(&body, None, &small()).unwrap();
@@ -114,12 +114,13 @@ fn a_problem_beside_the_batch_is_every_events_and_nothing_of_it_is_lost() {
     }
     let twice = br#"{"batch":[{"a":1}],"writeKey":"k","writeKey":"l"}"#;
     let scan = scan(twice, None, &small()).unwrap();
-    assert_eq!((scan.shared, scan.context(twice)), (Some(Problem::SharedDuplicateKey), &b"{}"[..]));
+    assert_eq!((scan.shared, scan.context(twice)), (Some(RecordProblem::SharedDuplicateKey), &b"{}"[..]));
 }
 
 #[test]
 fn write_keys_are_found_in_their_places() {
-    let keys = |body: &str, kind| scan(body.as_bytes(), kind, &Limits::default()).unwrap().write_keys(body.as_bytes());
+    let keys =
+        |body: &str, kind| scan(body.as_bytes(), kind, &RequestLimits::default()).unwrap().write_keys(body.as_bytes());
     assert_eq!(keys(r#"{"batch":[{"writeKey":"b\u0031"}],"writ\u0065Key":"a"}"#, None), ["a", "b1"]);
     assert_eq!(keys(r#"{"batch":[{"a":tru,"writeKey":"b"}]}"#, None), ["b"]);
     assert_eq!(keys(r#"{"a":"\ud800","writeKey":"b"}"#, Some(Kind::Track)), ["b"]);

@@ -4,15 +4,15 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use tidegate_event::json::{self, JsonError};
-use tidegate_event::record::Problem;
+use tidegate_event::record::RecordProblem;
 
-use super::{Found, Scan};
-use crate::http::Limits;
-use crate::http::answer::Answer;
+use super::{FoundEvent, RequestScan};
+use crate::http::RequestLimits;
+use crate::http::answer::HttpAnswer;
 
 pub(super) enum Stop {
     JsonError(JsonError),
-    Answer(Answer),
+    Answer(HttpAnswer),
 }
 
 impl From<JsonError> for Stop {
@@ -26,7 +26,7 @@ pub(super) struct Walk<'a> {
     pub(super) body: &'a [u8],
     /// Most bodies are UTF-8 as a whole, and then their parts need no look of their own.
     pub(super) utf8: bool,
-    pub(super) limits: &'a Limits,
+    pub(super) limits: &'a RequestLimits,
 }
 
 /// A field beside the batch that its events take, or the batch itself.
@@ -66,7 +66,7 @@ impl Shared {
 #[derive(Default)]
 pub(super) struct Beside {
     pub(super) members: Vec<(Shared, Range<usize>)>,
-    pub(super) problem: Option<Problem>,
+    pub(super) problem: Option<RecordProblem>,
     has_batch: bool,
 }
 
@@ -76,7 +76,7 @@ impl Walk<'_> {
     }
 
     /// A body that is one event.
-    pub(super) fn single(&self, at: usize) -> Result<Found, JsonError> {
+    pub(super) fn single(&self, at: usize) -> Result<FoundEvent, JsonError> {
         let end = json::trim_end(self.body, at);
         let error = match self.strict(at) {
             Ok((found, found_end)) if found_end == end => return Ok(found),
@@ -87,13 +87,13 @@ impl Walk<'_> {
     }
 
     /// A body that is `{"batch": [...]}`.
-    pub(super) fn request(&self, at: usize) -> Result<Scan, Stop> {
+    pub(super) fn request(&self, at: usize) -> Result<RequestScan, Stop> {
         let body = self.body;
         if body.get(at) != Some(&b'{') {
             json::scan(body, at)?;
-            return Err(Stop::Answer(Answer::bad("not-an-object", "the body must be a JSON object")));
+            return Err(Stop::Answer(HttpAnswer::bad("not-an-object", "the body must be a JSON object")));
         }
-        let (mut scan, mut beside) = (Scan::default(), Beside::default());
+        let (mut scan, mut beside) = (RequestScan::default(), Beside::default());
         let mut at = json::space(body, at + 1);
         while body.get(at) != Some(&b'}') {
             let key_end = match body.get(at) {
@@ -124,7 +124,7 @@ impl Walk<'_> {
             return Err(JsonError::Malformed(end).into());
         }
         if !beside.has_batch {
-            return Err(Stop::Answer(Answer::bad("no-batch", "the body has no array `batch`")));
+            return Err(Stop::Answer(HttpAnswer::bad("no-batch", "the body has no array `batch`")));
         }
         scan.take(body, beside);
         Ok(scan)
@@ -146,9 +146,9 @@ impl Walk<'_> {
                 let next = json::skip_malformed(self.body, value).ok_or(error)?;
                 let end = json::trim_end(&self.body[..next], value);
                 let problem = match error {
-                    JsonError::LoneSurrogate(_) => Problem::SharedLoneSurrogate,
-                    _ if !self.is_utf8(value..end) => Problem::SharedNotUtf8,
-                    _ => Problem::SharedMalformed,
+                    JsonError::LoneSurrogate(_) => RecordProblem::SharedLoneSurrogate,
+                    _ if !self.is_utf8(value..end) => RecordProblem::SharedNotUtf8,
+                    _ => RecordProblem::SharedMalformed,
                 };
                 (value..end, next, Some(problem))
             }
@@ -160,22 +160,22 @@ impl Walk<'_> {
         Ok(next)
     }
 
-    fn shared_problem(&self, value: usize, seen: json::Seen, field: Option<Shared>) -> Option<Problem> {
+    fn shared_problem(&self, value: usize, seen: json::SeenValue, field: Option<Shared>) -> Option<RecordProblem> {
         let text = &self.body[value..seen.end];
         match field? {
-            _ if !self.is_utf8(value..seen.end) => Some(Problem::SharedNotUtf8),
-            _ if seen.depth >= self.limits.event_depth_max => Some(Problem::SharedTooDeep),
-            _ if seen.keys > self.limits.event_keys_max => Some(Problem::SharedTooManyKeys),
+            _ if !self.is_utf8(value..seen.end) => Some(RecordProblem::SharedNotUtf8),
+            _ if seen.depth >= self.limits.event_depth_max => Some(RecordProblem::SharedTooDeep),
+            _ if seen.keys > self.limits.event_keys_max => Some(RecordProblem::SharedTooManyKeys),
             // An empty array is how PHP spells an empty object.
             Shared::Context | Shared::Integrations if !is_object(text) && !is_nothing(text) => {
-                Some(Problem::SharedNotAnObject)
+                Some(RecordProblem::SharedNotAnObject)
             }
             _ => None,
         }
     }
 
     /// The array of events; answers where the comma or bracket behind it stands.
-    fn elements(&self, array: usize, events: &mut Vec<Found>, beside: &mut Beside) -> Result<usize, Stop> {
+    fn elements(&self, array: usize, events: &mut Vec<FoundEvent>, beside: &mut Beside) -> Result<usize, Stop> {
         if self.body.get(array) != Some(&b'[') {
             return Ok(self.member(array, Some(Shared::Batch), beside)?);
         }
@@ -185,7 +185,7 @@ impl Walk<'_> {
             if events.len() == self.limits.request_events_max {
                 let max = self.limits.request_events_max;
                 let message = format!("the batch has more than {max} events");
-                return Err(Stop::Answer(Answer::bad("too-many-events", message)));
+                return Err(Stop::Answer(HttpAnswer::bad("too-many-events", message)));
             }
             let (found, end) = self.element(at)?;
             events.push(found);
@@ -199,7 +199,7 @@ impl Walk<'_> {
         let twice = beside.has_batch || beside.members.iter().any(|(known, _)| *known == Shared::Batch);
         beside.has_batch = true;
         if twice {
-            beside.blame(Problem::SharedDuplicateKey);
+            beside.blame(RecordProblem::SharedDuplicateKey);
         }
         let next = json::space(self.body, at + 1);
         if matches!(self.body.get(next), Some(b',' | b'}')) {
@@ -208,12 +208,12 @@ impl Walk<'_> {
         // A second value without a comma before it: the events have bounds, their request does not say what it is.
         let error = JsonError::Malformed(next);
         let end = json::skip_malformed(self.body, next).ok_or(error)?;
-        beside.add(Shared::Batch, next..json::trim_end(&self.body[..end], next), Some(Problem::SharedMalformed));
+        beside.add(Shared::Batch, next..json::trim_end(&self.body[..end], next), Some(RecordProblem::SharedMalformed));
         Ok(end)
     }
 
     /// One element of a batch; answers where the comma or bracket behind it stands.
-    fn element(&self, at: usize) -> Result<(Found, usize), JsonError> {
+    fn element(&self, at: usize) -> Result<(FoundEvent, usize), JsonError> {
         let error = match self.strict(at) {
             Ok((found, end)) => {
                 let next = json::space(self.body, end);
@@ -229,12 +229,12 @@ impl Walk<'_> {
     }
 
     /// One value that keeps to the grammar; answers it and its end.
-    fn strict(&self, at: usize) -> Result<(Found, usize), JsonError> {
+    fn strict(&self, at: usize) -> Result<(FoundEvent, usize), JsonError> {
         let body = self.body;
         if body.get(at) != Some(&b'{') {
             let end = json::scan(body, at)?.end;
-            let problem = if self.is_utf8(at..end) { Problem::NotAnObject } else { Problem::NotUtf8 };
-            return Ok((Found { span: at..end, problem: Some(problem), has_id: true, write_key: None }, end));
+            let problem = if self.is_utf8(at..end) { RecordProblem::NotAnObject } else { RecordProblem::NotUtf8 };
+            return Ok((FoundEvent { span: at..end, problem: Some(problem), has_id: true, write_key: None }, end));
         }
         let (mut depth, mut keys, mut has_id, mut write_key) = (1, 0, false, None);
         let end = entries(body, at, |key, value| {
@@ -251,27 +251,27 @@ impl Walk<'_> {
             Ok(seen.end)
         })?;
         let problem = if end - at > self.limits.event_bytes_max {
-            Some(Problem::TooLarge)
+            Some(RecordProblem::TooLarge)
         } else if depth > self.limits.event_depth_max {
-            Some(Problem::TooDeep)
+            Some(RecordProblem::TooDeep)
         } else if keys > self.limits.event_keys_max {
-            Some(Problem::TooManyKeys)
+            Some(RecordProblem::TooManyKeys)
         } else if self.is_utf8(at..end) {
             None
         } else {
-            Some(Problem::NotUtf8)
+            Some(RecordProblem::NotUtf8)
         };
-        Ok((Found { span: at..end, problem, has_id, write_key }, end))
+        Ok((FoundEvent { span: at..end, problem, has_id, write_key }, end))
     }
 
     /// An event with bounds and no grammar.
-    fn malformed(&self, span: Range<usize>, error: JsonError) -> Found {
+    fn malformed(&self, span: Range<usize>, error: JsonError) -> FoundEvent {
         let problem = match error {
-            JsonError::LoneSurrogate(_) => Problem::LoneSurrogate,
-            _ if !self.is_utf8(span.clone()) => Problem::NotUtf8,
-            _ => Problem::Malformed,
+            JsonError::LoneSurrogate(_) => RecordProblem::LoneSurrogate,
+            _ if !self.is_utf8(span.clone()) => RecordProblem::NotUtf8,
+            _ => RecordProblem::Malformed,
         };
-        Found { span, problem: Some(problem), has_id: true, write_key: None }
+        FoundEvent { span, problem: Some(problem), has_id: true, write_key: None }
     }
 }
 
@@ -323,19 +323,19 @@ fn is_nothing(text: &[u8]) -> bool {
 }
 
 impl Beside {
-    fn add(&mut self, field: Shared, span: Range<usize>, problem: Option<Problem>) {
+    fn add(&mut self, field: Shared, span: Range<usize>, problem: Option<RecordProblem>) {
         let twice = self.members.iter().any(|(known, _)| *known == field)
             || (field == Shared::Batch && self.has_batch && problem.is_none());
         self.members.push((field, span));
         // A malformed write key opens nothing, and says nothing about the events.
         let problem = problem.filter(|_| field != Shared::WriteKey);
-        if let Some(problem) = problem.or(twice.then_some(Problem::SharedDuplicateKey)) {
+        if let Some(problem) = problem.or(twice.then_some(RecordProblem::SharedDuplicateKey)) {
             self.blame(problem);
         }
     }
 
     /// The first error names them all.
-    fn blame(&mut self, problem: Problem) {
+    fn blame(&mut self, problem: RecordProblem) {
         self.problem = self.problem.or(Some(problem));
     }
 }
