@@ -254,7 +254,7 @@ impl Apply<'_> {
             match self.wire.run(doing, &sql).await {
                 Err(error) if error.is_of_alteration() && !changes.create => {
                     self.notices.truncate(said - settled.len());
-                    return Ok(Err(Refusal { columns, statement: sql, error }));
+                    return Ok(Err(Refusal { columns, statement: sql, whole: false, error }));
                 }
                 altered => altered?,
             }

@@ -108,7 +108,7 @@ async fn alter(
         }
         Err(error) if error.is_of_alteration() => {
             wire.run("going back to a savepoint", "ROLLBACK TO SAVEPOINT tidegate_table").await?;
-            Ok(Err(Refusal { columns: changes.columns().collect(), statement: sql, error }))
+            Ok(Err(Refusal { columns: changes.columns().collect(), statement: sql, whole: false, error }))
         }
         Err(error) => Err(error),
     }

@@ -285,7 +285,7 @@ async fn alter(
         match session.run("changing a table", sql).await {
             Err(error) if step == 0 && error.is_of_alteration() => {
                 let statement = statements.join("; ");
-                return Ok(Err(Refusal { columns: changes.columns().collect(), statement, error }));
+                return Ok(Err(Refusal { columns: changes.columns().collect(), statement, whole: false, error }));
             }
             answered => answered?,
         };

@@ -27,6 +27,10 @@ pub mod declared;
 pub mod evolve;
 /// Which events of a batch a warehouse refuses, found by halving.
 pub mod bisect;
+/// The one driver of all warehouses.
+pub mod driver;
+/// What a warehouse does for one batch.
+pub mod loader;
 /// What is known of a warehouse between batches.
 pub mod schema_cache;
 /// How far a sync has come in a warehouse.

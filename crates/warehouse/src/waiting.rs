@@ -44,6 +44,8 @@ pub struct Refusal<E> {
     pub columns: Vec<usize>,
     /// As an operator would run it.
     pub statement: String,
+    /// The whole table is meant, and not one of several columns: a lock, a permission.
+    pub whole: bool,
     pub error: E,
 }
 
