@@ -157,7 +157,7 @@ impl Client {
 
     /// What [`Destination::deliver`] promises.
     pub fn deliver(&mut self, batch: &Batch) -> Result<Delivery, Failure> {
-        now(self.driver.deliver(batch))
+        now(self.driver.load(batch))
     }
 
     /// The third door: gives the file to a thread of its own.

@@ -16,6 +16,7 @@ use crate::schema_cache::{SchemaCache, Told};
 use crate::waiting::ROUNDS_MAX;
 
 mod load;
+mod settle;
 
 pub use load::{Load, Tools};
 
@@ -108,7 +109,7 @@ impl<L: Loader> Driver<L> {
     ///
     /// # Errors
     /// The batch is not durable, or some of its events are refused.
-    pub async fn deliver(&mut self, batch: &Batch) -> Result<Delivery, Failure> {
+    pub async fn load(&mut self, batch: &Batch) -> Result<Delivery, Failure> {
         let Self { loader, memory } = self;
         let (mut tries, mut rounds) = (1, 0);
         loop {
@@ -268,7 +269,7 @@ impl<L: Loader> Destination for Driver<L> {
     }
 
     fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery> {
-        Box::pin(async move { self.deliver(&batch).await })
+        Box::pin(async move { self.load(&batch).await })
     }
 }
 

@@ -181,12 +181,6 @@ impl Changes {
         self.add.iter().chain(&self.widen).copied()
     }
 
-    /// The same changes of an existing table, column by column.
-    pub fn alone(&self) -> impl Iterator<Item = Self> + '_ {
-        let added = self.add.iter().map(|at| Self { add: vec![*at], ..Self::default() });
-        added.chain(self.widen.iter().map(|at| Self { widen: vec![*at], ..Self::default() }))
-    }
-
     /// What of them changes the column at this place of an existing table.
     #[must_use]
     pub fn only(&self, at: usize) -> Self {

@@ -49,13 +49,6 @@ pub struct Refusal<E> {
     pub error: E,
 }
 
-/// What became of the changes of one table.
-#[derive(Debug)]
-pub struct Applied<E> {
-    pub notices: Vec<String>,
-    pub refused: Vec<Refusal<E>>,
-}
-
 #[derive(Debug)]
 struct Change {
     wanted: Type,

@@ -1,4 +1,4 @@
-//! The rows of one batch: planned, gathered in parts, their tables made ready.
+//! The rows of one batch: planned, and gathered in parts.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -6,13 +6,12 @@ use std::ops::Range;
 use tidegate_event::destination::{Batch, Delivery, Rejected};
 use tidegate_event::{Event, ViolationRecord};
 
-use crate::capabilities::Steps;
 use crate::evolve::Fit;
 use crate::ledger::LedgerPosition;
-use crate::loader::{Admit, Chunk, Encoder, Loader, Piece, Stopped};
+use crate::loader::{Admit, Chunk, Encoder, Loader, Piece};
 use crate::row::Planner;
 use crate::schema_cache::SchemaCache;
-use crate::table::{Changes, Family, Tables, Target};
+use crate::table::{Family, Tables, Target};
 
 /// The catalog and the encoder of a loader.
 pub type Tools<'t, L> = (&'t mut <L as Loader>::Catalog, &'t mut <L as Loader>::Encoder);
@@ -22,7 +21,7 @@ const TURN_EVENTS: usize = 64;
 
 /// A batch on its way. Its items are its events and, behind the last of them, its violations.
 pub struct Load<'l, 'b, L: Loader> {
-    known: &'l mut SchemaCache,
+    pub(super) known: &'l mut SchemaCache,
     batch: &'b Batch,
     position: LedgerPosition,
     fit: Fit,
@@ -78,6 +77,12 @@ impl<'l, 'b, L: Loader> Load<'l, 'b, L> {
 
     fn items(&self) -> usize {
         self.batch.events.len() + self.batch.violations.len()
+    }
+
+    /// Whether these items are the whole batch.
+    #[must_use]
+    pub fn is_whole(&self, items: &Range<usize>) -> bool {
+        items.len() == self.items()
     }
 
     /// What the ledger says, and shall say.
@@ -168,7 +173,7 @@ impl<'l, 'b, L: Loader> Load<'l, 'b, L> {
     ) -> Result<Piece<'b, L>, L::Error> {
         let events = self.events();
         let most = if narrow.is_some() { 1 } else { L::Encoder::CHUNK_EVENTS };
-        let (mut part, mut end) = (encoder.begin(), items.start);
+        let (mut part, mut end, bounded) = (encoder.begin(), items.start, bounded && !L::Encoder::WHOLE);
         let mut planned = 0;
         while end < items.end && !(bounded && end > items.start && encoder.is_full(&part)) {
             if end == events && end > items.start && !L::Encoder::WHOLE {
@@ -254,7 +259,7 @@ impl<'l, 'b, L: Loader> Load<'l, 'b, L> {
         let mut planner = if is_narrow { Planner::narrow(tables, self.fit) } else { Planner::new(tables, self.fit) };
         for (at, target) in (items.start..).zip(&self.targets) {
             let Some(target) = target else { continue };
-            if *planned > 0 && *planned % TURN_EVENTS == 0 {
+            if *planned > 0 && planned.is_multiple_of(TURN_EVENTS) {
                 tokio::task::yield_now().await;
             }
             *planned += 1;
@@ -264,72 +269,5 @@ impl<'l, 'b, L: Loader> Load<'l, 'b, L> {
             records.iter().for_each(|record| planner.violation(record, table));
         }
         Ok(Chunk { items, groups: planner.finish(), records, batch: self.batch })
-    }
-
-    /// Makes the tables ready for the rows of a part.
-    ///
-    /// # Errors
-    /// [`Stopped::Waits`] when a change must wait.
-    pub async fn settle(
-        &mut self,
-        loader: &mut L,
-        part: &<L::Encoder as Encoder>::Part<'b>,
-    ) -> Result<(), Stopped<L::Error>> {
-        let mut waits = false;
-        for at in 0.. {
-            let Some((table, used)) = loader.tools().1.table(part, at) else { break };
-            waits |= self.change(loader, table, used).await?;
-            if let Some(profile) = self.known.profile(table) {
-                let outcome = loader.view(profile, &self.known.tables.list[table]).await?;
-                self.known.viewed(table, outcome);
-            }
-        }
-        if waits { Err(Stopped::Waits) } else { Ok(()) }
-    }
-
-    /// Makes a table what it shall be; whether some change of it waits.
-    async fn change(&mut self, loader: &mut L, place: usize, used: &[u32]) -> Result<bool, L::Error> {
-        let SchemaCache { tables, notices, .. } = &mut *self.known;
-        let table = &mut tables.list[place];
-        loader.check(table).await?;
-        let (changes, steps) = (table.changes(), loader.capabilities().steps);
-        if changes.is_empty() && steps != Steps::Together {
-            return Ok(false);
-        }
-        let mut refusals = Vec::new();
-        for step in steps.of(changes) {
-            let Some(refusal) = loader.apply(table, &step, used, notices).await? else {
-                table.applied(&step);
-                continue;
-            };
-            if refusal.columns.len() <= 1 || refusal.whole || step.create {
-                refusals.push(refusal);
-                continue;
-            }
-            // One of several is the cause, and the others need not wait with it.
-            for column in refusal.columns {
-                let (alone, used) = (step.only(column), [u32::try_from(column).unwrap_or(u32::MAX)]);
-                match loader.apply(table, &alone, &used, notices).await? {
-                    None => table.applied(&alone),
-                    Some(refusal) => refusals.push(refusal),
-                }
-            }
-        }
-        self.known.wait(place, refusals)
-    }
-}
-
-impl Steps {
-    /// Changes of one table in the order in which they are made.
-    fn of(self, changes: Changes) -> Vec<Changes> {
-        if changes.create || self == Self::Together {
-            return vec![changes];
-        }
-        let widen = Changes { widen: changes.widen, ..Changes::default() };
-        let add = match self {
-            Self::EachColumn => changes.add.iter().map(|at| Changes { add: vec![*at], ..Changes::default() }).collect(),
-            _ => vec![Changes { add: changes.add, ..Changes::default() }],
-        };
-        add.into_iter().chain([widen]).filter(|changes| !changes.is_empty()).collect()
     }
 }
