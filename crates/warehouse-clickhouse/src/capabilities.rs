@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_warehouse::capabilities::{Capabilities, Flush};
+use tidegate_warehouse::capabilities::{Capabilities, Flush, Steps, Undoes};
 use tidegate_warehouse::evolve::Type;
 
 use super::{ddl, encode};
@@ -31,5 +31,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     atomicity: "one table of a batch; events' own tables first, `tracks` and its like after them, the ledger last",
     latency: "2 s, or 50,000 events",
     flush: Flush { events: 50_000, bytes: 48 << 20, age: Duration::from_secs(2) },
+    undoes: Undoes { rows: false, ddl: false },
+    steps: Steps::Together,
     statements: ddl::statements,
 };

@@ -4,32 +4,29 @@
 //! first call of the destination finds out whether it is there.
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
-use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
+use tidegate_event::destination::Failure;
 use tidegate_net::WebSettings;
 use tidegate_warehouse::Part;
 use tidegate_warehouse::declared::Declared;
+use tidegate_warehouse::driver::Driver;
 use tidegate_warehouse::ledger;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
 use tidegate_warehouse::rights::Right;
-use tidegate_warehouse::schema_cache::{Found, Told};
+use tidegate_warehouse::schema_cache::Found;
 use tidegate_warehouse::table::Limits;
-use tidegate_warehouse::waiting::{ROUNDS_MAX, Waiting};
+use tidegate_warehouse::waiting::Waiting;
 use url::Url;
 
 use super::capabilities::CAPABILITIES;
 use super::ddl;
 use super::error::ClickHouseError;
-use super::load::Session;
+use super::load::ClickHouseLoader;
 use super::rights;
 use super::wire::Wire;
-
-/// Notices kept over failures.
-const NOTICES_MAX: usize = 1000;
 
 /// What an operator may say of a ClickHouse warehouse.
 #[derive(Clone)]
@@ -199,14 +196,7 @@ impl Checked {
     /// The file of certificates cannot be used.
     pub fn open(self) -> Result<ClickHouse, Failure> {
         let wire = Wire::new(&self).map_err(|error| error.failure(&self.place))?;
-        Ok(ClickHouse {
-            settings: Arc::new(self),
-            wire: Arc::new(wire),
-            told: Told::default(),
-            notices: Vec::new(),
-            session: None,
-            refused: None,
-        })
+        Ok(Driver::new(ClickHouseLoader::new(Arc::new(self), Arc::new(wire))))
     }
 
     /// What exists, looked up without changing anything.
@@ -237,80 +227,4 @@ impl Checked {
 }
 
 /// A ClickHouse database as a destination.
-#[derive(Debug)]
-pub struct ClickHouse {
-    settings: Arc<Checked>,
-    wire: Arc<Wire>,
-    told: Told,
-    /// From tries that failed.
-    notices: Vec<String>,
-    /// What is known; gone while a call is under way and after one that failed or was dropped.
-    session: Option<Session>,
-    /// The range of a batch of which some events were refused, and its duplicates: its other events are there already and
-    /// are none when it comes again.
-    refused: Option<(Range<u64>, u64)>,
-}
-
-impl ClickHouse {
-    fn take_session(&mut self) -> Session {
-        self.session.take().unwrap_or_else(|| Session::new(Arc::clone(&self.settings), Arc::clone(&self.wire)))
-    }
-
-    async fn load(&mut self, batch: &Batch) -> Result<Delivery, ClickHouseError> {
-        let mut session = self.take_session();
-        let mut loaded = session.deliver(batch).await;
-        let (mut again, mut rounds) = (false, 0);
-        while let Err(error) = &loaded {
-            let waits = matches!(error, ClickHouseError::Waits) && rounds < ROUNDS_MAX;
-            if !waits && (again || !error.is_of_schema()) {
-                break;
-            }
-            // Somebody has altered what was known, or is in the way of a change: look again, and once more.
-            (again, rounds) = (again || !waits, rounds + u32::from(waits));
-            self.keep_notices(session);
-            session = self.take_session();
-            loaded = session.deliver(batch).await;
-        }
-        let mut delivery = match loaded {
-            Ok(delivery) => delivery,
-            Err(error) => {
-                if let ClickHouseError::Refused { duplicates, .. } = &error {
-                    self.refused.get_or_insert((batch.range.clone(), *duplicates));
-                }
-                self.keep_notices(session);
-                return Err(error);
-            }
-        };
-        if let Some((range, duplicates)) = self.refused.take()
-            && range == batch.range
-        {
-            delivery.duplicates = duplicates;
-        }
-        session.known.notices.splice(0..0, self.notices.drain(..));
-        delivery.notices = session.known.fresh_notices(&mut self.told);
-        session.known.tables.trim();
-        self.session = Some(session);
-        Ok(delivery)
-    }
-
-    /// What a try that failed has done to tables is not done again, and told with the next that succeeds.
-    fn keep_notices(&mut self, session: Session) {
-        self.notices.extend(session.known.notices);
-        self.notices.truncate(NOTICES_MAX);
-    }
-}
-
-impl Destination for ClickHouse {
-    fn durable_to(&mut self) -> Reply<'_, Option<u64>> {
-        Box::pin(async {
-            let mut session = self.take_session();
-            let durable = session.durable_to().await.map_err(|error| error.failure(&self.settings.place))?;
-            self.session = Some(session);
-            Ok(durable)
-        })
-    }
-
-    fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery> {
-        Box::pin(async move { self.load(&batch).await.map_err(|error| error.failure(&self.settings.place)) })
-    }
-}
+pub type ClickHouse = Driver<ClickHouseLoader>;

@@ -20,7 +20,7 @@ const SCHEMA_BYTES_MAX: usize = 256 << 20;
 
 /// Columns that are not as the router declares them, by table and column.
 #[derive(Debug, Default)]
-pub(super) struct Shapes(HashMap<String, HashMap<String, Shape>>);
+pub struct Shapes(HashMap<String, HashMap<String, Shape>>);
 
 impl Shapes {
     pub(super) fn of(&self, table: &str, column: &str) -> Shape {
@@ -200,61 +200,36 @@ fn respelled(of: &str) -> String {
     )
 }
 
-/// Makes the database's table what `table` shall be.
+/// What became of changes.
+type Altered = Result<(), Refusal<ClickHouseError>>;
+
+/// Changes of a table of the database.
 pub(super) struct Apply<'a> {
     pub(super) wire: &'a Wire,
     pub(super) database: &'a str,
-    pub(super) table: &'a mut Table,
+    pub(super) table: &'a Table,
     pub(super) shapes: &'a mut Shapes,
     /// Says so of columns that widened.
     pub(super) notices: &'a mut Vec<String>,
 }
 
 impl Apply<'_> {
-    /// Makes the table ready for rows that fill the columns `used`. `None` when there was nothing to do, else the changes
-    /// that something is in the way of.
-    pub(super) async fn run(&mut self, used: &[u32]) -> Result<Option<Vec<Refusal<ClickHouseError>>>, ClickHouseError> {
-        let changes = self.table.changes();
-        let plan = self.plan(&changes, used);
+    /// Makes these changes, and the table ready for rows that fill the columns `used`. `None` when there was nothing to do.
+    pub(super) async fn run(&mut self, changes: &Changes, used: &[u32]) -> Result<Option<Altered>, ClickHouseError> {
+        let plan = Plan::of(&full(self.database, &self.table.name), self.table, changes, self.shapes, used);
         if plan.first.is_none() && plan.second.is_empty() {
-            self.done(&changes);
             return Ok(None);
         }
-        let mut columns: Vec<usize> = plan.retyped.iter().chain(&changes.add).copied().collect();
-        columns.sort_unstable();
-        let Err(refusal) = self.alter(&changes, plan).await? else { return Ok(Some(Vec::new())) };
-        if columns.len() <= 1 || changes.create {
-            return Ok(Some(vec![refusal]));
-        }
-        // One of several is the cause, and the others need not wait with it.
-        let mut refused = Vec::new();
-        for at in columns {
-            let of = |places: &[usize]| places.iter().copied().filter(|place| *place == at).collect();
-            let alone = Changes { create: false, add: of(&changes.add), widen: of(&changes.widen) };
-            let plan = self.plan(&alone, &u32::try_from(at).map_or([u32::MAX], |at| [at]));
-            refused.extend(self.alter(&alone, plan).await?.err());
-        }
-        Ok(Some(refused))
-    }
-
-    fn plan(&self, changes: &Changes, used: &[u32]) -> Plan {
-        Plan::of(&full(self.database, &self.table.name), self.table, changes, self.shapes, used)
-    }
-
-    async fn alter(
-        &mut self,
-        changes: &Changes,
-        plan: Plan,
-    ) -> Result<Result<(), Refusal<ClickHouseError>>, ClickHouseError> {
         let Plan { first, second, retyped } = plan;
-        let columns: Vec<usize> = retyped.iter().chain(&changes.add).copied().collect();
+        let mut columns: Vec<usize> = retyped.iter().chain(&changes.add).copied().collect();
+        columns.sort_unstable();
         let (settled, said) = (self.say(retyped), self.notices.len());
         if let Some(sql) = first {
             let doing = if changes.create { "creating a table" } else { "changing a table" };
             match self.wire.run(doing, &sql).await {
                 Err(error) if error.is_of_alteration() && !changes.create => {
                     self.notices.truncate(said - settled.len());
-                    return Ok(Err(Refusal { columns, statement: sql, error }));
+                    return Ok(Some(Err(Refusal { columns, statement: sql, whole: false, error })));
                 }
                 altered => altered?,
             }
@@ -270,15 +245,7 @@ impl Apply<'_> {
         for (at, shape) in settled {
             self.shapes.settle(&self.table.name, &self.table.columns[at].name, shape);
         }
-        self.done(changes);
-        Ok(Ok(()))
-    }
-
-    fn done(&mut self, changes: &Changes) {
-        for at in changes.columns() {
-            self.table.columns[at].applied();
-        }
-        self.table.exists = true;
+        Ok(Some(Ok(())))
     }
 
     /// Says what is about to be retyped, and what it will be then. Said before it is done: the answer may be lost, and
@@ -295,7 +262,7 @@ impl Apply<'_> {
                 }
                 _ => {
                     let was = column.declared.map_or("", Type::as_str);
-                    self.notices.push(format!("column {name} of table {of} widened from {was} to {kind}"));
+                    self.notices.push(self.table.widened(at, was, kind.as_str()));
                     (at, Shape::Own)
                 }
             });

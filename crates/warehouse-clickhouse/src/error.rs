@@ -2,13 +2,15 @@
 //!
 //! Every error becomes a [`Failure`] in [`ClickHouseError::failure`], which alone decides between trying again and stopping.
 
-use tidegate_event::destination::{Failure, Rejected};
+use tidegate_event::destination::Failure;
 use tidegate_net::trust::RefusedCertificate;
 use tidegate_process::telemetry::with_causes;
+use tidegate_warehouse::loader::LoadError;
+use tidegate_warehouse::schema_cache::Taken;
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ClickHouseError {
+pub enum ClickHouseError {
     /// The server's own words, with its number for them.
     #[error("{doing}: {text}")]
     Server { doing: &'static str, code: u32, text: String },
@@ -27,10 +29,6 @@ pub(super) enum ClickHouseError {
     Mutating { table: String },
     #[error("{name} exists but is not a table of this warehouse")]
     Taken { name: String },
-    #[error("changes of tables must wait for others")]
-    Waits,
-    #[error("some rows are refused")]
-    Refused { rejected: Vec<Rejected>, duplicates: u64 },
     #[error("the settings cannot be used: {problem}")]
     Settings { problem: String },
 }
@@ -44,6 +42,31 @@ const PASSING: [u32; 37] = [
     3, 23, 24, 32, 33, 74, 75, 76, 159, 160, 198, 201, 202, 203, 209, 210, 216, 225, 236, 241, 242, 243, 252, 279, 285,
     286, 305, 319, 341, 373, 394, 425, 439, 473, 517, 999, 1002,
 ];
+
+impl From<Taken> for ClickHouseError {
+    fn from(Taken(name): Taken) -> Self {
+        Self::Taken { name }
+    }
+}
+
+impl LoadError for ClickHouseError {
+    fn is_of_row(&self) -> bool {
+        self.code().is_some_and(|code| OF_A_ROW.contains(&code))
+    }
+
+    fn is_of_schema(&self) -> bool {
+        self.code().is_some_and(|code| CHANGED.contains(&code))
+    }
+
+    /// Each request stands alone.
+    fn is_of_session(&self, _reused: bool) -> bool {
+        false
+    }
+
+    fn words(&self) -> String {
+        self.to_string()
+    }
+}
 
 impl ClickHouseError {
     fn code(&self) -> Option<u32> {
@@ -63,16 +86,6 @@ impl ClickHouseError {
         self.code() == Some(497)
     }
 
-    /// Tables are no longer what they were: look again, and once more.
-    pub(super) fn is_of_schema(&self) -> bool {
-        self.code().is_some_and(|code| CHANGED.contains(&code))
-    }
-
-    /// Whether the server refused one row, and would take others.
-    pub(super) fn is_of_row(&self) -> bool {
-        self.code().is_some_and(|code| OF_A_ROW.contains(&code))
-    }
-
     /// Said of a statement that alters a table: whether something of somebody else is in its way, and rows can be written
     /// without it.
     pub(super) fn is_of_alteration(&self) -> bool {
@@ -83,9 +96,6 @@ impl ClickHouseError {
 
     /// The failure to report for the server at `place`.
     pub(super) fn failure(self, place: &str) -> Failure {
-        if let Self::Refused { rejected, .. } = self {
-            return Failure::Refused { rejected };
-        }
         let reason = format!("warehouse {place}: {self}");
         let advice = self.advice(place);
         let cause: Option<Box<dyn std::error::Error + Send + Sync>> = Some(Box::new(self));
@@ -124,11 +134,7 @@ impl ClickHouseError {
             },
             // A certificate does not become trusted by waiting; whatever else is on the way may pass.
             Self::Net { source, .. } => return Some(RefusedCertificate::in_causes(source)?.advice("`ca_file`")),
-            Self::Task { .. }
-            | Self::Mutating { .. }
-            | Self::Answer { .. }
-            | Self::Waits
-            | Self::Refused { .. } => return None,
+            Self::Task { .. } | Self::Mutating { .. } | Self::Answer { .. } => return None,
             Self::Long { .. } => {
                 "the database holds more tables than one sync can oversee; give the sync a schema of its \
                                   own"

@@ -9,7 +9,7 @@ use tidegate_warehouse::ledger;
 
 use super::ddl::{full, literal, quoted};
 use super::error::ClickHouseError;
-use super::load::Session;
+use super::load::ClickHouseLoader;
 use super::wire::Answer;
 
 pub(super) const LEDGER: &str = "_tidegate_ledger";
@@ -32,7 +32,7 @@ impl Places {
     }
 }
 
-impl Session {
+impl ClickHouseLoader {
     fn beside(&self) -> String {
         ledger::beside(&self.settings.database, false)
     }

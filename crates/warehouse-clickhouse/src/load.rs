@@ -1,24 +1,27 @@
 //! One batch.
 //!
-//! A [`Session`] is what is known of the database, and the work on a batch. It is thrown away after any failure. Rows go out
-//! in parts that stand or fall alone; a part that holds a row which a constraint refuses comes again in halves, and what
-//! was already written of it is found there by its ids.
+//! What is known of the database is thrown away after any failure. Rows go out in parts that stand or fall alone; a part
+//! that holds a row which a constraint refuses comes again in halves, and what was already written of it is found there by
+//! its ids.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tidegate_event::destination::{Batch, Delivery, Rejected};
-use tidegate_event::{Event, ViolationRecord};
-use tidegate_warehouse::bisect::Bisect;
-use tidegate_warehouse::ledger;
-use tidegate_warehouse::row::{Group, Planner};
-use tidegate_warehouse::schema_cache::{Found, SchemaCache, Taken};
-use tidegate_warehouse::table::Family;
+use tidegate_event::Event;
+use tidegate_event::destination::{Batch, Failure};
+use tidegate_warehouse::capabilities::Capabilities;
+use tidegate_warehouse::driver::Load;
+use tidegate_warehouse::loader::{AsPlanned, LoadError, Loader, Piece, Snapshot, Stopped};
+use tidegate_warehouse::profiles::{Outcome, Profile};
+use tidegate_warehouse::row::Group;
+use tidegate_warehouse::schema_cache::{Found, SchemaCache};
+use tidegate_warehouse::table::{Changes, Table, Tables, Target};
+use tidegate_warehouse::waiting::Refusal;
 
+use super::capabilities::CAPABILITIES;
 use super::client::{Checked, LookUp};
 use super::crowd::Crowd;
 use super::ddl::{self, Apply, Shapes, full, literal};
-use super::encode;
 use super::error::ClickHouseError;
 use super::ledger::Places;
 use super::rows::{self, Ids};
@@ -27,86 +30,50 @@ use super::wire::{Answer, Wire};
 
 /// Events loaded together at most: one block of each table.
 const PART_EVENTS: usize = 65_536;
-/// Events planned before others get a turn on the thread.
-const TURN_EVENTS: usize = 256;
 
 /// What the server's descriptions of all tables come to in numbers; another one means that somebody has changed them.
 type Print = (u64, u64);
 
-pub(super) struct Session {
+/// One database, for one sync.
+pub struct ClickHouseLoader {
     pub(super) settings: Arc<Checked>,
     pub(super) wire: Arc<Wire>,
+    encoder: AsPlanned<PART_EVENTS>,
     /// Where the ledger is.
     pub(super) places: Places,
     /// It is where it can be.
     settled: bool,
     /// Why it is not where it should be.
     pub(super) left: Option<String>,
-    pub(super) known: SchemaCache,
     /// What the tables looked like, as far as they have been read.
     found: Found,
     shapes: Shapes,
     print: Option<Print>,
     /// The last batch came to its end with this in the ledger: while it says so, nothing of the next can be there.
     certain: Option<u64>,
+    /// Tables are asked for ids that they have already.
+    ask: bool,
 }
 
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
-/// Why a part was not loaded.
-enum Refused {
-    /// Some row of it; rows of other tables may have been written. If it came to the tables of kinds, so many of their
-    /// rows had been there before.
-    Row(ClickHouseError, Option<u64>),
-    Other(ClickHouseError),
-}
-
-impl From<ClickHouseError> for Refused {
-    fn from(error: ClickHouseError) -> Self {
-        if error.is_of_row() { Self::Row(error, None) } else { Self::Other(error) }
-    }
-}
-
-impl Session {
+impl ClickHouseLoader {
     pub(super) fn new(settings: Arc<Checked>, wire: Arc<Wire>) -> Self {
         Self {
             settings,
             wire,
+            encoder: AsPlanned,
             places: Places::default(),
             settled: false,
             left: None,
-            known: SchemaCache::default(),
             found: Found::default(),
             shapes: Shapes::default(),
             print: None,
             certain: None,
+            ask: true,
         }
     }
 
     fn name(&self, table: &str) -> String {
         full(&self.settings.database, table)
-    }
-
-    /// The ledger alone; nothing is made.
-    pub(super) async fn durable_to(&mut self) -> Result<Option<u64>, ClickHouseError> {
-        if !self.settled {
-            self.places = self.locate().await?;
-        }
-        if !self.places.has_ledger() {
-            return Ok(None);
-        }
-        match self.look().await {
-            Ok((durable_to, _)) => Ok(durable_to),
-            Err(error) if error.is_missing() => {
-                self.settled = false;
-                Err(error)
-            }
-            Err(error) => Err(error),
-        }
     }
 
     /// The ledger, and what all tables come to, in one question.
@@ -132,7 +99,7 @@ impl Session {
     }
 
     /// Makes the database and the ledger where they are missing, and reads all tables where they are not as known.
-    async fn prepare(&mut self) -> Result<Option<u64>, ClickHouseError> {
+    async fn prepare(&mut self, known: &mut SchemaCache) -> Result<Option<u64>, ClickHouseError> {
         if !self.settled {
             self.settle_ledger().await?;
             self.settled = true;
@@ -148,164 +115,24 @@ impl Session {
         if self.print != Some(print) {
             let (found, shapes) = ddl::read(&self.wire, &self.settings.database).await?;
             let Checked { limits, declared, waiting, .. } = &*self.settings;
-            self.known = SchemaCache::new("", found.objects(), *limits, Arc::clone(declared), waiting);
+            *known = SchemaCache::new("", found.objects(), *limits, Arc::clone(declared), waiting);
             (self.found, self.shapes, self.print) = (found, shapes, Some(print));
         }
         Ok(durable_to)
     }
 
-    pub(super) async fn deliver(&mut self, batch: &Batch) -> Result<Delivery, ClickHouseError> {
-        let durable_to = self.prepare().await?;
-        let position = ledger::position(durable_to, &batch.range);
-        if let Some(gap) = &position.gap {
-            let (start, end) = (gap.start, gap.end);
-            self.known.notices.push(format!("offsets {start} to {end} of the log never reached this warehouse"));
-        }
-        let certain = self.certain.take().is_some_and(|ledger| durable_to == Some(ledger));
-        let ask = self.settings.look_up == LookUp::Always || !certain;
-        let mut delivery = Delivery::default();
-        let fresh: Vec<usize> =
-            (0..batch.events.len()).filter(|at| batch.events[*at].offset >= position.skip_below).collect();
-        delivery.duplicates = (batch.events.len() - fresh.len()) as u64;
-        for part in fresh.chunks(PART_EVENTS) {
-            self.load(&batch.events, part, ask, &mut delivery).await?;
-        }
-        let records: Vec<&ViolationRecord> = batch
-            .violations
-            .iter()
-            .map(|record| &**record)
-            .filter(|record| record.offset >= position.skip_below)
-            .collect();
-        for part in records.chunks(PART_EVENTS) {
-            self.violations(part, ask).await?;
-        }
-        if !delivery.rejected.is_empty() {
-            return Err(ClickHouseError::Refused { rejected: delivery.rejected, duplicates: delivery.duplicates });
-        }
-        delivery.delivered = batch.events.len() as u64;
-        fail::fail_point!("warehouse_before_commit", |_| std::process::abort());
-        self.write_ledger(position.next).await?;
-        fail::fail_point!("warehouse_after_commit", |_| std::process::abort());
-        self.certain = Some(position.next);
-        self.known.notices.extend(self.left.take());
-        Ok(delivery)
-    }
-
-    /// The events with these places in the batch, by halves where some are refused.
-    async fn load(
-        &mut self,
-        events: &[Arc<Event>],
-        places: &[usize],
-        mut ask: bool,
-        delivery: &mut Delivery,
-    ) -> Result<(), ClickHouseError> {
-        let (mut halves, mut counted) = (Bisect::of(places.len()), 0);
-        while let Some(part) = halves.next_part() {
-            let loaded = self.part(events, &places[part.clone()], ask).await;
-            let there = match &loaded {
-                Ok(there) => Some(*there),
-                Err(Refused::Row(_, there)) => *there,
-                Err(Refused::Other(_)) => None,
-            };
-            // Rows that a refused part has left behind are no duplicates when its halves find them.
-            if let Some(there) = there.filter(|_| part.start >= counted) {
-                delivery.duplicates += there;
-                counted = part.end;
-            }
-            match loaded {
-                Ok(_) => {}
-                Err(Refused::Other(error)) => return Err(error),
-                Err(Refused::Row(error, _)) => {
-                    // Rows that some table has taken already are looked for from now on.
-                    ask = true;
-                    if let Some(alone) = halves.refused(part) {
-                        let (index, reason) = (places[alone], error.to_string());
-                        self.withdraw(&events[index]).await?;
-                        delivery.rejected.push(Rejected { index, code: "row_refused".into(), reason, detail: None });
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Loads events together; how many the tables of kinds had already.
-    async fn part(&mut self, events: &[Arc<Event>], places: &[usize], ask: bool) -> Result<u64, Refused> {
-        let mut targets = Vec::with_capacity(places.len());
-        for place in places {
-            let target = self.known.target(&mut self.found, &events[*place]);
-            targets.push(target.map_err(|Taken(name)| ClickHouseError::Taken { name })?);
-        }
-        let mut planner = Planner::new(&mut self.known.tables, encode::FIT);
-        for (at, (place, target)) in places.iter().zip(&targets).enumerate() {
-            planner.event(u32::try_from(*place).unwrap_or(u32::MAX), &events[*place], target);
-            if at % TURN_EVENTS == TURN_EVENTS - 1 {
-                tokio::task::yield_now().await;
-            }
-        }
-        let groups = planner.finish();
-        self.settle(&groups).await?;
-        let (of_kinds, of_events): (Vec<_>, Vec<_>) =
-            groups.iter().partition(|group| self.known.tables.list[group.table].family.is_of_kind());
-        self.write(&of_events, ask, &mut None).await?;
-        fail::fail_point!("warehouse_between_tables", |_| std::process::abort());
-        let mut there = None;
-        match self.write(&of_kinds, ask, &mut there).await {
-            Err(error) if error.is_of_row() => Err(Refused::Row(error, there)),
-            Err(error) => Err(Refused::Other(error)),
-            Ok(()) => Ok(there.unwrap_or_default()),
-        }
-    }
-
-    async fn violations(&mut self, records: &[&ViolationRecord], ask: bool) -> Result<(), ClickHouseError> {
-        let table = self.known.fixed_table(&mut self.found, Family::Violations);
-        let table = table.map_err(|Taken(name)| ClickHouseError::Taken { name })?;
-        let mut planner = Planner::new(&mut self.known.tables, encode::FIT);
-        for record in records {
-            planner.violation(record, table);
-        }
-        let groups = planner.finish();
-        self.settle(&groups).await?;
-        self.write(&groups.iter().collect::<Vec<_>>(), ask, &mut None).await
-    }
-
-    /// Makes the tables ready for the rows of these groups. When a change must wait, the batch is begun anew without it.
-    async fn settle(&mut self, groups: &[Group<'_>]) -> Result<(), ClickHouseError> {
-        let mut waits = false;
-        for group in groups {
-            let table = &mut self.known.tables.list[group.table];
-            let mut apply = Apply {
-                wire: &self.wire,
-                database: &self.settings.database,
-                table,
-                shapes: &mut self.shapes,
-                notices: &mut self.known.notices,
-            };
-            let refused = apply.run(&group.columns).await;
-            if !matches!(refused, Ok(None)) {
-                self.print = None;
-            }
-            if let Some(refused) = refused? {
-                waits |= self.known.wait(group.table, refused)?;
-            }
-            if let Some(profile) = self.known.profile(group.table) {
-                let table = &self.known.tables.list[group.table];
-                let outcome = view::keep(&self.wire, &self.settings.database, profile, table).await?;
-                if self.known.viewed(group.table, outcome) {
-                    self.print = None;
-                }
-            }
-        }
-        if waits { Err(ClickHouseError::Waits) } else { Ok(()) }
-    }
-
     /// Writes the rows of these groups, some tables at a time. `there` becomes how many of them were there, before any is
     /// written.
-    async fn write(&self, groups: &[&Group<'_>], ask: bool, there: &mut Option<u64>) -> Result<(), ClickHouseError> {
-        let table = |group: &Group<'_>| &self.known.tables.list[group.table];
+    async fn write_groups(
+        &self,
+        tables: &Tables,
+        groups: &[&Group<'_>],
+        there: &mut Option<u64>,
+    ) -> Result<(), ClickHouseError> {
+        let table = |group: &Group<'_>| &tables.list[group.table];
         let mut ids: Vec<Ids> = groups.iter().map(|group| Ids::of(table(group), group)).collect();
-        if ask {
-            self.look_up(groups, &mut ids).await?;
+        if self.ask {
+            self.look_up(tables, groups, &mut ids).await?;
         }
         *there = Some(ids.iter().map(|ids| ids.skipped() as u64).sum());
         let mut crowd = Crowd::default();
@@ -323,12 +150,12 @@ impl Session {
     }
 
     /// Asks the tables which of these rows they have.
-    async fn look_up(&self, groups: &[&Group<'_>], ids: &mut [Ids]) -> Result<(), ClickHouseError> {
+    async fn look_up(&self, tables: &Tables, groups: &[&Group<'_>], ids: &mut [Ids]) -> Result<(), ClickHouseError> {
         let doing = "looking for rows that are there already";
         let mut crowd = Crowd::default();
         for (place, (group, ids)) in groups.iter().zip(&*ids).enumerate() {
             crowd.room().await?;
-            let table = &self.known.tables.list[group.table].name;
+            let table = &tables.list[group.table].name;
             let (wire, query_id) = (Arc::clone(&self.wire), self.query_id(table));
             let sql = format!("SELECT DISTINCT id FROM {} WHERE id IN ids FORMAT RowBinary", self.name(table));
             let asked = ids.bytes().to_vec();
@@ -353,15 +180,101 @@ impl Session {
     fn query_id(&self, table: &str) -> String {
         format!("tidegate/{}/{table}/{}", self.settings.database, self.settings.sync)
     }
+}
+
+impl Loader for ClickHouseLoader {
+    type Error = ClickHouseError;
+    type Catalog = Found;
+    type Encoder = AsPlanned<PART_EVENTS>;
+
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn place(&self) -> String {
+        format!("warehouse {}", self.settings.place)
+    }
+
+    fn failure(&self, error: ClickHouseError) -> Failure {
+        error.failure(&self.settings.place)
+    }
+
+    fn tools(&mut self) -> (&mut Found, &mut Self::Encoder) {
+        (&mut self.found, &mut self.encoder)
+    }
+
+    async fn durable_to(&mut self) -> Result<Option<u64>, ClickHouseError> {
+        if !self.settled {
+            self.places = self.locate().await?;
+        }
+        Ok(if self.places.has_ledger() { self.look().await?.0 } else { None })
+    }
+
+    async fn snapshot(&mut self, _batch: &Batch, known: &mut SchemaCache) -> Result<Snapshot, ClickHouseError> {
+        let durable_to = self.prepare(known).await?;
+        let certain = self.certain.take().is_some_and(|ledger| durable_to == Some(ledger));
+        self.ask = self.settings.look_up == LookUp::Always || !certain;
+        Ok(Snapshot { durable_to, targets: None })
+    }
+
+    async fn apply(
+        &mut self,
+        table: &Table,
+        changes: &Changes,
+        used: &[u32],
+        notices: &mut Vec<String>,
+    ) -> Result<Option<Refusal<ClickHouseError>>, ClickHouseError> {
+        let Self { wire, settings, shapes, .. } = self;
+        let mut apply = Apply { wire, database: &settings.database, table, shapes, notices };
+        let altered = apply.run(changes, used).await;
+        if !matches!(altered, Ok(None)) {
+            self.print = None;
+        }
+        Ok(altered?.and_then(Result::err))
+    }
+
+    async fn view(&mut self, profile: &Profile, table: &Table) -> Result<Outcome, ClickHouseError> {
+        let outcome = view::keep(&self.wire, &self.settings.database, profile, table).await?;
+        if outcome == Outcome::Made {
+            self.print = None;
+        }
+        Ok(outcome)
+    }
+
+    /// A row in the table of a kind says that the one in the event's own table is there.
+    async fn write<'b>(
+        &mut self,
+        piece: Piece<'b, Self>,
+        load: &mut Load<'_, 'b, Self>,
+    ) -> Result<(), Stopped<ClickHouseError>> {
+        let tables = load.tables();
+        let (of_kinds, of_events): (Vec<_>, Vec<_>) =
+            piece.part.iter().partition(|group| tables.list[group.table].family.is_of_kind());
+        let (mut there, mut written) = (None, self.write_groups(tables, &of_events, &mut None).await);
+        if written.is_ok() {
+            fail::fail_point!("warehouse_between_tables", |_| std::process::abort());
+            written = self.write_groups(tables, &of_kinds, &mut there).await;
+        }
+        // Rows that a refused part has left behind are no duplicates when its halves find them.
+        if let Some(there) = there {
+            load.count(&piece.items, there);
+        }
+        match written {
+            Err(error) if error.is_of_row() => {
+                // Rows that some table has taken already are looked for from now on.
+                self.ask = true;
+                Err(Stopped::Part(error))
+            }
+            written => Ok(written?),
+        }
+    }
 
     /// Takes back the row that a refused event has in the table of its name: without a row in the table of its kind it is
     /// nobody's but ours.
-    async fn withdraw(&mut self, event: &Event) -> Result<(), ClickHouseError> {
-        let target =
-            self.known.target(&mut self.found, event).map_err(|Taken(name)| ClickHouseError::Taken { name })?;
-        let Some((own, _)) = target.event else { return Ok(()) };
-        let name = |table: usize| self.name(&self.known.tables.list[table].name);
-        let (own, of_kind, id) = (name(own), name(target.kind), literal(event.message_id()));
+    async fn withdraw(&mut self, event: &Event, target: &Target, tables: &Tables) -> Result<(), ClickHouseError> {
+        let Some((own, _)) = &target.event else { return Ok(()) };
+        let name = |table: usize| self.name(&tables.list[table].name);
+        let (own, of_kind, id) = (name(*own), name(target.kind), literal(event.message_id()));
         let doing = "looking for rows of a refused event";
         let sql = format!(
             "SELECT toUInt64((SELECT count() FROM {own} WHERE id = {id}) > 0 AND (SELECT count() FROM {of_kind} \
@@ -374,5 +287,16 @@ impl Session {
             }
             None => Err(ClickHouseError::Answer { doing }),
         }
+    }
+
+    async fn commit(&mut self, next: u64, notices: &mut Vec<String>) -> Result<(), ClickHouseError> {
+        self.write_ledger(next).await?;
+        self.certain = Some(next);
+        notices.extend(self.left.take());
+        Ok(())
+    }
+
+    fn abandon(&mut self) {
+        *self = Self::new(Arc::clone(&self.settings), Arc::clone(&self.wire));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_warehouse::capabilities::{Capabilities, Flush};
+use tidegate_warehouse::capabilities::{Capabilities, Flush, Steps, Undoes};
 use tidegate_warehouse::evolve::Type;
 
 use super::ddl;
@@ -29,5 +29,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     atomicity: "the batch, all tables",
     latency: "a minute, less when much arrives",
     flush: Flush { events: 50_000, bytes: 64 << 20, age: Duration::from_secs(60) },
+    undoes: Undoes { rows: true, ddl: true },
+    steps: Steps::Together,
     statements: ddl::statements,
 };

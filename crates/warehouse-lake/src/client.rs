@@ -10,16 +10,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
+use tidegate_event::destination::Failure;
 use tidegate_net::WebSettings;
 use tidegate_warehouse::Part;
 use tidegate_warehouse::declared::Declared;
+use tidegate_warehouse::driver::Driver;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
 use tidegate_warehouse::schema_cache::Found;
 use tidegate_warehouse::table::Limits;
 
 use super::error::LakeError;
-use super::load::Session;
+use super::load::LakeLoader;
 use super::store::Store;
 use super::tidy::{self, Tidied};
 
@@ -239,7 +240,7 @@ impl Checked {
     /// The second door; nothing need be reachable.
     #[must_use]
     pub fn open(self) -> Lake {
-        Lake { session: Session::new(Arc::new(self)) }
+        Driver::new(LakeLoader::new(Arc::new(self)))
     }
 
     /// What exists, looked up without changing anything.
@@ -262,26 +263,7 @@ impl Checked {
 }
 
 /// A lake as a destination.
-#[derive(Debug)]
-pub struct Lake {
-    session: Session,
-}
-
-impl Destination for Lake {
-    fn durable_to(&mut self) -> Reply<'_, Option<u64>> {
-        Box::pin(async {
-            let found = self.session.durable_to().await;
-            found.map_err(|error| error.failure(self.session.name()))
-        })
-    }
-
-    fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery> {
-        Box::pin(async move {
-            let done = self.session.deliver(&batch).await;
-            done.map_err(|error| error.failure(self.session.name()))
-        })
-    }
-}
+pub type Lake = Driver<LakeLoader>;
 
 #[cfg(test)]
 mod tests {

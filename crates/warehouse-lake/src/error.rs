@@ -6,12 +6,14 @@
 use std::error::Error;
 use std::io::ErrorKind;
 
-use tidegate_event::destination::{Failure, Rejected};
+use tidegate_event::destination::Failure;
 use tidegate_net::trust::RefusedCertificate;
+use tidegate_warehouse::loader::LoadError;
+use tidegate_warehouse::schema_cache::Taken;
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LakeError {
+pub enum LakeError {
     #[error("{doing}: {source}")]
     Store { doing: &'static str, source: object_store::Error },
     #[error("{doing}: {source}")]
@@ -32,14 +34,14 @@ pub(super) enum LakeError {
     Taken { name: String },
     #[error("others commit to the lake faster than this sync can")]
     Contended,
+    #[error("others have changed the lake so that the batch does not go with it")]
+    Overtaken,
     #[error("the batch took too long to write")]
     Late,
     #[error("a value does not go with the type of column {column} of table {table}")]
     Misfit { table: String, column: String },
     #[error("the settings cannot be used: {problem}")]
     Settings { problem: String },
-    #[error("some events are refused")]
-    Refused { rejected: Vec<Rejected> },
     #[error("a task of the lake ended before its work")]
     Gone,
 }
@@ -54,12 +56,34 @@ pub(super) fn disk(doing: &'static str) -> impl Fn(std::io::Error) -> LakeError 
     move |source| LakeError::Disk { doing, source }
 }
 
+impl From<Taken> for LakeError {
+    fn from(Taken(name): Taken) -> Self {
+        Self::Taken { name }
+    }
+}
+
+impl LoadError for LakeError {
+    /// What a lake does not take is seen before it is written.
+    fn is_of_row(&self) -> bool {
+        false
+    }
+
+    fn is_of_schema(&self) -> bool {
+        matches!(self, Self::Overtaken)
+    }
+
+    fn is_of_session(&self, _reused: bool) -> bool {
+        false
+    }
+
+    fn words(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl LakeError {
     /// The failure to report for the lake at `place`.
     pub(super) fn failure(self, place: &str) -> Failure {
-        if let Self::Refused { rejected } = self {
-            return Failure::Refused { rejected };
-        }
         let reason = format!("lake {place}: {}", self.sentence());
         let advice = match &self {
             Self::Store { source, .. } => store_advice(source, place),
@@ -76,7 +100,7 @@ impl LakeError {
             Self::Format { .. } => Some("use the newer build that wrote the lake last".to_owned()),
             Self::Misfit { .. } => Some("report this: it is an error of tidegate".to_owned()),
             Self::Settings { .. } => Some("correct the settings of the lake".to_owned()),
-            Self::Vanished { .. } | Self::Contended | Self::Late | Self::Gone | Self::Refused { .. } => None,
+            Self::Vanished { .. } | Self::Contended | Self::Overtaken | Self::Late | Self::Gone => None,
         };
         let cause: Option<Box<dyn Error + Send + Sync>> = Some(Box::new(self));
         match advice {

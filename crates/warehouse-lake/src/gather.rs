@@ -6,15 +6,14 @@
 
 use std::collections::HashSet;
 
-use tidegate_event::Kind;
-use tidegate_event::destination::{Batch, Delivery, Rejected};
+use tidegate_event::{Event, Kind, ViolationRecord};
 use tidegate_warehouse::evolve::Type;
-use tidegate_warehouse::row::{Group, Planner};
-use tidegate_warehouse::schema_cache::{Found, SchemaCache};
-use tidegate_warehouse::table::{Family, Table};
+use tidegate_warehouse::loader::{Admit, Chunk as Planned, Encoder};
+use tidegate_warehouse::row::Group;
+use tidegate_warehouse::table::{Changes, Table, Tables};
 
 use super::client::Partition;
-use super::encode::{FIT, Values};
+use super::encode::Values;
 use super::error::LakeError;
 use super::file::Chunk;
 use super::manifest::ColumnEntry;
@@ -22,12 +21,22 @@ use super::manifest::ColumnEntry;
 /// Events planned together.
 const CHUNK_EVENTS: usize = 64;
 
+/// Gathers rows by table, partition and column.
+#[derive(Debug)]
+pub struct Gather(pub Partition);
+
 /// A batch as columns.
-pub(super) struct Gathered {
-    /// As it is once the batch is durable.
-    pub known: SchemaCache,
-    pub tables: Vec<Filled>,
-    pub delivery: Delivery,
+#[derive(Debug, Default)]
+pub struct Gathered<'b> {
+    /// By the table's place.
+    tables: Vec<Vec<Rows>>,
+    /// The tables that get rows.
+    filled: Vec<usize>,
+    /// First of an id within the batch.
+    seen: HashSet<(Kind, &'b str)>,
+    violations: HashSet<&'b str>,
+    /// A value that no column takes.
+    misfit: Option<LakeError>,
 }
 
 /// One table that gets rows.
@@ -53,71 +62,67 @@ pub(super) struct Rows {
     pub chunks: Vec<Option<Chunk>>,
 }
 
-/// Gathers the events of `batch` from offset `skip_below` on.
-pub(super) fn gather(
-    mut known: SchemaCache,
-    found: &mut Found,
-    batch: &Batch,
-    skip_below: u64,
-    partition: Partition,
-) -> Result<Gathered, LakeError> {
-    let (mut delivery, mut rejected) = (Delivery::default(), Vec::new());
-    let mut tables: Vec<Vec<Rows>> = Vec::new();
-    let mut seen: HashSet<(Kind, &str)> = HashSet::new();
-    let mut targets = Vec::with_capacity(CHUNK_EVENTS);
-    let mut first = 0_u32;
-    for events in batch.events.chunks(CHUNK_EVENTS) {
-        targets.clear();
-        for (index, event) in events.iter().enumerate() {
-            let id = event.message_id();
-            let missing = event.body.get("messageId").is_none_or(serde_json::Value::is_null);
-            if event.offset < skip_below || (!id.is_empty() && !seen.insert((event.kind, id))) {
-                delivery.duplicates += 1;
-                targets.push(None);
-            } else if missing {
-                let reason = "the event has no messageId, which is the id of its rows".to_owned();
-                let index = first as usize + index;
-                rejected.push(Rejected { index, code: "row_refused".into(), reason, detail: None });
-                targets.push(None);
-            } else {
-                targets.push(Some(known.target(found, event).map_err(|taken| LakeError::Taken { name: taken.0 })?));
-            }
+impl Encoder for Gather {
+    type Part<'b> = Gathered<'b>;
+
+    const CHUNK_EVENTS: usize = CHUNK_EVENTS;
+    const WHOLE: bool = true;
+
+    fn begin<'b>(&mut self) -> Self::Part<'b> {
+        Gathered::default()
+    }
+
+    fn admit<'b>(&mut self, part: &mut Gathered<'b>, event: &'b Event) -> Admit {
+        let id = event.message_id();
+        if !id.is_empty() && !part.seen.insert((event.kind, id)) {
+            return Admit::Duplicate;
         }
-        let mut planner = Planner::new(&mut known.tables, FIT);
-        for (index, (event, target)) in (first..).zip(events.iter().zip(&targets)) {
-            if let Some(target) = target {
-                planner.event(index, event, target);
-            }
+        match event.body.get("messageId").is_none_or(serde_json::Value::is_null) {
+            true => Admit::Refused("the event has no messageId, which is the id of its rows".to_owned()),
+            false => Admit::Rows,
         }
-        let groups = planner.finish();
-        let at = |row: usize, group: &Group<'_>| {
-            group.rows[row].event.map_or(0, |index| batch.events[index as usize].received_at_us)
+    }
+
+    fn admit_violation<'b>(&mut self, part: &mut Gathered<'b>, record: &'b ViolationRecord) -> bool {
+        part.violations.insert(&record.message_id)
+    }
+
+    fn add<'b>(&mut self, part: &mut Gathered<'b>, tables: &Tables, chunk: Planned<'b>) {
+        let at = |row: usize, group: &Group<'_>| match group.rows[row].event {
+            Some(event) => chunk.batch.events[event as usize].received_at_us,
+            None => chunk.records.get(row).map_or(0, |record| record.received_at_us),
         };
-        spread(&known, &groups, &mut tables, |row, group| key(at(row, group), partition))?;
-        first += u32::try_from(events.len()).unwrap_or(u32::MAX);
+        let spread = spread(tables, &chunk.groups, &mut part.tables, |row, group| key(at(row, group), self.0));
+        part.misfit = part.misfit.take().or(spread.err());
     }
-    if !rejected.is_empty() {
-        return Err(LakeError::Refused { rejected });
+
+    fn is_full(&self, _part: &Gathered<'_>) -> bool {
+        false
     }
-    let mut seen = HashSet::new();
-    let fresh = batch.violations.iter().filter(|record| record.offset >= skip_below);
-    let records: Vec<_> = fresh.filter(|record| seen.insert(&*record.message_id)).collect();
-    for records in records.chunks(CHUNK_EVENTS) {
-        let violations = Family::Violations;
-        let table = known.fixed_table(found, violations).map_err(|taken| LakeError::Taken { name: taken.0 })?;
-        let mut planner = Planner::new(&mut known.tables, FIT);
-        records.iter().for_each(|record| planner.violation(record, table));
-        let groups = planner.finish();
-        spread(&known, &groups, &mut tables, |row, _| key(records[row].received_at_us, partition))?;
+
+    fn end(&mut self, part: &mut Gathered<'_>) {
+        part.filled = (0..part.tables.len()).filter(|at| !part.tables[*at].is_empty()).collect();
     }
-    delivery.delivered = batch.events.len() as u64;
-    let tables = tables
-        .into_iter()
-        .enumerate()
-        .filter(|(_, parts)| !parts.is_empty())
-        .map(|(at, parts)| fill(&mut known, at, parts))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Gathered { known, tables, delivery })
+
+    fn table<'p>(&self, part: &'p Gathered<'_>, at: usize) -> Option<(usize, &'p [u32])> {
+        part.filled.get(at).map(|table| (*table, &[][..]))
+    }
+}
+
+impl Gathered<'_> {
+    /// The tables with their columns as they are for this batch; `changes` tells what was done to each.
+    pub(super) fn filled(
+        mut self,
+        tables: &Tables,
+        mut changes: impl FnMut(&Table) -> Changes,
+    ) -> Result<Vec<Filled>, LakeError> {
+        if let Some(misfit) = self.misfit {
+            return Err(misfit);
+        }
+        let mut fill =
+            |at: usize| fill(&tables.list[at], &changes(&tables.list[at]), std::mem::take(&mut self.tables[at]));
+        self.filled.iter().map(|at| fill(*at)).collect()
+    }
 }
 
 /// Which partition an instant belongs to: days or hours since 1970.
@@ -131,7 +136,7 @@ fn key(at_us: i64, partition: Partition) -> Option<i64> {
 
 /// Copies the rows of `groups` to their parts.
 fn spread<'g>(
-    known: &SchemaCache,
+    known: &Tables,
     groups: &[Group<'g>],
     tables: &mut Vec<Vec<Rows>>,
     partition: impl Fn(usize, &Group<'g>) -> Option<i64>,
@@ -140,7 +145,7 @@ fn spread<'g>(
         if tables.len() <= group.table {
             tables.resize_with(group.table + 1, Vec::new);
         }
-        let table = &known.tables.list[group.table];
+        let table = &known.list[group.table];
         let parts = &mut tables[group.table];
         let mut last = usize::MAX;
         for row in 0..group.rows.len() {
@@ -179,9 +184,7 @@ fn add(table: &Table, group: &Group<'_>, row: usize, rows: &mut Rows) -> Result<
 }
 
 /// Settles the types of a table's columns for this batch.
-fn fill(known: &mut SchemaCache, at: usize, mut parts: Vec<Rows>) -> Result<Filled, LakeError> {
-    let table = &mut known.tables.list[at];
-    let changes = table.changes();
+fn fill(table: &Table, changes: &Changes, mut parts: Vec<Rows>) -> Result<Filled, LakeError> {
     for rows in &mut parts {
         rows.chunks.resize(table.columns.len(), None);
         for (chunk, column) in rows.chunks.iter_mut().zip(&table.columns) {
@@ -196,22 +199,12 @@ fn fill(known: &mut SchemaCache, at: usize, mut parts: Vec<Rows>) -> Result<Fill
     let present = (0..table.columns.len())
         .filter(|place| {
             changes.create
-                || table.columns[*place].declared.is_none()
+                || changes.add.contains(place)
                 || table.base.iter().any(|base| *base as usize == *place)
                 || used(*place)
         })
         .collect();
-    let mut widened = Vec::new();
-    for place in &changes.widen {
-        let column = &table.columns[*place];
-        let (was, is) = (column.declared.map_or("", Type::as_str), column.kind());
-        known.notices.push(format!("column {} of table {} widened from {was} to {is}", column.name, table.name));
-        widened.push(column.name.to_string());
-    }
-    for place in changes.add.into_iter().chain(changes.widen) {
-        table.columns[place].applied();
-    }
-    table.exists = true;
+    let widened = changes.widen.iter().map(|place| table.columns[*place].name.to_string()).collect();
     let columns = table.columns.iter();
     let columns = columns.map(|column| ColumnEntry { name: column.name.to_string(), kind: column.kind() }).collect();
     Ok(Filled { name: table.name.to_string(), columns, widened, parts, present })

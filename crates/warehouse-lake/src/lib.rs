@@ -25,6 +25,8 @@ mod error;
 mod file;
 /// From a batch to columns.
 mod gather;
+/// Manifests, laid onto a root.
+mod lay;
 /// One batch, one commit.
 mod load;
 /// What a lake says of itself.

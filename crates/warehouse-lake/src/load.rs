@@ -6,28 +6,32 @@
 //! (another type for the same column, the same sync twice at once), it begins anew. A batch that comes again, after a
 //! crash or a lost answer, meets its own ledger.
 //!
-//! A [`Session`] remembers what it knows of the lake from batch to batch and forgets it at any failure.
+//! What is known of the lake is remembered from batch to batch and forgotten at any failure.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidegate_event::Kind;
-use tidegate_event::destination::{Batch, Delivery};
+use tidegate_event::destination::{Batch, Failure};
 use tidegate_process::clock;
-use tidegate_warehouse::ledger::{self, LedgerPosition};
+use tidegate_warehouse::capabilities::Capabilities;
+use tidegate_warehouse::driver::Load;
+use tidegate_warehouse::evolve::Type;
+use tidegate_warehouse::loader::{Loader, Piece, Snapshot, Stopped};
 use tidegate_warehouse::name;
-use tidegate_warehouse::schema_cache::{Found, FoundTable, Object, SchemaCache, Told};
-use tidegate_warehouse::table::{Family, OVERFLOW};
-use tidegate_warehouse::waiting::Waiting;
+use tidegate_warehouse::schema_cache::{Found, FoundTable, Object, SchemaCache};
+use tidegate_warehouse::table::{Changes, Family, OVERFLOW, Table};
+use tidegate_warehouse::waiting::{Refusal, Waiting};
 use tokio::task::JoinHandle;
 
+use super::capabilities::CAPABILITIES;
 use super::client::Checked;
 use super::error::LakeError;
-use super::gather::{self, Gathered};
-use super::manifest::{Conflict, Edit, FORMAT, Manifest, Root};
+use super::gather::{Filled, Gather};
+use super::lay::{fetch, lay, pause};
+use super::manifest::{Edit, Manifest, Root};
 use super::stage;
-use super::store::{Put, Store, Tag};
+use super::store::{Put, Tag};
 use super::{tidy, views};
 
 /// How often a batch is laid out anew, or onto a new root, before the sync waits and tries again.
@@ -38,32 +42,38 @@ const TRIES_MAX: u32 = 12;
 struct State {
     root: Root,
     tag: Tag,
-    /// Tables whose columns have been looked up.
-    found: Found,
-    /// Gone while a batch uses it, and after one that others were ahead of.
-    known: Option<SchemaCache>,
+    /// The tables are known, too.
+    is_known: bool,
 }
 
-/// One sync's view of a lake.
-pub(super) struct Session {
+/// A batch whose files are written.
+#[derive(Debug, Default)]
+struct Staged {
+    edits: Vec<Edit>,
+    started_us: i64,
+}
+
+/// One lake, for one sync.
+pub struct LakeLoader {
     settings: Arc<Checked>,
     state: Option<State>,
+    /// Tables whose columns have been looked up.
+    found: Found,
+    gather: Gather,
+    /// What the batch does to tables, by name.
+    changes: HashMap<Box<str>, Changes>,
+    staged: Staged,
+    /// Times that others have been ahead of the batch.
+    overtaken: u32,
     /// By path; they never change.
     manifests: HashMap<String, Arc<Manifest>>,
-    told: Told,
     /// The tables that the views were last written for.
     viewed: Option<BTreeSet<(String, String)>>,
     tidying: Option<JoinHandle<()>>,
     swept_us: i64,
 }
 
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Session {
+impl Drop for LakeLoader {
     fn drop(&mut self) {
         if let Some(tidying) = self.tidying.take() {
             tidying.abort();
@@ -79,90 +89,39 @@ enum Outcome {
     Again,
 }
 
-impl Session {
+impl LakeLoader {
     pub(super) fn new(settings: Arc<Checked>) -> Self {
+        let gather = Gather(settings.settings.partition);
         Self {
             settings,
             state: None,
+            found: Found::default(),
+            gather,
+            changes: HashMap::new(),
+            staged: Staged::default(),
+            overtaken: 0,
             manifests: HashMap::new(),
-            told: Told::default(),
             viewed: None,
             tidying: None,
             swept_us: 0,
         }
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.settings.name
-    }
-
-    pub(super) async fn durable_to(&mut self) -> Result<Option<u64>, LakeError> {
-        // Whoever asks has just begun, or wonders what became of a batch.
-        self.state = None;
-        let state = self.look().await?;
-        let offset = state.root.durable_to(&self.settings.sync);
-        self.state = Some(state);
-        Ok(offset)
-    }
-
-    /// Looks at the lake anew.
-    async fn look(&self) -> Result<State, LakeError> {
-        let (root, tag) = self.settings.store.root().await?;
-        Ok(State { root, tag, found: Found::default(), known: None })
-    }
-
-    pub(super) async fn deliver(&mut self, batch: &Arc<Batch>) -> Result<Delivery, LakeError> {
-        for attempt in 0..TRIES_MAX {
-            let mut state = match self.state.take() {
-                Some(state) => state,
-                None => self.look().await?,
-            };
-            let position = ledger::position(state.root.durable_to(&self.settings.sync), &batch.range);
-            self.prepare(&mut state, batch).await?;
-            let gathered = self.gather(&mut state, batch, &position).await?;
-            let started_us = clock::now_us();
-            let mut edits = self.edits(&state, &gathered);
-            let Gathered { known, tables, mut delivery } = gathered;
-            stage::stage(&self.settings, &self.manifests, tables, &mut edits, batch.range.start).await?;
-            fail::fail_point!("warehouse_after_stage", |_| std::process::abort());
-            let Outcome::Done { alone } = self.commit(&mut state, &edits, &position, started_us).await? else {
-                // What the background does can wait.
-                self.tidying.take().inspect(JoinHandle::abort);
-                pause(attempt).await;
-                continue;
-            };
-            let mut known = known;
-            known.tables.trim();
-            if let Some(gap) = position.gap {
-                let (start, end) = (gap.start, gap.end);
-                known.notices.push(format!("offsets {start} to {end} of the log never reached this warehouse"));
+    /// What is known of the lake; looked at anew where nothing is.
+    async fn state(&mut self) -> Result<&mut State, LakeError> {
+        let state = match self.state.take() {
+            Some(state) => state,
+            None => {
+                let (root, tag) = self.settings.store.root().await?;
+                State { root, tag, is_known: false }
             }
-            delivery.notices = known.fresh_notices(&mut self.told);
-            self.after(&state.root, &edits).await;
-            // What others did to the tables is not known here: the next batch looks anew.
-            if alone {
-                state.known = Some(known);
-                self.state = Some(state);
-            }
-            return Ok(delivery);
-        }
-        Err(LakeError::Contended)
+        };
+        Ok(self.state.insert(state))
     }
 
     /// Looks up the tables that the batch needs.
-    async fn prepare(&mut self, state: &mut State, batch: &Batch) -> Result<(), LakeError> {
-        let schema = &self.settings.schema;
-        if state.known.is_none() {
-            let objects = state.root.of_schema(schema).map(|entry| Object {
-                name: entry.name.clone(),
-                is_table: true,
-                is_event_table: !Family::FIXED.contains(&&*entry.name),
-            });
-            let declared = Arc::clone(&self.settings.declared);
-            // Nothing stands in the way of a manifest.
-            let waiting = Waiting::default();
-            state.known = Some(SchemaCache::new("", objects, self.settings.settings.limits, declared, &waiting));
-        }
+    async fn prepare(&mut self, batch: &Batch) -> Result<(), LakeError> {
+        let Self { settings, state: Some(state), manifests, found, .. } = self else { return Err(LakeError::Gone) };
         let names: BTreeSet<&str> =
             batch.events.iter().filter(|event| event.kind == Kind::Track).filter_map(|event| event.name()).collect();
         let fixed = Family::FIXED.iter().map(|name| (*name).to_owned()).chain([OVERFLOW.to_owned()]);
@@ -171,74 +130,61 @@ impl Session {
             names.into_iter().map(|name| name::table(name, &Family::FIXED)).chain(fixed).chain([unnamed]).collect();
         let missing: Vec<(String, String)> = wanted
             .into_iter()
-            .filter(|name| !state.found.tables.contains_key(name))
-            .filter_map(|name| Some((state.root.table(schema, &name)?.manifest.clone(), name)))
+            .filter(|name| !found.tables.contains_key(name))
+            .filter_map(|name| Some((state.root.table(&settings.schema, &name)?.manifest.clone(), name)))
             .collect();
-        fetch(&self.settings.store, &mut self.manifests, missing.iter().map(|(path, _)| path)).await?;
+        fetch(&settings.store, manifests, missing.iter().map(|(path, _)| path)).await?;
         for (path, name) in missing {
-            let manifest = self.manifests.get(&path).ok_or(LakeError::Vanished { path })?;
-            state.found.tables.insert(name, found_table(manifest));
+            let manifest = manifests.get(&path).ok_or(LakeError::Vanished { path })?;
+            found.tables.insert(name, found_table(manifest));
         }
         Ok(())
     }
 
-    /// Plans the rows and gathers them by column, on a thread where that may take long.
-    async fn gather(
-        &self,
-        state: &mut State,
-        batch: &Arc<Batch>,
-        position: &LedgerPosition,
-    ) -> Result<Gathered, LakeError> {
-        let known = state.known.take().unwrap_or_default();
-        let (found, batch) = (std::mem::take(&mut state.found), Arc::clone(batch));
-        let (skip_below, partition) = (position.skip_below, self.settings.settings.partition);
-        let work = move || (gather::gather(known, &mut found.clone(), &batch, skip_below, partition), found);
-        let (gathered, found) = tokio::task::spawn_blocking(work).await.map_err(|_| LakeError::Gone)?;
-        state.found = found;
-        gathered
+    fn known(&self, root: &Root) -> SchemaCache {
+        let objects = root.of_schema(&self.settings.schema).map(|entry| Object {
+            name: entry.name.clone(),
+            is_table: true,
+            is_event_table: !Family::FIXED.contains(&&*entry.name),
+        });
+        // Nothing stands in the way of a manifest.
+        let (declared, waiting) = (Arc::clone(&self.settings.declared), Waiting::default());
+        SchemaCache::new("", objects, self.settings.settings.limits, declared, &waiting)
     }
 
     /// What the batch does to each table, but for the files.
-    fn edits(&self, state: &State, gathered: &Gathered) -> Vec<Edit> {
-        let edit = |table: &gather::Filled| Edit {
+    fn edits(&self, root: &Root, tables: &[Filled]) -> Vec<Edit> {
+        let edit = |table: &Filled| Edit {
             schema: self.settings.schema.clone(),
-            base: state.root.table(&self.settings.schema, &table.name).map(|entry| entry.manifest.clone()),
+            base: root.table(&self.settings.schema, &table.name).map(|entry| entry.manifest.clone()),
             name: table.name.clone(),
             columns: table.columns.clone(),
             widened: !table.widened.is_empty(),
             ..Edit::default()
         };
-        gathered.tables.iter().map(edit).collect()
+        tables.iter().map(edit).collect()
     }
 
     /// Replaces the root.
-    async fn commit(
-        &mut self,
-        state: &mut State,
-        edits: &[Edit],
-        position: &LedgerPosition,
-        started_us: i64,
-    ) -> Result<Outcome, LakeError> {
+    async fn replace(&mut self, state: &mut State, staged: &Staged, next: u64) -> Result<Outcome, LakeError> {
         let settings = Arc::clone(&self.settings);
         let durable_to = state.root.durable_to(&settings.sync);
-        if durable_to == Some(position.next) && edits.is_empty() {
+        if durable_to == Some(next) && staged.edits.is_empty() {
             return Ok(Outcome::Done { alone: true });
         }
         for attempt in 0..TRIES_MAX {
             // Nobody deletes files of a batch that is younger than that.
-            let age_us = clock::now_us().saturating_sub(started_us);
+            let age_us = clock::now_us().saturating_sub(staged.started_us);
             if u128::try_from(age_us).is_ok_and(|age| age > settings.settings.orphan_age.as_micros() / 2)
                 && !settings.settings.orphan_age.is_zero()
             {
                 return Err(LakeError::Late);
             }
-            let Ok(mut root) = lay(&settings.store, &mut self.manifests, &state.root, edits).await? else {
+            let Ok(mut root) = lay(&settings.store, &mut self.manifests, &state.root, &staged.edits).await? else {
                 return Ok(Outcome::Again);
             };
-            root.advance(&settings.sync, position.next, &root.written_at.clone());
-            fail::fail_point!("warehouse_before_commit", |_| std::process::abort());
+            root.advance(&settings.sync, next, &root.written_at.clone());
             if let Put::Done(tag) = settings.store.put_root(&root, &state.tag).await? {
-                fail::fail_point!("warehouse_after_commit", |_| std::process::abort());
                 (state.root, state.tag) = (root, tag);
                 return Ok(Outcome::Done { alone: attempt == 0 });
             }
@@ -293,82 +239,102 @@ impl Session {
     }
 }
 
-/// The next root: `edits` laid onto the tables of `root`, their new manifests written.
-pub(super) async fn lay(
-    store: &Store,
-    manifests: &mut HashMap<String, Arc<Manifest>>,
-    root: &Root,
-    edits: &[Edit],
-) -> Result<Result<Root, Conflict>, LakeError> {
-    let now_us = clock::now_us();
-    let version = root.version + 1;
-    let commit = clock::uuid();
-    let current = |edit: &Edit| root.table(&edit.schema, &edit.name).map(|entry| entry.manifest.clone());
-    let paths: Vec<String> = edits.iter().filter_map(current).collect();
-    fetch(store, manifests, paths.iter()).await?;
-    let mut next = Root {
-        format: FORMAT,
-        version,
-        written_at: super::encode::instant_text(now_us - now_us.rem_euclid(1_000)),
-        ..root.clone()
-    };
-    let mut puts = tokio::task::JoinSet::new();
-    for edit in edits {
-        let path = current(edit);
-        let before = path.as_deref().and_then(|path| Some((path, &**manifests.get(path)?)));
-        let Ok(manifest) = edit.apply(before, now_us) else { return Ok(Err(Conflict)) };
-        let path = format!("_tidegate/tables/{}/{}/{version:012}-{}.json", edit.schema, edit.name, &commit[..8]);
-        let text =
-            serde_json::to_vec(&manifest).map_err(|source| LakeError::Manifest { path: path.clone(), source })?;
-        next.put(manifest.entry(path.clone()));
-        let (store, at) = (store.clone(), path.clone());
-        manifests.insert(path, Arc::new(manifest));
-        puts.spawn(async move { store.put(&at, text.into()).await });
-        if puts.len() >= stage::REQUESTS_MAX
-            && let Some(put) = puts.join_next().await
-        {
-            put.map_err(|_| LakeError::Gone)??;
-        }
-    }
-    while let Some(put) = puts.join_next().await {
-        put.map_err(|_| LakeError::Gone)??;
-    }
-    next.commit = commit;
-    Ok(Ok(next))
-}
+impl Loader for LakeLoader {
+    type Error = LakeError;
+    type Catalog = Found;
+    type Encoder = Gather;
 
-/// Reads the manifests at `paths` that are not known yet.
-pub(super) async fn fetch(
-    store: &Store,
-    manifests: &mut HashMap<String, Arc<Manifest>>,
-    paths: impl Iterator<Item = &String>,
-) -> Result<(), LakeError> {
-    let missing: Vec<String> = paths.filter(|path| !manifests.contains_key(*path)).cloned().collect();
-    let mut gets = tokio::task::JoinSet::new();
-    let mut left = missing.into_iter();
-    loop {
-        while gets.len() < stage::REQUESTS_MAX
-            && let Some(path) = left.next()
-        {
-            let store = store.clone();
-            gets.spawn(async move {
-                let bytes = store.get(&path).await?;
-                let read = serde_json::from_slice::<Manifest>(&bytes);
-                let manifest = read.map_err(|source| LakeError::Manifest { path: path.clone(), source })?;
-                Ok::<_, LakeError>((path, manifest))
-            });
-        }
-        let Some(got) = gets.join_next().await else { return Ok(()) };
-        let (path, manifest) = got.map_err(|_| LakeError::Gone)??;
-        manifests.insert(path, Arc::new(manifest));
-    }
-}
+    const TRIES_MAX: u32 = TRIES_MAX;
 
-/// Lets others go first, longer each time, and never in step with them.
-pub(super) async fn pause(attempt: u32) {
-    let most_ms = 10_u64 << attempt.min(7);
-    let share = u64::from(u16::from_le_bytes(clock::random()));
-    tokio::time::sleep(Duration::from_micros(most_ms * 1_000 * share / u64::from(u16::MAX))).await;
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn place(&self) -> String {
+        format!("lake {}", self.settings.name)
+    }
+
+    fn failure(&self, error: LakeError) -> Failure {
+        error.failure(&self.settings.name)
+    }
+
+    fn tools(&mut self) -> (&mut Found, &mut Gather) {
+        (&mut self.found, &mut self.gather)
+    }
+
+    async fn durable_to(&mut self) -> Result<Option<u64>, LakeError> {
+        // Whoever asks has just begun, or wonders what became of a batch.
+        self.state = None;
+        let sync = self.settings.sync.clone();
+        Ok(self.state().await?.root.durable_to(&sync))
+    }
+
+    async fn snapshot(&mut self, batch: &Batch, known: &mut SchemaCache) -> Result<Snapshot, LakeError> {
+        self.state().await?;
+        let mut state = self.state.take().ok_or(LakeError::Gone)?;
+        if !state.is_known {
+            (*known, self.found, state.is_known) = (self.known(&state.root), Found::default(), true);
+        }
+        let durable_to = state.root.durable_to(&self.settings.sync);
+        self.state = Some(state);
+        self.prepare(batch).await?;
+        (self.changes, self.staged) = (HashMap::new(), Staged::default());
+        Ok(Snapshot { durable_to, targets: None })
+    }
+
+    /// There is no statement for it: the files of the batch have the new columns, and those that have a narrower one are
+    /// written anew in its commit.
+    async fn apply(
+        &mut self,
+        table: &Table,
+        changes: &Changes,
+        _used: &[u32],
+        notices: &mut Vec<String>,
+    ) -> Result<Option<Refusal<LakeError>>, LakeError> {
+        for at in &changes.widen {
+            let column = &table.columns[*at];
+            notices.push(table.widened(*at, column.declared.map_or("", Type::as_str), column.kind().as_str()));
+        }
+        self.changes.insert(table.name.clone(), changes.clone());
+        Ok(None)
+    }
+
+    /// Writes the files of the batch, which nobody can see yet.
+    async fn write<'b>(
+        &mut self,
+        piece: Piece<'b, Self>,
+        load: &mut Load<'_, 'b, Self>,
+    ) -> Result<(), Stopped<LakeError>> {
+        let changes = std::mem::take(&mut self.changes);
+        let of = |table: &Table| changes.get(&table.name).cloned().unwrap_or_default();
+        let tables = piece.part.filled(load.tables(), of)?;
+        let root = self.state.as_ref().map(|state| &state.root).ok_or(LakeError::Gone)?;
+        let (mut edits, started_us) = (self.edits(root, &tables), clock::now_us());
+        stage::stage(&self.settings, &self.manifests, tables, &mut edits, load.batch().range.start).await?;
+        fail::fail_point!("warehouse_after_stage", |_| std::process::abort());
+        self.staged = Staged { edits, started_us };
+        Ok(())
+    }
+
+    async fn commit(&mut self, next: u64, _notices: &mut Vec<String>) -> Result<(), LakeError> {
+        let (mut state, staged) = (self.state.take().ok_or(LakeError::Gone)?, std::mem::take(&mut self.staged));
+        let Outcome::Done { alone } = self.replace(&mut state, &staged, next).await? else {
+            // What the background does can wait.
+            self.tidying.take().inspect(JoinHandle::abort);
+            pause(self.overtaken).await;
+            self.overtaken += 1;
+            return Err(LakeError::Overtaken);
+        };
+        self.overtaken = 0;
+        self.after(&state.root, &staged.edits).await;
+        // What others did to the tables is not known here: the next batch looks anew.
+        self.state = Some(state).filter(|_| alone);
+        Ok(())
+    }
+
+    fn abandon(&mut self) {
+        self.state = None;
+    }
 }
 
 fn found_table(manifest: &Manifest) -> FoundTable {

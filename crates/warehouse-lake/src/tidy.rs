@@ -14,7 +14,7 @@ use super::client::{Checked, Settings};
 use super::ddl;
 use super::error::LakeError;
 use super::file;
-use super::load::{fetch, lay, pause};
+use super::lay::{fetch, lay, pause};
 use super::manifest::{Edit, FileEntry, Manifest, Root};
 use super::stage;
 use super::store::Put;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_warehouse::capabilities::{Capabilities, Flush};
+use tidegate_warehouse::capabilities::{Capabilities, Flush, Steps, Undoes};
 use tidegate_warehouse::evolve::Type;
 
 use super::ddl;
@@ -33,5 +33,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     atomicity: "the batch, all tables",
     latency: "a second, or 20,000 events",
     flush: Flush { events: 20_000, bytes: 32 << 20, age: Duration::from_secs(1) },
+    undoes: Undoes { rows: true, ddl: true },
+    steps: Steps::AddThenWiden,
     statements: ddl::statements,
 };

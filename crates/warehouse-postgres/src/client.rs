@@ -5,20 +5,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
+use tidegate_event::destination::Failure;
 use tidegate_warehouse::Part;
 use tidegate_warehouse::declared::Declared;
+use tidegate_warehouse::driver::Driver;
 use tidegate_warehouse::ledger;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
 use tidegate_warehouse::rights::Right;
-use tidegate_warehouse::schema_cache::{Found, Told};
+use tidegate_warehouse::schema_cache::Found;
 use tidegate_warehouse::table::Limits;
-use tidegate_warehouse::waiting::{ROUNDS_MAX, Waiting};
+use tidegate_warehouse::waiting::Waiting;
 
 use super::address::Address;
 use super::catalog;
 use super::error::{Place, PostgresError};
-use super::load::Session;
+use super::load::PostgresLoader;
 use super::rights;
 use super::wire::Wire;
 
@@ -119,7 +120,7 @@ impl Checked {
     /// The second door.
     #[must_use]
     pub fn open(self) -> PostgresWarehouse {
-        PostgresWarehouse { settings: Arc::new(self), session: None, told: Told::default() }
+        Driver::new(PostgresLoader::new(Arc::new(self)))
     }
 
     /// What exists, looked up without changing anything.
@@ -152,89 +153,4 @@ impl Checked {
 }
 
 /// A PostgreSQL server as a destination.
-pub struct PostgresWarehouse {
-    settings: Arc<Checked>,
-    /// Gone after a failure, and while a call is under way; the next call connects anew.
-    session: Option<Session>,
-    told: Told,
-}
-
-impl std::fmt::Debug for PostgresWarehouse {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PostgresWarehouse").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
-/// Whether another try at once, over another connection, may do better.
-fn is_of_this_link(error: &PostgresError, reused: bool) -> bool {
-    error.is_of_change() || (reused && error.is_of_connection())
-}
-
-impl PostgresWarehouse {
-    /// The session, and whether it has been used before.
-    async fn session(&mut self) -> Result<(Session, bool), PostgresError> {
-        match self.session.take().filter(Session::is_open) {
-            Some(session) => Ok((session, true)),
-            None => Ok((Session::open(&self.settings).await?, false)),
-        }
-    }
-
-    async fn durable(&mut self) -> Result<Option<u64>, PostgresError> {
-        let (mut session, reused) = self.session().await?;
-        let mut durable = session.durable_to().await;
-        if let Err(error) = &durable
-            && is_of_this_link(error, reused)
-        {
-            session = Session::open(&self.settings).await?;
-            durable = session.durable_to().await;
-        }
-        let durable = durable?;
-        self.session = Some(session);
-        Ok(durable)
-    }
-
-    async fn load(&mut self, batch: &Batch) -> Result<Delivery, PostgresError> {
-        let (mut session, mut reused) = self.session().await?;
-        let (mut again, mut rounds) = (false, 0);
-        let delivery = loop {
-            let error = match session.deliver(batch, &mut self.told).await {
-                Ok(delivery) => break Ok(delivery),
-                Err(error) => error,
-            };
-            let waits = matches!(error, PostgresError::Waits) && rounds < ROUNDS_MAX;
-            let refused = error.is_of_row() && !session.is_careful();
-            if !waits && (again || !(refused || is_of_this_link(&error, reused))) {
-                break Err(error);
-            }
-            // The ledger tells whether the first try came through after all. The first connection ends before, for its
-            // transaction may hold what the second needs.
-            let careful = refused || session.is_careful();
-            session.close().await;
-            session = Session::open(&self.settings).await?;
-            if careful {
-                session.beware();
-            }
-            (again, reused, rounds) = (again || !waits, false, rounds + u32::from(waits));
-        };
-        match delivery {
-            Ok(delivery) => {
-                self.session = Some(session);
-                Ok(delivery)
-            }
-            Err(error) => {
-                session.close().await;
-                Err(error)
-            }
-        }
-    }
-}
-
-impl Destination for PostgresWarehouse {
-    fn durable_to(&mut self) -> Reply<'_, Option<u64>> {
-        Box::pin(async { self.durable().await.map_err(|error| error.failure(&self.settings.place)) })
-    }
-
-    fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery> {
-        Box::pin(async move { self.load(&batch).await.map_err(|error| error.failure(&self.settings.place)) })
-    }
-}
+pub type PostgresWarehouse = Driver<PostgresLoader>;

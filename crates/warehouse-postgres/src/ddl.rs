@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 use tidegate_warehouse::table::{Changes, Column, Family, ID, Table};
-use tidegate_warehouse::waiting::{Applied, Refusal};
+use tidegate_warehouse::waiting::Refusal;
 
 use super::encode;
 use super::error::PostgresError;
@@ -50,51 +50,21 @@ pub(super) fn statements(table: &Table, schema: &str) -> Vec<String> {
     additions(&name, table, &changes).into_iter().chain(widenings(&name, table, &changes)).collect()
 }
 
-/// Makes the server's table what `table` shall be; says so of columns that widened, and of changes that others are in the
-/// way of, which leave nothing behind. A change begins with what is to go `before` it.
+/// Makes these changes of the server's table, all or none; says so of columns that widened. Others in the way of a change
+/// leave nothing of it behind. A change begins with what is to go `before` it.
 pub(super) async fn apply(
-    wire: &Wire,
-    table: &mut Table,
-    before: &Before,
-) -> Result<Applied<PostgresError>, PostgresError> {
-    let changes = table.changes();
-    let mut applied = Applied { notices: Vec::new(), refused: Vec::new() };
-    if changes.create {
-        let name = qualified(&wire.schema, &table.name);
-        let sql = additions(&name, table, &changes).unwrap_or_default();
-        wire.run("creating a table", &sql).await?;
-        done(table, &changes, &mut applied.notices);
-        return Ok(applied);
-    }
-    let add = Changes { add: changes.add, ..Changes::default() };
-    let widen = Changes { widen: changes.widen, ..Changes::default() };
-    for changes in [add, widen].into_iter().filter(|changes| !changes.is_empty()) {
-        let Err(refused) = alter((wire, before), table, &changes, &mut applied.notices).await? else { continue };
-        if refused.columns.len() == 1 || refused.error.is_of_table() {
-            applied.refused.push(refused);
-            continue;
-        }
-        // One of several is the cause, and the others need not wait with it.
-        for changes in changes.alone() {
-            let altered = alter((wire, before), table, &changes, &mut applied.notices).await?;
-            applied.refused.extend(altered.err());
-        }
-    }
-    Ok(applied)
-}
-
-type Altered = Result<(), Refusal<PostgresError>>;
-
-/// Makes these changes, all or none.
-async fn alter(
     (wire, before): (&Wire, &Before),
-    table: &mut Table,
+    table: &Table,
     changes: &Changes,
     notices: &mut Vec<String>,
-) -> Result<Altered, PostgresError> {
+) -> Result<Option<Refusal<PostgresError>>, PostgresError> {
     let name = qualified(&wire.schema, &table.name);
     let widened = widenings(&name, table, changes).map(|sql| format!("{}{sql}", before.drop));
     let sql = additions(&name, table, changes).or(widened).unwrap_or_default();
+    if changes.create {
+        wire.run("creating a table", &sql).await?;
+        return Ok(None);
+    }
     wire.run("setting a savepoint", "SAVEPOINT tidegate_table").await?;
     let altered = match changes.widen.is_empty() {
         true => wire.run("adding columns", &format!("{}{sql}", before.lock)).await,
@@ -103,28 +73,23 @@ async fn alter(
     match altered {
         Ok(()) => {
             wire.run("releasing a savepoint", "RELEASE SAVEPOINT tidegate_table").await?;
-            done(table, changes, notices);
-            Ok(Ok(()))
+            notices.extend(changes.widen.iter().map(|at| widened_notice(table, *at)));
+            Ok(None)
         }
         Err(error) if error.is_of_alteration() => {
             wire.run("going back to a savepoint", "ROLLBACK TO SAVEPOINT tidegate_table").await?;
-            Ok(Err(Refusal { columns: changes.columns().collect(), statement: sql, error }))
+            let (columns, whole) = (changes.columns().collect(), error.is_of_table());
+            Ok(Some(Refusal { columns, statement: sql, whole, error }))
         }
         Err(error) => Err(error),
     }
 }
 
-/// The changes have been made.
-fn done(table: &mut Table, changes: &Changes, notices: &mut Vec<String>) {
-    for column in changes.widen.iter().map(|at| &table.columns[*at]) {
-        let (was, wanted) = (column.declared.map_or("", encode::declared), encode::declared(column.kind()));
-        let was = if column.redeclare { "a type that would alter values" } else { was };
-        notices.push(format!("column {} of table {} widened from {was} to {wanted}", column.name, table.name));
-    }
-    for at in changes.columns() {
-        table.columns[at].applied();
-    }
-    table.exists = true;
+fn widened_notice(table: &Table, at: usize) -> String {
+    let column = &table.columns[at];
+    let was = column.declared.map_or("", encode::declared);
+    let was = if column.redeclare { "a type that would alter values" } else { was };
+    table.widened(at, was, encode::declared(column.kind()))
 }
 
 fn additions(name: &str, table: &Table, changes: &Changes) -> Option<String> {

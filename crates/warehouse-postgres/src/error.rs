@@ -4,7 +4,8 @@
 
 use std::path::PathBuf;
 
-use tidegate_event::destination::{Failure, Rejected};
+use tidegate_event::destination::Failure;
+use tidegate_warehouse::loader::LoadError;
 use tidegate_warehouse::schema_cache::Taken;
 use tokio_postgres::error::DbError;
 
@@ -12,7 +13,7 @@ use super::ddl::quoted;
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PostgresError {
+pub enum PostgresError {
     #[error("{doing}: {}", spoken(source))]
     Server { doing: &'static str, source: tokio_postgres::Error },
     #[error("{doing}: no answer within {seconds} s")]
@@ -21,10 +22,8 @@ pub(super) enum PostgresError {
     Taken { name: String },
     #[error("the tables are altered faster than they can be read")]
     Restless,
-    #[error("changes of tables must wait for others")]
-    Waits,
-    #[error("some events are refused")]
-    Refused { rejected: Vec<Rejected> },
+    #[error("the connection is gone")]
+    Gone,
     #[error("the ledger holds an offset that is no offset")]
     Ledger,
     #[error("the settings cannot be used: {problem}")]
@@ -78,6 +77,33 @@ pub(super) struct Place {
 
 const UNIQUE: &str = "23505";
 
+impl LoadError for PostgresError {
+    /// Said while rows were copied.
+    fn is_of_row(&self) -> bool {
+        let code = self.code();
+        // Data, constraints, a limit of a row, and what a trigger raises.
+        code.starts_with("22") || code.starts_with("23") || code == "54000" || code == "P0001"
+    }
+
+    fn is_of_schema(&self) -> bool {
+        // Something is gone, there already, of another type; a plan or a key was in the way of two who made the same.
+        let known = ["42P01", "42703", "42P07", "42701", "42710", "42804", "3F000", "42P06", "23505"];
+        known.contains(&self.code()) || self.db().is_some_and(|db| db.message().contains("concurrently"))
+    }
+
+    /// A connection that is new and fails at once will not do better a moment later.
+    fn is_of_session(&self, reused: bool) -> bool {
+        reused && self.is_of_connection()
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Server { source, .. } => spoken(source),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl PostgresError {
     fn db(&self) -> Option<&DbError> {
         match self {
@@ -98,20 +124,6 @@ impl PostgresError {
     /// Whether the row does not fit a page, even with its long values elsewhere.
     pub(super) fn is_of_width(&self) -> bool {
         self.code() == "54000"
-    }
-
-    /// Said while rows were copied: whether the server refused a row, and would take others.
-    pub(super) fn is_of_row(&self) -> bool {
-        let code = self.code();
-        // Data, constraints, a limit of a row, and what a trigger raises.
-        code.starts_with("22") || code.starts_with("23") || code == "54000" || code == "P0001"
-    }
-
-    /// Whether somebody else has altered what was known of the tables, so that another look may help.
-    pub(super) fn is_of_change(&self) -> bool {
-        // Something is gone, there already, of another type; a plan or a key was in the way of two who made the same.
-        let known = ["42P01", "42703", "42P07", "42701", "42710", "42804", "3F000", "42P06", "23505"];
-        known.contains(&self.code()) || self.db().is_some_and(|db| db.message().contains("concurrently"))
     }
 
     /// Said of a statement that alters a table: whether somebody else is in its way, or a rule of theirs, and rows can be
@@ -145,19 +157,8 @@ impl PostgresError {
         }
     }
 
-    /// What the server refused in its own words.
-    pub(super) fn words(&self) -> String {
-        match self {
-            Self::Server { source, .. } => spoken(source),
-            other => other.to_string(),
-        }
-    }
-
     /// The failure to report.
     pub(super) fn failure(self, place: &Place) -> Failure {
-        if let Self::Refused { rejected } = self {
-            return Failure::Refused { rejected };
-        }
         let reason = format!("warehouse {}: {self}", place.shown);
         let advice = self.advice(place);
         let cause: Option<Box<dyn std::error::Error + Send + Sync>> = Some(Box::new(self));
@@ -174,7 +175,7 @@ impl PostgresError {
                 Some(db) => advice_of_code(db, place),
                 None => advice_of_connection(source),
             },
-            Self::Slow { .. } | Self::Restless | Self::Waits | Self::Refused { .. } => None,
+            Self::Slow { .. } | Self::Restless | Self::Gone => None,
             Self::Taken { name } => Some(format!(
                 "rename {name}, or give the sync a schema of its own (`schema: ...`); {} is taken by something else",
                 quoted(name)

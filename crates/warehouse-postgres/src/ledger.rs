@@ -6,11 +6,12 @@
 //! build that comes back makes another one in the old place; then both are read, and the later offset counts.
 
 use tidegate_warehouse::ledger;
+use tidegate_warehouse::loader::LoadError;
 use tokio_postgres::types::{ToSql, Type as Sql};
 
 use super::ddl::{self, qualified, quoted};
 use super::error::PostgresError;
-use super::load::Session;
+use super::session::Session;
 
 type Parameter<'p> = (&'p (dyn ToSql + Sync), Sql);
 

@@ -37,7 +37,7 @@ mod load;
 mod part;
 /// Passwords from a file.
 mod pgpass;
-/// What is done when rows are refused.
+/// Other ways for rows that are refused.
 mod recover;
 /// What the role may do.
 mod rights;
@@ -45,6 +45,8 @@ mod rights;
 mod capabilities;
 /// Whom to trust.
 mod tls;
+/// One connection, and what is known through it.
+mod session;
 /// The views of the latest traits.
 mod view;
 /// The connection, and what is said over it.
@@ -52,5 +54,5 @@ mod wire;
 
 pub use address::{Address, Environment, VARIABLES};
 pub use capabilities::CAPABILITIES;
-pub use client::{PostgresWarehouse, Settings};
+pub use client::{Checked, PostgresWarehouse, Settings};
 pub use ddl::quoted;

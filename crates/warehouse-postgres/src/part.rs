@@ -1,8 +1,7 @@
 //! Rows on their way: as much of a batch as is copied at once.
 //!
 //! A part holds whole events, both rows of each, as the text that COPY reads. Which of its rows are copied is decided
-//! afterwards, by their places: a stretch of events, without the rows whose key is there already. Nothing is encoded
-//! twice, and nothing is copied in memory.
+//! afterwards, by their places: without the rows whose key is there already. Nothing is copied in memory.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -10,13 +9,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_warehouse::evolve::Scalar;
+use tidegate_warehouse::loader::{Chunk, Encoder};
 use tidegate_warehouse::row::Group;
-use tidegate_warehouse::table::{ID, Table};
+use tidegate_warehouse::table::{ID, Table, Tables};
 
 use super::ddl::{qualified, quoted};
 use super::encode::{encode, unescaped};
 use super::wire::Copy;
 
+/// Events planned together: few enough to be in the processor's cache when they are encoded.
+const CHUNK_EVENTS: usize = 64;
+/// Text of one part. Two are in memory at a time.
+const PART_BYTES: usize = 4 << 20;
 /// No value.
 const NULL: &[u8] = b"\\N";
 
@@ -32,15 +36,25 @@ pub(super) struct Shape {
 }
 
 /// The shapes of all tables, kept from batch to batch.
-#[derive(Debug, Default)]
-pub(super) struct Shapes {
+#[derive(Debug)]
+pub struct Shapes {
+    schema: String,
     by_table: HashMap<usize, Arc<Shape>>,
 }
 
 impl Shapes {
+    pub(super) fn new(schema: &str) -> Self {
+        Self { schema: schema.to_owned(), by_table: HashMap::new() }
+    }
+
+    /// The tables are looked at anew.
+    pub(super) fn clear(&mut self) {
+        self.by_table.clear();
+    }
+
     /// A shape that has all columns that the group fills. Those of earlier groups are kept, so that optional fields do not
     /// make a new statement each time, until they are too many.
-    fn of(&mut self, schema: &str, table: &Table, group: &Group<'_>) -> Arc<Shape> {
+    fn of(&mut self, table: &Table, group: &Group<'_>) -> Arc<Shape> {
         let most = 2 * group.columns.len() + 16;
         let kept = self.by_table.get(&group.table).filter(|shape| shape.columns.len() <= most);
         if let Some(shape) = kept
@@ -60,7 +74,7 @@ impl Shapes {
             places[*column as usize] = Some(place);
         }
         let names: Vec<String> = columns.iter().map(|column| quoted(&table.columns[*column as usize].name)).collect();
-        let name = qualified(schema, &table.name);
+        let name = qualified(&self.schema, &table.name);
         let sql = format!("COPY {name} ({}) FROM STDIN", names.join(", ")).into();
         let shape = Arc::new(Shape { columns, places, table: name, sql });
         self.by_table.insert(group.table, Arc::clone(&shape));
@@ -103,11 +117,6 @@ impl Run {
         &text[..memchr::memchr2(b'\t', b'\n', text).unwrap_or(text.len())]
     }
 
-    fn within(&self, events: &Range<usize>) -> Range<usize> {
-        let place = |event: usize| self.rows.partition_point(|row| (row.event as usize) < event);
-        place(events.start)..place(events.end)
-    }
-
     fn push(&mut self, event: u32, group: &Group<'_>, row: usize, cells: &mut Vec<Option<usize>>) {
         let shape = &*self.shape;
         let filled = group.row(row);
@@ -145,25 +154,54 @@ impl Run {
 
 /// Whole events of a batch, ready to be copied.
 #[derive(Debug, Default)]
-pub(super) struct Part {
-    /// Which events of the batch.
-    pub(super) events: Range<usize>,
+pub struct Part {
     pub(super) runs: Vec<Run>,
+    /// The tables that it has rows for, in order.
+    tables: Vec<usize>,
     /// By table: the run that further rows go to.
     open: HashMap<usize, usize>,
-    pub(super) bytes: usize,
+    bytes: usize,
     cells: Vec<Option<usize>>,
 }
 
-impl Part {
-    /// Nothing yet of these events.
-    pub(super) fn of(events: Range<usize>) -> Self {
-        Self { events, ..Self::default() }
+impl Encoder for Shapes {
+    type Part<'b> = Part;
+
+    const CHUNK_EVENTS: usize = CHUNK_EVENTS;
+
+    fn begin<'b>(&mut self) -> Self::Part<'b> {
+        Part::default()
     }
 
+    fn add<'b>(&mut self, part: &mut Part, tables: &Tables, chunk: Chunk<'b>) {
+        for group in &chunk.groups {
+            part.add(self, &tables.list[group.table], group, chunk.items.start);
+        }
+    }
+
+    fn is_full(&self, part: &Part) -> bool {
+        part.bytes >= PART_BYTES
+    }
+
+    fn end(&mut self, part: &mut Part) {
+        for run in &mut part.runs {
+            run.sealed = Bytes::from(std::mem::take(&mut run.text));
+        }
+        part.open.clear();
+        part.tables = part.runs.iter().map(|run| run.table).collect();
+        part.tables.sort_unstable();
+        part.tables.dedup();
+    }
+
+    fn table<'p>(&self, part: &'p Part, at: usize) -> Option<(usize, &'p [u32])> {
+        part.tables.get(at).map(|table| (*table, &[][..]))
+    }
+}
+
+impl Part {
     /// Appends the rows of a group; rows that are no event's count from `first`.
-    pub(super) fn add(&mut self, schema: &str, shapes: &mut Shapes, table: &Table, group: &Group<'_>, first: usize) {
-        let shape = shapes.of(schema, table, group);
+    fn add(&mut self, shapes: &mut Shapes, table: &Table, group: &Group<'_>, first: usize) {
+        let shape = shapes.of(table, group);
         let at = match self.open.get(&group.table) {
             Some(at) if Arc::ptr_eq(&self.runs[*at].shape, &shape) => *at,
             _ => {
@@ -183,39 +221,23 @@ impl Part {
         self.bytes += run.text.len() - before;
     }
 
-    /// No row comes any more.
-    pub(super) fn seal(&mut self) {
-        for run in &mut self.runs {
-            run.sealed = Bytes::from(std::mem::take(&mut run.text));
-        }
-        self.open.clear();
-    }
-
-    /// The tables that it has rows for.
-    pub(super) fn tables(&self) -> Vec<usize> {
-        let mut tables: Vec<usize> = self.runs.iter().map(|run| run.table).collect();
-        tables.sort_unstable();
-        tables.dedup();
-        tables
-    }
-
     /// Events with a row that takes more than `width` of a page.
     pub(super) fn wide(&self, width: u32) -> HashSet<usize> {
         let rows = self.runs.iter().flat_map(|run| &run.rows);
         rows.filter(|row| row.width > width).map(|row| row.event as usize).collect()
     }
 
-    /// What is to be copied of these events.
-    pub(super) fn copies(&self, events: &Range<usize>) -> Vec<Copy> {
+    /// What is to be copied.
+    pub(super) fn copies(&self) -> Vec<Copy> {
         let mut copies = Vec::with_capacity(self.runs.len());
         for run in &self.runs {
             let mut rows = Vec::new();
             let mut stretch: Option<Range<usize>> = None;
-            for row in run.within(events) {
-                if run.rows[row].skip {
+            for (at, row) in run.rows.iter().enumerate() {
+                if row.skip {
                     rows.extend(stretch.take());
                 } else {
-                    stretch.get_or_insert(run.start(row)..0).end = run.rows[row].end;
+                    stretch.get_or_insert(run.start(at)..0).end = row.end;
                 }
             }
             rows.extend(stretch);
@@ -232,21 +254,21 @@ impl Part {
         &self.runs[run].shape.table
     }
 
-    /// The keys of these events' rows in run number `run`.
-    pub(super) fn keys(&self, run: usize, events: &Range<usize>) -> Vec<String> {
+    /// The keys of the rows in run number `run`.
+    pub(super) fn keys(&self, run: usize) -> Vec<String> {
         let run = &self.runs[run];
-        run.within(events).map(|row| unescaped(run.key(row))).collect()
+        (0..run.rows.len()).map(|row| unescaped(run.key(row))).collect()
     }
 
-    /// Notes which rows of these events are not to be copied: those found (by run, numbers among its keys), and those
-    /// whose key came before among these events. How many are rows of a kind's table.
-    pub(super) fn skip(&mut self, events: &Range<usize>, found: &[HashSet<usize>]) -> u64 {
+    /// Notes which rows are not to be copied: those found (by run, numbers among its keys), and those whose key came
+    /// before. How many are rows of a kind's table.
+    pub(super) fn skip(&mut self, found: &[HashSet<usize>]) -> u64 {
         let mut seen: HashSet<(usize, Bytes)> = HashSet::new();
         let mut skipped = 0;
         for (run, found) in self.runs.iter_mut().zip(found) {
-            for (at, row) in run.within(events).enumerate() {
+            for row in 0..run.rows.len() {
                 let key = run.sealed.slice_ref(run.key(row));
-                let skip = found.contains(&at) || !(key == NULL || seen.insert((run.table, key)));
+                let skip = found.contains(&row) || !(key == NULL || seen.insert((run.table, key)));
                 run.rows[row].skip = skip;
                 skipped += u64::from(skip && run.is_of_kind);
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_warehouse::capabilities::{Capabilities, Flush};
+use tidegate_warehouse::capabilities::{Capabilities, Flush, Steps, Undoes};
 use tidegate_warehouse::evolve::Type;
 
 use super::ddl;
@@ -28,6 +28,8 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     atomicity: "the batch, all tables",
     latency: "about a minute",
     flush: FLUSH_STAGED,
+    undoes: Undoes { rows: true, ddl: false },
+    steps: Steps::AddThenWiden,
     statements: ddl::statements,
 };
 
@@ -41,5 +43,6 @@ pub const CAPABILITIES_STREAMING: Capabilities = Capabilities {
     atomicity: "each table by itself",
     latency: "about ten seconds",
     flush: FLUSH_STREAMING,
+    undoes: Undoes { rows: false, ddl: false },
     ..CAPABILITIES
 };

@@ -20,13 +20,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 use tidegate_warehouse::evolve::Type;
+use tidegate_warehouse::ledger;
 use tidegate_warehouse::schema_cache::{Found, FoundTable};
 use tidegate_warehouse::table::{Changes, Column, Table};
-use tidegate_warehouse::waiting::{Applied, Refusal};
+use tidegate_warehouse::waiting::Refusal;
 
 use super::answer::Answer;
 use super::encode;
 use super::error::SnowflakeError;
+use super::ledger::LEDGER;
 use super::session::Session;
 
 const NEW: &str = "$NEW";
@@ -59,8 +61,13 @@ impl Place {
         format!("{}.{}", self.schema_sql(), quoted(name))
     }
 
+    /// The place beside the tables, for what is the router's own.
+    pub(super) fn beside(&self) -> Self {
+        Self { schema: ledger::beside(&self.schema, true), ..self.clone() }
+    }
+
     pub(super) fn ledger(&self) -> String {
-        self.sql("_tidegate_ledger")
+        self.sql(LEDGER)
     }
 
     /// The stage that files of all syncs go to.
@@ -95,27 +102,6 @@ pub(super) fn exact(name: &str) -> String {
 /// Text as SQL spells it.
 pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-}
-
-/// Makes what every sync of the schema needs, and this sync's row of the ledger.
-pub(super) async fn prepare(session: &mut Session, place: &Place, sync: &str) -> Result<(), SnowflakeError> {
-    let what = "preparing the schema";
-    let (ledger, sync) = (place.ledger(), literal(sync));
-    for sql in [
-        format!("CREATE SCHEMA IF NOT EXISTS {}", place.schema_sql()),
-        format!("CREATE STAGE IF NOT EXISTS {} ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')", place.stage()),
-        format!(
-            "CREATE TABLE IF NOT EXISTS {ledger} (\"SYNC\" VARCHAR NOT NULL, \"LOG_OFFSET\" NUMBER(38,0) NOT NULL, \
-             \"UPDATED_AT\" TIMESTAMP_TZ(6) NOT NULL)"
-        ),
-        format!(
-            "INSERT INTO {ledger} (\"SYNC\", \"LOG_OFFSET\", \"UPDATED_AT\") SELECT {sync}, -1, CURRENT_TIMESTAMP() \
-             WHERE NOT EXISTS (SELECT 1 FROM {ledger} WHERE \"SYNC\" = {sync})"
-        ),
-    ] {
-        session.run(what, &sql).await?;
-    }
-    Ok(())
 }
 
 /// Everything that has a name in the schema.
@@ -236,76 +222,32 @@ pub(super) fn is_as_known(table: &Table, found: Option<&FoundTable>) -> bool {
     table.exists && known == is
 }
 
-/// Makes the table what it shall be; says so of columns that widened, and of changes that something is in the way of.
+/// Makes these changes of the table; says so of columns that widened. The first statement is the one that somebody may be in
+/// the way of, and leaves nothing behind then.
 pub(super) async fn apply(
-    session: &mut Session,
-    place: &Place,
-    table: &mut Table,
-) -> Result<Applied<SnowflakeError>, SnowflakeError> {
-    let changes = table.changes();
-    let mut applied = Applied { notices: Vec::new(), refused: Vec::new() };
-    if changes.create {
-        for sql in statements_at(&place.sql(&table.name), table, &changes) {
-            session.run("creating a table", &sql).await?;
-        }
-        done(table, &changes, &mut applied.notices);
-        return Ok(applied);
-    }
-    let add = Changes { add: changes.add, ..Changes::default() };
-    let widen = Changes { widen: changes.widen, ..Changes::default() };
-    for changes in [add, widen].into_iter().filter(|changes| !changes.is_empty()) {
-        match alter(session, place, table, &changes, &mut applied.notices).await? {
-            Ok(()) => {}
-            Err(refused) if refused.columns.len() == 1 => applied.refused.push(refused),
-            // One of several is the cause, and the others need not wait with it.
-            Err(_) => {
-                for changes in changes.alone() {
-                    let altered = alter(session, place, table, &changes, &mut applied.notices).await?;
-                    applied.refused.extend(altered.err());
-                }
-            }
-        }
-    }
-    Ok(applied)
-}
-
-type Altered = Result<(), Refusal<SnowflakeError>>;
-
-/// Makes these changes of an existing table. The first statement is the one that somebody may be in the way of, and leaves
-/// nothing behind then.
-async fn alter(
-    session: &mut Session,
-    place: &Place,
-    table: &mut Table,
+    (session, place): (&mut Session, &Place),
+    table: &Table,
     changes: &Changes,
     notices: &mut Vec<String>,
-) -> Result<Altered, SnowflakeError> {
+) -> Result<Option<Refusal<SnowflakeError>>, SnowflakeError> {
+    let what = if changes.create { "creating a table" } else { "changing a table" };
     let statements = statements_at(&place.sql(&table.name), table, changes);
     for (step, sql) in statements.iter().enumerate() {
-        match session.run("changing a table", sql).await {
-            Err(error) if step == 0 && error.is_of_alteration() => {
-                let statement = statements.join("; ");
-                return Ok(Err(Refusal { columns: changes.columns().collect(), statement, error }));
+        match session.run(what, sql).await {
+            Err(error) if step == 0 && !changes.create && error.is_of_alteration() => {
+                let (columns, statement) = (changes.columns().collect(), statements.join("; "));
+                return Ok(Some(Refusal { columns, statement, whole: false, error }));
             }
             answered => answered?,
         };
     }
-    done(table, changes, notices);
-    Ok(Ok(()))
-}
-
-/// The changes have been made.
-fn done(table: &mut Table, changes: &Changes, notices: &mut Vec<String>) {
-    for column in changes.widen.iter().map(|at| &table.columns[*at]) {
+    for at in &changes.widen {
+        let column = &table.columns[*at];
         if let Some(was) = column.declared.filter(|was| *was != column.kind()) {
-            let (was, wanted) = (encode::declared(was), encode::declared(column.kind()));
-            notices.push(format!("column {} of table {} widened from {was} to {wanted}", column.name, table.name));
+            notices.push(table.widened(*at, encode::declared(was), encode::declared(column.kind())));
         }
     }
-    for at in changes.columns() {
-        table.columns[at].applied();
-    }
-    table.exists = true;
+    Ok(None)
 }
 
 /// The statements that make the table what it shall be, as an operator would run them.

@@ -3,13 +3,14 @@
 //! Every error becomes a [`Failure`] in [`SnowflakeError::failure`], which alone decides between trying again and stopping.
 //! Snowflake's own words are kept; requests, whose headers hold secrets, are never shown.
 
-use tidegate_event::destination::{Failure, Rejected};
+use tidegate_event::destination::Failure;
 use tidegate_net::trust::RefusedCertificate;
+use tidegate_warehouse::loader::LoadError;
 use tidegate_warehouse::schema_cache::Taken;
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SnowflakeError {
+pub enum SnowflakeError {
     #[error("{doing}: {source}")]
     Http { doing: &'static str, source: reqwest::Error },
     #[error("{doing}: Snowflake answers with HTTP status {status}{}", shown(.body))]
@@ -17,9 +18,6 @@ pub(super) enum SnowflakeError {
     /// Snowflake understood and refused.
     #[error("{doing}: {message} (code {code:06})")]
     Refused { doing: &'static str, code: u32, message: String },
-    /// Rows that are refused for themselves, and how many events of the batch were there already before.
-    #[error("some events are refused")]
-    Rows { rejected: Vec<Rejected>, duplicates: u64 },
     #[error("{doing}: the answer cannot be read: {problem}")]
     Answer { doing: &'static str, problem: String },
     #[error("{doing}: no result after {seconds} seconds")]
@@ -28,8 +26,6 @@ pub(super) enum SnowflakeError {
     Upload { problem: String, lasting: bool },
     #[error("{name} exists but is not a table of this warehouse")]
     Taken { name: String },
-    #[error("changes of tables must wait for others")]
-    Waits,
     #[error("somebody has altered table {table}")]
     Altered { table: String },
     #[error("the ledger moved or a file was not loaded as a whole")]
@@ -59,27 +55,41 @@ impl From<Taken> for SnowflakeError {
     }
 }
 
+impl LoadError for SnowflakeError {
+    /// Snowflake refused a value, and would take others.
+    fn is_of_row(&self) -> bool {
+        matches!(self, Self::Refused { code: 100_000..=100_999, .. })
+    }
+
+    fn is_of_schema(&self) -> bool {
+        match self {
+            Self::Altered { .. } | Self::Fenced | Self::Channel { .. } => true,
+            // Does not exist, exists already, invalid identifier, wrong number of columns.
+            Self::Refused { code, .. } => matches!(code, 904 | 1430 | 2002 | 2003 | 2025 | 2043 | 2049 | 2057 | 22_000),
+            _ => false,
+        }
+    }
+
+    /// A new one may end in the middle of its first batch too.
+    fn is_of_session(&self, _reused: bool) -> bool {
+        match self {
+            Self::Refused { code, .. } => matches!(code, 390_104 | 390_110..=390_115 | 390_195 | 390_303 | 390_318),
+            Self::Status { status, .. } => *status == 401,
+            _ => false,
+        }
+    }
+
+    fn words(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl SnowflakeError {
     /// Whether the far side may or may not have done what it was asked: the same request may be sent again.
     pub(super) fn is_of_the_way(&self) -> bool {
         match self {
             Self::Http { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 429 | 502 | 503 | 504),
-            _ => false,
-        }
-    }
-
-    /// Whether Snowflake refused a value, and would take others.
-    pub(super) fn is_of_row(&self) -> bool {
-        matches!(self, Self::Refused { code: 100_000..=100_999, .. })
-    }
-
-    /// Whether what is known of the tables is out of date.
-    pub(super) fn is_of_schema(&self) -> bool {
-        match self {
-            Self::Altered { .. } | Self::Fenced | Self::Channel { .. } => true,
-            // Does not exist, exists already, invalid identifier, wrong number of columns.
-            Self::Refused { code, .. } => matches!(code, 904 | 1430 | 2002 | 2003 | 2025 | 2043 | 2049 | 2057 | 22_000),
             _ => false,
         }
     }
@@ -93,23 +103,11 @@ impl SnowflakeError {
 
     /// Said of a view: whether Snowflake does not make it, and rows can be written all the same.
     pub(super) fn is_of_a_view(&self) -> bool {
-        matches!(self, Self::Refused { code, .. } if *code < 300_000) && !self.is_of_session()
-    }
-
-    /// Whether the session is over and another login may help.
-    pub(super) fn is_of_session(&self) -> bool {
-        match self {
-            Self::Refused { code, .. } => matches!(code, 390_104 | 390_110..=390_115 | 390_195 | 390_303 | 390_318),
-            Self::Status { status, .. } => *status == 401,
-            _ => false,
-        }
+        matches!(self, Self::Refused { code, .. } if *code < 300_000) && !self.is_of_session(true)
     }
 
     /// The failure to report for the warehouse of this name.
     pub(super) fn failure(self, warehouse: &str) -> Failure {
-        if let Self::Rows { rejected, .. } = self {
-            return Failure::Refused { rejected };
-        }
         let reason = format!("warehouse {warehouse}: {self}");
         let advice = self.advice();
         let cause: Option<Box<dyn std::error::Error + Send + Sync>> = Some(Box::new(self));
@@ -123,7 +121,6 @@ impl SnowflakeError {
     fn advice(&self) -> Option<String> {
         let advice = match self {
             Self::Refused { code, .. } => return refused(*code).map(str::to_owned),
-            Self::Rows { .. } => return None,
             Self::Status { status, .. } => match status {
                 400 => "report the answer: the request was not understood",
                 403 => {

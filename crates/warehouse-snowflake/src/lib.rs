@@ -2,7 +2,7 @@
 //!
 //! Nouns: **settings** (what an operator may say), a **session** (somebody logged in), a **stage** (where files are put),
 //! the **load table** (one sync's rows before they are merged), a **channel** (one sync's stream into one table), the
-//! **ledger** (`_TIDEGATE_LEDGER`, in each schema).
+//! **ledger** (`_TIDEGATE_LEDGER`, in a schema beside that of the tables).
 //!
 //! Two ways of loading. *Staged*, the usual one: the rows of a batch become one file, which is put into an internal stage
 //! and copied into the load table; then one transaction moves the ledger and the rows of all tables. *Streaming*: see
@@ -41,6 +41,8 @@ mod error;
 mod http;
 /// The token that a key pair signs.
 mod jwt;
+/// Where the ledger is.
+mod ledger;
 /// One batch by way of a file.
 mod load;
 /// From a batch to rows.

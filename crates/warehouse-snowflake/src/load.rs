@@ -1,136 +1,23 @@
 //! One batch by way of a file: staged, copied, merged in one transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::ops::Range;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tidegate_event::destination::{Batch, Delivery, Rejected};
 use tidegate_process::clock;
-use tidegate_warehouse::bisect::Bisect;
-use tidegate_warehouse::ledger;
-use tidegate_warehouse::schema_cache::{Found, SchemaCache};
+use tidegate_warehouse::driver::Load;
+use tidegate_warehouse::loader::{LoadError, Piece, Stopped};
+use tidegate_warehouse::schema_cache::Found;
 use tidegate_warehouse::table::Table;
 
-use super::client::{Link, SnowflakeWarehouse};
-use super::ddl::{self, literal, quoted};
+use super::client::{Link, SnowflakeLoader};
+use super::ddl::{Place, literal, quoted};
 use super::encode;
 use super::error::SnowflakeError;
-use super::http::Http;
-use super::plan::{self, Part, Plan};
-use super::session::Session;
-use super::settings::Checked;
+use super::plan;
 use super::stage;
-
-/// How far the sync has come by the ledger.
-pub(super) async fn ledger(session: &mut Session, checked: &Checked) -> Result<Option<u64>, SnowflakeError> {
-    let sql = format!(
-        "SELECT MAX(\"LOG_OFFSET\")::VARCHAR FROM {} WHERE \"SYNC\" = {}",
-        checked.place.ledger(),
-        literal(&checked.sync)
-    );
-    let what = "reading the ledger";
-    let answer = match session.run(what, &sql).await {
-        // No database, no schema, no ledger: the sync was never here. If the database is missing, the first batch says so.
-        Err(SnowflakeError::Refused { code: 2_003 | 2_043, .. }) => return Ok(None),
-        other => other?.texts(what)?,
-    };
-    match answer.rows.first().and_then(|row| row.first()).and_then(Option::as_deref) {
-        None | Some("-1") => Ok(None),
-        Some(offset) => offset.parse().map(Some).map_err(|_| SnowflakeError::Ledger),
-    }
-}
-
-/// Makes what is missing of the schema, the ledger and the knowledge of tables.
-pub(super) async fn ready<'l>(
-    link: &'l mut Link,
-    checked: &Checked,
-) -> Result<&'l mut (Found, SchemaCache), SnowflakeError> {
-    let place = &checked.place;
-    if !link.is_prepared {
-        ddl::prepare(&mut link.session, place, &checked.sync).await?;
-        // Files that a crash has left; nobody waits for them to go.
-        let _ = link.session.run("tidying the stage", &format!("REMOVE @{}/{}/", place.stage(), place.tag)).await;
-        link.is_prepared = true;
-    }
-    let known = match link.known.take() {
-        Some(known) => known,
-        None => {
-            let found = ddl::find(&mut link.session, place).await?;
-            let (limits, declared) = (checked.settings.limits, checked.declared.clone());
-            let known = SchemaCache::new("", found.objects(), limits, declared, &checked.waiting);
-            (found, known)
-        }
-    };
-    Ok(link.known.insert(known))
-}
-
-/// Makes a batch durable.
-pub(super) async fn deliver(
-    warehouse: &SnowflakeWarehouse,
-    link: &mut Link,
-    batch: &Batch,
-) -> Result<Delivery, SnowflakeError> {
-    let checked = &*warehouse.checked;
-    ready(link, checked).await?;
-    let session = &mut link.session;
-    let Some((found, known)) = &mut link.known else { return Err(SnowflakeError::Fenced) };
-    let durable_to = ledger(session, checked).await?;
-    let position = ledger::position(durable_to, &batch.range);
-    if let Some(gap) = position.gap {
-        let (start, end) = (gap.start, gap.end);
-        known.notices.push(format!("offsets {start} to {end} of the log never reached this warehouse"));
-    }
-    let plan = Plan::new(found, known, batch, position.skip_below)?;
-    plan.settle(session, known, checked).await?;
-    let move_from = durable_to.map_or_else(|| "-1".to_owned(), |offset| offset.to_string());
-    let mut loading = Loading {
-        session,
-        known,
-        plan: &plan,
-        checked,
-        http: &warehouse.http,
-        range: (batch.range.start, batch.range.end),
-        from: move_from,
-        to: position.next,
-    };
-    let len = batch.events.len();
-    let mut delivery = Delivery { duplicates: plan.skipped(), ..Delivery::default() };
-    let nobody = BTreeSet::new();
-    let all = Part { events: 0..len, without: &nobody, violations: true };
-    delivery.duplicates += match loading.load(&all, End::Commit).await {
-        Err(trouble) if trouble.is_of_row() => {
-            let rejected = loading.search(len).await?;
-            if rejected.is_empty() {
-                return Err(trouble);
-            }
-            return Err(SnowflakeError::Rows { rejected, duplicates: 0 });
-        }
-        other => other?,
-    };
-    delivery.delivered = len as u64;
-    Ok(delivery)
-}
-
-/// How a transaction ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Commit,
-    /// It was only to be seen whether the rows are taken.
-    Rollback,
-}
-
-struct Loading<'l, 'b> {
-    session: &'l mut Session,
-    known: &'l mut SchemaCache,
-    plan: &'l Plan<'b>,
-    checked: &'l Checked,
-    http: &'l Http,
-    range: (u64, u64),
-    /// What the ledger says, and shall say.
-    from: String,
-    to: u64,
-}
 
 /// Rows packed into a file.
 struct File {
@@ -139,132 +26,152 @@ struct File {
     by_table: BTreeMap<usize, u64>,
 }
 
-impl Loading<'_, '_> {
-    /// Loads a part of the batch; answers how many events of it were there already.
-    async fn load(&mut self, part: &Part<'_>, end: End) -> Result<u64, SnowflakeError> {
-        let file = self.pack(part)?;
-        let by_table = file.by_table.clone();
-        let rows = file.rows;
+type Batched<'l, 'b> = Load<'l, 'b, SnowflakeLoader>;
+
+impl SnowflakeLoader {
+    /// Brings a batch as far as its commit. A part of it is only tried, to see whether its rows are taken: it is rolled back,
+    /// for a statement that changes a table would commit it.
+    pub(super) async fn write_staged<'b>(
+        &mut self,
+        piece: Piece<'b, Self>,
+        load: &mut Batched<'_, 'b>,
+    ) -> Result<(), Stopped<SnowflakeError>> {
+        let file = pack(&mut self.found, load, &piece.items).await?;
+        let (by_table, rows) = (file.by_table.clone(), file.rows);
         if rows > 0 {
-            self.stage(file).await?;
+            self.stage(file, load).await?;
         }
         fail::fail_point!("warehouse_after_stage", |_| std::process::abort());
-        self.session.in_transaction = true;
-        let done = self.transact(&by_table, rows, end).await;
-        match &done {
-            Ok(_) => self.session.in_transaction = false,
-            Err(SnowflakeError::Refused { .. } | SnowflakeError::Fenced) => {
-                if self.session.run("rolling back", "ROLLBACK").await.is_ok() {
-                    self.session.in_transaction = false;
+        let (session, _) = self.session()?;
+        session.in_transaction = true;
+        let mut done = self.transact(&piece, &by_table, load).await;
+        if !load.is_whole(&piece.items) {
+            done = done.and(Err(None));
+        }
+        let (session, _) = self.session()?;
+        match done {
+            Ok(duplicates) => {
+                load.count(&piece.items, duplicates);
+                if let Some(link) = &mut self.link {
+                    link.loaded = rows;
                 }
+                Ok(())
             }
-            // Dropped with the session.
-            Err(_) => {}
-        }
-        let duplicates = done?;
-        if rows > 0 {
-            let sql = format!("DROP TABLE IF EXISTS {}", self.checked.place.load());
-            // What is committed is committed; the table is made anew for the next file.
-            let _ = self.session.run("tidying up", &sql).await;
-        }
-        Ok(duplicates)
-    }
-
-    /// Finds the events with values that Snowflake refuses. Every trial is a load that is rolled back.
-    async fn search(&mut self, len: usize) -> Result<Vec<Rejected>, SnowflakeError> {
-        let (mut halves, mut rejected, nobody) = (Bisect::of(len), Vec::new(), BTreeSet::new());
-        while let Some(events) = halves.next_part() {
-            let part = Part { events: events.clone(), without: &nobody, violations: false };
-            let trouble = match self.load(&part, End::Rollback).await {
-                Err(trouble) if trouble.is_of_row() => trouble,
-                other => {
-                    other?;
-                    continue;
+            Err(None) => {
+                session.run("rolling back", "ROLLBACK").await?;
+                session.in_transaction = false;
+                Ok(())
+            }
+            Err(Some(error)) => {
+                let is_refused = matches!(error, SnowflakeError::Refused { .. } | SnowflakeError::Fenced);
+                if is_refused && session.run("rolling back", "ROLLBACK").await.is_ok() {
+                    session.in_transaction = false;
                 }
-            };
-            if let Some(index) = halves.refused(events) {
-                let reason = trouble.to_string();
-                rejected.push(Rejected { index, code: "row_refused".into(), reason, detail: None });
+                // Else it is dropped with the session.
+                Err(if error.is_of_row() { Stopped::Part(error) } else { Stopped::Of(error) })
             }
         }
-        Ok(rejected)
-    }
-
-    fn pack(&mut self, part: &Part<'_>) -> Result<File, SnowflakeError> {
-        let mut out = GzEncoder::new(Vec::new(), Compression::fast());
-        let (mut rows, mut by_table) = (0_u64, BTreeMap::<usize, u64>::new());
-        let unwritten = |error: std::io::Error| SnowflakeError::Upload { problem: error.to_string(), lasting: false };
-        self.plan.rows(self.known, part, |table, row| {
-            write!(out, "{{\"_t\":\"{}\",\"_s\":\"{rows}\"", row.table).map_err(unwritten)?;
-            plan::members(&mut out, table, row.cells, false).map_err(unwritten)?;
-            out.write_all(b"}\n").map_err(unwritten)?;
-            rows += 1;
-            *by_table.entry(row.table).or_default() += 1;
-            Ok(())
-        })?;
-        Ok(File { bytes: out.finish().map_err(unwritten)?, rows, by_table })
     }
 
     /// Brings a file into the empty table for it.
-    async fn stage(&mut self, file: File) -> Result<(), SnowflakeError> {
-        let place = &self.checked.place;
-        let (load, stage) = (place.load(), place.stage());
+    async fn stage(&mut self, file: File, load: &Batched<'_, '_>) -> Result<(), Stopped<SnowflakeError>> {
+        let range = &load.batch().range;
+        let http = self.account.http.clone();
+        let (session, place) = self.own()?;
+        let (table, stage) = (place.load(), place.stage());
         let unique: String = clock::uuid().chars().take(8).collect();
-        let name = format!("{}-{}-{unique}.json.gz", self.range.0, self.range.1);
-        let sql = format!("CREATE OR REPLACE TRANSIENT TABLE {load} (\"R\" VARIANT)");
-        self.session.run("making the table for a file", &sql).await?;
-        stage::put(self.session, self.http, &stage, &place.tag, &name, file.bytes).await?;
+        let name = format!("{}-{}-{unique}.json.gz", range.start, range.end);
+        let sql = format!("CREATE OR REPLACE TRANSIENT TABLE {table} (\"R\" VARIANT)");
+        session.run("making the table for a file", &sql).await?;
+        stage::put(session, &http, &stage, &place.tag, &name, file.bytes).await?;
         let sql = format!(
-            "COPY INTO {load} FROM @{stage}/{}/{name} FILE_FORMAT = (TYPE = JSON COMPRESSION = GZIP) \
+            "COPY INTO {table} FROM @{stage}/{}/{name} FILE_FORMAT = (TYPE = JSON COMPRESSION = GZIP) \
              ON_ERROR = ABORT_STATEMENT FORCE = FALSE PURGE = TRUE",
             place.tag
         );
-        self.session.run("copying a file", &sql).await?;
-        Ok(())
+        match session.run("copying a file", &sql).await {
+            Err(error) if error.is_of_row() => Err(Stopped::Part(error)),
+            copied => Ok(copied.map(drop)?),
+        }
     }
 
-    async fn transact(&mut self, by_table: &BTreeMap<usize, u64>, rows: u64, end: End) -> Result<u64, SnowflakeError> {
-        let place = &self.checked.place;
-        self.session.run("beginning a transaction", "BEGIN").await?;
+    /// Begins a transaction, moves the ledger in it and writes the rows; how many events were there already.
+    async fn transact(
+        &mut self,
+        piece: &Piece<'_, Self>,
+        by_table: &BTreeMap<usize, u64>,
+        load: &Batched<'_, '_>,
+    ) -> Result<u64, Option<SnowflakeError>> {
+        let Self { account, link: Some(Link { session, home: Some(home), .. }), .. } = self else {
+            return Err(Some(SnowflakeError::Fenced));
+        };
+        let (own, checked, position) = (&home.place, &account.checked, load.position());
+        session.run("beginning a transaction", "BEGIN").await?;
         // First of all, for it takes the lock that loads of this schema queue for; what they read after is settled.
-        let whole = match rows {
+        let whole = match by_table.values().sum::<u64>() {
             0 => String::new(),
-            _ => format!(" AND (SELECT COUNT(*) FROM {}) = {rows}", place.load()),
+            rows => format!(" AND (SELECT COUNT(*) FROM {}) = {rows}", own.load()),
         };
         let sql = format!(
             "UPDATE {} SET \"LOG_OFFSET\" = {}, \"UPDATED_AT\" = CURRENT_TIMESTAMP() WHERE \"SYNC\" = {} AND \
              \"LOG_OFFSET\" = {}{whole}",
-            place.ledger(),
-            self.to,
-            literal(&self.checked.sync),
-            self.from
+            own.ledger(),
+            position.next,
+            literal(&checked.sync),
+            position.durable_to.map_or_else(|| "-1".to_owned(), |offset| offset.to_string()),
         );
-        if self.session.run("writing the ledger", &sql).await?.count() != Some(1) {
-            return Err(SnowflakeError::Fenced);
+        if session.run("writing the ledger", &sql).await?.count() != Some(1) {
+            return Err(Some(SnowflakeError::Fenced));
         }
         let mut duplicates = 0;
-        for (place, rows) in by_table {
-            let table = &self.known.tables.list[*place];
-            let columns = self.plan.columns.get(place).into_iter().flatten().copied();
-            let sql = insert(&self.checked.place, table, *place, columns);
-            let written = self.session.run("writing rows", &sql).await?.count().unwrap_or(*rows);
+        for (number, rows) in by_table {
+            let table = &load.tables().list[*number];
+            let sql = insert((&checked.place, own), table, *number, piece.part.columns(*number).iter().copied());
+            let written = session.run("writing rows", &sql).await?.count().unwrap_or(*rows);
             if table.family.is_of_kind() {
                 duplicates += rows.saturating_sub(written);
             }
         }
-        if end == End::Rollback {
-            self.session.run("rolling back", "ROLLBACK").await?;
-            return Ok(duplicates);
-        }
-        fail::fail_point!("warehouse_before_commit", |_| std::process::abort());
-        self.session.run("committing a batch", "COMMIT").await?;
-        fail::fail_point!("warehouse_after_commit", |_| std::process::abort());
         Ok(duplicates)
+    }
+
+    pub(super) async fn commit_staged(&mut self) -> Result<(), SnowflakeError> {
+        let (session, _) = self.session()?;
+        if !session.in_transaction {
+            return Err(SnowflakeError::Fenced);
+        }
+        session.run("committing a batch", "COMMIT").await?;
+        session.in_transaction = false;
+        let rows = self.link.as_mut().map_or(0, |link| std::mem::take(&mut link.loaded));
+        let (session, own) = self.own()?;
+        if rows > 0 {
+            let sql = format!("DROP TABLE IF EXISTS {}", own.load());
+            // What is committed is committed; the table is made anew for the next file.
+            let _ = session.run("tidying up", &sql).await;
+        }
+        Ok(())
     }
 }
 
+/// The rows of these items as a file.
+async fn pack(found: &mut Found, load: &mut Batched<'_, '_>, items: &Range<usize>) -> Result<File, SnowflakeError> {
+    let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+    let (mut rows, mut by_table) = (0_u64, BTreeMap::<usize, u64>::new());
+    let unwritten = |error: std::io::Error| SnowflakeError::Upload { problem: error.to_string(), lasting: false };
+    plan::rows(load, found, items, |table, row| {
+        write!(out, "{{\"_t\":\"{}\",\"_s\":\"{rows}\"", row.table).map_err(unwritten)?;
+        plan::members(&mut out, table, row.cells, false).map_err(unwritten)?;
+        out.write_all(b"}\n").map_err(unwritten)?;
+        rows += 1;
+        *by_table.entry(row.table).or_default() += 1;
+        Ok(())
+    })
+    .await?;
+    Ok(File { bytes: out.finish().map_err(unwritten)?, rows, by_table })
+}
+
 /// The statement that moves one table's rows: the first of each id, where the id is not there yet.
-fn insert(place: &ddl::Place, table: &Table, number: usize, columns: impl Iterator<Item = u32>) -> String {
+fn insert((place, own): (&Place, &Place), table: &Table, number: usize, columns: impl Iterator<Item = u32>) -> String {
     let (mut names, mut values) = (Vec::new(), Vec::new());
     for column in columns {
         let column = &table.columns[column as usize];
@@ -281,6 +188,6 @@ fn insert(place: &ddl::Place, table: &Table, number: usize, columns: impl Iterat
         names.join(", "),
         from.join(", "),
         values.join(", "),
-        place.load()
+        own.load()
     )
 }

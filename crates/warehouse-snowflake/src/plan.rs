@@ -5,167 +5,107 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use tidegate_event::destination::Batch;
-use tidegate_warehouse::row::{Cell, Group, Planner};
-use tidegate_warehouse::schema_cache::{Found, SchemaCache};
-use tidegate_warehouse::table::{Family, Table, Target};
+use tidegate_warehouse::driver::Load;
+use tidegate_warehouse::loader::{Chunk, Encoder};
+use tidegate_warehouse::row::{Cell, Group};
+use tidegate_warehouse::schema_cache::Found;
+use tidegate_warehouse::table::{Table, Tables};
 
-use super::ddl;
+use super::client::SnowflakeLoader;
 use super::encode;
 use super::error::SnowflakeError;
-use super::session::Session;
-use super::settings::Checked;
-use super::view;
 
 /// Events whose cells are in memory at once.
 const CHUNK_EVENTS: usize = 256;
 
-/// Which rows of a batch are meant.
-#[derive(Debug, Clone)]
-pub(super) struct Part<'p> {
-    pub(super) events: Range<usize>,
-    /// Events that were refused.
-    pub(super) without: &'p BTreeSet<usize>,
-    pub(super) violations: bool,
+/// The first reading.
+#[derive(Debug, Default)]
+pub struct Columns;
+
+/// Which columns of which tables the batch fills.
+#[derive(Debug, Default)]
+pub struct Part {
+    found: BTreeMap<usize, BTreeSet<u32>>,
+    pub(super) tables: Vec<(usize, Vec<u32>)>,
 }
 
-/// A batch and the tables of its events.
-pub(super) struct Plan<'b> {
-    batch: &'b Batch,
-    skip_below: u64,
-    /// `None` for events that are there already.
-    targets: Vec<Option<Target>>,
-    violations: Option<usize>,
-    /// Columns that the batch fills, by table.
-    pub(super) columns: BTreeMap<usize, BTreeSet<u32>>,
+impl Part {
+    /// The columns of table number `table` that are filled.
+    pub(super) fn columns(&self, table: usize) -> &[u32] {
+        let found = self.tables.binary_search_by_key(&table, |(table, _)| *table);
+        found.map_or(&[], |at| &self.tables[at].1)
+    }
+}
+
+impl Encoder for Columns {
+    type Part<'b> = Part;
+
+    const CHUNK_EVENTS: usize = CHUNK_EVENTS;
+    const WHOLE: bool = true;
+
+    fn begin<'b>(&mut self) -> Self::Part<'b> {
+        Part::default()
+    }
+
+    fn add<'b>(&mut self, part: &mut Part, _tables: &Tables, chunk: Chunk<'b>) {
+        for group in chunk.groups {
+            part.found.entry(group.table).or_default().extend(&group.columns);
+        }
+    }
+
+    fn is_full(&self, _part: &Part) -> bool {
+        false
+    }
+
+    fn end(&mut self, part: &mut Part) {
+        let found = std::mem::take(&mut part.found);
+        part.tables = found.into_iter().map(|(table, columns)| (table, columns.into_iter().collect())).collect();
+    }
+
+    fn table<'p>(&self, part: &'p Part, at: usize) -> Option<(usize, &'p [u32])> {
+        part.tables.get(at).map(|(table, columns)| (*table, &**columns))
+    }
 }
 
 /// One row as it is written.
-pub(super) struct Row<'r, 'a> {
+pub(super) struct Row<'r, 'b> {
     pub(super) table: usize,
     pub(super) event: Option<usize>,
     /// Of the log.
     pub(super) offset: u64,
-    pub(super) id: &'a str,
-    pub(super) cells: &'r [Cell<'a>],
+    pub(super) id: &'b str,
+    pub(super) cells: &'r [Cell<'b>],
 }
 
-impl<'b> Plan<'b> {
-    /// Reads the batch for the first time.
-    pub(super) fn new(
-        found: &mut Found,
-        known: &mut SchemaCache,
-        batch: &'b Batch,
-        skip_below: u64,
-    ) -> Result<Self, SnowflakeError> {
-        let mut targets = Vec::with_capacity(batch.events.len());
-        for event in &batch.events {
-            let is_fresh = event.offset >= skip_below;
-            targets.push(if is_fresh { Some(known.target(found, event)?) } else { None });
+fn row<'r, 'b>(chunk: &'r Chunk<'b>, group: &'r Group<'b>, at: usize) -> Row<'r, 'b> {
+    let event = group.rows[at].event.map(|event| event as usize);
+    let (offset, id) = match event {
+        Some(event) => {
+            let event = &chunk.batch.events[event];
+            (event.offset, event.body.get("messageId").and_then(|id| id.as_str()).unwrap_or_default())
         }
-        let fresh = batch.violations.iter().any(|record| record.offset >= skip_below);
-        let violations = if fresh { Some(known.fixed_table(found, Family::Violations)?) } else { None };
-        let mut plan = Self { batch, skip_below, targets, violations, columns: BTreeMap::new() };
-        let mut columns: BTreeMap<usize, BTreeSet<u32>> = BTreeMap::new();
-        let nobody = BTreeSet::new();
-        let all = Part { events: 0..batch.events.len(), without: &nobody, violations: true };
-        plan.groups(known, &all, |_, groups| {
-            for group in groups {
-                columns.entry(group.table).or_default().extend(&group.columns);
-            }
-            Ok(())
-        })?;
-        plan.columns = columns;
-        Ok(plan)
-    }
+        None => chunk.records.get(at).map_or((0, ""), |record| (record.offset, &*record.message_id)),
+    };
+    Row { table: group.table, event, offset, id, cells: group.row(at) }
+}
 
-    /// Events that are there already.
-    pub(super) fn skipped(&self) -> u64 {
-        self.targets.iter().filter(|target| target.is_none()).count() as u64
-    }
-
-    /// Looks whether the tables are as they are remembered, and makes them what they shall be. When a change must wait, the
-    /// batch is begun anew without it.
-    pub(super) async fn settle(
-        &self,
-        session: &mut Session,
-        known: &mut SchemaCache,
-        checked: &Checked,
-    ) -> Result<(), SnowflakeError> {
-        let mut waits = false;
-        for place in self.columns.keys() {
-            let table = &mut known.tables.list[*place];
-            let found = ddl::describe(session, &checked.place, &table.name).await?;
-            if !ddl::is_as_known(table, found.as_ref()) {
-                return Err(SnowflakeError::Altered { table: table.name.to_string() });
-            }
-            let applied = ddl::apply(session, &checked.place, table).await?;
-            known.notices.extend(applied.notices);
-            waits |= known.wait(*place, applied.refused)?;
-            if let Some(profile) = known.profile(*place) {
-                let outcome = view::keep(session, &checked.place, profile, &known.tables.list[*place]).await?;
-                known.viewed(*place, outcome);
+/// Reads these items for the second time: each row of them.
+pub(super) async fn rows<'b>(
+    load: &mut Load<'_, 'b, SnowflakeLoader>,
+    found: &mut Found,
+    items: &Range<usize>,
+    mut each: impl FnMut(&Table, Row<'_, 'b>) -> Result<(), SnowflakeError> + Send,
+) -> Result<(), SnowflakeError> {
+    for start in items.clone().step_by(CHUNK_EVENTS) {
+        let chunk = load.plan(found, start..items.end.min(start + CHUNK_EVENTS)).await?;
+        for group in &chunk.groups {
+            let table = &load.tables().list[group.table];
+            for at in 0..group.rows.len() {
+                each(table, row(&chunk, group, at))?;
             }
         }
-        if waits { Err(SnowflakeError::Waits) } else { Ok(()) }
     }
-
-    /// Reads the batch for the second time: every row of the part.
-    pub(super) fn rows(
-        &self,
-        known: &mut SchemaCache,
-        part: &Part<'_>,
-        mut each: impl FnMut(&Table, Row<'_, 'b>) -> Result<(), SnowflakeError>,
-    ) -> Result<(), SnowflakeError> {
-        let mut violations = self.batch.violations.iter().filter(|record| record.offset >= self.skip_below);
-        self.groups(known, part, |known, groups| {
-            for group in groups {
-                let table = &known.tables.list[group.table];
-                for (at, row) in group.rows.iter().enumerate() {
-                    let event = row.event.map(|event| event as usize);
-                    let (offset, id) = match event {
-                        Some(event) => {
-                            let event = &self.batch.events[event];
-                            (event.offset, event.body.get("messageId").and_then(|id| id.as_str()).unwrap_or_default())
-                        }
-                        None => violations.next().map_or((0, ""), |record| (record.offset, &*record.message_id)),
-                    };
-                    each(table, Row { table: group.table, event, offset, id, cells: group.row(at) })?;
-                }
-            }
-            Ok(())
-        })
-    }
-
-    fn groups(
-        &self,
-        known: &mut SchemaCache,
-        part: &Part<'_>,
-        mut each: impl FnMut(&SchemaCache, Vec<Group<'b>>) -> Result<(), SnowflakeError>,
-    ) -> Result<(), SnowflakeError> {
-        for start in part.events.clone().step_by(CHUNK_EVENTS) {
-            let mut planner = Planner::new(&mut known.tables, encode::FIT);
-            for index in start..(start + CHUNK_EVENTS).min(part.events.end) {
-                if let Some(target) = &self.targets[index]
-                    && !part.without.contains(&index)
-                {
-                    planner.event(u32::try_from(index).unwrap_or(u32::MAX), &self.batch.events[index], target);
-                }
-            }
-            let groups = planner.finish();
-            each(known, groups)?;
-        }
-        let Some(table) = self.violations.filter(|_| part.violations) else { return Ok(()) };
-        for records in self.batch.violations.chunks(CHUNK_EVENTS) {
-            let mut planner = Planner::new(&mut known.tables, encode::FIT);
-            for record in records.iter().filter(|record| record.offset >= self.skip_below) {
-                planner.violation(record, table);
-            }
-            let groups = planner.finish();
-            each(known, groups)?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// Writes the cells of a row as members of a JSON object, each with a comma before it unless it is `first`.

@@ -86,7 +86,18 @@ fn judged(grants: &BTreeSet<Grant>, is_admin: bool, place: &Place, who: (&str, O
         Right::new(what, can, is_needed, fix)
     };
     rights.push(of_schema("create tables", "CREATE TABLE", true));
-    rights.push(of_schema("create the stage for files", "CREATE STAGE", true));
+    let beside = place.beside();
+    let apart = format!("{database}.{}", beside.schema.replace('"', ""));
+    let is_there = grants.iter().any(|grant| grant.on == "SCHEMA" && grant.name == apart);
+    let can_be_apart = match is_there {
+        true => ["CREATE TABLE", "CREATE STAGE"].iter().all(|privilege| has(privilege, "SCHEMA", &apart)),
+        false => has("CREATE SCHEMA", "DATABASE", &database),
+    };
+    // Where they cannot be apart they are among the tables.
+    let fix = format!("GRANT USAGE, CREATE TABLE, CREATE STAGE ON SCHEMA {} TO ROLE {role}", beside.schema_sql());
+    let what = format!("keep the ledger and files apart from the tables, in the schema {}", beside.schema);
+    rights.push(Right::new(what, can_be_apart, false, fix));
+    rights.push(of_schema("create the stage for files among the tables", "CREATE STAGE", !can_be_apart));
     rights.push(of_schema("make the views users and accounts", "CREATE VIEW", false));
     rights.push(may_create);
     rights
@@ -119,7 +130,9 @@ mod tests {
         grants.truncate(2);
         grants.extend([("USAGE", "SCHEMA", "ANALYTICS.EVENTS"), ("CREATE TABLE", "SCHEMA", "ANALYTICS.EVENTS")]);
         let on = "ON SCHEMA \"ANALYTICS\".\"EVENTS\" TO ROLE \"TIDEGATE\"";
+        let apart = "ON SCHEMA \"ANALYTICS\".\"EVENTS_TIDEGATE\" TO ROLE \"TIDEGATE\"";
         let wanted = [
+            format!("GRANT USAGE, CREATE TABLE, CREATE STAGE {apart}"),
             format!("GRANT USAGE, CREATE STAGE {on}"),
             format!("GRANT USAGE, CREATE VIEW {on}"),
             "GRANT CREATE SCHEMA ON DATABASE \"ANALYTICS\" TO ROLE \"TIDEGATE\"".to_owned(),

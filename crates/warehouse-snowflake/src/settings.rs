@@ -10,6 +10,7 @@ use tidegate_event::destination::Failure;
 use tidegate_net::WebSettings;
 use tidegate_warehouse::Part;
 use tidegate_warehouse::declared::Declared;
+use tidegate_warehouse::ledger;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse::waiting::Waiting;
 
@@ -125,6 +126,8 @@ impl Settings {
             Some("the sync has no name")
         } else if part.schema.as_deref().is_some_and(str::is_empty) {
             Some("the sync's schema must not be empty")
+        } else if ledger::is_beside(part.schema.as_deref().unwrap_or(&self.schema).trim_matches('"')) {
+            Some("the name of the schema ends in _tidegate, as those do in which ledgers are")
         } else if !(32..=super::CAPABILITIES.columns_max).contains(&self.limits.columns_max) {
             Some("columns_max is not between 32 and 2,000")
         } else if !(1..=10_000).contains(&self.limits.tables_max) {

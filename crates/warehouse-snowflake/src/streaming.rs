@@ -19,19 +19,20 @@
 //! its other table stays.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::time::Duration;
 
-use tidegate_event::destination::{Batch, Delivery, Rejected};
 use tidegate_process::clock;
-use tidegate_warehouse::ledger;
-use tidegate_warehouse::schema_cache::SchemaCache;
+use tidegate_warehouse::driver::Load;
+use tidegate_warehouse::loader::Piece as Gathered;
+use tidegate_warehouse::schema_cache::Found;
 use tidegate_warehouse::table::Table;
 
-use super::client::{Link, SnowflakeWarehouse};
-use super::ddl::{literal, quoted};
+use super::client::{Account, Link, SnowflakeLoader};
+use super::ddl::{Place, literal, quoted};
 use super::error::SnowflakeError;
-use super::load;
-use super::plan::{self, Part, Plan};
+use super::ledger::LEDGER;
+use super::plan;
 use super::session::Session;
 use super::settings::Checked;
 use ingest::{Channel, Ingest};
@@ -44,11 +45,12 @@ const REQUEST_BYTES_MAX: usize = 3_500_000;
 const COMMIT_TIME_MAX: Duration = Duration::from_secs(90);
 /// Ids looked up by one statement.
 const IDS_MAX: usize = 1_000;
-const LEDGER: &str = "_tidegate_ledger";
 
 /// Channels that are open.
 pub(super) struct Streams {
     ingest: Ingest,
+    /// Where the ledger is.
+    home: Place,
     /// By the table's lower-case name.
     channels: HashMap<String, Channel>,
     /// How far the sync has come.
@@ -78,111 +80,103 @@ struct Share {
     skipped: Vec<(Option<usize>, String)>,
 }
 
-/// How far the sync has come: what its channel to the ledger has committed, or what a row of the ledger says (of another
-/// way of loading, or of a channel that has expired).
-pub(super) async fn ledger(warehouse: &SnowflakeWarehouse, link: &mut Link) -> Result<Option<u64>, SnowflakeError> {
-    if let Some(streams) = &link.streams {
-        return Ok(streams.durable_to);
+impl Streams {
+    pub(super) const fn durable_to(&self) -> Option<u64> {
+        self.durable_to
     }
-    let checked = &*warehouse.checked;
-    let Some(found) = ledger_row(&mut link.session, checked).await? else { return Ok(None) };
-    let mut ingest = Ingest::connect(warehouse).await?;
-    let channel = ingest.open(&checked.place, LEDGER).await?;
+}
+
+/// Opens the channel of the ledger at `home`, whose rows say `found`. How far the sync has come: what its channel to the ledger
+/// has committed, or what a row of the ledger says (of another way of loading, or of a channel that has expired).
+pub(super) async fn open(
+    account: &Account,
+    link: &mut Link,
+    home: Place,
+    found: Option<u64>,
+) -> Result<Option<u64>, SnowflakeError> {
+    let mut ingest = Ingest::connect(account).await?;
+    let channel = ingest.open(&home, LEDGER).await?;
     let durable_to = channel.committed.max(found);
-    link.streams = Some(Streams { ingest, channels: HashMap::from([(LEDGER.to_owned(), channel)]), durable_to });
+    link.streams = Some(Streams { ingest, home, channels: HashMap::from([(LEDGER.to_owned(), channel)]), durable_to });
     Ok(durable_to)
 }
 
-/// What the ledger's rows say; the outer `None` when there is no ledger.
-async fn ledger_row(session: &mut Session, checked: &Checked) -> Result<Option<Option<u64>>, SnowflakeError> {
-    let sql = format!("SELECT COUNT(*)::VARCHAR FROM {}", checked.place.ledger());
-    match session.run("reading the ledger", &sql).await {
-        Err(SnowflakeError::Refused { code: 2_003 | 2_043, .. }) => Ok(None),
-        Err(trouble) => Err(trouble),
-        Ok(_) => Ok(Some(load::ledger(session, checked).await?)),
-    }
-}
-
-/// Makes a batch durable.
-pub(super) async fn deliver(
-    warehouse: &SnowflakeWarehouse,
-    link: &mut Link,
-    batch: &Batch,
-) -> Result<Delivery, SnowflakeError> {
-    let checked = &*warehouse.checked;
-    load::ready(link, checked).await?;
-    ledger(warehouse, link).await?;
-    let Link { session, known: Some((found, known)), streams: Some(streams), .. } = link else {
-        return Err(SnowflakeError::Fenced);
-    };
-    let position = ledger::position(streams.durable_to, &batch.range);
-    if let Some(gap) = position.gap {
-        let (start, end) = (gap.start, gap.end);
-        known.notices.push(format!("offsets {start} to {end} of the log never reached this warehouse"));
-    }
-    let plan = Plan::new(found, known, batch, position.skip_below)?;
-    plan.settle(session, known, checked).await?;
-    let mut delivery = Delivery { duplicates: plan.skipped(), ..Delivery::default() };
-    for place in plan.columns.keys() {
-        let name = &*known.tables.list[*place].name;
-        if !streams.channels.contains_key(name) {
-            let channel = streams.ingest.open(&checked.place, name).await?;
-            streams.channels.insert(name.to_owned(), channel);
-        }
-    }
-    let mut rejected = Vec::new();
-    let shares = shares(&plan, known, streams, batch.events.len(), &mut rejected)?;
-    let mut suspects: BTreeMap<usize, Vec<Suspect>> = BTreeMap::new();
-    for (place, share) in &shares {
-        let table = &known.tables.list[*place];
-        append(streams, checked, &table.name, &share.pieces).await?;
-        if table.family.is_of_kind() {
-            delivery.duplicates += share.skipped.len() as u64;
-        }
-        let suspect = |(event, id): &(Option<usize>, String)| Suspect {
-            event: *event,
-            id: id.clone(),
-            reason: "Snowflake left the row out".to_owned(),
+impl SnowflakeLoader {
+    /// Appends the rows of a batch, and waits until they are committed.
+    pub(super) async fn write_streaming<'b>(
+        &mut self,
+        piece: Gathered<'b, Self>,
+        load: &mut Load<'_, 'b, Self>,
+    ) -> Result<(), SnowflakeError> {
+        let Self { account, link: Some(Link { session, streams, .. }), found, .. } = self else {
+            return Err(SnowflakeError::Fenced);
         };
-        suspects.entry(*place).or_default().extend(share.skipped.iter().map(suspect));
-    }
-    fail::fail_point!("warehouse_after_stage", |_| std::process::abort());
-    for (place, share) in shares {
-        let name = known.tables.list[place].name.to_string();
-        if let Some(reason) = committed(streams, checked, &name, share.pieces.last()).await? {
-            let suspect = |(event, id)| Suspect { event, id, reason: reason.clone() };
-            suspects.entry(place).or_default().extend(share.sent.into_iter().map(suspect));
+        let checked = &*account.checked;
+        let Some(streams) = streams else { return Err(SnowflakeError::Fenced) };
+        for (place, _) in &piece.part.tables {
+            let name = &*load.tables().list[*place].name;
+            if !streams.channels.contains_key(name) {
+                let channel = streams.ingest.open(&checked.place, name).await?;
+                streams.channels.insert(name.to_owned(), channel);
+            }
         }
+        let shares = shares(load, found, streams, &piece.items).await?;
+        let mut suspects: BTreeMap<usize, Vec<Suspect>> = BTreeMap::new();
+        let mut duplicates = 0;
+        for (place, share) in &shares {
+            let table = &load.tables().list[*place];
+            append(streams, &checked.place, &table.name, &share.pieces).await?;
+            if table.family.is_of_kind() {
+                duplicates += share.skipped.len() as u64;
+            }
+            let suspect = |(event, id): &(Option<usize>, String)| Suspect {
+                event: *event,
+                id: id.clone(),
+                reason: "Snowflake left the row out".to_owned(),
+            };
+            suspects.entry(*place).or_default().extend(share.skipped.iter().map(suspect));
+        }
+        load.count(&piece.items, duplicates);
+        fail::fail_point!("warehouse_after_stage", |_| std::process::abort());
+        for (place, share) in shares {
+            let name = load.tables().list[place].name.to_string();
+            if let Some(reason) = committed(streams, (checked, &checked.place), &name, share.pieces.last()).await? {
+                let suspect = |(event, id)| Suspect { event, id, reason: reason.clone() };
+                suspects.entry(place).or_default().extend(share.sent.into_iter().map(suspect));
+            }
+        }
+        for (place, suspects) in suspects {
+            for (index, reason) in missing(session, checked, &load.tables().list[place], suspects).await? {
+                load.reject(index, reason);
+            }
+        }
+        Ok(())
     }
-    for (place, suspects) in suspects {
-        rejected.extend(missing(session, checked, &known.tables.list[place], suspects).await?);
+
+    /// Moves the ledger.
+    pub(super) async fn commit_streaming(&mut self, next: u64) -> Result<(), SnowflakeError> {
+        let Self { account, link: Some(Link { streams: Some(streams), .. }), .. } = self else {
+            return Err(SnowflakeError::Fenced);
+        };
+        advance(streams, &account.checked, next).await
     }
-    if !rejected.is_empty() {
-        rejected.sort_by_key(|rejected| rejected.index);
-        rejected.dedup_by_key(|rejected| rejected.index);
-        return Err(SnowflakeError::Rows { rejected, duplicates: delivery.duplicates });
-    }
-    fail::fail_point!("warehouse_before_commit", |_| std::process::abort());
-    advance(streams, checked, position.next).await?;
-    fail::fail_point!("warehouse_after_commit", |_| std::process::abort());
-    delivery.delivered = batch.events.len() as u64;
-    Ok(delivery)
 }
 
 /// The rows of the batch by table, in pieces. An event with a row that no request can carry is refused as a whole.
-fn shares(
-    plan: &Plan<'_>,
-    known: &mut SchemaCache,
+async fn shares(
+    load: &mut Load<'_, '_, SnowflakeLoader>,
+    found: &mut Found,
     streams: &Streams,
-    len: usize,
-    rejected: &mut Vec<Rejected>,
+    items: &Range<usize>,
 ) -> Result<BTreeMap<usize, Share>, SnowflakeError> {
     let mut without = BTreeSet::new();
     loop {
         let mut shares: BTreeMap<usize, Share> = BTreeMap::new();
         let mut too_long = Vec::new();
-        let part = Part { events: 0..len, without: &without, violations: true };
-        plan.rows(known, &part, |table, row| {
+        plan::rows(load, found, items, |table, row| {
+            if row.event.is_some_and(|event| without.contains(&event)) {
+                return Ok(());
+            }
             let share = shares.entry(row.table).or_default();
             let committed = streams.channels.get(&*table.name).and_then(|channel| channel.committed);
             if committed.is_some_and(|committed| row.offset < committed) {
@@ -200,14 +194,14 @@ fn shares(
             share.sent.push((row.event, row.id.to_owned()));
             push(&mut share.pieces, line, row.offset + 1);
             Ok(())
-        })?;
+        })
+        .await?;
         let before = without.len();
         for (event, bytes) in too_long {
             let Some(index) = event else { continue };
             if without.insert(index) {
-                let reason =
-                    format!("a row of {bytes} bytes is longer than the {REQUEST_BYTES_MAX} that can be streamed");
-                rejected.push(Rejected { index, code: "row_refused".into(), reason, detail: None });
+                let most = REQUEST_BYTES_MAX;
+                load.reject(index, format!("a row of {bytes} bytes is longer than the {most} that can be streamed"));
             }
         }
         if without.len() == before {
@@ -227,10 +221,10 @@ fn push(pieces: &mut Vec<Piece>, line: Vec<u8>, token: u64) {
     }
 }
 
-async fn append(streams: &mut Streams, checked: &Checked, table: &str, pieces: &[Piece]) -> Result<(), SnowflakeError> {
+async fn append(streams: &mut Streams, place: &Place, table: &str, pieces: &[Piece]) -> Result<(), SnowflakeError> {
     let Some(channel) = streams.channels.get_mut(table) else { return Err(SnowflakeError::Fenced) };
     for piece in pieces {
-        streams.ingest.append(&checked.place, table, channel, &piece.bytes, piece.token).await?;
+        streams.ingest.append(place, table, channel, &piece.bytes, piece.token).await?;
     }
     Ok(())
 }
@@ -238,26 +232,26 @@ async fn append(streams: &mut Streams, checked: &Checked, table: &str, pieces: &
 /// Waits until the channel has committed the last piece. What Snowflake says of rows that it left out meanwhile.
 async fn committed(
     streams: &mut Streams,
-    checked: &Checked,
+    (checked, place): (&Checked, &Place),
     table: &str,
     last: Option<&Piece>,
 ) -> Result<Option<String>, SnowflakeError> {
     let (Some(channel), Some(last)) = (streams.channels.get_mut(table), last) else { return Ok(None) };
     let most = checked.settings.statement_time_max.min(COMMIT_TIME_MAX);
-    let status = streams.ingest.wait(&checked.place, table, last.token, most).await?;
+    let status = streams.ingest.wait(place, table, last.token, most).await?;
     channel.committed = status.committed;
     let left_out = status.errors > channel.errors;
     channel.errors = status.errors;
     Ok(left_out.then(|| status.message.unwrap_or_else(|| "Snowflake left the row out".to_owned())))
 }
 
-/// Of these rows, the events whose row is not in the table.
+/// Of these rows, the events whose row is not in the table, each with the reason.
 async fn missing(
     session: &mut Session,
     checked: &Checked,
     table: &Table,
     suspects: Vec<Suspect>,
-) -> Result<Vec<Rejected>, SnowflakeError> {
+) -> Result<Vec<(usize, String)>, SnowflakeError> {
     let mut rejected = Vec::new();
     for suspects in suspects.chunks(IDS_MAX) {
         let ids: Vec<String> = suspects.iter().map(|suspect| literal(&suspect.id)).collect();
@@ -271,7 +265,7 @@ async fn missing(
             let Some(index) = suspect.event else {
                 return Err(SnowflakeError::Refused { doing: "streaming rows", code: 100_000, message: reason });
             };
-            rejected.push(Rejected { index, code: "row_refused".into(), reason, detail: None });
+            rejected.push((index, reason));
         }
     }
     Ok(rejected)
@@ -288,8 +282,9 @@ async fn advance(streams: &mut Streams, checked: &Checked, next: u64) -> Result<
         "UPDATED_AT": jiff::Timestamp::from_microsecond(clock::now_us()).unwrap_or_default().to_string(),
     });
     let pieces = [Piece { bytes: format!("{row}\n").into_bytes(), token: next }];
-    append(streams, checked, LEDGER, &pieces).await?;
-    match committed(streams, checked, LEDGER, pieces.last()).await? {
+    let home = streams.home.clone();
+    append(streams, &home, LEDGER, &pieces).await?;
+    match committed(streams, (checked, &home), LEDGER, pieces.last()).await? {
         None => {
             streams.durable_to = Some(next);
             Ok(())

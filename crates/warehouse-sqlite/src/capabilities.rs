@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_warehouse::capabilities::{Capabilities, Flush};
+use tidegate_warehouse::capabilities::{Capabilities, Flush, Steps, Undoes};
 use tidegate_warehouse::evolve::Type;
 
 use super::ddl;
@@ -31,5 +31,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     atomicity: "the batch, all tables",
     latency: "as soon as the batch before is done",
     flush: Flush { events: 3072, bytes: 8 << 20, age: Duration::ZERO },
+    undoes: Undoes { rows: true, ddl: true },
+    steps: Steps::EachColumn,
     statements: ddl::statements,
 };

@@ -6,21 +6,22 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
-use tidegate_sqlite::sqlite_check::{self, Depth};
 use tidegate_warehouse::Part;
 use tidegate_warehouse::declared::Declared;
+use tidegate_warehouse::driver::Driver;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
 use tidegate_warehouse::schema_cache::Found;
 use tidegate_warehouse::table::Limits;
-use tidegate_warehouse::waiting::{ROUNDS_MAX, Waiting};
+use tidegate_warehouse::waiting::Waiting;
 use tokio::sync::{mpsc, oneshot};
 
-use super::error::{SqliteError, doing};
-use super::load::{self, Care, Session};
+use super::error::SqliteError;
+use super::load::{self, SqliteLoader};
 
 /// What an operator may say of a SQLite warehouse.
 #[derive(Debug, Clone)]
@@ -109,8 +110,8 @@ impl Checked {
     /// at the next call.
     pub fn open(self) -> Result<Client, Failure> {
         let settings = Arc::new(self);
-        let mut client = Client { settings, session: None, looked_at: false };
-        match client.attempt(|_| Ok(())) {
+        let mut client = Client { driver: Driver::new(SqliteLoader::new(Arc::clone(&settings))), settings };
+        match client.driver.loader_mut().open().map(drop) {
             // It is looked at again at the next call: an operator may put a whole file in its place meanwhile.
             Ok(()) | Err(SqliteError::Damaged { .. } | SqliteError::Ledger) => Ok(client),
             Err(error) => match error.failure(&client.settings.path) {
@@ -139,10 +140,7 @@ impl Checked {
 /// The open file. Its calls block, and wait for the disk.
 pub struct Client {
     settings: Arc<Checked>,
-    /// Gone after a failure; the next call opens the file anew.
-    session: Option<Session>,
-    /// Whether the file was found whole; nothing is written to one that is damaged.
-    looked_at: bool,
+    driver: Driver<SqliteLoader>,
 }
 
 impl fmt::Debug for Client {
@@ -154,19 +152,12 @@ impl fmt::Debug for Client {
 impl Client {
     /// What [`Destination::durable_to`] promises.
     pub fn durable_to(&mut self) -> Result<Option<u64>, Failure> {
-        self.attempt(Session::durable_to).map_err(|error| error.failure(&self.settings.path))
+        now(self.driver.durable_to())
     }
 
     /// What [`Destination::deliver`] promises.
     pub fn deliver(&mut self, batch: &Batch) -> Result<Delivery, Failure> {
-        let (mut care, mut rounds) = (Care::Swift, 0);
-        loop {
-            match self.attempt(|session| session.deliver(batch, care)) {
-                Err(SqliteError::Waits) if rounds < ROUNDS_MAX => rounds += 1,
-                Err(error) if error.is_of_row() && care == Care::Swift => care = Care::OneByOne,
-                done => return done.map_err(|error| error.failure(&self.settings.path)),
-            }
-        }
+        now(self.driver.load(batch))
     }
 
     /// The third door: gives the file to a thread of its own.
@@ -182,43 +173,14 @@ impl Client {
             .map_err(|source| SqliteError::Spawn { source }.failure(&settings.path))?;
         Ok(SqliteWarehouse { settings, orders: Some(orders), thread: Some(thread) })
     }
-
-    /// Does the work with the session, which survives success only.
-    fn attempt<T>(&mut self, work: impl FnOnce(&mut Session) -> Result<T, SqliteError>) -> Result<T, SqliteError> {
-        let mut session = match self.session.take() {
-            Some(session) => session,
-            None => {
-                self.look_at_file()?;
-                Session::open(&self.settings)?
-            }
-        };
-        let done = work(&mut session);
-        match &done {
-            Ok(_) => self.session = Some(session),
-            Err(SqliteError::Sqlite { source, .. }) if sqlite_check::is_damage(source) => self.looked_at = false,
-            Err(_) => {}
-        }
-        done
-    }
 }
 
-impl Client {
-    /// Looks whether the file is whole before it is first written to. A large one is checked in the background by whoever
-    /// keeps this warehouse.
-    fn look_at_file(&mut self) -> Result<(), SqliteError> {
-        let path = &self.settings.path;
-        let small = path.metadata().is_ok_and(|found| found.len() <= sqlite_check::AT_START_BYTES_MAX);
-        if self.looked_at || !small {
-            return Ok(());
-        }
-        let found = sqlite_check::check(path, Depth::Quick).map_err(doing("checking the file"))?;
-        match found.into_iter().next() {
-            // A first page that is no database's may as well be another program's file: opening says so.
-            Some(what) if !what.contains("not a database") => Err(SqliteError::Damaged { what }),
-            _ => {
-                self.looked_at = true;
-                Ok(())
-            }
+/// What comes of a future that waits for nothing but the disk.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    let (mut future, mut context) = (std::pin::pin!(future), Context::from_waker(Waker::noop()));
+    loop {
+        if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
+            return done;
         }
     }
 }

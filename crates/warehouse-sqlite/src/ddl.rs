@@ -9,7 +9,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OptionalExtension};
 use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse::table::{Changes, Column, Family, Table, is_ours};
-use tidegate_warehouse::waiting::{Applied, Refusal};
+use tidegate_warehouse::waiting::Refusal;
 
 use super::encode;
 use super::error::{SqliteError, doing};
@@ -63,44 +63,20 @@ pub(super) fn definition_of(connection: &Connection, name: &str) -> Result<(Vec<
     Ok((key, columns))
 }
 
-/// Makes the file's table what `table` shall be; says so of columns that widened, and of changes that something is in the
-/// way of, which leave nothing behind.
-pub(super) fn apply(connection: &Connection, table: &mut Table) -> Result<Applied<SqliteError>, SqliteError> {
-    let changes = table.changes();
-    let mut applied = Applied { notices: Vec::new(), refused: Vec::new() };
-    if changes.create {
-        for sql in additions(table, &changes) {
-            connection.execute_batch(&sql).map_err(doing("creating a table"))?;
-        }
-        done(table, &changes);
-        return Ok(applied);
-    }
-    let widen = Changes { widen: changes.widen, ..Changes::default() };
-    let added = changes.add.into_iter().map(|at| Changes { add: vec![at], ..Changes::default() });
-    for changes in added.chain([widen]).filter(|changes| !changes.is_empty()) {
-        match alter(connection, table, &changes, &mut applied.notices)? {
-            Ok(()) => {}
-            Err(refused) if refused.columns.len() == 1 => applied.refused.push(refused),
-            // One of several is the cause, and the others need not wait with it.
-            Err(_) => {
-                for changes in changes.alone() {
-                    applied.refused.extend(alter(connection, table, &changes, &mut applied.notices)?.err());
-                }
-            }
-        }
-    }
-    Ok(applied)
-}
-
-type Altered = Result<(), Refusal<SqliteError>>;
-
-/// Makes these changes of an existing table, all or none.
-fn alter(
+/// Makes these changes of the file's table, all or none; says so of columns that widened. Something in the way of a change
+/// leaves nothing behind.
+pub(super) fn apply(
     connection: &Connection,
-    table: &mut Table,
+    table: &Table,
     changes: &Changes,
     notices: &mut Vec<String>,
-) -> Result<Altered, SqliteError> {
+) -> Result<Option<Refusal<SqliteError>>, SqliteError> {
+    if changes.create {
+        for sql in additions(table, changes) {
+            connection.execute_batch(&sql).map_err(doing("creating a table"))?;
+        }
+        return Ok(None);
+    }
     let going = doing("setting a savepoint");
     connection.execute_batch("SAVEPOINT change").map_err(&going)?;
     let altered = match changes.widen.is_empty() {
@@ -114,26 +90,17 @@ fn alter(
         Ok(widened) => {
             connection.execute_batch("RELEASE change").map_err(&going)?;
             notices.extend(widened);
-            done(table, changes);
-            Ok(Ok(()))
+            Ok(None)
         }
         Err(error) if error.is_of_alteration() => {
             connection
                 .execute_batch("PRAGMA writable_schema = OFF; ROLLBACK TO change; RELEASE change")
                 .map_err(&going)?;
             let statement = statements_of(table, changes).join("; ");
-            Ok(Err(Refusal { columns: changes.columns().collect(), statement, error }))
+            Ok(Some(Refusal { columns: changes.columns().collect(), statement, whole: false, error }))
         }
         Err(error) => Err(error),
     }
-}
-
-/// The changes have been made.
-fn done(table: &mut Table, changes: &Changes) {
-    for at in changes.columns() {
-        table.columns[at].applied();
-    }
-    table.exists = true;
 }
 
 /// The statements that make the table what it shall be. SQLite has none for widening: those are comments.
@@ -193,7 +160,7 @@ fn widen(connection: &Connection, table: &Table, changes: &Changes) -> Result<Ve
             rewrites.push(format!("{name} = tidegate_text({name}, '{was}')"));
             values.push(format!("{name} IS NOT NULL"));
         }
-        notices.push(format!("column {} of table {} widened from {was} to {wanted}", column.name, table.name));
+        notices.push(table.widened(*at, was, wanted));
     }
     // The definition stays writable until the indexes are rebuilt: their entries were made under the old type, and
     // SQLite would otherwise take an entry that it does not find for corruption.

@@ -5,7 +5,8 @@
 use std::path::Path;
 
 use rusqlite::ErrorCode;
-use tidegate_event::destination::{Failure, Rejected};
+use tidegate_event::destination::Failure;
+use tidegate_warehouse::loader::LoadError;
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
@@ -18,10 +19,6 @@ pub(super) enum SqliteError {
     Retype { table: String, column: String, wanted: &'static str },
     #[error("a reader keeps the write-ahead log at {bytes} bytes")]
     LogHeld { bytes: u64 },
-    #[error("changes of tables must wait for others")]
-    Waits,
-    #[error("some rows are refused")]
-    Refused { rejected: Vec<Rejected> },
     #[error("the row of this sync in _tidegate_ledger is not what was stored")]
     Ledger,
     #[error(
@@ -44,9 +41,8 @@ pub(super) fn doing(doing: &'static str) -> impl Fn(rusqlite::Error) -> SqliteEr
     move |source| SqliteError::Sqlite { doing, source }
 }
 
-impl SqliteError {
-    /// Whether SQLite refused this one row, and would take others.
-    pub(super) fn is_of_row(&self) -> bool {
+impl LoadError for SqliteError {
+    fn is_of_row(&self) -> bool {
         let Self::Sqlite { source, .. } = self else { return false };
         matches!(
             source.sqlite_error_code(),
@@ -54,6 +50,21 @@ impl SqliteError {
         )
     }
 
+    /// Nobody else changes the file while a batch is written.
+    fn is_of_schema(&self) -> bool {
+        false
+    }
+
+    fn is_of_session(&self, _reused: bool) -> bool {
+        false
+    }
+
+    fn words(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl SqliteError {
     /// Said of a statement that alters a table: whether something of somebody else is in its way, and rows can be written
     /// without it.
     pub(super) fn is_of_alteration(&self) -> bool {
@@ -75,9 +86,6 @@ impl SqliteError {
 
     /// The failure to report for the warehouse in `file`.
     pub(super) fn failure(self, file: &Path) -> Failure {
-        if let Self::Refused { rejected } = self {
-            return Failure::Refused { rejected };
-        }
         let file = file.display();
         let reason = format!("warehouse {file}: {self}");
         let advice = match &self {
@@ -114,7 +122,7 @@ impl SqliteError {
                 "the definition of {table} in {file} cannot be edited safely; change the declared type of {column} to \
                  {wanted} by hand, or rename the table so that a new one is made"
             )),
-            Self::LogHeld { .. } | Self::Waits | Self::Refused { .. } => None,
+            Self::LogHeld { .. } => None,
             Self::Ledger => Some(format!(
                 "put a backup of {file} back, or look up the highest log offset that arrived and set it: UPDATE \
                  _tidegate_ledger SET log_offset = ..., sum = NULL WHERE sync = ... (too low an offset only delivers \

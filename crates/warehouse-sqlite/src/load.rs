@@ -1,20 +1,26 @@
 //! One batch, one transaction.
 //!
-//! A [`Session`] is one open connection and what is known of the file through it. It is thrown away after any failure:
-//! whatever the failed transaction had changed in memory goes with it.
+//! The connection is thrown away after any failure, and with it whatever the failed transaction had changed in memory.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, OpenFlags, TransactionBehavior};
-use tidegate_event::destination::{Batch, Delivery, Rejected};
-use tidegate_warehouse::ledger;
-use tidegate_warehouse::row::{Group, Planner};
-use tidegate_warehouse::schema_cache::{Found, FoundTable, Look, Object, SchemaCache, Told};
-use tidegate_warehouse::table::{Column, Family, Table};
+use rusqlite::{CachedStatement, Connection, OpenFlags};
+use tidegate_event::destination::{Batch, Failure};
+use tidegate_sqlite::sqlite_check::{self, Depth};
+use tidegate_warehouse::capabilities::Capabilities;
+use tidegate_warehouse::driver::Load;
+use tidegate_warehouse::loader::{AsPlanned, LoadError, Loader, Piece, Snapshot, Stopped};
+use tidegate_warehouse::profiles::{Outcome, Profile};
+use tidegate_warehouse::row::Group;
+use tidegate_warehouse::schema_cache::{Found, FoundTable, Look, Object, SchemaCache};
+use tidegate_warehouse::table::{Changes, Column, Family, Table, Tables};
+use tidegate_warehouse::waiting::Refusal;
 
+use super::capabilities::CAPABILITIES;
 use super::client::Checked;
 use super::ddl;
-use super::encode::{self, encode};
+use super::encode::encode;
 use super::error::{SqliteError, doing};
 use super::insert::{Insert, Inserts};
 use super::ledger as table;
@@ -22,103 +28,66 @@ use super::view;
 
 /// Prepared statements kept; one for each table that events come for, plus a few.
 const STATEMENTS_MAX: usize = 1024;
-/// Events planned and written together, within one transaction.
+/// Events planned and written together, within one transaction: an event is still in the processor's cache when its cells
+/// are bound, and memory for cells does not grow with the batch. The lattice makes it the same as doing it at once.
 const CHUNK_EVENTS: usize = 64;
 
-/// How to write the rows of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Care {
-    /// Table by table; a row that SQLite refuses fails the batch.
-    Swift,
-    /// Each event under a savepoint, which copies every page it touches; refused events are set aside.
-    OneByOne,
-}
-
-pub(super) struct Session {
-    connection: Connection,
-    settings: Arc<Checked>,
-    known: SchemaCache,
+/// One file, for one sync.
+pub(super) struct SqliteLoader {
+    pub(super) settings: Arc<Checked>,
+    file: File,
+    encoder: AsPlanned<CHUNK_EVENTS>,
     inserts: Inserts,
-    schema_version: i32,
-    told: Told,
+    /// As of what is known of the tables; none when nothing is.
+    schema_version: Option<i32>,
+    /// Each part is written under a savepoint, which copies every page that it touches.
+    careful: bool,
+    /// Whether the file was found whole; nothing is written to one that is damaged.
+    looked_at: bool,
 }
 
-impl Session {
-    pub(super) fn open(settings: &Arc<Checked>) -> Result<Self, SqliteError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&settings.path, flags).map_err(doing("opening the file"))?;
-        let set_up = || -> rusqlite::Result<()> {
-            connection.busy_timeout(settings.busy_timeout)?;
-            connection.execute_batch(
-                "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                 PRAGMA cache_size = -32768; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
-            )?;
-            connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-            ddl::register(&connection)
-        };
-        // Of a newer build's file nothing is changed, not even the way its journal is kept.
-        if let Some(found) = table::format(&connection).map_err(doing("opening the file"))?
-            && found > table::FORMAT
-        {
-            return Err(SqliteError::Format { found });
-        }
-        set_up().map_err(doing("preparing the file"))?;
-        table::prepare(&connection)?;
-        let mut session = Self {
-            connection,
-            settings: Arc::clone(settings),
-            known: SchemaCache::default(),
+impl SqliteLoader {
+    pub(super) fn new(settings: Arc<Checked>) -> Self {
+        Self {
+            settings,
+            file: File::default(),
+            encoder: AsPlanned,
             inserts: Inserts::default(),
-            schema_version: 0,
-            told: Told::default(),
-        };
-        session.durable_to()?;
-        session.look()?;
-        Ok(session)
+            schema_version: None,
+            careful: false,
+            looked_at: false,
+        }
     }
 
-    pub(super) fn durable_to(&mut self) -> Result<Option<u64>, SqliteError> {
-        table::durable_to(&self.connection, &self.settings.sync)
+    /// Opens the file, if it is not open.
+    pub(super) fn open(&mut self) -> Result<&Connection, SqliteError> {
+        if self.file.0.is_none() {
+            self.look_at_file()?;
+            let connection = connect(&self.settings)?;
+            table::durable_to(&connection, &self.settings.sync)?;
+            objects(&connection, &self.settings)?;
+            self.file.0 = Some(connection);
+        }
+        self.file.connection()
     }
 
-    /// Looks at the file anew.
-    fn look(&mut self) -> Result<(), SqliteError> {
-        self.schema_version = ddl::schema_version(&self.connection)?;
-        self.known = know(&self.connection, &self.settings)?;
-        self.inserts = Inserts::default();
-        Ok(())
-    }
-
-    pub(super) fn deliver(&mut self, batch: &Batch, care: Care) -> Result<Delivery, SqliteError> {
-        self.bound_log()?;
-        let behavior = TransactionBehavior::Immediate;
-        let (connection, settings) = (&self.connection, &*self.settings);
-        let transaction =
-            rusqlite::Transaction::new_unchecked(connection, behavior).map_err(doing("beginning a transaction"))?;
-        // From here on nobody else can change the file.
-        if ddl::schema_version(connection)? != self.schema_version {
-            self.known = know(connection, settings)?;
-            self.inserts = Inserts::default();
+    /// Looks whether the file is whole before it is first written to. A large one is checked in the background by whoever
+    /// keeps this warehouse.
+    fn look_at_file(&mut self) -> Result<(), SqliteError> {
+        let path = &self.settings.path;
+        let small = path.metadata().is_ok_and(|found| found.len() <= sqlite_check::AT_START_BYTES_MAX);
+        if self.looked_at || !small {
+            return Ok(());
         }
-        let (known, inserts) = (&mut self.known, &mut self.inserts);
-        let position = ledger::position(table::durable_to(connection, &settings.sync)?, &batch.range);
-        if let Some(gap) = position.gap {
-            let (start, end) = (gap.start, gap.end);
-            known.notices.push(format!("offsets {start} to {end} of the log never reached this warehouse"));
+        let found = sqlite_check::check(path, Depth::Quick).map_err(doing("checking the file"))?;
+        match found.into_iter().next() {
+            // A first page that is no database's may as well be another program's file: opening says so.
+            Some(what) if !what.contains("not a database") => Err(SqliteError::Damaged { what }),
+            _ => {
+                self.looked_at = true;
+                Ok(())
+            }
         }
-        let mut delivery = load(connection, known, inserts, batch, position.skip_below, care)?;
-        if !delivery.rejected.is_empty() {
-            return Err(SqliteError::Refused { rejected: delivery.rejected });
-        }
-        table::advance(connection, &settings.sync, position.next)?;
-        let schema_version = ddl::schema_version(connection)?;
-        fail::fail_point!("warehouse_before_commit", |_| std::process::abort());
-        transaction.commit().map_err(doing("committing a batch"))?;
-        fail::fail_point!("warehouse_after_commit", |_| std::process::abort());
-        self.schema_version = schema_version;
-        known.tables.trim();
-        delivery.notices = known.fresh_notices(&mut self.told);
-        Ok(delivery)
     }
 
     /// Waits for readers that keep the write-ahead log from starting over once it has outgrown its bound.
@@ -127,58 +96,164 @@ impl Session {
         if log() <= self.settings.log_bytes_max {
             return Ok(());
         }
-        self.connection
+        self.file
+            .connection()?
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .map_err(doing("emptying the write-ahead log"))?;
         let bytes = log();
         if bytes > self.settings.log_bytes_max { Err(SqliteError::LogHeld { bytes }) } else { Ok(()) }
     }
-}
 
-/// Plans the batch, changes the tables and writes the rows: chunk by chunk, so that an event is still in the
-/// processor's cache when its cells are bound, and memory for cells does not grow with the batch. The lattice makes
-/// it the same as doing it at once.
-fn load(
-    connection: &Connection,
-    known: &mut SchemaCache,
-    inserts: &mut Inserts,
-    batch: &Batch,
-    skip_below: u64,
-    care: Care,
-) -> Result<Delivery, SqliteError> {
-    let mut delivery = Delivery::default();
-    let mut targets = Vec::with_capacity(CHUNK_EVENTS);
-    let mut first = 0_u32;
-    for events in batch.events.chunks(CHUNK_EVENTS) {
-        targets.clear();
-        for event in events {
-            let fresh = event.offset >= skip_below;
-            targets.push(if fresh { Some(known.target(&mut Pragmas(connection), event)?) } else { None });
-        }
-        let mut planner = Planner::new(&mut known.tables, encode::FIT);
-        for (index, (event, target)) in (first..).zip(events.iter().zip(&targets)) {
-            match target {
-                Some(target) => planner.event(index, event, target),
-                None => delivery.duplicates += 1,
+    /// Writes the rows of a part; how many events were there already.
+    fn write_groups(&mut self, tables: &Tables, groups: &[Group<'_>]) -> Result<u64, SqliteError> {
+        let connection = self.file.connection()?;
+        let mut duplicates = 0;
+        for group in groups {
+            self.inserts.keep(&tables.list[group.table], group);
+            let mut writer = Writer::new(connection, (tables, &self.inserts), group)?;
+            for row in 0..group.rows.len() {
+                duplicates += u64::from(writer.row(row)?);
             }
         }
-        let groups = planner.finish();
-        settle(connection, known, inserts, &groups)?;
-        write(connection, (known, inserts), &groups, care, &mut delivery)?;
-        first += u32::try_from(events.len()).unwrap_or(u32::MAX);
+        Ok(duplicates)
     }
-    for records in batch.violations.chunks(CHUNK_EVENTS) {
-        let table = known.fixed_table(&mut Pragmas(connection), Family::Violations)?;
-        let mut planner = Planner::new(&mut known.tables, encode::FIT);
-        for record in records.iter().filter(|record| record.offset >= skip_below) {
-            planner.violation(record, table);
+
+    fn run(&self, what: &'static str, sql: &str) -> Result<(), SqliteError> {
+        self.file.connection()?.execute_batch(sql).map_err(doing(what))
+    }
+}
+
+impl Loader for SqliteLoader {
+    type Error = SqliteError;
+    type Catalog = File;
+    type Encoder = AsPlanned<CHUNK_EVENTS>;
+
+    fn capabilities(&self) -> &'static Capabilities {
+        &CAPABILITIES
+    }
+
+    fn place(&self) -> String {
+        place(&self.settings.path)
+    }
+
+    fn failure(&self, error: SqliteError) -> Failure {
+        error.failure(&self.settings.path)
+    }
+
+    fn tools(&mut self) -> (&mut File, &mut Self::Encoder) {
+        (&mut self.file, &mut self.encoder)
+    }
+
+    async fn durable_to(&mut self) -> Result<Option<u64>, SqliteError> {
+        let settings = Arc::clone(&self.settings);
+        table::durable_to(self.open()?, &settings.sync)
+    }
+
+    async fn snapshot(&mut self, _batch: &Batch, known: &mut SchemaCache) -> Result<Snapshot, SqliteError> {
+        self.open()?;
+        self.bound_log()?;
+        self.run("beginning a transaction", "BEGIN IMMEDIATE")?;
+        // From here on nobody else can change the file.
+        let connection = self.file.connection()?;
+        let schema_version = Some(ddl::schema_version(connection)?);
+        if schema_version != self.schema_version {
+            *known = know(connection, &self.settings)?;
+            (self.inserts, self.schema_version) = (Inserts::default(), schema_version);
         }
-        let groups = planner.finish();
-        settle(connection, known, inserts, &groups)?;
-        write(connection, (known, inserts), &groups, care, &mut delivery)?;
+        let durable_to = table::durable_to(connection, &self.settings.sync)?;
+        Ok(Snapshot { durable_to, targets: None })
     }
-    delivery.delivered = batch.events.len() as u64;
-    Ok(delivery)
+
+    async fn apply(
+        &mut self,
+        table: &Table,
+        changes: &Changes,
+        _used: &[u32],
+        notices: &mut Vec<String>,
+    ) -> Result<Option<Refusal<SqliteError>>, SqliteError> {
+        ddl::apply(self.file.connection()?, table, changes, notices)
+    }
+
+    async fn view(&mut self, profile: &Profile, table: &Table) -> Result<Outcome, SqliteError> {
+        view::keep(self.file.connection()?, profile, table)
+    }
+
+    async fn write<'b>(
+        &mut self,
+        piece: Piece<'b, Self>,
+        load: &mut Load<'_, 'b, Self>,
+    ) -> Result<(), Stopped<SqliteError>> {
+        if self.careful {
+            self.run("setting a savepoint", "SAVEPOINT part")?;
+        }
+        match self.write_groups(load.tables(), &piece.part) {
+            Ok(duplicates) => load.count(&piece.items, duplicates),
+            Err(error) if self.careful && error.is_of_row() => {
+                self.run("going back to a savepoint", "ROLLBACK TO part; RELEASE part")?;
+                return Err(Stopped::Part(error));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if self.careful {
+            self.run("releasing a savepoint", "RELEASE part")?;
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, next: u64, _notices: &mut Vec<String>) -> Result<(), SqliteError> {
+        let connection = self.file.connection()?;
+        table::advance(connection, &self.settings.sync, next)?;
+        let schema_version = ddl::schema_version(connection)?;
+        self.run("committing a batch", "COMMIT")?;
+        (self.schema_version, self.careful) = (Some(schema_version), false);
+        Ok(())
+    }
+
+    fn beware(&mut self) -> bool {
+        !std::mem::replace(&mut self.careful, true)
+    }
+
+    async fn close(&mut self, error: Option<&SqliteError>) {
+        if let Some(SqliteError::Sqlite { source, .. }) = error
+            && sqlite_check::is_damage(source)
+        {
+            self.looked_at = false;
+        }
+        self.abandon();
+    }
+
+    fn abandon(&mut self) {
+        (self.file, self.schema_version) = (File::default(), None);
+    }
+}
+
+/// How messages begin.
+pub(super) fn place(file: &Path) -> String {
+    format!("warehouse {}", file.display())
+}
+
+/// Opens the file and makes the ledger.
+fn connect(settings: &Checked) -> Result<Connection, SqliteError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&settings.path, flags).map_err(doing("opening the file"))?;
+    let set_up = || -> rusqlite::Result<()> {
+        connection.busy_timeout(settings.busy_timeout)?;
+        connection.execute_batch(
+            "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+             PRAGMA cache_size = -32768; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
+        )?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        ddl::register(&connection)
+    };
+    // Of a newer build's file nothing is changed, not even the way its journal is kept.
+    if let Some(found) = table::format(&connection).map_err(doing("opening the file"))?
+        && found > table::FORMAT
+    {
+        return Err(SqliteError::Format { found });
+    }
+    set_up().map_err(doing("preparing the file"))?;
+    table::prepare(&connection)?;
+    Ok(connection)
 }
 
 /// What there is in the file.
@@ -215,107 +290,26 @@ pub(super) fn find(settings: &Checked) -> Result<Found, SqliteError> {
     Ok(found)
 }
 
-/// Asks the file about its tables.
-struct Pragmas<'c>(&'c Connection);
+/// The file, once it is open. Asked about a table, it looks.
+#[derive(Default)]
+pub(super) struct File(Option<Connection>);
 
-impl Look for Pragmas<'_> {
+impl File {
+    fn connection(&self) -> Result<&Connection, SqliteError> {
+        self.0.as_ref().ok_or(SqliteError::Gone)
+    }
+}
+
+impl Look for File {
     type Error = SqliteError;
 
     fn columns(&mut self, name: &str, family: Family) -> Result<Option<Vec<Column>>, SqliteError> {
-        ddl::read(self.0, name, family)
+        ddl::read(self.connection()?, name, family)
     }
 
     fn taken(&self, name: &str) -> SqliteError {
         SqliteError::Taken { name: name.to_owned() }
     }
-}
-
-/// Makes the tables ready for the rows of these groups. When a change must wait, the batch is begun anew without it.
-fn settle(
-    connection: &Connection,
-    known: &mut SchemaCache,
-    inserts: &mut Inserts,
-    groups: &[Group<'_>],
-) -> Result<(), SqliteError> {
-    let mut waits = false;
-    for group in groups {
-        let table = &mut known.tables.list[group.table];
-        let applied = ddl::apply(connection, table)?;
-        inserts.keep(table, group);
-        known.notices.extend(applied.notices);
-        waits |= known.wait(group.table, applied.refused)?;
-        if let Some(profile) = known.profile(group.table) {
-            let outcome = view::keep(connection, profile, &known.tables.list[group.table])?;
-            known.viewed(group.table, outcome);
-        }
-    }
-    if waits { Err(SqliteError::Waits) } else { Ok(()) }
-}
-
-/// The tables and the statements that write to them.
-type Tools<'k> = (&'k SchemaCache, &'k Inserts);
-
-fn write(
-    connection: &Connection,
-    known: Tools<'_>,
-    groups: &[Group<'_>],
-    care: Care,
-    delivery: &mut Delivery,
-) -> Result<(), SqliteError> {
-    match care {
-        Care::Swift => delivery.duplicates += write_groups(connection, known, groups)?,
-        Care::OneByOne => {
-            let (duplicates, rejected) = write_events(connection, known, groups)?;
-            delivery.duplicates += duplicates;
-            delivery.rejected.extend(rejected);
-        }
-    }
-    Ok(())
-}
-
-fn write_groups(connection: &Connection, known: Tools<'_>, groups: &[Group<'_>]) -> Result<u64, SqliteError> {
-    let mut duplicates = 0;
-    for group in groups {
-        let mut writer = Writer::new(connection, known, group)?;
-        for row in 0..group.rows.len() {
-            duplicates += u64::from(writer.row(row)?);
-        }
-    }
-    Ok(duplicates)
-}
-
-fn write_events(
-    connection: &Connection,
-    known: Tools<'_>,
-    groups: &[Group<'_>],
-) -> Result<(u64, Vec<Rejected>), SqliteError> {
-    let mut rows = Vec::new();
-    for (place, group) in groups.iter().enumerate() {
-        rows.extend(group.rows.iter().enumerate().map(|(at, row)| (row.event, place, at)));
-    }
-    rows.sort_unstable();
-    let (mut duplicates, mut rejected) = (0, Vec::new());
-    for event in rows.chunk_by(|(a, ..), (b, ..)| a.is_some() && a == b) {
-        connection.execute_batch("SAVEPOINT event").map_err(doing("setting a savepoint"))?;
-        let write = || -> Result<u64, SqliteError> {
-            let mut duplicates = 0;
-            for (_, place, at) in event {
-                duplicates += u64::from(Writer::new(connection, known, &groups[*place])?.row(*at)?);
-            }
-            Ok(duplicates)
-        };
-        match (write(), event[0].0) {
-            (Ok(more), _) => duplicates += more,
-            (Err(error), Some(index)) if error.is_of_row() => {
-                connection.execute_batch("ROLLBACK TO event").map_err(doing("setting an event aside"))?;
-                let reason = error.to_string();
-                rejected.push(Rejected { index: index as usize, code: "row_refused".into(), reason, detail: None });
-            }
-            (Err(error), _) => return Err(error),
-        }
-        connection.execute_batch("RELEASE event").map_err(doing("releasing a savepoint"))?;
-    }
-    Ok((duplicates, rejected))
 }
 
 /// Writes rows of one group.
@@ -327,8 +321,12 @@ struct Writer<'w, 'a> {
 }
 
 impl<'w, 'a> Writer<'w, 'a> {
-    fn new(connection: &'w Connection, (known, inserts): Tools<'w>, group: &'w Group<'a>) -> Result<Self, SqliteError> {
-        let table = &known.tables.list[group.table];
+    fn new(
+        connection: &'w Connection,
+        (tables, inserts): (&'w Tables, &'w Inserts),
+        group: &'w Group<'a>,
+    ) -> Result<Self, SqliteError> {
+        let table = &tables.list[group.table];
         let insert = inserts.get(group.table).ok_or(SqliteError::Gone)?;
         let statement = connection.prepare_cached(&insert.sql).map_err(doing("preparing to write rows"))?;
         Ok(Self { statement, insert, table, group })

@@ -27,9 +27,33 @@ pub struct Capabilities {
     pub latency: &'static str,
     /// What a sync gathers before it loads, unless told otherwise.
     pub flush: Flush,
+    /// What is undone of a batch that did not come to its end.
+    pub undoes: Undoes,
+    /// Which changes of a table are made by one call.
+    pub steps: Steps,
     /// The statements that make the table what it shall be, as an operator would run them. The schema is as
     /// SQL spells it, quoted where it must be.
     pub statements: fn(&Table, &str) -> Vec<String>,
+}
+
+/// What is undone of a batch that did not come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Undoes {
+    /// Its rows. Where they stay, the batch finds them when it comes again.
+    pub rows: bool,
+    /// What was done to tables for it.
+    pub ddl: bool,
+}
+
+/// Which changes of an existing table are made by one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steps {
+    /// Each added column by itself, then all that widen.
+    EachColumn,
+    /// All added columns, then all that widen.
+    AddThenWiden,
+    /// All at once; asked for even when no column changes.
+    Together,
 }
 
 /// When a batch is large or old enough to be loaded.

@@ -40,6 +40,8 @@ pub fn is_beside(schema: &str) -> bool {
 /// What the ledger says of a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LedgerPosition {
+    /// What the ledger says; `None` when the warehouse has never seen the sync.
+    pub durable_to: Option<u64>,
     /// Events below this offset are there already.
     pub skip_below: u64,
     /// What the ledger shall say once the batch is durable; it never goes back.
@@ -52,8 +54,9 @@ pub struct LedgerPosition {
 #[must_use]
 pub fn position(durable_to: Option<u64>, range: &Range<u64>) -> LedgerPosition {
     match durable_to {
-        None => LedgerPosition { skip_below: 0, next: range.end, gap: None },
+        None => LedgerPosition { durable_to, skip_below: 0, next: range.end, gap: None },
         Some(at) => LedgerPosition {
+            durable_to,
             skip_below: at,
             next: at.max(range.end),
             gap: (range.start > at).then_some(at..range.start),
@@ -78,10 +81,10 @@ mod tests {
     #[test]
     fn the_ledger_skips_what_is_there_and_never_goes_back() {
         let of = |durable_to, range| position(durable_to, &range);
-        assert_eq!(of(None, 5..9), LedgerPosition { skip_below: 0, next: 9, gap: None });
-        assert_eq!(of(Some(5), 5..9), LedgerPosition { skip_below: 5, next: 9, gap: None });
-        assert_eq!(of(Some(7), 5..9), LedgerPosition { skip_below: 7, next: 9, gap: None });
-        assert_eq!(of(Some(12), 5..9), LedgerPosition { skip_below: 12, next: 12, gap: None });
-        assert_eq!(of(Some(3), 5..9), LedgerPosition { skip_below: 3, next: 9, gap: Some(3..5) });
+        assert_eq!(of(None, 5..9), LedgerPosition { durable_to: None, skip_below: 0, next: 9, gap: None });
+        assert_eq!(of(Some(5), 5..9), LedgerPosition { durable_to: Some(5), skip_below: 5, next: 9, gap: None });
+        assert_eq!(of(Some(7), 5..9), LedgerPosition { durable_to: Some(7), skip_below: 7, next: 9, gap: None });
+        assert_eq!(of(Some(12), 5..9), LedgerPosition { durable_to: Some(12), skip_below: 12, next: 12, gap: None });
+        assert_eq!(of(Some(3), 5..9), LedgerPosition { durable_to: Some(3), skip_below: 3, next: 9, gap: Some(3..5) });
     }
 }

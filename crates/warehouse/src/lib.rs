@@ -12,10 +12,12 @@
 //! * Rows and ledger become durable in one transaction, or, where there are none, in an order that leaves each event once
 //!   whenever it is broken off: nothing lost, nothing twice.
 //!
+//! One [`driver`] walks every batch; what differs is a [`loader::Loader`].
+//!
 //! This crate does no I/O, but that `rights` looks at folders. Each warehouse is a crate of its own
 //! (`tidegate-warehouse-*`) with the same modules: `client` (settings, connection), `ddl`, `encode`, `load`, `error`,
 //! `capabilities`. None of them knows about syncs, cursors or contracts. A new warehouse is such a crate, and a line in each
-//! table of the program's `warehouses.rs`.
+//! table of the program's `warehouses.rs` (`docs/new-warehouse.md`).
 
 use std::sync::Arc;
 
@@ -27,6 +29,10 @@ pub mod declared;
 pub mod evolve;
 /// Which events of a batch a warehouse refuses, found by halving.
 pub mod bisect;
+/// The one driver of all warehouses.
+pub mod driver;
+/// What a warehouse does for one batch.
+pub mod loader;
 /// What is known of a warehouse between batches.
 pub mod schema_cache;
 /// How far a sync has come in a warehouse.

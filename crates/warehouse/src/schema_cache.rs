@@ -284,7 +284,7 @@ impl SchemaCache {
     /// The error, when rows cannot do without the change.
     pub fn wait<E: ToString>(&self, table: usize, refused: Vec<Refusal<E>>) -> Result<bool, E> {
         let (table, waits) = (&self.tables.list[table], !refused.is_empty());
-        for Refusal { columns, statement, error } in refused {
+        for Refusal { columns, statement, error, .. } in refused {
             if !self.waiting.note(table, &columns, &statement, &error.to_string()) {
                 return Err(error);
             }

@@ -163,7 +163,7 @@ pub struct Table {
 }
 
 /// What must be done to a table before rows can be written.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     pub create: bool,
     pub add: Vec<usize>,
@@ -181,10 +181,11 @@ impl Changes {
         self.add.iter().chain(&self.widen).copied()
     }
 
-    /// The same changes of an existing table, column by column.
-    pub fn alone(&self) -> impl Iterator<Item = Self> + '_ {
-        let added = self.add.iter().map(|at| Self { add: vec![*at], ..Self::default() });
-        added.chain(self.widen.iter().map(|at| Self { widen: vec![*at], ..Self::default() }))
+    /// What of them changes the column at this place of an existing table.
+    #[must_use]
+    pub fn only(&self, at: usize) -> Self {
+        let of = |places: &[usize]| places.iter().copied().filter(|place| *place == at).collect();
+        Self { create: false, add: of(&self.add), widen: of(&self.widen) }
     }
 }
 
@@ -249,6 +250,20 @@ impl Table {
             }
         }
         changes
+    }
+
+    /// The changes have been made.
+    pub fn applied(&mut self, changes: &Changes) {
+        for at in changes.columns() {
+            self.columns[at].applied();
+        }
+        self.exists = true;
+    }
+
+    /// What an operator hears of a column that has become wider; types as the warehouse spells them.
+    #[must_use]
+    pub fn widened(&self, at: usize, was: &str, is: &str) -> String {
+        format!("column {} of table {} widened from {was} to {is}", self.columns[at].name, self.name)
     }
 
     /// Where the values of the path `node` go; settled at the first value.

@@ -44,14 +44,9 @@ pub struct Refusal<E> {
     pub columns: Vec<usize>,
     /// As an operator would run it.
     pub statement: String,
+    /// The whole table is meant, and not one of several columns: a lock, a permission.
+    pub whole: bool,
     pub error: E,
-}
-
-/// What became of the changes of one table.
-#[derive(Debug)]
-pub struct Applied<E> {
-    pub notices: Vec<String>,
-    pub refused: Vec<Refusal<E>>,
 }
 
 #[derive(Debug)]

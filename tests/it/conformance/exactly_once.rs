@@ -124,15 +124,15 @@ pub fn cut_off_at_any_pause_nothing_is_lost_and_nothing_doubled<R: Rig>(rig: &R)
     assert_eq!(of("e").len() + of("f").len(), ids.len());
 }
 
-/// What a batch that is cut off at each of its pauses leaves of a ledger that it moves: `begun` makes one with three events in
+/// What a batch that is cut off at these of its pauses leaves of a ledger that it moves: `begun` makes one with three events in
 /// the old place, `place` says where it is.
 pub fn a_move_of_the_ledger_is_cut_off<R: Rig>(
     new: impl Fn() -> R,
+    pauses: impl Iterator<Item = usize>,
     begun: impl Fn(&R),
-    place: impl Fn(&R) -> String,
-    moved: &str,
+    (place, moved): (impl Fn(&R) -> String, &str),
 ) {
-    for pauses in 0.. {
+    for pauses in pauses {
         let rig = new();
         begun(&rig);
         let mut subject = Subject::open(&rig);

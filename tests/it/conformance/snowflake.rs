@@ -19,6 +19,7 @@ use super::{Act, Cells, Rig, TableSeen, Tables, canonical, suite};
 use tidegate::warehouses::Settings;
 
 mod cut;
+mod ledger;
 mod live;
 mod recorded;
 mod streaming;

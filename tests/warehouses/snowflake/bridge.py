@@ -8,15 +8,31 @@ import decimal
 import gc
 import json
 import logging
+import re
 import socket
 import sys
 import threading
 
+import fakesnow.cursor
 import fakesnow.server
 import snowflake.connector
 import uvicorn
 
 logging.disable(logging.CRITICAL)
+
+# Snowflake moves a table to another schema by RENAME; the emulator would leave it where it is.
+MOVE = re.compile(r'ALTER TABLE ("[^"]+"\."[^"]+"\."[^"]+") RENAME TO ("[^"]+"\."[^"]+"\."[^"]+")')
+execute = fakesnow.cursor.FakeSnowflakeCursor.execute
+
+
+def execute_or_move(self, command, *args, **kwargs):
+    if move := MOVE.fullmatch(command):
+        execute(self, f"CREATE TABLE {move[2]} AS SELECT * FROM {move[1]}")
+        command = f"DROP TABLE {move[1]}"
+    return execute(self, command, *args, **kwargs)
+
+
+fakesnow.cursor.FakeSnowflakeCursor.execute = execute_or_move
 listener = socket.socket()
 listener.bind(("127.0.0.1", 0))
 port = listener.getsockname()[1]

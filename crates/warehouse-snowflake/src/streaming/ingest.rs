@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tidegate_process::clock;
 
-use crate::client::SnowflakeWarehouse;
+use crate::client::Account;
 use crate::ddl::Place;
 use crate::error::SnowflakeError;
 use crate::http::{self, Http};
@@ -49,9 +49,9 @@ pub(super) struct Status {
 
 impl Ingest {
     /// Finds the host and gets a token for it.
-    pub(super) async fn connect(warehouse: &SnowflakeWarehouse) -> Result<Self, SnowflakeError> {
-        let http = warehouse.http.clone();
-        let (token, kind) = match (&warehouse.checked.settings.auth, &warehouse.signer) {
+    pub(super) async fn connect(account: &Account) -> Result<Self, SnowflakeError> {
+        let http = account.http.clone();
+        let (token, kind) = match (&account.checked.settings.auth, &account.signer) {
             (Auth::KeyFile(_) | Auth::Key(_), Some(signer)) => (signer.token(clock::now_us())?, "KEYPAIR_JWT"),
             (Auth::OAuth(token), _) => (token.expose().to_owned(), "OAUTH"),
             (Auth::Token(token), _) => (token.expose().to_owned(), "PROGRAMMATIC_ACCESS_TOKEN"),

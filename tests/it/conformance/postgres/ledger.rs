@@ -68,7 +68,7 @@ fn a_ledger_among_the_tables_is_moved_with_what_it_says_and_who_may_read_it() {
 #[test]
 fn cut_off_at_any_pause_of_the_move_nothing_is_lost_and_nothing_doubled() {
     run::<Postgres>("cut move", |_| {
-        a_move_of_the_ledger_is_cut_off(|| Postgres::new().unwrap(), begun, ledgers, "public_tidegate=8");
+        a_move_of_the_ledger_is_cut_off(|| Postgres::new().unwrap(), 0.., begun, (ledgers, "public_tidegate=8"));
     });
 }
 

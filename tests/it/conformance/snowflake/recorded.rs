@@ -18,15 +18,15 @@ use tidegate::warehouses::Settings;
 type Rule = Box<dyn Fn(&Request) -> Option<Reply> + Send + Sync>;
 
 /// The emulator behind a rule that answers some requests itself, and remembers what was asked.
-struct Ruled {
-    inner: Snowflake,
+pub struct Ruled {
+    pub inner: Snowflake,
     port: u16,
     seen: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Ruled {
     /// The rule is made with the port that it will be reached at.
-    fn with(rule: impl Fn(u16) -> Rule) -> Option<Self> {
+    pub fn with(rule: impl Fn(u16) -> Rule) -> Option<Self> {
         let inner = Snowflake::new().map_err(|lack| println!("skipped: snowflake::recorded: {lack}")).ok()?;
         let (seen, far) = (Arc::new(Mutex::new(Vec::new())), inner.bridge.port);
         let rules: Arc<Mutex<Option<Rule>>> = Arc::default();
@@ -72,10 +72,20 @@ fn sql(request: &Request) -> String {
 
 /// The answer to a statement with this beginning, each time.
 fn refusing(start: &'static str, code: &'static str, message: &'static str) -> Option<Ruled> {
+    refusing_of(start, "", (code, message))
+}
+
+/// The same, for those with this text in them.
+pub fn refusing_of(
+    start: &'static str,
+    part: &'static str,
+    (code, message): (&'static str, &'static str),
+) -> Option<Ruled> {
     Ruled::with(|_| {
         Box::new(move |request| {
             let answer = json!({ "success": false, "code": code, "message": message, "data": {} });
-            sql(request).starts_with(start).then(|| Reply::json(200, &answer))
+            let sql = sql(request);
+            (sql.starts_with(start) && sql.contains(part)).then(|| Reply::json(200, &answer))
         })
     })
 }

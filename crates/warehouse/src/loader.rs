@@ -1,0 +1,269 @@
+//! What a warehouse does for one batch, and what it promises by each call.
+//!
+//! The [`Driver`](crate::driver::Driver) walks every batch; a warehouse is a [`Loader`] and answers it:
+//!
+//! ```text
+//! snapshot ─► for each part: gather (the driver) ─► check, apply, view (each table) ─► write ─┐
+//!    ▲                                                                                         ▼
+//!    └── close ◄── something altered, a change that waits, a row refused                    commit
+//! ```
+//!
+//! Nouns: a **part** (rows of some events, or of some violations, that are written together), an **encoder** (makes parts
+//! from planned rows), a **piece** (a part, and which events of the batch it has).
+
+use std::future::Future;
+use std::ops::Range;
+
+use tidegate_event::destination::{Batch, Failure, Rejected};
+use tidegate_event::{Event, ViolationRecord};
+
+use crate::capabilities::Capabilities;
+use crate::driver::Load;
+use crate::profiles::{Outcome, Profile};
+use crate::row::Group;
+use crate::schema_cache::{Look, SchemaCache};
+use crate::table::{Changes, Table, Tables, Target};
+use crate::waiting::Refusal;
+
+/// One warehouse, behind the driver.
+///
+/// One caller at a time. Calls come in the order of the picture above, and any of them may be dropped before its end:
+/// then comes [`Loader::abandon`]. After a failed call comes [`Loader::close`], and the batch may come again at once, from
+/// `snapshot` on. Whatever is broken off where, a batch that comes again must leave each event once.
+pub trait Loader: Send + Sized {
+    type Error: LoadError + From<<Self::Catalog as Look>::Error>;
+    /// Tables as they were found.
+    type Catalog: Look<Error: Send> + Send;
+    type Encoder: Encoder;
+
+    /// Times that a batch is tried at once: somebody has altered the tables, or the session is over.
+    const TRIES_MAX: u32 = 3;
+
+    /// What the warehouse can.
+    fn capabilities(&self) -> &'static Capabilities;
+
+    /// How messages begin: `warehouse analytics@db.example.com/shop`.
+    fn place(&self) -> String;
+
+    /// The failure to report, with what an operator should do.
+    fn failure(&self, error: Self::Error) -> Failure;
+
+    /// The catalog and the encoder, of the last `snapshot`.
+    fn tools(&mut self) -> (&mut Self::Catalog, &mut Self::Encoder);
+
+    /// What the ledger says of the sync; `None` when it was never here. Makes nothing.
+    fn durable_to(&mut self) -> impl Future<Output = Result<Option<u64>, Self::Error>> + Send;
+
+    /// Begins a batch: connects where there is no session, makes schema and ledger where they are missing, and reads the
+    /// ledger. Where what is `known` of the tables is no longer so, and after every `close` and `abandon`, it is replaced.
+    /// A warehouse with transactions begins one, and from now on nobody else writes for this sync.
+    fn snapshot(
+        &mut self,
+        batch: &Batch,
+        known: &mut SchemaCache,
+    ) -> impl Future<Output = Result<Snapshot, Self::Error>> + Send;
+
+    /// A closer look at a table that rows come for, before it is changed.
+    ///
+    /// # Errors
+    /// One of the schema, when the table is no longer what it was; then the batch begins anew.
+    fn check(&mut self, _table: &Table) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Makes these changes of `table`, all or none: creates it, adds columns, widens others so that they keep every value.
+    /// `used` are the columns that rows are about to fill. Something of somebody else in the way (a view, a lock, a missing
+    /// permission) is a refusal and no error, and leaves nothing behind. What an operator should hear of it goes to
+    /// `notices`, before it is done.
+    fn apply(
+        &mut self,
+        table: &Table,
+        changes: &Changes,
+        used: &[u32],
+        notices: &mut Vec<String>,
+    ) -> impl Future<Output = Result<Option<Refusal<Self::Error>>, Self::Error>> + Send;
+
+    /// Makes the view of the table's latest traits what it shall be. What the warehouse refuses is an outcome, no error.
+    fn view(
+        &mut self,
+        _profile: &Profile,
+        _table: &Table,
+    ) -> impl Future<Output = Result<Outcome, Self::Error>> + Send {
+        async { Ok(Outcome::Kept) }
+    }
+
+    /// Writes the rows of a piece, so that each `id` is once in its table. Says how many events were there by
+    /// [`Load::count`], and may let the next part be made meanwhile ([`Load::ahead`]).
+    ///
+    /// # Errors
+    /// [`Stopped::Part`] when a row is refused for itself and nothing is left of the piece, or what is left is found when
+    /// its events come again: the driver then writes halves until the refused events stand alone. A row error as
+    /// [`Stopped::Of`] begins the batch anew, after [`Loader::beware`].
+    fn write<'b>(
+        &mut self,
+        piece: Piece<'b, Self>,
+        load: &mut Load<'_, 'b, Self>,
+    ) -> impl Future<Output = Result<(), Stopped<Self::Error>>> + Send;
+
+    /// An event was refused for itself: takes back what a write has left of it, where that is not undone anyway.
+    fn withdraw(
+        &mut self,
+        _event: &Event,
+        _target: &Target,
+        _tables: &Tables,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Moves the ledger to `next` and makes the batch durable, in one step where there are transactions, else the ledger
+    /// last. `Ok` means that it is on disk there.
+    fn commit(&mut self, next: u64, notices: &mut Vec<String>) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// A row was refused, and the warehouse cannot write on: the batch comes again, and from now on (until a later commit at
+    /// least) a refused part must leave a session that can be used. False when it is so already.
+    fn beware(&mut self) -> bool {
+        false
+    }
+
+    /// A call has failed: ends the session, and with it whatever it has begun. Nothing more is known.
+    fn close(&mut self, _error: Option<&Self::Error>) -> impl Future<Output = ()> + Send {
+        self.abandon();
+        async {}
+    }
+
+    /// The same at once, for a call that was dropped.
+    fn abandon(&mut self);
+}
+
+/// What an error of a warehouse concerns, for the driver to decide whether another try at once may do better.
+pub trait LoadError: std::error::Error + Send + Sync {
+    /// Some row is refused for itself, and others would be taken.
+    fn is_of_row(&self) -> bool;
+
+    /// Somebody else has changed what was known of the tables: another look may help.
+    fn is_of_schema(&self) -> bool;
+
+    /// The session is over, and another may do better; `reused` when it was there before this call.
+    fn is_of_session(&self, reused: bool) -> bool;
+
+    /// Why a row was refused, in the warehouse's own words.
+    fn words(&self) -> String;
+}
+
+/// What there is when a batch begins.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// What the ledger says.
+    pub durable_to: Option<u64>,
+    /// Where the events of the batch go, where the snapshot had to find out; `None` for those that are there.
+    pub targets: Option<Vec<Option<Target>>>,
+}
+
+/// Why a batch has not come to its end.
+#[derive(Debug)]
+pub enum Stopped<E> {
+    /// A row of the part is refused for itself.
+    Part(E),
+    /// A change of a table waits for others: the batch begins anew without it.
+    Waits,
+    /// These events are refused; nothing else stands in the way.
+    Refused(Vec<Rejected>),
+    Of(E),
+}
+
+impl<E> From<E> for Stopped<E> {
+    fn from(error: E) -> Self {
+        Self::Of(error)
+    }
+}
+
+/// Makes parts of planned rows.
+pub trait Encoder: Send {
+    /// Rows on their way; they may borrow from the batch.
+    type Part<'b>: Send + Sync;
+
+    /// Events planned together: few enough to be in the processor's cache when they are encoded.
+    const CHUNK_EVENTS: usize;
+    /// The batch is one part, violations and all, and is written even when it is empty.
+    const WHOLE: bool = false;
+
+    /// An empty part.
+    fn begin<'b>(&mut self) -> Self::Part<'b>;
+
+    /// Whether the event gets rows.
+    fn admit<'b>(&mut self, _part: &mut Self::Part<'b>, _event: &'b Event) -> Admit {
+        Admit::Rows
+    }
+
+    /// Whether the violation gets a row.
+    fn admit_violation<'b>(&mut self, _part: &mut Self::Part<'b>, _record: &'b ViolationRecord) -> bool {
+        true
+    }
+
+    /// Takes the rows of a chunk.
+    fn add<'b>(&mut self, part: &mut Self::Part<'b>, tables: &Tables, chunk: Chunk<'b>);
+
+    /// Whether the part is large enough to be written.
+    fn is_full(&self, part: &Self::Part<'_>) -> bool;
+
+    /// No row comes any more.
+    fn end(&mut self, _part: &mut Self::Part<'_>) {}
+
+    /// Table number `at` of those that the part has rows for: its place in [`Tables::list`], and the columns that rows fill
+    /// (none where [`Loader::apply`] does not ask). `None` behind the last; a table may come twice.
+    fn table<'p>(&self, part: &'p Self::Part<'_>, at: usize) -> Option<(usize, &'p [u32])>;
+}
+
+/// Whether an event gets rows.
+#[derive(Debug)]
+pub enum Admit {
+    Rows,
+    /// It is there already.
+    Duplicate,
+    /// The warehouse can never take it; why.
+    Refused(String),
+}
+
+/// The rows of a few events, or of a few violations.
+#[derive(Debug)]
+pub struct Chunk<'b> {
+    /// Which ones: events count from 0, and violations go on behind the last event.
+    pub items: Range<usize>,
+    pub groups: Vec<Group<'b>>,
+    /// By row: the violations, where it is rows of violations.
+    pub records: Vec<&'b ViolationRecord>,
+    pub batch: &'b Batch,
+}
+
+/// A part, and what it has of the batch: events count from 0, and violations go on behind the last event.
+pub struct Piece<'b, L: Loader> {
+    pub items: Range<usize>,
+    pub part: <L::Encoder as Encoder>::Part<'b>,
+}
+
+/// Keeps rows as they were planned, for a warehouse that encodes them when the tables are ready: one chunk of `EVENTS` is a
+/// part.
+#[derive(Debug, Default)]
+pub struct AsPlanned<const EVENTS: usize>;
+
+impl<const EVENTS: usize> Encoder for AsPlanned<EVENTS> {
+    type Part<'b> = Vec<Group<'b>>;
+
+    const CHUNK_EVENTS: usize = EVENTS;
+
+    fn begin<'b>(&mut self) -> Vec<Group<'b>> {
+        Vec::new()
+    }
+
+    fn add<'b>(&mut self, part: &mut Vec<Group<'b>>, _tables: &Tables, chunk: Chunk<'b>) {
+        *part = chunk.groups;
+    }
+
+    fn is_full(&self, _part: &Vec<Group<'_>>) -> bool {
+        true
+    }
+
+    fn table<'p>(&self, part: &'p Vec<Group<'_>>, at: usize) -> Option<(usize, &'p [u32])> {
+        part.get(at).map(|group| (group.table, &*group.columns))
+    }
+}
