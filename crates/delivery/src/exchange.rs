@@ -21,7 +21,7 @@ pub(super) struct PlannedRequest {
     pub(super) tag: String,
 }
 
-/// A failure that may pass at once is tried again this often before its events are parked,
+/// A failure that may pass at once is tried again this often before its events are deferred,
 const TRIES_IN_PLACE: u32 = 2;
 /// unless that would take longer than this,
 const PAUSE_IN_PLACE_MAX: Duration = Duration::from_secs(2);

@@ -12,7 +12,7 @@
 //! * An event that was handed over is delivered, skipped by the plugin on purpose, quarantined with request and answer,
 //!   or waits in the state file. It gets there in one transaction with the sync's cursor, so no crash loses it; a
 //!   crash before that makes it come again (at least once: the far side tells by `messageId`).
-//! * Nobody waits for a failing neighbour: what cannot be delivered is parked, and the rest goes on. What is parked is
+//! * Nobody waits for a failing neighbour: what cannot be delivered is deferred, and the rest goes on. What is deferred is
 //!   bounded in events and bytes; when it is full the sync waits and the log keeps what comes.
 //! * With `order: user` an event is not sent while an earlier one of its user waits. Others go on.
 //! * A plugin sees no secret, chooses no address, and cannot make the host send more than its bounds allow.
@@ -52,7 +52,7 @@ pub use runtime::{DestinationRuntime, OpenError};
 use outcome::DeliveryOutcome;
 use retry_index::RetryIndex;
 use runtime::OutgoingEvent;
-use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Parked, Rejected, Reply};
+use tidegate_event::destination::{Batch, Deferred, Delivery, Destination, Failure, Rejected, Reply};
 use tidegate_plugin::Order;
 use tidegate_process::clock;
 use tidegate_state::{self as state, PendingMark, State};
@@ -64,7 +64,7 @@ pub struct PluginDestination {
     shared: Arc<Shared>,
     sync: Arc<str>,
     cursor: Option<u64>,
-    /// What the last delivery parked and the caller has not recorded yet.
+    /// What the last delivery deferred and the caller has not recorded yet.
     unrecorded: Vec<PendingMark>,
     retry_worker: tokio::task::JoinHandle<()>,
 }
@@ -72,8 +72,8 @@ pub struct PluginDestination {
 /// What deliveries and the retry worker share.
 struct Shared {
     retry_index: Mutex<RetryIndex>,
-    /// Something was parked.
-    parked: Notify,
+    /// Something was deferred.
+    deferred: Notify,
     /// Something left the retry index.
     room: Notify,
 }
@@ -94,7 +94,7 @@ impl PluginDestination {
         // The order is that of whoever carries.
         let retry_index = RetryIndex::new(Order::None, state.pending_marks(sync)?);
         let shared =
-            Arc::new(Shared { retry_index: Mutex::new(retry_index), parked: Notify::new(), room: Notify::new() });
+            Arc::new(Shared { retry_index: Mutex::new(retry_index), deferred: Notify::new(), room: Notify::new() });
         let sync: Arc<str> = sync.into();
         let round = retry_worker::RetryWorker {
             active: Arc::clone(&active),
@@ -120,7 +120,7 @@ impl PluginDestination {
                 if retry_index.holds(event.offset, event.part) {
                     // It waits already: the batch comes for another time.
                 } else if runtime.order() == Order::User && retry_index.has_user(&outgoing.user) {
-                    delivery.parked.push(behind(index, outgoing.user, now_us));
+                    delivery.deferred.push(behind(index, outgoing.user, now_us));
                 } else {
                     indexes.push(index);
                     outgoing_events.push(outgoing);
@@ -135,10 +135,10 @@ impl PluginDestination {
                 DeliveryOutcome::Rejected { code, reason, detail } => {
                     delivery.rejected.push(Rejected { index, code: code.into(), reason, detail });
                 }
-                DeliveryOutcome::Behind => delivery.parked.push(behind(index, outgoing.user, now_us)),
+                DeliveryOutcome::Behind => delivery.deferred.push(behind(index, outgoing.user, now_us)),
                 DeliveryOutcome::Again { tries, after, error, .. } => {
                     let pause = runtime.pause(tries, after);
-                    delivery.parked.push(Parked {
+                    delivery.deferred.push(Deferred {
                         index,
                         user: outgoing.user,
                         attempts: tries,
@@ -149,15 +149,15 @@ impl PluginDestination {
                 }
             }
         }
-        delivery.parked.sort_unstable_by_key(|parked| parked.index);
-        self.unrecorded = delivery.parked.iter().filter_map(|parked| mark(batch, parked)).collect();
+        delivery.deferred.sort_unstable_by_key(|deferred| deferred.index);
+        self.unrecorded = delivery.deferred.iter().filter_map(|deferred| mark(batch, deferred)).collect();
         if let Some(stop) = runtime.stopped() {
             delivery.notices.push(stop.to_string());
         }
         Ok(delivery)
     }
 
-    /// Answers who carries, once somebody does and everything of the batch could be parked; a stopped destination takes
+    /// Answers who carries, once somebody does and everything of the batch could be deferred; a stopped destination takes
     /// nothing.
     async fn wait_for_room(&mut self, batch: &Batch) -> Result<Arc<DestinationRuntime>, Failure> {
         let events = batch.events.len() as u64;
@@ -187,19 +187,19 @@ impl PluginDestination {
     }
 }
 
-fn behind(index: usize, user: String, now_us: i64) -> Parked {
+fn behind(index: usize, user: String, now_us: i64) -> Deferred {
     let error = "waits for an earlier event of its user".to_owned();
-    Parked { index, user, attempts: 0, tried_at_us: now_us, next_at_us: now_us, error }
+    Deferred { index, user, attempts: 0, tried_at_us: now_us, next_at_us: now_us, error }
 }
 
-fn mark(batch: &Batch, parked: &Parked) -> Option<PendingMark> {
-    let event = batch.events.get(parked.index)?;
+fn mark(batch: &Batch, deferred: &Deferred) -> Option<PendingMark> {
+    let event = batch.events.get(deferred.index)?;
     Some(PendingMark {
         offset: event.offset,
         part: event.part,
-        user: parked.user.clone(),
+        user: deferred.user.clone(),
         bytes: event.to_json().len() as u64,
-        next_at_us: parked.next_at_us,
+        next_at_us: deferred.next_at_us,
     })
 }
 
@@ -221,8 +221,8 @@ impl Destination for PluginDestination {
         if !self.unrecorded.is_empty() {
             self.shared.retry_index().enter(std::mem::take(&mut self.unrecorded));
         }
-        // Also when nothing was parked: a destination that was stopped has to be reported after each delivery.
-        self.shared.parked.notify_one();
+        // Also when nothing was deferred: a destination that was stopped has to be reported after each delivery.
+        self.shared.deferred.notify_one();
     }
 }
 

@@ -73,7 +73,7 @@ impl RetryIndex {
         !user.is_empty() && self.users.contains_key(user)
     }
 
-    /// Whether `events` more could all be parked. An empty index takes any batch, or nothing would ever move.
+    /// Whether `events` more could all be deferred. An empty index takes any batch, or nothing would ever move.
     pub(super) fn has_room(&self, events: u64, limits: PendingLimits) -> bool {
         let count = self.waiting.len() as u64;
         self.waiting.is_empty() || (count + events <= limits.events_max && self.bytes < limits.bytes_max)

@@ -39,11 +39,11 @@ impl RetryWorker {
                 let _ = held.changed().await;
                 continue;
             };
-            let (parked, stop) = (shared.parked.notified(), runtime.stop_notified());
+            let (deferred, stop) = (shared.deferred.notified(), runtime.stop_notified());
             if let Some(stop) = runtime.stopped() {
                 told = self.tell(&stop.to_string());
                 // Each delivery that was under way clears the failure, so it is written again after each.
-                tokio::select! { () = parked => {}, _ = held.changed() => {} }
+                tokio::select! { () = deferred => {}, _ = held.changed() => {} }
                 continue;
             }
             if std::mem::take(&mut told)
@@ -72,7 +72,7 @@ impl RetryWorker {
                         Duration::from_micros(u64::try_from(at.saturating_sub(now_us)).unwrap_or(0)).min(NAP_MAX)
                     });
                     tokio::select! {
-                        () = parked => {}
+                        () = deferred => {}
                         () = stop => {}
                         _ = held.changed() => {}
                         () = tokio::time::sleep(nap) => {}

@@ -14,7 +14,7 @@
 //! * A batch may come again after a failure, a crash or a lost answer, cut at other places. A destination that keeps
 //!   a ledger must leave no event twice: it skips what lies below its [`Destination::durable_to`].
 //! * An empty batch is legal and moves the ledger.
-//! * What it parks counts as settled: the caller keeps those events in the same transaction that moves the cursor, and
+//! * What it defers counts as settled: the caller keeps those events in the same transaction that moves the cursor, and
 //!   then says [`Destination::recorded`].
 //! * Dropping a `deliver` before its end is allowed at any point; the batch comes again.
 
@@ -39,7 +39,7 @@ pub trait Destination: Send {
     /// Makes `batch` durable, exactly once where the far side keeps a ledger.
     fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery>;
 
-    /// The caller has recorded the last delivery: the cursor has moved and what was parked is kept.
+    /// The caller has recorded the last delivery: the cursor has moved and what was deferred is kept.
     fn recorded(&mut self) {}
 }
 
@@ -76,7 +76,7 @@ pub struct Delivery {
     /// Events that the destination did not want, on purpose.
     pub skipped: u64,
     /// Events that could not be delivered yet and must not hold the others up.
-    pub parked: Vec<Parked>,
+    pub deferred: Vec<Deferred>,
     /// Things an operator should hear, one sentence each (a column widened, a cap reached).
     pub notices: Vec<String>,
 }
@@ -92,10 +92,10 @@ pub struct Rejected {
     pub detail: Option<String>,
 }
 
-/// One event that waits for another try. The caller keeps it, in one transaction with the cursor; who parked it tries
+/// One event that waits for another try. The caller keeps it, in one transaction with the cursor; who deferred it tries
 /// it again.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Parked {
+pub struct Deferred {
     pub index: usize,
     /// Whose event it is; empty when nobody's.
     pub user: String,

@@ -1,6 +1,6 @@
 //! What can go wrong, and what an operator should do about it.
 //!
-//! Every trouble becomes a [`Failure`] in [`LakeError::failure`], which alone decides between trying again and stopping.
+//! Every error becomes a [`Failure`] in [`LakeError::failure`], which alone decides between trying again and stopping.
 //! What a store says is passed on; it names the object and the status, never a key.
 
 use std::error::Error;
@@ -148,7 +148,7 @@ fn store_advice(error: &object_store::Error, place: &str) -> Option<String> {
     }
 }
 
-/// The operating system's word on it, if the trouble came from a disk.
+/// The operating system's word on it, if the error came from a disk.
 fn io_kind(error: &object_store::Error) -> Option<ErrorKind> {
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -180,13 +180,13 @@ impl Store {
     }
 
     async fn get_part(&self, path: &str, range: Option<GetRange>) -> Result<Bytes, LakeError> {
-        let trouble = |source| match source {
+        let error = |source| match source {
             object_store::Error::NotFound { .. } => LakeError::Vanished { path: path.to_owned() },
             source => doing("reading a file")(source),
         };
         let options = GetOptions { range, ..GetOptions::default() };
-        let found = self.objects.get_opts(&self.path(path)?, options).await.map_err(trouble)?;
-        found.bytes().await.map_err(trouble)
+        let found = self.objects.get_opts(&self.path(path)?, options).await.map_err(error)?;
+        found.bytes().await.map_err(error)
     }
 
     /// Writes an object under a name that nobody else uses.
@@ -195,7 +195,7 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes an object; one that is gone already is no trouble.
+    /// Deletes an object; one that is gone already is no error.
     pub(super) async fn delete(&self, path: &str) -> Result<(), LakeError> {
         if let Some(folder) = &self.folder {
             let file = folder.join(path);

@@ -127,7 +127,7 @@ const fn is_special(byte: u8) -> bool {
 
 fn escape(bytes: &[u8], out: &mut Vec<u8>) {
     let mut rest = bytes;
-    // Long stretches without anything special are copied at once.
+    // Long runs without anything special are copied at once.
     while let Some(at) = rest.iter().position(|byte| is_special(*byte)) {
         out.extend_from_slice(&rest[..at]);
         out.extend_from_slice(match rest[at] {

@@ -232,17 +232,17 @@ impl Part {
         let mut copies = Vec::with_capacity(self.runs.len());
         for run in &self.runs {
             let mut rows = Vec::new();
-            let mut stretch: Option<Range<usize>> = None;
+            let mut run_of_rows: Option<Range<usize>> = None;
             for (at, row) in run.rows.iter().enumerate() {
                 if row.skip {
-                    rows.extend(stretch.take());
+                    rows.extend(run_of_rows.take());
                 } else {
-                    stretch.get_or_insert(run.start(at)..0).end = row.end;
+                    run_of_rows.get_or_insert(run.start(at)..0).end = row.end;
                 }
             }
-            rows.extend(stretch);
+            rows.extend(run_of_rows);
             if !rows.is_empty() {
-                let rows = rows.into_iter().map(|stretch| run.sealed.slice(stretch)).collect();
+                let rows = rows.into_iter().map(|run_of_rows| run.sealed.slice(run_of_rows)).collect();
                 copies.push(Copy { sql: Arc::clone(&run.shape.sql), rows });
             }
         }

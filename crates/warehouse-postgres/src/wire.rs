@@ -202,9 +202,9 @@ impl Wire {
 async fn flow(client: &Client, statement: &Statement, rows: Vec<Bytes>) -> Result<(), tokio_postgres::Error> {
     let sink = client.copy_in::<_, Bytes>(statement).await?;
     pin_mut!(sink);
-    for mut stretch in rows {
-        while !stretch.is_empty() {
-            let frame = stretch.split_to(stretch.len().min(FRAME_BYTES));
+    for mut rest in rows {
+        while !rest.is_empty() {
+            let frame = rest.split_to(rest.len().min(FRAME_BYTES));
             sink.feed(frame).await?;
         }
     }

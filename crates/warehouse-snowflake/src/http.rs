@@ -78,7 +78,7 @@ pub(super) async fn json(request: RequestBuilder, what: &'static str) -> Result<
     }
 }
 
-/// The trouble of a status that is not a success.
+/// The error of a status that is not a success.
 pub(super) fn unexpected(status: StatusCode, body: &[u8], doing: &'static str) -> SnowflakeError {
     let body: String =
         String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(SHOWN_CHARS_MAX).collect();

@@ -145,13 +145,13 @@ impl Session {
             let url = with_query(&format!("{}/queries/v1/query-request", self.http.base), &query);
             let request = self.http.client.post(url).header("Content-Type", "application/json");
             let request = request.header("Authorization", authorization(&self.token)).body(body.to_owned());
-            let trouble = match http::json(request, doing).await {
-                Err(trouble) if trouble.is_of_the_way() => trouble,
+            let error = match http::json(request, doing).await {
+                Err(error) if error.is_of_the_way() => error,
                 other => return other,
             };
             sending += 1;
             if sending >= SENDINGS {
-                return Err(trouble);
+                return Err(error);
             }
             tokio::time::sleep(Duration::from_millis(100 << sending)).await;
         }
@@ -168,13 +168,13 @@ impl Session {
         let mut sending = 0;
         loop {
             let request = self.http.client.get(format!("{}{path}", self.http.base));
-            let trouble = match http::json(request.header("Authorization", authorization(&self.token)), doing).await {
-                Err(trouble) if trouble.is_of_the_way() => trouble,
+            let error = match http::json(request.header("Authorization", authorization(&self.token)), doing).await {
+                Err(error) if error.is_of_the_way() => error,
                 other => return other,
             };
             sending += 1;
             if sending >= SENDINGS {
-                return Err(trouble);
+                return Err(error);
             }
             tokio::time::sleep(Duration::from_millis(100 << sending)).await;
         }
@@ -243,7 +243,7 @@ impl Drop for Session {
             return;
         }
         // A delivery was dropped half-way. Whoever comes next must not wait for locks that nobody holds any more, so this
-        // one round trip is worth waiting for; it has a time limit.
+        // one more answer is worth waiting for; it has a time limit.
         let (http, token) = (self.http.clone(), std::mem::take(&mut self.token));
         let goodbye = std::thread::Builder::new().name("snowflake-goodbye".to_owned()).spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };

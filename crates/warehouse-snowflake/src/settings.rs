@@ -211,6 +211,6 @@ impl Checked {
             let http = Http::new(&self.base, &self.settings.web)?;
             Ok(SnowflakeWarehouse::new(self, http, signer))
         };
-        open().map_err(|trouble| trouble.failure(&account))
+        open().map_err(|error| error.failure(&account))
     }
 }

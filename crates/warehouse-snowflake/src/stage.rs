@@ -62,7 +62,7 @@ pub(super) async fn put(
         };
         sending += 1;
         match sent {
-            Err(trouble) if trouble.is_of_the_way() && sending < SENDINGS => {
+            Err(error) if error.is_of_the_way() && sending < SENDINGS => {
                 tokio::time::sleep(Duration::from_millis(100 << sending)).await;
             }
             other => return other,
@@ -140,11 +140,11 @@ async fn put_web(
     if status.is_success() { Ok(()) } else { Err(http::unexpected(status, &body, "uploading a file")) }
 }
 
-/// Lends the house's own connections to the signer of requests.
+/// Gives the house's own connections to the signer of requests.
 #[derive(Debug)]
-struct Lend(reqwest::Client);
+struct SharedConnector(reqwest::Client);
 
-impl HttpConnector for Lend {
+impl HttpConnector for SharedConnector {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(self.0.clone()))
     }
@@ -161,7 +161,7 @@ async fn put_s3(http: &Http, target: &Target, file: bytes::Bytes) -> Result<(), 
         .with_token(token)
         .with_allow_http(http.is_plain())
         .with_retry(RetryConfig { max_retries: 2, retry_timeout: UPLOAD_TIME_MAX, ..RetryConfig::default() })
-        .with_http_connector(Lend(http.client.clone()));
+        .with_http_connector(SharedConnector(http.client.clone()));
     builder = match endpoint {
         Some(endpoint) => builder.with_endpoint(endpoint),
         // Buckets of stages are reached by a host of their own.

@@ -3,7 +3,7 @@
 use super::evolve::{Fit, Type};
 use super::table::Table;
 
-/// One warehouse's facts. The tables of `docs/warehouses.md` are made from these.
+/// One warehouse's capabilities. The tables of `docs/warehouses.md` are made from these.
 #[derive(Debug)]
 pub struct Capabilities {
     /// As a workspace spells it: `kind: sqlite`.
@@ -68,7 +68,7 @@ pub struct Flush {
 /// The tables of the documentation, in Markdown: one column for each warehouse.
 #[must_use]
 pub fn tables(capabilities: &[&Capabilities]) -> String {
-    let facts: [Fact<'_>; 9] = [
+    let rows: [CapabilityRow<'_>; 9] = [
         ("`kind`", &|capabilities| format!("`{}`", capabilities.kind)),
         ("a Decimal has at most", &|capabilities| decimal(&capabilities.fit)),
         ("years of a Timestamp", &|capabilities| {
@@ -82,7 +82,7 @@ pub fn tables(capabilities: &[&Capabilities]) -> String {
         ("from the door to a query", &|capabilities| capabilities.latency.to_owned()),
     ];
     let mut text = head(capabilities);
-    for (name, cell) in &facts {
+    for (name, cell) in &rows {
         text.push_str(&row(name, capabilities, *cell));
     }
     text.push_str("\nWhat a type is there:\n\n");
@@ -104,7 +104,7 @@ pub fn tables(capabilities: &[&Capabilities]) -> String {
     text
 }
 
-type Fact<'f> = (&'static str, &'f dyn Fn(&Capabilities) -> String);
+type CapabilityRow<'f> = (&'static str, &'f dyn Fn(&Capabilities) -> String);
 
 fn head(capabilities: &[&Capabilities]) -> String {
     row("", capabilities, &|capabilities| capabilities.title.to_owned())

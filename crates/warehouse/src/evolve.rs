@@ -71,7 +71,7 @@ impl fmt::Display for Type {
 /// How far a warehouse's types reach. What lies beyond is text, digit for digit.
 #[derive(Debug, Clone, Copy)]
 pub struct Fit {
-    /// Significant digits that survive a round trip.
+    /// Significant digits that survive being stored and read back.
     pub decimal_digits_max: usize,
     /// Magnitude of the power of ten of the first digit.
     pub decimal_exponent_max: i64,

@@ -69,7 +69,7 @@ fn a_sync_sends_with_what_is_live_and_what_waits_goes_on_with_the_next_version()
     // A version whose far side is away: what it could not deliver is pending.
     let (code, said) = push(&route, &server, &token, "one", &format!("{}/bad", far.origin()));
     assert!(code == Some(0) && said.contains("is live for sync web-to-crm"), "{said}");
-    route.wait("the event is tried and parked", |sync| sync["pending"] == 1 && sync["failure"].is_null());
+    route.wait("the event is tried and deferred", |sync| sync["pending"] == 1 && sync["failure"].is_null());
 
     // The next version takes over, what waits included.
     let (code, said) = push(&route, &server, &token, "two", &format!("{}/two", far.origin()));

@@ -331,21 +331,21 @@ fn ahead(durable: u64, committed: u64) -> Failure {
     }
 }
 
-/// What the destination parked, as the state keeps it.
+/// What the destination deferred, as the state keeps it.
 fn pending(batch: &Batch, delivery: &Delivery) -> Vec<Pending> {
-    let entry = |parked: &tidegate_event::destination::Parked| {
-        let event = batch.events.get(parked.index)?;
+    let entry = |deferred: &tidegate_event::destination::Deferred| {
+        let event = batch.events.get(deferred.index)?;
         Some(Pending {
             offset: event.offset,
             part: event.part,
-            user: parked.user.clone(),
+            user: deferred.user.clone(),
             event: event.to_json(),
             received_at_us: event.received_at_us,
-            first_tried_at_us: parked.tried_at_us,
-            attempts: parked.attempts,
-            next_at_us: parked.next_at_us,
-            error: parked.error.clone(),
+            first_tried_at_us: deferred.tried_at_us,
+            attempts: deferred.attempts,
+            next_at_us: deferred.next_at_us,
+            error: deferred.error.clone(),
         })
     };
-    delivery.parked.iter().filter_map(entry).collect()
+    delivery.deferred.iter().filter_map(entry).collect()
 }

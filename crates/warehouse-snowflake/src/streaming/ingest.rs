@@ -126,8 +126,8 @@ impl Ingest {
         let packed = packed.finish().map_err(unwritten)?;
         let answer = match self.ask(Method::POST, &url, "application/x-ndjson", packed, table, what).await {
             // Whether the rows were taken is not known; the channel knows.
-            Err(trouble @ SnowflakeError::Http { .. }) => {
-                return Err(SnowflakeError::Channel { table: table.to_owned(), problem: trouble.to_string() });
+            Err(error @ SnowflakeError::Http { .. }) => {
+                return Err(SnowflakeError::Channel { table: table.to_owned(), problem: error.to_string() });
             }
             other => other?,
         };
