@@ -1,6 +1,6 @@
 //! What can go wrong, and what an operator should do about it.
 //!
-//! Every trouble becomes a [`Failure`] in [`LakeError::failure`], which alone decides between trying again and stopping.
+//! Every error becomes a [`Failure`] in [`LakeError::failure`], which alone decides between trying again and stopping.
 //! What a store says is passed on; it names the object and the status, never a key.
 
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! What can go wrong, and what an operator should do about it.
 //!
-//! Every trouble becomes a [`Failure`] in [`PostgresError::failure`], which alone decides between trying again and stopping.
+//! Every error becomes a [`Failure`] in [`PostgresError::failure`], which alone decides between trying again and stopping.
 
 use std::path::PathBuf;
 
