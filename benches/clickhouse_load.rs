@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Number, Value, json};
 use tidegate_event::destination::{Batch, Destination as _};
-use tidegate_event::{Event, Kind};
-use tidegate_warehouse::Part;
+use tidegate_event::{Event, EventKind};
+use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::evolve::{Scalar, Type};
 use tidegate_warehouse_clickhouse::encode::FIT;
 use tidegate_warehouse_clickhouse::encode::{put, type_name};
-use tidegate_warehouse_clickhouse::{LookUp, Settings};
+use tidegate_warehouse_clickhouse::{ClickHouseSettings, LookUp};
 
 const BATCH: u64 = 50_000;
 const BATCHES: u64 = 4;
@@ -55,7 +55,7 @@ fn event(n: u64) -> Arc<Event> {
         "properties": properties(n),
     });
     let Value::Object(body) = body else { unreachable!() };
-    Arc::new(Event { source: "web".into(), offset: n, part: 0, kind: Kind::Track, received_at_us: 0, body })
+    Arc::new(Event { source: "web".into(), offset: n, part: 0, kind: EventKind::Track, received_at_us: 0, body })
 }
 
 fn batch(at: u64) -> Arc<Batch> {
@@ -108,7 +108,7 @@ fn cpu() -> Duration {
 }
 
 struct Server {
-    settings: Settings,
+    settings: ClickHouseSettings,
     _child: Option<(Child, tempfile::TempDir)>,
 }
 
@@ -118,7 +118,10 @@ fn server() -> Option<Server> {
         let mut url: url::Url = url.parse().expect("a url");
         let (user, password) = (url.username().to_owned(), url.password().unwrap_or_default().to_owned());
         url.set_username("").and_then(|()| url.set_password(None)).expect("a url with a host");
-        return Some(Server { settings: Settings { user, password, ..Settings::new(url) }, _child: None });
+        return Some(Server {
+            settings: ClickHouseSettings { user, password, ..ClickHouseSettings::new(url) },
+            _child: None,
+        });
     }
     let cache = std::env::var("TIDEGATE_WAREHOUSE_CACHE")
         .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cache/tidegate/warehouses")))
@@ -138,16 +141,16 @@ fn server() -> Option<Server> {
         .ok()?;
     let mut port = String::new();
     BufReader::new(child.stdout.take()?).read_line(&mut port).ok()?;
-    let settings = Settings {
+    let settings = ClickHouseSettings {
         user: "bench".to_owned(),
         password: "bench".to_owned(),
-        ..Settings::new(format!("http://127.0.0.1:{}", port.trim()))
+        ..ClickHouseSettings::new(format!("http://127.0.0.1:{}", port.trim()))
     };
     Some(Server { settings, _child: Some((child, data)) })
 }
 
 /// A client that knows nothing but HTTP.
-struct Plain(reqwest::Client, Settings);
+struct Plain(reqwest::Client, ClickHouseSettings);
 
 impl Plain {
     async fn post(&self, query: &str, body: Vec<u8>) {
@@ -175,8 +178,8 @@ fn report(what: &str, wall: Duration, client: Duration) -> f64 {
     rate
 }
 
-async fn deliver(settings: Settings, what: &str) -> f64 {
-    let part = Part { sync: "bench".to_owned(), ..Part::default() };
+async fn deliver(settings: ClickHouseSettings, what: &str) -> f64 {
+    let part = SyncPart { sync: "bench".to_owned(), ..SyncPart::default() };
     let mut warehouse = settings.check(&part).and_then(|checked| checked.open()).expect("a warehouse");
     let (mut wall, mut client) = (Duration::ZERO, Duration::ZERO);
     for at in 0..BATCHES {
@@ -218,11 +221,14 @@ async fn main() {
         }
         println!("{} bytes for each row", bytes as u64 / (BATCH * BATCHES));
         let floor = report("bare insert, one table", wall, client);
-        let of = |database: &str| Settings { database: database.to_owned(), ..server.settings.clone() };
+        let of = |database: &str| ClickHouseSettings { database: database.to_owned(), ..server.settings.clone() };
         for (what, settings) in [
             ("deliver, two tables", of("tidegate_bench")),
-            ("deliver, look_up: after_failures", Settings { look_up: LookUp::AfterFailures, ..of("tidegate_bench") }),
-            ("deliver, compression: gzip", Settings { compress: true, ..of("tidegate_bench") }),
+            (
+                "deliver, look_up: after_failures",
+                ClickHouseSettings { look_up: LookUp::AfterFailures, ..of("tidegate_bench") },
+            ),
+            ("deliver, compression: gzip", ClickHouseSettings { compress: true, ..of("tidegate_bench") }),
         ] {
             plain.run("DROP DATABASE IF EXISTS tidegate_bench SYNC".to_owned()).await;
             let rate = deliver(settings, what).await;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use tidegate_contract::{
     Contract, Domain, EventRule, Limits, OnSchemaViolation, OnUndeclaredFields, OnUndeclaredSchema, VERSION_DEFAULT,
 };
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 
 fn contract() -> Contract {
     let product = json!({
@@ -38,7 +38,7 @@ fn contract() -> Contract {
         },
     });
     let rule = |name: &str| EventRule {
-        kind: Kind::Track,
+        kind: EventKind::Track,
         name: Some(name.to_owned()),
         version: VERSION_DEFAULT.to_owned(),
         on_schema_violation: OnSchemaViolation::default(),
@@ -87,17 +87,17 @@ fn event(change: impl FnOnce(&mut Value)) -> Map<String, Value> {
 fn judge(c: &mut Criterion) {
     let contract = contract();
     let mut clean = event(|_| ());
-    assert!(contract.judge(Kind::Track, &mut clean).violation.is_none());
-    c.bench_function("contract_judge/clean", |b| b.iter(|| contract.judge(Kind::Track, black_box(&mut clean))));
+    assert!(contract.judge(EventKind::Track, &mut clean).violation.is_none());
+    c.bench_function("contract_judge/clean", |b| b.iter(|| contract.judge(EventKind::Track, black_box(&mut clean))));
     let undeclared = event(|properties| properties["colour"] = json!("red"));
     let two = event(|properties| {
         properties["total"] = json!("42.50");
         properties["products"][1]["quantity"] = json!(0);
     });
     for (name, sent) in [("undeclared_field", undeclared), ("two_violations", two)] {
-        assert!(contract.judge(Kind::Track, &mut sent.clone()).violation.is_some());
+        assert!(contract.judge(EventKind::Track, &mut sent.clone()).violation.is_some());
         c.bench_function(&format!("contract_judge/{name}"), |b| {
-            b.iter_batched_ref(|| sent.clone(), |body| contract.judge(Kind::Track, body), BatchSize::SmallInput);
+            b.iter_batched_ref(|| sent.clone(), |body| contract.judge(EventKind::Track, body), BatchSize::SmallInput);
         });
     }
 }

@@ -1,7 +1,7 @@
 //! The intake log: framing alone, and appends with their `fdatasync`, alone and in company.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use tidegate_log::{Frames, Log, Settings};
+use tidegate_log::{Frames, Log, LogSettings};
 
 fn frames(records: usize, bytes: usize) -> Frames {
     let payload = vec![b'x'; bytes];
@@ -20,7 +20,7 @@ fn bench(c: &mut Criterion) {
     }
     group.finish();
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let settings = Settings { retention_bytes: 1 << 30, ..Settings::default() };
+    let settings = LogSettings { retention_bytes: 1 << 30, ..LogSettings::default() };
     let (log, writer, _) = Log::open(dir.path(), settings, 0, 1).expect("the log opens");
     let writing = writer.run().expect("a thread");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");

@@ -11,9 +11,9 @@ use std::time::Instant;
 
 use serde_json::{Map, Value};
 use tidegate_event::destination::{Batch, Destination as _};
-use tidegate_event::{Event, Kind};
-use tidegate_warehouse::Part;
-use tidegate_warehouse_lake::{Place, Settings};
+use tidegate_event::{Event, EventKind};
+use tidegate_warehouse::SyncPart;
+use tidegate_warehouse_lake::{LakePlace, LakeSettings};
 
 const EVENTS: u64 = 200_000;
 const BATCH: u64 = 50_000;
@@ -56,7 +56,7 @@ fn event(n: u64) -> Arc<Event> {
     }
     body.insert("properties".to_owned(), properties.into());
     let received_at_us = 1_714_979_290_000_000;
-    Arc::new(Event { source: "web".into(), offset: n, part: 0, kind: Kind::Track, received_at_us, body })
+    Arc::new(Event { source: "web".into(), offset: n, part: 0, kind: EventKind::Track, received_at_us, body })
 }
 
 fn cpu_seconds() -> f64 {
@@ -66,8 +66,9 @@ fn cpu_seconds() -> f64 {
 
 fn main() {
     let folder = tempfile::tempdir().expect("a folder");
-    let part = Part { sync: "bench".to_owned(), ..Part::default() };
-    let settings = Settings { merge_files_min: 0, ..Settings::new(Place::Folder(folder.path().to_owned())) };
+    let part = SyncPart { sync: "bench".to_owned(), ..SyncPart::default() };
+    let settings =
+        LakeSettings { merge_files_min: 0, ..LakeSettings::new(LakePlace::Folder(folder.path().to_owned())) };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let mut lake = settings.check(&part).expect("settings").open();

@@ -19,12 +19,12 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, pin_mut};
 use serde_json::{Map, Value, json};
 use tidegate_event::destination::Batch;
-use tidegate_event::{Event, Kind};
-use tidegate_warehouse::Part;
-use tidegate_warehouse_postgres::{Address, Environment, Settings};
+use tidegate_event::{Event, EventKind};
+use tidegate_warehouse::SyncPart;
+use tidegate_warehouse_postgres::{Address, Environment, PostgresSettings};
 use tokio_postgres::{Client, NoTls};
 
-use tidegate::warehouses::Settings as Warehouse;
+use tidegate::warehouses::WarehouseSettings as Warehouse;
 
 const KEEPER: &str = r#"
 set -e
@@ -61,7 +61,7 @@ fn event(n: u64) -> Arc<Event> {
         "receivedAt": "2024-05-06T07:08:09.200000Z", "properties": properties,
     });
     let Value::Object(body) = body else { unreachable!() };
-    Arc::new(Event { source: "web".into(), offset: n, part: 0, kind: Kind::Track, received_at_us: 0, body })
+    Arc::new(Event { source: "web".into(), offset: n, part: 0, kind: EventKind::Track, received_at_us: 0, body })
 }
 
 /// CPU seconds of a process so far.
@@ -102,9 +102,9 @@ async fn connect(folder: &Path) -> (Client, u32) {
 async fn deliver(folder: &Path, events: u64, batch: u64, repeat: bool) -> Measured {
     let (admin, _) = connect(folder).await;
     let text = format!("host={} user=postgres dbname=bench", folder.display());
-    let settings = Settings::new(Address::parse(Some(&text), [], &Environment::default()).unwrap());
+    let settings = PostgresSettings::new(Address::parse(Some(&text), [], &Environment::default()).unwrap());
     let sync = if repeat { "again" } else { "bench" };
-    let part = Part { sync: sync.to_owned(), ..Part::default() };
+    let part = SyncPart { sync: sync.to_owned(), ..SyncPart::default() };
     let mut destination = Warehouse::Postgres(Box::new(settings)).open(&part).unwrap();
     let mut measured = Measured { wall: Duration::ZERO, client: 0.0, backend: 0.0 };
     destination.durable_to().await.unwrap();

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Map, Value, json};
 use tidegate_event::destination::Batch;
-use tidegate_event::{Event, Kind};
-use tidegate_warehouse::Part;
+use tidegate_event::{Event, EventKind};
+use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::row::Planner;
-use tidegate_warehouse::table::{Family, Limits, Table, Tables, Target};
-use tidegate_warehouse_sqlite::Settings;
+use tidegate_warehouse::table::{Family, Limits, RowTarget, Table, Tables};
+use tidegate_warehouse_sqlite::SqliteSettings;
 use tidegate_warehouse_sqlite::encode::{FIT, encode};
 
 const EVENTS: u64 = 1000;
@@ -52,7 +52,7 @@ fn event(n: u64) -> Arc<Event> {
         },
     });
     let Value::Object(body) = body else { unreachable!() };
-    Arc::new(Event { source: "web".into(), offset: n, part: 0, kind: Kind::Track, received_at_us: 0, body })
+    Arc::new(Event { source: "web".into(), offset: n, part: 0, kind: EventKind::Track, received_at_us: 0, body })
 }
 
 fn batch(start: u64) -> Batch {
@@ -69,7 +69,7 @@ fn rows(c: &mut Criterion) {
     let mut tables = Tables::default();
     let kind = tables.insert(Table::new("tracks", Family::Tracks, None, &limits, None));
     let place = tables.insert(Table::new("order_completed", Family::Event, None, &limits, None));
-    let target = Target { kind, event: Some((place, "order_completed".into())) };
+    let target = RowTarget { kind, event: Some((place, "order_completed".into())) };
     group.bench_function("encode", |b| {
         b.iter(|| {
             let mut planner = Planner::new(&mut tables, FIT);
@@ -86,8 +86,8 @@ fn rows(c: &mut Criterion) {
     });
 
     let folder = tempfile::tempdir().expect("a folder");
-    let mut client = Settings { limits, ..Settings::new(folder.path().join("w.db")) }
-        .check(&Part { sync: "bench".to_owned(), ..Part::default() })
+    let mut client = SqliteSettings { limits, ..SqliteSettings::new(folder.path().join("w.db")) }
+        .check(&SyncPart { sync: "bench".to_owned(), ..SyncPart::default() })
         .and_then(|checked| checked.open())
         .expect("a warehouse");
     let mut next = 0;

@@ -45,7 +45,7 @@ use parking_lot::Mutex;
 use tidegate_api_types::path;
 use tidegate_delivery::DestinationLogs;
 use tidegate_net::{self as net, Caller, HttpReply, Peer, Port, RequestBody, Service};
-use tidegate_registry::Store;
+use tidegate_registry::VersionStore;
 use tidegate_state::{self as state, State};
 use tokio::sync::watch;
 use tower_service::Service as _;
@@ -57,7 +57,7 @@ use refusal::ApiRefusal;
 pub type OpenState = Box<dyn Fn() -> Result<State, state::StateError> + Send + Sync>;
 
 /// All that the API needs to know.
-pub struct Settings {
+pub struct AdminSettings {
     /// Where the token's hash is.
     pub token_file: PathBuf,
     /// The sources that a function may be attached to.
@@ -68,7 +68,7 @@ pub struct Settings {
     pub syncs: BTreeMap<String, Vec<String>>,
     /// Of each function, the tables that the workspace grants it.
     pub granted: BTreeMap<String, BTreeSet<String>>,
-    pub store: Store,
+    pub store: VersionStore,
     pub running: Running,
     pub open_state: OpenState,
     pub limits: AdminLimits,
@@ -78,14 +78,14 @@ pub struct Settings {
 /// What runs, as far as it has followed the releases of the store, and what it says.
 #[derive(Debug, Clone)]
 pub struct Running {
-    pub functions: watch::Receiver<Taken>,
-    pub destinations: watch::Receiver<Taken>,
+    pub functions: watch::Receiver<TakenRevision>,
+    pub destinations: watch::Receiver<TakenRevision>,
     pub destination_logs: DestinationLogs,
 }
 
 /// How far the releases are followed.
 #[derive(Debug, Clone, Default)]
-pub struct Taken {
+pub struct TakenRevision {
     /// Every change up to this one is in place, or refused.
     pub revision: u64,
     /// By name: why a version could not be put in place; the one before it goes on.
@@ -129,12 +129,12 @@ pub struct AdminApi {
 }
 
 /// What handlers need.
-struct Shared {
-    settings: Settings,
+struct SharedApi {
+    settings: AdminSettings,
 }
 
 struct AdminDoor {
-    shared: Arc<Shared>,
+    shared: Arc<SharedApi>,
     guard: Guard,
     router: Router,
 }
@@ -144,11 +144,11 @@ impl AdminApi {
     ///
     /// # Errors
     /// The address is taken or not ours.
-    pub fn open(listen: SocketAddr, settings: Settings) -> std::io::Result<Self> {
+    pub fn open(listen: SocketAddr, settings: AdminSettings) -> std::io::Result<Self> {
         // Proxies are trusted by nobody here: no address that a header names counts for anything.
         let port = Port::open(listen, settings.connections.clone(), Vec::new())?;
         let guard = Guard::new(settings.token_file.clone(), settings.limits.wrong_tokens_max);
-        let shared = Arc::new(Shared { settings });
+        let shared = Arc::new(SharedApi { settings });
         let router = router(&shared);
         Ok(Self { port, door: Arc::new(AdminDoor { shared, guard, router }) })
     }
@@ -167,7 +167,7 @@ impl AdminApi {
     }
 }
 
-fn router(shared: &Arc<Shared>) -> Router {
+fn router(shared: &Arc<SharedApi>) -> Router {
     let (router, document) = openapi::routes();
     let document: Bytes = document.to_json().map(Bytes::from).unwrap_or_default();
     let shown = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];

@@ -32,8 +32,8 @@ use tidegate_net::{self as net, descriptors};
 use tidegate_pipeline::refine::{self, Refiner, Rules};
 use tidegate_pipeline::sync::{Sync, Worker};
 use tidegate_process::clock;
-use tidegate_registry::{self as store, Store};
-use tidegate_source::http::{IngestServer, IntakeCounts, Settings, WriteKeys};
+use tidegate_registry::{self as store, VersionStore};
+use tidegate_source::http::{IngestServer, IngestSettings, IntakeCounts, WriteKeys};
 use tidegate_state::{self as state, Identity, State};
 use tidegate_wasm as wasm;
 use tidegate_wasm::function::Pool;
@@ -43,10 +43,10 @@ use tokio::sync::watch;
 use crate::api;
 use crate::config::Workspace;
 use active_runtimes::ActiveRuntimes;
-use admin::{Admin, AdminSettings};
+use admin::{Admin, AdminPortSettings};
 use background::Background;
 use findings::Finding;
-use keeper::{Keeper, SqliteFile};
+use keeper::{CheckedFile, Keeper};
 use live::Live;
 use stop::{Budget, Delivering};
 
@@ -172,7 +172,7 @@ pub struct App {
     identity: (Identity, PathBuf),
     keeper: Keeper,
     /// Checked in the background, and what is known to be damaged already.
-    to_check: (Vec<SqliteFile>, Vec<Finding>),
+    to_check: (Vec<CheckedFile>, Vec<Finding>),
     /// Held for as long as the process uses the data directory.
     _lock: File,
 }
@@ -190,11 +190,14 @@ impl App {
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
         let background = Background::start(threads).map_err(AppError::Thread)?;
         let open_state = || State::open(&paths::state(&data), workspace.window.clone());
-        let startup::Started { mut state, past, mut identity, findings } = startup::open(&workspace)?;
+        let startup::StartedState { mut state, past, mut identity, findings } = startup::open(&workspace)?;
         let limits = wasm::CallLimits { pagemap_scan: workspace.pagemap_scan, ..wasm::CallLimits::default() };
-        let of_store =
-            store::Settings { admits: active_runtimes::admission(&workspace), limits, ..store::Settings::default() };
-        let (store, builder) = Store::open(&paths::store(&data), of_store)?;
+        let of_store = store::RegistrySettings {
+            admits: active_runtimes::admission(&workspace),
+            limits,
+            ..store::RegistrySettings::default()
+        };
+        let (store, builder) = VersionStore::open(&paths::store(&data), of_store)?;
         let live = Live::open(&workspace, store.clone()).await?;
         let active_runtimes = ActiveRuntimes::open(&workspace, &store).await?;
         let opening = destinations::open(&workspace, &active_runtimes, open_state);
@@ -213,7 +216,7 @@ impl App {
         let (bytes_cut, carried_over) = (recovery.torn_bytes, recovery.carried);
         tracing::info!(records, undelivered, bytes_cut, carried_over, "the log is open");
         let log_writer = writer.run().map_err(AppError::Thread)?;
-        let refiner = Refiner::open(log.clone(), open_state()?, rules(&workspace), refine::Settings::default())?;
+        let refiner = Refiner::open(log.clone(), open_state()?, rules(&workspace), refine::RefineSettings::default())?;
         let pool = Pool::start(threads).map_err(AppError::Thread)?;
         let of_sources = refine::SourceFunctions {
             workers: pool.workers(),
@@ -239,7 +242,7 @@ impl App {
         let (connections, admin_connections) = connections(&workspace, descriptors);
         let mut admin_limits = api::AdminLimits::default();
         admin_limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(admin_limits.wrong_tokens_max);
-        let workspace_admin = AdminSettings {
+        let workspace_admin = AdminPortSettings {
             listen: workspace.admin_listen,
             data: data.clone(),
             sources: workspace.sources.keys().cloned().collect(),
@@ -481,11 +484,11 @@ fn rules(workspace: &Workspace) -> Vec<Rules> {
 }
 
 /// What the door needs of the workspace.
-fn door(workspace: &Workspace, connections: net::ConnectionLimits) -> Settings {
+fn door(workspace: &Workspace, connections: net::ConnectionLimits) -> IngestSettings {
     let sources = workspace.sources.iter();
     let keys = WriteKeys::new(sources.clone().map(|(name, source)| (source.write_key.as_str(), name.as_str())));
     let rates = sources.map(|(name, source)| (name.clone(), source.rate.clone())).collect();
-    Settings {
+    IngestSettings {
         limits: workspace.limits.clone(),
         connections,
         trusted_proxies: workspace.trusted_proxies.clone(),

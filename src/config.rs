@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 pub use fields::ConfigProblem;
 pub(crate) use fields::environment;
-pub use init::{Written, init};
+pub use init::{WrittenWorkspace, init};
 pub use lookups::{Borrowed, LookupConfig};
 pub use objects::{DestinationConfig, DestinationKind, FunctionConfig, SourceConfig, StartConfig, SyncConfig};
 pub(crate) use outgoing::proxies_of_environment;
@@ -54,7 +54,7 @@ pub struct Workspace {
     /// Host and path that SDKs are told to send to.
     pub public_host: Option<String>,
     pub trusted_proxies: Vec<Network>,
-    pub log: intake::Settings,
+    pub log: intake::LogSettings,
     pub window: Window,
     pub quarantine: QuarantineBounds,
     /// Whether a state that is lost, damaged or an older copy may be made anew. Never read from a file.
@@ -100,7 +100,7 @@ struct Server {
     wrong_tokens_max: Option<u32>,
     public_host: Option<String>,
     trusted_proxies: Vec<Network>,
-    log: intake::Settings,
+    log: intake::LogSettings,
     window: Window,
     quarantine: QuarantineBounds,
     pagemap_scan: bool,
@@ -245,7 +245,7 @@ fn read_server(fields: &mut ConfigFields<'_>, dir: &Path) -> Server {
             }
         }
     }
-    let mut log = intake::Settings::default();
+    let mut log = intake::LogSettings::default();
     fields.within("log", |f| {
         set(&mut log.segment_bytes, f.bytes_up_to("segment_bytes", 4 << 30));
         set(&mut log.pending_bytes_max, f.bytes_up_to("pending_bytes_max", 64 << 30));

@@ -1,11 +1,11 @@
 //! The warehouses that there are: a line for each kind, in each of the tables below.
 
 use tidegate_event::destination::{Destination, Failure};
-use tidegate_warehouse::Part;
+use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::capabilities::Capabilities;
-use tidegate_warehouse::plan::{Place, Plan};
+use tidegate_warehouse::plan::{PlannedPlace, WarehousePlan};
 use tidegate_warehouse::rights::{self, Right};
-use tidegate_warehouse::schema_cache::Found;
+use tidegate_warehouse::schema_cache::FoundSchema;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_clickhouse as clickhouse;
 use tidegate_warehouse_lake as lake;
@@ -15,12 +15,12 @@ use tidegate_warehouse_sqlite as sqlite;
 
 /// A warehouse as an operator describes it.
 #[derive(Debug, Clone)]
-pub enum Settings {
-    Sqlite(sqlite::Settings),
-    Postgres(Box<postgres::Settings>),
-    ClickHouse(clickhouse::Settings),
-    Snowflake(snowflake::Settings),
-    Lake(Box<lake::Settings>),
+pub enum WarehouseSettings {
+    Sqlite(sqlite::SqliteSettings),
+    Postgres(Box<postgres::PostgresSettings>),
+    ClickHouse(clickhouse::ClickHouseSettings),
+    Snowflake(snowflake::SnowflakeSettings),
+    Lake(Box<lake::LakeSettings>),
 }
 
 /// What each warehouse says about itself, in the order of the documentation.
@@ -33,7 +33,7 @@ pub const ALL_CAPABILITIES: [&Capabilities; 6] = [
     &lake::CAPABILITIES,
 ];
 
-impl Settings {
+impl WarehouseSettings {
     /// What this kind of warehouse says about itself.
     #[must_use]
     pub fn capabilities(&self) -> &'static Capabilities {
@@ -43,8 +43,8 @@ impl Settings {
             Self::ClickHouse(_) => &clickhouse::CAPABILITIES,
             Self::Lake(_) => &lake::CAPABILITIES,
             Self::Snowflake(settings) => match settings.load {
-                snowflake::Load::Staged => &snowflake::CAPABILITIES,
-                snowflake::Load::Streaming => &snowflake::CAPABILITIES_STREAMING,
+                snowflake::LoadMode::Staged => &snowflake::CAPABILITIES,
+                snowflake::LoadMode::Streaming => &snowflake::CAPABILITIES_STREAMING,
             },
         }
     }
@@ -63,7 +63,7 @@ impl Settings {
 
     /// What stands before the names of a part's tables where the warehouse has no schemas of its own.
     #[must_use]
-    pub fn prefix(&self, part: &Part) -> String {
+    pub fn prefix(&self, part: &SyncPart) -> String {
         match (self, &part.schema) {
             (Self::Sqlite(_), Some(schema)) => format!("{schema}__"),
             _ => String::new(),
@@ -73,7 +73,7 @@ impl Settings {
     /// The schema of a part as the warehouse's SQL spells it: what stands before the dot of a table's name. Empty where the
     /// schema is part of that name.
     #[must_use]
-    pub fn schema_sql(&self, part: &Part) -> String {
+    pub fn schema_sql(&self, part: &SyncPart) -> String {
         let named = part.schema.as_deref();
         match self {
             Self::Sqlite(_) => String::new(),
@@ -86,7 +86,7 @@ impl Settings {
 
     /// The statement that makes the schema of a part where `found` does not have it.
     #[must_use]
-    pub fn schema_statement(&self, part: &Part, found: &Found) -> Option<String> {
+    pub fn schema_statement(&self, part: &SyncPart, found: &FoundSchema) -> Option<String> {
         let word = match self {
             _ if found.has_schema => return None,
             Self::Sqlite(_) | Self::Lake(_) => return None,
@@ -100,39 +100,39 @@ impl Settings {
 
     /// A warehouse in which nothing has been made yet.
     #[must_use]
-    pub fn nothing(&self, part: &Part) -> Found {
+    pub fn nothing(&self, part: &SyncPart) -> FoundSchema {
         // Every database of PostgreSQL and of Snowflake is made with it.
         let has_schema = match self {
             Self::Postgres(_) => self.schema_sql(part) == "\"public\"",
             Self::Snowflake(_) => self.schema_sql(part).ends_with(".\"PUBLIC\""),
             _ => false,
         };
-        Found { has_schema, ..Found::default() }
+        FoundSchema { has_schema, ..FoundSchema::default() }
     }
 
     /// What would be done to the tables of a part that are `found`.
     #[must_use]
-    pub fn plan(&self, part: &Part, found: Found) -> Plan {
-        let place = Place {
+    pub fn plan(&self, part: &SyncPart, found: FoundSchema) -> WarehousePlan {
+        let place = PlannedPlace {
             capabilities: self.capabilities(),
             limits: self.limits(),
             prefix: self.prefix(part),
             schema: self.schema_sql(part),
             schema_statement: self.schema_statement(part, &found),
         };
-        Plan::new(place, part, found)
+        WarehousePlan::new(place, part, found)
     }
 
     /// Opens one sync's part. Nothing need be reachable yet: a warehouse that is away is found out at the first batch.
     ///
     /// # Errors
     /// What no waiting mends: settings that cannot be used, a file that is no warehouse.
-    pub fn open(&self, part: &Part) -> Result<Box<dyn Destination>, Failure> {
+    pub fn open(&self, part: &SyncPart) -> Result<Box<dyn Destination>, Failure> {
         Ok(match self {
             Self::Sqlite(settings) => Box::new(settings.clone().check(part)?.open()?.run()?),
             Self::Postgres(settings) => Box::new(settings.check(part)?.open()),
             Self::ClickHouse(settings) => Box::new(settings.clone().check(part)?.open()?),
-            Self::Lake(settings) => Box::new(lake::Settings::clone(settings).check(part)?.open()),
+            Self::Lake(settings) => Box::new(lake::LakeSettings::clone(settings).check(part)?.open()),
             Self::Snowflake(settings) => Box::new(settings.clone().check(part)?.open()?),
         })
     }
@@ -141,14 +141,14 @@ impl Settings {
     ///
     /// # Errors
     /// The warehouse cannot be asked.
-    pub async fn rights(&self, part: &Part) -> Result<Vec<Right>, Failure> {
+    pub async fn rights(&self, part: &SyncPart) -> Result<Vec<Right>, Failure> {
         match self {
             Self::Sqlite(settings) => Ok(rights::of_a_path(&settings.path)),
             Self::Postgres(settings) => settings.check(part)?.rights().await,
             Self::ClickHouse(settings) => settings.clone().check(part)?.rights().await,
             Self::Snowflake(settings) => settings.clone().check(part)?.open()?.rights().await,
             Self::Lake(settings) => Ok(match &settings.place {
-                lake::Place::Folder(folder) => rights::of_a_path(folder),
+                lake::LakePlace::Folder(folder) => rights::of_a_path(folder),
                 _ => vec![Right::unknown(
                     format!("write below {}", settings.place),
                     "it could be read; whether it can be written is seen with the first batch, for nothing was written now",
@@ -161,12 +161,12 @@ impl Settings {
     ///
     /// # Errors
     /// The warehouse cannot be read.
-    pub async fn find(&self, part: &Part) -> Result<Found, Failure> {
+    pub async fn find(&self, part: &SyncPart) -> Result<FoundSchema, Failure> {
         match self {
             Self::Sqlite(settings) => settings.clone().check(part)?.find(),
             Self::Postgres(settings) => settings.check(part)?.find().await,
             Self::ClickHouse(settings) => settings.clone().check(part)?.find().await,
-            Self::Lake(settings) => lake::Settings::clone(settings).check(part)?.find().await,
+            Self::Lake(settings) => lake::LakeSettings::clone(settings).check(part)?.find().await,
             Self::Snowflake(settings) => settings.clone().check(part)?.open()?.find().await,
         }
     }

@@ -17,7 +17,7 @@ mod process;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tidegate_log::{Frames, Log, Settings};
+use tidegate_log::{Frames, Log, LogSettings};
 
 use load::{Load, Outcome};
 use process::Process;
@@ -125,7 +125,7 @@ fn row(name: &str, outcome: &Outcome, server: &Process, floor: Option<&Outcome>)
 /// Events a second that the log takes when nothing stands before it.
 async fn raw_append(length: Duration) -> f64 {
     let dir = tempfile::tempdir_in(process::scratch()).expect("a temporary folder");
-    let (log, writer, _) = Log::open(Path::new(dir.path()), Settings::default(), 0, 1).expect("the log opens");
+    let (log, writer, _) = Log::open(Path::new(dir.path()), LogSettings::default(), 0, 1).expect("the log opens");
     let writing = writer.run().expect("a thread");
     let event = load::single(0);
     let started = Instant::now();

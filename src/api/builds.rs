@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use hyper::StatusCode;
-use tidegate_api_types::build::{Build, BuildError, BuildQuery, BuildState, Pushed};
+use tidegate_api_types::build::{Build, BuildQuery, BuildRefusal, BuildState, Pushed};
 use tidegate_api_types::path;
 use tidegate_registry::{BuildProgress, PluginKind};
 
-use super::Shared;
+use super::SharedApi;
 use super::change::version;
 use super::extract::{Name, Query, blocking, body};
 use super::refusal::ApiRefusal;
 
 /// Takes a component into the queue.
 pub(super) async fn push(
-    shared: &Shared,
+    shared: &SharedApi,
     request: Request,
     plugin_kind: PluginKind,
     name: String,
@@ -35,7 +35,7 @@ pub(super) async fn push(
 #[utoipa::path(get, path = path::BUILD, tag = "builds", operation_id = "show_build",
     params(("id" = String, Path), BuildQuery), responses((status = 200, body = Build), ApiRefusal))]
 pub(super) async fn show(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<SharedApi>>,
     Name(id): Name,
     Query(query): Query<BuildQuery>,
 ) -> Result<axum::Json<Build>, ApiRefusal> {
@@ -81,7 +81,7 @@ fn shown(build: String, progress: &BuildProgress) -> Build {
         BuildProgress::Ready(metadata) => shown.version = Some(version(metadata)),
         BuildProgress::Failed { code, reason } => {
             let fix = "change the plugin as the message says, build it and push again".to_owned();
-            shown.error = Some(BuildError { code: (*code).to_owned(), message: reason.clone(), fix });
+            shown.error = Some(BuildRefusal { code: (*code).to_owned(), message: reason.clone(), fix });
         }
         BuildProgress::Queued | BuildProgress::Inspecting | BuildProgress::Smoke => {}
     }

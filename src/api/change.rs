@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use tidegate_api_types::destination::Destination;
-use tidegate_api_types::function::Function;
-use tidegate_api_types::version::{Canary, ChangeSettings, Placed as Shown, Smoke, Version};
+use tidegate_api_types::destination::ShownDestination;
+use tidegate_api_types::function::ShownFunction;
+use tidegate_api_types::version::{Canary, ChangeSettings, ShownPlaced as Shown, ShownSmoke, Version};
 use tidegate_event::time;
 use tidegate_plugin::Manifest;
-use tidegate_registry::{Placed, PluginKind, RegistryError, Releases, Sha, Store, VersionMetadata, shown_settings};
+use tidegate_registry::{
+    Placed, PluginKind, RegistryError, Releases, Sha, VersionMetadata, VersionStore, shown_settings,
+};
 use tidegate_wasm::function::RolloutMode;
 
-use super::Shared;
+use super::SharedApi;
 use super::extract::blocking;
 use super::refusal::ApiRefusal;
 
 /// A change of the store's releases under a name.
-pub(super) type ReleaseChange = Box<dyn FnOnce(&Store, &str) -> Result<Arc<Releases>, RegistryError> + Send>;
+pub(super) type ReleaseChange = Box<dyn FnOnce(&VersionStore, &str) -> Result<Arc<Releases>, RegistryError> + Send>;
 
 pub(super) fn sha(text: &str) -> Result<Sha, ApiRefusal> {
     let wrong = |error: tidegate_registry::NotASha| {
@@ -47,7 +49,7 @@ pub(super) fn settings(plugin_kind: PluginKind, asked: ChangeSettings) -> Result
     Ok(Box::new(move |store, name| store.set_settings(plugin_kind, name, settings)))
 }
 
-impl Shared {
+impl SharedApi {
     /// Changes releases and waits until what runs has followed: whoever is answered may send the first event.
     pub(super) async fn change(
         &self,
@@ -130,7 +132,7 @@ impl Shared {
     }
 
     /// Where the releases of a function stand, and what that means in this workspace.
-    pub(super) fn function(&self, name: &str, releases: &Releases) -> Function {
+    pub(super) fn function(&self, name: &str, releases: &Releases) -> ShownFunction {
         let plugin_kind = PluginKind::Functions;
         let release = releases.of_kind(plugin_kind).get(name).cloned().unwrap_or_default();
         let canary = release.canary.map(|canary| {
@@ -142,7 +144,7 @@ impl Shared {
             Canary { sha256, settings, share, shadow }
         });
         let missing = release.live.as_ref().map(|live| self.lookups_missing(name, live.sha256));
-        Function {
+        ShownFunction {
             name: name.to_owned(),
             revision: releases.revision,
             live: release.live.as_ref().map(|live| self.placed(plugin_kind, name, live)),
@@ -156,10 +158,10 @@ impl Shared {
     }
 
     /// The same of a destination.
-    pub(super) fn destination(&self, name: &str, releases: &Releases) -> Destination {
+    pub(super) fn destination(&self, name: &str, releases: &Releases) -> ShownDestination {
         let plugin_kind = PluginKind::Destinations;
         let release = releases.of_kind(plugin_kind).get(name).cloned().unwrap_or_default();
-        Destination {
+        ShownDestination {
             name: name.to_owned(),
             revision: releases.revision,
             live: release.live.as_ref().map(|live| self.placed(plugin_kind, name, live)),
@@ -182,7 +184,7 @@ pub(super) fn version(metadata: &VersionMetadata) -> Version {
         code_bytes: metadata.code_bytes as u64,
         uploaded_at: time::format(metadata.uploaded_at_us),
         compile_ms: metadata.compile_ms,
-        smoke: Smoke { passed: passed as u64, ran: ran as u64, ms, failed },
+        smoke: ShownSmoke { passed: passed as u64, ran: ran as u64, ms, failed },
         description: metadata.manifest["description"].as_str().map(str::to_owned),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use hyper::StatusCode;
 use tidegate_api_types::build::{PushQuery, Pushed};
-use tidegate_api_types::destination::{Destination, DestinationSummary, Destinations};
+use tidegate_api_types::destination::{DestinationSummary, Destinations, ShownDestination};
 use tidegate_api_types::logs::{LogQuery, Logs};
 use tidegate_api_types::path;
 use tidegate_api_types::version::{ChangeSettings, MakeLive, RollBack};
@@ -14,10 +14,10 @@ use tidegate_registry::PluginKind;
 use super::change::{self, ReleaseChange, object, sha};
 use super::extract::{Json, Name, NameInPath, Query};
 use super::refusal::ApiRefusal;
-use super::{Shared, builds};
+use super::{SharedApi, builds};
 
 type DestinationAnswer<T> = Result<axum::Json<T>, ApiRefusal>;
-type OfDestinations = State<Arc<Shared>>;
+type OfDestinations = State<Arc<SharedApi>>;
 
 /// All destinations whose versions were uploaded.
 #[utoipa::path(get, path = path::DESTINATIONS, tag = "destinations", operation_id = "list_destinations",
@@ -42,8 +42,8 @@ pub(super) async fn list(State(shared): OfDestinations) -> axum::Json<Destinatio
 
 /// One destination with its versions, which of them carries, and what became of events.
 #[utoipa::path(get, path = path::DESTINATION, tag = "destinations", operation_id = "show_destination",
-    params(NameInPath), responses((status = 200, body = Destination), ApiRefusal))]
-pub(super) async fn show(State(shared): OfDestinations, Name(name): Name) -> DestinationAnswer<Destination> {
+    params(NameInPath), responses((status = 200, body = ShownDestination), ApiRefusal))]
+pub(super) async fn show(State(shared): OfDestinations, Name(name): Name) -> DestinationAnswer<ShownDestination> {
     let versions = shared.versions(PluginKind::Destinations, &name)?;
     let mut shown = shared.destination(&name, &shared.settings.store.releases());
     shown.versions = Some(versions);
@@ -66,36 +66,36 @@ pub(super) async fn push(
 
 /// Makes a version live: the syncs that name the destination take it with their next batch.
 #[utoipa::path(post, path = path::DESTINATION_LIVE, tag = "destinations", operation_id = "make_destination_live",
-    params(NameInPath), request_body = MakeLive, responses((status = 200, body = Destination), ApiRefusal))]
+    params(NameInPath), request_body = MakeLive, responses((status = 200, body = ShownDestination), ApiRefusal))]
 pub(super) async fn live(
     State(shared): OfDestinations,
     Name(name): Name,
     Json(asked): Json<MakeLive>,
-) -> DestinationAnswer<Destination> {
+) -> DestinationAnswer<ShownDestination> {
     let (sha256, settings) = (sha(&asked.sha256)?, object(asked.settings)?);
     changed(&shared, name, "live", change::live(PluginKind::Destinations, sha256, settings)).await
 }
 
 /// Goes back to the version before.
 #[utoipa::path(post, path = path::DESTINATION_ROLLBACK, tag = "destinations", operation_id = "roll_destination_back",
-    params(NameInPath), request_body = RollBack, responses((status = 200, body = Destination), ApiRefusal))]
+    params(NameInPath), request_body = RollBack, responses((status = 200, body = ShownDestination), ApiRefusal))]
 pub(super) async fn rollback(
     State(shared): OfDestinations,
     Name(name): Name,
     Json(_): Json<RollBack>,
-) -> DestinationAnswer<Destination> {
+) -> DestinationAnswer<ShownDestination> {
     changed(&shared, name, "rollback", change::rollback(PluginKind::Destinations)).await
 }
 
 /// Changes the settings of the live version.
 #[utoipa::path(post, path = path::DESTINATION_SETTINGS, tag = "destinations",
     operation_id = "change_destination_settings", params(NameInPath), request_body = ChangeSettings,
-    responses((status = 200, body = Destination), ApiRefusal))]
+    responses((status = 200, body = ShownDestination), ApiRefusal))]
 pub(super) async fn settings(
     State(shared): OfDestinations,
     Name(name): Name,
     Json(asked): Json<ChangeSettings>,
-) -> DestinationAnswer<Destination> {
+) -> DestinationAnswer<ShownDestination> {
     changed(&shared, name, "settings", change::settings(PluginKind::Destinations, asked)?).await
 }
 
@@ -111,11 +111,11 @@ pub(super) async fn logs(
 }
 
 async fn changed(
-    shared: &Arc<Shared>,
+    shared: &Arc<SharedApi>,
     name: String,
     what: &'static str,
     change: ReleaseChange,
-) -> DestinationAnswer<Destination> {
+) -> DestinationAnswer<ShownDestination> {
     let releases = shared.change(PluginKind::Destinations, name.clone(), what, change).await?;
     Ok(axum::Json(shared.destination(&name, &releases)))
 }

@@ -11,7 +11,7 @@ use hyper::body::Body as _;
 use hyper::http::request::Parts;
 use serde::de::DeserializeOwned;
 
-use super::Shared;
+use super::SharedApi;
 use super::refusal::ApiRefusal;
 
 /// How a name in a path is described.
@@ -60,10 +60,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 /// A JSON body; none at all counts as `{}`.
 pub(super) struct Json<T>(pub(super) T);
 
-impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<Arc<SharedApi>> for Json<T> {
     type Rejection = ApiRefusal;
 
-    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, ApiRefusal> {
+    async fn from_request(request: Request, shared: &Arc<SharedApi>) -> Result<Self, ApiRefusal> {
         let bytes = body(shared, request, shared.settings.limits.json_bytes_max, "a JSON body").await?;
         let bytes = if bytes.is_empty() { Bytes::from_static(b"{}") } else { bytes };
         // First whether it is JSON at all: the sentence about a field would name the wrong thing.
@@ -92,7 +92,12 @@ fn code(field: &str, otherwise: &'static str) -> &'static str {
 }
 
 /// Reads a body of at most `bytes_max` bytes; `what` names it in refusals.
-pub(super) async fn body(shared: &Shared, request: Request, bytes_max: usize, what: &str) -> Result<Bytes, ApiRefusal> {
+pub(super) async fn body(
+    shared: &SharedApi,
+    request: Request,
+    bytes_max: usize,
+    what: &str,
+) -> Result<Bytes, ApiRefusal> {
     let too_large = || {
         let detail = format!("{what} may have {bytes_max} bytes at most");
         ApiRefusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail, "make it smaller")

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use hyper::StatusCode;
 use tidegate_api_types::build::{PushQuery, Pushed};
-use tidegate_api_types::function::{ChangeCanary, Function, FunctionSummary, Functions, OfSource};
+use tidegate_api_types::function::{ChangeCanary, FunctionSummary, Functions, OfSource, ShownFunction};
 use tidegate_api_types::logs::{LogQuery, Logs};
 use tidegate_api_types::path;
 use tidegate_api_types::version::{ChangeSettings, MakeLive, RollBack};
-use tidegate_registry::{PluginKind, Store};
+use tidegate_registry::{PluginKind, VersionStore};
 use tidegate_wasm::function::RolloutMode;
 
 use super::change::{self, ReleaseChange, object, sha};
 use super::extract::{Json, Name, NameInPath, Query};
 use super::refusal::ApiRefusal;
-use super::{Shared, builds};
+use super::{SharedApi, builds};
 
 type FunctionAnswer<T> = Result<axum::Json<T>, ApiRefusal>;
-type OfFunctions = State<Arc<Shared>>;
+type OfFunctions = State<Arc<SharedApi>>;
 
 /// All functions.
 #[utoipa::path(get, path = path::FUNCTIONS, tag = "functions", operation_id = "list_functions",
@@ -46,8 +46,8 @@ pub(super) async fn list(State(shared): OfFunctions) -> axum::Json<Functions> {
 
 /// One function with its versions, which of them are in use, and what they did.
 #[utoipa::path(get, path = path::FUNCTION, tag = "functions", operation_id = "show_function",
-    params(NameInPath), responses((status = 200, body = Function), ApiRefusal))]
-pub(super) async fn show(State(shared): OfFunctions, Name(name): Name) -> FunctionAnswer<Function> {
+    params(NameInPath), responses((status = 200, body = ShownFunction), ApiRefusal))]
+pub(super) async fn show(State(shared): OfFunctions, Name(name): Name) -> FunctionAnswer<ShownFunction> {
     let versions = shared.versions(PluginKind::Functions, &name)?;
     let mut shown = shared.function(&name, &shared.settings.store.releases());
     shown.versions = Some(versions);
@@ -70,12 +70,12 @@ pub(super) async fn push(
 
 /// Makes a version live; the answer comes when the next event goes through it.
 #[utoipa::path(post, path = path::FUNCTION_LIVE, tag = "functions", operation_id = "make_function_live",
-    params(NameInPath), request_body = MakeLive, responses((status = 200, body = Function), ApiRefusal))]
+    params(NameInPath), request_body = MakeLive, responses((status = 200, body = ShownFunction), ApiRefusal))]
 pub(super) async fn live(
     State(shared): OfFunctions,
     Name(name): Name,
     Json(asked): Json<MakeLive>,
-) -> FunctionAnswer<Function> {
+) -> FunctionAnswer<ShownFunction> {
     let (sha256, settings) = (sha(&asked.sha256)?, object(asked.settings)?);
     shared.grants(&name, sha256, asked.force)?;
     changed(&shared, name, "live", change::live(PluginKind::Functions, sha256, settings)).await
@@ -83,29 +83,29 @@ pub(super) async fn live(
 
 /// Ends the canary or shadow that there is; where there is none, goes back to the version before.
 #[utoipa::path(post, path = path::FUNCTION_ROLLBACK, tag = "functions", operation_id = "roll_function_back",
-    params(NameInPath), request_body = RollBack, responses((status = 200, body = Function), ApiRefusal))]
+    params(NameInPath), request_body = RollBack, responses((status = 200, body = ShownFunction), ApiRefusal))]
 pub(super) async fn rollback(
     State(shared): OfFunctions,
     Name(name): Name,
     Json(_): Json<RollBack>,
-) -> FunctionAnswer<Function> {
+) -> FunctionAnswer<ShownFunction> {
     changed(&shared, name, "rollback", change::rollback(PluginKind::Functions)).await
 }
 
 /// Begins or ends a canary: a version that is tried beside the live one.
 #[utoipa::path(post, path = path::FUNCTION_CANARY, tag = "functions", operation_id = "change_canary",
-    params(NameInPath), request_body = ChangeCanary, responses((status = 200, body = Function), ApiRefusal))]
+    params(NameInPath), request_body = ChangeCanary, responses((status = 200, body = ShownFunction), ApiRefusal))]
 pub(super) async fn canary(
     State(shared): OfFunctions,
     Name(name): Name,
     Json(asked): Json<ChangeCanary>,
-) -> FunctionAnswer<Function> {
+) -> FunctionAnswer<ShownFunction> {
     let ChangeCanary { sha256, settings, share, shadow, off, force } = asked;
     if off == Some(true) {
         if sha256.is_some() || settings.is_some() || share.is_some() || shadow.is_some() {
             return Err(ApiRefusal::bad("off", "`off` stands alone", r#"send {"off": true}"#));
         }
-        let change = |store: &Store, name: &str| store.set_canary(PluginKind::Functions, name, None);
+        let change = |store: &VersionStore, name: &str| store.set_canary(PluginKind::Functions, name, None);
         return changed(&shared, name, "canary", Box::new(change)).await;
     }
     let fix = r#"send {"sha256": "..."} with either "share": 10 or "shadow": true"#;
@@ -118,29 +118,29 @@ pub(super) async fn canary(
     let (sha256, settings) = (sha(&sha256)?, object(settings)?);
     shared.grants(&name, sha256, force)?;
     let tried = Some((sha256, mode, settings));
-    let change = move |store: &Store, name: &str| store.set_canary(PluginKind::Functions, name, tried);
+    let change = move |store: &VersionStore, name: &str| store.set_canary(PluginKind::Functions, name, tried);
     changed(&shared, name, "canary", Box::new(change)).await
 }
 
 /// Changes the settings of the live version.
 #[utoipa::path(post, path = path::FUNCTION_SETTINGS, tag = "functions", operation_id = "change_function_settings",
-    params(NameInPath), request_body = ChangeSettings, responses((status = 200, body = Function), ApiRefusal))]
+    params(NameInPath), request_body = ChangeSettings, responses((status = 200, body = ShownFunction), ApiRefusal))]
 pub(super) async fn settings(
     State(shared): OfFunctions,
     Name(name): Name,
     Json(asked): Json<ChangeSettings>,
-) -> FunctionAnswer<Function> {
+) -> FunctionAnswer<ShownFunction> {
     changed(&shared, name, "settings", change::settings(PluginKind::Functions, asked)?).await
 }
 
 /// Lets it see the events of a source.
 #[utoipa::path(post, path = path::FUNCTION_ATTACH, tag = "functions", operation_id = "attach_function",
-    params(NameInPath), request_body = OfSource, responses((status = 200, body = Function), ApiRefusal))]
+    params(NameInPath), request_body = OfSource, responses((status = 200, body = ShownFunction), ApiRefusal))]
 pub(super) async fn attach(
     State(shared): OfFunctions,
     Name(name): Name,
     Json(of): Json<OfSource>,
-) -> FunctionAnswer<Function> {
+) -> FunctionAnswer<ShownFunction> {
     if !shared.settings.sources.contains(&of.source) {
         let known: Vec<&str> = shared.settings.sources.iter().map(String::as_str).collect();
         let detail = format!("there is no source {:?}; there are {}", of.source, known.join(", "));
@@ -151,12 +151,12 @@ pub(super) async fn attach(
 
 /// Lets it see the events of a source no more.
 #[utoipa::path(post, path = path::FUNCTION_DETACH, tag = "functions", operation_id = "detach_function",
-    params(NameInPath), request_body = OfSource, responses((status = 200, body = Function), ApiRefusal))]
+    params(NameInPath), request_body = OfSource, responses((status = 200, body = ShownFunction), ApiRefusal))]
 pub(super) async fn detach(
     State(shared): OfFunctions,
     Name(name): Name,
     Json(of): Json<OfSource>,
-) -> FunctionAnswer<Function> {
+) -> FunctionAnswer<ShownFunction> {
     changed(&shared, name, "detach", Box::new(move |store, name| store.detach(name, &of.source))).await
 }
 
@@ -172,11 +172,11 @@ pub(super) async fn logs(
 }
 
 async fn changed(
-    shared: &Arc<Shared>,
+    shared: &Arc<SharedApi>,
     name: String,
     what: &'static str,
     change: ReleaseChange,
-) -> FunctionAnswer<Function> {
+) -> FunctionAnswer<ShownFunction> {
     let releases = shared.change(PluginKind::Functions, name.clone(), what, change).await?;
     Ok(axum::Json(shared.function(&name, &releases)))
 }

@@ -1,15 +1,15 @@
 //! What functions and destinations logged and used.
 
 use tidegate_api_types::destination::{DestinationCharge, DestinationMeters, SyncMeter};
-use tidegate_api_types::function::{CanaryComparison, Charge, FunctionMeters};
-use tidegate_api_types::logs::{LogLine, LogQuery, Logs};
+use tidegate_api_types::function::{CanaryComparison, FunctionMeters, ShownCharge};
+use tidegate_api_types::logs::{LogQuery, Logs, ShownLogLine};
 use tidegate_delivery::Logged;
 use tidegate_event::time;
 use tidegate_registry::{PluginKind, RegistryError};
 use tidegate_state::{FunctionLog, LogFilter, State};
 use tidegate_wasm::Level;
 
-use super::Shared;
+use super::SharedApi;
 use super::extract::blocking;
 use super::refusal::ApiRefusal;
 
@@ -17,7 +17,7 @@ use super::refusal::ApiRefusal;
 const LINES_DEFAULT: u64 = 100;
 const LINES_MAX: u64 = 1_000;
 
-impl Shared {
+impl SharedApi {
     /// Log lines of a function, newest last.
     pub(super) async fn function_logs(&self, name: String, query: LogQuery) -> Result<Logs, ApiRefusal> {
         let (_, lines_max) = bounds(&query)?;
@@ -50,7 +50,7 @@ impl Shared {
         let fits = |line: &Logged| line.level >= least && text.is_none_or(|text| line.text.contains(text));
         let lines =
             self.settings.running.destination_logs.lines(&name, usize::try_from(lines_max).unwrap_or(usize::MAX), fits);
-        let line = |line: &Logged| LogLine {
+        let line = |line: &Logged| ShownLogLine {
             at: time::format(line.at_us),
             version: line.version.to_string(),
             level: line.level.as_str().to_owned(),
@@ -65,7 +65,7 @@ impl Shared {
         let failed = |error| ApiRefusal::failed("the meters cannot be read", &error);
         let state = self.state()?;
         let charges = state.charges().map_err(failed)?.into_iter().filter(|(charge, _)| charge.function == name);
-        let charges = charges.map(|(charge, stopped)| Charge {
+        let charges = charges.map(|(charge, stopped)| ShownCharge {
             version: charge.version,
             batches: charge.batches,
             events: charge.events,
@@ -138,8 +138,8 @@ fn bounds(query: &LogQuery) -> Result<(Level, u64), ApiRefusal> {
     Ok((least, lines))
 }
 
-fn line(log: FunctionLog) -> LogLine {
-    LogLine {
+fn line(log: FunctionLog) -> ShownLogLine {
+    ShownLogLine {
         at: time::format(log.at_us),
         version: log.version,
         level: log.level,

@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::refusal::ApiRefusal;
-use super::{Shared, builds, destinations, functions};
+use super::{SharedApi, builds, destinations, functions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -57,7 +57,7 @@ impl IntoResponses for ApiRefusal {
 }
 
 /// The paths with their handlers, and the document.
-pub(super) fn routes() -> (Router<Arc<Shared>>, utoipa::openapi::OpenApi) {
+pub(super) fn routes() -> (Router<Arc<SharedApi>>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(functions::list))
         .routes(routes!(functions::show))

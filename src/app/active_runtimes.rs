@@ -7,21 +7,21 @@ use std::sync::Arc;
 use tidegate_delivery::{ActiveRuntime, DestinationLogs, DestinationRuntime};
 use tidegate_document::file;
 use tidegate_plugin::{Manifest, ManifestKind};
-use tidegate_registry::{Admission, Placed, PluginKind, Releases, Store};
+use tidegate_registry::{Admission, Placed, PluginKind, Releases, VersionStore};
 use tokio::sync::{Mutex, watch};
 
 use super::AppError;
-use crate::api::Taken;
+use crate::api::TakenRevision;
 use crate::config::{DestinationKind, PluginConfig, Workspace, effective_policy};
 
 type RuntimeCause = Box<dyn std::error::Error + Send + Sync>;
 
 /// An active version for each destination plugin that a sync uses.
 pub(super) struct ActiveRuntimes {
-    store: Store,
+    store: VersionStore,
     active_runtimes: BTreeMap<String, HeldRuntime>,
     destination_logs: DestinationLogs,
-    taken: watch::Sender<Taken>,
+    taken: watch::Sender<TakenRevision>,
 }
 
 struct HeldRuntime {
@@ -33,7 +33,7 @@ struct HeldRuntime {
 
 impl ActiveRuntimes {
     /// Fills every active version that somebody is there for.
-    pub(super) async fn open(workspace: &Workspace, store: &Store) -> Result<Arc<Self>, AppError> {
+    pub(super) async fn open(workspace: &Workspace, store: &VersionStore) -> Result<Arc<Self>, AppError> {
         let releases = store.releases();
         let (destination_logs, taken) = (DestinationLogs::default(), watch::Sender::default());
         let mut active_runtimes =
@@ -58,7 +58,7 @@ impl ActiveRuntimes {
     }
 
     /// How far it has followed the releases.
-    pub(super) fn taken(&self) -> watch::Receiver<Taken> {
+    pub(super) fn taken(&self) -> watch::Receiver<TakenRevision> {
         self.taken.subscribe()
     }
 
@@ -83,7 +83,7 @@ impl ActiveRuntimes {
             }
             let now = Arc::clone(&releases.borrow_and_update());
             fail::fail_point!("destinations_follow");
-            let mut taken = Taken { revision: now.revision, ..Taken::default() };
+            let mut taken = TakenRevision { revision: now.revision, ..TakenRevision::default() };
             for (name, held) in &self.active_runtimes {
                 let Some(placed) = live(&now, name) else { continue };
                 if held.placed.lock().await.as_ref() == Some(placed) {

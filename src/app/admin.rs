@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidegate_net as net;
-use tidegate_registry::{BuildQueue, Store};
+use tidegate_registry::{BuildQueue, VersionStore};
 use tidegate_state::State;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ use super::{AppError, paths};
 use crate::api::{self, AdminApi};
 
 /// What it needs of the workspace.
-pub(super) struct AdminSettings {
+pub(super) struct AdminPortSettings {
     pub(super) listen: SocketAddr,
     pub(super) data: PathBuf,
     pub(super) sources: BTreeSet<String>,
@@ -40,7 +40,11 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    pub(super) fn open(settings: &AdminSettings, store: Store, builder: BuildQueue) -> Result<Self, AppError> {
+    pub(super) fn open(
+        settings: &AdminPortSettings,
+        store: VersionStore,
+        builder: BuildQueue,
+    ) -> Result<Self, AppError> {
         let token_file = paths::admin(&settings.data);
         let token = api::access::ensure(&token_file).map_err(|cause| AppError::Io {
             action: "the hash of the admin token",
@@ -49,7 +53,7 @@ impl Admin {
         })?;
         let state = paths::state(&settings.data);
         let open_state = move || State::read(&state);
-        let of_api = api::Settings {
+        let of_api = api::AdminSettings {
             token_file,
             sources: settings.sources.clone(),
             functions: settings.functions.clone(),

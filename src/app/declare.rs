@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_contract::JsonType;
-use tidegate_warehouse::Part;
+use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::evolve::Type;
 
@@ -12,8 +12,8 @@ use crate::config::Workspace;
 /// The part of its warehouse that the sync `name` has: its tables, with the columns that the contract of its source
 /// declares. What a function or a mapping later does to a field is not foreseen: its column is there all the same.
 #[must_use]
-pub fn part(workspace: &Workspace, name: &str) -> Part {
-    let Some(sync) = workspace.syncs.get(name) else { return Part::default() };
+pub fn part(workspace: &Workspace, name: &str) -> SyncPart {
+    let Some(sync) = workspace.syncs.get(name) else { return SyncPart::default() };
     let mut declared = Declared::default();
     for field in workspace.contracts.get(&sync.source.0).into_iter().flat_map(|contract| contract.types()) {
         let kinds = field.types.iter().map(|kind| match kind {
@@ -28,5 +28,5 @@ pub fn part(workspace: &Workspace, name: &str) -> Part {
             declared.field(field.kind, field.name.as_deref(), &field.path, kind);
         }
     }
-    Part { sync: name.to_owned(), schema: sync.schema.clone(), declared: Arc::new(declared) }
+    SyncPart { sync: name.to_owned(), schema: sync.schema.clone(), declared: Arc::new(declared) }
 }

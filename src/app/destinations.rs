@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tidegate_delivery::PluginDestination;
 use tidegate_event::destination::Destination;
-use tidegate_pipeline::sync::{Company, Settings, SyncFilter};
+use tidegate_pipeline::sync::{Company, SyncFilter, SyncSettings};
 use tidegate_state::{self as state, State};
 
 use super::active_runtimes::ActiveRuntimes;
@@ -67,8 +67,8 @@ pub(super) fn filter(workspace: &Workspace, sync: &SyncConfig) -> SyncFilter {
 }
 
 /// How a sync gathers for its destination: each says how long events may wait for company, unless the sync does.
-pub(super) fn settings(workspace: &Workspace, sync: &SyncConfig) -> Settings {
-    let mut settings = Settings::default();
+pub(super) fn settings(workspace: &Workspace, sync: &SyncConfig) -> SyncSettings {
+    let mut settings = SyncSettings::default();
     let asked = &sync.batch;
     match &workspace.destinations[&sync.destination.0].kind {
         DestinationKind::Plugin(config) => {

@@ -5,22 +5,22 @@ use std::sync::Arc;
 
 use tidegate_plugin::{NotAPackage, Package};
 use tidegate_wasm::Services;
-use tidegate_wasm::lookup::{GrantedTables, Table};
+use tidegate_wasm::lookup::{GrantedTables, LookupTable};
 
 use super::AppError;
 use crate::config::{FunctionConfig, Workspace};
 
 /// The tables that somebody may borrow, by their names in the workspace.
-pub(super) struct Tables(BTreeMap<String, GrantedTable>);
+pub(super) struct WorkspaceTables(BTreeMap<String, GrantedTable>);
 
 struct GrantedTable {
-    table: Arc<Table>,
+    table: Arc<LookupTable>,
     /// Uploaded functions that may borrow it.
     grant_to: Vec<String>,
 }
 
-impl Tables {
-    fn get(&self, name: &str) -> Option<Arc<Table>> {
+impl WorkspaceTables {
+    fn get(&self, name: &str) -> Option<Arc<LookupTable>> {
         self.0.get(name).map(|granted| Arc::clone(&granted.table))
     }
 
@@ -36,7 +36,7 @@ impl Tables {
 }
 
 /// Reads the tables that functions borrow; one that nobody borrows is left alone.
-pub(super) fn tables(workspace: &Workspace) -> Result<Tables, AppError> {
+pub(super) fn tables(workspace: &Workspace) -> Result<WorkspaceTables, AppError> {
     let borrowed: BTreeSet<&String> = workspace
         .functions
         .values()
@@ -48,11 +48,12 @@ pub(super) fn tables(workspace: &Workspace) -> Result<Tables, AppError> {
         if config.grant_to.is_empty() && !borrowed.contains(name) {
             continue;
         }
-        let table = Table::open(&config.settings).map_err(|cause| AppError::Lookup { name: name.clone(), cause })?;
+        let table =
+            LookupTable::open(&config.settings).map_err(|cause| AppError::Lookup { name: name.clone(), cause })?;
         let grant_to = config.grant_to.iter().map(|(function, _)| function.clone()).collect();
         tables.insert(name.clone(), GrantedTable { table: Arc::new(table), grant_to });
     }
-    Ok(Tables(tables))
+    Ok(WorkspaceTables(tables))
 }
 
 /// Of each uploaded function, the tables that the workspace grants it.
@@ -71,7 +72,7 @@ pub(super) fn services(
     name: &str,
     config: &FunctionConfig,
     component: &[u8],
-    tables: &Tables,
+    tables: &WorkspaceTables,
 ) -> Result<Services, AppError> {
     let failed = |cause: Box<dyn std::error::Error + Send + Sync>| AppError::Function { name: name.to_owned(), cause };
     let asked = match Package::read(component) {

@@ -11,7 +11,7 @@ use tidegate_sqlite::sqlite_check::{self, Depth};
 use tidegate_state as state;
 use tidegate_warehouse_sqlite::ledger;
 
-use super::keeper::{self, SqliteFile};
+use super::keeper::{self, CheckedFile};
 use super::{data_id, findings, paths};
 use crate::api::access;
 use crate::config::Workspace;
@@ -46,7 +46,7 @@ pub fn inspect(workspace: &Workspace, told: &mut dyn FnMut(&str)) -> Vec<Inspect
     all.push(id(&paths::id(data)));
     told("log");
     all.push(log_report(&paths::log(data)));
-    for SqliteFile { path, is_state } in keeper::sqlite_files(workspace) {
+    for CheckedFile { path, is_state } in keeper::sqlite_files(workspace) {
         told(&path.display().to_string());
         all.push(if is_state { state_file(&path) } else { warehouse(&path) });
     }

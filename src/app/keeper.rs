@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::findings::{self, Finding};
 use super::{paths, startup};
 use crate::config::{DestinationKind, Workspace};
-use crate::warehouses::Settings;
+use crate::warehouses::WarehouseSettings;
 
 /// Between two looks at the size of the quarantine.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -100,18 +100,18 @@ fn interval() -> Duration {
 
 /// The SQLite files of a workspace: the state, and warehouses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SqliteFile {
+pub(super) struct CheckedFile {
     pub(super) path: PathBuf,
     pub(super) is_state: bool,
 }
 
-pub(super) fn sqlite_files(workspace: &Workspace) -> Vec<SqliteFile> {
-    let mut files = vec![SqliteFile { path: paths::state(&workspace.data), is_state: true }];
+pub(super) fn sqlite_files(workspace: &Workspace) -> Vec<CheckedFile> {
+    let mut files = vec![CheckedFile { path: paths::state(&workspace.data), is_state: true }];
     for destination in workspace.destinations.values() {
         if let DestinationKind::Warehouse(warehouse) = &destination.kind
-            && let Settings::Sqlite(settings) = &**warehouse
+            && let WarehouseSettings::Sqlite(settings) = &**warehouse
         {
-            let file = SqliteFile { path: settings.path.clone(), is_state: false };
+            let file = CheckedFile { path: settings.path.clone(), is_state: false };
             if !files.contains(&file) {
                 files.push(file);
             }
@@ -122,11 +122,11 @@ pub(super) fn sqlite_files(workspace: &Workspace) -> Vec<SqliteFile> {
 
 /// Checks those that are too large for the start, on a thread that takes what all others leave; what it finds is said
 /// and kept for `tidegate status`. The thread ends with the process.
-pub(super) fn check_in_background(data: &Path, files: Vec<SqliteFile>, known: Vec<Finding>) -> std::io::Result<()> {
+pub(super) fn check_in_background(data: &Path, files: Vec<CheckedFile>, known: Vec<Finding>) -> std::io::Result<()> {
     let kept = paths::findings(data);
     known.iter().for_each(tell);
     findings::write(&kept, &known)?;
-    let large: Vec<SqliteFile> =
+    let large: Vec<CheckedFile> =
         files.into_iter().filter(|file| file.path.exists() && !startup::at_start(&file.path)).collect();
     if large.is_empty() {
         return Ok(());
@@ -151,7 +151,7 @@ fn tell(finding: &Finding) {
     tracing::error!(file, what, follows, remedy, "a file of the data directory is damaged");
 }
 
-fn check(file: &SqliteFile) -> Vec<Finding> {
+fn check(file: &CheckedFile) -> Vec<Finding> {
     let path = &file.path;
     let unread = |error: &dyn std::error::Error| {
         tracing::warn!(file = %path.display(), error = %error, "a file could not be checked");

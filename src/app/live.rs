@@ -6,34 +6,34 @@ use std::sync::Arc;
 
 use tidegate_document::file;
 use tidegate_event::digits::Numbers;
-use tidegate_pipeline::refine::{self, Candidate, FunctionChain, Slot};
+use tidegate_pipeline::refine::{self, Candidate, ChainSlot, FunctionChain};
 use tidegate_plugin::Package;
-use tidegate_registry::{self as store, Placed, PluginKind, Release, Releases, Sha, Store};
+use tidegate_registry::{self as store, Placed, PluginKind, Release, Releases, Sha, VersionStore};
 use tidegate_wasm as wasm;
 use tidegate_wasm::function::{Function, RolloutMode};
 use tokio::sync::watch;
 
 use super::AppError;
-use super::granted_tables::{self, Tables};
-use crate::api::Taken;
+use super::granted_tables::{self, WorkspaceTables};
+use crate::api::TakenRevision;
 use crate::config::Workspace;
 
 type LiveFunctions = BTreeMap<String, Arc<Function>>;
 
 /// A function chain for each source and each sync.
 pub(super) struct Live {
-    store: Store,
-    tables: Tables,
+    store: VersionStore,
+    tables: WorkspaceTables,
     /// Of the workspace's files, by source.
     fixed: HashMap<Arc<str>, Vec<Arc<Function>>>,
     sources: HashMap<Arc<str>, watch::Sender<Arc<FunctionChain>>>,
     syncs: HashMap<Arc<str>, watch::Sender<Arc<FunctionChain>>>,
-    taken: watch::Sender<Taken>,
+    taken: watch::Sender<TakenRevision>,
 }
 
 impl Live {
     /// Loads everything that is live.
-    pub(super) async fn open(workspace: &Workspace, store: Store) -> Result<Arc<Self>, AppError> {
+    pub(super) async fn open(workspace: &Workspace, store: VersionStore) -> Result<Arc<Self>, AppError> {
         let tables = granted_tables::tables(workspace)?;
         let functions = functions(workspace, &store, &tables).await?;
         let chosen = |names: &[(String, usize)]| -> Vec<Arc<Function>> {
@@ -92,13 +92,13 @@ impl Live {
     }
 
     /// How far it has followed the releases.
-    pub(super) fn taken(&self) -> watch::Receiver<Taken> {
+    pub(super) fn taken(&self) -> watch::Receiver<TakenRevision> {
         self.taken.subscribe()
     }
 
     fn take(&self, releases: &Releases) {
         fail::fail_point!("functions_follow");
-        let mut taken = Taken { revision: releases.revision, ..Taken::default() };
+        let mut taken = TakenRevision { revision: releases.revision, ..TakenRevision::default() };
         for (name, sender) in &self.sources {
             match self.function_chain(name, releases) {
                 Ok(function_chain)
@@ -123,8 +123,8 @@ impl Live {
     /// The functions of `source`, in order: the workspace's files, then the attached ones by name.
     fn function_chain(&self, source: &str, releases: &Releases) -> Result<FunctionChain, AppError> {
         let fixed = self.fixed.get(source).into_iter().flatten();
-        let mut slots: Vec<Slot> =
-            fixed.map(|function| Slot { function: Arc::clone(function), canary: None }).collect();
+        let mut slots: Vec<ChainSlot> =
+            fixed.map(|function| ChainSlot { function: Arc::clone(function), canary: None }).collect();
         for (name, release) in releases.of_kind(PluginKind::Functions) {
             let Release { live: Some(live), canary, attached, .. } = release else { continue };
             if !attached.contains(source) {
@@ -134,7 +134,7 @@ impl Live {
                 let function = self.function(name, &canary.placed)?;
                 Ok::<_, AppError>(Candidate { function, mode: canary.mode })
             });
-            slots.push(Slot { function: self.function(name, live)?, canary: canary.transpose()? });
+            slots.push(ChainSlot { function: self.function(name, live)?, canary: canary.transpose()? });
         }
         Ok(FunctionChain::new(slots))
     }
@@ -176,7 +176,11 @@ fn failed(name: &str, cause: impl std::error::Error + Send + Sync + 'static) -> 
 }
 
 /// The functions of the workspace's files: compiled once, then loaded as artifacts at every start.
-async fn functions(workspace: &Workspace, store: &Store, tables: &Tables) -> Result<LiveFunctions, AppError> {
+async fn functions(
+    workspace: &Workspace,
+    store: &VersionStore,
+    tables: &WorkspaceTables,
+) -> Result<LiveFunctions, AppError> {
     let mut functions = LiveFunctions::new();
     for (name, config) in &workspace.functions {
         let (path, action) = (config.component.clone(), "could not read");

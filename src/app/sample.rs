@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tidegate_event::{Event, ViolationRecord};
 use tidegate_pipeline::refine::{self, BatchContext, ChainOutput, FunctionChain, Judged};
 use tidegate_process::clock;
-use tidegate_registry::{self as store, Store};
+use tidegate_registry::{self as store, VersionStore};
 
 use super::live::Live;
 use super::{AppError, destinations, paths};
@@ -44,7 +44,7 @@ impl<'w> Sampler<'w> {
         let store = paths::store(&workspace.data);
         if store.exists() || !workspace.functions.is_empty() {
             copy(&store, folder.path()).map_err(failed)?;
-            let (store, _builder) = Store::open(folder.path(), store::Settings::default())?;
+            let (store, _builder) = VersionStore::open(folder.path(), store::RegistrySettings::default())?;
             live = Some(Live::open(workspace, store).await?);
         }
         Ok(Self { workspace, live, _folder: folder })

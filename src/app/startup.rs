@@ -14,7 +14,7 @@ use super::{AppError, data_id, paths};
 use crate::config::{DestinationKind, Workspace};
 
 /// The state, and what is known of its past.
-pub(super) struct Started {
+pub(super) struct StartedState {
     pub(super) state: State,
     pub(super) past: Past,
     pub(super) identity: Identity,
@@ -25,7 +25,7 @@ pub(super) struct Started {
 /// What a start without the right state would do.
 const REBUILD: &str = "Start with `tidegate serve --rebuild-state`";
 
-pub(super) fn open(workspace: &Workspace) -> Result<Started, AppError> {
+pub(super) fn open(workspace: &Workspace) -> Result<StartedState, AppError> {
     let path = paths::state(&workspace.data);
     let beside = of_directory(&workspace.data)?;
     let was_there = path.metadata().is_ok_and(|found| found.len() > 0);
@@ -72,7 +72,7 @@ pub(super) fn open(workspace: &Workspace) -> Result<Started, AppError> {
     if moved.is_some() {
         findings.clear();
     }
-    Ok(Started { state, past, identity, findings })
+    Ok(StartedState { state, past, identity, findings })
 }
 
 /// Marks that the state goes on from here: an older copy of it will be told by this. The state's own word is durable

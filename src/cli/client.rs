@@ -14,5 +14,5 @@ mod ingest;
 pub(super) use address::ConnectArgs;
 pub(super) use admin::AdminClient;
 pub(super) use error::ClientError;
-pub(super) use http::Answer;
+pub(super) use http::ServerAnswer;
 pub(super) use ingest::IngestClient;

@@ -105,13 +105,13 @@ fn author(command: &Author, json: bool) -> CommandDone {
 
 /// Where tools of other languages are kept.
 #[derive(Debug, clap::Args)]
-pub(super) struct Tools {
+pub(super) struct BuildTools {
     /// Where the tools of other languages are installed [default: ~/.cache/tidegate/tools]
     #[arg(long, value_name = "DIR", env = "TIDEGATE_TOOLS", hide_env_values = true)]
     tools: Option<PathBuf>,
 }
 
-impl Tools {
+impl BuildTools {
     fn workbench(&self) -> Result<Workbench, CommandFailure> {
         let usual = || std::env::home_dir().map(|home| home.join(".cache/tidegate/tools"));
         match self.tools.clone().or_else(usual) {

@@ -15,7 +15,7 @@ use tidegate_document::file;
 use tidegate_process::clock;
 use tokio::sync::mpsc;
 
-use super::client::{Answer, ConnectArgs, IngestClient};
+use super::client::{ConnectArgs, IngestClient, ServerAnswer};
 use super::{CommandDone, CommandFailure, out, runtime, style, traffic};
 use crate::config::{LISTEN_DEFAULT, Outline};
 use duplicates::Duplicates;
@@ -61,7 +61,7 @@ pub(super) struct SendArgs {
 
 /// What became of the events.
 #[derive(Debug, Default)]
-struct Tally {
+struct SendTally {
     accepted: AtomicU64,
     refused: AtomicU64,
     retries: AtomicU64,
@@ -86,7 +86,7 @@ pub(super) fn run(args: &SendArgs, json: bool) -> CommandDone {
     };
     let total = args.generate;
     let started = Instant::now();
-    let tally = Arc::new(Tally::default());
+    let tally = Arc::new(SendTally::default());
     let bar = bar(total, json);
     let sending = async {
         let (queued, queue) = mpsc::channel::<OutgoingBatch>(64);
@@ -138,7 +138,7 @@ pub(super) fn run(args: &SendArgs, json: bool) -> CommandDone {
 /// The exit code, as shells report the signal.
 const INTERRUPTED: u8 = 130;
 
-fn report(tally: &Tally, took: Duration, duplicates: Option<u64>, json: bool) -> ExitCode {
+fn report(tally: &SendTally, took: Duration, duplicates: Option<u64>, json: bool) -> ExitCode {
     let (accepted, refused) = (tally.accepted.load(Ordering::Relaxed), tally.refused.load(Ordering::Relaxed));
     let retries = tally.retries.load(Ordering::Relaxed);
     let rate = accepted as f64 / took.as_secs_f64().max(1e-9);
@@ -311,7 +311,7 @@ fn send_lines(queued: &mpsc::Sender<OutgoingBatch>, lines: &mut Vec<String>) {
 async fn deliver(
     client: IngestClient,
     queue: Arc<tokio::sync::Mutex<mpsc::Receiver<OutgoingBatch>>>,
-    tally: Arc<Tally>,
+    tally: Arc<SendTally>,
     bar: ProgressBar,
 ) -> Result<(), CommandFailure> {
     const ATTEMPTS_MAX: u32 = 10;
@@ -321,7 +321,7 @@ async fn deliver(
         loop {
             attempt += 1;
             let pause = match client.batch(outgoing.body.clone()).await {
-                Ok(Answer { status: 200, .. }) => {
+                Ok(ServerAnswer { status: 200, .. }) => {
                     tally.accepted.fetch_add(outgoing.events, Ordering::Relaxed);
                     bar.inc(outgoing.events);
                     break;

@@ -18,8 +18,8 @@ use tidegate_api_types::version::{MakeLive, Version};
 use tidegate_registry::PluginKind;
 
 use super::{CommandDone, CommandFailure, runtime, style};
-use push::{Upload, Wish};
-use session::{ServerArgs, Session};
+use push::{PushWish, Upload};
+use session::{AdminSession, ServerArgs};
 use shown::{Charged, Shown};
 
 /// Versions of functions on a server.
@@ -144,9 +144,9 @@ pub(super) fn run(command: &VersionsCommand, json: bool) -> CommandDone {
     match command {
         VersionsCommand::Push { upload, to, canary, shadow } => {
             let wish = match (canary, shadow) {
-                (Some(share), _) => Wish::Share(*share),
-                (None, true) => Wish::Shadow,
-                (None, false) => Wish::Live,
+                (Some(share), _) => PushWish::Share(*share),
+                (None, true) => PushWish::Shadow,
+                (None, false) => PushWish::Live,
             };
             runtime.block_on(push::push(upload, plugin_kind, wish, to.as_deref(), json))
         }
@@ -174,7 +174,7 @@ pub(super) fn run_destination(command: &DestinationVersionsCommand, json: bool) 
     let plugin_kind = PluginKind::Destinations;
     match command {
         DestinationVersionsCommand::Push { upload } => {
-            runtime()?.block_on(push::push(upload, plugin_kind, Wish::Live, None, json))
+            runtime()?.block_on(push::push(upload, plugin_kind, PushWish::Live, None, json))
         }
         DestinationVersionsCommand::Both(command) => runtime()?.block_on(both(command, plugin_kind, json)),
     }
@@ -183,19 +183,19 @@ pub(super) fn run_destination(command: &DestinationVersionsCommand, json: bool) 
 async fn both(command: &Both, plugin_kind: PluginKind, json: bool) -> CommandDone {
     match command {
         Both::Versions { name, server } => {
-            print_versions(&Session::new(server, plugin_kind)?.show(name).await?, plugin_kind.one(), json);
+            print_versions(&AdminSession::new(server, plugin_kind)?.show(name).await?, plugin_kind.one(), json);
             Ok(ExitCode::SUCCESS)
         }
         Both::List { server } => list::run(server, plugin_kind, json).await,
         Both::Live { name, sha, settings, force, server } => {
-            let session = Session::new(server, plugin_kind)?;
+            let session = AdminSession::new(server, plugin_kind)?;
             let sha256 = whole(&session.show(name).await?, name, sha)?;
             let settings = settings.as_deref().map(read_json).transpose()?;
             let answer = session.make_live(name, &MakeLive { sha256, settings, force: *force }).await?;
             say(&answer, json, || format!("{name} {} {}", short(answer.live_sha()), style::good("is live")))
         }
         Both::Rollback { name, server } => {
-            let session = Session::new(server, plugin_kind)?;
+            let session = AdminSession::new(server, plugin_kind)?;
             let before = session.show(name).await?;
             let answer = session.roll_back(name).await?;
             let (left, live) = (short(before.live_sha()), short(answer.live_sha()));

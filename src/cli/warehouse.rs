@@ -10,15 +10,15 @@ use tidegate_document::file;
 use tidegate_event::record::{Record, RecordProblem};
 use tidegate_event::{Event, decode};
 use tidegate_process::clock;
-use tidegate_warehouse::Part;
-use tidegate_warehouse::plan::Step;
-use tidegate_warehouse::schema_cache::Found;
+use tidegate_warehouse::SyncPart;
+use tidegate_warehouse::plan::PlanStep;
+use tidegate_warehouse::schema_cache::FoundSchema;
 
 use super::{CommandDone, CommandFailure, WorkspaceArgs, runtime, style};
 use crate::app::declare;
 use crate::app::sample::{Sampled, Sampler};
 use crate::config::{DestinationKind, Workspace};
-use crate::warehouses::Settings;
+use crate::warehouses::WarehouseSettings;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum WarehouseCommand {
@@ -50,7 +50,7 @@ struct ShownPlan {
     kind: &'static str,
     /// The statement that makes the schema.
     schema: Option<String>,
-    steps: Vec<Step>,
+    steps: Vec<PlanStep>,
     notices: Vec<String>,
     /// Events of the sample that would not be delivered, by the reason.
     left_out: BTreeMap<String, u64>,
@@ -94,14 +94,21 @@ pub(super) fn run(command: &WarehouseCommand, json: bool) -> CommandDone {
     Ok(ExitCode::SUCCESS)
 }
 
-fn find(runtime: &tokio::runtime::Runtime, settings: &Settings, part: &Part) -> Result<Found, CommandFailure> {
+fn find(
+    runtime: &tokio::runtime::Runtime,
+    settings: &WarehouseSettings,
+    part: &SyncPart,
+) -> Result<FoundSchema, CommandFailure> {
     runtime.block_on(settings.find(part)).map_err(|failure| {
         CommandFailure::Failed(format!("{failure}; --from-nothing plans without looking at what is there"))
     })
 }
 
 /// The syncs to warehouses, or the one that was asked for.
-fn syncs<'w>(workspace: &'w Workspace, asked: Option<&str>) -> Result<Vec<(String, &'w Settings)>, CommandFailure> {
+fn syncs<'w>(
+    workspace: &'w Workspace,
+    asked: Option<&str>,
+) -> Result<Vec<(String, &'w WarehouseSettings)>, CommandFailure> {
     let mut found = Vec::new();
     for (name, sync) in &workspace.syncs {
         if let DestinationKind::Warehouse(settings) = &workspace.destinations[&sync.destination.0].kind
@@ -120,7 +127,12 @@ fn syncs<'w>(workspace: &'w Workspace, asked: Option<&str>) -> Result<Vec<(Strin
     Ok(found)
 }
 
-fn plan(settings: &Settings, part: &Part, found: Found, sampled: Sampled) -> Result<ShownPlan, CommandFailure> {
+fn plan(
+    settings: &WarehouseSettings,
+    part: &SyncPart,
+    found: FoundSchema,
+    sampled: Sampled,
+) -> Result<ShownPlan, CommandFailure> {
     let mut plan = settings.plan(part, found);
     let taken = |name: String| {
         let kind = settings.capabilities().title;
@@ -219,7 +231,7 @@ fn print(planned: &ShownPlan) {
 }
 
 fn print_json(planned: &[ShownPlan]) {
-    let step = |step: &Step| {
+    let step = |step: &PlanStep| {
         serde_json::json!({
             "table": step.table, "creates": step.creates, "columns_added": step.columns_added,
             "columns_widened": step.columns_widened, "statements": step.statements,

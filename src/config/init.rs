@@ -21,7 +21,7 @@ const OWN_EYES: [&str; 3] = ["tidegate.yaml", "sources/", "destinations/"];
 
 /// What [`init`] made.
 #[derive(Debug)]
-pub struct Written {
+pub struct WrittenWorkspace {
     pub files: Vec<PathBuf>,
     /// The new source's key; shown once, kept in its file.
     pub write_key: String,
@@ -35,7 +35,7 @@ fn named(error: &std::io::Error, path: &Path) -> std::io::Error {
 ///
 /// # Errors
 /// A file cannot be written, or one of them is there already (nothing is written over).
-pub fn init(dir: &Path) -> std::io::Result<Written> {
+pub fn init(dir: &Path) -> std::io::Result<WrittenWorkspace> {
     let write_key = HEXLOWER.encode(&clock::random::<16>());
     let source = SOURCE.replace("WRITE_KEY", &write_key);
     let files = [
@@ -75,5 +75,5 @@ pub fn init(dir: &Path) -> std::io::Result<Written> {
         file.write_all(text.as_bytes()).map_err(|error| named(&error, &path))?;
         written.push(path);
     }
-    Ok(Written { files: written, write_key })
+    Ok(WrittenWorkspace { files: written, write_key })
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tidegate_document::file;
 use tidegate_document::nearest::nearest;
-use tidegate_wasm::lookup::{BYTES_MAX_DEFAULT, Field, Settings};
+use tidegate_wasm::lookup::{BYTES_MAX_DEFAULT, Field, LookupSettings};
 
 use super::fields::{ConfigFields, ConfigProblem};
 use super::objects::FunctionConfig;
@@ -13,7 +13,7 @@ use super::objects::FunctionConfig;
 /// `lookups/<name>.yaml`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LookupConfig {
-    pub settings: Settings,
+    pub settings: LookupSettings,
     /// Uploaded functions that may borrow the table, under its own name, each with its line.
     pub grant_to: Vec<(String, usize)>,
 }
@@ -39,7 +39,7 @@ pub(super) fn lookup(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<Lookup
     Some(LookupConfig { settings: settings(fields, dir)?, grant_to })
 }
 
-fn settings(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<Settings> {
+fn settings(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<LookupSettings> {
     let Some(kind) = fields.required("kind", "mmdb") else {
         fields.leave_rest();
         return None;
@@ -57,7 +57,7 @@ fn settings(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<Settings> {
                     }
                 }
             }
-            Some(Settings::Addresses { path: path?, bytes_max, fields: kept })
+            Some(LookupSettings::Addresses { path: path?, bytes_max, fields: kept })
         }
         "table" => {
             let entries = fields.json("entries");
@@ -70,12 +70,12 @@ fn settings(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<Settings> {
                     fields.problem(line, "entries is not a map", "write `entries: {key: value}`");
                     return None;
                 };
-                return Some(Settings::Entries(entries));
+                return Some(LookupSettings::Entries(entries));
             }
             let path = path(fields, dir, "names.csv");
             let bytes_max = fields.bytes("bytes_max").unwrap_or(BYTES_MAX_DEFAULT);
             let (key, value) = (fields.text("key"), fields.text("value"));
-            Some(Settings::File { path: path?, bytes_max, key, value })
+            Some(LookupSettings::File { path: path?, bytes_max, key, value })
         }
         kind => {
             let message = format!("a lookup of kind {kind:?} is not known");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tidegate_document::file;
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 use tidegate_pipeline::sync;
 use tidegate_source::http::Rate;
 use tidegate_wasm::CallLimits;
@@ -57,7 +57,7 @@ pub struct DestinationConfig {
 /// What a destination is.
 #[derive(Debug, Clone)]
 pub enum DestinationKind {
-    Warehouse(Box<warehouses::Settings>),
+    Warehouse(Box<warehouses::WarehouseSettings>),
     Plugin(Box<PluginConfig>),
 }
 
@@ -277,10 +277,10 @@ pub(super) fn sync(fields: &mut ConfigFields<'_>) -> Option<SyncConfig> {
     let (mut filter, mut words) = (sync::SyncFilter::default(), Words::default());
     fields.within("filter", |f| {
         for (word, line) in f.texts("types") {
-            match Kind::parse(&word) {
+            match EventKind::parse(&word) {
                 Some(kind) => filter.kinds.push(kind),
                 None => {
-                    let words: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+                    let words: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
                     f.problem(line, format!("{word:?} is no event type"), format!("use {}", words.join(", ")));
                 }
             }

@@ -15,7 +15,7 @@ use tidegate_warehouse_sqlite as sqlite;
 use super::fields::ConfigFields;
 use super::objects::Around;
 use crate::warehouses::ALL_CAPABILITIES;
-use crate::warehouses::Settings;
+use crate::warehouses::WarehouseSettings;
 
 /// Destinations that are shipped as plugins, for those who take one for a kind.
 const SHIPPED: [&str; 15] = [
@@ -37,13 +37,13 @@ const SHIPPED: [&str; 15] = [
 ];
 
 /// The warehouse of this kind.
-pub(super) fn warehouse(fields: &mut ConfigFields<'_>, kind: &str, around: &Around<'_>) -> Option<Settings> {
+pub(super) fn warehouse(fields: &mut ConfigFields<'_>, kind: &str, around: &Around<'_>) -> Option<WarehouseSettings> {
     match kind {
-        "sqlite" => Some(Settings::Sqlite(sqlite_file(fields, around.dir, around.data))),
-        "postgres" => postgres::server(fields, around).map(|settings| Settings::Postgres(Box::new(settings))),
-        "clickhouse" => clickhouse::server(fields, around).map(Settings::ClickHouse),
-        "snowflake" => snowflake::account(fields, around).map(Settings::Snowflake),
-        "lake" => lake::folder(fields, around).map(|settings| Settings::Lake(Box::new(settings))),
+        "sqlite" => Some(WarehouseSettings::Sqlite(sqlite_file(fields, around.dir, around.data))),
+        "postgres" => postgres::server(fields, around).map(|settings| WarehouseSettings::Postgres(Box::new(settings))),
+        "clickhouse" => clickhouse::server(fields, around).map(WarehouseSettings::ClickHouse),
+        "snowflake" => snowflake::account(fields, around).map(WarehouseSettings::Snowflake),
+        "lake" => lake::folder(fields, around).map(|settings| WarehouseSettings::Lake(Box::new(settings))),
         _ => {
             let message = format!("a destination of kind {kind:?} is not known");
             let mut kinds: Vec<&str> =
@@ -63,7 +63,7 @@ pub(super) fn warehouse(fields: &mut ConfigFields<'_>, kind: &str, around: &Arou
     }
 }
 
-fn sqlite_file(fields: &mut ConfigFields<'_>, dir: &Path, data: &Path) -> sqlite::Settings {
+fn sqlite_file(fields: &mut ConfigFields<'_>, dir: &Path, data: &Path) -> sqlite::SqliteSettings {
     let limits = limits(fields, &sqlite::CAPABILITIES);
     let path = match fields.text("path") {
         Some(path) => match path.strip_prefix("DATA/") {
@@ -72,7 +72,7 @@ fn sqlite_file(fields: &mut ConfigFields<'_>, dir: &Path, data: &Path) -> sqlite
         },
         None => data.join("warehouse.db"),
     };
-    sqlite::Settings { limits, ..sqlite::Settings::new(path) }
+    sqlite::SqliteSettings { limits, ..sqlite::SqliteSettings::new(path) }
 }
 
 /// `columns_max`, `tables_max` and `profiles`, which every warehouse has.

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Rejected};
-use tidegate_warehouse::Part;
+use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::evolve::{Type, number_text};
 use tidegate_warehouse::table::Limits;
 
-use tidegate::warehouses::Settings;
+use tidegate::warehouses::WarehouseSettings;
 
 pub mod clickhouse;
 mod disk;
@@ -43,7 +43,7 @@ pub trait Rig: Sized {
     fn new() -> Result<Self, String>;
 
     /// How the router is told to use it.
-    fn settings(&self, limits: Limits) -> Settings;
+    fn settings(&self, limits: Limits) -> WarehouseSettings;
 
     /// The same as a workspace spells it: `destinations/warehouse.yaml`, for the tests that serve it.
     fn yaml(&self) -> String {
@@ -158,7 +158,7 @@ impl Subject {
     }
 
     pub fn with<R: Rig>(rig: &R, sync: &str, schema: Option<&str>, limits: Limits, declared: Declared) -> Self {
-        let part = Part { sync: sync.to_owned(), schema: schema.map(str::to_owned), declared: Arc::new(declared) };
+        let part = SyncPart { sync: sync.to_owned(), schema: schema.map(str::to_owned), declared: Arc::new(declared) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         // As in a server, whatever opens may spawn.
         let destination = runtime.block_on(async { rig.settings(limits).open(&part) }).unwrap();

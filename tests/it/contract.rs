@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
 use tidegate_contract::{Action, Contract, Domain, Limits, Verdict};
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 
 const SOURCE: &str = "web";
 
@@ -43,7 +43,7 @@ fn run(folder: &Path) -> Result<(), String> {
     }
     for (at, (sent, expected)) in sent.into_iter().zip(expected).enumerate() {
         let before = sent.as_object().ok_or("an event is not an object")?.clone();
-        let kind = sent["type"].as_str().and_then(Kind::parse).ok_or("an event has no type")?;
+        let kind = sent["type"].as_str().and_then(EventKind::parse).ok_or("an event has no type")?;
         let mut body = before.clone();
         let verdict = contract.judge(kind, &mut body);
         if let Some(violation) = &verdict.violation {

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use tidegate_event::digits::Numbers;
 use tidegate_plugin::ManifestKind;
 use tidegate_wasm::{
-    Call, CallFailure, CallLimits, CallLog, Called, GuestResponse, Mark, Module, Services, Stage, StopReason, Verdict,
+    Call, CallFailure, CallLimits, CallLog, CallStage, Called, DeliveryVerdict, GuestResponse, Mark, Module, Services,
+    StopReason,
 };
 
 use crate::support::guests;
@@ -88,7 +89,7 @@ fn an_attack_ends_the_call_and_every_edit_is_undone() {
         let Err(CallFailure::Stopped { stop_reason: found, stage, message }) = &called.answer else {
             panic!("{attack}: {:?}", called.answer);
         };
-        assert_eq!((*found, *stage), (stop_reason, Stage::Transform), "{attack}: {message}");
+        assert_eq!((*found, *stage), (stop_reason, CallStage::Transform), "{attack}: {message}");
         assert!(message.contains(part), "{attack}: {message}");
         assert_eq!(after, before, "{attack}");
     }
@@ -104,7 +105,11 @@ fn a_batch_that_is_given_up_is_as_it_was() {
     }
     let before = vec![event(0, None)];
     let (after, called) = edit("hostile/field-attacks", "path-in-configure", before.clone());
-    assert!(matches!(&called.answer, Err(CallFailure::Stopped { stage: Stage::Configure, .. })), "{:?}", called.answer);
+    assert!(
+        matches!(&called.answer, Err(CallFailure::Stopped { stage: CallStage::Configure, .. })),
+        "{:?}",
+        called.answer
+    );
     assert_eq!(after, before);
 }
 
@@ -264,10 +269,10 @@ fn a_verdict_is_bounded_and_handed_up_unread() {
             (GuestResponse { status: 200, attempt: 1, ..GuestResponse::default() }, CallLog::default());
         block_on(destination().classify(&limits, call("{}", &services), tag, &[0, 1], &response, &mut call_log)).answer
     };
-    assert_eq!(ask(""), Ok(Verdict::Partial(vec![(0, false), (1, false)])));
-    assert_eq!(ask("outside"), Ok(Verdict::Partial(vec![(u32::MAX, false)])));
-    assert_eq!(ask("forever"), Ok(Verdict::Retry(Some(Duration::from_millis(u32::MAX.into())))));
-    let Ok(Verdict::Rejected(guest_error)) = ask("long-words") else { panic!("not rejected") };
+    assert_eq!(ask(""), Ok(DeliveryVerdict::Partial(vec![(0, false), (1, false)])));
+    assert_eq!(ask("outside"), Ok(DeliveryVerdict::Partial(vec![(u32::MAX, false)])));
+    assert_eq!(ask("forever"), Ok(DeliveryVerdict::Retry(Some(Duration::from_millis(u32::MAX.into())))));
+    let Ok(DeliveryVerdict::Rejected(guest_error)) = ask("long-words") else { panic!("not rejected") };
     assert!(guest_error.code.len() <= 64 && guest_error.code.starts_with("\\u{1b}"), "{guest_error:?}");
     for (tag, expected) in
         [("loop", StopReason::CpuBudget), ("trap", StopReason::Trap), ("many-indexes", StopReason::OutputLimit)]

@@ -8,7 +8,7 @@ use tidegate_authoring::{self as project, BuildError, CaseResult, Workbench};
 use tidegate_wasm::function::{
     CallLimits, Function, FunctionError, FunctionErrorCode, FunctionRan, Lane, Level, Outcome, RunContext,
 };
-use tidegate_wasm::{Engine, LoadError};
+use tidegate_wasm::{Engine, ModuleError};
 
 use crate::support::guests;
 
@@ -354,7 +354,7 @@ fn calls_beyond_the_slots_wait_for_one() {
 fn a_guest_that_would_sleep_is_refused_by_the_name_of_its_import() {
     let workbench = Workbench { tools: guests::tools(), target_dir: Some(guests::guests_target_dir()) };
     let refused = project::build(&guests::folder("hostile/sleeper"), &workbench, None, &mut |_| {}).unwrap_err();
-    let BuildError::Refused(LoadError::ForbiddenImport { import, .. }) = &refused else { panic!("{refused}") };
+    let BuildError::Refused(ModuleError::ForbiddenImport { import, .. }) = &refused else { panic!("{refused}") };
     assert_eq!(import, "wasi:clocks/monotonic-clock@0.2.6");
 }
 

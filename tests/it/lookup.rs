@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tidegate_plugin as plugin;
-use tidegate_wasm::lookup::{Settings, Table};
+use tidegate_wasm::lookup::{LookupSettings, LookupTable};
 
 use crate::support::{Workspace, guests, mmdb, run};
 
@@ -17,15 +17,15 @@ fn london() -> Value {
     })
 }
 
-fn opened(bytes: &[u8], fields: &[&str]) -> Result<Table, String> {
+fn opened(bytes: &[u8], fields: &[&str]) -> Result<LookupTable, String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
     let fields = fields.iter().map(|field| field.parse().unwrap()).collect();
-    let settings = Settings::Addresses { path: file.path().to_owned(), bytes_max: 1 << 20, fields };
-    Table::open(&settings).map_err(|error| error.to_string())
+    let settings = LookupSettings::Addresses { path: file.path().to_owned(), bytes_max: 1 << 20, fields };
+    LookupTable::open(&settings).map_err(|error| error.to_string())
 }
 
-fn answer(table: &Table, key: &str) -> Option<Value> {
+fn answer(table: &LookupTable, key: &str) -> Option<Value> {
     table.get(key).unwrap().map(|text| serde_json::from_str(&text).unwrap())
 }
 

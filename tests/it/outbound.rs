@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidegate_net::outbound::{
-    AllowedOrigin, HostRule, Method, OutboundClient, OutboundError, OutboundRequest, OutboundResponse, Policy,
-    RequestSigning, Resolve, Secrets, Settings, SigningDigest,
+    AllowedOrigin, Method, OutboundClient, OutboundError, OutboundRequest, OutboundResponse, OutboundRule,
+    OutboundSettings, Policy, RequestSigning, Resolve, Secrets, SigningDigest,
 };
 
 use crate::support::far::{Act, Far};
@@ -29,18 +29,18 @@ impl Resolve for Scripted {
     }
 }
 
-fn settings(origin: &str, private: &[&str]) -> Settings {
+fn settings(origin: &str, private: &[&str]) -> OutboundSettings {
     let origin: AllowedOrigin = origin.parse().unwrap();
     let policy = Policy {
-        asked: vec![HostRule { origin: origin.clone(), methods: vec![Method::GET, Method::POST] }],
+        asked: vec![OutboundRule { origin: origin.clone(), methods: vec![Method::GET, Method::POST] }],
         granted: vec![origin],
         private_hosts: private.iter().map(|&host| host.to_owned()).collect(),
         ca_file: None,
     };
-    Settings::new(policy, Duration::from_secs(30))
+    OutboundSettings::new(policy, Duration::from_secs(30))
 }
 
-fn resolved(mut settings: Settings, answers: &[&[&str]]) -> (Settings, Arc<AtomicUsize>) {
+fn resolved(mut settings: OutboundSettings, answers: &[&[&str]]) -> (OutboundSettings, Arc<AtomicUsize>) {
     let addresses = |texts: &&[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
     let asked = Arc::new(AtomicUsize::new(0));
     let answers = Mutex::new(answers.iter().map(addresses).collect());
@@ -56,7 +56,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(work)
 }
 
-fn send(settings: Settings, request: &OutboundRequest) -> Result<OutboundResponse, OutboundError> {
+fn send(settings: OutboundSettings, request: &OutboundRequest) -> Result<OutboundResponse, OutboundError> {
     block_on(async { OutboundClient::open(settings).unwrap().send(request).await })
 }
 

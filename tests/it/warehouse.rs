@@ -7,11 +7,11 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use rusqlite::types::{Value as Stored, ValueRef};
 use serde_json::{Value, json};
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 use tidegate_event::destination::{Batch, Failure};
-use tidegate_warehouse::Part;
+use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::table::Limits;
-use tidegate_warehouse_sqlite::{Client, Settings};
+use tidegate_warehouse_sqlite::{Client, SqliteSettings};
 
 pub use crate::conformance::events::{batch, event, parsed, track};
 
@@ -39,8 +39,8 @@ impl File {
     }
 
     fn client_of(&self, sync: &str, schema: Option<&str>, limits: Limits) -> Client {
-        let part = Part { sync: sync.to_owned(), schema: schema.map(str::to_owned), ..Part::default() };
-        Settings { limits, ..Settings::new(&self.path) }.check(&part).unwrap().open().unwrap()
+        let part = SyncPart { sync: sync.to_owned(), schema: schema.map(str::to_owned), ..SyncPart::default() };
+        SqliteSettings { limits, ..SqliteSettings::new(&self.path) }.check(&part).unwrap().open().unwrap()
     }
 
     /// As another process would open it.

@@ -49,7 +49,7 @@ pub struct Build {
     pub version: Option<Version>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<BuildError>,
+    pub error: Option<BuildRefusal>,
 }
 
 /// The states of a build, in their order; the last two are ends.
@@ -80,7 +80,8 @@ impl BuildState {
 
 /// Why a build failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct BuildError {
+#[schema(as = BuildError)]
+pub struct BuildRefusal {
     /// Which check it did not pass, e.g. `component_limits` or `smoke`.
     pub code: String,
     pub message: String,

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::version::{Placed, Version};
+use super::version::{ShownPlaced, Version};
 
 /// All destinations whose versions were uploaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -27,11 +27,12 @@ pub struct DestinationSummary {
 
 /// A destination: which version carries and, when it is asked for by name, which there are and what they did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Destination {
+#[schema(as = Destination)]
+pub struct ShownDestination {
     pub name: String,
     pub revision: u64,
-    pub live: Option<Placed>,
-    pub previous: Option<Placed>,
+    pub live: Option<ShownPlaced>,
+    pub previous: Option<ShownPlaced>,
     /// The syncs that use it; `null` where the workspace has no file for it.
     pub syncs: Option<Vec<String>>,
     /// Newest first; left out of the answer to a change.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::version::{Canary, Placed, Version};
+use super::version::{Canary, ShownPlaced, Version};
 
 /// All functions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -33,11 +33,12 @@ pub struct FunctionSummary {
 
 /// A function: which versions of it are in use and, when it is asked for by name, which there are and what they did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Function {
+#[schema(as = Function)]
+pub struct ShownFunction {
     pub name: String,
     pub revision: u64,
-    pub live: Option<Placed>,
-    pub previous: Option<Placed>,
+    pub live: Option<ShownPlaced>,
+    pub previous: Option<ShownPlaced>,
     pub canary: Option<Canary>,
     pub attached: Vec<String>,
     /// Tables that the live version looks up and nobody grants.
@@ -53,13 +54,14 @@ pub struct Function {
 /// What versions used, and what canaries and shadows came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionMeters {
-    pub charges: Vec<Charge>,
+    pub charges: Vec<ShownCharge>,
     pub comparisons: Vec<CanaryComparison>,
 }
 
 /// What a version used since it was first seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Charge {
+#[schema(as = Charge)]
+pub struct ShownCharge {
     pub version: String,
     pub batches: u64,
     pub events: u64,

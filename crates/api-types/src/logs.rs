@@ -24,12 +24,13 @@ pub struct LogQuery {
 /// Lines, newest last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Logs {
-    pub lines: Vec<LogLine>,
+    pub lines: Vec<ShownLogLine>,
 }
 
 /// A line that a guest logged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct LogLine {
+#[schema(as = LogLine)]
+pub struct ShownLogLine {
     pub at: String,
     /// The version that logged it.
     pub version: String,

@@ -14,14 +14,15 @@ pub struct Version {
     pub code_bytes: u64,
     pub uploaded_at: String,
     pub compile_ms: u64,
-    pub smoke: Smoke,
+    pub smoke: ShownSmoke,
     /// From the manifest.
     pub description: Option<String>,
 }
 
 /// What the fixtures that a version carries came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Smoke {
+#[schema(as = Smoke)]
+pub struct ShownSmoke {
     /// Fixtures that were run and compared.
     pub passed: u64,
     /// Fixtures without an expectation: they were run, and broke nothing.
@@ -34,7 +35,8 @@ pub struct Smoke {
 
 /// A version in use, with its settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Placed {
+#[schema(as = Placed)]
+pub struct ShownPlaced {
     pub sha256: String,
     /// Those marked secret are shown as `(secret)`; `null` where the manifest cannot be read.
     #[schema(value_type = Option<Object>)]

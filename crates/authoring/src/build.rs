@@ -24,7 +24,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tidegate_document::file;
 use tidegate_plugin::{Language, ManifestKind};
-use tidegate_wasm::{CallLimits, Engine, EngineError, LoadError, Module};
+use tidegate_wasm::{CallLimits, Engine, EngineError, Module, ModuleError};
 
 use super::component::EncodeError;
 use super::fixtures;
@@ -69,7 +69,7 @@ pub enum BuildError {
     #[error(transparent)]
     Encode(#[from] EncodeError),
     #[error(transparent)]
-    Refused(#[from] LoadError),
+    Refused(#[from] ModuleError),
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error("{}: {cause}", path.display())]

@@ -2,7 +2,7 @@
 
 use tidegate_plugin::{NotAPackage, Package};
 use tidegate_wasm::function::granted;
-use tidegate_wasm::{CallLimits, Engine, EngineError, LoadError, Module};
+use tidegate_wasm::{CallLimits, Engine, EngineError, Module, ModuleError};
 
 /// A component, looked at from outside.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct InspectedPlugin {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     #[error(transparent)]
-    Refused(#[from] LoadError),
+    Refused(#[from] ModuleError),
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]

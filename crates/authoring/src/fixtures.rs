@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tidegate_document::file;
 use tidegate_plugin::{Fixture, Manifest, ManifestKind, Package, embed, embed_with_lookups, settings_problems};
 use tidegate_wasm::function::{CallLimits, LogLine, Stats, services};
-use tidegate_wasm::{Engine, EngineError, LoadError, Module};
+use tidegate_wasm::{Engine, EngineError, Module, ModuleError};
 
 use super::manifest::Project;
 use super::runner::Runner;
@@ -100,7 +100,7 @@ pub enum TestError {
         cause: serde_json::Error,
     },
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Load(#[from] ModuleError),
     #[error(transparent)]
     Engine(#[from] EngineError),
 }

@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use jsonschema::{PatternOptions, Validator};
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 
 use super::document::{self, Component};
 use super::fields::{self, ContractFields};
@@ -160,13 +160,13 @@ impl Contract {
     /// The names of declared tracks, and whether tracks of other names are blocked.
     #[must_use]
     pub fn tracks(&self) -> (Vec<&str>, bool) {
-        let mut names: Vec<&str> = self.kinds[Kind::Track as usize].named.keys().map(String::as_str).collect();
+        let mut names: Vec<&str> = self.kinds[EventKind::Track as usize].named.keys().map(String::as_str).collect();
         names.sort_unstable();
         (names, self.block_undeclared)
     }
 
     /// The rule for an event. A page or screen is looked for by its name first, then among the rules for any name.
-    pub(super) fn find(&self, kind: Kind, name: Option<&str>, version: &str) -> EventLookup<'_> {
+    pub(super) fn find(&self, kind: EventKind, name: Option<&str>, version: &str) -> EventLookup<'_> {
         let names = &self.kinds[kind as usize];
         let named = name.and_then(|name| names.named.get(name)).map_or(&[][..], Vec::as_slice);
         let mut candidates = named.iter().chain(&names.any).map(|at| &self.rules[*at]);
@@ -186,17 +186,17 @@ impl std::fmt::Debug for Contract {
 }
 
 /// What tells one rule from another. Only tracks, pages and screens have names to match.
-fn identity(rule: &EventRule) -> (Kind, Option<&str>, &str) {
+fn identity(rule: &EventRule) -> (EventKind, Option<&str>, &str) {
     let name = match rule.kind {
-        Kind::Track | Kind::Page | Kind::Screen => rule.name.as_deref(),
-        Kind::Identify | Kind::Group | Kind::Alias => None,
+        EventKind::Track | EventKind::Page | EventKind::Screen => rule.name.as_deref(),
+        EventKind::Identify | EventKind::Group | EventKind::Alias => None,
     };
     (rule.kind, name, &rule.version)
 }
 
 fn check_identity(rule: &EventRule, first: Option<&str>) -> Vec<ContractProblem> {
     let mut problems = Vec::new();
-    if rule.kind == Kind::Track && rule.name.as_deref().is_none_or(str::is_empty) {
+    if rule.kind == EventKind::Track && rule.name.as_deref().is_none_or(str::is_empty) {
         let fix = "Write `name`, exactly as the event is called in the code that sends it.";
         problems.push(ContractProblem::new(&rule.origin, "It declares a track without a name.", fix));
     }

@@ -7,7 +7,7 @@
 use regex::Regex;
 use serde_json::Value;
 
-use super::report::Step;
+use super::report::ReportStep;
 
 mod build;
 
@@ -99,9 +99,9 @@ impl ContractFields {
     }
 
     /// Calls `found` with the path of every undeclared field, the outermost only.
-    pub(super) fn each_undeclared(&self, body: &Value, found: &mut dyn FnMut(&[Step<'_>])) {
+    pub(super) fn each_undeclared(&self, body: &Value, found: &mut dyn FnMut(&[ReportStep<'_>])) {
         for (part, node, value) in self.parts(body) {
-            self.search(node, value, &mut vec![Step::Key(part)], found);
+            self.search(node, value, &mut vec![ReportStep::Key(part)], found);
         }
     }
 
@@ -141,13 +141,19 @@ impl ContractFields {
         }
     }
 
-    fn search<'a>(&self, number: u32, value: &'a Value, path: &mut Vec<Step<'a>>, found: &mut dyn FnMut(&[Step<'_>])) {
+    fn search<'a>(
+        &self,
+        number: u32,
+        value: &'a Value,
+        path: &mut Vec<ReportStep<'a>>,
+        found: &mut dyn FnMut(&[ReportStep<'_>]),
+    ) {
         let node = self.node(number);
         match value {
             Value::Object(map) => {
                 let mut hint = 0;
                 for (key, value) in map {
-                    path.push(Step::Key(key));
+                    path.push(ReportStep::Key(key));
                     match node.find(key, &mut hint) {
                         FoundFields::Declared(Some(below)) => self.search(below, value, path, found),
                         FoundFields::Declared(None) => {}
@@ -159,7 +165,7 @@ impl ContractFields {
             Value::Array(list) => {
                 for (at, value) in list.iter().enumerate() {
                     let Some(below) = node.item(at) else { continue };
-                    path.push(Step::Index(at));
+                    path.push(ReportStep::Index(at));
                     self.search(below, value, path, found);
                     path.pop();
                 }

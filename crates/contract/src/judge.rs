@@ -6,7 +6,7 @@ use std::fmt::Write;
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind as ErrorKind;
 use serde_json::{Map, Value};
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 
 use super::compile::{Contract, ContractRule, EventLookup};
 use super::report::{ContractReport, write_place, write_pointer};
@@ -15,7 +15,7 @@ use super::{Action, OnSchemaViolation, OnUndeclaredFields, VERSION_DEFAULT, VIOL
 impl Contract {
     /// Judges one event. Changes `body` only by omitting undeclared fields, only under that policy, and only when the
     /// verdict lets the event go on.
-    pub fn judge(&self, kind: Kind, body: &mut Map<String, Value>) -> Verdict {
+    pub fn judge(&self, kind: EventKind, body: &mut Map<String, Value>) -> Verdict {
         let name = name_of(kind, body);
         let version = version_of(body);
         match self.find(kind, name, &version) {
@@ -26,7 +26,7 @@ impl Contract {
     }
 
     #[cold]
-    fn judge_undeclared(&self, kind: Kind, body: &Map<String, Value>, unknown_version: bool) -> Verdict {
+    fn judge_undeclared(&self, kind: EventKind, body: &Map<String, Value>, unknown_version: bool) -> Verdict {
         let name = name_of(kind, body);
         let version = version_of(body);
         let of = called(kind, name);
@@ -43,8 +43,8 @@ impl Contract {
             (true, _) => {
                 write!(line, "/context/htevents/schemaVersion: version {version:?} of {of} is not declared.")
             }
-            (false, Kind::Track) => write!(line, "/event: {of} is not declared."),
-            (false, Kind::Page | Kind::Screen) => write!(line, "/name: {of} is not declared."),
+            (false, EventKind::Track) => write!(line, "/event: {of} is not declared."),
+            (false, EventKind::Page | EventKind::Screen) => write!(line, "/name: {of} is not declared."),
             (false, _) => write!(line, "/type: {of} is not declared."),
         });
         Verdict {
@@ -66,7 +66,7 @@ impl Contract {
 }
 
 impl ContractRule {
-    fn judge(&self, kind: Kind, body: &mut Map<String, Value>) -> Verdict {
+    fn judge(&self, kind: EventKind, body: &mut Map<String, Value>) -> Verdict {
         let mut whole = Whole::of(body);
         if self.fields.cover(&whole.value) && self.validator.is_valid(&whole.value) {
             return Verdict::CLEAN;
@@ -75,7 +75,7 @@ impl ContractRule {
     }
 
     #[cold]
-    fn judge_unclean(&self, kind: Kind, value: &mut Value) -> Verdict {
+    fn judge_unclean(&self, kind: EventKind, value: &mut Value) -> Verdict {
         let (mut report, mut undeclared) = (ContractReport::default(), Vec::new());
         let allows = self.on_undeclared_fields == OnUndeclaredFields::AllowEvent;
         let of = allows.then(|| called(kind, value.as_object().and_then(|body| name_of(kind, body))));
@@ -177,20 +177,20 @@ fn said(line: &mut dyn Write, error: &ValidationError<'_>) -> std::fmt::Result {
 }
 
 /// A kind of event with its name, where kinds have one.
-fn called(kind: Kind, name: Option<&str>) -> String {
+fn called(kind: EventKind, name: Option<&str>) -> String {
     match (kind, name) {
-        (Kind::Identify | Kind::Group | Kind::Alias, _) => kind.to_string(),
+        (EventKind::Identify | EventKind::Group | EventKind::Alias, _) => kind.to_string(),
         (_, None) => format!("{kind} without a name"),
         (_, Some(name)) => format!("{kind} {name:?}"),
     }
 }
 
 /// The name that a rule may match.
-fn name_of(kind: Kind, body: &Map<String, Value>) -> Option<&str> {
+fn name_of(kind: EventKind, body: &Map<String, Value>) -> Option<&str> {
     let field = match kind {
-        Kind::Track => "event",
-        Kind::Page | Kind::Screen => "name",
-        Kind::Identify | Kind::Group | Kind::Alias => return None,
+        EventKind::Track => "event",
+        EventKind::Page | EventKind::Screen => "name",
+        EventKind::Identify | EventKind::Group | EventKind::Alias => return None,
     };
     body.get(field).and_then(Value::as_str)
 }

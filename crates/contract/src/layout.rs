@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 use tidegate_document::nearest::nearest;
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 
 use super::schema::clip;
 use super::{
@@ -21,7 +21,7 @@ use super::{
 const EVENTS: &str = "events/";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
+enum LayoutShape {
     Domains,
     Contracts,
 }
@@ -68,7 +68,7 @@ impl Domain {
         let mut drafts: BTreeMap<&str, Draft> = BTreeMap::new();
         // As for the reference tooling, `events/` wins over directories of the same names at the root.
         let root = if files.keys().any(|path| place(path).is_some_and(|it| it.0 == EVENTS)) { EVENTS } else { "" };
-        let mut first: Option<(Shape, &str)> = None;
+        let mut first: Option<(LayoutShape, &str)> = None;
         for (path, value) in files {
             let Some((_, shape, below)) = place(path).filter(|it| it.0 == root) else { continue };
             match first {
@@ -111,11 +111,11 @@ impl Domain {
 }
 
 /// Where a path lies in either layout: the root, the layout, and what follows.
-fn place(path: &str) -> Option<(&str, Shape, &str)> {
+fn place(path: &str) -> Option<(&str, LayoutShape, &str)> {
     let (root, rest) = path.strip_prefix(EVENTS).map_or(("", path), |rest| (EVENTS, rest));
     let (shape, below) = match rest.split_once('/')? {
-        ("domains", below) => (Shape::Domains, below),
-        ("contracts", below) => (Shape::Contracts, below),
+        ("domains", below) => (LayoutShape::Domains, below),
+        ("contracts", below) => (LayoutShape::Contracts, below),
         _ => return None,
     };
     let name = below.rsplit('/').next()?;
@@ -126,19 +126,21 @@ fn has_extension(name: &str, extension: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, found)| found.eq_ignore_ascii_case(extension))
 }
 
-fn part<'a>(path: &str, shape: Shape, below: &'a str) -> Result<LayoutPart<'a>, ContractProblem> {
+fn part<'a>(path: &str, shape: LayoutShape, below: &'a str) -> Result<LayoutPart<'a>, ContractProblem> {
     let Some(below) = below.strip_suffix(".yaml") else {
         return Err(ContractProblem::new(path, "Its name does not end in .yaml.", "Rename it to end in .yaml."));
     };
     let steps: Vec<&str> = below.split('/').collect();
     match (shape, steps.as_slice()) {
-        (Shape::Domains, [domain, "domain"]) | (Shape::Contracts, [domain]) => Ok(LayoutPart::Meta { domain }),
-        (Shape::Domains, [_, event]) if event.eq_ignore_ascii_case("domain") => {
+        (LayoutShape::Domains, [domain, "domain"]) | (LayoutShape::Contracts, [domain]) => {
+            Ok(LayoutPart::Meta { domain })
+        }
+        (LayoutShape::Domains, [_, event]) if event.eq_ignore_ascii_case("domain") => {
             let fix = "Give the event file another name, or write domain.yaml in lower case.";
             Err(ContractProblem::new(path, "The name \"domain\" is reserved for the domain's own file.", fix))
         }
         (_, [domain, _]) => Ok(LayoutPart::Event { domain }),
-        (Shape::Domains, [domain, "components", slug]) => Ok(LayoutPart::Component { domain, slug }),
+        (LayoutShape::Domains, [domain, "components", slug]) => Ok(LayoutPart::Component { domain, slug }),
         _ => Err(ContractProblem::new(
             path,
             "It lies where no event and no component is looked for.",
@@ -206,7 +208,7 @@ fn read_event(keys: &mut LayoutKeys<'_>) -> Option<EventRule> {
     let on_undeclared_fields = keys.word("onUndeclaredFields", OnUndeclaredFields::parse, OnUndeclaredFields::WORDS);
     let include_built_in_context = keys.truth("includeBuiltInContext");
     let schema = keys.required("schema");
-    let kind = keys.required("type").and_then(Value::as_str).and_then(Kind::parse);
+    let kind = keys.required("type").and_then(Value::as_str).and_then(EventKind::parse);
     if kind.is_none() && keys.map.contains_key("type") {
         keys.problem("`type` is no kind of event.", "Write track, identify, page, screen, group or alias.");
     }

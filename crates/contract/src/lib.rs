@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 
 mod bounds;
 mod compile;
@@ -52,7 +52,7 @@ pub struct Domain {
 /// One declared event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventRule {
-    pub kind: Kind,
+    pub kind: EventKind,
     /// A track must have one. A page or screen rule without a name stands for every name. Other kinds have no
     /// name to match, so theirs is a label.
     pub name: Option<String>,
@@ -232,7 +232,7 @@ pub struct Violation {
     /// The event before anything was omitted, JSON text.
     pub payload: String,
     pub event_name: Option<String>,
-    pub event_type: Kind,
+    pub event_type: EventKind,
     pub schema_version: String,
     pub has_undeclared_schema: bool,
     pub has_undeclared_fields: bool,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 use tidegate_document::nearest::nearest;
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 
 use super::schema::{KEYWORDS, Relation, children, clip, escape, members};
 use super::{ContractProblem, Domain, EventRule, OnUndeclaredFields};
@@ -194,7 +194,7 @@ impl LintFound<'_> {
             self.say(place(name), problem, format!("Did you mean `{known}`?"));
         }
         let Some(first) = strange.first() else { return };
-        let part = if matches!(rule.kind, Kind::Identify | Kind::Group) { "traits" } else { "properties" };
+        let part = if matches!(rule.kind, EventKind::Identify | EventKind::Group) { "traits" } else { "properties" };
         let problem = format!(
             "`{}` is declared as a field of the event itself: the schema is over the whole event, and what a customer sends lies in its `{part}`.",
             clip(first)

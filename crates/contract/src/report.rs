@@ -74,31 +74,31 @@ impl Write for ReportLine {
 
 /// One step of a JSON pointer.
 #[derive(Clone, Copy)]
-pub(super) enum Step<'a> {
+pub(super) enum ReportStep<'a> {
     Key(&'a str),
     Index(usize),
 }
 
 /// Writes `steps` as a JSON pointer.
-pub(super) fn write_pointer(line: &mut ReportLine, steps: &[Step<'_>]) -> fmt::Result {
+pub(super) fn write_pointer(line: &mut ReportLine, steps: &[ReportStep<'_>]) -> fmt::Result {
     for step in steps {
         match step {
-            Step::Key(key) => {
+            ReportStep::Key(key) => {
                 line.write_char('/')?;
                 write_escaped(line, key)?;
             }
-            Step::Index(index) => write!(line, "/{index}")?,
+            ReportStep::Index(index) => write!(line, "/{index}")?,
         }
     }
     Ok(())
 }
 
 /// Writes `steps` as a JSON pointer with a star for each item of a list: one name for the same field of all items.
-pub(super) fn write_place(line: &mut ReportLine, steps: &[Step<'_>]) -> fmt::Result {
+pub(super) fn write_place(line: &mut ReportLine, steps: &[ReportStep<'_>]) -> fmt::Result {
     for step in steps {
         match step {
-            Step::Key(_) => write_pointer(line, std::slice::from_ref(step))?,
-            Step::Index(_) => line.write_str("/*")?,
+            ReportStep::Key(_) => write_pointer(line, std::slice::from_ref(step))?,
+            ReportStep::Index(_) => line.write_str("/*")?,
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use super::*;
 mod algebra;
 mod layout;
 
-fn rule(kind: Kind, name: Option<&str>, schema: Value) -> EventRule {
+fn rule(kind: EventKind, name: Option<&str>, schema: Value) -> EventRule {
     EventRule {
         kind,
         name: name.map(str::to_owned),
@@ -31,7 +31,7 @@ fn domain(events: Vec<EventRule>) -> Domain {
 }
 
 fn with_components(schema: Value, components: &[(&str, Value)]) -> Domain {
-    let mut domain = domain(vec![rule(Kind::Track, Some("Made"), schema)]);
+    let mut domain = domain(vec![rule(EventKind::Track, Some("Made"), schema)]);
     domain.components = components.iter().map(|(slug, schema)| ((*slug).to_owned(), schema.clone())).collect();
     domain
 }
@@ -61,7 +61,7 @@ fn properties(schema: Value) -> Value {
 
 fn judge(contract: &Contract, properties: Value) -> (Verdict, Value) {
     let mut body = event(properties);
-    let verdict = contract.judge(Kind::Track, &mut body);
+    let verdict = contract.judge(EventKind::Track, &mut body);
     (verdict, body.remove("properties").unwrap())
 }
 
@@ -78,17 +78,17 @@ fn words_of_policies() {
 #[test]
 fn problems_name_the_file_and_come_all_at_once() {
     let found = problems(&[domain(vec![
-        rule(Kind::Track, None, json!({})),
-        rule(Kind::Track, Some("A"), json!({"type": "strin"})),
-        rule(Kind::Track, Some("B"), json!(true)),
-        rule(Kind::Track, Some("C"), json!({"$schema": "https://json-schema.org/draft/2020-12/schema"})),
-        rule(Kind::Track, Some("D"), properties(json!({"$ref": "https://example.com/a.json"}))),
-        rule(Kind::Track, Some("E"), properties(json!({"$ref": "#/definitions/components/gone"}))),
-        rule(Kind::Track, Some("F"), properties(json!({"$ref": "#/definitions/gone"}))),
-        rule(Kind::Track, Some("G"), properties(json!({"pattern": "(?=x)"}))),
-        rule(Kind::Track, Some("H"), properties(json!({"patternProperties": {"(a)\\1": {}}}))),
-        rule(Kind::Page, None, json!({})),
-        rule(Kind::Page, None, json!({})),
+        rule(EventKind::Track, None, json!({})),
+        rule(EventKind::Track, Some("A"), json!({"type": "strin"})),
+        rule(EventKind::Track, Some("B"), json!(true)),
+        rule(EventKind::Track, Some("C"), json!({"$schema": "https://json-schema.org/draft/2020-12/schema"})),
+        rule(EventKind::Track, Some("D"), properties(json!({"$ref": "https://example.com/a.json"}))),
+        rule(EventKind::Track, Some("E"), properties(json!({"$ref": "#/definitions/components/gone"}))),
+        rule(EventKind::Track, Some("F"), properties(json!({"$ref": "#/definitions/gone"}))),
+        rule(EventKind::Track, Some("G"), properties(json!({"pattern": "(?=x)"}))),
+        rule(EventKind::Track, Some("H"), properties(json!({"patternProperties": {"(a)\\1": {}}}))),
+        rule(EventKind::Page, None, json!({})),
+        rule(EventKind::Page, None, json!({})),
     ])]);
     let expected = [
         "track.yaml: It declares a track without a name.",
@@ -110,9 +110,9 @@ fn problems_name_the_file_and_come_all_at_once() {
 
 #[test]
 fn two_domains_may_not_declare_the_same_event() {
-    let one = domain(vec![rule(Kind::Identify, None, json!({}))]);
+    let one = domain(vec![rule(EventKind::Identify, None, json!({}))]);
     // A label on an identify does not make it another event.
-    let two = domain(vec![rule(Kind::Identify, Some("label"), json!({}))]);
+    let two = domain(vec![rule(EventKind::Identify, Some("label"), json!({}))]);
     assert_eq!(
         problems(&[one, two]),
         ["label.yaml: It declares identify without a name, version \"default\", which identify.yaml declares."]
@@ -345,7 +345,7 @@ fn closed_envelope_and_context_let_in_what_is_never_undeclared() {
     body.insert("receivedAt".to_owned(), json!("2025-01-01T00:00:00.000000Z"));
     let context = json!({"plan": "a", "library": {"name": "x"}, "page": {"url": "u"}, "htevents": {"other": 1}});
     body.insert("context".to_owned(), context);
-    assert_eq!(contract.judge(Kind::Track, &mut body), Verdict::CLEAN);
+    assert_eq!(contract.judge(EventKind::Track, &mut body), Verdict::CLEAN);
     // The same component elsewhere stays closed.
     let (verdict, left) = judge(&contract, json!({"context": {"library": 1}}));
     assert_eq!(left, json!({"context": {}}));
@@ -390,7 +390,7 @@ fn pointers_are_escaped_and_names_are_exact() {
     for name in ["made", "Made ", "MADE", ""] {
         let mut body = event(json!({}));
         body.insert("event".to_owned(), json!(name));
-        assert!(contract.judge(Kind::Track, &mut body).violation.unwrap().has_undeclared_schema, "{name}");
+        assert!(contract.judge(EventKind::Track, &mut body).violation.unwrap().has_undeclared_schema, "{name}");
     }
 }
 
@@ -413,13 +413,14 @@ fn hostile_numbers_and_texts_end() {
 
 #[test]
 fn odd_versions_are_named_as_sent() {
-    let mut two = domain(vec![rule(Kind::Track, Some("Made"), json!({})), rule(Kind::Track, Some("Made"), json!({}))]);
+    let mut two =
+        domain(vec![rule(EventKind::Track, Some("Made"), json!({})), rule(EventKind::Track, Some("Made"), json!({}))]);
     two.events[1].version = "2".to_owned();
     let contract = compile(two);
     for (sent, version) in [(json!(2), None), (json!("2"), None), (json!(null), None), (json!([1]), Some("[1]"))] {
         let mut body = event(json!({}));
         body.insert("context".to_owned(), json!({"htevents": {"schemaVersion": sent}}));
-        let violation = contract.judge(Kind::Track, &mut body).violation;
+        let violation = contract.judge(EventKind::Track, &mut body).violation;
         assert_eq!(violation.as_ref().map(|it| it.schema_version.as_str()), version);
     }
 }

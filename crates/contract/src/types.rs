@@ -5,7 +5,7 @@
 //! of a day or of a time of day is left to its values.
 
 use serde_json::{Map, Value};
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 
 use super::EventRule;
 use super::fields::DECLARED_PARTS;
@@ -25,7 +25,7 @@ pub enum JsonType {
 /// One field of one declared event, and the types that it may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldType {
-    pub kind: Kind,
+    pub kind: EventKind,
     /// The event's name; `None` for every name of the kind.
     pub name: Option<String>,
     /// Keys from the top of the event: `properties`, `address`, `zip`.
@@ -39,8 +39,8 @@ const FIELDS_MAX: usize = 10_000;
 
 /// What the rule with this prepared schema declares.
 pub(super) fn of(rule: &EventRule, document: &Value) -> Vec<FieldType> {
-    let named = matches!(rule.kind, Kind::Track | Kind::Page | Kind::Screen);
-    let mut walk = Walk {
+    let named = matches!(rule.kind, EventKind::Track | EventKind::Page | EventKind::Screen);
+    let mut walk = TypeWalk {
         kind: rule.kind,
         name: rule.name.clone().filter(|_| named),
         document,
@@ -57,15 +57,15 @@ pub(super) fn of(rule: &EventRule, document: &Value) -> Vec<FieldType> {
     walk.found
 }
 
-struct Walk<'d> {
-    kind: Kind,
+struct TypeWalk<'d> {
+    kind: EventKind,
     name: Option<String>,
     document: &'d Value,
     path: Vec<String>,
     found: Vec<FieldType>,
 }
 
-impl<'d> Walk<'d> {
+impl<'d> TypeWalk<'d> {
     /// The schema itself, references followed.
     fn settled(&self, mut schema: &'d Value) -> Option<&'d Map<String, Value>> {
         for _ in 0..DEPTH_MAX {

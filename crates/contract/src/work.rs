@@ -21,7 +21,8 @@ type AppliedMap<'a> = AppliedSchema<'a, Map<String, Value>>;
 
 /// Checks a document that is known not to be endless in place. The error is one sentence.
 pub(super) fn check(document: &Value, limits: &Limits) -> Result<(), String> {
-    let mut work = Work { document, limits, known: HashSet::new(), open: VecDeque::new(), patterns: HashMap::new() };
+    let mut work =
+        JudgeWork { document, limits, known: HashSet::new(), open: VecDeque::new(), patterns: HashMap::new() };
     work.place(0, vec![(document, 1)])?;
     while let Some((level, schemas)) = work.open.pop_front() {
         if level < limits.event_depth_max {
@@ -31,7 +32,7 @@ pub(super) fn check(document: &Value, limits: &Limits) -> Result<(), String> {
     Ok(())
 }
 
-struct Work<'a> {
+struct JudgeWork<'a> {
     document: &'a Value,
     limits: &'a Limits,
     /// Places already met, by the schemas that apply there (by address) and how often.
@@ -42,7 +43,7 @@ struct Work<'a> {
     patterns: HashMap<&'a str, Option<Regex>>,
 }
 
-impl<'a> Work<'a> {
+impl<'a> JudgeWork<'a> {
     fn place(&mut self, level: usize, mut schemas: Vec<AppliedSchema<'a, Value>>) -> Result<(), String> {
         let mut gathered: BTreeMap<*const Map<String, Value>, AppliedMap<'a>> = BTreeMap::new();
         let mut total = 0_usize;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_net::outbound::{OutboundRequest, has_placeholder};
 use tidegate_plugin::Order;
-use tidegate_wasm::{CallFailure, GuestPlan, Stage, StopReason};
+use tidegate_wasm::{CallFailure, CallStage, GuestPlan, StopReason};
 use tokio::task::JoinSet;
 
 use super::bisect::ChunkBisect;
@@ -167,7 +167,7 @@ impl ChunkRun {
                     found.extend(all(&|outgoing| later(outgoing, None, message.clone())));
                     continue;
                 }
-                Err(CallFailure::Stopped { stop_reason, stage: Stage::Transform, message }) => {
+                Err(CallFailure::Stopped { stop_reason, stage: CallStage::Transform, message }) => {
                     (stop_reason.as_str().to_owned(), message)
                 }
                 Err(CallFailure::Fatal(guest_error)) => ("batch-fatal".to_owned(), said(&guest_error)),

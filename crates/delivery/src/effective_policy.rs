@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tidegate_event::digits::Numbers;
 use tidegate_net::outbound::{
-    AllowedOrigin, HostRule, Method, Policy, RequestSigning, Secrets, SystemResolver, Unreachable, placeholder, reach,
+    AllowedOrigin, Method, OutboundRule, Policy, RequestSigning, Secrets, SystemResolver, Unreachable, placeholder,
+    reach,
 };
 use tidegate_plugin::{self as plugin, Batching, Manifest, Order, Retry, Traffic};
 use tidegate_wasm::CallLimits;
@@ -235,7 +236,7 @@ impl EffectivePolicy {
                 policy.granted.push(origin.clone());
             }
             let methods = rule.methods.iter().copied().map(plan::method);
-            policy.asked.push(HostRule { origin, methods: methods.collect() });
+            policy.asked.push(OutboundRule { origin, methods: methods.collect() });
         }
         for text in self.allow_hosts.iter().flatten() {
             match text.parse() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tidegate_net::outbound::{OutboundError, OutboundRequest, OutboundResponse};
 use tidegate_process::clock;
-use tidegate_wasm::{self as wasm, CallFailure, CallLog, Verdict};
+use tidegate_wasm::{self as wasm, CallFailure, CallLog, DeliveryVerdict};
 
 use super::outcome::DeliveryOutcome;
 use super::rate_limiter::retry_after;
@@ -187,20 +187,20 @@ impl DestinationRuntime {
         let rejected =
             |code: &str, reason: String| DeliveryOutcome::Rejected { code: code.to_owned(), reason, detail: detail() };
         match called.answer {
-            Ok(Verdict::Delivered) => all(DeliveryOutcome::Delivered),
-            Ok(Verdict::Rejected(guest_error)) => all(rejected(&guest_error.code, error(&guest_error.message))),
-            Ok(Verdict::Bisect(guest_error)) => {
+            Ok(DeliveryVerdict::Delivered) => all(DeliveryOutcome::Delivered),
+            Ok(DeliveryVerdict::Rejected(guest_error)) => all(rejected(&guest_error.code, error(&guest_error.message))),
+            Ok(DeliveryVerdict::Bisect(guest_error)) => {
                 let reason = error(&guest_error.message);
                 ExchangeEnd::Refused { code: guest_error.code, reason, detail: detail() }
             }
-            Ok(Verdict::Retry(wait)) => {
+            Ok(DeliveryVerdict::Retry(wait)) => {
                 let asked = response.header("retry-after").and_then(|value| retry_after(value, clock::now_us()));
                 ExchangeEnd::Again { after: asked.max(wait), error: error("worth another try"), detail: detail() }
             }
-            Ok(Verdict::Reauthenticate) => {
+            Ok(DeliveryVerdict::Reauthenticate) => {
                 ExchangeEnd::Reauthenticate { error: error("the credentials were refused"), detail: detail() }
             }
-            Ok(Verdict::Disable(guest_error)) => {
+            Ok(DeliveryVerdict::Disable(guest_error)) => {
                 self.stop(error(&said(&guest_error)), "do what it says");
                 ExchangeEnd::Outcomes(
                     planned
@@ -210,7 +210,7 @@ impl DestinationRuntime {
                         .collect(),
                 )
             }
-            Ok(Verdict::Partial(marked)) => {
+            Ok(DeliveryVerdict::Partial(marked)) => {
                 if let Some((event, _)) = marked.iter().find(|(event, _)| !planned.events.contains(event)) {
                     let reason = format!("the verdict names event {event}, which the request does not carry");
                     return all(rejected("bad-verdict", error(&reason)));

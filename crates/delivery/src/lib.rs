@@ -61,7 +61,7 @@ use tidegate_state::{self as state, PendingMark, State};
 pub struct PluginDestination {
     active: Arc<ActiveRuntime>,
     held: watch::Receiver<Option<Arc<DestinationRuntime>>>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedRetry>,
     sync: Arc<str>,
     cursor: Option<u64>,
     /// What the last delivery deferred and the caller has not recorded yet.
@@ -70,7 +70,7 @@ pub struct PluginDestination {
 }
 
 /// What deliveries and the retry worker share.
-struct Shared {
+struct SharedRetry {
     retry_index: Mutex<RetryIndex>,
     /// Something was deferred.
     deferred: Notify,
@@ -78,7 +78,7 @@ struct Shared {
     room: Notify,
 }
 
-impl Shared {
+impl SharedRetry {
     fn retry_index(&self) -> parking_lot::MutexGuard<'_, RetryIndex> {
         self.retry_index.lock()
     }
@@ -93,8 +93,11 @@ impl PluginDestination {
         let cursor = state.cursor(sync)?;
         // The order is that of whoever carries.
         let retry_index = RetryIndex::new(Order::None, state.pending_marks(sync)?);
-        let shared =
-            Arc::new(Shared { retry_index: Mutex::new(retry_index), deferred: Notify::new(), room: Notify::new() });
+        let shared = Arc::new(SharedRetry {
+            retry_index: Mutex::new(retry_index),
+            deferred: Notify::new(),
+            room: Notify::new(),
+        });
         let sync: Arc<str> = sync.into();
         let round = retry_worker::RetryWorker {
             active: Arc::clone(&active),

@@ -12,11 +12,11 @@ use super::active::ActiveRuntime;
 use super::outcome::DeliveryOutcome;
 use super::retry_index::PendingKey;
 use super::runtime::{DestinationRuntime, OutgoingEvent};
-use super::{Shared, micros};
+use super::{SharedRetry, micros};
 
 pub(super) struct RetryWorker {
     pub(super) active: Arc<ActiveRuntime>,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedRetry>,
     pub(super) sync: Arc<str>,
     pub(super) state: State,
 }

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tidegate_event::Event;
-use tidegate_net::outbound::{OutboundClient, Settings};
+use tidegate_net::outbound::{OutboundClient, OutboundSettings};
 use tidegate_net::trust::TrustError;
 use tidegate_plugin::{Batching, Order};
 use tidegate_process::clock;
 use tidegate_process::telemetry::{Healed, Streak};
 use tidegate_state::{Charge, Pending};
-use tidegate_wasm::{Call, CallFailure, CallLog, GuestError, GuestPlan, Module, Services, Stage, StopReason};
+use tidegate_wasm::{Call, CallFailure, CallLog, CallStage, GuestError, GuestPlan, Module, Services, StopReason};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
@@ -25,7 +25,7 @@ use super::exchange::FAILURES_IN_A_ROW_MAX;
 use super::outcome::DeliveryOutcome;
 use super::rate_limiter::{self, RateLimiter};
 use super::signer::SigningKeys;
-use super::tally::{DeliveryCounts, Tally};
+use super::tally::{DeliveryCounts, RuntimeTally};
 
 /// Tries after which an event is no longer sent together with others.
 const TRIES_IN_COMPANY_MAX: u32 = 5;
@@ -52,7 +52,7 @@ impl OutgoingEvent {
 /// Why a destination takes nothing more until an operator acts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the destination has stopped: {reason}; {advice}")]
-pub(super) struct Stop {
+pub(super) struct RuntimeStop {
     pub(super) reason: String,
     pub(super) advice: String,
 }
@@ -78,10 +78,10 @@ pub struct DestinationRuntime {
     pub(super) failures: AtomicU32,
     /// The run of failures that people have heard of.
     streak: Mutex<Streak>,
-    stop: Mutex<Option<Stop>>,
+    stop: Mutex<Option<RuntimeStop>>,
     stopped: Notify,
     page: Page,
-    tally: Tally,
+    tally: RuntimeTally,
 }
 
 impl std::fmt::Debug for DestinationRuntime {
@@ -102,7 +102,7 @@ impl DestinationRuntime {
         effective: CheckedPolicy,
         page: Page,
     ) -> Result<Arc<Self>, OpenError> {
-        let mut settings = Settings::new(effective.policy.clone(), effective.traffic.timeout);
+        let mut settings = OutboundSettings::new(effective.policy.clone(), effective.traffic.timeout);
         settings.secrets = effective.secrets.clone();
         settings.authentication = effective.authentication.clone();
         let runtime = Self {
@@ -119,17 +119,17 @@ impl DestinationRuntime {
             stop: Mutex::new(None),
             stopped: Notify::new(),
             page,
-            tally: Tally::default(),
+            tally: RuntimeTally::default(),
             effective,
         };
         // Wrong settings show now rather than at the first event.
         match runtime.prepare(&[]).await {
             Err(CallFailure::Configure(guest_error)) => Err(OpenError::Settings(said(&guest_error))),
-            Err(CallFailure::Stopped { stage: Stage::Instantiate | Stage::Configure, message, stop_reason })
-                if stop_reason != StopReason::Starved =>
-            {
-                Err(OpenError::Settings(message))
-            }
+            Err(CallFailure::Stopped {
+                stage: CallStage::Instantiate | CallStage::Configure,
+                message,
+                stop_reason,
+            }) if stop_reason != StopReason::Starved => Err(OpenError::Settings(message)),
             _ => Ok(Arc::new(runtime)),
         }
     }
@@ -179,7 +179,7 @@ impl DestinationRuntime {
         }
     }
 
-    pub(super) fn stopped(&self) -> Option<Stop> {
+    pub(super) fn stopped(&self) -> Option<RuntimeStop> {
         self.stop.lock().clone()
     }
 
@@ -190,7 +190,7 @@ impl DestinationRuntime {
     pub(super) fn stop(&self, reason: String, advice: &str) {
         tracing::error!(destination = self.name(), reason, "the destination stops; what it has not taken is kept");
         let advice = format!("{advice}, then start tidegate again or make a version live");
-        *self.stop.lock() = Some(Stop { reason, advice });
+        *self.stop.lock() = Some(RuntimeStop { reason, advice });
         self.stopped.notify_waiters();
     }
 

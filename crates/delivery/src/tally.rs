@@ -44,9 +44,9 @@ struct KeptTally {
 
 /// The counts of one version.
 #[derive(Debug, Default)]
-pub(super) struct Tally(Mutex<KeptTally>);
+pub(super) struct RuntimeTally(Mutex<KeptTally>);
 
-impl Tally {
+impl RuntimeTally {
     /// Counts what came of some events; answers what is to be said if most of them fail and it was not said lately.
     pub(super) fn note<'f>(
         &self,
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn it_is_said_when_most_fail_and_not_again_for_a_while() {
         let rejected = || DeliveryOutcome::Rejected { code: "c".into(), reason: "r".into(), detail: None };
-        let (tally, start) = (Tally::default(), Instant::now());
+        let (tally, start) = (RuntimeTally::default(), Instant::now());
         let note = |good: usize, bad: usize, seconds| {
             let outcomes: Vec<_> =
                 (0..good).map(|_| DeliveryOutcome::Delivered).chain((0..bad).map(|_| rejected())).collect();

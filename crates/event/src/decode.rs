@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::json::{self, JsonError};
 use super::record::{Record, RecordProblem};
 use super::time::ReadAs;
-use super::{Event, Kind, time};
+use super::{Event, EventKind, time};
 
 /// Why an accepted event cannot be delivered as it is; it goes to quarantine under `code`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +115,7 @@ pub const KEPT: [&str; 3] = ["messageId", "receivedAt", "timestamp"];
 /// What it is now cannot be delivered; the body comes back for the quarantine.
 pub fn edited(body: Map<String, Value>, parent: &Event) -> Result<Event, (DecodeRefusal, Map<String, Value>)> {
     let (kind, message_id) = (body.get("type").and_then(Value::as_str), body.get("messageId").and_then(Value::as_str));
-    let fits = match kind.and_then(Kind::parse) {
+    let fits = match kind.and_then(EventKind::parse) {
         None => Err(DecodeRefusal::new("unknown-type", "the function left a type that is none of the six kinds")),
         Some(kind) => name(&body, kind).map(|()| kind),
     };
@@ -159,9 +159,9 @@ fn checked(mut body: Map<String, Value>, parent: &Event, part: u32) -> Result<Ev
     })
 }
 
-fn kind(body: &mut Map<String, Value>, route: Option<Kind>) -> Result<Kind, DecodeRefusal> {
+fn kind(body: &mut Map<String, Value>, route: Option<EventKind>) -> Result<EventKind, DecodeRefusal> {
     match (body.get("type"), route) {
-        (Some(Value::String(word)), _) => Kind::parse(word).ok_or_else(|| {
+        (Some(Value::String(word)), _) => EventKind::parse(word).ok_or_else(|| {
             DecodeRefusal::new("unknown-type", format!("the type {:?} is none of the six kinds", clip(word)))
         }),
         (None | Some(Value::Null), Some(kind)) => {
@@ -173,8 +173,8 @@ fn kind(body: &mut Map<String, Value>, route: Option<Kind>) -> Result<Kind, Deco
     }
 }
 
-fn name(body: &Map<String, Value>, kind: Kind) -> Result<(), DecodeRefusal> {
-    if kind != Kind::Track {
+fn name(body: &Map<String, Value>, kind: EventKind) -> Result<(), DecodeRefusal> {
+    if kind != EventKind::Track {
         return Ok(());
     }
     match body.get("event") {
@@ -254,8 +254,8 @@ fn is_empty_list(value: &Value) -> bool {
 }
 
 /// RudderStack's SDKs put the traits of an identify into `context.traits` alone; they are its traits all the same.
-fn traits(body: &mut Map<String, Value>, kind: Kind) {
-    if kind != Kind::Identify || matches!(body.get("traits"), Some(Value::Object(traits)) if !traits.is_empty()) {
+fn traits(body: &mut Map<String, Value>, kind: EventKind) {
+    if kind != EventKind::Identify || matches!(body.get("traits"), Some(Value::Object(traits)) if !traits.is_empty()) {
         return;
     }
     if let Some(Value::Object(traits)) = body.get("context").and_then(|context| context.get("traits")).cloned() {
@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn a_bare_event_is_completed() {
         let mut record = record(br#"{"writeKey":"k","userId":"u","x":1.10}"#);
-        record.route = Some(Kind::Identify);
+        record.route = Some(EventKind::Identify);
         record.sent_at = "2023-11-14T22:13:30Z";
         record.context = br#"{"library":{"name":"l"},"ip":"1.2.3.4"}"#;
         let got = body(&record);
@@ -418,7 +418,7 @@ mod tests {
     fn a_function_cannot_take_identity_away() {
         let parent = decode(&record(br#"{"type":"page","messageId":"m"}"#), "web".into(), 7).unwrap();
         let child = revised(r#"{"type":"track","event":"x"}"#, &parent, 2).unwrap();
-        assert_eq!((child.message_id(), child.kind, child.part), ("m#2", Kind::Track, 2));
+        assert_eq!((child.message_id(), child.kind, child.part), ("m#2", EventKind::Track, 2));
         assert_eq!(revised(r#"{"messageId":"n"}"#, &parent, 1).unwrap().message_id(), "n");
         assert_eq!(revised("[]", &parent, 0).unwrap_err().code, "invalid-output");
         assert_eq!(revised(r#"{"timestamp":5}"#, &parent, 0).unwrap_err().code, "invalid-output");

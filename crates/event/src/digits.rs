@@ -25,7 +25,7 @@ mod walk;
 
 pub use body::restore_in_body;
 use seen::{is_lossy, is_mark, with_marks};
-use walk::Walk;
+use walk::DigitsWalk;
 
 /// What the numbers of an event become in a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,7 +47,7 @@ pub fn restore(texts: &mut [String], input: &Map<String, Value>, given: &[Value]
     if numbers == Numbers::Exact || (given.is_empty() && !input.values().any(|value| has_lossy(value, numbers))) {
         return;
     }
-    let mut walk = Walk::new(numbers, input.values().chain(given).collect());
+    let mut walk = DigitsWalk::new(numbers, input.values().chain(given).collect());
     for text in texts {
         if let Some(restored) = restored(text, input, &mut walk) {
             *text = restored;
@@ -56,7 +56,7 @@ pub fn restore(texts: &mut [String], input: &Map<String, Value>, given: &[Value]
 }
 
 /// The text with what the walk found; `None`: it stays as it is.
-fn restored<'a>(output: &str, input: &'a Map<String, Value>, walk: &mut Walk<'a>) -> Option<String> {
+fn restored<'a>(output: &str, input: &'a Map<String, Value>, walk: &mut DigitsWalk<'a>) -> Option<String> {
     let (mut value, infinite) = read(output, DEPTH_MAX).ok()?;
     walk.begin(output.len());
     walk.entries(value.as_object_mut()?, input);
@@ -83,7 +83,7 @@ pub fn set<'a>(
         return json::parse(text.as_bytes(), depth_max);
     }
     let (mut value, infinite) = read(text, depth_max)?;
-    let mut walk = Walk::new(numbers, known.collect());
+    let mut walk = DigitsWalk::new(numbers, known.collect());
     walk.begin(text.len());
     walk.whole(&mut value, old);
     if infinite && has_mark(&value) { json::parse(text.as_bytes(), depth_max) } else { Ok(value) }

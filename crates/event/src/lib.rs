@@ -20,7 +20,7 @@ pub mod destination;
 
 /// The six kinds of event of the Segment specification. `alias` is legacy and still on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum EventKind {
     Identify,
     Track,
     Page,
@@ -29,7 +29,7 @@ pub enum Kind {
     Alias,
 }
 
-impl Kind {
+impl EventKind {
     pub const ALL: [Self; 6] = [Self::Identify, Self::Track, Self::Page, Self::Screen, Self::Group, Self::Alias];
 
     /// The word on the wire: the value of `type`.
@@ -52,7 +52,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -71,7 +71,7 @@ pub struct Event {
     pub offset: u64,
     /// 0 for the event itself; 1, 2, ... for further events that a function made of it.
     pub part: u32,
-    pub kind: Kind,
+    pub kind: EventKind,
     /// When the server took it, microseconds since the Unix epoch.
     pub received_at_us: i64,
     pub body: Map<String, Value>,
@@ -88,9 +88,9 @@ impl Event {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         match self.kind {
-            Kind::Track => self.text("event"),
-            Kind::Page | Kind::Screen => self.text("name"),
-            Kind::Identify | Kind::Group | Kind::Alias => None,
+            EventKind::Track => self.text("event"),
+            EventKind::Page | EventKind::Screen => self.text("name"),
+            EventKind::Identify | EventKind::Group | EventKind::Alias => None,
         }
     }
 
@@ -140,7 +140,7 @@ pub struct ViolationRecord {
     /// The event as it was before the contract touched it, JSON text.
     pub payload: String,
     pub event_name: Option<String>,
-    pub event_type: Kind,
+    pub event_type: EventKind,
     pub schema_version: String,
     pub has_undeclared_schema: bool,
     pub has_undeclared_fields: bool,
@@ -166,7 +166,8 @@ mod tests {
             (r#"{"userId":{},"anonymousId":""}"#, None),
         ] {
             let body = serde_json::from_str(body).unwrap();
-            let event = Event { source: "web".into(), offset: 0, part: 0, kind: Kind::Track, received_at_us: 0, body };
+            let event =
+                Event { source: "web".into(), offset: 0, part: 0, kind: EventKind::Track, received_at_us: 0, body };
             assert_eq!(event.user(), user);
         }
     }

@@ -8,7 +8,7 @@
 //! Version 1, in logs that were carried over, has nothing shared: version u8 · problem u8 · route u8 · zero u8 ·
 //! received_at_us i64 · the same texts, the generated message id third · the rest is the event.
 
-use super::Kind;
+use super::EventKind;
 
 const VERSION: u8 = 2;
 /// Everything in one piece.
@@ -109,7 +109,7 @@ impl RecordProblem {
 pub struct Record<'a> {
     pub problem: Option<RecordProblem>,
     /// The kind that the route named (`/v1/track`), if it named one.
-    pub route: Option<Kind>,
+    pub route: Option<EventKind>,
     pub received_at_us: i64,
     pub source: &'a str,
     /// The client's address as text; empty when unknown.
@@ -153,7 +153,7 @@ impl<'a> Record<'a> {
 
     /// Appends what all events of the request have in common.
     pub fn write_shared(&self, out: &mut Vec<u8>) {
-        let route = self.route.and_then(|route| Kind::ALL.iter().position(|kind| *kind == route));
+        let route = self.route.and_then(|route| EventKind::ALL.iter().position(|kind| *kind == route));
         let route = route.map_or(0, |at| u8::try_from(at + 1).unwrap_or(0));
         out.extend_from_slice(&[VERSION, route, 0, 0]);
         out.extend_from_slice(&self.received_at_us.to_le_bytes());
@@ -187,7 +187,7 @@ impl<'a> Record<'a> {
                 return Err(Unreadable::Version(version));
             }
         }
-        let mut texts = Texts(texts);
+        let mut texts = RecordTexts(texts);
         let (source, ip, sent_at) = (texts.str()?, texts.str()?, texts.str()?);
         let (context, integrations) = (texts.next()?, texts.next()?);
         let len = usize::from(u16::from_le_bytes([head[2], head[3]]));
@@ -211,7 +211,7 @@ impl<'a> Record<'a> {
         if fixed[0] != FLAT {
             return Err(Unreadable::Version(fixed[0]));
         }
-        let mut texts = Texts(texts);
+        let mut texts = RecordTexts(texts);
         let (source, ip, message_id, sent_at) = (texts.str()?, texts.str()?, texts.str()?, texts.str()?);
         let (context, integrations) = (texts.next()?, texts.next()?);
         Ok(Self {
@@ -230,9 +230,9 @@ impl<'a> Record<'a> {
 }
 
 /// Texts, each behind its length.
-struct Texts<'a>(&'a [u8]);
+struct RecordTexts<'a>(&'a [u8]);
 
-impl<'a> Texts<'a> {
+impl<'a> RecordTexts<'a> {
     fn next(&mut self) -> Result<&'a [u8], Unreadable> {
         let (len, after) = self.0.split_first_chunk::<4>().ok_or(Unreadable::Broken)?;
         let (text, after) = after.split_at_checked(u32::from_le_bytes(*len) as usize).ok_or(Unreadable::Broken)?;
@@ -254,10 +254,10 @@ fn problem(code: u8) -> Result<Option<RecordProblem>, Unreadable> {
     }
 }
 
-fn route(at: u8) -> Result<Option<Kind>, Unreadable> {
+fn route(at: u8) -> Result<Option<EventKind>, Unreadable> {
     match usize::from(at) {
         0 => Ok(None),
-        at => Kind::ALL.get(at - 1).copied().map(Some).ok_or(Unreadable::Broken),
+        at => EventKind::ALL.get(at - 1).copied().map(Some).ok_or(Unreadable::Broken),
     }
 }
 
@@ -280,7 +280,7 @@ mod tests {
     fn record() -> Record<'static> {
         Record {
             problem: Some(RecordProblem::TooDeep),
-            route: Some(Kind::Alias),
+            route: Some(EventKind::Alias),
             received_at_us: -5,
             source: "web",
             ip: "::1",
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn a_record_of_the_first_version_is_read() {
         let mut flat = vec![1, RecordProblem::TooDeep as u8, 0, 0];
-        flat[2] = u8::try_from(Kind::ALL.iter().position(|kind| *kind == Kind::Alias).unwrap() + 1).unwrap();
+        flat[2] = u8::try_from(EventKind::ALL.iter().position(|kind| *kind == EventKind::Alias).unwrap() + 1).unwrap();
         flat.extend_from_slice(&(-5_i64).to_le_bytes());
         for text in ["web", "::1", "made", "2024-01-01T00:00:00Z", r#"{"a":1}"#, ""] {
             flat.extend_from_slice(&u32::try_from(text.len()).unwrap().to_le_bytes());

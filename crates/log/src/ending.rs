@@ -3,7 +3,7 @@
 
 use super::frame::{self, FrameEnd, FrameKind, MARK_BYTES, Read, RecordGroup};
 use super::key::LogKey;
-use super::scan::{SegmentScan, Step};
+use super::scan::{ScanStep, SegmentScan};
 use super::segment;
 
 /// Where the newest segment ends.
@@ -29,19 +29,19 @@ pub(super) fn end_of(key: &LogKey, base: u64, bytes: &[u8]) -> Ended {
     let (mut at, mut next, mut chain, mut damaged) = (data_at, base, 0, 0);
     loop {
         match before.step(at, next) {
-            Step::Group(group) => {
+            ScanStep::Group(group) => {
                 damaged += u64::from(!group.is_whole(&before.bytes[at..]) || group.kind == FrameKind::Lost);
                 at += group.frame_bytes();
                 next = group.next;
                 chain = frame::chain(chain, group.check);
             }
-            Step::Mark => at += MARK_BYTES,
-            Step::Damage { to, next: found } => {
+            ScanStep::Mark => at += MARK_BYTES,
+            ScanStep::Damage { to, next: found } => {
                 damaged += 1;
                 at = to;
                 next = found;
             }
-            Step::More | Step::End => break,
+            ScanStep::More | ScanStep::End => break,
         }
     }
     let (mut at, mut next) = (mark_at, mark_next);

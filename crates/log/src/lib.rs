@@ -53,7 +53,7 @@ use storage::{Disk, FileHandle, Home};
 
 /// Sizes and bounds of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct LogSettings {
     /// Room for records in a segment file.
     pub segment_bytes: u64,
     /// Bytes that may wait for the disk before appends are refused.
@@ -66,7 +66,7 @@ pub struct Settings {
     pub hard_cap_bytes: Option<u64>,
 }
 
-impl Default for Settings {
+impl Default for LogSettings {
     fn default() -> Self {
         Self {
             segment_bytes: 64 << 20,
@@ -163,7 +163,7 @@ pub struct Log {
 struct LogInner {
     home: Home,
     key: LogKey,
-    settings: Settings,
+    settings: LogSettings,
     pending: Mutex<PendingAppend>,
     arrived: Condvar,
     pending_bytes: AtomicUsize,
@@ -229,12 +229,22 @@ impl Log {
     ///
     /// # Errors
     /// The directory or a segment cannot be read, or was written by another format.
-    pub fn open(dir: &Path, settings: Settings, floor: u64, now_us: i64) -> Result<(Self, Writer, Recovery), LogError> {
+    pub fn open(
+        dir: &Path,
+        settings: LogSettings,
+        floor: u64,
+        now_us: i64,
+    ) -> Result<(Self, LogWriter, Recovery), LogError> {
         Self::open_in(Disk::create(dir)?, settings, floor, now_us)
     }
 
-    fn open_in(home: Home, settings: Settings, floor: u64, now_us: i64) -> Result<(Self, Writer, Recovery), LogError> {
-        let wish = recover::Wish { floor, now_us, segment_bytes: settings.segment_bytes };
+    fn open_in(
+        home: Home,
+        settings: LogSettings,
+        floor: u64,
+        now_us: i64,
+    ) -> Result<(Self, LogWriter, Recovery), LogError> {
+        let wish = recover::RecoveryWish { floor, now_us, segment_bytes: settings.segment_bytes };
         let recover::Opened { key, tail, recovery } = recover::open(&home, wish)?;
         let FrameEnd { base, position, next, .. } = tail.end;
         let segments =
@@ -254,7 +264,7 @@ impl Log {
             syncs: AtomicU64::new(0),
         });
         let log = Self { inner: Arc::clone(&inner) };
-        Ok((log, Writer::new(inner, tail), recovery))
+        Ok((log, LogWriter::new(inner, tail), recovery))
     }
 
     /// Whether this many bytes may ever wait for the disk at once.
@@ -414,7 +424,7 @@ pub struct Trimmed {
     pub records_lost: u64,
 }
 
-pub use writer::Writer;
+pub use writer::LogWriter;
 
 /// Where the next frame goes, and the file that it goes into.
 struct Tail {

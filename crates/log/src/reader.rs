@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::frame::{self, FrameKind, HEADER_BYTES, MARK_BYTES, RecordGroup, part_at};
 use super::key::LogKey;
-use super::scan::{SegmentScan, Step};
+use super::scan::{ScanStep, SegmentScan};
 use super::storage::{FileHandle, Home};
 use super::{LogError, LogInner, SealedSegments, lock, segment};
 
@@ -161,12 +161,12 @@ impl Segment {
             let (mut at, mut expected, mut chain) = (0, self.expected, self.chain);
             loop {
                 match scan.step(at, expected) {
-                    Step::Group(group) if group.next <= offset => {
+                    ScanStep::Group(group) if group.next <= offset => {
                         at += group.frame_bytes();
                         (expected, chain) = (group.next, frame::chain(chain, group.check));
                     }
-                    Step::Mark => at += MARK_BYTES,
-                    Step::Damage { to, next } if next <= offset && to < buffer.len() => (at, expected) = (to, next),
+                    ScanStep::Mark => at += MARK_BYTES,
+                    ScanStep::Damage { to, next } if next <= offset && to < buffer.len() => (at, expected) = (to, next),
                     _ => break,
                 }
             }
@@ -268,7 +268,7 @@ impl Cut {
                 return;
             }
             match scan.step(self.at, self.expected) {
-                Step::Group(group) => {
+                ScanStep::Group(group) => {
                     self.group(&group, buffer);
                     if self.stopped {
                         return;
@@ -277,16 +277,16 @@ impl Cut {
                     self.expected = group.next;
                     self.chain = frame::chain(self.chain, group.check);
                 }
-                Step::Mark => self.at += MARK_BYTES,
-                Step::Damage { to, next } => {
+                ScanStep::Mark => self.at += MARK_BYTES,
+                ScanStep::Damage { to, next } => {
                     self.damage(self.at, self.chunk.next..next, &buffer[self.at..to]);
                     (self.at, self.expected) = (to, next);
                 }
-                Step::End => {
+                ScanStep::End => {
                     self.at = buffer.len();
                     return;
                 }
-                Step::More => return,
+                ScanStep::More => return,
             }
         }
     }

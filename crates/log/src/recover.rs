@@ -48,7 +48,7 @@ pub(super) struct Opened {
 
 /// What opening is asked for.
 #[derive(Clone, Copy)]
-pub(super) struct Wish {
+pub(super) struct RecoveryWish {
     /// No record gets an offset below it.
     pub(super) floor: u64,
     pub(super) now_us: i64,
@@ -60,11 +60,11 @@ pub(super) struct Wish {
 struct Opening<'a> {
     home: &'a Home,
     key: LogKey,
-    wish: Wish,
+    wish: RecoveryWish,
     recovery: Recovery,
 }
 
-pub(super) fn open(home: &Home, wish: Wish) -> Result<Opened, LogError> {
+pub(super) fn open(home: &Home, wish: RecoveryWish) -> Result<Opened, LogError> {
     let mut recovery = Recovery::default();
     let names = home.list()?;
     let bases = segment::bases(&names);

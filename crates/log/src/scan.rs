@@ -21,7 +21,7 @@ pub(super) struct SegmentScan<'a> {
 
 /// What a scan found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ScanStep {
     /// A frame, with all its payload unless the bytes are the last.
     Group(RecordGroup),
     Mark,
@@ -45,31 +45,35 @@ enum Here {
 
 impl SegmentScan<'_> {
     /// What stands at `at`, where the record `expected` should be next.
-    pub(super) fn step(&self, at: usize, expected: u64) -> Step {
+    pub(super) fn step(&self, at: usize, expected: u64) -> ScanStep {
         if at >= self.bytes.len() {
-            return if self.last { Step::End } else { Step::More };
+            return if self.last { ScanStep::End } else { ScanStep::More };
         }
         let rest = &self.bytes[at..];
         match self.here(at) {
             Here::Group(group) if group.first == expected && self.is_given(group.next) => {
-                return if self.last || group.frame_bytes() <= rest.len() { Step::Group(group) } else { Step::More };
+                return if self.last || group.frame_bytes() <= rest.len() {
+                    ScanStep::Group(group)
+                } else {
+                    ScanStep::More
+                };
             }
-            Here::Mark(next) if next == expected => return Step::Mark,
-            Here::Short if !self.last => return Step::More,
+            Here::Mark(next) if next == expected => return ScanStep::Mark,
+            Here::Short if !self.last => return ScanStep::More,
             _ => {}
         }
         if !self.last && rest.len() < HEADER_BYTES {
-            return Step::More;
+            return ScanStep::More;
         }
         // Space that was never written: a segment that was rolled and not yet cut when the process died.
         if self.last && self.limit.is_none_or(|limit| limit <= expected) && rest.iter().all(|byte| *byte == 0) {
-            return Step::End;
+            return ScanStep::End;
         }
         self.resume(at, expected)
     }
 
     /// The next valid frame or mark behind damage that begins at `at`.
-    fn resume(&self, at: usize, expected: u64) -> Step {
+    fn resume(&self, at: usize, expected: u64) -> ScanStep {
         let rest = &self.bytes[at + 1..];
         for found in memchr::memmem::find_iter(rest, &MAGIC[..2]) {
             let to = at + 1 + found;
@@ -82,16 +86,16 @@ impl SegmentScan<'_> {
                 |first: u64, next: u64| first >= expected && self.limit.map_or(first <= held, |limit| next <= limit);
             match self.here(to) {
                 Here::Group(group) if plausible(group.first, group.next) => {
-                    return Step::Damage { to, next: group.first };
+                    return ScanStep::Damage { to, next: group.first };
                 }
-                Here::Mark(next) if plausible(next, next) => return Step::Damage { to, next },
+                Here::Mark(next) if plausible(next, next) => return ScanStep::Damage { to, next },
                 _ => {}
             }
         }
         if self.last {
-            Step::Damage { to: self.bytes.len(), next: self.limit.unwrap_or(expected).max(expected) }
+            ScanStep::Damage { to: self.bytes.len(), next: self.limit.unwrap_or(expected).max(expected) }
         } else {
-            Step::More
+            ScanStep::More
         }
     }
 

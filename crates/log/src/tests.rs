@@ -21,7 +21,7 @@ struct House {
 }
 
 fn open(dir: &Path, segment_bytes: u64, floor: u64) -> House {
-    let settings = Settings { segment_bytes, ..Settings::default() };
+    let settings = LogSettings { segment_bytes, ..LogSettings::default() };
     let (log, writer, recovery) = Log::open(dir, settings, floor, 1).unwrap();
     House { log, writer: Some(writer.run().unwrap()), recovery }
 }
@@ -144,7 +144,7 @@ fn numbers_never_come_twice_even_when_the_tail_is_lost() {
 #[test]
 fn retention_waits_for_the_slowest_cursor_unless_the_cap_says_otherwise() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = Settings { segment_bytes: 1000, retention_age_us: 10, ..Settings::default() };
+    let settings = LogSettings { segment_bytes: 1000, retention_age_us: 10, ..LogSettings::default() };
     let (log, writer, recovery) = Log::open(dir.path(), settings, 0, 1).unwrap();
     let house = House { log, writer: Some(writer.run().unwrap()), recovery };
     fill(&house, 0..100);
@@ -156,7 +156,7 @@ fn retention_waits_for_the_slowest_cursor_unless_the_cap_says_otherwise() {
     assert_eq!(house.read(50).0, expect(50, 100));
     assert!(matches!(house.log.reader(0), Err(LogError::Trimmed { wanted: 0, .. })));
     drop(house);
-    let capped = Settings { segment_bytes: 1000, hard_cap_bytes: Some(25_000), ..Settings::default() };
+    let capped = LogSettings { segment_bytes: 1000, hard_cap_bytes: Some(25_000), ..LogSettings::default() };
     let (log, writer, recovery) = Log::open(dir.path(), capped, 0, 1).unwrap();
     let house = House { log, writer: Some(writer.run().unwrap()), recovery };
     let trimmed = house.log.trim(50, 1).unwrap();
@@ -171,7 +171,7 @@ fn clock_far() -> i64 {
 #[test]
 fn too_much_waiting_is_refused_and_a_closed_log_says_so() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = Settings { pending_bytes_max: 100, ..Settings::default() };
+    let settings = LogSettings { pending_bytes_max: 100, ..LogSettings::default() };
     let (log, writer, recovery) = Log::open(dir.path(), settings, 0, 1).unwrap();
     let house = House { log, writer: Some(writer.run().unwrap()), recovery };
     assert_eq!(house.append(&[&[0; 200]]), Err(AppendError::Overloaded));
@@ -184,7 +184,7 @@ fn too_much_waiting_is_refused_and_a_closed_log_says_so() {
 fn a_foreign_file_is_refused_with_its_name() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(segment::name(0)), vec![b'?'; 64]).unwrap();
-    let error = Log::open(dir.path(), Settings::default(), 0, 1).err().unwrap();
+    let error = Log::open(dir.path(), LogSettings::default(), 0, 1).err().unwrap();
     assert!(error.to_string().contains("00000000000000000000.log"), "{error}");
 }
 

@@ -16,7 +16,7 @@ use super::{Append, AppendError, FrameEnd, LogError, LogInner, SealedSegments, T
 pub(super) const GROUP_BYTES_MAX: usize = 8 << 20;
 
 /// The part of the log that writes; [`Writer::run`] it on a thread of its own.
-pub struct Writer {
+pub struct LogWriter {
     inner: Arc<LogInner>,
     tail: Tail,
     /// The thread that writes the next segment's file.
@@ -42,7 +42,7 @@ impl Ahead {
     }
 }
 
-impl Writer {
+impl LogWriter {
     pub(super) fn new(inner: Arc<LogInner>, tail: Tail) -> Self {
         let (group, staging) = (Vec::new(), Vec::with_capacity(1 << 20));
         Self { inner, tail, preparing: None, ahead: None, manifest_due: false, threaded: false, group, staging }

@@ -19,7 +19,7 @@ pub struct InFlight {
 
 /// A request in flight; over when dropped.
 #[derive(Debug)]
-pub struct Started {
+pub struct StartedCall {
     caller: Caller,
     callers: Arc<Mutex<HashMap<Caller, usize>>>,
 }
@@ -32,18 +32,18 @@ impl InFlight {
 
     /// Notes a request, unless the caller has too many in flight.
     #[must_use]
-    pub fn start(&self, caller: Caller) -> Option<Started> {
+    pub fn start(&self, caller: Caller) -> Option<StartedCall> {
         let mut callers = self.callers.lock();
         let count = callers.entry(caller).or_insert(0);
         if *count >= self.most {
             return None;
         }
         *count += 1;
-        Some(Started { caller, callers: Arc::clone(&self.callers) })
+        Some(StartedCall { caller, callers: Arc::clone(&self.callers) })
     }
 }
 
-impl Drop for Started {
+impl Drop for StartedCall {
     fn drop(&mut self) {
         if let Entry::Occupied(mut count) = self.callers.lock().entry(self.caller) {
             *count.get_mut() -= 1;

@@ -41,8 +41,8 @@ use tokio::net::{TcpListener, TcpSocket};
 
 pub use address::{Caller, Network};
 pub use body::RequestBody;
-pub use callers::{InFlight, Started, WrongTries};
-use table::Table;
+pub use callers::{InFlight, StartedCall, WrongTries};
+use table::ConnectionTable;
 pub use web::{Proxies, ProxyError, WebSettings};
 
 /// What every client gets: a small body, whole.
@@ -108,7 +108,7 @@ const BACKLOG: u32 = 4096;
 /// A bound listener.
 pub struct Port {
     listener: TcpListener,
-    table: Arc<Table>,
+    table: Arc<ConnectionTable>,
 }
 
 impl Port {
@@ -121,7 +121,7 @@ impl Port {
         socket.set_reuseaddr(true)?;
         socket.bind(listen)?;
         let listener = socket.listen(BACKLOG)?;
-        Ok(Self { listener, table: Arc::new(Table::new(limits, trusted)) })
+        Ok(Self { listener, table: Arc::new(ConnectionTable::new(limits, trusted)) })
     }
 
     /// The address that it listens on, with the port that was chosen.

@@ -28,8 +28,8 @@ mod secret;
 mod sign;
 
 pub use address::is_global;
-pub use client::{OutboundClient, OutboundError, OutboundResponse, Settings};
-pub use policy::{AllowedOrigin, HostRule, Policy, PolicyRefusal};
+pub use client::{OutboundClient, OutboundError, OutboundResponse, OutboundSettings};
+pub use policy::{AllowedOrigin, OutboundRule, Policy, PolicyRefusal};
 pub use reach::{Unreachable, reach};
 pub use request::OutboundRequest;
 pub use resolve::{Resolve, SystemResolver};

@@ -44,7 +44,7 @@ impl Port {
         let Self { listener, table } = self;
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut told = Told::default();
+        let mut told = ToldAcceptErrors::default();
         loop {
             let accepted = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -141,9 +141,9 @@ fn lacks_descriptors(error: &io::Error) -> bool {
 }
 
 #[derive(Default)]
-struct Told(Option<Instant>);
+struct ToldAcceptErrors(Option<Instant>);
 
-impl Told {
+impl ToldAcceptErrors {
     fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let due = self.0.is_none_or(|last| now.duration_since(last) >= TELL_INTERVAL);

@@ -14,7 +14,7 @@ use super::address::{Caller, Network};
 use super::connection::{Connection, Idleness, Signal, moment};
 use super::{ConnectionLimits, Peer};
 
-pub(super) struct Table {
+pub(super) struct ConnectionTable {
     pub(super) limits: ConnectionLimits,
     trusted: Vec<Network>,
     epoch: Instant,
@@ -34,10 +34,10 @@ struct ConnectionEntries {
 pub(super) struct ConnectionPlace {
     pub(super) connection: Arc<Connection>,
     id: u64,
-    table: Arc<Table>,
+    table: Arc<ConnectionTable>,
 }
 
-impl Table {
+impl ConnectionTable {
     pub(super) fn new(limits: ConnectionLimits, trusted: Vec<Network>) -> Self {
         Self { limits, trusted, epoch: Instant::now(), entries: Mutex::default(), ended: Notify::new() }
     }
@@ -164,17 +164,17 @@ impl Drop for ConnectionPlace {
 mod tests {
     use super::*;
 
-    fn table(all: usize, each: usize) -> Arc<Table> {
+    fn table(all: usize, each: usize) -> Arc<ConnectionTable> {
         let limits =
             ConnectionLimits { connections_max: all, connections_address_max: each, ..ConnectionLimits::default() };
-        Arc::new(Table::new(limits, vec!["10.0.0.0/8".parse().unwrap()]))
+        Arc::new(ConnectionTable::new(limits, vec!["10.0.0.0/8".parse().unwrap()]))
     }
 
-    fn admit(table: &Arc<Table>, ip: &str) -> Option<ConnectionPlace> {
+    fn admit(table: &Arc<ConnectionTable>, ip: &str) -> Option<ConnectionPlace> {
         table.admit(SocketAddr::new(ip.parse().unwrap(), 1), "127.0.0.1:80".parse().unwrap())
     }
 
-    fn has(table: &Table, place: &ConnectionPlace) -> bool {
+    fn has(table: &ConnectionTable, place: &ConnectionPlace) -> bool {
         table.entries().connections.contains_key(&place.id)
     }
 

@@ -111,11 +111,11 @@ fn of_the_machine() -> Result<&'static RootCertStore, TrustError> {
 pub struct RefusedCertificate {
     /// What TLS says.
     pub reason: String,
-    kind: Kind,
+    kind: TrustKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum TrustKind {
     Authority,
     Name,
     Other,
@@ -138,15 +138,15 @@ impl RefusedCertificate {
     pub fn advice(&self, setting: &str) -> String {
         let why = &self.reason;
         match self.kind {
-            Kind::Authority => format!(
+            TrustKind::Authority => format!(
                 "the server's certificate is not trusted ({why}): name the authority that signed it, a PEM file, with {setting}"
             ),
-            Kind::Name => {
+            TrustKind::Name => {
                 format!(
                     "the server's certificate is for another name ({why}): use a name that stands in the certificate"
                 )
             }
-            Kind::Other => format!("the server's certificate is not valid ({why}): give the server another"),
+            TrustKind::Other => format!("the server's certificate is not valid ({why}): give the server another"),
         }
     }
 }
@@ -171,14 +171,14 @@ fn tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> 
     None
 }
 
-const fn kind(problem: &CertificateError) -> Kind {
+const fn kind(problem: &CertificateError) -> TrustKind {
     match problem {
         // A bad signature: an authority of the same name was made anew. Others: it shows its authority as itself.
         CertificateError::UnknownIssuer | CertificateError::BadSignature | CertificateError::Other(_) => {
-            Kind::Authority
+            TrustKind::Authority
         }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Kind::Name,
-        _ => Kind::Other,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TrustKind::Name,
+        _ => TrustKind::Other,
     }
 }
 

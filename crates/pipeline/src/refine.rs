@@ -27,7 +27,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use function_chain::{Candidate, FunctionChain, Slot};
+pub use function_chain::{Candidate, ChainSlot, FunctionChain};
 pub use functions::{BatchContext, ChainOutput, chain};
 pub use judge::{Judged, judged};
 use log_range::LogRange;
@@ -40,7 +40,7 @@ use tidegate_event::Event;
 use tidegate_log::{self as intake, Log, LogReader};
 use tidegate_process::task;
 use tidegate_state::{self as state, State};
-use tidegate_wasm::function::Unfinished;
+use tidegate_wasm::function::UnfinishedRun;
 
 /// What happens to the events of one source before any sync sees them.
 pub struct Rules {
@@ -50,14 +50,14 @@ pub struct Rules {
 
 /// Bounds on the refiner's memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct RefineSettings {
     pub log_range_records_max: usize,
     pub log_range_bytes_max: usize,
     /// Log bytes whose log ranges are remembered for other syncs.
     pub remembered_bytes_max: usize,
 }
 
-impl Default for Settings {
+impl Default for RefineSettings {
     fn default() -> Self {
         Self { log_range_records_max: 1024, log_range_bytes_max: 2 << 20, remembered_bytes_max: 2 << 20 }
     }
@@ -73,7 +73,7 @@ pub enum RefineError {
     #[error("the refiner has stopped")]
     Stopped,
     #[error(transparent)]
-    Functions(#[from] Unfinished),
+    Functions(#[from] UnfinishedRun),
     #[error("the functions that these events went through before cannot be had again: {0}")]
     Recall(String),
 }
@@ -154,7 +154,7 @@ pub struct Refiner {
     log: Log,
     state: State,
     rules: HashMap<Arc<str>, Rules>,
-    settings: Settings,
+    settings: RefineSettings,
     refined_to: u64,
     /// Reads at the refine cursor.
     head: Option<LogReader>,
@@ -172,7 +172,7 @@ impl Refiner {
     ///
     /// # Errors
     /// The state cannot be read.
-    pub fn open(log: Log, state: State, rules: Vec<Rules>, settings: Settings) -> Result<Self, RefineError> {
+    pub fn open(log: Log, state: State, rules: Vec<Rules>, settings: RefineSettings) -> Result<Self, RefineError> {
         let refined_to = state.refined_to()?;
         let rules = rules.into_iter().map(|rules| (Arc::clone(&rules.source), rules)).collect();
         let (laggards, remembered) = (VecDeque::new(), VecDeque::new());
@@ -273,7 +273,7 @@ impl Refiner {
         };
         let chunk = reader.read(self.settings.log_range_bytes_max, self.settings.log_range_records_max)?;
         let range = self.refined_to..chunk.next;
-        let work = judge::Work::new(&self.rules, range, &chunk);
+        let work = judge::RangeWork::new(&self.rules, range, &chunk);
         let log_range = work.refine_first(&mut self.state)?;
         self.refined_to = log_range.range.end;
         self.head = Some(reader);
@@ -306,7 +306,7 @@ impl Refiner {
             self.laggards.pop_front();
         }
         let range = range.start..chunk.next.max(range.end);
-        let work = judge::Work::new(&self.rules, range, &chunk);
+        let work = judge::RangeWork::new(&self.rules, range, &chunk);
         Ok(Arc::new(work.refine_again(&self.state)?))
     }
 

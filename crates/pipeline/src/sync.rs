@@ -37,7 +37,7 @@ pub struct Sync {
     pub functions: watch::Receiver<Arc<FunctionChain>>,
     pub mapping: Mapping,
     pub start: Start,
-    pub settings: Settings,
+    pub settings: SyncSettings,
     pub destination: Box<dyn Destination>,
 }
 
@@ -53,7 +53,7 @@ pub struct Start {
 
 /// How large batches grow and how patient retries are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct SyncSettings {
     pub batch_events_max: usize,
     pub batch_bytes_max: usize,
     /// How long events may wait for others, and how many are company enough. Nobody waits by default.
@@ -69,7 +69,7 @@ pub struct Company {
     pub age_max: Duration,
 }
 
-impl Default for Settings {
+impl Default for SyncSettings {
     fn default() -> Self {
         Self {
             batch_events_max: 3072,

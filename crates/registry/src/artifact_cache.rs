@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use tidegate_plugin::{Manifest, ManifestKind};
 use tidegate_process::clock;
-use tidegate_wasm::{ArtifactError, ArtifactOrigin, LoadError, Module, Seal, inspect};
+use tidegate_wasm::{ArtifactError, ArtifactOrigin, Module, ModuleError, Seal, inspect};
 
 use super::compile::compile;
 use super::version::{Loaded, VersionMetadata};
-use super::{RegistryError, Releases, Sha, Store, disk, format};
+use super::{RegistryError, Releases, Sha, VersionStore, disk, format};
 
 /// The key that seals artifacts; made when there is none. A new key only means that everything is compiled again.
 pub(super) fn key(path: &Path) -> Result<Seal, RegistryError> {
@@ -90,7 +90,7 @@ pub(super) struct Compiled {
     pub(super) compile_ms: u64,
 }
 
-impl Store {
+impl VersionStore {
     /// A version, loaded; compiled again when its artifact is gone or has an error.
     ///
     /// # Errors
@@ -139,7 +139,7 @@ impl Store {
     /// As for [`Store::module`].
     pub fn module_of_functions(&self, path: &Path, bytes: &[u8]) -> Result<Module, RegistryError> {
         match self.module(path, bytes, ManifestKind::Transform) {
-            Err(RegistryError::Load(LoadError::MissingExport { .. } | LoadError::ForbiddenImport { .. }))
+            Err(RegistryError::Load(ModuleError::MissingExport { .. } | ModuleError::ForbiddenImport { .. }))
                 if exports_fields(bytes) =>
             {
                 self.module(path, bytes, ManifestKind::Fields)
@@ -170,7 +170,7 @@ impl Store {
         let origin = ArtifactOrigin { component: sha256.bytes(), compiler };
         let artifact = self.0.seal.seal(origin, code);
         let code = self.0.seal.open(&artifact, ArtifactOrigin { compiler: self.0.compiler, ..origin });
-        let code = code.map_err(|error| LoadError::Stale { reason: error.to_string() })?;
+        let code = code.map_err(|error| ModuleError::Stale { reason: error.to_string() })?;
         let module = Module::load(&self.0.engine, &code, kind)?;
         let kept = self.artifact_path(sha256);
         if let Err(error) = disk::replace_quickly(&kept, &artifact) {

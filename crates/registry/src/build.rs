@@ -14,7 +14,7 @@ use tidegate_wasm::inspect;
 use tokio::sync::{mpsc, watch};
 
 use super::version::{Smoke, VersionMetadata};
-use super::{PluginKind, RegistryError, Sha, Store, disk, now_us, smoke};
+use super::{PluginKind, RegistryError, Sha, VersionStore, disk, now_us, smoke};
 
 /// Names a build, for as long as the process remembers it.
 pub type BuildId = Arc<str>;
@@ -72,12 +72,12 @@ pub(super) struct BuildJob {
 
 /// A place in the queue: taken before the bytes come, so that no more of them come than may wait.
 pub struct BuildPlace {
-    store: Store,
+    store: VersionStore,
     permit: mpsc::OwnedPermit<BuildJob>,
     force: bool,
 }
 
-impl Store {
+impl VersionStore {
     /// A place in the queue.
     ///
     /// # Errors
@@ -133,12 +133,12 @@ impl BuildPlace {
 
 /// Builds one upload after the other.
 pub struct BuildQueue {
-    store: Store,
+    store: VersionStore,
     waiting: mpsc::Receiver<BuildJob>,
 }
 
 impl BuildQueue {
-    pub(super) fn new(store: Store, waiting: mpsc::Receiver<BuildJob>) -> Self {
+    pub(super) fn new(store: VersionStore, waiting: mpsc::Receiver<BuildJob>) -> Self {
         Self { store, waiting }
     }
 
@@ -170,7 +170,7 @@ fn refused(code: &'static str, reason: impl Display) -> BuildProgress {
     BuildProgress::Failed { code, reason: reason.to_string() }
 }
 
-impl Store {
+impl VersionStore {
     /// One build from its limits to its end.
     fn built(&self, job: &BuildJob, runtime: &tokio::runtime::Handle) -> Result<BuildProgress, BuildProgress> {
         job.progress.send_replace(BuildProgress::Inspecting);

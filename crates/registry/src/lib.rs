@@ -41,7 +41,7 @@ use tokio::sync::{mpsc, watch};
 use tidegate_plugin::Manifest;
 use tidegate_process::clock;
 use tidegate_wasm::function::RolloutMode;
-use tidegate_wasm::{self as wasm, Engine, EngineError, LoadError, Seal};
+use tidegate_wasm::{self as wasm, Engine, EngineError, ModuleError, Seal};
 
 pub use admission::Admission;
 pub use build::{BuildId, BuildPlace, BuildProgress, BuildQueue};
@@ -54,7 +54,7 @@ pub use version::{Loaded, Smoke, VersionMetadata, check_settings, shown_settings
 
 /// What a store needs to know.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct RegistrySettings {
     /// Bounds on components and guests.
     pub limits: wasm::CallLimits,
     pub compile: CompileLimits,
@@ -68,7 +68,7 @@ pub struct Settings {
     pub program: PathBuf,
 }
 
-impl Default for Settings {
+impl Default for RegistrySettings {
     fn default() -> Self {
         Self {
             limits: wasm::CallLimits::default(),
@@ -97,7 +97,7 @@ pub enum RegistryError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Load(#[from] ModuleError),
     #[error(transparent)]
     Compile(#[from] CompileError),
     #[error("{waiting} uploads wait already, which is as many as may; try again in a moment")]
@@ -128,11 +128,11 @@ pub enum RegistryError {
 
 /// The store. Clones are the same store.
 #[derive(Clone)]
-pub struct Store(Arc<RegistryInner>);
+pub struct VersionStore(Arc<RegistryInner>);
 
 struct RegistryInner {
     dir: PathBuf,
-    settings: Settings,
+    settings: RegistrySettings,
     engine: Engine,
     seal: Seal,
     /// The compiler whose artifacts are loaded.
@@ -148,18 +148,18 @@ struct RegistryInner {
     jobs: mpsc::Sender<build::BuildJob>,
 }
 
-impl std::fmt::Debug for Store {
+impl std::fmt::Debug for VersionStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("dir", &self.0.dir).finish_non_exhaustive()
     }
 }
 
-impl Store {
+impl VersionStore {
     /// Opens the store in `dir`, or makes one there. Nothing is built until the [`Builder`] runs.
     ///
     /// # Errors
     /// The folder cannot be used, or its releases are damaged.
-    pub fn open(dir: &Path, settings: Settings) -> Result<(Self, BuildQueue), RegistryError> {
+    pub fn open(dir: &Path, settings: RegistrySettings) -> Result<(Self, BuildQueue), RegistryError> {
         use std::os::unix::fs::DirBuilderExt as _;
         // Read before anything is made or swept: of a newer build's store nothing is changed.
         let releases = watch::Sender::new(Arc::new(Releases::read(&dir.join("pointers.json"))?));

@@ -35,14 +35,14 @@ pub use tidegate_net::Network;
 
 use accept::{Accepted, Stamp};
 use answer::{HttpAnswer, HttpReply};
-use body::{Decoders, Wire};
+use body::{Decoders, WireBody};
 use rate::Meters;
 use route::HttpRoute;
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 use tidegate_log::{AppendError, Log};
 use tidegate_net::{self as net, Caller, InFlight, Peer, Port, RequestBody, Service, WrongTries};
 use tidegate_process::clock;
-use unfinished::Unfinished;
+use unfinished::UnfinishedBodies;
 
 /// Bounds on what a client may send and how slowly.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Default for RequestLimits {
 
 /// All that the server needs to know.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct IngestSettings {
     pub limits: RequestLimits,
     pub connections: net::ConnectionLimits,
     /// Peers whose `X-Forwarded-For` or `Forwarded` is believed.
@@ -124,10 +124,10 @@ pub struct IngestServer {
 }
 
 struct IngestDoor {
-    settings: Arc<Settings>,
+    settings: Arc<IngestSettings>,
     log: Log,
     counts: Arc<IntakeCounts>,
-    unfinished: Unfinished,
+    unfinished: UnfinishedBodies,
     decoders: Decoders,
     meters: Meters,
     /// Requests of clients behind trusted proxies.
@@ -142,12 +142,17 @@ impl IngestServer {
     ///
     /// # Errors
     /// The address is taken or not ours.
-    pub fn open(listen: SocketAddr, settings: Settings, log: Log, counts: Arc<IntakeCounts>) -> std::io::Result<Self> {
+    pub fn open(
+        listen: SocketAddr,
+        settings: IngestSettings,
+        log: Log,
+        counts: Arc<IntakeCounts>,
+    ) -> std::io::Result<Self> {
         let port = Port::open(listen, settings.connections.clone(), settings.trusted_proxies.clone())?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let rates = settings.rates.iter().map(|(source, rate)| (source.as_str(), rate));
         let door = IngestDoor {
-            unfinished: Unfinished::new(&settings.limits),
+            unfinished: UnfinishedBodies::new(&settings.limits),
             decoders: Decoders::new(),
             meters: Meters::new(rates, cores, Instant::now()),
             proxied: InFlight::new(settings.limits.requests_address_max),
@@ -178,7 +183,7 @@ impl Service for IngestDoor {
     async fn answer(&self, request: Request<RequestBody>, peer: Peer) -> HttpReply {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
         let (parts, incoming) = request.into_parts();
-        let mut wire = Wire::new(&parts.headers, incoming);
+        let mut wire = WireBody::new(&parts.headers, incoming);
         let mut reply = if parts.method == Method::OPTIONS {
             cors::preflight(&parts.headers)
         } else {
@@ -225,7 +230,7 @@ impl IngestDoor {
     }
 
     /// Answers, unless the client has too much in flight or has sent too many wrong keys.
-    async fn bounded(&self, parts: &Parts, wire: &mut Wire, peer: Peer) -> HttpAnswer {
+    async fn bounded(&self, parts: &Parts, wire: &mut WireBody, peer: Peer) -> HttpAnswer {
         let ip = address::client(&parts.headers, peer.address.ip(), &self.settings.trusted_proxies);
         let client = Caller::from(ip);
         let is_proxied = client != Caller::from(peer.address.ip());
@@ -246,7 +251,7 @@ impl IngestDoor {
         answer
     }
 
-    async fn dispatch(&self, parts: &Parts, wire: &mut Wire, peer: Peer, ip: IpAddr) -> HttpAnswer {
+    async fn dispatch(&self, parts: &Parts, wire: &mut WireBody, peer: Peer, ip: IpAddr) -> HttpAnswer {
         let route = route::find(parts.uri.path());
         let read = matches!(parts.method, Method::GET | Method::HEAD);
         match (route, read) {
@@ -280,7 +285,7 @@ impl IngestDoor {
         HttpAnswer::Json(b"{\"status\":\"ok\"}".as_slice().into())
     }
 
-    async fn take(&self, parts: &Parts, wire: &mut Wire, ip: IpAddr, kind: Option<Kind>) -> HttpAnswer {
+    async fn take(&self, parts: &Parts, wire: &mut WireBody, ip: IpAddr, kind: Option<EventKind>) -> HttpAnswer {
         let outside = key::outside(&parts.headers, parts.uri.query());
         let known = self.settings.keys.choose(&outside);
         if known.is_none() && !outside.is_empty() {
@@ -318,7 +323,7 @@ impl IngestDoor {
         }
     }
 
-    async fn pixel(&self, parts: &Parts, ip: IpAddr, kind: Kind) -> HttpAnswer {
+    async fn pixel(&self, parts: &Parts, ip: IpAddr, kind: EventKind) -> HttpAnswer {
         let query = parts.uri.query().unwrap_or_default();
         let Some(source) = self.settings.keys.choose(&key::outside(&parts.headers, Some(query))) else {
             return HttpAnswer::UnknownKey;
@@ -371,10 +376,10 @@ const LARGE_BODY_BYTES: usize = 64 << 10;
 /// From a body to records of a source: the one whose key stood outside the body, else the one that the body names.
 fn framed(
     body: &[u8],
-    kind: Option<Kind>,
+    kind: Option<EventKind>,
     known: Option<Arc<str>>,
     ip: IpAddr,
-    settings: &Settings,
+    settings: &IngestSettings,
 ) -> Result<(Arc<str>, Accepted), HttpAnswer> {
     let scan = scan::scan(body, kind, &settings.limits)?;
     let source = known.or_else(|| settings.keys.choose(&scan.write_keys(body))).ok_or(HttpAnswer::UnknownKey)?;
@@ -388,7 +393,7 @@ fn framed(
 /// # Errors
 /// The code of the refusal.
 #[doc(hidden)]
-pub fn try_body(kind: Option<Kind>, body: &[u8]) -> Result<u64, &'static str> {
+pub fn try_body(kind: Option<EventKind>, body: &[u8]) -> Result<u64, &'static str> {
     let limits = RequestLimits::default();
     let code = |answer| match answer {
         HttpAnswer::Bad { code, .. } | HttpAnswer::TooLarge { code, .. } => code,

@@ -364,7 +364,7 @@ impl State {
     }
 }
 
-impl super::Stage<'_> {
+impl super::RefineStage<'_> {
     fn charge(&mut self, charge: &Charge) -> Result<(), StateError> {
         let sql =
             "INSERT INTO charges (function, version, batches, calls, calls_failed, events, faults, failed, dropped,

@@ -36,7 +36,7 @@ pub use quarantine::{
 };
 pub use salvage::Salvaged;
 pub use seen::Window;
-pub use verify::{DamagedRow, Verified, verify};
+pub use verify::{DamagedRow, VerifiedState, verify};
 
 /// The state file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -188,7 +188,7 @@ impl State {
     ///
     /// # Errors
     /// Another writer holds the file for too long.
-    pub fn stage(&mut self) -> Result<Stage<'_>, StateError> {
+    pub fn stage(&mut self) -> Result<RefineStage<'_>, StateError> {
         let path = &self.path;
         let transaction = self
             .connection
@@ -196,7 +196,7 @@ impl State {
             .map_err(StateError::at("could not begin", path))?;
         // A stage that came to nothing may have left the window's numbers ahead of its tables.
         self.window.load(&transaction).map_err(StateError::at("could not read the dedup window", path))?;
-        Ok(Stage { transaction, window: &mut self.window, path, duplicates: Vec::new() })
+        Ok(RefineStage { transaction, window: &mut self.window, path, duplicates: Vec::new() })
     }
 
     /// Records how far a sync has come.
@@ -302,7 +302,7 @@ impl State {
 }
 
 /// The transaction of one log range: everything or nothing.
-pub struct Stage<'a> {
+pub struct RefineStage<'a> {
     transaction: Transaction<'a>,
     window: &'a mut Window,
     path: &'a Path,
@@ -330,7 +330,7 @@ const COUNTERS_MAX: u64 = 1_000;
 /// Where further names of a scope are counted.
 const OTHER_COUNTERS: &str = "(further names)";
 
-impl Stage<'_> {
+impl RefineStage<'_> {
     /// Marks ids as seen, in log order; answers for each whether it had been seen within the window before.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use super::{State, StateError, Window, pending, quarantine, schema};
 
 /// What a state file holds, and what is wrong with it.
 #[derive(Debug, Clone, Default)]
-pub struct Verified {
+pub struct VerifiedState {
     pub format: Option<i64>,
     /// Rows with a checksum that were read, by kind.
     pub rows: u64,
@@ -42,8 +42,8 @@ const ROWS_NAMED_MAX: usize = 100;
 ///
 /// # Errors
 /// The file cannot be read for a reason that says nothing about its content, or is of a later format.
-pub fn verify(path: &Path, depth: Depth) -> Result<Verified, StateError> {
-    let mut found = Verified::default();
+pub fn verify(path: &Path, depth: Depth) -> Result<VerifiedState, StateError> {
+    let mut found = VerifiedState::default();
     if !path.exists() {
         return Err(StateError::Absent { path: path.to_owned() });
     }
@@ -54,7 +54,7 @@ pub fn verify(path: &Path, depth: Depth) -> Result<Verified, StateError> {
     Ok(found)
 }
 
-fn look(path: &Path, depth: Depth, found: &mut Verified) -> Result<(), StateError> {
+fn look(path: &Path, depth: Depth, found: &mut VerifiedState) -> Result<(), StateError> {
     let connection = sqlite_check::open(path).map_err(StateError::at("could not open", path))?;
     let format = schema::known_format(&connection, path)?;
     found.format = Some(format);
@@ -71,7 +71,7 @@ fn look(path: &Path, depth: Depth, found: &mut Verified) -> Result<(), StateErro
 /// The names of all rows of `meta`. A row whose name is damaged is not found by its own, and looks as if it had never been.
 const META: [&str; 6] = ["data_id", "format", "refined_to", "seen", "seen_key", "starts"];
 
-fn rows(connection: Connection, path: &Path, found: &mut Verified) -> Result<(), StateError> {
+fn rows(connection: Connection, path: &Path, found: &mut VerifiedState) -> Result<(), StateError> {
     events(&connection, found).map_err(StateError::at("could not read", path))?;
     strange_names(&connection, found).map_err(StateError::at("could not read", path))?;
     let mut state = State { path: path.to_owned(), connection, window: Window::default() };
@@ -98,7 +98,7 @@ fn rows(connection: Connection, path: &Path, found: &mut Verified) -> Result<(),
     note("stretches", ranges(&state))
 }
 
-fn strange_names(connection: &Connection, found: &mut Verified) -> rusqlite::Result<()> {
+fn strange_names(connection: &Connection, found: &mut VerifiedState) -> rusqlite::Result<()> {
     let mut find = connection.prepare("SELECT CAST(key AS TEXT) FROM meta")?;
     let mut rows = find.query([])?;
     while let Some(row) = rows.next()? {
@@ -121,7 +121,7 @@ fn ranges(state: &State) -> Result<u64, StateError> {
     }
 }
 
-fn events(connection: &Connection, found: &mut Verified) -> rusqlite::Result<()> {
+fn events(connection: &Connection, found: &mut VerifiedState) -> rusqlite::Result<()> {
     let mut find = connection.prepare(&format!("SELECT {} FROM quarantine", quarantine::COLUMNS))?;
     let mut rows = find.query([])?;
     while let Some(row) = rows.next()? {
@@ -137,7 +137,7 @@ fn events(connection: &Connection, found: &mut Verified) -> rusqlite::Result<()>
     Ok(())
 }
 
-impl Verified {
+impl VerifiedState {
     /// Whether all of it is what was stored.
     #[must_use]
     pub fn is_whole(&self) -> bool {

@@ -10,13 +10,13 @@ use std::time::Duration;
 use reqwest::header::HeaderValue;
 use tidegate_event::destination::Failure;
 use tidegate_net::WebSettings;
-use tidegate_warehouse::Part;
+use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::driver::Driver;
 use tidegate_warehouse::ledger;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
 use tidegate_warehouse::rights::Right;
-use tidegate_warehouse::schema_cache::Found;
+use tidegate_warehouse::schema_cache::FoundSchema;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse::waiting::Waiting;
 use url::Url;
@@ -26,11 +26,11 @@ use super::ddl;
 use super::error::ClickHouseError;
 use super::load::ClickHouseLoader;
 use super::rights;
-use super::wire::Wire;
+use super::wire::ClickHouseWire;
 
 /// What an operator may say of a ClickHouse warehouse.
 #[derive(Clone)]
-pub struct Settings {
+pub struct ClickHouseSettings {
     /// `https://clickhouse.example.com:8443`.
     pub url: String,
     pub user: String,
@@ -57,7 +57,7 @@ pub enum LookUp {
     AfterFailures,
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for ClickHouseSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("url", &self.url)
@@ -67,7 +67,7 @@ impl fmt::Debug for Settings {
     }
 }
 
-impl Settings {
+impl ClickHouseSettings {
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -114,7 +114,7 @@ impl Settings {
     ///
     /// # Errors
     /// What no waiting mends.
-    pub fn check(self, part: &Part) -> Result<Checked, Failure> {
+    pub fn check(self, part: &SyncPart) -> Result<CheckedClickHouse, Failure> {
         let url = self.address();
         let problem = self.problem();
         let database = part.schema.clone().unwrap_or(self.database);
@@ -141,7 +141,7 @@ impl Settings {
         };
         let port = url.port_or_known_default().unwrap_or_default();
         let place = format!("{}:{port}/{database}", url.host_str().unwrap_or_default());
-        Ok(Checked {
+        Ok(CheckedClickHouse {
             url,
             user: self.user,
             password: self.password,
@@ -166,7 +166,7 @@ fn is_database(name: &str) -> bool {
 }
 
 /// Settings that can be used.
-pub struct Checked {
+pub struct CheckedClickHouse {
     pub(super) url: Url,
     pub(super) user: String,
     pub(super) password: String,
@@ -183,19 +183,19 @@ pub struct Checked {
     pub(super) waiting: Waiting,
 }
 
-impl fmt::Debug for Checked {
+impl fmt::Debug for CheckedClickHouse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Checked").field("place", &self.place).field("sync", &self.sync).finish_non_exhaustive()
     }
 }
 
-impl Checked {
+impl CheckedClickHouse {
     /// The second door: prepares the way to the server.
     ///
     /// # Errors
     /// The file of certificates cannot be used.
     pub fn open(self) -> Result<ClickHouse, Failure> {
-        let wire = Wire::new(&self).map_err(|error| error.failure(&self.place))?;
+        let wire = ClickHouseWire::new(&self).map_err(|error| error.failure(&self.place))?;
         Ok(Driver::new(ClickHouseLoader::new(Arc::new(self), Arc::new(wire))))
     }
 
@@ -203,23 +203,23 @@ impl Checked {
     ///
     /// # Errors
     /// The server cannot be asked.
-    pub async fn find(self) -> Result<Found, Failure> {
+    pub async fn find(self) -> Result<FoundSchema, Failure> {
         let look = async {
-            let wire = Wire::new(&self)?;
+            let wire = ClickHouseWire::new(&self)?;
             Ok(ddl::read(&wire, &self.database).await?.0)
         };
         look.await.map_err(|error: ClickHouseError| error.failure(&self.place))
     }
 }
 
-impl Checked {
+impl CheckedClickHouse {
     /// What the user may do, asked without changing anything.
     ///
     /// # Errors
     /// The server cannot be asked.
     pub async fn rights(self) -> Result<Vec<Right>, Failure> {
         let ask = async {
-            let wire = Wire::new(&self)?;
+            let wire = ClickHouseWire::new(&self)?;
             rights::of(&wire, &self.user, &self.database).await
         };
         ask.await.map_err(|error: ClickHouseError| error.failure(&self.place))

@@ -7,33 +7,33 @@
 use std::collections::HashMap;
 
 use tidegate_warehouse::evolve::Type;
-use tidegate_warehouse::schema_cache::{Found, FoundTable};
+use tidegate_warehouse::schema_cache::{FoundSchema, FoundTable};
 use tidegate_warehouse::table::{Changes, Column, Table};
 use tidegate_warehouse::waiting::Refusal;
 
-use super::encode::{self, Shape, UNFINISHED_COMMENT, type_name};
+use super::encode::{self, ColumnShape, UNFINISHED_COMMENT, type_name};
 use super::error::ClickHouseError;
-use super::wire::{Answer, Wire};
+use super::wire::{ClickHouseAnswer, ClickHouseWire};
 
 /// The description of a whole database.
 const SCHEMA_BYTES_MAX: usize = 256 << 20;
 
 /// Columns that are not as the router declares them, by table and column.
 #[derive(Debug, Default)]
-pub struct Shapes(HashMap<String, HashMap<String, Shape>>);
+pub struct ColumnShapes(HashMap<String, HashMap<String, ColumnShape>>);
 
-impl Shapes {
-    pub(super) fn of(&self, table: &str, column: &str) -> Shape {
-        self.0.get(table).and_then(|columns| columns.get(column)).copied().unwrap_or(Shape::Own)
+impl ColumnShapes {
+    pub(super) fn of(&self, table: &str, column: &str) -> ColumnShape {
+        self.0.get(table).and_then(|columns| columns.get(column)).copied().unwrap_or(ColumnShape::Own)
     }
 
     fn unfinished(&self, table: &str) -> Vec<&str> {
         let columns = self.0.get(table).into_iter().flatten();
-        columns.filter(|(_, shape)| **shape == Shape::Unfinished).map(|(column, _)| &**column).collect()
+        columns.filter(|(_, shape)| **shape == ColumnShape::Unfinished).map(|(column, _)| &**column).collect()
     }
 
     /// The column is now as the router declares it.
-    fn settle(&mut self, table: &str, column: &str, now: Shape) {
+    fn settle(&mut self, table: &str, column: &str, now: ColumnShape) {
         if let Some(shape) = self.0.get_mut(table).and_then(|columns| columns.get_mut(column)) {
             *shape = now;
         }
@@ -56,7 +56,10 @@ pub(super) fn full(database: &str, table: &str) -> String {
 }
 
 /// Everything in the database.
-pub(super) async fn read(wire: &Wire, database: &str) -> Result<(Found, Shapes), ClickHouseError> {
+pub(super) async fn read(
+    wire: &ClickHouseWire,
+    database: &str,
+) -> Result<(FoundSchema, ColumnShapes), ClickHouseError> {
     let doing = "reading the tables";
     let sql = format!(
         "SELECT name, engine, sorting_key FROM system.tables WHERE database = {} FORMAT RowBinary",
@@ -71,13 +74,14 @@ pub(super) async fn read(wire: &Wire, database: &str) -> Result<(Found, Shapes),
     let columns = wire.ask(doing, &sql, SCHEMA_BYTES_MAX).await?;
     let (mut found, shapes) = understood(&tables, &columns).ok_or(ClickHouseError::Answer { doing })?;
     let sql = format!("SELECT count() FROM system.databases WHERE name = {} FORMAT RowBinary", literal(database));
-    found.has_schema = Answer(&wire.ask(doing, &sql, 64).await?).number().is_some_and(|databases| databases > 0);
+    found.has_schema =
+        ClickHouseAnswer(&wire.ask(doing, &sql, 64).await?).number().is_some_and(|databases| databases > 0);
     Ok((found, shapes))
 }
 
-fn understood(tables: &[u8], columns: &[u8]) -> Option<(Found, Shapes)> {
-    let (mut found, mut shapes) = (Found::default(), Shapes::default());
-    let mut answer = Answer(tables);
+fn understood(tables: &[u8], columns: &[u8]) -> Option<(FoundSchema, ColumnShapes)> {
+    let (mut found, mut shapes) = (FoundSchema::default(), ColumnShapes::default());
+    let mut answer = ClickHouseAnswer(tables);
     while !answer.is_over() {
         let (name, engine, sorting_key) = (answer.text()?, answer.text()?, answer.text()?);
         // Kept by one key and safe to send one block to; Replicated and Shared stand in front of these.
@@ -87,7 +91,7 @@ fn understood(tables: &[u8], columns: &[u8]) -> Option<(Found, Shapes)> {
             .any(|engine| matches!(engine, "ReplacingMergeTree" | "MergeTree"));
         found.tables.insert(name, FoundTable { is_table, key: vec![sorting_key], columns: Vec::new() });
     }
-    let mut answer = Answer(columns);
+    let mut answer = ClickHouseAnswer(columns);
     while !answer.is_over() {
         let (table, name, type_text) = (answer.text()?, answer.text()?, answer.text()?);
         let (default_kind, comment) = (answer.text()?, answer.text()?);
@@ -103,7 +107,7 @@ fn understood(tables: &[u8], columns: &[u8]) -> Option<(Found, Shapes)> {
         }
         let (kind, shape) = encode::meaning(&type_text, &comment);
         of.columns.push(Column::found(&name, kind, false, writable));
-        if shape != Shape::Own && writable {
+        if shape != ColumnShape::Own && writable {
             shapes.0.entry(table).or_default().insert(name, shape);
         }
     }
@@ -112,13 +116,19 @@ fn understood(tables: &[u8], columns: &[u8]) -> Option<(Found, Shapes)> {
 
 /// The statements that make the table what it shall be.
 pub(super) fn statements(table: &Table, schema: &str) -> Vec<String> {
-    let plan = Plan::of(&format!("{schema}.{}", quoted(&table.name)), table, &table.changes(), &Shapes::default(), &[]);
+    let plan = ColumnPlan::of(
+        &format!("{schema}.{}", quoted(&table.name)),
+        table,
+        &table.changes(),
+        &ColumnShapes::default(),
+        &[],
+    );
     plan.first.into_iter().chain(plan.second).collect()
 }
 
 /// What must be run, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Plan {
+struct ColumnPlan {
     /// Creates the table, or adds and retypes columns in one go.
     first: Option<String>,
     /// Finishes the instants that became text.
@@ -126,9 +136,9 @@ struct Plan {
     retyped: Vec<usize>,
 }
 
-impl Plan {
+impl ColumnPlan {
     /// `used` are places of columns that rows are about to fill.
-    fn of(name: &str, table: &Table, changes: &Changes, shapes: &Shapes, used: &[u32]) -> Self {
+    fn of(name: &str, table: &Table, changes: &Changes, shapes: &ColumnShapes, used: &[u32]) -> Self {
         if changes.create {
             let columns = table.columns.iter().map(defined).collect::<Vec<_>>().join(", ");
             let sql = format!("CREATE TABLE IF NOT EXISTS {name} ({columns}) ENGINE = ReplacingMergeTree ORDER BY id");
@@ -143,20 +153,20 @@ impl Plan {
         for (at, column) in table.columns.iter().enumerate() {
             let shape = shapes.of(&table.name, &column.name);
             let widens = changes.widen.contains(&at);
-            let foreign = matches!(shape, Shape::Foreign(_)) && used.iter().any(|used| *used as usize == at);
+            let foreign = matches!(shape, ColumnShape::Foreign(_)) && used.iter().any(|used| *used as usize == at);
             if !widens && !foreign {
                 continue;
             }
             plan.retyped.push(at);
             let (of, kind) = (quoted(&column.name), column.kind());
             match (column.declared, shape, kind) {
-                (Some(Type::Json), Shape::Own, Type::Text) => parts.push(format!("COMMENT COLUMN {of} ''")),
+                (Some(Type::Json), ColumnShape::Own, Type::Text) => parts.push(format!("COMMENT COLUMN {of} ''")),
                 (Some(Type::Timestamp), _, Type::Text) => {
                     let comment = literal(UNFINISHED_COMMENT);
                     parts.push(format!("MODIFY COLUMN {of} {} COMMENT {comment}", type_name(kind)));
                     unfinished.push(&column.name);
                 }
-                (_, Shape::Foreign(wanted), _) if !widens => parts.push(format!("MODIFY COLUMN {of} {wanted}")),
+                (_, ColumnShape::Foreign(wanted), _) if !widens => parts.push(format!("MODIFY COLUMN {of} {wanted}")),
                 _ => parts.push(format!("MODIFY COLUMN {of} {}", type_name(kind))),
             }
         }
@@ -205,10 +215,10 @@ type Altered = Result<(), Refusal<ClickHouseError>>;
 
 /// Changes of a table of the database.
 pub(super) struct Apply<'a> {
-    pub(super) wire: &'a Wire,
+    pub(super) wire: &'a ClickHouseWire,
     pub(super) database: &'a str,
     pub(super) table: &'a Table,
-    pub(super) shapes: &'a mut Shapes,
+    pub(super) shapes: &'a mut ColumnShapes,
     /// Says so of columns that widened.
     pub(super) notices: &'a mut Vec<String>,
 }
@@ -216,11 +226,11 @@ pub(super) struct Apply<'a> {
 impl Apply<'_> {
     /// Makes these changes, and the table ready for rows that fill the columns `used`. `None` when there was nothing to do.
     pub(super) async fn run(&mut self, changes: &Changes, used: &[u32]) -> Result<Option<Altered>, ClickHouseError> {
-        let plan = Plan::of(&full(self.database, &self.table.name), self.table, changes, self.shapes, used);
+        let plan = ColumnPlan::of(&full(self.database, &self.table.name), self.table, changes, self.shapes, used);
         if plan.first.is_none() && plan.second.is_empty() {
             return Ok(None);
         }
-        let Plan { first, second, retyped } = plan;
+        let ColumnPlan { first, second, retyped } = plan;
         let mut columns: Vec<usize> = retyped.iter().chain(&changes.add).copied().collect();
         columns.sort_unstable();
         let (settled, said) = (self.say(retyped), self.notices.len());
@@ -241,7 +251,7 @@ impl Apply<'_> {
             self.wire.run("spelling instants as text", sql).await?;
         }
         let names: Vec<String> = self.shapes.unfinished(&self.table.name).into_iter().map(str::to_owned).collect();
-        names.iter().for_each(|column| self.shapes.settle(&self.table.name, column, Shape::Own));
+        names.iter().for_each(|column| self.shapes.settle(&self.table.name, column, ColumnShape::Own));
         for (at, shape) in settled {
             self.shapes.settle(&self.table.name, &self.table.columns[at].name, shape);
         }
@@ -250,20 +260,20 @@ impl Apply<'_> {
 
     /// Says what is about to be retyped, and what it will be then. Said before it is done: the answer may be lost, and
     /// whoever tries again finds it done.
-    fn say(&mut self, retyped: Vec<usize>) -> Vec<(usize, Shape)> {
+    fn say(&mut self, retyped: Vec<usize>) -> Vec<(usize, ColumnShape)> {
         let mut settled = Vec::with_capacity(retyped.len());
         for at in retyped {
             let column = &self.table.columns[at];
             let (name, of, kind) = (&column.name, &self.table.name, column.kind());
             settled.push(match self.shapes.of(of, name) {
-                Shape::Foreign(wanted) if Some(kind) == column.declared => {
+                ColumnShape::Foreign(wanted) if Some(kind) == column.declared => {
                     self.notices.push(format!("column {name} of table {of} is now {wanted}"));
-                    (at, if wanted == type_name(kind) { Shape::Own } else { Shape::Kept(wanted) })
+                    (at, if wanted == type_name(kind) { ColumnShape::Own } else { ColumnShape::Kept(wanted) })
                 }
                 _ => {
                     let was = column.declared.map_or("", Type::as_str);
                     self.notices.push(self.table.widened(at, was, kind.as_str()));
-                    (at, Shape::Own)
+                    (at, ColumnShape::Own)
                 }
             });
         }
@@ -272,7 +282,7 @@ impl Apply<'_> {
 }
 
 /// A mutation that an earlier try began, and did not see the end of, must end first.
-async fn still_mutating(wire: &Wire, database: &str, table: &Table) -> Result<(), ClickHouseError> {
+async fn still_mutating(wire: &ClickHouseWire, database: &str, table: &Table) -> Result<(), ClickHouseError> {
     let doing = "looking at mutations";
     let sql = format!(
         "SELECT count() FROM system.mutations WHERE database = {} AND table = {} AND NOT is_done FORMAT RowBinary",
@@ -284,7 +294,7 @@ async fn still_mutating(wire: &Wire, database: &str, table: &Table) -> Result<()
         Err(error) if error.is_of_permission() => return Ok(()),
         other => other?,
     };
-    match Answer(&answer).number() {
+    match ClickHouseAnswer(&answer).number() {
         Some(0) => Ok(()),
         Some(_) => Err(ClickHouseError::Mutating { table: table.name.to_string() }),
         None => Err(ClickHouseError::Answer { doing }),
@@ -332,15 +342,15 @@ mod tests {
     #[test]
     fn what_somebody_retyped_changes_when_a_value_comes_and_not_before() {
         let mut table = table(&[("n", Type::Integer)]);
-        let mut shapes = Shapes::default();
-        let foreign = Shape::Foreign(type_name(Type::Integer));
+        let mut shapes = ColumnShapes::default();
+        let foreign = ColumnShape::Foreign(type_name(Type::Integer));
         shapes.0.entry("e".to_owned()).or_default().insert("n".to_owned(), foreign);
         let place = u32::try_from(table.columns.len() - 1).unwrap();
-        assert_eq!(Plan::of("`e`", &table, &table.changes(), &shapes, &[0]), Plan::default());
-        let plan = Plan::of("`e`", &table, &table.changes(), &shapes, &[place]);
+        assert_eq!(ColumnPlan::of("`e`", &table, &table.changes(), &shapes, &[0]), ColumnPlan::default());
+        let plan = ColumnPlan::of("`e`", &table, &table.changes(), &shapes, &[place]);
         assert_eq!(plan.first.as_deref(), Some("ALTER TABLE `e` MODIFY COLUMN `n` Nullable(Int64)"));
         widened(&mut table, "n");
-        let plan = Plan::of("`e`", &table, &table.changes(), &shapes, &[place]);
+        let plan = ColumnPlan::of("`e`", &table, &table.changes(), &shapes, &[place]);
         assert_eq!(plan.first.as_deref(), Some("ALTER TABLE `e` MODIFY COLUMN `n` Nullable(String)"));
     }
 }

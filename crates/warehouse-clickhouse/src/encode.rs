@@ -45,7 +45,7 @@ pub const fn type_name(kind: Type) -> &'static str {
 
 /// How a column differs from what the router would have declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub enum ColumnShape {
     /// It does not.
     Own,
     /// A type of somebody else that takes the same values: it stays.
@@ -60,25 +60,25 @@ const LOW_TEXT: &str = "LowCardinality(Nullable(String))";
 
 /// What a column with this type and comment means here.
 #[must_use]
-pub fn meaning(type_text: &str, comment: &str) -> (Type, Shape) {
+pub fn meaning(type_text: &str, comment: &str) -> (Type, ColumnShape) {
     if type_text == type_name(Type::Text) {
         return match comment {
-            JSON_COMMENT => (Type::Json, Shape::Own),
-            UNFINISHED_COMMENT => (Type::Text, Shape::Unfinished),
-            _ => (Type::Text, Shape::Own),
+            JSON_COMMENT => (Type::Json, ColumnShape::Own),
+            UNFINISHED_COMMENT => (Type::Text, ColumnShape::Unfinished),
+            _ => (Type::Text, ColumnShape::Own),
         };
     }
     if let Some(kind) = Type::ALL.into_iter().find(|kind| type_name(*kind) == type_text) {
-        return (kind, Shape::Own);
+        return (kind, ColumnShape::Own);
     }
     if type_text == LOW_TEXT {
-        return (Type::Text, Shape::Kept(LOW_TEXT));
+        return (Type::Text, ColumnShape::Kept(LOW_TEXT));
     }
     if type_text == "LowCardinality(String)" {
-        return (Type::Text, Shape::Foreign(LOW_TEXT));
+        return (Type::Text, ColumnShape::Foreign(LOW_TEXT));
     }
     let kind = foreign(inner(inner(type_text, "LowCardinality("), "Nullable("));
-    (kind, Shape::Foreign(type_name(kind)))
+    (kind, ColumnShape::Foreign(type_name(kind)))
 }
 
 fn inner<'t>(type_text: &'t str, wrap: &str) -> &'t str {
@@ -248,7 +248,7 @@ mod tests {
     fn every_type_is_read_back_as_itself_and_foreign_ones_by_what_they_hold() {
         for kind in Type::ALL {
             let comment = if kind == Type::Json { JSON_COMMENT } else { "somebody's note" };
-            assert_eq!(meaning(type_name(kind), comment), (kind, Shape::Own));
+            assert_eq!(meaning(type_name(kind), comment), (kind, ColumnShape::Own));
         }
         for (foreign, kind) in [
             ("Int32", Type::Integer),
@@ -267,9 +267,9 @@ mod tests {
             ("String", Type::Text),
             ("Array(String)", Type::Text),
         ] {
-            assert_eq!(meaning(foreign, ""), (kind, Shape::Foreign(type_name(kind))), "{foreign}");
+            assert_eq!(meaning(foreign, ""), (kind, ColumnShape::Foreign(type_name(kind))), "{foreign}");
         }
-        assert_eq!(meaning(LOW_TEXT, ""), (Type::Text, Shape::Kept(LOW_TEXT)));
+        assert_eq!(meaning(LOW_TEXT, ""), (Type::Text, ColumnShape::Kept(LOW_TEXT)));
     }
 
     fn decimal(spelled: &str) -> Option<Vec<u8>> {

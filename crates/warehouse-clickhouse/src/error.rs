@@ -6,7 +6,7 @@ use tidegate_event::destination::Failure;
 use tidegate_net::trust::RefusedCertificate;
 use tidegate_process::telemetry::with_causes;
 use tidegate_warehouse::loader::LoadError;
-use tidegate_warehouse::schema_cache::Taken;
+use tidegate_warehouse::schema_cache::NameTaken;
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +43,8 @@ const PASSING: [u32; 37] = [
     286, 305, 319, 341, 373, 394, 425, 439, 473, 517, 999, 1002,
 ];
 
-impl From<Taken> for ClickHouseError {
-    fn from(Taken(name): Taken) -> Self {
+impl From<NameTaken> for ClickHouseError {
+    fn from(NameTaken(name): NameTaken) -> Self {
         Self::Taken { name }
     }
 }

@@ -10,13 +10,13 @@ use tidegate_warehouse::ledger;
 use super::ddl::{full, literal, quoted};
 use super::error::ClickHouseError;
 use super::load::ClickHouseLoader;
-use super::wire::Answer;
+use super::wire::ClickHouseAnswer;
 
 pub(super) const LEDGER: &str = "_tidegate_ledger";
 
 /// Where there is a ledger.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Places {
+pub(super) struct ClickHousePlaces {
     /// The database of the tables exists.
     database: bool,
     /// And has a ledger.
@@ -25,7 +25,7 @@ pub(super) struct Places {
     beside: bool,
 }
 
-impl Places {
+impl ClickHousePlaces {
     /// Whether there is one that counts: where the tables have gone with their database, it tells of nothing.
     pub(super) const fn has_ledger(self) -> bool {
         self.database && (self.within || self.beside)
@@ -38,7 +38,7 @@ impl ClickHouseLoader {
     }
 
     /// Looks where the ledger is.
-    pub(super) async fn locate(&self) -> Result<Places, ClickHouseError> {
+    pub(super) async fn locate(&self) -> Result<ClickHousePlaces, ClickHouseError> {
         let doing = "looking for the ledger";
         let (within, beside) = (literal(&self.settings.database), literal(&self.beside()));
         let sql = format!(
@@ -47,9 +47,9 @@ impl ClickHouseLoader {
              FORMAT RowBinary"
         );
         let answer = self.wire.ask(doing, &sql, 256).await?;
-        let mut answer = Answer(&answer);
+        let mut answer = ClickHouseAnswer(&answer);
         let mut flag = || answer.number().map(|number| number > 0);
-        let mut read = || Some(Places { database: flag()?, within: flag()?, beside: flag()? });
+        let mut read = || Some(ClickHousePlaces { database: flag()?, within: flag()?, beside: flag()? });
         read().ok_or(ClickHouseError::Answer { doing })
     }
 

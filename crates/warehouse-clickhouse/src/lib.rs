@@ -42,5 +42,5 @@ mod view;
 mod wire;
 
 pub use capabilities::CAPABILITIES;
-pub use client::{Checked, ClickHouse, LookUp, Settings};
+pub use client::{CheckedClickHouse, ClickHouse, ClickHouseSettings, LookUp};
 pub use ddl::quoted;

@@ -10,23 +10,23 @@ use std::sync::Arc;
 use tidegate_event::Event;
 use tidegate_event::destination::{Batch, Failure};
 use tidegate_warehouse::capabilities::Capabilities;
-use tidegate_warehouse::driver::Load;
+use tidegate_warehouse::driver::BatchLoad;
 use tidegate_warehouse::loader::{AsPlanned, LoadError, Loader, Piece, Snapshot, Stopped};
-use tidegate_warehouse::profiles::{Outcome, Profile};
+use tidegate_warehouse::profiles::{Profile, ViewOutcome};
 use tidegate_warehouse::row::Group;
-use tidegate_warehouse::schema_cache::{Found, SchemaCache};
-use tidegate_warehouse::table::{Changes, Table, Tables, Target};
+use tidegate_warehouse::schema_cache::{FoundSchema, SchemaCache};
+use tidegate_warehouse::table::{Changes, RowTarget, Table, Tables};
 use tidegate_warehouse::waiting::Refusal;
 
 use super::capabilities::CAPABILITIES;
-use super::client::{Checked, LookUp};
+use super::client::{CheckedClickHouse, LookUp};
 use super::crowd::Crowd;
-use super::ddl::{self, Apply, Shapes, full, literal};
+use super::ddl::{self, Apply, ColumnShapes, full, literal};
 use super::error::ClickHouseError;
-use super::ledger::Places;
+use super::ledger::ClickHousePlaces;
 use super::rows::{self, Ids};
 use super::view;
-use super::wire::{Answer, Wire};
+use super::wire::{ClickHouseAnswer, ClickHouseWire};
 
 /// Events loaded together at most: one block of each table.
 const PART_EVENTS: usize = 65_536;
@@ -36,18 +36,18 @@ type Print = (u64, u64);
 
 /// One database, for one sync.
 pub struct ClickHouseLoader {
-    pub(super) settings: Arc<Checked>,
-    pub(super) wire: Arc<Wire>,
+    pub(super) settings: Arc<CheckedClickHouse>,
+    pub(super) wire: Arc<ClickHouseWire>,
     encoder: AsPlanned<PART_EVENTS>,
     /// Where the ledger is.
-    pub(super) places: Places,
+    pub(super) places: ClickHousePlaces,
     /// It is where it can be.
     settled: bool,
     /// Why it is not where it should be.
     pub(super) left: Option<String>,
     /// What the tables looked like, as far as they have been read.
-    found: Found,
-    shapes: Shapes,
+    found: FoundSchema,
+    shapes: ColumnShapes,
     print: Option<Print>,
     /// The last batch came to its end with this in the ledger: while it says so, nothing of the next can be there.
     certain: Option<u64>,
@@ -56,16 +56,16 @@ pub struct ClickHouseLoader {
 }
 
 impl ClickHouseLoader {
-    pub(super) fn new(settings: Arc<Checked>, wire: Arc<Wire>) -> Self {
+    pub(super) fn new(settings: Arc<CheckedClickHouse>, wire: Arc<ClickHouseWire>) -> Self {
         Self {
             settings,
             wire,
             encoder: AsPlanned,
-            places: Places::default(),
+            places: ClickHousePlaces::default(),
             settled: false,
             left: None,
-            found: Found::default(),
-            shapes: Shapes::default(),
+            found: FoundSchema::default(),
+            shapes: ColumnShapes::default(),
             print: None,
             certain: None,
             ask: true,
@@ -92,7 +92,7 @@ impl ClickHouseLoader {
             self.ledger_rows(),
         );
         let answer = self.wire.ask(doing, &sql, 1 << 10).await?;
-        let mut answer = Answer(&answer);
+        let mut answer = ClickHouseAnswer(&answer);
         let mut read = || Some((answer.number()?, answer.number()?, (answer.number()?, answer.number()?)));
         let (rows, offset, print) = read().ok_or(ClickHouseError::Answer { doing })?;
         Ok(((rows > 0).then_some(offset), print))
@@ -114,7 +114,7 @@ impl ClickHouseLoader {
         };
         if self.print != Some(print) {
             let (found, shapes) = ddl::read(&self.wire, &self.settings.database).await?;
-            let Checked { limits, declared, waiting, .. } = &*self.settings;
+            let CheckedClickHouse { limits, declared, waiting, .. } = &*self.settings;
             *known = SchemaCache::new("", found.objects(), *limits, Arc::clone(declared), waiting);
             (self.found, self.shapes, self.print) = (found, shapes, Some(print));
         }
@@ -165,7 +165,7 @@ impl ClickHouseLoader {
             });
         }
         for (place, there) in crowd.end().await? {
-            let (mut answer, mut known) = (Answer(&there), HashSet::new());
+            let (mut answer, mut known) = (ClickHouseAnswer(&there), HashSet::new());
             while !answer.is_over() {
                 known.insert(answer.bytes().ok_or(ClickHouseError::Answer { doing })?);
             }
@@ -184,7 +184,7 @@ impl ClickHouseLoader {
 
 impl Loader for ClickHouseLoader {
     type Error = ClickHouseError;
-    type Catalog = Found;
+    type Catalog = FoundSchema;
     type Encoder = AsPlanned<PART_EVENTS>;
 
     fn capabilities(&self) -> &'static Capabilities {
@@ -199,7 +199,7 @@ impl Loader for ClickHouseLoader {
         error.failure(&self.settings.place)
     }
 
-    fn tools(&mut self) -> (&mut Found, &mut Self::Encoder) {
+    fn tools(&mut self) -> (&mut FoundSchema, &mut Self::Encoder) {
         (&mut self.found, &mut self.encoder)
     }
 
@@ -233,9 +233,9 @@ impl Loader for ClickHouseLoader {
         Ok(altered?.and_then(Result::err))
     }
 
-    async fn view(&mut self, profile: &Profile, table: &Table) -> Result<Outcome, ClickHouseError> {
+    async fn view(&mut self, profile: &Profile, table: &Table) -> Result<ViewOutcome, ClickHouseError> {
         let outcome = view::keep(&self.wire, &self.settings.database, profile, table).await?;
-        if outcome == Outcome::Made {
+        if outcome == ViewOutcome::Made {
             self.print = None;
         }
         Ok(outcome)
@@ -245,7 +245,7 @@ impl Loader for ClickHouseLoader {
     async fn write<'b>(
         &mut self,
         piece: Piece<'b, Self>,
-        load: &mut Load<'_, 'b, Self>,
+        load: &mut BatchLoad<'_, 'b, Self>,
     ) -> Result<(), Stopped<ClickHouseError>> {
         let tables = load.tables();
         let (of_kinds, of_events): (Vec<_>, Vec<_>) =
@@ -271,7 +271,7 @@ impl Loader for ClickHouseLoader {
 
     /// Takes back the row that a refused event has in the table of its name: without a row in the table of its kind it is
     /// nobody's but ours.
-    async fn withdraw(&mut self, event: &Event, target: &Target, tables: &Tables) -> Result<(), ClickHouseError> {
+    async fn withdraw(&mut self, event: &Event, target: &RowTarget, tables: &Tables) -> Result<(), ClickHouseError> {
         let Some((own, _)) = &target.event else { return Ok(()) };
         let name = |table: usize| self.name(&tables.list[table].name);
         let (own, of_kind, id) = (name(*own), name(target.kind), literal(event.message_id()));
@@ -280,7 +280,7 @@ impl Loader for ClickHouseLoader {
             "SELECT toUInt64((SELECT count() FROM {own} WHERE id = {id}) > 0 AND (SELECT count() FROM {of_kind} \
              WHERE id = {id}) = 0) FORMAT RowBinary"
         );
-        match Answer(&self.wire.ask(doing, &sql, 64).await?).number() {
+        match ClickHouseAnswer(&self.wire.ask(doing, &sql, 64).await?).number() {
             Some(0) => Ok(()),
             Some(_) => {
                 self.wire.run("taking back a refused event", &format!("DELETE FROM {own} WHERE id = {id}")).await

@@ -6,10 +6,10 @@ use tidegate_warehouse::rights::Right;
 use super::ddl::{full, quoted};
 use super::error::ClickHouseError;
 use super::ledger::LEDGER;
-use super::wire::Wire;
+use super::wire::ClickHouseWire;
 
 /// What loading needs in this database.
-pub(super) async fn of(wire: &Wire, user: &str, database: &str) -> Result<Vec<Right>, ClickHouseError> {
+pub(super) async fn of(wire: &ClickHouseWire, user: &str, database: &str) -> Result<Vec<Right>, ClickHouseError> {
     let (within, beside) = (quoted(database), quoted(&ledger::beside(database, false)));
     let user = quoted(user);
     let asked = [

@@ -6,8 +6,8 @@ use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse::row::Group;
 use tidegate_warehouse::table::{ID, Table};
 
-use super::ddl::Shapes;
-use super::encode::{Shape, put, put_length, put_text, type_name};
+use super::ddl::ColumnShapes;
+use super::encode::{ColumnShape, put, put_length, put_text, type_name};
 
 /// Rows encoded before others get a turn on the thread.
 const TURN_ROWS: usize = 512;
@@ -71,7 +71,7 @@ impl Ids {
 }
 
 /// The body of the insert, with the names and types of its columns in front.
-pub(super) async fn encoded(table: &Table, shapes: &Shapes, group: &Group<'_>, ids: &Ids) -> Vec<u8> {
+pub(super) async fn encoded(table: &Table, shapes: &ColumnShapes, group: &Group<'_>, ids: &Ids) -> Vec<u8> {
     let columns: Vec<(Type, bool)> = group
         .columns
         .iter()
@@ -87,7 +87,7 @@ pub(super) async fn encoded(table: &Table, shapes: &Shapes, group: &Group<'_>, i
     }
     for (place, (kind, nullable)) in group.columns.iter().zip(&columns) {
         let type_text = match shapes.of(&table.name, &table.columns[*place as usize].name) {
-            Shape::Kept(type_text) => type_text,
+            ColumnShape::Kept(type_text) => type_text,
             _ if !nullable => "String",
             _ => type_name(*kind),
         };

@@ -1,19 +1,19 @@
 //! The views of the latest traits.
 
-use tidegate_warehouse::profiles::{Outcome, Profile};
+use tidegate_warehouse::profiles::{Profile, ViewOutcome};
 use tidegate_warehouse::table::Table;
 
 use super::ddl::{full, literal, quoted};
 use super::error::ClickHouseError;
-use super::wire::{Answer, Wire};
+use super::wire::{ClickHouseAnswer, ClickHouseWire};
 
 /// Makes the view of this table what it shall be.
 pub(super) async fn keep(
-    wire: &Wire,
+    wire: &ClickHouseWire,
     database: &str,
     profile: &Profile,
     table: &Table,
-) -> Result<Outcome, ClickHouseError> {
+) -> Result<ViewOutcome, ClickHouseError> {
     let doing = "looking for a view";
     let name = profile.beside(table);
     let query = query(database, profile, table);
@@ -24,7 +24,7 @@ pub(super) async fn keep(
         literal(&name)
     );
     let answer = wire.ask(doing, &sql, 64 << 10).await?;
-    let mut answer = Answer(&answer);
+    let mut answer = ClickHouseAnswer(&answer);
     if !answer.is_over() {
         let mut read = || Some((answer.text()?, answer.text()?));
         let (engine, comment) = read().ok_or(ClickHouseError::Answer { doing })?;
@@ -35,7 +35,7 @@ pub(super) async fn keep(
     let view = full(database, &name);
     let make = format!("CREATE OR REPLACE VIEW {view} AS {query} COMMENT {}", literal(&mark));
     match wire.run("making a view", &make).await {
-        Ok(()) => Ok(Outcome::Made),
+        Ok(()) => Ok(ViewOutcome::Made),
         Err(error @ ClickHouseError::Server { .. }) => Ok(profile.refused(&name, &error.to_string())),
         Err(error) => Err(error),
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Url};
 
-use super::client::Checked;
+use super::client::CheckedClickHouse;
 use super::error::ClickHouseError;
 
 /// How much of an error is kept.
@@ -39,16 +39,16 @@ const REPLACE: (&str, &str) = ("replace_running_query", "1");
 
 /// The way to one server.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct ClickHouseWire {
     client: Client,
     url: Url,
     headers: HeaderMap,
     compress: bool,
 }
 
-impl Wire {
+impl ClickHouseWire {
     /// Prepares everything; the server is not asked yet.
-    pub(super) fn new(settings: &Checked) -> Result<Self, ClickHouseError> {
+    pub(super) fn new(settings: &CheckedClickHouse) -> Result<Self, ClickHouseError> {
         let unusable = |problem: String| ClickHouseError::Settings { problem };
         let builder = settings.web.client().map_err(|error| unusable(error.to_string()))?;
         let client = builder
@@ -194,9 +194,9 @@ fn gzipped(rows: &[u8]) -> Vec<u8> {
 
 /// Reads answers in RowBinary; `None` when they end too early.
 #[derive(Debug)]
-pub(super) struct Answer<'b>(pub(super) &'b [u8]);
+pub(super) struct ClickHouseAnswer<'b>(pub(super) &'b [u8]);
 
-impl<'b> Answer<'b> {
+impl<'b> ClickHouseAnswer<'b> {
     pub(super) fn is_over(&self) -> bool {
         self.0.is_empty()
     }
@@ -245,10 +245,10 @@ mod tests {
 
     #[test]
     fn answers_that_end_too_early_are_no_answers() {
-        let mut answer = Answer(&[3, b'a', b'b']);
+        let mut answer = ClickHouseAnswer(&[3, b'a', b'b']);
         assert_eq!(answer.bytes(), None);
-        assert_eq!(Answer(&[0x80; 12]).bytes(), None);
-        assert_eq!(Answer(&[2, b'o', b'k', 1]).text().as_deref(), Some("ok"));
-        assert_eq!(Answer(&[1, 0, 0]).number(), None);
+        assert_eq!(ClickHouseAnswer(&[0x80; 12]).bytes(), None);
+        assert_eq!(ClickHouseAnswer(&[2, b'o', b'k', 1]).text().as_deref(), Some("ok"));
+        assert_eq!(ClickHouseAnswer(&[1, 0, 0]).number(), None);
     }
 }

@@ -12,28 +12,28 @@ use std::time::Duration;
 
 use tidegate_event::destination::Failure;
 use tidegate_net::WebSettings;
-use tidegate_warehouse::Part;
+use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::driver::Driver;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
-use tidegate_warehouse::schema_cache::Found;
+use tidegate_warehouse::schema_cache::FoundSchema;
 use tidegate_warehouse::table::Limits;
 
 use super::error::LakeError;
 use super::load::LakeLoader;
-use super::store::Store;
+use super::store::LakeStore;
 use super::tidy::{self, Tidied};
 
 /// Where a lake is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum LakePlace {
     Folder(PathBuf),
     S3 { bucket: String, prefix: String },
     Gcs { bucket: String, prefix: String },
     Azure { container: String, prefix: String },
 }
 
-impl Place {
+impl LakePlace {
     /// Reads `file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`.
     ///
     /// # Errors
@@ -85,7 +85,7 @@ impl Place {
 }
 
 /// As readers spell it.
-impl fmt::Display for Place {
+impl fmt::Display for LakePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, bucket, prefix) = match self {
             Self::Folder(folder) => return write!(f, "{}", folder.display()),
@@ -147,8 +147,8 @@ impl Partition {
 
 /// What an operator may say of a lake.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    pub place: Place,
+pub struct LakeSettings {
+    pub place: LakePlace,
     pub options: Options,
     pub web: WebSettings,
     pub limits: Limits,
@@ -165,9 +165,9 @@ pub struct Settings {
     pub orphan_age: Duration,
 }
 
-impl Settings {
+impl LakeSettings {
     #[must_use]
-    pub fn new(place: Place) -> Self {
+    pub fn new(place: LakePlace) -> Self {
         Self {
             place,
             options: Options::default(),
@@ -186,7 +186,7 @@ impl Settings {
     ///
     /// # Errors
     /// They cannot.
-    pub fn check(self, part: &Part) -> Result<Checked, Failure> {
+    pub fn check(self, part: &SyncPart) -> Result<CheckedLake, Failure> {
         let name = self.place.to_string();
         let schema = part.schema.clone().unwrap_or_else(|| self.schema.clone());
         let problem = if part.sync.is_empty() {
@@ -207,13 +207,13 @@ impl Settings {
         if let Some(problem) = problem {
             return Err(LakeError::Settings { problem: problem.to_owned() }.failure(&name));
         }
-        let store = Store::open(&self).map_err(|error| {
+        let store = LakeStore::open(&self).map_err(|error| {
             // Whatever a builder refuses is in the settings.
             let problem = error.to_string();
             LakeError::Settings { problem }.failure(&name)
         })?;
         let declared = Arc::clone(&part.declared);
-        Ok(Checked { store, name, sync: part.sync.clone(), schema, declared, settings: self })
+        Ok(CheckedLake { store, name, sync: part.sync.clone(), schema, declared, settings: self })
     }
 }
 
@@ -226,17 +226,17 @@ fn is_schema(schema: &str) -> bool {
 
 /// Settings that can be used, for one sync.
 #[derive(Debug, Clone)]
-pub struct Checked {
-    pub(super) store: Store,
+pub struct CheckedLake {
+    pub(super) store: LakeStore,
     /// As people and engines spell the place.
     pub(super) name: String,
     pub(super) sync: String,
     pub(super) schema: String,
     pub(super) declared: Arc<Declared>,
-    pub(super) settings: Settings,
+    pub(super) settings: LakeSettings,
 }
 
-impl Checked {
+impl CheckedLake {
     /// The second door; nothing need be reachable.
     #[must_use]
     pub fn open(self) -> Lake {
@@ -247,7 +247,7 @@ impl Checked {
     ///
     /// # Errors
     /// The lake cannot be read.
-    pub async fn find(self) -> Result<Found, Failure> {
+    pub async fn find(self) -> Result<FoundSchema, Failure> {
         let name = self.name.clone();
         super::load::find(&self).await.map_err(|error| error.failure(&name))
     }
@@ -272,22 +272,22 @@ mod tests {
     #[test]
     fn places_are_read_and_spelled_back() {
         for url in ["s3://lake", "s3://lake/a/b", "gs://lake/x", "az://container/y"] {
-            assert_eq!(Place::parse(url).unwrap().to_string(), url);
+            assert_eq!(LakePlace::parse(url).unwrap().to_string(), url);
         }
-        assert_eq!(Place::parse("file:///data/lake"), Ok(Place::Folder("/data/lake".into())));
+        assert_eq!(LakePlace::parse("file:///data/lake"), Ok(LakePlace::Folder("/data/lake".into())));
         for wrong in ["lake", "file://lake", "s3://", "s3://key:secret@lake", "https://x/y", "s3://lake/*.parquet"] {
-            assert!(Place::parse(wrong).is_err(), "{wrong}");
+            assert!(LakePlace::parse(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn secrets_do_not_print() {
-        let mut settings = Settings::new(Place::parse("s3://lake").unwrap());
+        let mut settings = LakeSettings::new(LakePlace::parse("s3://lake").unwrap());
         settings.options.set("access_key_id", "key");
         settings.options.set("secret_access_key", "hush");
         assert!(!format!("{settings:?}").contains("hush"));
         assert!(format!("{settings:?}").contains("secret_access_key"));
-        let part = Part { sync: "sync".to_owned(), ..Part::default() };
+        let part = SyncPart { sync: "sync".to_owned(), ..SyncPart::default() };
         assert!(!format!("{:?}", settings.check(&part).unwrap()).contains("hush"));
     }
 }

@@ -8,14 +8,14 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use tidegate_warehouse::table::Table;
 use tokio::task::JoinSet;
 
-use super::client::Checked;
+use super::client::CheckedLake;
 use super::encode;
 use super::error::LakeError;
 use super::file;
 use super::gather::Filled;
-use super::manifest::{ColumnEntry, Edit, FileEntry, Manifest};
+use super::manifest::{ColumnEntry, Edit, FileEntry, TableManifest};
 use super::stage;
-use super::store::Store;
+use super::store::LakeStore;
 
 /// Files being written anew at once: each is in memory twice.
 const REWRITES_MAX: usize = 2;
@@ -48,8 +48,8 @@ pub(super) fn statements(table: &Table, schema: &str) -> Vec<String> {
 
 /// Writes anew the files of `base` in which a column has a narrower type than it shall have; notes them in `edit`.
 pub(super) async fn rewrite(
-    settings: &Arc<Checked>,
-    base: &Arc<Manifest>,
+    settings: &Arc<CheckedLake>,
+    base: &Arc<TableManifest>,
     filled: &Filled,
     edit: &mut Edit,
 ) -> Result<(), LakeError> {
@@ -92,7 +92,7 @@ pub(super) fn start_of(path: &str) -> u64 {
 }
 
 /// What a file says of itself, without the rows.
-async fn footer(store: &Store, entry: &FileEntry) -> Result<ParquetMetaData, LakeError> {
+async fn footer(store: &LakeStore, entry: &FileEntry) -> Result<ParquetMetaData, LakeError> {
     let reading = |source| LakeError::Parquet { doing: "reading a footer", source };
     let mut tail = store.get_end(&entry.path, entry.bytes, FOOTER_BYTES).await?;
     let len = |tail: &[u8]| -> Option<usize> {

@@ -42,18 +42,18 @@ pub enum Values {
     Decimal(Vec<i128>),
     /// Microseconds since 1970.
     Timestamp(Vec<i64>),
-    Json(Texts),
-    Text(Texts),
+    Json(ColumnTexts),
+    Text(ColumnTexts),
 }
 
 /// Texts end to end.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Texts {
+pub struct ColumnTexts {
     pub bytes: Vec<u8>,
     pub ends: Vec<usize>,
 }
 
-impl Texts {
+impl ColumnTexts {
     pub fn push(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
         self.ends.push(self.bytes.len());
@@ -85,8 +85,8 @@ impl Values {
             Type::Integer => Self::Integer(Vec::new()),
             Type::Decimal => Self::Decimal(Vec::new()),
             Type::Timestamp => Self::Timestamp(Vec::new()),
-            Type::Json => Self::Json(Texts::default()),
-            Type::Text => Self::Text(Texts::default()),
+            Type::Json => Self::Json(ColumnTexts::default()),
+            Type::Text => Self::Text(ColumnTexts::default()),
         }
     }
 
@@ -140,13 +140,13 @@ impl Values {
                 Self::Decimal(values.into_iter().map(|integer| i128::from(integer) * UNIT).collect())
             }
             (Self::Boolean(values), Type::Text) => {
-                Self::Text(Texts::of(values.into_iter().map(|truth| truth.to_string())))
+                Self::Text(ColumnTexts::of(values.into_iter().map(|truth| truth.to_string())))
             }
             (Self::Integer(values), Type::Text) => {
-                Self::Text(Texts::of(values.into_iter().map(|integer| integer.to_string())))
+                Self::Text(ColumnTexts::of(values.into_iter().map(|integer| integer.to_string())))
             }
-            (Self::Decimal(values), Type::Text) => Self::Text(Texts::of(values.into_iter().map(decimal_text))),
-            (Self::Timestamp(values), Type::Text) => Self::Text(Texts::of(values.into_iter().map(instant_text))),
+            (Self::Decimal(values), Type::Text) => Self::Text(ColumnTexts::of(values.into_iter().map(decimal_text))),
+            (Self::Timestamp(values), Type::Text) => Self::Text(ColumnTexts::of(values.into_iter().map(instant_text))),
             (Self::Json(texts), Type::Text) => Self::Text(texts),
             _ => return Err(Misfit),
         })

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use tidegate_event::destination::Failure;
 use tidegate_net::trust::RefusedCertificate;
 use tidegate_warehouse::loader::LoadError;
-use tidegate_warehouse::schema_cache::Taken;
+use tidegate_warehouse::schema_cache::NameTaken;
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
@@ -56,8 +56,8 @@ pub(super) fn disk(doing: &'static str) -> impl Fn(std::io::Error) -> LakeError 
     move |source| LakeError::Disk { doing, source }
 }
 
-impl From<Taken> for LakeError {
-    fn from(Taken(name): Taken) -> Self {
+impl From<NameTaken> for LakeError {
+    fn from(NameTaken(name): NameTaken) -> Self {
         Self::Taken { name }
     }
 }

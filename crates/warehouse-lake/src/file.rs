@@ -16,7 +16,7 @@ use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{ColumnPath, Type as SchemaType};
 use tidegate_warehouse::evolve::Type;
 
-use super::encode::{PRECISION, SCALE, Texts, Values};
+use super::encode::{ColumnTexts, PRECISION, SCALE, Values};
 use super::manifest::ColumnEntry;
 
 mod read;
@@ -32,12 +32,12 @@ const ID: &str = "id";
 
 /// One column of some rows: 1 for each row with a value, 0 for null; rows at the end without a value may be left out.
 #[derive(Debug, Clone)]
-pub struct Chunk {
+pub struct ColumnChunk {
     pub levels: Vec<i16>,
     pub values: Values,
 }
 
-impl Chunk {
+impl ColumnChunk {
     #[must_use]
     pub fn new(kind: Type) -> Self {
         Self { levels: Vec::new(), values: Values::new(kind) }
@@ -83,12 +83,12 @@ fn front<T>(all: &mut Vec<T>, count: usize) -> Vec<T> {
     std::mem::replace(all, rest)
 }
 
-fn front_texts(all: &mut Texts, count: usize) -> Texts {
+fn front_texts(all: &mut ColumnTexts, count: usize) -> ColumnTexts {
     let ends = front(&mut all.ends, count);
     let cut = ends.last().copied().unwrap_or(0);
     let rest = all.bytes.split_off(cut);
     all.ends.iter_mut().for_each(|end| *end -= cut);
-    Texts { bytes: std::mem::replace(&mut all.bytes, rest), ends }
+    ColumnTexts { bytes: std::mem::replace(&mut all.bytes, rest), ends }
 }
 
 fn wrong(what: &str) -> ParquetError {
@@ -114,13 +114,13 @@ fn field(column: &ColumnEntry) -> Result<SchemaType> {
 }
 
 /// A file being written into memory.
-struct Writer<'c> {
+struct ParquetWriter<'c> {
     inner: SerializedFileWriter<Vec<u8>>,
     columns: &'c [ColumnEntry],
     rows: u64,
 }
 
-impl<'c> Writer<'c> {
+impl<'c> ParquetWriter<'c> {
     fn new(columns: &'c [ColumnEntry]) -> Result<Self> {
         let fields = columns.iter().map(|column| field(column).map(Arc::new)).collect::<Result<Vec<_>>>()?;
         let schema = SchemaType::group_type_builder("schema").with_fields(fields).build()?;
@@ -142,10 +142,10 @@ impl<'c> Writer<'c> {
     }
 
     /// Writes a row group of `rows` rows; `chunk` gives each column in turn.
-    fn group(&mut self, rows: usize, mut chunk: impl FnMut(usize) -> Result<Option<Chunk>>) -> Result<()> {
+    fn group(&mut self, rows: usize, mut chunk: impl FnMut(usize) -> Result<Option<ColumnChunk>>) -> Result<()> {
         let mut group = self.inner.next_row_group()?;
         for (at, column) in self.columns.iter().enumerate() {
-            let mut chunk = chunk(at)?.unwrap_or_else(|| Chunk::new(column.kind));
+            let mut chunk = chunk(at)?.unwrap_or_else(|| ColumnChunk::new(column.kind));
             chunk.levels.resize(rows, 0);
             let mut writer = group.next_column()?.ok_or_else(|| wrong("a column is missing"))?;
             let levels = (column.name != ID).then_some(&*chunk.levels);
@@ -160,14 +160,14 @@ impl<'c> Writer<'c> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Written> {
-        Ok(Written { bytes: self.inner.into_inner()?.into(), rows: self.rows })
+    fn finish(self) -> Result<WrittenFile> {
+        Ok(WrittenFile { bytes: self.inner.into_inner()?.into(), rows: self.rows })
     }
 }
 
 /// A whole file.
 #[derive(Debug)]
-pub struct Written {
+pub struct WrittenFile {
     pub bytes: Bytes,
     pub rows: u64,
 }
@@ -176,8 +176,8 @@ pub struct Written {
 ///
 /// # Errors
 /// The chunks do not go with the columns.
-pub fn written(columns: &[ColumnEntry], rows: usize, mut chunks: Vec<Option<Chunk>>) -> Result<Written> {
-    let mut writer = Writer::new(columns)?;
+pub fn written(columns: &[ColumnEntry], rows: usize, mut chunks: Vec<Option<ColumnChunk>>) -> Result<WrittenFile> {
+    let mut writer = ParquetWriter::new(columns)?;
     let mut left = rows;
     while left > GROUP_ROWS_MAX {
         writer.group(GROUP_ROWS_MAX, |at| Ok(chunks[at].as_mut().map(|chunk| chunk.take(GROUP_ROWS_MAX))))?;

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use tidegate_event::{Event, Kind, ViolationRecord};
+use tidegate_event::{Event, EventKind, ViolationRecord};
 use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse::loader::{Admit, Chunk as Planned, Encoder};
 use tidegate_warehouse::row::Group;
@@ -15,7 +15,7 @@ use tidegate_warehouse::table::{Changes, Table, Tables};
 use super::client::Partition;
 use super::encode::Values;
 use super::error::LakeError;
-use super::file::Chunk;
+use super::file::ColumnChunk;
 use super::manifest::ColumnEntry;
 
 /// Events planned together.
@@ -29,11 +29,11 @@ pub struct Gather(pub Partition);
 #[derive(Debug, Default)]
 pub struct Gathered<'b> {
     /// By the table's place.
-    tables: Vec<Vec<Rows>>,
+    tables: Vec<Vec<ColumnRows>>,
     /// The tables that get rows.
     filled: Vec<usize>,
     /// First of an id within the batch.
-    seen: HashSet<(Kind, &'b str)>,
+    seen: HashSet<(EventKind, &'b str)>,
     violations: HashSet<&'b str>,
     /// A value that no column takes.
     misfit: Option<LakeError>,
@@ -47,7 +47,7 @@ pub(super) struct Filled {
     pub columns: Vec<ColumnEntry>,
     /// Names of those that are wider than they were.
     pub widened: Vec<String>,
-    pub parts: Vec<Rows>,
+    pub parts: Vec<ColumnRows>,
     /// Places of the columns that its new files have: those of the kind of table, those with a value, and those that no
     /// file has had yet.
     pub present: Vec<usize>,
@@ -55,11 +55,11 @@ pub(super) struct Filled {
 
 /// The rows of one table and partition.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(super) struct ColumnRows {
     pub partition: Option<i64>,
     pub rows: usize,
     /// By place of the column; none while it has no value.
-    pub chunks: Vec<Option<Chunk>>,
+    pub chunks: Vec<Option<ColumnChunk>>,
 }
 
 impl Encoder for Gather {
@@ -138,7 +138,7 @@ fn key(at_us: i64, partition: Partition) -> Option<i64> {
 fn spread<'g>(
     known: &Tables,
     groups: &[Group<'g>],
-    tables: &mut Vec<Vec<Rows>>,
+    tables: &mut Vec<Vec<ColumnRows>>,
     partition: impl Fn(usize, &Group<'g>) -> Option<i64>,
 ) -> Result<(), LakeError> {
     for group in groups {
@@ -152,7 +152,7 @@ fn spread<'g>(
             let partition = partition(row, group);
             if parts.get(last).is_none_or(|rows| rows.partition != partition) {
                 last = parts.iter().position(|rows| rows.partition == partition).unwrap_or_else(|| {
-                    parts.push(Rows { partition, ..Rows::default() });
+                    parts.push(ColumnRows { partition, ..ColumnRows::default() });
                     parts.len() - 1
                 });
             }
@@ -162,7 +162,7 @@ fn spread<'g>(
     Ok(())
 }
 
-fn add(table: &Table, group: &Group<'_>, row: usize, rows: &mut Rows) -> Result<(), LakeError> {
+fn add(table: &Table, group: &Group<'_>, row: usize, rows: &mut ColumnRows) -> Result<(), LakeError> {
     if rows.chunks.len() < table.columns.len() {
         rows.chunks.resize(table.columns.len(), None);
     }
@@ -170,7 +170,7 @@ fn add(table: &Table, group: &Group<'_>, row: usize, rows: &mut Rows) -> Result<
         let column = &table.columns[cell.column as usize];
         let misfit = |_| LakeError::Misfit { table: table.name.to_string(), column: column.name.to_string() };
         let kind = column.kind();
-        let chunk = rows.chunks[cell.column as usize].get_or_insert_with(|| Chunk::new(kind));
+        let chunk = rows.chunks[cell.column as usize].get_or_insert_with(|| ColumnChunk::new(kind));
         if chunk.values.kind() != kind {
             let narrow = std::mem::replace(&mut chunk.values, Values::new(kind));
             chunk.values = narrow.widen(kind).map_err(misfit)?;
@@ -184,7 +184,7 @@ fn add(table: &Table, group: &Group<'_>, row: usize, rows: &mut Rows) -> Result<
 }
 
 /// Settles the types of a table's columns for this batch.
-fn fill(table: &Table, changes: &Changes, mut parts: Vec<Rows>) -> Result<Filled, LakeError> {
+fn fill(table: &Table, changes: &Changes, mut parts: Vec<ColumnRows>) -> Result<Filled, LakeError> {
     for rows in &mut parts {
         rows.chunks.resize(table.columns.len(), None);
         for (chunk, column) in rows.chunks.iter_mut().zip(&table.columns) {

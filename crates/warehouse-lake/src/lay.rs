@@ -8,14 +8,14 @@ use tidegate_process::clock;
 
 use super::encode;
 use super::error::LakeError;
-use super::manifest::{Conflict, Edit, FORMAT, Manifest, Root};
+use super::manifest::{Conflict, Edit, FORMAT, Root, TableManifest};
 use super::stage;
-use super::store::Store;
+use super::store::LakeStore;
 
 /// The next root: `edits` laid onto the tables of `root`, their new manifests written.
 pub(super) async fn lay(
-    store: &Store,
-    manifests: &mut HashMap<String, Arc<Manifest>>,
+    store: &LakeStore,
+    manifests: &mut HashMap<String, Arc<TableManifest>>,
     root: &Root,
     edits: &[Edit],
 ) -> Result<Result<Root, Conflict>, LakeError> {
@@ -58,8 +58,8 @@ pub(super) async fn lay(
 
 /// Reads the manifests at `paths` that are not known yet.
 pub(super) async fn fetch(
-    store: &Store,
-    manifests: &mut HashMap<String, Arc<Manifest>>,
+    store: &LakeStore,
+    manifests: &mut HashMap<String, Arc<TableManifest>>,
     paths: impl Iterator<Item = &String>,
 ) -> Result<(), LakeError> {
     let missing: Vec<String> = paths.filter(|path| !manifests.contains_key(*path)).cloned().collect();
@@ -72,7 +72,7 @@ pub(super) async fn fetch(
             let store = store.clone();
             gets.spawn(async move {
                 let bytes = store.get(&path).await?;
-                let read = serde_json::from_slice::<Manifest>(&bytes);
+                let read = serde_json::from_slice::<TableManifest>(&bytes);
                 let manifest = read.map_err(|source| LakeError::Manifest { path: path.clone(), source })?;
                 Ok::<_, LakeError>((path, manifest))
             });

@@ -43,5 +43,5 @@ mod tidy;
 mod views;
 
 pub use capabilities::CAPABILITIES;
-pub use client::{Checked, Lake, Options, Partition, Place, Settings};
+pub use client::{CheckedLake, Lake, LakePlace, LakeSettings, Options, Partition};
 pub use tidy::Tidied;

@@ -11,25 +11,25 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 use tidegate_event::destination::{Batch, Failure};
 use tidegate_process::clock;
 use tidegate_warehouse::capabilities::Capabilities;
-use tidegate_warehouse::driver::Load;
+use tidegate_warehouse::driver::BatchLoad;
 use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse::loader::{Loader, Piece, Snapshot, Stopped};
 use tidegate_warehouse::name;
-use tidegate_warehouse::schema_cache::{Found, FoundTable, Object, SchemaCache};
+use tidegate_warehouse::schema_cache::{FoundSchema, FoundTable, Object, SchemaCache};
 use tidegate_warehouse::table::{Changes, Family, OVERFLOW, Table};
 use tidegate_warehouse::waiting::{Refusal, Waiting};
 use tokio::task::JoinHandle;
 
 use super::capabilities::CAPABILITIES;
-use super::client::Checked;
+use super::client::CheckedLake;
 use super::error::LakeError;
 use super::gather::{Filled, Gather};
 use super::lay::{fetch, lay, pause};
-use super::manifest::{Edit, Manifest, Root};
+use super::manifest::{Edit, Root, TableManifest};
 use super::stage;
 use super::store::{Put, Tag};
 use super::{tidy, views};
@@ -39,7 +39,7 @@ const TRIES_MAX: u32 = 12;
 
 /// What is known of the lake.
 #[derive(Debug)]
-struct State {
+struct LakeState {
     root: Root,
     tag: Tag,
     /// The tables are known, too.
@@ -55,10 +55,10 @@ struct Staged {
 
 /// One lake, for one sync.
 pub struct LakeLoader {
-    settings: Arc<Checked>,
-    state: Option<State>,
+    settings: Arc<CheckedLake>,
+    state: Option<LakeState>,
     /// Tables whose columns have been looked up.
-    found: Found,
+    found: FoundSchema,
     gather: Gather,
     /// What the batch does to tables, by name.
     changes: HashMap<Box<str>, Changes>,
@@ -66,7 +66,7 @@ pub struct LakeLoader {
     /// Times that others have been ahead of the batch.
     overtaken: u32,
     /// By path; they never change.
-    manifests: HashMap<String, Arc<Manifest>>,
+    manifests: HashMap<String, Arc<TableManifest>>,
     /// The tables that the views were last written for.
     viewed: Option<BTreeSet<(String, String)>>,
     tidying: Option<JoinHandle<()>>,
@@ -82,7 +82,7 @@ impl Drop for LakeLoader {
 }
 
 /// How a commit ended.
-enum Outcome {
+enum CommitOutcome {
     /// The root is the one it was made for, or others were ahead.
     Done { alone: bool },
     /// Somebody else did something that the batch does not go with.
@@ -90,12 +90,12 @@ enum Outcome {
 }
 
 impl LakeLoader {
-    pub(super) fn new(settings: Arc<Checked>) -> Self {
+    pub(super) fn new(settings: Arc<CheckedLake>) -> Self {
         let gather = Gather(settings.settings.partition);
         Self {
             settings,
             state: None,
-            found: Found::default(),
+            found: FoundSchema::default(),
             gather,
             changes: HashMap::new(),
             staged: Staged::default(),
@@ -108,12 +108,12 @@ impl LakeLoader {
     }
 
     /// What is known of the lake; looked at anew where nothing is.
-    async fn state(&mut self) -> Result<&mut State, LakeError> {
+    async fn state(&mut self) -> Result<&mut LakeState, LakeError> {
         let state = match self.state.take() {
             Some(state) => state,
             None => {
                 let (root, tag) = self.settings.store.root().await?;
-                State { root, tag, is_known: false }
+                LakeState { root, tag, is_known: false }
             }
         };
         Ok(self.state.insert(state))
@@ -122,8 +122,12 @@ impl LakeLoader {
     /// Looks up the tables that the batch needs.
     async fn prepare(&mut self, batch: &Batch) -> Result<(), LakeError> {
         let Self { settings, state: Some(state), manifests, found, .. } = self else { return Err(LakeError::Gone) };
-        let names: BTreeSet<&str> =
-            batch.events.iter().filter(|event| event.kind == Kind::Track).filter_map(|event| event.name()).collect();
+        let names: BTreeSet<&str> = batch
+            .events
+            .iter()
+            .filter(|event| event.kind == EventKind::Track)
+            .filter_map(|event| event.name())
+            .collect();
         let fixed = Family::FIXED.iter().map(|name| (*name).to_owned()).chain([OVERFLOW.to_owned()]);
         let unnamed = name::table("", &Family::FIXED);
         let wanted: BTreeSet<String> =
@@ -166,11 +170,11 @@ impl LakeLoader {
     }
 
     /// Replaces the root.
-    async fn replace(&mut self, state: &mut State, staged: &Staged, next: u64) -> Result<Outcome, LakeError> {
+    async fn replace(&mut self, state: &mut LakeState, staged: &Staged, next: u64) -> Result<CommitOutcome, LakeError> {
         let settings = Arc::clone(&self.settings);
         let durable_to = state.root.durable_to(&settings.sync);
         if durable_to == Some(next) && staged.edits.is_empty() {
-            return Ok(Outcome::Done { alone: true });
+            return Ok(CommitOutcome::Done { alone: true });
         }
         for attempt in 0..TRIES_MAX {
             // Nobody deletes files of a batch that is younger than that.
@@ -181,22 +185,22 @@ impl LakeLoader {
                 return Err(LakeError::Late);
             }
             let Ok(mut root) = lay(&settings.store, &mut self.manifests, &state.root, &staged.edits).await? else {
-                return Ok(Outcome::Again);
+                return Ok(CommitOutcome::Again);
             };
             root.advance(&settings.sync, next, &root.written_at.clone());
             if let Put::Done(tag) = settings.store.put_root(&root, &state.tag).await? {
                 (state.root, state.tag) = (root, tag);
-                return Ok(Outcome::Done { alone: attempt == 0 });
+                return Ok(CommitOutcome::Done { alone: attempt == 0 });
             }
             pause(attempt).await;
             let (found, tag) = settings.store.root().await?;
             if found.commit == root.commit {
                 // The answer was lost, not the commit.
                 (state.root, state.tag) = (found, tag);
-                return Ok(Outcome::Done { alone: attempt == 0 });
+                return Ok(CommitOutcome::Done { alone: attempt == 0 });
             }
             if found.durable_to(&settings.sync) != durable_to {
-                return Ok(Outcome::Again);
+                return Ok(CommitOutcome::Again);
             }
             (state.root, state.tag) = (found, tag);
         }
@@ -241,7 +245,7 @@ impl LakeLoader {
 
 impl Loader for LakeLoader {
     type Error = LakeError;
-    type Catalog = Found;
+    type Catalog = FoundSchema;
     type Encoder = Gather;
 
     const TRIES_MAX: u32 = TRIES_MAX;
@@ -258,7 +262,7 @@ impl Loader for LakeLoader {
         error.failure(&self.settings.name)
     }
 
-    fn tools(&mut self) -> (&mut Found, &mut Gather) {
+    fn tools(&mut self) -> (&mut FoundSchema, &mut Gather) {
         (&mut self.found, &mut self.gather)
     }
 
@@ -273,7 +277,7 @@ impl Loader for LakeLoader {
         self.state().await?;
         let mut state = self.state.take().ok_or(LakeError::Gone)?;
         if !state.is_known {
-            (*known, self.found, state.is_known) = (self.known(&state.root), Found::default(), true);
+            (*known, self.found, state.is_known) = (self.known(&state.root), FoundSchema::default(), true);
         }
         let durable_to = state.root.durable_to(&self.settings.sync);
         self.state = Some(state);
@@ -303,7 +307,7 @@ impl Loader for LakeLoader {
     async fn write<'b>(
         &mut self,
         piece: Piece<'b, Self>,
-        load: &mut Load<'_, 'b, Self>,
+        load: &mut BatchLoad<'_, 'b, Self>,
     ) -> Result<(), Stopped<LakeError>> {
         let changes = std::mem::take(&mut self.changes);
         let of = |table: &Table| changes.get(&table.name).cloned().unwrap_or_default();
@@ -318,7 +322,7 @@ impl Loader for LakeLoader {
 
     async fn commit(&mut self, next: u64, _notices: &mut Vec<String>) -> Result<(), LakeError> {
         let (mut state, staged) = (self.state.take().ok_or(LakeError::Gone)?, std::mem::take(&mut self.staged));
-        let Outcome::Done { alone } = self.replace(&mut state, &staged, next).await? else {
+        let CommitOutcome::Done { alone } = self.replace(&mut state, &staged, next).await? else {
             // What the background does can wait.
             self.tidying.take().inspect(JoinHandle::abort);
             pause(self.overtaken).await;
@@ -337,12 +341,12 @@ impl Loader for LakeLoader {
     }
 }
 
-fn found_table(manifest: &Manifest) -> FoundTable {
+fn found_table(manifest: &TableManifest) -> FoundTable {
     FoundTable { is_table: true, key: vec!["id".to_owned()], columns: manifest.found() }
 }
 
 /// All tables of the schema.
-pub(super) async fn find(settings: &Checked) -> Result<Found, LakeError> {
+pub(super) async fn find(settings: &CheckedLake) -> Result<FoundSchema, LakeError> {
     let (root, _) = settings.store.root().await?;
     let mut manifests = HashMap::new();
     let entries: Vec<_> = root.of_schema(&settings.schema).collect();
@@ -350,5 +354,5 @@ pub(super) async fn find(settings: &Checked) -> Result<Found, LakeError> {
     let tables = entries
         .into_iter()
         .filter_map(|entry| Some((entry.name.clone(), found_table(manifests.get(&entry.manifest)?))));
-    Ok(Found { has_schema: true, tables: tables.collect() })
+    Ok(FoundSchema { has_schema: true, tables: tables.collect() })
 }

@@ -50,7 +50,7 @@ pub struct LedgerEntry {
 
 /// One table as of one commit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
+pub struct TableManifest {
     pub schema: String,
     pub name: String,
     pub columns: Vec<ColumnEntry>,
@@ -135,7 +135,7 @@ impl Root {
     }
 }
 
-impl Manifest {
+impl TableManifest {
     /// The columns as the general rooms know them.
     #[must_use]
     pub fn found(&self) -> Vec<Column> {
@@ -180,12 +180,12 @@ impl Edit {
     ///
     /// # Errors
     /// The edit was made for a table that is no longer so.
-    pub fn apply(&self, current: Option<(&str, &Manifest)>, now_us: i64) -> Result<Manifest, Conflict> {
+    pub fn apply(&self, current: Option<(&str, &TableManifest)>, now_us: i64) -> Result<TableManifest, Conflict> {
         let Some((path, current)) = current else {
             if self.base.is_some() || !self.remove.is_empty() {
                 return Err(Conflict);
             }
-            return Ok(Manifest {
+            return Ok(TableManifest {
                 schema: self.schema.clone(),
                 name: self.name.clone(),
                 columns: self.columns.clone(),
@@ -243,7 +243,7 @@ mod tests {
         }
     }
 
-    fn paths(manifest: &Manifest) -> Vec<&str> {
+    fn paths(manifest: &TableManifest) -> Vec<&str> {
         manifest.files.iter().map(|file| &*file.path).collect()
     }
 

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use tidegate_process::clock;
 use tokio::task::JoinSet;
 
-use super::client::{Checked, Partition};
+use super::client::{CheckedLake, Partition};
 use super::ddl;
 use super::error::LakeError;
-use super::file::{self, Written};
-use super::gather::{Filled, Rows};
-use super::manifest::{ColumnEntry, Edit, FileEntry, Manifest};
-use super::store::Store;
+use super::file::{self, WrittenFile};
+use super::gather::{ColumnRows, Filled};
+use super::manifest::{ColumnEntry, Edit, FileEntry, TableManifest};
+use super::store::LakeStore;
 
 /// Requests under way at once.
 pub(super) const REQUESTS_MAX: usize = 8;
@@ -25,8 +25,8 @@ const FILES_MAX: usize = 4;
 /// Writes the files of all tables, and anew those that a wider column asks for; notes them in `edits`, which are in the
 /// order of `tables`.
 pub(super) async fn stage(
-    settings: &Arc<Checked>,
-    manifests: &HashMap<String, Arc<Manifest>>,
+    settings: &Arc<CheckedLake>,
+    manifests: &HashMap<String, Arc<TableManifest>>,
     tables: Vec<Filled>,
     edits: &mut [Edit],
     start: u64,
@@ -62,14 +62,14 @@ pub(super) async fn stage(
 }
 
 async fn write(
-    store: &Store,
+    store: &LakeStore,
     folder: &str,
     columns: &Arc<[ColumnEntry]>,
-    rows: Rows,
+    rows: ColumnRows,
     partition: Partition,
     start: u64,
 ) -> Result<FileEntry, LakeError> {
-    let Rows { partition: key, rows, chunks } = rows;
+    let ColumnRows { partition: key, rows, chunks } = rows;
     let name = key.and_then(|key| partition_name(key, partition));
     let columns = Arc::clone(columns);
     let written = tokio::task::spawn_blocking(move || file::written(&columns, rows, chunks)).await;
@@ -80,10 +80,10 @@ async fn write(
 
 /// Stores a file in the table's folder, under a name of its own.
 pub(super) async fn put(
-    store: &Store,
+    store: &LakeStore,
     folder: &str,
     partition: Option<String>,
-    written: Written,
+    written: WrittenFile,
     start: u64,
 ) -> Result<FileEntry, LakeError> {
     let unique = u64::from_le_bytes(clock::random());

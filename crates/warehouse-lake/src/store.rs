@@ -25,7 +25,7 @@ use object_store::{
 use rustix::fs::{FlockOperation, flock};
 use tidegate_net::WebSettings;
 
-use super::client::{Place, Settings};
+use super::client::{LakePlace, LakeSettings};
 use super::error::{LakeError, disk, doing};
 use super::manifest::{FORMAT, Root};
 
@@ -57,22 +57,22 @@ pub(super) enum Put {
 
 /// A place for objects. Cloned freely.
 #[derive(Clone)]
-pub(super) struct Store {
+pub(super) struct LakeStore {
     objects: Arc<dyn ObjectStore>,
     /// Of the bucket; nothing for a folder.
     prefix: String,
     folder: Option<PathBuf>,
 }
 
-impl fmt::Debug for Store {
+impl fmt::Debug for LakeStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("prefix", &self.prefix).field("folder", &self.folder).finish_non_exhaustive()
     }
 }
 
-impl Store {
+impl LakeStore {
     /// Makes the client; asks nothing of the far side.
-    pub(super) fn open(settings: &Settings) -> Result<Self, LakeError> {
+    pub(super) fn open(settings: &LakeSettings) -> Result<Self, LakeError> {
         let (place, options) = (&settings.place, &settings.options);
         let connector = Connector(settings.web.clone());
         let opening = doing("opening the store");
@@ -84,7 +84,7 @@ impl Store {
         let bucket =
             |objects: Arc<dyn ObjectStore>, prefix: &str| Self { objects, prefix: prefix.to_owned(), folder: None };
         Ok(match place {
-            Place::Folder(folder) => {
+            LakePlace::Folder(folder) => {
                 // Not `new_with_prefix`, which wants the folder to be there.
                 let absolute = std::path::absolute(folder).map_err(disk("finding the folder"))?;
                 let prefix = absolute.to_str().map(|text| text.trim_matches('/').to_owned());
@@ -95,7 +95,7 @@ impl Store {
                     folder: Some(absolute),
                 }
             }
-            Place::S3 { bucket: name, prefix } => {
+            LakePlace::S3 { bucket: name, prefix } => {
                 let mut builder = AmazonS3Builder::new().with_bucket_name(name);
                 for (key, value) in options.iter() {
                     builder = builder.with_config(AmazonS3ConfigKey::from_str(key).map_err(&opening)?, value);
@@ -103,7 +103,7 @@ impl Store {
                 let builder = builder.with_client_options(client).with_retry(retry).with_http_connector(connector);
                 bucket(Arc::new(builder.build().map_err(opening)?), prefix)
             }
-            Place::Gcs { bucket: name, prefix } => {
+            LakePlace::Gcs { bucket: name, prefix } => {
                 let mut builder = GoogleCloudStorageBuilder::new().with_bucket_name(name);
                 for (key, value) in options.iter() {
                     if key == "endpoint" {
@@ -115,7 +115,7 @@ impl Store {
                 let builder = builder.with_client_options(client).with_retry(retry).with_http_connector(connector);
                 bucket(Arc::new(builder.build().map_err(opening)?), prefix)
             }
-            Place::Azure { container, prefix } => {
+            LakePlace::Azure { container, prefix } => {
                 let mut builder = MicrosoftAzureBuilder::new().with_container_name(container);
                 for (key, value) in options.iter() {
                     builder = builder.with_config(AzureConfigKey::from_str(key).map_err(&opening)?, value);
@@ -348,12 +348,12 @@ mod tests {
             ("az://b", "federated_token_file"),
         ];
         for (url, more) in more {
-            let place = Place::parse(url).unwrap();
+            let place = LakePlace::parse(url).unwrap();
             for key in place.options().iter().copied().chain(more.split(' ')).chain(["endpoint"]) {
                 let known = match place {
-                    Place::S3 { .. } => AmazonS3ConfigKey::from_str(key).is_ok(),
+                    LakePlace::S3 { .. } => AmazonS3ConfigKey::from_str(key).is_ok(),
                     // The endpoint has a door of its own.
-                    Place::Gcs { .. } => key == "endpoint" || GoogleConfigKey::from_str(key).is_ok(),
+                    LakePlace::Gcs { .. } => key == "endpoint" || GoogleConfigKey::from_str(key).is_ok(),
                     _ => AzureConfigKey::from_str(key).is_ok(),
                 };
                 assert!(known, "{url} {key}");

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use tidegate_process::clock;
 
-use super::client::{Checked, Settings};
+use super::client::{CheckedLake, LakeSettings};
 use super::ddl;
 use super::error::LakeError;
 use super::file;
 use super::lay::{fetch, lay, pause};
-use super::manifest::{Edit, FileEntry, Manifest, Root};
+use super::manifest::{Edit, FileEntry, Root, TableManifest};
 use super::stage;
 use super::store::Put;
 
@@ -35,13 +35,13 @@ pub struct Tidied {
 }
 
 /// How often a lake is searched for what nobody needs.
-pub(super) fn sweep_interval_us(settings: &Settings) -> i64 {
+pub(super) fn sweep_interval_us(settings: &LakeSettings) -> i64 {
     i64::try_from(settings.keep.as_micros()).unwrap_or(i64::MAX).max(600_000_000)
 }
 
 /// Which files of a table are to become one: of one partition each, of one class of sizes, so that a row is written anew
 /// a few times in its life at most. A partition that is over is merged as far as it can be.
-pub(super) fn merges(files: &[FileEntry], settings: &Settings) -> Vec<Vec<FileEntry>> {
+pub(super) fn merges(files: &[FileEntry], settings: &LakeSettings) -> Vec<Vec<FileEntry>> {
     if settings.merge_files_min == 0 {
         return Vec::new();
     }
@@ -72,7 +72,7 @@ pub(super) fn merges(files: &[FileEntry], settings: &Settings) -> Vec<Vec<FileEn
 }
 
 /// Merges what is small in the tables of the sync's schema; deletes, when `sweep`, what nobody needs in the whole lake.
-pub(super) async fn run(settings: &Checked, sweep: bool) -> Result<Tidied, LakeError> {
+pub(super) async fn run(settings: &CheckedLake, sweep: bool) -> Result<Tidied, LakeError> {
     let mut tidied = Tidied::default();
     let mut manifests = HashMap::new();
     let (root, _) = settings.store.root().await?;
@@ -100,9 +100,9 @@ pub(super) async fn run(settings: &Checked, sweep: bool) -> Result<Tidied, LakeE
 
 /// Replaces `files` by one; how many were.
 async fn merge(
-    settings: &Checked,
+    settings: &CheckedLake,
     path: &str,
-    manifest: &Arc<Manifest>,
+    manifest: &Arc<TableManifest>,
     files: &[FileEntry],
 ) -> Result<u64, LakeError> {
     let Some(first) = files.first() else { return Ok(0) };
@@ -134,7 +134,7 @@ async fn merge(
     commit(settings, &edit, files.len() as u64).await
 }
 
-async fn commit(settings: &Checked, edit: &Edit, merged: u64) -> Result<u64, LakeError> {
+async fn commit(settings: &CheckedLake, edit: &Edit, merged: u64) -> Result<u64, LakeError> {
     for attempt in 0..TRIES_MAX {
         let (root, tag) = settings.store.root().await?;
         let mut manifests = HashMap::new();
@@ -152,7 +152,7 @@ async fn commit(settings: &Checked, edit: &Edit, merged: u64) -> Result<u64, Lak
 }
 
 /// Deletes what no reader and no batch can need; how many files.
-async fn sweep(settings: &Checked) -> Result<u64, LakeError> {
+async fn sweep(settings: &CheckedLake) -> Result<u64, LakeError> {
     let (root, _) = settings.store.root().await?;
     let mut manifests = HashMap::new();
     fetch(&settings.store, &mut manifests, root.tables.iter().map(|entry| &entry.manifest)).await?;
@@ -166,9 +166,9 @@ async fn sweep(settings: &Checked) -> Result<u64, LakeError> {
 }
 
 async fn useless(
-    settings: &Checked,
+    settings: &CheckedLake,
     root: &Root,
-    manifests: &HashMap<String, Arc<Manifest>>,
+    manifests: &HashMap<String, Arc<TableManifest>>,
 ) -> Result<Vec<String>, LakeError> {
     let micros = |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     let (keep_us, orphan_us) = (micros(settings.settings.keep), micros(settings.settings.orphan_age));
@@ -220,7 +220,7 @@ fn is_ours(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Place;
+    use crate::LakePlace;
 
     fn file(partition: &str, bytes: u64) -> FileEntry {
         FileEntry { path: format!("{partition}-{bytes}"), partition: Some(partition.to_owned()), rows: 1, bytes }
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn files_of_one_partition_and_size_are_merged_and_large_ones_left_alone() {
-        let settings = Settings { merge_files_min: 3, ..Settings::new(Place::Folder("/x".into())) };
+        let settings = LakeSettings { merge_files_min: 3, ..LakeSettings::new(LakePlace::Folder("/x".into())) };
         let sizes = |merges: Vec<Vec<FileEntry>>| {
             merges.iter().map(|merge| merge.iter().map(|file| file.bytes).collect::<Vec<_>>()).collect::<Vec<_>>()
         };

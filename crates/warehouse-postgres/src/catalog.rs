@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use tidegate_warehouse::schema_cache::{Found, FoundTable};
+use tidegate_warehouse::schema_cache::{FoundSchema, FoundTable};
 use tidegate_warehouse::table::Column;
 use tokio_postgres::types::Type as Sql;
 
 use super::encode;
 use super::error::PostgresError;
-use super::wire::Wire;
+use super::wire::PostgresWire;
 
 /// What a table looks like, by name.
 pub(super) type Fingerprints = HashMap<String, String>;
@@ -43,7 +43,10 @@ const COLUMNS: &str = "SELECT c.relname::text, a.attname::text, coalesce(b.typna
     WHERE r.attrelid = c.oid AND r.attname = 'received_at' AND NOT r.attisdropped) ORDER BY c.relname, a.attnum";
 
 /// How these tables look, or all.
-pub(super) async fn fingerprints(wire: &Wire, tables: Option<&[String]>) -> Result<Fingerprints, PostgresError> {
+pub(super) async fn fingerprints(
+    wire: &PostgresWire,
+    tables: Option<&[String]>,
+) -> Result<Fingerprints, PostgresError> {
     let schema = &wire.schema;
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Sql); 2] =
         [(schema, Sql::NAME), (&tables, Sql::TEXT_ARRAY)];
@@ -52,8 +55,8 @@ pub(super) async fn fingerprints(wire: &Wire, tables: Option<&[String]>) -> Resu
 }
 
 /// All that is in the schema.
-pub(super) async fn find(wire: &Wire) -> Result<Found, PostgresError> {
-    let mut found = Found::default();
+pub(super) async fn find(wire: &PostgresWire) -> Result<FoundSchema, PostgresError> {
+    let mut found = FoundSchema::default();
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Sql); 1] = [(&wire.schema, Sql::NAME)];
     let sql = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1";
     found.has_schema = !wire.ask("looking for the schema", sql, &parameters).await?.is_empty();

@@ -6,26 +6,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_event::destination::Failure;
-use tidegate_warehouse::Part;
+use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::driver::Driver;
 use tidegate_warehouse::ledger;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
 use tidegate_warehouse::rights::Right;
-use tidegate_warehouse::schema_cache::Found;
+use tidegate_warehouse::schema_cache::FoundSchema;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse::waiting::Waiting;
 
 use super::address::Address;
 use super::catalog;
-use super::error::{Place, PostgresError};
+use super::error::{PostgresError, PostgresPlace};
 use super::load::PostgresLoader;
 use super::rights;
-use super::wire::Wire;
+use super::wire::PostgresWire;
 
 /// What an operator may say of a PostgreSQL warehouse.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct PostgresSettings {
     pub address: Address,
     /// Where the tables of syncs are that name no schema.
     pub schema: String,
@@ -40,7 +40,7 @@ pub struct Settings {
     pub idle_timeout: Duration,
 }
 
-impl Settings {
+impl PostgresSettings {
     #[must_use]
     pub fn new(address: Address) -> Self {
         Self {
@@ -55,9 +55,9 @@ impl Settings {
     }
 
     /// The first door: whether these settings can be used at all.
-    pub fn check(&self, part: &Part) -> Result<Checked, Failure> {
+    pub fn check(&self, part: &SyncPart) -> Result<CheckedPostgres, Failure> {
         let schema = part.schema.clone().unwrap_or_else(|| self.schema.clone());
-        let place = Place {
+        let place = PostgresPlace {
             shown: self.address.shown.clone(),
             user: self.address.user().to_owned(),
             dbname: self.address.dbname().to_owned(),
@@ -84,7 +84,7 @@ impl Settings {
         if let Some(problem) = problem {
             return Err(PostgresError::Settings { problem: problem.to_owned() }.failure(&place));
         }
-        Ok(Checked {
+        Ok(CheckedPostgres {
             address: self.address.clone(),
             place,
             sync: part.sync.clone(),
@@ -102,9 +102,9 @@ impl Settings {
 
 /// Settings that can be used.
 #[derive(Debug)]
-pub struct Checked {
+pub struct CheckedPostgres {
     pub(super) address: Address,
-    pub(super) place: Place,
+    pub(super) place: PostgresPlace,
     pub(super) sync: String,
     pub(super) schema: String,
     pub(super) declared: Arc<Declared>,
@@ -116,7 +116,7 @@ pub struct Checked {
     pub(super) idle_timeout: Duration,
 }
 
-impl Checked {
+impl CheckedPostgres {
     /// The second door.
     #[must_use]
     pub fn open(self) -> PostgresWarehouse {
@@ -127,17 +127,17 @@ impl Checked {
     ///
     /// # Errors
     /// The server cannot be asked.
-    pub async fn find(self) -> Result<Found, Failure> {
+    pub async fn find(self) -> Result<FoundSchema, Failure> {
         let settings = Arc::new(self);
         let find = async {
-            let wire = Wire::open(&settings).await?;
+            let wire = PostgresWire::open(&settings).await?;
             catalog::find(&wire).await
         };
         find.await.map_err(|error: PostgresError| error.failure(&settings.place))
     }
 }
 
-impl Checked {
+impl CheckedPostgres {
     /// What the role may do, asked without changing anything.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl Checked {
     pub async fn rights(self) -> Result<Vec<Right>, Failure> {
         let settings = Arc::new(self);
         let ask = async {
-            let wire = Wire::open(&settings).await?;
+            let wire = PostgresWire::open(&settings).await?;
             rights::of(&wire, &settings.place.user, &settings.place.dbname).await
         };
         ask.await.map_err(|error: PostgresError| error.failure(&settings.place))

@@ -11,7 +11,7 @@ use super::encode;
 use super::error::PostgresError;
 use super::ledger::LEDGER;
 use super::view::Before;
-use super::wire::Wire;
+use super::wire::PostgresWire;
 
 /// Keys are compared byte by byte: faster than by any language's rules, and no update of the system changes the order.
 const KEY: &str = "text COLLATE \"C\"";
@@ -53,7 +53,7 @@ pub(super) fn statements(table: &Table, schema: &str) -> Vec<String> {
 /// Makes these changes of the server's table, all or none; says so of columns that widened. Others in the way of a change
 /// leave nothing of it behind. A change begins with what is to go `before` it.
 pub(super) async fn apply(
-    (wire, before): (&Wire, &Before),
+    (wire, before): (&PostgresWire, &Before),
     table: &Table,
     changes: &Changes,
     notices: &mut Vec<String>,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use tidegate_event::destination::Failure;
 use tidegate_warehouse::loader::LoadError;
-use tidegate_warehouse::schema_cache::Taken;
+use tidegate_warehouse::schema_cache::NameTaken;
 use tokio_postgres::error::DbError;
 
 use super::ddl::quoted;
@@ -59,15 +59,15 @@ pub(super) fn doing(doing: &'static str) -> impl Fn(tokio_postgres::Error) -> Po
     move |source| PostgresError::Server { doing, source }
 }
 
-impl From<Taken> for PostgresError {
-    fn from(Taken(name): Taken) -> Self {
+impl From<NameTaken> for PostgresError {
+    fn from(NameTaken(name): NameTaken) -> Self {
         Self::Taken { name }
     }
 }
 
 /// Who talks to which server, for messages.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct PostgresPlace {
     /// `user@host/database`.
     pub(super) shown: String,
     pub(super) user: String,
@@ -158,7 +158,7 @@ impl PostgresError {
     }
 
     /// The failure to report.
-    pub(super) fn failure(self, place: &Place) -> Failure {
+    pub(super) fn failure(self, place: &PostgresPlace) -> Failure {
         let reason = format!("warehouse {}: {self}", place.shown);
         let advice = self.advice(place);
         let cause: Option<Box<dyn std::error::Error + Send + Sync>> = Some(Box::new(self));
@@ -169,7 +169,7 @@ impl PostgresError {
     }
 
     /// What an operator should do; `None` where waiting helps.
-    fn advice(&self, place: &Place) -> Option<String> {
+    fn advice(&self, place: &PostgresPlace) -> Option<String> {
         match self {
             Self::Server { source, .. } => match source.as_db_error() {
                 Some(db) => advice_of_code(db, place),
@@ -194,7 +194,7 @@ impl PostgresError {
     }
 }
 
-fn advice_of_code(db: &DbError, place: &Place) -> Option<String> {
+fn advice_of_code(db: &DbError, place: &PostgresPlace) -> Option<String> {
     let (code, user, dbname) = (db.code().code(), quoted(&place.user), quoted(&place.dbname));
     let schema = quoted(&place.schema);
     match code {

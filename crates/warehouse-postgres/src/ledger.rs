@@ -11,7 +11,7 @@ use tokio_postgres::types::{ToSql, Type as Sql};
 
 use super::ddl::{self, qualified, quoted};
 use super::error::PostgresError;
-use super::session::Session;
+use super::session::PostgresSession;
 
 type Parameter<'p> = (&'p (dyn ToSql + Sync), Sql);
 
@@ -19,7 +19,7 @@ pub(super) const LEDGER: &str = "_tidegate_ledger";
 
 /// Where there is a ledger.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Places {
+pub(super) struct PostgresPlaces {
     /// The schema of the tables exists.
     schema: bool,
     /// And has a ledger.
@@ -30,26 +30,26 @@ pub(super) struct Places {
     beside: bool,
 }
 
-impl Places {
+impl PostgresPlaces {
     /// Whether there is one that counts: where the tables have gone with their schema, it tells of nothing.
     pub(super) const fn has_ledger(self) -> bool {
         self.schema && (self.within || self.beside)
     }
 }
 
-impl Session {
+impl PostgresSession {
     fn beside(&self) -> String {
         ledger::beside(&self.wire.schema, false)
     }
 
     /// Looks where the ledger is.
-    pub(super) async fn locate(&self) -> Result<Places, PostgresError> {
+    pub(super) async fn locate(&self) -> Result<PostgresPlaces, PostgresError> {
         let sql = "SELECT n.nspname = $1, c.oid IS NOT NULL FROM pg_catalog.pg_namespace n LEFT JOIN pg_catalog.pg_class c \
             ON c.relnamespace = n.oid AND c.relname = '_tidegate_ledger' AND c.relkind IN ('r', 'p') \
             WHERE n.nspname IN ($1, $2)";
         let beside = self.beside();
         let parameters: [Parameter<'_>; 2] = [(&self.wire.schema, Sql::NAME), (&beside, Sql::NAME)];
-        let mut places = Places::default();
+        let mut places = PostgresPlaces::default();
         for row in self.wire.ask("looking for the ledger", sql, &parameters).await? {
             match (self.wire.get(&row, 0)?, self.wire.get(&row, 1)?) {
                 (true, within) => (places.schema, places.within) = (true, within),

@@ -54,5 +54,5 @@ mod wire;
 
 pub use address::{Address, Environment, VARIABLES};
 pub use capabilities::CAPABILITIES;
-pub use client::{Checked, PostgresWarehouse, Settings};
+pub use client::{CheckedPostgres, PostgresSettings, PostgresWarehouse};
 pub use ddl::quoted;

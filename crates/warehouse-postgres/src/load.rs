@@ -10,21 +10,21 @@ use std::sync::Arc;
 
 use tidegate_event::destination::{Batch, Failure};
 use tidegate_warehouse::capabilities::Capabilities;
-use tidegate_warehouse::driver::Load;
+use tidegate_warehouse::driver::BatchLoad;
 use tidegate_warehouse::loader::{Loader, Piece, Snapshot, Stopped};
-use tidegate_warehouse::profiles::{Outcome, Profile};
-use tidegate_warehouse::schema_cache::{Found, SchemaCache};
+use tidegate_warehouse::profiles::{Profile, ViewOutcome};
+use tidegate_warehouse::schema_cache::{FoundSchema, SchemaCache};
 use tidegate_warehouse::table::{Changes, Table};
 use tidegate_warehouse::waiting::Refusal;
 
 use super::capabilities::CAPABILITIES;
-use super::client::Checked;
+use super::client::CheckedPostgres;
 use super::ddl;
 use super::error::PostgresError;
-use super::part::{Part, Shapes};
-use super::session::Session;
+use super::part::{CopyPart, CopyShapes};
+use super::session::PostgresSession;
 use super::view;
-use super::wire::Wire;
+use super::wire::PostgresWire;
 
 /// After a key that was there already, the keys of so many parts are looked up before they are copied.
 pub(super) const WARY_PARTS: u32 = 32;
@@ -33,10 +33,10 @@ const CAREFUL_BATCHES: u32 = 8;
 
 /// One server, for one sync.
 pub struct PostgresLoader {
-    pub(super) settings: Arc<Checked>,
-    session: Option<Session>,
-    pub(super) found: Found,
-    pub(super) shapes: Shapes,
+    pub(super) settings: Arc<CheckedPostgres>,
+    session: Option<PostgresSession>,
+    pub(super) found: FoundSchema,
+    pub(super) shapes: CopyShapes,
     /// So many parts more are looked up before they are copied.
     pub(super) wary: u32,
     /// So many batches more are copied table by table, so that what is refused can be found.
@@ -44,21 +44,21 @@ pub struct PostgresLoader {
 }
 
 impl PostgresLoader {
-    pub(super) fn new(settings: Arc<Checked>) -> Self {
-        let shapes = Shapes::new(&settings.schema);
-        Self { settings, session: None, found: Found::default(), shapes, wary: 0, careful: 0 }
+    pub(super) fn new(settings: Arc<CheckedPostgres>) -> Self {
+        let shapes = CopyShapes::new(&settings.schema);
+        Self { settings, session: None, found: FoundSchema::default(), shapes, wary: 0, careful: 0 }
     }
 
     /// The session, connected where there is none.
-    async fn connected(&mut self) -> Result<&mut Session, PostgresError> {
+    async fn connected(&mut self) -> Result<&mut PostgresSession, PostgresError> {
         let session = match self.session.take().filter(|session| session.wire.is_open()) {
             Some(session) => session,
-            None => Session::open(&self.settings).await?,
+            None => PostgresSession::open(&self.settings).await?,
         };
         Ok(self.session.insert(session))
     }
 
-    pub(super) fn session(&mut self) -> Result<&mut Session, PostgresError> {
+    pub(super) fn session(&mut self) -> Result<&mut PostgresSession, PostgresError> {
         self.session.as_mut().ok_or(PostgresError::Gone)
     }
 
@@ -69,8 +69,8 @@ impl PostgresLoader {
 
 impl Loader for PostgresLoader {
     type Error = PostgresError;
-    type Catalog = Found;
-    type Encoder = Shapes;
+    type Catalog = FoundSchema;
+    type Encoder = CopyShapes;
 
     fn capabilities(&self) -> &'static Capabilities {
         &CAPABILITIES
@@ -84,7 +84,7 @@ impl Loader for PostgresLoader {
         error.failure(&self.settings.place)
     }
 
-    fn tools(&mut self) -> (&mut Found, &mut Shapes) {
+    fn tools(&mut self) -> (&mut FoundSchema, &mut CopyShapes) {
         (&mut self.found, &mut self.shapes)
     }
 
@@ -128,7 +128,7 @@ impl Loader for PostgresLoader {
         ddl::apply((&session.wire, &session.before), table, changes, notices).await
     }
 
-    async fn view(&mut self, profile: &Profile, table: &Table) -> Result<Outcome, PostgresError> {
+    async fn view(&mut self, profile: &Profile, table: &Table) -> Result<ViewOutcome, PostgresError> {
         let session = self.session()?;
         view::keep(&session.wire, profile, table, &session.before).await
     }
@@ -136,7 +136,7 @@ impl Loader for PostgresLoader {
     async fn write<'b>(
         &mut self,
         piece: Piece<'b, Self>,
-        load: &mut Load<'_, 'b, Self>,
+        load: &mut BatchLoad<'_, 'b, Self>,
     ) -> Result<(), Stopped<PostgresError>> {
         let Piece { items, mut part } = piece;
         let (look, row) = (self.wary > 0, self.careful == 0);
@@ -188,7 +188,12 @@ pub(super) fn names(known: &SchemaCache, tables: &BTreeSet<usize>) -> Vec<String
 
 /// Copies the rows of a part, all or none; those whose keys are there already are left out if they are looked up first.
 /// How many events were there.
-pub(super) async fn copy(wire: &mut Wire, part: &mut Part, look: bool, row: bool) -> Result<u64, PostgresError> {
+pub(super) async fn copy(
+    wire: &mut PostgresWire,
+    part: &mut CopyPart,
+    look: bool,
+    row: bool,
+) -> Result<u64, PostgresError> {
     let mut skipped = 0;
     if look {
         let mut found = Vec::with_capacity(part.runs.len());

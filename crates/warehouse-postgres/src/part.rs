@@ -26,7 +26,7 @@ const NULL: &[u8] = b"\\N";
 
 /// The columns that rows of a table are copied into; the key is the first.
 #[derive(Debug)]
-pub(super) struct Shape {
+pub(super) struct CopyShape {
     columns: Vec<u32>,
     /// By column: its place among them.
     places: Vec<Option<u16>>,
@@ -37,12 +37,12 @@ pub(super) struct Shape {
 
 /// The shapes of all tables, kept from batch to batch.
 #[derive(Debug)]
-pub struct Shapes {
+pub struct CopyShapes {
     schema: String,
-    by_table: HashMap<usize, Arc<Shape>>,
+    by_table: HashMap<usize, Arc<CopyShape>>,
 }
 
-impl Shapes {
+impl CopyShapes {
     pub(super) fn new(schema: &str) -> Self {
         Self { schema: schema.to_owned(), by_table: HashMap::new() }
     }
@@ -54,7 +54,7 @@ impl Shapes {
 
     /// A shape that has all columns that the group fills. Those of earlier groups are kept, so that optional fields do not
     /// make a new statement each time, until they are too many.
-    fn of(&mut self, table: &Table, group: &Group<'_>) -> Arc<Shape> {
+    fn of(&mut self, table: &Table, group: &Group<'_>) -> Arc<CopyShape> {
         let most = 2 * group.columns.len() + 16;
         let kept = self.by_table.get(&group.table).filter(|shape| shape.columns.len() <= most);
         if let Some(shape) = kept
@@ -76,7 +76,7 @@ impl Shapes {
         let names: Vec<String> = columns.iter().map(|column| quoted(&table.columns[*column as usize].name)).collect();
         let name = qualified(&self.schema, &table.name);
         let sql = format!("COPY {name} ({}) FROM STDIN", names.join(", ")).into();
-        let shape = Arc::new(Shape { columns, places, table: name, sql });
+        let shape = Arc::new(CopyShape { columns, places, table: name, sql });
         self.by_table.insert(group.table, Arc::clone(&shape));
         shape
     }
@@ -84,7 +84,7 @@ impl Shapes {
 
 /// One row of a run; its text begins where that of the row before ended.
 #[derive(Debug)]
-struct Place {
+struct RowPlace {
     /// Index of the event, or of the violation, in the batch.
     event: u32,
     end: usize,
@@ -99,11 +99,11 @@ struct Place {
 pub(super) struct Run {
     /// Place in the list of tables.
     pub(super) table: usize,
-    shape: Arc<Shape>,
+    shape: Arc<CopyShape>,
     is_of_kind: bool,
     text: Vec<u8>,
     sealed: Bytes,
-    rows: Vec<Place>,
+    rows: Vec<RowPlace>,
 }
 
 impl Run {
@@ -148,13 +148,13 @@ impl Run {
         }
         self.text.push(b'\n');
         let width = u32::try_from(width).unwrap_or(u32::MAX);
-        self.rows.push(Place { event, end: self.text.len(), width, skip: false });
+        self.rows.push(RowPlace { event, end: self.text.len(), width, skip: false });
     }
 }
 
 /// Whole events of a batch, ready to be copied.
 #[derive(Debug, Default)]
-pub struct Part {
+pub struct CopyPart {
     pub(super) runs: Vec<Run>,
     /// The tables that it has rows for, in order.
     tables: Vec<usize>,
@@ -164,26 +164,26 @@ pub struct Part {
     cells: Vec<Option<usize>>,
 }
 
-impl Encoder for Shapes {
-    type Part<'b> = Part;
+impl Encoder for CopyShapes {
+    type Part<'b> = CopyPart;
 
     const CHUNK_EVENTS: usize = CHUNK_EVENTS;
 
     fn begin<'b>(&mut self) -> Self::Part<'b> {
-        Part::default()
+        CopyPart::default()
     }
 
-    fn add<'b>(&mut self, part: &mut Part, tables: &Tables, chunk: Chunk<'b>) {
+    fn add<'b>(&mut self, part: &mut CopyPart, tables: &Tables, chunk: Chunk<'b>) {
         for group in &chunk.groups {
             part.add(self, &tables.list[group.table], group, chunk.items.start);
         }
     }
 
-    fn is_full(&self, part: &Part) -> bool {
+    fn is_full(&self, part: &CopyPart) -> bool {
         part.bytes >= PART_BYTES
     }
 
-    fn end(&mut self, part: &mut Part) {
+    fn end(&mut self, part: &mut CopyPart) {
         for run in &mut part.runs {
             run.sealed = Bytes::from(std::mem::take(&mut run.text));
         }
@@ -193,14 +193,14 @@ impl Encoder for Shapes {
         part.tables.dedup();
     }
 
-    fn table<'p>(&self, part: &'p Part, at: usize) -> Option<(usize, &'p [u32])> {
+    fn table<'p>(&self, part: &'p CopyPart, at: usize) -> Option<(usize, &'p [u32])> {
         part.tables.get(at).map(|table| (*table, &[][..]))
     }
 }
 
-impl Part {
+impl CopyPart {
     /// Appends the rows of a group; rows that are no event's count from `first`.
-    fn add(&mut self, shapes: &mut Shapes, table: &Table, group: &Group<'_>, first: usize) {
+    fn add(&mut self, shapes: &mut CopyShapes, table: &Table, group: &Group<'_>, first: usize) {
         let shape = shapes.of(table, group);
         let at = match self.open.get(&group.table) {
             Some(at) if Arc::ptr_eq(&self.runs[*at].shape, &shape) => *at,

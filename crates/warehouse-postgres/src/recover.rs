@@ -6,12 +6,12 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use tidegate_warehouse::driver::Load;
+use tidegate_warehouse::driver::BatchLoad;
 use tidegate_warehouse::loader::{LoadError, Stopped};
 
 use super::error::PostgresError;
 use super::load::{PostgresLoader, WARY_PARTS, copy};
-use super::part::Part;
+use super::part::CopyPart;
 
 /// Rows that take less of a page than this are not suspected of being too wide for it.
 const WIDTH_MAX: u32 = 7_000;
@@ -25,9 +25,9 @@ impl PostgresLoader {
     /// [`Stopped::Part`] when there is none, and nothing of the part is left.
     pub(super) async fn recover<'b>(
         &mut self,
-        (items, mut part): (Range<usize>, Part),
+        (items, mut part): (Range<usize>, CopyPart),
         mut error: PostgresError,
-        load: &mut Load<'_, 'b, Self>,
+        load: &mut BatchLoad<'_, 'b, Self>,
     ) -> Result<(), Stopped<PostgresError>> {
         for _ in 0..WAYS {
             if !error.is_of_row() {

@@ -6,7 +6,7 @@ use tokio_postgres::types::{ToSql, Type as Sql};
 
 use super::ddl::{qualified, quoted};
 use super::error::PostgresError;
-use super::wire::Wire;
+use super::wire::PostgresWire;
 
 /// Tables named in one line.
 const NAMED_MAX: usize = 5;
@@ -27,7 +27,7 @@ const TABLES: &str = "SELECT c.relname::text, n.nspname::text, pg_catalog.has_ta
     OR n.nspname IN ($1, $2) AND c.relname = '_tidegate_ledger') ORDER BY 1";
 
 /// What loading needs in this place.
-pub(super) async fn of(wire: &Wire, user: &str, dbname: &str) -> Result<Vec<Right>, PostgresError> {
+pub(super) async fn of(wire: &PostgresWire, user: &str, dbname: &str) -> Result<Vec<Right>, PostgresError> {
     let (schema, beside) = (&wire.schema, ledger::beside(&wire.schema, false));
     let (role, database) = (quoted(user), quoted(dbname));
     let parameters: [(&(dyn ToSql + Sync), Sql); 2] = [(schema, Sql::NAME), (&beside, Sql::NAME)];

@@ -5,33 +5,33 @@ use std::sync::Arc;
 
 use tidegate_event::destination::Batch;
 use tidegate_warehouse::loader::Snapshot;
-use tidegate_warehouse::schema_cache::{Found, SchemaCache};
-use tidegate_warehouse::table::{Family, Target};
+use tidegate_warehouse::schema_cache::{FoundSchema, SchemaCache};
+use tidegate_warehouse::table::{Family, RowTarget};
 
 use super::catalog::{self, Fingerprints};
-use super::client::Checked;
+use super::client::CheckedPostgres;
 use super::ddl;
 use super::error::PostgresError;
-use super::ledger::Places;
+use super::ledger::PostgresPlaces;
 use super::load::names;
 use super::view::Before;
-use super::wire::Wire;
+use super::wire::PostgresWire;
 
 /// How often tables that somebody alters meanwhile are looked at anew.
 const LOOKS_MAX: usize = 4;
 
 /// Where the rows of each event of a batch go; `None` for those that are there.
-type Targets = Vec<Option<Target>>;
+type Targets = Vec<Option<RowTarget>>;
 
 /// What a connection knows.
-pub(super) struct Session {
-    pub(super) wire: Wire,
-    pub(super) settings: Arc<Checked>,
+pub(super) struct PostgresSession {
+    pub(super) wire: PostgresWire,
+    pub(super) settings: Arc<CheckedPostgres>,
     prints: Fingerprints,
     /// What the ledger said last.
     durable: Option<u64>,
     /// Where the ledger is.
-    pub(super) places: Places,
+    pub(super) places: PostgresPlaces,
     /// The schema and the ledger exist, the ledger where it can be.
     pub(super) settled: bool,
     /// Why the ledger is not where it should be.
@@ -44,14 +44,14 @@ pub(super) struct Session {
     pub(super) before: Before,
 }
 
-impl Session {
-    pub(super) async fn open(settings: &Arc<Checked>) -> Result<Self, PostgresError> {
+impl PostgresSession {
+    pub(super) async fn open(settings: &Arc<CheckedPostgres>) -> Result<Self, PostgresError> {
         Ok(Self {
-            wire: Wire::open(settings).await?,
+            wire: PostgresWire::open(settings).await?,
             settings: Arc::clone(settings),
             prints: Fingerprints::default(),
             durable: None,
-            places: Places::default(),
+            places: PostgresPlaces::default(),
             settled: false,
             left: None,
             looked: false,
@@ -83,7 +83,7 @@ impl Session {
         &mut self,
         batch: &Batch,
         known: &mut SchemaCache,
-        found: &mut Found,
+        found: &mut FoundSchema,
     ) -> Result<(Snapshot, bool), PostgresError> {
         let mut expected = self.durable;
         let (mut targets, mut names) = needed(known, found, batch, expected)?;
@@ -117,7 +117,7 @@ impl Session {
     }
 
     /// Looks at the tables anew. The fingerprints come first: a change that slips in between shows later.
-    pub(super) async fn look(&mut self, known: &mut SchemaCache) -> Result<Found, PostgresError> {
+    pub(super) async fn look(&mut self, known: &mut SchemaCache) -> Result<FoundSchema, PostgresError> {
         self.prints = catalog::fingerprints(&self.wire, None).await?;
         let found = catalog::find(&self.wire).await?;
         let (limits, declared) = (self.settings.limits, Arc::clone(&self.settings.declared));
@@ -142,7 +142,7 @@ impl Session {
 /// Where the events of the batch go, and the names of the tables that exist and get rows, in order.
 fn needed(
     known: &mut SchemaCache,
-    found: &mut Found,
+    found: &mut FoundSchema,
     batch: &Batch,
     durable_to: Option<u64>,
 ) -> Result<(Targets, Vec<String>), PostgresError> {

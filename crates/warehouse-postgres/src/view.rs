@@ -4,17 +4,17 @@
 //! made anew behind it, with the grants that it had. Whoever reads the view takes its lock first and the table's after it,
 //! and so does whoever changes the two.
 
-use tidegate_warehouse::profiles::{self, MARK, Outcome, Profile};
+use tidegate_warehouse::profiles::{self, MARK, Profile, ViewOutcome};
 use tidegate_warehouse::table::Table;
 use tokio_postgres::types::Type as Sql;
 
 use super::ddl::{qualified, quoted};
 use super::error::PostgresError;
-use super::wire::Wire;
+use super::wire::PostgresWire;
 
 /// What has the name of a view.
 #[derive(Debug, PartialEq, Eq)]
-enum Found {
+enum FoundView {
     Nothing,
     /// With its mark, and the statements that grant what was granted.
     Ours(String, String),
@@ -32,7 +32,7 @@ pub(super) struct Before {
     grants: String,
 }
 
-async fn find(wire: &Wire, name: &str) -> Result<Found, PostgresError> {
+async fn find(wire: &PostgresWire, name: &str) -> Result<FoundView, PostgresError> {
     let sql = "SELECT c.relkind = 'v' AND pg_catalog.pg_has_role(c.relowner, 'USAGE'), coalesce(pg_catalog.obj_description(c.oid, 'pg_class'), ''), \
         coalesce((SELECT pg_catalog.string_agg(pg_catalog.format('GRANT %s ON %I.%I TO %s%s', a.privilege_type, n.nspname, \
         c.relname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(r.rolname) END, \
@@ -42,16 +42,16 @@ async fn find(wire: &Wire, name: &str) -> Result<Found, PostgresError> {
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
         WHERE n.nspname = $1 AND c.relname = $2";
     let rows = wire.ask("looking for a view", sql, &[(&wire.schema, Sql::NAME), (&name, Sql::NAME)]).await?;
-    let Some(row) = rows.first() else { return Ok(Found::Nothing) };
+    let Some(row) = rows.first() else { return Ok(FoundView::Nothing) };
     let (is_view, mark, grants): (bool, String, String) = (wire.get(row, 0)?, wire.get(row, 1)?, wire.get(row, 2)?);
-    Ok(if is_view && mark.starts_with(MARK) { Found::Ours(mark, grants) } else { Found::Others })
+    Ok(if is_view && mark.starts_with(MARK) { FoundView::Ours(mark, grants) } else { FoundView::Others })
 }
 
 /// What takes the router's own view out of the way of changes of this table.
-pub(super) async fn before(wire: &Wire, table: &Table) -> Result<Before, PostgresError> {
+pub(super) async fn before(wire: &PostgresWire, table: &Table) -> Result<Before, PostgresError> {
     let Some(profile) = profiles::of(table.family).filter(|_| table.exists) else { return Ok(Before::default()) };
     let name = profile.beside(table);
-    let Found::Ours(_, grants) = find(wire, &name).await? else { return Ok(Before::default()) };
+    let FoundView::Ours(_, grants) = find(wire, &name).await? else { return Ok(Before::default()) };
     let view = qualified(&wire.schema, &name);
     Ok(Before {
         lock: format!("LOCK TABLE {view} IN ACCESS EXCLUSIVE MODE; "),
@@ -62,11 +62,11 @@ pub(super) async fn before(wire: &Wire, table: &Table) -> Result<Before, Postgre
 
 /// Makes the view of this table what it shall be, after a change that began with `before`.
 pub(super) async fn keep(
-    wire: &Wire,
+    wire: &PostgresWire,
     profile: &Profile,
     table: &Table,
     before: &Before,
-) -> Result<Outcome, PostgresError> {
+) -> Result<ViewOutcome, PostgresError> {
     let name = profile.beside(table);
     let query = query(&wire.schema, profile, table);
     let mark = profile.mark(table, &query);
@@ -74,24 +74,24 @@ pub(super) async fn keep(
     let make = format!("CREATE OR REPLACE VIEW {view} AS {query}; COMMENT ON VIEW {view} IS '{mark}'");
     // New columns stand last, and the view keeps its grants; whatever else has changed, it is made anew.
     let ways = match find(wire, &name).await? {
-        Found::Ours(found, _) if found == mark => return Ok(Outcome::Kept),
-        Found::Ours(_, grants) => vec![make.clone(), format!("DROP VIEW {view}; {make}; {grants}")],
-        Found::Nothing => vec![format!("{make}; {}", before.grants)],
-        Found::Others => return Ok(profile.taken(&name)),
+        FoundView::Ours(found, _) if found == mark => return Ok(ViewOutcome::Kept),
+        FoundView::Ours(_, grants) => vec![make.clone(), format!("DROP VIEW {view}; {make}; {grants}")],
+        FoundView::Nothing => vec![format!("{make}; {}", before.grants)],
+        FoundView::Others => return Ok(profile.taken(&name)),
     };
-    let mut refused = Outcome::Kept;
+    let mut refused = ViewOutcome::Kept;
     for sql in ways {
         wire.run("setting a savepoint", "SAVEPOINT tidegate_view").await?;
         match wire.run("making a view", &sql).await {
             Ok(()) => {
                 wire.run("releasing a savepoint", "RELEASE SAVEPOINT tidegate_view").await?;
-                return Ok(Outcome::Made);
+                return Ok(ViewOutcome::Made);
             }
             // Nothing that the server says of a view is a reason to keep rows back.
             Err(error) if !error.code().is_empty() && !error.is_of_connection() => {
                 wire.run("going back to a savepoint", "ROLLBACK TO SAVEPOINT tidegate_view").await?;
                 refused = match error.is_of_race() {
-                    true => Outcome::Left(None),
+                    true => ViewOutcome::Left(None),
                     false => profile.refused(&name, &error.to_string()),
                 };
                 if error.is_of_table() {

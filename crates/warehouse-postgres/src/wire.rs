@@ -11,7 +11,7 @@ use futures_util::{SinkExt, pin_mut};
 use tokio_postgres::types::{FromSql, ToSql, Type as Sql};
 use tokio_postgres::{Client, Row, Statement};
 
-use super::client::Checked;
+use super::client::CheckedPostgres;
 use super::connect::{Connected, connect};
 use super::error::{PostgresError, doing};
 
@@ -30,18 +30,18 @@ pub(super) struct Copy {
 }
 
 /// One connection.
-pub(super) struct Wire {
+pub(super) struct PostgresWire {
     connected: Connected,
     pub(super) schema: String,
-    settings: Arc<Checked>,
+    settings: Arc<CheckedPostgres>,
     copies: HashMap<Arc<str>, Statement>,
     /// A savepoint is set in the transaction in hand.
     saved: bool,
 }
 
-impl Wire {
+impl PostgresWire {
     /// Connects and sees that the server is one that can be used.
-    pub(super) async fn open(settings: &Arc<Checked>) -> Result<Self, PostgresError> {
+    pub(super) async fn open(settings: &Arc<CheckedPostgres>) -> Result<Self, PostgresError> {
         let connected = connect(&settings.address).await?;
         let (schema, settings) = (settings.schema.clone(), Arc::clone(settings));
         let wire = Self { connected, schema, settings, copies: HashMap::new(), saved: false };
@@ -113,7 +113,7 @@ impl Wire {
 
     /// Begins a transaction that cannot wait forever. What a role or database sets to save time or digits is set right.
     pub(super) async fn begin(&self) -> Result<(), PostgresError> {
-        let Checked { lock_timeout, statement_timeout, idle_timeout, .. } = &*self.settings;
+        let CheckedPostgres { lock_timeout, statement_timeout, idle_timeout, .. } = &*self.settings;
         let [lock, statement, idle] = [lock_timeout, statement_timeout, idle_timeout].map(|limit| limit.as_millis());
         let sql = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; \

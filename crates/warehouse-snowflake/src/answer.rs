@@ -11,21 +11,21 @@ use serde_json::Value;
 use super::error::SnowflakeError;
 
 /// Rows of one answer; `None` is NULL.
-pub(super) type Rows = Vec<Vec<Option<String>>>;
+pub(super) type AnswerRows = Vec<Vec<Option<String>>>;
 
 /// One statement's answer.
 #[derive(Debug, Default)]
-pub(super) struct Answer {
+pub(super) struct SnowflakeAnswer {
     /// Names of the columns.
     pub(super) columns: Vec<String>,
-    pub(super) rows: Rows,
+    pub(super) rows: AnswerRows,
     /// There are rows that are not texts. Nobody may need them.
     is_unreadable: bool,
     /// The whole of `data`, for what is no table (the answer to PUT).
     pub(super) data: Value,
 }
 
-impl Answer {
+impl SnowflakeAnswer {
     /// Reads `data` of an answer, without further chunks.
     pub(super) fn of(data: Value, doing: &'static str) -> Result<Self, SnowflakeError> {
         let unreadable = |problem: &str| SnowflakeError::Answer { doing, problem: problem.to_owned() };
@@ -38,7 +38,7 @@ impl Answer {
                 let bytes = STANDARD.decode(text).map_err(|_| unreadable("no base64"))?;
                 arrow_rows(&bytes, columns.len())
             }
-            _ => Some(Rows::new()),
+            _ => Some(AnswerRows::new()),
         };
         Ok(Self { columns, is_unreadable: rows.is_none(), rows: rows.unwrap_or_default(), data })
     }
@@ -67,7 +67,7 @@ impl Answer {
 }
 
 /// Rows as Snowflake spells them in JSON.
-pub(super) fn json_rows(rows: &[Value]) -> Rows {
+pub(super) fn json_rows(rows: &[Value]) -> AnswerRows {
     let cell = |cell: &Value| match cell {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
@@ -77,8 +77,8 @@ pub(super) fn json_rows(rows: &[Value]) -> Rows {
 }
 
 /// Rows of an Arrow stream all of whose columns are text.
-fn arrow_rows(stream: &[u8], columns: usize) -> Option<Rows> {
-    let mut rows = Rows::new();
+fn arrow_rows(stream: &[u8], columns: usize) -> Option<AnswerRows> {
+    let mut rows = AnswerRows::new();
     let mut at = 0;
     while let Some(length) = number(stream, at + 4).filter(|length| *length > 0) {
         let message = Message(stream.get(at + 8..at + 8 + length)?);
@@ -96,7 +96,7 @@ fn arrow_rows(stream: &[u8], columns: usize) -> Option<Rows> {
     Some(rows)
 }
 
-fn batch_rows(message: &Message<'_>, batch: usize, body: &[u8], columns: usize) -> Option<Rows> {
+fn batch_rows(message: &Message<'_>, batch: usize, body: &[u8], columns: usize) -> Option<AnswerRows> {
     // A compressed body would have a fourth field.
     if message.field(batch, 10).is_some() {
         return None;
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn texts_come_out_of_arrow_as_they_went_in() {
         let data = serde_json::json!({ "rowtype": [{"name": "X"}, {"name": "Y"}], "rowsetBase64": ARROW.trim() });
-        let answer = Answer::of(data, "testing").unwrap();
+        let answer = SnowflakeAnswer::of(data, "testing").unwrap();
         let text = |text: &str| Some(text.to_owned());
         assert_eq!(answer.rows, [vec![text("a"), None], vec![text("é"), text("")]]);
         assert_eq!(answer.cell(&answer.rows[1], "x"), Some("é"));

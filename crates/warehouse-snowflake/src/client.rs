@@ -9,24 +9,24 @@ use std::sync::Arc;
 
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
 use tidegate_warehouse::capabilities::Capabilities;
-use tidegate_warehouse::driver::{Driver, Load as Batched};
+use tidegate_warehouse::driver::{BatchLoad as Batched, Driver};
 use tidegate_warehouse::loader::{Loader, Piece, Snapshot, Stopped};
-use tidegate_warehouse::profiles::{Outcome, Profile};
+use tidegate_warehouse::profiles::{Profile, ViewOutcome};
 use tidegate_warehouse::rights::Right;
-use tidegate_warehouse::schema_cache::{Found, SchemaCache};
+use tidegate_warehouse::schema_cache::{FoundSchema, SchemaCache};
 use tidegate_warehouse::table::{Changes, Table};
 use tidegate_warehouse::waiting::Refusal;
 
 use super::capabilities::{CAPABILITIES, CAPABILITIES_STREAMING};
-use super::ddl::{self, Place};
+use super::ddl::{self, SnowflakePlace};
 use super::error::SnowflakeError;
 use super::http::Http;
-use super::jwt::Signer;
-use super::ledger::{self, Home};
-use super::plan::Columns;
+use super::jwt::JwtSigner;
+use super::ledger::{self, LedgerHome};
+use super::plan::PlanColumns;
 use super::rights;
-use super::session::Session;
-use super::settings::{Checked, Load};
+use super::session::SnowflakeSession;
+use super::settings::{CheckedSnowflake, LoadMode};
 use super::streaming::{self, Streams};
 use super::view;
 
@@ -36,9 +36,9 @@ pub struct SnowflakeWarehouse(Driver<SnowflakeLoader>);
 
 /// Where to log in, and how.
 pub(super) struct Account {
-    pub(super) checked: Arc<Checked>,
+    pub(super) checked: Arc<CheckedSnowflake>,
     pub(super) http: Http,
-    pub(super) signer: Option<Signer>,
+    pub(super) signer: Option<JwtSigner>,
 }
 
 /// One schema, for one sync.
@@ -46,17 +46,17 @@ pub struct SnowflakeLoader {
     pub(super) account: Account,
     pub(super) link: Option<Link>,
     /// The schema as it was found.
-    pub(super) found: Found,
-    columns: Columns,
+    pub(super) found: FoundSchema,
+    columns: PlanColumns,
 }
 
 /// What holds between two batches.
 pub(super) struct Link {
-    pub(super) session: Session,
+    pub(super) session: SnowflakeSession,
     /// The schema has been looked at.
     is_known: bool,
     /// Where the stage and the ledger are, once they are there.
-    pub(super) home: Option<Home>,
+    pub(super) home: Option<LedgerHome>,
     pub(super) streams: Option<Streams>,
     /// Tables that have been looked at closely since the batch began.
     described: BTreeSet<String>,
@@ -71,16 +71,16 @@ impl fmt::Debug for SnowflakeLoader {
 }
 
 impl SnowflakeWarehouse {
-    pub(super) fn new(checked: Checked, http: Http, signer: Option<Signer>) -> Self {
+    pub(super) fn new(checked: CheckedSnowflake, http: Http, signer: Option<JwtSigner>) -> Self {
         let account = Account { checked: Arc::new(checked), http, signer };
-        Self(Driver::new(SnowflakeLoader { account, link: None, found: Found::default(), columns: Columns }))
+        Self(Driver::new(SnowflakeLoader { account, link: None, found: FoundSchema::default(), columns: PlanColumns }))
     }
 
     /// What exists, looked up without changing anything.
     ///
     /// # Errors
     /// The warehouse cannot be read.
-    pub async fn find(&mut self) -> Result<Found, Failure> {
+    pub async fn find(&mut self) -> Result<FoundSchema, Failure> {
         let loader = self.0.loader_mut();
         let found = loader.once(async |session, checked| ddl::find(session, &checked.place).await).await;
         found.map_err(|error| loader.failure(error))
@@ -106,7 +106,7 @@ impl SnowflakeLoader {
     /// Logs in for one question.
     async fn once<T>(
         &mut self,
-        ask: impl AsyncFnOnce(&mut Session, &Checked) -> Result<T, SnowflakeError>,
+        ask: impl AsyncFnOnce(&mut SnowflakeSession, &CheckedSnowflake) -> Result<T, SnowflakeError>,
     ) -> Result<T, SnowflakeError> {
         self.connected().await?;
         let (checked, mut link) = (Arc::clone(&self.account.checked), self.link.take().ok_or(SnowflakeError::Fenced)?);
@@ -121,7 +121,7 @@ impl SnowflakeLoader {
         let link = match self.link.take() {
             Some(link) => link,
             None => Link {
-                session: Session::login(http, checked, signer.as_ref()).await?,
+                session: SnowflakeSession::login(http, checked, signer.as_ref()).await?,
                 is_known: false,
                 home: None,
                 streams: None,
@@ -133,13 +133,13 @@ impl SnowflakeLoader {
     }
 
     /// The session, and where the tables are.
-    pub(super) fn session(&mut self) -> Result<(&mut Session, &Checked), SnowflakeError> {
+    pub(super) fn session(&mut self) -> Result<(&mut SnowflakeSession, &CheckedSnowflake), SnowflakeError> {
         let link = self.link.as_mut().ok_or(SnowflakeError::Fenced)?;
         Ok((&mut link.session, &self.account.checked))
     }
 
     /// The session, and where the router's own things are.
-    pub(super) fn own(&mut self) -> Result<(&mut Session, &Place), SnowflakeError> {
+    pub(super) fn own(&mut self) -> Result<(&mut SnowflakeSession, &SnowflakePlace), SnowflakeError> {
         match &mut self.link {
             Some(Link { session, home: Some(home), .. }) => Ok((session, &home.place)),
             _ => Err(SnowflakeError::Fenced),
@@ -149,7 +149,7 @@ impl SnowflakeLoader {
     /// What the ledger says; of a batch that begins, the one that is written.
     async fn ledger(&mut self) -> Result<Option<u64>, SnowflakeError> {
         let Self { account, link: Some(link), .. } = self else { return Err(SnowflakeError::Fenced) };
-        let Checked { place, sync, settings, .. } = &*account.checked;
+        let CheckedSnowflake { place, sync, settings, .. } = &*account.checked;
         if let Some(streams) = &link.streams {
             return Ok(streams.durable_to());
         }
@@ -161,21 +161,21 @@ impl SnowflakeLoader {
             },
         };
         match settings.load {
-            Load::Staged => Ok(durable_to),
-            Load::Streaming => streaming::open(account, link, home, durable_to).await,
+            LoadMode::Staged => Ok(durable_to),
+            LoadMode::Streaming => streaming::open(account, link, home, durable_to).await,
         }
     }
 }
 
 impl Loader for SnowflakeLoader {
     type Error = SnowflakeError;
-    type Catalog = Found;
-    type Encoder = Columns;
+    type Catalog = FoundSchema;
+    type Encoder = PlanColumns;
 
     fn capabilities(&self) -> &'static Capabilities {
         match self.account.checked.settings.load {
-            Load::Staged => &CAPABILITIES,
-            Load::Streaming => &CAPABILITIES_STREAMING,
+            LoadMode::Staged => &CAPABILITIES,
+            LoadMode::Streaming => &CAPABILITIES_STREAMING,
         }
     }
 
@@ -187,7 +187,7 @@ impl Loader for SnowflakeLoader {
         error.failure(&self.account.checked.settings.account)
     }
 
-    fn tools(&mut self) -> (&mut Found, &mut Columns) {
+    fn tools(&mut self) -> (&mut FoundSchema, &mut PlanColumns) {
         (&mut self.found, &mut self.columns)
     }
 
@@ -243,7 +243,7 @@ impl Loader for SnowflakeLoader {
         ddl::apply((session, &checked.place), table, changes, notices).await
     }
 
-    async fn view(&mut self, profile: &Profile, table: &Table) -> Result<Outcome, SnowflakeError> {
+    async fn view(&mut self, profile: &Profile, table: &Table) -> Result<ViewOutcome, SnowflakeError> {
         let (session, checked) = self.session()?;
         view::keep(session, &checked.place, profile, table).await
     }
@@ -254,15 +254,15 @@ impl Loader for SnowflakeLoader {
         load: &mut Batched<'_, 'b, Self>,
     ) -> Result<(), Stopped<SnowflakeError>> {
         match self.account.checked.settings.load {
-            Load::Staged => self.write_staged(piece, load).await,
-            Load::Streaming => Ok(self.write_streaming(piece, load).await?),
+            LoadMode::Staged => self.write_staged(piece, load).await,
+            LoadMode::Streaming => Ok(self.write_streaming(piece, load).await?),
         }
     }
 
     async fn commit(&mut self, next: u64, notices: &mut Vec<String>) -> Result<(), SnowflakeError> {
         match self.account.checked.settings.load {
-            Load::Staged => self.commit_staged().await?,
-            Load::Streaming => self.commit_streaming(next).await?,
+            LoadMode::Staged => self.commit_staged().await?,
+            LoadMode::Streaming => self.commit_streaming(next).await?,
         }
         notices.extend(self.link.as_mut().and_then(|link| link.home.as_mut()?.left.take()));
         Ok(())

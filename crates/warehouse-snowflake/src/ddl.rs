@@ -21,22 +21,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse::ledger;
-use tidegate_warehouse::schema_cache::{Found, FoundTable};
+use tidegate_warehouse::schema_cache::{FoundSchema, FoundTable};
 use tidegate_warehouse::table::{Changes, Column, Table};
 use tidegate_warehouse::waiting::Refusal;
 
-use super::answer::Answer;
+use super::answer::SnowflakeAnswer;
 use super::encode;
 use super::error::SnowflakeError;
 use super::ledger::LEDGER;
-use super::session::Session;
+use super::session::SnowflakeSession;
 
 const NEW: &str = "$NEW";
 const OLD: &str = "$OLD";
 
 /// One sync's place in a database.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct SnowflakePlace {
     /// As Snowflake stores them.
     pub(super) database: String,
     pub(super) schema: String,
@@ -44,7 +44,7 @@ pub(super) struct Place {
     pub(super) tag: String,
 }
 
-impl Place {
+impl SnowflakePlace {
     pub(super) fn new(database: &str, schema: &str, sync: &str) -> Self {
         let digest = Sha256::digest(sync.as_bytes());
         let tag = digest.iter().take(4).map(|byte| format!("{byte:02X}")).collect();
@@ -105,7 +105,10 @@ pub(super) fn literal(text: &str) -> String {
 }
 
 /// Everything that has a name in the schema.
-pub(super) async fn find(session: &mut Session, place: &Place) -> Result<Found, SnowflakeError> {
+pub(super) async fn find(
+    session: &mut SnowflakeSession,
+    place: &SnowflakePlace,
+) -> Result<FoundSchema, SnowflakeError> {
     let views = format!("{}.INFORMATION_SCHEMA", exact(&place.database));
     let sql = format!(
         "SELECT T.TABLE_NAME::VARCHAR, T.TABLE_TYPE::VARCHAR, C.COLUMN_NAME::VARCHAR, C.DATA_TYPE::VARCHAR, \
@@ -117,7 +120,7 @@ pub(super) async fn find(session: &mut Session, place: &Place) -> Result<Found, 
     );
     let what = "reading the schema";
     let answer = session.run(what, &sql).await?.texts(what)?;
-    let mut found = Found::default();
+    let mut found = FoundSchema::default();
     for row in &answer.rows {
         let cell = |at: usize| row.get(at).and_then(Option::as_deref);
         let Some(name) = cell(0).and_then(lower) else { continue };
@@ -151,8 +154,8 @@ fn lower(stored: &str) -> Option<String> {
 
 /// One table as it is now: an exact look, which also mends what a crash has left. `None` when there is none.
 pub(super) async fn describe(
-    session: &mut Session,
-    place: &Place,
+    session: &mut SnowflakeSession,
+    place: &SnowflakePlace,
     name: &str,
 ) -> Result<Option<FoundTable>, SnowflakeError> {
     let what = "looking at a table";
@@ -172,13 +175,13 @@ pub(super) async fn describe(
 }
 
 /// Stored names of columns with their types.
-fn types_of(answer: &Answer) -> BTreeMap<String, String> {
+fn types_of(answer: &SnowflakeAnswer) -> BTreeMap<String, String> {
     let pair =
         |row: &Vec<Option<String>>| Some((answer.cell(row, "name")?.to_owned(), answer.cell(row, "type")?.to_owned()));
     answer.rows.iter().filter_map(pair).collect()
 }
 
-fn table_of(answer: &Answer) -> FoundTable {
+fn table_of(answer: &SnowflakeAnswer) -> FoundTable {
     let mut table = FoundTable { is_table: true, ..FoundTable::default() };
     for row in &answer.rows {
         if let (Some(name), Some(kind)) = (answer.cell(row, "name"), answer.cell(row, "type")) {
@@ -225,7 +228,7 @@ pub(super) fn is_as_known(table: &Table, found: Option<&FoundTable>) -> bool {
 /// Makes these changes of the table; says so of columns that widened. The first statement is the one that somebody may be in
 /// the way of, and leaves nothing behind then.
 pub(super) async fn apply(
-    (session, place): (&mut Session, &Place),
+    (session, place): (&mut SnowflakeSession, &SnowflakePlace),
     table: &Table,
     changes: &Changes,
     notices: &mut Vec<String>,
@@ -316,7 +319,7 @@ mod tests {
 
     #[test]
     fn names_are_stored_as_an_unquoted_one_means() {
-        let place = Place::new("analytics", "\"Mixed\"", "web to snowflake");
+        let place = SnowflakePlace::new("analytics", "\"Mixed\"", "web to snowflake");
         assert_eq!(place.sql("order_é_x"), "\"ANALYTICS\".\"Mixed\".\"ORDER_é_X\"");
         assert_eq!(lower("ORDER_é_X").as_deref(), Some("order_é_x"));
         assert_eq!(lower("Mixed"), None);

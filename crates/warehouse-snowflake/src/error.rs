@@ -6,7 +6,7 @@
 use tidegate_event::destination::Failure;
 use tidegate_net::trust::RefusedCertificate;
 use tidegate_warehouse::loader::LoadError;
-use tidegate_warehouse::schema_cache::Taken;
+use tidegate_warehouse::schema_cache::NameTaken;
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +49,8 @@ pub(super) fn doing(doing: &'static str) -> impl Fn(reqwest::Error) -> Snowflake
     move |source| SnowflakeError::Http { doing, source: source.without_url() }
 }
 
-impl From<Taken> for SnowflakeError {
-    fn from(Taken(name): Taken) -> Self {
+impl From<NameTaken> for SnowflakeError {
+    fn from(NameTaken(name): NameTaken) -> Self {
         Self::Taken { name }
     }
 }

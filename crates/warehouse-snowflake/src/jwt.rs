@@ -17,13 +17,13 @@ use super::error::SnowflakeError;
 const LIFE_SECONDS: i64 = 3_540;
 
 /// A private key and whom it stands for.
-pub(super) struct Signer {
+pub(super) struct JwtSigner {
     key: RsaKeyPair,
     /// `ACCOUNT.USER`.
     subject: String,
 }
 
-impl Signer {
+impl JwtSigner {
     /// Reads an unencrypted PKCS#8 PEM.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_token_names_the_account_the_user_and_the_key_and_is_signed() {
-        let signer = Signer::new("xy12345.eu-central-1", "loader", PEM).unwrap();
+        let signer = JwtSigner::new("xy12345.eu-central-1", "loader", PEM).unwrap();
         assert_eq!(signer.fingerprint(), format!("SHA256:{}", FINGERPRINT.trim()));
         let token = signer.token(1_700_000_000_000_000).unwrap();
         let parts: Vec<&str> = token.split('.').collect();
@@ -134,7 +134,7 @@ mod tests {
             ("c2VjcmV0", "BEGIN PRIVATE KEY"),
             ("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----", "no RSA key"),
         ] {
-            let error = Signer::new("a", "u", pem).err().unwrap().to_string();
+            let error = JwtSigner::new("a", "u", pem).err().unwrap().to_string();
             assert!(error.contains(hint) && !error.contains("c2VjcmV0"), "{error}");
         }
     }

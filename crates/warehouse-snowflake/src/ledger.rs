@@ -9,22 +9,22 @@
 //! A channel of Snowpipe Streaming belongs to the table's old name and is opened anew under the new one. It has committed nothing
 //! then, and the ledger's rows say where to go on.
 
-use super::ddl::{Place, exact, literal};
+use super::ddl::{SnowflakePlace, exact, literal};
 use super::error::SnowflakeError;
-use super::session::Session;
+use super::session::SnowflakeSession;
 
 pub(super) const LEDGER: &str = "_tidegate_ledger";
 
 /// Where the router's own things are.
-pub(super) struct Home {
-    pub(super) place: Place,
+pub(super) struct LedgerHome {
+    pub(super) place: SnowflakePlace,
     /// Why they are not where they should be.
     pub(super) left: Option<String>,
 }
 
 /// Where there is a ledger.
 #[derive(Debug, Default)]
-struct Places {
+struct SnowflakePlaces {
     /// The schema of the tables exists.
     schema: bool,
     /// And has a ledger.
@@ -36,10 +36,10 @@ struct Places {
 /// How far the sync has come, and where the ledger is that says so; makes nothing. Where the tables have gone with their
 /// schema, the ledger tells of nothing.
 pub(super) async fn durable_to(
-    session: &mut Session,
-    place: &Place,
+    session: &mut SnowflakeSession,
+    place: &SnowflakePlace,
     sync: &str,
-) -> Result<Option<(u64, Place)>, SnowflakeError> {
+) -> Result<Option<(u64, SnowflakePlace)>, SnowflakeError> {
     let (beside, within) = (read(session, &place.beside(), sync).await?, read(session, place, sync).await?);
     if beside.is_some() && within.is_none() && !locate(session, place).await?.schema {
         return Ok(None);
@@ -49,7 +49,11 @@ pub(super) async fn durable_to(
 }
 
 /// What the ledger in this place says; `None` where there is none.
-pub(super) async fn read(session: &mut Session, place: &Place, sync: &str) -> Result<Option<u64>, SnowflakeError> {
+pub(super) async fn read(
+    session: &mut SnowflakeSession,
+    place: &SnowflakePlace,
+    sync: &str,
+) -> Result<Option<u64>, SnowflakeError> {
     let sql = format!("SELECT MAX(\"LOG_OFFSET\")::VARCHAR FROM {} WHERE \"SYNC\" = {}", place.ledger(), literal(sync));
     let what = "reading the ledger";
     let answer = match session.run(what, &sql).await {
@@ -63,7 +67,7 @@ pub(super) async fn read(session: &mut Session, place: &Place, sync: &str) -> Re
     }
 }
 
-async fn locate(session: &mut Session, place: &Place) -> Result<Places, SnowflakeError> {
+async fn locate(session: &mut SnowflakeSession, place: &SnowflakePlace) -> Result<SnowflakePlaces, SnowflakeError> {
     let (what, views) = ("looking for the ledger", format!("{}.INFORMATION_SCHEMA", exact(&place.database)));
     let (within, beside) = (&place.schema, place.beside().schema);
     let sql = format!(
@@ -74,10 +78,10 @@ async fn locate(session: &mut Session, place: &Place) -> Result<Places, Snowflak
         literal(&beside)
     );
     let answer = match session.run(what, &sql).await {
-        Err(SnowflakeError::Refused { code: 2_003 | 2_043, .. }) => return Ok(Places::default()),
+        Err(SnowflakeError::Refused { code: 2_003 | 2_043, .. }) => return Ok(SnowflakePlaces::default()),
         other => other?.texts(what)?,
     };
-    let mut places = Places::default();
+    let mut places = SnowflakePlaces::default();
     for row in &answer.rows {
         let (schema, has) = (row.first().and_then(Option::as_deref), row.get(1).is_some_and(Option::is_some));
         if schema == Some(within) {
@@ -91,7 +95,11 @@ async fn locate(session: &mut Session, place: &Place) -> Result<Places, Snowflak
 
 /// Makes what every sync of the schema needs, and this sync's row of the ledger; moves the ledger beside the tables where that
 /// can be done.
-pub(super) async fn prepare(session: &mut Session, place: &Place, sync: &str) -> Result<Home, SnowflakeError> {
+pub(super) async fn prepare(
+    session: &mut SnowflakeSession,
+    place: &SnowflakePlace,
+    sync: &str,
+) -> Result<LedgerHome, SnowflakeError> {
     let what = "preparing the schema";
     let mut places = locate(session, place).await?;
     session.run(what, &format!("CREATE SCHEMA IF NOT EXISTS {}", place.schema_sql())).await?;
@@ -100,7 +108,7 @@ pub(super) async fn prepare(session: &mut Session, place: &Place, sync: &str) ->
         // The tables are gone, and what the ledger says of them with them.
         session.run("emptying the ledger of tables that are gone", &format!("DELETE FROM {}", beside.ledger())).await?;
     }
-    let mut home = Home { place: beside.clone(), left: None };
+    let mut home = LedgerHome { place: beside.clone(), left: None };
     if !places.beside
         && let Err(error) = found(session, place, &beside, places.within).await
     {
@@ -110,7 +118,7 @@ pub(super) async fn prepare(session: &mut Session, place: &Place, sync: &str) ->
         // Somebody else may have been faster.
         places = locate(session, place).await?;
         if !places.beside {
-            home = Home { place: place.clone(), left: Some(stays(place, &beside, &error)) };
+            home = LedgerHome { place: place.clone(), left: Some(stays(place, &beside, &error)) };
         }
     }
     let (ledger, name) = (home.place.ledger(), literal(sync));
@@ -138,7 +146,12 @@ pub(super) async fn prepare(session: &mut Session, place: &Place, sync: &str) ->
 }
 
 /// Makes the ledger and the stage beside the tables, or moves the ledger there.
-async fn found(session: &mut Session, place: &Place, beside: &Place, within: bool) -> Result<(), SnowflakeError> {
+async fn found(
+    session: &mut SnowflakeSession,
+    place: &SnowflakePlace,
+    beside: &SnowflakePlace,
+    within: bool,
+) -> Result<(), SnowflakeError> {
     let sql = format!("CREATE SCHEMA IF NOT EXISTS {}", beside.schema_sql());
     session.run("making the ledger's schema", &sql).await?;
     // First what can be made again: once the ledger has moved, all is there.
@@ -150,7 +163,7 @@ async fn found(session: &mut Session, place: &Place, beside: &Place, within: boo
     session.run("making the ledger", &ledger).await.map(drop)
 }
 
-fn create(place: &Place) -> String {
+fn create(place: &SnowflakePlace) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {} (\"SYNC\" VARCHAR NOT NULL, \"LOG_OFFSET\" NUMBER(38,0) NOT NULL, \
          \"UPDATED_AT\" TIMESTAMP_TZ(6) NOT NULL)",
@@ -158,11 +171,11 @@ fn create(place: &Place) -> String {
     )
 }
 
-fn stage(place: &Place) -> String {
+fn stage(place: &SnowflakePlace) -> String {
     format!("CREATE STAGE IF NOT EXISTS {} ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')", place.stage())
 }
 
-fn stays(place: &Place, beside: &Place, error: &SnowflakeError) -> String {
+fn stays(place: &SnowflakePlace, beside: &SnowflakePlace, error: &SnowflakeError) -> String {
     let (ledger, schema) = (LEDGER.to_ascii_uppercase(), beside.schema_sql());
     format!(
         "the table {ledger} is in schema {}, where whoever reads the tables sees it, because it cannot be in schema {} ({error}); \

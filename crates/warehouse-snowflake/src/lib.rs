@@ -64,4 +64,4 @@ mod view;
 
 pub use capabilities::{CAPABILITIES, CAPABILITIES_STREAMING};
 pub use client::SnowflakeWarehouse;
-pub use settings::{Auth, Checked, Load, Secret, Settings};
+pub use settings::{Auth, CheckedSnowflake, LoadMode, Secret, SnowflakeSettings};

@@ -7,26 +7,26 @@ use std::ops::Range;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tidegate_process::clock;
-use tidegate_warehouse::driver::Load;
+use tidegate_warehouse::driver::BatchLoad;
 use tidegate_warehouse::loader::{LoadError, Piece, Stopped};
-use tidegate_warehouse::schema_cache::Found;
+use tidegate_warehouse::schema_cache::FoundSchema;
 use tidegate_warehouse::table::Table;
 
 use super::client::{Link, SnowflakeLoader};
-use super::ddl::{Place, literal, quoted};
+use super::ddl::{SnowflakePlace, literal, quoted};
 use super::encode;
 use super::error::SnowflakeError;
 use super::plan;
 use super::stage;
 
 /// Rows packed into a file.
-struct File {
+struct StagedFile {
     bytes: Vec<u8>,
     rows: u64,
     by_table: BTreeMap<usize, u64>,
 }
 
-type Batched<'l, 'b> = Load<'l, 'b, SnowflakeLoader>;
+type Batched<'l, 'b> = BatchLoad<'l, 'b, SnowflakeLoader>;
 
 impl SnowflakeLoader {
     /// Brings a batch as far as its commit. A part of it is only tried, to see whether its rows are taken: it is rolled back,
@@ -74,7 +74,7 @@ impl SnowflakeLoader {
     }
 
     /// Brings a file into the empty table for it.
-    async fn stage(&mut self, file: File, load: &Batched<'_, '_>) -> Result<(), Stopped<SnowflakeError>> {
+    async fn stage(&mut self, file: StagedFile, load: &Batched<'_, '_>) -> Result<(), Stopped<SnowflakeError>> {
         let range = &load.batch().range;
         let http = self.account.http.clone();
         let (session, place) = self.own()?;
@@ -154,7 +154,11 @@ impl SnowflakeLoader {
 }
 
 /// The rows of these items as a file.
-async fn pack(found: &mut Found, load: &mut Batched<'_, '_>, items: &Range<usize>) -> Result<File, SnowflakeError> {
+async fn pack(
+    found: &mut FoundSchema,
+    load: &mut Batched<'_, '_>,
+    items: &Range<usize>,
+) -> Result<StagedFile, SnowflakeError> {
     let mut out = GzEncoder::new(Vec::new(), Compression::fast());
     let (mut rows, mut by_table) = (0_u64, BTreeMap::<usize, u64>::new());
     let unwritten = |error: std::io::Error| SnowflakeError::Upload { problem: error.to_string(), lasting: false };
@@ -167,11 +171,16 @@ async fn pack(found: &mut Found, load: &mut Batched<'_, '_>, items: &Range<usize
         Ok(())
     })
     .await?;
-    Ok(File { bytes: out.finish().map_err(unwritten)?, rows, by_table })
+    Ok(StagedFile { bytes: out.finish().map_err(unwritten)?, rows, by_table })
 }
 
 /// The statement that moves one table's rows: the first of each id, where the id is not there yet.
-fn insert((place, own): (&Place, &Place), table: &Table, number: usize, columns: impl Iterator<Item = u32>) -> String {
+fn insert(
+    (place, own): (&SnowflakePlace, &SnowflakePlace),
+    table: &Table,
+    number: usize,
+    columns: impl Iterator<Item = u32>,
+) -> String {
     let (mut names, mut values) = (Vec::new(), Vec::new());
     for column in columns {
         let column = &table.columns[column as usize];

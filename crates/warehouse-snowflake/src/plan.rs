@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use tidegate_warehouse::driver::Load;
+use tidegate_warehouse::driver::BatchLoad;
 use tidegate_warehouse::loader::{Chunk, Encoder};
 use tidegate_warehouse::row::{Cell, Group};
-use tidegate_warehouse::schema_cache::Found;
+use tidegate_warehouse::schema_cache::FoundSchema;
 use tidegate_warehouse::table::{Table, Tables};
 
 use super::client::SnowflakeLoader;
@@ -20,16 +20,16 @@ const CHUNK_EVENTS: usize = 256;
 
 /// The first reading.
 #[derive(Debug, Default)]
-pub struct Columns;
+pub struct PlanColumns;
 
 /// Which columns of which tables the batch fills.
 #[derive(Debug, Default)]
-pub struct Part {
+pub struct PlanPart {
     found: BTreeMap<usize, BTreeSet<u32>>,
     pub(super) tables: Vec<(usize, Vec<u32>)>,
 }
 
-impl Part {
+impl PlanPart {
     /// The columns of table number `table` that are filled.
     pub(super) fn columns(&self, table: usize) -> &[u32] {
         let found = self.tables.binary_search_by_key(&table, |(table, _)| *table);
@@ -37,38 +37,38 @@ impl Part {
     }
 }
 
-impl Encoder for Columns {
-    type Part<'b> = Part;
+impl Encoder for PlanColumns {
+    type Part<'b> = PlanPart;
 
     const CHUNK_EVENTS: usize = CHUNK_EVENTS;
     const WHOLE: bool = true;
 
     fn begin<'b>(&mut self) -> Self::Part<'b> {
-        Part::default()
+        PlanPart::default()
     }
 
-    fn add<'b>(&mut self, part: &mut Part, _tables: &Tables, chunk: Chunk<'b>) {
+    fn add<'b>(&mut self, part: &mut PlanPart, _tables: &Tables, chunk: Chunk<'b>) {
         for group in chunk.groups {
             part.found.entry(group.table).or_default().extend(&group.columns);
         }
     }
 
-    fn is_full(&self, _part: &Part) -> bool {
+    fn is_full(&self, _part: &PlanPart) -> bool {
         false
     }
 
-    fn end(&mut self, part: &mut Part) {
+    fn end(&mut self, part: &mut PlanPart) {
         let found = std::mem::take(&mut part.found);
         part.tables = found.into_iter().map(|(table, columns)| (table, columns.into_iter().collect())).collect();
     }
 
-    fn table<'p>(&self, part: &'p Part, at: usize) -> Option<(usize, &'p [u32])> {
+    fn table<'p>(&self, part: &'p PlanPart, at: usize) -> Option<(usize, &'p [u32])> {
         part.tables.get(at).map(|(table, columns)| (*table, &**columns))
     }
 }
 
 /// One row as it is written.
-pub(super) struct Row<'r, 'b> {
+pub(super) struct PlannedRow<'r, 'b> {
     pub(super) table: usize,
     pub(super) event: Option<usize>,
     /// Of the log.
@@ -77,7 +77,7 @@ pub(super) struct Row<'r, 'b> {
     pub(super) cells: &'r [Cell<'b>],
 }
 
-fn row<'r, 'b>(chunk: &'r Chunk<'b>, group: &'r Group<'b>, at: usize) -> Row<'r, 'b> {
+fn row<'r, 'b>(chunk: &'r Chunk<'b>, group: &'r Group<'b>, at: usize) -> PlannedRow<'r, 'b> {
     let event = group.rows[at].event.map(|event| event as usize);
     let (offset, id) = match event {
         Some(event) => {
@@ -86,15 +86,15 @@ fn row<'r, 'b>(chunk: &'r Chunk<'b>, group: &'r Group<'b>, at: usize) -> Row<'r,
         }
         None => chunk.records.get(at).map_or((0, ""), |record| (record.offset, &*record.message_id)),
     };
-    Row { table: group.table, event, offset, id, cells: group.row(at) }
+    PlannedRow { table: group.table, event, offset, id, cells: group.row(at) }
 }
 
 /// Reads these items for the second time: each row of them.
 pub(super) async fn rows<'b>(
-    load: &mut Load<'_, 'b, SnowflakeLoader>,
-    found: &mut Found,
+    load: &mut BatchLoad<'_, 'b, SnowflakeLoader>,
+    found: &mut FoundSchema,
     items: &Range<usize>,
-    mut each: impl FnMut(&Table, Row<'_, 'b>) -> Result<(), SnowflakeError> + Send,
+    mut each: impl FnMut(&Table, PlannedRow<'_, 'b>) -> Result<(), SnowflakeError> + Send,
 ) -> Result<(), SnowflakeError> {
     for start in items.clone().step_by(CHUNK_EVENTS) {
         let chunk = load.plan(found, start..items.end.min(start + CHUNK_EVENTS)).await?;

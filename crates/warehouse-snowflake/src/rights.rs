@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use tidegate_warehouse::rights::Right;
 
-use super::ddl::{Place, exact};
+use super::ddl::{SnowflakePlace, exact};
 use super::error::SnowflakeError;
-use super::session::Session;
+use super::session::SnowflakeSession;
 
 /// Roles that are looked into, the role's own first and then those that were granted to it.
 const ROLES_MAX: usize = 20;
 
 /// One privilege on one thing, as `SHOW GRANTS` spells them.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Grant {
+struct SnowflakeGrant {
     privilege: String,
     on: String,
     /// Without quotes.
@@ -22,8 +22,8 @@ struct Grant {
 
 /// What loading needs in this place; `None` where Snowflake does not tell.
 pub(super) async fn of(
-    session: &mut Session,
-    place: &Place,
+    session: &mut SnowflakeSession,
+    place: &SnowflakePlace,
     warehouse: Option<&str>,
 ) -> Result<Option<Vec<Right>>, SnowflakeError> {
     let what = "asking for permissions";
@@ -44,8 +44,11 @@ pub(super) async fn of(
         };
         for row in &answer.rows {
             let cell = |name: &str| answer.cell(row, name).unwrap_or_default().to_owned();
-            let grant =
-                Grant { privilege: cell("privilege"), on: cell("granted_on"), name: cell("name").replace('"', "") };
+            let grant = SnowflakeGrant {
+                privilege: cell("privilege"),
+                on: cell("granted_on"),
+                name: cell("name").replace('"', ""),
+            };
             if grant.on == "ROLE" && !roles.contains(&grant.name) {
                 roles.push(grant.name.clone());
             }
@@ -56,10 +59,15 @@ pub(super) async fn of(
     Ok((!grants.is_empty() || is_admin).then(|| judged(&grants, is_admin, place, (&role, warehouse))))
 }
 
-fn judged(grants: &BTreeSet<Grant>, is_admin: bool, place: &Place, who: (&str, Option<&str>)) -> Vec<Right> {
+fn judged(
+    grants: &BTreeSet<SnowflakeGrant>,
+    is_admin: bool,
+    place: &SnowflakePlace,
+    who: (&str, Option<&str>),
+) -> Vec<Right> {
     let (role, warehouse) = (exact(who.0), who.1.map(str::to_ascii_uppercase));
     let has = |privilege: &str, on: &str, name: &str| {
-        let fits = |grant: &Grant| {
+        let fits = |grant: &SnowflakeGrant| {
             grant.on == on && grant.name == name && [privilege, "OWNERSHIP", "ALL"].contains(&&*grant.privilege)
         };
         is_admin || grants.iter().any(fits)
@@ -109,13 +117,14 @@ mod tests {
     use tidegate_warehouse::rights::Can;
 
     fn missing(grants: &[(&str, &str, &str)]) -> Vec<String> {
-        let grant = |(privilege, on, name): &(&str, &str, &str)| Grant {
+        let grant = |(privilege, on, name): &(&str, &str, &str)| SnowflakeGrant {
             privilege: (*privilege).to_owned(),
             on: (*on).to_owned(),
             name: (*name).to_owned(),
         };
         let grants = grants.iter().map(grant).collect();
-        let rights = judged(&grants, false, &Place::new("analytics", "events", "s"), ("TIDEGATE", Some("loading")));
+        let rights =
+            judged(&grants, false, &SnowflakePlace::new("analytics", "events", "s"), ("TIDEGATE", Some("loading")));
         rights.into_iter().filter(|right| right.can == Can::No).map(|right| right.fix).collect()
     }
 

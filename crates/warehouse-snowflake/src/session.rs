@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tidegate_process::clock;
 
-use super::answer::{Answer, json_rows};
+use super::answer::{SnowflakeAnswer, json_rows};
 use super::error::SnowflakeError;
 use super::http::{self, Http};
-use super::jwt::Signer;
-use super::settings::{Auth, Checked};
+use super::jwt::JwtSigner;
+use super::settings::{Auth, CheckedSnowflake};
 
 /// Times that one request is sent.
 const SENDINGS: u32 = 3;
@@ -32,9 +32,9 @@ const IN_PROGRESS: [&str; 2] = ["333333", "333334"];
 const SESSION_EXPIRED: &str = "390112";
 
 /// Somebody logged in.
-pub(super) struct Session {
+pub(super) struct SnowflakeSession {
     http: Http,
-    checked: Arc<Checked>,
+    checked: Arc<CheckedSnowflake>,
     token: String,
     master: Option<String>,
     sequence: u64,
@@ -42,12 +42,12 @@ pub(super) struct Session {
     pub(super) in_transaction: bool,
 }
 
-impl Session {
+impl SnowflakeSession {
     /// Logs in.
     pub(super) async fn login(
         http: &Http,
-        checked: &Arc<Checked>,
-        signer: Option<&Signer>,
+        checked: &Arc<CheckedSnowflake>,
+        signer: Option<&JwtSigner>,
     ) -> Result<Self, SnowflakeError> {
         let what = "logging in";
         let settings = &checked.settings;
@@ -106,7 +106,7 @@ impl Session {
     }
 
     /// Runs one statement to its end.
-    pub(super) async fn run(&mut self, doing: &'static str, sql: &str) -> Result<Answer, SnowflakeError> {
+    pub(super) async fn run(&mut self, doing: &'static str, sql: &str) -> Result<SnowflakeAnswer, SnowflakeError> {
         self.sequence += 1;
         let body = json!({
             "sqlText": sql,
@@ -133,7 +133,7 @@ impl Session {
             answer = self.result(doing, &answer).await?;
         }
         let mut answer = accepted(answer, doing)?;
-        let mut answer = Answer::of(answer["data"].take(), doing)?;
+        let mut answer = SnowflakeAnswer::of(answer["data"].take(), doing)?;
         self.chunks(doing, &mut answer).await?;
         Ok(answer)
     }
@@ -181,7 +181,7 @@ impl Session {
     }
 
     /// Reads what did not fit into the answer itself.
-    async fn chunks(&self, doing: &'static str, answer: &mut Answer) -> Result<(), SnowflakeError> {
+    async fn chunks(&self, doing: &'static str, answer: &mut SnowflakeAnswer) -> Result<(), SnowflakeError> {
         let chunks = answer.data["chunks"].as_array().cloned().unwrap_or_default();
         if chunks.len() > CHUNKS_MAX {
             return Err(SnowflakeError::Answer { doing, problem: format!("it has {} parts", chunks.len()) });
@@ -237,7 +237,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for SnowflakeSession {
     fn drop(&mut self) {
         if !self.in_transaction {
             return;

@@ -8,17 +8,17 @@ use std::time::Duration;
 use tidegate_document::file;
 use tidegate_event::destination::Failure;
 use tidegate_net::WebSettings;
-use tidegate_warehouse::Part;
+use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::ledger;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse::waiting::Waiting;
 
 use super::client::SnowflakeWarehouse;
-use super::ddl::Place;
+use super::ddl::SnowflakePlace;
 use super::error::SnowflakeError;
 use super::http::Http;
-use super::jwt::Signer;
+use super::jwt::JwtSigner;
 
 /// Text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub enum Auth {
 
 /// How rows get there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Load {
+pub enum LoadMode {
     /// Files in a stage, then one transaction. Needs a running warehouse.
     #[default]
     Staged,
@@ -67,7 +67,7 @@ pub enum Load {
 
 /// What an operator may say of a Snowflake warehouse.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct SnowflakeSettings {
     /// The account identifier: `myorg-account`, or a locator with its region.
     pub account: String,
     pub user: String,
@@ -81,13 +81,13 @@ pub struct Settings {
     pub endpoint: Option<String>,
     pub web: WebSettings,
     pub auth: Auth,
-    pub load: Load,
+    pub load: LoadMode,
     pub limits: Limits,
     /// How long one statement may run.
     pub statement_time_max: Duration,
 }
 
-impl Settings {
+impl SnowflakeSettings {
     /// Settings with the usual rest.
     #[must_use]
     pub fn new(account: &str, user: &str, database: &str, auth: Auth) -> Self {
@@ -101,7 +101,7 @@ impl Settings {
             endpoint: None,
             web: WebSettings::default(),
             auth,
-            load: Load::default(),
+            load: LoadMode::default(),
             limits: Limits::default(),
             statement_time_max: Duration::from_secs(600),
         }
@@ -109,15 +109,15 @@ impl Settings {
 
     /// The schema of a part with its database, as SQL spells them.
     #[must_use]
-    pub fn schema_sql(&self, part: &Part) -> String {
-        Place::new(&self.database, part.schema.as_deref().unwrap_or(&self.schema), &part.sync).schema_sql()
+    pub fn schema_sql(&self, part: &SyncPart) -> String {
+        SnowflakePlace::new(&self.database, part.schema.as_deref().unwrap_or(&self.schema), &part.sync).schema_sql()
     }
 
     /// The first door: whether these settings can be used at all.
     ///
     /// # Errors
     /// They cannot.
-    pub fn check(self, part: &Part) -> Result<Checked, Failure> {
+    pub fn check(self, part: &SyncPart) -> Result<CheckedSnowflake, Failure> {
         let problem = if self.account.is_empty() || !self.account.bytes().all(is_of_host) {
             Some("account is not spelled like myorg-account or xy12345.eu-central-1")
         } else if self.user.is_empty() || self.database.is_empty() || self.schema.is_empty() {
@@ -132,7 +132,7 @@ impl Settings {
             Some("columns_max is not between 32 and 2,000")
         } else if !(1..=10_000).contains(&self.limits.tables_max) {
             Some("tables_max is not between 1 and 10,000")
-        } else if self.load == Load::Streaming && matches!(self.auth, Auth::Password(_)) {
+        } else if self.load == LoadMode::Streaming && matches!(self.auth, Auth::Password(_)) {
             Some("streaming takes a key pair or a token, not a password")
         } else {
             None
@@ -150,8 +150,8 @@ impl Settings {
             return Err(SnowflakeError::Settings { problem }.failure(&self.account));
         }
         let schema = part.schema.as_deref().unwrap_or(&self.schema);
-        Ok(Checked {
-            place: Place::new(&self.database, schema, &part.sync),
+        Ok(CheckedSnowflake {
+            place: SnowflakePlace::new(&self.database, schema, &part.sync),
             sync: part.sync.clone(),
             declared: Arc::clone(&part.declared),
             waiting: Waiting::default(),
@@ -179,17 +179,17 @@ fn base_of(endpoint: &str) -> Result<String, String> {
 
 /// Settings that can be used.
 #[derive(Debug)]
-pub struct Checked {
-    pub(super) settings: Settings,
+pub struct CheckedSnowflake {
+    pub(super) settings: SnowflakeSettings,
     pub(super) sync: String,
-    pub(super) place: Place,
+    pub(super) place: SnowflakePlace,
     pub(super) declared: Arc<Declared>,
     pub(super) waiting: Waiting,
     /// Scheme, host and port of the account.
     pub(super) base: String,
 }
 
-impl Checked {
+impl CheckedSnowflake {
     /// The second door: reads the key; connects to nothing yet.
     ///
     /// # Errors
@@ -207,7 +207,8 @@ impl Checked {
                 Auth::Key(pem) => Some(pem.expose().to_owned()),
                 Auth::OAuth(_) | Auth::Token(_) | Auth::Password(_) => None,
             };
-            let signer = pem.map(|pem| Signer::new(&self.settings.account, &self.settings.user, &pem)).transpose()?;
+            let signer =
+                pem.map(|pem| JwtSigner::new(&self.settings.account, &self.settings.user, &pem)).transpose()?;
             let http = Http::new(&self.base, &self.settings.web)?;
             Ok(SnowflakeWarehouse::new(self, http, signer))
         };

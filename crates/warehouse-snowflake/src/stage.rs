@@ -14,14 +14,14 @@ use serde_json::Value;
 
 use super::error::SnowflakeError;
 use super::http::{self, Http};
-use super::session::Session;
+use super::session::SnowflakeSession;
 
 const UPLOAD_TIME_MAX: Duration = Duration::from_secs(300);
 const SENDINGS: u32 = 3;
 
 /// Where one file goes.
 #[derive(Debug, PartialEq, Eq)]
-enum Target {
+enum StageTarget {
     /// An address that is signed or guarded by a token, and the headers it wants.
     Web { url: String, headers: Vec<(&'static str, String)> },
     S3 {
@@ -37,7 +37,7 @@ enum Target {
 
 /// Puts a file of this name into a folder of the stage, over one that may be there.
 pub(super) async fn put(
-    session: &mut Session,
+    session: &mut SnowflakeSession,
     http: &Http,
     stage: &str,
     folder: &str,
@@ -57,8 +57,8 @@ pub(super) async fn put(
     let mut sending = 0;
     loop {
         let sent = match &target {
-            Target::Web { url, headers } => put_web(http, url, headers, file.clone()).await,
-            Target::S3 { .. } => put_s3(http, &target, file.clone()).await,
+            StageTarget::Web { url, headers } => put_web(http, url, headers, file.clone()).await,
+            StageTarget::S3 { .. } => put_s3(http, &target, file.clone()).await,
         };
         sending += 1;
         match sent {
@@ -71,7 +71,7 @@ pub(super) async fn put(
 }
 
 /// Reads the answer to PUT.
-fn target(info: &Value, name: &str) -> Result<Target, SnowflakeError> {
+fn target(info: &Value, name: &str) -> Result<StageTarget, SnowflakeError> {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let wrong = |problem: String| SnowflakeError::Upload { problem, lasting: true };
     let location = text(&info["location"]).unwrap_or_default();
@@ -85,12 +85,12 @@ fn target(info: &Value, name: &str) -> Result<Target, SnowflakeError> {
     match kind.to_ascii_uppercase().as_str() {
         "GCS" => {
             if let Some(url) = text(&info["presignedUrl"]) {
-                return Ok(Target::Web { url, headers: Vec::new() });
+                return Ok(StageTarget::Web { url, headers: Vec::new() });
             }
             let token = credential("GCS_ACCESS_TOKEN")?;
             let base = endpoint.unwrap_or_else(|| "https://storage.googleapis.com".to_owned());
             let headers = vec![("Authorization", format!("Bearer {token}"))];
-            Ok(Target::Web { url: format!("{base}/{container}/{}", escaped(&key)), headers })
+            Ok(StageTarget::Web { url: format!("{base}/{container}/{}", escaped(&key)), headers })
         }
         "AZURE" => {
             let token = credential("AZURE_SAS_TOKEN")?;
@@ -101,9 +101,9 @@ fn target(info: &Value, name: &str) -> Result<Target, SnowflakeError> {
                 None => format!("https://{account}.blob.core.windows.net"),
             };
             let url = format!("{base}/{container}/{}?{}", escaped(&key), token.trim_start_matches('?'));
-            Ok(Target::Web { url, headers: vec![("x-ms-blob-type", "BlockBlob".to_owned())] })
+            Ok(StageTarget::Web { url, headers: vec![("x-ms-blob-type", "BlockBlob".to_owned())] })
         }
-        "S3" => Ok(Target::S3 {
+        "S3" => Ok(StageTarget::S3 {
             bucket: container.to_owned(),
             key,
             region: text(&info["region"]).ok_or_else(|| wrong("the stage gives no region".to_owned()))?,
@@ -150,8 +150,8 @@ impl HttpConnector for SharedConnector {
     }
 }
 
-async fn put_s3(http: &Http, target: &Target, file: bytes::Bytes) -> Result<(), SnowflakeError> {
-    let Target::S3 { bucket, key, region, endpoint, id, secret, token } = target else { return Ok(()) };
+async fn put_s3(http: &Http, target: &StageTarget, file: bytes::Bytes) -> Result<(), SnowflakeError> {
+    let StageTarget::S3 { bucket, key, region, endpoint, id, secret, token } = target else { return Ok(()) };
     let failed = |error: object_store::Error| SnowflakeError::Upload { problem: error.to_string(), lasting: false };
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
@@ -184,15 +184,15 @@ mod tests {
         let creds = json!({ "AWS_KEY_ID": "i", "AWS_SECRET_KEY": "s", "AWS_TOKEN": "t" });
         let s3 = json!({ "locationType": "S3", "location": "bucket/stages/x/", "region": "eu-west-1", "endPoint": null,
             "creds": creds });
-        let Target::S3 { bucket, key, endpoint, .. } = target(&s3, "a.gz").unwrap() else { panic!() };
+        let StageTarget::S3 { bucket, key, endpoint, .. } = target(&s3, "a.gz").unwrap() else { panic!() };
         assert_eq!((&*bucket, &*key, endpoint), ("bucket", "stages/x/a.gz", None));
         let azure = json!({ "locationType": "AZURE", "location": "stages/a b", "storageAccount": "acct",
             "endPoint": "blob.core.windows.net", "creds": { "AZURE_SAS_TOKEN": "?sv=1&sig=x" } });
-        let Target::Web { url, headers } = target(&azure, "a.gz").unwrap() else { panic!() };
+        let StageTarget::Web { url, headers } = target(&azure, "a.gz").unwrap() else { panic!() };
         assert_eq!(url, "https://acct.blob.core.windows.net/stages/a%20b/a.gz?sv=1&sig=x");
         assert_eq!(headers, [("x-ms-blob-type", "BlockBlob".to_owned())]);
         let gcs = json!({ "locationType": "GCS", "location": "bucket/p/", "creds": { "GCS_ACCESS_TOKEN": "t" } });
-        let Target::Web { url, .. } = target(&gcs, "a.gz").unwrap() else { panic!() };
+        let StageTarget::Web { url, .. } = target(&gcs, "a.gz").unwrap() else { panic!() };
         assert_eq!(url, "https://storage.googleapis.com/bucket/p/a.gz");
         assert!(target(&json!({ "locationType": "LOCAL_FS" }), "a.gz").is_err());
     }

@@ -23,18 +23,18 @@ use std::ops::Range;
 use std::time::Duration;
 
 use tidegate_process::clock;
-use tidegate_warehouse::driver::Load;
+use tidegate_warehouse::driver::BatchLoad;
 use tidegate_warehouse::loader::Piece as Gathered;
-use tidegate_warehouse::schema_cache::Found;
+use tidegate_warehouse::schema_cache::FoundSchema;
 use tidegate_warehouse::table::Table;
 
 use super::client::{Account, Link, SnowflakeLoader};
-use super::ddl::{Place, literal, quoted};
+use super::ddl::{SnowflakePlace, literal, quoted};
 use super::error::SnowflakeError;
 use super::ledger::LEDGER;
 use super::plan;
-use super::session::Session;
-use super::settings::Checked;
+use super::session::SnowflakeSession;
+use super::settings::CheckedSnowflake;
 use ingest::{Channel, Ingest};
 
 mod ingest;
@@ -50,7 +50,7 @@ const IDS_MAX: usize = 1_000;
 pub(super) struct Streams {
     ingest: Ingest,
     /// Where the ledger is.
-    home: Place,
+    home: SnowflakePlace,
     /// By the table's lower-case name.
     channels: HashMap<String, Channel>,
     /// How far the sync has come.
@@ -58,7 +58,7 @@ pub(super) struct Streams {
 }
 
 /// Rows that are appended together.
-struct Piece {
+struct StreamPiece {
     bytes: Vec<u8>,
     /// The offset behind the last of them.
     token: u64,
@@ -73,8 +73,8 @@ struct Suspect {
 
 /// One table's share of a batch.
 #[derive(Default)]
-struct Share {
-    pieces: Vec<Piece>,
+struct TableShare {
+    pieces: Vec<StreamPiece>,
     sent: Vec<(Option<usize>, String)>,
     /// In the table already, though the ledger does not say so.
     skipped: Vec<(Option<usize>, String)>,
@@ -91,7 +91,7 @@ impl Streams {
 pub(super) async fn open(
     account: &Account,
     link: &mut Link,
-    home: Place,
+    home: SnowflakePlace,
     found: Option<u64>,
 ) -> Result<Option<u64>, SnowflakeError> {
     let mut ingest = Ingest::connect(account).await?;
@@ -106,7 +106,7 @@ impl SnowflakeLoader {
     pub(super) async fn write_streaming<'b>(
         &mut self,
         piece: Gathered<'b, Self>,
-        load: &mut Load<'_, 'b, Self>,
+        load: &mut BatchLoad<'_, 'b, Self>,
     ) -> Result<(), SnowflakeError> {
         let Self { account, link: Some(Link { session, streams, .. }), found, .. } = self else {
             return Err(SnowflakeError::Fenced);
@@ -164,14 +164,14 @@ impl SnowflakeLoader {
 
 /// The rows of the batch by table, in pieces. An event with a row that no request can carry is refused as a whole.
 async fn shares(
-    load: &mut Load<'_, '_, SnowflakeLoader>,
-    found: &mut Found,
+    load: &mut BatchLoad<'_, '_, SnowflakeLoader>,
+    found: &mut FoundSchema,
     streams: &Streams,
     items: &Range<usize>,
-) -> Result<BTreeMap<usize, Share>, SnowflakeError> {
+) -> Result<BTreeMap<usize, TableShare>, SnowflakeError> {
     let mut without = BTreeSet::new();
     loop {
-        let mut shares: BTreeMap<usize, Share> = BTreeMap::new();
+        let mut shares: BTreeMap<usize, TableShare> = BTreeMap::new();
         let mut too_long = Vec::new();
         plan::rows(load, found, items, |table, row| {
             if row.event.is_some_and(|event| without.contains(&event)) {
@@ -211,17 +211,22 @@ async fn shares(
 }
 
 /// Puts a row into the last piece or begins another. Rows of one offset stay together, for a token cannot part them.
-fn push(pieces: &mut Vec<Piece>, line: Vec<u8>, token: u64) {
+fn push(pieces: &mut Vec<StreamPiece>, line: Vec<u8>, token: u64) {
     match pieces.last_mut() {
         Some(piece) if piece.token == token || piece.bytes.len() + line.len() <= REQUEST_BYTES_MAX => {
             piece.bytes.extend(line);
             piece.token = token;
         }
-        _ => pieces.push(Piece { bytes: line, token }),
+        _ => pieces.push(StreamPiece { bytes: line, token }),
     }
 }
 
-async fn append(streams: &mut Streams, place: &Place, table: &str, pieces: &[Piece]) -> Result<(), SnowflakeError> {
+async fn append(
+    streams: &mut Streams,
+    place: &SnowflakePlace,
+    table: &str,
+    pieces: &[StreamPiece],
+) -> Result<(), SnowflakeError> {
     let Some(channel) = streams.channels.get_mut(table) else { return Err(SnowflakeError::Fenced) };
     for piece in pieces {
         streams.ingest.append(place, table, channel, &piece.bytes, piece.token).await?;
@@ -232,9 +237,9 @@ async fn append(streams: &mut Streams, place: &Place, table: &str, pieces: &[Pie
 /// Waits until the channel has committed the last piece. What Snowflake says of rows that it left out meanwhile.
 async fn committed(
     streams: &mut Streams,
-    (checked, place): (&Checked, &Place),
+    (checked, place): (&CheckedSnowflake, &SnowflakePlace),
     table: &str,
-    last: Option<&Piece>,
+    last: Option<&StreamPiece>,
 ) -> Result<Option<String>, SnowflakeError> {
     let (Some(channel), Some(last)) = (streams.channels.get_mut(table), last) else { return Ok(None) };
     let most = checked.settings.statement_time_max.min(COMMIT_TIME_MAX);
@@ -247,8 +252,8 @@ async fn committed(
 
 /// Of these rows, the events whose row is not in the table, each with the reason.
 async fn missing(
-    session: &mut Session,
-    checked: &Checked,
+    session: &mut SnowflakeSession,
+    checked: &CheckedSnowflake,
     table: &Table,
     suspects: Vec<Suspect>,
 ) -> Result<Vec<(usize, String)>, SnowflakeError> {
@@ -272,7 +277,7 @@ async fn missing(
 }
 
 /// Moves the ledger.
-async fn advance(streams: &mut Streams, checked: &Checked, next: u64) -> Result<(), SnowflakeError> {
+async fn advance(streams: &mut Streams, checked: &CheckedSnowflake, next: u64) -> Result<(), SnowflakeError> {
     if streams.durable_to.is_some_and(|durable_to| durable_to >= next) {
         return Ok(());
     }
@@ -281,7 +286,7 @@ async fn advance(streams: &mut Streams, checked: &Checked, next: u64) -> Result<
         "LOG_OFFSET": next.to_string(),
         "UPDATED_AT": jiff::Timestamp::from_microsecond(clock::now_us()).unwrap_or_default().to_string(),
     });
-    let pieces = [Piece { bytes: format!("{row}\n").into_bytes(), token: next }];
+    let pieces = [StreamPiece { bytes: format!("{row}\n").into_bytes(), token: next }];
     let home = streams.home.clone();
     append(streams, &home, LEDGER, &pieces).await?;
     match committed(streams, (checked, &home), LEDGER, pieces.last()).await? {

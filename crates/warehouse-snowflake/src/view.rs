@@ -1,20 +1,20 @@
 //! The views of the latest traits.
 
-use tidegate_warehouse::profiles::{Outcome, Profile};
+use tidegate_warehouse::profiles::{Profile, ViewOutcome};
 use tidegate_warehouse::table::Table;
 
-use super::ddl::{Place, exact, literal, quoted};
+use super::ddl::{SnowflakePlace, exact, literal, quoted};
 use super::error::SnowflakeError;
-use super::session::Session;
+use super::session::SnowflakeSession;
 
 /// Makes the view of this table what it shall be. Of two who do so at once the later one wins, and the other finds that when
 /// it looks at the tables again.
 pub(super) async fn keep(
-    session: &mut Session,
-    place: &Place,
+    session: &mut SnowflakeSession,
+    place: &SnowflakePlace,
     profile: &Profile,
     table: &Table,
-) -> Result<Outcome, SnowflakeError> {
+) -> Result<ViewOutcome, SnowflakeError> {
     let doing = "looking for a view";
     let name = profile.beside(table);
     let query = query(place, profile, table);
@@ -40,14 +40,14 @@ pub(super) async fn keep(
     let make =
         format!("CREATE OR REPLACE VIEW {} COPY GRANTS COMMENT = {} AS {query}", place.sql(&name), literal(&mark));
     match session.run("making a view", &make).await {
-        Ok(_) => Ok(Outcome::Made),
+        Ok(_) => Ok(ViewOutcome::Made),
         Err(error) if error.is_of_a_view() => Ok(profile.refused(&name, &error.to_string())),
         Err(error) => Err(error),
     }
 }
 
 /// `MAX_BY` passes over rows whose second argument is null.
-fn query(place: &Place, profile: &Profile, table: &Table) -> String {
+fn query(place: &SnowflakePlace, profile: &Profile, table: &Table) -> String {
     let key = quoted(profile.key);
     let time = |name: &str| format!("TO_VARCHAR(CONVERT_TIMEZONE('UTC', {name}), 'YYYY-MM-DD HH24:MI:SS.FF6')");
     let order =

@@ -11,11 +11,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
-use tidegate_warehouse::Part;
+use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::driver::Driver;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
-use tidegate_warehouse::schema_cache::Found;
+use tidegate_warehouse::schema_cache::FoundSchema;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse::waiting::Waiting;
 use tokio::sync::{mpsc, oneshot};
@@ -25,7 +25,7 @@ use super::load::{self, SqliteLoader};
 
 /// What an operator may say of a SQLite warehouse.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct SqliteSettings {
     pub path: PathBuf,
     pub limits: Limits,
     /// How long to wait for another writer.
@@ -34,7 +34,7 @@ pub struct Settings {
     pub log_bytes_max: u64,
 }
 
-impl Settings {
+impl SqliteSettings {
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Settings {
 
     /// The first door: whether these settings can be used at all. The schema is put before every table name as
     /// `schema__`.
-    pub fn check(self, part: &Part) -> Result<Checked, Failure> {
+    pub fn check(self, part: &SyncPart) -> Result<CheckedSqlite, Failure> {
         // SQLite compiles for at most 2,000 columns; one is kept for the overflow.
         let problem = if self.path.as_os_str().is_empty() || self.path == Path::new(":memory:") {
             Some("the path names no file")
@@ -68,7 +68,7 @@ impl Settings {
         let prefix = part.schema.as_ref().map(|schema| format!("{schema}__")).unwrap_or_default();
         let mut log_path = self.path.clone().into_os_string();
         log_path.push("-wal");
-        Ok(Checked {
+        Ok(CheckedSqlite {
             path: self.path,
             log_path: log_path.into(),
             sync: part.sync.clone(),
@@ -93,7 +93,7 @@ fn is_schema(schema: &str) -> bool {
 
 /// Settings that can be used.
 #[derive(Debug)]
-pub struct Checked {
+pub struct CheckedSqlite {
     pub(super) path: PathBuf,
     pub(super) log_path: PathBuf,
     pub(super) sync: String,
@@ -105,7 +105,7 @@ pub struct Checked {
     pub(super) log_bytes_max: u64,
 }
 
-impl Checked {
+impl CheckedSqlite {
     /// The second door: opens the file, makes the ledger, reads what exists. A file that somebody else holds is opened
     /// at the next call.
     pub fn open(self) -> Result<Client, Failure> {
@@ -122,9 +122,9 @@ impl Checked {
     }
 
     /// What exists, looked up without changing the file; nothing where there is no file.
-    pub fn find(self) -> Result<Found, Failure> {
+    pub fn find(self) -> Result<FoundSchema, Failure> {
         if !self.path.exists() {
-            return Ok(Found::default());
+            return Ok(FoundSchema::default());
         }
         load::find(&self).map_err(|error| error.failure(&self.path))
     }
@@ -139,7 +139,7 @@ impl Checked {
 
 /// The open file. Its calls block, and wait for the disk.
 pub struct Client {
-    settings: Arc<Checked>,
+    settings: Arc<CheckedSqlite>,
     driver: Driver<SqliteLoader>,
 }
 
@@ -185,18 +185,18 @@ fn now<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-enum Order {
+enum SqliteOrder {
     DurableTo(oneshot::Sender<Result<Option<u64>, Failure>>),
     Deliver(Arc<Batch>, oneshot::Sender<Result<Delivery, Failure>>),
 }
 
 /// The thread: takes orders until nobody can give any. An answer that nobody waits for is no loss, for the ledger
 /// remembers.
-fn serve(mut client: Client, mut inbox: mpsc::Receiver<Order>) {
+fn serve(mut client: Client, mut inbox: mpsc::Receiver<SqliteOrder>) {
     while let Some(order) = inbox.blocking_recv() {
         match order {
-            Order::DurableTo(reply) => drop(reply.send(client.durable_to())),
-            Order::Deliver(batch, reply) => drop(reply.send(client.deliver(&batch))),
+            SqliteOrder::DurableTo(reply) => drop(reply.send(client.durable_to())),
+            SqliteOrder::Deliver(batch, reply) => drop(reply.send(client.deliver(&batch))),
         }
     }
 }
@@ -204,13 +204,16 @@ fn serve(mut client: Client, mut inbox: mpsc::Receiver<Order>) {
 /// A SQLite file as a destination. Dropping it waits for the batch in hand and closes the file.
 #[derive(Debug)]
 pub struct SqliteWarehouse {
-    settings: Arc<Checked>,
-    orders: Option<mpsc::Sender<Order>>,
+    settings: Arc<CheckedSqlite>,
+    orders: Option<mpsc::Sender<SqliteOrder>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl SqliteWarehouse {
-    async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<Result<T, Failure>>) -> Order) -> Result<T, Failure> {
+    async fn ask<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<T, Failure>>) -> SqliteOrder,
+    ) -> Result<T, Failure> {
         let gone = || SqliteError::Gone.failure(&self.settings.path);
         let (reply, answer) = oneshot::channel();
         let orders = self.orders.as_ref().ok_or_else(gone)?;
@@ -221,11 +224,11 @@ impl SqliteWarehouse {
 
 impl Destination for SqliteWarehouse {
     fn durable_to(&mut self) -> Reply<'_, Option<u64>> {
-        Box::pin(self.ask(Order::DurableTo))
+        Box::pin(self.ask(SqliteOrder::DurableTo))
     }
 
     fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery> {
-        Box::pin(self.ask(|reply| Order::Deliver(batch, reply)))
+        Box::pin(self.ask(|reply| SqliteOrder::Deliver(batch, reply)))
     }
 }
 

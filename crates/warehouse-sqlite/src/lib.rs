@@ -29,4 +29,4 @@ mod capabilities;
 mod view;
 
 pub use capabilities::CAPABILITIES;
-pub use client::{Checked, Client, Settings, SqliteWarehouse};
+pub use client::{CheckedSqlite, Client, SqliteSettings, SqliteWarehouse};

@@ -9,16 +9,16 @@ use rusqlite::{CachedStatement, Connection, OpenFlags};
 use tidegate_event::destination::{Batch, Failure};
 use tidegate_sqlite::sqlite_check::{self, Depth};
 use tidegate_warehouse::capabilities::Capabilities;
-use tidegate_warehouse::driver::Load;
+use tidegate_warehouse::driver::BatchLoad;
 use tidegate_warehouse::loader::{AsPlanned, LoadError, Loader, Piece, Snapshot, Stopped};
-use tidegate_warehouse::profiles::{Outcome, Profile};
+use tidegate_warehouse::profiles::{Profile, ViewOutcome};
 use tidegate_warehouse::row::Group;
-use tidegate_warehouse::schema_cache::{Found, FoundTable, Look, Object, SchemaCache};
+use tidegate_warehouse::schema_cache::{FoundSchema, FoundTable, Look, Object, SchemaCache};
 use tidegate_warehouse::table::{Changes, Column, Family, Table, Tables};
 use tidegate_warehouse::waiting::Refusal;
 
 use super::capabilities::CAPABILITIES;
-use super::client::Checked;
+use super::client::CheckedSqlite;
 use super::ddl;
 use super::encode::encode;
 use super::error::{SqliteError, doing};
@@ -34,8 +34,8 @@ const CHUNK_EVENTS: usize = 64;
 
 /// One file, for one sync.
 pub(super) struct SqliteLoader {
-    pub(super) settings: Arc<Checked>,
-    file: File,
+    pub(super) settings: Arc<CheckedSqlite>,
+    file: SqliteFile,
     encoder: AsPlanned<CHUNK_EVENTS>,
     inserts: Inserts,
     /// As of what is known of the tables; none when nothing is.
@@ -47,10 +47,10 @@ pub(super) struct SqliteLoader {
 }
 
 impl SqliteLoader {
-    pub(super) fn new(settings: Arc<Checked>) -> Self {
+    pub(super) fn new(settings: Arc<CheckedSqlite>) -> Self {
         Self {
             settings,
-            file: File::default(),
+            file: SqliteFile::default(),
             encoder: AsPlanned,
             inserts: Inserts::default(),
             schema_version: None,
@@ -110,7 +110,7 @@ impl SqliteLoader {
         let mut duplicates = 0;
         for group in groups {
             self.inserts.keep(&tables.list[group.table], group);
-            let mut writer = Writer::new(connection, (tables, &self.inserts), group)?;
+            let mut writer = RowWriter::new(connection, (tables, &self.inserts), group)?;
             for row in 0..group.rows.len() {
                 duplicates += u64::from(writer.row(row)?);
             }
@@ -125,7 +125,7 @@ impl SqliteLoader {
 
 impl Loader for SqliteLoader {
     type Error = SqliteError;
-    type Catalog = File;
+    type Catalog = SqliteFile;
     type Encoder = AsPlanned<CHUNK_EVENTS>;
 
     fn capabilities(&self) -> &'static Capabilities {
@@ -140,7 +140,7 @@ impl Loader for SqliteLoader {
         error.failure(&self.settings.path)
     }
 
-    fn tools(&mut self) -> (&mut File, &mut Self::Encoder) {
+    fn tools(&mut self) -> (&mut SqliteFile, &mut Self::Encoder) {
         (&mut self.file, &mut self.encoder)
     }
 
@@ -174,14 +174,14 @@ impl Loader for SqliteLoader {
         ddl::apply(self.file.connection()?, table, changes, notices)
     }
 
-    async fn view(&mut self, profile: &Profile, table: &Table) -> Result<Outcome, SqliteError> {
+    async fn view(&mut self, profile: &Profile, table: &Table) -> Result<ViewOutcome, SqliteError> {
         view::keep(self.file.connection()?, profile, table)
     }
 
     async fn write<'b>(
         &mut self,
         piece: Piece<'b, Self>,
-        load: &mut Load<'_, 'b, Self>,
+        load: &mut BatchLoad<'_, 'b, Self>,
     ) -> Result<(), Stopped<SqliteError>> {
         if self.careful {
             self.run("setting a savepoint", "SAVEPOINT part")?;
@@ -223,7 +223,7 @@ impl Loader for SqliteLoader {
     }
 
     fn abandon(&mut self) {
-        (self.file, self.schema_version) = (File::default(), None);
+        (self.file, self.schema_version) = (SqliteFile::default(), None);
     }
 }
 
@@ -233,7 +233,7 @@ pub(super) fn place(file: &Path) -> String {
 }
 
 /// Opens the file and makes the ledger.
-fn connect(settings: &Checked) -> Result<Connection, SqliteError> {
+fn connect(settings: &CheckedSqlite) -> Result<Connection, SqliteError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&settings.path, flags).map_err(doing("opening the file"))?;
     let set_up = || -> rusqlite::Result<()> {
@@ -257,12 +257,12 @@ fn connect(settings: &Checked) -> Result<Connection, SqliteError> {
 }
 
 /// What there is in the file.
-fn know(connection: &Connection, settings: &Checked) -> Result<SchemaCache, SqliteError> {
+fn know(connection: &Connection, settings: &CheckedSqlite) -> Result<SchemaCache, SqliteError> {
     let (objects, declared) = (objects(connection, settings)?, Arc::clone(&settings.declared));
     Ok(SchemaCache::new(&settings.prefix, objects, settings.limits, declared, &settings.waiting))
 }
 
-fn objects(connection: &Connection, settings: &Checked) -> Result<Vec<Object>, SqliteError> {
+fn objects(connection: &Connection, settings: &CheckedSqlite) -> Result<Vec<Object>, SqliteError> {
     let read = || -> rusqlite::Result<Vec<Object>> {
         let sql = "SELECT name, type = 'table', coalesce(sql, '') FROM sqlite_schema";
         let mut statement = connection.prepare_cached(sql)?;
@@ -278,10 +278,10 @@ fn objects(connection: &Connection, settings: &Checked) -> Result<Vec<Object>, S
 }
 
 /// All that is in the file, read without changing it.
-pub(super) fn find(settings: &Checked) -> Result<Found, SqliteError> {
+pub(super) fn find(settings: &CheckedSqlite) -> Result<FoundSchema, SqliteError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&settings.path, flags).map_err(doing("opening the file"))?;
-    let mut found = Found::default();
+    let mut found = FoundSchema::default();
     // What belongs to other schemas cannot be in anybody's way.
     for object in objects(&connection, settings)?.into_iter().filter(|object| settings.short(&object.name).is_some()) {
         let (key, columns) = ddl::definition_of(&connection, &object.name)?;
@@ -292,15 +292,15 @@ pub(super) fn find(settings: &Checked) -> Result<Found, SqliteError> {
 
 /// The file, once it is open. Asked about a table, it looks.
 #[derive(Default)]
-pub(super) struct File(Option<Connection>);
+pub(super) struct SqliteFile(Option<Connection>);
 
-impl File {
+impl SqliteFile {
     fn connection(&self) -> Result<&Connection, SqliteError> {
         self.0.as_ref().ok_or(SqliteError::Gone)
     }
 }
 
-impl Look for File {
+impl Look for SqliteFile {
     type Error = SqliteError;
 
     fn columns(&mut self, name: &str, family: Family) -> Result<Option<Vec<Column>>, SqliteError> {
@@ -313,14 +313,14 @@ impl Look for File {
 }
 
 /// Writes rows of one group.
-struct Writer<'w, 'a> {
+struct RowWriter<'w, 'a> {
     statement: CachedStatement<'w>,
     insert: &'w Insert,
     table: &'w Table,
     group: &'w Group<'a>,
 }
 
-impl<'w, 'a> Writer<'w, 'a> {
+impl<'w, 'a> RowWriter<'w, 'a> {
     fn new(
         connection: &'w Connection,
         (tables, inserts): (&'w Tables, &'w Inserts),

@@ -1,14 +1,14 @@
 //! The views of the latest traits.
 
 use rusqlite::{Connection, OptionalExtension};
-use tidegate_warehouse::profiles::{MARK, Outcome, Profile};
+use tidegate_warehouse::profiles::{MARK, Profile, ViewOutcome};
 use tidegate_warehouse::table::Table;
 
 use super::ddl::quoted;
 use super::error::{SqliteError, doing};
 
 /// Makes the view of this table what it shall be.
-pub(super) fn keep(connection: &Connection, profile: &Profile, table: &Table) -> Result<Outcome, SqliteError> {
+pub(super) fn keep(connection: &Connection, profile: &Profile, table: &Table) -> Result<ViewOutcome, SqliteError> {
     let name = profile.beside(table);
     let query = query(profile, table);
     let wanted = format!("CREATE VIEW {} AS {query} /* {} */", quoted(&name), profile.mark(table, &query));
@@ -16,7 +16,7 @@ pub(super) fn keep(connection: &Connection, profile: &Profile, table: &Table) ->
     let found = connection.query_row(sql, [&name], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
     let replaced = match found.optional().map_err(doing("looking for a view"))? {
         None => String::new(),
-        Some((_, sql)) if sql == wanted => return Ok(Outcome::Kept),
+        Some((_, sql)) if sql == wanted => return Ok(ViewOutcome::Kept),
         Some((kind, sql)) if kind == "view" && sql.contains(MARK) => format!("DROP VIEW {}; ", quoted(&name)),
         Some(_) => return Ok(profile.taken(&name)),
     };
@@ -25,7 +25,7 @@ pub(super) fn keep(connection: &Connection, profile: &Profile, table: &Table) ->
     let end = if made.is_ok() { "RELEASE view" } else { "ROLLBACK TO view; RELEASE view" };
     connection.execute_batch(end).map_err(doing("releasing a savepoint"))?;
     Ok(match made {
-        Ok(()) => Outcome::Made,
+        Ok(()) => ViewOutcome::Made,
         Err(error) => profile.refused(&name, &error.to_string()),
     })
 }

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 
 use super::evolve::Type;
 use super::name::{self, Path};
-use super::table::{Family, OVERFLOW, Place};
+use super::table::{BasePlace, Family, OVERFLOW};
 
 /// Types by the table's own name (without a schema) and the column's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,10 +21,10 @@ pub struct Declared {
 impl Declared {
     /// Declares the field at `path` of an event. A track has its name's table; the table of tracks holds other events
     /// too and is left to its values, and so are the tables of pages and screens where one name alone is meant.
-    pub fn field(&mut self, kind: Kind, event_name: Option<&str>, path: &[String], wanted: Type) {
+    pub fn field(&mut self, kind: EventKind, event_name: Option<&str>, path: &[String], wanted: Type) {
         let (family, table) = match (kind, event_name) {
-            (Kind::Track, Some(event)) => (Family::Event, name::table(event, &Family::FIXED)),
-            (Kind::Track, None) | (Kind::Page | Kind::Screen, Some(_)) => return,
+            (EventKind::Track, Some(event)) => (Family::Event, name::table(event, &Family::FIXED)),
+            (EventKind::Track, None) | (EventKind::Page | EventKind::Screen, Some(_)) => return,
             (kind, _) => {
                 let family = Family::of(kind);
                 (family, family.table().unwrap_or_default().to_owned())
@@ -40,10 +40,10 @@ impl Declared {
 fn column(family: Family, path: &[String]) -> Option<String> {
     let (first, rest) = path.split_first()?;
     let (root, rest, prefixed) = match family.place(first) {
-        Place::Nowhere | Place::Base(_) | Place::Id(_) | Place::Instant(_) => return None,
-        Place::Own => (Path::root(family.own(), ""), rest, false),
-        Place::Context => (Path::root("context", "context"), rest, true),
-        Place::Message => (Path::root("", "message"), path, true),
+        BasePlace::Nowhere | BasePlace::Base(_) | BasePlace::Id(_) | BasePlace::Instant(_) => return None,
+        BasePlace::Own => (Path::root(family.own(), ""), rest, false),
+        BasePlace::Context => (Path::root("context", "context"), rest, true),
+        BasePlace::Message => (Path::root("", "message"), path, true),
     };
     if rest.is_empty() {
         return None;
@@ -64,16 +64,16 @@ mod tests {
             declared.field(kind, name, &path, wanted);
         };
         let order = Some("Order Completed");
-        field(Kind::Track, order, "properties/orderId", Type::Text);
-        field(Kind::Track, order, "properties/id", Type::Integer);
-        field(Kind::Track, order, "properties/total", Type::Integer);
-        field(Kind::Track, order, "properties/total", Type::Decimal);
-        field(Kind::Track, order, "context/page/URL", Type::Text);
-        field(Kind::Track, order, "traits/plan", Type::Text);
-        field(Kind::Track, order, "userId", Type::Integer);
-        field(Kind::Track, order, "properties", Type::Json);
-        field(Kind::Identify, None, "traits/age", Type::Integer);
-        field(Kind::Page, Some("Home"), "properties/x", Type::Integer);
+        field(EventKind::Track, order, "properties/orderId", Type::Text);
+        field(EventKind::Track, order, "properties/id", Type::Integer);
+        field(EventKind::Track, order, "properties/total", Type::Integer);
+        field(EventKind::Track, order, "properties/total", Type::Decimal);
+        field(EventKind::Track, order, "context/page/URL", Type::Text);
+        field(EventKind::Track, order, "traits/plan", Type::Text);
+        field(EventKind::Track, order, "userId", Type::Integer);
+        field(EventKind::Track, order, "properties", Type::Json);
+        field(EventKind::Identify, None, "traits/age", Type::Integer);
+        field(EventKind::Page, Some("Home"), "properties/x", Type::Integer);
         let table = |columns: &[(&str, Type)]| columns.iter().map(|(name, kind)| ((*name).into(), *kind)).collect();
         let expected = [
             (

@@ -12,13 +12,13 @@ use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
 use crate::bisect::Bisect;
 use crate::ledger;
 use crate::loader::{Encoder, LoadError, Loader, Stopped};
-use crate::schema_cache::{SchemaCache, Told};
+use crate::schema_cache::{SchemaCache, ToldNotices};
 use crate::waiting::ROUNDS_MAX;
 
 mod load;
 mod settle;
 
-pub use load::{Load, Tools};
+pub use load::{BatchLoad, LoadTools};
 
 /// Notices kept over failures.
 const NOTICES_MAX: usize = 1_000;
@@ -26,7 +26,7 @@ const NOTICES_MAX: usize = 1_000;
 /// A warehouse as a destination.
 pub struct Driver<L: Loader> {
     loader: L,
-    memory: Memory,
+    memory: DriverMemory,
 }
 
 impl<L: Loader> std::fmt::Debug for Driver<L> {
@@ -37,9 +37,9 @@ impl<L: Loader> std::fmt::Debug for Driver<L> {
 
 /// What is remembered from batch to batch.
 #[derive(Debug, Default)]
-struct Memory {
+struct DriverMemory {
     known: SchemaCache,
-    told: Told,
+    told: ToldNotices,
     /// From tries that failed, of changes that stay.
     notices: Vec<String>,
     /// The range of a batch of which some events were refused, and its duplicates: its other events are there already and
@@ -66,7 +66,7 @@ impl<L: Loader> Drop for Held<'_, L> {
 impl<L: Loader> Driver<L> {
     #[must_use]
     pub fn new(loader: L) -> Self {
-        Self { loader, memory: Memory::default() }
+        Self { loader, memory: DriverMemory::default() }
     }
 
     #[must_use]
@@ -149,7 +149,7 @@ fn may_be_better<L: Loader>(loader: &mut L, error: &L::Error, reused: bool) -> b
     (error.is_of_row() && loader.beware()) || error.is_of_schema() || error.is_of_session(reused)
 }
 
-impl Memory {
+impl DriverMemory {
     /// What a try that failed has done to tables is not done again where it stays, and told with the next that succeeds.
     fn keep_notices(&mut self, is_undone: bool) {
         let notices = std::mem::take(&mut self.known.notices);
@@ -161,7 +161,11 @@ impl Memory {
 }
 
 /// One try of a batch.
-async fn attempt<L: Loader>(loader: &mut L, memory: &mut Memory, batch: &Batch) -> Result<Delivery, Stopped<L::Error>> {
+async fn attempt<L: Loader>(
+    loader: &mut L,
+    memory: &mut DriverMemory,
+    batch: &Batch,
+) -> Result<Delivery, Stopped<L::Error>> {
     let snapshot = loader.snapshot(batch, &mut memory.known).await?;
     let position = ledger::position(snapshot.durable_to, &batch.range);
     if let Some(gap) = &position.gap {
@@ -170,7 +174,7 @@ async fn attempt<L: Loader>(loader: &mut L, memory: &mut Memory, batch: &Batch) 
     }
     let next = position.next;
     let undoes = loader.capabilities().undoes;
-    let mut load = Load::new(&mut memory.known, (batch, position), loader.capabilities().fit, snapshot.targets);
+    let mut load = BatchLoad::new(&mut memory.known, (batch, position), loader.capabilities().fit, snapshot.targets);
     let filled = fill(loader, &mut load).await;
     let (mut delivery, is_refused) = load.finish();
     if is_refused && !undoes.rows {
@@ -196,7 +200,7 @@ async fn attempt<L: Loader>(loader: &mut L, memory: &mut Memory, batch: &Batch) 
 }
 
 /// Writes all rows of a batch.
-async fn fill<L: Loader>(loader: &mut L, load: &mut Load<'_, '_, L>) -> Result<(), Stopped<L::Error>> {
+async fn fill<L: Loader>(loader: &mut L, load: &mut BatchLoad<'_, '_, L>) -> Result<(), Stopped<L::Error>> {
     while let Some(piece) = load.next_piece(loader.tools()).await? {
         // What was refused is told before more is done.
         if load.is_refused() && piece.items.start >= load.events() {
@@ -215,7 +219,7 @@ async fn fill<L: Loader>(loader: &mut L, load: &mut Load<'_, '_, L>) -> Result<(
 /// A piece was refused for `first`: writes halves of its events until those that are refused stand alone.
 async fn find_refused<L: Loader>(
     loader: &mut L,
-    load: &mut Load<'_, '_, L>,
+    load: &mut BatchLoad<'_, '_, L>,
     items: Range<usize>,
     first: L::Error,
 ) -> Result<(), Stopped<L::Error>> {
@@ -252,7 +256,7 @@ async fn find_refused<L: Loader>(
 /// Event number `index` was refused for itself.
 async fn refuse<L: Loader>(
     loader: &mut L,
-    load: &mut Load<'_, '_, L>,
+    load: &mut BatchLoad<'_, '_, L>,
     index: usize,
     error: &L::Error,
 ) -> Result<(), Stopped<L::Error>> {

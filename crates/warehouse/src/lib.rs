@@ -58,7 +58,7 @@ pub mod waiting;
 
 /// One sync's part of a warehouse.
 #[derive(Debug, Clone, Default)]
-pub struct Part {
+pub struct SyncPart {
     /// Whose row of the ledger it is.
     pub sync: String,
     /// Where its tables are; the warehouse's own default when `None`.

@@ -18,11 +18,11 @@ use tidegate_event::destination::{Batch, Failure, Rejected};
 use tidegate_event::{Event, ViolationRecord};
 
 use crate::capabilities::Capabilities;
-use crate::driver::Load;
-use crate::profiles::{Outcome, Profile};
+use crate::driver::BatchLoad;
+use crate::profiles::{Profile, ViewOutcome};
 use crate::row::Group;
 use crate::schema_cache::{Look, SchemaCache};
-use crate::table::{Changes, Table, Tables, Target};
+use crate::table::{Changes, RowTarget, Table, Tables};
 use crate::waiting::Refusal;
 
 /// One warehouse, behind the driver.
@@ -88,8 +88,8 @@ pub trait Loader: Send + Sized {
         &mut self,
         _profile: &Profile,
         _table: &Table,
-    ) -> impl Future<Output = Result<Outcome, Self::Error>> + Send {
-        async { Ok(Outcome::Kept) }
+    ) -> impl Future<Output = Result<ViewOutcome, Self::Error>> + Send {
+        async { Ok(ViewOutcome::Kept) }
     }
 
     /// Writes the rows of a piece, so that each `id` is once in its table. Says how many events were there by
@@ -102,14 +102,14 @@ pub trait Loader: Send + Sized {
     fn write<'b>(
         &mut self,
         piece: Piece<'b, Self>,
-        load: &mut Load<'_, 'b, Self>,
+        load: &mut BatchLoad<'_, 'b, Self>,
     ) -> impl Future<Output = Result<(), Stopped<Self::Error>>> + Send;
 
     /// An event was refused for itself: takes back what a write has left of it, where that is not undone anyway.
     fn withdraw(
         &mut self,
         _event: &Event,
-        _target: &Target,
+        _target: &RowTarget,
         _tables: &Tables,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         async { Ok(()) }
@@ -156,7 +156,7 @@ pub struct Snapshot {
     /// What the ledger says.
     pub durable_to: Option<u64>,
     /// Where the events of the batch go, where the snapshot had to find out; `None` for those that are there.
-    pub targets: Option<Vec<Option<Target>>>,
+    pub targets: Option<Vec<Option<RowTarget>>>,
 }
 
 /// Why a batch has not come to its end.

@@ -27,7 +27,7 @@ pub const MESSAGE: Node = 2;
 
 /// Where the value of a path goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Slot {
+pub enum PathSlot {
     Unknown,
     Column(u32),
     /// No column may be made for it.
@@ -40,7 +40,7 @@ struct Entry {
     children: Vec<(Box<str>, Node)>,
     more: BTreeMap<Box<str>, Node>,
     path: name::Path,
-    slot: Slot,
+    slot: PathSlot,
     exact: bool,
     depth: u32,
 }
@@ -60,7 +60,7 @@ impl Paths {
             children: Vec::new(),
             more: BTreeMap::new(),
             path: name::Path::root(container, prefix),
-            slot: Slot::Unknown,
+            slot: PathSlot::Unknown,
             exact: false,
             depth: 0,
         };
@@ -94,7 +94,7 @@ impl Paths {
     }
 
     #[must_use]
-    pub fn slot(&self, node: Node) -> Slot {
+    pub fn slot(&self, node: Node) -> PathSlot {
         self.entries[node as usize].slot
     }
 
@@ -106,7 +106,7 @@ impl Paths {
         name
     }
 
-    pub fn settle(&mut self, node: Node, slot: Slot) {
+    pub fn settle(&mut self, node: Node, slot: PathSlot) {
         self.entries[node as usize].slot = slot;
     }
 
@@ -137,7 +137,7 @@ impl Paths {
             children: Vec::new(),
             more: BTreeMap::new(),
             path: above.path.child(key),
-            slot: Slot::Unknown,
+            slot: PathSlot::Unknown,
             exact: false,
             depth: above.depth + 1,
         };

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use tidegate_event::{Event, ViolationRecord};
 
-use super::Part;
+use super::SyncPart;
 use super::capabilities::Capabilities;
 use super::evolve::Fit;
 use super::row::Planner;
-use super::schema_cache::{Found, SchemaCache, Taken};
+use super::schema_cache::{FoundSchema, NameTaken, SchemaCache};
 use super::table::{Family, Limits, Table};
 use super::waiting::Waiting;
 
 /// A plan in the making.
 #[derive(Debug)]
-pub struct Plan {
+pub struct WarehousePlan {
     known: SchemaCache,
-    found: Found,
+    found: FoundSchema,
     fit: Fit,
     statements: fn(&Table, &str) -> Vec<String>,
     schema: String,
@@ -25,7 +25,7 @@ pub struct Plan {
 
 /// What a plan needs to know of a warehouse and of a part of it.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct PlannedPlace {
     pub capabilities: &'static Capabilities,
     pub limits: Limits,
     /// What stands before the names of tables where there are no schemas.
@@ -38,7 +38,7 @@ pub struct Place {
 
 /// What would be done to one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct PlanStep {
     pub table: String,
     pub creates: bool,
     pub columns_added: usize,
@@ -47,11 +47,11 @@ pub struct Step {
     pub statements: Vec<String>,
 }
 
-impl Plan {
+impl WarehousePlan {
     /// Begins with the tables as they are (`found`; empty for a warehouse that is not there yet).
     #[must_use]
-    pub fn new(place: Place, part: &Part, found: Found) -> Self {
-        let Place { capabilities, limits, prefix, schema, schema_statement } = place;
+    pub fn new(place: PlannedPlace, part: &SyncPart, found: FoundSchema) -> Self {
+        let PlannedPlace { capabilities, limits, prefix, schema, schema_statement } = place;
         let known = SchemaCache::new(&prefix, found.objects(), limits, Arc::clone(&part.declared), &Waiting::default());
         Self { known, found, fit: capabilities.fit, statements: capabilities.statements, schema, schema_statement }
     }
@@ -60,7 +60,7 @@ impl Plan {
     ///
     /// # Errors
     /// Something else has the name of a fixed table.
-    pub fn declared(&mut self) -> Result<(), Taken> {
+    pub fn declared(&mut self) -> Result<(), NameTaken> {
         self.known.declared_tables(&mut self.found)
     }
 
@@ -68,7 +68,7 @@ impl Plan {
     ///
     /// # Errors
     /// Something else has the name of a fixed table.
-    pub fn events(&mut self, events: &[Event]) -> Result<(), Taken> {
+    pub fn events(&mut self, events: &[Event]) -> Result<(), NameTaken> {
         let targets =
             events.iter().map(|event| self.known.target(&mut self.found, event)).collect::<Result<Vec<_>, _>>()?;
         let mut planner = Planner::new(&mut self.known.tables, self.fit);
@@ -83,7 +83,7 @@ impl Plan {
     ///
     /// # Errors
     /// Something else has the name of the table for it.
-    pub fn violations(&mut self, violations: &[ViolationRecord]) -> Result<(), Taken> {
+    pub fn violations(&mut self, violations: &[ViolationRecord]) -> Result<(), NameTaken> {
         if violations.is_empty() {
             return Ok(());
         }
@@ -105,11 +105,11 @@ impl Plan {
 
     /// What would be done, by table in the order in which they came up, and what an operator should hear of it.
     #[must_use]
-    pub fn finish(mut self) -> (Vec<Step>, Vec<String>) {
-        let notices = self.known.fresh_notices(&mut super::schema_cache::Told::default());
+    pub fn finish(mut self) -> (Vec<PlanStep>, Vec<String>) {
+        let notices = self.known.fresh_notices(&mut super::schema_cache::ToldNotices::default());
         let step = |table: &Table| {
             let changes = table.changes();
-            Step {
+            PlanStep {
                 table: table.name.to_string(),
                 creates: changes.create,
                 columns_added: changes.add.len(),

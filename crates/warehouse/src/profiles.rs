@@ -30,7 +30,7 @@ pub const MARK: &str = "Kept by Tidegate: the latest traits";
 
 /// What became of a view.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ViewOutcome {
     /// It was as it shall be.
     Kept,
     Made,
@@ -77,18 +77,18 @@ impl Profile {
     /// What becomes of the view without more ado where something has its name: a view with this `comment`, or another
     /// object. `None`: it is an earlier view of the router's, to be made anew.
     #[must_use]
-    pub fn found(&self, name: &str, is_view: bool, comment: &str, mark: &str) -> Option<Outcome> {
+    pub fn found(&self, name: &str, is_view: bool, comment: &str, mark: &str) -> Option<ViewOutcome> {
         if !is_view || !comment.starts_with(MARK) {
             return Some(self.taken(name));
         }
-        (comment == mark).then_some(Outcome::Kept)
+        (comment == mark).then_some(ViewOutcome::Kept)
     }
 
     /// Something else has the name.
     #[must_use]
-    pub fn taken(&self, name: &str) -> Outcome {
+    pub fn taken(&self, name: &str) -> ViewOutcome {
         let (view, table) = (self.view, self.family.table().unwrap_or_default());
-        Outcome::Left(Some(format!(
+        ViewOutcome::Left(Some(format!(
             "{name} is there already and is not the view of the latest traits of {table}: it is left as it is, and there is \
              no view {view}; rename it, or write `profiles: false` in the destination's file"
         )))
@@ -96,8 +96,8 @@ impl Profile {
 
     /// The warehouse does not make it.
     #[must_use]
-    pub fn refused(&self, name: &str, words: &str) -> Outcome {
-        Outcome::Left(Some(format!(
+    pub fn refused(&self, name: &str, words: &str) -> ViewOutcome {
+        ViewOutcome::Left(Some(format!(
             "the view {name} of the latest traits cannot be made yet; rows are written without it, and it is tried again: {words}"
         )))
     }

@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use tidegate_event::{Event, ViolationRecord, is_blank};
 
 use crate::evolve::{self, Fit, Scalar, Type};
-use crate::path::{CONTEXT, MESSAGE, Node, OWN, Slot};
-use crate::table::{self, Family, Place, Table, Tables, Target};
+use crate::path::{CONTEXT, MESSAGE, Node, OWN, PathSlot};
+use crate::table::{self, BasePlace, Family, RowTarget, Table, Tables};
 use crate::waiting::Shut;
 
 /// One value of a row.
@@ -78,7 +78,7 @@ impl<'t, 'a> Planner<'t, 'a> {
     }
 
     /// The rows of the event with this index in the batch.
-    pub fn event(&mut self, index: u32, event: &'a Event, target: &Target) {
+    pub fn event(&mut self, index: u32, event: &'a Event, target: &RowTarget) {
         let name = target.event.as_ref().map(|(_, name)| name);
         for table in [Some(target.kind), target.event.as_ref().map(|(table, _)| *table)].into_iter().flatten() {
             let mut builder = self.builder(table);
@@ -172,15 +172,15 @@ enum Route<'a> {
 fn route<'a>(family: Family, key: &str, value: &'a Value) -> Route<'a> {
     let place = family.place(key);
     match (place, value) {
-        (Place::Nowhere, _) | (_, Value::Null) => Route::Nothing,
+        (BasePlace::Nowhere, _) | (_, Value::Null) => Route::Nothing,
         (_, Value::Object(fields)) if fields.is_empty() => Route::Nothing,
-        (Place::Id(_), Value::String(id)) if id.is_empty() => Route::Nothing,
-        (Place::Id(_), Value::String(id)) if is_blank(id) => Route::NoId,
-        (Place::Id(_), Value::Bool(_) | Value::Array(_) | Value::Object(_)) => Route::NoId,
-        (Place::Base(base) | Place::Id(base), _) => Route::Base(base),
-        (Place::Instant(base), _) => Route::Instant(base),
-        (Place::Own, Value::Object(fields)) => Route::Fields(OWN, fields),
-        (Place::Context, Value::Object(fields)) => Route::Fields(CONTEXT, fields),
+        (BasePlace::Id(_), Value::String(id)) if id.is_empty() => Route::Nothing,
+        (BasePlace::Id(_), Value::String(id)) if is_blank(id) => Route::NoId,
+        (BasePlace::Id(_), Value::Bool(_) | Value::Array(_) | Value::Object(_)) => Route::NoId,
+        (BasePlace::Base(base) | BasePlace::Id(base), _) => Route::Base(base),
+        (BasePlace::Instant(base), _) => Route::Instant(base),
+        (BasePlace::Own, Value::Object(fields)) => Route::Fields(OWN, fields),
+        (BasePlace::Context, Value::Object(fields)) => Route::Fields(CONTEXT, fields),
         _ => Route::Field(MESSAGE),
     }
 }
@@ -232,12 +232,12 @@ impl<'a> Builder<'_, 'a> {
         }
         let Some(scalar) = Scalar::of(value, &self.fit) else { return };
         match self.table.slot(node, prefixed) {
-            Slot::Column(column) => {
+            PathSlot::Column(column) => {
                 let scalar = self.as_declared(column, value, scalar);
                 self.lost |= scalar.is_respelled();
                 self.put(column, node, scalar);
             }
-            Slot::Overflow | Slot::Unknown => self.lost = true,
+            PathSlot::Overflow | PathSlot::Unknown => self.lost = true,
         }
     }
 
@@ -351,11 +351,11 @@ impl<'a> Builder<'_, 'a> {
             Value::Null => None,
             Value::Object(fields) if !fields.is_empty() => self.lost_fields(node, fields),
             _ => match self.table.paths.slot(node) {
-                Slot::Column(column) => {
+                PathSlot::Column(column) => {
                     let held = self.holds(column, node) && !self.is_respelled(column, value);
                     (!held).then(|| value.clone())
                 }
-                Slot::Overflow | Slot::Unknown => Some(value.clone()),
+                PathSlot::Overflow | PathSlot::Unknown => Some(value.clone()),
             },
         }
     }

@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use tidegate_event::{Event, Kind};
+use tidegate_event::{Event, EventKind};
 use tidegate_process::clock;
 
 use crate::declared::Declared;
 use crate::evolve::Type;
 use crate::name;
-use crate::profiles::{self, Outcome, Profile};
-use crate::table::{Column, Family, Limits, Table, Tables, Target, is_ours};
+use crate::profiles::{self, Profile, ViewOutcome};
+use crate::table::{Column, Family, Limits, RowTarget, Table, Tables, is_ours};
 use crate::waiting::{Refusal, Waiting};
 
 /// Event names remembered with their tables; a longer name is worked out every time.
@@ -53,7 +53,7 @@ pub trait Look {
 
 /// All tables of a schema, found at once.
 #[derive(Debug, Clone, Default)]
-pub struct Found {
+pub struct FoundSchema {
     /// The schema is there, whatever is in it.
     pub has_schema: bool,
     /// By name in lower case.
@@ -70,7 +70,7 @@ pub struct FoundTable {
     pub columns: Vec<Column>,
 }
 
-impl Found {
+impl FoundSchema {
     /// Everything that has a name.
     pub fn objects(&self) -> impl Iterator<Item = Object> + '_ {
         self.tables.iter().map(|(name, table)| Object {
@@ -83,18 +83,18 @@ impl Found {
 
 /// The name of a fixed table is taken by something that is not the router's.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Taken(pub String);
+pub struct NameTaken(pub String);
 
-impl Look for Found {
-    type Error = Taken;
+impl Look for FoundSchema {
+    type Error = NameTaken;
 
-    fn columns(&mut self, name: &str, family: Family) -> Result<Option<Vec<Column>>, Taken> {
+    fn columns(&mut self, name: &str, family: Family) -> Result<Option<Vec<Column>>, NameTaken> {
         let table = self.tables.get(name).filter(|table| table.is_table);
         Ok(table.filter(|table| is_ours(family, &table.key, &table.columns)).map(|table| table.columns.clone()))
     }
 
-    fn taken(&self, name: &str) -> Taken {
-        Taken(name.to_owned())
+    fn taken(&self, name: &str) -> NameTaken {
+        NameTaken(name.to_owned())
     }
 }
 
@@ -113,7 +113,7 @@ pub struct SchemaCache {
     /// Everything that has a name: whether it is a table.
     objects: HashMap<String, bool>,
     event_tables: usize,
-    fixed: [Option<usize>; Kind::ALL.len()],
+    fixed: [Option<usize>; EventKind::ALL.len()],
     names: HashMap<Box<str>, (usize, Arc<str>)>,
     /// Stands before the name of every table where schemas are made so.
     prefix: String,
@@ -149,19 +149,19 @@ impl SchemaCache {
     ///
     /// # Errors
     /// A table cannot be looked at.
-    pub fn target<L: Look>(&mut self, look: &mut L, event: &Event) -> Result<Target, L::Error> {
+    pub fn target<L: Look>(&mut self, look: &mut L, event: &Event) -> Result<RowTarget, L::Error> {
         let place = event.kind as usize;
         let kind = match self.fixed[place] {
             Some(table) => table,
             None => self.fixed_table(look, Family::of(event.kind))?,
         };
         self.fixed[place] = Some(kind);
-        if event.kind != Kind::Track {
-            return Ok(Target { kind, event: None });
+        if event.kind != EventKind::Track {
+            return Ok(RowTarget { kind, event: None });
         }
         let name = event.name().unwrap_or_default();
         if let Some((table, short)) = self.names.get(name) {
-            return Ok(Target { kind, event: Some((*table, Arc::clone(short))) });
+            return Ok(RowTarget { kind, event: Some((*table, Arc::clone(short))) });
         }
         let short = Arc::<str>::from(self.short(&name::table(name, &Family::FIXED)));
         let table = self.event_table(look, &short)?;
@@ -171,7 +171,7 @@ impl SchemaCache {
             }
             self.names.insert(name.into(), (table, Arc::clone(&short)));
         }
-        Ok(Target { kind, event: Some((table, short)) })
+        Ok(RowTarget { kind, event: Some((table, short)) })
     }
 
     /// The name of an event's table, which gives way to a view of the latest traits.
@@ -196,17 +196,17 @@ impl SchemaCache {
     }
 
     /// What became of the view of table number `table`. Whether it was made just now.
-    pub fn viewed(&mut self, table: usize, outcome: Outcome) -> bool {
+    pub fn viewed(&mut self, table: usize, outcome: ViewOutcome) -> bool {
         let of = &self.tables.list[table];
         let columns = declared_columns(of).map(|(name, kind)| (name.clone(), kind)).collect();
         if let Some(profile) = profiles::of(of.family) {
             self.objects.entry(profile.beside(of)).or_insert(false);
         }
         let pause = i64::try_from(self.limits.try_again_after.as_micros()).unwrap_or(i64::MAX);
-        let again_at_us = matches!(outcome, Outcome::Left(_)).then(|| clock::now_us().saturating_add(pause));
+        let again_at_us = matches!(outcome, ViewOutcome::Left(_)).then(|| clock::now_us().saturating_add(pause));
         self.profiled.insert(table, (columns, again_at_us));
-        let made = outcome == Outcome::Made;
-        if let Outcome::Left(Some(notice)) = outcome {
+        let made = outcome == ViewOutcome::Made;
+        if let ViewOutcome::Left(Some(notice)) = outcome {
             self.notices.push(notice);
         }
         made
@@ -258,7 +258,7 @@ impl SchemaCache {
     pub fn declared_tables<L: Look>(&mut self, look: &mut L) -> Result<(), L::Error> {
         let declared = Arc::clone(&self.declared);
         for short in declared.tables.keys() {
-            let of_kind = Kind::ALL.map(Family::of).into_iter().find(|family| family.table() == Some(&**short));
+            let of_kind = EventKind::ALL.map(Family::of).into_iter().find(|family| family.table() == Some(&**short));
             match of_kind {
                 Some(family) => self.fixed_table(look, family)?,
                 None => self.event_table(look, &self.short(short))?,
@@ -293,7 +293,7 @@ impl SchemaCache {
     }
 
     /// What an operator should hear and has not heard before.
-    pub fn fresh_notices(&mut self, told: &mut Told) -> Vec<String> {
+    pub fn fresh_notices(&mut self, told: &mut ToldNotices) -> Vec<String> {
         let mut notices = std::mem::take(&mut self.notices);
         for table in &mut self.tables.list {
             let (name, most) = (&table.name, self.limits.columns_max);
@@ -325,4 +325,4 @@ impl SchemaCache {
 
 /// Notices that were given already: each comes once for each opening.
 #[derive(Debug, Default)]
-pub struct Told(HashSet<String>);
+pub struct ToldNotices(HashSet<String>);

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::evolve::{Scalar, Type};
-use crate::path::{Node, Paths, Slot};
+use crate::path::{Node, PathSlot, Paths};
 use crate::waiting::{Shut, TRY_AGAIN_AFTER};
 
 mod family;
 
-pub use family::{EVENT, EVENT_TEXT, Family, ID, Place, RECEIVED_AT, TIMESTAMP};
+pub use family::{BasePlace, EVENT, EVENT_TEXT, Family, ID, RECEIVED_AT, TIMESTAMP};
 
 /// The column for what has no column: lost collisions, and everything beyond a cap.
 pub const OVERFLOW: &str = "_overflow";
@@ -267,9 +267,9 @@ impl Table {
     }
 
     /// Where the values of the path `node` go; settled at the first value.
-    pub(super) fn slot(&mut self, node: Node, prefixed: bool) -> Slot {
+    pub(super) fn slot(&mut self, node: Node, prefixed: bool) -> PathSlot {
         let slot = self.paths.slot(node);
-        if slot != Slot::Unknown {
+        if slot != PathSlot::Unknown {
             return slot;
         }
         let family = self.family;
@@ -287,16 +287,16 @@ impl Table {
         }
     }
 
-    fn column(&mut self, name: &str) -> Slot {
+    fn column(&mut self, name: &str) -> PathSlot {
         if let Some(place) = self.by_name.get(name) {
-            return if self.columns[*place as usize].writable { Slot::Column(*place) } else { Slot::Overflow };
+            return if self.columns[*place as usize].writable { PathSlot::Column(*place) } else { PathSlot::Overflow };
         }
         let width = self.columns.len() - usize::from(self.by_name.contains_key(OVERFLOW));
         if width >= self.columns_max {
             self.capped = true;
-            return Slot::Overflow;
+            return PathSlot::Overflow;
         }
-        Slot::Column(self.push(Column::new(name, None)))
+        PathSlot::Column(self.push(Column::new(name, None)))
     }
 
     /// Leaves columns as they are until they can be changed.
@@ -318,7 +318,7 @@ impl Table {
 
     /// Fixes the type of a column in advance; one that is there already and wider stays as wide.
     fn pin(&mut self, name: &str, kind: Type) {
-        if let Slot::Column(place) = self.column(name) {
+        if let PathSlot::Column(place) = self.column(name) {
             let column = &mut self.columns[place as usize];
             column.wanted = Some(column.declared.map_or(kind, |declared| declared.join(kind)));
             column.pinned = true;
@@ -383,7 +383,7 @@ impl Tables {
 
 /// Where the rows of one event go: the table of its kind and, for a track, the table of its name.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub struct RowTarget {
     pub kind: usize,
     pub event: Option<(usize, Arc<str>)>,
 }

@@ -60,7 +60,7 @@ struct Change {
 }
 
 #[derive(Debug, Default)]
-struct Memory {
+struct WaitingMemory {
     /// By table and column.
     changes: BTreeMap<(Box<str>, Box<str>), Change>,
     untold: Vec<String>,
@@ -70,10 +70,10 @@ struct Memory {
 
 /// The changes that wait. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Waiting(Arc<Mutex<Memory>>);
+pub struct Waiting(Arc<Mutex<WaitingMemory>>);
 
 impl Waiting {
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn memory(&self) -> MutexGuard<'_, WaitingMemory> {
         self.0.lock()
     }
 

@@ -14,7 +14,7 @@ use tidegate_plugin::ManifestKind;
 use wasmtime::component::Component;
 
 use super::engine::{Engine, EngineError, compiling};
-use super::module::{LoadError, Module, apart, compile_failed, readable};
+use super::module::{Module, ModuleError, apart, compile_failed, readable};
 
 /// Stands last in an artifact; its last byte is the format.
 const MAGIC: [u8; 8] = *b"tdgtart\x02";
@@ -54,9 +54,9 @@ pub enum ArtifactError {
 }
 
 /// Compiled code whose seal was verified.
-pub struct Code<'a>(Verified<'a>);
+pub struct Code<'a>(VerifiedArtifact<'a>);
 
-enum Verified<'a> {
+enum VerifiedArtifact<'a> {
     Bytes(&'a [u8]),
     File(&'a Path),
 }
@@ -85,7 +85,7 @@ impl Seal {
     /// # Errors
     /// Why it must be compiled again.
     pub fn open<'a>(&self, artifact: &'a [u8], origin: ArtifactOrigin) -> Result<Code<'a>, ArtifactError> {
-        self.verify(artifact, origin).map(|code| Code(Verified::Bytes(code)))
+        self.verify(artifact, origin).map(|code| Code(VerifiedArtifact::Bytes(code)))
     }
 
     /// The code in the artifact at `path`, if it is sealed by us and of this origin. Nobody else may be able to write to
@@ -96,7 +96,7 @@ impl Seal {
     pub fn open_file<'a>(&self, path: &'a Path, origin: ArtifactOrigin) -> Result<Code<'a>, ArtifactError> {
         let artifact = mapped(&File::open(path)?)?;
         self.verify(&artifact, origin)?;
-        Ok(Code(Verified::File(path)))
+        Ok(Code(VerifiedArtifact::File(path)))
     }
 
     /// Whether the artifact at `path` is as it was sealed by us, whatever it is the code of.
@@ -149,7 +149,7 @@ fn mapped(file: &File) -> io::Result<memmap2::Mmap> {
 ///
 /// # Errors
 /// The compiler refuses it.
-pub fn precompile(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+pub fn precompile(bytes: &[u8]) -> Result<Vec<u8>, ModuleError> {
     let engine = compiling().map_err(|error| compile_failed(&error))?;
     apart(|| engine.precompile_component(bytes))?.map_err(|error| compile_failed(&error))
 }
@@ -171,16 +171,16 @@ impl Module {
     /// # Errors
     /// The engine does not take the code, or the component does not fit the world.
     #[expect(unsafe_code, reason = "the one place where compiled code is loaded; `Code` is verified to be our own")]
-    pub fn load(engine: &Engine, code: &Code<'_>, kind: ManifestKind) -> Result<Self, LoadError> {
+    pub fn load(engine: &Engine, code: &Code<'_>, kind: ManifestKind) -> Result<Self, ModuleError> {
         let component = match code.0 {
             // SAFETY: a `Code` exists only where a MAC proved that these very bytes came out of `precompile` in a child
             // of this installation, and they are borrowed until the engine has copied them.
-            Verified::Bytes(bytes) => unsafe { Component::deserialize(engine.raw(), bytes) },
+            VerifiedArtifact::Bytes(bytes) => unsafe { Component::deserialize(engine.raw(), bytes) },
             // SAFETY: as above. The file is mapped: it lies in a folder that only this user may enter, nothing there is
             // written in place (`store::disk` replaces whole files), and whoever could do so has the key as well.
-            Verified::File(path) => unsafe { Component::deserialize_file(engine.raw(), path) },
+            VerifiedArtifact::File(path) => unsafe { Component::deserialize_file(engine.raw(), path) },
         };
-        let component = component.map_err(|error| LoadError::Stale { reason: readable(&error) })?;
+        let component = component.map_err(|error| ModuleError::Stale { reason: readable(&error) })?;
         Self::link(engine, &component, kind)
     }
 }
@@ -207,7 +207,7 @@ mod tests {
         let refused = |error: ArtifactError| Err(error.to_string());
         let artifact = seal.seal(ORIGIN, b"code".to_vec());
         assert_eq!(opened(&seal, &artifact, ORIGIN), Ok(()));
-        assert!(matches!(seal.open(&artifact, ORIGIN), Ok(Code(Verified::Bytes(b"code")))));
+        assert!(matches!(seal.open(&artifact, ORIGIN), Ok(Code(VerifiedArtifact::Bytes(b"code")))));
         assert_eq!(opened(&Seal::new([2; 32]), &artifact, ORIGIN), refused(ArtifactError::Seal));
         assert_eq!(
             opened(&seal, &artifact, ArtifactOrigin { component: [8; 32], ..ORIGIN }),

@@ -13,7 +13,7 @@ use super::bindings::transform::Transform;
 use super::bindings::transform::exports::tidegate::plugin::transformer;
 use super::bindings::transform::tidegate::plugin::types;
 use super::call_log::{CallLog, NAME_BYTES_MAX, legible};
-use super::delivery::{GuestPlan, GuestResponse, Verdict};
+use super::delivery::{DeliveryVerdict, GuestPlan, GuestResponse};
 use super::fields::{Editing, GuestPaths, Mark};
 use super::limits::CallLimits;
 use super::memory::GuestMemory;
@@ -76,7 +76,7 @@ pub enum GuestErrorKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallFailure {
     /// The host stopped the guest, or it stopped itself.
-    Stopped { stop_reason: StopReason, stage: Stage, message: String },
+    Stopped { stop_reason: StopReason, stage: CallStage, message: String },
     /// `configure` refused the settings.
     Configure(GuestError),
     /// The guest believes that the same batch may work later.
@@ -87,7 +87,7 @@ pub enum CallFailure {
 
 /// How far a call had come. Before `Transform` the guest has seen no event, so none can be to blame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum CallStage {
     Instantiate,
     Configure,
     Transform,
@@ -124,7 +124,7 @@ pub(super) struct Guest {
     pub(super) call_log: CallLog,
     pub(super) now_ms: u64,
     pub(super) seed: u64,
-    stage: Stage,
+    stage: CallStage,
     memory: GuestMemory,
     pub(super) services: Services,
     /// What numbers become in the guest.
@@ -153,7 +153,7 @@ enum CallDone {
     Edited,
     /// And whether the guest signed anything.
     Plan(GuestPlan, bool),
-    Verdict(Verdict),
+    Verdict(DeliveryVerdict),
 }
 
 impl Guest {
@@ -233,7 +233,7 @@ impl Module {
         events: &[u32],
         response: &GuestResponse,
         call_log: &mut CallLog,
-    ) -> Called<Verdict> {
+    ) -> Called<DeliveryVerdict> {
         let size = Size { events: events.len(), bytes: response.body.len() };
         let job = CallJob::Classify { tag, events, response };
         let called = self.ask(limits, call, job, size, call_log).await;
@@ -320,7 +320,7 @@ impl Module {
             call_log: CallLog::default(),
             now_ms: call.now_ms,
             seed: call.seed,
-            stage: Stage::Instantiate,
+            stage: CallStage::Instantiate,
             memory: GuestMemory::new(limits, self.engine().limits()),
             services: call.services.clone(),
             numbers: call.numbers,
@@ -353,14 +353,14 @@ impl Module {
             None => instance.started.insert(self.start(store, call).await?),
         };
         match (started, job) {
-            (Started::Transform(plugin), CallJob::Transform(batch)) => {
+            (StartedGuest::Transform(plugin), CallJob::Transform(batch)) => {
                 match plugin.tidegate_plugin_transformer().call_transform(&mut *store, batch).await {
                     Ok(Ok(outcomes)) => Ok(CallDone::Answers(outcomes.into_iter().map(GuestAnswer::from).collect())),
                     Ok(Err(error)) => Err(error.into()),
                     Err(error) => Err(store.data().failure(&error)),
                 }
             }
-            (Started::Fields(plugin), CallJob::Edit) => {
+            (StartedGuest::Fields(plugin), CallJob::Edit) => {
                 let events = store.data().editing.len();
                 match plugin.tidegate_plugin_field_transformer().call_transform(&mut *store, events).await {
                     Ok(Ok(())) => Ok(CallDone::Edited),
@@ -368,14 +368,14 @@ impl Module {
                     Err(error) => Err(store.data().failure(&error)),
                 }
             }
-            (Started::Destination(plugin), CallJob::Prepare(batch)) => {
+            (StartedGuest::Destination(plugin), CallJob::Prepare(batch)) => {
                 match plugin.tidegate_plugin_destination().call_prepare(&mut *store, batch).await {
                     Ok(Ok(plan)) => Ok(CallDone::Plan(plan.into(), store.data().has_signed)),
                     Ok(Err(error)) => Err(error.into()),
                     Err(error) => Err(store.data().failure(&error)),
                 }
             }
-            (Started::Destination(plugin), CallJob::Classify { tag, events, response }) => {
+            (StartedGuest::Destination(plugin), CallJob::Classify { tag, events, response }) => {
                 let plugin = plugin.tidegate_plugin_destination();
                 match plugin.call_classify(&mut *store, tag, events, &response.into()).await {
                     Ok(verdict) => Ok(CallDone::Verdict(verdict.into())),
@@ -387,25 +387,29 @@ impl Module {
     }
 
     /// Instantiates and configures.
-    async fn start(&self, store: &mut Store<Guest>, call: &Call<'_>) -> Result<Started, CallFailure> {
+    async fn start(&self, store: &mut Store<Guest>, call: &Call<'_>) -> Result<StartedGuest, CallFailure> {
         let started = match self.pre() {
-            Pre::Transform(pre) => pre.instantiate_async(&mut *store).await.map(Started::Transform),
-            Pre::Fields(pre) => pre.instantiate_async(&mut *store).await.map(Started::Fields),
-            Pre::Destination(pre) => pre.instantiate_async(&mut *store).await.map(Started::Destination),
+            Pre::Transform(pre) => pre.instantiate_async(&mut *store).await.map(StartedGuest::Transform),
+            Pre::Fields(pre) => pre.instantiate_async(&mut *store).await.map(StartedGuest::Fields),
+            Pre::Destination(pre) => pre.instantiate_async(&mut *store).await.map(StartedGuest::Destination),
         };
         let started = started.map_err(|error| store.data().failure(&error))?;
-        store.data_mut().stage = Stage::Configure;
+        store.data_mut().stage = CallStage::Configure;
         let setup = types::Setup { settings_json: call.settings_json.to_owned(), revision: call.revision };
         let answer = match &started {
-            Started::Transform(plugin) => plugin.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await,
-            Started::Fields(plugin) => plugin.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await,
-            Started::Destination(plugin) => {
+            StartedGuest::Transform(plugin) => {
+                plugin.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await
+            }
+            StartedGuest::Fields(plugin) => {
+                plugin.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await
+            }
+            StartedGuest::Destination(plugin) => {
                 plugin.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await
             }
         };
         match answer {
             Ok(Ok(())) => {
-                store.data_mut().stage = Stage::Transform;
+                store.data_mut().stage = CallStage::Transform;
                 Ok(started)
             }
             Ok(Err(guest_error)) => Err(CallFailure::Configure(guest_error.into())),
@@ -417,7 +421,7 @@ impl Module {
 /// An instance with its store and its slot of the pool.
 pub(super) struct Instance {
     store: Store<Guest>,
-    started: Option<Started>,
+    started: Option<StartedGuest>,
     /// Of the settings that it is configured with.
     revision: u64,
     calls: u32,
@@ -425,7 +429,7 @@ pub(super) struct Instance {
     slot: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
-enum Started {
+enum StartedGuest {
     Transform(Transform),
     Fields(TransformFields),
     Destination(DestinationPlugin),
@@ -490,7 +494,7 @@ impl Called<CallDone> {
 
 fn wrong_world() -> CallFailure {
     let message = "the component implements another world than the one that was called".to_owned();
-    CallFailure::Stopped { stop_reason: StopReason::Trap, stage: Stage::Instantiate, message }
+    CallFailure::Stopped { stop_reason: StopReason::Trap, stage: CallStage::Instantiate, message }
 }
 
 impl From<types::BatchError> for CallFailure {
@@ -525,7 +529,7 @@ impl Guest {
                     "the guest handed over more than max(output_bytes_min, output_per_input * input)".to_owned(),
                 );
             }
-            None if self.memory.refused && (error.is::<Trap>() || self.stage == Stage::Instantiate) => {
+            None if self.memory.refused && (error.is::<Trap>() || self.stage == CallStage::Instantiate) => {
                 let limit = self.memory.bytes_max;
                 let message = format!("memory of {limit} bytes was not enough for the guest: {root}{at}");
                 return self.stopped(StopReason::MemoryLimit, message);

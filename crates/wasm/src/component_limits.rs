@@ -10,7 +10,7 @@ use wasmparser::{ComponentExternalKind, ComponentTypeRef, Parser, Payload};
 
 use super::call_log::legible;
 use super::limits::CallLimits;
-use super::module::{self, LoadError};
+use super::module::{self, ModuleError};
 use super::wasi;
 
 /// How much of everything a component may have. The defaults leave room for an interpreter with its standard library.
@@ -73,9 +73,10 @@ impl Default for ComponentLimits {
 ///
 /// # Errors
 /// The first limit that it does not pass.
-pub fn inspect(bytes: &[u8], limits: &CallLimits, kind: Option<ManifestKind>) -> Result<(), LoadError> {
+pub fn inspect(bytes: &[u8], limits: &CallLimits, kind: Option<ManifestKind>) -> Result<(), ModuleError> {
     front(bytes, limits)?;
-    let mut walk = Walk { component_limits: &limits.component_limits, limits, depth: 0, seen: SeenItems::default() };
+    let mut walk =
+        ComponentWalk { component_limits: &limits.component_limits, limits, depth: 0, seen: SeenItems::default() };
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(|error| unreadable(&error))?;
         walk.take(&payload)?;
@@ -86,21 +87,21 @@ pub fn inspect(bytes: &[u8], limits: &CallLimits, kind: Option<ManifestKind>) ->
 }
 
 /// The limits that cost nothing: size, then the first eight bytes.
-fn front(bytes: &[u8], limits: &CallLimits) -> Result<(), LoadError> {
+fn front(bytes: &[u8], limits: &CallLimits) -> Result<(), ModuleError> {
     let bytes_max = limits.component_bytes_max;
     if bytes.len() > bytes_max {
-        return Err(LoadError::TooLarge { bytes: bytes.len(), bytes_max });
+        return Err(ModuleError::TooLarge { bytes: bytes.len(), bytes_max });
     }
     match bytes.get(..8) {
-        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Err(LoadError::CoreModule),
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Err(ModuleError::CoreModule),
         // The last two bytes are the layer: 0 for a core module, 1 for a component.
         Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(()),
-        _ => Err(LoadError::NotWasm),
+        _ => Err(ModuleError::NotWasm),
     }
 }
 
-fn unreadable(error: &wasmparser::BinaryReaderError) -> LoadError {
-    LoadError::Malformed { reason: legible(error.message(), 256), at: error.offset() }
+fn unreadable(error: &wasmparser::BinaryReaderError) -> ModuleError {
+    ModuleError::Malformed { reason: legible(error.message(), 256), at: error.offset() }
 }
 
 /// What was counted so far.
@@ -124,15 +125,15 @@ struct SeenItems {
     exports: Vec<(String, bool)>,
 }
 
-struct Walk<'a> {
+struct ComponentWalk<'a> {
     component_limits: &'a ComponentLimits,
     limits: &'a CallLimits,
     depth: usize,
     seen: SeenItems,
 }
 
-impl Walk<'_> {
-    fn take(&mut self, payload: &Payload<'_>) -> Result<(), LoadError> {
+impl ComponentWalk<'_> {
+    fn take(&mut self, payload: &Payload<'_>) -> Result<(), ModuleError> {
         let component_limits = self.component_limits;
         let seen = &mut self.seen;
         match payload {
@@ -235,13 +236,15 @@ impl Walk<'_> {
             ),
             Payload::MemorySection(memories) => self.memories(memories),
             Payload::TableSection(tables) => self.tables(tables),
-            Payload::TagSection(_) => Err(LoadError::Unsupported { what: "exception tags" }),
-            Payload::ComponentStartSection { .. } => Err(LoadError::Unsupported { what: "a component start function" }),
+            Payload::TagSection(_) => Err(ModuleError::Unsupported { what: "exception tags" }),
+            Payload::ComponentStartSection { .. } => {
+                Err(ModuleError::Unsupported { what: "a component start function" })
+            }
             _ => Ok(()),
         }
     }
 
-    fn memories(&mut self, memories: &wasmparser::MemorySectionReader<'_>) -> Result<(), LoadError> {
+    fn memories(&mut self, memories: &wasmparser::MemorySectionReader<'_>) -> Result<(), ModuleError> {
         add("memories", &mut self.seen.memories, count(memories.count()), self.limits.memories_max as usize)?;
         for memory in memories.clone() {
             let memory = memory.map_err(|error| unreadable(&error))?;
@@ -252,7 +255,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn tables(&mut self, tables: &wasmparser::TableSectionReader<'_>) -> Result<(), LoadError> {
+    fn tables(&mut self, tables: &wasmparser::TableSectionReader<'_>) -> Result<(), ModuleError> {
         add("tables", &mut self.seen.tables, count(tables.count()), self.limits.tables_max as usize)?;
         for table in tables.clone() {
             let table = table.map_err(|error| unreadable(&error))?;
@@ -264,26 +267,26 @@ impl Walk<'_> {
 }
 
 /// Whether the plugin is built for the version that this host speaks.
-fn version(imports: &[(String, bool)], exports: &[(String, bool)]) -> Result<(), LoadError> {
+fn version(imports: &[(String, bool)], exports: &[(String, bool)]) -> Result<(), ModuleError> {
     let ours = |(name, _): &(String, bool)| {
         name.strip_prefix("tidegate:plugin/")?.split_once('@').map(|(_, version)| version.to_owned())
     };
     match imports.iter().chain(exports).filter_map(ours).find(|version| version != "0.1.0") {
-        Some(found) => Err(LoadError::Version { found: legible(&found, 40) }),
+        Some(found) => Err(ModuleError::Version { found: legible(&found, 40) }),
         None => Ok(()),
     }
 }
 
 /// The names of imports and exports against the world.
-fn names(imports: &[(String, bool)], exports: &[(String, bool)], kind: ManifestKind) -> Result<(), LoadError> {
+fn names(imports: &[(String, bool)], exports: &[(String, bool)], kind: ManifestKind) -> Result<(), ModuleError> {
     for (name, instance) in imports {
         if !(*instance && (module::imports(kind).contains(&name.as_str()) || wasi::is_inert(name))) {
-            return Err(LoadError::ForbiddenImport { import: legible(name, 256), kind });
+            return Err(ModuleError::ForbiddenImport { import: legible(name, 256), kind });
         }
     }
     for export in module::exports(kind) {
         if !exports.iter().any(|(name, instance)| *instance && name == export) {
-            return Err(LoadError::MissingExport { export, kind });
+            return Err(ModuleError::MissingExport { export, kind });
         }
     }
     Ok(())
@@ -293,11 +296,11 @@ fn count(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn add(what: &'static str, total: &mut usize, more: usize, max: usize) -> Result<(), LoadError> {
+fn add(what: &'static str, total: &mut usize, more: usize, max: usize) -> Result<(), ModuleError> {
     *total = total.saturating_add(more);
     within(what, *total, max)
 }
 
-fn within(what: &'static str, found: usize, max: usize) -> Result<(), LoadError> {
-    if found > max { Err(LoadError::TooMuch { what, found, max }) } else { Ok(()) }
+fn within(what: &'static str, found: usize, max: usize) -> Result<(), ModuleError> {
+    if found > max { Err(ModuleError::TooMuch { what, found, max }) } else { Ok(()) }
 }

@@ -47,7 +47,7 @@ pub struct GuestResponse {
 
 /// What an answer means for the events of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum DeliveryVerdict {
     Delivered,
     /// Not before this long.
     Retry(Option<Duration>),
@@ -137,7 +137,7 @@ impl From<&GuestResponse> for wit::Response {
     }
 }
 
-impl From<wit::Verdict> for Verdict {
+impl From<wit::Verdict> for DeliveryVerdict {
     fn from(verdict: wit::Verdict) -> Self {
         match verdict {
             wit::Verdict::Delivered => Self::Delivered,

@@ -18,9 +18,9 @@ use super::limits::CallLimits;
 
 /// Compiles modules and runs their calls. Clones share everything; the ticker ends with the last one.
 #[derive(Clone)]
-pub struct Engine(Arc<Shared>);
+pub struct Engine(Arc<SharedEngine>);
 
-struct Shared {
+struct SharedEngine {
     engine: wasmtime::Engine,
     linker: Linker<Guest>,
     /// One permit for each slot of the pool: a call waits here rather than failing on a full pool.
@@ -82,7 +82,7 @@ impl Engine {
         secrets_host::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest).map_err(refused)?;
         let ticker = start_ticker(engine.weak(), limits.tick).map_err(EngineError::Ticker)?;
         let slots = Arc::new(Semaphore::new(limits.calls_at_once_max as usize));
-        Ok(Self(Arc::new(Shared { engine, linker, slots, limits: limits.clone(), _ticker: ticker })))
+        Ok(Self(Arc::new(SharedEngine { engine, linker, slots, limits: limits.clone(), _ticker: ticker })))
     }
 
     /// The limits that this engine was made with.

@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 use tidegate_event::digits::{self, Numbers};
 use tidegate_plugin::ManifestKind;
 
-use crate::{Call, CallFailure, Called, Engine, GuestAnswer, GuestError, LoadError, Mark, Module, Services};
+use crate::{Call, CallFailure, Called, Engine, GuestAnswer, GuestError, Mark, Module, ModuleError, Services};
 
 pub mod golden;
 mod grant;
@@ -34,12 +34,12 @@ mod pool;
 mod verdict;
 
 pub use grant::granted;
-pub use pool::{Lane, Pool, RolloutMode, Unfinished, Workers};
+pub use pool::{Lane, Pool, RolloutMode, UnfinishedRun, Workers};
 pub use test_services::services;
 
 pub use crate::{CallLimits, CallLog, GuestErrorKind as FailKind, Level, LogLine};
 use isolate::Isolation;
-use verdict::{Spent, Verdict, verdict, wrong_count};
+use verdict::{RunVerdict, Spent, verdict, wrong_count};
 
 /// A call that needed more of its CPU budget than this sends its function to the slow lane, as one that was stopped does.
 const SLOW_SHARE: f64 = 0.25;
@@ -176,7 +176,7 @@ impl Function {
         component_bytes: &[u8],
         settings_json: String,
         limits: CallLimits,
-    ) -> Result<Self, LoadError> {
+    ) -> Result<Self, ModuleError> {
         Ok(Self::of(Module::compile(engine, component_bytes, ManifestKind::Transform)?, name, settings_json, limits))
     }
 
@@ -264,20 +264,20 @@ impl Function {
     pub async fn check(&self) -> Result<(), FunctionError> {
         let (mut call_log, cx) = (CallLog::default(), RunContext::default());
         let mut nothing = match self.module.kind() {
-            ManifestKind::Fields => Work::Bodies { bodies: &mut [], each_bytes: 0 },
-            ManifestKind::Transform | ManifestKind::Destination => Work::Texts(&[]),
+            ManifestKind::Fields => RunWork::Bodies { bodies: &mut [], each_bytes: 0 },
+            ManifestKind::Transform | ManifestKind::Destination => RunWork::Texts(&[]),
         };
         match self.call(&mut nothing, 0..0, cx, &mut call_log).await.answer {
             Ok(_) => Ok(()),
             Err(failure) => Err(match verdict(failure, &self.limits) {
-                Verdict::Suspect(error) | Verdict::Everybody(error) | Verdict::Again(error, _) => error,
+                RunVerdict::Suspect(error) | RunVerdict::Everybody(error) | RunVerdict::Again(error, _) => error,
             }),
         }
     }
 
     /// Runs `batch`, whatever its size, and gives one outcome for each event. For a function of the transform world.
     pub async fn run(&self, batch: &[String], cx: RunContext) -> FunctionRan {
-        self.work(Work::Texts(batch), cx).await
+        self.work(RunWork::Texts(batch), cx).await
     }
 
     /// Puts back, in the outcome of a function of the transform world, the digits of the event `input`, and of what the
@@ -294,10 +294,10 @@ impl Function {
     /// function of the fields world. `bytes` is about what the events were as text. What faulted is as it was.
     pub async fn edit(&self, bodies: &mut [Map<String, Value>], bytes: usize, cx: RunContext) -> FunctionRan {
         let each_bytes = bytes / bodies.len().max(1);
-        self.work(Work::Bodies { bodies, each_bytes }, cx).await
+        self.work(RunWork::Bodies { bodies, each_bytes }, cx).await
     }
 
-    async fn work(&self, mut work: Work<'_>, cx: RunContext) -> FunctionRan {
+    async fn work(&self, mut work: RunWork<'_>, cx: RunContext) -> FunctionRan {
         let events = work.len();
         let mut ran = FunctionRan { outcomes: Vec::with_capacity(events), ..FunctionRan::default() };
         let mut spent = Spent::default();
@@ -311,7 +311,7 @@ impl Function {
     }
 
     /// How many events from `from` on fit into one call; at least one.
-    fn chunk_len(&self, work: &Work<'_>, from: usize) -> usize {
+    fn chunk_len(&self, work: &RunWork<'_>, from: usize) -> usize {
         let mut bytes = 0_usize;
         let fits = |event: &usize| {
             bytes = bytes.saturating_add(work.bytes(*event));
@@ -322,7 +322,7 @@ impl Function {
 
     async fn run_chunk(
         &self,
-        work: &mut Work<'_>,
+        work: &mut RunWork<'_>,
         chunk: Range<usize>,
         cx: RunContext,
         ran: &mut FunctionRan,
@@ -353,8 +353,8 @@ impl Function {
             first = false;
             match answer {
                 Ok(outcomes) => isolation.answered(range, outcomes),
-                Err(Verdict::Suspect(error)) => isolation.failed_alone(range, error),
-                Err(Verdict::Everybody(error) | Verdict::Again(error, _)) => isolation.everybody(range, error),
+                Err(RunVerdict::Suspect(error)) => isolation.failed_alone(range, error),
+                Err(RunVerdict::Everybody(error) | RunVerdict::Again(error, _)) => isolation.everybody(range, error),
             }
         }
         ran.outcomes.append(&mut isolation.into_outcomes());
@@ -363,12 +363,12 @@ impl Function {
     /// One call, and again when the function asks for it or the machine stood still, as often as the run allows.
     async fn call_with_retries(
         &self,
-        work: &mut Work<'_>,
+        work: &mut RunWork<'_>,
         part: Range<usize>,
         cx: RunContext,
         ran: &mut FunctionRan,
         spent: &mut Spent,
-    ) -> (Result<Vec<Outcome>, Verdict>, Duration) {
+    ) -> (Result<Vec<Outcome>, RunVerdict>, Duration) {
         let mut cpu = Duration::ZERO;
         loop {
             let called = self.call(work, part.clone(), cx, &mut ran.call_log).await;
@@ -381,17 +381,17 @@ impl Function {
                     }
                     return (Ok(outcomes), cpu);
                 }
-                Ok(outcomes) => Verdict::Suspect(wrong_count(part.len(), outcomes.len())),
+                Ok(outcomes) => RunVerdict::Suspect(wrong_count(part.len(), outcomes.len())),
                 Err(failure) => verdict(failure, &self.limits),
             };
             ran.stats.calls_failed += 1;
             match verdict {
-                Verdict::Again(_, pause) if spent.retries < self.limits.retries_max && in_time(cx, pause) => {
+                RunVerdict::Again(_, pause) if spent.retries < self.limits.retries_max && in_time(cx, pause) => {
                     spent.retries += 1;
                     ran.stats.retries += 1;
                     tokio::time::sleep(pause).await;
                 }
-                Verdict::Again(error, _) => return (Err(Verdict::Suspect(error)), cpu),
+                RunVerdict::Again(error, _) => return (Err(RunVerdict::Suspect(error)), cpu),
                 verdict => return (Err(verdict), cpu),
             }
         }
@@ -399,7 +399,7 @@ impl Function {
 
     async fn call(
         &self,
-        work: &mut Work<'_>,
+        work: &mut RunWork<'_>,
         part: Range<usize>,
         cx: RunContext,
         call_log: &mut CallLog,
@@ -414,13 +414,13 @@ impl Function {
             numbers: self.numbers,
         };
         match work {
-            Work::Texts(batch) => {
+            RunWork::Texts(batch) => {
                 let called = self.module.transform(&self.limits, call, &batch[part], call_log).await;
                 let outcomes =
                     |answers: Vec<GuestAnswer>| answers.into_iter().map(|answer| self.outcome(answer)).collect();
                 called.map_answer(outcomes)
             }
-            Work::Bodies { bodies, each_bytes } => {
+            RunWork::Bodies { bodies, each_bytes } => {
                 let bytes = part.len().saturating_mul(*each_bytes);
                 let granted: Vec<_> = bodies[part.clone()].iter_mut().map(std::mem::take).collect();
                 let (back, called) = self.module.edit(&self.limits, call, granted, bytes, call_log).await;
@@ -480,12 +480,12 @@ fn in_time(cx: RunContext, pause: Duration) -> bool {
 }
 
 /// The events of a run: texts, or parsed events to be edited where they are.
-enum Work<'a> {
+enum RunWork<'a> {
     Texts(&'a [String]),
     Bodies { bodies: &'a mut [Map<String, Value>], each_bytes: usize },
 }
 
-impl Work<'_> {
+impl RunWork<'_> {
     fn len(&self) -> usize {
         match self {
             Self::Texts(texts) => texts.len(),

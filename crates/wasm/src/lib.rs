@@ -43,13 +43,13 @@ pub mod function;
 pub mod lookup;
 
 pub use artifact::{ArtifactError, ArtifactOrigin, Code, Seal, compiler_id, precompile};
-pub use call::{Call, CallFailure, Called, GuestAnswer, GuestError, GuestErrorKind, Stage};
+pub use call::{Call, CallFailure, CallStage, Called, GuestAnswer, GuestError, GuestErrorKind};
 pub use call_log::{CallLog, Level, LogLine, legible};
 pub use component_limits::{ComponentLimits, inspect};
-pub use delivery::{GuestPlan, GuestRequest, GuestResponse, Verdict};
+pub use delivery::{DeliveryVerdict, GuestPlan, GuestRequest, GuestResponse};
 pub use engine::{Engine, EngineError};
 pub use fields::Mark;
 pub use limits::CallLimits;
-pub use module::{LoadError, Module};
+pub use module::{Module, ModuleError};
 pub use services::{Lookup, MacKey, Services, Signer};
 pub use stop_reason::StopReason;

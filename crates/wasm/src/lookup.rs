@@ -31,7 +31,7 @@ pub const BYTES_MAX_DEFAULT: usize = 256 << 20;
 
 /// What a table is made of.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Settings {
+pub enum LookupSettings {
     /// A MaxMind database; a key is an IP address.
     Addresses {
         path: PathBuf,
@@ -85,7 +85,7 @@ pub enum LookupError {
 }
 
 /// One table, read whole.
-pub struct Table(HeldTable);
+pub struct LookupTable(HeldTable);
 
 enum HeldTable {
     Addresses(Addresses),
@@ -93,18 +93,18 @@ enum HeldTable {
     Entries(BTreeMap<String, Box<str>>),
 }
 
-impl Table {
+impl LookupTable {
     /// Reads what `settings` name.
     ///
     /// # Errors
     /// The file is missing, too large or not what it should be.
-    pub fn open(settings: &Settings) -> Result<Self, LookupError> {
+    pub fn open(settings: &LookupSettings) -> Result<Self, LookupError> {
         Ok(Self(match settings {
-            Settings::Addresses { path, bytes_max, fields } => {
+            LookupSettings::Addresses { path, bytes_max, fields } => {
                 let addresses = Addresses::open(read(path, *bytes_max)?, fields.clone());
                 HeldTable::Addresses(addresses.map_err(|reason| LookupError::Content { path: path.clone(), reason })?)
             }
-            Settings::File { path, bytes_max, key, value } => {
+            LookupSettings::File { path, bytes_max, key, value } => {
                 let bytes = read(path, *bytes_max)?;
                 let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
                 let entries = if is_csv {
@@ -114,7 +114,7 @@ impl Table {
                 };
                 HeldTable::Entries(entries.map_err(|reason| LookupError::Content { path: path.clone(), reason })?)
             }
-            Settings::Entries(entries) => HeldTable::Entries(table::of_entries(entries)),
+            LookupSettings::Entries(entries) => HeldTable::Entries(table::of_entries(entries)),
         }))
     }
 
@@ -133,13 +133,13 @@ impl Table {
 /// The tables that one plugin may use.
 #[derive(Default)]
 pub struct GrantedTables {
-    tables: BTreeMap<String, Arc<Table>>,
+    tables: BTreeMap<String, Arc<LookupTable>>,
 }
 
 impl GrantedTables {
     /// Grants `table` under the name that the plugin knows it by.
     #[must_use]
-    pub fn with(mut self, name: &str, table: Arc<Table>) -> Self {
+    pub fn with(mut self, name: &str, table: Arc<LookupTable>) -> Self {
         self.tables.insert(name.to_owned(), table);
         self
     }
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn a_plugin_sees_what_is_granted_and_nothing_else() {
         let Value::Object(entries) = serde_json::json!({"Signup": "Signed Up", "n": {"x": 1.50}}) else { panic!() };
-        let table = Arc::new(Table::open(&Settings::Entries(entries)).unwrap());
+        let table = Arc::new(LookupTable::open(&LookupSettings::Entries(entries)).unwrap());
         let granted = GrantedTables::default().with("renames", table);
         assert_eq!(granted.get("renames", "Signup"), Ok(Some("\"Signed Up\"".to_owned())));
         assert_eq!(granted.get("renames", "n"), Ok(Some("{\"x\":1.5}".to_owned())));
@@ -197,14 +197,14 @@ mod tests {
     fn a_file_too_large_or_absent_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("names.json");
-        let settings = |bytes_max| Settings::File { path: path.clone(), bytes_max, key: None, value: None };
-        assert!(matches!(Table::open(&settings(10)), Err(LookupError::Read { .. })));
+        let settings = |bytes_max| LookupSettings::File { path: path.clone(), bytes_max, key: None, value: None };
+        assert!(matches!(LookupTable::open(&settings(10)), Err(LookupError::Read { .. })));
         std::fs::write(&path, r#"{"a": "b", "c": "d"}"#).unwrap();
-        let refused = Table::open(&settings(10)).err().unwrap().to_string();
+        let refused = LookupTable::open(&settings(10)).err().unwrap().to_string();
         assert!(refused.contains("20 bytes and at most 10"), "{refused}");
-        assert_eq!(Table::open(&settings(20)).unwrap().get("c"), Ok(Some("\"d\"".to_owned())));
-        let device = Settings::File { path: "/dev/zero".into(), bytes_max: 1000, key: None, value: None };
-        assert!(matches!(Table::open(&device), Err(LookupError::Read { .. })));
+        assert_eq!(LookupTable::open(&settings(20)).unwrap().get("c"), Ok(Some("\"d\"".to_owned())));
+        let device = LookupSettings::File { path: "/dev/zero".into(), bytes_max: 1000, key: None, value: None };
+        assert!(matches!(LookupTable::open(&device), Err(LookupError::Read { .. })));
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub(super) enum Pre {
 
 /// Why a component is not taken. Each answer says what to do about it.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub enum ModuleError {
     #[error("the component has {bytes} bytes; at most {bytes_max} are allowed")]
     TooLarge { bytes: usize, bytes_max: usize },
     #[error("this is not a WebAssembly component: it does not begin as one")]
@@ -124,7 +124,7 @@ pub enum LoadError {
 impl Module {
     /// Compiles `bytes` as a plugin of this kind. Takes seconds for a large component: not a thing to do on a thread
     /// that serves.
-    pub fn compile(engine: &Engine, bytes: &[u8], kind: ManifestKind) -> Result<Self, LoadError> {
+    pub fn compile(engine: &Engine, bytes: &[u8], kind: ManifestKind) -> Result<Self, ModuleError> {
         component_limits::inspect(bytes, engine.limits(), Some(kind))?;
         let component =
             apart(|| Component::from_binary(engine.raw(), bytes))?.map_err(|error| compile_failed(&error))?;
@@ -132,7 +132,7 @@ impl Module {
     }
 
     /// Compiles `bytes` for whichever world their exports name.
-    pub fn compile_any(engine: &Engine, bytes: &[u8]) -> Result<Self, LoadError> {
+    pub fn compile_any(engine: &Engine, bytes: &[u8]) -> Result<Self, ModuleError> {
         component_limits::inspect(bytes, engine.limits(), None)?;
         let component =
             apart(|| Component::from_binary(engine.raw(), bytes))?.map_err(|error| compile_failed(&error))?;
@@ -144,13 +144,13 @@ impl Module {
     }
 
     /// Fits compiled code into its world.
-    pub(super) fn link(engine: &Engine, component: &Component, kind: ManifestKind) -> Result<Self, LoadError> {
+    pub(super) fn link(engine: &Engine, component: &Component, kind: ManifestKind) -> Result<Self, ModuleError> {
         let linker = linker(engine, component, kind)?;
         let ty = component.component_type();
         for export in exports(kind) {
             match ty.get_export(engine.raw(), export).map(|found| found.ty) {
                 Some(ComponentItem::ComponentInstance(_)) => {}
-                _ => return Err(LoadError::MissingExport { export, kind }),
+                _ => return Err(ModuleError::MissingExport { export, kind }),
             }
         }
         let pre = linker.instantiate_pre(component).and_then(|pre| {
@@ -195,24 +195,24 @@ impl std::fmt::Debug for Module {
 }
 
 /// Works on a thread of its own: a deep stack for nested code, and a panic of the compiler ends that thread only.
-pub(super) fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, LoadError> {
+pub(super) fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, ModuleError> {
     let done = std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().name("wasm-compile".to_owned()).stack_size(COMPILE_STACK_BYTES);
         builder.spawn_scoped(scope, work).map(std::thread::ScopedJoinHandle::join)
     });
     match done {
-        Err(error) => Err(LoadError::Thread(error)),
-        Ok(Err(_panic)) => Err(LoadError::CompilerPanicked),
+        Err(error) => Err(ModuleError::Thread(error)),
+        Ok(Err(_panic)) => Err(ModuleError::CompilerPanicked),
         Ok(Ok(value)) => Ok(value),
     }
 }
 
-pub(super) fn compile_failed(error: &wasmtime::Error) -> LoadError {
-    LoadError::Compile { reason: readable(error), cause: format!("{error:?}").into() }
+pub(super) fn compile_failed(error: &wasmtime::Error) -> ModuleError {
+    ModuleError::Compile { reason: readable(error), cause: format!("{error:?}").into() }
 }
 
 /// A linker with everything that `component` may import, and the first import that it may not as an error.
-fn linker(engine: &Engine, component: &Component, kind: ManifestKind) -> Result<Linker<Guest>, LoadError> {
+fn linker(engine: &Engine, component: &Component, kind: ManifestKind) -> Result<Linker<Guest>, ModuleError> {
     let mut linker = engine.linker().clone();
     let ty = component.component_type();
     let ours =
@@ -220,7 +220,7 @@ fn linker(engine: &Engine, component: &Component, kind: ManifestKind) -> Result<
     let imported = ty.imports(engine.raw()).filter_map(|(name, _)| ours(name));
     let exported = ty.exports(engine.raw()).filter_map(|(name, _)| ours(name));
     if let Some(found) = imported.chain(exported).find(|version| version != "0.1.0") {
-        return Err(LoadError::Version { found: legible(&found, 40) });
+        return Err(ModuleError::Version { found: legible(&found, 40) });
     }
     for (import, item) in ty.imports(engine.raw()) {
         match item.ty {
@@ -228,14 +228,14 @@ fn linker(engine: &Engine, component: &Component, kind: ManifestKind) -> Result<
             ComponentItem::ComponentInstance(instance) if wasi::is_inert(import) => {
                 wasi::define(&mut linker, engine, import, &instance).map_err(|error| misfit(kind, error))?;
             }
-            _ => return Err(LoadError::ForbiddenImport { import: legible(import, 256), kind }),
+            _ => return Err(ModuleError::ForbiddenImport { import: legible(import, 256), kind }),
         }
     }
     Ok(linker)
 }
 
-fn misfit(kind: ManifestKind, error: wasmtime::Error) -> LoadError {
-    LoadError::Misfit { kind, reason: readable(&error), cause: error.into() }
+fn misfit(kind: ManifestKind, error: wasmtime::Error) -> ModuleError {
+    ModuleError::Misfit { kind, reason: readable(&error), cause: error.into() }
 }
 
 /// The whole chain of causes on one line.
@@ -248,23 +248,23 @@ mod tests {
     use super::*;
     use crate::CallLimits;
 
-    fn refusal(bytes: &[u8]) -> LoadError {
+    fn refusal(bytes: &[u8]) -> ModuleError {
         let engine = Engine::new(&CallLimits { calls_at_once_max: 1, ..CallLimits::default() }).unwrap();
         Module::compile(&engine, bytes, ManifestKind::Transform).unwrap_err()
     }
 
-    fn refusal_of_text(text: &str) -> LoadError {
+    fn refusal_of_text(text: &str) -> ModuleError {
         refusal(&wat::parse_str(text).unwrap())
     }
 
     #[test]
     fn what_is_no_component_is_refused_before_it_is_parsed() {
-        assert!(matches!(refusal(b""), LoadError::NotWasm));
-        assert!(matches!(refusal(b"#!/bin/sh and more"), LoadError::NotWasm));
-        assert!(matches!(refusal_of_text("(module)"), LoadError::CoreModule));
+        assert!(matches!(refusal(b""), ModuleError::NotWasm));
+        assert!(matches!(refusal(b"#!/bin/sh and more"), ModuleError::NotWasm));
+        assert!(matches!(refusal_of_text("(module)"), ModuleError::CoreModule));
         let huge = vec![0; (32 << 20) + 1];
-        assert!(matches!(refusal(&huge), LoadError::TooLarge { bytes: 33_554_433, bytes_max: 33_554_432 }));
-        assert!(matches!(refusal(b"\0asm\x0d\0\x01\0garbage"), LoadError::Malformed { .. }));
+        assert!(matches!(refusal(&huge), ModuleError::TooLarge { bytes: 33_554_433, bytes_max: 33_554_432 }));
+        assert!(matches!(refusal(b"\0asm\x0d\0\x01\0garbage"), ModuleError::Malformed { .. }));
     }
 
     #[test]
@@ -272,7 +272,7 @@ mod tests {
         let named = |import: &str| {
             let refused = refusal_of_text(&format!(r#"(component (import "{import}" (instance)))"#));
             match &refused {
-                LoadError::ForbiddenImport { import: name, .. } => assert_eq!(name, import),
+                ModuleError::ForbiddenImport { import: name, .. } => assert_eq!(name, import),
                 other => panic!("{other}"),
             }
             assert!(refused.to_string().contains(import), "{refused}");
@@ -288,7 +288,7 @@ mod tests {
     fn a_missing_export_is_named() {
         let refused = refusal_of_text("(component)");
         assert!(
-            matches!(refused, LoadError::MissingExport { export: "tidegate:plugin/lifecycle@0.1.0", .. }),
+            matches!(refused, ModuleError::MissingExport { export: "tidegate:plugin/lifecycle@0.1.0", .. }),
             "{refused}"
         );
     }
@@ -297,6 +297,6 @@ mod tests {
     fn more_memory_than_a_slot_holds_is_refused() {
         let text = "(component (core module $m (memory 8192)) (core instance (instantiate $m)))";
         let refused = refusal_of_text(text);
-        assert!(matches!(refused, LoadError::TooMuch { found: 536_870_912, .. }), "{refused}");
+        assert!(matches!(refused, ModuleError::TooMuch { found: 536_870_912, .. }), "{refused}");
     }
 }

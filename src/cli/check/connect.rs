@@ -12,7 +12,7 @@ use tidegate_warehouse::rights::{Can, Right};
 use super::super::{CommandDone, runtime, style};
 use crate::app::declare;
 use crate::config::{DestinationKind, Workspace};
-use crate::warehouses::Settings;
+use crate::warehouses::WarehouseSettings;
 
 /// A destination that has not answered by then is away.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -56,8 +56,8 @@ pub(super) fn run(workspace: &Workspace, json: bool) -> CommandDone {
     Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn warehouse(workspace: &Workspace, sync: &str, settings: &Settings) -> Result<String, String> {
-    if let Settings::Sqlite(sqlite) = settings
+async fn warehouse(workspace: &Workspace, sync: &str, settings: &WarehouseSettings) -> Result<String, String> {
+    if let WarehouseSettings::Sqlite(sqlite) = settings
         && !sqlite.path.exists()
     {
         return Ok(format!("{} is made at the first start", sqlite.path.display()));
@@ -83,7 +83,7 @@ async fn warehouse(workspace: &Workspace, sync: &str, settings: &Settings) -> Re
 }
 
 /// What may be done there; nothing where it cannot be asked, which the other question tells.
-async fn rights(workspace: &Workspace, sync: &str, settings: &Settings) -> Vec<Right> {
+async fn rights(workspace: &Workspace, sync: &str, settings: &WarehouseSettings) -> Vec<Right> {
     let part = declare::part(workspace, sync);
     match tokio::time::timeout(PATIENCE, settings.rights(&part)).await {
         Ok(Ok(rights)) => rights,

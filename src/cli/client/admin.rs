@@ -7,22 +7,22 @@ use reqwest::{Method, RequestBuilder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidegate_api_types::build::{Build, BuildQuery, PushQuery, Pushed};
-use tidegate_api_types::destination::{Destination, Destinations};
-use tidegate_api_types::function::{ChangeCanary, Function, Functions, OfSource};
+use tidegate_api_types::destination::{Destinations, ShownDestination};
+use tidegate_api_types::function::{ChangeCanary, Functions, OfSource, ShownFunction};
 use tidegate_api_types::logs::{LogQuery, Logs};
 use tidegate_api_types::version::{MakeLive, RollBack};
 use tidegate_api_types::{Problem, path};
 
 use super::address::{self, ConnectArgs};
 use super::error::ClientError;
-use super::http::{ANSWER_TIME_MAX, Answer, Http};
+use super::http::{ANSWER_TIME_MAX, ServerAnswer, ServerHttp};
 
 /// The server gives up a body after 120 seconds.
 const UPLOAD_TIME_MAX: Duration = Duration::from_secs(150);
 
 /// Somebody with the admin token of a server.
 pub(in crate::cli) struct AdminClient {
-    http: Http,
+    http: ServerHttp,
     authorization: HeaderValue,
 }
 
@@ -44,14 +44,14 @@ impl AdminClient {
         let authorization = HeaderValue::try_from(format!("Bearer {}", token.trim()));
         let mut authorization = authorization.map_err(|_| ClientError::Token)?;
         authorization.set_sensitive(true);
-        Ok(Self { http: Http::new(base, connect)?, authorization })
+        Ok(Self { http: ServerHttp::new(base, connect)?, authorization })
     }
 
     pub(in crate::cli) async fn functions(&self) -> Answered<Functions> {
         self.get(path::FUNCTIONS, "", &()).await
     }
 
-    pub(in crate::cli) async fn function(&self, name: &str) -> Answered<Function> {
+    pub(in crate::cli) async fn function(&self, name: &str) -> Answered<ShownFunction> {
         self.get(path::FUNCTION, name, &()).await
     }
 
@@ -64,23 +64,23 @@ impl AdminClient {
         self.upload(path::FUNCTION_VERSIONS, name, query, version).await
     }
 
-    pub(in crate::cli) async fn make_function_live(&self, name: &str, asked: &MakeLive) -> Answered<Function> {
+    pub(in crate::cli) async fn make_function_live(&self, name: &str, asked: &MakeLive) -> Answered<ShownFunction> {
         self.post(path::FUNCTION_LIVE, name, asked).await
     }
 
-    pub(in crate::cli) async fn roll_function_back(&self, name: &str) -> Answered<Function> {
+    pub(in crate::cli) async fn roll_function_back(&self, name: &str) -> Answered<ShownFunction> {
         self.post(path::FUNCTION_ROLLBACK, name, &RollBack {}).await
     }
 
-    pub(in crate::cli) async fn change_canary(&self, name: &str, asked: &ChangeCanary) -> Answered<Function> {
+    pub(in crate::cli) async fn change_canary(&self, name: &str, asked: &ChangeCanary) -> Answered<ShownFunction> {
         self.post(path::FUNCTION_CANARY, name, asked).await
     }
 
-    pub(in crate::cli) async fn attach_function(&self, name: &str, of: &OfSource) -> Answered<Function> {
+    pub(in crate::cli) async fn attach_function(&self, name: &str, of: &OfSource) -> Answered<ShownFunction> {
         self.post(path::FUNCTION_ATTACH, name, of).await
     }
 
-    pub(in crate::cli) async fn detach_function(&self, name: &str, of: &OfSource) -> Answered<Function> {
+    pub(in crate::cli) async fn detach_function(&self, name: &str, of: &OfSource) -> Answered<ShownFunction> {
         self.post(path::FUNCTION_DETACH, name, of).await
     }
 
@@ -92,7 +92,7 @@ impl AdminClient {
         self.get(path::DESTINATIONS, "", &()).await
     }
 
-    pub(in crate::cli) async fn destination(&self, name: &str) -> Answered<Destination> {
+    pub(in crate::cli) async fn destination(&self, name: &str) -> Answered<ShownDestination> {
         self.get(path::DESTINATION, name, &()).await
     }
 
@@ -105,11 +105,15 @@ impl AdminClient {
         self.upload(path::DESTINATION_VERSIONS, name, query, version).await
     }
 
-    pub(in crate::cli) async fn make_destination_live(&self, name: &str, asked: &MakeLive) -> Answered<Destination> {
+    pub(in crate::cli) async fn make_destination_live(
+        &self,
+        name: &str,
+        asked: &MakeLive,
+    ) -> Answered<ShownDestination> {
         self.post(path::DESTINATION_LIVE, name, asked).await
     }
 
-    pub(in crate::cli) async fn roll_destination_back(&self, name: &str) -> Answered<Destination> {
+    pub(in crate::cli) async fn roll_destination_back(&self, name: &str) -> Answered<ShownDestination> {
         self.post(path::DESTINATION_ROLLBACK, name, &RollBack {}).await
     }
 
@@ -148,7 +152,7 @@ impl AdminClient {
 }
 
 /// The server's own words, where they are its own.
-fn refused(answer: Answer) -> ClientError {
+fn refused(answer: ServerAnswer) -> ClientError {
     let status = answer.status;
     match (serde_json::from_slice::<Problem>(&answer.body), answer.location) {
         (Ok(problem), _) => ClientError::Refused(Box::new(problem)),

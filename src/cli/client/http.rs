@@ -20,14 +20,14 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// Connections to one server. Clones share them.
 #[derive(Clone)]
-pub(super) struct Http {
+pub(super) struct ServerHttp {
     client: Client,
     base: Url,
 }
 
 /// What came back.
 #[derive(Debug)]
-pub(in crate::cli) struct Answer {
+pub(in crate::cli) struct ServerAnswer {
     pub(in crate::cli) status: u16,
     pub(in crate::cli) retry_after: Option<Duration>,
     pub(in crate::cli) body: Bytes,
@@ -35,7 +35,7 @@ pub(in crate::cli) struct Answer {
     pub(super) location: Option<String>,
 }
 
-impl Http {
+impl ServerHttp {
     /// Makes a client; connects to nothing yet.
     pub(super) fn new(base: Url, connect: &ConnectArgs) -> Result<Self, ClientError> {
         let settings = WebSettings { ca_file: connect.ca_file.clone(), proxies: config::proxies_of_environment()? };
@@ -62,14 +62,14 @@ impl Http {
     }
 
     /// Sends a request and reads the whole answer, within `limit`.
-    pub(super) async fn send(&self, request: RequestBuilder, limit: Duration) -> Result<Answer, ClientError> {
+    pub(super) async fn send(&self, request: RequestBuilder, limit: Duration) -> Result<ServerAnswer, ClientError> {
         let failed = |error: reqwest::Error| ClientError::of(&error, self.origin(), limit);
         let response = request.timeout(limit).send().await.map_err(failed)?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header(RETRY_AFTER).and_then(|value| value.parse().ok()).map(Duration::from_secs);
         let location = header(LOCATION).map(str::to_owned);
         let status = response.status().as_u16();
-        Ok(Answer { status, retry_after, location, body: self.body(response, limit).await? })
+        Ok(ServerAnswer { status, retry_after, location, body: self.body(response, limit).await? })
     }
 
     async fn body(&self, mut response: Response, limit: Duration) -> Result<Bytes, ClientError> {

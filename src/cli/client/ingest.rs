@@ -8,14 +8,14 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 
 use super::address::{self, ConnectArgs};
 use super::error::ClientError;
-use super::http::{ANSWER_TIME_MAX, Answer, Http};
+use super::http::{ANSWER_TIME_MAX, ServerAnswer, ServerHttp};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// Somebody with the write key of a source. Clones share their connections.
 #[derive(Clone)]
 pub(in crate::cli) struct IngestClient {
-    http: Http,
+    http: ServerHttp,
     authorization: HeaderValue,
 }
 
@@ -27,11 +27,11 @@ impl IngestClient {
         let authorization = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(format!("{write_key}:"))));
         let mut authorization = authorization.map_err(|_| ClientError::Token)?;
         authorization.set_sensitive(true);
-        Ok(Self { http: Http::new(base, connect)?, authorization })
+        Ok(Self { http: ServerHttp::new(base, connect)?, authorization })
     }
 
     /// Posts a batch with the write key in a header, as the server SDKs do.
-    pub(in crate::cli) async fn batch(&self, body: Bytes) -> Result<Answer, ClientError> {
+    pub(in crate::cli) async fn batch(&self, body: Bytes) -> Result<ServerAnswer, ClientError> {
         self.with_key("/v1/batch", &[JSON], body).await
     }
 
@@ -41,12 +41,12 @@ impl IngestClient {
         path: &str,
         headers: &[(&str, &str)],
         body: Bytes,
-    ) -> Result<Answer, ClientError> {
+    ) -> Result<ServerAnswer, ClientError> {
         self.post(path, headers, body, true).await
     }
 
     /// The same with the write key in the body.
-    pub(in crate::cli) async fn without_key(&self, path: &str, body: Bytes) -> Result<Answer, ClientError> {
+    pub(in crate::cli) async fn without_key(&self, path: &str, body: Bytes) -> Result<ServerAnswer, ClientError> {
         self.post(path, &[JSON], body, false).await
     }
 
@@ -56,7 +56,7 @@ impl IngestClient {
         headers: &[(&str, &str)],
         body: Bytes,
         has_key: bool,
-    ) -> Result<Answer, ClientError> {
+    ) -> Result<ServerAnswer, ClientError> {
         let mut request = self.http.request(Method::POST, path, "")?;
         for (name, value) in headers {
             request = request.header(*name, *value);

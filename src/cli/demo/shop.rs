@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tidegate_process::clock;
 
-use crate::cli::client::{Answer, ConnectArgs, IngestClient};
+use crate::cli::client::{ConnectArgs, IngestClient, ServerAnswer};
 use crate::cli::{CommandFailure, traffic};
 
 const EVENTS: u64 = 240;
@@ -67,7 +67,7 @@ fn mishaps() -> Vec<Value> {
     ]
 }
 
-fn taken(path: &str, answer: Answer) -> Result<(), CommandFailure> {
+fn taken(path: &str, answer: ServerAnswer) -> Result<(), CommandFailure> {
     if answer.status == 200 {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use tidegate_document::file;
 use tidegate_plugin::{Manifest, ManifestKind, Package};
 use tidegate_registry as store;
 
-use super::{CommandDone, CommandFailure, Tools, build};
+use super::{BuildTools, CommandDone, CommandFailure, build};
 use crate::cli::style;
 
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ pub(in crate::cli) struct AddArgs {
     #[arg(long, value_name = "PATH")]
     from: Option<PathBuf>,
     #[command(flatten)]
-    tools: Tools,
+    tools: BuildTools,
 }
 
 pub(super) fn run(args: &AddArgs, json: bool) -> CommandDone {

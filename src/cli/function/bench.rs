@@ -9,7 +9,7 @@ use tidegate_plugin::Package;
 use tidegate_wasm::CallLimits;
 use tidegate_wasm::function::granted;
 
-use super::{CommandDone, CommandFailure, Tools, build};
+use super::{BuildTools, CommandDone, CommandFailure, build};
 use crate::cli::{runtime, style};
 
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub(in crate::cli) struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
     #[command(flatten)]
-    tools: Tools,
+    tools: BuildTools,
 }
 
 pub(super) fn run(args: &BenchArgs, json: bool) -> CommandDone {

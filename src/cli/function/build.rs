@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tidegate_authoring::{self as project, Built};
 
-use super::{CommandDone, CommandFailure, Tools};
+use super::{BuildTools, CommandDone, CommandFailure};
 use crate::cli::style;
 
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub(in crate::cli) struct BuildArgs {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    tools: Tools,
+    tools: BuildTools,
 }
 
 pub(super) fn run(args: &BuildArgs, json: bool) -> CommandDone {
@@ -47,7 +47,7 @@ pub(super) fn say(done: &str, built: &Built) {
 }
 
 /// Builds with a spinner that shows what the tool last said; a pipe gets the steps as lines.
-pub(in crate::cli) fn built(dir: &Path, out: Option<&Path>, tools: &Tools) -> Result<Built, CommandFailure> {
+pub(in crate::cli) fn built(dir: &Path, out: Option<&Path>, tools: &BuildTools) -> Result<Built, CommandFailure> {
     let workbench = tools.workbench()?;
     if !std::io::stderr().is_terminal() {
         return Ok(project::build(dir, &workbench, out, &mut |line| {

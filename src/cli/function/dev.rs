@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use super::{CommandDone, CommandFailure, Tools, build, test};
+use super::{BuildTools, CommandDone, CommandFailure, build, test};
 use crate::cli::{on_signal, runtime, style};
 
 #[derive(Debug, clap::Args)]
@@ -13,7 +13,7 @@ pub(in crate::cli) struct DevArgs {
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,
     #[command(flatten)]
-    tools: Tools,
+    tools: BuildTools,
 }
 
 /// How often the files are looked at.

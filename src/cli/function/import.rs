@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use tidegate_authoring::{self as project, Foreign, Product};
 
-use super::{CommandDone, Tools};
+use super::{BuildTools, CommandDone};
 use crate::cli::style;
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ pub(in crate::cli) struct ImportArgs {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     #[command(flatten)]
-    tools: Tools,
+    tools: BuildTools,
 }
 
 fn product(word: &str) -> Result<Product, String> {

@@ -9,7 +9,7 @@ use tidegate_plugin::Package;
 use tidegate_wasm::CallLimits;
 use tidegate_wasm::function::{Level, granted};
 
-use super::{CommandDone, CommandFailure, Tools, build};
+use super::{BuildTools, CommandDone, CommandFailure, build};
 use crate::cli::{runtime, style};
 
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ pub(in crate::cli) struct TestArgs {
     #[arg(long)]
     logs: bool,
     #[command(flatten)]
-    tools: Tools,
+    tools: BuildTools,
 }
 
 pub(super) fn run(args: &TestArgs, json: bool) -> CommandDone {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::session::Session;
+use super::session::AdminSession;
 use super::shown::Shown;
 use crate::cli::{CommandFailure, style};
 
@@ -44,7 +44,7 @@ impl SeenCharges {
 
 /// Most events fail, as `--json` says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Failing {
+pub(super) struct FailingVersion {
     events: u64,
     failed: u64,
     /// The last error, in words.
@@ -65,10 +65,10 @@ impl ChargesBefore {
     /// most of them fail, and nothing if none come.
     pub(super) async fn watch(
         self,
-        session: &Session,
+        session: &AdminSession,
         name: &str,
         patience: Duration,
-    ) -> Result<Option<Failing>, CommandFailure> {
+    ) -> Result<Option<FailingVersion>, CommandFailure> {
         let until = Instant::now() + patience;
         loop {
             let shown = session.show(name).await?;
@@ -81,15 +81,15 @@ impl ChargesBefore {
     }
 }
 
-fn failing(shown: &Shown, seen: SeenCharges) -> Failing {
+fn failing(shown: &Shown, seen: SeenCharges) -> FailingVersion {
     let charges = shown.charges();
     let mut of_live = charges.iter().filter(|charge| Some(charge.version) == shown.live_sha());
     let error = of_live.find_map(|charge| charge.error).map(str::to_owned);
-    Failing { events: seen.events, failed: seen.failed, error }
+    FailingVersion { events: seen.events, failed: seen.failed, error }
 }
 
 /// The same as words for people, on standard error.
-pub(super) fn warn_of(failing: &Failing, one: &str, name: &str) {
+pub(super) fn warn_of(failing: &FailingVersion, one: &str, name: &str) {
     let error = failing.error.as_deref().map_or_else(String::new, |error| format!(": {}", style::plain(error, 500)));
     eprintln!(
         "{} {one} {name} failed {} of {} events that it saw{error}\n  what failed is in `tidegate quarantine`; `tidegate {one} rollback \

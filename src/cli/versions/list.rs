@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use tidegate_registry::PluginKind;
 
-use super::session::{ServerArgs, Session};
+use super::session::{AdminSession, ServerArgs};
 use super::short;
 use super::shown::json as shown_json;
 use crate::cli::{CommandDone, style};
 
 pub(super) async fn run(server: &ServerArgs, plugin_kind: PluginKind, json: bool) -> CommandDone {
-    let listed = Session::new(server, plugin_kind)?.list().await?;
+    let listed = AdminSession::new(server, plugin_kind)?.list().await?;
     if json {
         println!("{}", shown_json(&listed));
         return Ok(ExitCode::SUCCESS);

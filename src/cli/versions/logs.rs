@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tidegate_api_types::logs::{LogLine, LogQuery};
+use tidegate_api_types::logs::{LogQuery, ShownLogLine};
 use tidegate_registry::PluginKind;
 
-use super::session::{ServerArgs, Session};
+use super::session::{AdminSession, ServerArgs};
 use super::short;
 use super::shown::json as shown_json;
 use crate::cli::{CommandDone, style};
@@ -41,15 +41,15 @@ pub(in crate::cli) struct LogsArgs {
 pub(super) async fn run(args: &LogsArgs, plugin_kind: PluginKind, json: bool) -> CommandDone {
     let LogsArgs { name, event, text, level, limit, .. } = args;
     let query = LogQuery { event: event.clone(), text: text.clone(), level: level.clone(), limit: Some(*limit) };
-    let session = Session::new(&args.server, plugin_kind)?;
-    let mut shown: Vec<LogLine> = Vec::new();
+    let session = AdminSession::new(&args.server, plugin_kind)?;
+    let mut shown: Vec<ShownLogLine> = Vec::new();
     loop {
         let lines = session.logs(name, &query).await?.lines;
         for line in lines.iter().filter(|line| !shown.contains(line)) {
             if json {
                 println!("{}", shown_json(line));
             } else {
-                let LogLine { at, version, level, text, .. } = line;
+                let ShownLogLine { at, version, level, text, .. } = line;
                 let [at, level, text] = [at, level, text].map(|text| style::plain(text, 2_000));
                 println!("{at} {} {level} {text}", short(Some(version)));
             }

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tidegate_api_types::build::PushQuery;
 use tidegate_api_types::function::{ChangeCanary, OfSource};
-use tidegate_api_types::version::{MakeLive, Smoke};
+use tidegate_api_types::version::{MakeLive, ShownSmoke};
 use tidegate_authoring as project;
 use tidegate_document::file;
 use tidegate_plugin::{Manifest, ManifestKind, Package};
 use tidegate_registry::PluginKind;
 
 use super::failing::{self, ChargesBefore};
-use super::session::{ServerArgs, Session};
+use super::session::{AdminSession, ServerArgs};
 use super::shown::{Listed, Shown};
 use super::{read_json, short};
 use crate::cli::client::ClientError;
@@ -41,7 +41,7 @@ pub(in crate::cli) struct Upload {
     #[command(flatten)]
     papers: function::PapersArgs,
     #[command(flatten)]
-    tools: function::Tools,
+    tools: function::BuildTools,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -53,14 +53,14 @@ fn patience(text: &str) -> Result<f64, String> {
 
 /// What becomes of a version that was taken.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Wish {
+pub(super) enum PushWish {
     Live,
     Share(u8),
     Shadow,
     Nothing,
 }
 
-impl Wish {
+impl PushWish {
     const fn state(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -76,7 +76,7 @@ struct Push<'a> {
     component: Vec<u8>,
     to: Option<&'a str>,
     settings: Option<Value>,
-    wish: Wish,
+    wish: PushWish,
     force: bool,
     patience: Duration,
 }
@@ -85,12 +85,12 @@ struct Push<'a> {
 pub(super) async fn push(
     upload: &Upload,
     plugin_kind: PluginKind,
-    wish: Wish,
+    wish: PushWish,
     to: Option<&str>,
     json: bool,
 ) -> CommandDone {
     let settings = upload.settings.as_deref().map(read_json).transpose()?;
-    let session = Session::new(&upload.server, plugin_kind)?;
+    let session = AdminSession::new(&upload.server, plugin_kind)?;
     let there = session.list().await?;
     if let (Some(source), Some(sources)) = (to, there.sources())
         && !sources.contains(source)
@@ -102,20 +102,20 @@ pub(super) async fn push(
         )));
     }
     let component = component(upload)?;
-    let wish = if upload.no_live { Wish::Nothing } else { wish };
+    let wish = if upload.no_live { PushWish::Nothing } else { wish };
     let patience = Duration::from_secs_f64(upload.watch);
     let push = Push { plugin_kind, component, to, settings, wish, force: upload.force, patience };
     push.run(&session, &there, json).await
 }
 
 impl Push<'_> {
-    async fn run(self, session: &Session, there: &Listed, json: bool) -> CommandDone {
+    async fn run(self, session: &AdminSession, there: &Listed, json: bool) -> CommandDone {
         let began = Instant::now();
         let manifest = self.manifest()?;
         let name = manifest.name.as_str();
         self.granted(&manifest, there)?;
         let known = there.rows().into_iter().find(|row| row.name == name);
-        if let Wish::Share(_) | Wish::Shadow = self.wish
+        if let PushWish::Share(_) | PushWish::Shadow = self.wish
             && known.is_none_or(|row| row.live.is_none())
         {
             let message = format!("no version of {name} is live that this one could be tried beside");
@@ -148,7 +148,7 @@ impl Push<'_> {
         let is_attached = shown.as_ref().is_some_and(|shown| !shown.attached().is_empty());
         let is_used = self.to.is_some() || is_attached || syncs.is_some_and(|syncs| !syncs.is_empty());
         let failing = match self.wish {
-            Wish::Live if is_used => before.watch(session, name, self.patience).await?,
+            PushWish::Live if is_used => before.watch(session, name, self.patience).await?,
             _ => None,
         };
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -163,11 +163,11 @@ impl Push<'_> {
         }
         let unused = shown.as_ref().and_then(|shown| self.unused(shown));
         let is = match self.wish {
-            Wish::Live if unused.is_some() => "is kept; no sync uses it".to_owned(),
-            Wish::Live => "is live".to_owned(),
-            Wish::Share(share) => format!("is a candidate with {share}% of the batches"),
-            Wish::Shadow => "is a candidate as a shadow; see `versions`".to_owned(),
-            Wish::Nothing => "is uploaded, not live".to_owned(),
+            PushWish::Live if unused.is_some() => "is kept; no sync uses it".to_owned(),
+            PushWish::Live => "is live".to_owned(),
+            PushWish::Share(share) => format!("is a candidate with {share}% of the batches"),
+            PushWish::Shadow => "is a candidate as a shadow; see `versions`".to_owned(),
+            PushWish::Nothing => "is uploaded, not live".to_owned(),
         };
         println!(
             "{} {kept} {is}{} ({} KiB, compiled in {} ms, {}, {ms} ms in all)",
@@ -192,15 +192,15 @@ impl Push<'_> {
     }
 
     /// Puts a version that is on the server where it is wished to be.
-    async fn place(&self, session: &Session, name: &str, sha256: &str) -> Result<Option<Shown>, ClientError> {
+    async fn place(&self, session: &AdminSession, name: &str, sha256: &str) -> Result<Option<Shown>, ClientError> {
         let (sha256, settings, force) = (sha256.to_owned(), self.settings.clone(), self.force);
         let (share, shadow) = match self.wish {
-            Wish::Nothing => return Ok(None),
-            Wish::Live => {
+            PushWish::Nothing => return Ok(None),
+            PushWish::Live => {
                 return session.make_live(name, &MakeLive { sha256, settings, force }).await.map(Some);
             }
-            Wish::Share(share) => (Some(share), None),
-            Wish::Shadow => (None, Some(true)),
+            PushWish::Share(share) => (Some(share), None),
+            PushWish::Shadow => (None, Some(true)),
         };
         let asked = ChangeCanary { sha256: Some(sha256), settings, share, shadow, off: None, force };
         session.client().change_canary(name, &asked).await.map(|function| Some(Shown::Function(function)))
@@ -208,7 +208,7 @@ impl Push<'_> {
 
     /// What it looks up is granted to it, as far as the server knows; nothing is sent that would not go live.
     fn granted(&self, manifest: &Manifest, there: &Listed) -> Result<(), CommandFailure> {
-        if self.force || matches!(self.wish, Wish::Nothing) || self.plugin_kind == PluginKind::Destinations {
+        if self.force || matches!(self.wish, PushWish::Nothing) || self.plugin_kind == PluginKind::Destinations {
             return Ok(());
         }
         let name = &manifest.name;
@@ -260,7 +260,7 @@ impl Push<'_> {
 }
 
 /// What the fixtures that it carries came to.
-fn fixtures(smoke: &Smoke) -> String {
+fn fixtures(smoke: &ShownSmoke) -> String {
     let some = |count: u64| format!("{count} fixture{}", if count == 1 { "" } else { "s" });
     if let Some(difference) = &smoke.failed {
         return style::plain(difference.lines().next().unwrap_or_default(), 200);

@@ -50,12 +50,12 @@ impl ServerArgs {
 }
 
 /// A client, and whether functions or destinations are meant.
-pub(super) struct Session {
+pub(super) struct AdminSession {
     client: AdminClient,
     plugin_kind: PluginKind,
 }
 
-impl Session {
+impl AdminSession {
     pub(super) fn new(args: &ServerArgs, plugin_kind: PluginKind) -> Result<Self, CommandFailure> {
         Ok(Self { client: args.client()?, plugin_kind })
     }

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::Value;
-use tidegate_api_types::destination::{Destination, Destinations};
-use tidegate_api_types::function::{CanaryComparison, Function, Functions};
-use tidegate_api_types::version::{Canary, Placed, Version};
+use tidegate_api_types::destination::{Destinations, ShownDestination};
+use tidegate_api_types::function::{CanaryComparison, Functions, ShownFunction};
+use tidegate_api_types::version::{Canary, ShownPlaced, Version};
 
 /// One function or destination.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(super) enum Shown {
-    Function(Function),
-    Destination(Destination),
+    Function(ShownFunction),
+    Destination(ShownDestination),
 }
 
 /// What a version did.
@@ -37,7 +37,7 @@ impl Shown {
         }
     }
 
-    pub(super) fn live(&self) -> Option<&Placed> {
+    pub(super) fn live(&self) -> Option<&ShownPlaced> {
         match self {
             Self::Function(function) => function.live.as_ref(),
             Self::Destination(destination) => destination.live.as_ref(),
@@ -142,7 +142,7 @@ pub(super) enum Listed {
 
 /// One of them, without its details.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Row<'a> {
+pub(super) struct ShownRow<'a> {
     pub(super) name: &'a str,
     pub(super) versions: u64,
     pub(super) live: Option<&'a str>,
@@ -153,10 +153,10 @@ pub(super) struct Row<'a> {
 }
 
 impl Listed {
-    pub(super) fn rows(&self) -> Vec<Row<'_>> {
+    pub(super) fn rows(&self) -> Vec<ShownRow<'_>> {
         match self {
             Self::Functions(all) => {
-                let rows = all.functions.iter().map(|one| Row {
+                let rows = all.functions.iter().map(|one| ShownRow {
                     name: &one.name,
                     versions: one.versions,
                     live: one.live.as_deref(),
@@ -167,7 +167,7 @@ impl Listed {
                 rows.collect()
             }
             Self::Destinations(all) => {
-                let rows = all.destinations.iter().map(|one| Row {
+                let rows = all.destinations.iter().map(|one| ShownRow {
                     name: &one.name,
                     versions: one.versions,
                     live: one.live.as_deref(),

@@ -6,7 +6,7 @@ use super::limits;
 use crate::config::fields::ConfigFields;
 use crate::config::objects::Around;
 
-pub(super) fn server(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<clickhouse::Settings> {
+pub(super) fn server(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<clickhouse::ClickHouseSettings> {
     let limits = limits(fields, &clickhouse::CAPABILITIES);
     let url = fields.required("url", "https://clickhouse.example.com:8443");
     let user = fields.text("user");
@@ -22,8 +22,8 @@ pub(super) fn server(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Opti
     let timeout = fields.duration("timeout");
     let url = url?;
     let line = fields.line_of("url");
-    let new = clickhouse::Settings::new(url);
-    let settings = clickhouse::Settings {
+    let new = clickhouse::ClickHouseSettings::new(url);
+    let settings = clickhouse::ClickHouseSettings {
         user: user.unwrap_or_else(|| new.user.clone()),
         password: password.unwrap_or_default(),
         database: database.unwrap_or_else(|| new.database.clone()),

@@ -3,20 +3,20 @@
 use std::path::Path;
 
 use tidegate_net::WebSettings;
-use tidegate_warehouse_lake::{self as lake, Partition, Place};
+use tidegate_warehouse_lake::{self as lake, LakePlace, Partition};
 
 use super::limits;
 use crate::config::fields::{ConfigFields, environment};
 use crate::config::objects::Around;
 
-pub(super) fn folder(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<lake::Settings> {
+pub(super) fn folder(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<lake::LakeSettings> {
     let place = place(fields, around.dir, around.data);
     let limits = limits(fields, &lake::CAPABILITIES);
     let mut options = lake::Options::default();
     // Every field is asked for whatever the place is, so that a wrong one is told by name.
     let mut known: Vec<&'static str> = vec!["endpoint"];
     for other in ["s3://b", "gs://b", "az://b"] {
-        known.extend(Place::parse(other).iter().flat_map(|place| place.options()));
+        known.extend(LakePlace::parse(other).iter().flat_map(|place| place.options()));
     }
     for field in known {
         let Some(value) = fields.text(field) else { continue };
@@ -49,8 +49,8 @@ pub(super) fn folder(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Opti
         let message = format!("orphan_age is {} s, and files of a batch under way could be deleted", age.as_secs());
         fields.problem(fields.line_of("orphan_age"), message, "write `orphan_age: 1 h` or more");
     }
-    let default = lake::Settings::new(place?);
-    Some(lake::Settings {
+    let default = lake::LakeSettings::new(place?);
+    Some(lake::LakeSettings {
         options,
         web,
         limits,
@@ -65,8 +65,8 @@ pub(super) fn folder(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Opti
 }
 
 /// How a bucket is reached; a folder is reached without.
-fn web(fields: &mut ConfigFields<'_>, around: &Around<'_>, place: Option<&Place>) -> WebSettings {
-    let Some(place @ Place::Folder(_)) = place else { return around.outgoing.of_destination(fields, around.dir) };
+fn web(fields: &mut ConfigFields<'_>, around: &Around<'_>, place: Option<&LakePlace>) -> WebSettings {
+    let Some(place @ LakePlace::Folder(_)) = place else { return around.outgoing.of_destination(fields, around.dir) };
     for field in ["ca_file", "proxy"] {
         if fields.text(field).is_some() {
             let message = format!("{field} says nothing to a lake in {place}");
@@ -77,15 +77,15 @@ fn web(fields: &mut ConfigFields<'_>, around: &Around<'_>, place: Option<&Place>
 }
 
 /// `url`, which may be a folder relative to the workspace or to its data; the data's own folder when it is absent.
-fn place(fields: &mut ConfigFields<'_>, dir: &Path, data: &Path) -> Option<Place> {
-    let Some(url) = fields.text("url") else { return Some(Place::Folder(data.join("lake"))) };
+fn place(fields: &mut ConfigFields<'_>, dir: &Path, data: &Path) -> Option<LakePlace> {
+    let Some(url) = fields.text("url") else { return Some(LakePlace::Folder(data.join("lake"))) };
     if !url.contains("://") {
-        return Some(Place::Folder(match url.strip_prefix("DATA/") {
+        return Some(LakePlace::Folder(match url.strip_prefix("DATA/") {
             Some(rest) => data.join(rest),
             None => dir.join(url),
         }));
     }
-    match Place::parse(&url) {
+    match LakePlace::parse(&url) {
         Ok(place) => Some(place),
         Err(message) => {
             let fix =
@@ -98,10 +98,10 @@ fn place(fields: &mut ConfigFields<'_>, dir: &Path, data: &Path) -> Option<Place
 
 /// What the usual variables of the environment say, where the file says nothing. Credentials are never mixed: if the file
 /// has any, all of them are from there.
-fn from_environment(place: &Place, options: &mut lake::Options) {
+fn from_environment(place: &LakePlace, options: &mut lake::Options) {
     let (plain, secret): (&[_], &[_]) = match place {
-        Place::Folder(_) => (&[], &[]),
-        Place::S3 { .. } => (
+        LakePlace::Folder(_) => (&[], &[]),
+        LakePlace::S3 { .. } => (
             &[
                 ("AWS_DEFAULT_REGION", "region"),
                 ("AWS_REGION", "region"),
@@ -119,8 +119,8 @@ fn from_environment(place: &Place, options: &mut lake::Options) {
                 ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "container_authorization_token_file"),
             ],
         ),
-        Place::Gcs { .. } => (&[], &[("GOOGLE_APPLICATION_CREDENTIALS", "google_application_credentials")]),
-        Place::Azure { .. } => (
+        LakePlace::Gcs { .. } => (&[], &[("GOOGLE_APPLICATION_CREDENTIALS", "google_application_credentials")]),
+        LakePlace::Azure { .. } => (
             &[("AZURE_STORAGE_ACCOUNT_NAME", "account_name")],
             &[
                 ("AZURE_STORAGE_ACCOUNT_KEY", "account_key"),

@@ -25,7 +25,7 @@ const POSTGRES_FIELDS: [&str; 14] = [
 ];
 const POSTGRES_FILES: [&str; 4] = ["sslrootcert", "sslcert", "sslkey", "passfile"];
 
-pub(super) fn server(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<postgres::Settings> {
+pub(super) fn server(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<postgres::PostgresSettings> {
     let limits = limits(fields, &postgres::CAPABILITIES);
     let url = fields.text("url");
     let mut parameters = Vec::new();
@@ -57,7 +57,7 @@ pub(super) fn server(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Opti
     };
     // Where sslrootcert names nobody, the workspace's authorities count with the machine's.
     address.ca_file.clone_from(&around.outgoing.ca_file);
-    let mut settings = postgres::Settings { limits, ..postgres::Settings::new(address) };
+    let mut settings = postgres::PostgresSettings { limits, ..postgres::PostgresSettings::new(address) };
     if let Some(schema) = schema {
         settings.schema = schema;
     }

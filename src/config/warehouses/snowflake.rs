@@ -8,7 +8,7 @@ use super::limits;
 use crate::config::fields::ConfigFields;
 use crate::config::objects::Around;
 
-pub(super) fn account(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<snowflake::Settings> {
+pub(super) fn account(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<snowflake::SnowflakeSettings> {
     let limits = limits(fields, &snowflake::CAPABILITIES);
     let account = fields.required("account", "myorg-account");
     let user = fields.required("user", "TIDEGATE");
@@ -17,12 +17,12 @@ pub(super) fn account(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Opt
     let (schema, endpoint) = (fields.text("schema"), fields.text("endpoint"));
     let web = around.outgoing.of_destination(fields, around.dir);
     let load = match fields.text("load").as_deref() {
-        None | Some("staged") => snowflake::Load::Staged,
-        Some("streaming") => snowflake::Load::Streaming,
+        None | Some("staged") => snowflake::LoadMode::Staged,
+        Some("streaming") => snowflake::LoadMode::Streaming,
         Some(other) => {
             let message = format!("load is {other:?}, not a way of loading Snowflake");
             fields.problem(fields.line_of("load"), message, "write `load: staged` or `load: streaming`");
-            snowflake::Load::Staged
+            snowflake::LoadMode::Staged
         }
     };
     let statement_time_max = fields.duration("statement_time_max");
@@ -31,7 +31,7 @@ pub(super) fn account(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Opt
         fields.problem(line, "auth is missing", "add `auth:` and below it `private_key_file: rsa_key.p8`");
         return None;
     };
-    let mut settings = snowflake::Settings::new(&account?, &user?, &database?, auth?);
+    let mut settings = snowflake::SnowflakeSettings::new(&account?, &user?, &database?, auth?);
     (settings.role, settings.warehouse, settings.endpoint) = (role, warehouse, endpoint);
     (settings.load, settings.limits) = (load, limits);
     settings.web = web;

@@ -12,7 +12,7 @@ use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_clickhouse::{self as clickhouse, encode};
 
 use super::{Act, Cells, Rig, TableSeen, Tables, canonical, suite};
-use tidegate::warehouses::Settings;
+use tidegate::warehouses::WarehouseSettings;
 
 mod cuts;
 mod ledger;
@@ -124,12 +124,12 @@ impl ClickHouse {
         true
     }
 
-    fn settings_of(&self) -> clickhouse::Settings {
-        clickhouse::Settings {
+    fn settings_of(&self) -> clickhouse::ClickHouseSettings {
+        clickhouse::ClickHouseSettings {
             user: USER.to_owned(),
             password: PASSWORD.to_owned(),
             database: self.database.clone(),
-            ..clickhouse::Settings::new(format!("http://127.0.0.1:{}", self.port))
+            ..clickhouse::ClickHouseSettings::new(format!("http://127.0.0.1:{}", self.port))
         }
     }
 }
@@ -141,8 +141,8 @@ impl Rig for ClickHouse {
         Ok(Self { database: format!("place_{place}"), port: engine()?.port })
     }
 
-    fn settings(&self, limits: Limits) -> Settings {
-        Settings::ClickHouse(clickhouse::Settings { limits, ..self.settings_of() })
+    fn settings(&self, limits: Limits) -> WarehouseSettings {
+        WarehouseSettings::ClickHouse(clickhouse::ClickHouseSettings { limits, ..self.settings_of() })
     }
 
     fn yaml(&self) -> String {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use tidegate_event::destination::Batch;
-use tidegate_event::{Event, Kind, ViolationRecord};
+use tidegate_event::{Event, EventKind, ViolationRecord};
 
 /// An event of this kind with these fields besides those that every event has.
-pub fn event(kind: Kind, offset: u64, id: &str, fields: Value) -> Arc<Event> {
+pub fn event(kind: EventKind, offset: u64, id: &str, fields: Value) -> Arc<Event> {
     let mut body = Map::new();
     for (key, value) in [
         ("type", kind.as_str()),
@@ -24,7 +24,7 @@ pub fn event(kind: Kind, offset: u64, id: &str, fields: Value) -> Arc<Event> {
 }
 
 pub fn track(offset: u64, id: &str, name: &str, properties: Value) -> Arc<Event> {
-    event(Kind::Track, offset, id, json!({ "event": name, "properties": properties }))
+    event(EventKind::Track, offset, id, json!({ "event": name, "properties": properties }))
 }
 
 /// A batch that settles exactly the offsets of its events.
@@ -53,7 +53,7 @@ pub fn violation(offset: u64, payload: &Value, sentences: &[&str]) -> ViolationR
         received_at_us: 1_714_979_290_000_001,
         payload: payload.to_string(),
         event_name: None,
-        event_type: Kind::Track,
+        event_type: EventKind::Track,
         schema_version: "3".to_owned(),
         has_undeclared_schema: false,
         has_undeclared_fields: true,

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_lake::manifest::Root;
-use tidegate_warehouse_lake::{self as lake, Place};
+use tidegate_warehouse_lake::{self as lake, LakePlace};
 
 use super::{Act, Cells, Rig, TableSeen, Tables, canonical, suite};
-use tidegate::warehouses::Settings;
+use tidegate::warehouses::WarehouseSettings;
 
 mod crash;
 mod others;
@@ -29,8 +29,8 @@ impl Lake {
         self.folder.path().to_str().unwrap()
     }
 
-    pub fn lake_settings(&self) -> lake::Settings {
-        lake::Settings::new(Place::Folder(self.folder.path().to_owned()))
+    pub fn lake_settings(&self) -> lake::LakeSettings {
+        lake::LakeSettings::new(LakePlace::Folder(self.folder.path().to_owned()))
     }
 
     pub fn root(&self) -> Root {
@@ -91,8 +91,8 @@ impl Rig for Lake {
         Ok(Self { folder: tempfile::tempdir().map_err(|error| error.to_string())? })
     }
 
-    fn settings(&self, limits: Limits) -> Settings {
-        Settings::Lake(Box::new(lake::Settings { limits, ..self.lake_settings() }))
+    fn settings(&self, limits: Limits) -> WarehouseSettings {
+        WarehouseSettings::Lake(Box::new(lake::LakeSettings { limits, ..self.lake_settings() }))
     }
 
     fn yaml(&self) -> String {

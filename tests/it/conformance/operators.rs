@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 use tidegate_event::destination::Failure;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::evolve::Type;
@@ -78,7 +78,7 @@ pub fn a_table_of_somebody_else_is_left_alone<R: Rig>(rig: &R) {
     let seen = rig.seen(None);
     assert_eq!(seen["users"].columns.keys().collect::<Vec<_>>(), ["name"]);
     assert_eq!(seen["_overflow"].cell("m", "event_text"), Some("Users"));
-    let failure = subject.try_deliver(batch(vec![event(Kind::Page, 1, "p", json!({}))])).unwrap_err();
+    let failure = subject.try_deliver(batch(vec![event(EventKind::Page, 1, "p", json!({}))])).unwrap_err();
     assert!(matches!(failure, Failure::Stop { .. }), "{failure}");
     assert!(failure.to_string().contains("pages"), "{failure}");
     assert_eq!(subject.durable_to(), Some(1));

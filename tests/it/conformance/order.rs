@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 
 use super::events::{batch, event, parsed};
 use super::{Rig, Subject, Tables};
@@ -36,18 +36,18 @@ fn any_fields() -> impl Strategy<Value = Value> {
     })
 }
 
-fn any_event() -> impl Strategy<Value = (Kind, Value)> {
+fn any_event() -> impl Strategy<Value = (EventKind, Value)> {
     prop_oneof![
         3 => (any_fields(), proptest::sample::select(vec!["E", "F", "e"])).prop_map(|(properties, name)| {
-            (Kind::Track, json!({ "event": name, "properties": properties }))
+            (EventKind::Track, json!({ "event": name, "properties": properties }))
         }),
-        1 => any_fields().prop_map(|traits| (Kind::Identify, json!({ "traits": traits }))),
-        1 => any_fields().prop_map(|context| (Kind::Page, json!({ "context": context }))),
+        1 => any_fields().prop_map(|traits| (EventKind::Identify, json!({ "traits": traits }))),
+        1 => any_fields().prop_map(|context| (EventKind::Page, json!({ "context": context }))),
     ]
 }
 
 /// The tables that these events make, the id of each being its number; in batches of so many.
-fn written<R: Rig>(events: &[(usize, (Kind, Value))], cut: usize) -> Tables {
+fn written<R: Rig>(events: &[(usize, (EventKind, Value))], cut: usize) -> Tables {
     let rig = R::new().unwrap_or_else(|lack| panic!("{lack}"));
     let mut subject = Subject::open(&rig);
     let made: Vec<_> = events

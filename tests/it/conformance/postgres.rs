@@ -9,7 +9,7 @@ use tidegate_warehouse_postgres::{self as postgres, Address, Environment, encode
 
 use super::{Act, Cells, Rig, TableSeen, Tables, canonical, suite};
 use server::Server;
-use tidegate::warehouses::Settings;
+use tidegate::warehouses::WarehouseSettings;
 
 mod faults;
 mod ledger;
@@ -39,8 +39,8 @@ impl Postgres {
         address(&format!("host={} port={} {more}", self.server.folder.display(), self.server.port), &self.database)
     }
 
-    fn with(&self, address: Address) -> postgres::Settings {
-        postgres::Settings::new(address)
+    fn with(&self, address: Address) -> postgres::PostgresSettings {
+        postgres::PostgresSettings::new(address)
     }
 }
 
@@ -148,8 +148,8 @@ impl Rig for Postgres {
         Ok(Self { server, database })
     }
 
-    fn settings(&self, limits: Limits) -> Settings {
-        Settings::Postgres(Box::new(postgres::Settings { limits, ..self.with(self.address("")) }))
+    fn settings(&self, limits: Limits) -> WarehouseSettings {
+        WarehouseSettings::Postgres(Box::new(postgres::PostgresSettings { limits, ..self.with(self.address("")) }))
     }
 
     fn yaml(&self) -> String {

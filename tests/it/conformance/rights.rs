@@ -1,7 +1,7 @@
 //! `tidegate check --connect`: what the router may do in a warehouse, and the statement that gives what is missing.
 
 use serde_json::Value;
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 
 use super::clickhouse::ClickHouse;
 use super::events::{batch, event, numbered};
@@ -31,7 +31,12 @@ fn postgres_says_which_grants_a_role_lacks_and_they_are_all_that_it_lacks() {
     run::<Postgres>("rights", |rig| {
         let (code, answer) = asked(&rig.yaml());
         assert_eq!((code, missing(&answer)), (Some(0), Vec::new()), "{answer}");
-        Subject::open(rig).deliver(batch(vec![event(Kind::Identify, 0, "m", serde_json::json!({ "userId": "u" }))]));
+        Subject::open(rig).deliver(batch(vec![event(
+            EventKind::Identify,
+            0,
+            "m",
+            serde_json::json!({ "userId": "u" }),
+        )]));
         assert_eq!(rig.ask("SELECT count(*) FROM pg_class WHERE relname LIKE '%tidegate%' AND relkind = 'r'"), "1");
         // The tables and the schemas become somebody else's.
         rig.run(&format!(

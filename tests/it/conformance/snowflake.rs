@@ -16,7 +16,7 @@ use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_snowflake::{self as snowflake, Auth, Secret, encode};
 
 use super::{Act, Cells, Rig, TableSeen, Tables, canonical, suite};
-use tidegate::warehouses::Settings;
+use tidegate::warehouses::WarehouseSettings;
 
 mod cut;
 mod ledger;
@@ -125,12 +125,12 @@ pub fn database() -> String {
     format!("T{}", DATABASES.fetch_add(1, Ordering::Relaxed))
 }
 
-pub fn settings(port: u16, database: &str) -> snowflake::Settings {
+pub fn settings(port: u16, database: &str) -> snowflake::SnowflakeSettings {
     let password = Auth::Password(Secret::new("not looked at"));
-    snowflake::Settings {
+    snowflake::SnowflakeSettings {
         endpoint: Some(format!("http://127.0.0.1:{port}")),
         warehouse: Some("COMPUTE_WH".to_owned()),
-        ..snowflake::Settings::new("emulator", "loader", database, password)
+        ..snowflake::SnowflakeSettings::new("emulator", "loader", database, password)
     }
 }
 
@@ -177,8 +177,11 @@ impl Rig for Snowflake {
         Ok(Self { bridge: bridge()?, database: database() })
     }
 
-    fn settings(&self, limits: Limits) -> Settings {
-        Settings::Snowflake(snowflake::Settings { limits, ..settings(self.bridge.port, &self.database) })
+    fn settings(&self, limits: Limits) -> WarehouseSettings {
+        WarehouseSettings::Snowflake(snowflake::SnowflakeSettings {
+            limits,
+            ..settings(self.bridge.port, &self.database)
+        })
     }
 
     fn yaml(&self) -> String {

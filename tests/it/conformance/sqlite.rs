@@ -13,7 +13,7 @@ use tidegate_warehouse_sqlite::{self as sqlite, encode};
 use super::disk::Disk;
 use super::events::{batch, track};
 use super::{Act, Cells, Rig, Subject, TableSeen, Tables, canonical, skipped, suite};
-use tidegate::warehouses::Settings;
+use tidegate::warehouses::WarehouseSettings;
 
 suite!(Sqlite);
 
@@ -47,8 +47,8 @@ impl Rig for Sqlite {
         Ok(Self { _folder: folder, path })
     }
 
-    fn settings(&self, limits: Limits) -> Settings {
-        Settings::Sqlite(sqlite::Settings { limits, ..sqlite::Settings::new(&self.path) })
+    fn settings(&self, limits: Limits) -> WarehouseSettings {
+        WarehouseSettings::Sqlite(sqlite::SqliteSettings { limits, ..sqlite::SqliteSettings::new(&self.path) })
     }
 
     fn yaml(&self) -> String {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidegate_event::destination::Batch;
-use tidegate_event::{Event, Kind};
+use tidegate_event::{Event, EventKind};
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::evolve::Type::{Boolean, Decimal, Integer, Json, Text, Timestamp};
 use tidegate_warehouse::table::Limits;
@@ -21,7 +21,7 @@ pub fn a_track_becomes_two_rows_with_the_documented_columns<R: Rig>(rig: &R) {
         "context": {"ip": "::1", "page": {"URL": "/"}, "app": {}}, "integrations": {"All": true}, "channel": "web",
         "traits": {"plan": "pro"}, "version": 2, "empty": {},
     });
-    let delivery = Subject::open(rig).deliver(batch(vec![event(Kind::Track, 0, "m1", fields)]));
+    let delivery = Subject::open(rig).deliver(batch(vec![event(EventKind::Track, 0, "m1", fields)]));
     assert_eq!((delivery.delivered, delivery.duplicates, delivery.rejected.len()), (1, 0, 0));
     let common = [
         ("id", Text),
@@ -77,21 +77,21 @@ pub fn a_track_becomes_two_rows_with_the_documented_columns<R: Rig>(rig: &R) {
 pub fn the_other_kinds_have_their_own_columns<R: Rig>(rig: &R) {
     let events = vec![
         event(
-            Kind::Identify,
+            EventKind::Identify,
             0,
             "i",
             json!({"userId": 7, "traits": {"email": "a@b", "id": 3}, "properties": {"x": 1}}),
         ),
-        event(Kind::Group, 1, "g", json!({"groupId": "g1", "traits": {"size": 3}})),
+        event(EventKind::Group, 1, "g", json!({"groupId": "g1", "traits": {"size": 3}})),
         event(
-            Kind::Page,
+            EventKind::Page,
             2,
             "p",
             json!({"name": "Home", "category": "c", "properties": {"url": "/", "name": "Other"}}),
         ),
-        event(Kind::Screen, 3, "s", json!({"name": "Main"})),
-        event(Kind::Alias, 4, "a", json!({"previousId": "old", "userId": "new"})),
-        event(Kind::Page, 5, "odd", json!({"properties": "none", "context": [1]})),
+        event(EventKind::Screen, 3, "s", json!({"name": "Main"})),
+        event(EventKind::Alias, 4, "a", json!({"previousId": "old", "userId": "new"})),
+        event(EventKind::Page, 5, "odd", json!({"properties": "none", "context": [1]})),
     ];
     assert_eq!(Subject::open(rig).deliver(batch(events)).delivered, 6);
     let seen = rig.seen(None);
@@ -171,7 +171,7 @@ pub fn further_event_names_share_the_overflow_table<R: Rig>(rig: &R) {
 fn identify(offset: u64, at: u64, user: &str, traits: serde_json::Value) -> Arc<Event> {
     let time = format!("2024-05-06T07:08:{at:02}.000000Z");
     let fields = json!({ "userId": user, "timestamp": time, "traits": traits });
-    event(Kind::Identify, offset, &format!("m{offset}"), fields)
+    event(EventKind::Identify, offset, &format!("m{offset}"), fields)
 }
 
 pub fn the_latest_traits_of_users_and_accounts_are_views<R: Rig>(rig: &R) {
@@ -181,7 +181,7 @@ pub fn the_latest_traits_of_users_and_accounts_are_views<R: Rig>(rig: &R) {
         identify(1, 1, "u1", json!({ "email": "old@x", "plan": "pro" })),
         identify(2, 2, "u2", json!({ "email": null, "age": 8 })),
         identify(3, 4, "", json!({ "email": "nobody" })),
-        event(Kind::Group, 4, "g", json!({ "groupId": "g1", "traits": { "size": 3, "name": "Ann's" } })),
+        event(EventKind::Group, 4, "g", json!({ "groupId": "g1", "traits": { "size": 3, "name": "Ann's" } })),
     ]));
     let Some(rows) = rig.read("users", &["user_id", "email", "age", "plan"]) else { return };
     assert_eq!(
@@ -213,7 +213,7 @@ pub fn of_traits_of_the_same_time_those_received_later_win<R: Rig>(rig: &R) {
     let of = |offset: u64, id: &str, plan: &str| {
         let received = format!("2024-05-06T07:08:1{offset}.000000Z");
         let fields = json!({ "userId": "u", "receivedAt": received, "traits": { "plan": plan } });
-        event(Kind::Identify, offset, id, fields)
+        event(EventKind::Identify, offset, id, fields)
     };
     subject.deliver(batch(vec![of(0, "z", "first"), of(1, "a", "second")]));
     if let Some(rows) = rig.read("users", &["user_id", "plan"]) {
@@ -240,7 +240,7 @@ pub fn a_view_of_the_latest_traits_gives_way_to_who_has_its_name<R: Rig>(rig: &R
     let mut subject = Subject::open(rig);
     let delivery = subject.deliver(batch(vec![
         identify(2, 2, "u", json!({ "x": 2 })),
-        event(Kind::Group, 3, "g", json!({ "groupId": "g1", "traits": { "size": 3 } })),
+        event(EventKind::Group, 3, "g", json!({ "groupId": "g1", "traits": { "size": 3 } })),
         track(4, "t4", "Users", json!({ "n": 2 })),
     ]));
     let told = |name: &str| {

@@ -1,7 +1,7 @@
 //! What a value is, and what becomes of a column that sees several types.
 
 use serde_json::{Value, json};
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse::table::Limits;
@@ -101,13 +101,13 @@ pub fn base_columns_hold_ids_and_instants<R: Rig>(rig: &R) {
         "userId": 9_007_199_254_740_993_u64, "anonymousId": "", "sentAt": "yesterday", "originalTimestamp": 1_714_979_289,
         "event": "E",
     });
-    subject.deliver(batch(vec![event(Kind::Track, 0, "python", python)]));
-    subject.deliver(batch(vec![event(Kind::Track, 1, "strange", strange)]));
-    subject.deliver(batch(vec![event(Kind::Group, 2, "group", json!({"groupId": "", "userId": "u"}))]));
+    subject.deliver(batch(vec![event(EventKind::Track, 0, "python", python)]));
+    subject.deliver(batch(vec![event(EventKind::Track, 1, "strange", strange)]));
+    subject.deliver(batch(vec![event(EventKind::Group, 2, "group", json!({"groupId": "", "userId": "u"}))]));
     let none = json!({"previousId": {"a": 1}, "userId": " ", "anonymousId": true});
-    subject.deliver(batch(vec![event(Kind::Alias, 3, "alias", none.clone())]));
+    subject.deliver(batch(vec![event(EventKind::Alias, 3, "alias", none.clone())]));
     let listed = json!({"previousId": ["a"], "userId": " u ", "anonymousId": 1.50});
-    subject.deliver(batch(vec![event(Kind::Alias, 4, "listed", listed)]));
+    subject.deliver(batch(vec![event(EventKind::Alias, 4, "listed", listed)]));
     let seen = rig.seen(None);
     for table in ["e", "tracks"] {
         let seen = &seen[table];

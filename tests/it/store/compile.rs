@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tidegate_plugin::ManifestKind;
-use tidegate_registry::{CompileError, CompileLimits, RegistryError, Settings, Store};
+use tidegate_registry::{CompileError, CompileLimits, RegistryError, RegistrySettings, VersionStore};
 
 use crate::support::guests;
 
-fn store(dir: &Path, compile: CompileLimits) -> Store {
-    let settings = Settings { compile, program: env!("CARGO_BIN_EXE_tidegate").into(), ..Settings::default() };
-    Store::open(dir, settings).unwrap().0
+fn store(dir: &Path, compile: CompileLimits) -> VersionStore {
+    let settings =
+        RegistrySettings { compile, program: env!("CARGO_BIN_EXE_tidegate").into(), ..RegistrySettings::default() };
+    VersionStore::open(dir, settings).unwrap().0
 }
 
 fn refusal(compile: CompileLimits) -> CompileError {
@@ -70,8 +71,8 @@ fn a_program_that_is_no_compiler_is_no_danger() {
     let path = guests::component("bench/noop");
     let bytes = std::fs::read(&path).unwrap();
     for program in ["/bin/true", "/bin/cat", "/does/not/exist"] {
-        let settings = Settings { program: program.into(), ..Settings::default() };
-        let (store, _) = Store::open(&dir.path().join("store"), settings).unwrap();
+        let settings = RegistrySettings { program: program.into(), ..RegistrySettings::default() };
+        let (store, _) = VersionStore::open(&dir.path().join("store"), settings).unwrap();
         assert!(store.module(&path, &bytes, ManifestKind::Transform).is_err(), "{program}");
     }
 }
@@ -86,8 +87,8 @@ fn an_artifact_is_loaded_without_compiling() {
     store(dir.path(), CompileLimits::default()).module(&path, &bytes, ManifestKind::Transform).unwrap();
     let compiled = began.elapsed();
     // Nothing that could compile is there any more.
-    let settings = Settings { program: "/does/not/exist".into(), ..Settings::default() };
-    let (store, _) = Store::open(dir.path(), settings).unwrap();
+    let settings = RegistrySettings { program: "/does/not/exist".into(), ..RegistrySettings::default() };
+    let (store, _) = VersionStore::open(dir.path(), settings).unwrap();
     let mut times: Vec<Duration> = (0..11)
         .map(|_| {
             let began = cpu();

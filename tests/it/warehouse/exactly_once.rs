@@ -53,8 +53,11 @@ fn a_transaction_that_does_not_commit_leaves_nothing_behind() {
 fn behind_its_thread_the_warehouse_keeps_the_same_promises() {
     let file = File::new();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let client =
-        Settings::new(&file.path).check(&Part { sync: "sync".to_owned(), ..Part::default() }).unwrap().open().unwrap();
+    let client = SqliteSettings::new(&file.path)
+        .check(&SyncPart { sync: "sync".to_owned(), ..SyncPart::default() })
+        .unwrap()
+        .open()
+        .unwrap();
     let mut warehouse = client.run().unwrap();
     runtime.block_on(async {
         assert_eq!(warehouse.durable_to().await.unwrap(), None);

@@ -56,10 +56,10 @@ fn any_fields() -> impl Strategy<Value = Value> {
 }
 
 /// Kind and fields; ids and offsets are given by place.
-fn any_event() -> impl Strategy<Value = (Kind, Value)> {
+fn any_event() -> impl Strategy<Value = (EventKind, Value)> {
     let name = proptest::sample::select(vec!["Order Done", "orderDone", "tracks", "🎉", ""]);
     let extra = prop_oneof![3 => Just(None), 1 => any_scalar().prop_map(Some)];
-    (proptest::sample::select(&Kind::ALL[..]), name, any_fields(), any_fields(), extra).prop_map(
+    (proptest::sample::select(&EventKind::ALL[..]), name, any_fields(), any_fields(), extra).prop_map(
         |(kind, name, own, context, extra)| {
             let mut fields = json!({ "event": name, "properties": own, "traits": own, "context": context });
             if let Some(extra) = extra {
@@ -73,7 +73,7 @@ fn any_event() -> impl Strategy<Value = (Kind, Value)> {
 }
 
 /// Writes the events in this order, cut into batches of this many.
-fn written(events: &[(usize, (Kind, Value))], cut: usize) -> (File, Tables) {
+fn written(events: &[(usize, (EventKind, Value))], cut: usize) -> (File, Tables) {
     let file = File::new();
     let mut client = file.client();
     let made = events
@@ -136,7 +136,7 @@ proptest! {
     ) {
         let events = events
             .into_iter()
-            .map(|own| (Kind::Identify, json!({ "traits": own })))
+            .map(|own| (EventKind::Identify, json!({ "traits": own })))
             .enumerate()
             .collect::<Vec<_>>();
         let (file, _) = written(&events, cut);

@@ -1,11 +1,11 @@
 //! Other people with the same file: readers, operators who alter tables, wrong permissions.
 
-use tidegate_warehouse_sqlite::Checked;
+use tidegate_warehouse_sqlite::CheckedSqlite;
 
 use super::*;
 
-fn sync() -> Part {
-    Part { sync: "sync".to_owned(), ..Part::default() }
+fn sync() -> SyncPart {
+    SyncPart { sync: "sync".to_owned(), ..SyncPart::default() }
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn an_event_named_like_somebody_elses_table_or_view_harms_neither() {
     assert_eq!(delivery.notices.len(), 3, "{:?}", delivery.notices);
     assert_eq!((file.count("users"), file.count("_overflow")), (0, 3));
     reader.execute_batch("CREATE VIEW pages AS SELECT 1 AS id").unwrap();
-    let failure = client.deliver(&batch(vec![event(Kind::Page, 3, "p", json!({}))])).unwrap_err();
+    let failure = client.deliver(&batch(vec![event(EventKind::Page, 3, "p", json!({}))])).unwrap_err();
     assert!(failure.to_string().contains("rename pages"), "{failure}");
 }
 
@@ -108,10 +108,10 @@ fn a_row_that_somebodys_constraint_forbids_is_quarantined_whole() {
 #[test]
 fn a_reader_that_never_leaves_is_waited_for_once_the_log_is_long() {
     let file = File::new();
-    let settings = Settings {
+    let settings = SqliteSettings {
         log_bytes_max: 1 << 20,
         busy_timeout: std::time::Duration::from_millis(20),
-        ..Settings::new(&file.path)
+        ..SqliteSettings::new(&file.path)
     };
     let mut client = settings.check(&sync()).unwrap().open().unwrap();
     let mut offset = 0;
@@ -138,7 +138,8 @@ fn a_reader_that_never_leaves_is_waited_for_once_the_log_is_long() {
 #[test]
 fn another_writer_is_waited_for_and_then_reported() {
     let file = File::new();
-    let settings = Settings { busy_timeout: std::time::Duration::from_millis(10), ..Settings::new(&file.path) };
+    let settings =
+        SqliteSettings { busy_timeout: std::time::Duration::from_millis(10), ..SqliteSettings::new(&file.path) };
     let mut client = settings.check(&sync()).unwrap().open().unwrap();
     let writer = file.reader();
     writer.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -151,7 +152,7 @@ fn another_writer_is_waited_for_and_then_reported() {
 #[test]
 fn files_that_cannot_be_written_stop_the_sync_with_advice() {
     let file = File::new();
-    let stopped = |path: &Path| match Settings::new(path).check(&sync()).and_then(Checked::open) {
+    let stopped = |path: &Path| match SqliteSettings::new(path).check(&sync()).and_then(CheckedSqlite::open) {
         Err(Failure::Stop { advice, .. }) => advice,
         other => panic!("{other:?}"),
     };
@@ -169,11 +170,11 @@ fn files_that_cannot_be_written_stop_the_sync_with_advice() {
         Err(_) => assert!(stopped(&file.path).contains("write")),
     }
     for bad in ["", ":memory:"] {
-        assert!(Settings::new(bad).check(&sync()).is_err());
+        assert!(SqliteSettings::new(bad).check(&sync()).is_err());
     }
-    assert!(Settings::new("w.db").check(&Part::default()).is_err());
+    assert!(SqliteSettings::new("w.db").check(&SyncPart::default()).is_err());
     for schema in ["a__b", "A", "1a", "a_", "a;b", "sqlite_x", ""] {
-        let part = Part { schema: Some(schema.to_owned()), ..sync() };
-        assert!(Settings::new("w.db").check(&part).is_err(), "{schema}");
+        let part = SyncPart { schema: Some(schema.to_owned()), ..sync() };
+        assert!(SqliteSettings::new("w.db").check(&part).is_err(), "{schema}");
     }
 }

@@ -65,7 +65,7 @@ proptest! {
         let contract = compile(domain);
         let before = event(sent);
         let mut body = before.clone();
-        let first = contract.judge(Kind::Track, &mut body);
+        let first = contract.judge(EventKind::Track, &mut body);
         prop_assert_eq!(first.omitted, body != before);
         prop_assert!(!(first.omitted && first.action == Action::Block));
         if let Some(violation) = &first.violation {
@@ -73,7 +73,7 @@ proptest! {
             prop_assert!(violation.has_undeclared_fields || violation.has_schema_violated);
         }
         let left = body.clone();
-        let second = contract.judge(Kind::Track, &mut body);
+        let second = contract.judge(EventKind::Track, &mut body);
         prop_assert_eq!(&body, &left, "the second judgement changed the event");
         prop_assert_eq!(second.action, first.action);
         if first.omitted {
@@ -91,7 +91,7 @@ proptest! {
         document["definitions"] = json!({"components": domain.components});
         let validator = jsonschema::draft7::options().build(&document).unwrap();
         let mut body = event(sent);
-        if compile(domain).judge(Kind::Track, &mut body) == Verdict::CLEAN {
+        if compile(domain).judge(EventKind::Track, &mut body) == Verdict::CLEAN {
             prop_assert!(validator.is_valid(&Value::Object(body)));
         }
     }

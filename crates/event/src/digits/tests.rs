@@ -316,7 +316,7 @@ fn texts_made_to_be_compared_for_ever_end_soon() {
     };
     let input = parsed(&format!(r#"{{"a":{}}}"#, nested("1,2")));
     let output = as_doubles(&parsed(&format!(r#"{{"a":{}}}"#, nested("3,2,1")))).to_string();
-    let mut walk = Walk::new(Numbers::Doubles, input.as_object().unwrap().values().collect());
+    let mut walk = DigitsWalk::new(Numbers::Doubles, input.as_object().unwrap().values().collect());
     walk.begin(output.len());
     let mut value = parsed(&output);
     walk.entries(value.as_object_mut().unwrap(), input.as_object().unwrap());

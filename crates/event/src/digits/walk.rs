@@ -37,7 +37,7 @@ impl<'a> WalkPlace<'a> {
 }
 
 /// Walks of the outputs that were made of one event.
-pub(super) struct Walk<'a> {
+pub(super) struct DigitsWalk<'a> {
     numbers: Numbers,
     /// All that the event holds.
     event: Vec<&'a Value>,
@@ -49,7 +49,7 @@ pub(super) struct Walk<'a> {
     pub(super) changed: bool,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> DigitsWalk<'a> {
     /// Walks over an event whose top-level values are `event`.
     pub(super) fn new(numbers: Numbers, event: Vec<&'a Value>) -> Self {
         Self { numbers, event, index: None, fuel: 0, changed: false }

@@ -5,7 +5,7 @@ use super::memory::Memory;
 use crate::frame::{FrameEnd, Frames, HEADER_BYTES, MARK_BYTES, MARK_MAGIC, Read, RecordGroup, mark};
 use crate::key::{self, LogKey};
 use crate::manifest::LogManifest;
-use crate::scan::{SegmentScan, Step};
+use crate::scan::{ScanStep, SegmentScan};
 use crate::segment;
 
 fn frame_of(key: &LogKey, mut end: FrameEnd, payload: &[u8]) -> Vec<u8> {
@@ -113,13 +113,13 @@ fn positions_and_numbers_near_the_end_of_their_range_wedge_nothing() {
                             steps += 1;
                             assert!(steps < 100, "no end");
                             match scan.step(at, expected) {
-                                Step::Group(group) => (at, expected) = (at + group.frame_bytes(), group.next),
-                                Step::Mark => at += MARK_BYTES,
-                                Step::Damage { to, next } => {
+                                ScanStep::Group(group) => (at, expected) = (at + group.frame_bytes(), group.next),
+                                ScanStep::Mark => at += MARK_BYTES,
+                                ScanStep::Damage { to, next } => {
                                     assert!(to > at);
                                     (at, expected) = (to, next);
                                 }
-                                Step::More | Step::End => break,
+                                ScanStep::More | ScanStep::End => break,
                             }
                         }
                     }
@@ -140,7 +140,7 @@ fn random_bytes_are_no_manifest_and_no_frame() {
             bytes[..4].copy_from_slice(if dice.below(2) == 0 { b"TGr2" } else { &MARK_MAGIC });
         }
         let scan = SegmentScan { key: &key, base: 0, origin: 0, bytes: &bytes, last: true, limit: Some(100) };
-        assert!(matches!(scan.step(0, 0), Step::Damage { .. } | Step::End));
+        assert!(matches!(scan.step(0, 0), ScanStep::Damage { .. } | ScanStep::End));
     }
     // A whole manifest that names more than it holds.
     let mut bytes = LogManifest { active: Some(3), ..LogManifest::default() }.encode(&key);

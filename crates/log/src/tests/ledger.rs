@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::memory::Memory;
-use crate::{AppendError, Frames, Log, LogDamage, LogEntry, LogError, ReadChunk, Recovery, Settings, Writer};
+use crate::{AppendError, Frames, Log, LogDamage, LogEntry, LogError, LogSettings, LogWriter, ReadChunk, Recovery};
 
 pub(super) struct House {
     pub(super) log: Log,
-    pub(super) writer: Writer,
+    pub(super) writer: LogWriter,
     pub(super) recovery: Recovery,
 }
 
@@ -20,8 +20,8 @@ pub(super) struct Ledger {
     pub(super) serial: u64,
 }
 
-pub(super) fn settings(segment_bytes: u64) -> Settings {
-    Settings { segment_bytes, ..Settings::default() }
+pub(super) fn settings(segment_bytes: u64) -> LogSettings {
+    LogSettings { segment_bytes, ..LogSettings::default() }
 }
 
 impl House {

@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::policy::{Policy, PolicyRefusal};
-use super::request::{OutboundRequest, Wire};
+use super::request::{OutboundRequest, WireRequest};
 use super::resolve::{Guarded, Resolve, SystemResolver};
 use super::secret::Secrets;
 use super::sign::{RequestSigning, TokenCache, hmac_header, sensitive, token_request};
@@ -34,7 +34,7 @@ pub(super) const CA_SETTING: &str = "`ca_file` of the destination, or of `net` i
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// What a client is made of.
-pub struct Settings {
+pub struct OutboundSettings {
     pub policy: Policy,
     pub secrets: Secrets,
     pub authentication: Option<RequestSigning>,
@@ -43,7 +43,7 @@ pub struct Settings {
     pub resolver: Arc<dyn Resolve>,
 }
 
-impl Settings {
+impl OutboundSettings {
     /// Settings with the system's resolver, without secrets.
     #[must_use]
     pub fn new(policy: Policy, timeout: Duration) -> Self {
@@ -117,8 +117,8 @@ impl OutboundClient {
     ///
     /// # Errors
     /// TLS cannot be set up.
-    pub fn open(settings: Settings) -> Result<Self, TrustError> {
-        let Settings { policy, mut secrets, authentication, timeout, resolver } = settings;
+    pub fn open(settings: OutboundSettings) -> Result<Self, TrustError> {
+        let OutboundSettings { policy, mut secrets, authentication, timeout, resolver } = settings;
         let policy = Arc::new(policy);
         let https = connector(Arc::clone(&policy), resolver, timeout)?;
         let connections = legacy::Client::builder(TokioExecutor::new())
@@ -194,7 +194,7 @@ impl OutboundClient {
         Ok(clean)
     }
 
-    async fn sign(&self, wire: &mut Wire, body: &[u8]) -> Result<(), OutboundError> {
+    async fn sign(&self, wire: &mut WireRequest, body: &[u8]) -> Result<(), OutboundError> {
         let (name, value) = match &self.authentication {
             None => return Ok(()),
             Some(RequestSigning::Header { name, value }) => (name, sensitive(value)?),
@@ -220,7 +220,7 @@ impl OutboundClient {
     }
 
     /// One exchange, unredacted.
-    async fn raw(&self, wire: Wire) -> Result<OutboundResponse, OutboundError> {
+    async fn raw(&self, wire: WireRequest) -> Result<OutboundResponse, OutboundError> {
         let response = self.connections.request(wire).await.map_err(|error| self.error(&error))?;
         let status = response.status().as_u16();
         let headers = response.headers().iter().take(RESPONSE_HEADERS_MAX);

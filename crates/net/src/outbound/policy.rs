@@ -124,7 +124,7 @@ impl FromStr for AllowedOrigin {
 
 /// One place that a plugin asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostRule {
+pub struct OutboundRule {
     pub origin: AllowedOrigin,
     pub methods: Vec<Method>,
 }
@@ -132,7 +132,7 @@ pub struct HostRule {
 /// What a plugin asks for and what the workspace grants. A request must be within both.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
-    pub asked: Vec<HostRule>,
+    pub asked: Vec<OutboundRule>,
     pub granted: Vec<AllowedOrigin>,
     /// Hosts of private networks that the workspace grants, as they stand in URLs.
     pub private_hosts: Vec<String>,
@@ -242,7 +242,7 @@ mod tests {
 
     fn policy(asked: &str, granted: &str, private: &[&str]) -> Policy {
         Policy {
-            asked: vec![HostRule { origin: asked.parse().unwrap(), methods: vec![Method::POST] }],
+            asked: vec![OutboundRule { origin: asked.parse().unwrap(), methods: vec![Method::POST] }],
             granted: vec![granted.parse().unwrap()],
             private_hosts: private.iter().map(|&host| host.to_owned()).collect(),
             ca_file: None,

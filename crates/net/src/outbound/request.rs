@@ -25,7 +25,7 @@ pub struct OutboundRequest {
     pub body: Bytes,
 }
 
-pub(super) type Wire = http::Request<Full<Bytes>>;
+pub(super) type WireRequest = http::Request<Full<Bytes>>;
 
 impl OutboundRequest {
     /// Whether it could go over the wire, as far as that can be told without sending it.
@@ -42,7 +42,7 @@ impl OutboundRequest {
         policy: &Policy,
         secrets: &Secrets,
         reserved: &[HeaderName],
-    ) -> Result<(Wire, Bytes), PolicyRefusal> {
+    ) -> Result<(WireRequest, Bytes), PolicyRefusal> {
         let checked = policy.check(&self.method, &self.url)?;
         if self.body.len() > BODY_BYTES_MAX {
             let reason = format!("the body has {} bytes; at most {BODY_BYTES_MAX} are allowed", self.body.len());
@@ -145,12 +145,12 @@ fn is_ours(name: &HeaderName) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outbound::HostRule;
+    use crate::outbound::OutboundRule;
 
-    fn prepare(headers: &[(&str, &str)], body: &'static str) -> Result<(Wire, Bytes), PolicyRefusal> {
+    fn prepare(headers: &[(&str, &str)], body: &'static str) -> Result<(WireRequest, Bytes), PolicyRefusal> {
         let origin: crate::outbound::AllowedOrigin = "https://a.com".parse().unwrap();
         let policy = Policy {
-            asked: vec![HostRule { origin: origin.clone(), methods: vec![Method::POST] }],
+            asked: vec![OutboundRule { origin: origin.clone(), methods: vec![Method::POST] }],
             granted: vec![origin],
             private_hosts: Vec::new(),
             ca_file: None,

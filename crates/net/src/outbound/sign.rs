@@ -103,12 +103,12 @@ pub(super) struct TokenCache {
 
 #[derive(Default)]
 struct HeldToken {
-    token: Option<Token>,
+    token: Option<AccessToken>,
     /// The far side wants the credentials in the body.
     in_body: bool,
 }
 
-struct Token {
+struct AccessToken {
     value: String,
     renew_at: Instant,
 }
@@ -151,7 +151,7 @@ impl TokenCache {
     }
 }
 
-fn read(response: &OutboundResponse) -> Result<Token, OutboundError> {
+fn read(response: &OutboundResponse) -> Result<AccessToken, OutboundError> {
     let permanent = matches!(response.status, 400 | 401 | 403);
     if response.status != 200 {
         let said = String::from_utf8_lossy(&response.body).chars().take(200).collect::<String>();
@@ -167,7 +167,7 @@ fn read(response: &OutboundResponse) -> Result<Token, OutboundError> {
     let life = life.map_or(LIFE_DEFAULT, Duration::from_secs_f64);
     // Renewed early, so that no request leaves with a token that ends on the way.
     let early = (life / 10).min(Duration::from_secs(60));
-    Ok(Token { value, renew_at: Instant::now() + (life - early) })
+    Ok(AccessToken { value, renew_at: Instant::now() + (life - early) })
 }
 
 /// The request for a token.

@@ -8,13 +8,13 @@ use tidegate_wasm::function::{Function, Lane, RolloutMode};
 /// Functions in order. It never changes: going live, going back and a canary are other function chains.
 #[derive(Default)]
 pub struct FunctionChain {
-    slots: Vec<Slot>,
+    slots: Vec<ChainSlot>,
     key: Arc<str>,
 }
 
 /// One place in a function chain.
 #[derive(Clone)]
-pub struct Slot {
+pub struct ChainSlot {
     pub function: Arc<Function>,
     pub canary: Option<Candidate>,
 }
@@ -28,7 +28,7 @@ pub struct Candidate {
 
 impl FunctionChain {
     #[must_use]
-    pub fn new(slots: Vec<Slot>) -> Self {
+    pub fn new(slots: Vec<ChainSlot>) -> Self {
         let named = |function: &Function| {
             // Text of settings rather than their hash: the function chain can be made again from its key.
             json!({"name": function.name(), "version": function.version(), "settings": function.settings_json()})
@@ -50,7 +50,7 @@ impl FunctionChain {
     /// A function chain of live versions alone.
     #[must_use]
     pub fn of(functions: impl IntoIterator<Item = Arc<Function>>) -> Self {
-        Self::new(functions.into_iter().map(|function| Slot { function, canary: None }).collect())
+        Self::new(functions.into_iter().map(|function| ChainSlot { function, canary: None }).collect())
     }
 
     /// Makes a function chain again from its key, with the functions that `find` knows by name and version.
@@ -76,13 +76,13 @@ impl FunctionChain {
                 }
                 None => None,
             };
-            Ok(Slot { function: function(key)?, canary })
+            Ok(ChainSlot { function: function(key)?, canary })
         };
         Ok(Self::new(slots.iter().map(slot).collect::<Result<_, String>>()?))
     }
 
     #[must_use]
-    pub fn slots(&self) -> &[Slot] {
+    pub fn slots(&self) -> &[ChainSlot] {
         &self.slots
     }
 
@@ -105,7 +105,7 @@ impl FunctionChain {
     }
 }
 
-impl Slot {
+impl ChainSlot {
     /// The function for a batch with this seed: the share of a canary is a property of the batch, so that running the
     /// batch again gives the same.
     pub(super) fn choose(&self, seed: u64) -> &Arc<Function> {

@@ -17,17 +17,17 @@ use super::log_range::SourcePart;
 use super::{LogRange, RefineError, Rules};
 
 /// A log range while it is being worked on.
-pub(super) struct Work<'a> {
+pub(super) struct RangeWork<'a> {
     rules: &'a HashMap<Arc<str>, Rules>,
     log_range: LogRange,
     decoded: Vec<Decoded>,
     quarantined: Vec<Quarantined>,
-    tallies: HashMap<Arc<str>, Tally>,
+    tallies: HashMap<Arc<str>, JudgeTally>,
 }
 
 /// What became of the events of one source.
 #[derive(Default)]
-struct Tally {
+struct JudgeTally {
     accepted: u64,
     duplicates: u64,
     quarantined: u64,
@@ -41,7 +41,7 @@ struct Tally {
 /// Names counted in one log range; what comes beyond is counted together.
 const UNDECLARED_MAX: usize = 1_000;
 
-impl Tally {
+impl JudgeTally {
     fn undeclared(&mut self, names: Vec<String>) {
         for name in names {
             let has_room = self.undeclared.len() < UNDECLARED_MAX || self.undeclared.contains_key(&name);
@@ -65,7 +65,7 @@ struct Decoded {
     event: Result<Event, Quarantined>,
 }
 
-impl<'a> Work<'a> {
+impl<'a> RangeWork<'a> {
     pub(super) fn new(rules: &'a HashMap<Arc<str>, Rules>, range: Range<u64>, chunk: &ReadChunk) -> Self {
         let mut work = Self {
             rules,
@@ -262,7 +262,7 @@ impl<'a> Work<'a> {
         event
     }
 
-    fn tally(&mut self, source: &Arc<str>) -> &mut Tally {
+    fn tally(&mut self, source: &Arc<str>) -> &mut JudgeTally {
         self.tallies.entry(Arc::clone(source)).or_default()
     }
 }

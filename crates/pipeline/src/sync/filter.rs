@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use tidegate_event::{Event, Kind};
+use tidegate_event::{Event, EventKind};
 
 use super::choice::{self, Consent};
 
 /// Kinds and event names. Empty lists mean "all"; `except_events` is taken away last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SyncFilter {
-    pub kinds: Vec<Kind>,
+    pub kinds: Vec<EventKind>,
     /// Names of track events; other kinds are not touched by it.
     pub events: HashSet<String>,
     pub except_events: HashSet<String>,
@@ -26,7 +26,7 @@ impl SyncFilter {
         if !self.kinds.is_empty() && !self.kinds.contains(&event.kind) {
             return false;
         }
-        if let Some(name) = event.name().filter(|_| event.kind == Kind::Track)
+        if let Some(name) = event.name().filter(|_| event.kind == EventKind::Track)
             && !((self.events.is_empty() || self.events.contains(name)) && !self.except_events.contains(name))
         {
             return false;

@@ -10,7 +10,7 @@ use tidegate_state::Quarantined;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::{Mapping, Settings, SyncFilter};
+use super::{Mapping, SyncFilter, SyncSettings};
 use crate::refine::{self, BatchContext, FunctionChain, Refined, RefinerHandle};
 
 /// A batch, and what was quarantined or left out while it was gathered.
@@ -29,7 +29,7 @@ pub(super) struct Gatherer {
     pub(super) mapping: Mapping,
     /// Events below this offset are not for this sync.
     pub(super) first: u64,
-    pub(super) settings: Settings,
+    pub(super) settings: SyncSettings,
     pub(super) refiner: RefinerHandle,
     pub(super) log: Log,
 }

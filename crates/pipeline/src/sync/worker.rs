@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::backlog::{Backlog, BacklogLine};
 use super::gather::{GatheredBatch, Gatherer};
-use super::{Settings, Sync};
+use super::{Sync, SyncSettings};
 use crate::refine::RefinerHandle;
 
 /// A sync with its cursor read; run it to deliver.
@@ -22,7 +22,7 @@ pub struct Worker {
     name: Arc<str>,
     destination: Box<dyn Destination>,
     gatherer: Gatherer,
-    settings: Settings,
+    settings: SyncSettings,
     state: State,
     read_from: u64,
     cursor: watch::Sender<u64>,
@@ -90,7 +90,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(1);
 struct Deliverer {
     name: Arc<str>,
     destination: Box<dyn Destination>,
-    settings: Settings,
+    settings: SyncSettings,
     state: State,
     cursor: watch::Sender<u64>,
     stop: watch::Receiver<bool>,

@@ -1,6 +1,6 @@
 //! From a scan to framed records: nothing is built and nothing is judged.
 
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 use tidegate_event::record::{Record, RecordProblem};
 use tidegate_log::Frames;
 use tidegate_process::clock;
@@ -21,7 +21,7 @@ pub(super) struct Stamp<'a> {
     pub(super) source: &'a str,
     pub(super) ip: &'a str,
     pub(super) received_at_us: i64,
-    pub(super) route: Option<Kind>,
+    pub(super) route: Option<EventKind>,
 }
 
 impl RequestScan {

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::RequestLimits;
 use super::answer::HttpAnswer;
 use super::inflate::{self, Cap, Encoding, Scratch};
-use super::unfinished::Share;
+use super::unfinished::BudgetShare;
 
 /// How much of an unwanted body is read before the answer.
 const UNWANTED_BYTES_MAX: usize = 16 << 20;
@@ -25,7 +25,7 @@ const UNWANTED_TIME_MAX: Duration = Duration::from_secs(10);
 const DECODER_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A body on its way in.
-pub(super) struct Wire {
+pub(super) struct WireBody {
     incoming: RequestBody,
     /// The rest is not read: the client waits to be asked for it (`Expect: 100-continue`), or is too slow for that.
     is_left: bool,
@@ -36,7 +36,7 @@ pub(super) struct Wire {
 /// A whole body, inflated, with what it holds until it has been worked on.
 pub(super) struct DecodedBody {
     bytes: Bytes,
-    _share: Share,
+    _share: BudgetShare,
     _decoder: Option<OwnedSemaphorePermit>,
 }
 
@@ -99,7 +99,7 @@ impl DecoderLane {
     }
 }
 
-impl Wire {
+impl WireBody {
     pub(super) fn new(headers: &HeaderMap, incoming: RequestBody) -> Self {
         let asks =
             headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
@@ -111,7 +111,7 @@ impl Wire {
     pub(super) async fn read(
         &mut self,
         headers: &HeaderMap,
-        (share, is_known): (Share, bool),
+        (share, is_known): (BudgetShare, bool),
         decoders: &Decoders,
         limits: &RequestLimits,
     ) -> Result<DecodedBody, HttpAnswer> {
@@ -139,7 +139,12 @@ impl Wire {
     }
 
     /// The body as it comes; `waits` says that it will have to wait for a decoder.
-    async fn collect(&mut self, share: &mut Share, waits: bool, limits: &RequestLimits) -> Result<Bytes, HttpAnswer> {
+    async fn collect(
+        &mut self,
+        share: &mut BudgetShare,
+        waits: bool,
+        limits: &RequestLimits,
+    ) -> Result<Bytes, HttpAnswer> {
         let declared = self.incoming.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
         let most = declared.unwrap_or(usize::MAX).min(limits.request_bytes_max);
         let mut kept = Vec::new();

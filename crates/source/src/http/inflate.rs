@@ -56,7 +56,7 @@ pub(super) struct Cap {
 
 /// Why a body does not inflate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
+enum InflateStop {
     /// More than the cap.
     TooFar,
     /// A window that is not taken.
@@ -90,21 +90,21 @@ pub(super) fn inflate(encoding: Encoding, wire: &[u8], cap: Cap, scratch: &mut S
     };
     match inflated {
         Ok(()) => Ok(()),
-        Err(Stop::TooFar) => {
+        Err(InflateStop::TooFar) => {
             let Cap { bytes_max, ratio_max } = cap;
             let message =
                 format!("the body inflates to more than {bytes_max} bytes, or more than {ratio_max} times its size");
             Err(HttpAnswer::bad("inflates-too-far", message))
         }
-        Err(Stop::Window) => Err(HttpAnswer::bad(
+        Err(InflateStop::Window) => Err(HttpAnswer::bad(
             "malformed-encoding",
             "the body asks for a larger window than is taken: 8 MiB with zstd, 22 bits (4 MiB) with brotli",
         )),
-        Err(Stop::Pieces) => Err(HttpAnswer::bad(
+        Err(InflateStop::Pieces) => Err(HttpAnswer::bad(
             "malformed-encoding",
             format!("the body has more than {PIECES_MAX} gzip members or zstd frames; compress it as one"),
         )),
-        Err(Stop::Garbled) => Err(HttpAnswer::bad(
+        Err(InflateStop::Garbled) => Err(HttpAnswer::bad(
             "malformed-encoding",
             "the body is not what its Content-Encoding says: it is damaged, cut short, or goes on behind its end",
         )),
@@ -122,9 +122,9 @@ impl Out<'_> {
         self.max - self.bytes.len()
     }
 
-    fn push(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), InflateStop> {
         if bytes.len() > self.left() {
-            return Err(Stop::TooFar);
+            return Err(InflateStop::TooFar);
         }
         self.bytes.extend_from_slice(bytes);
         Ok(())
@@ -132,18 +132,18 @@ impl Out<'_> {
 }
 
 /// Reads one decoder to its end.
-fn drain(mut decoder: impl std::io::Read, out: &mut Out<'_>) -> Result<(), Stop> {
+fn drain(mut decoder: impl std::io::Read, out: &mut Out<'_>) -> Result<(), InflateStop> {
     let mut piece = [0; 16 << 10];
     loop {
         match decoder.read(&mut piece) {
             Ok(0) => return Ok(()),
             Ok(read) => out.push(&piece[..read])?,
-            Err(_) => return Err(Stop::Garbled),
+            Err(_) => return Err(InflateStop::Garbled),
         }
     }
 }
 
-fn gzip(wire: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
+fn gzip(wire: &[u8], out: &mut Out<'_>) -> Result<(), InflateStop> {
     let mut rest = wire;
     for _ in 0..PIECES_MAX {
         let mut member = flate2::bufread::GzDecoder::new(rest);
@@ -153,25 +153,25 @@ fn gzip(wire: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
             return Ok(());
         }
     }
-    Err(Stop::Pieces)
+    Err(InflateStop::Pieces)
 }
 
-fn deflate(wire: &[u8], has_header: bool, out: &mut Out<'_>) -> Result<(), Stop> {
+fn deflate(wire: &[u8], has_header: bool, out: &mut Out<'_>) -> Result<(), InflateStop> {
     let mut inflater = flate2::Decompress::new(has_header);
     let mut piece = [0; 16 << 10];
     loop {
         let (taken, given) = (inflater.total_in(), inflater.total_out());
         let rest = wire.get(usize::try_from(taken).unwrap_or(usize::MAX)..).unwrap_or_default();
         let status = inflater.decompress(rest, &mut piece, flate2::FlushDecompress::None);
-        let status = status.map_err(|_| Stop::Garbled)?;
+        let status = status.map_err(|_| InflateStop::Garbled)?;
         let written = usize::try_from(inflater.total_out() - given).unwrap_or(usize::MAX);
         out.push(piece.get(..written).unwrap_or_default())?;
         if status == flate2::Status::StreamEnd {
-            return if inflater.total_in() == wire.len() as u64 { Ok(()) } else { Err(Stop::Garbled) };
+            return if inflater.total_in() == wire.len() as u64 { Ok(()) } else { Err(InflateStop::Garbled) };
         }
         // Nothing in, nothing out: the stream ends before its end.
         if written == 0 && inflater.total_in() == taken {
-            return Err(Stop::Garbled);
+            return Err(InflateStop::Garbled);
         }
     }
 }
@@ -188,11 +188,11 @@ fn brotli_window_bits(first: u8) -> Option<u32> {
     }
 }
 
-fn brotli(wire: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
+fn brotli(wire: &[u8], out: &mut Out<'_>) -> Result<(), InflateStop> {
     use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
-    let first = wire.first().ok_or(Stop::Garbled)?;
+    let first = wire.first().ok_or(InflateStop::Garbled)?;
     if brotli_window_bits(*first).is_none_or(|bits| bits > BROTLI_WINDOW_BITS_MAX) {
-        return Err(Stop::Window);
+        return Err(InflateStop::Window);
     }
     let alloc = StandardAlloc::default;
     let mut state = BrotliState::new_strict(alloc(), alloc(), alloc());
@@ -215,12 +215,12 @@ fn brotli(wire: &[u8], out: &mut Out<'_>) -> Result<(), Stop> {
             BrotliResult::ResultSuccess if left == 0 => return Ok(()),
             BrotliResult::NeedsMoreOutput => {}
             // It wants more than there is, or there is more than it wants.
-            _ => return Err(Stop::Garbled),
+            _ => return Err(InflateStop::Garbled),
         }
     }
 }
 
-fn zstd(wire: &[u8], decoder: &mut FrameDecoder, out: &mut Out<'_>) -> Result<(), Stop> {
+fn zstd(wire: &[u8], decoder: &mut FrameDecoder, out: &mut Out<'_>) -> Result<(), InflateStop> {
     use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
     let mut rest = wire;
     let (mut frames, mut pieces) = (0, 0);
@@ -228,35 +228,35 @@ fn zstd(wire: &[u8], decoder: &mut FrameDecoder, out: &mut Out<'_>) -> Result<()
     while !rest.is_empty() {
         pieces += 1;
         if pieces > PIECES_MAX {
-            return Err(Stop::Pieces);
+            return Err(InflateStop::Pieces);
         }
         match decoder.init(&mut rest) {
             Ok(()) => frames += 1,
             Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
-                rest = rest.get(length as usize..).ok_or(Stop::Garbled)?;
+                rest = rest.get(length as usize..).ok_or(InflateStop::Garbled)?;
                 continue;
             }
-            Err(FrameDecoderError::WindowSizeTooBig { .. }) => return Err(Stop::Window),
-            Err(_) => return Err(Stop::Garbled),
+            Err(FrameDecoderError::WindowSizeTooBig { .. }) => return Err(InflateStop::Window),
+            Err(_) => return Err(InflateStop::Garbled),
         }
         // The decoder keeps what its window spans, so the cap is set on what it decodes, not on what it gives.
         let most = BlockDecodingStrategy::UptoBytes(out.left() + 1);
-        let finished = decoder.decode_blocks(&mut rest, most).map_err(|_| Stop::Garbled)?;
+        let finished = decoder.decode_blocks(&mut rest, most).map_err(|_| InflateStop::Garbled)?;
         if !finished {
-            return Err(Stop::TooFar);
+            return Err(InflateStop::TooFar);
         }
         let (declared, before) = (decoder.content_size(), out.bytes.len());
         if decoder.can_collect() > out.left() {
-            return Err(Stop::TooFar);
+            return Err(InflateStop::TooFar);
         }
-        decoder.collect_to_writer(&mut *out.bytes).map_err(|_| Stop::Garbled)?;
+        decoder.collect_to_writer(&mut *out.bytes).map_err(|_| InflateStop::Garbled)?;
         let is_whole = declared == 0 || declared == (out.bytes.len() - before) as u64;
         let told = decoder.get_checksum_from_data();
         if !is_whole || told.is_some() && told != decoder.get_calculated_checksum() {
-            return Err(Stop::Garbled);
+            return Err(InflateStop::Garbled);
         }
     }
-    if frames == 0 { Err(Stop::Garbled) } else { Ok(()) }
+    if frames == 0 { Err(InflateStop::Garbled) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! would have.
 
 use serde_json::{Map, Value};
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 use tidegate_event::record::RecordProblem;
 
 use super::answer::HttpAnswer;
@@ -13,7 +13,7 @@ use super::scan::{self, RequestScan};
 use super::{RequestLimits, key};
 
 /// The event's bytes and what a walk over them found.
-pub(super) fn scan(query: &str, kind: Kind, limits: &RequestLimits) -> Result<(Vec<u8>, RequestScan), HttpAnswer> {
+pub(super) fn scan(query: &str, kind: EventKind, limits: &RequestLimits) -> Result<(Vec<u8>, RequestScan), HttpAnswer> {
     match event(query, limits) {
         Ok(text) => {
             let scan = scan::scan(text.as_bytes(), Some(kind), limits)?;
@@ -120,7 +120,8 @@ mod tests {
         ] {
             assert_eq!(event(query), Err(problem), "{query}");
         }
-        let (bytes, scan) = super::scan("a=%E9&writeKey=secret&write%4bey=secret&b", Kind::Track, &limits).unwrap();
+        let (bytes, scan) =
+            super::scan("a=%E9&writeKey=secret&write%4bey=secret&b", EventKind::Track, &limits).unwrap();
         assert_eq!(bytes, b"a=%E9&b");
         assert_eq!(scan.events[0].problem, Some(RecordProblem::NotUtf8));
     }

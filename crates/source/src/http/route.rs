@@ -2,17 +2,17 @@
 
 use std::borrow::Cow;
 
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 
 /// What a path asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum HttpRoute {
     /// One event a request.
-    Single(Kind),
+    Single(EventKind),
     /// `{"batch": [...]}`.
     Batch,
     /// An image whose query string is an event.
-    Pixel(Kind),
+    Pixel(EventKind),
     /// Telemetry of the SDKs about themselves.
     Discard,
     /// Remote settings of the Segment family, for this write key.
@@ -32,15 +32,15 @@ pub(super) enum HttpRoute {
 pub(super) fn find(path: &str) -> HttpRoute {
     let path = tidy(path);
     match &*path {
-        "/v1/identify" | "/v1/i" => HttpRoute::Single(Kind::Identify),
-        "/v1/track" | "/v1/t" => HttpRoute::Single(Kind::Track),
-        "/v1/page" | "/v1/p" => HttpRoute::Single(Kind::Page),
-        "/v1/screen" | "/v1/s" => HttpRoute::Single(Kind::Screen),
-        "/v1/group" | "/v1/g" => HttpRoute::Single(Kind::Group),
-        "/v1/alias" | "/v1/a" => HttpRoute::Single(Kind::Alias),
+        "/v1/identify" | "/v1/i" => HttpRoute::Single(EventKind::Identify),
+        "/v1/track" | "/v1/t" => HttpRoute::Single(EventKind::Track),
+        "/v1/page" | "/v1/p" => HttpRoute::Single(EventKind::Page),
+        "/v1/screen" | "/v1/s" => HttpRoute::Single(EventKind::Screen),
+        "/v1/group" | "/v1/g" => HttpRoute::Single(EventKind::Group),
+        "/v1/alias" | "/v1/a" => HttpRoute::Single(EventKind::Alias),
         "/v1/batch" | "/v1/b" | "/v1/import" | "/beacon/v1/batch" => HttpRoute::Batch,
-        "/pixel/v1/track" => HttpRoute::Pixel(Kind::Track),
-        "/pixel/v1/page" => HttpRoute::Pixel(Kind::Page),
+        "/pixel/v1/track" => HttpRoute::Pixel(EventKind::Track),
+        "/pixel/v1/page" => HttpRoute::Pixel(EventKind::Page),
         "/v1/m" | "/m" | "/rsaRequest" | "/rsaMetrics" => HttpRoute::Discard,
         "/sourceConfig" => HttpRoute::SourceConfig,
         "/health" => HttpRoute::Health,
@@ -82,8 +82,8 @@ mod tests {
 
     #[test]
     fn every_dialect_has_its_route() {
-        assert_eq!(find("/v1/t"), HttpRoute::Single(Kind::Track));
-        assert_eq!(find("//v1//track/"), HttpRoute::Single(Kind::Track));
+        assert_eq!(find("/v1/t"), HttpRoute::Single(EventKind::Track));
+        assert_eq!(find("//v1//track/"), HttpRoute::Single(EventKind::Track));
         assert_eq!(find("/v1/batch/"), HttpRoute::Batch);
         assert_eq!(find("/v1/import/"), HttpRoute::Batch);
         assert_eq!(find("/"), HttpRoute::Index);

@@ -11,11 +11,11 @@ use std::ops::Range;
 
 use tidegate_event::json::{self, JsonError};
 use tidegate_event::record::RecordProblem;
-use tidegate_event::{Kind, undecoded};
+use tidegate_event::{EventKind, undecoded};
 
 use super::RequestLimits;
 use super::answer::HttpAnswer;
-use walk::{Beside, Shared, Stop, Walk, is_object};
+use walk::{Beside, RequestWalk, SharedField, WalkStop, is_object};
 
 /// What a walk over a body found.
 #[derive(Debug, Default)]
@@ -42,8 +42,8 @@ pub(super) struct FoundEvent {
 }
 
 /// Walks a body: one event when the route names a kind, else `{"batch": [...]}`.
-pub(super) fn scan(body: &[u8], kind: Option<Kind>, limits: &RequestLimits) -> Result<RequestScan, HttpAnswer> {
-    let walk = Walk { body, utf8: std::str::from_utf8(body).is_ok(), limits };
+pub(super) fn scan(body: &[u8], kind: Option<EventKind>, limits: &RequestLimits) -> Result<RequestScan, HttpAnswer> {
+    let walk = RequestWalk { body, utf8: std::str::from_utf8(body).is_ok(), limits };
     let at = json::space(body, if body.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 });
     match kind {
         Some(_) => {
@@ -52,8 +52,8 @@ pub(super) fn scan(body: &[u8], kind: Option<Kind>, limits: &RequestLimits) -> R
         }
         None => match walk.request(at) {
             Ok(scan) => Ok(scan),
-            Err(Stop::JsonError(error)) => Err(malformed(error)),
-            Err(Stop::Answer(answer)) => Err(answer),
+            Err(WalkStop::JsonError(error)) => Err(malformed(error)),
+            Err(WalkStop::Answer(answer)) => Err(answer),
         },
     }
 }
@@ -75,7 +75,7 @@ impl RequestScan {
             self.shared_text.push(b'{');
         }
         for (field, span) in beside.members {
-            if field == Shared::WriteKey {
+            if field == SharedField::WriteKey {
                 self.write_keys.push(span);
                 continue;
             }
@@ -87,9 +87,9 @@ impl RequestScan {
             }
             let text = &body[span.clone()];
             match field {
-                Shared::Context if is_object(text) => self.context = Some(span),
-                Shared::Integrations if is_object(text) => self.integrations = Some(span),
-                Shared::SentAt if text != b"null" => self.sent_at = Some(span),
+                SharedField::Context if is_object(text) => self.context = Some(span),
+                SharedField::Integrations if is_object(text) => self.integrations = Some(span),
+                SharedField::SentAt if text != b"null" => self.sent_at = Some(span),
                 _ => {}
             }
         }

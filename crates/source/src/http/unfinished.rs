@@ -13,12 +13,12 @@ use super::RequestLimits;
 
 /// The rooms of one server.
 #[derive(Debug)]
-pub(super) struct Unfinished {
+pub(super) struct UnfinishedBodies {
     pub(super) known: Arc<Room>,
     pub(super) unknown: Arc<Room>,
 }
 
-impl Unfinished {
+impl UnfinishedBodies {
     /// Unknown clients have a quarter of the budget; one address has half of a room, or an eighth of that of unknown clients. No
     /// part is smaller than one body, or that body could never be sent.
     pub(super) fn new(limits: &RequestLimits) -> Self {
@@ -49,20 +49,20 @@ impl Room {
     }
 
     /// A share of nothing yet.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Share {
-        Share { room: Arc::clone(self), address: neighbourhood(address), bytes: 0 }
+    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> BudgetShare {
+        BudgetShare { room: Arc::clone(self), address: neighbourhood(address), bytes: 0 }
     }
 }
 
 /// What one body holds of a room; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(super) struct BudgetShare {
     room: Arc<Room>,
     address: IpAddr,
     bytes: usize,
 }
 
-impl Share {
+impl BudgetShare {
     /// Takes `more` bytes; false when the room or the address has no more.
     pub(super) fn grow(&mut self, more: usize) -> bool {
         let mut held = self.room.held.lock();
@@ -77,7 +77,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for BudgetShare {
     fn drop(&mut self) {
         if self.bytes == 0 {
             return;
@@ -108,14 +108,14 @@ mod tests {
     #[test]
     fn one_address_and_all_together_have_their_bounds() {
         let limits = RequestLimits { unfinished_bytes_max: 3200, request_bytes_max: 50, ..RequestLimits::default() };
-        let rooms = Unfinished::new(&limits);
+        let rooms = UnfinishedBodies::new(&limits);
         let at = |text: &str| rooms.unknown.enter(text.parse().unwrap());
         let (mut one, mut same) = (at("2001:db8::1"), at("2001:db8::ffff:2"));
         assert!(one.grow(60) && same.grow(40));
         assert!(!same.grow(1), "an eighth of a quarter");
         drop(one);
         assert!(same.grow(60) && !same.grow(1));
-        let mut others: Vec<Share> = (1..=7).map(|n| at(&format!("10.0.0.{n}"))).collect();
+        let mut others: Vec<BudgetShare> = (1..=7).map(|n| at(&format!("10.0.0.{n}"))).collect();
         assert!(others.iter_mut().all(|share| share.grow(100)));
         assert!(!at("10.1.1.1").grow(1), "the room is full");
         assert!(

@@ -12,8 +12,8 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 use tidegate_warehouse::evolve::Type;
 
-use super::{Chunk, GROUP_BYTES_MAX, GROUP_ROWS_MAX, JSON_KEY, Writer, Written, wrong};
-use crate::encode::{Texts, Values};
+use super::{ColumnChunk, GROUP_BYTES_MAX, GROUP_ROWS_MAX, JSON_KEY, ParquetWriter, WrittenFile, wrong};
+use crate::encode::{ColumnTexts, Values};
 use crate::manifest::ColumnEntry;
 
 fn metadata_of<T: serde::de::DeserializeOwned + Default>(metadata: &ParquetMetaData, key: &str) -> T {
@@ -54,7 +54,7 @@ impl Input {
     }
 
     /// One column of one row group.
-    pub(super) fn chunk(&mut self, group: usize, at: usize) -> Result<Chunk> {
+    pub(super) fn chunk(&mut self, group: usize, at: usize) -> Result<ColumnChunk> {
         let reader = self.reader.get_row_group(group)?;
         let rows = usize::try_from(reader.metadata().num_rows()).map_err(|_| wrong("a row group has no rows"))?;
         let column = &self.columns[at];
@@ -72,13 +72,13 @@ impl Input {
                 Values::Decimal(values.map_err(|_| wrong("a decimal is not of 16 bytes"))?)
             }
             (ColumnReader::ByteArrayColumnReader(reader), kind) => {
-                let mut texts = Texts::default();
+                let mut texts = ColumnTexts::default();
                 all(reader, rows, &mut levels)?.iter().for_each(|text| texts.push(text.data()));
                 if kind == Type::Json { Values::Json(texts) } else { Values::Text(texts) }
             }
             _ => return Err(wrong("a column is of a type that this program does not write")),
         };
-        Ok(Chunk { levels, values })
+        Ok(ColumnChunk { levels, values })
     }
 }
 
@@ -107,26 +107,26 @@ where
 ///
 /// # Errors
 /// An input is no file of a lake, or has a column that cannot become what it shall be.
-pub fn merged(inputs: Vec<Bytes>, types: &[ColumnEntry]) -> Result<Written> {
+pub fn merged(inputs: Vec<Bytes>, types: &[ColumnEntry]) -> Result<WrittenFile> {
     let mut inputs = inputs.into_iter().map(Input::open).collect::<Result<Vec<_>>>()?;
     let columns: Vec<ColumnEntry> = types
         .iter()
         .filter(|column| inputs.iter().any(|input| input.places.contains_key(&column.name)))
         .cloned()
         .collect();
-    let mut writer = Writer::new(&columns)?;
+    let mut writer = ParquetWriter::new(&columns)?;
     for group in groups(&inputs) {
         let rows: usize = group.iter().map(|(.., rows)| rows).sum();
         writer.group(rows, |at| {
             let column = &columns[at];
-            let mut whole = Chunk::new(column.kind);
+            let mut whole = ColumnChunk::new(column.kind);
             let mut start = 0;
             for (input, group, rows) in &group {
                 let input = &mut inputs[*input];
                 if let Some(place) = input.places.get(&column.name).copied() {
-                    let Chunk { levels, values } = input.chunk(*group, place)?;
+                    let ColumnChunk { levels, values } = input.chunk(*group, place)?;
                     let values = values.widen(column.kind).map_err(|_| wrong("a column cannot be widened so"))?;
-                    whole.append(start, Chunk { levels, values })?;
+                    whole.append(start, ColumnChunk { levels, values })?;
                 }
                 start += rows;
             }

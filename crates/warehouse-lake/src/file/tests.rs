@@ -8,8 +8,8 @@ fn column(name: &str, kind: Type) -> ColumnEntry {
     ColumnEntry { name: name.to_owned(), kind }
 }
 
-fn chunk(kind: Type, cells: &[Option<Scalar<'_>>]) -> Option<Chunk> {
-    let mut chunk = Chunk::new(kind);
+fn chunk(kind: Type, cells: &[Option<Scalar<'_>>]) -> Option<ColumnChunk> {
+    let mut chunk = ColumnChunk::new(kind);
     for cell in cells {
         chunk.levels.push(i16::from(cell.is_some()));
         cell.iter().for_each(|scalar| chunk.values.push(scalar).unwrap());
@@ -17,12 +17,12 @@ fn chunk(kind: Type, cells: &[Option<Scalar<'_>>]) -> Option<Chunk> {
     Some(chunk)
 }
 
-fn texts(file: &Written, name: &str) -> Vec<Option<String>> {
+fn texts(file: &WrittenFile, name: &str) -> Vec<Option<String>> {
     let mut input = Input::open(file.bytes.clone()).unwrap();
     let place = input.places[name];
     let mut cells = Vec::new();
     for group in 0..input.reader.num_row_groups() {
-        let Chunk { levels, values } = input.chunk(group, place).unwrap();
+        let ColumnChunk { levels, values } = input.chunk(group, place).unwrap();
         let Values::Text(texts) = values.widen(Type::Text).unwrap() else { unreachable!() };
         let mut texts = texts.iter().map(|text| String::from_utf8(text.to_vec()).unwrap());
         cells.extend(levels.iter().map(|level| (*level == 1).then(|| texts.next().unwrap())));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tidegate_process::clock;
 
 use crate::client::Account;
-use crate::ddl::Place;
+use crate::ddl::SnowflakePlace;
 use crate::error::SnowflakeError;
 use crate::http::{self, Http};
 use crate::session::with_query;
@@ -94,7 +94,7 @@ impl Ingest {
     }
 
     /// Opens a channel; what an earlier opening had sent and not committed is void from now on.
-    pub(super) async fn open(&mut self, place: &Place, table: &str) -> Result<Channel, SnowflakeError> {
+    pub(super) async fn open(&mut self, place: &SnowflakePlace, table: &str) -> Result<Channel, SnowflakeError> {
         let what = "opening a channel";
         let url = format!("{}{}", self.base, channel_path("/v2/streaming", place, table));
         let answer = self.ask(Method::PUT, &url, "application/json", b"{}".to_vec(), table, what).await?;
@@ -106,7 +106,7 @@ impl Ingest {
     /// Appends rows, one JSON object in each line, under a token.
     pub(super) async fn append(
         &mut self,
-        place: &Place,
+        place: &SnowflakePlace,
         table: &str,
         channel: &mut Channel,
         rows: &[u8],
@@ -138,7 +138,7 @@ impl Ingest {
     /// Waits until `token` is committed.
     pub(super) async fn wait(
         &mut self,
-        place: &Place,
+        place: &SnowflakePlace,
         table: &str,
         token: u64,
         most: Duration,
@@ -226,18 +226,18 @@ async fn answered(request: RequestBuilder, what: &'static str) -> Result<Vec<u8>
     if status.is_success() { Ok(body) } else { Err(http::unexpected(status, &body, what)) }
 }
 
-fn channel_name(place: &Place) -> String {
+fn channel_name(place: &SnowflakePlace) -> String {
     format!("TIDEGATE_{}", place.tag)
 }
 
 /// Every table has a pipe of its own that nobody need make.
-fn pipe_path(root: &str, place: &Place, table: &str) -> String {
+fn pipe_path(root: &str, place: &SnowflakePlace, table: &str) -> String {
     let part = |name: &str| percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string();
     let pipe = format!("{}-STREAMING", table.to_ascii_uppercase());
     format!("{root}/databases/{}/schemas/{}/pipes/{}", part(&place.database), part(&place.schema), part(&pipe))
 }
 
-fn channel_path(root: &str, place: &Place, table: &str) -> String {
+fn channel_path(root: &str, place: &SnowflakePlace, table: &str) -> String {
     format!("{}/channels/{}", pipe_path(root, place, table), channel_name(place))
 }
 

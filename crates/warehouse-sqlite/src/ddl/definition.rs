@@ -1,7 +1,7 @@
 //! The text of a `CREATE TABLE` statement, read closely enough to replace the type of one column.
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum TokenKind {
     Word,
     /// In any of SQLite's four quotes.
     Quoted,
@@ -9,8 +9,8 @@ enum Kind {
 }
 
 #[derive(Clone, Copy)]
-struct Token {
-    kind: Kind,
+struct DdlToken {
+    kind: TokenKind,
     start: usize,
     end: usize,
 }
@@ -18,28 +18,28 @@ struct Token {
 /// `sql` with the declared type of `column` replaced by `wanted`. `None` unless exactly one column has that name.
 pub(super) fn retyped(sql: &str, column: &str, wanted: &str) -> Option<String> {
     let tokens = tokens(sql)?;
-    let open = tokens.iter().position(|token| token.kind == Kind::Mark(b'('))?;
+    let open = tokens.iter().position(|token| token.kind == TokenKind::Mark(b'('))?;
     let mut depth = 0_usize;
     let mut first = false;
     let mut found = Vec::new();
     for (at, token) in tokens.iter().enumerate().skip(open) {
         match token.kind {
-            Kind::Mark(b'(') => {
+            TokenKind::Mark(b'(') => {
                 depth += 1;
                 first = depth == 1;
                 continue;
             }
-            Kind::Mark(b')') => {
+            TokenKind::Mark(b')') => {
                 depth = depth.checked_sub(1)?;
                 if depth == 0 {
                     break;
                 }
             }
-            Kind::Mark(b',') if depth == 1 => {
+            TokenKind::Mark(b',') if depth == 1 => {
                 first = true;
                 continue;
             }
-            Kind::Word | Kind::Quoted if first && depth == 1 && names(sql, *token, column) => found.push(at),
+            TokenKind::Word | TokenKind::Quoted if first && depth == 1 && names(sql, *token, column) => found.push(at),
             _ => {}
         }
         first = false;
@@ -51,15 +51,15 @@ pub(super) fn retyped(sql: &str, column: &str, wanted: &str) -> Option<String> {
 }
 
 /// Where the type behind a column's name ends: words up to the first constraint, then perhaps sizes in parentheses.
-fn type_end(sql: &str, tokens: &[Token]) -> usize {
+fn type_end(sql: &str, tokens: &[DdlToken]) -> usize {
     let mut end = tokens[0].end;
     let mut depth = 0_usize;
     for token in &tokens[1..] {
         match token.kind {
-            Kind::Word if depth == 0 && is_constraint(&sql[token.start..token.end]) => break,
-            Kind::Mark(b',' | b')') if depth == 0 => break,
-            Kind::Mark(b'(') => depth += 1,
-            Kind::Mark(b')') => depth -= 1,
+            TokenKind::Word if depth == 0 && is_constraint(&sql[token.start..token.end]) => break,
+            TokenKind::Mark(b',' | b')') if depth == 0 => break,
+            TokenKind::Mark(b'(') => depth += 1,
+            TokenKind::Mark(b')') => depth -= 1,
             _ => {}
         }
         if depth == 0 {
@@ -86,11 +86,11 @@ fn is_constraint(word: &str) -> bool {
     WORDS.iter().any(|constraint| constraint.eq_ignore_ascii_case(word))
 }
 
-fn names(sql: &str, token: Token, column: &str) -> bool {
+fn names(sql: &str, token: DdlToken, column: &str) -> bool {
     let text = &sql[token.start..token.end];
     let plain = match (token.kind, text.as_bytes().first()) {
-        (Kind::Quoted, Some(b'[')) => text[1..text.len() - 1].to_owned(),
-        (Kind::Quoted, Some(quote)) => {
+        (TokenKind::Quoted, Some(b'[')) => text[1..text.len() - 1].to_owned(),
+        (TokenKind::Quoted, Some(quote)) => {
             let quote = char::from(*quote).to_string();
             text[1..text.len() - 1].replace(&quote.repeat(2), &quote)
         }
@@ -100,7 +100,7 @@ fn names(sql: &str, token: Token, column: &str) -> bool {
 }
 
 /// The tokens of `sql` without comments; `None` when a quote or comment does not end.
-fn tokens(sql: &str) -> Option<Vec<Token>> {
+fn tokens(sql: &str) -> Option<Vec<DdlToken>> {
     let bytes = sql.as_bytes();
     let mut tokens = Vec::new();
     let mut at = 0;
@@ -128,19 +128,19 @@ fn tokens(sql: &str) -> Option<Vec<Token>> {
                     }
                     at += 1;
                 }
-                tokens.push(Token { kind: Kind::Quoted, start, end: at });
+                tokens.push(DdlToken { kind: TokenKind::Quoted, start, end: at });
             }
             b'[' => {
                 at += bytes[at..].iter().position(|other| *other == b']')? + 1;
-                tokens.push(Token { kind: Kind::Quoted, start, end: at });
+                tokens.push(DdlToken { kind: TokenKind::Quoted, start, end: at });
             }
             byte if is_word(byte) => {
                 at += bytes[at..].iter().position(|byte| !is_word(*byte)).unwrap_or(bytes.len() - at);
-                tokens.push(Token { kind: Kind::Word, start, end: at });
+                tokens.push(DdlToken { kind: TokenKind::Word, start, end: at });
             }
             mark => {
                 at += 1;
-                tokens.push(Token { kind: Kind::Mark(mark), start, end: at });
+                tokens.push(DdlToken { kind: TokenKind::Mark(mark), start, end: at });
             }
         }
     }

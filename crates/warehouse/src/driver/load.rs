@@ -11,24 +11,24 @@ use crate::ledger::LedgerPosition;
 use crate::loader::{Admit, Chunk, Encoder, Loader, Piece};
 use crate::row::Planner;
 use crate::schema_cache::SchemaCache;
-use crate::table::{Family, Tables, Target};
+use crate::table::{Family, RowTarget, Tables};
 
 /// The catalog and the encoder of a loader.
-pub type Tools<'t, L> = (&'t mut <L as Loader>::Catalog, &'t mut <L as Loader>::Encoder);
+pub type LoadTools<'t, L> = (&'t mut <L as Loader>::Catalog, &'t mut <L as Loader>::Encoder);
 
 /// Events planned before others get a turn on the thread.
 const TURN_EVENTS: usize = 64;
 
 /// A batch on its way. Its items are its events and, behind the last of them, its violations.
-pub struct Load<'l, 'b, L: Loader> {
+pub struct BatchLoad<'l, 'b, L: Loader> {
     pub(super) known: &'l mut SchemaCache,
     batch: &'b Batch,
     position: LedgerPosition,
     fit: Fit,
     /// Of all events, where the snapshot has found them.
-    found: Option<Vec<Option<Target>>>,
+    found: Option<Vec<Option<RowTarget>>>,
     /// Of the chunk in hand.
-    targets: Vec<Option<Target>>,
+    targets: Vec<Option<RowTarget>>,
     /// The first item that no part has.
     at: usize,
     ahead: Option<Piece<'b, L>>,
@@ -37,12 +37,12 @@ pub struct Load<'l, 'b, L: Loader> {
     delivery: Delivery,
 }
 
-impl<'l, 'b, L: Loader> Load<'l, 'b, L> {
+impl<'l, 'b, L: Loader> BatchLoad<'l, 'b, L> {
     pub(super) fn new(
         known: &'l mut SchemaCache,
         (batch, position): (&'b Batch, LedgerPosition),
         fit: Fit,
-        found: Option<Vec<Option<Target>>>,
+        found: Option<Vec<Option<RowTarget>>>,
     ) -> Self {
         let mut delivery = Delivery { delivered: batch.events.len() as u64, ..Delivery::default() };
         if position.skip_below > batch.range.start {
@@ -114,14 +114,14 @@ impl<'l, 'b, L: Loader> Load<'l, 'b, L> {
         &mut self,
         catalog: &mut L::Catalog,
         index: usize,
-    ) -> Result<Option<(&'b Event, Target)>, L::Error> {
+    ) -> Result<Option<(&'b Event, RowTarget)>, L::Error> {
         let event = &*self.batch.events[index];
         let is_fresh = event.offset >= self.position.skip_below;
         Ok(if is_fresh { Some((event, self.known.target(catalog, event)?)) } else { None })
     }
 
     /// The next piece to write.
-    pub(super) async fn next_piece(&mut self, tools: Tools<'_, L>) -> Result<Option<Piece<'b, L>>, L::Error> {
+    pub(super) async fn next_piece(&mut self, tools: LoadTools<'_, L>) -> Result<Option<Piece<'b, L>>, L::Error> {
         if let Some(piece) = self.ahead.take() {
             return Ok(Some(piece));
         }
@@ -139,13 +139,17 @@ impl<'l, 'b, L: Loader> Load<'l, 'b, L> {
     ///
     /// # Errors
     /// A table cannot be looked at.
-    pub async fn ahead(&mut self, tools: Tools<'_, L>) -> Result<(), L::Error> {
+    pub async fn ahead(&mut self, tools: LoadTools<'_, L>) -> Result<(), L::Error> {
         self.ahead = self.next_piece(tools).await?;
         Ok(())
     }
 
     /// These events as one piece.
-    pub(super) async fn exactly(&mut self, tools: Tools<'_, L>, items: Range<usize>) -> Result<Piece<'b, L>, L::Error> {
+    pub(super) async fn exactly(
+        &mut self,
+        tools: LoadTools<'_, L>,
+        items: Range<usize>,
+    ) -> Result<Piece<'b, L>, L::Error> {
         self.gather(tools, items, false, None).await
     }
 
@@ -155,7 +159,7 @@ impl<'l, 'b, L: Loader> Load<'l, 'b, L> {
     /// A table cannot be looked at.
     pub async fn narrowed(
         &mut self,
-        tools: Tools<'_, L>,
+        tools: LoadTools<'_, L>,
         items: Range<usize>,
         narrow: &HashSet<usize>,
     ) -> Result<Piece<'b, L>, L::Error> {
@@ -166,7 +170,7 @@ impl<'l, 'b, L: Loader> Load<'l, 'b, L> {
     /// part, unless the whole batch is one.
     async fn gather(
         &mut self,
-        (catalog, encoder): Tools<'_, L>,
+        (catalog, encoder): LoadTools<'_, L>,
         items: Range<usize>,
         bounded: bool,
         narrow: Option<&HashSet<usize>>,

@@ -1,12 +1,12 @@
 //! The tables of a part, made ready for its rows.
 
-use super::Load;
+use super::BatchLoad;
 use crate::capabilities::Steps;
 use crate::loader::{Encoder, Loader, Stopped};
 use crate::schema_cache::SchemaCache;
 use crate::table::Changes;
 
-impl<'b, L: Loader> Load<'_, 'b, L> {
+impl<'b, L: Loader> BatchLoad<'_, 'b, L> {
     /// Makes the tables ready for the rows of a part.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure};
-use tidegate_event::{Event, Kind, ViolationRecord};
+use tidegate_event::{Event, EventKind, ViolationRecord};
 
 mod store;
 
@@ -22,7 +22,7 @@ fn track(offset: u64, properties: &Value) -> Arc<Event> {
         source: "web".into(),
         offset,
         part: 0,
-        kind: Kind::Track,
+        kind: EventKind::Track,
         received_at_us: 1_714_979_290_000_000,
         body,
     })
@@ -36,7 +36,7 @@ fn violation(offset: u64) -> Arc<ViolationRecord> {
         received_at_us: 1_714_979_290_000_000,
         payload: "{}".to_owned(),
         event_name: None,
-        event_type: Kind::Track,
+        event_type: EventKind::Track,
         schema_version: "1".to_owned(),
         has_undeclared_schema: false,
         has_undeclared_fields: true,

@@ -1,6 +1,6 @@
 //! What each table is for, and which fields of an event go where in it.
 
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 
 use super::OVERFLOW;
 use crate::evolve::Type;
@@ -23,7 +23,7 @@ pub enum Family {
 
 /// Where a top-level field of an event goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum BasePlace {
     Nowhere,
     /// The base column with this number.
     Base(usize),
@@ -78,14 +78,14 @@ impl Family {
         ["identifies", "tracks", "pages", "screens", "groups", "aliases", "event_violations"];
 
     #[must_use]
-    pub const fn of(kind: Kind) -> Self {
+    pub const fn of(kind: EventKind) -> Self {
         match kind {
-            Kind::Identify => Self::Identifies,
-            Kind::Track => Self::Tracks,
-            Kind::Page => Self::Pages,
-            Kind::Screen => Self::Screens,
-            Kind::Group => Self::Groups,
-            Kind::Alias => Self::Aliases,
+            EventKind::Identify => Self::Identifies,
+            EventKind::Track => Self::Tracks,
+            EventKind::Page => Self::Pages,
+            EventKind::Screen => Self::Screens,
+            EventKind::Group => Self::Groups,
+            EventKind::Alias => Self::Aliases,
         }
     }
 
@@ -145,27 +145,27 @@ impl Family {
 
     /// Where the top-level field `key` goes in such a table.
     #[must_use]
-    pub fn place(self, key: &str) -> Place {
+    pub fn place(self, key: &str) -> BasePlace {
         match key {
-            "type" | "writeKey" | "_metadata" => Place::Nowhere,
-            "messageId" => Place::Base(ID),
-            "anonymousId" => Place::Id(1),
-            "userId" => Place::Id(2),
-            "timestamp" => Place::Instant(TIMESTAMP),
-            "receivedAt" => Place::Instant(RECEIVED_AT),
-            "sentAt" => Place::Instant(5),
-            "originalTimestamp" => Place::Instant(6),
-            "context" => Place::Context,
-            _ if key == self.own() => Place::Own,
+            "type" | "writeKey" | "_metadata" => BasePlace::Nowhere,
+            "messageId" => BasePlace::Base(ID),
+            "anonymousId" => BasePlace::Id(1),
+            "userId" => BasePlace::Id(2),
+            "timestamp" => BasePlace::Instant(TIMESTAMP),
+            "receivedAt" => BasePlace::Instant(RECEIVED_AT),
+            "sentAt" => BasePlace::Instant(5),
+            "originalTimestamp" => BasePlace::Instant(6),
+            "context" => BasePlace::Context,
+            _ if key == self.own() => BasePlace::Own,
             _ => match (self, key) {
                 // The table of the event has them.
-                (Self::Tracks, "properties") => Place::Nowhere,
-                (Self::Tracks | Self::Event | Self::Overflow, "event") => Place::Base(EVENT_TEXT),
-                (Self::Overflow, "properties") => Place::Base(9),
-                (Self::Groups, "groupId") | (Self::Aliases, "previousId") => Place::Id(7),
-                (Self::Pages | Self::Screens, "name") => Place::Base(7),
-                (Self::Pages | Self::Screens, "category") => Place::Base(8),
-                _ => Place::Message,
+                (Self::Tracks, "properties") => BasePlace::Nowhere,
+                (Self::Tracks | Self::Event | Self::Overflow, "event") => BasePlace::Base(EVENT_TEXT),
+                (Self::Overflow, "properties") => BasePlace::Base(9),
+                (Self::Groups, "groupId") | (Self::Aliases, "previousId") => BasePlace::Id(7),
+                (Self::Pages | Self::Screens, "name") => BasePlace::Base(7),
+                (Self::Pages | Self::Screens, "category") => BasePlace::Base(8),
+                _ => BasePlace::Message,
             },
         }
     }

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
 use super::Outcome;
-use crate::{CallFailure, GuestPlan, GuestRequest, GuestResponse, Mark, Stage, Verdict};
+use crate::{CallFailure, CallStage, DeliveryVerdict, GuestPlan, GuestRequest, GuestResponse, Mark};
 
 /// The time that a plugin sees in its tests, so that golden outputs stay golden: 2026-01-01T00:00:00Z.
 pub const NOW_MS: u64 = 1_767_225_600_000;
@@ -78,15 +78,15 @@ pub fn plan(plan: &GuestPlan) -> Value {
 
 /// What a destination makes of an answer.
 #[must_use]
-pub fn verdict(verdict: &Verdict) -> Value {
+pub fn verdict(verdict: &DeliveryVerdict) -> Value {
     match verdict {
-        Verdict::Delivered => "delivered".into(),
-        Verdict::Reauthenticate => "reauthenticate".into(),
-        Verdict::Retry(after) => json!({ "retry": after.map(|after| after.as_millis() as u64) }),
-        Verdict::Rejected(guest_error) => json!({ "rejected": guest_error.code }),
-        Verdict::Partial(events) => json!({ "partial": events }),
-        Verdict::Disable(guest_error) => json!({ "disable": guest_error.code }),
-        Verdict::Bisect(guest_error) => json!({ "bisect": guest_error.code }),
+        DeliveryVerdict::Delivered => "delivered".into(),
+        DeliveryVerdict::Reauthenticate => "reauthenticate".into(),
+        DeliveryVerdict::Retry(after) => json!({ "retry": after.map(|after| after.as_millis() as u64) }),
+        DeliveryVerdict::Rejected(guest_error) => json!({ "rejected": guest_error.code }),
+        DeliveryVerdict::Partial(events) => json!({ "partial": events }),
+        DeliveryVerdict::Disable(guest_error) => json!({ "disable": guest_error.code }),
+        DeliveryVerdict::Bisect(guest_error) => json!({ "bisect": guest_error.code }),
     }
 }
 
@@ -109,9 +109,9 @@ pub fn said(failure: &CallFailure) -> (String, String) {
     match failure {
         CallFailure::Stopped { stop_reason, stage, message } => {
             let when = match stage {
-                Stage::Instantiate => "while being started: ",
-                Stage::Configure => "while being configured: ",
-                Stage::Transform => "",
+                CallStage::Instantiate => "while being started: ",
+                CallStage::Configure => "while being configured: ",
+                CallStage::Transform => "",
             };
             (stop_reason.as_str().to_owned(), format!("{when}{message}"))
         }

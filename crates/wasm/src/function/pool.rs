@@ -45,7 +45,7 @@ pub enum RolloutMode {
 /// A run came to no end: the pool has stopped, or the host itself failed while the guest ran.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("a run of functions came to no end: {0}")]
-pub struct Unfinished(String);
+pub struct UnfinishedRun(String);
 
 /// Threads of the quick lane for each core.
 const THREADS_FOR_EACH_CORE: usize = 4;
@@ -98,12 +98,12 @@ impl Workers {
         &self,
         lane: Lane,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Unfinished> {
+    ) -> Result<T, UnfinishedRun> {
         let lane = match lane {
             Lane::Quick => &self.quick,
             Lane::Slow => &self.slow,
         };
-        lane.spawn(work).await.map_err(|error| Unfinished(error.to_string()))
+        lane.spawn(work).await.map_err(|error| UnfinishedRun(error.to_string()))
     }
 }
 

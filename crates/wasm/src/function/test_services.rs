@@ -12,12 +12,12 @@ use crate::{Lookup, MacKey, Services, Signer};
 #[must_use]
 pub fn services(manifest: Option<&Manifest>, lookups: Value) -> Services {
     let secrets = manifest.into_iter().flat_map(Manifest::secrets).map(str::to_owned).collect();
-    Services { lookup: Some(Arc::new(Tables(lookups))), signer: Some(Arc::new(Placeholders(secrets))) }
+    Services { lookup: Some(Arc::new(TestTables(lookups))), signer: Some(Arc::new(Placeholders(secrets))) }
 }
 
-struct Tables(Value);
+struct TestTables(Value);
 
-impl Lookup for Tables {
+impl Lookup for TestTables {
     fn get(&self, table: &str, key: &str) -> Result<Option<String>, String> {
         match self.0.get(table) {
             Some(table) => Ok(table.get(key).map(Value::to_string)),

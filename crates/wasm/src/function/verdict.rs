@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{CallLimits, FunctionError, FunctionErrorCode};
-use crate::{CallFailure, GuestError, Stage, StopReason};
+use crate::{CallFailure, CallStage, GuestError, StopReason};
 
 /// What a failed call means for its batch.
-pub(super) enum Verdict {
+pub(super) enum RunVerdict {
     /// An event may be to blame: halve the batch.
     Suspect(FunctionError),
     /// No event was seen, or no time is left: the error is everybody's.
@@ -36,7 +36,7 @@ impl Spent {
     }
 }
 
-pub(super) fn verdict(failure: CallFailure, limits: &CallLimits) -> Verdict {
+pub(super) fn verdict(failure: CallFailure, limits: &CallLimits) -> RunVerdict {
     let said = |guest_error: GuestError| format!("{}: {}", guest_error.code, guest_error.message);
     match failure {
         CallFailure::Stopped { stop_reason, stage, message } => {
@@ -48,27 +48,28 @@ pub(super) fn verdict(failure: CallFailure, limits: &CallLimits) -> Verdict {
                 StopReason::OutputLimit => FunctionErrorCode::OutputLimit,
             };
             match stage {
-                Stage::Transform if stop_reason == StopReason::Starved => {
-                    Verdict::Again(FunctionError { code, message }, Duration::ZERO)
+                CallStage::Transform if stop_reason == StopReason::Starved => {
+                    RunVerdict::Again(FunctionError { code, message }, Duration::ZERO)
                 }
-                Stage::Transform => Verdict::Suspect(FunctionError { code, message }),
-                Stage::Configure => {
-                    Verdict::Everybody(FunctionError { code, message: format!("while being configured: {message}") })
+                CallStage::Transform => RunVerdict::Suspect(FunctionError { code, message }),
+                CallStage::Configure => {
+                    RunVerdict::Everybody(FunctionError { code, message: format!("while being configured: {message}") })
                 }
-                Stage::Instantiate => {
-                    Verdict::Everybody(FunctionError { code, message: format!("while being started: {message}") })
+                CallStage::Instantiate => {
+                    RunVerdict::Everybody(FunctionError { code, message: format!("while being started: {message}") })
                 }
             }
         }
-        CallFailure::Configure(guest_error) => {
-            Verdict::Everybody(FunctionError { code: FunctionErrorCode::ConfigureFailed, message: said(guest_error) })
-        }
+        CallFailure::Configure(guest_error) => RunVerdict::Everybody(FunctionError {
+            code: FunctionErrorCode::ConfigureFailed,
+            message: said(guest_error),
+        }),
         CallFailure::Fatal(guest_error) => {
-            Verdict::Suspect(FunctionError { code: FunctionErrorCode::BatchFatal, message: said(guest_error) })
+            RunVerdict::Suspect(FunctionError { code: FunctionErrorCode::BatchFatal, message: said(guest_error) })
         }
         CallFailure::Retryable(guest_error, after) => {
             let pause = after.unwrap_or(Duration::ZERO).min(limits.retry_wait_max);
-            Verdict::Again(FunctionError { code: FunctionErrorCode::BatchFatal, message: said(guest_error) }, pause)
+            RunVerdict::Again(FunctionError { code: FunctionErrorCode::BatchFatal, message: said(guest_error) }, pause)
         }
     }
 }

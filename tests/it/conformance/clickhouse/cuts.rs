@@ -13,7 +13,7 @@ use tidegate_warehouse_clickhouse as clickhouse;
 use super::{ClickHouse, Rig, sql};
 use crate::conformance::events::{batch, numbered, track};
 use crate::conformance::{Act, Subject, Tables, run};
-use tidegate::warehouses::Settings;
+use tidegate::warehouses::WarehouseSettings;
 
 /// What the line still carries, over all connections.
 struct Line {
@@ -103,9 +103,9 @@ impl Rig for Through<'_> {
         Err("made by the test".to_owned())
     }
 
-    fn settings(&self, limits: Limits) -> Settings {
+    fn settings(&self, limits: Limits) -> WarehouseSettings {
         let url = format!("http://127.0.0.1:{}", self.1);
-        Settings::ClickHouse(clickhouse::Settings { limits, url, ..self.0.settings_of() })
+        WarehouseSettings::ClickHouse(clickhouse::ClickHouseSettings { limits, url, ..self.0.settings_of() })
     }
 
     fn seen(&self, schema: Option<&str>) -> Tables {

@@ -3,28 +3,28 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 use tidegate_event::destination::{Batch, Failure};
 use tidegate_net::WebSettings;
-use tidegate_warehouse::Part;
+use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse_clickhouse::{self as clickhouse, LookUp};
 
 use super::{ClickHouse, Rig, engine, lines, post};
 use crate::conformance::events::{batch, event, numbered, parsed, track};
 use crate::conformance::{Subject, run};
-use tidegate::warehouses::Settings;
+use tidegate::warehouses::WarehouseSettings;
 
 /// A place with settings of its own.
-struct Altered(ClickHouse, fn(clickhouse::Settings) -> clickhouse::Settings);
+struct Altered(ClickHouse, fn(clickhouse::ClickHouseSettings) -> clickhouse::ClickHouseSettings);
 
 impl Rig for Altered {
     fn new() -> Result<Self, String> {
         Err("made by the test".to_owned())
     }
 
-    fn settings(&self, limits: tidegate_warehouse::table::Limits) -> Settings {
-        Settings::ClickHouse(self.1(clickhouse::Settings { limits, ..self.0.settings_of() }))
+    fn settings(&self, limits: tidegate_warehouse::table::Limits) -> WarehouseSettings {
+        WarehouseSettings::ClickHouse(self.1(clickhouse::ClickHouseSettings { limits, ..self.0.settings_of() }))
     }
 
     fn seen(&self, schema: Option<&str>) -> crate::conformance::Tables {
@@ -36,7 +36,7 @@ impl Rig for Altered {
     }
 }
 
-fn with(name: &str, alter: fn(clickhouse::Settings) -> clickhouse::Settings, case: fn(&Altered)) {
+fn with(name: &str, alter: fn(clickhouse::ClickHouseSettings) -> clickhouse::ClickHouseSettings, case: fn(&Altered)) {
     match ClickHouse::new() {
         Ok(rig) => case(&Altered(rig, alter)),
         Err(lack) => println!("skipped: {name}: {lack}"),
@@ -210,7 +210,7 @@ fn instants_on_their_way_to_text_are_finished_before_other_text_comes() {
 #[test]
 fn what_a_refused_part_has_left_behind_is_no_duplicate() {
     run("no duplicate", |rig: &ClickHouse| {
-        let page = |offset, id: &str| event(Kind::Page, offset, id, json!({}));
+        let page = |offset, id: &str| event(EventKind::Page, offset, id, json!({}));
         let mut subject = Subject::open(rig);
         subject.deliver(batch(vec![page(0, "p0"), track(1, "m1", "E", json!({}))]));
         rig.run("ALTER TABLE DB.tracks ADD CONSTRAINT odd CHECK id != 'm7'");
@@ -261,7 +261,7 @@ fn an_id_that_reads_like_an_exception_is_only_an_id() {
 
 #[test]
 fn a_wrong_password_stops_and_is_never_shown() {
-    let alter = |settings| clickhouse::Settings { password: "hunter2".to_owned(), ..settings };
+    let alter = |settings| clickhouse::ClickHouseSettings { password: "hunter2".to_owned(), ..settings };
     with("a wrong password", alter, |rig| {
         let failure = Subject::open(rig).try_deliver(numbered(0..1)).unwrap_err();
         assert!(matches!(&failure, Failure::Stop { advice, .. } if advice.contains("password")), "{failure}");
@@ -271,11 +271,11 @@ fn a_wrong_password_stops_and_is_never_shown() {
 
 #[test]
 fn a_line_is_encrypted_and_only_a_known_authority_is_trusted() {
-    let alter = |settings: clickhouse::Settings| match &engine().unwrap().tls {
+    let alter = |settings: clickhouse::ClickHouseSettings| match &engine().unwrap().tls {
         Some((ca_file, port)) => {
             let url = format!("https://127.0.0.1:{port}");
             let web = WebSettings { ca_file: Some(ca_file.clone()), ..WebSettings::default() };
-            clickhouse::Settings { url, web, ..settings }
+            clickhouse::ClickHouseSettings { url, web, ..settings }
         }
         None => settings,
     };
@@ -287,7 +287,7 @@ fn a_line_is_encrypted_and_only_a_known_authority_is_trusted() {
         assert_eq!(rig.seen(None)["e"].rows.len(), 500);
         let newcomer = Altered(ClickHouse::new().unwrap(), |settings| {
             let port = engine().unwrap().tls.as_ref().unwrap().1;
-            clickhouse::Settings { url: format!("https://127.0.0.1:{port}"), ..settings }
+            clickhouse::ClickHouseSettings { url: format!("https://127.0.0.1:{port}"), ..settings }
         });
         let failure = Subject::open(&newcomer).try_deliver(numbered(0..1)).unwrap_err();
         assert!(failure.to_string().to_lowercase().contains("certificate"), "{failure}");
@@ -299,7 +299,7 @@ fn a_line_is_encrypted_and_only_a_known_authority_is_trusted() {
 fn rows_may_be_compressed_on_their_way() {
     with(
         "compression",
-        |settings| clickhouse::Settings { compress: true, ..settings },
+        |settings| clickhouse::ClickHouseSettings { compress: true, ..settings },
         |rig| {
             Subject::open(rig).deliver(numbered(0..500));
             assert_eq!(rig.seen(None)["e"].rows.len(), 500);
@@ -309,7 +309,7 @@ fn rows_may_be_compressed_on_their_way() {
 
 #[test]
 fn without_looking_up_every_batch_each_event_is_still_there_once() {
-    let alter = |settings| clickhouse::Settings { look_up: LookUp::AfterFailures, ..settings };
+    let alter = |settings| clickhouse::ClickHouseSettings { look_up: LookUp::AfterFailures, ..settings };
     with("without looking up", alter, |rig| {
         let mut subject = Subject::open(rig);
         for (start, end) in [(0, 10), (10, 20), (5, 25), (0, 3)] {
@@ -373,8 +373,10 @@ fn a_view_that_takes_the_name_of_an_event_is_left_alone() {
 fn what_exists_is_found_without_changing_anything() {
     run("what exists", |rig: &ClickHouse| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let find =
-            || runtime.block_on(rig.settings(Default::default()).find(&Part { sync: "s".into(), ..Part::default() }));
+        let find = || {
+            runtime
+                .block_on(rig.settings(Default::default()).find(&SyncPart { sync: "s".into(), ..SyncPart::default() }))
+        };
         assert_eq!(find().unwrap().tables.len(), 0);
         assert_eq!(Subject::open(rig).durable_to(), None);
         assert_eq!(
@@ -395,26 +397,26 @@ fn what_exists_is_found_without_changing_anything() {
 
 #[test]
 fn settings_that_cannot_be_used_are_refused_at_once() {
-    let part = Part { sync: "s".into(), ..Part::default() };
-    let of = |url: &str| clickhouse::Settings::new(url);
+    let part = SyncPart { sync: "s".into(), ..SyncPart::default() };
+    let of = |url: &str| clickhouse::ClickHouseSettings::new(url);
     let bad = [
         of("clickhouse:8123"),
         of("http://user:secret@host:8123"),
         of("http://host/?password=x"),
-        clickhouse::Settings { password: "a\nb".to_owned(), ..of("http://host") },
-        clickhouse::Settings { database: "System".to_owned(), ..of("http://host") },
-        clickhouse::Settings { database: "a`b".to_owned(), ..of("http://host") },
+        clickhouse::ClickHouseSettings { password: "a\nb".to_owned(), ..of("http://host") },
+        clickhouse::ClickHouseSettings { database: "System".to_owned(), ..of("http://host") },
+        clickhouse::ClickHouseSettings { database: "a`b".to_owned(), ..of("http://host") },
     ];
     for settings in bad {
-        let failure = Settings::ClickHouse(settings.clone()).open(&part).map(drop).unwrap_err();
+        let failure = WarehouseSettings::ClickHouse(settings.clone()).open(&part).map(drop).unwrap_err();
         assert!(matches!(failure, Failure::Stop { .. }), "{settings:?}");
         assert!(!failure.to_string().contains("secret"), "{failure}");
     }
-    let missing = clickhouse::Settings {
+    let missing = clickhouse::ClickHouseSettings {
         web: WebSettings { ca_file: Some("/none.pem".into()), ..WebSettings::default() },
         ..of("https://host")
     };
-    let failure = Settings::ClickHouse(missing).open(&part).map(drop).unwrap_err();
+    let failure = WarehouseSettings::ClickHouse(missing).open(&part).map(drop).unwrap_err();
     assert!(failure.to_string().contains("/none.pem"), "{failure}");
-    assert!(Settings::ClickHouse(of("https://host:8443")).open(&part).is_ok(), "nothing need be reachable");
+    assert!(WarehouseSettings::ClickHouse(of("https://host:8443")).open(&part).is_ok(), "nothing need be reachable");
 }

@@ -39,7 +39,7 @@ fn agree(lake: &str) -> (u64, u64, u64) {
 #[test]
 fn a_reader_never_sees_half_a_batch() {
     let Some(lake) = lake() else { return };
-    let settings = tidegate_warehouse_lake::Settings { merge_files_min: 3, ..lake.lake_settings() };
+    let settings = tidegate_warehouse_lake::LakeSettings { merge_files_min: 3, ..lake.lake_settings() };
     let writer = std::thread::spawn(move || {
         let mut subject = Subject::of(&Merging(settings), "sync", None);
         (0..40).for_each(|at| drop(subject.deliver(ten(at * 10))));
@@ -56,15 +56,15 @@ fn a_reader_never_sees_half_a_batch() {
 }
 
 /// A lake with settings of its own, for [`Subject`].
-pub struct Merging(pub tidegate_warehouse_lake::Settings);
+pub struct Merging(pub tidegate_warehouse_lake::LakeSettings);
 
 impl Rig for Merging {
     fn new() -> Result<Self, String> {
         Err("made by hand".to_owned())
     }
 
-    fn settings(&self, _: Limits) -> tidegate::warehouses::Settings {
-        tidegate::warehouses::Settings::Lake(Box::new(self.0.clone()))
+    fn settings(&self, _: Limits) -> tidegate::warehouses::WarehouseSettings {
+        tidegate::warehouses::WarehouseSettings::Lake(Box::new(self.0.clone()))
     }
 
     fn seen(&self, _: Option<&str>) -> super::Tables {
@@ -84,8 +84,8 @@ fn a_full_disk_is_waited_for_and_nothing_is_lost_or_doubled() {
         Err(lack) => return println!("skipped: no small disk can be mounted: {lack}"),
     };
     let folder = disk.path().join("lake");
-    let place = tidegate_warehouse_lake::Place::Folder(folder.clone());
-    let rig = Merging(tidegate_warehouse_lake::Settings::new(place));
+    let place = tidegate_warehouse_lake::LakePlace::Folder(folder.clone());
+    let rig = Merging(tidegate_warehouse_lake::LakeSettings::new(place));
     let mut subject = Subject::of(&rig, "sync", None);
     let (mut at, mut full) = (0, 0);
     // From nothing free to enough: it is full at every stage once.
@@ -116,9 +116,9 @@ fn a_full_disk_is_waited_for_and_nothing_is_lost_or_doubled() {
 fn a_process_that_dies() {
     let _scenario = fail::FailScenario::setup();
     let folder = std::path::PathBuf::from(std::env::args().next_back().unwrap());
-    let settings = tidegate_warehouse_lake::Settings::new(tidegate_warehouse_lake::Place::Folder(folder));
+    let settings = tidegate_warehouse_lake::LakeSettings::new(tidegate_warehouse_lake::LakePlace::Folder(folder));
     // Without a merge in between, commits can be counted.
-    let rig = Merging(tidegate_warehouse_lake::Settings { merge_files_min: 0, ..settings });
+    let rig = Merging(tidegate_warehouse_lake::LakeSettings { merge_files_min: 0, ..settings });
     let mut subject = Subject::of(&rig, "sync", None);
     let mut at = subject.durable_to().unwrap_or(0);
     while at < 200 {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse_lake::{self as lake, Partition};
 
@@ -75,7 +75,7 @@ fn one_sync_run_twice_at_once_stores_each_event_once() {
 #[test]
 fn instants_become_the_texts_that_they_were() {
     let Some(lake) = lake() else { return };
-    let rig = Merging(lake::Settings { merge_files_min: 2, ..lake.lake_settings() });
+    let rig = Merging(lake::LakeSettings { merge_files_min: 2, ..lake.lake_settings() });
     let mut subject = Subject::of(&rig, "sync", None);
     let texts = [
         "2024-05-06T07:08:09.120Z",
@@ -87,12 +87,12 @@ fn instants_become_the_texts_that_they_were() {
     ];
     for (at, text) in texts.iter().enumerate() {
         let fields = json!({ "traits": { "at": text } });
-        subject.deliver(batch(vec![event(Kind::Identify, at as u64, &format!("m{at}"), fields)]));
+        subject.deliver(batch(vec![event(EventKind::Identify, at as u64, &format!("m{at}"), fields)]));
         if at == 3 {
             assert!(tidy(&rig.0).merged >= 2);
         }
     }
-    subject.deliver(batch(vec![event(Kind::Identify, 9, "last", json!({ "traits": { "at": "soon" } }))]));
+    subject.deliver(batch(vec![event(EventKind::Identify, 9, "last", json!({ "traits": { "at": "soon" } }))]));
     let seen = lake.seen(None);
     assert_eq!(seen["identifies"].columns["at"], Type::Text);
     for (at, text) in texts.iter().enumerate() {
@@ -100,8 +100,8 @@ fn instants_become_the_texts_that_they_were() {
     }
 }
 
-pub fn tidy(settings: &lake::Settings) -> lake::Tidied {
-    let part = tidegate_warehouse::Part { sync: "sync".to_owned(), ..tidegate_warehouse::Part::default() };
+pub fn tidy(settings: &lake::LakeSettings) -> lake::Tidied {
+    let part = tidegate_warehouse::SyncPart { sync: "sync".to_owned(), ..tidegate_warehouse::SyncPart::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(settings.clone().check(&part).unwrap().tidy()).unwrap()
 }
@@ -110,7 +110,7 @@ pub fn tidy(settings: &lake::Settings) -> lake::Tidied {
 fn partitions_may_change_and_every_script_is_a_table() {
     let Some(lake) = lake() else { return };
     for (at, partition) in [Partition::Day, Partition::Hour, Partition::None].into_iter().enumerate() {
-        let rig = Merging(lake::Settings { partition, ..lake.lake_settings() });
+        let rig = Merging(lake::LakeSettings { partition, ..lake.lake_settings() });
         let at = at as u64;
         let named = track(at, &format!("m{at}"), "مرحبا", json!({ "date": "x", "received__day": at }));
         Subject::of(&rig, "sync", None).deliver(batch(vec![named]));
@@ -140,7 +140,7 @@ fn views_show_what_the_root_shows() {
         tables.iter().map(|table| answer["rows"][*table].as_u64().unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(ask(&["tracks", "e", "f", "\"shop\".\"e\""]), [10, 6, 4, 3]);
-    subject.deliver(batch(vec![event(Kind::Page, 10, "p", json!({ "properties": { "q": "'\"" } }))]));
+    subject.deliver(batch(vec![event(EventKind::Page, 10, "p", json!({ "properties": { "q": "'\"" } }))]));
     subject.deliver(ten(20));
     assert_eq!(ask(&["tracks", "pages", "shop.tracks"]), [20, 1, 3]);
 }

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::json;
 use tidegate_event::destination::Failure;
 use tidegate_warehouse::table::Limits;
-use tidegate_warehouse_lake::{self as lake, Place};
+use tidegate_warehouse_lake::{self as lake, LakePlace};
 
 use super::super::events::numbered;
 use super::super::{Act, Rig, Subject, Tables, suite};
 use super::crash::ten;
 use super::others::tidy;
 use super::{reader, seen_by};
-use tidegate::warehouses::Settings;
+use tidegate::warehouses::WarehouseSettings;
 
 suite!(Bucket);
 
@@ -22,8 +22,8 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn lake_settings(&self) -> lake::Settings {
-        let mut settings = lake::Settings::new(Place::parse(&format!("s3://{}/some/lake", self.name)).unwrap());
+    fn lake_settings(&self) -> lake::LakeSettings {
+        let mut settings = lake::LakeSettings::new(LakePlace::parse(&format!("s3://{}/some/lake", self.name)).unwrap());
         for (key, value) in [
             ("endpoint", &*self.endpoint),
             ("region", "us-east-1"),
@@ -55,8 +55,8 @@ impl Rig for Bucket {
         Ok(Self { endpoint, name })
     }
 
-    fn settings(&self, limits: Limits) -> Settings {
-        Settings::Lake(Box::new(lake::Settings { limits, ..self.lake_settings() }))
+    fn settings(&self, limits: Limits) -> WarehouseSettings {
+        WarehouseSettings::Lake(Box::new(lake::LakeSettings { limits, ..self.lake_settings() }))
     }
 
     fn seen(&self, schema: Option<&str>) -> Tables {
@@ -73,7 +73,7 @@ impl Rig for Bucket {
 fn two_syncs_of_one_bucket_commit_one_after_the_other() {
     let Ok(bucket) = Bucket::new().map_err(|lack| println!("skipped: {lack}")) else { return };
     let write = |sync: &'static str, schema: &'static str| {
-        let rig = super::crash::Merging(lake::Settings { merge_files_min: 3, ..bucket.lake_settings() });
+        let rig = super::crash::Merging(lake::LakeSettings { merge_files_min: 3, ..bucket.lake_settings() });
         std::thread::spawn(move || {
             let mut subject = Subject::of(&rig, sync, Some(schema));
             (0..6).for_each(|at| drop(subject.deliver(ten(at * 10))));

@@ -18,8 +18,8 @@ fn never() -> Duration {
 }
 
 /// As an operator would never set it: nothing is deleted or merged but by hand.
-fn by_hand(lake: &Lake) -> lake::Settings {
-    lake::Settings { merge_files_min: 0, keep: never(), orphan_age: never(), ..lake.lake_settings() }
+fn by_hand(lake: &Lake) -> lake::LakeSettings {
+    lake::LakeSettings { merge_files_min: 0, keep: never(), orphan_age: never(), ..lake.lake_settings() }
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn merging_changes_no_row_and_keeps_files_for_those_who_still_read_them() {
     (0..12).for_each(|at| drop(subject.deliver(ten(at * 10))));
     let (before, files) = (lake.seen(None), lake.files());
     let data = |files: &[String]| files.iter().filter(|path| path.ends_with(".parquet")).cloned().collect::<Vec<_>>();
-    let merging = lake::Settings { merge_files_min: 4, ..by_hand(&lake) };
+    let merging = lake::LakeSettings { merge_files_min: 4, ..by_hand(&lake) };
     let tidied = tidy(&merging);
     assert!(tidied.merged >= 20 && tidied.deleted == 0, "{tidied:?}");
     assert_eq!(lake.seen(None), before);
@@ -44,7 +44,7 @@ fn merging_changes_no_row_and_keeps_files_for_those_who_still_read_them() {
     assert_eq!(lake.seen(None)["tracks"].rows.len(), 130);
     // Nobody reads old roots any more.
     let seen = lake.seen(None);
-    let tidied = tidy(&lake::Settings { keep: Duration::ZERO, ..by_hand(&lake) });
+    let tidied = tidy(&lake::LakeSettings { keep: Duration::ZERO, ..by_hand(&lake) });
     assert!(tidied.deleted > 20, "{tidied:?}");
     let live: u64 = lake.root().tables.iter().map(|table| table.files).sum();
     assert_eq!(data(&lake.files()).len() as u64, live);
@@ -70,9 +70,13 @@ fn files_of_a_crash_are_deleted_when_they_are_old_and_what_is_not_the_lakes_neve
         std::fs::write(path, "x").unwrap();
     }
     let has = |path: &str| lake.folder.path().join(path).exists();
-    assert_eq!(tidy(&lake::Settings { keep: Duration::ZERO, ..by_hand(&lake) }).deleted, 0, "a batch may be under way");
+    assert_eq!(
+        tidy(&lake::LakeSettings { keep: Duration::ZERO, ..by_hand(&lake) }).deleted,
+        0,
+        "a batch may be under way"
+    );
     assert!(has(orphan) && has(&begun));
-    assert_eq!(tidy(&lake::Settings { orphan_age: Duration::ZERO, ..by_hand(&lake) }).deleted, 2);
+    assert_eq!(tidy(&lake::LakeSettings { orphan_age: Duration::ZERO, ..by_hand(&lake) }).deleted, 2);
     assert!(!has(orphan) && !has(&begun) && foreign.into_iter().all(has));
     assert_eq!(lake.seen(None)["tracks"].rows.len(), 10);
 }
@@ -80,7 +84,7 @@ fn files_of_a_crash_are_deleted_when_they_are_old_and_what_is_not_the_lakes_neve
 #[test]
 fn merging_while_two_syncs_load_loses_and_doubles_nothing() {
     let Some(lake) = lake() else { return };
-    let merging = lake::Settings { merge_files_min: 2, ..lake.lake_settings() };
+    let merging = lake::LakeSettings { merge_files_min: 2, ..lake.lake_settings() };
     let write = |sync: &'static str, schema: Option<&'static str>| {
         let rig = Merging(merging.clone());
         std::thread::spawn(move || {

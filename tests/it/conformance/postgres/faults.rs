@@ -16,16 +16,16 @@ use super::server::Server;
 use super::{Postgres, address};
 use crate::conformance::events::{batch, numbered, track};
 use crate::conformance::{Rig, Subject, run};
-use tidegate::warehouses::Settings;
+use tidegate::warehouses::WarehouseSettings;
 
 /// A rig that goes another way to the same database.
 struct By<'r> {
     rig: &'r Postgres,
-    settings: postgres::Settings,
+    settings: postgres::PostgresSettings,
 }
 
 impl<'r> By<'r> {
-    fn new(rig: &'r Postgres, change: impl FnOnce(&mut postgres::Settings)) -> Self {
+    fn new(rig: &'r Postgres, change: impl FnOnce(&mut postgres::PostgresSettings)) -> Self {
         let mut settings = rig.with(rig.address(""));
         change(&mut settings);
         Self { rig, settings }
@@ -37,8 +37,8 @@ impl Rig for By<'_> {
         Err("it goes by another rig".to_owned())
     }
 
-    fn settings(&self, limits: Limits) -> Settings {
-        Settings::Postgres(Box::new(postgres::Settings { limits, ..self.settings.clone() }))
+    fn settings(&self, limits: Limits) -> WarehouseSettings {
+        WarehouseSettings::Postgres(Box::new(postgres::PostgresSettings { limits, ..self.settings.clone() }))
     }
 
     fn seen(&self, schema: Option<&str>) -> crate::conformance::Tables {
@@ -192,9 +192,9 @@ fn a_server_that_comes_back_is_used_again() {
     };
     server.psql("postgres", "CREATE DATABASE shop OWNER router");
     let text = format!("host=127.0.0.1 port={}", server.port);
-    let settings = Settings::Postgres(Box::new(postgres::Settings::new(address(&text, "shop"))));
+    let settings = WarehouseSettings::Postgres(Box::new(postgres::PostgresSettings::new(address(&text, "shop"))));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let part = tidegate_warehouse::Part { sync: "sync".to_owned(), ..Default::default() };
+    let part = tidegate_warehouse::SyncPart { sync: "sync".to_owned(), ..Default::default() };
     server.control("stop");
     // Nothing need be there when it opens.
     let mut destination = runtime.block_on(async { settings.open(&part) }).unwrap();
@@ -326,9 +326,9 @@ fn a_full_disk_is_waited_for() {
     server.psql("postgres", "GRANT CREATE ON TABLESPACE small TO router; CREATE DATABASE shop OWNER router");
     server.psql("postgres", "ALTER DATABASE shop SET default_tablespace = 'small'");
     let text = format!("host=127.0.0.1 port={}", server.port);
-    let settings = Settings::Postgres(Box::new(postgres::Settings::new(address(&text, "shop"))));
+    let settings = WarehouseSettings::Postgres(Box::new(postgres::PostgresSettings::new(address(&text, "shop"))));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let part = tidegate_warehouse::Part { sync: "sync".to_owned(), ..Default::default() };
+    let part = tidegate_warehouse::SyncPart { sync: "sync".to_owned(), ..Default::default() };
     let mut destination = runtime.block_on(async { settings.open(&part) }).unwrap();
     let mut deliver = |batch: Batch| runtime.block_on(destination.deliver(Arc::new(batch)));
     let first = deliver(numbered(0..3));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 use tidegate_event::destination::Failure;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::evolve::Type;
@@ -82,9 +82,14 @@ fn instants_that_become_text_read_as_they_came() {
         assert_eq!(rig.ask(declared), "timestamp with time zone");
         subject.deliver(batch(vec![track(3, "m3", "E", json!({ "at": "soon" }))]));
         let odd = json!({ "event": "E", "properties": {}, "timestamp": "yesterday" });
-        subject.deliver(batch(vec![crate::conformance::events::event(tidegate_event::Kind::Track, 4, "m4", odd)]));
+        subject.deliver(batch(vec![crate::conformance::events::event(tidegate_event::EventKind::Track, 4, "m4", odd)]));
         let short = json!({ "event": "E", "properties": {}, "timestamp": "2024-05-06T07:08:09.120Z" });
-        subject.deliver(batch(vec![crate::conformance::events::event(tidegate_event::Kind::Track, 5, "m5", short)]));
+        subject.deliver(batch(vec![crate::conformance::events::event(
+            tidegate_event::EventKind::Track,
+            5,
+            "m5",
+            short,
+        )]));
         let seen = rig.seen(None);
         for (n, at) in instants.iter().enumerate() {
             assert_eq!(seen["e"].cell(&format!("m{n}"), "at"), Some(*at));
@@ -115,7 +120,7 @@ fn a_view_upon_the_views_of_the_latest_traits_makes_what_widens_wait() {
         let open = || Subject::open(rig);
         let identify = |at: u64, age: Value| {
             let fields = json!({ "userId": format!("u{at}"), "traits": { "age": age } });
-            batch(vec![event(Kind::Identify, at, &format!("m{at}"), fields)])
+            batch(vec![event(EventKind::Identify, at, &format!("m{at}"), fields)])
         };
         let mut subject = open();
         subject.deliver(identify(0, json!(7)));
@@ -124,7 +129,7 @@ fn a_view_upon_the_views_of_the_latest_traits_makes_what_widens_wait() {
         assert!(notices.len() == 1 && notices[0].contains("view mine depends on"), "{notices:?}");
         assert_eq!(rig.read("users", &["user_id", "age"]).unwrap(), ["u0|7", "u1|-"]);
         let more = json!({ "userId": "u3", "traits": { "city": "Kyiv" } });
-        subject.deliver(batch(vec![event(Kind::Identify, 2, "m2", more)]));
+        subject.deliver(batch(vec![event(EventKind::Identify, 2, "m2", more)]));
         assert_eq!(
             rig.read("users", &["user_id", "city"]).unwrap(),
             ["u0|-", "u1|-", "u3|Kyiv"],
@@ -150,7 +155,7 @@ fn json_with_the_character_nul_can_be_read_by_the_operators_of_json_and_nothing_
             track(0, "m0", "E", json!({ "list": [{ "x": "plain \\ \\u12" }], "z": "a" })),
             track(1, "m1", "E", json!({ "list": [nul.clone()], "z": "b\0" })),
         ];
-        events.push(event(Kind::Identify, 2, "m2", json!({ "traits": { "x": "c\0", "k\0": "d\0" } })));
+        events.push(event(EventKind::Identify, 2, "m2", json!({ "traits": { "x": "c\0", "k\0": "d\0" } })));
         let mut batch = batch(events);
         batch.violations = vec![Arc::new(violation(1, &json!({ "x": "a\0" }), &["one \0", "two"]))];
         subject.deliver(batch);

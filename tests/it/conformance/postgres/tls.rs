@@ -4,19 +4,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use tidegate_event::destination::Failure;
-use tidegate_warehouse::Part;
+use tidegate_warehouse::SyncPart;
 use tidegate_warehouse_postgres::{self as postgres, Address, Environment};
 
 use super::Postgres;
 use crate::conformance::run;
-use tidegate::warehouses::Settings;
+use tidegate::warehouses::WarehouseSettings;
 
 /// Connects so, and asks for the ledger.
 fn outcome(address: Address) -> Result<Option<u64>, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let settings = Settings::Postgres(Box::new(postgres::Settings::new(address)));
-        settings.open(&Part { sync: "sync".to_owned(), ..Part::default() })?.durable_to().await
+        let settings = WarehouseSettings::Postgres(Box::new(postgres::PostgresSettings::new(address)));
+        settings.open(&SyncPart { sync: "sync".to_owned(), ..SyncPart::default() })?.durable_to().await
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::json;
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 use tidegate_event::destination::Failure;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_snowflake as snowflake;
@@ -14,7 +14,7 @@ use tidegate_warehouse_snowflake as snowflake;
 use super::super::events::{batch, event, numbered, track};
 use super::super::{Rig, Subject};
 use super::Snowflake;
-use tidegate::warehouses::Settings;
+use tidegate::warehouses::WarehouseSettings;
 
 /// Lies between the router and the emulator.
 pub struct Proxy {
@@ -99,8 +99,11 @@ impl Rig for Cut {
         Ok(Self { inner, proxy })
     }
 
-    fn settings(&self, limits: Limits) -> Settings {
-        Settings::Snowflake(snowflake::Settings { limits, ..super::settings(self.proxy.port, &self.inner.database) })
+    fn settings(&self, limits: Limits) -> WarehouseSettings {
+        WarehouseSettings::Snowflake(snowflake::SnowflakeSettings {
+            limits,
+            ..super::settings(self.proxy.port, &self.inner.database)
+        })
     }
 
     fn seen(&self, schema: Option<&str>) -> super::super::Tables {
@@ -133,7 +136,8 @@ fn cut_after_any_number_of_bytes_nothing_is_lost_and_nothing_doubled() {
     while !through {
         let column = format!("c{at}");
         let events = |from: u64, value: serde_json::Value| {
-            let made = |n: u64| event(Kind::Identify, n, &format!("m{n}"), json!({ "traits": { (&*column): value } }));
+            let made =
+                |n: u64| event(EventKind::Identify, n, &format!("m{n}"), json!({ "traits": { (&*column): value } }));
             batch((from..from + 3).map(made).collect())
         };
         let mut subject = Subject::open(&rig);

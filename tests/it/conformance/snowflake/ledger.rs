@@ -103,7 +103,7 @@ fn a_ledger_that_cannot_be_beside_the_tables_stays_among_them_and_is_moved_later
 #[test]
 fn a_schema_of_a_sync_is_none_that_ledgers_are_in() {
     run("name", |rig: &Snowflake| {
-        let part = tidegate_warehouse::Part {
+        let part = tidegate_warehouse::SyncPart {
             sync: "s".to_owned(),
             schema: Some("shop_tidegate".to_owned()),
             ..Default::default()

@@ -7,32 +7,32 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use tidegate_process::clock;
-use tidegate_warehouse::Part;
-use tidegate_warehouse_snowflake::{self as snowflake, Auth, Load};
+use tidegate_warehouse::SyncPart;
+use tidegate_warehouse_snowflake::{self as snowflake, Auth, LoadMode};
 
 use super::super::events::{batch, numbered, parsed, track};
 use super::super::skipped;
-use tidegate::warehouses::Settings;
+use tidegate::warehouses::WarehouseSettings;
 
 #[expect(clippy::disallowed_methods, reason = "credentials for a live test come from the environment")]
-fn settings() -> Result<snowflake::Settings, String> {
+fn settings() -> Result<snowflake::SnowflakeSettings, String> {
     let get = |name: &str| {
         let name = format!("TIDEGATE_SNOWFLAKE_{name}");
         std::env::var(&name).map_err(|_| format!("{name} is not set"))
     };
     let auth = Auth::KeyFile(PathBuf::from(get("PRIVATE_KEY_FILE")?));
-    let account = snowflake::Settings::new(&get("ACCOUNT")?, &get("USER")?, &get("DATABASE")?, auth);
-    Ok(snowflake::Settings { warehouse: Some(get("WAREHOUSE")?), role: get("ROLE").ok(), ..account })
+    let account = snowflake::SnowflakeSettings::new(&get("ACCOUNT")?, &get("USER")?, &get("DATABASE")?, auth);
+    Ok(snowflake::SnowflakeSettings { warehouse: Some(get("WAREHOUSE")?), role: get("ROLE").ok(), ..account })
 }
 
-fn drive(load: Load) {
+fn drive(load: LoadMode) {
     let settings = match settings() {
-        Ok(settings) => snowflake::Settings { load, ..settings },
+        Ok(settings) => snowflake::SnowflakeSettings { load, ..settings },
         Err(lack) => return skipped(&format!("snowflake::live::{load:?}"), &lack),
     };
     let schema = format!("tidegate_test_{}", &clock::uuid()[..8]);
-    let part = Part { sync: "live".to_owned(), schema: Some(schema), ..Part::default() };
-    let settings = Settings::Snowflake(settings);
+    let part = SyncPart { sync: "live".to_owned(), schema: Some(schema), ..SyncPart::default() };
+    let settings = WarehouseSettings::Snowflake(settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut destination = settings.open(&part).unwrap();
@@ -53,10 +53,10 @@ fn drive(load: Load) {
 
 #[test]
 fn a_real_account_takes_batches_by_files() {
-    drive(Load::Staged);
+    drive(LoadMode::Staged);
 }
 
 #[test]
 fn a_real_account_takes_batches_by_streaming() {
-    drive(Load::Streaming);
+    drive(LoadMode::Streaming);
 }

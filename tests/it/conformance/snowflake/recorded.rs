@@ -13,7 +13,7 @@ use super::super::events::numbered;
 use super::super::{Act, Rig, Subject, Tables};
 use super::Snowflake;
 use super::web::{self, Reply, Request};
-use tidegate::warehouses::Settings;
+use tidegate::warehouses::WarehouseSettings;
 
 type Rule = Box<dyn Fn(&Request) -> Option<Reply> + Send + Sync>;
 
@@ -50,8 +50,11 @@ impl Rig for Ruled {
         Self::with(|_| Box::new(|_| None)).ok_or_else(String::new)
     }
 
-    fn settings(&self, limits: Limits) -> Settings {
-        Settings::Snowflake(snowflake::Settings { limits, ..super::settings(self.port, &self.inner.database) })
+    fn settings(&self, limits: Limits) -> WarehouseSettings {
+        WarehouseSettings::Snowflake(snowflake::SnowflakeSettings {
+            limits,
+            ..super::settings(self.port, &self.inner.database)
+        })
     }
 
     fn seen(&self, schema: Option<&str>) -> Tables {
@@ -272,12 +275,12 @@ fn a_refused_login_stops_and_secrets_are_never_shown() {
     });
     let Some(rig) = rig else { return };
     let secret = snowflake::Secret::new("hunter2");
-    let settings = |auth| snowflake::Settings { auth, ..super::settings(rig.port, &rig.inner.database) };
+    let settings = |auth| snowflake::SnowflakeSettings { auth, ..super::settings(rig.port, &rig.inner.database) };
     for auth in [Auth::Password(secret.clone()), Auth::OAuth(secret.clone()), Auth::Token(secret)] {
         let settings = settings(auth);
         assert!(!format!("{settings:?}").contains("hunter2"));
-        let part = tidegate_warehouse::Part { sync: "sync".to_owned(), ..Default::default() };
-        let mut destination = Settings::Snowflake(settings).open(&part).unwrap();
+        let part = tidegate_warehouse::SyncPart { sync: "sync".to_owned(), ..Default::default() };
+        let mut destination = WarehouseSettings::Snowflake(settings).open(&part).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let failure = runtime.block_on(destination.deliver(Arc::new(numbered(0..1)))).unwrap_err();
         assert!(matches!(failure, Failure::Stop { .. }), "{failure}");

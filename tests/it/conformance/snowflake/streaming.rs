@@ -12,15 +12,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_event::destination::Failure;
-use tidegate_warehouse::Part;
+use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::table::Limits;
-use tidegate_warehouse_snowflake::{self as snowflake, Auth, Load, Secret};
+use tidegate_warehouse_snowflake::{self as snowflake, Auth, LoadMode, Secret};
 
 use super::super::events::{batch, numbered, track};
 use super::super::{Act, Rig, Subject, Tables, suite};
 use super::web::{self, Reply, Request};
 use super::{Bridge, Snowflake};
-use tidegate::warehouses::Settings;
+use tidegate::warehouses::WarehouseSettings;
 
 suite!(Streaming);
 
@@ -223,10 +223,10 @@ impl Rig for Streaming {
         Ok(Self { inner, stand, port })
     }
 
-    fn settings(&self, limits: Limits) -> Settings {
-        Settings::Snowflake(snowflake::Settings {
+    fn settings(&self, limits: Limits) -> WarehouseSettings {
+        WarehouseSettings::Snowflake(snowflake::SnowflakeSettings {
             limits,
-            load: Load::Streaming,
+            load: LoadMode::Streaming,
             auth: Auth::Key(Secret::new(KEY)),
             // Rows made void by a fault are given up soon.
             statement_time_max: Duration::from_secs(4),
@@ -358,8 +358,8 @@ fn long_batches_go_in_requests_that_are_allowed() {
 
 #[test]
 fn a_password_cannot_stream() {
-    let settings = snowflake::Settings { load: Load::Streaming, ..super::settings(1, "X") };
-    let part = Part { sync: "sync".to_owned(), ..Part::default() };
-    let failure = Settings::Snowflake(settings).open(&part).err().unwrap();
+    let settings = snowflake::SnowflakeSettings { load: LoadMode::Streaming, ..super::settings(1, "X") };
+    let part = SyncPart { sync: "sync".to_owned(), ..SyncPart::default() };
+    let failure = WarehouseSettings::Snowflake(settings).open(&part).err().unwrap();
     assert!(failure.to_string().contains("key pair"), "{failure}");
 }

@@ -12,7 +12,7 @@ fn batch_of(elements: &[&[u8]]) -> Vec<u8> {
     [b"{\"batch\":[", &*elements.join(&b","[..]), b"],\"sentAt\":\"x\"}"].concat()
 }
 
-fn verdicts(body: &[u8], kind: Option<Kind>) -> Result<Vec<Verdict>, &'static str> {
+fn verdicts(body: &[u8], kind: Option<EventKind>) -> Result<Vec<Verdict>, &'static str> {
     match scan(body, kind, &small()) {
         Ok(scan) => Ok(scan.events.iter().map(|found| (found.problem, found.has_id)).collect()),
         Err(HttpAnswer::Bad { code, .. }) => Err(code),
@@ -123,7 +123,7 @@ fn write_keys_are_found_in_their_places() {
         |body: &str, kind| scan(body.as_bytes(), kind, &RequestLimits::default()).unwrap().write_keys(body.as_bytes());
     assert_eq!(keys(r#"{"batch":[{"writeKey":"b\u0031"}],"writ\u0065Key":"a"}"#, None), ["a", "b1"]);
     assert_eq!(keys(r#"{"batch":[{"a":tru,"writeKey":"b"}]}"#, None), ["b"]);
-    assert_eq!(keys(r#"{"a":"\ud800","writeKey":"b"}"#, Some(Kind::Track)), ["b"]);
+    assert_eq!(keys(r#"{"a":"\ud800","writeKey":"b"}"#, Some(EventKind::Track)), ["b"]);
 }
 
 /// Whether the bytes are one element of an array by strings, brackets and commas alone.
@@ -135,7 +135,7 @@ fn is_one_element(bytes: &[u8]) -> bool {
 /// The verdict on an element is the same alone, in a batch and between neighbours, which never notice.
 fn same_everywhere(element: &[u8]) {
     let shown = element.escape_ascii();
-    let single = verdicts(element, Some(Kind::Track));
+    let single = verdicts(element, Some(EventKind::Track));
     if !json::is_bounded(element, 0) {
         assert_eq!(single, Err("malformed-json"), "{shown}");
         return;

@@ -10,19 +10,19 @@ use super::{FoundEvent, RequestScan};
 use crate::http::RequestLimits;
 use crate::http::answer::HttpAnswer;
 
-pub(super) enum Stop {
+pub(super) enum WalkStop {
     JsonError(JsonError),
     Answer(HttpAnswer),
 }
 
-impl From<JsonError> for Stop {
+impl From<JsonError> for WalkStop {
     fn from(error: JsonError) -> Self {
         Self::JsonError(error)
     }
 }
 
 /// A body and how it is read.
-pub(super) struct Walk<'a> {
+pub(super) struct RequestWalk<'a> {
     pub(super) body: &'a [u8],
     /// Most bodies are UTF-8 as a whole, and then their parts need no look of their own.
     pub(super) utf8: bool,
@@ -31,7 +31,7 @@ pub(super) struct Walk<'a> {
 
 /// A field beside the batch that its events take, or the batch itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shared {
+pub(super) enum SharedField {
     Context,
     Integrations,
     SentAt,
@@ -39,7 +39,7 @@ pub(super) enum Shared {
     Batch,
 }
 
-impl Shared {
+impl SharedField {
     fn of(name: &str) -> Option<Self> {
         match name {
             "context" => Some(Self::Context),
@@ -65,12 +65,12 @@ impl Shared {
 /// What stands beside a batch while it is being read.
 #[derive(Default)]
 pub(super) struct Beside {
-    pub(super) members: Vec<(Shared, Range<usize>)>,
+    pub(super) members: Vec<(SharedField, Range<usize>)>,
     pub(super) problem: Option<RecordProblem>,
     has_batch: bool,
 }
 
-impl Walk<'_> {
+impl RequestWalk<'_> {
     fn is_utf8(&self, span: Range<usize>) -> bool {
         self.utf8 || std::str::from_utf8(&self.body[span]).is_ok()
     }
@@ -87,11 +87,11 @@ impl Walk<'_> {
     }
 
     /// A body that is `{"batch": [...]}`.
-    pub(super) fn request(&self, at: usize) -> Result<RequestScan, Stop> {
+    pub(super) fn request(&self, at: usize) -> Result<RequestScan, WalkStop> {
         let body = self.body;
         if body.get(at) != Some(&b'{') {
             json::scan(body, at)?;
-            return Err(Stop::Answer(HttpAnswer::bad("not-an-object", "the body must be a JSON object")));
+            return Err(WalkStop::Answer(HttpAnswer::bad("not-an-object", "the body must be a JSON object")));
         }
         let (mut scan, mut beside) = (RequestScan::default(), Beside::default());
         let mut at = json::space(body, at + 1);
@@ -104,10 +104,10 @@ impl Walk<'_> {
             if body.get(colon) != Some(&b':') {
                 return Err(JsonError::Malformed(colon).into());
             }
-            let field = json::key_text(&body[at..key_end]).and_then(|name| Shared::of(&name));
+            let field = json::key_text(&body[at..key_end]).and_then(|name| SharedField::of(&name));
             let value = json::space(body, colon + 1);
             let end = match field {
-                Some(Shared::Batch) => self.elements(value, &mut scan.events, &mut beside)?,
+                Some(SharedField::Batch) => self.elements(value, &mut scan.events, &mut beside)?,
                 _ => self.member(value, field, &mut beside)?,
             };
             match body.get(end) {
@@ -124,14 +124,14 @@ impl Walk<'_> {
             return Err(JsonError::Malformed(end).into());
         }
         if !beside.has_batch {
-            return Err(Stop::Answer(HttpAnswer::bad("no-batch", "the body has no array `batch`")));
+            return Err(WalkStop::Answer(HttpAnswer::bad("no-batch", "the body has no array `batch`")));
         }
         scan.take(body, beside);
         Ok(scan)
     }
 
     /// The value of a field beside the batch; answers where the comma or bracket behind it stands.
-    fn member(&self, value: usize, field: Option<Shared>, beside: &mut Beside) -> Result<usize, JsonError> {
+    fn member(&self, value: usize, field: Option<SharedField>, beside: &mut Beside) -> Result<usize, JsonError> {
         let scanned = json::scan(self.body, value).and_then(|seen| {
             let next = json::space(self.body, seen.end);
             if matches!(self.body.get(next), Some(b',' | b'}')) {
@@ -160,14 +160,14 @@ impl Walk<'_> {
         Ok(next)
     }
 
-    fn shared_problem(&self, value: usize, seen: json::SeenValue, field: Option<Shared>) -> Option<RecordProblem> {
+    fn shared_problem(&self, value: usize, seen: json::SeenValue, field: Option<SharedField>) -> Option<RecordProblem> {
         let text = &self.body[value..seen.end];
         match field? {
             _ if !self.is_utf8(value..seen.end) => Some(RecordProblem::SharedNotUtf8),
             _ if seen.depth >= self.limits.event_depth_max => Some(RecordProblem::SharedTooDeep),
             _ if seen.keys > self.limits.event_keys_max => Some(RecordProblem::SharedTooManyKeys),
             // An empty array is how PHP spells an empty object.
-            Shared::Context | Shared::Integrations if !is_object(text) && !is_nothing(text) => {
+            SharedField::Context | SharedField::Integrations if !is_object(text) && !is_nothing(text) => {
                 Some(RecordProblem::SharedNotAnObject)
             }
             _ => None,
@@ -175,9 +175,9 @@ impl Walk<'_> {
     }
 
     /// The array of events; answers where the comma or bracket behind it stands.
-    fn elements(&self, array: usize, events: &mut Vec<FoundEvent>, beside: &mut Beside) -> Result<usize, Stop> {
+    fn elements(&self, array: usize, events: &mut Vec<FoundEvent>, beside: &mut Beside) -> Result<usize, WalkStop> {
         if self.body.get(array) != Some(&b'[') {
-            return Ok(self.member(array, Some(Shared::Batch), beside)?);
+            return Ok(self.member(array, Some(SharedField::Batch), beside)?);
         }
         let mut at = json::space(self.body, array + 1);
         let mut more = self.body.get(at) != Some(&b']');
@@ -185,7 +185,7 @@ impl Walk<'_> {
             if events.len() == self.limits.request_events_max {
                 let max = self.limits.request_events_max;
                 let message = format!("the batch has more than {max} events");
-                return Err(Stop::Answer(HttpAnswer::bad("too-many-events", message)));
+                return Err(WalkStop::Answer(HttpAnswer::bad("too-many-events", message)));
             }
             let (found, end) = self.element(at)?;
             events.push(found);
@@ -196,7 +196,7 @@ impl Walk<'_> {
             };
             at = if more { json::space(self.body, end + 1) } else { end };
         }
-        let twice = beside.has_batch || beside.members.iter().any(|(known, _)| *known == Shared::Batch);
+        let twice = beside.has_batch || beside.members.iter().any(|(known, _)| *known == SharedField::Batch);
         beside.has_batch = true;
         if twice {
             beside.blame(RecordProblem::SharedDuplicateKey);
@@ -208,7 +208,11 @@ impl Walk<'_> {
         // A second value without a comma before it: the events have bounds, their request does not say what it is.
         let error = JsonError::Malformed(next);
         let end = json::skip_malformed(self.body, next).ok_or(error)?;
-        beside.add(Shared::Batch, next..json::trim_end(&self.body[..end], next), Some(RecordProblem::SharedMalformed));
+        beside.add(
+            SharedField::Batch,
+            next..json::trim_end(&self.body[..end], next),
+            Some(RecordProblem::SharedMalformed),
+        );
         Ok(end)
     }
 
@@ -323,12 +327,12 @@ fn is_nothing(text: &[u8]) -> bool {
 }
 
 impl Beside {
-    fn add(&mut self, field: Shared, span: Range<usize>, problem: Option<RecordProblem>) {
+    fn add(&mut self, field: SharedField, span: Range<usize>, problem: Option<RecordProblem>) {
         let twice = self.members.iter().any(|(known, _)| *known == field)
-            || (field == Shared::Batch && self.has_batch && problem.is_none());
+            || (field == SharedField::Batch && self.has_batch && problem.is_none());
         self.members.push((field, span));
         // A malformed write key opens nothing, and says nothing about the events.
-        let problem = problem.filter(|_| field != Shared::WriteKey);
+        let problem = problem.filter(|_| field != SharedField::WriteKey);
         if let Some(problem) = problem.or(twice.then_some(RecordProblem::SharedDuplicateKey)) {
             self.blame(problem);
         }

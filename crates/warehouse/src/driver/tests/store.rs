@@ -8,10 +8,10 @@ use tidegate_event::destination::{Batch, Destination, Failure};
 
 use crate::capabilities::{Capabilities, Flush, Steps, Undoes};
 use crate::declared::Declared;
-use crate::driver::{Driver, Load};
+use crate::driver::{BatchLoad, Driver};
 use crate::evolve::{Fit, Type};
 use crate::loader::{Chunk, Encoder, LoadError, Loader, Piece, Snapshot, Stopped};
-use crate::schema_cache::{Found, FoundTable, SchemaCache, Taken};
+use crate::schema_cache::{FoundSchema, FoundTable, NameTaken, SchemaCache};
 use crate::table::{Changes, Column, Limits, Table, Tables};
 use crate::waiting::{Refusal, Waiting};
 
@@ -50,8 +50,8 @@ pub(super) enum MemoryError {
     Taken(String),
 }
 
-impl From<Taken> for MemoryError {
-    fn from(Taken(name): Taken) -> Self {
+impl From<NameTaken> for MemoryError {
+    fn from(NameTaken(name): NameTaken) -> Self {
         Self::Taken(name)
     }
 }
@@ -109,7 +109,7 @@ pub(super) struct InMemory<const WHOLE: bool> {
     session: Option<Work>,
     is_known: bool,
     careful: bool,
-    found: Found,
+    found: FoundSchema,
     rows: Rows<WHOLE>,
     waiting: Waiting,
 }
@@ -157,7 +157,7 @@ impl<const WHOLE: bool> InMemory<WHOLE> {
             session: None,
             is_known: false,
             careful: false,
-            found: Found::default(),
+            found: FoundSchema::default(),
             rows: Rows,
             waiting: Waiting::default(),
         }
@@ -207,7 +207,7 @@ fn lost(is_lost: bool) -> Result<(), MemoryError> {
 
 impl<const WHOLE: bool> Loader for InMemory<WHOLE> {
     type Error = MemoryError;
-    type Catalog = Found;
+    type Catalog = FoundSchema;
     type Encoder = Rows<WHOLE>;
 
     fn capabilities(&self) -> &'static Capabilities {
@@ -226,7 +226,7 @@ impl<const WHOLE: bool> Loader for InMemory<WHOLE> {
         Failure::Retry { reason: error.to_string(), cause: None }
     }
 
-    fn tools(&mut self) -> (&mut Found, &mut Rows<WHOLE>) {
+    fn tools(&mut self) -> (&mut FoundSchema, &mut Rows<WHOLE>) {
         (&mut self.found, &mut self.rows)
     }
 
@@ -293,7 +293,7 @@ impl<const WHOLE: bool> Loader for InMemory<WHOLE> {
     async fn write<'b>(
         &mut self,
         piece: Piece<'b, Self>,
-        load: &mut Load<'_, 'b, Self>,
+        load: &mut BatchLoad<'_, 'b, Self>,
     ) -> Result<(), Stopped<MemoryError>> {
         let is_lost = self.call().await?;
         let poison = self.store().poison.clone();
