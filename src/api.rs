@@ -11,7 +11,7 @@
 //! * `/api/openapi.json` is made from the handlers and the types that they take and give.
 //! * There is no CORS: no web page of another origin can ask anything.
 //!
-//! Three doors, like every source: [`Settings`] are checked by whoever builds them, [`Api::open`] binds, [`Api::run`]
+//! Three doors, like every source: [`AdminSettings`] are checked by whoever builds them, [`AdminApi::open`] binds, [`AdminApi::run`]
 //! serves. This part does not know how events flow.
 
 pub mod access;

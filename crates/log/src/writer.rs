@@ -15,7 +15,7 @@ use super::{Append, AppendError, FrameEnd, LogError, LogInner, SealedSegments, T
 /// Bytes written under one sync. A larger group would only make its members wait longer.
 pub(super) const GROUP_BYTES_MAX: usize = 8 << 20;
 
-/// The part of the log that writes; [`Writer::run`] it on a thread of its own.
+/// The part of the log that writes; [`LogWriter::run`] it on a thread of its own.
 pub struct LogWriter {
     inner: Arc<LogInner>,
     tail: Tail,

@@ -136,7 +136,7 @@ impl VersionStore {
     /// The same for a function: of the fields kind if it says so or exports it, else of the transform kind.
     ///
     /// # Errors
-    /// As for [`Store::module`].
+    /// As for [`VersionStore::module`].
     pub fn module_of_functions(&self, path: &Path, bytes: &[u8]) -> Result<Module, RegistryError> {
         match self.module(path, bytes, ManifestKind::Transform) {
             Err(RegistryError::Load(ModuleError::MissingExport { .. } | ModuleError::ForbiddenImport { .. }))

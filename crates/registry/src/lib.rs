@@ -155,7 +155,7 @@ impl std::fmt::Debug for VersionStore {
 }
 
 impl VersionStore {
-    /// Opens the store in `dir`, or makes one there. Nothing is built until the [`Builder`] runs.
+    /// Opens the store in `dir`, or makes one there. Nothing is built until the [`BuildQueue`] runs.
     ///
     /// # Errors
     /// The folder cannot be used, or its releases are damaged.
@@ -290,7 +290,7 @@ impl VersionStore {
     /// Tries a version beside the live one, or ends the rollout with `None`.
     ///
     /// # Errors
-    /// As for [`Store::set_live`]; and nothing is live to be tried beside, or there is no rollout to end.
+    /// As for [`VersionStore::set_live`]; and nothing is live to be tried beside, or there is no rollout to end.
     pub fn set_canary(
         &self,
         plugin_kind: PluginKind,
@@ -351,7 +351,7 @@ impl VersionStore {
         })
     }
 
-    /// The opposite of [`Store::attach`].
+    /// The opposite of [`VersionStore::attach`].
     ///
     /// # Errors
     /// There is no such function, it does not see that source, or the disk fails.

@@ -1,6 +1,6 @@
 //! The HTTP source: one port, every SDK dialect.
 //!
-//! Three doors: [`Settings`] are checked by whoever builds them, [`Server::open`] binds the address, [`Server::run`]
+//! Three doors: [`IngestSettings`] are checked by whoever builds them, [`IngestServer::open`] binds the address, [`IngestServer::run`]
 //! serves until told to stop and then lets requests in flight finish. Connections and their limits are `net`'s.
 
 mod accept;

@@ -4,7 +4,7 @@
 //! **quarantined** event (kept with the stage and the reason), a **pending** event (kept for another try), a sync's
 //! **cursor** and **report**.
 //!
-//! Guarantees: one [`Stage`] is one transaction, so the dedup marks of a log range, its quarantine and the refine
+//! Guarantees: one [`RefineStage`] is one transaction, so the dedup marks of a log range, its quarantine and the refine
 //! cursor move together or not at all. The bounds of every refined log range and the offsets of all duplicates are
 //! kept as long as the log keeps the records, so refining a log range again comes to the same end. Losing the latest
 //! transactions (a power cut) loses nothing: the log range is refined again from the log.

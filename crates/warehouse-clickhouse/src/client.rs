@@ -1,6 +1,6 @@
 //! Settings, and the warehouse as a destination.
 //!
-//! Three doors: [`Settings::check`] does no I/O, [`Checked::open`] prepares the way to the server and asks nothing, the
+//! Three doors: [`ClickHouseSettings::check`] does no I/O, [`CheckedClickHouse::open`] prepares the way to the server and asks nothing, the
 //! first call of the destination finds out whether it is there.
 
 use std::fmt;

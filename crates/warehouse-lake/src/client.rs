@@ -1,6 +1,6 @@
 //! What an operator may say of a lake, and the lake as a destination.
 //!
-//! Three doors: [`Settings::check`] and [`Checked::open`] do no I/O, for a store that is away is found out at the first
+//! Three doors: [`LakeSettings::check`] and [`CheckedLake::open`] do no I/O, for a store that is away is found out at the first
 //! batch; the tasks of a batch are spawned by it and end with it. What is left over after a batch (merging small files,
 //! deleting old ones) is one task in the background, which ends with the destination.
 
@@ -98,7 +98,7 @@ impl fmt::Display for LakePlace {
     }
 }
 
-/// Endpoint, region and credentials, by the names of [`Place::options`]. Values never print.
+/// Endpoint, region and credentials, by the names of [`LakePlace::options`]. Values never print.
 #[derive(Clone, Default)]
 pub struct Options(BTreeMap<String, String>);
 

@@ -2,8 +2,8 @@
 //!
 //! Merging is a commit like any other: the merged files take the place of theirs in one put, or not at all if somebody
 //! else has replaced one of them. It moves no ledger. What a commit took out of a table stays for readers that looked
-//! before ([`super::Settings::keep`]); what never became part of the lake stays much longer, for it may be of a batch
-//! under way ([`super::Settings::orphan_age`]). Only names that the lake itself gives are ever deleted.
+//! before ([`super::LakeSettings::keep`]); what never became part of the lake stays much longer, for it may be of a batch
+//! under way ([`super::LakeSettings::orphan_age`]). Only names that the lake itself gives are ever deleted.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

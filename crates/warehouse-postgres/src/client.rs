@@ -1,6 +1,6 @@
 //! What an operator may say, and the destination: it connects at the first call, and anew after every failure.
 //!
-//! Two doors: [`Settings::check`] does no I/O, [`Checked::open`] neither; whoever calls the destination drives it.
+//! Two doors: [`PostgresSettings::check`] does no I/O, [`CheckedPostgres::open`] neither; whoever calls the destination drives it.
 
 use std::sync::Arc;
 use std::time::Duration;

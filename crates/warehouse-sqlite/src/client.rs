@@ -1,6 +1,6 @@
 //! The connection and the thread that owns it.
 //!
-//! Three doors: [`Settings::check`] does no I/O, [`Checked::open`] opens the file and spawns nothing, [`Client::run`]
+//! Three doors: [`SqliteSettings::check`] does no I/O, [`CheckedSqlite::open`] opens the file and spawns nothing, [`SqliteClient::run`]
 //! starts the thread. A client may also be used as it is, where blocking is welcome.
 
 use std::fmt;

@@ -93,7 +93,7 @@ pub trait Loader: Send + Sized {
     }
 
     /// Writes the rows of a piece, so that each `id` is once in its table. Says how many events were there by
-    /// [`Load::count`], and may let the next part be made meanwhile ([`Load::ahead`]).
+    /// [`BatchLoad::count`], and may let the next part be made meanwhile ([`BatchLoad::ahead`]).
     ///
     /// # Errors
     /// [`Stopped::Part`] when a row is refused for itself and nothing is left of the piece, or what is left is found when

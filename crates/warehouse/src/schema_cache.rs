@@ -2,7 +2,7 @@
 //!
 //! Read at the first need, or found all at once, and kept until somebody else may have changed the schema or a batch
 //! failed half-way. All of it can be forgotten at any time. This room does no I/O: who does tells it what there is
-//! (a [`Look`]).
+//! (a [`SchemaLook`]).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -29,7 +29,7 @@ const DEPTH_MAX: usize = 64;
 /// Levels of an event below the place that something is moved to: what setting a value could make of it, too.
 const MOVED_DEPTH_MAX: usize = 2 * DEPTH_MAX;
 
-/// A parsed JSON pointer; the guest's handle is its place in [`Paths`].
+/// A parsed JSON pointer; the guest's handle is its place in [`GuestPaths`].
 pub struct GuestPath;
 
 /// What became of one event.
