@@ -18,6 +18,8 @@
 
 /// Settings, and the warehouse as a destination.
 pub mod client;
+/// What an operator may say, and whether it can be used.
+mod settings;
 /// Some requests at once.
 mod crowd;
 /// What the tables are, and the statements that change them.
@@ -42,5 +44,6 @@ mod view;
 mod wire;
 
 pub use capabilities::CAPABILITIES;
-pub use client::{CheckedClickHouse, ClickHouse, ClickHouseSettings, LookUp};
+pub use client::ClickHouse;
 pub use ddl::quoted;
+pub use settings::{CheckedClickHouse, ClickHouseSettings, LookUp};

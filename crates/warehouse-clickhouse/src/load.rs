@@ -19,12 +19,12 @@ use tidegate_warehouse::table::{Changes, RowTarget, Table, Tables};
 use tidegate_warehouse::waiting::Refusal;
 
 use super::capabilities::CAPABILITIES;
-use super::client::{CheckedClickHouse, LookUp};
 use super::crowd::Crowd;
 use super::ddl::{self, Apply, ColumnShapes, full, literal};
 use super::error::ClickHouseError;
 use super::ledger::ClickHousePlaces;
 use super::rows::{self, Ids};
+use super::settings::{CheckedClickHouse, LookUp};
 use super::view;
 use super::wire::{ClickHouseAnswer, ClickHouseWire};
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Url};
 
-use super::client::CheckedClickHouse;
 use super::error::ClickHouseError;
+use super::settings::CheckedClickHouse;
 
 /// How much of an error is kept.
 const ERROR_BYTES_MAX: usize = 4 << 10;

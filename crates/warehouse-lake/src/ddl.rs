@@ -8,12 +8,12 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use tidegate_warehouse::table::Table;
 use tokio::task::JoinSet;
 
-use super::client::CheckedLake;
 use super::encode;
 use super::error::LakeError;
 use super::file;
 use super::gather::Filled;
 use super::manifest::{ColumnEntry, Edit, FileEntry, TableManifest};
+use super::settings::CheckedLake;
 use super::stage;
 use super::store::LakeStore;
 

@@ -12,11 +12,11 @@ use tidegate_warehouse::loader::{Admit, Chunk as Planned, Encoder};
 use tidegate_warehouse::row::Group;
 use tidegate_warehouse::table::{Changes, Table, Tables};
 
-use super::client::Partition;
 use super::encode::Values;
 use super::error::LakeError;
 use super::file::ColumnChunk;
 use super::manifest::ColumnEntry;
+use super::settings::Partition;
 
 /// Events planned together.
 const CHUNK_EVENTS: usize = 64;

@@ -15,6 +15,8 @@
 
 /// Settings, and the trait [`tidegate_event::destination::Destination`].
 pub mod client;
+/// What an operator may say, and whether it can be used.
+mod settings;
 /// How tables change.
 mod ddl;
 /// From scalars to the values of Parquet columns.
@@ -43,5 +45,6 @@ mod tidy;
 mod views;
 
 pub use capabilities::CAPABILITIES;
-pub use client::{CheckedLake, Lake, LakePlace, LakeSettings, Options, Partition};
+pub use client::Lake;
+pub use settings::{CheckedLake, LakePlace, LakeSettings, Options, Partition};
 pub use tidy::Tidied;

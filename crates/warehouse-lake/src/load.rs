@@ -25,11 +25,11 @@ use tidegate_warehouse::waiting::{Refusal, Waiting};
 use tokio::task::JoinHandle;
 
 use super::capabilities::CAPABILITIES;
-use super::client::CheckedLake;
 use super::error::LakeError;
 use super::gather::{Filled, Gather};
 use super::lay::{fetch, lay, pause};
 use super::manifest::{Edit, Root, TableManifest};
+use super::settings::CheckedLake;
 use super::stage;
 use super::store::{Put, Tag};
 use super::{tidy, views};

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use tidegate_process::clock;
 use tokio::task::JoinSet;
 
-use super::client::{CheckedLake, Partition};
 use super::ddl;
 use super::error::LakeError;
 use super::file::{self, WrittenFile};
 use super::gather::{ColumnRows, Filled};
 use super::manifest::{ColumnEntry, Edit, FileEntry, TableManifest};
+use super::settings::{CheckedLake, Partition};
 use super::store::LakeStore;
 
 /// Requests under way at once.

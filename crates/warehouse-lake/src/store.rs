@@ -25,9 +25,9 @@ use object_store::{
 use rustix::fs::{FlockOperation, flock};
 use tidegate_net::WebSettings;
 
-use super::client::{LakePlace, LakeSettings};
 use super::error::{LakeError, disk, doing};
 use super::manifest::{FORMAT, Root};
+use super::settings::{LakePlace, LakeSettings};
 
 /// Where the root is.
 pub(super) const ROOT: &str = "_tidegate/latest.json";

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use tidegate_process::clock;
 
-use super::client::{CheckedLake, LakeSettings};
 use super::ddl;
 use super::error::LakeError;
 use super::file;
 use super::lay::{fetch, lay, pause};
 use super::manifest::{Edit, FileEntry, Root, TableManifest};
+use super::settings::{CheckedLake, LakeSettings};
 use super::stage;
 use super::store::Put;
 

@@ -19,6 +19,8 @@ pub mod address;
 mod catalog;
 /// What an operator may say, and the destination.
 pub mod client;
+/// What an operator may say, and whether it can be used.
+mod settings;
 /// How a connection comes about.
 mod connect;
 /// How tables are made and altered.
@@ -54,5 +56,6 @@ mod wire;
 
 pub use address::{Address, Environment, VARIABLES};
 pub use capabilities::CAPABILITIES;
-pub use client::{CheckedPostgres, PostgresSettings, PostgresWarehouse};
+pub use client::PostgresWarehouse;
 pub use ddl::quoted;
+pub use settings::{CheckedPostgres, PostgresSettings};

@@ -18,11 +18,11 @@ use tidegate_warehouse::table::{Changes, Table};
 use tidegate_warehouse::waiting::Refusal;
 
 use super::capabilities::CAPABILITIES;
-use super::client::CheckedPostgres;
 use super::ddl;
 use super::error::PostgresError;
 use super::part::{CopyPart, CopyShapes};
 use super::session::PostgresSession;
+use super::settings::CheckedPostgres;
 use super::view;
 use super::wire::PostgresWire;
 

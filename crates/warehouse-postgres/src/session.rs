@@ -9,11 +9,11 @@ use tidegate_warehouse::schema_cache::{FoundSchema, SchemaCache};
 use tidegate_warehouse::table::{Family, RowTarget};
 
 use super::catalog::{self, Fingerprints};
-use super::client::CheckedPostgres;
 use super::ddl;
 use super::error::PostgresError;
 use super::ledger::PostgresPlaces;
 use super::load::names;
+use super::settings::CheckedPostgres;
 use super::view::Before;
 use super::wire::PostgresWire;
 

@@ -11,9 +11,9 @@ use futures_util::{SinkExt, pin_mut};
 use tokio_postgres::types::{FromSql, ToSql, Type as Sql};
 use tokio_postgres::{Client, Row, Statement};
 
-use super::client::CheckedPostgres;
 use super::connect::{Connected, connect};
 use super::error::{PostgresError, doing};
+use super::settings::CheckedPostgres;
 
 /// COPY statements kept prepared.
 const STATEMENTS_MAX: usize = 2048;

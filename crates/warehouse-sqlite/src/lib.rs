@@ -11,6 +11,8 @@
 
 /// The open file and the thread that owns it.
 pub mod client;
+/// What an operator may say, and whether it can be used.
+mod settings;
 /// What the file's tables are, and how they are made to change.
 mod ddl;
 /// From scalars to SQLite values, and which declared type stands for which.
@@ -29,4 +31,5 @@ mod capabilities;
 mod view;
 
 pub use capabilities::CAPABILITIES;
-pub use client::{CheckedSqlite, Client, SqliteSettings, SqliteWarehouse};
+pub use client::{Client, SqliteWarehouse};
+pub use settings::{CheckedSqlite, SqliteSettings};

@@ -18,12 +18,12 @@ use tidegate_warehouse::table::{Changes, Column, Family, Table, Tables};
 use tidegate_warehouse::waiting::Refusal;
 
 use super::capabilities::CAPABILITIES;
-use super::client::CheckedSqlite;
 use super::ddl;
 use super::encode::encode;
 use super::error::{SqliteError, doing};
 use super::insert::{Insert, Inserts};
 use super::ledger as table;
+use super::settings::CheckedSqlite;
 use super::view;
 
 /// Prepared statements kept; one for each table that events come for, plus a few.
