@@ -19,7 +19,9 @@
 //! This room does not know events, plugins or retries.
 
 mod address;
+mod answer;
 mod client;
+mod placeholder;
 mod policy;
 mod reach;
 mod request;
@@ -28,12 +30,14 @@ mod secret;
 mod sign;
 
 pub use address::is_global;
-pub use client::{OutboundClient, OutboundError, OutboundResponse, OutboundSettings};
+pub use answer::{OutboundError, OutboundResponse};
+pub use client::{OutboundClient, OutboundSettings};
+pub use placeholder::{has_placeholder, placeholder};
 pub use policy::{AllowedOrigin, OutboundRule, Policy, PolicyRefusal};
 pub use reach::{Unreachable, reach};
 pub use request::OutboundRequest;
 pub use resolve::{Resolve, SystemResolver};
-pub use secret::{Secrets, has_placeholder, placeholder};
+pub use secret::Secrets;
 pub use sign::{RequestSigning, SigningDigest, mac};
 
 /// The methods of requests.

@@ -102,7 +102,7 @@ impl State {
     pub fn open(path: &Path, window: Window) -> Result<Self, StateError> {
         let at = |action| StateError::at(action, path);
         let connection = Connection::open(path).map_err(at("could not open"))?;
-        schema::prepare(&connection, path)?;
+        migrate::prepare(&connection, path)?;
         // What follows writes, and a damaged file is not written to.
         let mut state = Self { path: path.to_owned(), connection, window };
         state.window.load(&state.connection).map_err(StateError::at("could not read the dedup window", path))?;

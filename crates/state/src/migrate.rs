@@ -1,6 +1,7 @@
 //! Carries the state file of an earlier build over, step by step, in one transaction.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
@@ -8,6 +9,33 @@ use super::{Pending, StateError, schema, seen, sum, unsigned};
 
 /// A file up to this size is written anew for a better layout of its pages; a larger one keeps the one it has.
 const REWRITTEN_BYTES_MAX: u64 = 256 << 20;
+
+/// Sets a new or existing file up.
+pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), StateError> {
+    let at = |action| StateError::at(action, path);
+    connection.busy_timeout(Duration::from_secs(10)).map_err(at("could not set a time limit"))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // Of another build's file not a byte is changed.
+    let new = schema::is_new(connection, path)?;
+    if !new {
+        schema::refuse_newer(connection, path)?;
+    } else {
+        // Counts for a file without tables only: what the quarantine gives back goes back to the file system.
+        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(at("could not set up"))?;
+    }
+    // A lost commit is refined again from the log, so the log's own sync is the only one that an event waits for.
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384;
+             PRAGMA journal_size_limit = 67108864; PRAGMA cell_size_check = ON;",
+        )
+        .map_err(at("could not set up"))?;
+    if new {
+        return schema::make(connection, path);
+    }
+    bring_up(connection, path)?;
+    schema::check(connection, path)
+}
 
 /// Makes a file of any earlier format one of this build's.
 pub(super) fn bring_up(connection: &Connection, path: &Path) -> Result<(), StateError> {

@@ -1,11 +1,10 @@
 //! Tables of the state file, and the steps from one format to the next.
 
 use std::path::Path;
-use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::{StateError, migrate, seen, sum};
+use super::{StateError, seen, sum};
 
 /// Raised when an older build could not read the file any more.
 pub(super) const FORMAT: i64 = 4;
@@ -41,35 +40,8 @@ pub(super) const TABLES: &str = "
     ) WITHOUT ROWID;
 ";
 
-/// Sets a new or existing file up.
-pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), StateError> {
-    let at = |action| StateError::at(action, path);
-    connection.busy_timeout(Duration::from_secs(10)).map_err(at("could not set a time limit"))?;
-    connection.set_prepared_statement_cache_capacity(64);
-    // Of another build's file not a byte is changed.
-    let new = is_new(connection, path)?;
-    if !new {
-        refuse_newer(connection, path)?;
-    } else {
-        // Counts for a file without tables only: what the quarantine gives back goes back to the file system.
-        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(at("could not set up"))?;
-    }
-    // A lost commit is refined again from the log, so the log's own sync is the only one that an event waits for.
-    connection
-        .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384;
-             PRAGMA journal_size_limit = 67108864; PRAGMA cell_size_check = ON;",
-        )
-        .map_err(at("could not set up"))?;
-    if new {
-        return make(connection, path);
-    }
-    migrate::bring_up(connection, path)?;
-    check(connection, path)
-}
-
 /// All tables of a new file, or none.
-fn make(connection: &Connection, path: &Path) -> Result<(), StateError> {
+pub(super) fn make(connection: &Connection, path: &Path) -> Result<(), StateError> {
     let make = || -> rusqlite::Result<()> {
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         // Somebody else may have been quicker.
@@ -103,7 +75,7 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StateErr
     }
 }
 
-fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), StateError> {
+pub(super) fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), StateError> {
     match known_format(connection, path)? {
         found if found > FORMAT => Err(StateError::Newer { path: path.to_owned(), found }),
         _ => Ok(()),
@@ -120,7 +92,7 @@ fn format(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     connection.query_row("SELECT value FROM meta WHERE key = 'format'", [], |row| row.get(0)).optional()
 }
 
-fn is_new(connection: &Connection, path: &Path) -> Result<bool, StateError> {
+pub(super) fn is_new(connection: &Connection, path: &Path) -> Result<bool, StateError> {
     connection
         .query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))
         .map_err(StateError::at("could not read", path))

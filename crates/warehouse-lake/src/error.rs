@@ -24,7 +24,7 @@ pub enum LakeError {
     Manifest { path: String, source: serde_json::Error },
     #[error(
         "{}: format {format}, and this build supports up to {}; nothing was changed",
-        super::store::ROOT,
+        super::manifest::ROOT,
         super::manifest::FORMAT
     )]
     Format { format: u32 },

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse::table::Column;
 
+/// Where the root is.
+pub(super) const ROOT: &str = "_tidegate/latest.json";
+
 /// Bumped when older programs must not write to the lake any more.
 pub const FORMAT: u32 = 1;
 /// What was replaced and is kept for readers, by table; older ones are found by their age.

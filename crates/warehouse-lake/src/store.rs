@@ -26,11 +26,9 @@ use rustix::fs::{FlockOperation, flock};
 use tidegate_net::WebSettings;
 
 use super::error::{LakeError, disk, doing};
-use super::manifest::{FORMAT, Root};
+use super::manifest::{FORMAT, ROOT, Root};
 use super::settings::{LakePlace, LakeSettings};
 
-/// Where the root is.
-pub(super) const ROOT: &str = "_tidegate/latest.json";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A whole file goes in one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(180);

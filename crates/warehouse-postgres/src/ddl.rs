@@ -9,22 +9,12 @@ use tidegate_warehouse::waiting::Refusal;
 
 use super::encode;
 use super::error::PostgresError;
-use super::ledger::LEDGER;
+use super::sql::{LEDGER, qualified, quoted};
 use super::view::Before;
 use super::wire::PostgresWire;
 
 /// Keys are compared byte by byte: faster than by any language's rules, and no update of the system changes the order.
 const KEY: &str = "text COLLATE \"C\"";
-
-/// A name as SQL spells it.
-pub fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A name in a schema.
-pub(super) fn qualified(schema: &str, name: &str) -> String {
-    format!("{}.{}", quoted(schema), quoted(name))
-}
 
 pub(super) fn ledger(schema: &str) -> String {
     let name = qualified(schema, LEDGER);

@@ -9,7 +9,7 @@ use tidegate_warehouse::loader::LoadError;
 use tidegate_warehouse::schema_cache::NameTaken;
 use tokio_postgres::error::DbError;
 
-use super::ddl::quoted;
+use super::sql::quoted;
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]

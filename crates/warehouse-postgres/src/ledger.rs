@@ -9,13 +9,12 @@ use tidegate_warehouse::ledger;
 use tidegate_warehouse::loader::LoadError;
 use tokio_postgres::types::{ToSql, Type as Sql};
 
-use super::ddl::{self, qualified, quoted};
+use super::ddl;
 use super::error::PostgresError;
 use super::session::PostgresSession;
+use super::sql::{LEDGER, qualified, quoted};
 
 type Parameter<'p> = (&'p (dyn ToSql + Sync), Sql);
-
-pub(super) const LEDGER: &str = "_tidegate_ledger";
 
 /// Where there is a ledger.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -49,6 +49,8 @@ mod capabilities;
 mod tls;
 /// One connection, and what is known through it.
 mod session;
+/// Names as SQL spells them.
+mod sql;
 /// The views of the latest traits.
 mod view;
 /// The connection, and what is said over it.
@@ -57,5 +59,5 @@ mod wire;
 pub use address::{Address, Environment, VARIABLES};
 pub use capabilities::CAPABILITIES;
 pub use client::PostgresWarehouse;
-pub use ddl::quoted;
 pub use settings::{CheckedPostgres, PostgresSettings};
+pub use sql::quoted;

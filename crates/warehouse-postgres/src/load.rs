@@ -5,7 +5,6 @@
 //! it) are looked up before it is copied, its tables are copied one by one under a savepoint, and what is refused then is
 //! written in another way where there is one (`recover`), else found by halves.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidegate_event::destination::{Batch, Failure};
@@ -176,14 +175,6 @@ impl Loader for PostgresLoader {
     fn abandon(&mut self) {
         self.session = None;
     }
-}
-
-/// The names of tables, for the server.
-pub(super) fn names(known: &SchemaCache, tables: &BTreeSet<usize>) -> Vec<String> {
-    let there = tables.iter().map(|table| &known.tables.list[*table]).filter(|table| table.exists);
-    let mut names: Vec<String> = there.map(|table| table.name.to_string()).collect();
-    names.sort_unstable();
-    names
 }
 
 /// Copies the rows of a part, all or none; those whose keys are there already are left out if they are looked up first.

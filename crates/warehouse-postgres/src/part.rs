@@ -13,8 +13,8 @@ use tidegate_warehouse::loader::{Chunk, Encoder};
 use tidegate_warehouse::row::Group;
 use tidegate_warehouse::table::{ID, Table, Tables};
 
-use super::ddl::{qualified, quoted};
 use super::encode::{encode, unescaped};
+use super::sql::{qualified, quoted};
 use super::wire::Copy;
 
 /// Events planned together: few enough to be in the processor's cache when they are encoded.

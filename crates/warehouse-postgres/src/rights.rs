@@ -4,8 +4,8 @@ use tidegate_warehouse::ledger;
 use tidegate_warehouse::rights::Right;
 use tokio_postgres::types::{ToSql, Type as Sql};
 
-use super::ddl::{qualified, quoted};
 use super::error::PostgresError;
+use super::sql::{qualified, quoted};
 use super::wire::PostgresWire;
 
 /// Tables named in one line.

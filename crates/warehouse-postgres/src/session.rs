@@ -12,7 +12,6 @@ use super::catalog::{self, Fingerprints};
 use super::ddl;
 use super::error::PostgresError;
 use super::ledger::PostgresPlaces;
-use super::load::names;
 use super::settings::CheckedPostgres;
 use super::view::Before;
 use super::wire::PostgresWire;
@@ -160,4 +159,12 @@ fn needed(
         tables.insert(known.fixed_table(found, Family::Violations)?);
     }
     Ok((targets, names(known, &tables)))
+}
+
+/// The names of tables, for the server.
+pub(super) fn names(known: &SchemaCache, tables: &BTreeSet<usize>) -> Vec<String> {
+    let there = tables.iter().map(|table| &known.tables.list[*table]).filter(|table| table.exists);
+    let mut names: Vec<String> = there.map(|table| table.name.to_string()).collect();
+    names.sort_unstable();
+    names
 }

@@ -8,8 +8,8 @@ use tidegate_warehouse::profiles::{self, MARK, Profile, ViewOutcome};
 use tidegate_warehouse::table::Table;
 use tokio_postgres::types::Type as Sql;
 
-use super::ddl::{qualified, quoted};
 use super::error::PostgresError;
+use super::sql::{qualified, quoted};
 use super::wire::PostgresWire;
 
 /// What has the name of a view.

@@ -21,11 +21,8 @@ pub(super) enum SqliteError {
     LogHeld { bytes: u64 },
     #[error("the row of this sync in _tidegate_ledger is not what was stored")]
     Ledger,
-    #[error(
-        "the ledger is of format {found}, and this build supports up to {}; nothing was changed",
-        super::ledger::FORMAT
-    )]
-    Format { found: i64 },
+    #[error("the ledger is of format {found}, and this build supports up to {known}; nothing was changed")]
+    Format { found: i64, known: i64 },
     #[error("the file is damaged: {what}")]
     Damaged { what: String },
     #[error("the settings cannot be used: {problem}")]

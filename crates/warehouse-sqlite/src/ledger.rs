@@ -15,7 +15,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS _tidegate_ledger \
 pub(super) fn prepare(connection: &Connection) -> Result<(), SqliteError> {
     let had = newest(connection)?;
     if let Some(found) = had.filter(|found| *found > FORMAT) {
-        return Err(SqliteError::Format { found });
+        return Err(SqliteError::Format { found, known: FORMAT });
     }
     if had == Some(0) {
         let sql = "BEGIN IMMEDIATE; ALTER TABLE _tidegate_ledger ADD COLUMN format INTEGER NOT NULL DEFAULT 1; \
@@ -63,7 +63,7 @@ pub(super) fn durable_to(connection: &Connection, sync: &str) -> Result<Option<u
         .map_err(doing("reading the ledger"))?;
     let Some((offset, format, sum)): Option<(i64, i64, Option<i64>)> = row else { return Ok(None) };
     if format > FORMAT {
-        return Err(SqliteError::Format { found: format });
+        return Err(SqliteError::Format { found: format, known: FORMAT });
     }
     // Without a sum it is of a build that had none, or somebody has set it by hand.
     if sum.is_some_and(|sum| sum != sum_of(sync, offset, format)) {

@@ -249,7 +249,7 @@ fn connect(settings: &CheckedSqlite) -> Result<Connection, SqliteError> {
     if let Some(found) = table::format(&connection).map_err(doing("opening the file"))?
         && found > table::FORMAT
     {
-        return Err(SqliteError::Format { found });
+        return Err(SqliteError::Format { found, known: table::FORMAT });
     }
     set_up().map_err(doing("preparing the file"))?;
     table::prepare(&connection)?;

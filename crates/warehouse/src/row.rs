@@ -12,8 +12,7 @@ use tidegate_event::{Event, ViolationRecord, is_blank};
 
 use crate::evolve::{self, Fit, Scalar, Type};
 use crate::path::{CONTEXT, MESSAGE, Node, OWN, PathSlot};
-use crate::table::{self, BasePlace, Family, RowTarget, Table, Tables};
-use crate::waiting::Shut;
+use crate::table::{self, BasePlace, Family, RowTarget, Shut, Table, Tables};
 
 /// One value of a row.
 #[derive(Debug)]

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use crate::evolve::{Scalar, Type};
 use crate::path::{Node, PathSlot, Paths};
-use crate::waiting::{Shut, TRY_AGAIN_AFTER};
 
 mod family;
 
@@ -19,6 +18,21 @@ pub use family::{BasePlace, EVENT, EVENT_TEXT, Family, ID, RECEIVED_AT, TIMESTAM
 
 /// The column for what has no column: lost collisions, and everything beyond a cap.
 pub const OVERFLOW: &str = "_overflow";
+
+/// The first pause before a change is tried again; each further one is twice as long, until it is eight times this.
+pub const TRY_AGAIN_AFTER: Duration = Duration::from_secs(300);
+
+/// Which values a column does not take while a change of it waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Shut {
+    /// It takes all.
+    #[default]
+    No,
+    /// Those that its declared type does not hold.
+    Wider,
+    /// All: it is not there, or it would alter them.
+    All,
+}
 
 /// How wide and how many tables may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,10 +12,8 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::evolve::Type;
-use super::table::{ID, OVERFLOW, RECEIVED_AT, Table};
+use super::table::{ID, OVERFLOW, RECEIVED_AT, Shut, Table};
 
-/// The first pause before a change is tried again; each further one is twice as long, until it is eight times this.
-pub const TRY_AGAIN_AFTER: Duration = Duration::from_secs(300);
 const DOUBLINGS_MAX: u32 = 3;
 /// Columns that may wait at once; what is beyond stops the sync.
 const COLUMNS_MAX: usize = 10_000;
@@ -24,18 +22,6 @@ pub const ROUNDS_MAX: u32 = 64;
 /// Names and letters of a notice.
 const NAMES_MAX: usize = 5;
 const STATEMENT_CHARS_MAX: usize = 600;
-
-/// Which values a column does not take while a change of it waits.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Shut {
-    /// It takes all.
-    #[default]
-    No,
-    /// Those that its declared type does not hold.
-    Wider,
-    /// All: it is not there, or it would alter them.
-    All,
-}
 
 /// Changes of one table that the warehouse did not make, and why.
 #[derive(Debug)]

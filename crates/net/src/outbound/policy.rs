@@ -8,7 +8,7 @@ use hyper::Method;
 use url::{Host, Url};
 
 use super::address::is_global;
-use super::secret::has_placeholder;
+use super::placeholder::has_placeholder;
 
 const URL_BYTES_MAX: usize = 8 << 10;
 

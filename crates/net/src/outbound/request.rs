@@ -5,8 +5,9 @@ use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, http};
 
+use super::placeholder::has_placeholder;
 use super::policy::{Policy, PolicyRefusal, shown};
-use super::secret::{Secrets, Spelling, has_placeholder};
+use super::secret::{Secrets, Spelling};
 
 const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 32 << 10;

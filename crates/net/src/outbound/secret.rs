@@ -6,26 +6,13 @@ use base64::Engine as _;
 use memchr::memmem;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::placeholder::{CLOSE, OPEN, placeholder};
 use super::policy::{PolicyRefusal, shown};
 
-const OPEN: &str = "{{secret.";
-const CLOSE: &str = "}}";
 const NAME_BYTES_MAX: usize = 128;
 
 /// All but what a URL never needs to encode.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
-
-/// What a guest sees in place of the secret `name`.
-#[must_use]
-pub fn placeholder(name: &str) -> String {
-    format!("{OPEN}{name}{CLOSE}")
-}
-
-/// Whether `text` asks for any secret.
-#[must_use]
-pub fn has_placeholder(text: &str) -> bool {
-    text.contains(OPEN)
-}
 
 /// How a value is written where it is put in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use hmac::{Hmac, Mac};
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use tokio::sync::Mutex;
 
-use super::client::{OutboundError, OutboundResponse};
+use super::answer::{OutboundError, OutboundResponse};
 use super::request::OutboundRequest;
 
 /// How requests are signed. It holds secrets and never prints.
