@@ -245,7 +245,7 @@ fn connect(settings: &CheckedSqlite) -> Result<Connection, SqliteError> {
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         ddl::register(&connection)
     };
-    // Of a newer build's file nothing is changed, not even the way its journal is kept.
+    // Of a newer build's file nothing is changed, not even the way its write-ahead log is kept.
     if let Some(found) = table::format(&connection).map_err(doing("opening the file"))?
         && found > table::FORMAT
     {

@@ -45,7 +45,7 @@ use verdict::{RunVerdict, Spent, verdict, wrong_count};
 const SLOW_SHARE: f64 = 0.25;
 
 /// Calls that must go well before the function is back in the quick lane.
-const CALLS_ON_TRIAL: u8 = 64;
+const CALLS_WATCHED: u8 = 64;
 
 /// A compiled component with its settings. Clones share the code.
 #[derive(Debug, Clone)]
@@ -441,7 +441,7 @@ impl Function {
         stats.cpu_share_max = stats.cpu_share_max.max(used);
         let stopped = matches!(called.answer, Err(CallFailure::Stopped { .. }));
         let calls_watched = if stopped || used > SLOW_SHARE {
-            CALLS_ON_TRIAL
+            CALLS_WATCHED
         } else {
             self.calls_watched.load(Ordering::Relaxed).saturating_sub(1)
         };

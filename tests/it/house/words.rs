@@ -6,7 +6,7 @@ use std::process::Command;
 use super::{root, sources};
 
 /// Words of the right column that have another meaning as well, which stays: in it they cannot be told apart.
-const OF_TWO_MEANINGS: [(&str, &str); 7] = [
+const OF_TWO_MEANINGS: [(&str, &str); 8] = [
     ("post", "HTTP's method"),
     ("pointer", "a JSON pointer"),
     ("fault", "what the fault tests inject"),
@@ -14,6 +14,7 @@ const OF_TWO_MEANINGS: [(&str, &str); 7] = [
     ("halves", "two parts of a whole"),
     ("standing", "the verb"),
     ("pace", "of a clock"),
+    ("sink", "what libraries call a place to write to"),
 ];
 
 /// The words of the glossary's right column.
