@@ -6,7 +6,8 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use serde_json::{Map, Value, json};
 use tidegate_contract::{
-    Contract, Domain, EventRule, Limits, OnSchemaViolation, OnUndeclaredFields, OnUndeclaredSchema, VERSION_DEFAULT,
+    Contract, ContractLimits, Domain, EventRule, OnSchemaViolation, OnUndeclaredFields, OnUndeclaredSchema,
+    VERSION_DEFAULT,
 };
 use tidegate_event::EventKind;
 
@@ -55,7 +56,7 @@ fn contract() -> Contract {
         events: others.chain([rule("Order Completed")]).collect(),
         components: BTreeMap::from([("product".to_owned(), product)]),
     };
-    Contract::compile(&[domain], Limits::default()).expect("the contract compiles")
+    Contract::compile(&[domain], ContractLimits::default()).expect("the contract compiles")
 }
 
 fn event(change: impl FnOnce(&mut Value)) -> Map<String, Value> {

@@ -382,7 +382,7 @@ fn contracts<'a>(
         };
         events += domains.iter().map(|domain| domain.events.len()).sum::<usize>();
         notes.extend(lint::notes(&domains).into_iter().take(PROBLEMS_MAX).map(|note| origins.problem(note)));
-        match Contract::compile(&domains, tidegate_contract::Limits::default()) {
+        match Contract::compile(&domains, tidegate_contract::ContractLimits::default()) {
             Ok(contract) => drop(contracts.insert(source.to_owned(), Arc::new(contract))),
             Err(problems) => note(&mut origins, problems),
         }

@@ -21,7 +21,7 @@ pub enum Principal {
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum AccessAction {
     /// See versions, releases, meters and builds.
     Read,
     /// See what guests logged, which may hold pieces of events.
@@ -54,7 +54,7 @@ pub struct Denied;
 ///
 /// # Errors
 /// They may not.
-pub fn authorise(principal: &Principal, _action: Action, _object: &AccessObject) -> Result<(), Denied> {
+pub fn authorise(principal: &Principal, _action: AccessAction, _object: &AccessObject) -> Result<(), Denied> {
     match principal {
         Principal::Admin => Ok(()),
     }
@@ -63,29 +63,29 @@ pub fn authorise(principal: &Principal, _action: Action, _object: &AccessObject)
 /// What a request of this method to this path (as it is registered, with `{name}`) asks of what. A path that is not
 /// known here is asked of nobody, and refused.
 #[must_use]
-pub fn asked(method: &Method, path: &str, name: Option<&str>) -> Option<(Action, AccessObject)> {
+pub fn asked(method: &Method, path: &str, name: Option<&str>) -> Option<(AccessAction, AccessObject)> {
     let path = path.strip_prefix('/')?;
     // The answer to HEAD is that to GET without its body.
     let method = if method == Method::HEAD { &Method::GET } else { method };
     if (method, path) == (&Method::GET, "api/openapi.json") {
-        return Some((Action::Read, AccessObject::Document));
+        return Some((AccessAction::Read, AccessObject::Document));
     }
     let mut parts = path.strip_prefix("admin/")?.split('/');
     let plugin_kind = match parts.next()? {
         "functions" => PluginKind::Functions,
         "destinations" => PluginKind::Destinations,
-        "builds" => return (method == Method::GET).then_some((Action::Read, AccessObject::Build)),
+        "builds" => return (method == Method::GET).then_some((AccessAction::Read, AccessObject::Build)),
         _ => return None,
     };
     let Some(_) = parts.next() else {
-        return (method == Method::GET).then_some((Action::Read, AccessObject::PluginKind(plugin_kind)));
+        return (method == Method::GET).then_some((AccessAction::Read, AccessObject::PluginKind(plugin_kind)));
     };
     let action = match (method.as_str(), parts.next()) {
-        ("GET", None) => Action::Read,
-        ("GET", Some("logs")) => Action::ReadLogs,
-        ("POST", Some("versions")) => Action::Push,
-        ("POST", Some("live" | "rollback" | "canary")) => Action::Release,
-        ("POST", Some("settings" | "attach" | "detach")) => Action::Configure,
+        ("GET", None) => AccessAction::Read,
+        ("GET", Some("logs")) => AccessAction::ReadLogs,
+        ("POST", Some("versions")) => AccessAction::Push,
+        ("POST", Some("live" | "rollback" | "canary")) => AccessAction::Release,
+        ("POST", Some("settings" | "attach" | "detach")) => AccessAction::Configure,
         _ => return None,
     };
     Some((action, AccessObject::Named(plugin_kind, name?.to_owned())))

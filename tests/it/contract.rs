@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
-use tidegate_contract::{Action, Contract, Domain, Limits, Verdict};
+use tidegate_contract::{Action, Contract, ContractLimits, Domain, Verdict};
 use tidegate_event::EventKind;
 
 const SOURCE: &str = "web";
@@ -37,7 +37,8 @@ fn run(folder: &Path) -> Result<(), String> {
     let mut files = BTreeMap::new();
     read_yaml(folder, folder, &mut files)?;
     let domains = Domain::from_files(&files, SOURCE).map_err(|problems| format!("{problems:#?}"))?;
-    let contract = Contract::compile(&domains, Limits::default()).map_err(|problems| format!("{problems:#?}"))?;
+    let contract =
+        Contract::compile(&domains, ContractLimits::default()).map_err(|problems| format!("{problems:#?}"))?;
     if sent.len() != expected.len() {
         return Err(format!("{} events, {} expectations", sent.len(), expected.len()));
     }

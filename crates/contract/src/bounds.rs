@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::schema::{Relation, children, clip, pointer_of, target};
-use super::{ContractProblem, Limits, work};
+use super::{ContractLimits, ContractProblem, work};
 
 /// What can be said of one schema by itself.
-pub(super) fn check_schema(origin: &str, schema: &Value, limits: &Limits) -> Vec<ContractProblem> {
+pub(super) fn check_schema(origin: &str, schema: &Value, limits: &ContractLimits) -> Vec<ContractProblem> {
     if !schema.is_object() {
         return vec![ContractProblem::new(
             origin,
@@ -67,7 +67,11 @@ fn locate(document: &Value) -> Vec<(String, &Value)> {
 }
 
 /// What can be said only of a schema together with everything that it refers to.
-pub(super) fn check_document(origin: &str, document: &Value, limits: &Limits) -> Result<(), Vec<ContractProblem>> {
+pub(super) fn check_document(
+    origin: &str,
+    document: &Value,
+    limits: &ContractLimits,
+) -> Result<(), Vec<ContractProblem>> {
     let bytes = serde_json::to_string(document).map_or(0, |text| text.len());
     if bytes > limits.schema_bytes_max {
         let problem = format!(

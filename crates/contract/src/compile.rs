@@ -10,8 +10,8 @@ use super::document::{self, Component};
 use super::fields::{self, ContractFields};
 use super::schema::clip;
 use super::{
-    ContractProblem, Domain, EventRule, FieldType, Limits, OnSchemaViolation, OnUndeclaredFields, OnUndeclaredSchema,
-    types,
+    ContractLimits, ContractProblem, Domain, EventRule, FieldType, OnSchemaViolation, OnUndeclaredFields,
+    OnUndeclaredSchema, types,
 };
 
 /// Fields of `context` that are never undeclared: what the judge itself reads is no business of a schema.
@@ -93,7 +93,7 @@ pub(super) enum EventLookup<'a> {
 
 impl Contract {
     /// Compiles every domain that applies to one source, and reports everything that is wrong with them.
-    pub fn compile(domains: &[Domain], limits: Limits) -> Result<Self, Vec<ContractProblem>> {
+    pub fn compile(domains: &[Domain], limits: ContractLimits) -> Result<Self, Vec<ContractProblem>> {
         let mut contract = Self {
             block_undeclared: domains.iter().any(|it| it.on_undeclared_schema == OnUndeclaredSchema::BlockEvent),
             undeclared_rows: domains.iter().any(|it| it.undeclared_rows),
@@ -217,7 +217,7 @@ fn compile_rule(
     rule: &EventRule,
     undeclared_rows: bool,
     components: &BTreeMap<String, Component>,
-    limits: &Limits,
+    limits: &ContractLimits,
 ) -> Result<(ContractRule, Vec<FieldType>), Vec<ContractProblem>> {
     let context_names: &[&str] = if rule.include_built_in_context { &CONTEXT_BUILT_IN } else { &CONTEXT_ALWAYS };
     let document = document::prepare(&rule.origin, &rule.schema, components, context_names, limits)?;

@@ -11,7 +11,7 @@ use tidegate_document::pointer;
 
 use super::bounds::{check_document, check_schema};
 use super::schema::{Relation, children_mut, clip, escape, is_schema, pointer_of, reference_to, target};
-use super::{ContractProblem, Limits};
+use super::{ContractLimits, ContractProblem};
 
 const COMPONENTS: &str = "/definitions/components/";
 
@@ -26,7 +26,7 @@ pub(super) struct Component {
 pub(super) fn components(
     domain: &str,
     written: &BTreeMap<String, Value>,
-    limits: &Limits,
+    limits: &ContractLimits,
 ) -> (BTreeMap<String, Component>, Vec<ContractProblem>) {
     let mut ready = BTreeMap::new();
     let mut problems = Vec::new();
@@ -55,7 +55,7 @@ pub(super) fn prepare(
     written: &Value,
     components: &BTreeMap<String, Component>,
     context_names: &[&str],
-    limits: &Limits,
+    limits: &ContractLimits,
 ) -> Result<Value, Vec<ContractProblem>> {
     let problems = check_schema(origin, written, limits);
     if !problems.is_empty() {

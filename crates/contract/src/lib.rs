@@ -140,7 +140,7 @@ impl OnSchemaViolation {
 
 /// How large a contract may be. The defaults are far above any that people write by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct ContractLimits {
     /// Rules of one contract.
     pub rules_max: usize,
     /// JSON text of one schema together with the components it reaches.
@@ -160,7 +160,7 @@ pub struct Limits {
     pub pattern_bytes_max: usize,
 }
 
-impl Default for Limits {
+impl Default for ContractLimits {
     fn default() -> Self {
         Self {
             rules_max: 10_000,

@@ -37,11 +37,11 @@ fn with_components(schema: Value, components: &[(&str, Value)]) -> Domain {
 }
 
 fn compile(domain: Domain) -> Contract {
-    Contract::compile(&[domain], Limits::default()).unwrap_or_else(|problems| panic!("{problems:#?}"))
+    Contract::compile(&[domain], ContractLimits::default()).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
 fn problems(domains: &[Domain]) -> Vec<String> {
-    let problems = Contract::compile(domains, Limits::default()).map(|_| ()).unwrap_err();
+    let problems = Contract::compile(domains, ContractLimits::default()).map(|_| ()).unwrap_err();
     assert!(problems.iter().all(|problem| !problem.fix.is_empty()));
     problems.into_iter().map(|problem| format!("{}: {}", problem.origin, problem.problem)).collect()
 }
@@ -180,7 +180,7 @@ fn deep_and_large_schemas_are_refused() {
     let tangle: Vec<Value> =
         (0..12).map(|at| json!({"properties": {"next": {"$ref": format!("#/definitions/{at}")}}})).collect();
     let tangle = json!({"definitions": (0..12).map(|at| (at.to_string(), tangle[at].clone())).collect::<Map<_, _>>()});
-    assert!(Contract::compile(&[with_components(tangle, &[])], Limits::default()).is_ok());
+    assert!(Contract::compile(&[with_components(tangle, &[])], ContractLimits::default()).is_ok());
 }
 
 /// A chain of references as long as the limits allow, and one longer. Threads of tests have small stacks.

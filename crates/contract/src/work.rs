@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
-use super::Limits;
+use super::ContractLimits;
 use super::schema::{Relation, children, members, target};
 
 /// A schema and how often it applies.
@@ -20,7 +20,7 @@ type AppliedSchema<'a, S> = (&'a S, usize);
 type AppliedMap<'a> = AppliedSchema<'a, Map<String, Value>>;
 
 /// Checks a document that is known not to be endless in place. The error is one sentence.
-pub(super) fn check(document: &Value, limits: &Limits) -> Result<(), String> {
+pub(super) fn check(document: &Value, limits: &ContractLimits) -> Result<(), String> {
     let mut work =
         JudgeWork { document, limits, known: HashSet::new(), open: VecDeque::new(), patterns: HashMap::new() };
     work.place(0, vec![(document, 1)])?;
@@ -34,7 +34,7 @@ pub(super) fn check(document: &Value, limits: &Limits) -> Result<(), String> {
 
 struct JudgeWork<'a> {
     document: &'a Value,
-    limits: &'a Limits,
+    limits: &'a ContractLimits,
     /// Places already met, by the schemas that apply there (by address) and how often.
     known: HashSet<Vec<(*const Map<String, Value>, usize)>>,
     /// Places still to be followed, the upper levels first, so that every place is met at its highest.

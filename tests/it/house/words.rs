@@ -49,7 +49,7 @@ fn unquoted(path: &Path, text: &str) -> String {
     let mut before = [' '; 2];
     for c in text.chars() {
         match c {
-            '"' if !escaped && before != ['\'', '\0'] => in_string = !in_string,
+            '"' if !escaped && (in_string || before != ['\'', '\0']) => in_string = !in_string,
             _ if !in_string => kept.push(c),
             '\n' => kept.push(c),
             _ => {}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
-use super::super::Limits;
+use super::super::ContractLimits;
 use super::super::schema::{Relation, children, clip, members, target};
 use super::{Below, CONTEXT, ContractFields, DECLARED_PARTS, FieldNode, FoundFields};
 
@@ -17,7 +17,7 @@ pub(crate) type RefusedSchema = (String, &'static str);
 pub(crate) fn compile(
     document: &Value,
     context_names: &[&str],
-    limits: &Limits,
+    limits: &ContractLimits,
 ) -> Result<ContractFields, RefusedSchema> {
     let mut builder = FieldsBuilder { document, limits, nodes: Vec::new(), known: HashMap::new(), open: Vec::new() };
     let root = builder.place(&[document])?;
@@ -78,7 +78,7 @@ fn number_of(nodes: &[FieldNode]) -> Result<u32, std::num::TryFromIntError> {
 
 struct FieldsBuilder<'a> {
     document: &'a Value,
-    limits: &'a Limits,
+    limits: &'a ContractLimits,
     nodes: Vec<FieldNode>,
     /// Nodes by the schemas gathered in them (their addresses, sorted).
     known: HashMap<Vec<*const Value>, u32>,
