@@ -1,6 +1,6 @@
 // Events to requests within a tool's limits, and answers to verdicts.
 
-import { PluginError, hasInfinite, toHostJson } from "./errors.js";
+import { PluginError, hasNotFinite, toHostJson } from "./errors.js";
 import { asObject, instant, name } from "./event.js";
 
 /** Throw it in `record`: the event does not apply here and is left out; the message is the reason. */
@@ -33,7 +33,7 @@ export function destination({ configure = () => {}, record, requests, classify =
       try {
         if (asObject(given) !== given) throw new PluginError("not-an-object", "the event is no JSON object");
         // The record may change the event.
-        const isInfinite = hasInfinite(given);
+        const isInfinite = hasNotFinite(given);
         const value = record(given);
         entries.push({ event, value, json: toHostJson(value, () => isInfinite) });
       } catch (error) {

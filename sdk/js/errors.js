@@ -69,8 +69,11 @@ export function toHostJson(value, isOfEvent, given = "") {
   return marked.replaceAll(`"${mark}"`, "Infinity").replaceAll(`"-${mark}"`, "-Infinity");
 }
 
-/** Whether NaN or an infinity stands anywhere in `value`, inherited fields included. It builds nothing, for it runs often. */
-function hasNotFinite(value) {
+/**
+ * Whether NaN or an infinity stands anywhere in `value`, inherited fields included. In what was parsed it is a number beyond
+ * the range of doubles, for JSON has no NaN. It builds nothing, for it runs often.
+ */
+export function hasNotFinite(value) {
   if (typeof value === "number") return value - value !== 0;
   if (typeof value !== "object") return false;
   for (const name in value) {
@@ -78,12 +81,6 @@ function hasNotFinite(value) {
     if (typeof inner !== "string" && inner !== null && hasNotFinite(inner)) return true;
   }
   return false;
-}
-
-/** Whether a number beyond the range of doubles stands anywhere in `value`. */
-export function hasInfinite(value) {
-  if (typeof value === "number") return value === Infinity || value === -Infinity;
-  return value !== null && typeof value === "object" && Object.values(value).some(hasInfinite);
 }
 
 function refuse(value, path, isWrong) {

@@ -1,7 +1,7 @@
 // What stands between a plugin and the host. The engine is QuickJS: ES2023, no DOM, no Node, no timers, no network.
 
 import { classifyByStatus } from "./delivery.js";
-import { PluginError, RetryBatch, hasInfinite, kind, text, toHostJson, toJson } from "./errors.js";
+import { PluginError, RetryBatch, hasNotFinite, kind, text, toHostJson, toJson } from "./errors.js";
 
 /** What the host grants; filled in by the entry file before any event arrives. */
 const granted = { host: null, lookup: null, secrets: null, fields: null };
@@ -389,12 +389,12 @@ function json(event) {
     const more = event === undefined ? "; did you forget `return`? Return the event, null to drop it, or a list of events" : "";
     throw new TypeError(`transform returned ${kind(event)}, which is no event${more}`);
   }
-  return toHostJson(event, () => hasInfinite(JSON.parse(current)), current);
+  return toHostJson(event, () => hasNotFinite(JSON.parse(current)), current);
 }
 
 function plan(made, batch) {
   const events = batch.length;
-  const isOfEvent = () => batch.some((json) => hasInfinite(JSON.parse(json)));
+  const isOfEvent = () => batch.some((json) => hasNotFinite(JSON.parse(json)));
   if (made === null || typeof made !== "object" || Array.isArray(made)) throw new TypeError(`prepare returned ${kind(made)}; return { requests: [...] }`);
   const index = (event, where) => {
     if (!Number.isInteger(event) || event < 0 || event >= events) throw new TypeError(`${where} names the event ${shown(event)}; the batch has the events 0 to ${events - 1}`);
