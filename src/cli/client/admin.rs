@@ -15,7 +15,7 @@ use tidegate_api_types::{Problem, path};
 
 use super::address::{self, ConnectArgs};
 use super::error::ClientError;
-use super::http::{ANSWER_TIME_MAX, ServerAnswer, ServerHttp};
+use super::http::{ANSWER_TIME_MAX, ServerAnswer, ServerHttp, credentials};
 
 /// The server gives up a body after 120 seconds.
 const UPLOAD_TIME_MAX: Duration = Duration::from_secs(150);
@@ -41,9 +41,7 @@ impl AdminClient {
         if address::is_open_to_others(&base) && !allow_http {
             return Err(ClientError::OpenToOthers { origin: address::origin(&base) });
         }
-        let authorization = HeaderValue::try_from(format!("Bearer {}", token.trim()));
-        let mut authorization = authorization.map_err(|_| ClientError::Token)?;
-        authorization.set_sensitive(true);
+        let authorization = credentials(format!("Bearer {}", token.trim()))?;
         Ok(Self { http: ServerHttp::new(base, connect)?, authorization })
     }
 

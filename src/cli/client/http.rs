@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{LOCATION, RETRY_AFTER};
+use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use tidegate_net::WebSettings;
 use url::Url;
@@ -33,6 +33,13 @@ pub(in crate::cli) struct ServerAnswer {
     pub(in crate::cli) body: Bytes,
     /// Where a redirect points to; it is not followed.
     pub(super) location: Option<String>,
+}
+
+/// The value of an `Authorization` header, which never prints.
+pub(super) fn credentials(text: String) -> Result<HeaderValue, ClientError> {
+    let mut value = HeaderValue::try_from(text).map_err(|_| ClientError::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 impl ServerHttp {

@@ -8,7 +8,7 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 
 use super::address::{self, ConnectArgs};
 use super::error::ClientError;
-use super::http::{ANSWER_TIME_MAX, ServerAnswer, ServerHttp};
+use super::http::{ANSWER_TIME_MAX, ServerAnswer, ServerHttp, credentials};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -24,9 +24,7 @@ impl IngestClient {
     pub(in crate::cli) fn new(address: &str, write_key: &str, connect: &ConnectArgs) -> Result<Self, ClientError> {
         let base = address::parse(address, "http://127.0.0.1:8080")?;
         // Base64 is visible ASCII, whatever the key is.
-        let authorization = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(format!("{write_key}:"))));
-        let mut authorization = authorization.map_err(|_| ClientError::Token)?;
-        authorization.set_sensitive(true);
+        let authorization = credentials(format!("Basic {}", STANDARD.encode(format!("{write_key}:"))))?;
         Ok(Self { http: ServerHttp::new(base, connect)?, authorization })
     }
 

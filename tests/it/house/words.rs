@@ -62,7 +62,7 @@ fn unquoted(path: &Path, text: &str) -> String {
 
 /// `DeliveryOutcome::SetAside` and `set_aside` are `set aside`, in lower case, with a space on either side of each word.
 fn spoken(line: &str) -> String {
-    let mut words = String::from(" ");
+    let mut words = String::new();
     let mut was_lower = false;
     for c in line.chars() {
         if !c.is_alphanumeric() || (c.is_uppercase() && was_lower) {
@@ -73,8 +73,7 @@ fn spoken(line: &str) -> String {
         }
         was_lower = c.is_lowercase();
     }
-    words.push(' ');
-    words.split(' ').filter(|word| !word.is_empty()).fold(String::from(" "), |all, word| all + word + " ")
+    format!(" {} ", words.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 fn said(text: &str, banned: &[String]) -> Vec<(usize, String)> {
