@@ -28,7 +28,7 @@ pub enum AccessAction {
     ReadLogs,
     /// Upload a version.
     Push,
-    /// Move a release.
+    /// Change what is active: make live, roll back, begin or end a candidate.
     Release,
     /// Change settings, or which sources a function sees.
     Configure,

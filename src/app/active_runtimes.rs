@@ -1,5 +1,5 @@
-//! Which version of each destination plugin carries: what is live in the store, else the component of its file. When a
-//! release moves, the next batch goes with the new version.
+//! The active version of each destination plugin: what is live in the store, else the component of its file. After a
+//! release, the next batch goes with the new version.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,12 +27,12 @@ pub(super) struct ActiveRuntimes {
 struct HeldRuntime {
     active: Arc<ActiveRuntime>,
     config: PluginConfig,
-    /// What of the store holds the place of the active version.
+    /// The active version, where it is one of the store.
     placed: Mutex<Option<Placed>>,
 }
 
 impl ActiveRuntimes {
-    /// Fills every active version that somebody is there for.
+    /// Opens the active version of each destination that has one.
     pub(super) async fn open(workspace: &Workspace, store: &VersionStore) -> Result<Arc<Self>, AppError> {
         let releases = store.releases();
         let (destination_logs, taken) = (DestinationLogs::default(), watch::Sender::default());
@@ -109,7 +109,7 @@ impl ActiveRuntimes {
         }
     }
 
-    /// Opens a version of the store and lets it hold the place of the active version.
+    /// Opens a version of the store and makes it the active one.
     async fn hand_over(&self, name: &str, held: &HeldRuntime, placed: &Placed) -> Result<(), RuntimeCause> {
         let (store, sha256) = (self.store.clone(), placed.sha256);
         // A version whose code is gone is compiled again, which is nothing for a thread that serves.

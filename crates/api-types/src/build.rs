@@ -82,7 +82,7 @@ impl BuildState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = BuildError)]
 pub struct BuildRefusal {
-    /// Which check it did not pass, e.g. `component_limits` or `smoke`.
+    /// Which check it did not pass, e.g. `limits` or `smoke`.
     pub code: String,
     pub message: String,
     pub fix: String,

@@ -1,5 +1,5 @@
-//! The post of a destination: nobody holds it before a version is live, and another runtime takes over when the pointer
-//! moves. Whoever has begun a batch ends it; the next one goes with the runtime that holds the post by then.
+//! The active runtime of a destination: there is none before a version is live, and a release puts another in its place. A
+//! batch that has begun ends with the runtime that it began with; the next one goes with the one that is active by then.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::effective_policy::PendingLimits;
 use super::runtime::DestinationRuntime;
 
-/// Who carries for a destination now. Syncs share it.
+/// The runtime that delivers for a destination now. Syncs share it.
 #[derive(Debug)]
 pub struct ActiveRuntime {
     name: Arc<str>,
@@ -17,13 +17,13 @@ pub struct ActiveRuntime {
 }
 
 impl ActiveRuntime {
-    /// A post that nobody holds yet.
+    /// Without a runtime yet.
     #[must_use]
     pub fn new(name: &str, pending: PendingLimits) -> Arc<Self> {
         Arc::new(Self { name: name.into(), pending, held: watch::Sender::new(None) })
     }
 
-    /// Lets `runtime` carry from the next batch on.
+    /// Lets `runtime` deliver from the next batch on.
     pub fn take_over(&self, runtime: Arc<DestinationRuntime>) {
         self.held.send_replace(Some(runtime));
     }

@@ -57,7 +57,7 @@ use tidegate_plugin::Order;
 use tidegate_process::clock;
 use tidegate_state::{self as state, PendingMark, State};
 
-/// One sync's hold on a post. Dropping it ends its retry worker; what waits stays in the state file.
+/// A destination plugin for one sync. Dropping it ends its retry worker; what waits stays in the state file.
 pub struct PluginDestination {
     active: Arc<ActiveRuntime>,
     held: watch::Receiver<Option<Arc<DestinationRuntime>>>,
@@ -160,7 +160,7 @@ impl PluginDestination {
         Ok(delivery)
     }
 
-    /// Answers who carries, once somebody does and everything of the batch could be deferred; a stopped destination takes
+    /// The active runtime, once there is one and everything of the batch could be deferred; a stopped destination takes
     /// nothing.
     async fn wait_for_room(&mut self, batch: &Batch) -> Result<Arc<DestinationRuntime>, Failure> {
         let events = batch.events.len() as u64;
@@ -169,7 +169,7 @@ impl PluginDestination {
             let runtime = self.held.borrow_and_update().clone();
             let Some(runtime) = runtime else {
                 tracing::debug!(sync = &**sync, "no version of the destination is live yet; waiting");
-                // The post keeps its far end for as long as anybody asks.
+                // The active runtime keeps its end of the channel for as long as anybody asks.
                 let _ = self.held.changed().await;
                 continue;
             };

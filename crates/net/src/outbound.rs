@@ -2,7 +2,7 @@
 //!
 //! Nouns: an **origin** (scheme, host and port), a **policy** (what a plugin asks for and what the workspace grants), a
 //! **refusal** (a request that must not be sent, and why), a **secret** (a value behind a placeholder), a **client**
-//! (one pool of connections for one destination), a **error** (a request without an answer).
+//! (one pool of connections for one destination), an **error** (a request without an answer).
 //!
 //! What holds, whatever a request says:
 //! * It goes to an origin and with a method that both the plugin's manifest and the workspace name, over https unless

@@ -171,7 +171,7 @@ fn refused(code: &'static str, reason: impl Display) -> BuildProgress {
 }
 
 impl VersionStore {
-    /// One build from its limits to its end.
+    /// One build, from inspecting the component to its end.
     fn built(&self, job: &BuildJob, runtime: &tokio::runtime::Handle) -> Result<BuildProgress, BuildProgress> {
         job.progress.send_replace(BuildProgress::Inspecting);
         let limits = self.limits();

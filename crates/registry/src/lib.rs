@@ -2,7 +2,7 @@
 //!
 //! Nouns: a **version** (a component that is within every limit, named by its sha-256 and never changed), its **metadata**, a
 //! **kind** (functions or destinations), a **release** (which version is live under a name, which one was before, which
-//! one is candidate), a **build** (an upload on its way to being a version), an **artifact** (its compiled code, which
+//! one is the candidate), a **build** (an upload on its way to being a version), an **artifact** (its compiled code, which
 //! can be made again at any time).
 //!
 //! What holds, whatever is uploaded and whenever the process dies:
@@ -10,7 +10,7 @@
 //! * Going live is one atomic replacement of one file. After a crash the releases are the old or the new ones.
 //! * Bytes from outside are compiled in a child with limits. This process has no compiler, and loads only code that it
 //!   sealed itself; an artifact with any error is compiled again.
-//! * A version's code is loaded before a release may move to it, and the previous one stays loaded.
+//! * A version's code is loaded before a release makes it active, and the previous one stays loaded.
 //! * Uploads wait in a bounded queue, on disk, and are built one at a time.
 //!
 //! On disk: `key`, `versions/<sha256>.wasm` and `.json`, `artefacts/<sha256>.cwasm`, `incoming/`, `pointers.json`. This

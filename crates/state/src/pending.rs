@@ -90,7 +90,7 @@ impl State {
         }
     }
 
-    /// Records what became of a batch, all of it at once: the cursor moves, what was quarantined is in quarantine, what
+    /// Records what became of a batch, all of it at once: the cursor moves, what is to be quarantined is in quarantine, what
     /// waits is pending. When any event is kept here this waits for the disk, for it is in no other place then.
     ///
     /// # Errors

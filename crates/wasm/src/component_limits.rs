@@ -1,4 +1,4 @@
-//! The limits that a component passes before a byte of it is compiled: how much of everything it may have, what it may
+//! The limits that a component must be within before a byte of it is compiled: how much of everything it may have, what it may
 //! import and must export.
 //!
 //! The walk reads section headers and flat lists only, never a nested type or an instruction: its own cost is linear in

@@ -157,7 +157,7 @@ fn versions_change_hands_under_load_and_no_event_is_lost_or_doubled() {
             let live = json!({"sha256": shas[turn % 2], "settings": settings});
             let reply = admin.post("/admin/destinations/crm/live", &live);
             assert_eq!(reply.status, 200, "{}", reply.text());
-            // The version that holds the post by now gets to carry before it changes again.
+            // The version that is active by now delivers before it changes again.
             let place = format!("/{place}/events");
             let before = far.seen().len();
             while !far.seen()[before..].iter().any(|request| request.path == place) {

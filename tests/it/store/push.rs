@@ -281,7 +281,7 @@ fn a_version_is_live_for_the_first_event_after_the_answer() {
     for (id, settings) in [("drop", json!({"fields": {"email": "drop"}})), ("mask", mask())] {
         admin.live("redact", &sha, settings);
         assert_eq!(server.batch(&[super::event(id)]).status, 200);
-        // It is in the table, so it went through the function, before the pointer moves again.
+        // It is in the table, so it went through the function, before the next release.
         while !(workspace.warehouse().has("pages")
             && workspace.warehouse().rows("SELECT id FROM pages").contains(&id.to_owned()))
         {

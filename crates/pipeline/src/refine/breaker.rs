@@ -1,7 +1,7 @@
 //! Stops a version that breaks batch after batch.
 //!
-//! One poison event in a batch is the event's error and is quarantined alone. A batch most of whose events error is the
-//! function's: after [`BAD_BATCHES_MAX`] of those in a row the breaker opens. The batch in hand and everything after it
+//! One poison event in a batch is quarantined alone. A batch most of whose events break the function is an error of the
+//! function: after [`BAD_BATCHES_MAX`] of those in a row the breaker opens. The batch in hand and everything after it
 //! then waits in the log until another version goes live, or until the version is tried again after a growing pause.
 
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! One walk over a body finds the events, their bounds and what is plainly wrong with each.
 //!
 //! What has bounds (strings that end, brackets that have partners, commas between elements) is an event, however
-//! malformed, on every route alike; what has none is refused as a whole. A error beside the batch is a error of every
+//! malformed, on every route alike; what has none is refused as a whole. An error beside the batch is an error of every
 //! event that would have taken that field.
 
 mod walk;
