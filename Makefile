@@ -111,7 +111,7 @@ MODULES ?= 1000000
 SEED ?=
 faults: setup
 	@echo "== power cuts ($(SEEDS) seeds), every failed operation and every flipped bit, on a simulated disk; every byte of state.db"
-	TIDEGATE_FAULT_SEEDS=$(SEEDS) TIDEGATE_FLIPS=all cargo test --release --locked --features failpoints --lib -- intake:: state::
+	TIDEGATE_FAULT_SEEDS=$(SEEDS) TIDEGATE_FLIPS=all cargo test --release --locked --features failpoints -p tidegate -p tidegate-log -p tidegate-state --lib
 	@echo "== a real server: $(CYCLES) kills, $(MINUTES) minutes of random faults, $(MINUTES) minutes of none, $(MODULES) modules"
 	cargo test --release --locked --features failpoints --test faults -- \
 	  --minutes $(MINUTES) --cycles $(CYCLES) --modules $(MODULES) $(if $(SEED),--seed $(SEED))

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Number, Value, json};
 use tidegate_event::destination::{Batch, Destination as _};
-use tidegate_event::{Event, EventKind};
+use tidegate_event::{Event, EventId, EventKind, Position};
 use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::evolve::{Scalar, Type};
 use tidegate_warehouse_clickhouse::encode::FIT;
@@ -55,7 +55,13 @@ fn event(n: u64) -> Arc<Event> {
         "properties": properties(n),
     });
     let Value::Object(body) = body else { unreachable!() };
-    Arc::new(Event { source: "web".into(), offset: n, part: 0, kind: EventKind::Track, received_at_us: 0, body })
+    Arc::new(Event {
+        source: "web".into(),
+        id: EventId::new(Position::new(0, n), 0),
+        kind: EventKind::Track,
+        received_at_us: 0,
+        body,
+    })
 }
 
 fn batch(at: u64) -> Arc<Batch> {

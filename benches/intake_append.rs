@@ -1,7 +1,7 @@
 //! The intake log: framing alone, and appends with their `fdatasync`, alone and in company.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use tidegate_log::{Frames, Log, LogSettings};
+use tidegate_log::{Frames, LogSettings, SegmentLog};
 
 fn frames(records: usize, bytes: usize) -> Frames {
     let payload = vec![b'x'; bytes];
@@ -21,7 +21,7 @@ fn bench(c: &mut Criterion) {
     group.finish();
     let dir = tempfile::tempdir().expect("a temporary folder");
     let settings = LogSettings { retention_bytes: 1 << 30, ..LogSettings::default() };
-    let (log, writer, _) = Log::open(dir.path(), settings, 0, 1).expect("the log opens");
+    let (log, writer, _) = SegmentLog::open(dir.path(), settings, 0, 1).expect("the log opens");
     let writing = writer.run().expect("a thread");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
     let mut group = c.benchmark_group("intake_append");
@@ -35,7 +35,7 @@ fn bench(c: &mut Criterion) {
                     let tasks: Vec<_> = (0..appenders)
                         .map(|_| {
                             let log = log.clone();
-                            tokio::spawn(async move { log.append(frames(records, 700)).await })
+                            tokio::spawn(async move { log.append_in_lane(0, frames(records, 700)).await })
                         })
                         .collect();
                     for task in tasks {

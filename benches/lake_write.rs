@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value};
 use tidegate_event::destination::{Batch, Destination as _};
-use tidegate_event::{Event, EventKind};
+use tidegate_event::{Event, EventId, EventKind, Position};
 use tidegate_warehouse::SyncPart;
 use tidegate_warehouse_lake::{LakePlace, LakeSettings};
 
@@ -56,7 +56,13 @@ fn event(n: u64) -> Arc<Event> {
     }
     body.insert("properties".to_owned(), properties.into());
     let received_at_us = 1_714_979_290_000_000;
-    Arc::new(Event { source: "web".into(), offset: n, part: 0, kind: EventKind::Track, received_at_us, body })
+    Arc::new(Event {
+        source: "web".into(),
+        id: EventId::new(Position::new(0, n), 0),
+        kind: EventKind::Track,
+        received_at_us,
+        body,
+    })
 }
 
 fn cpu_seconds() -> f64 {

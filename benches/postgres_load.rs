@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, pin_mut};
 use serde_json::{Map, Value, json};
 use tidegate_event::destination::Batch;
-use tidegate_event::{Event, EventKind};
+use tidegate_event::{Event, EventId, EventKind, Position};
 use tidegate_warehouse::SyncPart;
 use tidegate_warehouse_postgres::{Address, Environment, PostgresSettings};
 use tokio_postgres::{Client, NoTls};
@@ -61,7 +61,13 @@ fn event(n: u64) -> Arc<Event> {
         "receivedAt": "2024-05-06T07:08:09.200000Z", "properties": properties,
     });
     let Value::Object(body) = body else { unreachable!() };
-    Arc::new(Event { source: "web".into(), offset: n, part: 0, kind: EventKind::Track, received_at_us: 0, body })
+    Arc::new(Event {
+        source: "web".into(),
+        id: EventId::new(Position::new(0, n), 0),
+        kind: EventKind::Track,
+        received_at_us: 0,
+        body,
+    })
 }
 
 /// CPU seconds of a process so far.

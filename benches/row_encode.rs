@@ -8,7 +8,7 @@ use std::sync::Arc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Map, Value, json};
 use tidegate_event::destination::Batch;
-use tidegate_event::{Event, EventKind};
+use tidegate_event::{Event, EventId, EventKind, Position};
 use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::row::Planner;
 use tidegate_warehouse::table::{Family, Limits, RowTarget, Table, Tables};
@@ -52,7 +52,13 @@ fn event(n: u64) -> Arc<Event> {
         },
     });
     let Value::Object(body) = body else { unreachable!() };
-    Arc::new(Event { source: "web".into(), offset: n, part: 0, kind: EventKind::Track, received_at_us: 0, body })
+    Arc::new(Event {
+        source: "web".into(),
+        id: EventId::new(Position::new(0, n), 0),
+        kind: EventKind::Track,
+        received_at_us: 0,
+        body,
+    })
 }
 
 fn batch(start: u64) -> Batch {

@@ -15,6 +15,7 @@ mod granted_tables;
 mod live;
 mod modes;
 mod active_runtimes;
+mod partitions;
 pub mod sample;
 mod starts;
 mod startup;
@@ -25,13 +26,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use tidegate_log::{self as intake, Log};
+use tidegate_log::{self as intake, Log, LogPartitions, SegmentLog};
 use tidegate_net::{self as net, descriptors};
-use tidegate_pipeline::refine::{self, Refiner, Rules};
-use tidegate_pipeline::sync::{Sync, Worker};
-use tidegate_process::clock;
+use tidegate_pipeline::refine::{self, Rules};
+use tidegate_pipeline::sync::Worker;
 use tidegate_registry::{self as store, VersionStore};
 use tidegate_source::http::{IngestServer, IngestSettings, IntakeCounts, WriteKeys};
 use tidegate_state::{self as state, Identity, State};
@@ -48,6 +47,7 @@ use background::Background;
 use findings::Finding;
 use keeper::{CheckedFile, Keeper};
 use live::Live;
+use partitions::{KeptPartition, OpenPartition, PartitionParts, watch_over};
 use stop::{Budget, Delivering};
 
 /// Why a server did not start, or did not end well.
@@ -104,6 +104,8 @@ pub enum AppError {
     StateLost { path: PathBuf, what: &'static str, syncs: String },
     #[error("{}: this state belongs to another data directory (its id is not the one in the file `id` beside it). Nothing was started and nothing was changed. Put the state.db of this directory back; or, if it was lost, move this one away and start with `tidegate serve --rebuild-state`", path.display())]
     StateOfAnother { path: PathBuf },
+    #[error("{}: the log has {found} partitions, and tidegate.yaml says {wanted}. Nothing was started and nothing was changed: events of one user would lose their order, and retries of what is there would come through. Write `log: {{partitions: {found}}}`; for another number begin with an empty data directory", path.display())]
+    Partitions { path: PathBuf, found: u16, wanted: u16 },
     #[error("{}: {reason}", path.display())]
     Foreign { path: PathBuf, reason: String },
     #[error("could not start a thread: {0}")]
@@ -151,16 +153,13 @@ pub mod paths {
 }
 
 pub use stop::STOP_MAX;
-const TRIM_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A server with everything open; nothing flows yet but the log's writer.
 pub struct App {
     server: IngestServer,
     address: SocketAddr,
-    log: Log,
-    log_writer: JoinHandle<()>,
-    refiner: JoinHandle<()>,
-    workers: Vec<Worker>,
+    log: LogPartitions,
+    partitions: Vec<OpenPartition>,
     state: State,
     counts: Arc<IntakeCounts>,
     /// Kept until the last batch is through: the threads of the functions, and the far ends of their function chains.
@@ -189,7 +188,6 @@ impl App {
         modes::mend(&data);
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
         let background = Background::start(threads).map_err(AppError::Thread)?;
-        let open_state = || State::open(&paths::state(&data), workspace.window.clone());
         let startup::StartedState { mut state, past, mut identity, findings } = startup::open(&workspace)?;
         let limits = wasm::CallLimits { pagemap_scan: workspace.pagemap_scan, ..wasm::CallLimits::default() };
         let of_store = store::RegistrySettings {
@@ -200,45 +198,21 @@ impl App {
         let (store, builder) = VersionStore::open(&paths::store(&data), of_store)?;
         let live = Live::open(&workspace, store.clone()).await?;
         let active_runtimes = ActiveRuntimes::open(&workspace, &store).await?;
-        let opening = destinations::open(&workspace, &active_runtimes, open_state);
-        let destinations = background::within(&background.handle(), opening).await?;
-        let (destinations, ledgers): (Vec<_>, Vec<_>) = destinations.into_iter().unzip();
-        let mut stand = compare::stand(&workspace, &state, past, &ledgers)?;
-        let handed_to = compare::handed_to(&workspace, &stand);
-        let floor = compare::floor(&stand, &state)?;
-        let (log, writer, recovery) = Log::open(&paths::log(&data), workspace.log.clone(), floor, clock::now_us())?;
-        report(&recovery);
-        compare::settle(&mut stand, &log, &mut state)?;
-        let starts = starts::settle(&workspace, past, &handed_to, &log, &mut state)?;
-        drop(stand);
-        let records = recovery.next.saturating_sub(log.oldest());
-        let undelivered = handed_to.values().min().map_or(records, |least| recovery.next.saturating_sub(*least));
-        let (bytes_cut, carried_over) = (recovery.torn_bytes, recovery.carried);
-        tracing::info!(records, undelivered, bytes_cut, carried_over, "the log is open");
-        let log_writer = writer.run().map_err(AppError::Thread)?;
-        let refiner = Refiner::open(log.clone(), open_state()?, rules(&workspace), refine::RefineSettings::default())?;
         let pool = Pool::start(threads).map_err(AppError::Thread)?;
-        let of_sources = refine::SourceFunctions {
-            workers: pool.workers(),
-            live: live.of_sources(),
-            recall: live.recall(),
-            handed_to,
-        };
-        let (handle, refiner) = refiner.run(of_sources, open_state()?)?;
-        let mut workers = Vec::new();
-        for ((name, config), destination) in workspace.syncs.iter().zip(destinations) {
-            let sync = Sync {
-                name: name.as_str().into(),
-                source: config.source.0.as_str().into(),
-                filter: destinations::filter(&workspace, config),
-                functions: live.of_sync(name),
-                mapping: config.mapping.clone(),
-                start: starts[name],
-                settings: destinations::settings(&workspace, config),
-                destination,
-            };
-            workers.push(Worker::open(sync, handle.clone(), log.clone(), open_state()?));
+        let count = partitions::settle(&workspace, past, &mut state)?;
+        let parts = PartitionParts { workspace: &workspace, past, count, live: &live, workers: pool.workers() };
+        let opening = destinations::open(&workspace, &active_runtimes, count, |partition| parts.state(partition));
+        let destinations = background::within(&background.handle(), opening).await?;
+        let mut opened = Vec::new();
+        for (partition, destinations) in (0..).zip(destinations) {
+            opened.push(parts.open(partition, destinations)?);
         }
+        let sum = |of: fn(&OpenPartition) -> u64| opened.iter().map(of).sum::<u64>();
+        let (records, undelivered) = (sum(|one| one.records.0), sum(|one| one.records.1));
+        let (bytes_cut, carried_over) = (sum(|one| one.bytes_cut), sum(|one| one.carried_over));
+        tracing::info!(partitions = count, records, undelivered, bytes_cut, carried_over, "the log is open");
+        let log =
+            LogPartitions::new(opened.iter().map(|one| Arc::<SegmentLog>::clone(&one.log) as Arc<dyn Log>).collect());
         let (connections, admin_connections) = connections(&workspace, descriptors);
         let mut admin_limits = api::AdminLimits::default();
         admin_limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(admin_limits.wrong_tokens_max);
@@ -267,7 +241,7 @@ impl App {
         let admin = Admin::open(&workspace_admin, store, builder)?;
         // Last of all: a start that is refused changes nothing of this.
         startup::advance(&mut state, &mut identity, &data)?;
-        let keeper = Keeper { state: open_state()?, bounds: workspace.quarantine.clone(), counted: false };
+        let keeper = Keeper { state: parts.state(0)?, bounds: workspace.quarantine.clone(), counted: false };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             workspace = %workspace.dir.display(),
@@ -282,9 +256,7 @@ impl App {
             server,
             address,
             log,
-            log_writer,
-            refiner,
-            workers,
+            partitions: opened,
             state,
             counts,
             functions: (pool, live),
@@ -315,16 +287,16 @@ impl App {
         self.admin.token.take()
     }
 
-    /// The log that events enter.
+    /// Each partition of the log that events enter, with the cursor of each sync.
     #[must_use]
-    pub fn log(&self) -> Log {
-        self.log.clone()
-    }
-
-    /// Follows each sync's cursor.
-    #[must_use]
-    pub fn follow(&self) -> Vec<watch::Receiver<u64>> {
-        self.workers.iter().map(Worker::follow).collect()
+    pub fn follow(&self) -> Vec<(Arc<dyn Log>, watch::Receiver<u64>)> {
+        let of = |one: &OpenPartition| -> Vec<(Arc<dyn Log>, watch::Receiver<u64>)> {
+            one.workers
+                .iter()
+                .map(|worker| (Arc::<SegmentLog>::clone(&one.log) as Arc<dyn Log>, worker.follow()))
+                .collect()
+        };
+        self.partitions.iter().flat_map(of).collect()
     }
 
     /// What came through the door.
@@ -339,20 +311,8 @@ impl App {
     /// # Errors
     /// The disk failed meanwhile.
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), AppError> {
-        let Self {
-            server,
-            log,
-            log_writer,
-            refiner,
-            workers,
-            mut state,
-            functions,
-            background,
-            active_runtimes,
-            admin,
-            keeper,
-            ..
-        } = self;
+        let Self { server, log, partitions, mut state, functions, background, active_runtimes, admin, keeper, .. } =
+            self;
         let (mut identity, data) = self.identity;
         if let Err(error) = keeper::check_in_background(&data, self.to_check.0, self.to_check.1) {
             tracing::warn!(error = %error, "large files of the data directory are not checked");
@@ -364,31 +324,34 @@ impl App {
         tokio::spawn(active_runtimes.follow(server_stops.clone()));
         background_handle.spawn(keeper.run(server_stops.clone()));
         let serving = tokio::spawn(server.run(server_stops));
-        let cursors: Vec<watch::Receiver<u64>> = workers.iter().map(Worker::follow).collect();
-        let start = |worker: Worker| Delivering {
-            sync: worker.name(),
-            cursor: worker.follow(),
-            task: worker.run(workers_stop.clone()),
-        };
-        let delivering: Vec<Delivering> = {
+        let (mut delivering, mut kept, mut writers, mut refiners) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for OpenPartition { log, writer, refiner, workers, state, .. } in partitions {
+            let cursors = workers.iter().map(Worker::follow).collect();
+            kept.push(KeptPartition { log: Arc::<SegmentLog>::clone(&log), cursors, state });
+            writers.push(writer);
+            refiners.push(refiner);
             let _entered = background_handle.enter();
-            workers.into_iter().map(start).collect()
-        };
-        watch_over(&log, &cursors, &mut state, stop).await;
+            delivering.extend(workers.into_iter().map(|worker| Delivering {
+                sync: worker.name(),
+                log: Arc::<SegmentLog>::clone(&log),
+                cursor: worker.follow(),
+                task: worker.run(workers_stop.clone()),
+            }));
+        }
+        watch_over(kept, stop).await;
         let mut time = Budget::start();
         // New events stop first, then what was accepted flows out.
         stop_server.send_replace(true);
         time.step("connections of clients", stop::SERVING_MAX, serving).await;
         log.close();
         let poisoned = log.is_poisoned();
-        time.step("the writer of the log", stop::WRITER_MAX, join(log_writer)).await;
-        let end = log.committed();
+        time.step("the writer of the log", stop::WRITER_MAX, join(writers)).await;
         if !poisoned {
-            time.drain(end, &delivering).await;
+            time.drain(&delivering).await;
         }
         stop_workers.send_replace(true);
-        let records_waiting = time.end(end, delivering).await;
-        time.step("the refiner", stop::REFINER_MAX, join(refiner)).await;
+        let records_waiting = time.end(delivering).await;
+        time.step("the refiner", stop::REFINER_MAX, join(refiners)).await;
         drop(functions);
         drop(background);
         // A copy of the state that was made while this process ran is an older one from now on.
@@ -400,30 +363,6 @@ impl App {
         }
         tracing::info!(milliseconds = time.spent_ms(), records_waiting, "tidegate has stopped");
         Ok(())
-    }
-}
-
-/// Waits for the order to stop or for a failed disk, and trims the log meanwhile.
-async fn watch_over(log: &Log, cursors: &[watch::Receiver<u64>], state: &mut State, mut stop: watch::Receiver<bool>) {
-    let mut committed = log.follow();
-    let mut trim = tokio::time::interval(TRIM_INTERVAL);
-    loop {
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            _ = trim.tick() => {
-                let slowest = cursors.iter().map(|cursor| *cursor.borrow()).min();
-                let refined = state.refined_to().unwrap_or(0);
-                let floor = slowest.map_or(refined, |slowest| slowest.min(refined));
-                if let Err(error) = trim_log(log, state, floor) {
-                    tracing::error!(error = %error, "the log could not be trimmed");
-                }
-            }
-            _ = committed.changed() => {
-                if log.is_poisoned() {
-                    return;
-                }
-            }
-        }
     }
 }
 
@@ -444,20 +383,9 @@ fn report(recovery: &intake::Recovery) {
     }
 }
 
-fn trim_log(log: &Log, state: &mut State, floor: u64) -> Result<(), AppError> {
-    state.forget_below(log.oldest())?;
-    let trimmed = log.trim(floor, clock::now_us())?;
-    if trimmed.records_lost > 0 {
-        tracing::error!(
-            records = trimmed.records_lost,
-            "log.hard_cap_bytes is reached: records were removed that not every sync had delivered"
-        );
-    }
-    Ok(())
-}
-
-async fn join(thread: JoinHandle<()>) {
-    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+async fn join(threads: Vec<JoinHandle<()>>) {
+    let join = move || threads.into_iter().for_each(|thread| drop(thread.join()));
+    let _ = tokio::task::spawn_blocking(join).await;
 }
 
 /// Takes the data directory for this process alone.

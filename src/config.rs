@@ -55,6 +55,8 @@ pub struct Workspace {
     pub public_host: Option<String>,
     pub trusted_proxies: Vec<Network>,
     pub log: intake::LogSettings,
+    /// How many partitions the log has.
+    pub partitions: u16,
     pub window: Window,
     pub quarantine: QuarantineBounds,
     /// Whether a state that is lost, damaged or an older copy may be made anew. Never read from a file.
@@ -101,6 +103,7 @@ struct Server {
     public_host: Option<String>,
     trusted_proxies: Vec<Network>,
     log: intake::LogSettings,
+    partitions: u16,
     window: Window,
     quarantine: QuarantineBounds,
     pagemap_scan: bool,
@@ -159,6 +162,7 @@ impl Workspace {
                 public_host: server.public_host,
                 trusted_proxies: server.trusted_proxies,
                 log: server.log,
+                partitions: server.partitions,
                 window: server.window,
                 quarantine: server.quarantine,
                 rebuild_state: false,
@@ -245,13 +249,14 @@ fn read_server(fields: &mut ConfigFields<'_>, dir: &Path) -> Server {
             }
         }
     }
-    let mut log = intake::LogSettings::default();
+    let (mut log, mut partitions) = (intake::LogSettings::default(), 1);
     fields.within("log", |f| {
         set(&mut log.segment_bytes, f.bytes_up_to("segment_bytes", 4 << 30));
         set(&mut log.pending_bytes_max, f.bytes_up_to("pending_bytes_max", 64 << 30));
         set(&mut log.retention_age_us, f.duration("retention_age").map(micros));
         set(&mut log.retention_bytes, f.bytes("retention_bytes"));
         log.hard_cap_bytes = f.bytes("hard_cap_bytes");
+        set(&mut partitions, f.number_up_to("partitions", 1, PARTITIONS_MAX));
         if log.segment_bytes < 1 << 20 {
             f.problem(f.line_of("segment_bytes"), "log.segment_bytes is below 1 MiB", "write 1 MiB or more");
         }
@@ -279,12 +284,16 @@ fn read_server(fields: &mut ConfigFields<'_>, dir: &Path) -> Server {
         public_host,
         trusted_proxies,
         log,
+        partitions,
         window,
         quarantine,
         pagemap_scan,
         outgoing: Outgoing::read(fields, dir),
     }
 }
+
+/// Each has files, threads and connections of its own.
+const PARTITIONS_MAX: i64 = 64;
 
 /// One body; a record of the log holds no more.
 const BODY_BYTES_MAX: u64 = 24 << 20;

@@ -17,7 +17,7 @@ mod process;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tidegate_log::{Frames, Log, LogSettings};
+use tidegate_log::{Frames, LogSettings, SegmentLog};
 
 use load::{Load, Outcome};
 use process::Process;
@@ -125,7 +125,8 @@ fn row(name: &str, outcome: &Outcome, server: &Process, floor: Option<&Outcome>)
 /// Events a second that the log takes when nothing stands before it.
 async fn raw_append(length: Duration) -> f64 {
     let dir = tempfile::tempdir_in(process::scratch()).expect("a temporary folder");
-    let (log, writer, _) = Log::open(Path::new(dir.path()), LogSettings::default(), 0, 1).expect("the log opens");
+    let (log, writer, _) =
+        SegmentLog::open(Path::new(dir.path()), LogSettings::default(), 0, 1).expect("the log opens");
     let writing = writer.run().expect("a thread");
     let event = load::single(0);
     let started = Instant::now();
@@ -139,7 +140,7 @@ async fn raw_append(length: Duration) -> f64 {
                     for _ in 0..100 {
                         frames.push(|out| out.extend_from_slice(&event));
                     }
-                    log.append(frames).await.expect("the append was taken");
+                    log.append_in_lane(0, frames).await.expect("the append was taken");
                     count += 100;
                 }
                 count

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
-use tidegate_log::{self as intake, Frames, Log, Settings};
+use tidegate_log::{self as intake, Frames, SegmentLog, LogSettings};
 
 /// What was written: the files, and each record by its offset.
 struct Written {
@@ -19,13 +19,13 @@ thread_local! {
     static WRITTEN: RefCell<Option<Written>> = const { RefCell::new(None) };
 }
 
-fn settings() -> Settings {
-    Settings { segment_bytes: 4096, ..Settings::default() }
+fn settings() -> LogSettings {
+    LogSettings { segment_bytes: 4096, ..LogSettings::default() }
 }
 
 fn write() -> Written {
     let dir = TempDir::new().expect("a folder");
-    let (log, writer, _) = Log::open(dir.path(), settings(), 0, 1).expect("a log");
+    let (log, writer, _) = SegmentLog::open(dir.path(), settings(), 0, 1).expect("a log");
     let writing = writer.run().expect("a thread");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let mut records = HashMap::new();
@@ -37,7 +37,7 @@ fn write() -> Written {
         for record in &own {
             frames.push(|out| out.extend_from_slice(record));
         }
-        let first = runtime.block_on(log.append(frames)).expect("an append");
+        let first = runtime.block_on(log.append_in_lane(0, frames)).expect("an append");
         records.extend((first..).zip(own.into_iter().map(|own| (shared.clone(), own))));
     }
     log.close();
@@ -92,7 +92,7 @@ fuzz_target!(|bytes: &[u8]| {
         lay(dir.path(), &files);
         let _ = intake::verify(dir.path());
         let _ = intake::end(dir.path());
-        let Ok((log, _writer, _)) = Log::open(dir.path(), settings(), 0, 2) else { return };
+        let Ok((log, _writer, _)) = SegmentLog::open(dir.path(), settings(), 0, 2) else { return };
         let Ok(mut reader) = log.reader(log.oldest()) else { return };
         let mut expected = log.oldest();
         while let Ok(chunk) = reader.read(1 << 20, 1000) {

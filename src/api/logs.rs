@@ -55,6 +55,7 @@ impl SharedApi {
             version: line.version.to_string(),
             level: line.level.as_str().to_owned(),
             text: line.text.to_string(),
+            partition: 0,
             offsets: None,
         };
         Ok(Logs { lines: lines.iter().map(line).collect() })
@@ -144,6 +145,7 @@ fn line(log: FunctionLog) -> ShownLogLine {
         version: log.version,
         level: log.level,
         text: log.text,
-        offsets: Some([log.offsets.start, log.offsets.end]),
+        partition: log.positions.start.partition,
+        offsets: Some([log.positions.start.offset, log.positions.end.offset]),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidegate_log::{self as intake, Log};
-use tidegate_state::State;
+use tidegate_state::{State, SyncReport};
 
 use super::continuity::{self, ContinuityLine, Ledger, Past, Stand, SyncStand};
 use super::{AppError, paths};
@@ -17,8 +17,8 @@ pub(super) fn stand<'w>(
     past: Past,
     ledgers: &[Ledger],
 ) -> Result<Stand<'w>, AppError> {
-    let reports = state.reports()?;
-    let cursor = |name: &str| reports.iter().find(|report| report.sync == name).map(|report| report.cursor);
+    let cursors = cursors(state)?;
+    let cursor = |name: &str| cursors.get(name).copied();
     let syncs = workspace
         .syncs
         .keys()
@@ -26,8 +26,18 @@ pub(super) fn stand<'w>(
         .map(|(name, ledger)| SyncStand { name, ledger: *ledger, cursor: cursor(name) })
         .collect();
     // A log that cannot be read says so itself when it is opened.
-    let end = intake::end(&paths::log(&workspace.data)).unwrap_or(u64::MAX);
+    let dir = intake::partition_dir(&paths::log(&workspace.data), state.partition());
+    let end = intake::end(&dir).unwrap_or(u64::MAX);
     Ok(Stand { past, refined_to: state.refined_to()?, log: 0..end, next: end, syncs })
+}
+
+/// Of each sync in the partition that the state is for.
+fn cursors(state: &State) -> Result<HashMap<String, u64>, AppError> {
+    let own = |report: SyncReport| {
+        let cursor = report.cursors.iter().find(|cursor| cursor.partition == state.partition())?.offset;
+        Some((report.sync, cursor))
+    };
+    Ok(state.reports()?.into_iter().filter_map(own).collect())
 }
 
 /// No new record may get an offset below this: somebody has seen one there.
@@ -36,7 +46,7 @@ pub(super) fn floor(stand: &Stand<'_>, state: &State) -> Result<u64, AppError> {
         Ledger::At(at) => Some(at),
         _ => None,
     });
-    let cursors = state.reports()?.into_iter().map(|report| report.cursor);
+    let cursors = cursors(state)?.into_values();
     Ok(durable.chain(cursors).chain([stand.refined_to]).max().unwrap_or(0))
 }
 
@@ -59,15 +69,21 @@ pub(super) fn handed_to(workspace: &Workspace, stand: &Stand<'_>) -> HashMap<Arc
     handed_to
 }
 
-/// Says what does not fit together, and lets a new state begin where the log does.
-pub(super) fn settle(stand: &mut Stand<'_>, log: &Log, state: &mut State) -> Result<(), AppError> {
+/// Says what does not fit together, of a partition if there are several, and lets a new state begin where the log does.
+pub(super) fn settle(
+    stand: &mut Stand<'_>,
+    log: &dyn Log,
+    state: &mut State,
+    partition: Option<u16>,
+) -> Result<(), AppError> {
     let (oldest, next) = (log.oldest(), log.committed());
     stand.log = oldest.min(stand.log.end)..stand.log.end.min(next);
     stand.next = next;
+    let of = partition.map_or_else(String::new, |partition| format!("partition {partition} of the log: "));
     for line in continuity::lines(stand) {
         match line {
-            ContinuityLine::Warn(text) => tracing::warn!("{text}"),
-            ContinuityLine::Error(text) => tracing::error!("{text}"),
+            ContinuityLine::Warn(text) => tracing::warn!("{of}{text}"),
+            ContinuityLine::Error(text) => tracing::error!("{of}{text}"),
         }
     }
     if matches!(stand.past, Past::Lost | Past::New) && oldest > 0 && stand.refined_to == 0 {

@@ -18,21 +18,24 @@ const FLOOR_PATIENCE: Duration = Duration::from_secs(5);
 
 type DestinationCause = Box<dyn std::error::Error + Send + Sync>;
 
-/// The destination of each sync, in the order of the syncs, and what it says of how far it is.
+/// The destination of each sync in each of so many partitions, in the order of the syncs, and what it says of how far it is.
 pub(super) async fn open(
     workspace: &Workspace,
     active_runtimes: &ActiveRuntimes,
-    open_state: impl Fn() -> Result<State, state::StateError>,
-) -> Result<Vec<(Box<dyn Destination>, Ledger)>, AppError> {
+    partitions: u16,
+    open_state: impl Fn(u16) -> Result<State, state::StateError>,
+) -> Result<Vec<Vec<(Box<dyn Destination>, Ledger)>>, AppError> {
     let mut destinations = Vec::new();
-    for (name, sync) in &workspace.syncs {
+    for (partition, (name, sync)) in
+        (0..partitions).flat_map(|partition| workspace.syncs.iter().map(move |sync| (partition, sync)))
+    {
         let failed = |cause: DestinationCause| AppError::Sync { name: name.clone(), cause };
         let destination: Box<dyn Destination> = match &workspace.destinations[&sync.destination.0].kind {
             DestinationKind::Warehouse(settings) => {
-                settings.open(&declare::part(workspace, name)).map_err(|error| failed(Box::new(error)))?
+                settings.open(&declare::part(workspace, name, partition)).map_err(|error| failed(Box::new(error)))?
             }
             DestinationKind::Plugin(_) => {
-                Box::new(PluginDestination::run(active_runtimes.of(&sync.destination.0), name, open_state()?)?)
+                Box::new(PluginDestination::run(active_runtimes.of(&sync.destination.0), name, open_state(partition)?)?)
             }
         };
         let is_plugin = matches!(workspace.destinations[&sync.destination.0].kind, DestinationKind::Plugin(_));
@@ -49,7 +52,9 @@ pub(super) async fn open(
         };
         (destination, ledger)
     });
-    Ok(join_all(asked).await)
+    let mut asked = join_all(asked).await.into_iter();
+    let each = |_| asked.by_ref().take(workspace.syncs.len()).collect();
+    Ok((0..partitions).map(each).collect())
 }
 
 fn away(sync: &str, error: &str) -> Ledger {

@@ -45,7 +45,10 @@ pub fn inspect(workspace: &Workspace, told: &mut dyn FnMut(&str)) -> Vec<Inspect
     told("id");
     all.push(id(&paths::id(data)));
     told("log");
-    all.push(log_report(&paths::log(data)));
+    let log = paths::log(data);
+    all.extend(
+        (0..intake::partitions_in(&log).max(1)).map(|partition| log_report(&intake::partition_dir(&log, partition))),
+    );
     for CheckedFile { path, is_state } in keeper::sqlite_files(workspace) {
         told(&path.display().to_string());
         all.push(if is_state { state_file(&path) } else { warehouse(&path) });

@@ -19,7 +19,7 @@ pub(super) fn settle(
     workspace: &Workspace,
     past: Past,
     handed_to: &HashMap<Arc<str>, u64>,
-    log: &Log,
+    log: &dyn Log,
     state: &mut State,
 ) -> Result<BTreeMap<String, Start>, AppError> {
     // Of a state that is not the last one, and of one from before, nobody knows which syncs have run: they get what the
@@ -32,7 +32,7 @@ pub(super) fn settle(
         let is_now = workspace.start_of(name) == StartConfig::Now;
         let first = if all_are_known && is_now { committed } else { 0 };
         new.push((name, first));
-        let passed_over = first.saturating_sub(log.oldest());
+        let passed_over = log.records(log.oldest(), first);
         if passed_over > 0 {
             tracing::info!(
                 sync = &**name,

@@ -136,12 +136,16 @@ fn damage(path: &Path, workspace: &Workspace, findings: &mut Vec<Finding>) -> Re
         findings.extend(found.damaged.iter().map(of));
     }
     // What has checksums and is needed to go on.
-    let read = State::open(path, workspace.window.clone()).and_then(|state| {
-        state.refined_to()?;
+    let read = State::open(path, workspace.window.clone()).and_then(|mut state| {
         state.identity()?;
         state.reports()?;
-        state.function_chains()?;
-        state.quarantine_size().map(drop)
+        state.quarantine_size()?;
+        for partition in 0..state.partitions()? {
+            state = state.of_partition(partition)?;
+            state.refined_to()?;
+            state.function_chains()?;
+        }
+        Ok(())
     });
     match read {
         Ok(()) => Ok(None),

@@ -4,10 +4,12 @@
 //! of it, and what has not ended by then is left behind with a line that names it. The log and the ledgers make that
 //! safe: what was not recorded comes again.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_log::Log;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -23,16 +25,17 @@ pub(super) const REFINER_MAX: Duration = Duration::from_secs(1);
 /// Kept for ending what delivers, after the time for delivering.
 const ENDING: Duration = Duration::from_millis(2_000);
 
-/// A sync at work.
+/// A sync at work in a partition.
 pub(super) struct Delivering {
     pub(super) sync: Arc<str>,
+    pub(super) log: Arc<dyn Log>,
     pub(super) cursor: watch::Receiver<u64>,
     pub(super) task: JoinHandle<()>,
 }
 
 impl Delivering {
-    fn waiting(&self, end: u64) -> u64 {
-        end.saturating_sub(*self.cursor.borrow())
+    fn waiting(&self) -> u64 {
+        self.log.records(*self.cursor.borrow(), self.log.committed())
     }
 }
 
@@ -60,17 +63,17 @@ impl Budget {
         }
     }
 
-    /// Waits until every sync has delivered all records below `end`.
-    pub(super) async fn drain(&mut self, end: u64, delivering: &[Delivering]) {
+    /// Waits until every sync has delivered all records; the log takes no more of them.
+    pub(super) async fn drain(&mut self, delivering: &[Delivering]) {
         let until = self.end - ENDING;
         for one in delivering {
-            let mut cursor = one.cursor.clone();
+            let (mut cursor, end) = (one.cursor.clone(), one.log.committed());
             let mut has_arrived = Box::pin(cursor.wait_for(|cursor| *cursor >= end));
             // A worker that ended has nothing more to give. After the deadline this still looks once.
             if timeout_at(until, &mut has_arrived).await.is_err() {
                 tracing::warn!(
                     sync = &*one.sync,
-                    records = one.waiting(end),
+                    records = one.waiting(),
                     "not everything could be delivered before the stop; it waits in the log"
                 );
             }
@@ -78,9 +81,9 @@ impl Budget {
     }
 
     /// Waits for the syncs to end; answers the most records that any of them leaves in the log.
-    pub(super) async fn end(&mut self, end: u64, delivering: Vec<Delivering>) -> u64 {
+    pub(super) async fn end(&mut self, delivering: Vec<Delivering>) -> u64 {
         let until = self.end.min(Instant::now() + ENDING - Duration::from_millis(500));
-        let mut records_waiting = 0;
+        let mut records_waiting: HashMap<Arc<str>, u64> = HashMap::new();
         for mut one in delivering {
             if timeout_at(until, &mut one.task).await.is_err() {
                 one.task.abort();
@@ -89,8 +92,9 @@ impl Budget {
                     "left behind at the stop: it did not end in time; its batch in hand comes again"
                 );
             }
-            records_waiting = records_waiting.max(one.waiting(end));
+            let waiting = one.waiting();
+            *records_waiting.entry(one.sync).or_default() += waiting;
         }
-        records_waiting
+        records_waiting.into_values().max().unwrap_or(0)
     }
 }

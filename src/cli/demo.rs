@@ -84,7 +84,6 @@ pub(super) fn run(args: &DemoArgs) -> CommandDone {
         let url = format!("http://{}", app.address());
         println!("   listening at {}", style::bold(&url));
         let delivered = app.follow();
-        let log = app.log();
         let (end, mut ended) = tokio::sync::watch::channel(false);
         let serving = tokio::spawn(app.run(ended.clone()));
         step(3, "events over HTTP, as the SDKs send them");
@@ -92,7 +91,7 @@ pub(super) fn run(args: &DemoArgs) -> CommandDone {
         for client in &args.client {
             real_client(client, &url, &key).await;
         }
-        for mut cursor in delivered {
+        for (log, mut cursor) in delivered {
             let committed = log.committed();
             let _ = cursor.wait_for(|cursor| *cursor >= committed).await;
         }

@@ -55,7 +55,8 @@ pub(super) fn run(args: &QuarantineArgs, json: bool) -> CommandDone {
             let event = json::parse(&entry.event, 256).unwrap_or_else(|_| text.as_ref().into());
             let detail = entry.detail.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
             let line = serde_json::json!({
-                "offset": entry.offset, "part": entry.part, "stage": entry.stage, "scope": entry.scope,
+                "partition": entry.id.position.partition, "offset": entry.id.position.offset, "part": entry.id.part,
+                "stage": entry.stage, "scope": entry.scope,
                 "code": entry.code, "message": entry.message, "received_at": time::format(entry.at_us), "event": event,
                 "detail": detail,
             });
@@ -78,7 +79,7 @@ pub(super) fn run(args: &QuarantineArgs, json: bool) -> CommandDone {
     for entry in &entries {
         let event = String::from_utf8_lossy(&entry.event);
         table.add_row([
-            entry.offset.to_string(),
+            entry.id.position.to_string(),
             style::plain(&entry.code, 64),
             style::plain(&entry.message, 200),
             style::plain(&event, width),
@@ -90,7 +91,7 @@ pub(super) fn run(args: &QuarantineArgs, json: bool) -> CommandDone {
             if let Some(detail) = &entry.detail {
                 println!(
                     "{} {}",
-                    style::bold(&format!("request and answer of {}:", entry.offset)),
+                    style::bold(&format!("request and answer of {}:", entry.id.position)),
                     style::plain(detail, usize::MAX)
                 );
             }

@@ -22,11 +22,30 @@ pub(super) struct StatusArgs {
 
 /// What there is to say of the log.
 struct StatusLogLine {
-    end: u64,
+    /// Behind the last record, by partition.
+    ends: Vec<u64>,
     refined: u64,
     /// Log ranges in quarantine, by code.
     damage: Vec<(String, u64)>,
     notes: Vec<intake::Note>,
+}
+
+impl StatusLogLine {
+    /// Where a sync is, when there is one partition.
+    fn cursor(&self, report: &SyncReport) -> Option<u64> {
+        self.cursors(report).pop().filter(|_| self.ends.len() == 1)
+    }
+
+    /// Where a sync is in each partition.
+    fn cursors(&self, report: &SyncReport) -> Vec<u64> {
+        let of = |partition| report.cursors.iter().find(|cursor| cursor.partition == partition);
+        (0..).zip(&self.ends).map(|(partition, _)| of(partition).map_or(0, |cursor| cursor.offset)).collect()
+    }
+
+    /// Records that a sync has not had yet.
+    fn lag(&self, report: &SyncReport) -> u64 {
+        self.ends.iter().zip(self.cursors(report)).map(|(end, cursor)| end.saturating_sub(cursor)).sum()
+    }
 }
 
 /// What became of the events of one source.
@@ -45,11 +64,19 @@ struct SourceLine {
 pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
     let workspace = args.workspace.outline()?;
     let state = State::read(&paths::state(&workspace.data))?;
-    let log = intake::overview(&paths::log(&workspace.data))?;
-    let refined = state.refined_to()?;
+    let mut state = state;
+    let (mut ends, mut notes, mut refined) = (Vec::new(), Vec::new(), 0);
+    for partition in 0..state.partitions()? {
+        let dir = intake::partition_dir(&paths::log(&workspace.data), partition);
+        let overview = intake::overview(&dir)?;
+        ends.push(overview.end);
+        notes.extend(overview.notes);
+        state = state.of_partition(partition)?;
+        refined += state.refined_to()?;
+    }
     let of_log = QuarantineFilter { scope: Some("log".to_owned()), ..QuarantineFilter::default() };
     let damage = state.quarantine_counts(&of_log)?.into_iter().map(|(_, _, code, count)| (code, count)).collect();
-    let log = StatusLogLine { end: log.end, refined, damage, notes: log.notes };
+    let log = StatusLogLine { ends, refined, damage, notes };
     let mut sources: BTreeMap<String, SourceLine> = BTreeMap::new();
     for name in workspace.sources.keys() {
         sources.insert(name.clone(), SourceLine::default());
@@ -116,7 +143,7 @@ fn print_json(
         .iter()
         .map(|(report, pending)| {
             let line = serde_json::json!({
-                "cursor": report.cursor, "lag": log.end.saturating_sub(report.cursor), "delivered": report.delivered,
+                "cursor": log.cursor(report), "cursors": log.cursors(report), "lag": log.lag(report), "delivered": report.delivered,
                 "duplicates": report.duplicates, "rejected": report.rejected, "filtered": report.filtered,
                 "pending": pending.events, "pending_bytes": pending.bytes,
                 "pending_since": (pending.events > 0).then(|| time::format(pending.oldest_at_us)),
@@ -149,7 +176,7 @@ fn print_json(
     let records: serde_json::Map<_, _> =
         log.damage.iter().map(|(code, count)| (code.clone(), (*count).into())).collect();
     let notes: Vec<&str> = log.notes.iter().map(|note| note.text.as_str()).collect();
-    let log = serde_json::json!({"end": log.end, "refined": log.refined, "damage": records, "notes": notes});
+    let log = serde_json::json!({"partitions": log.ends.len(), "end": log.ends.iter().sum::<u64>(), "refined": log.refined, "damage": records, "notes": notes});
     let quarantine = serde_json::json!({
         "events": quarantine.entries, "bytes": quarantine.bytes,
         "oldest_at": quarantine.oldest_at_us.map(time::format), "expired": quarantine.expired,
@@ -286,7 +313,11 @@ fn print_notes(source: &str, line: &SourceLine) {
 }
 
 fn print_tables(log: &StatusLogLine, sources: &BTreeMap<String, SourceLine>, reports: &[(SyncReport, PendingCount)]) {
-    println!("{} records in the log, {} of them refined", style::count(log.end), style::count(log.refined));
+    println!(
+        "{} records in the log, {} of them refined",
+        style::count(log.ends.iter().sum()),
+        style::count(log.refined)
+    );
     for (code, count) in &log.damage {
         println!("{} {} log ranges in quarantine with the code {code}", style::bold("damaged:"), style::count(*count));
     }
@@ -303,7 +334,7 @@ fn print_tables(log: &StatusLogLine, sources: &BTreeMap<String, SourceLine>, rep
     let mut table =
         style::table(&["sync", "delivered", "duplicates", "rejected", "filtered", "pending", "lag", "last delivery"]);
     for (report, pending) in reports {
-        let lag = log.end.saturating_sub(report.cursor);
+        let lag = log.lag(report);
         let numbers = [report.delivered, report.duplicates, report.rejected, report.filtered, pending.events, lag];
         let last = report.delivered_at_us.map_or_else(|| "never".to_owned(), time::format);
         table.add_row(std::iter::once(report.sync.clone()).chain(numbers.map(style::count)).chain([last]));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tidegate_document::file;
 use tidegate_event::record::{Record, RecordProblem};
-use tidegate_event::{Event, decode};
+use tidegate_event::{Event, Position, decode};
 use tidegate_process::clock;
 use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::plan::PlanStep;
@@ -73,7 +73,7 @@ pub(super) fn run(command: &WarehouseCommand, json: bool) -> CommandDone {
     };
     let mut planned = Vec::new();
     for (sync, settings) in syncs {
-        let part = declare::part(&workspace, &sync);
+        let part = declare::part(&workspace, &sync, 0);
         let found = if args.from_nothing { settings.nothing(&part) } else { find(&runtime, settings, &part)? };
         let source = &workspace.syncs[&sync].source.0;
         let (events, refused) = decoded(sample.as_deref().unwrap_or_default(), source)?;
@@ -191,7 +191,7 @@ fn decoded(sample: &[String], source: &str) -> Result<(Vec<Event>, Vec<String>),
             integrations: b"",
             event: text.as_bytes(),
         };
-        match decode::decode(&record, Arc::clone(&source), offset) {
+        match decode::decode(&record, Arc::clone(&source), Position::new(0, offset)) {
             Ok(event) => events.push(event),
             // No server would keep such a line apart from its neighbours.
             Err(refusal) if refusal.code == RecordProblem::Malformed.code() => {

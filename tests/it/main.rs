@@ -26,6 +26,7 @@ mod function_chain;
 mod log;
 mod lookup;
 mod outbound;
+mod partitions;
 mod plugins;
 mod poison;
 mod process;

@@ -36,7 +36,14 @@ pub struct ShownLogLine {
     pub version: String,
     pub level: String,
     pub text: String,
+    /// The partition of the log that the batch was in (functions).
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub partition: u16,
     /// The batch that was handled: first offset in the log, and the one behind the last (functions).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offsets: Option<[u64; 2]>,
+}
+
+const fn is_first(partition: &u16) -> bool {
+    *partition == 0
 }

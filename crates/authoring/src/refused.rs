@@ -1,9 +1,9 @@
 //! What a server would quarantine of what a function answered: an event that is no event any more.
 
 use serde_json::{Map, Value};
-use tidegate_event::Event;
 use tidegate_event::decode::{self, DecodeRefusal, KEPT};
 use tidegate_event::record::Record;
+use tidegate_event::{Event, Position};
 use tidegate_wasm::function::Outcome;
 
 /// The event of a fixture as a server would have it; `None` when it is none itself.
@@ -21,7 +21,7 @@ fn parent(text: &str, now_ms: u64) -> Option<Event> {
         integrations: b"",
         event: text.as_bytes(),
     };
-    decode::decode(&record, "fixture".into(), 0).ok()
+    decode::decode(&record, "fixture".into(), Position::default()).ok()
 }
 
 fn said(index: usize, refusal: &DecodeRefusal) -> String {

@@ -120,7 +120,7 @@ impl PluginDestination {
             let retry_index = self.shared.retry_index();
             for (index, event) in batch.events.iter().enumerate() {
                 let outgoing = OutgoingEvent::new(event);
-                if retry_index.holds(event.offset, event.part) {
+                if retry_index.holds(event.id) {
                     // It waits already: the batch comes for another time.
                 } else if runtime.order() == Order::User && retry_index.has_user(&outgoing.user) {
                     delivery.deferred.push(behind(index, outgoing.user, now_us));
@@ -198,8 +198,7 @@ fn behind(index: usize, user: String, now_us: i64) -> Deferred {
 fn mark(batch: &Batch, deferred: &Deferred) -> Option<PendingMark> {
     let event = batch.events.get(deferred.index)?;
     Some(PendingMark {
-        offset: event.offset,
-        part: event.part,
+        id: event.id,
         user: deferred.user.clone(),
         bytes: event.to_json().len() as u64,
         next_at_us: deferred.next_at_us,

@@ -2,18 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use tidegate_event::EventId;
 use tidegate_plugin::Order;
 use tidegate_state::PendingMark;
 
 use super::effective_policy::PendingLimits;
 
-/// The offset and the part of an event.
-pub(super) type PendingKey = (u64, u32);
-
 /// An index of the pending events of one sync; their bodies stay in the state file.
 pub(super) struct RetryIndex {
     order: Order,
-    waiting: BTreeMap<PendingKey, PendingMark>,
+    waiting: BTreeMap<EventId, PendingMark>,
     users: HashMap<String, usize>,
     bytes: u64,
 }
@@ -39,16 +37,16 @@ impl RetryIndex {
 
     pub(super) fn enter(&mut self, marks: Vec<PendingMark>) {
         for mark in marks {
-            let key = (mark.offset, mark.part);
-            self.leave(key);
+            let id = mark.id;
+            self.leave(id);
             self.bytes += mark.bytes;
             *self.users.entry(mark.user.clone()).or_default() += 1;
-            self.waiting.insert(key, mark);
+            self.waiting.insert(id, mark);
         }
     }
 
-    pub(super) fn leave(&mut self, key: PendingKey) {
-        let Some(mark) = self.waiting.remove(&key) else { return };
+    pub(super) fn leave(&mut self, id: EventId) {
+        let Some(mark) = self.waiting.remove(&id) else { return };
         self.bytes = self.bytes.saturating_sub(mark.bytes);
         if let Some(count) = self.users.get_mut(&mark.user) {
             *count -= 1;
@@ -58,14 +56,14 @@ impl RetryIndex {
         }
     }
 
-    pub(super) fn postpone(&mut self, key: PendingKey, next_at_us: i64) {
-        if let Some(mark) = self.waiting.get_mut(&key) {
+    pub(super) fn postpone(&mut self, id: EventId, next_at_us: i64) {
+        if let Some(mark) = self.waiting.get_mut(&id) {
             mark.next_at_us = next_at_us;
         }
     }
 
-    pub(super) fn holds(&self, offset: u64, part: u32) -> bool {
-        self.waiting.contains_key(&(offset, part))
+    pub(super) fn holds(&self, id: EventId) -> bool {
+        self.waiting.contains_key(&id)
     }
 
     /// Whether an event of this user waits. Events of nobody have no order.
@@ -80,10 +78,10 @@ impl RetryIndex {
     }
 
     /// Events whose turn it is, in log order, up to these bounds; else when the next one's turn is.
-    pub(super) fn due(&self, now_us: i64, events_max: usize, bytes_max: usize) -> Result<Vec<PendingKey>, Option<i64>> {
-        let (mut due, mut bytes, mut next): (Vec<PendingKey>, u64, Option<i64>) = (Vec::new(), 0, None);
+    pub(super) fn due(&self, now_us: i64, events_max: usize, bytes_max: usize) -> Result<Vec<EventId>, Option<i64>> {
+        let (mut due, mut bytes, mut next): (Vec<EventId>, u64, Option<i64>) = (Vec::new(), 0, None);
         let mut held_up: HashSet<&str> = HashSet::new();
-        for (key, mark) in &self.waiting {
+        for (id, mark) in &self.waiting {
             let ordered = self.order == Order::User && !mark.user.is_empty();
             if ordered && held_up.contains(mark.user.as_str()) {
                 continue;
@@ -99,7 +97,7 @@ impl RetryIndex {
                 break;
             }
             bytes += mark.bytes;
-            due.push(*key);
+            due.push(*id);
         }
         if due.is_empty() { Err(next) } else { Ok(due) }
     }
@@ -108,21 +106,30 @@ impl RetryIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidegate_event::Position;
+
+    fn id(offset: u64) -> EventId {
+        EventId::new(Position::new(0, offset), 0)
+    }
+
+    fn ids(offsets: &[u64]) -> Vec<EventId> {
+        offsets.iter().map(|offset| id(*offset)).collect()
+    }
 
     fn mark(offset: u64, user: &str, next_at_us: i64) -> PendingMark {
-        PendingMark { offset, part: 0, user: user.into(), bytes: 10, next_at_us }
+        PendingMark { id: id(offset), user: user.into(), bytes: 10, next_at_us }
     }
 
     #[test]
     fn an_event_waits_for_its_user_and_for_nobody_else() {
         let marks = vec![mark(1, "a", 50), mark(2, "b", 0), mark(3, "a", 0), mark(4, "", 90), mark(5, "", 0)];
         let retry_index = RetryIndex::new(Order::User, marks.clone());
-        assert_eq!(retry_index.due(10, 9, 999), Ok(vec![(2, 0), (5, 0)]));
-        assert_eq!(retry_index.due(60, 9, 999), Ok(vec![(1, 0), (2, 0), (3, 0), (5, 0)]));
-        assert_eq!(retry_index.due(60, 2, 999), Ok(vec![(1, 0), (2, 0)]));
-        assert_eq!(retry_index.due(60, 9, 1), Ok(vec![(1, 0)]));
+        assert_eq!(retry_index.due(10, 9, 999), Ok(ids(&[2, 5])));
+        assert_eq!(retry_index.due(60, 9, 999), Ok(ids(&[1, 2, 3, 5])));
+        assert_eq!(retry_index.due(60, 2, 999), Ok(ids(&[1, 2])));
+        assert_eq!(retry_index.due(60, 9, 1), Ok(ids(&[1])));
         let retry_index = RetryIndex::new(Order::None, marks);
-        assert_eq!(retry_index.due(10, 9, 999), Ok(vec![(2, 0), (3, 0), (5, 0)]));
+        assert_eq!(retry_index.due(10, 9, 999), Ok(ids(&[2, 3, 5])));
     }
 
     #[test]
@@ -133,9 +140,9 @@ mod tests {
         assert!(retry_index.has_room(1, limits) && !retry_index.has_room(2, limits));
         assert!(!retry_index.has_room(1, PendingLimits { events_max: 9, bytes_max: 20 }));
         retry_index.enter(vec![mark(2, "b", 60)]);
-        retry_index.leave((1, 0));
+        retry_index.leave(id(1));
         assert!(retry_index.has_user("b") && !retry_index.has_user("a") && retry_index.bytes == 10);
-        retry_index.leave((2, 0));
+        retry_index.leave(id(2));
         assert!(retry_index.has_room(1_000, limits) && retry_index.due(99, 9, 999) == Err(None));
         // Years ahead, because the clock was.
         retry_index.enter(vec![mark(3, "c", i64::MAX)]);

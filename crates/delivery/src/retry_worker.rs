@@ -4,13 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_event::time;
+use tidegate_event::{EventId, time};
 use tidegate_process::clock;
 use tidegate_state::{self as state, Pending, QuarantineStage, Quarantined, Resolved, State};
 
 use super::active::ActiveRuntime;
 use super::outcome::DeliveryOutcome;
-use super::retry_index::PendingKey;
 use super::runtime::{DestinationRuntime, OutgoingEvent};
 use super::{SharedRetry, micros};
 
@@ -100,12 +99,12 @@ impl RetryWorker {
     }
 
     /// Tries the events with these keys, and records what came of it before anything else.
-    async fn again(&mut self, runtime: &Arc<DestinationRuntime>, keys: &[PendingKey]) -> Result<(), state::StateError> {
-        let found = self.state.pending_events(&self.sync, keys)?;
+    async fn again(&mut self, runtime: &Arc<DestinationRuntime>, ids: &[EventId]) -> Result<(), state::StateError> {
+        let found = self.state.pending_events(&self.sync, ids)?;
         for entry in &found.damaged {
             tracing::error!(
                 sync = &*self.sync,
-                offset = entry.offset,
+                offset = %entry.id.position,
                 "a pending event is damaged in the state file; it is quarantined and not delivered"
             );
         }
@@ -116,17 +115,15 @@ impl RetryWorker {
         let now_us = clock::now_us();
         let mut resolved = Resolved { quarantined: found.damaged, ..Resolved::default() };
         for (event, (_, outcome)) in pending.iter().zip(outcomes) {
-            let key = (event.offset, event.part);
+            let id = event.id;
             match outcome {
-                DeliveryOutcome::Delivered => resolved.delivered.push(key),
-                DeliveryOutcome::Skipped => resolved.filtered.push(key),
+                DeliveryOutcome::Delivered => resolved.delivered.push(id),
+                DeliveryOutcome::Skipped => resolved.filtered.push(id),
                 DeliveryOutcome::Rejected { code, reason, detail } => {
                     resolved.quarantined.push(self.quarantine(event, code, reason, detail));
                 }
                 // Its turn comes with that of the one before it.
-                DeliveryOutcome::Behind => {
-                    resolved.again.push((key.0, key.1, event.attempts, now_us, event.error.clone()))
-                }
+                DeliveryOutcome::Behind => resolved.again.push((id, event.attempts, now_us, event.error.clone())),
                 DeliveryOutcome::Again { tries, after, error, detail } => {
                     let next_at_us = now_us.saturating_add(micros(runtime.pause(tries, after)));
                     let tried = tries > event.attempts;
@@ -136,20 +133,20 @@ impl RetryWorker {
                         let reason = format!("tried {tries} times since {since}; the last time: {error}");
                         resolved.quarantined.push(self.quarantine(event, "retry-age".to_owned(), reason, detail));
                     } else {
-                        resolved.again.push((key.0, key.1, tries, next_at_us, error));
+                        resolved.again.push((id, tries, next_at_us, error));
                     }
                 }
             }
         }
         self.state.resolve(&self.sync, &resolved, now_us)?;
         let mut retry_index = self.shared.retry_index();
-        for (offset, part, _, next_at_us, _) in &resolved.again {
-            retry_index.postpone((*offset, *part), *next_at_us);
+        for (id, _, next_at_us, _) in &resolved.again {
+            retry_index.postpone(*id, *next_at_us);
         }
-        let stays: HashSet<PendingKey> = resolved.again.iter().map(|(offset, part, ..)| (*offset, *part)).collect();
+        let stays: HashSet<EventId> = resolved.again.iter().map(|(id, ..)| *id).collect();
         // What the state file does not know any more has nothing to wait for either.
-        for key in keys.iter().filter(|key| !stays.contains(key)) {
-            retry_index.leave(*key);
+        for id in ids.iter().filter(|id| !stays.contains(id)) {
+            retry_index.leave(*id);
         }
         drop(retry_index);
         self.shared.room.notify_waiters();
@@ -158,8 +155,7 @@ impl RetryWorker {
 
     fn quarantine(&self, event: &Pending, code: String, message: String, detail: Option<String>) -> Quarantined {
         Quarantined {
-            offset: event.offset,
-            part: event.part,
+            id: event.id,
             stage: QuarantineStage::Destination.as_str(),
             scope: self.sync.to_string(),
             code,

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::json::{self, JsonError};
 use super::record::{Record, RecordProblem};
 use super::time::ReadAs;
-use super::{Event, EventKind, time};
+use super::{Event, EventId, EventKind, Position, time};
 
 /// Why an accepted event cannot be delivered as it is; it goes to quarantine under `code`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl From<JsonError> for DecodeRefusal {
 pub const DEPTH_MAX: usize = 256;
 
 /// Decodes one record.
-pub fn decode(record: &Record<'_>, source: Arc<str>, offset: u64) -> Result<Event, DecodeRefusal> {
+pub fn decode(record: &Record<'_>, source: Arc<str>, position: Position) -> Result<Event, DecodeRefusal> {
     if let Some(problem) = record.problem {
         return Err(DecodeRefusal::new(problem.code(), problem.message()));
     }
@@ -71,7 +71,7 @@ pub fn decode(record: &Record<'_>, source: Arc<str>, offset: u64) -> Result<Even
     }
     traits(&mut body, kind);
     timestamps(&mut body, record);
-    Ok(Event { source, offset, part: 0, kind, received_at_us: record.received_at_us, body })
+    Ok(Event { source, id: EventId::new(position, 0), kind, received_at_us: record.received_at_us, body })
 }
 
 /// An event that a function returned: it must still be one. Fields of the original that the function may not
@@ -151,8 +151,7 @@ fn checked(mut body: Map<String, Value>, parent: &Event, part: u32) -> Result<Ev
     instants(&body)?;
     Ok(Event {
         source: Arc::clone(&parent.source),
-        offset: parent.offset,
-        part,
+        id: EventId::new(parent.id.position, part),
         kind,
         received_at_us: parent.received_at_us,
         body,
@@ -328,13 +327,13 @@ mod tests {
     }
 
     fn body(record: &Record<'_>) -> Value {
-        Value::Object(decode(record, "web".into(), 7).unwrap().body)
+        Value::Object(decode(record, "web".into(), Position::new(0, 7)).unwrap().body)
     }
 
     fn refused(event: &str) -> &'static str {
         let mut record = record(event.as_bytes());
         record.message_id = "";
-        decode(&record, "web".into(), 7).unwrap_err().code
+        decode(&record, "web".into(), Position::new(0, 7)).unwrap_err().code
     }
 
     #[test]
@@ -416,9 +415,9 @@ mod tests {
 
     #[test]
     fn a_function_cannot_take_identity_away() {
-        let parent = decode(&record(br#"{"type":"page","messageId":"m"}"#), "web".into(), 7).unwrap();
+        let parent = decode(&record(br#"{"type":"page","messageId":"m"}"#), "web".into(), Position::new(0, 7)).unwrap();
         let child = revised(r#"{"type":"track","event":"x"}"#, &parent, 2).unwrap();
-        assert_eq!((child.message_id(), child.kind, child.part), ("m#2", EventKind::Track, 2));
+        assert_eq!((child.message_id(), child.kind, child.id.part), ("m#2", EventKind::Track, 2));
         assert_eq!(revised(r#"{"messageId":"n"}"#, &parent, 1).unwrap().message_id(), "n");
         assert_eq!(revised("[]", &parent, 0).unwrap_err().code, "invalid-output");
         assert_eq!(revised(r#"{"timestamp":5}"#, &parent, 0).unwrap_err().code, "invalid-output");

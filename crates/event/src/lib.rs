@@ -12,11 +12,14 @@ use serde_json::{Map, Value};
 pub mod decode;
 pub mod digits;
 pub mod json;
+mod position;
 pub mod record;
 pub mod time;
 pub mod undecoded;
 /// What a destination promises: the trait, batches and deliveries.
 pub mod destination;
+
+pub use position::{EventId, Position, PositionError, in_partition, partition_of};
 
 /// The six kinds of event of the Segment specification. `alias` is legacy and still on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,10 +70,7 @@ impl fmt::Display for EventKind {
 pub struct Event {
     /// Name of the source it came through.
     pub source: Arc<str>,
-    /// Its record's number in the intake log.
-    pub offset: u64,
-    /// 0 for the event itself; 1, 2, ... for further events that a function made of it.
-    pub part: u32,
+    pub id: EventId,
     pub kind: EventKind,
     /// When the server took it, microseconds since the Unix epoch.
     pub received_at_us: i64,
@@ -134,7 +134,7 @@ pub fn is_blank(text: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViolationRecord {
     pub source: Arc<str>,
-    pub offset: u64,
+    pub position: Position,
     pub message_id: String,
     pub received_at_us: i64,
     /// The event as it was before the contract touched it, JSON text.
@@ -167,7 +167,7 @@ mod tests {
         ] {
             let body = serde_json::from_str(body).unwrap();
             let event =
-                Event { source: "web".into(), offset: 0, part: 0, kind: EventKind::Track, received_at_us: 0, body };
+                Event { source: "web".into(), id: EventId::default(), kind: EventKind::Track, received_at_us: 0, body };
             assert_eq!(event.user(), user);
         }
     }

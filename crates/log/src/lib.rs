@@ -1,81 +1,132 @@
-//! The intake log: records appended once, durable before anyone is told so, read by offset.
+//! The log: records appended once, durable before anyone is told so, read by offset.
 //!
-//! Nouns: a **record** (bytes with a number, its **offset**), a **segment** (a preallocated file of records), the
-//! **tail** (where the next record goes), the **committed** offset (everything below it is on disk).
+//! Nouns: a **record** (bytes with a number, its **offset**), a **partition** (records in one order), the **committed** offset
+//! (everything below it is durable).
 //!
-//! Guarantees:
-//! * [`Log::append`] answers after `fdatasync`; everything that was waiting meanwhile shares the next one.
-//! * Offsets only grow. A reader sees no record before it is durable, and sees it whole or not at all (CRC-32C).
-//! * No bytes inside a record are taken for one: every frame bears a check made with a key that lies beside the log.
-//! * Damage is never silent. A commit mark behind each synced group tells a torn write, which nobody was answered for,
-//!   from a record that was answered for and cannot be read; the reader reports the latter with its bytes and offsets.
-//!   The manifest and the chain of headers say which segments there should be; a missing one is reported like damage.
-//! * A torn tail is cut when the log opens and its bytes are kept in a file beside the segments.
-//! * A failed `fdatasync` poisons the log for good: the kernel may have dropped the pages, so nothing pretends. A full
-//!   disk, or a process without file descriptors, refuses what waits and the log goes on.
-//! * Memory is bounded: beyond `pending_bytes_max` waiting bytes an append is refused at once. Lanes (one for each source)
-//!   share the disk and that room fairly: one that floods is refused before it takes the others' place.
+//! [`Log`] is what one partition offers, and [`LogPartitions`] are all of them; a record goes where those of its source and
+//! user go, so what is one user's stays in order. Nothing outside this crate does arithmetic on offsets or takes them for
+//! dense. [`segment`] is the log that is built in: files of a directory. `suite.rs` is what each provider must pass.
 //!
 //! This room does not know what an event is. `docs/reliability.md` says what each kind of damage leads to.
 
-mod carry;
-mod ending;
-mod frame;
-mod inspect;
-mod key;
-mod lanes;
-mod manifest;
-mod plan;
-mod preamble;
-mod reader;
-mod recover;
-mod scan;
-mod segment;
-mod storage;
-mod writer;
+mod partitions;
+pub mod segment;
+#[cfg(test)]
+mod suite;
 
-use std::collections::BTreeMap;
+use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::pin::Pin;
 
-use tokio::sync::{oneshot, watch};
+use bytes::Bytes;
+use tokio::sync::watch;
 
-use frame::FrameEnd;
-pub use frame::Frames;
-pub use inspect::{LogReport, Overview, overview, verify};
-use key::LogKey;
-use manifest::LogManifest;
-pub use reader::{LogDamage, LogEntry, LogReader, ReadChunk};
-pub use recover::Recovery;
-use storage::{Disk, FileHandle, Home};
+pub use partitions::{LogPartitions, Partitioner, partition_dir, partitions_in};
+pub use segment::{
+    Frames, LogReport, LogSettings, LogWriter, Note, Overview, Recovery, SegmentLog, Severity, end, overview, verify,
+};
 
-/// Sizes and bounds of the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogSettings {
-    /// Room for records in a segment file.
-    pub segment_bytes: u64,
-    /// Bytes that may wait for the disk before appends are refused.
-    pub pending_bytes_max: usize,
-    /// Segments older than this may go, once every cursor has passed them.
-    pub retention_age_us: i64,
-    /// Above this size segments may go early, once every cursor has passed them.
-    pub retention_bytes: u64,
-    /// Above this size the oldest segments go even if a cursor has not passed them; `None` never does that.
-    pub hard_cap_bytes: Option<u64>,
+/// An append on its way; answers the offset of its first record.
+pub type Appending<'a> = Pin<Box<dyn Future<Output = Result<u64, AppendError>> + Send + 'a>>;
+
+/// One partition of the log.
+///
+/// * [`Log::append`] answers when the records are durable, and takes all of an append or nothing.
+/// * Offsets only grow, and none comes twice. They may have gaps.
+/// * A reader sees no record before it is durable, and sees it whole or not at all. What was accepted and cannot be read is
+///   [`LogDamage`]; it is never passed over in silence.
+/// * Memory is bounded: what cannot wait is refused at once.
+pub trait Log: Send + Sync {
+    /// Whether this many bytes may ever wait at once.
+    fn can_ever_take(&self, bytes: usize) -> bool;
+
+    /// Whether an append of so many bytes would be taken now. Others may be quicker.
+    fn has_room(&self, lane: u32, bytes: usize) -> bool;
+
+    /// Appends records in a lane and waits until they are durable. Lanes (one for each source) take turns, and one that floods
+    /// is refused before the others are.
+    fn append(&self, lane: u32, frames: Frames) -> Appending<'_>;
+
+    /// Everything below this offset is durable.
+    fn committed(&self) -> u64;
+
+    /// Follows [`Log::committed`]; changes as well when the log fails.
+    fn follow(&self) -> watch::Receiver<u64>;
+
+    /// The oldest offset that can still be read.
+    fn oldest(&self) -> u64;
+
+    /// How many records there are at most from one offset up to another.
+    fn records(&self, from: u64, to: u64) -> u64;
+
+    /// A reader that starts at `offset`.
+    ///
+    /// # Errors
+    /// The offset was trimmed away, or the records cannot be read.
+    fn reader(&self, offset: u64) -> Result<Box<dyn LogReader>, LogError>;
+
+    /// Removes old records that retention no longer asks for. `floor` is the slowest cursor.
+    ///
+    /// # Errors
+    /// Something could not be removed.
+    fn trim(&self, floor: u64, now_us: i64) -> Result<Trimmed, LogError>;
+
+    /// Bytes that are kept.
+    fn size_bytes(&self) -> u64;
+
+    /// The log has failed and takes nothing more.
+    fn is_poisoned(&self) -> bool;
+
+    /// Takes no further appends; what waits is finished.
+    fn close(&self);
 }
 
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 64 << 20,
-            pending_bytes_max: 64 << 20,
-            retention_age_us: 7 * 24 * 3_600_000_000,
-            retention_bytes: 10 << 30,
-            hard_cap_bytes: None,
-        }
-    }
+/// A place in a partition. Reads no further than what is committed.
+pub trait LogReader: Send {
+    /// The offset that the next chunk starts at.
+    fn next(&self) -> u64;
+
+    /// Reads up to about `bytes_max` bytes and `records_max` records. An empty chunk means that there is nothing more for now.
+    ///
+    /// # Errors
+    /// The records cannot be read.
+    fn read(&mut self, bytes_max: usize, records_max: usize) -> Result<ReadChunk, LogError>;
+}
+
+/// Records read at once, in order.
+#[derive(Debug, Default)]
+pub struct ReadChunk {
+    pub records: Vec<LogEntry>,
+    /// Ranges that could not be read, in order, each before the record that follows it.
+    pub damage: Vec<LogDamage>,
+    /// The offset behind everything in this chunk; read on from here.
+    pub next: u64,
+}
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    pub offset: u64,
+    /// What it shares with the other records of its group.
+    pub shared: Bytes,
+    pub own: Bytes,
+}
+
+/// A range of the log that cannot be read although records were written there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogDamage {
+    /// Offsets that are missing: first, and one behind the last. Empty when no record was hit.
+    pub missing: Range<u64>,
+    /// First offset of the segment.
+    pub segment: u64,
+    /// Byte position in its file.
+    pub position: u64,
+    /// How many bytes are damaged; 0 when they are gone.
+    pub length: u64,
+    /// What lies there, at most its first MiB.
+    pub bytes: Bytes,
 }
 
 /// The log cannot be opened or read.
@@ -98,41 +149,6 @@ pub enum LogError {
     Trimmed { wanted: u64, oldest: u64 },
 }
 
-impl LogError {
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |cause| Self::Io { action, path: path.to_owned(), cause }
-    }
-}
-
-/// How much a finding matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    Info,
-    Warning,
-    Error,
-}
-
-/// Something that an operator should know of the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    pub severity: Severity,
-    pub text: String,
-}
-
-impl Note {
-    fn info(text: String) -> Self {
-        Self { severity: Severity::Info, text }
-    }
-
-    fn warning(text: String) -> Self {
-        Self { severity: Severity::Warning, text }
-    }
-
-    fn error(text: String) -> Self {
-        Self { severity: Severity::Error, text }
-    }
-}
-
 /// An append that was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
@@ -146,275 +162,6 @@ pub enum AppendError {
     Poisoned,
 }
 
-/// The offset behind the last record in `dir`, read without opening the log; 0 when there is none.
-///
-/// # Errors
-/// The directory or its last segment cannot be read.
-pub fn end(dir: &Path) -> Result<u64, LogError> {
-    overview(dir).map(|overview| overview.end)
-}
-
-/// A handle on the log; clones share it.
-#[derive(Clone)]
-pub struct Log {
-    inner: Arc<LogInner>,
-}
-
-struct LogInner {
-    home: Home,
-    key: LogKey,
-    settings: LogSettings,
-    pending: Mutex<PendingAppend>,
-    arrived: Condvar,
-    pending_bytes: AtomicUsize,
-    poisoned: AtomicBool,
-    /// Records below this offset are durable.
-    committed: watch::Sender<u64>,
-    segments: Mutex<Segments>,
-    /// Held while the manifest is written.
-    manifest: Mutex<()>,
-    bytes_appended: AtomicU64,
-    syncs: AtomicU64,
-}
-
-#[derive(Default)]
-struct PendingAppend {
-    lanes: lanes::Lanes,
-    closed: bool,
-}
-
-struct Append {
-    frames: Frames,
-    reply: oneshot::Sender<Result<u64, AppendError>>,
-}
-
-/// What is on disk. Updated by the writer once a commit, read by readers once a chunk.
-struct Segments {
-    /// Sealed segments by their first offset.
-    sealed: BTreeMap<u64, SealedSegments>,
-    /// First offset of the segment being written.
-    active: u64,
-    /// Its durable bytes, and the offset behind their last record.
-    active_bytes: u64,
-    active_end: u64,
-}
-
-/// A segment that is written no more.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct SealedSegments {
-    bytes: u64,
-    /// The offset behind its last record.
-    end: u64,
-    /// The hash over its frames; 0 when it is not known.
-    chain: u64,
-    sealed_at_us: i64,
-    /// Its file is gone.
-    missing: bool,
-}
-
-impl Segments {
-    fn manifest(&self) -> LogManifest {
-        LogManifest { sealed: self.sealed.clone(), active: Some(self.active) }
-    }
-
-    fn bytes(&self) -> u64 {
-        let there = self.sealed.values().filter(|sealed| !sealed.missing);
-        there.map(|sealed| sealed.bytes).sum::<u64>() + self.active_bytes
-    }
-}
-
-impl Log {
-    /// Opens the log in `dir` and mends its tail; spawns nothing. No record will get an offset below `floor`: pass
-    /// the highest offset that any reader remembers, so that a lost tail cannot make numbers come twice.
-    ///
-    /// # Errors
-    /// The directory or a segment cannot be read, or was written by another format.
-    pub fn open(
-        dir: &Path,
-        settings: LogSettings,
-        floor: u64,
-        now_us: i64,
-    ) -> Result<(Self, LogWriter, Recovery), LogError> {
-        Self::open_in(Disk::create(dir)?, settings, floor, now_us)
-    }
-
-    fn open_in(
-        home: Home,
-        settings: LogSettings,
-        floor: u64,
-        now_us: i64,
-    ) -> Result<(Self, LogWriter, Recovery), LogError> {
-        let wish = recover::RecoveryWish { floor, now_us, segment_bytes: settings.segment_bytes };
-        let recover::Opened { key, tail, recovery } = recover::open(&home, wish)?;
-        let FrameEnd { base, position, next, .. } = tail.end;
-        let segments =
-            Segments { sealed: recovery.sealed.clone(), active: base, active_bytes: position, active_end: next };
-        let inner = Arc::new(LogInner {
-            home,
-            key,
-            settings,
-            pending: Mutex::default(),
-            arrived: Condvar::new(),
-            pending_bytes: AtomicUsize::new(0),
-            poisoned: AtomicBool::new(false),
-            committed: watch::Sender::new(next),
-            segments: Mutex::new(segments),
-            manifest: Mutex::new(()),
-            bytes_appended: AtomicU64::new(0),
-            syncs: AtomicU64::new(0),
-        });
-        let log = Self { inner: Arc::clone(&inner) };
-        Ok((log, LogWriter::new(inner, tail), recovery))
-    }
-
-    /// Whether this many bytes may ever wait for the disk at once.
-    #[must_use]
-    pub fn can_ever_take(&self, bytes: usize) -> bool {
-        bytes <= self.inner.settings.pending_bytes_max
-    }
-
-    /// Appends records and waits until they are durable; answers the offset of the first.
-    ///
-    /// # Errors
-    /// Nothing of `frames` was accepted.
-    pub async fn append(&self, frames: Frames) -> Result<u64, AppendError> {
-        self.append_in_lane(0, frames).await
-    }
-
-    /// Appends records in a lane: lanes take turns, and one that floods is refused before the others are.
-    ///
-    /// # Errors
-    /// Nothing of `frames` was accepted.
-    pub async fn append_in_lane(&self, lane: u32, frames: Frames) -> Result<u64, AppendError> {
-        let inner = &self.inner;
-        if inner.poisoned.load(Ordering::Acquire) {
-            return Err(AppendError::Poisoned);
-        }
-        let bytes = frames.bytes();
-        let (reply, answer) = oneshot::channel();
-        {
-            let mut pending = lock(&inner.pending);
-            if pending.closed {
-                return Err(AppendError::Closed);
-            }
-            let waiting = inner.pending_bytes.load(Ordering::Acquire);
-            if !pending.lanes.admits(lane, bytes, waiting, inner.settings.pending_bytes_max) {
-                return Err(AppendError::Overloaded);
-            }
-            inner.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
-            let first = pending.lanes.is_empty();
-            pending.lanes.push(lane, Append { frames, reply });
-            if first {
-                inner.arrived.notify_one();
-            }
-        }
-        answer.await.unwrap_or(Err(AppendError::Closed))
-    }
-
-    /// Everything below this offset is durable.
-    #[must_use]
-    pub fn committed(&self) -> u64 {
-        *self.inner.committed.borrow()
-    }
-
-    /// Follows [`Log::committed`].
-    #[must_use]
-    pub fn follow(&self) -> watch::Receiver<u64> {
-        self.inner.committed.subscribe()
-    }
-
-    /// The oldest offset that can still be read.
-    #[must_use]
-    pub fn oldest(&self) -> u64 {
-        let segments = lock(&self.inner.segments);
-        segments.sealed.keys().next().copied().unwrap_or(segments.active)
-    }
-
-    /// Bytes on disk, sealed and active.
-    #[must_use]
-    pub fn size_bytes(&self) -> u64 {
-        lock(&self.inner.segments).bytes()
-    }
-
-    /// Bytes appended and `fdatasync` calls made since the log opened.
-    #[must_use]
-    pub fn work(&self) -> (u64, u64) {
-        (self.inner.bytes_appended.load(Ordering::Relaxed), self.inner.syncs.load(Ordering::Relaxed))
-    }
-
-    /// True after a failed `fdatasync`.
-    #[must_use]
-    pub fn is_poisoned(&self) -> bool {
-        self.inner.poisoned.load(Ordering::Acquire)
-    }
-
-    /// A reader that starts at `offset`.
-    ///
-    /// # Errors
-    /// The offset was trimmed away.
-    pub fn reader(&self, offset: u64) -> Result<LogReader, LogError> {
-        LogReader::new(Arc::clone(&self.inner), offset)
-    }
-
-    /// Takes no further appends; the writer finishes what waits and ends.
-    pub fn close(&self) {
-        lock(&self.inner.pending).closed = true;
-        self.inner.arrived.notify_one();
-    }
-
-    /// Removes sealed segments that retention no longer asks for. `floor` is the slowest cursor. Answers what went,
-    /// and how many records went although a cursor had not passed them (only ever under `hard_cap_bytes`).
-    ///
-    /// # Errors
-    /// A file could not be removed.
-    pub fn trim(&self, floor: u64, now_us: i64) -> Result<Trimmed, LogError> {
-        // The manifest first: a file that it names and that is gone would be a loss.
-        let _manifest = lock(&self.inner.manifest);
-        let (gone, trimmed) = self.due(floor, now_us);
-        if gone.is_empty() {
-            return Ok(trimmed);
-        }
-        let manifest = {
-            let mut manifest = lock(&self.inner.segments).manifest();
-            manifest.sealed.retain(|base, _| !gone.contains_key(base));
-            manifest
-        };
-        let home = &self.inner.home;
-        home.replace(manifest::NAME, manifest::TRIM, &manifest.encode(&self.inner.key))?;
-        lock(&self.inner.segments).sealed.retain(|base, _| !gone.contains_key(base));
-        // What cannot be removed now is removed when the log opens.
-        gone.keys().try_for_each(|base| home.remove(&segment::name(*base)))?;
-        Ok(trimmed)
-    }
-
-    /// The oldest segments that may go.
-    fn due(&self, floor: u64, now_us: i64) -> (BTreeMap<u64, SealedSegments>, Trimmed) {
-        let settings = &self.inner.settings;
-        let mut trimmed = Trimmed::default();
-        let mut gone = BTreeMap::new();
-        let segments = lock(&self.inner.segments);
-        let mut total = segments.bytes();
-        for (base, sealed) in &segments.sealed {
-            let passed = sealed.end <= floor;
-            let old = now_us.saturating_sub(sealed.sealed_at_us) > settings.retention_age_us;
-            let due = old || total > settings.retention_bytes;
-            let forced = settings.hard_cap_bytes.is_some_and(|cap| total > cap);
-            if !(passed && due || forced) {
-                break;
-            }
-            if !passed {
-                trimmed.records_lost += sealed.end - floor.max(*base).min(sealed.end);
-            }
-            let bytes = if sealed.missing { 0 } else { sealed.bytes };
-            total = total.saturating_sub(bytes);
-            trimmed.segments += 1;
-            trimmed.bytes += bytes;
-            gone.insert(*base, *sealed);
-        }
-        (gone, trimmed)
-    }
-}
-
 /// What [`Log::trim`] removed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Trimmed {
@@ -423,19 +170,3 @@ pub struct Trimmed {
     /// Records removed before the slowest cursor had passed them.
     pub records_lost: u64,
 }
-
-pub use writer::LogWriter;
-
-/// Where the next frame goes, and the file that it goes into.
-struct Tail {
-    file: FileHandle,
-    end: FrameEnd,
-}
-
-/// A poisoned mutex means that a holder panicked; the data below is only counters and paths, whole after any step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests;

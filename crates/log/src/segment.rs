@@ -1,174 +1,426 @@
-//! Segment files: names, the two headers, preallocation.
+//! The log that is built in: segment files of a directory, one for each partition.
 //!
-//! A segment is named after the offset of its first record. Its header lies in it twice, [`SECOND_AT`] bytes apart:
-//! preamble · base u64 · created at, microseconds i64 · bytes that the file had when it was made u64 · then what stands
-//! before it: base, end, bytes and chain of the segment before, u64 each · check u64. A base above the end before it means that numbers were skipped at a restart.
-//! Space is written as zeros ahead of use, so that a commit changes data blocks only and `fdatasync` has no metadata
-//! to write.
+//! Nouns: a **record** (bytes with a number, its **offset**), a **segment** (a preallocated file of records), the
+//! **tail** (where the next record goes), the **committed** offset (everything below it is on disk).
+//!
+//! Guarantees:
+//! * [`Log::append`](crate::Log::append) answers after `fdatasync`; everything that was waiting meanwhile shares the next one.
+//! * Offsets only grow. A reader sees no record before it is durable, and sees it whole or not at all (CRC-32C).
+//! * No bytes inside a record are taken for one: every frame bears a check made with a key that lies beside the log.
+//! * Damage is never silent. A commit mark behind each synced group tells a torn write, which nobody was answered for,
+//!   from a record that was answered for and cannot be read; the reader reports the latter with its bytes and offsets.
+//!   The manifest and the chain of headers say which segments there should be; a missing one is reported like damage.
+//! * A torn tail is cut when the log opens and its bytes are kept in a file beside the segments.
+//! * A failed `fdatasync` poisons the log for good: the kernel may have dropped the pages, so nothing pretends. A full
+//!   disk, or a process without file descriptors, refuses what waits and the log goes on.
+//! * Memory is bounded: beyond `pending_bytes_max` waiting bytes an append is refused at once. Lanes (one for each source)
+//!   share the disk and that room fairly: one that floods is refused before it takes the others' place.
+//!
+//! `docs/reliability.md` says what each kind of damage leads to.
 
-use super::key::{LogKey, SealedBytes};
-use super::storage::{FileHandle, Home};
-use super::{LogError, preamble};
+mod carry;
+mod ending;
+mod file;
+mod frame;
+mod inspect;
+mod key;
+mod lanes;
+mod manifest;
+mod plan;
+mod preamble;
+mod reader;
+mod recover;
+mod scan;
+mod storage;
+mod writer;
 
-/// Where the second copy of the header lies: no bad block takes both.
-const SECOND_AT: u64 = 4096;
-const COPIES: [u64; 2] = [0, SECOND_AT];
-/// Where the frames begin.
-pub(super) const DATA_AT: u64 = SECOND_AT + 512;
-const MAGIC: &[u8; 8] = b"TIDELOG2";
-const FORMAT: u32 = 2;
-const HEADER_BYTES: usize = preamble::BYTES + 8 * 8;
-const SUFFIX: &str = ".log";
-const SPARE: &str = "spare.tmp";
-const UNFINISHED: &str = "spare.part";
-/// The base of the segment before, when there is none.
-const NONE: u64 = u64::MAX;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-/// The name of the segment whose first record is `base`.
-pub(super) fn name(base: u64) -> String {
-    format!("{base:020}{SUFFIX}")
+use tokio::sync::{oneshot, watch};
+
+use frame::FrameEnd;
+pub use frame::Frames;
+pub use inspect::{LogReport, Overview, overview, verify};
+use key::LogKey;
+use manifest::LogManifest;
+pub use reader::SegmentLogReader;
+pub use recover::Recovery;
+use storage::{Disk, FileHandle, Home};
+
+use crate::{AppendError, Appending, Log, LogDamage, LogEntry, LogError, LogReader, ReadChunk, Trimmed};
+
+/// Sizes and bounds of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Room for records in a segment file.
+    pub segment_bytes: u64,
+    /// Bytes that may wait for the disk before appends are refused.
+    pub pending_bytes_max: usize,
+    /// Segments older than this may go, once every cursor has passed them.
+    pub retention_age_us: i64,
+    /// Above this size segments may go early, once every cursor has passed them.
+    pub retention_bytes: u64,
+    /// Above this size the oldest segments go even if a cursor has not passed them; `None` never does that.
+    pub hard_cap_bytes: Option<u64>,
 }
 
-/// First offsets of the segments among `names`, ascending.
-pub(super) fn bases(names: &[String]) -> Vec<u64> {
-    let digits = names.iter().filter_map(|name| name.strip_suffix(SUFFIX)).filter(|digits| digits.len() == 20);
-    let mut bases: Vec<u64> = digits.filter_map(|digits| digits.parse().ok()).collect();
-    bases.sort_unstable();
-    bases
-}
-
-/// What a segment says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) base: u64,
-    pub(super) created_us: i64,
-    /// Bytes of the file when it was made; while it is written it is never shorter.
-    pub(super) room: u64,
-    pub(super) before: Option<PreviousSegment>,
-}
-
-/// What it says of the segment before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PreviousSegment {
-    pub(super) base: u64,
-    pub(super) end: u64,
-    pub(super) bytes: u64,
-    pub(super) chain: u64,
-}
-
-impl Header {
-    fn encode(&self, key: &LogKey) -> [u8; HEADER_BYTES] {
-        let before = self.before.unwrap_or(PreviousSegment { base: NONE, end: self.base, bytes: 0, chain: 0 });
-        let mut bytes = [0; HEADER_BYTES];
-        bytes[..preamble::BYTES].copy_from_slice(&preamble::write(MAGIC, FORMAT));
-        let created = self.created_us.cast_unsigned();
-        let fields = [self.base, created, self.room, before.base, before.end, before.bytes, before.chain];
-        for (place, field) in bytes[preamble::BYTES..].chunks_exact_mut(8).zip(fields) {
-            place.copy_from_slice(&field.to_le_bytes());
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            pending_bytes_max: 64 << 20,
+            retention_age_us: 7 * 24 * 3_600_000_000,
+            retention_bytes: 10 << 30,
+            hard_cap_bytes: None,
         }
-        let check = key.of(SealedBytes::Segment, &bytes[..HEADER_BYTES - 8]);
-        bytes[HEADER_BYTES - 8..].copy_from_slice(&check.to_le_bytes());
-        bytes
-    }
-
-    fn decode(key: &LogKey, bytes: &[u8]) -> Option<Self> {
-        let bytes = bytes.first_chunk::<HEADER_BYTES>()?;
-        let (rest, check) = bytes.split_last_chunk::<8>()?;
-        let whole = preamble::format(bytes, MAGIC) == Some(FORMAT)
-            && key.of(SealedBytes::Segment, rest) == u64::from_le_bytes(*check);
-        let mut fields = [0; 7];
-        for (field, place) in fields.iter_mut().zip(rest[preamble::BYTES..].chunks_exact(8)) {
-            *field = place.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        }
-        let [base, created_us, room, before, end, bytes, chain] = fields;
-        let before = (before != NONE).then_some(PreviousSegment { base: before, end, bytes, chain });
-        whole.then_some(Self { base, created_us: created_us.cast_signed(), room, before })
     }
 }
 
-/// What the first bytes of a segment's file are.
-pub(super) struct LookedSegment {
-    /// The header, from whichever copy is whole.
-    pub(super) header: Option<Header>,
-    /// Copies that are damaged although the other is whole.
-    pub(super) damaged: Vec<u64>,
-    /// The file was written by the first format.
-    pub(super) first_format: bool,
-    pub(super) bytes: u64,
+impl LogError {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self::Io { action, path: path.to_owned(), cause }
+    }
 }
 
-/// Looks at a segment's headers. `key`: none when there is none yet.
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Info,
+    Warning,
+    Error,
+}
+
+/// Something that an operator should know of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    pub severity: Severity,
+    pub text: String,
+}
+
+impl Note {
+    fn info(text: String) -> Self {
+        Self { severity: Severity::Info, text }
+    }
+
+    fn warning(text: String) -> Self {
+        Self { severity: Severity::Warning, text }
+    }
+
+    fn error(text: String) -> Self {
+        Self { severity: Severity::Error, text }
+    }
+}
+
+/// The offset behind the last record in `dir`, read without opening the log; 0 when there is none.
 ///
 /// # Errors
-/// The file cannot be read, or a newer build wrote it.
-pub(super) fn look(home: &Home, base: u64, key: Option<&LogKey>) -> Result<LookedSegment, LogError> {
-    let name = name(base);
-    let handle = home.open(&name, false)?;
-    let mut first = handle.read_whole(DATA_AT)?;
-    first.resize(usize::try_from(DATA_AT).unwrap_or(usize::MAX), 0);
-    let mut looked = LookedSegment { header: None, damaged: Vec::new(), first_format: false, bytes: handle.len()? };
-    for at in COPIES {
-        let bytes = first.get(usize::try_from(at).unwrap_or(usize::MAX)..).unwrap_or_default();
-        preamble::refuse_newer(&home.path(&name), bytes, MAGIC, FORMAT)?;
-        match key.and_then(|key| Header::decode(key, bytes)) {
-            Some(header) => looked.header = looked.header.or(Some(header)),
-            None => looked.damaged.push(at),
+/// The directory or its last segment cannot be read.
+pub fn end(dir: &Path) -> Result<u64, LogError> {
+    overview(dir).map(|overview| overview.end)
+}
+
+/// A handle on the log; clones share it.
+#[derive(Clone)]
+pub struct SegmentLog {
+    inner: Arc<LogInner>,
+}
+
+struct LogInner {
+    home: Home,
+    key: LogKey,
+    settings: LogSettings,
+    pending: Mutex<PendingAppend>,
+    arrived: Condvar,
+    pending_bytes: AtomicUsize,
+    poisoned: AtomicBool,
+    /// Records below this offset are durable.
+    committed: watch::Sender<u64>,
+    segments: Mutex<Segments>,
+    /// Held while the manifest is written.
+    manifest: Mutex<()>,
+    bytes_appended: AtomicU64,
+    syncs: AtomicU64,
+}
+
+#[derive(Default)]
+struct PendingAppend {
+    lanes: lanes::Lanes,
+    closed: bool,
+}
+
+struct Append {
+    frames: Frames,
+    reply: oneshot::Sender<Result<u64, AppendError>>,
+}
+
+/// What is on disk. Updated by the writer once a commit, read by readers once a chunk.
+struct Segments {
+    /// Sealed segments by their first offset.
+    sealed: BTreeMap<u64, SealedSegments>,
+    /// First offset of the segment being written.
+    active: u64,
+    /// Its durable bytes, and the offset behind their last record.
+    active_bytes: u64,
+    active_end: u64,
+}
+
+/// A segment that is written no more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct SealedSegments {
+    bytes: u64,
+    /// The offset behind its last record.
+    end: u64,
+    /// The hash over its frames; 0 when it is not known.
+    chain: u64,
+    sealed_at_us: i64,
+    /// Its file is gone.
+    missing: bool,
+}
+
+impl Segments {
+    fn manifest(&self) -> LogManifest {
+        LogManifest { sealed: self.sealed.clone(), active: Some(self.active) }
+    }
+
+    fn bytes(&self) -> u64 {
+        let there = self.sealed.values().filter(|sealed| !sealed.missing);
+        there.map(|sealed| sealed.bytes).sum::<u64>() + self.active_bytes
+    }
+}
+
+impl SegmentLog {
+    /// Opens the log in `dir` and mends its tail; spawns nothing. No record will get an offset below `floor`: pass
+    /// the highest offset that any reader remembers, so that a lost tail cannot make numbers come twice.
+    ///
+    /// # Errors
+    /// The directory or a segment cannot be read, or was written by another format.
+    pub fn open(
+        dir: &Path,
+        settings: LogSettings,
+        floor: u64,
+        now_us: i64,
+    ) -> Result<(Self, LogWriter, Recovery), LogError> {
+        Self::open_in(Disk::create(dir)?, settings, floor, now_us)
+    }
+
+    fn open_in(
+        home: Home,
+        settings: LogSettings,
+        floor: u64,
+        now_us: i64,
+    ) -> Result<(Self, LogWriter, Recovery), LogError> {
+        let wish = recover::RecoveryWish { floor, now_us, segment_bytes: settings.segment_bytes };
+        let recover::Opened { key, tail, recovery } = recover::open(&home, wish)?;
+        let FrameEnd { base, position, next, .. } = tail.end;
+        let segments =
+            Segments { sealed: recovery.sealed.clone(), active: base, active_bytes: position, active_end: next };
+        let inner = Arc::new(LogInner {
+            home,
+            key,
+            settings,
+            pending: Mutex::default(),
+            arrived: Condvar::new(),
+            pending_bytes: AtomicUsize::new(0),
+            poisoned: AtomicBool::new(false),
+            committed: watch::Sender::new(next),
+            segments: Mutex::new(segments),
+            manifest: Mutex::new(()),
+            bytes_appended: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
+        });
+        let log = Self { inner: Arc::clone(&inner) };
+        Ok((log, LogWriter::new(inner, tail), recovery))
+    }
+
+    /// Appends records in a lane: lanes take turns, and one that floods is refused before the others are.
+    ///
+    /// # Errors
+    /// Nothing of `frames` was accepted.
+    pub async fn append_in_lane(&self, lane: u32, frames: Frames) -> Result<u64, AppendError> {
+        let inner = &self.inner;
+        if inner.poisoned.load(Ordering::Acquire) {
+            return Err(AppendError::Poisoned);
         }
+        let bytes = frames.bytes();
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut pending = lock(&inner.pending);
+            if pending.closed {
+                return Err(AppendError::Closed);
+            }
+            let waiting = inner.pending_bytes.load(Ordering::Acquire);
+            if !pending.lanes.admits(lane, bytes, waiting, inner.settings.pending_bytes_max) {
+                return Err(AppendError::Overloaded);
+            }
+            inner.pending_bytes.fetch_add(bytes, Ordering::AcqRel);
+            let first = pending.lanes.is_empty();
+            pending.lanes.push(lane, Append { frames, reply });
+            if first {
+                inner.arrived.notify_one();
+            }
+        }
+        answer.await.unwrap_or(Err(AppendError::Closed))
     }
-    looked.first_format = looked.header.is_none() && super::carry::is_first_format(&first);
-    Ok(looked)
-}
 
-/// Writes the copies of the header that lie at `copies`.
-pub(super) fn mend(home: &Home, key: &LogKey, header: &Header, copies: &[u64]) -> Result<(), LogError> {
-    let handle = home.open(&name(header.base), true)?;
-    for at in copies {
-        handle.write_all(&header.encode(key), *at)?;
+    /// Everything below this offset is durable.
+    #[must_use]
+    pub fn committed(&self) -> u64 {
+        *self.inner.committed.borrow()
     }
-    handle.sync_data()
-}
 
-/// Writes both copies into a file that will be a segment.
-pub(super) fn write_headers(key: &LogKey, header: &Header, file: &FileHandle) -> Result<(), LogError> {
-    COPIES.into_iter().try_for_each(|at| file.write_all(&header.encode(key), at))
-}
-
-/// Makes the segment that `header` describes out of the spare file, whose handle is open. The name is durable then.
-pub(super) fn create(home: &Home, key: &LogKey, header: &Header, spare: &FileHandle) -> Result<(), LogError> {
-    write_headers(key, header, spare)?;
-    spare.sync_data()?;
-    home.rename(SPARE, &name(header.base))?;
-    home.sync_names()
-}
-
-/// Opens the spare file for the segment after this one; writes it first when it is not there: zeros, synced, under a
-/// name that no reader looks at. `bytes`: room for frames.
-pub(super) fn prepare(home: &Home, bytes: u64) -> Result<FileHandle, LogError> {
-    if let Some(spare) = home.find(SPARE, true)? {
-        return Ok(spare);
+    /// The oldest offset that can still be read.
+    #[must_use]
+    pub fn oldest(&self) -> u64 {
+        let segments = lock(&self.inner.segments);
+        segments.sealed.keys().next().copied().unwrap_or(segments.active)
     }
-    fill(home, DATA_AT.saturating_add(bytes)).inspect_err(|_| {
-        // A half-written file would only take the space that is missing.
-        let _ = home.remove(UNFINISHED);
-    })
-}
 
-fn fill(home: &Home, bytes: u64) -> Result<FileHandle, LogError> {
-    let file = home.create(UNFINISHED)?;
-    let zeros = vec![0; usize::try_from(bytes.min(1 << 20)).unwrap_or(1 << 20)];
-    let mut at = 0;
-    while at < bytes {
-        let step = zeros.len().min(usize::try_from(bytes - at).unwrap_or(usize::MAX));
-        file.write_all(&zeros[..step], at)?;
-        at += step as u64;
-        // In small helpings: a commit of the live segment must not wait behind a whole one of zeros.
-        file.sync_data()?;
+    /// Bytes on disk, sealed and active.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        lock(&self.inner.segments).bytes()
     }
-    file.sync_all()?;
-    home.rename(UNFINISHED, SPARE)?;
-    Ok(file)
+
+    /// Bytes appended and `fdatasync` calls made since the log opened.
+    #[must_use]
+    pub fn work(&self) -> (u64, u64) {
+        (self.inner.bytes_appended.load(Ordering::Relaxed), self.inner.syncs.load(Ordering::Relaxed))
+    }
+
+    /// A reader that starts at `offset`.
+    ///
+    /// # Errors
+    /// The offset was trimmed away.
+    pub fn reader(&self, offset: u64) -> Result<SegmentLogReader, LogError> {
+        SegmentLogReader::new(Arc::clone(&self.inner), offset)
+    }
+
+    /// Takes no further appends; the writer finishes what waits and ends.
+    pub fn close(&self) {
+        lock(&self.inner.pending).closed = true;
+        self.inner.arrived.notify_one();
+    }
+
+    /// Removes sealed segments that retention no longer asks for. `floor` is the slowest cursor. Answers what went,
+    /// and how many records went although a cursor had not passed them (only ever under `hard_cap_bytes`).
+    ///
+    /// # Errors
+    /// A file could not be removed.
+    pub fn trim(&self, floor: u64, now_us: i64) -> Result<Trimmed, LogError> {
+        // The manifest first: a file that it names and that is gone would be a loss.
+        let _manifest = lock(&self.inner.manifest);
+        let (gone, trimmed) = self.due(floor, now_us);
+        if gone.is_empty() {
+            return Ok(trimmed);
+        }
+        let manifest = {
+            let mut manifest = lock(&self.inner.segments).manifest();
+            manifest.sealed.retain(|base, _| !gone.contains_key(base));
+            manifest
+        };
+        let home = &self.inner.home;
+        home.replace(manifest::NAME, manifest::TRIM, &manifest.encode(&self.inner.key))?;
+        lock(&self.inner.segments).sealed.retain(|base, _| !gone.contains_key(base));
+        // What cannot be removed now is removed when the log opens.
+        gone.keys().try_for_each(|base| home.remove(&file::name(*base)))?;
+        Ok(trimmed)
+    }
+
+    /// The oldest segments that may go.
+    fn due(&self, floor: u64, now_us: i64) -> (BTreeMap<u64, SealedSegments>, Trimmed) {
+        let settings = &self.inner.settings;
+        let mut trimmed = Trimmed::default();
+        let mut gone = BTreeMap::new();
+        let segments = lock(&self.inner.segments);
+        let mut total = segments.bytes();
+        for (base, sealed) in &segments.sealed {
+            let passed = sealed.end <= floor;
+            let old = now_us.saturating_sub(sealed.sealed_at_us) > settings.retention_age_us;
+            let due = old || total > settings.retention_bytes;
+            let forced = settings.hard_cap_bytes.is_some_and(|cap| total > cap);
+            if !(passed && due || forced) {
+                break;
+            }
+            if !passed {
+                trimmed.records_lost += sealed.end - floor.max(*base).min(sealed.end);
+            }
+            let bytes = if sealed.missing { 0 } else { sealed.bytes };
+            total = total.saturating_sub(bytes);
+            trimmed.segments += 1;
+            trimmed.bytes += bytes;
+            gone.insert(*base, *sealed);
+        }
+        (gone, trimmed)
+    }
 }
 
-/// Files that a process which died may have left half-written; none of them holds a record.
-pub(super) const LEFTOVERS: [&str; 6] =
-    [UNFINISHED, "key.tmp", "manifest.next", "manifest.trim", "manifest.tmp", "carry.tmp"];
+impl Log for SegmentLog {
+    fn can_ever_take(&self, bytes: usize) -> bool {
+        bytes <= self.inner.settings.pending_bytes_max
+    }
+
+    fn has_room(&self, lane: u32, bytes: usize) -> bool {
+        let waiting = self.inner.pending_bytes.load(Ordering::Acquire);
+        lock(&self.inner.pending).lanes.admits(lane, bytes, waiting, self.inner.settings.pending_bytes_max)
+    }
+
+    fn append(&self, lane: u32, frames: Frames) -> Appending<'_> {
+        Box::pin(self.append_in_lane(lane, frames))
+    }
+
+    fn committed(&self) -> u64 {
+        self.committed()
+    }
+
+    fn follow(&self) -> watch::Receiver<u64> {
+        self.inner.committed.subscribe()
+    }
+
+    fn oldest(&self) -> u64 {
+        self.oldest()
+    }
+
+    fn records(&self, from: u64, to: u64) -> u64 {
+        to.saturating_sub(from)
+    }
+
+    fn reader(&self, offset: u64) -> Result<Box<dyn LogReader>, LogError> {
+        Ok(Box::new(self.reader(offset)?))
+    }
+
+    fn trim(&self, floor: u64, now_us: i64) -> Result<Trimmed, LogError> {
+        self.trim(floor, now_us)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes()
+    }
+
+    fn is_poisoned(&self) -> bool {
+        self.inner.poisoned.load(Ordering::Acquire)
+    }
+
+    fn close(&self) {
+        self.close();
+    }
+}
+
+pub use writer::LogWriter;
+
+/// Where the next frame goes, and the file that it goes into.
+struct Tail {
+    file: FileHandle,
+    end: FrameEnd,
+}
+
+/// A poisoned mutex means that a holder panicked; the data below is only counters and paths, whole after any step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

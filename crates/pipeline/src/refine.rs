@@ -43,6 +43,7 @@ use tidegate_state::{self as state, State};
 use tidegate_wasm::function::UnfinishedRun;
 
 /// What happens to the events of one source before any sync sees them.
+#[derive(Debug, Clone)]
 pub struct Rules {
     pub source: Arc<str>,
     pub contract: Option<Arc<Contract>>,
@@ -93,6 +94,7 @@ impl From<state::StateError> for RefineError {
 /// Asks the refiner; clones share it.
 #[derive(Clone)]
 pub struct RefinerHandle {
+    partition: u16,
     asks: mpsc::Sender<RefineRequest>,
     stages: Arc<Stages>,
 }
@@ -105,6 +107,12 @@ struct RefineRequest {
 }
 
 impl RefinerHandle {
+    /// The partition of the log that it refines.
+    #[must_use]
+    pub const fn partition(&self) -> u16 {
+        self.partition
+    }
+
     /// What goes on of `source` in the log range that holds `from`; waits until the log has one. It may begin before
     /// `from`.
     ///
@@ -149,17 +157,18 @@ pub enum RunError {
     Thread(#[from] std::io::Error),
 }
 
-/// The refiner: opened, then run on a thread of its own.
+/// The refiner of one partition: opened, then run on a thread of its own.
 pub struct Refiner {
-    log: Log,
+    partition: u16,
+    log: Arc<dyn Log>,
     state: State,
     rules: HashMap<Arc<str>, Rules>,
     settings: RefineSettings,
     refined_to: u64,
     /// Reads at the refine cursor.
-    head: Option<LogReader>,
+    head: Option<Box<dyn LogReader>>,
     /// Readers of lagging syncs, each at the offset that will be asked for next.
-    laggards: VecDeque<LogReader>,
+    laggards: VecDeque<Box<dyn LogReader>>,
     remembered: VecDeque<Arc<LogRange>>,
     remembered_bytes: usize,
 }
@@ -168,15 +177,32 @@ pub struct Refiner {
 const LAGGARDS_MAX: usize = 16;
 
 impl Refiner {
-    /// Reads the refine cursor; spawns nothing.
+    /// Reads the refine cursor; spawns nothing. `state` is of the partition that `log` is.
     ///
     /// # Errors
     /// The state cannot be read.
-    pub fn open(log: Log, state: State, rules: Vec<Rules>, settings: RefineSettings) -> Result<Self, RefineError> {
+    pub fn open(
+        log: Arc<dyn Log>,
+        state: State,
+        rules: Vec<Rules>,
+        settings: RefineSettings,
+    ) -> Result<Self, RefineError> {
+        let partition = state.partition();
         let refined_to = state.refined_to()?;
         let rules = rules.into_iter().map(|rules| (Arc::clone(&rules.source), rules)).collect();
         let (laggards, remembered) = (VecDeque::new(), VecDeque::new());
-        Ok(Self { log, state, rules, settings, refined_to, head: None, laggards, remembered, remembered_bytes: 0 })
+        Ok(Self {
+            partition,
+            log,
+            state,
+            rules,
+            settings,
+            refined_to,
+            head: None,
+            laggards,
+            remembered,
+            remembered_bytes: 0,
+        })
     }
 
     /// Starts the thread; it ends when all handles are gone. `functions` work on what it judged, on the threads of
@@ -186,6 +212,7 @@ impl Refiner {
     /// The state cannot be read, or the operating system refused a thread.
     pub fn run(self, functions: SourceFunctions, state: State) -> Result<(RefinerHandle, JoinHandle<()>), RunError> {
         let stages = Stages::open(functions, state, self.settings.remembered_bytes_max)?;
+        let partition = self.partition;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (asks, asked) = mpsc::channel(64);
         let work = move || {
@@ -193,7 +220,7 @@ impl Refiner {
             runtime.block_on(self.serve(asked));
         };
         let thread = std::thread::Builder::new().name("refine".into()).spawn(work)?;
-        Ok((RefinerHandle { asks, stages: Arc::new(stages) }, thread))
+        Ok((RefinerHandle { partition, asks, stages: Arc::new(stages) }, thread))
     }
 
     async fn serve(mut self, mut asked: mpsc::Receiver<RefineRequest>) {
@@ -273,7 +300,7 @@ impl Refiner {
         };
         let chunk = reader.read(self.settings.log_range_bytes_max, self.settings.log_range_records_max)?;
         let range = self.refined_to..chunk.next;
-        let work = judge::RangeWork::new(&self.rules, range, &chunk);
+        let work = judge::RangeWork::new(&self.rules, (self.partition, range), &chunk);
         let log_range = work.refine_first(&mut self.state)?;
         self.refined_to = log_range.range.end;
         self.head = Some(reader);
@@ -306,15 +333,16 @@ impl Refiner {
             self.laggards.pop_front();
         }
         let range = range.start..chunk.next.max(range.end);
-        let work = judge::RangeWork::new(&self.rules, range, &chunk);
+        let work = judge::RangeWork::new(&self.rules, (self.partition, range), &chunk);
         Ok(Arc::new(work.refine_again(&self.state)?))
     }
 
     /// A reader at `offset`, or at the oldest record that is left.
-    fn reader(&self, offset: u64) -> Result<LogReader, RefineError> {
+    fn reader(&self, offset: u64) -> Result<Box<dyn LogReader>, RefineError> {
         match self.log.reader(offset) {
             Err(intake::LogError::Trimmed { wanted, oldest }) => {
                 tracing::error!(
+                    partition = self.partition,
                     wanted,
                     oldest,
                     "records were trimmed away before they were delivered; reading on from the oldest"

@@ -39,7 +39,7 @@ use body::{Decoders, WireBody};
 use rate::Meters;
 use route::HttpRoute;
 use tidegate_event::EventKind;
-use tidegate_log::{AppendError, Log};
+use tidegate_log::{AppendError, LogPartitions, Partitioner};
 use tidegate_net::{self as net, Caller, InFlight, Peer, Port, RequestBody, Service, WrongTries};
 use tidegate_process::clock;
 use unfinished::UnfinishedBodies;
@@ -125,7 +125,7 @@ pub struct IngestServer {
 
 struct IngestDoor {
     settings: Arc<IngestSettings>,
-    log: Log,
+    log: LogPartitions,
     counts: Arc<IntakeCounts>,
     unfinished: UnfinishedBodies,
     decoders: Decoders,
@@ -145,7 +145,7 @@ impl IngestServer {
     pub fn open(
         listen: SocketAddr,
         settings: IngestSettings,
-        log: Log,
+        log: LogPartitions,
         counts: Arc<IntakeCounts>,
     ) -> std::io::Result<Self> {
         let port = Port::open(listen, settings.connections.clone(), settings.trusted_proxies.clone())?;
@@ -301,16 +301,17 @@ impl IngestDoor {
             Ok(body) => body,
             Err(bad) => return bad,
         };
+        let partitioner = self.log.partitioner();
         let read = if body.len() <= LARGE_BODY_BYTES {
             // What waits for the disk has a budget of its own: the body goes.
-            framed(&body, kind, known, ip, &self.settings)
+            framed(&body, kind, known, ip, (&self.settings, partitioner))
         } else {
             // A large body must not hold up the small ones that share an async thread, nor those of other sources.
             let turn = meter.turn().await;
             let settings = Arc::clone(&self.settings);
             let work = move || {
                 let _turn = turn;
-                framed(&body, kind, known, ip, &settings)
+                framed(&body, kind, known, ip, (&settings, partitioner))
             };
             match tokio::task::spawn_blocking(work).await {
                 Ok(read) => read,
@@ -329,7 +330,9 @@ impl IngestDoor {
             return HttpAnswer::UnknownKey;
         };
         let limits = &self.settings.limits;
-        let stamp = Stamp { source: &source, ip: &ip.to_string(), received_at_us: clock::now_us(), route: Some(kind) };
+        let partitioner = self.log.partitioner();
+        let ip = ip.to_string();
+        let stamp = Stamp { source: &source, partitioner, ip: &ip, received_at_us: clock::now_us(), route: Some(kind) };
         let accepted =
             pixel::scan(query, kind, limits).and_then(|(body, scan)| scan.frames_within(&body, &stamp, limits));
         let answer = match accepted {
@@ -340,11 +343,11 @@ impl IngestDoor {
     }
 
     async fn append(&self, source: &str, accepted: Accepted) -> HttpAnswer {
-        let (events, bytes) = (accepted.frames.count(), accepted.frames.bytes());
+        let (events, bytes) = (accepted.events(), accepted.bytes());
         if events == 0 {
             return HttpAnswer::Success;
         }
-        if !self.log.can_ever_take(bytes) {
+        if !self.log.can_ever_take(&accepted.parts) {
             let message = format!(
                 "the request needs {bytes} bytes in the log, more than log.pending_bytes_max lets wait for the disk; \
                  send smaller batches"
@@ -355,8 +358,8 @@ impl IngestDoor {
         if let Some(wait) = meter.charge(events, bytes, Instant::now()) {
             return HttpAnswer::RateLimited(wait);
         }
-        let refusal = match self.log.append_in_lane(meter.lane, accepted.frames).await {
-            Ok(_) => {
+        let refusal = match self.log.append(meter.lane, accepted.parts).await {
+            Ok(()) => {
                 self.counts.accepted.fetch_add(events, Ordering::Relaxed);
                 self.counts.malformed.fetch_add(accepted.malformed, Ordering::Relaxed);
                 return HttpAnswer::Success;
@@ -379,11 +382,12 @@ fn framed(
     kind: Option<EventKind>,
     known: Option<Arc<str>>,
     ip: IpAddr,
-    settings: &IngestSettings,
+    (settings, partitioner): (&IngestSettings, Partitioner),
 ) -> Result<(Arc<str>, Accepted), HttpAnswer> {
     let scan = scan::scan(body, kind, &settings.limits)?;
     let source = known.or_else(|| settings.keys.choose(&scan.write_keys(body))).ok_or(HttpAnswer::UnknownKey)?;
-    let stamp = Stamp { source: &source, ip: &ip.to_string(), received_at_us: clock::now_us(), route: kind };
+    let ip = ip.to_string();
+    let stamp = Stamp { source: &source, partitioner, ip: &ip, received_at_us: clock::now_us(), route: kind };
     let accepted = scan.frames_within(body, &stamp, &settings.limits)?;
     Ok((source, accepted))
 }
@@ -399,10 +403,11 @@ pub fn try_body(kind: Option<EventKind>, body: &[u8]) -> Result<u64, &'static st
         HttpAnswer::Bad { code, .. } | HttpAnswer::TooLarge { code, .. } => code,
         _ => "other",
     };
-    let stamp = Stamp { source: "fuzz", ip: "127.0.0.1", received_at_us: 0, route: kind };
+    let stamp =
+        Stamp { source: "fuzz", partitioner: Partitioner::ONE, ip: "127.0.0.1", received_at_us: 0, route: kind };
     let scan = scan::scan(body, kind, &limits).map_err(code)?;
     let _ = scan.write_keys(body);
-    scan.frames_within(body, &stamp, &limits).map(|accepted| accepted.frames.count()).map_err(code)
+    scan.frames_within(body, &stamp, &limits).map(|accepted| accepted.events()).map_err(code)
 }
 
 /// A header value that was written here.

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use rusqlite::params;
+use tidegate_event::{Position, partition_of};
 
-use super::{Quarantined, State, StateError, signed, sum, unsigned};
+use super::{Quarantined, State, StateError, position, signed, sum, unsigned};
 
 /// Runs with log lines that are kept of each function.
 const RUNS_KEPT: u64 = 500;
@@ -44,7 +45,7 @@ pub struct LoggedRun {
     pub version: String,
     /// When the first event of the batch was taken, microseconds since the epoch.
     pub at_us: i64,
-    pub offsets: Range<u64>,
+    pub positions: Range<Position>,
     /// Of the events that were in the batch.
     pub message_ids: Vec<String>,
     /// Level and text.
@@ -57,7 +58,7 @@ pub struct LoggedRun {
 pub struct FunctionLog {
     pub version: String,
     pub at_us: i64,
-    pub offsets: Range<u64>,
+    pub positions: Range<Position>,
     pub level: String,
     pub text: String,
 }
@@ -157,8 +158,16 @@ impl State {
         if !right {
             return Err(self.damaged("which functions the events of a source went through is not what was stored"));
         }
-        let cursors = cursors.into_iter().map(|(source, to, _)| (source, to)).collect();
-        Ok((cursors, function_chains.into_iter().map(|(source, from, key, _)| (source, from, key)).collect()))
+        // The name, when it is of this partition.
+        let own = |key: &str| {
+            let (source, partition) = partition_of(key);
+            (partition == self.partition).then(|| source.to_owned())
+        };
+        let cursors = cursors.into_iter().filter_map(|(key, to, _)| Some((own(&key)?, to))).collect();
+        let function_chains = function_chains
+            .into_iter()
+            .filter_map(|(key, from, chain, _)| Some((own(&key)?, Position::from_bits(from).offset, chain)));
+        Ok((cursors, function_chains.collect()))
     }
 
     /// Keeps what came of a log range: everything or nothing.
@@ -174,6 +183,7 @@ impl State {
                 .execute_batch("PRAGMA synchronous = FULL")
                 .map_err(self.err("could not set synchronous"))?;
         }
+        let source = self.key(done.source).into_owned();
         let mut stage = self.stage()?;
         for entry in done.quarantined {
             stage.quarantine(entry)?;
@@ -189,13 +199,14 @@ impl State {
         }
         if let Some((from, key)) = done.function_chain {
             let sql = "INSERT OR REPLACE INTO lineups (source, log_offset, lineup, sum) VALUES (?1, ?2, ?3, ?4)";
-            let sum = sum::named(done.source, from).text(key).value();
-            stage.run(sql, params![done.source, signed(from), key, sum])?;
+            let from = stage.column(from);
+            let sum = sum::named(&source, unsigned(from)).text(key).value();
+            stage.run(sql, params![source, from, key, sum])?;
         }
         if !done.source.is_empty() {
             let sql = "INSERT OR REPLACE INTO transformed (source, log_offset, sum) VALUES (?1, ?2, ?3)";
-            let sum = sum::named(done.source, done.to).value();
-            stage.run(sql, params![done.source, signed(done.to), sum])?;
+            let sum = sum::named(&source, done.to).value();
+            stage.run(sql, params![source, signed(done.to), sum])?;
         }
         fail::fail_point!("transformed_before_commit", |_| std::process::abort());
         stage.finish()?;
@@ -334,7 +345,7 @@ impl State {
             let mut rows = find.query(params![function, filter.event])?;
             while let Some(row) = rows.next()? {
                 let (version, at_us): (String, i64) = (row.get(0)?, row.get(1)?);
-                let offsets = unsigned(row.get(2)?)..unsigned(row.get(3)?);
+                let positions = position(row.get(2)?)..position(row.get(3)?);
                 let lines: String = row.get(4)?;
                 for line in lines.lines().rev() {
                     let (level, text) = line.split_once(' ').unwrap_or(("info", line));
@@ -344,7 +355,7 @@ impl State {
                         found.push(FunctionLog {
                             version: version.clone(),
                             at_us,
-                            offsets: offsets.clone(),
+                            positions: positions.clone(),
                             level,
                             text,
                         });
@@ -404,8 +415,8 @@ impl super::RefineStage<'_> {
             run.function,
             run.version,
             run.at_us,
-            signed(run.offsets.start),
-            signed(run.offsets.end),
+            signed(run.positions.start.bits()),
+            signed(run.positions.end.bits()),
             run.message_ids.join("\n"),
             lines.join("\n"),
         ];

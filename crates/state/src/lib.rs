@@ -13,6 +13,7 @@
 mod functions;
 mod identity;
 mod migrate;
+mod partitions;
 mod pending;
 mod quarantine;
 mod salvage;
@@ -22,10 +23,14 @@ mod starts;
 mod sum;
 mod verify;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use tidegate_event::{Position, in_partition, partition_of};
 
 pub use functions::{Charge, Compared, FunctionLog, LogFilter, LoggedRun, Transformed};
 pub use identity::Identity;
@@ -58,19 +63,21 @@ pub enum StateError {
     Absent { path: PathBuf },
 }
 
-/// A connection to the state file. Each worker has its own.
+/// A connection to the state file, for one partition of the log: offsets are of that partition, and so are the dedup window,
+/// the refine cursor and what is kept under the name of a sync or a source. Each worker has its own.
 pub struct State {
     path: PathBuf,
     connection: Connection,
     window: Window,
+    partition: u16,
 }
 
 /// One sync's line in the status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SyncReport {
     pub sync: String,
-    /// Everything below is durable at the destination.
-    pub cursor: u64,
+    /// Of each partition of the log that it has had events of: everything below is durable at the destination.
+    pub cursors: Vec<Position>,
     pub delivered: u64,
     pub duplicates: u64,
     pub rejected: u64,
@@ -81,6 +88,24 @@ pub struct SyncReport {
     pub failure: Option<String>,
     /// What the destination wanted an operator to hear: the newest few, the newest last, none twice.
     pub notices: Vec<String>,
+}
+
+impl SyncReport {
+    /// Adds what it says of another partition.
+    fn add(&mut self, other: Self) {
+        self.cursors.extend(other.cursors);
+        self.delivered += other.delivered;
+        self.duplicates += other.duplicates;
+        self.rejected += other.rejected;
+        self.filtered += other.filtered;
+        self.delivered_at_us = self.delivered_at_us.max(other.delivered_at_us);
+        self.failure = self.failure.take().or(other.failure);
+        for notice in other.notices {
+            if !self.notices.contains(&notice) {
+                self.notices.push(notice);
+            }
+        }
+    }
 }
 
 /// What a sync adds to its report after a delivery.
@@ -104,7 +129,7 @@ impl State {
         let connection = Connection::open(path).map_err(at("could not open"))?;
         migrate::prepare(&connection, path)?;
         // What follows writes, and a damaged file is not written to.
-        let mut state = Self { path: path.to_owned(), connection, window };
+        let mut state = Self { path: path.to_owned(), connection, window, partition: 0 };
         state.window.load(&state.connection).map_err(StateError::at("could not read the dedup window", path))?;
         Ok(state)
     }
@@ -121,7 +146,35 @@ impl State {
         let connection = Connection::open_with_flags(path, flags).map_err(StateError::at("could not open", path))?;
         connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(StateError::at("could not open", path))?;
         schema::check(&connection, path)?;
-        Ok(Self { path: path.to_owned(), connection, window: Window::default() })
+        Ok(Self { path: path.to_owned(), connection, window: Window::default(), partition: 0 })
+    }
+
+    /// The same connection for another partition.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn of_partition(mut self, partition: u16) -> Result<Self, StateError> {
+        self.partition = partition;
+        self.window
+            .load_partition(&self.connection, partition)
+            .map_err(StateError::at("could not read the dedup window", &self.path))?;
+        Ok(self)
+    }
+
+    /// The partition that it is for.
+    #[must_use]
+    pub const fn partition(&self) -> u16 {
+        self.partition
+    }
+
+    /// What is kept under `name` in this partition is kept under this.
+    fn key<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        in_partition(name, self.partition)
+    }
+
+    /// An offset of this partition as it stands in a column.
+    fn column(&self, offset: u64) -> i64 {
+        signed(Position::new(self.partition, offset).bits())
     }
 
     fn err(&self, action: &'static str) -> impl FnOnce(rusqlite::Error) -> StateError + use<'_> {
@@ -133,7 +186,7 @@ impl State {
     /// # Errors
     /// The file cannot be read.
     pub fn refined_to(&self) -> Result<u64, StateError> {
-        refined_to(&self.connection)
+        refined_to(&self.connection, self.partition)
             .map_err(self.err("could not read"))?
             .ok_or_else(|| self.damaged("how far the log is refined cannot be read"))
     }
@@ -143,7 +196,8 @@ impl State {
     /// # Errors
     /// Nothing was recorded.
     pub fn begin_at(&mut self, offset: u64) -> Result<(), StateError> {
-        self.in_transaction(true, |connection| set_refined_to(connection, offset))
+        let partition = self.partition;
+        self.in_transaction(true, |connection| set_refined_to(connection, Position::new(partition, offset)))
     }
 
     fn damaged(&self, what: impl Into<String>) -> StateError {
@@ -156,14 +210,17 @@ impl State {
     /// The file cannot be read.
     pub fn log_range_at(&self, offset: u64) -> Result<Option<Range<u64>>, StateError> {
         let sql = "SELECT start, end, sum FROM stretches WHERE start <= ?1 ORDER BY start DESC LIMIT 1";
-        let read = |row: &rusqlite::Row<'_>| Ok((unsigned(row.get(0)?)..unsigned(row.get(1)?), row.get::<_, i64>(2)?));
+        let read = |row: &rusqlite::Row<'_>| Ok((position(row.get(0)?)..position(row.get(1)?), row.get::<_, i64>(2)?));
         let found = self
             .connection
             .prepare_cached(sql)
-            .and_then(|mut find| find.query_row([signed(offset)], read).optional())
+            .and_then(|mut find| find.query_row([self.column(offset)], read).optional())
             .map_err(self.err("could not read the log ranges"))?;
-        let Some((range, sum)) = found else { return Ok(None) };
-        if sum::log_range(&range, self.duplicates_in(&range)?).value() != sum {
+        let Some((range, sum)) = found.filter(|(range, _)| range.start.partition == self.partition) else {
+            return Ok(None);
+        };
+        let range = range.start.offset..range.end.offset;
+        if sum::log_range(self.partition, &range, self.duplicates_in(&range)?).value() != sum {
             let (start, end) = (range.start, range.end);
             return Err(self.damaged(format!("which events of {start}..{end} are duplicates cannot be told any more")));
         }
@@ -179,7 +236,8 @@ impl State {
         self.connection
             .prepare_cached(sql)
             .and_then(|mut find| {
-                find.query_map([signed(range.start), signed(range.end)], |row| row.get(0).map(unsigned))?.collect()
+                let offset = |row: &rusqlite::Row<'_>| row.get(0).map(|column| position(column).offset);
+                find.query_map([self.column(range.start), self.column(range.end)], offset)?.collect()
             })
             .map_err(self.err("could not read the duplicates"))
     }
@@ -195,8 +253,17 @@ impl State {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(StateError::at("could not begin", path))?;
         // A stage that came to nothing may have left the window's numbers ahead of its tables.
-        self.window.load(&transaction).map_err(StateError::at("could not read the dedup window", path))?;
-        Ok(RefineStage { transaction, window: &mut self.window, path, duplicates: Vec::new() })
+        self.window
+            .make(&transaction)
+            .and_then(|()| self.window.load(&transaction))
+            .map_err(StateError::at("could not read the dedup window", path))?;
+        Ok(RefineStage {
+            transaction,
+            window: &mut self.window,
+            path,
+            partition: self.partition,
+            duplicates: Vec::new(),
+        })
     }
 
     /// Records how far a sync has come.
@@ -204,7 +271,7 @@ impl State {
     /// # Errors
     /// Nothing was recorded.
     pub fn advance(&mut self, sync: &str, progress: &SyncProgress, now_us: i64) -> Result<(), StateError> {
-        advance(&self.connection, sync, progress, now_us).map_err(self.err("could not record a cursor"))
+        advance(&self.connection, &self.key(sync), progress, now_us).map_err(self.err("could not record a cursor"))
     }
 
     /// Records what a sync is failing at.
@@ -214,7 +281,8 @@ impl State {
     pub fn fail(&mut self, sync: &str, failure: &str) -> Result<(), StateError> {
         let sql = "INSERT INTO syncs (sync, cursor, failure, sum) VALUES (?1, 0, ?2, ?3)
             ON CONFLICT (sync) DO UPDATE SET failure = excluded.failure";
-        let values = params![sync, shortened(failure), sum::named(sync, 0).value()];
+        let sync = self.key(sync);
+        let values = params![sync, shortened(failure), sum::named(&sync, 0).value()];
         self.connection.execute(sql, values).map_err(self.err("could not record a failure"))?;
         Ok(())
     }
@@ -225,7 +293,7 @@ impl State {
     /// Nothing was recorded.
     pub fn mended(&mut self, sync: &str) -> Result<(), StateError> {
         let sql = "UPDATE syncs SET failure = NULL WHERE sync = ?1";
-        self.connection.execute(sql, params![sync]).map_err(self.err("could not take a failure back"))?;
+        self.connection.execute(sql, params![self.key(sync)]).map_err(self.err("could not take a failure back"))?;
         Ok(())
     }
 
@@ -237,12 +305,14 @@ impl State {
         let sql =
             "SELECT sync, cursor, delivered, duplicates, rejected, filtered, delivered_at_us, failure, notice, sum
             FROM syncs ORDER BY sync";
-        let read = || -> rusqlite::Result<Vec<(SyncReport, i64)>> {
+        let read = || -> rusqlite::Result<Vec<(String, SyncReport, i64)>> {
             let mut find = self.connection.prepare_cached(sql)?;
             let rows = find.query_map([], |row| {
+                let key: String = row.get(0)?;
+                let (sync, partition) = partition_of(&key);
                 let report = SyncReport {
-                    sync: row.get(0)?,
-                    cursor: unsigned(row.get(1)?),
+                    sync: sync.to_owned(),
+                    cursors: vec![Position::new(partition, unsigned(row.get(1)?))],
                     delivered: unsigned(row.get(2)?),
                     duplicates: unsigned(row.get(3)?),
                     rejected: unsigned(row.get(4)?),
@@ -251,16 +321,21 @@ impl State {
                     failure: row.get(7)?,
                     notices: lines(row.get(8)?),
                 };
-                Ok((report, row.get(9)?))
+                Ok((key, report, row.get(9)?))
             })?;
             rows.collect()
         };
-        let reports = read().map_err(self.err("could not read the syncs"))?;
-        let checked = |(report, sum): (SyncReport, i64)| {
-            let right = sum::named(&report.sync, report.cursor).value() == sum;
-            right.then_some(report).ok_or_else(|| self.damaged("the cursor of a sync is not what was stored"))
-        };
-        reports.into_iter().map(checked).collect()
+        let mut reports: BTreeMap<String, SyncReport> = BTreeMap::new();
+        for (key, report, sum) in read().map_err(self.err("could not read the syncs"))? {
+            if report.cursors.iter().any(|cursor| sum::named(&key, cursor.offset).value() != sum) {
+                return Err(self.damaged("the cursor of a sync is not what was stored"));
+            }
+            match reports.entry(report.sync.clone()) {
+                Entry::Vacant(vacant) => drop(vacant.insert(report)),
+                Entry::Occupied(mut known) => known.get_mut().add(report),
+            }
+        }
+        Ok(reports.into_values().collect())
     }
 
     /// Counters by scope and name, e.g. `("web", "duplicates")`.
@@ -282,19 +357,21 @@ impl State {
     /// # Errors
     /// Nothing was forgotten.
     pub fn forget_below(&mut self, oldest: u64) -> Result<(), StateError> {
-        let oldest = signed(oldest);
+        let (first, oldest) = (self.column(0), self.column(oldest));
         self.connection
-            .execute("DELETE FROM stretches WHERE end <= ?1", [oldest])
+            .execute("DELETE FROM stretches WHERE start >= ?2 AND end <= ?1", [oldest, first])
             // The duplicates of a log range that is still known stay with it: its checksum covers them.
             .and_then(|_| {
-                let sql = "DELETE FROM duplicates WHERE log_offset < min(?1, coalesce((SELECT min(start) FROM stretches), ?1))";
-                self.connection.execute(sql, [oldest])
+                let sql = "DELETE FROM duplicates WHERE log_offset >= ?2 AND log_offset <
+                    min(?1, coalesce((SELECT min(start) FROM stretches WHERE start >= ?2), ?1))";
+                self.connection.execute(sql, [oldest, first])
             })
             // The function chain of the oldest record left is the last one that took over at or before it.
             .and_then(|_| {
                 let sql = "DELETE FROM lineups WHERE log_offset < (SELECT max(l.log_offset) FROM lineups l
-                    WHERE l.source = lineups.source AND l.log_offset <= ?1)";
-                self.connection.execute(sql, [oldest])
+                    WHERE l.source = lineups.source AND l.log_offset <= ?1)
+                    AND log_offset >= ?2";
+                self.connection.execute(sql, [oldest, first])
             })
             .and_then(|_| self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(())))
             .map_err(self.err("could not forget old log ranges"))
@@ -306,6 +383,7 @@ pub struct RefineStage<'a> {
     transaction: Transaction<'a>,
     window: &'a mut Window,
     path: &'a Path,
+    partition: u16,
     /// Those of this log range so far.
     duplicates: Vec<u64>,
 }
@@ -345,7 +423,8 @@ impl RefineStage<'_> {
     /// The file cannot be written.
     pub fn duplicate(&mut self, offset: u64) -> Result<(), StateError> {
         self.duplicates.push(offset);
-        self.run("INSERT OR IGNORE INTO duplicates (log_offset) VALUES (?1)", params![signed(offset)])
+        let column = self.column(offset);
+        self.run("INSERT OR IGNORE INTO duplicates (log_offset) VALUES (?1)", params![column])
     }
 
     /// Keeps an event with the reason why it goes no further.
@@ -386,11 +465,16 @@ impl RefineStage<'_> {
     pub fn commit(mut self, log_range: &Range<u64>) -> Result<(), StateError> {
         self.duplicates.sort_unstable();
         self.duplicates.dedup();
-        let sum = sum::log_range(log_range, std::mem::take(&mut self.duplicates)).value();
-        let bounds = params![signed(log_range.start), signed(log_range.end), sum];
-        self.run("INSERT OR REPLACE INTO stretches (start, end, sum) VALUES (?1, ?2, ?3)", bounds)?;
-        set_refined_to(&self.transaction, log_range.end).map_err(StateError::at("could not write", self.path))?;
+        let sum = sum::log_range(self.partition, log_range, std::mem::take(&mut self.duplicates)).value();
+        let (start, end) = (self.column(log_range.start), self.column(log_range.end));
+        self.run("INSERT OR REPLACE INTO stretches (start, end, sum) VALUES (?1, ?2, ?3)", params![start, end, sum])?;
+        let refined_to = Position::new(self.partition, log_range.end);
+        set_refined_to(&self.transaction, refined_to).map_err(StateError::at("could not write", self.path))?;
         self.finish()
+    }
+
+    fn column(&self, offset: u64) -> i64 {
+        signed(Position::new(self.partition, offset).bits())
     }
 
     fn finish(self) -> Result<(), StateError> {
@@ -430,15 +514,21 @@ fn shortened(text: &str) -> &str {
 }
 
 /// `None` when it is not what was stored.
-fn refined_to(connection: &Connection) -> rusqlite::Result<Option<u64>> {
-    let sql = "SELECT CAST(value AS TEXT) FROM meta WHERE key = 'refined_to'";
-    let found: Option<String> = connection.query_row(sql, [], |row| row.get(0)).optional()?;
-    Ok(found.as_deref().and_then(|text| sum::unsealed("refined_to", text)).and_then(|text| text.parse().ok()))
+fn refined_to(connection: &Connection, partition: u16) -> rusqlite::Result<Option<u64>> {
+    let key = in_partition("refined_to", partition);
+    let sql = "SELECT CAST(value AS TEXT) FROM meta WHERE key = ?1";
+    let found: Option<String> = connection.query_row(sql, [&key], |row| row.get(0)).optional()?;
+    Ok(match found {
+        Some(text) => sum::unsealed(&key, &text).and_then(|text| text.parse().ok()),
+        // The first partition has said so from the beginning; another has only when something of it was refined.
+        None => (partition > 0).then_some(0),
+    })
 }
 
-fn set_refined_to(connection: &Connection, offset: u64) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES ('refined_to', ?1)";
-    connection.prepare_cached(sql)?.execute([sum::sealed("refined_to", &offset.to_string())]).map(drop)
+fn set_refined_to(connection: &Connection, to: Position) -> rusqlite::Result<()> {
+    let key = in_partition("refined_to", to.partition);
+    let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
+    connection.prepare_cached(sql)?.execute([&*key, &sum::sealed(&key, &to.offset.to_string())]).map(drop)
 }
 
 fn advance(connection: &Connection, sync: &str, progress: &SyncProgress, now_us: i64) -> rusqlite::Result<()> {
@@ -481,7 +571,12 @@ fn lines(text: Option<String>) -> Vec<String> {
     text.iter().flat_map(|text| text.lines()).map(str::to_owned).collect()
 }
 
-/// SQLite has signed integers only; offsets stay far below 2^63.
+/// A position as it stands in a column.
+fn position(column: i64) -> Position {
+    Position::from_bits(unsigned(column))
+}
+
+/// SQLite has signed integers only; partitions stay far below 2^15, and offsets below 2^48.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use tidegate_event::{EventId, Position};
 
 use super::{Pending, StateError, schema, seen, sum, unsigned};
 
@@ -147,7 +148,7 @@ fn seal_ranges(connection: &Connection) -> rusqlite::Result<()> {
     for (start, end) in ranges {
         let duplicates: Vec<u64> =
             of.query_map([start, end], |row| row.get(0).map(unsigned))?.collect::<Result<_, _>>()?;
-        let sum = sum::log_range(&(unsigned(start)..unsigned(end)), duplicates).value();
+        let sum = sum::log_range(0, &(unsigned(start)..unsigned(end)), duplicates).value();
         set.execute([start, sum])?;
     }
     Ok(())
@@ -178,8 +179,7 @@ fn seal_pending(connection: &Connection) -> rusqlite::Result<()> {
     while let Some(row) = rows.next()? {
         let sync: String = row.get(0)?;
         let entry = Pending {
-            offset: unsigned(row.get(1)?),
-            part: row.get(2)?,
+            id: EventId::new(Position::from_bits(unsigned(row.get(1)?)), row.get(2)?),
             user: row.get(3)?,
             event: row.get(4)?,
             received_at_us: row.get(5)?,
@@ -188,9 +188,9 @@ fn seal_pending(connection: &Connection) -> rusqlite::Result<()> {
             next_at_us: row.get(8)?,
             error: row.get(9)?,
         };
-        let next = sum::next_try(entry.offset, entry.part, entry.attempts, entry.next_at_us).value();
+        let next = sum::next_try(entry.id, entry.attempts, entry.next_at_us).value();
         let sum = sum::pending(&sync, &entry).value();
-        set.execute(params![sync, super::signed(entry.offset), entry.part, sum, next])?;
+        set.execute(params![sync, super::signed(entry.id.position.bits()), entry.id.part, sum, next])?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Events that a destination could not take yet: kept whole until they are delivered or quarantined.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
+use tidegate_event::{EventId, Position, partition_of};
 
 use super::sum::{self, number, small, text};
 use super::{Quarantined, State, StateError, SyncProgress, quarantine, signed, unsigned};
@@ -8,8 +9,7 @@ use super::{Quarantined, State, StateError, SyncProgress, quarantine, signed, un
 /// One event that waits for its next try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
-    pub offset: u64,
-    pub part: u32,
+    pub id: EventId,
     /// Whose event it is; empty when nobody's.
     pub user: String,
     /// The event as it goes to the destination, JSON text.
@@ -26,8 +26,7 @@ pub struct Pending {
 /// A pending event without its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingMark {
-    pub offset: u64,
-    pub part: u32,
+    pub id: EventId,
     pub user: String,
     pub bytes: u64,
     pub next_at_us: i64,
@@ -57,13 +56,13 @@ pub const DAMAGED_PENDING_CODE: &str = "damaged-pending";
 /// What became of pending events of one sync, all of it at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resolved {
-    /// Offsets and parts of events that are at the destination now.
-    pub delivered: Vec<(u64, u32)>,
-    /// Of those that the destination did not want.
-    pub filtered: Vec<(u64, u32)>,
+    /// Events that are at the destination now.
+    pub delivered: Vec<EventId>,
+    /// Those that the destination did not want.
+    pub filtered: Vec<EventId>,
     pub quarantined: Vec<Quarantined>,
-    /// Offset, part, failed tries, next try, what the last one said.
-    pub again: Vec<(u64, u32, u32, i64, String)>,
+    /// The event, failed tries, next try, what the last one said.
+    pub again: Vec<(EventId, u32, i64, String)>,
 }
 
 impl Resolved {
@@ -81,9 +80,10 @@ impl State {
         // Past the index: a damaged one would hide the row, and the sync would begin anew. There are few rows.
         let sql = "SELECT cursor, sum FROM syncs WHERE +sync = ?1";
         let read = |row: &rusqlite::Row<'_>| Ok((unsigned(row.get(0)?), row.get::<_, i64>(1)?));
-        let found = self.connection.query_row(sql, [sync], read).optional();
+        let sync = self.key(sync);
+        let found = self.connection.query_row(sql, [&sync], read).optional();
         match found.map_err(self.err("could not read a cursor"))? {
-            Some((cursor, sum)) if sum::named(sync, cursor).value() != sum => {
+            Some((cursor, sum)) if sum::named(&sync, cursor).value() != sum => {
                 Err(self.damaged(format!("the cursor of sync {sync} is not what was stored")))
             }
             found => Ok(found.map(|(cursor, _)| cursor)),
@@ -104,6 +104,7 @@ impl State {
         now_us: i64,
     ) -> Result<(), StateError> {
         let kept = !(quarantined.is_empty() && pending.is_empty());
+        let sync = &*self.key(sync).into_owned();
         self.in_transaction(kept, |connection| {
             for entry in quarantined {
                 quarantine::insert(connection, entry)?;
@@ -120,14 +121,15 @@ impl State {
     /// # Errors
     /// Nothing was recorded.
     pub fn resolve(&mut self, sync: &str, resolved: &Resolved, now_us: i64) -> Result<(), StateError> {
+        let sync = &*self.key(sync).into_owned();
         // A try that is not remembered is made again; only what leaves must wait for the disk.
         self.in_transaction(!resolved.quarantined.is_empty(), |connection| {
             let mut remove =
                 connection.prepare_cached("DELETE FROM pending WHERE sync = ?1 AND log_offset = ?2 AND part = ?3")?;
-            let quarantined = resolved.quarantined.iter().map(|entry| (entry.offset, entry.part));
+            let quarantined = resolved.quarantined.iter().map(|entry| entry.id);
             let gone = resolved.delivered.iter().chain(&resolved.filtered).copied().chain(quarantined);
-            for (offset, part) in gone {
-                remove.execute(params![sync, signed(offset), part])?;
+            for id in gone {
+                remove.execute(params![sync, signed(id.position.bits()), id.part])?;
             }
             for entry in &resolved.quarantined {
                 quarantine::insert(connection, entry)?;
@@ -136,9 +138,10 @@ impl State {
                 "UPDATE pending SET attempts = ?4, next_at_us = ?5, error = ?6, next_sum = ?7
                  WHERE sync = ?1 AND log_offset = ?2 AND part = ?3",
             )?;
-            for (offset, part, attempts, next_at_us, error) in &resolved.again {
-                let next_sum = sum::next_try(*offset, *part, *attempts, *next_at_us).value();
-                later.execute(params![sync, signed(*offset), part, attempts, next_at_us, error, next_sum])?;
+            for (id, attempts, next_at_us, error) in &resolved.again {
+                let next_sum = sum::next_try(*id, *attempts, *next_at_us).value();
+                let at = signed(id.position.bits());
+                later.execute(params![sync, at, id.part, attempts, next_at_us, error, next_sum])?;
             }
             if !resolved.is_final() {
                 return Ok(());
@@ -165,14 +168,13 @@ impl State {
             WHERE sync = ?1 ORDER BY log_offset, part";
         let read = || -> rusqlite::Result<Vec<PendingMark>> {
             let mut find = self.connection.prepare_cached(sql)?;
-            let rows = find.query_map([sync], |row| {
-                let (offset, part) = (unsigned(number(row, 0)?), small(row, 1)?);
+            let rows = find.query_map([self.key(sync)], |row| {
+                let id = EventId::new(Position::from_bits(unsigned(number(row, 0)?)), small(row, 1)?);
                 let next_at_us = number(row, 4)?;
                 // When it is due cannot be told any more: then it is due now.
-                let right = sum::next_try(offset, part, small(row, 5)?, next_at_us).value() == number(row, 6)?;
+                let right = sum::next_try(id, small(row, 5)?, next_at_us).value() == number(row, 6)?;
                 Ok(PendingMark {
-                    offset,
-                    part,
+                    id,
                     user: text(row, 2)?,
                     bytes: unsigned(number(row, 3)?),
                     next_at_us: if right { next_at_us } else { 0 },
@@ -183,17 +185,18 @@ impl State {
         read().map_err(self.err("could not read what is pending"))
     }
 
-    /// The pending events with these offsets and parts, those that are there.
+    /// Of these events, those that are pending.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn pending_events(&self, sync: &str, keys: &[(u64, u32)]) -> Result<PendingFound, StateError> {
+    pub fn pending_events(&self, sync: &str, ids: &[EventId]) -> Result<PendingFound, StateError> {
         let sql = format!("SELECT {COLUMNS} FROM pending WHERE sync = ?1 AND log_offset = ?2 AND part = ?3");
+        let sync = &*self.key(sync);
         let find = || -> rusqlite::Result<PendingFound> {
             let mut find = self.connection.prepare_cached(&sql)?;
             let mut found = PendingFound::default();
-            for (offset, part) in keys {
-                match find.query_row(params![sync, signed(*offset), part], read).optional()? {
+            for id in ids {
+                match find.query_row(params![sync, signed(id.position.bits()), id.part], read).optional()? {
                     Some((_, event, true)) => found.whole.push(event),
                     Some((_, event, false)) => found.damaged.push(damaged(sync, event)),
                     None => {}
@@ -209,8 +212,9 @@ impl State {
     /// # Errors
     /// The file cannot be read.
     pub fn pending_counts(&self) -> Result<Vec<PendingCount>, StateError> {
-        let sql = "SELECT sync, count(*), sum(octet_length(event)), min(first_tried_at_us) FROM pending
-            GROUP BY sync ORDER BY sync";
+        // What is kept for a partition has its number behind the name.
+        let sql = "SELECT substr(sync, 1, instr(sync || '/', '/') - 1) AS name, count(*), sum(octet_length(event)),
+            min(first_tried_at_us) FROM pending GROUP BY name ORDER BY name";
         let read = || -> rusqlite::Result<Vec<PendingCount>> {
             let mut find = self.connection.prepare_cached(sql)?;
             let rows = find.query_map([], |row| {
@@ -249,8 +253,8 @@ pub(super) fn insert(connection: &Connection, sync: &str, entry: &Pending) -> ru
         attempts, next_at_us, error, sum, next_sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
     let values = params![
         sync,
-        signed(entry.offset),
-        entry.part,
+        signed(entry.id.position.bits()),
+        entry.id.part,
         entry.user,
         entry.event,
         entry.received_at_us,
@@ -259,7 +263,7 @@ pub(super) fn insert(connection: &Connection, sync: &str, entry: &Pending) -> ru
         entry.next_at_us,
         entry.error,
         sum::pending(sync, entry).value(),
-        sum::next_try(entry.offset, entry.part, entry.attempts, entry.next_at_us).value(),
+        sum::next_try(entry.id, entry.attempts, entry.next_at_us).value(),
     ];
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }
@@ -272,8 +276,7 @@ pub(super) const COLUMNS: &str =
 pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, Pending, bool)> {
     let sync = text(row, 0)?;
     let event = Pending {
-        offset: unsigned(number(row, 1)?),
-        part: small(row, 2)?,
+        id: EventId::new(Position::from_bits(unsigned(number(row, 1)?)), small(row, 2)?),
         user: text(row, 3)?,
         event: text(row, 4)?,
         received_at_us: number(row, 5)?,
@@ -288,10 +291,9 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, Pending
 
 fn damaged(sync: &str, event: Pending) -> Quarantined {
     Quarantined {
-        offset: event.offset,
-        part: event.part,
+        id: event.id,
         stage: super::QuarantineStage::Destination.as_str(),
-        scope: sync.to_owned(),
+        scope: partition_of(sync).0.to_owned(),
         code: DAMAGED_PENDING_CODE.to_owned(),
         message: "this pending event is not what was stored (its checksum is wrong), so it was not delivered; the \
                   event as it was accepted is in the log while that keeps it"
@@ -307,10 +309,13 @@ mod tests {
     use super::*;
     use crate::Window;
 
+    fn id(offset: u64) -> EventId {
+        EventId::new(Position::new(0, offset), 0)
+    }
+
     fn event(offset: u64) -> Pending {
         Pending {
-            offset,
-            part: 0,
+            id: id(offset),
             user: "u".into(),
             event: "{}".into(),
             received_at_us: 1,
@@ -332,9 +337,9 @@ mod tests {
         assert_eq!(state.pending_counts().unwrap()[0].events, 2);
         // The same batch after a crash leaves it as it was.
         state.settle("s", &SyncProgress { cursor: 9, ..SyncProgress::default() }, &[], &[event(7)], 5).unwrap();
-        let again = vec![(8, 0, 2, 99, "still away".to_owned())];
-        state.resolve("s", &Resolved { delivered: vec![(7, 0)], again, ..Resolved::default() }, 6).unwrap();
-        let left = state.pending_events("s", &[(7, 0), (8, 0)]).unwrap().whole;
+        let again = vec![(id(8), 2, 99, "still away".to_owned())];
+        state.resolve("s", &Resolved { delivered: vec![id(7)], again, ..Resolved::default() }, 6).unwrap();
+        let left = state.pending_events("s", &[id(7), id(8)]).unwrap().whole;
         assert_eq!(left, [Pending { attempts: 2, next_at_us: 99, error: "still away".into(), ..event(8) }]);
         assert_eq!(state.pending_marks("s").unwrap()[0].next_at_us, 99);
         let report = &state.reports().unwrap()[0];
@@ -396,9 +401,9 @@ mod tests {
         let other = Connection::open(&path).unwrap();
         other.execute("UPDATE pending SET event = '{}}' WHERE log_offset = 7", []).unwrap();
         other.execute("UPDATE pending SET next_at_us = 1 << 60 WHERE log_offset = 8", []).unwrap();
-        let found = state.pending_events("s", &[(7, 0), (8, 0)]).unwrap();
+        let found = state.pending_events("s", &[id(7), id(8)]).unwrap();
         assert_eq!(found.whole.len(), 1);
-        assert_eq!((found.damaged[0].offset, found.damaged[0].code.as_str()), (7, DAMAGED_PENDING_CODE));
+        assert_eq!((found.damaged[0].id.position.offset, found.damaged[0].code.as_str()), (7, DAMAGED_PENDING_CODE));
         assert_eq!(state.pending_marks("s").unwrap()[1].next_at_us, 0, "due now rather than never");
         other.execute("UPDATE syncs SET cursor = 4096", []).unwrap();
         assert!(state.cursor("s").unwrap_err().to_string().contains("cursor of sync s"));

@@ -3,6 +3,7 @@
 //! The quarantine is bounded in age and bytes. Triggers keep its size in one row, in the transaction that changes it.
 
 use rusqlite::{Connection, Row, params};
+use tidegate_event::{EventId, Position};
 use tidegate_process::clock;
 
 use super::sum::{self, bytes, number, optional, small, text};
@@ -64,8 +65,7 @@ impl Stage {
 /// One quarantined event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
-    pub offset: u64,
-    pub part: u32,
+    pub id: EventId,
     pub stage: &'static str,
     /// The source, or the sync for what one sync stopped.
     pub scope: String,
@@ -129,7 +129,7 @@ pub struct Purge {
     pub code: Option<String>,
     /// Events received before this, microseconds since the epoch.
     pub before_us: Option<i64>,
-    pub offset: Option<u64>,
+    pub position: Option<Position>,
 }
 
 /// 2024 began. A machine that starts without a clock says 1970 at first: an age that counts from then would cost every
@@ -147,8 +147,8 @@ pub(super) fn insert(connection: &Connection, entry: &Quarantined) -> rusqlite::
         "INSERT OR IGNORE INTO quarantine (log_offset, part, stage, scope, code, message, event, at_us, detail, sum,
             kept_at_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     let values = params![
-        signed(entry.offset),
-        entry.part,
+        signed(entry.id.position.bits()),
+        entry.id.part,
         entry.stage,
         entry.scope,
         entry.code,
@@ -167,8 +167,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<(Quarantined, bool)> {
     let stage = text(row, 2)?;
     let stages = [Stage::Log, Stage::Decode, Stage::Contract, Stage::Function, Stage::Destination];
     let entry = Quarantined {
-        offset: unsigned(number(row, 0)?),
-        part: small(row, 1)?,
+        id: EventId::new(Position::from_bits(unsigned(number(row, 0)?)), small(row, 1)?),
         stage: stages.iter().map(|s| s.as_str()).find(|s| *s == stage).unwrap_or("unknown"),
         scope: text(row, 3)?,
         code: text(row, 4)?,
@@ -388,7 +387,7 @@ impl Purge {
             Box::new(self.scope.clone()),
             Box::new(self.code.clone()),
             Box::new(self.before_us),
-            Box::new(self.offset.map(signed)),
+            Box::new(self.position.map(|position| signed(position.bits()))),
         ]
     }
 }

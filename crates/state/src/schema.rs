@@ -8,6 +8,13 @@ use super::{StateError, seen, sum};
 
 /// Raised when an older build could not read the file any more.
 pub(super) const FORMAT: i64 = 4;
+/// The same format, of a log with several partitions: a build that knows one must not go on from it.
+pub(super) const PARTITIONED: i64 = 100 + FORMAT;
+
+/// Whether this build can read a file of this format.
+pub(super) const fn is_known(format: i64) -> bool {
+    format <= FORMAT || format == PARTITIONED
+}
 
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -69,7 +76,7 @@ pub(super) fn tables(connection: &Connection) -> rusqlite::Result<()> {
 /// Refuses a file of another format.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StateError> {
     match known_format(connection, path)? {
-        FORMAT => Ok(()),
+        FORMAT | PARTITIONED => Ok(()),
         found if found < FORMAT => Err(StateError::Older { path: path.to_owned(), found }),
         found => Err(StateError::Newer { path: path.to_owned(), found }),
     }
@@ -77,7 +84,7 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StateErr
 
 pub(super) fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), StateError> {
     match known_format(connection, path)? {
-        found if found > FORMAT => Err(StateError::Newer { path: path.to_owned(), found }),
+        found if !is_known(found) => Err(StateError::Newer { path: path.to_owned(), found }),
         _ => Ok(()),
     }
 }

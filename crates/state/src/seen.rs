@@ -10,6 +10,7 @@ use std::hash::Hasher;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use siphasher::sip128::{Hasher128, SipHasher13};
+use tidegate_event::in_partition;
 use tidegate_process::clock;
 
 use super::sum;
@@ -21,6 +22,7 @@ pub struct Window {
     pub width_us: i64,
     /// Ids kept at most; more shorten the window, and the log says so.
     pub entries_max: u64,
+    partition: u16,
     key: [u8; 16],
     young: u8,
     young_since_us: i64,
@@ -77,12 +79,22 @@ impl Window {
     /// A window of this width that keeps at most `entries_max` ids.
     #[must_use]
     pub fn new(width_us: i64, entries_max: u64) -> Self {
-        Self { width_us, entries_max, key: [0; 16], young: 0, young_since_us: 0, young_entries: 0, old_entries: 0 }
+        Self {
+            width_us,
+            entries_max,
+            partition: 0,
+            key: [0; 16],
+            young: 0,
+            young_since_us: 0,
+            young_entries: 0,
+            old_entries: 0,
+        }
     }
 
     pub(super) fn load(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let text: Option<String> = stored(connection, "seen")?;
-        let text = text.as_deref().and_then(|text| sum::unsealed("seen", text)).ok_or_else(|| lost("seen"))?;
+        let name = in_partition("seen", self.partition);
+        let text: Option<String> = stored(connection, &name)?;
+        let text = text.as_deref().and_then(|text| sum::unsealed(&name, text)).ok_or_else(|| lost("seen"))?;
         let numbers: Vec<i64> = text.split(' ').filter_map(|n| n.parse().ok()).collect();
         let [young, since, young_entries, old_entries] = numbers[..] else { return Err(lost("seen")) };
         self.young = u8::from(young == 1);
@@ -97,7 +109,40 @@ impl Window {
 
     pub(super) fn save(&self, connection: &Connection) -> rusqlite::Result<()> {
         let text = format!("{} {} {} {}", self.young, self.young_since_us, self.young_entries, self.old_entries);
-        set(connection, "seen", &text)
+        set(connection, &in_partition("seen", self.partition), &text)
+    }
+
+    /// The window of a partition, if that has one.
+    pub(super) fn load_partition(&mut self, connection: &Connection, partition: u16) -> rusqlite::Result<()> {
+        self.partition = partition;
+        if partition > 0 && stored(connection, &in_partition("seen", partition))?.is_none() {
+            return Ok(());
+        }
+        self.load(connection)
+    }
+
+    /// Makes the tables of a partition that has had no event yet; those of the first are there from the beginning.
+    pub(super) fn make(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let name = in_partition("seen", self.partition);
+        if self.partition == 0 || stored(connection, &name)?.is_some() {
+            return Ok(());
+        }
+        for generation in [0, 1] {
+            let table = self.table(generation);
+            let sql = format!(
+                "CREATE TABLE IF NOT EXISTS {table} (id BLOB PRIMARY KEY, at_us INTEGER NOT NULL) WITHOUT ROWID"
+            );
+            connection.execute_batch(&sql)?;
+        }
+        set(connection, &name, "0 0 0 0")
+    }
+
+    /// The table of a generation.
+    fn table(&self, generation: u8) -> String {
+        match self.partition {
+            0 => format!("seen_{generation}"),
+            partition => format!("seen_{partition}_{generation}"),
+        }
     }
 
     fn hash(&self, sighting: &Sighting<'_>) -> u128 {
@@ -130,12 +175,12 @@ impl Window {
             }
         }
         order.sort_unstable();
-        let (young, old) = (self.young, 1 - self.young);
-        let insert = format!("INSERT INTO seen_{young} (id, at_us) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING");
+        let (young, old) = (self.table(self.young), self.table(1 - self.young));
+        let insert = format!("INSERT INTO {young} (id, at_us) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING");
         let mut insert = connection.prepare_cached(&insert)?;
-        let mut find_young = connection.prepare_cached(&format!("SELECT at_us FROM seen_{young} WHERE id = ?1"))?;
-        let mut find_old = connection.prepare_cached(&format!("SELECT at_us FROM seen_{old} WHERE id = ?1"))?;
-        let mut renew = connection.prepare_cached(&format!("UPDATE seen_{young} SET at_us = ?2 WHERE id = ?1"))?;
+        let mut find_young = connection.prepare_cached(&format!("SELECT at_us FROM {young} WHERE id = ?1"))?;
+        let mut find_old = connection.prepare_cached(&format!("SELECT at_us FROM {old} WHERE id = ?1"))?;
+        let mut renew = connection.prepare_cached(&format!("UPDATE {young} SET at_us = ?2 WHERE id = ?1"))?;
         for (hash, at) in order {
             let received = ids[at].received_at_us;
             let id = hash.to_be_bytes();
@@ -183,7 +228,7 @@ impl Window {
             );
         }
         let old = 1 - self.young;
-        connection.execute(&format!("DELETE FROM seen_{old}"), [])?;
+        connection.execute(&format!("DELETE FROM {}", self.table(old)), [])?;
         self.young = old;
         self.young_since_us = now_us;
         self.old_entries = self.young_entries;

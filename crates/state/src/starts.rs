@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
+use tidegate_event::{in_partition, partition_of};
 
 use super::{State, StateError, signed, sum, unsigned};
 
@@ -30,7 +31,16 @@ impl State {
             let right = sum::named(&sync, offset).value() == sum;
             right.then_some((sync, offset)).ok_or_else(|| self.damaged("where a sync starts is not what was stored"))
         };
-        rows.into_iter().map(checked).collect()
+        let mut starts = BTreeMap::new();
+        for row in rows {
+            let (key, offset) = checked(row)?;
+            if let (sync, partition) = partition_of(&key)
+                && partition == self.partition
+            {
+                starts.insert(sync.to_owned(), offset);
+            }
+        }
+        Ok(starts)
     }
 
     /// Whether a sync that [`State::starts`] does not name may all the same have run, under an earlier build.
@@ -47,13 +57,16 @@ impl State {
     /// # Errors
     /// Nothing was recorded.
     pub fn record_starts(&mut self, starts: &[(&str, u64)]) -> Result<(), StateError> {
+        let partition = self.partition;
         self.in_transaction(true, |connection| {
-            starts.iter().try_for_each(|(sync, offset)| insert(connection, sync, *offset))?;
+            let insert = |(sync, offset): &(&str, u64)| insert(connection, &in_partition(sync, partition), *offset);
+            starts.iter().try_for_each(insert)?;
             connection.execute("DELETE FROM meta WHERE key = 'starts'", []).map(drop)
         })
     }
 }
 
+/// `sync` is the key of a sync in a partition.
 pub(super) fn insert(connection: &Connection, sync: &str, offset: u64) -> rusqlite::Result<()> {
     let sql = "INSERT OR IGNORE INTO starts (sync, log_offset, sum) VALUES (?1, ?2, ?3)";
     connection.execute(sql, params![sync, signed(offset), sum::named(sync, offset).value()]).map(drop)

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
+use tidegate_event::{EventId, Position};
 
 use super::{Quarantined, StateError};
 
@@ -27,6 +28,11 @@ impl Sum {
         Self(crc32c::crc32c_append(self.0, &number.to_le_bytes()))
     }
 
+    #[must_use]
+    pub(super) fn event(self, id: EventId) -> Self {
+        self.number(super::signed(id.position.bits())).number(id.part.into())
+    }
+
     /// As it stands in a column.
     #[must_use]
     pub(super) fn value(self) -> i64 {
@@ -36,7 +42,7 @@ impl Sum {
 
 /// Of a quarantined event.
 pub(super) fn quarantined(entry: &Quarantined) -> Sum {
-    let sum = Sum::default().number(super::signed(entry.offset)).number(entry.part.into()).text(entry.stage);
+    let sum = Sum::default().event(entry.id).text(entry.stage);
     let sum = sum.text(&entry.scope).text(&entry.code).text(&entry.message).text(&entry.event).number(entry.at_us);
     match &entry.detail {
         Some(detail) => sum.text(detail),
@@ -46,13 +52,13 @@ pub(super) fn quarantined(entry: &Quarantined) -> Sum {
 
 /// Of what never changes in a pending event.
 pub(super) fn pending(sync: &str, entry: &super::Pending) -> Sum {
-    let sum = Sum::default().text(sync).number(super::signed(entry.offset)).number(entry.part.into());
+    let sum = Sum::default().text(sync).event(entry.id);
     sum.text(&entry.user).text(&entry.event).number(entry.received_at_us).number(entry.first_tried_at_us)
 }
 
 /// Of when a pending event is tried next.
-pub(super) fn next_try(offset: u64, part: u32, attempts: u32, next_at_us: i64) -> Sum {
-    Sum::default().number(super::signed(offset)).number(part.into()).number(attempts.into()).number(next_at_us)
+pub(super) fn next_try(id: EventId, attempts: u32, next_at_us: i64) -> Sum {
+    Sum::default().event(id).number(attempts.into()).number(next_at_us)
 }
 
 /// Of a number under a name: a cursor.
@@ -61,9 +67,14 @@ pub(super) fn named(name: &str, number: u64) -> Sum {
 }
 
 /// Of a log range with the duplicates in it.
-pub(super) fn log_range(range: &std::ops::Range<u64>, duplicates: impl IntoIterator<Item = u64>) -> Sum {
-    let sum = Sum::default().number(super::signed(range.start)).number(super::signed(range.end));
-    duplicates.into_iter().fold(sum, |sum, offset| sum.number(super::signed(offset)))
+pub(super) fn log_range(
+    partition: u16,
+    range: &std::ops::Range<u64>,
+    duplicates: impl IntoIterator<Item = u64>,
+) -> Sum {
+    let column = |offset| super::signed(Position::new(partition, offset).bits());
+    let sum = Sum::default().number(column(range.start)).number(column(range.end));
+    duplicates.into_iter().fold(sum, |sum, offset| sum.number(column(offset)))
 }
 
 /// A text of `meta` with its checksum behind it.

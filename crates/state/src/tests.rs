@@ -1,4 +1,5 @@
 use super::*;
+use tidegate_event::EventId;
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -69,8 +70,7 @@ fn quarantine_and_reports_are_kept() {
     assert!(matches!(State::read(&path), Err(StateError::Absent { .. })));
     let mut state = State::open(&path, Window::default()).unwrap();
     let entry = Quarantined {
-        offset: 3,
-        part: 0,
+        id: id(3),
         stage: QuarantineStage::Contract.as_str(),
         scope: "web".into(),
         code: "schema-violation".into(),
@@ -95,7 +95,7 @@ fn quarantine_and_reports_are_kept() {
     state.advance("s", &SyncProgress { cursor: 5, notices: notices(&["n"]), ..SyncProgress::default() }, 10).unwrap();
     let want = SyncReport {
         sync: "s".into(),
-        cursor: 5,
+        cursors: vec![Position::new(0, 5)],
         delivered: 4,
         delivered_at_us: Some(10),
         notices: notices(&["of two lines", "n"]),
@@ -104,10 +104,13 @@ fn quarantine_and_reports_are_kept() {
     assert_eq!(state.reports().unwrap(), [want]);
 }
 
+fn id(offset: u64) -> EventId {
+    EventId::new(Position::new(0, offset), 0)
+}
+
 fn entry(offset: u64, bytes: usize) -> Quarantined {
     Quarantined {
-        offset,
-        part: 0,
+        id: id(offset),
         stage: QuarantineStage::Contract.as_str(),
         scope: "web".into(),
         code: "schema-violation".into(),
@@ -149,12 +152,12 @@ fn the_quarantine_stays_within_its_bounds_and_its_size_is_right() {
     let bounds = QuarantineBounds { age_us: 1_000_000, bytes: 500 * each };
     assert_eq!(expired(&mut state, &bounds, then + 1_000_700), Expired { by_age: 700, by_bytes: 800 });
     let left = state.quarantined(&QuarantineFilter { entries_max: 9_999, ..QuarantineFilter::default() }).unwrap();
-    assert_eq!((left.len(), left[0].offset), (500, 1_500), "the oldest went");
+    assert_eq!((left.len(), left[0].id.position.offset), (500, 1_500), "the oldest went");
     // A wrong size would cost entries, and is set right.
     state.connection.execute("UPDATE quarantine_size SET bytes = bytes + 10000000", []).unwrap();
     state.recount_quarantine().unwrap();
     assert_eq!(expired(&mut state, &bounds, then + 1_000_700), Expired::default());
-    let purge = Purge { offset: Some(1_500), ..Purge::default() };
+    let purge = Purge { position: Some(Position::new(0, 1_500)), ..Purge::default() };
     assert_eq!(state.purgeable(&purge).unwrap(), [("web".to_owned(), "schema-violation".to_owned(), 1)]);
     assert_eq!((state.purge_some(&purge).unwrap(), state.purge_some(&purge).unwrap()), (1, 0));
     let size = state.quarantine_size().unwrap();
@@ -213,8 +216,7 @@ fn filled(path: &Path) {
         stage.commit(&(n * 10..n * 10 + 10)).unwrap();
     }
     let pending = |offset| Pending {
-        offset,
-        part: 0,
+        id: id(offset),
         user: "u".into(),
         event: format!("{{\"n\":{offset}}}"),
         received_at_us: 1,
@@ -236,7 +238,7 @@ fn filled(path: &Path) {
 /// What the server needs of a state, in words: everything that is delivered or decides where it goes on.
 fn read(path: &Path) -> Result<String, StateError> {
     let state = State::open(path, Window::default())?;
-    let keys: Vec<(u64, u32)> = state.pending_marks("crm")?.iter().map(|mark| (mark.offset, mark.part)).collect();
+    let keys: Vec<EventId> = state.pending_marks("crm")?.iter().map(|mark| mark.id).collect();
     let mut events = state.pending_events("crm", &keys)?;
     // What is not as it was goes to quarantine, which is told.
     if !events.damaged.is_empty() {

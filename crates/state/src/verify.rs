@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rusqlite::Connection;
+use tidegate_event::partition_of;
 use tidegate_sqlite::sqlite_check::{self, Depth};
 
 use super::{State, StateError, Window, pending, quarantine, schema};
@@ -58,24 +59,23 @@ fn look(path: &Path, depth: Depth, found: &mut VerifiedState) -> Result<(), Stat
     let connection = sqlite_check::open(path).map_err(StateError::at("could not open", path))?;
     let format = schema::known_format(&connection, path)?;
     found.format = Some(format);
-    if format > schema::FORMAT {
+    if !schema::is_known(format) {
         return Err(StateError::Newer { path: path.to_owned(), found: format });
     }
     found.damage = sqlite_check::damage(&connection, depth).map_err(StateError::at("could not check", path))?;
-    if found.damage.is_empty() && format == schema::FORMAT {
+    if found.damage.is_empty() && format >= schema::FORMAT {
         rows(connection, path, found)?;
     }
     Ok(())
 }
 
 /// The names of all rows of `meta`. A row whose name is damaged is not found by its own, and looks as if it had never been.
-const META: [&str; 6] = ["data_id", "format", "refined_to", "seen", "seen_key", "starts"];
+const META: [&str; 7] = ["data_id", "format", "partitions", "refined_to", "seen", "seen_key", "starts"];
 
 fn rows(connection: Connection, path: &Path, found: &mut VerifiedState) -> Result<(), StateError> {
     events(&connection, found).map_err(StateError::at("could not read", path))?;
     strange_names(&connection, found).map_err(StateError::at("could not read", path))?;
-    let mut state = State { path: path.to_owned(), connection, window: Window::default() };
-    state.window.load(&state.connection).map_err(StateError::at("could not read the dedup window", path))?;
+    let mut state = State { path: path.to_owned(), connection, window: Window::default(), partition: 0 };
     let mut note = |table, outcome: Result<u64, StateError>| match outcome {
         Ok(rows) => {
             found.rows += rows;
@@ -87,15 +87,21 @@ fn rows(connection: Connection, path: &Path, found: &mut VerifiedState) -> Resul
         }
         Err(error) => Err(error),
     };
-    note("meta", state.refined_to().map(|_| 1))?;
     note("meta", state.identity().map(|_| 1))?;
-    note("starts", state.starts().map(|starts| starts.len() as u64))?;
+    note("meta", state.partitions().map(|_| 1))?;
     note("syncs", state.reports().map(|reports| reports.len() as u64))?;
-    note(
-        "lineups",
-        state.function_chains().map(|(cursors, function_chains)| (cursors.len() + function_chains.len()) as u64),
-    )?;
-    note("stretches", ranges(&state))
+    for partition in 0..state.partitions().unwrap_or(1) {
+        state.partition = partition;
+        state
+            .window
+            .load_partition(&state.connection, partition)
+            .map_err(StateError::at("could not read the dedup window", path))?;
+        note("meta", state.refined_to().map(|_| 1))?;
+        note("starts", state.starts().map(|starts| starts.len() as u64))?;
+        let chains = state.function_chains();
+        note("lineups", chains.map(|(cursors, chains)| (cursors.len() + chains.len()) as u64))?;
+    }
+    note("stretches", ranges(&mut state))
 }
 
 fn strange_names(connection: &Connection, found: &mut VerifiedState) -> rusqlite::Result<()> {
@@ -103,20 +109,22 @@ fn strange_names(connection: &Connection, found: &mut VerifiedState) -> rusqlite
     let mut rows = find.query([])?;
     while let Some(row) = rows.next()? {
         let name = String::from_utf8_lossy(row.get_ref(0)?.as_bytes().unwrap_or_default()).into_owned();
-        found.note("meta", META.contains(&name.as_str()), || format!("a row with the strange name {name:?}"));
+        found.note("meta", META.contains(&partition_of(&name).0), || format!("a row with the strange name {name:?}"));
     }
     Ok(())
 }
 
 /// Each log range with its duplicates.
-fn ranges(state: &State) -> Result<u64, StateError> {
+fn ranges(state: &mut State) -> Result<u64, StateError> {
     let (mut rows, mut at) = (0, None::<i64>);
     loop {
         let sql = "SELECT min(start) FROM stretches WHERE ?1 IS NULL OR start > ?1";
         let next: Option<i64> =
             state.connection.query_row(sql, [at], |row| row.get(0)).map_err(state.err("could not read"))?;
         let Some(start) = next else { return Ok(rows) };
-        state.log_range_at(super::unsigned(start))?;
+        let first = super::position(start);
+        state.partition = first.partition;
+        state.log_range_at(first.offset)?;
         (rows, at) = (rows + 1, Some(start));
     }
 }
@@ -126,13 +134,13 @@ fn events(connection: &Connection, found: &mut VerifiedState) -> rusqlite::Resul
     let mut rows = find.query([])?;
     while let Some(row) = rows.next()? {
         let (entry, right) = quarantine::read(row)?;
-        found.note("quarantine", right, || format!("the entry of offset {} ({})", entry.offset, entry.code));
+        found.note("quarantine", right, || format!("the entry of offset {} ({})", entry.id.position, entry.code));
     }
     let mut find = connection.prepare(&format!("SELECT {} FROM pending", pending::COLUMNS))?;
     let mut rows = find.query([])?;
     while let Some(row) = rows.next()? {
         let (sync, event, right) = pending::read(row)?;
-        found.note("pending", right, || format!("the event of offset {} for sync {sync}", event.offset));
+        found.note("pending", right, || format!("the event of offset {} for sync {sync}", event.id.position));
     }
     Ok(())
 }

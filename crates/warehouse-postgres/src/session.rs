@@ -147,7 +147,7 @@ fn needed(
 ) -> Result<(Targets, Vec<String>), PostgresError> {
     let (mut targets, mut tables) = (Vec::with_capacity(batch.events.len()), BTreeSet::new());
     for event in &batch.events {
-        let fresh = durable_to.is_none_or(|durable_to| event.offset >= durable_to);
+        let fresh = durable_to.is_none_or(|durable_to| event.id.position.offset >= durable_to);
         let target = if fresh { Some(known.target(found, event)?) } else { None };
         if let Some(target) = &target {
             tables.insert(target.kind);

@@ -82,9 +82,9 @@ fn row<'r, 'b>(chunk: &'r Chunk<'b>, group: &'r Group<'b>, at: usize) -> Planned
     let (offset, id) = match event {
         Some(event) => {
             let event = &chunk.batch.events[event];
-            (event.offset, event.body.get("messageId").and_then(|id| id.as_str()).unwrap_or_default())
+            (event.id.position.offset, event.body.get("messageId").and_then(|id| id.as_str()).unwrap_or_default())
         }
-        None => chunk.records.get(at).map_or((0, ""), |record| (record.offset, &*record.message_id)),
+        None => chunk.records.get(at).map_or((0, ""), |record| (record.position.offset, &*record.message_id)),
     };
     PlannedRow { table: group.table, event, offset, id, cells: group.row(at) }
 }

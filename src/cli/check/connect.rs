@@ -63,7 +63,7 @@ async fn warehouse(workspace: &Workspace, sync: &str, settings: &WarehouseSettin
         return Ok(format!("{} is made at the first start", sqlite.path.display()));
     }
     let ask = async {
-        let part = declare::part(workspace, sync);
+        let part = declare::part(workspace, sync, 0);
         let mut destination = settings.open(&part)?;
         let durable = destination.durable_to().await?;
         let found = settings.find(&part).await?;
@@ -84,7 +84,7 @@ async fn warehouse(workspace: &Workspace, sync: &str, settings: &WarehouseSettin
 
 /// What may be done there; nothing where it cannot be asked, which the other question tells.
 async fn rights(workspace: &Workspace, sync: &str, settings: &WarehouseSettings) -> Vec<Right> {
-    let part = declare::part(workspace, sync);
+    let part = declare::part(workspace, sync, 0);
     match tokio::time::timeout(PATIENCE, settings.rights(&part)).await {
         Ok(Ok(rights)) => rights,
         Ok(Err(_)) | Err(_) => Vec::new(),

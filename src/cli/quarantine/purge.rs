@@ -4,7 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use tidegate_document::units;
-use tidegate_event::time;
+use tidegate_event::{Position, time};
 use tidegate_process::clock;
 use tidegate_state::{Purge, State};
 
@@ -27,9 +27,9 @@ pub(in crate::cli) struct PurgeArgs {
     /// Only events received before this: a time such as 2026-01-31T00:00:00Z, or an age such as 7d
     #[arg(long, value_name = "TIME")]
     before: Option<String>,
-    /// Only the entries of the event at this offset of the log
+    /// Only the entries of the event at this offset of the log (2/4711 in a log with partitions)
     #[arg(long, value_name = "N")]
-    offset: Option<u64>,
+    offset: Option<Position>,
     /// Count what would go, and remove nothing
     #[arg(long)]
     dry_run: bool,
@@ -41,7 +41,7 @@ pub(in crate::cli) struct PurgeArgs {
 pub(super) fn run(args: &PurgeArgs, json: bool) -> CommandDone {
     let workspace = args.workspace.outline()?;
     let before_us = args.before.as_deref().map(before).transpose()?;
-    let purge = Purge { scope: args.scope.clone(), code: args.code.clone(), before_us, offset: args.offset };
+    let purge = Purge { scope: args.scope.clone(), code: args.code.clone(), before_us, position: args.offset };
     let mut state = State::read(&paths::state(&workspace.data))?;
     let groups = state.purgeable(&purge)?;
     let total: u64 = groups.iter().map(|(_, _, count)| count).sum();

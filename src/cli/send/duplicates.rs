@@ -42,11 +42,19 @@ impl Duplicates {
 
     /// How many there are, once the server has looked at all that is in its log now.
     async fn count(&self, patience: Duration) -> Option<u64> {
-        let end = intake::end(&paths::log(&self.data)).ok()?;
+        let log = paths::log(&self.data);
+        let ends =
+            (0..intake::partitions_in(&log)).map(|partition| intake::end(&intake::partition_dir(&log, partition)));
+        let ends: Vec<u64> = ends.collect::<Result<_, _>>().ok()?;
         let until = Instant::now() + patience;
         loop {
-            let state = self.state()?;
-            if state.refined_to().ok()? >= end {
+            let mut state = self.state()?;
+            let mut is_refined = true;
+            for (partition, end) in (0..).zip(&ends) {
+                state = state.of_partition(partition).ok()?;
+                is_refined &= state.refined_to().ok()? >= *end;
+            }
+            if is_refined {
                 return self.counted(&state);
             }
             if Instant::now() > until {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use tidegate_event::destination::Batch;
-use tidegate_event::{Event, EventKind, ViolationRecord};
+use tidegate_event::{Event, EventId, EventKind, Position, ViolationRecord};
 
 /// An event of this kind with these fields besides those that every event has.
 pub fn event(kind: EventKind, offset: u64, id: &str, fields: Value) -> Arc<Event> {
@@ -20,7 +20,13 @@ pub fn event(kind: EventKind, offset: u64, id: &str, fields: Value) -> Arc<Event
     if let Value::Object(fields) = fields {
         body.extend(fields);
     }
-    Arc::new(Event { source: "web".into(), offset, part: 0, kind, received_at_us: 1_714_979_290_000_000, body })
+    Arc::new(Event {
+        source: "web".into(),
+        id: EventId::new(Position::new(0, offset), 0),
+        kind,
+        received_at_us: 1_714_979_290_000_000,
+        body,
+    })
 }
 
 pub fn track(offset: u64, id: &str, name: &str, properties: Value) -> Arc<Event> {
@@ -29,8 +35,8 @@ pub fn track(offset: u64, id: &str, name: &str, properties: Value) -> Arc<Event>
 
 /// A batch that settles exactly the offsets of its events.
 pub fn batch(events: Vec<Arc<Event>>) -> Batch {
-    let start = events.iter().map(|event| event.offset).min().unwrap_or(0);
-    let end = events.iter().map(|event| event.offset + 1).max().unwrap_or(0);
+    let start = events.iter().map(|event| event.id.position.offset).min().unwrap_or(0);
+    let end = events.iter().map(|event| event.id.position.offset + 1).max().unwrap_or(0);
     Batch { range: start..end, events, violations: Vec::new() }
 }
 
@@ -48,7 +54,7 @@ pub fn parsed(json: &str) -> Value {
 pub fn violation(offset: u64, payload: &Value, sentences: &[&str]) -> ViolationRecord {
     ViolationRecord {
         source: "web".into(),
-        offset,
+        position: Position::new(0, offset),
         message_id: format!("m{offset}"),
         received_at_us: 1_714_979_290_000_001,
         payload: payload.to_string(),

@@ -34,8 +34,9 @@ fn cycles(usual: u64) -> u64 {
     std::env::var("CRASH_CYCLES").ok().and_then(|cycles| cycles.parse().ok()).unwrap_or(usual)
 }
 
-fn killed_under_load<R: Rig>(rig: &R, usual: u64) {
+fn killed_under_load<R: Rig>(rig: &R, usual: u64, partitions: u16) {
     let workspace = workspace(rig);
+    workspace.append("tidegate.yaml", &format!("\nlog: {{partitions: {partitions}}}\n"));
     let acked = Arc::new(Mutex::new(HashSet::new()));
     let (mut last, cycles) = (0, cycles(usual));
     for cycle in 0..cycles {
@@ -130,7 +131,12 @@ macro_rules! stories {
 
         #[test]
         fn killed_again_and_again_under_load_nothing_is_lost_and_nothing_doubled() {
-            run::<$rig>(concat!(module_path!(), "::killed"), |rig| killed_under_load(rig, $cycles));
+            run::<$rig>(concat!(module_path!(), "::killed"), |rig| killed_under_load(rig, $cycles, 1));
+        }
+
+        #[test]
+        fn killed_with_a_log_of_several_partitions() {
+            run::<$rig>(concat!(module_path!(), "::partitions"), |rig| killed_under_load(rig, $cycles / 5, 3));
         }
 
         #[test]

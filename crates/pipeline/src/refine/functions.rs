@@ -123,7 +123,7 @@ fn note(chain_output: &mut ChainOutput, function: &Function, events: &[Event], o
         function: function.name().to_owned(),
         version: function.version().to_owned(),
         at_us: first.received_at_us,
-        offsets: first.offset..last.offset + 1,
+        positions: first.id.position..last.id.position.behind(),
         message_ids: events.iter().map(|event| event.message_id().to_owned()).collect(),
         lines: ran.call_log.lines.into_iter().map(|line| (line.level.as_str(), line.text)).collect(),
         lines_dropped: ran.call_log.lines_dropped,
@@ -132,8 +132,7 @@ fn note(chain_output: &mut ChainOutput, function: &Function, events: &[Event], o
 
 fn apply(chain_output: &mut ChainOutput, name: &str, event: Event, outcome: Outcome, batch: &BatchContext) {
     let quarantine = |code: &str, message: &str, event: &Event| Quarantined {
-        offset: event.offset,
-        part: event.part,
+        id: event.id,
         stage: QuarantineStage::Function.as_str(),
         scope: batch.scope.to_string(),
         code: code.to_owned(),
@@ -155,13 +154,16 @@ fn apply(chain_output: &mut ChainOutput, name: &str, event: Event, outcome: Outc
                 }
             }
         }
-        Outcome::Replace(json) => match decode::revised(&json, &event, event.part) {
+        Outcome::Replace(json) => match decode::revised(&json, &event, event.id.part) {
             Ok(revised) => chain_output.events.push(revised),
             Err(refusal) => chain_output.quarantined.push(quarantine(refusal.code, &refusal.message, &event)),
         },
         Outcome::Emit(children) => {
-            let revised: Result<Vec<Event>, _> =
-                children.iter().zip(0..).map(|(json, n)| decode::revised(json, &event, child(event.part, n))).collect();
+            let revised: Result<Vec<Event>, _> = children
+                .iter()
+                .zip(0..)
+                .map(|(json, n)| decode::revised(json, &event, child(event.id.part, n)))
+                .collect();
             match revised {
                 Ok(revised) if revised.is_empty() => {
                     *chain_output.dropped.entry(format!("{name}/emitted-nothing")).or_default() += 1;

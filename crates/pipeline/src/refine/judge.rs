@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tidegate_contract::{Action, Contract};
 use tidegate_event::record::Record;
 use tidegate_event::time::ReadAs;
-use tidegate_event::{Event, ViolationRecord, decode, undecoded};
+use tidegate_event::{Event, EventId, Position, ViolationRecord, decode, undecoded};
 use tidegate_log::{LogDamage, ReadChunk};
 use tidegate_process::clock;
 use tidegate_state::{self as state, QuarantineStage, Quarantined, Sighting, State};
@@ -19,6 +19,7 @@ use super::{LogRange, RefineError, Rules};
 /// A log range while it is being worked on.
 pub(super) struct RangeWork<'a> {
     rules: &'a HashMap<Arc<str>, Rules>,
+    partition: u16,
     log_range: LogRange,
     decoded: Vec<Decoded>,
     quarantined: Vec<Quarantined>,
@@ -66,9 +67,15 @@ struct Decoded {
 }
 
 impl<'a> RangeWork<'a> {
-    pub(super) fn new(rules: &'a HashMap<Arc<str>, Rules>, range: Range<u64>, chunk: &ReadChunk) -> Self {
+    /// Reads the records of `range`, which is of this partition.
+    pub(super) fn new(
+        rules: &'a HashMap<Arc<str>, Rules>,
+        (partition, range): (u16, Range<u64>),
+        chunk: &ReadChunk,
+    ) -> Self {
         let mut work = Self {
             rules,
+            partition,
             log_range: LogRange { range, ..LogRange::default() },
             decoded: Vec::with_capacity(chunk.records.len()),
             quarantined: Vec::new(),
@@ -122,8 +129,7 @@ impl<'a> RangeWork<'a> {
 
     fn quarantine_log(&mut self, offset: u64, code: &str, message: String, bytes: &[u8]) {
         self.quarantined.push(Quarantined {
-            offset,
-            part: 0,
+            id: self.id(offset),
             stage: QuarantineStage::Log.as_str(),
             scope: "log".to_owned(),
             code: code.to_owned(),
@@ -134,17 +140,21 @@ impl<'a> RangeWork<'a> {
         });
     }
 
+    /// The event that the record at `offset` holds.
+    const fn id(&self, offset: u64) -> EventId {
+        EventId::new(Position::new(self.partition, offset), 0)
+    }
+
     fn decode(&mut self, offset: u64, record: &Record<'_>) {
         let source = match self.rules.get_key_value(record.source) {
             Some((source, _)) => Arc::clone(source),
             None => Arc::from(record.source),
         };
-        let (id, event) = match decode::decode(record, Arc::clone(&source), offset) {
+        let (id, event) = match decode::decode(record, Arc::clone(&source), self.id(offset).position) {
             Ok(event) => (event.message_id().as_bytes().to_vec(), Ok(event)),
             Err(refusal) => {
                 let entry = Quarantined {
-                    offset,
-                    part: 0,
+                    id: self.id(offset),
                     stage: QuarantineStage::Decode.as_str(),
                     scope: source.to_string(),
                     code: refusal.code.to_owned(),
@@ -295,8 +305,7 @@ pub fn judged(contract: &Contract, mut event: Event) -> Judged {
     };
     let blocked = verdict.action == Action::Block;
     let quarantined = blocked.then(|| Quarantined {
-        offset: event.offset,
-        part: event.part,
+        id: event.id,
         stage: QuarantineStage::Contract.as_str(),
         scope: event.source.to_string(),
         code: code.to_owned(),
@@ -307,7 +316,7 @@ pub fn judged(contract: &Contract, mut event: Event) -> Judged {
     });
     let record = ViolationRecord {
         source: Arc::clone(&event.source),
-        offset: event.offset,
+        position: event.id.position,
         message_id: event.message_id().to_owned(),
         received_at_us: event.received_at_us,
         payload: violation.payload,

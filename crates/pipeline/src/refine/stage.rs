@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use tidegate_event::Position;
 use tidegate_state::{Charge, State, Transformed};
 use tidegate_wasm::function::Workers;
 use tokio::sync::{Mutex as AsyncMutex, watch};
@@ -23,6 +24,7 @@ use super::{FunctionChain, RefineError, RefinerHandle};
 pub type Recall = dyn Fn(&str) -> Result<Arc<FunctionChain>, String> + Send + Sync;
 
 /// Where function chains come from.
+#[derive(Clone)]
 pub struct SourceFunctions {
     pub workers: Workers,
     /// The live function chain of each source; it may change at any time.
@@ -123,7 +125,7 @@ impl Stages {
             let batch = BatchContext {
                 scope: source.into(),
                 now_ms: frame.now_ms,
-                seed: from,
+                seed: Position::new(handle.partition, from).bits(),
                 bytes: log_range.log_bytes,
                 at_us: log_range.part(source).map_or(0, |part| part.received_at_us),
             };

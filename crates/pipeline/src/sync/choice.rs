@@ -78,11 +78,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use tidegate_event::EventKind;
+    use tidegate_event::{EventId, EventKind};
 
     fn event(json: &str) -> Event {
         let body = serde_json::from_str(json).unwrap();
-        Event { source: Arc::from("web"), offset: 0, part: 0, kind: EventKind::Track, received_at_us: 0, body }
+        Event { source: Arc::from("web"), id: EventId::default(), kind: EventKind::Track, received_at_us: 0, body }
     }
 
     #[test]

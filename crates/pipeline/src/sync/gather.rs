@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tidegate_event::Event;
 use tidegate_event::destination::Batch;
+use tidegate_event::{Event, Position};
 use tidegate_log::Log;
 use tidegate_process::telemetry::{Healed, Streak};
 use tidegate_state::Quarantined;
@@ -31,7 +31,7 @@ pub(super) struct Gatherer {
     pub(super) first: u64,
     pub(super) settings: SyncSettings,
     pub(super) refiner: RefinerHandle,
-    pub(super) log: Log,
+    pub(super) log: Arc<dyn Log>,
 }
 
 impl Gatherer {
@@ -109,8 +109,11 @@ impl Gatherer {
 
     async fn take(&mut self, refined: &Refined, gathered: &mut GatheredBatch) -> Result<(), refine::RefineError> {
         let from = gathered.batch.range.end.max(self.first);
-        gathered.batch.violations.extend(refined.violations.iter().filter(|found| found.offset >= from).cloned());
-        let events = refined.events.iter().filter(|event| event.offset >= from);
+        gathered
+            .batch
+            .violations
+            .extend(refined.violations.iter().filter(|found| found.position.offset >= from).cloned());
+        let events = refined.events.iter().filter(|event| event.id.position.offset >= from);
         let plain = self.functions.borrow().is_empty();
         if self.filter.takes_all() && plain && self.mapping.is_empty() {
             gathered.batch.events.extend(events.cloned());
@@ -127,7 +130,7 @@ impl Gatherer {
             let batch = BatchContext {
                 scope: Arc::clone(&self.name),
                 now_ms: refined.now_ms,
-                seed: refined.range.start,
+                seed: Position::new(self.refiner.partition(), refined.range.start).bits(),
                 bytes: refined.log_bytes,
                 at_us: events.first().map_or(0, |event| event.received_at_us),
             };

@@ -31,7 +31,7 @@ pub struct Worker {
 impl Worker {
     /// Makes a sync ready. Where it goes on is asked when it runs: its destination may be away now.
     #[must_use]
-    pub fn open(sync: Sync, refiner: RefinerHandle, log: Log, state: State) -> Self {
+    pub fn open(sync: Sync, refiner: RefinerHandle, log: Arc<dyn Log>, state: State) -> Self {
         let Sync { name, source, filter, functions, mapping, start, settings, destination } = sync;
         let cursor = watch::Sender::new(log.oldest());
         let gatherer = Gatherer {
@@ -64,7 +64,7 @@ impl Worker {
     #[must_use]
     pub fn run(self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
         let Self { name, destination, gatherer, settings, state, read_from, cursor } = self;
-        let log = gatherer.log.clone();
+        let log = Arc::clone(&gatherer.log);
         // No record that is here already has an offset beyond this.
         let committed = log.committed();
         let backlog = Backlog::default();
@@ -94,7 +94,7 @@ struct Deliverer {
     state: State,
     cursor: watch::Sender<u64>,
     stop: watch::Receiver<bool>,
-    log: Log,
+    log: Arc<dyn Log>,
     backlog: Backlog,
     /// Failures since the last success.
     streak: Streak,
@@ -157,7 +157,7 @@ impl Deliverer {
     /// Says that a run of failures is over, if there was one. `cursor` is where the sync stands.
     fn healed(&mut self, cursor: u64) {
         if let Some(Healed { seconds, attempts }) = self.streak.heals(std::time::Instant::now()) {
-            let records_waiting = self.log.committed().saturating_sub(cursor);
+            let records_waiting = self.log.records(cursor, self.log.committed());
             tracing::info!(
                 sync = &*self.name,
                 failed_for_s = seconds,
@@ -269,8 +269,7 @@ impl Deliverer {
         let entry = |rejected: &Rejected| {
             let event = batch.events.get(rejected.index)?;
             Some(Quarantined {
-                offset: event.offset,
-                part: event.part,
+                id: event.id,
                 stage: QuarantineStage::Destination.as_str(),
                 scope: self.name.to_string(),
                 code: rejected.code.to_string(),
@@ -286,7 +285,7 @@ impl Deliverer {
     /// Says now and then how far the sync is behind, and for how long.
     fn tell_backlog(&mut self, end: u64) {
         let sync = &*self.name;
-        match self.backlog.line(self.log.committed().saturating_sub(end), Instant::now()) {
+        match self.backlog.line(self.log.records(end, self.log.committed()), Instant::now()) {
             Some(BacklogLine::Behind { records, seconds: Some(seconds) }) => {
                 tracing::info!(
                     sync,
@@ -336,8 +335,7 @@ fn pending(batch: &Batch, delivery: &Delivery) -> Vec<Pending> {
     let entry = |deferred: &tidegate_event::destination::Deferred| {
         let event = batch.events.get(deferred.index)?;
         Some(Pending {
-            offset: event.offset,
-            part: event.part,
+            id: event.id,
             user: deferred.user.clone(),
             event: event.to_json(),
             received_at_us: event.received_at_us,

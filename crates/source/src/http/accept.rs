@@ -2,7 +2,7 @@
 
 use tidegate_event::EventKind;
 use tidegate_event::record::{Record, RecordProblem};
-use tidegate_log::Frames;
+use tidegate_log::{Frames, Partitioner};
 use tidegate_process::clock;
 
 use super::RequestLimits;
@@ -12,16 +12,29 @@ use super::scan::RequestScan;
 /// Records ready for the log.
 #[derive(Debug)]
 pub(super) struct Accepted {
-    pub(super) frames: Frames,
+    /// By partition.
+    pub(super) parts: Vec<(u16, Frames)>,
     pub(super) malformed: u64,
 }
 
 /// What the door adds to every event of a request.
 pub(super) struct Stamp<'a> {
     pub(super) source: &'a str,
+    /// Where records go.
+    pub(super) partitioner: Partitioner,
     pub(super) ip: &'a str,
     pub(super) received_at_us: i64,
     pub(super) route: Option<EventKind>,
+}
+
+impl Accepted {
+    pub(super) fn events(&self) -> u64 {
+        self.parts.iter().map(|(_, frames)| frames.count()).sum()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.parts.iter().map(|(_, frames)| frames.bytes()).sum()
+    }
 }
 
 impl RequestScan {
@@ -66,8 +79,9 @@ impl RequestScan {
         };
         // An id that is made has 36 bytes.
         let own: usize = self.events.iter().map(|found| found.span.len() + 40).sum();
-        let mut frames = Frames::with_capacity(of_request.shared_len() + own);
-        frames.begin(|out| of_request.write_shared(out));
+        let count = usize::from(stamp.partitioner.count());
+        let mut parts: Vec<(u16, Frames)> = Vec::with_capacity(count.min(self.events.len()));
+        let room = of_request.shared_len() + own / count;
         let mut malformed = 0;
         for found in &self.events {
             let event = &body[found.span.clone()];
@@ -78,8 +92,19 @@ impl RequestScan {
             malformed += u64::from(problem.is_some());
             let made = if found.has_id { String::new() } else { clock::uuid() };
             let record = Record { problem, message_id: &made, event, ..of_request };
-            frames.push(|out| record.write_own(out));
+            let partition = if stamp.partitioner.is_one() {
+                0
+            } else {
+                stamp.partitioner.choose(stamp.source, &found.partition_key(body))
+            };
+            let at = parts.iter().position(|(known, _)| *known == partition).unwrap_or_else(|| {
+                let mut frames = Frames::with_capacity(room);
+                frames.begin(|out| of_request.write_shared(out));
+                parts.push((partition, frames));
+                parts.len() - 1
+            });
+            parts[at].1.push(|out| record.write_own(out));
         }
-        Accepted { frames, malformed }
+        Accepted { parts, malformed }
     }
 }

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use tidegate_event::json::{self, JsonError};
 use tidegate_event::record::RecordProblem;
-use tidegate_event::{EventKind, undecoded};
+use tidegate_event::{EventKind, is_blank, undecoded};
 
 use super::RequestLimits;
 use super::answer::HttpAnswer;
@@ -39,6 +39,8 @@ pub(super) struct FoundEvent {
     pub(super) problem: Option<RecordProblem>,
     pub(super) has_id: bool,
     write_key: Option<Range<usize>>,
+    /// The values of its `userId`, `anonymousId` and `messageId`.
+    ids: [Option<Range<usize>>; 3],
 }
 
 /// Walks a body: one event when the route names a kind, else `{"batch": [...]}`.
@@ -62,10 +64,34 @@ fn malformed(error: JsonError) -> HttpAnswer {
     HttpAnswer::bad("malformed-json", format!("the body is {error}"))
 }
 
+impl FoundEvent {
+    /// One that is quarantined as it is.
+    fn malformed(span: Range<usize>, problem: RecordProblem) -> Self {
+        Self { span, problem: Some(problem), has_id: true, write_key: None, ids: Default::default() }
+    }
+
+    /// Whose event it is, so that all of one user's go the same way: [`tidegate_event::Event::user`], found without reading
+    /// more. What is nobody's goes by its own id, so that it goes the same way when it is sent again.
+    pub(super) fn partition_key<'b>(&self, body: &'b [u8]) -> Cow<'b, [u8]> {
+        let id = |span: &Option<Range<usize>>| {
+            let value = &body[span.clone()?];
+            match value {
+                [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => Some(Cow::Borrowed(inner)),
+                [b'"', ..] => json::text(value, 0).ok().map(|(text, _)| Cow::Owned(text.into_bytes())),
+                [b'-' | b'0'..=b'9', ..] => Some(Cow::Borrowed(value)),
+                _ => None,
+            }
+            .filter(|id| !std::str::from_utf8(id).is_ok_and(is_blank))
+        };
+        let own = || Cow::Borrowed(&body[self.span.clone()]);
+        self.ids.iter().find_map(id).unwrap_or_else(own)
+    }
+}
+
 impl RequestScan {
     /// A body of one event that is known to be malformed.
     pub(super) fn of_malformed(bytes: usize, problem: RecordProblem) -> Self {
-        let found = FoundEvent { span: 0..bytes, problem: Some(problem), has_id: true, write_key: None };
+        let found = FoundEvent::malformed(0..bytes, problem);
         Self { events: vec![found], ..Self::default() }
     }
 

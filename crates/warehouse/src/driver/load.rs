@@ -46,7 +46,8 @@ impl<'l, 'b, L: Loader> BatchLoad<'l, 'b, L> {
     ) -> Self {
         let mut delivery = Delivery { delivered: batch.events.len() as u64, ..Delivery::default() };
         if position.skip_below > batch.range.start {
-            delivery.duplicates = batch.events.iter().filter(|event| event.offset < position.skip_below).count() as u64;
+            delivery.duplicates =
+                batch.events.iter().filter(|event| event.id.position.offset < position.skip_below).count() as u64;
         }
         let (targets, ahead) = (Vec::new(), None);
         Self { known, batch, position, fit, found, targets, at: 0, ahead, counted: 0, delivery }
@@ -116,7 +117,7 @@ impl<'l, 'b, L: Loader> BatchLoad<'l, 'b, L> {
         index: usize,
     ) -> Result<Option<(&'b Event, RowTarget)>, L::Error> {
         let event = &*self.batch.events[index];
-        let is_fresh = event.offset >= self.position.skip_below;
+        let is_fresh = event.id.position.offset >= self.position.skip_below;
         Ok(if is_fresh { Some((event, self.known.target(catalog, event)?)) } else { None })
     }
 
@@ -216,7 +217,7 @@ impl<'l, 'b, L: Loader> BatchLoad<'l, 'b, L> {
         self.targets.clear();
         for at in items.start..items.end.min(self.batch.events.len()) {
             let event = &*self.batch.events[at];
-            let admitted = if event.offset >= self.position.skip_below { Some(admit(event)) } else { None };
+            let admitted = if event.id.position.offset >= self.position.skip_below { Some(admit(event)) } else { None };
             let target = match (admitted, &self.found) {
                 (Some(Admit::Rows), None) => Some(self.known.target(catalog, event)?),
                 (Some(Admit::Rows), Some(found)) => found[at].clone(),
@@ -243,7 +244,8 @@ impl<'l, 'b, L: Loader> BatchLoad<'l, 'b, L> {
     ) -> Vec<&'b ViolationRecord> {
         let events = self.batch.events.len();
         let records = &self.batch.violations[items.start.max(events) - events..items.end.max(events) - events];
-        let fresh = records.iter().map(|record| &**record).filter(|record| record.offset >= self.position.skip_below);
+        let fresh =
+            records.iter().map(|record| &**record).filter(|record| record.position.offset >= self.position.skip_below);
         fresh.filter(|record| admit(record)).collect()
     }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure};
-use tidegate_event::{Event, EventKind, ViolationRecord};
+use tidegate_event::{Event, EventId, EventKind, Position, ViolationRecord};
 
 mod store;
 
@@ -20,8 +20,7 @@ fn track(offset: u64, properties: &Value) -> Arc<Event> {
     let Value::Object(body) = fields else { return track(offset, &Value::Object(Map::new())) };
     Arc::new(Event {
         source: "web".into(),
-        offset,
-        part: 0,
+        id: EventId::new(Position::new(0, offset), 0),
         kind: EventKind::Track,
         received_at_us: 1_714_979_290_000_000,
         body,
@@ -31,7 +30,7 @@ fn track(offset: u64, properties: &Value) -> Arc<Event> {
 fn violation(offset: u64) -> Arc<ViolationRecord> {
     Arc::new(ViolationRecord {
         source: "web".into(),
-        offset,
+        position: Position::new(0, offset),
         message_id: format!("m{offset}"),
         received_at_us: 1_714_979_290_000_000,
         payload: "{}".to_owned(),
@@ -69,7 +68,7 @@ fn delivered(driver: &mut Box<dyn Destination>, mut batch: Batch) -> (Delivery, 
         match now(driver.deliver(Arc::new(batch.clone()))) {
             Ok(delivery) => return (delivery, refused),
             Err(Failure::Refused { rejected }) => {
-                refused.extend(rejected.iter().map(|rejected| batch.events[rejected.index].offset));
+                refused.extend(rejected.iter().map(|rejected| batch.events[rejected.index].id.position.offset));
                 batch = batch.without(&rejected);
             }
             Err(Failure::Retry { .. }) => {}

@@ -238,15 +238,19 @@ impl RequestWalk<'_> {
         if body.get(at) != Some(&b'{') {
             let end = json::scan(body, at)?.end;
             let problem = if self.is_utf8(at..end) { RecordProblem::NotAnObject } else { RecordProblem::NotUtf8 };
-            return Ok((FoundEvent { span: at..end, problem: Some(problem), has_id: true, write_key: None }, end));
+            return Ok((FoundEvent::malformed(at..end, problem), end));
         }
         let (mut depth, mut keys, mut has_id, mut write_key) = (1, 0, false, None);
+        let mut ids: [Option<Range<usize>>; 3] = Default::default();
         let end = entries(body, at, |key, value| {
             let seen = json::scan(body, value)?;
             depth = depth.max(seen.depth + 1);
             keys += seen.keys + 1;
             match &*name_of(key) {
+                b"userId" => ids[0] = Some(value..seen.end),
+                b"anonymousId" => ids[1] = Some(value..seen.end),
                 b"messageId" => {
+                    ids[2] = Some(value..seen.end);
                     has_id = matches!(&body[value..seen.end], [b'"', _, _, ..] | [b'-' | b'0'..=b'9', ..]);
                 }
                 b"writeKey" if body[value] == b'"' => write_key = Some(value..seen.end),
@@ -265,7 +269,7 @@ impl RequestWalk<'_> {
         } else {
             Some(RecordProblem::NotUtf8)
         };
-        Ok((FoundEvent { span: at..end, problem, has_id, write_key }, end))
+        Ok((FoundEvent { span: at..end, problem, has_id, write_key, ids }, end))
     }
 
     /// An event with bounds and no grammar.
@@ -275,7 +279,7 @@ impl RequestWalk<'_> {
             _ if !self.is_utf8(span.clone()) => RecordProblem::NotUtf8,
             _ => RecordProblem::Malformed,
         };
-        FoundEvent { span, problem: Some(problem), has_id: true, write_key: None }
+        FoundEvent::malformed(span, problem)
     }
 }
 

@@ -35,7 +35,7 @@ fn lives(seed: u64, power: bool) {
                 }
             }
             assert!(
-                house.recovery.notes.iter().all(|n| n.severity < crate::Severity::Warning),
+                house.recovery.notes.iter().all(|n| n.severity < crate::segment::Severity::Warning),
                 "{what}: {:?}",
                 house.recovery.notes
             );
@@ -46,7 +46,7 @@ fn lives(seed: u64, power: bool) {
     let (_, damage) = house.check(&ledger, &format!("seed {seed}, power {power}, the end"));
     assert!(damage.is_empty(), "seed {seed}: a false alarm: {damage:?}");
     assert!(house.recovery.notes.is_empty(), "seed {seed}: a false alarm: {:?}", house.recovery.notes);
-    let report = crate::inspect::verify_in(&memory.home()).unwrap();
+    let report = crate::segment::inspect::verify_in(&memory.home()).unwrap();
     assert!(report.is_whole() && report.notes.is_empty(), "seed {seed}: {report:?}");
 }
 

@@ -2,11 +2,11 @@
 
 use super::ledger::{House, Ledger};
 use super::memory::Memory;
-use crate::frame::{FrameEnd, Frames, HEADER_BYTES, MARK_BYTES, MARK_MAGIC, Read, RecordGroup, mark};
-use crate::key::{self, LogKey};
-use crate::manifest::LogManifest;
-use crate::scan::{ScanStep, SegmentScan};
-use crate::segment;
+use crate::segment::file;
+use crate::segment::frame::{FrameEnd, Frames, HEADER_BYTES, MARK_BYTES, MARK_MAGIC, Read, RecordGroup, mark};
+use crate::segment::key::{self, LogKey};
+use crate::segment::manifest::LogManifest;
+use crate::segment::scan::{ScanStep, SegmentScan};
 
 fn frame_of(key: &LogKey, mut end: FrameEnd, payload: &[u8]) -> Vec<u8> {
     let mut frames = Frames::default();
@@ -36,11 +36,12 @@ fn an_event_that_holds_frames_forges_no_record_when_its_own_frame_is_damaged() {
     });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let log = house.log.clone();
-    let (answer, ()) = runtime.block_on(async { tokio::join!(log.append(frames), async { house.writer.step() }) });
+    let (answer, ()) =
+        runtime.block_on(async { tokio::join!(log.append_in_lane(0, frames), async { house.writer.step() }) });
     assert_eq!(answer, Ok(1));
     assert!(house.append(&mut ledger, &[1])[0].is_ok());
     drop(house);
-    let name = segment::name(0);
+    let name = file::name(0);
     let bytes = memory.bytes(&name);
     let at = usize::try_from(start).unwrap();
     // Its header is damaged, or its write was torn anywhere.
@@ -77,7 +78,7 @@ fn a_frame_or_a_mark_that_was_copied_elsewhere_does_not_count() {
             counts,
             "{base}, {position}"
         );
-        let marked = crate::frame::read_mark(&key, base, position, &mark);
+        let marked = crate::segment::frame::read_mark(&key, base, position, &mark);
         assert_eq!(marked, counts.then_some(9), "{base}, {position}");
     }
 }
@@ -147,7 +148,7 @@ fn random_bytes_are_no_manifest_and_no_frame() {
     bytes[24..32].copy_from_slice(&u64::MAX.to_le_bytes());
     assert_eq!(LogManifest::decode(&key, &bytes), None);
     let end = bytes.len() - 8;
-    let check = key.of(crate::key::SealedBytes::Manifest, &bytes[..end]);
+    let check = key.of(crate::segment::key::SealedBytes::Manifest, &bytes[..end]);
     bytes[end..].copy_from_slice(&check.to_le_bytes());
     assert_eq!(LogManifest::decode(&key, &bytes), None);
 }

@@ -7,8 +7,8 @@ use std::thread::{self, JoinHandle};
 
 use tidegate_process::clock;
 
+use super::file::{self, Header, PreviousSegment};
 use super::frame::{MARK_BYTES, mark};
-use super::segment::{self, Header, PreviousSegment};
 use super::storage::{FileHandle, Home, StorageFailure};
 use super::{Append, AppendError, FrameEnd, LogError, LogInner, SealedSegments, Tail, lock, manifest};
 
@@ -38,7 +38,7 @@ struct Ahead {
 
 impl Ahead {
     fn prepare(home: &Home, segment_bytes: u64) -> Result<Self, LogError> {
-        Ok(Self { spare: segment::prepare(home, segment_bytes)?, manifest: home.create(manifest::AHEAD)? })
+        Ok(Self { spare: file::prepare(home, segment_bytes)?, manifest: home.create(manifest::AHEAD)? })
     }
 }
 
@@ -48,7 +48,7 @@ impl LogWriter {
         Self { inner, tail, preparing: None, ahead: None, manifest_due: false, threaded: false, group, staging }
     }
 
-    /// Starts the thread. It ends after [`super::Log::close`], or when the disk fails.
+    /// Starts the thread. It ends after [`super::SegmentLog::close`], or when the disk fails.
     ///
     /// # Errors
     /// The operating system refused a thread.
@@ -109,7 +109,7 @@ impl LogWriter {
         if self.inner.poisoned.load(Ordering::Acquire) {
             return Err(AppendError::Poisoned);
         }
-        let written = self.tail.end.position - segment::DATA_AT;
+        let written = self.tail.end.position - file::DATA_AT;
         let room = self.inner.settings.segment_bytes.saturating_sub(written);
         // A segment without a record is never full: the one behind it would have its name.
         let holds_records = self.tail.end.next > self.tail.end.base;
@@ -173,15 +173,15 @@ impl LogWriter {
         let FrameEnd { base, position, next, chain } = self.tail.end;
         let before = PreviousSegment { base, end: next, bytes: position, chain };
         let header = Header { base: next, created_us: now_us, room: ahead.spare.len()?, before: Some(before) };
-        segment::create(&inner.home, &inner.key, &header, &ahead.spare)?;
+        file::create(&inner.home, &inner.key, &header, &ahead.spare)?;
         let Some(Ahead { spare, manifest }) = self.ahead.take() else { return Ok(()) };
-        let new = Tail { file: spare, end: FrameEnd { base: next, position: segment::DATA_AT, next, chain: 0 } };
+        let new = Tail { file: spare, end: FrameEnd { base: next, position: file::DATA_AT, next, chain: 0 } };
         let old = std::mem::replace(&mut self.tail, new);
         {
             let mut segments = lock(&inner.segments);
             let sealed = SealedSegments { bytes: position, end: next, chain, sealed_at_us: now_us, missing: false };
             segments.sealed.insert(base, sealed);
-            (segments.active, segments.active_bytes, segments.active_end) = (next, segment::DATA_AT, next);
+            (segments.active, segments.active_bytes, segments.active_end) = (next, file::DATA_AT, next);
         }
         self.manifest_due = true;
         // The zeros behind the tail are of no use any more; how long the segment is stands in the next one's header.

@@ -1,10 +1,10 @@
 //! Where the newest segment ends: everything before its last mark was answered for; behind it only what is whole and
 //! in sequence counts.
 
+use super::file;
 use super::frame::{self, FrameEnd, FrameKind, MARK_BYTES, Read, RecordGroup};
 use super::key::LogKey;
 use super::scan::{ScanStep, SegmentScan};
-use super::segment;
 
 /// Where the newest segment ends.
 pub(super) struct Ended {
@@ -22,7 +22,7 @@ pub(super) struct Ended {
 
 /// Walks the newest segment.
 pub(super) fn end_of(key: &LogKey, base: u64, bytes: &[u8]) -> Ended {
-    let data_at = usize::try_from(segment::DATA_AT).unwrap_or(usize::MAX);
+    let data_at = usize::try_from(file::DATA_AT).unwrap_or(usize::MAX);
     let scan = |bytes, limit| SegmentScan { key, base, origin: 0, bytes, last: true, limit };
     let (mark_at, mark_next) = scan(bytes, None).last_mark().unwrap_or((data_at, base));
     let before = scan(&bytes[..mark_at.min(bytes.len())], Some(mark_next));

@@ -2,9 +2,9 @@
 
 use super::ledger::{House, Ledger, check, settings};
 use super::memory::{Injected, Memory};
-use crate::carry::{FRAME_HEADER_BYTES, FRAME_MAGIC, HEADER_BYTES, MAGIC};
-use crate::inspect::verify_in;
-use crate::{Log, LogError, Severity, segment};
+use crate::segment::carry::{FRAME_HEADER_BYTES, FRAME_MAGIC, HEADER_BYTES, MAGIC};
+use crate::segment::inspect::verify_in;
+use crate::segment::{LogError, SegmentLog, Severity, file};
 
 /// A segment as the first format had it.
 fn old_segment(base: u64, records: &[(u64, Vec<u8>)], zeros: usize) -> Vec<u8> {
@@ -41,7 +41,7 @@ fn old_log() -> (Memory, Ledger) {
     let mut second = records(300..400);
     second.extend(records(450..500));
     for (base, records, zeros) in [(0, records(0..300), 0), (300, second, 0), (500, records(500..520), 3000)] {
-        memory.put(&segment::name(base), old_segment(base, &records, zeros));
+        memory.put(&file::name(base), old_segment(base, &records, zeros));
         ledger.acked.extend(records);
     }
     (memory, ledger)
@@ -50,7 +50,7 @@ fn old_log() -> (Memory, Ledger) {
 #[test]
 fn a_log_of_the_first_format_is_carried_over_whole() {
     let (memory, mut ledger) = old_log();
-    let before = crate::inspect::inspect(&memory.home()).unwrap();
+    let before = crate::segment::inspect::inspect(&memory.home()).unwrap();
     assert_eq!(before.end.next, 520);
     let mut house = House::open(&memory, 4000, 0).unwrap();
     assert_eq!((house.recovery.carried, house.recovery.next, house.recovery.notes.len()), (3, 520, 0));
@@ -100,18 +100,18 @@ fn damage_of_the_first_format_stays_damage() {
         damage.into_iter().map(|damage| damage.missing).collect::<Vec<_>>()
     };
     let flip = |memory: &Memory, base: u64, at: usize| {
-        let mut bytes = memory.bytes(&segment::name(base));
+        let mut bytes = memory.bytes(&file::name(base));
         bytes[at] ^= 4;
-        memory.put(&segment::name(base), bytes);
+        memory.put(&file::name(base), bytes);
     };
     assert_eq!(hurt(&|memory| flip(memory, 0, HEADER_BYTES + FRAME_HEADER_BYTES + 2)), [0..1]);
     assert_eq!(hurt(&|memory| flip(memory, 300, HEADER_BYTES + 9)), [300..301]);
     assert_eq!(hurt(&|memory| flip(memory, 0, 20)), [] as [std::ops::Range<u64>; 0]);
-    assert_eq!(hurt(&|memory| memory.delete(&segment::name(300))), [300..500]);
+    assert_eq!(hurt(&|memory| memory.delete(&file::name(300))), [300..500]);
     let last = |memory: &Memory| {
-        let mut bytes = memory.bytes(&segment::name(0));
+        let mut bytes = memory.bytes(&file::name(0));
         bytes.truncate(bytes.len() - 3);
-        memory.put(&segment::name(0), bytes);
+        memory.put(&file::name(0), bytes);
     };
     assert_eq!(hurt(&last), [299..300]);
 }
@@ -125,7 +125,7 @@ fn a_frame_of_the_first_format_inside_an_event_forges_nothing() {
     let mut bytes = old_segment(0, &all, 100);
     let at = HEADER_BYTES + all[..2].iter().map(|(_, p)| FRAME_HEADER_BYTES + p.len()).sum::<usize>();
     bytes[at + 20] ^= 1;
-    memory.put(&segment::name(0), bytes);
+    memory.put(&file::name(0), bytes);
     ledger.acked.extend(all);
     let house = House::open(&memory, 4000, 0).unwrap();
     let (records, damage) = house.check(&ledger, "forged");
@@ -134,19 +134,17 @@ fn a_frame_of_the_first_format_inside_an_event_forges_nothing() {
 
 #[test]
 fn a_file_of_a_newer_build_is_refused_by_name_and_nothing_is_changed() {
-    use crate::preamble;
-    for (name, magic, format) in [
-        (segment::name(0), b"TIDELOG2", 3),
-        ("manifest".to_owned(), b"TIDEMANI", 2),
-        ("key".to_owned(), b"TIDELKEY", 2),
-    ] {
+    use crate::segment::preamble;
+    for (name, magic, format) in
+        [(file::name(0), b"TIDELOG2", 3), ("manifest".to_owned(), b"TIDEMANI", 2), ("key".to_owned(), b"TIDELKEY", 2)]
+    {
         let (memory, _) = super::ledger::filled(2000, 20);
         let mut bytes = memory.bytes(&name);
         bytes[..preamble::BYTES].copy_from_slice(&preamble::write(magic, format));
         memory.put(&name, bytes);
         memory.put("manifest.tmp", b"left over".to_vec());
         let before: Vec<_> = memory.names().into_iter().map(|name| (memory.bytes(&name), name)).collect();
-        let error = Log::open_in(memory.home(), settings(2000), 0, 1).err().unwrap();
+        let error = SegmentLog::open_in(memory.home(), settings(2000), 0, 1).err().unwrap();
         assert!(matches!(error, LogError::Newer { .. }), "{error}");
         assert!(error.to_string().contains(&name) && error.to_string().contains("newer build"), "{error}");
         assert_eq!(memory.names().len(), before.len());

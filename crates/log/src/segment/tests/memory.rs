@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use crate::storage::{Home, Storage, Stored};
+use crate::segment::storage::{Home, Storage, Stored};
 
 const SECTOR: usize = 512;
 

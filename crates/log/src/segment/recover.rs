@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::ending::end_of;
+use super::file::{self, Header, PreviousSegment};
 use super::frame::{FrameEnd, mark};
 use super::key::{self, LogKey};
 use super::manifest::{self, FoundManifest, LogManifest};
 use super::plan::{self, Active, LogFile, RecoveryPlan};
-use super::segment::{self, Header, PreviousSegment};
 use super::storage::Home;
 use super::writer::GROUP_BYTES_MAX;
 use super::{LogError, Note, SealedSegments, Tail, carry};
@@ -67,13 +67,13 @@ struct Opening<'a> {
 pub(super) fn open(home: &Home, wish: RecoveryWish) -> Result<Opened, LogError> {
     let mut recovery = Recovery::default();
     let names = home.list()?;
-    let bases = segment::bases(&names);
+    let bases = file::bases(&names);
     // Before anything is made or mended: what is of a newer format stays as it is, and so does what nobody can read.
     let known = key::read(home)?;
     manifest::refuse_newer(home)?;
     let mut first_format = Vec::new();
     for base in &bases {
-        if segment::look(home, *base, known.as_ref())?.first_format {
+        if file::look(home, *base, known.as_ref())?.first_format {
             first_format.push(*base);
         }
     }
@@ -83,7 +83,7 @@ pub(super) fn open(home: &Home, wish: RecoveryWish) -> Result<Opened, LogError> 
     }
     let needed = bases.len() > first_format.len() || has_manifest && !bases.is_empty();
     let key = key::open(home, needed, has_manifest, &mut recovery.notes)?;
-    for leftover in segment::LEFTOVERS.into_iter().filter(|leftover| names.iter().any(|name| name == leftover)) {
+    for leftover in file::LEFTOVERS.into_iter().filter(|leftover| names.iter().any(|name| name == leftover)) {
         home.remove(leftover)?;
     }
     if !has_manifest && first_format.len() == bases.len() {
@@ -95,7 +95,7 @@ pub(super) fn open(home: &Home, wish: RecoveryWish) -> Result<Opened, LogError> 
         opening.carry_over(&bases, &first_format)?;
     }
     let mut found = LogManifest::read(home, &opening.key)?;
-    let files = look(home, &opening.key, &segment::bases(&home.list()?), &mut opening.recovery.notes)?;
+    let files = look(home, &opening.key, &file::bases(&home.list()?), &mut opening.recovery.notes)?;
     let tail = opening.settle(plan::plan(&found, &files), &files)?;
     let Opening { key, mut recovery, .. } = opening;
     let manifest = LogManifest { sealed: recovery.sealed.clone(), active: Some(tail.end.base) };
@@ -107,7 +107,7 @@ pub(super) fn open(home: &Home, wish: RecoveryWish) -> Result<Opened, LogError> 
 /// Without a key, a manifest and a format that is known, these files are nobody's log.
 fn refuse_foreign(home: &Home, bases: &[u64]) -> Result<(), LogError> {
     for base in bases {
-        let name = segment::name(*base);
+        let name = file::name(*base);
         let mut magic = [0; 7];
         home.open(&name, false)?.read(&mut magic, 0)?;
         if &magic != b"TIDELOG" {
@@ -136,11 +136,11 @@ fn write_manifest(
 fn look(home: &Home, key: &LogKey, bases: &[u64], notes: &mut Vec<Note>) -> Result<BTreeMap<u64, LogFile>, LogError> {
     let mut files = BTreeMap::new();
     for base in bases {
-        let looked = segment::look(home, *base, Some(key))?;
-        let name = segment::name(*base);
+        let looked = file::look(home, *base, Some(key))?;
+        let name = file::name(*base);
         match looked.header {
             Some(header) if header.base == *base && !looked.damaged.is_empty() => {
-                segment::mend(home, key, &header, &looked.damaged)?;
+                file::mend(home, key, &header, &looked.damaged)?;
                 notes.push(Note::warning(format!(
                     "one copy of the header of segment {name} was damaged; it was written again from the other"
                 )));
@@ -161,10 +161,10 @@ impl Opening<'_> {
         self.recovery.notes.extend(plan.notes);
         self.recovery.sealed = plan.sealed;
         for base in plan.remove {
-            self.home.remove(&segment::name(base))?;
+            self.home.remove(&file::name(base))?;
         }
         for base in plan.foreign {
-            let (name, foreign) = (segment::name(base), format!("foreign-{base:020}-{}.bin", self.wish.now_us));
+            let (name, foreign) = (file::name(base), format!("foreign-{base:020}-{}.bin", self.wish.now_us));
             self.home.rename(&name, &foreign)?;
             self.recovery
                 .notes
@@ -191,7 +191,7 @@ impl Opening<'_> {
                 let next = behind(base, self.wish.segment_bytes, self.wish.floor);
                 self.recovery.notes.push(Note::error(format!(
                 "segment {}, the newest of the log, is missing or damaged from end to end: how many records are gone from offset {base} on is not known; put the file back from a backup and start again, or go on without them",
-                segment::name(base)
+                file::name(base)
             )));
                 let before = PreviousSegment { base, end: next, bytes, chain: 0 };
                 let tail = self.follow(before, next)?;
@@ -224,15 +224,15 @@ impl Opening<'_> {
     }
 
     fn create(&self, base: u64, before: Option<PreviousSegment>) -> Result<Tail, LogError> {
-        let spare = segment::prepare(self.home, self.wish.segment_bytes)?;
+        let spare = file::prepare(self.home, self.wish.segment_bytes)?;
         let header = Header { base, created_us: self.wish.now_us, room: spare.len()?, before };
-        segment::create(self.home, &self.key, &header, &spare)?;
-        Ok(Tail { file: spare, end: FrameEnd { base, position: segment::DATA_AT, next: base, chain: 0 } })
+        file::create(self.home, &self.key, &header, &spare)?;
+        Ok(Tail { file: spare, end: FrameEnd { base, position: file::DATA_AT, next: base, chain: 0 } })
     }
 
     /// Mends the end of the newest segment. `Err`: nothing in it can be read, or its end is cut off; a new one must follow.
     fn tail(&mut self, base: u64, header: Option<Header>) -> Result<Result<Tail, u64>, LogError> {
-        let name = segment::name(base);
+        let name = file::name(base);
         let file = self.home.open(&name, true)?;
         let bytes = file.read_whole(u64::MAX)?;
         let ended = end_of(&self.key, base, &bytes);
@@ -302,7 +302,7 @@ impl Opening<'_> {
             }
             self.recovery.carried += 1;
             tracing::info!(
-                segment = %self.home.path(&segment::name(*base)).display(),
+                segment = %self.home.path(&file::name(*base)).display(),
                 number = at + 1,
                 of = bases.len(),
                 records = carried.records,
@@ -315,7 +315,7 @@ impl Opening<'_> {
 
     /// What the segment behind one that was carried over before says of it.
     fn carried_before(&self, base: u64) -> Result<Option<PreviousSegment>, LogError> {
-        let bytes = self.home.open(&segment::name(base), false)?.read_whole(u64::MAX)?;
+        let bytes = self.home.open(&file::name(base), false)?.read_whole(u64::MAX)?;
         let FrameEnd { next, position, chain, .. } = end_of(&self.key, base, &bytes).committed;
         Ok(Some(PreviousSegment { base, end: next, bytes: position, chain }))
     }

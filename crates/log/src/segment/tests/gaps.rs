@@ -2,9 +2,9 @@
 
 use super::ledger::{House, Ledger, filled};
 use super::memory::Memory;
-use crate::inspect::verify_in;
-use crate::segment::{self, DATA_AT};
-use crate::{LogDamage, Severity};
+use crate::segment::file::{self, DATA_AT};
+use crate::segment::inspect::verify_in;
+use crate::segment::{LogDamage, Severity};
 
 fn segments(memory: &Memory) -> Vec<String> {
     memory.names().into_iter().filter(|name| name.ends_with(".log")).collect()
@@ -97,7 +97,7 @@ fn a_segment_that_was_cut_short_loses_what_was_cut_and_says_so() {
 fn a_file_that_is_no_segment_is_moved_out_of_the_way() {
     let (memory, mut ledger) = filled(2000, 20);
     let next = ledger.acked.len() as u64;
-    memory.put(&segment::name(next + 1), vec![b'?'; 6000]);
+    memory.put(&file::name(next + 1), vec![b'?'; 6000]);
     let mut house = House::open(&memory, 2000, 0).unwrap();
     let said = &house.recovery.notes;
     assert!(said.iter().any(|note| note.text.contains("renamed to foreign-")), "{said:?}");

@@ -3,7 +3,8 @@
 use super::ledger::{House, Ledger};
 use super::memory::{Dice, EINTR, EIO, EMFILE, ENOSPC, Injected, Memory, Op};
 use super::power::seeds;
-use crate::AppendError;
+use crate::Log as _;
+use crate::segment::AppendError;
 
 const SEGMENT_BYTES: u64 = 20_000;
 
@@ -40,7 +41,7 @@ fn each(injected: Injected, mut then: impl FnMut(u64, Op, &Ledger, &[AppendError
             let house = House::open(&left, SEGMENT_BYTES, 0).unwrap_or_else(|error| panic!("{what}: {error}"));
             let (_, damage) = house.check(&ledger, &what);
             assert!(damage.is_empty(), "{what}: {damage:?}");
-            assert!(crate::inspect::verify_in(&left.home()).unwrap().is_whole(), "{what}");
+            assert!(crate::segment::inspect::verify_in(&left.home()).unwrap().is_whole(), "{what}");
         }
     }
 }

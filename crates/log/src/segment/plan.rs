@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use super::file::{self, Header, PreviousSegment};
 use super::manifest::{FoundManifest, LogManifest};
-use super::segment::{self, Header, PreviousSegment};
 use super::{Note, SealedSegments};
 
 /// A segment's file.
@@ -79,10 +79,10 @@ impl RecoveryPlan {
             match file {
                 None if !sealed.missing => self.notes.push(lost(*base, sealed.end, files.contains_key(base))),
                 Some(_) if sealed.missing => {
-                    self.notes.push(Note::info(format!("segment {} is there again", segment::name(*base))));
+                    self.notes.push(Note::info(format!("segment {} is there again", file::name(*base))));
                 }
                 Some(file) if file.bytes < sealed.bytes => {
-                    let (name, bytes, should) = (segment::name(*base), file.bytes, sealed.bytes);
+                    let (name, bytes, should) = (file::name(*base), file.bytes, sealed.bytes);
                     self.notes.push(Note::error(format!("segment {name} has {bytes} bytes and should have {should}")));
                 }
                 _ => {}
@@ -92,7 +92,7 @@ impl RecoveryPlan {
         for base in
             files.range(oldest..active).map(|(base, _)| *base).filter(|base| !manifest.sealed.contains_key(base))
         {
-            let name = segment::name(base);
+            let name = file::name(base);
             self.notes.push(Note::error(format!("{name} is no segment that the manifest names; it is not read")));
         }
         let mut newest = active;
@@ -119,7 +119,7 @@ impl RecoveryPlan {
             if file.is(*base) {
                 own.push((*base, *file));
             } else {
-                let name = segment::name(*base);
+                let name = file::name(*base);
                 self.notes.push(Note::error(format!("{name} is the file of another segment; it is not read")));
             }
         }
@@ -153,7 +153,7 @@ impl RecoveryPlan {
             let Some(before) = file.before().filter(|_| file.is(*base)) else { continue };
             let Some(known) = self.sealed.get(&before.base).filter(|known| known.chain != 0) else { continue };
             if (known.end, known.chain) != (before.end, before.chain) {
-                let (name, other) = (segment::name(*base), segment::name(before.base));
+                let (name, other) = (file::name(*base), file::name(before.base));
                 self.notes.push(Note::error(format!(
                     "segment {name} was written behind another segment {other} than the manifest names"
                 )));
@@ -167,7 +167,7 @@ fn seal(before: PreviousSegment, sealed_at_us: i64, missing: bool) -> SealedSegm
 }
 
 fn lost(base: u64, end: u64, other: bool) -> Note {
-    let (name, why) = (segment::name(base), if other { "is the file of another segment" } else { "is missing" });
+    let (name, why) = (file::name(base), if other { "is the file of another segment" } else { "is missing" });
     let records = end.saturating_sub(base);
     Note::error(format!(
         "segment {name} {why}: {records} records from offset {base} up to {end} are gone; put the file back from a backup and start again, or go on without them"

@@ -12,7 +12,7 @@ use super::manifest::LogManifest;
 use super::plan::{self, Active, LogFile};
 use super::reader::Segment;
 use super::storage::{Disk, Home};
-use super::{LogDamage, LogError, Note, SealedSegments, Severity, carry, segment};
+use super::{LogDamage, LogError, Note, SealedSegments, Severity, carry, file};
 
 /// What a look at the log found; nothing was written.
 pub(super) struct LookedLog {
@@ -26,14 +26,14 @@ pub(super) struct LookedLog {
 
 /// Looks at the log as it is, whether a server writes it or not.
 pub(super) fn inspect(home: &Home) -> Result<LookedLog, LogError> {
-    let bases = segment::bases(&home.list()?);
+    let bases = file::bases(&home.list()?);
     let key = key::read(home)?;
-    let nothing = FrameEnd { base: 0, position: segment::DATA_AT, next: 0, chain: 0 };
+    let nothing = FrameEnd { base: 0, position: file::DATA_AT, next: 0, chain: 0 };
     let mut looked = LookedLog { key, sealed: BTreeMap::new(), end: nothing, committed: nothing, notes: Vec::new() };
     let Some(newest) = bases.last().copied() else { return Ok(looked) };
     let Some(key) = looked.key.clone() else {
         // A log of the first format that no server of this build has opened.
-        let bytes = home.open(&segment::name(newest), false)?.read_whole(u64::MAX)?;
+        let bytes = home.open(&file::name(newest), false)?.read_whole(u64::MAX)?;
         if !carry::is_first_format(&bytes) {
             let reason = "it and key.copy are both missing or damaged";
             return Err(LogError::Key { path: home.path(key::NAME), reason });
@@ -44,9 +44,9 @@ pub(super) fn inspect(home: &Home) -> Result<LookedLog, LogError> {
     let mut files = BTreeMap::new();
     for base in bases {
         // The server may trim meanwhile.
-        let Some(found) = gone_is_fine(segment::look(home, base, Some(&key)))? else { continue };
+        let Some(found) = gone_is_fine(file::look(home, base, Some(&key)))? else { continue };
         if found.header.is_none() && !found.first_format {
-            let name = segment::name(base);
+            let name = file::name(base);
             looked.notes.push(Note::error(format!("both copies of the header of segment {name} are damaged")));
         }
         files.insert(base, LogFile { header: found.header, bytes: found.bytes });
@@ -58,23 +58,21 @@ pub(super) fn inspect(home: &Home) -> Result<LookedLog, LogError> {
         Active::None => return Ok(looked),
         Active::At(base) => base,
         Active::Lost(base) => {
-            looked
-                .notes
-                .push(Note::error(format!("segment {}, the newest of the log, is missing", segment::name(base))));
+            looked.notes.push(Note::error(format!("segment {}, the newest of the log, is missing", file::name(base))));
             looked.end = FrameEnd { base, next: base, ..nothing };
             looked.committed = looked.end;
             return Ok(looked);
         }
     };
-    let bytes = home.open(&segment::name(base), false)?.read_whole(u64::MAX)?;
+    let bytes = home.open(&file::name(base), false)?.read_whole(u64::MAX)?;
     if carry::is_first_format(&bytes) {
         looked.end = FrameEnd { base, next: carry::end(&bytes, base), ..nothing };
         return Ok(looked);
     }
     let header = files.get(&base).and_then(|file| file.header);
-    let cut_short = header.map_or(bytes.len() as u64 <= segment::DATA_AT, |header| (bytes.len() as u64) < header.room);
+    let cut_short = header.map_or(bytes.len() as u64 <= file::DATA_AT, |header| (bytes.len() as u64) < header.room);
     if cut_short {
-        let name = segment::name(base);
+        let name = file::name(base);
         looked.notes.push(Note::error(format!("segment {name}, the newest of the log, was cut short")));
     }
     let ended = end_of(&key, base, &bytes);
@@ -177,7 +175,7 @@ pub(super) fn verify_in(home: &Home) -> Result<LogReport, LogError> {
     report.oldest = looked.sealed.keys().next().copied().unwrap_or(looked.committed.base);
     let FrameEnd { base, position, next, chain } = looked.committed;
     let newest = SealedSegments { bytes: position, end: next, chain, sealed_at_us: 0, missing: false };
-    let is_there = home.find(&segment::name(base), false)?.is_some();
+    let is_there = home.find(&file::name(base), false)?.is_some();
     for (base, sealed) in looked.sealed.into_iter().chain(is_there.then_some((base, newest))) {
         match verify_segment(home, &key, (base, sealed), &mut report) {
             // Trimmed meanwhile.
@@ -206,7 +204,7 @@ fn verify_segment(
     report.segments += 1;
     report.bytes += sealed.bytes;
     if report.damaged.len() == before && sealed.chain != 0 && segment.chain != sealed.chain {
-        let name = segment::name(base);
+        let name = file::name(base);
         report.notes.push(Note::error(format!(
             "segment {name} is readable, but it is not the one that the log's chain names: was it put there from another copy?"
         )));

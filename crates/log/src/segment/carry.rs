@@ -7,9 +7,9 @@
 //! for each record: `TGr1` · payload length u32 · offset u64 · CRC-32C of the payload u32 · CRC-32C of these 20 bytes u32.
 
 use super::LogError;
+use super::file::{self, Header, PreviousSegment};
 use super::frame::{FrameEnd, FrameKind, Frames, PAYLOAD_BYTES_MAX, gap_into, mark};
 use super::key::LogKey;
-use super::segment::{self, Header, PreviousSegment};
 use super::storage::{FileHandle, Home};
 
 pub(super) const MAGIC: &[u8; 8] = b"TIDELOG1";
@@ -104,7 +104,7 @@ pub(super) struct CarriedLog {
 
 /// Writes the new segment and puts it into the place of the old one.
 pub(super) fn segment(home: &Home, key: &LogKey, old: &Old, now_us: i64) -> Result<CarriedLog, LogError> {
-    let name = segment::name(old.base);
+    let name = file::name(old.base);
     let bytes = home.open(&name, false)?.read_whole(u64::MAX)?;
     let created = bytes.get(16..24).and_then(|bytes| bytes.first_chunk()).map(|bytes| i64::from_le_bytes(*bytes));
     let header_holds = bytes.first_chunk::<HEADER_BYTES>().is_some_and(|header| {
@@ -112,8 +112,8 @@ pub(super) fn segment(home: &Home, key: &LogKey, old: &Old, now_us: i64) -> Resu
     });
     let created_us = created.filter(|_| header_holds).unwrap_or(now_us);
     let file = home.create(SPARE)?;
-    segment::write_headers(key, &Header { base: old.base, created_us, room: 0, before: old.before }, &file)?;
-    let start = FrameEnd { base: old.base, position: segment::DATA_AT, next: old.base, chain: 0 };
+    file::write_headers(key, &Header { base: old.base, created_us, room: 0, before: old.before }, &file)?;
+    let start = FrameEnd { base: old.base, position: file::DATA_AT, next: old.base, chain: 0 };
     let staging = Vec::with_capacity(2 * GROUP_BYTES);
     let mut copy =
         SegmentCopy { key, file: &file, end: start, frames: Frames::default(), staging, records: 0, damaged: 0 };

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::memory::Memory;
-use crate::{AppendError, Frames, Log, LogDamage, LogEntry, LogError, LogSettings, LogWriter, ReadChunk, Recovery};
+use crate::segment::{
+    AppendError, Frames, LogDamage, LogEntry, LogError, LogSettings, LogWriter, ReadChunk, Recovery, SegmentLog,
+};
 
 pub(super) struct House {
-    pub(super) log: Log,
+    pub(super) log: SegmentLog,
     pub(super) writer: LogWriter,
     pub(super) recovery: Recovery,
 }
@@ -26,7 +28,7 @@ pub(super) fn settings(segment_bytes: u64) -> LogSettings {
 
 impl House {
     pub(super) fn open(memory: &Memory, segment_bytes: u64, floor: u64) -> Result<Self, LogError> {
-        let (log, writer, recovery) = Log::open_in(memory.home(), settings(segment_bytes), floor, 1)?;
+        let (log, writer, recovery) = SegmentLog::open_in(memory.home(), settings(segment_bytes), floor, 1)?;
         Ok(Self { log, writer, recovery })
     }
 
@@ -40,7 +42,7 @@ impl House {
                 .iter()
                 .map(|(frames, _)| {
                     let (log, frames) = (log.clone(), frames.clone());
-                    tokio::spawn(async move { log.append(frames).await })
+                    tokio::spawn(async move { log.append_in_lane(0, frames).await })
                 })
                 .collect();
             tokio::task::yield_now().await;

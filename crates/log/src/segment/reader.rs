@@ -10,53 +10,29 @@ use super::frame::{self, FrameKind, HEADER_BYTES, MARK_BYTES, RecordGroup, part_
 use super::key::LogKey;
 use super::scan::{ScanStep, SegmentScan};
 use super::storage::{FileHandle, Home};
-use super::{LogError, LogInner, SealedSegments, lock, segment};
+use super::{LogDamage, LogEntry, LogError, LogInner, LogReader, ReadChunk, SealedSegments, file, lock};
 
 /// What is kept of a damaged range; the rest stays where it lies.
 const DAMAGE_BYTES_MAX: usize = 1 << 20;
 
 /// A place in the log. Reads no further than what is committed.
-pub struct LogReader {
+pub struct SegmentLogReader {
     inner: Arc<LogInner>,
     segment: Segment,
     next: u64,
 }
 
-/// Records read at once, in order.
-#[derive(Debug, Default)]
-pub struct ReadChunk {
-    pub records: Vec<LogEntry>,
-    /// Ranges that could not be read, in order, each before the record that follows it.
-    pub damage: Vec<LogDamage>,
-    /// The offset behind everything in this chunk; read on from here.
-    pub next: u64,
+impl LogReader for SegmentLogReader {
+    fn next(&self) -> u64 {
+        self.next
+    }
+
+    fn read(&mut self, bytes_max: usize, records_max: usize) -> Result<ReadChunk, LogError> {
+        self.read(bytes_max, records_max)
+    }
 }
 
-/// One record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogEntry {
-    pub offset: u64,
-    /// What it shares with the other records of its group.
-    pub shared: Bytes,
-    pub own: Bytes,
-}
-
-/// A range of the log that cannot be read although records were written there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogDamage {
-    /// Offsets that are missing: first, and one behind the last. Empty when no record was hit.
-    pub missing: Range<u64>,
-    /// First offset of the segment.
-    pub segment: u64,
-    /// Byte position in its file.
-    pub position: u64,
-    /// How many bytes are damaged; 0 when they are gone.
-    pub length: u64,
-    /// What lies there, at most its first MiB.
-    pub bytes: Bytes,
-}
-
-impl LogReader {
+impl SegmentLogReader {
     pub(super) fn new(inner: Arc<LogInner>, offset: u64) -> Result<Self, LogError> {
         let base = {
             let segments = lock(&inner.segments);
@@ -148,8 +124,8 @@ pub(super) struct Segment {
 
 impl Segment {
     pub(super) fn open(home: &Home, base: u64, missing: bool) -> Result<Self, LogError> {
-        let file = if missing { None } else { Some(home.open(&segment::name(base), false)?) };
-        Ok(Self { base, file, position: segment::DATA_AT, expected: base, chain: 0 })
+        let file = if missing { None } else { Some(home.open(&file::name(base), false)?) };
+        Ok(Self { base, file, position: file::DATA_AT, expected: base, chain: 0 })
     }
 
     /// Moves over frames that hold nothing from `offset` on, as long as nothing is damaged.

@@ -15,14 +15,14 @@ use std::thread::JoinHandle;
 use super::*;
 
 struct House {
-    log: Log,
+    log: SegmentLog,
     writer: Option<JoinHandle<()>>,
     recovery: Recovery,
 }
 
 fn open(dir: &Path, segment_bytes: u64, floor: u64) -> House {
     let settings = LogSettings { segment_bytes, ..LogSettings::default() };
-    let (log, writer, recovery) = Log::open(dir, settings, floor, 1).unwrap();
+    let (log, writer, recovery) = SegmentLog::open(dir, settings, floor, 1).unwrap();
     House { log, writer: Some(writer.run().unwrap()), recovery }
 }
 
@@ -33,7 +33,7 @@ impl House {
             frames.push(|out| out.extend_from_slice(payload));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(self.log.append(frames))
+        runtime.block_on(self.log.append_in_lane(0, frames))
     }
 
     fn read(&self, from: u64) -> (Vec<(u64, Vec<u8>)>, Vec<LogDamage>) {
@@ -100,7 +100,7 @@ fn a_torn_tail_is_cut_kept_and_written_over() {
         fill(&house, 0..20);
         house
     });
-    let path = dir.path().join(segment::name(0));
+    let path = dir.path().join(file::name(0));
     let bytes = std::fs::read(&path).unwrap();
     // The process died in the middle of a write: there is no mark behind it.
     let end = bytes.iter().rposition(|b| *b != 0).unwrap() + 1 - frame::MARK_BYTES;
@@ -126,7 +126,7 @@ fn numbers_never_come_twice_even_when_the_tail_is_lost() {
         fill(&house, 0..5);
         house
     });
-    let path = dir.path().join(segment::name(0));
+    let path = dir.path().join(file::name(0));
     let mut bytes = std::fs::read(&path).unwrap();
     let end = bytes.iter().rposition(|b| *b != 0).unwrap();
     bytes[end - frame::MARK_BYTES - 1..].fill(0);
@@ -145,7 +145,7 @@ fn numbers_never_come_twice_even_when_the_tail_is_lost() {
 fn retention_waits_for_the_slowest_cursor_unless_the_cap_says_otherwise() {
     let dir = tempfile::tempdir().unwrap();
     let settings = LogSettings { segment_bytes: 1000, retention_age_us: 10, ..LogSettings::default() };
-    let (log, writer, recovery) = Log::open(dir.path(), settings, 0, 1).unwrap();
+    let (log, writer, recovery) = SegmentLog::open(dir.path(), settings, 0, 1).unwrap();
     let house = House { log, writer: Some(writer.run().unwrap()), recovery };
     fill(&house, 0..100);
     let later = clock_far();
@@ -157,7 +157,7 @@ fn retention_waits_for_the_slowest_cursor_unless_the_cap_says_otherwise() {
     assert!(matches!(house.log.reader(0), Err(LogError::Trimmed { wanted: 0, .. })));
     drop(house);
     let capped = LogSettings { segment_bytes: 1000, hard_cap_bytes: Some(25_000), ..LogSettings::default() };
-    let (log, writer, recovery) = Log::open(dir.path(), capped, 0, 1).unwrap();
+    let (log, writer, recovery) = SegmentLog::open(dir.path(), capped, 0, 1).unwrap();
     let house = House { log, writer: Some(writer.run().unwrap()), recovery };
     let trimmed = house.log.trim(50, 1).unwrap();
     assert_eq!(trimmed.records_lost, house.log.oldest() - 50);
@@ -172,7 +172,7 @@ fn clock_far() -> i64 {
 fn too_much_waiting_is_refused_and_a_closed_log_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let settings = LogSettings { pending_bytes_max: 100, ..LogSettings::default() };
-    let (log, writer, recovery) = Log::open(dir.path(), settings, 0, 1).unwrap();
+    let (log, writer, recovery) = SegmentLog::open(dir.path(), settings, 0, 1).unwrap();
     let house = House { log, writer: Some(writer.run().unwrap()), recovery };
     assert_eq!(house.append(&[&[0; 200]]), Err(AppendError::Overloaded));
     assert_eq!(house.append(&[&[0; 10]]), Ok(0));
@@ -183,8 +183,8 @@ fn too_much_waiting_is_refused_and_a_closed_log_says_so() {
 #[test]
 fn a_foreign_file_is_refused_with_its_name() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join(segment::name(0)), vec![b'?'; 64]).unwrap();
-    let error = Log::open(dir.path(), LogSettings::default(), 0, 1).err().unwrap();
+    std::fs::write(dir.path().join(file::name(0)), vec![b'?'; 64]).unwrap();
+    let error = SegmentLog::open(dir.path(), LogSettings::default(), 0, 1).err().unwrap();
     assert!(error.to_string().contains("00000000000000000000.log"), "{error}");
 }
 
@@ -198,7 +198,7 @@ fn a_group_whose_records_share_much_is_read_in_parts() {
     let bytes = frames.bytes();
     assert!(bytes < 40_000, "{bytes}");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    assert_eq!(runtime.block_on(house.log.append(frames)), Ok(0));
+    assert_eq!(runtime.block_on(house.log.append_in_lane(0, frames)), Ok(0));
     let mut reader = house.log.reader(0).unwrap();
     for n in (0..900).step_by(50) {
         let chunk = reader.read(1_010_000, usize::MAX).unwrap();

@@ -3,9 +3,9 @@
 use super::ledger::{House, Ledger, filled};
 use super::memory::Memory;
 use super::power::seeds;
-use crate::Severity;
-use crate::frame::MARK_BYTES;
-use crate::segment::{self, DATA_AT};
+use crate::segment::Severity;
+use crate::segment::file::{self, DATA_AT};
+use crate::segment::frame::MARK_BYTES;
 
 /// Flips a bit of a file and opens the log.
 fn flipped(memory: &Memory, name: &str, at: usize, bit: u8) -> Memory {
@@ -20,7 +20,7 @@ fn flipped(memory: &Memory, name: &str, at: usize, bit: u8) -> Memory {
 fn lost(memory: &Memory, ledger: &Ledger, what: &str) -> Vec<u64> {
     let house = House::open(memory, 2000, 0).unwrap_or_else(|error| panic!("{what}: {error}"));
     let (records, damage) = house.check(ledger, what);
-    let report = crate::inspect::verify_in(&memory.home()).unwrap();
+    let report = crate::segment::inspect::verify_in(&memory.home()).unwrap();
     assert_eq!(report.records as usize, records.len(), "{what}: {report:?}");
     assert_eq!(report.damaged.len(), damage.len(), "{what}: {report:?}");
     damage.into_iter().flat_map(|damage| damage.missing).collect()
@@ -54,7 +54,7 @@ fn every_flipped_bit_costs_at_most_its_own_record_or_group_and_is_reported() {
 #[test]
 fn one_flipped_bit_in_the_last_record_that_was_answered_for_is_damage_and_no_torn_write() {
     let (memory, ledger) = filled(100_000, 9);
-    let name = segment::name(0);
+    let name = file::name(0);
     let end = memory.bytes(&name).iter().rposition(|byte| *byte != 0).unwrap() + 1;
     let hurt = flipped(&memory, &name, end - MARK_BYTES - 1, 3);
     let house = House::open(&hurt, 100_000, 0).unwrap();

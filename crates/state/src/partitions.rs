@@ -1,0 +1,45 @@
+//! How many partitions the log has that this state is of.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{State, StateError, schema, sum};
+
+const KEY: &str = "partitions";
+
+impl State {
+    /// How many partitions the log has.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn partitions(&self) -> Result<u16, StateError> {
+        read(&self.connection)
+            .map_err(self.err("could not read"))?
+            .ok_or_else(|| self.damaged("how many partitions the log has cannot be read"))
+    }
+
+    /// Says, durably, how many partitions the log has. A file of several cannot be used by a build that knows one.
+    ///
+    /// # Errors
+    /// Nothing was recorded.
+    pub fn set_partitions(&mut self, partitions: u16) -> Result<(), StateError> {
+        if self.partitions()? == partitions {
+            return Ok(());
+        }
+        let format = if partitions > 1 { schema::PARTITIONED } else { schema::FORMAT };
+        self.in_transaction(true, |connection| {
+            let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
+            connection.execute(sql, params![KEY, sum::sealed(KEY, &partitions.to_string())])?;
+            connection.execute(sql, params!["format", format]).map(drop)
+        })
+    }
+}
+
+/// `None` when it is not what was stored.
+pub(super) fn read(connection: &Connection) -> rusqlite::Result<Option<u16>> {
+    let sql = "SELECT CAST(value AS TEXT) FROM meta WHERE key = ?1";
+    let found: Option<String> = connection.query_row(sql, [KEY], |row| row.get(0)).optional()?;
+    Ok(match found {
+        Some(text) => sum::unsealed(KEY, &text).and_then(|text| text.parse().ok()),
+        None => Some(1),
+    })
+}

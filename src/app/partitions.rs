@@ -1,0 +1,229 @@
+//! The partitions of the log: how many, and one of each opened with everything that stands behind it.
+//!
+//! A partition has a log, a refiner, a dedup window, and a worker and a cursor for each sync, of its own; they share the
+//! door, the state file, the threads and what is live. So what the others do never holds one up.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures_util::future::select_all;
+use tidegate_event::destination::Destination;
+use tidegate_log::{self as intake, Log, LogSettings, SegmentLog, Trimmed};
+use tidegate_pipeline::refine::{RefineSettings, Refiner, RefinerHandle, SourceFunctions};
+use tidegate_pipeline::sync::{Start, Sync, Worker};
+use tidegate_process::clock;
+use tidegate_state::{State, StateError, Window};
+use tokio::sync::watch;
+
+use super::continuity::{Ledger, Past};
+use super::live::Live;
+use super::{AppError, compare, destinations, paths, rules, starts};
+use crate::config::Workspace;
+
+/// Between two looks at what the log may give up.
+const TRIM_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How many partitions the log has: as many as the workspace says. Events that lie in another number of them would lose the
+/// order of their users, and retries of them would come through, so that is refused.
+pub(super) fn settle(workspace: &Workspace, past: Past, state: &mut State) -> Result<u16, AppError> {
+    let (dir, wanted) = (paths::log(&workspace.data), workspace.partitions);
+    let in_directory = intake::partitions_in(&dir);
+    let found = match past {
+        Past::Known | Past::Older => state.partitions()?,
+        Past::New | Past::Lost => in_directory,
+    };
+    let mut is_used = state.refined_to()? > 0;
+    for partition in 0..in_directory {
+        is_used |= intake::end(&intake::partition_dir(&dir, partition))? > 0;
+    }
+    if is_used && found != wanted {
+        return Err(AppError::Partitions { path: dir, found, wanted });
+    }
+    if !is_used {
+        // Nothing was ever in them.
+        for partition in wanted..in_directory {
+            let dir = intake::partition_dir(&dir, partition);
+            std::fs::remove_dir_all(&dir).map_err(|cause| AppError::Io {
+                action: "could not remove",
+                path: dir.clone(),
+                cause,
+            })?;
+        }
+    }
+    state.set_partitions(wanted)?;
+    Ok(wanted)
+}
+
+/// What one of `count` partitions gets of what all of them may have.
+pub(super) fn share(settings: &LogSettings, count: u16) -> LogSettings {
+    let count_bytes = u64::from(count);
+    LogSettings {
+        pending_bytes_max: settings.pending_bytes_max / usize::from(count),
+        retention_bytes: settings.retention_bytes / count_bytes,
+        hard_cap_bytes: settings.hard_cap_bytes.map(|bytes| bytes / count_bytes),
+        ..settings.clone()
+    }
+}
+
+/// What all partitions are opened with.
+pub(super) struct PartitionParts<'w> {
+    pub(super) workspace: &'w Workspace,
+    pub(super) past: Past,
+    pub(super) count: u16,
+    pub(super) live: &'w Arc<Live>,
+    pub(super) workers: tidegate_wasm::function::Workers,
+}
+
+/// One partition, with its threads at work.
+pub(super) struct OpenPartition {
+    pub(super) log: Arc<SegmentLog>,
+    pub(super) writer: JoinHandle<()>,
+    pub(super) refiner: JoinHandle<()>,
+    pub(super) workers: Vec<Worker>,
+    pub(super) state: State,
+    /// Records that are kept, and of those the ones that not every sync has had.
+    pub(super) records: (u64, u64),
+    /// Bytes of an unfinished write that were cut.
+    pub(super) bytes_cut: u64,
+    /// Segments of an older format that were carried over.
+    pub(super) carried_over: u64,
+}
+
+impl PartitionParts<'_> {
+    /// A connection to the state file for `partition`.
+    pub(super) fn state(&self, partition: u16) -> Result<State, StateError> {
+        let Window { width_us, entries_max, .. } = self.workspace.window;
+        let window = Window::new(width_us, entries_max / u64::from(self.count));
+        State::open(&paths::state(&self.workspace.data), window)?.of_partition(partition)
+    }
+
+    /// Opens `partition`, whose syncs go to `destinations`.
+    pub(super) fn open(
+        &self,
+        partition: u16,
+        destinations: Vec<(Box<dyn Destination>, Ledger)>,
+    ) -> Result<OpenPartition, AppError> {
+        let (workspace, mut state) = (self.workspace, self.state(partition)?);
+        let (destinations, ledgers): (Vec<_>, Vec<_>) = destinations.into_iter().unzip();
+        let mut stand = compare::stand(workspace, &state, self.past, &ledgers)?;
+        let handed_to = compare::handed_to(workspace, &stand);
+        let floor = compare::floor(&stand, &state)?;
+        let dir = intake::partition_dir(&paths::log(&workspace.data), partition);
+        let (log, writer, recovery) =
+            SegmentLog::open(&dir, share(&workspace.log, self.count), floor, clock::now_us())?;
+        super::report(&recovery);
+        let log = Arc::new(log);
+        let of_partition = (self.count > 1).then_some(partition);
+        compare::settle(&mut stand, &*log, &mut state, of_partition)?;
+        let starts = starts::settle(workspace, self.past, &handed_to, &*log, &mut state)?;
+        drop(stand);
+        let records = log.records(log.oldest(), recovery.next);
+        let undelivered = handed_to.values().min().map_or(records, |least| log.records(*least, recovery.next));
+        let writer = writer.run().map_err(AppError::Thread)?;
+        let (handle, refiner) = self.refiner(&log, partition, handed_to)?;
+        let workers = self.workers((&log, &handle), starts, destinations)?;
+        let (bytes_cut, carried_over) = (recovery.torn_bytes, recovery.carried);
+        Ok(OpenPartition {
+            log,
+            writer,
+            refiner,
+            workers,
+            state,
+            records: (records, undelivered),
+            bytes_cut,
+            carried_over,
+        })
+    }
+
+    fn refiner(
+        &self,
+        log: &Arc<SegmentLog>,
+        partition: u16,
+        handed_to: HashMap<Arc<str>, u64>,
+    ) -> Result<(RefinerHandle, JoinHandle<()>), AppError> {
+        let log: Arc<dyn Log> = Arc::<SegmentLog>::clone(log);
+        let settings = RefineSettings::default();
+        let refiner = Refiner::open(log, self.state(partition)?, rules(self.workspace), settings)?;
+        let of_sources = SourceFunctions {
+            workers: self.workers.clone(),
+            live: self.live.of_sources(),
+            recall: self.live.recall(),
+            handed_to,
+        };
+        Ok(refiner.run(of_sources, self.state(partition)?)?)
+    }
+
+    fn workers(
+        &self,
+        (log, handle): (&Arc<SegmentLog>, &RefinerHandle),
+        mut starts: BTreeMap<String, Start>,
+        destinations: Vec<Box<dyn Destination>>,
+    ) -> Result<Vec<Worker>, AppError> {
+        let mut workers = Vec::new();
+        for ((name, config), destination) in self.workspace.syncs.iter().zip(destinations) {
+            let sync = Sync {
+                name: name.as_str().into(),
+                source: config.source.0.as_str().into(),
+                filter: destinations::filter(self.workspace, config),
+                functions: self.live.of_sync(name),
+                mapping: config.mapping.clone(),
+                start: starts.remove(name).unwrap_or_default(),
+                settings: destinations::settings(self.workspace, config),
+                destination,
+            };
+            let log: Arc<dyn Log> = Arc::<SegmentLog>::clone(log);
+            workers.push(Worker::open(sync, handle.clone(), log, self.state(handle.partition())?));
+        }
+        Ok(workers)
+    }
+}
+
+/// A partition while the server runs.
+pub(super) struct KeptPartition {
+    pub(super) log: Arc<SegmentLog>,
+    /// Of each sync.
+    pub(super) cursors: Vec<watch::Receiver<u64>>,
+    pub(super) state: State,
+}
+
+/// Waits for the order to stop or for a failed disk, and trims the log meanwhile.
+pub(super) async fn watch_over(mut partitions: Vec<KeptPartition>, mut stop: watch::Receiver<bool>) {
+    let fails = |log: Arc<SegmentLog>| {
+        Box::pin(async move {
+            let mut committed = log.follow();
+            while !log.is_poisoned() && committed.changed().await.is_ok() {}
+        })
+    };
+    let mut failed = select_all(partitions.iter().map(|one| fails(Arc::clone(&one.log))));
+    let mut trim = tokio::time::interval(TRIM_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            _ = trim.tick() => partitions.iter_mut().for_each(KeptPartition::trim),
+            _ = &mut failed => return,
+        }
+    }
+}
+
+impl KeptPartition {
+    fn trim(&mut self) {
+        let slowest = self.cursors.iter().map(|cursor| *cursor.borrow()).min();
+        let refined = self.state.refined_to().unwrap_or(0);
+        let floor = slowest.map_or(refined, |slowest| slowest.min(refined));
+        match self.trim_to(floor) {
+            Ok(Trimmed { records_lost: 0, .. }) => {}
+            Ok(Trimmed { records_lost, .. }) => tracing::error!(
+                records = records_lost,
+                "log.hard_cap_bytes is reached: records were removed that not every sync had delivered"
+            ),
+            Err(error) => tracing::error!(error = %error, "the log could not be trimmed"),
+        }
+    }
+
+    fn trim_to(&mut self, floor: u64) -> Result<Trimmed, AppError> {
+        self.state.forget_below(self.log.oldest())?;
+        Ok(self.log.trim(floor, clock::now_us())?)
+    }
+}
