@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::load::Load;
 use crate::process::Process;
 
-#[path = "../../tests/it/conformance/postgres/server.rs"]
+#[path = "../../crates/warehouse-postgres/tests/it/rig/server.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it")]
 mod server;
 

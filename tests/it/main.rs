@@ -40,5 +40,4 @@ mod swap;
 mod toolchains;
 mod trust;
 mod violations;
-mod warehouse;
 mod wire;
