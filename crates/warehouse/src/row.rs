@@ -5,6 +5,7 @@
 //! joined on the way. When two paths of one event share a column, one keeps it by a rule that only looks at the two
 //! paths, and the other goes to the row's overflow, which mirrors the event and holds what no column took.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -197,8 +198,11 @@ impl<'a> Builder<'_, 'a> {
                     }
                 }
                 Route::Instant(base) => {
-                    self.lost |= !evolve::is_kept_whole(value);
-                    if let Some(scalar) = Scalar::of_instant(value, &self.fit) {
+                    let scalar = Scalar::of_instant(value, &self.fit);
+                    // What the event spells as the column does is whole, and need not be looked at again.
+                    self.lost |=
+                        !matches!(scalar, Some(Scalar::Timestamp(Cow::Borrowed(_)))) && !evolve::is_kept_whole(value);
+                    if let Some(scalar) = scalar {
                         self.base(base, scalar);
                     }
                 }
@@ -229,11 +233,15 @@ impl<'a> Builder<'_, 'a> {
             self.lost = true;
             return;
         }
-        let Some(scalar) = Scalar::of(value, &self.fit) else { return };
+        let Some(mut scalar) = Scalar::of(value, &self.fit) else { return };
         match self.table.slot(node, prefixed) {
             PathSlot::Column(column) => {
-                let scalar = self.as_declared(column, value, scalar);
-                self.lost |= scalar.is_respelled();
+                if scalar.is_respelled() {
+                    match value {
+                        Value::String(text) if self.is_declared_text(column) => scalar = Scalar::Text(text),
+                        _ => self.lost = true,
+                    }
+                }
                 self.put(column, node, scalar);
             }
             PathSlot::Overflow | PathSlot::Unknown => self.lost = true,
@@ -241,14 +249,9 @@ impl<'a> Builder<'_, 'a> {
     }
 
     /// In a column that was declared to be text, a text is what it is.
-    fn as_declared(&self, column: u32, value: &'a Value, scalar: Scalar<'a>) -> Scalar<'a> {
+    fn is_declared_text(&self, column: u32) -> bool {
         let holder = &self.table.columns[column as usize];
-        match value {
-            Value::String(text) if scalar.is_respelled() && holder.pinned && holder.kind() == Type::Text => {
-                Scalar::Text(text)
-            }
-            _ => scalar,
-        }
+        holder.pinned && holder.kind() == Type::Text
     }
 
     fn base(&mut self, base: usize, scalar: Scalar<'a>) {
@@ -264,17 +267,16 @@ impl<'a> Builder<'_, 'a> {
             return;
         }
         let mark = &mut self.table.marks[column as usize];
-        let cell = Cell { column, node, scalar };
         if mark.0 == self.table.row {
             self.lost = true;
             let holder = &mut self.group.cells[self.start + mark.1 as usize];
             if node != NO_NODE && self.table.paths.rank(node) < self.table.paths.rank(holder.node) {
-                *holder = cell;
+                *holder = Cell { column, node, scalar };
             }
             return;
         }
         *mark = (self.table.row, u32::try_from(self.group.cells.len() - self.start).unwrap_or(u32::MAX));
-        self.group.cells.push(cell);
+        self.group.cells.push(Cell { column, node, scalar });
     }
 
     fn finish(mut self, event: Option<u32>, body: Option<&'a Map<String, Value>>) {
@@ -330,8 +332,7 @@ impl<'a> Builder<'_, 'a> {
     }
 
     fn is_respelled(&self, column: u32, value: &'a Value) -> bool {
-        let scalar = Scalar::of(value, &self.fit);
-        scalar.is_some_and(|scalar| self.as_declared(column, value, scalar).is_respelled())
+        !self.is_declared_text(column) && Scalar::of(value, &self.fit).is_some_and(|scalar| scalar.is_respelled())
     }
 
     fn lost_fields(&self, parent: Node, fields: &'a Map<String, Value>) -> Option<Value> {
