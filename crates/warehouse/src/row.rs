@@ -5,7 +5,6 @@
 //! joined on the way. When two paths of one event share a column, one keeps it by a rule that only looks at the two
 //! paths, and the other goes to the row's overflow, which mirrors the event and holds what no column took.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -201,7 +200,7 @@ impl<'a> Builder<'_, 'a> {
                     let scalar = Scalar::of_instant(value, &self.fit);
                     // What the event spells as the column does is whole, and need not be looked at again.
                     self.lost |=
-                        !matches!(scalar, Some(Scalar::Timestamp(Cow::Borrowed(_)))) && !evolve::is_kept_whole(value);
+                        !matches!(scalar, Some(Scalar::Timestamp(_))) && !evolve::is_kept_whole(value);
                     if let Some(scalar) = scalar {
                         self.base(base, scalar);
                     }
@@ -233,12 +232,14 @@ impl<'a> Builder<'_, 'a> {
             self.lost = true;
             return;
         }
-        let Some(mut scalar) = Scalar::of(value, &self.fit) else { return };
+        let Some(scalar) = Scalar::of(value, &self.fit) else { return };
         match self.table.slot(node, prefixed) {
             PathSlot::Column(column) => {
                 if scalar.is_respelled() {
                     match value {
-                        Value::String(text) if self.is_declared_text(column) => scalar = Scalar::Text(text),
+                        Value::String(text) if self.is_declared_text(column) => {
+                            return self.put(column, node, Scalar::Text(text));
+                        }
                         _ => self.lost = true,
                     }
                 }
