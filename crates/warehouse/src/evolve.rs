@@ -108,13 +108,18 @@ impl<'a> Scalar<'a> {
     /// What `value` is. `None` for null, which is no value.
     #[must_use]
     pub fn of(value: &'a Value, fit: &Fit) -> Option<Self> {
-        Some(match value {
-            Value::Null => return None,
+        (!value.is_null()).then(|| Self::of_some(value, fit))
+    }
+
+    /// The same of a value that is not null.
+    #[must_use]
+    pub fn of_some(value: &'a Value, fit: &Fit) -> Self {
+        match value {
             Value::Bool(truth) => Self::Boolean(*truth),
             Value::String(text) => instant::spelled(text, fit).map_or(Self::Text(text), Self::instant),
-            Value::Array(_) | Value::Object(_) => Self::Json(value),
+            Value::Null | Value::Array(_) | Value::Object(_) => Self::Json(value),
             Value::Number(spelled) => Self::of_number(spelled.as_str(), fit),
-        })
+        }
     }
 
     /// What `value` is in a column of instants that every table of events begins with.

@@ -199,8 +199,7 @@ impl<'a> Builder<'_, 'a> {
                 Route::Instant(base) => {
                     let scalar = Scalar::of_instant(value, &self.fit);
                     // What the event spells as the column does is whole, and need not be looked at again.
-                    self.lost |=
-                        !matches!(scalar, Some(Scalar::Timestamp(_))) && !evolve::is_kept_whole(value);
+                    self.lost |= !matches!(scalar, Some(Scalar::Timestamp(_))) && !evolve::is_kept_whole(value);
                     if let Some(scalar) = scalar {
                         self.base(base, scalar);
                     }
@@ -232,19 +231,17 @@ impl<'a> Builder<'_, 'a> {
             self.lost = true;
             return;
         }
-        let Some(scalar) = Scalar::of(value, &self.fit) else { return };
+        let scalar = Scalar::of_some(value, &self.fit);
         match self.table.slot(node, prefixed) {
-            PathSlot::Column(column) => {
-                if scalar.is_respelled() {
-                    match value {
-                        Value::String(text) if self.is_declared_text(column) => {
-                            return self.put(column, node, Scalar::Text(text));
-                        }
-                        _ => self.lost = true,
-                    }
+            PathSlot::Column(column) => match value {
+                Value::String(text) if scalar.is_respelled() && self.is_declared_text(column) => {
+                    self.put(Cell { column, node, scalar: Scalar::Text(text) });
                 }
-                self.put(column, node, scalar);
-            }
+                _ => {
+                    self.lost |= scalar.is_respelled();
+                    self.put(Cell { column, node, scalar });
+                }
+            },
             PathSlot::Overflow | PathSlot::Unknown => self.lost = true,
         }
     }
@@ -256,28 +253,28 @@ impl<'a> Builder<'_, 'a> {
     }
 
     fn base(&mut self, base: usize, scalar: Scalar<'a>) {
-        self.put(self.table.base[base], NO_NODE, scalar);
+        self.put(Cell { column: self.table.base[base], node: NO_NODE, scalar });
     }
 
-    fn put(&mut self, column: u32, node: Node, scalar: Scalar<'a>) {
-        let holder = &mut self.table.columns[column as usize];
-        let fits = scalar.fits(&self.fit);
-        if !fits || !holder.takes(scalar.kind()) {
+    fn put(&mut self, cell: Cell<'a>) {
+        let holder = &mut self.table.columns[cell.column as usize];
+        let fits = cell.scalar.fits(&self.fit);
+        if !fits || !holder.takes(cell.scalar.kind()) {
             holder.refused |= fits && holder.shut == Shut::No;
             self.lost = true;
             return;
         }
-        let mark = &mut self.table.marks[column as usize];
+        let mark = &mut self.table.marks[cell.column as usize];
         if mark.0 == self.table.row {
             self.lost = true;
             let holder = &mut self.group.cells[self.start + mark.1 as usize];
-            if node != NO_NODE && self.table.paths.rank(node) < self.table.paths.rank(holder.node) {
-                *holder = Cell { column, node, scalar };
+            if cell.node != NO_NODE && self.table.paths.rank(cell.node) < self.table.paths.rank(holder.node) {
+                *holder = cell;
             }
             return;
         }
         *mark = (self.table.row, u32::try_from(self.group.cells.len() - self.start).unwrap_or(u32::MAX));
-        self.group.cells.push(Cell { column, node, scalar });
+        self.group.cells.push(cell);
     }
 
     fn finish(mut self, event: Option<u32>, body: Option<&'a Map<String, Value>>) {
@@ -287,7 +284,8 @@ impl<'a> Builder<'_, 'a> {
             let lost = self.lost_of(body);
             if !lost.is_empty() {
                 let column = self.table.overflow();
-                self.put(column, NO_NODE, Scalar::Made(Value::Object(lost).to_string().into()));
+                let scalar = Scalar::Made(Value::Object(lost).to_string().into());
+                self.put(Cell { column, node: NO_NODE, scalar });
             }
         }
         for cell in &self.group.cells[self.start..] {
