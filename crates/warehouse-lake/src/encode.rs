@@ -113,6 +113,7 @@ impl Values {
             (Self::Decimal(values), Scalar::Integer(integer)) => values.push(i128::from(*integer) * UNIT),
             (Self::Decimal(values), Scalar::Decimal(spelled)) => values.push(scaled(spelled).ok_or(Misfit)?),
             (Self::Timestamp(values), Scalar::Timestamp(text)) => values.push(micros(text).ok_or(Misfit)?),
+            (Self::Timestamp(values), Scalar::Respelled(text)) => values.push(micros(text).ok_or(Misfit)?),
             (Self::Timestamp(values), Scalar::Made(text)) => {
                 values.push(micros(text).or_else(|| text.parse().ok()).ok_or(Misfit)?);
             }
@@ -315,7 +316,7 @@ mod tests {
             }
             let at = if whole { at - at.rem_euclid(1000) } else { at };
             let text = instant_text(at);
-            let instant = [Scalar::Timestamp((&*text).into())];
+            let instant = [Scalar::Timestamp(&text)];
             prop_assert_eq!(values(Type::Timestamp, &instant).widen(Type::Text), Ok(values(Type::Text, &instant)));
             let list = Value::from(vec![text.as_str()]);
             let others = [Scalar::Json(&list)];

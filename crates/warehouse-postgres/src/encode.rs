@@ -84,6 +84,7 @@ pub fn encode(scalar: &Scalar<'_>, out: &mut Vec<u8>) {
         Scalar::Integer(integer) => _ = write!(out, "{integer}"),
         Scalar::Decimal(spelled) | Scalar::Digits(spelled) => escape(number_text(spelled).as_bytes(), out),
         Scalar::Timestamp(text) => out.extend_from_slice(text.as_bytes()),
+        Scalar::Respelled(text) => out.extend_from_slice(text.as_bytes()),
         Scalar::Text(text) => escape(text.as_bytes(), out),
         Scalar::Given(text) => made(text, out),
         Scalar::Made(text) => made(text, out),

@@ -141,7 +141,7 @@ impl Run {
             encode(scalar, &mut self.text);
             width += match scalar {
                 Scalar::Boolean(_) => 1,
-                Scalar::Integer(_) | Scalar::Timestamp(_) => 8,
+                Scalar::Integer(_) | Scalar::Timestamp(_) | Scalar::Respelled(_) => 8,
                 // What is longer is kept elsewhere, and a pointer to it here.
                 _ => (self.text.len() - before + 1).min(18),
             };

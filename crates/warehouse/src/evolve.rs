@@ -92,8 +92,10 @@ pub enum Scalar<'a> {
     Decimal(&'a str),
     /// The number as spelled in the event; fits no number of the warehouse.
     Digits(&'a str),
-    /// As a column spells it, see [`instant`].
-    Timestamp(Cow<'a, str>),
+    /// An instant that the event spells as a column does, see [`instant`].
+    Timestamp(&'a str),
+    /// An instant that the event spells in another way: as a column spells it.
+    Respelled(Box<str>),
     Text(&'a str),
     Json(&'a Value),
     /// Text of the house's own making, for a column of its own whose type it does not move.
@@ -106,13 +108,18 @@ impl<'a> Scalar<'a> {
     /// What `value` is. `None` for null, which is no value.
     #[must_use]
     pub fn of(value: &'a Value, fit: &Fit) -> Option<Self> {
-        Some(match value {
-            Value::Null => return None,
+        (!value.is_null()).then(|| Self::of_some(value, fit))
+    }
+
+    /// The same of a value that is not null.
+    #[must_use]
+    pub fn of_some(value: &'a Value, fit: &Fit) -> Self {
+        match value {
             Value::Bool(truth) => Self::Boolean(*truth),
-            Value::String(text) => instant::spelled(text, fit).map_or(Self::Text(text), Self::Timestamp),
-            Value::Array(_) | Value::Object(_) => Self::Json(value),
+            Value::String(text) => instant::spelled(text, fit).map_or(Self::Text(text), Self::instant),
+            Value::Null | Value::Array(_) | Value::Object(_) => Self::Json(value),
             Value::Number(spelled) => Self::of_number(spelled.as_str(), fit),
-        })
+        }
     }
 
     /// What `value` is in a column of instants that every table of events begins with.
@@ -121,10 +128,10 @@ impl<'a> Scalar<'a> {
         if let Value::String(text) = value
             && let Some(spelled) = instant::spelled_in_full(text, fit)
         {
-            return Some(Self::Timestamp(spelled));
+            return Some(Self::instant(spelled));
         }
         match (instant::read_in_full(value, fit), value) {
-            (Some(read), _) => Some(Self::Timestamp(Cow::Owned(read))),
+            (Some(read), _) => Some(Self::Respelled(read.into())),
             (None, Value::String(text)) => Some(Self::Text(text)),
             (None, other) => Self::of(other, fit),
         }
@@ -133,7 +140,14 @@ impl<'a> Scalar<'a> {
     /// Whether a column gives back another text than the event has.
     #[must_use]
     pub const fn is_respelled(&self) -> bool {
-        matches!(self, Self::Timestamp(Cow::Owned(_)))
+        matches!(self, Self::Respelled(_))
+    }
+
+    fn instant(spelled: Cow<'a, str>) -> Self {
+        match spelled {
+            Cow::Borrowed(text) => Self::Timestamp(text),
+            Cow::Owned(text) => Self::Respelled(text.into()),
+        }
     }
 
     fn of_number(spelled: &'a str, fit: &Fit) -> Self {
@@ -161,7 +175,7 @@ impl<'a> Scalar<'a> {
             Self::Boolean(_) => Type::Boolean,
             Self::Integer(_) => Type::Integer,
             Self::Decimal(_) => Type::Decimal,
-            Self::Timestamp(_) => Type::Timestamp,
+            Self::Timestamp(_) | Self::Respelled(_) => Type::Timestamp,
             Self::Json(_) => Type::Json,
             Self::Digits(_) | Self::Text(_) | Self::Made(_) | Self::Given(_) => Type::Text,
         }
@@ -184,8 +198,8 @@ impl<'a> Scalar<'a> {
             Self::Boolean(false) => Cow::Borrowed("false"),
             Self::Integer(integer) => Cow::Owned(integer.to_string()),
             Self::Decimal(spelled) | Self::Digits(spelled) => number_text(spelled),
-            Self::Timestamp(text) => Cow::Borrowed(text),
-            Self::Text(text) | Self::Given(text) => Cow::Borrowed(text),
+            Self::Timestamp(text) | Self::Text(text) | Self::Given(text) => Cow::Borrowed(text),
+            Self::Respelled(text) => Cow::Borrowed(text),
             Self::Json(value) => Cow::Owned(value.to_string()),
             Self::Made(text) => Cow::Borrowed(text),
         }

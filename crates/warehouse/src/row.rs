@@ -197,8 +197,10 @@ impl<'a> Builder<'_, 'a> {
                     }
                 }
                 Route::Instant(base) => {
-                    self.lost |= !evolve::is_kept_whole(value);
-                    if let Some(scalar) = Scalar::of_instant(value, &self.fit) {
+                    let scalar = Scalar::of_instant(value, &self.fit);
+                    // What the event spells as the column does is whole, and need not be looked at again.
+                    self.lost |= !matches!(scalar, Some(Scalar::Timestamp(_))) && !evolve::is_kept_whole(value);
+                    if let Some(scalar) = scalar {
                         self.base(base, scalar);
                     }
                 }
@@ -229,46 +231,44 @@ impl<'a> Builder<'_, 'a> {
             self.lost = true;
             return;
         }
-        let Some(scalar) = Scalar::of(value, &self.fit) else { return };
+        let scalar = Scalar::of_some(value, &self.fit);
         match self.table.slot(node, prefixed) {
-            PathSlot::Column(column) => {
-                let scalar = self.as_declared(column, value, scalar);
-                self.lost |= scalar.is_respelled();
-                self.put(column, node, scalar);
-            }
+            PathSlot::Column(column) => match value {
+                Value::String(text) if scalar.is_respelled() && self.is_declared_text(column) => {
+                    self.put(Cell { column, node, scalar: Scalar::Text(text) });
+                }
+                _ => {
+                    self.lost |= scalar.is_respelled();
+                    self.put(Cell { column, node, scalar });
+                }
+            },
             PathSlot::Overflow | PathSlot::Unknown => self.lost = true,
         }
     }
 
     /// In a column that was declared to be text, a text is what it is.
-    fn as_declared(&self, column: u32, value: &'a Value, scalar: Scalar<'a>) -> Scalar<'a> {
+    fn is_declared_text(&self, column: u32) -> bool {
         let holder = &self.table.columns[column as usize];
-        match value {
-            Value::String(text) if scalar.is_respelled() && holder.pinned && holder.kind() == Type::Text => {
-                Scalar::Text(text)
-            }
-            _ => scalar,
-        }
+        holder.pinned && holder.kind() == Type::Text
     }
 
     fn base(&mut self, base: usize, scalar: Scalar<'a>) {
-        self.put(self.table.base[base], NO_NODE, scalar);
+        self.put(Cell { column: self.table.base[base], node: NO_NODE, scalar });
     }
 
-    fn put(&mut self, column: u32, node: Node, scalar: Scalar<'a>) {
-        let holder = &mut self.table.columns[column as usize];
-        let fits = scalar.fits(&self.fit);
-        if !fits || !holder.takes(scalar.kind()) {
+    fn put(&mut self, cell: Cell<'a>) {
+        let holder = &mut self.table.columns[cell.column as usize];
+        let fits = cell.scalar.fits(&self.fit);
+        if !fits || !holder.takes(cell.scalar.kind()) {
             holder.refused |= fits && holder.shut == Shut::No;
             self.lost = true;
             return;
         }
-        let mark = &mut self.table.marks[column as usize];
-        let cell = Cell { column, node, scalar };
+        let mark = &mut self.table.marks[cell.column as usize];
         if mark.0 == self.table.row {
             self.lost = true;
             let holder = &mut self.group.cells[self.start + mark.1 as usize];
-            if node != NO_NODE && self.table.paths.rank(node) < self.table.paths.rank(holder.node) {
+            if cell.node != NO_NODE && self.table.paths.rank(cell.node) < self.table.paths.rank(holder.node) {
                 *holder = cell;
             }
             return;
@@ -284,7 +284,8 @@ impl<'a> Builder<'_, 'a> {
             let lost = self.lost_of(body);
             if !lost.is_empty() {
                 let column = self.table.overflow();
-                self.put(column, NO_NODE, Scalar::Made(Value::Object(lost).to_string().into()));
+                let scalar = Scalar::Made(Value::Object(lost).to_string().into());
+                self.put(Cell { column, node: NO_NODE, scalar });
             }
         }
         for cell in &self.group.cells[self.start..] {
@@ -330,8 +331,7 @@ impl<'a> Builder<'_, 'a> {
     }
 
     fn is_respelled(&self, column: u32, value: &'a Value) -> bool {
-        let scalar = Scalar::of(value, &self.fit);
-        scalar.is_some_and(|scalar| self.as_declared(column, value, scalar).is_respelled())
+        !self.is_declared_text(column) && Scalar::of(value, &self.fit).is_some_and(|scalar| scalar.is_respelled())
     }
 
     fn lost_fields(&self, parent: Node, fields: &'a Map<String, Value>) -> Option<Value> {

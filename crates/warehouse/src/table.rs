@@ -105,12 +105,16 @@ impl Column {
     /// Whether a value of this type may be put there.
     #[must_use]
     pub fn takes(&self, kind: Type) -> bool {
-        let holds = self.kind().join(kind) == self.kind();
         match self.shut {
-            Shut::No => holds || !self.pinned,
-            Shut::Wider => holds,
+            Shut::No => !self.pinned || self.holds(kind),
+            Shut::Wider => self.holds(kind),
             Shut::All => false,
         }
+    }
+
+    /// Whether values of this type do not widen it.
+    fn holds(&self, kind: Type) -> bool {
+        self.kind().join(kind) == self.kind()
     }
 
     /// Whether it is there with a type that holds all that `kind` does, and alters nothing.

@@ -35,10 +35,7 @@ fn files_that_differ_are_merged_and_widened_with_every_text_as_it_came() {
     let (short, long) = ("2024-05-06T07:08:09.120Z", "2024-05-06T07:08:09.120001Z");
     let id = |ids: &'static [&str]| chunk(Type::Text, &ids.iter().map(|id| Some(Scalar::Text(id))).collect::<Vec<_>>());
     let at = |texts: &[Option<&'static str>]| {
-        chunk(
-            Type::Timestamp,
-            &texts.iter().map(|text| text.map(|text| Scalar::Timestamp(text.into()))).collect::<Vec<_>>(),
-        )
+        chunk(Type::Timestamp, &texts.iter().map(|text| text.map(Scalar::Timestamp)).collect::<Vec<_>>())
     };
     let first = [column("id", Type::Text), column("timestamp", Type::Timestamp), column("n", Type::Integer)];
     let numbers = chunk(Type::Integer, &[None, Some(Scalar::Integer(7))]);

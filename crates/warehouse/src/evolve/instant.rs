@@ -12,27 +12,40 @@ use tidegate_event::time;
 use super::Fit;
 
 /// The instant `text` as a column of values spells it; `None` when it is none, or beyond the warehouse's years.
+#[inline]
 #[must_use]
 pub fn spelled<'a>(text: &'a str, fit: &Fit) -> Option<Cow<'a, str>> {
-    if is_plain(text, 3, fit) {
-        return Some(Cow::Borrowed(text));
+    // Most texts are none, and their first bytes tell.
+    if !matches!(text.as_bytes(), [_, _, _, _, b'-', _, _, b'-', ..]) {
+        return None;
+    }
+    spelled_if_valid(text, fit)
+}
+
+fn spelled_if_valid<'a>(text: &'a str, fit: &Fit) -> Option<Cow<'a, str>> {
+    match plain_digits(text, fit) {
+        Some(3) => return Some(Cow::Borrowed(text)),
+        Some(0..3) => return Some(Cow::Owned(filled(text, ".000Z"))),
+        Some(6) if !text.ends_with("000Z") => return Some(Cow::Borrowed(text)),
+        _ => {}
     }
     let mut micros = respelled(text, fit)?;
     if micros.ends_with("000Z") {
         micros.truncate(micros.len() - 4);
         micros.push('Z');
     }
-    Some(if micros == text { Cow::Borrowed(text) } else { Cow::Owned(micros) })
+    Some(Cow::Owned(micros))
 }
 
 /// The same for the columns that every table of events begins with: always six fraction digits, so that the order of
 /// texts is the order of instants.
 #[must_use]
 pub fn spelled_in_full<'a>(text: &'a str, fit: &Fit) -> Option<Cow<'a, str>> {
-    if is_plain(text, 6, fit) {
-        return Some(Cow::Borrowed(text));
+    match plain_digits(text, fit) {
+        Some(6) => Some(Cow::Borrowed(text)),
+        Some(0..6) => Some(Cow::Owned(filled(text, ".000000Z"))),
+        _ => respelled(text, fit).map(Cow::Owned),
     }
-    respelled(text, fit).map(Cow::Owned)
 }
 
 /// An instant that is spelled in another way than RFC 3339's and can be read all the same, in full.
@@ -47,11 +60,10 @@ pub fn is_kept_whole(value: &Value) -> bool {
     matches!(value, Value::String(text) if has_shape(text.as_bytes()) && !is_finer(text))
 }
 
-/// Whether the instant `text` is finer than a microsecond.
+/// Whether `text`, of the right shape, is finer than a microsecond.
 fn is_finer(text: &str) -> bool {
-    let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
-    let digits = fraction.bytes().take_while(u8::is_ascii_digit);
-    digits.skip(6).any(|digit| digit != b'0')
+    let fraction = text.bytes().skip(20).take_while(u8::is_ascii_digit);
+    fraction.skip(6).any(|digit| digit != b'0')
 }
 
 /// Six fraction digits, UTC.
@@ -72,49 +84,51 @@ fn within(micros: i64, fit: &Fit) -> Option<String> {
 /// `YYYY-MM-DDTHH:MM:SS`, perhaps a fraction, then `Z` or an offset. No leap second: a clock of
 /// microseconds since 1970 does not know it.
 fn has_shape(bytes: &[u8]) -> bool {
-    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
-    let is = |at: usize, one: u8| bytes.get(at).is_some_and(|byte| byte.eq_ignore_ascii_case(&one));
-    let digits = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18];
-    if !(is(4, b'-') && is(7, b'-') && is(10, b'T') && is(13, b':') && is(16, b':') && digits.into_iter().all(digit)) {
+    let Some((head, rest)) = bytes.split_first_chunk() else { return false };
+    if !is_date_and_time(head) || head.ends_with(b"60") {
         return false;
     }
-    if bytes.get(17..19) == Some(b"60") {
-        return false;
-    }
-    let mut at = 19;
-    if is(at, b'.') {
-        let fraction = bytes[20..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if fraction == 0 {
-            return false;
+    let zone = match rest {
+        [b'.', rest @ ..] => {
+            let fraction = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if fraction == 0 {
+                return false;
+            }
+            &rest[fraction..]
         }
-        at += 1 + fraction;
-    }
-    match bytes.get(at) {
-        Some(b'Z' | b'z') => bytes.len() == at + 1,
-        Some(b'+' | b'-') => {
-            bytes.len() == at + 6 && is(at + 3, b':') && [1, 2, 4, 5].into_iter().all(|digits| digit(at + digits))
-        }
+        _ => rest,
+    };
+    match zone {
+        [b'Z' | b'z'] => true,
+        [b'+' | b'-', a, b, b':', c, d] => [a, b, c, d].into_iter().all(u8::is_ascii_digit),
         _ => false,
     }
 }
 
-/// Whether `text` is a valid UTC instant within reach, spelled `YYYY-MM-DDTHH:MM:SS.fffZ` with so many fraction digits.
-fn is_plain(text: &str, fraction_digits: usize, fit: &Fit) -> bool {
-    let bytes = text.as_bytes();
-    if bytes.len() != 21 + fraction_digits || bytes[bytes.len() - 1] != b'Z' {
-        return false;
-    }
-    let shape = |(at, byte): (usize, &u8)| match at {
-        4 | 7 => *byte == b'-',
-        10 => *byte == b'T',
-        13 | 16 => *byte == b':',
-        19 => *byte == b'.',
-        _ => byte.is_ascii_digit(),
+/// Whether this is `YYYY-MM-DDTHH:MM:SS`, whatever the digits.
+fn is_date_and_time(head: &[u8; 19]) -> bool {
+    let shape = b"0000-00-00T00:00:00";
+    let fits = |(byte, shape): (&u8, &u8)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        b'T' => matches!(byte, b'T' | b't'),
+        _ => byte == shape,
     };
-    if !bytes[..bytes.len() - 1].iter().enumerate().all(shape) {
-        return false;
+    head.iter().zip(shape).all(fits)
+}
+
+/// How many fraction digits `text` has, at most six, if it is a valid UTC instant within reach, spelled
+/// `YYYY-MM-DDTHH:MM:SSZ` or with a fraction: what nearly all clients send, read without the calendar's parser.
+fn plain_digits(text: &str, fit: &Fit) -> Option<usize> {
+    let (head, rest) = text.as_bytes().split_first_chunk()?;
+    let fraction: &[u8] = match rest {
+        [b'Z'] => &[],
+        [b'.', fraction @ .., b'Z'] if (1..=6).contains(&fraction.len()) => fraction,
+        _ => return None,
+    };
+    if !is_date_and_time(head) || head[10] != b'T' || !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
     }
-    let number = |at: usize, len: usize| bytes[at..at + len].iter().fold(0_u32, |n, b| n * 10 + u32::from(b - b'0'));
+    let number = |at: usize, len: usize| head[at..at + len].iter().fold(0_u32, |n, b| n * 10 + u32::from(b - b'0'));
     let (year, month, day) = (number(0, 4), number(5, 2), number(8, 2));
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let days = match month {
@@ -124,9 +138,16 @@ fn is_plain(text: &str, fraction_digits: usize, fit: &Fit) -> bool {
         2 => 28,
         _ => 0,
     };
-    (fit.years.0..=fit.years.1).contains(&year)
+    let is_valid = (fit.years.0..=fit.years.1).contains(&year)
         && (1..=days).contains(&day)
         && number(11, 2) < 24
         && number(14, 2) < 60
-        && number(17, 2) < 60
+        && number(17, 2) < 60;
+    is_valid.then_some(fraction.len())
+}
+
+/// A plain instant with as many fraction digits as `end` has.
+fn filled(text: &str, end: &str) -> String {
+    let whole = text.len() - 1;
+    [&text[..whole], &end[whole - 19..]].concat()
 }

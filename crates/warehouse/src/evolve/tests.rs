@@ -142,6 +142,22 @@ proptest! {
         prop_assert_eq!(time::parse(&given), time::parse(&scalar.text()));
     }
 
+    /// `Z` and `+00:00` are the same offset, so what a text with `Z` shows at a glance is what the calendar says.
+    #[test]
+    fn an_instant_is_the_same_with_either_spelling_of_utc(
+        civil in "(000[01]|19[0-9]{2}|20[0-9]{2}|9999)-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9]",
+        fraction in "(\\.[0-9]{1,3}|\\.[0-9]{3}000|\\.[0-9]{4,8})?",
+    ) {
+        let read = |zone: &str, is_base: bool| {
+            let value = Value::from(format!("{civil}{fraction}{zone}"));
+            let scalar = if is_base { Scalar::of_instant(&value, &FIT) } else { Scalar::of(&value, &FIT) };
+            scalar.filter(|scalar| scalar.kind() == Type::Timestamp).map(|scalar| scalar.text().into_owned())
+        };
+        for is_base in [false, true] {
+            prop_assert_eq!(read("Z", is_base), read("+00:00", is_base));
+        }
+    }
+
     /// The text names the same number, and is its own text.
     #[test]
     fn the_text_of_a_number_is_canonical(whole in "0|[1-9][0-9]{0,60}", fraction in "(\\.[0-9]{1,60})?", exponent in "([eE][+-]?[0-9]{1,4})?") {
