@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use tidegate_event::Event;
 use tidegate_event::destination::{Batch, Failure};
+use tidegate_warehouse::batch_load::BatchLoad;
 use tidegate_warehouse::capabilities::Capabilities;
-use tidegate_warehouse::driver::BatchLoad;
-use tidegate_warehouse::loader::{AsPlanned, LoadError, Loader, Piece, Snapshot, Stopped};
+use tidegate_warehouse::encoder::{AsPlanned, Piece};
+use tidegate_warehouse::loader::{LoadError, Loader, Snapshot, Stopped};
 use tidegate_warehouse::profiles::{Profile, ViewOutcome};
 use tidegate_warehouse::row::Group;
 use tidegate_warehouse::schema_cache::{FoundSchema, SchemaCache};
@@ -244,8 +245,8 @@ impl Loader for ClickHouseLoader {
     /// A row in the table of a kind says that the one in the event's own table is there.
     async fn write<'b>(
         &mut self,
-        piece: Piece<'b, Self>,
-        load: &mut BatchLoad<'_, 'b, Self>,
+        piece: Piece<'b, Self::Encoder>,
+        load: &mut BatchLoad<'_, 'b, Self::Encoder>,
     ) -> Result<(), Stopped<ClickHouseError>> {
         let tables = load.tables();
         let (of_kinds, of_events): (Vec<_>, Vec<_>) =

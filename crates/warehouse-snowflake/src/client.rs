@@ -8,9 +8,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
+use tidegate_warehouse::batch_load::BatchLoad;
 use tidegate_warehouse::capabilities::Capabilities;
-use tidegate_warehouse::driver::{BatchLoad as Batched, Driver};
-use tidegate_warehouse::loader::{Loader, Piece, Snapshot, Stopped};
+use tidegate_warehouse::driver::Driver;
+use tidegate_warehouse::encoder::Piece;
+use tidegate_warehouse::loader::{Loader, Snapshot, Stopped};
 use tidegate_warehouse::profiles::{Profile, ViewOutcome};
 use tidegate_warehouse::rights::Right;
 use tidegate_warehouse::schema_cache::{FoundSchema, SchemaCache};
@@ -250,8 +252,8 @@ impl Loader for SnowflakeLoader {
 
     async fn write<'b>(
         &mut self,
-        piece: Piece<'b, Self>,
-        load: &mut Batched<'_, 'b, Self>,
+        piece: Piece<'b, Self::Encoder>,
+        load: &mut BatchLoad<'_, 'b, PlanColumns>,
     ) -> Result<(), Stopped<SnowflakeError>> {
         match self.account.checked.settings.load {
             LoadMode::Staged => self.write_staged(piece, load).await,

@@ -7,8 +7,9 @@ use std::ops::Range;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tidegate_process::clock;
-use tidegate_warehouse::driver::BatchLoad;
-use tidegate_warehouse::loader::{LoadError, Piece, Stopped};
+use tidegate_warehouse::batch_load::BatchLoad;
+use tidegate_warehouse::encoder::Piece;
+use tidegate_warehouse::loader::{LoadError, Stopped};
 use tidegate_warehouse::schema_cache::FoundSchema;
 use tidegate_warehouse::table::Table;
 
@@ -16,7 +17,7 @@ use super::client::{Link, SnowflakeLoader};
 use super::ddl::{SnowflakePlace, literal, quoted};
 use super::encode;
 use super::error::SnowflakeError;
-use super::plan;
+use super::plan::{self, PlanColumns};
 use super::stage;
 
 /// Rows packed into a file.
@@ -26,14 +27,14 @@ struct StagedFile {
     by_table: BTreeMap<usize, u64>,
 }
 
-type Batched<'l, 'b> = BatchLoad<'l, 'b, SnowflakeLoader>;
+type Batched<'l, 'b> = BatchLoad<'l, 'b, PlanColumns>;
 
 impl SnowflakeLoader {
     /// Brings a batch as far as its commit. A part of it is only tried, to see whether its rows are taken: it is rolled back,
     /// for a statement that changes a table would commit it.
     pub(super) async fn write_staged<'b>(
         &mut self,
-        piece: Piece<'b, Self>,
+        piece: Piece<'b, PlanColumns>,
         load: &mut Batched<'_, 'b>,
     ) -> Result<(), Stopped<SnowflakeError>> {
         let file = pack(&mut self.found, load, &piece.items).await?;
@@ -98,7 +99,7 @@ impl SnowflakeLoader {
     /// Begins a transaction, moves the ledger in it and writes the rows; how many events were there already.
     async fn transact(
         &mut self,
-        piece: &Piece<'_, Self>,
+        piece: &Piece<'_, PlanColumns>,
         by_table: &BTreeMap<usize, u64>,
         load: &Batched<'_, '_>,
     ) -> Result<u64, Option<SnowflakeError>> {

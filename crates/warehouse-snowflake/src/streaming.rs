@@ -23,8 +23,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use tidegate_process::clock;
-use tidegate_warehouse::driver::BatchLoad;
-use tidegate_warehouse::loader::Piece as Gathered;
+use tidegate_warehouse::batch_load::BatchLoad;
+use tidegate_warehouse::encoder::Piece as Gathered;
 use tidegate_warehouse::schema_cache::FoundSchema;
 use tidegate_warehouse::table::Table;
 
@@ -32,7 +32,7 @@ use super::client::{Account, Link, SnowflakeLoader};
 use super::ddl::{SnowflakePlace, literal, quoted};
 use super::error::SnowflakeError;
 use super::ledger::LEDGER;
-use super::plan;
+use super::plan::{self, PlanColumns};
 use super::session::SnowflakeSession;
 use super::settings::CheckedSnowflake;
 use ingest::{Channel, Ingest};
@@ -105,8 +105,8 @@ impl SnowflakeLoader {
     /// Appends the rows of a batch, and waits until they are committed.
     pub(super) async fn write_streaming<'b>(
         &mut self,
-        piece: Gathered<'b, Self>,
-        load: &mut BatchLoad<'_, 'b, Self>,
+        piece: Gathered<'b, PlanColumns>,
+        load: &mut BatchLoad<'_, 'b, PlanColumns>,
     ) -> Result<(), SnowflakeError> {
         let Self { account, link: Some(Link { session, streams, .. }), found, .. } = self else {
             return Err(SnowflakeError::Fenced);
@@ -164,7 +164,7 @@ impl SnowflakeLoader {
 
 /// The rows of the batch by table, in pieces. An event with a row that no request can carry is refused as a whole.
 async fn shares(
-    load: &mut BatchLoad<'_, '_, SnowflakeLoader>,
+    load: &mut BatchLoad<'_, '_, PlanColumns>,
     found: &mut FoundSchema,
     streams: &Streams,
     items: &Range<usize>,

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use rusqlite::{CachedStatement, Connection, OpenFlags};
 use tidegate_event::destination::{Batch, Failure};
 use tidegate_sqlite::sqlite_check::{self, Depth};
+use tidegate_warehouse::batch_load::BatchLoad;
 use tidegate_warehouse::capabilities::Capabilities;
-use tidegate_warehouse::driver::BatchLoad;
-use tidegate_warehouse::loader::{AsPlanned, LoadError, Loader, Piece, Snapshot, Stopped};
+use tidegate_warehouse::encoder::{AsPlanned, Piece};
+use tidegate_warehouse::loader::{LoadError, Loader, Snapshot, Stopped};
 use tidegate_warehouse::profiles::{Profile, ViewOutcome};
 use tidegate_warehouse::row::Group;
 use tidegate_warehouse::schema_cache::{FoundSchema, FoundTable, Look, Object, SchemaCache};
@@ -180,8 +181,8 @@ impl Loader for SqliteLoader {
 
     async fn write<'b>(
         &mut self,
-        piece: Piece<'b, Self>,
-        load: &mut BatchLoad<'_, 'b, Self>,
+        piece: Piece<'b, Self::Encoder>,
+        load: &mut BatchLoad<'_, 'b, Self::Encoder>,
     ) -> Result<(), Stopped<SqliteError>> {
         if self.careful {
             self.run("setting a savepoint", "SAVEPOINT part")?;

@@ -29,8 +29,12 @@ pub mod declared;
 pub mod evolve;
 /// Which events of a batch a warehouse refuses, found by halving.
 pub mod bisect;
+/// The rows of one batch: planned, and gathered in parts.
+pub mod batch_load;
 /// The one driver of all warehouses.
 pub mod driver;
+/// From planned rows to what is written together.
+pub mod encoder;
 /// What a warehouse does for one batch.
 pub mod loader;
 /// What is known of a warehouse between batches.
