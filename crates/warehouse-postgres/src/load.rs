@@ -17,8 +17,8 @@ use tidegate_warehouse::schema_cache::{FoundSchema, SchemaCache};
 use tidegate_warehouse::table::{Changes, Table};
 use tidegate_warehouse::waiting::Refusal;
 
+use super::apply;
 use super::capabilities::CAPABILITIES;
-use super::ddl;
 use super::error::PostgresError;
 use super::part::{CopyPart, CopyShapes};
 use super::session::PostgresSession;
@@ -125,7 +125,7 @@ impl Loader for PostgresLoader {
         notices: &mut Vec<String>,
     ) -> Result<Option<Refusal<PostgresError>>, PostgresError> {
         let session = self.session()?;
-        ddl::apply((&session.wire, &session.before), table, changes, notices).await
+        apply::apply((&session.wire, &session.before), table, changes, notices).await
     }
 
     async fn view(&mut self, profile: &Profile, table: &Table) -> Result<ViewOutcome, PostgresError> {
