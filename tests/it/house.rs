@@ -1,5 +1,6 @@
 //! The house rules that a machine can check: who may know whom, and how long a file may be.
 
+mod circles;
 mod types;
 mod words;
 

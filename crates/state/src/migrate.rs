@@ -163,7 +163,7 @@ fn seal_quarantine(connection: &Connection) -> rusqlite::Result<()> {
     while let Some(row) = rows.next()? {
         let (entry, _) = super::quarantine::read(row)?;
         let id: i64 = row.get("id")?;
-        set.execute([id, sum::quarantined(&entry).value()])?;
+        set.execute([id, entry.sum().value()])?;
     }
     super::quarantine::count_anew(connection).map(drop)
 }
@@ -189,7 +189,7 @@ fn seal_pending(connection: &Connection) -> rusqlite::Result<()> {
             error: row.get(9)?,
         };
         let next = sum::next_try(entry.id, entry.attempts, entry.next_at_us).value();
-        let sum = sum::pending(&sync, &entry).value();
+        let sum = entry.sum(&sync).value();
         set.execute(params![sync, super::signed(entry.id.position.bits()), entry.id.part, sum, next])?;
     }
     Ok(())

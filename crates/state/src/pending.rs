@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tidegate_event::{EventId, Position, partition_of};
 
-use super::sum::{self, number, small, text};
+use super::sum::{self, Sum, number, small, text};
 use super::{Quarantined, State, StateError, SyncProgress, quarantine, signed, unsigned};
 
 /// One event that waits for its next try.
@@ -21,6 +21,14 @@ pub struct Pending {
     pub next_at_us: i64,
     /// What the last try said.
     pub error: String,
+}
+
+impl Pending {
+    /// Of what never changes in it.
+    pub(super) fn sum(&self, sync: &str) -> Sum {
+        let sum = Sum::default().text(sync).event(self.id);
+        sum.text(&self.user).text(&self.event).number(self.received_at_us).number(self.first_tried_at_us)
+    }
 }
 
 /// A pending event without its body.
@@ -262,7 +270,7 @@ pub(super) fn insert(connection: &Connection, sync: &str, entry: &Pending) -> ru
         entry.attempts,
         entry.next_at_us,
         entry.error,
-        sum::pending(sync, entry).value(),
+        entry.sum(sync).value(),
         sum::next_try(entry.id, entry.attempts, entry.next_at_us).value(),
     ];
     connection.prepare_cached(sql)?.execute(values).map(drop)
@@ -285,7 +293,7 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, Pending
         next_at_us: number(row, 8)?,
         error: text(row, 9)?,
     };
-    let right = sum::types_are(row, "tiittiiiiti")? && sum::pending(&sync, &event).value() == number(row, 10)?;
+    let right = sum::types_are(row, "tiittiiiiti")? && event.sum(&sync).value() == number(row, 10)?;
     Ok((sync, event, right))
 }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, params};
 use tidegate_event::{EventId, Position};
 use tidegate_process::clock;
 
-use super::sum::{self, bytes, number, optional, small, text};
+use super::sum::{self, Sum, bytes, number, optional, small, text};
 use super::{State, StateError, signed, unsigned};
 
 /// What an entry takes besides its texts: the row, and its places in two indexes.
@@ -77,6 +77,18 @@ pub struct Quarantined {
     pub at_us: i64,
     /// What else is known, as JSON text without any secret: for a destination its request and the answer.
     pub detail: Option<String>,
+}
+
+impl Quarantined {
+    /// Of all that it says.
+    pub(super) fn sum(&self) -> Sum {
+        let sum = Sum::default().event(self.id).text(self.stage);
+        let sum = sum.text(&self.scope).text(&self.code).text(&self.message).text(&self.event).number(self.at_us);
+        match &self.detail {
+            Some(detail) => sum.text(detail),
+            None => sum,
+        }
+    }
 }
 
 /// Which quarantined events to list.
@@ -156,7 +168,7 @@ pub(super) fn insert(connection: &Connection, entry: &Quarantined) -> rusqlite::
         entry.event,
         entry.at_us,
         entry.detail,
-        sum::quarantined(entry).value(),
+        entry.sum().value(),
         clock::now_us(),
     ];
     connection.prepare_cached(sql)?.execute(values).map(drop)
@@ -176,7 +188,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<(Quarantined, bool)> {
         at_us: number(row, 7)?,
         detail: optional(row, 8)?,
     };
-    let right = sum::types_are(row, "iittttbioi")? && number(row, 9)? == sum::quarantined(&entry).value();
+    let right = sum::types_are(row, "iittttbioi")? && number(row, 9)? == entry.sum().value();
     Ok((entry, right))
 }
 

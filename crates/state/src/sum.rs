@@ -8,7 +8,7 @@ use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use tidegate_event::{EventId, Position};
 
-use super::{Quarantined, StateError};
+use super::StateError;
 
 /// A checksum on its way.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,22 +38,6 @@ impl Sum {
     pub(super) fn value(self) -> i64 {
         self.0.into()
     }
-}
-
-/// Of a quarantined event.
-pub(super) fn quarantined(entry: &Quarantined) -> Sum {
-    let sum = Sum::default().event(entry.id).text(entry.stage);
-    let sum = sum.text(&entry.scope).text(&entry.code).text(&entry.message).text(&entry.event).number(entry.at_us);
-    match &entry.detail {
-        Some(detail) => sum.text(detail),
-        None => sum,
-    }
-}
-
-/// Of what never changes in a pending event.
-pub(super) fn pending(sync: &str, entry: &super::Pending) -> Sum {
-    let sum = Sum::default().text(sync).event(entry.id);
-    sum.text(&entry.user).text(&entry.event).number(entry.received_at_us).number(entry.first_tried_at_us)
 }
 
 /// Of when a pending event is tried next.

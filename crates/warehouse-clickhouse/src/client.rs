@@ -10,7 +10,7 @@ use tidegate_warehouse::driver::Driver;
 use tidegate_warehouse::rights::Right;
 use tidegate_warehouse::schema_cache::FoundSchema;
 
-use super::ddl;
+use super::catalog;
 use super::error::ClickHouseError;
 use super::load::ClickHouseLoader;
 use super::rights;
@@ -34,7 +34,7 @@ impl CheckedClickHouse {
     pub async fn find(self) -> Result<FoundSchema, Failure> {
         let look = async {
             let wire = ClickHouseWire::new(&self)?;
-            Ok(ddl::read(&wire, &self.database).await?.0)
+            Ok(catalog::find(&wire, &self.database).await?.0)
         };
         look.await.map_err(|error: ClickHouseError| error.failure(&self.place))
     }

@@ -5,18 +5,18 @@
 //! meanwhile finds nothing there and looks anew. An earlier build that comes back makes another one in the old place; then
 //! both are read, and the later offset counts.
 
+use std::sync::Arc;
+
 use tidegate_warehouse::ledger;
 
-use super::ddl::{full, literal, quoted};
 use super::error::ClickHouseError;
-use super::load::ClickHouseLoader;
-use super::wire::ClickHouseAnswer;
-
-pub(super) const LEDGER: &str = "_tidegate_ledger";
+use super::settings::CheckedClickHouse;
+use super::sql::{LEDGER, full, literal, quoted};
+use super::wire::{ClickHouseAnswer, ClickHouseWire};
 
 /// Where there is a ledger.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ClickHousePlaces {
+struct ClickHousePlaces {
     /// The database of the tables exists.
     database: bool,
     /// And has a ledger.
@@ -25,20 +25,35 @@ pub(super) struct ClickHousePlaces {
     beside: bool,
 }
 
-impl ClickHousePlaces {
-    /// Whether there is one that counts: where the tables have gone with their database, it tells of nothing.
-    pub(super) const fn has_ledger(self) -> bool {
-        self.database && (self.within || self.beside)
-    }
+/// The ledger, for one sync.
+pub(super) struct ClickHouseLedger {
+    settings: Arc<CheckedClickHouse>,
+    wire: Arc<ClickHouseWire>,
+    places: ClickHousePlaces,
+    /// It is where it can be.
+    is_settled: bool,
+    /// Why it is not where it should be.
+    pub(super) left: Option<String>,
 }
 
-impl ClickHouseLoader {
+impl ClickHouseLedger {
+    pub(super) fn new(settings: Arc<CheckedClickHouse>, wire: Arc<ClickHouseWire>) -> Self {
+        Self { settings, wire, places: ClickHousePlaces::default(), is_settled: false, left: None }
+    }
+
     fn beside(&self) -> String {
         ledger::beside(&self.settings.database, false)
     }
 
-    /// Looks where the ledger is.
-    pub(super) async fn locate(&self) -> Result<ClickHousePlaces, ClickHouseError> {
+    /// Whether there is one that counts: where the tables have gone with their database, it tells of nothing. Makes nothing.
+    pub(super) async fn exists(&mut self) -> Result<bool, ClickHouseError> {
+        if !self.is_settled {
+            self.places = self.locate().await?;
+        }
+        Ok(self.places.database && (self.places.within || self.places.beside))
+    }
+
+    async fn locate(&self) -> Result<ClickHousePlaces, ClickHouseError> {
         let doing = "looking for the ledger";
         let (within, beside) = (literal(&self.settings.database), literal(&self.beside()));
         let sql = format!(
@@ -53,8 +68,8 @@ impl ClickHouseLoader {
         read().ok_or(ClickHouseError::Answer { doing })
     }
 
-    /// Where the ledger's rows are read.
-    pub(super) fn ledger_rows(&self) -> String {
+    /// Where its rows are read.
+    pub(super) fn rows(&self) -> String {
         let beside = self.beside();
         let places = [(self.places.beside, beside.as_str()), (self.places.within, &*self.settings.database)];
         let rows: Vec<String> = places
@@ -65,7 +80,7 @@ impl ClickHouseLoader {
         format!("({})", rows.join(" UNION ALL "))
     }
 
-    pub(super) async fn write_ledger(&self, next: u64) -> Result<(), ClickHouseError> {
+    pub(super) async fn write(&self, next: u64) -> Result<(), ClickHouseError> {
         let beside = self.beside();
         let database = if self.places.beside { &beside } else { &self.settings.database };
         let (ledger, sync) = (full(database, LEDGER), literal(&self.settings.sync));
@@ -73,8 +88,17 @@ impl ClickHouseLoader {
         self.wire.run("writing the ledger", &sql).await
     }
 
+    /// Sees once that database and ledger are there.
+    pub(super) async fn prepare(&mut self) -> Result<(), ClickHouseError> {
+        if !self.is_settled {
+            self.settle().await?;
+            self.is_settled = true;
+        }
+        Ok(())
+    }
+
     /// Makes what is missing of databases and ledger, and moves the ledger beside the tables where that can be done.
-    pub(super) async fn settle_ledger(&mut self) -> Result<(), ClickHouseError> {
+    pub(super) async fn settle(&mut self) -> Result<(), ClickHouseError> {
         self.places = self.locate().await?;
         if !self.places.database {
             if self.places.beside {
@@ -89,7 +113,7 @@ impl ClickHouseLoader {
         if self.places.beside {
             return Ok(());
         }
-        let Err(error) = self.found_ledger().await else {
+        let Err(error) = self.found().await else {
             (self.places.beside, self.places.within) = (true, false);
             return Ok(());
         };
@@ -110,7 +134,7 @@ impl ClickHouseLoader {
     }
 
     /// Makes the ledger beside the tables, or moves it there.
-    async fn found_ledger(&self) -> Result<(), ClickHouseError> {
+    async fn found(&self) -> Result<(), ClickHouseError> {
         let beside = self.beside();
         let sql = format!("CREATE DATABASE IF NOT EXISTS {}", quoted(&beside));
         self.wire.run("creating the ledger's database", &sql).await?;

@@ -22,8 +22,12 @@ pub mod client;
 mod settings;
 /// Some requests at once.
 mod crowd;
-/// What the tables are, and the statements that change them.
+/// The statements that make a table what it shall be.
 mod ddl;
+/// Changes of a table, made.
+mod apply;
+/// What there is in the database.
+mod catalog;
 /// From scalars to RowBinary, and which declared type stands for which.
 pub mod encode;
 /// What can go wrong, and what an operator should do about it.
@@ -38,6 +42,10 @@ mod rights;
 mod rows;
 /// What ClickHouse is like.
 mod capabilities;
+/// Columns that are not as the router declares them.
+mod shapes;
+/// Names and texts as SQL spells them.
+mod sql;
 /// The views of the latest traits.
 mod view;
 /// One HTTP exchange.
@@ -45,5 +53,5 @@ mod wire;
 
 pub use capabilities::CAPABILITIES;
 pub use client::ClickHouse;
-pub use ddl::quoted;
 pub use settings::{CheckedClickHouse, ClickHouseSettings, LookUp};
+pub use sql::quoted;

@@ -9,22 +9,26 @@ use std::sync::Arc;
 
 use tidegate_event::Event;
 use tidegate_event::destination::{Batch, Failure};
+use tidegate_warehouse::batch_load::BatchLoad;
 use tidegate_warehouse::capabilities::Capabilities;
-use tidegate_warehouse::driver::BatchLoad;
-use tidegate_warehouse::loader::{AsPlanned, LoadError, Loader, Piece, Snapshot, Stopped};
+use tidegate_warehouse::encoder::{AsPlanned, Piece};
+use tidegate_warehouse::loader::{LoadError, Loader, Snapshot, Stopped};
 use tidegate_warehouse::profiles::{Profile, ViewOutcome};
 use tidegate_warehouse::row::Group;
 use tidegate_warehouse::schema_cache::{FoundSchema, SchemaCache};
 use tidegate_warehouse::table::{Changes, RowTarget, Table, Tables};
 use tidegate_warehouse::waiting::Refusal;
 
+use super::apply::Apply;
 use super::capabilities::CAPABILITIES;
+use super::catalog;
 use super::crowd::Crowd;
-use super::ddl::{self, Apply, ColumnShapes, full, literal};
 use super::error::ClickHouseError;
-use super::ledger::ClickHousePlaces;
+use super::ledger::ClickHouseLedger;
 use super::rows::{self, Ids};
 use super::settings::{CheckedClickHouse, LookUp};
+use super::shapes::ColumnShapes;
+use super::sql::{full, literal};
 use super::view;
 use super::wire::{ClickHouseAnswer, ClickHouseWire};
 
@@ -36,15 +40,10 @@ type Print = (u64, u64);
 
 /// One database, for one sync.
 pub struct ClickHouseLoader {
-    pub(super) settings: Arc<CheckedClickHouse>,
-    pub(super) wire: Arc<ClickHouseWire>,
+    settings: Arc<CheckedClickHouse>,
+    wire: Arc<ClickHouseWire>,
     encoder: AsPlanned<PART_EVENTS>,
-    /// Where the ledger is.
-    pub(super) places: ClickHousePlaces,
-    /// It is where it can be.
-    settled: bool,
-    /// Why it is not where it should be.
-    pub(super) left: Option<String>,
+    ledger: ClickHouseLedger,
     /// What the tables looked like, as far as they have been read.
     found: FoundSchema,
     shapes: ColumnShapes,
@@ -58,12 +57,10 @@ pub struct ClickHouseLoader {
 impl ClickHouseLoader {
     pub(super) fn new(settings: Arc<CheckedClickHouse>, wire: Arc<ClickHouseWire>) -> Self {
         Self {
+            ledger: ClickHouseLedger::new(Arc::clone(&settings), Arc::clone(&wire)),
             settings,
             wire,
             encoder: AsPlanned,
-            places: ClickHousePlaces::default(),
-            settled: false,
-            left: None,
             found: FoundSchema::default(),
             shapes: ColumnShapes::default(),
             print: None,
@@ -89,7 +86,7 @@ impl ClickHouseLoader {
             "SELECT count(), max(log_offset), {}, {} FROM {} WHERE sync = {sync} FORMAT RowBinary",
             print("tables", "name, engine, sorting_key"),
             print("columns", "table, name, type, default_kind, comment"),
-            self.ledger_rows(),
+            self.ledger.rows(),
         );
         let answer = self.wire.ask(doing, &sql, 1 << 10).await?;
         let mut answer = ClickHouseAnswer(&answer);
@@ -100,20 +97,17 @@ impl ClickHouseLoader {
 
     /// Makes the database and the ledger where they are missing, and reads all tables where they are not as known.
     async fn prepare(&mut self, known: &mut SchemaCache) -> Result<Option<u64>, ClickHouseError> {
-        if !self.settled {
-            self.settle_ledger().await?;
-            self.settled = true;
-        }
+        self.ledger.prepare().await?;
         let (durable_to, print) = match self.look().await {
             // It is no longer where it was.
             Err(error) if error.is_missing() => {
-                self.settle_ledger().await?;
+                self.ledger.settle().await?;
                 self.look().await?
             }
             found => found?,
         };
         if self.print != Some(print) {
-            let (found, shapes) = ddl::read(&self.wire, &self.settings.database).await?;
+            let (found, shapes) = catalog::find(&self.wire, &self.settings.database).await?;
             let CheckedClickHouse { limits, declared, waiting, .. } = &*self.settings;
             *known = SchemaCache::new("", found.objects(), *limits, Arc::clone(declared), waiting);
             (self.found, self.shapes, self.print) = (found, shapes, Some(print));
@@ -204,10 +198,7 @@ impl Loader for ClickHouseLoader {
     }
 
     async fn durable_to(&mut self) -> Result<Option<u64>, ClickHouseError> {
-        if !self.settled {
-            self.places = self.locate().await?;
-        }
-        Ok(if self.places.has_ledger() { self.look().await?.0 } else { None })
+        Ok(if self.ledger.exists().await? { self.look().await?.0 } else { None })
     }
 
     async fn snapshot(&mut self, _batch: &Batch, known: &mut SchemaCache) -> Result<Snapshot, ClickHouseError> {
@@ -244,8 +235,8 @@ impl Loader for ClickHouseLoader {
     /// A row in the table of a kind says that the one in the event's own table is there.
     async fn write<'b>(
         &mut self,
-        piece: Piece<'b, Self>,
-        load: &mut BatchLoad<'_, 'b, Self>,
+        piece: Piece<'b, Self::Encoder>,
+        load: &mut BatchLoad<'_, 'b, Self::Encoder>,
     ) -> Result<(), Stopped<ClickHouseError>> {
         let tables = load.tables();
         let (of_kinds, of_events): (Vec<_>, Vec<_>) =
@@ -290,9 +281,9 @@ impl Loader for ClickHouseLoader {
     }
 
     async fn commit(&mut self, next: u64, notices: &mut Vec<String>) -> Result<(), ClickHouseError> {
-        self.write_ledger(next).await?;
+        self.ledger.write(next).await?;
         self.certain = Some(next);
-        notices.extend(self.left.take());
+        notices.extend(self.ledger.left.take());
         Ok(())
     }
 

@@ -3,9 +3,8 @@
 use tidegate_warehouse::ledger;
 use tidegate_warehouse::rights::Right;
 
-use super::ddl::{full, quoted};
 use super::error::ClickHouseError;
-use super::ledger::LEDGER;
+use super::sql::{LEDGER, full, quoted};
 use super::wire::ClickHouseWire;
 
 /// What loading needs in this database.

@@ -6,8 +6,8 @@ use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse::row::Group;
 use tidegate_warehouse::table::{ID, Table};
 
-use super::ddl::ColumnShapes;
 use super::encode::{ColumnShape, put, put_length, put_text, type_name};
+use super::shapes::ColumnShapes;
 
 /// Rows encoded before others get a turn on the thread.
 const TURN_ROWS: usize = 512;

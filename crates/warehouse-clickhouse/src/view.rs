@@ -3,8 +3,8 @@
 use tidegate_warehouse::profiles::{Profile, ViewOutcome};
 use tidegate_warehouse::table::Table;
 
-use super::ddl::{full, literal, quoted};
 use super::error::ClickHouseError;
+use super::sql::{full, literal, quoted};
 use super::wire::{ClickHouseAnswer, ClickHouseWire};
 
 /// Makes the view of this table what it shall be.

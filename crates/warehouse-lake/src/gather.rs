@@ -7,8 +7,8 @@
 use std::collections::HashSet;
 
 use tidegate_event::{Event, EventKind, ViolationRecord};
+use tidegate_warehouse::encoder::{Admit, Chunk as Planned, Encoder};
 use tidegate_warehouse::evolve::Type;
-use tidegate_warehouse::loader::{Admit, Chunk as Planned, Encoder};
 use tidegate_warehouse::row::Group;
 use tidegate_warehouse::table::{Changes, Table, Tables};
 

@@ -9,8 +9,10 @@ use tidegate_process::clock;
 use super::encode;
 use super::error::LakeError;
 use super::manifest::{Conflict, Edit, FORMAT, Root, TableManifest};
-use super::stage;
 use super::store::LakeStore;
+
+/// Requests under way at once.
+const REQUESTS_MAX: usize = 8;
 
 /// The next root: `edits` laid onto the tables of `root`, their new manifests written.
 pub(super) async fn lay(
@@ -43,7 +45,7 @@ pub(super) async fn lay(
         let (store, at) = (store.clone(), path.clone());
         manifests.insert(path, Arc::new(manifest));
         puts.spawn(async move { store.put(&at, text.into()).await });
-        if puts.len() >= stage::REQUESTS_MAX
+        if puts.len() >= REQUESTS_MAX
             && let Some(put) = puts.join_next().await
         {
             put.map_err(|_| LakeError::Gone)??;
@@ -66,7 +68,7 @@ pub(super) async fn fetch(
     let mut gets = tokio::task::JoinSet::new();
     let mut left = missing.into_iter();
     loop {
-        while gets.len() < stage::REQUESTS_MAX
+        while gets.len() < REQUESTS_MAX
             && let Some(path) = left.next()
         {
             let store = store.clone();

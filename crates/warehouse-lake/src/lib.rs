@@ -17,7 +17,9 @@
 pub mod client;
 /// What an operator may say, and whether it can be used.
 mod settings;
-/// How tables change.
+/// Where a file of rows is.
+mod data_file;
+/// What changes of a table come to.
 mod ddl;
 /// From scalars to the values of Parquet columns.
 pub mod encode;
@@ -33,6 +35,10 @@ mod lay;
 mod load;
 /// What a lake says of itself.
 pub mod manifest;
+/// Where a lake is, and what its store is told.
+mod place;
+/// Files written anew for a wider column.
+mod rewrite;
 /// What a lake is like.
 mod capabilities;
 /// The files of a batch, written before anybody can see them.
@@ -46,5 +52,6 @@ mod views;
 
 pub use capabilities::CAPABILITIES;
 pub use client::Lake;
-pub use settings::{CheckedLake, LakePlace, LakeSettings, Options, Partition};
+pub use place::{LakePlace, Options};
+pub use settings::{CheckedLake, LakeSettings, Partition};
 pub use tidy::Tidied;

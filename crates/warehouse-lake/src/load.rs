@@ -14,10 +14,11 @@ use std::sync::Arc;
 use tidegate_event::EventKind;
 use tidegate_event::destination::{Batch, Failure};
 use tidegate_process::clock;
+use tidegate_warehouse::batch_load::BatchLoad;
 use tidegate_warehouse::capabilities::Capabilities;
-use tidegate_warehouse::driver::BatchLoad;
+use tidegate_warehouse::encoder::Piece;
 use tidegate_warehouse::evolve::Type;
-use tidegate_warehouse::loader::{Loader, Piece, Snapshot, Stopped};
+use tidegate_warehouse::loader::{Loader, Snapshot, Stopped};
 use tidegate_warehouse::name;
 use tidegate_warehouse::schema_cache::{FoundSchema, FoundTable, Object, SchemaCache};
 use tidegate_warehouse::table::{Changes, Family, OVERFLOW, Table};
@@ -306,8 +307,8 @@ impl Loader for LakeLoader {
     /// Writes the files of the batch, which nobody can see yet.
     async fn write<'b>(
         &mut self,
-        piece: Piece<'b, Self>,
-        load: &mut BatchLoad<'_, 'b, Self>,
+        piece: Piece<'b, Self::Encoder>,
+        load: &mut BatchLoad<'_, 'b, Self::Encoder>,
     ) -> Result<(), Stopped<LakeError>> {
         let changes = std::mem::take(&mut self.changes);
         let of = |table: &Table| changes.get(&table.name).cloned().unwrap_or_default();

@@ -27,7 +27,7 @@ use tidegate_net::WebSettings;
 
 use super::error::{LakeError, disk, doing};
 use super::manifest::{FORMAT, ROOT, Root};
-use super::settings::{LakePlace, LakeSettings};
+use super::place::{LakePlace, Options};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A whole file goes in one request.
@@ -70,9 +70,8 @@ impl fmt::Debug for LakeStore {
 
 impl LakeStore {
     /// Makes the client; asks nothing of the far side.
-    pub(super) fn open(settings: &LakeSettings) -> Result<Self, LakeError> {
-        let (place, options) = (&settings.place, &settings.options);
-        let connector = Connector(settings.web.clone());
+    pub(super) fn open(place: &LakePlace, options: &Options, web: &WebSettings) -> Result<Self, LakeError> {
+        let connector = Connector(web.clone());
         let opening = doing("opening the store");
         let client = ClientOptions::new()
             .with_connect_timeout(CONNECT_TIMEOUT)

@@ -10,13 +10,12 @@ use std::sync::Arc;
 
 use tidegate_process::clock;
 
-use super::ddl;
+use super::data_file;
 use super::error::LakeError;
 use super::file;
 use super::lay::{fetch, lay, pause};
 use super::manifest::{Edit, FileEntry, Root, TableManifest};
 use super::settings::{CheckedLake, LakeSettings};
-use super::stage;
 use super::store::Put;
 
 /// Merges of one tidying; the next batch sees to the rest.
@@ -120,8 +119,8 @@ async fn merge(
     let merged = merged.await.map_err(|_| LakeError::Gone)?;
     let written = merged.map_err(|source| LakeError::Parquet { doing: "merging files", source })?;
     let folder = format!("{}/{}", manifest.schema, manifest.name);
-    let entry =
-        stage::put(&settings.store, &folder, first.partition.clone(), written, ddl::start_of(&first.path)).await?;
+    let start = data_file::start_of(&first.path);
+    let entry = data_file::put(&settings.store, &folder, first.partition.clone(), written, start).await?;
     let edit = Edit {
         schema: manifest.schema.clone(),
         name: manifest.name.clone(),

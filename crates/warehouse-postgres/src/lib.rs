@@ -23,7 +23,9 @@ pub mod client;
 mod settings;
 /// How a connection comes about.
 mod connect;
-/// How tables are made and altered.
+/// Changes of a table, made.
+mod apply;
+/// The statements that make a table what it shall be.
 mod ddl;
 /// From scalars to the text that COPY reads, and which declared type stands for which.
 pub mod encode;

@@ -8,16 +8,17 @@
 use std::sync::Arc;
 
 use tidegate_event::destination::{Batch, Failure};
+use tidegate_warehouse::batch_load::BatchLoad;
 use tidegate_warehouse::capabilities::Capabilities;
-use tidegate_warehouse::driver::BatchLoad;
-use tidegate_warehouse::loader::{Loader, Piece, Snapshot, Stopped};
+use tidegate_warehouse::encoder::Piece;
+use tidegate_warehouse::loader::{Loader, Snapshot, Stopped};
 use tidegate_warehouse::profiles::{Profile, ViewOutcome};
 use tidegate_warehouse::schema_cache::{FoundSchema, SchemaCache};
 use tidegate_warehouse::table::{Changes, Table};
 use tidegate_warehouse::waiting::Refusal;
 
+use super::apply;
 use super::capabilities::CAPABILITIES;
-use super::ddl;
 use super::error::PostgresError;
 use super::part::{CopyPart, CopyShapes};
 use super::session::PostgresSession;
@@ -124,7 +125,7 @@ impl Loader for PostgresLoader {
         notices: &mut Vec<String>,
     ) -> Result<Option<Refusal<PostgresError>>, PostgresError> {
         let session = self.session()?;
-        ddl::apply((&session.wire, &session.before), table, changes, notices).await
+        apply::apply((&session.wire, &session.before), table, changes, notices).await
     }
 
     async fn view(&mut self, profile: &Profile, table: &Table) -> Result<ViewOutcome, PostgresError> {
@@ -134,8 +135,8 @@ impl Loader for PostgresLoader {
 
     async fn write<'b>(
         &mut self,
-        piece: Piece<'b, Self>,
-        load: &mut BatchLoad<'_, 'b, Self>,
+        piece: Piece<'b, Self::Encoder>,
+        load: &mut BatchLoad<'_, 'b, Self::Encoder>,
     ) -> Result<(), Stopped<PostgresError>> {
         let Piece { items, mut part } = piece;
         let (look, row) = (self.wary > 0, self.careful == 0);
@@ -149,7 +150,7 @@ impl Loader for PostgresLoader {
             Err(error) if row => return Err(error.into()),
             Err(error) => self.recover((items, part), error, load).await?,
         }
-        Ok(ahead?)
+        Ok(ahead.map_err(PostgresError::from)?)
     }
 
     async fn commit(&mut self, next: u64, notices: &mut Vec<String>) -> Result<(), PostgresError> {

@@ -8,8 +8,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidegate_warehouse::encoder::{Chunk, Encoder};
 use tidegate_warehouse::evolve::Scalar;
-use tidegate_warehouse::loader::{Chunk, Encoder};
 use tidegate_warehouse::row::Group;
 use tidegate_warehouse::table::{ID, Table, Tables};
 

@@ -6,12 +6,12 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use tidegate_warehouse::driver::BatchLoad;
+use tidegate_warehouse::batch_load::BatchLoad;
 use tidegate_warehouse::loader::{LoadError, Stopped};
 
 use super::error::PostgresError;
 use super::load::{PostgresLoader, WARY_PARTS, copy};
-use super::part::CopyPart;
+use super::part::{CopyPart, CopyShapes};
 
 /// Rows that take less of a page than this are not suspected of being too wide for it.
 const WIDTH_MAX: u32 = 7_000;
@@ -27,7 +27,7 @@ impl PostgresLoader {
         &mut self,
         (items, mut part): (Range<usize>, CopyPart),
         mut error: PostgresError,
-        load: &mut BatchLoad<'_, 'b, Self>,
+        load: &mut BatchLoad<'_, 'b, CopyShapes>,
     ) -> Result<(), Stopped<PostgresError>> {
         for _ in 0..WAYS {
             if !error.is_of_row() {
@@ -36,7 +36,8 @@ impl PostgresLoader {
             error = self.session()?.wire.undo(error).await?;
             if error.is_of_width() {
                 let wide = if items.len() == 1 { HashSet::from([items.start]) } else { part.wide(WIDTH_MAX) };
-                part = load.narrowed((&mut self.found, &mut self.shapes), items.clone(), &wide).await?.part;
+                let narrowed = load.narrowed((&mut self.found, &mut self.shapes), items.clone(), &wide).await;
+                part = narrowed.map_err(PostgresError::from)?.part;
                 load.settle(self, &part).await?;
             } else if !error.is_of_key() {
                 return Err(Stopped::Part(error));

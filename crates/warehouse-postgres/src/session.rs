@@ -11,7 +11,7 @@ use tidegate_warehouse::table::{Family, RowTarget};
 use super::catalog::{self, Fingerprints};
 use super::ddl;
 use super::error::PostgresError;
-use super::ledger::PostgresPlaces;
+use super::ledger::PostgresLedger;
 use super::settings::CheckedPostgres;
 use super::view::Before;
 use super::wire::PostgresWire;
@@ -25,16 +25,11 @@ type Targets = Vec<Option<RowTarget>>;
 /// What a connection knows.
 pub(super) struct PostgresSession {
     pub(super) wire: PostgresWire,
-    pub(super) settings: Arc<CheckedPostgres>,
+    settings: Arc<CheckedPostgres>,
     prints: Fingerprints,
     /// What the ledger said last.
     durable: Option<u64>,
-    /// Where the ledger is.
-    pub(super) places: PostgresPlaces,
-    /// The schema and the ledger exist, the ledger where it can be.
-    pub(super) settled: bool,
-    /// Why the ledger is not where it should be.
-    pub(super) left: Option<String>,
+    ledger: PostgresLedger,
     /// The tables have been looked at.
     pub(super) looked: bool,
     /// Tables that this batch has altered.
@@ -50,9 +45,7 @@ impl PostgresSession {
             settings: Arc::clone(settings),
             prints: Fingerprints::default(),
             durable: None,
-            places: PostgresPlaces::default(),
-            settled: false,
-            left: None,
+            ledger: PostgresLedger::new(Arc::clone(settings)),
             looked: false,
             altered: BTreeSet::new(),
             before: Before::default(),
@@ -60,18 +53,16 @@ impl PostgresSession {
     }
 
     pub(super) async fn durable_to(&mut self) -> Result<Option<u64>, PostgresError> {
-        if !self.settled {
-            self.places = self.locate().await?;
-        }
-        self.durable = if self.places.has_ledger() { self.read_ledger().await? } else { None };
+        let Self { wire, ledger, .. } = &mut *self;
+        self.durable = if ledger.exists(wire).await? { ledger.read(wire).await? } else { None };
         Ok(self.durable)
     }
 
     /// Makes what is missing of schema and ledger.
     pub(super) async fn prepare(&mut self) -> Result<(), PostgresError> {
-        if !self.settled {
-            self.settle_ledger().await?;
-            self.durable = self.read_ledger().await?;
+        if !self.ledger.is_settled {
+            self.ledger.settle(&mut self.wire).await?;
+            self.durable = self.ledger.read(&self.wire).await?;
         }
         Ok(())
     }
@@ -90,8 +81,8 @@ impl PostgresSession {
         let (wire, hold) = (&self.wire, ddl::hold(&self.wire.schema, &names));
         let (begun, fenced, durable_to, held, prints) = tokio::join!(
             wire.begin(),
-            self.fence(),
-            self.read_ledger(),
+            self.ledger.fence(wire),
+            self.ledger.read(wire),
             wire.run("holding the tables", &hold),
             catalog::fingerprints(wire, Some(&names)),
         );
@@ -130,10 +121,10 @@ impl PostgresSession {
             let names: Vec<String> = std::mem::take(&mut self.altered).into_iter().collect();
             self.prints.extend(catalog::fingerprints(&self.wire, Some(&names)).await?);
         }
-        self.write_ledger(next).await?;
+        self.ledger.write(&self.wire, next).await?;
         self.wire.commit().await?;
         self.durable = Some(next);
-        notices.extend(self.left.take());
+        notices.extend(self.ledger.left.take());
         Ok(())
     }
 }

@@ -9,11 +9,10 @@
 //! A channel of Snowpipe Streaming belongs to the table's old name and is opened anew under the new one. It has committed nothing
 //! then, and the ledger's rows say where to go on.
 
-use super::ddl::{SnowflakePlace, exact, literal};
 use super::error::SnowflakeError;
+use super::place::SnowflakePlace;
 use super::session::SnowflakeSession;
-
-pub(super) const LEDGER: &str = "_tidegate_ledger";
+use super::sql::{LEDGER, exact, literal};
 
 /// Where the router's own things are.
 pub(super) struct LedgerHome {

@@ -10,7 +10,7 @@
 //!
 //! Guarantees of staged loading, and what each crash or lost answer leaves:
 //! * Statements that change tables commit by themselves, so all come first. A crash among them leaves tables that are wide
-//!   enough, or a column half rebuilt, which the next look at the table brings to an end (`ddl`).
+//!   enough, or a column half rebuilt, which the next look at the table brings to an end (`rebuild`).
 //! * The load table is made anew for every file, whose name nobody has had before. A crash before, in or after the upload
 //!   or the copy leaves at most a file, removed at the next start, and rows that nobody reads.
 //! * The transaction begins with the ledger: `UPDATE ... WHERE LOG_OFFSET = <what was read> AND <the load table holds as
@@ -27,11 +27,17 @@
 //!
 //! This room refuses to know anything of Snowflake's drivers; see `docs/decisions/017-own-snowflake-client.md`.
 
+/// Where to log in, and how.
+mod account;
 /// What a statement answers.
 mod answer;
-/// The connection and the trait of every destination.
+/// Changes of a table, made.
+mod apply;
+/// What there is in the schema.
+mod catalog;
+/// Settings, and the trait of every destination.
 pub mod client;
-/// What the tables are, and how they are made to change.
+/// The statements that make a table what it shall be.
 mod ddl;
 /// From scalars to rows of JSON.
 pub mod encode;
@@ -43,10 +49,14 @@ mod http;
 mod jwt;
 /// Where the ledger is.
 mod ledger;
-/// One batch by way of a file.
+/// One batch.
 mod load;
+/// Where a sync's tables are.
+mod place;
 /// From a batch to rows.
 mod plan;
+/// A column that gets another type.
+mod rebuild;
 /// What the role may do.
 mod rights;
 /// Somebody logged in.
@@ -55,8 +65,12 @@ mod session;
 mod settings;
 /// What Snowflake is like.
 mod capabilities;
+/// Names and texts as SQL spells them.
+mod sql;
 /// Files on their way into a stage.
 mod stage;
+/// One batch by way of a file.
+mod staged;
 /// One batch by way of channels.
 mod streaming;
 /// The views of the latest traits.

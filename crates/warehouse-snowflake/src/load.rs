@@ -1,202 +1,252 @@
-//! One batch by way of a file: staged, copied, merged in one transaction.
+//! One batch: staged or streamed. What a sync holds for it, between batches too.
 
-use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::ops::Range;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use tidegate_process::clock;
-use tidegate_warehouse::driver::BatchLoad;
-use tidegate_warehouse::loader::{LoadError, Piece, Stopped};
-use tidegate_warehouse::schema_cache::FoundSchema;
-use tidegate_warehouse::table::Table;
+use tidegate_event::destination::{Batch, Failure};
+use tidegate_warehouse::batch_load::BatchLoad;
+use tidegate_warehouse::capabilities::Capabilities;
+use tidegate_warehouse::encoder::Piece;
+use tidegate_warehouse::loader::{Loader, Snapshot, Stopped};
+use tidegate_warehouse::profiles::{Profile, ViewOutcome};
+use tidegate_warehouse::schema_cache::{FoundSchema, SchemaCache};
+use tidegate_warehouse::table::{Changes, Table};
+use tidegate_warehouse::waiting::Refusal;
 
-use super::client::{Link, SnowflakeLoader};
-use super::ddl::{SnowflakePlace, literal, quoted};
-use super::encode;
+use super::account::Account;
+use super::capabilities::{CAPABILITIES, CAPABILITIES_STREAMING};
 use super::error::SnowflakeError;
-use super::plan;
-use super::stage;
+use super::ledger::{self, LedgerHome};
+use super::plan::PlanColumns;
+use super::session::SnowflakeSession;
+use super::settings::{CheckedSnowflake, LoadMode};
+use super::staged::StagedLoad;
+use super::streaming::Streams;
+use super::{apply, catalog, view};
 
-/// Rows packed into a file.
-struct StagedFile {
-    bytes: Vec<u8>,
-    rows: u64,
-    by_table: BTreeMap<usize, u64>,
+/// One schema, for one sync.
+pub struct SnowflakeLoader {
+    account: Account,
+    open: Option<OpenSession>,
+    /// The schema as it was found.
+    found: FoundSchema,
+    columns: PlanColumns,
 }
 
-type Batched<'l, 'b> = BatchLoad<'l, 'b, SnowflakeLoader>;
+/// What holds between two batches.
+struct OpenSession {
+    session: SnowflakeSession,
+    /// The schema has been looked at.
+    is_known: bool,
+    /// Where the stage and the ledger are, once they are there.
+    home: Option<LedgerHome>,
+    streams: Option<Streams>,
+    /// Tables that have been looked at closely since the batch began.
+    described: BTreeSet<String>,
+    /// Rows of the transaction in hand, which are in the load table.
+    loaded: u64,
+}
+
+impl OpenSession {
+    fn staged<'l>(&'l mut self, account: &'l Account) -> Result<StagedLoad<'l>, SnowflakeError> {
+        let home = self.home.as_ref().ok_or(SnowflakeError::Fenced)?;
+        Ok(StagedLoad { account, session: &mut self.session, own: &home.place })
+    }
+}
+
+impl fmt::Debug for SnowflakeLoader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnowflakeLoader").field("checked", &self.account.checked).finish_non_exhaustive()
+    }
+}
 
 impl SnowflakeLoader {
-    /// Brings a batch as far as its commit. A part of it is only tried, to see whether its rows are taken: it is rolled back,
-    /// for a statement that changes a table would commit it.
-    pub(super) async fn write_staged<'b>(
+    pub(super) fn new(account: Account) -> Self {
+        Self { account, open: None, found: FoundSchema::default(), columns: PlanColumns }
+    }
+
+    /// Logs in for one question.
+    pub(super) async fn once<T>(
         &mut self,
-        piece: Piece<'b, Self>,
-        load: &mut Batched<'_, 'b>,
+        ask: impl AsyncFnOnce(&mut SnowflakeSession, &CheckedSnowflake) -> Result<T, SnowflakeError>,
+    ) -> Result<T, SnowflakeError> {
+        self.connected().await?;
+        let (checked, mut open) = (Arc::clone(&self.account.checked), self.open.take().ok_or(SnowflakeError::Fenced)?);
+        let answer = ask(&mut open.session, &checked).await;
+        open.session.logout().await;
+        answer
+    }
+
+    /// The session, logged in where there is none.
+    async fn connected(&mut self) -> Result<&mut OpenSession, SnowflakeError> {
+        let Account { checked, http, signer } = &self.account;
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => OpenSession {
+                session: SnowflakeSession::login(http, checked, signer.as_ref()).await?,
+                is_known: false,
+                home: None,
+                streams: None,
+                described: BTreeSet::new(),
+                loaded: 0,
+            },
+        };
+        Ok(self.open.insert(open))
+    }
+
+    /// The session, and where the tables are.
+    fn session(&mut self) -> Result<(&mut SnowflakeSession, &CheckedSnowflake), SnowflakeError> {
+        let open = self.open.as_mut().ok_or(SnowflakeError::Fenced)?;
+        Ok((&mut open.session, &self.account.checked))
+    }
+
+    /// What the ledger says; of a batch that begins, the one that is written.
+    async fn ledger(&mut self) -> Result<Option<u64>, SnowflakeError> {
+        let Self { account, open: Some(open), .. } = self else { return Err(SnowflakeError::Fenced) };
+        let CheckedSnowflake { place, sync, settings, .. } = &*account.checked;
+        if let Some(streams) = &open.streams {
+            return Ok(streams.durable_to());
+        }
+        let (home, durable_to) = match &open.home {
+            Some(home) => (home.place.clone(), ledger::read(&mut open.session, &home.place, sync).await?),
+            None => match ledger::durable_to(&mut open.session, place, sync).await? {
+                Some((durable_to, home)) => (home, Some(durable_to)),
+                None => return Ok(None),
+            },
+        };
+        match settings.load {
+            LoadMode::Staged => Ok(durable_to),
+            LoadMode::Streaming => {
+                let streams = Streams::open(account, home, durable_to).await?;
+                Ok(open.streams.insert(streams).durable_to())
+            }
+        }
+    }
+}
+
+impl Loader for SnowflakeLoader {
+    type Error = SnowflakeError;
+    type Catalog = FoundSchema;
+    type Encoder = PlanColumns;
+
+    fn capabilities(&self) -> &'static Capabilities {
+        match self.account.checked.settings.load {
+            LoadMode::Staged => &CAPABILITIES,
+            LoadMode::Streaming => &CAPABILITIES_STREAMING,
+        }
+    }
+
+    fn place(&self) -> String {
+        format!("warehouse {}", self.account.checked.settings.account)
+    }
+
+    fn failure(&self, error: SnowflakeError) -> Failure {
+        error.failure(&self.account.checked.settings.account)
+    }
+
+    fn tools(&mut self) -> (&mut FoundSchema, &mut PlanColumns) {
+        (&mut self.found, &mut self.columns)
+    }
+
+    async fn durable_to(&mut self) -> Result<Option<u64>, SnowflakeError> {
+        self.connected().await?;
+        self.ledger().await
+    }
+
+    async fn snapshot(&mut self, _batch: &Batch, known: &mut SchemaCache) -> Result<Snapshot, SnowflakeError> {
+        let checked = Arc::clone(&self.account.checked);
+        let open = self.connected().await?;
+        if open.home.is_none() {
+            let home = ledger::prepare(&mut open.session, &checked.place, &checked.sync).await?;
+            // Files that a crash has left; nobody waits for them to go.
+            let sql = format!("REMOVE @{}/{}/", home.place.stage(), home.place.tag);
+            let _ = open.session.run("tidying the stage", &sql).await;
+            // A ledger that has moved has another channel.
+            (open.home, open.streams) = (Some(home), None);
+        }
+        if !open.is_known {
+            let found = catalog::find(&mut open.session, &checked.place).await?;
+            let (limits, declared) = (checked.settings.limits, Arc::clone(&checked.declared));
+            *known = SchemaCache::new("", found.objects(), limits, declared, &checked.waiting);
+            open.is_known = true;
+            self.found = found;
+        }
+        if let Some(open) = &mut self.open {
+            open.described.clear();
+        }
+        Ok(Snapshot { durable_to: self.ledger().await?, targets: None })
+    }
+
+    /// Statements that change tables commit by themselves, so what they meet is looked at closely before.
+    async fn check(&mut self, table: &Table) -> Result<(), SnowflakeError> {
+        let Self { account, open: Some(open), .. } = self else { return Err(SnowflakeError::Fenced) };
+        if open.described.insert(table.name.to_string()) {
+            let found = catalog::describe(&mut open.session, &account.checked.place, &table.name).await?;
+            if !catalog::is_as_known(table, found.as_ref()) {
+                return Err(SnowflakeError::Altered { table: table.name.to_string() });
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply(
+        &mut self,
+        table: &Table,
+        changes: &Changes,
+        _used: &[u32],
+        notices: &mut Vec<String>,
+    ) -> Result<Option<Refusal<SnowflakeError>>, SnowflakeError> {
+        let (session, checked) = self.session()?;
+        apply::apply((session, &checked.place), table, changes, notices).await
+    }
+
+    async fn view(&mut self, profile: &Profile, table: &Table) -> Result<ViewOutcome, SnowflakeError> {
+        let (session, checked) = self.session()?;
+        view::keep(session, &checked.place, profile, table).await
+    }
+
+    async fn write<'b>(
+        &mut self,
+        piece: Piece<'b, Self::Encoder>,
+        load: &mut BatchLoad<'_, 'b, PlanColumns>,
     ) -> Result<(), Stopped<SnowflakeError>> {
-        let file = pack(&mut self.found, load, &piece.items).await?;
-        let (by_table, rows) = (file.by_table.clone(), file.rows);
-        if rows > 0 {
-            self.stage(file, load).await?;
-        }
-        fail::fail_point!("warehouse_after_stage", |_| std::process::abort());
-        let (session, _) = self.session()?;
-        session.in_transaction = true;
-        let mut done = self.transact(&piece, &by_table, load).await;
-        if !load.is_whole(&piece.items) {
-            done = done.and(Err(None));
-        }
-        let (session, _) = self.session()?;
-        match done {
-            Ok(duplicates) => {
-                load.count(&piece.items, duplicates);
-                if let Some(link) = &mut self.link {
-                    link.loaded = rows;
-                }
-                Ok(())
+        let Self { account, open: Some(open), found, .. } = self else { return Err(SnowflakeError::Fenced.into()) };
+        match account.checked.settings.load {
+            LoadMode::Staged => open.loaded = open.staged(account)?.write(found, &piece, load).await?,
+            LoadMode::Streaming => {
+                let streams = open.streams.as_mut().ok_or(SnowflakeError::Fenced)?;
+                streams.write((&mut open.session, &account.checked), found, &piece, load).await?;
             }
-            Err(None) => {
-                session.run("rolling back", "ROLLBACK").await?;
-                session.in_transaction = false;
-                Ok(())
-            }
-            Err(Some(error)) => {
-                let is_refused = matches!(error, SnowflakeError::Refused { .. } | SnowflakeError::Fenced);
-                if is_refused && session.run("rolling back", "ROLLBACK").await.is_ok() {
-                    session.in_transaction = false;
-                }
-                // Else it is dropped with the session.
-                Err(if error.is_of_row() { Stopped::Part(error) } else { Stopped::Of(error) })
-            }
-        }
-    }
-
-    /// Brings a file into the empty table for it.
-    async fn stage(&mut self, file: StagedFile, load: &Batched<'_, '_>) -> Result<(), Stopped<SnowflakeError>> {
-        let range = &load.batch().range;
-        let http = self.account.http.clone();
-        let (session, place) = self.own()?;
-        let (table, stage) = (place.load(), place.stage());
-        let unique: String = clock::uuid().chars().take(8).collect();
-        let name = format!("{}-{}-{unique}.json.gz", range.start, range.end);
-        let sql = format!("CREATE OR REPLACE TRANSIENT TABLE {table} (\"R\" VARIANT)");
-        session.run("making the table for a file", &sql).await?;
-        stage::put(session, &http, &stage, &place.tag, &name, file.bytes).await?;
-        let sql = format!(
-            "COPY INTO {table} FROM @{stage}/{}/{name} FILE_FORMAT = (TYPE = JSON COMPRESSION = GZIP) \
-             ON_ERROR = ABORT_STATEMENT FORCE = FALSE PURGE = TRUE",
-            place.tag
-        );
-        match session.run("copying a file", &sql).await {
-            Err(error) if error.is_of_row() => Err(Stopped::Part(error)),
-            copied => Ok(copied.map(drop)?),
-        }
-    }
-
-    /// Begins a transaction, moves the ledger in it and writes the rows; how many events were there already.
-    async fn transact(
-        &mut self,
-        piece: &Piece<'_, Self>,
-        by_table: &BTreeMap<usize, u64>,
-        load: &Batched<'_, '_>,
-    ) -> Result<u64, Option<SnowflakeError>> {
-        let Self { account, link: Some(Link { session, home: Some(home), .. }), .. } = self else {
-            return Err(Some(SnowflakeError::Fenced));
-        };
-        let (own, checked, position) = (&home.place, &account.checked, load.position());
-        session.run("beginning a transaction", "BEGIN").await?;
-        // First of all, for it takes the lock that loads of this schema queue for; what they read after is settled.
-        let whole = match by_table.values().sum::<u64>() {
-            0 => String::new(),
-            rows => format!(" AND (SELECT COUNT(*) FROM {}) = {rows}", own.load()),
-        };
-        let sql = format!(
-            "UPDATE {} SET \"LOG_OFFSET\" = {}, \"UPDATED_AT\" = CURRENT_TIMESTAMP() WHERE \"SYNC\" = {} AND \
-             \"LOG_OFFSET\" = {}{whole}",
-            own.ledger(),
-            position.next,
-            literal(&checked.sync),
-            position.durable_to.map_or_else(|| "-1".to_owned(), |offset| offset.to_string()),
-        );
-        if session.run("writing the ledger", &sql).await?.count() != Some(1) {
-            return Err(Some(SnowflakeError::Fenced));
-        }
-        let mut duplicates = 0;
-        for (number, rows) in by_table {
-            let table = &load.tables().list[*number];
-            let sql = insert((&checked.place, own), table, *number, piece.part.columns(*number).iter().copied());
-            let written = session.run("writing rows", &sql).await?.count().unwrap_or(*rows);
-            if table.family.is_of_kind() {
-                duplicates += rows.saturating_sub(written);
-            }
-        }
-        Ok(duplicates)
-    }
-
-    pub(super) async fn commit_staged(&mut self) -> Result<(), SnowflakeError> {
-        let (session, _) = self.session()?;
-        if !session.in_transaction {
-            return Err(SnowflakeError::Fenced);
-        }
-        session.run("committing a batch", "COMMIT").await?;
-        session.in_transaction = false;
-        let rows = self.link.as_mut().map_or(0, |link| std::mem::take(&mut link.loaded));
-        let (session, own) = self.own()?;
-        if rows > 0 {
-            let sql = format!("DROP TABLE IF EXISTS {}", own.load());
-            // What is committed is committed; the table is made anew for the next file.
-            let _ = session.run("tidying up", &sql).await;
         }
         Ok(())
     }
-}
 
-/// The rows of these items as a file.
-async fn pack(
-    found: &mut FoundSchema,
-    load: &mut Batched<'_, '_>,
-    items: &Range<usize>,
-) -> Result<StagedFile, SnowflakeError> {
-    let mut out = GzEncoder::new(Vec::new(), Compression::fast());
-    let (mut rows, mut by_table) = (0_u64, BTreeMap::<usize, u64>::new());
-    let unwritten = |error: std::io::Error| SnowflakeError::Upload { problem: error.to_string(), lasting: false };
-    plan::rows(load, found, items, |table, row| {
-        write!(out, "{{\"_t\":\"{}\",\"_s\":\"{rows}\"", row.table).map_err(unwritten)?;
-        plan::members(&mut out, table, row.cells, false).map_err(unwritten)?;
-        out.write_all(b"}\n").map_err(unwritten)?;
-        rows += 1;
-        *by_table.entry(row.table).or_default() += 1;
+    async fn commit(&mut self, next: u64, notices: &mut Vec<String>) -> Result<(), SnowflakeError> {
+        let Self { account, open: Some(open), .. } = self else { return Err(SnowflakeError::Fenced) };
+        match account.checked.settings.load {
+            LoadMode::Staged => {
+                let rows = std::mem::take(&mut open.loaded);
+                open.staged(account)?.commit(rows).await?;
+            }
+            LoadMode::Streaming => {
+                let streams = open.streams.as_mut().ok_or(SnowflakeError::Fenced)?;
+                streams.advance(&account.checked, next).await?;
+            }
+        }
+        notices.extend(open.home.as_mut().and_then(|home| home.left.take()));
         Ok(())
-    })
-    .await?;
-    Ok(StagedFile { bytes: out.finish().map_err(unwritten)?, rows, by_table })
-}
-
-/// The statement that moves one table's rows: the first of each id, where the id is not there yet.
-fn insert(
-    (place, own): (&SnowflakePlace, &SnowflakePlace),
-    table: &Table,
-    number: usize,
-    columns: impl Iterator<Item = u32>,
-) -> String {
-    let (mut names, mut values) = (Vec::new(), Vec::new());
-    for column in columns {
-        let column = &table.columns[column as usize];
-        let name = quoted(&column.name);
-        values.push(format!("{} AS {name}", encode::cast(column.kind(), &format!("\"R\":{name}"))));
-        names.push(name);
     }
-    let from: Vec<String> = names.iter().map(|name| format!("s.{name}")).collect();
-    let name = place.sql(&table.name);
-    format!(
-        "INSERT INTO {name} ({}) SELECT {} FROM (SELECT {} FROM {} WHERE \"R\":\"_t\"::VARCHAR = '{number}' \
-         QUALIFY ROW_NUMBER() OVER (PARTITION BY \"R\":\"ID\"::VARCHAR ORDER BY \"R\":\"_s\"::VARCHAR::NUMBER(19,0)) = 1) AS s \
-         LEFT JOIN {name} AS t ON t.\"ID\" = s.\"ID\" WHERE t.\"ID\" IS NULL",
-        names.join(", "),
-        from.join(", "),
-        values.join(", "),
-        own.load()
-    )
+
+    async fn close(&mut self, error: Option<&SnowflakeError>) {
+        let Some(open) = self.open.take() else { return };
+        let is_of_the_way = error.is_some_and(SnowflakeError::is_of_the_way);
+        if !is_of_the_way && !open.session.in_transaction {
+            open.session.logout().await;
+        }
+    }
+
+    fn abandon(&mut self) {
+        self.open = None;
+    }
 }

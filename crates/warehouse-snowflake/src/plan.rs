@@ -5,13 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use tidegate_warehouse::driver::BatchLoad;
-use tidegate_warehouse::loader::{Chunk, Encoder};
+use tidegate_warehouse::batch_load::BatchLoad;
+use tidegate_warehouse::encoder::{Chunk, Encoder};
 use tidegate_warehouse::row::{Cell, Group};
 use tidegate_warehouse::schema_cache::FoundSchema;
 use tidegate_warehouse::table::{Table, Tables};
 
-use super::client::SnowflakeLoader;
 use super::encode;
 use super::error::SnowflakeError;
 
@@ -91,7 +90,7 @@ fn row<'r, 'b>(chunk: &'r Chunk<'b>, group: &'r Group<'b>, at: usize) -> Planned
 
 /// Reads these items for the second time: each row of them.
 pub(super) async fn rows<'b>(
-    load: &mut BatchLoad<'_, 'b, SnowflakeLoader>,
+    load: &mut BatchLoad<'_, 'b, PlanColumns>,
     found: &mut FoundSchema,
     items: &Range<usize>,
     mut each: impl FnMut(&Table, PlannedRow<'_, 'b>) -> Result<(), SnowflakeError> + Send,

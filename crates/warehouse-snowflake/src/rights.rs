@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use tidegate_warehouse::rights::Right;
 
-use super::ddl::{SnowflakePlace, exact};
 use super::error::SnowflakeError;
+use super::place::SnowflakePlace;
 use super::session::SnowflakeSession;
+use super::sql::exact;
 
 /// Roles that are looked into, the role's own first and then those that were granted to it.
 const ROLES_MAX: usize = 20;

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_document::file;
 use tidegate_event::destination::Failure;
 use tidegate_net::WebSettings;
 use tidegate_warehouse::SyncPart;
@@ -14,11 +13,9 @@ use tidegate_warehouse::ledger;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse::waiting::Waiting;
 
-use super::client::SnowflakeWarehouse;
-use super::ddl::SnowflakePlace;
+use super::capabilities::CAPABILITIES;
 use super::error::SnowflakeError;
-use super::http::Http;
-use super::jwt::JwtSigner;
+use super::place::SnowflakePlace;
 
 /// Text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -128,7 +125,7 @@ impl SnowflakeSettings {
             Some("the sync's schema must not be empty")
         } else if ledger::is_beside(part.schema.as_deref().unwrap_or(&self.schema).trim_matches('"')) {
             Some("the name of the schema ends in _tidegate, as those do in which ledgers are")
-        } else if !(32..=super::CAPABILITIES.columns_max).contains(&self.limits.columns_max) {
+        } else if !(32..=CAPABILITIES.columns_max).contains(&self.limits.columns_max) {
             Some("columns_max is not between 32 and 2,000")
         } else if !(1..=10_000).contains(&self.limits.tables_max) {
             Some("tables_max is not between 1 and 10,000")
@@ -187,31 +184,4 @@ pub struct CheckedSnowflake {
     pub(super) waiting: Waiting,
     /// Scheme, host and port of the account.
     pub(super) base: String,
-}
-
-impl CheckedSnowflake {
-    /// The second door: reads the key; connects to nothing yet.
-    ///
-    /// # Errors
-    /// A key that cannot be read or used.
-    pub fn open(self) -> Result<SnowflakeWarehouse, Failure> {
-        let account = self.settings.account.clone();
-        let open = || -> Result<SnowflakeWarehouse, SnowflakeError> {
-            let pem = match &self.settings.auth {
-                Auth::KeyFile(path) => {
-                    let read = file::read_text(path, file::SECRET_BYTES_MAX);
-                    Some(read.map_err(|error| SnowflakeError::Key {
-                        problem: format!("the private key {} cannot be read: {error}", path.display()),
-                    })?)
-                }
-                Auth::Key(pem) => Some(pem.expose().to_owned()),
-                Auth::OAuth(_) | Auth::Token(_) | Auth::Password(_) => None,
-            };
-            let signer =
-                pem.map(|pem| JwtSigner::new(&self.settings.account, &self.settings.user, &pem)).transpose()?;
-            let http = Http::new(&self.base, &self.settings.web)?;
-            Ok(SnowflakeWarehouse::new(self, http, signer))
-        };
-        open().map_err(|error| error.failure(&account))
-    }
 }

@@ -23,18 +23,18 @@ use std::ops::Range;
 use std::time::Duration;
 
 use tidegate_process::clock;
-use tidegate_warehouse::driver::BatchLoad;
-use tidegate_warehouse::loader::Piece as Gathered;
+use tidegate_warehouse::batch_load::BatchLoad;
+use tidegate_warehouse::encoder::Piece;
 use tidegate_warehouse::schema_cache::FoundSchema;
 use tidegate_warehouse::table::Table;
 
-use super::client::{Account, Link, SnowflakeLoader};
-use super::ddl::{SnowflakePlace, literal, quoted};
+use super::account::Account;
 use super::error::SnowflakeError;
-use super::ledger::LEDGER;
-use super::plan;
+use super::place::SnowflakePlace;
+use super::plan::{self, PlanColumns};
 use super::session::SnowflakeSession;
 use super::settings::CheckedSnowflake;
+use super::sql::{LEDGER, literal, quoted};
 use ingest::{Channel, Ingest};
 
 mod ingest;
@@ -81,51 +81,44 @@ struct TableShare {
 }
 
 impl Streams {
+    /// Opens the channel of the ledger at `home`, whose rows say `found`. How far the sync has come: what its channel to the
+    /// ledger has committed, or what a row of the ledger says (of another way of loading, or of a channel that has expired).
+    pub(super) async fn open(
+        account: &Account,
+        home: SnowflakePlace,
+        found: Option<u64>,
+    ) -> Result<Self, SnowflakeError> {
+        let mut ingest = Ingest::connect(account).await?;
+        let channel = ingest.open(&home, LEDGER).await?;
+        let durable_to = channel.committed.max(found);
+        Ok(Self { ingest, home, channels: HashMap::from([(LEDGER.to_owned(), channel)]), durable_to })
+    }
+
     pub(super) const fn durable_to(&self) -> Option<u64> {
         self.durable_to
     }
-}
 
-/// Opens the channel of the ledger at `home`, whose rows say `found`. How far the sync has come: what its channel to the ledger
-/// has committed, or what a row of the ledger says (of another way of loading, or of a channel that has expired).
-pub(super) async fn open(
-    account: &Account,
-    link: &mut Link,
-    home: SnowflakePlace,
-    found: Option<u64>,
-) -> Result<Option<u64>, SnowflakeError> {
-    let mut ingest = Ingest::connect(account).await?;
-    let channel = ingest.open(&home, LEDGER).await?;
-    let durable_to = channel.committed.max(found);
-    link.streams = Some(Streams { ingest, home, channels: HashMap::from([(LEDGER.to_owned(), channel)]), durable_to });
-    Ok(durable_to)
-}
-
-impl SnowflakeLoader {
     /// Appends the rows of a batch, and waits until they are committed.
-    pub(super) async fn write_streaming<'b>(
+    pub(super) async fn write<'b>(
         &mut self,
-        piece: Gathered<'b, Self>,
-        load: &mut BatchLoad<'_, 'b, Self>,
+        (session, checked): (&mut SnowflakeSession, &CheckedSnowflake),
+        found: &mut FoundSchema,
+        piece: &Piece<'b, PlanColumns>,
+        load: &mut BatchLoad<'_, 'b, PlanColumns>,
     ) -> Result<(), SnowflakeError> {
-        let Self { account, link: Some(Link { session, streams, .. }), found, .. } = self else {
-            return Err(SnowflakeError::Fenced);
-        };
-        let checked = &*account.checked;
-        let Some(streams) = streams else { return Err(SnowflakeError::Fenced) };
         for (place, _) in &piece.part.tables {
             let name = &*load.tables().list[*place].name;
-            if !streams.channels.contains_key(name) {
-                let channel = streams.ingest.open(&checked.place, name).await?;
-                streams.channels.insert(name.to_owned(), channel);
+            if !self.channels.contains_key(name) {
+                let channel = self.ingest.open(&checked.place, name).await?;
+                self.channels.insert(name.to_owned(), channel);
             }
         }
-        let shares = shares(load, found, streams, &piece.items).await?;
+        let shares = shares(load, found, self, &piece.items).await?;
         let mut suspects: BTreeMap<usize, Vec<Suspect>> = BTreeMap::new();
         let mut duplicates = 0;
         for (place, share) in &shares {
             let table = &load.tables().list[*place];
-            append(streams, &checked.place, &table.name, &share.pieces).await?;
+            append(self, &checked.place, &table.name, &share.pieces).await?;
             if table.family.is_of_kind() {
                 duplicates += share.skipped.len() as u64;
             }
@@ -140,7 +133,7 @@ impl SnowflakeLoader {
         fail::fail_point!("warehouse_after_stage", |_| std::process::abort());
         for (place, share) in shares {
             let name = load.tables().list[place].name.to_string();
-            if let Some(reason) = committed(streams, (checked, &checked.place), &name, share.pieces.last()).await? {
+            if let Some(reason) = committed(self, (checked, &checked.place), &name, share.pieces.last()).await? {
                 let suspect = |(event, id)| Suspect { event, id, reason: reason.clone() };
                 suspects.entry(place).or_default().extend(share.sent.into_iter().map(suspect));
             }
@@ -154,17 +147,31 @@ impl SnowflakeLoader {
     }
 
     /// Moves the ledger.
-    pub(super) async fn commit_streaming(&mut self, next: u64) -> Result<(), SnowflakeError> {
-        let Self { account, link: Some(Link { streams: Some(streams), .. }), .. } = self else {
-            return Err(SnowflakeError::Fenced);
-        };
-        advance(streams, &account.checked, next).await
+    pub(super) async fn advance(&mut self, checked: &CheckedSnowflake, next: u64) -> Result<(), SnowflakeError> {
+        if self.durable_to.is_some_and(|durable_to| durable_to >= next) {
+            return Ok(());
+        }
+        let row = serde_json::json!({
+            "SYNC": checked.sync,
+            "LOG_OFFSET": next.to_string(),
+            "UPDATED_AT": jiff::Timestamp::from_microsecond(clock::now_us()).unwrap_or_default().to_string(),
+        });
+        let pieces = [StreamPiece { bytes: format!("{row}\n").into_bytes(), token: next }];
+        let home = self.home.clone();
+        append(self, &home, LEDGER, &pieces).await?;
+        match committed(self, (checked, &home), LEDGER, pieces.last()).await? {
+            None => {
+                self.durable_to = Some(next);
+                Ok(())
+            }
+            Some(message) => Err(SnowflakeError::Refused { doing: "writing the ledger", code: 100_000, message }),
+        }
     }
 }
 
 /// The rows of the batch by table, in pieces. An event with a row that no request can carry is refused as a whole.
 async fn shares(
-    load: &mut BatchLoad<'_, '_, SnowflakeLoader>,
+    load: &mut BatchLoad<'_, '_, PlanColumns>,
     found: &mut FoundSchema,
     streams: &Streams,
     items: &Range<usize>,
@@ -274,26 +281,4 @@ async fn missing(
         }
     }
     Ok(rejected)
-}
-
-/// Moves the ledger.
-async fn advance(streams: &mut Streams, checked: &CheckedSnowflake, next: u64) -> Result<(), SnowflakeError> {
-    if streams.durable_to.is_some_and(|durable_to| durable_to >= next) {
-        return Ok(());
-    }
-    let row = serde_json::json!({
-        "SYNC": checked.sync,
-        "LOG_OFFSET": next.to_string(),
-        "UPDATED_AT": jiff::Timestamp::from_microsecond(clock::now_us()).unwrap_or_default().to_string(),
-    });
-    let pieces = [StreamPiece { bytes: format!("{row}\n").into_bytes(), token: next }];
-    let home = streams.home.clone();
-    append(streams, &home, LEDGER, &pieces).await?;
-    match committed(streams, (checked, &home), LEDGER, pieces.last()).await? {
-        None => {
-            streams.durable_to = Some(next);
-            Ok(())
-        }
-        Some(message) => Err(SnowflakeError::Refused { doing: "writing the ledger", code: 100_000, message }),
-    }
 }

@@ -3,9 +3,10 @@
 use tidegate_warehouse::profiles::{Profile, ViewOutcome};
 use tidegate_warehouse::table::Table;
 
-use super::ddl::{SnowflakePlace, exact, literal, quoted};
 use super::error::SnowflakeError;
+use super::place::SnowflakePlace;
 use super::session::SnowflakeSession;
+use super::sql::{exact, literal, quoted};
 
 /// Makes the view of this table what it shall be. Of two who do so at once the later one wins, and the other finds that when
 /// it looks at the tables again.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tidegate_warehouse::row::Group;
 use tidegate_warehouse::table::Table;
 
-use super::ddl::quoted;
+use super::sql::quoted;
 
 /// The INSERT of one table: columns that recent batches filled, in the order of their parameters.
 pub(super) struct Insert {

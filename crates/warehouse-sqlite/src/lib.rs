@@ -13,7 +13,11 @@
 pub mod client;
 /// What an operator may say, and whether it can be used.
 mod settings;
-/// What the file's tables are, and how they are made to change.
+/// Changes of a table, made.
+mod apply;
+/// What there is in the file.
+mod catalog;
+/// The statements that make a table what it shall be.
 mod ddl;
 /// From scalars to SQLite values, and which declared type stands for which.
 pub mod encode;
@@ -27,6 +31,8 @@ pub mod ledger;
 mod load;
 /// What SQLite is like.
 mod capabilities;
+/// Names as SQL spells them.
+mod sql;
 /// The views of the latest traits.
 mod view;
 

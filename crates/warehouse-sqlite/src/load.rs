@@ -8,9 +8,10 @@ use std::sync::Arc;
 use rusqlite::{CachedStatement, Connection, OpenFlags};
 use tidegate_event::destination::{Batch, Failure};
 use tidegate_sqlite::sqlite_check::{self, Depth};
+use tidegate_warehouse::batch_load::BatchLoad;
 use tidegate_warehouse::capabilities::Capabilities;
-use tidegate_warehouse::driver::BatchLoad;
-use tidegate_warehouse::loader::{AsPlanned, LoadError, Loader, Piece, Snapshot, Stopped};
+use tidegate_warehouse::encoder::{AsPlanned, Piece};
+use tidegate_warehouse::loader::{LoadError, Loader, Snapshot, Stopped};
 use tidegate_warehouse::profiles::{Profile, ViewOutcome};
 use tidegate_warehouse::row::Group;
 use tidegate_warehouse::schema_cache::{FoundSchema, FoundTable, Look, Object, SchemaCache};
@@ -18,13 +19,12 @@ use tidegate_warehouse::table::{Changes, Column, Family, Table, Tables};
 use tidegate_warehouse::waiting::Refusal;
 
 use super::capabilities::CAPABILITIES;
-use super::ddl;
 use super::encode::encode;
 use super::error::{SqliteError, doing};
 use super::insert::{Insert, Inserts};
 use super::ledger as table;
 use super::settings::CheckedSqlite;
-use super::view;
+use super::{apply, catalog, view};
 
 /// Prepared statements kept; one for each table that events come for, plus a few.
 const STATEMENTS_MAX: usize = 1024;
@@ -155,7 +155,7 @@ impl Loader for SqliteLoader {
         self.run("beginning a transaction", "BEGIN IMMEDIATE")?;
         // From here on nobody else can change the file.
         let connection = self.file.connection()?;
-        let schema_version = Some(ddl::schema_version(connection)?);
+        let schema_version = Some(catalog::schema_version(connection)?);
         if schema_version != self.schema_version {
             *known = know(connection, &self.settings)?;
             (self.inserts, self.schema_version) = (Inserts::default(), schema_version);
@@ -171,7 +171,7 @@ impl Loader for SqliteLoader {
         _used: &[u32],
         notices: &mut Vec<String>,
     ) -> Result<Option<Refusal<SqliteError>>, SqliteError> {
-        ddl::apply(self.file.connection()?, table, changes, notices)
+        apply::apply(self.file.connection()?, table, changes, notices)
     }
 
     async fn view(&mut self, profile: &Profile, table: &Table) -> Result<ViewOutcome, SqliteError> {
@@ -180,8 +180,8 @@ impl Loader for SqliteLoader {
 
     async fn write<'b>(
         &mut self,
-        piece: Piece<'b, Self>,
-        load: &mut BatchLoad<'_, 'b, Self>,
+        piece: Piece<'b, Self::Encoder>,
+        load: &mut BatchLoad<'_, 'b, Self::Encoder>,
     ) -> Result<(), Stopped<SqliteError>> {
         if self.careful {
             self.run("setting a savepoint", "SAVEPOINT part")?;
@@ -203,7 +203,7 @@ impl Loader for SqliteLoader {
     async fn commit(&mut self, next: u64, _notices: &mut Vec<String>) -> Result<(), SqliteError> {
         let connection = self.file.connection()?;
         table::advance(connection, &self.settings.sync, next)?;
-        let schema_version = ddl::schema_version(connection)?;
+        let schema_version = catalog::schema_version(connection)?;
         self.run("committing a batch", "COMMIT")?;
         (self.schema_version, self.careful) = (Some(schema_version), false);
         Ok(())
@@ -243,7 +243,7 @@ fn connect(settings: &CheckedSqlite) -> Result<Connection, SqliteError> {
              PRAGMA cache_size = -32768; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
         )?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-        ddl::register(&connection)
+        apply::register(&connection)
     };
     // Of a newer build's file nothing is changed, not even the way its write-ahead log is kept.
     if let Some(found) = table::format(&connection).map_err(doing("opening the file"))?
@@ -284,7 +284,7 @@ pub(super) fn find(settings: &CheckedSqlite) -> Result<FoundSchema, SqliteError>
     let mut found = FoundSchema::default();
     // What belongs to other schemas cannot be in anybody's way.
     for object in objects(&connection, settings)?.into_iter().filter(|object| settings.short(&object.name).is_some()) {
-        let (key, columns) = ddl::definition_of(&connection, &object.name)?;
+        let (key, columns) = catalog::definition_of(&connection, &object.name)?;
         found.tables.insert(object.name, FoundTable { is_table: object.is_table, key, columns });
     }
     Ok(found)
@@ -304,7 +304,7 @@ impl Look for SqliteFile {
     type Error = SqliteError;
 
     fn columns(&mut self, name: &str, family: Family) -> Result<Option<Vec<Column>>, SqliteError> {
-        ddl::read(self.connection()?, name, family)
+        catalog::read(self.connection()?, name, family)
     }
 
     fn taken(&self, name: &str) -> SqliteError {

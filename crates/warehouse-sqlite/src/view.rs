@@ -4,8 +4,8 @@ use rusqlite::{Connection, OptionalExtension};
 use tidegate_warehouse::profiles::{MARK, Profile, ViewOutcome};
 use tidegate_warehouse::table::Table;
 
-use super::ddl::quoted;
 use super::error::{SqliteError, doing};
+use super::sql::quoted;
 
 /// Makes the view of this table what it shall be.
 pub(super) fn keep(connection: &Connection, profile: &Profile, table: &Table) -> Result<ViewOutcome, SqliteError> {

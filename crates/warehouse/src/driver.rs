@@ -9,16 +9,15 @@ use std::sync::Arc;
 
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
 
+use crate::batch_load::BatchLoad;
 use crate::bisect::Bisect;
+use crate::encoder::Encoder;
 use crate::ledger;
-use crate::loader::{Encoder, LoadError, Loader, Stopped};
+use crate::loader::{LoadError, Loader, Stopped};
 use crate::schema_cache::{SchemaCache, ToldNotices};
 use crate::waiting::ROUNDS_MAX;
 
-mod load;
 mod settle;
-
-pub use load::{BatchLoad, LoadTools};
 
 /// Notices kept over failures.
 const NOTICES_MAX: usize = 1_000;
@@ -200,8 +199,8 @@ async fn attempt<L: Loader>(
 }
 
 /// Writes all rows of a batch.
-async fn fill<L: Loader>(loader: &mut L, load: &mut BatchLoad<'_, '_, L>) -> Result<(), Stopped<L::Error>> {
-    while let Some(piece) = load.next_piece(loader.tools()).await? {
+async fn fill<L: Loader>(loader: &mut L, load: &mut BatchLoad<'_, '_, L::Encoder>) -> Result<(), Stopped<L::Error>> {
+    while let Some(piece) = load.next_piece(loader.tools()).await.map_err(L::Error::from)? {
         // What was refused is told before more is done.
         if load.is_refused() && piece.items.start >= load.events() {
             return Ok(());
@@ -219,7 +218,7 @@ async fn fill<L: Loader>(loader: &mut L, load: &mut BatchLoad<'_, '_, L>) -> Res
 /// A piece was refused for `first`: writes halves of its events until those that are refused stand alone.
 async fn find_refused<L: Loader>(
     loader: &mut L,
-    load: &mut BatchLoad<'_, '_, L>,
+    load: &mut BatchLoad<'_, '_, L::Encoder>,
     items: Range<usize>,
     first: L::Error,
 ) -> Result<(), Stopped<L::Error>> {
@@ -237,7 +236,7 @@ async fn find_refused<L: Loader>(
     let before = load.is_refused();
     while let Some(half) = halves.next_part() {
         let range = start + half.start..start + half.end;
-        let piece = load.exactly(loader.tools(), range.clone()).await?;
+        let piece = load.exactly(loader.tools(), range.clone()).await.map_err(L::Error::from)?;
         load.settle(loader, &piece.part).await?;
         match loader.write(piece, load).await {
             Err(Stopped::Part(error)) => {
@@ -256,12 +255,12 @@ async fn find_refused<L: Loader>(
 /// Event number `index` was refused for itself.
 async fn refuse<L: Loader>(
     loader: &mut L,
-    load: &mut BatchLoad<'_, '_, L>,
+    load: &mut BatchLoad<'_, '_, L::Encoder>,
     index: usize,
     error: &L::Error,
 ) -> Result<(), Stopped<L::Error>> {
     load.reject(index, error.words());
-    if let Some((event, target)) = load.target(loader.tools().0, index)? {
+    if let Some((event, target)) = load.target(loader.tools().0, index).map_err(L::Error::from)? {
         loader.withdraw(event, &target, load.tables()).await?;
     }
     Ok(())

@@ -15,8 +15,8 @@
 //! One [`driver`] walks every batch; what differs is a [`loader::Loader`].
 //!
 //! This crate does no I/O, but that `rights` looks at folders. Each warehouse is a crate of its own
-//! (`tidegate-warehouse-*`) with the same modules: `client` (settings, connection), `ddl`, `encode`, `load`, `error`,
-//! `capabilities`. None of them knows about syncs, cursors or contracts. A new warehouse is such a crate, and a line in each
+//! (`tidegate-warehouse-*`) with the same modules: `settings`, `client`, `catalog`, `ddl`, `apply`, `encode`, `load`,
+//! `error`, `capabilities`. None of them knows about syncs, cursors or contracts. A new warehouse is such a crate, and a line in each
 //! table of the program's `warehouses.rs` (`docs/new-warehouse.md`).
 
 use std::sync::Arc;
@@ -29,8 +29,12 @@ pub mod declared;
 pub mod evolve;
 /// Which events of a batch a warehouse refuses, found by halving.
 pub mod bisect;
+/// The rows of one batch: planned, and gathered in parts.
+pub mod batch_load;
 /// The one driver of all warehouses.
 pub mod driver;
+/// From planned rows to what is written together.
+pub mod encoder;
 /// What a warehouse does for one batch.
 pub mod loader;
 /// What is known of a warehouse between batches.

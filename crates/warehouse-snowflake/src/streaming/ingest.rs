@@ -8,10 +8,10 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tidegate_process::clock;
 
-use crate::client::Account;
-use crate::ddl::SnowflakePlace;
+use crate::account::Account;
 use crate::error::SnowflakeError;
 use crate::http::{self, Http};
+use crate::place::SnowflakePlace;
 use crate::session::with_query;
 use crate::settings::Auth;
 

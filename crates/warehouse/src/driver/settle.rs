@@ -1,20 +1,21 @@
 //! The tables of a part, made ready for its rows.
 
-use super::BatchLoad;
+use crate::batch_load::BatchLoad;
 use crate::capabilities::Steps;
-use crate::loader::{Encoder, Loader, Stopped};
+use crate::encoder::Encoder;
+use crate::loader::{Loader, Stopped};
 use crate::schema_cache::SchemaCache;
 use crate::table::Changes;
 
-impl<'b, L: Loader> BatchLoad<'_, 'b, L> {
+impl<'b, E: Encoder> BatchLoad<'_, 'b, E> {
     /// Makes the tables ready for the rows of a part.
     ///
     /// # Errors
     /// [`Stopped::Waits`] when a change must wait.
-    pub async fn settle(
+    pub async fn settle<L: Loader<Encoder = E>>(
         &mut self,
         loader: &mut L,
-        part: &<L::Encoder as Encoder>::Part<'b>,
+        part: &E::Part<'b>,
     ) -> Result<(), Stopped<L::Error>> {
         let mut waits = false;
         for at in 0.. {
@@ -29,7 +30,7 @@ impl<'b, L: Loader> BatchLoad<'_, 'b, L> {
     }
 
     /// Makes a table what it shall be; whether some change of it waits.
-    async fn change(&mut self, loader: &mut L, place: usize, used: &[u32]) -> Result<bool, L::Error> {
+    async fn change<L: Loader>(&mut self, loader: &mut L, place: usize, used: &[u32]) -> Result<bool, L::Error> {
         let SchemaCache { tables, notices, .. } = &mut *self.known;
         let table = &mut tables.list[place];
         loader.check(table).await?;

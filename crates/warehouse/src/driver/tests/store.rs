@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use tidegate_event::destination::{Batch, Destination, Failure};
 
+use crate::batch_load::BatchLoad;
 use crate::capabilities::{Capabilities, Flush, Steps, Undoes};
 use crate::declared::Declared;
-use crate::driver::{BatchLoad, Driver};
+use crate::driver::Driver;
+use crate::encoder::{Chunk, Encoder, Piece};
 use crate::evolve::{Fit, Type};
-use crate::loader::{Chunk, Encoder, LoadError, Loader, Piece, Snapshot, Stopped};
+use crate::loader::{LoadError, Loader, Snapshot, Stopped};
 use crate::schema_cache::{FoundSchema, FoundTable, NameTaken, SchemaCache};
 use crate::table::{Changes, Column, Limits, Table, Tables};
 use crate::waiting::{Refusal, Waiting};
@@ -292,8 +294,8 @@ impl<const WHOLE: bool> Loader for InMemory<WHOLE> {
 
     async fn write<'b>(
         &mut self,
-        piece: Piece<'b, Self>,
-        load: &mut BatchLoad<'_, 'b, Self>,
+        piece: Piece<'b, Self::Encoder>,
+        load: &mut BatchLoad<'_, 'b, Self::Encoder>,
     ) -> Result<(), Stopped<MemoryError>> {
         let is_lost = self.call().await?;
         let poison = self.store().poison.clone();

@@ -6,21 +6,21 @@ use std::ops::Range;
 use tidegate_event::destination::{Batch, Delivery, Rejected};
 use tidegate_event::{Event, ViolationRecord};
 
+use crate::encoder::{Admit, Chunk, Encoder, Piece};
 use crate::evolve::Fit;
 use crate::ledger::LedgerPosition;
-use crate::loader::{Admit, Chunk, Encoder, Loader, Piece};
 use crate::row::Planner;
-use crate::schema_cache::SchemaCache;
+use crate::schema_cache::{Look, SchemaCache};
 use crate::table::{Family, RowTarget, Tables};
 
 /// The catalog and the encoder of a loader.
-pub type LoadTools<'t, L> = (&'t mut <L as Loader>::Catalog, &'t mut <L as Loader>::Encoder);
+pub type LoadTools<'t, C, E> = (&'t mut C, &'t mut E);
 
 /// Events planned before others get a turn on the thread.
 const TURN_EVENTS: usize = 64;
 
 /// A batch on its way. Its items are its events and, behind the last of them, its violations.
-pub struct BatchLoad<'l, 'b, L: Loader> {
+pub struct BatchLoad<'l, 'b, E: Encoder> {
     pub(super) known: &'l mut SchemaCache,
     batch: &'b Batch,
     position: LedgerPosition,
@@ -31,13 +31,13 @@ pub struct BatchLoad<'l, 'b, L: Loader> {
     targets: Vec<Option<RowTarget>>,
     /// The first item that no part has.
     at: usize,
-    ahead: Option<Piece<'b, L>>,
+    ahead: Option<Piece<'b, E>>,
     /// Duplicates are counted of items up to here.
     counted: usize,
     delivery: Delivery,
 }
 
-impl<'l, 'b, L: Loader> BatchLoad<'l, 'b, L> {
+impl<'l, 'b, E: Encoder> BatchLoad<'l, 'b, E> {
     pub(super) fn new(
         known: &'l mut SchemaCache,
         (batch, position): (&'b Batch, LedgerPosition),
@@ -111,23 +111,26 @@ impl<'l, 'b, L: Loader> BatchLoad<'l, 'b, L> {
     }
 
     /// An event and where its rows go; `None` when it is there already.
-    pub(super) fn target(
+    pub(super) fn target<C: Look>(
         &mut self,
-        catalog: &mut L::Catalog,
+        catalog: &mut C,
         index: usize,
-    ) -> Result<Option<(&'b Event, RowTarget)>, L::Error> {
+    ) -> Result<Option<(&'b Event, RowTarget)>, C::Error> {
         let event = &*self.batch.events[index];
         let is_fresh = event.id.position.offset >= self.position.skip_below;
         Ok(if is_fresh { Some((event, self.known.target(catalog, event)?)) } else { None })
     }
 
     /// The next piece to write.
-    pub(super) async fn next_piece(&mut self, tools: LoadTools<'_, L>) -> Result<Option<Piece<'b, L>>, L::Error> {
+    pub(super) async fn next_piece<C: Look>(
+        &mut self,
+        tools: LoadTools<'_, C, E>,
+    ) -> Result<Option<Piece<'b, E>>, C::Error> {
         if let Some(piece) = self.ahead.take() {
             return Ok(Some(piece));
         }
         let (from, to) = (self.at, self.items());
-        if from >= to && !(L::Encoder::WHOLE && from == 0) {
+        if from >= to && !(E::WHOLE && from == 0) {
             return Ok(None);
         }
         let piece = self.gather(tools, from..to, true, None).await?;
@@ -140,17 +143,17 @@ impl<'l, 'b, L: Loader> BatchLoad<'l, 'b, L> {
     ///
     /// # Errors
     /// A table cannot be looked at.
-    pub async fn ahead(&mut self, tools: LoadTools<'_, L>) -> Result<(), L::Error> {
+    pub async fn ahead<C: Look>(&mut self, tools: LoadTools<'_, C, E>) -> Result<(), C::Error> {
         self.ahead = self.next_piece(tools).await?;
         Ok(())
     }
 
     /// These events as one piece.
-    pub(super) async fn exactly(
+    pub(super) async fn exactly<C: Look>(
         &mut self,
-        tools: LoadTools<'_, L>,
+        tools: LoadTools<'_, C, E>,
         items: Range<usize>,
-    ) -> Result<Piece<'b, L>, L::Error> {
+    ) -> Result<Piece<'b, E>, C::Error> {
         self.gather(tools, items, false, None).await
     }
 
@@ -158,30 +161,30 @@ impl<'l, 'b, L: Loader> BatchLoad<'l, 'b, L> {
     ///
     /// # Errors
     /// A table cannot be looked at.
-    pub async fn narrowed(
+    pub async fn narrowed<C: Look>(
         &mut self,
-        tools: LoadTools<'_, L>,
+        tools: LoadTools<'_, C, E>,
         items: Range<usize>,
         narrow: &HashSet<usize>,
-    ) -> Result<Piece<'b, L>, L::Error> {
+    ) -> Result<Piece<'b, E>, C::Error> {
         self.gather(tools, items, false, Some(narrow)).await
     }
 
     /// Gathers items until the part is full, if it is `bounded`, or they are at their end. Events and violations share no
     /// part, unless the whole batch is one.
-    async fn gather(
+    async fn gather<C: Look>(
         &mut self,
-        (catalog, encoder): LoadTools<'_, L>,
+        (catalog, encoder): LoadTools<'_, C, E>,
         items: Range<usize>,
         bounded: bool,
         narrow: Option<&HashSet<usize>>,
-    ) -> Result<Piece<'b, L>, L::Error> {
+    ) -> Result<Piece<'b, E>, C::Error> {
         let events = self.events();
-        let most = if narrow.is_some() { 1 } else { L::Encoder::CHUNK_EVENTS };
-        let (mut part, mut end, bounded) = (encoder.begin(), items.start, bounded && !L::Encoder::WHOLE);
+        let most = if narrow.is_some() { 1 } else { E::CHUNK_EVENTS };
+        let (mut part, mut end, bounded) = (encoder.begin(), items.start, bounded && !E::WHOLE);
         let mut planned = 0;
         while end < items.end && !(bounded && end > items.start && encoder.is_full(&part)) {
-            if end == events && end > items.start && !L::Encoder::WHOLE {
+            if end == events && end > items.start && !E::WHOLE {
                 break;
             }
             let border = if end < events { items.end.min(events) } else { items.end };
@@ -201,19 +204,19 @@ impl<'l, 'b, L: Loader> BatchLoad<'l, 'b, L> {
     ///
     /// # Errors
     /// A table cannot be looked at.
-    pub async fn plan(&mut self, catalog: &mut L::Catalog, items: Range<usize>) -> Result<Chunk<'b>, L::Error> {
+    pub async fn plan<C: Look>(&mut self, catalog: &mut C, items: Range<usize>) -> Result<Chunk<'b>, C::Error> {
         self.targets(catalog, &items, |_| Admit::Rows)?;
         let records = self.records(&items, |_| true);
         self.chunk(catalog, (items, records), false, &mut 0).await
     }
 
     /// Finds out where the events of a chunk go.
-    fn targets(
+    fn targets<C: Look>(
         &mut self,
-        catalog: &mut L::Catalog,
+        catalog: &mut C,
         items: &Range<usize>,
         mut admit: impl FnMut(&'b Event) -> Admit,
-    ) -> Result<(), L::Error> {
+    ) -> Result<(), C::Error> {
         self.targets.clear();
         for at in items.start..items.end.min(self.batch.events.len()) {
             let event = &*self.batch.events[at];
@@ -250,13 +253,13 @@ impl<'l, 'b, L: Loader> BatchLoad<'l, 'b, L> {
     }
 
     /// Plans the rows of a chunk whose targets are known.
-    async fn chunk(
+    async fn chunk<C: Look>(
         &mut self,
-        catalog: &mut L::Catalog,
+        catalog: &mut C,
         (items, records): (Range<usize>, Vec<&'b ViolationRecord>),
         is_narrow: bool,
         planned: &mut usize,
-    ) -> Result<Chunk<'b>, L::Error> {
+    ) -> Result<Chunk<'b>, C::Error> {
         let violations = match records.is_empty() {
             true => None,
             false => Some(self.known.fixed_table(catalog, Family::Violations)?),
