@@ -17,7 +17,7 @@ use super::ddl::{SnowflakePlace, literal, quoted};
 use super::encode;
 use super::error::SnowflakeError;
 use super::plan;
-use super::stage;
+use super::stage::{self, StagePlace};
 
 /// Rows packed into a file.
 struct StagedFile {
@@ -83,7 +83,8 @@ impl SnowflakeLoader {
         let name = format!("{}-{}-{unique}.json.gz", range.start, range.end);
         let sql = format!("CREATE OR REPLACE TRANSIENT TABLE {table} (\"R\" VARIANT)");
         session.run("making the table for a file", &sql).await?;
-        stage::put(session, &http, &stage, &place.tag, &name, file.bytes).await?;
+        let target = StagePlace { stage: &stage, folder: &place.tag, name: &name };
+        stage::put(session, &http, &target, file.bytes).await?;
         let sql = format!(
             "COPY INTO {table} FROM @{stage}/{}/{name} FILE_FORMAT = (TYPE = JSON COMPRESSION = GZIP) \
              ON_ERROR = ABORT_STATEMENT FORCE = FALSE PURGE = TRUE",
