@@ -9,6 +9,7 @@ pub mod data_id;
 pub mod declare;
 mod destinations;
 pub mod findings;
+mod followed_releases;
 pub mod inspect;
 mod keeper;
 mod granted_tables;

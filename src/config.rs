@@ -5,14 +5,21 @@
 //! every problem at once, each with file, line and fix; a [`Workspace`] that was read holds no dangling name and no
 //! value out of range. This room is the only reader of the environment (`${NAME}` as a whole value).
 
+mod around;
+mod batch;
+mod destinations;
 mod fields;
+mod folder;
+mod functions;
 mod init;
 mod lookups;
+mod names;
 mod notes;
-mod objects;
 mod outgoing;
 mod outline;
 mod plugin;
+mod sources;
+mod syncs;
 mod warehouses;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,14 +27,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use destinations::{DestinationConfig, DestinationKind};
 pub use fields::ConfigProblem;
 pub(crate) use fields::environment;
+pub use functions::{Borrowed, FunctionConfig};
 pub use init::{WrittenWorkspace, init};
-pub use lookups::{Borrowed, LookupConfig};
-pub use objects::{DestinationConfig, DestinationKind, FunctionConfig, SourceConfig, StartConfig, SyncConfig};
+pub use lookups::LookupConfig;
 pub(crate) use outgoing::proxies_of_environment;
 pub use outline::Outline;
 pub use plugin::{PluginConfig, effective_policy};
+pub use sources::SourceConfig;
+pub use syncs::{StartConfig, SyncConfig};
 
 use fields::ConfigFields;
 use outgoing::Outgoing;
@@ -132,20 +142,20 @@ impl Workspace {
             return Err(vec![no_workspace(dir)]);
         }
         let server = read_file(dir, &main, &mut problems, |f| read_server(f, dir));
-        let sources = objects::read_folder(dir, "sources", &mut problems, objects::source);
-        let functions = objects::read_folder(dir, "functions", &mut problems, |f| objects::function(f, dir));
-        let lookups = objects::read_folder(dir, "lookups", &mut problems, |f| lookups::lookup(f, dir));
-        lookups::check(dir, &lookups, &functions, &mut problems);
+        let sources = folder::read_folder(dir, "sources", &mut problems, sources::source);
+        let functions = folder::read_folder(dir, "functions", &mut problems, |f| functions::function(f, dir));
+        let lookups = folder::read_folder(dir, "lookups", &mut problems, |f| lookups::lookup(f, dir));
+        names::check_lookups(dir, &lookups, &functions, &mut problems);
         let data_dir = data.map(Path::to_path_buf).unwrap_or_else(|| {
             dir.join(server.as_ref().and_then(|server| server.data.clone()).unwrap_or_else(|| DATA_DEFAULT.to_owned()))
         });
         let outgoing = server.as_ref().map(|server| server.outgoing.clone()).unwrap_or_default();
-        let around = objects::Around { dir, data: &data_dir, outgoing: &outgoing };
+        let around = around::Around { dir, data: &data_dir, outgoing: &outgoing };
         let destinations =
-            objects::read_folder(dir, "destinations", &mut problems, |f| objects::destination(f, &around));
-        let syncs = objects::read_folder(dir, "syncs", &mut problems, objects::sync);
-        let names = objects::ObjectNames { sources: &sources, functions: &functions, destinations: &destinations };
-        objects::check(dir, &names, &syncs, &mut problems);
+            folder::read_folder(dir, "destinations", &mut problems, |f| destinations::destination(f, &around));
+        let syncs = folder::read_folder(dir, "syncs", &mut problems, syncs::sync);
+        let names = names::ObjectNames { sources: &sources, functions: &functions, destinations: &destinations };
+        names::check(dir, &names, &syncs, &mut problems);
         let mut contract_notes = Vec::new();
         let (contracts, contract_events) = contracts(dir, sources.keys(), &mut problems, &mut contract_notes);
         problems.sort();
@@ -442,7 +452,7 @@ fn gather(
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten().take(EVENT_FILES_MAX) {
         let path = entry.path();
-        let is_yaml = objects::is_yaml(&path);
+        let is_yaml = folder::is_yaml(&path);
         if path.is_dir() && depth < 8 && !is_yaml {
             // A link to a folder elsewhere would bring files in that nobody sees here.
             if file::stays_within(dir, &path).is_ok() {

@@ -11,6 +11,7 @@ use tidegate_registry::{Admission, Placed, PluginKind, Releases, VersionStore};
 use tokio::sync::{Mutex, watch};
 
 use super::AppError;
+use super::followed_releases::FollowedReleases;
 use crate::api::TakenRevision;
 use crate::config::{DestinationKind, PluginConfig, Workspace, effective_policy};
 
@@ -72,16 +73,9 @@ impl ActiveRuntimes {
     }
 
     /// Lets active versions change hands as releases change, until `stop` turns true.
-    pub(super) async fn follow(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut releases = self.store.follow();
-        // What moved between the start and now counts as well.
-        releases.mark_changed();
-        loop {
-            tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return,
-                changed = releases.changed() => if changed.is_err() { return },
-            }
-            let now = Arc::clone(&releases.borrow_and_update());
+    pub(super) async fn follow(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        let mut releases = FollowedReleases::new(&self.store, stop);
+        while let Some(now) = releases.next().await {
             fail::fail_point!("destinations_follow");
             let mut taken = TakenRevision { revision: now.revision, ..TakenRevision::default() };
             for (name, held) in &self.active_runtimes {

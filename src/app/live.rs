@@ -14,6 +14,7 @@ use tidegate_wasm::function::{Function, RolloutMode};
 use tokio::sync::watch;
 
 use super::AppError;
+use super::followed_releases::FollowedReleases;
 use super::granted_tables::{self, WorkspaceTables};
 use crate::api::TakenRevision;
 use crate::config::Workspace;
@@ -75,16 +76,9 @@ impl Live {
     }
 
     /// Puts new function chains in place as releases change, until `stop` turns true.
-    pub(super) async fn follow(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut releases = self.store.follow();
-        // What moved between the start and now counts as well.
-        releases.mark_changed();
-        loop {
-            tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return,
-                changed = releases.changed() => if changed.is_err() { return },
-            }
-            let now = Arc::clone(&releases.borrow_and_update());
+    pub(super) async fn follow(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        let mut releases = FollowedReleases::new(&self.store, stop);
+        while let Some(now) = releases.next().await {
             let live = Arc::clone(&self);
             // A version whose code is gone is compiled again, which is nothing for a thread that serves.
             let _ = tokio::task::spawn_blocking(move || live.take(&now)).await;

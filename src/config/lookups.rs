@@ -1,14 +1,12 @@
-//! `lookups/<name>.yaml`: tables that the workspace grants to functions, and what each function borrows.
+//! `lookups/<name>.yaml`: tables that the workspace grants to functions.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tidegate_document::file;
 use tidegate_document::nearest::nearest;
 use tidegate_wasm::lookup::{BYTES_MAX_DEFAULT, Field, LookupSettings};
 
-use super::fields::{ConfigFields, ConfigProblem};
-use super::objects::FunctionConfig;
+use super::fields::ConfigFields;
 
 /// `lookups/<name>.yaml`.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,21 +16,8 @@ pub struct LookupConfig {
     pub grant_to: Vec<(String, usize)>,
 }
 
-/// What a function borrows: a name of its manifest, and the table that it stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Borrowed {
-    /// The name in the plugin's manifest.
-    pub name: String,
-    /// `None` when the workspace says that it grants nothing under this name.
-    pub table: Option<String>,
-    pub line: usize,
-}
-
-/// The word that says that nothing is granted.
-const NOTHING: &str = "none";
-
 /// Where a table comes from, for messages and examples.
-const KINDS: &str = "`kind: mmdb` (a MaxMind database) or `kind: table` (a CSV or JSON file, or entries)";
+pub(super) const KINDS: &str = "`kind: mmdb` (a MaxMind database) or `kind: table` (a CSV or JSON file, or entries)";
 
 pub(super) fn lookup(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<LookupConfig> {
     let grant_to = fields.texts("grant_to");
@@ -101,36 +86,4 @@ fn path(fields: &mut ConfigFields<'_>, dir: &Path, example: &str) -> Option<Path
     };
     fields.problem(fields.line_of("path"), message, "write a path from the workspace's folder, or put the file there");
     None
-}
-
-/// `lookups:` of a function: `geo: <a file in lookups/, without .yaml>`.
-pub(super) fn borrowed(fields: &mut ConfigFields<'_>) -> Vec<Borrowed> {
-    let pairs = fields.pairs("lookups").into_iter();
-    pairs
-        .map(|(name, table, line)| Borrowed { name, table: Some(table).filter(|table| table != NOTHING), line })
-        .collect()
-}
-
-/// Notes tables that are borrowed and do not exist.
-pub(super) fn check(
-    dir: &Path,
-    lookups: &BTreeMap<String, LookupConfig>,
-    functions: &BTreeMap<String, FunctionConfig>,
-    problems: &mut Vec<ConfigProblem>,
-) {
-    for (function, config) in functions {
-        for Borrowed { name, table, line } in &config.lookups {
-            let Some(table) = table.as_ref().filter(|table| !lookups.contains_key(*table)) else { continue };
-            let known: Vec<_> = lookups.keys().map(String::as_str).collect();
-            let others = if known.is_empty() { String::new() } else { format!("use one of {}, or ", known.join(", ")) };
-            problems.push(ConfigProblem {
-                file: dir.join(format!("functions/{function}.yaml")),
-                line: *line,
-                message: format!("there is no lookup {table:?}, which `lookups.{name}` asks for"),
-                fix: format!(
-                    "{others}make lookups/{table}.yaml with {KINDS}, or write `{name}: {NOTHING}` to grant nothing"
-                ),
-            });
-        }
-    }
 }

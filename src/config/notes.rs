@@ -9,7 +9,7 @@ use tidegate_registry::{self as store, PluginKind};
 
 use super::Workspace;
 use super::fields::ConfigProblem;
-use super::objects::{entries, is_yaml};
+use super::folder::{entries, is_yaml};
 
 /// Folders that are read, besides those of contract repositories.
 const FOLDERS: [&str; 5] = ["sources", "functions", "lookups", "destinations", "syncs"];

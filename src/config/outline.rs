@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tidegate_document::yaml::YamlNode;
 
 use super::fields::{ConfigFields, ConfigProblem};
-use super::{ADMIN_AND_LISTEN, objects, read_tree};
+use super::{ADMIN_AND_LISTEN, folder, read_tree};
 
 /// Where things are. Nothing else of the workspace is read: no secret of a destination need be set, no contract right.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Outline {
             let named = ConfigFields::new(path, node, &mut problems).text("data");
             data = Some(dir.join(named.unwrap_or_else(|| super::DATA_DEFAULT.to_owned())));
         }
-        let sources = objects::files(dir, "sources");
+        let sources = folder::files(dir, "sources");
         match data {
             Some(data) if problems.is_empty() => Ok(Self { dir: dir.to_owned(), data, sources, main }),
             _ => Err(problems),

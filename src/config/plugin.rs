@@ -12,8 +12,9 @@ use tidegate_registry::{self as store, PluginKind};
 use tidegate_wasm::CallLimits;
 use tidegate_wasm::function::granted;
 
+use super::around::Around;
+use super::batch::BatchConfig;
 use super::fields::ConfigFields;
-use super::objects::{Around, BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 use super::{outgoing, set};
 
 /// A destination plugin and what it may do.
@@ -154,11 +155,9 @@ fn grant(fields: &mut ConfigFields<'_>) -> Grant {
         grant.requests_at_once_max = f.number("requests_at_once_max", 1);
         grant.timeout = f.duration("timeout");
     });
-    fields.within("batch", |f| {
-        grant.batch_events_max = f.number_up_to("events_max", 1, BATCH_EVENTS_MAX);
-        grant.batch_bytes_max = f.bytes_up_to("bytes_max", BATCH_BYTES_MAX);
-        grant.batch_age_max = f.duration("age_max");
-    });
+    let batch = BatchConfig::read(fields);
+    (grant.batch_events_max, grant.batch_bytes_max) = (batch.events_max, batch.bytes_max);
+    grant.batch_age_max = batch.age_max;
     grant
 }
 

@@ -12,8 +12,8 @@ use tidegate_warehouse::capabilities::Capabilities;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_sqlite as sqlite;
 
+use super::around::Around;
 use super::fields::ConfigFields;
-use super::objects::Around;
 use crate::warehouses::ALL_CAPABILITIES;
 use crate::warehouses::WarehouseSettings;
 

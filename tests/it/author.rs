@@ -78,7 +78,12 @@ fn every_language_makes_every_kind_of_plugin() {
                 (built["bytes"].as_u64().unwrap() / 1024, report["microseconds_per_event"].as_f64().unwrap());
             write!(table, "{language:<9} {kind:<12} {seconds:>8.1} {kib:>14} {us:>12.1}").unwrap();
             if kind == "transform" {
-                let (push_s, row_ms) = live(&workspace, &server, &token, language, component, &dir.path().join(&name));
+                let (push_s, row_ms) = live(
+                    &workspace,
+                    &server,
+                    &token,
+                    &BuiltProject { language, component, folder: &dir.path().join(&name) },
+                );
                 write!(table, " {push_s:>7.1} {row_ms:>12.0}").unwrap();
             }
             table.push('\n');
@@ -92,21 +97,22 @@ fn key(language: &str) -> String {
     format!("the-key-of-the-source-{language}")
 }
 
+/// A project and the component that was built of it.
+struct BuiltProject<'a> {
+    language: &'a str,
+    component: &'a str,
+    folder: &'a Path,
+}
+
 /// Pushes the function onto the source of its language, and sends an event that it changes. Answers the seconds of the
 /// push and the milliseconds from the request to the row.
-fn live(
-    workspace: &Workspace,
-    server: &Server,
-    token: &str,
-    language: &str,
-    component: &str,
-    project: &Path,
-) -> (f64, f64) {
+fn live(workspace: &Workspace, server: &Server, token: &str, built: &BuiltProject<'_>) -> (f64, f64) {
+    let BuiltProject { language, component, folder } = *built;
     let url = format!("http://{}", server.admin);
-    let settings = project.join("fixtures/settings.json");
+    let settings = folder.join("fixtures/settings.json");
     let began = Instant::now();
     let pushed = tidegate(
-        project,
+        folder,
         &[
             "function",
             "push",

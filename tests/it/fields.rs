@@ -1,5 +1,6 @@
 //! Guests of the fields world, hostile and honest, and destination plugins that attack with their plans.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -7,8 +8,8 @@ use serde_json::{Map, Value, json};
 use tidegate_event::digits::Numbers;
 use tidegate_plugin::ManifestKind;
 use tidegate_wasm::{
-    Call, CallFailure, CallLimits, CallLog, CallStage, Called, DeliveryVerdict, GuestResponse, Mark, Module, Services,
-    StopReason,
+    AnsweredRequest, Call, CallFailure, CallLimits, CallLog, CallStage, Called, DeliveryVerdict, GuestResponse, Mark,
+    Module, Services, StopReason,
 };
 
 use crate::support::guests;
@@ -17,8 +18,9 @@ fn block_on<F: Future>(work: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
 }
 
-fn call<'a>(settings_json: &'a str, services: &'a Services) -> Call<'a> {
+fn call<'a>(limits: &'a Arc<CallLimits>, settings_json: &'a str, services: &'a Services) -> Call<'a> {
     Call {
+        limits,
         settings_json,
         revision: 1,
         now_ms: 1_700_000_000_123,
@@ -40,7 +42,7 @@ fn edit(guest: &str, settings: &str, events: Events) -> (Events, Called<Vec<Mark
     let module = guests::module_of(guest, ManifestKind::Fields);
     let bytes = events.iter().map(|event| Value::Object(event.clone()).to_string().len()).sum();
     let (services, limits) = (Services::default(), patient().into());
-    block_on(module.edit(&limits, call(settings, &services), events, bytes, &mut CallLog::default()))
+    block_on(module.edit(call(&limits, settings, &services), events, bytes, &mut CallLog::default()))
 }
 
 fn object(value: Value) -> Map<String, Value> {
@@ -227,7 +229,7 @@ fn a_plan_that_is_too_large_is_stopped_before_it_is_copied() {
     ] {
         let (services, limits) = (Services::default(), patient().into());
         let batch = [Value::Object(event(0, Some(attack))).to_string()];
-        let called = block_on(destination().prepare(&limits, call("{}", &services), &batch, &mut CallLog::default()));
+        let called = block_on(destination().prepare(call(&limits, "{}", &services), &batch, &mut CallLog::default()));
         let Err(CallFailure::Stopped { stop_reason, message, .. }) = &called.answer else {
             panic!("{attack}: {:?}", called.answer.map(|plan| plan.requests.len()));
         };
@@ -247,7 +249,7 @@ fn a_plan_is_asked_for_again_when_the_machine_stood_still() {
     // The guest gives way at its first tick, and nothing runs until its wall limit is over.
     let pause = async { std::thread::sleep(Duration::from_millis(2_100)) };
     let (called, ()) = block_on(async {
-        tokio::join!(destination.prepare(&limits, call("{}", &services), &batch, &mut call_log), pause)
+        tokio::join!(destination.prepare(call(&limits, "{}", &services), &batch, &mut call_log), pause)
     });
     let stop_reason = called.answer.map(|_| ()).unwrap_err();
     assert!(matches!(stop_reason, CallFailure::Stopped { stop_reason: StopReason::CpuBudget, .. }), "{stop_reason:?}");
@@ -257,7 +259,7 @@ fn a_plan_is_asked_for_again_when_the_machine_stood_still() {
 fn a_signature_under_a_key_that_is_not_there_is_an_error_for_the_guest() {
     let (services, limits) = (Services::default(), patient().into());
     let batch = [Value::Object(event(0, Some("sign-unknown"))).to_string()];
-    let called = block_on(destination().prepare(&limits, call("{}", &services), &batch, &mut CallLog::default()));
+    let called = block_on(destination().prepare(call(&limits, "{}", &services), &batch, &mut CallLog::default()));
     assert_eq!(called.answer.unwrap().requests[0].tag, "Err(\"this plugin has no secrets\")");
 }
 
@@ -267,7 +269,8 @@ fn a_verdict_is_bounded_and_handed_up_unread() {
     let ask = |tag: &str| {
         let (response, mut call_log) =
             (GuestResponse { status: 200, attempt: 1, ..GuestResponse::default() }, CallLog::default());
-        block_on(destination().classify(&limits, call("{}", &services), tag, &[0, 1], &response, &mut call_log)).answer
+        let answered = AnsweredRequest { tag, events: &[0, 1], response: &response };
+        block_on(destination().classify(call(&limits, "{}", &services), answered, &mut call_log)).answer
     };
     assert_eq!(ask(""), Ok(DeliveryVerdict::Partial(vec![(0, false), (1, false)])));
     assert_eq!(ask("outside"), Ok(DeliveryVerdict::Partial(vec![(u32::MAX, false)])));

@@ -26,8 +26,9 @@ use tidegate_document::file;
 use tidegate_plugin::{Language, ManifestKind};
 use tidegate_wasm::{CallLimits, Engine, EngineError, Module, ModuleError};
 
+use super::carried_fixtures;
 use super::component::EncodeError;
-use super::fixtures;
+use super::fixtures::TestError;
 use super::manifest::{ManifestError, Project};
 use super::tool::{ToolError, ToolRan, Workbench, run};
 
@@ -80,7 +81,7 @@ pub enum BuildError {
     },
     /// A fixture that cannot be read would be missing where the plugin is smoke-run.
     #[error(transparent)]
-    Fixtures(#[from] fixtures::TestError),
+    Fixtures(#[from] TestError),
 }
 
 /// What every build of a language gets.
@@ -123,7 +124,7 @@ pub fn build(
         return Err(BuildError::NoEntry { path: entry });
     }
     // Before the build, which takes longer than reading them.
-    let carried = fixtures::of_project(&project)?;
+    let carried = carried_fixtures::of_project(&project)?;
     let scratch = project.dir.join("build/work");
     write(&scratch.join("wit/plugin.wit"), WIT.as_bytes())?;
     let mut site = Site { project: &project, workbench, scratch, progress };

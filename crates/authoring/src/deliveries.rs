@@ -1,24 +1,22 @@
 //! Recorded responses: `fixtures/<case>.responses.json`, a list of
 //! `{"request": 0, "response": {"status": 429, "headers": {..}, "body": .., "attempt": 1}, "verdict": {"retry": 1000}}`.
 
-use std::path::Path;
-
 use tidegate_wasm::function::golden;
-use tidegate_wasm::{GuestPlan, GuestRequest};
+use tidegate_wasm::{AnsweredRequest, GuestPlan, GuestRequest};
 
-use super::fixtures::{Case, CaseResult, TestError, compare, read_json};
+use super::case::{Case, CaseResult, compare};
+use super::fixtures::{CaseFiles, TestError, read_json};
 use super::runner::Runner;
 
 /// Runs the recorded responses of a case through `classify`. `None` when the case has none.
 pub(super) async fn classified(
     runner: &Runner,
-    fixtures: &Path,
-    name: &str,
+    files: &CaseFiles<'_>,
     settings: &str,
     plan: &GuestPlan,
     update: bool,
 ) -> Result<Option<Case>, TestError> {
-    let path = fixtures.join(format!("{name}.responses.json"));
+    let path = files.responses();
     if !path.exists() {
         return Ok(None);
     }
@@ -32,7 +30,8 @@ pub(super) async fn classified(
             continue;
         };
         let response = golden::response(&exchange["response"]);
-        let (verdict, mut lines) = runner.classify(settings, tag, events, &response).await;
+        let (verdict, mut lines) =
+            runner.classify(settings, AnsweredRequest { tag, events, response: &response }).await;
         exchange["verdict"] = verdict;
         log.append(&mut lines);
     }
@@ -41,5 +40,5 @@ pub(super) async fn classified(
     if !notes.is_empty() {
         result = CaseResult::Differs { diff: notes.join("\n") };
     }
-    Ok(Some(Case { name: format!("{name} (responses)"), events, result, log, notes }))
+    Ok(Some(Case { name: format!("{} (responses)", files.name), events, result, log, notes }))
 }

@@ -13,11 +13,14 @@
 
 mod bench;
 mod build;
+mod carried_fixtures;
+mod case;
 mod check;
 mod component;
 mod deliveries;
 mod diff;
 mod fixtures;
+mod golden_test;
 mod import;
 mod manifest;
 mod pack;
@@ -29,8 +32,10 @@ pub mod wit;
 
 pub use bench::{BenchError, BenchReport, Measured, bench};
 pub use build::{BuildError, Built, build};
+pub use case::{Case, CaseResult};
 pub use check::{CheckError, InspectedPlugin, inspect};
-pub use fixtures::{Case, CaseResult, TestError, TestReport, test};
+pub use fixtures::TestError;
+pub use golden_test::{TestReport, test};
 pub use import::{Foreign, ImportError, Imported, Product, Unsupported, import};
 pub use manifest::{ManifestError, Project};
 pub use pack::{Papers, pack, packed};

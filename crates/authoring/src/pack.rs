@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::build::{self, BuildError, Built};
-use super::fixtures;
+use super::carried_fixtures;
 use super::manifest::Project;
 
 /// Where what goes into a component comes from.
@@ -24,8 +24,8 @@ pub struct Papers<'a> {
 pub fn packed(bytes: &[u8], papers: Papers<'_>) -> Result<(Vec<u8>, Project), BuildError> {
     let project = Project::of_file(papers.manifest)?;
     let carried = match papers.fixtures {
-        Some(dir) => fixtures::of_folder(dir, &project)?,
-        None => fixtures::of_project(&project)?,
+        Some(dir) => carried_fixtures::of_folder(dir, &project)?,
+        None => carried_fixtures::of_project(&project)?,
     };
     let component = build::adapted(bytes, project.kind())?;
     build::check(&component, project.kind())?;

@@ -8,7 +8,7 @@ use tidegate_event::digits::Numbers;
 use tidegate_plugin::{Manifest, ManifestKind};
 use tidegate_wasm::function::golden::{self, NOW_MS, said};
 use tidegate_wasm::function::{CallLimits, CallLog, Function, LogLine, Outcome, RunContext, Stats};
-use tidegate_wasm::{Call, Called, GuestPlan, GuestResponse, Module, Services};
+use tidegate_wasm::{AnsweredRequest, Call, Called, GuestPlan, Module, Services};
 
 use super::refused;
 
@@ -75,7 +75,7 @@ impl Runner {
         let bodies: Vec<Map<String, Value>> =
             events.iter().map(|event| serde_json::from_str(event).unwrap_or_default()).collect();
         let mut call_log = CallLog::default();
-        let (bodies, called) = self.module.edit(&self.limits, self.call(settings), bodies, bytes, &mut call_log).await;
+        let (bodies, called) = self.module.edit(self.call(settings), bodies, bytes, &mut call_log).await;
         let stats = self.stats(events.len(), &called);
         let mut refused = Vec::new();
         let (shown, notes) = match called.answer {
@@ -105,13 +105,13 @@ impl Runner {
 
     async fn prepare(&self, events: &[String], settings: &str) -> RunResult {
         let mut call_log = CallLog::default();
-        let called = self.module.prepare(&self.limits, self.call(settings), events, &mut call_log).await;
+        let called = self.module.prepare(self.call(settings), events, &mut call_log).await;
         let stats = self.stats(events.len(), &called);
         let (shown, notes, plan) = match called.answer {
             Ok(plan) => {
                 let failed = plan.failed.iter();
                 let note = |(event, guest_error): &(u32, tidegate_wasm::GuestError)| {
-                    format!("{} failed: {}: {}", named(*event as usize, events), guest_error.code, guest_error.message)
+                    format!("{} failed: {guest_error}", named(*event as usize, events))
                 };
                 (golden::plan(&plan), failed.map(note).collect(), Some(plan))
             }
@@ -131,16 +131,9 @@ impl Runner {
     }
 
     /// What the plugin makes of a recorded response, as a fixture spells it.
-    pub(super) async fn classify(
-        &self,
-        settings: &str,
-        tag: &str,
-        events: &[u32],
-        response: &GuestResponse,
-    ) -> (Value, Vec<LogLine>) {
+    pub(super) async fn classify(&self, settings: &str, answered: AnsweredRequest<'_>) -> (Value, Vec<LogLine>) {
         let mut call_log = CallLog::default();
-        let call = self.call(settings);
-        let called = self.module.classify(&self.limits, call, tag, events, response, &mut call_log).await;
+        let called = self.module.classify(self.call(settings), answered, &mut call_log).await;
         let shown = match called.answer {
             Ok(verdict) => golden::verdict(&verdict),
             Err(failure) => json!({ "error": { "code": said(&failure).0, "message": said(&failure).1 } }),
@@ -150,6 +143,7 @@ impl Runner {
 
     fn call<'a>(&'a self, settings_json: &'a str) -> Call<'a> {
         Call {
+            limits: &self.limits,
             settings_json,
             revision: 1,
             now_ms: NOW_MS,

@@ -64,8 +64,7 @@ impl Domain {
     /// The domains that apply to `source`, from every parsed file of a repository by its relative path (with `/`).
     /// Reports everything that is wrong, in domains for other sources too.
     pub fn from_files(files: &BTreeMap<String, Value>, source: &str) -> Result<Vec<Self>, Vec<ContractProblem>> {
-        let mut problems = Vec::new();
-        let mut drafts: BTreeMap<&str, Draft> = BTreeMap::new();
+        let mut reading = LayoutReading { source, drafts: BTreeMap::new(), problems: Vec::new() };
         // As for the reference tooling, `events/` wins over directories of the same names at the root.
         let root = if files.keys().any(|path| place(path).is_some_and(|it| it.0 == EVENTS)) { EVENTS } else { "" };
         let mut first: Option<(LayoutShape, &str)> = None;
@@ -81,14 +80,15 @@ impl Domain {
                 }
             }
             match part(path, shape, below) {
-                Ok(part) => read(path, value, &part, source, &mut drafts, &mut problems),
-                Err(problem) => problems.push(problem),
+                Ok(part) => reading.read(path, value, &part),
+                Err(problem) => reading.problems.push(problem),
             }
         }
         if first.is_none() {
             let fix = "Put domains into events/domains/<domain>/domain.yaml, events beside it.";
             return Err(vec![ContractProblem::new("contracts", "There are no contract files here.", fix)]);
         }
+        let LayoutReading { drafts, mut problems, .. } = reading;
         let mut domains = Vec::new();
         for (slug, draft) in drafts {
             match draft.meta {
@@ -149,35 +149,41 @@ fn part<'a>(path: &str, shape: LayoutShape, below: &'a str) -> Result<LayoutPart
     }
 }
 
-fn read<'a>(
-    path: &str,
-    value: &Value,
-    part: &LayoutPart<'a>,
-    source: &str,
-    drafts: &mut BTreeMap<&'a str, Draft>,
-    problems: &mut Vec<ContractProblem>,
-) {
-    let (LayoutPart::Meta { domain } | LayoutPart::Event { domain } | LayoutPart::Component { domain, .. }) = part;
-    let draft = drafts.entry(domain).or_default();
-    if draft.origin.is_empty() {
-        path.clone_into(&mut draft.origin);
-    }
-    draft.met |= matches!(part, LayoutPart::Meta { .. });
-    let Some(map) = value.as_object() else {
-        problems.push(ContractProblem::new(path, "It is not a mapping.", "Write keys and values, as in `name: Shop`."));
-        return;
-    };
-    let mut keys = LayoutKeys { path, map, problems: Vec::new() };
-    match part {
-        LayoutPart::Meta { .. } => draft.meta = read_meta(&mut keys),
-        LayoutPart::Event { .. } => draft.events.extend(read_event(&mut keys)),
-        LayoutPart::Component { slug, .. } => {
-            if let Some(schema) = read_component(&mut keys, source) {
-                draft.components.insert((*slug).to_owned(), schema);
+/// What the files of a repository have said so far, read for one source.
+struct LayoutReading<'a> {
+    source: &'a str,
+    drafts: BTreeMap<&'a str, Draft>,
+    problems: Vec<ContractProblem>,
+}
+
+impl<'a> LayoutReading<'a> {
+    fn read(&mut self, path: &str, value: &Value, part: &LayoutPart<'a>) {
+        let (LayoutPart::Meta { domain } | LayoutPart::Event { domain } | LayoutPart::Component { domain, .. }) = part;
+        let draft = self.drafts.entry(domain).or_default();
+        if draft.origin.is_empty() {
+            path.clone_into(&mut draft.origin);
+        }
+        draft.met |= matches!(part, LayoutPart::Meta { .. });
+        let Some(map) = value.as_object() else {
+            self.problems.push(ContractProblem::new(
+                path,
+                "It is not a mapping.",
+                "Write keys and values, as in `name: Shop`.",
+            ));
+            return;
+        };
+        let mut keys = LayoutKeys { path, map, problems: Vec::new() };
+        match part {
+            LayoutPart::Meta { .. } => draft.meta = read_meta(&mut keys),
+            LayoutPart::Event { .. } => draft.events.extend(read_event(&mut keys)),
+            LayoutPart::Component { slug, .. } => {
+                if let Some(schema) = read_component(&mut keys, self.source) {
+                    draft.components.insert((*slug).to_owned(), schema);
+                }
             }
         }
+        self.problems.append(&mut keys.problems);
     }
-    problems.append(&mut keys.problems);
 }
 
 fn read_meta(keys: &mut LayoutKeys<'_>) -> Option<Meta> {

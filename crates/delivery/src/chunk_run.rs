@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_net::outbound::{OutboundRequest, has_placeholder};
@@ -13,8 +12,9 @@ use tokio::task::JoinSet;
 use super::bisect::ChunkBisect;
 use super::exchange::{ExchangeResult, PlannedRequest};
 use super::outcome::DeliveryOutcome;
+use super::outgoing_event::OutgoingEvent;
 use super::plan;
-use super::runtime::{DestinationRuntime, OutgoingEvent, again, said};
+use super::runtime::DestinationRuntime;
 
 /// Poison events that one batch is searched for, one by one.
 const POISON_EVENTS_MAX: usize = 16;
@@ -46,7 +46,7 @@ impl ChunkRun {
             // What was refused too often together waits, and goes alone in the end.
             let given_up = bisect.given_up().into_iter();
             let given_up: Vec<_> =
-                given_up.map(|(index, reason)| (index, later(&self.outgoing[index], None, reason))).collect();
+                given_up.map(|(index, reason)| (index, self.outgoing[index].again_counted(None, reason))).collect();
             self.note_stuck(&given_up, stuck);
             settled.extend(given_up);
         }
@@ -164,25 +164,25 @@ impl ChunkRun {
                     Err(bad) => (bad.code.to_owned(), bad.reason),
                 },
                 Err(CallFailure::Stopped { stop_reason: StopReason::Starved, message, .. }) => {
-                    found.extend(all(&|outgoing| later(outgoing, None, message.clone())));
+                    found.extend(all(&|outgoing| outgoing.again_counted(None, message.clone())));
                     continue;
                 }
                 Err(CallFailure::Stopped { stop_reason, stage: CallStage::Transform, message }) => {
                     (stop_reason.as_str().to_owned(), message)
                 }
-                Err(CallFailure::Fatal(guest_error)) => ("batch-fatal".to_owned(), said(&guest_error)),
+                Err(CallFailure::Fatal(guest_error)) => ("batch-fatal".to_owned(), guest_error.to_string()),
                 Err(CallFailure::Retryable(guest_error, after)) => {
-                    found.extend(all(&|outgoing| later(outgoing, after, said(&guest_error))));
+                    found.extend(all(&|outgoing| outgoing.again_counted(after, guest_error.to_string())));
                     continue;
                 }
                 Err(CallFailure::Configure(guest_error)) => {
-                    self.runtime.stop(said(&guest_error), "mend the settings of the destination");
-                    found.extend(all(&|outgoing| again(outgoing, said(&guest_error))));
+                    self.runtime.stop(guest_error.to_string(), "mend the settings of the destination");
+                    found.extend(all(&|outgoing| outgoing.again_uncounted(guest_error.to_string())));
                     continue;
                 }
                 Err(CallFailure::Stopped { message, .. }) => {
                     let error = format!("the plugin could not be started: {message}");
-                    found.extend(all(&|outgoing| later(outgoing, None, error.clone())));
+                    found.extend(all(&|outgoing| outgoing.again_counted(None, error.clone())));
                     continue;
                 }
             };
@@ -220,11 +220,6 @@ impl ChunkRun {
         }));
         clean
     }
-}
-
-/// Another try, counted as one.
-fn later(outgoing: &OutgoingEvent, after: Option<Duration>, error: String) -> DeliveryOutcome {
-    DeliveryOutcome::Again { tries: outgoing.tries + 1, after, error, detail: None }
 }
 
 fn take(plan: GuestPlan, part: &[usize], planned: &mut Vec<PlannedRequest>, found: &mut Vec<(usize, DeliveryOutcome)>) {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tidegate_net::outbound::{OutboundError, OutboundRequest, OutboundResponse};
 use tidegate_process::clock;
-use tidegate_wasm::{self as wasm, CallFailure, CallLog, DeliveryVerdict};
+use tidegate_wasm::{self as wasm, AnsweredRequest, CallFailure, CallLog, DeliveryVerdict};
 
 use super::outcome::DeliveryOutcome;
+use super::outgoing_event::OutgoingEvent;
 use super::rate_limiter::retry_after;
-use super::runtime::{DestinationRuntime, OutgoingEvent, again, said};
+use super::runtime::DestinationRuntime;
 
 /// A request with the events that it carries: as the guest counts them, and as indexes of outgoing events.
 pub(super) struct PlannedRequest {
@@ -75,7 +76,7 @@ impl DestinationRuntime {
         loop {
             if let Some(stop) = self.stopped() {
                 let error = stop.to_string();
-                let waits = |index: &usize| (*index, again(&outgoing[*index], error.clone()));
+                let waits = |index: &usize| (*index, outgoing[*index].again_uncounted(error.clone()));
                 return ExchangeResult::Settled(planned.indexes.iter().map(waits).collect());
             }
             let began = Instant::now();
@@ -175,9 +176,9 @@ impl DestinationRuntime {
             body: response.body.clone(),
             attempt,
         };
-        let (mut call_log, limits) = (CallLog::default(), Arc::new(self.effective.limits.clone()));
-        let called =
-            self.module().classify(&limits, self.call(), &planned.tag, &planned.events, &shown, &mut call_log).await;
+        let answered = AnsweredRequest { tag: &planned.tag, events: &planned.events, response: &shown };
+        let mut call_log = CallLog::default();
+        let called = self.module().classify(self.call(), answered, &mut call_log).await;
         self.log(&call_log);
         let detail = || self.detail(&planned.request, Some(&response));
         let error = |what: &str| format!("status {}: {what}", response.status);
@@ -201,12 +202,12 @@ impl DestinationRuntime {
                 ExchangeEnd::Reauthenticate { error: error("the credentials were refused"), detail: detail() }
             }
             Ok(DeliveryVerdict::Disable(guest_error)) => {
-                self.stop(error(&said(&guest_error)), "do what it says");
+                self.stop(error(&guest_error.to_string()), "do what it says");
                 ExchangeEnd::Outcomes(
                     planned
                         .indexes
                         .iter()
-                        .map(|index| (*index, again(&outgoing[*index], said(&guest_error))))
+                        .map(|index| (*index, outgoing[*index].again_uncounted(guest_error.to_string())))
                         .collect(),
                 )
             }
@@ -240,7 +241,7 @@ impl DestinationRuntime {
                 let what = match &failure {
                     CallFailure::Configure(guest_error)
                     | CallFailure::Fatal(guest_error)
-                    | CallFailure::Retryable(guest_error, _) => said(guest_error),
+                    | CallFailure::Retryable(guest_error, _) => guest_error.to_string(),
                     CallFailure::Stopped { message, .. } => message.clone(),
                 };
                 all(rejected("classify-failed", error(&what)))

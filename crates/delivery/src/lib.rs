@@ -24,6 +24,7 @@ mod retry_index;
 mod runtime;
 mod exchange;
 mod outcome;
+mod outgoing_event;
 mod grant;
 mod bisect;
 mod destination_logs;
@@ -35,6 +36,7 @@ mod retry_worker;
 mod signer;
 mod tally;
 mod effective_policy;
+mod carry;
 mod chunk_run;
 
 use std::sync::Arc;
@@ -50,8 +52,8 @@ pub use grant::Grant;
 pub use runtime::{DestinationRuntime, OpenError};
 
 use outcome::DeliveryOutcome;
+use outgoing_event::OutgoingEvent;
 use retry_index::RetryIndex;
-use runtime::OutgoingEvent;
 use tidegate_event::destination::{Batch, Deferred, Delivery, Destination, Failure, Rejected, Reply};
 use tidegate_plugin::Order;
 use tidegate_process::clock;

@@ -10,7 +10,8 @@ use tidegate_state::{self as state, Pending, QuarantineStage, Quarantined, Resol
 
 use super::active::ActiveRuntime;
 use super::outcome::DeliveryOutcome;
-use super::runtime::{DestinationRuntime, OutgoingEvent};
+use super::outgoing_event::OutgoingEvent;
+use super::runtime::DestinationRuntime;
 use super::{SharedRetry, micros};
 
 pub(super) struct RetryWorker {
@@ -109,7 +110,7 @@ impl RetryWorker {
             );
         }
         let pending = found.whole;
-        let outgoing: Arc<[OutgoingEvent]> = pending.iter().map(OutgoingEvent::again).collect();
+        let outgoing: Arc<[OutgoingEvent]> = pending.iter().map(OutgoingEvent::of_pending).collect();
         let outcomes = runtime.carry(outgoing, false).await;
         fail::fail_point!("delivery_before_resolve", |_| std::process::abort());
         let now_us = clock::now_us();

@@ -21,6 +21,7 @@
 mod carry;
 mod ending;
 mod file;
+mod first_format;
 mod frame;
 mod inspect;
 mod key;

@@ -169,6 +169,7 @@ async fn prepare(
     batch: &[String],
 ) -> Result<GuestPlan, CallFailure> {
     let call = Call {
+        limits,
         settings_json: &asked.settings.to_string(),
         revision: 1,
         now_ms: NOW_MS,
@@ -177,7 +178,7 @@ async fn prepare(
         services: asked.services,
         numbers: asked.numbers,
     };
-    module.prepare(limits, call, batch, &mut CallLog::default()).await.answer
+    module.prepare(call, batch, &mut CallLog::default()).await.answer
 }
 
 /// The lines between what both begin and end with.

@@ -234,20 +234,14 @@ impl State {
     ///
     /// # Errors
     /// Nothing was added.
-    pub fn compared(
-        &mut self,
-        function: &str,
-        live: &str,
-        candidate: &str,
-        counts: (u64, u64),
-        samples_json: &str,
-    ) -> Result<(), StateError> {
+    pub fn compared(&mut self, function: &str, compared: &Compared) -> Result<(), StateError> {
+        let Compared { live, candidate, same, different, samples_json } = compared;
         let sql = "INSERT INTO comparisons (function, live, rival, same, different, samples)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
             ON CONFLICT (function, live, rival) DO UPDATE SET same = same + excluded.same,
             different = different + excluded.different,
             samples = CASE WHEN excluded.different > 0 THEN excluded.samples ELSE samples END";
-        let values = params![function, live, candidate, signed(counts.0), signed(counts.1), samples_json];
+        let values = params![function, live, candidate, signed(*same), signed(*different), samples_json];
         self.connection.execute(sql, values).map(drop).map_err(self.err("could not keep a comparison"))
     }
 

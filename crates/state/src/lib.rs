@@ -34,7 +34,7 @@ use tidegate_event::{Position, in_partition, partition_of};
 
 pub use functions::{Charge, Compared, FunctionLog, LogFilter, LoggedRun, Transformed};
 pub use identity::Identity;
-pub use pending::{DAMAGED_PENDING_CODE, Pending, PendingCount, PendingFound, PendingMark, Resolved};
+pub use pending::{DAMAGED_PENDING_CODE, Pending, PendingCount, PendingFound, PendingMark, Resolved, SettledBatch};
 pub use quarantine::{
     DAMAGED_CODE, Expired, Purge, QuarantineBounds, QuarantineFilter, QuarantineSize, Quarantined,
     Stage as QuarantineStage,

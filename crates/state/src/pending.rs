@@ -61,6 +61,16 @@ pub struct PendingFound {
 /// The code of a pending event whose checksum is wrong.
 pub const DAMAGED_PENDING_CODE: &str = "damaged-pending";
 
+/// What became of a batch, to be recorded all at once.
+#[derive(Debug, Clone, Copy)]
+pub struct SettledBatch<'a> {
+    pub progress: &'a SyncProgress,
+    /// For the quarantine.
+    pub quarantined: &'a [Quarantined],
+    /// For another try.
+    pub pending: &'a [Pending],
+}
+
 /// What became of pending events of one sync, all of it at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resolved {
@@ -103,14 +113,8 @@ impl State {
     ///
     /// # Errors
     /// Nothing was recorded.
-    pub fn settle(
-        &mut self,
-        sync: &str,
-        progress: &SyncProgress,
-        quarantined: &[Quarantined],
-        pending: &[Pending],
-        now_us: i64,
-    ) -> Result<(), StateError> {
+    pub fn settle(&mut self, sync: &str, settled: &SettledBatch<'_>, now_us: i64) -> Result<(), StateError> {
+        let SettledBatch { progress, quarantined, pending } = *settled;
         let kept = !(quarantined.is_empty() && pending.is_empty());
         let sync = &*self.key(sync).into_owned();
         self.in_transaction(kept, |connection| {
@@ -334,17 +338,22 @@ mod tests {
         }
     }
 
+    fn waiting<'a>(progress: &'a SyncProgress, pending: &'a [Pending]) -> SettledBatch<'a> {
+        SettledBatch { progress, quarantined: &[], pending }
+    }
+
     #[test]
     fn what_waits_moves_with_the_cursor_and_leaves_with_its_count() {
         let dir = tempfile::tempdir().unwrap();
         let mut state = State::open(&dir.path().join("state.db"), Window::default()).unwrap();
         assert_eq!(state.cursor("s").unwrap(), None);
         let progress = SyncProgress { cursor: 9, delivered: 1, ..SyncProgress::default() };
-        state.settle("s", &progress, &[], &[event(7), event(8)], 5).unwrap();
+        state.settle("s", &waiting(&progress, &[event(7), event(8)]), 5).unwrap();
         assert_eq!(state.cursor("s").unwrap(), Some(9));
         assert_eq!(state.pending_counts().unwrap()[0].events, 2);
         // The same batch after a crash leaves it as it was.
-        state.settle("s", &SyncProgress { cursor: 9, ..SyncProgress::default() }, &[], &[event(7)], 5).unwrap();
+        let progress = SyncProgress { cursor: 9, ..SyncProgress::default() };
+        state.settle("s", &waiting(&progress, &[event(7)]), 5).unwrap();
         let again = vec![(id(8), 2, 99, "still away".to_owned())];
         state.resolve("s", &Resolved { delivered: vec![id(7)], again, ..Resolved::default() }, 6).unwrap();
         let left = state.pending_events("s", &[id(7), id(8)]).unwrap().whole;
@@ -403,9 +412,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
         let mut state = State::open(&path, Window::default()).unwrap();
-        state
-            .settle("s", &SyncProgress { cursor: 9, ..SyncProgress::default() }, &[], &[event(7), event(8)], 5)
-            .unwrap();
+        let progress = SyncProgress { cursor: 9, ..SyncProgress::default() };
+        state.settle("s", &waiting(&progress, &[event(7), event(8)]), 5).unwrap();
         let other = Connection::open(&path).unwrap();
         other.execute("UPDATE pending SET event = '{}}' WHERE log_offset = 7", []).unwrap();
         other.execute("UPDATE pending SET next_at_us = 1 << 60 WHERE log_offset = 8", []).unwrap();

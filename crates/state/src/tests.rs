@@ -226,7 +226,8 @@ fn filled(path: &Path) {
         error: "away".into(),
     };
     let waiting: Vec<_> = (0..20).map(pending).collect();
-    state.settle("crm", &SyncProgress { cursor: 200, ..SyncProgress::default() }, &[], &waiting, 9).unwrap();
+    let progress = SyncProgress { cursor: 200, ..SyncProgress::default() };
+    state.settle("crm", &SettledBatch { progress: &progress, quarantined: &[], pending: &waiting }, 9).unwrap();
     state.record_starts(&[("crm", 40)]).unwrap();
     state.set_identity(&Identity { id: "one".into(), generation: 4 }).unwrap();
     let function_chain =

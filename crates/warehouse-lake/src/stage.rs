@@ -42,16 +42,16 @@ pub(super) async fn stage(
         filled.parts.into_iter().map(move |mut rows| {
             let chunks = present.iter().map(|place| rows.chunks.get_mut(*place).and_then(Option::take)).collect();
             rows.chunks = chunks;
-            (at, folder.clone(), Arc::clone(&columns), rows)
+            (at, TablePart { folder: folder.clone(), columns: Arc::clone(&columns), rows })
         })
     });
     let mut writing: JoinSet<Result<(usize, FileEntry), LakeError>> = JoinSet::new();
     loop {
         while writing.len() < FILES_MAX
-            && let Some((at, folder, columns, rows)) = parts.next()
+            && let Some((at, part)) = parts.next()
         {
             let (store, partition) = (settings.store.clone(), settings.settings.partition);
-            writing.spawn(async move { Ok((at, write(&store, &folder, &columns, rows, partition, start).await?)) });
+            writing.spawn(async move { Ok((at, write(&store, part, partition, start).await?)) });
         }
         let Some(written) = writing.join_next().await else { return Ok(()) };
         let (at, entry) = written.map_err(|_| LakeError::Gone)??;
@@ -59,19 +59,19 @@ pub(super) async fn stage(
     }
 }
 
-async fn write(
-    store: &LakeStore,
-    folder: &str,
-    columns: &Arc<[ColumnEntry]>,
+/// Rows of a table that become one file.
+struct TablePart {
+    /// The table's folder.
+    folder: String,
+    columns: Arc<[ColumnEntry]>,
     rows: ColumnRows,
-    partition: Partition,
-    start: u64,
-) -> Result<FileEntry, LakeError> {
-    let ColumnRows { partition: key, rows, chunks } = rows;
+}
+
+async fn write(store: &LakeStore, part: TablePart, partition: Partition, start: u64) -> Result<FileEntry, LakeError> {
+    let TablePart { folder, columns, rows: ColumnRows { partition: key, rows, chunks } } = part;
     let name = key.and_then(|key| data_file::partition_name(key, partition));
-    let columns = Arc::clone(columns);
     let written = tokio::task::spawn_blocking(move || file::written(&columns, rows, chunks)).await;
     let written = written.map_err(|_| LakeError::Gone)?;
     let written = written.map_err(|source| LakeError::Parquet { doing: "writing a file", source })?;
-    data_file::put(store, folder, name, written, start).await
+    data_file::put(store, &folder, name, written, start).await
 }

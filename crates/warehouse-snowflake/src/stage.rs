@@ -35,15 +35,21 @@ enum StageTarget {
     },
 }
 
-/// Puts a file of this name into a folder of the stage, over one that may be there.
+/// Which file of a stage.
+pub(super) struct StagePlace<'a> {
+    pub(super) stage: &'a str,
+    pub(super) folder: &'a str,
+    pub(super) name: &'a str,
+}
+
+/// Puts a file into the stage, over one that may be there.
 pub(super) async fn put(
     session: &mut SnowflakeSession,
     http: &Http,
-    stage: &str,
-    folder: &str,
-    name: &str,
+    place: &StagePlace<'_>,
     file: Vec<u8>,
 ) -> Result<(), SnowflakeError> {
+    let StagePlace { stage, folder, name } = *place;
     let sql = format!(
         "PUT 'file:///tmp/{name}' @{stage}/{folder} AUTO_COMPRESS = FALSE SOURCE_COMPRESSION = GZIP OVERWRITE = TRUE"
     );

@@ -20,7 +20,7 @@ use super::place::SnowflakePlace;
 use super::plan::{self, PlanColumns};
 use super::session::SnowflakeSession;
 use super::sql::{literal, quoted};
-use super::stage;
+use super::stage::{self, StagePlace};
 
 /// Rows packed into a file.
 struct StagedFile {
@@ -90,7 +90,8 @@ impl StagedLoad<'_> {
         let name = format!("{}-{}-{unique}.json.gz", range.start, range.end);
         let sql = format!("CREATE OR REPLACE TRANSIENT TABLE {table} (\"R\" VARIANT)");
         session.run("making the table for a file", &sql).await?;
-        stage::put(session, &account.http, &stage, &place.tag, &name, file.bytes).await?;
+        let target = StagePlace { stage: &stage, folder: &place.tag, name: &name };
+        stage::put(session, &account.http, &target, file.bytes).await?;
         let sql = format!(
             "COPY INTO {table} FROM @{stage}/{}/{name} FILE_FORMAT = (TYPE = JSON COMPRESSION = GZIP) \
              ON_ERROR = ABORT_STATEMENT FORCE = FALSE PURGE = TRUE",

@@ -236,7 +236,7 @@ async fn append(
 ) -> Result<(), SnowflakeError> {
     let Some(channel) = streams.channels.get_mut(table) else { return Err(SnowflakeError::Fenced) };
     for piece in pieces {
-        streams.ingest.append(place, table, channel, &piece.bytes, piece.token).await?;
+        streams.ingest.append(place, channel, &piece.bytes, piece.token).await?;
     }
     Ok(())
 }

@@ -165,7 +165,23 @@ enum Route<'a> {
     Base(usize),
     Instant(usize),
     Fields(Node, &'a Map<String, Value>),
-    Field(Node),
+    /// It is a field of the message.
+    Field,
+}
+
+/// The fields of one object while they are gone through.
+struct FieldLevel {
+    parent: Node,
+    /// Where the next child of the parent is looked for first.
+    at: usize,
+    /// Whether columns of these fields are named with the way to them.
+    prefixed: bool,
+}
+
+impl FieldLevel {
+    const fn new(parent: Node, prefixed: bool) -> Self {
+        Self { parent, at: 0, prefixed }
+    }
 }
 
 fn route<'a>(family: Family, key: &str, value: &'a Value) -> Route<'a> {
@@ -180,13 +196,13 @@ fn route<'a>(family: Family, key: &str, value: &'a Value) -> Route<'a> {
         (BasePlace::Instant(base), _) => Route::Instant(base),
         (BasePlace::Own, Value::Object(fields)) => Route::Fields(OWN, fields),
         (BasePlace::Context, Value::Object(fields)) => Route::Fields(CONTEXT, fields),
-        _ => Route::Field(MESSAGE),
+        _ => Route::Field,
     }
 }
 
 impl<'a> Builder<'_, 'a> {
     fn body(&mut self, body: &'a Map<String, Value>) {
-        let mut at = 0;
+        let mut message = FieldLevel::new(MESSAGE, true);
         for (key, value) in body {
             match route(self.table.family, key, value) {
                 Route::Nothing => {}
@@ -205,34 +221,34 @@ impl<'a> Builder<'_, 'a> {
                     }
                 }
                 Route::Fields(root, fields) => self.fields(root, fields, root != OWN),
-                Route::Field(root) => self.field(root, key, value, &mut at, true),
+                Route::Field => self.field(&mut message, key, value),
             }
         }
     }
 
     fn fields(&mut self, parent: Node, fields: &'a Map<String, Value>, prefixed: bool) {
-        let mut at = 0;
+        let mut level = FieldLevel::new(parent, prefixed);
         for (key, value) in fields {
-            self.field(parent, key, value, &mut at, prefixed);
+            self.field(&mut level, key, value);
         }
     }
 
-    fn field(&mut self, parent: Node, key: &str, value: &'a Value, at: &mut usize, prefixed: bool) {
+    fn field(&mut self, level: &mut FieldLevel, key: &str, value: &'a Value) {
         if value.is_null() {
             return;
         }
-        let node = self.table.paths.child(parent, key, at);
+        let node = self.table.paths.child(level.parent, key, &mut level.at);
         if let Value::Object(fields) = value
             && !fields.is_empty()
         {
-            return self.fields(node, fields, prefixed);
+            return self.fields(node, fields, level.prefixed);
         }
         if self.narrow {
             self.lost = true;
             return;
         }
         let scalar = Scalar::of_some(value, &self.fit);
-        match self.table.slot(node, prefixed) {
+        match self.table.slot(node, level.prefixed) {
             PathSlot::Column(column) => match value {
                 Value::String(text) if scalar.is_respelled() && self.is_declared_text(column) => {
                     self.put(Cell { column, node, scalar: Scalar::Text(text) });
@@ -315,7 +331,7 @@ impl<'a> Builder<'_, 'a> {
                     (!held).then(|| value.clone())
                 }
                 Route::Fields(root, fields) => self.lost_fields(root, fields),
-                Route::Field(root) => self.lost_field(root, key, value),
+                Route::Field => self.lost_field(MESSAGE, key, value),
             };
             if let Some(part) = part {
                 lost.insert(key.clone(), part);

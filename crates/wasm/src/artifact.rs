@@ -14,7 +14,8 @@ use tidegate_plugin::ManifestKind;
 use wasmtime::component::Component;
 
 use super::engine::{Engine, EngineError, compiling};
-use super::module::{Module, ModuleError, apart, compile_failed, readable};
+use super::module::{Module, apart, compile_failed, readable};
+use super::module_error::ModuleError;
 
 /// Stands last in an artifact; its last byte is the format.
 const MAGIC: [u8; 8] = *b"tdgtart\x02";

@@ -24,7 +24,7 @@ pub mod fields {
             "tidegate:plugin/types": super::transform::tidegate::plugin::types,
             "tidegate:plugin/host": super::transform::tidegate::plugin::host,
             "tidegate:plugin/lookup": super::transform::tidegate::plugin::lookup,
-            "tidegate:plugin/fields.path": crate::fields::GuestPath,
+            "tidegate:plugin/fields.path": crate::guest_path::GuestPath,
         },
     });
 }

@@ -9,7 +9,7 @@ use tidegate_event::json;
 use tidegate_plugin::SigningMethod;
 
 use super::bindings::destination::exports::tidegate::plugin::destination as wit;
-use super::call::GuestError;
+use super::guest_answer::GuestError;
 
 /// The requests that deliver a batch. Nothing in it is checked: indexes, URLs and sizes are the guest's word.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,6 +43,16 @@ pub struct GuestResponse {
     pub body: Vec<u8>,
     /// From 1.
     pub attempt: u32,
+}
+
+/// A request of a plan that was answered, for `classify` to read.
+#[derive(Debug, Clone, Copy)]
+pub struct AnsweredRequest<'a> {
+    /// What the plan gave the request to be known by.
+    pub tag: &'a str,
+    /// Which events of the batch it carried.
+    pub events: &'a [u32],
+    pub response: &'a GuestResponse,
 }
 
 /// What an answer means for the events of its request.

@@ -13,7 +13,7 @@ use wasmtime::{Config, Enabled, EngineWeak, PoolingAllocationConfig, WasmBacktra
 use super::bindings::destination::tidegate::plugin::secrets as secrets_host;
 use super::bindings::fields::tidegate::plugin::fields as fields_host;
 use super::bindings::transform::Transform;
-use super::call::Guest;
+use super::guest::Guest;
 use super::limits::CallLimits;
 
 /// Compiles modules and runs their calls. Clones share everything; the ticker ends with the last one.

@@ -14,7 +14,6 @@
 //! This room does not know logs, contracts or destinations, and it does not judge what it runs: whether what a function
 //! returns is an event is for the caller to say, who also has the event that [`Function::restore`] wants.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -24,13 +23,14 @@ use sha2::{Digest, Sha256};
 use tidegate_event::digits::{self, Numbers};
 use tidegate_plugin::ManifestKind;
 
-use crate::{Call, CallFailure, Called, Engine, GuestAnswer, GuestError, Mark, Module, ModuleError, Services};
+use crate::{Engine, Module, ModuleError, Services};
 
 pub mod golden;
 mod grant;
 mod isolate;
 mod test_services;
 mod pool;
+mod run;
 mod verdict;
 
 pub use grant::granted;
@@ -38,14 +38,8 @@ pub use pool::{Lane, Pool, RolloutMode, UnfinishedRun, Workers};
 pub use test_services::services;
 
 pub use crate::{CallLimits, CallLog, GuestErrorKind as FailKind, Level, LogLine};
-use isolate::Isolation;
-use verdict::{RunVerdict, Spent, verdict, wrong_count};
-
-/// A call that needed more of its CPU budget than this sends its function to the slow lane, as one that was stopped does.
-const SLOW_SHARE: f64 = 0.25;
-
-/// Calls that must go well before the function is back in the quick lane.
-const CALLS_WATCHED: u8 = 64;
+use run::{FunctionRun, RunWork};
+use verdict::{RunVerdict, verdict};
 
 /// A compiled component with its settings. Clones share the code.
 #[derive(Debug, Clone)]
@@ -262,12 +256,11 @@ impl Function {
 
     /// Configures an instance and runs an empty batch, so that wrong settings show before the first event does.
     pub async fn check(&self) -> Result<(), FunctionError> {
-        let (mut call_log, cx) = (CallLog::default(), RunContext::default());
-        let mut nothing = match self.module.kind() {
+        let nothing = match self.module.kind() {
             ManifestKind::Fields => RunWork::Bodies { bodies: &mut [], each_bytes: 0 },
             ManifestKind::Transform | ManifestKind::Destination => RunWork::Texts(&[]),
         };
-        match self.call(&mut nothing, 0..0, cx, &mut call_log).await.answer {
+        match FunctionRun::new(self, nothing, RunContext::default()).call(0..0).await.answer {
             Ok(_) => Ok(()),
             Err(failure) => Err(match verdict(failure, &self.limits) {
                 RunVerdict::Suspect(error) | RunVerdict::Everybody(error) | RunVerdict::Again(error, _) => error,
@@ -277,7 +270,7 @@ impl Function {
 
     /// Runs `batch`, whatever its size, and gives one outcome for each event. For a function of the transform world.
     pub async fn run(&self, batch: &[String], cx: RunContext) -> FunctionRan {
-        self.work(RunWork::Texts(batch), cx).await
+        FunctionRun::new(self, RunWork::Texts(batch), cx).all().await
     }
 
     /// Puts back, in the outcome of a function of the transform world, the digits of the event `input`, and of what the
@@ -294,177 +287,7 @@ impl Function {
     /// function of the fields world. `bytes` is about what the events were as text. What faulted is as it was.
     pub async fn edit(&self, bodies: &mut [Map<String, Value>], bytes: usize, cx: RunContext) -> FunctionRan {
         let each_bytes = bytes / bodies.len().max(1);
-        self.work(RunWork::Bodies { bodies, each_bytes }, cx).await
-    }
-
-    async fn work(&self, mut work: RunWork<'_>, cx: RunContext) -> FunctionRan {
-        let events = work.len();
-        let mut ran = FunctionRan { outcomes: Vec::with_capacity(events), ..FunctionRan::default() };
-        let mut spent = Spent::default();
-        let mut from = 0;
-        while from < events {
-            let chunk = from..from + self.chunk_len(&work, from);
-            from = chunk.end;
-            self.run_chunk(&mut work, chunk, cx, &mut ran, &mut spent).await;
-        }
-        ran
-    }
-
-    /// How many events from `from` on fit into one call; at least one.
-    fn chunk_len(&self, work: &RunWork<'_>, from: usize) -> usize {
-        let mut bytes = 0_usize;
-        let fits = |event: &usize| {
-            bytes = bytes.saturating_add(work.bytes(*event));
-            bytes <= self.limits.batch_bytes_max
-        };
-        (from..work.len()).take(self.limits.batch_events_max).take_while(fits).count().max(1)
-    }
-
-    async fn run_chunk(
-        &self,
-        work: &mut RunWork<'_>,
-        chunk: Range<usize>,
-        cx: RunContext,
-        ran: &mut FunctionRan,
-        spent: &mut Spent,
-    ) {
-        let mut isolation = Isolation::new(chunk.len());
-        let mut first = true;
-        while let Some(range) = isolation.next() {
-            if !in_time(cx, Duration::ZERO) {
-                isolation.everybody(
-                    range,
-                    FunctionError { code: FunctionErrorCode::WallLimit, message: "the run is out of time".into() },
-                );
-                continue;
-            }
-            let exhausted = (!first).then(|| spent.exhausted(&self.limits, chunk.len())).flatten();
-            if let Some(why) = exhausted {
-                isolation.give_up(range, why);
-                continue;
-            }
-            let (part, began) = (chunk.start + range.start..chunk.start + range.end, Instant::now());
-            let (answer, cpu) = self.call_with_retries(work, part, cx, ran, spent).await;
-            if !first {
-                spent.attempts += 1;
-                spent.cpu += cpu;
-                spent.wall += began.elapsed();
-            }
-            first = false;
-            match answer {
-                Ok(outcomes) => isolation.answered(range, outcomes),
-                Err(RunVerdict::Suspect(error)) => isolation.failed_alone(range, error),
-                Err(RunVerdict::Everybody(error) | RunVerdict::Again(error, _)) => isolation.everybody(range, error),
-            }
-        }
-        ran.outcomes.append(&mut isolation.into_outcomes());
-    }
-
-    /// One call, and again when the function asks for it or the machine stood still, as often as the run allows.
-    async fn call_with_retries(
-        &self,
-        work: &mut RunWork<'_>,
-        part: Range<usize>,
-        cx: RunContext,
-        ran: &mut FunctionRan,
-        spent: &mut Spent,
-    ) -> (Result<Vec<Outcome>, RunVerdict>, Duration) {
-        let mut cpu = Duration::ZERO;
-        loop {
-            let called = self.call(work, part.clone(), cx, &mut ran.call_log).await;
-            cpu += called.cpu;
-            self.account(part.len(), &called, &mut ran.stats);
-            let verdict = match called.answer {
-                Ok(outcomes) if outcomes.len() == part.len() => {
-                    if let Some(share) = work.output_share(&part, &outcomes, &self.limits) {
-                        ran.stats.output_share_max = ran.stats.output_share_max.max(share);
-                    }
-                    return (Ok(outcomes), cpu);
-                }
-                Ok(outcomes) => RunVerdict::Suspect(wrong_count(part.len(), outcomes.len())),
-                Err(failure) => verdict(failure, &self.limits),
-            };
-            ran.stats.calls_failed += 1;
-            match verdict {
-                RunVerdict::Again(_, pause) if spent.retries < self.limits.retries_max && in_time(cx, pause) => {
-                    spent.retries += 1;
-                    ran.stats.retries += 1;
-                    tokio::time::sleep(pause).await;
-                }
-                RunVerdict::Again(error, _) => return (Err(RunVerdict::Suspect(error)), cpu),
-                verdict => return (Err(verdict), cpu),
-            }
-        }
-    }
-
-    async fn call(
-        &self,
-        work: &mut RunWork<'_>,
-        part: Range<usize>,
-        cx: RunContext,
-        call_log: &mut CallLog,
-    ) -> Called<Vec<Outcome>> {
-        let call = Call {
-            settings_json: &self.settings_json,
-            revision: self.revision,
-            now_ms: cx.now_ms,
-            seed: cx.seed,
-            deadline: cx.deadline,
-            services: &self.services,
-            numbers: self.numbers,
-        };
-        match work {
-            RunWork::Texts(batch) => {
-                let called = self.module.transform(&self.limits, call, &batch[part], call_log).await;
-                let outcomes =
-                    |answers: Vec<GuestAnswer>| answers.into_iter().map(|answer| self.outcome(answer)).collect();
-                called.map_answer(outcomes)
-            }
-            RunWork::Bodies { bodies, each_bytes } => {
-                let bytes = part.len().saturating_mul(*each_bytes);
-                let granted: Vec<_> = bodies[part.clone()].iter_mut().map(std::mem::take).collect();
-                let (back, called) = self.module.edit(&self.limits, call, granted, bytes, call_log).await;
-                for (place, body) in bodies[part].iter_mut().zip(back) {
-                    *place = body;
-                }
-                called.map_answer(|marks| marks.into_iter().map(marked).collect())
-            }
-        }
-    }
-
-    fn account<T>(&self, events: usize, called: &Called<T>, stats: &mut Stats) {
-        stats.calls += 1;
-        stats.cpu += called.cpu;
-        stats.memory_peak_bytes = stats.memory_peak_bytes.max(called.memory_peak_bytes);
-        let budget = self.limits.cpu_budget(events);
-        let used = share(called.cpu.as_secs_f64(), budget.as_secs_f64());
-        stats.cpu_share_max = stats.cpu_share_max.max(used);
-        let stopped = matches!(called.answer, Err(CallFailure::Stopped { .. }));
-        let calls_watched = if stopped || used > SLOW_SHARE {
-            CALLS_WATCHED
-        } else {
-            self.calls_watched.load(Ordering::Relaxed).saturating_sub(1)
-        };
-        // Two calls that end at once may count as one, which keeps it watched a little longer.
-        self.calls_watched.store(calls_watched, Ordering::Relaxed);
-    }
-
-    fn outcome(&self, answer: GuestAnswer) -> Outcome {
-        match answer {
-            GuestAnswer::Keep => Outcome::Keep,
-            GuestAnswer::Replace(event) => Outcome::Replace(event),
-            GuestAnswer::Emit(events) if events.len() > self.limits.emitted_events_max => Outcome::Error {
-                code: FunctionErrorCode::OutputLimit,
-                message: format!(
-                    "one event became {}; at most {} are allowed",
-                    events.len(),
-                    self.limits.emitted_events_max
-                ),
-            },
-            GuestAnswer::Emit(events) => Outcome::Emit(events),
-            GuestAnswer::Drop(reason) => Outcome::Drop(reason),
-            GuestAnswer::Fail(GuestError { kind, code, message }) => Outcome::Fail { kind, code, message },
-        }
+        FunctionRun::new(self, RunWork::Bodies { bodies, each_bytes }, cx).all().await
     }
 }
 
@@ -472,61 +295,4 @@ impl Function {
 fn revision(settings_json: &str) -> u64 {
     let digest = Sha256::digest(settings_json.as_bytes());
     digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
-}
-
-/// Whether a pause of this length ends before the run must.
-fn in_time(cx: RunContext, pause: Duration) -> bool {
-    cx.deadline.is_none_or(|deadline| Instant::now() + pause < deadline)
-}
-
-/// The events of a run: texts, or parsed events to be edited where they are.
-enum RunWork<'a> {
-    Texts(&'a [String]),
-    Bodies { bodies: &'a mut [Map<String, Value>], each_bytes: usize },
-}
-
-impl RunWork<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Texts(texts) => texts.len(),
-            Self::Bodies { bodies, .. } => bodies.len(),
-        }
-    }
-
-    fn bytes(&self, event: usize) -> usize {
-        match self {
-            Self::Texts(texts) => texts.get(event).map_or(0, String::len),
-            Self::Bodies { each_bytes, .. } => *each_bytes,
-        }
-    }
-
-    /// How much of its output budget a call over `part` used; not known where nothing is copied back.
-    fn output_share(&self, part: &Range<usize>, outcomes: &[Outcome], limits: &CallLimits) -> Option<f64> {
-        let Self::Texts(texts) = self else { return None };
-        let input_bytes = texts[part.clone()].iter().map(String::len).sum();
-        let output_bytes: usize = outcomes.iter().map(outcome_bytes).sum();
-        Some(share(output_bytes as f64, limits.output_budget_bytes(input_bytes) as f64))
-    }
-}
-
-fn marked(mark: Mark) -> Outcome {
-    match mark {
-        Mark::Untouched => Outcome::Keep,
-        Mark::Edited => Outcome::Edited,
-        Mark::Dropped(reason) => Outcome::Drop(reason),
-        Mark::Failed(code, message) => Outcome::Fail { kind: FailKind::InvalidEvent, code, message },
-    }
-}
-
-fn outcome_bytes(outcome: &Outcome) -> usize {
-    match outcome {
-        Outcome::Keep | Outcome::Edited | Outcome::Error { .. } => 0,
-        Outcome::Replace(event) | Outcome::Drop(event) => event.len(),
-        Outcome::Emit(events) => events.iter().map(String::len).sum(),
-        Outcome::Fail { code, message, .. } => code.len() + message.len(),
-    }
-}
-
-fn share(used: f64, budget: f64) -> f64 {
-    if budget > 0.0 { used / budget } else { 0.0 }
 }

@@ -5,8 +5,9 @@ use tidegate_plugin::Digest;
 
 use super::bindings::destination::tidegate::plugin::secrets;
 use super::bindings::transform::tidegate::plugin::{host, lookup, types};
-use super::call::Guest;
-use super::call_log::{Level, legible};
+use super::call_log::Level;
+use super::guest::Guest;
+use super::legible::legible;
 use super::services::MacKey;
 
 impl types::Host for Guest {}

@@ -6,43 +6,15 @@ use tidegate_plugin::ManifestKind;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
 
-use super::bindings::destination::DestinationPluginPre;
-use super::bindings::fields::TransformFieldsPre;
-use super::bindings::transform::TransformPre;
-use super::call::Guest;
 use super::engine::Engine;
+use super::guest::Guest;
+use super::inspect::inspect;
+use super::legible::legible;
+use super::module_error::ModuleError;
+use super::pre::Pre;
 use super::warm::WarmInstances;
-use super::{call_log::legible, component_limits, wasi};
-
-/// The interfaces that a component of this kind may import, as the host spells them.
-pub(super) const fn imports(kind: ManifestKind) -> &'static [&'static str] {
-    match kind {
-        ManifestKind::Transform => {
-            &["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0", "tidegate:plugin/lookup@0.1.0"]
-        }
-        ManifestKind::Fields => &[
-            "tidegate:plugin/host@0.1.0",
-            "tidegate:plugin/types@0.1.0",
-            "tidegate:plugin/lookup@0.1.0",
-            "tidegate:plugin/fields@0.1.0",
-        ],
-        ManifestKind::Destination => {
-            &["tidegate:plugin/host@0.1.0", "tidegate:plugin/types@0.1.0", "tidegate:plugin/secrets@0.1.0"]
-        }
-    }
-}
-
-/// The interfaces that a component of this kind must export.
-pub(super) const fn exports(kind: ManifestKind) -> [&'static str; 2] {
-    [
-        "tidegate:plugin/lifecycle@0.1.0",
-        match kind {
-            ManifestKind::Transform => "tidegate:plugin/transformer@0.1.0",
-            ManifestKind::Fields => "tidegate:plugin/field-transformer@0.1.0",
-            ManifestKind::Destination => "tidegate:plugin/destination@0.1.0",
-        },
-    ]
-}
+use super::wasi;
+use super::world::{exports, imports, other_version};
 
 /// Stack of the thread that compiles. Deeply nested code has overflowed ordinary stacks.
 const COMPILE_STACK_BYTES: usize = 64 << 20;
@@ -55,77 +27,11 @@ pub struct Module {
     warm: Arc<WarmInstances>,
 }
 
-#[derive(Clone)]
-pub(super) enum Pre {
-    Transform(TransformPre<Guest>),
-    Fields(TransformFieldsPre<Guest>),
-    Destination(DestinationPluginPre<Guest>),
-}
-
-/// Why a component is not taken. Each answer says what to do about it.
-#[derive(Debug, thiserror::Error)]
-pub enum ModuleError {
-    #[error("the component has {bytes} bytes; at most {bytes_max} are allowed")]
-    TooLarge { bytes: usize, bytes_max: usize },
-    #[error("this is not a WebAssembly component: it does not begin as one")]
-    NotWasm,
-    #[error(
-        "this is a core module, not a component; `tidegate function build` makes the component, \
-         and `tidegate function pack` does of a module that another tool compiled"
-    )]
-    CoreModule,
-    #[error(
-        "the component imports {import}, which no {} plugin may use; it may import only {} and gets inert \
-         stand-ins for the wasi:cli and wasi:io names of a standard library; `tidegate function pack` replaces all that a \
-         standard library needs of WASI", kind.world(), imports(*kind).join(", ")
-    )]
-    ForbiddenImport { import: String, kind: ManifestKind },
-    #[error("the component does not export {export}; it must implement the world `{}` of tidegate:plugin@0.1.0", kind.world())]
-    MissingExport { export: &'static str, kind: ManifestKind },
-    #[error(
-        "the component is built for tidegate:plugin@{found}; this host speaks 0.1.0: take its wit/plugin.wit and \
-         build again"
-    )]
-    Version { found: String },
-    #[error(
-        "the component does not fit the world `{}` of tidegate:plugin@0.1.0: {reason}; build it again with the \
-         wit/plugin.wit of this version (`tidegate function new` writes it)", kind.world()
-    )]
-    Misfit {
-        kind: ManifestKind,
-        reason: String,
-        #[source]
-        cause: Box<dyn std::error::Error + Send + Sync>,
-    },
-    #[error(
-        "the component has {found} {what}; at most {max} are allowed; make it smaller, or split it into several plugins"
-    )]
-    TooMuch { what: &'static str, found: usize, max: usize },
-    #[error(
-        "the component uses {what}, which this host does not take; build it with the tools that `tidegate function build` uses"
-    )]
-    Unsupported { what: &'static str },
-    #[error("the component is damaged at byte {at}: {reason}; build it again and send the whole file")]
-    Malformed { reason: String, at: usize },
-    #[error("the compiled code does not fit this engine: {reason}")]
-    Stale { reason: String },
-    #[error("the component could not be compiled: {reason}")]
-    Compile {
-        reason: String,
-        #[source]
-        cause: Box<dyn std::error::Error + Send + Sync>,
-    },
-    #[error("the compiler gave up on the component")]
-    CompilerPanicked,
-    #[error("no thread to compile on")]
-    Thread(#[source] std::io::Error),
-}
-
 impl Module {
     /// Compiles `bytes` as a plugin of this kind. Takes seconds for a large component: not a thing to do on a thread
     /// that serves.
     pub fn compile(engine: &Engine, bytes: &[u8], kind: ManifestKind) -> Result<Self, ModuleError> {
-        component_limits::inspect(bytes, engine.limits(), Some(kind))?;
+        inspect(bytes, engine.limits(), Some(kind))?;
         let component =
             apart(|| Component::from_binary(engine.raw(), bytes))?.map_err(|error| compile_failed(&error))?;
         Self::link(engine, &component, kind)
@@ -133,7 +39,7 @@ impl Module {
 
     /// Compiles `bytes` for whichever world their exports name.
     pub fn compile_any(engine: &Engine, bytes: &[u8]) -> Result<Self, ModuleError> {
-        component_limits::inspect(bytes, engine.limits(), None)?;
+        inspect(bytes, engine.limits(), None)?;
         let component =
             apart(|| Component::from_binary(engine.raw(), bytes))?.map_err(|error| compile_failed(&error))?;
         let ty = component.component_type();
@@ -153,24 +59,14 @@ impl Module {
                 _ => return Err(ModuleError::MissingExport { export, kind }),
             }
         }
-        let pre = linker.instantiate_pre(component).and_then(|pre| {
-            Ok(match kind {
-                ManifestKind::Transform => Pre::Transform(TransformPre::new(pre)?),
-                ManifestKind::Fields => Pre::Fields(TransformFieldsPre::new(pre)?),
-                ManifestKind::Destination => Pre::Destination(DestinationPluginPre::new(pre)?),
-            })
-        });
+        let pre = linker.instantiate_pre(component).and_then(|pre| Pre::new(pre, kind));
         Ok(Self { engine: engine.clone(), pre: pre.map_err(|error| misfit(kind, error))?, warm: Arc::default() })
     }
 
     /// The kind of plugin that it is.
     #[must_use]
     pub fn kind(&self) -> ManifestKind {
-        match self.pre {
-            Pre::Transform(_) => ManifestKind::Transform,
-            Pre::Fields(_) => ManifestKind::Fields,
-            Pre::Destination(_) => ManifestKind::Destination,
-        }
+        self.pre.kind()
     }
 
     /// The engine that this module was compiled for.
@@ -215,12 +111,9 @@ pub(super) fn compile_failed(error: &wasmtime::Error) -> ModuleError {
 fn linker(engine: &Engine, component: &Component, kind: ManifestKind) -> Result<Linker<Guest>, ModuleError> {
     let mut linker = engine.linker().clone();
     let ty = component.component_type();
-    let ours =
-        |name: &str| name.strip_prefix("tidegate:plugin/")?.split_once('@').map(|(_, version)| version.to_owned());
-    let imported = ty.imports(engine.raw()).filter_map(|(name, _)| ours(name));
-    let exported = ty.exports(engine.raw()).filter_map(|(name, _)| ours(name));
-    if let Some(found) = imported.chain(exported).find(|version| version != "0.1.0") {
-        return Err(ModuleError::Version { found: legible(&found, 40) });
+    let names = ty.imports(engine.raw()).map(|(name, _)| name).chain(ty.exports(engine.raw()).map(|(name, _)| name));
+    if let Some(found) = names.filter_map(other_version).next() {
+        return Err(ModuleError::Version { found: legible(found, 40) });
     }
     for (import, item) in ty.imports(engine.raw()) {
         match item.ty {

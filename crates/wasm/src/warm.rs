@@ -5,7 +5,7 @@
 
 use parking_lot::Mutex;
 
-use super::call::Instance;
+use super::instance::Instance;
 
 /// Instances that one module keeps warm: each holds a slot of the pool.
 const WARM_MAX: usize = 2;

@@ -10,8 +10,9 @@ use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceAny, ResourceType, Val};
 use wasmtime::{AsContextMut, StoreContextMut};
 
-use super::call::{Guest, HostTrap};
 use super::engine::Engine;
+use super::guest::Guest;
+use super::host_trap::HostTrap;
 
 /// The interfaces that are served, without their versions.
 const INERT: [&str; 14] = [

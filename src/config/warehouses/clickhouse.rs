@@ -3,8 +3,8 @@
 use tidegate_warehouse_clickhouse as clickhouse;
 
 use super::limits;
+use crate::config::around::Around;
 use crate::config::fields::ConfigFields;
-use crate::config::objects::Around;
 
 pub(super) fn server(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<clickhouse::ClickHouseSettings> {
     let limits = limits(fields, &clickhouse::CAPABILITIES);

@@ -6,8 +6,8 @@ use tidegate_net::WebSettings;
 use tidegate_warehouse_lake::{self as lake, LakePlace, Partition};
 
 use super::limits;
+use crate::config::around::Around;
 use crate::config::fields::{ConfigFields, environment};
-use crate::config::objects::Around;
 
 pub(super) fn folder(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<lake::LakeSettings> {
     let place = place(fields, around.dir, around.data);

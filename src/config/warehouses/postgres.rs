@@ -3,8 +3,8 @@
 use tidegate_warehouse_postgres as postgres;
 
 use super::limits;
+use crate::config::around::Around;
 use crate::config::fields::ConfigFields;
-use crate::config::objects::Around;
 
 /// Fields that are parameters of the connection, by libpq's names. Paths among them count from the workspace.
 const POSTGRES_FIELDS: [&str; 14] = [

@@ -5,8 +5,8 @@ use std::path::Path;
 use tidegate_warehouse_snowflake as snowflake;
 
 use super::limits;
+use crate::config::around::Around;
 use crate::config::fields::ConfigFields;
-use crate::config::objects::Around;
 
 pub(super) fn account(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<snowflake::SnowflakeSettings> {
     let limits = limits(fields, &snowflake::CAPABILITIES);

@@ -1,88 +1,21 @@
-//! Logs of the first format (`TIDELOG1`), carried over when they are opened, one segment after the other.
+//! Logs of the [first format](super::first_format), carried over when they are opened, one segment after the other.
 //!
 //! A segment is written anew under another name, synced, and renamed over the old one; so a process that dies goes on
 //! where it stopped. Damage stays damage: a frame says which numbers are lost and keeps what lies in their place.
-//!
-//! The first format had a header of 32 bytes (`TIDELOG1` · base u64 · created at u64 · zero u32 · CRC-32C u32) and a frame
-//! for each record: `TGr1` · payload length u32 · offset u64 · CRC-32C of the payload u32 · CRC-32C of these 20 bytes u32.
 
 use super::LogError;
 use super::file::{self, Header, PreviousSegment};
-use super::frame::{FrameEnd, FrameKind, Frames, PAYLOAD_BYTES_MAX, gap_into, mark};
+use super::first_format::{FRAME_HEADER_BYTES, HEADER_BYTES, resume, whole};
+use super::frame::{FrameEnd, FrameKind, FrameStaging, Frames, mark};
 use super::key::LogKey;
 use super::storage::{FileHandle, Home};
 
-pub(super) const MAGIC: &[u8; 8] = b"TIDELOG1";
-pub(super) const FRAME_MAGIC: &[u8; 4] = b"TGr1";
-pub(super) const HEADER_BYTES: usize = 32;
-pub(super) const FRAME_HEADER_BYTES: usize = 24;
 const SPARE: &str = "carry.tmp";
 /// Bytes and records in one frame of the new segment.
 const GROUP_BYTES: usize = 64 << 10;
 const GROUP_RECORDS: u64 = 64;
 /// What is kept of a damaged range; the rest is noise.
 const LOST_BYTES_MAX: usize = 1 << 20;
-
-/// Whether a file's first bytes are of the first format; its header may be damaged.
-pub(super) fn is_first_format(bytes: &[u8]) -> bool {
-    bytes.starts_with(MAGIC) || bytes.get(HEADER_BYTES..).is_some_and(|frames| RecordAt::read(frames).is_some())
-}
-
-/// The header of a record in the first format.
-struct RecordAt {
-    payload_bytes: usize,
-    offset: u64,
-    sum: u32,
-}
-
-impl RecordAt {
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let header = bytes.first_chunk::<FRAME_HEADER_BYTES>()?;
-        let u32_at = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-        if !header.starts_with(FRAME_MAGIC) || u32_at(20) != crc32c::crc32c(&header[..20]) {
-            return None;
-        }
-        let payload_bytes = u32_at(4) as usize;
-        let offset = u64::from(u32_at(8)) | u64::from(u32_at(12)) << 32;
-        (payload_bytes <= PAYLOAD_BYTES_MAX).then_some(Self { payload_bytes, offset, sum: u32_at(16) })
-    }
-
-    fn next_at(&self, at: usize) -> usize {
-        at + FRAME_HEADER_BYTES + self.payload_bytes
-    }
-}
-
-/// A whole record of the first format at `at`.
-fn whole(bytes: &[u8], at: usize) -> Option<RecordAt> {
-    let record = RecordAt::read(bytes.get(at..)?)?;
-    let payload = bytes.get(at + FRAME_HEADER_BYTES..record.next_at(at))?;
-    (crc32c::crc32c(payload) == record.sum).then_some(record)
-}
-
-/// The next whole record behind damage at `from`. Its number is no higher than what the damaged bytes can have held: an
-/// event may hold bytes that look like a record.
-fn resume(bytes: &[u8], from: usize, expected: u64) -> Option<(usize, u64)> {
-    let rest = bytes.get(from + 1..)?;
-    memchr::memmem::find_iter(rest, FRAME_MAGIC).map(|found| from + 1 + found).find_map(|at| {
-        let held = expected.saturating_add(((at - from) / FRAME_HEADER_BYTES) as u64);
-        let record = whole(bytes, at).filter(|record| (expected..=held).contains(&record.offset))?;
-        Some((at, record.offset))
-    })
-}
-
-/// The offset behind the last record of the newest segment.
-pub(super) fn end(bytes: &[u8], base: u64) -> u64 {
-    let (mut at, mut next) = (HEADER_BYTES, base);
-    loop {
-        match whole(bytes, at).filter(|record| record.offset >= next && record.offset < u64::MAX) {
-            Some(record) => (at, next) = (record.next_at(at), record.offset + 1),
-            None => match resume(bytes, at, next) {
-                Some((found, offset)) => (at, next) = (found, offset),
-                None => return next,
-            },
-        }
-    }
-}
 
 /// A segment that is carried over.
 pub(super) struct Old {
@@ -179,7 +112,8 @@ impl SegmentCopy<'_> {
         self.damaged += u64::from(kind == FrameKind::Lost);
         self.staging.clear();
         let mut end = self.end;
-        gap_into(self.key, &mut end, kind, next, &bytes[..bytes.len().min(LOST_BYTES_MAX)], &mut self.staging);
+        let mut staging = FrameStaging { key: self.key, end: &mut end, staging: &mut self.staging };
+        staging.gap(kind, next, &bytes[..bytes.len().min(LOST_BYTES_MAX)]);
         self.file.write_all(&self.staging, self.end.position)?;
         self.end = end;
         Ok(())

@@ -8,7 +8,7 @@
 
 use super::key::{LogKey, SealedBytes};
 use super::storage::{FileHandle, Home};
-use super::{LogError, preamble};
+use super::{LogError, first_format, preamble};
 
 /// Where the second copy of the header lies: no bad block takes both.
 const SECOND_AT: u64 = 4096;
@@ -115,7 +115,7 @@ pub(super) fn look(home: &Home, base: u64, key: Option<&LogKey>) -> Result<Looke
             None => looked.damaged.push(at),
         }
     }
-    looked.first_format = looked.header.is_none() && super::carry::is_first_format(&first);
+    looked.first_format = looked.header.is_none() && first_format::is_first_format(&first);
     Ok(looked)
 }
 

@@ -119,6 +119,7 @@ impl Frames {
 
     /// Copies the frames behind what `end` has staged, numbered from where it stands.
     pub(super) fn number_into(&self, key: &LogKey, end: &mut FrameEnd, staging: &mut Vec<u8>) {
+        let mut staging = FrameStaging { key, end, staging };
         let groups = self.full.iter().chain(&self.open);
         let ends = groups.clone().skip(1).map(|next| (next.payload, next.table));
         let last = std::iter::once((self.payload.len(), self.table.len()));
@@ -126,7 +127,7 @@ impl Frames {
             let (payload, table) = (&self.payload[group.payload..payload_end], &self.table[group.table..table_end]);
             let records = table.len() / ENTRY_BYTES - 1;
             if records > 0 {
-                frame_into(key, end, FrameKind::Records, records as u64, (table, payload), staging);
+                staging.frame(FrameKind::Records, records as u64, table, payload);
             }
         }
     }
@@ -145,52 +146,49 @@ pub(super) struct FrameEnd {
     pub(super) chain: u64,
 }
 
-fn frame_into(
-    key: &LogKey,
-    end: &mut FrameEnd,
-    kind: FrameKind,
-    numbers: u64,
-    body: (&[u8], &[u8]),
-    staging: &mut Vec<u8>,
-) {
-    let (table, payload) = body;
-    let mut header = [0; HEADER_BYTES];
-    header[..4].copy_from_slice(&MAGIC);
-    header[4] = kind as u8;
-    header[8..12].copy_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
-    let count = u32::try_from(table.len() / ENTRY_BYTES).unwrap_or(u32::MAX).saturating_sub(1);
-    header[12..16].copy_from_slice(&count.to_le_bytes());
-    header[16..24].copy_from_slice(&end.next.to_le_bytes());
-    header[24..32].copy_from_slice(&end.position.to_le_bytes());
-    let check = key.of_frame(end.base, &header[..32], table);
-    header[32..].copy_from_slice(&check.to_le_bytes());
-    staging.extend_from_slice(&header);
-    staging.extend_from_slice(table);
-    staging.extend_from_slice(payload);
-    end.position += (HEADER_BYTES + table.len() + payload.len()) as u64;
-    end.next += numbers;
-    end.chain = chain(end.chain, check);
-}
-
 /// The running hash of a segment with one more frame. The checks are keyed, and so are the places where the hash is kept.
 pub(super) fn chain(before: u64, check: u64) -> u64 {
     (before.rotate_left(23) ^ check).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
 }
 
-/// Stages a frame that says what became of the numbers up to `next`: lost, with what lay there, or never given.
-pub(super) fn gap_into(
-    key: &LogKey,
-    end: &mut FrameEnd,
-    kind: FrameKind,
-    next: u64,
-    bytes: &[u8],
-    staging: &mut Vec<u8>,
-) {
-    let mut table = [0; 2 * ENTRY_BYTES];
-    table[..4].copy_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
-    table[4..8].copy_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
-    table[8..].copy_from_slice(&next.to_le_bytes());
-    frame_into(key, end, kind, next.saturating_sub(end.next), (&table, bytes), staging);
+/// Frames on their way into a segment.
+pub(super) struct FrameStaging<'a> {
+    pub(super) key: &'a LogKey,
+    /// Behind what is staged.
+    pub(super) end: &'a mut FrameEnd,
+    pub(super) staging: &'a mut Vec<u8>,
+}
+
+impl FrameStaging<'_> {
+    /// Stages a frame that takes so many `numbers`.
+    fn frame(&mut self, kind: FrameKind, numbers: u64, table: &[u8], payload: &[u8]) {
+        let end = &mut *self.end;
+        let mut header = [0; HEADER_BYTES];
+        header[..4].copy_from_slice(&MAGIC);
+        header[4] = kind as u8;
+        header[8..12].copy_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
+        let count = u32::try_from(table.len() / ENTRY_BYTES).unwrap_or(u32::MAX).saturating_sub(1);
+        header[12..16].copy_from_slice(&count.to_le_bytes());
+        header[16..24].copy_from_slice(&end.next.to_le_bytes());
+        header[24..32].copy_from_slice(&end.position.to_le_bytes());
+        let check = self.key.of_frame(end.base, &header[..32], table);
+        header[32..].copy_from_slice(&check.to_le_bytes());
+        self.staging.extend_from_slice(&header);
+        self.staging.extend_from_slice(table);
+        self.staging.extend_from_slice(payload);
+        end.position += (HEADER_BYTES + table.len() + payload.len()) as u64;
+        end.next += numbers;
+        end.chain = chain(end.chain, check);
+    }
+
+    /// Stages a frame that says what became of the numbers up to `next`: lost, with what lay there, or never given.
+    pub(super) fn gap(&mut self, kind: FrameKind, next: u64, bytes: &[u8]) {
+        let mut table = [0; 2 * ENTRY_BYTES];
+        table[..4].copy_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
+        table[4..8].copy_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
+        table[8..].copy_from_slice(&next.to_le_bytes());
+        self.frame(kind, next.saturating_sub(self.end.next), &table, bytes);
+    }
 }
 
 /// A mark for where `end` stands.

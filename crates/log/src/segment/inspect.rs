@@ -12,7 +12,7 @@ use super::manifest::LogManifest;
 use super::plan::{self, Active, LogFile};
 use super::reader::Segment;
 use super::storage::{Disk, Home};
-use super::{LogDamage, LogError, Note, SealedSegments, Severity, carry, file};
+use super::{LogDamage, LogError, Note, SealedSegments, Severity, file, first_format};
 
 /// What a look at the log found; nothing was written.
 pub(super) struct LookedLog {
@@ -34,11 +34,11 @@ pub(super) fn inspect(home: &Home) -> Result<LookedLog, LogError> {
     let Some(key) = looked.key.clone() else {
         // A log of the first format that no server of this build has opened.
         let bytes = home.open(&file::name(newest), false)?.read_whole(u64::MAX)?;
-        if !carry::is_first_format(&bytes) {
+        if !first_format::is_first_format(&bytes) {
             let reason = "it and key.copy are both missing or damaged";
             return Err(LogError::Key { path: home.path(key::NAME), reason });
         }
-        looked.end.next = carry::end(&bytes, newest);
+        looked.end.next = first_format::end(&bytes, newest);
         return Ok(looked);
     };
     let mut files = BTreeMap::new();
@@ -65,8 +65,8 @@ pub(super) fn inspect(home: &Home) -> Result<LookedLog, LogError> {
         }
     };
     let bytes = home.open(&file::name(base), false)?.read_whole(u64::MAX)?;
-    if carry::is_first_format(&bytes) {
-        looked.end = FrameEnd { base, next: carry::end(&bytes, base), ..nothing };
+    if first_format::is_first_format(&bytes) {
+        looked.end = FrameEnd { base, next: first_format::end(&bytes, base), ..nothing };
         return Ok(looked);
     }
     let header = files.get(&base).and_then(|file| file.header);

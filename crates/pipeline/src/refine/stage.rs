@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use tidegate_event::Position;
-use tidegate_state::{Charge, State, Transformed};
+use tidegate_state::{Charge, Compared, State, Transformed};
 use tidegate_wasm::function::Workers;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
@@ -280,9 +280,14 @@ impl Stages {
         for found in &chain_output.comparisons {
             let samples: serde_json::Map<String, serde_json::Value> =
                 found.samples.iter().map(|(id, fields)| (id.clone(), fields.clone().into())).collect();
-            let samples = serde_json::Value::Object(samples).to_string();
-            let counts = (found.same, found.different);
-            self.state().compared(&found.function, &found.live, &found.candidate, counts, &samples)?;
+            let compared = Compared {
+                live: found.live.clone(),
+                candidate: found.candidate.clone(),
+                same: found.same,
+                different: found.different,
+                samples_json: serde_json::Value::Object(samples).to_string(),
+            };
+            self.state().compared(&found.function, &compared)?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Rejecte
 use tidegate_log::Log;
 use tidegate_process::clock;
 use tidegate_process::telemetry::{Healed, Streak};
-use tidegate_state::{self as state, Pending, QuarantineStage, Quarantined, State, SyncProgress};
+use tidegate_state::{self as state, Pending, QuarantineStage, Quarantined, SettledBatch, State, SyncProgress};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
@@ -240,7 +240,8 @@ impl Deliverer {
             filtered: filtered + delivery.skipped,
             notices: delivery.notices.clone(),
         };
-        while let Err(error) = self.state.settle(&self.name, &progress, &entries, &pending, clock::now_us()) {
+        let settled = SettledBatch { progress: &progress, quarantined: &entries, pending: &pending };
+        while let Err(error) = self.state.settle(&self.name, &settled, clock::now_us()) {
             self.tell_failure(&error.to_string(), self.settings.retry_pause_min, "a delivery could not be recorded");
             if !self.wait(self.settings.retry_pause_min).await {
                 return false;

@@ -32,11 +32,28 @@ pub(super) struct Ingest {
 /// An open channel.
 #[derive(Debug)]
 pub(super) struct Channel {
+    table: String,
     continuation: String,
     /// The last token that is durable.
     pub(super) committed: Option<u64>,
     /// Rows left out so far.
     pub(super) errors: u64,
+}
+
+/// A request about the rows of one table.
+struct IngestRequest<'a> {
+    method: Method,
+    url: String,
+    table: &'a str,
+    body: IngestBody,
+    /// What it is for, in errors.
+    what: &'static str,
+}
+
+enum IngestBody {
+    Json(String),
+    /// Rows, one JSON object in each line, packed by gzip.
+    Rows(Vec<u8>),
 }
 
 /// What a channel says of itself.
@@ -97,22 +114,23 @@ impl Ingest {
     pub(super) async fn open(&mut self, place: &SnowflakePlace, table: &str) -> Result<Channel, SnowflakeError> {
         let what = "opening a channel";
         let url = format!("{}{}", self.base, channel_path("/v2/streaming", place, table));
-        let answer = self.ask(Method::PUT, &url, "application/json", b"{}".to_vec(), table, what).await?;
+        let answer = self
+            .ask(IngestRequest { method: Method::PUT, url, table, body: IngestBody::Json("{}".to_owned()), what })
+            .await?;
         let status = status(&answer["channel_status"])?;
         let continuation = continuation(&answer, what)?;
-        Ok(Channel { continuation, committed: status.committed, errors: status.errors })
+        Ok(Channel { table: table.to_owned(), continuation, committed: status.committed, errors: status.errors })
     }
 
     /// Appends rows, one JSON object in each line, under a token.
     pub(super) async fn append(
         &mut self,
         place: &SnowflakePlace,
-        table: &str,
         channel: &mut Channel,
         rows: &[u8],
         token: u64,
     ) -> Result<(), SnowflakeError> {
-        let what = "appending rows";
+        let (what, table) = ("appending rows", &*channel.table);
         let url = format!("{}{}/rows", self.base, channel_path("/v2/streaming/data", place, table));
         let query = [
             ("continuationToken", channel.continuation.clone()),
@@ -124,7 +142,8 @@ impl Ingest {
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
         std::io::Write::write_all(&mut packed, rows).map_err(unwritten)?;
         let packed = packed.finish().map_err(unwritten)?;
-        let answer = match self.ask(Method::POST, &url, "application/x-ndjson", packed, table, what).await {
+        let request = IngestRequest { method: Method::POST, url, table, body: IngestBody::Rows(packed), what };
+        let answer = match self.ask(request).await {
             // Whether the rows were taken is not known; the channel knows.
             Err(error @ SnowflakeError::Http { .. }) => {
                 return Err(SnowflakeError::Channel { table: table.to_owned(), problem: error.to_string() });
@@ -149,8 +168,8 @@ impl Ingest {
         let began = Instant::now();
         let mut pause = Duration::from_millis(100);
         loop {
-            let body = json!({ "channel_names": [name] }).to_string().into_bytes();
-            let answer = self.ask(Method::POST, &url, "application/json", body, table, what).await?;
+            let body = IngestBody::Json(json!({ "channel_names": [name] }).to_string());
+            let answer = self.ask(IngestRequest { method: Method::POST, url: url.clone(), table, body, what }).await?;
             let lost = |problem: &str| SnowflakeError::Channel { table: table.to_owned(), problem: problem.to_owned() };
             let channel = &answer["channel_statuses"][&name];
             if channel.is_null() {
@@ -174,20 +193,15 @@ impl Ingest {
     }
 
     /// Sends a request until the far side has room for it.
-    async fn ask(
-        &self,
-        method: Method,
-        url: &str,
-        content: &str,
-        body: Vec<u8>,
-        table: &str,
-        what: &'static str,
-    ) -> Result<Value, SnowflakeError> {
-        let is_packed = body.starts_with(&[0x1f, 0x8b]);
-        let body = bytes::Bytes::from(body);
+    async fn ask(&self, request: IngestRequest<'_>) -> Result<Value, SnowflakeError> {
+        let IngestRequest { method, url, table, body, what } = request;
+        let (content, is_packed, body) = match body {
+            IngestBody::Json(text) => ("application/json", false, bytes::Bytes::from(text)),
+            IngestBody::Rows(packed) => ("application/x-ndjson", true, bytes::Bytes::from(packed)),
+        };
         let mut sending = 0;
         loop {
-            let mut request = self.http.client.request(method.clone(), url).header("Content-Type", content);
+            let mut request = self.http.client.request(method.clone(), &url).header("Content-Type", content);
             if is_packed {
                 request = request.header("Content-Encoding", "gzip");
             }

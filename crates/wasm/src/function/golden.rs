@@ -115,11 +115,9 @@ pub fn said(failure: &CallFailure) -> (String, String) {
             };
             (stop_reason.as_str().to_owned(), format!("{when}{message}"))
         }
-        CallFailure::Configure(guest_error) => {
-            ("configure-failed".to_owned(), format!("{}: {}", guest_error.code, guest_error.message))
-        }
+        CallFailure::Configure(guest_error) => ("configure-failed".to_owned(), guest_error.to_string()),
         CallFailure::Retryable(guest_error, _) | CallFailure::Fatal(guest_error) => {
-            ("batch-fatal".to_owned(), format!("{}: {}", guest_error.code, guest_error.message))
+            ("batch-fatal".to_owned(), guest_error.to_string())
         }
     }
 }

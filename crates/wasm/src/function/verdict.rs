@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{CallLimits, FunctionError, FunctionErrorCode};
-use crate::{CallFailure, CallStage, GuestError, StopReason};
+use crate::{CallFailure, CallStage, StopReason};
 
 /// What a failed call means for its batch.
 pub(super) enum RunVerdict {
@@ -37,7 +37,6 @@ impl Spent {
 }
 
 pub(super) fn verdict(failure: CallFailure, limits: &CallLimits) -> RunVerdict {
-    let said = |guest_error: GuestError| format!("{}: {}", guest_error.code, guest_error.message);
     match failure {
         CallFailure::Stopped { stop_reason, stage, message } => {
             let code = match stop_reason {
@@ -62,14 +61,17 @@ pub(super) fn verdict(failure: CallFailure, limits: &CallLimits) -> RunVerdict {
         }
         CallFailure::Configure(guest_error) => RunVerdict::Everybody(FunctionError {
             code: FunctionErrorCode::ConfigureFailed,
-            message: said(guest_error),
+            message: guest_error.to_string(),
         }),
         CallFailure::Fatal(guest_error) => {
-            RunVerdict::Suspect(FunctionError { code: FunctionErrorCode::BatchFatal, message: said(guest_error) })
+            RunVerdict::Suspect(FunctionError { code: FunctionErrorCode::BatchFatal, message: guest_error.to_string() })
         }
         CallFailure::Retryable(guest_error, after) => {
             let pause = after.unwrap_or(Duration::ZERO).min(limits.retry_wait_max);
-            RunVerdict::Again(FunctionError { code: FunctionErrorCode::BatchFatal, message: said(guest_error) }, pause)
+            RunVerdict::Again(
+                FunctionError { code: FunctionErrorCode::BatchFatal, message: guest_error.to_string() },
+                pause,
+            )
         }
     }
 }

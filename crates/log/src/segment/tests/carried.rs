@@ -2,7 +2,7 @@
 
 use super::ledger::{House, Ledger, check, settings};
 use super::memory::{Injected, Memory};
-use crate::segment::carry::{FRAME_HEADER_BYTES, FRAME_MAGIC, HEADER_BYTES, MAGIC};
+use crate::segment::first_format::{FRAME_HEADER_BYTES, FRAME_MAGIC, HEADER_BYTES, MAGIC};
 use crate::segment::inspect::verify_in;
 use crate::segment::{LogError, SegmentLog, Severity, file};
 

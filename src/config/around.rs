@@ -1,0 +1,13 @@
+//! What the workspace has around a destination.
+
+use std::path::Path;
+
+use super::outgoing::Outgoing;
+
+/// What a destination may refer to.
+pub(super) struct Around<'a> {
+    /// The workspace's folder.
+    pub(super) dir: &'a Path,
+    pub(super) data: &'a Path,
+    pub(super) outgoing: &'a Outgoing,
+}

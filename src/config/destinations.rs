@@ -1,0 +1,32 @@
+//! `destinations/<name>.yaml`: a warehouse or a plugin, by its `kind`.
+
+use super::around::Around;
+use super::fields::ConfigFields;
+use super::plugin::{self, PluginConfig};
+use super::warehouses::warehouse;
+use crate::warehouses::WarehouseSettings;
+
+/// `destinations/<name>.yaml`.
+#[derive(Debug, Clone)]
+pub struct DestinationConfig {
+    pub kind: DestinationKind,
+}
+
+/// What a destination is.
+#[derive(Debug, Clone)]
+pub enum DestinationKind {
+    Warehouse(Box<WarehouseSettings>),
+    Plugin(Box<PluginConfig>),
+}
+
+pub(super) fn destination(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<DestinationConfig> {
+    let Some(kind) = fields.required("kind", "sqlite") else {
+        fields.leave_rest();
+        return None;
+    };
+    let kind = match kind.as_str() {
+        "plugin" => DestinationKind::Plugin(Box::new(plugin::plugin(fields, around)?)),
+        kind => DestinationKind::Warehouse(Box::new(warehouse(fields, kind, around)?)),
+    };
+    Some(DestinationConfig { kind })
+}

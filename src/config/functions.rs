@@ -1,0 +1,60 @@
+//! `functions/<name>.yaml`: a component with its settings, its limits and the tables that it borrows.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tidegate_document::file;
+use tidegate_wasm::CallLimits;
+
+use super::fields::ConfigFields;
+
+/// `functions/<name>.yaml`.
+#[derive(Debug, Clone)]
+pub struct FunctionConfig {
+    /// The component, a `.wasm` file.
+    pub component: PathBuf,
+    pub settings_json: String,
+    pub memory_bytes_max: Option<usize>,
+    pub cpu_batch_max: Option<Duration>,
+    /// Tables that it may look up.
+    pub lookups: Vec<Borrowed>,
+}
+
+/// What a function borrows: a name of its manifest, and the table that it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Borrowed {
+    /// The name in the plugin's manifest.
+    pub name: String,
+    /// `None` when the workspace says that it grants nothing under this name.
+    pub table: Option<String>,
+    pub line: usize,
+}
+
+/// The word that says that nothing is granted.
+pub(super) const NOTHING: &str = "none";
+
+pub(super) fn function(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<FunctionConfig> {
+    let component = fields.required("component", "functions/name.component.wasm");
+    let settings_json = fields.json("settings").map_or_else(|| "{}".to_owned(), |json| json.to_string());
+    let memory_bytes_max = fields.bytes_up_to("memory_bytes_max", CallLimits::default().memory_bytes_ceiling as u64);
+    let cpu_batch_max = fields.duration("cpu_batch_max");
+    let lookups = borrowed(fields);
+    let component = dir.join(component?);
+    if let Err(error) = file::stays_within(dir, &component).and_then(|()| file::open(&component)) {
+        let message = match error.kind() {
+            std::io::ErrorKind::NotFound => format!("the component {} does not exist", component.display()),
+            _ => format!("the component {} cannot be read: {error}", component.display()),
+        };
+        let fix = "build it with `tidegate function build <its folder>` and point `component` at the .wasm file";
+        fields.problem(fields.line_of("component"), message, fix);
+    }
+    Some(FunctionConfig { component, settings_json, memory_bytes_max, cpu_batch_max, lookups })
+}
+
+/// `lookups:` of a function: `geo: <a file in lookups/, without .yaml>`.
+fn borrowed(fields: &mut ConfigFields<'_>) -> Vec<Borrowed> {
+    let pairs = fields.pairs("lookups").into_iter();
+    pairs
+        .map(|(name, table, line)| Borrowed { name, table: Some(table).filter(|table| table != NOTHING), line })
+        .collect()
+}

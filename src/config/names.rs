@@ -1,0 +1,110 @@
+//! The names by which the objects of a workspace refer to each other, once all are read.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::destinations::{DestinationConfig, DestinationKind};
+use super::fields::ConfigProblem;
+use super::functions::{Borrowed, FunctionConfig, NOTHING};
+use super::lookups::{KINDS, LookupConfig};
+use super::sources::SourceConfig;
+use super::syncs::SyncConfig;
+
+/// What names may refer to.
+pub(super) struct ObjectNames<'a> {
+    pub(super) sources: &'a BTreeMap<String, SourceConfig>,
+    pub(super) functions: &'a BTreeMap<String, FunctionConfig>,
+    pub(super) destinations: &'a BTreeMap<String, DestinationConfig>,
+}
+
+/// Notes names that lead nowhere, and syncs that would write into each other's tables.
+pub(super) fn check(
+    dir: &Path,
+    names: &ObjectNames<'_>,
+    syncs: &BTreeMap<String, SyncConfig>,
+    problems: &mut Vec<ConfigProblem>,
+) {
+    let mut note = |file: PathBuf, line, message: String, fix: String| {
+        problems.push(ConfigProblem { file, line, message, fix });
+    };
+    let mut keys: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, source) in names.sources {
+        let file = dir.join(format!("sources/{name}.yaml"));
+        if let Some(other) = keys.insert(&source.write_key, name) {
+            let message = format!("the write key is also that of source {other}");
+            note(file.clone(), 0, message, "give each source a key of its own".into());
+        }
+        unknown(&file, "function", &source.functions, names.functions, &mut note);
+    }
+    let mut targets: BTreeMap<(&str, Option<&str>), (&str, &str)> = BTreeMap::new();
+    for (name, sync) in syncs {
+        let file = dir.join(format!("syncs/{name}.yaml"));
+        unknown(&file, "source", std::slice::from_ref(&sync.source), names.sources, &mut note);
+        unknown(&file, "destination", std::slice::from_ref(&sync.destination), names.destinations, &mut note);
+        unknown(&file, "function", &sync.functions, names.functions, &mut note);
+        let kind = names.destinations.get(&sync.destination.0).map(|destination| &destination.kind);
+        if kind.is_none() {
+            continue;
+        }
+        if let Some(DestinationKind::Plugin(_)) = kind {
+            if sync.schema.is_some() {
+                let message = format!("a schema is for tables, and {} has none", sync.destination.0);
+                note(file, 0, message, "take `schema` away".to_owned());
+            }
+            continue;
+        }
+        let target = (sync.destination.0.as_str(), sync.schema.as_deref());
+        if let Some((other, source)) = targets.insert(target, (name, &sync.source.0)) {
+            let message = format!(
+                "this sync and sync {other} (source {source}) write into the same tables of {}, where one event could take the place of another",
+                target.0
+            );
+            note(file, sync.destination.1, message, format!("add `schema: {name}` to one of them"));
+        }
+    }
+}
+
+fn unknown<T>(
+    file: &Path,
+    what: &str,
+    asked: &[(String, usize)],
+    known: &BTreeMap<String, T>,
+    note: &mut impl FnMut(PathBuf, usize, String, String),
+) {
+    // What stands in a file that cannot be read has its own problem noted.
+    let folder = file.parent().and_then(Path::parent).unwrap_or(Path::new("")).join(format!("{what}s"));
+    let is_there = |name: &str| ["yaml", "yml"].iter().any(|end| folder.join(format!("{name}.{end}")).exists());
+    for (name, line) in asked.iter().filter(|(name, _)| !known.contains_key(name) && !is_there(name)) {
+        let names: Vec<_> = known.keys().map(String::as_str).collect();
+        let fix = if names.is_empty() {
+            format!("make {what}s/{name}.yaml")
+        } else {
+            format!("use one of {}, or make {what}s/{name}.yaml", names.join(", "))
+        };
+        note(file.to_owned(), *line, format!("there is no {what} {name:?}"), fix);
+    }
+}
+
+/// Notes tables that are borrowed and do not exist.
+pub(super) fn check_lookups(
+    dir: &Path,
+    lookups: &BTreeMap<String, LookupConfig>,
+    functions: &BTreeMap<String, FunctionConfig>,
+    problems: &mut Vec<ConfigProblem>,
+) {
+    for (function, config) in functions {
+        for Borrowed { name, table, line } in &config.lookups {
+            let Some(table) = table.as_ref().filter(|table| !lookups.contains_key(*table)) else { continue };
+            let known: Vec<_> = lookups.keys().map(String::as_str).collect();
+            let others = if known.is_empty() { String::new() } else { format!("use one of {}, or ", known.join(", ")) };
+            problems.push(ConfigProblem {
+                file: dir.join(format!("functions/{function}.yaml")),
+                line: *line,
+                message: format!("there is no lookup {table:?}, which `lookups.{name}` asks for"),
+                fix: format!(
+                    "{others}make lookups/{table}.yaml with {KINDS}, or write `{name}: {NOTHING}` to grant nothing"
+                ),
+            });
+        }
+    }
+}
