@@ -1,7 +1,7 @@
 //! Each warehouse with a place of its own, for the tests that serve it. What a warehouse must do by itself is in its crate's
 //! own tests; the suite of all is `crates/warehouse-suite`.
 
-pub use tidegate_warehouse_suite::{Act, Rig, Subject, Tables, events, run, skipped};
+pub use tidegate_warehouse_suite::{Act, Rig, Subject, TablesSeen, events, run, skipped};
 
 mod capabilities;
 #[path = "../../crates/warehouse-clickhouse/tests/it/rig/mod.rs"]

@@ -13,7 +13,7 @@ use crate::conformance::lake::Lake;
 use crate::conformance::postgres::Postgres;
 use crate::conformance::snowflake::Snowflake;
 use crate::conformance::sqlite::Sqlite;
-use crate::conformance::{self, Rig, Tables};
+use crate::conformance::{self, Rig, TablesSeen};
 use crate::sdk;
 use crate::support::http::{basic, request};
 use crate::support::{Server, Workspace};
@@ -22,7 +22,7 @@ use crate::support::{Server, Workspace};
 struct Stand {
     name: &'static str,
     yaml: String,
-    seen: Box<dyn Fn() -> Tables>,
+    seen: Box<dyn Fn() -> TablesSeen>,
 }
 
 fn stand<R: Rig + 'static>(name: &'static str, stands: &mut Vec<Stand>) {
@@ -126,8 +126,8 @@ pub fn wait(workspace: &Workspace, syncs: usize) {
 }
 
 /// The first thing in which two warehouses differ.
-fn difference(one: &Tables, other: &Tables) -> Option<String> {
-    let names = |tables: &Tables| tables.keys().cloned().collect::<Vec<_>>();
+fn difference(one: &TablesSeen, other: &TablesSeen) -> Option<String> {
+    let names = |tables: &TablesSeen| tables.keys().cloned().collect::<Vec<_>>();
     if names(one) != names(other) {
         return Some(format!("tables {:?} and {:?}", names(one), names(other)));
     }

@@ -4,9 +4,9 @@ use std::fs;
 use std::process::Command;
 
 /// Unmounted in the end.
-pub struct Disk(tempfile::TempDir);
+pub struct SmallDisk(tempfile::TempDir);
 
-impl Disk {
+impl SmallDisk {
     /// Mounts it; an error says why not.
     pub fn new() -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
@@ -36,7 +36,7 @@ impl Disk {
     }
 }
 
-impl Drop for Disk {
+impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
     }

@@ -32,7 +32,7 @@ pub fn overlapping_batches_after_a_reopening_leave_each_event_once<R: Rig>(rig: 
     assert_eq!(rows(rig), (20, 20));
 }
 
-pub fn a_backfill_of_the_same_stretch_changes_nothing<R: Rig>(rig: &R) {
+pub fn a_backfill_of_the_same_range_changes_nothing<R: Rig>(rig: &R) {
     let mut subject = Subject::open(rig);
     for start in (0..40).step_by(10) {
         subject.deliver(numbered(start..start + 10));

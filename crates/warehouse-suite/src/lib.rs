@@ -27,7 +27,7 @@ pub mod tables;
 pub mod types;
 
 /// A warehouse that was opened.
-pub type Opened = Result<Box<dyn Destination>, Failure>;
+pub type OpenedWarehouse = Result<Box<dyn Destination>, Failure>;
 
 /// One warehouse and a place in it that nobody else uses.
 pub trait Rig: Sized {
@@ -44,7 +44,7 @@ pub trait Rig: Sized {
     ///
     /// # Errors
     /// What no waiting mends.
-    fn open(&self, part: &SyncPart, limits: Limits) -> Opened;
+    fn open(&self, part: &SyncPart, limits: Limits) -> OpenedWarehouse;
 
     /// The same as a workspace spells it: `destinations/warehouse.yaml`, for the tests that serve it.
     fn yaml(&self) -> String {
@@ -52,7 +52,7 @@ pub trait Rig: Sized {
     }
 
     /// What another reader finds there: every table of `schema` but the ledger.
-    fn seen(&self, schema: Option<&str>) -> Tables;
+    fn seen(&self, schema: Option<&str>) -> TablesSeen;
 
     /// These columns of a table or view, by the first of them; cells are text, `-` for null. `None` where there are no views.
     fn read(&self, _name: &str, _columns: &[&str]) -> Option<Vec<String>> {
@@ -101,7 +101,7 @@ pub struct TableSeen {
 }
 
 /// By name, in lower case.
-pub type Tables = BTreeMap<String, TableSeen>;
+pub type TablesSeen = BTreeMap<String, TableSeen>;
 
 impl TableSeen {
     /// Takes a row; an id that comes twice is what must never be.
@@ -290,7 +290,7 @@ macro_rules! suite {
             hostile: names_that_look_like_sql_are_only_names values_come_back_byte_for_byte
                 two_paths_for_one_column_are_both_kept the_character_nul_is_kept;
             exactly_once: the_same_batch_twice_is_there_once overlapping_batches_after_a_reopening_leave_each_event_once
-                a_backfill_of_the_same_stretch_changes_nothing an_id_that_comes_again_keeps_its_first_row
+                a_backfill_of_the_same_range_changes_nothing an_id_that_comes_again_keeps_its_first_row
                 two_syncs_keep_their_own_ledgers an_empty_batch_moves_the_ledger_and_a_gap_is_told
                 cut_off_at_any_pause_nothing_is_lost_and_nothing_doubled;
             operators: a_column_added_by_another_writer_is_used a_column_dropped_by_an_operator_comes_back

@@ -1,4 +1,4 @@
-//! Tables depend on which events arrived, not on their order or batching.
+//! TablesSeen depend on which events arrived, not on their order or batching.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tidegate_event::EventKind;
 
 use crate::events::{batch, event, parsed};
-use crate::{Rig, Subject, Tables};
+use crate::{Rig, Subject, TablesSeen};
 
 fn any_value() -> impl Strategy<Value = Value> {
     let numbers =
@@ -47,7 +47,7 @@ fn any_event() -> impl Strategy<Value = (EventKind, Value)> {
 }
 
 /// The tables that these events make, the id of each being its number; in batches of so many.
-fn written<R: Rig>(events: &[(usize, (EventKind, Value))], cut: usize) -> Tables {
+fn written<R: Rig>(events: &[(usize, (EventKind, Value))], cut: usize) -> TablesSeen {
     let rig = R::new().unwrap_or_else(|lack| panic!("{lack}"));
     let mut subject = Subject::open(&rig);
     let made: Vec<_> = events

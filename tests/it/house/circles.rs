@@ -8,32 +8,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use self::uses::{Sources, Uses};
 use super::{root, sources};
 
-/// Circles that are left: a folder, files in it, and why.
-const LEFT: [(&str, &[&str], &str); 5] = [
-    (
-        "crates/wasm/src",
-        &[
-            "bindings",
-            "call",
-            "call_log",
-            "component_limits",
-            "delivery",
-            "engine",
-            "fields",
-            "limits",
-            "memory",
-            "module",
-            "warm",
-            "wasi",
-        ],
-        "not undone yet",
-    ),
-    ("crates/delivery/src", &["chunk_run", "exchange", "runtime"], "not undone yet"),
-    ("crates/authoring/src", &["deliveries", "fixtures"], "not undone yet"),
-    ("crates/log/src/segment", &["carry", "file"], "not undone yet"),
-    ("src/config", &["lookups", "objects", "plugin", "warehouses"], "not undone yet"),
-];
-
 fn files_of(folder: &str, names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| format!("{folder}/{name}.rs")).collect()
 }
@@ -96,18 +70,9 @@ fn no_two_files_of_a_crate_use_one_another() {
     let uses = uses::of(&texts);
     let edges: usize = uses.values().map(BTreeMap::len).sum();
     assert!(edges > 1_000, "only {edges} uses were found in {} files", uses.len());
-    let mut found = circles(&uses);
-    let stale = LEFT.iter().filter(|(folder, names, _)| {
-        let listed = files_of(folder, names);
-        let before = found.len();
-        found.retain(|group| !group.is_subset(&listed));
-        found.len() == before
-    });
-    let stale: Vec<&str> = stale.map(|(folder, _, _)| *folder).collect();
-    let wrong: Vec<String> = found.iter().map(|group| shown(&uses, group)).collect();
+    let wrong: Vec<String> = circles(&uses).iter().map(|group| shown(&uses, group)).collect();
     let advice = "put what both need into a file of its own, named after it";
     assert!(wrong.is_empty(), "files that use one another ({advice}):\n{}", wrong.join("\n"));
-    assert!(stale.is_empty(), "these circles are undone; take them off the list in {}: {stale:?}", file!());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use tidegate_warehouse::SyncPart;
-use tidegate_warehouse_suite::Opened;
+use tidegate_warehouse_suite::OpenedWarehouse;
 
 use serde_json::json;
 use tidegate_event::destination::Failure;
@@ -15,7 +15,7 @@ use tidegate_warehouse_clickhouse as clickhouse;
 
 use super::{ClickHouse, sql};
 use tidegate_warehouse_suite::events::{batch, numbered, track};
-use tidegate_warehouse_suite::{Act, Rig, Subject, Tables, run};
+use tidegate_warehouse_suite::{Act, Rig, Subject, TablesSeen, run};
 
 /// What the line still carries, over all connections.
 struct Line {
@@ -105,12 +105,12 @@ impl Rig for Through<'_> {
         Err("made by the test".to_owned())
     }
 
-    fn open(&self, part: &SyncPart, limits: Limits) -> Opened {
+    fn open(&self, part: &SyncPart, limits: Limits) -> OpenedWarehouse {
         let url = format!("http://127.0.0.1:{}", self.1);
         open(&clickhouse::ClickHouseSettings { limits, url, ..self.0.settings_of() }, part)
     }
 
-    fn seen(&self, schema: Option<&str>) -> Tables {
+    fn seen(&self, schema: Option<&str>) -> TablesSeen {
         self.0.seen(schema)
     }
 

@@ -10,7 +10,7 @@ use tidegate_net::WebSettings;
 use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse_clickhouse::{self as clickhouse, LookUp};
-use tidegate_warehouse_suite::{Opened, Rig};
+use tidegate_warehouse_suite::{OpenedWarehouse, Rig};
 
 use super::{ClickHouse, engine, lines, post};
 use tidegate_warehouse_suite::events::{batch, event, numbered, parsed, track};
@@ -24,11 +24,11 @@ impl Rig for Altered {
         Err("made by the test".to_owned())
     }
 
-    fn open(&self, part: &SyncPart, limits: tidegate_warehouse::table::Limits) -> Opened {
+    fn open(&self, part: &SyncPart, limits: tidegate_warehouse::table::Limits) -> OpenedWarehouse {
         open(&self.1(clickhouse::ClickHouseSettings { limits, ..self.0.settings_of() }), part)
     }
 
-    fn seen(&self, schema: Option<&str>) -> tidegate_warehouse_suite::Tables {
+    fn seen(&self, schema: Option<&str>) -> tidegate_warehouse_suite::TablesSeen {
         self.0.seen(schema)
     }
 

@@ -3,7 +3,7 @@
 use super::open;
 use std::fs;
 use tidegate_warehouse::SyncPart;
-use tidegate_warehouse_suite::Opened;
+use tidegate_warehouse_suite::OpenedWarehouse;
 
 use serde_json::json;
 use tidegate_event::destination::{Batch, Failure};
@@ -11,9 +11,9 @@ use tidegate_warehouse::table::Limits;
 
 use super::Lake;
 use super::rig::reader;
-use tidegate_warehouse_suite::disk::Disk;
+use tidegate_warehouse_suite::disk::SmallDisk;
 use tidegate_warehouse_suite::events::{batch, track};
-use tidegate_warehouse_suite::{Act, Rig, Subject, Tables};
+use tidegate_warehouse_suite::{Act, Rig, Subject, TablesSeen};
 
 /// Ten tracks of two names; now and then a new column, and one that widens.
 pub fn ten(from: u64) -> Batch {
@@ -67,12 +67,12 @@ impl Rig for Merging {
         Err("made by hand".to_owned())
     }
 
-    fn open(&self, part: &SyncPart, _: Limits) -> Opened {
+    fn open(&self, part: &SyncPart, _: Limits) -> OpenedWarehouse {
         open(&self.0.clone(), part)
     }
 
-    fn seen(&self, _: Option<&str>) -> Tables {
-        Tables::new()
+    fn seen(&self, _: Option<&str>) -> TablesSeen {
+        TablesSeen::new()
     }
 
     fn act(&self, _: &Act) -> bool {
@@ -83,7 +83,7 @@ impl Rig for Merging {
 #[test]
 fn a_full_disk_is_waited_for_and_nothing_is_lost_or_doubled() {
     let Some(_) = lake() else { return };
-    let disk = match Disk::new() {
+    let disk = match SmallDisk::new() {
         Ok(disk) => disk,
         Err(lack) => return println!("skipped: no small disk can be mounted: {lack}"),
     };

@@ -3,7 +3,7 @@
 use super::open;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tidegate_warehouse::SyncPart;
-use tidegate_warehouse_suite::Opened;
+use tidegate_warehouse_suite::OpenedWarehouse;
 
 use serde_json::json;
 use tidegate_event::destination::Failure;
@@ -15,7 +15,7 @@ use super::others::tidy;
 use super::rig::reader;
 use super::seen_by;
 use tidegate_warehouse_suite::events::numbered;
-use tidegate_warehouse_suite::{Act, Rig, Subject, Tables, suite};
+use tidegate_warehouse_suite::{Act, Rig, Subject, TablesSeen, suite};
 
 suite!(Bucket);
 
@@ -58,11 +58,11 @@ impl Rig for Bucket {
         Ok(Self { endpoint, name })
     }
 
-    fn open(&self, part: &SyncPart, limits: Limits) -> Opened {
+    fn open(&self, part: &SyncPart, limits: Limits) -> OpenedWarehouse {
         open(&lake::LakeSettings { limits, ..self.lake_settings() }, part)
     }
 
-    fn seen(&self, schema: Option<&str>) -> Tables {
+    fn seen(&self, schema: Option<&str>) -> TablesSeen {
         let copy = self.copy();
         seen_by("duckdb", copy.path().join("some/lake").to_str().unwrap(), schema.unwrap_or("events"))
     }

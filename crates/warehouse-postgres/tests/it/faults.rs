@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tidegate_warehouse::SyncPart;
-use tidegate_warehouse_suite::Opened;
+use tidegate_warehouse_suite::OpenedWarehouse;
 
 use serde_json::json;
 use tidegate_event::destination::{Batch, Failure};
@@ -39,11 +39,11 @@ impl Rig for By<'_> {
         Err("it goes by another rig".to_owned())
     }
 
-    fn open(&self, part: &SyncPart, limits: Limits) -> Opened {
+    fn open(&self, part: &SyncPart, limits: Limits) -> OpenedWarehouse {
         open(&postgres::PostgresSettings { limits, ..self.settings.clone() }, part)
     }
 
-    fn seen(&self, schema: Option<&str>) -> tidegate_warehouse_suite::Tables {
+    fn seen(&self, schema: Option<&str>) -> tidegate_warehouse_suite::TablesSeen {
         self.rig.seen(schema)
     }
 

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tidegate_warehouse::SyncPart;
-use tidegate_warehouse_suite::Opened;
+use tidegate_warehouse_suite::OpenedWarehouse;
 
 use serde_json::json;
 use tidegate_event::EventKind;
@@ -101,11 +101,11 @@ impl Rig for Cut {
         Ok(Self { inner, proxy })
     }
 
-    fn open(&self, part: &SyncPart, limits: Limits) -> Opened {
+    fn open(&self, part: &SyncPart, limits: Limits) -> OpenedWarehouse {
         open(&snowflake::SnowflakeSettings { limits, ..super::settings(self.proxy.port, &self.inner.database) }, part)
     }
 
-    fn seen(&self, schema: Option<&str>) -> tidegate_warehouse_suite::Tables {
+    fn seen(&self, schema: Option<&str>) -> tidegate_warehouse_suite::TablesSeen {
         self.inner.seen(schema)
     }
 

@@ -4,7 +4,7 @@
 use super::open;
 use std::sync::{Arc, Mutex};
 use tidegate_warehouse::SyncPart;
-use tidegate_warehouse_suite::Opened;
+use tidegate_warehouse_suite::OpenedWarehouse;
 
 use serde_json::{Value, json};
 use tidegate_event::destination::Failure;
@@ -15,7 +15,7 @@ use tidegate_warehouse_snowflake::Auth;
 use super::Snowflake;
 use super::rig::web::{self, Reply, Request};
 use tidegate_warehouse_suite::events::numbered;
-use tidegate_warehouse_suite::{Act, Rig, Subject, Tables};
+use tidegate_warehouse_suite::{Act, Rig, Subject, TablesSeen};
 
 type Rule = Box<dyn Fn(&Request) -> Option<Reply> + Send + Sync>;
 
@@ -52,11 +52,11 @@ impl Rig for Ruled {
         Self::with(|_| Box::new(|_| None)).ok_or_else(String::new)
     }
 
-    fn open(&self, part: &SyncPart, limits: Limits) -> Opened {
+    fn open(&self, part: &SyncPart, limits: Limits) -> OpenedWarehouse {
         open(&snowflake::SnowflakeSettings { limits, ..super::settings(self.port, &self.inner.database) }, part)
     }
 
-    fn seen(&self, schema: Option<&str>) -> Tables {
+    fn seen(&self, schema: Option<&str>) -> TablesSeen {
         self.inner.seen(schema)
     }
 

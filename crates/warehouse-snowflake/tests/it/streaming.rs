@@ -10,7 +10,7 @@ use super::open;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tidegate_warehouse_suite::Opened;
+use tidegate_warehouse_suite::OpenedWarehouse;
 
 use serde_json::{Value, json};
 use tidegate_event::destination::Failure;
@@ -21,7 +21,7 @@ use tidegate_warehouse_snowflake::{self as snowflake, Auth, LoadMode, Secret};
 use super::rig::web::{self, Reply, Request};
 use super::{Bridge, Snowflake};
 use tidegate_warehouse_suite::events::{batch, numbered, track};
-use tidegate_warehouse_suite::{Act, Rig, Subject, Tables, suite};
+use tidegate_warehouse_suite::{Act, Rig, Subject, TablesSeen, suite};
 
 suite!(Streaming);
 
@@ -224,7 +224,7 @@ impl Rig for Streaming {
         Ok(Self { inner, stand, port })
     }
 
-    fn open(&self, part: &SyncPart, limits: Limits) -> Opened {
+    fn open(&self, part: &SyncPart, limits: Limits) -> OpenedWarehouse {
         open(
             &snowflake::SnowflakeSettings {
                 limits,
@@ -238,7 +238,7 @@ impl Rig for Streaming {
         )
     }
 
-    fn seen(&self, schema: Option<&str>) -> Tables {
+    fn seen(&self, schema: Option<&str>) -> TablesSeen {
         self.inner.seen(schema)
     }
 

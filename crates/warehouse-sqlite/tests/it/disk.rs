@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tidegate_event::destination::Failure;
-use tidegate_warehouse_suite::disk::Disk;
+use tidegate_warehouse_suite::disk::SmallDisk;
 use tidegate_warehouse_suite::events::{batch, track};
 use tidegate_warehouse_suite::{Rig as _, Subject, skipped};
 
@@ -11,7 +11,7 @@ use super::Sqlite;
 /// From nothing free to enough: it is full at every stage once, and in the end each event is there once.
 #[test]
 pub fn a_full_disk_is_waited_for_and_nothing_is_lost_or_doubled() {
-    let disk = match Disk::new() {
+    let disk = match SmallDisk::new() {
         Ok(disk) => disk,
         Err(lack) => {
             return skipped("conformance::sqlite::a_full_disk", &format!("no small disk can be mounted: {lack}"));

@@ -12,7 +12,7 @@ use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_clickhouse::{ClickHouseSettings, encode};
 
-use tidegate_warehouse_suite::{Act, Cells, Opened, Rig, TableSeen, Tables, cache, canonical, repository};
+use tidegate_warehouse_suite::{Act, Cells, OpenedWarehouse, Rig, TableSeen, TablesSeen, cache, canonical, repository};
 
 pub const USER: &str = "tidegate";
 pub const PASSWORD: &str = "p&ss wörd";
@@ -126,7 +126,7 @@ impl ClickHouse {
 ///
 /// # Errors
 /// What no waiting mends.
-pub fn open(settings: &ClickHouseSettings, part: &SyncPart) -> Opened {
+pub fn open(settings: &ClickHouseSettings, part: &SyncPart) -> OpenedWarehouse {
     Ok(Box::new(settings.clone().check(part)?.open()?))
 }
 
@@ -137,7 +137,7 @@ impl Rig for ClickHouse {
         Ok(Self { database: format!("place_{place}"), port: engine()?.port })
     }
 
-    fn open(&self, part: &SyncPart, limits: Limits) -> Opened {
+    fn open(&self, part: &SyncPart, limits: Limits) -> OpenedWarehouse {
         open(&ClickHouseSettings { limits, ..self.settings_of() }, part)
     }
 
@@ -148,9 +148,9 @@ impl Rig for ClickHouse {
         )
     }
 
-    fn seen(&self, schema: Option<&str>) -> Tables {
+    fn seen(&self, schema: Option<&str>) -> TablesSeen {
         let database = schema.unwrap_or(&self.database);
-        let mut tables = Tables::new();
+        let mut tables = TablesSeen::new();
         let columns = lines(&format!(
             "SELECT table, name, type, comment FROM system.columns WHERE database = '{database}' \
              AND table != '_tidegate_ledger' AND table NOT IN (SELECT name FROM system.tables WHERE \

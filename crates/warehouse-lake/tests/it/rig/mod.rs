@@ -9,7 +9,7 @@ use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_lake::manifest::Root;
 use tidegate_warehouse_lake::{LakePlace, LakeSettings};
 
-use tidegate_warehouse_suite::{Act, Cells, Opened, Rig, TableSeen, Tables, canonical};
+use tidegate_warehouse_suite::{Act, Cells, OpenedWarehouse, Rig, TableSeen, TablesSeen, canonical};
 
 pub mod reader;
 
@@ -52,7 +52,7 @@ impl Lake {
 }
 
 /// What an engine sees of a lake.
-pub fn seen_by(engine: &str, lake: &str, schema: &str) -> Tables {
+pub fn seen_by(engine: &str, lake: &str, schema: &str) -> TablesSeen {
     let answer = reader::ask(&json!({ "do": "seen", "engine": engine, "lake": lake, "schema": schema }));
     let tables = answer["tables"].as_object().unwrap();
     let table = |table: &Value| {
@@ -81,7 +81,7 @@ pub fn kind_of(word: &Value) -> Type {
 ///
 /// # Errors
 /// What no waiting mends.
-pub fn open(settings: &LakeSettings, part: &SyncPart) -> Opened {
+pub fn open(settings: &LakeSettings, part: &SyncPart) -> OpenedWarehouse {
     Ok(Box::new(settings.clone().check(part)?.open()))
 }
 
@@ -93,7 +93,7 @@ impl Rig for Lake {
         Ok(Self { folder: tempfile::tempdir().map_err(|error| error.to_string())? })
     }
 
-    fn open(&self, part: &SyncPart, limits: Limits) -> Opened {
+    fn open(&self, part: &SyncPart, limits: Limits) -> OpenedWarehouse {
         open(&LakeSettings { limits, ..self.lake_settings() }, part)
     }
 
@@ -112,7 +112,7 @@ impl Rig for Lake {
         }))
     }
 
-    fn seen(&self, schema: Option<&str>) -> Tables {
+    fn seen(&self, schema: Option<&str>) -> TablesSeen {
         let schema = schema.unwrap_or("events");
         let seen = seen_by("duckdb", self.path(), schema);
         assert_eq!(seen, seen_by("pyarrow", self.path(), schema), "two engines see the same");

@@ -9,7 +9,7 @@ use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_postgres::{Address, Environment, PostgresSettings, encode};
 
 use server::Server;
-use tidegate_warehouse_suite::{Act, Cells, Opened, Rig, TableSeen, Tables, canonical};
+use tidegate_warehouse_suite::{Act, Cells, OpenedWarehouse, Rig, TableSeen, TablesSeen, canonical};
 
 pub mod server;
 
@@ -78,7 +78,7 @@ pub fn plain(value: &Value) -> Value {
 }
 
 /// Every table of the schema but the ledger.
-pub fn seen(server: &Server, database: &str, schema: &str) -> Tables {
+pub fn seen(server: &Server, database: &str, schema: &str) -> TablesSeen {
     let columns = server.rows(
         database,
         &format!(
@@ -89,7 +89,7 @@ pub fn seen(server: &Server, database: &str, schema: &str) -> Tables {
         ),
     );
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let mut tables = Tables::new();
+    let mut tables = TablesSeen::new();
     for column in &columns {
         let table = tables.entry(text(&column[0])).or_default();
         table.columns.insert(text(&column[1]), kind(&text(&column[2])));
@@ -137,7 +137,7 @@ pub fn seen(server: &Server, database: &str, schema: &str) -> Tables {
 ///
 /// # Errors
 /// What no waiting mends.
-pub fn open(settings: &PostgresSettings, part: &SyncPart) -> Opened {
+pub fn open(settings: &PostgresSettings, part: &SyncPart) -> OpenedWarehouse {
     Ok(Box::new(settings.check(part)?.open()))
 }
 
@@ -150,7 +150,7 @@ impl Rig for Postgres {
         Ok(Self { server, database })
     }
 
-    fn open(&self, part: &SyncPart, limits: Limits) -> Opened {
+    fn open(&self, part: &SyncPart, limits: Limits) -> OpenedWarehouse {
         open(&PostgresSettings { limits, ..self.with(self.address("")) }, part)
     }
 
@@ -176,7 +176,7 @@ impl Rig for Postgres {
         Some(Box::new(move || allow(true)))
     }
 
-    fn seen(&self, schema: Option<&str>) -> Tables {
+    fn seen(&self, schema: Option<&str>) -> TablesSeen {
         seen(self.server, &self.database, schema.unwrap_or("public"))
     }
 

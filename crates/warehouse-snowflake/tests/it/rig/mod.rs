@@ -15,7 +15,7 @@ use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_snowflake::{Auth, Secret, SnowflakeSettings, encode};
 
-use tidegate_warehouse_suite::{Act, Cells, Opened, Rig, TableSeen, Tables, cache, canonical, repository};
+use tidegate_warehouse_suite::{Act, Cells, OpenedWarehouse, Rig, TableSeen, TablesSeen, cache, canonical, repository};
 
 pub mod web;
 
@@ -79,10 +79,10 @@ impl Bridge {
         rows.as_array().unwrap().iter().map(|row| row.as_str().unwrap().to_owned()).collect()
     }
 
-    pub fn seen(&self, database: &str, schema: Option<&str>) -> Tables {
+    pub fn seen(&self, database: &str, schema: Option<&str>) -> TablesSeen {
         let schema = schema.unwrap_or("PUBLIC").to_ascii_uppercase();
         let found = self.ask(&json!({ "op": "seen", "database": database, "schema": schema }));
-        let mut tables = Tables::new();
+        let mut tables = TablesSeen::new();
         for (name, table) in found.as_object().unwrap() {
             let mut seen = TableSeen::default();
             let mut columns = Vec::new();
@@ -155,7 +155,7 @@ pub fn act(act: &Act) -> Vec<String> {
 ///
 /// # Errors
 /// What no waiting mends.
-pub fn open(settings: &SnowflakeSettings, part: &SyncPart) -> Opened {
+pub fn open(settings: &SnowflakeSettings, part: &SyncPart) -> OpenedWarehouse {
     Ok(Box::new(settings.clone().check(part)?.open()?))
 }
 
@@ -172,7 +172,7 @@ impl Rig for Snowflake {
         Ok(Self { bridge: bridge()?, database: database() })
     }
 
-    fn open(&self, part: &SyncPart, limits: Limits) -> Opened {
+    fn open(&self, part: &SyncPart, limits: Limits) -> OpenedWarehouse {
         open(&SnowflakeSettings { limits, ..settings(self.bridge.port, &self.database) }, part)
     }
 
@@ -184,7 +184,7 @@ impl Rig for Snowflake {
         )
     }
 
-    fn seen(&self, schema: Option<&str>) -> Tables {
+    fn seen(&self, schema: Option<&str>) -> TablesSeen {
         self.bridge.seen(&self.database, schema)
     }
 

@@ -9,7 +9,7 @@ use tidegate_warehouse::evolve::{Type, real_text};
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_sqlite::{SqliteSettings, encode};
 
-use tidegate_warehouse_suite::{Act, Cells, Opened, Rig, TableSeen, Tables, canonical};
+use tidegate_warehouse_suite::{Act, Cells, OpenedWarehouse, Rig, TableSeen, TablesSeen, canonical};
 
 /// One file.
 pub struct Sqlite {
@@ -39,7 +39,7 @@ pub fn text(kind: Type, value: ValueRef<'_>) -> Option<String> {
 ///
 /// # Errors
 /// What no waiting mends.
-pub fn open(settings: &SqliteSettings, part: &SyncPart) -> Opened {
+pub fn open(settings: &SqliteSettings, part: &SyncPart) -> OpenedWarehouse {
     Ok(Box::new(settings.clone().check(part)?.open()?.run()?))
 }
 
@@ -50,7 +50,7 @@ impl Rig for Sqlite {
         Ok(Self { path, _folder: folder })
     }
 
-    fn open(&self, part: &SyncPart, limits: Limits) -> Opened {
+    fn open(&self, part: &SyncPart, limits: Limits) -> OpenedWarehouse {
         open(&SqliteSettings { limits, ..SqliteSettings::new(&self.path) }, part)
     }
 
@@ -58,12 +58,12 @@ impl Rig for Sqlite {
         format!("kind: sqlite\npath: {}\n", self.path.display())
     }
 
-    fn seen(&self, schema: Option<&str>) -> Tables {
+    fn seen(&self, schema: Option<&str>) -> TablesSeen {
         let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         let mut names = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
         let names: Vec<String> = names.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
         let prefix = schema.map(|schema| format!("{schema}__")).unwrap_or_default();
-        let mut tables = Tables::new();
+        let mut tables = TablesSeen::new();
         for name in names {
             let Some(short) = name.strip_prefix(&prefix).filter(|short| *short != "_tidegate_ledger") else { continue };
             if schema.is_none() && short.trim_start_matches('_').contains("__") {
