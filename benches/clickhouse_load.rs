@@ -78,7 +78,7 @@ fn bare(at: u64) -> Vec<u8> {
             put(&mut out, &Scalar::Given(text), Type::Text, true);
         }
         for instant in ["2024-05-06T07:08:09.123456Z", "2024-05-06T07:08:09.200000Z"] {
-            put(&mut out, &Scalar::Timestamp(instant.into()), Type::Timestamp, true);
+            put(&mut out, &Scalar::Timestamp(instant), Type::Timestamp, true);
         }
         for (name, value) in &properties(n) {
             match Scalar::of(value, &FIT) {

@@ -32,7 +32,6 @@ fn drive(load: LoadMode) {
     };
     let schema = format!("tidegate_test_{}", &clock::uuid()[..8]);
     let part = SyncPart { sync: "live".to_owned(), schema: Some(schema), ..SyncPart::default() };
-    let settings = settings;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut destination = open(&settings, &part).unwrap();
