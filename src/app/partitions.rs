@@ -1,7 +1,7 @@
 //! The partitions of the log: how many, and one of each opened with everything that stands behind it.
 //!
 //! A partition has a log, a refiner, a dedup window, and a worker and a cursor for each sync, of its own; they share the
-//! door, the state file, the threads and what is live. So what the others do never holds one up.
+//! HTTP source, the state file, the pool of functions and the live versions. So what the others do never holds one up.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,6 +22,8 @@ use super::live::Live;
 use super::{AppError, compare, destinations, paths, rules, starts};
 use crate::config::Workspace;
 
+/// Any request fits into this.
+const PENDING_BYTES_MIN: usize = 32 << 20;
 /// Between two looks at what the log may give up.
 const TRIM_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -60,7 +62,8 @@ pub(super) fn settle(workspace: &Workspace, past: Past, state: &mut State) -> Re
 pub(super) fn share(settings: &LogSettings, count: u16) -> LogSettings {
     let count_bytes = u64::from(count);
     LogSettings {
-        pending_bytes_max: settings.pending_bytes_max / usize::from(count),
+        pending_bytes_max: (settings.pending_bytes_max / usize::from(count))
+            .max(PENDING_BYTES_MIN.min(settings.pending_bytes_max)),
         retention_bytes: settings.retention_bytes / count_bytes,
         hard_cap_bytes: settings.hard_cap_bytes.map(|bytes| bytes / count_bytes),
         ..settings.clone()

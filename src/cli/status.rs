@@ -176,7 +176,7 @@ fn print_json(
     let records: serde_json::Map<_, _> =
         log.damage.iter().map(|(code, count)| (code.clone(), (*count).into())).collect();
     let notes: Vec<&str> = log.notes.iter().map(|note| note.text.as_str()).collect();
-    let log = serde_json::json!({"partitions": log.ends.len(), "end": log.ends.iter().sum::<u64>(), "refined": log.refined, "damage": records, "notes": notes});
+    let log = serde_json::json!({"ends": log.ends, "end": log.ends.iter().sum::<u64>(), "refined": log.refined, "damage": records, "notes": notes});
     let quarantine = serde_json::json!({
         "events": quarantine.entries, "bytes": quarantine.bytes,
         "oldest_at": quarantine.oldest_at_us.map(time::format), "expired": quarantine.expired,

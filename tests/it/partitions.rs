@@ -39,7 +39,8 @@ fn events_of_all_partitions_reach_the_tables_once_and_each_user_stays_in_one() {
     }
     let status = workspace.status();
     let sync = &status["syncs"]["web-to-warehouse"];
-    assert_eq!((&status["log"]["partitions"], &status["log"]["end"]), (&json!(PARTITIONS), &json!(602)));
+    let ends: Vec<u64> = status["log"]["ends"].as_array().unwrap().iter().map(|end| end.as_u64().unwrap()).collect();
+    assert_eq!((ends.len() as u64, ends.iter().sum(), &status["log"]["end"]), (PARTITIONS, 602, &json!(602)));
     assert_eq!((&sync["delivered"], &sync["lag"], &sync["cursor"]), (&json!(301), &json!(0), &Value::Null));
     let cursors: Vec<u64> = sync["cursors"].as_array().unwrap().iter().map(|cursor| cursor.as_u64().unwrap()).collect();
     assert!(cursors.len() == 3 && cursors.iter().all(|cursor| *cursor > 0), "{cursors:?}");
@@ -195,4 +196,20 @@ fn a_lost_state_comes_again_from_all_partitions() {
     assert!(said.contains("partition 2 of the log"), "{said}");
     assert_eq!(workspace.warehouse().rows("SELECT count(*), count(DISTINCT id) FROM bought"), ["60|60"]);
     assert_eq!(workspace.status()["sources"]["web"]["duplicates"], 60);
+}
+
+#[test]
+fn a_partition_whose_log_is_gone_is_an_error_and_the_others_go_on() {
+    let workspace = Workspace::new();
+    partitioned(&workspace);
+    let server = workspace.serve();
+    send(&server, &(0..60).map(purchase).collect::<Vec<_>>());
+    server.stop();
+    std::fs::remove_dir_all(workspace.data().join("log/partition-1")).unwrap();
+    let server = workspace.serve();
+    send(&server, &(60..120).map(purchase).collect::<Vec<_>>());
+    let said = server.stop();
+    assert!(said.contains("partition 1 of the log: the log ends at offset 0"), "{said}");
+    assert!(!said.contains("partition 2 of the log"), "{said}");
+    assert_eq!(workspace.warehouse().rows("SELECT count(*), count(DISTINCT id) FROM bought"), ["120|120"]);
 }

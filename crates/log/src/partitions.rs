@@ -124,10 +124,13 @@ pub fn partition_dir(dir: &Path, partition: u16) -> PathBuf {
     }
 }
 
-/// How many partitions lie in `dir`; 0 when there is no log.
+/// How many partitions lie in `dir`, also when one of them is missing; 0 when there is no log.
 #[must_use]
 pub fn partitions_in(dir: &Path) -> u16 {
-    (0..u16::MAX).take_while(|partition| partition_dir(dir, *partition).is_dir()).count().try_into().unwrap_or(u16::MAX)
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_prefix("partition-")?.parse::<u16>().ok();
+    let highest = entries.flatten().filter_map(number).max();
+    highest.unwrap_or(0).saturating_add(1)
 }
 
 #[cfg(test)]
@@ -152,5 +155,7 @@ mod tests {
         let users = ["", "a", "user-1", "Zoë"].map(|user| logs.partitioner().choose("web", user.as_bytes()));
         assert_eq!(users, [1, 0, 1, 0], "as in every build");
         assert_eq!(partitions_in(&dir.path().join("nothing")), 0);
+        std::fs::remove_dir_all(partition_dir(dir.path(), 2)).unwrap();
+        assert_eq!(partitions_in(dir.path()), 4, "a gap is no end");
     }
 }

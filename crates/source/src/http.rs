@@ -349,8 +349,8 @@ impl IngestDoor {
         }
         if !self.log.can_ever_take(&accepted.parts) {
             let message = format!(
-                "the request needs {bytes} bytes in the log, more than log.pending_bytes_max lets wait for the disk; \
-                 send smaller batches"
+                "the request needs {bytes} bytes in the log, more than log.pending_bytes_max lets wait for the disk in \
+                 one partition; send smaller batches"
             );
             return HttpAnswer::TooLarge { code: "expands-too-far", message };
         }

@@ -35,7 +35,12 @@ pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), StateE
         return schema::make(connection, path);
     }
     bring_up(connection, path)?;
-    schema::check(connection, path)
+    schema::check(connection, path)?;
+    // A build that knew no seal has made it.
+    let is_sealed: bool = connection
+        .query_row("PRAGMA user_version", [], |row| Ok(row.get::<_, i32>(0)? != 0))
+        .map_err(at("could not read"))?;
+    if is_sealed { Ok(()) } else { schema::seal(connection).map_err(at("could not seal the tables")) }
 }
 
 /// Makes a file of any earlier format one of this build's.
@@ -58,6 +63,7 @@ pub(super) fn bring_up(connection: &Connection, path: &Path) -> Result<(), State
         }
         schema::tables(&transaction)?;
         transaction.execute("UPDATE meta SET value = ?1 WHERE key = 'format'", [schema::FORMAT])?;
+        schema::seal(&transaction)?;
         transaction.commit()
     };
     carry_over()

@@ -28,7 +28,10 @@ impl State {
         let format = if partitions > 1 { schema::PARTITIONED } else { schema::FORMAT };
         self.in_transaction(true, |connection| {
             let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
-            connection.execute(sql, params![KEY, sum::sealed(KEY, &partitions.to_string())])?;
+            match partitions {
+                1 => connection.execute("DELETE FROM meta WHERE key = ?1", [KEY])?,
+                _ => connection.execute(sql, params![KEY, sum::sealed(KEY, &partitions.to_string())])?,
+            };
             connection.execute(sql, params!["format", format]).map(drop)
         })
     }

@@ -33,6 +33,11 @@ impl Sum {
         self.number(super::signed(id.position.bits())).number(id.part.into())
     }
 
+    #[must_use]
+    pub(super) const fn bits(self) -> u32 {
+        self.0
+    }
+
     /// As it stands in a column.
     #[must_use]
     pub(super) fn value(self) -> i64 {

@@ -256,6 +256,32 @@ fn read(path: &Path) -> Result<String, StateError> {
     Ok(format!("{:?} {entries:?} {ranges:?} {duplicates:?} {cursors:?}", events.whole))
 }
 
+/// A flipped bit there is good SQL: another type, another name.
+#[test]
+fn a_table_that_is_made_otherwise_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    filled(&path);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(17).enumerate().filter(|(_, window)| *window == b"start INTEGER PRI");
+    // Also in pages that are in use no more.
+    for at in at.map(|(at, _)| at).collect::<Vec<_>>() {
+        bytes[at + 14] ^= 1 << 7;
+    }
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(matches!(State::open(&path, Window::default()), Err(StateError::Damaged { .. })));
+    assert!(matches!(State::read(&path), Err(StateError::Damaged { .. })));
+    let found = verify(&path, tidegate_sqlite::sqlite_check::Depth::Full).unwrap();
+    assert!(!found.is_whole());
+    std::fs::write(&path, &whole).unwrap();
+    // As a build left it that knew no seal.
+    Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 0").unwrap();
+    State::open(&path, Window::default()).unwrap();
+    let sealed: i32 = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert!(sealed != 0);
+}
+
 /// `TIDEGATE_FLIPS=all` flips a bit of every byte.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a test may be asked for its long form")]

@@ -63,6 +63,9 @@ fn look(path: &Path, depth: Depth, found: &mut VerifiedState) -> Result<(), Stat
         return Err(StateError::Newer { path: path.to_owned(), found: format });
     }
     found.damage = sqlite_check::damage(&connection, depth).map_err(StateError::at("could not check", path))?;
+    if !schema::is_as_sealed(&connection).map_err(StateError::at("could not read the tables", path))? {
+        found.damage.push(schema::NOT_AS_SEALED.to_owned());
+    }
     if found.damage.is_empty() && format >= schema::FORMAT {
         rows(connection, path, found)?;
     }

@@ -23,6 +23,8 @@ pub(super) struct GatheredBatch {
 
 pub(super) struct Gatherer {
     pub(super) name: Arc<str>,
+    /// The name in log lines.
+    pub(super) label: Arc<str>,
     pub(super) source: Arc<str>,
     pub(super) filter: SyncFilter,
     pub(super) functions: watch::Receiver<Arc<FunctionChain>>,
@@ -46,7 +48,7 @@ impl Gatherer {
                 Ok(gathered) => {
                     if let Some(Healed { seconds, attempts }) = streak.heals(std::time::Instant::now()) {
                         tracing::info!(
-                            sync = &*self.name,
+                            sync = &*self.label,
                             failed_for_s = seconds,
                             attempts,
                             "the log can be refined again"
@@ -61,12 +63,12 @@ impl Gatherer {
                     let reason = error.to_string();
                     if streak.fails(&reason, std::time::Instant::now()) {
                         tracing::error!(
-                            sync = &*self.name,
+                            sync = &*self.label,
                             error = reason,
                             "the log could not be refined; the sync waits and tries again"
                         );
                     } else {
-                        tracing::debug!(sync = &*self.name, error = reason, "the log could not be refined");
+                        tracing::debug!(sync = &*self.label, error = reason, "the log could not be refined");
                     }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(self.settings.retry_pause_max);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Rejected};
+use tidegate_event::in_partition;
 use tidegate_log::Log;
 use tidegate_process::clock;
 use tidegate_process::telemetry::{Healed, Streak};
@@ -20,6 +21,7 @@ use crate::refine::RefinerHandle;
 /// A sync with its cursor read; run it to deliver.
 pub struct Worker {
     name: Arc<str>,
+    label: Arc<str>,
     destination: Box<dyn Destination>,
     gatherer: Gatherer,
     settings: SyncSettings,
@@ -34,8 +36,10 @@ impl Worker {
     pub fn open(sync: Sync, refiner: RefinerHandle, log: Arc<dyn Log>, state: State) -> Self {
         let Sync { name, source, filter, functions, mapping, start, settings, destination } = sync;
         let cursor = watch::Sender::new(log.oldest());
+        let label: Arc<str> = in_partition(&name, refiner.partition()).into();
         let gatherer = Gatherer {
             name: Arc::clone(&name),
+            label: Arc::clone(&label),
             source,
             filter,
             functions,
@@ -45,7 +49,7 @@ impl Worker {
             refiner,
             log,
         };
-        Self { name, destination, gatherer, settings, state, read_from: start.read_from, cursor }
+        Self { name, label, destination, gatherer, settings, state, read_from: start.read_from, cursor }
     }
 
     /// The name of the sync.
@@ -63,13 +67,13 @@ impl Worker {
     /// Starts delivering. Ends when `stop` turns true, after the batch in hand, or when the refiner stops.
     #[must_use]
     pub fn run(self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
-        let Self { name, destination, gatherer, settings, state, read_from, cursor } = self;
+        let Self { name, label, destination, gatherer, settings, state, read_from, cursor } = self;
         let log = Arc::clone(&gatherer.log);
         // No record that is here already has an offset beyond this.
         let committed = log.committed();
         let backlog = Backlog::default();
         let streak = Streak::default();
-        let mut deliverer = Deliverer { name, destination, settings, state, cursor, stop, log, backlog, streak };
+        let mut deliverer = Deliverer { name, label, destination, settings, state, cursor, stop, log, backlog, streak };
         tokio::spawn(async move {
             let Some(durable) = deliverer.locate(committed, read_from).await else { return };
             let cursor = durable.max(gatherer.log.oldest());
@@ -89,6 +93,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 struct Deliverer {
     name: Arc<str>,
+    /// Its name in log lines, with the partition where there are several.
+    label: Arc<str>,
     destination: Box<dyn Destination>,
     settings: SyncSettings,
     state: State,
@@ -138,7 +144,7 @@ impl Deliverer {
 
     /// One line when a run of failures begins or its reason changes; the attempts are for those who look closely.
     fn tell_failure(&mut self, reason: &str, wait: Duration, what: &str) {
-        let sync = &*self.name;
+        let sync = &*self.label;
         let retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         if self.streak.fails(reason, std::time::Instant::now()) {
             let pause_max_s = self.settings.retry_pause_max.as_secs();
@@ -159,7 +165,7 @@ impl Deliverer {
         if let Some(Healed { seconds, attempts }) = self.streak.heals(std::time::Instant::now()) {
             let records_waiting = self.log.records(cursor, self.log.committed());
             tracing::info!(
-                sync = &*self.name,
+                sync = &*self.label,
                 failed_for_s = seconds,
                 attempts,
                 records_waiting,
@@ -230,7 +236,7 @@ impl Deliverer {
         let entries = self.entries(&batch, &delivery.rejected);
         let pending = pending(&batch, &delivery);
         for notice in &delivery.notices {
-            tracing::warn!(sync = &*self.name, "{notice}");
+            tracing::warn!(sync = &*self.label, "{notice}");
         }
         let progress = SyncProgress {
             cursor: end,
@@ -285,7 +291,7 @@ impl Deliverer {
 
     /// Says now and then how far the sync is behind, and for how long.
     fn tell_backlog(&mut self, end: u64) {
-        let sync = &*self.name;
+        let sync = &*self.label;
         match self.backlog.line(self.log.records(end, self.log.committed()), Instant::now()) {
             Some(BacklogLine::Behind { records, seconds: Some(seconds) }) => {
                 tracing::info!(
@@ -305,7 +311,7 @@ impl Deliverer {
 
     fn record(&mut self, what: &str, write: impl FnOnce(&mut State, &str) -> Result<(), state::StateError>) {
         if let Err(error) = write(&mut self.state, &self.name) {
-            tracing::warn!(sync = &*self.name, error = %error, "{what}");
+            tracing::warn!(sync = &*self.label, error = %error, "{what}");
         }
     }
 
