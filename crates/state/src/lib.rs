@@ -18,6 +18,7 @@ mod pending;
 mod quarantine;
 mod salvage;
 mod schema;
+mod seal;
 mod seen;
 mod starts;
 mod sum;

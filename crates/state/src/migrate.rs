@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tidegate_event::{EventId, Position};
 
-use super::{Pending, StateError, schema, seen, sum, unsigned};
+use super::{Pending, StateError, schema, seal, seen, sum, unsigned};
 
 /// A file up to this size is written anew for a better layout of its pages; a larger one keeps the one it has.
 const REWRITTEN_BYTES_MAX: u64 = 256 << 20;
@@ -40,7 +40,7 @@ pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), StateE
     let is_sealed: bool = connection
         .query_row("PRAGMA user_version", [], |row| Ok(row.get::<_, i32>(0)? != 0))
         .map_err(at("could not read"))?;
-    if is_sealed { Ok(()) } else { schema::seal(connection).map_err(at("could not seal the tables")) }
+    if is_sealed { Ok(()) } else { seal::seal(connection).map_err(at("could not seal the tables")) }
 }
 
 /// Makes a file of any earlier format one of this build's.
@@ -63,7 +63,7 @@ pub(super) fn bring_up(connection: &Connection, path: &Path) -> Result<(), State
         }
         schema::tables(&transaction)?;
         transaction.execute("UPDATE meta SET value = ?1 WHERE key = 'format'", [schema::FORMAT])?;
-        schema::seal(&transaction)?;
+        seal::seal(&transaction)?;
         transaction.commit()
     };
     carry_over()

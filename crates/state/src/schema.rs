@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::{StateError, seen, sum};
+use super::{StateError, seal, seen, sum};
 
 /// Raised when an older build could not read the file any more.
 pub(super) const FORMAT: i64 = 4;
@@ -60,37 +60,10 @@ pub(super) fn make(connection: &Connection, path: &Path) -> Result<(), StateErro
         transaction.execute(set, rusqlite::params!["format", FORMAT])?;
         transaction.execute(set, ["refined_to", &sum::sealed("refined_to", "0")])?;
         seen::make(&transaction)?;
-        seal(&transaction)?;
+        seal::seal(&transaction)?;
         transaction.commit()
     };
     make().map_err(StateError::at("could not make the tables", path))
-}
-
-pub(super) const NOT_AS_SEALED: &str = "how its tables are made is not what was stored";
-
-/// Keeps a checksum of how all tables are made: to SQLite a flipped bit in a type or a name there is another table, and no
-/// damage.
-pub(super) fn seal(connection: &Connection) -> rusqlite::Result<()> {
-    let sum = checksum(connection)?;
-    connection.pragma_update(None, "user_version", sum)
-}
-
-/// Whether the tables are made as when the file was sealed. A file of a build that did not do so has no seal.
-pub(super) fn is_as_sealed(connection: &Connection) -> rusqlite::Result<bool> {
-    let sealed: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    Ok(sealed == 0 || sealed == checksum(connection)?)
-}
-
-fn checksum(connection: &Connection) -> rusqlite::Result<i32> {
-    let sql = "SELECT CAST(concat_ws(char(10), type, name, tbl_name, sql) AS BLOB) FROM sqlite_schema ORDER BY 1";
-    let mut find = connection.prepare(sql)?;
-    let mut rows = find.query([])?;
-    let mut sum = sum::Sum::default();
-    while let Some(row) = rows.next()? {
-        sum = sum.text(sum::bytes(row, 0)?);
-    }
-    // Nothing but 0 says that there is none.
-    Ok(i32::from_le_bytes(sum.bits().to_le_bytes()) | 1)
 }
 
 /// Makes the tables that are not there.
@@ -105,9 +78,9 @@ pub(super) fn tables(connection: &Connection) -> rusqlite::Result<()> {
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StateError> {
     match known_format(connection, path)? {
         FORMAT | PARTITIONED => {
-            match is_as_sealed(connection).map_err(StateError::at("could not read the tables", path))? {
+            match seal::is_as_sealed(connection).map_err(StateError::at("could not read the tables", path))? {
                 true => Ok(()),
-                false => Err(sum::damaged(path, NOT_AS_SEALED)),
+                false => Err(sum::damaged(path, seal::NOT_AS_SEALED)),
             }
         }
         found if found < FORMAT => Err(StateError::Older { path: path.to_owned(), found }),

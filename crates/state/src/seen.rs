@@ -13,7 +13,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use tidegate_event::in_partition;
 use tidegate_process::clock;
 
-use super::{schema, sum};
+use super::{seal, sum};
 
 /// The window's bounds and where it stands.
 #[derive(Debug, Clone)]
@@ -134,7 +134,7 @@ impl Window {
             );
             connection.execute_batch(&sql)?;
         }
-        schema::seal(connection)?;
+        seal::seal(connection)?;
         set(connection, &name, "0 0 0 0")
     }
 

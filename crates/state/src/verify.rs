@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use tidegate_event::partition_of;
 use tidegate_sqlite::sqlite_check::{self, Depth};
 
-use super::{State, StateError, Window, pending, quarantine, schema};
+use super::{State, StateError, Window, pending, quarantine, schema, seal};
 
 /// What a state file holds, and what is wrong with it.
 #[derive(Debug, Clone, Default)]
@@ -63,8 +63,8 @@ fn look(path: &Path, depth: Depth, found: &mut VerifiedState) -> Result<(), Stat
         return Err(StateError::Newer { path: path.to_owned(), found: format });
     }
     found.damage = sqlite_check::damage(&connection, depth).map_err(StateError::at("could not check", path))?;
-    if !schema::is_as_sealed(&connection).map_err(StateError::at("could not read the tables", path))? {
-        found.damage.push(schema::NOT_AS_SEALED.to_owned());
+    if !seal::is_as_sealed(&connection).map_err(StateError::at("could not read the tables", path))? {
+        found.damage.push(seal::NOT_AS_SEALED.to_owned());
     }
     if found.damage.is_empty() && format >= schema::FORMAT {
         rows(connection, path, found)?;
