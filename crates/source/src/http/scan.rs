@@ -7,6 +7,7 @@
 mod walk;
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use tidegate_event::json::{self, JsonError};
@@ -40,7 +41,27 @@ pub(super) struct FoundEvent {
     pub(super) has_id: bool,
     write_key: Option<Range<usize>>,
     /// The values of its `userId`, `anonymousId` and `messageId`.
-    ids: [Option<Range<usize>>; 3],
+    ids: [Option<IdSpan>; 3],
+}
+
+/// Where a value lies in a body; small, for there is one for each event. A body has far less than 4 GiB.
+#[derive(Debug, Clone, Copy)]
+struct IdSpan {
+    start: u32,
+    /// 0 is no length of a value.
+    length: NonZeroU32,
+}
+
+impl IdSpan {
+    fn new(start: usize, end: usize) -> Option<Self> {
+        let length = NonZeroU32::new(u32::try_from(end.checked_sub(start)?).ok()?)?;
+        Some(Self { start: u32::try_from(start).ok()?, length })
+    }
+
+    fn of(self, body: &[u8]) -> &[u8] {
+        let start = self.start as usize;
+        &body[start..start + self.length.get() as usize]
+    }
 }
 
 /// Walks a body: one event when the route names a kind, else `{"batch": [...]}`.
@@ -73,8 +94,8 @@ impl FoundEvent {
     /// Whose event it is, so that all of one user's go the same way: [`tidegate_event::Event::user`], found without reading
     /// more. What is nobody's goes by its own id, so that it goes the same way when it is sent again.
     pub(super) fn partition_key<'b>(&self, body: &'b [u8]) -> Cow<'b, [u8]> {
-        let id = |span: &Option<Range<usize>>| {
-            let value = &body[span.clone()?];
+        let id = |span: &Option<IdSpan>| {
+            let value = (*span)?.of(body);
             match value {
                 [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => Some(Cow::Borrowed(inner)),
                 [b'"', ..] => json::text(value, 0).ok().map(|(text, _)| Cow::Owned(text.into_bytes())),

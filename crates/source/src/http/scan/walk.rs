@@ -6,7 +6,7 @@ use std::ops::Range;
 use tidegate_event::json::{self, JsonError};
 use tidegate_event::record::RecordProblem;
 
-use super::{FoundEvent, RequestScan};
+use super::{FoundEvent, IdSpan, RequestScan};
 use crate::http::RequestLimits;
 use crate::http::answer::HttpAnswer;
 
@@ -241,16 +241,16 @@ impl RequestWalk<'_> {
             return Ok((FoundEvent::malformed(at..end, problem), end));
         }
         let (mut depth, mut keys, mut has_id, mut write_key) = (1, 0, false, None);
-        let mut ids: [Option<Range<usize>>; 3] = Default::default();
+        let mut ids = [None; 3];
         let end = entries(body, at, |key, value| {
             let seen = json::scan(body, value)?;
             depth = depth.max(seen.depth + 1);
             keys += seen.keys + 1;
             match &*name_of(key) {
-                b"userId" => ids[0] = Some(value..seen.end),
-                b"anonymousId" => ids[1] = Some(value..seen.end),
+                b"userId" => ids[0] = IdSpan::new(value, seen.end),
+                b"anonymousId" => ids[1] = IdSpan::new(value, seen.end),
                 b"messageId" => {
-                    ids[2] = Some(value..seen.end);
+                    ids[2] = IdSpan::new(value, seen.end);
                     has_id = matches!(&body[value..seen.end], [b'"', _, _, ..] | [b'-' | b'0'..=b'9', ..]);
                 }
                 b"writeKey" if body[value] == b'"' => write_key = Some(value..seen.end),
