@@ -36,14 +36,12 @@ pub(super) fn settle(workspace: &Workspace, past: Past, state: &mut State) -> Re
         Past::Known | Past::Older => state.partitions()?,
         Past::New | Past::Lost => in_directory,
     };
-    let mut is_used = state.refined_to()? > 0;
-    for partition in 0..in_directory {
-        is_used |= intake::end(&intake::partition_dir(&dir, partition))? > 0;
-    }
-    if is_used && found != wanted {
-        return Err(AppError::Partitions { path: dir, found, wanted });
-    }
-    if !is_used {
+    if found != wanted {
+        // A log that cannot be read says so itself when it is opened; there may be events in it.
+        let has_records = |partition| intake::end(&intake::partition_dir(&dir, partition)).map_or(true, |end| end > 0);
+        if state.refined_to()? > 0 || (0..in_directory).any(has_records) {
+            return Err(AppError::Partitions { path: dir, found, wanted });
+        }
         // Nothing was ever in them.
         for partition in wanted..in_directory {
             let dir = intake::partition_dir(&dir, partition);

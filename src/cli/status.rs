@@ -63,8 +63,7 @@ struct SourceLine {
 
 pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
     let workspace = args.workspace.outline()?;
-    let state = State::read(&paths::state(&workspace.data))?;
-    let mut state = state;
+    let mut state = State::read(&paths::state(&workspace.data))?;
     let (mut ends, mut notes, mut refined) = (Vec::new(), Vec::new(), 0);
     for partition in 0..state.partitions()? {
         let dir = intake::partition_dir(&paths::log(&workspace.data), partition);

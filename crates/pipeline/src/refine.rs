@@ -43,7 +43,6 @@ use tidegate_state::{self as state, State};
 use tidegate_wasm::function::UnfinishedRun;
 
 /// What happens to the events of one source before any sync sees them.
-#[derive(Debug, Clone)]
 pub struct Rules {
     pub source: Arc<str>,
     pub contract: Option<Arc<Contract>>,

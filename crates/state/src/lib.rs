@@ -254,10 +254,7 @@ impl State {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(StateError::at("could not begin", path))?;
         // A stage that came to nothing may have left the window's numbers ahead of its tables.
-        self.window
-            .make(&transaction)
-            .and_then(|()| self.window.load(&transaction))
-            .map_err(StateError::at("could not read the dedup window", path))?;
+        self.window.load(&transaction).map_err(StateError::at("could not read the dedup window", path))?;
         Ok(RefineStage {
             transaction,
             window: &mut self.window,
@@ -519,11 +516,7 @@ fn refined_to(connection: &Connection, partition: u16) -> rusqlite::Result<Optio
     let key = in_partition("refined_to", partition);
     let sql = "SELECT CAST(value AS TEXT) FROM meta WHERE key = ?1";
     let found: Option<String> = connection.query_row(sql, [&key], |row| row.get(0)).optional()?;
-    Ok(match found {
-        Some(text) => sum::unsealed(&key, &text).and_then(|text| text.parse().ok()),
-        // The first partition has said so from the beginning; another has only when something of it was refined.
-        None => (partition > 0).then_some(0),
-    })
+    Ok(found.as_deref().and_then(|text| sum::unsealed(&key, text)).and_then(|text| text.parse().ok()))
 }
 
 fn set_refined_to(connection: &Connection, to: Position) -> rusqlite::Result<()> {

@@ -1,8 +1,9 @@
 //! How many partitions the log has that this state is of.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
+use tidegate_event::{Position, in_partition};
 
-use super::{State, StateError, schema, sum};
+use super::{State, StateError, schema, seal, seen, sum};
 
 const KEY: &str = "partitions";
 
@@ -17,16 +18,27 @@ impl State {
             .ok_or_else(|| self.damaged("how many partitions the log has cannot be read"))
     }
 
-    /// Says, durably, how many partitions the log has. A file of several cannot be used by a build that knows one.
+    /// Says, durably, how many partitions the log has, and makes what each needs; those that are no more have held nothing. A
+    /// file of several cannot be used by a build that knows one.
     ///
     /// # Errors
     /// Nothing was recorded.
     pub fn set_partitions(&mut self, partitions: u16) -> Result<(), StateError> {
-        if self.partitions()? == partitions {
+        let before = self.partitions()?;
+        if before == partitions {
             return Ok(());
         }
         let format = if partitions > 1 { schema::PARTITIONED } else { schema::FORMAT };
         self.in_transaction(true, |connection| {
+            for partition in partitions..before {
+                seen::unmake_partition(connection, partition)?;
+                connection.execute("DELETE FROM meta WHERE key = ?1", [in_partition("refined_to", partition)])?;
+            }
+            for partition in before..partitions {
+                seen::make_partition(connection, partition)?;
+                super::set_refined_to(connection, Position::new(partition, 0))?;
+            }
+            seal::seal(connection)?;
             let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
             match partitions {
                 1 => connection.execute("DELETE FROM meta WHERE key = ?1", [KEY])?,

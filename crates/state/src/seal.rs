@@ -1,6 +1,6 @@
 //! A checksum of how the tables are made, in the header of the file.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::sum;
 
@@ -15,8 +15,10 @@ pub(super) fn seal(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Whether the tables are made as when the file was sealed. A file of a build that did not do so has no seal.
 pub(super) fn is_as_sealed(connection: &Connection) -> rusqlite::Result<bool> {
-    let sealed: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    Ok(sealed == 0 || sealed == checksum(connection)?)
+    // Both at one moment: somebody may be making tables.
+    let moment = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
+    let sealed: i32 = moment.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(sealed == 0 || sealed == checksum(&moment)?)
 }
 
 fn checksum(connection: &Connection) -> rusqlite::Result<i32> {

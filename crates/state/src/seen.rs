@@ -13,7 +13,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use tidegate_event::in_partition;
 use tidegate_process::clock;
 
-use super::{seal, sum};
+use super::sum;
 
 /// The window's bounds and where it stands.
 #[derive(Debug, Clone)]
@@ -40,6 +40,33 @@ impl Default for Window {
 pub(super) fn make(connection: &Connection) -> rusqlite::Result<()> {
     set(connection, "seen", "0 0 0 0")?;
     set(connection, "seen_key", &u128::from_le_bytes(clock::random()).to_string())
+}
+
+/// The table of a generation.
+fn table(partition: u16, generation: u8) -> String {
+    match partition {
+        0 => format!("seen_{generation}"),
+        partition => format!("seen_{partition}_{generation}"),
+    }
+}
+
+/// Makes the window of a partition beyond the first, whose own is there from the beginning.
+pub(super) fn make_partition(connection: &Connection, partition: u16) -> rusqlite::Result<()> {
+    for generation in [0, 1] {
+        let table = table(partition, generation);
+        connection.execute_batch(&format!(
+            "CREATE TABLE IF NOT EXISTS {table} (id BLOB PRIMARY KEY, at_us INTEGER NOT NULL) WITHOUT ROWID"
+        ))?;
+    }
+    set(connection, &in_partition("seen", partition), "0 0 0 0")
+}
+
+/// Takes away what [`make_partition`] has made.
+pub(super) fn unmake_partition(connection: &Connection, partition: u16) -> rusqlite::Result<()> {
+    for generation in [0, 1] {
+        connection.execute_batch(&format!("DROP TABLE IF EXISTS {}", table(partition, generation)))?;
+    }
+    connection.execute("DELETE FROM meta WHERE key = ?1", [in_partition("seen", partition)]).map(drop)
 }
 
 /// Gives the texts of a file without checksums theirs.
@@ -112,38 +139,10 @@ impl Window {
         set(connection, &in_partition("seen", self.partition), &text)
     }
 
-    /// The window of a partition, if that has one.
+    /// Reads the window of a partition.
     pub(super) fn load_partition(&mut self, connection: &Connection, partition: u16) -> rusqlite::Result<()> {
         self.partition = partition;
-        if partition > 0 && stored(connection, &in_partition("seen", partition))?.is_none() {
-            return Ok(());
-        }
         self.load(connection)
-    }
-
-    /// Makes the tables of a partition that has had no event yet; those of the first are there from the beginning.
-    pub(super) fn make(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let name = in_partition("seen", self.partition);
-        if self.partition == 0 || stored(connection, &name)?.is_some() {
-            return Ok(());
-        }
-        for generation in [0, 1] {
-            let table = self.table(generation);
-            let sql = format!(
-                "CREATE TABLE IF NOT EXISTS {table} (id BLOB PRIMARY KEY, at_us INTEGER NOT NULL) WITHOUT ROWID"
-            );
-            connection.execute_batch(&sql)?;
-        }
-        seal::seal(connection)?;
-        set(connection, &name, "0 0 0 0")
-    }
-
-    /// The table of a generation.
-    fn table(&self, generation: u8) -> String {
-        match self.partition {
-            0 => format!("seen_{generation}"),
-            partition => format!("seen_{partition}_{generation}"),
-        }
     }
 
     fn hash(&self, sighting: &Sighting<'_>) -> u128 {
@@ -176,7 +175,7 @@ impl Window {
             }
         }
         order.sort_unstable();
-        let (young, old) = (self.table(self.young), self.table(1 - self.young));
+        let (young, old) = (table(self.partition, self.young), table(self.partition, 1 - self.young));
         let insert = format!("INSERT INTO {young} (id, at_us) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING");
         let mut insert = connection.prepare_cached(&insert)?;
         let mut find_young = connection.prepare_cached(&format!("SELECT at_us FROM {young} WHERE id = ?1"))?;
@@ -229,7 +228,7 @@ impl Window {
             );
         }
         let old = 1 - self.young;
-        connection.execute(&format!("DELETE FROM {}", self.table(old)), [])?;
+        connection.execute(&format!("DELETE FROM {}", table(self.partition, old)), [])?;
         self.young = old;
         self.young_since_us = now_us;
         self.old_entries = self.young_entries;

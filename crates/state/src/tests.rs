@@ -256,6 +256,24 @@ fn read(path: &Path) -> Result<String, StateError> {
     Ok(format!("{:?} {entries:?} {ranges:?} {duplicates:?} {cursors:?}", events.whole))
 }
 
+/// A cursor that is gone is no beginning.
+#[test]
+fn a_partition_whose_cursor_or_window_is_gone_is_damage() {
+    for key in ["refined_to/1", "seen/1"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let mut state = State::open(&path, Window::default()).unwrap();
+        state.set_partitions(2).unwrap();
+        let mut state = state.of_partition(1).unwrap();
+        see(&mut state, 0..1, &[("a", "1", 0)]);
+        assert_eq!(state.refined_to().unwrap(), 1);
+        state.connection.execute("DELETE FROM meta WHERE key = ?1", [key]).unwrap();
+        drop(state);
+        let read = State::open(&path, Window::default()).unwrap().of_partition(1).and_then(|state| state.refined_to());
+        assert!(matches!(read, Err(StateError::Damaged { .. })), "{key}: {read:?}");
+    }
+}
+
 /// A flipped bit there is good SQL: another type, another name.
 #[test]
 fn a_table_that_is_made_otherwise_is_damage() {

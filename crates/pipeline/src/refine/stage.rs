@@ -24,7 +24,6 @@ use super::{FunctionChain, RefineError, RefinerHandle};
 pub type Recall = dyn Fn(&str) -> Result<Arc<FunctionChain>, String> + Send + Sync;
 
 /// Where function chains come from.
-#[derive(Clone)]
 pub struct SourceFunctions {
     pub workers: Workers,
     /// The live function chain of each source; it may change at any time.
