@@ -51,6 +51,7 @@ impl Keeper {
     }
 
     fn look(&mut self) {
+        fail::fail_point!("keeper_looks");
         match self.expire() {
             Ok(Expired { by_age: 0, by_bytes: 0 }) => {}
             Ok(expired) => self.tell(expired),
