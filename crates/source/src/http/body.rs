@@ -21,6 +21,8 @@ use super::unfinished::BudgetShare;
 /// How much of an unwanted body is read before the answer.
 const UNWANTED_BYTES_MAX: usize = 16 << 20;
 const UNWANTED_TIME_MAX: Duration = Duration::from_secs(10);
+/// A body up to this size gets room for twice what has arrived of it; a larger one for a quarter more.
+const DOUBLED_BYTES_MAX: usize = 64 << 10;
 /// How long a body waits for a decoder.
 const DECODER_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -164,8 +166,9 @@ impl WireBody {
                 return Err(too_large(limits));
             }
             if bytes > kept.capacity() {
-                // A quarter ahead of what has arrived: few moves, and little that is empty.
-                let room = (bytes + (bytes / 4).max(1 << 10)).min(most).max(bytes);
+                // Ahead of what has arrived: few moves, and little of a large one that is empty.
+                let ahead = if bytes <= DOUBLED_BYTES_MAX { bytes } else { bytes / 4 };
+                let room = (bytes + ahead.max(1 << 10)).min(most).max(bytes);
                 if !share.grow(room - kept.capacity()) {
                     return Err(HttpAnswer::TooBusy("too many unfinished request bodies; try again"));
                 }

@@ -57,7 +57,8 @@ pub fn read_in_full(value: &Value, fit: &Fit) -> Option<String> {
 /// Whether a column that every table of events begins with says all that `value` says of an instant.
 #[must_use]
 pub fn is_kept_whole(value: &Value) -> bool {
-    matches!(value, Value::String(text) if has_shape(text.as_bytes()) && !is_finer(text))
+    let is_whole = |text: &str| has_shape(text.as_bytes()) && !is_finer(text) && !names_leap_second(text);
+    matches!(value, Value::String(text) if is_whole(text))
 }
 
 /// Whether `text`, of the right shape, is finer than a microsecond.
@@ -71,7 +72,18 @@ fn respelled(text: &str, fit: &Fit) -> Option<String> {
     if !has_shape(text.as_bytes()) {
         return None;
     }
-    within(time::parse(text)?, fit)
+    let spelled = within(time::parse(text)?, fit)?;
+    let is_valid = !names_leap_second(text) || LEAP_SECONDS_AFTER.contains(&&spelled[4..19]);
+    is_valid.then_some(spelled)
+}
+
+/// The seconds of a year that a leap second may follow (RFC 3339, section 5.7). A clock of microseconds since 1970 does not
+/// know it: it is there as a part of the second before, and the row's overflow has it as it came.
+const LEAP_SECONDS_AFTER: [&str; 2] = ["-06-30T23:59:59", "-12-31T23:59:59"];
+
+/// Whether a text of the right shape says second 60.
+fn names_leap_second(text: &str) -> bool {
+    text.get(17..19) == Some("60")
 }
 
 /// The same of an instant within the warehouse's years.
@@ -81,11 +93,10 @@ fn within(micros: i64, fit: &Fit) -> Option<String> {
     (fit.years.0..=fit.years.1).contains(&year).then_some(micros)
 }
 
-/// `YYYY-MM-DDTHH:MM:SS`, perhaps a fraction, then `Z` or an offset. No leap second: a clock of
-/// microseconds since 1970 does not know it.
+/// `YYYY-MM-DDTHH:MM:SS`, perhaps a fraction, then `Z` or an offset.
 fn has_shape(bytes: &[u8]) -> bool {
     let Some((head, rest)) = bytes.split_first_chunk() else { return false };
-    if !is_date_and_time(head) || head.ends_with(b"60") {
+    if !is_date_and_time(head) {
         return false;
     }
     let zone = match rest {

@@ -286,7 +286,7 @@ impl RequestWalk<'_> {
 /// The text of a key between its quotes; the bytes themselves when it is no text.
 fn name_of(key: &[u8]) -> Cow<'_, [u8]> {
     let inner = &key[1..key.len() - 1];
-    if !inner.contains(&b'\\') {
+    if json::is_plain(inner) {
         return Cow::Borrowed(inner);
     }
     json::key_text(key).map_or(Cow::Borrowed(inner), |text| Cow::Owned(text.into_owned().into_bytes()))
@@ -306,7 +306,7 @@ fn entries(
         if body.get(at) != Some(&b'"') {
             return Err(JsonError::Malformed(at));
         }
-        let key_end = json::scan(body, at)?.end;
+        let key_end = json::string(body, at)?;
         let colon = json::space(body, key_end);
         if body.get(colon) != Some(&b':') {
             return Err(JsonError::Malformed(colon));
