@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tidegate_log::{self as intake, Log, LogPartitions, SegmentLog};
+use tidegate_log::{self as intake, Log, LogPartitions};
 use tidegate_net::{self as net, descriptors};
 use tidegate_pipeline::refine::{self, Rules};
 use tidegate_pipeline::sync::Worker;
@@ -212,8 +212,7 @@ impl App {
         let (records, undelivered) = (sum(|one| one.records.0), sum(|one| one.records.1));
         let (bytes_cut, carried_over) = (sum(|one| one.bytes_cut), sum(|one| one.carried_over));
         tracing::info!(partitions = count, records, undelivered, bytes_cut, carried_over, "the log is open");
-        let log =
-            LogPartitions::new(opened.iter().map(|one| Arc::<SegmentLog>::clone(&one.log) as Arc<dyn Log>).collect());
+        let log = LogPartitions::new(opened.iter().map(|one| Arc::clone(&one.log)).collect());
         let (connections, admin_connections) = connections(&workspace, descriptors);
         let mut admin_limits = api::AdminLimits::default();
         admin_limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(admin_limits.wrong_tokens_max);
@@ -292,10 +291,7 @@ impl App {
     #[must_use]
     pub fn follow(&self) -> Vec<(Arc<dyn Log>, watch::Receiver<u64>)> {
         let of = |one: &OpenPartition| -> Vec<(Arc<dyn Log>, watch::Receiver<u64>)> {
-            one.workers
-                .iter()
-                .map(|worker| (Arc::<SegmentLog>::clone(&one.log) as Arc<dyn Log>, worker.follow()))
-                .collect()
+            one.workers.iter().map(|worker| (Arc::clone(&one.log), worker.follow())).collect()
         };
         self.partitions.iter().flat_map(of).collect()
     }
@@ -328,13 +324,13 @@ impl App {
         let (mut delivering, mut kept, mut writers, mut refiners) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for OpenPartition { log, writer, refiner, workers, state, .. } in partitions {
             let cursors = workers.iter().map(Worker::follow).collect();
-            kept.push(KeptPartition { log: Arc::<SegmentLog>::clone(&log), cursors, state });
+            kept.push(KeptPartition { log: Arc::clone(&log), cursors, state });
             writers.push(writer);
             refiners.push(refiner);
             let _entered = background_handle.enter();
             delivering.extend(workers.into_iter().map(|worker| Delivering {
                 sync: worker.name(),
-                log: Arc::<SegmentLog>::clone(&log),
+                log: Arc::clone(&log),
                 cursor: worker.follow(),
                 task: worker.run(workers_stop.clone()),
             }));

@@ -79,7 +79,7 @@ pub(super) struct PartitionParts<'w> {
 
 /// One partition, with its threads at work.
 pub(super) struct OpenPartition {
-    pub(super) log: Arc<SegmentLog>,
+    pub(super) log: Arc<dyn Log>,
     pub(super) writer: JoinHandle<()>,
     pub(super) refiner: JoinHandle<()>,
     pub(super) workers: Vec<Worker>,
@@ -115,7 +115,7 @@ impl PartitionParts<'_> {
         let (log, writer, recovery) =
             SegmentLog::open(&dir, share(&workspace.log, self.count), floor, clock::now_us())?;
         super::report(&recovery);
-        let log = Arc::new(log);
+        let log: Arc<dyn Log> = Arc::new(log);
         let of_partition = (self.count > 1).then_some(partition);
         compare::settle(&mut stand, &*log, &mut state, of_partition)?;
         let starts = starts::settle(workspace, self.past, &handed_to, &*log, &mut state)?;
@@ -140,13 +140,12 @@ impl PartitionParts<'_> {
 
     fn refiner(
         &self,
-        log: &Arc<SegmentLog>,
+        log: &Arc<dyn Log>,
         partition: u16,
         handed_to: HashMap<Arc<str>, u64>,
     ) -> Result<(RefinerHandle, JoinHandle<()>), AppError> {
-        let log: Arc<dyn Log> = Arc::<SegmentLog>::clone(log);
         let settings = RefineSettings::default();
-        let refiner = Refiner::open(log, self.state(partition)?, rules(self.workspace), settings)?;
+        let refiner = Refiner::open(Arc::clone(log), self.state(partition)?, rules(self.workspace), settings)?;
         let of_sources = SourceFunctions {
             workers: self.workers.clone(),
             live: self.live.of_sources(),
@@ -158,7 +157,7 @@ impl PartitionParts<'_> {
 
     fn workers(
         &self,
-        (log, handle): (&Arc<SegmentLog>, &RefinerHandle),
+        (log, handle): (&Arc<dyn Log>, &RefinerHandle),
         mut starts: BTreeMap<String, Start>,
         destinations: Vec<Box<dyn Destination>>,
     ) -> Result<Vec<Worker>, AppError> {
@@ -174,8 +173,7 @@ impl PartitionParts<'_> {
                 settings: destinations::settings(self.workspace, config),
                 destination,
             };
-            let log: Arc<dyn Log> = Arc::<SegmentLog>::clone(log);
-            workers.push(Worker::open(sync, handle.clone(), log, self.state(handle.partition())?));
+            workers.push(Worker::open(sync, handle.clone(), Arc::clone(log), self.state(handle.partition())?));
         }
         Ok(workers)
     }
@@ -183,7 +181,7 @@ impl PartitionParts<'_> {
 
 /// A partition while the server runs.
 pub(super) struct KeptPartition {
-    pub(super) log: Arc<SegmentLog>,
+    pub(super) log: Arc<dyn Log>,
     /// Of each sync.
     pub(super) cursors: Vec<watch::Receiver<u64>>,
     pub(super) state: State,
@@ -191,7 +189,7 @@ pub(super) struct KeptPartition {
 
 /// Waits for the order to stop or for a failed disk, and trims the log meanwhile.
 pub(super) async fn watch_over(mut partitions: Vec<KeptPartition>, mut stop: watch::Receiver<bool>) {
-    let fails = |log: Arc<SegmentLog>| {
+    let fails = |log: Arc<dyn Log>| {
         Box::pin(async move {
             let mut committed = log.follow();
             while !log.is_poisoned() && committed.changed().await.is_ok() {}
