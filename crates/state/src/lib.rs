@@ -10,6 +10,7 @@
 //! transactions (a power cut) loses nothing: the log range is refined again from the log.
 //! This room knows offsets, ids and reasons, not what an event means.
 
+mod cursors;
 mod functions;
 mod identity;
 mod migrate;
@@ -25,14 +26,13 @@ mod sum;
 mod verify;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use tidegate_event::{Position, in_partition, partition_of};
+use tidegate_event::{Position, in_partition};
 
+pub use cursors::{SyncProgress, SyncReport};
 pub use functions::{Charge, Compared, FunctionLog, LogFilter, LoggedRun, Transformed};
 pub use identity::Identity;
 pub use pending::{DAMAGED_PENDING_CODE, Pending, PendingCount, PendingFound, PendingMark, Resolved, SettledBatch};
@@ -71,53 +71,6 @@ pub struct State {
     connection: Connection,
     window: Window,
     partition: u16,
-}
-
-/// One sync's line in the status.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SyncReport {
-    pub sync: String,
-    /// Of each partition of the log that it has had events of: everything below is durable at the destination.
-    pub cursors: Vec<Position>,
-    pub delivered: u64,
-    pub duplicates: u64,
-    pub rejected: u64,
-    pub filtered: u64,
-    /// Microseconds since the epoch of the last delivery.
-    pub delivered_at_us: Option<i64>,
-    /// The failure that it is retrying, if any.
-    pub failure: Option<String>,
-    /// What the destination wanted an operator to hear: the newest few, the newest last, none twice.
-    pub notices: Vec<String>,
-}
-
-impl SyncReport {
-    /// Adds what it says of another partition.
-    fn add(&mut self, other: Self) {
-        self.cursors.extend(other.cursors);
-        self.delivered += other.delivered;
-        self.duplicates += other.duplicates;
-        self.rejected += other.rejected;
-        self.filtered += other.filtered;
-        self.delivered_at_us = self.delivered_at_us.max(other.delivered_at_us);
-        self.failure = self.failure.take().or(other.failure);
-        for notice in other.notices {
-            if !self.notices.contains(&notice) {
-                self.notices.push(notice);
-            }
-        }
-    }
-}
-
-/// What a sync adds to its report after a delivery.
-#[derive(Debug, Clone, Default)]
-pub struct SyncProgress {
-    pub cursor: u64,
-    pub delivered: u64,
-    pub duplicates: u64,
-    pub rejected: u64,
-    pub filtered: u64,
-    pub notices: Vec<String>,
 }
 
 impl State {
@@ -182,25 +135,6 @@ impl State {
         StateError::at(action, &self.path)
     }
 
-    /// The log is refined below this offset.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn refined_to(&self) -> Result<u64, StateError> {
-        refined_to(&self.connection, self.partition)
-            .map_err(self.err("could not read"))?
-            .ok_or_else(|| self.damaged("how far the log is refined cannot be read"))
-    }
-
-    /// Lets a new state begin at `offset`, the oldest record that there is.
-    ///
-    /// # Errors
-    /// Nothing was recorded.
-    pub fn begin_at(&mut self, offset: u64) -> Result<(), StateError> {
-        let partition = self.partition;
-        self.in_transaction(true, |connection| set_refined_to(connection, Position::new(partition, offset)))
-    }
-
     fn damaged(&self, what: impl Into<String>) -> StateError {
         sum::damaged(&self.path, what)
     }
@@ -262,78 +196,6 @@ impl State {
             partition: self.partition,
             duplicates: Vec::new(),
         })
-    }
-
-    /// Records how far a sync has come.
-    ///
-    /// # Errors
-    /// Nothing was recorded.
-    pub fn advance(&mut self, sync: &str, progress: &SyncProgress, now_us: i64) -> Result<(), StateError> {
-        advance(&self.connection, &self.key(sync), progress, now_us).map_err(self.err("could not record a cursor"))
-    }
-
-    /// Records what a sync is failing at.
-    ///
-    /// # Errors
-    /// Nothing was recorded.
-    pub fn fail(&mut self, sync: &str, failure: &str) -> Result<(), StateError> {
-        let sql = "INSERT INTO syncs (sync, cursor, failure, sum) VALUES (?1, 0, ?2, ?3)
-            ON CONFLICT (sync) DO UPDATE SET failure = excluded.failure";
-        let sync = self.key(sync);
-        let values = params![sync, shortened(failure), sum::named(&sync, 0).value()];
-        self.connection.execute(sql, values).map_err(self.err("could not record a failure"))?;
-        Ok(())
-    }
-
-    /// Takes back what [`State::fail`] recorded, where no delivery did.
-    ///
-    /// # Errors
-    /// Nothing was recorded.
-    pub fn mended(&mut self, sync: &str) -> Result<(), StateError> {
-        let sql = "UPDATE syncs SET failure = NULL WHERE sync = ?1";
-        self.connection.execute(sql, params![self.key(sync)]).map_err(self.err("could not take a failure back"))?;
-        Ok(())
-    }
-
-    /// The reports of all syncs that ever ran.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn reports(&self) -> Result<Vec<SyncReport>, StateError> {
-        let sql =
-            "SELECT sync, cursor, delivered, duplicates, rejected, filtered, delivered_at_us, failure, notice, sum
-            FROM syncs ORDER BY sync";
-        let read = || -> rusqlite::Result<Vec<(String, SyncReport, i64)>> {
-            let mut find = self.connection.prepare_cached(sql)?;
-            let rows = find.query_map([], |row| {
-                let key: String = row.get(0)?;
-                let (sync, partition) = partition_of(&key);
-                let report = SyncReport {
-                    sync: sync.to_owned(),
-                    cursors: vec![Position::new(partition, unsigned(row.get(1)?))],
-                    delivered: unsigned(row.get(2)?),
-                    duplicates: unsigned(row.get(3)?),
-                    rejected: unsigned(row.get(4)?),
-                    filtered: unsigned(row.get(5)?),
-                    delivered_at_us: row.get(6)?,
-                    failure: row.get(7)?,
-                    notices: lines(row.get(8)?),
-                };
-                Ok((key, report, row.get(9)?))
-            })?;
-            rows.collect()
-        };
-        let mut reports: BTreeMap<String, SyncReport> = BTreeMap::new();
-        for (key, report, sum) in read().map_err(self.err("could not read the syncs"))? {
-            if report.cursors.iter().any(|cursor| sum::named(&key, cursor.offset).value() != sum) {
-                return Err(self.damaged("the cursor of a sync is not what was stored"));
-            }
-            match reports.entry(report.sync.clone()) {
-                Entry::Vacant(vacant) => drop(vacant.insert(report)),
-                Entry::Occupied(mut known) => known.get_mut().add(report),
-            }
-        }
-        Ok(reports.into_values().collect())
     }
 
     /// Counters by scope and name, e.g. `("web", "duplicates")`.
@@ -467,7 +329,7 @@ impl RefineStage<'_> {
         let (start, end) = (self.column(log_range.start), self.column(log_range.end));
         self.run("INSERT OR REPLACE INTO stretches (start, end, sum) VALUES (?1, ?2, ?3)", params![start, end, sum])?;
         let refined_to = Position::new(self.partition, log_range.end);
-        set_refined_to(&self.transaction, refined_to).map_err(StateError::at("could not write", self.path))?;
+        cursors::set_refined_to(&self.transaction, refined_to).map_err(StateError::at("could not write", self.path))?;
         self.finish()
     }
 
@@ -500,69 +362,6 @@ impl StateError {
             cause => Self::Sqlite { action, path: path.to_owned(), cause },
         }
     }
-}
-
-/// Texts of others that are kept in a report; whoever wrote them may have written much.
-const TEXT_CHARS_MAX: usize = 4_000;
-/// Notices kept of each sync.
-const NOTICES_MAX: usize = 10;
-
-fn shortened(text: &str) -> &str {
-    text.char_indices().nth(TEXT_CHARS_MAX).map_or(text, |(at, _)| text.get(..at).unwrap_or(text))
-}
-
-/// `None` when it is not what was stored.
-fn refined_to(connection: &Connection, partition: u16) -> rusqlite::Result<Option<u64>> {
-    let key = in_partition("refined_to", partition);
-    let sql = "SELECT CAST(value AS TEXT) FROM meta WHERE key = ?1";
-    let found: Option<String> = connection.query_row(sql, [&key], |row| row.get(0)).optional()?;
-    Ok(found.as_deref().and_then(|text| sum::unsealed(&key, text)).and_then(|text| text.parse().ok()))
-}
-
-fn set_refined_to(connection: &Connection, to: Position) -> rusqlite::Result<()> {
-    let key = in_partition("refined_to", to.partition);
-    let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
-    connection.prepare_cached(sql)?.execute([&*key, &sum::sealed(&key, &to.offset.to_string())]).map(drop)
-}
-
-fn advance(connection: &Connection, sync: &str, progress: &SyncProgress, now_us: i64) -> rusqlite::Result<()> {
-    let sql =
-        "INSERT INTO syncs (sync, cursor, delivered, duplicates, rejected, filtered, delivered_at_us, notice, sum)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-        ON CONFLICT (sync) DO UPDATE SET cursor = excluded.cursor, delivered = delivered + excluded.delivered,
-        duplicates = duplicates + excluded.duplicates, rejected = rejected + excluded.rejected,
-        filtered = filtered + excluded.filtered, delivered_at_us = excluded.delivered_at_us,
-        notice = coalesce(excluded.notice, notice), failure = NULL, sum = excluded.sum";
-    let notice = if progress.notices.is_empty() { None } else { Some(with_notices(connection, sync, progress)?) };
-    let values = params![
-        sync,
-        signed(progress.cursor),
-        signed(progress.delivered),
-        signed(progress.duplicates),
-        signed(progress.rejected),
-        signed(progress.filtered),
-        now_us,
-        notice,
-        sum::named(sync, progress.cursor).value(),
-    ];
-    connection.prepare_cached(sql)?.execute(values).map(drop)
-}
-
-/// The notices of a sync, a line each, with those of this delivery last.
-fn with_notices(connection: &Connection, sync: &str, progress: &SyncProgress) -> rusqlite::Result<String> {
-    let mut find = connection.prepare_cached("SELECT notice FROM syncs WHERE sync = ?1")?;
-    let mut notices = lines(find.query_row([sync], |row| row.get(0)).optional()?.flatten());
-    for notice in &progress.notices {
-        let notice = shortened(notice).replace('\n', " ");
-        notices.retain(|known| *known != notice);
-        notices.push(notice);
-    }
-    notices.drain(..notices.len().saturating_sub(NOTICES_MAX));
-    Ok(notices.join("\n"))
-}
-
-fn lines(text: Option<String>) -> Vec<String> {
-    text.iter().flat_map(|text| text.lines()).map(str::to_owned).collect()
 }
 
 /// A position as it stands in a column.

@@ -36,7 +36,7 @@ impl State {
             }
             for partition in before..partitions {
                 seen::make_partition(connection, partition)?;
-                super::set_refined_to(connection, Position::new(partition, 0))?;
+                super::cursors::set_refined_to(connection, Position::new(partition, 0))?;
             }
             seal::seal(connection)?;
             let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";

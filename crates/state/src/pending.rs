@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use tidegate_event::{EventId, Position, partition_of};
 
 use super::sum::{self, Sum, number, small, text};
-use super::{Quarantined, State, StateError, SyncProgress, quarantine, signed, unsigned};
+use super::{Quarantined, State, StateError, SyncProgress, cursors, quarantine, signed, unsigned};
 
 /// One event that waits for its next try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,24 +90,6 @@ impl Resolved {
 }
 
 impl State {
-    /// Where a sync is, by its own record.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn cursor(&self, sync: &str) -> Result<Option<u64>, StateError> {
-        // Past the index: a damaged one would hide the row, and the sync would begin anew. There are few rows.
-        let sql = "SELECT cursor, sum FROM syncs WHERE +sync = ?1";
-        let read = |row: &rusqlite::Row<'_>| Ok((unsigned(row.get(0)?), row.get::<_, i64>(1)?));
-        let sync = self.key(sync);
-        let found = self.connection.query_row(sql, [&sync], read).optional();
-        match found.map_err(self.err("could not read a cursor"))? {
-            Some((cursor, sum)) if sum::named(&sync, cursor).value() != sum => {
-                Err(self.damaged(format!("the cursor of sync {sync} is not what was stored")))
-            }
-            found => Ok(found.map(|(cursor, _)| cursor)),
-        }
-    }
-
     /// Records what became of a batch, all of it at once: the cursor moves, what is to be quarantined is in quarantine, what
     /// waits is pending. When any event is kept here this waits for the disk, for it is in no other place then.
     ///
@@ -124,7 +106,7 @@ impl State {
             for entry in pending {
                 insert(connection, sync, entry)?;
             }
-            super::advance(connection, sync, progress, now_us)
+            cursors::advance(connection, sync, progress, now_us)
         })
     }
 
