@@ -9,13 +9,14 @@ TIDEGATE := $(TARGET)/release/tidegate
 WAREHOUSE_CACHE := $(if $(TIDEGATE_WAREHOUSE_CACHE),$(TIDEGATE_WAREHOUSE_CACHE),$(HOME)/.cache/tidegate/warehouses)
 SDK_CACHE := $(if $(TIDEGATE_SDK_CACHE),$(TIDEGATE_SDK_CACHE),$(HOME)/.cache/tidegate/sdk)
 
-.PHONY: help demo test check quick bench faults fuzz deny components plugins build setup
+.PHONY: help demo test check quick bench faults fuzz release deny components plugins build setup
 
 help:
 	@echo "make demo    the main job from end to end: events in over HTTP, tables out (DEMO_ARGS= to stay up)"
 	@echo "make test    all tests, real SDKs included"
 	@echo "make check   format, lints, docs"
 	@echo "make quick   quick builds while working on it: our own crates without optimisation (OFF=1 ends it)"
+	@echo "make release the binary for other machines, linked with optimisation; its line tables in a file beside it"
 	@echo "make plugins the shipped destinations as components, for tidegate destination add"
 	@echo "make bench   speed, as ratios measured in one run"
 	@echo "make faults  an hour of kills, power cuts, failed disks, damage and strangers (MINUTES= SEEDS= CYCLES= SEED=)"
@@ -35,6 +36,17 @@ setup:
 build: setup
 	@echo "== building tidegate (the first build takes several minutes: it compiles a WebAssembly engine and SQLite)"
 	cargo build --release --locked
+
+# Programs find the line tables by the link and the folder that they share; without that file a backtrace has names alone.
+DIST := $(TARGET)/dist
+release: setup
+	@echo "== building tidegate, linked as a whole (longer than make build)"
+	cargo build --profile dist --locked --bin tidegate
+	cp $(DIST)/tidegate $(DIST)/tidegate.whole
+	objcopy --only-keep-debug --compress-debug-sections=zlib $(DIST)/tidegate.whole $(DIST)/tidegate.debug
+	objcopy --strip-debug --add-gnu-debuglink=$(DIST)/tidegate.debug $(DIST)/tidegate.whole $(DIST)/tidegate.stripped
+	mv $(DIST)/tidegate.stripped $(DIST)/tidegate; rm $(DIST)/tidegate.whole
+	@ls -lh $(DIST)/tidegate $(DIST)/tidegate.debug
 
 components: build
 	@echo "== building the functions into WebAssembly components"
