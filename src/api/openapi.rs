@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use tidegate_api_types::Problem;
+use tidegate_api_types::ProblemDetails;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema as _};
@@ -21,7 +21,7 @@ use super::{SharedApi, builds, destinations, functions};
         description = "Uploads functions and destinations to a running server, makes versions live, takes them back, and shows \
             what they did. docs/admin-api.md tells the same as a story."
     ),
-    components(schemas(Problem)),
+    components(schemas(ProblemDetails)),
     modifiers(&Bearer),
     security(("token" = [])),
     tags(
@@ -44,10 +44,11 @@ impl Modify for Bearer {
 /// Any refusal.
 impl IntoResponses for ApiRefusal {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
-        let content =
-            || ContentBuilder::new().schema(Some(utoipa::openapi::Ref::from_schema_name(Problem::name()))).build();
+        let content = || {
+            ContentBuilder::new().schema(Some(utoipa::openapi::Ref::from_schema_name(ProblemDetails::name()))).build()
+        };
         let response = |what: &str| {
-            RefOr::T(ResponseBuilder::new().description(what).content(Problem::MEDIA_TYPE, content()).build())
+            RefOr::T(ResponseBuilder::new().description(what).content(ProblemDetails::MEDIA_TYPE, content()).build())
         };
         BTreeMap::from([
             ("4XX".to_owned(), response("The request cannot be done")),

@@ -6,7 +6,7 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
-use tidegate_api_types::Problem;
+use tidegate_api_types::ProblemDetails;
 use tidegate_registry::RegistryError;
 
 use super::access::AuthError;
@@ -77,8 +77,8 @@ impl ApiRefusal {
 impl ApiRefusal {
     /// The whole answer.
     pub(super) fn into_answer(self) -> Response<Bytes> {
-        let problem = Problem {
-            kind: Problem::kind_of(self.code),
+        let problem = ProblemDetails {
+            kind: ProblemDetails::kind_of(self.code),
             title: self.status.canonical_reason().unwrap_or_default().to_owned(),
             status: self.status.as_u16(),
             detail: self.detail,
@@ -88,7 +88,7 @@ impl ApiRefusal {
         let mut answer = Response::new(serde_json::to_vec(&problem).map(Bytes::from).unwrap_or_default());
         *answer.status_mut() = self.status;
         let headers = answer.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(ProblemDetails::MEDIA_TYPE));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

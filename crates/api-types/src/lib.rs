@@ -22,7 +22,8 @@ pub mod version;
 
 /// A refusal, as RFC 9457 has it (`application/problem+json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Problem {
+#[schema(as = Problem)]
+pub struct ProblemDetails {
     /// Names the kind of problem: `urn:tidegate:problem:` and the code.
     #[serde(rename = "type")]
     pub kind: String,
@@ -38,7 +39,7 @@ pub struct Problem {
     pub fix: String,
 }
 
-impl Problem {
+impl ProblemDetails {
     /// The media type of a body that holds one.
     pub const MEDIA_TYPE: &str = "application/problem+json";
 

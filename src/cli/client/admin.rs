@@ -11,7 +11,7 @@ use tidegate_api_types::destination::{Destinations, ShownDestination};
 use tidegate_api_types::function::{ChangeCanary, Functions, OfSource, ShownFunction};
 use tidegate_api_types::logs::{LogQuery, Logs};
 use tidegate_api_types::version::{MakeLive, RollBack};
-use tidegate_api_types::{Problem, path};
+use tidegate_api_types::{ProblemDetails, path};
 
 use super::address::{self, ConnectArgs};
 use super::error::ClientError;
@@ -152,7 +152,7 @@ impl AdminClient {
 /// The server's own words, where they are its own.
 fn refused(answer: ServerAnswer) -> ClientError {
     let status = answer.status;
-    match (serde_json::from_slice::<Problem>(&answer.body), answer.location) {
+    match (serde_json::from_slice::<ProblemDetails>(&answer.body), answer.location) {
         (Ok(problem), _) => ClientError::Refused(Box::new(problem)),
         (Err(_), Some(to)) if (300..400).contains(&status) => ClientError::Elsewhere { status, to },
         (Err(_), _) => ClientError::Unexpected { status },

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tidegate_api_types::Problem;
+use tidegate_api_types::ProblemDetails;
 use tidegate_net::ProxyError;
 use tidegate_net::trust::{self, RefusedCertificate, TrustError};
 
@@ -44,7 +44,7 @@ pub(in crate::cli) enum ClientError {
     #[error("the request to {origin} failed: {cause}")]
     Broken { origin: String, cause: String },
     #[error("{}", told(.0))]
-    Refused(Box<Problem>),
+    Refused(Box<ProblemDetails>),
     #[error("the server answered {status} and no reason; is this its admin address?")]
     Unexpected { status: u16 },
     #[error("the server answered {status} and points to {to}; use the address that it points to")]
@@ -91,7 +91,7 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
 }
 
 /// The API speaks of its bodies; a person at a terminal has flags.
-fn told(problem: &Problem) -> String {
+fn told(problem: &ProblemDetails) -> String {
     let fix = match problem.code.as_str() {
         "settings" => "--settings FILE, a JSON file with settings that fit plugin.yaml",
         _ => &problem.fix,
