@@ -39,10 +39,11 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use rustix::fs::Mode;
+use tidegate_document::problem::Problem;
 use tidegate_process::telemetry::{LogLook, harmless};
 use tidegate_registry as store;
 
-use crate::config::{ConfigProblem, Outline, Workspace};
+use crate::config::{Outline, Workspace};
 
 /// Collect events from the SDKs you run, check them, transform them, and find them in your warehouse.
 #[derive(Debug, Parser)]
@@ -136,7 +137,7 @@ impl WorkspaceArgs {
 /// Why a command did not do what it was asked.
 enum CommandFailure {
     /// Exit code 3.
-    Problems(Vec<ConfigProblem>),
+    Problems(Vec<Problem>),
     /// Exit code 1: what happened, with its causes.
     Failed(String),
 }

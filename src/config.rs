@@ -8,7 +8,7 @@
 mod around;
 mod batch;
 mod destinations;
-mod fields;
+mod environment;
 mod folder;
 mod functions;
 mod init;
@@ -28,8 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use destinations::{DestinationConfig, DestinationKind};
-pub use fields::ConfigProblem;
-pub(crate) use fields::environment;
+pub(crate) use environment::environment;
 pub use functions::{Borrowed, FunctionConfig};
 pub use init::{WrittenWorkspace, init};
 pub use lookups::LookupConfig;
@@ -39,11 +38,12 @@ pub use plugin::{PluginConfig, effective_policy};
 pub use sources::SourceConfig;
 pub use syncs::{StartConfig, SyncConfig};
 
-use fields::ConfigFields;
 use outgoing::Outgoing;
 use tidegate_contract::{Contract, Domain, lint};
-use tidegate_document::file;
-pub use tidegate_document::yaml;
+use tidegate_document::fields::Fields;
+use tidegate_document::node::DocumentNode;
+use tidegate_document::problem::Problem;
+use tidegate_document::{file, yaml};
 use tidegate_log as intake;
 use tidegate_net::{self as net, Network};
 use tidegate_source::http::{self, RequestLimits};
@@ -84,7 +84,7 @@ pub struct Workspace {
     /// How many contract events there are, for `check`.
     pub contract_events: usize,
     /// What contracts say and hardly mean.
-    contract_notes: Vec<ConfigProblem>,
+    contract_notes: Vec<Problem>,
 }
 
 /// Where the admin API listens unless told otherwise: reachable from this machine alone.
@@ -97,10 +97,10 @@ const ADMIN_AND_LISTEN: (SocketAddr, SocketAddr) =
     (SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8089), SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
 const DATA_DEFAULT: &str = "data";
 
-fn no_workspace(dir: &Path) -> ConfigProblem {
-    let message = "there is no tidegate.yaml here".to_owned();
+fn no_workspace(dir: &Path) -> Problem {
+    let message = "there is no tidegate.yaml here";
     let fix = format!("run `tidegate init {}` to make a workspace", dir.display());
-    ConfigProblem { file: dir.join("tidegate.yaml"), line: 0, message, fix }
+    Problem::of_file(dir.join("tidegate.yaml"), 0, message, fix)
 }
 
 struct Server {
@@ -135,7 +135,7 @@ impl Workspace {
     ///
     /// # Errors
     /// All problems, sorted by file and line.
-    pub fn read(dir: &Path, data: Option<&Path>) -> Result<Self, Vec<ConfigProblem>> {
+    pub fn read(dir: &Path, data: Option<&Path>) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let main = dir.join("tidegate.yaml");
         if !main.exists() {
@@ -195,20 +195,20 @@ impl Workspace {
 fn read_file<T>(
     dir: &Path,
     path: &Path,
-    problems: &mut Vec<ConfigProblem>,
-    read: impl FnOnce(&mut ConfigFields<'_>) -> T,
+    problems: &mut Vec<Problem>,
+    read: impl FnOnce(&mut Fields<'_>) -> T,
 ) -> Option<T> {
     let node = read_tree(dir, path, problems)?;
-    let mut fields = ConfigFields::new(path, &node, problems);
+    let mut fields = environment::fields(path, &node, problems);
     let value = read(&mut fields);
     fields.finish();
     Some(value)
 }
 
 /// A file of the workspace in `dir`: an ordinary one, of bounded size, that lies where it seems to lie.
-fn read_tree(dir: &Path, path: &Path, problems: &mut Vec<ConfigProblem>) -> Option<yaml::YamlNode> {
+fn read_tree(dir: &Path, path: &Path, problems: &mut Vec<Problem>) -> Option<DocumentNode> {
     let mut note = |line, message: String, fix: &str| {
-        problems.push(ConfigProblem { file: path.to_owned(), line, message, fix: fix.to_owned() });
+        problems.push(Problem::of_file(path, line, message, fix));
     };
     let within = file::stays_within(dir, path);
     let text = match within.and_then(|()| file::read_text(path, file::TEXT_BYTES_MAX)) {
@@ -228,18 +228,17 @@ fn read_tree(dir: &Path, path: &Path, problems: &mut Vec<ConfigProblem>) -> Opti
     }
 }
 
-fn read_server(fields: &mut ConfigFields<'_>, dir: &Path) -> Server {
-    let listen = fields.parsed("listen", "address such as 0.0.0.0:8080");
+fn read_server(fields: &mut Fields<'_>, dir: &Path) -> Server {
+    let listen = fields.parsed("listen", "an address such as 0.0.0.0:8080");
     let (mut admin_listen, mut wrong_tokens_max) = (None, None);
     fields.within("admin", |f| {
-        admin_listen = f.parsed("listen", "address such as 127.0.0.1:8089");
+        admin_listen = f.parsed("listen", "an address such as 127.0.0.1:8089");
         wrong_tokens_max = f.number("wrong_tokens_max", 1);
     });
-    let public_line = fields.line_of("public_url");
     let public_host = fields.text("public_url").and_then(|text| match http::public_host(&text) {
         Ok(host) => Some(host),
         Err(message) => {
-            fields.problem(public_line, message, "write the URL that SDKs use, e.g. https://events.example.com");
+            fields.problem("public_url", message, "write the URL that SDKs use, e.g. https://events.example.com");
             None
         }
     });
@@ -250,12 +249,12 @@ fn read_server(fields: &mut ConfigFields<'_>, dir: &Path) -> Server {
         read_connection_limits(f, &mut connections);
     });
     let mut trusted_proxies = Vec::new();
-    for (text, line) in fields.texts("trusted_proxies") {
+    for (text, line) in fields.texts_and_lines("trusted_proxies") {
         match text.parse() {
             Ok(network) => trusted_proxies.push(network),
             Err(message) => {
                 let message: String = message;
-                fields.problem(line, message, "write addresses or ranges such as 10.0.0.0/8");
+                fields.problem_at("trusted_proxies", line, message, "write addresses or ranges such as 10.0.0.0/8");
             }
         }
     }
@@ -268,7 +267,7 @@ fn read_server(fields: &mut ConfigFields<'_>, dir: &Path) -> Server {
         log.hard_cap_bytes = f.bytes("hard_cap_bytes");
         set(&mut partitions, f.number_up_to("partitions", 1, PARTITIONS_MAX));
         if log.segment_bytes < 1 << 20 {
-            f.problem(f.line_of("segment_bytes"), "log.segment_bytes is below 1 MiB", "write 1 MiB or more");
+            f.problem("segment_bytes", "`log.segment_bytes` is below 1 MiB", "write 1 MiB or more");
         }
     });
     let mut window = Window::default();
@@ -308,7 +307,7 @@ const PARTITIONS_MAX: i64 = 64;
 /// One body; a record of the log holds no more.
 const BODY_BYTES_MAX: u64 = 24 << 20;
 
-fn read_limits(f: &mut ConfigFields<'_>, limits: &mut RequestLimits) {
+fn read_limits(f: &mut Fields<'_>, limits: &mut RequestLimits) {
     set(&mut limits.event_bytes_max, f.bytes_up_to("event_bytes_max", BODY_BYTES_MAX));
     set(&mut limits.request_bytes_max, f.bytes_up_to("request_bytes_max", BODY_BYTES_MAX));
     set(&mut limits.inflated_bytes_max, f.bytes_up_to("inflated_bytes_max", BODY_BYTES_MAX));
@@ -324,17 +323,17 @@ fn read_limits(f: &mut ConfigFields<'_>, limits: &mut RequestLimits) {
 }
 
 /// A limit on what a body grows to makes sense above the limits of a body alone.
-fn read_expansion(f: &mut ConfigFields<'_>, limits: &mut RequestLimits) {
+fn read_expansion(f: &mut Fields<'_>, limits: &mut RequestLimits) {
     let body = limits.request_bytes_max.max(limits.inflated_bytes_max);
     let bytes = f.bytes("request_expanded_bytes_max");
     if bytes.is_some_and(|bytes: usize| bytes < body) {
-        let message = format!("limits.request_expanded_bytes_max is below what one body may have, {body} bytes");
-        f.problem(f.line_of("request_expanded_bytes_max"), message, "write more, or lower the limits of a body");
+        let message = format!("`limits.request_expanded_bytes_max` is below what one body may have, {body} bytes");
+        f.problem("request_expanded_bytes_max", message, "write more, or lower the limits of a body");
     }
     limits.request_expanded_bytes_max = bytes.unwrap_or(limits.request_expanded_bytes_max.max(body));
 }
 
-fn read_connection_limits(f: &mut ConfigFields<'_>, limits: &mut net::ConnectionLimits) {
+fn read_connection_limits(f: &mut Fields<'_>, limits: &mut net::ConnectionLimits) {
     set(&mut limits.head_timeout, f.duration("header_timeout"));
     set(&mut limits.idle_timeout, f.duration("idle_timeout"));
     set(&mut limits.read_timeout, f.duration("read_timeout"));
@@ -361,8 +360,8 @@ const PROBLEMS_MAX: usize = 200;
 fn contracts<'a>(
     dir: &Path,
     sources: impl Iterator<Item = &'a String>,
-    problems: &mut Vec<ConfigProblem>,
-    notes: &mut Vec<ConfigProblem>,
+    problems: &mut Vec<Problem>,
+    notes: &mut Vec<Problem>,
 ) -> (BTreeMap<String, Arc<Contract>>, usize) {
     let root = dir.join("events");
     let mut nodes = BTreeMap::new();
@@ -409,7 +408,7 @@ fn contracts<'a>(
     for (origin, count) in found.into_iter().filter(|(_, count)| *count > PROBLEMS_MAX) {
         let message = format!("{} more problems", count - PROBLEMS_MAX);
         let fix = "mend those above; these may be of the same kind".to_owned();
-        problems.push(ConfigProblem { file: root.join(origin), line: 0, message, fix });
+        problems.push(Problem::of_file(root.join(origin), 0, message, fix));
     }
     (contracts, events)
 }
@@ -417,23 +416,23 @@ fn contracts<'a>(
 /// The files of contracts, for the lines of their problems.
 struct Origins<'a> {
     root: &'a Path,
-    nodes: &'a BTreeMap<String, yaml::YamlNode>,
+    nodes: &'a BTreeMap<String, DocumentNode>,
     /// Of each file that has a problem.
     lines: HashMap<String, HashMap<&'a str, usize>>,
 }
 
 impl Origins<'_> {
     /// A problem with the line of its place, else of the field that it is about: the first in backticks.
-    fn problem(&mut self, problem: tidegate_contract::ContractProblem) -> ConfigProblem {
+    fn problem(&mut self, problem: tidegate_contract::ContractProblem) -> Problem {
         let node = self.nodes.get(&problem.origin);
         let at_place = node.filter(|_| !problem.place.is_empty()).and_then(|node| node.line_at(&problem.place));
         let line = at_place.unwrap_or_else(|| {
             let field = problem.problem.split('`').nth(1).unwrap_or_default();
             let lines = self.lines.entry(problem.origin.clone());
-            let lines = lines.or_insert_with(|| node.map(yaml::YamlNode::lines).unwrap_or_default());
+            let lines = lines.or_insert_with(|| node.map(DocumentNode::lines).unwrap_or_default());
             lines.get(field).copied().unwrap_or(0)
         });
-        ConfigProblem { file: self.root.join(&problem.origin), line, message: problem.problem, fix: problem.fix }
+        Problem::of_file(self.root.join(&problem.origin), line, problem.problem, problem.fix)
     }
 }
 
@@ -444,8 +443,8 @@ const EVENT_FILES_MAX: usize = 100_000;
 fn gather(
     dir: &Path,
     folder: &Path,
-    problems: &mut Vec<ConfigProblem>,
-    files: &mut BTreeMap<String, yaml::YamlNode>,
+    problems: &mut Vec<Problem>,
+    files: &mut BTreeMap<String, DocumentNode>,
     depth: usize,
 ) {
     let root = dir.join("events");
@@ -460,7 +459,7 @@ fn gather(
             } else {
                 let message = "a link leads out of the workspace".to_owned();
                 let fix = "put the folder into the workspace".to_owned();
-                problems.push(ConfigProblem { file: path, line: 0, message, fix });
+                problems.push(Problem::of_file(path, 0, message, fix));
             }
         } else if is_yaml
             && let Some(node) = read_tree(dir, &path, problems)

@@ -5,8 +5,10 @@ mod deep;
 
 use std::process::ExitCode;
 
+use tidegate_document::problem::Problem;
+
 use super::{CommandDone, WorkspaceArgs, style};
-use crate::config::{ConfigProblem, StartConfig, Workspace};
+use crate::config::{StartConfig, Workspace};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -69,8 +71,8 @@ fn told(start: StartConfig) -> &'static str {
     }
 }
 
-fn listed(problems: &[ConfigProblem]) -> Vec<serde_json::Value> {
-    let object = |problem: &ConfigProblem| {
+fn listed(problems: &[Problem]) -> Vec<serde_json::Value> {
+    let object = |problem: &Problem| {
         serde_json::json!({
             "file": problem.file.display().to_string(), "line": problem.line,
             "message": problem.message, "fix": problem.fix,
@@ -80,7 +82,7 @@ fn listed(problems: &[ConfigProblem]) -> Vec<serde_json::Value> {
 }
 
 /// Prints problems, whichever command met them.
-pub(super) fn report(problems: &[ConfigProblem], json: bool) {
+pub(super) fn report(problems: &[Problem], json: bool) {
     if json {
         println!("{}", serde_json::json!({"ok": false, "problems": listed(problems)}));
         return;

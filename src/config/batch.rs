@@ -1,8 +1,8 @@
 //! `batch` of a sync or of a destination plugin.
 
-use std::time::Duration;
+use tidegate_document::fields::Fields;
 
-use super::fields::ConfigFields;
+use std::time::Duration;
 
 /// A batch is held in memory.
 const BATCH_EVENTS_MAX: i64 = 10_000_000;
@@ -18,8 +18,8 @@ pub struct BatchConfig {
 
 impl BatchConfig {
     /// Reads `batch`, which need not be there.
-    pub(super) fn read(fields: &mut ConfigFields<'_>) -> Self {
-        let read = |f: &mut ConfigFields<'_>| Self {
+    pub(super) fn read(fields: &mut Fields<'_>) -> Self {
+        let read = |f: &mut Fields<'_>| Self {
             events_max: f.number_up_to("events_max", 1, BATCH_EVENTS_MAX),
             bytes_max: f.bytes_up_to("bytes_max", BATCH_BYTES_MAX),
             age_max: f.duration("age_max"),

@@ -1,7 +1,8 @@
 //! `destinations/<name>.yaml`: a warehouse or a plugin, by its `kind`.
 
+use tidegate_document::fields::Fields;
+
 use super::around::Around;
-use super::fields::ConfigFields;
 use super::plugin::{self, PluginConfig};
 use super::warehouses::warehouse;
 use crate::warehouses::WarehouseSettings;
@@ -19,7 +20,7 @@ pub enum DestinationKind {
     Plugin(Box<PluginConfig>),
 }
 
-pub(super) fn destination(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<DestinationConfig> {
+pub(super) fn destination(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<DestinationConfig> {
     let Some(kind) = fields.required("kind", "sqlite") else {
         fields.leave_rest();
         return None;

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::fields::{ConfigFields, ConfigProblem};
+use tidegate_document::fields::Fields;
+use tidegate_document::problem::Problem;
+
 use super::read_file;
 
 /// Reads every `*.yaml` in a folder; a missing folder is an empty one.
 pub(super) fn read_folder<T>(
     dir: &Path,
     folder: &str,
-    problems: &mut Vec<ConfigProblem>,
-    mut read: impl FnMut(&mut ConfigFields<'_>) -> Option<T>,
+    problems: &mut Vec<Problem>,
+    mut read: impl FnMut(&mut Fields<'_>) -> Option<T>,
 ) -> BTreeMap<String, T> {
     let mut objects = BTreeMap::new();
     let mut paths: Vec<PathBuf> = yaml_files(dir, folder).collect();
@@ -22,21 +24,12 @@ pub(super) fn read_folder<T>(
         if let Some(other) = before.replace(path).filter(|other| object_name(other) == name) {
             let other = other.file_name().unwrap_or_default().to_string_lossy();
             let message = format!("{name:?} stands in {other} too, and a name is one object");
-            problems.push(ConfigProblem {
-                file: path.clone(),
-                line: 0,
-                message,
-                fix: "keep one of the two files".into(),
-            });
+            problems.push(Problem::of_file(path, 0, message, "keep one of the two files"));
             continue;
         }
         if !is_name(&name) {
-            problems.push(ConfigProblem {
-                file: path.clone(),
-                line: 0,
-                message: format!("the file's name is the object's name, and {name:?} cannot be one"),
-                fix: "use up to 63 letters, digits, - and _ before .yaml".into(),
-            });
+            let message = format!("the file's name is the object's name, and {name:?} cannot be one");
+            problems.push(Problem::of_file(path, 0, message, "use up to 63 letters, digits, - and _ before .yaml"));
             continue;
         }
         if let Some(object) = read_file(dir, path, problems, &mut read).flatten() {

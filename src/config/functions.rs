@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tidegate_document::fields::Fields;
 use tidegate_document::file;
 use tidegate_wasm::CallLimits;
-
-use super::fields::ConfigFields;
 
 /// `functions/<name>.yaml`.
 #[derive(Debug, Clone)]
@@ -33,7 +32,7 @@ pub struct Borrowed {
 /// The word that says that nothing is granted.
 pub(super) const NOTHING: &str = "none";
 
-pub(super) fn function(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<FunctionConfig> {
+pub(super) fn function(fields: &mut Fields<'_>, dir: &Path) -> Option<FunctionConfig> {
     let component = fields.required("component", "functions/name.component.wasm");
     let settings_json = fields.json("settings").map_or_else(|| "{}".to_owned(), |json| json.to_string());
     let memory_bytes_max = fields.bytes_up_to("memory_bytes_max", CallLimits::default().memory_bytes_ceiling as u64);
@@ -46,13 +45,13 @@ pub(super) fn function(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<Func
             _ => format!("the component {} cannot be read: {error}", component.display()),
         };
         let fix = "build it with `tidegate function build <its folder>` and point `component` at the .wasm file";
-        fields.problem(fields.line_of("component"), message, fix);
+        fields.problem("component", message, fix);
     }
     Some(FunctionConfig { component, settings_json, memory_bytes_max, cpu_batch_max, lookups })
 }
 
 /// `lookups:` of a function: `geo: <a file in lookups/, without .yaml>`.
-fn borrowed(fields: &mut ConfigFields<'_>) -> Vec<Borrowed> {
+fn borrowed(fields: &mut Fields<'_>) -> Vec<Borrowed> {
     let pairs = fields.pairs("lookups").into_iter();
     pairs
         .map(|(name, table, line)| Borrowed { name, table: Some(table).filter(|table| table != NOTHING), line })

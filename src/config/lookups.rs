@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use tidegate_document::fields::Fields;
 use tidegate_document::file;
 use tidegate_document::nearest::nearest;
 use tidegate_wasm::lookup::{BYTES_MAX_DEFAULT, Field, LookupSettings};
-
-use super::fields::ConfigFields;
 
 /// `lookups/<name>.yaml`.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,12 +18,12 @@ pub struct LookupConfig {
 /// Where a table comes from, for messages and examples.
 pub(super) const KINDS: &str = "`kind: mmdb` (a MaxMind database) or `kind: table` (a CSV or JSON file, or entries)";
 
-pub(super) fn lookup(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<LookupConfig> {
-    let grant_to = fields.texts("grant_to");
+pub(super) fn lookup(fields: &mut Fields<'_>, dir: &Path) -> Option<LookupConfig> {
+    let grant_to = fields.texts_and_lines("grant_to");
     Some(LookupConfig { settings: settings(fields, dir)?, grant_to })
 }
 
-fn settings(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<LookupSettings> {
+fn settings(fields: &mut Fields<'_>, dir: &Path) -> Option<LookupSettings> {
     let Some(kind) = fields.required("kind", "mmdb") else {
         fields.leave_rest();
         return None;
@@ -34,11 +33,16 @@ fn settings(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<LookupSettings>
             let path = path(fields, dir, "GeoLite2-City.mmdb");
             let bytes_max = fields.bytes("bytes_max").unwrap_or(BYTES_MAX_DEFAULT);
             let mut kept = Vec::new();
-            for (text, line) in fields.texts("fields") {
+            for (text, line) in fields.texts_and_lines("fields") {
                 match text.parse::<Field>() {
                     Ok(field) => kept.push(field),
                     Err(message) => {
-                        fields.problem(line, message, "name fields by JSON pointer, e.g. /country/iso_code");
+                        fields.problem_at(
+                            "fields",
+                            line,
+                            message,
+                            "name fields by JSON pointer, e.g. /country/iso_code",
+                        );
                     }
                 }
             }
@@ -47,12 +51,11 @@ fn settings(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<LookupSettings>
         "table" => {
             let entries = fields.json("entries");
             if let Some(entries) = entries {
-                let line = fields.line_of("entries");
                 if fields.text("path").is_some() {
-                    fields.problem(line, "a table has `path` or `entries`, not both", "take one of them away");
+                    fields.problem("entries", "a table has `path` or `entries`, not both", "take one of them away");
                 }
                 let serde_json::Value::Object(entries) = entries else {
-                    fields.problem(line, "entries is not a map", "write `entries: {key: value}`");
+                    fields.problem("entries", "`entries` is not a map", "write `entries: {key: value}`");
                     return None;
                 };
                 return Some(LookupSettings::Entries(entries));
@@ -68,14 +71,14 @@ fn settings(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<LookupSettings>
                 Some(kind) => format!("did you mean `kind: {kind}`?"),
                 None => format!("write {KINDS}"),
             };
-            fields.problem(fields.line_of("kind"), message, fix);
+            fields.problem("kind", message, fix);
             fields.leave_rest();
             None
         }
     }
 }
 
-fn path(fields: &mut ConfigFields<'_>, dir: &Path, example: &str) -> Option<PathBuf> {
+fn path(fields: &mut Fields<'_>, dir: &Path, example: &str) -> Option<PathBuf> {
     let path = dir.join(fields.required("path", example)?);
     let message = match file::stays_within(dir, &path).and_then(|()| file::open(&path)) {
         Ok(_) => return Some(path),
@@ -84,6 +87,6 @@ fn path(fields: &mut ConfigFields<'_>, dir: &Path, example: &str) -> Option<Path
         }
         Err(error) => format!("the file {} cannot be read: {error}", path.display()),
     };
-    fields.problem(fields.line_of("path"), message, "write a path from the workspace's folder, or put the file there");
+    fields.problem("path", message, "write a path from the workspace's folder, or put the file there");
     None
 }

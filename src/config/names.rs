@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use tidegate_document::problem::Problem;
+
 use super::destinations::{DestinationConfig, DestinationKind};
-use super::fields::ConfigProblem;
 use super::functions::{Borrowed, FunctionConfig, NOTHING};
 use super::lookups::{KINDS, LookupConfig};
 use super::sources::SourceConfig;
@@ -22,10 +23,10 @@ pub(super) fn check(
     dir: &Path,
     names: &ObjectNames<'_>,
     syncs: &BTreeMap<String, SyncConfig>,
-    problems: &mut Vec<ConfigProblem>,
+    problems: &mut Vec<Problem>,
 ) {
     let mut note = |file: PathBuf, line, message: String, fix: String| {
-        problems.push(ConfigProblem { file, line, message, fix });
+        problems.push(Problem::of_file(file, line, message, fix));
     };
     let mut keys: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, source) in names.sources {
@@ -90,21 +91,19 @@ pub(super) fn check_lookups(
     dir: &Path,
     lookups: &BTreeMap<String, LookupConfig>,
     functions: &BTreeMap<String, FunctionConfig>,
-    problems: &mut Vec<ConfigProblem>,
+    problems: &mut Vec<Problem>,
 ) {
     for (function, config) in functions {
         for Borrowed { name, table, line } in &config.lookups {
             let Some(table) = table.as_ref().filter(|table| !lookups.contains_key(*table)) else { continue };
             let known: Vec<_> = lookups.keys().map(String::as_str).collect();
             let others = if known.is_empty() { String::new() } else { format!("use one of {}, or ", known.join(", ")) };
-            problems.push(ConfigProblem {
-                file: dir.join(format!("functions/{function}.yaml")),
-                line: *line,
-                message: format!("there is no lookup {table:?}, which `lookups.{name}` asks for"),
-                fix: format!(
-                    "{others}make lookups/{table}.yaml with {KINDS}, or write `{name}: {NOTHING}` to grant nothing"
-                ),
-            });
+            let file = dir.join(format!("functions/{function}.yaml"));
+            let message = format!("there is no lookup {table:?}, which `lookups.{name}` asks for");
+            let fix = format!(
+                "{others}make lookups/{table}.yaml with {KINDS}, or write `{name}: {NOTHING}` to grant nothing"
+            );
+            problems.push(Problem::of_file(file, *line, message, fix));
         }
     }
 }

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use tidegate_contract::lint::ENVELOPE;
 use tidegate_document::nearest::nearest;
+use tidegate_document::problem::Problem;
 use tidegate_registry::{self as store, PluginKind};
 
 use super::Workspace;
-use super::fields::ConfigProblem;
 use super::folder::{entries, is_yaml};
 
 /// Folders that are read, besides those of contract repositories.
@@ -19,10 +19,10 @@ const OF_CONTRACTS: [&str; 2] = ["contracts", "domains"];
 impl Workspace {
     /// Notes, in the order of their files.
     #[must_use]
-    pub fn notes(&self) -> Vec<ConfigProblem> {
+    pub fn notes(&self) -> Vec<Problem> {
         let mut notes = Vec::new();
         let mut note = |file: &str, message: String, fix: String| {
-            notes.push(ConfigProblem { file: self.dir.join(file), line: 0, message, fix });
+            notes.push(Problem::of_file(self.dir.join(file), 0, message, fix));
         };
         for folder in unread(&self.dir) {
             let message = "this folder has YAML files, and nothing of it is read".to_owned();
@@ -70,12 +70,12 @@ impl Workspace {
     }
 
     /// Names in syncs and lookups that no event and no function has, as far as that can be told.
-    fn names_that_nothing_has(&self) -> Vec<ConfigProblem> {
+    fn names_that_nothing_has(&self) -> Vec<Problem> {
         let mut notes = Vec::new();
         for (name, sync) in &self.syncs {
             let file = self.dir.join(format!("syncs/{name}.yaml"));
             let mut note = |line: usize, message: String, fix: String| {
-                notes.push(ConfigProblem { file: file.clone(), line, message, fix });
+                notes.push(Problem::of_file(&*file, line, message, fix));
             };
             let declared = self.contracts.get(&sync.source.0).map(|contract| contract.tracks());
             if let Some((names, others_are_blocked)) = declared {
@@ -132,7 +132,7 @@ impl Workspace {
                     (format!("no uploaded function that is live is called {function:?}"), fix)
                 };
                 let file = self.dir.join(format!("lookups/{table}.yaml"));
-                notes.push(ConfigProblem { file, line: *line, message, fix });
+                notes.push(Problem::of_file(file, *line, message, fix));
             }
         }
         notes

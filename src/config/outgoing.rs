@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
+use tidegate_document::fields::Fields;
 use tidegate_net::{Proxies, ProxyError, WebSettings, trust};
 
-use super::fields::{ConfigFields, environment};
+use super::environment::environment;
 
 /// What `net` says for all.
 #[derive(Debug, Clone, Default)]
@@ -17,19 +18,20 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// Reads `net`. Paths count from the workspace in `dir`.
-    pub(super) fn read(fields: &mut ConfigFields<'_>, dir: &Path) -> Self {
-        let read = |f: &mut ConfigFields<'_>| Self { ca_file: ca_file(f, dir), proxies: proxy(f) };
+    pub(super) fn read(fields: &mut Fields<'_>, dir: &Path) -> Self {
+        let read = |f: &mut Fields<'_>| Self { ca_file: ca_file(f, dir), proxies: proxy(f) };
         fields.within("net", read).unwrap_or_default()
     }
 
     /// How a destination connects whose file may have `ca_file` and `proxy`.
-    pub(super) fn of_destination(&self, fields: &mut ConfigFields<'_>, dir: &Path) -> WebSettings {
+    pub(super) fn of_destination(&self, fields: &mut Fields<'_>, dir: &Path) -> WebSettings {
         let ca_file = ca_file(fields, dir).or_else(|| self.ca_file.clone());
         let proxies = proxy(fields).or_else(|| self.proxies.clone());
         let proxies = proxies.unwrap_or_else(|| {
             proxies_of_environment().unwrap_or_else(|error| {
                 let message = format!("the environment variable {error}");
-                fields.problem(
+                fields.problem_at(
+                    "proxy",
                     0,
                     message,
                     "set it to one, or write `proxy: none` here or below `net:` in tidegate.yaml",
@@ -50,24 +52,24 @@ pub(crate) fn proxies_of_environment() -> Result<Proxies, ProxyError> {
 }
 
 /// `ca_file`, which is looked at now: a missing file is told with its line.
-pub(super) fn ca_file(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<PathBuf> {
+pub(super) fn ca_file(fields: &mut Fields<'_>, dir: &Path) -> Option<PathBuf> {
     let path = dir.join(fields.text("ca_file")?);
     if let Err(error) = trust::roots(Some(&path)) {
         let fix = "name a PEM file of certificates, by a path from the workspace's folder";
-        fields.problem(fields.line_of("ca_file"), error.to_string(), fix);
+        fields.problem("ca_file", error.to_string(), fix);
     }
     Some(path)
 }
 
 /// `proxy`: an address, or `none`.
-fn proxy(fields: &mut ConfigFields<'_>) -> Option<Proxies> {
+fn proxy(fields: &mut Fields<'_>) -> Option<Proxies> {
     let text = fields.text("proxy")?;
     if text == "none" {
         return Some(Proxies::default());
     }
     let proxies = Proxies::all("proxy", &text).unwrap_or_else(|error| {
         let fix = "write `proxy: http://host:port`, or `proxy: none` for none";
-        fields.problem(fields.line_of("proxy"), error.to_string(), fix);
+        fields.problem("proxy", error.to_string(), fix);
         Proxies::default()
     });
     Some(proxies)

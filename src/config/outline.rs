@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use tidegate_document::yaml::YamlNode;
+use tidegate_document::node::DocumentNode;
+use tidegate_document::problem::Problem;
 
-use super::fields::{ConfigFields, ConfigProblem};
+use super::environment::fields;
 use super::{ADMIN_AND_LISTEN, folder, read_tree};
 
 /// Where things are. Nothing else of the workspace is read: no secret of a destination need be set, no contract right.
@@ -16,7 +17,7 @@ pub struct Outline {
     pub data: PathBuf,
     /// The files of the sources, by name.
     pub sources: BTreeMap<String, PathBuf>,
-    main: Option<(PathBuf, YamlNode)>,
+    main: Option<(PathBuf, DocumentNode)>,
 }
 
 impl Outline {
@@ -24,7 +25,7 @@ impl Outline {
     ///
     /// # Errors
     /// The file is absent or cannot be read, or does not say where the data directory is.
-    pub fn read(dir: &Path, data: Option<&Path>) -> Result<Self, Vec<ConfigProblem>> {
+    pub fn read(dir: &Path, data: Option<&Path>) -> Result<Self, Vec<Problem>> {
         let path = dir.join("tidegate.yaml");
         let mut problems = Vec::new();
         let main = match data {
@@ -35,7 +36,7 @@ impl Outline {
         };
         let mut data = data.map(Path::to_path_buf);
         if let (None, Some((path, node))) = (&data, &main) {
-            let named = ConfigFields::new(path, node, &mut problems).text("data");
+            let named = fields(path, node, &mut problems).text("data");
             data = Some(dir.join(named.unwrap_or_else(|| super::DATA_DEFAULT.to_owned())));
         }
         let sources = folder::files(dir, "sources");
@@ -49,10 +50,10 @@ impl Outline {
     ///
     /// # Errors
     /// The file says something else than an address.
-    pub fn listen(&self) -> Result<SocketAddr, Vec<ConfigProblem>> {
+    pub fn listen(&self) -> Result<SocketAddr, Vec<Problem>> {
         let Some((path, node)) = &self.main else { return Ok(ADMIN_AND_LISTEN.1) };
         let mut problems = Vec::new();
-        let listen = ConfigFields::new(path, node, &mut problems).parsed("listen", "address such as 0.0.0.0:8080");
+        let listen = fields(path, node, &mut problems).parsed("listen", "an address such as 0.0.0.0:8080");
         if problems.is_empty() { Ok(listen.unwrap_or(ADMIN_AND_LISTEN.1)) } else { Err(problems) }
     }
 
@@ -60,12 +61,12 @@ impl Outline {
     ///
     /// # Errors
     /// Its file cannot be read, or the key is in a variable that is not set.
-    pub fn write_key(&self, source: Option<&str>) -> Result<Option<String>, Vec<ConfigProblem>> {
+    pub fn write_key(&self, source: Option<&str>) -> Result<Option<String>, Vec<Problem>> {
         let found = source.map_or_else(|| self.sources.values().next(), |source| self.sources.get(source));
         let Some(path) = found else { return Ok(None) };
         let mut problems = Vec::new();
         let key = read_tree(&self.dir, path, &mut problems)
-            .and_then(|node| ConfigFields::new(path, &node, &mut problems).only("write_key", "<the key>"));
+            .and_then(|node| fields(path, &node, &mut problems).only("write_key", "<the key>"));
         if problems.is_empty() { Ok(key) } else { Err(problems) }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use tidegate_delivery::{CheckedPolicy, EffectivePolicy, Grant, PolicyProblem};
+use tidegate_document::fields::Fields;
 use tidegate_document::file;
 use tidegate_pipeline::sync;
 use tidegate_plugin::{AskedLimits, Batching, Manifest, Package};
@@ -14,7 +15,6 @@ use tidegate_wasm::function::granted;
 
 use super::around::Around;
 use super::batch::BatchConfig;
-use super::fields::ConfigFields;
 use super::{outgoing, set};
 
 /// A destination plugin and what it may do.
@@ -48,7 +48,7 @@ pub fn effective_policy(grant: &Grant, manifest: Manifest, settings: Map<String,
 }
 
 /// The folder of the server's store may not be there yet.
-pub(super) fn plugin(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<PluginConfig> {
+pub(super) fn plugin(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<PluginConfig> {
     let (dir, store) = (around.dir, &around.data.join("store"));
     let component = fields.text("component").map(|path| dir.join(path));
     let package = component.as_deref().map(|component| package(fields, dir, component));
@@ -58,7 +58,7 @@ pub(super) fn plugin(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Opti
     if component.is_none() && !settings.is_empty() {
         let message = "`settings` are those of a `component`, and this file names none";
         let fix = "name the `component`, or give the settings to `tidegate destination push --settings FILE`";
-        fields.problem(fields.line_of("settings"), message, fix);
+        fields.problem("settings", message, fix);
         return None;
     }
     let mut asked = None;
@@ -101,7 +101,7 @@ pub(super) fn plugin(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Opti
             }
         }
         Err(error) => {
-            fields.problem(0, format!("what was pushed cannot be read: {error}"), "see to the data directory");
+            fields.problem_at("", 0, format!("what was pushed cannot be read: {error}"), "see to the data directory");
             return None;
         }
     }
@@ -125,16 +125,17 @@ impl Traits {
     }
 }
 
-fn note(fields: &mut ConfigFields<'_>, problems: Vec<PolicyProblem>) {
+fn note(fields: &mut Fields<'_>, problems: Vec<PolicyProblem>) {
     for problem in problems {
-        fields.problem(fields.line_of(problem.field), problem.problem, problem.fix);
+        fields.problem(problem.field, problem.problem, problem.fix);
     }
 }
 
-fn grant(fields: &mut ConfigFields<'_>) -> Grant {
+fn grant(fields: &mut Fields<'_>) -> Grant {
+    let allow_hosts = fields.texts("allow_hosts");
     let mut grant = Grant {
-        allow_hosts: fields.json("allow_hosts").is_some().then(|| texts(fields, "allow_hosts")),
-        allow_private_hosts: texts(fields, "allow_private_hosts"),
+        allow_hosts: fields.has("allow_hosts").then_some(allow_hosts),
+        allow_private_hosts: fields.texts("allow_private_hosts"),
         ..Grant::default()
     };
     fields.within("limits", |f| {
@@ -161,25 +162,20 @@ fn grant(fields: &mut ConfigFields<'_>) -> Grant {
     grant
 }
 
-fn texts(fields: &mut ConfigFields<'_>, name: &'static str) -> Vec<String> {
-    fields.texts(name).into_iter().map(|(text, _)| text).collect()
-}
-
-fn package(fields: &mut ConfigFields<'_>, dir: &Path, component: &Path) -> Option<Package> {
-    let line = fields.line_of("component");
+fn package(fields: &mut Fields<'_>, dir: &Path, component: &Path) -> Option<Package> {
     let within = file::stays_within(dir, component);
     let bytes = match within.and_then(|()| file::read(component, file::COMPONENT_BYTES_MAX)) {
         Ok(bytes) => bytes,
         Err(error) => {
             let message = format!("the component {} cannot be read: {error}", component.display());
-            fields.problem(line, message, "build the plugin and point `component` at its .wasm file");
+            fields.problem("component", message, "build the plugin and point `component` at its .wasm file");
             return None;
         }
     };
     match Package::read(&bytes) {
         Ok(package) => Some(package),
         Err(error) => {
-            fields.problem(line, error.to_string(), "point `component` at a plugin that carries its manifest");
+            fields.problem("component", error.to_string(), "point `component` at a plugin that carries its manifest");
             None
         }
     }

@@ -7,13 +7,13 @@ mod snowflake;
 
 use std::path::Path;
 
+use tidegate_document::fields::Fields;
 use tidegate_document::nearest::nearest;
 use tidegate_warehouse::capabilities::Capabilities;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_sqlite as sqlite;
 
 use super::around::Around;
-use super::fields::ConfigFields;
 use crate::warehouses::ALL_CAPABILITIES;
 use crate::warehouses::WarehouseSettings;
 
@@ -37,7 +37,7 @@ const SHIPPED: [&str; 15] = [
 ];
 
 /// The warehouse of this kind.
-pub(super) fn warehouse(fields: &mut ConfigFields<'_>, kind: &str, around: &Around<'_>) -> Option<WarehouseSettings> {
+pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, around: &Around<'_>) -> Option<WarehouseSettings> {
     match kind {
         "sqlite" => Some(WarehouseSettings::Sqlite(sqlite_file(fields, around.dir, around.data))),
         "postgres" => postgres::server(fields, around).map(|settings| WarehouseSettings::Postgres(Box::new(settings))),
@@ -56,14 +56,14 @@ pub(super) fn warehouse(fields: &mut ConfigFields<'_>, kind: &str, around: &Arou
                 ),
                 (None, None) => format!("write `kind:` and one of {}", kinds.join(", ")),
             };
-            fields.problem(fields.line_of("kind"), message, fix);
+            fields.problem("kind", message, fix);
             fields.leave_rest();
             None
         }
     }
 }
 
-fn sqlite_file(fields: &mut ConfigFields<'_>, dir: &Path, data: &Path) -> sqlite::SqliteSettings {
+fn sqlite_file(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> sqlite::SqliteSettings {
     let limits = limits(fields, &sqlite::CAPABILITIES);
     let path = match fields.text("path") {
         Some(path) => match path.strip_prefix("DATA/") {
@@ -76,7 +76,7 @@ fn sqlite_file(fields: &mut ConfigFields<'_>, dir: &Path, data: &Path) -> sqlite
 }
 
 /// `columns_max`, `tables_max` and `profiles`, which every warehouse has.
-fn limits(fields: &mut ConfigFields<'_>, capabilities: &Capabilities) -> Limits {
+fn limits(fields: &mut Fields<'_>, capabilities: &Capabilities) -> Limits {
     let most = capabilities.columns_max;
     let limits = Limits {
         columns_max: fields.number("columns_max", 50).unwrap_or(1_000),
@@ -86,8 +86,8 @@ fn limits(fields: &mut ConfigFields<'_>, capabilities: &Capabilities) -> Limits 
     };
     if limits.columns_max > most {
         let message =
-            format!("columns_max is above {most}, which is the most that {} tables can have", capabilities.title);
-        fields.problem(fields.line_of("columns_max"), message, format!("write {most} or less"));
+            format!("`columns_max` is above {most}, which is the most that {} tables can have", capabilities.title);
+        fields.problem("columns_max", message, format!("write {most} or less"));
     }
     limits
 }

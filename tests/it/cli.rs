@@ -84,16 +84,16 @@ fn check_reports_every_problem_at_once_with_file_line_and_fix() {
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let problems = answer["problems"].as_array().unwrap();
     for (file, line, words) in [
-        ("tidegate.yaml", 1, "listen is \"nowhere\""),
-        ("tidegate.yaml", 2, "limtis is not known"),
-        ("tidegate.yaml", 4, "limits.event_bytes_max"),
-        ("tidegate.yaml", 5, "limits.body_timeout"),
-        ("tidegate.yaml", 7, "slots.pagemap_scan is"),
+        ("tidegate.yaml", 1, "`listen` is \"nowhere\""),
+        ("tidegate.yaml", 2, "`limtis` is not known"),
+        ("tidegate.yaml", 4, "`limits.event_bytes_max` is"),
+        ("tidegate.yaml", 5, "`limits.body_timeout` is"),
+        ("tidegate.yaml", 7, "`slots.pagemap_scan` is"),
         ("sources/web.yaml", 1, "htpp"),
         ("sources/web.yaml", 2, "shorter than 16"),
         ("sources/web.yaml", 3, "no function \"missing\""),
         ("sources/bad name.yaml", 0, "the object's name"),
-        ("destinations/warehouse.yaml", 2, "columns_max is above 1900"),
+        ("destinations/warehouse.yaml", 2, "`columns_max` is above 1900"),
         ("syncs/a.yaml", 1, "no source \"wbe\""),
         ("syncs/a.yaml", 3, "no event type"),
         ("events/domains/shop/domain.yaml", 2, "onUndeclaredSchema"),
@@ -126,8 +126,13 @@ fn a_kind_with_a_typo_is_one_problem_with_the_right_word() {
 fn one_mistake_is_one_problem() {
     let sync = "source: web\ndestination: warehouse\n";
     for (file, written, problem, fix) in [
-        ("destinations/warehouse.yaml", "url: postgres://a@b/c\nschema: x\n".to_owned(), "kind is missing", "`kind: "),
-        ("destinations/warehouse.yaml", "kind: [sqlite]\npool: 7\n".to_owned(), "kind is a list", "`kind: "),
+        (
+            "destinations/warehouse.yaml",
+            "url: postgres://a@b/c\nschema: x\n".to_owned(),
+            "`kind` is missing",
+            "`kind: ",
+        ),
+        ("destinations/warehouse.yaml", "kind: [sqlite]\npool: 7\n".to_owned(), "`kind` is a list", "`kind: "),
         (
             "destinations/warehouse.yaml",
             "kind: SQLite\npool: 7\n".to_owned(),
@@ -147,7 +152,7 @@ fn one_mistake_is_one_problem() {
             "set NOBODY_SETS_THIS",
         ),
         ("lookups/geo.yaml", "kind: mmbd\npath: x\n".to_owned(), "\"mmbd\" is not known", "`kind: mmdb`"),
-        ("lookups/geo.yaml", "path: x\n".to_owned(), "kind is missing", "`kind: "),
+        ("lookups/geo.yaml", "path: x\n".to_owned(), "`kind` is missing", "`kind: "),
         ("syncs/web-to-warehouse.yaml", "- source: web\n".to_owned(), "holds a list", "name: value"),
         (
             "syncs/web-to-warehouse.yaml",
@@ -158,7 +163,7 @@ fn one_mistake_is_one_problem() {
         (
             "syncs/web-to-warehouse.yaml",
             "soruce: web\ndestination: warehouse\n".to_owned(),
-            "soruce is not known",
+            "`soruce` is not known",
             "`source`",
         ),
         (

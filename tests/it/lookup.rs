@@ -121,8 +121,8 @@ fn a_workspace_with_wrong_lookups_is_refused_with_file_line_and_fix() {
         "a.yaml:1: a lookup of kind \"redis\" is not known",
         "absent.mmdb does not exist",
         "b.yaml:3: \"country\" is no JSON pointer",
-        "c.yaml:2: entries is not a map",
-        "path is missing",
+        "c.yaml:2: `entries` is not a map",
+        "`path` is missing",
     ] {
         assert!(said.contains(part), "{part} is not in\n{said}");
     }

@@ -134,7 +134,7 @@ fn a_file_without_authorities_is_a_problem_of_its_line() {
         "sources/web.yaml: it holds no certificate",
         "proxy is not the address of a proxy",
         "`proxy: none`",
-        "ca_file says nothing to a lake in",
+        "`ca_file` says nothing to a lake in",
     ] {
         assert!(text.contains(part), "{text} does not say {part}");
     }

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tidegate_document::file;
-use tidegate_document::yaml::{self, Tree, YamlNode};
-use tidegate_plugin::{Language, Manifest, ManifestKind, ManifestProblem};
+use tidegate_document::problem::Problem;
+use tidegate_document::{file, yaml};
+use tidegate_plugin::{Language, Manifest, ManifestKind};
 
 /// A folder with a manifest that was read.
 #[derive(Debug, Clone)]
@@ -28,8 +28,8 @@ pub enum ManifestError {
         #[source]
         cause: std::io::Error,
     },
-    #[error("{}", .0.join("\n"))]
-    Problems(Vec<String>),
+    #[error("{}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
+    Problems(Vec<Problem>),
 }
 
 impl Project {
@@ -55,19 +55,13 @@ impl Project {
             Err(cause) => return Err(ManifestError::File { path: path.to_owned(), cause }),
         };
         let dir = dir.canonicalize().map_err(|cause| ManifestError::File { path: dir.to_owned(), cause })?;
-        let node = yaml::parse(&text).map_err(|error| {
-            ManifestError::Problems(vec![format!("{}:{}: {}", path.display(), error.line, error.message)])
+        let document = yaml::parse(&text).map_err(|error| {
+            let message = format!("this is not YAML: {}", error.message);
+            let problem = Problem::of_file(path, error.line, message, "mend the line, or the one before it");
+            ManifestError::Problems(vec![problem])
         })?;
-        let json = node.to_json();
-        match Manifest::from_json(&json) {
-            Ok(manifest) => Ok(Self { dir, manifest, json }),
-            Err(problems) => {
-                let line = |problem: &ManifestProblem| {
-                    format!("{}:{}: {problem}", path.display(), line_of(&node, &problem.place))
-                };
-                Err(ManifestError::Problems(problems.iter().map(line).collect()))
-            }
-        }
+        let manifest = Manifest::from_document(path, &document).map_err(ManifestError::Problems)?;
+        Ok(Self { dir, manifest, json: document.to_json() })
     }
 
     /// The file that the build starts from.
@@ -90,23 +84,6 @@ impl Project {
     }
 }
 
-/// The line of the innermost field on the way to `place` that is there.
-fn line_of(node: &YamlNode, place: &str) -> usize {
-    let mut found = node;
-    let mut line = node.line.max(1);
-    for step in place.split('.').filter(|step| !step.is_empty()) {
-        let Tree::Map(entries) = &found.value else { break };
-        let Some((_, inner)) = entries.iter().find(|(name, _)| name == step) else { break };
-        found = inner;
-        line = match inner.value {
-            // A map begins on the line below its name.
-            Tree::Map(_) | Tree::List(_) => inner.line.saturating_sub(1).max(line),
-            _ => inner.line,
-        };
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,7 +99,12 @@ mod tests {
         let found = problems(text);
         assert!(found.contains("plugin.yaml:5: `retry.age_max`"), "{found}");
         assert!(found.contains("plugin.yaml:6: `colour`"), "{found}");
-        assert!(problems("name: [\n").contains("plugin.yaml:"), "no line");
+        let text =
+            "name: a\nkind: destination\nhosts:\n  - https://a.com\n  - a.com\nauthentication:\n  kind: bearer\n";
+        let found = problems(text);
+        assert!(found.contains("plugin.yaml:5: `hosts` has \"a.com\""), "{found}");
+        assert!(found.contains("plugin.yaml:6: `authentication.secret` is missing"), "{found}");
+        assert!(problems("name: [\n").contains("plugin.yaml:2: this is not YAML"), "no line");
         let none = Project::read(&dir.path().join("nowhere")).unwrap_err();
         assert!(matches!(none, ManifestError::Missing { .. }), "{none}");
     }

@@ -11,7 +11,6 @@
 
 mod manifest;
 mod package;
-mod read;
 mod settings;
 
 pub use manifest::{
@@ -19,5 +18,4 @@ pub use manifest::{
     Retry, SigningMethod, Traffic,
 };
 pub use package::{Fixture, NotAPackage, Package, embed, embed_with_lookups};
-pub use read::ManifestProblem;
 pub use settings::settings_problems;

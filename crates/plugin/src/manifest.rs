@@ -2,12 +2,15 @@
 
 mod authentication;
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tidegate_document::fields::Fields;
+use tidegate_document::node::DocumentNode;
+use tidegate_document::problem::{NAME_CHARS_MAX, Problem, QUOTED_CHARS_MAX, shortened};
 use tidegate_event::digits::Numbers;
 
-use super::read::{ManifestProblem, ManifestReader};
 use authentication::authentication;
 pub use authentication::{Authentication, Digest};
 
@@ -238,23 +241,23 @@ pub enum Order {
 const LANGUAGE_BYTES_MAX: usize = 60;
 
 impl Manifest {
-    /// Reads a manifest that was YAML or a custom section.
+    /// Reads a manifest that a component or a request carries.
     ///
     /// # Errors
-    /// Every problem at once.
-    pub fn from_json(value: &Value) -> Result<Self, Vec<ManifestProblem>> {
+    /// Every problem at once, bounded as [`Fields`] bounds them.
+    pub fn from_json(value: &Value) -> Result<Self, Vec<Problem>> {
+        Self::from_document(Path::new(""), &DocumentNode::from_json(value))
+    }
+
+    /// Reads a manifest that stands in `file`.
+    ///
+    /// # Errors
+    /// The same, each with its line.
+    pub fn from_document(file: &Path, document: &DocumentNode) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let Some(entries) = value.as_object() else {
-            let fix = "write `name: ...` and `kind: ...` lines".to_owned();
-            return Err(vec![ManifestProblem {
-                place: String::new(),
-                problem: "the manifest is no map".to_owned(),
-                fix,
-            }]);
-        };
-        let mut reader = ManifestReader::new(String::new(), entries, &mut problems);
-        let manifest = read(&mut reader);
-        reader.finish();
+        let mut fields = Fields::new(file, document, &mut problems);
+        let manifest = read(&mut fields);
+        fields.finish();
         match manifest {
             Some(manifest) if problems.is_empty() => Ok(manifest),
             _ => Err(problems),
@@ -287,59 +290,63 @@ impl Manifest {
     }
 }
 
-fn read(reader: &mut ManifestReader<'_>) -> Option<Manifest> {
-    let name = reader.required("name", "my-plugin");
+fn read(fields: &mut Fields<'_>) -> Option<Manifest> {
+    let name = fields.required("name", "my-plugin");
     if let Some(name) = &name
         && (name.is_empty() || name.len() > 63 || !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')))
     {
-        reader.problem("name", format!("{name:?} cannot be a name"), "use up to 63 of a-z, 0-9 and -");
+        fields.problem(
+            "name",
+            format!("{:?} cannot be a name", shortened(name, NAME_CHARS_MAX)),
+            "use up to 63 of a-z, 0-9 and -",
+        );
     }
-    let kind = reader.required("kind", "transform").and_then(|_| reader.word("kind", &ManifestKind::ALL));
+    let kind = fields.required("kind", "transform").and_then(|_| fields.word("kind", &ManifestKind::ALL));
     // `0.1` is a number in YAML; what was meant is plain.
-    let api = match reader.json("api") {
+    let api = match fields.json("api") {
         None => ApiVersion::VERSION.to_owned(),
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => text,
         Some(other) => other.to_string(),
     };
     if api != ApiVersion::VERSION {
-        let problem =
-            format!("the plugin is written for tidegate:plugin@{api}; this host speaks {}", ApiVersion::VERSION);
-        reader.problem(
+        let (api, spoken) = (shortened(&api, NAME_CHARS_MAX), ApiVersion::VERSION);
+        let problem = format!("the plugin is written for tidegate:plugin@{api}; this host speaks {spoken}");
+        fields.problem(
             "api",
             problem,
             format!("build it against {} and write `api: {}`", ApiVersion::VERSION, ApiVersion::VERSION),
         );
     }
-    let description = reader.text("description").unwrap_or_default();
-    let language_named = reader.text("language");
+    let description = fields.text("description").unwrap_or_default();
+    let language_named = fields.text("language");
     if let Some(named) = language_named.as_ref().filter(|named| named.is_empty() || named.len() > LANGUAGE_BYTES_MAX) {
         let problem = format!("`language` has {} bytes", named.len());
-        reader.problem("language", problem, format!("say in 1 to {LANGUAGE_BYTES_MAX} what it is written in"));
+        fields.problem("language", problem, format!("say in 1 to {LANGUAGE_BYTES_MAX} what it is written in"));
     }
     let language = language_named.as_deref().and_then(Language::of);
-    let entry = reader.text("entry");
+    let entry = fields.text("entry");
     if let Some(entry) = &entry
         && (entry.starts_with('/') || entry.split(['/', '\\']).any(|part| part == ".."))
     {
-        reader.problem("entry", "`entry` leads out of the plugin's folder", "name a file inside it");
+        fields.problem("entry", "`entry` leads out of the plugin's folder", "name a file inside it");
     }
-    let settings = settings(reader);
-    let hosts = hosts(reader);
-    let integrations = reader.texts("integrations");
-    let lookups = reader.texts("lookups");
-    let asked = reader.within("limits", |limits| AskedLimits {
+    let settings = settings(fields);
+    let hosts = hosts(fields);
+    let integrations = fields.texts("integrations");
+    let lookups = fields.texts("lookups");
+    let asked = fields.within("limits", |limits| AskedLimits {
         memory_bytes_max: limits.bytes("memory_bytes_max"),
         cpu_batch_max: limits.duration("cpu_batch_max"),
     });
-    let batching = reader.within("batch", batching).unwrap_or_default();
-    let authentication = reader.within("authentication", authentication).flatten();
-    let traffic = reader.within("traffic", traffic).unwrap_or_else(default_traffic);
-    let retry = reader.within("retry", retry).unwrap_or_else(default_retry);
-    let order = reader.word("order", &[("none", Order::None), ("user", Order::User)]).unwrap_or(Order::None);
+    let batching = fields.within("batch", batching).unwrap_or_default();
+    let authentication = fields.within("authentication", authentication).flatten();
+    let traffic = fields.within("traffic", traffic).unwrap_or_else(default_traffic);
+    let retry = fields.within("retry", retry).unwrap_or_else(default_retry);
+    let order = fields.word("order", &[("none", Order::None), ("user", Order::User)]).unwrap_or(Order::None);
     if kind.is_some_and(|kind| kind != ManifestKind::Destination) {
         for name in ["integrations", "hosts", "authentication", "traffic", "retry", "order"] {
-            if reader.has(name) {
-                reader.problem(name, format!("`{name}` is for destinations alone"), "take it away");
+            if fields.has(name) {
+                fields.problem(name, format!("`{name}` is for destinations alone"), "take it away");
             }
         }
     }
@@ -362,14 +369,14 @@ fn read(reader: &mut ManifestReader<'_>) -> Option<Manifest> {
         retry,
         order,
     };
-    check(reader, &manifest);
+    check(fields, &manifest);
     Some(manifest)
 }
 
 /// What concerns several fields.
-fn check(reader: &mut ManifestReader<'_>, manifest: &Manifest) {
-    if manifest.kind == ManifestKind::Destination && manifest.hosts.is_empty() && !reader.has("hosts") {
-        reader.problem(
+fn check(fields: &mut Fields<'_>, manifest: &Manifest) {
+    if manifest.kind == ManifestKind::Destination && manifest.hosts.is_empty() && !fields.has("hosts") {
+        fields.problem(
             "hosts",
             "a destination without `hosts` can send nothing",
             "add `hosts: [https://api.example.com]`",
@@ -380,7 +387,7 @@ fn check(reader: &mut ManifestReader<'_>, manifest: &Manifest) {
     {
         let place = format!("settings.properties.{secret}");
         let problem = format!("`{place}` is secret, but only a destination can use a secret");
-        reader.problem("settings", problem, "take `secret: true` away");
+        fields.problem("settings", problem, "take `secret: true` away");
     }
     let named: Vec<&String> = match &manifest.authentication {
         None => Vec::new(),
@@ -397,45 +404,47 @@ fn check(reader: &mut ManifestReader<'_>, manifest: &Manifest) {
     for name in named {
         if !manifest.has_setting(name) {
             let problem = format!("`authentication` names the setting {name:?}, which `settings` does not have");
-            reader.problem("authentication", problem, "add it under `settings.properties`, with `secret: true`");
+            fields.problem("authentication", problem, "add it under `settings.properties`, with `secret: true`");
         }
     }
 }
 
-fn settings(reader: &mut ManifestReader<'_>) -> Map<String, Value> {
+fn settings(fields: &mut Fields<'_>) -> Map<String, Value> {
     let empty = || {
         let mut schema = Map::new();
         schema.insert("type".to_owned(), "object".into());
         schema.insert("additionalProperties".to_owned(), false.into());
         schema
     };
-    let Some(schema) = reader.json("settings") else { return empty() };
-    let Some(schema) = schema.as_object() else {
-        reader.problem(
-            "settings",
-            "`settings` is no JSON Schema",
-            "write `settings: {type: object, properties: {...}}`",
-        );
-        return empty();
+    let schema = match fields.json("settings") {
+        None => return empty(),
+        Some(schema @ Value::Object(_)) => schema,
+        Some(_) => {
+            let fix = "write `settings: {type: object, properties: {...}}`";
+            fields.problem("settings", "`settings` is no JSON Schema", fix);
+            return empty();
+        }
     };
     if schema.get("type").and_then(Value::as_str) != Some("object") {
-        reader.problem("settings", "`settings` must describe an object", "add `type: object`");
+        fields.problem("settings", "`settings` must describe an object", "add `type: object`");
     }
     // What is refused here would fail later where nobody looks; remote references are refused with it.
-    if let Err(error) = jsonschema::validator_for(&Value::Object(schema.clone())) {
-        reader.problem(
-            "settings",
-            format!("`settings` is no valid JSON Schema: {error}"),
-            "see https://json-schema.org",
-        );
+    if let Err(error) = jsonschema::validator_for(&schema) {
+        let error = shortened(&error.to_string(), QUOTED_CHARS_MAX);
+        let message = format!("`settings` is no valid JSON Schema: {error}");
+        fields.problem("settings", message, "see https://json-schema.org");
     }
-    schema.clone()
+    match schema {
+        Value::Object(schema) => schema,
+        _ => empty(),
+    }
 }
 
-fn hosts(reader: &mut ManifestReader<'_>) -> Vec<HostRule> {
+fn hosts(fields: &mut Fields<'_>) -> Vec<HostRule> {
     let mut rules = Vec::new();
-    for item in reader.list("hosts") {
-        let (origin, methods) = match item {
+    for item in fields.list("hosts") {
+        let rule = item.to_json();
+        let (origin, methods) = match &rule {
             Value::String(origin) => (Some(origin.clone()), vec![SigningMethod::Post]),
             Value::Object(rule) => {
                 let unknown = rule.keys().any(|key| key != "origin" && key != "methods");
@@ -455,10 +464,11 @@ fn hosts(reader: &mut ManifestReader<'_>) -> Vec<HostRule> {
         match origin {
             Some(origin) if is_origin(&origin) && !methods.is_empty() => rules.push(HostRule { origin, methods }),
             _ => {
-                let problem = format!("`hosts` has {item}, which is no place to send to");
+                let rule = shortened(&rule.to_string(), QUOTED_CHARS_MAX);
+                let message = format!("`hosts` has {rule}, which is no place to send to");
                 let fix =
                     "write `- origin: https://api.example.com` and `  methods: [post]`; only scheme, host and port";
-                reader.problem("hosts", problem, fix);
+                fields.problem_at("hosts", item.line, message, fix);
             }
         }
     }
@@ -484,13 +494,12 @@ impl Default for Batching {
     }
 }
 
-fn batching(reader: &mut ManifestReader<'_>) -> Batching {
+fn batching(fields: &mut Fields<'_>) -> Batching {
     let default = Batching::default();
-    let events = reader.number("events_max", 1, 10_000);
     Batching {
-        events_max: events.and_then(|events| usize::try_from(events).ok()).unwrap_or(default.events_max),
-        bytes_max: reader.bytes("bytes_max").unwrap_or(default.bytes_max),
-        age_max: reader.duration("age_max").unwrap_or(default.age_max),
+        events_max: fields.number_up_to("events_max", 1, 10_000).unwrap_or(default.events_max),
+        bytes_max: fields.bytes("bytes_max").unwrap_or(default.bytes_max),
+        age_max: fields.duration("age_max").unwrap_or(default.age_max),
     }
 }
 
@@ -498,15 +507,13 @@ fn default_traffic() -> Traffic {
     Traffic { requests_per_second: None, requests_at_once_max: 4, timeout: Duration::from_secs(30) }
 }
 
-fn traffic(reader: &mut ManifestReader<'_>) -> Traffic {
+fn traffic(fields: &mut Fields<'_>) -> Traffic {
     let default = default_traffic();
-    let at_once = reader.number("requests_at_once_max", 1, 256);
+    let at_once = fields.number_up_to("requests_at_once_max", 1, 256);
     Traffic {
-        requests_per_second: reader.rate("requests_per_second"),
-        requests_at_once_max: at_once
-            .and_then(|count| usize::try_from(count).ok())
-            .unwrap_or(default.requests_at_once_max),
-        timeout: reader.duration("timeout").unwrap_or(default.timeout),
+        requests_per_second: fields.rate("requests_per_second"),
+        requests_at_once_max: at_once.unwrap_or(default.requests_at_once_max),
+        timeout: fields.duration("timeout").unwrap_or(default.timeout),
     }
 }
 
@@ -518,15 +525,15 @@ fn default_retry() -> Retry {
     }
 }
 
-fn retry(reader: &mut ManifestReader<'_>) -> Retry {
+fn retry(fields: &mut Fields<'_>) -> Retry {
     let default = default_retry();
     let retry = Retry {
-        age_max: reader.duration("age_max").unwrap_or(default.age_max),
-        pause_min: reader.duration("pause_min").unwrap_or(default.pause_min),
-        pause_max: reader.duration("pause_max").unwrap_or(default.pause_max),
+        age_max: fields.duration("age_max").unwrap_or(default.age_max),
+        pause_min: fields.duration("pause_min").unwrap_or(default.pause_min),
+        pause_max: fields.duration("pause_max").unwrap_or(default.pause_max),
     };
     if retry.pause_min > retry.pause_max {
-        reader.problem("pause_min", "`retry.pause_min` is longer than `retry.pause_max`", "make it shorter");
+        fields.problem("pause_min", "`retry.pause_min` is longer than `retry.pause_max`", "make it shorter");
     }
     retry
 }

@@ -1,9 +1,9 @@
 //! A component that carries its manifest and fixtures.
 
 use serde_json::{Map, Value, json};
+use tidegate_document::problem::Problem;
 
 use super::manifest::Manifest;
-use super::read::ManifestProblem;
 
 const MANIFEST: &str = "tidegate:manifest";
 const FIXTURES: &str = "tidegate:fixtures";
@@ -55,7 +55,7 @@ pub enum NotAPackage {
     #[error("the component's section {section} cannot be read: {reason}")]
     Unreadable { section: &'static str, reason: String },
     #[error("the component's manifest is wrong:\n{}", .0.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
-    Manifest(Vec<ManifestProblem>),
+    Manifest(Vec<Problem>),
 }
 
 impl Package {

@@ -105,7 +105,7 @@ impl VersionStore {
         let metadata = metadata.ok_or_else(|| damaged("there are no metadata about this version".to_owned()))?;
         let manifest = Manifest::from_json(&metadata.manifest).map_err(|problems| {
             damaged(
-                problems.first().map_or_else(|| "its manifest is wrong".to_owned(), |problem| problem.problem.clone()),
+                problems.first().map_or_else(|| "its manifest is wrong".to_owned(), |problem| problem.message.clone()),
             )
         })?;
         let module = match self.artifact(sha256, manifest.kind) {

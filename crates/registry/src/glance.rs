@@ -19,9 +19,8 @@ pub fn glance(dir: &Path, plugin_kind: PluginKind, name: &str) -> Result<Option<
     let path = dir.join("versions").join(format!("{}.json", placed.sha256));
     let damaged = |reason| RegistryError::Damaged { path: path.clone(), reason };
     let metadata = artifact_cache::metadata(&path, placed.sha256).map_err(damaged)?;
-    let wrong = |problems: Vec<tidegate_plugin::ManifestProblem>| {
-        damaged(problems.first().map_or_else(|| "its manifest is wrong".to_owned(), |problem| problem.problem.clone()))
-    };
-    let manifest = Manifest::from_json(&metadata.manifest).map_err(wrong)?;
+    let manifest = Manifest::from_json(&metadata.manifest).map_err(|problems| {
+        damaged(problems.first().map_or_else(|| "its manifest is wrong".to_owned(), |problem| problem.message.clone()))
+    })?;
     Ok(Some((placed, manifest)))
 }

@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
+use tidegate_document::fields::Fields;
 use tidegate_net::WebSettings;
 use tidegate_warehouse_lake::{self as lake, LakePlace, Partition};
 
 use super::limits;
 use crate::config::around::Around;
-use crate::config::fields::{ConfigFields, environment};
+use crate::config::environment::environment;
 
-pub(super) fn folder(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<lake::LakeSettings> {
+pub(super) fn folder(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<lake::LakeSettings> {
     let place = place(fields, around.dir, around.data);
     let limits = limits(fields, &lake::CAPABILITIES);
     let mut options = lake::Options::default();
@@ -22,8 +23,8 @@ pub(super) fn folder(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Opti
         let Some(value) = fields.text(field) else { continue };
         match &place {
             Some(place) if !place.takes(field) => {
-                let message = format!("{field} says nothing to a lake in {place}");
-                fields.problem(fields.line_of(field), message, "take it away");
+                let message = format!("`{field}` says nothing to a lake in {place}");
+                fields.problem(field, message, "take it away");
             }
             _ => options.set(field, value),
         }
@@ -32,22 +33,15 @@ pub(super) fn folder(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Opti
         from_environment(place, &mut options);
     }
     let web = web(fields, around, place.as_ref());
-    let partition = match fields.text("partition").map(|word| (Partition::parse(&word), word)) {
-        None => Partition::Day,
-        Some((Some(partition), _)) => partition,
-        Some((None, word)) => {
-            let message = format!("partition is {word:?}");
-            fields.problem(fields.line_of("partition"), message, "write `partition: day`, `hour` or `none`");
-            Partition::Day
-        }
-    };
+    let partitions = ["day", "hour", "none"].map(|word| (word, Partition::parse(word)));
+    let partition = fields.word("partition", &partitions).flatten().unwrap_or(Partition::Day);
     let schema = fields.text("schema");
     let file_bytes = fields.bytes("file_bytes");
     let merge_files_min = fields.number("merge_files_min", 0);
     let (keep, orphan_age) = (fields.duration("keep"), fields.duration("orphan_age"));
     if let Some(age) = orphan_age.filter(|age| age.as_secs() < 3_600) {
-        let message = format!("orphan_age is {} s, and files of a batch under way could be deleted", age.as_secs());
-        fields.problem(fields.line_of("orphan_age"), message, "write `orphan_age: 1 h` or more");
+        let message = format!("`orphan_age` is {} s, and files of a batch under way could be deleted", age.as_secs());
+        fields.problem("orphan_age", message, "write `orphan_age: 1 h` or more");
     }
     let default = lake::LakeSettings::new(place?);
     Some(lake::LakeSettings {
@@ -65,19 +59,19 @@ pub(super) fn folder(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Opti
 }
 
 /// How a bucket is reached; a folder is reached without.
-fn web(fields: &mut ConfigFields<'_>, around: &Around<'_>, place: Option<&LakePlace>) -> WebSettings {
+fn web(fields: &mut Fields<'_>, around: &Around<'_>, place: Option<&LakePlace>) -> WebSettings {
     let Some(place @ LakePlace::Folder(_)) = place else { return around.outgoing.of_destination(fields, around.dir) };
     for field in ["ca_file", "proxy"] {
         if fields.text(field).is_some() {
-            let message = format!("{field} says nothing to a lake in {place}");
-            fields.problem(fields.line_of(field), message, "take it away");
+            let message = format!("`{field}` says nothing to a lake in {place}");
+            fields.problem(field, message, "take it away");
         }
     }
     WebSettings::default()
 }
 
 /// `url`, which may be a folder relative to the workspace or to its data; the data's own folder when it is absent.
-fn place(fields: &mut ConfigFields<'_>, dir: &Path, data: &Path) -> Option<LakePlace> {
+fn place(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<LakePlace> {
     let Some(url) = fields.text("url") else { return Some(LakePlace::Folder(data.join("lake"))) };
     if !url.contains("://") {
         return Some(LakePlace::Folder(match url.strip_prefix("DATA/") {
@@ -90,7 +84,7 @@ fn place(fields: &mut ConfigFields<'_>, dir: &Path, data: &Path) -> Option<LakeP
         Err(message) => {
             let fix =
                 "write `url: file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`";
-            fields.problem(fields.line_of("url"), message, fix);
+            fields.problem("url", message, fix);
             None
         }
     }

@@ -1,10 +1,10 @@
 //! `kind: postgres`.
 
+use tidegate_document::fields::Fields;
 use tidegate_warehouse_postgres as postgres;
 
 use super::limits;
 use crate::config::around::Around;
-use crate::config::fields::ConfigFields;
 
 /// Fields that are parameters of the connection, by libpq's names. Paths among them count from the workspace.
 const POSTGRES_FIELDS: [&str; 14] = [
@@ -25,7 +25,7 @@ const POSTGRES_FIELDS: [&str; 14] = [
 ];
 const POSTGRES_FILES: [&str; 4] = ["sslrootcert", "sslcert", "sslkey", "passfile"];
 
-pub(super) fn server(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<postgres::PostgresSettings> {
+pub(super) fn server(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<postgres::PostgresSettings> {
     let limits = limits(fields, &postgres::CAPABILITIES);
     let url = fields.text("url");
     let mut parameters = Vec::new();
@@ -46,9 +46,8 @@ pub(super) fn server(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Opti
     let mut address = match postgres::Address::parse(url.as_deref(), parameters, &environment()) {
         Ok(address) => address,
         Err(problem) => {
-            let line = fields.line_of("url");
             fields.problem(
-                line,
+                "url",
                 problem,
                 "write `url: postgres://<user>:<password>@<host>/<database>`, or host, user, dbname",
             );

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use tidegate_document::fields::Fields;
 use tidegate_warehouse_snowflake as snowflake;
 
 use super::limits;
 use crate::config::around::Around;
-use crate::config::fields::ConfigFields;
 
-pub(super) fn account(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Option<snowflake::SnowflakeSettings> {
+pub(super) fn account(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<snowflake::SnowflakeSettings> {
     let limits = limits(fields, &snowflake::CAPABILITIES);
     let account = fields.required("account", "myorg-account");
     let user = fields.required("user", "TIDEGATE");
@@ -16,19 +16,13 @@ pub(super) fn account(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Opt
     let (role, warehouse) = (fields.text("role"), fields.required("warehouse", "LOADING"));
     let (schema, endpoint) = (fields.text("schema"), fields.text("endpoint"));
     let web = around.outgoing.of_destination(fields, around.dir);
-    let load = match fields.text("load").as_deref() {
-        None | Some("staged") => snowflake::LoadMode::Staged,
-        Some("streaming") => snowflake::LoadMode::Streaming,
-        Some(other) => {
-            let message = format!("load is {other:?}, not a way of loading Snowflake");
-            fields.problem(fields.line_of("load"), message, "write `load: staged` or `load: streaming`");
-            snowflake::LoadMode::Staged
-        }
-    };
+    let modes = [("staged", snowflake::LoadMode::Staged), ("streaming", snowflake::LoadMode::Streaming)];
+    let load = fields.word("load", &modes).unwrap_or(snowflake::LoadMode::Staged);
     let statement_time_max = fields.duration("statement_time_max");
-    let line = fields.line_of("auth");
     let Some(auth) = fields.within("auth", |fields| auth(fields, around.dir)) else {
-        fields.problem(line, "auth is missing", "add `auth:` and below it `private_key_file: rsa_key.p8`");
+        if !fields.has("auth") {
+            fields.problem("auth", "`auth` is missing", "add `auth:` and below it `private_key_file: rsa_key.p8`");
+        }
         return None;
     };
     let mut settings = snowflake::SnowflakeSettings::new(&account?, &user?, &database?, auth?);
@@ -41,7 +35,7 @@ pub(super) fn account(fields: &mut ConfigFields<'_>, around: &Around<'_>) -> Opt
 }
 
 /// Exactly one of the ways to prove who one is.
-fn auth(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<snowflake::Auth> {
+fn auth(fields: &mut Fields<'_>, dir: &Path) -> Option<snowflake::Auth> {
     use snowflake::{Auth, Secret};
     let file = fields.text("private_key_file").map(|path| Auth::KeyFile(dir.join(path)));
     let key = fields.text("private_key").map(|key| Auth::Key(Secret::new(key)));
@@ -52,8 +46,8 @@ fn auth(fields: &mut ConfigFields<'_>, dir: &Path) -> Option<snowflake::Auth> {
     if ways.len() == 1 {
         return ways.pop();
     }
-    let message = format!("auth names {} ways to log in, not one", ways.len());
+    let message = format!("`auth` names {} ways to log in, not one", ways.len());
     let fix = "write one of private_key_file, private_key, oauth_token, token, password";
-    fields.problem(fields.line_of("auth"), message, fix);
+    fields.problem("", message, fix);
     None
 }

@@ -1,6 +1,7 @@
 //! How a destination proves who it is: what a manifest says under `authentication`.
 
-use crate::read::ManifestReader;
+use tidegate_document::fields::Fields;
+use tidegate_document::problem::{NAME_CHARS_MAX, shortened};
 
 /// How the host signs requests in. Every `String` that is called a secret or a setting is the name of a property of the
 /// settings.
@@ -34,7 +35,7 @@ enum Way {
     Hmac,
 }
 
-pub(super) fn authentication(reader: &mut ManifestReader<'_>) -> Option<Authentication> {
+pub(super) fn authentication(fields: &mut Fields<'_>) -> Option<Authentication> {
     let ways = [
         ("api_key", Way::ApiKey),
         ("bearer", Way::Bearer),
@@ -42,39 +43,40 @@ pub(super) fn authentication(reader: &mut ManifestReader<'_>) -> Option<Authenti
         ("oauth2_client_credentials", Way::OAuth2),
         ("hmac", Way::Hmac),
     ];
-    reader.required("kind", "bearer")?;
-    Some(match reader.word("kind", &ways)? {
+    fields.required("kind", "bearer")?;
+    Some(match fields.word("kind", &ways)? {
         Way::ApiKey => Authentication::ApiKey {
-            header: header(reader)?,
-            prefix: reader.text("prefix").unwrap_or_default(),
-            secret: reader.required("secret", "api_key")?,
+            header: header(fields)?,
+            prefix: fields.text("prefix").unwrap_or_default(),
+            secret: fields.required("secret", "api_key")?,
         },
-        Way::Bearer => Authentication::Bearer { secret: reader.required("secret", "api_key")? },
+        Way::Bearer => Authentication::Bearer { secret: fields.required("secret", "api_key")? },
         Way::Basic => {
-            Authentication::Basic { user: reader.required("user", "api_key")?, password: reader.text("password") }
+            Authentication::Basic { user: fields.required("user", "api_key")?, password: fields.text("password") }
         }
         Way::OAuth2 => Authentication::OAuth2 {
-            token_url: reader.required("token_url", "https://login.example.com/oauth/token")?,
-            client_id: reader.required("client_id", "client_id")?,
-            client_secret: reader.required("client_secret", "client_secret")?,
-            scopes: reader.texts("scopes"),
+            token_url: fields.required("token_url", "https://login.example.com/oauth/token")?,
+            client_id: fields.required("client_id", "client_id")?,
+            client_secret: fields.required("client_secret", "client_secret")?,
+            scopes: fields.texts("scopes"),
         },
         Way::Hmac => Authentication::Hmac {
-            header: header(reader)?,
-            prefix: reader.text("prefix").unwrap_or_default(),
-            secret: reader.required("secret", "signing_secret")?,
-            digest: reader
+            header: header(fields)?,
+            prefix: fields.text("prefix").unwrap_or_default(),
+            secret: fields.required("secret", "signing_secret")?,
+            digest: fields
                 .word("digest", &[("sha1", Digest::Sha1), ("sha256", Digest::Sha256), ("sha512", Digest::Sha512)])
                 .unwrap_or(Digest::Sha256),
         },
     })
 }
 
-fn header(reader: &mut ManifestReader<'_>) -> Option<String> {
-    let header = reader.required("header", "x-api-key")?.to_ascii_lowercase();
+fn header(fields: &mut Fields<'_>) -> Option<String> {
+    let header = fields.required("header", "x-api-key")?.to_ascii_lowercase();
     let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     if header.is_empty() || !header.bytes().all(fits) {
-        reader.problem("header", format!("{header:?} is no header name"), "use letters, digits and -");
+        let named = shortened(&header, NAME_CHARS_MAX);
+        fields.problem("header", format!("{named:?} is no header name"), "use letters, digits and -");
         return None;
     }
     Some(header)

@@ -4,7 +4,7 @@ use super::*;
 
 fn problems_of(value: Value) -> Vec<String> {
     let problems = Manifest::from_json(&value).expect_err("refused");
-    problems.into_iter().map(|problem| problem.problem).collect()
+    problems.into_iter().map(|problem| problem.message).collect()
 }
 
 #[test]
@@ -41,6 +41,37 @@ fn every_problem_is_named_at_once() {
         assert!(joined.contains(part), "{part} is not in\n{joined}");
     }
     assert_eq!(problems_of(json!([])).len(), 1);
+}
+
+#[test]
+fn what_is_said_of_a_hostile_manifest_is_bounded() {
+    let mut manifest = serde_json::Map::from_iter((0..60_000).map(|n| (format!("field{n}"), n.into())));
+    manifest.insert("name".to_owned(), "x".repeat(1 << 20).into());
+    manifest.insert("kind".to_owned(), "destination".into());
+    manifest.insert("hosts".to_owned(), vec!["*".repeat(1_000); 60_000].into());
+    manifest.insert("traffic".to_owned(), json!({"requests_per_second": 1e-18}));
+    let problems = Manifest::from_json(&manifest.into()).unwrap_err();
+    let said = |words: &str| problems.iter().filter(|problem| problem.message.contains(words)).count();
+    assert_eq!((said("is not known here"), said("59980 more fields from here on")), (20, 1));
+    assert_eq!((said("is no place to send to"), said("59801 more problems")), (199, 1));
+    assert_eq!((said("cannot be a name"), said("`traffic.requests_per_second` is a number")), (1, 1));
+    assert_eq!(problems.len(), 223);
+    assert!(problems.iter().all(|problem| problem.to_string().len() < 1_000));
+}
+
+#[test]
+fn a_manifest_never_reads_the_environment() {
+    let manifest = Manifest::from_json(&json!({"name": "a", "kind": "transform", "description": "${PATH}"})).unwrap();
+    assert_eq!(manifest.description, "${PATH}");
+}
+
+#[test]
+fn a_schema_of_settings_keeps_its_numbers() {
+    let settings = r#"{"type":"object","properties":{"n":{"multipleOf":0.10,"maximum":12345678901234567890123}}}"#;
+    let json = format!(r#"{{"name":"a","kind":"transform","settings":{settings}}}"#);
+    let manifest = Manifest::from_json(&serde_json::from_str(&json).unwrap()).unwrap();
+    let kept = Value::Object(manifest.settings).to_string();
+    assert!(kept.contains("0.10") && kept.contains("12345678901234567890123"), "{kept}");
 }
 
 #[test]

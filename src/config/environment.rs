@@ -1,0 +1,18 @@
+//! The environment, as files of a workspace may ask for it: `${NAME}` as a whole text.
+
+use std::path::Path;
+
+use tidegate_document::fields::Fields;
+use tidegate_document::node::DocumentNode;
+use tidegate_document::problem::Problem;
+
+/// A variable of the environment, if it is set to something that is text.
+#[expect(clippy::disallowed_methods, reason = "the configuration is the one reader of the environment")]
+pub(crate) fn environment(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
+}
+
+/// The fields of a file of the workspace.
+pub(super) fn fields<'a>(file: &'a Path, node: &'a DocumentNode, problems: &'a mut Vec<Problem>) -> Fields<'a> {
+    Fields::new(file, node, problems).with_variables(environment)
+}
