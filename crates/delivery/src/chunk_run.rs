@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidegate_bisect::{Bisect, halvings_max};
 use tidegate_net::outbound::{OutboundRequest, has_placeholder};
 use tidegate_plugin::Order;
 use tidegate_wasm::{CallFailure, CallStage, GuestPlan, StopReason};
@@ -142,23 +143,19 @@ impl ChunkRun {
     async fn plan(&self, open: Vec<usize>) -> (Vec<PlannedRequest>, Vec<(usize, DeliveryOutcome)>) {
         let (mut planned, mut found) = (Vec::new(), Vec::new());
         let open = self.without_placeholders(open, &mut found);
-        let halvings = usize::BITS - open.len().leading_zeros();
-        let mut attempts_left = 1 + POISON_EVENTS_MAX * 2 * (halvings as usize + 1);
-        let mut parts = vec![open];
-        while let Some(mut part) = parts.pop() {
-            if part.is_empty() {
-                continue;
-            }
+        let halvings = halvings_max(open.len(), POISON_EVENTS_MAX);
+        let mut bisect = Bisect::of(0..open.len()).with_halvings(halvings);
+        while let Some(range) = bisect.next_part() {
+            let part = &open[range.clone()];
             let batch: Vec<String> = part.iter().map(|index| self.outgoing[*index].json.clone()).collect();
             let answer = self.runtime.prepare(&batch).await;
-            attempts_left = attempts_left.saturating_sub(1);
             let all = |outcome: &dyn Fn(&OutgoingEvent) -> DeliveryOutcome| -> Vec<(usize, DeliveryOutcome)> {
                 part.iter().map(|index| (*index, outcome(&self.outgoing[*index]))).collect()
             };
             let (code, reason) = match answer {
                 Ok(plan) => match plan::check(&plan, part.len()) {
                     Ok(()) => {
-                        take(plan, &part, &mut planned, &mut found);
+                        take(plan, part, &mut planned, &mut found);
                         continue;
                     }
                     Err(bad) => (bad.code.to_owned(), bad.reason),
@@ -186,15 +183,9 @@ impl ChunkRun {
                     continue;
                 }
             };
-            if part.len() > 1 && attempts_left > 0 {
-                let right = part.split_off(part.len() / 2);
-                parts.extend([right, part]);
-            } else {
-                found.extend(all(&|_| DeliveryOutcome::Rejected {
-                    code: code.clone(),
-                    reason: reason.clone(),
-                    detail: None,
-                }));
+            if let Some(poison) = bisect.failed(range) {
+                let rejected = DeliveryOutcome::Rejected { code, reason, detail: None };
+                found.extend(open[poison].iter().map(|index| (*index, rejected.clone())));
             }
         }
         (planned, found)

@@ -7,10 +7,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use tidegate_bisect::Bisect;
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
 
 use crate::batch_load::BatchLoad;
-use crate::bisect::Bisect;
 use crate::encoder::Encoder;
 use crate::ledger;
 use crate::loader::{LoadError, Loader, Stopped};
@@ -223,25 +223,24 @@ async fn find_refused<L: Loader>(
     first: L::Error,
 ) -> Result<(), Stopped<L::Error>> {
     let (start, end) = (items.start.min(load.events()), items.end.min(load.events()));
-    let mut halves = Bisect::of(end - start);
+    let mut halves = Bisect::of(start..end);
     // The whole has been refused already.
     let Some(whole) = halves.next_part() else { return Err(Stopped::Of(first)) };
-    if halves.refused(whole).is_some() {
+    if let Some(alone) = halves.failed(whole) {
         // Alone already, but for violations that may stand in the same part.
         if items.len() == 1 {
             return refuse(loader, load, start, &first).await;
         }
-        halves = Bisect::of(end - start);
+        halves.push(alone);
     }
     let before = load.is_refused();
-    while let Some(half) = halves.next_part() {
-        let range = start + half.start..start + half.end;
+    while let Some(range) = halves.next_part() {
         let piece = load.exactly(loader.tools(), range.clone()).await.map_err(L::Error::from)?;
         load.settle(loader, &piece.part).await?;
         match loader.write(piece, load).await {
             Err(Stopped::Part(error)) => {
-                if halves.refused(half).is_some() {
-                    refuse(loader, load, range.start, &error).await?;
+                if let Some(alone) = halves.failed(range) {
+                    refuse(loader, load, alone.start, &error).await?;
                 }
             }
             written => written?,

@@ -26,8 +26,6 @@ use declared::Declared;
 pub mod declared;
 /// The lattice of column types, and what one JSON value needs.
 pub mod evolve;
-/// Which events of a batch a warehouse refuses, found by halving.
-pub mod bisect;
 /// The rows of one batch: planned, and gathered in parts.
 pub mod batch_load;
 /// The one driver of all warehouses.

@@ -1,75 +1,52 @@
 //! Which event is to blame: a batch that faulted is halved until the poison events stand alone.
 //!
-//! Only the order of attempts is decided here; the attempts themselves are made by the caller, so that this can be
-//! tested without a guest. A batch of `n` with `k` poison events takes at most `2k * (log2(n) + 1)` attempts.
+//! A search of [`Bisect`], with the outcome of each event beside it. A failed attempt may cost the whole budget of a loop, so
+//! that what must hold the poison is halved without one.
 
 use std::ops::Range;
+
+use tidegate_bisect::Bisect;
 
 use super::{FunctionError, Outcome};
 
 /// The state of one search.
 pub(super) struct Isolation {
-    /// Ranges without an outcome, the leftmost on top.
-    open: Vec<OpenRange>,
+    bisect: Bisect<Range<usize>>,
     outcomes: Vec<Option<Outcome>>,
     /// The error seen last, for events that are given up.
     last_error: Option<FunctionError>,
 }
 
-struct OpenRange {
-    range: Range<usize>,
-    /// This is the left half of a range that faulted, and its right half lies below it.
-    left_half: bool,
-    /// The error that this range must hold, because its left sibling was clean. It is halved without another attempt,
-    /// which would only cost the whole budget of a loop again.
-    suspect: bool,
-}
-
 impl Isolation {
     pub(super) fn new(events: usize) -> Self {
-        let open = if events == 0 {
-            Vec::new()
-        } else {
-            vec![OpenRange { range: 0..events, left_half: false, suspect: false }]
-        };
-        Self { open, outcomes: vec![None; events], last_error: None }
+        Self { bisect: Bisect::of(0..events).deducing(), outcomes: vec![None; events], last_error: None }
     }
 
     /// The range to try next; `None` when every event has its outcome. Each range must be answered by one of
     /// `answered`, `failed_alone`, `everybody` or `give_up` before the next is asked for.
     pub(super) fn next(&mut self) -> Option<Range<usize>> {
-        while self.open.last()?.suspect && self.open.last()?.range.len() > 1 {
-            let suspect = self.open.pop()?;
-            self.halve(suspect.range);
-        }
-        Some(self.open.last()?.range.clone())
+        self.bisect.next_part()
     }
 
     /// `range` has these outcomes, one for each event.
     pub(super) fn answered(&mut self, range: Range<usize>, outcomes: Vec<Outcome>) {
-        let left_half = self.open.pop().is_some_and(|open| open.left_half);
+        self.bisect.passed();
         for (slot, outcome) in self.outcomes[range].iter_mut().zip(outcomes) {
             *slot = Some(outcome);
-        }
-        if left_half && let Some(sibling) = self.open.last_mut() {
-            sibling.suspect = true;
         }
     }
 
     /// `range` faulted and one of its events may be to blame.
     pub(super) fn failed_alone(&mut self, range: Range<usize>, error: FunctionError) {
-        self.open.pop();
-        if range.len() == 1 {
-            self.outcomes[range.start] = Some(error.clone().into());
-        } else {
-            self.halve(range);
+        if let Some(poison) = self.bisect.failed(range) {
+            self.outcomes[poison].fill(Some(error.clone().into()));
         }
         self.last_error = Some(error);
     }
 
     /// `range` faulted, none of its events is to blame and no other range will fare better.
     pub(super) fn everybody(&mut self, range: Range<usize>, error: FunctionError) {
-        self.settle_open(range, &error);
+        self.settle_open(range, error);
     }
 
     /// No attempt is left for `range` and everything after it.
@@ -78,7 +55,7 @@ impl Isolation {
         let code = last.as_ref().map_or(super::FunctionErrorCode::Trap, |error| error.code);
         let message = last.map(|error| error.message).unwrap_or_default();
         let message = format!("this event or a neighbour: {message} ({why})");
-        self.settle_open(range, &FunctionError { code, message });
+        self.settle_open(range, FunctionError { code, message });
     }
 
     /// One outcome for each event.
@@ -88,18 +65,11 @@ impl Isolation {
         self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
     }
 
-    fn halve(&mut self, range: Range<usize>) {
-        let middle = range.start + range.len() / 2;
-        self.open.push(OpenRange { range: middle..range.end, left_half: false, suspect: false });
-        self.open.push(OpenRange { range: range.start..middle, left_half: true, suspect: false });
-    }
-
     /// Gives `error` to every event that has no outcome yet.
-    fn settle_open(&mut self, range: Range<usize>, error: &FunctionError) {
-        debug_assert!(self.outcomes[range].iter().all(Option::is_none));
-        self.open.clear();
-        for outcome in self.outcomes.iter_mut().filter(|outcome| outcome.is_none()) {
-            *outcome = Some(error.clone().into());
+    fn settle_open(&mut self, range: Range<usize>, error: FunctionError) {
+        let outcome = Outcome::from(error);
+        for part in std::iter::once(range).chain(self.bisect.give_up()) {
+            self.outcomes[part].fill(Some(outcome.clone()));
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tidegate_bisect::tries_max;
+
 use super::{CallLimits, FunctionError, FunctionErrorCode};
 use crate::{CallFailure, CallStage, StopReason};
 
@@ -18,7 +20,7 @@ pub(super) enum RunVerdict {
 /// What a run has spent on looking for poison events, over all its chunks.
 #[derive(Default)]
 pub(super) struct Spent {
-    pub(super) attempts: u32,
+    pub(super) attempts: usize,
     pub(super) cpu: Duration,
     pub(super) wall: Duration,
     pub(super) retries: u32,
@@ -27,8 +29,7 @@ pub(super) struct Spent {
 impl Spent {
     /// Why no further attempt may be made, if so.
     pub(super) fn exhausted(&self, limits: &CallLimits, events: usize) -> Option<&'static str> {
-        let halvings = events.max(1).next_power_of_two().ilog2();
-        let attempts_max = limits.poison_events_max.saturating_mul(2 * (halvings + 1));
+        let attempts_max = tries_max(events, limits.poison_events_max as usize);
         if self.cpu >= limits.isolation_cpu_max || self.wall >= limits.wall_max {
             return Some("the time for finding the event to blame is gone");
         }
