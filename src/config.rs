@@ -22,7 +22,7 @@ mod sources;
 mod syncs;
 mod warehouses;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -372,8 +372,8 @@ fn contracts<'a>(
         nodes.iter().map(|(name, node)| (name.clone(), node.to_json())).collect();
     let (mut contracts, mut events) = (BTreeMap::new(), 0);
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
-    let mut origins = Origins { root: &root, nodes: &nodes, lines: HashMap::new() };
-    let mut note = |origins: &mut Origins<'_>, theirs: Vec<tidegate_contract::ContractProblem>| {
+    let origins = Origins { root: &root, nodes: &nodes };
+    let mut note = |theirs: Vec<tidegate_contract::ContractProblem>| {
         for problem in theirs {
             let count = found.entry(problem.origin.clone()).or_default();
             *count += 1;
@@ -394,7 +394,7 @@ fn contracts<'a>(
             Ok(domains) if domains.is_empty() => continue,
             Ok(domains) => domains,
             Err(problems) => {
-                note(&mut origins, problems);
+                note(problems);
                 continue;
             }
         };
@@ -402,7 +402,7 @@ fn contracts<'a>(
         notes.extend(lint::notes(&domains).into_iter().take(PROBLEMS_MAX).map(|note| origins.problem(note)));
         match Contract::compile(&domains, tidegate_contract::ContractLimits::default()) {
             Ok(contract) => drop(contracts.insert(source.to_owned(), Arc::new(contract))),
-            Err(problems) => note(&mut origins, problems),
+            Err(problems) => note(problems),
         }
     }
     for (origin, count) in found.into_iter().filter(|(_, count)| *count > PROBLEMS_MAX) {
@@ -417,21 +417,13 @@ fn contracts<'a>(
 struct Origins<'a> {
     root: &'a Path,
     nodes: &'a BTreeMap<String, DocumentNode>,
-    /// Of each file that has a problem.
-    lines: HashMap<String, HashMap<&'a str, usize>>,
 }
 
 impl Origins<'_> {
-    /// A problem with the line of its place, else of the field that it is about: the first in backticks.
-    fn problem(&mut self, problem: tidegate_contract::ContractProblem) -> Problem {
-        let node = self.nodes.get(&problem.origin);
-        let at_place = node.filter(|_| !problem.place.is_empty()).and_then(|node| node.line_at(&problem.place));
-        let line = at_place.unwrap_or_else(|| {
-            let field = problem.problem.split('`').nth(1).unwrap_or_default();
-            let lines = self.lines.entry(problem.origin.clone());
-            let lines = lines.or_insert_with(|| node.map(DocumentNode::lines).unwrap_or_default());
-            lines.get(field).copied().unwrap_or(0)
-        });
+    /// A problem with the line of its place, where that is in the file.
+    fn problem(&self, problem: tidegate_contract::ContractProblem) -> Problem {
+        let node = self.nodes.get(&problem.origin).filter(|_| !problem.place.is_empty());
+        let line = node.and_then(|node| node.line_at(&problem.place)).unwrap_or(0);
         Problem::of_file(self.root.join(&problem.origin), line, problem.problem, problem.fix)
     }
 }

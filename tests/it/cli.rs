@@ -260,6 +260,27 @@ schema:
 }
 
 #[test]
+fn a_problem_of_a_contract_names_the_line_that_it_is_about_and_no_other() {
+    let key = "a".repeat(500);
+    let unknown = format!("type: track\nname: Sold\n{key}:\n  schema: 1\nschema: {{}}\n");
+    let misplaced = "type: track\nname: Sold\nonUndeclaredFields:\n  name: 1\nschema: {}\n";
+    let quoting = "type: track\nname: Sold\nschema: {$schema: \"`name`\"}\n";
+    for (sold, line, words) in
+        [(&*unknown, 3, "is unknown here"), (misplaced, 3, "is no policy"), (quoting, 0, "not draft-7")]
+    {
+        let workspace = Workspace::new();
+        workspace.write("events/domains/shop/domain.yaml", "name: Shop\n");
+        workspace.write("events/domains/shop/sold.yaml", sold);
+        let output = run(&["check", workspace.path().to_str().unwrap(), "--json"]);
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let problems = answer["problems"].as_array().unwrap();
+        assert_eq!(problems.len(), 1, "{answer:#}");
+        assert!(problems[0]["message"].as_str().unwrap().contains(words), "{answer:#}");
+        assert_eq!(problems[0]["line"], line, "{answer:#}");
+    }
+}
+
+#[test]
 fn what_is_hardly_meant_is_noted_and_stops_nothing() {
     let workspace = Workspace::new();
     std::fs::remove_file(workspace.path().join("syncs/web-to-warehouse.yaml")).unwrap();

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use tidegate_document::nearest::nearest;
 use tidegate_event::EventKind;
 
-use super::schema::clip;
+use super::schema::{clip, escape};
 use super::{
     ContractProblem, Domain, EventRule, OnSchemaViolation, OnUndeclaredFields, OnUndeclaredSchema, VERSION_DEFAULT,
 };
@@ -216,7 +216,7 @@ fn read_event(keys: &mut LayoutKeys<'_>) -> Option<EventRule> {
     let schema = keys.required("schema");
     let kind = keys.required("type").and_then(Value::as_str).and_then(EventKind::parse);
     if kind.is_none() && keys.map.contains_key("type") {
-        keys.problem("`type` is no kind of event.", "Write track, identify, page, screen, group or alias.");
+        keys.problem("type", "`type` is no kind of event.", "Write track, identify, page, screen, group or alias.");
     }
     Some(EventRule {
         kind: kind?,
@@ -250,8 +250,9 @@ struct LayoutKeys<'a> {
 }
 
 impl<'a> LayoutKeys<'a> {
-    fn problem(&mut self, problem: impl Into<String>, fix: impl Into<String>) {
-        self.problems.push(ContractProblem::new(self.path, problem, fix));
+    fn problem(&mut self, key: &str, problem: impl Into<String>, fix: impl Into<String>) {
+        let place = format!("/{}", escape(key));
+        self.problems.push(ContractProblem::new(self.path, problem, fix).at(place));
     }
 
     fn allow(&mut self, known: &[&str]) {
@@ -261,7 +262,7 @@ impl<'a> LayoutKeys<'a> {
                 Some(near) => format!("Did you mean `{near}`?"),
                 None => format!("Known are {}.", known.join(", ")),
             };
-            self.problem(format!("The key `{}` is unknown here.", clip(key)), fix);
+            self.problem(key, format!("The key `{}` is unknown here.", clip(key)), fix);
         }
     }
 
@@ -272,7 +273,7 @@ impl<'a> LayoutKeys<'a> {
     fn required(&mut self, key: &str) -> Option<&'a Value> {
         let found = self.get(key);
         if found.is_none() {
-            self.problem(format!("`{key}` is missing."), format!("Add `{key}`."));
+            self.problem(key, format!("`{key}` is missing."), format!("Add `{key}`."));
         }
         found
     }
@@ -280,7 +281,7 @@ impl<'a> LayoutKeys<'a> {
     fn text(&mut self, key: &str) -> Option<String> {
         let text = self.get(key)?.as_str();
         if text.is_none() {
-            self.problem(format!("`{key}` is not text."), "Put it in quotes.");
+            self.problem(key, format!("`{key}` is not text."), "Put it in quotes.");
         }
         text.map(str::to_owned)
     }
@@ -289,7 +290,7 @@ impl<'a> LayoutKeys<'a> {
         self.required(key)?;
         let text = self.text(key)?;
         if text.is_empty() {
-            self.problem(format!("`{key}` is empty."), "Write a name.");
+            self.problem(key, format!("`{key}` is empty."), "Write a name.");
             return None;
         }
         Some(text)
@@ -298,7 +299,7 @@ impl<'a> LayoutKeys<'a> {
     fn truth(&mut self, key: &str) -> Option<bool> {
         let truth = self.get(key)?.as_bool();
         if truth.is_none() {
-            self.problem(format!("`{key}` is neither true nor false."), "Write true or false, without quotes.");
+            self.problem(key, format!("`{key}` is neither true nor false."), "Write true or false, without quotes.");
         }
         truth
     }
@@ -308,7 +309,11 @@ impl<'a> LayoutKeys<'a> {
         let list = self.map.get(key)?.as_array();
         let texts = list.and_then(|list| list.iter().map(|it| it.as_str().map(str::to_owned)).collect());
         if texts.is_none() {
-            self.problem(format!("`{key}` is not a list of names."), "Write a list of source names, as in [web, ios].");
+            self.problem(
+                key,
+                format!("`{key}` is not a list of names."),
+                "Write a list of source names, as in [web, ios].",
+            );
         }
         texts
     }
@@ -316,7 +321,7 @@ impl<'a> LayoutKeys<'a> {
     fn word<T>(&mut self, key: &str, parse: fn(&str) -> Option<T>, words: &str) -> Option<T> {
         let word = self.get(key)?.as_str().and_then(parse);
         if word.is_none() {
-            self.problem(format!("`{key}` is no policy."), format!("Write {words}."));
+            self.problem(key, format!("`{key}` is no policy."), format!("Write {words}."));
         }
         word
     }

@@ -185,7 +185,7 @@ pub struct ContractProblem {
     pub problem: String,
     /// One sentence.
     pub fix: String,
-    /// A JSON pointer into the file; empty: the first field in backticks is what it is about.
+    /// A JSON pointer into the file; empty when it is about the file as a whole.
     pub place: String,
 }
 

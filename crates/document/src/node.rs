@@ -1,6 +1,5 @@
 //! What a document holds, whether it was YAML or JSON: a tree of values that know their lines.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use serde_json::{Map, Number, Value};
@@ -90,39 +89,24 @@ impl DocumentNode {
         }
     }
 
-    /// The line of the first value of each name, at any depth; those of a map come before those within them.
-    #[must_use]
-    pub fn lines(&self) -> HashMap<&str, usize> {
-        let mut lines = HashMap::new();
-        self.note_lines(&mut lines);
-        lines
-    }
-
-    fn note_lines<'a>(&'a self, lines: &mut HashMap<&'a str, usize>) {
-        match &self.value {
-            Tree::Map(fields) => {
-                for field in fields {
-                    lines.entry(&field.name).or_insert(field.node.line);
-                }
-                fields.iter().for_each(|field| field.node.note_lines(lines));
-            }
-            Tree::List(items) => items.iter().for_each(|node| node.note_lines(lines)),
-            _ => {}
-        }
-    }
-
-    /// The line of what a JSON pointer leads to.
+    /// The line of what a JSON pointer leads to: of its name where it has one.
     #[must_use]
     pub fn line_at(&self, pointer: &str) -> Option<usize> {
-        let mut node = self;
+        let (mut node, mut line) = (self, self.line);
         for step in pointer.strip_prefix('/').into_iter().flat_map(pointer::steps) {
-            node = match &node.value {
-                Tree::Map(fields) => &fields.iter().find(|field| field.name == step)?.node,
-                Tree::List(items) => items.get(step.parse::<usize>().ok()?)?,
+            (node, line) = match &node.value {
+                Tree::Map(fields) => {
+                    let field = fields.iter().find(|field| field.name == step)?;
+                    (&field.node, field.line)
+                }
+                Tree::List(items) => {
+                    let item = items.get(step.parse::<usize>().ok()?)?;
+                    (item, item.line)
+                }
                 _ => return None,
             };
         }
-        Some(node.line)
+        Some(line)
     }
 }
 
