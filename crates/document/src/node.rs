@@ -19,8 +19,10 @@ pub struct DocumentNode {
 pub enum Tree {
     Null,
     Bool(bool),
-    /// Of JSON with the digits that it has there.
+    /// With the digits that stand in the document.
     Number(Number),
+    /// A number that JSON would write otherwise, and how it is written: `007`, `0x1F`, `+5`, `1e3`.
+    Spelled(Number, String),
     Text(String),
     List(Vec<DocumentNode>),
     /// In the document's order; names are unique.
@@ -42,12 +44,23 @@ impl fmt::Display for Tree {
         f.write_str(match self {
             Self::Null => "nothing",
             Self::Bool(_) => "true or false",
-            Self::Number(number) if number.is_i64() || number.is_u64() => "a whole number",
-            Self::Number(_) => "a number",
+            Self::Number(number) | Self::Spelled(number, _) if number.is_i64() || number.is_u64() => "a whole number",
+            Self::Number(_) | Self::Spelled(..) => "a number",
             Self::Text(_) => "text",
             Self::List(_) => "a list",
             Self::Map(_) => "a map",
         })
+    }
+}
+
+impl Tree {
+    /// The number, if it is one.
+    #[must_use]
+    pub const fn number(&self) -> Option<&Number> {
+        match self {
+            Self::Number(number) | Self::Spelled(number, _) => Some(number),
+            _ => None,
+        }
     }
 }
 
@@ -79,7 +92,7 @@ impl DocumentNode {
         match &self.value {
             Tree::Null => Value::Null,
             Tree::Bool(value) => Value::Bool(*value),
-            Tree::Number(number) => Value::Number(number.clone()),
+            Tree::Number(number) | Tree::Spelled(number, _) => Value::Number(number.clone()),
             Tree::Text(text) => Value::String(text.clone()),
             Tree::List(items) => Value::Array(items.iter().map(Self::to_json).collect()),
             Tree::Map(fields) => {

@@ -2,9 +2,11 @@
 
 mod bounds;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
-use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+use saphyr::{MarkedYaml, Scalar, ScanError, YamlData, YamlLoader};
+use saphyr_parser::Parser;
 use serde_json::Number;
 
 use super::node::{DocumentNode, MapField, Tree};
@@ -21,10 +23,15 @@ const DEPTH_MAX: usize = 200;
 /// Parses one document. An empty text is an empty map.
 pub fn parse(text: &str) -> Result<DocumentNode, YamlError> {
     bounds::check(text)?;
-    let documents = MarkedYaml::load_from_str(text).map_err(|error| {
-        let line = error.marker().line();
-        YamlError { line, message: error.info().to_owned() }
-    })?;
+    let wrong = |error: &ScanError| YamlError { line: error.marker().line(), message: error.info().to_owned() };
+    let mut loader = YamlLoader::<MarkedYaml<'_>>::default();
+    // What a number is written as is wanted as well.
+    loader.early_parse(false);
+    Parser::new_from_str(text).load(&mut loader, true).map_err(|error| wrong(&error))?;
+    if let Some(error) = loader.error() {
+        return Err(wrong(error));
+    }
+    let documents = loader.into_documents();
     let mut documents = documents.into_iter();
     let Some(first) = documents.next() else { return Ok(DocumentNode { line: 1, value: Tree::Map(Vec::new()) }) };
     if let Some(second) = documents.next() {
@@ -43,11 +50,16 @@ fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<DocumentNode, YamlEr
     let error = |message: &str| YamlError { line, message: message.to_owned() };
     let deeper = depth_left.checked_sub(1).ok_or_else(|| error("nested too deeply"))?;
     let value = match &yaml.data {
-        YamlData::Value(Scalar::Null) => Tree::Null,
-        YamlData::Value(Scalar::Boolean(value)) => Tree::Bool(*value),
-        YamlData::Value(Scalar::Integer(value)) => Tree::Number((*value).into()),
-        YamlData::Value(Scalar::FloatingPoint(value)) => float(value.into_inner()),
-        YamlData::Value(Scalar::String(value)) => Tree::Text(value.to_string()),
+        YamlData::Representation(written, style, tag) => {
+            match Scalar::parse_from_cow_and_metadata(Cow::Borrowed(written), *style, tag.as_ref()) {
+                Some(Scalar::Null) => Tree::Null,
+                Some(Scalar::Boolean(value)) => Tree::Bool(value),
+                Some(Scalar::Integer(value)) => number(written, Some(value.into())),
+                Some(Scalar::FloatingPoint(value)) => number(written, Number::from_f64(value.into_inner())),
+                Some(Scalar::String(value)) => Tree::Text(value.into_owned()),
+                None => return Err(error("this is not what its tag says; take the tag away")),
+            }
+        }
         YamlData::Sequence(items) => Tree::List(items.iter().map(|item| node(item, deeper)).collect::<Result<_, _>>()?),
         YamlData::Mapping(map) => {
             let mut fields = Vec::with_capacity(map.len());
@@ -56,6 +68,7 @@ fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<DocumentNode, YamlEr
                 let name = match node(key, deeper)?.value {
                     Tree::Text(name) => name,
                     Tree::Number(number) if number.is_i64() => number.to_string(),
+                    Tree::Spelled(number, written) if number.is_i64() => written,
                     Tree::Bool(word) => word.to_string(),
                     Tree::Null => "null".to_owned(),
                     other => return Err(error(&format!("a key is {other}; keys are text"))),
@@ -75,13 +88,12 @@ fn node(yaml: &MarkedYaml<'_>, depth_left: usize) -> Result<DocumentNode, YamlEr
     Ok(DocumentNode { line, value })
 }
 
-/// JSON has no endless number: it stays what was written, and whoever wants a number is told that this is text.
-fn float(value: f64) -> Tree {
-    match Number::from_f64(value) {
-        Some(number) => Tree::Number(number),
-        None if value.is_nan() => Tree::Text(".nan".to_owned()),
-        None if value > 0.0 => Tree::Text(".inf".to_owned()),
-        None => Tree::Text("-.inf".to_owned()),
+/// A number as it is written, and its value where JSON has it. An endless number stays text, and whoever wants a number is
+/// told so.
+fn number(written: &str, value: Option<Number>) -> Tree {
+    match serde_json::from_str::<Number>(written) {
+        Ok(number) if number.to_string() == written => Tree::Number(number),
+        _ => value.map_or_else(|| Tree::Text(written.to_owned()), |value| Tree::Spelled(value, written.to_owned())),
     }
 }
 
@@ -100,7 +112,17 @@ mod tests {
         assert_eq!(parse("a: 1\n---\nb: 2\n").unwrap_err().line, 3);
         assert!(parse("a: [1\nb: 2").is_err());
         assert!(parse("a: 1\na: 2").is_err());
-        let endless = parse("[.inf, -.inf, .nan, 1.5]").unwrap();
-        assert_eq!(endless.to_json().to_string(), r#"[".inf","-.inf",".nan",1.5]"#, "JSON has no such numbers");
+    }
+
+    #[test]
+    fn a_number_keeps_its_digits_and_how_it_is_written() {
+        let text = "[1.10, 12345678901234567890, -0, 007, 0x1F, 1e3, .inf, .NaN, '1', !!str 1]";
+        let node = parse(text).unwrap();
+        let json = r#"[1.10,12345678901234567890,-0,7,31,1000.0,".inf",".NaN","1","1"]"#;
+        assert_eq!(node.to_json().to_string(), json);
+        let Tree::List(items) = &node.value else { panic!("no list") };
+        assert_eq!(items[3].value, Tree::Spelled(7.into(), "007".to_owned()));
+        assert_eq!(parse("00501: Holtsville").unwrap().to_json().to_string(), r#"{"00501":"Holtsville"}"#);
+        assert_eq!(parse("a: 1\nb: !!int x").unwrap_err().line, 2);
     }
 }

@@ -156,3 +156,13 @@ fn a_variable_is_read_for_those_who_hand_in_how() {
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].message, "`b` asks for the environment variable UNSET, which is not set");
 }
+
+#[test]
+fn a_whole_number_is_text_as_it_is_written() {
+    let node = yaml::parse("a: 0123456789012345\nb: 7\nc: 1.5\nd: 0x1F\n").unwrap();
+    let (made, problems) =
+        noted(&node, |fields| (fields.text("a"), fields.text("b"), fields.text("c"), fields.number("d", 0)));
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(made, (text("0123456789012345"), text("7"), None, Some(31_i64)));
+    assert_eq!(problems.len(), 1);
+}

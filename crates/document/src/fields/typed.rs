@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::{DocumentNode, Fields, NAME_CHARS_MAX, Tree, shortened};
 use crate::problem::QUOTED_CHARS_MAX;
@@ -23,12 +23,13 @@ impl<'a> Fields<'a> {
         self.problem_at(name, line, message, to_write(name, expected));
     }
 
-    /// Text. A whole number is the text of its digits.
+    /// Text. A whole number is the text that it is written as.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         let field = self.find(name)?;
         match &field.node.value {
             Tree::Text(text) => self.expand(name, field.line, text),
             Tree::Number(number) if number.is_i64() => Some(number.to_string()),
+            Tree::Spelled(number, written) if number.is_i64() => Some(written.clone()),
             _ => {
                 self.wrong(name, field.line, &field.node, "text");
                 None
@@ -110,11 +111,8 @@ impl<'a> Fields<'a> {
     /// A whole number from `min` to `max`.
     pub fn number_up_to<T: TryFrom<i64>>(&mut self, name: &'static str, min: i64, max: i64) -> Option<T> {
         let field = self.find(name)?;
-        let number = match &field.node.value {
-            Tree::Number(number) => number.as_i64().filter(|number| (min..=max).contains(number)),
-            _ => None,
-        };
-        let number = number.and_then(|number| T::try_from(number).ok());
+        let number = field.node.value.number().and_then(Number::as_i64);
+        let number = number.filter(|number| (min..=max).contains(number)).and_then(|number| T::try_from(number).ok());
         if number.is_none() {
             self.wrong(name, field.line, &field.node, &format!("a whole number from {min} to {max}"));
         }
@@ -130,9 +128,8 @@ impl<'a> Fields<'a> {
     pub fn bytes_up_to<T: TryFrom<u64>>(&mut self, name: &'static str, max: u64) -> Option<T> {
         let field = self.find(name)?;
         let bytes = match &field.node.value {
-            Tree::Number(number) => number.as_u64(),
             Tree::Text(text) => units::bytes(text),
-            _ => None,
+            value => value.number().and_then(Number::as_u64),
         };
         let bytes = bytes.filter(|bytes| (1..=max).contains(bytes)).and_then(|bytes| T::try_from(bytes).ok());
         if bytes.is_none() {
@@ -159,10 +156,7 @@ impl<'a> Fields<'a> {
     /// Times a second.
     pub fn rate(&mut self, name: &'static str) -> Option<f64> {
         let field = self.find(name)?;
-        let rate = match &field.node.value {
-            Tree::Number(rate) => rate.as_f64().filter(|rate| RATES.contains(rate)),
-            _ => None,
-        };
+        let rate = field.node.value.number().and_then(Number::as_f64).filter(|rate| RATES.contains(rate));
         if rate.is_none() {
             let expected = format!("a number from {} to {}", RATES.start(), RATES.end());
             self.wrong(name, field.line, &field.node, &expected);
