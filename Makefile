@@ -102,7 +102,8 @@ check: setup deny
 # Overrides for each crate by name: one for all of them would also reach build scripts, and every library would be built anew.
 quick:
 	@mkdir -p .cargo; rm -f .cargo/config.toml; if [ -z "$(OFF)" ]; then \
-	  for c in tidegate $$(ls crates | sed 's/^/tidegate-/'); do printf '[profile.release.package.%s]\nopt-level = 0\n' $$c; done > .cargo/config.toml; \
+	  { printf '[profile.release]\nincremental = true\n'; \
+	  for c in tidegate $$(ls crates | sed 's/^/tidegate-/'); do printf '[profile.release.package.%s]\nopt-level = 0\n' $$c; done; } > .cargo/config.toml; \
 	  echo "our crates are compiled without optimisation from now on; make quick OFF=1 ends it"; \
 	  else echo "our crates are compiled with optimisation again"; fi
 
