@@ -319,7 +319,7 @@ impl App {
         let background_handle = background.handle();
         admin.run(Arc::clone(&functions.1), &background_handle, &server_stops);
         tokio::spawn(active_runtimes.follow(server_stops.clone()));
-        let keeping = background_handle.spawn(keeper.run(server_stops.clone()));
+        background_handle.spawn(keeper.run(server_stops.clone()));
         let serving = tokio::spawn(server.run(server_stops));
         let (mut delivering, mut kept, mut writers, mut refiners) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for OpenPartition { log, writer, refiner, workers, state, .. } in partitions {
@@ -349,9 +349,9 @@ impl App {
         stop_workers.send_replace(true);
         let records_waiting = time.end(delivering).await;
         time.step("the refiner", stop::REFINER_MAX, join(refiners)).await;
-        time.step("the keeper of the quarantine", stop::KEEPER_MAX, keeping).await;
         drop(functions);
-        drop(background);
+        let ending = tokio::task::spawn_blocking(move || background.end(stop::BACKGROUND_MAX));
+        time.step("what worked in the background", stop::BACKGROUND_MAX, ending).await;
         // A copy of the state that was made while this process ran is an older one from now on.
         if let Err(error) = startup::advance(&mut state, &mut identity, &data) {
             tracing::warn!(error = %error, "could not mark the state as the latest");

@@ -4,6 +4,7 @@
 //! the threads that accept: those have a runtime to themselves.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use tidegate_process::task;
 use tokio::runtime::{Handle, Runtime};
@@ -26,6 +27,13 @@ impl Background {
     pub(super) fn handle(&self) -> Handle {
         // It is there until the drop.
         self.0.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
+    }
+
+    /// Ends what still works there, and waits for it no longer than `most`: what it held is closed then. It blocks.
+    pub(super) fn end(mut self, most: Duration) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_timeout(most);
+        }
     }
 }
 

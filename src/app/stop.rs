@@ -22,8 +22,9 @@ pub(super) const SERVING_MAX: Duration = Duration::from_millis(3_500);
 /// For the writer of the log: a disk that hangs never answers.
 pub(super) const WRITER_MAX: Duration = Duration::from_millis(1_500);
 pub(super) const REFINER_MAX: Duration = Duration::from_secs(1);
-/// For the keeper to close the state: SQLite tidies its files when the last connection closes, and no later.
-pub(super) const KEEPER_MAX: Duration = Duration::from_millis(500);
+/// For what worked in the background to close the state: SQLite tidies its files when the last connection closes, and no
+/// later.
+pub(super) const BACKGROUND_MAX: Duration = Duration::from_secs(2);
 /// Kept for ending what delivers, after the time for delivering.
 const ENDING: Duration = Duration::from_millis(2_000);
 

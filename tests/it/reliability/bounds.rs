@@ -24,14 +24,14 @@ fn quarantine(workspace: &Workspace, arguments: &[&str]) -> (Option<i32>, String
 }
 
 #[test]
-fn a_stop_waits_for_who_keeps_the_bounds_and_leaves_the_state_in_one_file() {
+fn a_stop_waits_for_what_works_in_the_background_and_leaves_the_state_in_one_file() {
     let workspace = Workspace::new();
     let server = workspace.serve_with(&["keeper_in_haste=return", "keeper_looks=sleep(200)"]);
     send_bad(&server, 0, 50);
-    server.stop();
+    let said = server.stop();
     let left: Vec<String> =
         super::files(&workspace.data()).into_keys().filter(|name| name.starts_with("state.db")).collect();
-    assert_eq!(left, ["state.db"]);
+    assert_eq!(left, ["state.db"], "{said}");
 }
 
 #[test]
