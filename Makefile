@@ -16,7 +16,7 @@ help:
 	@echo "make test    all tests, real SDKs included"
 	@echo "make check   format, lints, docs"
 	@echo "make quick   quick builds while working on it: our own crates without optimisation (OFF=1 ends it)"
-	@echo "make release the binary for other machines, linked with optimisation; its line tables in a file beside it"
+	@echo "make release the binary for other machines, optimised across crates (LTO); its line tables in a file beside it"
 	@echo "make plugins the shipped destinations as components, for tidegate destination add"
 	@echo "make bench   speed, as ratios measured in one run"
 	@echo "make faults  an hour of kills, power cuts, failed disks, damage and strangers (MINUTES= SEEDS= CYCLES= SEED=)"
@@ -40,7 +40,7 @@ build: setup
 # Programs find the line tables by the link and the folder that they share; without that file a backtrace has names alone.
 DIST := $(TARGET)/dist
 release: setup
-	@echo "== building tidegate, linked as a whole (longer than make build)"
+	@echo "== building tidegate with link-time optimisation (takes longer than make build)"
 	cargo build --profile dist --locked --bin tidegate
 	cp $(DIST)/tidegate $(DIST)/tidegate.whole
 	objcopy --only-keep-debug --compress-debug-sections=zlib $(DIST)/tidegate.whole $(DIST)/tidegate.debug

@@ -1,8 +1,8 @@
 //! `batch` of a sync or of a destination plugin.
 
-use tidegate_document::fields::Fields;
-
 use std::time::Duration;
+
+use tidegate_document::fields::Fields;
 
 /// A batch is held in memory.
 const BATCH_EVENTS_MAX: i64 = 10_000_000;

@@ -260,8 +260,9 @@ static STOPS: [bool; 256] = {
 
 /// Where the plain part of a string that goes on at `at` ends: the first of [`STOPS`], or the end of the text.
 ///
-/// It reads eight bytes at a time, which is a third of the cost of a body. In each word a byte's highest bit is set
-/// when the byte is a stop; a borrow can set it wrongly only above a right one, and the lowest is what counts.
+/// It reads eight bytes at a time, because finding the ends of strings is most of what scanning a body costs. In each word
+/// the highest bit of a byte is set when the byte is a stop. A borrow can set it wrongly only above a right one, and the
+/// lowest one counts.
 #[inline]
 fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
@@ -284,14 +285,17 @@ fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// Whether the inside of a string is the text that it stands for: it has no escapes, and nothing that must be one.
+/// Whether the bytes between the quotes of a string are its text: it has no escapes and no control characters.
 #[inline]
 #[must_use]
 pub fn is_plain(inner: &[u8]) -> bool {
     plain_end(inner, 0) == inner.len()
 }
 
-/// Scans a string from its opening quote; answers the byte after its closing quote.
+/// Scans the string whose opening quote is at `at`; answers the byte after its closing quote. UTF-8 is the caller's to check.
+///
+/// # Errors
+/// The string has no end, a wrong escape, a lone surrogate or a control character.
 #[inline]
 pub fn string(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
     let mut at = at + 1;

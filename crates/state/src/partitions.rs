@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tidegate_event::{Position, in_partition};
 
-use super::{State, StateError, schema, seal, seen, sum};
+use super::{State, StateError, cursors, schema, seal, seen, sum};
 
 const KEY: &str = "partitions";
 
@@ -36,7 +36,7 @@ impl State {
             }
             for partition in before..partitions {
                 seen::make_partition(connection, partition)?;
-                super::cursors::set_refined_to(connection, Position::new(partition, 0))?;
+                cursors::set_refined_to(connection, Position::new(partition, 0))?;
             }
             seal::seal(connection)?;
             let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";

@@ -15,8 +15,8 @@
 //! One [`driver`] walks every batch; what differs is a [`loader::Loader`].
 //!
 //! This crate does no I/O, but that `rights` looks at folders. Each warehouse is a crate of its own
-//! (`tidegate-warehouse-*`) with the same modules, which `docs/new-warehouse.md` lists. None of them knows about syncs, cursors or contracts. A new warehouse is such a crate, and a line in each
-//! table of the program's `warehouses.rs`.
+//! (`tidegate-warehouse-*`) with the same modules, which `docs/new-warehouse.md` lists. None of them knows about syncs,
+//! cursors or contracts. A new warehouse is such a crate, and a line in each table of the program's `warehouses.rs`.
 
 use std::sync::Arc;
 
