@@ -37,14 +37,14 @@ build: setup
 	@echo "== building tidegate (the first build takes several minutes: it compiles a WebAssembly engine and SQLite)"
 	cargo build --release --locked
 
-# Programs find the line tables by the link and the folder that they share; without that file a backtrace has names alone.
+# Programs find names and line tables by the link and the folder that they share; without that file a backtrace has addresses alone.
 DIST := $(TARGET)/dist
 release: setup
 	@echo "== building tidegate with link-time optimisation (takes longer than make build)"
 	cargo build --profile dist --locked --bin tidegate
 	cp $(DIST)/tidegate $(DIST)/tidegate.whole
 	objcopy --only-keep-debug --compress-debug-sections=zlib $(DIST)/tidegate.whole $(DIST)/tidegate.debug
-	objcopy --strip-debug --add-gnu-debuglink=$(DIST)/tidegate.debug $(DIST)/tidegate.whole $(DIST)/tidegate.stripped
+	objcopy --strip-all --add-gnu-debuglink=$(DIST)/tidegate.debug $(DIST)/tidegate.whole $(DIST)/tidegate.stripped
 	mv $(DIST)/tidegate.stripped $(DIST)/tidegate; rm $(DIST)/tidegate.whole
 	@ls -lh $(DIST)/tidegate $(DIST)/tidegate.debug
 
@@ -109,6 +109,7 @@ quick:
 
 bench: setup components
 	cargo bench --locked --bench intake_append --bench contract_judge --bench row_encode --bench function_call -- --quick
+	cargo bench --locked --bench dedup_index
 	cargo bench --locked --bench neighbours
 	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) tests/warehouses/setup postgres clickhouse lake
 	cargo bench --locked --bench postgres_load

@@ -124,6 +124,12 @@ pub mod paths {
         data.join("log")
     }
 
+    /// The dedup index of a partition.
+    #[must_use]
+    pub fn dedup(data: &Path, partition: u16) -> PathBuf {
+        tidegate_log::partition_dir(&data.join("dedup"), partition)
+    }
+
     #[must_use]
     pub fn state(data: &Path) -> PathBuf {
         data.join("state.db")

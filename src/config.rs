@@ -40,6 +40,7 @@ pub use syncs::{StartConfig, SyncConfig};
 
 use outgoing::Outgoing;
 use tidegate_contract::{Contract, Domain, lint};
+use tidegate_dedup::DedupSettings;
 use tidegate_document::fields::Fields;
 use tidegate_document::node::DocumentNode;
 use tidegate_document::problem::Problem;
@@ -47,7 +48,7 @@ use tidegate_document::{file, yaml};
 use tidegate_log as intake;
 use tidegate_net::{self as net, Network};
 use tidegate_source::http::{self, RequestLimits};
-use tidegate_state::{QuarantineBounds, Window};
+use tidegate_state::QuarantineBounds;
 
 /// Everything that a server needs to know, checked.
 #[derive(Debug)]
@@ -67,7 +68,7 @@ pub struct Workspace {
     pub log: intake::LogSettings,
     /// How many partitions the log has.
     pub partitions: u16,
-    pub window: Window,
+    pub dedup: DedupSettings,
     pub quarantine: QuarantineBounds,
     /// Whether a state that is lost, damaged or an older copy may be made anew. Never read from a file.
     pub rebuild_state: bool,
@@ -114,7 +115,7 @@ struct Server {
     trusted_proxies: Vec<Network>,
     log: intake::LogSettings,
     partitions: u16,
-    window: Window,
+    dedup: DedupSettings,
     quarantine: QuarantineBounds,
     pagemap_scan: bool,
     outgoing: Outgoing,
@@ -173,7 +174,7 @@ impl Workspace {
                 trusted_proxies: server.trusted_proxies,
                 log: server.log,
                 partitions: server.partitions,
-                window: server.window,
+                dedup: server.dedup,
                 quarantine: server.quarantine,
                 rebuild_state: false,
                 pagemap_scan: server.pagemap_scan,
@@ -270,11 +271,10 @@ fn read_server(fields: &mut Fields<'_>, dir: &Path) -> Server {
             f.problem("segment_bytes", "`log.segment_bytes` is below 1 MiB", "write 1 MiB or more");
         }
     });
-    let mut window = Window::default();
+    let mut dedup = DedupSettings::default();
     fields.within("dedup", |f| {
-        let width_us = f.duration("window").map_or(window.width_us, micros);
-        let entries_max = f.number("entries_max", 1_000).unwrap_or(window.entries_max);
-        window = Window::new(width_us, entries_max);
+        set(&mut dedup.window_us, f.duration("window").map(micros));
+        set(&mut dedup.entries_max, f.number("entries_max", 1_000));
     });
     let mut quarantine = QuarantineBounds::default();
     fields.within("quarantine", |f| {
@@ -294,7 +294,7 @@ fn read_server(fields: &mut Fields<'_>, dir: &Path) -> Server {
         trusted_proxies,
         log,
         partitions,
-        window,
+        dedup,
         quarantine,
         pagemap_scan,
         outgoing: Outgoing::read(fields, dir),

@@ -49,6 +49,11 @@ pub fn inspect(workspace: &Workspace, told: &mut dyn FnMut(&str)) -> Vec<Inspect
     all.extend(
         (0..intake::partitions_in(&log).max(1)).map(|partition| log_report(&intake::partition_dir(&log, partition))),
     );
+    for partition in 0..intake::partitions_in(&log).max(1) {
+        let dir = paths::dedup(data, partition);
+        told(&dir.display().to_string());
+        all.push(dedup_index(&dir));
+    }
     for CheckedFile { path, is_state } in keeper::sqlite_files(workspace) {
         told(&path.display().to_string());
         all.push(if is_state { state_file(&path) } else { warehouse(&path) });
@@ -103,6 +108,27 @@ fn id(path: &Path) -> InspectedFiles {
             };
             InspectedFiles { damage: vec![damage], ..seen(path) }
         }
+    }
+}
+
+/// Every mark of the dedup index.
+fn dedup_index(dir: &Path) -> InspectedFiles {
+    let damage_of = |path: &Path, what: String| FileDamage {
+        file: path.display().to_string(),
+        what,
+        follows: "nothing is lost: the ids are read from the log again, as far as that goes back".to_owned(),
+        remedy: "none is needed; the server does so when it reads the damaged place, or at its next start".to_owned(),
+    };
+    match tidegate_dedup::verify(dir) {
+        Ok(None) => absent(dir),
+        Ok(Some(found)) => InspectedFiles {
+            format: Some("1".to_owned()),
+            bytes: found.bytes,
+            looked_at: format!("{} ids in {} runs", found.marks, found.runs),
+            damage: found.damage.into_iter().map(|(path, what)| damage_of(&path, what)).collect(),
+            ..seen(dir)
+        },
+        Err(error) => InspectedFiles { damage: vec![damage_of(dir, with_causes(&error))], ..seen(dir) },
     }
 }
 

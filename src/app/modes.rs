@@ -13,8 +13,9 @@ const FILE: u32 = 0o600;
 const DEPTH_MAX: usize = 8;
 
 /// What of the data directory is the server's own. Whatever else lies there is protected by the directory.
-const OWN: [&str; 9] = [
+const OWN: [&str; 10] = [
     "log",
+    "dedup",
     "store",
     "lock",
     "admin.json",

@@ -4,17 +4,19 @@
 //! HTTP source, the state file, the pool of functions and the live versions. So what the others do never holds one up.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::future::select_all;
+use tidegate_dedup::DedupSettings;
 use tidegate_event::destination::Destination;
 use tidegate_log::{self as intake, Log, LogSettings, SegmentLog, Trimmed};
 use tidegate_pipeline::refine::{RefineSettings, Refiner, RefinerHandle, SourceFunctions};
 use tidegate_pipeline::sync::{Start, Sync, Worker};
 use tidegate_process::clock;
-use tidegate_state::{State, StateError, Window};
+use tidegate_state::{State, StateError};
 use tokio::sync::watch;
 
 use super::continuity::{Ledger, Past};
@@ -43,17 +45,22 @@ pub(super) fn settle(workspace: &Workspace, past: Past, state: &mut State) -> Re
             return Err(AppError::Partitions { path: dir, found, wanted });
         }
         // Nothing was ever in them.
+        remove(&workspace.data.join("dedup"))?;
         for partition in wanted..in_directory {
-            let dir = intake::partition_dir(&dir, partition);
-            std::fs::remove_dir_all(&dir).map_err(|cause| AppError::Io {
-                action: "could not remove",
-                path: dir.clone(),
-                cause,
-            })?;
+            remove(&intake::partition_dir(&dir, partition))?;
         }
     }
     state.set_partitions(wanted)?;
     Ok(wanted)
+}
+
+fn remove(dir: &Path) -> Result<(), AppError> {
+    match std::fs::remove_dir_all(dir) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            Err(AppError::Io { action: "could not remove", path: dir.to_owned(), cause })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What one of `count` partitions gets of what all of them may have.
@@ -95,9 +102,7 @@ pub(super) struct OpenPartition {
 impl PartitionParts<'_> {
     /// A connection to the state file for `partition`.
     pub(super) fn state(&self, partition: u16) -> Result<State, StateError> {
-        let Window { width_us, entries_max, .. } = self.workspace.window;
-        let window = Window::new(width_us, entries_max / u64::from(self.count));
-        State::open(&paths::state(&self.workspace.data), window)?.of_partition(partition)
+        Ok(State::open(&paths::state(&self.workspace.data))?.of_partition(partition))
     }
 
     /// Opens `partition`, whose syncs go to `destinations`.
@@ -145,7 +150,11 @@ impl PartitionParts<'_> {
         handed_to: HashMap<Arc<str>, u64>,
     ) -> Result<(RefinerHandle, JoinHandle<()>), AppError> {
         let settings = RefineSettings::default();
-        let refiner = Refiner::open(Arc::clone(log), self.state(partition)?, rules(self.workspace), settings)?;
+        let mut state = self.state(partition)?;
+        let DedupSettings { window_us, entries_max } = self.workspace.dedup;
+        let dedup = DedupSettings { window_us, entries_max: entries_max / u64::from(self.count) };
+        let dedup = state.dedup(&paths::dedup(&self.workspace.data, partition), dedup)?;
+        let refiner = Refiner::open(Arc::clone(log), state, dedup, rules(self.workspace), settings)?;
         let of_sources = SourceFunctions {
             workers: self.workers.clone(),
             live: self.live.of_sources(),

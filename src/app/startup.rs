@@ -30,7 +30,7 @@ pub(super) fn open(workspace: &Workspace) -> Result<StartedState, AppError> {
     let beside = of_directory(&workspace.data)?;
     let was_there = path.metadata().is_ok_and(|found| found.len() > 0);
     let mut findings = Vec::new();
-    let moved = match damage(&path, workspace, &mut findings)? {
+    let moved = match damage(&path, &mut findings)? {
         Some(what) if workspace.rebuild_state => {
             tracing::error!(file = %path.display(), what, "the state file is damaged");
             Some(move_away(&path)?)
@@ -58,7 +58,7 @@ pub(super) fn open(workspace: &Workspace) -> Result<StartedState, AppError> {
             cause,
         })?;
     }
-    let mut state = State::open(&path, workspace.window.clone())?;
+    let mut state = State::open(&path)?;
     if let Some(old) = &moved {
         let salvaged = state.salvage(old)?;
         tracing::warn!(
@@ -120,7 +120,7 @@ fn past(
 }
 
 /// What is wrong with the state file, so that it cannot be used; a large one is looked at in the background later.
-fn damage(path: &Path, workspace: &Workspace, findings: &mut Vec<Finding>) -> Result<Option<String>, AppError> {
+fn damage(path: &Path, findings: &mut Vec<Finding>) -> Result<Option<String>, AppError> {
     if !path.metadata().is_ok_and(|found| found.len() > 0) {
         return Ok(None);
     }
@@ -136,12 +136,12 @@ fn damage(path: &Path, workspace: &Workspace, findings: &mut Vec<Finding>) -> Re
         findings.extend(found.damaged.iter().map(of));
     }
     // What has checksums and is needed to go on.
-    let read = State::open(path, workspace.window.clone()).and_then(|mut state| {
+    let read = State::open(path).and_then(|mut state| {
         state.identity()?;
         state.reports()?;
         state.quarantine_size()?;
         for partition in 0..state.partitions()? {
-            state = state.of_partition(partition)?;
+            state = state.of_partition(partition);
             state.refined_to()?;
             state.function_chains()?;
         }

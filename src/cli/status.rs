@@ -70,7 +70,7 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
         let overview = intake::overview(&dir)?;
         ends.push(overview.end);
         notes.extend(overview.notes);
-        state = state.of_partition(partition)?;
+        state = state.of_partition(partition);
         refined += state.refined_to()?;
     }
     let of_log = QuarantineFilter { scope: Some("log".to_owned()), ..QuarantineFilter::default() };

@@ -20,7 +20,7 @@ const ROUND: Duration = Duration::from_secs(60);
 const RATE: u64 = 2_500;
 
 /// Fail points that a life of the server may have, as names and actions.
-const LIVES: [&str; 12] = [
+const LIVES: [&str; 16] = [
     "",
     "",
     "",
@@ -28,6 +28,10 @@ const LIVES: [&str; 12] = [
     "intake_write=3%return",
     "intake_sync=0.3%return",
     "refine_before_commit=1%return",
+    "refine_after_commit=1%return",
+    "dedup_run_write=20%return",
+    "dedup_manifest_write=20%return",
+    "dedup_tail_write=2%return",
     "sync_before_cursor=1%return",
     "warehouse_before_commit=2%return",
     "warehouse_after_commit=2%return",
@@ -111,7 +115,7 @@ fn workspace(far: &Far) -> Workspace {
         ),
     );
     workspace.write("syncs/web-to-crm.yaml", "source: web\ndestination: crm\n");
-    workspace.append("tidegate.yaml", "\nlog: {segment_bytes: 4 MiB}\n");
+    workspace.append("tidegate.yaml", "\nlog: {segment_bytes: 4 MiB}\ndedup: {entries_max: 400000}\n");
     workspace
 }
 

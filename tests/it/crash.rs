@@ -65,6 +65,11 @@ fn killed_before_the_refined_stretch_is_committed() {
 }
 
 #[test]
+fn killed_between_the_refined_log_range_and_the_dedup_index() {
+    died_with_sqlite_at("refine_after_commit=3*off->return");
+}
+
+#[test]
 fn killed_in_the_middle_of_a_write_to_the_log() {
     died_with_sqlite_at("intake_write_torn=20*off->return");
 }

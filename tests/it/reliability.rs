@@ -2,6 +2,7 @@
 //! lost or changed without a line that says so.
 
 mod bounds;
+mod dedup;
 mod deep;
 mod flips;
 mod formats;

@@ -7,7 +7,8 @@
 //! Guarantees:
 //! * Each record is parsed once. A log range is computed once and shared; a sync that lags behind what is remembered
 //!   has it computed again from the log, with the same bounds and the same verdicts on duplicates.
-//! * Dedup marks, quarantine and the refine cursor move in one transaction. What does not go on to the syncs is in
+//! * Duplicates, quarantine and the refine cursor move in one transaction; the dedup index follows, and what it has lost of the
+//!   log is marked again before it is asked. What does not go on to the syncs is in
 //!   quarantine with a reason, is a duplicate, or was dropped by a function on purpose and counted.
 //! * Each event goes through exactly one function chain, whoever asks for it and however often: releases take effect between
 //!   log ranges and are remembered by offset. A slow or stopped function holds its own source alone.
@@ -36,6 +37,7 @@ use stage::Stages;
 pub use stage::{Recall, SourceFunctions};
 
 use tidegate_contract::Contract;
+use tidegate_dedup::{DedupError, DedupIndex};
 use tidegate_event::Event;
 use tidegate_log::{self as intake, Log, LogReader};
 use tidegate_process::task;
@@ -70,6 +72,8 @@ pub enum RefineError {
     Log(#[from] Arc<intake::LogError>),
     #[error(transparent)]
     State(#[from] Arc<state::StateError>),
+    #[error(transparent)]
+    Dedup(#[from] Arc<DedupError>),
     #[error("the refiner has stopped")]
     Stopped,
     #[error(transparent)]
@@ -81,6 +85,12 @@ pub enum RefineError {
 impl From<intake::LogError> for RefineError {
     fn from(error: intake::LogError) -> Self {
         Self::Log(Arc::new(error))
+    }
+}
+
+impl From<DedupError> for RefineError {
+    fn from(error: DedupError) -> Self {
+        Self::Dedup(Arc::new(error))
     }
 }
 
@@ -161,6 +171,7 @@ pub struct Refiner {
     partition: u16,
     log: Arc<dyn Log>,
     state: State,
+    dedup: DedupIndex,
     rules: HashMap<Arc<str>, Rules>,
     settings: RefineSettings,
     refined_to: u64,
@@ -176,13 +187,14 @@ pub struct Refiner {
 const LAGGARDS_MAX: usize = 16;
 
 impl Refiner {
-    /// Reads the refine cursor; spawns nothing. `state` is of the partition that `log` is.
+    /// Reads the refine cursor; spawns nothing. `state` and `dedup` are of the partition that `log` is.
     ///
     /// # Errors
     /// The state cannot be read.
     pub fn open(
         log: Arc<dyn Log>,
         state: State,
+        dedup: DedupIndex,
         rules: Vec<Rules>,
         settings: RefineSettings,
     ) -> Result<Self, RefineError> {
@@ -194,6 +206,7 @@ impl Refiner {
             partition,
             log,
             state,
+            dedup,
             rules,
             settings,
             refined_to,
@@ -293,6 +306,7 @@ impl Refiner {
 
     /// Refines the log range at the refine cursor and moves the cursor over it.
     fn forward(&mut self) -> Result<LogRange, RefineError> {
+        self.prepare_dedup()?;
         let mut reader = match self.head.take() {
             Some(reader) if reader.next() == self.refined_to => reader,
             _ => self.reader(self.refined_to)?,
@@ -300,10 +314,49 @@ impl Refiner {
         let chunk = reader.read(self.settings.log_range_bytes_max, self.settings.log_range_records_max)?;
         let range = self.refined_to..chunk.next;
         let work = judge::RangeWork::new(&self.rules, (self.partition, range), &chunk);
-        let log_range = work.refine_first(&mut self.state)?;
+        let log_range = match work.refine_first(&mut self.state, &mut self.dedup) {
+            Err(RefineError::Dedup(error)) if matches!(*error, DedupError::Damaged { .. }) => {
+                tracing::error!(error = %error, "the dedup index is damaged; it is made anew from the log");
+                self.dedup.reset()?;
+                return Err(error.into());
+            }
+            other => other?,
+        };
         self.refined_to = log_range.range.end;
         self.head = Some(reader);
         Ok(log_range)
+    }
+
+    /// Brings the dedup index to the refine cursor: marks from the log what it has lost, and lets what is full become a run.
+    fn prepare_dedup(&mut self) -> Result<(), RefineError> {
+        self.freeze_when_full()?;
+        let known_to = self.dedup.known_to();
+        if known_to >= self.refined_to {
+            return Ok(());
+        }
+        let (from, to) = (known_to.max(self.log.oldest()), self.refined_to);
+        let records = self.log.records(from, to);
+        tracing::info!(partition = self.partition, from, to, records, "reading ids from the log for the dedup index");
+        let mut reader = self.reader(from)?;
+        while self.dedup.known_to() < to {
+            let start = self.dedup.known_to();
+            let mut chunk = reader.read(self.settings.log_range_bytes_max, self.settings.log_range_records_max)?;
+            // What the state has seen of the log may be lost, and other records come behind it.
+            let is_end = chunk.records.is_empty() && chunk.damage.is_empty();
+            let end = if is_end { to } else { chunk.next.min(to) };
+            cut(&mut chunk, to);
+            judge::RangeWork::new(&self.rules, (self.partition, start..end), &chunk).mark_again(&mut self.dedup)?;
+            self.freeze_when_full()?;
+        }
+        Ok(())
+    }
+
+    fn freeze_when_full(&mut self) -> Result<(), RefineError> {
+        if self.dedup.is_full() {
+            self.state.make_durable()?;
+            self.dedup.freeze()?;
+        }
+        Ok(())
     }
 
     /// Computes the log range that holds `from` once more.
@@ -327,11 +380,11 @@ impl Refiner {
             chunk.damage.extend(more.damage);
             chunk.next = more.next;
         }
+        cut(&mut chunk, range.end);
         self.laggards.push_back(reader);
         if self.laggards.len() > LAGGARDS_MAX {
             self.laggards.pop_front();
         }
-        let range = range.start..chunk.next.max(range.end);
         let work = judge::RangeWork::new(&self.rules, (self.partition, range), &chunk);
         Ok(Arc::new(work.refine_again(&self.state)?))
     }
@@ -351,4 +404,10 @@ impl Refiner {
             other => Ok(other?),
         }
     }
+}
+
+/// Leaves what begins below `end`.
+fn cut(chunk: &mut intake::ReadChunk, end: u64) {
+    chunk.records.retain(|record| record.offset < end);
+    chunk.damage.retain(|damage| damage.missing.start < end);
 }

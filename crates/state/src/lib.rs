@@ -1,11 +1,10 @@
 //! The state file beside the log: what was refined, what was seen before, what is quarantined, how far each sync is.
 //!
-//! Nouns: the **refine cursor** (the log is refined below it), the **dedup window** (ids seen lately), a
-//! **quarantined** event (kept with the stage and the reason), a **pending** event (kept for another try), a sync's
+//! Nouns: the **refine cursor** (the log is refined below it), a **quarantined** event (kept with the stage and the reason), a **pending** event (kept for another try), a sync's
 //! **cursor** and **report**.
 //!
-//! Guarantees: one [`RefineStage`] is one transaction, so the dedup marks of a log range, its quarantine and the refine
-//! cursor move together or not at all. The bounds of every refined log range and the offsets of all duplicates are
+//! Guarantees: one [`RefineStage`] is one transaction, so the quarantine of a log range, its counts and the refine cursor
+//! move together or not at all; the dedup index never knows more than that cursor. The bounds of every refined log range and the offsets of all duplicates are
 //! kept as long as the log keeps the records, so refining a log range again comes to the same end. Losing the latest
 //! transactions (a power cut) loses nothing: the log range is refined again from the log.
 //! This room knows offsets, ids and reasons, not what an event means.
@@ -41,7 +40,6 @@ pub use quarantine::{
     Stage as QuarantineStage,
 };
 pub use salvage::Salvaged;
-pub use seen::Window;
 pub use verify::{DamagedRow, VerifiedState, verify};
 
 /// The state file cannot be used.
@@ -62,14 +60,14 @@ pub enum StateError {
     Damaged { path: PathBuf, what: String },
     #[error("{}: there is no state here; has `tidegate serve` run with this data directory?", path.display())]
     Absent { path: PathBuf },
+    #[error(transparent)]
+    Dedup(tidegate_dedup::DedupError),
 }
 
-/// A connection to the state file, for one partition of the log: offsets are of that partition, and so are the dedup window,
-/// the refine cursor and what is kept under the name of a sync or a source. Each worker has its own.
+/// A connection to the state file, for one partition of the log: offsets are of that partition, and so are the refine cursor and what is kept under the name of a sync or a source. Each worker has its own.
 pub struct State {
     path: PathBuf,
     connection: Connection,
-    window: Window,
     partition: u16,
 }
 
@@ -78,13 +76,13 @@ impl State {
     ///
     /// # Errors
     /// The file cannot be opened, or was written by another format.
-    pub fn open(path: &Path, window: Window) -> Result<Self, StateError> {
+    pub fn open(path: &Path) -> Result<Self, StateError> {
         let at = |action| StateError::at(action, path);
         let connection = Connection::open(path).map_err(at("could not open"))?;
         migrate::prepare(&connection, path)?;
-        // What follows writes, and a damaged file is not written to.
-        let mut state = Self { path: path.to_owned(), connection, window, partition: 0 };
-        state.window.load(&state.connection).map_err(StateError::at("could not read the dedup window", path))?;
+        let state = Self { path: path.to_owned(), connection, partition: 0 };
+        // Whoever uses the file writes to it, and a damaged one is not written to.
+        state.id_key()?;
         Ok(state)
     }
 
@@ -100,19 +98,25 @@ impl State {
         let connection = Connection::open_with_flags(path, flags).map_err(StateError::at("could not open", path))?;
         connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(StateError::at("could not open", path))?;
         schema::check(&connection, path)?;
-        Ok(Self { path: path.to_owned(), connection, window: Window::default(), partition: 0 })
+        Ok(Self { path: path.to_owned(), connection, partition: 0 })
     }
 
     /// The same connection for another partition.
+    #[must_use]
+    pub const fn of_partition(mut self, partition: u16) -> Self {
+        self.partition = partition;
+        self
+    }
+
+    /// Makes all that was committed durable: a power cut takes none of it back.
     ///
     /// # Errors
-    /// The file cannot be read.
-    pub fn of_partition(mut self, partition: u16) -> Result<Self, StateError> {
-        self.partition = partition;
-        self.window
-            .load_partition(&self.connection, partition)
-            .map_err(StateError::at("could not read the dedup window", &self.path))?;
-        Ok(self)
+    /// The file cannot be written.
+    pub fn make_durable(&mut self) -> Result<(), StateError> {
+        let at = Position::new(self.partition, self.refined_to()?);
+        // A commit with FULL syncs the whole write-ahead log.
+        self.in_transaction(true, |connection| cursors::set_refined_to(connection, at))?;
+        self.connection.execute_batch("PRAGMA synchronous = NORMAL").map_err(self.err("could not set synchronous"))
     }
 
     /// The partition that it is for.
@@ -187,15 +191,7 @@ impl State {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(StateError::at("could not begin", path))?;
-        // A stage that came to nothing may have left the window's numbers ahead of its tables.
-        self.window.load(&transaction).map_err(StateError::at("could not read the dedup window", path))?;
-        Ok(RefineStage {
-            transaction,
-            window: &mut self.window,
-            path,
-            partition: self.partition,
-            duplicates: Vec::new(),
-        })
+        Ok(RefineStage { transaction, path, partition: self.partition, duplicates: Vec::new() })
     }
 
     /// Counters by scope and name, e.g. `("web", "duplicates")`.
@@ -241,7 +237,6 @@ impl State {
 /// The transaction of one log range: everything or nothing.
 pub struct RefineStage<'a> {
     transaction: Transaction<'a>,
-    window: &'a mut Window,
     path: &'a Path,
     partition: u16,
     /// Those of this log range so far.
@@ -269,14 +264,6 @@ const COUNTERS_MAX: u64 = 1_000;
 const OTHER_COUNTERS: &str = "(further names)";
 
 impl RefineStage<'_> {
-    /// Marks ids as seen, in log order; answers for each whether it had been seen within the window before.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn seen(&mut self, ids: &[seen::Sighting<'_>]) -> Result<Vec<bool>, StateError> {
-        self.window.mark(&self.transaction, ids).map_err(StateError::at("could not mark ids as seen", self.path))
-    }
-
     /// Remembers that the event at `offset` is a duplicate.
     ///
     /// # Errors
@@ -338,7 +325,6 @@ impl RefineStage<'_> {
     }
 
     fn finish(self) -> Result<(), StateError> {
-        self.window.save(&self.transaction).map_err(StateError::at("could not save the dedup window", self.path))?;
         self.transaction.commit().map_err(StateError::at("could not commit", self.path))
     }
 
@@ -350,8 +336,6 @@ impl RefineStage<'_> {
         Ok(())
     }
 }
-
-pub use seen::Sighting;
 
 impl StateError {
     fn at(action: &'static str, path: &Path) -> impl Fn(rusqlite::Error) -> Self {

@@ -45,10 +45,12 @@ pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), StateE
 
 /// Makes a file of any earlier format one of this build's.
 pub(super) fn bring_up(connection: &Connection, path: &Path) -> Result<(), StateError> {
-    let found = schema::known_format(connection, path)?;
+    let format = schema::known_format(connection, path)?;
+    let found = schema::version(format);
     if found >= schema::FORMAT {
         return Ok(());
     }
+    let carried_to = schema::FORMAT + (format - found);
     let carry_over = || -> rusqlite::Result<()> {
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         if found < 2 {
@@ -62,7 +64,7 @@ pub(super) fn bring_up(connection: &Connection, path: &Path) -> Result<(), State
             to_three(&transaction)?;
         }
         schema::tables(&transaction)?;
-        transaction.execute("UPDATE meta SET value = ?1 WHERE key = 'format'", [schema::FORMAT])?;
+        transaction.execute("UPDATE meta SET value = ?1 WHERE key = 'format'", [carried_to])?;
         seal::seal(&transaction)?;
         transaction.commit()
     };
@@ -76,7 +78,7 @@ pub(super) fn bring_up(connection: &Connection, path: &Path) -> Result<(), State
         }
     }
     tracing::info!(
-        file = %path.display(), from = found, to = schema::FORMAT,
+        file = %path.display(), from = format, to = carried_to,
         "the state file was carried over to the format of this build; an older build cannot read it any more"
     );
     Ok(())

@@ -28,14 +28,12 @@ impl State {
         if before == partitions {
             return Ok(());
         }
-        let format = if partitions > 1 { schema::PARTITIONED } else { schema::FORMAT };
         self.in_transaction(true, |connection| {
             for partition in partitions..before {
-                seen::unmake_partition(connection, partition)?;
+                seen::remove_tables(connection, partition)?;
                 connection.execute("DELETE FROM meta WHERE key = ?1", [in_partition("refined_to", partition)])?;
             }
             for partition in before..partitions {
-                seen::make_partition(connection, partition)?;
                 cursors::set_refined_to(connection, Position::new(partition, 0))?;
             }
             seal::seal(connection)?;
@@ -44,7 +42,7 @@ impl State {
                 1 => connection.execute("DELETE FROM meta WHERE key = ?1", [KEY])?,
                 _ => connection.execute(sql, params![KEY, sum::sealed(KEY, &partitions.to_string())])?,
             };
-            connection.execute(sql, params!["format", format]).map(drop)
+            connection.execute(sql, params!["format", schema::format_of(partitions)]).map(drop)
         })
     }
 }

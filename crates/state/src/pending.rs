@@ -301,7 +301,6 @@ fn damaged(sync: &str, event: Pending) -> Quarantined {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Window;
 
     fn id(offset: u64) -> EventId {
         EventId::new(Position::new(0, offset), 0)
@@ -327,7 +326,7 @@ mod tests {
     #[test]
     fn what_waits_moves_with_the_cursor_and_leaves_with_its_count() {
         let dir = tempfile::tempdir().unwrap();
-        let mut state = State::open(&dir.path().join("state.db"), Window::default()).unwrap();
+        let mut state = State::open(&dir.path().join("state.db")).unwrap();
         assert_eq!(state.cursor("s").unwrap(), None);
         let progress = SyncProgress { cursor: 9, delivered: 1, ..SyncProgress::default() };
         state.settle("s", &waiting(&progress, &[event(7), event(8)]), 5).unwrap();
@@ -364,7 +363,7 @@ mod tests {
         let said = State::read(&path).err().unwrap().to_string();
         assert!(said.contains("format 1 of an earlier build") && said.contains("tidegate serve"), "{said}");
         for _ in 0..2 {
-            let state = State::open(&path, Window::default()).unwrap();
+            let state = State::open(&path).unwrap();
             let kept =
                 state.quarantined(&super::super::QuarantineFilter { entries_max: 9, ..Default::default() }).unwrap();
             assert_eq!((kept.len(), kept[0].detail.as_deref()), (1, None));
@@ -378,12 +377,12 @@ mod tests {
     fn a_file_of_a_later_format_is_refused_and_not_touched() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
-        drop(State::open(&path, Window::default()).unwrap());
+        drop(State::open(&path).unwrap());
         let later = Connection::open(&path).unwrap();
         later.execute_batch("UPDATE meta SET value = 99 WHERE key = 'format'; PRAGMA journal_mode = DELETE").unwrap();
         drop(later);
         let before = std::fs::read(&path).unwrap();
-        let said = State::open(&path, Window::default()).err().unwrap().to_string();
+        let said = State::open(&path).err().unwrap().to_string();
         assert!(said.contains("state.db: format 99") && said.contains("newer build"), "{said}");
         assert!(State::read(&path).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), before);
@@ -393,7 +392,7 @@ mod tests {
     fn a_flipped_bit_of_a_pending_event_keeps_it_from_its_destination() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
-        let mut state = State::open(&path, Window::default()).unwrap();
+        let mut state = State::open(&path).unwrap();
         let progress = SyncProgress { cursor: 9, ..SyncProgress::default() };
         state.settle("s", &waiting(&progress, &[event(7), event(8)]), 5).unwrap();
         let other = Connection::open(&path).unwrap();

@@ -7,19 +7,30 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use super::{StateError, seal, seen, sum};
 
 /// Raised when an older build could not read the file any more.
-pub(super) const FORMAT: i64 = 4;
-/// The same format, of a log with several partitions: a build that knows one must not go on from it.
-pub(super) const PARTITIONED: i64 = 100 + FORMAT;
+pub(super) const FORMAT: i64 = 5;
+/// Added to the number of a log with several partitions: a build that knows one must not go on from it.
+const PARTITIONED: i64 = 100;
+/// The first format that knows of partitions.
+const FIRST_PARTITIONED: i64 = 4;
+
+/// The number that a file of this build has.
+pub(super) const fn format_of(partitions: u16) -> i64 {
+    if partitions > 1 { PARTITIONED + FORMAT } else { FORMAT }
+}
+
+/// The format without what it says of partitions.
+pub(super) const fn version(format: i64) -> i64 {
+    if format >= PARTITIONED { format - PARTITIONED } else { format }
+}
 
 /// Whether this build can read a file of this format.
 pub(super) const fn is_known(format: i64) -> bool {
-    format <= FORMAT || format == PARTITIONED
+    let version = version(format);
+    version <= FORMAT && (format < PARTITIONED || version >= FIRST_PARTITIONED)
 }
 
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS seen_0 (id BLOB PRIMARY KEY, at_us INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS seen_1 (id BLOB PRIMARY KEY, at_us INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS duplicates (log_offset INTEGER PRIMARY KEY);
     CREATE TABLE IF NOT EXISTS stretches (
         start INTEGER PRIMARY KEY, end INTEGER NOT NULL, sum INTEGER NOT NULL DEFAULT 0
@@ -77,14 +88,14 @@ pub(super) fn tables(connection: &Connection) -> rusqlite::Result<()> {
 /// Refuses a file of another format.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StateError> {
     match known_format(connection, path)? {
-        FORMAT | PARTITIONED => {
+        found if !is_known(found) => Err(StateError::Newer { path: path.to_owned(), found }),
+        found if version(found) == FORMAT => {
             match seal::is_as_sealed(connection).map_err(StateError::at("could not read the tables", path))? {
                 true => Ok(()),
                 false => Err(sum::damaged(path, seal::NOT_AS_SEALED)),
             }
         }
-        found if found < FORMAT => Err(StateError::Older { path: path.to_owned(), found }),
-        found => Err(StateError::Newer { path: path.to_owned(), found }),
+        found => Err(StateError::Older { path: path.to_owned(), found }),
     }
 }
 

@@ -74,13 +74,12 @@ pub(super) fn insert(connection: &Connection, sync: &str, offset: u64) -> rusqli
 
 #[cfg(test)]
 mod tests {
-    use super::super::Window;
     use super::*;
 
     #[test]
     fn a_sync_starts_once() {
         let dir = tempfile::tempdir().unwrap();
-        let mut state = State::open(&dir.path().join("state.db"), Window::default()).unwrap();
+        let mut state = State::open(&dir.path().join("state.db")).unwrap();
         state.record_starts(&[("crm", 7), ("lake", 0)]).unwrap();
         state.record_starts(&[("crm", 9), ("ads", 9)]).unwrap();
         let starts: Vec<_> = state.starts().unwrap().into_iter().collect();

@@ -1,48 +1,69 @@
 use super::*;
+use tidegate_dedup::DedupSettings;
 use tidegate_event::EventId;
 
-const HOUR_US: i64 = 3_600_000_000;
+fn refine(state: &mut State, range: Range<u64>) {
+    state.stage().unwrap().commit(&range).unwrap();
+}
 
-fn see(state: &mut State, range: Range<u64>, ids: &[(&str, &str, i64)]) -> Vec<bool> {
-    let sightings: Vec<_> = ids
-        .iter()
-        .map(|(source, id, at)| Sighting { source, message_id: id.as_bytes(), received_at_us: *at })
-        .collect();
-    let mut stage = state.stage().unwrap();
-    let seen = stage.seen(&sightings).unwrap();
-    stage.commit(&range).unwrap();
-    seen
+/// As a build of format 4 left it: two generations of ids in tables.
+fn with_tables(path: &Path, ids: &[(u8, u128, i64)], young: u8) {
+    let mut state = State::open(path).unwrap();
+    refine(&mut state, 0..100);
+    let connection = &state.connection;
+    for generation in [0, 1] {
+        let sql = format!("CREATE TABLE seen_{generation} (id BLOB PRIMARY KEY, at_us INTEGER NOT NULL) WITHOUT ROWID");
+        connection.execute_batch(&sql).unwrap();
+    }
+    for (generation, id, at_us) in ids {
+        let sql = format!("INSERT INTO seen_{generation} (id, at_us) VALUES (?1, ?2)");
+        connection.execute(&sql, params![&id.to_be_bytes()[..], at_us]).unwrap();
+    }
+    let text = sum::sealed("seen", &format!("{young} 1 2 3"));
+    connection.execute("INSERT INTO meta (key, value) VALUES ('seen', ?1)", [text]).unwrap();
+    connection.execute("UPDATE meta SET value = 4 WHERE key = 'format'", []).unwrap();
+    seal::seal(connection).unwrap();
 }
 
 #[test]
-fn an_id_is_seen_once_in_its_window_and_per_source() {
+fn the_ids_of_an_earlier_build_move_into_the_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, index) = (dir.path().join("state.db"), dir.path().join("dedup"));
+    let tables = |path: &Path| -> i64 {
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'seen%'";
+        Connection::open(path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    with_tables(&path, &[(0, 7, 5), (0, 9, 6), (1, 8, 1), (1, 9, 2)], 0);
+    let mut state = State::open(&path).unwrap();
+    let found = state.dedup(&index, DedupSettings::default()).unwrap();
+    assert_eq!((found.known_to(), found.len()), (100, 4));
+    drop(found);
+    assert_eq!(tables(&path), 0);
+    // Once; the second time there is nothing to take over.
+    let found = state.dedup(&index, DedupSettings::default()).unwrap();
+    assert_eq!((found.known_to(), found.len()), (100, 4));
+    drop(state);
+    assert!(verify(&path, tidegate_sqlite::sqlite_check::Depth::Full).unwrap().is_whole());
+}
+
+#[test]
+fn ids_of_an_earlier_build_that_cannot_be_told_apart_come_from_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
-    let mut state = State::open(&path, Window::default()).unwrap();
-    let t = 1_000 * HOUR_US;
-    assert_eq!(see(&mut state, 0..3, &[("a", "1", t), ("b", "1", t), ("a", "1", t + 1)]), [false, false, true]);
-    drop(state);
-    let mut state = State::open(&path, Window::default()).unwrap();
-    assert_eq!(state.refined_to().unwrap(), 3);
-    assert_eq!(see(&mut state, 3..5, &[("a", "1", t + 23 * HOUR_US), ("a", "2", t + 23 * HOUR_US)]), [true, false]);
-    // The generations take turns; what lies within 24 hours is still known.
-    assert_eq!(see(&mut state, 5..6, &[("a", "3", t + 25 * HOUR_US)]), [false]);
-    assert_eq!(see(&mut state, 6..8, &[("a", "2", t + 46 * HOUR_US), ("a", "1", t + 46 * HOUR_US)]), [true, false]);
-    assert_eq!(see(&mut state, 8..9, &[("a", "2", t + 48 * HOUR_US)]), [false]);
-    assert_eq!(see(&mut state, 9..10, &[("a", "3", t + 200 * HOUR_US)]), [false]);
+    with_tables(&path, &[(0, 7, 5)], 0);
+    Connection::open(&path).unwrap().execute("UPDATE meta SET value = '1 1 1 1' WHERE key = 'seen'", []).unwrap();
+    let found = State::open(&path).unwrap().dedup(&dir.path().join("dedup"), DedupSettings::default()).unwrap();
+    assert_eq!((found.known_to(), found.len()), (0, 0));
 }
 
 #[test]
 fn a_stage_that_is_dropped_never_happened() {
     let dir = tempfile::tempdir().unwrap();
-    let mut state = State::open(&dir.path().join("state.db"), Window::default()).unwrap();
-    let sighting = Sighting { source: "a", message_id: b"1", received_at_us: 1 };
+    let mut state = State::open(&dir.path().join("state.db")).unwrap();
     let mut stage = state.stage().unwrap();
-    assert_eq!(stage.seen(&[sighting]).unwrap(), [false]);
     stage.duplicate(7).unwrap();
     drop(stage);
     let mut stage = state.stage().unwrap();
-    assert_eq!(stage.seen(&[sighting]).unwrap(), [false]);
     stage.duplicate(8).unwrap();
     stage.count("a", "duplicates", 2).unwrap();
     stage.commit(&(0..9)).unwrap();
@@ -53,22 +74,11 @@ fn a_stage_that_is_dropped_never_happened() {
 }
 
 #[test]
-fn too_many_ids_shorten_the_window() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut state = State::open(&dir.path().join("state.db"), Window::new(HOUR_US, 4)).unwrap();
-    for (at, id) in ["1", "2", "3", "4", "5"].iter().enumerate() {
-        assert_eq!(see(&mut state, at as u64..at as u64 + 1, &[("a", id, 5)]), [false]);
-    }
-    assert_eq!(see(&mut state, 5..6, &[("a", "5", 6)]), [true]);
-    assert_eq!(see(&mut state, 6..7, &[("a", "1", 6)]), [false]);
-}
-
-#[test]
 fn quarantine_and_reports_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
     assert!(matches!(State::read(&path), Err(StateError::Absent { .. })));
-    let mut state = State::open(&path, Window::default()).unwrap();
+    let mut state = State::open(&path).unwrap();
     let entry = Quarantined {
         id: id(3),
         stage: QuarantineStage::Contract.as_str(),
@@ -142,7 +152,7 @@ fn expired(state: &mut State, bounds: &QuarantineBounds, now_us: i64) -> Expired
 fn the_quarantine_stays_within_its_bounds_and_its_size_is_right() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
-    let mut state = State::open(&path, Window::default()).unwrap();
+    let mut state = State::open(&path).unwrap();
     let entries: Vec<_> = (0..2_000).map(|offset| entry(offset, 3_000)).collect();
     state.quarantine(&entries).unwrap();
     let each = 200 + 3_000 + 2;
@@ -173,7 +183,7 @@ fn the_quarantine_stays_within_its_bounds_and_its_size_is_right() {
 #[test]
 fn the_age_in_quarantine_counts_from_when_an_event_was_quarantined() {
     let dir = tempfile::tempdir().unwrap();
-    let mut state = State::open(&dir.path().join("state.db"), Window::default()).unwrap();
+    let mut state = State::open(&dir.path().join("state.db")).unwrap();
     // Received in 1970: a sync that was away for long, a wrong clock, or damage that cannot say when.
     state.quarantine(&[entry(1, 10), entry(2, 10)]).unwrap();
     let bounds = QuarantineBounds { age_us: 10_000_000, bytes: 1 << 30 };
@@ -190,7 +200,7 @@ fn the_age_in_quarantine_counts_from_when_an_event_was_quarantined() {
 #[test]
 fn a_guest_cannot_make_up_counters_without_end() {
     let dir = tempfile::tempdir().unwrap();
-    let mut state = State::open(&dir.path().join("state.db"), Window::default()).unwrap();
+    let mut state = State::open(&dir.path().join("state.db")).unwrap();
     let mut stage = state.stage().unwrap();
     for n in 0..3_000 {
         stage.count("web", &format!("dropped by f/reason-{n}"), 2).unwrap();
@@ -204,12 +214,9 @@ fn a_guest_cannot_make_up_counters_without_end() {
 
 /// A state with a little of everything, in one file without a write-ahead log.
 fn filled(path: &Path) {
-    let mut state = State::open(path, Window::default()).unwrap();
+    let mut state = State::open(path).unwrap();
     for n in 0..20_u64 {
-        let id = format!("id-{n}");
-        let sighting = Sighting { source: "web", message_id: id.as_bytes(), received_at_us: 5 };
         let mut stage = state.stage().unwrap();
-        stage.seen(&[sighting]).unwrap();
         stage.duplicate(n * 10 + 3).unwrap();
         stage.quarantine(&entry(n * 10 + 4, 50)).unwrap();
         stage.count("web", "accepted", 10).unwrap();
@@ -238,7 +245,7 @@ fn filled(path: &Path) {
 
 /// What the server needs of a state, in words: everything that is delivered or decides where it goes on.
 fn read(path: &Path) -> Result<String, StateError> {
-    let state = State::open(path, Window::default())?;
+    let state = State::open(path)?;
     let keys: Vec<EventId> = state.pending_marks("crm")?.iter().map(|mark| mark.id).collect();
     let mut events = state.pending_events("crm", &keys)?;
     // What is not as it was goes to quarantine, which is told.
@@ -258,20 +265,28 @@ fn read(path: &Path) -> Result<String, StateError> {
 
 /// A cursor that is gone is no beginning.
 #[test]
-fn a_partition_whose_cursor_or_window_is_gone_is_damage() {
-    for key in ["refined_to/1", "seen/1"] {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state.db");
-        let mut state = State::open(&path, Window::default()).unwrap();
-        state.set_partitions(2).unwrap();
-        let mut state = state.of_partition(1).unwrap();
-        see(&mut state, 0..1, &[("a", "1", 0)]);
-        assert_eq!(state.refined_to().unwrap(), 1);
-        state.connection.execute("DELETE FROM meta WHERE key = ?1", [key]).unwrap();
-        drop(state);
-        let read = State::open(&path, Window::default()).unwrap().of_partition(1).and_then(|state| state.refined_to());
-        assert!(matches!(read, Err(StateError::Damaged { .. })), "{key}: {read:?}");
-    }
+fn a_partition_whose_cursor_is_gone_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let mut state = State::open(&path).unwrap();
+    state.set_partitions(2).unwrap();
+    let mut state = state.of_partition(1);
+    refine(&mut state, 0..1);
+    assert_eq!(state.refined_to().unwrap(), 1);
+    state.connection.execute("DELETE FROM meta WHERE key = 'refined_to/1'", []).unwrap();
+    drop(state);
+    let read = State::open(&path).unwrap().of_partition(1).refined_to();
+    assert!(matches!(read, Err(StateError::Damaged { .. })), "{read:?}");
+}
+
+#[test]
+fn a_state_without_the_key_of_its_index_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let state = State::open(&path).unwrap();
+    state.connection.execute("DELETE FROM meta WHERE key = 'seen_key'", []).unwrap();
+    drop(state);
+    assert!(matches!(State::open(&path), Err(StateError::Damaged { .. })));
 }
 
 /// A flipped bit there is good SQL: another type, another name.
@@ -288,14 +303,14 @@ fn a_table_that_is_made_otherwise_is_damage() {
     }
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes).unwrap();
-    assert!(matches!(State::open(&path, Window::default()), Err(StateError::Damaged { .. })));
+    assert!(matches!(State::open(&path), Err(StateError::Damaged { .. })));
     assert!(matches!(State::read(&path), Err(StateError::Damaged { .. })));
     let found = verify(&path, tidegate_sqlite::sqlite_check::Depth::Full).unwrap();
     assert!(!found.is_whole());
     std::fs::write(&path, &whole).unwrap();
     // As a build left it that knew no seal.
     Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 0").unwrap();
-    State::open(&path, Window::default()).unwrap();
+    State::open(&path).unwrap();
     let sealed: i32 = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert!(sealed != 0);
 }
@@ -348,7 +363,7 @@ fn a_damaged_file_gives_what_is_whole_in_it() {
     drop(old);
     let verified = verify(&path, tidegate_sqlite::sqlite_check::Depth::Full).unwrap();
     assert_eq!((verified.damage.len(), verified.damaged.len()), (0, 3), "{verified:?}");
-    let mut state = State::open(&new, Window::default()).unwrap();
+    let mut state = State::open(&new).unwrap();
     let salvaged = state.salvage(&path).unwrap();
     assert_eq!(salvaged, Salvaged { cursors: 1, pending: 18, quarantined: 19 });
     assert_eq!((state.cursor("crm").unwrap(), state.refined_to().unwrap()), (Some(200), 0));

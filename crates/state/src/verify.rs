@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use tidegate_event::partition_of;
 use tidegate_sqlite::sqlite_check::{self, Depth};
 
-use super::{State, StateError, Window, pending, quarantine, schema, seal};
+use super::{State, StateError, pending, quarantine, schema, seal};
 
 /// What a state file holds, and what is wrong with it.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +66,7 @@ fn look(path: &Path, depth: Depth, found: &mut VerifiedState) -> Result<(), Stat
     if !seal::is_as_sealed(&connection).map_err(StateError::at("could not read the tables", path))? {
         found.damage.push(seal::NOT_AS_SEALED.to_owned());
     }
-    if found.damage.is_empty() && format >= schema::FORMAT {
+    if found.damage.is_empty() && schema::version(format) >= schema::FORMAT {
         rows(connection, path, found)?;
     }
     Ok(())
@@ -78,7 +78,7 @@ const META: [&str; 7] = ["data_id", "format", "partitions", "refined_to", "seen"
 fn rows(connection: Connection, path: &Path, found: &mut VerifiedState) -> Result<(), StateError> {
     events(&connection, found).map_err(StateError::at("could not read", path))?;
     strange_names(&connection, found).map_err(StateError::at("could not read", path))?;
-    let mut state = State { path: path.to_owned(), connection, window: Window::default(), partition: 0 };
+    let mut state = State { path: path.to_owned(), connection, partition: 0 };
     let mut note = |table, outcome: Result<u64, StateError>| match outcome {
         Ok(rows) => {
             found.rows += rows;
@@ -91,14 +91,11 @@ fn rows(connection: Connection, path: &Path, found: &mut VerifiedState) -> Resul
         Err(error) => Err(error),
     };
     note("meta", state.identity().map(|_| 1))?;
+    note("meta", state.id_key().map(|_| 1))?;
     note("meta", state.partitions().map(|_| 1))?;
     note("syncs", state.reports().map(|reports| reports.len() as u64))?;
     for partition in 0..state.partitions().unwrap_or(1) {
         state.partition = partition;
-        state
-            .window
-            .load_partition(&state.connection, partition)
-            .map_err(StateError::at("could not read the dedup window", path))?;
         note("meta", state.refined_to().map(|_| 1))?;
         note("starts", state.starts().map(|starts| starts.len() as u64))?;
         let chains = state.function_chains();

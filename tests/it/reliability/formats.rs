@@ -32,8 +32,24 @@ fn write(workspace: &Workspace, name: &str, text: &Value) {
 
 #[test]
 fn a_newer_state_is_refused() {
-    let newer = "UPDATE meta SET value = 5 WHERE key = 'format'";
-    refuses(|workspace| sql(workspace, "state.db", newer), &["state.db", "format 5", "up to 4"]);
+    for format in ["6", "106", "103"] {
+        let newer = format!("UPDATE meta SET value = {format} WHERE key = 'format'");
+        let says = format!("format {format}");
+        refuses(|workspace| sql(workspace, "state.db", &newer), &["state.db", &says, "up to 5"]);
+    }
+}
+
+#[test]
+fn a_newer_dedup_index_is_refused() {
+    let newer = |workspace: &Workspace| {
+        let path = workspace.data().join("dedup/manifest");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[8] = 2;
+        let sum = crc32c::crc32c(&bytes[..12]).to_le_bytes();
+        bytes[12..16].copy_from_slice(&sum);
+        std::fs::write(path, bytes).unwrap();
+    };
+    refuses(newer, &["dedup/manifest", "format 2", "up to 1"]);
 }
 
 #[test]
@@ -100,7 +116,8 @@ fn the_deep_check_names_each_format() {
     let workspace = served(2);
     let (code, answer) = check_deep(&workspace);
     assert_eq!(code, Some(0), "{answer:#}");
-    for (file, format) in [("/id", "1"), ("state.db", "4"), ("warehouse.db", "2"), ("store", "1"), ("admin.json", "1")]
+    for (file, format) in
+        [("/id", "1"), ("state.db", "5"), ("/dedup", "1"), ("warehouse.db", "2"), ("store", "1"), ("admin.json", "1")]
     {
         let found =
             answer["files"].as_array().unwrap().iter().find(|found| found["file"].as_str().unwrap().ends_with(file));

@@ -20,7 +20,13 @@ fn unpacked(archive: &str) -> Workspace {
 
 #[test]
 fn the_data_of_an_earlier_build_is_carried_over_and_every_event_is_there_once() {
-    let workspace = unpacked("format-1-2026-11.tar.gz");
+    carried_over("format-1-2026-11.tar.gz", &["the ledger of the warehouse was carried over"]);
+    carried_over("format-4-2026-11.tar.gz", &[]);
+    carried_over("format-4-of-two-partitions-2026-11.tar.gz", &[]);
+}
+
+fn carried_over(archive: &str, also: &[&str]) {
+    let workspace = unpacked(archive);
     let server = workspace.try_serve(&["--log", "info"], &[]).unwrap();
     // A retry of one that it had, and a new one.
     let again = ["up-7", "up-2001", "up-new"]
@@ -29,7 +35,8 @@ fn the_data_of_an_earlier_build_is_carried_over_and_every_event_is_there_once() 
     let status = drained(&workspace);
     let said = server.stop();
     assert!(said.contains("the state file was carried over to the format of this build"), "{said}");
-    assert!(said.contains("the ledger of the warehouse was carried over"), "{said}");
+    assert!(said.contains("were carried over from the state file to the dedup index"), "{said}");
+    also.iter().for_each(|also| assert!(said.contains(also), "{said}"));
     assert!(!said.contains("ERROR"), "{said}");
     let warehouse = workspace.warehouse();
     let ids = warehouse.rows("SELECT id FROM upgrade");

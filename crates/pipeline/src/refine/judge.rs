@@ -6,12 +6,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tidegate_contract::{Action, Contract};
+use tidegate_dedup::{DedupIndex, Looked, Sighting};
 use tidegate_event::record::Record;
 use tidegate_event::time::ReadAs;
 use tidegate_event::{Event, EventId, Position, ViolationRecord, decode, undecoded};
 use tidegate_log::{LogDamage, ReadChunk};
 use tidegate_process::clock;
-use tidegate_state::{self as state, QuarantineStage, Quarantined, Sighting, State};
+use tidegate_state::{self as state, QuarantineStage, Quarantined, State};
 
 use super::log_range::SourcePart;
 use super::{LogRange, RefineError, Rules};
@@ -64,6 +65,12 @@ struct Decoded {
     /// The `messageId`; the bytes themselves for what has none.
     id: Vec<u8>,
     event: Result<Event, Quarantined>,
+}
+
+impl Decoded {
+    fn sighting(&self) -> Sighting<'_> {
+        Sighting { source: &self.source, message_id: &self.id, received_at_us: self.received_at_us }
+    }
 }
 
 impl<'a> RangeWork<'a> {
@@ -171,25 +178,30 @@ impl<'a> RangeWork<'a> {
         self.decoded.push(Decoded { offset, source, received_at_us, id, event });
     }
 
-    /// The first time: marks duplicates, keeps what is quarantined, moves the refine cursor, in one transaction.
-    pub(super) fn refine_first(mut self, state: &mut State) -> Result<LogRange, RefineError> {
+    /// Which of the ids were seen within the window before.
+    fn look(&self, dedup: &mut DedupIndex) -> Result<Looked, RefineError> {
+        let sightings: Vec<Sighting<'_>> = self.decoded.iter().map(Decoded::sighting).collect();
+        Ok(dedup.look(&sightings)?)
+    }
+
+    /// Marks the ids of a range that was refined before, which the index has lost.
+    pub(super) fn mark_again(&self, dedup: &mut DedupIndex) -> Result<(), RefineError> {
+        let looked = self.look(dedup)?;
+        dedup.keep(&looked, &self.log_range.range);
+        Ok(())
+    }
+
+    /// The first time: finds duplicates; keeps them, what is quarantined and the refine cursor in one transaction. The
+    /// dedup index learns of the range behind it, and so never knows more than the state.
+    pub(super) fn refine_first(mut self, state: &mut State, dedup: &mut DedupIndex) -> Result<LogRange, RefineError> {
+        let looked = self.look(dedup)?;
         let mut stage = state.stage()?;
-        let sightings: Vec<Sighting<'_>> = self
-            .decoded
-            .iter()
-            .map(|decoded| Sighting {
-                source: &decoded.source,
-                message_id: &decoded.id,
-                received_at_us: decoded.received_at_us,
-            })
-            .collect();
-        let seen = stage.seen(&sightings)?;
-        for (decoded, seen) in self.decoded.iter().zip(&seen) {
+        for (decoded, seen) in self.decoded.iter().zip(&looked.is_duplicate) {
             if *seen {
                 stage.duplicate(decoded.offset)?;
             }
         }
-        self.finish(&seen);
+        self.finish(&looked.is_duplicate);
         for entry in &self.quarantined {
             stage.quarantine(entry)?;
         }
@@ -206,6 +218,8 @@ impl<'a> RangeWork<'a> {
         }
         fail::fail_point!("refine_before_commit", |_| std::process::abort());
         stage.commit(&self.log_range.range)?;
+        fail::fail_point!("refine_after_commit", |_| std::process::abort());
+        dedup.keep(&looked, &self.log_range.range);
         Ok(self.log_range)
     }
 

@@ -1,0 +1,103 @@
+//! The index against a plain map, over restarts, losses and failures.
+
+mod lost;
+mod model;
+
+use std::ops::Range;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+pub(super) const KEY: IdKey = IdKey([7; 16]);
+pub(super) const HOUR_US: i64 = 3_600_000_000;
+
+pub(super) fn settings(entries_max: u64) -> DedupSettings {
+    DedupSettings { window_us: 24 * HOUR_US, entries_max }
+}
+
+pub(super) fn sighting(id: &str, received_at_us: i64) -> Sighting<'_> {
+    Sighting { source: "web", message_id: id.as_bytes(), received_at_us }
+}
+
+/// Looks and keeps at once: the state has committed.
+pub(super) fn mark(index: &mut DedupIndex, ids: &[(&str, i64)]) -> Vec<bool> {
+    let start = index.known_to();
+    mark_range(index, ids, &(start..start + ids.len() as u64))
+}
+
+pub(super) fn mark_range(index: &mut DedupIndex, ids: &[(&str, i64)], range: &Range<u64>) -> Vec<bool> {
+    let sightings: Vec<_> = ids.iter().map(|(id, received_at_us)| sighting(id, *received_at_us)).collect();
+    let looked = index.look(&sightings).unwrap();
+    index.keep(&looked, range);
+    if index.is_full() {
+        index.freeze().unwrap();
+    }
+    looked.is_duplicate
+}
+
+/// Waits until the thread has nothing left to do.
+pub(super) fn settled(index: &DedupIndex) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut now = index.shared.now.lock();
+    while !now.levels.frozen.is_empty() {
+        assert!(!index.shared.changed.wait_until(&mut now, deadline).timed_out(), "tails did not become runs");
+    }
+}
+
+pub(super) fn open(dir: &Path, entries_max: u64, refined_to: u64) -> DedupIndex {
+    DedupIndex::open(dir, KEY, settings(entries_max), refined_to).unwrap()
+}
+
+#[test]
+fn an_id_is_seen_once_within_the_window() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut index = open(dir.path(), 1_000, 0);
+    assert_eq!(mark(&mut index, &[("a", 0), ("b", 0), ("a", 1)]), [false, false, true]);
+    assert_eq!(mark(&mut index, &[("a", 24 * HOUR_US), ("b", 24 * HOUR_US + 1)]), [true, false]);
+    // The sighting that counts is the first one.
+    assert_eq!(mark(&mut index, &[("a", 24 * HOUR_US + 1), ("b", 25 * HOUR_US)]), [false, true]);
+}
+
+#[test]
+fn the_same_id_of_another_source_is_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut index = open(dir.path(), 1_000, 0);
+    let of = |source| Sighting { source, message_id: b"a", received_at_us: 0 };
+    assert_eq!(index.look(&[of("web"), of("app"), of("web")]).unwrap().is_duplicate, [false, false, true]);
+}
+
+#[test]
+fn too_many_ids_shorten_the_window() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut index = open(dir.path(), 800, 0);
+    let ids: Vec<String> = (0..5_000).map(|n| format!("id-{n}")).collect();
+    for ids in ids.chunks(50) {
+        let ids: Vec<_> = ids.iter().map(|id| (id.as_str(), 0)).collect();
+        assert!(mark(&mut index, &ids).iter().all(|seen| !seen));
+        settled(&index);
+    }
+    assert!(mark(&mut index, &[(ids[4_900].as_str(), 0)])[0], "the newest are known");
+    assert!(!mark(&mut index, &[(ids[0].as_str(), 0)])[0], "the oldest are not");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while index.len() > 1_000 {
+        assert!(Instant::now() < deadline, "{} ids are kept", index.len());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_is_older_than_the_window_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut index = open(dir.path(), 800, 0);
+    let ids: Vec<String> = (0..1_000).map(|n| format!("id-{n}")).collect();
+    for (at, ids) in ids.chunks(100).enumerate() {
+        let ids: Vec<_> = ids.iter().map(|id| (id.as_str(), at as i64 * 12 * HOUR_US)).collect();
+        mark(&mut index, &ids);
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while index.len() > 400 {
+        assert!(Instant::now() < deadline, "{} ids are kept", index.len());
+        std::thread::yield_now();
+    }
+}
