@@ -79,7 +79,7 @@ fn index(count: u64, floor: f64) {
     let dir = tempfile::tempdir().expect("a folder");
     let settings = DedupSettings { window_us: i64::MAX / 4, ..DedupSettings::default() };
     let mut index = DedupIndex::open(dir.path(), IdKey([3; 16]), settings.clone(), 0).expect("an index");
-    let (mut start, mut cpu, mut reported) = (Instant::now(), cpu_us(), 0);
+    let (mut start, mut cpu, mut reported) = (Instant::now(), cpu_us(), 0_u64);
     for from in (0..count).step_by(BATCH as usize) {
         let ids = ids(from);
         let sighting = |id| Sighting { source: "web", message_id: id, received_at_us: from.cast_signed() };
@@ -91,7 +91,7 @@ fn index(count: u64, floor: f64) {
             index.freeze().expect("a run");
         }
         let done = from + BATCH;
-        if done >= reported + count / 10 {
+        if done >= (reported * 10 / count + 1) * count / 10 {
             let ids = (done - reported) as f64;
             let each_us = start.elapsed().as_secs_f64() * 1e6 / ids;
             println!(

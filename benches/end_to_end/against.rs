@@ -1,7 +1,7 @@
 //! Two builds of the server, in turns: what each costs for the same events. A machine whose speed changes from minute to
 //! minute changes it for both, and each round gives a ratio of its own.
 //!
-//! `cargo bench --bench end_to_end -- --against OTHER_BUILD [--program THIS_BUILD] [--rounds 15] [--only single]`
+//! `cargo bench --bench end_to_end -- --against OTHER_BUILD [--program THIS_BUILD] [--rounds 15] [--only single] [--events 2000000]`
 
 use tokio::runtime::Runtime;
 
@@ -10,6 +10,7 @@ use super::load::Load;
 use super::process::{self, Process};
 
 /// What one build did with the events of a round.
+#[derive(Default)]
 struct Cost {
     /// Seconds until the last was answered, or was in its table.
     wall: f64,
@@ -37,8 +38,11 @@ pub fn measure(runtime: &Runtime, other: &str, rounds: u64) {
     let this = process::program();
     println!("\n== {this}\n   against {other}, {rounds} rounds in turns; median of the ratios (quarters)");
     let only = process::argument("--only").unwrap_or_default();
+    let events: Option<u64> = process::argument("--events").and_then(|text| text.parse().ok());
     for world in WORLDS.into_iter().filter(|world| world.name.contains(&only)) {
+        let world = World { events: events.unwrap_or(world.events), ..world };
         let mut ratios: [Vec<f64>; 4] = Default::default();
+        let mut this_cost = Cost::default();
         for round in 0..rounds {
             let (a, b) = if round % 2 == 0 {
                 let a = cost(runtime, &this, world);
@@ -52,9 +56,13 @@ pub fn measure(runtime: &Runtime, other: &str, rounds: u64) {
             {
                 all.push(a / b);
             }
+            this_cost = a;
         }
         let [wall, cpu, p50, p99] = ratios.map(quarters);
         println!("{:<34} time {wall}  CPU {cpu}  p50 {p50}  p99 {p99}", world.name);
+        let [events_a_second, cpu_s] =
+            [world.events as f64 / this_cost.wall, this_cost.cpu * 1e6 / world.events as f64];
+        println!("{:<34} the last round of this build: {events_a_second:.0} events/s, {cpu_s:.1} CPU-s a million", "");
     }
 }
 
@@ -69,8 +77,11 @@ fn cost(runtime: &Runtime, program: &str, world: World) -> Cost {
     let connections = if world.batches { 16 } else { CONNECTIONS };
     let sent = runtime.block_on(load(&server.address, &server.key).count(connections, world.events));
     let answered = started.elapsed().as_secs_f64();
+    if world.tables {
+        server.drained(world.events);
+    }
     let cpu = server.usage().0;
-    let (cpu, wall) = if world.tables { (server.stop().0, started.elapsed().as_secs_f64()) } else { (cpu, answered) };
+    let wall = if world.tables { started.elapsed().as_secs_f64() } else { answered };
     Cost { wall, cpu: cpu - before, p50: sent.quantile(0.5).into(), p99: sent.quantile(0.99).into() }
 }
 

@@ -80,15 +80,17 @@ fn main() {
     let events = 300_000;
     let sent = runtime.block_on(Load::batch(&server.address, &server.key).count(4, events));
     let acked = started.elapsed();
-    let (cpu, rss) = server.stop();
+    server.drained(events);
     let whole = started.elapsed();
+    let (cpu, rss) = server.stop();
     let per_core = sent.events as f64 / cpu;
     println!(
-        "{:<34} {:>10} events acked in {:.1} s, all in tables after {:.1} s",
+        "{:<34} {:>10} events acked in {:.1} s, all in tables after {:.1} s: {:.0} events/s",
         "tidegate",
         sent.events,
         acked.as_secs_f64(),
-        whole.as_secs_f64()
+        whole.as_secs_f64(),
+        sent.events as f64 / whole.as_secs_f64()
     );
     println!(
         "{:<34} {:>10.0} events for each CPU-second, {:.1} CPU-s for a million, peak memory {} MiB",

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -89,6 +90,21 @@ impl Process {
         usage(self.child.id())
     }
 
+    /// Waits until so many events are delivered by its one sync.
+    pub fn drained(&self, events: u64) {
+        let data = self.dir.as_ref().expect("a server of a workspace").path().join("w/data/state.db");
+        let deadline = Instant::now() + Duration::from_secs(600);
+        // Any build's state: this column is as old as the table.
+        let delivered = || -> Option<i64> {
+            let state = rusqlite::Connection::open(&data).ok()?;
+            state.query_row("SELECT sum(delivered) FROM syncs", [], |row| row.get(0)).ok()?
+        };
+        while delivered().is_none_or(|delivered| delivered < events.cast_signed()) {
+            assert!(Instant::now() < deadline, "{events} events were not delivered: {:?}", delivered());
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
     /// Stops it; answers its workspace.
     pub fn stop_and_keep(mut self) -> TempDir {
         let dir = self.dir.take().expect("a server of a workspace");
@@ -112,7 +128,7 @@ impl Process {
                 break;
             }
             std::thread::yield_now();
-            std::thread::park_timeout(std::time::Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(20));
         }
         let _ = self.child.wait();
         last
