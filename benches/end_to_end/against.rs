@@ -1,7 +1,8 @@
 //! Two builds of the server, in turns: what each costs for the same events. A machine whose speed changes from minute to
 //! minute changes it for both, and each round gives a ratio of its own.
 //!
-//! `cargo bench --bench end_to_end -- --against OTHER_BUILD [--program THIS_BUILD] [--rounds 15] [--only single] [--events 2000000]`
+//! `cargo bench --bench end_to_end -- --against OTHER_BUILD [--program THIS_BUILD] [--rounds 15] [--only single] [--events 2000000]
+//! [--function COMPONENT]`: with that, the source has this function.
 
 use tokio::runtime::Runtime;
 
@@ -70,6 +71,15 @@ fn cost(runtime: &Runtime, program: &str, world: World) -> Cost {
     let dir = Process::workspace_of(program);
     if !world.tables {
         std::fs::remove_file(dir.path().join("w/syncs/web-to-warehouse.yaml")).expect("a sync");
+    }
+    if let Some(component) = process::argument("--function") {
+        let workspace = dir.path().join("w");
+        std::fs::copy(component, workspace.join("functions/bench.component.wasm")).expect("a component");
+        let function = "component: functions/bench.component.wasm\n";
+        std::fs::write(workspace.join("functions/bench.yaml"), function).expect("a function");
+        let source = workspace.join("sources/web.yaml");
+        let before = std::fs::read_to_string(&source).expect("a source");
+        std::fs::write(source, format!("{before}\nfunctions: [bench]\n")).expect("a source");
     }
     let server = Process::serve_with(program, dir);
     let (before, started) = (server.usage().0, std::time::Instant::now());

@@ -2,12 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidegate_event::Kind;
+use tidegate_event::EventKind;
 use tidegate_source::http::try_body;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((first, body)) = bytes.split_first() else { return };
-    let kind = Kind::ALL.get(usize::from(*first % 8)).copied();
+    let kind = EventKind::ALL.get(usize::from(*first % 8)).copied();
     let once = try_body(kind, body);
     assert_eq!(once, try_body(kind, body), "the same body ends in two ways");
     if kind.is_some() {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
-use tidegate_log::{self as intake, Frames, SegmentLog, LogSettings};
+use tidegate_log::{self as intake, Frames, LogSettings, SegmentLog};
 
 /// What was written: the files, and each record by its offset.
 struct Written {

@@ -3,11 +3,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidegate_plugin::{Manifest, Package, embed};
-use tidegate_wasm::{Limits, inspect};
+use tidegate_wasm::{CallLimits, inspect};
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = Package::read(bytes);
-    let _ = inspect(bytes, &Limits::default(), None);
+    let _ = inspect(bytes, &CallLimits::default(), None);
     let Ok(value) = serde_json::from_slice::<serde_json::Value>(bytes) else { return };
     let read = Manifest::from_json(&value);
     // What a component carries reads back as it was.

@@ -31,6 +31,20 @@ pub struct Charge {
 }
 
 impl Charge {
+    /// Adds what the same version used for other events of the batch.
+    pub fn add(&mut self, other: Self) {
+        self.batches += other.batches;
+        self.calls += other.calls;
+        self.calls_failed += other.calls_failed;
+        self.events += other.events;
+        self.errors += other.errors;
+        self.failed += other.failed;
+        self.dropped += other.dropped;
+        self.cpu_us += other.cpu_us;
+        self.memory_peak_bytes = self.memory_peak_bytes.max(other.memory_peak_bytes);
+        self.error = other.error.or(self.error.take());
+    }
+
     /// Whether most of its events came to nothing: faulted, or were refused on purpose.
     #[must_use]
     pub const fn fails_most(&self) -> bool {

@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 
 use super::{check_deep, drained, each_once, ids, send};
-use crate::support::{Workspace, basic, try_request};
+use crate::support::http::try_request;
+use crate::support::{Workspace, basic};
 
 /// Events from before; ids are kept in runs of some 125.
 const BEFORE: usize = 600;

@@ -16,7 +16,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
-pub use http::{Reply, basic, request, try_request};
+pub use http::{Reply, basic, request};
 
 /// The program under test.
 pub fn tidegate() -> Command {

@@ -16,7 +16,7 @@ use tidegate_wasm::function::Workers;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use super::breaker::{Breakers, Failing};
-use super::functions::{BatchContext, ChainOutput, chain};
+use super::functions::{BatchContext, ChainOutput, chain_in_parts};
 use super::log_range::{LogRange, Refined};
 use super::{FunctionChain, RefineError, RefinerHandle};
 
@@ -128,9 +128,7 @@ impl Stages {
                 bytes: log_range.log_bytes,
                 at_us: log_range.part(source).map_or(0, |part| part.received_at_us),
             };
-            let run = Arc::clone(&function_chain);
-            let mut chain_output =
-                self.workers.run(function_chain.lane(), async move { chain(&run, events, &batch).await }).await?;
+            let mut chain_output = chain_in_parts(&self.workers, &function_chain, events, &batch).await?;
             if first {
                 if self.tripped(&chain_output.charges) {
                     continue;
@@ -163,9 +161,7 @@ impl Stages {
                 self.hold(live, until).await;
                 continue;
             }
-            let (run, again, cx) = (Arc::clone(&function_chain), events.clone(), batch.clone());
-            let chain_output =
-                self.workers.run(function_chain.lane(), async move { chain(&run, again, &cx).await }).await?;
+            let chain_output = chain_in_parts(&self.workers, &function_chain, events.clone(), batch).await?;
             if self.tripped(&chain_output.charges) {
                 continue;
             }

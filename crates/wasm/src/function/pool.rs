@@ -15,6 +15,7 @@ use tokio::runtime::{Handle, Runtime};
 /// Threads for guests. They end when it is dropped; calls under way are then given up.
 pub struct Pool {
     lanes: Option<(Runtime, Runtime)>,
+    cores: usize,
 }
 
 /// Runs work on the threads of a [`Pool`]. Clones share them.
@@ -22,6 +23,7 @@ pub struct Pool {
 pub struct Workers {
     quick: Handle,
     slow: Handle,
+    cores: usize,
 }
 
 /// Which threads a run takes.
@@ -67,7 +69,7 @@ impl Pool {
         // their rank: the kernel lets a thread finish its slice of some milliseconds.
         let slow = lane("function-slow", cores.saturating_sub(1), task::give_way_to_all)?;
         let lanes = (quick, slow);
-        Ok(Self { lanes: Some(lanes) })
+        Ok(Self { lanes: Some(lanes), cores: cores.max(1) })
     }
 
     /// Where to send work.
@@ -76,7 +78,7 @@ impl Pool {
         // There are lanes until the drop.
         let handles = self.lanes.as_ref().map(|(quick, slow)| (quick.handle().clone(), slow.handle().clone()));
         let (quick, slow) = handles.unwrap_or_else(|| (Handle::current(), Handle::current()));
-        Workers { quick, slow }
+        Workers { quick, slow, cores: self.cores }
     }
 }
 
@@ -90,6 +92,12 @@ impl Drop for Pool {
 }
 
 impl Workers {
+    /// How many runs make progress at the same time.
+    #[must_use]
+    pub const fn cores(&self) -> usize {
+        self.cores
+    }
+
     /// Runs `work` on the pool.
     ///
     /// # Errors
@@ -99,11 +107,21 @@ impl Workers {
         lane: Lane,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, UnfinishedRun> {
+        self.start(lane, work).await
+    }
+
+    /// The same, begun at once, so that several may be under way; whoever awaits it gets what came of it.
+    pub fn start<T: Send + 'static, W: Future<Output = T> + Send + 'static>(
+        &self,
+        lane: Lane,
+        work: W,
+    ) -> impl Future<Output = Result<T, UnfinishedRun>> + Send + use<T, W> {
         let lane = match lane {
             Lane::Quick => &self.quick,
             Lane::Slow => &self.slow,
         };
-        lane.spawn(work).await.map_err(|error| UnfinishedRun(error.to_string()))
+        let started = lane.spawn(work);
+        async move { started.await.map_err(|error| UnfinishedRun(error.to_string())) }
     }
 }
 
