@@ -115,7 +115,8 @@ bench: setup components
 	cargo bench --locked --bench postgres_load
 	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo bench --locked --bench clickhouse_load
 	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo bench --locked --bench lake_write
-	cargo bench --locked --bench end_to_end
+	@if command -v npm >/dev/null; then CARGO_TARGET_DIR=$(abspath $(TARGET))/release/guests $(TIDEGATE) function build functions/bench/rewrite-js --out $(COMPONENTS)/rewrite-js.component.wasm; fi
+	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo bench --locked --bench end_to_end -- $$(test -f $(COMPONENTS)/rewrite-js.component.wasm && echo --function $(abspath $(COMPONENTS))/rewrite-js.component.wasm)
 
 # How long, how often. The seed is printed, and a run with the same seed has the same schedule.
 MINUTES ?= 20

@@ -6,9 +6,9 @@
 
 use tokio::runtime::Runtime;
 
-use super::CONNECTIONS;
 use super::load::Load;
 use super::process::{self, Process};
+use super::{CONNECTIONS, drain};
 
 /// What one build did with the events of a round.
 #[derive(Default)]
@@ -73,13 +73,7 @@ fn cost(runtime: &Runtime, program: &str, world: World) -> Cost {
         std::fs::remove_file(dir.path().join("w/syncs/web-to-warehouse.yaml")).expect("a sync");
     }
     if let Some(component) = process::argument("--function") {
-        let workspace = dir.path().join("w");
-        std::fs::copy(component, workspace.join("functions/bench.component.wasm")).expect("a component");
-        let function = "component: functions/bench.component.wasm\n";
-        std::fs::write(workspace.join("functions/bench.yaml"), function).expect("a function");
-        let source = workspace.join("sources/web.yaml");
-        let before = std::fs::read_to_string(&source).expect("a source");
-        std::fs::write(source, format!("{before}\nfunctions: [bench]\n")).expect("a source");
+        drain::add_function(dir.path(), component.as_ref());
     }
     let server = Process::serve_with(program, dir);
     let (before, started) = (server.usage().0, std::time::Instant::now());

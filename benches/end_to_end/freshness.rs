@@ -6,10 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::load::Load;
 use crate::process::Process;
-
-#[path = "../../crates/warehouse-postgres/tests/it/rig/server.rs"]
-#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it")]
-mod server;
+use crate::server::Server;
 
 const RATE: f64 = 5_000.0;
 
@@ -21,7 +18,7 @@ pub async fn measure(length: Duration) {
     let process = Process::serve(workspace);
     let reader = Sqlite(path);
     report("SQLite", process, length, &reader).await;
-    match server::Server::start("fsync = on\nfull_page_writes = on\nsynchronous_commit = on") {
+    match Server::start("fsync = on\nfull_page_writes = on\nsynchronous_commit = on") {
         Ok(server) => {
             let workspace = Process::workspace();
             let yaml = format!("kind: postgres\nurl: postgres://router:p%40ss@127.0.0.1:{}/fresh\n", server.port);

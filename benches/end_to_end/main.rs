@@ -5,14 +5,19 @@
 //! process, on the same cores. First as fast as it goes with 64 connections, then open loop at half of that rate, where
 //! latency counts from the moment at which a request should have been sent.
 //!
-//! `cargo bench --bench end_to_end -- --seconds 5`; `--ack` for acknowledgements beside a backlog alone; `--program PATH`
+//! `cargo bench --bench end_to_end -- --seconds 5`; `--drain` for the whole path and
+//! `--ack` for acknowledgements beside a backlog alone; `--program PATH`
 //! for another build of the server; `--against PATH` for two builds in turns.
 
 mod ack;
 mod against;
+mod drain;
 mod freshness;
 mod load;
 mod process;
+#[path = "../../crates/warehouse-postgres/tests/it/rig/server.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it")]
+mod server;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -38,6 +43,10 @@ fn main() {
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     if let Some(other) = process::argument("--against") {
         against::measure(&runtime, &other, number("--rounds").unwrap_or(15));
+        return;
+    }
+    if has("--drain") {
+        drain::measure(&runtime);
         return;
     }
     if has("--ack") {
@@ -74,31 +83,7 @@ fn main() {
     println!("{:<34} {:>10.2} of the segment append", "", ours.rate() / raw);
     drop(server);
 
-    println!("\n== the whole path: HTTP to SQLite tables, batches of 100");
-    let server = Process::tidegate();
-    let started = Instant::now();
-    let events = 300_000;
-    let sent = runtime.block_on(Load::batch(&server.address, &server.key).count(4, events));
-    let acked = started.elapsed();
-    server.drained(events);
-    let whole = started.elapsed();
-    let (cpu, rss) = server.stop();
-    let per_core = sent.events as f64 / cpu;
-    println!(
-        "{:<34} {:>10} events acked in {:.1} s, all in tables after {:.1} s: {:.0} events/s",
-        "tidegate",
-        sent.events,
-        acked.as_secs_f64(),
-        whole.as_secs_f64(),
-        sent.events as f64 / whole.as_secs_f64()
-    );
-    println!(
-        "{:<34} {:>10.0} events for each CPU-second, {:.1} CPU-s for a million, peak memory {} MiB",
-        "",
-        per_core,
-        1e6 / per_core,
-        rss >> 20
-    );
+    drain::measure(&runtime);
     runtime.block_on(freshness::measure(length * 4));
     ack::measure(&runtime, true);
     ack::neighbours(&runtime, true);
