@@ -30,7 +30,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     deduplication: "primary key `id`, and the ledger in the rows' transaction",
     atomicity: "the batch, all tables",
     latency: "as soon as the batch before is done",
-    flush: Flush { events: 3072, bytes: 8 << 20, age: Duration::ZERO },
+    flush: Flush { events: 2048, bytes: 8 << 20, age: Duration::ZERO },
     undoes: Undoes { rows: true, ddl: true },
     steps: Steps::EachColumn,
     statements: ddl::statements,
