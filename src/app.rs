@@ -74,6 +74,8 @@ pub enum AppError {
     #[error(transparent)]
     State(#[from] state::StateError),
     #[error(transparent)]
+    Dedup(#[from] tidegate_dedup::DedupError),
+    #[error(transparent)]
     Refine(#[from] refine::RefineError),
     #[error(transparent)]
     Store(#[from] store::RegistryError),
@@ -330,7 +332,8 @@ impl App {
         let (mut delivering, mut kept, mut writers, mut refiners) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for OpenPartition { log, writer, refiner, workers, state, .. } in partitions {
             let cursors = workers.iter().map(Worker::follow).collect();
-            kept.push(KeptPartition { log: Arc::clone(&log), cursors, state });
+            let dedup = paths::dedup(&data, state.partition());
+            kept.push(KeptPartition { dedup, log: Arc::clone(&log), cursors, state });
             writers.push(writer);
             refiners.push(refiner);
             let _entered = background_handle.enter();

@@ -4,7 +4,7 @@
 //! HTTP source, the state file, the pool of functions and the live versions. So what the others do never holds one up.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -190,6 +190,8 @@ impl PartitionParts<'_> {
 
 /// A partition while the server runs.
 pub(super) struct KeptPartition {
+    /// The directory of its dedup index.
+    pub(super) dedup: PathBuf,
     pub(super) log: Arc<dyn Log>,
     /// Of each sync.
     pub(super) cursors: Vec<watch::Receiver<u64>>,
@@ -231,6 +233,8 @@ impl KeptPartition {
     }
 
     fn trim_to(&mut self, floor: u64) -> Result<Trimmed, AppError> {
+        // What the log gives up cannot be read from it again.
+        tidegate_dedup::sync(&self.dedup)?;
         self.state.forget_below(self.log.oldest())?;
         Ok(self.log.trim(floor, clock::now_us())?)
     }

@@ -14,9 +14,9 @@ use parking_lot::{Condvar, Mutex};
 use tidegate_process::task;
 
 use crate::manifest::DedupManifest;
-use crate::run::{MarkRun, Merged, RunHead, RunWriter};
+use crate::run::{MarkRun, Merged, RunHead, RunWriter, base_us};
 use crate::tail::MarkTail;
-use crate::{DedupError, DedupSettings};
+use crate::{DedupError, DedupSettings, remove_unlisted};
 
 /// Runs of a level that become one of the next.
 const FANOUT: usize = 4;
@@ -24,6 +24,8 @@ const FANOUT: usize = 4;
 const RUN_PART: u64 = 6;
 /// Until what failed is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The same for merging, which saves time later and is not waited for.
+const MERGE_PAUSE: Duration = Duration::from_secs(60);
 /// Marks between two looks at whether to stop.
 const STOP_INTERVAL: u64 = 16 << 10;
 
@@ -89,8 +91,10 @@ pub(crate) fn run(shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
                         tracing::error!(error = %error, cause, "the dedup index could not be written; it is tried again");
                     }
                     now.failure = Some(error);
+                    shared.remove_unfinished(&levels);
                     shared.changed.notify_all();
-                    shared.changed.wait_for(&mut now, PAUSE);
+                    // A tail that becomes full ends the pause.
+                    shared.changed.wait_for(&mut now, if job == Job::Seal { PAUSE } else { MERGE_PAUSE });
                 }
             }
             shared.changed.notify_all();
@@ -149,7 +153,8 @@ impl Shared {
 
     fn seal(&self, tail: &MarkTail) -> Result<MarkRun, DedupError> {
         let marks = tail.sorted();
-        let base_us = marks.iter().map(|mark| mark.received_at_us).min().unwrap_or(0);
+        let times = || marks.iter().map(|mark| mark.received_at_us);
+        let base_us = base_us(times().min().unwrap_or(0), times().max().unwrap_or(0));
         let head = RunHead { range: tail.range.clone(), level: 0, base_us, key_check: self.key_check };
         let mut writer = RunWriter::create(&self.dir, head, marks.len() as u64)?;
         marks.into_iter().try_for_each(|mark| writer.push(mark))?;
@@ -159,7 +164,10 @@ impl Shared {
     /// Leaves out what is too old by now.
     fn merge(&self, runs: &[Arc<MarkRun>], newest_us: i64) -> Result<MarkRun, DedupError> {
         let count_max = runs.iter().map(|run| run.count).sum();
-        let base_us = runs.iter().map(|run| run.head.base_us).min().unwrap_or(0);
+        let oldest_us = runs.iter().map(|run| run.head.base_us).min().unwrap_or(0);
+        // What is too old by now is left out, so it need not fit.
+        let oldest_us = oldest_us.max(newest_us.saturating_sub(self.settings.window_us));
+        let base_us = base_us(oldest_us, runs.iter().map(|run| run.newest_us).max().unwrap_or(0));
         let level = runs.iter().map(|run| run.head.level).max().unwrap_or(0) + 1;
         let start = runs.first().map_or(0, |run| run.head.range.start);
         let end = runs.last().map_or(0, |run| run.head.range.end);
@@ -177,6 +185,12 @@ impl Shared {
             }
         }
         writer.finish()
+    }
+
+    /// Gives back the room of what could not be written.
+    fn remove_unfinished(&self, levels: &Levels) {
+        // Whatever is left is removed at the next start.
+        let _ = remove_unlisted(&self.dir, &levels.runs);
     }
 
     /// Removes the files of what a job has made useless. What is left is removed at the next start.

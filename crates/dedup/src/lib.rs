@@ -106,7 +106,10 @@ impl DedupIndex {
             Ok(Some(manifest)) if manifest.key_check == key_check => {
                 (runs, covered_to) = known_runs(dir, &manifest, refined_to)?;
             }
-            Ok(_) => {}
+            Ok(Some(_)) => {
+                tracing::warn!(dir = %dir.display(), "the dedup index is of another state, and is made anew from the log")
+            }
+            Ok(None) => {}
             Err(error @ DedupError::Damaged { .. }) => lost(&error),
             Err(other) => return Err(other),
         }
@@ -162,6 +165,8 @@ impl DedupIndex {
         let now = self.shared.now.lock();
         match &now.failure {
             Some(DedupError::Damaged { path, what }) => Err(DedupError::damaged(path, what)),
+            // It was to be made anew, and that failed.
+            _ if self.keeper.is_none() => Err(DedupError::damaged(&self.shared.dir, "it has no thread")),
             _ => Ok(Arc::clone(&now.levels)),
         }
     }
@@ -221,14 +226,15 @@ impl DedupIndex {
     /// has committed the range.
     pub fn keep(&mut self, looked: &Looked, range: &Range<u64>) {
         let newest_us = looked.marks.iter().map(|mark| mark.received_at_us).max();
-        self.newest_us = self.newest_us.max(newest_us.unwrap_or(i64::MIN));
+        // Of this range alone: a clock that was ahead and was set right must not make everything too old.
+        self.newest_us = newest_us.unwrap_or(self.newest_us);
         self.tail.add(range, &looked.marks);
     }
 
-    /// Whether it is time to [`DedupIndex::freeze`].
+    /// Whether it is time to [`DedupIndex::freeze`]: the tail is full, or its file could not be written.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.tail.len() >= self.tail_max
+        self.tail.len() >= self.tail_max || (!self.tail.is_on_disk() && self.tail.len() > 0)
     }
 
     /// Lets the tail become a run. Call it when the state below [`DedupIndex::known_to`] is durable: a run is not taken apart
@@ -257,16 +263,20 @@ impl DedupIndex {
         Ok(())
     }
 
-    /// Forgets everything; ids are marked again from the log.
+    /// Forgets the run at `damaged` and what follows it, or everything where that is no run. Ids are marked again from the log.
     ///
     /// # Errors
-    /// A file cannot be removed.
-    pub fn reset(&mut self) -> Result<(), DedupError> {
+    /// A file cannot be written or removed; it may be called again.
+    pub fn forget_from(&mut self, damaged: &Path, refined_to: u64) -> Result<(), DedupError> {
         self.stop();
-        let (dir, settings) = (self.shared.dir.clone(), self.shared.settings.clone());
-        let none = DedupManifest { key_check: self.key.check(), ..DedupManifest::default() };
-        none.write(&dir)?;
-        *self = Self::open(&dir, self.key, settings, 0)?;
+        let levels = self.levels();
+        let runs: Vec<Range<u64>> =
+            levels.runs.iter().take_while(|run| run.path() != damaged).map(|run| run.head.range.clone()).collect();
+        let is_run = runs.len() < levels.runs.len();
+        let runs = if is_run { runs } else { Vec::new() };
+        let covered_to = runs.last().map_or(0, |run| run.end);
+        DedupManifest { key_check: self.key.check(), covered_to, runs }.write(&self.shared.dir)?;
+        *self = Self::open(&self.shared.dir.clone(), self.key, self.shared.settings.clone(), refined_to)?;
         Ok(())
     }
 
@@ -287,6 +297,24 @@ impl Drop for DedupIndex {
     }
 }
 
+/// Makes durable what the index in `dir` knows, beside whoever has it open: call it before the log gives up records.
+///
+/// # Errors
+/// A file cannot be synced.
+pub fn sync(dir: &Path) -> Result<(), DedupError> {
+    for path in files(dir)? {
+        if path.file_name().and_then(|name| tail::first_of(name.to_str()?)).is_none() {
+            continue;
+        }
+        match std::fs::File::open(&path).and_then(|file| file.sync_data()) {
+            // It has become a run meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(DedupError::io("could not sync", &path))?,
+        }
+    }
+    run::sync_dir(dir)
+}
+
 /// The runs of the manifest up to the first that is missing, damaged, or knows of the log at or behind `refined_to`.
 fn known_runs(dir: &Path, manifest: &DedupManifest, refined_to: u64) -> Result<(Vec<Arc<MarkRun>>, u64), DedupError> {
     let mut runs: Vec<Arc<MarkRun>> = Vec::new();
@@ -302,11 +330,16 @@ fn known_runs(dir: &Path, manifest: &DedupManifest, refined_to: u64) -> Result<(
                 lost(&DedupError::damaged(&path, "it is another run"));
                 break;
             }
-            Err(newer @ DedupError::Newer { .. }) => return Err(newer),
-            Err(error) => {
+            Err(error @ DedupError::Damaged { .. }) => {
                 lost(&error);
                 break;
             }
+            Err(DedupError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
+                lost(&DedupError::damaged(&path, "it is missing"));
+                break;
+            }
+            // A reason that says nothing about the file, or one that only a newer build can read.
+            Err(other) => return Err(other),
         }
     }
     let is_whole = runs.len() == manifest.runs.len() && manifest.covered_to <= refined_to;

@@ -16,7 +16,7 @@ use crate::run::sync_dir;
 pub(crate) const NAME: &str = "manifest";
 const SPARE: &str = "manifest.tmp";
 const MAGIC: &[u8; 8] = b"TIDEDUPM";
-/// Two runs of a level become one, so no index has more.
+/// Runs are merged, so there are some thirty.
 const BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -31,8 +31,13 @@ const MARK_BYTES: usize = 22;
 const BUCKET_BYTES: usize = 8;
 /// Marks of a bucket on average, at least; twice as many at most.
 const BUCKET_MARKS: u64 = 64;
-/// Microseconds that fit behind the base: nine years. Clocks that jump further are cut to it.
-const TIME_MAX: u64 = (1 << 48) - 1;
+/// Microseconds that fit behind the base: nine years.
+const TIME_MAX: i64 = (1 << 48) - 1;
+
+/// The base for times from `oldest_us` to `newest_us`. When a clock has jumped, what is older counts as nine years old.
+pub(crate) fn base_us(oldest_us: i64, newest_us: i64) -> i64 {
+    oldest_us.max(newest_us.saturating_sub(TIME_MAX))
+}
 
 /// What a run says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +86,7 @@ impl MarkRun {
         if length < HEADER_BYTES as u64 {
             return Err(damaged("it is cut off"));
         }
-        file.read_exact_at(&mut header, 0).map_err(DedupError::io("could not read", path))?;
+        file.read_exact_at(&mut header, 0).map_err(|error| unreadable(path, error))?;
         format::check(path, MAGIC, &header)?;
         let (said, sum) = header.split_at(HEADER_BYTES - 4);
         if crc32c::crc32c(said).to_le_bytes() != *sum {
@@ -103,7 +108,7 @@ impl MarkRun {
             return Err(damaged("it has another length than its header says"));
         };
         let (buckets, filter) = read_rest(&file, behind, (1 << bucket_bits, blocks))
-            .map_err(DedupError::io("could not read", path))?
+            .map_err(|error| unreadable(path, error))?
             .ok_or_else(|| damaged("its buckets or its filter are not what was written"))?;
         Ok(Self { path: path.to_owned(), file, head, count, newest_us, bucket_bits, buckets, filter })
     }
@@ -133,7 +138,7 @@ impl MarkRun {
         buffer.clear();
         buffer.resize(marks as usize * MARK_BYTES, 0);
         let at = HEADER_BYTES as u64 + u64::from(start) * MARK_BYTES as u64;
-        self.file.read_exact_at(buffer, at).map_err(DedupError::io("could not read", &self.path))?;
+        self.file.read_exact_at(buffer, at).map_err(|error| unreadable(&self.path, error))?;
         let mut rest = buffer.as_slice();
         let mut from = start;
         for bucket in &self.buckets[first..=last] {
@@ -163,6 +168,11 @@ impl MarkRun {
         let mut buffer = Vec::new();
         (0..self.buckets.len()).try_for_each(|bucket| self.read_buckets(bucket..=bucket, &mut buffer))
     }
+}
+
+/// An open file whose bytes do not come is as good as one with wrong bytes: its ids are in the log.
+fn unreadable(path: &Path, error: io::Error) -> DedupError {
+    DedupError::damaged(path, format!("it cannot be read: {error}"))
 }
 
 /// Buckets and filter, from `at` on; `None` when their checksum is wrong. Piece by piece: a filter may be large.

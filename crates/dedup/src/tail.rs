@@ -57,7 +57,8 @@ impl MarkTail {
     /// Reads a tail file back, up to what is not whole or lies at or behind `refined_to`; the rest is cut off. `None` when it is
     /// of another key or is none at all.
     pub(crate) fn read(path: &Path, key_check: u64, refined_to: u64) -> Result<Option<Self>, DedupError> {
-        let bytes = std::fs::read(path).map_err(DedupError::io("could not read", path))?;
+        // One that cannot be read is as good as none: its ids are in the log.
+        let Ok(bytes) = std::fs::read(path) else { return Ok(None) };
         match format::check(path, MAGIC, &bytes) {
             Ok(()) => {}
             Err(newer @ DedupError::Newer { .. }) => return Err(newer),
@@ -87,6 +88,11 @@ impl MarkTail {
 
     pub(crate) fn find(&self, hash: u128) -> Option<i64> {
         self.marks.get(&hash).copied()
+    }
+
+    /// Whether its file has all of it.
+    pub(crate) const fn is_on_disk(&self) -> bool {
+        self.file.is_some()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -101,3 +101,38 @@ fn what_is_older_than_the_window_goes() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn a_clock_that_was_ahead_and_was_set_right_makes_nothing_too_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut index = open(dir.path(), 80_000, 0);
+    index.tail_max = 50;
+    let ids: Vec<String> = (0..2_000).map(|n| format!("id-{n}")).collect();
+    let all = |at_us| ids.iter().map(move |id| (id.as_str(), at_us)).collect::<Vec<_>>();
+    mark(&mut index, &[("ahead", 1_000 * 24 * HOUR_US)]);
+    for some in all(HOUR_US).chunks(50) {
+        mark(&mut index, some);
+        settled(&index);
+    }
+    assert!(mark(&mut index, &all(2 * HOUR_US)).iter().all(|seen| *seen));
+}
+
+#[test]
+fn one_time_of_long_ago_does_not_make_its_neighbours_older() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut index = open(dir.path(), 80_000, 0);
+    index.tail_max = 3;
+    let now = 1_800_000_000_000_000;
+    mark(&mut index, &[("1970", 7), ("a", now), ("b", now)]);
+    settled(&index);
+    assert_eq!(mark(&mut index, &[("a", now + HOUR_US), ("b", now + 23 * HOUR_US)]), [true, true]);
+}
+
+#[test]
+fn what_is_known_can_be_made_durable_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut index = open(dir.path(), 1_000, 0);
+    mark(&mut index, &[("a", 0)]);
+    sync(dir.path()).unwrap();
+    assert!(sync(&dir.path().join("none")).is_err());
+}

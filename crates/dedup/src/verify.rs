@@ -18,7 +18,8 @@ pub struct VerifiedIndex {
     pub damage: Vec<(PathBuf, String)>,
 }
 
-/// Holds all of the index in `dir` against its checksums; `None` when there is none.
+/// Holds the manifest and all runs of the index in `dir` against their checksums; `None` when there is none. A tail file may end
+/// anywhere: what it lacks is in the log.
 ///
 /// # Errors
 /// A file cannot be read, or is of a newer build.

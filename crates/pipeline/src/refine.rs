@@ -306,6 +306,20 @@ impl Refiner {
 
     /// Refines the log range at the refine cursor and moves the cursor over it.
     fn forward(&mut self) -> Result<LogRange, RefineError> {
+        match self.refine_next() {
+            Err(RefineError::Dedup(error)) => {
+                // Whoever asks again finds an index that is whole.
+                if let DedupError::Damaged { path, .. } = &*error {
+                    tracing::error!(error = %error, "the dedup index is damaged; it is made anew from the log");
+                    self.dedup.forget_from(path, self.refined_to)?;
+                }
+                Err(error.into())
+            }
+            other => other,
+        }
+    }
+
+    fn refine_next(&mut self) -> Result<LogRange, RefineError> {
         self.prepare_dedup()?;
         let mut reader = match self.head.take() {
             Some(reader) if reader.next() == self.refined_to => reader,
@@ -314,14 +328,7 @@ impl Refiner {
         let chunk = reader.read(self.settings.log_range_bytes_max, self.settings.log_range_records_max)?;
         let range = self.refined_to..chunk.next;
         let work = judge::RangeWork::new(&self.rules, (self.partition, range), &chunk);
-        let log_range = match work.refine_first(&mut self.state, &mut self.dedup) {
-            Err(RefineError::Dedup(error)) if matches!(*error, DedupError::Damaged { .. }) => {
-                tracing::error!(error = %error, "the dedup index is damaged; it is made anew from the log");
-                self.dedup.reset()?;
-                return Err(error.into());
-            }
-            other => other?,
-        };
+        let log_range = work.refine_first(&mut self.state, &mut self.dedup)?;
         self.refined_to = log_range.range.end;
         self.head = Some(reader);
         Ok(log_range)

@@ -40,12 +40,18 @@ fn flip(path: &PathBuf, at: usize) {
 /// Sends everything once more, with some new ones; answers what the server said.
 #[track_caller]
 fn retries_are_recognised(workspace: &Workspace) -> String {
+    retries_are_recognised_after(workspace, 0)
+}
+
+/// The same, where so many came twice before.
+#[track_caller]
+fn retries_are_recognised_after(workspace: &Workspace, before: usize) -> String {
     let server = workspace.try_serve(&["--log", "info"], &[]).unwrap();
     send(&server, ids("m", BEFORE).chain(ids("new", 7)));
     // A sync that met damage tries again.
     let status = drained(workspace);
     let said = server.stop();
-    assert_eq!(status["sources"]["web"]["duplicates"], BEFORE, "{status}");
+    assert_eq!(status["sources"]["web"]["duplicates"], before + BEFORE, "{status}");
     each_once(workspace, ids("m", BEFORE).chain(ids("new", 7)));
     assert_eq!(check_deep(workspace).0, Some(0));
     said
@@ -76,6 +82,21 @@ fn a_flipped_bit_in_the_marks_is_found_when_they_are_read() {
     assert_eq!(check_deep(&workspace).0, Some(1));
     let said = retries_are_recognised(&workspace);
     assert!(said.contains("the dedup index is damaged; it is made anew from the log"), "{said}");
+}
+
+/// The damage is met while ids are read from the log, before anything is refined.
+#[test]
+fn a_flipped_bit_beside_a_lost_tail_is_mended_as_well() {
+    let workspace = served();
+    files(&workspace, "tail").iter().for_each(|tail| std::fs::remove_file(tail).unwrap());
+    files(&workspace, "run").iter().for_each(|run| flip(run, 128 + 30));
+    let server = workspace.serve();
+    // What is there already comes again: the ids that the tail held are looked up in the runs.
+    send(&server, ids("m", BEFORE));
+    drained(&workspace);
+    server.stop();
+    let said = retries_are_recognised_after(&workspace, BEFORE);
+    assert!(!said.contains("ERROR"), "{said}");
 }
 
 #[test]

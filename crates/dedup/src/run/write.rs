@@ -35,8 +35,8 @@ impl RunWriter {
     /// Begins a run of at most `count_max` marks in `dir`.
     pub(crate) fn create(dir: &Path, head: RunHead, count_max: u64) -> Result<Self, DedupError> {
         let path = dir.join(format!("{}.tmp", name_of(&head.range)));
-        let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).clone();
-        let file = options.open(&path).map_err(DedupError::io("could not create", &path))?;
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let file = file.map_err(DedupError::io("could not create", &path))?;
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
         out.write_all(&[0; HEADER_BYTES]).map_err(DedupError::io("could not write", &path))?;
         let bucket_bits = (count_max / BUCKET_MARKS).max(1).ilog2();
@@ -63,8 +63,7 @@ impl RunWriter {
         while self.buckets.len() < bucket {
             self.end_bucket()?;
         }
-        let time = mark.received_at_us.saturating_sub(self.head.base_us);
-        let time = u64::try_from(time).unwrap_or(0).min(TIME_MAX);
+        let time = mark.received_at_us.saturating_sub(self.head.base_us).clamp(0, TIME_MAX);
         self.marks.extend_from_slice(&mark.hash.to_be_bytes());
         self.marks.extend_from_slice(&time.to_le_bytes()[..6]);
         self.filter.add(mark.hash);

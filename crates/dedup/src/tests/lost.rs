@@ -125,12 +125,32 @@ fn a_newer_format_is_refused_and_nothing_changed() {
 }
 
 #[test]
-fn it_begins_anew() {
+fn what_was_before_a_damaged_run_stays() {
     let dir = tempfile::tempdir().unwrap();
     let (mut index, ids) = full(dir.path());
-    index.reset().unwrap();
+    let newest = runs(dir.path()).pop().unwrap();
+    index.forget_from(&newest, 1_050).unwrap();
+    let known_to = index.known_to();
+    assert!(0 < known_to && known_to < 1_050, "{known_to}");
+    assert_eq!(known(&mut index, &ids) as u64, known_to);
+    // Damage of no run: nothing is believed.
+    index.forget_from(dir.path(), 1_050).unwrap();
     assert_eq!((index.known_to(), known(&mut index, &ids)), (0, 0));
     assert_eq!(mark(&mut index, &[("id-1", 5), ("id-1", 5)]), [false, true]);
+}
+
+#[test]
+fn a_run_that_cannot_be_opened_for_another_reason_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(full(dir.path()));
+    // A folder in its place: reading it fails, and that says nothing about the run.
+    let run = runs(dir.path()).remove(0);
+    let away = dir.path().join("away");
+    std::fs::rename(&run, &away).unwrap();
+    std::os::unix::fs::symlink(&run, &run).unwrap();
+    let before = files(dir.path()).unwrap();
+    assert!(matches!(DedupIndex::open(dir.path(), KEY, settings(80_000), 1_050), Err(DedupError::Io { .. })));
+    assert_eq!(files(dir.path()).unwrap(), before);
 }
 
 #[test]

@@ -21,6 +21,21 @@ pub struct Comparison {
     pub samples: Vec<(String, Vec<String>)>,
 }
 
+impl Comparison {
+    /// Whether it is of the same two versions.
+    pub(super) fn is_of_same(&self, other: &Self) -> bool {
+        (&self.function, &self.live, &self.candidate) == (&other.function, &other.live, &other.candidate)
+    }
+
+    /// Adds what was found in other events of the batch.
+    pub(super) fn add(&mut self, other: Self) {
+        self.same += other.same;
+        self.different += other.different;
+        self.samples.extend(other.samples);
+        self.samples.truncate(SAMPLES_MAX);
+    }
+}
+
 type Side<'a> = (&'a [Event], &'a [Outcome]);
 
 pub(super) fn compare(live: &Function, candidate: &Function, ours: Side<'_>, theirs: Side<'_>) -> Comparison {
