@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::{check_deep, drained, each_once, ids, send};
+use super::{check_deep, drained, each_once, ids, send, wait};
 use crate::support::http::try_request;
 use crate::support::{Workspace, basic};
 
@@ -119,6 +119,9 @@ fn a_disk_that_takes_no_run_holds_the_syncs_and_loses_nothing() {
         drained(&workspace);
     }
     send(&server, ids("m", BEFORE).skip(450));
+    let failure = |status: &serde_json::Value| status["syncs"][super::SYNC]["failure"].as_str().map(str::to_owned);
+    let status = wait(&workspace, "the sync says what is wrong", |status| failure(status).is_some());
+    assert!(failure(&status).unwrap().contains("the log could not be refined: the dedup index"), "{status}");
     let said = server.stop();
     assert!(said.contains("the dedup index could not be written; it is tried again"), "{said}");
     assert!(said.contains("the log could not be refined; the sync waits and tries again"), "{said}");

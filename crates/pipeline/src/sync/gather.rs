@@ -21,6 +21,9 @@ pub(super) struct GatheredBatch {
     pub(super) filtered: u64,
 }
 
+/// A batch, or in words why there is none for now.
+pub(super) type Gathered = Result<GatheredBatch, String>;
+
 pub(super) struct Gatherer {
     pub(super) name: Arc<str>,
     /// The name in log lines.
@@ -38,7 +41,7 @@ pub(super) struct Gatherer {
 
 impl Gatherer {
     /// Gathers from `cursor` on until the refiner stops or nobody takes batches any more.
-    pub(super) async fn run(mut self, mut cursor: u64, batches: mpsc::Sender<GatheredBatch>) {
+    pub(super) async fn run(mut self, mut cursor: u64, batches: mpsc::Sender<Gathered>) {
         let mut pause = self.settings.retry_pause_min;
         let mut streak = Streak::default();
         loop {
@@ -56,7 +59,7 @@ impl Gatherer {
                     }
                     cursor = gathered.batch.range.end;
                     pause = self.settings.retry_pause_min;
-                    place.send(gathered);
+                    place.send(Ok(gathered));
                 }
                 Err(refine::RefineError::Stopped) => return,
                 Err(error) => {
@@ -67,6 +70,7 @@ impl Gatherer {
                             error = reason,
                             "the log could not be refined; the sync waits and tries again"
                         );
+                        place.send(Err(format!("the log could not be refined: {reason}")));
                     } else {
                         tracing::debug!(sync = &*self.label, error = reason, "the log could not be refined");
                     }

@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::backlog::{Backlog, BacklogLine};
-use super::gather::{GatheredBatch, Gatherer};
+use super::gather::{Gathered, GatheredBatch, Gatherer};
 use super::{Sync, SyncSettings};
 use crate::refine::RefinerHandle;
 
@@ -174,7 +174,7 @@ impl Deliverer {
         }
     }
 
-    async fn run(mut self, mut batches: mpsc::Receiver<GatheredBatch>) {
+    async fn run(mut self, mut batches: mpsc::Receiver<Gathered>) {
         loop {
             let mut stop = self.stop.clone();
             let gathered = tokio::select! {
@@ -182,9 +182,15 @@ impl Deliverer {
                 _ = stop.wait_for(|stop| *stop) => return,
                 gathered = batches.recv() => gathered,
             };
-            let Some(gathered) = gathered else { return };
-            if !self.settle(gathered).await {
-                return;
+            match gathered {
+                Some(Ok(gathered)) => {
+                    if !self.settle(gathered).await {
+                        return;
+                    }
+                }
+                // The next delivery takes it back.
+                Some(Err(reason)) => self.record("could not record a failure", |state, name| state.fail(name, &reason)),
+                None => return,
             }
         }
     }
