@@ -84,7 +84,7 @@ test: setup
 	sdk/c/test
 	@echo "== tests (the first build takes several minutes)"
 	@rm -f $(TARGET)/skipped.log
-	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo test --release --locked --workspace --features failpoints --no-fail-fast --lib --bins --test it
+	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo test --release --locked --workspace --exclude tidegate-fuzz --features failpoints --no-fail-fast --lib --bins --test it
 	@echo "== faults, the short form: kills, a soak, floods of strangers, mutated modules (make faults runs them for an hour)"
 	cargo test --release --locked --features failpoints --test faults -- --short
 	@echo "== plugins in every language: time of the build, size, speed"

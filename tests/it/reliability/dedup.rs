@@ -2,10 +2,11 @@
 //! taken for its own retry.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use super::{check_deep, drained, each_once, ids, send, wait};
 use crate::support::http::try_request;
-use crate::support::{Workspace, basic};
+use crate::support::{Server, Workspace, basic};
 
 /// Events from before; ids are kept in runs of some 125.
 const BEFORE: usize = 600;
@@ -17,11 +18,23 @@ fn workspace() -> Workspace {
     workspace
 }
 
+/// Sends the events in ranges of the log of their own, so that tails become full one after the other.
+fn send_in_ranges(server: &Server, workspace: &Workspace) {
+    for first in (0..BEFORE).step_by(100) {
+        send(server, ids("m", first + 100).skip(first));
+        drained(workspace);
+    }
+}
+
 fn served() -> Workspace {
     let workspace = workspace();
     let server = workspace.serve();
-    send(&server, ids("m", BEFORE));
-    drained(&workspace);
+    send_in_ranges(&server, &workspace);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while files(&workspace, "run").is_empty() {
+        assert!(Instant::now() < deadline, "no tail became a run");
+        std::thread::yield_now();
+    }
     server.stop();
     workspace
 }
@@ -133,8 +146,7 @@ fn a_disk_that_takes_no_run_holds_the_syncs_and_loses_nothing() {
 fn a_disk_that_takes_runs_again_is_used_again() {
     let workspace = workspace();
     let server = workspace.serve_with(&["dedup_run_write=3*return->off", "dedup_manifest_write=1*off->2*return->off"]);
-    send(&server, ids("m", BEFORE));
-    drained(&workspace);
+    send_in_ranges(&server, &workspace);
     server.stop();
     retries_are_recognised(&workspace);
 }
@@ -143,8 +155,7 @@ fn a_disk_that_takes_runs_again_is_used_again() {
 fn what_no_tail_file_kept_is_read_from_the_log() {
     let workspace = workspace();
     let server = workspace.serve_with(&["dedup_tail_write=2*off->return"]);
-    send(&server, ids("m", BEFORE));
-    drained(&workspace);
+    send_in_ranges(&server, &workspace);
     server.kill();
     let said = retries_are_recognised(&workspace);
     assert!(said.contains("reading ids from the log for the dedup index"), "{said}");

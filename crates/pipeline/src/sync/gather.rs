@@ -22,7 +22,7 @@ pub(super) struct GatheredBatch {
 }
 
 /// A batch, or in words why there is none for now.
-pub(super) type Gathered = Result<GatheredBatch, String>;
+pub(super) type NextBatch = Result<GatheredBatch, String>;
 
 pub(super) struct Gatherer {
     pub(super) name: Arc<str>,
@@ -41,7 +41,7 @@ pub(super) struct Gatherer {
 
 impl Gatherer {
     /// Gathers from `cursor` on until the refiner stops or nobody takes batches any more.
-    pub(super) async fn run(mut self, mut cursor: u64, batches: mpsc::Sender<Gathered>) {
+    pub(super) async fn run(mut self, mut cursor: u64, batches: mpsc::Sender<NextBatch>) {
         let mut pause = self.settings.retry_pause_min;
         let mut streak = Streak::default();
         loop {

@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::backlog::{Backlog, BacklogLine};
-use super::gather::{Gathered, GatheredBatch, Gatherer};
+use super::gather::{GatheredBatch, Gatherer, NextBatch};
 use super::{Sync, SyncSettings};
 use crate::refine::RefinerHandle;
 
@@ -174,7 +174,7 @@ impl Deliverer {
         }
     }
 
-    async fn run(mut self, mut batches: mpsc::Receiver<Gathered>) {
+    async fn run(mut self, mut batches: mpsc::Receiver<NextBatch>) {
         loop {
             let mut stop = self.stop.clone();
             let gathered = tokio::select! {
