@@ -76,6 +76,28 @@ fn a_function_that_breaks_every_batch_is_stopped_and_holds_its_own_source_alone(
     assert_eq!(ids, ["held-1", "held-2"]);
 }
 
+/// Parts of a large batch run beside one another; a part that takes longer does not change the order.
+#[test]
+fn a_large_batch_comes_out_of_its_functions_in_the_order_in_which_it_went_in() {
+    let workspace = Workspace::new();
+    let key = workspace.write_key.clone();
+    function(&workspace, "redact", "transform/redact-pii", &json!({"fields": {"email": "drop"}}));
+    source(&workspace, "web", &key, "redact");
+    let server = workspace.serve();
+    let ids: Vec<String> = (0..900).map(|n| format!("m{n}")).collect();
+    // One request is one range of the log.
+    send(&server, &key, &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    until("all of them are delivered", || {
+        workspace.warehouse().has("seen") && workspace.warehouse().count("seen") == 900
+    });
+    server.stop();
+    let warehouse = workspace.warehouse();
+    assert_eq!(warehouse.rows("SELECT id FROM seen ORDER BY rowid"), ids);
+    assert_eq!(warehouse.rows("SELECT id FROM tracks ORDER BY rowid"), ids);
+    let used = &workspace.status()["functions"][0];
+    assert_eq!((&used["name"], &used["events"]), (&json!("redact"), &json!(900)), "{used}");
+}
+
 #[test]
 fn a_sync_that_lags_gets_what_the_function_chain_of_then_made_of_an_event() {
     let workspace = Workspace::new();
