@@ -61,7 +61,7 @@ pub(crate) struct Now {
 
 /// What there is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Job {
+pub(crate) enum Job {
     /// The oldest frozen tail becomes a run.
     Seal,
     /// The oldest run goes.
@@ -207,7 +207,7 @@ impl Shared {
 }
 
 /// Tails first: they are what the index waits for.
-fn plan(levels: &Levels, settings: &DedupSettings, newest_us: i64) -> Option<Job> {
+pub(crate) fn plan(levels: &Levels, settings: &DedupSettings, newest_us: i64) -> Option<Job> {
     if !levels.frozen.is_empty() {
         return Some(Job::Seal);
     }

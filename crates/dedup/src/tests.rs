@@ -40,8 +40,8 @@ pub(super) fn mark_range(index: &mut DedupIndex, ids: &[(&str, i64)], range: &Ra
 pub(super) fn settled(index: &DedupIndex) {
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut now = index.shared.now.lock();
-    while !now.levels.frozen.is_empty() {
-        assert!(!index.shared.changed.wait_until(&mut now, deadline).timed_out(), "tails did not become runs");
+    while keeper::plan(&now.levels, &index.shared.settings, now.newest_us).is_some() {
+        assert!(!index.shared.changed.wait_until(&mut now, deadline).timed_out(), "runs were not made and merged");
     }
 }
 
