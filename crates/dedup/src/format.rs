@@ -2,7 +2,9 @@
 //!
 //! Magic, 8 bytes · format number u32 · CRC-32C of these 12 bytes u32. They stay the same in every format to come.
 
-use std::io;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The format of all files of this build.
@@ -33,6 +35,29 @@ pub(crate) fn check(path: &Path, magic: &[u8; 8], bytes: &[u8]) -> Result<(), De
     Ok(())
 }
 
+/// An open file whose bytes do not come is as good as one with wrong bytes: its ids are in the log.
+pub(crate) fn unreadable(path: &Path, error: &io::Error) -> DedupError {
+    DedupError::damaged(path, format!("it cannot be read: {error}"))
+}
+
+/// All bytes of the file at `path`. Why it cannot be opened says nothing about the file, and is no damage.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, DedupError> {
+    let mut file = File::open(path).map_err(DedupError::io("could not open", path))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
+    Ok(bytes)
+}
+
+/// A new empty file in the place of what is there; its owner's alone.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+pub(crate) fn create_dir(dir: &Path) -> Result<(), DedupError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(DedupError::io("could not create", dir))
+}
+
 /// The index cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DedupError {
@@ -54,6 +79,11 @@ pub enum DedupError {
 impl DedupError {
     pub(crate) fn damaged(path: &Path, what: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), what: what.into() }
+    }
+
+    /// Whether it says that the file is not there.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
     }
 
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {

@@ -1,13 +1,11 @@
 //! Takes over the ids that an earlier build kept elsewhere.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::DedupError;
 use crate::manifest::DedupManifest;
 use crate::mark::{IdKey, IdMark};
 use crate::run::{RunHead, RunWriter};
+use crate::{DedupError, format};
 
 /// An index that is being made of marks in order of their hashes. It counts when it is finished; one that is there is replaced.
 pub struct Import {
@@ -19,8 +17,7 @@ impl Import {
     /// # Errors
     /// The directory cannot be made.
     pub fn begin(dir: &Path, key: IdKey) -> Result<Self, DedupError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(DedupError::io("could not create", dir))?;
+        format::create_dir(dir)?;
         let manifest = DedupManifest { key_check: key.check(), ..DedupManifest::default() };
         manifest.write(dir)?;
         Ok(Self { dir: dir.to_owned(), manifest })

@@ -30,7 +30,7 @@ const MERGE_PAUSE: Duration = Duration::from_secs(60);
 const STOP_INTERVAL: u64 = 16 << 10;
 
 /// All that is no longer in the active tail.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Levels {
     /// The oldest first.
     pub(crate) runs: Vec<Arc<MarkRun>>,
@@ -49,7 +49,6 @@ pub(crate) struct Shared {
     pub(crate) changed: Condvar,
 }
 
-#[derive(Default)]
 pub(crate) struct Now {
     pub(crate) levels: Arc<Levels>,
     /// The newest time of an id; microseconds since the epoch.

@@ -27,10 +27,8 @@ mod tail;
 mod tests;
 mod verify;
 
-use std::fs::DirBuilder;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -98,8 +96,7 @@ impl DedupIndex {
     /// # Errors
     /// The directory cannot be read or written, or holds files of a newer build.
     pub fn open(dir: &Path, key: IdKey, settings: DedupSettings, refined_to: u64) -> Result<Self, DedupError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(DedupError::io("could not create", dir))?;
+        format::create_dir(dir)?;
         let key_check = key.check();
         let (mut runs, mut covered_to) = (Vec::new(), 0);
         match DedupManifest::read(dir) {
@@ -302,10 +299,7 @@ impl Drop for DedupIndex {
 /// # Errors
 /// A file cannot be synced.
 pub fn sync(dir: &Path) -> Result<(), DedupError> {
-    for path in files(dir)? {
-        if path.file_name().and_then(|name| tail::first_of(name.to_str()?)).is_none() {
-            continue;
-        }
+    for path in files(dir)?.into_iter().filter(|path| tail::first_of(path).is_some()) {
         match std::fs::File::open(&path).and_then(|file| file.sync_data()) {
             // It has become a run meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -334,7 +328,7 @@ fn known_runs(dir: &Path, manifest: &DedupManifest, refined_to: u64) -> Result<(
                 lost(&error);
                 break;
             }
-            Err(DedupError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.is_absent() => {
                 lost(&DedupError::damaged(&path, "it is missing"));
                 break;
             }
@@ -383,7 +377,7 @@ fn tails(
 ) -> Result<(Vec<Arc<MarkTail>>, MarkTail), DedupError> {
     let mut tails: Vec<MarkTail> = Vec::new();
     for path in files(dir)? {
-        let Some(first) = path.file_name().and_then(|name| tail::first_of(name.to_str()?)) else { continue };
+        let Some(first) = tail::first_of(&path) else { continue };
         let next = tails.last().map_or(covered_to, |tail| tail.range.end);
         let tail = if first == next { MarkTail::read(&path, key_check, refined_to)? } else { None };
         match tail {

@@ -3,10 +3,8 @@
 //! Preamble · check of the key u64 · offset up to which ids are in runs or too old u64 · runs u64 · for each, the oldest
 //! first, first offset u64 and end offset u64 · CRC-32C of the bytes before u32. All little-endian.
 
-use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use crate::DedupError;
@@ -18,7 +16,6 @@ const SPARE: &str = "manifest.tmp";
 const MAGIC: &[u8; 8] = b"TIDEDUPM";
 /// Runs are merged, so there are some thirty.
 const BYTES_MAX: u64 = 1 << 20;
-
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct DedupManifest {
     pub(crate) key_check: u64,
@@ -31,11 +28,12 @@ impl DedupManifest {
     /// `None` when there is none.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>, DedupError> {
         let path = dir.join(NAME);
-        let bytes = match std::fs::metadata(&path) {
-            Ok(found) if found.len() > BYTES_MAX => return Err(DedupError::damaged(&path, "it is too long")),
-            Ok(_) => std::fs::read(&path).map_err(DedupError::io("could not read", &path))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(DedupError::io("could not read", &path)(error)),
+        if path.metadata().is_ok_and(|found| found.len() > BYTES_MAX) {
+            return Err(DedupError::damaged(&path, "it is too long"));
+        }
+        let bytes = match format::read(&path) {
+            Err(error) if error.is_absent() => return Ok(None),
+            other => other?,
         };
         format::check(&path, MAGIC, &bytes)?;
         Self::decode(&bytes).map(Some).ok_or_else(|| DedupError::damaged(&path, "it is not what was written"))
@@ -70,7 +68,7 @@ impl DedupManifest {
         let spare = dir.join(SPARE);
         let write = || -> io::Result<()> {
             fail::fail_point!("dedup_manifest_write", |_| Err(io::Error::from(io::ErrorKind::StorageFull)));
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&spare)?;
+            let mut file = format::create(&spare)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             std::fs::rename(&spare, dir.join(NAME))

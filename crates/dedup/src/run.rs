@@ -86,7 +86,7 @@ impl MarkRun {
         if length < HEADER_BYTES as u64 {
             return Err(damaged("it is cut off"));
         }
-        file.read_exact_at(&mut header, 0).map_err(|error| unreadable(path, error))?;
+        file.read_exact_at(&mut header, 0).map_err(|error| format::unreadable(path, &error))?;
         format::check(path, MAGIC, &header)?;
         let (said, sum) = header.split_at(HEADER_BYTES - 4);
         if crc32c::crc32c(said).to_le_bytes() != *sum {
@@ -108,7 +108,7 @@ impl MarkRun {
             return Err(damaged("it has another length than its header says"));
         };
         let (buckets, filter) = read_rest(&file, behind, (1 << bucket_bits, blocks))
-            .map_err(|error| unreadable(path, error))?
+            .map_err(|error| format::unreadable(path, &error))?
             .ok_or_else(|| damaged("its buckets or its filter are not what was written"))?;
         Ok(Self { path: path.to_owned(), file, head, count, newest_us, bucket_bits, buckets, filter })
     }
@@ -123,7 +123,8 @@ impl MarkRun {
 
     /// When the id was first received, if it is here. `buffer` is room to read into.
     pub(crate) fn find(&self, hash: u128, buffer: &mut Vec<u8>) -> Result<Option<i64>, DedupError> {
-        self.read_buckets(bucket_of(hash, self.bucket_bits)..=bucket_of(hash, self.bucket_bits), buffer)?;
+        let bucket = bucket_of(hash, self.bucket_bits);
+        self.read_buckets(bucket..=bucket, buffer)?;
         let marks = buffer.as_chunks::<MARK_BYTES>().0;
         let key = hash.to_be_bytes();
         let found = marks.binary_search_by(|mark| mark[..16].cmp(&key));
@@ -138,7 +139,7 @@ impl MarkRun {
         buffer.clear();
         buffer.resize(marks as usize * MARK_BYTES, 0);
         let at = HEADER_BYTES as u64 + u64::from(start) * MARK_BYTES as u64;
-        self.file.read_exact_at(buffer, at).map_err(|error| unreadable(&self.path, error))?;
+        self.file.read_exact_at(buffer, at).map_err(|error| format::unreadable(&self.path, &error))?;
         let mut rest = buffer.as_slice();
         let mut from = start;
         for bucket in &self.buckets[first..=last] {
@@ -170,34 +171,34 @@ impl MarkRun {
     }
 }
 
-/// An open file whose bytes do not come is as good as one with wrong bytes: its ids are in the log.
-fn unreadable(path: &Path, error: io::Error) -> DedupError {
-    DedupError::damaged(path, format!("it cannot be read: {error}"))
-}
-
 /// Buckets and filter, from `at` on; `None` when their checksum is wrong. Piece by piece: a filter may be large.
 fn read_rest(file: &File, at: u64, (buckets, blocks): (u64, u64)) -> io::Result<Option<(Vec<MarkBucket>, Filter)>> {
     let mut input = BufReader::with_capacity(64 << 10, file);
     input.seek(SeekFrom::Start(at))?;
     let mut sum = 0;
-    let mut read_buckets = Vec::with_capacity(buckets as usize);
-    for _ in 0..buckets {
-        let mut bytes = [0; BUCKET_BYTES];
-        input.read_exact(&mut bytes)?;
-        sum = crc32c::crc32c_append(sum, &bytes);
-        read_buckets.push(MarkBucket::read(&bytes));
-    }
-    let mut read_blocks = Vec::with_capacity(blocks as usize);
-    for _ in 0..blocks {
-        let mut bytes = [0; BLOCK_BYTES];
-        input.read_exact(&mut bytes)?;
-        sum = crc32c::crc32c_append(sum, &bytes);
-        read_blocks.push(FilterBlock::read(&bytes));
-    }
+    let buckets = read_each(&mut input, buckets, &mut sum, MarkBucket::read)?;
+    let blocks = read_each(&mut input, blocks, &mut sum, FilterBlock::read)?;
     let mut said = [0; 4];
     input.read_exact(&mut said)?;
-    let filter = Filter::from_blocks(read_blocks).filter(|_| said == sum.to_le_bytes());
-    Ok(filter.map(|filter| (read_buckets, filter)))
+    let filter = Filter::from_blocks(blocks).filter(|_| said == sum.to_le_bytes());
+    Ok(filter.map(|filter| (buckets, filter)))
+}
+
+/// `count` pieces of one size, whose checksum `sum` goes on with.
+fn read_each<const BYTES: usize, T>(
+    input: &mut impl io::Read,
+    count: u64,
+    sum: &mut u32,
+    read: impl Fn(&[u8; BYTES]) -> T,
+) -> io::Result<Vec<T>> {
+    let mut pieces = Vec::with_capacity(count as usize);
+    for _ in 0..count {
+        let mut bytes = [0; BYTES];
+        input.read_exact(&mut bytes)?;
+        *sum = crc32c::crc32c_append(*sum, &bytes);
+        pieces.push(read(&bytes));
+    }
+    Ok(pieces)
 }
 
 impl MarkBucket {

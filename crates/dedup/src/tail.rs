@@ -7,7 +7,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::DedupError;
@@ -36,9 +35,9 @@ fn name(first: u64) -> String {
     format!("{first:015}.tail")
 }
 
-/// The first offset of the tail file that has this name.
-pub(crate) fn first_of(name: &str) -> Option<u64> {
-    name.strip_suffix(".tail")?.parse().ok()
+/// The first offset of the tail file at `path`; `None` for another file.
+pub(crate) fn first_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_suffix(".tail")?.parse().ok()
 }
 
 impl MarkTail {
@@ -46,7 +45,7 @@ impl MarkTail {
     pub(crate) fn create(dir: &Path, first: u64, key_check: u64) -> Self {
         let path = dir.join(name(first));
         let begin = || -> io::Result<File> {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            let mut file = format::create(&path)?;
             file.write_all(&header(first, key_check))?;
             Ok(file)
         };
@@ -55,20 +54,20 @@ impl MarkTail {
     }
 
     /// Reads a tail file back, up to what is not whole or lies at or behind `refined_to`; the rest is cut off. `None` when it is
-    /// of another key or is none at all.
+    /// damaged from its beginning, of another key or none at all.
+    ///
+    /// # Errors
+    /// It cannot be opened, which says nothing about it, or is of a newer build.
     pub(crate) fn read(path: &Path, key_check: u64, refined_to: u64) -> Result<Option<Self>, DedupError> {
-        // One that cannot be read is as good as none: its ids are in the log.
-        let Ok(bytes) = std::fs::read(path) else { return Ok(None) };
-        match format::check(path, MAGIC, &bytes) {
-            Ok(()) => {}
-            Err(newer @ DedupError::Newer { .. }) => return Err(newer),
-            Err(_) => return Ok(None),
-        }
-        let first = long(&bytes, 24);
-        if long(&bytes, 16) != Some(key_check) || first != path.file_name().and_then(|name| first_of(name.to_str()?)) {
+        let read = format::read(path).and_then(|bytes| format::check(path, MAGIC, &bytes).map(|()| bytes));
+        let bytes = match read {
+            Err(DedupError::Damaged { .. }) => return Ok(None),
+            other => other?,
+        };
+        let Some(first) = first_of(path) else { return Ok(None) };
+        if (long(&bytes, 16), long(&bytes, 24)) != (Some(key_check), Some(first)) {
             return Ok(None);
         }
-        let Some(first) = first else { return Ok(None) };
         let (mut range, mut marks, mut at) = (first..first, ByHash::default(), HEADER_BYTES);
         while let Some((next, own, length)) = bytes.get(at..).and_then(range_of) {
             if next.start != range.end || next.end > refined_to {

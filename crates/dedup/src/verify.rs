@@ -1,6 +1,5 @@
 //! Reads the whole index without changing it, beside a running server as well.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::manifest::DedupManifest;
@@ -47,7 +46,7 @@ pub fn verify(dir: &Path) -> Result<Option<VerifiedIndex>, DedupError> {
             }
             Err(DedupError::Damaged { path, what }) => found.damage.push((path, what)),
             // Merged meanwhile, by a server; if not, the manifest still names it.
-            Err(DedupError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.is_absent() => {
                 let still = DedupManifest::read(dir)?.is_some_and(|manifest| manifest.runs.contains(range));
                 if still {
                     found.damage.push((path, "it is missing".to_owned()));
@@ -56,8 +55,7 @@ pub fn verify(dir: &Path) -> Result<Option<VerifiedIndex>, DedupError> {
             Err(other) => return Err(other),
         }
     }
-    let is_tail = |path: &PathBuf| path.file_name().and_then(|name| tail::first_of(name.to_str()?)).is_some();
-    let tails = files(dir)?.into_iter().filter(is_tail);
+    let tails = files(dir)?.into_iter().filter(|path| tail::first_of(path).is_some());
     found.bytes += tails.filter_map(|path| path.metadata().ok()).map(|file| file.len()).sum::<u64>();
     Ok(Some(found))
 }

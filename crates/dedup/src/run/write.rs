@@ -1,8 +1,8 @@
 //! Writing a run: marks in order of their hashes, under another name until all of it is on disk.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufWriter, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{
@@ -35,8 +35,7 @@ impl RunWriter {
     /// Begins a run of at most `count_max` marks in `dir`.
     pub(crate) fn create(dir: &Path, head: RunHead, count_max: u64) -> Result<Self, DedupError> {
         let path = dir.join(format!("{}.tmp", name_of(&head.range)));
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        let file = file.map_err(DedupError::io("could not create", &path))?;
+        let file = format::create(&path).map_err(DedupError::io("could not create", &path))?;
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
         out.write_all(&[0; HEADER_BYTES]).map_err(DedupError::io("could not write", &path))?;
         let bucket_bits = (count_max / BUCKET_MARKS).max(1).ilog2();
