@@ -57,7 +57,7 @@ fn tree(count: u64) -> f64 {
         let sql = "INSERT INTO seen (id, at_us) VALUES (?1, 0) ON CONFLICT (id) DO NOTHING";
         let mut insert = db.prepare_cached(sql).expect("a statement");
         // Ids in the order of their hashes, as random as those are.
-        let mut hashes: Vec<_> = ids(from).iter().map(blake).collect();
+        let mut hashes: Vec<_> = ids(from).iter().map(digest).collect();
         hashes.sort_unstable();
         for hash in &hashes {
             assert_eq!(insert.execute([&hash[..]]).expect("an insert"), 1);
@@ -68,7 +68,7 @@ fn tree(count: u64) -> f64 {
 }
 
 /// Sixteen bytes that look random.
-fn blake(id: &[u8; 16]) -> [u8; 16] {
+fn digest(id: &[u8; 16]) -> [u8; 16] {
     use sha2::Digest as _;
     let mut hash = [0; 16];
     hash.copy_from_slice(&sha2::Sha256::digest(id)[..16]);

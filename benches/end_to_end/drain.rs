@@ -11,7 +11,6 @@ use tokio::runtime::Runtime;
 
 use crate::load::Load;
 use crate::process::{self, Process};
-use crate::server::Server;
 
 /// What a path did with its events.
 struct Drained {
@@ -36,12 +35,8 @@ pub fn measure(runtime: &Runtime) {
         let mib = several.peak_mib.saturating_sub(one.peak_mib) as f64 / further;
         row(&format!("to {syncs} SQLite files"), &several, &format!("each further one {cpu_s:.1} CPU-s, {mib:.0} MiB"));
     }
-    match Server::start("fsync = on\nfull_page_writes = on\nsynchronous_commit = on") {
-        Ok(server) => {
-            let workspace = Process::workspace();
-            let yaml = format!("kind: postgres\nurl: postgres://router:p%40ss@127.0.0.1:{}/drain\n", server.port);
-            server.psql("postgres", "CREATE DATABASE drain OWNER router TEMPLATE template0");
-            std::fs::write(workspace.path().join("w/destinations/warehouse.yaml"), yaml).expect("a file");
+    match process::workspace_of_postgres("drain") {
+        Ok((_server, workspace)) => {
             row("to PostgreSQL on the same cores", &drained(runtime, events, workspace), "");
         }
         Err(lack) => println!("skipped: Postgres: {lack}"),

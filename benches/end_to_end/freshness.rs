@@ -5,8 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::load::Load;
-use crate::process::Process;
-use crate::server::Server;
+use crate::process::{self, Process};
 
 const RATE: f64 = 5_000.0;
 
@@ -18,12 +17,8 @@ pub async fn measure(length: Duration) {
     let process = Process::serve(workspace);
     let reader = Sqlite(path);
     report("SQLite", process, length, &reader).await;
-    match Server::start("fsync = on\nfull_page_writes = on\nsynchronous_commit = on") {
-        Ok(server) => {
-            let workspace = Process::workspace();
-            let yaml = format!("kind: postgres\nurl: postgres://router:p%40ss@127.0.0.1:{}/fresh\n", server.port);
-            server.psql("postgres", "CREATE DATABASE fresh OWNER router TEMPLATE template0");
-            std::fs::write(workspace.path().join("w/destinations/warehouse.yaml"), yaml).expect("a file");
+    match process::workspace_of_postgres("fresh") {
+        Ok((server, workspace)) => {
             let reader = Postgres::connect(server.port).await;
             report("Postgres", Process::serve(workspace), length, &reader).await;
         }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::server::Server;
+
 /// The program under test: this build, or the one that `--program` names.
 pub fn program() -> String {
     argument("--program").unwrap_or_else(|| env!("CARGO_BIN_EXE_tidegate").to_owned())
@@ -24,6 +26,19 @@ pub struct Process {
     dir: Option<TempDir>,
     pub address: String,
     pub key: String,
+}
+
+/// A PostgreSQL server that syncs as one in production does, and a workspace whose warehouse is a new database there.
+///
+/// # Errors
+/// What the machine lacks.
+pub fn workspace_of_postgres(database: &str) -> Result<(Server, TempDir), String> {
+    let server = Server::start("fsync = on\nfull_page_writes = on\nsynchronous_commit = on")?;
+    let workspace = Process::workspace();
+    let yaml = format!("kind: postgres\nurl: postgres://router:p%40ss@127.0.0.1:{}/{database}\n", server.port);
+    server.psql("postgres", &format!("CREATE DATABASE {database} OWNER router TEMPLATE template0"));
+    std::fs::write(workspace.path().join("w/destinations/warehouse.yaml"), yaml).expect("a file");
+    Ok((server, workspace))
 }
 
 /// On the disk that the target directory is on: a temporary folder may be in memory.

@@ -46,10 +46,9 @@ pub fn inspect(workspace: &Workspace, told: &mut dyn FnMut(&str)) -> Vec<Inspect
     all.push(id(&paths::id(data)));
     told("log");
     let log = paths::log(data);
-    all.extend(
-        (0..intake::partitions_in(&log).max(1)).map(|partition| log_report(&intake::partition_dir(&log, partition))),
-    );
-    for partition in 0..intake::partitions_in(&log).max(1) {
+    let partitions = intake::partitions_in(&log).max(1);
+    all.extend((0..partitions).map(|partition| log_report(&intake::partition_dir(&log, partition))));
+    for partition in 0..partitions {
         let dir = paths::dedup(data, partition);
         told(&dir.display().to_string());
         all.push(dedup_index(&dir));
@@ -128,7 +127,14 @@ fn dedup_index(dir: &Path) -> InspectedFiles {
             damage: found.damage.into_iter().map(|(path, what)| damage_of(&path, what)).collect(),
             ..seen(dir)
         },
-        Err(error) => InspectedFiles { damage: vec![damage_of(dir, with_causes(&error))], ..seen(dir) },
+        Err(error) => {
+            let damage = FileDamage {
+                follows: "the server does not start".to_owned(),
+                remedy: "do what the message says; without this directory the ids are read from the log".to_owned(),
+                ..damage_of(dir, with_causes(&error))
+            };
+            InspectedFiles { damage: vec![damage], ..seen(dir) }
+        }
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn settle(workspace: &Workspace, past: Past, state: &mut State) -> Re
             return Err(AppError::Partitions { path: dir, found, wanted });
         }
         // Nothing was ever in them.
-        remove(&workspace.data.join("dedup"))?;
+        remove(&paths::dedup(&workspace.data, 0))?;
         for partition in wanted..in_directory {
             remove(&intake::partition_dir(&dir, partition))?;
         }

@@ -306,17 +306,15 @@ impl Refiner {
 
     /// Refines the log range at the refine cursor and moves the cursor over it.
     fn forward(&mut self) -> Result<LogRange, RefineError> {
-        match self.refine_next() {
-            Err(RefineError::Dedup(error)) => {
-                // Whoever asks again finds an index that is whole.
-                if let DedupError::Damaged { path, .. } = &*error {
-                    tracing::error!(error = %error, "the dedup index is damaged; it is made anew from the log");
-                    self.dedup.forget_from(path, self.refined_to)?;
-                }
-                Err(error.into())
-            }
-            other => other,
+        let refined = self.refine_next();
+        if let Err(RefineError::Dedup(error)) = &refined
+            && let DedupError::Damaged { path, .. } = &**error
+        {
+            // Whoever asks again finds an index that is whole.
+            tracing::error!(error = %error, "the dedup index is damaged; it is made anew from the log");
+            self.dedup.forget_from(path, self.refined_to)?;
         }
+        refined
     }
 
     fn refine_next(&mut self) -> Result<LogRange, RefineError> {

@@ -46,8 +46,7 @@ pub struct BatchContext {
 const PART_EVENTS: usize = 256;
 
 /// Runs `function_chain` in order over `events` on the threads of `workers`, in parts where they are many: as many parts at a time
-/// as there are cores. What comes of them is
-/// in the order of the events.
+/// as there are cores. What comes of them is in the order of the events.
 ///
 /// # Errors
 /// The pool has stopped, or the host panicked.
@@ -77,7 +76,7 @@ pub async fn chain_in_parts(
         {
             whole.append(oldest.await?);
         }
-        running.push_back(workers.start(lane, async move { chain(&function_chain, part, &own).await }));
+        running.push_back(workers.run(lane, async move { chain(&function_chain, part, &own).await }));
     }
     for part in running {
         whole.append(part.await?);

@@ -98,20 +98,11 @@ impl Workers {
         self.cores
     }
 
-    /// Runs `work` on the pool.
+    /// Begins `work` on the pool at once, so that several may be under way; whoever awaits it gets what came of it.
     ///
     /// # Errors
     /// The pool has stopped, or the host panicked: what `work` held is gone.
-    pub async fn run<T: Send + 'static>(
-        &self,
-        lane: Lane,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, UnfinishedRun> {
-        self.start(lane, work).await
-    }
-
-    /// The same, begun at once, so that several may be under way; whoever awaits it gets what came of it.
-    pub fn start<T: Send + 'static, W: Future<Output = T> + Send + 'static>(
+    pub fn run<T: Send + 'static, W: Future<Output = T> + Send + 'static>(
         &self,
         lane: Lane,
         work: W,
