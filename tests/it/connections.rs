@@ -225,6 +225,19 @@ fn few_descriptors_cost_connections_and_no_event() {
 }
 
 #[test]
+fn the_soft_limit_on_descriptors_is_raised_to_the_hard_one() {
+    let workspace = Workspace::new();
+    let server = workspace.serve_under(&["bash", "-c", "ulimit -Sn 100 && ulimit -Hn 512 && exec \"$0\" \"$@\""]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words[3..5], ["512", "512"], "{line}");
+    honest(&server, 0..20);
+    server.stop();
+    assert_eq!(workspace.warehouse().count("honest"), 20);
+}
+
+#[test]
 fn running_out_of_descriptors_is_survived() {
     let workspace = Workspace::new();
     let server = workspace.serve_with(&["net_accept=20*return"]);

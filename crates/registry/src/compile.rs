@@ -237,7 +237,7 @@ fn confine(memory_bytes_max: u64, cpu_seconds_max: u64) -> io::Result<()> {
 fn answer() -> Result<(), String> {
     let mut component = Vec::new();
     io::stdin().lock().read_to_end(&mut component).map_err(|error| format!("the component cannot be read: {error}"))?;
-    if fail::has_failpoints() && component == jail::SELF_TEST {
+    if fail::has_failpoints() && component.ends_with(jail::SELF_TEST) {
         return Err(jail::self_test());
     }
     let code = wasm::precompile(&component).map_err(|error| error.to_string())?;

@@ -74,7 +74,7 @@ fn only(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<Vec<SeccompR
     Ok(vec![SeccompRule::new(vec![condition])?])
 }
 
-/// What a component of these bytes makes a child try, and say, in builds for tests.
+/// In builds for tests, a child whose component ends with these bytes tries what it may do, and says it.
 pub(super) const SELF_TEST: &[u8] = b"try what you may";
 
 /// Tries what must not be; answers what could be done.

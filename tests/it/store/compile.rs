@@ -77,6 +77,23 @@ fn a_program_that_is_no_compiler_is_no_danger() {
     }
 }
 
+#[test]
+fn the_child_gets_nothing_of_our_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = guests::component("bench/noop");
+    let mut bytes = std::fs::read(&path).unwrap();
+    // A custom section whose content makes the child say what it can do: its number, the lengths of all that follows and of
+    // its name, its name, its content.
+    bytes.extend_from_slice(b"\0\x1a\x09self-testtry what you may");
+    match store(dir.path(), CompileLimits::default()).module(&path, &bytes, ManifestKind::Transform) {
+        Err(RegistryError::Compile(CompileError::Refused(said))) => {
+            assert!(said.contains("a thread computed 42"), "{said}");
+            assert!(!said.contains("read the environment"), "{said}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Prints how long it takes to load what was compiled before; `TIDEGATE_COMPONENT` names another component.
 #[test]
 fn an_artifact_is_loaded_without_compiling() {
