@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::conformance::skipped;
 use crate::support::Workspace;
 use crate::support::admin::Admin;
 use crate::support::http::request;
@@ -60,8 +61,7 @@ fn a_fuzzer_that_reads_the_document_gets_no_answer_that_it_does_not_describe() {
     );
     let lib = cache.join("python/lib");
     if !lib.join("schemathesis").is_dir() {
-        println!("skipped: schemathesis: not installed; `tests/sdk/setup python` says why");
-        return;
+        return skipped("schemathesis", "it is not installed; `tests/sdk/setup python` says why");
     }
     let workspace = Workspace::new();
     let token = workspace.admin_token();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::conformance::skipped;
 use crate::support::Workspace;
 use crate::support::plugins::{has, json, tidegate};
 
@@ -84,7 +85,7 @@ fn built(dir: &Path, language: &str, kind: &str) -> Option<(String, String)> {
             let error = built["error"].as_str().unwrap_or_default();
             let away = ["could not be installed", "failed to download", "Could not resolve host"];
             assert!(away.iter().any(|sign| error.contains(sign)), "{name}: {error}");
-            println!("skipped digits in {language}: {error}");
+            skipped(&format!("digits in {language}"), error);
             None
         }
     }
@@ -97,7 +98,7 @@ fn what_a_function_does_not_touch_keeps_every_digit_in_every_language_and_world(
     let mut sources = Vec::new();
     for (language, tools) in LANGUAGES {
         if let Some(missing) = tools.iter().find(|tool| !has(tool)) {
-            println!("skipped digits in {language}: {missing} is not installed");
+            skipped(&format!("digits in {language}"), &format!("{missing} is not installed"));
             continue;
         }
         for kind in ["transform", "fields"] {

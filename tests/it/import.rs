@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::conformance::skipped;
 use crate::support::plugins::{json, tidegate};
 
 /// Imports `source`, runs `input` through it and answers the outcomes; `None` when a registry is away.
@@ -25,7 +26,7 @@ fn outcomes_with(from: &str, source: &str, libraries: &[(&str, &str)], input: &s
         .as_str()
         .is_some_and(|error| error.contains("could not be installed") || error.contains("is missing"))
     {
-        println!("skipped: {said}");
+        skipped("import", &said.to_string());
         return None;
     }
     assert!(imported.status.success(), "{said}");
@@ -98,7 +99,7 @@ fn what_is_never_called_and_what_is_given_for_nothing_is_said() {
         |arguments: &[&str]| json(&tidegate(dir.path(), &[&["function", "import", "--from"], arguments].concat()));
     let made = import(&["segment", "theirs.js", "--name", "theirs"]);
     if made["error"].is_string() {
-        return println!("skipped: {made}");
+        return skipped("import", &made.to_string());
     }
     assert_eq!(made["entries"], serde_json::json!(["onTrack"]));
     assert_eq!(made["uncalled"], serde_json::json!(["onDelete", "onBatch"]));

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::conformance::skipped;
 use crate::support::Workspace;
 
 const CLIENTS: [&str; 3] = ["segment-python", "segment-node", "rudder-python"];
@@ -25,7 +26,7 @@ fn no_large_event_of_any_sdk_is_lost_or_doubled() {
     let mut sent = Vec::new();
     for client in CLIENTS {
         if !ready.lines().any(|line| line.trim() == client) {
-            println!("skipped: {client}: not installed; `tests/sdk/setup` says why");
+            skipped(&format!("large events of {client}"), "it is not installed; `tests/sdk/setup` says why");
             continue;
         }
         let output = Command::new(folder.join(client).join("run-large"))

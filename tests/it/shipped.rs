@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::conformance::skipped;
 use crate::support::{guests, tidegate};
 
 /// Each with the program that its language cannot be built without.
@@ -20,8 +21,7 @@ const SHIPPED: [(&str, &str); 8] = [
 fn passes_its_fixtures(name: &str) {
     let (_, tool) = SHIPPED.iter().find(|(shipped, _)| *shipped == name).unwrap();
     if std::process::Command::new(tool).arg("--version").output().is_err() {
-        println!("skipped: the function {name}: {tool} is missing");
-        return;
+        return skipped(&format!("the function {name}"), &format!("{tool} is missing"));
     }
     let mut command = tidegate();
     command.args(["function", "test"]).arg(guests::folder(&format!("transform/{name}")));

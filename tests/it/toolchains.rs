@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::conformance::skipped;
 use crate::support::plugins::{json as said_by, tidegate};
 use crate::support::{Workspace, guests};
 
@@ -57,7 +58,7 @@ fn cargo(dir: &Path, target: &str) -> Option<String> {
     match ran(&mut cargo) {
         Ok(()) => {}
         Err(error) if error.contains("may not be installed") || error.contains("failed to download") => {
-            println!("skipped plain cargo for {target}: {}", error.lines().next().unwrap_or_default());
+            skipped(&format!("plain cargo for {target}"), &error);
             return None;
         }
         Err(error) => panic!("{error}"),
@@ -111,7 +112,7 @@ fn a_module_of_zig_alone_becomes_a_component() {
         done(dir.path(), &["function", "new", "for-zig", "--lang", "c"]);
         let built = tidegate(dir.path(), &["function", "build", "for-zig"]);
         if !built.status.success() {
-            return println!("skipped zig alone: {}", said_by(&built)["error"]);
+            return skipped("zig alone", &said_by(&built)["error"].to_string());
         }
     }
     let mut zig = Command::new(python);
@@ -131,7 +132,7 @@ fn a_component_of_componentize_qjs_alone_is_packed() {
         done(dir.path(), &["function", "new", "for-npm", "--lang", "js"]);
         let built = tidegate(dir.path(), &["function", "build", "for-npm"]);
         if !built.status.success() {
-            return println!("skipped componentize-qjs alone: {}", said_by(&built)["error"]);
+            return skipped("componentize-qjs alone", &said_by(&built)["error"].to_string());
         }
     }
     let mut node = Command::new("node");

@@ -263,7 +263,7 @@ pub fn run<R: Rig>(name: &str, case: fn(&R)) {
 
 /// Reports what this machine lacks: `make test` shows these lines last.
 pub fn skipped(name: &str, lack: &str) {
-    let line = format!("skipped: {name}: {lack}\n");
+    let line = format!("skipped: {name}: {}\n", lack.lines().next().unwrap_or_default());
     print!("{line}");
     // The folder that `make` keeps it in: above the one of the test binaries.
     let binary = std::env::current_exe().unwrap();

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Route;
+use crate::conformance::skipped;
 use crate::support::far::{Act, Far};
 use crate::support::plugins::{has, json, tidegate};
 use crate::support::{Workspace, basic, request};
@@ -44,7 +45,7 @@ fn built(dir: &Path) -> Option<String> {
     std::fs::write(dir.join("crm/src/index.js"), PLUGIN).unwrap();
     let built = json(&tidegate(dir, &["destination", "build", "crm"]));
     if built["component"].is_null() {
-        println!("skipped digits in bodies: {}", built["error"]);
+        skipped("digits in bodies", &built["error"].to_string());
     }
     built["component"].as_str().map(str::to_owned)
 }
@@ -76,8 +77,7 @@ fn sent(component: &str, more: &str, events: &[&str]) -> String {
 #[test]
 fn a_body_has_the_digits_of_its_events_to_the_last() {
     if let Some(missing) = ["node", "npm"].into_iter().find(|tool| !has(tool)) {
-        println!("skipped digits in bodies: {missing} is not installed");
-        return;
+        return skipped("digits in bodies", &format!("{missing} is not installed"));
     }
     let dir = tempfile::tempdir().unwrap();
     let Some(component) = built(dir.path()) else { return };

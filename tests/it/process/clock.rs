@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::Running;
+use crate::conformance::skipped;
 use crate::support::Workspace;
 
 /// The library that shows a program another time (Debian: faketime).
@@ -12,7 +13,7 @@ fn library() -> Option<PathBuf> {
     let found = ["x86_64", "aarch64"].map(|arch| format!("/usr/lib/{arch}-linux-gnu/faketime/libfaketimeMT.so.1"));
     let found = found.into_iter().map(PathBuf::from).find(|path| path.exists());
     if found.is_none() {
-        eprintln!("skipped: no libfaketime; on Debian it is the package faketime");
+        skipped("process::clock", "libfaketime is not installed; on Debian it is the package faketime");
     }
     found
 }

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use super::Running;
+use crate::conformance::skipped;
 use crate::support::{Workspace, guests, run, tidegate};
 
 /// A name that would colour the screen, turn the text, hide in it, and ring.
@@ -111,7 +112,8 @@ fn events_and_what_guests_say_reach_tables_and_the_log_spelled_out() {
     assert_eq!(output.status.code(), Some(1));
 }
 
-/// Runs the program on a terminal of its own (of no size, as those of containers are) and answers what it got.
+/// Runs the program on a terminal of its own (of no size, as those of containers are) and answers what it got; `None` when
+/// this machine has no program that makes a terminal.
 fn on_a_terminal(args: &[&str], environment: &[(&str, &str)]) -> Option<String> {
     let mut words = vec![env!("CARGO_BIN_EXE_tidegate").to_owned()];
     words.extend(args.iter().map(|arg| format!("'{arg}'")));
@@ -121,21 +123,20 @@ fn on_a_terminal(args: &[&str], environment: &[(&str, &str)]) -> Option<String> 
         command.env_remove(name);
     }
     command.env("TERM", "xterm").envs(environment.iter().copied());
-    match command.output() {
-        Ok(output) => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
-        Err(error) => {
-            eprintln!("skipped: no program `script` to make a terminal with: {error}");
-            None
-        }
-    }
+    let output = command.output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
+
+const NO_SCRIPT: &str = "`script` is not installed, which makes a terminal; on Debian it is in the package bsdutils";
 
 #[test]
 fn colours_are_for_terminals_that_want_them() {
     let workspace = Workspace::new();
     let path = workspace.path();
     let path = path.to_str().unwrap();
-    let Some(coloured) = on_a_terminal(&["check", path], &[]) else { return };
+    let Some(coloured) = on_a_terminal(&["check", path], &[]) else {
+        return skipped("process::terminal, colours", NO_SCRIPT);
+    };
     assert!(coloured.contains("\u{1b}[32mok\u{1b}[0m"), "{coloured:?}");
     for wish in [("NO_COLOR", "1"), ("TERM", "dumb"), ("CLICOLOR", "0")] {
         for args in
@@ -155,7 +156,9 @@ fn a_terminal_without_a_width_gets_lines_that_can_be_read() {
     let path = workspace.path();
     let path = path.to_str().unwrap();
     for environment in [&[][..], &[("COLUMNS", "0")]] {
-        let Some(said) = on_a_terminal(&["status", path], environment) else { return };
+        let Some(said) = on_a_terminal(&["status", path], environment) else {
+            return skipped("process::terminal, width", NO_SCRIPT);
+        };
         let is_wide = said.lines().any(|line| line.chars().count() > 60);
         assert!(said.contains("records in the log") && is_wide, "{said}");
         let said = on_a_terminal(&["--help"], environment).unwrap();
