@@ -15,8 +15,10 @@ enum What {
     Time,
     Count,
     Rate,
+    /// `5000/s`, or a size a second.
+    PerSecond,
 }
-use What::{Count, Rate, Size, Time};
+use What::{Count, PerSecond, Rate, Size, Time};
 
 /// Every numeric setting that a workspace without secrets can have: its file, the map it stands in, its name.
 const SETTINGS: &[(&str, &str, &str, What)] = &[
@@ -27,16 +29,35 @@ const SETTINGS: &[(&str, &str, &str, What)] = &[
     ("tidegate.yaml", "limits", "event_depth_max", Count),
     ("tidegate.yaml", "limits", "event_keys_max", Count),
     ("tidegate.yaml", "limits", "request_events_max", Count),
+    ("tidegate.yaml", "limits", "request_expanded_bytes_max", Size),
+    ("tidegate.yaml", "limits", "unfinished_bytes_max", Size),
+    ("tidegate.yaml", "limits", "wrong_keys_max", Count),
+    ("tidegate.yaml", "limits", "requests_address_max", Count),
     ("tidegate.yaml", "limits", "header_timeout", Time),
     ("tidegate.yaml", "limits", "body_timeout", Time),
+    ("tidegate.yaml", "limits", "idle_timeout", Time),
+    ("tidegate.yaml", "limits", "read_timeout", Time),
+    ("tidegate.yaml", "limits", "write_timeout", Time),
+    ("tidegate.yaml", "limits", "bytes_a_second_min", Size),
     ("tidegate.yaml", "limits", "connections_max", Count),
+    ("tidegate.yaml", "limits", "connections_address_max", Count),
+    ("tidegate.yaml", "admin", "wrong_tokens_max", Count),
     ("tidegate.yaml", "log", "segment_bytes", Size),
     ("tidegate.yaml", "log", "pending_bytes_max", Size),
     ("tidegate.yaml", "log", "retention_age", Time),
     ("tidegate.yaml", "log", "retention_bytes", Size),
     ("tidegate.yaml", "log", "hard_cap_bytes", Size),
+    ("tidegate.yaml", "log", "partitions", Count),
     ("tidegate.yaml", "dedup", "window", Time),
     ("tidegate.yaml", "dedup", "entries_max", Count),
+    ("tidegate.yaml", "quarantine", "age", Time),
+    ("tidegate.yaml", "quarantine", "bytes", Size),
+    ("sources/web.yaml", "", "rate", PerSecond),
+    ("sources/web.yaml", "", "rate_bytes", PerSecond),
+    ("sources/web.yaml", "", "rate_burst", Time),
+    ("functions/unused.yaml", "", "memory_bytes_max", Size),
+    ("functions/unused.yaml", "", "cpu_batch_max", Time),
+    ("lookups/unused.yaml", "", "bytes_max", Size),
     ("syncs/web-to-warehouse.yaml", "batch", "events_max", Count),
     ("syncs/web-to-warehouse.yaml", "batch", "bytes_max", Size),
     ("syncs/web-to-warehouse.yaml", "batch", "age_max", Time),
@@ -56,20 +77,39 @@ const SETTINGS: &[(&str, &str, &str, What)] = &[
     ("destinations/crm.yaml", "batch", "bytes_max", Size),
     ("destinations/crm.yaml", "batch", "age_max", Time),
     ("destinations/ch.yaml", "", "timeout", Time),
+    ("destinations/pg.yaml", "", "lock_timeout", Time),
+    ("destinations/pg.yaml", "", "statement_timeout", Time),
     ("destinations/lake.yaml", "", "file_bytes", Size),
     ("destinations/lake.yaml", "", "merge_files_min", Count),
     ("destinations/lake.yaml", "", "keep", Time),
     ("destinations/lake.yaml", "", "orphan_age", Time),
 ];
 
-/// What each file says before a setting is added.
+/// The key of the source `web`.
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// What each file says before a setting is added. A component and a table need only be files here.
 const FILES: &[(&str, &str)] = &[
     ("tidegate.yaml", ""),
+    ("sources/web.yaml", "kind: http\nwrite_key: 0123456789abcdef0123456789abcdef\n"),
+    ("functions/unused.yaml", "component: tidegate.yaml\n"),
+    ("lookups/unused.yaml", "kind: table\npath: tidegate.yaml\n"),
     ("syncs/web-to-warehouse.yaml", "source: web\ndestination: warehouse\n"),
     ("destinations/warehouse.yaml", "kind: sqlite\n"),
     ("destinations/crm.yaml", "kind: plugin\n"),
     ("destinations/ch.yaml", "kind: clickhouse\nurl: http://127.0.0.1:1\n"),
+    ("destinations/pg.yaml", "kind: postgres\nurl: postgres://tidegate@127.0.0.1:1/tidegate\n"),
     ("destinations/lake.yaml", "kind: lake\nurl: file:///tmp/nowhere\n"),
+];
+
+/// Files that a server is started without: nothing of a lake or another server is wanted here, and what they name does not
+/// compile.
+const NOT_SERVED: [&str; 5] = [
+    "destinations/ch.yaml",
+    "destinations/pg.yaml",
+    "destinations/lake.yaml",
+    "functions/unused.yaml",
+    "lookups/unused.yaml",
 ];
 
 /// Writes the files with these settings; answers the line on which the setting of each stands.
@@ -116,8 +156,8 @@ fn value() -> impl Strategy<Value = String> {
         (0_u32..10_000).prop_map(|n| n.to_string()),
     ];
     let unit = prop::sample::select(vec![
-        "", "", " ms", " s", " min", " h", " d", " w", " y", " kB", " MiB", " GiB", " TiB", " PB", " EiB", "%",
-        "\u{202e}",
+        "", "", " ms", " s", " min", " h", " d", " w", " y", " kB", " MiB", " GiB", " TiB", " PB", " EiB", "%", "/s",
+        " MB/s", "\u{202e}",
     ]);
     (number, unit).prop_map(|(number, unit)| format!("{number}{unit}"))
 }
@@ -154,6 +194,8 @@ fn what_is_beyond_any_sense_is_refused_in_every_setting() {
             "10 PB",
             ".nan",
             "99999999999999 d",
+            "0/s",
+            "18446744073709551616/s",
         ] {
             if *name == "merge_files_min" && value == "0" {
                 continue;
@@ -168,8 +210,10 @@ fn what_is_beyond_any_sense_is_refused_in_every_setting() {
 
 /// The largest value that a setting takes, as its problem says.
 fn largest(workspace: &Workspace, file: &str, map: &str, name: &str, what: What) -> String {
-    if what == Time {
-        return "36525 d".to_owned();
+    match what {
+        Time => return "36525 d".to_owned(),
+        PerSecond => return format!("{}/s", u64::MAX),
+        Size | Count | Rate => {}
     }
     write(workspace, &[(file, map, name, "-1".to_owned())]);
     let problems = Read::read(&workspace.path(), None).unwrap_err();
@@ -184,14 +228,18 @@ fn a_server_whose_numbers_are_all_as_large_as_they_may_be_starts_and_works() {
     let workspace = Workspace::new();
     let mut settings = Vec::new();
     for (file, map, name, what) in SETTINGS {
-        // Nothing of a lake or another server is wanted here, and a column limit has one of its own.
-        if ["destinations/ch.yaml", "destinations/lake.yaml"].contains(file) || *name == "columns_max" {
+        // A column limit has one of its own.
+        if NOT_SERVED.contains(file) || *name == "columns_max" {
             continue;
         }
         let mut value = largest(&workspace, file, map, name, *what);
         if *name == "segment_bytes" {
             // As much is written at once.
             value = "2 MiB".to_owned();
+        }
+        if *name == "partitions" {
+            // Each has files of that size, and threads.
+            value = "2".to_owned();
         }
         if *name == "age_max" && file.starts_with("syncs") {
             value = "1 s".to_owned();
@@ -200,11 +248,11 @@ fn a_server_whose_numbers_are_all_as_large_as_they_may_be_starts_and_works() {
     }
     write(&workspace, &settings);
     workspace.append("syncs/web-to-warehouse.yaml", "");
-    for file in ["destinations/ch.yaml", "destinations/lake.yaml"] {
+    for file in NOT_SERVED {
         std::fs::remove_file(workspace.path().join(file)).unwrap();
     }
     let mut server = Running::start(&workspace, &[]);
-    server.batch(&workspace.write_key, &[json!({"type": "page", "messageId": "a"})]);
+    server.batch(KEY, &[json!({"type": "page", "messageId": "a"})]);
     server.signal("TERM");
     assert_eq!(server.ends_within(std::time::Duration::from_secs(10)).code(), Some(0), "{}", server.log());
     assert!(!server.log().contains("panicked"), "{}", server.log());
