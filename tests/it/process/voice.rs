@@ -69,6 +69,30 @@ fn a_sync_that_fails_says_so_once() {
 }
 
 #[test]
+fn a_sync_that_fails_and_heals_is_two_lines() {
+    let workspace = Workspace::new();
+    let mut server = Running::start(&workspace, &[]);
+    server.batch(&workspace.write_key, &[json!({"type": "page", "messageId": "a"})]);
+    server.wait_for("the first event is delivered", |_| {
+        (workspace.status()["syncs"]["web-to-warehouse"]["delivered"] == 1).then_some(())
+    });
+    // Another program holds the warehouse's lock.
+    let other = rusqlite::Connection::open(workspace.data().join("warehouse.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    server.batch(&workspace.write_key, &[json!({"type": "page", "messageId": "b"})]);
+    server.wait_for_line("the sync fails");
+    other.execute_batch("ROLLBACK").unwrap();
+    server.wait_for_line("the sync has healed");
+    let log = server.log();
+    let failed = lines(&log, "the sync fails");
+    assert!(failed.len() == 1 && failed[0].contains("ERROR") && failed[0].contains("web-to-warehouse"), "{log}");
+    let healed = lines(&log, "the sync has healed");
+    assert!(healed.len() == 1 && healed[0].contains("INFO") && healed[0].contains("web-to-warehouse"), "{log}");
+    assert!(healed[0].contains("attempts=") && healed[0].contains("records_waiting=0"), "{log}");
+    assert_eq!(workspace.warehouse().count("pages"), 2);
+}
+
+#[test]
 fn a_destination_that_fails_and_heals_is_two_lines() {
     let broken = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let far = {
