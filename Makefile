@@ -85,7 +85,7 @@ test: setup
 	@echo "== tests (the first build takes several minutes)"
 	@rm -f $(TARGET)/skipped.log
 	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo test --release --locked --workspace --exclude tidegate-fuzz --features failpoints --no-fail-fast --lib --bins --test it
-	@echo "== faults, the short form: kills, a soak, floods of strangers, mutated modules (make faults runs them for an hour)"
+	@echo "== faults, the short form: kills, a soak, floods of strangers, a noisy key, mutated modules (make faults runs them for an hour)"
 	cargo test --release --locked --features failpoints --test faults -- --short
 	@echo "== plugins in every language: time of the build, size, speed"
 	@cat $(TARGET)/author.log
@@ -116,7 +116,8 @@ bench: setup components
 	@if command -v npm >/dev/null; then CARGO_TARGET_DIR=$(abspath $(TARGET))/release/guests $(TIDEGATE) function build functions/bench/rewrite-js --out $(COMPONENTS)/rewrite-js.component.wasm; fi
 	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo bench --locked --bench end_to_end -- $$(test -f $(COMPONENTS)/rewrite-js.component.wasm && echo --function $(abspath $(COMPONENTS))/rewrite-js.component.wasm)
 
-# How long, how often. The seed is printed, and a run with the same seed has the same schedule.
+# How long, how often. The seed is printed, and a run with the same seed has the same schedule. The power cuts take the seeds
+# from SEED on, or from 0.
 MINUTES ?= 20
 SEEDS ?= 1000
 CYCLES ?= 500
@@ -124,8 +125,10 @@ MODULES ?= 1000000
 SEED ?=
 faults: setup
 	@echo "== power cuts ($(SEEDS) seeds), every failed operation and every flipped bit, on a simulated disk; every byte of state.db"
-	TIDEGATE_FAULT_SEEDS=$(SEEDS) TIDEGATE_FLIPS=all cargo test --release --locked --features failpoints -p tidegate -p tidegate-log -p tidegate-state --lib
-	@echo "== a real server: $(CYCLES) kills, $(MINUTES) minutes of random faults, $(MINUTES) minutes of none, $(MODULES) modules"
+	$(if $(SEED),TIDEGATE_FAULT_SEED=$(SEED)) TIDEGATE_FAULT_SEEDS=$(SEEDS) TIDEGATE_FLIPS=all cargo test --release --locked --features failpoints -p tidegate -p tidegate-log -p tidegate-state --lib
+	@echo "== a real server on a state.db and a warehouse.db with a flipped bit, 500 times each"
+	TIDEGATE_FLIPS=all cargo test --release --locked --features failpoints --test it reliability::flips -- --nocapture
+	@echo "== a real server: $(CYCLES) kills, $(MINUTES) minutes of random faults, $(MINUTES) minutes of none, strangers, a noisy key, $(MODULES) modules"
 	cargo test --release --locked --features failpoints --test faults -- \
 	  --minutes $(MINUTES) --cycles $(CYCLES) --modules $(MODULES) $(if $(SEED),--seed $(SEED))
 

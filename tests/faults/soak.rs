@@ -19,6 +19,9 @@ use crate::{Dice, Found, Plan, pass};
 const ROUND: Duration = Duration::from_secs(60);
 const RATE: u64 = 2_500;
 
+/// Stops that were not over after 12 seconds, two more than is promised.
+const LATE_STOPS: &str = "stops that took too long";
+
 /// Fail points that a life of the server may have, as names and actions.
 const LIVES: [&str; 16] = [
     "",
@@ -51,17 +54,19 @@ pub fn run(plan: &Plan) -> Found {
         rounds += 1;
         if !found.is_clean() {
             sum.notes.push(format!(
-                "round {rounds}, seed {seed}: {} lost, {} double, {} altered",
-                found.lost, found.double, found.altered
+                "round {rounds}, seed {seed}: {} lost, {} double, {} altered, {} promises broken",
+                found.lost, found.double, found.altered, found.broken
             ));
         }
         sum.acked += found.acked;
         sum.lost += found.lost;
         sum.double += found.double;
         sum.altered += found.altered;
-        if !found.is_clean() {
-            sum.notes.extend(found.notes);
-        }
+        sum.broken += found.broken;
+        sum.notes.extend(found.notes.into_iter().map(|note| format!("round {rounds}: {note}")));
+    }
+    if let Some(late) = counts.get(LATE_STOPS) {
+        sum.broken += late;
     }
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_unstable();
@@ -168,7 +173,7 @@ fn fault(dice: &mut Dice, server: Server, workspace: &Workspace) -> (&'static st
         }
         3 => {
             let ended = server.stop(Duration::from_secs(12)).is_some();
-            (if ended { "stops" } else { "stops that took too long" }, None)
+            (if ended { "stops" } else { LATE_STOPS }, None)
         }
         4 | 5 => {
             server.signal("STOP");
@@ -223,10 +228,17 @@ pub fn finish(workspace: Workspace, load: &mut Load) -> Found {
     let mut found = load.ledger.judge(&workspace.data().join("warehouse.db"));
     found.notes.push(format!("{} requests were sent again", load.retries.load(Ordering::Relaxed)));
     if !drained {
+        found.broken += 1;
         found.notes.push(format!("not everything was delivered in the end: {}", workspace.status()));
     }
     if !ended.is_some_and(|status| status.success()) {
+        found.broken += 1;
         found.notes.push(format!("the last stop ended with {ended:?}"));
+    }
+    let log = std::fs::read(log_file(&workspace.path())).unwrap_or_default();
+    if let Some(line) = String::from_utf8_lossy(&log).lines().find(|line| line.contains("panicked")) {
+        found.broken += 1;
+        found.notes.push(format!("a server panicked: {line}"));
     }
     let quarantined = workspace.quarantined();
     if !quarantined.is_empty() {

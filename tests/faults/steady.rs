@@ -35,8 +35,12 @@ pub fn run(plan: &Plan) -> Found {
     let files = slope(samples.iter().map(|(hours, _, files)| (*hours, *files)));
     let peak = samples.iter().map(|(_, rss, _)| *rss).fold(0.0, f64::max);
     load.stop();
-    let _ = server.stop(Duration::from_secs(30));
+    let ended = server.stop(Duration::from_secs(12));
     let mut found = finish(workspace, &mut load);
+    if !ended.is_some_and(|status| status.success()) {
+        found.broken += 1;
+        found.notes.push(format!("the stop under no fault ended with {ended:?} (nothing: it took more than 12 s)"));
+    }
     found.notes.push(format!(
         "over {:.1} min at {RATE} events/s: memory grows by {memory:.1} MiB an hour (peak {peak:.0} MiB), open files by {files:.1}",
         plan.length.as_secs_f64() / 75.0

@@ -1,6 +1,7 @@
 //! One flipped bit anywhere in state.db or warehouse.db: the server runs and is right, or says what is damaged.
 //!
-//! `TIDEGATE_FLIPS=<number>` makes the long form: so many flips of each file, spread over all pages.
+//! `TIDEGATE_FLIPS=<number>` makes the long form: so many flips of each file, spread over all pages. Each takes a server of its
+//! own, so `TIDEGATE_FLIPS=all`, which flips every byte elsewhere, means 500 here.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +21,11 @@ enum Outcome {
 
 #[expect(clippy::disallowed_methods, reason = "a test may be asked for its long form")]
 fn flips() -> usize {
-    std::env::var("TIDEGATE_FLIPS").ok().and_then(|text| text.parse().ok()).unwrap_or(16)
+    match std::env::var("TIDEGATE_FLIPS").as_deref() {
+        Ok("all") => 500,
+        Ok(number) => number.parse().unwrap(),
+        Err(_) => 16,
+    }
 }
 
 /// Places spread over the file: another bit, and another place in its page, at each.

@@ -109,7 +109,7 @@ fn a_roll_needs_no_descriptor_when_what_it_needs_is_open() {
 
 #[test]
 fn no_space_for_as_long_as_there_is_none_and_then_on_again() {
-    for seed in 0..seeds(60) {
+    for seed in seeds(60) {
         let mut dice = Dice::new(seed);
         let (memory, mut ledger) = (Memory::default(), Ledger::default());
         let mut house = House::open(&memory, 1500, 0).unwrap();
