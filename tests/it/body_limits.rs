@@ -76,6 +76,36 @@ fn a_body_up_to_the_limit_is_taken_however_it_is_cut() {
     assert_eq!(workspace.warehouse().count("sized"), sent as u64);
 }
 
+#[test]
+fn a_kept_connection_takes_a_body_of_the_limit_after_every_refusal() {
+    let workspace = Workspace::new();
+    let server = workspace.serve();
+    let (good, bad) = (basic(&server.key), basic("wrong"));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(&vec![b' '; 60 << 20]).unwrap();
+    let (bomb, oversize) = (gzip.finish().unwrap(), batch_of(700_000, 0));
+    let refusals: [(&str, &str, &[u8], &str); 5] = [
+        (&good, "", b"not json", "400 malformed-json"),
+        (&good, "", &oversize, "400 request-too-large"),
+        (&bad, "", &oversize, "401 unknown-write-key"),
+        (&good, "content-encoding: gzip\r\n", &bomb, "400 inflates-too-far"),
+        (&good, "content-encoding: gzip\r\n", b"no gzip", "400 malformed-encoding"),
+    ];
+    let mut kept = Kept::open(&server.address);
+    let mut post = |auth: &str, more: &str, body: &[u8]| {
+        let head = "POST /v1/batch HTTP/1.1\r\nhost: x\r\nauthorization: ";
+        kept.write(format!("{head}{auth}\r\n{more}content-length: {}\r\n\r\n", body.len()).as_bytes());
+        kept.write(body);
+        kept.read().code()
+    };
+    for (n, (auth, more, body, want)) in refusals.into_iter().enumerate() {
+        assert_eq!(post(auth, more, body), want);
+        assert_eq!(post(&good, "", &batch_of(512_000, n)), "200", "after {want}");
+    }
+    server.stop();
+    assert_eq!(workspace.warehouse().count("sized"), 5);
+}
+
 /// Writes all of a request and only then reads.
 fn write_then_read(server: &Server, head: &str, bytes: usize) -> http::Reply {
     let mut stream = TcpStream::connect(&server.address).unwrap();
@@ -117,13 +147,16 @@ fn an_answer_is_readable_by_a_client_that_first_sends_everything() {
         }
     }
     // Who asks first is told at once, and its body is never asked for.
-    for (auth, want) in [(&bad, "401 unknown-write-key"), (&good, "400 request-too-large")] {
+    for (path, auth, want) in [
+        ("/v1/track", format!("authorization: {bad}\r\n"), "401 unknown-write-key"),
+        ("/v1/track?writeKey=wrong", String::new(), "401 unknown-write-key"),
+        ("/v1/track", format!("authorization: {good}\r\n"), "400 request-too-large"),
+    ] {
         let mut kept = Kept::open(&server.address);
-        let head = format!(
-            "POST /v1/track HTTP/1.1\r\nhost: x\r\nauthorization: {auth}\r\nexpect: 100-continue\r\ncontent-length: 700000\r\n\r\n"
-        );
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: x\r\n{auth}expect: 100-continue\r\ncontent-length: 700000\r\n\r\n");
         kept.write(head.as_bytes());
-        assert_eq!(kept.read().code(), want);
+        assert_eq!(kept.read().code(), want, "{path}");
     }
     server.stop();
 }
@@ -191,6 +224,20 @@ fn unfinished_bodies_share_a_budget_that_unknown_clients_cannot_take() {
     }
     server.stop();
     assert_eq!((workspace.warehouse().count("sized"), workspace.warehouse().count("small")), (2, 1));
+}
+
+#[test]
+fn a_budget_below_one_body_has_room_for_one() {
+    let workspace = Workspace::new();
+    workspace.append("tidegate.yaml", "\nlimits: {unfinished_bytes_max: 1 KiB}\n");
+    let server = workspace.serve();
+    assert_eq!(server.post("/v1/batch", batch_of(512_000, 1)).code(), "200");
+    // Unknown clients have a part of the budget.
+    let inside = String::from_utf8(batch_of(400_000, 2)).unwrap();
+    let inside = inside.replacen('{', &format!(r#"{{"writeKey":"{}","#, server.key), 1);
+    assert_eq!(request(&server.address, "POST", "/v1/batch", &[], inside.as_bytes()).code(), "200");
+    server.stop();
+    assert_eq!(workspace.warehouse().count("sized"), 2);
 }
 
 #[test]

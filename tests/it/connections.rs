@@ -298,6 +298,21 @@ fn a_source_over_its_rate_is_told_and_no_other_is() {
 }
 
 #[test]
+fn a_source_over_its_bytes_a_second_is_told() {
+    let workspace = Workspace::new();
+    workspace.append("sources/web.yaml", "\nrate_bytes: 100 B/s\nrate_burst: 1 s\n");
+    let server = workspace.serve();
+    let event = json!({"type": "track", "event": "Large", "properties": {"text": "x".repeat(20_000)}}).to_string();
+    // It is taken whole, and takes what comes in 200 s.
+    assert_eq!(server.post("/v1/track", &event).code(), "200");
+    let reply = server.post("/v1/track", &event);
+    assert_eq!(reply.code(), "429 rate-limited");
+    assert!(reply.header("retry-after").unwrap().parse::<u64>().unwrap() >= 60);
+    server.stop();
+    assert_eq!(workspace.warehouse().count("large"), 1);
+}
+
+#[test]
 fn a_flood_waits_for_the_disk_in_its_own_lane() {
     let workspace = Workspace::new();
     let noisy = "0123456789abcdef0123456789abcdef";

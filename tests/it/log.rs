@@ -42,6 +42,14 @@ fn filled(batches: u64) -> Workspace {
     workspace
 }
 
+/// Why the first event in quarantine is there.
+fn quarantine_message(workspace: &Workspace) -> String {
+    let output = run(&["quarantine", workspace.path().to_str().unwrap(), "--json"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let entry: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    entry["message"].as_str().unwrap().to_owned()
+}
+
 fn ids(workspace: &Workspace) -> usize {
     let ids = workspace.warehouse().rows("SELECT id FROM kept");
     let unique: std::collections::HashSet<&String> = ids.iter().collect();
@@ -75,6 +83,8 @@ fn a_missing_segment_is_an_error_in_log_status_and_quarantine() {
     let said = workspace.serve().stop();
     assert!(said.contains("is missing") && said.contains(&format!("{lost} records from offset")), "{said}");
     assert_eq!(workspace.quarantined(), ["missing-records"]);
+    let bounds = format!("offsets {} to {}, {lost} at most,", base(&segments[1]), base(&segments[2]) - 1);
+    assert!(quarantine_message(&workspace).contains(&bounds), "{bounds}: {}", quarantine_message(&workspace));
     let status = workspace.status();
     assert_eq!(status["log"]["damage"]["missing-records"], 1, "{status}");
     let text = run(&["status", workspace.path().to_str().unwrap()]);

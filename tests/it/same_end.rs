@@ -45,6 +45,7 @@ fn all_end(send: impl Fn(&Server, &Case) -> String, around: u64) {
     let (mut want, mut accepted, mut bounded) = (Vec::new(), 0, 0);
     for case in &cases {
         if case.code == "unbounded" {
+            assert_eq!(send(&server, case), "400 malformed-json", "{}", case.name);
             continue;
         }
         bounded += 1;
@@ -67,11 +68,6 @@ fn all_end(send: impl Fn(&Server, &Case) -> String, around: u64) {
 #[test]
 fn every_case_ends_under_its_code_on_the_route_of_one_event() {
     all_end(|server, case| server.post("/v1/track", &case.bytes).code(), 0);
-    let workspace = Workspace::new();
-    let server = workspace.serve();
-    for case in cases().iter().filter(|case| case.code == "unbounded") {
-        assert_eq!(server.post("/v1/track", &case.bytes).code(), "400 malformed-json", "{}", case.name);
-    }
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::connection::Connection;
@@ -19,19 +18,6 @@ pub struct RequestBody {
 impl RequestBody {
     pub(super) fn new(incoming: Incoming, connection: Arc<Connection>) -> Self {
         Self { incoming, connection }
-    }
-
-    /// Reads what nobody wants, up to `bytes_max`, and keeps nothing of it: a client that is still sending when its
-    /// connection is closed may never see its answer. How slowly it may come is the port's to say.
-    pub async fn drain(mut self, bytes_max: usize) {
-        let mut left = bytes_max;
-        while let Some(Ok(frame)) = self.frame().await {
-            let bytes = frame.data_ref().map_or(0, Bytes::len);
-            if bytes > left {
-                return;
-            }
-            left -= bytes;
-        }
     }
 }
 
