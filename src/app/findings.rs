@@ -27,21 +27,33 @@ struct KeptFindings {
 #[must_use]
 pub fn read(path: &Path) -> Vec<Finding> {
     let Ok(bytes) = std::fs::read(path) else { return Vec::new() };
-    match serde_json::from_slice::<KeptFindings>(&bytes) {
-        Ok(kept) if kept.format <= FORMAT => kept.findings,
-        other => {
-            let what = match other {
-                Ok(kept) => format!("format {}, and this build supports up to {FORMAT}", kept.format),
-                Err(error) => error.to_string(),
-            };
-            vec![Finding {
-                file: path.display().to_string(),
-                what,
-                follows: "what the last check of the data directory found is not known".to_owned(),
-                remedy: "run `tidegate check --deep`; the next start of the server writes the file anew".to_owned(),
-            }]
+    let (what, remedy) = match (newer(&bytes), serde_json::from_slice::<KeptFindings>(&bytes)) {
+        (None, Ok(kept)) => return kept.findings,
+        (Some(found), _) => (
+            format!("format {found}, and this build supports up to {FORMAT}"),
+            "use the newer build that wrote it; this one does not start with it",
+        ),
+        (None, Err(error)) => {
+            (error.to_string(), "run `tidegate check --deep`; the next start of the server writes the file anew")
         }
-    }
+    };
+    vec![Finding {
+        file: path.display().to_string(),
+        what,
+        follows: "what the last check of the data directory found is not known".to_owned(),
+        remedy: remedy.to_owned(),
+    }]
+}
+
+/// The format of the file, where only a newer build can read it.
+#[must_use]
+pub fn newer_format(path: &Path) -> Option<u64> {
+    newer(&std::fs::read(path).ok()?)
+}
+
+fn newer(bytes: &[u8]) -> Option<u64> {
+    let value: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    value["format"].as_u64().filter(|found| *found > FORMAT.into())
 }
 
 /// Keeps these findings and no others.
@@ -127,6 +139,7 @@ mod tests {
         assert_eq!(read(&path), found);
         std::fs::write(&path, r#"{"format": 2, "findings": []}"#).unwrap();
         assert!(read(&path)[0].what.contains("format 2"));
+        assert_eq!(newer_format(&path), Some(2));
         std::fs::write(&path, "{").unwrap();
         assert_eq!(read(&path).len(), 1);
         write(&path, &[]).unwrap();

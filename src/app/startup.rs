@@ -27,6 +27,7 @@ const REBUILD: &str = "Start with `tidegate serve --rebuild-state`";
 
 pub(super) fn open(workspace: &Workspace) -> Result<StartedState, AppError> {
     let path = paths::state(&workspace.data);
+    refuse_newer_findings(paths::findings(&workspace.data))?;
     let beside = of_directory(&workspace.data)?;
     let was_there = path.metadata().is_ok_and(|found| found.len() > 0);
     let mut findings = Vec::new();
@@ -82,6 +83,16 @@ pub(super) fn advance(state: &mut State, identity: &mut Identity, data: &Path) -
     state.set_identity(identity)?;
     let path = paths::id(data);
     data_id::write(&path, identity).map_err(|cause| AppError::Io { action: "could not write", path, cause })
+}
+
+/// What a newer build found is not overwritten.
+fn refuse_newer_findings(path: PathBuf) -> Result<(), AppError> {
+    let Some(found) = findings::newer_format(&path) else { return Ok(()) };
+    let reason = format!(
+        "format {found}, and this build supports up to {}; use the newer build that wrote it. Nothing was changed",
+        findings::FORMAT
+    );
+    Err(AppError::Foreign { path, reason })
 }
 
 fn of_directory(data: &Path) -> Result<Option<Identity>, AppError> {

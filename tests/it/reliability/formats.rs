@@ -78,6 +78,12 @@ fn newer_metadata_of_a_version_is_refused() {
 }
 
 #[test]
+fn newer_findings_are_refused() {
+    let newer = json!({"format": 2, "found": "elsewhere"});
+    refuses(|workspace| write(workspace, "findings.json", &newer), &["findings.json", "format 2", "up to 1"]);
+}
+
+#[test]
 fn a_newer_admin_token_is_refused() {
     let newer = json!({"format": 2, "argon2": "..."});
     refuses(|workspace| write(workspace, "admin.json", &newer), &["admin.json", "format 2", "up to 1"]);
