@@ -76,6 +76,30 @@ fn a_function_that_breaks_every_batch_is_stopped_and_holds_its_own_source_alone(
     assert_eq!(ids, ["held-1", "held-2"]);
 }
 
+#[test]
+fn an_event_nested_to_the_limit_goes_through_functions_of_both_worlds_whole() {
+    let workspace = Workspace::new();
+    let key = workspace.write_key.clone();
+    function(&workspace, "redact", "transform/redact-pii", &json!({"fields": {"email": "mask"}}));
+    function(&workspace, "rename", "transform/rename", &json!({"fields": {"/properties/nest": "/properties/moved"}}));
+    workspace.append("functions/rename.yaml", "lookups: {renames: none}\n");
+    source(&workspace, "web", &key, "redact, rename");
+    let server = workspace.serve();
+    // With the event and its properties these are 64 levels, which is as many as an event may have.
+    let nest = format!("{}1{}", r#"[{"a":"#.repeat(31), "}]".repeat(31));
+    for (id, nest) in [("fits", nest.clone()), ("deeper", format!("[{nest}]"))] {
+        let properties = format!(r#"{{"email":"ada@example.com","nest":{nest}}}"#);
+        let body = format!(r#"{{"type":"track","event":"Nested","messageId":"{id}","properties":{properties}}}"#);
+        let key = basic(&key);
+        let reply = request(&server.address, "POST", "/v1/track", &[("authorization", &key)], body.as_bytes());
+        assert_eq!(reply.status, 200);
+    }
+    server.stop();
+    assert_eq!(workspace.quarantined(), ["too-deep"]);
+    let rows = workspace.warehouse().rows("SELECT id, email LIKE '%*%', moved FROM nested");
+    assert_eq!(rows, [format!("fits|1|{nest}")]);
+}
+
 /// Parts of a large batch run beside one another; a part that takes longer does not change the order.
 #[test]
 fn a_large_batch_comes_out_of_its_functions_in_the_order_in_which_it_went_in() {
