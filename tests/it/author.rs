@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::conformance::skipped;
 use crate::support::plugins::{has, json, tidegate};
 use crate::support::{Server, Workspace, basic, guests, request};
 
@@ -153,7 +154,7 @@ fn the_same_source_gives_the_same_bytes_wherever_it_lies() {
     let dir = tempfile::tempdir().unwrap();
     for (language, tools) in LANGUAGES {
         if let Some(missing) = tools.iter().find(|tool| !has(tool)) {
-            println!("skipped plugins in {language}: {missing} is not installed");
+            skipped(&format!("plugins in {language}"), &format!("{missing} is not installed"));
             continue;
         }
         let name = format!("same-{language}");
@@ -169,7 +170,7 @@ fn the_same_source_gives_the_same_bytes_wherever_it_lies() {
                 let built = tidegate(place, &["function", "build", &name]);
                 let said = json(&built);
                 if said["error"].as_str().is_some_and(registry_is_away) {
-                    println!("skipped plugins in {language}: {said}");
+                    skipped(&format!("plugins in {language}"), &said["error"].to_string());
                     return None;
                 }
                 assert!(built.status.success(), "{language}: {said}");
@@ -189,7 +190,7 @@ fn imports_only_ours(checked: &Value) -> bool {
 #[test]
 fn what_is_wrong_with_a_project_is_one_readable_cause_with_its_line() {
     if !has("node") || !has("npm") {
-        return println!("skipped: node is not installed");
+        return skipped("projects in js", "node or npm is not installed");
     }
     let dir = tempfile::tempdir().unwrap();
     assert!(tidegate(dir.path(), &["function", "new", "broken", "--lang", "js"]).status.success());
@@ -201,7 +202,7 @@ fn what_is_wrong_with_a_project_is_one_readable_cause_with_its_line() {
         .unwrap();
     let syntax = error(&["function", "build", "broken"]);
     if registry_is_away(&syntax) {
-        return println!("skipped: {syntax}");
+        return skipped("projects in js", &syntax);
     }
     assert!(syntax.contains("src/index.js:2:") && syntax.contains("Expected identifier"), "{syntax}");
 
@@ -220,7 +221,7 @@ fn what_is_wrong_with_a_project_is_one_readable_cause_with_its_line() {
 #[test]
 fn an_exception_is_an_outcome_with_the_line_of_the_author() {
     if !has("node") || !has("npm") {
-        return println!("skipped: node is not installed");
+        return skipped("projects in js", "node or npm is not installed");
     }
     let dir = tempfile::tempdir().unwrap();
     assert!(tidegate(dir.path(), &["function", "new", "throws", "--lang", "js"]).status.success());
@@ -229,7 +230,7 @@ fn an_exception_is_an_outcome_with_the_line_of_the_author() {
     std::fs::write(project.join("src/index.js"), source).unwrap();
     let report = json(&tidegate(dir.path(), &["function", "test", "throws"]));
     if report["error"].as_str().is_some_and(registry_is_away) {
-        return println!("skipped: {report}");
+        return skipped("projects in js", &report["error"].to_string());
     }
     let case = &report["cases"][0];
     let notes = case["notes"].to_string();
@@ -258,7 +259,7 @@ fn an_answer_that_a_plugin_breaks_on_is_rejected_with_its_line() {
     ];
     for (language, entry, breaking, tools) in languages {
         if let Some(missing) = tools.iter().find(|tool| !has(tool)) {
-            println!("skipped plugins in {language}: {missing} is not installed");
+            skipped(&format!("plugins in {language}"), &format!("{missing} is not installed"));
             continue;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -277,7 +278,7 @@ fn an_answer_that_a_plugin_breaks_on_is_rejected_with_its_line() {
         }
         let report = json(&tidegate(dir.path(), &["destination", "test", "breaks"]));
         if report["error"].as_str().is_some_and(registry_is_away) {
-            println!("skipped plugins in {language}: {report}");
+            skipped(&format!("plugins in {language}"), &report["error"].to_string());
             continue;
         }
         let cases = report["cases"].as_array().unwrap_or_else(|| panic!("{report:#}"));

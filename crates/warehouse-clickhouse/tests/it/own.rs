@@ -14,7 +14,7 @@ use tidegate_warehouse_suite::{OpenedWarehouse, Rig};
 
 use super::{ClickHouse, engine, lines, post};
 use tidegate_warehouse_suite::events::{batch, event, numbered, parsed, track};
-use tidegate_warehouse_suite::{Subject, run};
+use tidegate_warehouse_suite::{Subject, run, skipped};
 
 /// A place with settings of its own.
 struct Altered(ClickHouse, fn(clickhouse::ClickHouseSettings) -> clickhouse::ClickHouseSettings);
@@ -40,7 +40,7 @@ impl Rig for Altered {
 fn with(name: &str, alter: fn(clickhouse::ClickHouseSettings) -> clickhouse::ClickHouseSettings, case: fn(&Altered)) {
     match ClickHouse::new() {
         Ok(rig) => case(&Altered(rig, alter)),
-        Err(lack) => println!("skipped: {name}: {lack}"),
+        Err(lack) => skipped(name, &lack),
     }
 }
 
@@ -282,7 +282,7 @@ fn a_line_is_encrypted_and_only_a_known_authority_is_trusted() {
     };
     with("an encrypted line", alter, |rig| {
         if engine().unwrap().tls.is_none() {
-            return println!("skipped: an encrypted line: openssl is not installed");
+            return skipped("an encrypted line", "openssl is not installed");
         }
         Subject::open(rig).deliver(numbered(0..500));
         assert_eq!(rig.seen(None)["e"].rows.len(), 500);
