@@ -73,7 +73,7 @@ fn cost(runtime: &Runtime, program: &str, world: World) -> Cost {
         std::fs::remove_file(dir.path().join("w/syncs/web-to-warehouse.yaml")).expect("a sync");
     }
     if let Some(component) = process::argument("--function") {
-        drain::add_function(dir.path(), component.as_ref());
+        drain::add_functions(dir.path(), component.as_ref(), 1);
     }
     let server = Process::serve_with(program, dir);
     let (before, started) = (server.usage().0, std::time::Instant::now());

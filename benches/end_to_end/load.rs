@@ -25,6 +25,27 @@ pub fn batch(n: u64) -> Vec<u8> {
     format!(r#"{{"batch":[{}],"sentAt":"2026-11-23T10:00:01.000Z"}}"#, events.join(",")).into_bytes()
 }
 
+/// A track with so many properties, half of them numbers.
+pub fn wide(properties: u64) -> String {
+    let property = |at| match at % 2 {
+        0 => format!(r#""number_{at:03}":{}.5"#, at * 7),
+        _ => format!(r#""text_{at:03}":"value {at}""#),
+    };
+    let properties: Vec<String> = (0..properties).map(property).collect();
+    format!(
+        r#"{{"type":"track","event":"Wide","messageId":"bench-{MARK}","userId":"user-7","properties":{{{}}}}}"#,
+        properties.join(",")
+    )
+}
+
+/// The name of the events of [`filler`].
+pub const FILLER: &str = "Filler";
+
+/// A track of a few bytes, for its id.
+pub fn filler() -> String {
+    format!(r#"{{"type":"track","event":"{FILLER}","messageId":"bench-{MARK}","userId":"u"}}"#)
+}
+
 /// What a run gave.
 pub struct Outcome {
     pub events: u64,
@@ -61,8 +82,11 @@ impl Load {
     }
 
     pub fn batch(address: &str, key: &str) -> Self {
-        // Numbers differ from event to event; the template has them all at zero.
-        let event = String::from_utf8(single(0)).unwrap_or_default();
+        Self::batches_of(address, key, &String::from_utf8(single(0)).unwrap_or_default())
+    }
+
+    /// Batches of 100 such events; numbers differ from event to event, and the template has them all at zero.
+    pub fn batches_of(address: &str, key: &str, event: &str) -> Self {
         let body = format!(r#"{{"batch":[{}],"sentAt":"2026-11-23T10:00:01.000Z"}}"#, vec![event; 100].join(","));
         Self::new(address, key, "/v1/batch", body.as_bytes(), 100)
     }

@@ -107,15 +107,25 @@ impl Process {
 
     /// Waits until so many events are delivered by each of its syncs.
     pub fn drained(&self, events: u64) {
+        self.counted("min(delivered)", events);
+    }
+
+    /// Waits until a sync has passed by so many events that its filter does not take.
+    pub fn filtered(&self, events: u64) {
+        self.counted("min(filtered)", events);
+    }
+
+    /// Waits until a count of its syncs is as large.
+    fn counted(&self, count: &str, events: u64) {
         let data = self.dir.as_ref().expect("a server of a workspace").path().join("w/data/state.db");
         let deadline = Instant::now() + Duration::from_secs(600);
-        // Any build's state: this column is as old as the table.
-        let delivered = || -> Option<i64> {
+        // Any build's state: these columns are as old as the table.
+        let counted = || -> Option<i64> {
             let state = rusqlite::Connection::open(&data).ok()?;
-            state.query_row("SELECT min(delivered) FROM syncs", [], |row| row.get(0)).ok()?
+            state.query_row(&format!("SELECT {count} FROM syncs"), [], |row| row.get(0)).ok()?
         };
-        while delivered().is_none_or(|delivered| delivered < events.cast_signed()) {
-            assert!(Instant::now() < deadline, "{events} events were not delivered: {:?}", delivered());
+        while counted().is_none_or(|counted| counted < events.cast_signed()) {
+            assert!(Instant::now() < deadline, "{events} events were not settled: {:?}", counted());
             std::thread::park_timeout(Duration::from_millis(20));
         }
     }
