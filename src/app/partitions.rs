@@ -182,7 +182,7 @@ impl PartitionParts<'_> {
                 settings: destinations::settings(self.workspace, config),
                 destination,
             };
-            workers.push(Worker::open(sync, handle.clone(), Arc::clone(log), self.state(handle.partition())?));
+            workers.push(Worker::open(sync, handle.for_sync(), Arc::clone(log), self.state(handle.partition())?));
         }
         Ok(workers)
     }

@@ -6,7 +6,8 @@
 //!
 //! Guarantees:
 //! * Each record is parsed once. A log range is computed once and shared; a sync that lags behind what is remembered
-//!   has it computed again from the log, with the same bounds and the same verdicts on duplicates.
+//!   has it computed again from the log, with the same bounds and the same verdicts on duplicates. Who is ahead waits for those
+//!   right behind, within bounds (`range_cache`).
 //! * Duplicates, quarantine and the refine cursor move in one transaction; the dedup index follows, and what it has lost of the
 //!   log is marked again before it is asked. What does not go on to the syncs is in
 //!   quarantine with a reason, is a duplicate, or was dropped by a function on purpose and counted.
@@ -21,9 +22,12 @@ mod function_chain;
 mod shadow;
 mod stage;
 mod log_range;
+mod range_cache;
+mod serve;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -33,6 +37,7 @@ pub use functions::{BatchContext, ChainOutput, chain};
 pub use judge::{Judged, judged};
 use log_range::LogRange;
 pub use log_range::Refined;
+use range_cache::{AskerId, Askers, RangeCache};
 use stage::Stages;
 pub use stage::{Recall, SourceFunctions};
 
@@ -100,16 +105,19 @@ impl From<state::StateError> for RefineError {
     }
 }
 
-/// Asks the refiner; clones share it.
+/// Asks the refiner in the name of one sync; clones share it.
 #[derive(Clone)]
 pub struct RefinerHandle {
     partition: u16,
+    asker: AskerId,
     asks: mpsc::Sender<RefineRequest>,
     stages: Arc<Stages>,
+    askers: Arc<AtomicU64>,
 }
 
 struct RefineRequest {
     from: u64,
+    asker: AskerId,
     /// Computed once more, whatever is remembered.
     afresh: bool,
     reply: oneshot::Sender<Result<Arc<LogRange>, RefineError>>,
@@ -120,6 +128,12 @@ impl RefinerHandle {
     #[must_use]
     pub const fn partition(&self) -> u16 {
         self.partition
+    }
+
+    /// A handle for another sync.
+    #[must_use]
+    pub fn for_sync(&self) -> Self {
+        Self { asker: AskerId(self.askers.fetch_add(1, Ordering::Relaxed) + 1), ..self.clone() }
     }
 
     /// What goes on of `source` in the log range that holds `from`; waits until the log has one. It may begin before
@@ -152,7 +166,10 @@ impl RefinerHandle {
 
     async fn ask(&self, from: u64, afresh: bool) -> Result<Arc<LogRange>, RefineError> {
         let (reply, answer) = oneshot::channel();
-        self.asks.send(RefineRequest { from, afresh, reply }).await.map_err(|_| RefineError::Stopped)?;
+        self.asks
+            .send(RefineRequest { from, asker: self.asker, afresh, reply })
+            .await
+            .map_err(|_| RefineError::Stopped)?;
         answer.await.map_err(|_| RefineError::Stopped)?
     }
 }
@@ -179,8 +196,14 @@ pub struct Refiner {
     head: Option<Box<dyn LogReader>>,
     /// Readers of lagging syncs, each at the offset that will be asked for next.
     laggards: VecDeque<Box<dyn LogReader>>,
-    remembered: VecDeque<Arc<LogRange>>,
-    remembered_bytes: usize,
+    /// What was refined last, and what was computed again for several syncs that lag together.
+    latest: RangeCache,
+    earlier: RangeCache,
+    askers: Askers,
+    /// Everything below was handed out.
+    handed_to: u64,
+    /// Where refining ahead failed.
+    failed_at: Option<u64>,
 }
 
 /// Lagging syncs whose place in the log is kept open.
@@ -201,7 +224,7 @@ impl Refiner {
         let partition = state.partition();
         let refined_to = state.refined_to()?;
         let rules = rules.into_iter().map(|rules| (Arc::clone(&rules.source), rules)).collect();
-        let (laggards, remembered) = (VecDeque::new(), VecDeque::new());
+        let [latest, earlier] = [settings.remembered_bytes_max; 2].map(RangeCache::new);
         Ok(Self {
             partition,
             log,
@@ -211,9 +234,12 @@ impl Refiner {
             settings,
             refined_to,
             head: None,
-            laggards,
-            remembered,
-            remembered_bytes: 0,
+            laggards: VecDeque::new(),
+            latest,
+            earlier,
+            askers: Askers::default(),
+            handed_to: 0,
+            failed_at: None,
         })
     }
 
@@ -232,76 +258,8 @@ impl Refiner {
             runtime.block_on(self.serve(asked));
         };
         let thread = std::thread::Builder::new().name("refine".into()).spawn(work)?;
-        Ok((RefinerHandle { partition, asks, stages: Arc::new(stages) }, thread))
-    }
-
-    async fn serve(mut self, mut asked: mpsc::Receiver<RefineRequest>) {
-        let mut committed = self.log.follow();
-        // Those who are at the end of the log and wait for more.
-        let mut waiting: Vec<RefineRequest> = Vec::new();
-        loop {
-            let ask = tokio::select! {
-                biased;
-                ask = asked.recv() => match ask {
-                    Some(ask) => Some(ask),
-                    None => return,
-                },
-                changed = committed.changed(), if !waiting.is_empty() => match changed {
-                    Ok(()) => None,
-                    Err(_) => return,
-                },
-            };
-            if let Some(ask) = ask {
-                match self.find(ask.from, ask.afresh) {
-                    Ok(Some(log_range)) => drop(ask.reply.send(Ok(log_range))),
-                    Ok(None) => waiting.push(ask),
-                    Err(error) => drop(ask.reply.send(Err(error))),
-                }
-                continue;
-            }
-            committed.mark_unchanged();
-            for ask in std::mem::take(&mut waiting) {
-                if ask.reply.is_closed() {
-                    continue;
-                }
-                match self.find(ask.from, ask.afresh) {
-                    Ok(Some(log_range)) => drop(ask.reply.send(Ok(log_range))),
-                    Ok(None) => waiting.push(ask),
-                    Err(error) => drop(ask.reply.send(Err(error))),
-                }
-            }
-        }
-    }
-
-    /// The log range that holds `from`: remembered, computed again, or refined now. `None` at the end of the log.
-    fn find(&mut self, from: u64, afresh: bool) -> Result<Option<Arc<LogRange>>, RefineError> {
-        let remembered = self.remembered.iter().find(|log_range| log_range.range.contains(&from));
-        if let Some(log_range) = remembered.filter(|_| !afresh) {
-            return Ok(Some(Arc::clone(log_range)));
-        }
-        if from < self.refined_to {
-            return self.again(from).map(Some);
-        }
-        while self.refined_to < self.log.committed() {
-            let log_range = Arc::new(self.forward()?);
-            if log_range.range.is_empty() {
-                break;
-            }
-            self.remember(&log_range);
-            if log_range.range.contains(&from) {
-                return Ok(Some(log_range));
-            }
-        }
-        Ok(None)
-    }
-
-    fn remember(&mut self, log_range: &Arc<LogRange>) {
-        self.remembered_bytes += log_range.log_bytes;
-        self.remembered.push_back(Arc::clone(log_range));
-        while self.remembered_bytes > self.settings.remembered_bytes_max {
-            let Some(oldest) = self.remembered.pop_front() else { break };
-            self.remembered_bytes -= oldest.log_bytes;
-        }
+        let (asker, askers) = (AskerId(0), Arc::default());
+        Ok((RefinerHandle { partition, asker, asks, stages: Arc::new(stages), askers }, thread))
     }
 
     /// Refines the log range at the refine cursor and moves the cursor over it.

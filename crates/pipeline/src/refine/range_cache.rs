@@ -110,7 +110,9 @@ impl Askers {
 
     /// Whether anybody but `id` who is waited for will ask for one of these offsets next.
     pub(super) fn need(&self, range: &Range<u64>, id: Option<AskerId>, now: Instant) -> bool {
-        self.0.iter().any(|(other, asker)| Some(*other) != id && range.contains(&asker.next) && asker.is_waited_for(now))
+        self.0
+            .iter()
+            .any(|(other, asker)| Some(*other) != id && range.contains(&asker.next) && asker.is_waited_for(now))
     }
 
     /// Until when `id` is held before it pushes anything out of `cache`; `None` when nobody needs that, or was waited for long

@@ -110,7 +110,12 @@ impl Refiner {
     }
 
     /// Computes a log range once more. It is remembered when another sync comes by soon.
-    fn find_again(&mut self, request: &RefineRequest, held: Option<Instant>, now: Instant) -> Result<Found, RefineError> {
+    fn find_again(
+        &mut self,
+        request: &RefineRequest,
+        held: Option<Instant>,
+        now: Instant,
+    ) -> Result<Found, RefineError> {
         let RefineRequest { from, asker, afresh, .. } = *request;
         if afresh {
             return self.again(from).map(Found::Range);
