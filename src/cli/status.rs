@@ -290,8 +290,8 @@ fn print_notes(source: &str, line: &SourceLine) {
     const NAMES_MAX: usize = 5;
     if line.unreadable_times > 0 {
         println!(
-            "{} source {source}: {} events have a time that cannot be read, and bear the time of receipt \
-             (`context.timestampReadAs` is unreadable; `originalTimestamp` is what they said)",
+            "{} source {source}: {} events have a time that cannot be read: they bear the time of receipt, or one that was not \
+             corrected (`context.timestampReadAs` or `sentAtReadAs` is unreadable; `originalTimestamp` and `sentAt` are what they said)",
             style::bold("notice:"),
             style::count(line.unreadable_times)
         );

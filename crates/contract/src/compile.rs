@@ -14,11 +14,12 @@ use super::{
     OnUndeclaredSchema, types,
 };
 
-/// Fields of `context` that are never undeclared: what the judge itself reads is no business of a schema.
-const CONTEXT_ALWAYS: [&str; 1] = ["htevents"];
+/// Fields of `context` that are never undeclared: what the judge itself reads, and what the server says of the times that it
+/// read, is no business of a schema.
+const CONTEXT_ALWAYS: [&str; 3] = ["htevents", "sentAtReadAs", "timestampReadAs"];
 
 /// Fields of `context` that SDKs fill in by themselves, and the server where they did not.
-const CONTEXT_BUILT_IN: [&str; 33] = [
+const CONTEXT_BUILT_IN: [&str; 35] = [
     "active",
     "amp",
     "app",
@@ -44,9 +45,11 @@ const CONTEXT_BUILT_IN: [&str; 33] = [
     "protocols",
     "referrer",
     "screen",
+    "sentAtReadAs",
     "session",
     "sessionId",
     "sessionStart",
+    "timestampReadAs",
     "timezone",
     "traits",
     "userAgent",

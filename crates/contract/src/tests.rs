@@ -353,6 +353,17 @@ fn closed_envelope_and_context_let_in_what_is_never_undeclared() {
 }
 
 #[test]
+fn what_the_server_says_of_times_is_never_undeclared() {
+    let schema =
+        json!({"properties": {"context": {"properties": {"plan": {"type": "string"}}, "additionalProperties": false}}});
+    let contract = compile(with_components(schema, &[]));
+    let mut body = event(json!({}));
+    let said = json!({"plan": "a", "timestampReadAs": "utc", "sentAtReadAs": "unreadable"});
+    body.insert("context".to_owned(), said);
+    assert_eq!(contract.judge(EventKind::Track, &mut body), Verdict::CLEAN);
+}
+
+#[test]
 fn a_blocked_event_stays_whole() {
     let contract = compile(with_components(properties(json!({"properties": {"a": {"type": "string"}}})), &[]));
     let sent = json!({"a": 1, "b": 2});

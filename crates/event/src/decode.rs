@@ -3,8 +3,8 @@
 //! What is added: `messageId` (when the client sent none: the one that the door made), `receivedAt`, `timestamp`
 //! corrected for the client's clock, `originalTimestamp` and `sentAt` where the client gave them in other places,
 //! `context.ip` when absent, the request's default `context` (merged deeply) and `integrations`, `type` when the route
-//! named it, the `traits` of an identify that has them in `context.traits` alone, `context.timestampReadAs` when the
-//! client's time is not spelled as RFC 3339 asks (see [`ReadAs`]).
+//! named it, the `traits` of an identify that has them in `context.traits` alone, `context.timestampReadAs` and
+//! `context.sentAtReadAs` when a time of the client is not spelled as RFC 3339 asks (see [`ReadAs`]).
 //! What is changed: `[]` where an object is meant, PHP's spelling of an empty one, is `{}`.
 //! What is taken away: `writeKey`. Everything else stays as it came.
 
@@ -262,6 +262,23 @@ fn traits(body: &mut Map<String, Value>, kind: EventKind) {
     }
 }
 
+/// A time that the client gave.
+#[derive(Clone, Copy)]
+struct TimeRead {
+    /// Microseconds since the epoch; `None` when it cannot be read.
+    instant_us: Option<i64>,
+    read_as: ReadAs,
+}
+
+/// The time in a top-level field; `None` when there is none.
+fn read(body: &Map<String, Value>, field: &str) -> Option<TimeRead> {
+    let value = body.get(field).filter(|value| !value.is_null())?;
+    Some(match time::read(value) {
+        Some((at, read_as)) => TimeRead { instant_us: Some(at), read_as },
+        None => TimeRead { instant_us: None, read_as: ReadAs::Unreadable },
+    })
+}
+
 fn timestamps(body: &mut Map<String, Value>, record: &Record<'_>) {
     if !record.sent_at.is_empty() && matches!(body.get("sentAt"), None | Some(Value::Null)) {
         body.insert("sentAt".to_owned(), Value::String(record.sent_at.to_owned()));
@@ -279,18 +296,16 @@ fn timestamps(body: &mut Map<String, Value>, record: &Record<'_>) {
             Some(_) => {}
         }
     }
-    let instant = |field: &str| body.get(field).and_then(time::read);
-    let original = match body.get("originalTimestamp") {
-        None | Some(Value::Null) => None,
-        Some(_) => Some(instant("originalTimestamp")),
-    };
-    let sent = instant("sentAt").map(|(at, _)| at);
-    let happened = time::corrected(record.received_at_us, sent, original.flatten().map(|(at, _)| at));
-    let read_as = original.and_then(|read| read.map_or(ReadAs::Unreadable, |(_, read_as)| read_as).as_str());
-    if let Some(word) = read_as
-        && let Value::Object(context) = body.entry("context").or_insert_with(|| Value::Object(Map::new()))
-    {
-        context.insert("timestampReadAs".to_owned(), word.into());
+    let original = read(body, "originalTimestamp");
+    let sent = read(body, "sentAt");
+    let instant = |read: Option<TimeRead>| read.and_then(|read| read.instant_us);
+    let happened = time::corrected(record.received_at_us, instant(sent), instant(original));
+    for (field, read) in [("timestampReadAs", original), ("sentAtReadAs", sent)] {
+        if let Some(word) = read.and_then(|read| read.read_as.as_str())
+            && let Value::Object(context) = body.entry("context").or_insert_with(|| Value::Object(Map::new()))
+        {
+            context.insert(field.to_owned(), word.into());
+        }
     }
     body.insert("timestamp".to_owned(), Value::String(time::format(happened)));
     body.insert("receivedAt".to_owned(), Value::String(time::format(record.received_at_us)));
@@ -376,6 +391,37 @@ mod tests {
             assert_eq!(got["timestamp"], time::format(happened), "{original}");
             assert_eq!(got["context"].get("timestampReadAs").unwrap_or(&Value::Null), &read_as, "{original}");
             assert_eq!(got["originalTimestamp"].to_string(), original, "what came is kept");
+        }
+    }
+
+    #[test]
+    fn a_sent_at_that_cannot_be_read_corrects_nothing_and_the_event_says_so() {
+        let said = r#""2023-11-14T22:13:10Z""#;
+        let original = RECEIVED - 10_000_000;
+        for (sent, happened, read_as) in [
+            (r#""2023-11-14T22:13:30Z""#, original - 10_000_000, Value::Null),
+            ("1700000010", original - 10_000_000, "epoch-seconds".into()),
+            (r#""soon""#, original, "unreadable".into()),
+            ("{}", original, "unreadable".into()),
+            ("null", original, Value::Null),
+        ] {
+            let got = body(&record(format!(r#"{{"type":"page","timestamp":{said},"sentAt":{sent}}}"#).as_bytes()));
+            assert_eq!(got["timestamp"], time::format(happened), "{sent}");
+            assert_eq!(got["context"].get("sentAtReadAs").unwrap_or(&Value::Null), &read_as, "{sent}");
+            assert_eq!(got["sentAt"].to_string(), sent, "what came is kept");
+        }
+    }
+
+    #[test]
+    fn what_a_client_says_in_the_place_of_the_corrected_time_is_kept() {
+        for (original, client, kept) in [
+            (r#""2023-11-14T22:13:10Z""#, r#""2023-11-14T22:13:11Z""#, Some("2023-11-14T22:13:11Z")),
+            (r#""2023-11-14T22:13:10Z""#, r#""2023-11-14T22:13:10Z""#, None),
+            ("null", r#""2023-11-14T22:13:11Z""#, None),
+        ] {
+            let event = format!(r#"{{"type":"page","originalTimestamp":{original},"timestamp":{client}}}"#);
+            let got = body(&record(event.as_bytes()));
+            assert_eq!(got.get("clientTimestamp").and_then(Value::as_str), kept, "{original}");
         }
     }
 

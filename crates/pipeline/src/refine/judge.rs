@@ -34,7 +34,7 @@ struct JudgeTally {
     duplicates: u64,
     quarantined: u64,
     violations: u64,
-    /// Events with a client's time that cannot be read; they bear the time of receipt.
+    /// Events with a client's time that cannot be read: they bear the time of receipt, or one that was not corrected.
     unreadable_times: u64,
     /// What is undeclared and allowed, by name.
     undeclared: HashMap<String, u64>,
@@ -53,8 +53,9 @@ impl JudgeTally {
 }
 
 fn time_is_unreadable(event: &Event) -> bool {
-    let read_as = event.body.get("context").and_then(|context| context.get("timestampReadAs")?.as_str());
-    read_as.is_some_and(|word| Some(word) == ReadAs::Unreadable.as_str())
+    let Some(context) = event.body.get("context") else { return false };
+    let mut words = ["timestampReadAs", "sentAtReadAs"].into_iter().filter_map(|field| context.get(field)?.as_str());
+    words.any(|word| Some(word) == ReadAs::Unreadable.as_str())
 }
 
 /// A record that could be read, decoded or not.
