@@ -19,7 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What became of one try.
 struct Tried {
-    sync: String,
+    /// `None` for a destination that no sync names.
+    sync: Option<String>,
     destination: String,
     /// What it said, or why it could not be asked.
     outcome: Result<String, String>,
@@ -35,15 +36,16 @@ impl Tried {
 
 pub(super) fn run(workspace: &Workspace, json: bool) -> CommandDone {
     let runtime = runtime()?;
-    let tried = runtime.block_on(join_all(workspace.syncs.iter().map(async |(name, sync)| {
-        let destination = &sync.destination.0;
+    let tried = runtime.block_on(join_all(asked(workspace).into_iter().map(async |(sync, destination)| {
         let (outcome, rights) = match &workspace.destinations[destination].kind {
             DestinationKind::Warehouse(settings) => {
+                // Without a sync there is no schema to look into but the destination's own.
+                let name = sync.unwrap_or_default();
                 join(warehouse(workspace, name, settings), rights(workspace, name, settings)).await
             }
             DestinationKind::Plugin(config) => (plugins::plugin(config).await, Vec::new()),
         };
-        Tried { sync: name.clone(), destination: destination.clone(), outcome, rights }
+        Tried { sync: sync.map(str::to_owned), destination: destination.to_owned(), outcome, rights }
     })));
     runtime.shutdown_background();
     let is_fine = tried.iter().all(Tried::is_fine);
@@ -54,6 +56,15 @@ pub(super) fn run(workspace: &Workspace, json: bool) -> CommandDone {
         tried.iter().for_each(print);
     }
     Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is asked: the destination of each sync, then each destination that no sync names.
+fn asked(workspace: &Workspace) -> Vec<(Option<&str>, &str)> {
+    let of_syncs = workspace.syncs.iter().map(|(name, sync)| (Some(name.as_str()), sync.destination.0.as_str()));
+    let of_syncs: Vec<_> = of_syncs.collect();
+    let names = workspace.destinations.keys().map(String::as_str);
+    let alone = names.filter(|name| !of_syncs.iter().any(|(_, destination)| destination == name));
+    of_syncs.iter().copied().chain(alone.map(|name| (None, name))).collect()
 }
 
 async fn warehouse(workspace: &Workspace, sync: &str, settings: &WarehouseSettings) -> Result<String, String> {
@@ -114,12 +125,13 @@ fn right(right: &Right) -> serde_json::Value {
 
 fn print(tried: &Tried) {
     let Tried { sync, destination, outcome, rights } = tried;
+    let of = sync.as_ref().map_or_else(|| "no sync".to_owned(), |sync| format!("sync {sync}"));
     match outcome {
         Ok(says) if tried.is_fine() => {
-            println!("{} {destination} (sync {sync}): {}", style::good("ok"), style::plain(says, 500));
+            println!("{} {destination} ({of}): {}", style::good("ok"), style::plain(says, 500));
         }
         Ok(says) | Err(says) => {
-            eprintln!("{} {destination} (sync {sync}): {}", style::error("failed:"), style::plain(says, 1_000));
+            eprintln!("{} {destination} ({of}): {}", style::error("failed:"), style::plain(says, 1_000));
         }
     }
     let may: Vec<&str> = rights.iter().filter(|right| right.can == Can::Yes).map(|right| &*right.what).collect();
