@@ -145,6 +145,7 @@ fn one_mistake_is_one_problem() {
             "is not known",
             "destination add webhook",
         ),
+        ("destinations/warehouse.yaml", "kind: postgres\n".to_owned(), "no user is named", "postgres://<user>"),
         (
             "destinations/warehouse.yaml",
             "kind: postgres\nurl: ${NOBODY_SETS_THIS}\n".to_owned(),

@@ -99,6 +99,26 @@ fn a_plan_shows_statements_that_make_what_events_then_need() {
 }
 
 #[test]
+fn ids_of_a_sample_are_text_or_none_as_in_the_tables() {
+    let workspace = Workspace::new();
+    let page = |id: &str, user: Value| json!({"type": "page", "messageId": id, "userId": user, "anonymousId": 7, "context": {"traits": []}, "properties": []});
+    let events = [page("a", json!("")), page("b", json!(12345678901234567890_u64)), page("c", json!("u"))];
+    workspace.write("sample.jsonl", &Value::from(events.to_vec()).to_string());
+    let sample = workspace.path().join("sample.jsonl");
+    let sample = ["--events", sample.to_str().unwrap()];
+    let planned = plan(&workspace, &sample);
+    let create = planned[0]["steps"][0]["statements"][0].as_str().unwrap();
+    assert!(create.contains("\"user_id\" TEXT") && create.contains("\"anonymous_id\" TEXT"), "{create}");
+
+    let server = workspace.serve();
+    assert_eq!(server.batch(&events).status, 200);
+    server.stop();
+    assert_eq!(plan(&workspace, &sample)[0]["steps"], json!([]), "the events made what was planned");
+    let rows = workspace.warehouse().rows("SELECT id, user_id, anonymous_id FROM pages ORDER BY id");
+    assert_eq!(rows, ["a||7", "b|12345678901234567890|7", "c|u|7"]);
+}
+
+#[test]
 fn a_sample_goes_through_contract_functions_filter_and_mapping_as_sent_events_do() {
     let workspace = shop();
     workspace.write(

@@ -49,7 +49,13 @@ fn numbers() -> Vec<String> {
     inner.split(',').map(|number| number.trim().to_owned()).collect()
 }
 
-/// The events of the test with this email: each number alone, in a list, in an object, beside numbers that are lossy in
+/// Texts, keys and structures that a language may change on its way through, as they are spelled: a line for each.
+fn structures() -> Vec<String> {
+    let lines = include_str!("cases/digits/structures.json").lines().filter(|line| !["[", "]"].contains(line));
+    lines.map(|line| line.trim().trim_end_matches(',').to_owned()).collect()
+}
+
+/// The events of the test with this email: each structure alone and in a list; each number alone, in a list, in an object, beside numbers that are lossy in
 /// every language that loses any; and all of them together.
 fn events(email: &str) -> Vec<String> {
     let event = |id: &str, more: &str| {
@@ -62,7 +68,10 @@ fn events(email: &str) -> Vec<String> {
         let more = format!(r#""a":{number},"list":["x",{number}],"deep":{{"items":[{{"sku":"s-1","n":{number}}}]}}"#);
         event(&format!("m-{n}"), &more)
     });
-    alone.chain([event("all", &format!(r#""together":[{}]"#, numbers.join(",")))]).collect()
+    let structures = structures().into_iter().enumerate();
+    let structures =
+        structures.map(|(n, value)| event(&format!("v-{n}"), &format!(r#""own":{value},"list":["x",{value}]"#)));
+    structures.chain(alone).chain([event("all", &format!(r#""together":[{}]"#, numbers.join(",")))]).collect()
 }
 
 /// A project whose fixtures are the numbers, and its component; `None` when a registry is away.
@@ -147,6 +156,11 @@ fn what_a_function_does_not_touch_keeps_every_digit_in_every_language_and_world(
         for (n, number) in numbers().iter().enumerate() {
             let list = rows(&format!("SELECT list FROM t WHERE id = 'm-{n}'"));
             assert_eq!(list, [format!("[\"x\",{number}]")], "{name}");
+        }
+        for (n, value) in structures().iter().enumerate() {
+            let list = rows(&format!("SELECT list FROM t WHERE id = 'v-{n}'"));
+            let parsed = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+            assert_eq!(parsed(&list[0]), parsed(&format!("[\"x\",{value}]")), "{name}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! TablesSeen depend on which events arrived, not on their order or batching.
+//! Tables depend on which events arrived, not on their order or batching.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -8,15 +8,30 @@ use tidegate_event::EventKind;
 use crate::events::{batch, event, parsed};
 use crate::{Rig, Subject, TablesSeen};
 
+/// Instants in the spellings of several clients: one moment in some, and others beside it.
+pub const INSTANTS: [&str; 10] = [
+    "2024-05-06T07:08:09.123Z",
+    "2024-05-06T07:08:09.123000Z",
+    "2024-05-06T07:08:09.123000+00:00",
+    "2024-05-06T09:08:09.123+02:00",
+    "2024-05-06t07:08:09.123z",
+    "2024-05-06T07:08:09Z",
+    "2024-05-06T07:08:09-00:00",
+    "2024-05-06T07:08:09.123456789Z",
+    "2024-05-06T07:08:60Z",
+    "2016-12-31T23:59:60Z",
+];
+
 fn any_value() -> impl Strategy<Value = Value> {
     let numbers =
         ["0", "1", "1.0", "2.50", "-7", "9007199254740993", "9223372036854775808", "1e20", "1e400", "1.5e-9", "0.1"];
-    let strings = ["", "007", "true", "2024-05-06T07:08:09.123Z", "2024-05-06", "'); --", "{}", "\u{feff}é"];
+    let strings = ["", "007", "true", "2024-05-06", "'); --", "{}", "\u{feff}é"];
     prop_oneof![
         1 => Just(Value::Null),
         2 => any::<bool>().prop_map(Value::Bool),
         5 => proptest::sample::select(numbers.to_vec()).prop_map(parsed),
-        4 => proptest::sample::select(strings.to_vec()).prop_map(Value::from),
+        3 => proptest::sample::select(strings.to_vec()).prop_map(Value::from),
+        3 => proptest::sample::select(INSTANTS.to_vec()).prop_map(Value::from),
         1 => Just(json!([1, "a", {"b": null}])),
         1 => Just(json!({})),
     ]

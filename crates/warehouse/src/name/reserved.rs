@@ -168,4 +168,13 @@ mod tests {
         assert!(RESERVED.is_sorted());
         assert!(is_reserved("order") && is_reserved("user") && !is_reserved("orders"));
     }
+
+    #[test]
+    fn the_documentation_lists_the_words() {
+        let page = include_str!("../../../../docs/warehouses.md");
+        let from = page.split("<summary>The reserved words</summary>").nth(1).unwrap();
+        let listed = from.split("</details>").next().unwrap();
+        let words: Vec<&str> = listed.split('`').skip(1).step_by(2).collect();
+        assert_eq!(words, RESERVED);
+    }
 }
