@@ -112,6 +112,14 @@ fn one_crate_alone_knows_each_engine() {
 }
 
 #[test]
+fn the_configuration_does_not_read_the_store_of_versions() {
+    for path in sources("src/config") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("tidegate_registry"), "{}: what is live is an argument", path.display());
+    }
+}
+
+#[test]
 fn no_file_grows_past_six_hundred_lines() {
     for path in sources("src").into_iter().chain(sources("crates")) {
         let lines = std::fs::read_to_string(&path).unwrap().lines().count();
