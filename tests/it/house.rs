@@ -2,6 +2,7 @@
 
 mod circles;
 mod types;
+mod waiting;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,6 +9,7 @@ use tidegate_plugin::embed;
 
 use crate::support::admin::Admin;
 use crate::support::http::{basic, try_request};
+use crate::support::waiting::until;
 use crate::support::{Server, Warehouse, Workspace, guests};
 
 /// A version of the function `stamp`; its settings say what it stamps.
@@ -75,9 +76,7 @@ fn every_event_meets_one_version_while_pointers_move_under_load() {
     let clients = load(&server, &acked, &stop);
     let more = |events: usize| {
         let goal = acked.lock().unwrap().len() + events;
-        while acked.lock().unwrap().len() < goal {
-            std::thread::yield_now();
-        }
+        until("more events are answered", || acked.lock().unwrap().len() >= goal);
     };
     let post = |what: &str, body: &Value| {
         let reply = admin.post(&format!("/admin/functions/stamp/{what}"), body);
@@ -131,9 +130,9 @@ fn a_shadow_changes_no_event_and_its_differences_are_kept_field_by_field() {
     admin.attach("stamp", "web");
     let event = |id: &str| json!({"type": "track", "event": "Swap", "messageId": id, "properties": {}});
     server.batch(&[event("a"), event("b")]);
-    while !(workspace.warehouse().has("swap") && workspace.warehouse().count("swap") == 2) {
-        std::thread::yield_now();
-    }
+    until("both events are in their table", || {
+        workspace.warehouse().has("swap") && workspace.warehouse().count("swap") == 2
+    });
     let shown = admin.get("/admin/functions/stamp");
     server.stop();
     assert_eq!(stamps(&workspace.warehouse()).values().collect::<HashSet<_>>(), HashSet::from([&"live".to_owned()]));

@@ -6,6 +6,7 @@ use super::{event, hash, mask, redact};
 use crate::support::Workspace;
 use crate::support::admin::Admin;
 use crate::support::http::try_request;
+use crate::support::waiting::{PATIENCE, within};
 
 /// Uploads and makes live for as long as the server lives; answers whether it outlived it.
 fn push(address: &str, token: &str, component: &[u8], settings: &Value) -> bool {
@@ -79,10 +80,12 @@ fn a_build_that_is_killed_leaves_nothing_behind() {
         if waits {
             let build = taken["build"].as_str().unwrap();
             let mut state = json!("queued");
-            while state == "queued" || state == "inspecting" {
+            within(PATIENCE, "the component is compiled", || {
                 let from = state.as_str().unwrap();
-                state = admin.get(&format!("/admin/builds/{build}?wait_ms=20000&from={from}"))["state"].clone();
-            }
+                let path = format!("/admin/builds/{build}?wait_ms=20000&from={from}");
+                state = admin.get(&path)["state"].clone();
+                if state == "queued" || state == "inspecting" { Err(state.to_string()) } else { Ok(()) }
+            });
         }
         server.kill();
     }

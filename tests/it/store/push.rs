@@ -9,6 +9,7 @@ use tidegate_plugin::{Fixture, embed, embed_with_lookups};
 use super::{hash, manifest, mask, redact};
 use crate::support::admin::Admin;
 use crate::support::http::read;
+use crate::support::waiting::until;
 use crate::support::{Server, Workspace, guests, run, tidegate};
 
 struct Desk {
@@ -282,11 +283,10 @@ fn a_version_is_live_for_the_first_event_after_the_answer() {
         admin.live("redact", &sha, settings);
         assert_eq!(server.batch(&[super::event(id)]).status, 200);
         // It is in the table, so it went through the function, before the next release.
-        while !(workspace.warehouse().has("pages")
-            && workspace.warehouse().rows("SELECT id FROM pages").contains(&id.to_owned()))
-        {
-            std::thread::yield_now();
-        }
+        until("the event is in its table", || {
+            let warehouse = workspace.warehouse();
+            warehouse.has("pages") && warehouse.rows("SELECT id FROM pages").contains(&id.to_owned())
+        });
     }
     server.stop();
     let seen = workspace.warehouse().rows("SELECT id, email LIKE '%*%' FROM pages ORDER BY id");
@@ -318,9 +318,7 @@ fn a_version_that_fails_most_events_is_said_by_push_versions_status_and_log() {
             // Events keep coming, never faster than they are taken.
             send(sent);
             sent += 20;
-            while (desk.workspace.quarantined().len() as u64) < sent {
-                std::thread::yield_now();
-            }
+            until("all are quarantined", || desk.workspace.quarantined().len() as u64 >= sent);
         }
         pushing.join().unwrap()
     });
