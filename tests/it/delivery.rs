@@ -91,7 +91,7 @@ impl Route {
     pub fn wait_for_end(&self, events: u64) -> Value {
         self.wait("every event comes to an end", |sync| {
             sync["delivered"].as_u64().unwrap_or(0)
-                + sync["rejected"].as_u64().unwrap_or(0)
+                + sync["quarantined"].as_u64().unwrap_or(0)
                 + sync["filtered"].as_u64().unwrap_or(0)
                 == events
                 && sync["pending"] == 0

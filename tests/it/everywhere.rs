@@ -122,7 +122,7 @@ pub fn wait(workspace: &Workspace, syncs: usize) {
         let status = workspace.status();
         let reports: Vec<&Value> = status["syncs"].as_object().unwrap().values().collect();
         for report in &reports {
-            assert!(report["rejected"].as_u64() == Some(0), "{report}");
+            assert!(report["quarantined"].as_u64() == Some(0), "{report}");
         }
         let delivered = reports.len() == syncs && reports.iter().all(|report| report["lag"] == 0);
         if delivered { Ok(()) } else { Err(status["syncs"].to_string()) }
