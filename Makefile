@@ -19,7 +19,7 @@ help:
 	@echo "make release the binary for other machines, below 60 MB; names and line tables in a file beside it"
 	@echo "make plugins the shipped destinations as components, for tidegate destination add"
 	@echo "make bench   speed, as ratios measured in one run"
-	@echo "make faults  an hour of kills, power cuts, failed disks, damage and strangers (MINUTES= SEEDS= CYCLES= SEED=)"
+	@echo "make faults  an hour of kills, power cuts, failed disks, damage and unknown clients (MINUTES= SEEDS= CYCLES= SEED=)"
 	@echo "make fuzz    random bytes for the JSON scanner, the door, the log, manifests and YAML (FUZZ_SECONDS= each)"
 
 # A linker for Rust, and the WebAssembly target for the functions.
@@ -85,7 +85,7 @@ test: setup
 	@echo "== tests (the first build takes several minutes)"
 	@rm -f $(TARGET)/skipped.log
 	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo test --release --locked --workspace --exclude tidegate-fuzz --features failpoints --no-fail-fast --lib --bins --test it
-	@echo "== faults, the short form: kills, a soak, floods of strangers, mutated modules (make faults runs them for an hour)"
+	@echo "== faults, the short form: kills, a soak, floods of unknown clients, mutated modules (make faults runs them for an hour)"
 	cargo test --release --locked --features failpoints --test faults -- --short
 	@echo "== plugins in every language: time of the build, size, speed"
 	@cat $(TARGET)/author.log

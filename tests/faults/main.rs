@@ -60,7 +60,7 @@ const STORIES: [(&str, Story); 5] = [
     ("kills", kills::run),
     ("soak", soak::run),
     ("steady", steady::run),
-    ("strangers", unknown_clients::run),
+    ("unknown-clients", unknown_clients::run),
     ("modules", modules::run),
 ];
 
@@ -83,13 +83,13 @@ fn main() -> ExitCode {
         !named || arguments.iter().any(|argument| argument == story)
     };
     println!("seed {} (repeat with --seed {})", plan.seed, plan.seed);
-    println!("{:<9} {:>10} {:>6} {:>7} {:>8} {:>8}", "story", "acked", "lost", "double", "altered", "seconds");
+    println!("{:<15} {:>10} {:>6} {:>7} {:>8} {:>8}", "story", "acked", "lost", "double", "altered", "seconds");
     let mut clean = true;
     for (name, story) in STORIES.iter().filter(|(name, _)| asked(name)) {
         let started = Instant::now();
         let found = story(&plan);
         println!(
-            "{name:<9} {:>10} {:>6} {:>7} {:>8} {:>8}",
+            "{name:<15} {:>10} {:>6} {:>7} {:>8} {:>8}",
             found.acked,
             found.lost,
             found.double,
