@@ -61,7 +61,7 @@ fn died_with_sqlite_at(failpoint: &str) {
 }
 
 #[test]
-fn killed_before_the_refined_stretch_is_committed() {
+fn killed_before_the_refined_log_range_is_committed() {
     died_with_sqlite_at("refine_before_commit=3*off->return");
 }
 

@@ -17,19 +17,24 @@ fn root() -> &'static Path {
 
 /// The Rust files below a folder of the repository.
 fn sources(folder: &str) -> Vec<PathBuf> {
-    fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
+    files(folder, &["rs"])
+}
+
+/// The files below a folder of the repository whose names end so.
+fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
+    fn walk(dir: &Path, endings: &[&str], files: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                walk(&path, files);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                walk(&path, endings, files);
+            } else if path.extension().is_some_and(|extension| endings.iter().any(|ending| extension == *ending)) {
                 files.push(path);
             }
         }
     }
     let mut files = Vec::new();
-    walk(&root().join(folder), &mut files);
-    assert!(!files.is_empty(), "{folder} has no sources");
+    walk(&root().join(folder), endings, &mut files);
+    assert!(!files.is_empty(), "{folder} has no files");
     files
 }
 

@@ -60,7 +60,7 @@ fn stamps(warehouse: &Warehouse) -> HashMap<String, String> {
 }
 
 #[test]
-fn every_event_meets_one_version_while_pointers_move_under_load() {
+fn every_event_meets_one_version_while_releases_change_under_load() {
     let workspace = Workspace::new();
     workspace.write("destinations/second.yaml", "kind: sqlite\npath: DATA/second.db\n");
     workspace.write("syncs/second.yaml", "source: web\ndestination: second\n");
@@ -124,8 +124,8 @@ fn a_shadow_changes_no_event_and_its_differences_are_kept_field_by_field() {
     let admin = Admin::new(&server, &token);
     let (one, two) = (admin.taken("stamp", &version("one")), admin.taken("stamp", &version("two")));
     admin.live("stamp", &one, json!({"stamp": "live"}));
-    let trial = json!({"sha256": two, "shadow": true, "settings": {"stamp": "rival"}});
-    let reply = admin.post("/admin/functions/stamp/canary", &trial);
+    let candidate = json!({"sha256": two, "shadow": true, "settings": {"stamp": "rival"}});
+    let reply = admin.post("/admin/functions/stamp/canary", &candidate);
     assert_eq!(reply.status, 200, "{}", reply.text());
     admin.attach("stamp", "web");
     let event = |id: &str| json!({"type": "track", "event": "Swap", "messageId": id, "properties": {}});

@@ -39,7 +39,7 @@ fn every_event_is_delivered_or_quarantined_with_request_and_answer() {
     let route = Route::with(&far, |_| {}, "");
     let server = route.workspace.serve();
     let mut events: Vec<_> = (0..400).map(|n| event(&format!("m{n}"), "u", json!({"n": n}))).collect();
-    // Each stands in a request with others, which share its fate: this plugin rejects a request as a whole.
+    // Each stands in a request with others, which share its outcome: this plugin rejects a request as a whole.
     events.extend((0..3).map(|n| event(&format!("skip{n}"), "u", json!({"attack": "skip"}))));
     events.extend((0..3).map(|n| event(&format!("fail{n}"), "u", json!({"attack": "fail"}))));
     send(&server, &events);
@@ -171,7 +171,7 @@ fn what_is_too_old_is_quarantined_with_the_last_answer() {
 }
 
 #[test]
-fn of_a_bulk_answer_each_event_has_its_own_fate() {
+fn of_a_bulk_answer_each_event_has_its_own_outcome() {
     let tries: Mutex<HashMap<String, u64>> = Mutex::default();
     let far = Far::new(move |received: &Received| {
         let mut failed = Vec::new();

@@ -31,7 +31,7 @@ fn push(address: &str, token: &str, component: &[u8], settings: &Value) -> bool 
 fn a_crash_at_any_write_leaves_the_old_or_the_new() {
     let mut crashes = 0;
     for point in ["store_before_rename", "store_after_rename"] {
-        // The writes of a push: bytes, facts, pointers.
+        // The writes of a push: bytes, metadata, releases.
         for writes_before in 0..3 {
             let workspace = Workspace::new();
             let token = workspace.admin_token();

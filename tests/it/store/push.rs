@@ -73,7 +73,7 @@ fn a_source_that_is_not_there_is_said_before_anything_is_live() {
 }
 
 #[test]
-fn a_trial_ends_by_a_rollback_or_by_name_and_a_function_leaves_its_source() {
+fn a_rollout_ends_by_a_rollback_or_by_name_and_a_function_leaves_its_source() {
     let desk = Desk::new();
     let settings = desk.file("settings.json", mask().to_string().as_bytes());
     let (one, two) = (desk.file("one.wasm", &redact("one")), desk.file("two.wasm", &redact("two")));
@@ -85,7 +85,7 @@ fn a_trial_ends_by_a_rollback_or_by_name_and_a_function_leaves_its_source() {
     let (code, said) = desk.say(&["rollback", "redact"]);
     assert!(code == Some(0) && said.contains("has ended"), "{said}");
     assert_eq!((&desk.shown()["canary"], &desk.shown()["live"]), (&Value::Null, &live));
-    // Now there is neither a trial nor a version before.
+    // Now there is neither a candidate nor a version before.
     let (code, said) = desk.say(&["rollback", "redact"]);
     assert!(code == Some(1) && said.contains("no earlier version"), "{said}");
     let (code, said) = desk.say(&["rollback", "nosuch"]);
@@ -158,7 +158,7 @@ fn fixtures_that_ran_without_an_expectation_are_counted_too() {
 }
 
 #[test]
-fn a_function_that_looks_up_what_nobody_lends_it_is_not_pushed_unless_forced() {
+fn a_function_that_looks_up_what_nobody_grants_it_is_not_pushed_unless_forced() {
     let desk = Desk::new();
     let mut manifest = manifest("x");
     manifest["lookups"] = json!(["places"]);
@@ -273,7 +273,7 @@ fn functions_are_listed_attached_and_detached_and_what_is_not_attached_cannot_be
 fn a_version_is_live_for_the_first_event_after_the_answer() {
     let workspace = Workspace::new();
     let token = workspace.admin_token();
-    // Whoever follows the pointers is slow to begin.
+    // Whoever follows the releases is slow to begin.
     let server = workspace.serve_with(&["functions_follow=sleep(500)"]);
     let admin = Admin::new(&server, &token);
     let sha = admin.taken("redact", &redact("one"));
