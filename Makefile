@@ -16,7 +16,7 @@ help:
 	@echo "make test    all tests, real SDKs included"
 	@echo "make check   format, lints, docs"
 	@echo "make quick   quick builds while working on it: our own crates without optimisation (OFF=1 ends it)"
-	@echo "make release the binary for other machines, below 60 MB; names and line tables in a file beside it"
+	@echo "make release the binary for other machines, at most 60 MB; names and line tables in a file beside it"
 	@echo "make plugins the shipped destinations as components, for tidegate destination add"
 	@echo "make bench   speed, as ratios measured in one run"
 	@echo "make faults  an hour of kills, power cuts, failed disks, damage and unknown clients (MINUTES= SEEDS= CYCLES= SEED=)"
@@ -39,12 +39,16 @@ build: setup
 
 # Programs find names and line tables by the link and the folder that they share; without that file a backtrace has addresses alone.
 DIST := $(TARGET)/dist
+# 60 MB.
+BINARY_BYTES_MAX := 60000000
 release: build
 	@echo "== the binary without names and line tables, which go into a file beside it"
 	@mkdir -p $(DIST)
 	objcopy --only-keep-debug --compress-debug-sections=zlib $(TIDEGATE) $(DIST)/tidegate.debug
 	objcopy --strip-all --add-gnu-debuglink=$(DIST)/tidegate.debug $(TIDEGATE) $(DIST)/tidegate
 	@ls -lh $(DIST)/tidegate $(DIST)/tidegate.debug
+	@bytes=$$(stat -c %s $(DIST)/tidegate); test $$bytes -le $(BINARY_BYTES_MAX) || \
+	  { echo "the binary has $$bytes bytes, and may have $(BINARY_BYTES_MAX): see what became larger, or leave something out"; exit 1; }
 
 components: build
 	@echo "== building the functions into WebAssembly components"
