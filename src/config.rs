@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use destinations::{DestinationConfig, DestinationKind};
-pub(crate) use environment::environment;
+pub(crate) use environment::{environment, home};
 pub use functions::{Borrowed, FunctionConfig};
 pub use init::{WrittenWorkspace, init};
 pub use live_version::{LiveVersion, LookUpLive};
