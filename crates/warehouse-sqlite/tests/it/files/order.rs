@@ -1,4 +1,4 @@
-//! TablesSeen depend on which events arrived, not on their order or batching; and no value is missing from them.
+//! Tables depend on which events arrived, not on their order or batching; and no value is missing from them.
 
 use proptest::prelude::*;
 use tidegate_warehouse::evolve::Scalar;
@@ -73,7 +73,7 @@ fn any_event() -> impl Strategy<Value = (EventKind, Value)> {
 }
 
 /// Writes the events in this order, cut into batches of this many.
-fn written(events: &[(usize, (EventKind, Value))], cut: usize) -> (File, TablesSeen) {
+fn written(events: &[(usize, (EventKind, Value))], cut: usize) -> (File, FileTables) {
     let file = File::new();
     let mut client = file.client();
     let made = events
