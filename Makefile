@@ -16,10 +16,10 @@ help:
 	@echo "make test    all tests, real SDKs included"
 	@echo "make check   format, lints, docs"
 	@echo "make quick   quick builds while working on it: our own crates without optimisation (OFF=1 ends it)"
-	@echo "make release the binary for other machines, below 60 MB; names and line tables in a file beside it"
+	@echo "make release the binary for other machines, at most 60 MB; names and line tables in a file beside it"
 	@echo "make plugins the shipped destinations as components, for tidegate destination add"
 	@echo "make bench   speed, as ratios measured in one run"
-	@echo "make faults  an hour of kills, power cuts, failed disks, damage and strangers (MINUTES= SEEDS= CYCLES= SEED=)"
+	@echo "make faults  an hour of kills, power cuts, failed disks, damage and unknown clients (MINUTES= SEEDS= CYCLES= SEED=)"
 	@echo "make fuzz    random bytes for the JSON scanner, the door, the log, manifests and YAML (FUZZ_SECONDS= each)"
 
 # A linker for Rust, and the WebAssembly target for the functions.
@@ -39,12 +39,16 @@ build: setup
 
 # Programs find names and line tables by the link and the folder that they share; without that file a backtrace has addresses alone.
 DIST := $(TARGET)/dist
+# 60 MB.
+BINARY_BYTES_MAX := 60000000
 release: build
 	@echo "== the binary without names and line tables, which go into a file beside it"
 	@mkdir -p $(DIST)
 	objcopy --only-keep-debug --compress-debug-sections=zlib $(TIDEGATE) $(DIST)/tidegate.debug
 	objcopy --strip-all --add-gnu-debuglink=$(DIST)/tidegate.debug $(TIDEGATE) $(DIST)/tidegate
 	@ls -lh $(DIST)/tidegate $(DIST)/tidegate.debug
+	@bytes=$$(stat -c %s $(DIST)/tidegate); test $$bytes -le $(BINARY_BYTES_MAX) || \
+	  { echo "the binary has $$bytes bytes, and may have $(BINARY_BYTES_MAX): see what became larger, or leave something out"; exit 1; }
 
 components: build
 	@echo "== building the functions into WebAssembly components"
@@ -85,7 +89,7 @@ test: setup
 	@echo "== tests (the first build takes several minutes)"
 	@rm -f $(TARGET)/skipped.log
 	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo test --release --locked --workspace --exclude tidegate-fuzz --features failpoints --no-fail-fast --lib --bins --test it
-	@echo "== faults, the short form: kills, a soak, floods of strangers, a noisy key, mutated modules (make faults runs them for an hour)"
+	@echo "== faults, the short form: kills, a soak, floods of unknown clients, a noisy key, mutated modules (make faults runs them for an hour)"
 	cargo test --release --locked --features failpoints --test faults -- --short
 	@echo "== plugins in every language: time of the build, size, speed"
 	@cat $(TARGET)/author.log
@@ -128,7 +132,7 @@ faults: setup
 	$(if $(SEED),TIDEGATE_FAULT_SEED=$(SEED)) TIDEGATE_FAULT_SEEDS=$(SEEDS) TIDEGATE_FLIPS=all cargo test --release --locked --features failpoints -p tidegate -p tidegate-log -p tidegate-state --lib
 	@echo "== a real server on a state.db and a warehouse.db with a flipped bit, 500 times each"
 	TIDEGATE_FLIPS=all cargo test --release --locked --features failpoints --test it reliability::flips -- --nocapture
-	@echo "== a real server: $(CYCLES) kills, $(MINUTES) minutes of random faults, $(MINUTES) minutes of none, strangers, a noisy key, $(MODULES) modules"
+	@echo "== a real server: $(CYCLES) kills, $(MINUTES) minutes of random faults, $(MINUTES) minutes of none, unknown clients, a noisy key, $(MODULES) modules"
 	cargo test --release --locked --features failpoints --test faults -- \
 	  --minutes $(MINUTES) --cycles $(CYCLES) --modules $(MODULES) $(if $(SEED),--seed $(SEED))
 

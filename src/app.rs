@@ -14,6 +14,7 @@ pub mod inspect;
 mod keeper;
 mod granted_tables;
 mod live;
+pub mod live_versions;
 mod modes;
 mod active_runtimes;
 mod partitions;

@@ -43,6 +43,7 @@ use tidegate_document::problem::Problem;
 use tidegate_process::telemetry::{LogLook, harmless};
 use tidegate_registry as store;
 
+use crate::app::live_versions;
 use crate::config::{Outline, Workspace};
 
 /// Collect events from the SDKs you run, check them, transform them, and find them in your warehouse.
@@ -125,7 +126,7 @@ struct WorkspaceArgs {
 
 impl WorkspaceArgs {
     fn read(&self) -> Result<Workspace, CommandFailure> {
-        Workspace::read(&self.dir, self.data.as_deref()).map_err(CommandFailure::Problems)
+        Workspace::read(&self.dir, self.data.as_deref(), live_versions::destination).map_err(CommandFailure::Problems)
     }
 
     /// For commands that look at the data directory: no secret of a destination is needed, and nothing else need be right.

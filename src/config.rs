@@ -3,7 +3,8 @@
 //! A **workspace** is a folder: `tidegate.yaml`, one YAML file for each object under `sources/`, `functions/`,
 //! `lookups/`, `destinations/` and `syncs/`, contracts under `events/`. An object's name is its file's name. Reading it finds
 //! every problem at once, each with file, line and fix; a [`Workspace`] that was read holds no dangling name and no
-//! value out of range. This room is the only reader of the environment (`${NAME}` as a whole value).
+//! value out of range. This room is the only reader of the environment (`${NAME}` as a whole value), and
+//! never reads the server's store: what is live there is an argument.
 
 mod around;
 mod batch;
@@ -12,6 +13,7 @@ mod environment;
 mod folder;
 mod functions;
 mod init;
+mod live_version;
 mod lookups;
 mod names;
 mod notes;
@@ -28,9 +30,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use destinations::{DestinationConfig, DestinationKind};
-pub(crate) use environment::environment;
+pub(crate) use environment::{environment, home};
 pub use functions::{Borrowed, FunctionConfig};
 pub use init::{WrittenWorkspace, init};
+pub use live_version::{LiveVersion, LookUpLive};
 pub use lookups::LookupConfig;
 pub(crate) use outgoing::proxies_of_environment;
 pub use outline::Outline;
@@ -132,11 +135,11 @@ impl Workspace {
         })
     }
 
-    /// Reads the workspace in `dir`. `data` overrides the data directory of the file.
+    /// Reads the workspace in `dir`. `data` overrides the data directory of the file; `look_up_live` knows the store in it.
     ///
     /// # Errors
     /// All problems, sorted by file and line.
-    pub fn read(dir: &Path, data: Option<&Path>) -> Result<Self, Vec<Problem>> {
+    pub fn read(dir: &Path, data: Option<&Path>, look_up_live: LookUpLive) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let main = dir.join("tidegate.yaml");
         if !main.exists() {
@@ -151,7 +154,7 @@ impl Workspace {
             dir.join(server.as_ref().and_then(|server| server.data.clone()).unwrap_or_else(|| DATA_DEFAULT.to_owned()))
         });
         let outgoing = server.as_ref().map(|server| server.outgoing.clone()).unwrap_or_default();
-        let around = around::Around { dir, data: &data_dir, outgoing: &outgoing };
+        let around = around::Around { dir, data: &data_dir, outgoing: &outgoing, look_up_live };
         let destinations =
             folder::read_folder(dir, "destinations", &mut problems, |f| destinations::destination(f, &around));
         let syncs = folder::read_folder(dir, "syncs", &mut problems, syncs::sync);

@@ -126,7 +126,7 @@ impl WarehouseSettings {
     /// Opens one sync's part. Nothing need be reachable yet: a warehouse that is away is found out at the first batch.
     ///
     /// # Errors
-    /// What no waiting mends: settings that cannot be used, a file that is no warehouse.
+    /// The settings cannot be used, or a file is no warehouse; another try would fail again.
     pub fn open(&self, part: &SyncPart) -> Result<Box<dyn Destination>, Failure> {
         Ok(match self {
             Self::Sqlite(settings) => Box::new(settings.clone().check(part)?.open()?.run()?),

@@ -99,7 +99,7 @@ impl SharedApi {
         let ours = reports.into_iter().filter(|report| used.contains(&report.sync)).map(|report| {
             let meter = SyncMeter {
                 delivered: report.delivered,
-                rejected: report.rejected,
+                quarantined: report.rejected,
                 filtered: report.filtered,
                 failure: report.failure,
                 notices: report.notices,

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use tidegate_document::problem::Problem;
 
 use super::{CommandDone, WorkspaceArgs, style};
+use crate::app::live_versions;
 use crate::config::{StartConfig, Workspace};
 
 #[derive(Debug, clap::Args)]
@@ -40,7 +41,7 @@ pub(super) fn run(args: &CheckArgs, json: bool) -> CommandDone {
         ("syncs", workspace.syncs.len()),
         ("contract_events", workspace.contract_events),
     ];
-    let notes = workspace.notes();
+    let notes = workspace.notes(|function| live_versions::has_function(&workspace.data, function));
     let syncs: Vec<(&String, StartConfig)> =
         workspace.syncs.keys().map(|name| (name, workspace.start_of(name))).collect();
     if json {

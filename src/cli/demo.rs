@@ -10,7 +10,7 @@ use std::process::{ExitCode, Stdio};
 use data_encoding::HEXLOWER;
 
 use super::{CommandDone, CommandFailure, on_signal, runtime, style};
-use crate::app::App;
+use crate::app::{App, live_versions};
 use crate::config::Workspace;
 
 #[derive(Debug, clap::Args)]
@@ -72,7 +72,7 @@ pub(super) fn run(args: &DemoArgs) -> CommandDone {
         println!("   (no components at hand: the functions are left out; `make demo` builds them)");
     }
     println!("   {}", dir.display());
-    let mut workspace = Workspace::read(&dir, None).map_err(CommandFailure::Problems)?;
+    let mut workspace = Workspace::read(&dir, None, live_versions::destination).map_err(CommandFailure::Problems)?;
     // A server that runs already keeps its port.
     workspace.admin_listen.set_port(0);
     let data = workspace.data.clone();

@@ -16,6 +16,7 @@ pub(super) use build::built;
 pub(super) use pack::PapersArgs;
 
 use super::{CommandDone, CommandFailure, versions};
+use crate::config;
 use tidegate_authoring::Workbench;
 use tidegate_plugin::ManifestKind;
 
@@ -113,7 +114,7 @@ pub(super) struct BuildTools {
 
 impl BuildTools {
     fn workbench(&self) -> Result<Workbench, CommandFailure> {
-        let usual = || std::env::home_dir().map(|home| home.join(".cache/tidegate/tools"));
+        let usual = || config::home().map(|home| home.join(".cache/tidegate/tools"));
         match self.tools.clone().or_else(usual) {
             Some(tools) => Ok(Workbench { tools, target_dir: None }),
             None => Err(CommandFailure::Failed("there is no home directory; name a folder with --tools".to_owned())),

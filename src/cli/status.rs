@@ -22,29 +22,39 @@ pub(super) struct StatusArgs {
 
 /// What there is to say of the log.
 struct StatusLogLine {
-    /// Behind the last record, by partition.
-    ends: Vec<u64>,
+    /// Of each partition.
+    partitions: Vec<intake::Overview>,
+    /// Records that are refined.
     refined: u64,
     /// Log ranges in quarantine, by code.
     damage: Vec<(String, u64)>,
-    notes: Vec<intake::Note>,
 }
 
 impl StatusLogLine {
     /// Where a sync is, when there is one partition.
     fn cursor(&self, report: &SyncReport) -> Option<u64> {
-        self.cursors(report).pop().filter(|_| self.ends.len() == 1)
+        self.cursors(report).pop().filter(|_| self.partitions.len() == 1)
     }
 
     /// Where a sync is in each partition.
     fn cursors(&self, report: &SyncReport) -> Vec<u64> {
         let of = |partition| report.cursors.iter().find(|cursor| cursor.partition == partition);
-        (0..).zip(&self.ends).map(|(partition, _)| of(partition).map_or(0, |cursor| cursor.offset)).collect()
+        (0..).zip(&self.partitions).map(|(partition, _)| of(partition).map_or(0, |cursor| cursor.offset)).collect()
     }
 
     /// Records that a sync has not had yet.
     fn lag(&self, report: &SyncReport) -> u64 {
-        self.ends.iter().zip(self.cursors(report)).map(|(end, cursor)| end.saturating_sub(cursor)).sum()
+        let cursors = self.partitions.iter().zip(self.cursors(report));
+        cursors.map(|(partition, cursor)| partition.records(cursor, partition.end)).sum()
+    }
+
+    /// Records that were ever accepted.
+    fn records(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.records(0, partition.end)).sum()
+    }
+
+    fn notes(&self) -> impl Iterator<Item = &str> {
+        self.partitions.iter().flat_map(|partition| &partition.notes).map(|note| note.text.as_str())
     }
 }
 
@@ -64,18 +74,17 @@ struct SourceLine {
 pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
     let workspace = args.workspace.outline()?;
     let mut state = State::read(&paths::state(&workspace.data))?;
-    let (mut ends, mut notes, mut refined) = (Vec::new(), Vec::new(), 0);
+    let (mut partitions, mut refined) = (Vec::new(), 0);
     for partition in 0..state.partitions()? {
         let dir = intake::partition_dir(&paths::log(&workspace.data), partition);
         let overview = intake::overview(&dir)?;
-        ends.push(overview.end);
-        notes.extend(overview.notes);
         state = state.of_partition(partition);
-        refined += state.refined_to()?;
+        refined += overview.records(0, state.refined_to()?);
+        partitions.push(overview);
     }
     let of_log = QuarantineFilter { scope: Some("log".to_owned()), ..QuarantineFilter::default() };
     let damage = state.quarantine_counts(&of_log)?.into_iter().map(|(_, _, code, count)| (code, count)).collect();
-    let log = StatusLogLine { ends, refined, damage, notes };
+    let log = StatusLogLine { partitions, refined, damage };
     let mut sources: BTreeMap<String, SourceLine> = BTreeMap::new();
     for name in workspace.sources.keys() {
         sources.insert(name.clone(), SourceLine::default());
@@ -143,7 +152,7 @@ fn print_json(
         .map(|(report, pending)| {
             let line = serde_json::json!({
                 "cursor": log.cursor(report), "cursors": log.cursors(report), "lag": log.lag(report), "delivered": report.delivered,
-                "duplicates": report.duplicates, "rejected": report.rejected, "filtered": report.filtered,
+                "duplicates": report.duplicates, "quarantined": report.rejected, "filtered": report.filtered,
                 "pending": pending.events, "pending_bytes": pending.bytes,
                 "pending_since": (pending.events > 0).then(|| time::format(pending.oldest_at_us)),
                 "delivered_at": report.delivered_at_us.map(time::format), "failure": report.failure,
@@ -174,8 +183,9 @@ fn print_json(
         .collect();
     let records: serde_json::Map<_, _> =
         log.damage.iter().map(|(code, count)| (code.clone(), (*count).into())).collect();
-    let notes: Vec<&str> = log.notes.iter().map(|note| note.text.as_str()).collect();
-    let log = serde_json::json!({"ends": log.ends, "end": log.ends.iter().sum::<u64>(), "refined": log.refined, "damage": records, "notes": notes});
+    let notes: Vec<&str> = log.notes().collect();
+    let ends: Vec<u64> = log.partitions.iter().map(|partition| partition.end).collect();
+    let log = serde_json::json!({"ends": ends, "end": log.records(), "refined": log.refined, "damage": records, "notes": notes});
     let quarantine = serde_json::json!({
         "events": quarantine.entries, "bytes": quarantine.bytes,
         "oldest_at": quarantine.oldest_at_us.map(time::format), "expired": quarantine.expired,
@@ -312,16 +322,12 @@ fn print_notes(source: &str, line: &SourceLine) {
 }
 
 fn print_tables(log: &StatusLogLine, sources: &BTreeMap<String, SourceLine>, reports: &[(SyncReport, PendingCount)]) {
-    println!(
-        "{} records in the log, {} of them refined",
-        style::count(log.ends.iter().sum()),
-        style::count(log.refined)
-    );
+    println!("{} records in the log, {} of them refined", style::count(log.records()), style::count(log.refined));
     for (code, count) in &log.damage {
         println!("{} {} log ranges in quarantine with the code {code}", style::bold("damaged:"), style::count(*count));
     }
-    for note in &log.notes {
-        println!("{} {}", style::bold("log:"), style::plain(&note.text, 500));
+    for note in log.notes() {
+        println!("{} {}", style::bold("log:"), style::plain(note, 500));
     }
     let mut table = style::table(&["source", "accepted", "duplicates", "violations", "quarantined", "dropped"]);
     for (name, line) in sources {
@@ -330,8 +336,16 @@ fn print_tables(log: &StatusLogLine, sources: &BTreeMap<String, SourceLine>, rep
     }
     println!("{table}");
     sources.iter().for_each(|(name, line)| print_notes(name, line));
-    let mut table =
-        style::table(&["sync", "delivered", "duplicates", "rejected", "filtered", "pending", "lag", "last delivery"]);
+    let mut table = style::table(&[
+        "sync",
+        "delivered",
+        "duplicates",
+        "quarantined",
+        "filtered",
+        "pending",
+        "lag",
+        "last delivery",
+    ]);
     for (report, pending) in reports {
         let lag = log.lag(report);
         let numbers = [report.delivered, report.duplicates, report.rejected, report.filtered, pending.events, lag];

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::live_version::LookUpLive;
 use super::outgoing::Outgoing;
 
 /// What a destination may refer to.
@@ -10,4 +11,5 @@ pub(super) struct Around<'a> {
     pub(super) dir: &'a Path,
     pub(super) data: &'a Path,
     pub(super) outgoing: &'a Outgoing,
+    pub(super) look_up_live: LookUpLive,
 }

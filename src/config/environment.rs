@@ -1,6 +1,6 @@
 //! The environment, as files of a workspace may ask for it: `${NAME}` as a whole text.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tidegate_document::fields::Fields;
 use tidegate_document::node::DocumentNode;
@@ -10,6 +10,11 @@ use tidegate_document::problem::Problem;
 #[expect(clippy::disallowed_methods, reason = "the configuration is the one reader of the environment")]
 pub(crate) fn environment(variable: &str) -> Option<String> {
     std::env::var(variable).ok()
+}
+
+/// The home directory of whoever runs the program.
+pub(crate) fn home() -> Option<PathBuf> {
+    std::env::home_dir()
 }
 
 /// The fields of a file of the workspace.

@@ -6,7 +6,6 @@ use std::path::Path;
 use tidegate_contract::lint::ENVELOPE;
 use tidegate_document::nearest::nearest;
 use tidegate_document::problem::Problem;
-use tidegate_registry::{self as store, PluginKind};
 
 use super::Workspace;
 use super::folder::{entries, is_yaml};
@@ -17,9 +16,9 @@ const FOLDERS: [&str; 5] = ["sources", "functions", "lookups", "destinations", "
 const OF_CONTRACTS: [&str; 2] = ["contracts", "domains"];
 
 impl Workspace {
-    /// Notes, in the order of their files.
+    /// Notes, in the order of their files. `is_uploaded` says whether a version of a function is live in the server's store.
     #[must_use]
-    pub fn notes(&self) -> Vec<Problem> {
+    pub fn notes(&self, is_uploaded: impl Fn(&str) -> bool) -> Vec<Problem> {
         let mut notes = Vec::new();
         let mut note = |file: &str, message: String, fix: String| {
             notes.push(Problem::of_file(self.dir.join(file), 0, message, fix));
@@ -61,7 +60,7 @@ impl Workspace {
             let fix = format!("write `functions: [{name}]` into a source or a sync");
             note(&format!("functions/{name}.yaml"), message, fix);
         }
-        notes.extend(self.names_that_nothing_has());
+        notes.extend(self.names_that_nothing_has(is_uploaded));
         notes.extend(self.contract_notes.iter().cloned());
         // A contract of several sources is looked at once for each.
         notes.sort();
@@ -70,7 +69,7 @@ impl Workspace {
     }
 
     /// Names in syncs and lookups that no event and no function has, as far as that can be told.
-    fn names_that_nothing_has(&self) -> Vec<Problem> {
+    fn names_that_nothing_has(&self, is_uploaded: impl Fn(&str) -> bool) -> Vec<Problem> {
         let mut notes = Vec::new();
         for (name, sync) in &self.syncs {
             let file = self.dir.join(format!("syncs/{name}.yaml"));
@@ -121,7 +120,7 @@ impl Workspace {
                 let (message, fix) = if self.functions.contains_key(function) {
                     let message = "functions of files ask for tables themselves; `grant_to` is for uploaded ones";
                     (message.to_owned(), format!("take {function:?} away here, and write into {}", asks(function)))
-                } else if self.is_uploaded(function) {
+                } else if is_uploaded(function) {
                     continue;
                 } else {
                     let functions: Vec<&str> = self.functions.keys().map(String::as_str).collect();
@@ -136,11 +135,6 @@ impl Workspace {
             }
         }
         notes
-    }
-
-    fn is_uploaded(&self, function: &str) -> bool {
-        // A store that cannot be read says so where it is needed.
-        store::glance(&self.data.join("store"), PluginKind::Functions, function).map_or(true, |found| found.is_some())
     }
 }
 

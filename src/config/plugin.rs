@@ -9,12 +9,12 @@ use tidegate_document::fields::Fields;
 use tidegate_document::file;
 use tidegate_pipeline::sync;
 use tidegate_plugin::{AskedLimits, Batching, Manifest, Package};
-use tidegate_registry::{self as store, PluginKind};
 use tidegate_wasm::CallLimits;
 use tidegate_wasm::function::granted;
 
 use super::around::Around;
 use super::batch::BatchConfig;
+use super::live_version::LiveVersion;
 use super::{outgoing, set};
 
 /// A destination plugin and what it may do.
@@ -47,9 +47,8 @@ pub fn effective_policy(grant: &Grant, manifest: Manifest, settings: Map<String,
     grant.effective_policy(manifest, settings, limits)
 }
 
-/// The folder of the server's store may not be there yet.
 pub(super) fn plugin(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<PluginConfig> {
-    let (dir, store) = (around.dir, &around.data.join("store"));
+    let dir = around.dir;
     let component = fields.text("component").map(|path| dir.join(path));
     let package = component.as_deref().map(|component| package(fields, dir, component));
     let settings = fields.settings("settings");
@@ -78,15 +77,13 @@ pub(super) fn plugin(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<Plu
         _ => None,
     };
     let mut now = first.as_ref().map(|(_, effective_policy)| effective_policy.clone());
-    match store::glance(store, PluginKind::Destinations, &fields.name()) {
+    match (around.look_up_live)(around.data, &fields.name()) {
         Ok(None) => {}
-        Ok(Some((placed, manifest))) => {
+        Ok(Some(LiveVersion { sha256, manifest, settings })) => {
             asked = Some(Traits::of(&manifest));
-            let settings = placed.settings.as_object().cloned().unwrap_or_default();
             match effective_policy(&grant, manifest, settings).check() {
                 Ok(effective_policy) => now = Some(effective_policy),
                 Err(problems) => {
-                    let sha256 = placed.sha256.to_string();
                     let of_store = |problem: PolicyProblem| PolicyProblem {
                         problem: format!(
                             "the version {}, which was pushed and is live: {}",

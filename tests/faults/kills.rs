@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::ledger::Ledger;
 use crate::load::Load;
-use crate::server::Server;
+use crate::server::ServerProcess;
 use crate::soak::finish;
 use crate::support::Workspace;
 use crate::{Dice, Found, Plan, pass};
@@ -17,7 +17,7 @@ pub fn run(plan: &Plan) -> Found {
     let mut load = Load::start(Arc::clone(&ledger), &workspace.write_key, 3_000);
     let mut slowest = Duration::ZERO;
     for cycle in 0..plan.cycles {
-        let server = match Server::start(&workspace.path(), "") {
+        let server = match ServerProcess::start(&workspace.path(), "") {
             Ok(server) => server,
             Err(said) => {
                 let notes = vec![format!("cycle {cycle}: the server did not start: {said}")];

@@ -63,7 +63,7 @@ const STORIES: [(&str, Story); 6] = [
     ("kills", kills::run),
     ("soak", soak::run),
     ("steady", steady::run),
-    ("strangers", unknown_clients::run),
+    ("unknown-clients", unknown_clients::run),
     ("noisy-key", noisy_key::run),
     ("modules", modules::run),
 ];

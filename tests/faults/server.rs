@@ -10,14 +10,14 @@ use crate::pass;
 use crate::support::tidegate;
 
 /// A running server; killed when dropped.
-pub struct Server {
+pub struct ServerProcess {
     child: Child,
     pub address: String,
     /// From the start of the process to its word that it is ready.
     pub start_up: Duration,
 }
 
-impl Server {
+impl ServerProcess {
     /// Starts a server on a workspace; answers the end of its log when it ended before it was ready.
     pub fn start(workspace: &Path, failpoints: &str) -> Result<Self, String> {
         let log = log_file(workspace);
@@ -77,7 +77,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

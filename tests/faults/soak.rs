@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::ledger::Ledger;
 use crate::load::Load;
-use crate::server::{Server, log_file};
+use crate::server::{ServerProcess, log_file};
 use crate::support::far::{Act, Far, Received};
 use crate::support::{Workspace, guests};
 use crate::{Dice, Found, Plan, pass};
@@ -131,12 +131,12 @@ fn round(seed: u64, length: Duration, counts: &mut HashMap<&'static str, u64>) -
     let ledger = Arc::new(Ledger::new(seed, 4));
     let mut load = Load::start(Arc::clone(&ledger), &workspace.write_key, RATE);
     let until = Instant::now() + length;
-    let mut server: Option<Server> = None;
+    let mut server: Option<ServerProcess> = None;
     let mut failed_starts = 0;
     while Instant::now() < until {
-        if server.as_mut().is_none_or(Server::has_ended) {
+        if server.as_mut().is_none_or(ServerProcess::has_ended) {
             let life = LIVES[dice.between(0, LIVES.len() as u64) as usize];
-            server = match Server::start(&workspace.path(), life) {
+            server = match ServerProcess::start(&workspace.path(), life) {
                 Ok(server) => Some(server),
                 Err(said) if life.is_empty() => {
                     failed_starts += 1;
@@ -165,7 +165,7 @@ fn round(seed: u64, length: Duration, counts: &mut HashMap<&'static str, u64>) -
 }
 
 /// Does one bad thing; answers its name and the server, if it is still there.
-fn fault(dice: &mut Dice, server: Server, workspace: &Workspace) -> (&'static str, Option<Server>) {
+fn fault(dice: &mut Dice, server: ServerProcess, workspace: &Workspace) -> (&'static str, Option<ServerProcess>) {
     match dice.between(0, 10) {
         0..3 => {
             server.kill();
@@ -213,7 +213,7 @@ fn fault(dice: &mut Dice, server: Server, workspace: &Workspace) -> (&'static st
 
 /// Lets the clients end against a whole server, drains it, and holds the tables against the ledger.
 pub fn finish(workspace: Workspace, load: &mut Load) -> Found {
-    let whole = |workspace: &Workspace| Server::start(&workspace.path(), "");
+    let whole = |workspace: &Workspace| ServerProcess::start(&workspace.path(), "");
     let server = match whole(&workspace) {
         Ok(server) => server,
         Err(said) => {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::ledger::Ledger;
 use crate::load::Load;
-use crate::server::Server;
+use crate::server::ServerProcess;
 use crate::soak::finish;
 use crate::support::Workspace;
 use crate::{Found, Plan, pass};
@@ -16,7 +16,7 @@ pub fn run(plan: &Plan) -> Found {
     let workspace = Workspace::new();
     workspace.append("tidegate.yaml", "\nlog: {segment_bytes: 16 MiB, retention_bytes: 64 MiB}\n");
     let ledger = Arc::new(Ledger::new(plan.seed, 4));
-    let server = match Server::start(&workspace.path(), "") {
+    let server = match ServerProcess::start(&workspace.path(), "") {
         Ok(server) => server,
         Err(said) => return Found { lost: 1, notes: vec![said], ..Found::default() },
     };

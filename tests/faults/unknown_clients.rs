@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::ledger::Ledger;
-use crate::server::Server;
+use crate::server::ServerProcess;
 use crate::support::Workspace;
 use crate::support::http::{basic, try_request};
 use crate::{Found, Plan, pass};
@@ -87,7 +87,7 @@ fn bomb(auth: &str) -> Vec<u8> {
 pub fn run(plan: &Plan) -> Found {
     let workspace = Workspace::new();
     let ledger = Arc::new(Ledger::new(plan.seed, 1));
-    let server = match Server::start(&workspace.path(), "") {
+    let server = match ServerProcess::start(&workspace.path(), "") {
         Ok(server) => server,
         Err(said) => return Found { lost: 1, notes: vec![said], ..Found::default() },
     };

@@ -1,14 +1,16 @@
 //! The admin API as its document describes it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tidegate_plugin::embed;
 
 use crate::conformance::skipped;
-use crate::support::Workspace;
 use crate::support::admin::Admin;
 use crate::support::http::request;
+use crate::support::{Workspace, guests};
 
 #[test]
 fn a_refusal_is_a_problem_with_a_code_and_a_fix() {
@@ -52,6 +54,56 @@ fn a_refusal_is_a_problem_with_a_code_and_a_fix() {
     assert_eq!((refused.status, refused.json()["code"].as_str()), (401, Some("no-token")));
 }
 
+/// Makes a function and a destination live, both called `crm`. What the fuzzer may say of them: the build and the versions.
+fn made_live(admin: &Admin) -> (String, [String; 2]) {
+    let function = json!({"name": "crm", "kind": "transform", "description": "one", "settings": {"type": "object"}});
+    let component = std::fs::read(guests::component("transform/redact-pii")).unwrap();
+    let built = admin.upload("crm", &embed(&component, &function, &[]));
+    let of_function = built["version"]["sha256"].as_str().unwrap().to_owned();
+    admin.live("crm", &of_function, json!({"fields": {"email": "mask"}}));
+    let destination = json!({
+        "name": "crm", "kind": "destination", "description": "one", "hosts": ["{{settings.endpoint}}"],
+        "settings": {"type": "object", "required": ["endpoint"], "properties": {"endpoint": {"type": "string"}}},
+    });
+    let component = guests::destination("hostile/destination", &destination);
+    let pushed = admin.ask("POST", "/admin/destinations/crm/versions", &component);
+    assert_eq!(pushed.status, 202, "{}", pushed.text());
+    let of_destination = admin.built(pushed.json()["build"].as_str().unwrap());
+    let of_destination = of_destination["version"]["sha256"].as_str().unwrap().to_owned();
+    let live = json!({"sha256": of_destination, "settings": {"endpoint": "https://crm.example"}});
+    let reply = admin.post("/admin/destinations/crm/live", &live);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    (built["build"].as_str().unwrap().to_owned(), [of_function, of_destination])
+}
+
+/// What most of its tries name, so that there is something to answer.
+fn configuration(build: &str, versions: &[String; 2]) -> String {
+    let names = [
+        ("path.name", "name", json!(["crm"])),
+        ("path.id", "build", json!([build])),
+        ("body.sha256", "version", json!(versions)),
+        ("body.source", "source", json!(["web"])),
+    ];
+    let dictionaries: String =
+        names.iter().map(|(_, name, values)| format!("{name} = {{ values = {values} }}\n")).collect();
+    let parameters: String = names
+        .iter()
+        .map(|(place, name, _)| format!("\"{place}\" = {{ dictionary = \"{name}\", probability = 0.7 }}\n"))
+        .collect();
+    format!("[dictionaries]\n{dictionaries}\n[parameters]\n{parameters}")
+}
+
+/// The operations that did what they were asked, by the fuzzer's report.
+fn operations_done(report: &str) -> BTreeSet<String> {
+    let lines = report.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let scenarios = lines.map(|line| line["ScenarioFinished"]["recorder"].clone());
+    let done = scenarios.filter(|scenario| {
+        let tries = scenario["interactions"].as_object();
+        tries.is_some_and(|tries| tries.values().any(|one| one["response"]["status_code"] == 200))
+    });
+    done.filter_map(|scenario| scenario["label"].as_str().map(str::to_owned)).collect()
+}
+
 /// Schemathesis reads the document, and sends what fits it and what does not.
 #[test]
 fn a_fuzzer_that_reads_the_document_gets_no_answer_that_it_does_not_describe() {
@@ -64,15 +116,20 @@ fn a_fuzzer_that_reads_the_document_gets_no_answer_that_it_does_not_describe() {
         return skipped("schemathesis", "it is not installed; `tests/sdk/setup python` says why");
     }
     let workspace = Workspace::new();
+    workspace.write("destinations/crm.yaml", "kind: plugin\nallow_hosts: [https://crm.example]\n");
+    workspace.write("syncs/web-to-crm.yaml", "source: web\ndestination: crm\n");
     let token = workspace.admin_token();
     let server = workspace.serve();
-    let document = Admin::new(&server, &token).get("/api/openapi.json");
+    let admin = Admin::new(&server, &token);
+    let (build, versions) = made_live(&admin);
+    let document = admin.get("/api/openapi.json");
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1."), "{document}");
-    let empty = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("schemathesis.toml"), configuration(&build, &versions)).unwrap();
     let output = Command::new("python3")
         .args(["-c", "from schemathesis.cli import schemathesis; schemathesis()", "run"])
         .arg(format!("http://{}/api/openapi.json", server.admin))
-        .args(["--header", &format!("Authorization: Bearer {token}"), "--max-examples", "15", "--seed", "1"])
+        .args(["--header", &format!("Authorization: Bearer {token}"), "--max-examples", "25", "--seed", "1"])
         // Bytes of a component are no JSON, which is what it can make.
         .args(["--exclude-path-regex", "/versions$", "--phases", "examples,coverage,fuzzing"])
         .args([
@@ -80,7 +137,8 @@ fn a_fuzzer_that_reads_the_document_gets_no_answer_that_it_does_not_describe() {
             "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,\
              unsupported_method",
         ])
-        .current_dir(empty.path())
+        .args(["--report", "ndjson", "--report-ndjson-path", "report.ndjson"])
+        .current_dir(dir.path())
         .env("PYTHONPATH", &lib)
         .env_remove("http_proxy")
         .env_remove("HTTP_PROXY")
@@ -89,5 +147,7 @@ fn a_fuzzer_that_reads_the_document_gets_no_answer_that_it_does_not_describe() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("Tested: 16"), "{said}");
+    let done = operations_done(&std::fs::read_to_string(dir.path().join("report.ndjson")).unwrap());
+    assert!(done.len() >= 10, "too little was there to be answered: {done:?}\n{said}");
     server.stop();
 }

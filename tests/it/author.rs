@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::conformance::skipped;
 use crate::support::plugins::{has, json, tidegate};
+use crate::support::waiting::until;
 use crate::support::{Server, Workspace, basic, guests, request};
 
 const LANGUAGES: [(&str, &[&str]); 6] = [
@@ -140,10 +141,10 @@ fn live(workspace: &Workspace, server: &Server, token: &str, built: &BuiltProjec
         request(&server.address, "POST", "/v1/batch", &[("authorization", &basic(&key(language)))], body.as_bytes());
     assert_eq!(sent.status, 200);
     let table = format!("{language}__order_completed");
-    while !(workspace.warehouse().has(&table) && workspace.warehouse().count(&table) == 1) {
+    until("the event is in its table", || {
         assert!(workspace.quarantined().is_empty(), "{language}: {:?}", workspace.quarantined());
-        std::thread::yield_now();
-    }
+        workspace.warehouse().has(&table) && workspace.warehouse().count(&table) == 1
+    });
     let row_ms = began.elapsed().as_secs_f64() * 1e3;
     assert_eq!(workspace.warehouse().rows(&format!("SELECT email FROM {table}")), ["ada@example.com"], "{language}");
     (push_s, row_ms)

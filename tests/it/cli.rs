@@ -4,6 +4,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::json;
 
+use crate::support::waiting::until;
 use crate::support::{Workspace, run, tidegate};
 
 fn text(output: &Output) -> String {
@@ -468,10 +469,7 @@ fn send_posts_files_and_made_up_events_and_status_counts_them() {
     let mut input = slow.stdin.take().unwrap();
     let line = "{\"type\":\"track\",\"event\":\"Piped\"}\n";
     std::io::Write::write_all(&mut input, line.repeat(100).as_bytes()).unwrap();
-    let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while workspace.status()["sources"]["web"]["accepted"] != 608 {
-        assert!(std::time::Instant::now() < patience, "the piped events arrive");
-    }
+    until("the piped events arrive", || workspace.status()["sources"]["web"]["accepted"] == 608);
     assert!(std::process::Command::new("kill").args(["-INT", &slow.id().to_string()]).status().unwrap().success());
     let output = slow.wait_with_output().unwrap();
     drop(input);

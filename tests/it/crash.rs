@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::conformance::Rig;
 use crate::conformance::sqlite::Sqlite;
 use crate::support::http::{basic, try_request};
+use crate::support::waiting::until;
 use crate::support::{Server, Workspace};
 
 mod warehouses;
@@ -60,7 +61,7 @@ fn died_with_sqlite_at(failpoint: &str) {
 }
 
 #[test]
-fn killed_before_the_refined_stretch_is_committed() {
+fn killed_before_the_refined_log_range_is_committed() {
     died_with_sqlite_at("refine_before_commit=3*off->return");
 }
 
@@ -112,9 +113,7 @@ fn sigterm_under_load_answers_what_it_took_and_delivers_it() {
     let server = workspace.serve();
     let acked = Arc::new(Mutex::new(HashSet::new()));
     let clients = send_until_gone(&server, &acked, 0);
-    while acked.lock().unwrap().len() < 300 {
-        std::thread::yield_now();
-    }
+    until("300 events are answered", || acked.lock().unwrap().len() >= 300);
     server.stop();
     for client in clients {
         client.join().unwrap();

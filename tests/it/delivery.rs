@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::support::far::Far;
+use crate::support::waiting::{PATIENCE, within};
 use crate::support::{Server, Workspace, guests};
 
 /// A workspace whose source feeds the embedded warehouse and a destination plugin.
@@ -80,21 +81,17 @@ impl Route {
 
     /// Waits until what `pick` makes of the sync's status is as wanted.
     pub fn wait(&self, what: &str, enough: impl Fn(&Value) -> bool) -> Value {
-        let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        loop {
+        within(PATIENCE, what, || {
             let sync = self.sync();
-            if enough(&sync) {
-                return sync;
-            }
-            assert!(std::time::Instant::now() < patience, "{what}: {sync}");
-        }
+            if enough(&sync) { Ok(sync) } else { Err(sync.to_string()) }
+        })
     }
 
     /// Waits until every event has come to an end.
     pub fn wait_for_end(&self, events: u64) -> Value {
         self.wait("every event comes to an end", |sync| {
             sync["delivered"].as_u64().unwrap_or(0)
-                + sync["rejected"].as_u64().unwrap_or(0)
+                + sync["quarantined"].as_u64().unwrap_or(0)
                 + sync["filtered"].as_u64().unwrap_or(0)
                 == events
                 && sync["pending"] == 0

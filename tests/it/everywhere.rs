@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_warehouse::evolve::Type;
@@ -16,6 +17,7 @@ use crate::conformance::sqlite::Sqlite;
 use crate::conformance::{self, Rig, TablesSeen};
 use crate::sdk;
 use crate::support::http::{basic, request};
+use crate::support::waiting::within;
 use crate::support::{Server, Workspace};
 
 /// One warehouse, ready to be written and read.
@@ -111,18 +113,20 @@ pub fn send(server: &Server, events: u64) {
     }
 }
 
-/// Waits until every sync has delivered everything; asking is what takes the time.
+/// A hundred thousand events take minutes, and more may be asked for.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// Waits until every sync has delivered everything.
 pub fn wait(workspace: &Workspace, syncs: usize) {
-    loop {
+    within(LONGEST, "everything is delivered", || {
         let status = workspace.status();
         let reports: Vec<&Value> = status["syncs"].as_object().unwrap().values().collect();
         for report in &reports {
-            assert!(report["rejected"].as_u64() == Some(0), "{report}");
+            assert!(report["quarantined"].as_u64() == Some(0), "{report}");
         }
-        if reports.len() == syncs && reports.iter().all(|report| report["lag"] == 0) {
-            return;
-        }
-    }
+        let delivered = reports.len() == syncs && reports.iter().all(|report| report["lag"] == 0);
+        if delivered { Ok(()) } else { Err(status["syncs"].to_string()) }
+    });
 }
 
 /// The first thing in which two warehouses differ.

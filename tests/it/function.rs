@@ -205,7 +205,7 @@ fn a_loop_before_any_call_is_caught_and_nobody_is_searched_for() {
 }
 
 #[test]
-fn trouble_in_configure_is_everybodys() {
+fn an_error_in_configure_is_everybodys() {
     for (mode, expected) in [
         ("refuse-settings", FunctionErrorCode::ConfigureFailed),
         ("loop-in-configure", FunctionErrorCode::CpuBudget),

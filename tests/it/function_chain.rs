@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::support::guests::component;
+use crate::support::waiting::until;
 use crate::support::{Server, Workspace, basic, request};
 
 fn track(id: &str) -> serde_json::Value {
@@ -20,17 +21,6 @@ fn function(workspace: &Workspace, name: &str, guest: &str, settings: &serde_jso
 fn source(workspace: &Workspace, name: &str, key: &str, functions: &str) {
     workspace
         .write(&format!("sources/{name}.yaml"), &format!("kind: http\nwrite_key: {key}\nfunctions: [{functions}]\n"));
-}
-
-/// Asks until it is so.
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    for _ in 0..1_000_000 {
-        if so() {
-            return;
-        }
-        std::thread::yield_now();
-    }
-    panic!("it never came: {what}");
 }
 
 fn send(server: &Server, key: &str, ids: &[&str]) {

@@ -2,6 +2,7 @@
 
 mod circles;
 mod types;
+mod waiting;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,19 +17,24 @@ fn root() -> &'static Path {
 
 /// The Rust files below a folder of the repository.
 fn sources(folder: &str) -> Vec<PathBuf> {
-    fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
+    files(folder, &["rs"])
+}
+
+/// The files below a folder of the repository whose names end so.
+fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
+    fn walk(dir: &Path, endings: &[&str], files: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                walk(&path, files);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                walk(&path, endings, files);
+            } else if path.extension().is_some_and(|extension| endings.iter().any(|ending| extension == *ending)) {
                 files.push(path);
             }
         }
     }
     let mut files = Vec::new();
-    walk(&root().join(folder), &mut files);
-    assert!(!files.is_empty(), "{folder} has no sources");
+    walk(&root().join(folder), endings, &mut files);
+    assert!(!files.is_empty(), "{folder} has no files");
     files
 }
 
@@ -112,9 +118,25 @@ fn one_crate_alone_knows_each_engine() {
 }
 
 #[test]
-fn no_file_grows_past_six_hundred_lines() {
-    for path in sources("src").into_iter().chain(sources("crates")) {
-        let lines = std::fs::read_to_string(&path).unwrap().lines().count();
-        assert!(lines <= 600, "{} has {lines} lines; find the wall inside it", path.display());
+fn the_configuration_does_not_read_the_store_of_versions() {
+    for path in sources("src/config") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("tidegate_registry"), "{}: what is live is an argument", path.display());
+    }
+}
+
+/// Lines of a file, as `docs/STYLE.md` has them: of the program, and of its tests.
+const LINES_MAX: (usize, usize) = (550, 650);
+
+#[test]
+fn no_file_grows_past_the_lines_that_the_style_gives_it() {
+    let style = std::fs::read_to_string(root().join("docs/STYLE.md")).unwrap();
+    let (of_program, of_tests) = LINES_MAX;
+    assert!(style.contains(&format!("at most {of_program} ({of_tests} in `tests/`)")), "docs/STYLE.md says otherwise");
+    for (folder, lines_max) in [("src", of_program), ("crates", of_program), ("tests/it", of_tests)] {
+        for path in sources(folder) {
+            let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+            assert!(lines <= lines_max, "{} has {lines} lines; find the wall inside it", path.display());
+        }
     }
 }

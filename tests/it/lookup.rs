@@ -145,7 +145,7 @@ fn refusal(workspace: &Workspace) -> String {
 }
 
 #[test]
-fn what_a_manifest_asks_for_and_nobody_lends_is_said_at_the_start() {
+fn what_a_manifest_asks_for_and_nobody_grants_is_said_at_the_start() {
     let workspace = Workspace::new();
     let component = asking(&workspace, &["geo", "names"]);
     workspace.write("lookups/places.yaml", "kind: mmdb\npath: places.mmdb\n");
@@ -171,7 +171,7 @@ fn what_a_manifest_asks_for_and_nobody_lends_is_said_at_the_start() {
 }
 
 #[test]
-fn a_running_server_looks_up_what_is_lent() {
+fn a_running_server_looks_up_what_is_granted() {
     let workspace = Workspace::new();
     let component = guests::component("transform/rename");
     let text =

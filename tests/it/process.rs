@@ -10,8 +10,9 @@ mod voice;
 
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::support::waiting::{PATIENCE, within};
 use crate::support::{Workspace, http, tidegate};
 
 /// A server whose log goes to a file, so that it can be read while it runs.
@@ -20,15 +21,6 @@ pub struct Running {
     dir: tempfile::TempDir,
     pub address: String,
 }
-
-/// Between two looks at something that has no way to call.
-fn pause() {
-    let (_nobody, calls) = std::sync::mpsc::channel::<()>();
-    let _ = calls.recv_timeout(Duration::from_millis(10));
-}
-
-/// Longer than anything here may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Running {
     /// Starts `tidegate serve` and waits for nothing.
@@ -80,17 +72,15 @@ impl Running {
 
     /// Waits until `look` finds something.
     pub fn wait_for<T>(&mut self, what: &str, look: impl Fn(&Self) -> Option<T>) -> T {
-        let patience = Instant::now() + PATIENCE;
-        loop {
+        within(PATIENCE, what, || {
             if let Some(found) = look(self) {
-                return found;
+                return Ok(found);
             }
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("{what}: the server ended: {status}\n{}", self.log());
             }
-            assert!(Instant::now() < patience, "{what}\n{}", self.log());
-            pause();
-        }
+            Err(self.log())
+        })
     }
 
     /// Waits for words in the log.
@@ -109,14 +99,7 @@ impl Running {
 
     /// Waits for the end for at most this long.
     pub fn ends_within(&mut self, patience: Duration) -> ExitStatus {
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(began.elapsed() < patience, "it is still there after {patience:?}:\n{}", self.log());
-            pause();
-        }
+        within(patience, "the server ends", || self.child.try_wait().unwrap().ok_or_else(|| self.log()))
     }
 
     pub fn batch(&self, key: &str, events: &[serde_json::Value]) {

@@ -11,10 +11,10 @@ mod upgrade;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::waiting::{PATIENCE, within};
 use crate::support::{Server, Workspace, run};
 
 pub const SYNC: &str = "web-to-warehouse";
@@ -41,14 +41,10 @@ pub fn ids(prefix: &str, count: usize) -> impl Iterator<Item = String> {
 
 /// Waits until the status is as wanted.
 pub fn wait(workspace: &Workspace, what: &str, enough: impl Fn(&Value) -> bool) -> Value {
-    let patience = Instant::now() + Duration::from_secs(60);
-    loop {
+    within(PATIENCE, what, || {
         let status = workspace.status();
-        if enough(&status) {
-            return status;
-        }
-        assert!(Instant::now() < patience, "{what}: {status}");
-    }
+        if enough(&status) { Ok(status) } else { Err(status.to_string()) }
+    })
 }
 
 pub fn drained(workspace: &Workspace) -> Value {

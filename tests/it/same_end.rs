@@ -152,7 +152,7 @@ fn a_quarantined_event_has_what_its_batch_said_and_no_write_key() {
         // A retry of the same bytes is the same event.
         assert_eq!(send(&flawed.join(","), &beside), "200");
     }
-    // A flaw beside the batch: the events are kept, and so is the flaw.
+    // An error beside the batch: the events are kept, and so is the error.
     let good = r#"{"type":"track","event":"G","messageId":"g1"},{"type":"track","event":"G","messageId":"g2"}"#;
     let shared = format!(r#""context":{{"name":"\ud800"}},"sentAt":"now","writeKey":"{key}""#);
     assert_eq!(send(good, &shared), "200");

@@ -9,6 +9,7 @@ use tidegate_plugin::embed;
 
 use crate::support::admin::Admin;
 use crate::support::http::{basic, try_request};
+use crate::support::waiting::until;
 use crate::support::{Server, Warehouse, Workspace, guests};
 
 /// A version of the function `stamp`; its settings say what it stamps.
@@ -59,7 +60,7 @@ fn stamps(warehouse: &Warehouse) -> HashMap<String, String> {
 }
 
 #[test]
-fn every_event_meets_one_version_while_pointers_move_under_load() {
+fn every_event_meets_one_version_while_releases_change_under_load() {
     let workspace = Workspace::new();
     workspace.write("destinations/second.yaml", "kind: sqlite\npath: DATA/second.db\n");
     workspace.write("syncs/second.yaml", "source: web\ndestination: second\n");
@@ -75,9 +76,7 @@ fn every_event_meets_one_version_while_pointers_move_under_load() {
     let clients = load(&server, &acked, &stop);
     let more = |events: usize| {
         let goal = acked.lock().unwrap().len() + events;
-        while acked.lock().unwrap().len() < goal {
-            std::thread::yield_now();
-        }
+        until("more events are answered", || acked.lock().unwrap().len() >= goal);
     };
     let post = |what: &str, body: &Value| {
         let reply = admin.post(&format!("/admin/functions/stamp/{what}"), body);
@@ -125,15 +124,15 @@ fn a_shadow_changes_no_event_and_its_differences_are_kept_field_by_field() {
     let admin = Admin::new(&server, &token);
     let (one, two) = (admin.taken("stamp", &version("one")), admin.taken("stamp", &version("two")));
     admin.live("stamp", &one, json!({"stamp": "live"}));
-    let trial = json!({"sha256": two, "shadow": true, "settings": {"stamp": "rival"}});
-    let reply = admin.post("/admin/functions/stamp/canary", &trial);
+    let candidate = json!({"sha256": two, "shadow": true, "settings": {"stamp": "rival"}});
+    let reply = admin.post("/admin/functions/stamp/canary", &candidate);
     assert_eq!(reply.status, 200, "{}", reply.text());
     admin.attach("stamp", "web");
     let event = |id: &str| json!({"type": "track", "event": "Swap", "messageId": id, "properties": {}});
     server.batch(&[event("a"), event("b")]);
-    while !(workspace.warehouse().has("swap") && workspace.warehouse().count("swap") == 2) {
-        std::thread::yield_now();
-    }
+    until("both events are in their table", || {
+        workspace.warehouse().has("swap") && workspace.warehouse().count("swap") == 2
+    });
     let shown = admin.get("/admin/functions/stamp");
     server.stop();
     assert_eq!(stamps(&workspace.warehouse()).values().collect::<HashSet<_>>(), HashSet::from([&"live".to_owned()]));

@@ -65,7 +65,7 @@ pub struct DestinationCharge {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SyncMeter {
     pub delivered: u64,
-    pub rejected: u64,
+    pub quarantined: u64,
     pub filtered: u64,
     /// Why it does not go on.
     pub failure: Option<String>,

@@ -6,7 +6,7 @@ use tidegate_event::record::Record;
 use tidegate_event::{Event, Position};
 use tidegate_wasm::function::Outcome;
 
-/// The event of a fixture as a server would have it; `None` when it is none itself.
+/// The event of a fixture as a server would have it; `None` when a server would take no event from this text.
 fn parent(text: &str, now_ms: u64) -> Option<Event> {
     let received_at_us = i64::try_from(now_ms).ok()?.checked_mul(1_000)?;
     let record = Record {

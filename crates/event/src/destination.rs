@@ -6,9 +6,9 @@
 //! The contract of [`Destination`], for everyone who implements it:
 //! * One caller at a time; batches of one sync come in log order, without gaps: each `range` starts where the last
 //!   durable one ended.
-//! * `deliver` answers `Ok` only when the far side says that every event of the batch is durable there (or was set
-//!   aside in `rejected`). The caller advances its cursor on nothing else.
-//! * A destination that keeps a ledger names what it can never take in [`DeliveryFailure::Refused`], before anything of the batch
+//! * `deliver` answers `Ok` only when the far side says that every event of the batch is durable there, or is in
+//!   [`Delivery::rejected`], which the caller quarantines. The caller advances its cursor on nothing else.
+//! * A destination that keeps a ledger names what it can never take in [`Failure::Refused`], before anything of the batch
 //!   counts: the caller quarantines those events durably and delivers the others. Named after the ledger has moved, they
 //!   would be lost by a crash in between.
 //! * A batch may come again after a failure, a crash or a lost answer, cut at other places. A destination that keeps

@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// A place in the log: a partition, and the number of a record in it.
 ///
 /// Positions of one partition are ordered as its records are; between partitions the order means nothing. Only the log
-/// does arithmetic on offsets: they grow, and they need not be dense.
+/// and the methods here do arithmetic on offsets: they grow, and they need not be dense.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Position {
     pub partition: u16,

@@ -4,8 +4,8 @@
 //! (everything below it is durable).
 //!
 //! [`Log`] is what one partition offers, and [`LogPartitions`] are all of them; a record goes where those of its source and
-//! user go, so what is one user's stays in order. Nothing outside this crate does arithmetic on offsets or takes them for
-//! dense. [`segment`] is the log that is built in: files of a directory. `suite.rs` is what each provider must pass.
+//! user go, so what is one user's stays in order. Nothing outside this crate does arithmetic on offsets, but for the methods of a
+//! position, or takes them for dense. [`segment`] is the log that is built in: files of a directory. `suite.rs` is what each provider must pass.
 //!
 //! This room does not know what an event is. `docs/reliability.md` says what each kind of damage leads to.
 

@@ -103,7 +103,7 @@ impl ClickHouseSettings {
     /// The first door: whether these settings can be used at all. The schema is a database.
     ///
     /// # Errors
-    /// What no waiting mends.
+    /// The settings cannot be used; another try would fail again.
     pub fn check(self, part: &SyncPart) -> Result<CheckedClickHouse, Failure> {
         let url = self.address();
         let problem = self.problem();

@@ -27,9 +27,9 @@ use super::view;
 use super::wire::PostgresWire;
 
 /// After a key that was there already, the keys of so many parts are looked up before they are copied.
-pub(super) const WARY_PARTS: u32 = 32;
+pub(super) const LOOKED_UP_PARTS: u32 = 32;
 /// After rows that were refused, so many batches are copied table by table.
-const CAREFUL_BATCHES: u32 = 8;
+const BY_TABLE_BATCHES: u32 = 8;
 
 /// One server, for one sync.
 pub struct PostgresLoader {
@@ -38,15 +38,15 @@ pub struct PostgresLoader {
     pub(super) found: FoundSchema,
     pub(super) shapes: CopyShapes,
     /// So many parts more are looked up before they are copied.
-    pub(super) wary: u32,
+    pub(super) looked_up_parts: u32,
     /// So many batches more are copied table by table, so that what is refused can be found.
-    careful: u32,
+    by_table_batches: u32,
 }
 
 impl PostgresLoader {
     pub(super) fn new(settings: Arc<CheckedPostgres>) -> Self {
         let shapes = CopyShapes::new(&settings.schema);
-        Self { settings, session: None, found: FoundSchema::default(), shapes, wary: 0, careful: 0 }
+        Self { settings, session: None, found: FoundSchema::default(), shapes, looked_up_parts: 0, by_table_batches: 0 }
     }
 
     /// The session, connected where there is none.
@@ -63,7 +63,7 @@ impl PostgresLoader {
     }
 
     pub(super) fn copied(&mut self, duplicates: u64) {
-        self.wary = if duplicates > 0 { WARY_PARTS } else { self.wary.saturating_sub(1) };
+        self.looked_up_parts = if duplicates > 0 { LOOKED_UP_PARTS } else { self.looked_up_parts.saturating_sub(1) };
     }
 }
 
@@ -139,7 +139,7 @@ impl Loader for PostgresLoader {
         load: &mut BatchLoad<'_, 'b, Self::Encoder>,
     ) -> Result<(), Stopped<PostgresError>> {
         let Piece { items, mut part } = piece;
-        let (look, row) = (self.wary > 0, self.careful == 0);
+        let (look, row) = (self.looked_up_parts > 0, self.by_table_batches == 0);
         let Self { session: Some(session), found, shapes, .. } = self else { return Err(PostgresError::Gone.into()) };
         let (copied, ahead) = tokio::join!(copy(&mut session.wire, &mut part, look, row), load.ahead((found, shapes)));
         match copied {
@@ -155,14 +155,14 @@ impl Loader for PostgresLoader {
 
     async fn commit(&mut self, next: u64, notices: &mut Vec<String>) -> Result<(), PostgresError> {
         self.session()?.commit(next, notices).await?;
-        self.careful = self.careful.saturating_sub(1);
+        self.by_table_batches = self.by_table_batches.saturating_sub(1);
         Ok(())
     }
 
     /// What rows of the last batch were refused for may be in the next too.
-    fn beware(&mut self) -> bool {
-        let was = self.careful;
-        (self.wary, self.careful) = (WARY_PARTS, CAREFUL_BATCHES);
+    fn keep_parts_undoable(&mut self) -> bool {
+        let was = self.by_table_batches;
+        (self.looked_up_parts, self.by_table_batches) = (LOOKED_UP_PARTS, BY_TABLE_BATCHES);
         was == 0
     }
 

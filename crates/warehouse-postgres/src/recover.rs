@@ -10,7 +10,7 @@ use tidegate_warehouse::batch_load::BatchLoad;
 use tidegate_warehouse::loader::{LoadError, Stopped};
 
 use super::error::PostgresError;
-use super::load::{PostgresLoader, WARY_PARTS, copy};
+use super::load::{LOOKED_UP_PARTS, PostgresLoader, copy};
 use super::part::{CopyPart, CopyShapes};
 
 /// Rows that take less of a page than this are not suspected of being too wide for it.
@@ -44,7 +44,7 @@ impl PostgresLoader {
             }
             match copy(&mut self.session()?.wire, &mut part, true, false).await {
                 Ok(duplicates) => {
-                    self.wary = WARY_PARTS;
+                    self.looked_up_parts = LOOKED_UP_PARTS;
                     load.count(&items, duplicates);
                     return Ok(());
                 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use tidegate_event::Position;
 use tidegate_warehouse::batch_load::BatchLoad;
 use tidegate_warehouse::encoder::{Chunk, Encoder};
 use tidegate_warehouse::row::{Cell, Group};
@@ -70,22 +71,25 @@ impl Encoder for PlanColumns {
 pub(super) struct PlannedRow<'r, 'b> {
     pub(super) table: usize,
     pub(super) event: Option<usize>,
-    /// Of the log.
-    pub(super) offset: u64,
+    /// Of its event in the log.
+    pub(super) position: Position,
     pub(super) id: &'b str,
     pub(super) cells: &'r [Cell<'b>],
 }
 
 fn row<'r, 'b>(chunk: &'r Chunk<'b>, group: &'r Group<'b>, at: usize) -> PlannedRow<'r, 'b> {
     let event = group.rows[at].event.map(|event| event as usize);
-    let (offset, id) = match event {
+    let (position, id) = match event {
         Some(event) => {
             let event = &chunk.batch.events[event];
-            (event.id.position.offset, event.body.get("messageId").and_then(|id| id.as_str()).unwrap_or_default())
+            (event.id.position, event.body.get("messageId").and_then(|id| id.as_str()).unwrap_or_default())
         }
-        None => chunk.records.get(at).map_or((0, ""), |record| (record.position.offset, &*record.message_id)),
+        None => {
+            let record = chunk.records.get(at);
+            record.map_or((Position::default(), ""), |record| (record.position, &*record.message_id))
+        }
     };
-    PlannedRow { table: group.table, event, offset, id, cells: group.row(at) }
+    PlannedRow { table: group.table, event, position, id, cells: group.row(at) }
 }
 
 /// Reads these items for the second time: each row of them.

@@ -186,7 +186,7 @@ async fn shares(
             }
             let share = shares.entry(row.table).or_default();
             let committed = streams.channels.get(&*table.name).and_then(|channel| channel.committed);
-            if committed.is_some_and(|committed| row.offset < committed) {
+            if committed.is_some_and(|committed| row.position.offset < committed) {
                 share.skipped.push((row.event, row.id.to_owned()));
                 return Ok(());
             }
@@ -199,7 +199,7 @@ async fn shares(
                 too_long.push((row.event, line.len()));
             }
             share.sent.push((row.event, row.id.to_owned()));
-            push(&mut share.pieces, line, row.offset + 1);
+            push(&mut share.pieces, line, row.position.behind().offset);
             Ok(())
         })
         .await?;

@@ -41,7 +41,7 @@ pub(super) struct SqliteLoader {
     /// As of what is known of the tables; none when nothing is.
     schema_version: Option<i32>,
     /// Each part is written under a savepoint, which copies every page that it touches.
-    careful: bool,
+    undoable: bool,
     /// Whether the file was found whole; nothing is written to one that is damaged.
     looked_at: bool,
 }
@@ -54,7 +54,7 @@ impl SqliteLoader {
             encoder: AsPlanned,
             inserts: Inserts::default(),
             schema_version: None,
-            careful: false,
+            undoable: false,
             looked_at: false,
         }
     }
@@ -183,18 +183,18 @@ impl Loader for SqliteLoader {
         piece: Piece<'b, Self::Encoder>,
         load: &mut BatchLoad<'_, 'b, Self::Encoder>,
     ) -> Result<(), Stopped<SqliteError>> {
-        if self.careful {
+        if self.undoable {
             self.run("setting a savepoint", "SAVEPOINT part")?;
         }
         match self.write_groups(load.tables(), &piece.part) {
             Ok(duplicates) => load.count(&piece.items, duplicates),
-            Err(error) if self.careful && error.is_of_row() => {
+            Err(error) if self.undoable && error.is_of_row() => {
                 self.run("going back to a savepoint", "ROLLBACK TO part; RELEASE part")?;
                 return Err(Stopped::Part(error));
             }
             Err(error) => return Err(error.into()),
         }
-        if self.careful {
+        if self.undoable {
             self.run("releasing a savepoint", "RELEASE part")?;
         }
         Ok(())
@@ -205,12 +205,12 @@ impl Loader for SqliteLoader {
         table::advance(connection, &self.settings.sync, next)?;
         let schema_version = catalog::schema_version(connection)?;
         self.run("committing a batch", "COMMIT")?;
-        (self.schema_version, self.careful) = (Some(schema_version), false);
+        (self.schema_version, self.undoable) = (Some(schema_version), false);
         Ok(())
     }
 
-    fn beware(&mut self) -> bool {
-        !std::mem::replace(&mut self.careful, true)
+    fn keep_parts_undoable(&mut self) -> bool {
+        !std::mem::replace(&mut self.undoable, true)
     }
 
     async fn close(&mut self, error: Option<&SqliteError>) {

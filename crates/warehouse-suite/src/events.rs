@@ -36,7 +36,7 @@ pub fn track(offset: u64, id: &str, name: &str, properties: Value) -> Arc<Event>
 /// A batch that settles exactly the offsets of its events.
 pub fn batch(events: Vec<Arc<Event>>) -> Batch {
     let start = events.iter().map(|event| event.id.position.offset).min().unwrap_or(0);
-    let end = events.iter().map(|event| event.id.position.offset + 1).max().unwrap_or(0);
+    let end = events.iter().map(|event| event.id.position.behind().offset).max().unwrap_or(0);
     Batch { range: start..end, events, violations: Vec::new() }
 }
 

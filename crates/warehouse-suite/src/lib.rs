@@ -43,7 +43,7 @@ pub trait Rig: Sized {
     /// Opens a sync's part of it, as the router does.
     ///
     /// # Errors
-    /// What no waiting mends.
+    /// It cannot be opened; another try would fail again.
     fn open(&self, part: &SyncPart, limits: Limits) -> OpenedWarehouse;
 
     /// The same as a workspace spells it: `destinations/warehouse.yaml`, for the tests that serve it.

@@ -145,7 +145,7 @@ impl<L: Loader> Driver<L> {
 
 /// Whether another try at once may do better.
 fn may_be_better<L: Loader>(loader: &mut L, error: &L::Error, reused: bool) -> bool {
-    (error.is_of_row() && loader.beware()) || error.is_of_schema() || error.is_of_session(reused)
+    (error.is_of_row() && loader.keep_parts_undoable()) || error.is_of_schema() || error.is_of_session(reused)
 }
 
 impl DriverMemory {

@@ -96,7 +96,7 @@ pub trait Loader: Send + Sized {
     /// # Errors
     /// [`Stopped::Part`] when a row is refused for itself and nothing is left of the piece, or what is left is found when
     /// its events come again: the driver then writes halves until the refused events stand alone. A row error as
-    /// [`Stopped::Of`] begins the batch anew, after [`Loader::beware`].
+    /// [`Stopped::Of`] begins the batch anew, after [`Loader::keep_parts_undoable`].
     fn write<'b>(
         &mut self,
         piece: Piece<'b, Self::Encoder>,
@@ -119,7 +119,7 @@ pub trait Loader: Send + Sized {
 
     /// A row was refused, and the warehouse cannot write on: the batch comes again, and from now on (until a later commit at
     /// least) a refused part must leave a session that can be used. False when it is so already.
-    fn beware(&mut self) -> bool {
+    fn keep_parts_undoable(&mut self) -> bool {
         false
     }
 

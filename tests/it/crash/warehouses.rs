@@ -9,6 +9,7 @@ use super::send_until_gone;
 use crate::conformance::{Act, Rig};
 use crate::everywhere;
 use crate::support::Workspace;
+use crate::support::waiting::until;
 
 /// A workspace whose events go to the rig's place, in loads so small that many are cut.
 pub fn workspace<R: Rig>(rig: &R) -> Workspace {
@@ -44,9 +45,7 @@ fn killed_under_load<R: Rig>(rig: &R, usual: u64, partitions: u16) {
         let clients = send_until_gone(&server, &acked, cycle);
         // Each cycle dies at another point of its work: after so many answers, counted from outside.
         let goal = last + 5 + usize::try_from((cycle * 37) % 120).unwrap();
-        while acked.lock().unwrap().len() < goal {
-            std::thread::yield_now();
-        }
+        until("enough events are answered", || acked.lock().unwrap().len() >= goal);
         server.kill();
         for client in clients {
             client.join().unwrap();
@@ -88,10 +87,7 @@ fn outage_waited_out<R: Rig>(rig: &R) {
     everywhere::wait(&workspace, 1);
     let Some(back) = rig.away() else { return };
     everywhere::send(&server, OUTAGE_EVENTS);
-    let failing = |workspace: &Workspace| workspace.status()["syncs"]["web-to-warehouse"]["failure"].is_string();
-    while !failing(&workspace) {
-        std::thread::yield_now();
-    }
+    until("the sync fails", || workspace.status()["syncs"]["web-to-warehouse"]["failure"].is_string());
     server.kill();
     let server = workspace.serve();
     back();

@@ -39,7 +39,7 @@ fn the_event_at_fault_is_found_at_once_and_no_neighbour_waits() {
     send(&server, &events);
     let sync = route.wait_for_end(40);
     server.stop();
-    assert_eq!((sync["delivered"].as_u64(), sync["rejected"].as_u64()), (Some(39), Some(1)), "{sync}");
+    assert_eq!((sync["delivered"].as_u64(), sync["quarantined"].as_u64()), (Some(39), Some(1)), "{sync}");
     assert_eq!(route.quarantine().into_keys().collect::<Vec<_>>(), ["m13"]);
     assert_eq!(route.code("m13"), "one-of-them");
     let mut taken = taken(&far);
@@ -60,7 +60,7 @@ fn halves_keep_the_order_of_a_user() {
     send(&server, &events);
     let sync = route.wait_for_end(32);
     server.stop();
-    assert_eq!((sync["delivered"].as_u64(), sync["rejected"].as_u64()), (Some(28), Some(4)), "{sync}");
+    assert_eq!((sync["delivered"].as_u64(), sync["quarantined"].as_u64()), (Some(28), Some(4)), "{sync}");
     assert_eq!(taken(&far), (0..32).filter(|n| !is_bad(*n)).map(|n| format!("m{n}")).collect::<Vec<_>>());
 }
 
@@ -74,6 +74,6 @@ fn many_at_fault_wait_their_turn_and_all_come_to_an_end() {
     send(&server, &events);
     let sync = route.wait_for_end(200);
     server.stop();
-    assert_eq!((sync["delivered"].as_u64(), sync["rejected"].as_u64()), (Some(20), Some(180)), "{sync}");
+    assert_eq!((sync["delivered"].as_u64(), sync["quarantined"].as_u64()), (Some(20), Some(180)), "{sync}");
     assert!(route.quarantine().values().all(|entry| entry["code"] == "one-of-them"));
 }

@@ -39,13 +39,13 @@ fn every_event_is_delivered_or_quarantined_with_request_and_answer() {
     let route = Route::with(&far, |_| {}, "");
     let server = route.workspace.serve();
     let mut events: Vec<_> = (0..400).map(|n| event(&format!("m{n}"), "u", json!({"n": n}))).collect();
-    // Each stands in a request with others, which share its fate: this plugin rejects a request as a whole.
+    // Each stands in a request with others, which share its outcome: this plugin rejects a request as a whole.
     events.extend((0..3).map(|n| event(&format!("skip{n}"), "u", json!({"attack": "skip"}))));
     events.extend((0..3).map(|n| event(&format!("fail{n}"), "u", json!({"attack": "fail"}))));
     send(&server, &events);
     let sync = route.wait_for_end(406);
     assert_eq!(
-        (&sync["delivered"], &sync["rejected"], &sync["filtered"]),
+        (&sync["delivered"], &sync["quarantined"], &sync["filtered"]),
         (&json!(400), &json!(3), &json!(3)),
         "{sync}"
     );
@@ -84,7 +84,7 @@ fn drips_hangs_and_endless_answers_are_retries_and_a_neighbour_does_not_notice()
     let neighbour = |status: &serde_json::Value| status["syncs"]["web-to-warehouse"]["delivered"] == 120;
     route.wait("the neighbour is done", |_| neighbour(&route.workspace.status()));
     let sync = route.wait("all of it waits", |sync| sync["pending"] == 120);
-    assert_eq!((&sync["delivered"], &sync["rejected"], &sync["lag"]), (&json!(0), &json!(0), &json!(0)), "{sync}");
+    assert_eq!((&sync["delivered"], &sync["quarantined"], &sync["lag"]), (&json!(0), &json!(0), &json!(0)), "{sync}");
     well.store(true, Ordering::SeqCst);
     let sync = route.wait_for_end(120);
     assert_eq!(sync["delivered"], 120);
@@ -126,7 +126,7 @@ fn killed_again_and_again_nothing_is_lost_and_nothing_counted_twice() {
     let server = route.workspace.serve();
     let end = route.workspace.status()["log"]["end"].as_u64().unwrap();
     let sync = route.wait_for_end(end);
-    assert_eq!((&sync["rejected"], &sync["lag"]), (&json!(0), &json!(0)), "{sync}");
+    assert_eq!((&sync["quarantined"], &sync["lag"]), (&json!(0), &json!(0)), "{sync}");
     let taken = taken.lock().unwrap();
     for id in &sent {
         assert!(taken.contains_key(id), "{id} was accepted and never came");
@@ -163,7 +163,7 @@ fn what_is_too_old_is_quarantined_with_the_last_answer() {
     let server = route.workspace.serve();
     send(&server, &[event("m", "u", json!({}))]);
     let sync = route.wait_for_end(1);
-    assert_eq!(sync["rejected"], 1);
+    assert_eq!(sync["quarantined"], 1);
     let entry = &route.quarantine()["m"];
     assert_eq!((&entry["code"], &entry["detail"]["response"]["body"]), (&json!("retry-age"), &json!("down for years")));
     assert!(entry["message"].as_str().unwrap().contains("503"), "{entry}");
@@ -171,7 +171,7 @@ fn what_is_too_old_is_quarantined_with_the_last_answer() {
 }
 
 #[test]
-fn of_a_bulk_answer_each_event_has_its_own_fate() {
+fn of_a_bulk_answer_each_event_has_its_own_outcome() {
     let tries: Mutex<HashMap<String, u64>> = Mutex::default();
     let far = Far::new(move |received: &Received| {
         let mut failed = Vec::new();
@@ -192,7 +192,7 @@ fn of_a_bulk_answer_each_event_has_its_own_fate() {
     let named = |prefix: &str| (0..4).map(|n| event(&format!("{prefix}{n}"), "u", json!({}))).collect::<Vec<_>>();
     send(&server, &[named("bad"), named("good"), named("late")].concat());
     let sync = route.wait_for_end(12);
-    assert_eq!((&sync["delivered"], &sync["rejected"]), (&json!(8), &json!(4)), "{sync}");
+    assert_eq!((&sync["delivered"], &sync["quarantined"]), (&json!(8), &json!(4)), "{sync}");
     assert_eq!(route.code("bad3"), "rejected");
     assert_eq!(ids(&far.seen()).iter().filter(|id| *id == "good1").count(), 1);
     assert_eq!(ids(&far.seen()).iter().filter(|id| *id == "late1").count(), 3);

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Route, event, ids, manifest, send};
 use crate::support::admin::Admin;
 use crate::support::far::{Act, Far};
+use crate::support::waiting::until;
 use crate::support::{Server, Workspace, guests, run};
 
 /// A workspace that grants the plugin `crm` its far side and names no component.
@@ -143,10 +144,7 @@ fn versions_change_hands_under_load_and_no_event_is_lost_or_doubled() {
             let mut sent = 0;
             while !stop.load(Ordering::Relaxed) {
                 // A little ahead of the far side, so that batches are always on their way.
-                if sent > taken.load(Ordering::SeqCst) + 200 {
-                    std::thread::yield_now();
-                    continue;
-                }
+                until("the far side takes events", || sent <= taken.load(Ordering::SeqCst) + 200);
                 let events: Vec<Value> = (0..20).map(|n| event(&format!("m{}", sent + n), "u", json!({}))).collect();
                 send(&server, &events);
                 sent += 20;
@@ -162,9 +160,7 @@ fn versions_change_hands_under_load_and_no_event_is_lost_or_doubled() {
             // The version that is active by now delivers before it changes again.
             let place = format!("/{place}/events");
             let before = far.seen().len();
-            while !far.seen()[before..].iter().any(|request| request.path == place) {
-                std::thread::yield_now();
-            }
+            until("it delivers", || far.seen()[before..].iter().any(|request| request.path == place));
         }
         stop.store(true, Ordering::Relaxed);
         sending.join().unwrap()
@@ -251,10 +247,7 @@ fn a_version_that_has_most_of_its_events_refused_is_said_by_push_versions_status
         let output = run(&["status", route.workspace.path().to_str().unwrap()]);
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !status().contains("failing: destination crm: 20 of 20 events") {
-        assert!(std::time::Instant::now() < patience, "{}", status());
-    }
+    until("the status says it", || status().contains("failing: destination crm: 20 of 20 events"));
     let (_, said) = tidegate(&server, &token, &["versions", "crm"]);
     assert!(said.contains("warning:") && said.contains("destination rollback crm"), "{said}");
     assert!(said.contains("refused"), "{said}");

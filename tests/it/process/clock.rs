@@ -7,6 +7,7 @@ use serde_json::json;
 use super::Running;
 use crate::conformance::skipped;
 use crate::support::Workspace;
+use crate::support::waiting::PATIENCE;
 
 /// The library that shows a program another time (Debian: faketime).
 fn library() -> Option<PathBuf> {
@@ -44,7 +45,7 @@ fn clocks_before_1970_beyond_9999_and_jumps_between_lose_nothing() {
             sent += events.len() as u64;
         }
         server.signal("TERM");
-        assert_eq!(server.ends_within(super::PATIENCE).code(), Some(0), "{at}: {}", server.log());
+        assert_eq!(server.ends_within(PATIENCE).code(), Some(0), "{at}: {}", server.log());
         assert!(!server.log().contains("panicked") && !server.log().contains("ERROR"), "{at}: {}", server.log());
         assert_eq!(workspace.warehouse().count("pages"), sent, "{at}");
     }

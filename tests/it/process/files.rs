@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::Running;
+use crate::support::waiting::PATIENCE;
 use crate::support::{Workspace, run, tidegate};
 
 fn walk(path: &Path, found: &mut Vec<(PathBuf, u32)>) {
@@ -40,7 +41,7 @@ fn the_data_directory_is_its_owners_alone_and_an_open_one_is_mended() {
     server.batch(&workspace.write_key, &[event("a"), json!({"type": "odd"})]);
     assert_private(&workspace.data());
     server.signal("TERM");
-    server.ends_within(super::PATIENCE);
+    server.ends_within(PATIENCE);
     assert!(run(&["status", workspace.path().to_str().unwrap()]).status.success());
     assert_private(&workspace.data());
     let mut found = Vec::new();
@@ -69,7 +70,7 @@ fn commands_that_look_at_the_data_need_no_secret_of_a_destination() {
     let mut server = Running::start(&workspace, &[]);
     server.batch(&workspace.write_key, &[json!({"type": "page", "messageId": "a"})]);
     server.signal("TERM");
-    server.ends_within(super::PATIENCE);
+    server.ends_within(PATIENCE);
     workspace.write("destinations/pg.yaml", "kind: postgres\nurl: ${A_URL_THAT_IS_NOT_SET}\n");
     workspace.write("syncs/web-to-pg.yaml", "source: web\ndestination: nowhere\n");
     workspace.write("sources/app.yaml", "kind: http\nwrite_key: ${A_KEY_THAT_IS_NOT_SET}\n");

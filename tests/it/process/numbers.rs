@@ -169,7 +169,7 @@ fn a_number_beyond_its_range_is_a_problem_with_its_line_and_never_a_panic() {
     let setting = prop::sample::select(SETTINGS);
     let done = runner.run(&(setting, value()), |((file, map, name, what), value)| {
         write(&workspace, &[(file, map, name, value.clone())]);
-        let Err(problems) = Read::read(&workspace.path(), None) else { return Ok(()) };
+        let Err(problems) = Read::read(&workspace.path(), None, |_, _| Ok(None)) else { return Ok(()) };
         for problem in &problems {
             prop_assert!(problem.file.ends_with(file), "{what:?} {map}.{name}: {value}: {problem}");
             prop_assert!(problem.line > 0 && problem.message.contains(name), "{map}.{name}: {value}: {problem}");
@@ -201,7 +201,7 @@ fn what_is_beyond_any_sense_is_refused_in_every_setting() {
                 continue;
             }
             write(&workspace, &[(file, map, name, value.to_owned())]);
-            let problems = Read::read(&workspace.path(), None).err().unwrap_or_default();
+            let problems = Read::read(&workspace.path(), None, |_, _| Ok(None)).err().unwrap_or_default();
             let named = problems.iter().any(|problem| problem.line > 0 && problem.message.contains(name));
             assert!(named, "{file} {map}.{name} ({what:?}) takes {value}: {problems:?}");
         }
@@ -216,7 +216,7 @@ fn largest(workspace: &Workspace, file: &str, map: &str, name: &str, what: What)
         Size | Count | Rate => {}
     }
     write(workspace, &[(file, map, name, "-1".to_owned())]);
-    let problems = Read::read(&workspace.path(), None).unwrap_err();
+    let problems = Read::read(&workspace.path(), None, |_, _| Ok(None)).unwrap_err();
     let message = &problems[0].message;
     let words: Vec<&str> = message.split_whitespace().collect();
     let at = words.iter().rposition(|word| *word == "to").unwrap();

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::Running;
 use crate::delivery::Route;
 use crate::support::far::{Act, Far};
+use crate::support::waiting::within;
 use crate::support::{Workspace, guests, tidegate};
 
 /// What a supervisor waits before it kills.
@@ -162,15 +163,9 @@ fn a_log_that_nobody_reads_holds_nothing_up() {
         }
     }
     assert!(std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
-    let began = std::time::Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if began.elapsed() >= STOP_MAX {
-            child.kill().unwrap();
-            panic!("it is still there");
-        }
-        super::pause();
-    }
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let ended =
+        within(STOP_MAX, "the server ends", || child.try_wait().unwrap().ok_or_else(|| "it is still there".to_owned()));
+    assert_eq!(ended.code(), Some(0));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Running;
 use crate::conformance::skipped;
+use crate::support::waiting::PATIENCE;
 use crate::support::{Workspace, guests, run, tidegate};
 
 /// A name that would colour the screen, turn the text, hide in it, and ring.
@@ -87,7 +88,7 @@ fn events_and_what_guests_say_reach_tables_and_the_log_spelled_out() {
         ],
     );
     server.signal("TERM");
-    server.ends_within(super::PATIENCE);
+    server.ends_within(PATIENCE);
     assert_harmless("the log", server.log().as_bytes());
     let path = workspace.path();
     let path = path.to_str().unwrap();

@@ -8,6 +8,7 @@ use super::Running;
 use crate::delivery::Route;
 use crate::support::Workspace;
 use crate::support::far::{Act, Far};
+use crate::support::waiting::PATIENCE;
 
 fn lines<'a>(log: &'a str, words: &str) -> Vec<&'a str> {
     log.lines().filter(|line| line.contains(words)).collect()
@@ -19,7 +20,7 @@ fn a_start_a_recovery_and_a_stop_are_a_line_each() {
     let mut server = Running::start(&workspace, &[]);
     server.batch(&workspace.write_key, &[json!({"type": "page", "messageId": "a"})]);
     server.signal("TERM");
-    server.ends_within(super::PATIENCE);
+    server.ends_within(PATIENCE);
     let log = server.log();
     let started = lines(&log, "tidegate has started");
     assert!(
@@ -39,7 +40,7 @@ fn a_start_a_recovery_and_a_stop_are_a_line_each() {
     // As JSON, the lines are the same.
     let mut server = Running::start(&workspace, &["--log-json"]);
     server.signal("TERM");
-    server.ends_within(super::PATIENCE);
+    server.ends_within(PATIENCE);
     let log = server.log();
     let messages: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let recovered = messages.iter().find(|line| line["fields"]["message"] == "the log is open").unwrap();

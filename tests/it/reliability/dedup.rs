@@ -2,10 +2,10 @@
 //! taken for its own retry.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use super::{check_deep, drained, each_once, ids, send, wait};
 use crate::support::http::try_request;
+use crate::support::waiting::until;
 use crate::support::{Server, Workspace, basic};
 
 /// Events from before; ids are kept in runs of some 125.
@@ -30,11 +30,7 @@ fn served() -> Workspace {
     let workspace = workspace();
     let server = workspace.serve();
     send_in_ranges(&server, &workspace);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while files(&workspace, "run").is_empty() {
-        assert!(Instant::now() < deadline, "no tail became a run");
-        std::thread::yield_now();
-    }
+    until("a tail becomes a run", || !files(&workspace, "run").is_empty());
     server.stop();
     workspace
 }

@@ -6,6 +6,7 @@ use super::{event, hash, mask, redact};
 use crate::support::Workspace;
 use crate::support::admin::Admin;
 use crate::support::http::try_request;
+use crate::support::waiting::{PATIENCE, within};
 
 /// Uploads and makes live for as long as the server lives; answers whether it outlived it.
 fn push(address: &str, token: &str, component: &[u8], settings: &Value) -> bool {
@@ -30,7 +31,7 @@ fn push(address: &str, token: &str, component: &[u8], settings: &Value) -> bool 
 fn a_crash_at_any_write_leaves_the_old_or_the_new() {
     let mut crashes = 0;
     for point in ["store_before_rename", "store_after_rename"] {
-        // The writes of a push: bytes, facts, pointers.
+        // The writes of a push: bytes, metadata, releases.
         for writes_before in 0..3 {
             let workspace = Workspace::new();
             let token = workspace.admin_token();
@@ -79,10 +80,12 @@ fn a_build_that_is_killed_leaves_nothing_behind() {
         if waits {
             let build = taken["build"].as_str().unwrap();
             let mut state = json!("queued");
-            while state == "queued" || state == "inspecting" {
+            within(PATIENCE, "the component is compiled", || {
                 let from = state.as_str().unwrap();
-                state = admin.get(&format!("/admin/builds/{build}?wait_ms=20000&from={from}"))["state"].clone();
-            }
+                let path = format!("/admin/builds/{build}?wait_ms=20000&from={from}");
+                state = admin.get(&path)["state"].clone();
+                if state == "queued" || state == "inspecting" { Err(state.to_string()) } else { Ok(()) }
+            });
         }
         server.kill();
     }

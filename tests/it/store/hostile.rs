@@ -5,6 +5,7 @@ use tidegate_plugin::embed;
 
 use super::{event, mask, redact};
 use crate::support::admin::Admin;
+use crate::support::waiting::until;
 use crate::support::{Workspace, guests};
 
 /// A component of this text with a manifest of the function `f`.
@@ -171,10 +172,9 @@ fn every_bomb_is_refused_with_its_reason_and_the_server_goes_on() {
     }
 
     // An answer may be there before the file that was refused is gone.
-    let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while std::fs::read_dir(workspace.data().join("store/incoming")).unwrap().next().is_some() {
-        assert!(std::time::Instant::now() < patience, "leftovers");
-    }
+    until("nothing is left of the uploads", || {
+        std::fs::read_dir(workspace.data().join("store/incoming")).unwrap().next().is_none()
+    });
     let sha256 = admin.taken("redact", &whole);
     admin.attach("redact", "web");
     admin.live("redact", &sha256, mask());

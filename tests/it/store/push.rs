@@ -9,6 +9,7 @@ use tidegate_plugin::{Fixture, embed, embed_with_lookups};
 use super::{hash, manifest, mask, redact};
 use crate::support::admin::Admin;
 use crate::support::http::read;
+use crate::support::waiting::until;
 use crate::support::{Server, Workspace, guests, run, tidegate};
 
 struct Desk {
@@ -72,7 +73,7 @@ fn a_source_that_is_not_there_is_said_before_anything_is_live() {
 }
 
 #[test]
-fn a_trial_ends_by_a_rollback_or_by_name_and_a_function_leaves_its_source() {
+fn a_rollout_ends_by_a_rollback_or_by_name_and_a_function_leaves_its_source() {
     let desk = Desk::new();
     let settings = desk.file("settings.json", mask().to_string().as_bytes());
     let (one, two) = (desk.file("one.wasm", &redact("one")), desk.file("two.wasm", &redact("two")));
@@ -84,7 +85,7 @@ fn a_trial_ends_by_a_rollback_or_by_name_and_a_function_leaves_its_source() {
     let (code, said) = desk.say(&["rollback", "redact"]);
     assert!(code == Some(0) && said.contains("has ended"), "{said}");
     assert_eq!((&desk.shown()["canary"], &desk.shown()["live"]), (&Value::Null, &live));
-    // Now there is neither a trial nor a version before.
+    // Now there is neither a candidate nor a version before.
     let (code, said) = desk.say(&["rollback", "redact"]);
     assert!(code == Some(1) && said.contains("no earlier version"), "{said}");
     let (code, said) = desk.say(&["rollback", "nosuch"]);
@@ -157,7 +158,7 @@ fn fixtures_that_ran_without_an_expectation_are_counted_too() {
 }
 
 #[test]
-fn a_function_that_looks_up_what_nobody_lends_it_is_not_pushed_unless_forced() {
+fn a_function_that_looks_up_what_nobody_grants_it_is_not_pushed_unless_forced() {
     let desk = Desk::new();
     let mut manifest = manifest("x");
     manifest["lookups"] = json!(["places"]);
@@ -272,7 +273,7 @@ fn functions_are_listed_attached_and_detached_and_what_is_not_attached_cannot_be
 fn a_version_is_live_for_the_first_event_after_the_answer() {
     let workspace = Workspace::new();
     let token = workspace.admin_token();
-    // Whoever follows the pointers is slow to begin.
+    // Whoever follows the releases is slow to begin.
     let server = workspace.serve_with(&["functions_follow=sleep(500)"]);
     let admin = Admin::new(&server, &token);
     let sha = admin.taken("redact", &redact("one"));
@@ -282,11 +283,10 @@ fn a_version_is_live_for_the_first_event_after_the_answer() {
         admin.live("redact", &sha, settings);
         assert_eq!(server.batch(&[super::event(id)]).status, 200);
         // It is in the table, so it went through the function, before the next release.
-        while !(workspace.warehouse().has("pages")
-            && workspace.warehouse().rows("SELECT id FROM pages").contains(&id.to_owned()))
-        {
-            std::thread::yield_now();
-        }
+        until("the event is in its table", || {
+            let warehouse = workspace.warehouse();
+            warehouse.has("pages") && warehouse.rows("SELECT id FROM pages").contains(&id.to_owned())
+        });
     }
     server.stop();
     let seen = workspace.warehouse().rows("SELECT id, email LIKE '%*%' FROM pages ORDER BY id");
@@ -318,9 +318,7 @@ fn a_version_that_fails_most_events_is_said_by_push_versions_status_and_log() {
             // Events keep coming, never faster than they are taken.
             send(sent);
             sent += 20;
-            while (desk.workspace.quarantined().len() as u64) < sent {
-                std::thread::yield_now();
-            }
+            until("all are quarantined", || desk.workspace.quarantined().len() as u64 >= sent);
         }
         pushing.join().unwrap()
     });

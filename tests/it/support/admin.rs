@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::http::{Reply, request};
+use super::waiting::{PATIENCE, within};
 use super::{Server, Workspace, run};
 
 /// Somebody with a token.
@@ -49,12 +50,11 @@ impl Admin {
     }
 
     pub fn built(&self, build: &str) -> Value {
-        loop {
+        within(PATIENCE, "the build ends", || {
             let answer = self.get(&format!("/admin/builds/{build}?wait_ms=20000"));
-            if answer["state"] == "ready" || answer["state"] == "failed" {
-                return answer;
-            }
-        }
+            let ended = answer["state"] == "ready" || answer["state"] == "failed";
+            if ended { Ok(answer) } else { Err(answer.to_string()) }
+        })
     }
 
     /// Uploads what must be taken; answers its sha-256.

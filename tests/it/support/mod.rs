@@ -7,16 +7,19 @@ pub mod http;
 pub mod mmdb;
 pub mod plugins;
 pub mod tls;
+pub mod waiting;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::channel;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
 pub use http::{Reply, basic, request};
+use waiting::{PATIENCE, within};
 
 /// The program under test.
 pub fn tidegate() -> Command {
@@ -109,8 +112,19 @@ impl Workspace {
         command.args(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
+        let (say, said) = channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let read = stdout.read_line(&mut line);
+            // Whoever asked may have given up.
+            let _ = say.send((stdout, read.map(|_| line)));
+        });
+        let Ok((stdout, line)) = said.recv_timeout(PATIENCE) else {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("the server said nothing within {PATIENCE:?}");
+        };
+        let line = line.unwrap();
         let ready = serde_json::from_str::<serde_json::Value>(&line).ok().filter(|ready| ready["url"].is_string());
         let Some(ready) = ready else {
             let output = child.wait_with_output().unwrap();
@@ -183,7 +197,7 @@ impl Server {
     /// SIGTERM: everything accepted is delivered. Answers the log on stderr.
     pub fn stop(mut self) -> String {
         self.signal("TERM");
-        let status = self.child.wait().unwrap();
+        let status = self.wait();
         let mut text = String::new();
         std::io::Read::read_to_string(&mut self.child.stderr.take().unwrap(), &mut text).unwrap();
         assert!(status.success(), "{status}: {text}");
@@ -196,8 +210,10 @@ impl Server {
         self.child.wait().unwrap();
     }
 
-    pub fn wait(&mut self) -> std::process::ExitStatus {
-        self.child.wait().unwrap()
+    pub fn wait(&mut self) -> ExitStatus {
+        within(PATIENCE, "the server ends", || {
+            self.child.try_wait().unwrap().ok_or_else(|| "it is still there".to_owned())
+        })
     }
 
     pub fn signal(&self, name: &str) {

@@ -96,6 +96,14 @@ pub struct Overview {
     pub notes: Vec<Note>,
 }
 
+impl Overview {
+    /// How many records there are at most from one offset up to another.
+    #[must_use]
+    pub fn records(&self, from: u64, to: u64) -> u64 {
+        to.saturating_sub(from)
+    }
+}
+
 /// Looks at the log in `dir`, as far as it can be seen quickly.
 ///
 /// # Errors

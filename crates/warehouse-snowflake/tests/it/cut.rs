@@ -19,7 +19,7 @@ use tidegate_warehouse_suite::events::{batch, event, numbered, track};
 use tidegate_warehouse_suite::{Rig, Subject};
 
 /// Lies between the router and the emulator.
-pub struct Proxy {
+pub struct CommitProxy {
     pub port: u16,
     /// Bytes that still pass; at 0 every connection is reset.
     left: Arc<AtomicUsize>,
@@ -29,7 +29,7 @@ pub struct Proxy {
 
 const FREE: usize = usize::MAX / 2;
 
-impl Proxy {
+impl CommitProxy {
     pub fn to(port: u16, withheld: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let own = listener.local_addr().unwrap().port();
@@ -91,13 +91,13 @@ fn pump(mut from: TcpStream, mut to: TcpStream, budget: &AtomicUsize, cuts: impl
 /// The emulator through a proxy.
 struct Cut {
     inner: Snowflake,
-    proxy: Proxy,
+    proxy: CommitProxy,
 }
 
 impl Rig for Cut {
     fn new() -> Result<Self, String> {
         let inner = Snowflake::new()?;
-        let proxy = Proxy::to(inner.bridge.port, "\"COMMIT\"");
+        let proxy = CommitProxy::to(inner.bridge.port, "\"COMMIT\"");
         Ok(Self { inner, proxy })
     }
 

@@ -13,11 +13,11 @@ use tidegate_warehouse_snowflake as snowflake;
 use tidegate_warehouse_snowflake::Auth;
 
 use super::Snowflake;
-use super::rig::web::{self, Reply, Request};
+use super::rig::web::{self, Request, WebReply};
 use tidegate_warehouse_suite::events::numbered;
 use tidegate_warehouse_suite::{Act, Rig, Subject, TablesSeen};
 
-type Rule = Box<dyn Fn(&Request) -> Option<Reply> + Send + Sync>;
+type Rule = Box<dyn Fn(&Request) -> Option<WebReply> + Send + Sync>;
 
 /// The emulator behind a rule that answers some requests itself, and remembers what was asked.
 pub struct Ruled {
@@ -36,7 +36,7 @@ impl Ruled {
         let port = web::serve(move |request| {
             asked.lock().unwrap().push(request.clone());
             let own = ruling.lock().unwrap().as_ref().and_then(|rule| rule(request));
-            own.or_else(|| web::forward(request, far)).unwrap_or(Reply::Nothing)
+            own.or_else(|| web::forward(request, far)).unwrap_or(WebReply::Nothing)
         });
         *rules.lock().unwrap() = Some(rule(port));
         Some(Self { inner, port, seen })
@@ -87,7 +87,7 @@ pub fn refusing_of(
         Box::new(move |request| {
             let answer = json!({ "success": false, "code": code, "message": message, "data": {} });
             let sql = sql(request);
-            (sql.starts_with(start) && sql.contains(part)).then(|| Reply::json(200, &answer))
+            (sql.starts_with(start) && sql.contains(part)).then(|| WebReply::json(200, &answer))
         })
     })
 }
@@ -99,10 +99,10 @@ fn staged(info: impl Fn(u16) -> Value + Send + Sync + 'static) -> Option<Ruled> 
         Box::new(move |request| {
             if sql(request).starts_with("PUT ") {
                 let answer = json!({ "success": true, "data": { "stageInfo": info, "encryptionMaterial": null } });
-                return Some(Reply::json(200, &answer));
+                return Some(WebReply::json(200, &answer));
             }
             (request.method == "PUT" && !request.path().starts_with("/fs_bucket"))
-                .then(|| Reply::Answer(200, Vec::new()))
+                .then(|| WebReply::Answer(200, Vec::new()))
         })
     })
 }
@@ -158,7 +158,7 @@ fn an_expired_session_is_renewed_and_a_lost_one_logs_in_again() {
                 "/session/v1/login-request" => None,
                 "/session/token-request" => {
                     *count += 1;
-                    Some(Reply::json(
+                    Some(WebReply::json(
                         200,
                         &json!({ "success": true, "data": { "sessionToken": *token.lock().unwrap() } }),
                     ))
@@ -166,7 +166,7 @@ fn an_expired_session_is_renewed_and_a_lost_one_logs_in_again() {
                 _ if sql(request).starts_with("CREATE OR REPLACE") && *count == 0 => {
                     *count += 1;
                     *token.lock().unwrap() = request.header("authorization").unwrap().to_owned();
-                    Some(Reply::json(200, &json!({ "success": false, "code": "390112", "message": "expired" })))
+                    Some(WebReply::json(200, &json!({ "success": false, "code": "390112", "message": "expired" })))
                 }
                 _ => None,
             }
@@ -191,20 +191,20 @@ fn a_session_is_renewed_with_the_master_token_and_goes_on() {
                     assert_eq!(request.header("authorization"), Some("Snowflake Token=\"master\""));
                     assert_eq!(request.json()["requestType"], "RENEW");
                     let data = json!({ "sessionToken": state.0, "masterToken": "master2" });
-                    Some(Reply::json(200, &json!({ "success": true, "data": data })))
+                    Some(WebReply::json(200, &json!({ "success": true, "data": data })))
                 }
                 "/session/v1/login-request" => {
                     let far = super::bridge().unwrap().port;
-                    let Some(Reply::Answer(_, body)) = web::forward(request, far) else { panic!() };
+                    let Some(WebReply::Answer(_, body)) = web::forward(request, far) else { panic!() };
                     let mut answer: Value = serde_json::from_slice(&body).unwrap();
                     answer["data"]["masterToken"] = "master".into();
                     state.0 = answer["data"]["token"].as_str().unwrap().to_owned();
-                    Some(Reply::json(200, &answer))
+                    Some(WebReply::json(200, &answer))
                 }
                 // In the middle of the transaction, which must go on in the same session.
                 _ if sql(request).starts_with("INSERT INTO") && sql(request).contains("QUALIFY") && !state.1 => {
                     state.1 = true;
-                    Some(Reply::json(200, &json!({ "success": false, "code": "390112", "message": "expired" })))
+                    Some(WebReply::json(200, &json!({ "success": false, "code": "390112", "message": "expired" })))
                 }
                 _ => None,
             }
@@ -229,14 +229,14 @@ fn a_statement_that_runs_on_is_asked_for_until_it_ends() {
                 "data": { "getResultUrl": "/queries/abc/result" } });
             if sql(request).starts_with("COPY INTO") {
                 waits.1 = Some(request.clone());
-                return Some(Reply::json(200, &running));
+                return Some(WebReply::json(200, &running));
             }
             if request.path() != "/queries/abc/result" {
                 return None;
             }
             waits.0 += 1;
             if waits.0 < 3 {
-                return Some(Reply::json(200, &running));
+                return Some(WebReply::json(200, &running));
             }
             web::forward(waits.1.as_ref().unwrap(), super::bridge().unwrap().port)
         })
@@ -269,7 +269,7 @@ fn a_refused_login_stops_and_secrets_are_never_shown() {
     let rig = Ruled::with(|_| {
         Box::new(|request| {
             let answer = json!({ "success": false, "code": "390100", "message": "Incorrect username or password", "data": null });
-            (request.path() == "/session/v1/login-request").then(|| Reply::json(200, &answer))
+            (request.path() == "/session/v1/login-request").then(|| WebReply::json(200, &answer))
         })
     });
     let Some(rig) = rig else { return };
@@ -294,12 +294,12 @@ fn results_in_parts_are_read_to_the_end() {
         Box::new(move |request| {
             if request.path() == "/part" {
                 assert_eq!(request.header("x-guard"), Some("yes"));
-                return Some(Reply::Answer(200, b"[\"7\"]".to_vec()));
+                return Some(WebReply::Answer(200, b"[\"7\"]".to_vec()));
             }
             sql(request).starts_with("SELECT MAX").then(|| {
                 let data = json!({ "rowtype": [{ "name": "M" }], "rowset": [], "chunkHeaders": { "x-guard": "yes" },
                     "chunks": [{ "url": format!("http://127.0.0.1:{port}/part"), "rowCount": 1 }] });
-                Reply::json(200, &json!({ "success": true, "data": data }))
+                WebReply::json(200, &json!({ "success": true, "data": data }))
             })
         })
     });

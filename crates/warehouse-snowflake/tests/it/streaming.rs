@@ -18,7 +18,7 @@ use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_snowflake::{self as snowflake, Auth, LoadMode, Secret};
 
-use super::rig::web::{self, Reply, Request};
+use super::rig::web::{self, Request, WebReply};
 use super::{Bridge, Snowflake};
 use tidegate_warehouse_suite::events::{batch, numbered, track};
 use tidegate_warehouse_suite::{Act, Rig, Subject, TablesSeen, suite};
@@ -74,23 +74,23 @@ struct State {
     longest: usize,
 }
 
-struct Stand {
+struct StreamingStand {
     bridge: &'static Bridge,
     port: Mutex<u16>,
     state: Mutex<State>,
 }
 
-impl Stand {
-    fn answer(&self, request: &Request) -> Reply {
+impl StreamingStand {
+    fn answer(&self, request: &Request) -> WebReply {
         if !request.path().starts_with("/v2/") && !request.path().starts_with("/oauth/") {
-            return web::forward(request, self.bridge.port).unwrap_or(Reply::Nothing);
+            return web::forward(request, self.bridge.port).unwrap_or(WebReply::Nothing);
         }
         let mut state = self.state.lock().unwrap();
         let due = state.faults.iter().position(|(text, _)| text.split('*').all(|part| request.target.contains(part)));
         let fault = due.map(|due| state.faults.remove(due).1);
         match fault {
-            Some(Fault::RequestLost) => return Reply::Nothing,
-            Some(Fault::Busy) => return Reply::Answer(429, b"slower".to_vec()),
+            Some(Fault::RequestLost) => return WebReply::Nothing,
+            Some(Fault::Busy) => return WebReply::Answer(429, b"slower".to_vec()),
             Some(Fault::Invalidated) => {
                 for channel in state.channels.values_mut() {
                     channel.sequencer += 1;
@@ -100,25 +100,25 @@ impl Stand {
             Some(Fault::AnswerLost) | None => {}
         }
         let reply = self.act(&mut state, request);
-        if fault == Some(Fault::AnswerLost) { Reply::Nothing } else { reply }
+        if fault == Some(Fault::AnswerLost) { WebReply::Nothing } else { reply }
     }
 
-    fn act(&self, state: &mut State, request: &Request) -> Reply {
+    fn act(&self, state: &mut State, request: &Request) -> WebReply {
         let bearer =
             request.header("authorization").and_then(|token| token.strip_prefix("Bearer ")).unwrap_or_default();
         match (&*request.method, request.path()) {
             ("GET", "/v2/streaming/hostname") => {
                 assert_eq!(request.header("x-snowflake-authorization-token-type"), Some("KEYPAIR_JWT"));
                 assert_eq!(bearer.split('.').count(), 3, "a signed token");
-                return Reply::json(200, &json!({ "hostname": format!("127.0.0.1:{}", self.port.lock().unwrap()) }));
+                return WebReply::json(200, &json!({ "hostname": format!("127.0.0.1:{}", self.port.lock().unwrap()) }));
             }
             ("POST", "/oauth/token") => {
                 let form: HashMap<_, _> = url::form_urlencoded::parse(&request.body).into_owned().collect();
                 assert_eq!(form["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer");
                 assert_eq!(form["scope"], format!("127.0.0.1:{}", self.port.lock().unwrap()));
-                return Reply::json(200, &json!({ "token": "scoped" }));
+                return WebReply::json(200, &json!({ "token": "scoped" }));
             }
-            _ if bearer != "scoped" => return Reply::Answer(401, Vec::new()),
+            _ if bearer != "scoped" => return WebReply::Answer(401, Vec::new()),
             _ => {}
         }
         let path = request.path();
@@ -127,7 +127,7 @@ impl Stand {
             let name = request.json()["channel_names"][0].as_str().unwrap().to_owned();
             let (key, poison) = ((pipe.to_owned(), name.clone()), state.poison.clone());
             let Some(channel) = state.channels.get_mut(&key) else {
-                return Reply::json(200, &json!({ "channel_statuses": {} }));
+                return WebReply::json(200, &json!({ "channel_statuses": {} }));
             };
             if std::mem::replace(&mut channel.asked, true) {
                 channel.asked = false;
@@ -136,7 +136,7 @@ impl Stand {
                     channel.committed = Some(token);
                 }
             }
-            return Reply::json(200, &json!({ "channel_statuses": { (&*name): channel.status(&name) } }));
+            return WebReply::json(200, &json!({ "channel_statuses": { (&*name): channel.status(&name) } }));
         }
         let (pipe, rest) = path.split_once("/channels/").unwrap();
         let (pipe, name) = (pipe.replacen("/data/", "/", 1), rest.trim_end_matches("/rows").to_owned());
@@ -147,13 +147,13 @@ impl Stand {
             channel.pending.clear();
             let answer =
                 json!({ "next_continuation_token": channel.continuation(), "channel_status": channel.status(&name) });
-            return Reply::json(200, &answer);
+            return WebReply::json(200, &answer);
         }
         assert_eq!(request.header("content-type"), Some("application/x-ndjson"));
         if request.query("continuationToken").unwrap() != channel.continuation() {
             let answer =
                 json!({ "code": "STALE_CONTINUATION_TOKEN_SEQUENCER", "message": "the channel was opened anew" });
-            return Reply::json(400, &answer);
+            return WebReply::json(400, &answer);
         }
         let text = String::from_utf8(request.body.clone()).unwrap();
         let rows = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -162,7 +162,7 @@ impl Stand {
         let answer = json!({ "next_continuation_token": channel.continuation() });
         state.longest = state.longest.max(request.body.len());
         *state.requests.entry("rows".to_owned()).or_default() += 1;
-        Reply::json(200, &answer)
+        WebReply::json(200, &answer)
     }
 
     fn commit(&self, pipe: &str, channel: &mut Channel, rows: Vec<Value>, poison: &BTreeSet<String>) {
@@ -201,7 +201,7 @@ impl Stand {
 
 struct Streaming {
     inner: Snowflake,
-    stand: Arc<Stand>,
+    stand: Arc<StreamingStand>,
     port: u16,
 }
 
@@ -217,7 +217,7 @@ impl Rig for Streaming {
 
     fn new() -> Result<Self, String> {
         let inner = Snowflake::new()?;
-        let stand = Arc::new(Stand { bridge: inner.bridge, port: Mutex::new(0), state: Mutex::default() });
+        let stand = Arc::new(StreamingStand { bridge: inner.bridge, port: Mutex::new(0), state: Mutex::default() });
         let answering = Arc::clone(&stand);
         let port = web::serve(move |request| answering.answer(request));
         *stand.port.lock().unwrap() = port;

@@ -82,13 +82,13 @@ fn columns(connection: &Connection, table: &str) -> BTreeMap<String, String> {
 }
 
 /// Every table but the ledger: declared types by column, rows by id, cells by column with storage class.
-type TablesSeen = BTreeMap<String, (BTreeMap<String, String>, BTreeMap<String, BTreeMap<String, String>>)>;
+type FileTables = BTreeMap<String, (BTreeMap<String, String>, BTreeMap<String, BTreeMap<String, String>>)>;
 
-fn tables(path: &Path) -> TablesSeen {
+fn tables(path: &Path) -> FileTables {
     let connection = Connection::open(path).unwrap();
     let mut names = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
     let names = names.query_map([], |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap).collect::<Vec<_>>();
-    let mut tables = TablesSeen::new();
+    let mut tables = FileTables::new();
     for name in names.into_iter().filter(|name| name != "_tidegate_ledger") {
         let declared = columns(&connection, &name);
         let mut statement = connection.prepare(&format!("SELECT * FROM \"{name}\"")).unwrap();

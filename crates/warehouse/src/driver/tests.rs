@@ -94,7 +94,7 @@ fn assert_whole(store: &Arc<Mutex<Store>>, range: Range<u64>, without: &BTreeSet
     assert_eq!(store.ledger, Some(range.end), "{what}");
 }
 
-const WAYS: [Way; 4] = [Way::Transaction, Way::CarefulTransaction, Way::Idempotent, Way::Whole];
+const WAYS: [Way; 4] = [Way::Transaction, Way::UndoableTransaction, Way::Idempotent, Way::Whole];
 
 #[test]
 fn a_failure_at_any_call_loses_nothing_and_doubles_nothing() {

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn each_item_has_its_own_fate() {
+    fn each_item_has_its_own_outcome() {
         let body = br#"{"errors":true,"items":[{"create":{"status":201}},{"create":{"status":409}},
             {"create":{"status":429}},{"create":{"status":400}}]}"#;
         assert_eq!(items(&[0, 2, 3, 5], body), Verdict::Partial(vec![(3, true), (5, false)]));

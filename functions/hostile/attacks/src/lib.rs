@@ -71,7 +71,7 @@ fn commit(attack: &str) -> Outcome {
         "loop" => spin(),
         "recursion" => Outcome::Drop(recurse(1).to_string()),
         "panic" => panic!("as asked"),
-        "memory-bomb" => Outcome::Drop(swallow_memory().to_string()),
+        "memory-bomb" => Outcome::Drop(fill_memory().to_string()),
         "memory-bomb-tolerant" => Outcome::Drop(format!("stopped at {} pages", grow_until_refused())),
         "huge-return" => Outcome::Replace("x".repeat(40 << 20)),
         "alias-return" => Outcome::Emit(aliases(100_000, 1 << 20)),
@@ -96,7 +96,7 @@ fn recurse(depth: u64) -> u64 {
 }
 
 /// Allocates until the allocator gives up, which in Rust is a trap.
-fn swallow_memory() -> usize {
+fn fill_memory() -> usize {
     let mut swallowed: Vec<Vec<u8>> = Vec::new();
     loop {
         swallowed.push(vec![1; 1 << 20]);

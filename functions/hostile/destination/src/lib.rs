@@ -17,11 +17,11 @@ use tidegate::plugin::{host, secrets};
 
 wit_bindgen::generate!({ path: "../../../wit", world: "destination-plugin" });
 
-struct Courier;
+struct Hostile;
 
 static SETTINGS: OnceLock<Value> = OnceLock::new();
 
-impl lifecycle::Guest for Courier {
+impl lifecycle::Guest for Hostile {
     fn configure(setup: Setup) -> Result<(), PluginError> {
         let settings: Value = serde_json::from_str(&setup.settings_json).unwrap_or_default();
         if settings["endpoint"].as_str().is_none() {
@@ -32,7 +32,7 @@ impl lifecycle::Guest for Courier {
     }
 }
 
-impl destination::Guest for Courier {
+impl destination::Guest for Hostile {
     fn prepare(batch: Vec<String>) -> Result<Plan, BatchError> {
         let mut plan = Plan { requests: Vec::new(), skipped: Vec::new(), failed: Vec::new() };
         let mut plain = Vec::new();
@@ -144,4 +144,4 @@ fn plugin_error(code: &str, message: &str) -> PluginError {
     PluginError { kind: ErrorKind::InvalidEvent, code: code.to_owned(), message: message.to_owned() }
 }
 
-export!(Courier);
+export!(Hostile);

@@ -125,7 +125,7 @@ impl ClickHouse {
 /// Opens a sync's part with these settings.
 ///
 /// # Errors
-/// What no waiting mends.
+/// The settings cannot be used; another try would fail again.
 pub fn open(settings: &ClickHouseSettings, part: &SyncPart) -> OpenedWarehouse {
     Ok(Box::new(settings.clone().check(part)?.open()?))
 }

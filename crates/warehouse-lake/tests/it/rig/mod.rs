@@ -80,7 +80,7 @@ pub fn kind_of(word: &Value) -> Type {
 /// Opens a sync's part with these settings.
 ///
 /// # Errors
-/// What no waiting mends.
+/// The settings cannot be used; another try would fail again.
 pub fn open(settings: &LakeSettings, part: &SyncPart) -> OpenedWarehouse {
     Ok(Box::new(settings.clone().check(part)?.open()))
 }

@@ -136,7 +136,7 @@ pub fn seen(server: &Server, database: &str, schema: &str) -> TablesSeen {
 /// Opens a sync's part with these settings.
 ///
 /// # Errors
-/// What no waiting mends.
+/// The settings cannot be used; another try would fail again.
 pub fn open(settings: &PostgresSettings, part: &SyncPart) -> OpenedWarehouse {
     Ok(Box::new(settings.check(part)?.open()))
 }

@@ -154,7 +154,7 @@ pub fn act(act: &Act) -> Vec<String> {
 /// Opens a sync's part with these settings.
 ///
 /// # Errors
-/// What no waiting mends.
+/// The settings cannot be used; another try would fail again.
 pub fn open(settings: &SnowflakeSettings, part: &SyncPart) -> OpenedWarehouse {
     Ok(Box::new(settings.clone().check(part)?.open()?))
 }

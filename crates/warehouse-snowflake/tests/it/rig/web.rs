@@ -36,20 +36,20 @@ impl Request {
 
 /// What the far side does.
 #[derive(Debug)]
-pub enum Reply {
+pub enum WebReply {
     Answer(u16, Vec<u8>),
     /// Takes the request and closes the connection.
     Nothing,
 }
 
-impl Reply {
+impl WebReply {
     pub fn json(status: u16, value: &serde_json::Value) -> Self {
         Self::Answer(status, value.to_string().into_bytes())
     }
 }
 
 /// Serves until the process ends; answers the port.
-pub fn serve(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> u16 {
+pub fn serve(answer: impl Fn(&Request) -> WebReply + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let answer = Arc::new(answer);
@@ -62,15 +62,15 @@ pub fn serve(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> u16 
     port
 }
 
-fn one(stream: &TcpStream, answer: &dyn Fn(&Request) -> Reply) -> Option<()> {
+fn one(stream: &TcpStream, answer: &dyn Fn(&Request) -> WebReply) -> Option<()> {
     let request = read(stream)?;
     match answer(&request) {
-        Reply::Answer(status, body) => {
+        WebReply::Answer(status, body) => {
             let head = format!("HTTP/1.1 {status} X\r\nETag: \"etag\"\r\nContent-Length: {}\r\n\r\n", body.len());
             let mut stream = stream;
             stream.write_all(&[head.as_bytes(), &body].concat()).ok()
         }
-        Reply::Nothing => {
+        WebReply::Nothing => {
             let _ = stream.shutdown(std::net::Shutdown::Both);
             None
         }
@@ -103,7 +103,7 @@ fn read(stream: &TcpStream) -> Option<Request> {
 }
 
 /// Sends a request on to another server on this machine, with the headers that matter.
-pub fn forward(request: &Request, port: u16) -> Option<Reply> {
+pub fn forward(request: &Request, port: u16) -> Option<WebReply> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     let mut head =
         format!("{} {} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n", request.method, request.target);
@@ -118,5 +118,5 @@ pub fn forward(request: &Request, port: u16) -> Option<Reply> {
     stream.read_to_end(&mut answer).ok()?;
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let status = std::str::from_utf8(&answer[9..12]).ok()?.parse().ok()?;
-    Some(Reply::Answer(status, answer[end + 4..].to_vec()))
+    Some(WebReply::Answer(status, answer[end + 4..].to_vec()))
 }

@@ -74,7 +74,7 @@ fn any_event() -> impl Strategy<Value = (EventKind, Value)> {
 }
 
 /// Writes the events in this order, cut into batches of this many.
-fn written(events: &[(usize, (EventKind, Value))], cut: usize) -> (File, TablesSeen) {
+fn written(events: &[(usize, (EventKind, Value))], cut: usize) -> (File, FileTables) {
     let file = File::new();
     let mut client = file.client();
     let made = events

@@ -38,7 +38,7 @@ pub fn text(kind: Type, value: ValueRef<'_>) -> Option<String> {
 /// Opens a sync's part with these settings.
 ///
 /// # Errors
-/// What no waiting mends.
+/// The settings cannot be used; another try would fail again.
 pub fn open(settings: &SqliteSettings, part: &SyncPart) -> OpenedWarehouse {
     Ok(Box::new(settings.clone().check(part)?.open()?.run()?))
 }

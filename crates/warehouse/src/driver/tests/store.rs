@@ -23,7 +23,7 @@ pub(super) enum Way {
     /// A part that is refused is undone.
     Transaction,
     /// The same, after the batch has begun anew.
-    CarefulTransaction,
+    UndoableTransaction,
     /// What is written is written, and found when it comes again.
     Idempotent,
     /// The batch at once; parts of it are only tried.
@@ -110,7 +110,7 @@ pub(super) struct InMemory<const WHOLE: bool> {
     store: Arc<Mutex<Store>>,
     session: Option<Work>,
     is_known: bool,
-    careful: bool,
+    undoable: bool,
     found: FoundSchema,
     rows: Rows<WHOLE>,
     waiting: Waiting,
@@ -147,7 +147,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     steps: Steps::AddThenWiden,
     statements: |_, _| Vec::new(),
 };
-const CAREFUL: Capabilities = Capabilities { steps: Steps::EachColumn, ..CAPABILITIES };
+const UNDOABLE: Capabilities = Capabilities { steps: Steps::EachColumn, ..CAPABILITIES };
 const IDEMPOTENT: Capabilities =
     Capabilities { undoes: Undoes { rows: false, ddl: false }, steps: Steps::Together, ..CAPABILITIES };
 
@@ -158,7 +158,7 @@ impl<const WHOLE: bool> InMemory<WHOLE> {
             store: Arc::clone(store),
             session: None,
             is_known: false,
-            careful: false,
+            undoable: false,
             found: FoundSchema::default(),
             rows: Rows,
             waiting: Waiting::default(),
@@ -215,7 +215,7 @@ impl<const WHOLE: bool> Loader for InMemory<WHOLE> {
     fn capabilities(&self) -> &'static Capabilities {
         match self.way {
             Way::Transaction | Way::Whole => &CAPABILITIES,
-            Way::CarefulTransaction => &CAREFUL,
+            Way::UndoableTransaction => &UNDOABLE,
             Way::Idempotent => &IDEMPOTENT,
         }
     }
@@ -302,8 +302,8 @@ impl<const WHOLE: bool> Loader for InMemory<WHOLE> {
         let name = |table: usize| load.tables().list[table].name.to_string();
         let rows: Vec<(String, &Written)> = piece.part.rows.iter().map(|row| (name(row.table), row)).collect();
         let refused = rows.iter().position(|(_, row)| poison.contains(&row.poison));
-        if self.way == Way::CarefulTransaction
-            && !self.careful
+        if self.way == Way::UndoableTransaction
+            && !self.undoable
             && let Some(at) = refused
         {
             return Err(MemoryError::Row(rows[at].1.id.clone()).into());
@@ -342,12 +342,12 @@ impl<const WHOLE: bool> Loader for InMemory<WHOLE> {
         }
         store.ledger = Some(next);
         drop(store);
-        self.careful = false;
+        self.undoable = false;
         lost(is_lost)
     }
 
-    fn beware(&mut self) -> bool {
-        self.way == Way::CarefulTransaction && !std::mem::replace(&mut self.careful, true)
+    fn keep_parts_undoable(&mut self) -> bool {
+        self.way == Way::UndoableTransaction && !std::mem::replace(&mut self.undoable, true)
     }
 
     fn abandon(&mut self) {

@@ -1,0 +1,28 @@
+//! Waiting for what another process does: there is nothing to be woken by, so it is looked at again and again, and never
+//! without a deadline.
+
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes, on a busy machine too.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Looks until there is something. When the time is over, fails with what was seen last.
+#[track_caller]
+pub fn within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(seen) => assert!(Instant::now() < deadline, "not within {patience:?}: {what}: {seen}"),
+        }
+        std::thread::park_timeout(PAUSE);
+    }
+}
+
+/// Asks until it is so.
+#[track_caller]
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
+    within(PATIENCE, what, || if so() { Ok(()) } else { Err("it never was so".to_owned()) });
+}
