@@ -90,6 +90,10 @@ func TestIDs(t *testing.T) {
 	})
 }
 
+func TestNobody(t *testing.T) {
+	each1(t, "nobody.json", func(t *testing.T, in, out any) { same(t, orNil(Somebody(in)), out) })
+}
+
 func TestTimes(t *testing.T) {
 	each1(t, "times.json", func(t *testing.T, in, out any) {
 		at, ok := Time(Event{"timestamp": in})

@@ -54,7 +54,7 @@ def classify(tag: str, events: list[int], response: Response) -> Verdict:
     message = f"answered {response.status}: {response.text[:200]}"
     if response.status == 401:
         return {"disable": {"code": "unauthorized", "message": message}}
-    if response.status == 403:
+    if response.status == 403 and not response.is_of_proxy():
         # A token may have the scope of contacts and lack that of events, or the other way round.
         return {"rejected": {"code": "missing-scope", "message": message}}
     if response.status == 429 and "retry-after" not in response.headers:

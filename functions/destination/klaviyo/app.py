@@ -62,7 +62,7 @@ def classify(tag: str, events: list[int], response: Response) -> Verdict:
     message = f"answered {response.status}: {response.text[:200]}"
     if response.status == 401:
         return {"disable": {"code": "unauthorized", "message": message}}
-    if response.status == 403:
+    if response.status == 403 and not response.is_of_proxy():
         # A key may have the scope of the other kind of job.
         return {"rejected": {"code": "missing-scope", "message": message}}
     if response.status == 400:

@@ -69,7 +69,7 @@ def verdicts(given: Any) -> Any:
 
 
 RUN: dict[str, Callable[[Any], Any]] = {
-    "ids": ids, "times": times, "traits": traits, "money": money, "items": items, "phones": tidegate.phone,
+    "ids": ids, "nobody": tidegate.somebody, "times": times, "traits": traits, "money": money, "items": items, "phones": tidegate.phone,
     "hashes": lambda given: tidegate.hashed(given["value"], given["kind"]), "chunks": chunks, "verdicts": verdicts,
 }
 

@@ -55,6 +55,13 @@ fn ids() {
 }
 
 #[test]
+fn nobody() {
+    for (name, given, out) in cases("nobody.json") {
+        same(&name, &json!(event::somebody(Some(&given))), &out);
+    }
+}
+
+#[test]
 fn times() {
     for (name, given, out) in cases("times.json") {
         let at = event::instant(Some(&given));

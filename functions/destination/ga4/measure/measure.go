@@ -113,10 +113,10 @@ func body(from client, array []byte, places []uint32, events []tidegate.Event, s
 
 // Classify reads an answer. The protocol answers 2xx to everything that it can read at all.
 func Classify(tag string, events []uint32, response tidegate.Response) tidegate.Verdict {
-	switch response.Status {
-	case 401, 403:
+	switch status := response.Status; {
+	case status == 401, status == 403 && !response.IsOfProxy():
 		return tidegate.Disable("unauthorized", "GA4 answered: "+response.Excerpt())
-	case 413:
+	case status == 413:
 		return tidegate.Bisect("too-large", "GA4 takes requests of up to 130 kB")
 	default:
 		return tidegate.ClassifyByStatus(tag, events, response)
