@@ -134,9 +134,10 @@ def contact(event: Event) -> Any:
 
 
 def phone_of(value: Any) -> Optional[str]:
-    """HubSpot takes numbers without a country too, in the country of its account; "N/A" and the like are left out."""
+    """HubSpot takes numbers without a country too, in the country of its account; "N/A", hashes and the like are left out."""
     given = id_text(value) or ""
-    return phone(given) or (given if len(re.sub(r"\D", "", given)) >= 7 else None)
+    is_number = len(re.sub(r"\D", "", given)) >= 7 and not re.fullmatch(r"[0-9A-Fa-f]{64}", given.strip())
+    return phone(given) or (given if is_number else None)
 
 
 def address_of(event: Event) -> str:
