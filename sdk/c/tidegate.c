@@ -132,6 +132,43 @@ bool tidegate_id(json_span value, json_buffer *out) {
   return false;
 }
 
+// The text without white space and quotes at its ends.
+static json_span bare(json_span text) {
+  size_t from = 0, len, end = 0;
+  for (size_t at = 0; at < text.len; at += len) {
+    uint32_t c = code_point(text, at, &len);
+    if (c == '"' || c == '\'' || is_space(c)) continue;
+    if (end == 0) from = at;
+    end = at + len;
+  }
+  return (json_span){text.ptr + from, end - from};
+}
+
+static bool equals_in_any_case(json_span text, const char *lower) {
+  if (text.len != strlen(lower)) return false;
+  for (size_t i = 0; i < text.len; i++) {
+    char c = text.ptr[i];
+    if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != lower[i]) return false;
+  }
+  return true;
+}
+
+bool tidegate_somebody(json_span value, json_buffer *out) {
+  // Source: https://posthog.com/docs/data/identify, and Python's word for none.
+  static const char *const nobody[] = {"", "undefined", "null", "none", "nan", "[object object]", "0", "true", "false",
+                                       "anonymous", "guest", "id", "distinctid", "distinct_id", "email",
+                                       "not_authenticated"};
+  size_t before = out->len;
+  if (!tidegate_id(value, out)) return false;
+  json_span said = bare((json_span){out->ptr + before, out->len - before});
+  for (size_t i = 0; i < sizeof nobody / sizeof *nobody; i++) {
+    if (!equals_in_any_case(said, nobody[i])) continue;
+    out->len = before;
+    return false;
+  }
+  return true;
+}
+
 bool tidegate_user_id(json_span event, json_buffer *out) { return tidegate_id(json_member(event, "userId"), out); }
 bool tidegate_anonymous_id(json_span event, json_buffer *out) {
   return tidegate_id(json_member(event, "anonymousId"), out);
@@ -313,11 +350,19 @@ bool tidegate_phone(json_span value, json_buffer *out) {
   return found;
 }
 
+tidegate_place tidegate_chunk_add(tidegate_chunk *chunk, size_t bytes, size_t count_max, size_t bytes_max) {
+  if (bytes > bytes_max) return TIDEGATE_TOO_LARGE;
+  bool joins = chunk->count > 0 && chunk->count < count_max && chunk->bytes < bytes_max - bytes;
+  *chunk = joins ? (tidegate_chunk){chunk->count + 1, chunk->bytes + 1 + bytes} : (tidegate_chunk){1, bytes};
+  return joins ? TIDEGATE_JOINS : TIDEGATE_BEGINS;
+}
+
 tidegate_meaning tidegate_by_status(unsigned status, json_span body) {
   if (status >= 200 && status < 300) return TIDEGATE_DELIVERED;
   if (status == 401) return TIDEGATE_SIGN_IN_AGAIN;
   bool later = status == 408 || status == 423 || status == 425 || status == 429 || status >= 500;
-  return later || (status == 404 && !json_is_object(trimmed(body))) ? TIDEGATE_LATER : TIDEGATE_REFUSED;
+  bool of_proxy = (status == 403 || status == 404) && !json_is_object(trimmed(body));
+  return later || of_proxy ? TIDEGATE_LATER : TIDEGATE_REFUSED;
 }
 
 // "Sun, 06 Nov 1994 08:49:37 GMT" as Unix seconds.

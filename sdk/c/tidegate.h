@@ -13,6 +13,10 @@
 // An id as text: text that is not blank as it is, a number by its digits. False for anything else.
 bool tidegate_id(json_span value, json_buffer *out);
 
+// The same, but false for what code writes where it has nobody, such as "undefined", "[object Object]", 0 or "Guest", in any
+// case and also in quotes: a tool would make one person of all who have such an id.
+bool tidegate_somebody(json_span value, json_buffer *out);
+
 // `userId` and so on of an event, as text.
 bool tidegate_user_id(json_span event, json_buffer *out);
 bool tidegate_anonymous_id(json_span event, json_buffer *out);
@@ -53,11 +57,24 @@ bool tidegate_money(json_span properties, const char *const *names, size_t names
 // A phone number as E.164, such as "+15550100200". False when it names no country: none is ever assumed.
 bool tidegate_phone(json_span value, json_buffer *out);
 
+// How many records a request holds so far, and their bytes with one between them; begin with zeros.
+typedef struct {
+  size_t count, bytes;
+} tidegate_chunk;
+
+// Where a record of so many bytes belongs when a request may hold `count_max` records and `bytes_max` bytes of them.
+typedef enum {
+  TIDEGATE_JOINS,     // to the records before it
+  TIDEGATE_BEGINS,    // to a request of its own and those that follow; so does the first
+  TIDEGATE_TOO_LARGE  // to none: fail its event with the code `too-large`
+} tidegate_place;
+tidegate_place tidegate_chunk_add(tidegate_chunk *chunk, size_t bytes, size_t count_max, size_t bytes_max);
+
 // What the status of an answer says about its request.
 typedef enum {
   TIDEGATE_DELIVERED,      // 2xx
   TIDEGATE_SIGN_IN_AGAIN,  // 401
-  TIDEGATE_LATER,          // 408, 423, 425, 429, 5xx, and a 404 that a proxy on the way gave: its body is no JSON object
+  TIDEGATE_LATER,          // 408, 423, 425, 429, 5xx, and a 403 or 404 of a proxy on the way: its body is no JSON object
   TIDEGATE_REFUSED         // all else
 } tidegate_meaning;
 tidegate_meaning tidegate_by_status(unsigned status, json_span body);

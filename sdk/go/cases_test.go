@@ -90,6 +90,10 @@ func TestIDs(t *testing.T) {
 	})
 }
 
+func TestNobody(t *testing.T) {
+	each1(t, "nobody.json", func(t *testing.T, in, out any) { same(t, orNil(Somebody(in)), out) })
+}
+
 func TestTimes(t *testing.T) {
 	each1(t, "times.json", func(t *testing.T, in, out any) {
 		at, ok := Time(Event{"timestamp": in})
@@ -263,6 +267,30 @@ func TestVerdicts(t *testing.T) {
 		}
 		same(t, got, out)
 	})
+}
+
+func TestA403OfAProxyIsTriedLater(t *testing.T) {
+	for body, kind := range map[string]VerdictKind{
+		"<html>403 Forbidden</html>": KindRetry, "": KindRetry, `"no"`: KindRetry, "null": KindRetry, `{"error":"no"}`: KindBisect,
+	} {
+		verdict := ClassifyByStatus("", []uint32{0}, Response{Status: 403, Headers: map[string]string{"retry-after": "5"}, Body: []byte(body)})
+		if verdict.Kind != kind || kind == KindRetry && verdict.AfterMs != 5000 {
+			t.Errorf("%s: %v", body, verdict)
+		}
+	}
+}
+
+func TestAWarningIsWrittenOnce(t *testing.T) {
+	var lines []string
+	before := host.log
+	defer func() { host.log = before }()
+	host.log = func(level uint8, message string) { lines = append(lines, fmt.Sprint(level, " ", message)) }
+	for _, name := range []string{"a", "b", "a"} {
+		WarnOnce("the name %q is cut", name)
+	}
+	if got := fmt.Sprint(lines); got != `[2 the name "a" is cut 2 the name "b" is cut]` {
+		t.Error(got)
+	}
 }
 
 func TestAPanicAndAValueThatIsNoJSONCostOneEvent(t *testing.T) {

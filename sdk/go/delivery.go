@@ -174,6 +174,12 @@ type Response struct {
 // JSON reads the body and says whether it is JSON that fits.
 func (r Response) JSON(into any) bool { return json.Unmarshal(r.Body, into) == nil }
 
+// IsOfProxy says whether a 403 or 404 comes from a proxy or firewall on the way: the tool's own have a JSON object for a body.
+func (r Response) IsOfProxy() bool {
+	var answer map[string]any
+	return (r.Status == 403 || r.Status == 404) && (!r.JSON(&answer) || answer == nil)
+}
+
 // Excerpt is the beginning of the body, for people.
 func (r Response) Excerpt() string {
 	return strings.ToValidUTF8(string(r.Body[:min(len(r.Body), 300)]), "?")
@@ -250,17 +256,16 @@ func Bisect(code, message string) Verdict {
 }
 
 // ClassifyByStatus is what most APIs mean: 2xx delivered; 401 sign in again; 408, 423, 425, 429 and 5xx later, as
-// `Retry-After` says; a 404 whose body is no JSON comes from a proxy on the way and is tried later; anything else refuses
-// the request (see Bisect).
+// `Retry-After` says; a 403 or 404 whose body is no JSON comes from a proxy on the way and is tried later; anything else
+// refuses the request (see Bisect).
 func ClassifyByStatus(_ string, _ []uint32, response Response) Verdict {
-	var answer map[string]any
 	switch status := response.Status; {
 	case status >= 200 && status < 300:
 		return Delivered()
 	case status == 401:
 		return Reauthenticate()
 	case status == 408 || status == 423 || status == 425 || status == 429 || status >= 500,
-		status == 404 && !response.JSON(&answer):
+		response.IsOfProxy():
 		return Retry(response.RetryAfterMs())
 	default:
 		return Bisect(fmt.Sprintf("http-%d", status), fmt.Sprintf("answered %d: %s", status, response.Excerpt()))

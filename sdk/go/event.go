@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Event is a customer event; numbers are json.Number, so that no digit is lost. Clients send what they like: the readers
@@ -49,6 +50,26 @@ func ID(value any) string {
 		return plainDecimal(value.String())
 	}
 	return ""
+}
+
+// What code writes where it has nobody. Source: https://posthog.com/docs/data/identify, and Python's word for none.
+var nobody = map[string]bool{
+	"undefined": true, "null": true, "none": true, "nan": true, "[object object]": true, "0": true, "true": true,
+	"false": true, "anonymous": true, "guest": true, "id": true, "distinctid": true, "distinct_id": true, "email": true,
+	"not_authenticated": true,
+}
+
+// Somebody is an id as ID gives it, but "" for what code writes for nobody, such as "undefined", "[object Object]", 0 or
+// "Guest", in any case and also in quotes: a tool would make one person of all who have such an id.
+func Somebody(value any) string {
+	id := ID(value)
+	bare := strings.TrimFunc(id, func(letter rune) bool {
+		return unicode.IsSpace(letter) || strings.ContainsRune("\"'\ufeff", letter)
+	})
+	if bare == "" || nobody[strings.ToLower(bare)] {
+		return ""
+	}
+	return id
 }
 
 // FirstID is the first of the members called names that is an id, "" when none is.

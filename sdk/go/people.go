@@ -9,14 +9,14 @@ import (
 )
 
 var (
-	e164         = regexp.MustCompile(`^\+[1-9]\d{7,14}$`)
-	phoneMarks   = regexp.MustCompile(`[\s\-.()\[\]]`)
-	email        = regexp.MustCompile(`^[^@\s]+@[^@\s]+\.[^@\s.]+$`)
-	hex64        = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)
-	zipPlusFour  = regexp.MustCompile(`^\d{5}-\d{4}$`)
-	twoLetters   = regexp.MustCompile(`^[a-z]{2}$`)
-	dateOfBirth  = regexp.MustCompile(`^(\d{4})-?(\d\d)-?(\d\d)(T.*)?$`)
-	notInZipCode = regexp.MustCompile(`[\s-]`)
+	// `\s` is white space of ASCII alone.
+	phoneMarks  = regexp.MustCompile(`[\s\v\x{85}\p{Z}\-.()\[\]]`)
+	email       = regexp.MustCompile(`^[^@\s\v\x{85}\p{Z}]+@[^@\s\v\x{85}\p{Z}]+\.[^@\s\v\x{85}\p{Z}.]+$`)
+	e164        = regexp.MustCompile(`^\+[1-9]\d{7,14}$`)
+	hex64       = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)
+	zipPlusFour = regexp.MustCompile(`^(\d{5})[-\x{2010}-\x{2015}]\d{4}$`)
+	twoLetters  = regexp.MustCompile(`^[a-z]{2}$`)
+	dateOfBirth = regexp.MustCompile(`(?s)^(\d{4})([-/. ]?)(\d\d)([-/. ]?)(\d\d)([t ].*)?$`)
 )
 
 // Phone is a phone number as E.164, such as "+15550100200". "" when it names no country: none is ever assumed.
@@ -78,16 +78,48 @@ func Hashed(value any, kind PersonalKind) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// ofWord is a letter, a digit or what belongs to a letter, in any script; -1 for anything else.
+// ofWord is a letter or digit of any script, or a mark on one; -1 for white space, punctuation, symbols and all else.
 func ofWord(letter rune) rune {
-	if unicode.In(letter, unicode.L, unicode.M, unicode.Nd) {
+	if unicode.In(letter, unicode.L, unicode.M, unicode.N) {
 		return letter
 	}
 	return -1
 }
 
+// toLower is text in small letters as Unicode has it in full, and as other languages do it: where strings.ToLower goes letter
+// by letter, a sigma at the end of a word is another one, and the dot of an İ stays.
+func toLower(text string) string {
+	if !strings.ContainsAny(text, "Σİ") {
+		return strings.ToLower(text)
+	}
+	letters, lower := []rune(text), strings.Builder{}
+	for i, letter := range letters {
+		switch {
+		case letter == 'İ':
+			lower.WriteString("i\u0307")
+		case letter == 'Σ' && besideLetter(letters, i, -1) && !besideLetter(letters, i, +1):
+			lower.WriteRune('ς')
+		default:
+			lower.WriteRune(unicode.ToLower(letter))
+		}
+	}
+	return lower.String()
+}
+
+// besideLetter says whether a letter that has a case is next to the one at i, going by step; marks and the like between them
+// do not count.
+func besideLetter(letters []rune, i, step int) bool {
+	for i += step; i >= 0 && i < len(letters); i += step {
+		between := unicode.In(letters[i], unicode.Mn, unicode.Me, unicode.Cf, unicode.Lm, unicode.Sk)
+		if !between && !strings.ContainsRune("'.:··՟״‘’․‧︓﹒﹕＇．：", letters[i]) {
+			return unicode.In(letters[i], unicode.Lu, unicode.Ll, unicode.Lt, unicode.Other_Uppercase, unicode.Other_Lowercase)
+		}
+	}
+	return false
+}
+
 func normalized(text string, kind PersonalKind) string {
-	lower := strings.ToLower(text)
+	lower := toLower(text)
 	switch kind {
 	case HashEmail:
 		return Email(lower)
@@ -96,20 +128,20 @@ func normalized(text string, kind PersonalKind) string {
 	case HashName, HashCity, HashState:
 		return strings.Map(ofWord, lower)
 	case HashZip:
-		if zipPlusFour.MatchString(lower) {
-			lower = lower[:5]
+		if found := zipPlusFour.FindStringSubmatch(lower); found != nil {
+			return found[1]
 		}
-		return notInZipCode.ReplaceAllString(lower, "")
+		return strings.Map(ofWord, lower)
 	case HashCountry:
 		return twoLetters.FindString(lower)
 	case HashGender:
 		return map[string]string{"f": "f", "female": "f", "m": "m", "male": "m"}[lower]
 	case HashBirth:
-		found := dateOfBirth.FindStringSubmatch(text)
-		if found == nil || found[2] < "01" || found[2] > "12" || found[3] < "01" || found[3] > "31" {
+		found := dateOfBirth.FindStringSubmatch(lower)
+		if found == nil || found[2] != found[4] || found[3] < "01" || found[3] > "12" || found[5] < "01" || found[5] > "31" {
 			return ""
 		}
-		return found[1] + found[2] + found[3]
+		return found[1] + found[3] + found[5]
 	default:
 		return lower
 	}

@@ -98,16 +98,23 @@ func Emit(events ...Event) Outcome {
 	return Outcome{kind: emit, texts: texts}
 }
 
+// Levels of the log, as the host counts them.
+const (
+	levelInfo uint8 = iota + 1
+	levelWarn
+	levelError
+)
+
 // host is the program around the plugin; natively a stand-in for tests.
 var host = struct {
-	log    func(isError bool, message string)
+	log    func(level uint8, message string)
 	count  func(name string, delta uint32)
 	nowMs  func() uint64
 	seed   func() uint64
 	sign   func(secret string, data []byte) ([]byte, error)
 	lookup func(table, key string) (text string, found bool, err error)
 }{
-	log:   func(_ bool, message string) { fmt.Fprintln(os.Stderr, message) },
+	log:   func(_ uint8, message string) { fmt.Fprintln(os.Stderr, message) },
 	count: func(string, uint32) {},
 	nowMs: func() uint64 { return 0 },
 	seed:  func() uint64 { return 0 },
@@ -126,7 +133,19 @@ var host = struct {
 var TestTables = map[string]map[string]string{}
 
 // Log writes a line to the log of the plugin.
-func Log(format string, parts ...any) { host.log(false, fmt.Sprintf(format, parts...)) }
+func Log(format string, parts ...any) { host.log(levelInfo, fmt.Sprintf(format, parts...)) }
+
+// The warnings of this batch: an instance lives for one.
+var warned = map[string]bool{}
+
+// WarnOnce writes a warning to the log, once in a batch however many events it is about. It says what happened to which name, and
+// holds no value of an event: a log is no place for personal data.
+func WarnOnce(format string, parts ...any) {
+	if line := fmt.Sprintf(format, parts...); !warned[line] {
+		warned[line] = true
+		host.log(levelWarn, line)
+	}
+}
 
 // Count adds to a counter of the plugin.
 func Count(name string, delta uint32) { host.count(name, delta) }
@@ -174,12 +193,12 @@ func panicMessage(reason any) string {
 			continue
 		}
 		line, _, _ = strings.Cut(line, " +")
-		host.log(true, fmt.Sprintf("    at %s", line))
+		host.log(levelError, fmt.Sprintf("    at %s", line))
 		if where == "" {
 			where = " (" + line + ")"
 		}
 	}
 	message := fmt.Sprintf("%v%s", reason, where)
-	host.log(true, "panic: "+message)
+	host.log(levelError, "panic: "+message)
 	return message
 }

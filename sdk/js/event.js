@@ -22,6 +22,27 @@ function withoutExponent(decimal) {
   return found ? `${found[1]}0.${"0".repeat(Number(found[4]) - 1)}${found[2]}${found[3] ?? ""}` : decimal;
 }
 
+// What code writes where it has nobody, in small letters. Source: <https://posthog.com/docs/data/identify>, which merges nobody
+// into these, and Python's word for none.
+const NOBODY = new Set([
+  "undefined", "null", "none", "nan", "[object object]", "0", "true", "false", "anonymous", "guest", "id", "distinctid",
+  "distinct_id", "email", "not_authenticated",
+]);
+
+/**
+ * The id of somebody as text; undefined where `idText` gives none, and for what code writes for nobody, such as "undefined",
+ * "[object Object]", 0 or "Guest", in any case and also in quotes. A tool would make one person of all who have such an id.
+ */
+export function somebody(value) {
+  const id = idText(value);
+  if (id === undefined) return undefined;
+  const isAround = (character) => character === '"' || character === "'" || character.trim() === "";
+  let [from, to] = [0, id.length];
+  while (from < to && isAround(id[from])) from++;
+  while (from < to && isAround(id[to - 1])) to--;
+  return from === to || NOBODY.has(id.slice(from, to).toLowerCase()) ? undefined : id;
+}
+
 /** `userId` as text; undefined when it is missing, blank or no id. */
 export const userId = (event) => idText(event.userId);
 /** `anonymousId` as text; undefined when it is missing, blank or no id. */

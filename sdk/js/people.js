@@ -16,21 +16,22 @@ export function email(value) {
   return /^[^@\s]+@[^@\s]+\.[^@\s.]+$/.test(found) ? found : undefined;
 }
 
-const withoutPunctuation = (text) => text.replace(/[\s!-/:-@[-`{-~]/g, "");
+// The letters and digits of any script, and the marks on them: no white space, no punctuation, no symbols.
+const words = (text) => text.replace(/[^\p{L}\p{M}\p{N}]/gu, "");
 
 const NORMAL = {
   email: (text) => email(text),
   phone: (text) => phone(text)?.slice(1),
-  name: withoutPunctuation,
-  city: withoutPunctuation,
-  state: withoutPunctuation,
+  name: words,
+  city: words,
+  state: words,
   // The first five digits of those of the United States.
-  zip: (text) => /^(\d{5})-\d{4}$/.exec(text)?.[1] ?? text.replace(/[\s-]/g, ""),
+  zip: (text) => /^(\d{5})[-\u2010-\u2015]\d{4}$/.exec(text)?.[1] ?? words(text),
   country: (text) => (/^[a-z]{2}$/.test(text) ? text : undefined),
   gender: (text) => ({ f: "f", female: "f", m: "m", male: "m" })[text],
   dob: (text) => {
-    const found = /^(\d{4})-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?!\d)/.exec(text);
-    return found ? found.slice(1).join("") : undefined;
+    const found = /^(\d{4})([-/. ]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?:[t ].*)?$/s.exec(text);
+    return found ? found[1] + found[3] + found[4] : undefined;
   },
   id: (text) => text,
 };

@@ -60,6 +60,11 @@ declare module "tidegate" {
   export function asList(value: unknown): any[];
   /** An id as text: text that is not blank as it is, a number by its digits, undefined for anything else. */
   export function idText(value: unknown): string | undefined;
+  /**
+   * The id of somebody as text; undefined where `idText` gives none, and for what code writes for nobody, such as "undefined",
+   * "[object Object]", 0 or "Guest", in any case and also in quotes. A tool would make one person of all who have such an id.
+   */
+  export function somebody(value: unknown): string | undefined;
   export function userId(event: Event): string | undefined;
   export function anonymousId(event: Event): string | undefined;
   export function groupId(event: Event): string | undefined;

@@ -6,7 +6,8 @@ from typing import Any, Optional
 
 from tidegate import (
     Context, Entry, Event, Plan, PluginError, Response, Skip, Verdict, as_list, as_map, bisect, chunks, classify_by_status,
-    dumps, email, events_of, id_text, message_id, name, partial, phone, properties, records, time, traits,
+    dumps, email, events_of, id_text, message_id, name, partial, phone, properties, records, somebody, time,
+    traits,
 )
 
 CONTACTS = "https://api.hubapi.com/crm/v3/objects/contacts/batch/upsert"
@@ -54,7 +55,7 @@ def classify(tag: str, events: list[int], response: Response) -> Verdict:
     message = f"answered {response.status}: {response.text[:200]}"
     if response.status == 401:
         return {"disable": {"code": "unauthorized", "message": message}}
-    if response.status == 403:
+    if response.status == 403 and not response.is_of_proxy():
         # A token may have the scope of contacts and lack that of events, or the other way round.
         return {"rejected": {"code": "missing-scope", "message": message}}
     if response.status == 429 and "retry-after" not in response.headers:
@@ -123,7 +124,8 @@ def contact(event: Event) -> Any:
     known, address = traits(event), address_of(event)
     own = PROPERTIES | (settings.get("contact_properties") or {})
     found = {new: text(known[old]) for old, new in own.items() if known.get(old) is not None}
-    parts = as_map(known.get("address"))
+    place = known.get("address")
+    parts = as_map(place) or {"street": place}
     company = as_map(known.get("company")).get("name") or known.get("company")
     usual = {new: id_text(parts.get(old)) for old, new in ADDRESS.items()}
     usual |= {"company": id_text(company), "phone": phone_of(known.get("phone"))}
@@ -132,14 +134,15 @@ def contact(event: Event) -> Any:
 
 
 def phone_of(value: Any) -> Optional[str]:
-    """HubSpot takes numbers without a country too, in the country of its account; "N/A" and the like are left out."""
+    """HubSpot takes numbers without a country too, in the country of its account; "N/A", hashes and the like are left out."""
     given = id_text(value) or ""
-    return phone(given) or (given if len(re.sub(r"\D", "", given)) >= 7 else None)
+    is_number = len(re.sub(r"\D", "", given)) >= 7 and not re.fullmatch(r"[0-9A-Fa-f]{64}", given.strip())
+    return phone(given) or (given if is_number else None)
 
 
 def address_of(event: Event) -> str:
     given = traits(event).get("email")
-    if not id_text(given):
+    if not somebody(given):
         raise Skip("HubSpot knows people by their email, and the event has none")
     address = email(given)
     # One wrong address would cost its neighbours the whole request.

@@ -4,9 +4,9 @@ import re
 from typing import Any, Callable, Optional
 
 from tidegate import (
-    Context, Entry, Event, Money, Plan, PluginError, Response, Skip, Verdict, anonymous_id, as_list, as_map, byte_length, chunks,
+    Context, Entry, Event, Money, Plan, PluginError, Response, Skip, Verdict, as_list, as_map, byte_length, chunks,
     classify_by_status, dumps, email, events_of, id_text, message_id, money, name, partial, phone, properties, records,
-    revenue, time, traits, user_id,
+    revenue, somebody, time, traits,
 )
 
 API = "https://a.klaviyo.com/api"
@@ -62,7 +62,7 @@ def classify(tag: str, events: list[int], response: Response) -> Verdict:
     message = f"answered {response.status}: {response.text[:200]}"
     if response.status == 401:
         return {"disable": {"code": "unauthorized", "message": message}}
-    if response.status == 403:
+    if response.status == 403 and not response.is_of_proxy():
         # A key may have the scope of the other kind of job.
         return {"rejected": {"code": "missing-scope", "message": message}}
     if response.status == 400:
@@ -109,8 +109,9 @@ def identifiers(event: Event) -> dict[str, Any]:
     who = {
         "email": email(known.get("email")),
         "phone_number": phone(known.get("phone")),
-        "external_id": user_id(event),
-        "anonymous_id": anonymous_id(event),
+        # Klaviyo would make one profile of all who have the same id.
+        "external_id": somebody(event.get("userId")),
+        "anonymous_id": somebody(event.get("anonymousId")),
     }
     who = {field: value for field, value in who.items() if value}
     if not who:

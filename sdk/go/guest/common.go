@@ -15,14 +15,7 @@ import (
 var settings map[string]any
 
 func init() {
-	host.log = func(isError bool, message string) {
-		level := hostCalls.LevelInfo
-		if isError {
-			level = hostCalls.LevelError
-		}
-		hostCalls.Log(level, message)
-	}
-	host.count, host.nowMs, host.seed = hostCalls.Count, hostCalls.NowMs, hostCalls.Seed
+	host.log, host.count, host.nowMs, host.seed = hostCalls.Log, hostCalls.Count, hostCalls.NowMs, hostCalls.Seed
 	host.lookup = func(string, string) (string, bool, error) {
 		return "", false, errors.New("there are no tables in this kind of plugin")
 	}

@@ -28,6 +28,8 @@ const IDS = {
 };
 cases("ids", (given, wanted) => none(Object.fromEntries(Object.keys(wanted).map((reader) => [reader, IDS[reader](given)]))));
 
+cases("nobody", event.somebody);
+
 cases("times", (timestamp) => event.time({ timestamp }));
 
 cases("traits", (given, wanted) => {

@@ -161,3 +161,8 @@ test("moments as people write them", () => {
 test("names that the tool has for itself", () => {
   assert.deepEqual(sdk.renamed({ time: 1, a: 2 }, "own_", (name) => name === "time"), { own_time: 1, a: 2 });
 });
+
+test("an id that is long costs no more than its length", () => {
+  const long = `a${" ".repeat(100_000)}"`.repeat(10);
+  assert.equal(sdk.somebody(long), long);
+});

@@ -69,7 +69,7 @@ def verdicts(given: Any) -> Any:
 
 
 RUN: dict[str, Callable[[Any], Any]] = {
-    "ids": ids, "times": times, "traits": traits, "money": money, "items": items, "phones": tidegate.phone,
+    "ids": ids, "nobody": tidegate.somebody, "times": times, "traits": traits, "money": money, "items": items, "phones": tidegate.phone,
     "hashes": lambda given: tidegate.hashed(given["value"], given["kind"]), "chunks": chunks, "verdicts": verdicts,
 }
 
@@ -89,6 +89,14 @@ class Cases(unittest.TestCase):
                         if "context" in found:
                             found["context"] = {path: found["context"][path] for path in wanted["context"]}
                     self.assertEqual(found, wanted)
+
+    def test_a_403_of_a_proxy_is_tried_later(self) -> None:
+        for body, wanted in (
+            ("<html>403 Forbidden</html>", {"retry": 5000}), ("", {"retry": 5000}), ('"no"', {"retry": 5000}),
+            ("null", {"retry": 5000}), ('{"error":"no"}', {"bisect": "http-403"}),
+        ):
+            given = {"status": 403, "headers": {"retry-after": "5"}, "body": body, "now_ms": 0}
+            self.assertEqual(verdicts(given), wanted, body)
 
 
 if __name__ == "__main__":

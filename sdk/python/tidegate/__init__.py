@@ -12,7 +12,7 @@ from .delivery import (
 )
 from .event import (
     Instant, anonymous_id, as_list, as_map, context, from_ms, group_id, id_text, instant, message_id, name, previous_id,
-    properties, time, traits, user, user_id,
+    properties, somebody, time, traits, user, user_id,
 )
 from .host import (
     Context, Drop, Event, Fail, Fields, Keep, Path, PluginError, Result, RetryBatch, count, drop, dumps, fail, keep,
@@ -24,7 +24,7 @@ __all__ = [
     "Item", "Items", "Money", "currency", "item", "items", "items_total", "money", "number", "revenue", "Entry",
     "Plan", "Request", "Response", "Skip", "Verdict", "bisect", "byte_length", "chunks", "classify_by_status",
     "events_of", "partial", "records", "retry_after", "Instant", "anonymous_id", "as_list", "as_map", "context", "from_ms", "group_id",
-    "id_text", "instant", "message_id", "name", "previous_id", "properties", "time", "traits", "user", "user_id",
+    "id_text", "instant", "message_id", "name", "previous_id", "properties", "somebody", "time", "traits", "user", "user_id",
     "Context", "Drop", "Event", "Fail", "Fields", "Keep", "Path", "PluginError", "Result", "RetryBatch", "count",
     "drop", "dumps", "fail", "keep", "log", "lookup", "sign", "email", "hashed", "phone",
 ]

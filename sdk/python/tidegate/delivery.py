@@ -66,6 +66,10 @@ class Response:
             return None
         return found if isinstance(found, dict) else None
 
+    def is_of_proxy(self) -> bool:
+        """Whether a 403 or 404 comes from a proxy or firewall on the way: the tool's own have a JSON object for a body."""
+        return self.status in (403, 404) and self.answer() is None
+
 
 class Skip(Exception):
     """The event does not apply here and is left out; the text is the reason."""
@@ -182,14 +186,14 @@ def partial(events: list[int], rejected: Any = (), again: Any = ()) -> Verdict:
 def classify_by_status(tag: str, events: list[int], response: Response) -> Verdict:
     """What most HTTP interfaces mean.
 
-    2xx delivered; 401 sign in again; 408, 423, 425, 429 and 5xx later, as `Retry-After` says; a 404 whose body is no
-    JSON comes from a proxy on the way and is tried later; anything else refuses the request (see `bisect`).
+    2xx delivered; 401 sign in again; 408, 423, 425, 429 and 5xx later, as `Retry-After` says; a 403 or 404 whose body is
+    no JSON comes from a proxy on the way and is tried later; anything else refuses the request (see `bisect`).
     """
     status = response.status
     if 200 <= status < 300:
         return "delivered"
     if status == 401:
         return "reauthenticate"
-    if status in _LATER or status >= 500 or (status == 404 and response.answer() is None):
+    if status in _LATER or status >= 500 or response.is_of_proxy():
         return {"retry": retry_after(response)}
     return bisect(f"http-{status}", response.text[:500])

@@ -31,6 +31,25 @@ def id_text(value: Any) -> Optional[str]:
     return None
 
 
+# What code writes where it has nobody. Source: https://posthog.com/docs/data/identify, and Python's word for none.
+_NOBODY = frozenset((
+    "undefined", "null", "none", "nan", "[object object]", "0", "true", "false", "anonymous", "guest", "id", "distinctid",
+    "distinct_id", "email", "not_authenticated",
+))
+_AROUND = "\"'\ufeff" + "".join(letter for letter in map(chr, range(0x3001)) if letter.isspace())
+
+
+def somebody(value: Any) -> Optional[str]:
+    """The id of somebody as text. None where `id_text` gives none, and for what code writes for nobody.
+
+    That is "undefined", "[object Object]", 0, "Guest" and so on, in any case and also in quotes: a tool would make one person
+    of all who have such an id.
+    """
+    found = id_text(value)
+    bare = (found or "").strip(_AROUND)
+    return found if bare and bare.lower() not in _NOBODY else None
+
+
 def user_id(event: Event) -> Optional[str]:
     """`userId` as text; None when it is missing, blank or no id."""
     return id_text(event.get("userId"))

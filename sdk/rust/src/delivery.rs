@@ -167,6 +167,11 @@ impl Response {
         serde_json::from_slice(&self.body).ok()
     }
 
+    /// Whether a 403 or 404 comes from a proxy or firewall on the way: the tool's own have a JSON object for a body.
+    pub fn is_of_proxy(&self) -> bool {
+        matches!(self.status, 403 | 404) && self.answer().is_none()
+    }
+
     /// Milliseconds that `Retry-After` asks to wait, given as seconds or as a date; `None` when it says nothing readable.
     pub fn retry_after_ms(&self) -> Option<u32> {
         let said = self.header("retry-after")?.trim();
@@ -208,14 +213,14 @@ pub enum Verdict {
 
 /// What most HTTP interfaces mean by their status codes.
 ///
-/// 2xx delivered; 401 sign in again; 408, 423, 425, 429 and 5xx later, as `Retry-After` says; a 404 whose body is no JSON
-/// comes from a proxy on the way and is tried later; anything else is [`Verdict::Bisect`].
+/// 2xx delivered; 401 sign in again; 408, 423, 425, 429 and 5xx later, as `Retry-After` says; a 403 or 404 whose body is no
+/// JSON comes from a proxy on the way and is tried later; anything else is [`Verdict::Bisect`].
 pub fn classify_by_status(response: &Response) -> Verdict {
     match response.status {
         200..=299 => Verdict::Delivered,
         401 => Verdict::Reauthenticate,
         408 | 423 | 425 | 429 | 500.. => Verdict::Retry(response.retry_after_ms()),
-        404 if response.answer().is_none() => Verdict::Retry(response.retry_after_ms()),
+        _ if response.is_of_proxy() => Verdict::Retry(response.retry_after_ms()),
         status => {
             let message = format!("answered {status}: {}", response.excerpt());
             Verdict::Bisect(Failure::new(&format!("http-{status}"), message))

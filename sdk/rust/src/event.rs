@@ -22,6 +22,34 @@ pub fn id(value: Option<&Value>) -> Option<String> {
     }
 }
 
+/// What code writes where it has nobody. Source: <https://posthog.com/docs/data/identify>, and Python's word for none.
+const NOBODY: [&str; 15] = [
+    "undefined",
+    "null",
+    "none",
+    "nan",
+    "[object object]",
+    "0",
+    "true",
+    "false",
+    "anonymous",
+    "guest",
+    "id",
+    "distinctid",
+    "distinct_id",
+    "email",
+    "not_authenticated",
+];
+
+/// The id of somebody as text: `None` where [`id`] gives none, and for what code writes for nobody, such as `undefined`,
+/// `[object Object]`, 0 or `Guest`, in any case and also in quotes. Whoever has such an id would be one person.
+pub fn somebody(value: Option<&Value>) -> Option<String> {
+    let id = id(value)?;
+    let bare = id.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\u{feff}'));
+    let is_nobody = bare.is_empty() || NOBODY.iter().any(|nobody| nobody.eq_ignore_ascii_case(bare));
+    (!is_nobody).then_some(id)
+}
+
 /// `userId` as text; `None` when it is missing, blank or no id.
 pub fn user_id(event: &Event) -> Option<String> {
     id(event.get("userId"))

@@ -58,8 +58,7 @@ fn normalized(text: &str, kind: Personal) -> Option<String> {
     match kind {
         Personal::Email => email(Some(&Value::from(lower))),
         Personal::Phone => Some(phone(Some(&Value::from(text)))?.trim_start_matches('+').to_owned()),
-        // Letters, digits, and what belongs to letters in some scripts; not spaces and punctuation.
-        Personal::Name | Personal::City | Personal::State => Some(lower.chars().filter(|c| is_of_word(*c)).collect()),
+        Personal::Name | Personal::City | Personal::State => Some(words(&lower)),
         Personal::Zip => Some(zip(&lower)),
         Personal::Country => (lower.len() == 2 && lower.bytes().all(|byte| byte.is_ascii_lowercase())).then_some(lower),
         Personal::Gender => match lower.as_str() {
@@ -67,35 +66,44 @@ fn normalized(text: &str, kind: Personal) -> Option<String> {
             "m" | "male" => Some("m".to_owned()),
             _ => None,
         },
-        Personal::DateOfBirth => date_of_birth(text),
+        Personal::DateOfBirth => date_of_birth(&lower),
         Personal::Id => Some(lower),
     }
 }
 
-/// Letters and digits of any script; beyond ASCII also the marks that vowels are written with.
-fn is_of_word(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '\u{300}'..='\u{36f}' | '\u{93c}' | '\u{94d}')
+/// The letters and digits of any script, and the marks on them: no white space, no punctuation, no symbols.
+fn words(text: &str) -> String {
+    // What an identifier may go on with, and what is alphabetic, is a letter, a digit or a mark, but for these.
+    let joins = |c| matches!(c, '_' | '\u{b7}' | '\u{387}' | '\u{200c}' | '\u{200d}' | '\u{30fb}' | '\u{ff65}');
+    let ties = |c| matches!(c, '\u{203f}' | '\u{2040}' | '\u{2054}' | '\u{fe33}'..='\u{fe4f}' | '\u{ff3f}');
+    let symbol = |c| matches!(c, '\u{2118}' | '\u{212e}' | '\u{24b6}'..='\u{24e9}' | '\u{1f130}'..='\u{1f189}');
+    let encloses =
+        |c| matches!(c, '\u{488}' | '\u{489}' | '\u{1abe}' | '\u{20dd}'..='\u{20e4}' | '\u{a670}'..='\u{a672}');
+    let fits = |c: &char| c.is_alphanumeric() || unicode_ident::is_xid_continue(*c) || encloses(*c);
+    text.chars().filter(fits).filter(|c| !joins(*c) && !ties(*c) && !symbol(*c)).collect()
 }
 
-/// Without spaces and dashes, and of nine digits as in the United States the first five.
+/// The five digits of a code with four more, as in the United States, else its letters and digits.
 fn zip(text: &str) -> String {
     let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
-    let text = match text.split_once('-') {
-        Some((five, four)) if digits(five, 5) && digits(four, 4) => five,
-        _ => text,
-    };
-    text.chars().filter(|c| !c.is_whitespace() && *c != '-').collect()
+    match text.split_once(|c| matches!(c, '-' | '\u{2010}'..='\u{2015}')) {
+        Some((five, four)) if digits(five, 5) && digits(four, 4) => five.to_owned(),
+        _ => words(text),
+    }
 }
 
-/// `1990-02-16`, `19900216`, and either with a time after it.
+/// `1990-02-16`, with other marks or none between, and perhaps a time after it.
 fn date_of_birth(text: &str) -> Option<String> {
-    let date = text.split_once('T').map_or(text, |(date, _)| date);
-    let digits = date.replace('-', "");
-    let dashes: Vec<usize> = date.match_indices('-').map(|(at, _)| at).collect();
-    let shape_fits = dashes.is_empty() || dashes == [4, 7];
-    if !shape_fits || digits.len() != 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let fits = ("01"..="12").contains(&&digits[4..6]) && ("01"..="31").contains(&&digits[6..8]);
-    fits.then_some(digits)
+    let date = text.split_once('t').map_or(text, |(date, _)| date);
+    let mark = date.chars().nth(4).filter(|c| matches!(c, '-' | '/' | '.' | ' '));
+    let (date, rest) = date.split_at_checked(if mark.is_some() { 10 } else { 8 })?;
+    let parts: Vec<&str> = match mark {
+        Some(mark) => date.split(mark).collect(),
+        None => vec![date.get(..4)?, date.get(4..6)?, date.get(6..)?],
+    };
+    let [year, month, day] = parts[..] else { return None };
+    let lengths_fit = (year.len(), month.len(), day.len()) == (4, 2, 2) && (rest.is_empty() || rest.starts_with(' '));
+    let is_date = lengths_fit && [year, month, day].concat().bytes().all(|byte| byte.is_ascii_digit());
+    let fits = is_date && ("01"..="12").contains(&month) && ("01"..="31").contains(&day);
+    fits.then(|| format!("{year}{month}{day}"))
 }

@@ -55,6 +55,13 @@ fn ids() {
 }
 
 #[test]
+fn nobody() {
+    for (name, given, out) in cases("nobody.json") {
+        same(&name, &json!(event::somebody(Some(&given))), &out);
+    }
+}
+
+#[test]
 fn times() {
     for (name, given, out) in cases("times.json") {
         let at = event::instant(Some(&given));
@@ -191,4 +198,16 @@ fn verdicts() {
         };
         same(&name, &got, &out);
     }
+}
+
+#[test]
+fn a_403_of_a_proxy_is_tried_later() {
+    let verdict = |body: &str| {
+        let headers = vec![("retry-after".to_owned(), "5".to_owned())];
+        classify_by_status(&Response { status: 403, headers, body: body.as_bytes().to_vec(), ..Response::default() })
+    };
+    for body in ["<html>403 Forbidden</html>", "", r#""no""#, "null"] {
+        assert_eq!(verdict(body), Verdict::Retry(Some(5000)), "{body}");
+    }
+    assert!(matches!(verdict(r#"{"error":"no"}"#), Verdict::Bisect(failure) if failure.code == "http-403"));
 }

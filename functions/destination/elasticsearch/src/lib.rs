@@ -59,7 +59,8 @@ impl Destination for Elasticsearch {
             |code| Failure::new(code, format!("the cluster answered {}: {}", response.status, response.excerpt()));
         match response.status {
             200..=299 => items(events, &response.body),
-            401 | 403 => Verdict::Disable(failure("unauthorized")),
+            401 => Verdict::Disable(failure("unauthorized")),
+            403 if !response.is_of_proxy() => Verdict::Disable(failure("unauthorized")),
             413 => Verdict::Bisect(failure("too-large")),
             _ => classify_by_status(response),
         }

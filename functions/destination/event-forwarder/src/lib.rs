@@ -75,7 +75,8 @@ impl Destination for EventForwarder {
     fn classify(&self, _tag: &str, _events: &[u32], response: &Response) -> Verdict {
         let said = format!("the collector answered {}: {}", response.status, response.excerpt());
         match response.status {
-            401 | 403 => Verdict::Disable(Failure::new("wrong-write-key", said)),
+            401 => Verdict::Disable(Failure::new("wrong-write-key", said)),
+            403 if !response.is_of_proxy() => Verdict::Disable(Failure::new("wrong-write-key", said)),
             // RudderStack says so when the source of this write key is switched off or gone; a proxy on the way does not.
             404 if says_source(response) => Verdict::Disable(Failure::new("no-such-source", said)),
             404 => Verdict::Retry(response.retry_after_ms()),

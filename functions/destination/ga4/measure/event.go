@@ -143,6 +143,9 @@ func (p *params) addRest(properties map[string]any) {
 		}
 		name := snake(property, "param")
 		value, ok := scalar(properties[property])
+		if ok && value != "" {
+			name = short(name, "property", property)
+		}
 		switch {
 		case !ok && properties[property] == nil, properties[property] == "":
 		// Google forbids personal data.
@@ -161,14 +164,22 @@ func addUserProperties(to map[string]any, event tidegate.Event, settings Setting
 	for _, trait := range settings.UserProperties {
 		name := snake(trait, "trait")
 		value, ok := scalar(traits[trait])
-		if !ok || name == "" || len(to) == userPropertiesMax && to[name] == nil {
+		why := ""
+		switch {
+		case traits[trait] == nil, traits[trait] == "":
+			continue
+		case !ok:
+			why = "it is no text, number or boolean"
+		case name == "", len([]rune(name)) > userPropertyMax, reserved(name, reservedUserProperties):
+			why = "GA4 keeps the name for itself, or it has more than 24 characters"
+		case len(to) == userPropertiesMax && to[name] == nil:
+			why = "GA4 takes 25 of a user"
+		default:
+			to[name] = map[string]any{"value": value}
 			continue
 		}
-		if len([]rune(name)) > userPropertyMax || reserved(name, reservedUserProperties) {
-			tidegate.Log("the user property %s is left out: GA4 keeps the name for itself, or it has more than 24 characters", name)
-			continue
-		}
-		to[name] = map[string]any{"value": value}
+		tidegate.WarnOnce("the user property %q is left out: %s", trait, why)
+		tidegate.Count("user-properties-left-out", 1)
 	}
 }
 

@@ -4,7 +4,11 @@ package measure
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"maps"
 	"net/url"
+	"regexp"
+	"slices"
 	"time"
 
 	"tidegate"
@@ -28,10 +32,18 @@ type Settings struct {
 	Debug          bool              `json:"debug"`
 }
 
+var takenName = regexp.MustCompile(`^\pL[\pL\pM\p{Nd}_]{0,39}$`)
+
 // Parse reads settings.
 func Parse(given map[string]any) (settings Settings, err error) {
 	if err = tidegate.ParseSettings(given, &settings); err == nil && settings.MeasurementID == "" {
 		err = errors.New("`measurement_id` is missing")
+	}
+	for _, called := range slices.Sorted(maps.Keys(settings.Events)) {
+		if name := settings.Events[called]; err == nil && (!takenName.MatchString(name) || reserved(name, reservedEvents)) {
+			err = fmt.Errorf("`events` has the name %q for %q: GA4 takes a letter and up to 39 letters, digits and _ after it, and keeps "+
+				"some names for itself", name, called)
+		}
 	}
 	return settings, err
 }
@@ -66,12 +78,15 @@ func Prepare(events []tidegate.Event, settings Settings, nowMs uint64) *tidegate
 			return tidegate.Failing("too-old", "GA4 drops events of more than 72 hours ago")
 		}
 		measured["timestamp_micros"] = at.UnixMicro()
-		from := client{tidegate.ContextText(event, "ga_client_id"), tidegate.UserID(event)}
+		from := client{tidegate.Somebody(tidegate.ContextValue(event, "ga_client_id")), tidegate.Somebody(event["userId"])}
 		if from.id == "" {
-			from.id = tidegate.FirstID(event, "anonymousId", "userId")
+			from.id = tidegate.Somebody(event["anonymousId"])
 		}
 		if from.id == "" {
-			return tidegate.Failing("no-user", "GA4 needs `anonymousId` or `userId`")
+			from.id = from.user
+		}
+		if from.id == "" {
+			return tidegate.Failing("no-user", "GA4 needs an `anonymousId` or `userId` of somebody")
 		}
 		text, err := tidegate.Encode(measured)
 		if err != nil {
@@ -113,10 +128,10 @@ func body(from client, array []byte, places []uint32, events []tidegate.Event, s
 
 // Classify reads an answer. The protocol answers 2xx to everything that it can read at all.
 func Classify(tag string, events []uint32, response tidegate.Response) tidegate.Verdict {
-	switch response.Status {
-	case 401, 403:
+	switch status := response.Status; {
+	case status == 401, status == 403 && !response.IsOfProxy():
 		return tidegate.Disable("unauthorized", "GA4 answered: "+response.Excerpt())
-	case 413:
+	case status == 413:
 		return tidegate.Bisect("too-large", "GA4 takes requests of up to 130 kB")
 	default:
 		return tidegate.ClassifyByStatus(tag, events, response)

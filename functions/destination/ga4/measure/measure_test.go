@@ -3,6 +3,7 @@ package measure
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -74,11 +75,124 @@ func TestNames(t *testing.T) {
 	for from, to := range map[string]string{
 		"Tab Opened": "tab_opened", "tabOpened": "tab_opened", "2 Fast!": "event_2_fast", "  ": "", "Ärger": "ärger",
 		"Checkout Step 1": "checkout_step_1", "Checkout Step 2": "checkout_step_2", "Заказ Оформлен": "заказ_оформлен",
-		"カート 追加": "カート_追加", "हिन्दी": "हिन्दी", strings.Repeat("ä", 39) + " b": strings.Repeat("ä", 39), "☕": "",
+		"カート 追加": "カート_追加", "हिन्दी": "हिन्दी", "☕": "",
 		"item_category2": "item_category2", "step2Done": "step2_done",
 	} {
 		if got := snake(from, "event"); got != to {
 			t.Errorf("%q: %q", from, got)
+		}
+	}
+}
+
+// said is what the plugin logs meanwhile.
+func said(t *testing.T, run func()) string {
+	t.Helper()
+	file, err := os.Create(t.TempDir() + "/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	before := os.Stderr
+	os.Stderr = file
+	defer func() { os.Stderr = before }()
+	run()
+	text, _ := os.ReadFile(file.Name())
+	return string(text)
+}
+
+func TestANameThatIsCutIsSaidOnce(t *testing.T) {
+	long := strings.Repeat("ä", 39)
+	var names []string
+	log := said(t, func() {
+		for _, name := range []string{long + " b", long + " c", long + " b", long + "z"} {
+			name, params := sent(t, name, fmt.Sprintf(`{%q:1,"short":2}`, long+"yes"))
+			names = append(names, name)
+			if params[long+"y"] != json.Number("1") || params["short"] != json.Number("2") {
+				t.Error(params)
+			}
+		}
+	})
+	if fmt.Sprint(names) != fmt.Sprint([]string{long, long, long, long + "z"}) {
+		t.Error(names)
+	}
+	for _, line := range []string{
+		fmt.Sprintf("GA4 takes names of 40 characters: the event %q is sent as %s\n", long+" b", long),
+		fmt.Sprintf("GA4 takes names of 40 characters: the event %q is sent as %s\n", long+" c", long),
+		fmt.Sprintf("GA4 takes names of 40 characters: the property %q is sent as %s\n", long+"yes", long+"y"),
+	} {
+		if strings.Count(log, line) != 1 {
+			t.Errorf("%q is not once in\n%s", line, log)
+		}
+	}
+	if strings.Count(log, "\n") != 3 {
+		t.Error(log)
+	}
+}
+
+func TestAUserPropertyThatIsLeftOutIsSaid(t *testing.T) {
+	wanted := Settings{MeasurementID: "G-1", UserProperties: []string{"user_id", "list", "a trait with a name that is long", "absent", "Plan"}}
+	traits := `"user_id":1,"list":[1],"a trait with a name that is long":1,"Plan":"pro"`
+	for i := range 26 {
+		wanted.UserProperties = append(wanted.UserProperties, fmt.Sprintf("t%02d", i))
+		traits += fmt.Sprintf(`,"t%02d":%d`, i, i)
+	}
+	events := fmt.Sprintf("[%[1]s,%[1]s]", track(`"userId":"u","context":{"traits":{`+traits+`}}`))
+	var given []tidegate.Event
+	if err := tidegate.Decode([]byte(events), &given); err != nil {
+		t.Fatal(err)
+	}
+	var made *tidegate.Plan
+	log := said(t, func() { made = Prepare(given, wanted, now) })
+	var body struct {
+		Properties map[string]any `json:"user_properties"`
+	}
+	if err := tidegate.Decode(made.Requests[0].Body, &body); err != nil || len(body.Properties) != 25 || body.Properties["t24"] != nil {
+		t.Fatal(err, body)
+	}
+	expected := `the user property "user_id" is left out: GA4 keeps the name for itself, or it has more than 24 characters
+the user property "list" is left out: it is no text, number or boolean
+the user property "a trait with a name that is long" is left out: GA4 keeps the name for itself, or it has more than 24 characters
+the user property "t24" is left out: GA4 takes 25 of a user
+the user property "t25" is left out: GA4 takes 25 of a user
+`
+	if log != expected {
+		t.Error(log)
+	}
+}
+
+func TestANameInTheSettingsIsOneThatGA4Takes(t *testing.T) {
+	for name, fits := range map[string]bool{
+		"purchase": true, "Заказ_2": true, strings.Repeat("x", 40): true, strings.Repeat("x", 41): false, "a b": false,
+		"2nd": false, "": false, "_a": false, "first_open": false, "ga_x": false,
+	} {
+		_, err := Parse(map[string]any{"measurement_id": "G-1", "events": map[string]any{"Tab Opened": name}})
+		if (err == nil) != fits {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+func TestAnIDOfNobodyIsNoClient(t *testing.T) {
+	made := plan(t,
+		track(`"userId":"undefined","anonymousId":"a-1"`), track(`"userId":"u-1","anonymousId":"[object Object]"`),
+		track(`"userId":0,"anonymousId":"'null'"`), track(`"userId":"u-2","context":{"ga_client_id":"NaN"}`))
+	var bodies []string
+	for _, request := range made.Requests {
+		body, _, _ := strings.Cut(string(request.Body), `,"events"`)
+		bodies = append(bodies, body)
+	}
+	expected := `{"client_id":"a-1" {"client_id":"u-1","user_id":"u-1" {"client_id":"u-2","user_id":"u-2"`
+	if got := strings.Join(bodies, " "); got != expected || len(made.Failed) != 1 || made.Failed[0].Code != "no-user" {
+		t.Error(got, made.Failed)
+	}
+}
+
+func TestA403OfAProxyStopsNothing(t *testing.T) {
+	for body, kind := range map[string]tidegate.VerdictKind{
+		"<html>403</html>": tidegate.KindRetry, "": tidegate.KindRetry, `{"error":"no"}`: tidegate.KindDisable,
+	} {
+		if verdict := Classify("", []uint32{0}, tidegate.Response{Status: 403, Body: []byte(body)}); verdict.Kind != kind {
+			t.Errorf("%q: %v", body, verdict)
 		}
 	}
 }

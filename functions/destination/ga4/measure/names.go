@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"tidegate"
 )
 
 // Characters of a name.
@@ -27,11 +29,23 @@ func eventName(called string, settings Settings) string {
 	if name := recommended[strings.ToLower(strings.TrimSpace(called))]; name != "" {
 		return name
 	}
-	return snake(called, "event")
+	return short(snake(called, "event"), "event", called)
 }
 
-// snake is a name as GA4 wants it: letters of any script, digits and _, a letter first, 40 characters at most. One that
-// begins with a digit gets prefix before it, so that no digit is lost; "" when nothing is left.
+// short is a name of at most 40 characters. Two names may become one here, so the log says which is cut.
+func short(name, what, called string) string {
+	letters := []rune(name)
+	if len(letters) <= nameMax {
+		return name
+	}
+	cut := strings.TrimRight(string(letters[:nameMax]), "_")
+	tidegate.WarnOnce("GA4 takes names of %d characters: the %s %q is sent as %s", nameMax, what, called, cut)
+	tidegate.Count("names-cut", 1)
+	return cut
+}
+
+// snake is a name as GA4 wants it: letters of any script, digits and _, a letter first. One that begins with a digit gets
+// prefix before it, so that no digit is lost; "" when nothing is left.
 func snake(name, prefix string) string {
 	var letters []rune
 	var last rune
@@ -51,7 +65,7 @@ func snake(name, prefix string) string {
 	if len(letters) > 0 && !unicode.IsLetter(letters[0]) {
 		letters = append([]rune(prefix+"_"), letters...)
 	}
-	return strings.TrimRight(string(letters[:min(len(letters), nameMax)]), "_")
+	return strings.TrimRight(string(letters), "_")
 }
 
 // https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference#reserved_names, and what

@@ -99,10 +99,10 @@ func Classify(tag string, events []uint32, response tidegate.Response) tidegate.
 }
 
 func withoutCode(tag string, events []uint32, response tidegate.Response) tidegate.Verdict {
-	switch response.Status {
-	case 401, 403:
+	switch status := response.Status; {
+	case status == 401, status == 403 && !response.IsOfProxy():
 		return tidegate.Disable("unauthorized", response.Excerpt())
-	case 413:
+	case status == 413:
 		return tidegate.Bisect("too-large", response.Excerpt())
 	default:
 		return tidegate.ClassifyByStatus(tag, events, response)

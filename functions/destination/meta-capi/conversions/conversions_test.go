@@ -96,6 +96,43 @@ func TestPropertiesGoAlong(t *testing.T) {
 	}
 }
 
+func TestWhatIsInNoContentsGoesAlong(t *testing.T) {
+	for properties, expected := range map[string]string{
+		`{"plan":"pro","price":"19.90","quantity":3}`: `{"plan":"pro","price":"19.90","quantity":3}`,
+		`{"price":"N/A","sku":"G-32","quantity":"two"}`: `{"content_ids":["G-32"],"content_type":"product",` +
+			`"contents":[{"id":"G-32","quantity":1}],"price":"N/A","quantity":"two"}`,
+		`{"product_id":507,"productId":"507","sku":"G-32","price":2}`: `{"content_ids":["507"],"content_type":"product",` +
+			`"contents":[{"id":"507","item_price":2,"quantity":1}],"sku":"G-32"}`,
+		`{"products":[{"sku":"a"},{"name":"b"},7],"sku":"kit","price":9,"quantity":2}`: `{"content_ids":["a"],"content_type":"product",` +
+			`"contents":[{"id":"a","quantity":1}],"price":9,"quantity":2,"sku":"kit"}`,
+		`{"products":"two mugs"}`: `{"products":"two mugs"}`,
+	} {
+		text, _ := json.Marshal(one(t, "custom_data", "Plan Viewed", `"properties":`+properties))
+		if string(text) != expected {
+			t.Errorf("%s: %s", properties, text)
+		}
+	}
+}
+
+func TestAnIDOfNobodyIsNoPerson(t *testing.T) {
+	at := `"timestamp":"2025-12-31T12:00:00Z"`
+	made := plan(t, `{"type":"track","event":"A","userId":"undefined",`+at+`}`, `{"type":"track","event":"A","userId":0,`+at+`}`,
+		`{"type":"track","event":"A","userId":"'NULL'",`+at+`,"context":{"traits":{"email":"ada@example.com"}}}`)
+	if len(made.Failed) != 2 || made.Failed[0].Code != "no-user" || strings.Contains(string(made.Requests[0].Body), "external_id") {
+		t.Fatalf("%+v", made)
+	}
+}
+
+func TestA403OfAProxyStopsNothing(t *testing.T) {
+	for body, kind := range map[string]tidegate.VerdictKind{
+		"<html>403</html>": tidegate.KindRetry, "": tidegate.KindRetry, `{"message":"no"}`: tidegate.KindDisable,
+	} {
+		if verdict := Classify("", []uint32{0}, tidegate.Response{Status: 403, Body: []byte(body)}); verdict.Kind != kind {
+			t.Errorf("%q: %v", body, verdict)
+		}
+	}
+}
+
 func TestAnEventThatMetaWouldRefuseCostsNobodyElse(t *testing.T) {
 	at := `"timestamp":"2025-12-31T12:00:00Z"`
 	purchase := func(properties string) string {

@@ -13,9 +13,6 @@ var renamed = map[string]string{
 	"order_id": "order_id", "query": "search_string", "name": "content_name", "category": "content_category",
 }
 
-// Properties that are part of something else in custom_data.
-var consumed = []string{"products", "currency", "value", "revenue", "product_id", "productId", "sku", "price", "quantity"}
-
 // Meta wants no personal data there, and no hash of it either.
 var personal = []string{"email", "phone", "firstname", "first_name", "lastname", "last_name", "name_first", "name_last",
 	"gender", "birthday", "dateofbirth", "date_of_birth", "dob", "address", "street", "city", "zip", "postalcode",
@@ -26,8 +23,14 @@ var personal = []string{"email", "phone", "firstname", "first_name", "lastname",
 func customData(properties map[string]any, name string) map[string]any {
 	custom := map[string]any{}
 	items, leftOutItems := tidegate.Items(properties)
+	used := map[string]bool{"currency": true, "value": true, "revenue": true}
 	addMoney(custom, properties)
-	addContents(custom, items)
+	leftOutItems += addContents(custom, items)
+	if _, isList := properties["products"].([]any); isList {
+		used["products"] = true
+	} else if len(items) == 1 {
+		useProduct(used, items[0])
+	}
 	for from, to := range renamed {
 		if text := tidegate.FirstID(properties, from); text != "" {
 			custom[to] = text
@@ -36,19 +39,24 @@ func customData(properties map[string]any, name string) map[string]any {
 	var leftOut []string
 	for property, value := range properties {
 		switch {
-		case slices.Contains(consumed, property), renamed[property] != "":
+		case used[property], renamed[property] != "":
 		case slices.Contains(personal, strings.ToLower(property)), tidegate.Email(value) != "":
 			leftOut = append(leftOut, property+" (personal)")
 		case !isPlain(value):
 			if value != nil && value != "" {
 				leftOut = append(leftOut, property)
 			}
-		case custom[property] == nil:
+		case custom[property] != nil:
+			leftOut = append(leftOut, property)
+		default:
 			custom[property] = value
 		}
 	}
 	if leftOutItems > 0 {
-		leftOut = append(leftOut, "products that are no objects")
+		leftOut = append(leftOut, "products without an id")
+	}
+	if custom["currency"] == nil && properties["currency"] != nil {
+		leftOut = append(leftOut, "currency, which is no code of three letters")
 	}
 	if custom["value"] == nil && (properties["revenue"] != nil || properties["value"] != nil) {
 		leftOut = append(leftOut, "value, which is no number or has no currency")
@@ -73,15 +81,31 @@ func addMoney(custom, properties map[string]any) {
 	}
 }
 
-func addContents(custom map[string]any, items []tidegate.Item) {
+// useProduct notes which properties are in the contents, when they are a product themselves.
+func useProduct(used map[string]bool, product tidegate.Item) {
+	for _, name := range []string{"product_id", "productId", "sku"} {
+		id := tidegate.ID(product.Source[name])
+		used[name] = id != "" && id == contentID(product)
+	}
+	used["price"] = product.Price != ""
+	_, used["quantity"] = tidegate.Number(product.Source["quantity"])
+}
+
+func contentID(product tidegate.Item) string {
+	if product.ProductID != "" {
+		return product.ProductID
+	}
+	return product.SKU
+}
+
+// addContents answers how many products have no id and are left out.
+func addContents(custom map[string]any, items []tidegate.Item) (leftOut int) {
 	var ids []string
 	var contents []map[string]any
 	for _, item := range items {
-		id := item.ProductID
+		id := contentID(item)
 		if id == "" {
-			id = item.SKU
-		}
-		if id == "" {
+			leftOut++
 			continue
 		}
 		content := map[string]any{"id": id, "quantity": item.Quantity}
@@ -93,6 +117,7 @@ func addContents(custom map[string]any, items []tidegate.Item) {
 	if len(ids) > 0 {
 		custom["content_type"], custom["content_ids"], custom["contents"] = "product", ids, contents
 	}
+	return leftOut
 }
 
 func isPlain(value any) bool {

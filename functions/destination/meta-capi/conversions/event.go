@@ -85,7 +85,7 @@ func name(event tidegate.Event, settings Settings) (string, error) {
 		}
 		letters := []rune(called)
 		if len(letters) > nameMax {
-			tidegate.Log("Meta takes names of 50 characters; %q is cut", called)
+			tidegate.WarnOnce("Meta takes names of %d characters: %q is cut", nameMax, called)
 		}
 		return string(letters[:min(len(letters), nameMax)]), nil
 	default:
@@ -121,7 +121,9 @@ func userData(event tidegate.Event) map[string]any {
 		hashed("country", tidegate.HashCountry, from, "country")
 		hashed("zp", tidegate.HashZip, from, "postalCode", "postal_code", "zip")
 	}
-	hashed("external_id", tidegate.HashID, event, "userId")
+	if hash := tidegate.Hashed(tidegate.Somebody(event["userId"]), tidegate.HashID); hash != "" {
+		user["external_id"] = []string{hash}
+	}
 	plain("client_ip_address", "ip")
 	plain("client_user_agent", "userAgent")
 	plain("fbp", "fbp")

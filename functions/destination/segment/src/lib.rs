@@ -59,7 +59,8 @@ impl Destination for Segment {
         let failure =
             |code| Failure::new(code, format!("Segment answered {}: {}", response.status, response.excerpt()));
         match response.status {
-            401 | 403 => Verdict::Disable(failure("wrong-write-key")),
+            401 => Verdict::Disable(failure("wrong-write-key")),
+            403 if !response.is_of_proxy() => Verdict::Disable(failure("wrong-write-key")),
             413 => Verdict::Bisect(failure("too-large")),
             _ => classify_by_status(response),
         }

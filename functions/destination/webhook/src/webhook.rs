@@ -116,7 +116,8 @@ impl Destination for Webhook {
     fn classify(&self, _tag: &str, _events: &[u32], response: &Response) -> Verdict {
         let failure = |code| Failure::new(code, format!("answered {}: {}", response.status, response.excerpt()));
         match response.status {
-            401 | 403 => Verdict::Disable(failure("unauthorized")),
+            401 => Verdict::Disable(failure("unauthorized")),
+            403 if !response.is_of_proxy() => Verdict::Disable(failure("unauthorized")),
             410 => Verdict::Disable(failure("gone")),
             300..=399 => Verdict::Rejected(failure("redirected")),
             _ => classify_by_status(response),

@@ -6,6 +6,7 @@ use hmac::{Hmac, Mac};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::Sha256;
+use tidegate_sdk::event;
 
 use crate::class::{self, Class};
 
@@ -100,7 +101,8 @@ fn walk(value: &mut Value, among_traits: bool, settings: &Settings) -> bool {
 /// The class of a text or number, and what the settings want done with it.
 fn due(name: &str, value: &Value, among_traits: bool, settings: &Settings) -> Option<(Class, Action)> {
     let looks = match value {
-        Value::String(text) if text.is_empty() => return None,
+        // Of blank texts everybody would have the same hash.
+        Value::String(text) if text.trim().is_empty() => return None,
         Value::String(text) => class::by_looks(text),
         // A number is nobody's by its looks: one in ten timestamps has the check digit of a card.
         Value::Number(_) => None,
@@ -112,10 +114,8 @@ fn due(name: &str, value: &Value, among_traits: bool, settings: &Settings) -> Op
 }
 
 fn replace(value: &mut Value, class: Class, action: Action, salt: &str) -> bool {
-    let text = match &*value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
+    // A number by its digits, however it is spelled.
+    let text = event::id(Some(&*value)).unwrap_or_else(|| value.to_string());
     let redacted = if action == Action::Hash { hash(&text, class, salt) } else { mask(&text, class) };
     *value = Value::String(redacted);
     true
@@ -124,8 +124,10 @@ fn replace(value: &mut Value, class: Class, action: Action, salt: &str) -> bool 
 /// A value is brought into one spelling first, so that `Ada@Example.com ` and `ada@example.com` are one person.
 fn hash(text: &str, class: Class, salt: &str) -> String {
     let same = match class {
-        Class::Email | Class::Name | Class::Ip => text.trim().to_lowercase(),
-        Class::Phone | Class::Card => text.chars().filter(char::is_ascii_digit).collect(),
+        Class::Phone | Class::Card if text.contains(|c: char| c.is_ascii_digit()) => {
+            text.chars().filter(char::is_ascii_digit).collect()
+        }
+        _ => text.trim().to_lowercase(),
     };
     // HMAC takes a key of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(salt.as_bytes()) else { return String::new() };
@@ -226,6 +228,16 @@ mod tests {
         assert_ne!(ada, with(r#"{"traits":{"email":"ada@example.com"}}"#, "s2"));
         // HMAC-SHA-256 of "ada@example.com" under "s1", from another implementation.
         assert!(ada.contains("192350bef0f9223490a8023ed94dbf40e28690ff4fa2cb9f5076609418dc910d"), "{ada}");
+    }
+
+    #[test]
+    fn a_number_is_its_digits_and_what_is_blank_or_has_none_makes_no_two_people_one() {
+        let with = |event: &str| redacted(event, r#"{"fields":{"email":"hash","phone":"hash"},"salt":"s1"}"#);
+        let phone = with(r#"{"traits":{"phone":"+1 (555) 010-0200"}}"#);
+        assert_eq!(phone, with(r#"{"traits":{"phone":15550100200}}"#));
+        assert_eq!(phone, with(r#"{"traits":{"phone":1.55501002e10}}"#));
+        assert_eq!(with(r#"{"traits":{"phone":"  ","email":"\t"}}"#), None);
+        assert_ne!(with(r#"{"traits":{"phone":"N/A"}}"#), with(r#"{"traits":{"phone":"private"}}"#));
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl field_transformer::Guest for Sampling {
 }
 
 fn keeps(event: u32, Ready { settings, name, ids }: &Ready) -> bool {
-    let id = ids.iter().filter_map(|path| path.get_string(event)).find(|id| !id.is_empty());
+    let id = ids.iter().find_map(|path| settings.by.id(&path.get_json(event)?));
     // What has no id cannot be decided on twice alike, so it stays.
     let Some(id) = id else { return true };
     settings.keeps(&id)

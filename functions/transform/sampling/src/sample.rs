@@ -1,6 +1,7 @@
 //! Who is kept.
 
 use serde::Deserialize;
+use tidegate_sdk::event;
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +33,17 @@ impl By {
         match self {
             Self::User => &["/userId", "/anonymousId"],
             Self::Event => &["/messageId"],
+        }
+    }
+
+    /// The id that stands there as JSON: text, or a number by its digits. `None` for what is blank, and for a user that code
+    /// writes where it has nobody: all of them would be kept or dropped as one.
+    #[must_use]
+    pub fn id(self, json: &str) -> Option<String> {
+        let value = serde_json::from_str(json).ok();
+        match self {
+            Self::User => event::somebody(value.as_ref()),
+            Self::Event => event::id(value.as_ref()),
         }
     }
 }
@@ -86,6 +98,26 @@ mod tests {
         let both = ten.iter().filter(|id| other.contains(id)).count();
         assert!((120..280).contains(&both), "{both}: another salt chooses others");
         assert_eq!((kept(0.0, "").len(), kept(100.0, "").len()), (0, 20_000));
+    }
+
+    #[test]
+    fn an_id_is_text_or_a_number_and_that_of_somebody() {
+        for (json, user, event) in [
+            (r#""u-1""#, Some("u-1"), Some("u-1")),
+            (r#""利用者 \"1\"""#, Some(r#"利用者 "1""#), Some(r#"利用者 "1""#)),
+            ("12345", Some("12345"), Some("12345")),
+            ("9007199254740993", Some("9007199254740993"), Some("9007199254740993")),
+            ("1.2345e4", Some("12345"), Some("12345")),
+            (r#""  ""#, None, None),
+            (r#""undefined""#, None, Some("undefined")),
+            ("0", None, Some("0")),
+            ("true", None, None),
+            (r#"{"id":1}"#, None, None),
+            ("null", None, None),
+        ] {
+            assert_eq!(By::User.id(json).as_deref(), user, "{json}");
+            assert_eq!(By::Event.id(json).as_deref(), event, "{json}");
+        }
     }
 
     #[test]
