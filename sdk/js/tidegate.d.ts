@@ -95,7 +95,10 @@ declare module "tidegate" {
   /** The instant so many milliseconds after 1970; undefined before the year 0 and after 9999. */
   export function fromMs(ms: number): Instant | undefined;
 
-  /** The instant of a trait such as `createdAt`: RFC 3339, a date alone, or seconds or milliseconds since 1970, also as text. */
+  /**
+   * The instant of a trait such as `createdAt`: RFC 3339, in UTC where it has no offset and midnight where it has no time of day,
+   * or seconds or milliseconds since 1970, also as text.
+   */
   export function moment(value: unknown): Instant | undefined;
   /** `fields` in which those that `isTaken` says are under `prefix` and their name, so that none is lost. */
   export function renamed(fields: Fields, prefix: string, isTaken: (name: string) => boolean): Fields;

@@ -150,12 +150,17 @@ test("a record may hold a number of its event beyond the range of doubles, and n
 
 test("moments as people write them", () => {
   const text = "2026-01-31T12:30:45.000Z";
-  for (const value of [text, "2026-01-31T13:30:45+01:00", 1769862645, "1769862645", 1769862645000, "1769862645000", 1769862645.0004]) {
+  const inUtc = ["2026-01-31T12:30:45", "2026-01-31 12:30:45", "2026-01-31t12:30:45.000", " 2026-01-31T12:30:45 "];
+  const elsewhere = ["2026-01-31T13:30:45+01:00", "2026-01-31T13:30:45+0100", "2026-01-31 13:30:45+01", "2026-01-31T11:00:45-01:30"];
+  for (const value of [text, ...inUtc, ...elsewhere, 1769862645, "1769862645", 1769862645000, "1769862645000", 1769862645.0004]) {
     assert.equal(sdk.moment(value)?.text, text, `${value}`);
   }
   assert.equal(sdk.moment("2026-01-31").text, "2026-01-31T00:00:00.000Z");
+  assert.equal(sdk.moment("2026-01-31T12:30").text, "2026-01-31T12:30:00.000Z");
+  assert.equal(sdk.moment("2026-01-31T12:30:45.123456").text, "2026-01-31T12:30:45.123Z");
   assert.equal(sdk.moment(-86400).text, "1969-12-31T00:00:00.000Z");
-  for (const value of ["", "yesterday", "01/31/2026", null, true, {}, 1e20, NaN]) assert.equal(sdk.moment(value), undefined, `${value}`);
+  const wrong = ["2026-02-29", "2026-01-31T", "2026-01-31T12", "2026-01-31T25:00:00", "2026-01-31T12:30:45+", "2026-01-31T12:30:45+1", "2026-01-31+01:00"];
+  for (const value of [...wrong, "", "yesterday", "01/31/2026", null, true, {}, 1e20, NaN]) assert.equal(sdk.moment(value), undefined, `${value}`);
 });
 
 test("names that the tool has for itself", () => {
