@@ -99,9 +99,20 @@ export function moment(value) {
   return day && instant(`${day}T${clock}${seconds}${offset ? `${offset}:${minutes}` : "Z"}`);
 }
 
-/** `fields` in which those that `isTaken` says are under `prefix` and their name, so that none is lost. */
-export function renamed(fields, prefix, isTaken) {
-  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [isTaken(name) ? prefix + name : name, value]));
+/**
+ * `fields` in which those that `isTaken` says are under `prefix` and their name, so that none is lost: where that is a
+ * field already, the prefix stands there once more. `onRenamed(name, to)` is told of each.
+ */
+export function renamed(fields, prefix, isTaken, onRenamed = () => {}) {
+  const names = new Set(Object.keys(fields));
+  const move = (name) => {
+    let to = prefix + name;
+    while (names.has(to)) to = prefix + to;
+    names.add(to);
+    onRenamed(name, to);
+    return to;
+  };
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [isTaken(name) ? move(name) : name, value]));
 }
 
 const RFC_3339 = /^(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))$/;

@@ -163,8 +163,43 @@ test("moments as people write them", () => {
   for (const value of [...wrong, "", "yesterday", "01/31/2026", null, true, {}, 1e20, NaN]) assert.equal(sdk.moment(value), undefined, `${value}`);
 });
 
+/** What `work` logs as warnings. */
+function warnings(work) {
+  const [said, { warn }] = [[], console];
+  console.warn = (message) => said.push(message);
+  try {
+    work();
+  } finally {
+    console.warn = warn;
+  }
+  return said;
+}
+
 test("names that the tool has for itself", () => {
   assert.deepEqual(sdk.renamed({ time: 1, a: 2 }, "own_", (name) => name === "time"), { own_time: 1, a: 2 });
+  const told = [];
+  const kept = sdk.renamed({ own_time: 0, time: 1 }, "own_", (name) => name === "time", (...names) => told.push(names));
+  assert.deepEqual([kept, told], [{ own_time: 0, own_own_time: 1 }, [["time", "own_own_time"]]]);
+  const fields = JSON.parse('{"__proto__": 1, "b": 2}');
+  assert.equal(JSON.stringify(sdk.renamed(fields, "own_", (name) => name === "b")), '{"__proto__":1,"own_b":2}');
+});
+
+test("what the plugin says takes nothing away from the event", () => {
+  const said = { $os: undefined, $ip: "192.0.2.1", $url: "/a", $lib: "tidegate" };
+  const own = { $os: "iOS", $ip: "mine", $url: "/a", $user_id: "u", plan: "pro" };
+  const logged = warnings(() => {
+    for (const _ of [1, 2]) {
+      const made = sdk.beside(own, said, (name) => name === "$user_id");
+      assert.deepEqual(made, { $os: "iOS", own_$ip: "mine", $url: "/a", own_$user_id: "u", plan: "pro", $ip: "192.0.2.1", $lib: "tidegate" });
+    }
+    assert.deepEqual(sdk.beside({ a: 1 }, { b: undefined }), { a: 1 });
+    assert.deepEqual(sdk.beside({ ["x".repeat(1000)]: 1 }, {}, () => true), { [`own_${"x".repeat(1000)}`]: 1 });
+  });
+  assert.deepEqual(logged.slice(0, 2), [
+    'the tool has "$ip" for itself: the event\'s own goes along as "own_$ip"',
+    'the tool has "$user_id" for itself: the event\'s own goes along as "own_$user_id"',
+  ]);
+  assert.ok(logged.length === 3 && logged[2].length < 300, logged[2]);
 });
 
 test("an id that is long costs no more than its length", () => {
