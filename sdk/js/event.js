@@ -100,6 +100,26 @@ export function moment(value) {
 }
 
 /**
+ * What `integrations` of an event has for a tool that is known by any of `names`: its options, of every spelling under which
+ * there are some, those of the first name first. Whether the event may go there the host has asked already.
+ */
+export function integrationOptions(event, ...names) {
+  const given = Object.entries(asObject(event.integrations)).filter(([, options]) => asObject(options) === options);
+  return names.flatMap((name) => given.filter(([key]) => spelling(key) === spelling(name)).map(([, options]) => options));
+}
+
+const AROUND = ["actions", "cloud", "device", "web", "mode"];
+
+/**
+ * The name of a tool as it compares, for the host and here: letters and digits alone, in small letters, without the words that
+ * vendors put around it ("Actions Amplitude", "Braze Cloud Mode (Actions)").
+ */
+export function spelling(name) {
+  const words = name.toLowerCase().match(/[\p{Alphabetic}\p{Number}]+/gu) ?? [];
+  return words.filter((word) => !AROUND.includes(word)).join("") || words.join("");
+}
+
+/**
  * `fields` in which those that `isTaken` says are under `prefix` and their name, so that none is lost: where that is a
  * field already, the prefix stands there once more. `onRenamed(name, to)` is told of each.
  */

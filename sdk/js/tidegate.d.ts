@@ -101,6 +101,13 @@ declare module "tidegate" {
    */
   export function moment(value: unknown): Instant | undefined;
   /**
+   * What `integrations` of an event has for a tool that is known by any of `names`: its options, of every spelling under which
+   * there are some, those of the first name first.
+   */
+  export function integrationOptions(event: Event, ...names: string[]): Fields[];
+  /** The name of a tool as it compares: "Actions Amplitude" and "amplitude" have the same. */
+  export function spelling(name: string): string;
+  /**
    * `fields` in which those that `isTaken` says are under `prefix` and their name, so that none is lost; `onRenamed` is told of
    * each.
    */

@@ -206,3 +206,17 @@ test("an id that is long costs no more than its length", () => {
   const long = `a${" ".repeat(100_000)}"`.repeat(10);
   assert.equal(sdk.somebody(long), long);
 });
+
+test("options for a tool stand under each spelling of its name", () => {
+  for (const name of ["Actions Amplitude", "amplitude", "AMPLITUDE", "Amplitude (Actions)", "Amplitude Web Mode", " amp-li_tude "]) {
+    assert.equal(sdk.spelling(name), "amplitude", name);
+  }
+  for (const [name, spelled] of [["Cloud", "cloud"], ["(Actions)", "actions"], ["Größe 4", "größe4"], ["電気-1", "電気1"], ["", ""]]) {
+    assert.equal(sdk.spelling(name), spelled);
+  }
+  const integrations = { All: false, AMP: { a: 1 }, Mixpanel: { a: 2 }, "Actions Amplitude": { a: 3 }, amplitude: true, Amplitude: { a: 4 } };
+  assert.deepEqual(sdk.integrationOptions({ integrations }, "Amplitude", "AMP"), [{ a: 3 }, { a: 4 }, { a: 1 }]);
+  for (const integrations of [undefined, null, [], "Amplitude", { Amplitude: [] }]) {
+    assert.deepEqual(sdk.integrationOptions({ integrations }, "Amplitude"), []);
+  }
+});
