@@ -1,7 +1,7 @@
 // Events to requests within a tool's limits, and answers to verdicts.
 
 import { PluginError, hasNotFinite, toHostJson } from "./errors.js";
-import { asObject, instant, name } from "./event.js";
+import { asObject, instant, name, renamed } from "./event.js";
 
 /** Throw it in `record`: the event does not apply here and is left out; the message is the reason. */
 export class Skip extends Error {}
@@ -19,6 +19,34 @@ export function eventName(event, others = {}) {
   if (!Object.hasOwn(others, event.type)) throw new Skip(`${event.type} events are not sent`);
   return others[event.type];
 }
+
+/** The warnings of this batch: an instance lives for one. */
+const warned = new Set();
+
+/**
+ * Logs a warning, once in a batch however many events it is about. It says what kind of thing happened and to which name, and
+ * holds no value of an event: a log is no place for personal data.
+ */
+export function warnOnce(message) {
+  if (warned.has(message)) return;
+  warned.add(message);
+  // The runtime makes this the host's log.
+  console.warn(message);
+}
+
+/**
+ * The properties `own` of an event with, over them, `said`: what the plugin says under names that mean something to the tool.
+ * Where it says undefined, the event's own stays. Where both say something else, and where `isTaken` says that the tool must
+ * not read a name from the event, the event's own goes along as `own_<name>`, and the log says so.
+ */
+export function beside(own, said, isTaken = () => false) {
+  const spoken = Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined));
+  const isMoved = (name) => (Object.hasOwn(spoken, name) ? spoken[name] !== own[name] : isTaken(name));
+  const moved = (name, to) => warnOnce(`the tool has ${quoted(name)} for itself: the event's own goes along as ${quoted(to)}`);
+  return { ...renamed(own, "own_", isMoved, moved), ...spoken };
+}
+
+const quoted = (name) => JSON.stringify(name.slice(0, 100));
 
 /**
  * What a destination exports: `record(event)` makes the tool's record of one event, `requests(entries, plan)` puts entries

@@ -81,20 +81,58 @@ export const properties = (event) => asObject(event.properties);
 /** When the event happened, by its `timestamp`; undefined when that cannot be read. */
 export const time = (event) => instant(event.timestamp);
 
+// A date, and behind it the time of day with or without seconds and an offset.
+const ISO = /^(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?(?:[Zz]|([+-]\d\d)(?::?(\d\d))?)?)?$/;
+
 /**
- * The instant of a trait such as `createdAt`, as people write it: RFC 3339, a date alone (midnight in UTC), or seconds or
- * milliseconds since 1970 as a number or numeric text. Undefined for anything else.
+ * The instant of a trait such as `createdAt`, as people write it: RFC 3339, also without the offset or the time of day, which
+ * are those of UTC and midnight then, or seconds or milliseconds since 1970 as a number or numeric text. Undefined for
+ * anything else.
  */
 export function moment(value) {
   const text = idText(value)?.trim() ?? "";
-  if (!/^-?\d+(\.\d+)?$/.test(text)) return instant(/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : text);
-  // Seconds reach 11 digits in the year 5138.
-  return fromMs(Math.abs(Number(text)) < 1e11 ? Math.round(Number(text) * 1000) : Math.floor(Number(text)));
+  if (/^-?\d+(\.\d+)?$/.test(text)) {
+    // Seconds reach 11 digits in the year 5138.
+    return fromMs(Math.abs(Number(text)) < 1e11 ? Math.round(Number(text) * 1000) : Math.floor(Number(text)));
+  }
+  const [, day, clock = "00:00", seconds = ":00", offset, minutes = "00"] = ISO.exec(text) ?? [];
+  return day && instant(`${day}T${clock}${seconds}${offset ? `${offset}:${minutes}` : "Z"}`);
 }
 
-/** `fields` in which those that `isTaken` says are under `prefix` and their name, so that none is lost. */
-export function renamed(fields, prefix, isTaken) {
-  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [isTaken(name) ? prefix + name : name, value]));
+/**
+ * What `integrations` of an event has for a tool that is known by any of `names`: its options, of every spelling under which
+ * there are some, those of the first name first. Whether the event may go there the host has asked already.
+ */
+export function integrationOptions(event, ...names) {
+  const given = Object.entries(asObject(event.integrations)).filter(([, options]) => asObject(options) === options);
+  return names.flatMap((name) => given.filter(([key]) => spelling(key) === spelling(name)).map(([, options]) => options));
+}
+
+const AROUND = ["actions", "cloud", "device", "web", "mode"];
+
+/**
+ * The name of a tool as it compares, for the host and here: letters and digits alone, in small letters, without the words that
+ * vendors put around it ("Actions Amplitude", "Braze Cloud Mode (Actions)").
+ */
+export function spelling(name) {
+  const words = name.toLowerCase().match(/[\p{Alphabetic}\p{Number}]+/gu) ?? [];
+  return words.filter((word) => !AROUND.includes(word)).join("") || words.join("");
+}
+
+/**
+ * `fields` in which those that `isTaken` says are under `prefix` and their name, so that none is lost: where that is a
+ * field already, the prefix stands there once more. `onRenamed(name, to)` is told of each.
+ */
+export function renamed(fields, prefix, isTaken, onRenamed = () => {}) {
+  const names = new Set(Object.keys(fields));
+  const move = (name) => {
+    let to = prefix + name;
+    while (names.has(to)) to = prefix + to;
+    names.add(to);
+    onRenamed(name, to);
+    return to;
+  };
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [isTaken(name) ? move(name) : name, value]));
 }
 
 const RFC_3339 = /^(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))$/;

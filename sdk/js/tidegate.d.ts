@@ -95,10 +95,25 @@ declare module "tidegate" {
   /** The instant so many milliseconds after 1970; undefined before the year 0 and after 9999. */
   export function fromMs(ms: number): Instant | undefined;
 
-  /** The instant of a trait such as `createdAt`: RFC 3339, a date alone, or seconds or milliseconds since 1970, also as text. */
+  /**
+   * The instant of a trait such as `createdAt`: RFC 3339, in UTC where it has no offset and midnight where it has no time of day,
+   * or seconds or milliseconds since 1970, also as text.
+   */
   export function moment(value: unknown): Instant | undefined;
-  /** `fields` in which those that `isTaken` says are under `prefix` and their name, so that none is lost. */
-  export function renamed(fields: Fields, prefix: string, isTaken: (name: string) => boolean): Fields;
+  /**
+   * What `integrations` of an event has for a tool that is known by any of `names`: its options, of every spelling under which
+   * there are some, those of the first name first.
+   */
+  export function integrationOptions(event: Event, ...names: string[]): Fields[];
+  /** The name of a tool as it compares: "Actions Amplitude" and "amplitude" have the same. */
+  export function spelling(name: string): string;
+  /**
+   * `fields` in which those that `isTaken` says are under `prefix` and their name, so that none is lost; `onRenamed` is told of
+   * each.
+   */
+  export function renamed(
+    fields: Fields, prefix: string, isTaken: (name: string) => boolean, onRenamed?: (name: string, to: string) => void,
+  ): Fields;
 
   // Money and line items, as the e-commerce specifications of Segment and RudderStack have them.
 
@@ -243,6 +258,14 @@ declare module "tidegate" {
   export class Skip extends Error {}
   /** A track by its own name, other types as `others` says; a track without a name fails, a type that `others` lacks is skipped. */
   export function eventName(event: Event, others?: Record<string, string>): string;
+  /**
+   * The properties `own` of an event with, over them, `said`: what the plugin says under names that mean something to the tool.
+   * Where it says undefined, the event's own stays. Where both say something else, and where `isTaken` says that the tool must
+   * not read a name from the event, the event's own goes along as `own_<name>`, and the log says so.
+   */
+  export function beside(own: Fields, said: Fields, isTaken?: (name: string) => boolean): Fields;
+  /** Logs a warning once in a batch, however many events it is about. It holds no value of an event. */
+  export function warnOnce(message: string): void;
   /** What `record` made of an event, and where the event stands in the batch. */
   export interface Entry<Record> {
     event: number;

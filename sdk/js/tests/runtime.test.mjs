@@ -150,19 +150,73 @@ test("a record may hold a number of its event beyond the range of doubles, and n
 
 test("moments as people write them", () => {
   const text = "2026-01-31T12:30:45.000Z";
-  for (const value of [text, "2026-01-31T13:30:45+01:00", 1769862645, "1769862645", 1769862645000, "1769862645000", 1769862645.0004]) {
+  const inUtc = ["2026-01-31T12:30:45", "2026-01-31 12:30:45", "2026-01-31t12:30:45.000", " 2026-01-31T12:30:45 "];
+  const elsewhere = ["2026-01-31T13:30:45+01:00", "2026-01-31T13:30:45+0100", "2026-01-31 13:30:45+01", "2026-01-31T11:00:45-01:30"];
+  for (const value of [text, ...inUtc, ...elsewhere, 1769862645, "1769862645", 1769862645000, "1769862645000", 1769862645.0004]) {
     assert.equal(sdk.moment(value)?.text, text, `${value}`);
   }
   assert.equal(sdk.moment("2026-01-31").text, "2026-01-31T00:00:00.000Z");
+  assert.equal(sdk.moment("2026-01-31T12:30").text, "2026-01-31T12:30:00.000Z");
+  assert.equal(sdk.moment("2026-01-31T12:30:45.123456").text, "2026-01-31T12:30:45.123Z");
   assert.equal(sdk.moment(-86400).text, "1969-12-31T00:00:00.000Z");
-  for (const value of ["", "yesterday", "01/31/2026", null, true, {}, 1e20, NaN]) assert.equal(sdk.moment(value), undefined, `${value}`);
+  const wrong = ["2026-02-29", "2026-01-31T", "2026-01-31T12", "2026-01-31T25:00:00", "2026-01-31T12:30:45+", "2026-01-31T12:30:45+1", "2026-01-31+01:00"];
+  for (const value of [...wrong, "", "yesterday", "01/31/2026", null, true, {}, 1e20, NaN]) assert.equal(sdk.moment(value), undefined, `${value}`);
 });
+
+/** What `work` logs as warnings. */
+function warnings(work) {
+  const [said, { warn }] = [[], console];
+  console.warn = (message) => said.push(message);
+  try {
+    work();
+  } finally {
+    console.warn = warn;
+  }
+  return said;
+}
 
 test("names that the tool has for itself", () => {
   assert.deepEqual(sdk.renamed({ time: 1, a: 2 }, "own_", (name) => name === "time"), { own_time: 1, a: 2 });
+  const told = [];
+  const kept = sdk.renamed({ own_time: 0, time: 1 }, "own_", (name) => name === "time", (...names) => told.push(names));
+  assert.deepEqual([kept, told], [{ own_time: 0, own_own_time: 1 }, [["time", "own_own_time"]]]);
+  const fields = JSON.parse('{"__proto__": 1, "b": 2}');
+  assert.equal(JSON.stringify(sdk.renamed(fields, "own_", (name) => name === "b")), '{"__proto__":1,"own_b":2}');
+});
+
+test("what the plugin says takes nothing away from the event", () => {
+  const said = { $os: undefined, $ip: "192.0.2.1", $url: "/a", $lib: "tidegate" };
+  const own = { $os: "iOS", $ip: "mine", $url: "/a", $user_id: "u", plan: "pro" };
+  const logged = warnings(() => {
+    for (const _ of [1, 2]) {
+      const made = sdk.beside(own, said, (name) => name === "$user_id");
+      assert.deepEqual(made, { $os: "iOS", own_$ip: "mine", $url: "/a", own_$user_id: "u", plan: "pro", $ip: "192.0.2.1", $lib: "tidegate" });
+    }
+    assert.deepEqual(sdk.beside({ a: 1 }, { b: undefined }), { a: 1 });
+    assert.deepEqual(sdk.beside({ ["x".repeat(1000)]: 1 }, {}, () => true), { [`own_${"x".repeat(1000)}`]: 1 });
+  });
+  assert.deepEqual(logged.slice(0, 2), [
+    'the tool has "$ip" for itself: the event\'s own goes along as "own_$ip"',
+    'the tool has "$user_id" for itself: the event\'s own goes along as "own_$user_id"',
+  ]);
+  assert.ok(logged.length === 3 && logged[2].length < 300, logged[2]);
 });
 
 test("an id that is long costs no more than its length", () => {
   const long = `a${" ".repeat(100_000)}"`.repeat(10);
   assert.equal(sdk.somebody(long), long);
+});
+
+test("options for a tool stand under each spelling of its name", () => {
+  for (const name of ["Actions Amplitude", "amplitude", "AMPLITUDE", "Amplitude (Actions)", "Amplitude Web Mode", " amp-li_tude "]) {
+    assert.equal(sdk.spelling(name), "amplitude", name);
+  }
+  for (const [name, spelled] of [["Cloud", "cloud"], ["(Actions)", "actions"], ["Größe 4", "größe4"], ["電気-1", "電気1"], ["", ""]]) {
+    assert.equal(sdk.spelling(name), spelled);
+  }
+  const integrations = { All: false, AMP: { a: 1 }, Mixpanel: { a: 2 }, "Actions Amplitude": { a: 3 }, amplitude: true, Amplitude: { a: 4 } };
+  assert.deepEqual(sdk.integrationOptions({ integrations }, "Amplitude", "AMP"), [{ a: 3 }, { a: 4 }, { a: 1 }]);
+  for (const integrations of [undefined, null, [], "Amplitude", { Amplitude: [] }]) {
+    assert.deepEqual(sdk.integrationOptions({ integrations }, "Amplitude"), []);
+  }
 });

@@ -1,9 +1,9 @@
 // Sends events to Amplitude through the HTTP V2 API.
 
 import {
-  PluginError, anonymousId, answerOf, asList, asObject, chunks, classifyByKey, contextText, destination,
-  disable, eventName, eventsOf, items, itemsTotal, jsonArray, messageId, money, name, number, partial,
-  properties, retry, retryAfterMs, time, toJson, traits, user, userId,
+  PluginError, answerOf, asList, asObject, chunks, classifyByKey, context, contextText, destination, disable,
+  eventName, eventsOf, integrationOptions, items, itemsTotal, jsonArray, messageId, money, name, number, partial,
+  properties, retry, retryAfterMs, somebody, time, toJson, traits,
 } from 'tidegate';
 
 const ENDPOINTS = { us: 'https://api2.amplitude.com/2/httpapi', eu: 'https://api.eu.amplitude.com/2/httpapi' };
@@ -18,11 +18,12 @@ export const { configure, prepare, classify } = destination({
   },
 
   record(event) {
-    if (!user(event)) throw new PluginError('no-user', 'Amplitude needs `userId` or `anonymousId`');
+    const [user, visitor] = [somebody(event.userId), somebody(event.anonymousId)];
+    if (!user && !visitor) throw new PluginError('no-user', 'Amplitude needs a `userId` or `anonymousId` of somebody');
     return {
       ...what(event),
-      user_id: userId(event),
-      device_id: contextText(event, 'device.id') ?? anonymousId(event),
+      user_id: user,
+      device_id: device(event) ?? visitor,
       time: time(event)?.ms,
       session_id: session(event),
       // Amplitude drops an event whose insert_id it saw in the last seven days.
@@ -80,10 +81,17 @@ function earned(event) {
   return { revenue: found.amount, currency: found.currency, productId: product };
 }
 
-// Amplitude's own SDKs take the beginning of the session in Unix milliseconds.
+// What iOS gives for a device that must not be known has nothing but zeros: Amplitude refuses a request with one.
+function device(event) {
+  const id = somebody(context(event, 'device.id'));
+  return id && /^[0-]+$/.test(id) ? undefined : id;
+}
+
+// Amplitude's own SDKs take the beginning of the session in Unix milliseconds. It stands under the name that the sender has
+// for Amplitude: Segment's own SDKs write `Actions Amplitude`, RudderStack's also `AM`.
 function session(event) {
-  const own = asObject(asObject(event.integrations).Amplitude).session_id;
-  const id = number(own) ?? number(asObject(event.context).sessionId);
+  const own = integrationOptions(event, 'Amplitude', 'AM', 'AMP').map((options) => options.session_id);
+  const id = [...own, context(event, 'sessionId')].map(number).find((id) => id !== undefined);
   return Number.isSafeInteger(id) && id >= 0 ? id : undefined;
 }
 

@@ -1,9 +1,9 @@
 // Sends attributes, events and purchases to Braze through /users/track.
 
 import {
-  type Entry, type Event, type Fields, type Item, type Request, PluginError, anonymousId, answerOf, asList,
-  asObject, chunks, classifyByKey, currency, destination, email, eventName, eventsOf, idText, items, moment, name,
-  partial, phone, properties, renamed, time, toJson, traits, userId,
+  type Entry, type Event, type Fields, type Item, type Request, PluginError, answerOf, asList, asObject,
+  beside, chunks, classifyByKey, currency, destination, email, eventName, eventsOf, idText, items, moment, name,
+  partial, phone, properties, somebody, time, toJson, traits, warnOnce,
 } from 'tidegate';
 
 interface Settings {
@@ -40,7 +40,7 @@ export const { configure, prepare, classify } = destination<Settings, Update>({
     const update: Update = { attributes: [], events: [], purchases: [] };
     const user = identity(event);
     if (event.type === 'identify') {
-      update.attributes.push({ ...attributes(traits(event)), ...user });
+      update.attributes.push(beside(attributes(traits(event)), user, (trait) => WHO.includes(trait)));
       return update;
     }
     const what = eventName(event, { page: 'Page Viewed', screen: 'Screen Viewed' });
@@ -87,14 +87,14 @@ function request(entries: Entry<Update>[]): Request {
 }
 
 function identity(event: Event): Fields {
-  const [id, anonymous, address] = [userId(event), anonymousId(event), email(traits(event).email)];
+  const [id, anonymous, address] = [somebody(event.userId), somebody(event.anonymousId), email(traits(event).email)];
   if (id) return { external_id: id };
   if (anonymous) {
     const alias_label = settings.alias_label ?? 'anonymous_id';
     return { user_alias: { alias_name: anonymous, alias_label }, _update_existing_only: false };
   }
   if (address) return { email: address };
-  throw new PluginError('no-user', 'Braze needs `userId`, `anonymousId` or an email');
+  throw new PluginError('no-user', 'Braze needs a `userId` or `anonymousId` of somebody, or an email');
 }
 
 function happened(event: Event, what: string, user: Fields): Fields {
@@ -114,9 +114,12 @@ const RESERVED = {
   purchase: ['time', 'event_name', 'product_id', 'quantity', 'price', 'currency'],
 };
 
-function own(given: Fields, of: keyof typeof RESERVED): Fields {
-  return renamed(given, 'own_', (property) => RESERVED[of].includes(property) || property.startsWith('$'));
+function own(given: Fields, of: keyof typeof RESERVED, said: Fields = {}): Fields {
+  return beside(given, said, (property) => RESERVED[of].includes(property) || property.startsWith('$'));
 }
+
+/** Names of attributes by which Braze knows whose they are: a trait of that name says something else. */
+const WHO = ['external_id', 'user_alias', 'braze_id', '_update_existing_only'];
 
 const GENDERS: Record<string, string> = {
   f: 'F', female: 'F', woman: 'F', m: 'M', male: 'M', man: 'M', o: 'O', other: 'O', n: 'N', p: 'P',
@@ -129,7 +132,10 @@ function attributes(given: Fields): Fields {
     const value = read(sent);
     delete out[to];
     if (value !== undefined) out[to] = value;
-    else if (sent !== undefined && sent !== null && sent !== '') out[`${to}_as_sent`] = sent;
+    else if (!isEmpty(sent)) {
+      warnOnce(`Braze takes no such ${to}: it goes along as ${to}_as_sent`);
+      out[`${to}_as_sent`] = sent;
+    }
   };
   put('first_name', firstName ?? out.first_name, idText);
   put('last_name', lastName ?? out.last_name, idText);
@@ -142,9 +148,14 @@ function attributes(given: Fields): Fields {
   if (idText(city)) out.home_city = idText(city);
   const code = idText(country)?.trim().toUpperCase() ?? '';
   if (/^[A-Z]{2}$/.test(code)) out.country = code;
-  // The rest of an address has no place in a profile of Braze: all of it is an attribute of its own.
-  if (Object.keys(asObject(address)).length) out.address = address;
+  // The rest of an address has no place in a profile of Braze: all of it is an attribute of its own, be it text or an object.
+  if (!isEmpty(address)) out.address = address;
   return out;
+}
+
+function isEmpty(value: unknown): boolean {
+  if (value === undefined || value === null) return true;
+  return typeof value === 'string' ? value.trim() === '' : typeof value === 'object' && !Object.keys(value).length;
 }
 
 /** The day of `1990-02-16`, with or without a time after it. */
@@ -175,5 +186,5 @@ function purchase(item: Item, common: string | undefined): Fields {
   if (isCount) return { ...sold, price: item.price, quantity: item.quantity, properties: own(rest, 'purchase') };
   // Revenue is price x quantity, so this is the same: one purchase at the price of all.
   const price = Math.round(item.price * item.quantity * 1e6) / 1e6;
-  return { ...sold, price, quantity: 1, properties: { ...own(rest, 'purchase'), own_quantity: item.quantity } };
+  return { ...sold, price, quantity: 1, properties: own(rest, 'purchase', { own_quantity: item.quantity }) };
 }

@@ -1,9 +1,9 @@
 // Sends people and what they do to Customer.io through the Track API v2.
 
 import {
-  PluginError, Skip, anonymousId, answerOf, asList, chunks, classifyByKey, contextText, destination,
-  email, eventName, eventsOf, idText, jsonArray, messageId, moment, name, partial, properties, time,
-  traits, userId,
+  PluginError, Skip, answerOf, asList, beside, chunks, classifyByKey, contextText, destination, email,
+  eventName, eventsOf, idText, jsonArray, messageId, moment, name, partial, properties, somebody, time,
+  traits, warnOnce,
 } from 'tidegate';
 
 const ENDPOINTS = { us: 'https://track.customer.io/api/v2/batch', eu: 'https://track-eu.customer.io/api/v2/batch' };
@@ -45,15 +45,16 @@ export const { configure, prepare, classify } = destination({
 function identifiers(event) {
   const address = email(traits(event).email);
   if (settings.identify_by === 'email' && address) return { email: address };
-  if (userId(event)) return { id: userId(event) };
+  const [user, visitor] = [somebody(event.userId), somebody(event.anonymousId)];
+  if (user) return { id: user };
   if (address) return { email: address };
-  if (anonymousId(event)) return { anonymous_id: anonymousId(event) };
-  throw new PluginError('no-user', 'Customer.io needs `userId`, an email or `anonymousId`');
+  if (visitor) return { anonymous_id: visitor };
+  throw new PluginError('no-user', 'Customer.io needs a `userId` or `anonymousId` of somebody, or an email');
 }
 
 function what(event) {
   if (event.type === 'identify') {
-    if (!userId(event) && !email(traits(event).email)) throw new Skip('a person is made of a `userId` or an email');
+    if (!somebody(event.userId) && !email(traits(event).email)) throw new Skip('a person is made of a `userId` or an email');
     return { action: 'identify', attributes: person(event) };
   }
   const page = idText(properties(event).url) ?? contextText(event, 'page.url') ?? name(event);
@@ -67,15 +68,22 @@ function what(event) {
 function person(event) {
   const { created_at: created, email: address, ...rest } = traits(event);
   const at = moment(created) ?? moment(rest.createdAt);
-  return {
-    ...rest,
+  // Attributes that say who somebody is: nobody is none.
+  const isNobody = (trait) => ['id', 'cio_id', 'anonymous_id'].includes(trait) && !somebody(rest[trait]);
+  return beside(rest, {
     email: email(address),
     created_at: at?.seconds,
-    // What is none stays, under a name that Customer.io does not read as one.
-    email_as_sent: email(address) ? undefined : address ?? undefined,
-    created_at_as_sent: moment(created) ? undefined : created ?? undefined,
-    anonymous_id: anonymousId(event),
-  };
+    email_as_sent: asSent('email', address, email),
+    created_at_as_sent: asSent('created_at', created, moment),
+    anonymous_id: somebody(event.anonymousId),
+  }, isNobody);
+}
+
+// What is none stays, under a name that Customer.io does not read as one.
+function asSent(trait, sent, read) {
+  if (sent === undefined || sent === null || read(sent) !== undefined) return undefined;
+  if (sent !== '') warnOnce(`Customer.io takes no such ${trait}: it goes along as ${trait}_as_sent`);
+  return sent;
 }
 
 // Customer.io drops an event whose id it has, and takes only ULIDs: this one depends on nothing but time and messageId.

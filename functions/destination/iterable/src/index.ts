@@ -1,8 +1,8 @@
 // Sends events to Iterable's events/trackBulk and traits to users/bulkUpdate.
 
 import {
-  type Event, type Fields, PluginError, anonymousId, answerOf, bisect, chunks, classifyByKey, destination, email,
-  eventName, eventsOf, jsonArray, messageId, name, partial, phone, properties, time, toJson, traits, userId,
+  type Event, type Fields, PluginError, answerOf, beside, bisect, chunks, classifyByKey, destination, email,
+  eventName, eventsOf, jsonArray, messageId, name, partial, phone, properties, somebody, time, toJson, traits, warnOnce,
 } from 'tidegate';
 
 interface Settings {
@@ -33,8 +33,8 @@ export const { configure, prepare, classify } = destination<Settings, Record>({
   },
 
   record(event) {
-    const who = { email: email(traits(event).email), userId: userId(event) };
-    if (!who.email && !who.userId) throw new PluginError('no-user', 'Iterable needs `userId` or an email');
+    const who = { email: email(traits(event).email), userId: somebody(event.userId) };
+    if (!who.email && !who.userId) throw new PluginError('no-user', 'Iterable needs a `userId` of somebody or an email');
     if (event.type === 'identify') {
       return { ...who, preferUserId: !!who.userId, mergeNestedObjects: true, dataFields: profile(event) };
     }
@@ -83,9 +83,19 @@ function refused(said: any): Set<string> {
   return new Set(lists.filter(Array.isArray).flat());
 }
 
-/** Iterable refuses a user whose `phoneNumber` is none; what is no E.164 number stays under `phone`. */
+/**
+ * Iterable refuses a user whose `email` or `phoneNumber` is none, and a hash is none: such an email goes along as
+ * `email_as_sent`, a phone that is no E.164 number stays under `phone`.
+ */
 function profile(event: Event): Fields {
-  const { phone: given, email: _, ...rest } = traits(event);
+  const { phone: given, email: address, ...rest } = traits(event);
   const number = phone(given);
-  return { ...rest, ...(number ? { phoneNumber: number } : { phone: given }), anonymousId: anonymousId(event) };
+  const isOdd = email(address) === undefined && address !== undefined && address !== null && address !== '';
+  if (isOdd) warnOnce('Iterable takes no such email: it goes along as email_as_sent');
+  const said = {
+    ...(number ? { phoneNumber: number } : { phone: given }),
+    email_as_sent: isOdd ? address : undefined,
+    anonymousId: somebody(event.anonymousId),
+  };
+  return beside(rest, said, (trait) => trait === 'phoneNumber' && phone(rest.phoneNumber) === undefined);
 }

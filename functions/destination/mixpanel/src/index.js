@@ -1,9 +1,9 @@
 // Sends events to Mixpanel's /import and traits to /engage.
 
 import {
-  PluginError, Skip, anonymousId, answerOf, asList, bisect, chunks, classifyByKey, contextText, destination, email,
-  eventName, eventsOf, jsonArray, messageId, moment, name, partial, phone, properties, renamed, time,
-  traits, userId,
+  PluginError, Skip, answerOf, asList, beside, bisect, chunks, classifyByKey, contextText, destination, email,
+  eventName, eventsOf, jsonArray, messageId, moment, name, partial, phone, properties, somebody, time, traits,
+  userId,
 } from 'tidegate';
 
 const HOSTS = { us: 'https://api.mixpanel.com', eu: 'https://api-eu.mixpanel.com', in: 'https://api-in.mixpanel.com' };
@@ -44,46 +44,47 @@ export const { configure, prepare, classify } = destination({
   },
 });
 
-// What Mixpanel refuses as a `distinct_id`: what code writes for nobody.
-const NOBODY = [
-  '-1', '0', '00000000-0000-0000-0000-000000000000', '<nil>', '[]', '{}', 'anon', 'anonymous', 'false', 'lmy47d', 'n/a', 'na',
-  'nil', 'none', 'null', 'true', 'undefined', 'unknown',
-];
+// What Mixpanel refuses as a `distinct_id` beside what is nobody for every tool.
+const REFUSED = ['-1', '00000000-0000-0000-0000-000000000000', '<nil>', '[]', '{}', 'anon', 'lmy47d', 'n/a', 'na', 'nil', 'unknown'];
 
 function people(event) {
-  const somebody = (id) => (NOBODY.includes(id?.trim().toLowerCase()) ? undefined : id);
-  const [user, device] = [somebody(userId(event)), somebody(anonymousId(event))];
+  const taken = (id) => (REFUSED.includes(id?.trim().toLowerCase()) ? undefined : id);
+  const [user, device] = [taken(somebody(event.userId)), taken(somebody(event.anonymousId))];
   if (!user && !device) throw new PluginError('no-user', 'Mixpanel needs a `userId` or `anonymousId` of somebody');
   // Simplified identity merge: the first event that carries both joins the device to the user.
   return { user, device, distinct: user ?? `$device:${device}`, nobody: user ? undefined : userId(event) };
 }
 
-// What Mixpanel reads as its own. A property of that name goes along under `own_<name>`.
+// What Mixpanel reads as its own, so that no property may say it. One of that name goes along under `own_<name>`.
 const RESERVED = ['time', 'distinct_id', 'ip', 'token', '$user_id', '$device_id', '$insert_id', 'mp_lib'];
 
 function action(event, who) {
   const at = time(event);
   if (!at) throw new PluginError('no-time', 'Mixpanel needs `timestamp`');
   const named = event.type === 'track' ? {} : { name: name(event) };
+  const own = { ...named, ...properties(event) };
+  const said = {
+    time: at.ms,
+    distinct_id: who.distinct,
+    $user_id: who.user,
+    $device_id: who.device,
+    $insert_id: insertId(event),
+    refused_user_id: who.nobody,
+    // Mixpanel finds the place of an address, also of one that stands in the properties.
+    ip: contextText(event, 'ip') ?? (isAddress(own.ip) ? own.ip : undefined),
+    $current_url: contextText(event, 'page.url'),
+    $referrer: contextText(event, 'page.referrer'),
+    $os: contextText(event, 'os.name'),
+    $app_version_string: contextText(event, 'app.version'),
+    mp_lib: 'tidegate',
+  };
   return {
     event: eventName(event, { page: settings.page_event, screen: settings.screen_event }),
-    properties: {
-      ...renamed({ ...named, ...properties(event) }, 'own_', (property) => RESERVED.includes(property)),
-      time: at.ms,
-      distinct_id: who.distinct,
-      $user_id: who.user,
-      $device_id: who.device,
-      $insert_id: insertId(event),
-      refused_user_id: who.nobody,
-      ip: contextText(event, 'ip'),
-      $current_url: contextText(event, 'page.url'),
-      $referrer: contextText(event, 'page.referrer'),
-      $os: contextText(event, 'os.name'),
-      $app_version_string: contextText(event, 'app.version'),
-      mp_lib: 'tidegate',
-    },
+    properties: beside(own, said, (property) => RESERVED.includes(property)),
   };
 }
+
+const isAddress = (value) => typeof value === 'string' && /^(\d{1,3}(\.\d{1,3}){3}|[\da-f]{0,4}:[\da-f:.]+)$/i.test(value);
 
 // Traits that Mixpanel has names for, and what it takes there. What it would not take stays under the trait's own name.
 const PROFILE = {
@@ -97,13 +98,14 @@ const PROFILE = {
 };
 
 function profile(event, who) {
-  const set = {};
-  for (const [trait, value] of Object.entries(traits(event))) {
-    const [to, read] = Object.hasOwn(PROFILE, trait) ? PROFILE[trait] : [trait, (value) => value];
-    const found = read(value);
-    if (found === undefined) set[trait] = value;
-    else set[to] = found;
+  const [own, said] = [{ ...traits(event) }, {}];
+  for (const [trait, [to, read]] of Object.entries(PROFILE)) {
+    const found = Object.hasOwn(own, trait) ? read(own[trait]) : undefined;
+    if (found === undefined) continue;
+    said[to] = found;
+    delete own[trait];
   }
+  const set = beside(own, said);
   if (!Object.keys(set).length) throw new Skip('no traits to set');
   return { $token: settings.project_token, $distinct_id: who.distinct, $ip: contextText(event, 'ip') ?? '0', $set: set };
 }

@@ -1,9 +1,9 @@
 // Sends events to PostHog through /batch.
 
 import {
-  type Event, type Fields, PluginError, Skip, anonymousId, answerOf, asList, asObject, chunks, classifyByKey,
-  contextText, destination, eventName, eventsOf, groupId, jsonArray, messageId, name, previousId, properties,
-  retry, time, toJson, traits, userId,
+  type Event, type Fields, PluginError, Skip, answerOf, asList, asObject, beside, chunks, classifyByKey,
+  contextText, destination, eventName, eventsOf, groupId, jsonArray, messageId, name, properties, retry, somebody,
+  time, toJson, traits, userId,
 } from 'tidegate';
 
 interface Settings {
@@ -33,17 +33,17 @@ export const { configure, prepare, classify } = destination<Settings, Captured>(
   },
 
   record(event) {
-    const [user, device] = [somebody(userId(event)), somebody(anonymousId(event))];
+    const [user, device] = [somebody(event.userId), somebody(event.anonymousId)];
     const distinct_id = user ?? device;
     if (!distinct_id) throw new PluginError('no-user', 'PostHog needs a `userId` or `anonymousId` of somebody');
-    const { event: what, properties } = captured(event, user, device);
+    const { event: what, own = {}, said } = captured(event, user, device);
     return {
       event: what,
       distinct_id,
       uuid: uuid(messageId(event)),
       timestamp: time(event)?.text,
-      properties: {
-        ...properties,
+      properties: beside(own, {
+        ...said,
         refused_user_id: user ? undefined : userId(event),
         $ip: contextText(event, 'ip'),
         $current_url: contextText(event, 'page.url'),
@@ -52,7 +52,7 @@ export const { configure, prepare, classify } = destination<Settings, Captured>(
         $lib: 'tidegate',
         // An anonymous visitor gets no profile unless asked for: profiles cost money.
         ...(user || settings.anonymous_profiles ? {} : { $process_person_profile: false }),
-      },
+      }),
     };
   },
 
@@ -71,38 +71,30 @@ export const { configure, prepare, classify } = destination<Settings, Captured>(
   },
 });
 
-// What PostHog merges nobody into, because code writes it for nobody; bare, and in quotes.
-const IN_ANY_CASE = ['anonymous', 'guest', 'distinctid', 'distinct_id', 'id', 'not_authenticated', 'email', 'undefined', 'true', 'false'];
-const IN_THIS_CASE = ['[object Object]', 'NaN', 'None', 'none', 'null', '0'];
-
-function somebody(id: string | undefined): string | undefined {
-  const bare = id?.trim().replace(/^(["'])(.*)\1$/, '$2') ?? '';
-  return bare.trim() === '' || IN_ANY_CASE.includes(bare.toLowerCase()) || IN_THIS_CASE.includes(bare) ? undefined : id;
-}
-
-function captured(event: Event, user: string | undefined, device: string | undefined): { event: string; properties: Fields } {
+/** An event under PostHog's name, with its own properties and what PostHog's say of it. */
+function captured(event: Event, user: string | undefined, device: string | undefined): { event: string; own?: Fields; said?: Fields } {
   switch (event.type) {
     case 'identify':
       if (!user) throw new Skip('PostHog identifies a `userId`');
-      return { event: '$identify', properties: { $set: traits(event), $anon_distinct_id: device } };
+      return { event: '$identify', said: { $set: traits(event), $anon_distinct_id: device } };
     case 'group': {
       const key = groupId(event);
       if (!key) throw new PluginError('no-group-id', 'a group event needs `groupId`');
       // Traits of the context are the person's and say nothing about the group.
       const set = asObject(event.traits);
-      return { event: '$groupidentify', properties: { $group_type: settings.group_type ?? 'company', $group_key: key, $group_set: set } };
+      return { event: '$groupidentify', said: { $group_type: settings.group_type ?? 'company', $group_key: key, $group_set: set } };
     }
     case 'alias': {
-      const alias = somebody(previousId(event));
+      const alias = somebody(event.previousId);
       if (!alias) throw new PluginError('no-previous-id', 'an alias needs a `previousId` of somebody');
-      return { event: '$create_alias', properties: { alias } };
+      return { event: '$create_alias', said: { alias } };
     }
     case 'page':
-      return { event: '$pageview', properties: { $title: name(event), ...properties(event) } };
+      return { event: '$pageview', own: properties(event), said: { $title: name(event) } };
     case 'screen':
-      return { event: '$screen', properties: { $screen_name: name(event), ...properties(event) } };
+      return { event: '$screen', own: properties(event), said: { $screen_name: name(event) } };
     default:
-      return { event: eventName(event), properties: { ...properties(event) } };
+      return { event: eventName(event), own: properties(event) };
   }
 }
 

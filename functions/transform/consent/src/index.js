@@ -5,14 +5,18 @@ import { drop, keep } from "tidegate";
 /** @type {import("tidegate").Transform<Settings>} */
 export function transform(event, { settings: { required = [], missing = "deny", strip = {} } }) {
   const said = event.context?.consent?.categoryPreferences ?? {};
-  // Only a plain yes is a yes: "true", 1 and "granted" are somebody's mistake.
-  const allowed = (category) => (Object.hasOwn(said, category) ? said[category] === true : missing === "allow");
+  const allowed = (category) => (Object.hasOwn(said, category) ? isYes(said[category]) : missing === "allow");
 
   const refused = required.find((category) => !allowed(category));
   if (refused !== undefined) return drop(`no-consent-${refused}`);
   const fields = Object.keys(strip).filter((category) => !allowed(category)).flatMap((category) => strip[category]);
   const removed = fields.filter((field) => remove(event, field));
   return removed.length > 0 ? event : keep;
+}
+
+/** Only `true` is consent, and its text, for a pixel has no other values. 1 and "granted" are somebody's mistake. */
+function isYes(value) {
+  return value === true || (typeof value === "string" && value.toLowerCase() === "true");
 }
 
 /** Takes away what stands at a JSON pointer; says whether anything did. */
