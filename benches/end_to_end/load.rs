@@ -9,11 +9,14 @@ use tokio::net::TcpStream;
 
 /// Where a number stands in every event; sixteen digits.
 const MARK: &str = "0000000000000000";
+/// The same in the id of its user, of whom there are so many.
+const USER_MARK: &str = "user-0000";
+const USERS: u64 = 10_000;
 
 pub fn single(n: u64) -> Vec<u8> {
     format!(
-        r#"{{"type":"track","event":"Product Viewed","messageId":"bench-{n:016}","anonymousId":"anon-7","userId":"user-{}","timestamp":"2026-11-23T10:00:00.000Z","context":{{"library":{{"name":"analytics.js","version":"3.0.1"}},"locale":"en-IE","timezone":"Europe/Dublin","userAgent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36","page":{{"path":"/mugs","title":"Harbour mug","url":"https://shop.example/mugs","referrer":""}}}},"properties":{{"product_id":"p-{}","name":"Harbour mug","category":"kitchen","price":14.5,"position":{},"in_stock":true}},"integrations":{{}}}}"#,
-        n % 1000,
+        r#"{{"type":"track","event":"Product Viewed","messageId":"bench-{n:016}","anonymousId":"anon-7","userId":"user-{:04}","timestamp":"2026-11-23T10:00:00.000Z","context":{{"library":{{"name":"analytics.js","version":"3.0.1"}},"locale":"en-IE","timezone":"Europe/Dublin","userAgent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36","page":{{"path":"/mugs","title":"Harbour mug","url":"https://shop.example/mugs","referrer":""}}}},"properties":{{"product_id":"p-{}","name":"Harbour mug","category":"kitchen","price":14.5,"position":{},"in_stock":true}},"integrations":{{}}}}"#,
+        n % USERS,
         n % 50,
         n % 40
     )
@@ -33,7 +36,7 @@ pub fn wide(properties: u64) -> String {
     };
     let properties: Vec<String> = (0..properties).map(property).collect();
     format!(
-        r#"{{"type":"track","event":"Wide","messageId":"bench-{MARK}","userId":"user-7","properties":{{{}}}}}"#,
+        r#"{{"type":"track","event":"Wide","messageId":"bench-{MARK}","userId":"{USER_MARK}","properties":{{{}}}}}"#,
         properties.join(",")
     )
 }
@@ -70,8 +73,9 @@ impl Outcome {
 pub struct Load {
     address: String,
     request: Vec<u8>,
-    /// Where the numbers stand.
+    /// Where the numbers stand, and those of users.
     marks: Vec<usize>,
+    user_marks: Vec<usize>,
     events: u64,
     next: AtomicU64,
 }
@@ -101,7 +105,8 @@ impl Load {
         .into_bytes();
         request.extend_from_slice(body);
         let marks = memchr::memmem::find_iter(&request, MARK).collect();
-        Self { address: address.to_owned(), request, marks, events, next: AtomicU64::new(1) }
+        let user_marks = memchr::memmem::find_iter(&request, USER_MARK).map(|at| at + USER_MARK.len() - 4).collect();
+        Self { address: address.to_owned(), request, marks, user_marks, events, next: AtomicU64::new(1) }
     }
 
     /// With numbers that no other load has.
@@ -174,6 +179,9 @@ impl Load {
             let first = self.next.fetch_add(self.events, Ordering::Relaxed);
             for (n, mark) in (first..).zip(&self.marks) {
                 write_number(n, &mut request[*mark..*mark + MARK.len()]);
+            }
+            for (n, mark) in (first..).zip(&self.user_marks) {
+                write_number(n % USERS, &mut request[*mark..*mark + 4]);
             }
             stream.write_all(&request).await.expect("the server reads");
             if read(&mut stream, &mut answer).await {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::ledger::Ledger;
 use crate::load::Load;
-use crate::server::Server;
+use crate::server::ServerProcess;
 use crate::soak::finish;
 use crate::support::Workspace;
 use crate::{Found, Plan, pass};
@@ -22,7 +22,7 @@ pub fn run(plan: &Plan) -> Found {
     workspace.write("sources/noisy.yaml", &format!("kind: http\nwrite_key: {NOISY}\nrate: 1000/s\nrate_burst: 1 s\n"));
     workspace.write("destinations/noisy.yaml", &format!("kind: sqlite\npath: {}\n", noisy_warehouse.display()));
     workspace.write("syncs/noisy.yaml", "source: noisy\ndestination: noisy\n");
-    let server = match Server::start(&workspace.path(), "") {
+    let server = match ServerProcess::start(&workspace.path(), "") {
         Ok(server) => server,
         Err(said) => return Found { lost: 1, notes: vec![said], ..Found::default() },
     };
