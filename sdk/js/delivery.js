@@ -159,14 +159,15 @@ const excerpt = ({ status, text }) => `answered ${status}: ${text.slice(0, 300)}
 
 /**
  * What most HTTP interfaces mean: 2xx delivered; 401 sign in again; 408, 423, 425, 429 and 5xx later, as `Retry-After`
- * says; a 404 whose body is no JSON comes from a proxy on the way and is tried later; anything else refuses the request
- * (see `bisect`).
+ * says; a 403 or 404 whose body is no JSON comes from a proxy on the way and is tried later; anything else refuses the
+ * request (see `bisect`).
  */
 export function classifyByStatus({ response }) {
   const { status } = response;
   if (status >= 200 && status < 300) return "delivered";
   if (status === 401) return "reauthenticate";
-  const later = [408, 423, 425, 429].includes(status) || status >= 500 || (status === 404 && !answerOf(response));
+  const isOfProxy = [403, 404].includes(status) && !answerOf(response);
+  const later = [408, 423, 425, 429].includes(status) || status >= 500 || isOfProxy;
   return later ? retry(retryAfterMs(response)) : bisect(`http-${status}`, excerpt(response));
 }
 
