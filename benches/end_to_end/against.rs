@@ -41,7 +41,9 @@ pub fn measure(runtime: &Runtime, other: &str, rounds: u64) {
     let only = process::argument("--only").unwrap_or_default();
     let events: Option<u64> = process::argument("--events").and_then(|text| text.parse().ok());
     for world in WORLDS.into_iter().filter(|world| world.name.contains(&only)) {
-        let world = World { events: events.unwrap_or(world.events), ..world };
+        // What connections share in whole batches.
+        let events = events.unwrap_or(world.events) / 1_600 * 1_600;
+        let world = World { events, ..world };
         let mut ratios: [Vec<f64>; 4] = Default::default();
         let mut this_cost = Cost::default();
         for round in 0..rounds {

@@ -17,12 +17,12 @@ use super::runtime::DestinationRuntime;
 const TRIES_IN_COMPANY_MAX: u32 = 5;
 
 impl DestinationRuntime {
-    /// Tries each outgoing event once (at first, a few times in quick succession) and says what came of each.
+    /// Tries each outgoing event once (at first, a few times in quick succession) and says what came of each, in their order.
     pub(super) async fn carry(
         self: &Arc<Self>,
-        outgoing: Arc<[OutgoingEvent]>,
+        outgoing: &Arc<[OutgoingEvent]>,
         is_first_try: bool,
-    ) -> Vec<(OutgoingEvent, DeliveryOutcome)> {
+    ) -> Vec<DeliveryOutcome> {
         let mut outcomes: Vec<Option<DeliveryOutcome>> = vec![None; outgoing.len()];
         let mut settle = |found: Vec<(usize, DeliveryOutcome)>| {
             for (index, outcome) in found {
@@ -34,11 +34,11 @@ impl DestinationRuntime {
             }
         };
         let chunk_run = |outgoing| ChunkRun { runtime: Arc::clone(self), outgoing, is_first_try };
-        let chunks = self.chunks(&outgoing, is_first_try);
+        let chunks = self.chunks(outgoing, is_first_try);
         if self.order() == Order::User {
             let mut stuck = HashSet::new();
             for chunk in chunks {
-                settle(chunk_run(Arc::clone(&outgoing)).run(chunk, &mut stuck).await);
+                settle(chunk_run(Arc::clone(outgoing)).run(chunk, &mut stuck).await);
             }
         } else {
             let mut at_once = JoinSet::new();
@@ -46,7 +46,7 @@ impl DestinationRuntime {
                 if at_once.len() >= self.effective.traffic.requests_at_once_max {
                     at_once.join_next().await.into_iter().flatten().for_each(&mut settle);
                 }
-                let chunk_run = chunk_run(Arc::clone(&outgoing));
+                let chunk_run = chunk_run(Arc::clone(outgoing));
                 at_once.spawn(async move { chunk_run.run(chunk, &mut HashSet::new()).await });
             }
             while let Some(found) = at_once.join_next().await {
@@ -55,12 +55,10 @@ impl DestinationRuntime {
         }
         let lost =
             |outgoing: &OutgoingEvent| outgoing.again_counted(None, "the delivery ended without a word".to_owned());
-        let settled = outgoing
-            .iter()
-            .zip(outcomes)
-            .map(|(outgoing, outcome)| (outgoing.clone(), outcome.unwrap_or_else(|| lost(outgoing))));
-        let settled: Vec<(OutgoingEvent, DeliveryOutcome)> = settled.collect();
-        self.note(settled.iter().map(|(_, outcome)| outcome));
+        let settled =
+            outgoing.iter().zip(outcomes).map(|(outgoing, outcome)| outcome.unwrap_or_else(|| lost(outgoing)));
+        let settled: Vec<DeliveryOutcome> = settled.collect();
+        self.note(settled.iter());
         settled
     }
 

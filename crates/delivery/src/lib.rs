@@ -132,20 +132,21 @@ impl PluginDestination {
                 }
             }
         }
-        let outcomes = runtime.carry(outgoing_events.into(), true).await;
-        for (index, (outgoing, outcome)) in indexes.into_iter().zip(outcomes) {
+        let outgoing_events = outgoing_events.into();
+        let outcomes = runtime.carry(&outgoing_events, true).await;
+        for ((index, outgoing), outcome) in indexes.into_iter().zip(outgoing_events.iter()).zip(outcomes) {
             match outcome {
                 DeliveryOutcome::Delivered => delivery.delivered += 1,
                 DeliveryOutcome::Skipped => delivery.skipped += 1,
                 DeliveryOutcome::Rejected { code, reason, detail } => {
                     delivery.rejected.push(Rejected { index, code: code.into(), reason, detail });
                 }
-                DeliveryOutcome::Behind => delivery.deferred.push(behind(index, outgoing.user, now_us)),
+                DeliveryOutcome::Behind => delivery.deferred.push(behind(index, outgoing.user.clone(), now_us)),
                 DeliveryOutcome::Again { tries, after, error, .. } => {
                     let pause = runtime.pause(tries, after);
                     delivery.deferred.push(Deferred {
                         index,
-                        user: outgoing.user,
+                        user: outgoing.user.clone(),
                         attempts: tries,
                         tried_at_us: now_us,
                         next_at_us: clock::now_us().saturating_add(micros(pause)),

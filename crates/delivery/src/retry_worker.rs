@@ -111,11 +111,11 @@ impl RetryWorker {
         }
         let pending = found.whole;
         let outgoing: Arc<[OutgoingEvent]> = pending.iter().map(OutgoingEvent::of_pending).collect();
-        let outcomes = runtime.carry(outgoing, false).await;
+        let outcomes = runtime.carry(&outgoing, false).await;
         fail::fail_point!("delivery_before_resolve", |_| std::process::abort());
         let now_us = clock::now_us();
         let mut resolved = Resolved { quarantined: found.damaged, ..Resolved::default() };
-        for (event, (_, outcome)) in pending.iter().zip(outcomes) {
+        for (event, outcome) in pending.iter().zip(outcomes) {
             let id = event.id;
             match outcome {
                 DeliveryOutcome::Delivered => resolved.delivered.push(id),
