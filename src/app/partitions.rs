@@ -63,6 +63,9 @@ fn remove(dir: &Path) -> Result<(), AppError> {
     }
 }
 
+/// Threads of one partition that decode records; what comes behind decoding is one thread's work.
+const DECODERS_MAX: usize = 4;
+
 /// What one of `count` partitions gets of what all of them may have.
 pub(super) fn share(settings: &LogSettings, count: u16) -> LogSettings {
     let count_bytes = u64::from(count);
@@ -149,7 +152,9 @@ impl PartitionParts<'_> {
         partition: u16,
         handed_to: HashMap<Arc<str>, u64>,
     ) -> Result<(RefinerHandle, JoinHandle<()>), AppError> {
-        let settings = RefineSettings::default();
+        // Loaders and functions need the other cores more; where there are few, one thread refines.
+        let threads = (self.workers.cores() / 4 / usize::from(self.count)).clamp(1, DECODERS_MAX);
+        let settings = RefineSettings { threads, ..RefineSettings::default() };
         let mut state = self.state(partition)?;
         let DedupSettings { window_us, entries_max } = self.workspace.dedup;
         let dedup = DedupSettings { window_us, entries_max: entries_max / u64::from(self.count) };

@@ -178,7 +178,7 @@ impl DestinationRuntime {
         };
         let answered = AnsweredRequest { tag: &planned.tag, events: &planned.events, response: &shown };
         let mut call_log = CallLog::default();
-        let called = self.module().classify(self.call(), answered, &mut call_log).await;
+        let answer = self.classify(answered, &mut call_log).await;
         self.log(&call_log);
         let detail = || self.detail(&planned.request, Some(&response));
         let error = |what: &str| format!("status {}: {what}", response.status);
@@ -187,7 +187,7 @@ impl DestinationRuntime {
         };
         let rejected =
             |code: &str, reason: String| DeliveryOutcome::Rejected { code: code.to_owned(), reason, detail: detail() };
-        match called.answer {
+        match answer {
             Ok(DeliveryVerdict::Delivered) => all(DeliveryOutcome::Delivered),
             Ok(DeliveryVerdict::Rejected(guest_error)) => all(rejected(&guest_error.code, error(&guest_error.message))),
             Ok(DeliveryVerdict::Bisect(guest_error)) => {

@@ -11,7 +11,10 @@ use tidegate_plugin::{Batching, Order};
 use tidegate_process::clock;
 use tidegate_process::telemetry::{Healed, Streak};
 use tidegate_state::Charge;
-use tidegate_wasm::{Call, CallFailure, CallLimits, CallLog, CallStage, GuestPlan, Module, Services, StopReason};
+use tidegate_wasm::{
+    AnsweredRequest, Call, CallFailure, CallLimits, CallLog, CallStage, DeliveryVerdict, GuestPlan, Module, Services,
+    StopReason,
+};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -21,6 +24,12 @@ use super::outcome::DeliveryOutcome;
 use super::rate_limiter::{self, RateLimiter};
 use super::signer::SigningKeys;
 use super::tally::{DeliveryCounts, RuntimeTally};
+
+/// Instances that plan requests are never those that read answers.
+const REVISION: u64 = 1;
+const READER_REVISION: u64 = 2;
+/// Answers that one instance reads.
+const ANSWERS_PER_INSTANCE: u32 = 64;
 
 /// Why a destination takes nothing more until an operator acts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +53,8 @@ pub struct DestinationRuntime {
     name: Arc<str>,
     module: Module,
     limits: Arc<CallLimits>,
+    /// The same for instances that read one answer after the other.
+    reader_limits: Arc<CallLimits>,
     pub(super) effective: CheckedPolicy,
     services: Services,
     pub(super) client: OutboundClient,
@@ -82,6 +93,10 @@ impl DestinationRuntime {
         let runtime = Self {
             name: name.into(),
             module,
+            reader_limits: Arc::new(CallLimits {
+                calls_per_instance_max: ANSWERS_PER_INSTANCE,
+                ..effective.limits.clone()
+            }),
             limits: Arc::new(effective.limits.clone()),
             services: Services {
                 signer: Some(Arc::new(SigningKeys(effective.secrets.clone()))),
@@ -215,7 +230,7 @@ impl DestinationRuntime {
         Call {
             limits: &self.limits,
             settings_json: &self.effective.settings_json,
-            revision: 1,
+            revision: REVISION,
             now_ms: u64::try_from(clock::now_us() / 1_000).unwrap_or(0),
             seed: u64::from_le_bytes(clock::random::<8>()),
             deadline: None,
@@ -224,8 +239,18 @@ impl DestinationRuntime {
         }
     }
 
-    pub(super) const fn module(&self) -> &Module {
-        &self.module
+    /// Lets the guest say what an answer means. An instance reads several answers, because to make one for each takes longer
+    /// than reading; what it breaks on is read once more by a new one.
+    pub(super) async fn classify(
+        &self,
+        answered: AnsweredRequest<'_>,
+        call_log: &mut CallLog,
+    ) -> Result<DeliveryVerdict, CallFailure> {
+        let reading = Call { limits: &self.reader_limits, revision: READER_REVISION, ..self.call() };
+        match self.module.classify(reading, answered, call_log).await.answer {
+            Err(CallFailure::Stopped { .. }) => self.module.classify(self.call(), answered, call_log).await.answer,
+            answer => answer,
+        }
     }
 
     pub(super) fn log(&self, call_log: &CallLog) {

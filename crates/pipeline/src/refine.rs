@@ -55,18 +55,20 @@ pub struct Rules {
     pub contract: Option<Arc<Contract>>,
 }
 
-/// Bounds on the refiner's memory.
+/// Bounds on the refiner's memory, and its threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefineSettings {
     pub log_range_records_max: usize,
     pub log_range_bytes_max: usize,
     /// Log bytes whose log ranges are remembered for other syncs.
     pub remembered_bytes_max: usize,
+    /// Threads that decode the records of a log range, this one included.
+    pub threads: usize,
 }
 
 impl Default for RefineSettings {
     fn default() -> Self {
-        Self { log_range_records_max: 1024, log_range_bytes_max: 2 << 20, remembered_bytes_max: 2 << 20 }
+        Self { log_range_records_max: 1024, log_range_bytes_max: 2 << 20, remembered_bytes_max: 2 << 20, threads: 1 }
     }
 }
 
@@ -283,7 +285,7 @@ impl Refiner {
         };
         let chunk = reader.read(self.settings.log_range_bytes_max, self.settings.log_range_records_max)?;
         let range = self.refined_to..chunk.next;
-        let work = judge::RangeWork::new(&self.rules, (self.partition, range), &chunk);
+        let work = judge::RangeWork::new(&self.rules, (self.partition, range), &chunk, self.settings.threads);
         let log_range = work.refine_first(&mut self.state, &mut self.dedup)?;
         self.refined_to = log_range.range.end;
         self.head = Some(reader);
@@ -308,7 +310,8 @@ impl Refiner {
             let is_end = chunk.records.is_empty() && chunk.damage.is_empty();
             let end = if is_end { to } else { chunk.next.min(to) };
             cut(&mut chunk, to);
-            judge::RangeWork::new(&self.rules, (self.partition, start..end), &chunk).mark_again(&mut self.dedup)?;
+            judge::RangeWork::new(&self.rules, (self.partition, start..end), &chunk, self.settings.threads)
+                .mark_again(&mut self.dedup)?;
             self.freeze_when_full()?;
         }
         Ok(())
@@ -348,7 +351,7 @@ impl Refiner {
         if self.laggards.len() > LAGGARDS_MAX {
             self.laggards.pop_front();
         }
-        let work = judge::RangeWork::new(&self.rules, (self.partition, range), &chunk);
+        let work = judge::RangeWork::new(&self.rules, (self.partition, range), &chunk, self.settings.threads);
         Ok(Arc::new(work.refine_again(&self.state)?))
     }
 

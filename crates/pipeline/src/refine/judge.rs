@@ -10,7 +10,7 @@ use tidegate_dedup::{DedupIndex, Looked, Sighting};
 use tidegate_event::record::Record;
 use tidegate_event::time::ReadAs;
 use tidegate_event::{Event, EventId, Position, ViolationRecord, decode, undecoded};
-use tidegate_log::{LogDamage, ReadChunk};
+use tidegate_log::{LogDamage, LogEntry, ReadChunk};
 use tidegate_process::clock;
 use tidegate_state::{self as state, QuarantineStage, Quarantined, State};
 
@@ -38,6 +38,17 @@ struct JudgeTally {
     unreadable_times: u64,
     /// What is undeclared and allowed, by name.
     undeclared: HashMap<String, u64>,
+}
+
+/// Records that are worth a thread.
+const RECORDS_EACH_MIN: usize = 64;
+
+/// A thread of the scope; `None` when the operating system refuses one.
+fn spawned<'scope, T: Send + 'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Option<std::thread::ScopedJoinHandle<'scope, T>> {
+    std::thread::Builder::new().name("refine".into()).spawn_scoped(scope, work).ok()
 }
 
 /// Names counted in one log range; what comes beyond is counted together.
@@ -75,32 +86,64 @@ impl Decoded {
 }
 
 impl<'a> RangeWork<'a> {
-    /// Reads the records of `range`, which is of this partition.
+    /// Reads the records of `range`, which is of this partition, on so many threads.
     pub(super) fn new(
         rules: &'a HashMap<Arc<str>, Rules>,
         (partition, range): (u16, Range<u64>),
         chunk: &ReadChunk,
+        threads: usize,
     ) -> Self {
-        let mut work = Self {
+        let empty = |range| Self {
             rules,
             partition,
             log_range: LogRange { range, ..LogRange::default() },
-            decoded: Vec::with_capacity(chunk.records.len()),
+            decoded: Vec::new(),
             quarantined: Vec::new(),
             tallies: HashMap::new(),
         };
+        let mut work = empty(range);
         for damage in &chunk.damage {
             work.quarantine_damage(damage);
         }
-        for entry in &chunk.records {
+        let each = chunk.records.len().div_ceil(threads.max(1)).max(RECORDS_EACH_MIN);
+        let (own, others) = chunk.records.split_at(each.min(chunk.records.len()));
+        std::thread::scope(|scope| {
+            let read = |records| {
+                let mut part = empty(0..0);
+                part.read(records);
+                part
+            };
+            let others: Vec<_> =
+                others.chunks(each).map(|records| (records, spawned(scope, move || read(records)))).collect();
+            work.read(own);
+            for (records, other) in others {
+                match other.and_then(|thread| thread.join().ok()) {
+                    Some(part) => work.append(part),
+                    // No thread could be had, or it panicked on what this one has to face then.
+                    None => work.read(records),
+                }
+            }
+        });
+        work
+    }
+
+    fn read(&mut self, records: &[LogEntry]) {
+        self.decoded.reserve(records.len());
+        for entry in records {
             // What is shared counts for each: each event gets a copy of it.
-            work.log_range.log_bytes += entry.shared.len() + entry.own.len();
+            self.log_range.log_bytes += entry.shared.len() + entry.own.len();
             match Record::read(&entry.shared, &entry.own) {
-                Ok(record) => work.decode(entry.offset, &record),
-                Err(error) => work.quarantine_log(entry.offset, "unreadable-record", error.to_string(), &entry.own),
+                Ok(record) => self.decode(entry.offset, &record),
+                Err(error) => self.quarantine_log(entry.offset, "unreadable-record", error.to_string(), &entry.own),
             }
         }
-        work
+    }
+
+    /// Adds what another thread read of the records behind.
+    fn append(&mut self, part: Self) {
+        self.log_range.log_bytes += part.log_range.log_bytes;
+        self.decoded.extend(part.decoded);
+        self.quarantined.extend(part.quarantined);
     }
 
     /// Records that were accepted and cannot be read: one entry with their bounds.
@@ -344,4 +387,63 @@ pub fn judged(contract: &Contract, mut event: Event) -> Judged {
         violations: violation.violations,
     };
     Judged { event: (!blocked).then_some(event), violation: Some(record), quarantined, undeclared }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Events, some that cannot be decoded, and bytes that are no record.
+    fn chunk(records: u64) -> ReadChunk {
+        let event = |offset: u64| match offset % 7 {
+            3 => b"{\"type\":7}".to_vec(),
+            _ => format!(r#"{{"type":"track","event":"E","messageId":"m{offset}"}}"#).into_bytes(),
+        };
+        let entry = |offset: u64| {
+            let event = event(offset);
+            let record = Record {
+                problem: None,
+                route: None,
+                received_at_us: 1,
+                source: "web",
+                ip: "",
+                message_id: "",
+                sent_at: "",
+                context: b"",
+                integrations: b"",
+                event: &event,
+            };
+            let (mut shared, mut own) = (Vec::new(), Vec::new());
+            record.write_shared(&mut shared);
+            record.write_own(&mut own);
+            if offset % 11 == 5 {
+                own.truncate(1);
+            }
+            LogEntry { offset, shared: shared.into(), own: own.into() }
+        };
+        ReadChunk { records: (0..records).map(entry).collect(), damage: Vec::new(), next: records }
+    }
+
+    #[test]
+    fn on_any_number_of_threads_the_same_is_read_in_the_same_order() {
+        let rules = HashMap::new();
+        for records in [0, 1, 63, 64, 65, 1_000] {
+            let chunk = chunk(records);
+            let seen = |threads| {
+                let work = RangeWork::new(&rules, (0, 0..records), &chunk, threads);
+                let decoded: Vec<_> = work
+                    .decoded
+                    .iter()
+                    .map(|decoded| (decoded.offset, decoded.id.clone(), decoded.event.as_ref().ok().cloned()))
+                    .collect();
+                let quarantined: Vec<_> = work.quarantined.iter().map(|entry| entry.id).collect();
+                (decoded, quarantined, work.log_range.log_bytes)
+            };
+            let one = seen(1);
+            assert_eq!(one.0.len() + one.1.len(), usize::try_from(records).unwrap());
+            for threads in [2, 3, 16] {
+                assert!(seen(threads) == one, "{records} records on {threads} threads");
+            }
+        }
+    }
 }
