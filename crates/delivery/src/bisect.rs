@@ -30,11 +30,6 @@ impl ChunkBisect {
         self.refused.push((indexes, reason));
     }
 
-    /// All that were refused in this turn.
-    pub(super) fn refused(&self) -> impl Iterator<Item = usize> {
-        self.refused.iter().flat_map(|(indexes, _)| indexes.iter().copied())
-    }
-
     /// To be planned after the halves of what was refused in this turn.
     pub(super) fn then(&mut self, open: Vec<usize>) {
         self.rest = open;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use tidegate_plugin::{Batching, Order};
 use tokio::task::JoinSet;
 
-use super::chunk_run::ChunkRun;
+use super::chunk_run::{ChunkRun, PlannedChunk};
 use super::exchange::FAILURES_IN_A_ROW_MAX;
 use super::outcome::DeliveryOutcome;
 use super::outgoing_event::OutgoingEvent;
@@ -33,12 +33,20 @@ impl DestinationRuntime {
                 });
             }
         };
-        let chunk_run = |outgoing| ChunkRun { runtime: Arc::clone(self), outgoing, is_first_try };
+        let chunk_run = ChunkRun { runtime: Arc::clone(self), outgoing: Arc::clone(outgoing), is_first_try };
         let chunks = self.chunks(outgoing, is_first_try);
         if self.order() == Order::User {
             let mut stuck = HashSet::new();
-            for chunk in chunks {
-                settle(chunk_run(Arc::clone(outgoing)).run(chunk, &mut stuck).await);
+            let mut chunks = chunks.into_iter().peekable();
+            // While the requests of one chunk are on their way, the next one is planned.
+            let mut planning: JoinSet<PlannedChunk> = JoinSet::new();
+            while let Some(chunk) = chunks.next() {
+                let ahead = planning.join_next().await.and_then(Result::ok);
+                if let Some(next) = chunks.peek().cloned() {
+                    let chunk_run = chunk_run.clone();
+                    planning.spawn(async move { chunk_run.plan(next).await });
+                }
+                settle(chunk_run.run(chunk, &mut stuck, ahead).await);
             }
         } else {
             let mut at_once = JoinSet::new();
@@ -46,8 +54,8 @@ impl DestinationRuntime {
                 if at_once.len() >= self.effective.traffic.requests_at_once_max {
                     at_once.join_next().await.into_iter().flatten().for_each(&mut settle);
                 }
-                let chunk_run = chunk_run(Arc::clone(outgoing));
-                at_once.spawn(async move { chunk_run.run(chunk, &mut HashSet::new()).await });
+                let chunk_run = chunk_run.clone();
+                at_once.spawn(async move { chunk_run.run(chunk, &mut HashSet::new(), None).await });
             }
             while let Some(found) = at_once.join_next().await {
                 found.into_iter().for_each(&mut settle);

@@ -1,6 +1,6 @@
 //! One way through a chunk: plans asked for, requests sent, in order where it must be.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use tidegate_bisect::{Bisect, halvings_max};
 use tidegate_net::outbound::{OutboundRequest, has_placeholder};
 use tidegate_plugin::Order;
 use tidegate_wasm::{CallFailure, CallStage, GuestPlan, StopReason};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use super::bisect::ChunkBisect;
 use super::exchange::{ExchangeResult, PlannedRequest};
@@ -20,7 +20,11 @@ use super::runtime::DestinationRuntime;
 /// Poison events that one batch is searched for, one by one.
 const POISON_EVENTS_MAX: usize = 16;
 
+/// Requests, and outcomes of the events that none carries.
+pub(super) type PlannedChunk = (Vec<PlannedRequest>, Vec<(usize, DeliveryOutcome)>);
+
 /// One way through the outgoing events of a chunk.
+#[derive(Clone)]
 pub(super) struct ChunkRun {
     pub(super) runtime: Arc<DestinationRuntime>,
     pub(super) outgoing: Arc<[OutgoingEvent]>,
@@ -28,15 +32,24 @@ pub(super) struct ChunkRun {
 }
 
 impl ChunkRun {
-    /// Every outgoing event of `open` comes back with at least one outcome. `stuck` are users whose earlier events wait.
-    pub(super) async fn run(&self, open: Vec<usize>, stuck: &mut HashSet<String>) -> Vec<(usize, DeliveryOutcome)> {
+    /// Every outgoing event of `open` comes back with at least one outcome. `stuck` are users whose earlier events wait. `ahead`
+    /// is the plan of all of them, if it was made before; it is of no use when some may not be sent.
+    pub(super) async fn run(
+        &self,
+        open: Vec<usize>,
+        stuck: &mut HashSet<String>,
+        mut ahead: Option<PlannedChunk>,
+    ) -> Vec<(usize, DeliveryOutcome)> {
         let mut settled = Vec::new();
         let mut bisect = ChunkBisect::new(open);
         // Each turn sends at least the first request that is left, or halves it, so the open ones become fewer.
         while let Some(open) = bisect.next() {
             let (behind, free): (Vec<_>, Vec<_>) = open.into_iter().partition(|index| self.is_stuck(*index, stuck));
             settled.extend(behind.into_iter().map(|index| (index, DeliveryOutcome::Behind)));
-            let (planned, mut found) = self.plan(free).await;
+            let (planned, mut found) = match ahead.take().filter(|_| settled.is_empty()) {
+                Some(ahead) => ahead,
+                None => self.plan(free).await,
+            };
             self.note_stuck(&found, stuck);
             settled.append(&mut found);
             if self.runtime.order() == Order::User {
@@ -73,9 +86,9 @@ impl ChunkRun {
         }
     }
 
-    /// Sends requests in waves: at once those that share no user with an earlier one that is not answered yet. Requests
-    /// that carry events of a user who got stuck, or whose events go again in halves, are not sent, nor are later ones of any
-    /// user of theirs; their events are planned anew, after the halves.
+    /// Sends requests, each as soon as all earlier ones of its users are answered. Requests that carry events of a user who
+    /// got stuck, or whose events go again in halves, are not sent, nor are later ones of any user of theirs; their events are
+    /// planned anew, after the halves.
     async fn in_order(
         &self,
         mut planned: Vec<PlannedRequest>,
@@ -83,31 +96,53 @@ impl ChunkRun {
         settled: &mut Vec<(usize, DeliveryOutcome)>,
         bisect: &mut ChunkBisect,
     ) {
-        let users = |request: &PlannedRequest| -> Vec<&str> {
-            let users = request.indexes.iter().map(|index| self.outgoing[*index].user.as_str());
-            users.filter(|user| !user.is_empty()).collect()
-        };
+        let mut at_once = JoinSet::new();
+        // Whose requests are on their way, and who waits for them.
+        let (mut on_their_way, mut waiting): (HashMap<Id, Vec<&str>>, HashSet<&str>) = Default::default();
         let (mut unsent, mut deferred): (_, HashSet<&str>) = (Vec::new(), HashSet::new());
-        while !planned.is_empty() {
-            let (mut wave, mut later) = (Vec::new(), Vec::new());
-            let mut busy: HashSet<&str> = HashSet::new();
+        loop {
+            let mut busy: HashSet<&str> = on_their_way.values().flatten().copied().collect();
+            waiting.clear();
+            let mut later = Vec::new();
             for request in planned {
-                let of = users(&request);
+                let of = self.users(&request);
                 if of.iter().any(|user| stuck.contains(*user) || deferred.contains(user)) {
                     deferred.extend(of);
                     unsent.push(request);
-                    continue;
+                } else if of.iter().any(|user| busy.contains(user)) {
+                    busy.extend(&of);
+                    waiting.extend(of);
+                    later.push(request);
+                } else {
+                    busy.extend(&of);
+                    on_their_way.insert(self.start(request, &mut at_once), of);
                 }
-                let held_up = of.iter().any(|user| busy.contains(user));
-                busy.extend(of);
-                if held_up { later.push(request) } else { wave.push(request) }
             }
             planned = later;
-            let found = self.send(wave, bisect).await;
-            self.note_stuck(&found, stuck);
-            settled.extend(found);
-            deferred.extend(bisect.refused().map(|index| self.outgoing[index].user.as_str()));
-            deferred.remove("");
+            // Until one is answered that somebody waits for.
+            let mut is_awaited = false;
+            while !is_awaited && let Some(came) = at_once.join_next_with_id().await {
+                let (id, result) = match came {
+                    Ok((id, result)) => (id, Some(result)),
+                    Err(error) => (error.id(), None),
+                };
+                let of = on_their_way.remove(&id).unwrap_or_default();
+                is_awaited = of.iter().any(|user| waiting.contains(user));
+                match result {
+                    Some(ExchangeResult::Settled(found)) => {
+                        self.note_stuck(&found, stuck);
+                        settled.extend(found);
+                    }
+                    Some(ExchangeResult::Bisect(indexes, reason)) => {
+                        deferred.extend(of);
+                        bisect.refuse(indexes, reason);
+                    }
+                    None => {}
+                }
+            }
+            if planned.is_empty() && at_once.is_empty() {
+                break;
+            }
         }
         let answered: HashSet<usize> = settled.iter().map(|(index, _)| *index).collect();
         let mut open: Vec<usize> = unsent.into_iter().flat_map(|request| request.indexes).collect();
@@ -121,12 +156,22 @@ impl ChunkRun {
         bisect.then(open);
     }
 
+    /// The users whose events a request carries; those of nobody have no order.
+    fn users(&self, request: &PlannedRequest) -> Vec<&str> {
+        let users = request.indexes.iter().map(|index| self.outgoing[*index].user.as_str());
+        users.filter(|user| !user.is_empty()).collect()
+    }
+
+    fn start(&self, request: PlannedRequest, at_once: &mut JoinSet<ExchangeResult>) -> Id {
+        let (runtime, outgoing) = (Arc::clone(&self.runtime), Arc::clone(&self.outgoing));
+        let is_first_try = self.is_first_try;
+        at_once.spawn(async move { runtime.exchange(request, &outgoing, is_first_try).await }).id()
+    }
+
     async fn send(&self, planned: Vec<PlannedRequest>, bisect: &mut ChunkBisect) -> Vec<(usize, DeliveryOutcome)> {
         let mut at_once = JoinSet::new();
         for request in planned {
-            let (runtime, outgoing) = (Arc::clone(&self.runtime), Arc::clone(&self.outgoing));
-            let is_first_try = self.is_first_try;
-            at_once.spawn(async move { runtime.exchange(request, &outgoing, is_first_try).await });
+            self.start(request, &mut at_once);
         }
         let mut found = Vec::new();
         while let Some(came) = at_once.join_next().await {
@@ -140,7 +185,7 @@ impl ChunkRun {
     }
 
     /// Asks the guest for plans. A batch that it breaks on is halved until the poison events stand alone.
-    async fn plan(&self, open: Vec<usize>) -> (Vec<PlannedRequest>, Vec<(usize, DeliveryOutcome)>) {
+    pub(super) async fn plan(&self, open: Vec<usize>) -> PlannedChunk {
         let (mut planned, mut found) = (Vec::new(), Vec::new());
         let open = self.without_placeholders(open, &mut found);
         let halvings = halvings_max(open.len(), POISON_EVENTS_MAX);
