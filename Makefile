@@ -18,7 +18,7 @@ help:
 	@echo "make quick   quick builds while working on it: our own crates without optimisation (OFF=1 ends it)"
 	@echo "make release the binary for other machines, at most 60 MB; names and line tables in a file beside it"
 	@echo "make plugins the shipped destinations as components, for tidegate destination add"
-	@echo "make bench   speed, as ratios measured in one run"
+	@echo "make bench   speed, as ratios measured in one run (LONG=1: also 32 syncs, 400 columns, 50 million ids)"
 	@echo "make faults  an hour of kills, power cuts, failed disks, damage and unknown clients (MINUTES= SEEDS= CYCLES= SEED=)"
 	@echo "make fuzz    random bytes for the JSON scanner, the door, the log, manifests and YAML (FUZZ_SECONDS= each)"
 
@@ -118,7 +118,9 @@ bench: setup components
 	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo bench --locked --bench clickhouse_load
 	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo bench --locked --bench lake_write
 	@if command -v npm >/dev/null; then CARGO_TARGET_DIR=$(abspath $(TARGET))/release/guests $(TIDEGATE) function build functions/bench/rewrite-js --out $(COMPONENTS)/rewrite-js.component.wasm; fi
-	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo bench --locked --bench end_to_end -- $$(test -f $(COMPONENTS)/rewrite-js.component.wasm && echo --function $(abspath $(COMPONENTS))/rewrite-js.component.wasm)
+	@CARGO_TARGET_DIR=$(abspath $(TARGET))/release/guests $(TIDEGATE) destination build functions/destination/webhook --out $(COMPONENTS)/webhook.component.wasm
+	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo bench --locked --bench end_to_end -- --webhook $(abspath $(COMPONENTS))/webhook.component.wasm \
+	  --chain $(abspath $(COMPONENTS))/utm-referrer.component.wasm $(if $(LONG),--long) $$(test -f $(COMPONENTS)/rewrite-js.component.wasm && echo --function $(abspath $(COMPONENTS))/rewrite-js.component.wasm)
 
 # How long, how often. The seed is printed, and a run with the same seed has the same schedule. The power cuts take the seeds
 # from SEED on, or from 0.

@@ -1,8 +1,8 @@
 //! The whole path of many events, sent as fast as they are answered: until the last is where it belongs, on cores that load,
 //! server and database share.
 //!
-//! `cargo bench --bench end_to_end -- --drain [--events 600000] [--only TEXT] [--function COMPONENT] [--webhook COMPONENT] [--long]`:
-//! with `--long` also 32 syncs, 400 columns, and a dedup window of 50 million ids.
+//! `cargo bench --bench end_to_end -- --drain [--events 600000] [--only TEXT] [--function COMPONENT] [--chain COMPONENT]
+//! [--webhook COMPONENT] [--long]`: with `--long` also 32 syncs, 400 columns, and a dedup window of 50 million ids.
 
 use std::fs;
 use std::path::Path;
@@ -124,14 +124,14 @@ impl Table<'_> {
             add_functions(workspace.path(), Path::new(&component), 1);
             workspace
         });
-        let Some(cheap) = process::argument("--fields-function") else {
-            return println!("skipped: chains of functions: no --fields-function COMPONENT");
+        let Some(link) = process::argument("--chain") else {
+            return println!("skipped: chains of functions: no --chain COMPONENT");
         };
         for functions in [1, 20, 100] {
             let chain =
-                self.row(&format!("through {functions} functions over fields, to SQLite"), self.events / 6, || {
+                self.row(&format!("through a chain of {functions}, to SQLite"), self.events / 6, || {
                     let workspace = Process::workspace();
-                    add_functions(workspace.path(), Path::new(&cheap), functions);
+                    add_functions(workspace.path(), Path::new(&link), functions);
                     workspace
                 });
             if let (Some(one), Some(chain)) = (one, chain) {
