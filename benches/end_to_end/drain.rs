@@ -128,12 +128,11 @@ impl Table<'_> {
             return println!("skipped: chains of functions: no --chain COMPONENT");
         };
         for functions in [1, 20, 100] {
-            let chain =
-                self.row(&format!("through a chain of {functions}, to SQLite"), self.events / 6, || {
-                    let workspace = Process::workspace();
-                    add_functions(workspace.path(), Path::new(&link), functions);
-                    workspace
-                });
+            let chain = self.row(&format!("through a chain of {functions}, to SQLite"), self.events / 6, || {
+                let workspace = Process::workspace();
+                add_functions(workspace.path(), Path::new(&link), functions);
+                workspace
+            });
             if let (Some(one), Some(chain)) = (one, chain) {
                 println!("{:<48} {:>19.2}", "  each of them", (chain.cpu_s - one.cpu_s) / f64::from(functions));
             }

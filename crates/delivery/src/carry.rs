@@ -42,7 +42,8 @@ impl DestinationRuntime {
             let mut planning: JoinSet<PlannedChunk> = JoinSet::new();
             while let Some(chunk) = chunks.next() {
                 let ahead = planning.join_next().await.and_then(Result::ok);
-                if let Some(next) = chunks.peek().cloned() {
+                let next = chunks.peek().filter(|next| !next.iter().any(|index| chunk_run.is_stuck(*index, &stuck)));
+                if let Some(next) = next.cloned() {
                     let chunk_run = chunk_run.clone();
                     planning.spawn(async move { chunk_run.plan(next).await });
                 }

@@ -67,7 +67,7 @@ impl ChunkRun {
         settled
     }
 
-    fn is_stuck(&self, index: usize, stuck: &HashSet<String>) -> bool {
+    pub(super) fn is_stuck(&self, index: usize, stuck: &HashSet<String>) -> bool {
         stuck.contains(&self.outgoing[index].user)
     }
 
@@ -137,7 +137,8 @@ impl ChunkRun {
                         deferred.extend(of);
                         bisect.refuse(indexes, reason);
                     }
-                    None => {}
+                    // What became of its events is not known, so later ones of their users must not overtake them.
+                    None => stuck.extend(of.into_iter().map(str::to_owned)),
                 }
             }
             if planned.is_empty() && at_once.is_empty() {

@@ -40,12 +40,16 @@ impl RetryIndex {
         self.turns = turns.collect();
     }
 
-    /// No pause is longer than up to `latest_us`: where one seems to be, the wall clock was ahead when it began.
+    /// No pause is longer than up to `latest_us`: where one seems to be, the wall clock was ahead when it began, for those of its
+    /// user that wait behind it, too.
     pub(super) fn wait_no_longer(&mut self, latest_us: i64) {
         while let Some((next_at_us, id)) = self.turns.last().copied()
             && next_at_us > latest_us
         {
-            self.postpone(id, latest_us);
+            let behind = self.behind(id).filter(|mark| mark.next_at_us > latest_us).map(|mark| mark.id);
+            for id in behind.chain([id]).collect::<Vec<_>>() {
+                self.postpone(id, latest_us);
+            }
         }
     }
 
@@ -244,6 +248,15 @@ mod tests {
                         model.remove(&id(offset));
                         retry_index.leave(id(offset));
                     }
+                    3 if user == 3 => {
+                        // As a clock that was ahead leaves them, and is set right.
+                        for mark in model.values_mut() {
+                            mark.next_at_us = at;
+                        }
+                        let ids: Vec<EventId> = model.keys().copied().collect();
+                        ids.into_iter().for_each(|id| retry_index.postpone(id, i64::MAX));
+                        retry_index.wait_no_longer(at);
+                    }
                     3 => {
                         if let Some(mark) = model.get_mut(&id(offset)) {
                             mark.next_at_us = at;
@@ -258,9 +271,13 @@ mod tests {
                 let found = retry_index.due(10, 99, 9_999);
                 let by_hand = due_by_hand(&model, order, 10);
                 prop_assert_eq!(found.clone().unwrap_or_default(), by_hand);
-                if let Err(Some(next)) = found {
-                    prop_assert!(due_by_hand(&model, order, next - 1).is_empty());
-                    prop_assert!(!due_by_hand(&model, order, next).is_empty());
+                match found {
+                    Err(Some(next)) => {
+                        prop_assert!(due_by_hand(&model, order, next - 1).is_empty());
+                        prop_assert!(!due_by_hand(&model, order, next).is_empty());
+                    }
+                    Err(None) => prop_assert!(model.is_empty()),
+                    Ok(_) => {}
                 }
                 prop_assert_eq!(retry_index.bytes, 10 * model.len() as u64);
             }

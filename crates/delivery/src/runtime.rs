@@ -92,7 +92,8 @@ impl DestinationRuntime {
         settings.authentication = effective.authentication.clone();
         let runtime = Self {
             name: name.into(),
-            module,
+            // Several destinations may have the same version, each with settings of its own.
+            module: module.of_its_own(),
             reader_limits: Arc::new(CallLimits {
                 calls_per_instance_max: ANSWERS_PER_INSTANCE,
                 ..effective.limits.clone()
@@ -247,9 +248,15 @@ impl DestinationRuntime {
         call_log: &mut CallLog,
     ) -> Result<DeliveryVerdict, CallFailure> {
         let reading = Call { limits: &self.reader_limits, revision: READER_REVISION, ..self.call() };
-        match self.module.classify(reading, answered, call_log).await.answer {
-            Err(CallFailure::Stopped { .. }) => self.module.classify(self.call(), answered, call_log).await.answer,
-            answer => answer,
+        let mut first_log = CallLog::default();
+        match self.module.classify(reading, answered, &mut first_log).await.answer {
+            Err(CallFailure::Stopped { stop_reason, .. }) if stop_reason != StopReason::Starved => {
+                self.module.classify(self.call(), answered, call_log).await.answer
+            }
+            answer => {
+                *call_log = first_log;
+                answer
+            }
         }
     }
 

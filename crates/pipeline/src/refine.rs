@@ -208,6 +208,8 @@ pub struct Refiner {
     failed_at: Option<u64>,
 }
 
+/// Ranges that a sync may be behind another and still be near enough to share some with it.
+const NEAR_RANGES: u64 = 8;
 /// Lagging syncs whose place in the log is kept open.
 const LAGGARDS_MAX: usize = 16;
 
@@ -226,6 +228,7 @@ impl Refiner {
         let partition = state.partition();
         let refined_to = state.refined_to()?;
         let rules = rules.into_iter().map(|rules| (Arc::clone(&rules.source), rules)).collect();
+        let askers = Askers::new(NEAR_RANGES * settings.log_range_records_max as u64);
         let [latest, earlier] = [settings.remembered_bytes_max; 2].map(RangeCache::new);
         Ok(Self {
             partition,
@@ -239,7 +242,7 @@ impl Refiner {
             laggards: VecDeque::new(),
             latest,
             earlier,
-            askers: Askers::default(),
+            askers,
             handed_to: 0,
             failed_at: None,
         })
@@ -377,3 +380,6 @@ fn cut(chunk: &mut intake::ReadChunk, end: u64) {
     chunk.records.retain(|record| record.offset < end);
     chunk.damage.retain(|damage| damage.missing.start < end);
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,6 +99,11 @@ impl Engine {
         &self.0.linker
     }
 
+    /// Whether at least half of the slots are free.
+    pub(super) fn has_slots_to_spare(&self) -> bool {
+        self.0.slots.available_permits() >= self.0.limits.calls_at_once_max as usize / 2
+    }
+
     pub(super) fn slots(&self) -> Arc<Semaphore> {
         Arc::clone(&self.0.slots)
     }

@@ -10,8 +10,8 @@
 //! * A call ends: the CPU budget and the wall limit are set before the guest's first instruction, start functions
 //!   included. The budget is thread CPU time, so a busy machine does not make an honest guest look guilty.
 //! * A call uses no more memory, table elements, output or log than its limits say.
-//! * Nothing survives a call: an instance lives for one batch, and its slot is reset. (A plugin may opt in to being
-//!   used again; what it then remembers, it remembers of itself.)
+//! * Nothing survives a call: an instance lives for one batch, and its slot is reset. (A caller may let one instance serve
+//!   several of its calls; what it then remembers, it remembers of that caller's calls.)
 //! * A guest can ask for a log line, a counter, the time and seed that the caller chose, and what the caller's
 //!   **services** grant. There is no file, no network, no clock and no randomness behind any import; a component that
 //!   wants one is refused by its name.

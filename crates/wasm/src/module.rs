@@ -63,6 +63,12 @@ impl Module {
         Ok(Self { engine: engine.clone(), pre: pre.map_err(|error| misfit(kind, error))?, warm: Arc::default() })
     }
 
+    /// The same code for an owner whose instances nobody else uses.
+    #[must_use]
+    pub fn of_its_own(&self) -> Self {
+        Self { warm: Arc::default(), ..self.clone() }
+    }
+
     /// The kind of plugin that it is.
     #[must_use]
     pub fn kind(&self) -> ManifestKind {

@@ -131,7 +131,9 @@ impl Module {
         let called = Called { answer, cpu, memory_peak_bytes: guest.memory.peak_bytes };
         instance.calls += 1;
         // Only after a clean answer: whatever trapped, ran out or complained is thrown away with all that it knew.
-        if called.answer.is_ok() && instance.calls < call.limits.calls_per_instance_max {
+        let may_serve_again = called.answer.is_ok() && instance.calls < call.limits.calls_per_instance_max;
+        // What is kept holds a slot that nobody else can have, so half of them are never kept.
+        if may_serve_again && self.engine().has_slots_to_spare() {
             self.warm().put(instance);
         }
         (called, editing)

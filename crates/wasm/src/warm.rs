@@ -1,7 +1,7 @@
-//! Instances between calls, for plugins that opt in to being used again.
+//! Instances between calls, for callers that let an instance be used again.
 //!
-//! The default is a fresh instance for every call. A plugin that opts in gives up that guarantee for itself alone: an
-//! instance never changes its module or its settings, and a module has one owner.
+//! The default is a fresh instance for every call. Who lets one serve several calls does so for its own calls alone: an instance
+//! never changes its module or its settings, and is kept by one owner (see [`Module::of_its_own`](super::Module::of_its_own)).
 
 use parking_lot::Mutex;
 

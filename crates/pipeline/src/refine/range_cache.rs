@@ -2,8 +2,9 @@
 //!
 //! Syncs of one log ask for the same ranges, one after the other. Whoever runs ahead of the others by more than is remembered
 //! makes them all refine for themselves, and none of them catches up from then on, because each has more to do than before. So
-//! an **asker** waits before it pushes out what others are about to ask for: not longer than the window took it, and for each
-//! of them once. Who is slower than that is **left behind** for a while: it refines for itself and holds nobody.
+//! an **asker** waits before it pushes out what others are about to ask for: not longer than the window took it, and not for
+//! anybody who has let others wait for a second in all since it was last at their head. Who is slower than that is **left
+//! behind** for a while: it refines for itself and holds nobody.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 
 use super::log_range::LogRange;
 
-/// The longest that an asker is held.
+/// The longest that an asker is held, and that others are held for one.
 const HOLD_MAX: Duration = Duration::from_secs(1);
 /// The least: what a busy machine takes to let another have its turn.
 const HOLD_MIN: Duration = Duration::from_millis(2);
@@ -56,21 +57,18 @@ impl RangeCache {
         }
     }
 
-    /// What goes when another comes, if it is as large as the last: its bounds, and since when it is here.
-    pub(super) fn leaving(&self) -> Option<(Range<u64>, Instant)> {
-        let mut bytes = self.bytes + self.ranges.back()?.log_range.log_bytes;
-        let mut leaving: Option<(Range<u64>, Instant)> = None;
-        for CachedRange { log_range, since } in &self.ranges {
-            if bytes <= self.bytes_max {
-                break;
-            }
-            bytes -= log_range.log_bytes;
-            leaving = Some(match leaving {
-                Some((range, since)) => (range.start..log_range.range.end, since),
-                None => (log_range.range.clone(), *since),
-            });
-        }
-        leaving
+    /// The ranges that go when another comes, if it is as large as the last, and since when the oldest is here. Empty when none
+    /// goes.
+    pub(super) fn leaving(&self) -> (Vec<Range<u64>>, Option<Instant>) {
+        let Some(last) = self.ranges.back() else { return (Vec::new(), None) };
+        let mut bytes = self.bytes + last.log_range.log_bytes;
+        let leaving = self.ranges.iter().take_while(|cached| {
+            let leaves = bytes > self.bytes_max;
+            bytes = bytes.saturating_sub(cached.log_range.log_bytes);
+            leaves
+        });
+        let ranges = leaving.map(|cached| cached.log_range.range.clone()).collect();
+        (ranges, self.ranges.front().map(|oldest| oldest.since))
     }
 }
 
@@ -79,13 +77,21 @@ impl RangeCache {
 pub(super) struct AskerId(pub(super) u64);
 
 /// Where everybody is who has asked.
-#[derive(Debug, Default)]
-pub(super) struct Askers(HashMap<AskerId, Asker>);
+#[derive(Debug)]
+pub(super) struct Askers {
+    of: HashMap<AskerId, Asker>,
+    /// Records that an asker may be behind another and still be near it.
+    near: u64,
+}
 
 #[derive(Debug)]
 struct Asker {
     /// What it will ask for next.
     next: u64,
+    /// Since when somebody is held for it.
+    held_for_since: Option<Instant>,
+    /// How long others were held for it since it was last at the head of those who are near.
+    held_for: Duration,
     left: Option<LeftBehind>,
 }
 
@@ -97,22 +103,53 @@ struct LeftBehind {
 }
 
 impl Asker {
+    const fn at(next: u64) -> Self {
+        Self { next, held_for_since: None, held_for: Duration::ZERO, left: None }
+    }
+
     fn is_waited_for(&self, now: Instant) -> bool {
         self.left.is_none_or(|left| now >= left.since + left.length)
+    }
+
+    fn leave_behind(&mut self, now: Instant) {
+        let again = self.left.filter(|left| now.duration_since(left.since) < left.length + LEFT_MAX);
+        let length = again.map_or(LEFT_MIN, |left| (left.length * 2).min(LEFT_MAX));
+        self.left = Some(LeftBehind { since: now, length });
+        (self.held_for_since, self.held_for) = (None, Duration::ZERO);
     }
 }
 
 impl Askers {
+    pub(super) fn new(near: u64) -> Self {
+        Self { of: HashMap::new(), near }
+    }
+
     /// An asker got everything below `next`.
-    pub(super) fn got(&mut self, id: AskerId, next: u64) {
-        self.0.entry(id).or_insert(Asker { next, left: None }).next = next;
+    pub(super) fn got(&mut self, id: AskerId, next: u64, now: Instant) {
+        let near = next..next.saturating_add(self.near);
+        let is_at_the_head =
+            !self.of.iter().any(|(other, asker)| *other != id && asker.next > next && near.contains(&asker.next));
+        let asker = self.of.entry(id).or_insert(Asker::at(next));
+        asker.next = next;
+        if let Some(since) = asker.held_for_since.take() {
+            asker.held_for += now.duration_since(since);
+        }
+        if is_at_the_head {
+            asker.held_for = Duration::ZERO;
+        } else if asker.held_for > HOLD_MAX {
+            asker.leave_behind(now);
+        }
     }
 
     /// Whether anybody but `id` who is waited for will ask for one of these offsets next.
-    pub(super) fn need(&self, range: &Range<u64>, id: Option<AskerId>, now: Instant) -> bool {
-        self.0
-            .iter()
-            .any(|(other, asker)| Some(*other) != id && range.contains(&asker.next) && asker.is_waited_for(now))
+    pub(super) fn need(&self, ranges: &[Range<u64>], id: Option<AskerId>, now: Instant) -> bool {
+        let mut others = self.of.iter().filter(|(other, _)| Some(**other) != id).map(|(_, asker)| asker);
+        others.any(|asker| asker.is_waited_for(now) && is_in(ranges, asker.next))
+    }
+
+    /// Whether anybody but `id` who is waited for is near before `from`.
+    pub(super) fn follow(&self, from: u64, id: AskerId, now: Instant) -> bool {
+        self.need(std::slice::from_ref(&(from.saturating_sub(self.near)..from + 1)), Some(id), now)
     }
 
     /// Until when `id` is held before it pushes anything out of `cache`; `None` when nobody needs that, or was waited for long
@@ -124,23 +161,25 @@ impl Askers {
         held: Option<Instant>,
         now: Instant,
     ) -> Option<Instant> {
-        let (range, since) = cache.leaving()?;
-        if !self.need(&range, Some(id), now) {
+        let (ranges, Some(since)) = cache.leaving() else { return None };
+        if !self.need(&ranges, Some(id), now) {
             return None;
         }
         let until = held.unwrap_or_else(|| now + now.duration_since(since).clamp(HOLD_MIN, HOLD_MAX));
-        if now < until {
-            return Some(until);
-        }
-        for asker in self.0.iter_mut().filter(|(other, _)| **other != id).map(|(_, asker)| asker) {
-            if range.contains(&asker.next) && asker.is_waited_for(now) {
-                let again = asker.left.filter(|left| now.duration_since(left.since) < left.length + LEFT_MAX);
-                let length = again.map_or(LEFT_MIN, |left| (left.length * 2).min(LEFT_MAX));
-                asker.left = Some(LeftBehind { since: now, length });
+        let others = self.of.iter_mut().filter(|(other, _)| **other != id).map(|(_, asker)| asker);
+        for asker in others.filter(|asker| asker.is_waited_for(now) && is_in(&ranges, asker.next)) {
+            if now < until {
+                asker.held_for_since.get_or_insert(now);
+            } else {
+                asker.leave_behind(now);
             }
         }
-        None
+        (now < until).then_some(until)
     }
+}
+
+fn is_in(ranges: &[Range<u64>], offset: u64) -> bool {
+    ranges.iter().any(|range| range.contains(&offset))
 }
 
 #[cfg(test)]
@@ -156,11 +195,11 @@ mod tests {
 
     /// Two ranges are remembered, and the slow one needs the first.
     fn started(now: Instant) -> (RangeCache, Askers) {
-        let (mut cache, mut askers) = (RangeCache::new(250), Askers::default());
+        let (mut cache, mut askers) = (RangeCache::new(250), Askers::new(100));
         cache.insert(&range(0), now);
         cache.insert(&range(10), now);
-        askers.got(SLOW, 5);
-        askers.got(QUICK, 20);
+        askers.got(SLOW, 5, now);
+        askers.got(QUICK, 20, now);
         (cache, askers)
     }
 
@@ -168,10 +207,15 @@ mod tests {
     fn what_is_remembered_is_bounded_and_its_oldest_part_leaves() {
         let now = Instant::now();
         let (mut cache, _) = started(now);
-        assert_eq!(cache.leaving().map(|(range, _)| range), Some(0..10));
+        assert_eq!(cache.leaving().0.iter().collect::<Vec<_>>(), [&(0..10)]);
         cache.insert(&range(20), now);
         assert!(cache.find(9).is_none() && cache.find(10).is_some() && cache.find(29).is_some());
-        assert!(RangeCache::new(250).leaving().is_none());
+        assert_eq!(RangeCache::new(250).leaving(), (Vec::new(), None));
+        // Ranges that lie apart leave nothing between them.
+        let mut apart = RangeCache::new(150);
+        apart.insert(&range(0), now);
+        apart.insert(&range(500), now);
+        assert_eq!(apart.leaving().0.iter().collect::<Vec<_>>(), [&(500..510)]);
     }
 
     #[test]
@@ -195,10 +239,37 @@ mod tests {
     fn only_who_needs_what_would_go_is_waited_for() {
         let now = Instant::now();
         let (cache, mut askers) = started(now);
-        askers.got(SLOW, 10);
+        askers.got(SLOW, 10, now);
         assert_eq!(askers.hold(&cache, QUICK, None, now), None, "it needs what stays");
-        askers.got(SLOW, 0);
+        askers.got(SLOW, 0, now);
         assert!(askers.hold(&cache, QUICK, None, now).is_some());
         assert_eq!(askers.hold(&cache, SLOW, None, now), None, "nobody waits for itself");
+    }
+
+    #[test]
+    fn who_is_slow_all_the_time_holds_others_for_a_second_in_all() {
+        let start = Instant::now();
+        let (mut cache, mut askers) = (RangeCache::new(250), Askers::new(100));
+        let (mut now, mut waited) = (start, Duration::ZERO);
+        cache.insert(&range(0), now);
+        cache.insert(&range(10), now);
+        for at in 2..100 {
+            // The quick one wants the next range as soon as it has one, and the slow one takes 90 ms for each.
+            askers.got(QUICK, at * 10, now);
+            askers.got(SLOW, at * 10 - 20, now);
+            let since = now;
+            now += Duration::from_millis(90);
+            if askers.hold(&cache, QUICK, None, since).is_some() {
+                waited += now - since;
+            }
+            askers.got(SLOW, at * 10 - 10, now);
+            cache.insert(&range(at * 10), now);
+        }
+        let most = HOLD_MAX + Duration::from_millis(200);
+        // It is waited for again once in a while: after a second, three, seven.
+        assert!(waited > Duration::from_millis(900) && waited < most * 4, "{waited:?}");
+        // Whoever comes to the head is as good as any other.
+        askers.got(SLOW, 2_000, now);
+        assert_eq!(askers.of[&SLOW].held_for, Duration::ZERO);
     }
 }

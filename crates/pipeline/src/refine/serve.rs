@@ -8,9 +8,6 @@ use tokio::time::Instant;
 
 use super::{LogRange, RefineError, RefineRequest, Refiner};
 
-/// Ranges that an asker may be ahead of another, for both to be worth remembering something for.
-const NEAR_RANGES: u64 = 8;
-
 /// A request that waits.
 struct WaitingRequest {
     request: RefineRequest,
@@ -73,7 +70,7 @@ impl Refiner {
                 }
                 Ok(Found::Range(log_range)) => {
                     self.handed_to = self.handed_to.max(log_range.range.end);
-                    self.askers.got(request.asker, log_range.range.end);
+                    self.askers.got(request.asker, log_range.range.end, Instant::now());
                     Ok(log_range)
                 }
                 Err(error) => Err(error),
@@ -120,8 +117,7 @@ impl Refiner {
         if afresh {
             return self.again(from).map(Found::Range);
         }
-        let near = NEAR_RANGES * self.settings.log_range_records_max as u64;
-        let is_shared = self.askers.need(&(from.saturating_sub(near)..from + 1), Some(asker), now);
+        let is_shared = self.askers.follow(from, asker, now);
         if is_shared && let Some(until) = self.askers.hold(&self.earlier, asker, held, now) {
             return Ok(Found::Held(until));
         }
@@ -139,7 +135,7 @@ impl Refiner {
         self.handed_to >= self.refined_to
             && self.failed_at != Some(self.refined_to)
             && self.log.records(self.refined_to, self.log.committed()) >= records_max
-            && !self.latest.leaving().is_some_and(|(range, _)| self.askers.need(&range, None, Instant::now()))
+            && !self.askers.need(&self.latest.leaving().0, None, Instant::now())
     }
 
     fn go_ahead(&mut self) {
