@@ -615,9 +615,20 @@ fn check_asks_each_destination_whether_it_is_there() {
     let (_, answer) = connect();
     assert!(answer["destinations"][0]["says"].as_str().unwrap().contains("below offset 1"), "{answer}");
     workspace.write("destinations/away.yaml", "kind: postgres\nurl: postgres://me:hush@127.0.0.1:1/db\n");
-    workspace.write("syncs/web-to-away.yaml", "source: web\ndestination: away\n");
-    let (code, answer) = connect();
-    assert_eq!((code, &answer["ok"]), (Some(1), &json!(false)), "{answer}");
-    assert!(answer["destinations"][0]["says"].as_str().unwrap().contains("refused"), "{answer}");
-    assert!(!answer.to_string().contains("hush"), "{answer}");
+    workspace.write("destinations/spare.yaml", "kind: sqlite\npath: data/spare.db\n");
+    let answer_of = |answer: &serde_json::Value, name: &str| {
+        let mut all = answer["destinations"].as_array().unwrap().iter();
+        all.find(|tried| tried["destination"] == name).unwrap_or_else(|| panic!("{name} in {answer}")).clone()
+    };
+    // No sync names the two yet.
+    for sync in [json!(null), json!("web-to-away")] {
+        let (code, answer) = connect();
+        assert_eq!((code, &answer["ok"]), (Some(1), &json!(false)), "{answer}");
+        let away = answer_of(&answer, "away");
+        assert!(away["says"].as_str().unwrap().contains("refused") && away["sync"] == sync, "{answer}");
+        let spare = answer_of(&answer, "spare");
+        assert_eq!((&spare["ok"], &spare["sync"]), (&json!(true), &json!(null)), "{answer}");
+        assert!(!answer.to_string().contains("hush"), "{answer}");
+        workspace.write("syncs/web-to-away.yaml", "source: web\ndestination: away\n");
+    }
 }

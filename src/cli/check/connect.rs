@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use tidegate_process::telemetry::with_causes;
+use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::rights::{Can, Right};
 
 use super::super::{CommandDone, runtime, style};
@@ -40,8 +41,9 @@ pub(super) fn run(workspace: &Workspace, json: bool) -> CommandDone {
         let (outcome, rights) = match &workspace.destinations[destination].kind {
             DestinationKind::Warehouse(settings) => {
                 // Without a sync there is no schema to look into but the destination's own.
-                let name = sync.unwrap_or_default();
-                join(warehouse(workspace, name, settings), rights(workspace, name, settings)).await
+                let alone = || SyncPart { sync: destination.to_owned(), ..SyncPart::default() };
+                let part = sync.map_or_else(alone, |sync| declare::part(workspace, sync, 0));
+                join(warehouse(&part, settings), rights(&part, settings)).await
             }
             DestinationKind::Plugin(config) => (plugins::plugin(config).await, Vec::new()),
         };
@@ -67,17 +69,16 @@ fn asked(workspace: &Workspace) -> Vec<(Option<&str>, &str)> {
     of_syncs.iter().copied().chain(alone.map(|name| (None, name))).collect()
 }
 
-async fn warehouse(workspace: &Workspace, sync: &str, settings: &WarehouseSettings) -> Result<String, String> {
+async fn warehouse(part: &SyncPart, settings: &WarehouseSettings) -> Result<String, String> {
     if let WarehouseSettings::Sqlite(sqlite) = settings
         && !sqlite.path.exists()
     {
         return Ok(format!("{} is made at the first start", sqlite.path.display()));
     }
     let ask = async {
-        let part = declare::part(workspace, sync, 0);
-        let mut destination = settings.open(&part)?;
+        let mut destination = settings.open(part)?;
         let durable = destination.durable_to().await?;
-        let found = settings.find(&part).await?;
+        let found = settings.find(part).await?;
         Ok::<_, tidegate_event::destination::Failure>((durable, found.tables.len()))
     };
     let (durable, tables) = match tokio::time::timeout(PATIENCE, ask).await {
@@ -94,9 +95,8 @@ async fn warehouse(workspace: &Workspace, sync: &str, settings: &WarehouseSettin
 }
 
 /// What may be done there; nothing where it cannot be asked, which the other question tells.
-async fn rights(workspace: &Workspace, sync: &str, settings: &WarehouseSettings) -> Vec<Right> {
-    let part = declare::part(workspace, sync, 0);
-    match tokio::time::timeout(PATIENCE, settings.rights(&part)).await {
+async fn rights(part: &SyncPart, settings: &WarehouseSettings) -> Vec<Right> {
+    match tokio::time::timeout(PATIENCE, settings.rights(part)).await {
         Ok(Ok(rights)) => rights,
         Ok(Err(_)) | Err(_) => Vec::new(),
     }
