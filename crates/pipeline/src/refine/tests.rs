@@ -109,7 +109,7 @@ fn who_runs_ahead_is_held_until_the_other_has_what_would_be_forgotten() {
         }
         assert!(is_shared(&first, &got[0]));
         // The window was long in the making, so the quick one is held for long enough to be seen waiting.
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        tokio::time::sleep(Duration::from_millis(900)).await;
         let held = quick.refined("web", 4 * EACH as u64);
         tokio::pin!(held);
         let early = tokio::time::timeout(Duration::from_millis(50), &mut held).await;
