@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jsonschema::{PatternOptions, Validator};
 use tidegate_event::EventKind;
+use tidegate_event::time::{SENT_AT_READ_AS, TIMESTAMP_READ_AS};
 
 use super::document::{self, Component};
 use super::fields::{self, ContractFields};
@@ -16,10 +17,10 @@ use super::{
 
 /// Fields of `context` that are never undeclared: what the judge itself reads, and what the server says of the times that it
 /// read, is no business of a schema.
-const CONTEXT_ALWAYS: [&str; 3] = ["htevents", "sentAtReadAs", "timestampReadAs"];
+const CONTEXT_ALWAYS: [&str; 3] = ["htevents", SENT_AT_READ_AS, TIMESTAMP_READ_AS];
 
 /// Fields of `context` that SDKs fill in by themselves, and the server where they did not.
-const CONTEXT_BUILT_IN: [&str; 35] = [
+const CONTEXT_BUILT_IN: [&str; 32] = [
     "active",
     "amp",
     "app",
@@ -32,7 +33,6 @@ const CONTEXT_BUILT_IN: [&str; 35] = [
     "fbc",
     "fbp",
     "groupId",
-    "htevents",
     "instanceId",
     "ip",
     "library",
@@ -45,11 +45,9 @@ const CONTEXT_BUILT_IN: [&str; 35] = [
     "protocols",
     "referrer",
     "screen",
-    "sentAtReadAs",
     "session",
     "sessionId",
     "sessionStart",
-    "timestampReadAs",
     "timezone",
     "traits",
     "userAgent",
@@ -222,7 +220,8 @@ fn compile_rule(
     components: &BTreeMap<String, Component>,
     limits: &ContractLimits,
 ) -> Result<(ContractRule, Vec<FieldType>), Vec<ContractProblem>> {
-    let context_names: &[&str] = if rule.include_built_in_context { &CONTEXT_BUILT_IN } else { &CONTEXT_ALWAYS };
+    let built_in: &[&str] = if rule.include_built_in_context { &CONTEXT_BUILT_IN } else { &[] };
+    let context_names = &[&CONTEXT_ALWAYS, built_in].concat();
     let document = document::prepare(&rule.origin, &rule.schema, components, context_names, limits)?;
     let fields = fields::compile(&document, context_names, limits)
         .map_err(|(problem, fix)| vec![ContractProblem::new(&rule.origin, problem, fix)])?;

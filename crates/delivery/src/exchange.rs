@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tidegate_net::outbound::{OutboundError, OutboundRequest, OutboundResponse};
 use tidegate_process::clock;
-use tidegate_wasm::{self as wasm, AnsweredRequest, CallFailure, CallLog, DeliveryVerdict};
+use tidegate_wasm::{self as wasm, AnsweredRequest, CallFailure, DeliveryVerdict};
 
 use super::outcome::DeliveryOutcome;
 use super::outgoing_event::OutgoingEvent;
@@ -177,9 +177,7 @@ impl DestinationRuntime {
             attempt,
         };
         let answered = AnsweredRequest { tag: &planned.tag, events: &planned.events, response: &shown };
-        let mut call_log = CallLog::default();
-        let answer = self.classify(answered, &mut call_log).await;
-        self.log(&call_log);
+        let answer = self.classify(answered).await;
         let detail = || self.detail(&planned.request, Some(&response));
         let error = |what: &str| format!("status {}: {what}", response.status);
         let all = |outcome: DeliveryOutcome| {

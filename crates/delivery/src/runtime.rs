@@ -242,22 +242,17 @@ impl DestinationRuntime {
 
     /// Lets the guest say what an answer means. An instance reads several answers, because to make one for each takes longer
     /// than reading; what it breaks on is read once more by a new one.
-    pub(super) async fn classify(
-        &self,
-        answered: AnsweredRequest<'_>,
-        call_log: &mut CallLog,
-    ) -> Result<DeliveryVerdict, CallFailure> {
+    pub(super) async fn classify(&self, answered: AnsweredRequest<'_>) -> Result<DeliveryVerdict, CallFailure> {
         let reading = Call { limits: &self.reader_limits, revision: READER_REVISION, ..self.call() };
-        let mut first_log = CallLog::default();
-        match self.module.classify(reading, answered, &mut first_log).await.answer {
-            Err(CallFailure::Stopped { stop_reason, .. }) if stop_reason != StopReason::Starved => {
-                self.module.classify(self.call(), answered, call_log).await.answer
-            }
-            answer => {
-                *call_log = first_log;
-                answer
-            }
+        let mut call_log = CallLog::default();
+        let mut called = self.module.classify(reading, answered, &mut call_log).await;
+        if matches!(&called.answer, Err(CallFailure::Stopped { stop_reason, .. }) if *stop_reason != StopReason::Starved)
+        {
+            call_log = CallLog::default();
+            called = self.module.classify(self.call(), answered, &mut call_log).await;
         }
+        self.log(&call_log);
+        called.answer
     }
 
     pub(super) fn log(&self, call_log: &CallLog) {

@@ -300,7 +300,7 @@ fn timestamps(body: &mut Map<String, Value>, record: &Record<'_>) {
     let sent = read(body, "sentAt");
     let instant = |read: Option<TimeRead>| read.and_then(|read| read.instant_us);
     let happened = time::corrected(record.received_at_us, instant(sent), instant(original));
-    for (field, read) in [("timestampReadAs", original), ("sentAtReadAs", sent)] {
+    for (field, read) in [(time::TIMESTAMP_READ_AS, original), (time::SENT_AT_READ_AS, sent)] {
         if let Some(word) = read.and_then(|read| read.read_as.as_str())
             && let Value::Object(context) = body.entry("context").or_insert_with(|| Value::Object(Map::new()))
         {

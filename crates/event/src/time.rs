@@ -66,8 +66,12 @@ pub enum ReadAs {
     Unreadable,
 }
 
+/// The fields of `context` in which the server says how it read `originalTimestamp` and `sentAt`.
+pub const TIMESTAMP_READ_AS: &str = "timestampReadAs";
+pub const SENT_AT_READ_AS: &str = "sentAtReadAs";
+
 impl ReadAs {
-    /// Its word in `context.timestampReadAs`; `None` where there is nothing to say.
+    /// Its word in [`TIMESTAMP_READ_AS`] and [`SENT_AT_READ_AS`]; `None` where there is nothing to say.
     #[must_use]
     pub const fn as_str(self) -> Option<&'static str> {
         match self {

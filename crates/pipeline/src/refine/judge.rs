@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tidegate_contract::{Action, Contract};
 use tidegate_dedup::{DedupIndex, Looked, Sighting};
 use tidegate_event::record::Record;
-use tidegate_event::time::ReadAs;
+use tidegate_event::time::{ReadAs, SENT_AT_READ_AS, TIMESTAMP_READ_AS};
 use tidegate_event::{Event, EventId, Position, ViolationRecord, decode, undecoded};
 use tidegate_log::{LogDamage, LogEntry, ReadChunk};
 use tidegate_process::clock;
@@ -65,7 +65,7 @@ impl JudgeTally {
 
 fn time_is_unreadable(event: &Event) -> bool {
     let Some(context) = event.body.get("context") else { return false };
-    let mut words = ["timestampReadAs", "sentAtReadAs"].into_iter().filter_map(|field| context.get(field)?.as_str());
+    let mut words = [TIMESTAMP_READ_AS, SENT_AT_READ_AS].into_iter().filter_map(|field| context.get(field)?.as_str());
     words.any(|word| Some(word) == ReadAs::Unreadable.as_str())
 }
 
@@ -392,6 +392,7 @@ pub fn judged(contract: &Contract, mut event: Event) -> Judged {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refine::tests::written;
 
     /// Events, some that cannot be decoded, and bytes that are no record.
     fn chunk(records: u64) -> ReadChunk {
@@ -400,22 +401,7 @@ mod tests {
             _ => format!(r#"{{"type":"track","event":"E","messageId":"m{offset}"}}"#).into_bytes(),
         };
         let entry = |offset: u64| {
-            let event = event(offset);
-            let record = Record {
-                problem: None,
-                route: None,
-                received_at_us: 1,
-                source: "web",
-                ip: "",
-                message_id: "",
-                sent_at: "",
-                context: b"",
-                integrations: b"",
-                event: &event,
-            };
-            let (mut shared, mut own) = (Vec::new(), Vec::new());
-            record.write_shared(&mut shared);
-            record.write_own(&mut own);
+            let (shared, mut own) = written(&event(offset));
             if offset % 11 == 5 {
                 own.truncate(1);
             }

@@ -28,7 +28,8 @@ impl Rig {
         let mut state = open();
         let dedup = state.dedup(&dir.path().join("dedup"), DedupSettings::default()).unwrap();
         let rules = vec![Rules { source: "web".into(), contract: None }];
-        let bytes = own(0).len() + shared().len();
+        let (shared, own) = record(0);
+        let bytes = shared.len() + own.len();
         let settings = RefineSettings {
             log_range_records_max: EACH,
             remembered_bytes_max: 3 * EACH * bytes + EACH,
@@ -47,18 +48,22 @@ impl Rig {
         Self { handle, log, _pool: pool, _dir: dir }
     }
 
-    async fn append(&self, ranges: usize) {
+    /// The same with so many ranges in its log.
+    async fn with(ranges: usize) -> Self {
+        let rig = Self::new();
         let mut frames = Frames::with_capacity(ranges * EACH * 200);
-        frames.begin(|out| out.extend(shared()));
+        frames.begin(|out| out.extend(record(0).0));
         for number in 0..ranges * EACH {
-            frames.push(|out| out.extend(own(number)));
+            frames.push(|out| out.extend(record(number).1));
         }
-        self.log.append_in_lane(0, frames).await.unwrap();
+        rig.log.append_in_lane(0, frames).await.unwrap();
+        rig
     }
 }
 
-fn with_record<T>(event: &[u8], take: impl FnOnce(&Record<'_>) -> T) -> T {
-    take(&Record {
+/// A record of this event: the bytes that a group shares, and its own.
+pub(super) fn written(event: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let record = Record {
         problem: None,
         route: None,
         received_at_us: 1_700_000_000_000_000,
@@ -69,20 +74,15 @@ fn with_record<T>(event: &[u8], take: impl FnOnce(&Record<'_>) -> T) -> T {
         context: b"",
         integrations: b"",
         event,
-    })
+    };
+    let (mut shared, mut own) = (Vec::new(), Vec::new());
+    record.write_shared(&mut shared);
+    record.write_own(&mut own);
+    (shared, own)
 }
 
-fn shared() -> Vec<u8> {
-    let mut out = Vec::new();
-    with_record(b"", |record| record.write_shared(&mut out));
-    out
-}
-
-fn own(number: usize) -> Vec<u8> {
-    let event = format!(r#"{{"type":"track","event":"E","messageId":"m-{number:08}"}}"#);
-    let mut out = Vec::new();
-    with_record(event.as_bytes(), |record| record.write_own(&mut out));
-    out
+fn record(number: usize) -> (Vec<u8>, Vec<u8>) {
+    written(format!(r#"{{"type":"track","event":"E","messageId":"m-{number:08}"}}"#).as_bytes())
 }
 
 /// Whether the two got the very same events, which were refined once for both.
@@ -98,8 +98,7 @@ fn run(test: impl Future<Output = ()>) {
 #[test]
 fn who_runs_ahead_is_held_until_the_other_has_what_would_be_forgotten() {
     run(async {
-        let rig = Rig::new();
-        rig.append(8).await;
+        let rig = Rig::with(8).await;
         let (quick, slow) = (rig.handle.for_sync(), rig.handle.for_sync());
         let first = slow.refined("web", 0).await.unwrap();
         let mut got = Vec::new();
@@ -123,8 +122,7 @@ fn who_runs_ahead_is_held_until_the_other_has_what_would_be_forgotten() {
 #[test]
 fn who_never_comes_is_left_behind_and_gets_the_same_events_later() {
     run(async {
-        let rig = Rig::new();
-        rig.append(8).await;
+        let rig = Rig::with(8).await;
         let (quick, dead) = (rig.handle.for_sync(), rig.handle.for_sync());
         dead.refined("web", 0).await.unwrap();
         let started = Instant::now();
@@ -143,8 +141,7 @@ fn who_never_comes_is_left_behind_and_gets_the_same_events_later() {
 #[test]
 fn those_who_lag_together_share_what_is_refined_again() {
     run(async {
-        let rig = Rig::new();
-        rig.append(8).await;
+        let rig = Rig::with(8).await;
         let (a, b) = (rig.handle.for_sync(), rig.handle.for_sync());
         let ahead = rig.handle.for_sync();
         for at in 0..8 {
