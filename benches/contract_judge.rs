@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tidegate_contract::{
     Contract, ContractLimits, Domain, EventRule, OnSchemaViolation, OnUndeclaredFields, OnUndeclaredSchema,
     VERSION_DEFAULT,
 };
 use tidegate_event::EventKind;
+use tidegate_event::value::Object;
 
 fn contract() -> Contract {
     let product = json!({
@@ -59,7 +60,7 @@ fn contract() -> Contract {
     Contract::compile(&[domain], ContractLimits::default()).expect("the contract compiles")
 }
 
-fn event(change: impl FnOnce(&mut Value)) -> Map<String, Value> {
+fn event(change: impl FnOnce(&mut Value)) -> Object {
     let mut event = json!({
         "type": "track",
         "event": "Order Completed",
@@ -82,7 +83,7 @@ fn event(change: impl FnOnce(&mut Value)) -> Map<String, Value> {
         },
     });
     change(&mut event["properties"]);
-    event.as_object().expect("an object").clone()
+    event.as_object().expect("an object").clone().into()
 }
 
 fn judge(c: &mut Criterion) {

@@ -61,7 +61,7 @@ fn event(n: u64) -> Arc<Event> {
         id: EventId::new(Position::new(0, n), 0),
         kind: EventKind::Track,
         received_at_us,
-        body,
+        body: body.into(),
     })
 }
 

@@ -51,13 +51,12 @@ fn event(n: u64) -> Arc<Event> {
             "device": {"type": "desktop"}, "sessionId": 1_714_979_289_123_i64,
         },
     });
-    let Value::Object(body) = body else { unreachable!() };
     Arc::new(Event {
         source: "web".into(),
         id: EventId::new(Position::new(0, n), 0),
         kind: EventKind::Track,
         received_at_us: 0,
-        body,
+        body: body.as_object().expect("an object").clone().into(),
     })
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tidegate_event::digits::Numbers;
+use tidegate_event::value::Object;
 use tidegate_plugin::ManifestKind;
 use tidegate_wasm::{
     AnsweredRequest, Call, CallFailure, CallLimits, CallLog, CallStage, Called, DeliveryVerdict, GuestResponse, Mark,
@@ -36,21 +37,21 @@ fn patient() -> CallLimits {
     CallLimits { cpu_base: Duration::from_millis(500), cpu_max: Duration::from_secs(1), ..CallLimits::default() }
 }
 
-type Events = Vec<Map<String, Value>>;
+type Events = Vec<Object>;
 
 fn edit(guest: &str, settings: &str, events: Events) -> (Events, Called<Vec<Mark>>) {
     let module = guests::module_of(guest, ManifestKind::Fields);
-    let bytes = events.iter().map(|event| Value::Object(event.clone()).to_string().len()).sum();
+    let bytes = events.iter().map(|event| event.to_string().len()).sum();
     let (services, limits) = (Services::default(), patient().into());
     block_on(module.edit(call(&limits, settings, &services), events, bytes, &mut CallLog::default()))
 }
 
-fn object(value: Value) -> Map<String, Value> {
+fn object(value: Value) -> Object {
     let Value::Object(object) = value else { panic!("no object") };
-    object
+    object.into()
 }
 
-fn event(n: usize, attack: Option<&str>) -> Map<String, Value> {
+fn event(n: usize, attack: Option<&str>) -> Object {
     let mut event = json!({"type": "track", "properties": {"n": n, "list": [1, {"x": 2}]}});
     if let Some(attack) = attack {
         event["properties"]["attack"] = attack.into();
@@ -162,13 +163,14 @@ fn leaf() -> impl Strategy<Value = Value> {
 }
 
 /// Events about the fields that the two functions edit, in every shape.
-fn any_event() -> impl Strategy<Value = Map<String, Value>> {
+fn any_event() -> impl Strategy<Value = Object> {
     let part = prop_oneof![
         leaf(),
         prop::collection::btree_map("(a|b|name|email)", leaf(), 0..4).prop_map(|map| json!(map)),
         prop::collection::vec(leaf(), 0..3).prop_map(Value::from),
     ];
-    prop::collection::btree_map("(a|b|event|properties|traits)", part, 0..5).prop_map(|map| map.into_iter().collect())
+    prop::collection::btree_map("(a|b|event|properties|traits)", part, 0..5)
+        .prop_map(|map| map.into_iter().map(|(key, value)| (key, value.into())).collect())
 }
 
 proptest! {
@@ -188,25 +190,25 @@ proptest! {
 }
 
 /// What the function `rename` does under the settings of the property, in plain words.
-fn renamed(mut event: Map<String, Value>) -> Map<String, Value> {
+fn renamed(mut event: Object) -> Object {
     if event.get("event") == Some(&"a".into()) {
-        event.insert("event".to_owned(), "b".into());
+        event.insert("event", "b".into());
     }
     if !event.contains_key("z")
         && let Some(value) = event.remove("a")
     {
-        event.insert("z".to_owned(), value);
+        event.insert("z", value);
     }
-    if let Some(Value::Object(properties)) = event.get_mut("properties")
+    if let Some(tidegate_event::value::Value::Object(properties)) = event.get_mut("properties")
         && !properties.contains_key("c")
         && let Some(value) = properties.remove("a")
     {
-        properties.insert("c".to_owned(), value);
+        properties.insert("c", value);
     }
-    if let Some(Value::Object(traits)) = event.get_mut("traits")
+    if let Some(tidegate_event::value::Value::Object(traits)) = event.get_mut("traits")
         && let Some(value) = traits.remove("name")
     {
-        traits.insert("full".to_owned(), json!({ "name": value }));
+        traits.insert("full", tidegate_event::json!({ "name": value }));
     }
     event
 }
@@ -228,7 +230,7 @@ fn a_plan_that_is_too_large_is_stopped_before_it_is_copied() {
         ("trap", StopReason::Trap),
     ] {
         let (services, limits) = (Services::default(), patient().into());
-        let batch = [Value::Object(event(0, Some(attack))).to_string()];
+        let batch = [event(0, Some(attack)).to_string()];
         let called = block_on(destination().prepare(call(&limits, "{}", &services), &batch, &mut CallLog::default()));
         let Err(CallFailure::Stopped { stop_reason, message, .. }) = &called.answer else {
             panic!("{attack}: {:?}", called.answer.map(|plan| plan.requests.len()));
@@ -244,7 +246,7 @@ fn a_plan_that_is_too_large_is_stopped_before_it_is_copied() {
 #[expect(clippy::disallowed_methods, reason = "a thread that does nothing is what is tested")]
 fn a_plan_is_asked_for_again_when_the_machine_stood_still() {
     let limits = CallLimits { wall_max: Duration::from_secs(2), ..CallLimits::default() }.into();
-    let (services, batch) = (Services::default(), [Value::Object(event(0, Some("loop"))).to_string()]);
+    let (services, batch) = (Services::default(), [event(0, Some("loop")).to_string()]);
     let (destination, mut call_log) = (destination(), CallLog::default());
     // The guest gives way at its first tick, and nothing runs until its wall limit is over.
     let pause = async { std::thread::sleep(Duration::from_millis(2_100)) };
@@ -258,7 +260,7 @@ fn a_plan_is_asked_for_again_when_the_machine_stood_still() {
 #[test]
 fn a_signature_under_a_key_that_is_not_there_is_an_error_for_the_guest() {
     let (services, limits) = (Services::default(), patient().into());
-    let batch = [Value::Object(event(0, Some("sign-unknown"))).to_string()];
+    let batch = [event(0, Some("sign-unknown")).to_string()];
     let called = block_on(destination().prepare(call(&limits, "{}", &services), &batch, &mut CallLog::default()));
     assert_eq!(called.answer.unwrap().requests[0].tag, "Err(\"this plugin has no secrets\")");
 }

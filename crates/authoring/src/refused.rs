@@ -1,8 +1,8 @@
 //! What a server would quarantine of what a function answered: an event that is no event any more.
 
-use serde_json::{Map, Value};
 use tidegate_event::decode::{self, DecodeRefusal, KEPT};
 use tidegate_event::record::Record;
+use tidegate_event::value::Object;
 use tidegate_event::{Event, Position};
 use tidegate_wasm::function::Outcome;
 
@@ -45,16 +45,16 @@ pub(super) fn of_outcomes(events: &[String], outcomes: &[Outcome], now_ms: u64) 
 }
 
 /// The same for an event that was edited in place. What the input itself lacks, the server would have put there.
-pub(super) fn of_edit(index: usize, text: &str, body: &Map<String, Value>, now_ms: u64) -> Option<String> {
+pub(super) fn of_edit(index: usize, text: &str, body: &Object, now_ms: u64) -> Option<String> {
     let parent = parent(text, now_ms)?;
-    let input: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+    let input: Object = text.parse().unwrap_or_default();
     let mut body = body.clone();
-    for field in KEPT.iter().filter(|field| !input.contains_key(**field)) {
-        if let Some(value) = parent.body.get(*field) {
-            body.entry(*field).or_insert_with(|| value.clone());
+    for field in KEPT.into_iter().filter(|field| !input.contains_key(field)) {
+        if let Some(value) = parent.body.get(field) {
+            body.entry(field).or_insert_with(|| value.clone());
         }
     }
     // The server stamps the time of arrival over what a client says.
-    body.insert("receivedAt".to_owned(), parent.body.get("receivedAt").cloned().unwrap_or_default());
+    body.insert("receivedAt", parent.body.get("receivedAt").cloned().unwrap_or_default());
     decode::edited(body, &parent).err().map(|(refusal, _)| said(index, &refusal))
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tidegate_delivery as delivery;
 use tidegate_event::digits::Numbers;
+use tidegate_event::value::Object;
 use tidegate_plugin::{Manifest, ManifestKind};
 use tidegate_wasm::function::golden::{self, NOW_MS, said};
 use tidegate_wasm::function::{CallLimits, CallLog, Function, LogLine, Outcome, RunContext, Stats};
@@ -50,7 +51,7 @@ impl Runner {
         let function = function.with_services(self.services.clone()).with_numbers(self.numbers());
         let mut ran = function.run(events, RunContext { now_ms: NOW_MS, ..RunContext::default() }).await;
         for (outcome, event) in ran.outcomes.iter_mut().zip(events) {
-            let input = serde_json::from_str(event).unwrap_or_default();
+            let input = event.parse().unwrap_or_default();
             function.restore(outcome, &input, &ran.call_log.given);
         }
         let note = |(index, outcome): (usize, &Outcome)| match outcome {
@@ -72,8 +73,7 @@ impl Runner {
 
     async fn edit(&self, events: &[String], settings: &str) -> RunResult {
         let bytes = events.iter().map(String::len).sum();
-        let bodies: Vec<Map<String, Value>> =
-            events.iter().map(|event| serde_json::from_str(event).unwrap_or_default()).collect();
+        let bodies: Vec<Object> = events.iter().map(|event| event.parse().unwrap_or_default()).collect();
         let mut call_log = CallLog::default();
         let (bodies, called) = self.module.edit(self.call(settings), bodies, bytes, &mut call_log).await;
         let stats = self.stats(events.len(), &called);

@@ -3,12 +3,13 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::{Draft, PatternOptions, Validator};
 use tidegate_event::EventKind;
 use tidegate_event::time::{SENT_AT_READ_AS, TIMESTAMP_READ_AS};
 
 use super::document::{self, Component};
 use super::fields::{self, ContractFields};
+use super::instance::EventJson;
 use super::schema::clip;
 use super::{
     ContractLimits, ContractProblem, Domain, EventRule, FieldType, OnSchemaViolation, OnUndeclaredFields,
@@ -74,7 +75,7 @@ pub(super) struct ContractRule {
     pub(super) on_undeclared_fields: OnUndeclaredFields,
     pub(super) undeclared_rows: bool,
     pub(super) fields: ContractFields,
-    pub(super) validator: Validator,
+    pub(super) validator: Validator<EventJson>,
 }
 
 /// Rules of one kind. The lists of versions are short, so they are searched from end to end.
@@ -227,7 +228,8 @@ fn compile_rule(
         .map_err(|(problem, fix)| vec![ContractProblem::new(&rule.origin, problem, fix)])?;
     let patterns =
         PatternOptions::regex().size_limit(limits.pattern_bytes_max).dfa_size_limit(limits.pattern_bytes_max);
-    let options = jsonschema::draft7::options().offline().with_pattern_options(patterns);
+    let options =
+        jsonschema::options_for::<EventJson>().with_draft(Draft::Draft7).offline().with_pattern_options(patterns);
     let validator = options.build(&document).map_err(|error| {
         let at = error.schema_path().as_str().to_owned();
         let problem = format!("Its schema cannot be compiled: at {at}, {}.", clip(&error.masked().to_string()));

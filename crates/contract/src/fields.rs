@@ -5,7 +5,7 @@
 //! anything to find below it does not exist, so most fields end the walk at once.
 
 use regex::Regex;
-use serde_json::Value;
+use tidegate_event::value::Value;
 
 use super::report::ReportStep;
 
@@ -189,7 +189,7 @@ impl ContractFields {
                 });
             }
             Value::Array(list) => {
-                for (at, value) in list.iter_mut().enumerate() {
+                for (at, value) in list.make_mut().iter_mut().enumerate() {
                     if let Some(below) = node.item(at) {
                         self.omit(below, value);
                     }

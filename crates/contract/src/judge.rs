@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind as ErrorKind;
-use serde_json::{Map, Value};
 use tidegate_event::EventKind;
+use tidegate_event::value::{Object, Value};
 
 use super::compile::{Contract, ContractRule, EventLookup};
 use super::report::{ContractReport, write_place, write_pointer};
@@ -15,7 +15,7 @@ use super::{Action, OnSchemaViolation, OnUndeclaredFields, VERSION_DEFAULT, VIOL
 impl Contract {
     /// Judges one event. Changes `body` only by omitting undeclared fields, only under that policy, and only when the
     /// verdict lets the event go on.
-    pub fn judge(&self, kind: EventKind, body: &mut Map<String, Value>) -> Verdict {
+    pub fn judge(&self, kind: EventKind, body: &mut Object) -> Verdict {
         let name = name_of(kind, body);
         let version = version_of(body);
         match self.find(kind, name, &version) {
@@ -26,7 +26,7 @@ impl Contract {
     }
 
     #[cold]
-    fn judge_undeclared(&self, kind: EventKind, body: &Map<String, Value>, unknown_version: bool) -> Verdict {
+    fn judge_undeclared(&self, kind: EventKind, body: &Object, unknown_version: bool) -> Verdict {
         let name = name_of(kind, body);
         let version = version_of(body);
         let of = called(kind, name);
@@ -52,7 +52,7 @@ impl Contract {
             undeclared,
             omitted: false,
             violation: Some(Violation {
-                payload: serde_json::to_string(body).unwrap_or_default(),
+                payload: body.to_string(),
                 event_name: name.map(str::to_owned),
                 event_type: kind,
                 schema_version: version.into_owned(),
@@ -66,7 +66,7 @@ impl Contract {
 }
 
 impl ContractRule {
-    fn judge(&self, kind: EventKind, body: &mut Map<String, Value>) -> Verdict {
+    fn judge(&self, kind: EventKind, body: &mut Object) -> Verdict {
         let mut whole = Whole::of(body);
         if self.fields.cover(&whole.value) && self.validator.is_valid(&whole.value) {
             return Verdict::CLEAN;
@@ -112,7 +112,7 @@ impl ContractRule {
             return Verdict { undeclared, ..Verdict::CLEAN };
         }
         let violation = Violation {
-            payload: serde_json::to_string(value).unwrap_or_default(),
+            payload: value.to_string(),
             event_name: value.as_object().and_then(|body| name_of(kind, body)).map(str::to_owned),
             event_type: kind,
             schema_version: self.version.clone(),
@@ -186,7 +186,7 @@ fn called(kind: EventKind, name: Option<&str>) -> String {
 }
 
 /// The name that a rule may match.
-fn name_of(kind: EventKind, body: &Map<String, Value>) -> Option<&str> {
+fn name_of(kind: EventKind, body: &Object) -> Option<&str> {
     let field = match kind {
         EventKind::Track => "event",
         EventKind::Page | EventKind::Screen => "name",
@@ -197,7 +197,7 @@ fn name_of(kind: EventKind, body: &Map<String, Value>) -> Option<&str> {
 
 /// The version that the event names. Anything but text or a number names no version that a rule could have, so its
 /// JSON text stands for it.
-fn version_of(body: &Map<String, Value>) -> Cow<'_, str> {
+fn version_of(body: &Object) -> Cow<'_, str> {
     let named = body.get("context").and_then(|context| context.get("htevents")?.get("schemaVersion"));
     match named {
         None | Some(Value::Null) => Cow::Borrowed(VERSION_DEFAULT),
@@ -210,12 +210,12 @@ fn version_of(body: &Map<String, Value>) -> Cow<'_, str> {
 /// The body handed out as one JSON value. It goes back even when a panic passes through, so that no caller ever sees
 /// an event emptied.
 struct Whole<'a> {
-    body: &'a mut Map<String, Value>,
+    body: &'a mut Object,
     value: Value,
 }
 
 impl<'a> Whole<'a> {
-    fn of(body: &'a mut Map<String, Value>) -> Self {
+    fn of(body: &'a mut Object) -> Self {
         let value = Value::Object(std::mem::take(body));
         Self { body, value }
     }

@@ -23,6 +23,7 @@ mod bounds;
 mod compile;
 mod document;
 mod fields;
+mod instance;
 mod judge;
 mod layout;
 pub mod lint;

@@ -1,6 +1,7 @@
 //! What the case folders cannot show: problems, hostile schemas and events, bounds, and the algebra of judging.
 
 use serde_json::{Map, Value, json};
+use tidegate_event::value::Object;
 
 use super::*;
 
@@ -50,9 +51,9 @@ fn problems_of(schema: Value, components: &[(&str, Value)]) -> Vec<String> {
     problems(&[with_components(schema, components)])
 }
 
-fn event(properties: Value) -> Map<String, Value> {
+fn event(properties: Value) -> Object {
     let event = json!({"type": "track", "event": "Made", "messageId": "m", "properties": properties});
-    event.as_object().unwrap().clone()
+    event.as_object().unwrap().clone().into()
 }
 
 fn properties(schema: Value) -> Value {
@@ -62,7 +63,7 @@ fn properties(schema: Value) -> Value {
 fn judge(contract: &Contract, properties: Value) -> (Verdict, Value) {
     let mut body = event(properties);
     let verdict = contract.judge(EventKind::Track, &mut body);
-    (verdict, body.remove("properties").unwrap())
+    (verdict, (&body["properties"]).into())
 }
 
 #[test]
@@ -342,9 +343,9 @@ fn closed_envelope_and_context_let_in_what_is_never_undeclared() {
     domain.events[0].include_built_in_context = true;
     let contract = compile(domain);
     let mut body = event(json!({}));
-    body.insert("receivedAt".to_owned(), json!("2025-01-01T00:00:00.000000Z"));
+    body.insert("receivedAt", json!("2025-01-01T00:00:00.000000Z").into());
     let context = json!({"plan": "a", "library": {"name": "x"}, "page": {"url": "u"}, "htevents": {"other": 1}});
-    body.insert("context".to_owned(), context);
+    body.insert("context", context.into());
     assert_eq!(contract.judge(EventKind::Track, &mut body), Verdict::CLEAN);
     // The same component elsewhere stays closed.
     let (verdict, left) = judge(&contract, json!({"context": {"library": 1}}));
@@ -359,7 +360,7 @@ fn what_the_server_says_of_times_is_never_undeclared() {
     let contract = compile(with_components(schema, &[]));
     let mut body = event(json!({}));
     let said = json!({"plan": "a", "timestampReadAs": "utc", "sentAtReadAs": "unreadable"});
-    body.insert("context".to_owned(), said);
+    body.insert("context", said.into());
     assert_eq!(contract.judge(EventKind::Track, &mut body), Verdict::CLEAN);
 }
 
@@ -400,7 +401,7 @@ fn pointers_are_escaped_and_names_are_exact() {
     assert_eq!(found.violations, ["/properties/a~1b~0c: the field is not declared."]);
     for name in ["made", "Made ", "MADE", ""] {
         let mut body = event(json!({}));
-        body.insert("event".to_owned(), json!(name));
+        body.insert("event", json!(name).into());
         assert!(contract.judge(EventKind::Track, &mut body).violation.unwrap().has_undeclared_schema, "{name}");
     }
 }
@@ -430,7 +431,7 @@ fn odd_versions_are_named_as_sent() {
     let contract = compile(two);
     for (sent, version) in [(json!(2), None), (json!("2"), None), (json!(null), None), (json!([1]), Some("[1]"))] {
         let mut body = event(json!({}));
-        body.insert("context".to_owned(), json!({"htevents": {"schemaVersion": sent}}));
+        body.insert("context", json!({"htevents": {"schemaVersion": sent}}).into());
         let violation = contract.judge(EventKind::Track, &mut body).violation;
         assert_eq!(violation.as_ref().map(|it| it.schema_version.as_str()), version);
     }

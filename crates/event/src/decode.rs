@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use crate::value::{Object, Value};
 
 use super::json::{self, JsonError};
 use super::record::{Record, RecordProblem};
@@ -64,9 +64,9 @@ pub fn decode(record: &Record<'_>, source: Arc<str>, position: Position) -> Resu
     defaults(&mut body, "context", record.context)?;
     defaults(&mut body, "integrations", record.integrations)?;
     if !record.ip.is_empty() {
-        let context = body.entry("context").or_insert_with(|| Value::Object(Map::new()));
+        let context = body.entry("context").or_insert_with(|| Value::Object(Object::new()));
         if let Value::Object(context) = context {
-            context.entry("ip").or_insert_with(|| Value::String(record.ip.to_owned()));
+            context.entry("ip").or_insert_with(|| record.ip.into());
         }
     }
     traits(&mut body, kind);
@@ -85,7 +85,7 @@ pub fn revised(json_text: &str, parent: &Event, part: u32) -> Result<Event, Deco
         if !body.contains_key(field)
             && let Some(value) = parent.body.get(field)
         {
-            body.insert(field.to_owned(), value.clone());
+            body.insert(field, value.clone());
         }
     }
     checked(body, parent, part)
@@ -113,7 +113,7 @@ pub const KEPT: [&str; 3] = ["messageId", "receivedAt", "timestamp"];
 ///
 /// # Errors
 /// What it is now cannot be delivered; the body comes back for the quarantine.
-pub fn edited(body: Map<String, Value>, parent: &Event) -> Result<Event, (DecodeRefusal, Map<String, Value>)> {
+pub fn edited(body: Object, parent: &Event) -> Result<Event, (DecodeRefusal, Object)> {
     let (kind, message_id) = (body.get("type").and_then(Value::as_str), body.get("messageId").and_then(Value::as_str));
     let fits = match kind.and_then(EventKind::parse) {
         None => Err(DecodeRefusal::new("unknown-type", "the function left a type that is none of the six kinds")),
@@ -129,7 +129,7 @@ pub fn edited(body: Map<String, Value>, parent: &Event) -> Result<Event, (Decode
     }
 }
 
-fn instants(body: &Map<String, Value>) -> Result<(), DecodeRefusal> {
+fn instants(body: &Object) -> Result<(), DecodeRefusal> {
     for field in ["receivedAt", "timestamp"] {
         if body.get(field).and_then(Value::as_str).and_then(time::parse).is_none() {
             return Err(DecodeRefusal::new(
@@ -141,12 +141,12 @@ fn instants(body: &Map<String, Value>) -> Result<(), DecodeRefusal> {
     Ok(())
 }
 
-fn checked(mut body: Map<String, Value>, parent: &Event, part: u32) -> Result<Event, DecodeRefusal> {
+fn checked(mut body: Object, parent: &Event, part: u32) -> Result<Event, DecodeRefusal> {
     let kind = kind(&mut body, Some(parent.kind))?;
     name(&body, kind)?;
     message_id(&mut body, parent.message_id())?;
     if part > 0 && body.get("messageId").and_then(Value::as_str) == Some(parent.message_id()) {
-        body.insert("messageId".to_owned(), Value::String(format!("{}#{part}", parent.message_id())));
+        body.insert("messageId", format!("{}#{part}", parent.message_id()).into());
     }
     instants(&body)?;
     Ok(Event {
@@ -158,13 +158,13 @@ fn checked(mut body: Map<String, Value>, parent: &Event, part: u32) -> Result<Ev
     })
 }
 
-fn kind(body: &mut Map<String, Value>, route: Option<EventKind>) -> Result<EventKind, DecodeRefusal> {
+fn kind(body: &mut Object, route: Option<EventKind>) -> Result<EventKind, DecodeRefusal> {
     match (body.get("type"), route) {
         (Some(Value::String(word)), _) => EventKind::parse(word).ok_or_else(|| {
             DecodeRefusal::new("unknown-type", format!("the type {:?} is none of the six kinds", clip(word)))
         }),
         (None | Some(Value::Null), Some(kind)) => {
-            body.insert("type".to_owned(), Value::String(kind.as_str().to_owned()));
+            body.insert("type", kind.as_str().into());
             Ok(kind)
         }
         (None | Some(Value::Null), None) => Err(DecodeRefusal::new("missing-type", "the event has no type")),
@@ -172,7 +172,7 @@ fn kind(body: &mut Map<String, Value>, route: Option<EventKind>) -> Result<Event
     }
 }
 
-fn name(body: &Map<String, Value>, kind: EventKind) -> Result<(), DecodeRefusal> {
+fn name(body: &Object, kind: EventKind) -> Result<(), DecodeRefusal> {
     if kind != EventKind::Track {
         return Ok(());
     }
@@ -186,19 +186,19 @@ fn name(body: &Map<String, Value>, kind: EventKind) -> Result<(), DecodeRefusal>
 }
 
 /// Leaves a non-empty string as it is, spells a number, and fills a gap with the door's id.
-fn message_id(body: &mut Map<String, Value>, fallback: &str) -> Result<(), DecodeRefusal> {
+fn message_id(body: &mut Object, fallback: &str) -> Result<(), DecodeRefusal> {
     let id = match body.get("messageId") {
         Some(Value::String(id)) if !id.is_empty() => return Ok(()),
         Some(Value::Number(number)) => number.to_string(),
         None | Some(Value::Null | Value::String(_)) if !fallback.is_empty() => fallback.to_owned(),
         _ => return Err(DecodeRefusal::new("invalid-message-id", "the messageId is neither a string nor a number")),
     };
-    body.insert("messageId".to_owned(), Value::String(id));
+    body.insert("messageId", id.into());
     Ok(())
 }
 
 /// The request's defaults fill what the event does not say, key by key.
-fn defaults(body: &mut Map<String, Value>, field: &str, text: &[u8]) -> Result<(), DecodeRefusal> {
+fn defaults(body: &mut Object, field: &str, text: &[u8]) -> Result<(), DecodeRefusal> {
     if text.is_empty() {
         return Ok(());
     }
@@ -213,7 +213,7 @@ fn defaults(body: &mut Map<String, Value>, field: &str, text: &[u8]) -> Result<(
     match body.get_mut(field) {
         Some(Value::Object(own)) => fill(own, defaults),
         None | Some(Value::Null) => {
-            body.insert(field.to_owned(), Value::Object(defaults));
+            body.insert(field, Value::Object(defaults));
         }
         Some(_) => {}
     }
@@ -221,7 +221,7 @@ fn defaults(body: &mut Map<String, Value>, field: &str, text: &[u8]) -> Result<(
 }
 
 /// An event's own values win, at every depth; the parser has bounded it. A list is one value.
-fn fill(own: &mut Map<String, Value>, defaults: Map<String, Value>) {
+fn fill(own: &mut Object, defaults: Object) {
     for (key, default) in defaults {
         match (own.get_mut(&key), default) {
             (Some(Value::Object(own)), Value::Object(defaults)) => fill(own, defaults),
@@ -236,10 +236,10 @@ fn fill(own: &mut Map<String, Value>, defaults: Map<String, Value>) {
 }
 
 /// Where Segment's specification has an object, PHP's `json_encode` writes an empty one as `[]`.
-fn empty_objects(body: &mut Map<String, Value>) {
+fn empty_objects(body: &mut Object) {
     let mend = |value: &mut Value| {
         if is_empty_list(value) {
-            *value = Value::Object(Map::new());
+            *value = Value::Object(Object::new());
         }
     };
     for field in ["context", "properties", "traits", "integrations"] {
@@ -249,16 +249,16 @@ fn empty_objects(body: &mut Map<String, Value>) {
 }
 
 fn is_empty_list(value: &Value) -> bool {
-    value.as_array().is_some_and(Vec::is_empty)
+    value.as_array().is_some_and(<[Value]>::is_empty)
 }
 
 /// RudderStack's SDKs put the traits of an identify into `context.traits` alone; they are its traits all the same.
-fn traits(body: &mut Map<String, Value>, kind: EventKind) {
+fn traits(body: &mut Object, kind: EventKind) {
     if kind != EventKind::Identify || matches!(body.get("traits"), Some(Value::Object(traits)) if !traits.is_empty()) {
         return;
     }
     if let Some(Value::Object(traits)) = body.get("context").and_then(|context| context.get("traits")).cloned() {
-        body.insert("traits".to_owned(), Value::Object(traits));
+        body.insert("traits", Value::Object(traits));
     }
 }
 
@@ -271,7 +271,7 @@ struct TimeRead {
 }
 
 /// The time in a top-level field; `None` when there is none.
-fn read(body: &Map<String, Value>, field: &str) -> Option<TimeRead> {
+fn read(body: &Object, field: &str) -> Option<TimeRead> {
     let value = body.get(field).filter(|value| !value.is_null())?;
     Some(match time::read(value) {
         Some((at, read_as)) => TimeRead { instant_us: Some(at), read_as },
@@ -279,19 +279,19 @@ fn read(body: &Map<String, Value>, field: &str) -> Option<TimeRead> {
     })
 }
 
-fn timestamps(body: &mut Map<String, Value>, record: &Record<'_>) {
+fn timestamps(body: &mut Object, record: &Record<'_>) {
     if !record.sent_at.is_empty() && matches!(body.get("sentAt"), None | Some(Value::Null)) {
-        body.insert("sentAt".to_owned(), Value::String(record.sent_at.to_owned()));
+        body.insert("sentAt", record.sent_at.into());
     }
     // SDKs call the client's clock `timestamp`, the HTTP interface calls it `originalTimestamp`.
     if let Some(client) = body.remove("timestamp").filter(|value| !value.is_null()) {
         match body.get("originalTimestamp") {
             None | Some(Value::Null) => {
-                body.insert("originalTimestamp".to_owned(), client);
+                body.insert("originalTimestamp", client);
             }
             // The place is needed for the corrected instant; what the client said there is still kept.
             Some(original) if *original != client => {
-                body.insert("clientTimestamp".to_owned(), client);
+                body.insert("clientTimestamp", client);
             }
             Some(_) => {}
         }
@@ -302,13 +302,13 @@ fn timestamps(body: &mut Map<String, Value>, record: &Record<'_>) {
     let happened = time::corrected(record.received_at_us, instant(sent), instant(original));
     for (field, read) in [(time::TIMESTAMP_READ_AS, original), (time::SENT_AT_READ_AS, sent)] {
         if let Some(word) = read.and_then(|read| read.read_as.as_str())
-            && let Value::Object(context) = body.entry("context").or_insert_with(|| Value::Object(Map::new()))
+            && let Value::Object(context) = body.entry("context").or_insert_with(|| Value::Object(Object::new()))
         {
-            context.insert(field.to_owned(), word.into());
+            context.insert(field, word.into());
         }
     }
-    body.insert("timestamp".to_owned(), Value::String(time::format(happened)));
-    body.insert("receivedAt".to_owned(), Value::String(time::format(record.received_at_us)));
+    body.insert("timestamp", time::format(happened).into());
+    body.insert("receivedAt", time::format(record.received_at_us).into());
 }
 
 /// Text from outside, short enough for a message.
@@ -442,7 +442,7 @@ mod tests {
         let empty = body(&self::record(br#"{"type":"identify","traits":[],"context":[]}"#));
         assert_eq!(
             (&empty["traits"], empty["context"].to_string()),
-            (&serde_json::json!({}), r#"{"ip":"10.0.0.1"}"#.to_owned())
+            (&crate::json!({}), r#"{"ip":"10.0.0.1"}"#.to_owned())
         );
     }
 

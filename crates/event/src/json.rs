@@ -7,9 +7,11 @@
 //! fit for bytes from outside here.)
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use memchr::memchr2;
-use serde_json::{Map, Number, Value};
+
+use super::value::{List, Number, Object, Text, Value};
 
 /// Why bytes are not JSON that we take. The position is in bytes from the start of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -386,6 +388,12 @@ fn literal(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
 
 /// Reads the string that starts at `at` into text. The bytes must have been scanned and be UTF-8.
 pub fn text(bytes: &[u8], at: usize) -> Result<(String, usize), JsonError> {
+    let (text, end) = read_text(bytes, at)?;
+    Ok((text.into_owned(), end))
+}
+
+/// The same, without a copy where the string has no escapes.
+fn read_text(bytes: &[u8], at: usize) -> Result<(Cow<'_, str>, usize), JsonError> {
     let mut out = String::new();
     let mut from = at + 1;
     let mut at = from;
@@ -396,10 +404,10 @@ pub fn text(bytes: &[u8], at: usize) -> Result<(String, usize), JsonError> {
         match byte {
             b'"' => {
                 if out.is_empty() {
-                    return Ok((plain.to_owned(), at + 1));
+                    return Ok((Cow::Borrowed(plain), at + 1));
                 }
                 out.push_str(plain);
-                return Ok((out, at + 1));
+                return Ok((Cow::Owned(out), at + 1));
             }
             b'\\' => {
                 let (c, next) = escape(bytes, at)?;
@@ -415,79 +423,110 @@ pub fn text(bytes: &[u8], at: usize) -> Result<(String, usize), JsonError> {
 
 /// Parses a whole text into one value, at most `depth_max` containers deep.
 pub fn parse(bytes: &[u8], depth_max: usize) -> Result<Value, JsonError> {
-    let (value, at) = value(bytes, space(bytes, 0), depth_max)?;
+    let mut parser = Parser { bytes, fields: Vec::new(), items: Vec::new() };
+    let (value, at) = parser.value(space(bytes, 0), depth_max)?;
     let at = space(bytes, at);
     if at == bytes.len() { Ok(value) } else { Err(JsonError::Malformed(at)) }
 }
 
-fn value(bytes: &[u8], at: usize, depth_left: usize) -> Result<(Value, usize), JsonError> {
-    match bytes.get(at) {
-        Some(b'{') => object(bytes, at, depth_left),
-        Some(b'[') => array(bytes, at, depth_left),
-        Some(b'"') => text(bytes, at).map(|(text, at)| (Value::String(text), at)),
-        Some(b'-' | b'0'..=b'9') => {
-            let end = number(bytes, at)?;
-            let digits = std::str::from_utf8(&bytes[at..end]).map_err(|_| JsonError::Malformed(at))?;
-            Ok((Value::Number(Number::from_string_unchecked(digits.to_owned())), end))
+/// One walk through a text. What open objects and arrays hold so far lies on two stacks, so that each becomes one vector
+/// of the right size when it ends.
+struct Parser<'a> {
+    bytes: &'a [u8],
+    fields: Vec<(Text, Value)>,
+    items: Vec<Value>,
+}
+
+impl Parser<'_> {
+    fn value(&mut self, at: usize, depth_left: usize) -> Result<(Value, usize), JsonError> {
+        let bytes = self.bytes;
+        match bytes.get(at) {
+            Some(b'{') => self.object(at, depth_left),
+            Some(b'[') => self.array(at, depth_left),
+            Some(b'"') => read_text(bytes, at).map(|(text, at)| (Value::String(text.into()), at)),
+            Some(b'-' | b'0'..=b'9') => {
+                let end = number(bytes, at)?;
+                let digits = std::str::from_utf8(&bytes[at..end]).map_err(|_| JsonError::Malformed(at))?;
+                Ok((Value::Number(Number::from_digits(digits)), end))
+            }
+            _ => {
+                let end = literal(bytes, at)?;
+                let value = match bytes[at] {
+                    b't' => Value::Bool(true),
+                    b'f' => Value::Bool(false),
+                    _ => Value::Null,
+                };
+                Ok((value, end))
+            }
         }
-        _ => {
-            let end = literal(bytes, at)?;
-            let value = match bytes[at] {
-                b't' => Value::Bool(true),
-                b'f' => Value::Bool(false),
-                _ => Value::Null,
-            };
-            Ok((value, end))
+    }
+
+    fn object(&mut self, start: usize, depth_left: usize) -> Result<(Value, usize), JsonError> {
+        let depth_left = depth_left.checked_sub(1).ok_or(JsonError::TooDeep(start))?;
+        let bytes = self.bytes;
+        let first = self.fields.len();
+        let mut at = space(bytes, start + 1);
+        if bytes.get(at) == Some(&b'}') {
+            return Ok((Value::Object(Object::new()), at + 1));
+        }
+        loop {
+            if bytes.get(at) != Some(&b'"') {
+                return Err(JsonError::Malformed(at));
+            }
+            let (name, next) = read_text(bytes, at)?;
+            let name = Text::from(name);
+            at = space(bytes, next);
+            if bytes.get(at) != Some(&b':') {
+                return Err(JsonError::Malformed(at));
+            }
+            let (item, next) = self.value(space(bytes, at + 1), depth_left)?;
+            self.fields.push((name, item));
+            at = space(bytes, next);
+            match bytes.get(at) {
+                Some(b',') => at = space(bytes, at + 1),
+                Some(b'}') => break,
+                _ => return Err(JsonError::Malformed(at)),
+            }
+        }
+        let object = Object::of_fields(&mut self.fields, first).ok_or_else(|| double_key(bytes, start))?;
+        Ok((Value::Object(object), at + 1))
+    }
+
+    fn array(&mut self, at: usize, depth_left: usize) -> Result<(Value, usize), JsonError> {
+        let depth_left = depth_left.checked_sub(1).ok_or(JsonError::TooDeep(at))?;
+        let bytes = self.bytes;
+        let first = self.items.len();
+        let mut at = space(bytes, at + 1);
+        if bytes.get(at) == Some(&b']') {
+            return Ok((Value::Array(List::new()), at + 1));
+        }
+        loop {
+            let (item, next) = self.value(at, depth_left)?;
+            self.items.push(item);
+            at = space(bytes, next);
+            match bytes.get(at) {
+                Some(b',') => at = space(bytes, at + 1),
+                Some(b']') => return Ok((Value::Array(self.items.drain(first..).collect()), at + 1)),
+                _ => return Err(JsonError::Malformed(at)),
+            }
         }
     }
 }
 
-fn object(bytes: &[u8], at: usize, depth_left: usize) -> Result<(Value, usize), JsonError> {
-    let depth_left = depth_left.checked_sub(1).ok_or(JsonError::TooDeep(at))?;
-    let mut map = Map::new();
-    let mut at = space(bytes, at + 1);
-    if bytes.get(at) == Some(&b'}') {
-        return Ok((Value::Object(map), at + 1));
+/// Where the first key stands twice in the object at `start`, which has been read whole.
+#[cold]
+fn double_key(bytes: &[u8], start: usize) -> JsonError {
+    let mut seen = HashSet::new();
+    let mut at = space(bytes, start + 1);
+    while let Ok((name, next)) = read_text(bytes, at) {
+        let colon = space(bytes, next);
+        let Ok(value) = scan(bytes, colon + 1) else { break };
+        if !seen.insert(name) {
+            return JsonError::DuplicateKey(value.end);
+        }
+        at = space(bytes, space(bytes, value.end) + 1);
     }
-    loop {
-        if bytes.get(at) != Some(&b'"') {
-            return Err(JsonError::Malformed(at));
-        }
-        let (name, next) = text(bytes, at)?;
-        at = space(bytes, next);
-        if bytes.get(at) != Some(&b':') {
-            return Err(JsonError::Malformed(at));
-        }
-        let (item, next) = value(bytes, space(bytes, at + 1), depth_left)?;
-        if map.insert(name, item).is_some() {
-            return Err(JsonError::DuplicateKey(next));
-        }
-        at = space(bytes, next);
-        match bytes.get(at) {
-            Some(b',') => at = space(bytes, at + 1),
-            Some(b'}') => return Ok((Value::Object(map), at + 1)),
-            _ => return Err(JsonError::Malformed(at)),
-        }
-    }
-}
-
-fn array(bytes: &[u8], at: usize, depth_left: usize) -> Result<(Value, usize), JsonError> {
-    let depth_left = depth_left.checked_sub(1).ok_or(JsonError::TooDeep(at))?;
-    let mut items = Vec::new();
-    let mut at = space(bytes, at + 1);
-    if bytes.get(at) == Some(&b']') {
-        return Ok((Value::Array(items), at + 1));
-    }
-    loop {
-        let (item, next) = value(bytes, at, depth_left)?;
-        items.push(item);
-        at = space(bytes, next);
-        match bytes.get(at) {
-            Some(b',') => at = space(bytes, at + 1),
-            Some(b']') => return Ok((Value::Array(items), at + 1)),
-            _ => return Err(JsonError::Malformed(at)),
-        }
-    }
+    JsonError::DuplicateKey(start)
 }
 
 #[cfg(test)]

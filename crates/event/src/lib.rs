@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use value::{Object, Value};
 
 pub mod decode;
 pub mod digits;
@@ -16,6 +16,7 @@ mod position;
 pub mod record;
 pub mod time;
 pub mod undecoded;
+pub mod value;
 /// What a destination promises: the trait, batches and deliveries.
 pub mod destination;
 
@@ -65,7 +66,7 @@ impl fmt::Display for EventKind {
 ///
 /// `body` always holds `type`, `messageId` (a non-empty string), `receivedAt` and `timestamp` (UTC, RFC 3339, six
 /// fraction digits); `originalTimestamp` and `sentAt` as the client spelled them, when it sent them. Numbers keep
-/// every digit (`serde_json` with `arbitrary_precision`); unknown fields are kept.
+/// every digit; unknown fields are kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// Name of the source it came through.
@@ -74,7 +75,7 @@ pub struct Event {
     pub kind: EventKind,
     /// When the server took it, microseconds since the Unix epoch.
     pub received_at_us: i64,
-    pub body: Map<String, Value>,
+    pub body: Object,
 }
 
 impl Event {
@@ -120,7 +121,7 @@ impl Event {
     /// The event as JSON text.
     #[must_use]
     pub fn to_json(&self) -> String {
-        serde_json::to_string(&self.body).unwrap_or_default()
+        self.body.to_string()
     }
 }
 
@@ -165,7 +166,7 @@ mod tests {
             (r#"{"userId":9007199254740993,"anonymousId":"a"}"#, Some("9007199254740993")),
             (r#"{"userId":{},"anonymousId":""}"#, None),
         ] {
-            let body = serde_json::from_str(body).unwrap();
+            let body = body.parse().unwrap();
             let event =
                 Event { source: "web".into(), id: EventId::default(), kind: EventKind::Track, received_at_us: 0, body };
             assert_eq!(event.user(), user);

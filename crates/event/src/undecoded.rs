@@ -4,10 +4,10 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
+use crate::value::{Object, Value};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use regex::bytes::Regex;
-use serde_json::{Map, Value};
 
 use super::decode::DEPTH_MAX;
 use super::json;
@@ -79,7 +79,7 @@ pub fn without_write_key(bytes: &[u8]) -> Vec<u8> {
 /// `shared`, when that is what is wrong. `None` when there was nothing.
 #[must_use]
 pub fn beside(record: &Record<'_>) -> Option<String> {
-    let mut beside = Map::new();
+    let mut beside = Object::new();
     let mut add = |name: &str, value: Value| {
         beside.insert(name.to_owned(), value);
     };
@@ -92,7 +92,7 @@ pub fn beside(record: &Record<'_>) -> Option<String> {
             }
         }
         if !record.sent_at.is_empty() {
-            add("sentAt", Value::String(record.sent_at.to_owned()));
+            add("sentAt", record.sent_at.into());
         }
     }
     (!beside.is_empty()).then(|| Value::Object(beside).to_string())
@@ -102,8 +102,8 @@ pub fn beside(record: &Record<'_>) -> Option<String> {
 fn exact(bytes: &[u8]) -> Value {
     match (json::parse(bytes, DEPTH_MAX), std::str::from_utf8(bytes)) {
         (Ok(value), _) => value,
-        (Err(_), Ok(text)) => Value::String(text.to_owned()),
-        (Err(_), Err(_)) => serde_json::json!({"base64": STANDARD.encode(bytes)}),
+        (Err(_), Ok(text)) => text.into(),
+        (Err(_), Err(_)) => Value::Object([("base64", STANDARD.encode(bytes).into())].into_iter().collect()),
     }
 }
 

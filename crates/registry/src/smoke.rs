@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tidegate_event::digits::Numbers;
+use tidegate_event::value::Object;
 use tidegate_plugin::{Fixture, Manifest, ManifestKind, Package};
 use tidegate_wasm::function::golden::{self, NOW_MS, said};
 use tidegate_wasm::function::{Function, Outcome, RunContext, granted, services};
@@ -140,16 +141,16 @@ async fn outcomes(function: &Function, events: &[Value]) -> Vec<Outcome> {
         let mut ran = function.run(&texts, cx).await;
         for (outcome, event) in ran.outcomes.iter_mut().zip(events) {
             if let Some(event) = event.as_object() {
-                function.restore(outcome, event, &ran.call_log.given);
+                function.restore(outcome, &event.clone().into(), &ran.call_log.given);
             }
         }
         return ran.outcomes;
     }
-    let mut bodies: Vec<Map<String, Value>> = events.iter().filter_map(|event| event.as_object().cloned()).collect();
+    let mut bodies: Vec<Object> = events.iter().filter_map(|event| Some(event.as_object()?.clone().into())).collect();
     let mut outcomes = function.edit(&mut bodies, texts.iter().map(String::len).sum(), cx).await.outcomes;
     for (outcome, body) in outcomes.iter_mut().zip(bodies) {
         if *outcome == Outcome::Edited {
-            *outcome = Outcome::Replace(Value::Object(body).to_string());
+            *outcome = Outcome::Replace(body.to_string());
         }
     }
     outcomes

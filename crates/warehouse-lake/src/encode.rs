@@ -246,7 +246,7 @@ pub fn instant_text(at_us: i64) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::Value;
+    use tidegate_event::value::Value;
 
     use super::*;
 
@@ -307,7 +307,7 @@ mod tests {
             at in -62_135_596_800_000_000_i64..253_402_300_799_999_999,
             whole in any::<bool>(),
         ) {
-            let parsed: Vec<Value> = numbers.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+            let parsed: Vec<Value> = numbers.iter().map(|text| text.parse().unwrap()).collect();
             let scalars: Vec<_> = parsed.iter().filter_map(|value| Scalar::of(value, &FIT)).collect();
             let of = |kind: Type| scalars.iter().filter(|s| s.kind().join(kind) == kind).cloned().collect::<Vec<_>>();
             for (from, to) in [(Type::Integer, Type::Decimal), (Type::Integer, Type::Text), (Type::Decimal, Type::Text)] {

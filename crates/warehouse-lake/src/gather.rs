@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 
+use tidegate_event::value::Value;
 use tidegate_event::{Event, EventKind, ViolationRecord};
 use tidegate_warehouse::encoder::{Admit, Chunk as Planned, Encoder};
 use tidegate_warehouse::evolve::Type;
@@ -77,7 +78,7 @@ impl Encoder for Gather {
         if !id.is_empty() && !part.seen.insert((event.kind, id)) {
             return Admit::Duplicate;
         }
-        match event.body.get("messageId").is_none_or(serde_json::Value::is_null) {
+        match event.body.get("messageId").is_none_or(Value::is_null) {
             true => Admit::Refused("the event has no messageId, which is the id of its rows".to_owned()),
             false => Admit::Rows,
         }

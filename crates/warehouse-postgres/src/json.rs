@@ -6,8 +6,8 @@
 //! meant: before `u0000`, an odd number of backslashes ends in the character, an even number is half as many. All other JSON
 //! is as it came.
 
-use serde_json::{Map, Value};
 use tidegate_event::json;
+use tidegate_event::value::Value;
 
 /// The character as JSON spells it, and the rest of it behind the backslash.
 pub(super) const NUL: &str = "\\u0000";
@@ -23,11 +23,10 @@ pub(super) fn readable_text(text: &str) -> Option<String> {
 /// The same of a value.
 pub(super) fn readable(value: &Value) -> Value {
     match value {
-        Value::String(text) => Value::String(spelled(text)),
+        Value::String(text) => spelled(text).into(),
         Value::Array(items) => Value::Array(items.iter().map(readable).collect()),
         Value::Object(fields) => {
-            let fields = fields.iter().map(|(key, value)| (spelled(key), readable(value)));
-            Value::Object(fields.collect::<Map<_, _>>())
+            Value::Object(fields.iter().map(|(key, value)| (spelled(key), readable(value))).collect())
         }
         other => other.clone(),
     }

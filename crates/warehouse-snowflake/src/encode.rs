@@ -206,8 +206,8 @@ mod tests {
             write(&mut out, &scalar, kind).unwrap();
             String::from_utf8(out).unwrap()
         };
-        let list: Value = serde_json::from_str("[1.50,\"a\"]").unwrap();
-        let beyond: Value = serde_json::from_str("[1e400]").unwrap();
+        let list = "[1.50,\"a\"]".parse().unwrap();
+        let beyond = "[1e400]".parse().unwrap();
         for (scalar, kind, expected) in [
             (Scalar::Boolean(true), Type::Boolean, "true"),
             (Scalar::Boolean(true), Type::Text, "\"true\""),

@@ -2,23 +2,24 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tidegate_event::destination::Batch;
+use tidegate_event::value::Object;
 use tidegate_event::{Event, EventId, EventKind, Position, ViolationRecord};
 
 /// An event of this kind with these fields besides those that every event has.
 pub fn event(kind: EventKind, offset: u64, id: &str, fields: Value) -> Arc<Event> {
-    let mut body = Map::new();
+    let mut body = Object::new();
     for (key, value) in [
         ("type", kind.as_str()),
         ("messageId", id),
         ("timestamp", "2024-05-06T07:08:09.000001Z"),
         ("receivedAt", "2024-05-06T07:08:10.000000Z"),
     ] {
-        body.insert(key.to_owned(), Value::from(value));
+        body.insert(key, value.into());
     }
     if let Value::Object(fields) = fields {
-        body.extend(fields);
+        body.extend(Object::from(fields));
     }
     Arc::new(Event {
         source: "web".into(),

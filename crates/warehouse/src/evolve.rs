@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::Value;
+use tidegate_event::value::Value;
 
 mod instant;
 mod number;

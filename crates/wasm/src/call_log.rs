@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
 use tidegate_event::json;
+use tidegate_event::value::Value;
 
 use super::legible::{NAME_BYTES_MAX, legible};
 use super::limits::CallLimits;

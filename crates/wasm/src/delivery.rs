@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use tidegate_event::decode::DEPTH_MAX;
 use tidegate_event::digits::{self, Numbers};
 use tidegate_event::json;
+use tidegate_event::value::Value;
 use tidegate_plugin::SigningMethod;
 
 use super::bindings::destination::exports::tidegate::plugin::destination as wit;

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
 use tidegate_event::digits::{self, Numbers};
+use tidegate_event::value::{Object, Value};
 
 use super::field_edit::{FieldEdit, inner, is_deeper, put, take};
 use super::guest_path::DEPTH_MAX;
@@ -33,7 +33,7 @@ pub enum Mark {
 /// The events of one call while the guest has them.
 #[derive(Default)]
 pub(super) struct Editing {
-    events: Vec<Map<String, Value>>,
+    events: Vec<Object>,
     marks: Vec<Mark>,
     undo: Vec<Undo>,
     /// Bytes that the guest may still write.
@@ -48,7 +48,7 @@ struct Undo {
 }
 
 impl Editing {
-    pub(super) fn new(events: Vec<Map<String, Value>>, budget_bytes: usize, numbers: Numbers) -> Self {
+    pub(super) fn new(events: Vec<Object>, budget_bytes: usize, numbers: Numbers) -> Self {
         let marks = vec![Mark::Untouched; events.len()];
         Self { events, marks, budget_bytes, numbers, ..Self::default() }
     }
@@ -59,7 +59,7 @@ impl Editing {
     }
 
     /// The events as the guest left them, and what became of each. What failed is as it was.
-    pub(super) fn finish(mut self) -> (Vec<Map<String, Value>>, Vec<Mark>) {
+    pub(super) fn finish(mut self) -> (Vec<Object>, Vec<Mark>) {
         if self.marks.iter().any(|mark| matches!(mark, Mark::Failed(..))) {
             for undo in std::mem::take(&mut self.undo).into_iter().rev() {
                 if matches!(self.marks.get(undo.event), Some(Mark::Failed(..)))
@@ -73,7 +73,7 @@ impl Editing {
     }
 
     /// The events as they were before the call.
-    pub(super) fn undone(mut self) -> Vec<Map<String, Value>> {
+    pub(super) fn undone(mut self) -> Vec<Object> {
         while let Some(undo) = self.undo.pop() {
             let Some(event) = self.events.get_mut(undo.event) else { continue };
             undo.edit.undo(event);
@@ -81,7 +81,7 @@ impl Editing {
         self.events
     }
 
-    fn event(&self, index: u32) -> wasmtime::Result<&Map<String, Value>> {
+    fn event(&self, index: u32) -> wasmtime::Result<&Object> {
         let events = self.events.len();
         self.events.get(index as usize).ok_or_else(|| HostTrap::Index { index, events }.into())
     }
@@ -205,7 +205,7 @@ fn edit_bytes(path: &[String]) -> usize {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use tidegate_event::json;
 
     use super::*;
 
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_is_moved_keeps_every_digit_and_what_cannot_be_moved_stays() {
-        let before: Value = serde_json::from_str(r#"{"a": 1.2300, "list": [1, 2, 3], "text": "t"}"#).unwrap();
+        let before: Value = r#"{"a": 1.2300, "list": [1, 2, 3], "text": "t"}"#.parse().unwrap();
         let moved = |from: &str, to: &str| {
             let mut editing = editing(&before, 1 << 10);
             let answer = editing.move_to(0, path(from), path(to)).unwrap();
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn what_is_read_and_set_elsewhere_keeps_the_digits_that_the_guest_could_not_see() {
-        let before = serde_json::from_str(r#"{"id": 9007199254740993, "small": 1}"#).unwrap();
+        let before = r#"{"id": 9007199254740993, "small": 1}"#.parse().unwrap();
         let mut editing = editing(&before, 1 << 10);
         editing.remove(0, path("/id")).unwrap();
         let found = editing.read(0, &path("/order_id"), "9007199254740992", &[]).unwrap();

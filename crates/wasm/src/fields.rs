@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use tidegate_event::value::Value;
 use wasmtime::component::Resource;
 
 use super::bindings::fields::tidegate::plugin::fields;
@@ -49,7 +49,7 @@ impl fields::HostPath for Guest {
         value: String,
     ) -> wasmtime::Result<Result<(), String>> {
         self.editing.spend(value.len())?;
-        self.editing.set(event, Arc::clone(self.paths.get(&at)?), Value::String(value))
+        self.editing.set(event, Arc::clone(self.paths.get(&at)?), value.into())
     }
 
     fn set_json(&mut self, at: Resource<GuestPath>, event: u32, value: String) -> wasmtime::Result<Result<(), String>> {

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use serde_json::{Map, Value};
 use tidegate_event::digits;
+use tidegate_event::value::Object;
 
 use super::call::{Call, Called};
 use super::call_failure::CallFailure;
@@ -35,10 +35,10 @@ impl Module {
     pub async fn edit(
         &self,
         call: Call<'_>,
-        events: Vec<Map<String, Value>>,
+        events: Vec<Object>,
         input_bytes: usize,
         call_log: &mut CallLog,
-    ) -> (Vec<Map<String, Value>>, Called<Vec<Mark>>) {
+    ) -> (Vec<Object>, Called<Vec<Mark>>) {
         let job = CallJob::Edit { events: events.len(), bytes: input_bytes };
         let editing = Editing::new(events, call.limits.output_budget_bytes(input_bytes), call.numbers);
         let (called, editing) = self.call(call, job, editing, call_log).await;

@@ -9,7 +9,7 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use serde_json::Value;
+use crate::value::Value;
 
 use super::index::{Index, shape};
 use super::names::{FieldNames, run};

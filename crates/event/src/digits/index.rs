@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::hash::{Hash, Hasher};
 
-use serde_json::Value;
+use crate::value::{Text, Value};
 
 use super::Numbers;
 use super::seen::{SeenNumbers, is_lossy};
@@ -88,7 +88,7 @@ pub(super) fn shape(value: &Value, numbers: Numbers, fuel: &mut usize) -> Option
     })
 }
 
-fn object<'k>(entries: impl Iterator<Item = (&'k String, u64)>) -> u64 {
+fn object<'k>(entries: impl Iterator<Item = (&'k Text, u64)>) -> u64 {
     let mut hasher = DefaultHasher::new();
     "object".hash(&mut hasher);
     entries.for_each(|entry| entry.hash(&mut hasher));

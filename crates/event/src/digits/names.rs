@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ops::{Range, RangeInclusive};
 
-use serde_json::Value;
+use crate::value::Value;
 
 use super::Numbers;
 use super::seen::{SeenNumbers, is_lossy};

@@ -1,6 +1,6 @@
 //! Through a guest's output and the event that it was given, together.
 
-use serde_json::{Map, Value};
+use crate::value::{Object, Value};
 
 use super::Numbers;
 use super::index::{Index, shape};
@@ -62,7 +62,7 @@ impl<'a> DigitsWalk<'a> {
     }
 
     /// Puts digits back into the `entries` of an object that was `old`.
-    pub(super) fn entries(&mut self, entries: &mut Map<String, Value>, old: &'a Map<String, Value>) {
+    pub(super) fn entries(&mut self, entries: &mut Object, old: &'a Object) {
         for (key, value) in entries {
             self.value(value, old.get(key).map_or(WalkPlace::Unknown, WalkPlace::Sure));
         }
@@ -114,7 +114,7 @@ impl<'a> DigitsWalk<'a> {
             }
             _ => &[],
         };
-        for (at, item) in items.iter_mut().enumerate() {
+        for (at, item) in items.make_mut().iter_mut().enumerate() {
             if !self.moved(item) {
                 self.value(item, old.get(at).map_or(WalkPlace::Unknown, WalkPlace::Likely));
             }

@@ -1,7 +1,7 @@
 //! Two versions over the same events: where their outcomes differ, field by field.
 
-use serde_json::Value;
 use tidegate_event::Event;
+use tidegate_event::value::Value;
 use tidegate_wasm::function::{Function, Outcome};
 
 /// Differences that are kept of one batch.
@@ -64,14 +64,14 @@ pub(super) fn compare(live: &Function, candidate: &Function, ours: Side<'_>, the
 
 /// What goes on, or why nothing does.
 fn result(event: &Event, outcome: &Outcome) -> Value {
-    let text = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()));
+    let text = |text: &String| text.parse().unwrap_or_else(|_| text.into());
     match outcome {
         Outcome::Keep | Outcome::Edited => Value::Object(event.body.clone()),
         Outcome::Replace(json) => text(json),
         Outcome::Emit(children) => Value::Array(children.iter().map(text).collect()),
-        Outcome::Drop(reason) => Value::String(format!("dropped: {reason}")),
-        Outcome::Fail { code, .. } => Value::String(format!("failed: {code}")),
-        Outcome::Error { code, .. } => Value::String(format!("error: {code}")),
+        Outcome::Drop(reason) => format!("dropped: {reason}").into(),
+        Outcome::Fail { code, .. } => format!("failed: {code}").into(),
+        Outcome::Error { code, .. } => format!("error: {code}").into(),
     }
 }
 
@@ -83,7 +83,7 @@ fn differences(place: &str, live: &Value, candidate: &Value, out: &mut Vec<Strin
         for (key, value) in live {
             differences(&format!("{place}/{key}"), value, candidate.get(key).unwrap_or(&Value::Null), out);
         }
-        for (key, value) in candidate.iter().filter(|(key, _)| !live.contains_key(*key)) {
+        for (key, value) in candidate.iter().filter(|(key, _)| !live.contains_key(key)) {
             differences(&format!("{place}/{key}"), &Value::Null, value, out);
         }
         return;
@@ -98,7 +98,7 @@ fn short(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use tidegate_event::json;
 
     use super::*;
 

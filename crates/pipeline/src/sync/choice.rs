@@ -1,7 +1,7 @@
 //! What the sender of an event, and the person it is about, allow: `integrations` and `context.consent`.
 
-use serde_json::{Map, Value};
 use tidegate_event::Event;
+use tidegate_event::value::{Object, Value};
 
 /// Whether `integrations` of an event lets it go to a destination with one of these [`spelling`]s. `All` says what holds
 /// for destinations that it does not name; `false` alone forbids (and its text, for a pixel has no other values), `null` says
@@ -69,7 +69,7 @@ fn says(value: &Value, truth: bool) -> bool {
     }
 }
 
-fn preferences(event: &Event) -> Option<&Map<String, Value>> {
+fn preferences(event: &Event) -> Option<&Object> {
     event.body.get("context")?.get("consent")?.get("categoryPreferences")?.as_object()
 }
 
@@ -81,7 +81,7 @@ mod tests {
     use tidegate_event::{EventId, EventKind};
 
     fn event(json: &str) -> Event {
-        let body = serde_json::from_str(json).unwrap();
+        let body = json.parse().unwrap();
         Event { source: Arc::from("web"), id: EventId::default(), kind: EventKind::Track, received_at_us: 0, body }
     }
 

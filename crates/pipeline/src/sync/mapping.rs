@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use serde_json::{Map, Value};
 use tidegate_document::pointer;
+use tidegate_event::value::{Object, Value};
 
 /// A place in an event: `/properties/order id`, with `~1` for `/` and `~0` for `~` (RFC 6901).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Mapping {
     }
 
     /// Changes `body`. A rename whose target holds something already leaves both as they are.
-    pub fn apply(&self, body: &mut Map<String, Value>) {
+    pub fn apply(&self, body: &mut Object) {
         for pointer in &self.remove {
             take(body, &pointer.steps);
         }
@@ -62,12 +62,12 @@ impl Mapping {
     }
 }
 
-fn find<'a>(body: &'a Map<String, Value>, steps: &[String]) -> Option<&'a Value> {
+fn find<'a>(body: &'a Object, steps: &[String]) -> Option<&'a Value> {
     let (first, rest) = steps.split_first()?;
     rest.iter().try_fold(body.get(first)?, |value, step| value.as_object()?.get(step))
 }
 
-fn take(body: &mut Map<String, Value>, steps: &[String]) -> Option<Value> {
+fn take(body: &mut Object, steps: &[String]) -> Option<Value> {
     match steps {
         [] => None,
         [last] => body.remove(last),
@@ -75,7 +75,7 @@ fn take(body: &mut Map<String, Value>, steps: &[String]) -> Option<Value> {
     }
 }
 
-fn put(body: &mut Map<String, Value>, steps: &[String], value: Value) -> Result<(), Value> {
+fn put(body: &mut Object, steps: &[String], value: Value) -> Result<(), Value> {
     match steps {
         [] => Err(value),
         [last] => {
@@ -83,7 +83,7 @@ fn put(body: &mut Map<String, Value>, steps: &[String], value: Value) -> Result<
             Ok(())
         }
         [first, rest @ ..] => {
-            let inner = body.entry(first.as_str()).or_insert_with(|| Value::Object(Map::new()));
+            let inner = body.entry(first.as_str()).or_insert_with(|| Value::Object(Object::new()));
             match inner.as_object_mut() {
                 Some(inner) => put(inner, rest, value),
                 None => Err(value),
@@ -107,10 +107,10 @@ mod tests {
                 (p("/properties/x"), p("/type2/z")),
             ],
         };
-        let mut body = serde_json::json!({"context": {"ip": "1"}, "properties": {"a": 1, "x": 2, "y": 3}, "type2": 1});
+        let mut body =
+            tidegate_event::json!({"context": {"ip": "1"}, "properties": {"a": 1, "x": 2, "y": 3}, "type2": 1});
         mapping.apply(body.as_object_mut().unwrap());
-        let want =
-            serde_json::json!({"context": {}, "properties": {"x": 2, "y": 3}, "traits": {"b/c": {"d": 1}}, "type2": 1});
+        let want = tidegate_event::json!({"context": {}, "properties": {"x": 2, "y": 3}, "traits": {"b/c": {"d": 1}}, "type2": 1});
         assert_eq!(body, want);
         assert!("properties".parse::<Pointer>().is_err() && "/messageId".parse::<Pointer>().is_err());
     }

@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
 use tidegate_event::time;
+use tidegate_event::value::Value;
 
 use super::Fit;
 

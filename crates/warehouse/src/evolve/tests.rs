@@ -12,7 +12,7 @@ const FIT: Fit = Fit {
 };
 
 fn seen(json: &str) -> (Option<Type>, String) {
-    let value = serde_json::from_str::<Value>(json).unwrap();
+    let value = json.parse::<Value>().unwrap();
     let scalar = Scalar::of(&value, &FIT);
     (scalar.as_ref().map(Scalar::kind), scalar.map(|scalar| scalar.text().into_owned()).unwrap_or_default())
 }
@@ -115,7 +115,7 @@ proptest! {
     #[test]
     fn a_decimal_survives_being_binary(digits in 1_i64..1_000_000_000_000_000, exponent in -300_i64..290, minus: bool) {
         let spelled = format!("{}{digits}e{exponent}", if minus { "-" } else { "" });
-        let value = serde_json::from_str::<Value>(&spelled).unwrap();
+        let value = spelled.parse::<Value>().unwrap();
         if let Some(scalar @ Scalar::Decimal(_)) = Scalar::of(&value, &FIT) {
             prop_assert_eq!(real_text(spelled.parse().unwrap()), scalar.text().into_owned());
         }

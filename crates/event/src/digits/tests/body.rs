@@ -114,7 +114,7 @@ proptest! {
     #[test]
     fn events_that_are_passed_on_in_a_list_keep_every_digit(events in prop::collection::vec(any_event(), 1..4)) {
         let seen: Vec<Value> = events.iter().map(as_doubles).collect();
-        let list = |items: Vec<Value>| -> Value { [("batch".to_owned(), Value::Array(items))].into_iter().collect() };
+        let list = |items: Vec<Value>| -> Value { Value::Object([("batch", items.into())].into_iter().collect()) };
         let body = sent(&list(seen).to_string(), &events);
         // What says too little to be told from others may stay as the guest wrote it.
         let is_told = |event: &Value| has_lossy(event, Numbers::Doubles) && walk::is_worth_finding(event);

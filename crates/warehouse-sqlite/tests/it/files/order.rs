@@ -101,7 +101,7 @@ fn leaves(value: &Value, path: &name::Path, taken: &dyn Fn(&str) -> bool, found:
             }
         }
         Value::String(text) => found.push((path.column(taken).0, text.clone())),
-        _ => found.push((path.column(taken).0, Scalar::of(value, &FIT).unwrap().text().into_owned())),
+        _ => found.push((path.column(taken).0, Scalar::of(&value.clone().into(), &FIT).unwrap().text().into_owned())),
     }
 }
 

@@ -1,0 +1,107 @@
+//! Values as JSON text, and as what `serde` writes.
+
+use std::fmt::{self, Write};
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::{Number, Object, Value};
+use crate::json;
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_value(f, self)
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_object(f, self)
+    }
+}
+
+fn write_value(out: &mut impl Write, value: &Value) -> fmt::Result {
+    match value {
+        Value::Null => out.write_str("null"),
+        Value::Bool(true) => out.write_str("true"),
+        Value::Bool(false) => out.write_str("false"),
+        Value::Number(number) => out.write_str(number.as_str()),
+        Value::String(text) => write_text(out, text),
+        Value::Array(items) => {
+            let mut before = '[';
+            for item in items {
+                out.write_char(before)?;
+                write_value(out, item)?;
+                before = ',';
+            }
+            out.write_str(if items.is_empty() { "[]" } else { "]" })
+        }
+        Value::Object(object) => write_object(out, object),
+    }
+}
+
+fn write_object(out: &mut impl Write, object: &Object) -> fmt::Result {
+    let mut before = '{';
+    for (key, value) in object {
+        out.write_char(before)?;
+        write_text(out, key)?;
+        out.write_char(':')?;
+        write_value(out, value)?;
+        before = ',';
+    }
+    out.write_str(if object.is_empty() { "{}" } else { "}" })
+}
+
+/// Writes `text` between quotes, with the escapes that JSON asks for and no others.
+///
+/// # Errors
+/// `out` takes no more.
+pub fn write_text(out: &mut impl Write, text: &str) -> fmt::Result {
+    out.write_char('"')?;
+    if json::is_plain(text.as_bytes()) {
+        out.write_str(text)?;
+        return out.write_char('"');
+    }
+    for c in text.chars() {
+        match c {
+            '"' => out.write_str("\\\"")?,
+            '\\' => out.write_str("\\\\")?,
+            '\u{8}' => out.write_str("\\b")?,
+            '\u{c}' => out.write_str("\\f")?,
+            '\n' => out.write_str("\\n")?,
+            '\r' => out.write_str("\\r")?,
+            '\t' => out.write_str("\\t")?,
+            c if c < ' ' => write!(out, "\\u{:04x}", u32::from(c))?,
+            c => out.write_char(c)?,
+        }
+    }
+    out.write_char('"')
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Number(number) => number.serialize(serializer),
+            Self::String(text) => serializer.serialize_str(text),
+            Self::Array(items) => serializer.collect_seq(items),
+            Self::Object(object) => object.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::Number::from(self).serialize(serializer)
+    }
+}
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.len()))?;
+        for (key, value) in self {
+            map.serialize_entry(key.as_str(), value)?;
+        }
+        map.end()
+    }
+}
