@@ -388,19 +388,26 @@ fn literal(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
 
 /// Reads the string that starts at `at` into text. The bytes must have been scanned and be UTF-8.
 pub fn text(bytes: &[u8], at: usize) -> Result<(String, usize), JsonError> {
-    let (text, end) = read_text(bytes, at)?;
+    let plain = |from: usize, at: usize| {
+        std::str::from_utf8(&bytes[from..at]).map_err(|error| JsonError::NotUtf8(from + error.valid_up_to()))
+    };
+    let (text, end) = read_text(bytes, at, plain)?;
     Ok((text.into_owned(), end))
 }
 
-/// The same, without a copy where the string has no escapes.
-fn read_text(bytes: &[u8], at: usize) -> Result<(Cow<'_, str>, usize), JsonError> {
+/// The same, without a copy where the string has no escapes; `plain` makes text of bytes without any.
+fn read_text<'a>(
+    bytes: &'a [u8],
+    at: usize,
+    plain: impl Fn(usize, usize) -> Result<&'a str, JsonError>,
+) -> Result<(Cow<'a, str>, usize), JsonError> {
     let mut out = String::new();
     let mut from = at + 1;
     let mut at = from;
     loop {
         at = plain_end(bytes, at);
         let Some(byte) = bytes.get(at) else { return Err(JsonError::Malformed(at)) };
-        let plain = std::str::from_utf8(&bytes[from..at]).map_err(|e| JsonError::NotUtf8(from + e.valid_up_to()))?;
+        let plain = plain(from, at)?;
         match byte {
             b'"' => {
                 if out.is_empty() {
@@ -423,30 +430,47 @@ fn read_text(bytes: &[u8], at: usize) -> Result<(Cow<'_, str>, usize), JsonError
 
 /// Parses a whole text into one value, at most `depth_max` containers deep.
 pub fn parse(bytes: &[u8], depth_max: usize) -> Result<Value, JsonError> {
-    let mut parser = Parser { bytes, fields: Vec::new(), items: Vec::new() };
+    let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to()))?;
+    let mut parser = Parser { text, bytes, fields: Vec::with_capacity(FIELDS_OPEN), items: Vec::new() };
     let (value, at) = parser.value(space(bytes, 0), depth_max)?;
     let at = space(bytes, at);
     if at == bytes.len() { Ok(value) } else { Err(JsonError::Malformed(at)) }
 }
 
+/// What is wrong with bytes that are text up to `at` alone: whatever comes first.
+#[cold]
+fn not_utf8(bytes: &[u8], at: usize) -> JsonError {
+    scan(bytes, 0).err().filter(|error| error.at() < at).unwrap_or(JsonError::NotUtf8(at))
+}
+
+/// Room for the fields of open objects; it grows where it has to.
+const FIELDS_OPEN: usize = 32;
+
 /// One walk through a text. What open objects and arrays hold so far lies on two stacks, so that each becomes one vector
 /// of the right size when it ends.
 struct Parser<'a> {
+    text: &'a str,
+    /// Its bytes.
     bytes: &'a [u8],
     fields: Vec<(Text, Value)>,
     items: Vec<Value>,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    fn string(&self, at: usize) -> Result<(Cow<'a, str>, usize), JsonError> {
+        let text = self.text;
+        read_text(self.bytes, at, |from, at| text.get(from..at).ok_or(JsonError::Malformed(from)))
+    }
+
     fn value(&mut self, at: usize, depth_left: usize) -> Result<(Value, usize), JsonError> {
         let bytes = self.bytes;
         match bytes.get(at) {
             Some(b'{') => self.object(at, depth_left),
             Some(b'[') => self.array(at, depth_left),
-            Some(b'"') => read_text(bytes, at).map(|(text, at)| (Value::String(text.into()), at)),
+            Some(b'"') => self.string(at).map(|(text, at)| (Value::String(text.into()), at)),
             Some(b'-' | b'0'..=b'9') => {
                 let end = number(bytes, at)?;
-                let digits = std::str::from_utf8(&bytes[at..end]).map_err(|_| JsonError::Malformed(at))?;
+                let digits = self.text.get(at..end).ok_or(JsonError::Malformed(at))?;
                 Ok((Value::Number(Number::from_digits(digits)), end))
             }
             _ => {
@@ -473,7 +497,7 @@ impl Parser<'_> {
             if bytes.get(at) != Some(&b'"') {
                 return Err(JsonError::Malformed(at));
             }
-            let (name, next) = read_text(bytes, at)?;
+            let (name, next) = self.string(at)?;
             let name = Text::from(name);
             at = space(bytes, next);
             if bytes.get(at) != Some(&b':') {
@@ -518,7 +542,7 @@ impl Parser<'_> {
 fn double_key(bytes: &[u8], start: usize) -> JsonError {
     let mut seen = HashSet::new();
     let mut at = space(bytes, start + 1);
-    while let Ok((name, next)) = read_text(bytes, at) {
+    while let Ok((name, next)) = text(bytes, at) {
         let colon = space(bytes, next);
         let Ok(value) = scan(bytes, colon + 1) else { break };
         if !seen.insert(name) {

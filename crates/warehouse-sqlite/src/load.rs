@@ -240,7 +240,7 @@ fn connect(settings: &CheckedSqlite) -> Result<Connection, SqliteError> {
         connection.busy_timeout(settings.busy_timeout)?;
         connection.execute_batch(
             "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-             PRAGMA cache_size = -8192; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
+             PRAGMA cache_size = -4096; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
         )?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         apply::register(&connection)

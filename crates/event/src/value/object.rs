@@ -8,6 +8,9 @@ use super::{Text, Value};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Object(EcoVec<(Text, Value)>);
 
+/// Up to so many fields are looked through one by one.
+const SCANNED_MAX: usize = 20;
+
 impl Object {
     #[must_use]
     pub const fn new() -> Self {
@@ -41,19 +44,28 @@ impl Object {
         self.0.binary_search_by(|(own, _)| own.as_str().cmp(key))
     }
 
+    /// Where `key` stands.
+    fn find(&self, key: &str) -> Option<usize> {
+        // Most keys of a small object differ in length, which is compared sooner than texts are ordered.
+        if self.0.len() <= SCANNED_MAX {
+            return self.0.iter().position(|(own, _)| own.as_str() == key);
+        }
+        self.place(key).ok()
+    }
+
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.place(key).ok().map(|at| &self.0[at].1)
+        self.find(key).map(|at| &self.0[at].1)
     }
 
     #[must_use]
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
-        self.place(key).ok().map(|at| &mut self.0.make_mut()[at].1)
+        self.find(key).map(|at| &mut self.0.make_mut()[at].1)
     }
 
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
-        self.place(key).is_ok()
+        self.find(key).is_some()
     }
 
     /// Puts `value` under `key`; answers what stood there.
@@ -70,7 +82,7 @@ impl Object {
 
     /// Takes away what stands under `key`.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
-        self.place(key).ok().map(|at| self.0.remove(at).1)
+        self.find(key).map(|at| self.0.remove(at).1)
     }
 
     /// What stands under `key`, with room for it where nothing does.
