@@ -18,6 +18,7 @@ pub mod live_versions;
 mod modes;
 mod active_runtimes;
 mod partitions;
+mod rules;
 pub mod sample;
 mod starts;
 mod startup;
@@ -31,7 +32,7 @@ use std::thread::JoinHandle;
 
 use tidegate_log::{self as intake, Log, LogPartitions};
 use tidegate_net::{self as net, descriptors};
-use tidegate_pipeline::refine::{self, Rules};
+use tidegate_pipeline::refine;
 use tidegate_pipeline::sync::Worker;
 use tidegate_registry::{self as store, VersionStore};
 use tidegate_source::http::{IngestServer, IngestSettings, IntakeCounts, WriteKeys};
@@ -210,7 +211,9 @@ impl App {
         let active_runtimes = ActiveRuntimes::open(&workspace, &store).await?;
         let pool = Pool::start(threads).map_err(AppError::Thread)?;
         let count = partitions::settle(&workspace, past, &mut state)?;
-        let parts = PartitionParts { workspace: &workspace, past, count, live: &live, workers: pool.workers() };
+        let rules = rules::begin(&workspace, &mut state)?;
+        let workers = pool.workers();
+        let parts = PartitionParts { workspace: &workspace, past, count, live: &live, rules, workers };
         let opening = destinations::open(&workspace, &active_runtimes, count, |partition| parts.state(partition));
         let destinations = background::within(&background.handle(), opening).await?;
         let mut opened = Vec::new();
@@ -411,12 +414,6 @@ fn lock(data: &Path) -> Result<File, AppError> {
         Err(TryLockError::WouldBlock) => Err(AppError::InUse { path: data.to_owned() }),
         Err(TryLockError::Error(cause)) => Err(io("could not lock", &path)(cause)),
     }
-}
-
-fn rules(workspace: &Workspace) -> Vec<Rules> {
-    let rules =
-        |name: &String| Rules { source: name.as_str().into(), contract: workspace.contracts.get(name).cloned() };
-    workspace.sources.keys().map(rules).collect()
 }
 
 /// What the door needs of the workspace.

@@ -13,7 +13,7 @@ use futures_util::future::select_all;
 use tidegate_dedup::DedupSettings;
 use tidegate_event::destination::Destination;
 use tidegate_log::{self as intake, Log, LogSettings, SegmentLog, Trimmed};
-use tidegate_pipeline::refine::{RefineSettings, Refiner, RefinerHandle, SourceFunctions};
+use tidegate_pipeline::refine::{RefineSettings, Refiner, RefinerHandle, RuleSet, SourceFunctions};
 use tidegate_pipeline::sync::{Start, Sync, Worker};
 use tidegate_process::clock;
 use tidegate_state::{State, StateError};
@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use super::continuity::{Ledger, Past};
 use super::live::Live;
-use super::{AppError, compare, destinations, paths, rules, starts};
+use super::{AppError, compare, destinations, paths, starts};
 use crate::config::Workspace;
 
 /// Any request fits into this.
@@ -84,6 +84,7 @@ pub(super) struct PartitionParts<'w> {
     pub(super) past: Past,
     pub(super) count: u16,
     pub(super) live: &'w Arc<Live>,
+    pub(super) rules: Arc<RuleSet>,
     pub(super) workers: tidegate_wasm::function::Workers,
 }
 
@@ -159,7 +160,7 @@ impl PartitionParts<'_> {
         let DedupSettings { window_us, entries_max } = self.workspace.dedup;
         let dedup = DedupSettings { window_us, entries_max: entries_max / u64::from(self.count) };
         let dedup = state.dedup(&paths::dedup(&self.workspace.data, partition), dedup)?;
-        let refiner = Refiner::open(Arc::clone(log), state, dedup, rules(self.workspace), settings)?;
+        let refiner = Refiner::open(Arc::clone(log), state, dedup, Arc::clone(&self.rules), settings)?;
         let of_sources = SourceFunctions {
             workers: self.workers.clone(),
             live: self.live.of_sources(),

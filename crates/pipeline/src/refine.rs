@@ -1,12 +1,13 @@
 //! Deduplication, contract and source functions over a log range: once, for all syncs.
 //!
-//! Nouns: a **log range** (a range of the log and what became of it), the **rules** of a source (its contract), the
-//! **refiner** (a thread with the refine cursor; syncs ask it for the log range at their own cursor), a **function chain** (the
+//! Nouns: a **log range** (a range of the log and what became of it), the **rule set** (the contract of each source, with a
+//! number), the **refiner** (a thread with the refine cursor; syncs ask it for the log range at their own cursor), a **function chain** (the
 //! versions of functions that are live for a source), a **stage** (a source's function chain at work on its part of a log range).
 //!
 //! Guarantees:
 //! * Each record is parsed once. A log range is computed once and shared; a sync that lags behind what is remembered
-//!   has it computed again from the log, with the same bounds and the same verdicts on duplicates. Who is ahead waits for those
+//!   has it computed again from the log, with the same bounds, the same verdicts on duplicates and the contracts that judged it
+//!   then, whatever they are now. Who is ahead waits for those
 //!   right behind, within bounds (`range_cache`).
 //! * Duplicates, quarantine and the refine cursor move in one transaction; the dedup index follows, and what it has lost of the
 //!   log is marked again before it is asked. What does not go on to the syncs is in
@@ -23,9 +24,10 @@ mod shadow;
 mod stage;
 mod log_range;
 mod range_cache;
+mod rule_set;
 mod serve;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -38,22 +40,17 @@ pub use judge::{Judged, judged};
 use log_range::LogRange;
 pub use log_range::Refined;
 use range_cache::{AskerId, Askers, RangeCache};
+use rule_set::EarlierRules;
+pub use rule_set::{RuleSet, SourceRules, contract_text};
 use stage::Stages;
 pub use stage::{Recall, SourceFunctions};
 
-use tidegate_contract::Contract;
 use tidegate_dedup::{DedupError, DedupIndex};
 use tidegate_event::Event;
 use tidegate_log::{self as intake, Log, LogReader};
 use tidegate_process::task;
 use tidegate_state::{self as state, State};
 use tidegate_wasm::function::UnfinishedRun;
-
-/// What happens to the events of one source before any sync sees them.
-pub struct Rules {
-    pub source: Arc<str>,
-    pub contract: Option<Arc<Contract>>,
-}
 
 /// Bounds on the refiner's memory, and its threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +84,8 @@ pub enum RefineError {
     Functions(#[from] UnfinishedRun),
     #[error("the functions that these events went through before cannot be had again: {0}")]
     Recall(String),
+    #[error("the contracts that these events were judged by cannot be made again by this build: {0}")]
+    Contracts(String),
 }
 
 impl From<intake::LogError> for RefineError {
@@ -191,7 +190,8 @@ pub struct Refiner {
     log: Arc<dyn Log>,
     state: State,
     dedup: DedupIndex,
-    rules: HashMap<Arc<str>, Rules>,
+    rules: Arc<RuleSet>,
+    earlier_rules: EarlierRules,
     settings: RefineSettings,
     refined_to: u64,
     /// Reads at the refine cursor.
@@ -222,12 +222,11 @@ impl Refiner {
         log: Arc<dyn Log>,
         state: State,
         dedup: DedupIndex,
-        rules: Vec<Rules>,
+        rules: Arc<RuleSet>,
         settings: RefineSettings,
     ) -> Result<Self, RefineError> {
         let partition = state.partition();
         let refined_to = state.refined_to()?;
-        let rules = rules.into_iter().map(|rules| (Arc::clone(&rules.source), rules)).collect();
         let askers = Askers::new(NEAR_RANGES * settings.log_range_records_max as u64);
         let [latest, earlier] = [settings.remembered_bytes_max; 2].map(RangeCache::new);
         Ok(Self {
@@ -236,6 +235,7 @@ impl Refiner {
             state,
             dedup,
             rules,
+            earlier_rules: EarlierRules::default(),
             settings,
             refined_to,
             head: None,
@@ -333,7 +333,9 @@ impl Refiner {
         let settings = &self.settings;
         let known = self.state.log_range_at(from)?;
         // Its bounds are only unknown when the records before it are trimmed away.
-        let range = known.unwrap_or(from..self.refined_to.min(from + settings.log_range_records_max as u64));
+        let (range, revision) =
+            known.unwrap_or((from..self.refined_to.min(from + settings.log_range_records_max as u64), 0));
+        let rules = self.earlier_rules.of(revision, &self.rules, &self.state)?;
         let mut reader = match self.laggards.iter().position(|reader| reader.next() == range.start) {
             Some(at) => self.laggards.remove(at).map_or_else(|| self.reader(range.start), Ok)?,
             None => self.reader(range.start)?,
@@ -354,7 +356,7 @@ impl Refiner {
         if self.laggards.len() > LAGGARDS_MAX {
             self.laggards.pop_front();
         }
-        let work = judge::RangeWork::new(&self.rules, (self.partition, range), &chunk, self.settings.threads);
+        let work = judge::RangeWork::new(&rules, (self.partition, range), &chunk, self.settings.threads);
         Ok(Arc::new(work.refine_again(&self.state)?))
     }
 

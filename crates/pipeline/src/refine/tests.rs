@@ -1,10 +1,15 @@
 //! The refiner with a log and a state: what syncs share, and who waits for whom.
 
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+use tidegate_contract::{Contract, ContractLimits, Domain};
 use tidegate_dedup::DedupSettings;
 use tidegate_event::record::Record;
 use tidegate_log::{Frames, LogSettings, SegmentLog};
+use tidegate_state::RunRevision;
 use tidegate_wasm::function::Pool;
 
 use super::*;
@@ -15,8 +20,9 @@ const EACH: usize = 100;
 struct Rig {
     handle: RefinerHandle,
     log: SegmentLog,
+    thread: JoinHandle<()>,
     _pool: Pool,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Rig {
@@ -24,10 +30,14 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let (log, writer, _) = SegmentLog::open(&dir.path().join("log"), LogSettings::default(), 0, 1).unwrap();
         drop(writer.run().unwrap());
+        Self::open(dir, log, RuleSet::default())
+    }
+
+    /// With the log and the state that are in `dir`.
+    fn open(dir: tempfile::TempDir, log: SegmentLog, rules: RuleSet) -> Self {
         let open = || State::open(&dir.path().join("state.db")).unwrap();
         let mut state = open();
         let dedup = state.dedup(&dir.path().join("dedup"), DedupSettings::default()).unwrap();
-        let rules = vec![Rules { source: "web".into(), contract: None }];
         let (shared, own) = record(0);
         let bytes = shared.len() + own.len();
         let settings = RefineSettings {
@@ -36,7 +46,7 @@ impl Rig {
             threads: 2,
             ..RefineSettings::default()
         };
-        let refiner = Refiner::open(Arc::new(log.clone()), state, dedup, rules, settings).unwrap();
+        let refiner = Refiner::open(Arc::new(log.clone()), state, dedup, Arc::new(rules), settings).unwrap();
         let pool = Pool::start(1).unwrap();
         let functions = SourceFunctions {
             workers: pool.workers(),
@@ -44,20 +54,33 @@ impl Rig {
             recall: Arc::new(|_: &str| Err("nothing was live".to_owned())),
             handed_to: HashMap::new(),
         };
-        let (handle, _thread) = refiner.run(functions, open()).unwrap();
-        Self { handle, log, _pool: pool, _dir: dir }
+        let (handle, thread) = refiner.run(functions, open()).unwrap();
+        Self { handle, log, thread, _pool: pool, dir }
+    }
+
+    /// Once more with other rules, as after a restart.
+    fn restarted(self, rules: impl FnOnce(&mut State) -> RuleSet) -> Self {
+        let Self { handle, log, thread, dir, .. } = self;
+        drop(handle);
+        thread.join().unwrap();
+        let rules = rules(&mut State::open(&dir.path().join("state.db")).unwrap());
+        Self::open(dir, log, rules)
     }
 
     /// The same with so many ranges in its log.
     async fn with(ranges: usize) -> Self {
         let rig = Self::new();
-        let mut frames = Frames::with_capacity(ranges * EACH * 200);
+        rig.append(0..ranges).await;
+        rig
+    }
+
+    async fn append(&self, ranges: Range<usize>) {
+        let mut frames = Frames::with_capacity(ranges.len() * EACH * 200);
         frames.begin(|out| out.extend(record(0).0));
-        for number in 0..ranges * EACH {
+        for number in ranges.start * EACH..ranges.end * EACH {
             frames.push(|out| out.extend(record(number).1));
         }
-        rig.log.append_in_lane(0, frames).await.unwrap();
-        rig
+        self.log.append_in_lane(0, frames).await.unwrap();
     }
 }
 
@@ -153,5 +176,51 @@ fn those_who_lag_together_share_what_is_refined_again() {
         let of_a = a.refined("web", EACH as u64).await.unwrap();
         let of_b = b.refined("web", EACH as u64).await.unwrap();
         assert!(is_shared(&of_a, &of_b));
+    });
+}
+
+/// Begins a revision whose contract lets track events with these names through and blocks others.
+fn declaring(state: &mut State, names: &[&str]) -> RuleSet {
+    let mut files = BTreeMap::from([(
+        "domains/shop/domain.yaml".to_owned(),
+        json!({"name": "shop", "onUndeclaredSchema": "BLOCK_EVENT"}),
+    )]);
+    for name in names {
+        let event = json!({"name": name, "type": "track", "schema": {"type": "object"}});
+        files.insert(format!("domains/shop/{name}.yaml"), event);
+    }
+    let text = contract_text(&files, [&"web".to_owned()]);
+    let spec = RunRevision { spec: text.sha256(), contracts: Some(&text), catalog_revision: None };
+    let domains = Domain::from_files(&files, "web").unwrap();
+    let contract = Contract::compile(&domains, ContractLimits::default()).unwrap();
+    RuleSet {
+        revision: state.begin_revision(&spec, 1).unwrap(),
+        contracts_sha256: Some(text.sha256().into()),
+        sources: HashMap::from([("web".into(), SourceRules { contract: Some(Arc::new(contract)) })]),
+    }
+}
+
+#[test]
+fn a_lagging_sync_gets_what_the_contract_of_then_let_through() {
+    run(async {
+        let rig = Rig::new().restarted(|state| declaring(state, &["E"]));
+        rig.append(0..1).await;
+        let first = rig.handle.for_sync().refined("web", 0).await.unwrap();
+        assert_eq!(first.events.len(), EACH);
+        // Tighter, and then as it was: both times what was judged before stays as it was judged.
+        let rig = rig.restarted(|state| declaring(state, &["F"]));
+        let again = rig.handle.for_sync().refined("web", 0).await.unwrap();
+        assert_eq!((&again.events, again.violations.len()), (&first.events, 0));
+        rig.append(1..2).await;
+        let second = rig.handle.for_sync().refined("web", EACH as u64).await.unwrap();
+        assert_eq!(
+            (second.events.len(), second.violations.len()),
+            (0, EACH),
+            "what is new is judged by the rules of now"
+        );
+        let rig = rig.restarted(|state| declaring(state, &["E", "F"]));
+        let lagging = rig.handle.for_sync();
+        assert_eq!(lagging.refined("web", 0).await.unwrap().events, first.events);
+        assert_eq!(lagging.refined("web", EACH as u64).await.unwrap().events.len(), 0, "they are in quarantine");
     });
 }
