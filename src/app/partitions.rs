@@ -13,7 +13,7 @@ use futures_util::future::select_all;
 use tidegate_dedup::DedupSettings;
 use tidegate_event::destination::Destination;
 use tidegate_log::{self as intake, Log, LogSettings, SegmentLog, Trimmed};
-use tidegate_pipeline::refine::{RefineSettings, Refiner, RefinerHandle, RuleSet, SourceFunctions};
+use tidegate_pipeline::refine::{RefineSettings, Refiner, RefinerHandle, SourceFunctions};
 use tidegate_pipeline::sync::{Start, Sync, Worker};
 use tidegate_process::clock;
 use tidegate_state::{State, StateError};
@@ -84,7 +84,6 @@ pub(super) struct PartitionParts<'w> {
     pub(super) past: Past,
     pub(super) count: u16,
     pub(super) live: &'w Arc<Live>,
-    pub(super) rules: Arc<RuleSet>,
     pub(super) workers: tidegate_wasm::function::Workers,
 }
 
@@ -93,6 +92,8 @@ pub(super) struct OpenPartition {
     pub(super) log: Arc<dyn Log>,
     pub(super) writer: JoinHandle<()>,
     pub(super) refiner: JoinHandle<()>,
+    /// Asks it, also when no sync does.
+    pub(super) handle: RefinerHandle,
     pub(super) workers: Vec<Worker>,
     pub(super) state: State,
     /// Records that are kept, and of those the ones that not every sync has had.
@@ -139,6 +140,7 @@ impl PartitionParts<'_> {
             log,
             writer,
             refiner,
+            handle,
             workers,
             state,
             records: (records, undelivered),
@@ -160,13 +162,8 @@ impl PartitionParts<'_> {
         let DedupSettings { window_us, entries_max } = self.workspace.dedup;
         let dedup = DedupSettings { window_us, entries_max: entries_max / u64::from(self.count) };
         let dedup = state.dedup(&paths::dedup(&self.workspace.data, partition), dedup)?;
-        let refiner = Refiner::open(Arc::clone(log), state, dedup, Arc::clone(&self.rules), settings)?;
-        let of_sources = SourceFunctions {
-            workers: self.workers.clone(),
-            live: self.live.of_sources(),
-            recall: self.live.recall(),
-            handed_to,
-        };
+        let refiner = Refiner::open(Arc::clone(log), state, dedup, self.live.rules(), settings)?;
+        let of_sources = SourceFunctions { workers: self.workers.clone(), recall: self.live.recall(), handed_to };
         Ok(refiner.run(of_sources, self.state(partition)?)?)
     }
 
@@ -182,7 +179,6 @@ impl PartitionParts<'_> {
                 name: name.as_str().into(),
                 source: config.source.0.as_str().into(),
                 filter: destinations::filter(self.workspace, config),
-                functions: self.live.of_sync(name),
                 mapping: config.mapping.clone(),
                 start: starts.remove(name).unwrap_or_default(),
                 settings: destinations::settings(self.workspace, config),

@@ -10,25 +10,28 @@ use serde_json::{Value, json};
 use tidegate_contract::{Contract, ContractLimits, Domain};
 use tidegate_state::{ContractText, State};
 
-use super::RefineError;
+use super::{FunctionChain, RefineError};
 
 /// Rules of earlier revisions that are kept compiled.
 const EARLIER_MAX: usize = 4;
 
-/// What happens to events before any sync sees them.
-#[derive(Default)]
+/// What happens to events before any destination sees them.
+#[derive(Clone, Default)]
 pub struct RuleSet {
     /// What the state calls it.
     pub revision: u64,
     /// The hash of the text that its contracts can be made again from.
     pub contracts_sha256: Option<Arc<str>>,
     pub sources: HashMap<Arc<str>, SourceRules>,
+    /// The functions of each sync.
+    pub syncs: HashMap<Arc<str>, Arc<FunctionChain>>,
 }
 
 /// What happens to the events of one source.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct SourceRules {
     pub contract: Option<Arc<Contract>>,
+    pub functions: Arc<FunctionChain>,
 }
 
 /// The text from which [`RuleSet::of_text`] makes the contracts of these sources again.
@@ -42,6 +45,18 @@ pub fn contract_text<'a>(
 }
 
 impl RuleSet {
+    /// The functions of a source.
+    #[must_use]
+    pub fn of_source(&self, source: &str) -> Arc<FunctionChain> {
+        self.sources.get(source).map_or_else(Arc::default, |rules| Arc::clone(&rules.functions))
+    }
+
+    /// The functions of a sync.
+    #[must_use]
+    pub fn of_sync(&self, sync: &str) -> Arc<FunctionChain> {
+        self.syncs.get(sync).map_or_else(Arc::default, Arc::clone)
+    }
+
     /// The contracts of an earlier revision.
     ///
     /// # Errors
@@ -59,9 +74,9 @@ impl RuleSet {
             let contract = made.map_err(|problems| {
                 problems.first().map_or_else(|| format!("that of source {source}"), ToString::to_string)
             })?;
-            sources.insert(source.into(), SourceRules { contract: Some(Arc::new(contract)) });
+            sources.insert(source.into(), SourceRules { contract: Some(Arc::new(contract)), ..SourceRules::default() });
         }
-        Ok(Self { revision, contracts_sha256: Some(text.sha256().into()), sources })
+        Ok(Self { revision, contracts_sha256: Some(text.sha256().into()), sources, syncs: HashMap::new() })
     }
 }
 
