@@ -31,7 +31,7 @@ use std::thread::JoinHandle;
 
 use tidegate_log::{self as intake, Log, LogPartitions};
 use tidegate_net::{self as net, descriptors};
-use tidegate_pipeline::refine::{self, Rules};
+use tidegate_pipeline::refine;
 use tidegate_pipeline::sync::Worker;
 use tidegate_registry::{self as store, VersionStore};
 use tidegate_source::http::{IngestServer, IngestSettings, IntakeCounts, WriteKeys};
@@ -172,7 +172,7 @@ pub struct App {
     partitions: Vec<OpenPartition>,
     state: State,
     counts: Arc<IntakeCounts>,
-    /// Kept until the last batch is through: the threads of the functions, and the far ends of their function chains.
+    /// Kept until the last batch is through: the threads of the functions, and the far end of the rules.
     functions: (Pool, Arc<Live>),
     /// Where syncs and their destinations run.
     background: Background,
@@ -210,6 +210,7 @@ impl App {
         let active_runtimes = ActiveRuntimes::open(&workspace, &store).await?;
         let pool = Pool::start(threads).map_err(AppError::Thread)?;
         let count = partitions::settle(&workspace, past, &mut state)?;
+        live.record(State::open(&paths::state(&data))?)?;
         let parts = PartitionParts { workspace: &workspace, past, count, live: &live, workers: pool.workers() };
         let opening = destinations::open(&workspace, &active_runtimes, count, |partition| parts.state(partition));
         let destinations = background::within(&background.handle(), opening).await?;
@@ -331,7 +332,10 @@ impl App {
         background_handle.spawn(keeper.run(server_stops.clone()));
         let serving = tokio::spawn(server.run(server_stops));
         let (mut delivering, mut kept, mut writers, mut refiners) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for OpenPartition { log, writer, refiner, workers, state, .. } in partitions {
+        // A refiner ends when nobody can ask it any more.
+        let mut handles = Vec::new();
+        for OpenPartition { log, writer, refiner, handle, workers, state, .. } in partitions {
+            handles.push(handle);
             let cursors = workers.iter().map(Worker::follow).collect();
             let dedup = paths::dedup(&data, state.partition());
             kept.push(KeptPartition { dedup, log: Arc::clone(&log), cursors, state });
@@ -358,6 +362,7 @@ impl App {
         }
         stop_workers.send_replace(true);
         let records_waiting = time.end(delivering).await;
+        drop(handles);
         time.step("the refiner", stop::REFINER_MAX, join(refiners)).await;
         drop(functions);
         let ending = tokio::task::spawn_blocking(move || background.end(stop::BACKGROUND_MAX));
@@ -411,12 +416,6 @@ fn lock(data: &Path) -> Result<File, AppError> {
         Err(TryLockError::WouldBlock) => Err(AppError::InUse { path: data.to_owned() }),
         Err(TryLockError::Error(cause)) => Err(io("could not lock", &path)(cause)),
     }
-}
-
-fn rules(workspace: &Workspace) -> Vec<Rules> {
-    let rules =
-        |name: &String| Rules { source: name.as_str().into(), contract: workspace.contracts.get(name).cloned() };
-    workspace.sources.keys().map(rules).collect()
 }
 
 /// What the door needs of the workspace.

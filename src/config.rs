@@ -85,6 +85,8 @@ pub struct Workspace {
     pub syncs: BTreeMap<String, SyncConfig>,
     /// By source; a source without any domain has none.
     pub contracts: BTreeMap<String, Arc<Contract>>,
+    /// What they were made from: the files below `events/`, by their paths there.
+    pub contract_files: BTreeMap<String, serde_json::Value>,
     /// How many contract events there are, for `check`.
     pub contract_events: usize,
     /// What contracts say and hardly mean.
@@ -161,7 +163,12 @@ impl Workspace {
         let names = names::ObjectNames { sources: &sources, functions: &functions, destinations: &destinations };
         names::check(dir, &names, &syncs, &mut problems);
         let mut contract_notes = Vec::new();
-        let (contracts, contract_events) = contracts(dir, sources.keys(), &mut problems, &mut contract_notes);
+        let nodes = contract_nodes(dir, &mut problems);
+        let contract_files: BTreeMap<String, serde_json::Value> =
+            nodes.iter().map(|(name, node)| (name.clone(), node.to_json())).collect();
+        let origins = Origins { root: &dir.join("events"), nodes: &nodes };
+        let (contracts, contract_events) =
+            contracts(&contract_files, sources.keys(), &origins, &mut problems, &mut contract_notes);
         problems.sort();
         problems.dedup();
         match server {
@@ -187,6 +194,7 @@ impl Workspace {
                 destinations,
                 syncs,
                 contracts,
+                contract_files,
                 contract_events,
                 contract_notes,
             }),
@@ -359,23 +367,26 @@ fn micros(duration: std::time::Duration) -> i64 {
 /// Problems of one file of a contract that are told; nobody reads more at once.
 const PROBLEMS_MAX: usize = 200;
 
-/// Reads `events/` and compiles one contract for each source that a domain applies to.
-fn contracts<'a>(
-    dir: &Path,
-    sources: impl Iterator<Item = &'a String>,
-    problems: &mut Vec<Problem>,
-    notes: &mut Vec<Problem>,
-) -> (BTreeMap<String, Arc<Contract>>, usize) {
+/// Reads `events/`.
+fn contract_nodes(dir: &Path, problems: &mut Vec<Problem>) -> BTreeMap<String, DocumentNode> {
     let root = dir.join("events");
     let mut nodes = BTreeMap::new();
     if root.is_dir() {
         gather(dir, &root, problems, &mut nodes, 0);
     }
-    let files: BTreeMap<String, serde_json::Value> =
-        nodes.iter().map(|(name, node)| (name.clone(), node.to_json())).collect();
+    nodes
+}
+
+/// Compiles one contract for each source that a domain applies to.
+fn contracts<'a>(
+    files: &BTreeMap<String, serde_json::Value>,
+    sources: impl Iterator<Item = &'a String>,
+    origins: &Origins<'_>,
+    problems: &mut Vec<Problem>,
+    notes: &mut Vec<Problem>,
+) -> (BTreeMap<String, Arc<Contract>>, usize) {
     let (mut contracts, mut events) = (BTreeMap::new(), 0);
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
-    let origins = Origins { root: &root, nodes: &nodes };
     let mut note = |theirs: Vec<tidegate_contract::ContractProblem>| {
         for problem in theirs {
             let count = found.entry(problem.origin.clone()).or_default();
@@ -390,10 +401,10 @@ fn contracts<'a>(
         return (contracts, events);
     }
     let sources: Vec<&str> = sources.map(String::as_str).collect();
-    let of_files = lint::notes_of_files(&files, &sources);
+    let of_files = lint::notes_of_files(files, &sources);
     notes.extend(of_files.into_iter().take(PROBLEMS_MAX).map(|note| origins.problem(note)));
     for source in sources {
-        let domains = match Domain::from_files(&files, source) {
+        let domains = match Domain::from_files(files, source) {
             Ok(domains) if domains.is_empty() => continue,
             Ok(domains) => domains,
             Err(problems) => {
@@ -411,7 +422,7 @@ fn contracts<'a>(
     for (origin, count) in found.into_iter().filter(|(_, count)| *count > PROBLEMS_MAX) {
         let message = format!("{} more problems", count - PROBLEMS_MAX);
         let fix = "mend those above; these may be of the same kind".to_owned();
-        problems.push(Problem::of_file(root.join(origin), 0, message, fix));
+        problems.push(Problem::of_file(origins.root.join(origin), 0, message, fix));
     }
     (contracts, events)
 }

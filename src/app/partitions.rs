@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use super::continuity::{Ledger, Past};
 use super::live::Live;
-use super::{AppError, compare, destinations, paths, rules, starts};
+use super::{AppError, compare, destinations, paths, starts};
 use crate::config::Workspace;
 
 /// Any request fits into this.
@@ -92,6 +92,8 @@ pub(super) struct OpenPartition {
     pub(super) log: Arc<dyn Log>,
     pub(super) writer: JoinHandle<()>,
     pub(super) refiner: JoinHandle<()>,
+    /// Asks it, also when no sync does.
+    pub(super) handle: RefinerHandle,
     pub(super) workers: Vec<Worker>,
     pub(super) state: State,
     /// Records that are kept, and of those the ones that not every sync has had.
@@ -138,6 +140,7 @@ impl PartitionParts<'_> {
             log,
             writer,
             refiner,
+            handle,
             workers,
             state,
             records: (records, undelivered),
@@ -159,13 +162,8 @@ impl PartitionParts<'_> {
         let DedupSettings { window_us, entries_max } = self.workspace.dedup;
         let dedup = DedupSettings { window_us, entries_max: entries_max / u64::from(self.count) };
         let dedup = state.dedup(&paths::dedup(&self.workspace.data, partition), dedup)?;
-        let refiner = Refiner::open(Arc::clone(log), state, dedup, rules(self.workspace), settings)?;
-        let of_sources = SourceFunctions {
-            workers: self.workers.clone(),
-            live: self.live.of_sources(),
-            recall: self.live.recall(),
-            handed_to,
-        };
+        let refiner = Refiner::open(Arc::clone(log), state, dedup, self.live.rules(), settings)?;
+        let of_sources = SourceFunctions { workers: self.workers.clone(), recall: self.live.recall(), handed_to };
         Ok(refiner.run(of_sources, self.state(partition)?)?)
     }
 
@@ -181,7 +179,6 @@ impl PartitionParts<'_> {
                 name: name.as_str().into(),
                 source: config.source.0.as_str().into(),
                 filter: destinations::filter(self.workspace, config),
-                functions: self.live.of_sync(name),
                 mapping: config.mapping.clone(),
                 start: starts.remove(name).unwrap_or_default(),
                 settings: destinations::settings(self.workspace, config),

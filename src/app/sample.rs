@@ -72,13 +72,12 @@ impl<'w> Sampler<'w> {
             }
             taken.extend(event);
         }
-        let of_source =
-            self.live.as_ref().and_then(|live| live.of_sources().get(source).map(|now| now.borrow().clone()));
+        let of_source = self.live.as_ref().map(|live| live.rules().borrow().of_source(source));
         let taken = sampled.run(of_source, source, taken).await;
         let filter = destinations::filter(self.workspace, sync);
         let (taken, filtered): (Vec<_>, Vec<_>) = taken.into_iter().partition(|event| filter.takes(event));
         filtered.iter().for_each(|_| sampled.leave_out("the sync's filter leaves it out".to_owned()));
-        let of_sync = self.live.as_ref().map(|live| live.of_sync(name).borrow().clone());
+        let of_sync = self.live.as_ref().map(|live| live.rules().borrow().of_sync(name));
         sampled.events = sampled.run(of_sync, name, taken).await;
         for event in &mut sampled.events {
             sync.mapping.apply(&mut event.body);

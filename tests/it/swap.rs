@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use tidegate_plugin::embed;
 
+use crate::reliability::{SYNC, wait};
 use crate::support::admin::Admin;
 use crate::support::http::{basic, try_request};
 use crate::support::waiting::until;
@@ -139,4 +140,45 @@ fn a_shadow_changes_no_event_and_its_differences_are_kept_field_by_field() {
     let found = &shown["meters"]["comparisons"][0];
     assert_eq!((found["same"].as_u64(), found["different"].as_u64()), (Some(0), Some(2)), "{shown}");
     assert_eq!(found["samples"]["a"][0], "/properties/stamp: \"live\" became \"rival\"", "{shown}");
+}
+
+#[test]
+fn a_component_that_is_replaced_goes_on_for_a_sync_that_lags() {
+    let workspace = Workspace::new();
+    workspace.write("destinations/second.yaml", "kind: sqlite\npath: DATA/second.db\n");
+    workspace.write("syncs/second.yaml", "source: web\ndestination: second\n");
+    workspace.append("sources/web.yaml", "functions: [stamp]\n");
+    let component = workspace.path().join("functions/stamp.wasm");
+    let file = |note: &str| {
+        std::fs::write(&component, version(note)).unwrap();
+        workspace
+            .write("functions/stamp.yaml", &format!("component: functions/stamp.wasm\nsettings: {{stamp: {note}}}\n"));
+    };
+    file("one");
+    workspace.serve().stop();
+    let held = rusqlite::Connection::open(workspace.data().join("second.db")).unwrap();
+    held.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let event = |id: &str| json!({"type": "track", "event": "Swap", "messageId": id, "properties": {}});
+    let server = workspace.serve();
+    assert_eq!(server.batch(&[event("then")]).status, 200);
+    wait(&workspace, "the sync that does not lag has it", |status| status["syncs"][SYNC]["lag"] == 0);
+    server.kill();
+    // Replaced twice: what is not live at the start is kept as well.
+    for note in ["two", "three"] {
+        file(note);
+        workspace.serve().kill();
+    }
+    let server = workspace.serve();
+    assert_eq!(server.batch(&[event("now")]).status, 200);
+    held.execute_batch("ROLLBACK").unwrap();
+    drop(held);
+    let both = |status: &Value| [SYNC, "second"].iter().all(|sync| status["syncs"][sync]["lag"] == 0);
+    wait(&workspace, "both syncs have everything", both);
+    server.stop();
+    let met = HashMap::from([("then".to_owned(), "one".to_owned()), ("now".to_owned(), "three".to_owned())]);
+    assert_eq!(stamps(&workspace.warehouse()), met);
+    assert_eq!(stamps(&Warehouse::open(&workspace.data().join("second.db"))), met);
+    // Of the components those are left that events went through, or go through now.
+    let kept = std::fs::read_dir(workspace.data().join("store/components")).unwrap().count();
+    assert_eq!(kept, 2);
 }

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::Workspace;
+use crate::reliability::{SYNC, wait};
+use crate::support::{Warehouse, Workspace};
 
 /// One event rule with these policies over `n` (an integer) and nothing else.
 fn rule(name: &str, on_schema: &str, on_fields: &str) -> String {
@@ -166,4 +167,38 @@ fn the_example_of_a_new_workspace_loses_no_field_when_it_is_put_in_force() {
     server.stop();
     let rows = workspace.warehouse().rows("SELECT order_id, revenue, coupon FROM order_completed");
     assert_eq!(rows, ["A-1|9.5|SPRING"]);
+}
+
+/// Both tables of what was judged, and what is quarantined, are as the contract of then has it.
+#[test]
+fn a_tightened_contract_takes_nothing_from_a_sync_that_lags() {
+    let workspace = shop("BLOCK_EVENT", "");
+    workspace.write("destinations/second.yaml", "kind: sqlite\npath: DATA/second.db\n");
+    workspace.write("syncs/second.yaml", "source: web\ndestination: second\n");
+    workspace.serve().stop();
+    let held = rusqlite::Connection::open(workspace.data().join("second.db")).unwrap();
+    held.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let server = workspace.serve();
+    let then = ["Loose", "Tidy", "Strict"].map(|name| track(&format!("{name}-then"), name, json!({"n": "x"})));
+    assert_eq!(server.batch(&then).status, 200);
+    wait(&workspace, "the sync that does not lag has it", |status| status["syncs"][SYNC]["lag"] == 0);
+    server.kill();
+    // Tighter for one event, looser for another; what is judged already stays as it was judged.
+    workspace.write("events/domains/shop/loose.yaml", &rule("Loose", "BLOCK_EVENT", "ALLOW_EVENT"));
+    workspace.write("events/domains/shop/strict.yaml", &rule("Strict", "ALLOW_EVENT", "ALLOW_EVENT"));
+    let server = workspace.serve();
+    let now = ["Loose", "Tidy", "Strict"].map(|name| track(&format!("{name}-now"), name, json!({"n": "x"})));
+    assert_eq!(server.batch(&now).status, 200);
+    held.execute_batch("ROLLBACK").unwrap();
+    drop(held);
+    let both = |status: &serde_json::Value| [SYNC, "second"].iter().all(|sync| status["syncs"][sync]["lag"] == 0);
+    wait(&workspace, "both syncs have everything", both);
+    server.stop();
+    for warehouse in [workspace.warehouse(), Warehouse::open(&workspace.data().join("second.db"))] {
+        assert_eq!(warehouse.rows("SELECT id FROM loose"), ["Loose-then"]);
+        assert_eq!(warehouse.rows("SELECT id FROM strict"), ["Strict-now"]);
+        assert!(!warehouse.has("tidy"));
+        assert_eq!(warehouse.rows("SELECT count(*) FROM event_violations"), ["6"]);
+    }
+    assert_eq!(workspace.quarantined(), ["schema-violation"; 4]);
 }

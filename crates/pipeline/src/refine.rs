@@ -1,12 +1,13 @@
 //! Deduplication, contract and source functions over a log range: once, for all syncs.
 //!
-//! Nouns: a **log range** (a range of the log and what became of it), the **rules** of a source (its contract), the
-//! **refiner** (a thread with the refine cursor; syncs ask it for the log range at their own cursor), a **function chain** (the
+//! Nouns: a **log range** (a range of the log and what became of it), the **rule set** (the contract and the functions of each source,
+//! with a number), the **refiner** (a thread with the refine cursor; syncs ask it for the log range at their own cursor), a **function chain** (the
 //! versions of functions that are live for a source), a **stage** (a source's function chain at work on its part of a log range).
 //!
 //! Guarantees:
 //! * Each record is parsed once. A log range is computed once and shared; a sync that lags behind what is remembered
-//!   has it computed again from the log, with the same bounds and the same verdicts on duplicates. Who is ahead waits for those
+//!   has it computed again from the log, with the same bounds, the same verdicts on duplicates and the contracts that judged it
+//!   then, whatever they are now. Who is ahead waits for those
 //!   right behind, within bounds (`range_cache`).
 //! * Duplicates, quarantine and the refine cursor move in one transaction; the dedup index follows, and what it has lost of the
 //!   log is marked again before it is asked. What does not go on to the syncs is in
@@ -23,9 +24,10 @@ mod shadow;
 mod stage;
 mod log_range;
 mod range_cache;
+mod rule_set;
 mod serve;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -38,22 +40,17 @@ pub use judge::{Judged, judged};
 use log_range::LogRange;
 pub use log_range::Refined;
 use range_cache::{AskerId, Askers, RangeCache};
+use rule_set::EarlierRules;
+pub use rule_set::{RuleSet, SourceRules, contract_text};
 use stage::Stages;
 pub use stage::{Recall, SourceFunctions};
 
-use tidegate_contract::Contract;
 use tidegate_dedup::{DedupError, DedupIndex};
 use tidegate_event::Event;
 use tidegate_log::{self as intake, Log, LogReader};
 use tidegate_process::task;
 use tidegate_state::{self as state, State};
 use tidegate_wasm::function::UnfinishedRun;
-
-/// What happens to the events of one source before any sync sees them.
-pub struct Rules {
-    pub source: Arc<str>,
-    pub contract: Option<Arc<Contract>>,
-}
 
 /// Bounds on the refiner's memory, and its threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +84,8 @@ pub enum RefineError {
     Functions(#[from] UnfinishedRun),
     #[error("the functions that these events went through before cannot be had again: {0}")]
     Recall(String),
+    #[error("the contracts that these events were judged by cannot be made again by this build: {0}")]
+    Contracts(String),
 }
 
 impl From<intake::LogError> for RefineError {
@@ -107,17 +106,36 @@ impl From<state::StateError> for RefineError {
     }
 }
 
-/// Asks the refiner in the name of one sync; clones share it.
+/// Asks the refiner in the name of one sync; clones share it. When the last of them is gone nobody is held for it any more.
 #[derive(Clone)]
 pub struct RefinerHandle {
     partition: u16,
-    asker: AskerId,
+    asker: Arc<AskerGuard>,
     asks: mpsc::Sender<RefineRequest>,
     stages: Arc<Stages>,
     askers: Arc<AtomicU64>,
 }
 
-struct RefineRequest {
+/// Somebody who asks.
+struct AskerGuard {
+    id: AskerId,
+    asks: mpsc::Sender<RefineRequest>,
+}
+
+impl Drop for AskerGuard {
+    fn drop(&mut self) {
+        // A refiner that has too much to do to hear it holds others for this one, once and for a second.
+        let _ = self.asks.try_send(RefineRequest::Gone(self.id));
+    }
+}
+
+enum RefineRequest {
+    Range(RangeRequest),
+    /// This one asks for nothing more.
+    Gone(AskerId),
+}
+
+struct RangeRequest {
     from: u64,
     asker: AskerId,
     /// Computed once more, whatever is remembered.
@@ -135,7 +153,20 @@ impl RefinerHandle {
     /// A handle for another sync.
     #[must_use]
     pub fn for_sync(&self) -> Self {
-        Self { asker: AskerId(self.askers.fetch_add(1, Ordering::Relaxed) + 1), ..self.clone() }
+        let id = AskerId(self.askers.fetch_add(1, Ordering::Relaxed) + 1);
+        Self { asker: Arc::new(AskerGuard { id, asks: self.asks.clone() }), ..self.clone() }
+    }
+
+    /// Everything of `source` below this offset was handed out to some sync: its functions have been over it.
+    #[must_use]
+    pub fn handed_to(&self, source: &str) -> u64 {
+        self.stages.handed_to(source)
+    }
+
+    /// The functions of a sync that are live now.
+    #[must_use]
+    pub fn functions_of_sync(&self, sync: &str) -> Arc<FunctionChain> {
+        self.stages.functions_of_sync(sync)
     }
 
     /// What goes on of `source` in the log range that holds `from`; waits until the log has one. It may begin before
@@ -148,17 +179,12 @@ impl RefinerHandle {
         self.stages.refined(self, source, log_range).await
     }
 
-    /// Runs a sync's own functions, those that are live now, over `events`.
+    /// Runs the functions of the sync that `batch` is of, those that are live now, over `events`.
     ///
     /// # Errors
     /// The state cannot be written, or the pool of the functions has stopped.
-    pub async fn run(
-        &self,
-        live: &mut watch::Receiver<Arc<FunctionChain>>,
-        events: Vec<Event>,
-        batch: &BatchContext,
-    ) -> Result<ChainOutput, RefineError> {
-        self.stages.of_sync(live, events, batch).await
+    pub async fn run(&self, events: Vec<Event>, batch: &BatchContext) -> Result<ChainOutput, RefineError> {
+        self.stages.of_sync(events, batch).await
     }
 
     /// The log range that holds `from`, with all its events even when they were taken before.
@@ -168,10 +194,8 @@ impl RefinerHandle {
 
     async fn ask(&self, from: u64, afresh: bool) -> Result<Arc<LogRange>, RefineError> {
         let (reply, answer) = oneshot::channel();
-        self.asks
-            .send(RefineRequest { from, asker: self.asker, afresh, reply })
-            .await
-            .map_err(|_| RefineError::Stopped)?;
+        let request = RangeRequest { from, asker: self.asker.id, afresh, reply };
+        self.asks.send(RefineRequest::Range(request)).await.map_err(|_| RefineError::Stopped)?;
         answer.await.map_err(|_| RefineError::Stopped)?
     }
 }
@@ -191,7 +215,8 @@ pub struct Refiner {
     log: Arc<dyn Log>,
     state: State,
     dedup: DedupIndex,
-    rules: HashMap<Arc<str>, Rules>,
+    rules: watch::Receiver<Arc<RuleSet>>,
+    earlier_rules: EarlierRules,
     settings: RefineSettings,
     refined_to: u64,
     /// Reads at the refine cursor.
@@ -214,7 +239,8 @@ const NEAR_RANGES: u64 = 8;
 const LAGGARDS_MAX: usize = 16;
 
 impl Refiner {
-    /// Reads the refine cursor; spawns nothing. `state` and `dedup` are of the partition that `log` is.
+    /// Reads the refine cursor; spawns nothing. `state` and `dedup` are of the partition that `log` is; `rules` may change at any
+    /// time, and a log range is judged by those that are in place when it has been read.
     ///
     /// # Errors
     /// The state cannot be read.
@@ -222,12 +248,11 @@ impl Refiner {
         log: Arc<dyn Log>,
         state: State,
         dedup: DedupIndex,
-        rules: Vec<Rules>,
+        rules: watch::Receiver<Arc<RuleSet>>,
         settings: RefineSettings,
     ) -> Result<Self, RefineError> {
         let partition = state.partition();
         let refined_to = state.refined_to()?;
-        let rules = rules.into_iter().map(|rules| (Arc::clone(&rules.source), rules)).collect();
         let askers = Askers::new(NEAR_RANGES * settings.log_range_records_max as u64);
         let [latest, earlier] = [settings.remembered_bytes_max; 2].map(RangeCache::new);
         Ok(Self {
@@ -236,6 +261,7 @@ impl Refiner {
             state,
             dedup,
             rules,
+            earlier_rules: EarlierRules::default(),
             settings,
             refined_to,
             head: None,
@@ -254,7 +280,7 @@ impl Refiner {
     /// # Errors
     /// The state cannot be read, or the operating system refused a thread.
     pub fn run(self, functions: SourceFunctions, state: State) -> Result<(RefinerHandle, JoinHandle<()>), RunError> {
-        let stages = Stages::open(functions, state, self.settings.remembered_bytes_max)?;
+        let stages = Stages::open(functions, self.rules.clone(), state, self.settings.remembered_bytes_max)?;
         let partition = self.partition;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (asks, asked) = mpsc::channel(64);
@@ -263,8 +289,8 @@ impl Refiner {
             runtime.block_on(self.serve(asked));
         };
         let thread = std::thread::Builder::new().name("refine".into()).spawn(work)?;
-        let (asker, askers) = (AskerId(0), Arc::default());
-        Ok((RefinerHandle { partition, asker, asks, stages: Arc::new(stages), askers }, thread))
+        let asker = Arc::new(AskerGuard { id: AskerId(0), asks: asks.clone() });
+        Ok((RefinerHandle { partition, asker, asks, stages: Arc::new(stages), askers: Arc::default() }, thread))
     }
 
     /// Refines the log range at the refine cursor and moves the cursor over it.
@@ -288,7 +314,9 @@ impl Refiner {
         };
         let chunk = reader.read(self.settings.log_range_bytes_max, self.settings.log_range_records_max)?;
         let range = self.refined_to..chunk.next;
-        let work = judge::RangeWork::new(&self.rules, (self.partition, range), &chunk, self.settings.threads);
+        // After the read: what is accepted once new rules are in place is never judged by the old ones.
+        let rules = self.rules.borrow().clone();
+        let work = judge::RangeWork::new(&rules, (self.partition, range), &chunk, self.settings.threads);
         let log_range = work.refine_first(&mut self.state, &mut self.dedup)?;
         self.refined_to = log_range.range.end;
         self.head = Some(reader);
@@ -306,6 +334,7 @@ impl Refiner {
         let records = self.log.records(from, to);
         tracing::info!(partition = self.partition, from, to, records, "reading ids from the log for the dedup index");
         let mut reader = self.reader(from)?;
+        let rules = self.rules.borrow().clone();
         while self.dedup.known_to() < to {
             let start = self.dedup.known_to();
             let mut chunk = reader.read(self.settings.log_range_bytes_max, self.settings.log_range_records_max)?;
@@ -313,7 +342,7 @@ impl Refiner {
             let is_end = chunk.records.is_empty() && chunk.damage.is_empty();
             let end = if is_end { to } else { chunk.next.min(to) };
             cut(&mut chunk, to);
-            judge::RangeWork::new(&self.rules, (self.partition, start..end), &chunk, self.settings.threads)
+            judge::RangeWork::new(&rules, (self.partition, start..end), &chunk, self.settings.threads)
                 .mark_again(&mut self.dedup)?;
             self.freeze_when_full()?;
         }
@@ -333,7 +362,10 @@ impl Refiner {
         let settings = &self.settings;
         let known = self.state.log_range_at(from)?;
         // Its bounds are only unknown when the records before it are trimmed away.
-        let range = known.unwrap_or(from..self.refined_to.min(from + settings.log_range_records_max as u64));
+        let (range, revision) =
+            known.unwrap_or((from..self.refined_to.min(from + settings.log_range_records_max as u64), 0));
+        let now = self.rules.borrow().clone();
+        let rules = self.earlier_rules.of(revision, &now, &self.state)?;
         let mut reader = match self.laggards.iter().position(|reader| reader.next() == range.start) {
             Some(at) => self.laggards.remove(at).map_or_else(|| self.reader(range.start), Ok)?,
             None => self.reader(range.start)?,
@@ -354,7 +386,7 @@ impl Refiner {
         if self.laggards.len() > LAGGARDS_MAX {
             self.laggards.pop_front();
         }
-        let work = judge::RangeWork::new(&self.rules, (self.partition, range), &chunk, self.settings.threads);
+        let work = judge::RangeWork::new(&rules, (self.partition, range), &chunk, self.settings.threads);
         Ok(Arc::new(work.refine_again(&self.state)?))
     }
 

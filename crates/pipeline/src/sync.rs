@@ -18,14 +18,11 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 pub use choice::{Consent, spelling};
 pub use filter::SyncFilter;
 pub use mapping::{Mapping, Pointer};
 pub use worker::Worker;
 
-use crate::refine::FunctionChain;
 use tidegate_event::destination::Destination;
 
 /// A sync, checked.
@@ -33,8 +30,6 @@ pub struct Sync {
     pub name: Arc<str>,
     pub source: Arc<str>,
     pub filter: SyncFilter,
-    /// After the filter; the function chain may change at any time.
-    pub functions: watch::Receiver<Arc<FunctionChain>>,
     pub mapping: Mapping,
     pub start: Start,
     pub settings: SyncSettings,

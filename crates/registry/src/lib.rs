@@ -24,6 +24,7 @@ mod disk;
 mod format;
 mod glance;
 mod jail;
+mod kept_components;
 mod releases;
 mod sha;
 mod smoke;

@@ -19,7 +19,8 @@ pub struct VersionDamage {
 /// Larger files are no components.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
-/// Looks at the store in `dir`: releases, the metadata and the component of each version, the seals of compiled code.
+/// Looks at the store in `dir`: releases, the metadata and the component of each version, the components that were kept of the
+/// workspace's files, the seals of compiled code.
 /// Answers how many files it read; `told` hears of each.
 ///
 /// # Errors
@@ -55,6 +56,11 @@ pub fn verify(dir: &Path, told: &mut dyn FnMut(&Path)) -> Result<(u64, Vec<Versi
         files += 1;
         damage.extend(version(&path, &live));
     }
+    for path in list(&dir.join("components"))? {
+        told(&path);
+        files += 1;
+        damage.extend(kept_component(&path));
+    }
     let seal = disk::read(&dir.join("key"), 1 << 10).ok().flatten().and_then(|key| <[u8; 32]>::try_from(key).ok());
     for path in list(&dir.join("artefacts"))? {
         told(&path);
@@ -81,11 +87,7 @@ fn version(path: &Path, live: &BTreeSet<Sha>) -> Option<VersionDamage> {
     let sha: Sha = path.file_stem()?.to_str()?.parse().ok()?;
     let what = match path.extension()?.to_str()? {
         "json" => artifact_cache::metadata(path, sha).err()?,
-        "wasm" => match disk::read(path, FILE_BYTES_MAX) {
-            Ok(Some(bytes)) if Sha::of(&bytes) == sha => return None,
-            Ok(_) => "its sha-256 is another than its name".to_owned(),
-            Err(error) => error.to_string(),
-        },
+        "wasm" => other_content(path, sha)?,
         _ => return None,
     };
     let follows = if live.contains(&sha) {
@@ -95,6 +97,26 @@ fn version(path: &Path, live: &BTreeSet<Sha>) -> Option<VersionDamage> {
     };
     let remedy = "put a copy of the file back, or push the plugin again and make the new version live";
     Some(VersionDamage { path: path.to_owned(), what, follows: follows.to_owned(), remedy: remedy.to_owned() })
+}
+
+/// What is wrong with a component whose hash should be this.
+fn other_content(path: &Path, sha: Sha) -> Option<String> {
+    match disk::read(path, FILE_BYTES_MAX) {
+        Ok(Some(bytes)) if Sha::of(&bytes) == sha => None,
+        Ok(_) => Some("its sha-256 is another than its name".to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+fn kept_component(path: &Path) -> Option<VersionDamage> {
+    let sha: Sha = path.file_stem()?.to_str()?.parse().ok()?;
+    Some(VersionDamage {
+        path: path.to_owned(),
+        what: other_content(path, sha)?,
+        follows: "a sync that lags waits when its events went through this component and the workspace's file is another by now"
+            .to_owned(),
+        remedy: "remove the file: it is made again at the next start if it is what the workspace's file holds".to_owned(),
+    })
 }
 
 fn artifact(path: &Path, seal: Option<&Seal>) -> Option<VersionDamage> {

@@ -16,6 +16,7 @@ mod migrate;
 mod partitions;
 mod pending;
 mod quarantine;
+mod revisions;
 mod salvage;
 mod schema;
 mod seal;
@@ -39,6 +40,7 @@ pub use quarantine::{
     DAMAGED_CODE, Expired, Purge, QuarantineBounds, QuarantineFilter, QuarantineSize, Quarantined,
     Stage as QuarantineStage,
 };
+pub use revisions::{ContractText, RunRevision};
 pub use salvage::Salvaged;
 pub use verify::{DamagedRow, VerifiedState, verify};
 
@@ -143,27 +145,31 @@ impl State {
         sum::damaged(&self.path, what)
     }
 
-    /// The refined log range that holds `offset`, if its bounds are still known.
+    /// The refined log range that holds `offset`, if its bounds are still known, and the revision under which it was judged:
+    /// 0 when a build before revisions did so.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn log_range_at(&self, offset: u64) -> Result<Option<Range<u64>>, StateError> {
-        let sql = "SELECT start, end, sum FROM stretches WHERE start <= ?1 ORDER BY start DESC LIMIT 1";
-        let read = |row: &rusqlite::Row<'_>| Ok((position(row.get(0)?)..position(row.get(1)?), row.get::<_, i64>(2)?));
+    pub fn log_range_at(&self, offset: u64) -> Result<Option<(Range<u64>, u64)>, StateError> {
+        let sql = "SELECT start, end, revision, sum FROM stretches WHERE start <= ?1 ORDER BY start DESC LIMIT 1";
+        let read = |row: &rusqlite::Row<'_>| {
+            let range = position(row.get(0)?)..position(row.get(1)?);
+            Ok((range, unsigned(row.get(2)?), row.get::<_, i64>(3)?))
+        };
         let found = self
             .connection
             .prepare_cached(sql)
             .and_then(|mut find| find.query_row([self.column(offset)], read).optional())
             .map_err(self.err("could not read the log ranges"))?;
-        let Some((range, sum)) = found.filter(|(range, _)| range.start.partition == self.partition) else {
+        let Some((range, revision, sum)) = found.filter(|(range, ..)| range.start.partition == self.partition) else {
             return Ok(None);
         };
         let range = range.start.offset..range.end.offset;
-        if sum::log_range(self.partition, &range, self.duplicates_in(&range)?).value() != sum {
+        if sum::log_range(self.partition, &range, revision, self.duplicates_in(&range)?).value() != sum {
             let (start, end) = (range.start, range.end);
             return Err(self.damaged(format!("which events of {start}..{end} are duplicates cannot be told any more")));
         }
-        Ok(Some(range).filter(|range| range.contains(&offset)))
+        Ok(Some((range, revision)).filter(|(range, _)| range.contains(&offset)))
     }
 
     /// Offsets in `range` whose events were seen before.
@@ -214,6 +220,7 @@ impl State {
     /// Nothing was forgotten.
     pub fn forget_below(&mut self, oldest: u64) -> Result<(), StateError> {
         let (first, oldest) = (self.column(0), self.column(oldest));
+        let partitions = self.partitions()?;
         self.connection
             .execute("DELETE FROM stretches WHERE start >= ?2 AND end <= ?1", [oldest, first])
             // The duplicates of a log range that is still known stay with it: its checksum covers them.
@@ -229,7 +236,8 @@ impl State {
                     AND log_offset >= ?2";
                 self.connection.execute(sql, [oldest, first])
             })
-            .and_then(|_| self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(())))
+            .and_then(|_| revisions::forget(&self.connection, partitions))
+            .and_then(|()| self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(())))
             .map_err(self.err("could not forget old log ranges"))
     }
 }
@@ -305,16 +313,17 @@ impl RefineStage<'_> {
         count().map_err(StateError::at("could not count", self.path))
     }
 
-    /// Moves the refine cursor over `log_range` and commits.
+    /// Moves the refine cursor over `log_range`, which was judged under `revision`, and commits.
     ///
     /// # Errors
     /// Nothing of this stage happened.
-    pub fn commit(mut self, log_range: &Range<u64>) -> Result<(), StateError> {
+    pub fn commit(mut self, log_range: &Range<u64>, revision: u64) -> Result<(), StateError> {
         self.duplicates.sort_unstable();
         self.duplicates.dedup();
-        let sum = sum::log_range(self.partition, log_range, std::mem::take(&mut self.duplicates)).value();
+        let sum = sum::log_range(self.partition, log_range, revision, std::mem::take(&mut self.duplicates)).value();
         let (start, end) = (self.column(log_range.start), self.column(log_range.end));
-        self.run("INSERT OR REPLACE INTO stretches (start, end, sum) VALUES (?1, ?2, ?3)", params![start, end, sum])?;
+        let sql = "INSERT OR REPLACE INTO stretches (start, end, revision, sum) VALUES (?1, ?2, ?3, ?4)";
+        self.run(sql, params![start, end, signed(revision), sum])?;
         let refined_to = Position::new(self.partition, log_range.end);
         cursors::set_refined_to(&self.transaction, refined_to).map_err(StateError::at("could not write", self.path))?;
         self.finish()

@@ -53,6 +53,9 @@ pub(super) fn bring_up(connection: &Connection, path: &Path) -> Result<(), State
     let carried_to = schema::FORMAT + (format - found);
     let carry_over = || -> rusqlite::Result<()> {
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+        if found < 6 {
+            to_six(&transaction)?;
+        }
         if found < 2 {
             transaction.execute_batch("ALTER TABLE quarantine ADD COLUMN detail TEXT")?;
         }
@@ -91,19 +94,28 @@ const TO_FOUR: &str = "
     ALTER TABLE quarantine ADD COLUMN kept_at_us INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// A log range says under which revision it was judged. Of those that are there it is not known: they stay without one.
+fn to_six(connection: &Connection) -> rusqlite::Result<()> {
+    if had(connection, "stretches")? {
+        connection.execute_batch("ALTER TABLE stretches ADD COLUMN revision INTEGER NOT NULL DEFAULT 0")?;
+    }
+    Ok(())
+}
+
+/// An old file may lack tables that a build between has added without a number of its own.
+fn had(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0))
+}
+
 /// Rows get checksums, and the quarantine a size.
 fn to_three(connection: &Connection) -> rusqlite::Result<()> {
-    // An old file may lack tables that a build between has added without a number of its own.
-    let had = |table: &str| -> rusqlite::Result<bool> {
-        connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0))
-    };
     let column = "ADD COLUMN sum INTEGER NOT NULL DEFAULT 0";
     for table in ["stretches", "syncs", "quarantine", "pending", "transformed", "lineups"] {
-        if had(table)? {
+        if had(connection, table)? {
             connection.execute_batch(&format!("ALTER TABLE {table} {column}"))?;
         }
     }
-    if had("pending")? {
+    if had(connection, "pending")? {
         connection.execute_batch("ALTER TABLE pending ADD COLUMN next_sum INTEGER NOT NULL DEFAULT 0")?;
     }
     schema::tables(connection)?;
@@ -156,7 +168,7 @@ fn seal_ranges(connection: &Connection) -> rusqlite::Result<()> {
     for (start, end) in ranges {
         let duplicates: Vec<u64> =
             of.query_map([start, end], |row| row.get(0).map(unsigned))?.collect::<Result<_, _>>()?;
-        let sum = sum::log_range(0, &(unsigned(start)..unsigned(end)), duplicates).value();
+        let sum = sum::log_range(0, &(unsigned(start)..unsigned(end)), 0, duplicates).value();
         set.execute([start, sum])?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use super::{StateError, seal, seen, sum};
 
 /// Raised when an older build could not read the file any more.
-pub(super) const FORMAT: i64 = 5;
+pub(super) const FORMAT: i64 = 6;
 /// Added to the number of a log with several partitions: a build that knows one must not go on from it.
 const PARTITIONED: i64 = 100;
 /// The first format that knows of partitions.
@@ -33,7 +33,8 @@ pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS duplicates (log_offset INTEGER PRIMARY KEY);
     CREATE TABLE IF NOT EXISTS stretches (
-        start INTEGER PRIMARY KEY, end INTEGER NOT NULL, sum INTEGER NOT NULL DEFAULT 0
+        start INTEGER PRIMARY KEY, end INTEGER NOT NULL, sum INTEGER NOT NULL DEFAULT 0,
+        revision INTEGER NOT NULL DEFAULT 0
     );
     CREATE TABLE IF NOT EXISTS counters (
         scope TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL, PRIMARY KEY (scope, name)
@@ -56,6 +57,17 @@ pub(super) const TABLES: &str = "
         next_at_us INTEGER NOT NULL, error TEXT NOT NULL, sum INTEGER NOT NULL DEFAULT 0,
         next_sum INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (sync, log_offset, part)
     ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS key_uses (
+        source TEXT NOT NULL, name TEXT NOT NULL, events INTEGER NOT NULL, first_at_us INTEGER NOT NULL,
+        last_at_us INTEGER NOT NULL, PRIMARY KEY (source, name)
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS endings (
+        sync TEXT PRIMARY KEY, end INTEGER NOT NULL, how TEXT NOT NULL, sum INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS ended_syncs (
+        id INTEGER PRIMARY KEY, sync TEXT NOT NULL, ended_at_us INTEGER NOT NULL, delivered INTEGER NOT NULL,
+        duplicates INTEGER NOT NULL, rejected INTEGER NOT NULL, filtered INTEGER NOT NULL, abandoned INTEGER NOT NULL
+    );
 ";
 
 /// All tables of a new file, or none.
@@ -81,6 +93,7 @@ pub(super) fn make(connection: &Connection, path: &Path) -> Result<(), StateErro
 pub(super) fn tables(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(TABLES)?;
     connection.execute_batch(super::quarantine::TABLES)?;
+    connection.execute_batch(super::revisions::TABLES)?;
     connection.execute_batch(super::starts::TABLES)?;
     connection.execute_batch(super::functions::TABLES)
 }

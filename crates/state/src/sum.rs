@@ -55,14 +55,17 @@ pub(super) fn named(name: &str, number: u64) -> Sum {
     Sum::default().text(name).number(super::signed(number))
 }
 
-/// Of a log range with the duplicates in it.
+/// Of a log range with the revision that judged it and the duplicates in it. A build before revisions left them out.
 pub(super) fn log_range(
     partition: u16,
     range: &std::ops::Range<u64>,
+    revision: u64,
     duplicates: impl IntoIterator<Item = u64>,
 ) -> Sum {
     let column = |offset| super::signed(Position::new(partition, offset).bits());
     let sum = Sum::default().number(column(range.start)).number(column(range.end));
+    // Below any offset, so that it is not taken for a duplicate.
+    let sum = if revision == 0 { sum } else { sum.number(-super::signed(revision)) };
     duplicates.into_iter().fold(sum, |sum, offset| sum.number(column(offset)))
 }
 

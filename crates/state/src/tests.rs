@@ -3,7 +3,41 @@ use tidegate_dedup::DedupSettings;
 use tidegate_event::EventId;
 
 fn refine(state: &mut State, range: Range<u64>) {
-    state.stage().unwrap().commit(&range).unwrap();
+    state.stage().unwrap().commit(&range, 0).unwrap();
+}
+
+/// What a build of format 5 and below did not have.
+const WITHOUT_REVISIONS: &str = "
+    ALTER TABLE stretches DROP COLUMN revision; DROP TABLE revisions; DROP TABLE contract_texts;
+    DROP TABLE key_uses; DROP TABLE endings; DROP TABLE ended_syncs;
+";
+
+#[test]
+fn a_file_of_format_5_is_carried_over_and_its_ranges_have_no_revision() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let mut state = State::open(&path).unwrap();
+    let mut stage = state.stage().unwrap();
+    stage.duplicate(3).unwrap();
+    stage.commit(&(0..9), 0).unwrap();
+    let connection = &state.connection;
+    connection.execute_batch(WITHOUT_REVISIONS).unwrap();
+    connection.execute_batch("UPDATE meta SET value = 5 WHERE key = 'format'").unwrap();
+    seal::seal(connection).unwrap();
+    drop(state);
+    assert!(matches!(State::read(&path), Err(StateError::Older { found: 5, .. })));
+    let mut state = State::open(&path).unwrap();
+    assert_eq!(state.log_range_at(8).unwrap(), Some((0..9, 0)));
+    assert_eq!(state.duplicates_in(&(0..9)).unwrap(), [3]);
+    let revision = RunRevision { spec: "a", contracts: None, catalog_revision: None };
+    assert_eq!(state.begin_revision(&revision, 1).unwrap(), 1);
+    state.stage().unwrap().commit(&(9..12), 1).unwrap();
+    assert_eq!(state.log_range_at(9).unwrap(), Some((9..12, 1)));
+    // Another revision there is another log range.
+    state.connection.execute("UPDATE stretches SET revision = 2 WHERE start = 9", []).unwrap();
+    assert!(matches!(state.log_range_at(9), Err(StateError::Damaged { .. })));
+    drop(state);
+    assert_eq!(verify(&path, tidegate_sqlite::sqlite_check::Depth::Full).unwrap().damaged.len(), 1);
 }
 
 /// As a build of format 4 left it: two generations of ids in tables.
@@ -21,6 +55,7 @@ fn with_tables(path: &Path, ids: &[(u8, u128, i64)], young: u8) {
     }
     let text = sum::sealed("seen", &format!("{young} 1 2 3"));
     connection.execute("INSERT INTO meta (key, value) VALUES ('seen', ?1)", [text]).unwrap();
+    connection.execute_batch(WITHOUT_REVISIONS).unwrap();
     connection.execute("UPDATE meta SET value = 4 WHERE key = 'format'", []).unwrap();
     seal::seal(connection).unwrap();
 }
@@ -66,9 +101,9 @@ fn a_stage_that_is_dropped_never_happened() {
     let mut stage = state.stage().unwrap();
     stage.duplicate(8).unwrap();
     stage.count("a", "duplicates", 2).unwrap();
-    stage.commit(&(0..9)).unwrap();
+    stage.commit(&(0..9), 3).unwrap();
     assert_eq!(state.duplicates_in(&(0..9)).unwrap(), [8]);
-    assert_eq!(state.log_range_at(8).unwrap(), Some(0..9));
+    assert_eq!(state.log_range_at(8).unwrap(), Some((0..9, 3)));
     assert_eq!(state.log_range_at(9).unwrap(), None);
     assert_eq!(state.counters().unwrap(), [("a".to_owned(), "duplicates".to_owned(), 2)]);
 }
@@ -206,7 +241,7 @@ fn a_guest_cannot_make_up_counters_without_end() {
         stage.count("web", &format!("dropped by f/reason-{n}"), 2).unwrap();
     }
     stage.count("web", "dropped by f/reason-7", 2).unwrap();
-    stage.commit(&(0..1)).unwrap();
+    stage.commit(&(0..1), 0).unwrap();
     let counters = state.counters().unwrap();
     assert!(counters.len() <= 1_001, "{}", counters.len());
     assert_eq!(counters.iter().map(|(.., value)| value).sum::<u64>(), 6_002);
@@ -215,12 +250,17 @@ fn a_guest_cannot_make_up_counters_without_end() {
 /// A state with a little of everything, in one file without a write-ahead log.
 fn filled(path: &Path) {
     let mut state = State::open(path).unwrap();
+    let contracts = ContractText::new(r#"{"web/shop.yaml":{"on_undeclared_schema":"BLOCK_EVENT"}}"#.to_owned());
+    for spec in ["before", "now"] {
+        let revision = RunRevision { spec, contracts: Some(&contracts), catalog_revision: Some(8) };
+        state.begin_revision(&revision, 5).unwrap();
+    }
     for n in 0..20_u64 {
         let mut stage = state.stage().unwrap();
         stage.duplicate(n * 10 + 3).unwrap();
         stage.quarantine(&entry(n * 10 + 4, 50)).unwrap();
         stage.count("web", "accepted", 10).unwrap();
-        stage.commit(&(n * 10..n * 10 + 10)).unwrap();
+        stage.commit(&(n * 10..n * 10 + 10), n % 3).unwrap();
     }
     let pending = |offset| Pending {
         id: id(offset),
@@ -260,7 +300,8 @@ fn read(path: &Path) -> Result<String, StateError> {
     let ranges: Vec<_> = (0..20).map(|n| state.log_range_at(n * 10 + 5)).collect::<Result<_, _>>()?;
     let duplicates = state.duplicates_in(&(0..200))?;
     let cursors = (state.refined_to()?, state.cursor("crm")?, state.identity()?, state.function_chains()?);
-    Ok(format!("{:?} {entries:?} {ranges:?} {duplicates:?} {cursors:?}", events.whole))
+    let contracts = (state.contracts_of(1)?, state.contracts_of(2)?);
+    Ok(format!("{:?} {entries:?} {ranges:?} {duplicates:?} {cursors:?} {contracts:?}", events.whole))
 }
 
 /// A cursor that is gone is no beginning.

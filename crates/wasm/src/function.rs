@@ -51,6 +51,8 @@ pub struct Function {
     revision: u64,
     limits: Arc<CallLimits>,
     services: Services,
+    /// What tells its tables from others.
+    tables: Option<Arc<str>>,
     numbers: Numbers,
     /// Calls to come that belong in the slow lane.
     calls_watched: Arc<AtomicU8>,
@@ -185,6 +187,7 @@ impl Function {
             settings_json: settings_json.into(),
             limits: Arc::new(limits),
             services: Services::default(),
+            tables: None,
             numbers: Numbers::default(),
             calls_watched: Arc::default(),
         }
@@ -205,7 +208,8 @@ impl Function {
     /// The same function with what the host does for it.
     #[must_use]
     pub fn with_services(self, services: Services) -> Self {
-        Self { services, ..self }
+        let tables = services.lookup.as_ref().and_then(|lookup| lookup.content()).map(Into::into);
+        Self { services, tables, ..self }
     }
 
     /// The same function, of which is known what numbers become in it.
@@ -242,6 +246,12 @@ impl Function {
     #[must_use]
     pub fn settings_json(&self) -> &str {
         &self.settings_json
+    }
+
+    /// What tells the tables that it is granted from others; `None` when there are none.
+    #[must_use]
+    pub fn tables(&self) -> Option<&str> {
+        self.tables.as_deref()
     }
 
     #[must_use]

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 use tidegate_document::pointer;
 
 use crate as wasm;
@@ -85,7 +86,11 @@ pub enum LookupError {
 }
 
 /// One table, read whole.
-pub struct LookupTable(HeldTable);
+pub struct LookupTable {
+    held: HeldTable,
+    /// Of what it was read from, and of how.
+    sha256: [u8; 32],
+}
 
 enum HeldTable {
     Addresses(Addresses),
@@ -99,14 +104,20 @@ impl LookupTable {
     /// # Errors
     /// The file is missing, too large or not what it should be.
     pub fn open(settings: &LookupSettings) -> Result<Self, LookupError> {
-        Ok(Self(match settings {
+        let mut sum = Sha256::new();
+        let held = match settings {
             LookupSettings::Addresses { path, bytes_max, fields } => {
-                let addresses = Addresses::open(read(path, *bytes_max)?, fields.clone());
+                let bytes = read(path, *bytes_max)?;
+                sum.update(format!("addresses {fields:?} "));
+                sum.update(&bytes);
+                let addresses = Addresses::open(bytes, fields.clone());
                 HeldTable::Addresses(addresses.map_err(|reason| LookupError::Content { path: path.clone(), reason })?)
             }
             LookupSettings::File { path, bytes_max, key, value } => {
                 let bytes = read(path, *bytes_max)?;
                 let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+                sum.update(format!("file {is_csv} {key:?} {value:?} "));
+                sum.update(&bytes);
                 let entries = if is_csv {
                     table::of_csv(&bytes, key.as_deref(), value.as_deref())
                 } else {
@@ -114,8 +125,12 @@ impl LookupTable {
                 };
                 HeldTable::Entries(entries.map_err(|reason| LookupError::Content { path: path.clone(), reason })?)
             }
-            LookupSettings::Entries(entries) => HeldTable::Entries(table::of_entries(entries)),
-        }))
+            LookupSettings::Entries(entries) => {
+                sum.update(format!("entries {}", Value::Object(entries.clone())));
+                HeldTable::Entries(table::of_entries(entries))
+            }
+        };
+        Ok(Self { held, sha256: sum.finalize().into() })
     }
 
     /// The entry for `key` as JSON text.
@@ -123,7 +138,7 @@ impl LookupTable {
     /// # Errors
     /// The entry cannot be read.
     pub fn get(&self, key: &str) -> Result<Option<String>, String> {
-        match &self.0 {
+        match &self.held {
             HeldTable::Addresses(addresses) => addresses.get(key),
             HeldTable::Entries(entries) => Ok(entries.get(key).map(|value| value.clone().into_string())),
         }
@@ -161,6 +176,17 @@ impl wasm::Lookup for GrantedTables {
             )),
         }
     }
+
+    fn content(&self) -> Option<String> {
+        let mut sum = Sha256::new();
+        for (name, table) in &self.tables {
+            // No name holds a line feed, and the hash behind it is of one length.
+            sum.update(name);
+            sum.update(b"\n");
+            sum.update(table.sha256);
+        }
+        (!self.tables.is_empty()).then(|| format!("{:x}", sum.finalize()))
+    }
 }
 
 fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, LookupError> {
@@ -191,6 +217,26 @@ mod tests {
         assert_eq!(granted.get("renames", "n"), Ok(Some("{\"x\":1.5}".to_owned())));
         assert_eq!(granted.get("renames", "Login"), Ok(None));
         assert!(granted.get("geo", "Signup").unwrap_err().contains("\"geo\" is not granted"));
+    }
+
+    #[test]
+    fn tables_are_told_apart_by_what_is_in_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("names.json");
+        let content = |text: &str, name: &str, value: Option<&str>| {
+            std::fs::write(&path, text).unwrap();
+            let value = value.map(str::to_owned);
+            let settings = LookupSettings::File { path: path.clone(), bytes_max: 1000, key: None, value };
+            let table = Arc::new(LookupTable::open(&settings).unwrap());
+            GrantedTables::default().with(name, table).content().unwrap()
+        };
+        let text = r#"{"a": {"x": 1, "y": 2}}"#;
+        let first = content(text, "names", None);
+        assert_eq!(content(text, "names", None), first);
+        assert_ne!(content(r#"{"a": {"x": 1, "y": 3}}"#, "names", None), first);
+        assert_ne!(content(text, "other", None), first);
+        assert_ne!(content(text, "names", Some("x")), first);
+        assert_eq!(GrantedTables::default().content(), None);
     }
 
     #[test]

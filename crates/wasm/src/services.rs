@@ -11,6 +11,11 @@ pub trait Lookup: Send + Sync {
     /// # Errors
     /// `table` was not granted; a sentence for the plugin's author.
     fn get(&self, table: &str, key: &str) -> Result<Option<String>, String>;
+
+    /// What tells these tables from others that would answer otherwise; `None` when there are none.
+    fn content(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Signatures with secrets that the guest never sees.

@@ -32,10 +32,10 @@ fn write(workspace: &Workspace, name: &str, text: &Value) {
 
 #[test]
 fn a_newer_state_is_refused() {
-    for format in ["6", "106", "103"] {
+    for format in ["7", "107", "103"] {
         let newer = format!("UPDATE meta SET value = {format} WHERE key = 'format'");
         let says = format!("format {format}");
-        refuses(|workspace| sql(workspace, "state.db", &newer), &["state.db", &says, "up to 5"]);
+        refuses(|workspace| sql(workspace, "state.db", &newer), &["state.db", &says, "up to 6"]);
     }
 }
 
@@ -123,7 +123,7 @@ fn the_deep_check_names_each_format() {
     let (code, answer) = check_deep(&workspace);
     assert_eq!(code, Some(0), "{answer:#}");
     for (file, format) in
-        [("/id", "1"), ("state.db", "5"), ("/dedup", "1"), ("warehouse.db", "2"), ("store", "1"), ("admin.json", "1")]
+        [("/id", "1"), ("state.db", "6"), ("/dedup", "1"), ("warehouse.db", "2"), ("store", "1"), ("admin.json", "1")]
     {
         let found =
             answer["files"].as_array().unwrap().iter().find(|found| found["file"].as_str().unwrap().ends_with(file));

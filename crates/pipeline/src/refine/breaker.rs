@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::FunctionChain;
+use super::function_chain::key_of;
 
 /// Bad batches in a row that open the breaker.
 pub const BAD_BATCHES_MAX: u32 = 3;
@@ -20,9 +21,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(600);
 /// How long it is not said again that a version fails most of its events.
 const SAID_PAUSE: Duration = Duration::from_secs(60);
 
-/// The breakers of all versions.
+/// The breakers of all versions: each with its settings and tables, for others may mend it.
 #[derive(Debug, Default)]
-pub(super) struct Breakers(Mutex<HashMap<(String, String), Breaker>>);
+pub(super) struct Breakers(Mutex<HashMap<String, Breaker>>);
 
 #[derive(Debug, Default)]
 struct Breaker {
@@ -51,16 +52,18 @@ impl Breakers {
     /// When the first open breaker of `function_chain` may be tried again; `None` when all are closed.
     pub(super) fn open_until(&self, function_chain: &FunctionChain) -> Option<Instant> {
         let breakers = self.0.lock();
-        let open = |name: &str, version: &str| breakers.get(&(name.to_owned(), version.to_owned()))?.open_until;
+        if breakers.is_empty() {
+            return None;
+        }
         let now = Instant::now();
         let functions = function_chain.slots().iter().map(|slot| &slot.function);
-        functions.filter_map(|f| open(f.name(), f.version())).filter(|until| *until > now).max()
+        let open = functions.filter_map(|function| breakers.get(&key_of(function))?.open_until);
+        open.filter(|until| *until > now).max()
     }
 
-    /// Takes note of a batch; true when the breaker is open after it, so that its outcomes must not count.
-    pub(super) fn note(&self, name: &str, version: &str, bad: bool) -> bool {
+    /// Takes note of a batch of the function with this key; true when the breaker is open after it, so that its outcomes must not count.
+    pub(super) fn note(&self, key: String, bad: bool) -> bool {
         let mut breakers = self.0.lock();
-        let key = (name.to_owned(), version.to_owned());
         if !bad {
             breakers.remove(&key);
             return false;
@@ -80,6 +83,7 @@ impl Breakers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refine::function_chain::named_by;
 
     #[test]
     fn a_version_is_said_to_fail_once_a_minute() {
@@ -93,13 +97,32 @@ mod tests {
     #[test]
     fn only_bad_batches_in_a_row_open_it() {
         let breakers = Breakers::default();
+        let note = |bad| breakers.note("f".to_owned(), bad);
         for bad in [true, true, false, true, true] {
-            assert!(!breakers.note("f", "1", bad));
+            assert!(!note(bad));
         }
-        assert!(!breakers.note("f", "2", true), "another version");
-        assert!(breakers.note("f", "1", true));
-        assert!(breakers.note("f", "1", true), "a try that fails opens it again");
-        assert!(!breakers.note("f", "1", false));
-        assert!(!breakers.note("f", "1", true));
+        assert!(note(true));
+        assert!(note(true), "a try that fails opens it again");
+        assert!(!note(false));
+        assert!(!note(true));
+    }
+
+    #[test]
+    fn a_breaker_is_of_a_version_with_its_settings_and_tables() {
+        let breakers = Breakers::default();
+        let broken = named_by("f", "1", "{}", Some("tables"));
+        for _ in 0..BAD_BATCHES_MAX {
+            breakers.note(broken.to_string(), true);
+        }
+        let mended = [
+            named_by("f", "2", "{}", Some("tables")),
+            named_by("f", "1", "{\"n\":1}", Some("tables")),
+            named_by("f", "1", "{}", Some("others")),
+            named_by("f", "1", "{}", None),
+        ];
+        for mended in mended {
+            assert!(!breakers.note(mended.to_string(), true), "{mended}");
+        }
+        assert!(breakers.note(broken.to_string(), true));
     }
 }

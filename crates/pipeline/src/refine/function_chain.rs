@@ -29,10 +29,6 @@ pub struct Candidate {
 impl FunctionChain {
     #[must_use]
     pub fn new(slots: Vec<ChainSlot>) -> Self {
-        let named = |function: &Function| {
-            // Text of settings rather than their hash: the function chain can be made again from its key.
-            json!({"name": function.name(), "version": function.version(), "settings": function.settings_json()})
-        };
         let keys: Vec<Value> = slots
             .iter()
             .map(|slot| {
@@ -53,7 +49,8 @@ impl FunctionChain {
         Self::new(functions.into_iter().map(|function| ChainSlot { function, canary: None }).collect())
     }
 
-    /// Makes a function chain again from its key, with the functions that `find` knows by name and version.
+    /// Makes a function chain again from its key, with the functions that `find` knows by name and version. Tables are not
+    /// kept: where a function had others, it gets those of now.
     ///
     /// # Errors
     /// A version is gone; a sentence.
@@ -65,6 +62,14 @@ impl FunctionChain {
             let (name, version, settings) = (text("name"), text("version"), text("settings"));
             let found = find(name, version)
                 .ok_or_else(|| format!("version {version} of function {name} is gone; bring its component back"))?;
+            if named["tables"].as_str().is_some_and(|tables| found.tables() != Some(tables)) {
+                tracing::warn!(
+                    function = name,
+                    version,
+                    "a lookup has changed since events went through this function, and some of them go through it again: it looks \
+                     them up in the tables of now"
+                );
+            }
             let same = found.settings_json() == settings;
             Ok::<_, String>(if same { found } else { Arc::new(Function::clone(&found).with_settings(settings)) })
         };
@@ -78,7 +83,38 @@ impl FunctionChain {
             };
             Ok(ChainSlot { function: function(key)?, canary })
         };
-        Ok(Self::new(slots.iter().map(slot).collect::<Result<_, String>>()?))
+        let slots = slots.iter().map(slot).collect::<Result<_, String>>()?;
+        Ok(Self { slots, key: key.into() })
+    }
+
+    /// The versions that the function chain with this key is made of.
+    #[must_use]
+    pub fn versions(key: &str) -> Vec<String> {
+        let slots: Vec<Value> = serde_json::from_str(key).unwrap_or_default();
+        let named = slots.iter().flat_map(|slot| [&slot["version"], &slot["canary"]["version"]]);
+        named.filter_map(|version| version.as_str().map(str::to_owned)).collect()
+    }
+
+    /// Whether it is made of the very same functions, tried in the same way.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same_candidate = |one: &Option<Candidate>, two: &Option<Candidate>| match (one, two) {
+            (Some(one), Some(two)) => one.mode == two.mode && Arc::ptr_eq(&one.function, &two.function),
+            (one, two) => one.is_none() && two.is_none(),
+        };
+        self.slots.len() == other.slots.len()
+            && self
+                .slots
+                .iter()
+                .zip(&other.slots)
+                .all(|(one, two)| Arc::ptr_eq(&one.function, &two.function) && same_candidate(&one.canary, &two.canary))
+    }
+
+    /// Its functions, candidates among them.
+    pub fn functions(&self) -> impl Iterator<Item = &Arc<Function>> {
+        self.slots
+            .iter()
+            .flat_map(|slot| std::iter::once(&slot.function).chain(slot.canary.as_ref().map(|canary| &canary.function)))
     }
 
     #[must_use]
@@ -103,6 +139,26 @@ impl FunctionChain {
     pub fn key(&self) -> &str {
         if self.key.is_empty() { "[]" } else { &self.key }
     }
+}
+
+/// What tells functions apart whose events come out differently.
+fn named(function: &Function) -> Value {
+    named_by(function.name(), function.version(), function.settings_json(), function.tables())
+}
+
+/// The same of a function that has these. Text of settings rather than their hash: the function chain can be made again from
+/// its key.
+pub(super) fn named_by(name: &str, version: &str, settings: &str, tables: Option<&str>) -> Value {
+    let mut named = json!({"name": name, "version": version, "settings": settings});
+    if let Some(tables) = tables {
+        named["tables"] = tables.into();
+    }
+    named
+}
+
+/// The key of a function by itself.
+pub(super) fn key_of(function: &Function) -> String {
+    named(function).to_string()
 }
 
 impl ChainSlot {
@@ -138,6 +194,23 @@ mod tests {
     fn shares_are_spread_over_neighbouring_batches() {
         let taken = (0..100_000_u64).step_by(1024).filter(|seed| spread(*seed) % 100 < 30).count();
         assert!((15..=45).contains(&taken), "{taken} of 98");
+    }
+
+    #[test]
+    fn a_function_without_tables_has_the_key_that_it_had_before_tables_counted() {
+        let key = |tables| named_by("f", "v", "{}", tables).to_string();
+        assert_eq!(key(None), r#"{"name":"f","settings":"{}","version":"v"}"#);
+        assert_ne!(key(Some("1")), key(None));
+        assert_ne!(key(Some("1")), key(Some("2")));
+    }
+
+    #[test]
+    fn a_key_names_its_versions_and_those_of_candidates() {
+        let mut slot = named_by("f", "1", "{}", None);
+        slot["canary"] = named_by("f", "2", "{}", None);
+        let key = json!([slot, named_by("g", "3", "{}", None)]).to_string();
+        assert_eq!(FunctionChain::versions(&key), ["1", "2", "3"]);
+        assert_eq!(FunctionChain::versions("[]"), [""; 0]);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct ChainOutput {
     pub dropped: HashMap<String, u64>,
     /// What each function used, in order.
     pub charges: Vec<Charge>,
+    /// The functions that used it.
+    pub charged: Vec<Arc<Function>>,
     /// What the functions logged.
     pub logs: Vec<LoggedRun>,
     /// What candidates would have done otherwise.
@@ -92,11 +94,14 @@ impl ChainOutput {
         for (reason, dropped) in next.dropped {
             *self.dropped.entry(reason).or_default() += dropped;
         }
-        for charge in next.charges {
-            let same = |known: &&mut Charge| known.function == charge.function && known.version == charge.version;
-            match self.charges.iter_mut().find(same) {
+        for (charge, function) in next.charges.into_iter().zip(next.charged) {
+            let known = self.charged.iter().position(|known| Arc::ptr_eq(known, &function));
+            match known.and_then(|at| self.charges.get_mut(at)) {
                 Some(known) => known.add(charge),
-                None => self.charges.push(charge),
+                None => {
+                    self.charges.push(charge);
+                    self.charged.push(function);
+                }
             }
         }
         self.logs.extend(next.logs);
@@ -162,7 +167,13 @@ async fn run(
     (events, outcomes, ran)
 }
 
-fn note(chain_output: &mut ChainOutput, function: &Function, events: &[Event], outcomes: &[Outcome], ran: FunctionRan) {
+fn note(
+    chain_output: &mut ChainOutput,
+    function: &Arc<Function>,
+    events: &[Event],
+    outcomes: &[Outcome],
+    ran: FunctionRan,
+) {
     let count = |what: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| what(outcome)).count() as u64;
     let errors = count(|outcome| matches!(outcome, Outcome::Error { .. }));
     let error = outcomes.iter().find_map(|outcome| match outcome {
@@ -183,6 +194,7 @@ fn note(chain_output: &mut ChainOutput, function: &Function, events: &[Event], o
         memory_peak_bytes: ran.stats.memory_peak_bytes as u64,
         error,
     });
+    chain_output.charged.push(Arc::clone(function));
     let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
     if ran.call_log.lines.is_empty() {
         return;

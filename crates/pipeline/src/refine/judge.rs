@@ -15,11 +15,11 @@ use tidegate_process::clock;
 use tidegate_state::{self as state, QuarantineStage, Quarantined, State};
 
 use super::log_range::SourcePart;
-use super::{LogRange, RefineError, Rules};
+use super::{LogRange, RefineError, RuleSet};
 
 /// A log range while it is being worked on.
 pub(super) struct RangeWork<'a> {
-    rules: &'a HashMap<Arc<str>, Rules>,
+    rules: &'a RuleSet,
     partition: u16,
     log_range: LogRange,
     decoded: Vec<Decoded>,
@@ -88,7 +88,7 @@ impl Decoded {
 impl<'a> RangeWork<'a> {
     /// Reads the records of `range`, which is of this partition, on so many threads.
     pub(super) fn new(
-        rules: &'a HashMap<Arc<str>, Rules>,
+        rules: &'a RuleSet,
         (partition, range): (u16, Range<u64>),
         chunk: &ReadChunk,
         threads: usize,
@@ -197,7 +197,7 @@ impl<'a> RangeWork<'a> {
     }
 
     fn decode(&mut self, offset: u64, record: &Record<'_>) {
-        let source = match self.rules.get_key_value(record.source) {
+        let source = match self.rules.sources.get_key_value(record.source) {
             Some((source, _)) => Arc::clone(source),
             None => Arc::from(record.source),
         };
@@ -261,13 +261,13 @@ impl<'a> RangeWork<'a> {
             }
         }
         fail::fail_point!("refine_before_commit", |_| std::process::abort());
-        stage.commit(&self.log_range.range)?;
+        stage.commit(&self.log_range.range, self.rules.revision)?;
         fail::fail_point!("refine_after_commit", |_| std::process::abort());
         dedup.keep(&looked, &self.log_range.range);
         Ok(self.log_range)
     }
 
-    /// Once more, for a sync that lags: the same verdicts, nothing written.
+    /// Once more, for a sync that lags, by the rules of then: the same verdicts, nothing written.
     pub(super) fn refine_again(mut self, state: &State) -> Result<LogRange, RefineError> {
         let duplicates = state.duplicates_in(&self.log_range.range)?;
         let seen: Vec<bool> =
@@ -313,7 +313,7 @@ impl<'a> RangeWork<'a> {
 
     /// The contract's verdict; `None` when the event goes no further.
     fn judge(&mut self, event: Event) -> Option<Event> {
-        let contract = self.rules.get(&event.source).and_then(|rules| rules.contract.as_ref());
+        let contract = self.rules.sources.get(&event.source).and_then(|rules| rules.contract.as_ref());
         let Some(contract) = contract else { return Some(event) };
         let source = Arc::clone(&event.source);
         let Judged { event, violation, quarantined, undeclared } = judged(contract, event);
@@ -412,7 +412,7 @@ mod tests {
 
     #[test]
     fn on_any_number_of_threads_the_same_is_read_in_the_same_order() {
-        let rules = HashMap::new();
+        let rules = RuleSet::default();
         for records in [0, 1, 63, 64, 65, 1_000] {
             let chunk = chunk(records);
             let seen = |threads| {

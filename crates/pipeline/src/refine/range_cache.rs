@@ -141,6 +141,11 @@ impl Askers {
         }
     }
 
+    /// An asker asks for nothing more.
+    pub(super) fn forget(&mut self, id: AskerId) {
+        self.of.remove(&id);
+    }
+
     /// Whether anybody but `id` who is waited for will ask for one of these offsets next.
     pub(super) fn need(&self, ranges: &[Range<u64>], id: Option<AskerId>, now: Instant) -> bool {
         let mut others = self.of.iter().filter(|(other, _)| Some(**other) != id).map(|(_, asker)| asker);
@@ -216,6 +221,17 @@ mod tests {
         apart.insert(&range(0), now);
         apart.insert(&range(500), now);
         assert_eq!(apart.leaving().0.iter().collect::<Vec<_>>(), [&(500..510)]);
+    }
+
+    #[test]
+    fn whoever_is_gone_is_waited_for_by_nobody() {
+        let now = Instant::now();
+        let (cache, mut askers) = started(now);
+        let until = askers.hold(&cache, QUICK, None, now);
+        assert!(until.is_some());
+        askers.forget(SLOW);
+        assert_eq!(askers.hold(&cache, QUICK, until, now), None);
+        assert_eq!(askers.of.len(), 1);
     }
 
     #[test]

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{LogRange, RefineError, RefineRequest, Refiner};
+use super::{LogRange, RangeRequest, RefineError, RefineRequest, Refiner};
 
 /// A request that waits.
 struct WaitingRequest {
-    request: RefineRequest,
+    request: RangeRequest,
     /// Until when it is held for others; `None` while it waits for more of the log.
     held_until: Option<Instant>,
 }
@@ -33,7 +33,8 @@ impl Refiner {
             tokio::select! {
                 biased;
                 request = asked.recv() => match request {
-                    Some(request) => waiting.push(WaitingRequest { request, held_until: None }),
+                    Some(RefineRequest::Range(request)) => waiting.push(WaitingRequest { request, held_until: None }),
+                    Some(RefineRequest::Gone(asker)) => self.askers.forget(asker),
                     None => return,
                 },
                 changed = committed.changed(), if is_at_end => if changed.is_err() { return },
@@ -82,8 +83,8 @@ impl Refiner {
     }
 
     /// The log range that a request asks for: remembered, computed again, or refined now.
-    fn find(&mut self, request: &RefineRequest, held: Option<Instant>, now: Instant) -> Result<Found, RefineError> {
-        let RefineRequest { from, asker, afresh, .. } = *request;
+    fn find(&mut self, request: &RangeRequest, held: Option<Instant>, now: Instant) -> Result<Found, RefineError> {
+        let RangeRequest { from, asker, afresh, .. } = *request;
         if !afresh && let Some(log_range) = self.latest.find(from).or_else(|| self.earlier.find(from)) {
             return Ok(Found::Range(log_range));
         }
@@ -109,11 +110,11 @@ impl Refiner {
     /// Computes a log range once more. It is remembered when another sync comes by soon.
     fn find_again(
         &mut self,
-        request: &RefineRequest,
+        request: &RangeRequest,
         held: Option<Instant>,
         now: Instant,
     ) -> Result<Found, RefineError> {
-        let RefineRequest { from, asker, afresh, .. } = *request;
+        let RangeRequest { from, asker, afresh, .. } = *request;
         if afresh {
             return self.again(from).map(Found::Range);
         }

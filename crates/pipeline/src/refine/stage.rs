@@ -7,54 +7,55 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tidegate_event::Position;
 use tidegate_state::{Charge, Compared, State, Transformed};
 use tidegate_wasm::function::Workers;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use super::breaker::{Breakers, Failing};
+use super::function_chain::key_of;
 use super::functions::{BatchContext, ChainOutput, chain_in_parts};
 use super::log_range::{LogRange, Refined};
-use super::{FunctionChain, RefineError, RefinerHandle};
+use super::{FunctionChain, RefineError, RefinerHandle, RuleSet};
 
 /// Makes a function chain of old again from its key, or says in a sentence why it cannot.
 pub type Recall = dyn Fn(&str) -> Result<Arc<FunctionChain>, String> + Send + Sync;
 
-/// Where function chains come from.
+/// What function chains run on, and where those of old come from.
 pub struct SourceFunctions {
     pub workers: Workers,
-    /// The live function chain of each source; it may change at any time.
-    pub live: HashMap<Arc<str>, watch::Receiver<Arc<FunctionChain>>>,
     pub recall: Arc<Recall>,
     /// How far each source was handed out in earlier lives, for those that had no functions: the furthest cursor of
     /// its syncs.
     pub handed_to: HashMap<Arc<str>, u64>,
 }
 
-/// The places of all sources.
+/// The places of all sources that were ever asked for.
 pub(super) struct Stages {
     workers: Workers,
     breakers: Breakers,
     failing: Failing,
     recall: Arc<Recall>,
-    sources: HashMap<Arc<str>, SourcePlace>,
+    rules: watch::Receiver<Arc<RuleSet>>,
+    sources: RwLock<HashMap<Arc<str>, Arc<SourcePlace>>>,
     state: Mutex<State>,
     remembered_bytes_max: usize,
 }
 
+#[derive(Default)]
 struct SourcePlace {
-    live: watch::Receiver<Arc<FunctionChain>>,
+    /// Everything below was handed out.
+    handed_to: AtomicU64,
     inner: AsyncMutex<StageInner>,
 }
 
 /// What is known of one source.
 #[derive(Default)]
 struct StageInner {
-    /// Everything below was handed out.
-    handed_to: u64,
     /// From which offset on which function chain, oldest first; nothing before the first.
     history: Vec<(u64, Arc<str>)>,
     /// Function chains of the history, made again.
@@ -66,24 +67,48 @@ impl Stages {
     /// Reads how far each source has come.
     pub(super) fn open(
         functions: SourceFunctions,
+        rules: watch::Receiver<Arc<RuleSet>>,
         state: State,
         remembered_bytes_max: usize,
     ) -> Result<Self, RefineError> {
-        let SourceFunctions { workers, live, recall, handed_to } = functions;
+        let SourceFunctions { workers, recall, mut handed_to } = functions;
         let (cursors, function_chains) = state.function_chains()?;
-        let mut sources = HashMap::new();
-        for (source, live) in live {
-            let mut inner =
-                StageInner { handed_to: handed_to.get(&source).copied().unwrap_or(0), ..StageInner::default() };
-            for (_, to) in cursors.iter().filter(|(name, _)| **name == *source) {
-                inner.handed_to = inner.handed_to.max(*to);
-            }
-            let own = function_chains.iter().filter(|(name, ..)| **name == *source);
-            inner.history = own.map(|(_, from, key)| (*from, key.as_str().into())).collect();
-            sources.insert(source, SourcePlace { live, inner: AsyncMutex::new(inner) });
+        // Of sources that are not there now as well: they may come back.
+        for (source, to) in cursors {
+            let furthest = handed_to.entry(source.into()).or_default();
+            *furthest = to.max(*furthest);
         }
+        let mut history: HashMap<Arc<str>, Vec<(u64, Arc<str>)>> = HashMap::new();
+        for (source, from, key) in function_chains {
+            handed_to.entry(source.as_str().into()).or_default();
+            history.entry(source.into()).or_default().push((from, key.into()));
+        }
+        let place = |(source, handed_to)| {
+            let history = history.remove(&source).unwrap_or_default();
+            let inner = AsyncMutex::new(StageInner { history, ..StageInner::default() });
+            (source, Arc::new(SourcePlace { handed_to: AtomicU64::new(handed_to), inner }))
+        };
+        let sources = RwLock::new(handed_to.into_iter().map(place).collect());
         let (breakers, failing) = (Breakers::default(), Failing::default());
-        Ok(Self { workers, breakers, failing, recall, sources, state: Mutex::new(state), remembered_bytes_max })
+        Ok(Self { workers, breakers, failing, recall, rules, sources, state: Mutex::new(state), remembered_bytes_max })
+    }
+
+    /// The place of `source`; it is made when somebody first asks, and stays.
+    fn place(&self, source: &str) -> Arc<SourcePlace> {
+        if let Some(place) = self.sources.read().get(source) {
+            return Arc::clone(place);
+        }
+        Arc::clone(self.sources.write().entry(source.into()).or_default())
+    }
+
+    /// Everything of `source` below this offset was handed out.
+    pub(super) fn handed_to(&self, source: &str) -> u64 {
+        self.place(source).handed_to.load(Ordering::Acquire)
+    }
+
+    /// The functions of a sync that are live now.
+    pub(super) fn functions_of_sync(&self, sync: &str) -> Arc<FunctionChain> {
+        self.rules.borrow().of_sync(sync)
     }
 
     /// What the functions of `source` make of `log_range`.
@@ -93,19 +118,22 @@ impl Stages {
         source: &str,
         mut log_range: Arc<LogRange>,
     ) -> Result<Arc<Refined>, RefineError> {
-        let Some(place) = self.sources.get(source) else { return plain(&log_range, source) };
+        let place = self.place(source);
         let mut inner = place.inner.lock().await;
         let from = log_range.range.start;
         if let Some(known) = inner.remembered.iter().find(|known| known.range.start == from) {
             return Ok(Arc::clone(known));
         }
-        let first = from >= inner.handed_to;
-        let mut live = place.live.clone();
+        let first = from >= place.handed_to.load(Ordering::Acquire);
+        let mut rules = self.rules.clone();
         loop {
-            let function_chain =
-                if first { live.borrow_and_update().clone() } else { self.function_chain_at(&mut inner, from)? };
+            let function_chain = if first {
+                rules.borrow_and_update().of_source(source)
+            } else {
+                self.function_chain_at(&mut inner, from)?
+            };
             if function_chain.is_empty() && (inner.history.is_empty() || !first) {
-                inner.handed_to = inner.handed_to.max(log_range.range.end);
+                place.handed_to.fetch_max(log_range.range.end, Ordering::AcqRel);
                 if log_range.part(source).is_none_or(|part| part.share().is_some()) {
                     return plain(&log_range, source);
                 }
@@ -113,7 +141,7 @@ impl Stages {
                 continue;
             }
             if first && let Some(until) = self.breakers.open_until(&function_chain) {
-                self.hold(&mut live, until).await;
+                self.hold(&mut rules, until).await;
                 continue;
             }
             let Some(events) = log_range.part(source).map_or_else(|| Some(Vec::new()), |part| part.take()) else {
@@ -130,7 +158,7 @@ impl Stages {
             };
             let mut chain_output = chain_in_parts(&self.workers, &function_chain, events, &batch).await?;
             if first {
-                if self.tripped(&chain_output.charges) {
+                if self.tripped(&chain_output) {
                     continue;
                 }
                 let took_over = inner.history.last().is_none_or(|(_, key)| **key != *function_chain.key());
@@ -138,7 +166,7 @@ impl Stages {
                 if took_over {
                     inner.history.push((from, function_chain.key().into()));
                 }
-                inner.handed_to = inner.handed_to.max(log_range.range.end);
+                place.handed_to.fetch_max(log_range.range.end, Ordering::AcqRel);
             }
             let events = std::mem::take(&mut chain_output.events).into_iter().map(Arc::new).collect();
             let refined = Arc::new(Refined { events, ..frame });
@@ -151,18 +179,18 @@ impl Stages {
     /// sync delivers it delivers once.
     pub(super) async fn of_sync(
         &self,
-        live: &mut watch::Receiver<Arc<FunctionChain>>,
         events: Vec<tidegate_event::Event>,
         batch: &BatchContext,
     ) -> Result<ChainOutput, RefineError> {
+        let mut rules = self.rules.clone();
         loop {
-            let function_chain = live.borrow_and_update().clone();
+            let function_chain = rules.borrow_and_update().of_sync(&batch.scope);
             if let Some(until) = self.breakers.open_until(&function_chain) {
-                self.hold(live, until).await;
+                self.hold(&mut rules, until).await;
                 continue;
             }
             let chain_output = chain_in_parts(&self.workers, &function_chain, events.clone(), batch).await?;
-            if self.tripped(&chain_output.charges) {
+            if self.tripped(&chain_output) {
                 continue;
             }
             let done =
@@ -192,22 +220,22 @@ impl Stages {
         }
     }
 
-    /// Waits until another function chain is live or a stopped version may be tried again.
-    async fn hold(&self, live: &mut watch::Receiver<Arc<FunctionChain>>, until: Instant) {
+    /// Waits until other rules are in place or a stopped version may be tried again.
+    async fn hold(&self, rules: &mut watch::Receiver<Arc<RuleSet>>, until: Instant) {
         tokio::select! {
-            // When nobody can change the function chain any more, time alone can.
-            changed = live.changed() => if changed.is_err() { tokio::time::sleep_until(until.into()).await },
+            // When nobody can change the rules any more, time alone can.
+            changed = rules.changed() => if changed.is_err() { tokio::time::sleep_until(until.into()).await },
             () = tokio::time::sleep_until(until.into()) => {}
         }
     }
 
     /// Takes note of what the batch did to each function; true when one is stopped now.
-    fn tripped(&self, charges: &[Charge]) -> bool {
+    fn tripped(&self, chain_output: &ChainOutput) -> bool {
         let mut tripped = false;
-        for charge in charges {
+        for (charge, function) in chain_output.charges.iter().zip(&chain_output.charged) {
             self.warn_of(charge);
             let bad = charge.events > 0 && charge.errors * 2 > charge.events;
-            if !self.breakers.note(&charge.function, &charge.version, bad) {
+            if !self.breakers.note(key_of(function), bad) {
                 continue;
             }
             tripped = true;

@@ -1,11 +1,17 @@
 //! The refiner with a log and a state: what syncs share, and who waits for whom.
 
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+use tidegate_contract::{Contract, ContractLimits, Domain};
 use tidegate_dedup::DedupSettings;
 use tidegate_event::record::Record;
 use tidegate_log::{Frames, LogSettings, SegmentLog};
-use tidegate_wasm::function::Pool;
+use tidegate_state::RunRevision;
+use tidegate_wasm::function::{Function, Pool};
+use tidegate_wasm::{CallLimits, Engine};
 
 use super::*;
 
@@ -15,8 +21,10 @@ const EACH: usize = 100;
 struct Rig {
     handle: RefinerHandle,
     log: SegmentLog,
+    rules: watch::Sender<Arc<RuleSet>>,
+    thread: JoinHandle<()>,
     _pool: Pool,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Rig {
@@ -24,10 +32,15 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let (log, writer, _) = SegmentLog::open(&dir.path().join("log"), LogSettings::default(), 0, 1).unwrap();
         drop(writer.run().unwrap());
+        Self::open(dir, log, RuleSet::default())
+    }
+
+    /// With the log and the state that are in `dir`.
+    fn open(dir: tempfile::TempDir, log: SegmentLog, rules: RuleSet) -> Self {
+        let rules = watch::Sender::new(Arc::new(rules));
         let open = || State::open(&dir.path().join("state.db")).unwrap();
         let mut state = open();
         let dedup = state.dedup(&dir.path().join("dedup"), DedupSettings::default()).unwrap();
-        let rules = vec![Rules { source: "web".into(), contract: None }];
         let (shared, own) = record(0);
         let bytes = shared.len() + own.len();
         let settings = RefineSettings {
@@ -36,28 +49,44 @@ impl Rig {
             threads: 2,
             ..RefineSettings::default()
         };
-        let refiner = Refiner::open(Arc::new(log.clone()), state, dedup, rules, settings).unwrap();
+        let refiner = Refiner::open(Arc::new(log.clone()), state, dedup, rules.subscribe(), settings).unwrap();
         let pool = Pool::start(1).unwrap();
         let functions = SourceFunctions {
             workers: pool.workers(),
-            live: HashMap::new(),
             recall: Arc::new(|_: &str| Err("nothing was live".to_owned())),
             handed_to: HashMap::new(),
         };
-        let (handle, _thread) = refiner.run(functions, open()).unwrap();
-        Self { handle, log, _pool: pool, _dir: dir }
+        let (handle, thread) = refiner.run(functions, open()).unwrap();
+        Self { handle, log, rules, thread, _pool: pool, dir }
+    }
+
+    /// Once more with other rules, as after a restart.
+    fn restarted(self, rules: impl FnOnce(&mut State) -> RuleSet) -> Self {
+        let Self { handle, log, thread, dir, .. } = self;
+        drop(handle);
+        thread.join().unwrap();
+        let rules = rules(&mut State::open(&dir.path().join("state.db")).unwrap());
+        Self::open(dir, log, rules)
+    }
+
+    fn state(&self) -> State {
+        State::open(&self.dir.path().join("state.db")).unwrap()
     }
 
     /// The same with so many ranges in its log.
     async fn with(ranges: usize) -> Self {
         let rig = Self::new();
-        let mut frames = Frames::with_capacity(ranges * EACH * 200);
+        rig.append(0..ranges).await;
+        rig
+    }
+
+    async fn append(&self, ranges: Range<usize>) {
+        let mut frames = Frames::with_capacity(ranges.len() * EACH * 200);
         frames.begin(|out| out.extend(record(0).0));
-        for number in 0..ranges * EACH {
+        for number in ranges.start * EACH..ranges.end * EACH {
             frames.push(|out| out.extend(record(number).1));
         }
-        rig.log.append_in_lane(0, frames).await.unwrap();
-        rig
+        self.log.append_in_lane(0, frames).await.unwrap();
     }
 }
 
@@ -153,5 +182,148 @@ fn those_who_lag_together_share_what_is_refined_again() {
         let of_a = a.refined("web", EACH as u64).await.unwrap();
         let of_b = b.refined("web", EACH as u64).await.unwrap();
         assert!(is_shared(&of_a, &of_b));
+    });
+}
+
+/// Begins a revision whose contract lets track events with these names through and blocks others.
+fn declaring(state: &mut State, names: &[&str]) -> RuleSet {
+    let mut files = BTreeMap::from([(
+        "domains/shop/domain.yaml".to_owned(),
+        json!({"name": "shop", "onUndeclaredSchema": "BLOCK_EVENT"}),
+    )]);
+    for name in names {
+        let event = json!({"name": name, "type": "track", "schema": {"type": "object"}});
+        files.insert(format!("domains/shop/{name}.yaml"), event);
+    }
+    let text = contract_text(&files, [&"web".to_owned()]);
+    let spec = RunRevision { spec: text.sha256(), contracts: Some(&text), catalog_revision: None };
+    let domains = Domain::from_files(&files, "web").unwrap();
+    let contract = Contract::compile(&domains, ContractLimits::default()).unwrap();
+    RuleSet {
+        revision: state.begin_revision(&spec, 1).unwrap(),
+        contracts_sha256: Some(text.sha256().into()),
+        sources: HashMap::from([(
+            "web".into(),
+            SourceRules { contract: Some(Arc::new(contract)), ..SourceRules::default() },
+        )]),
+        ..RuleSet::default()
+    }
+}
+
+#[test]
+fn a_lagging_sync_gets_what_the_contract_of_then_let_through() {
+    run(async {
+        let rig = Rig::new().restarted(|state| declaring(state, &["E"]));
+        rig.append(0..1).await;
+        let first = rig.handle.for_sync().refined("web", 0).await.unwrap();
+        assert_eq!(first.events.len(), EACH);
+        // Tighter, and then as it was: both times what was judged before stays as it was judged.
+        let rig = rig.restarted(|state| declaring(state, &["F"]));
+        let again = rig.handle.for_sync().refined("web", 0).await.unwrap();
+        assert_eq!((&again.events, again.violations.len()), (&first.events, 0));
+        rig.append(1..2).await;
+        let second = rig.handle.for_sync().refined("web", EACH as u64).await.unwrap();
+        assert_eq!(
+            (second.events.len(), second.violations.len()),
+            (0, EACH),
+            "what is new is judged by the rules of now"
+        );
+        let rig = rig.restarted(|state| declaring(state, &["E", "F"]));
+        let lagging = rig.handle.for_sync();
+        assert_eq!(lagging.refined("web", 0).await.unwrap().events, first.events);
+        assert_eq!(lagging.refined("web", EACH as u64).await.unwrap().events.len(), 0, "they are in quarantine");
+    });
+}
+
+#[test]
+fn rules_change_between_ranges_and_each_range_says_which() {
+    run(async {
+        let rig = Rig::new();
+        let sync = rig.handle.for_sync();
+        let mut counts = Vec::new();
+        for (range, names) in (0..3).zip([["E"], ["F"], ["E"]]) {
+            rig.rules.send_replace(Arc::new(declaring(&mut rig.state(), &names)));
+            rig.append(range..range + 1).await;
+            let refined = sync.refined("web", (range * EACH) as u64).await.unwrap();
+            counts.push((refined.events.len(), refined.violations.len()));
+        }
+        assert_eq!(counts, [(EACH, 0), (0, EACH), (EACH, 0)]);
+        let each = EACH as u64;
+        let known = [0, each, 2 * each].map(|at| rig.state().log_range_at(at).unwrap().unwrap());
+        assert_eq!(known, [(0..each, 1), (each..2 * each, 2), (2 * each..3 * each, 3)]);
+    });
+}
+
+#[test]
+fn a_refiner_without_syncs_waits_for_one() {
+    run(async {
+        let rig = Rig::with(2).await;
+        let first = rig.handle.for_sync();
+        first.refined("web", 0).await.unwrap();
+        drop(first);
+        let next = rig.handle.for_sync();
+        assert_eq!(next.refined("web", EACH as u64).await.unwrap().events.len(), EACH);
+    });
+}
+
+#[test]
+fn an_asker_that_is_gone_says_so() {
+    let (asks, mut asked) = mpsc::channel(1);
+    drop(AskerGuard { id: AskerId(7), asks });
+    assert!(matches!(asked.try_recv(), Ok(RefineRequest::Gone(AskerId(7)))));
+}
+
+/// A function that keeps every event.
+fn keeping() -> Arc<Function> {
+    let core = r#"(module
+        (memory (export "memory") 1)
+        (global $next (mut i32) (i32.const 1024))
+        (func $take (param $bytes i32) (result i32)
+            (local $at i32)
+            (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+            (global.set $next (i32.add (local.get $at) (local.get $bytes)))
+            (if (i32.gt_u (global.get $next) (i32.shl (memory.size) (i32.const 16)))
+                (then (drop (memory.grow (i32.add (i32.shr_u (local.get $bytes) (i32.const 16)) (i32.const 1))))))
+            (local.get $at))
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (call $take (local.get 3)))
+        (func (export "tidegate:plugin/lifecycle@0.1.0#configure") (param i32 i32 i64) (result i32)
+            (call $take (i32.const 64)))
+        (func (export "tidegate:plugin/transformer@0.1.0#transform") (param $batch i32) (param $events i32) (result i32)
+            (local $answer i32)
+            (local.set $answer (call $take (i32.const 64)))
+            (i32.store offset=4 (local.get $answer) (call $take (i32.mul (local.get $events) (i32.const 24))))
+            (i32.store offset=8 (local.get $answer) (local.get $events))
+            (local.get $answer)))"#;
+    let mut module = wat::parse_str(core).unwrap();
+    let mut resolve = wit_parser::Resolve::default();
+    let package = resolve.push_str("plugin.wit", include_str!("../../../../wit/plugin.wit")).unwrap();
+    let world = resolve.select_world(&[package], Some("transform")).unwrap();
+    let encoding = wit_component::StringEncoding::UTF8;
+    wit_component::embed_component_metadata(&mut module, &resolve, world, encoding).unwrap();
+    let component = wit_component::ComponentEncoder::default().module(&module).unwrap().encode().unwrap();
+    let engine = Engine::new(&CallLimits { calls_at_once_max: 2, ..CallLimits::default() }).unwrap();
+    let function = Function::load(&engine, "keep", &component, "{}".to_owned(), CallLimits::default()).unwrap();
+    Arc::new(function.with_version("v1"))
+}
+
+#[test]
+fn a_source_that_comes_later_goes_through_its_functions() {
+    run(async {
+        let rig = Rig::new();
+        let chain = Arc::new(FunctionChain::of([keeping()]));
+        rig.append(0..1).await;
+        let sync = rig.handle.for_sync();
+        assert_eq!(sync.refined("web", 0).await.unwrap().events.len(), EACH);
+        assert_eq!((rig.handle.handed_to("web"), rig.state().function_chains().unwrap().1), (EACH as u64, Vec::new()));
+        let rules = SourceRules { functions: Arc::clone(&chain), ..SourceRules::default() };
+        let rules = RuleSet { sources: HashMap::from([("web".into(), rules)]), ..RuleSet::default() };
+        rig.rules.send_replace(Arc::new(rules));
+        rig.append(1..2).await;
+        // What was handed out stays as it was.
+        assert_eq!(rig.handle.for_sync().refined("web", 0).await.unwrap().events.len(), EACH);
+        assert_eq!(sync.refined("web", EACH as u64).await.unwrap().events.len(), EACH);
+        let took_over = ("web".to_owned(), EACH as u64, chain.key().to_owned());
+        assert_eq!(rig.state().function_chains().unwrap().1, [took_over]);
+        assert_eq!(rig.handle.handed_to("web"), 2 * EACH as u64);
     });
 }

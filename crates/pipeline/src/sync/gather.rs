@@ -7,11 +7,11 @@ use tidegate_event::{Event, Position};
 use tidegate_log::Log;
 use tidegate_process::telemetry::{Healed, Streak};
 use tidegate_state::Quarantined;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Mapping, SyncFilter, SyncSettings};
-use crate::refine::{self, BatchContext, FunctionChain, Refined, RefinerHandle};
+use crate::refine::{self, BatchContext, Refined, RefinerHandle};
 
 /// A batch, and what was quarantined or left out while it was gathered.
 #[derive(Debug, Default)]
@@ -30,7 +30,6 @@ pub(super) struct Gatherer {
     pub(super) label: Arc<str>,
     pub(super) source: Arc<str>,
     pub(super) filter: SyncFilter,
-    pub(super) functions: watch::Receiver<Arc<FunctionChain>>,
     pub(super) mapping: Mapping,
     /// Events below this offset are not for this sync.
     pub(super) first: u64,
@@ -120,7 +119,7 @@ impl Gatherer {
             .violations
             .extend(refined.violations.iter().filter(|found| found.position.offset >= from).cloned());
         let events = refined.events.iter().filter(|event| event.id.position.offset >= from);
-        let plain = self.functions.borrow().is_empty();
+        let plain = self.refiner.functions_of_sync(&self.name).is_empty();
         if self.filter.takes_all() && plain && self.mapping.is_empty() {
             gathered.batch.events.extend(events.cloned());
             return Ok(());
@@ -140,7 +139,7 @@ impl Gatherer {
                 bytes: refined.log_bytes,
                 at_us: events.first().map_or(0, |event| event.received_at_us),
             };
-            let chain_output = self.refiner.run(&mut self.functions, events, &batch).await?;
+            let chain_output = self.refiner.run(events, &batch).await?;
             gathered.quarantined.extend(chain_output.quarantined);
             gathered.filtered += chain_output.dropped.values().sum::<u64>();
             events = chain_output.events;

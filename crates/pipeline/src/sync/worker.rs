@@ -34,7 +34,7 @@ impl Worker {
     /// Makes a sync ready. Where it goes on is asked when it runs: its destination may be away now.
     #[must_use]
     pub fn open(sync: Sync, refiner: RefinerHandle, log: Arc<dyn Log>, state: State) -> Self {
-        let Sync { name, source, filter, functions, mapping, start, settings, destination } = sync;
+        let Sync { name, source, filter, mapping, start, settings, destination } = sync;
         let cursor = watch::Sender::new(log.oldest());
         let label: Arc<str> = in_partition(&name, refiner.partition()).into();
         let gatherer = Gatherer {
@@ -42,7 +42,6 @@ impl Worker {
             label: Arc::clone(&label),
             source,
             filter,
-            functions,
             mapping,
             first: start.first,
             settings: settings.clone(),
