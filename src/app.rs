@@ -8,6 +8,7 @@ mod continuity;
 pub mod data_id;
 pub mod declare;
 mod destinations;
+mod door;
 pub mod findings;
 mod followed_releases;
 pub mod inspect;
@@ -28,13 +29,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tidegate_log::{self as intake, Log, LogPartitions};
 use tidegate_net::{self as net, descriptors};
 use tidegate_pipeline::refine::{self, Rules};
 use tidegate_pipeline::sync::Worker;
 use tidegate_registry::{self as store, VersionStore};
-use tidegate_source::http::{IngestServer, IngestSettings, IntakeCounts, WriteKeys};
+use tidegate_source::http::{Entrance, IngestServer, IntakeCounts};
 use tidegate_state::{self as state, Identity, State};
 use tidegate_wasm as wasm;
 use tidegate_wasm::function::Pool;
@@ -243,7 +245,9 @@ impl App {
         let sqlite_files = keeper::sqlite_files(&workspace);
         let counts = Arc::new(IntakeCounts::default());
         let listen = listen.unwrap_or(workspace.listen);
-        let settings = door(&workspace, connections);
+        let entrance = Entrance::new(door::entrance(&workspace), threads, Instant::now());
+        let entrance = watch::Sender::new(Arc::new(entrance));
+        let settings = door::settings(&workspace, connections, entrance.subscribe());
         let bound = IngestServer::open(listen, settings, log.clone(), Arc::clone(&counts));
         let server = bound.map_err(|cause| AppError::Listen { address: listen, cause })?;
         let address = server.address().map_err(|cause| AppError::Listen { address: listen, cause })?;
@@ -417,21 +421,6 @@ fn rules(workspace: &Workspace) -> Vec<Rules> {
     let rules =
         |name: &String| Rules { source: name.as_str().into(), contract: workspace.contracts.get(name).cloned() };
     workspace.sources.keys().map(rules).collect()
-}
-
-/// What the door needs of the workspace.
-fn door(workspace: &Workspace, connections: net::ConnectionLimits) -> IngestSettings {
-    let sources = workspace.sources.iter();
-    let keys = WriteKeys::new(sources.clone().map(|(name, source)| (source.write_key.as_str(), name.as_str())));
-    let rates = sources.map(|(name, source)| (name.clone(), source.rate.clone())).collect();
-    IngestSettings {
-        limits: workspace.limits.clone(),
-        connections,
-        trusted_proxies: workspace.trusted_proxies.clone(),
-        keys,
-        rates,
-        public_host: workspace.public_host.clone(),
-    }
 }
 
 /// Limits of connections of both ports, as far as there are descriptors for them.
