@@ -227,9 +227,12 @@ impl App {
         let (connections, admin_connections) = connections(&workspace, descriptors);
         let mut admin_limits = api::AdminLimits::default();
         admin_limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(admin_limits.wrong_tokens_max);
+        let entrance = Entrance::new(door::entrance(&workspace), threads, Instant::now());
+        let entrance = watch::Sender::new(Arc::new(entrance));
         let workspace_admin = AdminPortSettings {
             listen: workspace.admin_listen,
             data: data.clone(),
+            entrance: entrance.subscribe(),
             sources: workspace.sources.keys().cloned().collect(),
             functions: workspace.functions.keys().cloned().collect(),
             syncs: active_runtimes::used(&workspace),
@@ -245,8 +248,6 @@ impl App {
         let sqlite_files = keeper::sqlite_files(&workspace);
         let counts = Arc::new(IntakeCounts::default());
         let listen = listen.unwrap_or(workspace.listen);
-        let entrance = Entrance::new(door::entrance(&workspace), threads, Instant::now());
-        let entrance = watch::Sender::new(Arc::new(entrance));
         let settings = door::settings(&workspace, connections, entrance.subscribe());
         let bound = IngestServer::open(listen, settings, log.clone(), Arc::clone(&counts));
         let server = bound.map_err(|cause| AppError::Listen { address: listen, cause })?;
