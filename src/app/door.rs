@@ -8,23 +8,28 @@ use tidegate_process::clock;
 use tidegate_source::http::{Entrance, EntranceSettings, IngestSettings, KeyHasher, WriteKey, WriteKeys};
 use tokio::sync::watch;
 
-use crate::config::Workspace;
+use crate::config::{Workspace, WriteKeyConfig};
 
 /// Who may send, and how much. The keys are hashed under a secret of this process alone: the files have the keys
 /// themselves, so no hash outlives it.
 pub(super) fn entrance(workspace: &Workspace) -> EntranceSettings {
     let hasher = KeyHasher::new(&clock::random());
     let created_at_us = clock::now_us();
-    let key = |(source, config): (&String, &crate::config::SourceConfig)| WriteKey {
-        source: source.as_str().into(),
-        name: "default".into(),
-        hash: hasher.hash(&config.write_key),
+    let key = |source: &Arc<str>, config: &WriteKeyConfig| WriteKey {
+        source: Arc::clone(source),
+        name: config.name.as_str().into(),
+        hash: hasher.hash(&config.key),
         created_at_us,
-        ends_at_us: None,
+        ends_at_us: config.ends_at_us,
         uses: Arc::default(),
     };
+    let mut keys = Vec::new();
+    for (source, config) in &workspace.sources {
+        let source: Arc<str> = source.as_str().into();
+        keys.extend(config.write_keys.iter().map(|config| key(&source, config)));
+    }
     EntranceSettings {
-        keys: WriteKeys::new(hasher.clone(), workspace.sources.iter().map(key)),
+        keys: WriteKeys::new(hasher.clone(), keys),
         rates: workspace.sources.iter().map(|(name, source)| (name.clone(), source.rate.clone())).collect(),
         paused: HashSet::new(),
     }
