@@ -23,6 +23,7 @@ mod functions;
 mod logs;
 mod openapi;
 mod refusal;
+mod write_keys;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -46,6 +47,7 @@ use tidegate_api_types::path;
 use tidegate_delivery::DestinationLogs;
 use tidegate_net::{self as net, Caller, HttpReply, Peer, Port, RequestBody, Service};
 use tidegate_registry::VersionStore;
+use tidegate_source::http::Entrance;
 use tidegate_state::{self as state, State};
 use tokio::sync::watch;
 use tower_service::Service as _;
@@ -60,6 +62,8 @@ pub type OpenState = Box<dyn Fn() -> Result<State, state::StateError> + Send + S
 pub struct AdminSettings {
     /// Where the token's hash is.
     pub token_file: PathBuf,
+    /// Who may send events.
+    pub entrance: watch::Receiver<Arc<Entrance>>,
     /// The sources that a function may be attached to.
     pub sources: BTreeSet<String>,
     /// The functions of the workspace's files.

@@ -8,6 +8,7 @@ mod continuity;
 pub mod data_id;
 pub mod declare;
 mod destinations;
+mod door;
 pub mod findings;
 mod followed_releases;
 pub mod inspect;
@@ -28,13 +29,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tidegate_log::{self as intake, Log, LogPartitions};
 use tidegate_net::{self as net, descriptors};
 use tidegate_pipeline::refine;
 use tidegate_pipeline::sync::Worker;
 use tidegate_registry::{self as store, VersionStore};
-use tidegate_source::http::{IngestServer, IngestSettings, IntakeCounts, WriteKeys};
+use tidegate_source::http::{Entrance, IngestServer, IntakeCounts};
 use tidegate_state::{self as state, Identity, State};
 use tidegate_wasm as wasm;
 use tidegate_wasm::function::Pool;
@@ -226,9 +228,12 @@ impl App {
         let (connections, admin_connections) = connections(&workspace, descriptors);
         let mut admin_limits = api::AdminLimits::default();
         admin_limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(admin_limits.wrong_tokens_max);
+        let entrance = Entrance::new(door::entrance(&workspace), threads, Instant::now());
+        let entrance = watch::Sender::new(Arc::new(entrance));
         let workspace_admin = AdminPortSettings {
             listen: workspace.admin_listen,
             data: data.clone(),
+            entrance: entrance.subscribe(),
             sources: workspace.sources.keys().cloned().collect(),
             functions: workspace.functions.keys().cloned().collect(),
             syncs: active_runtimes::used(&workspace),
@@ -244,7 +249,7 @@ impl App {
         let sqlite_files = keeper::sqlite_files(&workspace);
         let counts = Arc::new(IntakeCounts::default());
         let listen = listen.unwrap_or(workspace.listen);
-        let settings = door(&workspace, connections);
+        let settings = door::settings(&workspace, connections, entrance.subscribe());
         let bound = IngestServer::open(listen, settings, log.clone(), Arc::clone(&counts));
         let server = bound.map_err(|cause| AppError::Listen { address: listen, cause })?;
         let address = server.address().map_err(|cause| AppError::Listen { address: listen, cause })?;
@@ -415,21 +420,6 @@ fn lock(data: &Path) -> Result<File, AppError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(AppError::InUse { path: data.to_owned() }),
         Err(TryLockError::Error(cause)) => Err(io("could not lock", &path)(cause)),
-    }
-}
-
-/// What the door needs of the workspace.
-fn door(workspace: &Workspace, connections: net::ConnectionLimits) -> IngestSettings {
-    let sources = workspace.sources.iter();
-    let keys = WriteKeys::new(sources.clone().map(|(name, source)| (source.write_key.as_str(), name.as_str())));
-    let rates = sources.map(|(name, source)| (name.clone(), source.rate.clone())).collect();
-    IngestSettings {
-        limits: workspace.limits.clone(),
-        connections,
-        trusted_proxies: workspace.trusted_proxies.clone(),
-        keys,
-        rates,
-        public_host: workspace.public_host.clone(),
     }
 }
 

@@ -38,7 +38,7 @@ pub use lookups::LookupConfig;
 pub(crate) use outgoing::proxies_of_environment;
 pub use outline::Outline;
 pub use plugin::{PluginConfig, effective_policy};
-pub use sources::SourceConfig;
+pub use sources::{SourceConfig, WriteKeyConfig};
 pub use syncs::{StartConfig, SyncConfig};
 
 use outgoing::Outgoing;

@@ -42,6 +42,8 @@ pub enum AccessObject {
     /// One function or destination.
     Named(PluginKind, String),
     Build,
+    /// The write keys of all sources, never the keys themselves.
+    WriteKeys,
     /// The description of the API.
     Document,
 }
@@ -75,6 +77,7 @@ pub fn asked(method: &Method, path: &str, name: Option<&str>) -> Option<(AccessA
         "functions" => PluginKind::Functions,
         "destinations" => PluginKind::Destinations,
         "builds" => return (method == Method::GET).then_some((AccessAction::Read, AccessObject::Build)),
+        "write-keys" => return (method == Method::GET).then_some((AccessAction::Read, AccessObject::WriteKeys)),
         _ => return None,
     };
     let Some(_) = parts.next() else {

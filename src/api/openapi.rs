@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::refusal::ApiRefusal;
-use super::{SharedApi, builds, destinations, functions};
+use super::{SharedApi, builds, destinations, functions, write_keys};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,6 +28,7 @@ use super::{SharedApi, builds, destinations, functions};
         (name = "functions", description = "What changes events"),
         (name = "destinations", description = "What sends events to tools"),
         (name = "builds", description = "Uploads on their way to being versions"),
+        (name = "sources", description = "Where events enter"),
     )
 )]
 struct Document;
@@ -78,6 +79,7 @@ pub(super) fn routes() -> (Router<Arc<SharedApi>>, utoipa::openapi::OpenApi) {
         .routes(routes!(destinations::settings))
         .routes(routes!(destinations::logs))
         .routes(routes!(builds::show))
+        .routes(routes!(write_keys::list))
         .split_for_parts()
 }
 
@@ -91,7 +93,7 @@ mod tests {
         let document = serde_json::to_value(routes().1).unwrap();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 18);
+        assert_eq!(paths.len(), 19);
         for (path, operations) in paths {
             for method in operations.as_object().unwrap().keys() {
                 let method = hyper::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tidegate_net as net;
 use tidegate_registry::{BuildQueue, VersionStore};
+use tidegate_source::http::Entrance;
 use tidegate_state::State;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -19,6 +20,7 @@ use crate::api::{self, AdminApi};
 pub(super) struct AdminPortSettings {
     pub(super) listen: SocketAddr,
     pub(super) data: PathBuf,
+    pub(super) entrance: watch::Receiver<Arc<Entrance>>,
     pub(super) sources: BTreeSet<String>,
     pub(super) functions: BTreeSet<String>,
     /// Of each destination plugin that has a file, the syncs that use it.
@@ -55,6 +57,7 @@ impl Admin {
         let open_state = move || State::read(&state);
         let of_api = api::AdminSettings {
             token_file,
+            entrance: settings.entrance.clone(),
             sources: settings.sources.clone(),
             functions: settings.functions.clone(),
             syncs: settings.syncs.clone(),

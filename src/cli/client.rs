@@ -10,9 +10,11 @@ mod admin;
 mod error;
 mod http;
 mod ingest;
+mod token;
 
 pub(super) use address::ConnectArgs;
 pub(super) use admin::AdminClient;
 pub(super) use error::ClientError;
 pub(super) use http::ServerAnswer;
 pub(super) use ingest::IngestClient;
+pub(super) use token::TokenArgs;

@@ -76,7 +76,8 @@ pub(super) fn run(args: &DemoArgs) -> CommandDone {
     // A server that runs already keeps its port.
     workspace.admin_listen.set_port(0);
     let data = workspace.data.clone();
-    let key = workspace.sources.values().next().map(|source| source.write_key.clone()).unwrap_or_default();
+    let key = workspace.sources.values().flat_map(|source| &source.write_keys).next();
+    let key = key.map(|key| key.key.clone()).unwrap_or_default();
     runtime()?.block_on(async {
         let stop = on_signal()?;
         step(2, "a server");

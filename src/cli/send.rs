@@ -43,7 +43,7 @@ pub(super) struct SendArgs {
     /// Where to: the server's address [default: that of --workspace, else http://127.0.0.1:8080]
     #[arg(long, value_name = "URL")]
     to: Option<String>,
-    /// The source's write key [default: that of the first source of --workspace]
+    /// The source's write key [default: the first one of the first source of --workspace]
     #[arg(long, value_name = "KEY")]
     write_key: Option<String>,
     /// Take the address and the write key from this workspace

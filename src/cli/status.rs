@@ -1,9 +1,12 @@
 //! `tidegate status`.
 
+mod write_keys;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
+use tidegate_api_types::write_key::ShownWriteKey;
 use tidegate_event::time;
 use tidegate_log as intake;
 use tidegate_registry::{self as store, PluginKind};
@@ -12,12 +15,18 @@ use tidegate_state::{self as state, Charge, PendingCount, QuarantineFilter, Quar
 use super::{CommandDone, WorkspaceArgs, style};
 use crate::app::findings::{self, Finding};
 use crate::app::paths;
+use write_keys::AskedServer;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Reads the data directory; the server may run or not.")]
+#[command(
+    after_help = "Reads the data directory; the server may run or not. Only a running server knows what write keys are used for: \
+    name its admin API with --server to see that too."
+)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     workspace: WorkspaceArgs,
+    #[command(flatten)]
+    asked: AskedServer,
 }
 
 /// What there is to say of the log.
@@ -113,11 +122,15 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
     let destinations = state.destination_charges()?;
     let quarantine = state.quarantine_size()?;
     let damage = findings::read(&paths::findings(&workspace.data));
+    let write_keys = args.asked.write_keys()?;
     if json {
-        let of_files = (&quarantine, damage.as_slice());
-        print_json(&log, &sources, &reports, (&functions, &destinations), of_files);
+        let others = (&quarantine, damage.as_slice(), write_keys.as_deref());
+        print_json(&log, &sources, &reports, (&functions, &destinations), others);
     } else {
         print_tables(&log, &sources, &reports);
+        if let Some(keys) = &write_keys {
+            write_keys::print(keys);
+        }
         let store = paths::store(&workspace.data);
         let names = functions.iter().map(|(charge, _)| &charge.function);
         print_functions(&functions, &live(names, PluginKind::Functions, &store));
@@ -134,7 +147,7 @@ fn print_json(
     sources: &BTreeMap<String, SourceLine>,
     reports: &[(SyncReport, PendingCount)],
     (functions, destinations): (&[(Charge, Option<String>)], &[Charge]),
-    (quarantine, damage): (&QuarantineSize, &[Finding]),
+    (quarantine, damage, write_keys): (&QuarantineSize, &[Finding], Option<&[ShownWriteKey]>),
 ) {
     let sources: serde_json::Map<_, _> = sources
         .iter()
@@ -203,7 +216,7 @@ fn print_json(
         "{}",
         serde_json::json!({
             "log": log, "sources": sources, "syncs": syncs, "functions": functions, "destinations": destinations,
-            "quarantine": quarantine, "damage": damage,
+            "quarantine": quarantine, "damage": damage, "write_keys": write_keys,
         })
     );
 }

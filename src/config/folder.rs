@@ -63,7 +63,8 @@ fn object_name(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether an object, or a part of one, may be called so.
+pub(super) fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     !name.is_empty() && name.len() <= 63 && name.chars().all(fits)
 }

@@ -37,7 +37,8 @@ fn named(error: &std::io::Error, path: &Path) -> std::io::Error {
 /// A file cannot be written, or one of them is there already (nothing is written over).
 pub fn init(dir: &Path) -> std::io::Result<WrittenWorkspace> {
     let write_key = HEXLOWER.encode(&clock::random::<16>());
-    let source = SOURCE.replace("WRITE_KEY", &write_key);
+    let next = HEXLOWER.encode(&clock::random::<16>());
+    let source = SOURCE.replace("WRITE_KEY", &write_key).replace("ANOTHER_KEY", &next);
     let files = [
         ("tidegate.yaml", MAIN),
         ("sources/web.yaml", &source),

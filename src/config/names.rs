@@ -8,7 +8,7 @@ use tidegate_document::problem::Problem;
 use super::destinations::{DestinationConfig, DestinationKind};
 use super::functions::{Borrowed, FunctionConfig, NOTHING};
 use super::lookups::{KINDS, LookupConfig};
-use super::sources::SourceConfig;
+use super::sources::{SourceConfig, WriteKeyConfig};
 use super::syncs::SyncConfig;
 
 /// What names may refer to.
@@ -28,14 +28,20 @@ pub(super) fn check(
     let mut note = |file: PathBuf, line, message: String, fix: String| {
         problems.push(Problem::of_file(file, line, message, fix));
     };
-    let mut keys: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut keys: BTreeMap<&str, Vec<(&str, &WriteKeyConfig)>> = BTreeMap::new();
     for (name, source) in names.sources {
         let file = dir.join(format!("sources/{name}.yaml"));
-        if let Some(other) = keys.insert(&source.write_key, name) {
-            let message = format!("the write key is also that of source {other}");
-            note(file.clone(), 0, message, "give each source a key of its own".into());
+        for key in &source.write_keys {
+            keys.entry(&key.key).or_default().push((name, key));
         }
         unknown(&file, "function", &source.functions, names.functions, &mut note);
+    }
+    for named in keys.into_values() {
+        let &[_, .., (source, key)] = named.as_slice() else { continue };
+        let each: Vec<String> = named.iter().map(|(source, key)| format!("{} of source {source}", key.name)).collect();
+        let message = format!("several write keys are the same: {}", each.join(", "));
+        let fix = "a client is known by its key alone: keep one of them, or give each a random one of its own";
+        note(dir.join(format!("sources/{source}.yaml")), key.line, message, fix.to_owned());
     }
     let mut targets: BTreeMap<(&str, Option<&str>), (&str, &str)> = BTreeMap::new();
     for (name, sync) in syncs {

@@ -6,6 +6,7 @@ use std::path::Path;
 use tidegate_contract::lint::ENVELOPE;
 use tidegate_document::nearest::nearest;
 use tidegate_document::problem::Problem;
+use tidegate_process::clock;
 
 use super::Workspace;
 use super::folder::{entries, is_yaml};
@@ -38,6 +39,14 @@ impl Workspace {
         if self.sources.is_empty() {
             let message = "there is no source, so no SDK can send anything".to_owned();
             note("sources", message, "make sources/web.yaml with `kind: http` and a `write_key`".to_owned());
+        }
+        let now_us = clock::now_us();
+        for (name, source) in &self.sources {
+            if source.write_keys.iter().all(|key| key.ends_at_us.is_some_and(|end| end <= now_us)) {
+                let message = "every write key of this source has ended, so no SDK can send anything".to_owned();
+                let fix = "add one to `write_keys`, or write a later `ends`".to_owned();
+                note(&format!("sources/{name}.yaml"), message, fix);
+            }
         }
         let of_syncs = |name: fn(&super::SyncConfig) -> &str| self.syncs.values().map(name).collect::<HashSet<_>>();
         let (sources, destinations) = (of_syncs(|sync| &sync.source.0), of_syncs(|sync| &sync.destination.0));

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use tidegate_document::node::DocumentNode;
 use tidegate_document::problem::Problem;
+use tidegate_process::clock;
 
 use super::environment::fields;
-use super::{ADMIN_AND_LISTEN, folder, read_tree};
+use super::{ADMIN_AND_LISTEN, folder, read_tree, sources};
 
 /// Where things are. Nothing else of the workspace is read: no secret of a destination need be set, no contract right.
 #[derive(Debug)]
@@ -57,7 +58,8 @@ impl Outline {
         if problems.is_empty() { Ok(listen.unwrap_or(ADMIN_AND_LISTEN.1)) } else { Err(problems) }
     }
 
-    /// The write key of a source, the first one unless it is named; `None` when there is no such source.
+    /// A write key of a source (the first source unless it is named): `write_key`, or else the first of `write_keys` that has
+    /// not ended. `None` when there is no such source.
     ///
     /// # Errors
     /// Its file cannot be read, or the key is in a variable that is not set.
@@ -66,7 +68,7 @@ impl Outline {
         let Some(path) = found else { return Ok(None) };
         let mut problems = Vec::new();
         let key = read_tree(&self.dir, path, &mut problems)
-            .and_then(|node| fields(path, &node, &mut problems).only("write_key", "<the key>"));
+            .and_then(|node| sources::first_key(fields(path, &node, &mut problems), clock::now_us()));
         if problems.is_empty() { Ok(key) } else { Err(problems) }
     }
 }

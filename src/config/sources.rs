@@ -1,15 +1,31 @@
 //! `sources/<name>.yaml`: where events enter.
 
 use tidegate_document::fields::Fields;
-use tidegate_source::http::Rate;
+use tidegate_document::problem::{NAME_CHARS_MAX, QUOTED_CHARS_MAX, shortened};
+use tidegate_event::time;
+use tidegate_source::http::{KEY_BYTES_MAX, Rate};
+
+use super::folder;
 
 /// `sources/<name>.yaml`.
 #[derive(Clone)]
 pub struct SourceConfig {
-    pub write_key: String,
+    /// At least one; that of `write_key` first, the others in the order of their names in the file.
+    pub write_keys: Vec<WriteKeyConfig>,
     pub functions: Vec<(String, usize)>,
     /// How much may come in.
     pub rate: Rate,
+}
+
+/// `write_key`, or an entry of `write_keys`. It prints nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WriteKeyConfig {
+    /// Unique in its source.
+    pub name: String,
+    pub key: String,
+    /// From when on it opens nothing.
+    pub ends_at_us: Option<i64>,
+    pub line: usize,
 }
 
 impl std::fmt::Debug for SourceConfig {
@@ -27,17 +43,82 @@ pub(super) fn source(fields: &mut Fields<'_>) -> Option<SourceConfig> {
         let message = format!("a source of kind {kind:?} is not known");
         fields.problem("kind", message, "write `kind: http`");
     }
-    let write_key = fields.required("write_key", "<a secret of 16 characters or more>");
+    let write_keys = write_keys(fields);
     let functions = fields.texts_and_lines("functions");
     let mut rate = Rate { events: fields.per_second("rate", "5000/s"), ..Rate::default() };
     rate.bytes = fields.per_second("rate_bytes", "10 MB/s");
     if let Some(burst) = fields.duration("rate_burst") {
         rate.burst = burst;
     }
-    let write_key = write_key?;
-    if write_key.len() < 16 {
-        let message = "the write key is shorter than 16 characters and could be guessed";
-        fields.problem("write_key", message, "write a random one, e.g. from `openssl rand -hex 16`");
+    (!write_keys.is_empty()).then_some(SourceConfig { write_keys, functions, rate })
+}
+
+/// The name of the key that stands in `write_key`.
+const NAME_DEFAULT: &str = "default";
+const EXAMPLE: &str = "<a secret of 16 characters or more>";
+
+fn write_keys(fields: &mut Fields<'_>) -> Vec<WriteKeyConfig> {
+    let has_more = fields.has("write_keys");
+    let alone = if has_more { fields.text("write_key") } else { fields.required("write_key", EXAMPLE) };
+    let has_default = alone.is_some();
+    let line = fields.line_of("write_key");
+    let mut keys: Vec<WriteKeyConfig> = alone
+        .map(|key| {
+            check(fields, "write_key", &key);
+            WriteKeyConfig { name: NAME_DEFAULT.to_owned(), key, ends_at_us: None, line }
+        })
+        .into_iter()
+        .collect();
+    let named = fields.each("write_keys", "key", |name, entry| {
+        if !folder::is_name(name) {
+            let message = format!("{:?} cannot be the name of a write key", shortened(name, NAME_CHARS_MAX));
+            entry.problem("", message, "use up to 63 letters, digits, - and _");
+        }
+        if name == NAME_DEFAULT && has_default {
+            let message = "`write_key` is the key of this name already";
+            entry.problem("", message, "give one of the two another name, here, or take it away");
+        }
+        let (line, ends_at_us) = (entry.line_of(""), end(entry));
+        let key = entry.required("key", EXAMPLE)?;
+        check(entry, "key", &key);
+        Some(WriteKeyConfig { name: name.to_owned(), key, ends_at_us, line })
+    });
+    if has_more && !has_default && named.is_empty() {
+        let fix = format!("write `<name>: {EXAMPLE}` below it, or `write_key` instead of it");
+        fields.problem("write_keys", "there is no write key below `write_keys`", fix);
     }
-    Some(SourceConfig { write_key, functions, rate })
+    keys.extend(named.into_iter().flatten());
+    keys
+}
+
+fn check(fields: &mut Fields<'_>, name: &str, key: &str) {
+    const FIX: &str = "write a random one, e.g. from `openssl rand -hex 16`";
+    if key.len() < 16 {
+        fields.problem(name, "the write key is shorter than 16 characters and could be guessed", FIX);
+    } else if key.len() > KEY_BYTES_MAX {
+        fields.problem(name, format!("the write key is longer than {KEY_BYTES_MAX} bytes"), FIX);
+    }
+}
+
+fn end(fields: &mut Fields<'_>) -> Option<i64> {
+    let text = fields.text("ends")?;
+    let end = time::parse(&text);
+    if end.is_none() {
+        let said = shortened(&text, QUOTED_CHARS_MAX);
+        let message = format!("`{}` is {said:?}, not a time with its offset from UTC", fields.at("ends"));
+        fields.problem("ends", message, "write it as `ends: 2026-12-31T00:00:00Z`");
+    }
+    end
+}
+
+/// The key of a source's file that a program takes to send: `write_key`, or else the first that has not ended.
+pub(super) fn first_key(mut fields: Fields<'_>, now_us: i64) -> Option<String> {
+    if fields.has("write_key") || !fields.has("write_keys") {
+        return fields.only("write_key", "<the key>");
+    }
+    let keys = write_keys(&mut fields);
+    fields.leave_rest();
+    fields.finish();
+    let open = keys.iter().find(|key| key.ends_at_us.is_none_or(|end| end > now_us));
+    open.or(keys.first()).map(|key| key.key.clone())
 }

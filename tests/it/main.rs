@@ -41,3 +41,4 @@ mod toolchains;
 mod trust;
 mod violations;
 mod wire;
+mod write_keys;

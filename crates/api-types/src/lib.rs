@@ -19,6 +19,8 @@ pub mod logs;
 pub mod path;
 /// Versions and where they are in use.
 pub mod version;
+/// Write keys of sources: which there are and what they are used for.
+pub mod write_key;
 
 /// A refusal, as RFC 9457 has it (`application/problem+json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -34,5 +34,7 @@ pub const DESTINATION_SETTINGS: &str = "/admin/destinations/{name}/settings";
 pub const DESTINATION_LOGS: &str = "/admin/destinations/{name}/logs";
 /// How far a build is: GET.
 pub const BUILD: &str = "/admin/builds/{id}";
+/// All write keys of all sources: GET.
+pub const WRITE_KEYS: &str = "/admin/write-keys";
 /// The OpenAPI document: GET.
 pub const OPENAPI: &str = "/api/openapi.json";

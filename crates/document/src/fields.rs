@@ -166,6 +166,49 @@ impl<'a> Fields<'a> {
         Some(read)
     }
 
+    /// Maps under names that the author of the document chooses: `read` gets each name and its map. Text alone stands for a
+    /// map that has nothing but `short`.
+    pub fn each<T>(
+        &mut self,
+        name: &'static str,
+        short: &'static str,
+        mut read: impl FnMut(&str, &mut Fields<'_>) -> T,
+    ) -> Vec<T> {
+        let Some(field) = self.find(name) else { return Vec::new() };
+        let Tree::Map(entries) = &field.node.value else {
+            self.wrong(name, field.line, &field.node, "a map of names");
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let place = format!("{name}.{}", shortened(&entry.name, NAME_CHARS_MAX));
+            let alone = [MapField { name: short.to_owned(), ..entry.clone() }];
+            let fields: &[MapField] = match &entry.node.value {
+                Tree::Map(fields) => fields,
+                Tree::Text(_) | Tree::Number(_) | Tree::Spelled(..) => &alone,
+                _ => {
+                    self.wrong(&place, entry.line, &entry.node, &format!("text, or a map with `{short}`"));
+                    continue;
+                }
+            };
+            let mut inner = Fields {
+                file: self.file,
+                variables: self.variables,
+                line: entry.line,
+                place: self.at(&place),
+                fields,
+                asked: HashSet::new(),
+                is_broken: false,
+                missing: Vec::new(),
+                met: 0,
+                problems: &mut *self.problems,
+            };
+            found.push(read(&entry.name, &mut inner));
+            inner.finish();
+        }
+        found
+    }
+
     /// Notes every field that nobody asked for, and those that are missing.
     pub fn finish(mut self) {
         let mut known: Vec<&str> = self.asked.iter().copied().collect();

@@ -8,6 +8,7 @@ mod address;
 mod answer;
 mod body;
 mod cors;
+mod entrance;
 mod host;
 mod inflate;
 mod key;
@@ -28,15 +29,15 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request};
 use tokio::sync::watch;
 
+pub use entrance::{Entrance, EntranceSettings};
 pub use host::public as public_host;
-pub use key::WriteKeys;
+pub use key::{KEY_BYTES_MAX, KeyHasher, KeyUses, WriteKey, WriteKeys};
 pub use rate::Rate;
 pub use tidegate_net::Network;
 
 use accept::{Accepted, Stamp};
 use answer::{HttpAnswer, HttpReply};
 use body::{Decoders, WireBody};
-use rate::Meters;
 use route::HttpRoute;
 use tidegate_event::EventKind;
 use tidegate_log::{AppendError, LogPartitions, Partitioner};
@@ -99,9 +100,8 @@ pub struct IngestSettings {
     pub connections: net::ConnectionLimits,
     /// Peers whose `X-Forwarded-For` or `Forwarded` is believed.
     pub trusted_proxies: Vec<Network>,
-    pub keys: WriteKeys,
-    /// How much each source may send.
-    pub rates: Vec<(String, Rate)>,
+    /// Who may send and how much; what is sent here counts for the next request, and for those that are under way.
+    pub entrance: watch::Receiver<Arc<Entrance>>,
     /// Host and path that SDKs are told to send to.
     pub public_host: Option<String>,
 }
@@ -129,7 +129,6 @@ struct IngestDoor {
     counts: Arc<IntakeCounts>,
     unfinished: UnfinishedBodies,
     decoders: Decoders,
-    meters: Meters,
     /// Requests of clients behind trusted proxies.
     proxied: InFlight,
     wrong_keys: WrongTries,
@@ -149,12 +148,9 @@ impl IngestServer {
         counts: Arc<IntakeCounts>,
     ) -> std::io::Result<Self> {
         let port = Port::open(listen, settings.connections.clone(), settings.trusted_proxies.clone())?;
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        let rates = settings.rates.iter().map(|(source, rate)| (source.as_str(), rate));
         let door = IngestDoor {
             unfinished: UnfinishedBodies::new(&settings.limits),
             decoders: Decoders::new(),
-            meters: Meters::new(rates, cores, Instant::now()),
             proxied: InFlight::new(settings.limits.requests_address_max),
             wrong_keys: WrongTries::new(settings.limits.wrong_keys_max),
             told_of_host: AtomicBool::new(false),
@@ -208,12 +204,18 @@ impl Service for IngestDoor {
 }
 
 impl IngestDoor {
+    /// Who may send now, and how much.
+    fn entrance(&self) -> Arc<Entrance> {
+        Arc::clone(&self.settings.entrance.borrow())
+    }
+
     fn count(&self, answer: &HttpAnswer) {
         match answer {
             HttpAnswer::TooBusy(_)
             | HttpAnswer::DiskFull
             | HttpAnswer::Stopping
             | HttpAnswer::RateLimited(_)
+            | HttpAnswer::SourcePaused
             | HttpAnswer::TooManyRequests => {
                 self.counts.shed.fetch_add(1, Ordering::Relaxed);
             }
@@ -262,7 +264,7 @@ impl IngestDoor {
             (HttpRoute::Discard, false) => HttpAnswer::Success,
             (HttpRoute::Pixel(kind), true) => self.pixel(parts, ip, kind).await,
             (HttpRoute::Settings(key), true) => self.settings_for(&parts.headers, peer, &key),
-            (HttpRoute::Integrations(key), true) => match self.settings.keys.find(&key) {
+            (HttpRoute::Integrations(key), true) => match self.entrance().find(&key, clock::now_us()) {
                 Some(_) => HttpAnswer::Json(b"[]".as_slice().into()),
                 None => HttpAnswer::NoSource,
             },
@@ -286,12 +288,14 @@ impl IngestDoor {
     }
 
     async fn take(&self, parts: &Parts, wire: &mut WireBody, ip: IpAddr, kind: Option<EventKind>) -> HttpAnswer {
+        let entrance = self.entrance();
         let outside = key::outside(&parts.headers, parts.uri.query());
-        let known = self.settings.keys.choose(&outside);
-        if known.is_none() && !outside.is_empty() {
-            return HttpAnswer::UnknownKey;
-        }
-        let meter = self.meters.of(known.as_deref());
+        let known = match entrance.open(&outside, clock::now_us()) {
+            Ok(None) if !outside.is_empty() => return HttpAnswer::UnknownKey,
+            Ok(known) => known,
+            Err(paused) => return paused,
+        };
+        let meter = entrance.meter(known.as_ref().map(|key| &*key.source));
         if let Some(wait) = meter.in_debt(Instant::now()) {
             return HttpAnswer::RateLimited(wait);
         }
@@ -304,14 +308,14 @@ impl IngestDoor {
         let partitioner = self.log.partitioner();
         let read = if body.len() <= LARGE_BODY_BYTES {
             // What waits for the disk has a budget of its own: the body goes.
-            framed(&body, kind, known, ip, (&self.settings, partitioner))
+            framed(&body, kind, known, ip, (limits, &entrance, partitioner))
         } else {
             // A large body must not hold up the small ones that share an async thread, nor those of other sources.
             let turn = meter.turn().await;
-            let settings = Arc::clone(&self.settings);
+            let (settings, entrance) = (Arc::clone(&self.settings), Arc::clone(&entrance));
             let work = move || {
                 let _turn = turn;
-                framed(&body, kind, known, ip, (&settings, partitioner))
+                framed(&body, kind, known, ip, (&settings.limits, &entrance, partitioner))
             };
             match tokio::task::spawn_blocking(work).await {
                 Ok(read) => read,
@@ -319,30 +323,48 @@ impl IngestDoor {
             }
         };
         match read {
-            Ok((source, accepted)) => self.append(&source, accepted).await,
+            Ok(admitted) => self.append(entrance, admitted).await,
             Err(answer) => answer,
         }
     }
 
     async fn pixel(&self, parts: &Parts, ip: IpAddr, kind: EventKind) -> HttpAnswer {
         let query = parts.uri.query().unwrap_or_default();
-        let Some(source) = self.settings.keys.choose(&key::outside(&parts.headers, Some(query))) else {
-            return HttpAnswer::UnknownKey;
+        let (entrance, received_at_us) = (self.entrance(), clock::now_us());
+        let key = match entrance.open(&key::outside(&parts.headers, Some(query)), received_at_us) {
+            Ok(Some(key)) => key,
+            Ok(None) => return HttpAnswer::UnknownKey,
+            Err(paused) => return paused,
         };
         let limits = &self.settings.limits;
         let partitioner = self.log.partitioner();
         let ip = ip.to_string();
-        let stamp = Stamp { source: &source, partitioner, ip: &ip, received_at_us: clock::now_us(), route: Some(kind) };
+        let stamp = Stamp { source: &key.source, partitioner, ip: &ip, received_at_us, route: Some(kind) };
         let accepted =
             pixel::scan(query, kind, limits).and_then(|(body, scan)| scan.frames_within(&body, &stamp, limits));
         let answer = match accepted {
-            Ok(accepted) => self.append(&source, accepted).await,
+            Ok(accepted) => self.append(entrance, AdmittedEvents { key, accepted, received_at_us }).await,
             Err(bad) => return bad,
         };
         if answer == HttpAnswer::Success { HttpAnswer::Gif } else { answer }
     }
 
-    async fn append(&self, source: &str, accepted: Accepted) -> HttpAnswer {
+    /// Appends what `entrance` let in, if the entrance of now lets it in too.
+    async fn append(&self, mut entrance: Arc<Entrance>, admitted: AdmittedEvents) -> HttpAnswer {
+        let AdmittedEvents { mut key, accepted, received_at_us } = admitted;
+        let changed = {
+            let now = self.settings.entrance.borrow();
+            (!Arc::ptr_eq(&now, &entrance)).then(|| Arc::clone(&now))
+        };
+        if let Some(changed) = changed {
+            key = match changed.admits(&key, received_at_us) {
+                Ok(key) => key,
+                Err(refusal) => return refusal,
+            };
+            entrance = changed;
+        } else if key.has_ended(received_at_us) {
+            return HttpAnswer::UnknownKey;
+        }
         let (events, bytes) = (accepted.events(), accepted.bytes());
         if events == 0 {
             return HttpAnswer::Success;
@@ -354,7 +376,7 @@ impl IngestDoor {
             );
             return HttpAnswer::TooLarge { code: "expands-too-far", message };
         }
-        let meter = self.meters.of(Some(source));
+        let meter = entrance.meter(Some(&key.source));
         if let Some(wait) = meter.charge(events, bytes, Instant::now()) {
             return HttpAnswer::RateLimited(wait);
         }
@@ -362,6 +384,7 @@ impl IngestDoor {
             Ok(()) => {
                 self.counts.accepted.fetch_add(events, Ordering::Relaxed);
                 self.counts.malformed.fetch_add(accepted.malformed, Ordering::Relaxed);
+                key.uses.note_accepted(events);
                 return HttpAnswer::Success;
             }
             Err(AppendError::Overloaded) => HttpAnswer::TooBusy("the disk cannot keep up; try again"),
@@ -376,20 +399,31 @@ impl IngestDoor {
 /// Bodies up to this size are read where they came in; the way to another thread costs more.
 const LARGE_BODY_BYTES: usize = 64 << 10;
 
+/// Records of a request, and the key that let them in.
+struct AdmittedEvents {
+    key: Arc<WriteKey>,
+    accepted: Accepted,
+    received_at_us: i64,
+}
+
 /// From a body to records of a source: the one whose key stood outside the body, else the one that the body names.
 fn framed(
     body: &[u8],
     kind: Option<EventKind>,
-    known: Option<Arc<str>>,
+    known: Option<Arc<WriteKey>>,
     ip: IpAddr,
-    (settings, partitioner): (&IngestSettings, Partitioner),
-) -> Result<(Arc<str>, Accepted), HttpAnswer> {
-    let scan = scan::scan(body, kind, &settings.limits)?;
-    let source = known.or_else(|| settings.keys.choose(&scan.write_keys(body))).ok_or(HttpAnswer::UnknownKey)?;
+    (limits, entrance, partitioner): (&RequestLimits, &Entrance, Partitioner),
+) -> Result<AdmittedEvents, HttpAnswer> {
+    let scan = scan::scan(body, kind, limits)?;
+    let received_at_us = clock::now_us();
+    let key = match known {
+        Some(key) => key,
+        None => entrance.open(&scan.write_keys(body), received_at_us)?.ok_or(HttpAnswer::UnknownKey)?,
+    };
     let ip = ip.to_string();
-    let stamp = Stamp { source: &source, partitioner, ip: &ip, received_at_us: clock::now_us(), route: kind };
-    let accepted = scan.frames_within(body, &stamp, &settings.limits)?;
-    Ok((source, accepted))
+    let stamp = Stamp { source: &key.source, partitioner, ip: &ip, received_at_us, route: kind };
+    let accepted = scan.frames_within(body, &stamp, limits)?;
+    Ok(AdmittedEvents { key, accepted, received_at_us })
 }
 
 /// What the door makes of a body, without a socket: the events that it finds. For fuzzing.
@@ -414,3 +448,6 @@ pub fn try_body(kind: Option<EventKind>, body: &[u8]) -> Result<u64, &'static st
 const fn fixed(value: &'static str) -> HeaderValue {
     HeaderValue::from_static(value)
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use tidegate_api_types::destination::{Destinations, ShownDestination};
 use tidegate_api_types::function::{ChangeCanary, Functions, OfSource, ShownFunction};
 use tidegate_api_types::logs::{LogQuery, Logs};
 use tidegate_api_types::version::{MakeLive, RollBack};
+use tidegate_api_types::write_key::ShownWriteKeys;
 use tidegate_api_types::{ProblemDetails, path};
 
 use super::address::{self, ConnectArgs};
@@ -121,6 +122,10 @@ impl AdminClient {
 
     pub(in crate::cli) async fn build(&self, id: &str, query: &BuildQuery) -> Answered<Build> {
         self.get(path::BUILD, id, query).await
+    }
+
+    pub(in crate::cli) async fn write_keys(&self) -> Answered<ShownWriteKeys> {
+        self.get(path::WRITE_KEYS, "", &()).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, name: &str, query: &impl Serialize) -> Answered<T> {

@@ -1,6 +1,5 @@
 //! A conversation with a server's admin API about functions or destinations.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
@@ -11,7 +10,7 @@ use tidegate_registry::PluginKind;
 
 use super::shown::{Listed, Shown};
 use crate::cli::CommandFailure;
-use crate::cli::client::{AdminClient, ClientError, ConnectArgs};
+use crate::cli::client::{AdminClient, ClientError, TokenArgs};
 
 /// Where the server is and how it is asked.
 #[derive(Debug, clap::Args)]
@@ -19,33 +18,14 @@ pub(in crate::cli) struct ServerArgs {
     /// The server's admin API
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8089")]
     server: String,
-    /// The admin token, which the server showed at its first start
-    #[arg(long, env = "TIDEGATE_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    token: Option<String>,
-    /// A file that holds the token; it counts before the variable
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Send the token over http to another machine too, in a network that you trust
-    #[arg(long)]
-    allow_http: bool,
     #[command(flatten)]
-    connect: ConnectArgs,
+    access: TokenArgs,
 }
 
 impl ServerArgs {
     /// A client that knows the token; nothing is connected yet.
     pub(super) fn client(&self) -> Result<AdminClient, CommandFailure> {
-        let from_file = self.token_file.as_ref().map(|path| {
-            let text = std::fs::read_to_string(path);
-            text.map_err(|error| CommandFailure::Failed(format!("{}: {error}", path.display())))
-        });
-        // The variable reaches us as `token`, and what was asked for on the command line beats it.
-        let Some(token) = from_file.or(self.token.clone().map(Ok)).transpose()? else {
-            let message = "no admin token: give --token or --token-file, or set TIDEGATE_ADMIN_TOKEN; the server showed it at \
-                 its first start, and `tidegate admin token --reset` makes another";
-            return Err(CommandFailure::Failed(message.to_owned()));
-        };
-        Ok(AdminClient::new(&self.server, &token, self.allow_http, &self.connect)?)
+        self.access.client(&self.server)
     }
 }
 

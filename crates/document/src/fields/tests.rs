@@ -166,3 +166,45 @@ fn a_whole_number_is_text_as_it_is_written() {
     assert_eq!(made, (text("0123456789012345"), text("7"), None, Some(31_i64)));
     assert_eq!(problems.len(), 1);
 }
+
+#[test]
+fn maps_under_names_of_the_author_are_read_in_their_short_form_too() {
+    let text = "\
+keys:
+  a: alone
+  b: {key: long, age: 5 s}
+  c: 007
+  d: [x]
+  e:
+  f: {kye: x}
+  g: {age: 5 s, key: 1.5}
+";
+    let read =
+        |f: &mut Fields<'_>| f.each("keys", "key", |name, f| (name.to_owned(), f.text("key"), f.duration("age")));
+    let (found, problems) = noted(&yaml::parse(text).unwrap(), read);
+    let age = Some(std::time::Duration::from_secs(5));
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        found,
+        [
+            ("a".to_owned(), some("alone"), None),
+            ("b".to_owned(), some("long"), age),
+            ("c".to_owned(), some("007"), None),
+            ("f".to_owned(), None, None),
+            ("g".to_owned(), None, age),
+        ]
+    );
+    let told: Vec<_> = problems.iter().map(|it| (it.line, it.place.as_str(), it.message.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (5, "keys.d", "`keys.d` is a list, and must be text, or a map with `key`"),
+            (6, "keys.e", "`keys.e` is nothing, and must be text, or a map with `key`"),
+            (7, "keys.f.kye", "`keys.f.kye` is not known here"),
+            (8, "keys.g.key", "`keys.g.key` is a number, and must be text"),
+        ]
+    );
+    let (found, problems) = noted(&yaml::parse("keys: x\n").unwrap(), read);
+    assert!(found.is_empty());
+    assert_eq!(problems[0].message, "`keys` is text, and must be a map of names");
+}

@@ -48,6 +48,8 @@ pub(super) enum HttpAnswer {
     RateLimited(Duration),
     /// The client has too many requests in flight behind its proxy.
     TooManyRequests,
+    /// The source takes nothing for now.
+    SourcePaused,
     DiskFull,
     Stopping,
 }
@@ -129,6 +131,12 @@ impl HttpAnswer {
             }
             Self::Slow => error(StatusCode::REQUEST_TIMEOUT, None, "body-timeout", "the body took too long to arrive"),
             Self::TooBusy(message) => error(StatusCode::TOO_MANY_REQUESTS, Some(1), "too-busy", message),
+            Self::SourcePaused => error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Some(60),
+                "source-paused",
+                "this source is paused; nothing was accepted, so send the same again later",
+            ),
             Self::DiskFull => {
                 error(StatusCode::SERVICE_UNAVAILABLE, Some(30), "disk-full", "the disk is full; nothing was accepted")
             }

@@ -1,51 +1,155 @@
 //! Write keys: where the SDKs put them, and which source they open.
+//!
+//! A key itself is kept nowhere: [`KeyHasher`] makes a keyed hash of it, and a request's key is looked up by its hash, so that
+//! the time of a lookup says nothing about any key. A source has as many keys as it likes, each with a name and perhaps an end,
+//! and what each of them is used for is counted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use hmac::{Hmac, Mac as _};
 use hyper::header::{self, HeaderMap};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
-/// The write keys of all sources. Kept as SHA-256, so that a lookup's timing says nothing about a key's prefix.
-#[derive(Clone, Default)]
-pub struct WriteKeys {
-    sources: Arc<HashMap<[u8; 32], Arc<str>>>,
-    /// Of the longest key; nothing longer is worth a hash.
-    bytes_max: usize,
+/// No write key is longer; nothing longer is worth a hash.
+pub const KEY_BYTES_MAX: usize = 512;
+
+/// Makes hashes of write keys with HMAC-SHA-256, under a secret of its own: who sees a hash cannot even try keys on it.
+#[derive(Clone)]
+pub struct KeyHasher(Hmac<Sha256>);
+
+impl std::fmt::Debug for KeyHasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyHasher")
+    }
 }
 
-impl std::fmt::Debug for WriteKeys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Keys({} of them)", self.sources.len())
+impl KeyHasher {
+    #[must_use]
+    pub fn new(secret: &[u8; 32]) -> Self {
+        // A block of HMAC: what is shorter is filled up with zeros anyway.
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(secret);
+        Self(Hmac::new(&block.into()))
     }
+
+    #[must_use]
+    pub fn hash(&self, key: &str) -> [u8; 32] {
+        self.0.clone().chain_update(key).finalize().into_bytes().into()
+    }
+}
+
+/// A key that opens a source.
+#[derive(Debug, Clone)]
+pub struct WriteKey {
+    pub source: Arc<str>,
+    /// Unique in its source.
+    pub name: Arc<str>,
+    /// Of the [`KeyHasher`] of all keys.
+    pub hash: [u8; 32],
+    /// When it was made or, where nobody knows that, first read.
+    pub created_at_us: i64,
+    /// From when on it opens nothing.
+    pub ends_at_us: Option<i64>,
+    pub uses: Arc<KeyUses>,
+}
+
+impl WriteKey {
+    /// Whether its end has come.
+    #[must_use]
+    pub fn has_ended(&self, now_us: i64) -> bool {
+        self.ends_at_us.is_some_and(|end| end <= now_us)
+    }
+
+    /// What tells it from every other key.
+    fn identity(&self) -> (&str, &str, &[u8; 32]) {
+        (&self.source, &self.name, &self.hash)
+    }
+}
+
+/// What a write key was used for, as long as the process runs.
+#[derive(Debug)]
+pub struct KeyUses {
+    events: AtomicU64,
+    /// Of the last request that showed it; `i64::MIN` before the first.
+    last_us: AtomicI64,
+}
+
+impl Default for KeyUses {
+    fn default() -> Self {
+        Self { events: AtomicU64::new(0), last_us: AtomicI64::new(i64::MIN) }
+    }
+}
+
+impl KeyUses {
+    /// Events that were accepted under it.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events.load(Ordering::Relaxed)
+    }
+
+    /// When somebody last sent something under it, accepted or not: while that moves, a client would miss the key.
+    #[must_use]
+    pub fn last_us(&self) -> Option<i64> {
+        Some(self.last_us.load(Ordering::Relaxed)).filter(|last| *last != i64::MIN)
+    }
+
+    pub(super) fn note_shown(&self, now_us: i64) {
+        self.last_us.fetch_max(now_us, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_accepted(&self, events: u64) {
+        self.events.fetch_add(events, Ordering::Relaxed);
+    }
+}
+
+/// The write keys of all sources.
+#[derive(Debug)]
+pub struct WriteKeys {
+    hasher: KeyHasher,
+    keys: HashMap<[u8; 32], Arc<WriteKey>>,
 }
 
 impl WriteKeys {
-    /// From pairs of write key and source name.
+    /// Of two keys with one hash the later counts.
     #[must_use]
-    pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let (mut sources, mut bytes_max) = (HashMap::new(), 0);
-        for (key, source) in pairs {
-            bytes_max = bytes_max.max(key.len());
-            sources.insert(Sha256::digest(key).into(), Arc::from(source));
-        }
-        Self { sources: Arc::new(sources), bytes_max }
+    pub fn new(hasher: KeyHasher, keys: impl IntoIterator<Item = WriteKey>) -> Self {
+        Self { hasher, keys: keys.into_iter().map(|key| (key.hash, Arc::new(key))).collect() }
     }
 
-    /// The source that `key` opens.
-    pub(super) fn find(&self, key: &str) -> Option<Arc<str>> {
-        if key.len() > self.bytes_max {
+    /// The key that is this text, unless its end has come.
+    pub(super) fn find(&self, key: &str, now_us: i64) -> Option<&Arc<WriteKey>> {
+        if key.len() > KEY_BYTES_MAX {
             return None;
         }
-        let digest: [u8; 32] = Sha256::digest(key).into();
-        self.sources.get(&digest).cloned()
+        self.keys.get(&self.hasher.hash(key)).filter(|key| !key.has_ended(now_us))
     }
 
-    /// The source of the first candidate that opens one.
-    pub(super) fn choose(&self, candidates: &[String]) -> Option<Arc<str>> {
-        candidates.iter().find_map(|key| self.find(key))
+    /// The first candidate that opens a source.
+    pub(super) fn choose(&self, candidates: &[String], now_us: i64) -> Option<&Arc<WriteKey>> {
+        candidates.iter().find_map(|key| self.find(key, now_us))
+    }
+
+    /// The key with the hash of `other`, which may be of other keys than these.
+    pub(super) fn same(&self, other: &WriteKey) -> Option<&Arc<WriteKey>> {
+        self.keys.get(&other.hash)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &WriteKey> {
+        self.keys.values().map(|key| &**key)
+    }
+
+    /// Goes on counting where keys that are here too were counted before, and keeps when they were made.
+    pub(super) fn go_on_from(&mut self, before: &Self) {
+        for key in self.keys.values_mut() {
+            if let Some(old) = before.same(key).filter(|old| old.identity() == key.identity()) {
+                let (created_at_us, uses) = (old.created_at_us.min(key.created_at_us), Arc::clone(&old.uses));
+                *key = Arc::new(WriteKey { created_at_us, uses, ..WriteKey::clone(key) });
+            }
+        }
     }
 }
 
@@ -76,4 +180,84 @@ pub(super) fn outside(headers: &HeaderMap, query: Option<&str>) -> Vec<String> {
 /// Whether a parameter's name, percent-encoded or not, says that its value is the write key.
 pub(super) fn is_write_key(name: &str) -> bool {
     percent_encoding::percent_decode_str(name).eq("writeKey".bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(hasher: &KeyHasher, (source, name): (&str, &str), text: &str, ends_at_us: Option<i64>) -> WriteKey {
+        WriteKey {
+            source: source.into(),
+            name: name.into(),
+            hash: hasher.hash(text),
+            created_at_us: 0,
+            ends_at_us,
+            uses: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn a_hash_is_that_of_the_standard_and_differs_under_another_secret() {
+        // RFC 4231, test case 2, has a key of 4 bytes: zeros behind it change nothing.
+        let mut secret = [0; 32];
+        secret[..4].copy_from_slice(b"Jefe");
+        let hash = KeyHasher::new(&secret).hash("what do ya want for nothing?");
+        assert_eq!(hash[..4], [0x5b, 0xdc, 0xc1, 0x46]);
+        assert_eq!(hash[28..], [0x64, 0xec, 0x38, 0x43]);
+        assert_ne!(KeyHasher::new(&[1; 32]).hash("key"), KeyHasher::new(&[2; 32]).hash("key"));
+    }
+
+    #[test]
+    fn each_key_opens_its_source_until_its_end() {
+        let hasher = KeyHasher::new(&[7; 32]);
+        let keys = [
+            key(&hasher, ("web", "default"), "first", None),
+            key(&hasher, ("web", "old"), "second", Some(1_000)),
+            key(&hasher, ("app", "default"), "third", None),
+        ];
+        let keys = WriteKeys::new(hasher, keys);
+        let found = |text: &str, now_us| keys.find(text, now_us).map(|key| (&*key.source, &*key.name));
+        assert_eq!(found("first", 0), Some(("web", "default")));
+        assert_eq!(found("second", 999), Some(("web", "old")));
+        assert_eq!(found("second", 1_000), None, "from its end on it opens nothing");
+        assert_eq!(found("third", i64::MAX), Some(("app", "default")));
+        assert_eq!(found("fourth", 0), None);
+        assert_eq!(found(&"x".repeat(KEY_BYTES_MAX + 1), 0), None);
+    }
+
+    #[test]
+    fn the_longest_key_is_found_and_a_longer_one_is_not_even_hashed() {
+        let hasher = KeyHasher::new(&[7; 32]);
+        let texts = [KEY_BYTES_MAX, KEY_BYTES_MAX + 1].map(|length| "k".repeat(length));
+        let [longest, longer] = [0, 1].map(|n| key(&hasher, ("web", "k"), &texts[n], None));
+        let keys = WriteKeys::new(hasher, [longest, longer]);
+        assert!(keys.find(&texts[0], 0).is_some() && keys.find(&texts[1], 0).is_none());
+    }
+
+    #[test]
+    fn uses_go_on_for_a_key_that_stays_and_begin_anew_for_another_under_its_name() {
+        let hasher = KeyHasher::new(&[7; 32]);
+        let keys = |default: &str| {
+            let all = [
+                key(&hasher, ("web", "default"), default, None),
+                WriteKey { created_at_us: 9, ..key(&hasher, ("web", "other"), "kept", None) },
+            ];
+            WriteKeys::new(hasher.clone(), all)
+        };
+        let before = keys("first");
+        before.find("first", 0).unwrap().uses.note_accepted(3);
+        let kept = before.find("kept", 0).unwrap();
+        assert_eq!(kept.uses.last_us(), None);
+        kept.uses.note_accepted(4);
+        kept.uses.note_shown(70);
+        kept.uses.note_shown(60);
+        let mut after = keys("second");
+        after.keys.values_mut().for_each(|key| Arc::make_mut(key).created_at_us += 100);
+        after.go_on_from(&before);
+        let kept = after.find("kept", 0).unwrap();
+        assert_eq!((kept.uses.events(), kept.uses.last_us(), kept.created_at_us), (4, Some(70), 9));
+        let rotated = after.find("second", 0).unwrap();
+        assert_eq!((rotated.uses.events(), rotated.created_at_us), (0, 100));
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 use tidegate_net::Peer;
+use tidegate_process::clock;
 
 use super::answer::HttpAnswer;
 use super::{IngestDoor, host, key};
@@ -13,7 +14,7 @@ impl IngestDoor {
     /// What the Segment family asks for at start. Some SDKs replace their configured host by the one that they find
     /// here; without one they keep theirs.
     pub(super) fn settings_for(&self, headers: &HeaderMap, peer: Peer, key: &str) -> HttpAnswer {
-        if self.settings.keys.find(key).is_none() {
+        if self.entrance().find(key, clock::now_us()).is_none() {
             return HttpAnswer::NoSource;
         }
         let api = match self.own_host(headers, peer) {
@@ -51,12 +52,14 @@ impl IngestDoor {
     /// What the RudderStack family asks for at start.
     pub(super) fn source_config(&self, parts: &Parts) -> HttpAnswer {
         let candidates = key::outside(&parts.headers, parts.uri.query());
-        let Some((source, key)) = candidates.iter().find_map(|key| Some((self.settings.keys.find(key)?, key))) else {
+        let (entrance, now_us) = (self.entrance(), clock::now_us());
+        let Some((known, key)) = candidates.iter().find_map(|key| Some((entrance.find(key, now_us)?, key))) else {
             return HttpAnswer::UnknownKey;
         };
+        let source = &*known.source;
         let body = serde_json::json!({
             "source": {
-                "id": &*source, "name": &*source, "writeKey": key, "enabled": true, "workspaceId": "tidegate",
+                "id": source, "name": source, "writeKey": key, "enabled": true, "workspaceId": "tidegate",
                 "sourceDefinitionId": "tidegate", "updatedAt": "2026-01-01T00:00:00.000Z",
                 "config": {"statsCollection": {"errors": {"enabled": false}, "metrics": {"enabled": false}}},
                 "destinations": [], "connections": [], "dataplanes": {},

@@ -1,0 +1,99 @@
+//! What decides who may send and how much, as one value: it is replaced as a whole while requests are under way.
+//!
+//! A request takes the entrance once, so that nothing of it changes under the request's hands. Before the request's events
+//! are appended it asks the entrance of then ([`Entrance::admits`]): a key that was taken away meanwhile opens nothing any more.
+//! A request holds an entrance that let it in until its events are on disk or refused, or until its client is gone. So when every
+//! earlier entrance is gone, no request can come any more that they alone let in; what a client that is gone left to the log
+//! may still be on its way to the disk.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::answer::HttpAnswer;
+use super::key::{WriteKey, WriteKeys};
+use super::rate::{Meter, Meters, Rate};
+
+/// What an entrance is made of.
+#[derive(Debug)]
+pub struct EntranceSettings {
+    pub keys: WriteKeys,
+    /// How much each source may send.
+    pub rates: Vec<(String, Rate)>,
+    /// Sources that take nothing for now.
+    pub paused: HashSet<Arc<str>>,
+}
+
+/// Write keys, meters, and the sources that are paused.
+#[derive(Debug)]
+pub struct Entrance {
+    keys: WriteKeys,
+    meters: Meters,
+    paused: HashSet<Arc<str>>,
+}
+
+impl Entrance {
+    /// The first one. With `cores`, one source never has all of them for its large bodies.
+    #[must_use]
+    pub fn new(settings: EntranceSettings, cores: usize, now: Instant) -> Self {
+        let EntranceSettings { keys, rates, paused } = settings;
+        let meters = Meters::new(rates.iter().map(|(source, rate)| (source.as_str(), rate)), cores, now);
+        Self { keys, meters, paused }
+    }
+
+    /// The one after this: sources keep their lanes, their meters and what they owe, keys go on being counted.
+    #[must_use]
+    pub fn followed_by(&self, settings: EntranceSettings, now: Instant) -> Self {
+        let EntranceSettings { mut keys, rates, paused } = settings;
+        keys.go_on_from(&self.keys);
+        let meters = self.meters.followed_by(rates.iter().map(|(source, rate)| (source.as_str(), rate)), now);
+        Self { keys, meters, paused }
+    }
+
+    /// Every write key, in no order, those whose end has come among them.
+    pub fn write_keys(&self) -> impl Iterator<Item = &WriteKey> {
+        self.keys.iter()
+    }
+
+    /// The source's key among `candidates`, if there is one.
+    ///
+    /// # Errors
+    /// The source is paused.
+    pub(super) fn open(&self, candidates: &[String], now_us: i64) -> Result<Option<Arc<WriteKey>>, HttpAnswer> {
+        let Some(key) = self.keys.choose(candidates, now_us) else { return Ok(None) };
+        key.uses.note_shown(now_us);
+        if self.paused.contains(&key.source) {
+            return Err(HttpAnswer::SourcePaused);
+        }
+        Ok(Some(Arc::clone(key)))
+    }
+
+    /// The key that is this text.
+    pub(super) fn find(&self, key: &str, now_us: i64) -> Option<&Arc<WriteKey>> {
+        self.keys.find(key, now_us)
+    }
+
+    /// The key of a request as it is here, where an earlier entrance let the request in.
+    ///
+    /// # Errors
+    /// It may go no further.
+    pub(super) fn admits(&self, key: &WriteKey, now_us: i64) -> Result<Arc<WriteKey>, HttpAnswer> {
+        let Some(now) = self.keys.same(key).filter(|now| !now.has_ended(now_us)) else {
+            return Err(HttpAnswer::UnknownKey);
+        };
+        if now.source != key.source {
+            // The request's records bear the name of the old source. Sent again they bear the right one.
+            let message = "the write key was given to another source meanwhile; send the same again";
+            return Err(HttpAnswer::TooBusy(message));
+        }
+        if self.paused.contains(&now.source) {
+            return Err(HttpAnswer::SourcePaused);
+        }
+        Ok(Arc::clone(now))
+    }
+
+    /// The meter of a source; one for all who are not known when there is none.
+    pub(super) fn meter(&self, source: Option<&str>) -> &Arc<Meter> {
+        self.meters.of(source)
+    }
+}
