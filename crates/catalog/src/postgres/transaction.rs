@@ -1,0 +1,165 @@
+//! One transaction on a connection.
+
+use std::error::Error as _;
+
+use bytes::BytesMut;
+use futures_util::FutureExt as _;
+use futures_util::future::try_join_all;
+use tokio::sync::OwnedMutexGuard;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Row, Statement};
+
+use super::connect::PostgresLink;
+use crate::store::{CatalogTransaction, StoreAccess, StoreCell, StoreError, StoreReply, StoredRow};
+
+/// Rows of one statement that are on their way at once.
+const PIPELINED: usize = 500;
+
+impl ToSql for StoreCell {
+    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Self::Null => Ok(IsNull::Yes),
+            Self::Integer(number) => number.to_sql(kind, out),
+            Self::Text(text) => text.to_sql(kind, out),
+            Self::Bytes(bytes) => bytes.to_sql(kind, out),
+        }
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        [Type::INT8, Type::TEXT, Type::BYTEA].contains(kind)
+    }
+
+    to_sql_checked!();
+}
+
+/// The transaction that has the connection now. One that is dropped is rolled back before anything else is sent.
+pub(super) struct PostgresTransaction {
+    link: OwnedMutexGuard<Option<PostgresLink>>,
+    place: String,
+    is_open: bool,
+}
+
+impl PostgresTransaction {
+    pub(super) async fn begin(
+        link: OwnedMutexGuard<Option<PostgresLink>>,
+        access: StoreAccess,
+        place: String,
+    ) -> Result<Self, StoreError> {
+        let mut transaction = Self { link, place, is_open: true };
+        match access {
+            StoreAccess::Read => transaction.script("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?,
+            StoreAccess::Write => {
+                // Two nodes may make the tables at once: they take turns by a number, before there is a row to lock.
+                let lock =
+                    "BEGIN; SELECT pg_advisory_xact_lock(hashtext('tidegate catalog'), hashtext(current_schema()))";
+                transaction.script(lock).await?;
+            }
+        }
+        Ok(transaction)
+    }
+
+    fn link(&self) -> Result<&PostgresLink, StoreError> {
+        self.link.as_ref().ok_or_else(|| StoreError::Failed {
+            place: self.place.clone(),
+            action: "could not be read or written",
+            cause: "the connection is closed".to_owned(),
+        })
+    }
+
+    async fn script(&mut self, sql: &str) -> Result<(), StoreError> {
+        self.link()?.client.batch_execute(sql).await.map_err(|error| described(&error, &self.place))
+    }
+
+    async fn prepare(&mut self, sql: &str) -> Result<Statement, StoreError> {
+        let link = self.link()?;
+        if let Some(statement) = link.prepared.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = link.client.prepare(sql).await.map_err(|error| described(&error, &self.place))?;
+        if let Some(link) = self.link.as_mut() {
+            link.prepared.insert(sql.to_owned(), statement.clone());
+        }
+        Ok(statement)
+    }
+}
+
+impl Drop for PostgresTransaction {
+    fn drop(&mut self) {
+        if self.is_open
+            && let Some(link) = self.link.as_ref()
+        {
+            // The first poll sends it; the answer is nobody's. A connection that has ended is seen at the next beginning.
+            let _ = link.client.batch_execute("ROLLBACK").now_or_never();
+        }
+    }
+}
+
+impl CatalogTransaction for PostgresTransaction {
+    fn run<'a>(&'a mut self, sql: &'a str, cells: Vec<StoreCell>) -> StoreReply<'a, Vec<StoredRow>> {
+        Box::pin(async move {
+            let statement = self.prepare(sql).await?;
+            let found = self.link()?.client.query(&statement, &parameters(&cells)).await;
+            found.map_err(|error| described(&error, &self.place))?.iter().map(read).collect()
+        })
+    }
+
+    fn run_each<'a>(&'a mut self, sql: &'a str, rows: Vec<Vec<StoreCell>>) -> StoreReply<'a, ()> {
+        Box::pin(async move {
+            let statement = self.prepare(sql).await?;
+            let client = &self.link()?.client;
+            for rows in rows.chunks(PIPELINED) {
+                let parameters: Vec<_> = rows.iter().map(|cells| parameters(cells)).collect();
+                let sent = parameters.iter().map(|cells| client.query(&statement, cells));
+                try_join_all(sent).await.map_err(|error| described(&error, &self.place))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn run_script<'a>(&'a mut self, sql: &'a str) -> StoreReply<'a, ()> {
+        Box::pin(self.script(sql))
+    }
+
+    fn commit(mut self: Box<Self>) -> StoreReply<'static, ()> {
+        Box::pin(async move {
+            self.script("COMMIT").await?;
+            self.is_open = false;
+            Ok(())
+        })
+    }
+}
+
+fn parameters(cells: &[StoreCell]) -> Vec<&(dyn ToSql + Sync)> {
+    cells.iter().map(|cell| cell as &(dyn ToSql + Sync)).collect()
+}
+
+fn read(row: &Row) -> Result<StoredRow, StoreError> {
+    let cell = |at: usize, kind: &Type| {
+        Ok(match *kind {
+            Type::INT8 => row.try_get::<_, Option<i64>>(at)?.into(),
+            Type::INT4 => row.try_get::<_, Option<i32>>(at)?.map(i64::from).into(),
+            Type::BYTEA => row.try_get::<_, Option<Vec<u8>>>(at)?.into(),
+            _ => row.try_get::<_, Option<String>>(at)?.into(),
+        })
+    };
+    let cells = row.columns().iter().enumerate().map(|(at, column)| cell(at, column.type_()));
+    let cells: Result<_, tokio_postgres::Error> = cells.collect();
+    cells.map(StoredRow).map_err(|error| StoreError::Unreadable(plain(&error)))
+}
+
+/// An error of the server, in its own words.
+pub(super) fn plain(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(said) => format!("{} ({})", said.message(), said.code().code()),
+        None => error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
+    }
+}
+
+fn described(error: &tokio_postgres::Error, place: &str) -> StoreError {
+    let (place, cause) = (place.to_owned(), plain(error));
+    match error.code() {
+        Some(code) if *code == SqlState::UNIQUE_VIOLATION => StoreError::Taken { place, cause },
+        _ => StoreError::Failed { place, action: "could not be read or written", cause },
+    }
+}
