@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn a_text_with_one_wrong_character_is_told_without_a_look() {
         let text = new_text("tgp", &Repeating);
-        assert_eq!(text, "tgp_0123456789ABCDEFGHIJKLMNOPQRST2fGGhq");
+        assert_eq!(text, "tgp_0123456789ABCDEFGHIJKLMNOPQRST4PMbyp");
         assert_eq!(check_text(&text, &["tgp", "tgs"]), Ok(()));
         assert_eq!(check_text(&text, &["tgs"]), Err(CredentialProblem::Malformed));
         for at in 4..text.len() {

@@ -88,11 +88,11 @@ impl Catalog {
     pub async fn drafts(&self, workspace: &str, state: Option<DraftState>) -> Result<Vec<CatalogDraft>, CatalogError> {
         let mut transaction = self.begin(StoreAccess::Read).await?;
         let sql = format!(
-            "SELECT {DRAFT_COLUMNS} FROM draft WHERE workspace = $1 AND (state = $2 OR $3 = 1) \
+            "SELECT {DRAFT_COLUMNS} FROM draft WHERE workspace = $1 AND (state = $2 OR $2 = '') \
              ORDER BY proposed_at_us DESC, id LIMIT {PAGE_MAX}"
         );
-        let (name, is_any) = (state.map_or("", DraftState::name), i64::from(state.is_none()));
-        let rows = transaction.run(&sql, vec![workspace.into(), name.into(), is_any.into()]).await?;
+        let state = state.map_or("", DraftState::name);
+        let rows = transaction.run(&sql, vec![workspace.into(), state.into()]).await?;
         let mut drafts: Vec<CatalogDraft> = rows.iter().map(row::read).collect::<Result<_, _>>()?;
         for draft in &mut drafts {
             draft.stale = stale(transaction.as_mut(), draft).await?;

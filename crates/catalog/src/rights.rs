@@ -5,7 +5,8 @@
 //! to see payloads. A token has at most the rights of its maker at the time of use.
 //!
 //! A sync has no grants: viewing one needs to view either end, and all else needs to connect on its source, its destination and each function
-//! and lookup that it names. A write key has those of its source. What is not known is denied.
+//! and lookup that it names. A write key has those of its source. Whatever a spec names anew, a secret above all, it takes `connect` to
+//! name. What is not known is denied.
 
 mod authorise;
 mod change;

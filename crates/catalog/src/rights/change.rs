@@ -10,6 +10,7 @@ use super::principal::ActingPrincipal;
 use super::target::RightsTarget;
 use super::verb::{CatalogAction, Verb};
 use crate::object::{CatalogObject, ObjectContent, ObjectKind};
+use crate::references::references;
 
 /// What a change makes of one object.
 pub(crate) struct ChangedObject<'a> {
@@ -47,12 +48,33 @@ pub(crate) fn authorise_change<'o>(
         (None, None) => return Ok(()),
     };
     authorise(principal, CatalogAction { verb, is_proposal: change.is_proposal }, &target)?;
+    names_others(principal, change, named)?;
     match target.object.kind {
         ObjectKind::Group => gives_by_group(principal, directory, change),
         ObjectKind::User => reaches_user(principal, directory, change),
         ObjectKind::Token => gives_by_token(principal, change),
         _ => Ok(()),
     }
+}
+
+/// What a spec names and did not name before, it takes `connect` to name: else a secret could be sent anywhere, and a function
+/// be put before any source. Of a sync and a write key the ends were asked for already.
+fn names_others<'o>(
+    principal: &ActingPrincipal,
+    change: &ChangedObject<'_>,
+    named: impl Fn(ObjectKind, &str) -> Option<&'o CatalogObject> + Copy,
+) -> Result<(), Denial> {
+    let before = change.before.map(|object| references(&object.content)).unwrap_or_default();
+    let Some(after) = change.after else { return Ok(()) };
+    let has_ends = matches!(after.kind, ObjectKind::Sync | ObjectKind::WriteKey);
+    let new = references(after).into_iter().filter(|reference| !before.contains(reference));
+    for reference in new.filter(|reference| !has_ends || reference.kind == ObjectKind::Secret) {
+        let target = RightsTarget::of_named(change.workspace, reference, named);
+        let action = CatalogAction { verb: Verb::Connect, is_proposal: change.is_proposal };
+        // It is the object that is changed which may be seen, or not.
+        authorise(principal, action, &target).map_err(|denial| Denial { is_hidden: false, ..denial })?;
+    }
+    Ok(())
 }
 
 /// A new member gets all roles of the group; a new role goes to all members.

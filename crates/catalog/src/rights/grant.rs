@@ -12,7 +12,7 @@ use crate::object::{ObjectId, ObjectKind};
 #[serde(rename_all = "snake_case")]
 pub enum AccessLevel {
     View,
-    /// To use it in a sync, without seeing more of its settings than their names.
+    /// To use it in a sync.
     Connect,
     Manage,
 }

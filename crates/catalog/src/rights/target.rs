@@ -69,6 +69,18 @@ impl RightsTarget {
         Self { workspace: workspace.to_owned(), object: TargetEnd::of_content(content), ends: ends.collect() }
     }
 
+    /// What a spec names, whether it is there or not.
+    #[must_use]
+    pub fn of_named<'o>(
+        workspace: &str,
+        reference: ObjectReference,
+        named: impl Fn(ObjectKind, &str) -> Option<&'o CatalogObject>,
+    ) -> Self {
+        let found = named(reference.kind, &reference.name);
+        let object = found.map_or_else(|| TargetEnd::absent(reference), TargetEnd::of);
+        Self { workspace: workspace.to_owned(), object, ends: Vec::new() }
+    }
+
     /// A workspace itself, for what is about no object: to read its audit log.
     #[must_use]
     pub fn of_workspace(workspace: &str) -> Self {
