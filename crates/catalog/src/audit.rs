@@ -4,6 +4,7 @@
 //! or adds one unseen. A tail that was cut off together with the head shows against a **checkpoint**, which is handed outside.
 //! The address of whoever asked stands outside of the hash, which covers a keyed hash of it: it can be erased.
 
+mod attempt;
 mod entry;
 mod mask;
 mod purge;
@@ -11,6 +12,7 @@ mod query;
 mod verify;
 mod write;
 
+pub(crate) use attempt::Attempt;
 pub use entry::{Actor, AuditEntry, AuditRecord, AuditResult};
 pub(crate) use mask::masked;
 pub use query::{AuditFilter, AuditPage};

@@ -11,11 +11,10 @@ pub use edit::{
     Authority, CatalogChange, ChangeOrigin, Committed, CommittedObject, EditDone, IdempotencyKey, ObjectEdit,
 };
 
-use crate::audit::{AuditRecord, AuditResult};
+use crate::audit::Attempt;
 use crate::catalog::Catalog;
 use crate::error::CatalogError;
 use crate::object::{ContentProblem, ObjectContent, ObjectId, ObjectKind};
-use crate::rights::Denial;
 use crate::store::StoreAccess;
 
 pub(crate) use apply::{PreparedChange, apply, prepare};
@@ -28,19 +27,20 @@ impl Catalog {
     /// Nothing was changed, and why.
     pub async fn commit(&self, change: &CatalogChange) -> Result<Committed, CatalogError> {
         let mut transaction = self.begin(StoreAccess::Write).await?;
-        match apply(self, transaction.as_mut(), change).await {
-            Ok(committed) => {
-                transaction.commit().await?;
-                Ok(committed)
-            }
-            Err(error) => {
-                drop(transaction);
-                if let CatalogError::Denied(denial) = &error {
-                    self.record_denial(change, denial).await?;
-                }
-                Err(error)
-            }
-        }
+        let outcome = apply(self, transaction.as_mut(), change).await;
+        let named = change.edits.first().filter(|_| change.edits.len() == 1);
+        let content = named.and_then(ObjectEdit::content);
+        let id = named.and_then(ObjectEdit::id);
+        let attempt = Attempt {
+            actor: &change.actor,
+            at_us: change.at_us,
+            workspace: &change.workspace,
+            action: named.map_or("changed", ObjectEdit::done),
+            kind: id.map(ObjectId::kind),
+            object: id,
+            name: content.map(|content| content.name.as_str()),
+        };
+        self.conclude(transaction, outcome, attempt).await
     }
 
     /// What a change would do; nothing is changed, and nothing is in the audit log.
@@ -56,22 +56,6 @@ impl Catalog {
     #[must_use]
     pub fn new_id(&self, kind: ObjectKind) -> ObjectId {
         ObjectId::new(kind, self.entropy())
-    }
-
-    async fn record_denial(&self, change: &CatalogChange, denial: &Denial) -> Result<(), CatalogError> {
-        let named = change.edits.first().filter(|_| change.edits.len() == 1);
-        let content = named.and_then(ObjectEdit::content);
-        let record = AuditRecord {
-            workspace: change.workspace.clone(),
-            action: named.map_or("changed", ObjectEdit::done).to_owned(),
-            kind: content.map(|content| content.kind),
-            object: named.and_then(ObjectEdit::id).cloned(),
-            name: content.map(|content| content.name.clone()),
-            result: AuditResult::Denied,
-            revision: None,
-            detail: serde_json::json!({ "missing": denial.missing.to_string() }),
-        };
-        self.record(&change.actor, change.at_us, record).await
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 pub use row::{CatalogDraft, DraftState, DraftedObject};
 
 use self::row::DRAFT_COLUMNS;
-use crate::audit::{Actor, AuditRecord, AuditResult, append};
+use crate::audit::{Actor, Attempt, AuditRecord, AuditResult, append};
 use crate::catalog::Catalog;
 use crate::commit::{Authority, CatalogChange, Committed, ObjectEdit, PreparedChange, SettledEdit, apply, prepare};
 use crate::entropy::base62;
@@ -44,13 +44,25 @@ impl Catalog {
     pub async fn propose(&self, title: &str, change: &CatalogChange) -> Result<CatalogDraft, CatalogError> {
         let found = change.edits.len();
         if found > EDITS_MAX {
-            return Err(CatalogError::TooMany { what: "the draft", found, max: EDITS_MAX });
+            return Err(CatalogError::TooMany { what: "edits of one draft", found, max: EDITS_MAX });
         }
         let Authority::Principal(author) = &change.authority else {
             return Err(CatalogError::Nothing { what: "author of the draft".to_owned() });
         };
         let mut transaction = self.begin(StoreAccess::Write).await?;
-        let prepared = prepare(transaction.as_mut(), change, true).await?;
+        let outcome = self.propose_in(transaction.as_mut(), title, change, author).await;
+        let attempt = attempt(&change.actor, change.at_us, &change.workspace, "draft_proposed");
+        self.conclude(transaction, outcome, attempt).await
+    }
+
+    async fn propose_in(
+        &self,
+        transaction: &mut dyn CatalogTransaction,
+        title: &str,
+        change: &CatalogChange,
+        author: &ObjectId,
+    ) -> Result<CatalogDraft, CatalogError> {
+        let prepared = prepare(transaction, change, true).await?;
         let draft = CatalogDraft {
             id: format!("drf_{}", base62(self.entropy(), 20)),
             workspace: change.workspace.clone(),
@@ -66,10 +78,9 @@ impl Catalog {
             revision: None,
             stale: None,
         };
-        row::insert(transaction.as_mut(), &draft).await?;
+        row::insert(transaction, &draft).await?;
         let record = record(&draft, "draft_proposed", AuditResult::Done);
-        append(transaction.as_mut(), self.keys(), &change.actor, change.at_us, vec![record]).await?;
-        transaction.commit().await?;
+        append(transaction, self.keys(), &change.actor, change.at_us, vec![record]).await?;
         Ok(draft)
     }
 
@@ -106,8 +117,18 @@ impl Catalog {
     /// It is decided already or stale, it is the approver's own, or they may not make the change. Nothing was changed.
     pub async fn approve_draft(&self, decision: &DraftDecision) -> Result<Committed, CatalogError> {
         let mut transaction = self.begin(StoreAccess::Write).await?;
-        let draft = open(transaction.as_mut(), decision).await?;
-        let directory = directory(transaction.as_mut()).await?;
+        let outcome = self.approve_in(transaction.as_mut(), decision).await;
+        let attempt = attempt(&decision.actor, decision.at_us, &decision.workspace, "draft_approved");
+        self.conclude(transaction, outcome, attempt).await
+    }
+
+    async fn approve_in(
+        &self,
+        transaction: &mut dyn CatalogTransaction,
+        decision: &DraftDecision,
+    ) -> Result<Committed, CatalogError> {
+        let draft = open(transaction, decision).await?;
+        let directory = directory(transaction).await?;
         let approver = directory.principal(&decision.by, decision.at_us)?;
         let author = directory.principal(&draft.author, decision.at_us);
         if approver.person == draft.author || author.is_ok_and(|author| author.person == approver.person) {
@@ -120,11 +141,10 @@ impl Catalog {
             actor: decision.actor.clone(),
             ..CatalogChange::by(&decision.by, &draft.workspace, draft.edits.clone(), decision.at_us)
         };
-        let committed = apply(self, transaction.as_mut(), &change).await?;
-        row::decide(transaction.as_mut(), &draft.id, DraftState::Approved, decision, Some(committed.revision)).await?;
+        let committed = apply(self, transaction, &change).await?;
+        row::decide(transaction, &draft.id, DraftState::Approved, decision, Some(committed.revision)).await?;
         let record = record(&draft, "draft_approved", AuditResult::Done);
-        append(transaction.as_mut(), self.keys(), &decision.actor, decision.at_us, vec![record]).await?;
-        transaction.commit().await?;
+        append(transaction, self.keys(), &decision.actor, decision.at_us, vec![record]).await?;
         Ok(committed)
     }
 
@@ -134,25 +154,38 @@ impl Catalog {
     /// It is decided already, or who asks may do neither.
     pub async fn close_draft(&self, decision: &DraftDecision) -> Result<DraftState, CatalogError> {
         let mut transaction = self.begin(StoreAccess::Write).await?;
-        let draft = open(transaction.as_mut(), decision).await?;
-        let closer = directory(transaction.as_mut()).await?.principal(&decision.by, decision.at_us)?;
+        let outcome = self.close_in(transaction.as_mut(), decision).await;
+        let attempt = attempt(&decision.actor, decision.at_us, &decision.workspace, "draft_closed");
+        self.conclude(transaction, outcome, attempt).await
+    }
+
+    async fn close_in(
+        &self,
+        transaction: &mut dyn CatalogTransaction,
+        decision: &DraftDecision,
+    ) -> Result<DraftState, CatalogError> {
+        let draft = open(transaction, decision).await?;
+        let closer = directory(transaction).await?.principal(&decision.by, decision.at_us)?;
         let state = if [&closer.id, &closer.person].contains(&&draft.author) {
             DraftState::Withdrawn
         } else {
             // Stale or not: only the rights count.
             let edits = draft.edits.iter().map(without_expected).collect();
             let change = CatalogChange::by(&decision.by, &draft.workspace, edits, decision.at_us);
-            if let Err(error @ CatalogError::Denied(_)) = prepare(transaction.as_mut(), &change, false).await {
+            if let Err(error @ CatalogError::Denied(_)) = prepare(transaction, &change, false).await {
                 return Err(error);
             }
             DraftState::Declined
         };
-        row::decide(transaction.as_mut(), &draft.id, state, decision, None).await?;
+        row::decide(transaction, &draft.id, state, decision, None).await?;
         let record = record(&draft, "draft_closed", AuditResult::Done);
-        append(transaction.as_mut(), self.keys(), &decision.actor, decision.at_us, vec![record]).await?;
-        transaction.commit().await?;
+        append(transaction, self.keys(), &decision.actor, decision.at_us, vec![record]).await?;
         Ok(state)
     }
+}
+
+const fn attempt<'a>(actor: &'a Actor, at_us: i64, workspace: &'a str, action: &'a str) -> Attempt<'a> {
+    Attempt { actor, at_us, workspace, action, kind: None, object: None, name: None }
 }
 
 async fn read(

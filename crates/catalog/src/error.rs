@@ -55,7 +55,7 @@ pub enum CatalogError {
     LastAdmin,
     #[error("the idempotency key {key:?} was used for another request; take a new one")]
     OtherRequest { key: String },
-    #[error("{what} has {found} entries, and {max} are the most at once")]
+    #[error("{what}: {found}, and {max} are the most")]
     TooMany { what: &'static str, found: usize, max: usize },
     #[error("the cursor cannot be read; begin at the first page")]
     Cursor,

@@ -7,6 +7,7 @@
 mod seal;
 
 use ring::{hkdf, hmac};
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 pub use seal::SealError;
@@ -15,8 +16,17 @@ pub(crate) use seal::{SealPlace, SealedValue};
 use crate::entropy::{Entropy, random};
 
 /// A secret in memory. It is wiped when it is dropped and printed by nobody.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct SecretValue(Zeroizing<Vec<u8>>);
+
+impl PartialEq for SecretValue {
+    /// Takes as long wherever they differ.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SecretValue {}
 
 impl SecretValue {
     #[must_use]

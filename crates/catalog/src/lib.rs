@@ -62,7 +62,7 @@ pub use object::{
     ObjectKind, SERVER_WORKSPACE, UnknownKind, check_workspace,
 };
 pub use password::NewPassword;
-pub use plan::{CatalogPlan, PlanOptions, PlanProblem, PlannedChange, RenameCycle, WantedObject, plan};
+pub use plan::{CatalogPlan, PlanOptions, PlanProblem, PlannedChange, RenameCycle, WantedObject, exported, plan};
 pub use postgres::{PostgresCatalog, PostgresCatalogSettings};
 pub use read::{HistoryPage, ListPage, ListQuery, ManagedFilter, ObjectVersion};
 pub use references::{ObjectReference, SECRET_REFERENCE, references};

@@ -4,7 +4,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
 use serde_json::json;
 
-use crate::audit::{Actor, AuditRecord, AuditResult, append};
+use crate::audit::{Actor, Attempt, AuditRecord, AuditResult, append};
 use crate::catalog::Catalog;
 use crate::commit::Authority;
 use crate::entropy::random;
@@ -16,6 +16,9 @@ use crate::rights::{ChangedObject, authorise_change};
 use crate::store::{CatalogTransaction, StoreAccess};
 
 const CHARS: std::ops::RangeInclusive<usize> = 12..=256;
+
+/// The action of the entry about a new password.
+const SET: &str = "password_set";
 
 /// Of no password: what is verified for a user who is not there, so that the answer takes as long.
 const NOBODYS: &str =
@@ -38,7 +41,7 @@ impl Catalog {
     /// # Errors
     /// The password is too short or too long, or who asks may not.
     pub async fn set_password(&self, new: &NewPassword) -> Result<(), CatalogError> {
-        let NewPassword { user, password, authority, actor, at_us } = new;
+        let NewPassword { user, password, actor, at_us, .. } = new;
         let chars = password.expose_text().map_or(0, |text| text.chars().count());
         if !CHARS.contains(&chars) {
             return Err(CredentialProblem::PasswordLength.into());
@@ -46,14 +49,33 @@ impl Catalog {
         let phc = self.hash(password.clone()).await?;
         let object = self.get(SERVER_WORKSPACE, user).await?;
         let mut transaction = self.begin(StoreAccess::Write).await?;
-        may_set(transaction.as_mut(), &object, authority, *at_us).await?;
+        let outcome = self.set_in(transaction.as_mut(), new, &object, phc).await;
+        let attempt = Attempt {
+            actor,
+            at_us: *at_us,
+            workspace: SERVER_WORKSPACE,
+            action: SET,
+            kind: Some(ObjectKind::User),
+            object: Some(user),
+            name: Some(&object.content.name),
+        };
+        self.conclude(transaction, outcome, attempt).await
+    }
+
+    async fn set_in(
+        &self,
+        transaction: &mut dyn CatalogTransaction,
+        new: &NewPassword,
+        user: &CatalogObject,
+        phc: String,
+    ) -> Result<(), CatalogError> {
+        may_set(transaction, user, &new.authority, new.at_us).await?;
         let upsert = "INSERT INTO password (id, phc, changed_at_us) VALUES ($1, $2, $3) \
              ON CONFLICT (id) DO UPDATE SET phc = excluded.phc, changed_at_us = excluded.changed_at_us";
-        transaction.run(upsert, vec![user.as_str().into(), phc.into(), (*at_us).into()]).await?;
-        transaction.run("DELETE FROM session WHERE id = $1", vec![user.as_str().into()]).await?;
-        let record = record(&object, "password_set", AuditResult::Done);
-        append(transaction.as_mut(), self.keys(), actor, *at_us, vec![record]).await?;
-        Ok(transaction.commit().await?)
+        transaction.run(upsert, vec![user.id.as_str().into(), phc.into(), new.at_us.into()]).await?;
+        transaction.run("DELETE FROM session WHERE id = $1", vec![user.id.as_str().into()]).await?;
+        let record = record(user, SET, AuditResult::Done);
+        append(transaction, self.keys(), &new.actor, new.at_us, vec![record]).await
     }
 
     /// The user of this name, if this is the password. Either way it takes as long, and is in the audit log.

@@ -75,6 +75,10 @@ pub enum PlannedChange {
 pub enum PlanProblem {
     #[error("the {kind} {name:?} is there and no folder manages it; take it over, or choose another name")]
     NotManaged { kind: ObjectKind, name: String },
+    #[error(
+        "the {kind} {name:?} cannot come from a folder: its value is never in a file; make it on the server, and refer to it"
+    )]
+    NotOfFolder { kind: ObjectKind, name: String },
     #[error("the folder has two {kind} objects of the name {name:?}; remove one")]
     Twice { kind: ObjectKind, name: String },
     #[error(transparent)]
@@ -123,7 +127,7 @@ pub fn plan(current: &CatalogSnapshot, wanted: &[WantedObject], options: PlanOpt
         base_revision: current.revision,
         changes: Vec::new(),
         left: Vec::new(),
-        problems: twins(&sorted),
+        problems: unfit(&sorted),
     };
     let there: BTreeMap<(ObjectKind, &str), &CatalogObject> =
         current.objects.iter().map(|object| (object.key(), object)).collect();
@@ -164,6 +168,27 @@ pub fn plan(current: &CatalogSnapshot, wanted: &[WantedObject], options: PlanOpt
         plan.left = unclaimed.map(|object| (object.content.kind, object.content.name.clone())).collect();
     }
     plan
+}
+
+/// What a folder would have to say for the workspace to stay as it is. Secrets, tokens and write keys are in no folder.
+#[must_use]
+pub fn exported(snapshot: &CatalogSnapshot) -> Vec<WantedObject> {
+    let objects = snapshot.objects.iter().filter(|object| !is_of_server_alone(object.content.kind));
+    let exported = objects.map(|object| {
+        let ObjectContent { kind, name, labels, owner, spec } = object.content.clone();
+        WantedObject { kind, name, was: None, labels, owner, spec }
+    });
+    exported.collect()
+}
+
+const fn is_of_server_alone(kind: ObjectKind) -> bool {
+    matches!(kind, ObjectKind::Secret | ObjectKind::Token | ObjectKind::WriteKey)
+}
+
+fn unfit(sorted: &[&WantedObject]) -> Vec<PlanProblem> {
+    let of_server = sorted.iter().filter(|want| is_of_server_alone(want.kind));
+    let of_server = of_server.map(|want| PlanProblem::NotOfFolder { kind: want.kind, name: want.name.clone() });
+    of_server.chain(twins(sorted)).collect()
 }
 
 fn twins(sorted: &[&WantedObject]) -> Vec<PlanProblem> {

@@ -4,6 +4,7 @@
 //! (`REPEATABLE READ`). One connection writes and one reads; each is made anew when it has ended.
 
 mod connect;
+mod said;
 mod transaction;
 
 use std::sync::Arc;

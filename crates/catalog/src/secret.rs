@@ -5,7 +5,7 @@
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
-use crate::audit::{Actor, AuditRecord, AuditResult, append};
+use crate::audit::{Actor, Attempt, AuditRecord, AuditResult, append};
 use crate::catalog::{Catalog, OWN_KEY, read_own_key, write_own_key};
 use crate::commit::{Authority, CatalogChange, Committed, ObjectEdit, apply};
 use crate::error::CatalogError;
@@ -39,14 +39,32 @@ impl Catalog {
     pub async fn set_secret(&self, write: &SecretWrite) -> Result<Committed, CatalogError> {
         let found = write.value.expose().len();
         if found > VALUE_BYTES_MAX {
-            return Err(CatalogError::TooMany { what: "the value in bytes", found, max: VALUE_BYTES_MAX });
+            return Err(CatalogError::TooMany { what: "bytes of a secret", found, max: VALUE_BYTES_MAX });
         }
         let mut transaction = self.begin(StoreAccess::Write).await?;
-        let before = named(transaction.as_mut(), &write.workspace, ObjectKind::Secret, &write.name).await?;
+        let outcome = self.set_secret_in(transaction.as_mut(), write).await;
+        let attempt = Attempt {
+            actor: &write.actor,
+            at_us: write.at_us,
+            workspace: &write.workspace,
+            action: "updated",
+            kind: Some(ObjectKind::Secret),
+            object: None,
+            name: Some(&write.name),
+        };
+        self.conclude(transaction, outcome, attempt).await
+    }
+
+    async fn set_secret_in(
+        &self,
+        transaction: &mut dyn CatalogTransaction,
+        write: &SecretWrite,
+    ) -> Result<Committed, CatalogError> {
+        let before = named(transaction, &write.workspace, ObjectKind::Secret, &write.name).await?;
         let fingerprint = self.keys().fingerprint(write.value.expose());
         let version = before.as_ref().and_then(|object| object.content.spec["version"].as_u64()).unwrap_or(0);
         let is_same = match &before {
-            Some(_) => is_kept(self, transaction.as_mut(), write).await?,
+            Some(_) => is_kept(self, transaction, write).await?,
             None => false,
         };
         let version = if is_same { version } else { version + 1 };
@@ -57,13 +75,12 @@ impl Catalog {
             actor: write.actor.clone(),
             ..CatalogChange::by_program(&write.workspace, vec![edit], write.at_us)
         };
-        let committed = apply(self, transaction.as_mut(), &change).await?;
+        let committed = apply(self, transaction, &change).await?;
         if !is_same {
             let place = SealPlace { workspace: &write.workspace, name: &write.name, version };
             let sealed = SealedValue::seal(&self.keys().instance, &place, &write.value, self.entropy())?;
-            keep(transaction.as_mut(), &place, sealed).await?;
+            keep(transaction, &place, sealed).await?;
         }
-        transaction.commit().await?;
         Ok(committed)
     }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use subtle::ConstantTimeEq as _;
 
-use crate::audit::Actor;
+use crate::audit::{Actor, Attempt};
 use crate::catalog::Catalog;
 use crate::commit::{Authority, CatalogChange, ObjectEdit, apply};
 use crate::credential::{self, IssuedCredential};
@@ -73,9 +73,20 @@ impl Catalog {
             ..CatalogChange::by_program(&new.workspace, vec![edit], new.at_us)
         };
         let mut transaction = self.begin(StoreAccess::Write).await?;
-        apply(self, transaction.as_mut(), &change).await?;
-        credential::keep(transaction.as_mut(), &id, &sha256(&text)).await?;
-        transaction.commit().await?;
+        let outcome = match apply(self, transaction.as_mut(), &change).await {
+            Ok(_) => credential::keep(transaction.as_mut(), &id, &sha256(&text)).await,
+            Err(error) => Err(error),
+        };
+        let attempt = Attempt {
+            actor: &new.actor,
+            at_us: new.at_us,
+            workspace: &new.workspace,
+            action: "created",
+            kind: Some(ObjectKind::Token),
+            object: Some(&id),
+            name: Some(&new.name),
+        };
+        self.conclude(transaction, outcome, attempt).await?;
         Ok(IssuedCredential { id, value: SecretValue::from(text) })
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 use subtle::ConstantTimeEq as _;
 
-use crate::audit::Actor;
+use crate::audit::{Actor, Attempt};
 use crate::catalog::Catalog;
 use crate::commit::{Authority, CatalogChange, ObjectEdit, apply};
 use crate::credential::{self, IssuedCredential};
@@ -144,9 +144,21 @@ impl Catalog {
             ..CatalogChange::by_program(&new.workspace, edits, new.at_us)
         };
         let mut transaction = self.begin(StoreAccess::Write).await?;
-        apply(self, transaction.as_mut(), &change).await?;
-        credential::keep(transaction.as_mut(), &id, &self.keys().write_keys().hash(&text)).await?;
-        transaction.commit().await?;
+        let hash = self.keys().write_keys().hash(&text);
+        let outcome = match apply(self, transaction.as_mut(), &change).await {
+            Ok(_) => credential::keep(transaction.as_mut(), &id, &hash).await,
+            Err(error) => Err(error),
+        };
+        let attempt = Attempt {
+            actor: &new.actor,
+            at_us: new.at_us,
+            workspace: &new.workspace,
+            action: "created",
+            kind: Some(ObjectKind::WriteKey),
+            object: Some(&id),
+            name: Some(&new.name),
+        };
+        self.conclude(transaction, outcome, attempt).await?;
         Ok(IssuedCredential { id, value })
     }
 

@@ -40,7 +40,11 @@ CREATE TABLE living (
     UNIQUE (workspace, kind, name)
 );
 
-CREATE VIEW object AS SELECT v.* FROM living l JOIN version v ON v.id = l.id AND v.revision = l.revision;
+-- What lists are filtered and ordered by comes from the living, whose index has it in order.
+CREATE VIEW object AS
+    SELECT l.id, l.revision, l.workspace, l.kind, l.name, v.labels, v.owner, v.spec, v.created_at_us, v.updated_at_us,
+        v.is_managed, v.applied_revision
+    FROM living l JOIN version v ON v.id = l.id AND v.revision = l.revision;
 
 -- Of the living, for filters and for what names what.
 CREATE TABLE label (

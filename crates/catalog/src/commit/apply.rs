@@ -59,7 +59,7 @@ pub(crate) async fn prepare(
     check_workspace(&change.workspace)?;
     let found = change.edits.len();
     if found > EDITS_MAX {
-        return Err(CatalogError::TooMany { what: "the change", found, max: EDITS_MAX });
+        return Err(CatalogError::TooMany { what: "edits of one change", found, max: EDITS_MAX });
     }
     let base = revision(transaction).await?;
     let mut loaded = LoadedObjects::of(transaction, &change.workspace, found).await?;

@@ -7,12 +7,18 @@ use crate::store::CatalogTransaction;
 /// How long answers are kept: a day.
 const KEPT_US: i64 = 24 * 3_600 * 1_000_000;
 
+const KEY_CHARS_MAX: usize = 255;
+
 /// The first answer, if there was one.
 pub(super) async fn answered(
     transaction: &mut dyn CatalogTransaction,
     change: &CatalogChange,
 ) -> Result<Option<Committed>, CatalogError> {
     let Some(IdempotencyKey { key, request_sha256 }) = &change.idempotency else { return Ok(None) };
+    let found = key.chars().count();
+    if found > KEY_CHARS_MAX {
+        return Err(CatalogError::TooMany { what: "characters of an idempotency key", found, max: KEY_CHARS_MAX });
+    }
     let kept_since = change.at_us.saturating_sub(KEPT_US);
     transaction.run("DELETE FROM idempotency WHERE at_us < $1", vec![kept_since.into()]).await?;
     let sql = "SELECT request_sha256, answer FROM idempotency WHERE principal = $1 AND key = $2";

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::WantedObject;
 use crate::object::{CatalogObject, ObjectKind};
 
-type Key<'a> = (ObjectKind, &'a str);
+type NameKey<'a> = (ObjectKind, &'a str);
 
 /// Names that go round: whether that was done already cannot be told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,27 +20,29 @@ pub struct RenameCycle {
 /// `was` counts as long as the old name is there for it (nobody wants an object of that name as it is) and the new name is not taken
 /// by an object that stays. So a chain A→B, B→C is carried out once, and planned a second time it is done.
 pub(super) fn renames<'w>(
-    there: &BTreeMap<Key<'_>, &CatalogObject>,
+    there: &BTreeMap<NameKey<'_>, &CatalogObject>,
     wanted: &[&'w WantedObject],
-) -> Result<BTreeMap<Key<'w>, &'w str>, RenameCycle> {
-    let mut renames: BTreeMap<Key<'w>, &'w str> = BTreeMap::new();
+) -> Result<BTreeMap<NameKey<'w>, &'w str>, RenameCycle> {
+    let mut renames: BTreeMap<NameKey<'w>, &'w str> = BTreeMap::new();
     for want in wanted {
         let was = want.was.as_deref().filter(|was| *was != want.name);
         if let Some(was) = was.filter(|was| there.contains_key(&(want.kind, was))) {
             renames.insert((want.kind, &want.name), was);
         }
     }
-    let names: BTreeSet<Key<'w>> = wanted.iter().map(|want| (want.kind, &*want.name)).collect();
+    let names: BTreeSet<NameKey<'w>> = wanted.iter().map(|want| (want.kind, &*want.name)).collect();
     loop {
-        let leaving: BTreeMap<Key<'w>, Key<'w>> = renames.iter().map(|(key, was)| ((key.0, *was), *key)).collect();
-        let stays = |key: &Key<'w>, was: &'w str| {
+        let leaving: BTreeMap<NameKey<'w>, NameKey<'w>> =
+            renames.iter().map(|(key, was)| ((key.0, *was), *key)).collect();
+        let stays = |key: &NameKey<'w>, was: &'w str| {
             let old = (key.0, was);
             let is_wanted_as_it_is = names.contains(&old) && !renames.contains_key(&old);
             let is_new_name_taken = there.contains_key(key) && !leaving.contains_key(key);
             // Two want the same object: the last one in order gets it.
             is_wanted_as_it_is || is_new_name_taken || leaving.get(&old) != Some(key)
         };
-        let ended: Vec<Key<'w>> = renames.iter().filter(|(key, was)| stays(key, was)).map(|(key, _)| *key).collect();
+        let ended: Vec<NameKey<'w>> =
+            renames.iter().filter(|(key, was)| stays(key, was)).map(|(key, _)| *key).collect();
         if ended.is_empty() {
             break;
         }
@@ -54,7 +56,7 @@ pub(super) fn renames<'w>(
     }
 }
 
-fn goes_round(renames: &BTreeMap<Key<'_>, &str>, start: &Key<'_>) -> bool {
+fn goes_round(renames: &BTreeMap<NameKey<'_>, &str>, start: &NameKey<'_>) -> bool {
     let mut name = start.1;
     for _ in 0..=renames.len() {
         match renames.get(&(start.0, name)) {

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::said::plain;
 use crate::store::StoreError;
 
 /// How to reach the database. The server's certificate is verified with its name, by whom the machine trusts and the
@@ -55,7 +56,7 @@ impl PostgresCatalogSettings {
         let tls = trust::client_config(self.ca_file.as_deref()).map_err(|error| failed(error.to_string()))?;
         let connecting = tokio::time::timeout(limit, self.address.connect(MakeRustlsConnect::new(tls)));
         let connected = connecting.await.map_err(|_| failed(format!("no answer within {limit:?}")))?;
-        let (client, connection) = connected.map_err(|error| failed(super::transaction::plain(&error)))?;
+        let (client, connection) = connected.map_err(|error| failed(plain(&error)))?;
         let task = tokio::spawn(async move {
             // Whoever waits for an answer is told of a connection that ends.
             let _ = connection.await;
@@ -66,12 +67,12 @@ impl PostgresCatalogSettings {
             "SET client_min_messages = warning; SET standard_conforming_strings = on; \
              SET search_path = {schema}; SET idle_in_transaction_session_timeout = '60s'"
         );
-        link.client.batch_execute(&settle).await.map_err(|error| failed(super::transaction::plain(&error)))?;
+        link.client.batch_execute(&settle).await.map_err(|error| failed(plain(&error)))?;
         let exists = "SELECT 1 FROM pg_namespace WHERE nspname = $1";
         let found = link.client.query(exists, &[&self.schema]).await;
-        if found.map_err(|error| failed(super::transaction::plain(&error)))?.is_empty() {
+        if found.map_err(|error| failed(plain(&error)))?.is_empty() {
             let make = format!("CREATE SCHEMA IF NOT EXISTS {schema}");
-            link.client.batch_execute(&make).await.map_err(|error| failed(super::transaction::plain(&error)))?;
+            link.client.batch_execute(&make).await.map_err(|error| failed(plain(&error)))?;
         }
         Ok(link)
     }

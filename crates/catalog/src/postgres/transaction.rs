@@ -1,16 +1,14 @@
 //! One transaction on a connection.
 
-use std::error::Error as _;
-
 use bytes::BytesMut;
 use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
 use tokio::sync::OwnedMutexGuard;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Row, Statement};
 
 use super::connect::PostgresLink;
+use super::said::{described, plain};
 use crate::store::{CatalogTransaction, StoreAccess, StoreCell, StoreError, StoreReply, StoredRow};
 
 /// Rows of one statement that are on their way at once.
@@ -21,6 +19,8 @@ impl ToSql for StoreCell {
         match self {
             Self::Null => Ok(IsNull::Yes),
             Self::Integer(number) => number.to_sql(kind, out),
+            // The one character that a text of PostgreSQL cannot hold. No name has it, so that what is looked for is not found.
+            Self::Text(text) if text.contains('\0') => text.replace('\0', "\u{FFFD}").to_sql(kind, out),
             Self::Text(text) => text.to_sql(kind, out),
             Self::Bytes(bytes) => bytes.to_sql(kind, out),
         }
@@ -146,20 +146,4 @@ fn read(row: &Row) -> Result<StoredRow, StoreError> {
     let cells = row.columns().iter().enumerate().map(|(at, column)| cell(at, column.type_()));
     let cells: Result<_, tokio_postgres::Error> = cells.collect();
     cells.map(StoredRow).map_err(|error| StoreError::Unreadable(plain(&error)))
-}
-
-/// An error of the server, in its own words.
-pub(super) fn plain(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(said) => format!("{} ({})", said.message(), said.code().code()),
-        None => error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
-    }
-}
-
-fn described(error: &tokio_postgres::Error, place: &str) -> StoreError {
-    let (place, cause) = (place.to_owned(), plain(error));
-    match error.code() {
-        Some(code) if *code == SqlState::UNIQUE_VIOLATION => StoreError::Taken { place, cause },
-        _ => StoreError::Failed { place, action: "could not be read or written", cause },
-    }
 }

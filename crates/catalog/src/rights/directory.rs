@@ -183,6 +183,13 @@ impl Directory {
         prebuilt(name).or_else(|| self.roles.get(&(home.to_owned(), name.to_owned())).cloned())
     }
 
+    /// The user of an identity. None as well when two users claim it.
+    #[must_use]
+    pub fn user_of(&self, identity: &UserIdentity) -> Option<&ObjectId> {
+        let mut found = self.users.iter().filter(|(_, user)| user.identities.contains(identity)).map(|(id, _)| id);
+        found.next().filter(|_| found.next().is_none())
+    }
+
     /// Whether anybody may still manage users and groups.
     #[must_use]
     pub fn has_admin(&self) -> bool {

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use crate::store::{CatalogTransaction, StoreAccess, StoreCell, StoreError, StoreReply, StoredRow};
 
 /// What the thread is told. There is one transaction at a time, which waits for each answer: the channel holds two.
-enum Job {
+enum LaneJob {
     Begin(oneshot::Sender<Answer>),
     Run {
         sql: String,
@@ -34,7 +34,7 @@ enum Job {
 type Answer = Result<Vec<StoredRow>, StoreError>;
 
 /// Jobs on their way to the thread.
-type LaneJobs = mpsc::Sender<Job>;
+type LaneJobs = mpsc::Sender<LaneJob>;
 
 /// A connection that one transaction at a time has.
 pub(super) struct SqliteLane {
@@ -63,7 +63,7 @@ impl SqliteLane {
     pub(super) async fn begin(&self) -> Result<SqliteTransaction, StoreError> {
         let jobs = Arc::clone(&self.jobs).lock_owned().await;
         let transaction = SqliteTransaction { jobs, place: self.place.clone(), is_open: true };
-        transaction.ask(Job::Begin).await?;
+        transaction.ask(LaneJob::Begin).await?;
         Ok(transaction)
     }
 }
@@ -76,7 +76,7 @@ pub(super) struct SqliteTransaction {
 }
 
 impl SqliteTransaction {
-    async fn ask(&self, job: impl FnOnce(oneshot::Sender<Answer>) -> Job + Send) -> Answer {
+    async fn ask(&self, job: impl FnOnce(oneshot::Sender<Answer>) -> LaneJob + Send) -> Answer {
         let (answer, answered) = oneshot::channel();
         let ended = || StoreError::Failed {
             place: self.place.clone(),
@@ -91,7 +91,7 @@ impl SqliteTransaction {
 impl Drop for SqliteTransaction {
     fn drop(&mut self) {
         if self.is_open {
-            let _ = self.jobs.send(Job::Forget);
+            let _ = self.jobs.send(LaneJob::Forget);
         }
     }
 }
@@ -99,22 +99,22 @@ impl Drop for SqliteTransaction {
 impl CatalogTransaction for SqliteTransaction {
     fn run<'a>(&'a mut self, sql: &'a str, cells: Vec<StoreCell>) -> StoreReply<'a, Vec<StoredRow>> {
         let sql = numbered(sql);
-        Box::pin(async move { self.ask(|answer| Job::Run { sql, cells, answer }).await })
+        Box::pin(async move { self.ask(|answer| LaneJob::Run { sql, cells, answer }).await })
     }
 
     fn run_each<'a>(&'a mut self, sql: &'a str, rows: Vec<Vec<StoreCell>>) -> StoreReply<'a, ()> {
         let sql = numbered(sql);
-        Box::pin(async move { self.ask(|answer| Job::RunEach { sql, rows, answer }).await.map(drop) })
+        Box::pin(async move { self.ask(|answer| LaneJob::RunEach { sql, rows, answer }).await.map(drop) })
     }
 
     fn run_script<'a>(&'a mut self, sql: &'a str) -> StoreReply<'a, ()> {
         let sql = sql.to_owned();
-        Box::pin(async move { self.ask(|answer| Job::Script { sql, answer }).await.map(drop) })
+        Box::pin(async move { self.ask(|answer| LaneJob::Script { sql, answer }).await.map(drop) })
     }
 
     fn commit(mut self: Box<Self>) -> StoreReply<'static, ()> {
         Box::pin(async move {
-            let done = self.ask(Job::Commit).await;
+            let done = self.ask(LaneJob::Commit).await;
             self.is_open = done.is_err();
             done.map(drop)
         })
@@ -126,27 +126,27 @@ fn numbered(sql: &str) -> String {
     sql.replace('$', "?")
 }
 
-fn serve(connection: &Connection, waiting: &mpsc::Receiver<Job>, access: StoreAccess, place: &str) {
+fn serve(connection: &Connection, waiting: &mpsc::Receiver<LaneJob>, access: StoreAccess, place: &str) {
     let begin = if access == StoreAccess::Write { "BEGIN IMMEDIATE" } else { "BEGIN" };
     let error = |action| move |cause: rusqlite::Error| described(&cause, action, place);
     let script = |sql: &str, action| connection.execute_batch(sql).map(|()| Vec::new()).map_err(error(action));
     while let Ok(job) = waiting.recv() {
         // Who has asked may be gone: then the answer is nobody's, and a forgetting follows.
         let _ = match job {
-            Job::Begin(answer) => {
+            LaneJob::Begin(answer) => {
                 forget(connection);
                 answer.send(script(begin, "could not begin"))
             }
-            Job::Run { sql, cells, answer } => {
+            LaneJob::Run { sql, cells, answer } => {
                 answer.send(run(connection, &sql, &cells).map_err(error("could not be read or written")))
             }
-            Job::RunEach { sql, rows, answer } => {
+            LaneJob::RunEach { sql, rows, answer } => {
                 let done = rows.iter().try_for_each(|cells| run(connection, &sql, cells).map(drop));
                 answer.send(done.map(|()| Vec::new()).map_err(error("could not be written")))
             }
-            Job::Script { sql, answer } => answer.send(script(&sql, "could not be set up")),
-            Job::Commit(answer) => answer.send(script("COMMIT", "could not commit")),
-            Job::Forget => {
+            LaneJob::Script { sql, answer } => answer.send(script(&sql, "could not be set up")),
+            LaneJob::Commit(answer) => answer.send(script("COMMIT", "could not commit")),
+            LaneJob::Forget => {
                 forget(connection);
                 Ok(())
             }

@@ -13,7 +13,7 @@ const ALL: PlanOptions = PlanOptions { prune: true, take_over: true };
 /// Few names, so that two folders have many in common.
 fn folder() -> impl Strategy<Value = Vec<WantedObject>> {
     let kinds =
-        [ObjectKind::Source, ObjectKind::Destination, ObjectKind::Sync, ObjectKind::Function, ObjectKind::Secret];
+        [ObjectKind::Source, ObjectKind::Destination, ObjectKind::Sync, ObjectKind::Function, ObjectKind::Lookup];
     let object = (prop::sample::select(kinds.to_vec()), 0..6_u8, 0..3_u8, prop::option::of(0..6_u8), any::<bool>());
     prop::collection::vec(object, 0..14).prop_map(|objects| {
         let mut folder: BTreeMap<(ObjectKind, String), WantedObject> = BTreeMap::new();
@@ -23,7 +23,7 @@ fn folder() -> impl Strategy<Value = Vec<WantedObject>> {
             if let Some(named) = named {
                 spec["source"] = json!(format!("n{named}"));
                 spec["functions"] = json!([format!("n{named}")]);
-                spec["key"] = json!(format!("secret:n{named}"));
+                spec["lookups"] = json!([{ "lookup": format!("n{named}") }]);
             }
             let labels = if labelled { crate::rig::labels(&[("team", "web")]) } else { Labels::new() };
             folder.insert((kind, name.clone()), WantedObject { kind, name, was: None, labels, owner: None, spec });
@@ -226,6 +226,34 @@ fn a_chain_of_renames_is_one_plan_and_done_once() {
     assert!(matches!(plan(&there, &circle, ALL).problems[..], [PlanProblem::Cycle(_)]));
     let twice = [source("a", None, 1), source("a", None, 2)];
     assert!(matches!(plan(&there, &twice, ALL).problems[..], [PlanProblem::Twice { .. }]));
+}
+
+#[test]
+fn what_is_exported_plans_empty_and_secrets_are_in_no_folder() {
+    let test = CatalogTest::open(SqliteRig::new().unwrap().store(), InstanceKey::new(KEY).into()).unwrap();
+    test.made(ObjectKind::Secret, "s", json!({}));
+    for n in 0..200 {
+        let labelled = ObjectContent {
+            labels: crate::rig::labels(&[("n", &n.to_string())]),
+            ..content(ObjectKind::Source, &format!("s{n}"), json!({ "key": "secret:s", "n": [n, null, 0.1] }))
+        };
+        test.made_in(PRODUCTION, labelled);
+    }
+    let folder = exported(&test.snapshot());
+    assert_eq!(folder.len(), 200);
+    let text = serde_json::to_string(&folder).unwrap();
+    let read: Vec<WantedObject> = serde_json::from_str(&text).unwrap();
+    let taken = plan(&test.snapshot(), &read, ALL);
+    let only_managed = |change: &PlannedChange| matches!(change, PlannedChange::Update { takes_over: true, fields, .. } if fields.is_empty());
+    assert!(taken.problems.is_empty() && taken.changes.iter().all(only_managed), "{taken:?}");
+    let entropy = SeededEntropy::new(1);
+    let change = taken.change(Authority::Program, Actor::default(), test.tick(), entropy.as_ref()).unwrap();
+    test.commit_change(&change).unwrap();
+    assert!(plan(&test.snapshot(), &exported(&test.snapshot()), ALL).is_empty());
+    for kind in [ObjectKind::Secret, ObjectKind::Token, ObjectKind::WriteKey] {
+        let made = plan(&test.snapshot(), &[want(kind, "x", None, json!({}))], PlanOptions::default());
+        assert!(matches!(&made.problems[..], [PlanProblem::NotOfFolder { .. }]), "{made:?}");
+    }
 }
 
 #[test]

@@ -220,7 +220,9 @@ pub fn a_password_lets_in_its_user_alone(test: &CatalogTest) {
     nowhere(test, "correct horse");
     let session = test.wait(test.catalog.open_session(&ann, test.tick())).unwrap();
     assert_eq!(enter("ann", "correct horse battery").unwrap(), ann);
-    for (name, password) in [("ann", "correct horse batterY"), ("bob", "correct horse battery"), ("nobody", "x")] {
+    for (name, password) in
+        [("ann", "correct horse batterY"), ("bob", "correct horse battery"), ("nobody", "x"), ("a\0nn", "x")]
+    {
         assert_eq!(problem(enter(name, password)), CredentialProblem::Unknown, "{name}");
     }
     set(&ann, "another long password", &ann).unwrap();
@@ -229,6 +231,6 @@ pub fn a_password_lets_in_its_user_alone(test: &CatalogTest) {
     assert!(over.is_err(), "a new password ends all sessions");
     let phc = test.rows("SELECT phc FROM password")[0].text(0).unwrap();
     assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
-    assert_eq!(test.count("SELECT count(*) FROM audit WHERE action = 'signed_in' AND result = 'denied'"), 4);
+    assert_eq!(test.count("SELECT count(*) FROM audit WHERE action = 'signed_in' AND result = 'denied'"), 5);
     test.verified().unwrap();
 }

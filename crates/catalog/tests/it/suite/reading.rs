@@ -30,6 +30,7 @@ pub fn lists_are_filtered_and_paged(test: &CatalogTest) {
     let prefix = |prefix: &str| ListQuery { name_prefix: Some(prefix.into()), ..base.clone() };
     assert_eq!(list(prefix("web")), ["destination web", "source web", "source web_app"]);
     assert_eq!(list(prefix("%")), ["destination %_"]);
+    assert_eq!(list(prefix("w\0")), [""; 0]);
     let label = |value: &str| ListQuery { label: Some(("team".into(), value.into())), ..base.clone() };
     assert_eq!(list(label("web")), ["source Web", "source web", "source web_app"]);
     assert_eq!(list(label("app")), [""; 0]);
