@@ -69,7 +69,7 @@ pub use references::{ObjectReference, SECRET_REFERENCE, references};
 pub use rights::{
     AccessGrant, AccessLevel, ActingPrincipal, CatalogAction, CreateRight, Denial, Directory, GrantScope, GroupSpec,
     MissingGrant, PREBUILT_ROLES, PrincipalProblem, RightsTarget, RoleGrants, TargetEnd, TokenForm, TokenSpec,
-    UserIdentity, UserSpec, Verb, authorise, may_give,
+    UserIdentity, UserSpec, Verb, authorise, may_give, visible,
 };
 pub use secret::SecretWrite;
 pub use specs::WriteKeySpec;

@@ -18,6 +18,7 @@ mod principal;
 mod role;
 mod target;
 mod verb;
+mod visible;
 
 pub use authorise::authorise;
 pub(crate) use change::{ChangedObject, authorise_change};
@@ -29,3 +30,4 @@ pub use principal::ActingPrincipal;
 pub use role::PREBUILT_ROLES;
 pub use target::{RightsTarget, TargetEnd};
 pub use verb::{CatalogAction, Verb};
+pub use visible::visible;

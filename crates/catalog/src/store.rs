@@ -6,6 +6,7 @@
 //! What every store keeps to, held by one suite of tests against all of them:
 //!
 //! * A transaction that is dropped before its `commit` has changed nothing, also when its future is dropped.
+//! * One of which a statement has failed does not commit.
 //! * One that writes sees all that was committed before it began, and no other writes meanwhile.
 //! * One that reads sees one state, whatever is committed meanwhile, and waits for no writer.
 //! * What `commit` has answered for is on disk.
@@ -61,6 +62,14 @@ pub enum StoreError {
     Newer { place: String, found: i64, known: i64 },
     #[error("a row of the catalog cannot be read: {0}; put a backup of it back")]
     Unreadable(String),
+}
+
+impl StoreError {
+    /// Of a transaction that cannot commit any more.
+    pub(crate) fn failed_before(place: &str) -> Self {
+        let cause = "a statement of the transaction has failed".to_owned();
+        Self::Failed { place: place.to_owned(), action: "could not commit", cause }
+    }
 }
 
 /// A place that keeps the catalog.

@@ -39,6 +39,7 @@ CREATE TABLE living (
     revision BIGINT NOT NULL,
     UNIQUE (workspace, kind, name)
 );
+CREATE INDEX living_by_kind ON living (kind);
 
 -- What lists are filtered and ordered by comes from the living, whose index has it in order.
 CREATE VIEW object AS

@@ -44,7 +44,7 @@ pub(crate) async fn apply(
         return Err(CatalogError::LastAdmin);
     }
     let revision = if changed.is_empty() { base } else { base + 1 };
-    let objects = settled.iter().filter_map(SettledEdit::committed).collect();
+    let objects = settled.iter().filter_map(|edit| edit.committed(revision)).collect();
     let committed = Committed { revision, objects, is_repeated: false };
     idempotency::keep(transaction, change, &committed).await?;
     Ok(committed)

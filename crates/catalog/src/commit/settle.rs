@@ -37,13 +37,14 @@ impl SettledEdit {
         self.after.as_ref().or(self.before.as_ref())
     }
 
-    pub(super) fn committed(&self) -> Option<CommittedObject> {
+    /// For the revision of the change.
+    pub(super) fn committed(&self, revision: u64) -> Option<CommittedObject> {
         let object = self.object()?;
         let (done, revision) = match (&self.before, &self.after) {
             (Some(before), Some(_)) if !self.differs() => (EditDone::Unchanged, before.revision),
-            (None, _) => (EditDone::Created, object.revision),
-            (Some(_), Some(_)) => (EditDone::Updated, object.revision),
-            (Some(_), None) => (EditDone::Deleted, object.revision),
+            (None, _) => (EditDone::Created, revision),
+            (Some(_), Some(_)) => (EditDone::Updated, revision),
+            (Some(_), None) => (EditDone::Deleted, revision),
         };
         let (kind, name) = (object.content.kind, object.content.name.clone());
         Some(CommittedObject { id: object.id.clone(), kind, name, revision, done })

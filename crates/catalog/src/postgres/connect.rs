@@ -72,7 +72,11 @@ impl PostgresCatalogSettings {
         let found = link.client.query(exists, &[&self.schema]).await;
         if found.map_err(|error| failed(plain(&error)))?.is_empty() {
             let make = format!("CREATE SCHEMA IF NOT EXISTS {schema}");
-            link.client.batch_execute(&make).await.map_err(|error| failed(plain(&error)))?;
+            if let Err(error) = link.client.batch_execute(&make).await {
+                // Another node may have made it meanwhile, which the server may say as an error.
+                let found = link.client.query(exists, &[&self.schema]).await;
+                found.ok().filter(|rows| !rows.is_empty()).ok_or_else(|| failed(plain(&error)))?;
+            }
         }
         Ok(link)
     }

@@ -38,6 +38,7 @@ pub(super) struct PostgresTransaction {
     link: OwnedMutexGuard<Option<PostgresLink>>,
     place: String,
     is_open: bool,
+    has_failed: bool,
 }
 
 impl PostgresTransaction {
@@ -46,7 +47,7 @@ impl PostgresTransaction {
         access: StoreAccess,
         place: String,
     ) -> Result<Self, StoreError> {
-        let mut transaction = Self { link, place, is_open: true };
+        let mut transaction = Self { link, place, is_open: true, has_failed: false };
         match access {
             StoreAccess::Read => transaction.script("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?,
             StoreAccess::Write => {
@@ -82,6 +83,23 @@ impl PostgresTransaction {
         }
         Ok(statement)
     }
+
+    async fn query(&mut self, sql: &str, cells: Vec<StoreCell>) -> Result<Vec<StoredRow>, StoreError> {
+        let statement = self.prepare(sql).await?;
+        let found = self.link()?.client.query(&statement, &parameters(&cells)).await;
+        found.map_err(|error| described(&error, &self.place))?.iter().map(read).collect()
+    }
+
+    async fn query_each(&mut self, sql: &str, rows: Vec<Vec<StoreCell>>) -> Result<(), StoreError> {
+        let statement = self.prepare(sql).await?;
+        let client = &self.link()?.client;
+        for rows in rows.chunks(PIPELINED) {
+            let parameters: Vec<_> = rows.iter().map(|cells| parameters(cells)).collect();
+            let sent = parameters.iter().map(|cells| client.query(&statement, cells));
+            try_join_all(sent).await.map_err(|error| described(&error, &self.place))?;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for PostgresTransaction {
@@ -98,31 +116,34 @@ impl Drop for PostgresTransaction {
 impl CatalogTransaction for PostgresTransaction {
     fn run<'a>(&'a mut self, sql: &'a str, cells: Vec<StoreCell>) -> StoreReply<'a, Vec<StoredRow>> {
         Box::pin(async move {
-            let statement = self.prepare(sql).await?;
-            let found = self.link()?.client.query(&statement, &parameters(&cells)).await;
-            found.map_err(|error| described(&error, &self.place))?.iter().map(read).collect()
+            let found = self.query(sql, cells).await;
+            self.has_failed |= found.is_err();
+            found
         })
     }
 
     fn run_each<'a>(&'a mut self, sql: &'a str, rows: Vec<Vec<StoreCell>>) -> StoreReply<'a, ()> {
         Box::pin(async move {
-            let statement = self.prepare(sql).await?;
-            let client = &self.link()?.client;
-            for rows in rows.chunks(PIPELINED) {
-                let parameters: Vec<_> = rows.iter().map(|cells| parameters(cells)).collect();
-                let sent = parameters.iter().map(|cells| client.query(&statement, cells));
-                try_join_all(sent).await.map_err(|error| described(&error, &self.place))?;
-            }
-            Ok(())
+            let done = self.query_each(sql, rows).await;
+            self.has_failed |= done.is_err();
+            done
         })
     }
 
     fn run_script<'a>(&'a mut self, sql: &'a str) -> StoreReply<'a, ()> {
-        Box::pin(self.script(sql))
+        Box::pin(async move {
+            let done = self.script(sql).await;
+            self.has_failed |= done.is_err();
+            done
+        })
     }
 
     fn commit(mut self: Box<Self>) -> StoreReply<'static, ()> {
         Box::pin(async move {
+            // The server would answer a COMMIT then as well, and roll back.
+            if self.has_failed {
+                return Err(StoreError::failed_before(&self.place));
+            }
             self.script("COMMIT").await?;
             self.is_open = false;
             Ok(())

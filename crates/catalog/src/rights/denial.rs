@@ -71,7 +71,7 @@ impl std::fmt::Display for MissingGrant {
 
 /// An answer of no.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not allowed: {missing}{}", self.advice())]
+#[error("{}", self.told())]
 pub struct Denial {
     pub missing: MissingGrant,
     /// The object may not even be viewed: the answer is that it is not there.
@@ -93,13 +93,36 @@ impl Denial {
         if self.is_hidden { 404 } else { 403 }
     }
 
-    const fn advice(&self) -> &'static str {
-        if self.may_propose {
+    /// Of what may not be viewed nothing is told, not even its name.
+    fn told(&self) -> String {
+        if self.is_hidden {
+            return "there is no such object".to_owned();
+        }
+        let advice = if self.may_propose {
             "; propose it as a draft for somebody else to approve"
         } else if self.is_of_token {
             "; the token lacks it, whatever its maker may do"
         } else {
             ""
-        }
+        };
+        format!("not allowed: {}{advice}", self.missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_be_viewed_is_not_named() {
+        let missing =
+            MissingGrant::Access { level: AccessLevel::Manage, kind: ObjectKind::Source, name: "payroll".into() };
+        let seen = Denial::of(missing);
+        assert_eq!(
+            (seen.status(), seen.to_string()),
+            (403, "not allowed: it needs `manage` on the source \"payroll\"".into())
+        );
+        let hidden = Denial { is_hidden: true, ..seen };
+        assert_eq!((hidden.status(), hidden.to_string()), (404, "there is no such object".into()));
     }
 }

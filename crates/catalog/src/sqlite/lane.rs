@@ -62,7 +62,7 @@ impl SqliteLane {
     /// Waits for the connection, and begins.
     pub(super) async fn begin(&self) -> Result<SqliteTransaction, StoreError> {
         let jobs = Arc::clone(&self.jobs).lock_owned().await;
-        let transaction = SqliteTransaction { jobs, place: self.place.clone(), is_open: true };
+        let mut transaction = SqliteTransaction { jobs, place: self.place.clone(), is_open: true, has_failed: false };
         transaction.ask(LaneJob::Begin).await?;
         Ok(transaction)
     }
@@ -73,10 +73,11 @@ pub(super) struct SqliteTransaction {
     jobs: OwnedMutexGuard<LaneJobs>,
     place: String,
     is_open: bool,
+    has_failed: bool,
 }
 
 impl SqliteTransaction {
-    async fn ask(&self, job: impl FnOnce(oneshot::Sender<Answer>) -> LaneJob + Send) -> Answer {
+    async fn ask(&mut self, job: impl FnOnce(oneshot::Sender<Answer>) -> LaneJob + Send) -> Answer {
         let (answer, answered) = oneshot::channel();
         let ended = || StoreError::Failed {
             place: self.place.clone(),
@@ -84,7 +85,9 @@ impl SqliteTransaction {
             cause: "start the server again".to_owned(),
         };
         self.jobs.send(job(answer)).map_err(|_| ended())?;
-        answered.await.map_err(|_| ended())?
+        let answer = answered.await.map_err(|_| ended())?;
+        self.has_failed |= answer.is_err();
+        answer
     }
 }
 
@@ -114,6 +117,9 @@ impl CatalogTransaction for SqliteTransaction {
 
     fn commit(mut self: Box<Self>) -> StoreReply<'static, ()> {
         Box::pin(async move {
+            if self.has_failed {
+                return Err(StoreError::failed_before(&self.place));
+            }
             let done = self.ask(LaneJob::Commit).await;
             self.is_open = done.is_err();
             done.map(drop)

@@ -186,6 +186,13 @@ pub fn of_writers_with_one_expected_revision_one_wins(test: &CatalogTest) {
 
 pub fn a_transaction_that_is_dropped_changes_nothing(test: &CatalogTest) {
     test.made(ObjectKind::Source, "web", json!({}));
+    test.wait(async {
+        let mut transaction = test.store.begin(StoreAccess::Write).await.unwrap();
+        transaction.run("UPDATE head SET revision = $1", vec![StoreCell::Integer(7)]).await.unwrap();
+        transaction.run_each("INSERT INTO no_such_table VALUES ($1)", vec![vec![StoreCell::Null]]).await.unwrap_err();
+        transaction.commit().await.unwrap_err();
+    });
+    assert_eq!(test.wait(test.catalog.revision()).unwrap(), 1, "of a failed statement nothing is left");
     for commits in [false, true] {
         test.wait(async {
             let mut transaction = test.store.begin(StoreAccess::Write).await.unwrap();

@@ -76,6 +76,13 @@ pub fn a_sync_needs_both_ends_and_pointing_it_elsewhere_old_and_new(test: &Catal
     let bob = test.person("bob", &[(PRODUCTION, "finance")]);
     let spec = |destination: &str| json!({ "source": "web", "destination": destination });
     let create = |destination: &str| vec![test.create(ObjectKind::Sync, "s", spec(destination))];
+    let seen = |by: &ObjectId| {
+        let directory = test.wait(test.catalog.directory()).unwrap();
+        let (principal, snapshot) = (directory.principal(by, 0).unwrap(), test.snapshot());
+        visible(&principal, &snapshot).iter().map(|object| object.content.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(&ann), ["redact", "web", "ledger", "warehouse"]);
+    assert_eq!(seen(&bob), ["redact", "ledger"]);
     let ledger = denial(test.commit_by(&ann, PRODUCTION, create("ledger")));
     let missing = |kind, name: &str| MissingGrant::Access { level: AccessLevel::Connect, kind, name: name.into() };
     assert_eq!(ledger.missing, missing(ObjectKind::Destination, "ledger"));
