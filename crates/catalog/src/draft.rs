@@ -70,7 +70,7 @@ impl Catalog {
             title: title.chars().filter(|c| !c.is_control()).take(TITLE_CHARS_MAX).collect(),
             base_revision: prepared.base,
             edits: pinned(&change.edits, &prepared),
-            objects: drafted(&prepared),
+            objects: drafted(self, &prepared),
             state: DraftState::Open,
             proposed_at_us: change.at_us,
             decided_by: None,
@@ -263,13 +263,14 @@ fn without_expected(edit: &ObjectEdit) -> ObjectEdit {
     edit
 }
 
-fn drafted(prepared: &PreparedChange) -> Vec<DraftedObject> {
+/// What the draft would do, as it is shown to who decides: secrets are fingerprints.
+fn drafted(catalog: &Catalog, prepared: &PreparedChange) -> Vec<DraftedObject> {
     let shown = prepared.settled.iter().filter_map(|edit| {
         let (before, after) = (edit.before.as_ref(), edit.after.as_ref());
         let object = after.or(before)?;
         let fields = field_changes(before.map(|object| &object.content), after.map(|object| &object.content));
         let (kind, name, action) = (object.content.kind, object.content.name.clone(), edit.done.to_owned());
-        Some(DraftedObject { kind, name, action, fields })
+        Some(DraftedObject { kind, name, action, fields: catalog.masked(fields) })
     });
     shown.collect()
 }

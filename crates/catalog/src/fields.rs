@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::object::ObjectContent;
 
-/// One field that differs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// One field that differs. What it was and is, is not printed: it may be a secret.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct FieldChange {
     /// A JSON pointer: `/spec/limits/rate`.
     pub path: String,
@@ -16,6 +16,12 @@ pub struct FieldChange {
     pub before: Option<Value>,
     /// None: it is there no more.
     pub after: Option<Value>,
+}
+
+impl std::fmt::Debug for FieldChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FieldChange").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// What differs between two contents, in the order of the paths. Of none on one side everything does.

@@ -21,8 +21,8 @@ pub const SERVER_WORKSPACE: &str = "_server";
 /// Keys and values that people choose, for filters and for grants: `team` and `web`.
 pub type Labels = BTreeMap<String, String>;
 
-/// What a person or a folder says of an object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What a person or a folder says of an object. A spec may hold a secret all the same: it is not printed.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectContent {
     pub kind: ObjectKind,
@@ -34,6 +34,14 @@ pub struct ObjectContent {
     #[serde(default)]
     pub owner: Option<ObjectId>,
     pub spec: Value,
+}
+
+impl std::fmt::Debug for ObjectContent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("ObjectContent");
+        shown.field("kind", &self.kind).field("name", &self.name).field("labels", &self.labels);
+        shown.field("owner", &self.owner).finish_non_exhaustive()
+    }
 }
 
 /// Who decides what an object says.

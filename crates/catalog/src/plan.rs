@@ -17,8 +17,8 @@ pub use rename::RenameCycle;
 use crate::fields::{FieldChange, field_changes};
 use crate::object::{CatalogObject, CatalogSnapshot, Labels, ObjectContent, ObjectId, ObjectKind};
 
-/// An object as a folder wants it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// An object as a folder wants it. Its spec is not printed.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WantedObject {
     pub kind: ObjectKind,
@@ -32,6 +32,13 @@ pub struct WantedObject {
     #[serde(default)]
     pub owner: Option<ObjectId>,
     pub spec: Value,
+}
+
+impl std::fmt::Debug for WantedObject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("WantedObject");
+        shown.field("kind", &self.kind).field("name", &self.name).field("was", &self.was).finish_non_exhaustive()
+    }
 }
 
 /// How far a plan may go.

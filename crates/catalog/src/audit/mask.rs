@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::catalog::Catalog;
 use crate::fields::FieldChange;
 use crate::keys::CatalogKeys;
 use crate::references::SECRET_REFERENCE;
@@ -20,6 +21,14 @@ const SECRET_WORDS: [&str; 11] = [
     "authorization",
     "passphrase",
 ];
+
+impl Catalog {
+    /// Changes of fields as they may be shown: of a plan, of a draft, of two versions.
+    #[must_use]
+    pub fn masked(&self, changes: Vec<FieldChange>) -> Vec<FieldChange> {
+        masked(changes, self.keys())
+    }
+}
 
 /// The changes with each secret in place of which stands `(secret 0f3a…)`. References to secrets stay.
 pub(crate) fn masked(changes: Vec<FieldChange>, keys: &CatalogKeys) -> Vec<FieldChange> {

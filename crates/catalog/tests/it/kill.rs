@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tidegate_catalog::*;
@@ -58,18 +59,21 @@ fn child(folder: &Path) -> Child {
 fn killed(folder: &Path, round: usize) -> u64 {
     let mut child = child(folder);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut told = 0;
-    let mut wanted = 2 + round % 4;
+    let (mut told, mut wanted) = (0, 3 + round % 4);
+    let (mut last, mut takes) = (Instant::now(), Duration::ZERO);
     while wanted > 0 {
         let line = lines.next().unwrap().unwrap();
         if let Some(number) = line.strip_prefix("at ").or_else(|| line.split("... at ").nth(1)) {
             told = number.parse().unwrap();
             wanted -= 1;
+            takes = last.elapsed();
+            last = Instant::now();
         }
     }
-    // The next commit is under way by now; how far differs from round to round.
-    for spin in 0..(round * 7_919) % 400_000 {
-        std::hint::black_box(spin);
+    // The next change is under way by now. The moment goes through all of it, and a little further.
+    let moment = takes * ((round * 37) % 130) as u32 / 100;
+    while last.elapsed() < moment {
+        std::hint::spin_loop();
     }
     child.kill().unwrap();
     child.wait().unwrap();

@@ -36,6 +36,7 @@ suite!(
         a_request_that_comes_again_gets_the_first_answer
         saying_the_same_again_makes_no_revision
         of_writers_with_one_expected_revision_one_wins
+        nodes_that_share_a_store_take_turns
         a_transaction_that_is_dropped_changes_nothing
         what_a_folder_manages_is_read_only_until_forced_or_released
         many_edits_at_once_are_one_revision;

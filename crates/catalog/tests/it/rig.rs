@@ -92,6 +92,8 @@ pub struct CatalogTest {
     pub store: Arc<dyn CatalogStore>,
     pub catalog: Arc<Catalog>,
     pub now: AtomicI64,
+    /// The same place once more, as another node would open it.
+    pub other: Option<Arc<dyn CatalogStore>>,
 }
 
 static SEEDS: AtomicU64 = AtomicU64::new(1);
@@ -102,7 +104,7 @@ impl CatalogTest {
         let entropy = SeededEntropy::new(SEEDS.fetch_add(1, Ordering::Relaxed) << 32);
         let start = 1_800_000_000 * SECOND_US;
         let catalog = runtime.block_on(Catalog::open(Arc::clone(&store), instance, entropy, start))?;
-        Ok(Self { runtime, store, catalog: Arc::new(catalog), now: AtomicI64::new(start) })
+        Ok(Self { runtime, store, catalog: Arc::new(catalog), now: AtomicI64::new(start), other: None })
     }
 
     pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
@@ -209,7 +211,11 @@ pub fn labels(pairs: &[(&str, &str)]) -> Labels {
 /// Runs one case, or says why not.
 pub fn run<R: CatalogRig>(name: &str, case: fn(&CatalogTest)) {
     match R::new() {
-        Ok(rig) => case(&CatalogTest::open(rig.store(), InstanceKey::new(KEY).into()).unwrap()),
+        Ok(rig) => {
+            let mut test = CatalogTest::open(rig.store(), InstanceKey::new(KEY).into()).unwrap();
+            test.other = Some(rig.store());
+            case(&test);
+        }
         Err(lack) => skipped(name, &lack),
     }
 }

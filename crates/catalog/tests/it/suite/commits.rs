@@ -4,7 +4,7 @@ use serde_json::json;
 use tidegate_catalog::*;
 
 use crate::CatalogTest;
-use crate::rig::{PRODUCTION, content};
+use crate::rig::{KEY, PRODUCTION, content};
 
 pub fn a_change_is_one_revision_with_versions_and_entries(test: &CatalogTest) {
     let (source, destination) = (
@@ -182,6 +182,25 @@ pub fn of_writers_with_one_expected_revision_one_wins(test: &CatalogTest) {
     }
     assert_eq!(test.wait(test.catalog.revision()).unwrap(), 11);
     test.verified().unwrap();
+}
+
+pub fn nodes_that_share_a_store_take_turns(test: &CatalogTest) {
+    let other = CatalogTest::open(test.other.clone().unwrap(), InstanceKey::new(KEY).into()).unwrap();
+    let nodes = [&test.catalog, &other.catalog];
+    let writers: Vec<_> = (0..60)
+        .map(|n| {
+            let catalog = std::sync::Arc::clone(nodes[n % 2]);
+            let edit = test.create(ObjectKind::Source, &format!("s{n}"), json!({}));
+            let change = CatalogChange::by_program(PRODUCTION, vec![edit], test.tick());
+            test.runtime.spawn(async move { catalog.commit(&change).await })
+        })
+        .collect();
+    let mut revisions: Vec<u64> =
+        writers.into_iter().map(|writer| test.wait(writer).unwrap().unwrap().revision).collect();
+    revisions.sort_unstable();
+    assert_eq!(revisions, (1..=60).collect::<Vec<u64>>());
+    assert_eq!(other.snapshot(), test.snapshot());
+    assert_eq!(other.verified().unwrap().entries, 60);
 }
 
 pub fn a_transaction_that_is_dropped_changes_nothing(test: &CatalogTest) {

@@ -171,7 +171,19 @@ pub fn secrets_in_specs_are_masked(test: &CatalogTest) {
     let spec = |password: &str| json!({ "password": password, "headers": { "Authorization": password }, "host": "db" });
     let id = test.made(ObjectKind::Destination, "d", spec("hunter2-one"));
     test.commit(vec![test.respecified(&id, spec("hunter2-two"))]).unwrap();
-    let page = test.wait(test.catalog.audit(&AuditFilter::default(), None, 10)).unwrap();
+    let editor = test.person("ed", &[(PRODUCTION, "editor")]);
+    let change =
+        CatalogChange::by(&editor, PRODUCTION, vec![test.respecified(&id, spec("hunter2-three"))], test.tick());
+    let draft = test.wait(test.catalog.propose("t", &change)).unwrap();
+    assert!(!serde_json::to_string(&draft.objects).unwrap().contains("hunter2"), "what is shown to who decides");
+    let folder = exported(&test.snapshot());
+    let planned = plan(&test.snapshot(), &folder, PlanOptions { prune: true, take_over: true });
+    for printed in [format!("{change:?}"), format!("{draft:?}"), format!("{folder:?}"), format!("{planned:?}")] {
+        assert!(!printed.contains("hunter2"), "{printed}");
+    }
+    let of_object = AuditFilter { object: Some(id), ..AuditFilter::default() };
+    let page = test.wait(test.catalog.audit(&of_object, None, 10)).unwrap();
+    assert_eq!(page.entries.len(), 2);
     for entry in &page.entries {
         assert!(!entry.to_json_line().contains("hunter2"), "{}", entry.to_json_line());
     }
