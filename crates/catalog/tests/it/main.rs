@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
 
 mod kill;
+mod lost;
 mod plans;
 mod rig;
 mod rights;

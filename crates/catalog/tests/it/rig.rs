@@ -39,8 +39,8 @@ pub fn sqlite_store(folder: &Path) -> Arc<dyn CatalogStore> {
 }
 
 pub struct PostgresRig {
-    server: &'static Server,
-    schema: String,
+    pub server: &'static Server,
+    pub schema: String,
 }
 
 impl CatalogRig for PostgresRig {
@@ -221,7 +221,7 @@ pub fn run<R: CatalogRig>(name: &str, case: fn(&CatalogTest)) {
 }
 
 /// Reports what this machine lacks, in the file whose lines `make test` shows last.
-fn skipped(name: &str, lack: &str) {
+pub fn skipped(name: &str, lack: &str) {
     let line = format!("skipped: {name}: {}\n", lack.lines().next().unwrap_or_default());
     print!("{line}");
     let binary = std::env::current_exe().unwrap();
