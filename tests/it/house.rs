@@ -108,8 +108,8 @@ fn one_crate_alone_knows_each_engine() {
     for (engine, owners) in [
         ("wasmtime", &["wasm"][..]),
         ("parquet", &["warehouse-lake"]),
-        ("tokio-postgres", &["warehouse-postgres"]),
-        ("rusqlite", &["sqlite", "state", "warehouse-sqlite"]),
+        ("tokio-postgres", &["catalog", "warehouse-postgres"]),
+        ("rusqlite", &["catalog", "sqlite", "state", "warehouse-sqlite"]),
     ] {
         let found: Vec<String> =
             crates().into_iter().filter(|(_, uses)| uses.contains(engine)).map(|(name, _)| name).collect();

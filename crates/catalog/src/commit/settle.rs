@@ -1,0 +1,161 @@
+//! What each edit comes to: the object before and after it.
+
+use std::collections::BTreeSet;
+
+use super::edit::{Authority, CatalogChange, ChangeOrigin, CommittedObject, EditDone, ObjectEdit};
+use super::loaded::LoadedObjects;
+use super::of_content;
+use crate::error::CatalogError;
+use crate::object::{CatalogObject, ContentProblem, ManagedBy, ObjectContent};
+use crate::specs::check_spec;
+use crate::store::CatalogTransaction;
+
+/// An edit with the object before and after. Both are there when it is updated.
+pub(crate) struct SettledEdit {
+    pub(crate) before: Option<CatalogObject>,
+    pub(crate) after: Option<CatalogObject>,
+    pub(crate) done: &'static str,
+    pub(super) expected: Option<u64>,
+}
+
+impl SettledEdit {
+    /// Whether there is something to write.
+    pub(super) fn differs(&self) -> bool {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => {
+                let is_same = before.content == after.content && before.is_managed() == after.is_managed();
+                // What a folder says again of an object that has drifted settles it.
+                let is_settled = !before.is_drifted() || before.managed_by == after.managed_by;
+                !(is_same && is_settled)
+            }
+            _ => true,
+        }
+    }
+
+    /// Either of both.
+    pub(super) fn object(&self) -> Option<&CatalogObject> {
+        self.after.as_ref().or(self.before.as_ref())
+    }
+
+    /// For the revision of the change.
+    pub(super) fn committed(&self, revision: u64) -> Option<CommittedObject> {
+        let object = self.object()?;
+        let (done, revision) = match (&self.before, &self.after) {
+            (Some(before), Some(_)) if !self.differs() => (EditDone::Unchanged, before.revision),
+            (None, _) => (EditDone::Created, revision),
+            (Some(_), Some(_)) => (EditDone::Updated, revision),
+            (Some(_), None) => (EditDone::Deleted, revision),
+        };
+        let (kind, name) = (object.content.kind, object.content.name.clone());
+        Some(CommittedObject { id: object.id.clone(), kind, name, revision, done })
+    }
+}
+
+/// Settles every edit for the revision that the change would make.
+pub(super) async fn settle(
+    transaction: &mut dyn CatalogTransaction,
+    change: &CatalogChange,
+    loaded: &mut LoadedObjects,
+    revision: u64,
+) -> Result<Vec<SettledEdit>, CatalogError> {
+    let (mut settled, mut ids) = (Vec::with_capacity(change.edits.len()), BTreeSet::new());
+    for edit in &change.edits {
+        let Some(id) = edit.id() else { continue };
+        if !ids.insert(id.clone()) {
+            return Err(CatalogError::Twice { id: id.clone() });
+        }
+        let before = loaded.id(transaction, id).await?;
+        let before = match (edit, before) {
+            (ObjectEdit::Create { .. }, None) => None,
+            (ObjectEdit::Create { .. }, Some(_)) => return Err(CatalogError::Twice { id: id.clone() }),
+            (_, Some(before)) => Some(before),
+            (_, None) => return Err(CatalogError::Absent { workspace: change.workspace.clone(), id: id.clone() }),
+        };
+        let after = after(change, edit, before.as_ref(), revision);
+        settled.push(SettledEdit { before, after, done: edit.done(), expected: edit.expected() });
+    }
+    Ok(settled)
+}
+
+fn after(
+    change: &CatalogChange,
+    edit: &ObjectEdit,
+    before: Option<&CatalogObject>,
+    revision: u64,
+) -> Option<CatalogObject> {
+    let applied = ManagedBy::Folder { applied_revision: revision };
+    let was_managed_by = before.map_or(ManagedBy::Nobody, |before| before.managed_by);
+    let (content, managed_by) = match edit {
+        ObjectEdit::Delete { .. } => return None,
+        ObjectEdit::Adopt { .. } => {
+            (before?.content.clone(), if before?.is_managed() { was_managed_by } else { applied })
+        }
+        ObjectEdit::Release { .. } => (before?.content.clone(), ManagedBy::Nobody),
+        ObjectEdit::Create { content, .. } | ObjectEdit::Update { content, .. } => {
+            let is_of_folder = change.origin == ChangeOrigin::Folder;
+            (content.clone(), if is_of_folder { applied } else { was_managed_by })
+        }
+    };
+    Some(CatalogObject {
+        id: edit.id()?.clone(),
+        workspace: change.workspace.clone(),
+        content: owned(content, before, &change.authority),
+        created_at_us: before.map_or(change.at_us, |before| before.created_at_us),
+        updated_at_us: change.at_us,
+        revision,
+        managed_by,
+    })
+}
+
+/// Whoever makes an object owns it, unless they say who does.
+fn owned(mut content: ObjectContent, before: Option<&CatalogObject>, authority: &Authority) -> ObjectContent {
+    if content.owner.is_none() {
+        content.owner = match (before, authority) {
+            (Some(before), _) => before.content.owner.clone(),
+            (None, Authority::Principal(id)) => Some(id.clone()),
+            (None, Authority::Program) => None,
+        };
+    }
+    content
+}
+
+/// What each edit must meet by itself: its revision, its content, and that no folder manages the object.
+pub(super) fn check(change: &CatalogChange, edit: &SettledEdit) -> Result<(), CatalogError> {
+    if let (Some(before), Some(expected)) = (&edit.before, edit.expected)
+        && before.revision != expected
+    {
+        let (kind, name, id) = (before.content.kind, before.content.name.clone(), before.id.clone());
+        return Err(CatalogError::Conflict { kind, name, id, expected, found: before.revision });
+    }
+    if let Some(after) = &edit.after {
+        let checked = after.content.check(&change.workspace).and_then(|()| check_spec(&after.content));
+        checked.map_err(|problem| of_content(&after.content, problem))?;
+        check_id(after, edit.before.as_ref())?;
+    }
+    let is_of_api = change.origin == ChangeOrigin::Api { is_forced: false };
+    let is_about_managing = matches!(edit.done, "adopted" | "released");
+    match &edit.before {
+        Some(before) if before.is_managed() && is_of_api && !is_about_managing && edit.differs() => {
+            Err(CatalogError::Managed { kind: before.content.kind, name: before.content.name.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The kind is told by the id, and stays.
+fn check_id(after: &CatalogObject, before: Option<&CatalogObject>) -> Result<(), CatalogError> {
+    let (kind, problem) = (after.content.kind, |problem: &str| {
+        let problem = ContentProblem::Spec { field: "kind".to_owned(), problem: problem.to_owned() };
+        of_content(&after.content, problem)
+    });
+    if after.id.kind() != kind {
+        return Err(problem("its id is of another kind"));
+    }
+    let has_fixed_name = kind == crate::object::ObjectKind::Secret;
+    match before {
+        Some(before) if has_fixed_name && before.content.name != after.content.name => {
+            Err(problem("a secret keeps its name, which its value is sealed with; make another one"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,115 @@
+//! Lists: filters, and pages that a cursor goes on from.
+
+use data_encoding::BASE64URL_NOPAD;
+
+use super::rows::{OBJECT_COLUMNS, object};
+use crate::catalog::Catalog;
+use crate::error::CatalogError;
+use crate::object::{CatalogObject, ObjectId, ObjectKind};
+use crate::store::{StoreAccess, StoreCell};
+
+/// Objects of one page.
+const PAGE_MAX: usize = 1_000;
+
+/// By who decides what an object says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ManagedFilter {
+    Nobody,
+    Folder,
+}
+
+/// Which objects; what is none asks for all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListQuery {
+    pub workspace: String,
+    pub kind: Option<ObjectKind>,
+    /// What names begin with.
+    pub name_prefix: Option<String>,
+    /// Key and value.
+    pub label: Option<(String, String)>,
+    pub managed_by: Option<ManagedFilter>,
+    pub owner: Option<ObjectId>,
+    /// The `next` of the page before.
+    pub cursor: Option<String>,
+    /// At most; 1 to 1,000.
+    pub limit: usize,
+}
+
+/// Objects in the order of the names of their kinds, then of their names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListPage {
+    pub objects: Vec<CatalogObject>,
+    /// When there are more.
+    pub next: Option<String>,
+}
+
+impl ListQuery {
+    fn conditions(&self) -> Result<(String, Vec<StoreCell>), CatalogError> {
+        let mut conditions = vec!["workspace = $1".to_owned()];
+        let mut cells: Vec<StoreCell> = vec![self.workspace.as_str().into()];
+        let mut add = |condition: &str, values: Vec<StoreCell>| {
+            let mut text = condition.to_owned();
+            for value in values {
+                cells.push(value);
+                text = text.replacen('#', &format!("${}", cells.len()), 1);
+            }
+            conditions.push(text);
+        };
+        if let Some(kind) = self.kind {
+            add("kind = #", vec![kind.name().into()]);
+        }
+        if let Some(prefix) = self.name_prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
+            // No name has the last character that there is.
+            add("name >= # AND name < #", vec![prefix.into(), format!("{prefix}\u{10FFFF}").into()]);
+        }
+        if let Some((name, value)) = &self.label {
+            let labelled = "id IN (SELECT id FROM label WHERE name = # AND value = #)";
+            add(labelled, vec![name.as_str().into(), value.as_str().into()]);
+        }
+        if let Some(managed) = self.managed_by {
+            add("is_managed = #", vec![(managed == ManagedFilter::Folder).into()]);
+        }
+        if let Some(owner) = &self.owner {
+            add("owner = #", vec![owner.as_str().into()]);
+        }
+        if let Some(cursor) = &self.cursor {
+            let (kind, name) = read_cursor(cursor)?;
+            let after = "(kind > # OR (kind = # AND name > #))";
+            add(after, vec![kind.as_str().into(), kind.as_str().into(), name.into()]);
+        }
+        Ok((conditions.join(" AND "), cells))
+    }
+}
+
+impl Catalog {
+    /// Living objects, page by page. Whoever goes on with a cursor sees each object that was there all the while once.
+    ///
+    /// # Errors
+    /// They cannot be read, or the cursor is none.
+    pub async fn list(&self, query: &ListQuery) -> Result<ListPage, CatalogError> {
+        let (conditions, cells) = query.conditions()?;
+        let limit = query.limit.clamp(1, PAGE_MAX);
+        let limit_and_one = limit + 1;
+        let sql =
+            format!("SELECT {OBJECT_COLUMNS} FROM object WHERE {conditions} ORDER BY kind, name LIMIT {limit_and_one}");
+        let mut transaction = self.begin(StoreAccess::Read).await?;
+        let rows = transaction.run(&sql, cells).await?;
+        let objects: Vec<CatalogObject> = rows.iter().take(limit).map(object).collect::<Result<_, _>>()?;
+        let next = objects.last().filter(|_| rows.len() > limit).map(cursor);
+        Ok(ListPage { objects, next })
+    }
+}
+
+/// The last kind and name of a page, as text that is safe in a URL.
+fn cursor(last: &CatalogObject) -> String {
+    let (kind, name) = last.key();
+    BASE64URL_NOPAD.encode(format!("{}\n{name}", kind.name()).as_bytes())
+}
+
+fn read_cursor(text: &str) -> Result<(String, String), CatalogError> {
+    let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| CatalogError::Cursor)?;
+    let text = String::from_utf8(bytes).map_err(|_| CatalogError::Cursor)?;
+    let (kind, name) = text.split_once('\n').ok_or(CatalogError::Cursor)?;
+    let kind: ObjectKind = kind.parse().map_err(|_| CatalogError::Cursor)?;
+    if name.contains('\0') { Err(CatalogError::Cursor) } else { Ok((kind.name().to_owned(), name.to_owned())) }
+}

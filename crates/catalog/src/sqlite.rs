@@ -1,0 +1,92 @@
+//! The catalog in a SQLite file: what a server alone uses.
+//!
+//! One connection writes and one reads, each on a thread of its own, so that whoever waits for the disk holds no thread of the
+//! runtime. Commits are synced (`synchronous = FULL`): what was answered for survives a power cut.
+
+mod lane;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tidegate_sqlite::sqlite_check::{self, Depth};
+
+use self::lane::SqliteLane;
+use crate::store::{CatalogStore, CatalogTransaction, Migration, StoreAccess, StoreError, StoreReply};
+
+const MIGRATIONS: &[Migration] = &[(1, include_str!("../migrations/sqlite/001.sql"))];
+
+/// How long to wait for another process that writes.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// A SQLite file that keeps the catalog.
+pub struct SqliteCatalog {
+    path: PathBuf,
+    writer: SqliteLane,
+    reader: SqliteLane,
+}
+
+impl SqliteCatalog {
+    /// Opens the file, making it when it is new. Blocks on the disk.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is damaged.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let place = || format!("catalog {}", path.display());
+        let failed = |action| {
+            move |cause: rusqlite::Error| StoreError::Failed {
+                place: place(),
+                action,
+                cause: sqlite_check::plain(&cause),
+            }
+        };
+        let bytes = path.metadata().map_or(0, |found| found.len());
+        if bytes <= sqlite_check::AT_START_BYTES_MAX {
+            let damage = sqlite_check::check(path, Depth::Quick).map_err(failed("could not be checked"))?;
+            if let Some(what) = damage.into_iter().next() {
+                return Err(StoreError::Damaged { place: place(), what });
+            }
+        }
+        let writer = connect(path).map_err(failed("could not be opened"))?;
+        let reader = connect(path).map_err(failed("could not be opened"))?;
+        reader.execute_batch("PRAGMA query_only = ON").map_err(failed("could not be opened"))?;
+        let lane = |connection, access| SqliteLane::new(connection, access, place());
+        Ok(Self {
+            path: path.to_owned(),
+            writer: lane(writer, StoreAccess::Write)?,
+            reader: lane(reader, StoreAccess::Read)?,
+        })
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;
+         PRAGMA journal_size_limit = 67108864; PRAGMA cell_size_check = ON",
+    )?;
+    Ok(connection)
+}
+
+impl CatalogStore for SqliteCatalog {
+    fn place(&self) -> String {
+        format!("catalog {}", self.path.display())
+    }
+
+    fn migrations(&self) -> &'static [Migration] {
+        MIGRATIONS
+    }
+
+    fn begin(&self, access: StoreAccess) -> StoreReply<'_, Box<dyn CatalogTransaction>> {
+        let lane = match access {
+            StoreAccess::Read => &self.reader,
+            StoreAccess::Write => &self.writer,
+        };
+        Box::pin(async move {
+            let transaction: Box<dyn CatalogTransaction> = Box::new(lane.begin().await?);
+            Ok(transaction)
+        })
+    }
+}

@@ -1,0 +1,8 @@
+//! What the catalog must do on every store.
+
+pub mod commits;
+pub mod credentials;
+pub mod log;
+pub mod people;
+pub mod reading;
+pub mod secrets;
