@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Number, Value, json};
 use tidegate_event::destination::{Batch, Destination as _};
-use tidegate_event::value::Object;
+use tidegate_event::value::JsonObject;
 use tidegate_event::{Event, EventId, EventKind, Position};
 use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::evolve::{Scalar, Type};
@@ -80,7 +80,7 @@ fn bare(at: u64) -> Vec<u8> {
         for instant in ["2024-05-06T07:08:09.123456Z", "2024-05-06T07:08:09.200000Z"] {
             put(&mut out, &Scalar::Timestamp(instant), Type::Timestamp, true);
         }
-        for (name, value) in &Object::from(properties(n)) {
+        for (name, value) in &JsonObject::from(properties(n)) {
             match Scalar::of(value, &FIT) {
                 Some(scalar) => put(&mut out, &scalar, kind_of(name), true),
                 None => out.push(1),

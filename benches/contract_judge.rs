@@ -10,7 +10,7 @@ use tidegate_contract::{
     VERSION_DEFAULT,
 };
 use tidegate_event::EventKind;
-use tidegate_event::value::Object;
+use tidegate_event::value::JsonObject;
 
 fn contract() -> Contract {
     let product = json!({
@@ -60,7 +60,7 @@ fn contract() -> Contract {
     Contract::compile(&[domain], ContractLimits::default()).expect("the contract compiles")
 }
 
-fn event(change: impl FnOnce(&mut Value)) -> Object {
+fn event(change: impl FnOnce(&mut Value)) -> JsonObject {
     let mut event = json!({
         "type": "track",
         "event": "Order Completed",

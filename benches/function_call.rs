@@ -19,7 +19,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use tidegate_authoring as project;
 use tidegate_event::digits::Numbers;
-use tidegate_event::value::Object;
+use tidegate_event::value::JsonObject;
 use tidegate_plugin::{ManifestKind, Package};
 use tidegate_wasm::function::{CallLimits, Function, Outcome, RunContext};
 use tidegate_wasm::{self as wasm, ArtifactOrigin, Engine, Module, Seal};
@@ -171,7 +171,7 @@ fn calls(rounds: usize) {
     let runtime = &runtime;
     for size in [1_usize, 10, 100, 1_000] {
         let (batch, text) = (vec![event(); size], event());
-        let parse = || text.parse::<Object>().expect("the event is JSON");
+        let parse = || text.parse::<JsonObject>().expect("the event is JSON");
         let parsed = vec![parse(); size];
         let (batch, parsed, parse, bytes) = (&batch, &parsed, &parse, size * text.len());
         let edit_all = |batch: &Vec<String>| -> Vec<Outcome> {
@@ -189,7 +189,7 @@ fn calls(rounds: usize) {
         }));
         // The parse is shared with contract and warehouse, so it is not counted; nor is dropping the events.
         cases.extend(fields.iter().map(|function| {
-            let edit = move |mut bodies: Vec<Object>| {
+            let edit = move |mut bodies: Vec<JsonObject>| {
                 let ran = runtime.block_on(function.edit(&mut bodies, bytes, RunContext::default()));
                 assert_eq!(ran.outcomes[size - 1], Outcome::Edited);
                 (bodies, ran)

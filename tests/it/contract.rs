@@ -11,7 +11,7 @@ use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
 use tidegate_contract::{Action, Contract, ContractLimits, Domain, Verdict};
 use tidegate_event::EventKind;
-use tidegate_event::value::Object;
+use tidegate_event::value::JsonObject;
 
 const SOURCE: &str = "web";
 
@@ -46,7 +46,7 @@ fn run(folder: &Path) -> Result<(), String> {
     for (at, (sent, expected)) in sent.into_iter().zip(expected).enumerate() {
         let before = sent.as_object().ok_or("an event is not an object")?.clone();
         let kind = sent["type"].as_str().and_then(EventKind::parse).ok_or("an event has no type")?;
-        let mut body = Object::from(before.clone());
+        let mut body = JsonObject::from(before.clone());
         let verdict = contract.judge(kind, &mut body);
         if let Some(violation) = &verdict.violation {
             assert_eq!(violation.payload, sent.to_string());

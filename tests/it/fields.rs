@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tidegate_event::digits::Numbers;
-use tidegate_event::value::Object;
+use tidegate_event::value::JsonObject;
 use tidegate_plugin::ManifestKind;
 use tidegate_wasm::{
     AnsweredRequest, Call, CallFailure, CallLimits, CallLog, CallStage, Called, DeliveryVerdict, GuestResponse, Mark,
@@ -37,7 +37,7 @@ fn patient() -> CallLimits {
     CallLimits { cpu_base: Duration::from_millis(500), cpu_max: Duration::from_secs(1), ..CallLimits::default() }
 }
 
-type Events = Vec<Object>;
+type Events = Vec<JsonObject>;
 
 fn edit(guest: &str, settings: &str, events: Events) -> (Events, Called<Vec<Mark>>) {
     let module = guests::module_of(guest, ManifestKind::Fields);
@@ -46,12 +46,12 @@ fn edit(guest: &str, settings: &str, events: Events) -> (Events, Called<Vec<Mark
     block_on(module.edit(call(&limits, settings, &services), events, bytes, &mut CallLog::default()))
 }
 
-fn object(value: Value) -> Object {
+fn object(value: Value) -> JsonObject {
     let Value::Object(object) = value else { panic!("no object") };
     object.into()
 }
 
-fn event(n: usize, attack: Option<&str>) -> Object {
+fn event(n: usize, attack: Option<&str>) -> JsonObject {
     let mut event = json!({"type": "track", "properties": {"n": n, "list": [1, {"x": 2}]}});
     if let Some(attack) = attack {
         event["properties"]["attack"] = attack.into();
@@ -163,7 +163,7 @@ fn leaf() -> impl Strategy<Value = Value> {
 }
 
 /// Events about the fields that the two functions edit, in every shape.
-fn any_event() -> impl Strategy<Value = Object> {
+fn any_event() -> impl Strategy<Value = JsonObject> {
     let part = prop_oneof![
         leaf(),
         prop::collection::btree_map("(a|b|name|email)", leaf(), 0..4).prop_map(|map| json!(map)),
@@ -190,7 +190,7 @@ proptest! {
 }
 
 /// What the function `rename` does under the settings of the property, in plain words.
-fn renamed(mut event: Object) -> Object {
+fn renamed(mut event: JsonObject) -> JsonObject {
     if event.get("event") == Some(&"a".into()) {
         event.insert("event", "b".into());
     }

@@ -2,7 +2,7 @@
 
 use tidegate_event::decode::{self, DecodeRefusal, KEPT};
 use tidegate_event::record::Record;
-use tidegate_event::value::Object;
+use tidegate_event::value::JsonObject;
 use tidegate_event::{Event, Position};
 use tidegate_wasm::function::Outcome;
 
@@ -45,9 +45,9 @@ pub(super) fn of_outcomes(events: &[String], outcomes: &[Outcome], now_ms: u64) 
 }
 
 /// The same for an event that was edited in place. What the input itself lacks, the server would have put there.
-pub(super) fn of_edit(index: usize, text: &str, body: &Object, now_ms: u64) -> Option<String> {
+pub(super) fn of_edit(index: usize, text: &str, body: &JsonObject, now_ms: u64) -> Option<String> {
     let parent = parent(text, now_ms)?;
-    let input: Object = text.parse().unwrap_or_default();
+    let input: JsonObject = text.parse().unwrap_or_default();
     let mut body = body.clone();
     for field in KEPT.into_iter().filter(|field| !input.contains_key(field)) {
         if let Some(value) = parent.body.get(field) {

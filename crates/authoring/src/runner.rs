@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tidegate_delivery as delivery;
 use tidegate_event::digits::Numbers;
-use tidegate_event::value::Object;
+use tidegate_event::value::JsonObject;
 use tidegate_plugin::{Manifest, ManifestKind};
 use tidegate_wasm::function::golden::{self, NOW_MS, said};
 use tidegate_wasm::function::{CallLimits, CallLog, Function, LogLine, Outcome, RunContext, Stats};
@@ -73,7 +73,7 @@ impl Runner {
 
     async fn edit(&self, events: &[String], settings: &str) -> RunResult {
         let bytes = events.iter().map(String::len).sum();
-        let bodies: Vec<Object> = events.iter().map(|event| event.parse().unwrap_or_default()).collect();
+        let bodies: Vec<JsonObject> = events.iter().map(|event| event.parse().unwrap_or_default()).collect();
         let mut call_log = CallLog::default();
         let (bodies, called) = self.module.edit(self.call(settings), bodies, bytes, &mut call_log).await;
         let stats = self.stats(events.len(), &called);

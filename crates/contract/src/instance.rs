@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use jsonschema::JsonType;
 use jsonschema::json::{self, Json, JsonNumber, Node, NodeIdentity, cmp};
-use tidegate_event::value::{Number, Object, Text, Value};
+use tidegate_event::value::{JsonNumber as EventNumber, JsonObject, Text, Value};
 
 /// The form of values that events have.
 pub(super) struct EventJson;
@@ -28,11 +28,11 @@ impl Json for EventJson {
 }
 
 impl<'a> Node<'a, EventJson> for &'a Value {
-    type Object = &'a Object;
+    type Object = &'a JsonObject;
     type Array = &'a [Value];
     type Number = InstanceNumber<'a>;
 
-    fn as_object(&self) -> Option<&'a Object> {
+    fn as_object(&self) -> Option<&'a JsonObject> {
         Value::as_object(self)
     }
 
@@ -89,17 +89,17 @@ impl<'a> Node<'a, EventJson> for &'a Value {
     }
 }
 
-impl<'a> json::Object<'a, EventJson> for &'a Object {
+impl<'a> json::Object<'a, EventJson> for &'a JsonObject {
     type Node = &'a Value;
     type MemberName = &'a str;
     type MembersIter = Members<'a>;
 
     fn len(&self) -> usize {
-        Object::len(self)
+        JsonObject::len(self)
     }
 
     fn get(&self, key: &String) -> Option<&'a Value> {
-        Object::get(self, key)
+        JsonObject::get(self, key)
     }
 
     fn members(&self) -> Members<'a> {
@@ -109,7 +109,7 @@ impl<'a> json::Object<'a, EventJson> for &'a Object {
 
 /// The fields of an object with their names.
 type Members<'a> =
-    std::iter::Map<tidegate_event::value::Fields<'a>, for<'f> fn((&'f Text, &'f Value)) -> (&'f str, &'f Value)>;
+    std::iter::Map<tidegate_event::value::ObjectFields<'a>, for<'f> fn((&'f Text, &'f Value)) -> (&'f str, &'f Value)>;
 
 impl<'a> json::Array<'a, EventJson> for &'a [Value] {
     type Node = &'a Value;
@@ -125,7 +125,7 @@ impl<'a> json::Array<'a, EventJson> for &'a [Value] {
 }
 
 /// A number of an event.
-pub(super) struct InstanceNumber<'a>(&'a Number);
+pub(super) struct InstanceNumber<'a>(&'a EventNumber);
 
 impl JsonNumber for InstanceNumber<'_> {
     fn as_u64(&self) -> Option<u64> {

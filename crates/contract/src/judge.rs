@@ -6,7 +6,7 @@ use std::fmt::Write;
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind as ErrorKind;
 use tidegate_event::EventKind;
-use tidegate_event::value::{Object, Value};
+use tidegate_event::value::{JsonObject, Value};
 
 use super::compile::{Contract, ContractRule, EventLookup};
 use super::report::{ContractReport, write_place, write_pointer};
@@ -15,7 +15,7 @@ use super::{Action, OnSchemaViolation, OnUndeclaredFields, VERSION_DEFAULT, VIOL
 impl Contract {
     /// Judges one event. Changes `body` only by omitting undeclared fields, only under that policy, and only when the
     /// verdict lets the event go on.
-    pub fn judge(&self, kind: EventKind, body: &mut Object) -> Verdict {
+    pub fn judge(&self, kind: EventKind, body: &mut JsonObject) -> Verdict {
         let name = name_of(kind, body);
         let version = version_of(body);
         match self.find(kind, name, &version) {
@@ -26,7 +26,7 @@ impl Contract {
     }
 
     #[cold]
-    fn judge_undeclared(&self, kind: EventKind, body: &Object, unknown_version: bool) -> Verdict {
+    fn judge_undeclared(&self, kind: EventKind, body: &JsonObject, unknown_version: bool) -> Verdict {
         let name = name_of(kind, body);
         let version = version_of(body);
         let of = called(kind, name);
@@ -66,7 +66,7 @@ impl Contract {
 }
 
 impl ContractRule {
-    fn judge(&self, kind: EventKind, body: &mut Object) -> Verdict {
+    fn judge(&self, kind: EventKind, body: &mut JsonObject) -> Verdict {
         let mut whole = Whole::of(body);
         if self.fields.cover(&whole.value) && self.validator.is_valid(&whole.value) {
             return Verdict::CLEAN;
@@ -186,7 +186,7 @@ fn called(kind: EventKind, name: Option<&str>) -> String {
 }
 
 /// The name that a rule may match.
-fn name_of(kind: EventKind, body: &Object) -> Option<&str> {
+fn name_of(kind: EventKind, body: &JsonObject) -> Option<&str> {
     let field = match kind {
         EventKind::Track => "event",
         EventKind::Page | EventKind::Screen => "name",
@@ -197,7 +197,7 @@ fn name_of(kind: EventKind, body: &Object) -> Option<&str> {
 
 /// The version that the event names. Anything but text or a number names no version that a rule could have, so its
 /// JSON text stands for it.
-fn version_of(body: &Object) -> Cow<'_, str> {
+fn version_of(body: &JsonObject) -> Cow<'_, str> {
     let named = body.get("context").and_then(|context| context.get("htevents")?.get("schemaVersion"));
     match named {
         None | Some(Value::Null) => Cow::Borrowed(VERSION_DEFAULT),
@@ -210,12 +210,12 @@ fn version_of(body: &Object) -> Cow<'_, str> {
 /// The body handed out as one JSON value. It goes back even when a panic passes through, so that no caller ever sees
 /// an event emptied.
 struct Whole<'a> {
-    body: &'a mut Object,
+    body: &'a mut JsonObject,
     value: Value,
 }
 
 impl<'a> Whole<'a> {
-    fn of(body: &'a mut Object) -> Self {
+    fn of(body: &'a mut JsonObject) -> Self {
         let value = Value::Object(std::mem::take(body));
         Self { body, value }
     }

@@ -1,7 +1,7 @@
 //! What the case folders cannot show: problems, hostile schemas and events, bounds, and the algebra of judging.
 
 use serde_json::{Map, Value, json};
-use tidegate_event::value::Object;
+use tidegate_event::value::JsonObject;
 
 use super::*;
 
@@ -51,7 +51,7 @@ fn problems_of(schema: Value, components: &[(&str, Value)]) -> Vec<String> {
     problems(&[with_components(schema, components)])
 }
 
-fn event(properties: Value) -> Object {
+fn event(properties: Value) -> JsonObject {
     let event = json!({"type": "track", "event": "Made", "messageId": "m", "properties": properties});
     event.as_object().unwrap().clone().into()
 }

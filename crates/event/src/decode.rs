@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use crate::value::{Object, Value};
+use crate::value::{JsonObject, Value};
 
 use super::json::{self, JsonError};
 use super::record::{Record, RecordProblem};
@@ -64,7 +64,7 @@ pub fn decode(record: &Record<'_>, source: Arc<str>, position: Position) -> Resu
     defaults(&mut body, "context", record.context)?;
     defaults(&mut body, "integrations", record.integrations)?;
     if !record.ip.is_empty() {
-        let context = body.entry("context").or_insert_with(|| Value::Object(Object::new()));
+        let context = body.entry("context").or_insert_with(|| Value::Object(JsonObject::new()));
         if let Value::Object(context) = context {
             context.entry("ip").or_insert_with(|| record.ip.into());
         }
@@ -113,7 +113,7 @@ pub const KEPT: [&str; 3] = ["messageId", "receivedAt", "timestamp"];
 ///
 /// # Errors
 /// What it is now cannot be delivered; the body comes back for the quarantine.
-pub fn edited(body: Object, parent: &Event) -> Result<Event, (DecodeRefusal, Object)> {
+pub fn edited(body: JsonObject, parent: &Event) -> Result<Event, (DecodeRefusal, JsonObject)> {
     let (kind, message_id) = (body.get("type").and_then(Value::as_str), body.get("messageId").and_then(Value::as_str));
     let fits = match kind.and_then(EventKind::parse) {
         None => Err(DecodeRefusal::new("unknown-type", "the function left a type that is none of the six kinds")),
@@ -129,7 +129,7 @@ pub fn edited(body: Object, parent: &Event) -> Result<Event, (DecodeRefusal, Obj
     }
 }
 
-fn instants(body: &Object) -> Result<(), DecodeRefusal> {
+fn instants(body: &JsonObject) -> Result<(), DecodeRefusal> {
     for field in ["receivedAt", "timestamp"] {
         if body.get(field).and_then(Value::as_str).and_then(time::parse).is_none() {
             return Err(DecodeRefusal::new(
@@ -141,7 +141,7 @@ fn instants(body: &Object) -> Result<(), DecodeRefusal> {
     Ok(())
 }
 
-fn checked(mut body: Object, parent: &Event, part: u32) -> Result<Event, DecodeRefusal> {
+fn checked(mut body: JsonObject, parent: &Event, part: u32) -> Result<Event, DecodeRefusal> {
     let kind = kind(&mut body, Some(parent.kind))?;
     name(&body, kind)?;
     message_id(&mut body, parent.message_id())?;
@@ -158,7 +158,7 @@ fn checked(mut body: Object, parent: &Event, part: u32) -> Result<Event, DecodeR
     })
 }
 
-fn kind(body: &mut Object, route: Option<EventKind>) -> Result<EventKind, DecodeRefusal> {
+fn kind(body: &mut JsonObject, route: Option<EventKind>) -> Result<EventKind, DecodeRefusal> {
     match (body.get("type"), route) {
         (Some(Value::String(word)), _) => EventKind::parse(word).ok_or_else(|| {
             DecodeRefusal::new("unknown-type", format!("the type {:?} is none of the six kinds", clip(word)))
@@ -172,7 +172,7 @@ fn kind(body: &mut Object, route: Option<EventKind>) -> Result<EventKind, Decode
     }
 }
 
-fn name(body: &Object, kind: EventKind) -> Result<(), DecodeRefusal> {
+fn name(body: &JsonObject, kind: EventKind) -> Result<(), DecodeRefusal> {
     if kind != EventKind::Track {
         return Ok(());
     }
@@ -186,7 +186,7 @@ fn name(body: &Object, kind: EventKind) -> Result<(), DecodeRefusal> {
 }
 
 /// Leaves a non-empty string as it is, spells a number, and fills a gap with the door's id.
-fn message_id(body: &mut Object, fallback: &str) -> Result<(), DecodeRefusal> {
+fn message_id(body: &mut JsonObject, fallback: &str) -> Result<(), DecodeRefusal> {
     let id = match body.get("messageId") {
         Some(Value::String(id)) if !id.is_empty() => return Ok(()),
         Some(Value::Number(number)) => number.to_string(),
@@ -198,7 +198,7 @@ fn message_id(body: &mut Object, fallback: &str) -> Result<(), DecodeRefusal> {
 }
 
 /// The request's defaults fill what the event does not say, key by key.
-fn defaults(body: &mut Object, field: &str, text: &[u8]) -> Result<(), DecodeRefusal> {
+fn defaults(body: &mut JsonObject, field: &str, text: &[u8]) -> Result<(), DecodeRefusal> {
     if text.is_empty() {
         return Ok(());
     }
@@ -221,7 +221,7 @@ fn defaults(body: &mut Object, field: &str, text: &[u8]) -> Result<(), DecodeRef
 }
 
 /// An event's own values win, at every depth; the parser has bounded it. A list is one value.
-fn fill(own: &mut Object, defaults: Object) {
+fn fill(own: &mut JsonObject, defaults: JsonObject) {
     for (key, default) in defaults {
         match (own.get_mut(&key), default) {
             (Some(Value::Object(own)), Value::Object(defaults)) => fill(own, defaults),
@@ -236,10 +236,10 @@ fn fill(own: &mut Object, defaults: Object) {
 }
 
 /// Where Segment's specification has an object, PHP's `json_encode` writes an empty one as `[]`.
-fn empty_objects(body: &mut Object) {
+fn empty_objects(body: &mut JsonObject) {
     let mend = |value: &mut Value| {
         if is_empty_list(value) {
-            *value = Value::Object(Object::new());
+            *value = Value::Object(JsonObject::new());
         }
     };
     for field in ["context", "properties", "traits", "integrations"] {
@@ -253,7 +253,7 @@ fn is_empty_list(value: &Value) -> bool {
 }
 
 /// RudderStack's SDKs put the traits of an identify into `context.traits` alone; they are its traits all the same.
-fn traits(body: &mut Object, kind: EventKind) {
+fn traits(body: &mut JsonObject, kind: EventKind) {
     if kind != EventKind::Identify || matches!(body.get("traits"), Some(Value::Object(traits)) if !traits.is_empty()) {
         return;
     }
@@ -271,7 +271,7 @@ struct TimeRead {
 }
 
 /// The time in a top-level field; `None` when there is none.
-fn read(body: &Object, field: &str) -> Option<TimeRead> {
+fn read(body: &JsonObject, field: &str) -> Option<TimeRead> {
     let value = body.get(field).filter(|value| !value.is_null())?;
     Some(match time::read(value) {
         Some((at, read_as)) => TimeRead { instant_us: Some(at), read_as },
@@ -279,7 +279,7 @@ fn read(body: &Object, field: &str) -> Option<TimeRead> {
     })
 }
 
-fn timestamps(body: &mut Object, record: &Record<'_>) {
+fn timestamps(body: &mut JsonObject, record: &Record<'_>) {
     if !record.sent_at.is_empty() && matches!(body.get("sentAt"), None | Some(Value::Null)) {
         body.insert("sentAt", record.sent_at.into());
     }
@@ -302,7 +302,7 @@ fn timestamps(body: &mut Object, record: &Record<'_>) {
     let happened = time::corrected(record.received_at_us, instant(sent), instant(original));
     for (field, read) in [(time::TIMESTAMP_READ_AS, original), (time::SENT_AT_READ_AS, sent)] {
         if let Some(word) = read.and_then(|read| read.read_as.as_str())
-            && let Value::Object(context) = body.entry("context").or_insert_with(|| Value::Object(Object::new()))
+            && let Value::Object(context) = body.entry("context").or_insert_with(|| Value::Object(JsonObject::new()))
         {
             context.insert(field, word.into());
         }

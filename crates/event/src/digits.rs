@@ -12,7 +12,7 @@
 //! What holds: a number that comes back is, to the guest, the one that it wrote; no other value of the output changes; the
 //! work is linear in the texts. What cannot be told for certain stays as the guest wrote it (`docs/decisions/024`).
 
-use crate::value::{Object, Value};
+use crate::value::{JsonObject, Value};
 
 use super::decode::DEPTH_MAX;
 use super::json::{self, JsonError};
@@ -43,7 +43,7 @@ pub enum Numbers {
 
 /// Puts the digits of the event `input`, and of all else that the guest was `given`, back into the `texts` that it made of
 /// the event, where it left a number alone. What is no event stays as it is, for the caller to find.
-pub fn restore(texts: &mut [String], input: &Object, given: &[Value], numbers: Numbers) {
+pub fn restore(texts: &mut [String], input: &JsonObject, given: &[Value], numbers: Numbers) {
     if numbers == Numbers::Exact || (given.is_empty() && !input.values().any(|value| has_lossy(value, numbers))) {
         return;
     }
@@ -56,7 +56,7 @@ pub fn restore(texts: &mut [String], input: &Object, given: &[Value], numbers: N
 }
 
 /// The text with what the walk found; `None`: it stays as it is.
-fn restored<'a>(output: &str, input: &'a Object, walk: &mut DigitsWalk<'a>) -> Option<String> {
+fn restored<'a>(output: &str, input: &'a JsonObject, walk: &mut DigitsWalk<'a>) -> Option<String> {
     let (mut value, infinite) = read(output, DEPTH_MAX).ok()?;
     walk.begin(output.len());
     walk.entries(value.as_object_mut()?, input);

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 use memchr::memchr2;
 
-use super::value::{List, Number, Object, Text, Value};
+use super::value::{JsonNumber, JsonObject, List, Text, Value};
 
 /// Why bytes are not JSON that we take. The position is in bytes from the start of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +49,7 @@ pub struct SeenValue {
     pub end: usize,
     /// 0 for a scalar, 1 for a flat object or array.
     pub depth: usize,
-    /// Object keys at any depth.
+    /// JsonObject keys at any depth.
     pub keys: usize,
 }
 
@@ -471,7 +471,7 @@ impl<'a> Parser<'a> {
             Some(b'-' | b'0'..=b'9') => {
                 let end = number(bytes, at)?;
                 let digits = self.text.get(at..end).ok_or(JsonError::Malformed(at))?;
-                Ok((Value::Number(Number::from_digits(digits)), end))
+                Ok((Value::Number(JsonNumber::from_digits(digits)), end))
             }
             _ => {
                 let end = literal(bytes, at)?;
@@ -491,7 +491,7 @@ impl<'a> Parser<'a> {
         let first = self.fields.len();
         let mut at = space(bytes, start + 1);
         if bytes.get(at) == Some(&b'}') {
-            return Ok((Value::Object(Object::new()), at + 1));
+            return Ok((Value::Object(JsonObject::new()), at + 1));
         }
         loop {
             if bytes.get(at) != Some(&b'"') {
@@ -512,7 +512,7 @@ impl<'a> Parser<'a> {
                 _ => return Err(JsonError::Malformed(at)),
             }
         }
-        let object = Object::of_fields(&mut self.fields, first).ok_or_else(|| double_key(bytes, start))?;
+        let object = JsonObject::of_fields(&mut self.fields, first).ok_or_else(|| double_key(bytes, start))?;
         Ok((Value::Object(object), at + 1))
     }
 

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use value::{Object, Value};
+use value::{JsonObject, Value};
 
 pub mod decode;
 pub mod digits;
@@ -75,7 +75,7 @@ pub struct Event {
     pub kind: EventKind,
     /// When the server took it, microseconds since the Unix epoch.
     pub received_at_us: i64,
-    pub body: Object,
+    pub body: JsonObject,
 }
 
 impl Event {

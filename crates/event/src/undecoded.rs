@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use crate::value::{Object, Value};
+use crate::value::{JsonObject, Value};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use regex::bytes::Regex;
@@ -79,7 +79,7 @@ pub fn without_write_key(bytes: &[u8]) -> Vec<u8> {
 /// `shared`, when that is what is wrong. `None` when there was nothing.
 #[must_use]
 pub fn beside(record: &Record<'_>) -> Option<String> {
-    let mut beside = Object::new();
+    let mut beside = JsonObject::new();
     let mut add = |name: &str, value: Value| {
         beside.insert(name.to_owned(), value);
     };

@@ -13,8 +13,8 @@ mod number;
 mod object;
 mod write;
 
-pub use number::Number;
-pub use object::{Entry, Fields, Object};
+pub use number::JsonNumber;
+pub use object::{JsonObject, ObjectEntry, ObjectFields};
 pub use write::write_text;
 
 /// A text or a key. Up to 15 bytes take no memory beside the value.
@@ -29,10 +29,10 @@ pub enum Value {
     #[default]
     Null,
     Bool(bool),
-    Number(Number),
+    Number(JsonNumber),
     String(Text),
     Array(List),
-    Object(Object),
+    Object(JsonObject),
 }
 
 static NULL: Value = Value::Null;
@@ -44,23 +44,23 @@ impl Value {
     }
 
     #[must_use]
-    pub fn as_number(&self) -> Option<&Number> {
+    pub fn as_number(&self) -> Option<&JsonNumber> {
         if let Self::Number(number) = self { Some(number) } else { None }
     }
 
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
-        self.as_number().and_then(Number::as_i64)
+        self.as_number().and_then(JsonNumber::as_i64)
     }
 
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
-        self.as_number().and_then(Number::as_u64)
+        self.as_number().and_then(JsonNumber::as_u64)
     }
 
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
-        self.as_number().and_then(Number::as_f64)
+        self.as_number().and_then(JsonNumber::as_f64)
     }
 
     #[must_use]
@@ -79,12 +79,12 @@ impl Value {
     }
 
     #[must_use]
-    pub fn as_object(&self) -> Option<&Object> {
+    pub fn as_object(&self) -> Option<&JsonObject> {
         if let Self::Object(object) = self { Some(object) } else { None }
     }
 
     #[must_use]
-    pub fn as_object_mut(&mut self) -> Option<&mut Object> {
+    pub fn as_object_mut(&mut self) -> Option<&mut JsonObject> {
         if let Self::Object(object) = self { Some(object) } else { None }
     }
 
@@ -172,7 +172,7 @@ impl Index<usize> for Value {
 impl IndexMut<&str> for Value {
     fn index_mut(&mut self, key: &str) -> &mut Self {
         if !self.is_object() {
-            *self = Self::Object(Object::new());
+            *self = Self::Object(JsonObject::new());
         }
         match self {
             Self::Object(object) => object.entry(key).or_insert_with(Self::default),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use tidegate_event::digits::Numbers;
-use tidegate_event::value::Object;
+use tidegate_event::value::JsonObject;
 use tidegate_plugin::{Fixture, Manifest, ManifestKind, Package};
 use tidegate_wasm::function::golden::{self, NOW_MS, said};
 use tidegate_wasm::function::{Function, Outcome, RunContext, granted, services};
@@ -146,7 +146,8 @@ async fn outcomes(function: &Function, events: &[Value]) -> Vec<Outcome> {
         }
         return ran.outcomes;
     }
-    let mut bodies: Vec<Object> = events.iter().filter_map(|event| Some(event.as_object()?.clone().into())).collect();
+    let mut bodies: Vec<JsonObject> =
+        events.iter().filter_map(|event| Some(event.as_object()?.clone().into())).collect();
     let mut outcomes = function.edit(&mut bodies, texts.iter().map(String::len).sum(), cx).await.outcomes;
     for (outcome, body) in outcomes.iter_mut().zip(bodies) {
         if *outcome == Outcome::Edited {

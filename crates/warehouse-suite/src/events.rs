@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidegate_event::destination::Batch;
-use tidegate_event::value::Object;
+use tidegate_event::value::JsonObject;
 use tidegate_event::{Event, EventId, EventKind, Position, ViolationRecord};
 
 /// An event of this kind with these fields besides those that every event has.
 pub fn event(kind: EventKind, offset: u64, id: &str, fields: Value) -> Arc<Event> {
-    let mut body = Object::new();
+    let mut body = JsonObject::new();
     for (key, value) in [
         ("type", kind.as_str()),
         ("messageId", id),
@@ -19,7 +19,7 @@ pub fn event(kind: EventKind, offset: u64, id: &str, fields: Value) -> Arc<Event
         body.insert(key, value.into());
     }
     if let Value::Object(fields) = fields {
-        body.extend(Object::from(fields));
+        body.extend(JsonObject::from(fields));
     }
     Arc::new(Event {
         source: "web".into(),

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use tidegate_event::value::{Object, Value};
+use tidegate_event::value::{JsonObject, Value};
 use tidegate_event::{Event, ViolationRecord, is_blank};
 
 use crate::evolve::{self, Fit, Scalar, Type};
@@ -164,7 +164,7 @@ enum Route<'a> {
     NoId,
     Base(usize),
     Instant(usize),
-    Fields(Node, &'a Object),
+    Fields(Node, &'a JsonObject),
     /// It is a field of the message.
     Field,
 }
@@ -201,7 +201,7 @@ fn route<'a>(family: Family, key: &str, value: &'a Value) -> Route<'a> {
 }
 
 impl<'a> Builder<'_, 'a> {
-    fn body(&mut self, body: &'a Object) {
+    fn body(&mut self, body: &'a JsonObject) {
         let mut message = FieldLevel::new(MESSAGE, true);
         for (key, value) in body {
             match route(self.table.family, key, value) {
@@ -226,7 +226,7 @@ impl<'a> Builder<'_, 'a> {
         }
     }
 
-    fn fields(&mut self, parent: Node, fields: &'a Object, prefixed: bool) {
+    fn fields(&mut self, parent: Node, fields: &'a JsonObject, prefixed: bool) {
         let mut level = FieldLevel::new(parent, prefixed);
         for (key, value) in fields {
             self.field(&mut level, key, value);
@@ -293,7 +293,7 @@ impl<'a> Builder<'_, 'a> {
         self.group.cells.push(cell);
     }
 
-    fn finish(mut self, event: Option<u32>, body: Option<&'a Object>) {
+    fn finish(mut self, event: Option<u32>, body: Option<&'a JsonObject>) {
         if self.lost
             && let Some(body) = body
         {
@@ -319,8 +319,8 @@ impl<'a> Builder<'_, 'a> {
     }
 
     /// What no column of this row took, in the shape of the event.
-    fn lost_of(&self, body: &'a Object) -> Object {
-        let mut lost = Object::new();
+    fn lost_of(&self, body: &'a JsonObject) -> JsonObject {
+        let mut lost = JsonObject::new();
         for (key, value) in body {
             let part = match route(self.table.family, key, value) {
                 Route::Nothing => None,
@@ -350,8 +350,8 @@ impl<'a> Builder<'_, 'a> {
         !self.is_declared_text(column) && Scalar::of(value, &self.fit).is_some_and(|scalar| scalar.is_respelled())
     }
 
-    fn lost_fields(&self, parent: Node, fields: &'a Object) -> Option<Value> {
-        let mut lost = Object::new();
+    fn lost_fields(&self, parent: Node, fields: &'a JsonObject) -> Option<Value> {
+        let mut lost = JsonObject::new();
         for (key, value) in fields {
             if let Some(part) = self.lost_field(parent, key, value) {
                 lost.insert(key.clone(), part);

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use tidegate_event::digits::{self, Numbers};
-use tidegate_event::value::{Object, Value};
+use tidegate_event::value::{JsonObject, Value};
 
 use super::field_edit::{FieldEdit, inner, is_deeper, put, take};
 use super::guest_path::DEPTH_MAX;
@@ -33,7 +33,7 @@ pub enum Mark {
 /// The events of one call while the guest has them.
 #[derive(Default)]
 pub(super) struct Editing {
-    events: Vec<Object>,
+    events: Vec<JsonObject>,
     marks: Vec<Mark>,
     undo: Vec<Undo>,
     /// Bytes that the guest may still write.
@@ -48,7 +48,7 @@ struct Undo {
 }
 
 impl Editing {
-    pub(super) fn new(events: Vec<Object>, budget_bytes: usize, numbers: Numbers) -> Self {
+    pub(super) fn new(events: Vec<JsonObject>, budget_bytes: usize, numbers: Numbers) -> Self {
         let marks = vec![Mark::Untouched; events.len()];
         Self { events, marks, budget_bytes, numbers, ..Self::default() }
     }
@@ -59,7 +59,7 @@ impl Editing {
     }
 
     /// The events as the guest left them, and what became of each. What failed is as it was.
-    pub(super) fn finish(mut self) -> (Vec<Object>, Vec<Mark>) {
+    pub(super) fn finish(mut self) -> (Vec<JsonObject>, Vec<Mark>) {
         if self.marks.iter().any(|mark| matches!(mark, Mark::Failed(..))) {
             for undo in std::mem::take(&mut self.undo).into_iter().rev() {
                 if matches!(self.marks.get(undo.event), Some(Mark::Failed(..)))
@@ -73,7 +73,7 @@ impl Editing {
     }
 
     /// The events as they were before the call.
-    pub(super) fn undone(mut self) -> Vec<Object> {
+    pub(super) fn undone(mut self) -> Vec<JsonObject> {
         while let Some(undo) = self.undo.pop() {
             let Some(event) = self.events.get_mut(undo.event) else { continue };
             undo.edit.undo(event);
@@ -81,7 +81,7 @@ impl Editing {
         self.events
     }
 
-    fn event(&self, index: u32) -> wasmtime::Result<&Object> {
+    fn event(&self, index: u32) -> wasmtime::Result<&JsonObject> {
         let events = self.events.len();
         self.events.get(index as usize).ok_or_else(|| HostTrap::Index { index, events }.into())
     }

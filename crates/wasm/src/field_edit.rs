@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_event::value::{Object, Value};
+use tidegate_event::value::{JsonObject, Value};
 
 /// One edit of an event, with what it takes to undo it.
 pub(super) enum FieldEdit {
@@ -24,7 +24,7 @@ impl FieldEdit {
     }
 
     /// Takes the edit back, if `event` is as it left it.
-    pub(super) fn undo(self, event: &mut Object) {
+    pub(super) fn undo(self, event: &mut JsonObject) {
         match self {
             Self::Put { path, depth, old } => restore(event, &path[..depth], old, false),
             Self::Taken { path, old, element } => restore(event, &path, Some(old), element),
@@ -63,7 +63,7 @@ fn element(step: &str) -> Option<usize> {
 /// Puts `value` at `path`; answers how many steps of the path lead to what was changed, and what was there; or why not,
 /// and the value.
 pub(super) fn put(
-    event: &mut Object,
+    event: &mut JsonObject,
     path: &[String],
     value: Value,
 ) -> Result<(usize, Option<Value>), (String, Value)> {
@@ -122,14 +122,14 @@ fn kind(value: &Value) -> &'static str {
 
 fn wrapped(steps: &[String], value: Value) -> Value {
     steps.iter().rev().fold(value, |value, step| {
-        let mut entries = Object::new();
+        let mut entries = JsonObject::new();
         entries.insert(step.clone(), value);
         Value::Object(entries)
     })
 }
 
 /// Takes away what stands at `path`; answers whether it was an element of a list.
-pub(super) fn take(event: &mut Object, path: &[String]) -> Option<(Value, bool)> {
+pub(super) fn take(event: &mut JsonObject, path: &[String]) -> Option<(Value, bool)> {
     let (last, above) = path.split_last()?;
     if above.is_empty() {
         return event.remove(last).map(|value| (value, false));
@@ -144,13 +144,13 @@ pub(super) fn take(event: &mut Object, path: &[String]) -> Option<(Value, bool)>
     }
 }
 
-fn find_mut<'a>(event: &'a mut Object, path: &[String]) -> Option<&'a mut Value> {
+fn find_mut<'a>(event: &'a mut JsonObject, path: &[String]) -> Option<&'a mut Value> {
     let (first, rest) = path.split_first()?;
     rest.iter().try_fold(event.get_mut(first)?, |place, step| inner_mut(place, step))
 }
 
 /// Puts `old` at `path` again, or nothing; an `element` back between its neighbours.
-fn restore(event: &mut Object, path: &[String], old: Option<Value>, element: bool) {
+fn restore(event: &mut JsonObject, path: &[String], old: Option<Value>, element: bool) {
     let Some((last, above)) = path.split_last() else { return };
     if above.is_empty() {
         match old {

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tidegate_event::digits::{self, Numbers};
-use tidegate_event::value::{Object, Value};
+use tidegate_event::value::{JsonObject, Value};
 use tidegate_plugin::ManifestKind;
 
 use crate::{Engine, Module, ModuleError, Services};
@@ -285,7 +285,7 @@ impl Function {
 
     /// Puts back, in the outcome of a function of the transform world, the digits of the event `input`, and of what the
     /// function was `given` beside it (as the call log of its run says), that it could not see and left alone.
-    pub fn restore(&self, outcome: &mut Outcome, input: &Object, given: &[Value]) {
+    pub fn restore(&self, outcome: &mut Outcome, input: &JsonObject, given: &[Value]) {
         match outcome {
             Outcome::Replace(text) => digits::restore(std::slice::from_mut(text), input, given, self.numbers),
             Outcome::Emit(texts) => digits::restore(texts, input, given, self.numbers),
@@ -295,7 +295,7 @@ impl Function {
 
     /// Lets the function edit `bodies`, whatever their number, where they are, and gives one outcome for each. For a
     /// function of the fields world. `bytes` is about what the events were as text. What faulted is as it was.
-    pub async fn edit(&self, bodies: &mut [Object], bytes: usize, cx: RunContext) -> FunctionRan {
+    pub async fn edit(&self, bodies: &mut [JsonObject], bytes: usize, cx: RunContext) -> FunctionRan {
         let each_bytes = bytes / bodies.len().max(1);
         FunctionRun::new(self, RunWork::Bodies { bodies, each_bytes }, cx).all().await
     }

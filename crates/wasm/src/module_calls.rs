@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use tidegate_event::digits;
-use tidegate_event::value::Object;
+use tidegate_event::value::JsonObject;
 
 use super::call::{Call, Called};
 use super::call_failure::CallFailure;
@@ -35,10 +35,10 @@ impl Module {
     pub async fn edit(
         &self,
         call: Call<'_>,
-        events: Vec<Object>,
+        events: Vec<JsonObject>,
         input_bytes: usize,
         call_log: &mut CallLog,
-    ) -> (Vec<Object>, Called<Vec<Mark>>) {
+    ) -> (Vec<JsonObject>, Called<Vec<Mark>>) {
         let job = CallJob::Edit { events: events.len(), bytes: input_bytes };
         let editing = Editing::new(events, call.limits.output_budget_bytes(input_bytes), call.numbers);
         let (called, editing) = self.call(call, job, editing, call_log).await;

@@ -1,5 +1,5 @@
 use crate::json;
-use crate::value::Number;
+use crate::value::JsonNumber;
 use proptest::prelude::*;
 
 use super::*;
@@ -53,7 +53,7 @@ const NUMBERS: [&str; 42] = [
 ];
 
 fn number(text: &str) -> Value {
-    Value::Number(Number::from_digits(text))
+    Value::Number(JsonNumber::from_digits(text))
 }
 
 fn parsed(text: &str) -> Value {

@@ -1,6 +1,6 @@
 //! Through a guest's output and the event that it was given, together.
 
-use crate::value::{Object, Value};
+use crate::value::{JsonObject, Value};
 
 use super::Numbers;
 use super::index::{Index, shape};
@@ -62,7 +62,7 @@ impl<'a> DigitsWalk<'a> {
     }
 
     /// Puts digits back into the `entries` of an object that was `old`.
-    pub(super) fn entries(&mut self, entries: &mut Object, old: &'a Object) {
+    pub(super) fn entries(&mut self, entries: &mut JsonObject, old: &'a JsonObject) {
         for (key, value) in entries {
             self.value(value, old.get(key).map_or(WalkPlace::Unknown, WalkPlace::Sure));
         }

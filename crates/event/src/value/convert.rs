@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::{List, Number, Object, Text, Value};
+use super::{JsonNumber, JsonObject, List, Text, Value};
 use crate::decode::DEPTH_MAX;
 use crate::json::{self, JsonError};
 
@@ -22,7 +22,7 @@ macro_rules! from_whole_numbers {
     ($($number:ty),*) => {$(
         impl From<$number> for Value {
             fn from(number: $number) -> Self {
-                Self::Number(Number::from_digits(number.to_string()))
+                Self::Number(JsonNumber::from_digits(number.to_string()))
             }
         }
 
@@ -49,8 +49,8 @@ impl From<f64> for Value {
     }
 }
 
-impl From<Object> for Value {
-    fn from(object: Object) -> Self {
+impl From<JsonObject> for Value {
+    fn from(object: JsonObject) -> Self {
         Self::Object(object)
     }
 }
@@ -72,7 +72,7 @@ impl From<serde_json::Value> for Value {
         match value {
             serde_json::Value::Null => Self::Null,
             serde_json::Value::Bool(value) => Self::Bool(value),
-            serde_json::Value::Number(number) => Self::Number(Number::from_digits(number.as_str())),
+            serde_json::Value::Number(number) => Self::Number(JsonNumber::from_digits(number.as_str())),
             serde_json::Value::String(text) => Self::String(text.into()),
             serde_json::Value::Array(items) => items.into_iter().collect(),
             serde_json::Value::Object(fields) => Self::Object(fields.into()),
@@ -80,7 +80,7 @@ impl From<serde_json::Value> for Value {
     }
 }
 
-impl From<serde_json::Map<String, serde_json::Value>> for Object {
+impl From<serde_json::Map<String, serde_json::Value>> for JsonObject {
     fn from(fields: serde_json::Map<String, serde_json::Value>) -> Self {
         fields.into_iter().map(|(key, value)| (key, value.into())).collect()
     }
@@ -99,14 +99,14 @@ impl From<&Value> for serde_json::Value {
     }
 }
 
-impl From<&Object> for serde_json::Map<String, serde_json::Value> {
-    fn from(object: &Object) -> Self {
+impl From<&JsonObject> for serde_json::Map<String, serde_json::Value> {
+    fn from(object: &JsonObject) -> Self {
         object.iter().map(|(key, value)| (key.to_string(), value.into())).collect()
     }
 }
 
-impl From<&Number> for serde_json::Number {
-    fn from(number: &Number) -> Self {
+impl From<&JsonNumber> for serde_json::Number {
+    fn from(number: &JsonNumber) -> Self {
         Self::from_string_unchecked(number.as_str().to_owned())
     }
 }
@@ -121,7 +121,7 @@ impl FromStr for Value {
 }
 
 /// Reads the JSON text of an object; of anything else it says [`JsonError::Malformed`].
-impl FromStr for Object {
+impl FromStr for JsonObject {
     type Err = JsonError;
 
     fn from_str(text: &str) -> Result<Self, JsonError> {

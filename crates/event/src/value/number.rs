@@ -4,9 +4,9 @@ use super::Text;
 
 /// A number as it is spelled: the digits are kept, whatever the number is worth.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Number(Text);
+pub struct JsonNumber(Text);
 
-impl Number {
+impl JsonNumber {
     /// The number that `digits` spell, which must be a number by the grammar of JSON.
     #[must_use]
     pub fn from_digits(digits: impl Into<Text>) -> Self {
@@ -44,7 +44,7 @@ impl Number {
     }
 }
 
-impl fmt::Display for Number {
+impl fmt::Display for JsonNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -6,12 +6,12 @@ use super::{Text, Value};
 
 /// The fields of a JSON object, sorted by the bytes of their keys; no key stands twice. 16 bytes and its fields.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Object(EcoVec<(Text, Value)>);
+pub struct JsonObject(EcoVec<(Text, Value)>);
 
 /// Up to so many fields are looked through one by one.
 const SCANNED_MAX: usize = 20;
 
-impl Object {
+impl JsonObject {
     #[must_use]
     pub const fn new() -> Self {
         Self(EcoVec::new())
@@ -86,10 +86,10 @@ impl Object {
     }
 
     /// What stands under `key`, with room for it where nothing does.
-    pub fn entry(&mut self, key: impl Into<Text>) -> Entry<'_> {
+    pub fn entry(&mut self, key: impl Into<Text>) -> ObjectEntry<'_> {
         let key = key.into();
         let place = self.place(&key);
-        Entry { object: self, key, place }
+        ObjectEntry { object: self, key, place }
     }
 
     /// Keeps the fields that `keep` says so of.
@@ -98,11 +98,11 @@ impl Object {
     }
 
     /// The fields, in the order of their keys.
-    pub fn iter(&self) -> Fields<'_> {
+    pub fn iter(&self) -> ObjectFields<'_> {
         self.0.iter().map(|(key, value)| (key, value))
     }
 
-    pub fn iter_mut(&mut self) -> FieldsMut<'_> {
+    pub fn iter_mut(&mut self) -> ObjectFieldsMut<'_> {
         self.0.make_mut().iter_mut().map(|(key, value)| (&*key, value))
     }
 
@@ -120,13 +120,13 @@ impl Object {
 }
 
 /// The place of one key.
-pub struct Entry<'a> {
-    object: &'a mut Object,
+pub struct ObjectEntry<'a> {
+    object: &'a mut JsonObject,
     key: Text,
     place: Result<usize, usize>,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> ObjectEntry<'a> {
     /// What stands there; where nothing does, what `make` makes.
     pub fn or_insert_with(self, make: impl FnOnce() -> Value) -> &'a mut Value {
         let at = self.place.unwrap_or_else(|at| {
@@ -141,30 +141,30 @@ type FieldOf = for<'a> fn(&'a (Text, Value)) -> (&'a Text, &'a Value);
 type FieldOfMut = for<'a> fn(&'a mut (Text, Value)) -> (&'a Text, &'a mut Value);
 
 /// The fields of an object, in the order of their keys.
-pub type Fields<'a> = std::iter::Map<std::slice::Iter<'a, (Text, Value)>, FieldOf>;
+pub type ObjectFields<'a> = std::iter::Map<std::slice::Iter<'a, (Text, Value)>, FieldOf>;
 
 /// The fields of an object, their values to be changed.
-pub type FieldsMut<'a> = std::iter::Map<std::slice::IterMut<'a, (Text, Value)>, FieldOfMut>;
+pub type ObjectFieldsMut<'a> = std::iter::Map<std::slice::IterMut<'a, (Text, Value)>, FieldOfMut>;
 
-impl<'a> IntoIterator for &'a Object {
+impl<'a> IntoIterator for &'a JsonObject {
     type Item = (&'a Text, &'a Value);
-    type IntoIter = Fields<'a>;
+    type IntoIter = ObjectFields<'a>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
 }
 
-impl<'a> IntoIterator for &'a mut Object {
+impl<'a> IntoIterator for &'a mut JsonObject {
     type Item = (&'a Text, &'a mut Value);
-    type IntoIter = FieldsMut<'a>;
+    type IntoIter = ObjectFieldsMut<'a>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter_mut()
     }
 }
 
-impl IntoIterator for Object {
+impl IntoIterator for JsonObject {
     type Item = (Text, Value);
     type IntoIter = ecow::vec::IntoIter<(Text, Value)>;
 
@@ -174,7 +174,7 @@ impl IntoIterator for Object {
 }
 
 /// The last of several values under one key wins.
-impl<K: Into<Text>> FromIterator<(K, Value)> for Object {
+impl<K: Into<Text>> FromIterator<(K, Value)> for JsonObject {
     fn from_iter<I: IntoIterator<Item = (K, Value)>>(fields: I) -> Self {
         let mut object = Self::new();
         object.extend(fields);
@@ -182,7 +182,7 @@ impl<K: Into<Text>> FromIterator<(K, Value)> for Object {
     }
 }
 
-impl<K: Into<Text>> Extend<(K, Value)> for Object {
+impl<K: Into<Text>> Extend<(K, Value)> for JsonObject {
     fn extend<I: IntoIterator<Item = (K, Value)>>(&mut self, fields: I) {
         for (key, value) in fields {
             self.insert(key, value);
@@ -190,7 +190,7 @@ impl<K: Into<Text>> Extend<(K, Value)> for Object {
     }
 }
 
-impl Index<&str> for Object {
+impl Index<&str> for JsonObject {
     type Output = Value;
 
     fn index(&self, key: &str) -> &Value {

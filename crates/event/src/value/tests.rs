@@ -35,7 +35,7 @@ proptest! {
 
     #[test]
     fn an_object_is_a_map(edits: Vec<(bool, u8, u8)>) {
-        let (mut own, mut map) = (Object::new(), serde_json::Map::new());
+        let (mut own, mut map) = (JsonObject::new(), serde_json::Map::new());
         let before = own.clone();
         for (put, key, value) in edits {
             let key = format!("k{}", key % 40);
@@ -48,7 +48,7 @@ proptest! {
             prop_assert_eq!(own.get(&key).cloned(), map.get(&key).cloned().map(Value::from));
         }
         prop_assert!(before.is_empty());
-        prop_assert_eq!(own, Object::from(map));
+        prop_assert_eq!(own, JsonObject::from(map));
     }
 }
 
@@ -65,5 +65,5 @@ fn a_copy_keeps_what_it_was() {
 
 #[test]
 fn values_are_small() {
-    assert_eq!((size_of::<Value>(), size_of::<Object>()), (24, 16));
+    assert_eq!((size_of::<Value>(), size_of::<JsonObject>()), (24, 16));
 }

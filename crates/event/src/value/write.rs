@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Number, Object, Value};
+use super::{JsonNumber, JsonObject, Value};
 use crate::json;
 
 impl fmt::Display for Value {
@@ -13,7 +13,7 @@ impl fmt::Display for Value {
     }
 }
 
-impl fmt::Display for Object {
+impl fmt::Display for JsonObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_object(f, self)
     }
@@ -39,7 +39,7 @@ fn write_value(out: &mut impl Write, value: &Value) -> fmt::Result {
     }
 }
 
-fn write_object(out: &mut impl Write, object: &Object) -> fmt::Result {
+fn write_object(out: &mut impl Write, object: &JsonObject) -> fmt::Result {
     let mut before = '{';
     for (key, value) in object {
         out.write_char(before)?;
@@ -90,13 +90,13 @@ impl Serialize for Value {
     }
 }
 
-impl Serialize for Number {
+impl Serialize for JsonNumber {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serde_json::Number::from(self).serialize(serializer)
     }
 }
 
-impl Serialize for Object {
+impl Serialize for JsonObject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.len()))?;
         for (key, value) in self {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use tidegate_event::value::Object;
+use tidegate_event::value::JsonObject;
 use tidegate_event::{Event, decode};
 use tidegate_state::{Charge, LoggedRun, QuarantineStage, Quarantined};
 use tidegate_wasm::function::{Function, FunctionRan, Lane, Outcome, RunContext, UnfinishedRun, Workers};
@@ -150,7 +150,7 @@ async fn run(
 ) -> (Vec<Event>, Vec<Outcome>, FunctionRan) {
     let cx = RunContext { now_ms: batch.now_ms, seed: batch.seed, ..RunContext::default() };
     let mut ran = if function.edits() {
-        let mut bodies: Vec<Object> = events.iter_mut().map(|event| std::mem::take(&mut event.body)).collect();
+        let mut bodies: Vec<JsonObject> = events.iter_mut().map(|event| std::mem::take(&mut event.body)).collect();
         let ran = function.edit(&mut bodies, batch.bytes, cx).await;
         for (event, body) in events.iter_mut().zip(bodies) {
             event.body = body;

@@ -1,7 +1,7 @@
 //! What the sender of an event, and the person it is about, allow: `integrations` and `context.consent`.
 
 use tidegate_event::Event;
-use tidegate_event::value::{Object, Value};
+use tidegate_event::value::{JsonObject, Value};
 
 /// Whether `integrations` of an event lets it go to a destination with one of these [`spelling`]s. `All` says what holds
 /// for destinations that it does not name; `false` alone forbids (and its text, for a pixel has no other values), `null` says
@@ -69,7 +69,7 @@ fn says(value: &Value, truth: bool) -> bool {
     }
 }
 
-fn preferences(event: &Event) -> Option<&Object> {
+fn preferences(event: &Event) -> Option<&JsonObject> {
     event.body.get("context")?.get("consent")?.get("categoryPreferences")?.as_object()
 }
 

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use tidegate_document::pointer;
-use tidegate_event::value::{Object, Value};
+use tidegate_event::value::{JsonObject, Value};
 
 /// A place in an event: `/properties/order id`, with `~1` for `/` and `~0` for `~` (RFC 6901).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Mapping {
     }
 
     /// Changes `body`. A rename whose target holds something already leaves both as they are.
-    pub fn apply(&self, body: &mut Object) {
+    pub fn apply(&self, body: &mut JsonObject) {
         for pointer in &self.remove {
             take(body, &pointer.steps);
         }
@@ -62,12 +62,12 @@ impl Mapping {
     }
 }
 
-fn find<'a>(body: &'a Object, steps: &[String]) -> Option<&'a Value> {
+fn find<'a>(body: &'a JsonObject, steps: &[String]) -> Option<&'a Value> {
     let (first, rest) = steps.split_first()?;
     rest.iter().try_fold(body.get(first)?, |value, step| value.as_object()?.get(step))
 }
 
-fn take(body: &mut Object, steps: &[String]) -> Option<Value> {
+fn take(body: &mut JsonObject, steps: &[String]) -> Option<Value> {
     match steps {
         [] => None,
         [last] => body.remove(last),
@@ -75,7 +75,7 @@ fn take(body: &mut Object, steps: &[String]) -> Option<Value> {
     }
 }
 
-fn put(body: &mut Object, steps: &[String], value: Value) -> Result<(), Value> {
+fn put(body: &mut JsonObject, steps: &[String], value: Value) -> Result<(), Value> {
     match steps {
         [] => Err(value),
         [last] => {
@@ -83,7 +83,7 @@ fn put(body: &mut Object, steps: &[String], value: Value) -> Result<(), Value> {
             Ok(())
         }
         [first, rest @ ..] => {
-            let inner = body.entry(first.as_str()).or_insert_with(|| Value::Object(Object::new()));
+            let inner = body.entry(first.as_str()).or_insert_with(|| Value::Object(JsonObject::new()));
             match inner.as_object_mut() {
                 Some(inner) => put(inner, rest, value),
                 None => Err(value),

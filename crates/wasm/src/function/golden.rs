@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
-use tidegate_event::value::Object;
+use tidegate_event::value::JsonObject;
 
 use super::Outcome;
 use crate::{CallFailure, CallStage, DeliveryVerdict, GuestPlan, GuestRequest, GuestResponse, Mark};
@@ -31,7 +31,7 @@ pub fn outcome(outcome: &Outcome) -> Value {
 
 /// The same for an event that was edited in place.
 #[must_use]
-pub fn mark(mark: &Mark, event: &Object) -> Value {
+pub fn mark(mark: &Mark, event: &JsonObject) -> Value {
     match mark {
         Mark::Untouched => json!({ "keep": true }),
         Mark::Edited => json!({ "replace": event }),

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tidegate_event::value::Object;
+use tidegate_event::value::JsonObject;
 
 use super::isolate::Isolation;
 use super::verdict::{RunVerdict, Spent, verdict, wrong_count};
@@ -20,7 +20,7 @@ const CALLS_WATCHED: u8 = 64;
 /// The events of a run: texts, or parsed events to be edited where they are.
 pub(super) enum RunWork<'a> {
     Texts(&'a [String]),
-    Bodies { bodies: &'a mut [Object], each_bytes: usize },
+    Bodies { bodies: &'a mut [JsonObject], each_bytes: usize },
 }
 
 /// A run of a function under way.
