@@ -382,4 +382,4 @@ fn cut(chunk: &mut intake::ReadChunk, end: u64) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,14 +9,14 @@ use tidegate_wasm::function::Pool;
 
 use super::*;
 
-const EACH: usize = 100;
+pub(crate) const EACH: usize = 100;
 
 /// A refiner whose ranges are of 100 records, with three of them remembered.
-struct Rig {
-    handle: RefinerHandle,
-    log: SegmentLog,
+pub(crate) struct Rig {
+    pub(crate) handle: RefinerHandle,
+    pub(crate) log: SegmentLog,
     _pool: Pool,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Rig {
@@ -45,11 +45,15 @@ impl Rig {
             handed_to: HashMap::new(),
         };
         let (handle, _thread) = refiner.run(functions, open()).unwrap();
-        Self { handle, log, _pool: pool, _dir: dir }
+        Self { handle, log, _pool: pool, dir }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        State::open(&self.dir.path().join("state.db")).unwrap()
     }
 
     /// The same with so many ranges in its log.
-    async fn with(ranges: usize) -> Self {
+    pub(crate) async fn with(ranges: usize) -> Self {
         let rig = Self::new();
         let mut frames = Frames::with_capacity(ranges * EACH * 200);
         frames.begin(|out| out.extend(record(0).0));
@@ -90,7 +94,7 @@ fn is_shared(a: &Refined, b: &Refined) -> bool {
     a.range == b.range && !a.events.is_empty() && a.events.iter().zip(&b.events).all(|(a, b)| Arc::ptr_eq(a, b))
 }
 
-fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), test).await.unwrap() });
 }
