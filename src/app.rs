@@ -24,6 +24,7 @@ mod starts;
 mod startup;
 mod stop;
 mod sync_cursors;
+mod unopened;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -103,10 +104,6 @@ pub enum AppError {
         #[source]
         cause: lookup::LookupError,
     },
-    #[error("sync {name}: {cause}")]
-    Sync { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
-    #[error("destination {name}: {cause}")]
-    Destination { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
     #[error("{}: the file is damaged: {what}. Nothing was started and nothing was changed. {follows}. Or put a backup of it back; `tidegate check --deep` shows what else is damaged", path.display())]
     StateDamaged { path: PathBuf, what: String, follows: String },
     #[error("{}: the state {what}. Nothing was started: how far the plugins of {syncs} were is kept in it alone, so they would get events a second time. Put the right state.db back, or start with `tidegate serve --rebuild-state`, which goes on from the log and lets that happen", path.display())]
@@ -214,7 +211,7 @@ impl App {
         };
         let (store, builder) = VersionStore::open(&paths::store(&data), of_store)?;
         let live = Live::open(&workspace, store.clone()).await?;
-        let active_runtimes = ActiveRuntimes::open(&workspace, &store).await?;
+        let active_runtimes = ActiveRuntimes::open(&workspace, &store).await;
         let pool = Pool::start(threads).map_err(AppError::Thread)?;
         let count = partitions::settle(&workspace, past, &mut state)?;
         let parts = PartitionParts { workspace: &workspace, past, count, live: &live, workers: pool.workers() };

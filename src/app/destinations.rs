@@ -11,13 +11,12 @@ use tidegate_state::{self as state, State};
 
 use super::active_runtimes::ActiveRuntimes;
 use super::continuity::Ledger;
+use super::unopened::Unopened;
 use super::{AppError, declare};
 use crate::config::{DestinationKind, SyncConfig, Workspace};
 
 /// How long a start waits for a destination to say how far it is.
 const FLOOR_PATIENCE: Duration = Duration::from_secs(5);
-
-type DestinationCause = Box<dyn std::error::Error + Send + Sync>;
 
 /// The destination of a sync, and what it says of how far it is.
 pub(super) struct OpenedDestination {
@@ -36,10 +35,10 @@ pub(super) async fn open(
     for (partition, (name, sync)) in
         (0..partitions).flat_map(|partition| workspace.syncs.iter().map(move |sync| (partition, sync)))
     {
-        let failed = |cause: DestinationCause| AppError::Sync { name: name.clone(), cause };
         let destination: Box<dyn Destination> = match &workspace.destinations[&sync.destination.0].kind {
             DestinationKind::Warehouse(settings) => {
-                settings.open(&declare::part(workspace, name, partition)).map_err(|error| failed(Box::new(error)))?
+                let (settings, part) = (settings.clone(), declare::part(workspace, name, partition));
+                Box::new(Unopened::new(move || settings.open(&part)))
             }
             DestinationKind::Plugin(_) => {
                 Box::new(PluginDestination::run(active_runtimes.of(&sync.destination.0), name, open_state(partition)?)?)
@@ -67,7 +66,7 @@ pub(super) async fn open(
 }
 
 fn away(sync: &str, error: &str) -> Ledger {
-    tracing::error!(sync, error, "a destination is away at the start; its events wait in the log");
+    tracing::error!(sync, error, "a destination is away or cannot be opened at the start; its events wait in the log");
     Ledger::Away
 }
 

@@ -99,7 +99,8 @@ impl PluginDestination {
     /// # Errors
     /// The state file cannot be read.
     pub fn run(active: Arc<ActiveRuntime>, sync: &str, state: State) -> Result<Self, state::StateError> {
-        let cursor = state.cursor(sync)?;
+        // A sync that has failed only is in the state with 0.
+        let cursor = state.cursor(sync)?.filter(|cursor| *cursor > 0);
         // The order is that of whoever carries.
         let retry_index = RetryIndex::new(Order::None, state.pending_marks(sync)?);
         let shared = Arc::new(SharedRetry {
@@ -259,6 +260,36 @@ impl Destination for PluginDestination {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Waits until the status of the sync says this.
+    async fn said(state: &State, words: &str) {
+        let is_said = async {
+            let failure = || state.reports().unwrap().into_iter().find_map(|report| report.failure);
+            while !failure().is_some_and(|failure| failure.contains(words)) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), is_said).await.unwrap();
+    }
+
+    #[test]
+    fn why_no_version_runs_is_said_by_the_sync_that_waits_for_one() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let open = || State::open(&dir.path().join("state.db")).unwrap();
+            let active = ActiveRuntime::new("crm", PendingLimits { events_max: 1, bytes_max: 1 });
+            let mut destination = PluginDestination::run(Arc::clone(&active), "sync", open()).unwrap();
+            said(&open(), "no version of destination crm is live yet").await;
+            assert!(active.refused("no-endpoint") && active.is_refused() && active.is_vacant());
+            said(&open(), "destination crm cannot run: no-endpoint").await;
+            assert!(!active.refused("no-endpoint"), "it is told once");
+            destination.close().await.unwrap();
+            // That it said something is not that it has had events.
+            let mut again = PluginDestination::run(active, "sync", open()).unwrap();
+            assert_eq!(again.durable_to().await.unwrap(), None);
+        });
+    }
 
     #[test]
     fn a_destination_that_is_handed_on_goes_on_where_the_state_is() {
