@@ -19,11 +19,15 @@ pub mod live_versions;
 mod modes;
 mod active_runtimes;
 mod partitions;
+mod running_syncs;
 pub mod sample;
 mod starts;
 mod startup;
 mod stop;
+mod sync_cursors;
+mod unopened;
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,13 +38,13 @@ use std::time::Instant;
 use tidegate_log::{self as intake, Log, LogPartitions};
 use tidegate_net::{self as net, descriptors};
 use tidegate_pipeline::refine;
-use tidegate_pipeline::sync::Worker;
 use tidegate_registry::{self as store, VersionStore};
 use tidegate_source::http::{Entrance, IngestServer, IntakeCounts};
 use tidegate_state::{self as state, Identity, State};
 use tidegate_wasm as wasm;
 use tidegate_wasm::function::Pool;
 use tidegate_wasm::lookup;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::api;
@@ -48,11 +52,13 @@ use crate::config::Workspace;
 use active_runtimes::ActiveRuntimes;
 use admin::{Admin, AdminPortSettings};
 use background::Background;
+use destinations::OpenedDestination;
 use findings::Finding;
 use keeper::{CheckedFile, Keeper};
 use live::Live;
 use partitions::{KeptPartition, OpenPartition, PartitionParts, watch_over};
-use stop::{Budget, Delivering};
+use running_syncs::{Delivering, ReadyWorker, RunningSyncs, SyncPlace, SyncSpec, WorkerStart};
+use stop::Budget;
 
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -100,10 +106,6 @@ pub enum AppError {
         #[source]
         cause: lookup::LookupError,
     },
-    #[error("sync {name}: {cause}")]
-    Sync { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
-    #[error("destination {name}: {cause}")]
-    Destination { name: String, cause: Box<dyn std::error::Error + Send + std::marker::Sync> },
     #[error("{}: the file is damaged: {what}. Nothing was started and nothing was changed. {follows}. Or put a backup of it back; `tidegate check --deep` shows what else is damaged", path.display())]
     StateDamaged { path: PathBuf, what: String, follows: String },
     #[error("{}: the state {what}. Nothing was started: how far the plugins of {syncs} were is kept in it alone, so they would get events a second time. Put the right state.db back, or start with `tidegate serve --rebuild-state`, which goes on from the log and lets that happen", path.display())]
@@ -172,6 +174,8 @@ pub struct App {
     address: SocketAddr,
     log: LogPartitions,
     partitions: Vec<OpenPartition>,
+    /// With the workers of each sync, which do not run yet.
+    syncs: (RunningSyncs, Vec<Vec<ReadyWorker>>),
     state: State,
     counts: Arc<IntakeCounts>,
     /// Kept until the last batch is through: the threads of the functions, and the far end of the rules.
@@ -209,7 +213,7 @@ impl App {
         };
         let (store, builder) = VersionStore::open(&paths::store(&data), of_store)?;
         let live = Live::open(&workspace, store.clone()).await?;
-        let active_runtimes = ActiveRuntimes::open(&workspace, &store).await?;
+        let active_runtimes = ActiveRuntimes::open(&workspace, &store).await;
         let pool = Pool::start(threads).map_err(AppError::Thread)?;
         let count = partitions::settle(&workspace, past, &mut state)?;
         live.record(State::open(&paths::state(&data))?)?;
@@ -217,9 +221,11 @@ impl App {
         let opening = destinations::open(&workspace, &active_runtimes, count, |partition| parts.state(partition));
         let destinations = background::within(&background.handle(), opening).await?;
         let mut opened = Vec::new();
-        for (partition, destinations) in (0..).zip(destinations) {
-            opened.push(parts.open(partition, destinations)?);
+        for (partition, destinations) in (0..).zip(&destinations) {
+            let ledgers = destinations.iter().map(|(sync, opened)| (sync.clone(), opened.ledger)).collect();
+            opened.push(parts.open(partition, &ledgers)?);
         }
+        let syncs = ready(&workspace, &mut opened, destinations, background.handle())?;
         let sum = |of: fn(&OpenPartition) -> u64| opened.iter().map(of).sum::<u64>();
         let (records, undelivered) = (sum(|one| one.records.0), sum(|one| one.records.1));
         let (bytes_cut, carried_over) = (sum(|one| one.bytes_cut), sum(|one| one.carried_over));
@@ -272,6 +278,7 @@ impl App {
             address,
             log,
             partitions: opened,
+            syncs,
             state,
             counts,
             functions: (pool, live),
@@ -305,10 +312,11 @@ impl App {
     /// Each partition of the log that events enter, with the cursor of each sync.
     #[must_use]
     pub fn follow(&self) -> Vec<(Arc<dyn Log>, watch::Receiver<u64>)> {
-        let of = |one: &OpenPartition| -> Vec<(Arc<dyn Log>, watch::Receiver<u64>)> {
-            one.workers.iter().map(|worker| (Arc::clone(&one.log), worker.follow())).collect()
+        let of = |ready: &ReadyWorker| {
+            let Delivering { log, cursor, .. } = ready.delivering();
+            (log, cursor)
         };
-        self.partitions.iter().flat_map(of).collect()
+        self.syncs.1.iter().flatten().map(of).collect()
     }
 
     /// What came through the door.
@@ -326,34 +334,24 @@ impl App {
         let Self { server, log, partitions, mut state, functions, background, active_runtimes, admin, keeper, .. } =
             self;
         let (mut identity, data) = self.identity;
+        let (mut syncs, ready) = self.syncs;
         if let Err(error) = keeper::check_in_background(&data, self.to_check.0, self.to_check.1) {
             tracing::warn!(error = %error, "large files of the data directory are not checked");
         }
         let (stop_server, server_stops) = watch::channel(false);
-        let (stop_workers, workers_stop) = watch::channel(false);
         let background_handle = background.handle();
         admin.run(Arc::clone(&functions.1), &background_handle, &server_stops);
         tokio::spawn(active_runtimes.follow(server_stops.clone()));
         background_handle.spawn(keeper.run(server_stops.clone()));
         let serving = tokio::spawn(server.run(server_stops));
-        let (mut delivering, mut kept, mut writers, mut refiners) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        // A refiner ends when nobody can ask it any more.
-        let mut handles = Vec::new();
-        for OpenPartition { log, writer, refiner, handle, workers, state, .. } in partitions {
-            handles.push(handle);
-            let cursors = workers.iter().map(Worker::follow).collect();
+        let (mut kept, mut writers, mut refiners) = (Vec::new(), Vec::new(), Vec::new());
+        for OpenPartition { log, writer, refiner, state, .. } in partitions {
             let dedup = paths::dedup(&data, state.partition());
-            kept.push(KeptPartition { dedup, log: Arc::clone(&log), cursors, state });
+            kept.push(KeptPartition { dedup, log, cursors: syncs.cursors(), state });
             writers.push(writer);
             refiners.push(refiner);
-            let _entered = background_handle.enter();
-            delivering.extend(workers.into_iter().map(|worker| Delivering {
-                sync: worker.name(),
-                log: Arc::clone(&log),
-                cursor: worker.follow(),
-                task: worker.run(workers_stop.clone()),
-            }));
         }
+        ready.into_iter().for_each(|workers| syncs.run(workers));
         watch_over(kept, stop).await;
         let mut time = Budget::start();
         // New events stop first, then what was accepted flows out.
@@ -363,11 +361,10 @@ impl App {
         let poisoned = log.is_poisoned();
         time.step("the writer of the log", stop::WRITER_MAX, join(writers)).await;
         if !poisoned {
-            time.drain(&delivering).await;
+            time.drain(&syncs.delivering()).await;
         }
-        stop_workers.send_replace(true);
-        let records_waiting = time.end(delivering).await;
-        drop(handles);
+        // With the last handle of the refiners, which end then.
+        let records_waiting = time.end(syncs).await;
         time.step("the refiner", stop::REFINER_MAX, join(refiners)).await;
         drop(functions);
         let ending = tokio::task::spawn_blocking(move || background.end(stop::BACKGROUND_MAX));
@@ -382,6 +379,35 @@ impl App {
         tracing::info!(milliseconds = time.spent_ms(), records_waiting, "tidegate has stopped");
         Ok(())
     }
+}
+
+/// The workers of all syncs, each with its destination in each partition.
+fn ready(
+    workspace: &Workspace,
+    partitions: &mut [OpenPartition],
+    mut destinations: Vec<BTreeMap<String, OpenedDestination>>,
+    background: Handle,
+) -> Result<(RunningSyncs, Vec<Vec<ReadyWorker>>), AppError> {
+    let state = paths::state(&workspace.data);
+    let place = |one: &OpenPartition| SyncPlace {
+        log: Arc::clone(&one.log),
+        refiner: one.handle.clone(),
+        state: state.clone(),
+    };
+    let syncs = RunningSyncs::new(partitions.iter().map(place).collect(), background);
+    let mut workers = Vec::new();
+    for spec in SyncSpec::all(workspace) {
+        let start = |(partition, destinations): (&mut OpenPartition, &mut BTreeMap<String, OpenedDestination>)| {
+            let opened = destinations.remove(spec.name())?;
+            let start = partition.starts.remove(spec.name()).unwrap_or_default();
+            Some(WorkerStart::first(opened.destination, start))
+        };
+        let starts: Option<Vec<WorkerStart>> = partitions.iter_mut().zip(&mut destinations).map(start).collect();
+        if let Some(starts) = starts {
+            workers.push(syncs.open(&spec, starts)?);
+        }
+    }
+    Ok((syncs, workers))
 }
 
 /// Says what opening the log found.

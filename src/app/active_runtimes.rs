@@ -1,8 +1,10 @@
 //! The active version of each destination plugin: what is live in the store, else the component of its file. After a
-//! release, the next batch goes with the new version.
+//! release, the next batch goes with the new version. A destination of which no version can run says so, holds its own syncs alone,
+//! and is tried again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_delivery::{ActiveRuntime, DestinationLogs, DestinationRuntime};
 use tidegate_document::file;
@@ -10,12 +12,15 @@ use tidegate_plugin::{Manifest, ManifestKind};
 use tidegate_registry::{Admission, Placed, PluginKind, Releases, VersionStore};
 use tokio::sync::{Mutex, watch};
 
-use super::AppError;
 use super::followed_releases::FollowedReleases;
 use crate::api::TakenRevision;
 use crate::config::{DestinationKind, PluginConfig, Workspace, effective_policy};
 
 type RuntimeCause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Pauses between two tries to open what cannot run: they double.
+const RETRY_PAUSE_MIN: Duration = Duration::from_secs(5);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(320);
 
 /// An active version for each destination plugin that a sync uses.
 pub(super) struct ActiveRuntimes {
@@ -33,8 +38,8 @@ struct HeldRuntime {
 }
 
 impl ActiveRuntimes {
-    /// Opens the active version of each destination that has one.
-    pub(super) async fn open(workspace: &Workspace, store: &VersionStore) -> Result<Arc<Self>, AppError> {
+    /// Opens the active version of each destination that has one. Of those that cannot run the syncs say why.
+    pub(super) async fn open(workspace: &Workspace, store: &VersionStore) -> Arc<Self> {
         let releases = store.releases();
         let (destination_logs, taken) = (DestinationLogs::default(), watch::Sender::default());
         let mut active_runtimes =
@@ -42,20 +47,31 @@ impl ActiveRuntimes {
         let used = |name: &str| workspace.syncs.values().any(|sync| sync.destination.0 == name);
         for (name, config) in workspace.destinations.iter().filter(|(name, _)| used(name)) {
             let DestinationKind::Plugin(config) = &config.kind else { continue };
-            let failed = |cause: RuntimeCause| AppError::Destination { name: name.clone(), cause };
             let active = ActiveRuntime::new(name, config.grant.pending);
             let held = HeldRuntime { active, config: PluginConfig::clone(config), placed: Mutex::default() };
-            match (live(&releases, name), &config.first) {
-                (Some(placed), _) => active_runtimes.hand_over(name, &held, placed).await.map_err(failed)?,
-                (None, Some(_)) => held.active.take_over(active_runtimes.first(name, config).await?),
-                (None, None) => tracing::warn!(
+            if live(&releases, name).is_none() && config.first.is_none() {
+                tracing::warn!(
                     destination = name,
                     "no version is live yet; what its syncs take waits in the log until one is pushed"
-                ),
+                );
+            } else if let Err(error) = active_runtimes.fill(name, &held, &releases).await {
+                refuse(name, &held, &error.to_string());
             }
             active_runtimes.active_runtimes.insert(name.clone(), held);
         }
-        Ok(Arc::new(active_runtimes))
+        Arc::new(active_runtimes)
+    }
+
+    /// Opens the version that shall be active where none is yet.
+    async fn fill(&self, name: &str, held: &HeldRuntime, releases: &Releases) -> Result<(), RuntimeCause> {
+        match (live(releases, name), &held.config.first) {
+            (Some(placed), _) => self.hand_over(name, held, placed).await,
+            (None, Some(_)) => {
+                held.active.take_over(self.first(name, &held.config).await?);
+                Ok(())
+            }
+            (None, None) => Ok(()),
+        }
     }
 
     /// How far it has followed the releases.
@@ -75,7 +91,19 @@ impl ActiveRuntimes {
     /// Lets active versions change hands as releases change, until `stop` turns true.
     pub(super) async fn follow(self: Arc<Self>, stop: watch::Receiver<bool>) {
         let mut releases = FollowedReleases::new(&self.store, stop);
-        while let Some(now) = releases.next().await {
+        let mut pause = RETRY_PAUSE_MIN;
+        loop {
+            let is_refused = self.active_runtimes.values().any(|held| held.active.is_refused());
+            let now = tokio::select! {
+                now = releases.next() => now,
+                () = tokio::time::sleep(pause), if is_refused => {
+                    pause = (pause * 2).min(RETRY_PAUSE_MAX);
+                    self.fill_again().await;
+                    continue;
+                }
+            };
+            let Some(now) = now else { return };
+            pause = RETRY_PAUSE_MIN;
             fail::fail_point!("destinations_follow");
             let mut taken = TakenRevision { revision: now.revision, ..TakenRevision::default() };
             for (name, held) in &self.active_runtimes {
@@ -90,16 +118,37 @@ impl ActiveRuntimes {
                         "another version carries from the next batch on"
                     ),
                     Err(error) => {
-                        tracing::error!(
-                            destination = name,
-                            error = %error,
-                            "the active version changed, but it cannot run, and the version before goes on"
-                        );
+                        if held.active.is_vacant() {
+                            refuse(name, held, &error.to_string());
+                        } else {
+                            tracing::error!(
+                                destination = name,
+                                error = %error,
+                                "the active version changed, but it cannot run, and the version before goes on"
+                            );
+                        }
                         taken.refused.insert(name.clone(), error.to_string());
                     }
                 }
             }
             self.taken.send_replace(taken);
+        }
+    }
+
+    /// Tries those again that could not run.
+    async fn fill_again(&self) {
+        let releases = self.store.releases();
+        for (name, held) in &self.active_runtimes {
+            if !held.active.is_refused() {
+                continue;
+            }
+            match self.fill(name, held, &releases).await {
+                Ok(()) => {
+                    tracing::info!(destination = name, "the destination can run now, and takes what waits for it");
+                    self.taken.send_modify(|taken| drop(taken.refused.remove(name)));
+                }
+                Err(error) => refuse(name, held, &error.to_string()),
+            }
         }
     }
 
@@ -122,18 +171,30 @@ impl ActiveRuntimes {
     }
 
     /// The runtime of the file's component.
-    async fn first(&self, name: &str, config: &PluginConfig) -> Result<Arc<DestinationRuntime>, AppError> {
-        let failed = |cause: RuntimeCause| AppError::Destination { name: name.to_owned(), cause };
+    async fn first(&self, name: &str, config: &PluginConfig) -> Result<Arc<DestinationRuntime>, RuntimeCause> {
         let Some((path, effective_policy)) = &config.first else {
-            return Err(failed("the file names no component".into()));
+            return Err("the file names no component".into());
         };
-        let read = file::read(path, file::COMPONENT_BYTES_MAX);
-        let bytes = read.map_err(|cause| AppError::Io { action: "could not read", path: path.clone(), cause })?;
-        let module =
-            self.store.module(path, &bytes, ManifestKind::Destination).map_err(|error| failed(Box::new(error)))?;
-        DestinationRuntime::open(module, name, effective_policy.clone(), self.destination_logs.page(name, ""))
-            .await
-            .map_err(|error| failed(Box::new(error)))
+        let (store, path) = (self.store.clone(), path.clone());
+        let load = move || -> Result<_, RuntimeCause> {
+            let read = file::read(&path, file::COMPONENT_BYTES_MAX);
+            let bytes = read.map_err(|cause| format!("{}: could not read: {cause}", path.display()))?;
+            Ok(store.module(&path, &bytes, ManifestKind::Destination)?)
+        };
+        let module = tokio::task::spawn_blocking(load).await??;
+        let page = self.destination_logs.page(name, "");
+        Ok(DestinationRuntime::open(module, name, effective_policy.clone(), page).await?)
+    }
+}
+
+/// No version of this destination can run, for this reason.
+fn refuse(name: &str, held: &HeldRuntime, error: &str) {
+    if held.active.refused(error) {
+        tracing::error!(
+            destination = name,
+            error,
+            "a destination cannot run; what its syncs take waits in the log, and it is tried again"
+        );
     }
 }
 

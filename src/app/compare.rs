@@ -1,6 +1,6 @@
 //! Gathers how far log, state and warehouses have come, at the start, and says what does not fit together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tidegate_log::{self as intake, Log};
@@ -15,16 +15,14 @@ pub(super) fn stand<'w>(
     workspace: &'w Workspace,
     state: &State,
     past: Past,
-    ledgers: &[Ledger],
+    ledgers: &BTreeMap<String, Ledger>,
 ) -> Result<Stand<'w>, AppError> {
     let cursors = cursors(state)?;
     let cursor = |name: &str| cursors.get(name).copied();
-    let syncs = workspace
-        .syncs
-        .keys()
-        .zip(ledgers)
-        .map(|(name, ledger)| SyncStand { name, ledger: *ledger, cursor: cursor(name) })
-        .collect();
+    // Who was not asked is as good as away.
+    let ledger = |name: &str| ledgers.get(name).copied().unwrap_or(Ledger::Away);
+    let of_sync = |name: &'w String| SyncStand { name, ledger: ledger(name), cursor: cursor(name) };
+    let syncs = workspace.syncs.keys().map(of_sync).collect();
     // A log that cannot be read says so itself when it is opened.
     let dir = intake::partition_dir(&paths::log(&workspace.data), state.partition());
     let end = intake::end(&dir).unwrap_or(u64::MAX);

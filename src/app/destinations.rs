@@ -1,5 +1,6 @@
 //! Opens the destinations of all syncs.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,39 +11,44 @@ use tidegate_state::{self as state, State};
 
 use super::active_runtimes::ActiveRuntimes;
 use super::continuity::Ledger;
+use super::unopened::Unopened;
 use super::{AppError, declare};
 use crate::config::{DestinationKind, SyncConfig, Workspace};
 
 /// How long a start waits for a destination to say how far it is.
 const FLOOR_PATIENCE: Duration = Duration::from_secs(5);
 
-type DestinationCause = Box<dyn std::error::Error + Send + Sync>;
+/// The destination of a sync, and what it says of how far it is.
+pub(super) struct OpenedDestination {
+    pub(super) destination: Box<dyn Destination>,
+    pub(super) ledger: Ledger,
+}
 
-/// The destination of each sync in each of so many partitions, in the order of the syncs, and what it says of how far it is.
+/// The destination of each sync, by its name, in each of so many partitions.
 pub(super) async fn open(
     workspace: &Workspace,
     active_runtimes: &ActiveRuntimes,
     partitions: u16,
     open_state: impl Fn(u16) -> Result<State, state::StateError>,
-) -> Result<Vec<Vec<(Box<dyn Destination>, Ledger)>>, AppError> {
+) -> Result<Vec<BTreeMap<String, OpenedDestination>>, AppError> {
     let mut destinations = Vec::new();
     for (partition, (name, sync)) in
         (0..partitions).flat_map(|partition| workspace.syncs.iter().map(move |sync| (partition, sync)))
     {
-        let failed = |cause: DestinationCause| AppError::Sync { name: name.clone(), cause };
         let destination: Box<dyn Destination> = match &workspace.destinations[&sync.destination.0].kind {
             DestinationKind::Warehouse(settings) => {
-                settings.open(&declare::part(workspace, name, partition)).map_err(|error| failed(Box::new(error)))?
+                let (settings, part) = (settings.clone(), declare::part(workspace, name, partition));
+                Box::new(Unopened::new(move || settings.open(&part)))
             }
             DestinationKind::Plugin(_) => {
                 Box::new(PluginDestination::run(active_runtimes.of(&sync.destination.0), name, open_state(partition)?)?)
             }
         };
         let is_plugin = matches!(workspace.destinations[&sync.destination.0].kind, DestinationKind::Plugin(_));
-        destinations.push((name, is_plugin, destination));
+        destinations.push(((partition, name), is_plugin, destination));
     }
     // All at once, and one that is away must not keep the door shut; its sync finds its place when it is back.
-    let asked = destinations.into_iter().map(async |(name, is_plugin, mut destination)| {
+    let asked = destinations.into_iter().map(async |((partition, name), is_plugin, mut destination)| {
         let ledger = match tokio::time::timeout(FLOOR_PATIENCE, destination.durable_to()).await {
             // That is the state's own cursor.
             Ok(Ok(_)) if is_plugin => Ledger::Plugin,
@@ -50,15 +56,17 @@ pub(super) async fn open(
             Ok(Err(failure)) => away(name, &failure.to_string()),
             Err(_) => away(name, "it does not answer"),
         };
-        (destination, ledger)
+        (partition, name.clone(), OpenedDestination { destination, ledger })
     });
-    let mut asked = join_all(asked).await.into_iter();
-    let each = |_| asked.by_ref().take(workspace.syncs.len()).collect();
-    Ok((0..partitions).map(each).collect())
+    let mut opened: Vec<BTreeMap<_, _>> = (0..partitions).map(|_| BTreeMap::new()).collect();
+    for (partition, name, destination) in join_all(asked).await {
+        opened[usize::from(partition)].insert(name, destination);
+    }
+    Ok(opened)
 }
 
 fn away(sync: &str, error: &str) -> Ledger {
-    tracing::error!(sync, error, "a destination is away at the start; its events wait in the log");
+    tracing::error!(sync, error, "a destination is away or cannot be opened at the start; its events wait in the log");
     Ledger::Away
 }
 

@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use futures_util::future::select_all;
 use tidegate_dedup::DedupSettings;
-use tidegate_event::destination::Destination;
 use tidegate_log::{self as intake, Log, LogSettings, SegmentLog, Trimmed};
 use tidegate_pipeline::refine::{RefineSettings, Refiner, RefinerHandle, SourceFunctions};
-use tidegate_pipeline::sync::{Start, Sync, Worker};
+use tidegate_pipeline::sync::Start;
 use tidegate_process::clock;
 use tidegate_state::{State, StateError};
 use tokio::sync::watch;
 
 use super::continuity::{Ledger, Past};
 use super::live::Live;
-use super::{AppError, compare, destinations, paths, starts};
+use super::sync_cursors::SyncCursors;
+use super::{AppError, compare, paths, starts};
 use crate::config::Workspace;
 
 /// Any request fits into this.
@@ -92,9 +92,10 @@ pub(super) struct OpenPartition {
     pub(super) log: Arc<dyn Log>,
     pub(super) writer: JoinHandle<()>,
     pub(super) refiner: JoinHandle<()>,
-    /// Asks it, also when no sync does.
+    /// As long as somebody has it the refiner works.
     pub(super) handle: RefinerHandle,
-    pub(super) workers: Vec<Worker>,
+    /// Where each sync begins.
+    pub(super) starts: BTreeMap<String, Start>,
     pub(super) state: State,
     /// Records that are kept, and of those the ones that not every sync has had.
     pub(super) records: (u64, u64),
@@ -110,15 +111,10 @@ impl PartitionParts<'_> {
         Ok(State::open(&paths::state(&self.workspace.data))?.of_partition(partition))
     }
 
-    /// Opens `partition`, whose syncs go to `destinations`.
-    pub(super) fn open(
-        &self,
-        partition: u16,
-        destinations: Vec<(Box<dyn Destination>, Ledger)>,
-    ) -> Result<OpenPartition, AppError> {
+    /// Opens `partition`, of whose syncs the destinations say this.
+    pub(super) fn open(&self, partition: u16, ledgers: &BTreeMap<String, Ledger>) -> Result<OpenPartition, AppError> {
         let (workspace, mut state) = (self.workspace, self.state(partition)?);
-        let (destinations, ledgers): (Vec<_>, Vec<_>) = destinations.into_iter().unzip();
-        let mut stand = compare::stand(workspace, &state, self.past, &ledgers)?;
+        let mut stand = compare::stand(workspace, &state, self.past, ledgers)?;
         let handed_to = compare::handed_to(workspace, &stand);
         let floor = compare::floor(&stand, &state)?;
         let dir = intake::partition_dir(&paths::log(&workspace.data), partition);
@@ -134,14 +130,13 @@ impl PartitionParts<'_> {
         let undelivered = handed_to.values().min().map_or(records, |least| log.records(*least, recovery.next));
         let writer = writer.run().map_err(AppError::Thread)?;
         let (handle, refiner) = self.refiner(&log, partition, handed_to)?;
-        let workers = self.workers((&log, &handle), starts, destinations)?;
         let (bytes_cut, carried_over) = (recovery.torn_bytes, recovery.carried);
         Ok(OpenPartition {
             log,
             writer,
             refiner,
             handle,
-            workers,
+            starts,
             state,
             records: (records, undelivered),
             bytes_cut,
@@ -166,28 +161,6 @@ impl PartitionParts<'_> {
         let of_sources = SourceFunctions { workers: self.workers.clone(), recall: self.live.recall(), handed_to };
         Ok(refiner.run(of_sources, self.state(partition)?)?)
     }
-
-    fn workers(
-        &self,
-        (log, handle): (&Arc<dyn Log>, &RefinerHandle),
-        mut starts: BTreeMap<String, Start>,
-        destinations: Vec<Box<dyn Destination>>,
-    ) -> Result<Vec<Worker>, AppError> {
-        let mut workers = Vec::new();
-        for ((name, config), destination) in self.workspace.syncs.iter().zip(destinations) {
-            let sync = Sync {
-                name: name.as_str().into(),
-                source: config.source.0.as_str().into(),
-                filter: destinations::filter(self.workspace, config),
-                mapping: config.mapping.clone(),
-                start: starts.remove(name).unwrap_or_default(),
-                settings: destinations::settings(self.workspace, config),
-                destination,
-            };
-            workers.push(Worker::open(sync, handle.for_sync(), Arc::clone(log), self.state(handle.partition())?));
-        }
-        Ok(workers)
-    }
 }
 
 /// A partition while the server runs.
@@ -195,8 +168,8 @@ pub(super) struct KeptPartition {
     /// The directory of its dedup index.
     pub(super) dedup: PathBuf,
     pub(super) log: Arc<dyn Log>,
-    /// Of each sync.
-    pub(super) cursors: Vec<watch::Receiver<u64>>,
+    /// Of all syncs.
+    pub(super) cursors: Arc<SyncCursors>,
     pub(super) state: State,
 }
 
@@ -221,7 +194,7 @@ pub(super) async fn watch_over(mut partitions: Vec<KeptPartition>, mut stop: wat
 
 impl KeptPartition {
     fn trim(&mut self) {
-        let slowest = self.cursors.iter().map(|cursor| *cursor.borrow()).min();
+        let slowest = self.cursors.floor(self.state.partition());
         let refined = self.state.refined_to().unwrap_or(0);
         let floor = slowest.map_or(refined, |slowest| slowest.min(refined));
         match self.trim_to(floor) {

@@ -9,10 +9,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_log::Log;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
+
+use super::running_syncs::{Delivering, EndBounds, RunningSyncs, WorkerEnd};
 
 /// A stop takes no longer than this.
 pub const STOP_MAX: Duration = Duration::from_secs(9);
@@ -27,20 +26,12 @@ pub(super) const REFINER_MAX: Duration = Duration::from_secs(1);
 pub(super) const BACKGROUND_MAX: Duration = Duration::from_secs(2);
 /// Kept for ending what delivers, after the time for delivering.
 const ENDING: Duration = Duration::from_millis(2_000);
-
-/// A sync at work in a partition.
-pub(super) struct Delivering {
-    pub(super) sync: Arc<str>,
-    pub(super) log: Arc<dyn Log>,
-    pub(super) cursor: watch::Receiver<u64>,
-    pub(super) task: JoinHandle<()>,
-}
-
-impl Delivering {
-    fn waiting(&self) -> u64 {
-        self.log.records(*self.cursor.borrow(), self.log.committed())
-    }
-}
+/// Of that, for workers. The order comes after the time for delivering is over, so a batch in hand is one that is about to be done.
+const WORKERS: EndBounds = EndBounds {
+    patience: Duration::from_millis(1_000),
+    ending_max: Duration::from_millis(300),
+    cut_max: Duration::from_millis(200),
+};
 
 /// What is left of the time.
 pub(super) struct Budget {
@@ -83,18 +74,26 @@ impl Budget {
         }
     }
 
-    /// Waits for the syncs to end; answers the most records that any of them leaves in the log.
-    pub(super) async fn end(&mut self, delivering: Vec<Delivering>) -> u64 {
+    /// Ends the syncs, and closes their destinations; answers the most records that any of them leaves in the log.
+    pub(super) async fn end(&mut self, mut syncs: RunningSyncs) -> u64 {
         let until = self.end.min(Instant::now() + ENDING - Duration::from_millis(500));
-        let mut records_waiting: HashMap<Arc<str>, u64> = HashMap::new();
-        for mut one in delivering {
-            if timeout_at(until, &mut one.task).await.is_err() {
-                one.task.abort();
-                tracing::warn!(
-                    sync = &*one.sync,
-                    "left behind at the stop: it did not end in time; its batch in hand comes again"
-                );
+        let mut ended = Vec::new();
+        for (sync, ends) in syncs.end(|_| true, WORKERS).await {
+            for end in ends {
+                match end {
+                    WorkerEnd::Ended(worker) => ended.push(worker),
+                    WorkerEnd::Cut | WorkerEnd::Stuck => tracing::warn!(
+                        sync = &*sync,
+                        "left behind at the stop: it did not end in time; its batch in hand comes again"
+                    ),
+                }
             }
+        }
+        if timeout_at(until, syncs.close(ended)).await.is_err() {
+            tracing::warn!("left behind at the stop: a destination did not close in time; what it was at comes again");
+        }
+        let mut records_waiting: HashMap<Arc<str>, u64> = HashMap::new();
+        for one in syncs.delivering() {
             let waiting = one.waiting();
             *records_waiting.entry(one.sync).or_default() += waiting;
         }

@@ -13,6 +13,7 @@ pub mod lake;
 #[path = "../../crates/warehouse-postgres/tests/it/rig/mod.rs"]
 #[allow(dead_code, reason = "shared with the crate's own tests, which use more of it")]
 pub mod postgres;
+mod opening;
 mod rights;
 #[path = "../../crates/warehouse-snowflake/tests/it/rig/mod.rs"]
 #[allow(dead_code, reason = "shared with the crate's own tests, which use more of it")]

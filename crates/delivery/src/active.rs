@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::effective_policy::PendingLimits;
@@ -14,18 +15,44 @@ pub struct ActiveRuntime {
     name: Arc<str>,
     pub(super) pending: PendingLimits,
     held: watch::Sender<Option<Arc<DestinationRuntime>>>,
+    /// Why there is none, where one was tried.
+    refused: Mutex<Option<String>>,
 }
 
 impl ActiveRuntime {
     /// Without a runtime yet.
     #[must_use]
     pub fn new(name: &str, pending: PendingLimits) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), pending, held: watch::Sender::new(None) })
+        Arc::new(Self { name: name.into(), pending, held: watch::Sender::new(None), refused: Mutex::default() })
     }
 
     /// Lets `runtime` deliver from the next batch on.
     pub fn take_over(&self, runtime: Arc<DestinationRuntime>) {
+        *self.refused.lock() = None;
         self.held.send_replace(Some(runtime));
+    }
+
+    /// There is no runtime, for this reason, which its syncs say from now on; whether that is new.
+    pub fn refused(&self, reason: &str) -> bool {
+        let before = self.refused.lock().replace(reason.to_owned());
+        let is_new = before.as_deref() != Some(reason);
+        if is_new {
+            // Those that wait for a runtime look again.
+            self.held.send_modify(|_| {});
+        }
+        is_new
+    }
+
+    /// Whether there is no runtime, and one was tried.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refused.lock().is_some()
+    }
+
+    /// Whether there is no runtime.
+    #[must_use]
+    pub fn is_vacant(&self) -> bool {
+        self.held.borrow().is_none()
     }
 
     pub(super) fn follow(&self) -> watch::Receiver<Option<Arc<DestinationRuntime>>> {
@@ -35,6 +62,12 @@ impl ActiveRuntime {
     /// What a sync that waits for its first runtime says.
     pub(super) fn vacancy(&self) -> String {
         let name = &self.name;
+        if let Some(reason) = &*self.refused.lock() {
+            return format!(
+                "destination {name} cannot run: {reason}; its events wait in the log. It is tried again now and then; if its file is \
+                 at fault, correct destinations/{name}.yaml and start tidegate again, or make another version live"
+            );
+        }
         format!(
             "no version of destination {name} is live yet, so its events wait in the log; \
              `tidegate destination push` one, or name a `component` in destinations/{name}.yaml"

@@ -32,6 +32,7 @@ mod rate_limiter;
 mod plan;
 mod active;
 mod dry_run;
+mod retry_task;
 mod retry_worker;
 mod signer;
 mod tally;
@@ -40,6 +41,7 @@ mod carry;
 mod chunk_run;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -54,21 +56,26 @@ pub use runtime::{DestinationRuntime, OpenError};
 use outcome::DeliveryOutcome;
 use outgoing_event::OutgoingEvent;
 use retry_index::RetryIndex;
+use retry_task::RetryTask;
 use tidegate_event::destination::{Batch, Deferred, Delivery, Destination, Failure, Rejected, Reply};
 use tidegate_plugin::Order;
 use tidegate_process::clock;
 use tidegate_state::{self as state, PendingMark, State};
 
-/// A destination plugin for one sync. Dropping it ends its retry worker; what waits stays in the state file.
+/// How long an end waits for the round that the retry worker is at.
+const ROUND_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A destination plugin for one sync. Dropping it cuts its retry worker off; what waits stays in the state file.
 pub struct PluginDestination {
     active: Arc<ActiveRuntime>,
     held: watch::Receiver<Option<Arc<DestinationRuntime>>>,
     shared: Arc<SharedRetry>,
     sync: Arc<str>,
+    /// As the caller has recorded it.
     cursor: Option<u64>,
-    /// What the last delivery deferred and the caller has not recorded yet.
-    unrecorded: Vec<PendingMark>,
-    retry_worker: tokio::task::JoinHandle<()>,
+    /// Where the last delivery ended, and what it deferred, as long as the caller has not recorded it.
+    unrecorded: (Option<u64>, Vec<PendingMark>),
+    retry_worker: RetryTask,
 }
 
 /// What deliveries and the retry worker share.
@@ -92,7 +99,8 @@ impl PluginDestination {
     /// # Errors
     /// The state file cannot be read.
     pub fn run(active: Arc<ActiveRuntime>, sync: &str, state: State) -> Result<Self, state::StateError> {
-        let cursor = state.cursor(sync)?;
+        // A sync that has failed only is in the state with 0.
+        let cursor = state.cursor(sync)?.filter(|cursor| *cursor > 0);
         // The order is that of whoever carries.
         let retry_index = RetryIndex::new(Order::None, state.pending_marks(sync)?);
         let shared = Arc::new(SharedRetry {
@@ -107,13 +115,13 @@ impl PluginDestination {
             sync: Arc::clone(&sync),
             state,
         };
-        let retry_worker = tokio::spawn(round.run());
+        let retry_worker = RetryTask::spawn(|stop| round.run(stop));
         let held = active.follow();
-        Ok(Self { active, held, shared, sync, cursor, unrecorded: Vec::new(), retry_worker })
+        Ok(Self { active, held, shared, sync, cursor, unrecorded: Default::default(), retry_worker })
     }
 
     async fn hand_over(&mut self, batch: &Batch) -> Result<Delivery, Failure> {
-        self.unrecorded.clear();
+        self.unrecorded = Default::default();
         let runtime = self.wait_for_room(batch).await?;
         let mut delivery = Delivery::default();
         let (mut indexes, mut outgoing_events) = (Vec::new(), Vec::new());
@@ -156,7 +164,8 @@ impl PluginDestination {
             }
         }
         delivery.deferred.sort_unstable_by_key(|deferred| deferred.index);
-        self.unrecorded = delivery.deferred.iter().filter_map(|deferred| mark(batch, deferred)).collect();
+        let marks = delivery.deferred.iter().filter_map(|deferred| mark(batch, deferred)).collect();
+        self.unrecorded = (Some(batch.range.end), marks);
         if let Some(stop) = runtime.stopped() {
             delivery.notices.push(stop.to_string());
         }
@@ -208,7 +217,7 @@ fn mark(batch: &Batch, deferred: &Deferred) -> Option<PendingMark> {
     })
 }
 
-fn micros(duration: std::time::Duration) -> i64 {
+fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
@@ -223,16 +232,84 @@ impl Destination for PluginDestination {
     }
 
     fn recorded(&mut self) {
-        if !self.unrecorded.is_empty() {
-            self.shared.retry_index().enter(std::mem::take(&mut self.unrecorded));
+        let (end, marks) = std::mem::take(&mut self.unrecorded);
+        // Another worker may go on with this destination.
+        self.cursor = end.or(self.cursor);
+        if !marks.is_empty() {
+            self.shared.retry_index().enter(marks);
         }
         // Also when nothing was deferred: a destination that was stopped has to be reported after each delivery.
         self.shared.deferred.notify_one();
     }
+
+    /// Ends the retry worker after the round that it is at. One that takes too long is cut off, and what it has sent goes again.
+    fn close(&mut self) -> Reply<'_, ()> {
+        Box::pin(async {
+            if !self.retry_worker.close(ROUND_PATIENCE).await {
+                tracing::warn!(
+                    sync = &*self.sync,
+                    patience_s = ROUND_PATIENCE.as_secs(),
+                    "another try of pending events was cut off; those that it has sent may go a second time"
+                );
+            }
+            Ok(())
+        })
+    }
 }
 
-impl Drop for PluginDestination {
-    fn drop(&mut self) {
-        self.retry_worker.abort();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Waits until the status of the sync says this.
+    async fn said(state: &State, words: &str) {
+        let is_said = async {
+            let failure = || state.reports().unwrap().into_iter().find_map(|report| report.failure);
+            while !failure().is_some_and(|failure| failure.contains(words)) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), is_said).await.unwrap();
+    }
+
+    #[test]
+    fn why_no_version_runs_is_said_by_the_sync_that_waits_for_one() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let open = || State::open(&dir.path().join("state.db")).unwrap();
+            let active = ActiveRuntime::new("crm", PendingLimits { events_max: 1, bytes_max: 1 });
+            let mut destination = PluginDestination::run(Arc::clone(&active), "sync", open()).unwrap();
+            said(&open(), "no version of destination crm is live yet").await;
+            assert!(active.refused("no-endpoint") && active.is_refused() && active.is_vacant());
+            said(&open(), "destination crm cannot run: no-endpoint").await;
+            assert!(!active.refused("no-endpoint"), "it is told once");
+            destination.close().await.unwrap();
+            // That it said something is not that it has had events.
+            let mut again = PluginDestination::run(active, "sync", open()).unwrap();
+            assert_eq!(again.durable_to().await.unwrap(), None);
+        });
+    }
+
+    #[test]
+    fn a_destination_that_is_handed_on_goes_on_where_the_state_is() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let open = || State::open(&dir.path().join("state.db")).unwrap();
+            let active = ActiveRuntime::new("crm", PendingLimits { events_max: 1, bytes_max: 1 });
+            let mut destination = PluginDestination::run(active, "sync", open()).unwrap();
+            assert_eq!(destination.durable_to().await.unwrap(), None);
+            // As a delivery leaves it, that the caller records.
+            destination.unrecorded = (Some(7), Vec::new());
+            assert_eq!(destination.durable_to().await.unwrap(), None);
+            destination.recorded();
+            assert_eq!(destination.durable_to().await.unwrap(), Some(7));
+            // One that the caller did not record.
+            destination.unrecorded = (Some(9), Vec::new());
+            assert_eq!(destination.durable_to().await.unwrap(), Some(7));
+            // No version is live, so that its retry worker waits for one.
+            tokio::time::timeout(Duration::from_secs(60), destination.close()).await.unwrap().unwrap();
+        });
     }
 }

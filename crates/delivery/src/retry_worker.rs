@@ -7,6 +7,7 @@ use std::time::Duration;
 use tidegate_event::{EventId, time};
 use tidegate_process::clock;
 use tidegate_state::{self as state, Pending, QuarantineStage, Quarantined, Resolved, State};
+use tokio::sync::watch;
 
 use super::active::ActiveRuntime;
 use super::outcome::DeliveryOutcome;
@@ -27,23 +28,24 @@ const STATE_PAUSE: Duration = Duration::from_secs(1);
 const NAP_MAX: Duration = Duration::from_secs(60);
 
 impl RetryWorker {
-    pub(super) async fn run(mut self) {
+    /// Tries until `stop` turns true, and ends the round that it is at then.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let shared = Arc::clone(&self.shared);
         let mut held = self.active.follow();
         let mut told = false;
-        loop {
+        while !*stop.borrow_and_update() {
             let runtime = held.borrow_and_update().clone();
             let Some(runtime) = runtime else {
                 let vacancy = self.active.vacancy();
                 told = self.tell(&vacancy);
-                let _ = held.changed().await;
+                tokio::select! { _ = held.changed() => {}, _ = stop.changed() => {} }
                 continue;
             };
-            let (deferred, stop) = (shared.deferred.notified(), runtime.stop_notified());
-            if let Some(stop) = runtime.stopped() {
-                told = self.tell(&stop.to_string());
+            let (deferred, stands_still) = (shared.deferred.notified(), runtime.stop_notified());
+            if let Some(reason) = runtime.stopped() {
+                told = self.tell(&reason.to_string());
                 // Each delivery that was under way clears the failure, so it is written again after each.
-                tokio::select! { () = deferred => {}, _ = held.changed() => {} }
+                tokio::select! { () = deferred => {}, _ = held.changed() => {}, _ = stop.changed() => {} }
                 continue;
             }
             if std::mem::take(&mut told)
@@ -64,7 +66,7 @@ impl RetryWorker {
                 Ok(keys) => {
                     if let Err(error) = self.again(&runtime, &keys).await {
                         tracing::error!(sync = &*self.sync, error = %error, "what is pending could not be settled; trying again");
-                        tokio::time::sleep(STATE_PAUSE).await;
+                        let _ = tokio::time::timeout(STATE_PAUSE, stop.changed()).await;
                     }
                 }
                 Err(next_at_us) => {
@@ -73,8 +75,9 @@ impl RetryWorker {
                     });
                     tokio::select! {
                         () = deferred => {}
-                        () = stop => {}
+                        () = stands_still => {}
                         _ = held.changed() => {}
+                        _ = stop.changed() => {}
                         () = tokio::time::sleep(nap) => {}
                     }
                 }

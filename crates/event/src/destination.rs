@@ -17,6 +17,8 @@
 //! * What it defers counts as settled: the caller keeps those events in the same transaction that moves the cursor, and
 //!   then says [`Destination::recorded`].
 //! * Dropping a `deliver` before its end is allowed at any point; the batch comes again.
+//! * While [`Destination::holds_part`] is true, that very batch comes next, with the same events but for those that were refused: rows of
+//!   another one would stand beside the part that is there already.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -41,6 +43,17 @@ pub trait Destination: Send {
 
     /// The caller has recorded the last delivery: the cursor has moved and what was deferred is kept.
     fn recorded(&mut self) {}
+
+    /// Whether a part of the batch that did not come to its end may be at the far side, and stays there.
+    fn holds_part(&self) -> bool {
+        false
+    }
+
+    /// Ends what works beside the caller, and gives up what is held open. Nothing is asked of the destination after it. To
+    /// drop one that was not closed, or to drop the call, loses nothing: at the worst, events go twice where there is no ledger.
+    fn close(&mut self) -> Reply<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// What one sync hands over at once.

@@ -414,4 +414,4 @@ fn cut(chunk: &mut intake::ReadChunk, end: u64) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

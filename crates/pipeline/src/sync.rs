@@ -2,17 +2,20 @@
 //!
 //! Nouns: a **sync** (its source, its destination, what it takes and how it changes it), a **gatherer** (turns
 //! log ranges into batches), a **worker** (delivers them). The two overlap: while one batch is being made durable, the
-//! next is gathered.
+//! next is gathered. A worker is never changed: it ends by a **stop order** and hands back its destination, and another one goes on
+//! from the ledger.
 //!
 //! Guarantees: batches are delivered in log order, one at a time; the cursor moves only over what the destination
 //! called durable; what the destination rejects is in quarantine before the cursor moves over it. A failing
-//! destination is tried again with growing pauses and delays nobody else: the log keeps what it has not taken.
+//! destination is tried again with growing pauses and delays nobody else: the log keeps what it has not taken. A batch of which
+//! a part may be at the destination comes again as it is, before anything else, to the next worker too.
 
 mod backlog;
 mod choice;
 mod filter;
 mod gather;
 mod mapping;
+mod stop_order;
 mod worker;
 
 use std::sync::Arc;
@@ -20,8 +23,10 @@ use std::time::Duration;
 
 pub use choice::{Consent, spelling};
 pub use filter::SyncFilter;
+pub use gather::GatheredBatch;
 pub use mapping::{Mapping, Pointer};
-pub use worker::Worker;
+pub use stop_order::StopOrder;
+pub use worker::{EndedWorker, Worker};
 
 use tidegate_event::destination::Destination;
 

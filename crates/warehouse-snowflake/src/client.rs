@@ -88,4 +88,8 @@ impl Destination for SnowflakeWarehouse {
     fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery> {
         Box::pin(async move { self.0.load(&batch).await })
     }
+
+    fn holds_part(&self) -> bool {
+        self.0.holds_part()
+    }
 }

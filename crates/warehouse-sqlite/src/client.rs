@@ -142,6 +142,18 @@ impl Destination for SqliteWarehouse {
     fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery> {
         Box::pin(self.ask(|reply| SqliteOrder::Deliver(batch, reply)))
     }
+
+    /// Waits for the batch in hand where it holds up nobody's thread.
+    fn close(&mut self) -> Reply<'_, ()> {
+        Box::pin(async {
+            drop(self.orders.take());
+            if let Some(thread) = self.thread.take() {
+                // A panic of the thread has been logged and has failed the batch it was at.
+                let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            }
+            Ok(())
+        })
+    }
 }
 
 impl Drop for SqliteWarehouse {

@@ -44,6 +44,8 @@ struct DriverMemory {
     /// The range of a batch of which some events were refused, and its duplicates: its other events are there already and
     /// are none when it comes again.
     refused: Option<(Range<u64>, u64)>,
+    /// The range of a batch of which rows may be there that are not undone.
+    part: Option<Range<u64>>,
     /// The last call came to its end, so that its session is still there.
     reused: bool,
 }
@@ -102,6 +104,12 @@ impl<L: Loader> Driver<L> {
             }
             tries += 1;
         }
+    }
+
+    /// What [`Destination::holds_part`] promises.
+    #[must_use]
+    pub const fn holds_part(&self) -> bool {
+        self.memory.part.is_some()
     }
 
     /// What [`Destination::deliver`] promises.
@@ -174,7 +182,7 @@ async fn attempt<L: Loader>(
     let next = position.next;
     let undoes = loader.capabilities().undoes;
     let mut load = BatchLoad::new(&mut memory.known, (batch, position), loader.capabilities().fit, snapshot.targets);
-    let filled = fill(loader, &mut load).await;
+    let filled = fill(loader, &mut load, &mut memory.part).await;
     let (mut delivery, is_refused) = load.finish();
     if is_refused && !undoes.rows {
         memory.refused.get_or_insert((batch.range.clone(), delivery.duplicates));
@@ -192,14 +200,19 @@ async fn attempt<L: Loader>(
     {
         delivery.duplicates = duplicates;
     }
+    memory.part = None;
     known.tables.trim();
     known.notices.splice(0..0, memory.notices.drain(..));
     delivery.notices = known.fresh_notices(&mut memory.told);
     Ok(delivery)
 }
 
-/// Writes all rows of a batch.
-async fn fill<L: Loader>(loader: &mut L, load: &mut BatchLoad<'_, '_, L::Encoder>) -> Result<(), Stopped<L::Error>> {
+/// Writes all rows of a batch; `part` becomes its range where they are not undone, before the first is written.
+async fn fill<L: Loader>(
+    loader: &mut L,
+    load: &mut BatchLoad<'_, '_, L::Encoder>,
+    part: &mut Option<Range<u64>>,
+) -> Result<(), Stopped<L::Error>> {
     while let Some(piece) = load.next_piece(loader.tools()).await.map_err(L::Error::from)? {
         // What was refused is told before more is done.
         if load.is_refused() && piece.items.start >= load.events() {
@@ -207,6 +220,9 @@ async fn fill<L: Loader>(loader: &mut L, load: &mut BatchLoad<'_, '_, L::Encoder
         }
         load.settle(loader, &piece.part).await?;
         let items = piece.items.clone();
+        if !loader.capabilities().undoes.rows {
+            *part = Some(load.batch().range.clone());
+        }
         match loader.write(piece, load).await {
             Err(Stopped::Part(error)) => find_refused(loader, load, items, error).await?,
             written => written?,
@@ -272,6 +288,10 @@ impl<L: Loader> Destination for Driver<L> {
 
     fn deliver(&mut self, batch: Arc<Batch>) -> Reply<'_, Delivery> {
         Box::pin(async move { self.load(&batch).await })
+    }
+
+    fn holds_part(&self) -> bool {
+        self.holds_part()
     }
 }
 

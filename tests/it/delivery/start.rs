@@ -174,3 +174,38 @@ fn check_says_where_each_sync_starts_and_refuses_other_words() {
     assert!(output.status.code() == Some(3) && said.contains("start: beginning"), "{said}");
     assert!(said.contains("web-to-crm.yaml:3"), "{said}");
 }
+
+#[test]
+fn a_plugin_that_refuses_its_settings_holds_its_own_sync_alone() {
+    let far = Far::new(|_| Act::status(200));
+    let origin = far.origin();
+    // The schema does without the setting, and the guest does not.
+    let change = |manifest: &mut Value| {
+        manifest["settings"]["required"] = json!([]);
+        manifest["hosts"] = json!([origin]);
+    };
+    let route = Route::with(&far, change, "");
+    let file = route.workspace.path().join("destinations/crm.yaml");
+    let whole = std::fs::read_to_string(&file).unwrap();
+    let without: Vec<&str> = whole.lines().filter(|line| !line.trim().starts_with("endpoint:")).collect();
+    std::fs::write(&file, without.join("\n") + "\n").unwrap();
+    let server = route.workspace.serve();
+    send(&server, &[event("m", "u", json!({}))]);
+    let is_there = |status: &Value| status["syncs"]["web-to-warehouse"]["delivered"] == 1;
+    crate::reliability::wait(&route.workspace, "the other sync delivers", is_there);
+    let sync = route.wait("its own sync says why", |sync| sync["failure"].is_string());
+    let failure = sync["failure"].as_str().unwrap();
+    assert!(
+        ["destination crm cannot run", "no-endpoint", "crm.yaml"].iter().all(|said| failure.contains(said)),
+        "{sync}"
+    );
+    assert_eq!((&sync["delivered"], &sync["quarantined"]), (&json!(0), &json!(0)), "{sync}");
+    let said = server.stop();
+    assert!(said.contains("no-endpoint") && said.contains("crm"), "{said}");
+    std::fs::write(&file, whole).unwrap();
+    let server = route.workspace.serve();
+    let sync = route.wait_for_end(1);
+    assert!(sync["failure"].is_null(), "{sync}");
+    server.stop();
+    assert_eq!(ids(&far.seen()), ["m"]);
+}

@@ -3,14 +3,17 @@
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::Running;
-use crate::delivery::Route;
+use crate::delivery::{Route, event};
 use crate::support::far::{Act, Far};
-use crate::support::waiting::within;
+use crate::support::waiting::{PATIENCE, within};
 use crate::support::{Workspace, guests, tidegate};
 
 /// What a supervisor waits before it kills.
@@ -116,6 +119,36 @@ fn a_far_side_that_never_answers_holds_nothing_up_and_gets_everything_later() {
     let server = Running::start(&route.workspace, &[]);
     assert_eq!(route.wait_for_end(10)["delivered"], 10);
     stops(server);
+}
+
+#[test]
+fn what_is_tried_again_while_the_server_stops_is_recorded_and_goes_once() {
+    let (is_well, taken) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let (begun, begins) = channel();
+    let (now_well, now_taken, begun) = (Arc::clone(&is_well), Arc::clone(&taken), Mutex::new(begun));
+    let far = Far::new(move |_| {
+        if !now_well.load(Ordering::SeqCst) {
+            return Act::status(503);
+        }
+        now_taken.fetch_add(1, Ordering::SeqCst);
+        // It answers after whoever does not wait for it has left.
+        let _ = begun.lock().unwrap().send(());
+        std::thread::park_timeout(Duration::from_millis(700));
+        Act::status(200)
+    });
+    let route = Route::new(&far);
+    let mut server = Running::start(&route.workspace, &[]);
+    server.batch(&route.workspace.write_key, &[event("m", "u", json!({}))]);
+    route.wait("it waits for another try", |sync| sync["pending"] == 1);
+    is_well.store(true, Ordering::SeqCst);
+    begins.recv_timeout(PATIENCE).unwrap();
+    server.signal("TERM");
+    server.wait_for_line("tidegate has stopped");
+    assert_eq!(server.ends_within(STOP_MAX).code(), Some(0), "{}", server.log());
+    let server = Running::start(&route.workspace, &[]);
+    assert_eq!(route.wait_for_end(1)["delivered"], 1);
+    stops(server);
+    assert_eq!(taken.load(Ordering::SeqCst), 1);
 }
 
 #[test]

@@ -53,9 +53,23 @@ fn a_newer_dedup_index_is_refused() {
 }
 
 #[test]
-fn a_newer_ledger_is_refused() {
-    let newer = "UPDATE _tidegate_ledger SET format = 3";
-    refuses(|workspace| sql(workspace, "warehouse.db", newer), &["warehouse.db", "format 3", "up to 2"]);
+fn a_newer_ledger_stops_its_sync_and_is_not_written_to() {
+    let workspace = served(2);
+    sql(&workspace, "warehouse.db", "UPDATE _tidegate_ledger SET format = 3");
+    let before = std::fs::read(workspace.data().join("warehouse.db")).unwrap();
+    let server = workspace.serve();
+    says(&workspace, super::SYNC, &["warehouse.db", "format 3", "up to 2", "newer build", "nothing was changed"]);
+    server.stop();
+    assert_eq!(std::fs::read(workspace.data().join("warehouse.db")).unwrap(), before);
+}
+
+/// Waits until the failure of the sync has all of these words.
+fn says(workspace: &Workspace, sync: &str, words: &[&str]) {
+    let is_said = |status: &Value| {
+        let failure = status["syncs"][sync]["failure"].as_str().unwrap_or_default();
+        words.iter().all(|words| failure.contains(words))
+    };
+    super::wait(workspace, "the sync says so", is_said);
 }
 
 #[test]
@@ -103,11 +117,7 @@ fn a_newer_lake_stops_its_sync_and_is_not_written_to() {
     let newer = json!({"format": 2, "catalog": "elsewhere"}).to_string();
     std::fs::write(&root, &newer).unwrap();
     let server = workspace.serve();
-    let says = |status: &Value| {
-        let failure = status["syncs"]["web-to-lake"]["failure"].as_str().unwrap_or_default();
-        ["latest.json", "format 2", "up to 1", "newer build"].iter().all(|words| failure.contains(words))
-    };
-    super::wait(&workspace, "the sync says so", says);
+    says(&workspace, "web-to-lake", &["latest.json", "format 2", "up to 1", "newer build"]);
     server.stop();
     assert_eq!(std::fs::read_to_string(&root).unwrap(), newer);
 }

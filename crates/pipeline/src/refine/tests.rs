@@ -15,12 +15,12 @@ use tidegate_wasm::{CallLimits, Engine};
 
 use super::*;
 
-const EACH: usize = 100;
+pub(crate) const EACH: usize = 100;
 
 /// A refiner whose ranges are of 100 records, with three of them remembered.
-struct Rig {
-    handle: RefinerHandle,
-    log: SegmentLog,
+pub(crate) struct Rig {
+    pub(crate) handle: RefinerHandle,
+    pub(crate) log: SegmentLog,
     rules: watch::Sender<Arc<RuleSet>>,
     thread: JoinHandle<()>,
     _pool: Pool,
@@ -69,12 +69,12 @@ impl Rig {
         Self::open(dir, log, rules)
     }
 
-    fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         State::open(&self.dir.path().join("state.db")).unwrap()
     }
 
     /// The same with so many ranges in its log.
-    async fn with(ranges: usize) -> Self {
+    pub(crate) async fn with(ranges: usize) -> Self {
         let rig = Self::new();
         rig.append(0..ranges).await;
         rig
@@ -119,7 +119,7 @@ fn is_shared(a: &Refined, b: &Refined) -> bool {
     a.range == b.range && !a.events.is_empty() && a.events.iter().zip(&b.events).all(|(a, b)| Arc::ptr_eq(a, b))
 }
 
-fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), test).await.unwrap() });
 }

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use super::{Mapping, SyncFilter, SyncSettings};
 use crate::refine::{self, BatchContext, Refined, RefinerHandle};
 
-/// A batch, and what was quarantined or left out while it was gathered.
+/// A batch, and what was quarantined or left out of it on its way.
 #[derive(Debug, Default)]
-pub(super) struct GatheredBatch {
+pub struct GatheredBatch {
     pub(super) batch: Batch,
     pub(super) quarantined: Vec<Quarantined>,
     pub(super) filtered: u64,

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::backlog::{Backlog, BacklogLine};
 use super::gather::{GatheredBatch, Gatherer, NextBatch};
+use super::stop_order::{StopOrder, ordered, out_of_patience};
 use super::{Sync, SyncSettings};
 use crate::refine::RefinerHandle;
 
@@ -27,13 +28,29 @@ pub struct Worker {
     settings: SyncSettings,
     state: State,
     read_from: u64,
+    in_hand: Option<GatheredBatch>,
     cursor: watch::Sender<u64>,
 }
 
+/// What is left of a worker that has ended.
+pub struct EndedWorker {
+    pub destination: Box<dyn Destination>,
+    /// A batch of which a part may be at the destination. The next worker delivers it first, as it is, however the sync has changed
+    /// meanwhile. Any other is gathered anew.
+    pub in_hand: Option<GatheredBatch>,
+}
+
 impl Worker {
-    /// Makes a sync ready. Where it goes on is asked when it runs: its destination may be away now.
+    /// Makes a sync ready. Where it goes on is asked when it runs: its destination may be away now. `in_hand` is what the worker
+    /// before has left.
     #[must_use]
-    pub fn open(sync: Sync, refiner: RefinerHandle, log: Arc<dyn Log>, state: State) -> Self {
+    pub fn open(
+        sync: Sync,
+        refiner: RefinerHandle,
+        log: Arc<dyn Log>,
+        state: State,
+        in_hand: Option<GatheredBatch>,
+    ) -> Self {
         let Sync { name, source, filter, mapping, start, settings, destination } = sync;
         let cursor = watch::Sender::new(log.oldest());
         let label: Arc<str> = in_partition(&name, refiner.partition()).into();
@@ -48,7 +65,7 @@ impl Worker {
             refiner,
             log,
         };
-        Self { name, label, destination, gatherer, settings, state, read_from: start.read_from, cursor }
+        Self { name, label, destination, gatherer, settings, state, read_from: start.read_from, in_hand, cursor }
     }
 
     /// The name of the sync.
@@ -63,10 +80,10 @@ impl Worker {
         self.cursor.subscribe()
     }
 
-    /// Starts delivering. Ends when `stop` turns true, after the batch in hand, or when the refiner stops.
+    /// Starts delivering. Ends as `stop` orders, or when the refiner stops.
     #[must_use]
-    pub fn run(self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
-        let Self { name, label, destination, gatherer, settings, state, read_from, cursor } = self;
+    pub fn run(self, stop: watch::Receiver<StopOrder>) -> JoinHandle<EndedWorker> {
+        let Self { name, label, destination, gatherer, settings, state, read_from, in_hand, cursor } = self;
         let log = Arc::clone(&gatherer.log);
         // No record that is here already has an offset beyond this.
         let committed = log.committed();
@@ -74,21 +91,14 @@ impl Worker {
         let streak = Streak::default();
         let mut deliverer = Deliverer { name, label, destination, settings, state, cursor, stop, log, backlog, streak };
         tokio::spawn(async move {
-            let Some(durable) = deliverer.locate(committed, read_from).await else { return };
-            let cursor = durable.max(gatherer.log.oldest());
-            deliverer.cursor.send_replace(cursor);
-            let (sender, batches) = mpsc::channel(1);
-            // Ends with this task, whoever ends that.
-            let mut gathering = JoinSet::new();
-            gathering.spawn(gatherer.run(cursor, sender));
-            deliverer.run(batches).await;
+            let in_hand = match deliverer.locate(committed, read_from).await {
+                Some(durable) => deliverer.work(gatherer, durable, in_hand).await,
+                None => in_hand,
+            };
+            EndedWorker { destination: deliverer.destination, in_hand }
         })
     }
 }
-
-/// How long a batch in hand may still take after the order to stop; it comes again when it is cut off. The order comes
-/// after the time for delivering is over, so this is for a batch that is about to be done.
-const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 struct Deliverer {
     name: Arc<str>,
@@ -98,7 +108,7 @@ struct Deliverer {
     settings: SyncSettings,
     state: State,
     cursor: watch::Sender<u64>,
-    stop: watch::Receiver<bool>,
+    stop: watch::Receiver<StopOrder>,
     log: Arc<dyn Log>,
     backlog: Backlog,
     /// Failures since the last success.
@@ -114,7 +124,7 @@ impl Deliverer {
             let mut stop = self.stop.clone();
             let answer = tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => return None,
+                _ = ordered(&mut stop) => return None,
                 answer = self.destination.durable_to() => answer,
             };
             let failure = match answer {
@@ -173,73 +183,127 @@ impl Deliverer {
         }
     }
 
-    async fn run(mut self, mut batches: mpsc::Receiver<NextBatch>) {
+    /// Delivers from `durable` on until told to stop; what the next worker must deliver first.
+    async fn work(
+        &mut self,
+        gatherer: Gatherer,
+        durable: u64,
+        in_hand: Option<GatheredBatch>,
+    ) -> Option<GatheredBatch> {
+        let mut cursor = durable.max(self.log.oldest());
+        self.cursor.send_replace(cursor);
+        match in_hand {
+            Some(before) if before.batch.range.start <= cursor => {
+                cursor = cursor.max(before.batch.range.end);
+                if let Err(before) = self.settle(before).await {
+                    // Its part is still there, whatever this destination knows of it.
+                    return Some(before);
+                }
+            }
+            Some(before) => tracing::warn!(
+                sync = &*self.label,
+                cursor,
+                from = before.batch.range.start,
+                "the destination's ledger went back; a batch that was there in part is gathered anew"
+            ),
+            None => {}
+        }
+        let (sender, batches) = mpsc::channel(1);
+        // Ends with this task, whoever ends that.
+        let mut gathering = JoinSet::new();
+        gathering.spawn(gatherer.run(cursor, sender));
+        let in_hand = self.deliver_all(batches).await;
+        gathering.shutdown().await;
+        in_hand
+    }
+
+    /// Delivers what is gathered until told to stop; a batch of which a part may be there then.
+    async fn deliver_all(&mut self, mut batches: mpsc::Receiver<NextBatch>) -> Option<GatheredBatch> {
         loop {
             let mut stop = self.stop.clone();
             let gathered = tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => return,
+                _ = ordered(&mut stop) => return None,
                 gathered = batches.recv() => gathered,
             };
             match gathered {
                 Some(Ok(gathered)) => {
-                    if !self.settle(gathered).await {
-                        return;
+                    if let Err(cut) = self.settle(gathered).await {
+                        return self.destination.holds_part().then_some(cut);
                     }
                 }
                 // The next delivery takes it back.
                 Some(Err(reason)) => self.record("could not record a failure", |state, name| state.fail(name, &reason)),
-                None => return,
+                None => return None,
             }
         }
     }
 
-    /// Delivers one batch, however long it takes; false when told to stop before that.
-    async fn settle(&mut self, gathered: GatheredBatch) -> bool {
-        let GatheredBatch { batch, quarantined, filtered } = gathered;
-        // What goes no further is kept before the destination's ledger can pass it.
-        if !self.keep_quarantined(&quarantined).await {
-            return false;
-        }
-        let mut quarantined_events = quarantined.len() as u64;
+    /// Delivers one batch, however long it takes; gives it back when told to stop before that.
+    async fn settle(&mut self, gathered: GatheredBatch) -> Result<(), GatheredBatch> {
+        let GatheredBatch { batch, mut quarantined, filtered } = gathered;
         let mut batch = Arc::new(batch);
+        let delivery = self.deliver(&mut batch, &mut quarantined).await;
+        let is_settled = match delivery {
+            Some(delivery) => self.record_delivery(&batch, &delivery, (quarantined.len() as u64, filtered)).await,
+            None => false,
+        };
+        if is_settled {
+            return Ok(());
+        }
+        Err(GatheredBatch { batch: Arc::unwrap_or_clone(batch), quarantined, filtered })
+    }
+
+    /// Tries until the batch is durable at the destination; what is refused goes from `batch` to `quarantined`. `None` when told to
+    /// stop before that.
+    async fn deliver(&mut self, batch: &mut Arc<Batch>, quarantined: &mut Vec<Quarantined>) -> Option<Delivery> {
+        // What goes no further is kept before the destination's ledger can pass it.
+        if !self.keep_quarantined(quarantined).await {
+            return None;
+        }
         let mut pause = self.settings.retry_pause_min;
-        let delivery = loop {
-            let mut stop = self.stop.clone();
-            let out_of_patience = async {
-                // An error means that nobody is left to say when to stop.
-                let _ = stop.wait_for(|stop| *stop).await;
-                tokio::time::sleep(STOP_PATIENCE).await;
-            };
+        // One for all tries.
+        let mut patience = std::pin::pin!(out_of_patience(self.stop.clone()));
+        loop {
             let answer = tokio::select! {
                 biased;
-                answer = self.destination.deliver(Arc::clone(&batch)) => answer,
-                () = out_of_patience => return false,
+                answer = self.destination.deliver(Arc::clone(batch)) => answer,
+                () = &mut patience => return None,
             };
             match answer {
                 Ok(delivery) => {
                     self.healed(batch.range.end);
-                    break delivery;
+                    return Some(delivery);
                 }
                 Err(Failure::Refused { rejected }) if !rejected.is_empty() => {
-                    let entries = self.entries(&batch, &rejected);
+                    let entries = self.entries(batch, &rejected);
                     if !self.keep_quarantined(&entries).await {
-                        return false;
+                        return None;
                     }
-                    quarantined_events += entries.len() as u64;
-                    batch = Arc::new(batch.without(&rejected));
+                    quarantined.extend(entries);
+                    *batch = Arc::new(batch.without(&rejected));
                 }
                 Err(failure) => {
                     if !self.failed(&failure, &mut pause, "a batch could not be delivered").await {
-                        return false;
+                        return None;
                     }
                 }
             }
-        };
+        }
+    }
+
+    /// Records what became of a batch, of which so many events were quarantined and filtered before; then the cursor moves. False when
+    /// told to stop before that.
+    async fn record_delivery(
+        &mut self,
+        batch: &Batch,
+        delivery: &Delivery,
+        (quarantined, filtered): (u64, u64),
+    ) -> bool {
         fail::fail_point!("sync_before_cursor", |_| std::process::abort());
         let end = batch.range.end;
-        let entries = self.entries(&batch, &delivery.rejected);
-        let pending = pending(&batch, &delivery);
+        let entries = self.entries(batch, &delivery.rejected);
+        let pending = pending(batch, delivery);
         for notice in &delivery.notices {
             tracing::warn!(sync = &*self.label, "{notice}");
         }
@@ -247,7 +311,7 @@ impl Deliverer {
             cursor: end,
             delivered: delivery.delivered,
             duplicates: delivery.duplicates,
-            rejected: quarantined_events + entries.len() as u64,
+            rejected: quarantined + entries.len() as u64,
             filtered: filtered + delivery.skipped,
             notices: delivery.notices.clone(),
         };
@@ -324,7 +388,7 @@ impl Deliverer {
     async fn wait(&mut self, pause: Duration) -> bool {
         let mut stop = self.stop.clone();
         tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => false,
+            _ = ordered(&mut stop) => false,
             () = tokio::time::sleep(pause) => true,
         }
     }
@@ -359,3 +423,6 @@ fn pending(batch: &Batch, delivery: &Delivery) -> Vec<Pending> {
     };
     delivery.deferred.iter().filter_map(entry).collect()
 }
+
+#[cfg(test)]
+mod tests;

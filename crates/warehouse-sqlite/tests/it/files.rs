@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use rusqlite::types::{Value as Stored, ValueRef};
 use serde_json::{Value, json};
 use tidegate_event::EventKind;
-use tidegate_event::destination::{Batch, Failure};
+use tidegate_event::destination::{Batch, Destination as _, Failure};
 use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_sqlite::{Client, SqliteSettings};
@@ -112,4 +112,22 @@ fn tables(path: &Path) -> FileTables {
 
 fn text(text: &str) -> Stored {
     Stored::Text(text.to_owned())
+}
+
+#[test]
+fn closing_lets_go_of_the_file_after_the_batch_in_hand() {
+    let file = File::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut warehouse = file.client().run().unwrap();
+    runtime.block_on(async {
+        // It is at work, and nobody waits for its answer.
+        let events = (0..50).map(|n| track(n, &format!("m{n}"), "E", json!({}))).collect();
+        let mut delivery = warehouse.deliver(Arc::new(batch(events)));
+        let _ = std::future::poll_fn(|context| std::task::Poll::Ready(delivery.as_mut().poll(context))).await;
+        drop(delivery);
+        warehouse.close().await.unwrap();
+        assert!(warehouse.durable_to().await.is_err(), "it is closed");
+    });
+    let mut client = file.client();
+    assert_eq!(client.durable_to().unwrap(), Some(50));
 }

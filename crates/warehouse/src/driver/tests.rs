@@ -245,3 +245,44 @@ fn what_never_passes_is_given_up_after_the_tries_of_the_loader() {
         assert_eq!(store.lock().unwrap().sessions, tries, "{fault:?}");
     }
 }
+
+/// Delivers until pause number `pauses` and drops it there; whether it had come to an end.
+fn cut(driver: &mut Box<dyn Destination>, batch: Batch, pauses: usize) -> bool {
+    let mut delivery = driver.deliver(Arc::new(batch));
+    (0..=pauses).any(|_| delivery.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready())
+}
+
+#[test]
+fn a_part_that_may_be_there_is_told() {
+    for way in WAYS {
+        let mut pauses = 0;
+        loop {
+            let (mut driver, store) = store::open(way);
+            assert!(!driver.holds_part(), "{way:?}");
+            let is_over = cut(&mut driver, batch(0..30), pauses);
+            let is_there = store.lock().unwrap().tables.values().any(|rows| !rows.is_empty());
+            if is_over {
+                assert!(!driver.holds_part(), "{way:?}: a batch that is whole is no part");
+                break;
+            }
+            // Who undoes what is cut off never has a part, and nobody has one before rows are written.
+            let may_be = way == Way::Idempotent && pauses > 0;
+            assert!(driver.holds_part() <= may_be, "{way:?} {pauses}");
+            assert!(driver.holds_part() >= (may_be && is_there), "{way:?} {pauses}");
+            delivered(&mut driver, batch(0..30));
+            assert!(!driver.holds_part(), "{way:?} {pauses}");
+            assert_whole(&store, 0..30, &BTreeSet::new(), &format!("{way:?} {pauses}"));
+            pauses += 1;
+        }
+    }
+}
+
+#[test]
+fn a_part_stays_one_while_what_is_refused_of_it_is_left_out() {
+    let (mut driver, store) = store::open(Way::Idempotent);
+    store.lock().unwrap().poison.insert("m5".to_owned());
+    let Err(Failure::Refused { rejected }) = now(driver.deliver(Arc::new(batch(0..9)))) else { panic!("it was taken") };
+    assert!(driver.holds_part());
+    now(driver.deliver(Arc::new(batch(0..9).without(&rejected)))).unwrap();
+    assert!(!driver.holds_part());
+}
