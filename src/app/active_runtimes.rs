@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidegate_delivery::{ActiveRuntime, DestinationLogs, DestinationRuntime};
-use tidegate_document::file;
 use tidegate_plugin::{Manifest, ManifestKind};
 use tidegate_registry::{Admission, Placed, PluginKind, Releases, VersionStore};
 use tokio::sync::{Mutex, watch};
@@ -124,13 +123,13 @@ impl ActiveRuntimes {
     /// The runtime of the file's component.
     async fn first(&self, name: &str, config: &PluginConfig) -> Result<Arc<DestinationRuntime>, AppError> {
         let failed = |cause: RuntimeCause| AppError::Destination { name: name.to_owned(), cause };
-        let Some((path, effective_policy)) = &config.first else {
+        let Some((component, effective_policy)) = &config.first else {
             return Err(failed("the file names no component".into()));
         };
-        let read = file::read(path, file::COMPONENT_BYTES_MAX);
-        let bytes = read.map_err(|cause| AppError::Io { action: "could not read", path: path.clone(), cause })?;
-        let module =
-            self.store.module(path, &bytes, ManifestKind::Destination).map_err(|error| failed(Box::new(error)))?;
+        let module = self
+            .store
+            .module(&component.path, &component.bytes, ManifestKind::Destination)
+            .map_err(|error| failed(Box::new(error)))?;
         DestinationRuntime::open(module, name, effective_policy.clone(), self.destination_logs.page(name, ""))
             .await
             .map_err(|error| failed(Box::new(error)))
