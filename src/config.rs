@@ -12,6 +12,7 @@ mod batch;
 mod component;
 mod contracts;
 mod destinations;
+pub mod differences;
 mod documents;
 mod environment;
 mod folder;
