@@ -3,6 +3,7 @@
 
 mod admin;
 mod background;
+pub mod change_plan;
 mod compare;
 mod continuity;
 pub mod data_id;

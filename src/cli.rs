@@ -1,6 +1,7 @@
 //! The command line: one module for each command, results as tables for people or JSON for programs.
 //!
 //! Exit codes: 0 done · 1 failed, or stopped at once by a second signal · 2 wrong usage · 3 the workspace has problems · 141 nobody reads what is printed.
+//! `plan` answers 2 when there is something to change, and 1 for problems too.
 
 /// In this room whatever is printed passes [`out`], whoever writes the line: text from outside must not reach a terminal as
 /// it came.
@@ -22,6 +23,7 @@ mod demo;
 mod function;
 mod init;
 mod out;
+mod plan;
 mod style;
 mod quarantine;
 mod send;
@@ -76,6 +78,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Report every problem of a workspace, with file, line and fix; with --deep, every damaged file of its data
     Check(check::CheckArgs),
+    /// Show what would change if another folder were run as the workspace
+    Plan(plan::FolderPlanArgs),
     /// Send events from a file, or made-up ones at a rate, to a running server
     Send(send::SendArgs),
     /// Show what was accepted, delivered and quarantined, and how far each sync is behind
@@ -207,6 +211,7 @@ fn command() -> ExitCode {
         Command::Serve(args) => serve::run(&args, json),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args, json),
+        Command::Plan(args) => plan::run(&args, json),
         Command::Send(args) => send::run(&args, json),
         Command::Status(args) => status::run(&args, json),
         Command::Quarantine(args) => quarantine::run(&args, json),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_delivery::{ActiveRuntime, DestinationLogs, DestinationRuntime};
-use tidegate_document::file;
 use tidegate_plugin::{Manifest, ManifestKind};
 use tidegate_registry::{Admission, Placed, PluginKind, Releases, VersionStore};
 use tokio::sync::{Mutex, watch};
@@ -172,15 +171,11 @@ impl ActiveRuntimes {
 
     /// The runtime of the file's component.
     async fn first(&self, name: &str, config: &PluginConfig) -> Result<Arc<DestinationRuntime>, RuntimeCause> {
-        let Some((path, effective_policy)) = &config.first else {
+        let Some((component, effective_policy)) = &config.first else {
             return Err("the file names no component".into());
         };
-        let (store, path) = (self.store.clone(), path.clone());
-        let load = move || -> Result<_, RuntimeCause> {
-            let read = file::read(&path, file::COMPONENT_BYTES_MAX);
-            let bytes = read.map_err(|cause| format!("{}: could not read: {cause}", path.display()))?;
-            Ok(store.module(&path, &bytes, ManifestKind::Destination)?)
-        };
+        let (store, component) = (self.store.clone(), component.clone());
+        let load = move || store.module(&component.path, &component.bytes, ManifestKind::Destination);
         let module = tokio::task::spawn_blocking(load).await??;
         let page = self.destination_logs.page(name, "");
         Ok(DestinationRuntime::open(module, name, effective_policy.clone(), page).await?)

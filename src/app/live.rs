@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use tidegate_document::file;
 use tidegate_event::digits::Numbers;
 use tidegate_pipeline::refine::{self, Candidate, ChainSlot, FunctionChain, RuleSet, SourceRules};
 use tidegate_plugin::Package;
@@ -24,7 +23,7 @@ use super::AppError;
 use super::followed_releases::FollowedReleases;
 use super::granted_tables::{self, WorkspaceTables};
 use crate::api::TakenRevision;
-use crate::config::{FunctionConfig, Workspace};
+use crate::config::{ComponentFile, FunctionConfig, Workspace};
 
 type LiveFunctions = BTreeMap<String, Arc<Function>>;
 
@@ -261,13 +260,11 @@ async fn functions(
 ) -> Result<LiveFunctions, AppError> {
     let mut functions = LiveFunctions::new();
     for (name, config) in &workspace.functions {
-        let (path, action) = (config.component.clone(), "could not read");
-        let read = file::read(&path, file::COMPONENT_BYTES_MAX);
-        let bytes = read.map_err(|cause| AppError::Io { action, path, cause })?;
-        let function = of_file(name, Some(config), (&config.component, &bytes), store, tables)?;
+        let ComponentFile { path, bytes } = &config.component;
+        let function = of_file(name, Some(config), (path, bytes), store, tables)?;
         // Wrong settings show now rather than at the first event.
         function.check().await.map_err(|error| failed(name, error))?;
-        if let Err(error) = store.keep_component(&bytes) {
+        if let Err(error) = store.keep_component(bytes) {
             tracing::warn!(function = name, error = %error, "a copy of the component could not be kept; when its file is replaced, syncs that lag wait for it to come back");
         }
         functions.insert(name.clone(), Arc::new(function));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tidegate_registry::{self as store, PluginKind};
+use tidegate_registry::{self as store, PluginKind, Releases};
 
 use super::paths;
 use crate::config::LiveVersion;
@@ -25,4 +25,12 @@ pub fn destination(data: &Path, name: &str) -> Result<Option<LiveVersion>, Strin
 #[must_use]
 pub fn has_function(data: &Path, name: &str) -> bool {
     store::glance(&paths::store(data), PluginKind::Functions, name).map_or(true, |found| found.is_some())
+}
+
+/// All that runs under which name.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn releases(data: &Path) -> Result<Releases, String> {
+    store::glance_releases(&paths::store(data)).map_err(|error| error.to_string())
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::live_version::LookUpLive;
 use super::outgoing::Outgoing;
+use super::surroundings::ObjectInputs;
 
 /// What a destination may refer to.
 pub(super) struct Around<'a> {
@@ -11,5 +11,5 @@ pub(super) struct Around<'a> {
     pub(super) dir: &'a Path,
     pub(super) data: &'a Path,
     pub(super) outgoing: &'a Outgoing,
-    pub(super) look_up_live: LookUpLive,
+    pub(super) inputs: &'a ObjectInputs<'a>,
 }

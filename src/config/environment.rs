@@ -19,5 +19,5 @@ pub(crate) fn home() -> Option<PathBuf> {
 
 /// The fields of a file of the workspace.
 pub(super) fn fields<'a>(file: &'a Path, node: &'a DocumentNode, problems: &'a mut Vec<Problem>) -> Fields<'a> {
-    Fields::new(file, node, problems).with_variables(environment)
+    Fields::new(file, node, problems).with_variables(&environment)
 }

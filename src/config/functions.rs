@@ -1,17 +1,17 @@
 //! `functions/<name>.yaml`: a component with its settings, its limits and the tables that it borrows.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tidegate_document::fields::Fields;
-use tidegate_document::file;
 use tidegate_wasm::CallLimits;
+
+use super::component::ComponentFile;
+use super::surroundings::ObjectInputs;
 
 /// `functions/<name>.yaml`.
 #[derive(Debug, Clone)]
 pub struct FunctionConfig {
-    /// The component, a `.wasm` file.
-    pub component: PathBuf,
+    pub component: ComponentFile,
     pub settings_json: String,
     pub memory_bytes_max: Option<usize>,
     pub cpu_batch_max: Option<Duration>,
@@ -32,21 +32,22 @@ pub struct Borrowed {
 /// The word that says that nothing is granted.
 pub(super) const NOTHING: &str = "none";
 
-pub(super) fn function(fields: &mut Fields<'_>, dir: &Path) -> Option<FunctionConfig> {
+pub(super) fn function(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Option<FunctionConfig> {
     let component = fields.required("component", "functions/name.component.wasm");
     let settings_json = fields.json("settings").map_or_else(|| "{}".to_owned(), |json| json.to_string());
     let memory_bytes_max = fields.bytes_up_to("memory_bytes_max", CallLimits::default().memory_bytes_ceiling as u64);
     let cpu_batch_max = fields.duration("cpu_batch_max");
     let lookups = borrowed(fields);
-    let component = dir.join(component?);
-    if let Err(error) = file::stays_within(dir, &component).and_then(|()| file::open(&component)) {
+    let path = inputs.dir().join(component?);
+    let component = ComponentFile::read(inputs, &path).unwrap_or_else(|error| {
         let message = match error.kind() {
-            std::io::ErrorKind::NotFound => format!("the component {} does not exist", component.display()),
-            _ => format!("the component {} cannot be read: {error}", component.display()),
+            std::io::ErrorKind::NotFound => format!("the component {} does not exist", path.display()),
+            _ => format!("the component {} cannot be read: {error}", path.display()),
         };
         let fix = "build it with `tidegate function build <its folder>` and point `component` at the .wasm file";
         fields.problem("component", message, fix);
-    }
+        ComponentFile::unread(path)
+    });
     Some(FunctionConfig { component, settings_json, memory_bytes_max, cpu_batch_max, lookups })
 }
 

@@ -7,6 +7,8 @@ use tidegate_document::file;
 use tidegate_document::nearest::nearest;
 use tidegate_wasm::lookup::{BYTES_MAX_DEFAULT, Field, LookupSettings};
 
+use super::surroundings::ObjectInputs;
+
 /// `lookups/<name>.yaml`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LookupConfig {
@@ -18,19 +20,19 @@ pub struct LookupConfig {
 /// Where a table comes from, for messages and examples.
 pub(super) const KINDS: &str = "`kind: mmdb` (a MaxMind database) or `kind: table` (a CSV or JSON file, or entries)";
 
-pub(super) fn lookup(fields: &mut Fields<'_>, dir: &Path) -> Option<LookupConfig> {
+pub(super) fn lookup(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Option<LookupConfig> {
     let grant_to = fields.texts_and_lines("grant_to");
-    Some(LookupConfig { settings: settings(fields, dir)?, grant_to })
+    Some(LookupConfig { settings: settings(fields, inputs)?, grant_to })
 }
 
-fn settings(fields: &mut Fields<'_>, dir: &Path) -> Option<LookupSettings> {
+fn settings(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Option<LookupSettings> {
     let Some(kind) = fields.required("kind", "mmdb") else {
         fields.leave_rest();
         return None;
     };
     match kind.as_str() {
         "mmdb" => {
-            let path = path(fields, dir, "GeoLite2-City.mmdb");
+            let path = path(fields, inputs.dir(), "GeoLite2-City.mmdb");
             let bytes_max = fields.bytes("bytes_max").unwrap_or(BYTES_MAX_DEFAULT);
             let mut kept = Vec::new();
             for (text, line) in fields.texts_and_lines("fields") {
@@ -46,7 +48,9 @@ fn settings(fields: &mut Fields<'_>, dir: &Path) -> Option<LookupSettings> {
                     }
                 }
             }
-            Some(LookupSettings::Addresses { path: path?, bytes_max, fields: kept })
+            let path = path?;
+            inputs.depends_on(&path, bytes_max as u64);
+            Some(LookupSettings::Addresses { path, bytes_max, fields: kept })
         }
         "table" => {
             let entries = fields.json("entries");
@@ -60,10 +64,12 @@ fn settings(fields: &mut Fields<'_>, dir: &Path) -> Option<LookupSettings> {
                 };
                 return Some(LookupSettings::Entries(entries));
             }
-            let path = path(fields, dir, "names.csv");
+            let path = path(fields, inputs.dir(), "names.csv");
             let bytes_max = fields.bytes("bytes_max").unwrap_or(BYTES_MAX_DEFAULT);
             let (key, value) = (fields.text("key"), fields.text("value"));
-            Some(LookupSettings::File { path: path?, bytes_max, key, value })
+            let path = path?;
+            inputs.depends_on(&path, bytes_max as u64);
+            Some(LookupSettings::File { path, bytes_max, key, value })
         }
         kind => {
             let message = format!("a lookup of kind {kind:?} is not known");

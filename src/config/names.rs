@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use tidegate_api_types::workspace::ObjectRefKind;
 use tidegate_document::problem::Problem;
 
 use super::destinations::{DestinationConfig, DestinationKind};
+use super::documents::WorkspaceDocuments;
 use super::functions::{Borrowed, FunctionConfig, NOTHING};
 use super::lookups::{KINDS, LookupConfig};
 use super::sources::{SourceConfig, WriteKeyConfig};
@@ -13,6 +15,8 @@ use super::syncs::SyncConfig;
 
 /// What names may refer to.
 pub(super) struct ObjectNames<'a> {
+    /// What stands in a file that cannot be read has its own problem noted.
+    pub(super) documents: &'a WorkspaceDocuments,
     pub(super) sources: &'a BTreeMap<String, SourceConfig>,
     pub(super) functions: &'a BTreeMap<String, FunctionConfig>,
     pub(super) destinations: &'a BTreeMap<String, DestinationConfig>,
@@ -34,7 +38,7 @@ pub(super) fn check(
         for key in &source.write_keys {
             keys.entry(&key.key).or_default().push((name, key));
         }
-        unknown(&file, "function", &source.functions, names.functions, &mut note);
+        names.unknown(&file, ObjectRefKind::Function, &source.functions, &mut note);
     }
     for named in keys.into_values() {
         let &[_, .., (source, key)] = named.as_slice() else { continue };
@@ -46,9 +50,9 @@ pub(super) fn check(
     let mut targets: BTreeMap<(&str, Option<&str>), (&str, &str)> = BTreeMap::new();
     for (name, sync) in syncs {
         let file = dir.join(format!("syncs/{name}.yaml"));
-        unknown(&file, "source", std::slice::from_ref(&sync.source), names.sources, &mut note);
-        unknown(&file, "destination", std::slice::from_ref(&sync.destination), names.destinations, &mut note);
-        unknown(&file, "function", &sync.functions, names.functions, &mut note);
+        names.unknown(&file, ObjectRefKind::Source, std::slice::from_ref(&sync.source), &mut note);
+        names.unknown(&file, ObjectRefKind::Destination, std::slice::from_ref(&sync.destination), &mut note);
+        names.unknown(&file, ObjectRefKind::Function, &sync.functions, &mut note);
         let kind = names.destinations.get(&sync.destination.0).map(|destination| &destination.kind);
         if kind.is_none() {
             continue;
@@ -71,24 +75,33 @@ pub(super) fn check(
     }
 }
 
-fn unknown<T>(
-    file: &Path,
-    what: &str,
-    asked: &[(String, usize)],
-    known: &BTreeMap<String, T>,
-    note: &mut impl FnMut(PathBuf, usize, String, String),
-) {
-    // What stands in a file that cannot be read has its own problem noted.
-    let folder = file.parent().and_then(Path::parent).unwrap_or(Path::new("")).join(format!("{what}s"));
-    let is_there = |name: &str| ["yaml", "yml"].iter().any(|end| folder.join(format!("{name}.{end}")).exists());
-    for (name, line) in asked.iter().filter(|(name, _)| !known.contains_key(name) && !is_there(name)) {
-        let names: Vec<_> = known.keys().map(String::as_str).collect();
-        let fix = if names.is_empty() {
-            format!("make {what}s/{name}.yaml")
-        } else {
-            format!("use one of {}, or make {what}s/{name}.yaml", names.join(", "))
-        };
-        note(file.to_owned(), *line, format!("there is no {what} {name:?}"), fix);
+impl ObjectNames<'_> {
+    fn of_kind(&self, kind: ObjectRefKind) -> Vec<&str> {
+        match kind {
+            ObjectRefKind::Source => self.sources.keys().map(String::as_str).collect(),
+            ObjectRefKind::Function => self.functions.keys().map(String::as_str).collect(),
+            ObjectRefKind::Destination => self.destinations.keys().map(String::as_str).collect(),
+            ObjectRefKind::Lookup | ObjectRefKind::Sync | ObjectRefKind::ContractFile => Vec::new(),
+        }
+    }
+
+    fn unknown(
+        &self,
+        file: &Path,
+        kind: ObjectRefKind,
+        asked: &[(String, usize)],
+        note: &mut impl FnMut(PathBuf, usize, String, String),
+    ) {
+        let (known, what) = (self.of_kind(kind), kind.one());
+        let is_there = |name: &str| known.contains(&name) || self.documents.has(kind, name);
+        for (name, line) in asked.iter().filter(|(name, _)| !is_there(name)) {
+            let fix = if known.is_empty() {
+                format!("make {what}s/{name}.yaml")
+            } else {
+                format!("use one of {}, or make {what}s/{name}.yaml", known.join(", "))
+            };
+            note(file.to_owned(), *line, format!("there is no {what} {name:?}"), fix);
+        }
     }
 }
 

@@ -1,34 +1,41 @@
 //! `net` of `tidegate.yaml`, and `ca_file` and `proxy` of destinations: whom connections to servers trust, and the proxy
 //! that they go through. What a destination says counts for it alone, and before what `net` says.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tidegate_document::fields::Fields;
+use tidegate_document::file;
 use tidegate_net::{Proxies, ProxyError, WebSettings, trust};
 
 use super::environment::environment;
+use super::surroundings::ObjectInputs;
 
 /// What `net` says for all.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Outgoing {
-    pub(super) ca_file: Option<PathBuf>,
-    /// Left out: the proxies of the environment.
-    proxies: Option<Proxies>,
+    ca_file: Option<PathBuf>,
+    /// With the text that it was read from. Left out: the proxies of the environment.
+    proxies: Option<(Proxies, String)>,
 }
 
 impl Outgoing {
-    /// Reads `net`. Paths count from the workspace in `dir`.
-    pub(super) fn read(fields: &mut Fields<'_>, dir: &Path) -> Self {
-        let read = |f: &mut Fields<'_>| Self { ca_file: ca_file(f, dir), proxies: proxy(f) };
+    /// Reads `net`.
+    pub(super) fn read(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Self {
+        let read = |f: &mut Fields<'_>| Self { ca_file: ca_file(f, inputs), proxies: proxy(f) };
         fields.within("net", read).unwrap_or_default()
     }
 
     /// How a destination connects whose file may have `ca_file` and `proxy`.
-    pub(super) fn of_destination(&self, fields: &mut Fields<'_>, dir: &Path) -> WebSettings {
-        let ca_file = ca_file(fields, dir).or_else(|| self.ca_file.clone());
-        let proxies = proxy(fields).or_else(|| self.proxies.clone());
+    pub(super) fn of_destination(&self, fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> WebSettings {
+        let ca_file = ca_file(fields, inputs).or_else(|| self.ca_file(inputs));
+        let of_net = || {
+            let (proxies, text) = self.proxies.as_ref()?;
+            inputs.setting("net.proxy", text);
+            Some(proxies.clone())
+        };
+        let proxies = proxy(fields).map(|(proxies, _)| proxies).or_else(of_net);
         let proxies = proxies.unwrap_or_else(|| {
-            proxies_of_environment().unwrap_or_else(|error| {
+            Proxies::from_variables(|variable| inputs.variable(variable)).unwrap_or_else(|error| {
                 let message = format!("the environment variable {error}");
                 fields.problem_at(
                     "proxy",
@@ -41,6 +48,13 @@ impl Outgoing {
         });
         WebSettings { ca_file, proxies }
     }
+
+    /// The authorities that `net` names, for a destination that names none.
+    pub(super) fn ca_file(&self, inputs: &ObjectInputs<'_>) -> Option<PathBuf> {
+        let path = self.ca_file.clone()?;
+        inputs.depends_on(&path, file::SECRET_BYTES_MAX);
+        Some(path)
+    }
 }
 
 /// The proxies that the usual variables name.
@@ -52,8 +66,9 @@ pub(crate) fn proxies_of_environment() -> Result<Proxies, ProxyError> {
 }
 
 /// `ca_file`, which is looked at now: a missing file is told with its line.
-pub(super) fn ca_file(fields: &mut Fields<'_>, dir: &Path) -> Option<PathBuf> {
-    let path = dir.join(fields.text("ca_file")?);
+pub(super) fn ca_file(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Option<PathBuf> {
+    let path = inputs.dir().join(fields.text("ca_file")?);
+    inputs.depends_on(&path, file::SECRET_BYTES_MAX);
     if let Err(error) = trust::roots(Some(&path)) {
         let fix = "name a PEM file of certificates, by a path from the workspace's folder";
         fields.problem("ca_file", error.to_string(), fix);
@@ -61,16 +76,16 @@ pub(super) fn ca_file(fields: &mut Fields<'_>, dir: &Path) -> Option<PathBuf> {
     Some(path)
 }
 
-/// `proxy`: an address, or `none`.
-fn proxy(fields: &mut Fields<'_>) -> Option<Proxies> {
+/// `proxy`: an address, or `none`; with its text.
+fn proxy(fields: &mut Fields<'_>) -> Option<(Proxies, String)> {
     let text = fields.text("proxy")?;
     if text == "none" {
-        return Some(Proxies::default());
+        return Some((Proxies::default(), text));
     }
     let proxies = Proxies::all("proxy", &text).unwrap_or_else(|error| {
         let fix = "write `proxy: http://host:port`, or `proxy: none` for none";
         fields.problem("proxy", error.to_string(), fix);
         Proxies::default()
     });
-    Some(proxies)
+    Some((proxies, text))
 }

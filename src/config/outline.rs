@@ -8,8 +8,10 @@ use tidegate_document::node::DocumentNode;
 use tidegate_document::problem::Problem;
 use tidegate_process::clock;
 
+use super::documents::{MAIN_FILE, no_workspace, read_tree};
 use super::environment::fields;
-use super::{ADMIN_AND_LISTEN, folder, read_tree, sources};
+use super::server::{ADMIN_AND_LISTEN, DATA_DEFAULT};
+use super::{folder, sources};
 
 /// Where things are. Nothing else of the workspace is read: no secret of a destination need be set, no contract right.
 #[derive(Debug)]
@@ -27,18 +29,18 @@ impl Outline {
     /// # Errors
     /// The file is absent or cannot be read, or does not say where the data directory is.
     pub fn read(dir: &Path, data: Option<&Path>) -> Result<Self, Vec<Problem>> {
-        let path = dir.join("tidegate.yaml");
+        let path = dir.join(MAIN_FILE);
         let mut problems = Vec::new();
         let main = match data {
             // Whoever names it needs no workspace.
             Some(_) => None,
-            None if !path.exists() => return Err(vec![super::no_workspace(dir)]),
+            None if !path.exists() => return Err(vec![no_workspace(dir)]),
             None => read_tree(dir, &path, &mut problems).map(|node| (path.clone(), node)),
         };
         let mut data = data.map(Path::to_path_buf);
         if let (None, Some((path, node))) = (&data, &main) {
             let named = fields(path, node, &mut problems).text("data");
-            data = Some(dir.join(named.unwrap_or_else(|| super::DATA_DEFAULT.to_owned())));
+            data = Some(dir.join(named.unwrap_or_else(|| DATA_DEFAULT.to_owned())));
         }
         let sources = folder::files(dir, "sources");
         match data {

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use tidegate_delivery::{CheckedPolicy, EffectivePolicy, Grant, PolicyProblem};
 use tidegate_document::fields::Fields;
-use tidegate_document::file;
 use tidegate_pipeline::sync;
 use tidegate_plugin::{AskedLimits, Batching, Manifest, Package};
 use tidegate_wasm::CallLimits;
@@ -14,14 +13,17 @@ use tidegate_wasm::function::granted;
 
 use super::around::Around;
 use super::batch::BatchConfig;
+use super::component::ComponentFile;
 use super::live_version::LiveVersion;
-use super::{outgoing, set};
+use super::outgoing;
+use super::server::set;
+use super::surroundings::ObjectInputs;
 
 /// A destination plugin and what it may do.
 #[derive(Clone)]
 pub struct PluginConfig {
     /// The component of the file and the effective policy that it works on, until a version is live in the store.
-    pub first: Option<(PathBuf, CheckedPolicy)>,
+    pub first: Option<(ComponentFile, CheckedPolicy)>,
     /// The effective policy of the version that a start would take; `None` before one is there.
     pub now: Option<CheckedPolicy>,
     /// Holds for every version.
@@ -30,6 +32,8 @@ pub struct PluginConfig {
     pub batching: Batching,
     /// How `integrations` of an event may spell the tool.
     pub spellings: Vec<String>,
+    /// Settings that the manifests of its versions call secret.
+    pub secret_settings: Vec<String>,
 }
 
 impl std::fmt::Debug for PluginConfig {
@@ -48,12 +52,11 @@ pub fn effective_policy(grant: &Grant, manifest: Manifest, settings: Map<String,
 }
 
 pub(super) fn plugin(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<PluginConfig> {
-    let dir = around.dir;
-    let component = fields.text("component").map(|path| dir.join(path));
-    let package = component.as_deref().map(|component| package(fields, dir, component));
+    let component = fields.text("component").map(|path| around.dir.join(path));
+    let package = component.as_deref().map(|component| package(fields, around.inputs, component));
     let settings = fields.settings("settings");
     let mut grant = grant(fields);
-    grant.ca_file = outgoing::ca_file(fields, dir).or_else(|| around.outgoing.ca_file.clone());
+    grant.ca_file = outgoing::ca_file(fields, around.inputs).or_else(|| around.outgoing.ca_file(around.inputs));
     if component.is_none() && !settings.is_empty() {
         let message = "`settings` are those of a `component`, and this file names none";
         let fix = "name the `component`, or give the settings to `tidegate destination push --settings FILE`";
@@ -61,10 +64,12 @@ pub(super) fn plugin(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<Plu
         return None;
     }
     let mut asked = None;
-    let first = match (component, package) {
+    let mut secret_settings = Vec::new();
+    let first = match package {
         // What is wrong with the component is noted.
-        (Some(_), Some(None)) => return None,
-        (Some(component), Some(Some(package))) => {
+        Some(None) => return None,
+        Some(Some((component, package))) => {
+            secret_settings.extend(package.manifest.secrets().map(str::to_owned));
             asked = Some(Traits::of(&package.manifest));
             match effective_policy(&grant, package.manifest, settings).check() {
                 Ok(effective_policy) => Some((component, effective_policy)),
@@ -74,12 +79,15 @@ pub(super) fn plugin(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<Plu
                 }
             }
         }
-        _ => None,
+        None => None,
     };
     let mut now = first.as_ref().map(|(_, effective_policy)| effective_policy.clone());
-    match (around.look_up_live)(around.data, &fields.name()) {
+    match around.inputs.live_version(around.data, &fields.name()) {
         Ok(None) => {}
         Ok(Some(LiveVersion { sha256, manifest, settings })) => {
+            let component: Vec<&Path> = component.iter().map(PathBuf::as_path).collect();
+            around.inputs.leave_out(&["component", "settings"], &component);
+            secret_settings.extend(manifest.secrets().map(str::to_owned));
             asked = Some(Traits::of(&manifest));
             match effective_policy(&grant, manifest, settings).check() {
                 Ok(effective_policy) => now = Some(effective_policy),
@@ -105,7 +113,7 @@ pub(super) fn plugin(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<Plu
     let Traits { batching, names } = asked.unwrap_or_default();
     let batching = grant.batching(batching);
     let spellings = names.iter().chain([&fields.name()]).map(|name| sync::spelling(name)).collect();
-    Some(PluginConfig { first, now, grant, batching, spellings })
+    Some(PluginConfig { first, now, grant, batching, spellings, secret_settings })
 }
 
 /// What a sync needs to know of the version that a start would take.
@@ -159,18 +167,17 @@ fn grant(fields: &mut Fields<'_>) -> Grant {
     grant
 }
 
-fn package(fields: &mut Fields<'_>, dir: &Path, component: &Path) -> Option<Package> {
-    let within = file::stays_within(dir, component);
-    let bytes = match within.and_then(|()| file::read(component, file::COMPONENT_BYTES_MAX)) {
-        Ok(bytes) => bytes,
+fn package(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>, path: &Path) -> Option<(ComponentFile, Package)> {
+    let component = match ComponentFile::read(inputs, path) {
+        Ok(component) => component,
         Err(error) => {
-            let message = format!("the component {} cannot be read: {error}", component.display());
+            let message = format!("the component {} cannot be read: {error}", path.display());
             fields.problem("component", message, "build the plugin and point `component` at its .wasm file");
             return None;
         }
     };
-    match Package::read(&bytes) {
-        Ok(package) => Some(package),
+    match Package::read(&component.bytes) {
+        Ok(package) => Some((component, package)),
         Err(error) => {
             fields.problem("component", error.to_string(), "point `component` at a plugin that carries its manifest");
             None

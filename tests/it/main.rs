@@ -27,6 +27,7 @@ mod log;
 mod lookup;
 mod outbound;
 mod partitions;
+mod plan;
 mod plugins;
 mod poison;
 mod process;

@@ -19,6 +19,8 @@ pub mod logs;
 pub mod path;
 /// Versions and where they are in use.
 pub mod version;
+/// Objects of a workspace, and what changes of them.
+pub mod workspace;
 /// Write keys of sources: which there are and what they are used for.
 pub mod write_key;
 

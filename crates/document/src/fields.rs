@@ -22,12 +22,12 @@ pub const PROBLEMS_MAX: usize = 200;
 const MISSPELLED_MAX: usize = 1_000;
 
 /// How `${NAME}` as a whole text is read; `None` when it is not set.
-pub type Variables = fn(&str) -> Option<String>;
+pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
 
 /// A map being read.
 pub struct Fields<'a> {
     file: &'a Path,
-    variables: Option<Variables>,
+    variables: Option<Variables<'a>>,
     line: usize,
     /// Where we are: `limits`; empty at the top.
     place: String,
@@ -70,7 +70,7 @@ impl<'a> Fields<'a> {
 
     /// Has texts that are `${NAME}` as a whole read by `variables`; otherwise they are texts like any other.
     #[must_use]
-    pub fn with_variables(mut self, variables: Variables) -> Self {
+    pub fn with_variables(mut self, variables: Variables<'a>) -> Self {
         self.variables = Some(variables);
         self
     }

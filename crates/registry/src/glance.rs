@@ -12,7 +12,7 @@ use super::{Placed, PluginKind, RegistryError, Releases, artifact_cache};
 /// # Errors
 /// The store cannot be read.
 pub fn glance(dir: &Path, plugin_kind: PluginKind, name: &str) -> Result<Option<(Placed, Manifest)>, RegistryError> {
-    let releases = Releases::read(&dir.join("pointers.json"))?;
+    let releases = glance_releases(dir)?;
     let Some(placed) = releases.of_kind(plugin_kind).get(name).and_then(|release| release.live.clone()) else {
         return Ok(None);
     };
@@ -23,4 +23,12 @@ pub fn glance(dir: &Path, plugin_kind: PluginKind, name: &str) -> Result<Option<
         damaged(problems.first().map_or_else(|| "its manifest is wrong".to_owned(), |problem| problem.message.clone()))
     })?;
     Ok(Some((placed, manifest)))
+}
+
+/// What runs under which name in the store at `dir`; nothing in one that is not there.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn glance_releases(dir: &Path) -> Result<Releases, RegistryError> {
+    Releases::read(&dir.join("pointers.json"))
 }

@@ -47,7 +47,7 @@ use tidegate_wasm::{self as wasm, Engine, EngineError, ModuleError, Seal};
 pub use admission::Admission;
 pub use build::{BuildId, BuildPlace, BuildProgress, BuildQueue};
 pub use compile::{COMMAND as COMPILE_COMMAND, CompileError, CompileLimits, child as compile_child, own_program};
-pub use glance::glance;
+pub use glance::{glance, glance_releases};
 pub use releases::{Placed, PluginKind, Release, Releases, Rollout};
 pub use sha::{NotASha, Sha};
 pub use verify::{VersionDamage, verify};

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -88,6 +88,13 @@ impl fmt::Debug for Address {
 type Parameters = BTreeMap<String, String>;
 
 impl Address {
+    /// Files that are read when a connection is made.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let root_cert = self.root_cert.as_deref().filter(|path| *path != "system").map(Path::new);
+        let others = [&self.ca_file, &self.cert, &self.key, &self.passfile];
+        root_cert.into_iter().chain(others.into_iter().filter_map(|path| path.as_deref()))
+    }
+
     /// Reads `url` (or `key=value` text) and single parameters, which win over it.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ pub(super) fn server(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<cli
     let user = fields.text("user");
     let password = fields.text("password");
     let database = fields.text("database");
-    let web = around.outgoing.of_destination(fields, around.dir);
+    let web = around.outgoing.of_destination(fields, around.inputs);
     let compress = fields.word("compression", &[("none", false), ("gzip", true)]).unwrap_or(false);
     let look_ups = [("always", clickhouse::LookUp::Always), ("after_failures", clickhouse::LookUp::AfterFailures)];
     let look_up = fields.word("look_up", &look_ups).unwrap_or(clickhouse::LookUp::Always);

@@ -3,12 +3,16 @@
 use std::path::Path;
 
 use tidegate_document::fields::Fields;
+use tidegate_document::file;
 use tidegate_net::WebSettings;
 use tidegate_warehouse_lake::{self as lake, LakePlace, Partition};
 
 use super::limits;
 use crate::config::around::Around;
-use crate::config::environment::environment;
+use crate::config::surroundings::ObjectInputs;
+
+/// Files of credentials that are read once. Those of tokens are read again by whoever uses them, for tokens end.
+const KEY_FILES: [&str; 2] = ["service_account_path", "google_application_credentials"];
 
 pub(super) fn folder(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<lake::LakeSettings> {
     let place = place(fields, around.dir, around.data);
@@ -30,7 +34,12 @@ pub(super) fn folder(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<lak
         }
     }
     if let Some(place) = &place {
-        from_environment(place, &mut options);
+        from_environment(place, &mut options, around.inputs);
+    }
+    for key in KEY_FILES {
+        if let Some(path) = options.get(key) {
+            around.inputs.depends_on(Path::new(path), file::SECRET_BYTES_MAX);
+        }
     }
     let web = web(fields, around, place.as_ref());
     let partitions = ["day", "hour", "none"].map(|word| (word, Partition::parse(word)));
@@ -60,7 +69,9 @@ pub(super) fn folder(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<lak
 
 /// How a bucket is reached; a folder is reached without.
 fn web(fields: &mut Fields<'_>, around: &Around<'_>, place: Option<&LakePlace>) -> WebSettings {
-    let Some(place @ LakePlace::Folder(_)) = place else { return around.outgoing.of_destination(fields, around.dir) };
+    let Some(place @ LakePlace::Folder(_)) = place else {
+        return around.outgoing.of_destination(fields, around.inputs);
+    };
     for field in ["ca_file", "proxy"] {
         if fields.text(field).is_some() {
             let message = format!("`{field}` says nothing to a lake in {place}");
@@ -92,7 +103,7 @@ fn place(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<LakePlace> 
 
 /// What the usual variables of the environment say, where the file says nothing. Credentials are never mixed: if the file
 /// has any, all of them are from there.
-fn from_environment(place: &LakePlace, options: &mut lake::Options) {
+fn from_environment(place: &LakePlace, options: &mut lake::Options, inputs: &ObjectInputs<'_>) {
     let (plain, secret): (&[_], &[_]) = match place {
         LakePlace::Folder(_) => (&[], &[]),
         LakePlace::S3 { .. } => (
@@ -131,7 +142,7 @@ fn from_environment(place: &LakePlace, options: &mut lake::Options) {
     let stated: Vec<String> = options.iter().map(|(key, _)| key.to_owned()).collect();
     for (variable, key) in plain.iter().chain(secret.iter().filter(|_| !has_secret)) {
         let said = stated.iter().any(|own| own == key);
-        if let Some(value) = environment(variable).filter(|value| !value.is_empty() && !said) {
+        if let Some(value) = inputs.variable(variable).filter(|value| !value.is_empty() && !said) {
             options.set(key, value);
         }
     }

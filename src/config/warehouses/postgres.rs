@@ -1,10 +1,12 @@
 //! `kind: postgres`.
 
 use tidegate_document::fields::Fields;
+use tidegate_document::file;
 use tidegate_warehouse_postgres as postgres;
 
 use super::limits;
 use crate::config::around::Around;
+use crate::config::surroundings::ObjectInputs;
 
 /// Fields that are parameters of the connection, by libpq's names. Paths among them count from the workspace.
 const POSTGRES_FIELDS: [&str; 14] = [
@@ -43,7 +45,7 @@ pub(super) fn server(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<pos
         return None;
     }
     let timeouts = [fields.duration("lock_timeout"), fields.duration("statement_timeout")];
-    let mut address = match postgres::Address::parse(url.as_deref(), parameters, &environment()) {
+    let mut address = match postgres::Address::parse(url.as_deref(), parameters, &environment(around.inputs)) {
         Ok(address) => address,
         Err(problem) => {
             fields.problem(
@@ -55,7 +57,10 @@ pub(super) fn server(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<pos
         }
     };
     // Where sslrootcert names nobody, the workspace's authorities count with the machine's.
-    address.ca_file.clone_from(&around.outgoing.ca_file);
+    address.ca_file = around.outgoing.ca_file(around.inputs);
+    for path in address.files() {
+        around.inputs.depends_on(path, file::SECRET_BYTES_MAX);
+    }
     let mut settings = postgres::PostgresSettings { limits, ..postgres::PostgresSettings::new(address) };
     if let Some(schema) = schema {
         settings.schema = schema;
@@ -67,9 +72,8 @@ pub(super) fn server(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<pos
 }
 
 /// What libpq would find in the environment.
-#[expect(clippy::disallowed_methods, reason = "the configuration is the one reader of the environment")]
-fn environment() -> postgres::Environment {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+fn environment(inputs: &ObjectInputs<'_>) -> postgres::Environment {
+    let set = |name: &str| inputs.variable(name).filter(|value| !value.is_empty());
     let defaults = postgres::VARIABLES
         .iter()
         .filter_map(|(variable, parameter)| Some(((*parameter).to_owned(), set(variable)?)))

@@ -1,12 +1,12 @@
 //! `kind: snowflake`.
 
-use std::path::Path;
-
 use tidegate_document::fields::Fields;
+use tidegate_document::file;
 use tidegate_warehouse_snowflake as snowflake;
 
 use super::limits;
 use crate::config::around::Around;
+use crate::config::surroundings::ObjectInputs;
 
 pub(super) fn account(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<snowflake::SnowflakeSettings> {
     let limits = limits(fields, &snowflake::CAPABILITIES);
@@ -15,11 +15,11 @@ pub(super) fn account(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<sn
     let database = fields.required("database", "ANALYTICS");
     let (role, warehouse) = (fields.text("role"), fields.required("warehouse", "LOADING"));
     let (schema, endpoint) = (fields.text("schema"), fields.text("endpoint"));
-    let web = around.outgoing.of_destination(fields, around.dir);
+    let web = around.outgoing.of_destination(fields, around.inputs);
     let modes = [("staged", snowflake::LoadMode::Staged), ("streaming", snowflake::LoadMode::Streaming)];
     let load = fields.word("load", &modes).unwrap_or(snowflake::LoadMode::Staged);
     let statement_time_max = fields.duration("statement_time_max");
-    let Some(auth) = fields.within("auth", |fields| auth(fields, around.dir)) else {
+    let Some(auth) = fields.within("auth", |fields| auth(fields, around.inputs)) else {
         if !fields.has("auth") {
             fields.problem("auth", "`auth` is missing", "add `auth:` and below it `private_key_file: rsa_key.p8`");
         }
@@ -35,9 +35,13 @@ pub(super) fn account(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<sn
 }
 
 /// Exactly one of the ways to prove who one is.
-fn auth(fields: &mut Fields<'_>, dir: &Path) -> Option<snowflake::Auth> {
+fn auth(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Option<snowflake::Auth> {
     use snowflake::{Auth, Secret};
-    let file = fields.text("private_key_file").map(|path| Auth::KeyFile(dir.join(path)));
+    let file = fields.text("private_key_file").map(|path| {
+        let path = inputs.dir().join(path);
+        inputs.depends_on(&path, file::SECRET_BYTES_MAX);
+        Auth::KeyFile(path)
+    });
     let key = fields.text("private_key").map(|key| Auth::Key(Secret::new(key)));
     let oauth = fields.text("oauth_token").map(|token| Auth::OAuth(Secret::new(token)));
     let token = fields.text("token").map(|token| Auth::Token(Secret::new(token)));

@@ -146,7 +146,7 @@ fn a_variable_is_read_for_those_who_hand_in_how() {
     assert_eq!((made.0, made.1, Value::Object(made.2)), (a, b, json!({"d": ["${SET}", "$SET"]})));
     assert_eq!(problems, []);
     let mut problems = Vec::new();
-    let mut fields = Fields::new(Path::new("shop.yaml"), &node, &mut problems).with_variables(variables);
+    let mut fields = Fields::new(Path::new("shop.yaml"), &node, &mut problems).with_variables(&variables);
     let made = read(&mut fields);
     fields.finish();
     assert_eq!(

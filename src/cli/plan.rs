@@ -1,0 +1,190 @@
+//! `tidegate plan`: what would change if one folder were run in the place of another.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+use tidegate_api_types::workspace::{FieldDifference, ObjectChangeKind, ObjectDifference};
+use tidegate_document::problem::Problem;
+use tidegate_process::clock;
+
+use super::{CommandDone, CommandFailure, check, style};
+use crate::app::change_plan::{ChangePlan, SyncChange};
+use crate::app::live_versions;
+use crate::config::differences::{ReadWorkspace, WorkspaceDifferences};
+use crate::config::{Surroundings, Workspace, WorkspaceDocuments, environment};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tidegate plan shop --from running          what is different, and what it takes\n  tidegate plan shop --from running --json   the same for programs\n\nBoth folders are read and checked, nothing is changed and no server is asked. What is written as\n${NAME} is shown so; secrets that are written down are shown as fingerprints, which are good for one\nanswer. What was pushed to the store of the data directory counts too.\n\nExit code 0 when nothing is different, 2 when something is, 1 when a folder has problems."
+)]
+pub(super) struct FolderPlanArgs {
+    /// The folder that is wanted
+    #[arg(default_value = ".", value_name = "DIR")]
+    dir: PathBuf,
+    /// The folder that is there now
+    #[arg(long, value_name = "OTHER_DIR")]
+    from: PathBuf,
+    /// The data directory of the server [default: `data` of the tidegate.yaml that is there now]
+    #[arg(long, value_name = "DATA")]
+    data: Option<PathBuf>,
+}
+
+/// Something would change.
+const CHANGES: u8 = 2;
+
+pub(super) fn run(args: &FolderPlanArgs, json: bool) -> CommandDone {
+    match plan(args) {
+        Ok((differences, plan)) => {
+            if json {
+                println!("{}", answer(&differences, &plan));
+            } else {
+                print(&differences, &plan);
+            }
+            let is_nothing = differences.is_empty() && plan.is_empty();
+            Ok(if is_nothing { ExitCode::SUCCESS } else { ExitCode::from(CHANGES) })
+        }
+        Err(CommandFailure::Problems(problems)) => {
+            check::report(&problems, json);
+            Ok(ExitCode::FAILURE)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn plan(args: &FolderPlanArgs) -> Result<(WorkspaceDifferences, ChangePlan), CommandFailure> {
+    let (from, to) = both(WorkspaceDocuments::read(&args.from), WorkspaceDocuments::read(&args.dir))?;
+    let look_up_live = live_versions::destination;
+    let now = Surroundings { dir: &args.from, data: args.data.as_deref(), variables: &environment, look_up_live };
+    let old = Workspace::resolve(&from, &now);
+    // What is live in the store of the server counts for both.
+    let data = old.as_ref().map_or(args.data.clone(), |old| Some(old.data.clone()));
+    let new = Workspace::resolve(&to, &Surroundings { dir: &args.dir, data: data.as_deref(), ..now });
+    let (old, new) = both(old, new)?;
+    let releases = live_versions::releases(&old.data).map_err(CommandFailure::Failed)?;
+    let differences = WorkspaceDifferences::between(
+        ReadWorkspace { documents: &from, workspace: &old },
+        ReadWorkspace { documents: &to, workspace: &new },
+        clock::random(),
+    );
+    Ok((differences, ChangePlan::between(&old, &new, &releases)))
+}
+
+/// What was read of each folder, or what is wrong with both.
+fn both<T>(from: Result<T, Vec<Problem>>, to: Result<T, Vec<Problem>>) -> Result<(T, T), CommandFailure> {
+    match (from, to) {
+        (Ok(from), Ok(to)) => Ok((from, to)),
+        (from, to) => Err(CommandFailure::Problems([from.err(), to.err()].into_iter().flatten().flatten().collect())),
+    }
+}
+
+fn answer(differences: &WorkspaceDifferences, plan: &ChangePlan) -> Value {
+    let syncs: serde_json::Map<_, _> =
+        plan.syncs.iter().map(|(name, change)| (name.clone(), change.as_str().into())).collect();
+    json!({
+        "settings": differences.settings,
+        "objects": differences.objects,
+        "follows": {
+            "lookups": plan.lookups, "functions": plan.functions, "rules": plan.rules, "door": plan.door,
+            "runtimes": plan.runtimes, "syncs": syncs, "quarantine": plan.quarantine,
+            "needs_restart": plan.needs_restart,
+        },
+    })
+}
+
+/// Characters of a value that are shown to people.
+const VALUE_CHARS_MAX: usize = 200;
+
+fn print(differences: &WorkspaceDifferences, plan: &ChangePlan) {
+    if !differences.settings.is_empty() {
+        println!("{} tidegate.yaml", style::bold("~"));
+        differences.settings.iter().for_each(print_field);
+    }
+    differences.objects.iter().for_each(print_object);
+    let follows = follows(plan);
+    if !follows.is_empty() {
+        println!();
+        println!("What it takes:");
+    }
+    for line in follows {
+        println!("  {line}");
+    }
+    let of = |change| differences.objects.iter().filter(|object| object.change == change).count();
+    if differences.is_empty() && plan.is_empty() {
+        println!("nothing is different");
+        return;
+    }
+    println!();
+    println!(
+        "{} to add, {} to change, {} to remove; nothing was changed",
+        of(ObjectChangeKind::Added),
+        of(ObjectChangeKind::Changed),
+        of(ObjectChangeKind::Removed)
+    );
+}
+
+fn print_object(object: &ObjectDifference) {
+    let sign = match object.change {
+        ObjectChangeKind::Added => "+",
+        ObjectChangeKind::Changed => "~",
+        ObjectChangeKind::Removed => "-",
+    };
+    println!("{} {}", style::bold(sign), style::plain(&object.object.to_string(), VALUE_CHARS_MAX));
+    object.fields.iter().for_each(print_field);
+    for input in &object.inputs {
+        println!("    {} is another one", style::plain(input, VALUE_CHARS_MAX));
+    }
+}
+
+fn print_field(field: &FieldDifference) {
+    let shown = |value: &Value| style::plain(&value.to_string(), VALUE_CHARS_MAX);
+    let name = style::plain(&field.field, VALUE_CHARS_MAX);
+    match (&field.before, &field.after) {
+        (Some(before), Some(after)) => println!("    {name}: {} → {}", shown(before), shown(after)),
+        (None, Some(after)) => println!("    {name}: {}", shown(after)),
+        (Some(before), None) => println!("    {name}: {} → nothing", shown(before)),
+        (None, None) => {}
+    }
+}
+
+/// What is done, a line for each part.
+fn follows(plan: &ChangePlan) -> Vec<String> {
+    let mut lines = Vec::new();
+    let named = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    if !plan.needs_restart.is_empty() {
+        lines.push(format!("{}: counts from the next start", plan.needs_restart.join(", ")));
+    }
+    if plan.quarantine {
+        lines.push("the bounds of the quarantine change".to_owned());
+    }
+    if plan.door {
+        lines.push("sources: requests are taken by the new keys and limits".to_owned());
+    }
+    if !plan.lookups.is_empty() {
+        lines.push(format!("lookups read anew: {}", named(&plan.lookups)));
+    }
+    if !plan.functions.is_empty() {
+        lines.push(format!("functions loaded anew: {}", named(&plan.functions)));
+    }
+    if plan.rules {
+        lines.push("events are judged by the new contracts and run through the new functions".to_owned());
+    }
+    for name in &plan.runtimes {
+        lines.push(format!("destination {name}: its plugin is opened anew, and the next batch goes with it"));
+    }
+    lines.extend(plan.syncs.iter().map(|(name, change)| format!("sync {name}: {}", told(*change))));
+    lines
+}
+
+const fn told(change: SyncChange) -> &'static str {
+    match change {
+        SyncChange::Start => "starts",
+        SyncChange::Regather => "gathers its next batch in the new way, for the same destination",
+        SyncChange::Reopen => {
+            "opens its destination anew and goes on at what that has; a place without anything of it gets what the log keeps"
+        }
+        SyncChange::Replace => "ends and starts anew as another one; what waits for it has to be delivered or given up",
+        SyncChange::End => "ends; what waits for it has to be delivered or given up",
+    }
+}

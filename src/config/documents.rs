@@ -1,0 +1,190 @@
+//! A workspace as it is written: its objects as documents that nobody has resolved, so `${NAME}` is `${NAME}`, and no secret is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
+use tidegate_document::node::{DocumentNode, Tree};
+use tidegate_document::problem::Problem;
+use tidegate_document::{file, yaml};
+
+use super::folder::{is_name, is_yaml, object_name, yaml_files};
+use super::spec_hash::ContentHash;
+
+/// The text of a workspace, parsed.
+#[derive(Debug)]
+pub struct WorkspaceDocuments {
+    pub objects: BTreeMap<ObjectRef, ObjectDocument>,
+    /// Every file that was read, by its path from the workspace's folder.
+    pub files: BTreeMap<PathBuf, ContentHash>,
+    /// `tidegate.yaml`; `None` when it is not YAML.
+    pub main: Option<DocumentNode>,
+    /// Objects whose files are there and hold no document.
+    unread: BTreeSet<ObjectRef>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// One object, unresolved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ObjectDocument {
+    pub node: DocumentNode,
+    /// From the workspace's folder.
+    pub file: PathBuf,
+}
+
+/// The main file of a workspace.
+pub(super) const MAIN_FILE: &str = "tidegate.yaml";
+
+impl WorkspaceDocuments {
+    /// Reads the text of the workspace in `dir`. What is wrong with single files is said when the documents are resolved, with
+    /// everything else.
+    ///
+    /// # Errors
+    /// There is no workspace.
+    pub fn read(dir: &Path) -> Result<Self, Vec<Problem>> {
+        let main = dir.join(MAIN_FILE);
+        if !main.exists() {
+            return Err(vec![no_workspace(dir)]);
+        }
+        let mut documents = Self {
+            objects: BTreeMap::new(),
+            files: BTreeMap::new(),
+            main: None,
+            unread: BTreeSet::new(),
+            problems: Vec::new(),
+        };
+        documents.main = documents.document(dir, &main);
+        for kind in ObjectRefKind::OF_FOLDERS {
+            documents.read_folder(dir, kind);
+        }
+        let root = dir.join(ObjectRefKind::ContractFile.folder());
+        if root.is_dir() {
+            documents.gather(dir, &root, 0);
+        }
+        Ok(documents)
+    }
+
+    /// The objects of a kind, in the order of their keys.
+    pub fn of_kind(&self, kind: ObjectRefKind) -> impl Iterator<Item = (&str, &ObjectDocument)> {
+        let of_kind = self.objects.iter().filter(move |(object, _)| object.kind == kind);
+        of_kind.map(|(object, document)| (object.key.as_str(), document))
+    }
+
+    /// Whether a file of this name is there, readable or not.
+    pub(super) fn has(&self, kind: ObjectRefKind, key: &str) -> bool {
+        let object = ObjectRef::new(kind, key);
+        self.objects.contains_key(&object) || self.unread.contains(&object)
+    }
+
+    /// Reads every file of a folder; a missing folder is an empty one.
+    fn read_folder(&mut self, dir: &Path, kind: ObjectRefKind) {
+        let mut paths: Vec<PathBuf> = yaml_files(dir, kind.folder()).collect();
+        paths.sort();
+        let mut before: Option<&Path> = None;
+        for path in &paths {
+            let name = object_name(path);
+            if let Some(other) = before.replace(path).filter(|other| object_name(other) == name) {
+                let other = other.file_name().unwrap_or_default().to_string_lossy();
+                let message = format!("{name:?} stands in {other} too, and a name is one object");
+                self.problems.push(Problem::of_file(path, 0, message, "keep one of the two files"));
+                continue;
+            }
+            let object = ObjectRef::new(kind, name.as_str());
+            if !is_name(&name) {
+                let message = format!("the file's name is the object's name, and {name:?} cannot be one");
+                let fix = "use up to 63 letters, digits, - and _ before .yaml";
+                self.problems.push(Problem::of_file(path, 0, message, fix));
+                self.unread.insert(object);
+                continue;
+            }
+            self.add(dir, object, path);
+        }
+    }
+
+    /// Reads all YAML files below `folder`, which are contract files.
+    fn gather(&mut self, dir: &Path, folder: &Path, depth: usize) {
+        let Ok(entries) = std::fs::read_dir(folder) else { return };
+        for entry in entries.flatten().take(EVENT_FILES_MAX) {
+            let path = entry.path();
+            let is_yaml = is_yaml(&path);
+            if path.is_dir() && depth < 8 && !is_yaml {
+                // A link to a folder elsewhere would bring files in that nobody sees here.
+                if file::stays_within(dir, &path).is_ok() {
+                    self.gather(dir, &path, depth + 1);
+                } else {
+                    let message = "a link leads out of the workspace".to_owned();
+                    let fix = "put the folder into the workspace".to_owned();
+                    self.problems.push(Problem::of_file(path, 0, message, fix));
+                }
+            } else if is_yaml && let Ok(relative) = path.strip_prefix(dir.join(ObjectRefKind::ContractFile.folder())) {
+                let name: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+                self.add(dir, ObjectRef::new(ObjectRefKind::ContractFile, name.join("/")), &path);
+            }
+        }
+    }
+
+    fn add(&mut self, dir: &Path, object: ObjectRef, path: &Path) {
+        match self.document(dir, path) {
+            Some(node) => drop(self.objects.insert(object, ObjectDocument { node, file: within(dir, path) })),
+            None => drop(self.unread.insert(object)),
+        }
+    }
+
+    fn document(&mut self, dir: &Path, path: &Path) -> Option<DocumentNode> {
+        let text = read_text(dir, path, &mut self.problems)?;
+        self.files.insert(within(dir, path), ContentHash::of(text.as_bytes()));
+        parse(path, &text, &mut self.problems)
+    }
+}
+
+/// Folders and files below `events/` that are looked at.
+const EVENT_FILES_MAX: usize = 100_000;
+
+fn within(dir: &Path, path: &Path) -> PathBuf {
+    path.strip_prefix(dir).unwrap_or(path).to_owned()
+}
+
+pub(super) fn no_workspace(dir: &Path) -> Problem {
+    let message = "there is no tidegate.yaml here";
+    let fix = format!("run `tidegate init {}` to make a workspace", dir.display());
+    Problem::of_file(dir.join(MAIN_FILE), 0, message, fix)
+}
+
+/// A file of the workspace in `dir`, parsed.
+pub(super) fn read_tree(dir: &Path, path: &Path, problems: &mut Vec<Problem>) -> Option<DocumentNode> {
+    let text = read_text(dir, path, problems)?;
+    parse(path, &text, problems)
+}
+
+/// A file of the workspace in `dir`: an ordinary one, of bounded size, that lies where it seems to lie.
+fn read_text(dir: &Path, path: &Path, problems: &mut Vec<Problem>) -> Option<String> {
+    let read = file::stays_within(dir, path).and_then(|()| file::read_text(path, file::TEXT_BYTES_MAX));
+    let note = |error: &std::io::Error| {
+        let fix = "make it an ordinary, readable UTF-8 text file within the workspace";
+        problems.push(Problem::of_file(path, 0, format!("the file cannot be read: {error}"), fix));
+    };
+    read.inspect_err(note).ok()
+}
+
+fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Option<DocumentNode> {
+    let parsed = yaml::parse(text).map_err(|error| {
+        let message = format!("this is not YAML: {}", error.message);
+        problems.push(Problem::of_file(path, error.line, message, "mend the line, or the one before it"));
+    });
+    parsed.ok()
+}
+
+/// A document as JSON for comparing: a number that is written in a way that JSON has not is the text that it is written as, for
+/// as that it may be read.
+pub(super) fn as_written(node: &DocumentNode) -> Value {
+    match &node.value {
+        Tree::Spelled(_, written) => Value::String(written.clone()),
+        Tree::List(items) => Value::Array(items.iter().map(as_written).collect()),
+        Tree::Map(fields) => {
+            let fields = fields.iter().map(|field| (field.name.clone(), as_written(&field.node)));
+            Value::Object(fields.collect::<Map<_, _>>())
+        }
+        _ => node.to_json(),
+    }
+}

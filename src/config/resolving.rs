@@ -1,0 +1,81 @@
+//! Documents become objects: each is read with what surrounds it, all problems are gathered, and what each is made of.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
+use tidegate_document::fields::Fields;
+use tidegate_document::node::DocumentNode;
+use tidegate_document::problem::Problem;
+
+use super::documents::{MAIN_FILE, WorkspaceDocuments, as_written};
+use super::server::{Server, server};
+use super::spec_hash::{ContentHash, ObjectSpec, SpecInput};
+use super::surroundings::{ObjectInputs, Surroundings};
+
+/// A workspace on its way to being resolved.
+pub(super) struct Resolving<'a> {
+    documents: &'a WorkspaceDocuments,
+    surroundings: &'a Surroundings<'a>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) specs: BTreeMap<ObjectRef, ObjectSpec>,
+    pub(super) files: BTreeMap<PathBuf, ContentHash>,
+}
+
+impl<'a> Resolving<'a> {
+    pub(super) fn new(documents: &'a WorkspaceDocuments, surroundings: &'a Surroundings<'a>) -> Self {
+        let (problems, files) = (documents.problems.clone(), documents.files.clone());
+        Self { documents, surroundings, problems, specs: BTreeMap::new(), files }
+    }
+
+    /// What `tidegate.yaml` says.
+    pub(super) fn server(&mut self) -> Option<Server> {
+        let node = self.documents.main.as_ref()?;
+        let (server, _) = self.document(MAIN_FILE.into(), node, server);
+        Some(server)
+    }
+
+    /// The objects of a kind, read by `read`.
+    pub(super) fn each<T>(
+        &mut self,
+        kind: ObjectRefKind,
+        mut read: impl FnMut(&mut Fields<'_>, &ObjectInputs<'_>) -> Option<T>,
+    ) -> BTreeMap<String, T> {
+        let mut objects = BTreeMap::new();
+        for (key, document) in self.documents.of_kind(kind) {
+            let (object, spec) = self.document(document.file.clone(), &document.node, &mut read);
+            self.specs.insert(ObjectRef::new(kind, key), spec);
+            objects.extend(object.map(|object| (key.to_owned(), object)));
+        }
+        objects
+    }
+
+    /// Contract files refer to nothing but one another.
+    pub(super) fn contract_files(&mut self) {
+        for (key, document) in self.documents.of_kind(ObjectRefKind::ContractFile) {
+            let spec = ObjectSpec::new(&as_written(&document.node), BTreeMap::new());
+            self.specs.insert(ObjectRef::new(ObjectRefKind::ContractFile, key), spec);
+        }
+    }
+
+    fn document<T>(
+        &mut self,
+        file: PathBuf,
+        node: &DocumentNode,
+        read: impl FnOnce(&mut Fields<'_>, &ObjectInputs<'_>) -> T,
+    ) -> (T, ObjectSpec) {
+        let path = self.surroundings.dir.join(file);
+        let inputs = ObjectInputs::new(self.surroundings);
+        let variables = |name: &str| inputs.variable(name);
+        let mut fields = Fields::new(&path, node, &mut self.problems).with_variables(&variables);
+        let value = read(&mut fields, &inputs);
+        fields.finish();
+        let spec = inputs.spec(as_written(node));
+        let files = spec.inputs.iter().filter_map(|(input, hash)| match input {
+            SpecInput::File(path) => Some((path.clone(), *hash)),
+            _ => None,
+        });
+        self.files.extend(files);
+        (value, spec)
+    }
+}
