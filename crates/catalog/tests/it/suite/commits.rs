@@ -74,6 +74,9 @@ pub fn one_bad_edit_of_many_leaves_everything_as_it_was(test: &CatalogTest) {
         assert!(refused.is_err(), "{shown}");
         assert_eq!(test.snapshot(), before, "{shown}");
     }
+    let names: Vec<String> = (0..1_001).map(|n| format!("secret:s{n}")).collect();
+    let many = test.commit(vec![test.create(ObjectKind::Lookup, "many", json!({ "names": names }))]);
+    assert!(matches!(many, Err(CatalogError::TooMany { found: 1_001, .. })), "{many:?}");
     assert_eq!(test.count("SELECT count(*) FROM audit"), entries);
     assert_eq!(test.count("SELECT count(*) FROM version"), 1);
     assert_eq!(test.commit(good()).unwrap().revision, 2);
