@@ -1,6 +1,6 @@
 //! Ending what is older than the retention, so that the rest still verifies.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::entry::{Actor, AuditRecord, AuditResult};
 use super::write::append;
@@ -27,30 +27,37 @@ impl Catalog {
         let Some(row) = found.first() else { return Ok(0) };
         let (to, hash, from) = (row.unsigned(0)?, row.bytes(1)?, row.unsigned(2)?);
         let count = to - from + 1;
-        let record = AuditRecord {
-            workspace: SERVER_WORKSPACE.to_owned(),
-            action: PURGED.to_owned(),
-            kind: None,
-            object: None,
-            name: None,
-            result: AuditResult::Done,
-            revision: None,
-            detail: json!({ "from": from, "to": to, "hash": data_encoding::HEXLOWER.encode(&hash) }),
-        };
+        let hash = data_encoding::HEXLOWER.encode(&hash);
+        let record = record(PURGED, json!({ "from": from, "to": to, "hash": hash }));
         append(transaction.as_mut(), self.keys(), actor, at_us, vec![record]).await?;
         transaction.run("DELETE FROM audit WHERE seq <= $1", vec![to.into()]).await?;
         transaction.commit().await?;
         Ok(count)
     }
 
-    /// Erases addresses of entries that are older than `before_us`; the chain holds without them. Answers nothing of how many.
+    /// Erases addresses of entries that are older than `before_us`, and adds an entry that says so. The chain holds without them.
     ///
     /// # Errors
     /// Nothing was erased.
-    pub async fn erase_addresses(&self, before_us: i64) -> Result<(), CatalogError> {
+    pub async fn erase_addresses(&self, actor: &Actor, at_us: i64, before_us: i64) -> Result<(), CatalogError> {
         let mut transaction = self.begin(StoreAccess::Write).await?;
         let erase = "UPDATE audit SET address = NULL WHERE at_us < $1 AND address IS NOT NULL";
         transaction.run(erase, vec![before_us.into()]).await?;
+        let record = record("addresses_erased", json!({ "before_us": before_us }));
+        append(transaction.as_mut(), self.keys(), actor, at_us, vec![record]).await?;
         Ok(transaction.commit().await?)
+    }
+}
+
+fn record(action: &str, detail: Value) -> AuditRecord {
+    AuditRecord {
+        workspace: SERVER_WORKSPACE.to_owned(),
+        action: action.to_owned(),
+        kind: None,
+        object: None,
+        name: None,
+        result: AuditResult::Done,
+        revision: None,
+        detail,
     }
 }

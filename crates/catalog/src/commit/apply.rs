@@ -17,6 +17,8 @@ use crate::store::CatalogTransaction;
 
 /// Edits of one change.
 const EDITS_MAX: usize = 100_000;
+/// Other objects that one spec names.
+const NAMED_MAX: usize = 1_000;
 
 /// A change that was found to be in order and is not written yet.
 pub(crate) struct PreparedChange {
@@ -81,8 +83,15 @@ async fn load_named(
     loaded: &mut LoadedObjects,
     settled: &[SettledEdit],
 ) -> Result<(), CatalogError> {
-    let objects = settled.iter().flat_map(|edit| edit.before.iter().chain(&edit.after));
-    let named: BTreeSet<ObjectReference> = objects.flat_map(|object| references(&object.content)).collect();
+    let mut named = BTreeSet::new();
+    for object in settled.iter().flat_map(|edit| edit.before.iter().chain(&edit.after)) {
+        let of_object = references(&object.content);
+        let found = of_object.len();
+        if found > NAMED_MAX {
+            return Err(CatalogError::TooMany { what: "objects that one spec names", found, max: NAMED_MAX });
+        }
+        named.extend(of_object);
+    }
     for reference in named {
         loaded.name(transaction, reference.kind, &reference.name).await?;
     }

@@ -138,7 +138,9 @@ proptest! {
     #[test]
     fn the_order_of_the_files_does_not_matter(a in folder(), b in folder().prop_flat_map(|b| (Just(b.clone()), Just(b).prop_shuffle()))) {
         let there = snapshot(&a, |at| at % 3 == 0);
-        prop_assert_eq!(plan(&there, &b.0, ALL), plan(&there, &b.1, ALL));
+        for options in [ALL, PlanOptions::default()] {
+            prop_assert_eq!(plan(&there, &b.0, options), plan(&there, &b.1, options));
+        }
     }
 
     #[test]
@@ -221,6 +223,10 @@ fn a_chain_of_renames_is_one_plan_and_done_once() {
     others.objects[0].content.name = "a".into();
     others.objects[0].managed_by = ManagedBy::Nobody;
     assert!(plan(&others, &wanted, ALL).is_empty());
+    // Who is wanted as it is, is not renamed: the other one is new.
+    let there = snapshot(&[source("b", None, 1)], |_| false);
+    let copied = plan(&there, &[source("b", None, 1), source("c", Some("b"), 1)], ALL);
+    assert_eq!(copied.counts(), (1, 0, 0), "{copied:?}");
     let circle = [source("a", Some("b"), 1), source("b", Some("a"), 2)];
     let there = snapshot(&[source("a", None, 1), source("b", None, 2)], |_| false);
     assert!(matches!(plan(&there, &circle, ALL).problems[..], [PlanProblem::Cycle(_)]));

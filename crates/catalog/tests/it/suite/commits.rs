@@ -74,6 +74,9 @@ pub fn one_bad_edit_of_many_leaves_everything_as_it_was(test: &CatalogTest) {
         assert!(refused.is_err(), "{shown}");
         assert_eq!(test.snapshot(), before, "{shown}");
     }
+    let names: Vec<String> = (0..1_001).map(|n| format!("secret:s{n}")).collect();
+    let many = test.commit(vec![test.create(ObjectKind::Lookup, "many", json!({ "names": names }))]);
+    assert!(matches!(many, Err(CatalogError::TooMany { found: 1_001, .. })), "{many:?}");
     assert_eq!(test.count("SELECT count(*) FROM audit"), entries);
     assert_eq!(test.count("SELECT count(*) FROM version"), 1);
     assert_eq!(test.commit(good()).unwrap().revision, 2);
@@ -114,6 +117,11 @@ pub fn what_is_named_stays_and_what_is_not_there_is_not_named(test: &CatalogTest
     let sync = test.made(ObjectKind::Sync, "s", spec("web"));
     let gone = test.commit(vec![ObjectEdit::Delete { id: web.clone(), expected: None }]);
     assert!(matches!(&gone, Err(CatalogError::InUse { by, .. }) if by == "the sync \"s\""), "{gone:?}");
+    let mut still = spec("web");
+    still["filter"] = json!({});
+    let both = vec![ObjectEdit::Delete { id: web.clone(), expected: None }, test.respecified(&sync, still)];
+    let both = test.commit(both);
+    assert!(matches!(both, Err(CatalogError::Dangling { of_kind: ObjectKind::Source, .. })), "{both:?}");
     let mut renamed = test.get(&web).content;
     renamed.name = "site".into();
     let rename = ObjectEdit::Update { id: web.clone(), expected: None, content: renamed };

@@ -130,8 +130,10 @@ pub fn addresses_can_be_erased(test: &CatalogTest) {
     filled(test, 4);
     assert_eq!(test.count("SELECT count(*) FROM audit WHERE address IS NOT NULL"), 4);
     let last = test.count("SELECT max(at_us) FROM audit");
-    test.wait(test.catalog.erase_addresses(last)).unwrap();
-    assert_eq!(test.count("SELECT count(*) FROM audit WHERE address IS NOT NULL"), 1);
+    let by = actor("192.0.2.1");
+    test.wait(test.catalog.erase_addresses(&by, test.tick(), last)).unwrap();
+    assert_eq!(test.count("SELECT count(*) FROM audit WHERE address IS NOT NULL"), 2, "the last one, and who erased");
+    assert_eq!(test.count("SELECT count(*) FROM audit WHERE action = 'addresses_erased'"), 1);
     test.verified().unwrap();
 }
 
