@@ -115,7 +115,7 @@ impl Value {
 
     /// The value under a key of an object, or at a place of an array.
     #[must_use]
-    pub fn get(&self, place: impl Place) -> Option<&Self> {
+    pub fn get(&self, place: impl ValuePlace) -> Option<&Self> {
         place.of(self)
     }
 
@@ -133,18 +133,18 @@ impl Value {
 }
 
 /// A key of an object, or a place in an array.
-pub trait Place {
+pub trait ValuePlace {
     /// What stands there.
     fn of(self, value: &Value) -> Option<&Value>;
 }
 
-impl<T: AsRef<str> + ?Sized> Place for &T {
+impl<T: AsRef<str> + ?Sized> ValuePlace for &T {
     fn of(self, value: &Value) -> Option<&Value> {
         value.as_object()?.get(self.as_ref())
     }
 }
 
-impl Place for usize {
+impl ValuePlace for usize {
     fn of(self, value: &Value) -> Option<&Value> {
         value.as_array()?.get(self)
     }
