@@ -1,4 +1,5 @@
 use super::*;
+use crate::value::Value;
 use proptest::prelude::*;
 
 fn whole(bytes: &[u8]) -> Result<SeenValue, JsonError> {
