@@ -23,6 +23,7 @@ mod functions;
 mod logs;
 mod openapi;
 mod refusal;
+mod reload;
 mod write_keys;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,11 +50,12 @@ use tidegate_net::{self as net, Caller, HttpReply, Peer, Port, RequestBody, Serv
 use tidegate_registry::VersionStore;
 use tidegate_source::http::Entrance;
 use tidegate_state::{self as state, State};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tower_service::Service as _;
 
 use access::{Denied, Guard, Principal};
 use refusal::ApiRefusal;
+pub use reload::{ReloadRefusal, ReloadRequest};
 
 /// Opens the state file for one request.
 pub type OpenState = Box<dyn Fn() -> Result<State, state::StateError> + Send + Sync>;
@@ -64,6 +66,25 @@ pub struct AdminSettings {
     pub token_file: PathBuf,
     /// Who may send events.
     pub entrance: watch::Receiver<Arc<Entrance>>,
+    pub names: watch::Receiver<Arc<WorkspaceNames>>,
+    /// Takes orders to read the workspace again; a few may wait.
+    pub reloads: mpsc::Sender<ReloadRequest>,
+    pub store: VersionStore,
+    pub running: Running,
+    pub open_state: OpenState,
+    pub limits: AdminLimits,
+    pub connections: net::ConnectionLimits,
+}
+
+impl AdminSettings {
+    fn names(&self) -> Arc<WorkspaceNames> {
+        Arc::clone(&self.names.borrow())
+    }
+}
+
+/// What the workspace that runs says of names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkspaceNames {
     /// The sources that a function may be attached to.
     pub sources: BTreeSet<String>,
     /// The functions of the workspace's files.
@@ -72,11 +93,6 @@ pub struct AdminSettings {
     pub syncs: BTreeMap<String, Vec<String>>,
     /// Of each function, the tables that the workspace grants it.
     pub granted: BTreeMap<String, BTreeSet<String>>,
-    pub store: VersionStore,
-    pub running: Running,
-    pub open_state: OpenState,
-    pub limits: AdminLimits,
-    pub connections: net::ConnectionLimits,
 }
 
 /// What runs, as far as it has followed the releases of the store, and what it says.

@@ -1,5 +1,5 @@
-//! Wires the parts: opens them in the order of their floors, starts them, stops them in the order in which events
-//! flow, so that whatever was accepted has a place to go.
+//! Wires the parts: opens them in the order of their floors, starts them, changes them while they run, stops them in the order in
+//! which events flow, so that whatever was accepted has a place to go.
 
 mod admin;
 mod background;
@@ -20,12 +20,17 @@ pub mod live_versions;
 mod modes;
 mod active_runtimes;
 mod partitions;
+mod removals;
+mod running_door;
+mod running_parts;
+pub mod running_report;
 mod running_syncs;
 pub mod sample;
 mod starts;
 mod startup;
 mod stop;
 mod sync_cursors;
+mod sync_restart;
 mod unopened;
 
 use std::collections::BTreeMap;
@@ -34,22 +39,21 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use tidegate_log::{self as intake, Log, LogPartitions};
 use tidegate_net::{self as net, descriptors};
 use tidegate_pipeline::refine;
 use tidegate_registry::{self as store, VersionStore};
-use tidegate_source::http::{Entrance, IngestServer, IntakeCounts};
+use tidegate_source::http::{IngestServer, IntakeCounts};
 use tidegate_state::{self as state, Identity, State};
 use tidegate_wasm as wasm;
 use tidegate_wasm::function::Pool;
 use tidegate_wasm::lookup;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::api;
-use crate::config::Workspace;
+use crate::config::{Workspace, WorkspaceDocuments, fingerprint};
 use active_runtimes::ActiveRuntimes;
 use admin::{Admin, AdminPortSettings};
 use background::Background;
@@ -58,6 +62,8 @@ use findings::Finding;
 use keeper::{CheckedFile, Keeper};
 use live::Live;
 use partitions::{KeptPartition, OpenPartition, PartitionParts, watch_over};
+use running_door::RunningDoor;
+use running_parts::{Followers, PartsAtStart, RunningParts};
 use running_syncs::{Delivering, ReadyWorker, RunningSyncs, SyncPlace, SyncSpec, WorkerStart};
 use stop::Budget;
 
@@ -160,6 +166,12 @@ pub mod paths {
         data.join("findings.json")
     }
 
+    /// What runs, and as of which revision.
+    #[must_use]
+    pub fn running(data: &Path) -> PathBuf {
+        data.join("running.json")
+    }
+
     /// The hash of the admin token.
     #[must_use]
     pub fn admin(data: &Path) -> PathBuf {
@@ -175,8 +187,8 @@ pub struct App {
     address: SocketAddr,
     log: LogPartitions,
     partitions: Vec<OpenPartition>,
-    /// With the workers of each sync, which do not run yet.
-    syncs: (RunningSyncs, Vec<Vec<ReadyWorker>>),
+    /// With the workers of each sync, which do not run yet, and where orders to change come from.
+    parts: (RunningParts, Vec<Vec<ReadyWorker>>, mpsc::Receiver<api::ReloadRequest>),
     state: State,
     counts: Arc<IntakeCounts>,
     /// Kept until the last batch is through: the threads of the functions, and the far end of the rules.
@@ -193,12 +205,18 @@ pub struct App {
     _lock: File,
 }
 
+/// Orders to read the workspace again that may wait for one another.
+const RELOADS_MAX: usize = 8;
+
 impl App {
-    /// Opens everything that `workspace` names.
+    /// Opens everything that the workspace names, which was made of `documents`.
     ///
     /// # Errors
     /// The first thing that cannot be opened.
-    pub async fn open(workspace: Workspace, listen: Option<SocketAddr>) -> Result<Self, AppError> {
+    pub async fn open(
+        (documents, workspace): (WorkspaceDocuments, Workspace),
+        listen: Option<SocketAddr>,
+    ) -> Result<Self, AppError> {
         let descriptors = descriptors::raise();
         let data = workspace.data.clone();
         let lock = lock(&data)?;
@@ -207,13 +225,15 @@ impl App {
         let background = Background::start(threads).map_err(AppError::Thread)?;
         let startup::StartedState { mut state, past, mut identity, findings } = startup::open(&workspace)?;
         let limits = wasm::CallLimits { pagemap_scan: workspace.pagemap_scan, ..wasm::CallLimits::default() };
+        let followers = Followers::new(&workspace);
         let of_store = store::RegistrySettings {
-            admits: active_runtimes::admission(&workspace),
+            admits: active_runtimes::admission(followers.grants.subscribe()),
             limits,
             ..store::RegistrySettings::default()
         };
         let (store, builder) = VersionStore::open(&paths::store(&data), of_store)?;
-        let live = Live::open(&workspace, store.clone()).await?;
+        let key = identity.id.clone();
+        let live = Live::open(&workspace, store.clone(), fingerprint(&workspace.specs, &key)).await?;
         let active_runtimes = ActiveRuntimes::open(&workspace, &store).await;
         let pool = Pool::start(threads).map_err(AppError::Thread)?;
         let count = partitions::settle(&workspace, past, &mut state)?;
@@ -226,7 +246,7 @@ impl App {
             let ledgers = destinations.iter().map(|(sync, opened)| (sync.clone(), opened.ledger)).collect();
             opened.push(parts.open(partition, &ledgers)?);
         }
-        let syncs = ready(&workspace, &mut opened, destinations, background.handle())?;
+        let (syncs, workers) = ready(&workspace, &mut opened, destinations, background.handle())?;
         let sum = |of: fn(&OpenPartition) -> u64| opened.iter().map(of).sum::<u64>();
         let (records, undelivered) = (sum(|one| one.records.0), sum(|one| one.records.1));
         let (bytes_cut, carried_over) = (sum(|one| one.bytes_cut), sum(|one| one.carried_over));
@@ -235,16 +255,14 @@ impl App {
         let (connections, admin_connections) = connections(&workspace, descriptors);
         let mut admin_limits = api::AdminLimits::default();
         admin_limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(admin_limits.wrong_tokens_max);
-        let entrance = Entrance::new(door::entrance(&workspace), threads, Instant::now());
-        let entrance = watch::Sender::new(Arc::new(entrance));
+        let door = RunningDoor::new(&workspace, threads);
+        let (reloads, asked) = mpsc::channel(RELOADS_MAX);
         let workspace_admin = AdminPortSettings {
             listen: workspace.admin_listen,
             data: data.clone(),
-            entrance: entrance.subscribe(),
-            sources: workspace.sources.keys().cloned().collect(),
-            functions: workspace.functions.keys().cloned().collect(),
-            syncs: active_runtimes::used(&workspace),
-            granted: granted_tables::granted(&workspace),
+            entrance: door.follow(),
+            names: followers.names.subscribe(),
+            reloads,
             running: api::Running {
                 functions: live.taken(),
                 destinations: active_runtimes.taken(),
@@ -256,14 +274,15 @@ impl App {
         let sqlite_files = keeper::sqlite_files(&workspace);
         let counts = Arc::new(IntakeCounts::default());
         let listen = listen.unwrap_or(workspace.listen);
-        let settings = door::settings(&workspace, connections, entrance.subscribe());
+        let settings = door::settings(&workspace, connections, door.follow());
         let bound = IngestServer::open(listen, settings, log.clone(), Arc::clone(&counts));
         let server = bound.map_err(|cause| AppError::Listen { address: listen, cause })?;
         let address = server.address().map_err(|cause| AppError::Listen { address: listen, cause })?;
         let admin = Admin::open(&workspace_admin, store, builder)?;
         // Last of all: a start that is refused changes nothing of this.
         startup::advance(&mut state, &mut identity, &data)?;
-        let keeper = Keeper { state: parts.state(0)?, bounds: workspace.quarantine.clone(), counted: false };
+        let bounds = followers.quarantine.subscribe();
+        let keeper = Keeper { state: parts.state(0)?, bounds, counted: false };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             workspace = %workspace.dir.display(),
@@ -274,12 +293,22 @@ impl App {
             syncs = workspace.syncs.len(),
             "tidegate has started"
         );
+        let parts = RunningParts::new(PartsAtStart {
+            whole: (Arc::new(documents), Arc::new(workspace)),
+            key,
+            live: Arc::clone(&live),
+            runtimes: Arc::clone(&active_runtimes),
+            syncs,
+            door,
+            followers,
+            files: (paths::running(&data), paths::state(&data)),
+        });
         Ok(Self {
             server,
             address,
             log,
             partitions: opened,
-            syncs,
+            parts: (parts, workers, asked),
             state,
             counts,
             functions: (pool, live),
@@ -317,7 +346,7 @@ impl App {
             let Delivering { log, cursor, .. } = ready.delivering();
             (log, cursor)
         };
-        self.syncs.1.iter().flatten().map(of).collect()
+        self.parts.1.iter().flatten().map(of).collect()
     }
 
     /// What came through the door.
@@ -326,16 +355,16 @@ impl App {
         Arc::clone(&self.counts)
     }
 
-    /// Serves until `stop` turns true, then drains: requests in flight are answered, what was accepted is delivered
+    /// Serves, and reads the workspace again as often as `hung_up` asks for it, until `stop` turns true, then drains: requests in flight are answered, what was accepted is delivered
     /// while the time lasts; the log keeps the rest. All of that ends within [`STOP_MAX`], whoever does not.
     ///
     /// # Errors
     /// The disk failed meanwhile.
-    pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), AppError> {
+    pub async fn run(self, stop: watch::Receiver<bool>, hung_up: mpsc::Receiver<()>) -> Result<(), AppError> {
         let Self { server, log, partitions, mut state, functions, background, active_runtimes, admin, keeper, .. } =
             self;
         let (mut identity, data) = self.identity;
-        let (mut syncs, ready) = self.syncs;
+        let (mut parts, ready, asked) = self.parts;
         if let Err(error) = keeper::check_in_background(&data, self.to_check.0, self.to_check.1) {
             tracing::warn!(error = %error, "large files of the data directory are not checked");
         }
@@ -344,15 +373,16 @@ impl App {
         admin.run(Arc::clone(&functions.1), &background_handle, &server_stops);
         tokio::spawn(active_runtimes.follow(server_stops.clone()));
         background_handle.spawn(keeper.run(server_stops.clone()));
-        let serving = tokio::spawn(server.run(server_stops));
+        let serving = tokio::spawn(server.run(server_stops.clone()));
         let (mut kept, mut writers, mut refiners) = (Vec::new(), Vec::new(), Vec::new());
         for OpenPartition { log, writer, refiner, state, .. } in partitions {
             let dedup = paths::dedup(&data, state.partition());
-            kept.push(KeptPartition { dedup, log, cursors: syncs.cursors(), state });
+            kept.push(KeptPartition { dedup, log, cursors: parts.syncs().cursors(), state });
             writers.push(writer);
             refiners.push(refiner);
         }
-        ready.into_iter().for_each(|workers| syncs.run(workers));
+        ready.into_iter().for_each(|workers| parts.syncs().run(workers));
+        let parts = background_handle.spawn(parts.serve(asked, hung_up, server_stops));
         watch_over(kept, stop).await;
         let mut time = Budget::start();
         // New events stop first, then what was accepted flows out.
@@ -361,11 +391,16 @@ impl App {
         log.close();
         let poisoned = log.is_poisoned();
         time.step("the writer of the log", stop::WRITER_MAX, join(writers)).await;
-        if !poisoned {
+        // They change no more since the order to stop.
+        let syncs = tokio::time::timeout(stop::PARTS_MAX, parts).await.ok().and_then(Result::ok);
+        if let Some(syncs) = syncs.as_ref().filter(|_| !poisoned) {
             time.drain(&syncs.delivering()).await;
         }
         // With the last handle of the refiners, which end then.
-        let records_waiting = time.end(syncs).await;
+        let records_waiting = match syncs {
+            Some(syncs) => time.end(syncs).await,
+            None => 0,
+        };
         time.step("the refiner", stop::REFINER_MAX, join(refiners)).await;
         drop(functions);
         let ending = tokio::task::spawn_blocking(move || background.end(stop::BACKGROUND_MAX));

@@ -26,6 +26,7 @@ mod out;
 mod plan;
 mod style;
 mod quarantine;
+mod reload;
 mod send;
 mod serve;
 mod signals;
@@ -46,7 +47,7 @@ use tidegate_process::telemetry::{LogLook, harmless};
 use tidegate_registry as store;
 
 use crate::app::live_versions;
-use crate::config::{Outline, Workspace};
+use crate::config::{Outline, Workspace, WorkspaceDocuments};
 
 /// Collect events from the SDKs you run, check them, transform them, and find them in your warehouse.
 #[derive(Debug, Parser)]
@@ -80,6 +81,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Show what would change if another folder were run as the workspace
     Plan(plan::FolderPlanArgs),
+    /// Have a running server read its folder again, and change what is different while it runs
+    Reload(reload::ReloadArgs),
     /// Send events from a file, or made-up ones at a rate, to a running server
     Send(send::SendArgs),
     /// Show what was accepted, delivered and quarantined, and how far each sync is behind
@@ -131,6 +134,12 @@ struct WorkspaceArgs {
 impl WorkspaceArgs {
     fn read(&self) -> Result<Workspace, CommandFailure> {
         Workspace::read(&self.dir, self.data.as_deref(), live_versions::destination).map_err(CommandFailure::Problems)
+    }
+
+    /// The same, with the documents that it was made of.
+    fn read_with_documents(&self) -> Result<(WorkspaceDocuments, Workspace), CommandFailure> {
+        let read = Workspace::read_with_documents(&self.dir, self.data.as_deref(), live_versions::destination);
+        read.map_err(CommandFailure::Problems)
     }
 
     /// For commands that look at the data directory: no secret of a destination is needed, and nothing else need be right.
@@ -212,6 +221,7 @@ fn command() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args, json),
         Command::Plan(args) => plan::run(&args, json),
+        Command::Reload(args) => reload::run(&args, json),
         Command::Send(args) => send::run(&args, json),
         Command::Status(args) => status::run(&args, json),
         Command::Quarantine(args) => quarantine::run(&args, json),

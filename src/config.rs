@@ -16,6 +16,7 @@ pub mod differences;
 mod documents;
 mod environment;
 mod folder;
+mod file_marks;
 mod functions;
 mod init;
 mod live_version;
@@ -53,6 +54,7 @@ use contracts::CompiledContracts;
 pub use destinations::{DestinationConfig, DestinationKind};
 pub use documents::{ObjectDocument, WorkspaceDocuments};
 pub(crate) use environment::{environment, home};
+pub use file_marks::{FileMarks, differing_files, marks_of_files};
 pub use functions::{Borrowed, FunctionConfig};
 pub use init::{WrittenWorkspace, init};
 pub use live_version::{LiveVersion, LookUpLive};
@@ -64,7 +66,7 @@ use resolving::Resolving;
 use server::{ADMIN_AND_LISTEN, DATA_DEFAULT};
 pub use server::{ADMIN_LISTEN_DEFAULT, LISTEN_DEFAULT};
 pub use sources::{SourceConfig, WriteKeyConfig};
-pub use spec_hash::{ContentHash, ObjectSpec, SpecHash, SpecInput};
+pub use spec_hash::{ContentHash, ObjectSpec, SpecHash, SpecInput, fingerprint};
 pub use surroundings::Surroundings;
 pub use syncs::{StartConfig, SyncConfig};
 
@@ -75,6 +77,8 @@ pub struct Workspace {
     pub listen: SocketAddr,
     /// Where the admin API listens.
     pub admin_listen: SocketAddr,
+    /// The same as `tidegate.yaml` has it, whatever else was asked for.
+    pub admin_listen_named: SocketAddr,
     pub data: PathBuf,
     /// As `tidegate.yaml` has it, whatever else was asked for.
     pub data_named: String,
@@ -130,8 +134,21 @@ impl Workspace {
     /// # Errors
     /// All problems, sorted by file and line.
     pub fn read(dir: &Path, data: Option<&Path>, look_up_live: LookUpLive) -> Result<Self, Vec<Problem>> {
+        Self::read_with_documents(dir, data, look_up_live).map(|(_, workspace)| workspace)
+    }
+
+    /// The same, with the documents that it was made of.
+    ///
+    /// # Errors
+    /// All problems, sorted by file and line.
+    pub fn read_with_documents(
+        dir: &Path,
+        data: Option<&Path>,
+        look_up_live: LookUpLive,
+    ) -> Result<(WorkspaceDocuments, Self), Vec<Problem>> {
         let documents = WorkspaceDocuments::read(dir)?;
-        Self::resolve(&documents, &Surroundings { dir, data, variables: &environment, look_up_live })
+        let workspace = Self::resolve(&documents, &Surroundings { dir, data, variables: &environment, look_up_live })?;
+        Ok((documents, workspace))
     }
 
     /// Makes a configuration of documents and what they refer to.
@@ -167,6 +184,7 @@ impl Workspace {
                 dir: dir.to_owned(),
                 listen: server.listen.unwrap_or(ADMIN_AND_LISTEN.1),
                 admin_listen: server.admin_listen.unwrap_or(ADMIN_AND_LISTEN.0),
+                admin_listen_named: server.admin_listen.unwrap_or(ADMIN_AND_LISTEN.0),
                 data,
                 data_named: named,
                 limits: server.limits,

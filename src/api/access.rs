@@ -30,7 +30,7 @@ pub enum AccessAction {
     Push,
     /// Change what is active: make live, roll back, begin or end a candidate.
     Release,
-    /// Change settings, or which sources a function sees.
+    /// Change settings, which sources a function sees, or what the server runs.
     Configure,
 }
 
@@ -44,6 +44,8 @@ pub enum AccessObject {
     Build,
     /// The write keys of all sources, never the keys themselves.
     WriteKeys,
+    /// The configuration that runs.
+    Workspace,
     /// The description of the API.
     Document,
 }
@@ -78,6 +80,7 @@ pub fn asked(method: &Method, path: &str, name: Option<&str>) -> Option<(AccessA
         "destinations" => PluginKind::Destinations,
         "builds" => return (method == Method::GET).then_some((AccessAction::Read, AccessObject::Build)),
         "write-keys" => return (method == Method::GET).then_some((AccessAction::Read, AccessObject::WriteKeys)),
+        "reload" => return (method == Method::POST).then_some((AccessAction::Configure, AccessObject::Workspace)),
         _ => return None,
     };
     let Some(_) = parts.next() else {

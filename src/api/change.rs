@@ -94,7 +94,7 @@ impl SharedApi {
         let Some(table) = missing.first() else { return Ok(()) };
         let detail = format!("function {name:?} looks up {}, which nobody grants it", missing.join(", "));
         let fix = format!(
-            "write lookups/{table}.yaml with `grant_to: [{name}]` and start the server again; or go on without it: \
+            "write lookups/{table}.yaml with `grant_to: [{name}]` and run `tidegate reload`; or go on without it: \
              `\"force\": true`, on the command line --force"
         );
         Err(ApiRefusal::unprocessable("lookups-missing", detail, fix))
@@ -104,7 +104,8 @@ impl SharedApi {
     fn lookups_missing(&self, name: &str, sha256: Sha) -> Vec<String> {
         let asked =
             self.manifest(PluginKind::Functions, name, sha256).map(|manifest| manifest.lookups).unwrap_or_default();
-        let granted = self.settings.granted.get(name);
+        let names = self.settings.names();
+        let granted = names.granted.get(name);
         asked.into_iter().filter(|table| granted.is_none_or(|granted| !granted.contains(table))).collect()
     }
 
@@ -166,7 +167,7 @@ impl SharedApi {
             revision: releases.revision,
             live: release.live.as_ref().map(|live| self.placed(plugin_kind, name, live)),
             previous: release.previous.as_ref().map(|previous| self.placed(plugin_kind, name, previous)),
-            syncs: self.settings.syncs.get(name).cloned(),
+            syncs: self.settings.names().syncs.get(name).cloned(),
             versions: None,
             meters: None,
         }

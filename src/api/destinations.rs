@@ -24,13 +24,14 @@ type OfDestinations = State<Arc<SharedApi>>;
     responses((status = 200, body = Destinations), ApiRefusal))]
 pub(super) async fn list(State(shared): OfDestinations) -> axum::Json<Destinations> {
     let (settings, releases) = (&shared.settings, shared.settings.store.releases());
+    let names = settings.names();
     let summary = |name: String| {
         let release = releases.of_kind(PluginKind::Destinations).get(&name).cloned().unwrap_or_default();
         DestinationSummary {
             versions: settings.store.versions(PluginKind::Destinations, &name).len() as u64,
             live: release.live.map(|placed| placed.sha256.to_string()),
             previous: release.previous.map(|placed| placed.sha256.to_string()),
-            syncs: settings.syncs.get(&name).cloned(),
+            syncs: names.syncs.get(&name).cloned(),
             name,
         }
     };

@@ -36,11 +36,12 @@ pub(super) async fn list(State(shared): OfFunctions) -> axum::Json<Functions> {
             name,
         }
     };
+    let names = settings.names();
     axum::Json(Functions {
         functions: settings.store.names(PluginKind::Functions).into_iter().map(summary).collect(),
         revision: releases.revision,
-        sources: settings.sources.clone(),
-        granted: settings.granted.clone(),
+        sources: names.sources.clone(),
+        granted: names.granted.clone(),
     })
 }
 
@@ -141,8 +142,9 @@ pub(super) async fn attach(
     Name(name): Name,
     Json(of): Json<OfSource>,
 ) -> FunctionAnswer<ShownFunction> {
-    if !shared.settings.sources.contains(&of.source) {
-        let known: Vec<&str> = shared.settings.sources.iter().map(String::as_str).collect();
+    let names = shared.settings.names();
+    if !names.sources.contains(&of.source) {
+        let known: Vec<&str> = names.sources.iter().map(String::as_str).collect();
         let detail = format!("there is no source {:?}; there are {}", of.source, known.join(", "));
         return Err(ApiRefusal::bad("no-such-source", detail, "name a source of the workspace"));
     }

@@ -25,7 +25,9 @@ impl SharedApi {
         if self.settings.store.versions(PluginKind::Functions, &name).is_empty() {
             // A function of a workspace file has no version here, and logs all the same.
             let charges = state.charges().map_err(|error| ApiRefusal::failed("the meters cannot be read", &error))?;
-            if !self.settings.functions.contains(&name) && !charges.iter().any(|(charge, _)| charge.function == name) {
+            if !self.settings.names().functions.contains(&name)
+                && !charges.iter().any(|(charge, _)| charge.function == name)
+            {
                 return Err(RegistryError::NoSuchName { plugin_kind: PluginKind::Functions, name }.into());
             }
         }
@@ -43,7 +45,9 @@ impl SharedApi {
             let detail = "lines of a destination are not kept by event";
             return Err(ApiRefusal::bad("event", detail, "leave `event` out, or look for a `text`"));
         }
-        if !self.settings.syncs.contains_key(&name) && self.settings.store.versions(plugin_kind, &name).is_empty() {
+        if !self.settings.names().syncs.contains_key(&name)
+            && self.settings.store.versions(plugin_kind, &name).is_empty()
+        {
             return Err(RegistryError::NoSuchName { plugin_kind, name }.into());
         }
         let text = query.text.as_deref();
@@ -92,7 +96,8 @@ impl SharedApi {
 
     /// What became of the events of a destination's syncs.
     pub(super) fn destination_meters(&self, name: &str) -> Result<DestinationMeters, ApiRefusal> {
-        let used = self.settings.syncs.get(name).map(Vec::as_slice).unwrap_or_default();
+        let names = self.settings.names();
+        let used = names.syncs.get(name).map(Vec::as_slice).unwrap_or_default();
         let failed = |error| ApiRefusal::failed("the meters cannot be read", &error);
         let state = self.state()?;
         let reports = state.reports().map_err(failed)?;

@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::refusal::ApiRefusal;
-use super::{SharedApi, builds, destinations, functions, write_keys};
+use super::{SharedApi, builds, destinations, functions, reload, write_keys};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -29,6 +29,7 @@ use super::{SharedApi, builds, destinations, functions, write_keys};
         (name = "destinations", description = "What sends events to tools"),
         (name = "builds", description = "Uploads on their way to being versions"),
         (name = "sources", description = "Where events enter"),
+        (name = "workspace", description = "The folder that the server runs"),
     )
 )]
 struct Document;
@@ -80,6 +81,7 @@ pub(super) fn routes() -> (Router<Arc<SharedApi>>, utoipa::openapi::OpenApi) {
         .routes(routes!(destinations::logs))
         .routes(routes!(builds::show))
         .routes(routes!(write_keys::list))
+        .routes(routes!(reload::reload))
         .split_for_parts()
 }
 
@@ -93,7 +95,7 @@ mod tests {
         let document = serde_json::to_value(routes().1).unwrap();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 19);
+        assert_eq!(paths.len(), 20);
         for (path, operations) in paths {
             for method in operations.as_object().unwrap().keys() {
                 let method = hyper::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use tidegate_api_types::ProblemDetails;
+use tidegate_api_types::reload::WorkspaceProblem;
 use tidegate_registry::RegistryError;
 
 use super::access::AuthError;
@@ -18,6 +19,7 @@ pub(super) struct ApiRefusal {
     code: &'static str,
     detail: String,
     fix: String,
+    problems: Vec<WorkspaceProblem>,
     retry_after: Option<Duration>,
 }
 
@@ -28,7 +30,7 @@ impl ApiRefusal {
         detail: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
-        Self { status, code, detail: detail.into(), fix: fix.into(), retry_after: None }
+        Self { status, code, detail: detail.into(), fix: fix.into(), problems: Vec::new(), retry_after: None }
     }
 
     pub(super) fn bad(code: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
@@ -69,7 +71,12 @@ impl ApiRefusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", detail, "the server's log says more")
     }
 
-    fn after(self, wait: Duration) -> Self {
+    /// Each of these is in the way.
+    pub(super) fn with_problems(self, problems: Vec<WorkspaceProblem>) -> Self {
+        Self { problems, ..self }
+    }
+
+    pub(super) fn after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
     }
 }
@@ -84,6 +91,7 @@ impl ApiRefusal {
             detail: self.detail,
             code: self.code.to_owned(),
             fix: self.fix,
+            problems: self.problems,
         };
         let mut answer = Response::new(serde_json::to_vec(&problem).map(Bytes::from).unwrap_or_default());
         *answer.status_mut() = self.status;
@@ -149,7 +157,7 @@ impl From<RegistryError> for ApiRefusal {
                 (StatusCode::CONFLICT, "no-previous", "make the version live that you want")
             }
             RegistryError::NotGranted { .. } => {
-                let fix = "write that into its file under destinations/ and start the server again";
+                let fix = "write that into its file under destinations/ and run `tidegate reload`";
                 (StatusCode::UNPROCESSABLE_ENTITY, "not-granted", fix)
             }
             RegistryError::NotLive { .. } => (StatusCode::CONFLICT, "not-live", "make a version live first"),

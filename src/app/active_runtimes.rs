@@ -2,14 +2,17 @@
 //! release, the next batch goes with the new version. A destination of which no version can run says so, holds its own syncs alone,
 //! and is tried again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_delivery::{ActiveRuntime, DestinationLogs, DestinationRuntime};
+use parking_lot::{Mutex, RwLock};
+
+use tidegate_delivery::{ActiveRuntime, DestinationLogs, DestinationRuntime, Grant};
 use tidegate_plugin::{Manifest, ManifestKind};
 use tidegate_registry::{Admission, Placed, PluginKind, Releases, VersionStore};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use super::followed_releases::FollowedReleases;
 use crate::api::TakenRevision;
@@ -21,12 +24,19 @@ type RuntimeCause = Box<dyn std::error::Error + Send + Sync>;
 const RETRY_PAUSE_MIN: Duration = Duration::from_secs(5);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(320);
 
+/// How long opening one may take, compiling included.
+const OPENING_MAX: Duration = Duration::from_secs(60);
+
 /// An active version for each destination plugin that a sync uses.
 pub(super) struct ActiveRuntimes {
     store: VersionStore,
-    active_runtimes: BTreeMap<String, HeldRuntime>,
+    active_runtimes: RwLock<BTreeMap<String, Arc<HeldRuntime>>>,
     destination_logs: DestinationLogs,
     taken: watch::Sender<TakenRevision>,
+    /// Held by whoever lets runtimes change hands: releases and the workspace do not change at once.
+    changing: tokio::sync::Mutex<()>,
+    /// One could not be opened.
+    refused: Notify,
 }
 
 struct HeldRuntime {
@@ -34,21 +44,43 @@ struct HeldRuntime {
     config: PluginConfig,
     /// The active version, where it is one of the store.
     placed: Mutex<Option<Placed>>,
+    /// Why what shall run does not.
+    error: Mutex<Option<String>>,
 }
+
+impl HeldRuntime {
+    fn new(active: Arc<ActiveRuntime>, config: PluginConfig, placed: Option<Placed>) -> Self {
+        Self { active, config, placed: Mutex::new(placed), error: Mutex::default() }
+    }
+}
+
+/// A runtime that is open and delivers nothing yet, or why there is none.
+pub(super) struct NextRuntime {
+    config: PluginConfig,
+    opened: Result<Option<OpenedRuntime>, String>,
+}
+
+type OpenedRuntime = (Arc<DestinationRuntime>, Option<Placed>);
 
 impl ActiveRuntimes {
     /// Opens the active version of each destination that has one. Of those that cannot run the syncs say why.
     pub(super) async fn open(workspace: &Workspace, store: &VersionStore) -> Arc<Self> {
         let releases = store.releases();
         let (destination_logs, taken) = (DestinationLogs::default(), watch::Sender::default());
-        let mut active_runtimes =
-            Self { store: store.clone(), active_runtimes: BTreeMap::new(), destination_logs, taken };
+        let active_runtimes = Self {
+            store: store.clone(),
+            active_runtimes: RwLock::default(),
+            destination_logs,
+            taken,
+            changing: tokio::sync::Mutex::new(()),
+            refused: Notify::new(),
+        };
         let used = |name: &str| workspace.syncs.values().any(|sync| sync.destination.0 == name);
         for (name, config) in workspace.destinations.iter().filter(|(name, _)| used(name)) {
             let DestinationKind::Plugin(config) = &config.kind else { continue };
-            let active = ActiveRuntime::new(name, config.grant.pending);
-            let held = HeldRuntime { active, config: PluginConfig::clone(config), placed: Mutex::default() };
-            if live(&releases, name).is_none() && config.first.is_none() {
+            let config = PluginConfig::clone(config);
+            let held = HeldRuntime::new(ActiveRuntime::new(name), config, None);
+            if live(&releases, name).is_none() && held.config.first.is_none() {
                 tracing::warn!(
                     destination = name,
                     "no version is live yet; what its syncs take waits in the log until one is pushed"
@@ -56,21 +88,117 @@ impl ActiveRuntimes {
             } else if let Err(error) = active_runtimes.fill(name, &held, &releases).await {
                 refuse(name, &held, &error.to_string());
             }
-            active_runtimes.active_runtimes.insert(name.clone(), held);
+            active_runtimes.active_runtimes.write().insert(name.clone(), Arc::new(held));
         }
         Arc::new(active_runtimes)
     }
 
     /// Opens the version that shall be active where none is yet.
     async fn fill(&self, name: &str, held: &HeldRuntime, releases: &Releases) -> Result<(), RuntimeCause> {
-        match (live(releases, name), &held.config.first) {
-            (Some(placed), _) => self.hand_over(name, held, placed).await,
-            (None, Some(_)) => {
-                held.active.take_over(self.first(name, &held.config).await?);
-                Ok(())
-            }
-            (None, None) => Ok(()),
+        if let Some((runtime, placed)) = self.opened(name, &held.config, releases).await? {
+            held.active.take_over(runtime);
+            *held.placed.lock() = placed;
         }
+        *held.error.lock() = None;
+        Ok(())
+    }
+
+    /// Opens the version that shall be active under this configuration; none where there is none yet.
+    async fn opened(
+        &self,
+        name: &str,
+        config: &PluginConfig,
+        releases: &Releases,
+    ) -> Result<Option<OpenedRuntime>, RuntimeCause> {
+        let opening = async {
+            Ok::<_, RuntimeCause>(match (live(releases, name), &config.first) {
+                (Some(placed), _) => Some((self.version(name, config, placed).await?, Some(placed.clone()))),
+                (None, Some(_)) => Some((self.first(name, config).await?, None)),
+                (None, None) => None,
+            })
+        };
+        let late = |_| format!("it was not open within {} seconds", OPENING_MAX.as_secs());
+        timeout(OPENING_MAX, opening).await.map_err(late)?
+    }
+
+    /// Until it is dropped releases change nothing, and only the holder does.
+    pub(super) async fn hold(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.changing.lock().await
+    }
+
+    /// Opens what a destination shall run by from now on. Nothing changes by this.
+    pub(super) async fn next(&self, name: &str, config: &PluginConfig) -> NextRuntime {
+        let opened = self.opened(name, config, &self.store.releases()).await.map_err(|error| error.to_string());
+        NextRuntime { config: config.clone(), opened }
+    }
+
+    /// Lets a runtime deliver from the next batch on. Where it could not be opened the one before goes on, if there is one.
+    pub(super) fn put(&self, name: &str, next: NextRuntime) {
+        let NextRuntime { config, opened } = next;
+        let mut all = self.active_runtimes.write();
+        let before = all.get(name);
+        let active = before.map_or_else(|| ActiveRuntime::new(name), |before| Arc::clone(&before.active));
+        let placed = before.and_then(|before| before.placed.lock().clone());
+        let held = Arc::new(HeldRuntime::new(active, config, placed));
+        all.insert(name.to_owned(), Arc::clone(&held));
+        drop(all);
+        match opened {
+            Ok(Some((runtime, placed))) => {
+                *held.placed.lock() = placed;
+                held.active.take_over(runtime);
+            }
+            Ok(None) if held.active.is_vacant() => {}
+            Ok(None) => {
+                let error = "no version is live, and the file names no component any more; it goes on as before";
+                *held.error.lock() = Some(error.to_owned());
+            }
+            Err(error) => {
+                *held.error.lock() = Some(error.clone());
+                if held.active.is_vacant() {
+                    refuse(name, &held, &error);
+                    self.refused.notify_one();
+                } else {
+                    tracing::error!(
+                        destination = name,
+                        error,
+                        "the destination changed, but it cannot run so, and it goes on as before"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Takes what the file of a destination says where it runs by that already.
+    pub(super) fn note(&self, name: &str, config: &PluginConfig) {
+        let mut all = self.active_runtimes.write();
+        if let Some(before) = all.get(name) {
+            let (active, placed) = (Arc::clone(&before.active), before.placed.lock().clone());
+            let held = HeldRuntime::new(active, config.clone(), placed);
+            *held.error.lock() = before.error.lock().clone();
+            all.insert(name.to_owned(), Arc::new(held));
+        }
+    }
+
+    /// Forgets all but these destinations.
+    pub(super) fn retain(&self, used: &BTreeSet<&str>) {
+        self.active_runtimes.write().retain(|name, _| used.contains(name.as_str()));
+    }
+
+    /// Those that have stopped or do not run as they shall: another try may help.
+    pub(super) fn idle(&self) -> BTreeSet<String> {
+        let is_idle = |held: &HeldRuntime| held.active.is_stopped() || held.error.lock().is_some();
+        let idle = self.held().into_iter().filter(|(_, held)| is_idle(held));
+        idle.map(|(name, _)| name).collect()
+    }
+
+    /// Of each destination that does not run as it shall, why.
+    pub(super) fn errors(&self) -> BTreeMap<String, String> {
+        let error = |(name, held): (String, Arc<HeldRuntime>)| Some((name, held.error.lock().clone()?));
+        self.held().into_iter().filter_map(error).collect()
+    }
+
+    fn held(&self) -> Vec<(String, Arc<HeldRuntime>)> {
+        self.active_runtimes.read().iter().map(|(name, held)| (name.clone(), Arc::clone(held))).collect()
     }
 
     /// How far it has followed the releases.
@@ -84,7 +212,9 @@ impl ActiveRuntimes {
     }
 
     pub(super) fn of(&self, destination: &str) -> Arc<ActiveRuntime> {
-        Arc::clone(&self.active_runtimes[destination].active)
+        let known = self.active_runtimes.read().get(destination).map(|held| Arc::clone(&held.active));
+        // One that nobody has opened has no version, and its syncs say so.
+        known.unwrap_or_else(|| ActiveRuntime::new(destination))
     }
 
     /// Lets active versions change hands as releases change, until `stop` turns true.
@@ -92,9 +222,10 @@ impl ActiveRuntimes {
         let mut releases = FollowedReleases::new(&self.store, stop);
         let mut pause = RETRY_PAUSE_MIN;
         loop {
-            let is_refused = self.active_runtimes.values().any(|held| held.active.is_refused());
+            let is_refused = self.held().iter().any(|(_, held)| held.active.is_refused());
             let now = tokio::select! {
                 now = releases.next() => now,
+                () = self.refused.notified() => continue,
                 () = tokio::time::sleep(pause), if is_refused => {
                     pause = (pause * 2).min(RETRY_PAUSE_MAX);
                     self.fill_again().await;
@@ -105,12 +236,13 @@ impl ActiveRuntimes {
             pause = RETRY_PAUSE_MIN;
             fail::fail_point!("destinations_follow");
             let mut taken = TakenRevision { revision: now.revision, ..TakenRevision::default() };
-            for (name, held) in &self.active_runtimes {
+            let _held = self.hold().await;
+            for (name, held) in &self.held() {
                 let Some(placed) = live(&now, name) else { continue };
-                if held.placed.lock().await.as_ref() == Some(placed) {
+                if held.placed.lock().as_ref() == Some(placed) {
                     continue;
                 }
-                match self.hand_over(name, held, placed).await {
+                match self.fill(name, held, &now).await {
                     Ok(()) => tracing::info!(
                         destination = name,
                         version = %placed.sha256,
@@ -136,8 +268,9 @@ impl ActiveRuntimes {
 
     /// Tries those again that could not run.
     async fn fill_again(&self) {
+        let _held = self.hold().await;
         let releases = self.store.releases();
-        for (name, held) in &self.active_runtimes {
+        for (name, held) in &self.held() {
             if !held.active.is_refused() {
                 continue;
             }
@@ -151,22 +284,25 @@ impl ActiveRuntimes {
         }
     }
 
-    /// Opens a version of the store and makes it the active one.
-    async fn hand_over(&self, name: &str, held: &HeldRuntime, placed: &Placed) -> Result<(), RuntimeCause> {
+    /// The runtime of a version of the store.
+    async fn version(
+        &self,
+        name: &str,
+        config: &PluginConfig,
+        placed: &Placed,
+    ) -> Result<Arc<DestinationRuntime>, RuntimeCause> {
         let (store, sha256) = (self.store.clone(), placed.sha256);
         // A version whose code is gone is compiled again, which is nothing for a thread that serves.
         let loaded = tokio::task::spawn_blocking(move || store.load(sha256)).await??;
         let settings = placed.settings.as_object().cloned().unwrap_or_default();
         let effective_policy =
-            effective_policy(&held.config.grant, loaded.manifest.clone(), settings).check().map_err(|problems| {
+            effective_policy(&config.grant, loaded.manifest.clone(), settings).check().map_err(|problems| {
                 let problems: Vec<String> =
                     problems.into_iter().map(|problem| format!("{}; {}", problem.problem, problem.fix)).collect();
                 problems.join(" · ")
             })?;
         let page = self.destination_logs.page(name, &sha256.to_string());
-        held.active.take_over(DestinationRuntime::open(loaded.module.clone(), name, effective_policy, page).await?);
-        *held.placed.lock().await = Some(placed.clone());
-        Ok(())
+        Ok(DestinationRuntime::open(loaded.module.clone(), name, effective_policy, page).await?)
     }
 
     /// The runtime of the file's component.
@@ -184,6 +320,7 @@ impl ActiveRuntimes {
 
 /// No version of this destination can run, for this reason.
 fn refuse(name: &str, held: &HeldRuntime, error: &str) {
+    *held.error.lock() = Some(error.to_owned());
     if held.active.refused(error) {
         tracing::error!(
             destination = name,
@@ -197,17 +334,24 @@ fn live<'a>(releases: &'a Releases, name: &str) -> Option<&'a Placed> {
     releases.of_kind(PluginKind::Destinations).get(name)?.live.as_ref()
 }
 
-/// Lets nothing go live that the destination's file does not grant what it needs.
-pub(super) fn admission(workspace: &Workspace) -> Admission {
-    let grants: BTreeMap<String, _> = workspace
+/// What each destination plugin is granted.
+pub(super) type WorkspaceGrants = BTreeMap<String, Grant>;
+
+pub(super) fn grants(workspace: &Workspace) -> WorkspaceGrants {
+    workspace
         .destinations
         .iter()
         .filter_map(|(name, config)| match &config.kind {
             DestinationKind::Plugin(config) => Some((name.clone(), config.grant.clone())),
             DestinationKind::Warehouse(_) => None,
         })
-        .collect();
+        .collect()
+}
+
+/// Lets nothing go live that the destination's file does not grant what it needs.
+pub(super) fn admission(grants: watch::Receiver<Arc<WorkspaceGrants>>) -> Admission {
     Admission::new(move |plugin_kind, name, manifest: &Manifest, settings| {
+        let grants = Arc::clone(&grants.borrow());
         let Some(grant) = grants.get(name).filter(|_| plugin_kind == PluginKind::Destinations) else { return Ok(()) };
         let settings = settings.as_object().cloned().unwrap_or_default();
         effective_policy(grant, manifest.clone(), settings).check().map(drop).map_err(|problems| {

@@ -1,6 +1,5 @@
 //! The admin API with the store behind it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use tidegate_registry::{BuildQueue, VersionStore};
 use tidegate_source::http::Entrance;
 use tidegate_state::State;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::live::Live;
 use super::{AppError, paths};
@@ -21,12 +20,8 @@ pub(super) struct AdminPortSettings {
     pub(super) listen: SocketAddr,
     pub(super) data: PathBuf,
     pub(super) entrance: watch::Receiver<Arc<Entrance>>,
-    pub(super) sources: BTreeSet<String>,
-    pub(super) functions: BTreeSet<String>,
-    /// Of each destination plugin that has a file, the syncs that use it.
-    pub(super) syncs: BTreeMap<String, Vec<String>>,
-    /// Of each uploaded function, the tables that it is granted.
-    pub(super) granted: BTreeMap<String, BTreeSet<String>>,
+    pub(super) names: watch::Receiver<Arc<api::WorkspaceNames>>,
+    pub(super) reloads: mpsc::Sender<api::ReloadRequest>,
     pub(super) running: api::Running,
     pub(super) limits: api::AdminLimits,
     pub(super) connections: net::ConnectionLimits,
@@ -58,10 +53,8 @@ impl Admin {
         let of_api = api::AdminSettings {
             token_file,
             entrance: settings.entrance.clone(),
-            sources: settings.sources.clone(),
-            functions: settings.functions.clone(),
-            syncs: settings.syncs.clone(),
-            granted: settings.granted.clone(),
+            names: settings.names.clone(),
+            reloads: settings.reloads.clone(),
             store,
             running: settings.running.clone(),
             open_state: Box::new(open_state),

@@ -231,9 +231,10 @@ fn used_plugins(workspace: &Workspace) -> BTreeSet<&str> {
     named.filter(is_plugin).collect()
 }
 
-/// Settings that are used when the server starts, and then no more.
-fn needs_restart(old: &Workspace, new: &Workspace) -> Vec<&'static str> {
-    let admin = |of: &Workspace| (of.admin_listen, of.wrong_tokens_max);
+/// Settings that are different and are used when the server starts, and then no more.
+#[must_use]
+pub fn needs_restart(old: &Workspace, new: &Workspace) -> Vec<&'static str> {
+    let admin = |of: &Workspace| (of.admin_listen_named, of.wrong_tokens_max);
     let limits = |of: &Workspace| (of.limits.clone(), of.connections.clone());
     let settings = [
         ("listen", old.listen != new.listen),

@@ -35,15 +35,7 @@ pub(super) async fn open(
     for (partition, (name, sync)) in
         (0..partitions).flat_map(|partition| workspace.syncs.iter().map(move |sync| (partition, sync)))
     {
-        let destination: Box<dyn Destination> = match &workspace.destinations[&sync.destination.0].kind {
-            DestinationKind::Warehouse(settings) => {
-                let (settings, part) = (settings.clone(), declare::part(workspace, name, partition));
-                Box::new(Unopened::new(move || settings.open(&part)))
-            }
-            DestinationKind::Plugin(_) => {
-                Box::new(PluginDestination::run(active_runtimes.of(&sync.destination.0), name, open_state(partition)?)?)
-            }
-        };
+        let destination = destination(workspace, active_runtimes, name, open_state(partition)?)?;
         let is_plugin = matches!(workspace.destinations[&sync.destination.0].kind, DestinationKind::Plugin(_));
         destinations.push(((partition, name), is_plugin, destination));
     }
@@ -68,6 +60,23 @@ pub(super) async fn open(
 fn away(sync: &str, error: &str) -> Ledger {
     tracing::error!(sync, error, "a destination is away or cannot be opened at the start; its events wait in the log");
     Ledger::Away
+}
+
+/// The destination of the sync `name` in the partition that `state` is for.
+pub(super) fn destination(
+    workspace: &Workspace,
+    active_runtimes: &ActiveRuntimes,
+    name: &str,
+    state: State,
+) -> Result<Box<dyn Destination>, state::StateError> {
+    let named = workspace.syncs.get(name).map(|sync| sync.destination.0.as_str()).unwrap_or_default();
+    Ok(match workspace.destinations.get(named).map(|it| &it.kind) {
+        Some(DestinationKind::Warehouse(settings)) => {
+            let (settings, part) = (settings.clone(), declare::part(workspace, name, state.partition()));
+            Box::new(Unopened::new(move || settings.open(&part)))
+        }
+        _ => Box::new(PluginDestination::run(active_runtimes.of(named), name, state)?),
+    })
 }
 
 /// What a sync takes: what its file says, and for a tool what events and people allow.

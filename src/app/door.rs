@@ -10,10 +10,13 @@ use tokio::sync::watch;
 
 use crate::config::{Workspace, WriteKeyConfig};
 
-/// Who may send, and how much. The keys are hashed under a secret of this process alone: the files have the keys
-/// themselves, so no hash outlives it.
-pub(super) fn entrance(workspace: &Workspace) -> EntranceSettings {
-    let hasher = KeyHasher::new(&clock::random());
+/// What hashes write keys, under a secret of this process alone: the files have the keys themselves, so no hash outlives it.
+pub(super) fn hasher() -> KeyHasher {
+    KeyHasher::new(&clock::random())
+}
+
+/// Who may send, and how much; these sources take nothing for now.
+pub(super) fn entrance(workspace: &Workspace, hasher: &KeyHasher, paused: HashSet<Arc<str>>) -> EntranceSettings {
     let created_at_us = clock::now_us();
     let key = |source: &Arc<str>, config: &WriteKeyConfig| WriteKey {
         source: Arc::clone(source),
@@ -31,7 +34,7 @@ pub(super) fn entrance(workspace: &Workspace) -> EntranceSettings {
     EntranceSettings {
         keys: WriteKeys::new(hasher.clone(), keys),
         rates: workspace.sources.iter().map(|(name, source)| (name.clone(), source.rate.clone())).collect(),
-        paused: HashSet::new(),
+        paused,
     }
 }
 

@@ -20,8 +20,14 @@ struct GrantedTable {
 }
 
 impl WorkspaceTables {
-    fn get(&self, name: &str) -> Option<Arc<LookupTable>> {
+    /// The table of this name.
+    pub(super) fn get(&self, name: &str) -> Option<Arc<LookupTable>> {
         self.0.get(name).map(|granted| Arc::clone(&granted.table))
+    }
+
+    /// Whether the uploaded function `name` may borrow any of them.
+    pub(super) fn has_grants_to(&self, name: &str) -> bool {
+        self.0.values().any(|granted| granted.grant_to.iter().any(|function| function == name))
     }
 
     /// What the uploaded function `name` may use of the tables that its manifest asks for. What is not granted is an error
@@ -35,8 +41,11 @@ impl WorkspaceTables {
     }
 }
 
-/// Reads the tables that functions borrow; one that nobody borrows is left alone.
-pub(super) fn tables(workspace: &Workspace) -> Result<WorkspaceTables, AppError> {
+/// Reads the tables that functions borrow, but those that are kept; one that nobody borrows is left alone.
+pub(super) fn tables(
+    workspace: &Workspace,
+    kept: impl Fn(&str) -> Option<Arc<LookupTable>>,
+) -> Result<WorkspaceTables, AppError> {
     let borrowed: BTreeSet<&String> = workspace
         .functions
         .values()
@@ -48,10 +57,11 @@ pub(super) fn tables(workspace: &Workspace) -> Result<WorkspaceTables, AppError>
         if config.grant_to.is_empty() && !borrowed.contains(name) {
             continue;
         }
-        let table =
-            LookupTable::open(&config.settings).map_err(|cause| AppError::Lookup { name: name.clone(), cause })?;
+        let opened = || LookupTable::open(&config.settings).map(Arc::new);
+        let table = kept(name).map_or_else(opened, Ok);
+        let table = table.map_err(|cause| AppError::Lookup { name: name.clone(), cause })?;
         let grant_to = config.grant_to.iter().map(|(function, _)| function.clone()).collect();
-        tables.insert(name.clone(), GrantedTable { table: Arc::new(table), grant_to });
+        tables.insert(name.clone(), GrantedTable { table, grant_to });
     }
     Ok(WorkspaceTables(tables))
 }

@@ -12,7 +12,7 @@ use tidegate_state as state;
 use tidegate_warehouse_sqlite::ledger;
 
 use super::keeper::{self, CheckedFile};
-use super::{data_id, findings, paths};
+use super::{data_id, findings, paths, running_report};
 use crate::api::access;
 use crate::config::Workspace;
 
@@ -60,6 +60,7 @@ pub fn inspect(workspace: &Workspace, told: &mut dyn FnMut(&str)) -> Vec<Inspect
     all.push(store_files(&paths::store(data), told));
     told("admin.json");
     all.push(admin(&paths::admin(data)));
+    all.push(report(&paths::running(data)));
     let kept = findings::read(&paths::findings(data));
     if !kept.is_empty() {
         let of = |found: findings::Finding| FileDamage {
@@ -104,6 +105,27 @@ fn id(path: &Path) -> InspectedFiles {
                 what: error.to_string(),
                 follows: "an older copy of state.db would not be told from the right one at the next start".to_owned(),
                 remedy: "start the server: it makes the file anew from state.db".to_owned(),
+            };
+            InspectedFiles { damage: vec![damage], ..seen(path) }
+        }
+    }
+}
+
+/// What runs.
+fn report(path: &Path) -> InspectedFiles {
+    match running_report::read(path) {
+        Ok(None) => absent(path),
+        Ok(Some(found)) => InspectedFiles {
+            format: Some(running_report::FORMAT.to_string()),
+            looked_at: format!("revision {}, {} objects", found.revision, found.objects.len()),
+            ..seen(path)
+        },
+        Err(error) => {
+            let damage = FileDamage {
+                file: path.display().to_string(),
+                what: error.to_string(),
+                follows: "`tidegate status` does not say which revision runs and which files differ".to_owned(),
+                remedy: "none is needed: a reload and the next start of the server write the file anew".to_owned(),
             };
             InspectedFiles { damage: vec![damage], ..seen(path) }
         }

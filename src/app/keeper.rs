@@ -23,7 +23,7 @@ const BATCHES_MAX: usize = 256;
 /// Keeps the quarantine within its bounds.
 pub(super) struct Keeper {
     pub(super) state: State,
-    pub(super) bounds: QuarantineBounds,
+    pub(super) bounds: watch::Receiver<QuarantineBounds>,
     /// Its size is counted anew before the first entry goes, for a wrong one would cost entries.
     pub(super) counted: bool,
 }
@@ -60,14 +60,15 @@ impl Keeper {
     }
 
     fn expire(&mut self) -> Result<Expired, tidegate_state::StateError> {
+        let bounds = self.bounds.borrow().clone();
         let mut expired = Expired::default();
         let now_us = clock::now_us();
         for _ in 0..BATCHES_MAX {
-            if !self.counted && self.state.quarantine_size()?.bytes > self.bounds.bytes {
+            if !self.counted && self.state.quarantine_size()?.bytes > bounds.bytes {
                 self.state.recount_quarantine()?;
                 self.counted = true;
             }
-            let batch = self.state.expire_quarantine(&self.bounds, now_us)?;
+            let batch = self.state.expire_quarantine(&bounds, now_us)?;
             expired.by_age += batch.by_age;
             expired.by_bytes += batch.by_bytes;
             if batch == Expired::default() {
@@ -82,13 +83,13 @@ impl Keeper {
         if expired.by_bytes > 0 {
             tracing::warn!(
                 events = expired.by_bytes,
-                bytes_max = self.bounds.bytes,
+                bytes_max = self.bounds.borrow().bytes,
                 "the quarantine was full: its oldest events were removed, perhaps before anybody saw them. Raise \
                  quarantine.bytes in tidegate.yaml, or mend what fills it (`tidegate quarantine` shows the codes)"
             );
         }
         if expired.by_age > 0 {
-            let age_s = self.bounds.age_us / 1_000_000;
+            let age_s = self.bounds.borrow().age_us / 1_000_000;
             tracing::info!(events = expired.by_age, age_s, "quarantined events older than quarantine.age were removed");
         }
     }

@@ -1,13 +1,14 @@
 //! The rules that are live: the contract of each source, and the functions of each source and sync, which are those of the
-//! workspace's files and then those of the store that are attached. When a release changes they are put in place anew, as one
-//! value, under a number that the state has recorded first.
+//! workspace's files and then those of the store that are attached. When a release or the workspace changes they are put in place
+//! anew, as one value, under a number that the state has recorded first. What is the same in a workspace is not loaded again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
+use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
 use tidegate_event::digits::Numbers;
 use tidegate_pipeline::refine::{self, Candidate, ChainSlot, FunctionChain, RuleSet, SourceRules};
 use tidegate_plugin::Package;
@@ -20,66 +21,243 @@ use tidegate_wasm::function::Function;
 use tokio::sync::watch;
 
 use super::AppError;
+use super::change_plan::ChangePlan;
 use super::followed_releases::FollowedReleases;
 use super::granted_tables::{self, WorkspaceTables};
 use crate::api::TakenRevision;
-use crate::config::{ComponentFile, FunctionConfig, Workspace};
+use crate::config::{ComponentFile, FunctionConfig, ObjectSpec, Workspace};
 
 type LiveFunctions = BTreeMap<String, Arc<Function>>;
 
 /// The rules, and what they are made of.
 pub(super) struct Live {
     store: VersionStore,
-    tables: WorkspaceTables,
-    /// Of the workspace's files, by source.
-    fixed: HashMap<Arc<str>, Vec<Arc<Function>>>,
-    /// What those files say, by the functions' names.
-    files: BTreeMap<String, FunctionConfig>,
-    contracts: Option<ContractText>,
+    parts: RwLock<Arc<LiveParts>>,
     rules: watch::Sender<Arc<RuleSet>>,
     /// Where revisions are recorded; nowhere for a sample.
     state: Mutex<Option<State>>,
     taken: watch::Sender<TakenRevision>,
+    /// Held by whoever puts rules in place: releases and the workspace do not change at once.
+    changing: tokio::sync::Mutex<()>,
 }
 
-impl Live {
-    /// Loads everything that is live.
-    pub(super) async fn open(workspace: &Workspace, store: VersionStore) -> Result<Arc<Self>, AppError> {
-        let tables = granted_tables::tables(workspace)?;
-        let functions = functions(workspace, &store, &tables).await?;
-        let chosen = |names: &[(String, usize)]| -> Vec<Arc<Function>> {
-            names.iter().filter_map(|(name, _)| functions.get(name).cloned()).collect()
+/// What the workspace gives to the rules.
+struct LiveParts {
+    tables: WorkspaceTables,
+    /// Of the workspace's files, by name.
+    functions: LiveFunctions,
+    /// Of each source, those of files.
+    fixed: HashMap<Arc<str>, Vec<Arc<Function>>>,
+    /// What their files say, by the functions' names.
+    files: BTreeMap<String, FunctionConfig>,
+    contracts: Option<ContractText>,
+    specs: BTreeMap<ObjectRef, ObjectSpec>,
+    /// Tells the workspace from others that give the same rules.
+    fingerprint: String,
+}
+
+/// Rules that can take the place of those that are live. Nothing of them is seen yet.
+pub(super) struct NextLive {
+    parts: LiveParts,
+    rules: RuleSet,
+}
+
+/// What is the same in the workspace of before and need not be made again.
+struct Unchanged<'a> {
+    parts: &'a LiveParts,
+    plan: &'a ChangePlan,
+}
+
+impl LiveParts {
+    /// Loads what `workspace` names, but what is unchanged.
+    async fn load(
+        workspace: &Workspace,
+        store: &VersionStore,
+        fingerprint: String,
+        unchanged: Option<Unchanged<'_>>,
+    ) -> Result<Self, AppError> {
+        let unchanged = unchanged.as_ref();
+        let tables = granted_tables::tables(workspace, |table| {
+            let parts = unchanged?.parts;
+            let object = ObjectRef::new(ObjectRefKind::Lookup, table);
+            let is_same = parts.specs.get(&object)?.hash == workspace.specs.get(&object)?.hash;
+            is_same.then(|| parts.tables.get(table)).flatten()
+        })?;
+        let kept = |name: &str| {
+            let Unchanged { parts, .. } = unchanged.filter(|unchanged| !unchanged.plan.functions.contains(name))?;
+            parts.functions.get(name).cloned()
         };
-        let fixed: HashMap<Arc<str>, Vec<Arc<Function>>> =
-            workspace.sources.iter().map(|(name, source)| (name.as_str().into(), chosen(&source.functions))).collect();
-        let of_sync = |names: &[(String, usize)]| Arc::new(FunctionChain::of(chosen(names)));
-        let syncs = workspace.syncs.iter().map(|(name, sync)| (name.as_str().into(), of_sync(&sync.functions)));
+        let functions = functions(workspace, store, &tables, kept).await?;
+        let fixed = workspace
+            .sources
+            .iter()
+            .map(|(name, source)| (name.as_str().into(), chosen(&functions, &source.functions)));
         let contracts = (!workspace.contracts.is_empty())
             .then(|| refine::contract_text(&workspace.contract_files, workspace.contracts.keys()));
+        Ok(Self {
+            fixed: fixed.collect(),
+            files: workspace.functions.clone(),
+            specs: workspace.specs.clone(),
+            tables,
+            functions,
+            contracts,
+            fingerprint,
+        })
+    }
+
+    /// The rules of `workspace`, from which this was loaded. Functions that are the same as in `before` are the very same.
+    fn rules(
+        &self,
+        workspace: &Workspace,
+        store: &VersionStore,
+        releases: &Releases,
+        before: &RuleSet,
+    ) -> Result<RuleSet, AppError> {
         let mut rules = RuleSet {
-            contracts_sha256: contracts.as_ref().map(|contracts| contracts.sha256().into()),
-            syncs: syncs.collect(),
+            contracts_sha256: self.contracts.as_ref().map(|contracts| contracts.sha256().into()),
+            revision: before.revision,
             ..RuleSet::default()
         };
-        let releases = store.releases();
-        let live = Self {
-            store,
-            tables,
-            fixed,
-            files: workspace.functions.clone(),
-            contracts,
-            rules: watch::Sender::default(),
-            state: Mutex::new(None),
-            taken: watch::Sender::default(),
-        };
-        for name in live.fixed.keys() {
+        for (name, sync) in &workspace.syncs {
+            let functions = FunctionChain::of(chosen(&self.functions, &sync.functions));
+            let before = before.of_sync(name);
+            let functions = if functions.is_same(&before) { before } else { Arc::new(functions) };
+            rules.syncs.insert(name.as_str().into(), functions);
+        }
+        for name in self.fixed.keys() {
             // A function that is live and cannot be loaded must not be left out in silence: it may be what removes names.
-            let functions = Arc::new(live.function_chain(name, &releases, &FunctionChain::default())?);
+            let before = before.of_source(name);
+            let functions = self.function_chain(name, store, releases, &before)?;
+            let functions = if functions.is_same(&before) { before } else { Arc::new(functions) };
             let contract = workspace.contracts.get(&**name).cloned();
             rules.sources.insert(Arc::clone(name), SourceRules { contract, functions });
         }
-        live.rules.send_replace(Arc::new(rules));
-        Ok(Arc::new(live))
+        Ok(rules)
+    }
+
+    /// The functions of `source`, in order: the workspace's files, then the attached ones by name. Those that are the same as
+    /// `before` are the very same.
+    fn function_chain(
+        &self,
+        source: &str,
+        store: &VersionStore,
+        releases: &Releases,
+        before: &FunctionChain,
+    ) -> Result<FunctionChain, AppError> {
+        let fixed = self.fixed.get(source).into_iter().flatten();
+        let mut slots: Vec<ChainSlot> =
+            fixed.map(|function| ChainSlot { function: Arc::clone(function), canary: None }).collect();
+        for (name, release) in releases.of_kind(PluginKind::Functions) {
+            let Release { live: Some(live), canary, attached, .. } = release else { continue };
+            if !attached.contains(source) {
+                continue;
+            }
+            let canary = canary.as_ref().map(|canary| {
+                let function = self.function(name, &canary.placed, store, before)?;
+                Ok::<_, AppError>(Candidate { function, mode: canary.mode })
+            });
+            slots.push(ChainSlot { function: self.function(name, live, store, before)?, canary: canary.transpose()? });
+        }
+        Ok(FunctionChain::new(slots))
+    }
+
+    /// A version of the store, which is the very same as `before` where all of it is, the tables that it borrows too.
+    fn function(
+        &self,
+        name: &str,
+        placed: &Placed,
+        store: &VersionStore,
+        before: &FunctionChain,
+    ) -> Result<Arc<Function>, AppError> {
+        let (version, settings) = (placed.sha256.to_string(), placed.settings.to_string());
+        let is_same = |known: &&Arc<Function>| {
+            known.name() == name && known.version() == version && known.settings_json() == settings
+        };
+        let known = before.functions().find(is_same);
+        if let Some(known) = known.filter(|known| known.tables().is_none() && !self.tables.has_grants_to(name)) {
+            return Ok(Arc::clone(known));
+        }
+        let function = self.version(name, placed.sha256, settings, store).map_err(|error| failed(name, error))?;
+        Ok(known.filter(|known| known.tables() == function.tables()).map_or(function, Arc::clone))
+    }
+
+    fn version(
+        &self,
+        name: &str,
+        sha256: Sha,
+        settings: String,
+        store: &VersionStore,
+    ) -> Result<Arc<Function>, store::RegistryError> {
+        let loaded = store.load(sha256)?;
+        let limits = loaded.limits(store.limits());
+        let function = Function::of(loaded.module.clone(), name, settings, limits);
+        let services = self.tables.granted_to(name, &loaded.manifest.lookups);
+        let function = function.with_services(services).with_numbers(loaded.manifest.numbers());
+        Ok(Arc::new(function.with_version(&sha256.to_string())))
+    }
+}
+
+/// The functions of these names, in order.
+fn chosen(functions: &LiveFunctions, names: &[(String, usize)]) -> Vec<Arc<Function>> {
+    names.iter().filter_map(|(name, _)| functions.get(name).cloned()).collect()
+}
+
+impl Live {
+    /// Loads everything that is live. `fingerprint` is the workspace's.
+    pub(super) async fn open(
+        workspace: &Workspace,
+        store: VersionStore,
+        fingerprint: String,
+    ) -> Result<Arc<Self>, AppError> {
+        let parts = LiveParts::load(workspace, &store, fingerprint, None).await?;
+        let rules = parts.rules(workspace, &store, &store.releases(), &RuleSet::default())?;
+        Ok(Arc::new(Self {
+            store,
+            parts: RwLock::new(Arc::new(parts)),
+            rules: watch::Sender::new(Arc::new(rules)),
+            state: Mutex::new(None),
+            taken: watch::Sender::default(),
+            changing: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    /// Until it is dropped releases change nothing, and only the holder does.
+    pub(super) async fn hold(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.changing.lock().await
+    }
+
+    /// Loads what `workspace` says anew, as far as `plan` says that it is different. Nothing changes by this; what is returned is good
+    /// for as long as [`Live::hold`] is held.
+    pub(super) async fn next(
+        &self,
+        workspace: &Workspace,
+        plan: &ChangePlan,
+        fingerprint: String,
+    ) -> Result<NextLive, AppError> {
+        let before = self.parts();
+        let unchanged = Unchanged { parts: &before, plan };
+        let parts = LiveParts::load(workspace, &self.store, fingerprint, Some(unchanged)).await?;
+        let rules = parts.rules(workspace, &self.store, &self.store.releases(), &self.rules.borrow().clone())?;
+        Ok(NextLive { parts, rules })
+    }
+
+    /// Puts rules in place, under a number that is recorded first.
+    pub(super) fn put(&self, next: NextLive) -> Result<u64, AppError> {
+        let NextLive { parts, mut rules } = next;
+        rules.revision = self.begin(&parts, &rules)?;
+        let revision = rules.revision;
+        *self.parts.write() = Arc::new(parts);
+        self.rules.send_replace(Arc::new(rules));
+        Ok(revision)
+    }
+
+    /// What is live in the store.
+    pub(super) fn releases(&self) -> Arc<Releases> {
+        self.store.releases()
+    }
+
+    fn parts(&self) -> Arc<LiveParts> {
+        Arc::clone(&self.parts.read())
     }
 
     /// Has `state` record the rules that are in place and all that come after them.
@@ -87,14 +265,15 @@ impl Live {
         let state = self.forget_components(state)?;
         *self.state.lock() = Some(state);
         let mut rules = RuleSet::clone(&self.rules.borrow());
-        rules.revision = self.begin(&rules)?;
+        rules.revision = self.begin(&self.parts(), &rules)?;
         self.rules.send_replace(Arc::new(rules));
         Ok(())
     }
 
     /// Leaves the components that events may have to go through again.
     fn forget_components(&self, mut state: State) -> Result<State, AppError> {
-        let now = self.fixed.values().flatten().map(|function| function.version().to_owned());
+        let parts = self.parts();
+        let now = parts.fixed.values().flatten().map(|function| function.version().to_owned());
         let mut named: BTreeSet<Sha> = now.filter_map(|version| version.parse().ok()).collect();
         for partition in 0..state.partitions()? {
             state = state.of_partition(partition);
@@ -106,23 +285,26 @@ impl Live {
         Ok(state.of_partition(0))
     }
 
-    /// What events go through; it changes when a release takes effect.
+    /// What events go through; it changes when a release takes effect, or another workspace.
     pub(super) fn rules(&self) -> watch::Receiver<Arc<RuleSet>> {
         self.rules.subscribe()
     }
 
     /// The number of these rules, recorded.
-    fn begin(&self, rules: &RuleSet) -> Result<u64, StateError> {
+    fn begin(&self, parts: &LiveParts, rules: &RuleSet) -> Result<u64, StateError> {
         let mut state = self.state.lock();
         let Some(state) = &mut *state else { return Ok(rules.revision) };
         let sources: BTreeMap<&str, &str> =
             rules.sources.iter().map(|(name, rules)| (&**name, rules.functions.key())).collect();
         let syncs: BTreeMap<&str, &str> =
             rules.syncs.iter().map(|(name, functions)| (&**name, functions.key())).collect();
-        let contracts = self.contracts.as_ref().map(ContractText::sha256);
-        let spec = serde_json::json!({"contracts": contracts, "sources": sources, "syncs": syncs}).to_string();
+        let contracts = parts.contracts.as_ref().map(ContractText::sha256);
+        let spec = serde_json::json!({
+            "contracts": contracts, "sources": sources, "syncs": syncs, "workspace": parts.fingerprint,
+        });
+        let spec = spec.to_string();
         let spec = Sha::of(spec.as_bytes()).to_string();
-        let revision = RunRevision { spec: &spec, contracts: self.contracts.as_ref(), catalog_revision: None };
+        let revision = RunRevision { spec: &spec, contracts: parts.contracts.as_ref(), catalog_revision: None };
         state.begin_revision(&revision, clock::now_us())
     }
 
@@ -136,7 +318,7 @@ impl Live {
     pub(super) async fn follow(self: Arc<Self>, stop: watch::Receiver<bool>) {
         let mut releases = FollowedReleases::new(&self.store, stop);
         while let Some(now) = releases.next().await {
-            let live = Arc::clone(&self);
+            let (live, _held) = (Arc::clone(&self), self.hold().await);
             // A version whose code is gone is compiled again, which is nothing for a thread that serves.
             let _ = tokio::task::spawn_blocking(move || live.take(&now)).await;
         }
@@ -150,10 +332,10 @@ impl Live {
     fn take(&self, releases: &Releases) {
         fail::fail_point!("functions_follow");
         let mut taken = TakenRevision { revision: releases.revision, ..TakenRevision::default() };
-        let mut next = RuleSet::clone(&self.rules.borrow());
+        let (parts, mut next) = (self.parts(), RuleSet::clone(&self.rules.borrow()));
         let mut differs = false;
         for (name, rules) in &mut next.sources {
-            match self.function_chain(name, releases, &rules.functions) {
+            match parts.function_chain(name, &self.store, releases, &rules.functions) {
                 Ok(functions) if functions.is_same(&rules.functions) => {}
                 Ok(functions) => {
                     rules.functions = Arc::new(functions);
@@ -168,7 +350,7 @@ impl Live {
             }
         }
         if differs {
-            match self.begin(&next) {
+            match self.begin(&parts, &next) {
                 Ok(revision) => next.revision = revision,
                 // A version that is taken back must not go on because of this. The contracts are the same, and which functions
                 // events went through is known by their offsets.
@@ -181,66 +363,21 @@ impl Live {
         self.taken.send_replace(taken);
     }
 
-    /// The functions of `source`, in order: the workspace's files, then the attached ones by name. Those that are the same as
-    /// `before` are the very same.
-    fn function_chain(
-        &self,
-        source: &str,
-        releases: &Releases,
-        before: &FunctionChain,
-    ) -> Result<FunctionChain, AppError> {
-        let fixed = self.fixed.get(source).into_iter().flatten();
-        let mut slots: Vec<ChainSlot> =
-            fixed.map(|function| ChainSlot { function: Arc::clone(function), canary: None }).collect();
-        for (name, release) in releases.of_kind(PluginKind::Functions) {
-            let Release { live: Some(live), canary, attached, .. } = release else { continue };
-            if !attached.contains(source) {
-                continue;
-            }
-            let canary = canary.as_ref().map(|canary| {
-                let function = self.function(name, &canary.placed, before)?;
-                Ok::<_, AppError>(Candidate { function, mode: canary.mode })
-            });
-            slots.push(ChainSlot { function: self.function(name, live, before)?, canary: canary.transpose()? });
-        }
-        Ok(FunctionChain::new(slots))
-    }
-
-    fn function(&self, name: &str, placed: &Placed, before: &FunctionChain) -> Result<Arc<Function>, AppError> {
-        let (version, settings) = (placed.sha256.to_string(), placed.settings.to_string());
-        // Tables are the same for as long as the process runs.
-        let is_same = |known: &&Arc<Function>| {
-            known.name() == name && known.version() == version && known.settings_json() == settings
-        };
-        if let Some(known) = before.functions().find(is_same) {
-            return Ok(Arc::clone(known));
-        }
-        self.version(name, placed.sha256, settings).map_err(|error| failed(name, error))
-    }
-
-    fn version(&self, name: &str, sha256: Sha, settings: String) -> Result<Arc<Function>, store::RegistryError> {
-        let loaded = self.store.load(sha256)?;
-        let limits = loaded.limits(self.store.limits());
-        let function = Function::of(loaded.module.clone(), name, settings, limits);
-        let services = self.tables.granted_to(name, &loaded.manifest.lookups);
-        let function = function.with_services(services).with_numbers(loaded.manifest.numbers());
-        Ok(Arc::new(function.with_version(&sha256.to_string())))
-    }
-
     /// A version by its name, with whatever settings.
     fn find(&self, name: &str, version: &str) -> Option<Arc<Function>> {
+        let (store, parts) = (&self.store, self.parts());
         let fits = |function: &&Arc<Function>| function.name() == name && function.version() == version;
-        if let Some(function) = self.fixed.values().flatten().find(fits) {
+        if let Some(function) = parts.functions.values().find(fits) {
             return Some(Arc::clone(function));
         }
         let sha256: Sha = version.parse().ok()?;
-        let of_store = || self.version(name, sha256, "{}".to_owned()).map_err(|error| failed(name, error));
+        let of_store = || parts.version(name, sha256, "{}".to_owned(), store).map_err(|error| failed(name, error));
         let kept = || {
-            let (path, bytes) = self.store.kept_component(sha256)?;
-            let function = of_file(name, self.files.get(name), (&path, &bytes), &self.store, &self.tables);
+            let (path, bytes) = store.kept_component(sha256)?;
+            let function = of_file(name, parts.files.get(name), (&path, &bytes), store, &parts.tables);
             Some(function.map(Arc::new))
         };
-        let found = match self.files.contains_key(name) {
+        let found = match parts.files.contains_key(name) {
             true => kept().unwrap_or_else(of_store),
             false => of_store().or_else(|error| kept().unwrap_or(Err(error))),
         };
@@ -252,14 +389,19 @@ fn failed(name: &str, cause: impl std::error::Error + Send + Sync + 'static) -> 
     AppError::Function { name: name.to_owned(), cause: Box::new(cause) }
 }
 
-/// The functions of the workspace's files: compiled once, then loaded as artifacts at every start.
+/// The functions of the workspace's files, but those that are kept: compiled once, then loaded as artifacts at every start.
 async fn functions(
     workspace: &Workspace,
     store: &VersionStore,
     tables: &WorkspaceTables,
+    kept: impl Fn(&str) -> Option<Arc<Function>>,
 ) -> Result<LiveFunctions, AppError> {
     let mut functions = LiveFunctions::new();
     for (name, config) in &workspace.functions {
+        if let Some(function) = kept(name) {
+            functions.insert(name.clone(), function);
+            continue;
+        }
         let ComponentFile { path, bytes } = &config.component;
         let function = of_file(name, Some(config), (path, bytes), store, tables)?;
         // Wrong settings show now rather than at the first event.

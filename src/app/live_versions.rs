@@ -7,7 +7,7 @@ use tidegate_registry::{self as store, PluginKind, Releases};
 use super::paths;
 use crate::config::LiveVersion;
 
-/// The version of a destination that a start would take.
+/// The version of a destination that a start or a reload would take.
 ///
 /// # Errors
 /// The store cannot be read.

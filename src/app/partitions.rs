@@ -182,7 +182,7 @@ pub(super) async fn watch_over(mut partitions: Vec<KeptPartition>, mut stop: wat
         })
     };
     let mut failed = select_all(partitions.iter().map(|one| fails(Arc::clone(&one.log))));
-    let mut trim = tokio::time::interval(TRIM_INTERVAL);
+    let mut trim = tokio::time::interval(trim_interval());
     loop {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
@@ -190,6 +190,11 @@ pub(super) async fn watch_over(mut partitions: Vec<KeptPartition>, mut stop: wat
             _ = &mut failed => return,
         }
     }
+}
+
+fn trim_interval() -> Duration {
+    fail::fail_point!("trim_in_haste", |_| Duration::from_millis(20));
+    TRIM_INTERVAL
 }
 
 impl KeptPartition {

@@ -1,8 +1,9 @@
 //! The syncs at work: a worker for each of them in each partition.
 //!
 //! A worker is not changed. It is ended, by itself or with others, and another one takes its place, with the destination that it
-//! has handed back or with a new one. An end has a bound, whoever does not answer, and says how it went: where a worker does not
-//! end at all, nobody may take its place.
+//! has left or with a new one. An end has a bound, whoever does not answer, and says how it went: where a worker does not
+//! end at all, nobody may take its place. Each sync is changed by a task of its own that may be dropped wherever it waits: what is
+//! left of a worker stays in the worker's place until another one begins with it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,10 +14,12 @@ use futures_util::future::join_all;
 use tidegate_event::destination::Destination;
 use tidegate_log::Log;
 use tidegate_pipeline::refine::RefinerHandle;
-use tidegate_pipeline::sync::{EndedWorker, Mapping, Start, StopOrder, Sync, SyncFilter, SyncSettings, Worker};
+use tidegate_pipeline::sync::{
+    EndedWorker, GatheredBatch, Mapping, Start, StopOrder, Sync, SyncFilter, SyncSettings, Worker,
+};
 use tidegate_state::{State, StateError};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -36,22 +39,27 @@ pub(super) struct SyncSpec {
 impl SyncSpec {
     /// Each sync of `workspace`.
     pub(super) fn all(workspace: &Workspace) -> Vec<Self> {
-        let of = |(name, config): (&String, _)| Self::of(workspace, name, config);
-        workspace.syncs.iter().map(of).collect()
+        workspace.syncs.keys().filter_map(|name| Self::of(workspace, name)).collect()
     }
 
-    fn of(workspace: &Workspace, name: &str, config: &crate::config::SyncConfig) -> Self {
-        Self {
+    /// The sync `name`; none where the workspace has no such.
+    pub(super) fn of(workspace: &Workspace, name: &str) -> Option<Self> {
+        let config = workspace.syncs.get(name)?;
+        Some(Self {
             name: name.into(),
             source: config.source.0.as_str().into(),
             filter: destinations::filter(workspace, config),
             mapping: config.mapping.clone(),
             settings: destinations::settings(workspace, config),
-        }
+        })
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn source(&self) -> &str {
+        &self.source
     }
 }
 
@@ -61,6 +69,13 @@ pub(super) struct SyncPlace {
     pub(super) refiner: RefinerHandle,
     /// The state file.
     pub(super) state: PathBuf,
+}
+
+impl SyncPlace {
+    /// A connection to the state file for this partition.
+    pub(super) fn state(&self) -> Result<State, StateError> {
+        Ok(State::open(&self.state)?.of_partition(self.refiner.partition()))
+    }
 }
 
 /// What a worker begins with.
@@ -84,6 +99,7 @@ pub(super) struct ReadyWorker {
 }
 
 /// A sync in a partition: how far it has come.
+#[derive(Clone)]
 pub(super) struct Delivering {
     pub(super) sync: Arc<str>,
     pub(super) log: Arc<dyn Log>,
@@ -114,12 +130,21 @@ pub(super) struct EndBounds {
 }
 
 /// How the end of a worker went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WorkerEnd {
-    Ended(EndedWorker),
+    /// What it has left waits in its place.
+    Ended,
     /// It was cut off, and its destination is gone with it.
     Cut,
     /// It has not ended. It keeps its place until it has.
     Stuck,
+}
+
+/// What waits in the place of a worker that has ended.
+#[derive(Default)]
+struct WorkerRest {
+    destination: Option<Box<dyn Destination>>,
+    in_hand: Option<GatheredBatch>,
 }
 
 struct RunningWorker {
@@ -128,56 +153,119 @@ struct RunningWorker {
     stop: watch::Sender<StopOrder>,
     /// Until it has ended.
     task: Option<JoinHandle<EndedWorker>>,
+    left: WorkerRest,
 }
 
 impl RunningWorker {
+    fn run(ready: ReadyWorker) -> Self {
+        let (stop, stopped) = watch::channel(StopOrder::Run);
+        let delivering = ready.delivering();
+        let task = Some(ready.worker.run(stopped));
+        Self { delivering, _held: ready.held, stop, task, left: WorkerRest::default() }
+    }
+
     async fn end(&mut self, bounds: EndBounds) -> WorkerEnd {
         let EndBounds { patience, ending_max, cut_max } = bounds;
-        let Some(task) = &mut self.task else { return WorkerEnd::Cut };
-        self.stop.send_replace(StopOrder::End { patience });
-        let mut ended = timeout(patience + ending_max, &mut *task).await;
-        if ended.is_err() {
-            task.abort();
-            ended = timeout(cut_max, &mut *task).await;
+        if let Some(task) = &mut self.task {
+            self.stop.send_replace(StopOrder::End { patience });
+            let mut ended = timeout(patience + ending_max, &mut *task).await;
+            if ended.is_err() {
+                task.abort();
+                ended = timeout(cut_max, &mut *task).await;
+            }
+            let Ok(ended) = ended else { return WorkerEnd::Stuck };
+            self.task = None;
+            if let Ok(EndedWorker { destination, in_hand }) = ended {
+                self.left = WorkerRest { destination: Some(destination), in_hand };
+            }
         }
-        let Ok(ended) = ended else { return WorkerEnd::Stuck };
-        self.task = None;
-        ended.map_or(WorkerEnd::Cut, WorkerEnd::Ended)
+        if self.left.destination.is_some() { WorkerEnd::Ended } else { WorkerEnd::Cut }
+    }
+
+    /// Closes the destination that it has left, with which nobody goes on.
+    async fn close(&mut self) {
+        if let Some(destination) = &mut self.left.destination
+            && let Err(error) = destination.close().await
+        {
+            tracing::warn!(sync = &*self.delivering.sync, error = %error, "a destination could not be closed");
+        }
+        self.left.destination = None;
+    }
+}
+
+/// One sync, whose workers may be changing hands.
+#[derive(Default)]
+pub(super) struct RunningSync {
+    /// Of its partitions in order.
+    workers: Mutex<Vec<RunningWorker>>,
+    /// Of those that run, or have run last.
+    delivering: parking_lot::Mutex<Vec<Delivering>>,
+}
+
+impl RunningSync {
+    /// Ends its workers, all at once; of each partition how it went.
+    pub(super) async fn end(&self, bounds: EndBounds) -> Vec<WorkerEnd> {
+        let mut workers = self.workers.lock().await;
+        join_all(workers.iter_mut().map(|worker| worker.end(bounds))).await
+    }
+
+    /// Closes the destinations that its workers have left. It takes as long as they do.
+    pub(super) async fn close(&self) {
+        let mut workers = self.workers.lock().await;
+        join_all(workers.iter_mut().map(RunningWorker::close)).await;
+    }
+
+    /// Starts workers in the place of those that have ended: `open` makes one for each partition, of what the worker before has left.
+    pub(super) async fn go_on(
+        &self,
+        open: impl Fn(usize, Option<Box<dyn Destination>>, Option<GatheredBatch>) -> Result<ReadyWorker, StateError>,
+        partitions: usize,
+    ) -> Result<(), StateError> {
+        let mut workers = self.workers.lock().await;
+        let mut ready = Vec::new();
+        for partition in 0..partitions {
+            let left = workers.get_mut(partition).map(|worker| std::mem::take(&mut worker.left)).unwrap_or_default();
+            ready.push(open(partition, left.destination, left.in_hand)?);
+        }
+        self.put(&mut workers, ready);
+        Ok(())
+    }
+
+    fn put(&self, workers: &mut Vec<RunningWorker>, ready: Vec<ReadyWorker>) {
+        *workers = ready.into_iter().map(RunningWorker::run).collect();
+        *self.delivering.lock() = workers.iter().map(|worker| worker.delivering.clone()).collect();
+    }
+
+    /// How far it has come in each partition.
+    pub(super) fn delivering(&self) -> Vec<Delivering> {
+        self.delivering.lock().clone()
     }
 }
 
 /// All syncs, and what their workers need.
 pub(super) struct RunningSyncs {
     /// Of each partition, in order.
-    places: Vec<SyncPlace>,
+    places: Arc<[SyncPlace]>,
     cursors: Arc<SyncCursors>,
     background: Handle,
-    /// Of each sync, those of its partitions in order.
-    workers: BTreeMap<Arc<str>, Vec<RunningWorker>>,
+    syncs: BTreeMap<Arc<str>, Arc<RunningSync>>,
 }
 
-impl RunningSyncs {
-    /// None yet. They will run on `background`.
-    pub(super) fn new(places: Vec<SyncPlace>, background: Handle) -> Self {
-        Self { places, cursors: Arc::default(), background, workers: BTreeMap::new() }
-    }
+/// Makes workers.
+#[derive(Clone)]
+pub(super) struct WorkerPlaces {
+    pub(super) places: Arc<[SyncPlace]>,
+    cursors: Arc<SyncCursors>,
+}
 
-    /// The cursors below which the log may be trimmed.
-    pub(super) fn cursors(&self) -> Arc<SyncCursors> {
-        Arc::clone(&self.cursors)
-    }
-
-    /// Makes the workers of a sync, of which `starts` has one for each partition.
-    pub(super) fn open(
+impl WorkerPlaces {
+    /// A worker of a sync in a partition. What it will read is kept from here on.
+    pub(super) fn worker(
         &self,
+        place: &SyncPlace,
         spec: &SyncSpec,
-        starts: impl IntoIterator<Item = WorkerStart>,
-    ) -> Result<Vec<ReadyWorker>, StateError> {
-        self.places.iter().zip(starts).map(|(place, start)| self.worker(place, spec, start)).collect()
-    }
-
-    fn worker(&self, place: &SyncPlace, spec: &SyncSpec, start: WorkerStart) -> Result<ReadyWorker, StateError> {
-        let partition = place.refiner.partition();
+        start: WorkerStart,
+    ) -> Result<ReadyWorker, StateError> {
         let WorkerStart { from: EndedWorker { destination, in_hand }, start } = start;
         let sync = Sync {
             name: Arc::clone(&spec.name),
@@ -188,56 +276,76 @@ impl RunningSyncs {
             settings: spec.settings.clone(),
             destination,
         };
-        let (log, state) = (Arc::clone(&place.log), State::open(&place.state)?.of_partition(partition));
-        let worker = Worker::open(sync, place.refiner.for_sync(), Arc::clone(&log), state, in_hand);
-        Ok(ReadyWorker { held: self.cursors.hold(partition, worker.follow()), log, worker })
+        let log = Arc::clone(&place.log);
+        let worker = Worker::open(sync, place.refiner.for_sync(), Arc::clone(&log), place.state()?, in_hand);
+        Ok(ReadyWorker { held: self.cursors.hold(place.refiner.partition(), worker.follow()), log, worker })
+    }
+}
+
+impl RunningSyncs {
+    /// None yet. They will run on `background`.
+    pub(super) fn new(places: Vec<SyncPlace>, background: Handle) -> Self {
+        Self { places: places.into(), cursors: Arc::default(), background, syncs: BTreeMap::new() }
     }
 
-    /// Starts the workers of a sync. They take the place of those that it had, which have ended.
+    /// The cursors below which the log may be trimmed.
+    pub(super) fn cursors(&self) -> Arc<SyncCursors> {
+        Arc::clone(&self.cursors)
+    }
+
+    /// What makes workers.
+    pub(super) fn places(&self) -> WorkerPlaces {
+        WorkerPlaces { places: Arc::clone(&self.places), cursors: Arc::clone(&self.cursors) }
+    }
+
+    /// Makes the workers of a sync, of which `starts` has one for each partition.
+    pub(super) fn open(
+        &self,
+        spec: &SyncSpec,
+        starts: impl IntoIterator<Item = WorkerStart>,
+    ) -> Result<Vec<ReadyWorker>, StateError> {
+        let places = self.places();
+        self.places.iter().zip(starts).map(|(place, start)| places.worker(place, spec, start)).collect()
+    }
+
+    /// Starts the workers of a sync that had none.
     pub(super) fn run(&mut self, workers: Vec<ReadyWorker>) {
         let _entered = self.background.enter();
-        let Some(sync) = workers.first().map(|first| first.worker.name()) else { return };
-        let run = |ready: ReadyWorker| {
-            let (stop, stopped) = watch::channel(StopOrder::Run);
-            let delivering = ready.delivering();
-            RunningWorker { delivering, _held: ready.held, stop, task: Some(ready.worker.run(stopped)) }
-        };
-        self.workers.insert(sync, workers.into_iter().map(run).collect());
+        let Some(name) = workers.first().map(|first| first.worker.name()) else { return };
+        let sync = RunningSync::default();
+        if let Ok(mut none) = sync.workers.try_lock() {
+            sync.put(&mut none, workers);
+        }
+        self.syncs.insert(name, Arc::new(sync));
+    }
+
+    /// The sync of this name, which has no workers yet if it is new.
+    pub(super) fn sync(&mut self, name: &str) -> Arc<RunningSync> {
+        Arc::clone(self.syncs.entry(name.into()).or_default())
+    }
+
+    /// Forgets a sync that has ended: nothing is kept for it any more.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.syncs.remove(name);
     }
 
     /// How far each sync has come in each partition.
     pub(super) fn delivering(&self) -> Vec<Delivering> {
-        let of = |worker: &RunningWorker| {
-            let Delivering { sync, log, cursor } = &worker.delivering;
-            Delivering { sync: Arc::clone(sync), log: Arc::clone(log), cursor: cursor.clone() }
-        };
-        self.workers.values().flatten().map(of).collect()
+        self.syncs.values().flat_map(|sync| sync.delivering()).collect()
     }
 
-    /// Ends the workers of the syncs that are meant, all at once; of each sync how it went in each partition. What they have not
-    /// delivered is kept for those that take their places.
-    pub(super) async fn end(
-        &mut self,
-        is_meant: impl Fn(&str) -> bool,
-        bounds: EndBounds,
-    ) -> BTreeMap<Arc<str>, Vec<WorkerEnd>> {
-        let meant = self.workers.iter_mut().filter(|(sync, _)| is_meant(sync));
-        let ending = meant.map(async |(sync, workers)| {
-            let ended = join_all(workers.iter_mut().map(|worker| worker.end(bounds))).await;
-            (Arc::clone(sync), ended)
-        });
-        join_all(ending).await.into_iter().collect()
+    /// Ends the workers of all syncs at once; of each sync how it went in each partition. What they have not delivered is kept.
+    pub(super) async fn end(&self, bounds: EndBounds) -> Vec<(Arc<str>, Vec<WorkerEnd>)> {
+        let all = self.syncs.iter();
+        join_all(all.map(async |(name, sync)| (Arc::clone(name), sync.end(bounds).await))).await
     }
 
-    /// Closes destinations with which nobody goes on, where that holds up nobody's thread. It takes as long as they do.
-    pub(super) async fn close(&self, ended: impl IntoIterator<Item = EndedWorker>) {
-        let close = |mut ended: EndedWorker| {
-            self.background.spawn(async move {
-                if let Err(error) = ended.destination.close().await {
-                    tracing::warn!(error = %error, "a destination could not be closed");
-                }
-            })
+    /// Closes what the workers have left, where that holds up nobody's thread. It takes as long as they do.
+    pub(super) async fn close(&self) {
+        let close = |sync: &Arc<RunningSync>| {
+            let sync = Arc::clone(sync);
+            self.background.spawn(async move { sync.close().await })
         };
-        join_all(ended.into_iter().map(close).collect::<Vec<_>>()).await;
+        join_all(self.syncs.values().map(close).collect::<Vec<_>>()).await;
     }
 }

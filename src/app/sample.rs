@@ -45,7 +45,7 @@ impl<'w> Sampler<'w> {
         if store.exists() || !workspace.functions.is_empty() {
             copy(&store, folder.path()).map_err(failed)?;
             let (store, _builder) = VersionStore::open(folder.path(), store::RegistrySettings::default())?;
-            live = Some(Live::open(workspace, store).await?);
+            live = Some(Live::open(workspace, store, String::new()).await?);
         }
         Ok(Self { workspace, live, _folder: folder })
     }

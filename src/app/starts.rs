@@ -8,11 +8,34 @@ use std::sync::Arc;
 
 use tidegate_log::Log;
 use tidegate_pipeline::sync::Start;
-use tidegate_state::State;
+use tidegate_state::{State, StateError};
 
 use super::AppError;
 use super::continuity::Past;
 use crate::config::{StartConfig, SyncConfig, Workspace};
+
+/// Where the sync `name` begins in a partition while the server runs: its source was handed out up to `handed`. A sync that is new
+/// begins with what is accepted from now on, or with all that the log keeps, and that is recorded.
+pub(super) fn settle_one(
+    workspace: &Workspace,
+    name: &str,
+    handed: u64,
+    log: &dyn Log,
+    state: &mut State,
+) -> Result<Start, StateError> {
+    let is_now = workspace.start_of(name) == StartConfig::Now;
+    let recorded = state.starts()?.get(name).copied();
+    let first = match recorded {
+        Some(first) => first,
+        None => {
+            let first = if is_now { log.committed() } else { 0 };
+            state.record_starts(&[(name, first)])?;
+            first
+        }
+    };
+    let first = if is_now { first } else { 0 };
+    Ok(Start { first, read_from: first.min(handed) })
+}
 
 /// Where each sync of `workspace` begins; what is new is recorded. `handed_to` is how far each source was handed out.
 pub(super) fn settle(

@@ -10,6 +10,7 @@ use tidegate_state::{self as state, Identity, State};
 
 use super::continuity::{self, Past};
 use super::findings::{self, Finding};
+use super::running_report::{self, RunningReportError};
 use super::{AppError, data_id, paths};
 use crate::config::{DestinationKind, Workspace};
 
@@ -28,6 +29,7 @@ const REBUILD: &str = "Start with `tidegate serve --rebuild-state`";
 pub(super) fn open(workspace: &Workspace) -> Result<StartedState, AppError> {
     let path = paths::state(&workspace.data);
     refuse_newer_findings(paths::findings(&workspace.data))?;
+    refuse_newer_report(paths::running(&workspace.data))?;
     let beside = of_directory(&workspace.data)?;
     let was_there = path.metadata().is_ok_and(|found| found.len() > 0);
     let mut findings = Vec::new();
@@ -93,6 +95,14 @@ fn refuse_newer_findings(path: PathBuf) -> Result<(), AppError> {
         findings::FORMAT
     );
     Err(AppError::Foreign { path, reason })
+}
+
+/// The same of what a newer build ran. One that is damaged is written anew.
+fn refuse_newer_report(path: PathBuf) -> Result<(), AppError> {
+    match running_report::read(&path) {
+        Err(error @ RunningReportError::Newer { .. }) => Err(AppError::Foreign { path, reason: error.to_string() }),
+        _ => Ok(()),
+    }
 }
 
 fn of_directory(data: &Path) -> Result<Option<Identity>, AppError> {

@@ -20,6 +20,8 @@ pub const STOP_MAX: Duration = Duration::from_secs(9);
 pub(super) const SERVING_MAX: Duration = Duration::from_millis(3_500);
 /// For the writer of the log: a disk that hangs never answers.
 pub(super) const WRITER_MAX: Duration = Duration::from_millis(1_500);
+/// For a change that the stop cuts off.
+pub(super) const PARTS_MAX: Duration = Duration::from_secs(1);
 pub(super) const REFINER_MAX: Duration = Duration::from_secs(1);
 /// For what worked in the background to close the state: SQLite tidies its files when the last connection closes, and no
 /// later.
@@ -75,21 +77,19 @@ impl Budget {
     }
 
     /// Ends the syncs, and closes their destinations; answers the most records that any of them leaves in the log.
-    pub(super) async fn end(&mut self, mut syncs: RunningSyncs) -> u64 {
+    pub(super) async fn end(&mut self, syncs: RunningSyncs) -> u64 {
         let until = self.end.min(Instant::now() + ENDING - Duration::from_millis(500));
-        let mut ended = Vec::new();
-        for (sync, ends) in syncs.end(|_| true, WORKERS).await {
-            for end in ends {
-                match end {
-                    WorkerEnd::Ended(worker) => ended.push(worker),
-                    WorkerEnd::Cut | WorkerEnd::Stuck => tracing::warn!(
-                        sync = &*sync,
-                        "left behind at the stop: it did not end in time; its batch in hand comes again"
-                    ),
-                }
+        // A change that was under way may hold one for a moment.
+        let ended = timeout_at(self.end, syncs.end(WORKERS)).await.unwrap_or_default();
+        for (sync, ends) in ended {
+            for _ in ends.iter().filter(|end| **end != WorkerEnd::Ended) {
+                tracing::warn!(
+                    sync = &*sync,
+                    "left behind at the stop: it did not end in time; its batch in hand comes again"
+                );
             }
         }
-        if timeout_at(until, syncs.close(ended)).await.is_err() {
+        if timeout_at(until, syncs.close()).await.is_err() {
             tracing::warn!("left behind at the stop: a destination did not close in time; what it was at comes again");
         }
         let mut records_waiting: HashMap<Arc<str>, u64> = HashMap::new();

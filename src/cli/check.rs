@@ -84,6 +84,11 @@ fn listed(problems: &[Problem]) -> Vec<serde_json::Value> {
 
 /// Prints problems, whichever command met them.
 pub(super) fn report(problems: &[Problem], json: bool) {
+    report_with(problems, json, "nothing was started");
+}
+
+/// The same, with what follows from them.
+pub(super) fn report_with(problems: &[Problem], json: bool, follows: &str) {
     if json {
         println!("{}", serde_json::json!({"ok": false, "problems": listed(problems)}));
         return;
@@ -92,5 +97,5 @@ pub(super) fn report(problems: &[Problem], json: bool) {
         eprintln!("{} {problem}", style::error("problem:"));
     }
     let (count, plural) = (problems.len(), if problems.len() == 1 { "" } else { "s" });
-    eprintln!("{count} problem{plural}; nothing was started");
+    eprintln!("{count} problem{plural}; {follows}");
 }

@@ -72,7 +72,8 @@ pub(super) fn run(args: &DemoArgs) -> CommandDone {
         println!("   (no components at hand: the functions are left out; `make demo` builds them)");
     }
     println!("   {}", dir.display());
-    let mut workspace = Workspace::read(&dir, None, live_versions::destination).map_err(CommandFailure::Problems)?;
+    let read = Workspace::read_with_documents(&dir, None, live_versions::destination);
+    let (documents, mut workspace) = read.map_err(CommandFailure::Problems)?;
     // A server that runs already keeps its port.
     workspace.admin_listen.set_port(0);
     let data = workspace.data.clone();
@@ -81,12 +82,14 @@ pub(super) fn run(args: &DemoArgs) -> CommandDone {
     runtime()?.block_on(async {
         let stop = on_signal()?;
         step(2, "a server");
-        let app = App::open(workspace, Some(args.listen)).await?;
+        let app = App::open((documents, workspace), Some(args.listen)).await?;
         let url = format!("http://{}", app.address());
         println!("   listening at {}", style::bold(&url));
         let delivered = app.follow();
         let (end, mut ended) = tokio::sync::watch::channel(false);
-        let serving = tokio::spawn(app.run(ended.clone()));
+        // Nobody asks it to read its files again.
+        let (_hang_up, hung_up) = tokio::sync::mpsc::channel(1);
+        let serving = tokio::spawn(app.run(ended.clone(), hung_up));
         step(3, "events over HTTP, as the SDKs send them");
         shop::send(&url, &key).await?;
         for client in &args.client {

@@ -97,11 +97,7 @@ fn answer(differences: &WorkspaceDifferences, plan: &ChangePlan) -> Value {
 const VALUE_CHARS_MAX: usize = 200;
 
 fn print(differences: &WorkspaceDifferences, plan: &ChangePlan) {
-    if !differences.settings.is_empty() {
-        println!("{} tidegate.yaml", style::bold("~"));
-        differences.settings.iter().for_each(print_field);
-    }
-    differences.objects.iter().for_each(print_object);
+    print_differences(&differences.settings, &differences.objects);
     let follows = follows(plan);
     if !follows.is_empty() {
         println!();
@@ -122,6 +118,15 @@ fn print(differences: &WorkspaceDifferences, plan: &ChangePlan) {
         of(ObjectChangeKind::Changed),
         of(ObjectChangeKind::Removed)
     );
+}
+
+/// What is different, a line for each field.
+pub(super) fn print_differences(settings: &[FieldDifference], objects: &[ObjectDifference]) {
+    if !settings.is_empty() {
+        println!("{} tidegate.yaml", style::bold("~"));
+        settings.iter().for_each(print_field);
+    }
+    objects.iter().for_each(print_object);
 }
 
 fn print_object(object: &ObjectDifference) {

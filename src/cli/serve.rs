@@ -8,15 +8,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
-use tokio::sync::watch;
 
+use super::signals::HeardSignals;
 use super::{CommandDone, CommandFailure, WorkspaceArgs, runtime, signals};
 use crate::app::{App, STOP_MAX};
-use crate::config::Workspace;
+use crate::config::{Workspace, WorkspaceDocuments};
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "Prints one line with the address when it is ready.\n\nSIGTERM and Ctrl-C stop it within 10 seconds: requests in flight are answered, what was accepted is delivered or\nwaits in the log for the next start. What does not end in time is left behind, with a line in the log that names it.\nA second SIGTERM or Ctrl-C ends it at once (exit code 1); nothing accepted is lost by that either. SIGHUP, SIGUSR1 and\nSIGUSR2 are ignored with a line in the log: reload is not there yet, restart to apply changes."
+    after_help = "Prints one line with the address when it is ready.\n\nSIGTERM and Ctrl-C stop it within 10 seconds: requests in flight are answered, what was accepted is delivered or\nwaits in the log for the next start. What does not end in time is left behind, with a line in the log that names it.\nA second SIGTERM or Ctrl-C ends it at once (exit code 1); nothing accepted is lost by that either. SIGHUP reads the workspace\nagain and changes what is different while the server runs; a workspace with problems changes nothing, and the log names\nthem. `tidegate reload` does the same and prints what came of it. SIGUSR1 and SIGUSR2 are ignored with a line in the log."
 )]
 pub(super) struct ServeArgs {
     #[command(flatten)]
@@ -51,10 +51,10 @@ const START_GRACE: Duration = Duration::from_millis(500);
 pub(super) fn run(args: &ServeArgs, json: bool) -> CommandDone {
     no_core_dumps();
     let (tell, heard) = channel();
-    let stop = signals::listen(tell.clone(), Heard::Stop)?;
+    let signals = signals::listen(tell.clone(), Heard::Stop)?;
     let args = args.clone();
     let work = move || {
-        let ended = catch_unwind(AssertUnwindSafe(|| serve(&args, json, stop, &tell)));
+        let ended = catch_unwind(AssertUnwindSafe(|| serve(&args, json, signals, &tell)));
         // Nobody listens any more when the time is up.
         let _ = tell.send(Heard::Ended(ended));
     };
@@ -71,30 +71,32 @@ fn no_core_dumps() {
     let _ = std::fs::write("/proc/self/coredump_filter", "0");
 }
 
-fn serve(args: &ServeArgs, json: bool, stop: watch::Receiver<bool>, tell: &Sender<Heard>) -> CommandDone {
-    let mut workspace = args.workspace.read()?;
+fn serve(args: &ServeArgs, json: bool, signals: HeardSignals, tell: &Sender<Heard>) -> CommandDone {
+    let (documents, mut workspace) = args.workspace.read_with_documents()?;
     workspace.admin_listen = args.admin_listen.unwrap_or(workspace.admin_listen);
     workspace.rebuild_state = args.rebuild_state;
     let runtime = runtime()?;
     let listen = args.listen;
-    let done = catch_unwind(AssertUnwindSafe(|| runtime.block_on(open_and_run(workspace, listen, json, stop, tell))));
+    let whole = (documents, workspace);
+    let done = catch_unwind(AssertUnwindSafe(|| runtime.block_on(open_and_run(whole, listen, json, signals, tell))));
     // Everything accepted has its place. A build under way would hold the stop up for minutes; its child dies with us.
     runtime.shutdown_background();
     done.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 async fn open_and_run(
-    workspace: Workspace,
+    whole: (WorkspaceDocuments, Workspace),
     listen: Option<SocketAddr>,
     json: bool,
-    stop: watch::Receiver<bool>,
+    signals: HeardSignals,
     tell: &Sender<Heard>,
 ) -> CommandDone {
+    let HeardSignals { stop, hung_up } = signals;
     let mut stopped = stop.clone();
     let mut app = tokio::select! {
         biased;
         _ = stopped.wait_for(|stop| *stop) => return Ok(ExitCode::SUCCESS),
-        opened = App::open(workspace, listen) => opened?,
+        opened = App::open(whole, listen) => opened?,
     };
     if let Some(token) = app.take_admin_token() {
         eprintln!(
@@ -110,7 +112,7 @@ async fn open_and_run(
     }
     // Nobody listens any more when the time is up.
     let _ = tell.send(Heard::Ready);
-    app.run(stop).await?;
+    app.run(stop, hung_up).await?;
     Ok(ExitCode::SUCCESS)
 }
 

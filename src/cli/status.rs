@@ -1,5 +1,6 @@
 //! `tidegate status`.
 
+mod configuration;
 mod write_keys;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use tidegate_state::{self as state, Charge, PendingCount, QuarantineFilter, Quar
 use super::{CommandDone, WorkspaceArgs, style};
 use crate::app::findings::{self, Finding};
 use crate::app::paths;
+use configuration::RunningConfiguration;
 use write_keys::AskedServer;
 
 #[derive(Debug, clap::Args)]
@@ -123,10 +125,15 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
     let quarantine = state.quarantine_size()?;
     let damage = findings::read(&paths::findings(&workspace.data));
     let write_keys = args.asked.write_keys()?;
+    let configuration = RunningConfiguration::read(&workspace.data, &workspace.dir);
     if json {
-        let others = (&quarantine, damage.as_slice(), write_keys.as_deref());
+        let configuration = configuration.map(|configuration| configuration.to_json());
+        let others = (&quarantine, damage.as_slice(), write_keys.as_deref(), configuration);
         print_json(&log, &sources, &reports, (&functions, &destinations), others);
     } else {
+        if let Some(configuration) = &configuration {
+            configuration.print();
+        }
         print_tables(&log, &sources, &reports);
         if let Some(keys) = &write_keys {
             write_keys::print(keys);
@@ -147,7 +154,12 @@ fn print_json(
     sources: &BTreeMap<String, SourceLine>,
     reports: &[(SyncReport, PendingCount)],
     (functions, destinations): (&[(Charge, Option<String>)], &[Charge]),
-    (quarantine, damage, write_keys): (&QuarantineSize, &[Finding], Option<&[ShownWriteKey]>),
+    (quarantine, damage, write_keys, configuration): (
+        &QuarantineSize,
+        &[Finding],
+        Option<&[ShownWriteKey]>,
+        Option<serde_json::Value>,
+    ),
 ) {
     let sources: serde_json::Map<_, _> = sources
         .iter()
@@ -216,7 +228,7 @@ fn print_json(
         "{}",
         serde_json::json!({
             "log": log, "sources": sources, "syncs": syncs, "functions": functions, "destinations": destinations,
-            "quarantine": quarantine, "damage": damage, "write_keys": write_keys,
+            "quarantine": quarantine, "damage": damage, "write_keys": write_keys, "configuration": configuration,
         })
     );
 }

@@ -60,6 +60,21 @@ impl Outline {
         if problems.is_empty() { Ok(listen.unwrap_or(ADMIN_AND_LISTEN.1)) } else { Err(problems) }
     }
 
+    /// Where the admin API listens.
+    ///
+    /// # Errors
+    /// The file says something else than an address.
+    pub fn admin_listen(&self) -> Result<SocketAddr, Vec<Problem>> {
+        let Some((path, node)) = &self.main else { return Ok(ADMIN_AND_LISTEN.0) };
+        let mut problems = Vec::new();
+        let listen = fields(path, node, &mut problems).within("admin", |admin| {
+            let listen = admin.parsed("listen", "an address such as 127.0.0.1:8089");
+            admin.leave_rest();
+            listen
+        });
+        if problems.is_empty() { Ok(listen.flatten().unwrap_or(ADMIN_AND_LISTEN.0)) } else { Err(problems) }
+    }
+
     /// A write key of a source (the first source unless it is named): `write_key`, or else the first of `write_keys` that has
     /// not ended. `None` when there is no such source.
     ///

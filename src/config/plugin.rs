@@ -24,11 +24,11 @@ use super::surroundings::ObjectInputs;
 pub struct PluginConfig {
     /// The component of the file and the effective policy that it works on, until a version is live in the store.
     pub first: Option<(ComponentFile, CheckedPolicy)>,
-    /// The effective policy of the version that a start would take; `None` before one is there.
+    /// The effective policy of the version that would carry now; `None` before one is there.
     pub now: Option<CheckedPolicy>,
     /// Holds for every version.
     pub grant: Grant,
-    /// How the version that a start would take has its events grouped.
+    /// How the version that would carry now has its events grouped.
     pub batching: Batching,
     /// How `integrations` of an event may spell the tool.
     pub spellings: Vec<String>,
@@ -116,7 +116,7 @@ pub(super) fn plugin(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<Plu
     Some(PluginConfig { first, now, grant, batching, spellings, secret_settings })
 }
 
-/// What a sync needs to know of the version that a start would take.
+/// What a sync needs to know of the version that would carry now.
 #[derive(Default)]
 struct Traits {
     batching: Batching,

@@ -6,8 +6,10 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
+use data_encoding::HEXLOWER;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tidegate_api_types::workspace::ObjectRef;
 
 /// The SHA-256 of some content.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,12 @@ impl ContentHash {
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
         Self(Sha256::digest(content).into())
+    }
+
+    /// What tells it from others under this salt, and nothing else.
+    #[must_use]
+    pub fn salted(&self, salt: &[u8]) -> String {
+        HEXLOWER.encode(&Sha256::new().chain_update(salt).chain_update(self.0).finalize())
     }
 
     /// Of all that `content` has to give, a piece at a time.
@@ -97,10 +105,23 @@ impl ObjectSpec {
         part(&document.to_string());
         for (input, hash) in &inputs {
             part(&input.to_string());
-            part(&data_encoding::HEXLOWER.encode(&hash.0));
+            part(&HEXLOWER.encode(&hash.0));
         }
         Self { hash: SpecHash(hasher.finalize().into()), inputs }
     }
+}
+
+/// Tells all these objects from others under a key, and nothing else: it may be kept where the key is.
+#[must_use]
+pub fn fingerprint<'a>(specs: impl IntoIterator<Item = (&'a ObjectRef, &'a ObjectSpec)>, key: &str) -> String {
+    let mut hasher = Sha256::new().chain_update((key.len() as u64).to_le_bytes()).chain_update(key);
+    for (object, spec) in specs {
+        let name = object.to_string();
+        hasher.update((name.len() as u64).to_le_bytes());
+        hasher.update(name);
+        hasher.update(spec.hash.0);
+    }
+    HEXLOWER.encode(&hasher.finalize())
 }
 
 #[cfg(test)]
@@ -127,6 +148,23 @@ mod tests {
             assert_ne!(before.hash, other.hash);
         }
         assert_eq!(format!("{:?}", before.hash), "SpecHash(..)");
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_every_object_and_of_its_key() {
+        use tidegate_api_types::workspace::ObjectRefKind;
+
+        let object = |key: &str| ObjectRef::new(ObjectRefKind::Sync, key);
+        let spec = |n: u32| ObjectSpec::new(&json!({ "n": n }), BTreeMap::new());
+        let of = |key: &str, objects: &[(&str, u32)]| {
+            let objects: BTreeMap<_, _> = objects.iter().map(|(name, n)| (object(name), spec(*n))).collect();
+            fingerprint(&objects, key)
+        };
+        let before = of("key", &[("a", 1), ("b", 2)]);
+        assert_eq!(before, of("key", &[("b", 2), ("a", 1)]));
+        for other in [of("other", &[("a", 1), ("b", 2)]), of("key", &[("a", 1)]), of("key", &[("a", 1), ("b", 3)])] {
+            assert_ne!(before, other);
+        }
     }
 
     #[test]

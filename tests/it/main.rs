@@ -32,6 +32,7 @@ mod plugins;
 mod poison;
 mod process;
 mod reliability;
+mod reload;
 mod sdk;
 mod same_end;
 mod shipped;

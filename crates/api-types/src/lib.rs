@@ -17,6 +17,8 @@ pub mod function;
 pub mod logs;
 /// Where everything is: paths with `{name}` or `{id}` for what a request names.
 pub mod path;
+/// Changes of what runs.
+pub mod reload;
 /// Versions and where they are in use.
 pub mod version;
 /// Objects of a workspace, and what changes of them.
@@ -41,6 +43,9 @@ pub struct ProblemDetails {
     pub code: String,
     /// What to do about it.
     pub fix: String,
+    /// Of a workspace that has problems, each of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<reload::WorkspaceProblem>,
 }
 
 impl ProblemDetails {

@@ -36,5 +36,7 @@ pub const DESTINATION_LOGS: &str = "/admin/destinations/{name}/logs";
 pub const BUILD: &str = "/admin/builds/{id}";
 /// All write keys of all sources: GET.
 pub const WRITE_KEYS: &str = "/admin/write-keys";
+/// Reads the workspace's folder again: POST.
+pub const RELOAD: &str = "/admin/reload";
 /// The OpenAPI document: GET.
 pub const OPENAPI: &str = "/api/openapi.json";

@@ -6,14 +6,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::effective_policy::PendingLimits;
 use super::runtime::DestinationRuntime;
 
 /// The runtime that delivers for a destination now. Syncs share it.
 #[derive(Debug)]
 pub struct ActiveRuntime {
     name: Arc<str>,
-    pub(super) pending: PendingLimits,
     held: watch::Sender<Option<Arc<DestinationRuntime>>>,
     /// Why there is none, where one was tried.
     refused: Mutex<Option<String>>,
@@ -22,8 +20,8 @@ pub struct ActiveRuntime {
 impl ActiveRuntime {
     /// Without a runtime yet.
     #[must_use]
-    pub fn new(name: &str, pending: PendingLimits) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), pending, held: watch::Sender::new(None), refused: Mutex::default() })
+    pub fn new(name: &str) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), held: watch::Sender::new(None), refused: Mutex::default() })
     }
 
     /// Lets `runtime` deliver from the next batch on.
@@ -49,6 +47,12 @@ impl ActiveRuntime {
         self.refused.lock().is_some()
     }
 
+    /// Whether the runtime has stopped, and takes nothing until there is another one.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.held.borrow().as_ref().is_some_and(|runtime| runtime.stopped().is_some())
+    }
+
     /// Whether there is no runtime.
     #[must_use]
     pub fn is_vacant(&self) -> bool {
@@ -65,7 +69,7 @@ impl ActiveRuntime {
         if let Some(reason) = &*self.refused.lock() {
             return format!(
                 "destination {name} cannot run: {reason}; its events wait in the log. It is tried again now and then; if its file is \
-                 at fault, correct destinations/{name}.yaml and start tidegate again, or make another version live"
+                 at fault, correct destinations/{name}.yaml and run `tidegate reload`, or make another version live"
             );
         }
         format!(

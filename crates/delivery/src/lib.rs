@@ -67,7 +67,8 @@ const ROUND_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A destination plugin for one sync. Dropping it cuts its retry worker off; what waits stays in the state file.
 pub struct PluginDestination {
-    active: Arc<ActiveRuntime>,
+    /// Keeps its end of the channel.
+    _active: Arc<ActiveRuntime>,
     held: watch::Receiver<Option<Arc<DestinationRuntime>>>,
     shared: Arc<SharedRetry>,
     sync: Arc<str>,
@@ -117,7 +118,7 @@ impl PluginDestination {
         };
         let retry_worker = RetryTask::spawn(|stop| round.run(stop));
         let held = active.follow();
-        Ok(Self { active, held, shared, sync, cursor, unrecorded: Default::default(), retry_worker })
+        Ok(Self { _active: active, held, shared, sync, cursor, unrecorded: Default::default(), retry_worker })
     }
 
     async fn hand_over(&mut self, batch: &Batch) -> Result<Delivery, Failure> {
@@ -176,7 +177,7 @@ impl PluginDestination {
     /// nothing.
     async fn wait_for_room(&mut self, batch: &Batch) -> Result<Arc<DestinationRuntime>, Failure> {
         let events = batch.events.len() as u64;
-        let (shared, sync, pending) = (&self.shared, &self.sync, self.active.pending);
+        let (shared, sync) = (&self.shared, &self.sync);
         loop {
             let runtime = self.held.borrow_and_update().clone();
             let Some(runtime) = runtime else {
@@ -192,7 +193,7 @@ impl PluginDestination {
             {
                 return Err(Failure::Stop { reason: stop.reason, advice: stop.advice, cause: None });
             }
-            if events == 0 || shared.retry_index().has_room(events, pending) {
+            if events == 0 || shared.retry_index().has_room(events, runtime.pending()) {
                 drop((room, stop));
                 return Ok(runtime);
             }
@@ -278,7 +279,7 @@ mod tests {
         runtime.block_on(async {
             let dir = tempfile::tempdir().unwrap();
             let open = || State::open(&dir.path().join("state.db")).unwrap();
-            let active = ActiveRuntime::new("crm", PendingLimits { events_max: 1, bytes_max: 1 });
+            let active = ActiveRuntime::new("crm");
             let mut destination = PluginDestination::run(Arc::clone(&active), "sync", open()).unwrap();
             said(&open(), "no version of destination crm is live yet").await;
             assert!(active.refused("no-endpoint") && active.is_refused() && active.is_vacant());
@@ -297,7 +298,7 @@ mod tests {
         runtime.block_on(async {
             let dir = tempfile::tempdir().unwrap();
             let open = || State::open(&dir.path().join("state.db")).unwrap();
-            let active = ActiveRuntime::new("crm", PendingLimits { events_max: 1, bytes_max: 1 });
+            let active = ActiveRuntime::new("crm");
             let mut destination = PluginDestination::run(active, "sync", open()).unwrap();
             assert_eq!(destination.durable_to().await.unwrap(), None);
             // As a delivery leaves it, that the caller records.

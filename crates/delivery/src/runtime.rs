@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::destination_logs::Page;
-use super::effective_policy::CheckedPolicy;
+use super::effective_policy::{CheckedPolicy, PendingLimits};
 use super::outcome::DeliveryOutcome;
 use super::rate_limiter::{self, RateLimiter};
 use super::signer::SigningKeys;
@@ -137,6 +137,11 @@ impl DestinationRuntime {
         self.effective.batching
     }
 
+    /// How much of one sync may wait for another try.
+    pub(super) const fn pending(&self) -> PendingLimits {
+        self.effective.pending
+    }
+
     /// How long to wait after this many failed tries.
     pub(super) fn pause(&self, tries: u32, after: Option<Duration>) -> Duration {
         rate_limiter::pause(&self.effective.retry, tries, after)
@@ -180,7 +185,7 @@ impl DestinationRuntime {
 
     pub(super) fn stop(&self, reason: String, advice: &str) {
         tracing::error!(destination = self.name(), reason, "the destination stops; what it has not taken is kept");
-        let advice = format!("{advice}, then start tidegate again or make a version live");
+        let advice = format!("{advice}, then run `tidegate reload` or make a version live");
         *self.stop.lock() = Some(RuntimeStop { reason, advice });
         self.stopped.notify_waiters();
     }

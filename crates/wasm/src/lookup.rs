@@ -6,7 +6,7 @@
 //! What holds:
 //! * A table takes no more memory than its settings say, and an answer no more than 64 KiB and 4,096 values, whatever
 //!   the file holds. A damaged file is refused, or its entry is an error; it never ends the process.
-//! * The same key has the same answer for as long as the process runs.
+//! * The same key has the same answer for as long as a table is there: a file that changes is another table.
 //! * A plugin sees the tables of its grant and no others.
 //!
 //! This room does not know events or functions: a key is a text.

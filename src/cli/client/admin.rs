@@ -10,6 +10,7 @@ use tidegate_api_types::build::{Build, BuildQuery, PushQuery, Pushed};
 use tidegate_api_types::destination::{Destinations, ShownDestination};
 use tidegate_api_types::function::{ChangeCanary, Functions, OfSource, ShownFunction};
 use tidegate_api_types::logs::{LogQuery, Logs};
+use tidegate_api_types::reload::{Reload, Reloaded};
 use tidegate_api_types::version::{MakeLive, RollBack};
 use tidegate_api_types::write_key::ShownWriteKeys;
 use tidegate_api_types::{ProblemDetails, path};
@@ -128,14 +129,29 @@ impl AdminClient {
         self.get(path::WRITE_KEYS, "", &()).await
     }
 
+    /// Compiling may take long.
+    pub(in crate::cli) async fn reload(&self) -> Answered<Reloaded> {
+        self.posted(path::RELOAD, "", &Reload {}, UPLOAD_TIME_MAX).await
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str, name: &str, query: &impl Serialize) -> Answered<T> {
         self.exchange(self.http.query(Method::GET, (path, name), query)?, ANSWER_TIME_MAX).await
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, name: &str, asked: &impl Serialize) -> Answered<T> {
+        self.posted(path, name, asked, ANSWER_TIME_MAX).await
+    }
+
+    async fn posted<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        name: &str,
+        asked: &impl Serialize,
+        limit: Duration,
+    ) -> Answered<T> {
         let body = serde_json::to_vec(asked).map_err(|error| ClientError::Setup(error.to_string()))?;
         let request = self.http.request(Method::POST, path, name)?.header(CONTENT_TYPE, "application/json");
-        self.exchange(request.body(body), ANSWER_TIME_MAX).await
+        self.exchange(request.body(body), limit).await
     }
 
     async fn upload(&self, path: &str, name: &str, query: PushQuery, version: Vec<u8>) -> Answered<Pushed> {

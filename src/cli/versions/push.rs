@@ -216,7 +216,7 @@ impl Push<'_> {
             None => Ok(()),
             Some(table) => Err(CommandFailure::Failed(format!(
                 "{name} looks up {table}, which nobody grants it; nothing was pushed\n  fix: write lookups/{table}.yaml with \
-                 `grant_to: [{name}]` and start the server again, or push it with --force"
+                 `grant_to: [{name}]` and run `tidegate reload`, or push it with --force"
             ))),
         }
     }
@@ -238,10 +238,10 @@ impl Push<'_> {
         let name = shown.name();
         match shown.syncs() {
             Some([_, ..]) => None,
-            Some([]) => Some(format!("write `destination: {name}` into a file of syncs/ and start the server again")),
+            Some([]) => Some(format!("write `destination: {name}` into a file of syncs/ and run `tidegate reload`")),
             None => Some(format!(
                 "write destinations/{name}.yaml with `kind: plugin` (and what it may reach: `allow_hosts`), \
-                 `destination: {name}` into a file of syncs/, and start the server again"
+                 `destination: {name}` into a file of syncs/, and run `tidegate reload`"
             )),
         }
     }

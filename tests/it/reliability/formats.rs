@@ -98,6 +98,12 @@ fn newer_findings_are_refused() {
 }
 
 #[test]
+fn a_newer_report_of_what_runs_is_refused() {
+    let newer = json!({"format": 2, "runs": "elsewhere"});
+    refuses(|workspace| write(workspace, "running.json", &newer), &["running.json", "format 2", "up to 1"]);
+}
+
+#[test]
 fn a_newer_admin_token_is_refused() {
     let newer = json!({"format": 2, "argon2": "..."});
     refuses(|workspace| write(workspace, "admin.json", &newer), &["admin.json", "format 2", "up to 1"]);

@@ -1,0 +1,158 @@
+//! Sources and syncs that go: only where nothing waits for them. What is accepted before a change counts, what comes after it does not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::change_plan::{ChangePlan, SyncChange};
+use super::destinations;
+use super::running_syncs::Delivering;
+use crate::config::Workspace;
+
+/// For requests that are under way.
+pub(super) const REQUESTS_MAX: Duration = Duration::from_secs(5);
+/// For syncs to deliver what was accepted just now, beside the time for which their events may wait for company.
+const CATCH_UP_MAX: Duration = Duration::from_secs(2);
+/// Of that time, no more than this.
+const COMPANY_MAX: Duration = Duration::from_secs(60);
+
+/// What is there and will not be, or will be another under the same name.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Removals {
+    pub(super) sources: BTreeSet<String>,
+    /// Each with how long its events may wait for company.
+    pub(super) syncs: BTreeMap<String, Duration>,
+}
+
+impl Removals {
+    pub(super) fn of(old: &Workspace, new: &Workspace, plan: &ChangePlan) -> Self {
+        let sources = old.sources.keys().filter(|name| !new.sources.contains_key(*name)).cloned();
+        let ends = |change: SyncChange| matches!(change, SyncChange::End | SyncChange::Replace);
+        let company = |name: &str| {
+            let config = old.syncs.get(name)?;
+            Some(destinations::settings(old, config).company.age_max.min(COMPANY_MAX))
+        };
+        let syncs = plan.syncs.iter().filter(|(_, change)| ends(**change));
+        let syncs = syncs.map(|(name, _)| (name.clone(), company(name).unwrap_or_default()));
+        Self { sources: sources.collect(), syncs: syncs.collect() }
+    }
+
+    /// Those that can be looked at while the door is open: where a source goes, a sync that waits for company is looked at once nothing
+    /// comes any more, and then once.
+    pub(super) fn while_open(&self) -> Self {
+        let mut removals = self.clone();
+        if !self.sources.is_empty() {
+            removals.syncs.retain(|_, company| *company <= CATCH_UP_MAX);
+        }
+        removals
+    }
+
+    /// A sync goes over its source in order. With another one it would pass over what is in that already.
+    pub(super) fn refuse_other_sources(&self, old: &Workspace, new: &Workspace) -> Result<(), Vec<String>> {
+        let source = |of: &'_ Workspace, name: &str| of.syncs.get(name).map(|sync| sync.source.0.clone());
+        let told = self.syncs.keys().filter_map(|name| {
+            let (before, after) = (source(old, name)?, source(new, name)?);
+            (before != after).then(|| {
+                format!(
+                    "sync {name} would read from {after} instead of {before}, in which it would pass over what is there: make a sync \
+                     under another name"
+                )
+            })
+        });
+        let told: Vec<String> = told.collect();
+        if told.is_empty() { Ok(()) } else { Err(told) }
+    }
+}
+
+/// How far a sync must come in one partition.
+pub(super) struct SyncMark {
+    delivering: Delivering,
+    end: u64,
+    patience: Duration,
+}
+
+/// Everything that is accepted now, for the syncs that go.
+pub(super) fn marks(delivering: Vec<Delivering>, removals: &Removals) -> Vec<SyncMark> {
+    let mark = |delivering: Delivering| {
+        let patience = CATCH_UP_MAX + *removals.syncs.get(&*delivering.sync)?;
+        Some(SyncMark { end: delivering.log.committed(), delivering, patience })
+    };
+    delivering.into_iter().filter_map(mark).collect()
+}
+
+/// Waits until the syncs have come so far, but not for long.
+pub(super) async fn catch_up(marks: &[SyncMark]) {
+    let began = Instant::now();
+    for SyncMark { delivering, end, patience } in marks {
+        let (mut cursor, until) = (delivering.cursor.clone(), began + *patience);
+        // A worker that has ended comes no further.
+        let _ = timeout_at(until, cursor.wait_for(|cursor| cursor >= end)).await;
+    }
+}
+
+/// Of each sync that has not come so far, or has events pending, what waits for it.
+pub(super) fn waiting(marks: &[SyncMark], pending: &BTreeMap<String, u64>) -> Vec<String> {
+    let mut records: BTreeMap<&str, u64> = pending.keys().map(|sync| (sync.as_str(), 0)).collect();
+    for SyncMark { delivering, end, .. } in marks {
+        *records.entry(&delivering.sync).or_default() += delivering.log.records(*delivering.cursor.borrow(), *end);
+    }
+    let told = records.into_iter().filter_map(|(sync, records)| {
+        let pending = pending.get(sync).copied().unwrap_or(0);
+        (records + pending > 0).then(|| {
+            format!(
+                "{records} records of the log and {pending} pending events wait for sync {sync}, which would be taken away"
+            )
+        })
+    });
+    told.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_registry::Releases;
+
+    use super::*;
+
+    /// A workspace with these syncs, each from a source to a SQLite file.
+    fn workspace(syncs: &[(&str, &str)]) -> (tempfile::TempDir, Workspace) {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("tidegate.yaml", "{}");
+        write("destinations/db.yaml", "kind: sqlite\n");
+        for (name, source) in syncs {
+            let key = format!("kind: http\nwrite_key: {source}-0123456789abcdef\n");
+            write(&format!("sources/{source}.yaml"), &key);
+            write(&format!("syncs/{name}.yaml"), &format!("source: {source}\ndestination: db\nschema: {name}\n"));
+        }
+        let read = Workspace::read(dir.path(), None, |_, _| Ok(None)).unwrap();
+        (dir, read)
+    }
+
+    #[test]
+    fn what_goes_is_told_from_what_would_be_another_under_its_name() {
+        let (_first, old) = workspace(&[("one", "web"), ("two", "app"), ("three", "web")]);
+        let (_second, new) = workspace(&[("one", "web"), ("three", "shop")]);
+        let plan = ChangePlan::between(&old, &new, &Releases::default());
+        let removals = Removals::of(&old, &new, &plan);
+        assert_eq!(removals.sources, BTreeSet::from(["app".to_owned()]));
+        assert_eq!(removals.syncs.keys().collect::<Vec<_>>(), ["three", "two"]);
+        assert_eq!(removals.while_open(), removals, "events for a SQLite file wait for nobody");
+        let refused = removals.refuse_other_sources(&old, &new).unwrap_err();
+        assert!(refused.len() == 1 && refused[0].contains("sync three would read from shop"), "{refused:?}");
+        let nothing = Removals::of(&old, &old, &ChangePlan::between(&old, &old, &Releases::default()));
+        assert_eq!(nothing, Removals::default());
+        assert!(nothing.refuse_other_sources(&old, &old).is_ok());
+    }
+
+    #[test]
+    fn events_that_are_pending_wait_too() {
+        let pending = BTreeMap::from([("crm".to_owned(), 3), ("ads".to_owned(), 0)]);
+        let told = waiting(&[], &pending);
+        assert_eq!(told, ["0 records of the log and 3 pending events wait for sync crm, which would be taken away"]);
+    }
+}

@@ -1,0 +1,488 @@
+//! What runs, in one pair of hands: it reads the workspace again when it is asked to, finds what is different, and changes part by part.
+//!
+//! The order of a change: everything new is loaded and opened first, and what is wrong is refused whole, so that all goes on as it was.
+//! Then the rules change, the runtimes of destinations, the syncs (each in a task of its own), and the door; what is gone goes last. From
+//! the rules on nothing refuses the whole: an object that does not follow says why in its status, and is tried again.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_api_types::reload::Reloaded;
+use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
+use tidegate_process::{clock, telemetry};
+use tidegate_state::{QuarantineBounds, State};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+
+use super::active_runtimes::{self, ActiveRuntimes, NextRuntime, WorkspaceGrants};
+use super::change_plan::{self, ChangePlan, SyncChange};
+use super::live::{Live, NextLive};
+use super::removals::{self, Removals};
+use super::running_door::RunningDoor;
+use super::running_report::{RunningReport, differing_objects};
+use super::running_syncs::RunningSyncs;
+use super::sync_restart::{RestartedSync, SyncRestart, SyncsUnderWay};
+use super::{granted_tables, live_versions};
+use crate::api::{ReloadRefusal, ReloadRequest, WorkspaceNames};
+use crate::config::differences::{ReadWorkspace, WorkspaceDifferences};
+use crate::config::{DestinationKind, SpecInput, Workspace, WorkspaceDocuments, fingerprint};
+
+/// Reading files, lookups' hashes included.
+const READING_MAX: Duration = Duration::from_secs(60);
+/// Compiling and trying functions.
+const LOADING_MAX: Duration = Duration::from_secs(90);
+/// For a release that is being put in place.
+const HOLD_MAX: Duration = Duration::from_secs(60);
+/// How long an answer waits for syncs to change hands. What takes longer goes on, and the status shows it.
+const ANSWER_MAX: Duration = Duration::from_millis(1_500);
+/// Between two looks at what does not run as it shall.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// For changes that a stop cuts off.
+const CUT_MAX: Duration = Duration::from_millis(300);
+
+/// A workspace as it is written and as it is resolved.
+pub(super) type WholeWorkspace = (Arc<WorkspaceDocuments>, Arc<Workspace>);
+
+/// Who hears of a change.
+pub(super) struct Followers {
+    pub(super) names: watch::Sender<Arc<WorkspaceNames>>,
+    pub(super) grants: watch::Sender<Arc<WorkspaceGrants>>,
+    pub(super) quarantine: watch::Sender<QuarantineBounds>,
+}
+
+impl Followers {
+    pub(super) fn new(workspace: &Workspace) -> Self {
+        Self {
+            names: watch::Sender::new(Arc::new(names(workspace))),
+            grants: watch::Sender::new(Arc::new(active_runtimes::grants(workspace))),
+            quarantine: watch::Sender::new(workspace.quarantine.clone()),
+        }
+    }
+}
+
+/// What the workspace says of names, for the admin API.
+fn names(workspace: &Workspace) -> WorkspaceNames {
+    WorkspaceNames {
+        sources: workspace.sources.keys().cloned().collect(),
+        functions: workspace.functions.keys().cloned().collect(),
+        syncs: active_runtimes::used(workspace),
+        granted: granted_tables::granted(workspace),
+    }
+}
+
+/// Everything that runs and that a change may touch.
+pub(super) struct RunningParts {
+    /// As it was at the start: some settings count from there.
+    started: Arc<Workspace>,
+    documents: Arc<WorkspaceDocuments>,
+    workspace: Arc<Workspace>,
+    /// What fingerprints are made under.
+    key: String,
+    live: Arc<Live>,
+    runtimes: Arc<ActiveRuntimes>,
+    syncs: RunningSyncs,
+    door: RunningDoor,
+    followers: Followers,
+    report: RunningReport,
+    report_file: PathBuf,
+    state_file: PathBuf,
+    under_way: SyncsUnderWay,
+}
+
+/// What a change needs to know of what runs.
+pub(super) struct PartsAtStart {
+    pub(super) whole: WholeWorkspace,
+    pub(super) key: String,
+    pub(super) live: Arc<Live>,
+    pub(super) runtimes: Arc<ActiveRuntimes>,
+    pub(super) syncs: RunningSyncs,
+    pub(super) door: RunningDoor,
+    pub(super) followers: Followers,
+    /// `running.json` and the state.
+    pub(super) files: (PathBuf, PathBuf),
+}
+
+/// What is new and open, and seen by nobody yet.
+struct NextParts {
+    documents: Arc<WorkspaceDocuments>,
+    workspace: Arc<Workspace>,
+    plan: ChangePlan,
+    differences: WorkspaceDifferences,
+    live: NextLive,
+    runtimes: Vec<(String, NextRuntime)>,
+    /// Sources and syncs that go.
+    removals: Removals,
+}
+
+impl RunningParts {
+    /// What runs after a start.
+    pub(super) fn new(parts: PartsAtStart) -> Self {
+        let PartsAtStart { whole: (documents, workspace), key, live, runtimes, syncs, door, followers, files } = parts;
+        let revision = live.rules().borrow().revision;
+        let (report_file, state_file) = files;
+        let mut running = Self {
+            started: Arc::clone(&workspace),
+            report: RunningReport::begin(&workspace, revision),
+            documents,
+            workspace,
+            key,
+            live,
+            runtimes,
+            syncs,
+            door,
+            followers,
+            report_file,
+            state_file,
+            under_way: SyncsUnderWay::default(),
+        };
+        running.note_errors();
+        running.keep_report();
+        running
+    }
+
+    pub(super) fn syncs(&mut self) -> &mut RunningSyncs {
+        &mut self.syncs
+    }
+
+    /// Changes what runs as often as it is asked to, one change at a time, until `stop` turns true; the syncs as they are then. No change
+    /// is made after that, and one that was under way is left where it is.
+    pub(super) async fn serve(
+        mut self,
+        mut asked: mpsc::Receiver<ReloadRequest>,
+        mut hung_up: mpsc::Receiver<()>,
+        mut stop: watch::Receiver<bool>,
+    ) -> RunningSyncs {
+        let mut rules = self.live.rules();
+        let mut look = interval(LOOK_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let reply = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(done) = self.under_way.next() => {
+                    self.note_restart(&done);
+                    self.keep_report();
+                    continue;
+                }
+                Ok(()) = rules.changed() => {
+                    let revision = rules.borrow_and_update().revision;
+                    if revision != self.report.revision {
+                        self.report.follow(revision);
+                        self.keep_report();
+                    }
+                    continue;
+                }
+                Some(request) = asked.recv() => Some(request.reply),
+                Some(()) = hung_up.recv() => None,
+                _ = look.tick() => {
+                    self.look();
+                    continue;
+                }
+            };
+            let answer = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => Err(ReloadRefusal::Stopping),
+                answer = self.reload() => answer,
+            };
+            tell(&answer);
+            if let Some(reply) = reply {
+                // Whoever asked may have gone.
+                let _ = reply.send(answer);
+            }
+        }
+        // One that does not let go keeps its own sync alone.
+        let _ = timeout(CUT_MAX, self.under_way.cut()).await;
+        self.syncs
+    }
+
+    /// Reads the workspace again and changes what is different.
+    async fn reload(&mut self) -> Result<Reloaded, ReloadRefusal> {
+        let whole = self.read().await?;
+        let (live, runtimes) = (Arc::clone(&self.live), Arc::clone(&self.runtimes));
+        let hold = async { (live.hold().await, runtimes.hold().await) };
+        let busy = |_| ReloadRefusal::Failed("a release is being put in place, and that takes long".to_owned());
+        let _held = timeout(HOLD_MAX, hold).await.map_err(busy)?;
+        let next = self.prepare(whole).await?;
+        self.make_way_for(&next).await?;
+        let revision = match self.live.put(next.live) {
+            Ok(revision) => revision,
+            Err(error) => {
+                self.door.put(&self.workspace, HashSet::new());
+                return Err(ReloadRefusal::Failed(error.to_string()));
+            }
+        };
+        // From here on nothing refuses the whole.
+        let NextParts { documents, workspace, plan, differences, runtimes, removals, .. } = next;
+        let before = std::mem::replace(&mut self.workspace, workspace);
+        self.documents = documents;
+        let workspace = Arc::clone(&self.workspace);
+        self.followers.grants.send_replace(Arc::new(active_runtimes::grants(&workspace)));
+        self.note_plugins(&workspace);
+        for (name, next) in runtimes {
+            self.runtimes.put(&name, next);
+        }
+        let mut changed = differing_objects(&before, &workspace);
+        changed.extend(plan.syncs.keys().map(|name| ObjectRef::new(ObjectRefKind::Sync, name.as_str())));
+        self.report.want(&workspace, revision, &changed);
+        for (name, change) in &plan.syncs {
+            let change = if *change == SyncChange::Replace { SyncChange::Reopen } else { *change };
+            self.restart(name, change);
+        }
+        self.settle_syncs().await;
+        if plan.door || !removals.sources.is_empty() {
+            self.door.put(&workspace, HashSet::new());
+        }
+        self.runtimes.retain(&used_plugins(&workspace));
+        self.followers.names.send_replace(Arc::new(names(&workspace)));
+        self.followers.quarantine.send_replace(workspace.quarantine.clone());
+        let needs_restart = change_plan::needs_restart(&self.started, &workspace);
+        self.report.needs_restart = needs_restart.into_iter().map(str::to_owned).collect();
+        self.note_errors();
+        self.keep_report();
+        Ok(Reloaded {
+            revision,
+            settings: differences.settings,
+            changed: differences.objects,
+            syncs: plan.syncs.iter().map(|(name, change)| (name.clone(), change.as_str().to_owned())).collect(),
+            needs_restart: self.report.needs_restart.clone(),
+            behind: self.report.behind(),
+        })
+    }
+
+    async fn read(&self) -> Result<WholeWorkspace, ReloadRefusal> {
+        let (dir, data) = (self.workspace.dir.clone(), self.workspace.data.clone());
+        let read = move || Workspace::read_with_documents(&dir, Some(&data), live_versions::destination);
+        let late = |_| {
+            let seconds = READING_MAX.as_secs();
+            ReloadRefusal::Failed(format!("the files of the workspace were not read within {seconds} seconds"))
+        };
+        let read = timeout(READING_MAX, tokio::task::spawn_blocking(read)).await.map_err(late)?;
+        let read = read.map_err(|error| ReloadRefusal::Failed(format!("the files could not be read: {error}")))?;
+        let (documents, workspace) = read.map_err(ReloadRefusal::Problems)?;
+        Ok((Arc::new(documents), Arc::new(workspace)))
+    }
+
+    /// Loads and opens all that is different. Nothing changes by this.
+    async fn prepare(&self, (documents, workspace): WholeWorkspace) -> Result<NextParts, ReloadRefusal> {
+        let plan = ChangePlan::between(&self.workspace, &workspace, &self.live.releases());
+        let differences = WorkspaceDifferences::between(
+            ReadWorkspace { documents: &self.documents, workspace: &self.workspace },
+            ReadWorkspace { documents: &documents, workspace: &workspace },
+            clock::random(),
+        );
+        let removals = Removals::of(&self.workspace, &workspace, &plan);
+        removals.refuse_other_sources(&self.workspace, &workspace).map_err(ReloadRefusal::NeedsEnding)?;
+        self.refuse_what_waits(&removals.while_open()).await?;
+        let print = fingerprint(&workspace.specs, &self.key);
+        let (live, whole, differs) = (Arc::clone(&self.live), Arc::clone(&workspace), plan.clone());
+        // Compiling is nothing for a thread that others need.
+        let load = move || Handle::current().block_on(live.next(&whole, &differs, print));
+        let loading = tokio::task::spawn_blocking(load);
+        let late = |_| {
+            let seconds = LOADING_MAX.as_secs();
+            ReloadRefusal::Failed(format!("the functions were not loaded within {seconds} seconds"))
+        };
+        let loaded = timeout(LOADING_MAX, loading).await.map_err(late)?;
+        let loaded = loaded.map_err(|error| ReloadRefusal::Failed(format!("loading broke off: {error}")))?;
+        let live = loaded.map_err(|error| ReloadRefusal::Failed(telemetry::with_causes(&error)))?;
+        let mut opened: BTreeSet<String> = plan.runtimes.clone();
+        opened.retain(|name| !follows_releases_alone(&differences, name));
+        opened.extend(self.runtimes.idle());
+        let open = opened.into_iter().filter_map(|name| {
+            let config = plugin(&workspace, &name)?;
+            let runtimes = Arc::clone(&self.runtimes);
+            Some(async move {
+                let next = runtimes.next(&name, config).await;
+                (name, next)
+            })
+        });
+        let runtimes = futures_util::future::join_all(open).await;
+        Ok(NextParts { documents, workspace, plan, differences, live, runtimes, removals })
+    }
+
+    /// Shuts the door for sources that go, and waits until everything that came through it has been delivered. Where something waits
+    /// all the same, the door opens again.
+    async fn make_way_for(&mut self, next: &NextParts) -> Result<(), ReloadRefusal> {
+        if next.removals.sources.is_empty() {
+            return Ok(());
+        }
+        let paused = next.removals.sources.iter().map(|name| name.as_str().into()).collect();
+        self.door.put(&self.workspace, paused);
+        let made = match self.door.earlier_are_gone(removals::REQUESTS_MAX).await {
+            true => self.refuse_what_waits(&next.removals).await,
+            false => {
+                Err(ReloadRefusal::NeedsEnding(vec!["a request to a source that goes is still under way".to_owned()]))
+            }
+        };
+        if made.is_err() {
+            self.door.put(&self.workspace, HashSet::new());
+        }
+        made
+    }
+
+    /// Only syncs that have everything which is accepted by now may go.
+    async fn refuse_what_waits(&self, removals: &Removals) -> Result<(), ReloadRefusal> {
+        if removals.syncs.is_empty() {
+            return Ok(());
+        }
+        let marks = removals::marks(self.syncs.delivering(), removals);
+        removals::catch_up(&marks).await;
+        let (file, names) = (self.state_file.clone(), removals.syncs.clone());
+        let pending = tokio::task::spawn_blocking(move || {
+            let counts = State::read(&file)?.pending_counts()?;
+            let named = counts.into_iter().filter(|count| names.contains_key(&count.sync));
+            let pending = named.map(|count| (count.sync, count.events)).collect::<BTreeMap<_, _>>();
+            Ok::<_, tidegate_state::StateError>(pending)
+        });
+        let failed = |error: String| ReloadRefusal::Failed(format!("what is pending could not be counted: {error}"));
+        let pending = timeout(READING_MAX, pending).await.map_err(|error| failed(error.to_string()))?;
+        let pending = pending.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
+        let waiting = removals::waiting(&marks, &pending);
+        if waiting.is_empty() { Ok(()) } else { Err(ReloadRefusal::NeedsEnding(waiting)) }
+    }
+
+    /// What the files of destinations say, where no runtime is opened by it.
+    fn note_plugins(&self, workspace: &Workspace) {
+        for name in workspace.destinations.keys() {
+            if let Some(config) = plugin(workspace, name) {
+                self.runtimes.note(name, config);
+            }
+        }
+    }
+
+    /// Changes one sync in a task of its own, in the place of a change that is not done yet.
+    fn restart(&mut self, name: &str, change: SyncChange) {
+        self.under_way.begin(SyncRestart {
+            name: name.to_owned(),
+            change,
+            sync: self.syncs.sync(name),
+            places: self.syncs.places(),
+            workspace: Arc::clone(&self.workspace),
+            runtimes: Arc::clone(&self.runtimes),
+        });
+    }
+
+    /// Waits for syncs that are changing hands, but not for long.
+    async fn settle_syncs(&mut self) {
+        let until = Instant::now() + ANSWER_MAX;
+        while !self.under_way.is_settled() {
+            match timeout_at(until, self.under_way.next()).await {
+                Ok(Some(done)) => self.note_restart(&done),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let mut waiting: BTreeSet<ObjectRef> = self.under_way.names().map(sync_ref).collect();
+        waiting.extend(self.runtimes.errors().keys().map(|name| destination_ref(name)));
+        self.report.run_all_but(&waiting);
+    }
+
+    fn note_restart(&mut self, RestartedSync { name, change, done }: &RestartedSync) {
+        match done {
+            Ok(()) => {
+                if *change == SyncChange::End {
+                    self.syncs.remove(name);
+                }
+                self.report.runs(&sync_ref(name));
+                tracing::debug!(sync = &**name, change = change.as_str(), "a sync has changed");
+            }
+            Err(error) => {
+                tracing::error!(sync = &**name, error = &**error, "a sync could not be changed; it is tried again");
+                self.report.fails(&sync_ref(name), error);
+            }
+        }
+    }
+
+    /// Looks at what does not run as it shall, and tries it again.
+    fn look(&mut self) {
+        for (name, change) in self.under_way.failed() {
+            self.restart(&name, change);
+        }
+        let before = self.report.behind();
+        self.note_errors();
+        if before != self.report.behind() {
+            self.keep_report();
+        }
+    }
+
+    /// Takes over what destinations say of themselves.
+    fn note_errors(&mut self) {
+        let errors = self.runtimes.errors();
+        let failing: Vec<ObjectRef> = self.report.behind().into_iter().map(|one| one.object).collect();
+        for object in failing.iter().filter(|object| object.kind == ObjectRefKind::Destination) {
+            if !errors.contains_key(&object.key) {
+                self.report.runs(object);
+            }
+        }
+        for (name, error) in &errors {
+            self.report.fails(&destination_ref(name), error);
+        }
+    }
+
+    fn keep_report(&self) {
+        if let Err(error) = self.report.write(&self.report_file) {
+            tracing::warn!(file = %self.report_file.display(), error = %error, "what runs could not be kept for the status");
+        }
+    }
+}
+
+fn sync_ref(name: &str) -> ObjectRef {
+    ObjectRef::new(ObjectRefKind::Sync, name)
+}
+
+fn destination_ref(name: &str) -> ObjectRef {
+    ObjectRef::new(ObjectRefKind::Destination, name)
+}
+
+/// What the file of a destination says that is a plugin and that a sync uses.
+fn plugin<'w>(workspace: &'w Workspace, name: &str) -> Option<&'w crate::config::PluginConfig> {
+    let is_used = workspace.syncs.values().any(|sync| sync.destination.0 == name);
+    match &workspace.destinations.get(name).filter(|_| is_used)?.kind {
+        DestinationKind::Plugin(config) => Some(&**config),
+        DestinationKind::Warehouse(_) => None,
+    }
+}
+
+fn used_plugins(workspace: &Workspace) -> BTreeSet<&str> {
+    workspace.destinations.keys().map(String::as_str).filter(|name| plugin(workspace, name).is_some()).collect()
+}
+
+/// Whether nothing of a destination is different but the version that is live: what runs has followed that by itself.
+fn follows_releases_alone(differences: &WorkspaceDifferences, name: &str) -> bool {
+    let object = destination_ref(name);
+    let live = SpecInput::LiveVersion.to_string();
+    let found = differences.objects.iter().find(|found| found.object == object);
+    found.is_some_and(|found| found.fields.is_empty() && found.inputs == [live])
+}
+
+/// Says in the log what came of it.
+fn tell(answer: &Result<Reloaded, ReloadRefusal>) {
+    const GOES_ON: &str = "the running configuration goes on";
+    match answer {
+        Ok(done) => tracing::info!(
+            revision = done.revision,
+            changed = done.changed.len(),
+            syncs = done.syncs.len(),
+            behind = done.behind.len(),
+            needs_restart = done.needs_restart.join(", "),
+            "the workspace was read again"
+        ),
+        Err(ReloadRefusal::Problems(problems)) => {
+            for problem in problems {
+                let (file, line, fix) = (problem.file.display(), problem.line, &*problem.fix);
+                tracing::error!(file = %file, line, fix, "{}", problem.message);
+            }
+            tracing::error!(problems = problems.len(), "the workspace has problems; {GOES_ON}");
+        }
+        Err(ReloadRefusal::NeedsEnding(behind)) => {
+            for one in behind {
+                tracing::error!("{one}");
+            }
+            tracing::error!("events wait for what would be taken away; {GOES_ON}");
+        }
+        Err(ReloadRefusal::Failed(reason)) => tracing::error!(reason, "the workspace cannot be run; {GOES_ON}"),
+        Err(ReloadRefusal::Stopping) => tracing::info!("the workspace is not read again: the server is stopping"),
+    }
+}

@@ -1,0 +1,95 @@
+//! `tidegate reload`: a running server reads its folder again.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tidegate_api_types::ProblemDetails;
+use tidegate_api_types::reload::{ObjectRunning, Reloaded, WorkspaceProblem};
+use tidegate_document::problem::Problem;
+
+use super::client::{ClientError, TokenArgs};
+use super::{CommandDone, CommandFailure, check, plan, runtime, style};
+use crate::config::Outline;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tidegate reload shop                                   the server on this machine, by `admin.listen` of shop\n  tidegate reload --server https://tide.example.com      one that is elsewhere\n\nThe server reads its folder, checks all of it, and changes what is different, part by part: everything else goes\non as it is. A folder with problems changes nothing, and so does one that takes a source or a sync away for which\nevents wait. SIGHUP to the server does the same and says in its log what came of it.\n\nExit code 0 when what the folder says runs, 1 when it was refused or an object of it does not run, 3 when the\nfolder has problems."
+)]
+pub(super) struct ReloadArgs {
+    /// The workspace's folder, for the address of the server; the server reads its own
+    #[arg(default_value = ".", value_name = "DIR")]
+    dir: PathBuf,
+    /// The admin API of the server [default: `admin.listen` of tidegate.yaml, on this machine]
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    #[command(flatten)]
+    access: TokenArgs,
+}
+
+pub(super) fn run(args: &ReloadArgs, json: bool) -> CommandDone {
+    let server = match &args.server {
+        Some(server) => server.clone(),
+        None => {
+            let outline = Outline::read(&args.dir, None).map_err(CommandFailure::Problems)?;
+            format!("http://{}", outline.admin_listen().map_err(CommandFailure::Problems)?)
+        }
+    };
+    let client = args.access.client(&server)?;
+    match runtime()?.block_on(client.reload()) {
+        Ok(done) => {
+            if json {
+                println!("{}", serde_json::to_string(&done)?);
+            } else {
+                print(&done);
+            }
+            let fails = done.behind.iter().any(|one| one.error.is_some());
+            Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        }
+        Err(ClientError::Refused(problem)) if !problem.problems.is_empty() => {
+            check::report_with(&problems(&problem), json, "the running configuration goes on");
+            Ok(ExitCode::from(3))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn problems(problem: &ProblemDetails) -> Vec<Problem> {
+    let of = |one: &WorkspaceProblem| {
+        let line = usize::try_from(one.line).unwrap_or(0);
+        Problem::of_file(&one.file, line, one.message.clone(), one.fix.clone())
+    };
+    problem.problems.iter().map(of).collect()
+}
+
+fn print(done: &Reloaded) {
+    plan::print_differences(&done.settings, &done.changed);
+    for (sync, change) in &done.syncs {
+        println!("  sync {}: {}", style::plain(sync, 200), style::plain(change, 50));
+    }
+    if !done.needs_restart.is_empty() {
+        println!("{} {}: counts from the next start", style::bold("restart:"), done.needs_restart.join(", "));
+    }
+    print_behind(&done.behind);
+    let nothing = done.settings.is_empty() && done.changed.is_empty() && done.syncs.is_empty();
+    let what = if nothing { "nothing is different" } else { "the workspace runs" };
+    println!("{what}; revision {}", style::count(done.revision));
+}
+
+/// Objects that do not run as they are wanted.
+pub(super) fn print_behind(behind: &[ObjectRunning]) {
+    for one in behind {
+        let object = style::plain(&one.object.to_string(), 200);
+        let (wanted, running) = (style::count(one.wanted), style::count(one.running));
+        match &one.error {
+            Some(error) => println!(
+                "{} {object}: {} (wanted as of revision {wanted}, runs as of {running})",
+                style::bold("behind:"),
+                style::plain(error, 500)
+            ),
+            None => println!(
+                "{} {object}: it is being changed (wanted as of revision {wanted}, runs as of {running})",
+                style::bold("behind:")
+            ),
+        }
+    }
+}

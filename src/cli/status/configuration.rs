@@ -1,0 +1,62 @@
+//! What runs, by the data directory: its revision, whether the folder's files still say the same, and what does not run as it shall.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::app::paths;
+use crate::app::running_report::{self, RunningReport};
+use crate::cli::{reload, style};
+use crate::config;
+
+/// What ran last, and which files differ from those it was made of.
+pub(super) struct RunningConfiguration {
+    report: RunningReport,
+    /// Unknown where the folder is none.
+    files_differ: Option<BTreeSet<String>>,
+}
+
+impl RunningConfiguration {
+    /// Of the server of `data`, compared with the workspace in `dir`; `None` when no server has said.
+    pub(super) fn read(data: &Path, dir: &Path) -> Option<Self> {
+        let path = paths::running(data);
+        let report = running_report::read(&path).unwrap_or_else(|error| {
+            tracing::warn!(file = %path.display(), error = %error, "what runs is not known");
+            None
+        })?;
+        let files_differ = config::differing_files(dir, &report.files, &report.salt);
+        Some(Self { report, files_differ })
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "revision": self.report.revision, "since": self.report.since, "files_differ": self.files_differ,
+            "objects": self.report.behind(), "needs_restart": self.report.needs_restart,
+        })
+    }
+
+    pub(super) fn print(&self) {
+        const NAMES_MAX: usize = 5;
+        let files = match &self.files_differ {
+            None => "the folder is not a workspace".to_owned(),
+            Some(differ) if differ.is_empty() => "files: as running".to_owned(),
+            Some(differ) => {
+                let named: Vec<String> = differ.iter().take(NAMES_MAX).map(|name| style::plain(name, 200)).collect();
+                let more = differ.len().saturating_sub(NAMES_MAX);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!(
+                    "files: {} differ: {}{more} (`tidegate reload`)",
+                    style::count(differ.len() as u64),
+                    named.join(", ")
+                )
+            }
+        };
+        println!("revision {}, in place since {}; {files}", style::count(self.report.revision), self.report.since);
+        if !self.report.needs_restart.is_empty() {
+            let names = style::plain(&self.report.needs_restart.join(", "), 500);
+            println!("{} {names}: counts from the next start", style::bold("restart:"));
+        }
+        reload::print_behind(&self.report.behind());
+    }
+}
