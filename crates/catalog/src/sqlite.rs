@@ -59,6 +59,43 @@ impl SqliteCatalog {
     }
 }
 
+/// What a catalog's file says of itself to whoever has no key of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CatalogFile {
+    /// Migrations that were made.
+    pub migrations: i64,
+    /// Of the last change.
+    pub revision: u64,
+}
+
+impl CatalogFile {
+    /// Migrations that this build knows.
+    pub const MIGRATIONS: usize = MIGRATIONS.len();
+
+    /// Reads the file beside whoever writes to it. None when there is no such file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no catalog.
+    pub fn read(path: &Path) -> Result<Option<Self>, StoreError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let failed = |cause: rusqlite::Error| StoreError::Failed {
+            place: format!("catalog {}", path.display()),
+            action: "could not be read",
+            cause: sqlite_check::plain(&cause),
+        };
+        let sql = "SELECT (SELECT count(*) FROM migration), revision FROM head WHERE id = 1";
+        let read = sqlite_check::open(path).and_then(|connection| {
+            connection.query_row(sql, [], |row| {
+                let revision: i64 = row.get(1)?;
+                Ok(Self { migrations: row.get(0)?, revision: revision.unsigned_abs() })
+            })
+        });
+        read.map(Some).map_err(failed)
+    }
+}
+
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
