@@ -3,6 +3,7 @@
 
 mod admin;
 mod background;
+pub mod catalog;
 pub mod change_plan;
 mod compare;
 mod continuity;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use tidegate_catalog::SecretValue;
 use tidegate_log::{self as intake, Log, LogPartitions};
 use tidegate_net::{self as net, descriptors};
 use tidegate_pipeline::refine;
@@ -53,6 +55,7 @@ use crate::config::Workspace;
 use active_runtimes::ActiveRuntimes;
 use admin::{Admin, AdminPortSettings};
 use background::Background;
+use catalog::OpenedCatalog;
 use destinations::OpenedDestination;
 use findings::Finding;
 use keeper::{CheckedFile, Keeper};
@@ -87,6 +90,8 @@ pub enum AppError {
     Dedup(#[from] tidegate_dedup::DedupError),
     #[error(transparent)]
     Refine(#[from] refine::RefineError),
+    #[error(transparent)]
+    Catalog(#[from] tidegate_catalog::CatalogError),
     #[error(transparent)]
     Store(#[from] store::RegistryError),
     #[error(
@@ -160,6 +165,18 @@ pub mod paths {
         data.join("findings.json")
     }
 
+    /// What there is, and who may do what with it.
+    #[must_use]
+    pub fn catalog(data: &Path) -> PathBuf {
+        data.join("catalog.db")
+    }
+
+    /// What the secrets of the catalog are sealed under.
+    #[must_use]
+    pub fn instance_key(data: &Path) -> PathBuf {
+        data.join("instance.key")
+    }
+
     /// The hash of the admin token.
     #[must_use]
     pub fn admin(data: &Path) -> PathBuf {
@@ -185,6 +202,8 @@ pub struct App {
     background: Background,
     active_runtimes: Arc<ActiveRuntimes>,
     admin: Admin,
+    /// Of the first admin of the catalog, made at this start.
+    first_token: Option<SecretValue>,
     identity: (Identity, PathBuf),
     keeper: Keeper,
     /// Checked in the background, and what is known to be damaged already.
@@ -260,9 +279,11 @@ impl App {
         let bound = IngestServer::open(listen, settings, log.clone(), Arc::clone(&counts));
         let server = bound.map_err(|cause| AppError::Listen { address: listen, cause })?;
         let address = server.address().map_err(|cause| AppError::Listen { address: listen, cause })?;
-        let admin = Admin::open(&workspace_admin, store, builder)?;
+        let catalog = OpenedCatalog::open(&workspace).await?;
+        let admin = Admin::open(&workspace_admin, (store, builder), &catalog)?;
         // Last of all: a start that is refused changes nothing of this.
         startup::advance(&mut state, &mut identity, &data)?;
+        let first_token = catalog.first_token().await?;
         let keeper = Keeper { state: parts.state(0)?, bounds: workspace.quarantine.clone(), counted: false };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -286,6 +307,7 @@ impl App {
             background,
             active_runtimes,
             admin,
+            first_token,
             identity: (identity, data),
             keeper,
             to_check: (sqlite_files, findings),
@@ -308,6 +330,11 @@ impl App {
     /// The admin token, if it was made at this start; it is shown once.
     pub fn take_admin_token(&mut self) -> Option<String> {
         self.admin.token.take()
+    }
+
+    /// A token of the first admin, if that one was made at this start; it is shown once.
+    pub fn take_first_token(&mut self) -> Option<SecretValue> {
+        self.first_token.take()
     }
 
     /// Each partition of the log that events enter, with the cursor of each sync.

@@ -18,6 +18,7 @@ pub(super) struct ApiRefusal {
     code: &'static str,
     detail: String,
     fix: String,
+    field: Option<String>,
     retry_after: Option<Duration>,
 }
 
@@ -28,7 +29,7 @@ impl ApiRefusal {
         detail: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
-        Self { status, code, detail: detail.into(), fix: fix.into(), retry_after: None }
+        Self { status, code, detail: detail.into(), fix: fix.into(), field: None, retry_after: None }
     }
 
     pub(super) fn bad(code: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
@@ -69,6 +70,11 @@ impl ApiRefusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", detail, "the server's log says more")
     }
 
+    /// Names the field of the request that it is about.
+    pub(super) fn in_field(self, field: impl Into<String>) -> Self {
+        Self { field: Some(field.into()), ..self }
+    }
+
     fn after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
     }
@@ -84,6 +90,7 @@ impl ApiRefusal {
             detail: self.detail,
             code: self.code.to_owned(),
             fix: self.fix,
+            field: self.field,
         };
         let mut answer = Response::new(serde_json::to_vec(&problem).map(Bytes::from).unwrap_or_default());
         *answer.status_mut() = self.status;

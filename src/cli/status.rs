@@ -14,7 +14,7 @@ use tidegate_state::{self as state, Charge, PendingCount, QuarantineFilter, Quar
 
 use super::{CommandDone, WorkspaceArgs, style};
 use crate::app::findings::{self, Finding};
-use crate::app::paths;
+use crate::app::{catalog, paths};
 use write_keys::AskedServer;
 
 #[derive(Debug, clap::Args)]
@@ -123,8 +123,9 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
     let quarantine = state.quarantine_size()?;
     let damage = findings::read(&paths::findings(&workspace.data));
     let write_keys = args.asked.write_keys()?;
+    let revision = catalog::revision(&workspace.data)?;
     if json {
-        let others = (&quarantine, damage.as_slice(), write_keys.as_deref());
+        let others = (&quarantine, damage.as_slice(), write_keys.as_deref(), revision);
         print_json(&log, &sources, &reports, (&functions, &destinations), others);
     } else {
         print_tables(&log, &sources, &reports);
@@ -138,6 +139,9 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
         print_destinations(&destinations, &live(names, PluginKind::Destinations, &store));
         print_quarantine(&quarantine);
         print_damage(&damage);
+        if let Some(revision) = revision {
+            println!("The catalog is at revision {revision}.");
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -147,7 +151,7 @@ fn print_json(
     sources: &BTreeMap<String, SourceLine>,
     reports: &[(SyncReport, PendingCount)],
     (functions, destinations): (&[(Charge, Option<String>)], &[Charge]),
-    (quarantine, damage, write_keys): (&QuarantineSize, &[Finding], Option<&[ShownWriteKey]>),
+    (quarantine, damage, write_keys, revision): (&QuarantineSize, &[Finding], Option<&[ShownWriteKey]>, Option<u64>),
 ) {
     let sources: serde_json::Map<_, _> = sources
         .iter()
@@ -217,6 +221,7 @@ fn print_json(
         serde_json::json!({
             "log": log, "sources": sources, "syncs": syncs, "functions": functions, "destinations": destinations,
             "quarantine": quarantine, "damage": damage, "write_keys": write_keys,
+            "catalog": { "revision": revision },
         })
     );
 }

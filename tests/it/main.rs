@@ -6,6 +6,7 @@ mod api;
 mod author;
 mod bodies;
 mod body_limits;
+mod catalog;
 mod cli;
 mod client;
 mod conformance;
