@@ -3,6 +3,7 @@
 
 mod adapter;
 mod api;
+mod api_v1;
 mod author;
 mod bodies;
 mod body_limits;
