@@ -202,8 +202,8 @@ pub struct App {
     background: Background,
     active_runtimes: Arc<ActiveRuntimes>,
     admin: Admin,
-    /// Of the first admin of the catalog, made at this start.
-    first_token: Option<SecretValue>,
+    /// Of the catalog: a token of the first admin, if that was made at this start, and the threads that have it open.
+    catalog: (Option<SecretValue>, Vec<JoinHandle<()>>),
     identity: (Identity, PathBuf),
     keeper: Keeper,
     /// Checked in the background, and what is known to be damaged already.
@@ -251,6 +251,7 @@ impl App {
         let (bytes_cut, carried_over) = (sum(|one| one.bytes_cut), sum(|one| one.carried_over));
         tracing::info!(partitions = count, records, undelivered, bytes_cut, carried_over, "the log is open");
         let log = LogPartitions::new(opened.iter().map(|one| Arc::clone(&one.log)).collect());
+        let catalog = OpenedCatalog::open(&workspace).await?;
         let (connections, admin_connections) = connections(&workspace, descriptors);
         let mut admin_limits = api::AdminLimits::default();
         admin_limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(admin_limits.wrong_tokens_max);
@@ -279,7 +280,6 @@ impl App {
         let bound = IngestServer::open(listen, settings, log.clone(), Arc::clone(&counts));
         let server = bound.map_err(|cause| AppError::Listen { address: listen, cause })?;
         let address = server.address().map_err(|cause| AppError::Listen { address: listen, cause })?;
-        let catalog = OpenedCatalog::open(&workspace).await?;
         let admin = Admin::open(&workspace_admin, (store, builder), &catalog)?;
         // Last of all: a start that is refused changes nothing of this.
         startup::advance(&mut state, &mut identity, &data)?;
@@ -307,7 +307,7 @@ impl App {
             background,
             active_runtimes,
             admin,
-            first_token,
+            catalog: (first_token, catalog.threads),
             identity: (identity, data),
             keeper,
             to_check: (sqlite_files, findings),
@@ -334,7 +334,7 @@ impl App {
 
     /// A token of the first admin, if that one was made at this start; it is shown once.
     pub fn take_first_token(&mut self) -> Option<SecretValue> {
-        self.first_token.take()
+        self.catalog.0.take()
     }
 
     /// Each partition of the log that events enter, with the cursor of each sync.
@@ -361,6 +361,7 @@ impl App {
     pub async fn run(self, stop: watch::Receiver<bool>) -> Result<(), AppError> {
         let Self { server, log, partitions, mut state, functions, background, active_runtimes, admin, keeper, .. } =
             self;
+        let (_, catalog_threads) = self.catalog;
         let (mut identity, data) = self.identity;
         let (mut syncs, ready) = self.syncs;
         if let Err(error) = keeper::check_in_background(&data, self.to_check.0, self.to_check.1) {
@@ -397,6 +398,7 @@ impl App {
         drop(functions);
         let ending = tokio::task::spawn_blocking(move || background.end(stop::BACKGROUND_MAX));
         time.step("what worked in the background", stop::BACKGROUND_MAX, ending).await;
+        time.step("the catalog", stop::CATALOG_MAX, join(catalog_threads)).await;
         // A copy of the state that was made while this process ran is an older one from now on.
         if let Err(error) = startup::advance(&mut state, &mut identity, &data) {
             tracing::warn!(error = %error, "could not mark the state as the latest");

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use tidegate_api_types::workspace::FolderDocument;
 use tidegate_catalog::{
@@ -29,6 +30,8 @@ const KEY_BYTES: usize = 32;
 pub(super) struct OpenedCatalog {
     catalog: Arc<Catalog>,
     specs: Arc<FolderSpecs>,
+    /// They end when nobody uses the catalog any more.
+    pub(super) threads: Vec<JoinHandle<()>>,
 }
 
 /// How documents of a folder become what the catalog is told of them.
@@ -57,10 +60,11 @@ impl OpenedCatalog {
         let key = instance_key(workspace)?;
         let specs = Arc::new(FolderSpecs::of(workspace, &key));
         let path = paths::catalog(&workspace.data);
-        let store = SqliteCatalog::open(&path).map_err(CatalogError::from)?;
+        let mut store = SqliteCatalog::open(&path).map_err(CatalogError::from)?;
+        let threads = store.take_threads();
         let at_us = clock::now_us();
         let catalog = Catalog::open(Arc::new(store), key.into(), Arc::new(SystemEntropy), at_us).await?;
-        let opened = Self { catalog: Arc::new(catalog), specs };
+        let opened = Self { catalog: Arc::new(catalog), specs, threads };
         opened.apply(&workspace.documents, at_us).await?;
         let head = opened.catalog.audit_checkpoint(at_us).await?;
         let revision = opened.catalog.revision().await?;

@@ -6,6 +6,7 @@
 mod lane;
 
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -24,6 +25,7 @@ pub struct SqliteCatalog {
     path: PathBuf,
     writer: SqliteLane,
     reader: SqliteLane,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl SqliteCatalog {
@@ -51,11 +53,15 @@ impl SqliteCatalog {
         let reader = connect(path).map_err(failed("could not be opened"))?;
         reader.execute_batch("PRAGMA query_only = ON").map_err(failed("could not be opened"))?;
         let lane = |connection, access| SqliteLane::new(connection, access, place());
-        Ok(Self {
-            path: path.to_owned(),
-            writer: lane(writer, StoreAccess::Write)?,
-            reader: lane(reader, StoreAccess::Read)?,
-        })
+        let (writer, of_writer) = lane(writer, StoreAccess::Write)?;
+        let (reader, of_reader) = lane(reader, StoreAccess::Read)?;
+        Ok(Self { path: path.to_owned(), writer, reader, threads: vec![of_writer, of_reader] })
+    }
+
+    /// The threads of its connections. They end when nobody uses the file any more, and SQLite tidies its files when the last
+    /// connection closes: whoever stops the program waits for them.
+    pub fn take_threads(&mut self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut self.threads)
     }
 }
 
