@@ -2,6 +2,7 @@
 
 mod changes;
 mod commands;
+mod document;
 mod drafts;
 mod rights;
 

@@ -125,10 +125,10 @@ pub struct FieldDifference {
     /// The names of fields from the top, joined by dots.
     pub field: String,
     /// `null` where there was none.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     pub before: Option<Value>,
     /// `null` where there is none any more.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     pub after: Option<Value>,
 }
 
