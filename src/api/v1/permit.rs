@@ -41,10 +41,13 @@ pub(in crate::api) async fn permit(
             in_workspace(shared, &asker, asked.as_deref().unwrap_or(SERVER_WORKSPACE), verb).await
         }
         EndpointRule::Server(verb) => in_workspace(shared, &asker, SERVER_WORKSPACE, verb).await,
-        EndpointRule::Named(verb) => {
+        EndpointRule::Named(_) | EndpointRule::Past => {
             let kind = kind(params)?;
-            let workspace = workspace_of(kind, asked.as_deref());
-            let object = shared.object(&workspace, kind, param(params, "name")).await?;
+            let (workspace, named) = (workspace_of(kind, asked.as_deref()), param(params, "name"));
+            let (verb, object) = match rule {
+                EndpointRule::Named(verb) => (verb, shared.object(&workspace, kind, named).await?),
+                _ => (Verb::View, shared.object_or_past(&workspace, kind, named).await?),
+            };
             if let Some(acting) = asker.acting() {
                 let snapshot = shared.ends(&workspace, std::slice::from_ref(&object)).await?;
                 if let Err(denial) = may(acting, verb, &object, snapshot.as_ref()) {
@@ -120,6 +123,21 @@ impl SharedApi {
             Some(id) => catalog.get(workspace, &id).await.map_err(|error| self.refused(error)),
             None => Err(absent(NO_OBJECT)),
         }
+    }
+
+    /// The same; of one that was deleted, by its id, what it was last.
+    async fn object_or_past(
+        &self,
+        workspace: &str,
+        kind: ObjectKind,
+        named: &str,
+    ) -> Result<CatalogObject, ApiRefusal> {
+        let Some(id) = ObjectId::parse(named).ok().filter(|id| id.kind() == kind) else {
+            return self.object(workspace, kind, named).await;
+        };
+        let catalog = &self.settings.catalog.catalog;
+        let versions = catalog.history(workspace, &id, None, 1).await.map_err(|error| self.refused(error))?.versions;
+        versions.into_iter().next().map(|version| version.object).ok_or_else(|| absent(NO_OBJECT))
     }
 
     /// What the rights on some of these objects depend on, where they depend on others.

@@ -11,6 +11,8 @@ pub(in crate::api) enum EndpointRule {
     Filtered,
     /// Whoever may do this to the object that the path names.
     Named(Verb),
+    /// Whoever may view the object that the path names, or, by its id, could have viewed one that was deleted.
+    Past,
     /// Whoever may do this in the workspace that the query names, or in the server's own.
     Workspace(Verb),
     /// Whoever may do this in the server's own workspace.
@@ -19,7 +21,7 @@ pub(in crate::api) enum EndpointRule {
     InChange,
 }
 
-use EndpointRule::{Filtered, InChange, Named, Server, Workspace};
+use EndpointRule::{Filtered, InChange, Named, Past, Server, Workspace};
 
 const RULES: [(Method, &str, EndpointRule); 23] = [
     (Method::GET, path::WHO_AM_I, Filtered),
@@ -28,8 +30,8 @@ const RULES: [(Method, &str, EndpointRule); 23] = [
     (Method::GET, path::OBJECT, Named(Verb::View)),
     (Method::PUT, path::OBJECT, Named(Verb::Update)),
     (Method::DELETE, path::OBJECT, Named(Verb::Delete)),
-    (Method::GET, path::OBJECT_HISTORY, Named(Verb::View)),
-    (Method::GET, path::OBJECT_DIFF, Named(Verb::View)),
+    (Method::GET, path::OBJECT_HISTORY, Past),
+    (Method::GET, path::OBJECT_DIFF, Past),
     (Method::GET, path::OBJECT_USED_BY, Named(Verb::View)),
     (Method::POST, path::OBJECT_RELEASE, Named(Verb::Adopt)),
     (Method::POST, path::OBJECT_ADOPT, Named(Verb::Adopt)),

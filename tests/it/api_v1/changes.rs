@@ -40,6 +40,11 @@ fn who_changes_what_somebody_else_has_changed_meanwhile_is_told() {
         diff["fields"],
         json!([{"field": "/spec/email", "before": "ann@two.example", "after": "ann@three.example"}])
     );
+    let id = admin.get("/api/v1/objects/user/ann")["id"].as_str().unwrap().to_owned();
+    assert_eq!(admin.ask("DELETE", "/api/v1/objects/user/ann", &Value::Null).status, 200);
+    assert_eq!(admin.ask("GET", &format!("/api/v1/objects/user/{id}"), &Value::Null).code(), "404 no-such-object");
+    let history = admin.get(&format!("/api/v1/objects/user/{id}/history"));
+    assert_eq!((&history["versions"][0]["deleted"], history["versions"].as_array().unwrap().len()), (&json!(true), 5));
     server.stop();
 }
 
