@@ -4,8 +4,8 @@
 //! a salted hash, compared in constant time).
 //!
 //! What holds:
-//! * Nothing is answered to anybody without the token but that it is missing. Every request passes one function,
-//!   [`access::authorise`], with its principal, action and object; that is where roles will stand.
+//! * Nothing is answered to anybody without a token but that it is missing. Every request passes one function before its handler:
+//!   [`access::authorise`] below `/admin`, and `v1::permit` below `/api/v1`, which asks the catalog.
 //! * Every body, wait, list and queue is bounded.
 //! * Every refusal is a problem of RFC 9457 with a `code` and a `fix`, and settings marked secret are never shown.
 //! * `/api/openapi.json` is made from the handlers and the types that they take and give.
@@ -24,6 +24,7 @@ mod logs;
 mod openapi;
 mod refusal;
 mod reload;
+mod v1;
 mod write_keys;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,15 +45,20 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use parking_lot::Mutex;
+use serde_json::Value;
 use tidegate_api_types::path;
+use tidegate_api_types::workspace::FolderDocument;
+use tidegate_catalog::{Catalog, CatalogError, ObjectKind, WantedObject};
 use tidegate_delivery::DestinationLogs;
 use tidegate_net::{self as net, Caller, HttpReply, Peer, Port, RequestBody, Service};
+use tidegate_process::clock;
 use tidegate_registry::VersionStore;
 use tidegate_source::http::Entrance;
 use tidegate_state::{self as state, State};
 use tokio::sync::{mpsc, watch};
 use tower_service::Service as _;
 
+pub use access::WORKSPACE_DEFAULT;
 use access::{Denied, Guard, Principal};
 use refusal::ApiRefusal;
 pub use reload::{ReloadRefusal, ReloadRequest};
@@ -70,6 +76,7 @@ pub struct AdminSettings {
     /// Takes orders to read the workspace again; a few may wait.
     pub reloads: mpsc::Sender<ReloadRequest>,
     pub store: VersionStore,
+    pub catalog: CatalogSettings,
     pub running: Running,
     pub open_state: OpenState,
     pub limits: AdminLimits,
@@ -93,6 +100,17 @@ pub struct WorkspaceNames {
     pub syncs: BTreeMap<String, Vec<String>>,
     /// Of each function, the tables that the workspace grants it.
     pub granted: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// The catalog, and what is known of folders.
+pub struct CatalogSettings {
+    pub catalog: Arc<Catalog>,
+    /// What a document of a folder wants of the catalog; no secret is in it any more.
+    pub wanted: Box<dyn Fn(&FolderDocument) -> WantedObject + Send + Sync>,
+    /// The first field of a spec in which a secret is written down.
+    pub written_secret: fn(ObjectKind, &Value) -> Option<String>,
+    /// The file of a folder that an object is in.
+    pub folder_file: fn(ObjectKind, &str) -> Option<String>,
 }
 
 /// What runs, as far as it has followed the releases of the store, and what it says.
@@ -193,7 +211,7 @@ fn router(shared: &Arc<SharedApi>) -> Router {
     let shown = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     router
         .route(path::OPENAPI, axum::routing::get(async move || (shown, document)))
-        .route_layer(middleware::from_fn(authorised))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(shared), authorised))
         .fallback(async || ApiRefusal::not_found())
         .method_not_allowed_fallback(async || ApiRefusal::wrong_method())
         .with_state(Arc::clone(shared))
@@ -201,13 +219,18 @@ fn router(shared: &Arc<SharedApi>) -> Router {
 
 /// Who asks is known; whether they may is decided here, for every path, before its handler sees the request.
 async fn authorised(
+    shared: axum::extract::State<Arc<SharedApi>>,
     matched: MatchedPath,
     params: Result<RawPathParams, RawPathParamsRejection>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, ApiRefusal> {
     // What axum says of a request by itself is no problem with a code.
     let params = params.map_err(|_| ApiRefusal::name("what the path names is not UTF-8"))?;
+    if let Some(rule) = v1::rule(request.method(), matched.as_str()) {
+        v1::permit(&shared, rule, &params, &mut request).await?;
+        return Ok(next.run(request).await);
+    }
     let name = params.iter().next().map(|(_, value)| value);
     let asked = access::asked(request.method(), matched.as_str(), name);
     let (principal, (action, object)) =
@@ -220,9 +243,10 @@ impl Service for AdminDoor {
     async fn answer(&self, request: hyper::Request<RequestBody>, peer: Peer) -> HttpReply {
         let (mut head, body) = request.into_parts();
         let body = SharedBody(Arc::new(Mutex::new(body)));
-        let response = match self.principal(&head.headers, peer.address.ip().into()) {
+        let response = match self.principal(&head.headers, peer.address.ip().into()).await {
             Ok(principal) => {
                 head.extensions.insert(principal);
+                head.extensions.insert(v1::AskedFrom(peer.address.ip().to_string()));
                 let request = Request::from_parts(head, axum::body::Body::new(body.clone()));
                 // It is always ready and never fails.
                 self.router.clone().call(request).await.unwrap_or_else(|never| match never {})
@@ -241,13 +265,25 @@ impl Service for AdminDoor {
 }
 
 impl AdminDoor {
-    fn principal(&self, headers: &HeaderMap, caller: Caller) -> Result<Principal, ApiRefusal> {
+    async fn principal(&self, headers: &HeaderMap, caller: Caller) -> Result<Principal, ApiRefusal> {
         let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = header.and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        self.guard.admit(token, caller).map_err(ApiRefusal::from)
+        match token.filter(|token| access::is_of_catalog(token)) {
+            Some(token) => self.acting(token, caller).await,
+            None => self.guard.admit(token, caller).map_err(ApiRefusal::from),
+        }
+    }
+
+    /// Whose token of the catalog this is.
+    async fn acting(&self, token: &str, caller: Caller) -> Result<Principal, ApiRefusal> {
+        match self.shared.settings.catalog.catalog.authenticate_token(token, clock::now_us()).await {
+            Ok(acting) => Ok(Principal::Acting(Arc::new(acting))),
+            Err(CatalogError::Credential(_)) => Err(self.guard.wrong(caller).into()),
+            Err(error) => Err(ApiRefusal::failed("the catalog could not tell whose token it is", &error)),
+        }
     }
 
     /// Reads what nobody read, and keeps nothing of it: a connection that is closed on a client in the middle of its body

@@ -3,6 +3,7 @@
 
 mod admin;
 mod background;
+pub mod catalog;
 pub mod change_plan;
 mod compare;
 mod continuity;
@@ -40,6 +41,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use tidegate_catalog::SecretValue;
 use tidegate_log::{self as intake, Log, LogPartitions};
 use tidegate_net::{self as net, descriptors};
 use tidegate_pipeline::refine;
@@ -57,6 +59,7 @@ use crate::config::{Workspace, WorkspaceDocuments, fingerprint};
 use active_runtimes::ActiveRuntimes;
 use admin::{Admin, AdminPortSettings};
 use background::Background;
+use catalog::OpenedCatalog;
 use destinations::OpenedDestination;
 use findings::Finding;
 use keeper::{CheckedFile, Keeper};
@@ -93,6 +96,8 @@ pub enum AppError {
     Dedup(#[from] tidegate_dedup::DedupError),
     #[error(transparent)]
     Refine(#[from] refine::RefineError),
+    #[error(transparent)]
+    Catalog(#[from] tidegate_catalog::CatalogError),
     #[error(transparent)]
     Store(#[from] store::RegistryError),
     #[error(
@@ -172,6 +177,18 @@ pub mod paths {
         data.join("running.json")
     }
 
+    /// What there is, and who may do what with it.
+    #[must_use]
+    pub fn catalog(data: &Path) -> PathBuf {
+        data.join("catalog.db")
+    }
+
+    /// What the secrets of the catalog are sealed under.
+    #[must_use]
+    pub fn instance_key(data: &Path) -> PathBuf {
+        data.join("instance.key")
+    }
+
     /// The hash of the admin token.
     #[must_use]
     pub fn admin(data: &Path) -> PathBuf {
@@ -197,6 +214,8 @@ pub struct App {
     background: Background,
     active_runtimes: Arc<ActiveRuntimes>,
     admin: Admin,
+    /// Of the catalog: a token of the first admin, if that was made at this start, and the threads that have it open.
+    catalog: (Option<SecretValue>, Vec<JoinHandle<()>>),
     identity: (Identity, PathBuf),
     keeper: Keeper,
     /// Checked in the background, and what is known to be damaged already.
@@ -252,6 +271,7 @@ impl App {
         let (bytes_cut, carried_over) = (sum(|one| one.bytes_cut), sum(|one| one.carried_over));
         tracing::info!(partitions = count, records, undelivered, bytes_cut, carried_over, "the log is open");
         let log = LogPartitions::new(opened.iter().map(|one| Arc::clone(&one.log)).collect());
+        let catalog = OpenedCatalog::open(&workspace).await?;
         let (connections, admin_connections) = connections(&workspace, descriptors);
         let mut admin_limits = api::AdminLimits::default();
         admin_limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(admin_limits.wrong_tokens_max);
@@ -278,9 +298,10 @@ impl App {
         let bound = IngestServer::open(listen, settings, log.clone(), Arc::clone(&counts));
         let server = bound.map_err(|cause| AppError::Listen { address: listen, cause })?;
         let address = server.address().map_err(|cause| AppError::Listen { address: listen, cause })?;
-        let admin = Admin::open(&workspace_admin, store, builder)?;
+        let admin = Admin::open(&workspace_admin, (store, builder), &catalog)?;
         // Last of all: a start that is refused changes nothing of this.
         startup::advance(&mut state, &mut identity, &data)?;
+        let first_token = catalog.first_token().await?;
         let bounds = followers.quarantine.subscribe();
         let keeper = Keeper { state: parts.state(0)?, bounds, counted: false };
         tracing::info!(
@@ -315,6 +336,7 @@ impl App {
             background,
             active_runtimes,
             admin,
+            catalog: (first_token, catalog.threads),
             identity: (identity, data),
             keeper,
             to_check: (sqlite_files, findings),
@@ -337,6 +359,11 @@ impl App {
     /// The admin token, if it was made at this start; it is shown once.
     pub fn take_admin_token(&mut self) -> Option<String> {
         self.admin.token.take()
+    }
+
+    /// A token of the first admin, if that one was made at this start; it is shown once.
+    pub fn take_first_token(&mut self) -> Option<SecretValue> {
+        self.catalog.0.take()
     }
 
     /// Each partition of the log that events enter, with the cursor of each sync.
@@ -363,6 +390,7 @@ impl App {
     pub async fn run(self, stop: watch::Receiver<bool>, hung_up: mpsc::Receiver<()>) -> Result<(), AppError> {
         let Self { server, log, partitions, mut state, functions, background, active_runtimes, admin, keeper, .. } =
             self;
+        let (_, catalog_threads) = self.catalog;
         let (mut identity, data) = self.identity;
         let (mut parts, ready, asked) = self.parts;
         if let Err(error) = keeper::check_in_background(&data, self.to_check.0, self.to_check.1) {
@@ -405,6 +433,7 @@ impl App {
         drop(functions);
         let ending = tokio::task::spawn_blocking(move || background.end(stop::BACKGROUND_MAX));
         time.step("what worked in the background", stop::BACKGROUND_MAX, ending).await;
+        time.step("the catalog", stop::CATALOG_MAX, join(catalog_threads)).await;
         // A copy of the state that was made while this process ran is an older one from now on.
         if let Err(error) = startup::advance(&mut state, &mut identity, &data) {
             tracing::warn!(error = %error, "could not mark the state as the latest");

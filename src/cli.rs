@@ -16,13 +16,17 @@ macro_rules! eprintln {
 }
 
 mod admin;
+mod audit;
 mod check;
 mod client;
 mod completions;
 mod demo;
+mod export;
 mod function;
 mod init;
+mod object;
 mod out;
+mod people;
 mod plan;
 mod style;
 mod quarantine;
@@ -31,6 +35,7 @@ mod send;
 mod serve;
 mod signals;
 mod status;
+mod token;
 mod traffic;
 mod versions;
 mod warehouse;
@@ -79,10 +84,27 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Report every problem of a workspace, with file, line and fix; with --deep, every damaged file of its data
     Check(check::CheckArgs),
-    /// Show what would change if another folder were run as the workspace
+    /// Show what would change if another folder were run as the workspace, or applied to a running server
     Plan(plan::FolderPlanArgs),
     /// Have a running server read its folder again, and change what is different while it runs
     Reload(reload::ReloadArgs),
+    /// Write the catalog of a running server as a folder
+    Export(export::ExportArgs),
+    /// What a running server has in its catalog: list, get, history, diff
+    #[command(subcommand)]
+    Object(object::ObjectCommand),
+    /// Who may use a running server
+    #[command(subcommand)]
+    User(people::UserCommand),
+    /// What who may use it may do
+    #[command(subcommand)]
+    Role(people::RoleCommand),
+    /// API tokens of a running server
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// What was done on a running server, by whom
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Send events from a file, or made-up ones at a rate, to a running server
     Send(send::SendArgs),
     /// Show what was accepted, delivered and quarantined, and how far each sync is behind
@@ -222,6 +244,12 @@ fn command() -> ExitCode {
         Command::Check(args) => check::run(&args, json),
         Command::Plan(args) => plan::run(&args, json),
         Command::Reload(args) => reload::run(&args, json),
+        Command::Export(args) => export::run(&args, json),
+        Command::Object(command) => object::run(&command, json),
+        Command::User(command) => people::run_user(&command, json),
+        Command::Role(command) => people::run_role(&command, json),
+        Command::Token(command) => token::run(&command, json),
+        Command::Audit(command) => audit::run(&command, json),
         Command::Send(args) => send::run(&args, json),
         Command::Status(args) => status::run(&args, json),
         Command::Quarantine(args) => quarantine::run(&args, json),

@@ -9,6 +9,7 @@
 
 mod around;
 mod batch;
+mod catalog_specs;
 mod component;
 mod contracts;
 mod destinations;
@@ -19,6 +20,7 @@ mod folder;
 mod file_marks;
 mod functions;
 mod init;
+mod instance_key;
 mod live_version;
 mod lookups;
 mod names;
@@ -27,6 +29,7 @@ mod outgoing;
 mod outline;
 mod plugin;
 mod resolving;
+mod secret_masks;
 mod server;
 mod sources;
 mod spec_hash;
@@ -39,7 +42,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
+use tidegate_api_types::workspace::{FolderDocument, ObjectRef, ObjectRefKind};
+use tidegate_catalog::InstanceKey;
 use tidegate_contract::Contract;
 use tidegate_dedup::DedupSettings;
 use tidegate_document::problem::Problem;
@@ -49,6 +53,7 @@ use tidegate_source::http::RequestLimits;
 use tidegate_state::QuarantineBounds;
 
 use around::Around;
+pub use catalog_specs::{SpecMasks, catalog_kind, folder_file, is_masked, written_secret};
 pub use component::ComponentFile;
 use contracts::CompiledContracts;
 pub use destinations::{DestinationConfig, DestinationKind};
@@ -94,6 +99,8 @@ pub struct Workspace {
     pub partitions: u16,
     pub dedup: DedupSettings,
     pub quarantine: QuarantineBounds,
+    /// Where the workspace names one; otherwise it is a file of the data directory.
+    pub instance_key: Option<InstanceKey>,
     /// Whether a state that is lost, damaged or an older copy may be made anew. Never read from a file.
     pub rebuild_state: bool,
     /// Whether the slots of functions are reset by asking the kernel which pages are dirty.
@@ -114,6 +121,8 @@ pub struct Workspace {
     contract_notes: Vec<Problem>,
     /// What each object is made of, for telling whether it is still the same.
     pub specs: BTreeMap<ObjectRef, ObjectSpec>,
+    /// The objects as they are written, without write keys.
+    pub documents: Vec<FolderDocument>,
     /// Every file that was read, by its path from the workspace's folder where it lies there.
     pub files: BTreeMap<PathBuf, ContentHash>,
 }
@@ -196,6 +205,7 @@ impl Workspace {
                 partitions: server.partitions,
                 dedup: server.dedup,
                 quarantine: server.quarantine,
+                instance_key: server.instance_key,
                 rebuild_state: false,
                 pagemap_scan: server.pagemap_scan,
                 sources,
@@ -207,6 +217,7 @@ impl Workspace {
                 contract_files: contracts.files,
                 contract_events: contracts.events,
                 contract_notes: contracts.notes,
+                documents: documents.of_folder().unwrap_or_default(),
                 specs,
                 files,
             }),

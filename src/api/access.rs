@@ -1,6 +1,7 @@
 //! Who asks, and whether they may.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
@@ -8,6 +9,7 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use tidegate_catalog::{ActingPrincipal, RightsTarget, Verb};
 use tidegate_net::{Caller, WrongTries};
 use tidegate_process::clock;
 use tidegate_registry::PluginKind;
@@ -15,8 +17,24 @@ use tidegate_registry::PluginKind;
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
-    /// Whoever holds the admin token.
+    /// Whoever holds the admin token, which opens everything, whatever the catalog says.
     Admin,
+    /// A user or a token of the catalog, with what their roles allow now.
+    Acting(Arc<ActingPrincipal>),
+}
+
+/// The workspace of the catalog that the server's folder is applied to, and that is meant where none is named.
+pub const WORKSPACE_DEFAULT: &str = "default";
+
+/// Whether somebody may do everything in the workspace of the server's folder. Only who may, may purge the audit log.
+pub(super) fn is_admin(acting: &ActingPrincipal) -> bool {
+    let workspace = RightsTarget::of_workspace(WORKSPACE_DEFAULT);
+    tidegate_catalog::authorise(acting, Verb::PurgeAudit.into(), &workspace).is_ok()
+}
+
+/// Whether a token looks like one of the catalog's.
+pub(super) fn is_of_catalog(token: &str) -> bool {
+    token.starts_with("tgp_") || token.starts_with("tgs_")
 }
 
 /// What is asked.
@@ -54,13 +72,15 @@ pub enum AccessObject {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Denied;
 
-/// Whether `principal` may do this: the one place where roles are decided.
+/// Whether `principal` may do this. What is asked here is an admin's; what is asked below `/api/v1`, the catalog decides.
 ///
 /// # Errors
 /// They may not.
 pub fn authorise(principal: &Principal, _action: AccessAction, _object: &AccessObject) -> Result<(), Denied> {
     match principal {
         Principal::Admin => Ok(()),
+        Principal::Acting(acting) if is_admin(acting) => Ok(()),
+        Principal::Acting(_) => Err(Denied),
     }
 }
 
@@ -207,7 +227,7 @@ impl Guard {
     pub(super) fn admit(&self, token: Option<&str>, caller: Caller) -> Result<Principal, AuthError> {
         let token = token.ok_or(AuthError::NoToken)?;
         if token.len() > TOKEN_BYTES_MAX {
-            return self.note_wrong(caller);
+            return Err(self.wrong(caller));
         }
         // Read each time, so that a reset counts at once; the file is tiny and this port is quiet.
         let kept = std::fs::read(&self.file).map_err(|_| AuthError::NoHash)?;
@@ -216,15 +236,16 @@ impl Guard {
         if bool::from(given.as_bytes().ct_eq(kept.sha256.as_bytes())) {
             return Ok(Principal::Admin);
         }
-        self.note_wrong(caller)
+        Err(self.wrong(caller))
     }
 
-    fn note_wrong(&self, caller: Caller) -> Result<Principal, AuthError> {
+    /// Counts a wrong token.
+    pub(super) fn wrong(&self, caller: Caller) -> AuthError {
         let (count, wait) = self.wrong.note(caller, Instant::now());
         if count == 1 || count == self.wrong_max {
             tracing::warn!(?caller, wrong = count, "somebody sent a wrong admin token");
         }
-        Err(wait.map_or(AuthError::WrongToken, AuthError::TooOften))
+        wait.map_or(AuthError::WrongToken, AuthError::TooOften)
     }
 }
 

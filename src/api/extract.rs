@@ -65,23 +65,34 @@ impl<T: DeserializeOwned> FromRequest<Arc<SharedApi>> for Json<T> {
 
     async fn from_request(request: Request, shared: &Arc<SharedApi>) -> Result<Self, ApiRefusal> {
         let bytes = body(shared, request, shared.settings.limits.json_bytes_max, "a JSON body").await?;
-        let bytes = if bytes.is_empty() { Bytes::from_static(b"{}") } else { bytes };
-        // First whether it is JSON at all: the sentence about a field would name the wrong thing.
-        let value: serde_json::Value = serde_json::from_slice(&bytes)
-            .map_err(|error| ApiRefusal::bad("json", format!("the body is not JSON: {error}"), "send a JSON object"))?;
-        if !value.is_object() {
-            return Err(ApiRefusal::bad("json", "the body is no object", "send a JSON object"));
-        }
-        serde_path_to_error::deserialize(value).map(Self).map_err(|error| {
-            let (field, reason) = (error.path().to_string(), error.into_inner());
-            let detail = format!("the body does not fit: {}", at(&field, &reason));
-            ApiRefusal::bad(code(&field, "body"), detail, "see docs/admin-api.md for what it takes")
-        })
+        parsed(&bytes).map(Self)
     }
 }
 
+/// A JSON body as what it should be; none at all counts as `{}`.
+pub(super) fn parsed<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiRefusal> {
+    let bytes = if bytes.is_empty() { &b"{}"[..] } else { &bytes[..] };
+    // First whether it is JSON at all: the sentence about a field would name the wrong thing.
+    let value: serde_json::Value = serde_json::from_slice(bytes)
+        .map_err(|error| ApiRefusal::bad("json", format!("the body is not JSON: {error}"), "send a JSON object"))?;
+    if !value.is_object() {
+        return Err(ApiRefusal::bad("json", "the body is no object", "send a JSON object"));
+    }
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let (field, reason) = (error.path().to_string(), error.into_inner());
+        let detail = format!("the body does not fit: {}", at(&field, &reason));
+        let refusal = ApiRefusal::bad(code(&field, "body"), detail, "see docs/admin-api.md for what it takes");
+        if is_field(&field) { refusal.in_field(field) } else { refusal }
+    })
+}
+
 fn at(field: &str, reason: &dyn std::fmt::Display) -> String {
-    if matches!(field, "." | "?" | "") { reason.to_string() } else { format!("`{field}`: {reason}") }
+    if is_field(field) { format!("`{field}`: {reason}") } else { reason.to_string() }
+}
+
+/// Whether a path names a field, and not the whole.
+fn is_field(path: &str) -> bool {
+    !matches!(path, "." | "?" | "")
 }
 
 /// The fields of requests whose names are codes of refusals as well.

@@ -12,14 +12,15 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::refusal::ApiRefusal;
-use super::{SharedApi, builds, destinations, functions, reload, write_keys};
+use super::{SharedApi, builds, destinations, functions, reload, v1, write_keys};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Tidegate admin API",
         description = "Uploads functions and destinations to a running server, makes versions live, takes them back, and shows \
-            what they did. docs/admin-api.md tells the same as a story."
+            what they did; and everything else that there is, who may touch it, and what was done. docs/admin-api.md tells the same \
+            as a story."
     ),
     components(schemas(ProblemDetails)),
     modifiers(&Bearer),
@@ -30,6 +31,12 @@ use super::{SharedApi, builds, destinations, functions, reload, write_keys};
         (name = "builds", description = "Uploads on their way to being versions"),
         (name = "sources", description = "Where events enter"),
         (name = "workspace", description = "The folder that the server runs"),
+        (name = "objects", description = "What exists, with what it was before"),
+        (name = "secrets", description = "Values that are written and shown to nobody"),
+        (name = "plans", description = "What a folder would change"),
+        (name = "drafts", description = "Changes that somebody else approves"),
+        (name = "access", description = "Who asks, and their tokens"),
+        (name = "audit", description = "Who did what"),
     )
 )]
 struct Document;
@@ -82,11 +89,14 @@ pub(super) fn routes() -> (Router<Arc<SharedApi>>, utoipa::openapi::OpenApi) {
         .routes(routes!(builds::show))
         .routes(routes!(write_keys::list))
         .routes(routes!(reload::reload))
+        .merge(v1::routes())
         .split_for_parts()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::api::access;
 
@@ -95,12 +105,24 @@ mod tests {
         let document = serde_json::to_value(routes().1).unwrap();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 20);
+        assert_eq!(paths.len(), 20 + 18);
+        let mut described = BTreeSet::new();
         for (path, operations) in paths {
             for method in operations.as_object().unwrap().keys() {
                 let method = hyper::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-                assert!(access::asked(&method, path, Some("a")).is_some(), "{method} {path}");
+                let is_known = match path.starts_with("/api/v1/") {
+                    true => v1::rule(&method, path).is_some(),
+                    false => access::asked(&method, path, Some("a")).is_some(),
+                };
+                assert!(is_known, "{method} {path} has no rule: nobody would get an answer");
+                described.insert((method.to_string(), path.clone()));
             }
+        }
+        for (method, path, _) in v1::rules() {
+            assert!(
+                described.contains(&(method.to_string(), path.to_owned())),
+                "the rule of {method} {path} is of nothing"
+            );
         }
         for path in ["/admin/functions/{name}/else", "/admin/else", "/"] {
             assert_eq!(access::asked(&hyper::Method::GET, path, Some("a")), None, "{path}");

@@ -19,7 +19,8 @@ pub(super) struct ApiRefusal {
     code: &'static str,
     detail: String,
     fix: String,
-    problems: Vec<WorkspaceProblem>,
+    problems: Box<[WorkspaceProblem]>,
+    field: Option<Box<str>>,
     retry_after: Option<Duration>,
 }
 
@@ -30,7 +31,15 @@ impl ApiRefusal {
         detail: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
-        Self { status, code, detail: detail.into(), fix: fix.into(), problems: Vec::new(), retry_after: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            fix: fix.into(),
+            problems: Box::default(),
+            field: None,
+            retry_after: None,
+        }
     }
 
     pub(super) fn bad(code: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
@@ -73,7 +82,12 @@ impl ApiRefusal {
 
     /// Each of these is in the way.
     pub(super) fn with_problems(self, problems: Vec<WorkspaceProblem>) -> Self {
-        Self { problems, ..self }
+        Self { problems: problems.into(), ..self }
+    }
+
+    /// Names the field of the request that it is about.
+    pub(super) fn in_field(self, field: impl Into<String>) -> Self {
+        Self { field: Some(field.into().into()), ..self }
     }
 
     pub(super) fn after(self, wait: Duration) -> Self {
@@ -91,7 +105,8 @@ impl ApiRefusal {
             detail: self.detail,
             code: self.code.to_owned(),
             fix: self.fix,
-            problems: self.problems,
+            problems: self.problems.into(),
+            field: self.field.map(Into::into),
         };
         let mut answer = Response::new(serde_json::to_vec(&problem).map(Bytes::from).unwrap_or_default());
         *answer.status_mut() = self.status;

@@ -11,6 +11,7 @@ use tidegate_state::State;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
+use super::catalog::OpenedCatalog;
 use super::live::Live;
 use super::{AppError, paths};
 use crate::api::{self, AdminApi};
@@ -39,8 +40,8 @@ pub(super) struct Admin {
 impl Admin {
     pub(super) fn open(
         settings: &AdminPortSettings,
-        store: VersionStore,
-        builder: BuildQueue,
+        (store, builder): (VersionStore, BuildQueue),
+        catalog: &OpenedCatalog,
     ) -> Result<Self, AppError> {
         let token_file = paths::admin(&settings.data);
         let token = api::access::ensure(&token_file).map_err(|cause| AppError::Io {
@@ -56,6 +57,7 @@ impl Admin {
             names: settings.names.clone(),
             reloads: settings.reloads.clone(),
             store,
+            catalog: catalog.settings(),
             running: settings.running.clone(),
             open_state: Box::new(open_state),
             limits: settings.limits.clone(),

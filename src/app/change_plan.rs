@@ -236,6 +236,7 @@ fn used_plugins(workspace: &Workspace) -> BTreeSet<&str> {
 pub fn needs_restart(old: &Workspace, new: &Workspace) -> Vec<&'static str> {
     let admin = |of: &Workspace| (of.admin_listen_named, of.wrong_tokens_max);
     let limits = |of: &Workspace| (of.limits.clone(), of.connections.clone());
+    let key = |of: &Workspace| of.instance_key.as_ref().map(|key| key.id().to_owned());
     let settings = [
         ("listen", old.listen != new.listen),
         ("admin", admin(old) != admin(new)),
@@ -245,6 +246,7 @@ pub fn needs_restart(old: &Workspace, new: &Workspace) -> Vec<&'static str> {
         ("public_url", old.public_host != new.public_host),
         ("log", old.log != new.log || old.partitions != new.partitions),
         ("dedup", old.dedup != new.dedup),
+        ("instance_key", key(old) != key(new)),
         ("slots", old.pagemap_scan != new.pagemap_scan),
     ];
     settings.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use tidegate_catalog::CatalogFile;
 use tidegate_log as intake;
 use tidegate_process::telemetry::with_causes;
 use tidegate_registry as store;
@@ -58,6 +59,8 @@ pub fn inspect(workspace: &Workspace, told: &mut dyn FnMut(&str)) -> Vec<Inspect
         all.push(if is_state { state_file(&path) } else { warehouse(&path) });
     }
     all.push(store_files(&paths::store(data), told));
+    told("catalog.db");
+    all.push(catalog_file(&paths::catalog(data)));
     told("admin.json");
     all.push(admin(&paths::admin(data)));
     all.push(report(&paths::running(data)));
@@ -288,6 +291,31 @@ fn store_files(dir: &Path, told: &mut dyn FnMut(&str)) -> InspectedFiles {
             InspectedFiles { file, damage: vec![damage], ..InspectedFiles::default() }
         }
     }
+}
+
+/// Structure and indexes; whether its audit log is as it was written, `tidegate audit verify` asks the server, which has the key.
+fn catalog_file(path: &Path) -> InspectedFiles {
+    if !path.exists() {
+        return absent(path);
+    }
+    let of = |what: String| FileDamage {
+        file: path.display().to_string(),
+        what,
+        follows: "the server does not start; what is accepted and waits is kept".to_owned(),
+        remedy: "put a backup of it back".to_owned(),
+    };
+    let mut damage: Vec<FileDamage> = match sqlite_check::check(path, Depth::Full) {
+        Ok(damage) => damage.into_iter().map(of).collect(),
+        Err(error) => vec![of(with_causes(&error))],
+    };
+    let mut format = None;
+    if damage.is_empty() {
+        match CatalogFile::read(path) {
+            Ok(found) => format = found.map(|found| found.migrations.to_string()),
+            Err(error) => damage.push(of(with_causes(&error))),
+        }
+    }
+    InspectedFiles { format, looked_at: "structure, indexes".to_owned(), damage, ..seen(path) }
 }
 
 fn admin(path: &Path) -> InspectedFiles {

@@ -13,12 +13,16 @@ const FILE: u32 = 0o600;
 const DEPTH_MAX: usize = 8;
 
 /// What of the data directory is the server's own. Whatever else lies there is protected by the directory.
-const OWN: [&str; 10] = [
+const OWN: [&str; 14] = [
     "log",
     "dedup",
     "store",
     "lock",
     "admin.json",
+    "instance.key",
+    "catalog.db",
+    "catalog.db-wal",
+    "catalog.db-shm",
     "state.db",
     "state.db-wal",
     "state.db-shm",

@@ -7,6 +7,7 @@
 
 mod address;
 mod admin;
+mod control;
 mod error;
 mod http;
 mod ingest;
@@ -14,7 +15,8 @@ mod token;
 
 pub(super) use address::ConnectArgs;
 pub(super) use admin::AdminClient;
+pub(super) use control::CatalogClient;
 pub(super) use error::ClientError;
 pub(super) use http::ServerAnswer;
 pub(super) use ingest::IngestClient;
-pub(super) use token::TokenArgs;
+pub(super) use token::{ServerArgs, TokenArgs};

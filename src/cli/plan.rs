@@ -1,4 +1,6 @@
-//! `tidegate plan`: what would change if one folder were run in the place of another.
+//! `tidegate plan`: what would change if one folder were run in the place of another, or applied to a server.
+
+mod server;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -14,27 +16,33 @@ use crate::app::change_plan::{ChangePlan, SyncChange};
 use crate::app::live_versions;
 use crate::config::differences::{ReadWorkspace, WorkspaceDifferences};
 use crate::config::{Surroundings, Workspace, WorkspaceDocuments, environment};
+use server::CatalogPlanArgs;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidegate plan shop --from running          what is different, and what it takes\n  tidegate plan shop --from running --json   the same for programs\n\nBoth folders are read and checked, nothing is changed and no server is asked. What is written as\n${NAME} is shown so; secrets that are written down are shown as fingerprints, which are good for one\nanswer. What was pushed to the store of the data directory counts too.\n\nExit code 0 when nothing is different, 2 when something is, 1 when a folder has problems."
+    after_help = "Examples:\n  tidegate plan shop --from running          what is different, and what it takes\n  tidegate plan shop --from running --json   the same for programs\n  tidegate plan shop --server http://127.0.0.1:8089   what an apply would change of its catalog\n\nBoth folders are read and checked, nothing is changed and, without --server, no server is asked. What is written as\n${NAME} is shown so; secrets that are written down are shown as fingerprints, which are good for one\nanswer. What was pushed to the store of the data directory counts too.\n\nExit code 0 when nothing is different, 2 when something is, 1 when a folder has problems."
 )]
 pub(super) struct FolderPlanArgs {
     /// The folder that is wanted
     #[arg(default_value = ".", value_name = "DIR")]
     dir: PathBuf,
     /// The folder that is there now
-    #[arg(long, value_name = "OTHER_DIR")]
-    from: PathBuf,
+    #[arg(long, value_name = "OTHER_DIR", required_unless_present = "server", conflicts_with = "server")]
+    from: Option<PathBuf>,
     /// The data directory of the server [default: `data` of the tidegate.yaml that is there now]
-    #[arg(long, value_name = "DATA")]
+    #[arg(long, value_name = "DATA", conflicts_with = "server")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    catalog: CatalogPlanArgs,
 }
 
 /// Something would change.
 const CHANGES: u8 = 2;
 
 pub(super) fn run(args: &FolderPlanArgs, json: bool) -> CommandDone {
+    if let Some(server) = &args.catalog.server {
+        return server::run(&args.catalog, server, &args.dir, json);
+    }
     match plan(args) {
         Ok((differences, plan)) => {
             if json {
@@ -54,9 +62,10 @@ pub(super) fn run(args: &FolderPlanArgs, json: bool) -> CommandDone {
 }
 
 fn plan(args: &FolderPlanArgs) -> Result<(WorkspaceDifferences, ChangePlan), CommandFailure> {
-    let (from, to) = both(WorkspaceDocuments::read(&args.from), WorkspaceDocuments::read(&args.dir))?;
+    let dir = args.from.as_deref().unwrap_or(&args.dir);
+    let (from, to) = both(WorkspaceDocuments::read(dir), WorkspaceDocuments::read(&args.dir))?;
     let look_up_live = live_versions::destination;
-    let now = Surroundings { dir: &args.from, data: args.data.as_deref(), variables: &environment, look_up_live };
+    let now = Surroundings { dir, data: args.data.as_deref(), variables: &environment, look_up_live };
     let old = Workspace::resolve(&from, &now);
     // What is live in the store of the server counts for both.
     let data = old.as_ref().map_or(args.data.clone(), |old| Some(old.data.clone()));

@@ -104,6 +104,13 @@ async fn open_and_run(
              `tidegate function push`. `tidegate admin token --reset` makes another.\n"
         );
     }
+    if let Some(token) = app.take_first_token() {
+        eprintln!(
+            "A token of the first admin, the user `admin`, shown this once:\n\n    {}\n\nIt ends in 90 days; `tidegate token \
+             create` makes others.\n",
+            token.expose_text().unwrap_or_default()
+        );
+    }
     let (url, admin) = (format!("http://{}", app.address()), format!("http://{}", app.admin_address()));
     if json {
         println!("{}", serde_json::json!({"ready": true, "url": url, "admin": admin}));

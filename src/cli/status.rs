@@ -15,7 +15,7 @@ use tidegate_state::{self as state, Charge, PendingCount, QuarantineFilter, Quar
 
 use super::{CommandDone, WorkspaceArgs, style};
 use crate::app::findings::{self, Finding};
-use crate::app::paths;
+use crate::app::{catalog, paths};
 use configuration::RunningConfiguration;
 use write_keys::AskedServer;
 
@@ -126,9 +126,10 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
     let damage = findings::read(&paths::findings(&workspace.data));
     let write_keys = args.asked.write_keys()?;
     let configuration = RunningConfiguration::read(&workspace.data, &workspace.dir);
+    let revision = catalog::revision(&workspace.data)?;
     if json {
         let configuration = configuration.map(|configuration| configuration.to_json());
-        let others = (&quarantine, damage.as_slice(), write_keys.as_deref(), configuration);
+        let others = (&quarantine, damage.as_slice(), write_keys.as_deref(), [configuration, revision.map(Into::into)]);
         print_json(&log, &sources, &reports, (&functions, &destinations), others);
     } else {
         if let Some(configuration) = &configuration {
@@ -145,6 +146,9 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
         print_destinations(&destinations, &live(names, PluginKind::Destinations, &store));
         print_quarantine(&quarantine);
         print_damage(&damage);
+        if let Some(revision) = revision {
+            println!("The catalog is at revision {revision}.");
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -154,11 +158,11 @@ fn print_json(
     sources: &BTreeMap<String, SourceLine>,
     reports: &[(SyncReport, PendingCount)],
     (functions, destinations): (&[(Charge, Option<String>)], &[Charge]),
-    (quarantine, damage, write_keys, configuration): (
+    (quarantine, damage, write_keys, [configuration, revision]): (
         &QuarantineSize,
         &[Finding],
         Option<&[ShownWriteKey]>,
-        Option<serde_json::Value>,
+        [Option<serde_json::Value>; 2],
     ),
 ) {
     let sources: serde_json::Map<_, _> = sources
@@ -229,6 +233,7 @@ fn print_json(
         serde_json::json!({
             "log": log, "sources": sources, "syncs": syncs, "functions": functions, "destinations": destinations,
             "quarantine": quarantine, "damage": damage, "write_keys": write_keys, "configuration": configuration,
+            "catalog": { "revision": revision },
         })
     );
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
-use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
+use tidegate_api_types::workspace::{FolderDocument, ObjectRef, ObjectRefKind};
 use tidegate_document::node::{DocumentNode, Tree};
 use tidegate_document::problem::Problem;
 use tidegate_document::{file, yaml};
@@ -69,6 +69,24 @@ impl WorkspaceDocuments {
     pub fn of_kind(&self, kind: ObjectRefKind) -> impl Iterator<Item = (&str, &ObjectDocument)> {
         let of_kind = self.objects.iter().filter(move |(object, _)| object.kind == kind);
         of_kind.map(|(object, document)| (object.key.as_str(), document))
+    }
+
+    /// The objects as the catalog of a server may be told of them: without the write keys of sources.
+    ///
+    /// # Errors
+    /// What is wrong with single files.
+    pub fn of_folder(&self) -> Result<Vec<FolderDocument>, Vec<Problem>> {
+        if !self.problems.is_empty() {
+            return Err(self.problems.clone());
+        }
+        let documents = self.objects.iter().map(|(object, document)| {
+            let mut document = as_written(&document.node);
+            if let (ObjectRefKind::Source, Value::Object(fields)) = (object.kind, &mut document) {
+                fields.retain(|name, _| !WRITE_KEYS.contains(&name.as_str()));
+            }
+            FolderDocument { kind: object.kind, key: object.key.clone(), document }
+        });
+        Ok(documents.collect())
     }
 
     /// Whether a file of this name is there, readable or not.
@@ -137,6 +155,9 @@ impl WorkspaceDocuments {
         parse(path, &text, &mut self.problems)
     }
 }
+
+/// Fields of a source that hold its write keys.
+const WRITE_KEYS: [&str; 2] = ["write_key", "write_keys"];
 
 /// Folders and files below `events/` that are looked at.
 const EVENT_FILES_MAX: usize = 100_000;

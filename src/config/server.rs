@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use tidegate_catalog::InstanceKey;
 use tidegate_dedup::DedupSettings;
 use tidegate_document::fields::Fields;
 use tidegate_log as intake;
@@ -9,6 +10,7 @@ use tidegate_net::{self as net, Network};
 use tidegate_source::http::{self, RequestLimits};
 use tidegate_state::QuarantineBounds;
 
+use super::instance_key;
 use super::outgoing::Outgoing;
 use super::surroundings::ObjectInputs;
 
@@ -37,6 +39,7 @@ pub(super) struct Server {
     pub(super) dedup: DedupSettings,
     pub(super) quarantine: QuarantineBounds,
     pub(super) pagemap_scan: bool,
+    pub(super) instance_key: Option<InstanceKey>,
     pub(super) outgoing: Outgoing,
 }
 
@@ -108,6 +111,7 @@ pub(super) fn server(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Serv
         dedup,
         quarantine,
         pagemap_scan,
+        instance_key: instance_key::read(fields, inputs),
         outgoing: Outgoing::read(fields, inputs),
     }
 }

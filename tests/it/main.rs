@@ -3,9 +3,11 @@
 
 mod adapter;
 mod api;
+mod api_v1;
 mod author;
 mod bodies;
 mod body_limits;
+mod catalog;
 mod cli;
 mod client;
 mod conformance;

@@ -9,12 +9,16 @@ use utoipa::ToSchema;
 
 /// Builds of uploads.
 pub mod build;
+/// The control plane: plans, drafts, tokens, the audit log.
+pub mod control;
 /// Destinations: what there is and what it did.
 pub mod destination;
 /// Functions: what there is and what it did.
 pub mod function;
 /// Lines that guests logged.
 pub mod logs;
+/// Objects of the catalog, and changes of them.
+pub mod object;
 /// Where everything is: paths with `{name}` or `{id}` for what a request names.
 pub mod path;
 /// Changes of what runs.
@@ -46,6 +50,9 @@ pub struct ProblemDetails {
     /// Of a workspace that has problems, each of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<reload::WorkspaceProblem>,
+    /// The field of the request that it is about: `spec.rate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
 }
 
 impl ProblemDetails {

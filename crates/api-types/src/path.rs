@@ -40,3 +40,39 @@ pub const WRITE_KEYS: &str = "/admin/write-keys";
 pub const RELOAD: &str = "/admin/reload";
 /// The OpenAPI document: GET.
 pub const OPENAPI: &str = "/api/openapi.json";
+/// Who asks: GET.
+pub const WHO_AM_I: &str = "/api/v1/whoami";
+/// The objects of a kind: GET, POST.
+pub const OBJECTS: &str = "/api/v1/objects/{kind}";
+/// One object: GET, PUT, DELETE.
+pub const OBJECT: &str = "/api/v1/objects/{kind}/{name}";
+/// Its versions: GET.
+pub const OBJECT_HISTORY: &str = "/api/v1/objects/{kind}/{name}/history";
+/// What is different between two of them: GET.
+pub const OBJECT_DIFF: &str = "/api/v1/objects/{kind}/{name}/diff";
+/// What names it: GET.
+pub const OBJECT_USED_BY: &str = "/api/v1/objects/{kind}/{name}/used-by";
+/// Takes it out of the hands of a folder: POST.
+pub const OBJECT_RELEASE: &str = "/api/v1/objects/{kind}/{name}/release";
+/// Gives it back to the folder: POST.
+pub const OBJECT_ADOPT: &str = "/api/v1/objects/{kind}/{name}/adopt";
+/// Keeps the value of a secret: PUT.
+pub const SECRET: &str = "/api/v1/secrets/{name}";
+/// Holds a folder against the catalog: POST.
+pub const PLANS: &str = "/api/v1/plans";
+/// Changes that wait for approval: GET, POST.
+pub const DRAFTS: &str = "/api/v1/drafts";
+/// One of them: GET.
+pub const DRAFT: &str = "/api/v1/drafts/{name}";
+/// Makes its change: POST.
+pub const DRAFT_APPROVE: &str = "/api/v1/drafts/{name}/approve";
+/// Ends it without: POST.
+pub const DRAFT_CLOSE: &str = "/api/v1/drafts/{name}/close";
+/// API tokens: GET, POST.
+pub const TOKENS: &str = "/api/v1/tokens";
+/// The audit log: GET.
+pub const AUDIT: &str = "/api/v1/audit";
+/// The audit log as lines of JSON: GET.
+pub const AUDIT_EXPORT: &str = "/api/v1/audit/export";
+/// Whether it is as it was written: POST.
+pub const AUDIT_VERIFY: &str = "/api/v1/audit/verify";

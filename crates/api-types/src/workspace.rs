@@ -71,6 +71,24 @@ impl fmt::Display for ObjectRef {
     }
 }
 
+/// One object of a folder as it is written: nothing in it is resolved, and the write keys of sources are left out.
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FolderDocument {
+    pub kind: ObjectRefKind,
+    /// The name of its file, of a contract file its path below `events/`.
+    pub key: String,
+    #[schema(value_type = Object)]
+    pub document: Value,
+}
+
+impl fmt::Debug for FolderDocument {
+    /// The document may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FolderDocument").field("kind", &self.kind).field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
 /// What becomes of events that wait for an object which is taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -107,10 +125,10 @@ pub struct FieldDifference {
     /// The names of fields from the top, joined by dots.
     pub field: String,
     /// `null` where there was none.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     pub before: Option<Value>,
     /// `null` where there is none any more.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     pub after: Option<Value>,
 }
 

@@ -80,6 +80,12 @@ impl InstanceKey {
     pub fn id(&self) -> &str {
         &self.id
     }
+
+    /// A key for something outside of the catalog, derived from this one.
+    #[must_use]
+    pub fn derived_for(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        derived(&*self.bytes, &[b"tidegate", purpose.as_bytes()])
+    }
 }
 
 impl std::fmt::Debug for InstanceKey {

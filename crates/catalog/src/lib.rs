@@ -73,7 +73,7 @@ pub use rights::{
 };
 pub use secret::SecretWrite;
 pub use specs::WriteKeySpec;
-pub use sqlite::SqliteCatalog;
+pub use sqlite::{CatalogFile, SqliteCatalog};
 pub use store::{
     CatalogStore, CatalogTransaction, Migration, StoreAccess, StoreCell, StoreError, StoreReply, StoredRow,
 };

@@ -6,6 +6,7 @@
 mod lane;
 
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -24,6 +25,7 @@ pub struct SqliteCatalog {
     path: PathBuf,
     writer: SqliteLane,
     reader: SqliteLane,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl SqliteCatalog {
@@ -51,11 +53,52 @@ impl SqliteCatalog {
         let reader = connect(path).map_err(failed("could not be opened"))?;
         reader.execute_batch("PRAGMA query_only = ON").map_err(failed("could not be opened"))?;
         let lane = |connection, access| SqliteLane::new(connection, access, place());
-        Ok(Self {
-            path: path.to_owned(),
-            writer: lane(writer, StoreAccess::Write)?,
-            reader: lane(reader, StoreAccess::Read)?,
-        })
+        let (writer, of_writer) = lane(writer, StoreAccess::Write)?;
+        let (reader, of_reader) = lane(reader, StoreAccess::Read)?;
+        Ok(Self { path: path.to_owned(), writer, reader, threads: vec![of_writer, of_reader] })
+    }
+
+    /// The threads of its connections. They end when nobody uses the file any more, and SQLite tidies its files when the last
+    /// connection closes: whoever stops the program waits for them.
+    pub fn take_threads(&mut self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut self.threads)
+    }
+}
+
+/// What a catalog's file says of itself to whoever has no key of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CatalogFile {
+    /// Migrations that were made.
+    pub migrations: i64,
+    /// Of the last change.
+    pub revision: u64,
+}
+
+impl CatalogFile {
+    /// Migrations that this build knows.
+    pub const MIGRATIONS: usize = MIGRATIONS.len();
+
+    /// Reads the file beside whoever writes to it. None when there is no such file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no catalog.
+    pub fn read(path: &Path) -> Result<Option<Self>, StoreError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let failed = |cause: rusqlite::Error| StoreError::Failed {
+            place: format!("catalog {}", path.display()),
+            action: "could not be read",
+            cause: sqlite_check::plain(&cause),
+        };
+        let sql = "SELECT (SELECT count(*) FROM migration), revision FROM head WHERE id = 1";
+        let read = sqlite_check::open(path).and_then(|connection| {
+            connection.query_row(sql, [], |row| {
+                let revision: i64 = row.get(1)?;
+                Ok(Self { migrations: row.get(0)?, revision: revision.unsigned_abs() })
+            })
+        });
+        read.map(Some).map_err(failed)
     }
 }
 

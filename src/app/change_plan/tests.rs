@@ -315,12 +315,14 @@ fn settings_of_the_server_count_from_the_next_start() {
         ("log: {partitions: 2}", "log"),
         ("log: {retention_bytes: 1 GiB}", "log"),
         ("dedup: {window: 1 h}", "dedup"),
+        ("instance_key: {file: elsewhere.key}", "instance_key"),
         ("slots: {pagemap_scan: true}", "slots"),
     ] {
         let text = format!("listen: 127.0.0.1:0\n{setting}\n");
         // The same store, wherever the workspace says that it is.
         let live = ("elsewhere/live-tool", Some("age_max: 1 s"));
-        let changed = plan(&[("tidegate.yaml", Some(&text)), live]);
+        let key = ("elsewhere.key", Some("0123456789abcdef0123456789abcdef"));
+        let changed = plan(&[("tidegate.yaml", Some(&text)), live, key]);
         assert_eq!(changed, ChangePlan { needs_restart: vec![name], ..ChangePlan::default() }, "{setting}");
     }
     assert_eq!(plan(&[("tidegate.yaml", Some("listen: 127.0.0.1:1\n"))]).needs_restart, ["listen"]);

@@ -159,7 +159,22 @@ impl AdminClient {
         self.exchange(request.body(version), UPLOAD_TIME_MAX).await
     }
 
-    async fn exchange<T: DeserializeOwned>(&self, request: RequestBuilder, limit: Duration) -> Answered<T> {
+    /// What other endpoints are asked through.
+    pub(super) const fn http(&self) -> &ServerHttp {
+        &self.http
+    }
+
+    /// The body of an answer that is none of JSON's.
+    pub(super) async fn exchange_text(&self, request: RequestBuilder) -> Answered<String> {
+        let request = request.header(AUTHORIZATION, self.authorization.clone());
+        let answer = self.http.send(request, ANSWER_TIME_MAX).await?;
+        if !(200..300).contains(&answer.status) {
+            return Err(refused(answer));
+        }
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
+    pub(super) async fn exchange<T: DeserializeOwned>(&self, request: RequestBuilder, limit: Duration) -> Answered<T> {
         let request = request.header(AUTHORIZATION, self.authorization.clone());
         let answer = self.http.send(request, limit).await?;
         if !(200..300).contains(&answer.status) {

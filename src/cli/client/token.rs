@@ -38,3 +38,20 @@ impl TokenArgs {
         Ok(AdminClient::new(server, &token, self.allow_http, &self.connect)?)
     }
 }
+
+/// Where the server is and how it is asked.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ServerArgs {
+    /// The server's admin API
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8089")]
+    server: String,
+    #[command(flatten)]
+    access: TokenArgs,
+}
+
+impl ServerArgs {
+    /// A client that knows the token; nothing is connected yet.
+    pub(in crate::cli) fn client(&self) -> Result<AdminClient, CommandFailure> {
+        self.access.client(&self.server)
+    }
+}

@@ -10,24 +10,8 @@ use tidegate_registry::PluginKind;
 
 use super::shown::{Listed, Shown};
 use crate::cli::CommandFailure;
-use crate::cli::client::{AdminClient, ClientError, TokenArgs};
-
-/// Where the server is and how it is asked.
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct ServerArgs {
-    /// The server's admin API
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8089")]
-    server: String,
-    #[command(flatten)]
-    access: TokenArgs,
-}
-
-impl ServerArgs {
-    /// A client that knows the token; nothing is connected yet.
-    pub(super) fn client(&self) -> Result<AdminClient, CommandFailure> {
-        self.access.client(&self.server)
-    }
-}
+pub(super) use crate::cli::client::ServerArgs;
+use crate::cli::client::{AdminClient, ClientError};
 
 /// A client, and whether functions or destinations are meant.
 pub(super) struct AdminSession {

@@ -110,6 +110,12 @@ fn a_newer_admin_token_is_refused() {
 }
 
 #[test]
+fn a_newer_catalog_is_refused() {
+    let newer = "INSERT INTO migration (n, sha256, at_us) VALUES (2, 'x', 0)";
+    refuses(|workspace| sql(workspace, "catalog.db", newer), &["catalog.db", "2 migrations", "knows 1"]);
+}
+
+#[test]
 fn a_newer_lake_stops_its_sync_and_is_not_written_to() {
     let workspace = Workspace::new();
     workspace.write("destinations/lake.yaml", "kind: lake\n");
@@ -138,9 +144,15 @@ fn the_deep_check_names_each_format() {
     let workspace = served(2);
     let (code, answer) = check_deep(&workspace);
     assert_eq!(code, Some(0), "{answer:#}");
-    for (file, format) in
-        [("/id", "1"), ("state.db", "6"), ("/dedup", "1"), ("warehouse.db", "2"), ("store", "1"), ("admin.json", "1")]
-    {
+    for (file, format) in [
+        ("/id", "1"),
+        ("state.db", "6"),
+        ("/dedup", "1"),
+        ("warehouse.db", "2"),
+        ("store", "1"),
+        ("admin.json", "1"),
+        ("catalog.db", "1"),
+    ] {
         let found =
             answer["files"].as_array().unwrap().iter().find(|found| found["file"].as_str().unwrap().ends_with(file));
         assert_eq!(found.unwrap()["format"], format, "{file}: {answer:#}");

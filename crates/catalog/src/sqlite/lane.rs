@@ -1,6 +1,7 @@
 //! One connection on a thread of its own, and the transactions that take turns at it.
 
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode};
@@ -44,11 +45,15 @@ pub(super) struct SqliteLane {
 
 impl SqliteLane {
     /// Starts the thread. It ends when the lane and its transaction are gone.
-    pub(super) fn new(connection: Connection, access: StoreAccess, place: String) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        connection: Connection,
+        access: StoreAccess,
+        place: String,
+    ) -> Result<(Self, JoinHandle<()>), StoreError> {
         let (jobs, waiting) = mpsc::channel();
         let of_thread = place.clone();
         let name = if access == StoreAccess::Write { "catalog-write" } else { "catalog-read" };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || serve(&connection, &waiting, access, &of_thread))
             .map_err(|error| StoreError::Failed {
@@ -56,7 +61,7 @@ impl SqliteLane {
                 action: "its thread could not be started",
                 cause: error.to_string(),
             })?;
-        Ok(Self { jobs: Arc::new(Mutex::new(jobs)), place })
+        Ok((Self { jobs: Arc::new(Mutex::new(jobs)), place }, thread))
     }
 
     /// Waits for the connection, and begins.

@@ -1,0 +1,316 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::object::{NewObject, ObjectName};
+use super::workspace::{FieldDifference, FolderDocument, ObjectChangeKind};
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WhoAmI {
+    /// Id of the user; none for the admin token.
+    pub user: Option<String>,
+    /// Id of the token of the catalog.
+    pub token: Option<String>,
+    /// May do everything in the workspace `default`.
+    pub admin: bool,
+}
+
+/// A folder, to be held against the catalog.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlanFolder {
+    pub documents: Vec<FolderDocument>,
+    /// Also delete what the folder manages and does not name any more.
+    #[serde(default)]
+    pub prune: bool,
+    /// Also take over what the folder names and does not manage.
+    #[serde(default)]
+    pub take_over: bool,
+}
+
+/// What would have to change so that the catalog says what a folder says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CatalogPlan)]
+pub struct ShownCatalogPlan {
+    pub workspace: String,
+    /// The revision that it was made from.
+    pub base_revision: u64,
+    /// In the order in which they would be made.
+    pub changes: Vec<PlannedObject>,
+    /// What the folder manages and does not name any more, and stays without `prune`.
+    pub left: Vec<ObjectName>,
+    /// Why it could not be applied.
+    pub problems: Vec<String>,
+    /// Changes of objects that may not be viewed.
+    pub hidden: u64,
+}
+
+/// What would change of one object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedObject {
+    pub kind: String,
+    pub name: String,
+    pub change: ObjectChangeKind,
+    /// `field` is a JSON pointer: `/spec/rate`.
+    pub fields: Vec<FieldDifference>,
+    /// Nobody manages it now.
+    pub takes_over: bool,
+    /// It was changed by other means since the folder was applied.
+    pub drifted: bool,
+}
+
+/// Which drafts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DraftQuery {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
+    /// All, when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(inline)]
+    pub state: Option<ShownDraftState>,
+}
+
+/// What became of a draft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = DraftState)]
+pub enum ShownDraftState {
+    Open,
+    Approved,
+    Declined,
+    Withdrawn,
+}
+
+/// A change that somebody else shall approve.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProposeDraft {
+    pub title: String,
+    pub edits: Vec<DraftEdit>,
+}
+
+/// One edit of a draft.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DraftEdit {
+    pub action: DraftAction,
+    pub kind: String,
+    /// Of an object that is there: its name, or its id.
+    #[serde(default)]
+    pub object: Option<String>,
+    /// What is to be made, or what the object shall say.
+    #[serde(default)]
+    pub content: Option<NewObject>,
+}
+
+/// What an edit does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DraftAction {
+    Create,
+    Update,
+    Delete,
+}
+
+/// Drafts, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Drafts {
+    pub drafts: Vec<ShownDraft>,
+}
+
+/// A draft with what it would do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Draft)]
+pub struct ShownDraft {
+    pub id: String,
+    pub workspace: String,
+    pub title: String,
+    /// Id of a user or a token.
+    pub author: String,
+    pub state: ShownDraftState,
+    pub base_revision: u64,
+    pub objects: Vec<ShownDraftedObject>,
+    pub proposed_at: String,
+    pub decided_by: Option<String>,
+    pub decided_at: Option<String>,
+    /// The revision that it made.
+    pub revision: Option<u64>,
+    /// The first object that has changed since: it cannot be approved any more.
+    pub stale: Option<ObjectName>,
+}
+
+/// What a draft would do to one object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DraftedObject)]
+pub struct ShownDraftedObject {
+    pub kind: String,
+    pub name: String,
+    /// `created`, `updated`, `deleted`.
+    pub action: String,
+    pub fields: Vec<FieldDifference>,
+}
+
+/// A token to be made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    pub name: String,
+    /// Whose work it does: a person's when left out.
+    #[serde(default)]
+    pub form: ShownTokenForm,
+    /// The grants of a role; all that its maker may do in the workspace, when left out.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub grants: Option<Value>,
+    /// 1 to 400; 90 when left out.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 400)]
+    pub days: Option<u64>,
+    /// The name of the user in whose name the admin token makes it; `admin` when left out.
+    #[serde(default)]
+    pub user: Option<String>,
+}
+
+/// Whose a token is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = TokenForm)]
+pub enum ShownTokenForm {
+    #[default]
+    Person,
+    Service,
+}
+
+/// A token that was made.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CreatedToken {
+    pub id: String,
+    pub name: String,
+    /// Shown this once.
+    pub token: String,
+}
+
+impl fmt::Debug for CreatedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreatedToken").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Tokens, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Tokens {
+    pub tokens: Vec<ShownToken>,
+    /// The cursor to go on with, when there are more.
+    pub next: Option<String>,
+}
+
+/// A token: everything but the token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Token)]
+pub struct ShownToken {
+    pub id: String,
+    pub name: String,
+    pub form: ShownTokenForm,
+    /// Id of the user.
+    pub maker: String,
+    /// Its last four characters.
+    pub last4: String,
+    pub expires_at: String,
+    pub expired: bool,
+    /// To the minute.
+    pub last_used: Option<String>,
+}
+
+/// Which entries of the audit log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AuditQuery {
+    /// All workspaces, when left out, which takes an admin of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
+    /// Id of a user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
+    /// `created`, `updated`, `deleted`, `signed_in`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Id of an object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(inline)]
+    pub result: Option<ShownAuditResult>,
+    /// RFC 3339; entries of then and later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// RFC 3339; entries before then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Of a query: `next` of the page before. Of an export: the number of the last line that is there already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+    /// At most so many, 1 to 1,000; 100 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u64>,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = AuditResult)]
+pub enum ShownAuditResult {
+    Done,
+    Denied,
+    Failed,
+}
+
+/// Entries of the audit log, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AuditEntries {
+    /// Each with `seq`, `at_us`, `workspace`, `action`, `result`, and what else is known of it.
+    #[schema(value_type = Vec<Object>)]
+    pub entries: Vec<Value>,
+    pub next: Option<u64>,
+}
+
+/// Checkpoints that were kept outside, which the log must still agree with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyAudit {
+    #[serde(default)]
+    pub checkpoints: Vec<ShownCheckpoint>,
+}
+
+/// A place of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = AuditCheckpoint)]
+pub struct ShownCheckpoint {
+    /// The number of the last entry.
+    pub seq: u64,
+    /// Its hash, 64 hexadecimal digits.
+    pub hash: String,
+}
+
+/// Whether the audit log is as it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditVerdict {
+    pub whole: bool,
+    /// Entries that were read.
+    pub entries: u64,
+    /// The end of the log, to be kept outside.
+    pub head: Option<ShownCheckpoint>,
+    /// The first entry that is not as it was written.
+    pub altered_at: Option<u64>,
+    /// What is wrong with it.
+    pub what: Option<String>,
+}

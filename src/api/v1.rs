@@ -1,0 +1,54 @@
+//! `/api/v1`: the catalog over HTTP.
+//!
+//! Every path has a rule in [`rules`], which [`permit`] asks before its handler sees the request; one without a rule is answered to
+//! nobody. Who holds the admin token may do everything. For everybody else the catalog is asked: before the handler, and for
+//! changes once more within their transaction. What may not be viewed is not there.
+
+mod asker;
+mod audit;
+mod changes;
+mod drafts;
+mod objects;
+mod permit;
+mod plans;
+mod refused;
+mod rules;
+mod secrets;
+mod shown;
+mod tokens;
+
+use std::sync::Arc;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::SharedApi;
+
+pub(super) use asker::AskedFrom;
+pub(super) use permit::permit;
+pub(super) use rules::rule;
+#[cfg(test)]
+pub(super) use rules::rules;
+
+/// Its paths with their handlers.
+pub(super) fn routes() -> OpenApiRouter<Arc<SharedApi>> {
+    OpenApiRouter::new()
+        .routes(routes!(objects::who_am_i))
+        .routes(routes!(objects::list, changes::create))
+        .routes(routes!(objects::show, changes::update, changes::delete))
+        .routes(routes!(objects::history))
+        .routes(routes!(objects::diff))
+        .routes(routes!(objects::used_by))
+        .routes(routes!(changes::release))
+        .routes(routes!(changes::adopt))
+        .routes(routes!(secrets::write))
+        .routes(routes!(plans::make))
+        .routes(routes!(drafts::list, drafts::propose))
+        .routes(routes!(drafts::show))
+        .routes(routes!(drafts::approve))
+        .routes(routes!(drafts::close))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::export))
+        .routes(routes!(audit::verify))
+}

@@ -1,0 +1,121 @@
+//! The audit log: asked, exported, verified.
+
+use axum::extract::State;
+use hyper::header::{self, HeaderName, HeaderValue};
+use serde_json::json;
+use tidegate_api_types::control::{
+    AuditEntries, AuditQuery, AuditVerdict, ShownAuditResult, ShownCheckpoint, VerifyAudit,
+};
+use tidegate_api_types::path;
+use tidegate_catalog::{
+    AuditCheckpoint, AuditFilter, AuditRecord, AuditResult, ObjectId, SERVER_WORKSPACE, VerifiedAudit,
+};
+use tidegate_event::time;
+
+use super::asker::{OfApi, Requester};
+use super::permit::named_kind;
+use super::shown::limit;
+use crate::api::extract::{Json, Query};
+use crate::api::refusal::ApiRefusal;
+
+/// Entries of the audit log, newest first.
+#[utoipa::path(get, path = path::AUDIT, tag = "audit", operation_id = "list_audit",
+    params(AuditQuery), responses((status = 200, body = AuditEntries), ApiRefusal))]
+pub(super) async fn list(
+    State(shared): OfApi,
+    Query(query): Query<AuditQuery>,
+) -> Result<axum::Json<AuditEntries>, ApiRefusal> {
+    let filter = filter(&query)?;
+    let page = shared.settings.catalog.catalog.audit(&filter, query.from, limit(query.limit)).await;
+    let page = page.map_err(|error| shared.refused(error))?;
+    let entries = page.entries.iter().map(|entry| serde_json::to_value(entry).unwrap_or_default());
+    Ok(axum::Json(AuditEntries { entries: entries.collect(), next: page.next }))
+}
+
+/// Entries as lines of JSON, oldest first; the next ones follow on `from` with the `seq` of the last line.
+#[utoipa::path(get, path = path::AUDIT_EXPORT, tag = "audit", operation_id = "export_audit", params(AuditQuery),
+    responses((status = 200, body = String, content_type = "application/x-ndjson"), ApiRefusal))]
+pub(super) async fn export(
+    State(shared): OfApi,
+    asker: Requester,
+    Query(query): Query<AuditQuery>,
+) -> Result<([(HeaderName, HeaderValue); 1], String), ApiRefusal> {
+    let filter = filter(&query)?;
+    let catalog = &shared.settings.catalog.catalog;
+    if query.from.is_none() {
+        let record = AuditRecord {
+            workspace: query.workspace.clone().unwrap_or_else(|| SERVER_WORKSPACE.to_owned()),
+            action: "audit_exported".to_owned(),
+            kind: None,
+            object: None,
+            name: None,
+            result: AuditResult::Done,
+            revision: None,
+            detail: json!({}),
+        };
+        catalog.record(&asker.actor, asker.at_us, record).await.map_err(|error| shared.refused(error))?;
+    }
+    let exported = catalog.export_audit(&filter, query.from, limit(query.limit)).await;
+    let (lines, _) = exported.map_err(|error| shared.refused(error))?;
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    Ok(([(header::CONTENT_TYPE, kind)], lines))
+}
+
+/// Whether the log is as it was written, and agrees with checkpoints that were kept outside.
+#[utoipa::path(post, path = path::AUDIT_VERIFY, tag = "audit", operation_id = "verify_audit",
+    request_body = VerifyAudit, responses((status = 200, body = AuditVerdict), ApiRefusal))]
+pub(super) async fn verify(
+    State(shared): OfApi,
+    asker: Requester,
+    Json(asked): Json<VerifyAudit>,
+) -> Result<axum::Json<AuditVerdict>, ApiRefusal> {
+    let known = asked.checkpoints.into_iter();
+    let known: Vec<AuditCheckpoint> =
+        known.map(|ShownCheckpoint { seq, hash }| AuditCheckpoint { seq, hash, at_us: asker.at_us }).collect();
+    let verified = shared.settings.catalog.catalog.verify_audit(asker.at_us, &known).await;
+    Ok(axum::Json(match verified.map_err(|error| shared.refused(error))? {
+        Ok(VerifiedAudit { entries, head }) => AuditVerdict {
+            whole: true,
+            entries,
+            head: Some(ShownCheckpoint { seq: head.seq, hash: head.hash }),
+            altered_at: None,
+            what: None,
+        },
+        Err(found) => AuditVerdict {
+            whole: false,
+            entries: found.seq.saturating_sub(1),
+            head: None,
+            altered_at: Some(found.seq),
+            what: Some(found.what.to_owned()),
+        },
+    }))
+}
+
+fn filter(query: &AuditQuery) -> Result<AuditFilter, ApiRefusal> {
+    let id = |field: &'static str, text: &Option<String>| {
+        let parsed = text.as_deref().map(ObjectId::parse).transpose();
+        parsed.map_err(|error| ApiRefusal::bad("query", error.to_string(), "write an id").in_field(field))
+    };
+    let at = |field: &'static str, text: &Option<String>| {
+        let Some(text) = text else { return Ok(None) };
+        let wrong = || {
+            let detail = format!("`{field}` is no time with its offset from UTC");
+            ApiRefusal::bad("query", detail, "write it as 2026-12-31T00:00:00Z").in_field(field)
+        };
+        time::parse(text).map(Some).ok_or_else(wrong)
+    };
+    Ok(AuditFilter {
+        workspace: query.workspace.clone(),
+        principal: id("principal", &query.principal)?,
+        action: query.action.clone(),
+        kind: query.kind.as_deref().map(named_kind).transpose()?,
+        object: id("object", &query.object)?,
+        result: query.result.map(|result| match result {
+            ShownAuditResult::Done => AuditResult::Done,
+            ShownAuditResult::Denied => AuditResult::Denied,
+            ShownAuditResult::Failed => AuditResult::Failed,
+        }),
+        since_us: at("since", &query.since)?,
+        until_us: at("until", &query.until)?,
+    })
+}

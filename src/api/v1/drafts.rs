@@ -1,0 +1,222 @@
+//! Drafts: changes that somebody else approves.
+
+use axum::extract::{FromRequestParts, RawPathParams, State};
+use hyper::http::request::Parts;
+use tidegate_api_types::control::{
+    DraftAction, DraftEdit, DraftQuery, Drafts, ProposeDraft, ShownDraft, ShownDraftState, ShownDraftedObject,
+};
+use tidegate_api_types::object::{ChangeDone, WorkspaceQuery};
+use tidegate_api_types::path;
+use tidegate_catalog::{
+    CatalogChange, CatalogDraft, CatalogSnapshot, ChangeOrigin, DraftDecision, DraftState, ObjectEdit, RightsTarget,
+    Verb, authorise,
+};
+use tidegate_event::time;
+
+use super::asker::{OfApi, Requester};
+use super::permit::named_kind;
+use super::refused::absent;
+use super::shown::{done, fields, name};
+use crate::api::SharedApi;
+use crate::api::access::WORKSPACE_DEFAULT;
+use crate::api::extract::{Json, Query};
+use crate::api::refusal::ApiRefusal;
+
+type DraftAnswer<T> = Result<axum::Json<T>, ApiRefusal>;
+
+/// The id of a draft in a path.
+pub(super) struct DraftInPath(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for DraftInPath {
+    type Rejection = ApiRefusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiRefusal> {
+        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| ApiRefusal::not_found())?;
+        Ok(Self(params.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default()))
+    }
+}
+
+/// The latest drafts of a workspace, newest first, at most 200: one's own, and those whose objects one may view.
+#[utoipa::path(get, path = path::DRAFTS, tag = "drafts", operation_id = "list_drafts",
+    params(DraftQuery), responses((status = 200, body = Drafts), ApiRefusal))]
+pub(super) async fn list(
+    State(shared): OfApi,
+    asker: Requester,
+    Query(query): Query<DraftQuery>,
+) -> DraftAnswer<Drafts> {
+    let workspace = workspace(query.workspace.as_deref());
+    let catalog = &shared.settings.catalog.catalog;
+    let state = query.state.map(|state| match state {
+        ShownDraftState::Open => DraftState::Open,
+        ShownDraftState::Approved => DraftState::Approved,
+        ShownDraftState::Declined => DraftState::Declined,
+        ShownDraftState::Withdrawn => DraftState::Withdrawn,
+    });
+    let drafts = catalog.drafts(&workspace, state).await.map_err(|error| shared.refused(error))?;
+    let snapshot = catalog.snapshot(&workspace, None).await.map_err(|error| shared.refused(error))?;
+    let visible = drafts.into_iter().filter(|draft| is_visible(&asker, draft, &snapshot));
+    Ok(axum::Json(Drafts { drafts: visible.map(shown).collect() }))
+}
+
+/// One draft with what it would do, field by field.
+#[utoipa::path(get, path = path::DRAFT, tag = "drafts", operation_id = "show_draft",
+    params(("name" = String, Path), WorkspaceQuery), responses((status = 200, body = ShownDraft), ApiRefusal))]
+pub(super) async fn show(
+    State(shared): OfApi,
+    asker: Requester,
+    DraftInPath(id): DraftInPath,
+    Query(query): Query<WorkspaceQuery>,
+) -> DraftAnswer<ShownDraft> {
+    let workspace = workspace(query.workspace.as_deref());
+    let catalog = &shared.settings.catalog.catalog;
+    let draft = catalog.draft(&workspace, &id).await.map_err(|error| shared.refused(error))?;
+    let snapshot = catalog.snapshot(&workspace, None).await.map_err(|error| shared.refused(error))?;
+    if is_visible(&asker, &draft, &snapshot) {
+        Ok(axum::Json(shown(draft)))
+    } else {
+        Err(absent(format!("there is no draft {id:?}")))
+    }
+}
+
+/// Proposes a change. Each edit counts for what its object is now.
+#[utoipa::path(post, path = path::DRAFTS, tag = "drafts", operation_id = "propose_draft",
+    params(WorkspaceQuery), request_body = ProposeDraft, responses((status = 200, body = ShownDraft), ApiRefusal))]
+pub(super) async fn propose(
+    State(shared): OfApi,
+    asker: Requester,
+    Query(query): Query<WorkspaceQuery>,
+    Json(asked): Json<ProposeDraft>,
+) -> DraftAnswer<ShownDraft> {
+    asker.person()?;
+    let workspace = workspace(query.workspace.as_deref());
+    let mut edits = Vec::with_capacity(asked.edits.len());
+    for (at, edit) in asked.edits.into_iter().enumerate() {
+        edits.push(shared.edit(&workspace, edit, at).await?);
+    }
+    let change = CatalogChange {
+        workspace,
+        edits,
+        expected_revision: None,
+        origin: ChangeOrigin::Api { is_forced: false },
+        authority: asker.authority(),
+        actor: asker.actor.clone(),
+        at_us: asker.at_us,
+        idempotency: None,
+    };
+    let draft = shared.settings.catalog.catalog.propose(&asked.title, &change).await;
+    Ok(axum::Json(shown(draft.map_err(|error| shared.refused(error))?)))
+}
+
+/// Makes the change of a draft, with the rights of whoever approves it, who is not its author.
+#[utoipa::path(post, path = path::DRAFT_APPROVE, tag = "drafts", operation_id = "approve_draft",
+    params(("name" = String, Path), WorkspaceQuery), responses((status = 200, body = ChangeDone), ApiRefusal))]
+pub(super) async fn approve(
+    State(shared): OfApi,
+    asker: Requester,
+    DraftInPath(id): DraftInPath,
+    Query(query): Query<WorkspaceQuery>,
+) -> DraftAnswer<ChangeDone> {
+    let decision = decision(&asker, id, &query)?;
+    let committed = shared.settings.catalog.catalog.approve_draft(&decision).await;
+    Ok(axum::Json(done(committed.map_err(|error| shared.refused(error))?, false)))
+}
+
+/// Ends a draft without its change: its author takes it back, or somebody who could approve it turns it down.
+#[utoipa::path(post, path = path::DRAFT_CLOSE, tag = "drafts", operation_id = "close_draft",
+    params(("name" = String, Path), WorkspaceQuery), responses((status = 200, body = ShownDraft), ApiRefusal))]
+pub(super) async fn close(
+    State(shared): OfApi,
+    asker: Requester,
+    DraftInPath(id): DraftInPath,
+    Query(query): Query<WorkspaceQuery>,
+) -> DraftAnswer<ShownDraft> {
+    let decision = decision(&asker, id, &query)?;
+    let catalog = &shared.settings.catalog.catalog;
+    catalog.close_draft(&decision).await.map_err(|error| shared.refused(error))?;
+    let draft = catalog.draft(&decision.workspace, &decision.id).await;
+    Ok(axum::Json(shown(draft.map_err(|error| shared.refused(error))?)))
+}
+
+impl SharedApi {
+    async fn edit(&self, workspace: &str, edit: DraftEdit, at: usize) -> Result<ObjectEdit, ApiRefusal> {
+        let kind = named_kind(&edit.kind)?;
+        let lacks = |field: &str| {
+            let detail = format!("edit {at} lacks `{field}`");
+            ApiRefusal::unprocessable("body", detail, "see docs/admin-api.md for what an edit takes")
+                .in_field(format!("edits[{at}].{field}"))
+        };
+        let content = edit.content.map(|content| self.content(kind, content)).transpose()?;
+        if edit.action == DraftAction::Create {
+            let id = self.settings.catalog.catalog.new_id(kind);
+            return Ok(ObjectEdit::Create { id, content: content.ok_or_else(|| lacks("content"))? });
+        }
+        let named = edit.object.ok_or_else(|| lacks("object"))?;
+        let id = self.object(workspace, kind, &named).await?.id;
+        match edit.action {
+            DraftAction::Delete => Ok(ObjectEdit::Delete { id, expected: None }),
+            _ => Ok(ObjectEdit::Update { id, expected: None, content: content.ok_or_else(|| lacks("content"))? }),
+        }
+    }
+}
+
+fn workspace(asked: Option<&str>) -> String {
+    asked.unwrap_or(WORKSPACE_DEFAULT).to_owned()
+}
+
+fn decision(asker: &Requester, id: String, query: &WorkspaceQuery) -> Result<DraftDecision, ApiRefusal> {
+    Ok(DraftDecision {
+        workspace: workspace(query.workspace.as_deref()),
+        id,
+        by: asker.person()?,
+        actor: asker.actor.clone(),
+        at_us: asker.at_us,
+    })
+}
+
+/// Whether somebody may see a draft: it is theirs, or they may view everything that it touches.
+fn is_visible(asker: &Requester, draft: &CatalogDraft, snapshot: &CatalogSnapshot) -> bool {
+    let Some(acting) = asker.acting() else { return true };
+    if [&acting.id, &acting.person].contains(&&draft.author) {
+        return true;
+    }
+    draft.edits.iter().all(|edit| {
+        let there = edit.id().and_then(|id| snapshot.objects.iter().find(|object| object.id == *id));
+        let target = match (there, edit.content()) {
+            (Some(object), _) => RightsTarget::of(object, |kind, name| snapshot.named(kind, name)),
+            (None, Some(content)) => {
+                RightsTarget::of_new(&draft.workspace, content, |kind, name| snapshot.named(kind, name))
+            }
+            (None, None) => RightsTarget::of_workspace(&draft.workspace),
+        };
+        authorise(acting, Verb::View.into(), &target).is_ok()
+    })
+}
+
+fn shown(draft: CatalogDraft) -> ShownDraft {
+    let state = match draft.state {
+        DraftState::Open => ShownDraftState::Open,
+        DraftState::Approved => ShownDraftState::Approved,
+        DraftState::Declined => ShownDraftState::Declined,
+        DraftState::Withdrawn => ShownDraftState::Withdrawn,
+    };
+    let objects = draft.objects.into_iter().map(|object| ShownDraftedObject {
+        kind: object.kind.name().to_owned(),
+        name: object.name,
+        action: object.action,
+        fields: fields(object.fields),
+    });
+    ShownDraft {
+        id: draft.id,
+        workspace: draft.workspace,
+        title: draft.title,
+        author: draft.author.to_string(),
+        state,
+        base_revision: draft.base_revision,
+        objects: objects.collect(),
+        proposed_at: time::format(draft.proposed_at_us),
+        decided_by: draft.decided_by.map(String::from),
+        decided_at: draft.decided_at_us.map(time::format),
+        revision: draft.revision,
+        stale: draft.stale.map(|(kind, of)| name(kind, &of)),
+    }
+}

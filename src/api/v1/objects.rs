@@ -1,0 +1,140 @@
+//! Looking at objects.
+
+use axum::extract::State;
+use hyper::header::{self, HeaderName, HeaderValue};
+use tidegate_api_types::control::WhoAmI;
+use tidegate_api_types::object::{
+    DiffQuery, HistoryQuery, ManagedByQuery, ObjectDiff, ObjectHistory, ObjectQuery, Objects, ShownObject, UsedBy,
+    WorkspaceQuery,
+};
+use tidegate_api_types::path;
+use tidegate_catalog::{ListQuery, ManagedFilter, ObjectId};
+
+use super::asker::{OfApi, Requester, workspace_of};
+use super::permit::{KindInPath, NamedObject};
+use super::shown::{etag, fields, limit, name};
+use crate::api::access::is_admin;
+use crate::api::extract::Query;
+use crate::api::refusal::ApiRefusal;
+
+type ObjectAnswer<T> = Result<axum::Json<T>, ApiRefusal>;
+
+/// Who asks, by the token that was sent.
+#[utoipa::path(get, path = path::WHO_AM_I, tag = "access", operation_id = "who_am_i",
+    responses((status = 200, body = WhoAmI), ApiRefusal))]
+pub(super) async fn who_am_i(asker: Requester) -> axum::Json<WhoAmI> {
+    let acting = asker.acting();
+    axum::Json(WhoAmI {
+        user: acting.map(|acting| acting.person.to_string()),
+        token: acting.filter(|acting| acting.is_token()).map(|acting| acting.id.to_string()),
+        admin: acting.is_none_or(|acting| is_admin(acting)),
+    })
+}
+
+/// The objects of a kind, page by page.
+#[utoipa::path(get, path = path::OBJECTS, tag = "objects", operation_id = "list_objects",
+    params(("kind" = String, Path), ObjectQuery), responses((status = 200, body = Objects), ApiRefusal))]
+pub(super) async fn list(
+    State(shared): OfApi,
+    asker: Requester,
+    KindInPath(kind): KindInPath,
+    Query(query): Query<ObjectQuery>,
+) -> ObjectAnswer<Objects> {
+    let workspace = workspace_of(kind, query.workspace.as_deref());
+    let label = query.label.map(|label| {
+        let parts = label.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        parts.ok_or_else(|| {
+            ApiRefusal::bad("label", "a label is a name and a value", "write `label=team=web`").in_field("label")
+        })
+    });
+    let asked = ListQuery {
+        workspace: workspace.clone(),
+        kind: Some(kind),
+        name_prefix: query.prefix,
+        label: label.transpose()?,
+        managed_by: query.managed_by.map(|managed_by| match managed_by {
+            ManagedByQuery::Nobody => ManagedFilter::Nobody,
+            ManagedByQuery::Folder => ManagedFilter::Folder,
+        }),
+        owner: query.owner.as_deref().map(owner).transpose()?,
+        cursor: query.cursor,
+        limit: limit(query.limit),
+    };
+    let page = shared.settings.catalog.catalog.list(&asked).await.map_err(|error| shared.refused(error))?;
+    let objects = shared.visible(&asker, &workspace, page.objects).await?;
+    let objects = objects.into_iter().map(|object| shared.shown(object)).collect();
+    Ok(axum::Json(Objects { objects, next: page.next }))
+}
+
+/// One object, by its name or its id. Its ETag is its revision.
+#[utoipa::path(get, path = path::OBJECT, tag = "objects", operation_id = "show_object",
+    params(("kind" = String, Path), ("name" = String, Path), WorkspaceQuery),
+    responses((status = 200, body = ShownObject), ApiRefusal))]
+pub(super) async fn show(
+    State(shared): OfApi,
+    NamedObject(object): NamedObject,
+    Query(_): Query<WorkspaceQuery>,
+) -> Result<([(HeaderName, HeaderValue); 1], axum::Json<ShownObject>), ApiRefusal> {
+    let tag = etag(object.revision);
+    Ok(([(header::ETAG, tag)], axum::Json(shared.shown((*object).clone()))))
+}
+
+/// What an object was before, newest first.
+#[utoipa::path(get, path = path::OBJECT_HISTORY, tag = "objects", operation_id = "show_object_history",
+    params(("kind" = String, Path), ("name" = String, Path), HistoryQuery),
+    responses((status = 200, body = ObjectHistory), ApiRefusal))]
+pub(super) async fn history(
+    State(shared): OfApi,
+    NamedObject(object): NamedObject,
+    Query(query): Query<HistoryQuery>,
+) -> ObjectAnswer<ObjectHistory> {
+    let catalog = &shared.settings.catalog.catalog;
+    let page = catalog.history(&object.workspace, &object.id, query.before, limit(query.limit)).await;
+    let page = page.map_err(|error| shared.refused(error))?;
+    let versions = page.versions.into_iter().map(|version| shared.shown_version(version)).collect();
+    Ok(axum::Json(ObjectHistory { versions, next: page.next }))
+}
+
+/// What is different between two versions of an object, field by field.
+#[utoipa::path(get, path = path::OBJECT_DIFF, tag = "objects", operation_id = "compare_object_versions",
+    params(("kind" = String, Path), ("name" = String, Path), DiffQuery),
+    responses((status = 200, body = ObjectDiff), ApiRefusal))]
+pub(super) async fn diff(
+    State(shared): OfApi,
+    NamedObject(object): NamedObject,
+    Query(query): Query<DiffQuery>,
+) -> ObjectAnswer<ObjectDiff> {
+    let to = query.to.unwrap_or(object.revision);
+    let from = query.from.unwrap_or(to.saturating_sub(1));
+    let changes = shared.settings.catalog.catalog.diff(&object.workspace, &object.id, from, to).await;
+    let changes = changes.map_err(|error| shared.refused(error))?;
+    Ok(axum::Json(ObjectDiff { from, to, fields: fields(changes) }))
+}
+
+/// The objects whose specs name this one.
+#[utoipa::path(get, path = path::OBJECT_USED_BY, tag = "objects", operation_id = "list_object_uses",
+    params(("kind" = String, Path), ("name" = String, Path), WorkspaceQuery),
+    responses((status = 200, body = UsedBy), ApiRefusal))]
+pub(super) async fn used_by(
+    State(shared): OfApi,
+    asker: Requester,
+    NamedObject(object): NamedObject,
+    Query(_): Query<WorkspaceQuery>,
+) -> ObjectAnswer<UsedBy> {
+    let (kind, of) = object.key();
+    let users = shared.settings.catalog.catalog.used_by(&object.workspace, kind, of).await;
+    let users = users.map_err(|error| shared.refused(error))?;
+    let all = users.len();
+    let visible = shared.visible(&asker, &object.workspace, users).await?;
+    let hidden = (all - visible.len()) as u64;
+    let objects = visible.iter().map(|user| name(user.content.kind, &user.content.name)).collect();
+    Ok(axum::Json(UsedBy { objects, hidden }))
+}
+
+/// An id of a user or a token.
+pub(super) fn owner(text: &str) -> Result<ObjectId, ApiRefusal> {
+    ObjectId::parse(text).map_err(|error| {
+        let fix = "write the id of a user or a token";
+        ApiRefusal::unprocessable("owner", error.to_string(), fix).in_field("owner")
+    })
+}

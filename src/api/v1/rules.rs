@@ -1,0 +1,63 @@
+//! What each endpoint asks: one row for each method of each path.
+
+use hyper::Method;
+use tidegate_api_types::path;
+use tidegate_catalog::Verb;
+
+/// Who may have an endpoint's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::api) enum EndpointRule {
+    /// Everybody with a token; the answer holds nothing but what they may view.
+    Filtered,
+    /// Whoever may do this to the object that the path names.
+    Named(Verb),
+    /// Whoever may view the object that the path names, or, by its id, could have viewed one that was deleted.
+    Past,
+    /// Whoever may do this in the workspace that the query names, or in the server's own.
+    Workspace(Verb),
+    /// Whoever may do this in the server's own workspace.
+    Server(Verb),
+    /// The catalog asks in the transaction of the change.
+    InChange,
+}
+
+use EndpointRule::{Filtered, InChange, Named, Past, Server, Workspace};
+
+const RULES: [(Method, &str, EndpointRule); 23] = [
+    (Method::GET, path::WHO_AM_I, Filtered),
+    (Method::GET, path::OBJECTS, Filtered),
+    (Method::POST, path::OBJECTS, InChange),
+    (Method::GET, path::OBJECT, Named(Verb::View)),
+    (Method::PUT, path::OBJECT, Named(Verb::Update)),
+    (Method::DELETE, path::OBJECT, Named(Verb::Delete)),
+    (Method::GET, path::OBJECT_HISTORY, Past),
+    (Method::GET, path::OBJECT_DIFF, Past),
+    (Method::GET, path::OBJECT_USED_BY, Named(Verb::View)),
+    (Method::POST, path::OBJECT_RELEASE, Named(Verb::Adopt)),
+    (Method::POST, path::OBJECT_ADOPT, Named(Verb::Adopt)),
+    (Method::PUT, path::SECRET, InChange),
+    (Method::POST, path::PLANS, Filtered),
+    (Method::GET, path::DRAFTS, Filtered),
+    (Method::POST, path::DRAFTS, InChange),
+    (Method::GET, path::DRAFT, Filtered),
+    (Method::POST, path::DRAFT_APPROVE, InChange),
+    (Method::POST, path::DRAFT_CLOSE, InChange),
+    (Method::GET, path::TOKENS, Filtered),
+    (Method::POST, path::TOKENS, InChange),
+    (Method::GET, path::AUDIT, Workspace(Verb::ReadAudit)),
+    (Method::GET, path::AUDIT_EXPORT, Workspace(Verb::ReadAudit)),
+    // The log is one for all workspaces, and so is the question whether it is whole.
+    (Method::POST, path::AUDIT_VERIFY, Server(Verb::ReadAudit)),
+];
+
+/// The rule of a method of a path, as it is registered.
+pub(in crate::api) fn rule(method: &Method, path: &str) -> Option<EndpointRule> {
+    // The answer to HEAD is that to GET without its body.
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    rules().find(|(of, at, _)| of == method && *at == path).map(|(_, _, rule)| rule)
+}
+
+/// Every rule.
+pub(in crate::api) fn rules() -> impl Iterator<Item = (Method, &'static str, EndpointRule)> {
+    RULES.into_iter()
+}

@@ -1,0 +1,83 @@
+//! Objects of the catalog as answers.
+
+use hyper::header::HeaderValue;
+use tidegate_api_types::object::{ChangeDone, ManagingFile, ObjectDone, ObjectName, ShownObject, ShownObjectVersion};
+use tidegate_api_types::workspace::FieldDifference;
+use tidegate_catalog::{
+    CatalogObject, Committed, EditDone, FieldChange, ManagedBy, ObjectId, ObjectKind, ObjectVersion,
+};
+use tidegate_event::time;
+
+use crate::api::SharedApi;
+
+/// Objects or entries of a page, when nobody says how many.
+const LIMIT_DEFAULT: usize = 100;
+
+/// How many a page may have; the catalog has a bound of its own.
+pub(super) fn limit(asked: Option<u64>) -> usize {
+    asked.map_or(LIMIT_DEFAULT, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// `"12"`.
+pub(super) fn etag(revision: u64) -> HeaderValue {
+    HeaderValue::try_from(format!("\"{revision}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
+}
+
+impl SharedApi {
+    pub(super) fn shown(&self, object: CatalogObject) -> ShownObject {
+        let drifted = object.is_drifted();
+        let CatalogObject { id, workspace, content, created_at_us, updated_at_us, revision, managed_by } = object;
+        let managed_by = match managed_by {
+            ManagedBy::Nobody => None,
+            ManagedBy::Folder { applied_revision } => {
+                let file = (self.settings.catalog.folder_file)(content.kind, &content.name);
+                Some(ManagingFile { file, applied_revision, drifted })
+            }
+        };
+        ShownObject {
+            id: id.to_string(),
+            kind: content.kind.name().to_owned(),
+            name: content.name,
+            workspace,
+            labels: content.labels,
+            owner: content.owner.map(String::from),
+            spec: content.spec,
+            revision,
+            created_at: time::format(created_at_us),
+            updated_at: time::format(updated_at_us),
+            managed_by,
+        }
+    }
+
+    pub(super) fn shown_version(&self, version: ObjectVersion) -> ShownObjectVersion {
+        let ObjectVersion { object, is_deleted, changed_by } = version;
+        ShownObjectVersion { object: self.shown(object), deleted: is_deleted, changed_by }
+    }
+}
+
+pub(super) fn name(kind: ObjectKind, name: &str) -> ObjectName {
+    ObjectName { kind: kind.name().to_owned(), name: name.to_owned() }
+}
+
+pub(super) fn fields(changes: Vec<FieldChange>) -> Vec<FieldDifference> {
+    let field = |FieldChange { path, before, after }| FieldDifference { field: path, before, after };
+    changes.into_iter().map(field).collect()
+}
+
+pub(super) fn done(committed: Committed, dry_run: bool) -> ChangeDone {
+    let Committed { revision, objects, is_repeated } = committed;
+    let done = |done: EditDone| match done {
+        EditDone::Created => "created",
+        EditDone::Updated => "updated",
+        EditDone::Deleted => "deleted",
+        EditDone::Unchanged => "unchanged",
+    };
+    let objects = objects.into_iter().map(|object| ObjectDone {
+        id: ObjectId::to_string(&object.id),
+        kind: object.kind.name().to_owned(),
+        name: object.name,
+        revision: object.revision,
+        done: done(object.done).to_owned(),
+    });
+    ChangeDone { revision, dry_run, repeated: is_repeated, objects: objects.collect() }
+}

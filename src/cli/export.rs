@@ -1,0 +1,134 @@
+//! `tidegate export`: the catalog of a running server as a folder, which says the same.
+
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+use tidegate_api_types::object::{ObjectQuery, ShownObject};
+use tidegate_catalog::ObjectKind;
+
+use super::object::CatalogArgs;
+use super::{CommandDone, CommandFailure, runtime, style};
+use crate::config::{folder_file, is_masked};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Write keys and values of secrets are on the server alone: where one stood in a file, its fingerprint stands in\nthe new one. Put a ${NAME} or the value there before you run the folder. The settings of tidegate.yaml are not in the catalog."
+)]
+pub(super) struct ExportArgs {
+    /// A new folder, or an empty one
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    #[command(flatten)]
+    catalog: CatalogArgs,
+}
+
+/// Kinds that are in files.
+const KINDS: [ObjectKind; 8] = [
+    ObjectKind::Source,
+    ObjectKind::Function,
+    ObjectKind::Lookup,
+    ObjectKind::Destination,
+    ObjectKind::Sync,
+    ObjectKind::Domain,
+    ObjectKind::Component,
+    ObjectKind::Event,
+];
+const MAIN: &str = "# Settings of the server: `tidegate init` writes a file that shows them all.\n";
+
+/// One file to be written.
+struct ExportedFile {
+    path: String,
+    text: String,
+}
+
+pub(super) fn run(args: &ExportArgs, json: bool) -> CommandDone {
+    if std::fs::read_dir(&args.dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        let message = format!("{} is not empty, and nothing is written over; name a new folder", args.dir.display());
+        return Err(CommandFailure::Failed(message));
+    }
+    let (client, waiting) = (args.catalog.client()?, runtime()?);
+    let (mut files, mut missing, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    for kind in KINDS {
+        for object in waiting.block_on(client.objects(kind.name(), &ObjectQuery::default()))? {
+            match file(kind, &object) {
+                Some(file) => {
+                    missing.extend(missing_in(kind, &file.path, &object.spec));
+                    files.push(file);
+                }
+                None => left_out.push(format!("{} {}", object.kind, object.name)),
+            }
+        }
+    }
+    write(&args.dir, "tidegate.yaml", MAIN)?;
+    for file in &files {
+        write(&args.dir, &file.path, &file.text)?;
+    }
+    if json {
+        let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        println!("{}", json!({ "files": paths, "missing": missing, "left_out": left_out }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{} objects are in {}", style::count(files.len() as u64), args.dir.display());
+    for line in &missing {
+        println!("  to be filled in: {}", style::plain(line, 200));
+    }
+    for name in &left_out {
+        println!("  left out, its name is none of a file: {}", style::plain(name, 200));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The file of an object; none where its name cannot be one.
+fn file(kind: ObjectKind, object: &ShownObject) -> Option<ExportedFile> {
+    let is_plain = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ' '))
+    };
+    let is_contract = matches!(kind, ObjectKind::Domain | ObjectKind::Component | ObjectKind::Event);
+    let parts: Vec<&str> = object.name.split('/').collect();
+    let fits = parts.iter().all(|part| is_plain(part)) && (parts.len() == 1) != is_contract;
+    let path = folder_file(kind, &object.name).filter(|_| fits)?;
+    // JSON is YAML.
+    let text = serde_json::to_string_pretty(&object.spec).ok()? + "\n";
+    Some(ExportedFile { path, text })
+}
+
+/// What the server has and the file has not.
+fn missing_in(kind: ObjectKind, path: &str, spec: &Value) -> Vec<String> {
+    let mut missing = Vec::new();
+    if kind == ObjectKind::Source {
+        missing.push(format!("{path}: `write_key`"));
+    }
+    fingerprints(spec, &mut Vec::new(), &mut |place| missing.push(format!("{path}: `{place}`")));
+    missing
+}
+
+fn fingerprints<'v>(value: &'v Value, place: &mut Vec<&'v str>, found: &mut dyn FnMut(String)) {
+    match value {
+        Value::String(text) if is_masked(text) => found(place.join(".")),
+        Value::Array(items) => items.iter().for_each(|item| fingerprints(item, place, found)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                place.push(name);
+                fingerprints(value, place, found);
+                place.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Files may hold what only their owner should read.
+fn write(dir: &Path, path: &str, text: &str) -> Result<(), CommandFailure> {
+    let path = dir.join(path);
+    let failed = |error: std::io::Error| CommandFailure::Failed(format!("{}: {error}", path.display()));
+    if let Some(folder) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    }
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)
+}

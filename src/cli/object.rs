@@ -1,0 +1,192 @@
+//! `tidegate object`: what a running server has in its catalog, and what it was before.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+use serde_json::Value;
+use tidegate_api_types::object::{ObjectQuery, ShownObject};
+use tidegate_api_types::workspace::FieldDifference;
+
+use super::client::{CatalogClient, ServerArgs};
+use super::{CommandDone, CommandFailure, runtime, style};
+
+/// Which server, and which workspace of its catalog.
+#[derive(Debug, clap::Args)]
+pub(super) struct CatalogArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// The workspace of the catalog [default: default]
+    #[arg(long, value_name = "NAME")]
+    workspace: Option<String>,
+}
+
+impl CatalogArgs {
+    /// The workspace that was named.
+    pub(super) fn workspace(&self) -> Option<&str> {
+        self.workspace.as_deref()
+    }
+
+    /// A client that knows the token; nothing is connected yet.
+    pub(super) fn client(&self) -> Result<CatalogClient, CommandFailure> {
+        Ok(CatalogClient::new(self.server.client()?, self.workspace.clone()))
+    }
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum ObjectCommand {
+    /// List the objects of a kind, e.g. source, sync, destination, event, user, group, role
+    List {
+        kind: String,
+        /// Only those whose names begin so
+        #[arg(long, value_name = "TEXT")]
+        prefix: Option<String>,
+        /// Only those with this label
+        #[arg(long, value_name = "NAME=VALUE")]
+        label: Option<String>,
+        #[command(flatten)]
+        catalog: CatalogArgs,
+    },
+    /// Show an object, by its name or its id
+    Get {
+        kind: String,
+        name: String,
+        #[command(flatten)]
+        catalog: CatalogArgs,
+    },
+    /// Show what an object was before, newest first
+    History {
+        kind: String,
+        name: String,
+        #[command(flatten)]
+        catalog: CatalogArgs,
+    },
+    /// Show what is different between two versions of an object, field by field
+    Diff {
+        kind: String,
+        name: String,
+        /// A revision [default: the one before the last change]
+        #[arg(long, value_name = "REVISION")]
+        from: Option<u64>,
+        /// A revision [default: the last change]
+        #[arg(long, value_name = "REVISION")]
+        to: Option<u64>,
+        #[command(flatten)]
+        catalog: CatalogArgs,
+    },
+}
+
+/// Something is different.
+const DIFFERS: u8 = 2;
+/// Characters of a value that are shown to people.
+const VALUE_CHARS_MAX: usize = 200;
+const NAME_CHARS_MAX: usize = 80;
+
+pub(super) fn run(command: &ObjectCommand, json: bool) -> CommandDone {
+    runtime()?.block_on(async {
+        match command {
+            ObjectCommand::List { kind, prefix, label, catalog } => {
+                let query = ObjectQuery { prefix: prefix.clone(), label: label.clone(), ..ObjectQuery::default() };
+                let objects = catalog.client()?.objects(kind, &query).await?;
+                if json {
+                    print_json(&objects);
+                } else {
+                    print_list(kind, &objects);
+                }
+            }
+            ObjectCommand::Get { kind, name, catalog } => {
+                let object = catalog.client()?.object(kind, name).await?;
+                if json {
+                    print_json(&object);
+                } else {
+                    print_object(&object);
+                }
+            }
+            ObjectCommand::History { kind, name, catalog } => {
+                let history = catalog.client()?.history(kind, name).await?;
+                if json {
+                    print_json(&history.versions);
+                    return Ok(ExitCode::SUCCESS);
+                }
+                let mut table = style::table(&["revision", "at", "by", "name", ""]);
+                for version in &history.versions {
+                    let by = version.changed_by.clone().unwrap_or_else(|| "the server".to_owned());
+                    let what = if version.deleted { "deleted" } else { "" };
+                    let name = style::plain(&version.object.name, NAME_CHARS_MAX);
+                    let (revision, at) = (version.object.revision.to_string(), version.object.updated_at.clone());
+                    table.add_row([revision, at, by, name, what.to_owned()]);
+                }
+                println!("{table}");
+            }
+            ObjectCommand::Diff { kind, name, from, to, catalog } => {
+                let diff = catalog.client()?.diff(kind, name, (*from, *to)).await?;
+                if json {
+                    print_json(&diff);
+                } else if diff.fields.is_empty() {
+                    println!("nothing is different");
+                } else {
+                    diff.fields.iter().for_each(print_field);
+                }
+                let is_same = diff.fields.is_empty();
+                return Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::from(DIFFERS) });
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// An answer as the server gave it.
+pub(super) fn print_json(answer: &impl Serialize) {
+    println!("{}", serde_json::to_value(answer).unwrap_or_default());
+}
+
+pub(super) fn print_list(kind: &str, objects: &[ShownObject]) {
+    if objects.is_empty() {
+        println!("there is no {} that you may see", style::plain(kind, NAME_CHARS_MAX));
+        return;
+    }
+    let mut table = style::table(&["name", "revision", "changed", "managed by", "labels", "id"]);
+    for object in objects {
+        let labels: Vec<String> = object.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        table.add_row([
+            style::plain(&object.name, NAME_CHARS_MAX),
+            object.revision.to_string(),
+            object.updated_at.clone(),
+            managed(object),
+            labels.join(", "),
+            object.id.clone(),
+        ]);
+    }
+    println!("{table}");
+}
+
+fn managed(object: &ShownObject) -> String {
+    let Some(managing) = &object.managed_by else { return String::new() };
+    let file = style::plain(managing.file.as_deref().unwrap_or("a folder"), NAME_CHARS_MAX);
+    if managing.drifted { format!("{file} (drifted)") } else { file }
+}
+
+fn print_object(object: &ShownObject) {
+    println!("{} {}", object.kind, style::bold(&style::plain(&object.name, NAME_CHARS_MAX)));
+    println!("  id:       {}", object.id);
+    println!("  revision: {} of {}", object.revision, object.updated_at);
+    if object.managed_by.is_some() {
+        println!("  managed:  {}", managed(object));
+    }
+    for (name, value) in &object.labels {
+        println!("  label:    {name}={value}");
+    }
+    for line in serde_json::to_string_pretty(&object.spec).unwrap_or_default().lines() {
+        println!("  {}", style::plain(line, VALUE_CHARS_MAX));
+    }
+}
+
+pub(super) fn print_field(field: &FieldDifference) {
+    let shown = |value: &Value| style::plain(&value.to_string(), VALUE_CHARS_MAX);
+    let name = style::plain(&field.field, VALUE_CHARS_MAX);
+    match (&field.before, &field.after) {
+        (Some(before), Some(after)) => println!("    {name}: {} → {}", shown(before), shown(after)),
+        (None, Some(after)) => println!("    {name}: {}", shown(after)),
+        (Some(before), None) => println!("    {name}: {} → nothing", shown(before)),
+        (None, None) => {}
+    }
+}
