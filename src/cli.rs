@@ -1,7 +1,7 @@
 //! The command line: one module for each command, results as tables for people or JSON for programs.
 //!
 //! Exit codes: 0 done · 1 failed, or stopped at once by a second signal · 2 wrong usage · 3 the workspace has problems · 141 nobody reads what is printed.
-//! `plan` answers 2 when there is something to change, and 1 for problems too.
+//! `plan` and `object diff` answer 2 when something is different, and `plan` 1 for problems too; `audit verify` 2 when the log was altered.
 
 /// In this room whatever is printed passes [`out`], whoever writes the line: text from outside must not reach a terminal as
 /// it came.

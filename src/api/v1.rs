@@ -1,6 +1,6 @@
 //! `/api/v1`: the catalog over HTTP.
 //!
-//! Every path has a rule in [`rules`], which [`permit`] asks before its handler sees the request; one without a rule is answered to
+//! Every path has a rule in [`rules`], which [`permit()`] asks before its handler sees the request; one without a rule is answered to
 //! nobody. Who holds the admin token may do everything. For everybody else the catalog is asked: before the handler, and for
 //! changes once more within their transaction. What may not be viewed is not there.
 

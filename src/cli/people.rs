@@ -26,7 +26,7 @@ pub(super) enum UserCommand {
         #[command(flatten)]
         catalog: CatalogArgs,
     },
-    /// Give a user the role of a group with the group's name, in one workspace; the group is made if it is not there
+    /// Give a user a role in a workspace, through a group that has it; the group is made if it is not there
     Grant {
         name: String,
         /// admin, editor, draft_editor, viewer, or a role of your own

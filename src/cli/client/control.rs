@@ -23,7 +23,7 @@ pub(in crate::cli) struct CatalogClient {
     workspace: Option<String>,
 }
 
-type Answered<T> = Result<T, ClientError>;
+type CatalogAnswer<T> = Result<T, ClientError>;
 
 /// Objects that are asked for at once.
 const PAGE: u64 = 1_000;
@@ -38,7 +38,7 @@ impl CatalogClient {
     }
 
     /// All objects of a kind, however many pages they take.
-    pub(in crate::cli) async fn objects(&self, kind: &str, query: &ObjectQuery) -> Answered<Vec<ShownObject>> {
+    pub(in crate::cli) async fn objects(&self, kind: &str, query: &ObjectQuery) -> CatalogAnswer<Vec<ShownObject>> {
         let (mut objects, mut cursor) = (Vec::new(), None);
         loop {
             let workspace = self.workspace.clone();
@@ -52,11 +52,11 @@ impl CatalogClient {
         }
     }
 
-    pub(in crate::cli) async fn object(&self, kind: &str, name: &str) -> Answered<ShownObject> {
+    pub(in crate::cli) async fn object(&self, kind: &str, name: &str) -> CatalogAnswer<ShownObject> {
         self.get(&of_kind(path::OBJECT, kind), name, &self.workspace()).await
     }
 
-    pub(in crate::cli) async fn history(&self, kind: &str, name: &str) -> Answered<ObjectHistory> {
+    pub(in crate::cli) async fn history(&self, kind: &str, name: &str) -> CatalogAnswer<ObjectHistory> {
         let query = HistoryQuery { workspace: self.workspace.clone(), before: None, limit: Some(PAGE) };
         self.get(&of_kind(path::OBJECT_HISTORY, kind), name, &query).await
     }
@@ -66,12 +66,12 @@ impl CatalogClient {
         kind: &str,
         name: &str,
         (from, to): (Option<u64>, Option<u64>),
-    ) -> Answered<ObjectDiff> {
+    ) -> CatalogAnswer<ObjectDiff> {
         let query = DiffQuery { workspace: self.workspace.clone(), from, to };
         self.get(&of_kind(path::OBJECT_DIFF, kind), name, &query).await
     }
 
-    pub(in crate::cli) async fn create(&self, kind: &str, new: &NewObject) -> Answered<ChangeDone> {
+    pub(in crate::cli) async fn create(&self, kind: &str, new: &NewObject) -> CatalogAnswer<ChangeDone> {
         self.send(Method::POST, (&of_kind(path::OBJECTS, kind), ""), None, new).await
     }
 
@@ -81,35 +81,35 @@ impl CatalogClient {
         kind: &str,
         (name, revision): (&str, u64),
         new: &NewObject,
-    ) -> Answered<ChangeDone> {
+    ) -> CatalogAnswer<ChangeDone> {
         self.send(Method::PUT, (&of_kind(path::OBJECT, kind), name), Some(revision), new).await
     }
 
-    pub(in crate::cli) async fn delete(&self, kind: &str, name: &str) -> Answered<ChangeDone> {
+    pub(in crate::cli) async fn delete(&self, kind: &str, name: &str) -> CatalogAnswer<ChangeDone> {
         let request = self.client.http().query(Method::DELETE, (&of_kind(path::OBJECT, kind), name), &self.change())?;
         self.client.exchange(request, ANSWER_TIME_MAX).await
     }
 
-    pub(in crate::cli) async fn plan(&self, folder: &PlanFolder) -> Answered<ShownCatalogPlan> {
+    pub(in crate::cli) async fn plan(&self, folder: &PlanFolder) -> CatalogAnswer<ShownCatalogPlan> {
         self.send(Method::POST, (path::PLANS, ""), None, folder).await
     }
 
-    pub(in crate::cli) async fn tokens(&self) -> Answered<Tokens> {
+    pub(in crate::cli) async fn tokens(&self) -> CatalogAnswer<Tokens> {
         let query = ObjectQuery { workspace: self.workspace.clone(), limit: Some(PAGE), ..ObjectQuery::default() };
         self.get(path::TOKENS, "", &query).await
     }
 
-    pub(in crate::cli) async fn create_token(&self, asked: &CreateToken) -> Answered<CreatedToken> {
+    pub(in crate::cli) async fn create_token(&self, asked: &CreateToken) -> CatalogAnswer<CreatedToken> {
         self.send(Method::POST, (path::TOKENS, ""), None, asked).await
     }
 
-    pub(in crate::cli) async fn verify_audit(&self, asked: &VerifyAudit) -> Answered<AuditVerdict> {
+    pub(in crate::cli) async fn verify_audit(&self, asked: &VerifyAudit) -> CatalogAnswer<AuditVerdict> {
         let request = self.client.http().request(Method::POST, path::AUDIT_VERIFY, "")?;
         self.client.exchange(request.header(CONTENT_TYPE, JSON).body(body(asked)?), ANSWER_TIME_MAX).await
     }
 
     /// Lines of JSON that follow on `from`.
-    pub(in crate::cli) async fn export_audit(&self, query: &AuditQuery) -> Answered<String> {
+    pub(in crate::cli) async fn export_audit(&self, query: &AuditQuery) -> CatalogAnswer<String> {
         let query = AuditQuery { workspace: self.workspace.clone(), limit: Some(PAGE), ..query.clone() };
         self.client.exchange_text(self.client.http().query(Method::GET, (path::AUDIT_EXPORT, ""), &query)?).await
     }
@@ -118,7 +118,7 @@ impl CatalogClient {
         ChangeQuery { workspace: self.workspace.clone(), ..ChangeQuery::default() }
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str, name: &str, query: &impl Serialize) -> Answered<T> {
+    async fn get<T: DeserializeOwned>(&self, path: &str, name: &str, query: &impl Serialize) -> CatalogAnswer<T> {
         self.client.exchange(self.client.http().query(Method::GET, (path, name), query)?, ANSWER_TIME_MAX).await
     }
 
@@ -128,7 +128,7 @@ impl CatalogClient {
         at: (&str, &str),
         revision: Option<u64>,
         asked: &impl Serialize,
-    ) -> Answered<T> {
+    ) -> CatalogAnswer<T> {
         let mut request = self.client.http().query(method, at, &self.workspace())?.header(CONTENT_TYPE, JSON);
         if let Some(revision) = revision {
             request = request.header(IF_MATCH, format!("\"{revision}\""));
@@ -139,7 +139,7 @@ impl CatalogClient {
 
 const JSON: &str = "application/json";
 
-fn body(asked: &impl Serialize) -> Answered<Vec<u8>> {
+fn body(asked: &impl Serialize) -> CatalogAnswer<Vec<u8>> {
     serde_json::to_vec(asked).map_err(|error| ClientError::Setup(error.to_string()))
 }
 
