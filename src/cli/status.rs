@@ -129,8 +129,8 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
     let revision = catalog::revision(&workspace.data)?;
     if json {
         let configuration = configuration.map(|configuration| configuration.to_json());
-        let others = (&quarantine, damage.as_slice(), write_keys.as_deref(), [configuration, revision.map(Into::into)]);
-        print_json(&log, &sources, &reports, (&functions, &destinations), others);
+        let others = (write_keys.as_deref(), configuration, revision);
+        print_json((&log, &sources), &reports, (&functions, &destinations), (&quarantine, &damage), others);
     } else {
         if let Some(configuration) = &configuration {
             configuration.print();
@@ -154,16 +154,11 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
 }
 
 fn print_json(
-    log: &StatusLogLine,
-    sources: &BTreeMap<String, SourceLine>,
+    (log, sources): (&StatusLogLine, &BTreeMap<String, SourceLine>),
     reports: &[(SyncReport, PendingCount)],
     (functions, destinations): (&[(Charge, Option<String>)], &[Charge]),
-    (quarantine, damage, write_keys, [configuration, revision]): (
-        &QuarantineSize,
-        &[Finding],
-        Option<&[ShownWriteKey]>,
-        [Option<serde_json::Value>; 2],
-    ),
+    (quarantine, damage): (&QuarantineSize, &[Finding]),
+    (write_keys, configuration, revision): (Option<&[ShownWriteKey]>, Option<serde_json::Value>, Option<u64>),
 ) {
     let sources: serde_json::Map<_, _> = sources
         .iter()

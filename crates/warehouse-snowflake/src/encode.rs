@@ -216,7 +216,7 @@ mod tests {
             (Scalar::Text("a\"\n\u{1}"), Type::Text, "\"a\\\"\\n\\u0001\""),
             (Scalar::Json(&list), Type::Json, "[1.50,\"a\"]"),
             (Scalar::Json(&list), Type::Text, "\"[1.50,\\\"a\\\"]\""),
-            (Scalar::Json(&beyond), Type::Json, "\"[1e+400]\""),
+            (Scalar::Json(&beyond), Type::Json, "\"[1e400]\""),
             (Scalar::Given("{\"a\": 1}"), Type::Json, "{\"a\": 1}"),
             (Scalar::Given("no json"), Type::Json, "\"no json\""),
         ] {
