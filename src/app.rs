@@ -322,6 +322,7 @@ impl App {
             syncs,
             door,
             followers,
+            catalog: catalog.folder.clone(),
             files: (paths::running(&data), paths::state(&data)),
         });
         Ok(Self {

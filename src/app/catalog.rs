@@ -1,17 +1,20 @@
 //! The catalog of the server: its file, the key that its secrets are sealed under, its first admin, and the objects of the folder, which
-//! are applied to it at the start. What runs comes from the folder; the catalog says what there is, and what there was.
+//! are applied to it at the start and whenever the folder is read again. What runs comes from the folder; the catalog says what there is, and what there was.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use parking_lot::RwLock;
 use tidegate_api_types::workspace::FolderDocument;
 use tidegate_catalog::{
     Actor, Authority, Catalog, CatalogError, CatalogFile, CatalogSnapshot, Entropy, InstanceKey, NewToken, PlanOptions,
     SecretValue, SqliteCatalog, TokenForm, WantedObject, plan,
 };
 use tidegate_process::clock;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::{AppError, paths};
@@ -25,13 +28,21 @@ const ADMIN: &str = "admin";
 /// The name of the token that the first start shows.
 const FIRST_TOKEN: &str = "first";
 const KEY_BYTES: usize = 32;
+/// For a folder that is read again.
+const APPLY_MAX: Duration = Duration::from_secs(10);
 
 /// The catalog, open, with the folder's objects in it.
 pub(super) struct OpenedCatalog {
-    catalog: Arc<Catalog>,
-    specs: Arc<FolderSpecs>,
+    pub(super) folder: FolderCatalog,
     /// They end when nobody uses the catalog any more.
     pub(super) threads: Vec<JoinHandle<()>>,
+}
+
+/// The catalog as the folder's objects are put into it.
+#[derive(Clone)]
+pub(super) struct FolderCatalog {
+    catalog: Arc<Catalog>,
+    specs: Arc<RwLock<FolderSpecs>>,
 }
 
 /// How documents of a folder become what the catalog is told of them.
@@ -58,25 +69,25 @@ impl OpenedCatalog {
     /// Opens the catalog of a workspace, and applies the folder.
     pub(super) async fn open(workspace: &Workspace) -> Result<Self, AppError> {
         let key = instance_key(workspace)?;
-        let specs = Arc::new(FolderSpecs::of(workspace, &key));
+        let specs = Arc::new(RwLock::new(FolderSpecs::of(workspace, &key)));
         let path = paths::catalog(&workspace.data);
         let mut store = SqliteCatalog::open(&path).map_err(CatalogError::from)?;
         let threads = store.take_threads();
         let at_us = clock::now_us();
         let catalog = Catalog::open(Arc::new(store), key.into(), Arc::new(SystemEntropy), at_us).await?;
-        let opened = Self { catalog: Arc::new(catalog), specs, threads };
-        opened.apply(&workspace.documents, at_us).await?;
-        let head = opened.catalog.audit_checkpoint(at_us).await?;
-        let revision = opened.catalog.revision().await?;
+        let folder = FolderCatalog { catalog: Arc::new(catalog), specs };
+        folder.apply(&workspace.documents, at_us).await?;
+        let head = folder.catalog.audit_checkpoint(at_us).await?;
+        let revision = folder.catalog.revision().await?;
         // Whoever keeps the log has a checkpoint outside of the catalog.
         tracing::info!(revision, audit_seq = head.seq, audit_hash = head.hash, "the catalog is open");
-        Ok(opened)
+        Ok(Self { folder, threads })
     }
 
     /// Makes the first admin of a catalog that has none, and a token of theirs, which is shown once.
     pub(super) async fn first_token(&self) -> Result<Option<SecretValue>, CatalogError> {
         let (actor, at_us) = (Actor::default(), clock::now_us());
-        let admin = self.catalog.make_first_admin(ADMIN, &actor, at_us).await?;
+        let admin = self.folder.catalog.make_first_admin(ADMIN, &actor, at_us).await?;
         let Some(maker) = admin else { return Ok(None) };
         let token = NewToken {
             workspace: api::WORKSPACE_DEFAULT.to_owned(),
@@ -88,24 +99,41 @@ impl OpenedCatalog {
             actor,
             at_us,
         };
-        Ok(Some(self.catalog.create_token(&token).await?.value))
+        Ok(Some(self.folder.catalog.create_token(&token).await?.value))
     }
 
     /// What the API needs of it.
     pub(super) fn settings(&self) -> api::CatalogSettings {
-        let specs = Arc::clone(&self.specs);
+        let FolderCatalog { catalog, specs } = self.folder.clone();
         api::CatalogSettings {
-            catalog: Arc::clone(&self.catalog),
-            wanted: Box::new(move |document| specs.wanted(document)),
+            catalog,
+            wanted: Box::new(move |document| specs.read().wanted(document)),
             written_secret,
             folder_file,
         }
+    }
+}
+
+impl FolderCatalog {
+    /// Tells the catalog what the workspace is that runs now.
+    pub(super) async fn follow(&self, workspace: &Workspace) {
+        self.specs.write().secret_settings = secret_settings(workspace);
+        let applied = timeout(APPLY_MAX, self.apply(&workspace.documents, clock::now_us())).await;
+        let error = match applied {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("the catalog did not answer within {} seconds", APPLY_MAX.as_secs()),
+        };
+        tracing::error!(error, "the folder was not applied to the catalog; it is at the next reload or start");
     }
 
     /// Makes the catalog say what the folder says. What the folder cannot say changes nothing, and the server goes on.
     async fn apply(&self, documents: &[FolderDocument], at_us: i64) -> Result<(), CatalogError> {
         let snapshot = self.catalog.snapshot(api::WORKSPACE_DEFAULT, None).await?;
-        let wanted: Vec<WantedObject> = documents.iter().map(|document| self.specs.wanted(document)).collect();
+        let wanted: Vec<WantedObject> = {
+            let specs = self.specs.read();
+            documents.iter().map(|document| specs.wanted(document)).collect()
+        };
         let (released, wanted): (Vec<WantedObject>, Vec<WantedObject>) =
             wanted.into_iter().partition(|wanted| is_released(&snapshot, wanted));
         for object in released {
@@ -143,6 +171,15 @@ impl OpenedCatalog {
     }
 }
 
+/// By destination, the settings of its plugin that are secret.
+fn secret_settings(workspace: &Workspace) -> BTreeMap<String, Vec<String>> {
+    let secret = |(name, destination): (&String, &DestinationConfig)| match &destination.kind {
+        DestinationKind::Plugin(plugin) => Some((name.clone(), plugin.secret_settings.clone())),
+        DestinationKind::Warehouse(_) => None,
+    };
+    workspace.destinations.iter().filter_map(secret).collect()
+}
+
 /// Whether somebody took the object out of the folder's hands.
 fn is_released(snapshot: &CatalogSnapshot, wanted: &WantedObject) -> bool {
     snapshot.named(wanted.kind, &wanted.name).is_some_and(|object| !object.is_managed())
@@ -150,14 +187,7 @@ fn is_released(snapshot: &CatalogSnapshot, wanted: &WantedObject) -> bool {
 
 impl FolderSpecs {
     fn of(workspace: &Workspace, key: &InstanceKey) -> Self {
-        let secret = |(name, destination): (&String, &DestinationConfig)| match &destination.kind {
-            DestinationKind::Plugin(plugin) => Some((name.clone(), plugin.secret_settings.clone())),
-            DestinationKind::Warehouse(_) => None,
-        };
-        Self {
-            key: key.derived_for("secrets of folders"),
-            secret_settings: workspace.destinations.iter().filter_map(secret).collect(),
-        }
+        Self { key: key.derived_for("secrets of folders"), secret_settings: secret_settings(workspace) }
     }
 
     fn wanted(&self, document: &FolderDocument) -> WantedObject {

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::active_runtimes::{self, ActiveRuntimes, NextRuntime, WorkspaceGrants};
+use super::catalog::FolderCatalog;
 use super::change_plan::{self, ChangePlan, SyncChange};
 use super::live::{Live, NextLive};
 use super::removals::{self, Removals};
@@ -86,6 +87,7 @@ pub(super) struct RunningParts {
     syncs: RunningSyncs,
     door: RunningDoor,
     followers: Followers,
+    catalog: FolderCatalog,
     report: RunningReport,
     report_file: PathBuf,
     state_file: PathBuf,
@@ -101,6 +103,7 @@ pub(super) struct PartsAtStart {
     pub(super) syncs: RunningSyncs,
     pub(super) door: RunningDoor,
     pub(super) followers: Followers,
+    pub(super) catalog: FolderCatalog,
     /// `running.json` and the state.
     pub(super) files: (PathBuf, PathBuf),
 }
@@ -120,7 +123,8 @@ struct NextParts {
 impl RunningParts {
     /// What runs after a start.
     pub(super) fn new(parts: PartsAtStart) -> Self {
-        let PartsAtStart { whole: (documents, workspace), key, live, runtimes, syncs, door, followers, files } = parts;
+        let PartsAtStart { whole: (documents, workspace), key, live, runtimes, syncs, door, followers, catalog, files } =
+            parts;
         let revision = live.rules().borrow().revision;
         let (report_file, state_file) = files;
         let mut running = Self {
@@ -134,6 +138,7 @@ impl RunningParts {
             syncs,
             door,
             followers,
+            catalog,
             report_file,
             state_file,
             under_way: SyncsUnderWay::default(),
@@ -242,6 +247,7 @@ impl RunningParts {
         self.report.needs_restart = needs_restart.into_iter().map(str::to_owned).collect();
         self.note_errors();
         self.keep_report();
+        self.catalog.follow(&workspace).await;
         Ok(Reloaded {
             revision,
             settings: differences.settings,
