@@ -52,7 +52,7 @@ fn a_destination_that_asks_for_it_stops_and_says_so_and_loses_nothing() {
     send(&server, &[event("m0", "u", json!({}))]);
     let sync = route.wait("it says why", |sync| !sync["failure"].is_null());
     let failure = sync["failure"].as_str().unwrap();
-    assert!(failure.contains("pay the bill") && failure.contains("start tidegate again"), "{failure}");
+    assert!(failure.contains("pay the bill") && failure.contains("tidegate reload"), "{failure}");
     assert_eq!(sync["pending"], 1);
     send(&server, &[event("m1", "u", json!({}))]);
     route.wait("the log keeps what comes", |sync| sync["lag"] == 1);
