@@ -299,9 +299,9 @@ impl App {
         let server = bound.map_err(|cause| AppError::Listen { address: listen, cause })?;
         let address = server.address().map_err(|cause| AppError::Listen { address: listen, cause })?;
         let admin = Admin::open(&workspace_admin, (store, builder), &catalog)?;
+        let first_token = catalog.first_token().await?;
         // Last of all: a start that is refused changes nothing of this.
         startup::advance(&mut state, &mut identity, &data)?;
-        let first_token = catalog.first_token().await?;
         let bounds = followers.quarantine.subscribe();
         let keeper = Keeper { state: parts.state(0)?, bounds, counted: false };
         tracing::info!(
@@ -428,7 +428,12 @@ impl App {
         // With the last handle of the refiners, which end then.
         let records_waiting = match syncs {
             Some(syncs) => time.end(syncs).await,
-            None => 0,
+            None => {
+                tracing::warn!(
+                    "left behind at the stop: a change of what runs did not end in time; what was not delivered waits in the log"
+                );
+                0
+            }
         };
         time.step("the refiner", stop::REFINER_MAX, join(refiners)).await;
         drop(functions);

@@ -22,6 +22,7 @@ mod client;
 mod completions;
 mod demo;
 mod export;
+mod field_difference;
 mod function;
 mod init;
 mod object;

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tidegate_catalog::{ActingPrincipal, RightsTarget, Verb};
 use tidegate_net::{Caller, WrongTries};
-use tidegate_process::clock;
+use tidegate_process::{clock, whole_file};
 use tidegate_registry::PluginKind;
 
 /// Who asks.
@@ -158,18 +158,12 @@ pub fn verify(file: &Path) -> std::io::Result<()> {
 /// # Errors
 /// The file cannot be written.
 pub fn reset(file: &Path) -> std::io::Result<String> {
-    use std::io::Write as _;
     let token = format!("tg_{}", HEXLOWER.encode(&clock::random::<32>()));
     let salt = HEXLOWER.encode(&clock::random::<16>());
     let kept = KeptHash { format: FORMAT, sha256: hash(&salt, &token), salt };
     let folder = file.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
-    // Such a file is made for its owner alone.
-    let mut beside = tempfile::NamedTempFile::new_in(folder)?;
-    beside.write_all(&serde_json::to_vec(&kept)?)?;
-    beside.as_file().sync_all()?;
-    beside.persist(file).map_err(|error| error.error)?;
-    std::fs::File::open(folder)?.sync_all()?;
+    whole_file::replace(file, &serde_json::to_vec(&kept)?)?;
     Ok(token)
 }
 

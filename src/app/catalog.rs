@@ -13,7 +13,7 @@ use tidegate_catalog::{
     Actor, Authority, Catalog, CatalogError, CatalogFile, CatalogSnapshot, Entropy, InstanceKey, NewToken, PlanOptions,
     SecretValue, SqliteCatalog, TokenForm, WantedObject, plan,
 };
-use tidegate_process::clock;
+use tidegate_process::{clock, whole_file};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -228,23 +228,11 @@ fn instance_key(workspace: &Workspace) -> Result<InstanceKey, AppError> {
                 ));
             }
             let bytes = clock::random::<KEY_BYTES>();
-            keep(&path, &bytes).map_err(io("could not write"))?;
+            whole_file::create(&path, &bytes).map_err(io("could not write"))?;
             Ok(InstanceKey::new(bytes))
         }
         Err(error) => Err(io("could not read")(error)),
     }
-}
-
-/// Writes the key durably, for its owner alone.
-fn keep(path: &Path, bytes: &[u8; KEY_BYTES]) -> std::io::Result<()> {
-    use std::io::Write as _;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    // Such a file is made for its owner alone.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist_noclobber(path).map_err(|error| error.error)?;
-    std::fs::File::open(folder)?.sync_all()
 }
 
 /// The revision of the catalog in a data directory; none before a server made it. Works beside a running server.

@@ -3,12 +3,11 @@
 //! It ties the state file to the directory. The state says the same of itself ([`Identity`]); where the two differ, the
 //! state is another directory's or an older copy.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use tidegate_process::clock;
+use tidegate_process::{clock, whole_file};
 use tidegate_state::Identity;
 
 /// Raised when an older build could not read the file any more.
@@ -65,12 +64,7 @@ pub fn read(path: &Path) -> Result<Option<Identity>, DataIdError> {
 pub fn write(path: &Path, identity: &Identity) -> std::io::Result<()> {
     let Identity { id, generation } = identity.clone();
     let kept = KeptId { format: FORMAT, sum: sum(&id, generation), id, generation };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(&serde_json::to_vec(&kept)?)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    std::fs::File::open(folder)?.sync_all()
+    whole_file::replace(path, &serde_json::to_vec(&kept)?)
 }
 
 /// The identity of a new directory.

@@ -1,9 +1,9 @@
 //! What a check found damaged, kept in the file `findings.json` so that `tidegate status` shows it until it is mended.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use tidegate_process::whole_file;
 
 /// Raised when an older build could not read the file any more.
 pub const FORMAT: u32 = 1;
@@ -67,12 +67,7 @@ pub fn write(path: &Path, findings: &[Finding]) -> std::io::Result<()> {
             _ => Ok(()),
         };
     }
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(&serde_json::to_vec(&KeptFindings { format: FORMAT, findings: findings.to_vec() })?)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    whole_file::replace(path, &serde_json::to_vec(&KeptFindings { format: FORMAT, findings: findings.to_vec() })?)
 }
 
 /// What follows from damage of the state file, and what to do.

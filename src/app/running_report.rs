@@ -2,7 +2,6 @@
 //! was made of, and the objects that do not run as they are wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::path::Path;
 
 use data_encoding::HEXLOWER;
@@ -10,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_api_types::reload::ObjectRunning;
 use tidegate_api_types::workspace::ObjectRef;
 use tidegate_event::time;
-use tidegate_process::clock;
+use tidegate_process::{clock, whole_file};
 
 use crate::config::{FileMarks, ObjectSpec, Workspace, marks_of_files};
 
@@ -137,11 +136,7 @@ impl RunningReport {
 
     /// Keeps this in the place of what was kept before.
     pub(super) fn write(&self, path: &Path) -> std::io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
+        whole_file::replace_quickly(path, &serde_json::to_vec(self)?)
     }
 }
 

@@ -193,6 +193,13 @@ impl RunningWorker {
     }
 }
 
+/// What a worker needs that may be refused.
+pub(super) struct WorkerNeeds {
+    pub(super) state: State,
+    /// Where the worker before has left none.
+    pub(super) destination: Option<Box<dyn Destination>>,
+}
+
 /// One sync, whose workers may be changing hands.
 #[derive(Default)]
 pub(super) struct RunningSync {
@@ -215,18 +222,29 @@ impl RunningSync {
         join_all(workers.iter_mut().map(RunningWorker::close)).await;
     }
 
-    /// Starts workers in the place of those that have ended: `open` makes one for each partition, of what the worker before has left.
+    /// Starts workers in the place of those that have ended: `prepare` opens what one of a partition needs, with a destination where
+    /// it is asked for one, and `open` makes it of that and of what the worker before has left.
     pub(super) async fn go_on(
         &self,
-        open: impl Fn(usize, Option<Box<dyn Destination>>, Option<GatheredBatch>) -> Result<ReadyWorker, StateError>,
         partitions: usize,
+        prepare: impl Fn(usize, bool) -> Result<WorkerNeeds, StateError>,
+        open: impl Fn(usize, State, EndedWorker) -> ReadyWorker,
     ) -> Result<(), StateError> {
         let mut workers = self.workers.lock().await;
-        let mut ready = Vec::new();
-        for partition in 0..partitions {
-            let left = workers.get_mut(partition).map(|worker| std::mem::take(&mut worker.left)).unwrap_or_default();
-            ready.push(open(partition, left.destination, left.in_hand)?);
-        }
+        let has_left =
+            |partition: usize| workers.get(partition).is_some_and(|worker| worker.left.destination.is_some());
+        // What may fail comes before anything is taken from the workers of before: a batch of which a part may be at its
+        // destination has to come again as it is.
+        let needs = (0..partitions).map(|partition| prepare(partition, !has_left(partition)));
+        let needs: Vec<WorkerNeeds> = needs.collect::<Result<_, _>>()?;
+        let left = workers.iter_mut().map(|worker| std::mem::take(&mut worker.left));
+        let left = left.chain(std::iter::repeat_with(WorkerRest::default));
+        let ready = needs.into_iter().zip(left).enumerate().filter_map(|(partition, (needs, left))| {
+            // One of both is there.
+            let destination = left.destination.or(needs.destination)?;
+            Some(open(partition, needs.state, EndedWorker { destination, in_hand: left.in_hand }))
+        });
+        let ready = ready.collect();
         self.put(&mut workers, ready);
         Ok(())
     }
@@ -260,12 +278,7 @@ pub(super) struct WorkerPlaces {
 
 impl WorkerPlaces {
     /// A worker of a sync in a partition. What it will read is kept from here on.
-    pub(super) fn worker(
-        &self,
-        place: &SyncPlace,
-        spec: &SyncSpec,
-        start: WorkerStart,
-    ) -> Result<ReadyWorker, StateError> {
+    pub(super) fn worker(&self, place: &SyncPlace, spec: &SyncSpec, start: WorkerStart, state: State) -> ReadyWorker {
         let WorkerStart { from: EndedWorker { destination, in_hand }, start } = start;
         let sync = Sync {
             name: Arc::clone(&spec.name),
@@ -277,8 +290,8 @@ impl WorkerPlaces {
             destination,
         };
         let log = Arc::clone(&place.log);
-        let worker = Worker::open(sync, place.refiner.for_sync(), Arc::clone(&log), place.state()?, in_hand);
-        Ok(ReadyWorker { held: self.cursors.hold(place.refiner.partition(), worker.follow()), log, worker })
+        let worker = Worker::open(sync, place.refiner.for_sync(), Arc::clone(&log), state, in_hand);
+        ReadyWorker { held: self.cursors.hold(place.refiner.partition(), worker.follow()), log, worker }
     }
 }
 
@@ -305,7 +318,8 @@ impl RunningSyncs {
         starts: impl IntoIterator<Item = WorkerStart>,
     ) -> Result<Vec<ReadyWorker>, StateError> {
         let places = self.places();
-        self.places.iter().zip(starts).map(|(place, start)| places.worker(place, spec, start)).collect()
+        let starts = self.places.iter().zip(starts);
+        starts.map(|(place, start)| Ok(places.worker(place, spec, start, place.state()?))).collect()
     }
 
     /// Starts the workers of a sync that had none.

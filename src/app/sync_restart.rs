@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_event::destination::Destination;
-use tidegate_pipeline::sync::{EndedWorker, GatheredBatch, Start};
+use tidegate_pipeline::sync::Start;
 use tidegate_state::StateError;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::active_runtimes::ActiveRuntimes;
 use super::change_plan::SyncChange;
-use super::running_syncs::{EndBounds, RunningSync, SyncPlace, SyncSpec, WorkerEnd, WorkerPlaces, WorkerStart};
+use super::running_syncs::{
+    EndBounds, RunningSync, SyncPlace, SyncSpec, WorkerEnd, WorkerNeeds, WorkerPlaces, WorkerStart,
+};
 use super::{destinations, starts};
 use crate::config::Workspace;
 
@@ -68,18 +69,17 @@ impl SyncRestart {
             let handed = place.refiner.handed_to(spec.source());
             starts::settle_one(workspace, name, handed, &*place.log, &mut place.state()?)
         };
-        // What may fail comes before anything is taken from the workers of before.
         let starts: Vec<Start> = places.iter().map(start).collect::<Result<_, _>>()?;
-        let open = |partition: usize, left: Option<Box<dyn Destination>>, in_hand: Option<GatheredBatch>| {
+        let prepare = |partition: usize, needs_destination: bool| {
             let place = &places[partition];
-            let destination = match left {
-                Some(left) => left,
-                None => destinations::destination(workspace, &self.runtimes, name, place.state()?)?,
-            };
-            let from = EndedWorker { destination, in_hand };
-            self.places.worker(place, &spec, WorkerStart { from, start: starts[partition] })
+            let destination = || destinations::destination(workspace, &self.runtimes, name, place.state()?);
+            let destination = needs_destination.then(destination).transpose()?;
+            Ok(WorkerNeeds { state: place.state()?, destination })
         };
-        self.sync.go_on(open, places.len()).await
+        let open = |partition: usize, state, from| {
+            self.places.worker(&places[partition], &spec, WorkerStart { from, start: starts[partition] }, state)
+        };
+        self.sync.go_on(places.len(), prepare, open).await
     }
 }
 

@@ -3,12 +3,11 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
-use serde_json::Value;
 use tidegate_api_types::object::{ObjectQuery, ShownObject};
-use tidegate_api_types::workspace::FieldDifference;
 
 use super::client::{CatalogClient, ServerArgs};
-use super::{CommandDone, CommandFailure, runtime, style};
+use super::field_difference::VALUE_CHARS_MAX;
+use super::{CommandDone, CommandFailure, field_difference, runtime, style};
 
 /// Which server, and which workspace of its catalog.
 #[derive(Debug, clap::Args)]
@@ -77,8 +76,6 @@ pub(super) enum ObjectCommand {
 
 /// Something is different.
 const DIFFERS: u8 = 2;
-/// Characters of a value that are shown to people.
-const VALUE_CHARS_MAX: usize = 200;
 const NAME_CHARS_MAX: usize = 80;
 
 pub(super) fn run(command: &ObjectCommand, json: bool) -> CommandDone {
@@ -124,7 +121,7 @@ pub(super) fn run(command: &ObjectCommand, json: bool) -> CommandDone {
                 } else if diff.fields.is_empty() {
                     println!("nothing is different");
                 } else {
-                    diff.fields.iter().for_each(print_field);
+                    diff.fields.iter().for_each(field_difference::print);
                 }
                 let is_same = diff.fields.is_empty();
                 return Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::from(DIFFERS) });
@@ -177,16 +174,5 @@ fn print_object(object: &ShownObject) {
     }
     for line in serde_json::to_string_pretty(&object.spec).unwrap_or_default().lines() {
         println!("  {}", style::plain(line, VALUE_CHARS_MAX));
-    }
-}
-
-pub(super) fn print_field(field: &FieldDifference) {
-    let shown = |value: &Value| style::plain(&value.to_string(), VALUE_CHARS_MAX);
-    let name = style::plain(&field.field, VALUE_CHARS_MAX);
-    match (&field.before, &field.after) {
-        (Some(before), Some(after)) => println!("    {name}: {} → {}", shown(before), shown(after)),
-        (None, Some(after)) => println!("    {name}: {}", shown(after)),
-        (Some(before), None) => println!("    {name}: {} → nothing", shown(before)),
-        (None, None) => {}
     }
 }

@@ -119,7 +119,10 @@ pub(super) fn run_role(command: &RoleCommand, json: bool) -> CommandDone {
                 let query = ObjectQuery { prefix: Some(name.clone()), ..ObjectQuery::default() };
                 let there = client.objects(ROLE, &query).await?.into_iter().find(|role| role.name == *name);
                 match there {
-                    Some(role) => client.update(ROLE, (name, role.revision), &new(name, spec)).await?,
+                    Some(role) => {
+                        let content = NewObject { labels: role.labels, owner: role.owner, ..new(name, spec) };
+                        client.update(ROLE, (name, role.revision), &content).await?
+                    }
                     None => client.create(ROLE, &new(name, spec)).await?,
                 }
             }

@@ -11,7 +11,8 @@ use tidegate_api_types::workspace::{FieldDifference, ObjectChangeKind, ObjectDif
 use tidegate_document::problem::Problem;
 use tidegate_process::clock;
 
-use super::{CommandDone, CommandFailure, check, style};
+use super::field_difference::VALUE_CHARS_MAX;
+use super::{CommandDone, CommandFailure, check, field_difference, style};
 use crate::app::change_plan::{ChangePlan, SyncChange};
 use crate::app::live_versions;
 use crate::config::differences::{ReadWorkspace, WorkspaceDifferences};
@@ -102,9 +103,6 @@ fn answer(differences: &WorkspaceDifferences, plan: &ChangePlan) -> Value {
     })
 }
 
-/// Characters of a value that are shown to people.
-const VALUE_CHARS_MAX: usize = 200;
-
 fn print(differences: &WorkspaceDifferences, plan: &ChangePlan) {
     print_differences(&differences.settings, &differences.objects);
     let follows = follows(plan);
@@ -133,7 +131,7 @@ fn print(differences: &WorkspaceDifferences, plan: &ChangePlan) {
 pub(super) fn print_differences(settings: &[FieldDifference], objects: &[ObjectDifference]) {
     if !settings.is_empty() {
         println!("{} tidegate.yaml", style::bold("~"));
-        settings.iter().for_each(print_field);
+        settings.iter().for_each(field_difference::print);
     }
     objects.iter().for_each(print_object);
 }
@@ -145,20 +143,9 @@ fn print_object(object: &ObjectDifference) {
         ObjectChangeKind::Removed => "-",
     };
     println!("{} {}", style::bold(sign), style::plain(&object.object.to_string(), VALUE_CHARS_MAX));
-    object.fields.iter().for_each(print_field);
+    object.fields.iter().for_each(field_difference::print);
     for input in &object.inputs {
         println!("    {} is another one", style::plain(input, VALUE_CHARS_MAX));
-    }
-}
-
-fn print_field(field: &FieldDifference) {
-    let shown = |value: &Value| style::plain(&value.to_string(), VALUE_CHARS_MAX);
-    let name = style::plain(&field.field, VALUE_CHARS_MAX);
-    match (&field.before, &field.after) {
-        (Some(before), Some(after)) => println!("    {name}: {} → {}", shown(before), shown(after)),
-        (None, Some(after)) => println!("    {name}: {}", shown(after)),
-        (Some(before), None) => println!("    {name}: {} → nothing", shown(before)),
-        (None, None) => {}
     }
 }
 

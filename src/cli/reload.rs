@@ -71,7 +71,11 @@ fn print(done: &Reloaded) {
     }
     print_behind(&done.behind);
     let nothing = done.settings.is_empty() && done.changed.is_empty() && done.syncs.is_empty();
-    let what = if nothing { "nothing is different" } else { "the workspace runs" };
+    let what = match (done.behind.is_empty(), nothing) {
+        (false, _) => "not all of the workspace runs yet",
+        (true, true) => "nothing is different",
+        (true, false) => "the workspace runs",
+    };
     println!("{what}; revision {}", style::count(done.revision));
 }
 

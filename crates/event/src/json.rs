@@ -50,7 +50,7 @@ pub struct SeenValue {
     pub end: usize,
     /// 0 for a scalar, 1 for a flat object or array.
     pub depth: usize,
-    /// JsonObject keys at any depth.
+    /// Object keys at any depth.
     pub keys: usize,
 }
 
@@ -267,7 +267,7 @@ static STOPS: [bool; 256] = {
 /// the highest bit of a byte is set when the byte is a stop. A borrow can set it wrongly only above a right one, and the
 /// lowest one counts.
 #[inline]
-fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         let word = u64::from_le_bytes(*word);

@@ -14,8 +14,8 @@ mod object;
 mod write;
 
 pub use number::JsonNumber;
+pub(crate) use number::is_spelled_whole;
 pub use object::{JsonObject, ObjectEntry, ObjectFields};
-pub use write::write_text;
 
 /// A text or a key. Up to 15 bytes take no memory beside the value.
 pub type Text = ecow::EcoString;
@@ -94,21 +94,6 @@ impl Value {
     }
 
     #[must_use]
-    pub const fn is_number(&self) -> bool {
-        matches!(self, Self::Number(_))
-    }
-
-    #[must_use]
-    pub const fn is_string(&self) -> bool {
-        matches!(self, Self::String(_))
-    }
-
-    #[must_use]
-    pub const fn is_array(&self) -> bool {
-        matches!(self, Self::Array(_))
-    }
-
-    #[must_use]
     pub const fn is_object(&self) -> bool {
         matches!(self, Self::Object(_))
     }
@@ -123,12 +108,6 @@ impl Value {
     #[must_use]
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
         self.as_object_mut()?.get_mut(key)
-    }
-
-    /// The value itself; `null` stands in its place.
-    #[must_use]
-    pub fn take(&mut self) -> Self {
-        std::mem::take(self)
     }
 }
 
@@ -181,7 +160,7 @@ impl IndexMut<&str> for Value {
     }
 }
 
-/// An event's value written as JSON, as `serde_json::json!` reads it.
+/// An event's value written as JSON, as `serde_json::json!` reads it: for tests.
 #[macro_export]
 macro_rules! json {
     ($($json:tt)+) => {

@@ -124,7 +124,7 @@ struct AskerGuard {
 
 impl Drop for AskerGuard {
     fn drop(&mut self) {
-        // A refiner that has too much to do to hear it holds others for this one, once and for a second.
+        // A refiner that has too much to do to hear it holds others for this one, once and for a second, and keeps its place.
         let _ = self.asks.try_send(RefineRequest::Gone(self.id));
     }
 }

@@ -1,4 +1,4 @@
-//! What every part needs of the process: wall clock and randomness, threads, the text of the log.
+//! What every part needs of the process: wall clock and randomness, threads, the text of the log, files that are replaced whole.
 
 /// Wall clock and randomness; nobody else reads them.
 pub mod clock;
@@ -6,3 +6,5 @@ pub mod clock;
 pub mod task;
 /// What people read of a running program: the log, and text made harmless.
 pub mod telemetry;
+/// Files that are there whole or not at all.
+pub mod whole_file;

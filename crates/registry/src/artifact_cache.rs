@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tidegate_plugin::{Manifest, ManifestKind};
-use tidegate_process::clock;
+use tidegate_process::{clock, whole_file};
 use tidegate_wasm::{ArtifactError, ArtifactOrigin, Module, ModuleError, Seal, inspect};
 
 use super::compile::compile;
@@ -173,7 +173,7 @@ impl VersionStore {
         let code = code.map_err(|error| ModuleError::Stale { reason: error.to_string() })?;
         let module = Module::load(&self.0.engine, &code, kind)?;
         let kept = self.artifact_path(sha256);
-        if let Err(error) = disk::replace_quickly(&kept, &artifact) {
+        if let Err(error) = whole_file::replace_quickly(&kept, &artifact) {
             tracing::warn!(file = %kept.display(), error = %error, "compiled code could not be kept; it will be compiled again");
         }
         Ok(Compiled { module, code_bytes: artifact.len(), compile_ms })

@@ -90,10 +90,10 @@ pub fn encode(scalar: &Scalar<'_>, out: &mut Vec<u8>) {
         Scalar::Made(text) => made(text, out),
         Scalar::Json(value) => {
             let start = out.len();
-            _ = serde_json::to_writer(Escaping(out), value);
+            _ = write!(Escaping(out), "{value}");
             if memchr::memmem::find(&out[start..], ESCAPED_NUL).is_some() {
                 out.truncate(start);
-                _ = serde_json::to_writer(Escaping(out), &json::readable(value));
+                _ = write!(Escaping(out), "{}", json::readable(value));
             }
         }
     }

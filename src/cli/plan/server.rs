@@ -7,7 +7,8 @@ use tidegate_api_types::control::{PlanFolder, PlannedObject, ShownCatalogPlan};
 use tidegate_api_types::workspace::ObjectChangeKind;
 
 use crate::cli::client::{CatalogClient, TokenArgs};
-use crate::cli::object::{print_field, print_json};
+use crate::cli::field_difference;
+use crate::cli::object::print_json;
 use crate::cli::{CommandDone, CommandFailure, check, runtime, style};
 use crate::config::WorkspaceDocuments;
 
@@ -99,5 +100,5 @@ fn print_object(object: &PlannedObject) {
         _ => "",
     };
     println!("{} {} {}{note}", style::bold(sign), object.kind, style::plain(&object.name, NAME_CHARS_MAX));
-    object.fields.iter().for_each(print_field);
+    object.fields.iter().for_each(field_difference::print);
 }

@@ -5,6 +5,7 @@ use serde_json::Number;
 
 use super::Numbers;
 use crate::json;
+use crate::value::is_spelled_whole;
 
 /// So many digits survive a double whatever they are.
 const DIGITS_CARRIED: usize = 15;
@@ -31,7 +32,7 @@ pub(super) enum SeenNumbers<'a> {
 impl<'a> SeenNumbers<'a> {
     /// Of a number in the input.
     pub(super) fn of(text: &'a str, numbers: Numbers) -> Self {
-        if numbers == Numbers::Exact || (numbers == Numbers::ExactIntegers && is_integer(text)) {
+        if numbers == Numbers::Exact || (numbers == Numbers::ExactIntegers && is_spelled_whole(text)) {
             // A whole number that is zero has no sign.
             return Self::Text(if text == "-0" { "0" } else { text });
         }
@@ -103,10 +104,6 @@ pub(super) fn with_marks(text: &str) -> String {
     }
     out.push_str(&text[at..]);
     out
-}
-
-fn is_integer(text: &str) -> bool {
-    !text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }
 
 /// Its significant digits.

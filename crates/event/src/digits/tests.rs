@@ -183,9 +183,10 @@ fn a_moved_value_is_found_again_when_there_is_no_doubt() {
             "from":{"city":"Köln","lat":50.9412780000000000001,"far":1e999}}}"#,
     );
     let out = edited(&input, |event| {
-        let mut p = event["p"].take();
+        let mut p = std::mem::take(&mut event["p"]);
         let moved = [("order_id", "id"), ("copy", "big"), ("x", "short"), ("to", "from")];
-        event["q"] = Value::Object(moved.map(|(to, from)| (to.to_owned(), p[from].take())).into_iter().collect());
+        event["q"] =
+            Value::Object(moved.map(|(to, from)| (to.to_owned(), std::mem::take(&mut p[from]))).into_iter().collect());
         event.as_object_mut().unwrap().remove("p");
     });
     // Seventeen digits are nobody's choice; 0.1 may be.

@@ -40,8 +40,13 @@ impl JsonNumber {
     /// Whether it is spelled without fraction and exponent.
     #[must_use]
     pub fn is_spelled_whole(&self) -> bool {
-        !self.0.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
+        is_spelled_whole(&self.0)
     }
+}
+
+/// Whether a number is spelled without fraction and exponent.
+pub(crate) fn is_spelled_whole(digits: &str) -> bool {
+    !digits.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }
 
 impl fmt::Display for JsonNumber {

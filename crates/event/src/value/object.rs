@@ -113,10 +113,6 @@ impl JsonObject {
     pub fn values(&self) -> impl Iterator<Item = &Value> + Clone {
         self.0.iter().map(|(_, value)| value)
     }
-
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Value> {
-        self.0.make_mut().iter_mut().map(|(_, value)| value)
-    }
 }
 
 /// The place of one key.

@@ -61,14 +61,17 @@ impl Breakers {
         open.filter(|until| *until > now).max()
     }
 
-    /// Takes note of a batch of the function with this key; true when the breaker is open after it, so that its outcomes must not count.
-    pub(super) fn note(&self, key: String, bad: bool) -> bool {
+    /// Takes note of a batch of the function with the key that `key` makes; true when the breaker is open after it, so that its
+    /// outcomes must not count. A good batch asks for no key where no batch was bad.
+    pub(super) fn note(&self, key: impl FnOnce() -> String, bad: bool) -> bool {
         let mut breakers = self.0.lock();
         if !bad {
-            breakers.remove(&key);
+            if !breakers.is_empty() {
+                breakers.remove(&key());
+            }
             return false;
         }
-        let breaker = breakers.entry(key).or_default();
+        let breaker = breakers.entry(key()).or_default();
         breaker.bad_batches += 1;
         if breaker.bad_batches < BAD_BATCHES_MAX {
             return false;
@@ -97,7 +100,7 @@ mod tests {
     #[test]
     fn only_bad_batches_in_a_row_open_it() {
         let breakers = Breakers::default();
-        let note = |bad| breakers.note("f".to_owned(), bad);
+        let note = |bad| breakers.note(|| "f".to_owned(), bad);
         for bad in [true, true, false, true, true] {
             assert!(!note(bad));
         }
@@ -112,7 +115,7 @@ mod tests {
         let breakers = Breakers::default();
         let broken = named_by("f", "1", "{}", Some("tables"));
         for _ in 0..BAD_BATCHES_MAX {
-            breakers.note(broken.to_string(), true);
+            breakers.note(|| broken.to_string(), true);
         }
         let mended = [
             named_by("f", "2", "{}", Some("tables")),
@@ -121,8 +124,8 @@ mod tests {
             named_by("f", "1", "{}", None),
         ];
         for mended in mended {
-            assert!(!breakers.note(mended.to_string(), true), "{mended}");
+            assert!(!breakers.note(|| mended.to_string(), true), "{mended}");
         }
-        assert!(breakers.note(broken.to_string(), true));
+        assert!(breakers.note(|| broken.to_string(), true));
     }
 }

@@ -80,7 +80,7 @@ impl RuleSet {
     }
 }
 
-/// The rules of revisions that ran before, the latest that was asked for last.
+/// The rules of revisions that ran before, those that were made last at the end.
 #[derive(Default)]
 pub(super) struct EarlierRules(VecDeque<(u64, Arc<RuleSet>)>);
 

@@ -235,7 +235,7 @@ impl Stages {
         for (charge, function) in chain_output.charges.iter().zip(&chain_output.charged) {
             self.warn_of(charge);
             let bad = charge.events > 0 && charge.errors * 2 > charge.events;
-            if !self.breakers.note(key_of(function), bad) {
+            if !self.breakers.note(|| key_of(function), bad) {
                 continue;
             }
             tripped = true;

@@ -46,11 +46,14 @@ impl Mapping {
 
     /// Changes `body`. A rename whose target holds something already leaves both as they are.
     pub fn apply(&self, body: &mut JsonObject) {
+        // Bodies are shared between syncs: to take away what is not there would copy them.
         for pointer in &self.remove {
-            take(body, &pointer.steps);
+            if find(body, &pointer.steps).is_some() {
+                take(body, &pointer.steps);
+            }
         }
         for (from, to) in &self.rename {
-            if find(body, &to.steps).is_some() {
+            if find(body, &to.steps).is_some() || find(body, &from.steps).is_none() {
                 continue;
             }
             let Some(value) = take(body, &from.steps) else { continue };
