@@ -91,8 +91,10 @@ impl Load {
 
     /// Batches of 100 such events; numbers differ from event to event, and the template has them all at zero.
     pub fn batches_of(address: &str, key: &str, event: &str) -> Self {
-        let body = format!(r#"{{"batch":[{}],"sentAt":"2026-11-23T10:00:01.000Z"}}"#, vec![event; 100].join(","));
-        Self::new(address, key, "/v1/batch", body.as_bytes(), 100)
+        // A request holds 500 kB.
+        let events = if event.len() < 4_500 { 100 } else { 25 };
+        let body = format!(r#"{{"batch":[{}],"sentAt":"2026-11-23T10:00:01.000Z"}}"#, vec![event; events].join(","));
+        Self::new(address, key, "/v1/batch", body.as_bytes(), events as u64)
     }
 
     fn new(address: &str, key: &str, path: &str, body: &[u8], events: u64) -> Self {
