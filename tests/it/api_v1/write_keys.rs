@@ -269,7 +269,8 @@ fn whoever_may_view_a_source_sees_its_keys_and_whoever_manages_it_makes_them() {
     let (_workspace, server, admin) = served();
     let viewer = admin.user(&server, "vera", Some("viewer"));
     let nobody = admin.user(&server, "noa", None);
-    admin.made("role", "of web", json!({"access": [{"level": "manage", "on": {"kind": "source", "name": "web"}}]}));
+    let web = admin.get("/api/v1/objects/source/web")["id"].clone();
+    admin.made("role", "of web", json!({"access": [{"level": "manage", "on": {"object": web}}]}));
     let keeper = admin.user(&server, "kim", Some("of web"));
     keeper.made_key(json!({"name": "mobile"}));
     assert_eq!(viewer.listed("mobile")["from"], "api");
