@@ -62,6 +62,7 @@ pub use access::WORKSPACE_DEFAULT;
 use access::{Denied, Guard, Principal};
 use refusal::ApiRefusal;
 pub use reload::{ReloadRefusal, ReloadRequest};
+pub use write_keys::KeyOrder;
 
 /// Opens the state file for one request.
 pub type OpenState = Box<dyn Fn() -> Result<State, state::StateError> + Send + Sync>;
@@ -72,6 +73,8 @@ pub struct AdminSettings {
     pub token_file: PathBuf,
     /// Who may send events.
     pub entrance: watch::Receiver<Arc<Entrance>>,
+    /// Takes orders to have the door take the write keys of the catalog as they are now.
+    pub write_keys: mpsc::Sender<KeyOrder>,
     pub names: watch::Receiver<Arc<WorkspaceNames>>,
     /// Takes orders to read the workspace again; a few may wait.
     pub reloads: mpsc::Sender<ReloadRequest>,

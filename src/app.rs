@@ -15,6 +15,8 @@ pub mod findings;
 mod followed_releases;
 pub mod inspect;
 mod keeper;
+mod key_follower;
+mod key_uses;
 mod granted_tables;
 mod live;
 pub mod live_versions;
@@ -275,12 +277,12 @@ impl App {
         let (connections, admin_connections) = connections(&workspace, descriptors);
         let mut admin_limits = api::AdminLimits::default();
         admin_limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(admin_limits.wrong_tokens_max);
-        let door = RunningDoor::new(&workspace, threads);
+        let door = RunningDoor::open(&workspace, threads, &catalog, &state.key_uses()?).await?;
         let (reloads, asked) = mpsc::channel(RELOADS_MAX);
         let workspace_admin = AdminPortSettings {
             listen: workspace.admin_listen,
             data: data.clone(),
-            entrance: door.follow(),
+            door: door.clone(),
             names: followers.names.subscribe(),
             reloads,
             running: api::Running {
@@ -302,8 +304,7 @@ impl App {
         let first_token = catalog.first_token().await?;
         // Last of all: a start that is refused changes nothing of this.
         startup::advance(&mut state, &mut identity, &data)?;
-        let bounds = followers.quarantine.subscribe();
-        let keeper = Keeper { state: parts.state(0)?, bounds, counted: false };
+        let keeper = Keeper::new(parts.state(0)?, followers.quarantine.subscribe(), door.follow());
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             workspace = %workspace.dir.display(),
@@ -401,7 +402,7 @@ impl App {
         let background_handle = background.handle();
         admin.run(Arc::clone(&functions.1), &background_handle, &server_stops);
         tokio::spawn(active_runtimes.follow(server_stops.clone()));
-        background_handle.spawn(keeper.run(server_stops.clone()));
+        let keeping = background_handle.spawn(keeper.run(server_stops.clone()));
         let serving = tokio::spawn(server.run(server_stops.clone()));
         let (mut kept, mut writers, mut refiners) = (Vec::new(), Vec::new(), Vec::new());
         for OpenPartition { log, writer, refiner, state, .. } in partitions {
@@ -417,6 +418,7 @@ impl App {
         // New events stop first, then what was accepted flows out.
         stop_server.send_replace(true);
         time.step("connections of clients", stop::SERVING_MAX, serving).await;
+        time.step("what write keys were used for", stop::KEEPER_MAX, Keeper::end(keeping)).await;
         log.close();
         let poisoned = log.is_poisoned();
         time.step("the writer of the log", stop::WRITER_MAX, join(writers)).await;

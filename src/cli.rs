@@ -41,6 +41,7 @@ mod traffic;
 mod versions;
 mod warehouse;
 mod wit;
+mod write_key;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -103,6 +104,9 @@ enum Command {
     /// API tokens of a running server
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Write keys of a source of a running server: list, create, rotate, revoke
+    #[command(subcommand)]
+    WriteKey(write_key::WriteKeyCommand),
     /// What was done on a running server, by whom
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -250,6 +254,7 @@ fn command() -> ExitCode {
         Command::User(command) => people::run_user(&command, json),
         Command::Role(command) => people::run_role(&command, json),
         Command::Token(command) => token::run(&command, json),
+        Command::WriteKey(command) => write_key::run(&command, json),
         Command::Audit(command) => audit::run(&command, json),
         Command::Send(args) => send::run(&args, json),
         Command::Status(args) => status::run(&args, json),

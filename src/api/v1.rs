@@ -16,6 +16,7 @@ mod rules;
 mod secrets;
 mod shown;
 mod tokens;
+mod write_keys;
 
 use std::sync::Arc;
 
@@ -42,6 +43,9 @@ pub(super) fn routes() -> OpenApiRouter<Arc<SharedApi>> {
         .routes(routes!(changes::release))
         .routes(routes!(changes::adopt))
         .routes(routes!(secrets::write))
+        .routes(routes!(write_keys::list, write_keys::create))
+        .routes(routes!(write_keys::revoke))
+        .routes(routes!(write_keys::rotate))
         .routes(routes!(plans::make))
         .routes(routes!(drafts::list, drafts::propose))
         .routes(routes!(drafts::show))

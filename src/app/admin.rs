@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use tidegate_net as net;
 use tidegate_registry::{BuildQueue, VersionStore};
-use tidegate_source::http::Entrance;
 use tidegate_state::State;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::catalog::OpenedCatalog;
+use super::key_follower::KeyFollower;
 use super::live::Live;
+use super::running_door::RunningDoor;
 use super::{AppError, paths};
 use crate::api::{self, AdminApi};
 
@@ -20,7 +21,7 @@ use crate::api::{self, AdminApi};
 pub(super) struct AdminPortSettings {
     pub(super) listen: SocketAddr,
     pub(super) data: PathBuf,
-    pub(super) entrance: watch::Receiver<Arc<Entrance>>,
+    pub(super) door: RunningDoor,
     pub(super) names: watch::Receiver<Arc<api::WorkspaceNames>>,
     pub(super) reloads: mpsc::Sender<api::ReloadRequest>,
     pub(super) running: api::Running,
@@ -28,10 +29,14 @@ pub(super) struct AdminPortSettings {
     pub(super) connections: net::ConnectionLimits,
 }
 
-/// The API, bound, and the builder of uploads.
+/// Changes of write keys that wait for the door.
+const KEY_ORDERS_MAX: usize = 64;
+
+/// The API, bound, the builder of uploads, and what brings write keys to the door.
 pub(super) struct Admin {
     api: AdminApi,
     builder: BuildQueue,
+    keys: KeyFollower,
     pub(super) address: SocketAddr,
     /// Made at this start, if any.
     pub(super) token: Option<String>,
@@ -51,13 +56,17 @@ impl Admin {
         })?;
         let state = paths::state(&settings.data);
         let open_state = move || State::read(&state);
+        let catalog = catalog.settings();
+        let (write_keys, asked) = mpsc::channel(KEY_ORDERS_MAX);
+        let keys = KeyFollower::new(Arc::clone(&catalog.catalog), settings.door.clone(), asked);
         let of_api = api::AdminSettings {
             token_file,
-            entrance: settings.entrance.clone(),
+            entrance: settings.door.follow(),
+            write_keys,
             names: settings.names.clone(),
             reloads: settings.reloads.clone(),
             store,
-            catalog: catalog.settings(),
+            catalog,
             running: settings.running.clone(),
             open_state: Box::new(open_state),
             limits: settings.limits.clone(),
@@ -66,7 +75,7 @@ impl Admin {
         let refused = |cause| AppError::ListenAdmin { address: settings.listen, cause };
         let api = AdminApi::open(settings.listen, of_api).map_err(refused)?;
         let address = api.address().map_err(refused)?;
-        Ok(Self { api, builder, address, token })
+        Ok(Self { api, builder, keys, address, token })
     }
 
     /// Serves, builds, and lets what is live follow the releases, until `stop` turns true.
@@ -74,6 +83,7 @@ impl Admin {
         // Its requests read files and SQLite where they stand.
         background.spawn(self.api.run(stop.clone()));
         background.spawn(self.builder.run(stop.clone()));
+        background.spawn(self.keys.run(stop.clone()));
         // Whoever was told that a version is live may send its first event at once: this gives way to nobody.
         tokio::spawn(live.follow(stop.clone()));
     }

@@ -1,41 +1,127 @@
-//! The door as the workspace has it: which keys open which source, and how much each source may send.
+//! The door as the workspace and the catalog have it: which keys open which source, and how much each source may send.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use tidegate_catalog::{Catalog, CatalogError, WriteKeyEntry, WriteKeyTable};
 use tidegate_net as net;
 use tidegate_process::clock;
-use tidegate_source::http::{Entrance, EntranceSettings, IngestSettings, KeyHasher, WriteKey, WriteKeys};
+use tidegate_source::http::{
+    Entrance, EntranceSettings, IngestSettings, KeyHasher, KeyOrigin, Rate, WriteKey, WriteKeys,
+};
 use tokio::sync::watch;
 
+use crate::api::WORKSPACE_DEFAULT;
 use crate::config::{Workspace, WriteKeyConfig};
 
-/// What hashes write keys, under a secret of this process alone: the files have the keys themselves, so no hash outlives it.
+/// What hashes the write keys of files, under a secret of this process alone: the files have the keys themselves, so no hash outlives it.
 pub(super) fn hasher() -> KeyHasher {
     KeyHasher::new(&clock::random())
 }
 
-/// Who may send, and how much; these sources take nothing for now.
-pub(super) fn entrance(workspace: &Workspace, hasher: &KeyHasher, paused: HashSet<Arc<str>>) -> EntranceSettings {
-    let created_at_us = clock::now_us();
-    let key = |source: &Arc<str>, config: &WriteKeyConfig| WriteKey {
-        source: Arc::clone(source),
-        name: config.name.as_str().into(),
-        hash: hasher.hash(&config.key),
-        created_at_us,
-        ends_at_us: config.ends_at_us,
-        uses: Arc::default(),
-    };
-    let mut keys = Vec::new();
-    for (source, config) in &workspace.sources {
-        let source: Arc<str> = source.as_str().into();
-        keys.extend(config.write_keys.iter().map(|config| key(&source, config)));
+/// What the workspace says of the door.
+pub(super) struct FolderEntrance {
+    pub(super) keys: Vec<WriteKey>,
+    rates: BTreeMap<String, Rate>,
+    /// They take nothing for now.
+    paused: HashSet<Arc<str>>,
+}
+
+/// The write keys of the catalog, as it hashes them.
+#[derive(Clone)]
+pub(super) struct CatalogWriteKeys {
+    hasher: KeyHasher,
+    /// By hash.
+    pub(super) keys: Vec<WriteKey>,
+}
+
+impl FolderEntrance {
+    pub(super) fn of(workspace: &Workspace, hasher: &KeyHasher, paused: HashSet<Arc<str>>) -> Self {
+        let created_at_us = clock::now_us();
+        let key = |source: &Arc<str>, config: &WriteKeyConfig| WriteKey {
+            source: Arc::clone(source),
+            name: config.name.as_str().into(),
+            origin: KeyOrigin::File,
+            hash: hasher.hash(&config.key),
+            created_at_us,
+            ends_at_us: config.ends_at_us,
+            uses: Arc::default(),
+        };
+        let mut keys = Vec::new();
+        for (source, config) in &workspace.sources {
+            let source: Arc<str> = source.as_str().into();
+            keys.extend(config.write_keys.iter().map(|config| key(&source, config)));
+        }
+        let rates = workspace.sources.iter().map(|(name, source)| (name.clone(), source.rate.clone())).collect();
+        Self { keys, rates, paused }
     }
-    EntranceSettings {
-        keys: WriteKeys::new(hasher.clone(), keys),
-        rates: workspace.sources.iter().map(|(name, source)| (name.clone(), source.rate.clone())).collect(),
-        paused,
+
+    /// Who may send, and how much. A key of the catalog whose source does not run opens nothing.
+    pub(super) fn settings(&self, hasher: &KeyHasher, catalog: &CatalogWriteKeys) -> EntranceSettings {
+        let of_catalog = catalog.keys.iter().filter(|key| self.rates.contains_key(&*key.source));
+        let keys = WriteKeys::new(hasher.clone(), self.keys.iter().cloned());
+        EntranceSettings {
+            keys: keys.and(catalog.hasher.clone(), of_catalog.cloned()),
+            rates: self.rates.iter().map(|(name, rate)| (name.clone(), rate.clone())).collect(),
+            paused: self.paused.clone(),
+        }
     }
+}
+
+impl CatalogWriteKeys {
+    /// As they are now.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(super) async fn read(catalog: &Catalog) -> Result<Self, CatalogError> {
+        Ok(Self::of(&catalog.write_keys().await?))
+    }
+
+    /// Those of the workspace that runs here.
+    fn of(table: &WriteKeyTable) -> Self {
+        let entries = table.entries().filter(|(_, entry)| entry.workspace == WORKSPACE_DEFAULT);
+        let key = |(hash, entry): (&[u8; 32], &WriteKeyEntry)| WriteKey {
+            source: entry.source.as_str().into(),
+            name: api_key_name(&entry.source, &entry.name).into(),
+            origin: KeyOrigin::Catalog,
+            hash: *hash,
+            created_at_us: entry.created_at_us,
+            ends_at_us: entry.end_us,
+            uses: Arc::default(),
+        };
+        let mut keys: Vec<WriteKey> = entries.map(key).collect();
+        keys.sort_by_key(|key| key.hash);
+        Self { hasher: KeyHasher::of(table.hasher()), keys }
+    }
+
+    /// Whether the same keys are there, with the same ends.
+    pub(super) fn are(&self, others: &Self) -> bool {
+        let what = |key: &WriteKey| (key.hash, key.ends_at_us, Arc::clone(&key.source), Arc::clone(&key.name));
+        self.keys.iter().map(what).eq(others.keys.iter().map(what))
+    }
+
+    /// Says which keys of files somebody has made over the API as well: a text opens one source, and the file's counts.
+    pub(super) fn warn_of_both(&self, workspace: &Workspace) {
+        for (source, config) in &workspace.sources {
+            for key in &config.write_keys {
+                let hash = self.hasher.hash(&key.key);
+                if let Some(made) = self.keys.iter().find(|made| made.hash == hash) {
+                    tracing::warn!(
+                        source = &**source,
+                        key = &*key.name,
+                        source_of_made = &*made.source,
+                        made = &*made.name,
+                        "a write key of a file was made over the API as well; the file's counts. Revoke the other, or take it from the file"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The name of a key that was made over the API: the catalog has the source before it.
+fn api_key_name<'n>(source: &str, name: &'n str) -> &'n str {
+    name.strip_prefix(source).and_then(|rest| rest.strip_prefix('/')).unwrap_or(name)
 }
 
 /// What the door needs of the workspace besides.

@@ -1,52 +1,79 @@
-//! Work on the data directory that can wait: the quarantine's bounds, and the check of files that are too large to be
-//! checked before the start.
+//! Work on the data directory that can wait: the quarantine's bounds, what write keys are used for, and the check of files that are too
+//! large to be checked before the start.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_process::clock;
 use tidegate_process::task;
+use tidegate_source::http::Entrance;
 use tidegate_sqlite::sqlite_check::{self, Depth};
 use tidegate_state::{self as state, Expired, QuarantineBounds, State};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::findings::{self, Finding};
+use super::key_uses::KeyUsesWriter;
 use super::{paths, startup};
 use crate::config::{DestinationKind, Workspace};
 use crate::warehouses::WarehouseSettings;
 
-/// Between two looks at the size of the quarantine.
+/// Between two looks at the size of the quarantine and at the uses of write keys.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Batches in one look; the rest is left for the next, so that a stop is never far.
 const BATCHES_MAX: usize = 256;
 
-/// Keeps the quarantine within its bounds.
+/// Keeps the quarantine within its bounds, and what write keys are used for.
 pub(super) struct Keeper {
-    pub(super) state: State,
-    pub(super) bounds: watch::Receiver<QuarantineBounds>,
+    state: State,
+    bounds: watch::Receiver<QuarantineBounds>,
     /// Its size is counted anew before the first entry goes, for a wrong one would cost entries.
-    pub(super) counted: bool,
+    counted: bool,
+    uses: KeyUsesWriter,
 }
 
 impl Keeper {
-    /// Looks every few seconds, until `stop` turns true.
-    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub(super) fn new(
+        state: State,
+        bounds: watch::Receiver<QuarantineBounds>,
+        entrance: watch::Receiver<Arc<Entrance>>,
+    ) -> Self {
+        Self { state, bounds, counted: false, uses: KeyUsesWriter::new(entrance) }
+    }
+
+    /// Looks every few seconds, until `stop` turns true; itself then, for [`Keeper::end`].
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Option<Self> {
         let mut interval = tokio::time::interval(interval());
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return,
+                _ = stop.wait_for(|stop| *stop) => return Some(self),
                 _ = interval.tick() => {}
             }
             // Off the threads that answer clients.
             let done = tokio::task::spawn_blocking(move || {
+                self.keep_uses();
                 self.look();
                 self
             });
             match done.await {
                 Ok(keeper) => self = keeper,
-                Err(_) => return,
+                Err(_) => return None,
             }
+        }
+    }
+
+    /// Keeps what write keys were used for, once no request is under way any more. `running` is of [`Keeper::run`].
+    pub(super) async fn end(running: JoinHandle<Option<Self>>) {
+        if let Ok(Some(mut keeper)) = running.await {
+            let _ = tokio::task::spawn_blocking(move || keeper.keep_uses()).await;
+        }
+    }
+
+    fn keep_uses(&mut self) {
+        if let Err(error) = self.uses.keep(&mut self.state) {
+            tracing::warn!(error = %error, "what write keys were used for could not be kept; it is tried again");
         }
     }
 

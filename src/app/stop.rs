@@ -26,6 +26,8 @@ pub(super) const REFINER_MAX: Duration = Duration::from_secs(1);
 /// For what worked in the background to close the state: SQLite tidies its files when the last connection closes, and no
 /// later.
 pub(super) const BACKGROUND_MAX: Duration = Duration::from_secs(2);
+/// For what write keys were used for to be written down.
+pub(super) const KEEPER_MAX: Duration = Duration::from_millis(500);
 /// For the catalog to be closed: the admin API has ended, and with it whoever used it.
 pub(super) const CATALOG_MAX: Duration = Duration::from_secs(1);
 /// Kept for ending what delivers, after the time for delivering.

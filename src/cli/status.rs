@@ -11,7 +11,9 @@ use tidegate_api_types::write_key::ShownWriteKey;
 use tidegate_event::time;
 use tidegate_log as intake;
 use tidegate_registry::{self as store, PluginKind};
-use tidegate_state::{self as state, Charge, PendingCount, QuarantineFilter, QuarantineSize, State, SyncReport};
+use tidegate_state::{
+    self as state, Charge, KeyUse, PendingCount, QuarantineFilter, QuarantineSize, State, SyncReport,
+};
 
 use super::{CommandDone, WorkspaceArgs, style};
 use crate::app::findings::{self, Finding};
@@ -21,8 +23,8 @@ use write_keys::AskedServer;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Reads the data directory; the server may run or not. Only a running server knows what write keys are used for: \
-    name its admin API with --server to see that too."
+    after_help = "Reads the data directory; the server may run or not. What write keys are used for is written there every few seconds. \
+    Only a running server knows which there are: name its admin API with --server to see that too."
 )]
 pub(super) struct StatusArgs {
     #[command(flatten)]
@@ -124,20 +126,21 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
     let destinations = state.destination_charges()?;
     let quarantine = state.quarantine_size()?;
     let damage = findings::read(&paths::findings(&workspace.data));
-    let write_keys = args.asked.write_keys()?;
+    let (write_keys, uses) = (args.asked.write_keys()?, state.key_uses()?);
     let configuration = RunningConfiguration::read(&workspace.data, &workspace.dir);
     let revision = catalog::revision(&workspace.data)?;
     if json {
         let configuration = configuration.map(|configuration| configuration.to_json());
-        let others = (write_keys.as_deref(), configuration, revision);
+        let others = ((write_keys.as_deref(), &*uses), configuration, revision);
         print_json((&log, &sources), &reports, (&functions, &destinations), (&quarantine, &damage), others);
     } else {
         if let Some(configuration) = &configuration {
             configuration.print();
         }
         print_tables(&log, &sources, &reports);
-        if let Some(keys) = &write_keys {
-            write_keys::print(keys);
+        match &write_keys {
+            Some(keys) => write_keys::print(keys),
+            None => write_keys::print_used(&uses),
         }
         let store = paths::store(&workspace.data);
         let names = functions.iter().map(|(charge, _)| &charge.function);
@@ -153,12 +156,15 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a server that was asked says of write keys, and what the data directory says of their use.
+type WriteKeysShown<'k> = (Option<&'k [ShownWriteKey]>, &'k [KeyUse]);
+
 fn print_json(
     (log, sources): (&StatusLogLine, &BTreeMap<String, SourceLine>),
     reports: &[(SyncReport, PendingCount)],
     (functions, destinations): (&[(Charge, Option<String>)], &[Charge]),
     (quarantine, damage): (&QuarantineSize, &[Finding]),
-    (write_keys, configuration, revision): (Option<&[ShownWriteKey]>, Option<serde_json::Value>, Option<u64>),
+    ((write_keys, uses), configuration, revision): (WriteKeysShown<'_>, Option<serde_json::Value>, Option<u64>),
 ) {
     let sources: serde_json::Map<_, _> = sources
         .iter()
@@ -228,7 +234,7 @@ fn print_json(
         serde_json::json!({
             "log": log, "sources": sources, "syncs": syncs, "functions": functions, "destinations": destinations,
             "quarantine": quarantine, "damage": damage, "write_keys": write_keys, "configuration": configuration,
-            "catalog": { "revision": revision },
+            "key_uses": write_keys::used(uses), "catalog": { "revision": revision },
         })
     );
 }

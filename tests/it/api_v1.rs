@@ -5,6 +5,7 @@ mod commands;
 mod document;
 mod drafts;
 mod rights;
+mod write_keys;
 
 use serde_json::{Value, json};
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::admin::Admin;
+use crate::support::waiting::{PATIENCE, within};
 use crate::support::{Reply, Server, Workspace, basic, request, run, tidegate};
 
 const FIRST: &str = "first-key-0123456789";
@@ -58,10 +59,15 @@ fn each_key_opens_its_source_and_its_use_is_told() {
     assert_eq!(shown["write_keys"], answer["write_keys"]);
     let table = status(&["--server", &url]);
     assert!(["mobile", "default", "server", "never"].iter().all(|word| table.contains(word)), "{table}");
-    // Nobody is asked unless somebody says so.
-    let shown: Value = serde_json::from_str(&status(&["--json"])).unwrap();
-    assert_eq!(shown["write_keys"], Value::Null);
-    assert!(!status(&[]).contains("mobile"));
+    // Nobody is asked unless somebody says so. The data directory has what was used, some seconds later.
+    within(PATIENCE, "the uses are in the data directory", || {
+        let shown: Value = serde_json::from_str(&status(&["--json"])).unwrap();
+        assert_eq!(shown["write_keys"], Value::Null);
+        let uses = shown["key_uses"].as_array().unwrap();
+        let events: Vec<u64> = uses.iter().map(|used| used["events"].as_u64().unwrap()).collect();
+        if events == [1, 1, 2] { Ok(()) } else { Err(shown["key_uses"].to_string()) }
+    });
+    assert!(status(&[]).contains("mobile"));
     server.stop();
     assert_eq!(workspace.warehouse().count("sent"), 3);
     assert_eq!(workspace.warehouse().count("app__sent"), 1);

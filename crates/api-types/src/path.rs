@@ -58,6 +58,12 @@ pub const OBJECT_RELEASE: &str = "/api/v1/objects/{kind}/{name}/release";
 pub const OBJECT_ADOPT: &str = "/api/v1/objects/{kind}/{name}/adopt";
 /// Keeps the value of a secret: PUT.
 pub const SECRET: &str = "/api/v1/secrets/{name}";
+/// The write keys of a source: GET, POST.
+pub const SOURCE_WRITE_KEYS: &str = "/api/v1/sources/{name}/write-keys";
+/// One of them: DELETE.
+pub const SOURCE_WRITE_KEY: &str = "/api/v1/sources/{name}/write-keys/{key}";
+/// Makes another one in its place: POST.
+pub const SOURCE_WRITE_KEY_ROTATE: &str = "/api/v1/sources/{name}/write-keys/{key}/rotate";
 /// Holds a folder against the catalog: POST.
 pub const PLANS: &str = "/api/v1/plans";
 /// Changes that wait for approval: GET, POST.

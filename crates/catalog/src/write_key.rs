@@ -44,6 +44,8 @@ pub struct WriteKeyEntry {
     pub source: String,
     /// Microseconds since the Unix epoch, UTC.
     pub end_us: Option<i64>,
+    /// Microseconds since the Unix epoch, UTC.
+    pub created_at_us: i64,
 }
 
 /// Why a write key opens no source.
@@ -70,6 +72,18 @@ impl std::fmt::Debug for WriteKeyTable {
 }
 
 impl WriteKeyTable {
+    /// What hashes keys as this table has them, for a door with a table of its own.
+    #[must_use]
+    pub fn hasher(&self) -> impl Fn(&str) -> [u8; 32] + Send + Sync + use<> {
+        let hasher = self.hasher.clone();
+        move |key: &str| hasher.hash(key)
+    }
+
+    /// Every key with its hash, in no order, those whose end has come among them.
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8; 32], &WriteKeyEntry)> {
+        self.by_hash.iter()
+    }
+
     /// The source that a key opens at this time.
     ///
     /// # Errors
@@ -182,7 +196,8 @@ impl Catalog {
                 .try_into()
                 .map_err(|_| CatalogError::Unreadable("a hash has not 32 bytes".to_owned()))?;
             let (name, workspace, end_us) = (object.content.name, object.workspace, spec.end_us());
-            by_hash.insert(hash, WriteKeyEntry { id: object.id, name, workspace, source: spec.source, end_us });
+            let (id, created_at_us) = (object.id, object.created_at_us);
+            by_hash.insert(hash, WriteKeyEntry { id, name, workspace, source: spec.source, end_us, created_at_us });
         }
         Ok(WriteKeyTable { hasher: self.keys().write_keys(), by_hash })
     }

@@ -31,7 +31,7 @@ use tokio::sync::watch;
 
 pub use entrance::{Entrance, EntranceSettings};
 pub use host::public as public_host;
-pub use key::{KEY_BYTES_MAX, KeyHasher, KeyUses, WriteKey, WriteKeys};
+pub use key::{KEY_BYTES_MAX, KeyHasher, KeyOrigin, KeyUses, WriteKey, WriteKeys};
 pub use rate::Rate;
 pub use tidegate_net::Network;
 

@@ -12,6 +12,7 @@
 mod cursors;
 mod functions;
 mod identity;
+mod key_uses;
 mod migrate;
 mod partitions;
 mod pending;
@@ -35,6 +36,7 @@ use tidegate_event::{Position, in_partition};
 pub use cursors::{SyncProgress, SyncReport};
 pub use functions::{Charge, Compared, FunctionLog, LogFilter, LoggedRun, Transformed};
 pub use identity::Identity;
+pub use key_uses::KeyUse;
 pub use pending::{DAMAGED_PENDING_CODE, Pending, PendingCount, PendingFound, PendingMark, Resolved, SettledBatch};
 pub use quarantine::{
     DAMAGED_CODE, Expired, Purge, QuarantineBounds, QuarantineFilter, QuarantineSize, Quarantined,

@@ -69,7 +69,11 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Changed {
     let edit = ObjectEdit::Delete { id: object.id.clone(), expected: expected(&headers)? };
-    shared.change_object(&asker, &object.workspace, edit, (&query, None)).await
+    let deleted = shared.change_object(&asker, &object.workspace, edit, (&query, None)).await?;
+    if object.content.kind == ObjectKind::WriteKey && !query.dry_run {
+        shared.keys_taken().await?;
+    }
+    Ok(deleted)
 }
 
 /// Takes an object out of the hands of a folder: from then on it is changed here.
@@ -142,7 +146,7 @@ impl SharedApi {
         let elsewhere = match kind {
             ObjectKind::Secret => Some("PUT /api/v1/secrets/NAME"),
             ObjectKind::Token => Some("POST /api/v1/tokens"),
-            ObjectKind::WriteKey => Some("the file of its source"),
+            ObjectKind::WriteKey => Some("POST /api/v1/sources/NAME/write-keys, or the file of its source"),
             _ => None,
         };
         if let Some(elsewhere) = elsewhere {

@@ -41,11 +41,13 @@ pub(in crate::api) async fn permit(
             in_workspace(shared, &asker, asked.as_deref().unwrap_or(SERVER_WORKSPACE), verb).await
         }
         EndpointRule::Server(verb) => in_workspace(shared, &asker, SERVER_WORKSPACE, verb).await,
-        EndpointRule::Named(_) | EndpointRule::Past => {
-            let kind = kind(params)?;
+        EndpointRule::Named(_) | EndpointRule::OfSource(_) | EndpointRule::Past => {
+            let kind = if matches!(rule, EndpointRule::OfSource(_)) { ObjectKind::Source } else { kind(params)? };
             let (workspace, named) = (workspace_of(kind, asked.as_deref()), param(params, "name"));
             let (verb, object) = match rule {
-                EndpointRule::Named(verb) => (verb, shared.object(&workspace, kind, named).await?),
+                EndpointRule::Named(verb) | EndpointRule::OfSource(verb) => {
+                    (verb, shared.object(&workspace, kind, named).await?)
+                }
                 _ => (Verb::View, shared.object_or_past(&workspace, kind, named).await?),
             };
             if let Some(acting) = asker.acting() {

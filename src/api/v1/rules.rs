@@ -11,6 +11,8 @@ pub(in crate::api) enum EndpointRule {
     Filtered,
     /// Whoever may do this to the object that the path names.
     Named(Verb),
+    /// Whoever may do this to the source that the path names.
+    OfSource(Verb),
     /// Whoever may view the object that the path names, or, by its id, could have viewed one that was deleted.
     Past,
     /// Whoever may do this in the workspace that the query names, or in the server's own.
@@ -21,9 +23,9 @@ pub(in crate::api) enum EndpointRule {
     InChange,
 }
 
-use EndpointRule::{Filtered, InChange, Named, Past, Server, Workspace};
+use EndpointRule::{Filtered, InChange, Named, OfSource, Past, Server, Workspace};
 
-const RULES: [(Method, &str, EndpointRule); 23] = [
+const RULES: [(Method, &str, EndpointRule); 27] = [
     (Method::GET, path::WHO_AM_I, Filtered),
     (Method::GET, path::OBJECTS, Filtered),
     (Method::POST, path::OBJECTS, InChange),
@@ -36,6 +38,11 @@ const RULES: [(Method, &str, EndpointRule); 23] = [
     (Method::POST, path::OBJECT_RELEASE, Named(Verb::Adopt)),
     (Method::POST, path::OBJECT_ADOPT, Named(Verb::Adopt)),
     (Method::PUT, path::SECRET, InChange),
+    (Method::GET, path::SOURCE_WRITE_KEYS, OfSource(Verb::View)),
+    // A write key has the rights of its source. The catalog asks once more, in the transaction of the change.
+    (Method::POST, path::SOURCE_WRITE_KEYS, OfSource(Verb::Update)),
+    (Method::DELETE, path::SOURCE_WRITE_KEY, OfSource(Verb::Update)),
+    (Method::POST, path::SOURCE_WRITE_KEY_ROTATE, OfSource(Verb::Update)),
     (Method::POST, path::PLANS, Filtered),
     (Method::GET, path::DRAFTS, Filtered),
     (Method::POST, path::DRAFTS, InChange),

@@ -12,6 +12,9 @@ use tidegate_api_types::object::{
     ShownObject, WorkspaceQuery,
 };
 use tidegate_api_types::path;
+use tidegate_api_types::write_key::{
+    CreateWriteKey, CreatedWriteKey, RevokedWriteKey, RotateWriteKey, SourceWriteKeys,
+};
 
 use super::admin::AdminClient;
 use super::error::ClientError;
@@ -103,6 +106,32 @@ impl CatalogClient {
         self.send(Method::POST, (path::TOKENS, ""), None, asked).await
     }
 
+    pub(in crate::cli) async fn source_keys(&self, source: &str) -> CatalogAnswer<SourceWriteKeys> {
+        self.get(&of_source(path::SOURCE_WRITE_KEYS, source)?, "", &self.workspace()).await
+    }
+
+    pub(in crate::cli) async fn create_key(
+        &self,
+        source: &str,
+        asked: &CreateWriteKey,
+    ) -> CatalogAnswer<CreatedWriteKey> {
+        self.send(Method::POST, (&of_source(path::SOURCE_WRITE_KEYS, source)?, ""), None, asked).await
+    }
+
+    pub(in crate::cli) async fn rotate_key(
+        &self,
+        (source, key): (&str, &str),
+        asked: &RotateWriteKey,
+    ) -> CatalogAnswer<CreatedWriteKey> {
+        self.send(Method::POST, (&of_source(path::SOURCE_WRITE_KEY_ROTATE, source)?, key), None, asked).await
+    }
+
+    pub(in crate::cli) async fn revoke_key(&self, source: &str, key: &str) -> CatalogAnswer<RevokedWriteKey> {
+        let at = of_source(path::SOURCE_WRITE_KEY, source)?;
+        let request = self.client.http().query(Method::DELETE, (&at, key), &self.workspace())?;
+        self.client.exchange(request, ANSWER_TIME_MAX).await
+    }
+
     pub(in crate::cli) async fn verify_audit(&self, asked: &VerifyAudit) -> CatalogAnswer<AuditVerdict> {
         let request = self.client.http().request(Method::POST, path::AUDIT_VERIFY, "")?;
         self.client.exchange(request.header(CONTENT_TYPE, JSON).body(body(asked)?), ANSWER_TIME_MAX).await
@@ -141,6 +170,15 @@ const JSON: &str = "application/json";
 
 fn body(asked: &impl Serialize) -> CatalogAnswer<Vec<u8>> {
     serde_json::to_vec(asked).map_err(|error| ClientError::Setup(error.to_string()))
+}
+
+/// A path with the source in its place: a name that would be another path is none.
+fn of_source(path: &str, source: &str) -> CatalogAnswer<String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if source.is_empty() || source.starts_with('.') || !source.chars().all(fits) {
+        return Err(ClientError::Name { name: source.to_owned() });
+    }
+    Ok(path.replace("{name}", source))
 }
 
 /// A path with the kind in its place; what the kind may not be, the server says.

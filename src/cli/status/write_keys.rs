@@ -1,6 +1,9 @@
-//! Write keys of a running server, which alone knows what they are used for.
+//! Write keys: what the data directory says of their use, and what a running server says of all of them.
 
-use tidegate_api_types::write_key::ShownWriteKey;
+use serde_json::{Value, json};
+use tidegate_api_types::write_key::{ShownWriteKey, WriteKeyFrom};
+use tidegate_event::time;
+use tidegate_state::KeyUse;
 
 use crate::cli::client::TokenArgs;
 use crate::cli::{CommandFailure, runtime, style};
@@ -8,7 +11,7 @@ use crate::cli::{CommandFailure, runtime, style};
 /// The running server that is asked, if any.
 #[derive(Debug, clap::Args)]
 pub(super) struct AskedServer {
-    /// Ask the running server too, at its admin API: what each write key is used for
+    /// Ask the running server too, at its admin API: which write keys there are, and what each is used for until now
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     #[command(flatten)]
@@ -25,16 +28,49 @@ impl AskedServer {
 }
 
 pub(super) fn print(keys: &[ShownWriteKey]) {
-    let mut table = style::table(&["source", "write key", "events", "last used", "created", "ends"]);
+    let mut table = style::table(&["source", "write key", "from", "events", "last used", "created", "ends"]);
     for key in keys {
-        let last_used = key.last_used.clone().unwrap_or_else(|| "not since the start".to_owned());
+        let last_used = key.last_used.clone().unwrap_or_else(|| "never".to_owned());
+        let from = match key.from {
+            WriteKeyFrom::File => "file",
+            WriteKeyFrom::Api => "API",
+        };
         let ends = match &key.ends {
             Some(end) if key.ended => format!("{end} (over)"),
             Some(end) => end.clone(),
             None => "never".to_owned(),
         };
         let events = style::count(key.events);
-        table.add_row([key.source.clone(), key.name.clone(), events, last_used, key.created.clone(), ends]);
+        let (source, name) = (key.source.clone(), key.name.clone());
+        table.add_row([source, name, from.to_owned(), events, last_used, key.created.clone(), ends]);
+    }
+    println!("{table}");
+}
+
+/// The name of a key within its source, as everybody but the state says it.
+fn local(used: &KeyUse) -> &str {
+    used.key.strip_prefix(&*used.source).and_then(|rest| rest.strip_prefix('/')).unwrap_or(&used.key)
+}
+
+/// What the data directory has of keys that were used.
+pub(super) fn used(uses: &[KeyUse]) -> Vec<Value> {
+    let shown = |used: &KeyUse| {
+        json!({
+            "source": used.source, "name": local(used), "events": used.events,
+            "first_used": time::format(used.first_at_us), "last_used": time::format(used.last_at_us),
+        })
+    };
+    uses.iter().map(shown).collect()
+}
+
+pub(super) fn print_used(uses: &[KeyUse]) {
+    if uses.is_empty() {
+        return;
+    }
+    let mut table = style::table(&["source", "write key", "events", "first used", "last used"]);
+    for used in uses {
+        let (first, last) = (time::format(used.first_at_us), time::format(used.last_at_us));
+        table.add_row([used.source.clone(), local(used).to_owned(), style::count(used.events), first, last]);
     }
     println!("{table}");
 }

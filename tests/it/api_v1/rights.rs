@@ -9,8 +9,9 @@ use crate::support::Server;
 use crate::support::http::request;
 
 /// The statuses for: the admin token, an editor, a draft editor, a viewer, somebody without a role. Each operation is asked of what
-/// the test makes: the lookup `geo` for `{kind}/{name}`, a draft that is not there, the secret `crm`.
-const EXPECTED: [(&str, [u16; 5]); 23] = [
+/// the test makes: the lookup `geo` for `{kind}/{name}`, a draft that is not there, the secret `crm`, the source `web`, a write key that
+/// is not there.
+const EXPECTED: [(&str, [u16; 5]); 27] = [
     ("GET /api/v1/whoami", [200, 200, 200, 200, 200]),
     ("GET /api/v1/objects/{kind}", [200, 200, 200, 200, 200]),
     ("POST /api/v1/objects/{kind}", [200, 200, 403, 403, 404]),
@@ -23,6 +24,10 @@ const EXPECTED: [(&str, [u16; 5]); 23] = [
     ("POST /api/v1/objects/{kind}/{name}/release", [200, 200, 403, 403, 404]),
     ("POST /api/v1/objects/{kind}/{name}/adopt", [200, 200, 403, 403, 404]),
     ("PUT /api/v1/secrets/{name}", [200, 200, 403, 403, 404]),
+    ("GET /api/v1/sources/{name}/write-keys", [200, 200, 200, 200, 404]),
+    ("POST /api/v1/sources/{name}/write-keys", [201, 201, 403, 403, 404]),
+    ("DELETE /api/v1/sources/{name}/write-keys/{key}", [404, 404, 403, 403, 404]),
+    ("POST /api/v1/sources/{name}/write-keys/{key}/rotate", [404, 404, 403, 403, 404]),
     ("POST /api/v1/plans", [200, 200, 200, 200, 200]),
     ("GET /api/v1/drafts", [200, 200, 200, 200, 200]),
     ("POST /api/v1/drafts", [403, 200, 200, 403, 404]),
@@ -59,6 +64,7 @@ fn body(operation: &str, at: usize) -> Value {
         "POST /api/v1/drafts" => {
             json!({"title": "t", "edits": [{"action": "create", "kind": "lookup", "content": object}]})
         }
+        "POST /api/v1/sources/{name}/write-keys" => json!({"name": format!("key-{at}")}),
         "POST /api/v1/tokens" => json!({"name": format!("token {at}")}),
         "POST /api/v1/audit/verify" => json!({}),
         _ => Value::Null,
@@ -98,7 +104,8 @@ fn every_operation_of_the_document_is_answered_to_those_who_may_have_it_and_to_n
         let (method, path) = operation.split_once(' ').unwrap();
         let name = if path.contains("/drafts/") { "drf_00000000000000000000" } else { "geo" };
         let name = if path.contains("/secrets/") { "crm" } else { name };
-        let path = path.replace("{kind}", "lookup").replace("{name}", name) + dry(operation);
+        let name = if path.contains("/sources/") { "web" } else { name };
+        let path = path.replace("{kind}", "lookup").replace("{name}", name).replace("{key}", "nosuch") + dry(operation);
         let without = request(&server.admin, method, &path, &[], b"");
         assert_eq!(without.code(), "401 no-token", "{operation}");
         for (at, caller) in [&admin, &editor, &author, &viewer, &nobody].into_iter().enumerate() {

@@ -55,6 +55,12 @@ impl Entrance {
         self.keys.iter()
     }
 
+    /// The key that is this text, its end come or not; it counts as no use.
+    #[must_use]
+    pub fn key_of(&self, text: &str) -> Option<&WriteKey> {
+        self.keys.get(text)
+    }
+
     /// The source's key among `candidates`, if there is one.
     ///
     /// # Errors

@@ -2,7 +2,8 @@
 //!
 //! A key itself is kept nowhere: [`KeyHasher`] makes a keyed hash of it, and a request's key is looked up by its hash, so that
 //! the time of a lookup says nothing about any key. A source has as many keys as it likes, each with a name and perhaps an end,
-//! and what each of them is used for is counted.
+//! and what each of them is used for is counted. Keys of files and those of the catalog are hashed each in a way of their own, so
+//! there are two tables, and a wrong key costs two hashes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,9 +18,12 @@ use sha2::Sha256;
 /// No write key is longer; nothing longer is worth a hash.
 pub const KEY_BYTES_MAX: usize = 512;
 
-/// Makes hashes of write keys with HMAC-SHA-256, under a secret of its own: who sees a hash cannot even try keys on it.
+/// A request has a key or two; a body that holds thousands of them would try as many at once.
+const CANDIDATES_MAX: usize = 8;
+
+/// Makes hashes of write keys, under a secret: who sees a hash cannot even try keys on it.
 #[derive(Clone)]
-pub struct KeyHasher(Hmac<Sha256>);
+pub struct KeyHasher(Arc<dyn Fn(&str) -> [u8; 32] + Send + Sync>);
 
 impl std::fmt::Debug for KeyHasher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -28,27 +32,45 @@ impl std::fmt::Debug for KeyHasher {
 }
 
 impl KeyHasher {
+    /// With HMAC-SHA-256.
     #[must_use]
     pub fn new(secret: &[u8; 32]) -> Self {
         // A block of HMAC: what is shorter is filled up with zeros anyway.
         let mut block = [0; 64];
         block[..32].copy_from_slice(secret);
-        Self(Hmac::new(&block.into()))
+        let keyed: Hmac<Sha256> = Hmac::new(&block.into());
+        Self::of(move |key: &str| keyed.clone().chain_update(key).finalize().into_bytes().into())
+    }
+
+    /// As whoever keeps the keys hashes them.
+    #[must_use]
+    pub fn of(hash: impl Fn(&str) -> [u8; 32] + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hash))
     }
 
     #[must_use]
     pub fn hash(&self, key: &str) -> [u8; 32] {
-        self.0.clone().chain_update(key).finalize().into_bytes().into()
+        (self.0)(key)
     }
+}
+
+/// Where a key comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyOrigin {
+    /// A file of the workspace.
+    File,
+    /// The catalog: somebody made it over the API.
+    Catalog,
 }
 
 /// A key that opens a source.
 #[derive(Debug, Clone)]
 pub struct WriteKey {
     pub source: Arc<str>,
-    /// Unique in its source.
+    /// Unique among the keys of its source that have this origin.
     pub name: Arc<str>,
-    /// Of the [`KeyHasher`] of all keys.
+    pub origin: KeyOrigin,
+    /// Of the [`KeyHasher`] of all keys of this origin.
     pub hash: [u8; 32],
     /// When it was made or, where nobody knows that, first read.
     pub created_at_us: i64,
@@ -70,21 +92,30 @@ impl WriteKey {
     }
 }
 
-/// What a write key was used for, as long as the process runs.
+/// What a write key was used for.
 #[derive(Debug)]
 pub struct KeyUses {
     events: AtomicU64,
-    /// Of the last request that showed it; `i64::MIN` before the first.
+    /// Of the first request that showed it; `i64::MAX` before that.
+    first_us: AtomicI64,
+    /// Of the last one; `i64::MIN` before the first.
     last_us: AtomicI64,
 }
 
 impl Default for KeyUses {
     fn default() -> Self {
-        Self { events: AtomicU64::new(0), last_us: AtomicI64::new(i64::MIN) }
+        Self::kept(0, i64::MAX, i64::MIN)
     }
 }
 
 impl KeyUses {
+    /// Those that were counted before: events, and when the key was shown first and last (microseconds since the Unix epoch).
+    #[must_use]
+    pub fn kept(events: u64, first_us: i64, last_us: i64) -> Self {
+        let (first_us, last_us) = (AtomicI64::new(first_us), AtomicI64::new(last_us));
+        Self { events: AtomicU64::new(events), first_us, last_us }
+    }
+
     /// Events that were accepted under it.
     #[must_use]
     pub fn events(&self) -> u64 {
@@ -97,7 +128,16 @@ impl KeyUses {
         Some(self.last_us.load(Ordering::Relaxed)).filter(|last| *last != i64::MIN)
     }
 
+    /// When somebody first sent something under it, accepted or not.
+    #[must_use]
+    pub fn first_us(&self) -> Option<i64> {
+        Some(self.first_us.load(Ordering::Relaxed)).filter(|first| *first != i64::MAX)
+    }
+
     pub(super) fn note_shown(&self, now_us: i64) {
+        if now_us < self.first_us.load(Ordering::Relaxed) {
+            self.first_us.fetch_min(now_us, Ordering::Relaxed);
+        }
         self.last_us.fetch_max(now_us, Ordering::Relaxed);
     }
 
@@ -106,18 +146,43 @@ impl KeyUses {
     }
 }
 
+/// Keys that are hashed in one way.
+#[derive(Debug)]
+struct KeyTable {
+    hasher: KeyHasher,
+    keys: HashMap<[u8; 32], Arc<WriteKey>>,
+}
+
+impl KeyTable {
+    fn new(hasher: KeyHasher, keys: impl IntoIterator<Item = WriteKey>) -> Self {
+        Self { hasher, keys: keys.into_iter().map(|key| (key.hash, Arc::new(key))).collect() }
+    }
+
+    fn get(&self, key: &str) -> Option<&Arc<WriteKey>> {
+        // Nothing is found in an empty table, so no hash is made for it.
+        if self.keys.is_empty() { None } else { self.keys.get(&self.hasher.hash(key)) }
+    }
+}
+
 /// The write keys of all sources.
 #[derive(Debug)]
 pub struct WriteKeys {
-    hasher: KeyHasher,
-    keys: HashMap<[u8; 32], Arc<WriteKey>>,
+    /// Looked at in this order.
+    tables: Vec<KeyTable>,
 }
 
 impl WriteKeys {
     /// Of two keys with one hash the later counts.
     #[must_use]
     pub fn new(hasher: KeyHasher, keys: impl IntoIterator<Item = WriteKey>) -> Self {
-        Self { hasher, keys: keys.into_iter().map(|key| (key.hash, Arc::new(key))).collect() }
+        Self { tables: vec![KeyTable::new(hasher, keys)] }
+    }
+
+    /// These and others, which are hashed in another way. A text that is a key of both is one of those that were there first.
+    #[must_use]
+    pub fn and(mut self, hasher: KeyHasher, keys: impl IntoIterator<Item = WriteKey>) -> Self {
+        self.tables.push(KeyTable::new(hasher, keys));
+        self
     }
 
     /// The key that is this text, unless its end has come.
@@ -125,26 +190,34 @@ impl WriteKeys {
         if key.len() > KEY_BYTES_MAX {
             return None;
         }
-        self.keys.get(&self.hasher.hash(key)).filter(|key| !key.has_ended(now_us))
+        self.tables.iter().find_map(|table| table.get(key).filter(|key| !key.has_ended(now_us)))
     }
 
-    /// The first candidate that opens a source.
+    /// The key that is this text, its end come or not.
+    pub(super) fn get(&self, key: &str) -> Option<&WriteKey> {
+        if key.len() > KEY_BYTES_MAX {
+            return None;
+        }
+        self.tables.iter().find_map(|table| table.get(key)).map(|key| &**key)
+    }
+
+    /// The first candidate that opens a source; those behind the eighth are not looked at.
     pub(super) fn choose(&self, candidates: &[String], now_us: i64) -> Option<&Arc<WriteKey>> {
-        candidates.iter().find_map(|key| self.find(key, now_us))
+        candidates.iter().take(CANDIDATES_MAX).find_map(|key| self.find(key, now_us))
     }
 
     /// The key with the hash of `other`, which may be of other keys than these.
     pub(super) fn same(&self, other: &WriteKey) -> Option<&Arc<WriteKey>> {
-        self.keys.get(&other.hash)
+        self.tables.iter().find_map(|table| table.keys.get(&other.hash))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &WriteKey> {
-        self.keys.values().map(|key| &**key)
+        self.tables.iter().flat_map(|table| table.keys.values()).map(|key| &**key)
     }
 
     /// Goes on counting where keys that are here too were counted before, and keeps when they were made.
     pub(super) fn go_on_from(&mut self, before: &Self) {
-        for key in self.keys.values_mut() {
+        for key in self.tables.iter_mut().flat_map(|table| table.keys.values_mut()) {
             if let Some(old) = before.same(key).filter(|old| old.identity() == key.identity()) {
                 let (created_at_us, uses) = (old.created_at_us.min(key.created_at_us), Arc::clone(&old.uses));
                 *key = Arc::new(WriteKey { created_at_us, uses, ..WriteKey::clone(key) });
@@ -190,6 +263,7 @@ mod tests {
         WriteKey {
             source: source.into(),
             name: name.into(),
+            origin: KeyOrigin::File,
             hash: hasher.hash(text),
             created_at_us: 0,
             ends_at_us,
@@ -236,6 +310,19 @@ mod tests {
     }
 
     #[test]
+    fn one_request_tries_few_keys() {
+        let hasher = KeyHasher::new(&[7; 32]);
+        let keys = WriteKeys::new(hasher.clone(), [key(&hasher, ("web", "default"), "right", None)]);
+        let candidates = |wrong: usize| {
+            let mut all: Vec<String> = (0..wrong).map(|n| format!("wrong {n}")).collect();
+            all.push("right".to_owned());
+            all
+        };
+        assert!(keys.choose(&candidates(CANDIDATES_MAX - 1), 0).is_some());
+        assert!(keys.choose(&candidates(CANDIDATES_MAX), 0).is_none());
+    }
+
+    #[test]
     fn uses_go_on_for_a_key_that_stays_and_begin_anew_for_another_under_its_name() {
         let hasher = KeyHasher::new(&[7; 32]);
         let keys = |default: &str| {
@@ -248,16 +335,42 @@ mod tests {
         let before = keys("first");
         before.find("first", 0).unwrap().uses.note_accepted(3);
         let kept = before.find("kept", 0).unwrap();
-        assert_eq!(kept.uses.last_us(), None);
+        assert_eq!((kept.uses.first_us(), kept.uses.last_us()), (None, None));
         kept.uses.note_accepted(4);
         kept.uses.note_shown(70);
         kept.uses.note_shown(60);
         let mut after = keys("second");
-        after.keys.values_mut().for_each(|key| Arc::make_mut(key).created_at_us += 100);
+        after.tables[0].keys.values_mut().for_each(|key| Arc::make_mut(key).created_at_us += 100);
         after.go_on_from(&before);
         let kept = after.find("kept", 0).unwrap();
-        assert_eq!((kept.uses.events(), kept.uses.last_us(), kept.created_at_us), (4, Some(70), 9));
+        let uses = &kept.uses;
+        assert_eq!((uses.events(), uses.first_us(), uses.last_us(), kept.created_at_us), (4, Some(60), Some(70), 9));
         let rotated = after.find("second", 0).unwrap();
         assert_eq!((rotated.uses.events(), rotated.created_at_us), (0, 100));
+    }
+
+    #[test]
+    fn a_key_is_found_under_either_hasher_and_a_file_counts_before_the_catalog() {
+        let (files, catalog) = (KeyHasher::new(&[7; 32]), KeyHasher::of(|key| [u8::try_from(key.len()).unwrap(); 32]));
+        let of_catalog = |name: &str, text: &str, ends_at_us| WriteKey {
+            origin: KeyOrigin::Catalog,
+            ..key(&catalog, ("app", name), text, ends_at_us)
+        };
+        let both = [
+            of_catalog("made", "of the catalog", None),
+            of_catalog("both", "in both", None),
+            of_catalog("over", "ended over there", Some(5)),
+        ];
+        let keys = WriteKeys::new(files.clone(), [key(&files, ("web", "both"), "in both", None)]);
+        let keys = keys.and(catalog.clone(), both);
+        let found = |text: &str| keys.find(text, 10).map(|key| (&*key.source, &*key.name));
+        assert_eq!(found("in both"), Some(("web", "both")));
+        assert_eq!(found("of the catalog"), Some(("app", "made")));
+        assert_eq!((found("ended over there"), found("of nobody")), (None, None));
+        assert_eq!(keys.get("ended over there").map(|key| &*key.name), Some("over"));
+        assert_eq!(keys.iter().count(), 4);
+        let uses = KeyUses::kept(3, 20, 30);
+        uses.note_shown(10);
+        assert_eq!((uses.events(), uses.first_us(), uses.last_us()), (3, Some(10), Some(30)));
     }
 }

@@ -29,6 +29,7 @@ fn settings(keys: &[Opens<'_>], rate: &Rate, paused: &[&str]) -> EntranceSetting
     let key = |(text, source, ends_at_us): &Opens<'_>| WriteKey {
         source: (*source).into(),
         name: format!("of {text}").into(),
+        origin: KeyOrigin::File,
         hash: hasher.hash(text),
         created_at_us: 0,
         ends_at_us: *ends_at_us,

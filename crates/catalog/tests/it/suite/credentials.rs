@@ -164,6 +164,10 @@ pub fn a_write_key_is_replaced_without_losing_a_client(test: &CatalogTest) {
         assert_eq!(table.find("quickstart-write-key", at_us).is_ok(), old_counts, "{at_us}");
         assert_eq!(table.find(&next_value, at_us).unwrap().id, next.id);
     }
+    // A door with a table of its own hashes keys alike.
+    let hash = table.hasher()(&next_value);
+    let has_next = table.entries().any(|(found, entry)| *found == hash && entry.id == next.id);
+    assert!(has_next && table.entries().count() == 3);
     let ended = table.find("quickstart-write-key", rotation.at_us + DAY_US);
     assert_eq!(ended, Err(WriteKeyProblem::Ended { id: old.id.clone() }));
     let spec: WriteKeySpec = serde_json::from_value(test.get(&old.id).content.spec).unwrap();
