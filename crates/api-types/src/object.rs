@@ -26,6 +26,9 @@ pub struct ObjectQuery {
     /// What names begin with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
+    /// What names have in them; large and small letters of ASCII are the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub q: Option<String>,
     /// `team=web`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,

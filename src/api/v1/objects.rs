@@ -51,6 +51,7 @@ pub(super) async fn list(
         workspace: workspace.clone(),
         kind: Some(kind),
         name_prefix: query.prefix,
+        name_part: query.q,
         label: label.transpose()?,
         managed_by: query.managed_by.map(|managed_by| match managed_by {
             ManagedByQuery::Nobody => ManagedFilter::Nobody,
