@@ -97,7 +97,9 @@ fn without_text(reason: &str) -> String {
         [("string \"", "\", expected", "a text"), ("unknown variant `", "`, expected", "an unknown word")]
     {
         let parts = reason.split_once(before_text);
-        if let Some((before, (_, after))) = parts.and_then(|(before, rest)| Some((before, rest.rsplit_once(after_text)?))) {
+        if let Some((before, (_, after))) =
+            parts.and_then(|(before, rest)| Some((before, rest.rsplit_once(after_text)?)))
+        {
             return format!("{before}{instead}, expected{after}");
         }
     }

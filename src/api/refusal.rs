@@ -137,7 +137,10 @@ impl From<AuthError> for ApiRefusal {
         };
         match error {
             AuthError::NoToken => unknown("no-token", "the request has no token"),
-            AuthError::WrongToken => unknown("wrong-token", "the token opens nothing: it is unknown, it has expired or was revoked, or its user is disabled"),
+            AuthError::WrongToken => unknown(
+                "wrong-token",
+                "the token opens nothing: it is unknown, it has expired or was revoked, or its user is disabled",
+            ),
             AuthError::TooOften(wait) => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-wrong-tokens",

@@ -296,7 +296,10 @@ impl ActiveRuntimes {
             match self.fill(name, held, &releases).await {
                 Ok(()) => {
                     any_runs = true;
-                    tracing::info!(destination = name, "the destination runs as it shall now, and takes what waits for it");
+                    tracing::info!(
+                        destination = name,
+                        "the destination runs as it shall now, and takes what waits for it"
+                    );
                     self.taken.send_modify(|taken| drop(taken.refused.remove(name)));
                 }
                 Err(error) if held.active.is_vacant() => refuse(name, held, &error.to_string()),

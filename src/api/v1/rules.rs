@@ -23,7 +23,7 @@ pub(in crate::api) enum EndpointRule {
 
 use EndpointRule::{Filtered, InChange, Named, Past, Server, Workspace};
 
-const RULES: [(Method, &str, EndpointRule); 23] = [
+const RULES: [(Method, &str, EndpointRule); 31] = [
     (Method::GET, path::WHO_AM_I, Filtered),
     (Method::GET, path::OBJECTS, Filtered),
     (Method::POST, path::OBJECTS, InChange),
@@ -48,6 +48,14 @@ const RULES: [(Method, &str, EndpointRule); 23] = [
     (Method::GET, path::AUDIT_EXPORT, Workspace(Verb::ReadAudit)),
     // The log is one for all workspaces, and so is the question whether it is whole.
     (Method::POST, path::AUDIT_VERIFY, Server(Verb::ReadAudit)),
+    (Method::GET, path::EVENT_DOMAINS, Filtered),
+    (Method::POST, path::EVENT_DOMAINS, InChange),
+    (Method::GET, path::EVENT_DOMAIN, Filtered),
+    (Method::PATCH, path::EVENT_DOMAIN, InChange),
+    (Method::GET, path::EVENT_CONTRACTS, Filtered),
+    (Method::POST, path::EVENT_CONTRACTS, InChange),
+    (Method::GET, path::EVENT_CONTRACT, Filtered),
+    (Method::PATCH, path::EVENT_CONTRACT, InChange),
 ];
 
 /// The rule of a method of a path, as it is registered.

@@ -109,7 +109,10 @@ pub fn a_token_is_kept_as_a_hash_and_ends(test: &CatalogTest) {
     enter(text, new.at_us + 70 * SECOND_US).unwrap();
     assert_eq!(test.wait(test.catalog.last_used(&issued.id)).unwrap(), Some(new.at_us + 70 * SECOND_US));
     let uses = |first: &str, last: &str| {
-        test.wait(test.catalog.last_uses(&new.workspace, ObjectKind::Token, first..=last)).unwrap().into_iter().collect::<Vec<_>>()
+        test.wait(test.catalog.last_uses(&new.workspace, ObjectKind::Token, first..=last))
+            .unwrap()
+            .into_iter()
+            .collect::<Vec<_>>()
     };
     assert_eq!(uses(&new.name, &new.name), [(issued.id.clone(), new.at_us + 70 * SECOND_US)]);
     assert_eq!(uses("\u{1}", "\u{1}"), []);
