@@ -92,7 +92,7 @@ fn at(field: &str, reason: &dyn std::fmt::Display) -> String {
 }
 
 /// A reason without the text that was sent: it may be a secret that stands in the wrong field.
-fn without_text(reason: &str) -> String {
+pub(super) fn without_text(reason: &str) -> String {
     for (before_text, after_text, instead) in
         [("string \"", "\", expected", "a text"), ("unknown variant `", "`, expected", "an unknown word")]
     {

@@ -67,9 +67,25 @@ impl IntoResponses for ApiRefusal {
     }
 }
 
+/// OpenAPI wants a description of every answer, and generators of clients refuse a document that lacks one.
+fn describe_answers(document: &mut utoipa::openapi::OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        for operation in operations.into_iter().flatten() {
+            for answer in operation.responses.responses.values_mut() {
+                if let RefOr::T(answer) = answer
+                    && answer.description.is_empty()
+                {
+                    "What was asked for".clone_into(&mut answer.description);
+                }
+            }
+        }
+    }
+}
+
 /// The paths with their handlers, and the document.
 pub(super) fn routes() -> (Router<Arc<SharedApi>>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(Document::openapi())
+    let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(functions::list))
         .routes(routes!(functions::show))
         .routes(routes!(functions::push))
@@ -91,7 +107,9 @@ pub(super) fn routes() -> (Router<Arc<SharedApi>>, utoipa::openapi::OpenApi) {
         .routes(routes!(write_keys::list))
         .routes(routes!(reload::reload))
         .merge(v1::routes())
-        .split_for_parts()
+        .split_for_parts();
+    describe_answers(&mut document);
+    (router, document)
 }
 
 #[cfg(test)]
@@ -109,7 +127,13 @@ mod tests {
         assert_eq!(paths.len(), 20 + 22);
         let mut described = BTreeSet::new();
         for (path, operations) in paths {
-            for method in operations.as_object().unwrap().keys() {
+            for (method, operation) in operations.as_object().unwrap() {
+                let answers = operation["responses"].as_object().unwrap();
+                assert!(
+                    answers.values().all(|answer| answer["description"].is_string()),
+                    "{method} {path}: {answers:?}"
+                );
+                assert!(operation["operationId"].is_string(), "{method} {path} has no name for clients");
                 let method = hyper::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
                 let is_known = match path.starts_with("/api/v1/") {
                     true => v1::rule(&method, path).is_some(),

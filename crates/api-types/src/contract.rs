@@ -100,7 +100,7 @@ pub struct DomainEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub include_built_in_context: Option<bool>,
     /// JSON Schema, draft 7, of the whole event. It may refer to `#/definitions/components/<slug>`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = std::collections::BTreeMap<String, Value>)]
     pub schema: Value,
 }
 
@@ -121,7 +121,7 @@ pub struct DomainComponent {
     /// Left out of a change, it stays; an empty text takes it away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = std::collections::BTreeMap<String, Value>)]
     pub schema: Value,
     /// The slugs that its schema refers to: answered, and never read.
     #[serde(default)]

@@ -126,7 +126,7 @@ pub struct ShownObject {
     pub labels: BTreeMap<String, String>,
     /// Id of the user or token that answers for it.
     pub owner: Option<String>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>)]
     pub spec: Value,
     /// Of its last change; also its ETag.
     pub revision: u64,
@@ -159,7 +159,7 @@ pub struct NewObject {
     #[serde(default)]
     pub owner: Option<String>,
     /// What it says. A secret is written as `secret:NAME`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>)]
     pub spec: Value,
 }
 

@@ -70,7 +70,10 @@ pub(super) async fn list(
 /// One object, by its name or its id. Its ETag is its revision.
 #[utoipa::path(get, path = path::OBJECT, tag = "objects", operation_id = "show_object",
     params(("kind" = String, Path), ("name" = String, Path), WorkspaceQuery),
-    responses((status = 200, body = ShownObject), ApiRefusal))]
+    responses(
+        (status = 200, body = ShownObject, headers(("ETag" = String, description = "Its revision, for If-Match"))),
+        ApiRefusal
+    ))]
 pub(super) async fn show(
     State(shared): OfApi,
     NamedObject(object): NamedObject,

@@ -18,7 +18,7 @@ use super::asker::{OfApi, Requester, workspace_of};
 use super::refused::denied;
 use super::shown::limit;
 use crate::api::SharedApi;
-use crate::api::extract::{Json, Query};
+use crate::api::extract::{Json, Query, without_text};
 use crate::api::refusal::ApiRefusal;
 
 /// The user in whose name the admin token makes tokens, unless another one is named.
@@ -72,7 +72,8 @@ pub(super) async fn create(
     let grants = asked.grants.map(|grants| {
         RoleGrants::deserialize(grants).map_err(|error| {
             let fix = "send the grants of a role: `create`, `access`, `reveal`, `see_payloads`, `only_proposes`";
-            ApiRefusal::unprocessable("content", format!("`grants`: {error}"), fix).in_field("grants")
+            let detail = format!("`grants`: {}", without_text(&error.to_string()));
+            ApiRefusal::unprocessable("content", detail, fix).in_field("grants")
         })
     });
     let life_us = asked.days.map(|days| i64::try_from(days.clamp(1, DAYS_MAX)).unwrap_or(1) * DAY_US);
