@@ -129,7 +129,7 @@ pub fn fuzzed(server: &Server, token: &str, configuration: &str, paths: &[&str])
         return None;
     }
     // The long form of `make faults` tries more, and follows what one answer offers to the next.
-    let many = std::env::var("TIDEGATE_FUZZ_EXAMPLES").ok();
+    let many = std::env::var_os("TIDEGATE_FUZZ_EXAMPLES").and_then(|many| many.into_string().ok());
     let phases = if many.is_some() { "examples,coverage,fuzzing,stateful" } else { "examples,coverage,fuzzing" };
     let examples = many.unwrap_or_else(|| "25".to_owned());
     let dir = tempfile::tempdir().unwrap();
