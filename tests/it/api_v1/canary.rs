@@ -51,11 +51,11 @@ fn spellings(text: &str) -> Vec<String> {
 
 /// Everything in which secrets are looked for.
 #[derive(Default)]
-struct Said {
+struct CanarySearch {
     places: Vec<(String, Vec<u8>)>,
 }
 
-impl Said {
+impl CanarySearch {
     fn add(&mut self, place: impl Into<String>, bytes: impl Into<Vec<u8>>) {
         self.places.push((place.into(), bytes.into()));
     }
@@ -143,7 +143,7 @@ fn workspace() -> Workspace {
 }
 
 /// Sends secrets where they belong, and where they do not.
-fn send_secrets(said: &mut Said, admin: &ApiCaller) {
+fn send_secrets(said: &mut CanarySearch, admin: &ApiCaller) {
     let kept = json!({"value": canary("a secret over the API")});
     assert_eq!(said.ask(admin, "PUT", "/api/v1/secrets/crm", &kept), 200);
     let refused = canary("a secret that is not taken");
@@ -184,7 +184,7 @@ fn send_secrets(said: &mut Said, admin: &ApiCaller) {
 }
 
 /// Sends events with the right key and with a wrong one.
-fn send_events(said: &mut Said, server: &Server) {
+fn send_events(said: &mut CanarySearch, server: &Server) {
     let event = json!({"type": "track", "event": "Order Completed", "userId": "u-1", "properties": {"n": 1}});
     assert_eq!(server.batch(&[event.clone()]).status, 200);
     let in_body = json!({"writeKey": server.key, "batch": [event]}).to_string();
@@ -198,7 +198,7 @@ fn send_events(said: &mut Said, server: &Server) {
 }
 
 /// Asks for everything that there is to be read.
-fn look(said: &mut Said, admin: &ApiCaller) {
+fn look(said: &mut CanarySearch, admin: &ApiCaller) {
     for kind in ["source", "destination", "sync", "secret", "user", "group", "role", "token", "write-key", "domain"] {
         said.ask(admin, "GET", &format!("/api/v1/objects/{kind}"), &Value::Null);
         for object in admin.get(&format!("/api/v1/objects/{kind}"))["objects"].as_array().unwrap() {
@@ -224,7 +224,7 @@ fn look(said: &mut Said, admin: &ApiCaller) {
 }
 
 /// A folder that is not right, in places where secrets stand, is refused.
-fn reload_what_is_wrong(said: &mut Said, workspace: &Workspace, admin: &ApiCaller) {
+fn reload_what_is_wrong(said: &mut CanarySearch, workspace: &Workspace, admin: &ApiCaller) {
     let dir = workspace.path();
     let far = dir.join("destinations/far.yaml");
     let right = std::fs::read_to_string(&far).unwrap();
@@ -246,7 +246,7 @@ fn reload_what_is_wrong(said: &mut Said, workspace: &Workspace, admin: &ApiCalle
 }
 
 /// Runs the commands that read the folder, the server and the data.
-fn run_commands(said: &mut Said, workspace: &Workspace, admin: &ApiCaller) {
+fn run_commands(said: &mut CanarySearch, workspace: &Workspace, admin: &ApiCaller) {
     let (dir, url) = (workspace.path(), format!("http://{}", admin.address));
     let dir = dir.to_str().unwrap();
     let with_server = |words: &[&'static str]| {
@@ -285,7 +285,7 @@ fn no_secret_is_said_answered_or_kept_in_the_clear() {
     let variables = [(VARIABLE, canary("a variable of the environment"))];
     let server = workspace.serve_logging(&variables, &["--log", "trace"], &log);
     let admin = ApiCaller::new(&server, &admin_token);
-    let mut said = Said::default();
+    let mut said = CanarySearch::default();
     // Its text is in this answer, and nowhere else.
     let made = admin.ask("POST", "/api/v1/tokens", &json!({"name": "canary"}));
     assert_eq!(made.status, 201, "{}", made.text());
