@@ -128,12 +128,16 @@ MINUTES ?= 20
 SEEDS ?= 1000
 CYCLES ?= 500
 MODULES ?= 1000000
+EXAMPLES ?= 2000
 SEED ?=
 faults: setup
 	@echo "== power cuts ($(SEEDS) seeds), every failed operation and every flipped bit, on a simulated disk; every byte of state.db"
 	$(if $(SEED),TIDEGATE_FAULT_SEED=$(SEED)) TIDEGATE_FAULT_SEEDS=$(SEEDS) TIDEGATE_FLIPS=all cargo test --release --locked --features failpoints -p tidegate -p tidegate-log -p tidegate-state --lib
 	@echo "== a real server on a state.db and a warehouse.db with a flipped bit, 500 times each"
 	TIDEGATE_FLIPS=all cargo test --release --locked --features failpoints --test it reliability::flips -- --nocapture
+	@echo "== the admin API, asked what its document describes and what it does not: $(EXAMPLES) tries for each operation"
+	@TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup python
+	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_FUZZ_EXAMPLES=$(EXAMPLES) cargo test --release --locked --features failpoints --test it fuzzer
 	@echo "== a real server: $(CYCLES) kills, $(MINUTES) minutes of random faults, $(MINUTES) minutes of none, unknown clients, a noisy key, $(MODULES) modules"
 	cargo test --release --locked --features failpoints --test faults -- \
 	  --minutes $(MINUTES) --cycles $(CYCLES) --modules $(MODULES) $(if $(SEED),--seed $(SEED))

@@ -274,7 +274,7 @@ impl AdminDoor {
             let (scheme, token) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        match token.filter(|token| access::is_of_catalog(token)) {
+        match token.filter(|token| tidegate_catalog::is_token_text(token)) {
             Some(token) => self.acting(token, caller).await,
             None => self.guard.admit(token, caller).map_err(ApiRefusal::from),
         }

@@ -32,11 +32,6 @@ pub(super) fn is_admin(acting: &ActingPrincipal) -> bool {
     tidegate_catalog::authorise(acting, Verb::PurgeAudit.into(), &workspace).is_ok()
 }
 
-/// Whether a token looks like one of the catalog's.
-pub(super) fn is_of_catalog(token: &str) -> bool {
-    token.starts_with("tgp_") || token.starts_with("tgs_")
-}
-
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessAction {

@@ -87,7 +87,23 @@ pub(super) fn parsed<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiRefusal
 }
 
 fn at(field: &str, reason: &dyn std::fmt::Display) -> String {
-    if is_field(field) { format!("`{field}`: {reason}") } else { reason.to_string() }
+    let reason = without_text(&reason.to_string());
+    if is_field(field) { format!("`{field}`: {reason}") } else { reason }
+}
+
+/// A reason without the text that was sent: it may be a secret that stands in the wrong field.
+pub(super) fn without_text(reason: &str) -> String {
+    for (before_text, after_text, instead) in
+        [("string \"", "\", expected", "a text"), ("unknown variant `", "`, expected", "an unknown word")]
+    {
+        let parts = reason.split_once(before_text);
+        if let Some((before, (_, after))) =
+            parts.and_then(|(before, rest)| Some((before, rest.rsplit_once(after_text)?)))
+        {
+            return format!("{before}{instead}, expected{after}");
+        }
+    }
+    reason.to_owned()
 }
 
 /// Whether a path names a field, and not the whole.
@@ -137,4 +153,31 @@ pub(super) async fn body(
 /// Runs what waits for a disk or a compiler away from the threads that serve.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiRefusal> {
     tokio::task::spawn_blocking(work).await.map_err(|error| ApiRefusal::failed("the request broke off", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Word {
+        One,
+        Two,
+    }
+
+    #[test]
+    fn what_was_sent_in_the_wrong_field_is_not_said_again() {
+        let secret = "hunter2\", expected `hunter2`, expected";
+        let value = serde_json::Value::from(secret);
+        let number = u64::deserialize(&value).unwrap_err().to_string();
+        let Err(word) = Word::deserialize(&value) else { panic!("it is no word") };
+        assert_eq!(without_text(&number), "invalid type: a text, expected u64");
+        assert_eq!(without_text(&word.to_string()), "an unknown word, expected `one` or `two`");
+        assert!(matches!(Word::deserialize(serde_json::json!("two")), Ok(Word::Two)));
+        assert!(matches!(Word::deserialize(serde_json::json!("one")), Ok(Word::One)));
+        assert_eq!(without_text("missing field `name`"), "missing field `name`");
+    }
 }

@@ -32,6 +32,7 @@ use super::{SharedApi, builds, destinations, functions, reload, v1, write_keys};
         (name = "sources", description = "Where events enter"),
         (name = "workspace", description = "The folder that the server runs"),
         (name = "objects", description = "What exists, with what it was before"),
+        (name = "contracts", description = "Domains, events and components, in the shapes of Hightouch's API"),
         (name = "secrets", description = "Values that are written and shown to nobody"),
         (name = "plans", description = "What a folder would change"),
         (name = "drafts", description = "Changes that somebody else approves"),
@@ -66,9 +67,25 @@ impl IntoResponses for ApiRefusal {
     }
 }
 
+/// OpenAPI wants a description of every answer, and generators of clients refuse a document that lacks one.
+fn describe_answers(document: &mut utoipa::openapi::OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        for operation in operations.into_iter().flatten() {
+            for answer in operation.responses.responses.values_mut() {
+                if let RefOr::T(answer) = answer
+                    && answer.description.is_empty()
+                {
+                    "What was asked for".clone_into(&mut answer.description);
+                }
+            }
+        }
+    }
+}
+
 /// The paths with their handlers, and the document.
 pub(super) fn routes() -> (Router<Arc<SharedApi>>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(Document::openapi())
+    let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(functions::list))
         .routes(routes!(functions::show))
         .routes(routes!(functions::push))
@@ -90,7 +107,9 @@ pub(super) fn routes() -> (Router<Arc<SharedApi>>, utoipa::openapi::OpenApi) {
         .routes(routes!(write_keys::list))
         .routes(routes!(reload::reload))
         .merge(v1::routes())
-        .split_for_parts()
+        .split_for_parts();
+    describe_answers(&mut document);
+    (router, document)
 }
 
 #[cfg(test)]
@@ -105,10 +124,17 @@ mod tests {
         let document = serde_json::to_value(routes().1).unwrap();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 20 + 21);
+        let of_catalog: BTreeSet<&str> = v1::rules().map(|(_, path, _)| path).collect();
+        assert_eq!(paths.len(), 20 + of_catalog.len());
         let mut described = BTreeSet::new();
         for (path, operations) in paths {
-            for method in operations.as_object().unwrap().keys() {
+            for (method, operation) in operations.as_object().unwrap() {
+                let answers = operation["responses"].as_object().unwrap();
+                assert!(
+                    answers.values().all(|answer| answer["description"].is_string()),
+                    "{method} {path}: {answers:?}"
+                );
+                assert!(operation["operationId"].is_string(), "{method} {path} has no name for clients");
                 let method = hyper::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
                 let is_known = match path.starts_with("/api/v1/") {
                     true => v1::rule(&method, path).is_some(),

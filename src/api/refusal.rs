@@ -131,16 +131,20 @@ impl IntoResponse for ApiRefusal {
 impl From<AuthError> for ApiRefusal {
     fn from(error: AuthError) -> Self {
         let unknown = |code, detail| {
-            let fix = "send `Authorization: Bearer <the admin token>`; `tidegate admin token --reset` makes a new one";
+            let fix = "send `Authorization: Bearer <token>` with an API token or the admin token; `tidegate admin token --reset` \
+                makes a new admin token";
             Self::new(StatusCode::UNAUTHORIZED, code, detail, fix)
         };
         match error {
-            AuthError::NoToken => unknown("no-token", "the request has no admin token"),
-            AuthError::WrongToken => unknown("wrong-token", "the admin token is wrong"),
+            AuthError::NoToken => unknown("no-token", "the request has no token"),
+            AuthError::WrongToken => unknown(
+                "wrong-token",
+                "the token opens nothing: it is unknown, it has expired or was revoked, or its user is disabled",
+            ),
             AuthError::TooOften(wait) => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-wrong-tokens",
-                "there were too many wrong admin tokens from this address in the last minute",
+                "there were too many wrong tokens from this address in the last minute",
                 "send the right one, which always works, or wait",
             )
             .after(wait),

@@ -7,6 +7,7 @@
 mod asker;
 mod audit;
 mod changes;
+mod contracts;
 mod drafts;
 mod objects;
 mod permit;
@@ -55,4 +56,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<SharedApi>> {
         .routes(routes!(audit::list))
         .routes(routes!(audit::export))
         .routes(routes!(audit::verify))
+        .routes(routes!(contracts::list_domains, contracts::create_domain))
+        .routes(routes!(contracts::show_domain, contracts::change_domain))
+        .routes(routes!(contracts::list_contracts, contracts::create_contract))
+        .routes(routes!(contracts::show_contract, contracts::change_contract))
 }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::followed_releases::FollowedReleases;
 use crate::api::TakenRevision;
-use crate::config::{DestinationKind, PluginConfig, Workspace, effective_policy};
+use crate::config::{PluginConfig, Workspace, effective_policy};
 
 type RuntimeCause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -52,7 +52,21 @@ impl HeldRuntime {
     fn new(active: Arc<ActiveRuntime>, config: PluginConfig, placed: Option<Placed>) -> Self {
         Self { active, config, placed: Mutex::new(placed), error: Mutex::default() }
     }
+
+    /// Whether what shall run does not: nothing does, or what was there before goes on.
+    fn is_behind(&self) -> bool {
+        self.error.lock().is_some()
+    }
+
+    /// Keeps why what shall run does not; whether that is new.
+    fn note_error(&self, error: &str) -> bool {
+        let before = self.error.lock().replace(error.to_owned());
+        before.as_deref() != Some(error)
+    }
 }
+
+/// Why a destination goes on by what it ran as before, when its file names nothing to run any more.
+const NOTHING_TO_RUN: &str = "no version is live, and the file names no component any more; it goes on as before";
 
 /// A runtime that is open and delivers nothing yet, or why there is none.
 pub(super) struct NextRuntime {
@@ -77,9 +91,8 @@ impl ActiveRuntimes {
         };
         let used = |name: &str| workspace.syncs.values().any(|sync| sync.destination.0 == name);
         for (name, config) in workspace.destinations.iter().filter(|(name, _)| used(name)) {
-            let DestinationKind::Plugin(config) = &config.kind else { continue };
-            let config = PluginConfig::clone(config);
-            let held = HeldRuntime::new(ActiveRuntime::new(name), config, None);
+            let Some(config) = config.plugin() else { continue };
+            let held = HeldRuntime::new(ActiveRuntime::new(name), config.clone(), None);
             if live(&releases, name).is_none() && held.config.first.is_none() {
                 tracing::warn!(
                     destination = name,
@@ -93,11 +106,15 @@ impl ActiveRuntimes {
         Arc::new(active_runtimes)
     }
 
-    /// Opens the version that shall be active where none is yet.
+    /// Opens the version that shall be active.
     async fn fill(&self, name: &str, held: &HeldRuntime, releases: &Releases) -> Result<(), RuntimeCause> {
-        if let Some((runtime, placed)) = self.opened(name, &held.config, releases).await? {
-            held.active.take_over(runtime);
-            *held.placed.lock() = placed;
+        match self.opened(name, &held.config, releases).await? {
+            Some((runtime, placed)) => {
+                held.active.take_over(runtime);
+                *held.placed.lock() = placed;
+            }
+            None if held.active.is_vacant() => {}
+            None => return Err(NOTHING_TO_RUN.into()),
         }
         *held.error.lock() = None;
         Ok(())
@@ -148,22 +165,19 @@ impl ActiveRuntimes {
                 held.active.take_over(runtime);
             }
             Ok(None) if held.active.is_vacant() => {}
-            Ok(None) => {
-                let error = "no version is live, and the file names no component any more; it goes on as before";
-                *held.error.lock() = Some(error.to_owned());
-            }
+            Ok(None) => *held.error.lock() = Some(NOTHING_TO_RUN.to_owned()),
             Err(error) => {
-                *held.error.lock() = Some(error.clone());
                 if held.active.is_vacant() {
                     refuse(name, &held, &error);
-                    self.refused.notify_one();
                 } else {
+                    held.note_error(&error);
                     tracing::error!(
                         destination = name,
                         error,
-                        "the destination changed, but it cannot run so, and it goes on as before"
+                        "the destination changed, but it cannot run so, and it goes on as before; it is tried again"
                     );
                 }
+                self.refused.notify_one();
             }
         }
     }
@@ -186,7 +200,7 @@ impl ActiveRuntimes {
 
     /// Those that have stopped or do not run as they shall: another try may help.
     pub(super) fn idle(&self) -> BTreeSet<String> {
-        let is_idle = |held: &HeldRuntime| held.active.is_stopped() || held.error.lock().is_some();
+        let is_idle = |held: &HeldRuntime| held.active.is_stopped() || held.is_behind();
         let idle = self.held().into_iter().filter(|(_, held)| is_idle(held));
         idle.map(|(name, _)| name).collect()
     }
@@ -222,13 +236,17 @@ impl ActiveRuntimes {
         let mut releases = FollowedReleases::new(&self.store, stop);
         let mut pause = RETRY_PAUSE_MIN;
         loop {
-            let is_refused = self.held().iter().any(|(_, held)| held.active.is_refused());
+            let is_behind = self.held().iter().any(|(_, held)| held.is_behind());
             let now = tokio::select! {
                 now = releases.next() => now,
-                () = self.refused.notified() => continue,
-                () = tokio::time::sleep(pause), if is_refused => {
-                    pause = (pause * 2).min(RETRY_PAUSE_MAX);
-                    self.fill_again().await;
+                () = self.refused.notified() => {
+                    // Another one than those that were tried before.
+                    pause = RETRY_PAUSE_MIN;
+                    continue;
+                }
+                () = tokio::time::sleep(pause), if is_behind => {
+                    let any_runs = self.fill_again().await;
+                    pause = if any_runs { RETRY_PAUSE_MIN } else { (pause * 2).min(RETRY_PAUSE_MAX) };
                     continue;
                 }
             };
@@ -266,22 +284,33 @@ impl ActiveRuntimes {
         }
     }
 
-    /// Tries those again that could not run.
-    async fn fill_again(&self) {
+    /// Tries those again that do not run as they shall; whether any of them does now.
+    async fn fill_again(&self) -> bool {
         let _held = self.hold().await;
         let releases = self.store.releases();
+        let mut any_runs = false;
         for (name, held) in &self.held() {
-            if !held.active.is_refused() {
+            if !held.is_behind() {
                 continue;
             }
             match self.fill(name, held, &releases).await {
                 Ok(()) => {
-                    tracing::info!(destination = name, "the destination can run now, and takes what waits for it");
+                    any_runs = true;
+                    tracing::info!(
+                        destination = name,
+                        "the destination runs as it shall now, and takes what waits for it"
+                    );
                     self.taken.send_modify(|taken| drop(taken.refused.remove(name)));
                 }
-                Err(error) => refuse(name, held, &error.to_string()),
+                Err(error) if held.active.is_vacant() => refuse(name, held, &error.to_string()),
+                Err(error) => {
+                    if held.note_error(&error.to_string()) {
+                        tracing::error!(destination = name, error = %error, "the destination goes on as before");
+                    }
+                }
             }
         }
+        any_runs
     }
 
     /// The runtime of a version of the store.
@@ -320,8 +349,8 @@ impl ActiveRuntimes {
 
 /// No version of this destination can run, for this reason.
 fn refuse(name: &str, held: &HeldRuntime, error: &str) {
-    *held.error.lock() = Some(error.to_owned());
-    if held.active.refused(error) {
+    held.note_error(error);
+    if held.active.refuse(error) {
         tracing::error!(
             destination = name,
             error,
@@ -341,10 +370,7 @@ pub(super) fn grants(workspace: &Workspace) -> WorkspaceGrants {
     workspace
         .destinations
         .iter()
-        .filter_map(|(name, config)| match &config.kind {
-            DestinationKind::Plugin(config) => Some((name.clone(), config.grant.clone())),
-            DestinationKind::Warehouse(_) => None,
-        })
+        .filter_map(|(name, config)| Some((name.clone(), config.plugin()?.grant.clone())))
         .collect()
 }
 
@@ -364,7 +390,7 @@ pub(super) fn admission(grants: watch::Receiver<Arc<WorkspaceGrants>>) -> Admiss
 
 /// The syncs that use each destination plugin of the workspace.
 pub(super) fn used(workspace: &Workspace) -> BTreeMap<String, Vec<String>> {
-    let plugins = workspace.destinations.iter().filter(|(_, config)| matches!(config.kind, DestinationKind::Plugin(_)));
+    let plugins = workspace.destinations.iter().filter(|(_, config)| config.plugin().is_some());
     let syncs = |name: &String| -> Vec<String> {
         let uses = workspace.syncs.iter().filter(|(_, sync)| sync.destination.0 == *name);
         uses.map(|(sync, _)| sync.clone()).collect()

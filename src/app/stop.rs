@@ -84,7 +84,10 @@ impl Budget {
     pub(super) async fn end(&mut self, syncs: RunningSyncs) -> u64 {
         let until = self.end.min(Instant::now() + ENDING - Duration::from_millis(500));
         // A change that was under way may hold one for a moment.
-        let ended = timeout_at(self.end, syncs.end(WORKERS)).await.unwrap_or_default();
+        let ended = timeout_at(self.end, syncs.end(WORKERS)).await.unwrap_or_else(|_| {
+            tracing::warn!("left behind at the stop: the syncs did not end in time; their batches in hand come again");
+            Vec::new()
+        });
         for (sync, ends) in ended {
             for _ in ends.iter().filter(|end| **end != WorkerEnd::Ended) {
                 tracing::warn!(

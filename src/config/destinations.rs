@@ -20,6 +20,17 @@ pub enum DestinationKind {
     Plugin(Box<PluginConfig>),
 }
 
+impl DestinationConfig {
+    /// What its plugin is given, if it is one.
+    #[must_use]
+    pub fn plugin(&self) -> Option<&PluginConfig> {
+        match &self.kind {
+            DestinationKind::Plugin(plugin) => Some(plugin),
+            DestinationKind::Warehouse(_) => None,
+        }
+    }
+}
+
 pub(super) fn destination(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<DestinationConfig> {
     let Some(kind) = fields.required("kind", "sqlite") else {
         fields.leave_rest();

@@ -1,6 +1,7 @@
 //! A workspace as it is written: its objects as documents that nobody has resolved, so `${NAME}` is `${NAME}`, and no secret is read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -13,7 +14,6 @@ use super::folder::{is_name, is_yaml, object_name, yaml_files};
 use super::spec_hash::ContentHash;
 
 /// The text of a workspace, parsed.
-#[derive(Debug)]
 pub struct WorkspaceDocuments {
     pub objects: BTreeMap<ObjectRef, ObjectDocument>,
     /// Every file that was read, by its path from the workspace's folder.
@@ -26,11 +26,24 @@ pub struct WorkspaceDocuments {
 }
 
 /// One object, unresolved.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct ObjectDocument {
     pub node: DocumentNode,
     /// From the workspace's folder.
     pub file: PathBuf,
+}
+
+impl fmt::Debug for WorkspaceDocuments {
+    /// The documents may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkspaceDocuments").field("objects", &self.objects.keys()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ObjectDocument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectDocument").field("file", &self.file).finish_non_exhaustive()
+    }
 }
 
 /// The main file of a workspace.

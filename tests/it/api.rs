@@ -112,26 +112,34 @@ pub struct FuzzedApi {
     pub done: BTreeSet<String>,
 }
 
+/// Where `tests/sdk/setup` installs.
+pub fn sdk_cache() -> PathBuf {
+    std::env::var_os("TIDEGATE_SDK_CACHE").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/tidegate/sdk"),
+        PathBuf::from,
+    )
+}
+
 /// Schemathesis reads the document, and sends what fits it and what does not. None where it is not installed.
 #[track_caller]
 pub fn fuzzed(server: &Server, token: &str, configuration: &str, paths: &[&str]) -> Option<FuzzedApi> {
-    let cache = std::env::var_os("TIDEGATE_SDK_CACHE").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/tidegate/sdk"),
-        PathBuf::from,
-    );
-    let lib = cache.join("python/lib");
+    let lib = sdk_cache().join("python/lib");
     if !lib.join("schemathesis").is_dir() {
         skipped("schemathesis", "it is not installed; `tests/sdk/setup python` says why");
         return None;
     }
+    // The long form of `make faults` tries more, and follows what one answer offers to the next.
+    let many = std::env::var_os("TIDEGATE_FUZZ_EXAMPLES").and_then(|many| many.into_string().ok());
+    let phases = if many.is_some() { "examples,coverage,fuzzing,stateful" } else { "examples,coverage,fuzzing" };
+    let examples = many.unwrap_or_else(|| "25".to_owned());
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("schemathesis.toml"), configuration).unwrap();
     let output = Command::new("python3")
         .args(["-c", "from schemathesis.cli import schemathesis; schemathesis()", "run"])
         .arg(format!("http://{}/api/openapi.json", server.admin))
-        .args(["--header", &format!("Authorization: Bearer {token}"), "--max-examples", "25", "--seed", "1"])
+        .args(["--header", &format!("Authorization: Bearer {token}"), "--max-examples", &examples, "--seed", "1"])
         .args(paths)
-        .args(["--phases", "examples,coverage,fuzzing"])
+        .args(["--phases", phases])
         .args([
             "--checks",
             "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,\

@@ -1,9 +1,13 @@
 //! `/api/v1`: the catalog over HTTP, and the commands that speak to it.
 
+mod canary;
 mod changes;
 mod commands;
+mod contracts;
 mod document;
 mod drafts;
+mod generated;
+mod matrix;
 mod rights;
 mod write_keys;
 

@@ -62,7 +62,7 @@ fn a_server_behind_tls_is_spoken_to_when_its_authority_is_named() {
     let listed: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(listed["functions"], serde_json::json!([]), "{listed}");
     let said = refused(&with(TOKEN, &ca));
-    assert!(said.contains("the admin token is wrong") && said.contains("fix:"), "{said}");
+    assert!(said.contains("the token opens nothing") && said.contains("fix:"), "{said}");
     let said = refused(&with(TOKEN, &[]));
     assert!(said.contains("is not trusted") && said.contains("--ca-file"), "{said}");
     let said = refused(&with(TOKEN, &["--ca-file", "/none.pem"]));

@@ -115,7 +115,7 @@ fn the_command_line_pushes_lists_and_rolls_back() {
     assert_eq!(code, Some(1), "{refused}");
     let output = run(&["function", "versions", "redact", "--server", &url, "--token", "tg_wrong"]);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && text.contains("the admin token is wrong"), "{text}");
+    assert!(output.status.code() == Some(1) && text.contains("the token opens nothing"), "{text}");
     server.stop();
     let output = run(&["function", "versions", "redact", "--server", &url, "--token", &token]);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();

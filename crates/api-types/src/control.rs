@@ -165,7 +165,7 @@ pub struct CreateToken {
     pub form: ShownTokenForm,
     /// The grants of a role; all that its maker may do in the workspace, when left out.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, Value>>)]
     pub grants: Option<Value>,
     /// 1 to 400; 90 when left out.
     #[serde(default)]
@@ -277,7 +277,7 @@ pub enum ShownAuditResult {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AuditEntries {
     /// Each with `seq`, `at_us`, `workspace`, `action`, `result`, and what else is known of it.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<std::collections::BTreeMap<String, Value>>)]
     pub entries: Vec<Value>,
     pub next: Option<u64>,
 }

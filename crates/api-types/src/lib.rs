@@ -9,6 +9,8 @@ use utoipa::ToSchema;
 
 /// Builds of uploads.
 pub mod build;
+/// Contracts in the shapes of another product's API.
+pub mod contract;
 /// The control plane: plans, drafts, tokens, the audit log.
 pub mod control;
 /// Destinations: what there is and what it did.

@@ -26,6 +26,9 @@ pub struct ObjectQuery {
     /// What names begin with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
+    /// What names have in them; large and small letters of ASCII are the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub q: Option<String>,
     /// `team=web`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
@@ -123,7 +126,7 @@ pub struct ShownObject {
     pub labels: BTreeMap<String, String>,
     /// Id of the user or token that answers for it.
     pub owner: Option<String>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>)]
     pub spec: Value,
     /// Of its last change; also its ETag.
     pub revision: u64,
@@ -156,7 +159,7 @@ pub struct NewObject {
     #[serde(default)]
     pub owner: Option<String>,
     /// What it says. A secret is written as `secret:NAME`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>)]
     pub spec: Value,
 }
 

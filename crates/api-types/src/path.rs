@@ -82,3 +82,11 @@ pub const AUDIT: &str = "/api/v1/audit";
 pub const AUDIT_EXPORT: &str = "/api/v1/audit/export";
 /// Whether it is as it was written: POST.
 pub const AUDIT_VERIFY: &str = "/api/v1/audit/verify";
+/// Domains, in the shape of Hightouch's API: GET, POST.
+pub const EVENT_DOMAINS: &str = "/api/v1/events/domains";
+/// One of them: GET, PATCH.
+pub const EVENT_DOMAIN: &str = "/api/v1/events/domains/{id}";
+/// Domains without their components, in the shape of Hightouch's API: GET, POST.
+pub const EVENT_CONTRACTS: &str = "/api/v1/events/contracts";
+/// One of them: GET, PATCH.
+pub const EVENT_CONTRACT: &str = "/api/v1/events/contracts/{id}";

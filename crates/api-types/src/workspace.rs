@@ -78,7 +78,7 @@ pub struct FolderDocument {
     pub kind: ObjectRefKind,
     /// The name of its file, of a contract file its path below `events/`.
     pub key: String,
-    #[schema(value_type = Object)]
+    #[schema(value_type = std::collections::BTreeMap<String, Value>)]
     pub document: Value,
 }
 

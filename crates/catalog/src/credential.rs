@@ -1,10 +1,13 @@
 //! What is shown once and kept as a hash: its text, and when it was used.
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
 use crate::catalog::Catalog;
 use crate::entropy::{Entropy, base62, base62_of};
 use crate::error::{CatalogError, CredentialProblem};
 use crate::keys::{KeyedHash, SecretValue};
-use crate::object::ObjectId;
+use crate::object::{ObjectId, ObjectKind};
 use crate::store::{CatalogTransaction, StoreAccess};
 
 /// Random digits of base 62: 178 bits.
@@ -79,6 +82,24 @@ impl Catalog {
         let sql = "SELECT last_used_at_us FROM credential WHERE id = $1";
         let found = transaction.run(sql, vec![id.as_str().into()]).await?;
         Ok(found.first().map(|row| row.integer_or_null(0)).transpose()?.flatten())
+    }
+
+    /// The same for all objects of a kind whose names are within `names`, both ends included. Those that were never used are left out.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn last_uses(
+        &self,
+        workspace: &str,
+        kind: ObjectKind,
+        names: RangeInclusive<&str>,
+    ) -> Result<BTreeMap<ObjectId, i64>, CatalogError> {
+        let mut transaction = self.begin(StoreAccess::Read).await?;
+        let sql = "SELECT c.id, c.last_used_at_us FROM credential c JOIN living l ON l.id = c.id \
+             WHERE l.workspace = $1 AND l.kind = $2 AND l.name >= $3 AND l.name <= $4 AND c.last_used_at_us IS NOT NULL";
+        let cells = vec![workspace.into(), kind.name().into(), (*names.start()).into(), (*names.end()).into()];
+        let rows = transaction.run(sql, cells).await?;
+        rows.iter().map(|row| Ok((ObjectId::parse(&row.text(0)?)?, row.integer(1)?))).collect()
     }
 }
 

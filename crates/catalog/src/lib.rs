@@ -77,5 +77,5 @@ pub use sqlite::{CatalogFile, SqliteCatalog};
 pub use store::{
     CatalogStore, CatalogTransaction, Migration, StoreAccess, StoreCell, StoreError, StoreReply, StoredRow,
 };
-pub use token::NewToken;
+pub use token::{NewToken, is_token_text};
 pub use write_key::{NewWriteKey, WriteKeyEntry, WriteKeyProblem, WriteKeyTable};

@@ -37,11 +37,20 @@ pub struct NewToken {
     pub at_us: i64,
 }
 
+/// How the texts of tokens begin, before the `_`.
+const PREFIXES: [&str; 2] = [prefix(TokenForm::Person), prefix(TokenForm::Service)];
+
 const fn prefix(form: TokenForm) -> &'static str {
     match form {
         TokenForm::Person => "tgp",
         TokenForm::Service => "tgs",
     }
+}
+
+/// Whether a text looks like a token of a catalog. Whether it is one, [`Catalog::authenticate_token`] says.
+#[must_use]
+pub fn is_token_text(text: &str) -> bool {
+    text.split_once('_').is_some_and(|(prefix, _)| PREFIXES.contains(&prefix))
 }
 
 impl Catalog {
@@ -95,7 +104,7 @@ impl Catalog {
     /// # Errors
     /// It is none, unknown, expired, or its maker is disabled or gone.
     pub async fn authenticate_token(&self, text: &str, at_us: i64) -> Result<ActingPrincipal, CatalogError> {
-        credential::check_text(text, &["tgp", "tgs"])?;
+        credential::check_text(text, &PREFIXES)?;
         let hash = sha256(text);
         let mut transaction = self.begin(StoreAccess::Read).await?;
         let sql = "SELECT hash, id, last_used_at_us FROM credential WHERE hash = $1";

@@ -73,7 +73,6 @@ impl std::fmt::Debug for WriteKeyTable {
 
 impl WriteKeyTable {
     /// What hashes keys as this table has them, for a door with a table of its own.
-    #[must_use]
     pub fn hasher(&self) -> impl Fn(&str) -> [u8; 32] + Send + Sync + use<> {
         let hasher = self.hasher.clone();
         move |key: &str| hasher.hash(key)

@@ -31,7 +31,7 @@ impl ActiveRuntime {
     }
 
     /// There is no runtime, for this reason, which its syncs say from now on; whether that is new.
-    pub fn refused(&self, reason: &str) -> bool {
+    pub fn refuse(&self, reason: &str) -> bool {
         let before = self.refused.lock().replace(reason.to_owned());
         let is_new = before.as_deref() != Some(reason);
         if is_new {

@@ -282,9 +282,9 @@ mod tests {
             let active = ActiveRuntime::new("crm");
             let mut destination = PluginDestination::run(Arc::clone(&active), "sync", open()).unwrap();
             said(&open(), "no version of destination crm is live yet").await;
-            assert!(active.refused("no-endpoint") && active.is_refused() && active.is_vacant());
+            assert!(active.refuse("no-endpoint") && active.is_refused() && active.is_vacant());
             said(&open(), "destination crm cannot run: no-endpoint").await;
-            assert!(!active.refused("no-endpoint"), "it is told once");
+            assert!(!active.refuse("no-endpoint"), "it is told once");
             destination.close().await.unwrap();
             // That it said something is not that it has had events.
             let mut again = PluginDestination::run(active, "sync", open()).unwrap();

@@ -2,13 +2,13 @@
 
 use axum::extract::State;
 use hyper::header::{self, HeaderName, HeaderValue};
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_api_types::control::{
     AuditEntries, AuditQuery, AuditVerdict, ShownAuditResult, ShownCheckpoint, VerifyAudit,
 };
 use tidegate_api_types::path;
 use tidegate_catalog::{
-    AuditCheckpoint, AuditFilter, AuditRecord, AuditResult, ObjectId, SERVER_WORKSPACE, VerifiedAudit,
+    Actor, AuditCheckpoint, AuditFilter, AuditRecord, AuditResult, ObjectId, SERVER_WORKSPACE, VerifiedAudit,
 };
 use tidegate_event::time;
 
@@ -17,6 +17,9 @@ use super::permit::named_kind;
 use super::shown::limit;
 use crate::api::extract::{Json, Query};
 use crate::api::refusal::ApiRefusal;
+
+/// The action of entries that tell of exports.
+const EXPORTED: &str = "audit_exported";
 
 /// Entries of the audit log, newest first.
 #[utoipa::path(get, path = path::AUDIT, tag = "audit", operation_id = "list_audit",
@@ -32,7 +35,8 @@ pub(super) async fn list(
     Ok(axum::Json(AuditEntries { entries: entries.collect(), next: page.next }))
 }
 
-/// Entries as lines of JSON, oldest first; the next ones follow on `from` with the `seq` of the last line.
+/// Entries as lines of JSON, oldest first; the next ones follow on `from` with the `seq` of the last line. Each answer that has any is an
+/// entry of the log itself.
 #[utoipa::path(get, path = path::AUDIT_EXPORT, tag = "audit", operation_id = "export_audit", params(AuditQuery),
     responses((status = 200, body = String, content_type = "application/x-ndjson"), ApiRefusal))]
 pub(super) async fn export(
@@ -42,23 +46,31 @@ pub(super) async fn export(
 ) -> Result<([(HeaderName, HeaderValue); 1], String), ApiRefusal> {
     let filter = filter(&query)?;
     let catalog = &shared.settings.catalog.catalog;
-    if query.from.is_none() {
+    let exported = catalog.export_audit(&filter, query.from, limit(query.limit)).await;
+    let (lines, _) = exported.map_err(|error| shared.refused(error))?;
+    if lines.lines().any(|line| !is_export(line, &asker.actor)) {
         let record = AuditRecord {
             workspace: query.workspace.clone().unwrap_or_else(|| SERVER_WORKSPACE.to_owned()),
-            action: "audit_exported".to_owned(),
+            action: EXPORTED.to_owned(),
             kind: None,
             object: None,
             name: None,
             result: AuditResult::Done,
             revision: None,
-            detail: json!({}),
+            detail: json!({ "from": query.from, "entries": lines.lines().count() }),
         };
         catalog.record(&asker.actor, asker.at_us, record).await.map_err(|error| shared.refused(error))?;
     }
-    let exported = catalog.export_audit(&filter, query.from, limit(query.limit)).await;
-    let (lines, _) = exported.map_err(|error| shared.refused(error))?;
     let kind = HeaderValue::from_static("application/x-ndjson");
     Ok(([(header::CONTENT_TYPE, kind)], lines))
+}
+
+/// Whether a line of the log says that these lines were exported by whoever asks. A page of nothing else leaves no entry: else an export that
+/// follows the log would never come to its end.
+fn is_export(line: &str, actor: &Actor) -> bool {
+    let Ok(entry) = serde_json::from_str::<Value>(line) else { return false };
+    let is_by = |field: &str, id: Option<&ObjectId>| entry[field].as_str() == id.map(ObjectId::as_str);
+    entry["action"] == EXPORTED && is_by("principal", actor.principal.as_ref()) && is_by("token", actor.token.as_ref())
 }
 
 /// Whether the log is as it was written, and agrees with checkpoints that were kept outside.

@@ -51,6 +51,7 @@ pub(super) async fn list(
         workspace: workspace.clone(),
         kind: Some(kind),
         name_prefix: query.prefix,
+        name_part: query.q,
         label: label.transpose()?,
         managed_by: query.managed_by.map(|managed_by| match managed_by {
             ManagedByQuery::Nobody => ManagedFilter::Nobody,
@@ -69,7 +70,10 @@ pub(super) async fn list(
 /// One object, by its name or its id. Its ETag is its revision.
 #[utoipa::path(get, path = path::OBJECT, tag = "objects", operation_id = "show_object",
     params(("kind" = String, Path), ("name" = String, Path), WorkspaceQuery),
-    responses((status = 200, body = ShownObject), ApiRefusal))]
+    responses(
+        (status = 200, body = ShownObject, headers(("ETag" = String, description = "Its revision, for If-Match"))),
+        ApiRefusal
+    ))]
 pub(super) async fn show(
     State(shared): OfApi,
     NamedObject(object): NamedObject,

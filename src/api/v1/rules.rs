@@ -25,7 +25,7 @@ pub(in crate::api) enum EndpointRule {
 
 use EndpointRule::{Filtered, InChange, Named, OfSource, Past, Server, Workspace};
 
-const RULES: [(Method, &str, EndpointRule); 27] = [
+const RULES: &[(Method, &str, EndpointRule)] = &[
     (Method::GET, path::WHO_AM_I, Filtered),
     (Method::GET, path::OBJECTS, Filtered),
     (Method::POST, path::OBJECTS, InChange),
@@ -55,6 +55,14 @@ const RULES: [(Method, &str, EndpointRule); 27] = [
     (Method::GET, path::AUDIT_EXPORT, Workspace(Verb::ReadAudit)),
     // The log is one for all workspaces, and so is the question whether it is whole.
     (Method::POST, path::AUDIT_VERIFY, Server(Verb::ReadAudit)),
+    (Method::GET, path::EVENT_DOMAINS, Filtered),
+    (Method::POST, path::EVENT_DOMAINS, InChange),
+    (Method::GET, path::EVENT_DOMAIN, Filtered),
+    (Method::PATCH, path::EVENT_DOMAIN, InChange),
+    (Method::GET, path::EVENT_CONTRACTS, Filtered),
+    (Method::POST, path::EVENT_CONTRACTS, InChange),
+    (Method::GET, path::EVENT_CONTRACT, Filtered),
+    (Method::PATCH, path::EVENT_CONTRACT, InChange),
 ];
 
 /// The rule of a method of a path, as it is registered.
@@ -66,5 +74,5 @@ pub(in crate::api) fn rule(method: &Method, path: &str) -> Option<EndpointRule> 
 
 /// Every rule.
 pub(in crate::api) fn rules() -> impl Iterator<Item = (Method, &'static str, EndpointRule)> {
-    RULES.into_iter()
+    RULES.iter().cloned()
 }

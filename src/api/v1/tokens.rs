@@ -1,5 +1,7 @@
 //! API tokens: made and shown once, listed without their texts.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use hyper::StatusCode;
 use serde::Deserialize as _;
@@ -16,7 +18,7 @@ use super::asker::{OfApi, Requester, workspace_of};
 use super::refused::denied;
 use super::shown::limit;
 use crate::api::SharedApi;
-use crate::api::extract::{Json, Query};
+use crate::api::extract::{Json, Query, without_text};
 use crate::api::refusal::ApiRefusal;
 
 /// The user in whose name the admin token makes tokens, unless another one is named.
@@ -43,12 +45,16 @@ pub(super) async fn list(
     };
     let catalog = &shared.settings.catalog.catalog;
     let page = catalog.list(&asked).await.map_err(|error| shared.refused(error))?;
-    let mut tokens = Vec::with_capacity(page.objects.len());
-    for object in shared.visible(&asker, &workspace, page.objects).await? {
-        let last_used = catalog.last_used(&object.id).await.map_err(|error| shared.refused(error))?;
-        tokens.extend(shown(&object, last_used, asker.at_us));
-    }
-    Ok(axum::Json(Tokens { tokens, next: page.next }))
+    let objects = shared.visible(&asker, &workspace, page.objects).await?;
+    let uses = match (objects.first(), objects.last()) {
+        (Some(first), Some(last)) => {
+            let names = first.content.name.as_str()..=last.content.name.as_str();
+            catalog.last_uses(&workspace, ObjectKind::Token, names).await.map_err(|error| shared.refused(error))?
+        }
+        _ => BTreeMap::new(),
+    };
+    let shown = |object: &CatalogObject| shown(object, uses.get(&object.id).copied(), asker.at_us);
+    Ok(axum::Json(Tokens { tokens: objects.iter().filter_map(shown).collect(), next: page.next }))
 }
 
 /// Makes a token for oneself. Its text is in the answer and nowhere else. The admin token makes one in a user's name.
@@ -66,7 +72,8 @@ pub(super) async fn create(
     let grants = asked.grants.map(|grants| {
         RoleGrants::deserialize(grants).map_err(|error| {
             let fix = "send the grants of a role: `create`, `access`, `reveal`, `see_payloads`, `only_proposes`";
-            ApiRefusal::unprocessable("content", format!("`grants`: {error}"), fix).in_field("grants")
+            let detail = format!("`grants`: {}", without_text(&error.to_string()));
+            ApiRefusal::unprocessable("content", detail, fix).in_field("grants")
         })
     });
     let life_us = asked.days.map(|days| i64::try_from(days.clamp(1, DAYS_MAX)).unwrap_or(1) * DAY_US);

@@ -59,9 +59,18 @@ impl CatalogClient {
         self.get(&of_kind(path::OBJECT, kind), name, &self.workspace()).await
     }
 
+    /// All versions of an object, however many pages they take.
     pub(in crate::cli) async fn history(&self, kind: &str, name: &str) -> CatalogAnswer<ObjectHistory> {
-        let query = HistoryQuery { workspace: self.workspace.clone(), before: None, limit: Some(PAGE) };
-        self.get(&of_kind(path::OBJECT_HISTORY, kind), name, &query).await
+        let (path, mut versions, mut before) = (of_kind(path::OBJECT_HISTORY, kind), Vec::new(), None);
+        loop {
+            let query = HistoryQuery { workspace: self.workspace.clone(), before, limit: Some(PAGE) };
+            let page: ObjectHistory = self.get(&path, name, &query).await?;
+            versions.extend(page.versions);
+            match page.next {
+                Some(next) => before = Some(next),
+                None => return Ok(ObjectHistory { versions, next: None }),
+            }
+        }
     }
 
     pub(in crate::cli) async fn diff(
@@ -97,9 +106,19 @@ impl CatalogClient {
         self.send(Method::POST, (path::PLANS, ""), None, folder).await
     }
 
+    /// All tokens, however many pages they take.
     pub(in crate::cli) async fn tokens(&self) -> CatalogAnswer<Tokens> {
-        let query = ObjectQuery { workspace: self.workspace.clone(), limit: Some(PAGE), ..ObjectQuery::default() };
-        self.get(path::TOKENS, "", &query).await
+        let (mut tokens, mut cursor) = (Vec::new(), None);
+        loop {
+            let workspace = self.workspace.clone();
+            let query = ObjectQuery { workspace, cursor, limit: Some(PAGE), ..ObjectQuery::default() };
+            let page: Tokens = self.get(path::TOKENS, "", &query).await?;
+            tokens.extend(page.tokens);
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => return Ok(Tokens { tokens, next: None }),
+            }
+        }
     }
 
     pub(in crate::cli) async fn create_token(&self, asked: &CreateToken) -> CatalogAnswer<CreatedToken> {

@@ -205,6 +205,7 @@ fn a_list_goes_on_page_by_page_and_shows_what_was_asked_for() {
         listed["objects"].as_array().unwrap().len()
     };
     assert_eq!(count("lookup?prefix=geo"), 3);
+    assert_eq!((count("lookup?q=RIC"), count("lookup?q=-"), count("lookup?q=%25")), (1, 3, 0));
     assert_eq!(count("lookup?label=team%3Dshop"), 1);
     assert_eq!((count("source?managed_by=folder"), count("source?managed_by=nobody")), (1, 0));
     assert_eq!((count("lookup?managed_by=folder"), count("lookup?workspace=elsewhere")), (0, 0));

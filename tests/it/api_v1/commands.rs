@@ -85,6 +85,23 @@ fn an_exported_catalog_is_a_folder_that_plans_empty() {
 }
 
 #[test]
+fn an_export_of_the_audit_log_is_in_the_log_wherever_it_begins() {
+    let (_workspace, server, admin) = served();
+    let exports = || admin.get("/api/v1/audit?action=audit_exported")["entries"].as_array().unwrap().len();
+    for (at, from) in ["", "&from=0", "&from=1"].into_iter().enumerate() {
+        assert_eq!(exports(), at);
+        let reply = admin.ask("GET", &format!("/api/v1/audit/export?limit=2{from}"), &Value::Null);
+        assert_eq!((reply.status, reply.text().lines().count()), (200, 2), "{}", reply.text());
+    }
+    assert_eq!(exports(), 3);
+    // One that follows its own entries comes to its end.
+    let last = admin.get("/api/v1/audit?limit=1")["entries"][0]["seq"].as_u64().unwrap();
+    let reply = admin.ask("GET", &format!("/api/v1/audit/export?from={}", last - 1), &Value::Null);
+    assert_eq!((reply.text().lines().count(), exports()), (1, 3), "{}", reply.text());
+    server.stop();
+}
+
+#[test]
 fn the_audit_log_is_exported_and_an_entry_that_was_altered_is_found() {
     let (workspace, server, admin) = served();
     for name in ["ann", "bob", "carl"] {

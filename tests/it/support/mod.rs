@@ -96,7 +96,19 @@ impl Workspace {
         self.start(command, &[]).unwrap_or_else(|said| panic!("the server did not start: {said}"))
     }
 
-    fn start(&self, mut command: Command, arguments: &[&str]) -> Result<Server, String> {
+    /// Starts a server with variables of its own and further arguments, whose log goes into a file, however much it is.
+    pub fn serve_logging(&self, variables: &[(&str, &str)], arguments: &[&str], log: &Path) -> Server {
+        let mut command = tidegate();
+        command.envs(variables.iter().copied());
+        let log = Stdio::from(std::fs::File::create(log).unwrap());
+        self.start_with(command, arguments, log).unwrap_or_else(|said| panic!("the server did not start: {said}"))
+    }
+
+    fn start(&self, command: Command, arguments: &[&str]) -> Result<Server, String> {
+        self.start_with(command, arguments, Stdio::piped())
+    }
+
+    fn start_with(&self, mut command: Command, arguments: &[&str], log: Stdio) -> Result<Server, String> {
         command.args([
             "serve",
             self.path().to_str().unwrap(),
@@ -110,7 +122,7 @@ impl Workspace {
             command.args(["--log", "warn"]);
         }
         command.args(arguments);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let (say, said) = channel();
         std::thread::spawn(move || {
@@ -194,12 +206,14 @@ impl Server {
         self.post("/v1/batch", serde_json::json!({ "batch": events }).to_string())
     }
 
-    /// SIGTERM: everything accepted is delivered. Answers the log on stderr.
+    /// SIGTERM: everything accepted is delivered. Answers the log on stderr, unless that went into a file.
     pub fn stop(mut self) -> String {
         self.signal("TERM");
         let status = self.wait();
         let mut text = String::new();
-        std::io::Read::read_to_string(&mut self.child.stderr.take().unwrap(), &mut text).unwrap();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            std::io::Read::read_to_string(&mut stderr, &mut text).unwrap();
+        }
         assert!(status.success(), "{status}: {text}");
         text
     }

@@ -11,6 +11,9 @@ use crate::store::{StoreAccess, StoreCell};
 /// Objects of one page.
 const PAGE_MAX: usize = 1_000;
 
+/// No name is longer, and a store bounds what it compares with.
+const NAME_CHARS_MAX: usize = 200;
+
 /// By who decides what an object says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ManagedFilter {
@@ -25,6 +28,8 @@ pub struct ListQuery {
     pub kind: Option<ObjectKind>,
     /// What names begin with.
     pub name_prefix: Option<String>,
+    /// What names have in them; large and small letters of ASCII are the same.
+    pub name_part: Option<String>,
     /// Key and value.
     pub label: Option<(String, String)>,
     pub managed_by: Option<ManagedFilter>,
@@ -61,6 +66,12 @@ impl ListQuery {
         if let Some(prefix) = self.name_prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
             // No name has the last character that there is.
             add("name >= # AND name < #", vec![prefix.into(), format!("{prefix}\u{10FFFF}").into()]);
+        }
+        if self.name_part.as_ref().is_some_and(|part| part.chars().count() > NAME_CHARS_MAX) {
+            add("1 = 0", Vec::new());
+        } else if let Some(part) = self.name_part.as_deref().filter(|part| !part.is_empty()) {
+            let literal = part.to_ascii_lowercase().replace('!', "!!").replace('%', "!%").replace('_', "!_");
+            add("lower(name) LIKE # ESCAPE '!'", vec![format!("%{literal}%").into()]);
         }
         if let Some((name, value)) = &self.label {
             let labelled = "id IN (SELECT id FROM label WHERE name = # AND value = #)";

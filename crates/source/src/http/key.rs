@@ -23,7 +23,9 @@ const CANDIDATES_MAX: usize = 8;
 
 /// Makes hashes of write keys, under a secret: who sees a hash cannot even try keys on it.
 #[derive(Clone)]
-pub struct KeyHasher(Arc<dyn Fn(&str) -> [u8; 32] + Send + Sync>);
+pub struct KeyHasher(Arc<HashKey>);
+
+type HashKey = dyn Fn(&str) -> [u8; 32] + Send + Sync;
 
 impl std::fmt::Debug for KeyHasher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

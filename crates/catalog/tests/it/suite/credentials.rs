@@ -108,6 +108,14 @@ pub fn a_token_is_kept_as_a_hash_and_ends(test: &CatalogTest) {
     assert_eq!(test.wait(test.catalog.last_used(&issued.id)).unwrap(), Some(new.at_us + SECOND_US), "to the minute");
     enter(text, new.at_us + 70 * SECOND_US).unwrap();
     assert_eq!(test.wait(test.catalog.last_used(&issued.id)).unwrap(), Some(new.at_us + 70 * SECOND_US));
+    let uses = |first: &str, last: &str| {
+        test.wait(test.catalog.last_uses(&new.workspace, ObjectKind::Token, first..=last))
+            .unwrap()
+            .into_iter()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(uses(&new.name, &new.name), [(issued.id.clone(), new.at_us + 70 * SECOND_US)]);
+    assert_eq!(uses("\u{1}", "\u{1}"), []);
     for (after_us, noted_us) in [(90, 70), (130, 130)] {
         let ids = [issued.id.clone()];
         test.wait(test.catalog.note_use(&ids, new.at_us + after_us * SECOND_US)).unwrap();

@@ -31,6 +31,11 @@ pub fn lists_are_filtered_and_paged(test: &CatalogTest) {
     assert_eq!(list(prefix("web")), ["destination web", "source web", "source web_app"]);
     assert_eq!(list(prefix("%")), ["destination %_"]);
     assert_eq!(list(prefix("w\0")), [""; 0]);
+    let part = |part: &str| ListQuery { name_part: Some(part.into()), ..base.clone() };
+    assert_eq!(list(part("EB")), ["destination web", "source Web", "source web", "source web_app"]);
+    assert_eq!(list(part("_")), ["destination %_", "source web_app"]);
+    assert_eq!(list(part("%")), ["destination %_"]);
+    assert_eq!(list(part(&"x".repeat(60_000))), [""; 0]);
     let label = |value: &str| ListQuery { label: Some(("team".into(), value.into())), ..base.clone() };
     assert_eq!(list(label("web")), ["source Web", "source web", "source web_app"]);
     assert_eq!(list(label("app")), [""; 0]);
