@@ -186,7 +186,7 @@ fn send_secrets(said: &mut CanarySearch, admin: &ApiCaller) {
 /// Sends events with the right key and with a wrong one.
 fn send_events(said: &mut CanarySearch, server: &Server) {
     let event = json!({"type": "track", "event": "Order Completed", "userId": "u-1", "properties": {"n": 1}});
-    assert_eq!(server.batch(&[event.clone()]).status, 200);
+    assert_eq!(server.batch(std::slice::from_ref(&event)).status, 200);
     let in_body = json!({"writeKey": server.key, "batch": [event]}).to_string();
     let reply = request(&server.address, "POST", "/v1/batch", &[], in_body.as_bytes());
     assert_eq!(reply.status, 200, "{}", reply.text());
