@@ -33,7 +33,7 @@ use super::{SharedApi, builds, destinations, functions, reload, v1, write_keys};
         (name = "workspace", description = "The folder that the server runs"),
         (name = "objects", description = "What exists, with what it was before"),
         (name = "secrets", description = "Values that are written and shown to nobody"),
-        (name = "plans", description = "What a folder would change"),
+        (name = "plans", description = "What a folder would change, and making it so"),
         (name = "drafts", description = "Changes that somebody else approves"),
         (name = "access", description = "Who asks, and their tokens"),
         (name = "audit", description = "Who did what"),
@@ -105,7 +105,7 @@ mod tests {
         let document = serde_json::to_value(routes().1).unwrap();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 20 + 18);
+        assert_eq!(paths.len(), 20 + 20);
         let mut described = BTreeSet::new();
         for (path, operations) in paths {
             for method in operations.as_object().unwrap().keys() {

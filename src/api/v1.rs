@@ -4,11 +4,15 @@
 //! nobody. Who holds the admin token may do everything. For everybody else the catalog is asked: before the handler, and for
 //! changes once more within their transaction. What may not be viewed is not there.
 
+mod apply;
 mod asker;
 mod audit;
+mod blobs;
 mod changes;
 mod drafts;
+mod folders;
 mod objects;
+mod ordered;
 mod permit;
 mod plans;
 mod refused;
@@ -43,6 +47,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<SharedApi>> {
         .routes(routes!(changes::adopt))
         .routes(routes!(secrets::write))
         .routes(routes!(plans::make))
+        .routes(routes!(apply::apply))
+        .routes(routes!(blobs::show, blobs::store))
         .routes(routes!(drafts::list, drafts::propose))
         .routes(routes!(drafts::show))
         .routes(routes!(drafts::approve))

@@ -57,7 +57,7 @@ impl Admin {
             names: settings.names.clone(),
             reloads: settings.reloads.clone(),
             store,
-            catalog: catalog.settings(),
+            catalog: catalog.settings(paths::sent_files(&settings.data)),
             running: settings.running.clone(),
             open_state: Box::new(open_state),
             limits: settings.limits.clone(),

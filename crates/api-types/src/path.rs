@@ -60,6 +60,10 @@ pub const OBJECT_ADOPT: &str = "/api/v1/objects/{kind}/{name}/adopt";
 pub const SECRET: &str = "/api/v1/secrets/{name}";
 /// Holds a folder against the catalog: POST.
 pub const PLANS: &str = "/api/v1/plans";
+/// Makes the catalog say what a folder says, and what runs follow it: POST.
+pub const APPLY: &str = "/api/v1/apply";
+/// A file that documents name, by its SHA-256: GET, PUT.
+pub const BLOB: &str = "/api/v1/blobs/{sha256}";
 /// Changes that wait for approval: GET, POST.
 pub const DRAFTS: &str = "/api/v1/drafts";
 /// One of them: GET.

@@ -23,7 +23,7 @@ pub(in crate::api) enum EndpointRule {
 
 use EndpointRule::{Filtered, InChange, Named, Past, Server, Workspace};
 
-const RULES: [(Method, &str, EndpointRule); 23] = [
+const RULES: [(Method, &str, EndpointRule); 26] = [
     (Method::GET, path::WHO_AM_I, Filtered),
     (Method::GET, path::OBJECTS, Filtered),
     (Method::POST, path::OBJECTS, InChange),
@@ -37,6 +37,10 @@ const RULES: [(Method, &str, EndpointRule); 23] = [
     (Method::POST, path::OBJECT_ADOPT, Named(Verb::Adopt)),
     (Method::PUT, path::SECRET, InChange),
     (Method::POST, path::PLANS, Filtered),
+    (Method::POST, path::APPLY, InChange),
+    // The handlers ask: a file belongs to the objects that name it.
+    (Method::GET, path::BLOB, Filtered),
+    (Method::PUT, path::BLOB, InChange),
     (Method::GET, path::DRAFTS, Filtered),
     (Method::POST, path::DRAFTS, InChange),
     (Method::GET, path::DRAFT, Filtered),
