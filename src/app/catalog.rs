@@ -11,8 +11,8 @@ use parking_lot::RwLock;
 use tidegate_api_types::workspace::FolderDocument;
 use tidegate_catalog::{
     Actor, Authority, Catalog, CatalogError, CatalogFile, CatalogOrder, CatalogSnapshot, Committed, Entropy,
-    InstanceKey, ManagingFolder, NewToken, OrderPreview, PlanOptions, SecretValue, SqliteCatalog, TokenForm, WantedObject,
-    plan,
+    InstanceKey, ManagingFolder, NewToken, OrderPreview, PlanOptions, SecretValue, SqliteCatalog, TokenForm,
+    WantedObject, plan,
 };
 use tidegate_process::{clock, whole_file};
 use tokio::time::timeout;
@@ -21,8 +21,8 @@ use zeroize::Zeroizing;
 use super::{AppError, paths};
 use crate::api;
 use crate::config::{
-    DestinationConfig, DestinationKind, FILES_FIELD, SpecMasks, Workspace, WorkspaceDocuments, catalog_kind, folder_file,
-    named_file, written_secret,
+    DestinationConfig, DestinationKind, FILES_FIELD, SpecMasks, Workspace, WorkspaceDocuments, catalog_kind,
+    folder_file, named_file, written_secret,
 };
 
 /// The name of the first admin.
@@ -197,8 +197,7 @@ impl FolderCatalog {
             documents.iter().map(|document| specs.wanted(document)).collect()
         };
         // Of what somebody released, or applied from elsewhere, the catalog says what it is.
-        let wanted: Vec<WantedObject> =
-            wanted.into_iter().filter(|wanted| !is_of_others(&snapshot, wanted)).collect();
+        let wanted: Vec<WantedObject> = wanted.into_iter().filter(|wanted| !is_of_others(&snapshot, wanted)).collect();
         // What is in no file any more does not run: it goes from the catalog as well. What this folder did not make stays.
         let options = PlanOptions { prune: true, take_over: false, folder: Some(ManagingFolder::Server) };
         let planned = plan(&snapshot, &wanted, options);

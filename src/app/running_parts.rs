@@ -222,11 +222,7 @@ impl RunningParts {
     }
 
     /// Puts another workspace in the place of the one that runs, and changes the catalog on the way, if that was ordered.
-    async fn put(
-        &mut self,
-        wanted: WantedWorkspace,
-        order: Option<&CatalogOrder>,
-    ) -> Result<OrderDone, ReloadRefusal> {
+    async fn put(&mut self, wanted: WantedWorkspace, order: Option<&CatalogOrder>) -> Result<OrderDone, ReloadRefusal> {
         let WantedWorkspace { folder, whole, left_out, revision: of_catalog } = wanted;
         let (live, runtimes) = (Arc::clone(&self.live), Arc::clone(&self.runtimes));
         let hold = async { (live.hold().await, runtimes.hold().await) };

@@ -54,7 +54,10 @@ fn tell_of_catalog(answer: &Result<OrderDone, ReloadRefusal>) {
             "the catalog was changed, and what runs follows it"
         ),
         Err(ReloadRefusal::NotInPlace(reason)) => {
-            tracing::error!(reason, "the catalog was changed, and what runs does not follow it; a reload tries it again");
+            tracing::error!(
+                reason,
+                "the catalog was changed, and what runs does not follow it; a reload tries it again"
+            );
         }
         Err(refusal) => tracing::debug!(?refusal, "a change of the catalog was refused"),
     }

@@ -14,8 +14,8 @@ use super::catalog::FolderCatalog;
 use super::{AppError, live_versions, paths};
 use crate::api::{ReloadRefusal, WORKSPACE_DEFAULT};
 use crate::config::{
-    CatalogInputs, MayBeLeftOut, ResolvedOverlay, Surroundings, Workspace, WorkspaceDocuments, environment, folder_kind,
-    resolve_what_runs,
+    CatalogInputs, MayBeLeftOut, ResolvedOverlay, Surroundings, Workspace, WorkspaceDocuments, environment,
+    folder_kind, resolve_what_runs,
 };
 
 /// Reading files, lookups' hashes included.
@@ -91,8 +91,7 @@ impl WorkspaceReader {
         {
             secrets.insert(write.name.clone(), write.value.clone());
         }
-        let asked =
-            ToResolve { folder: Arc::clone(folder), documents, secrets, may_be_left_out: Some(left_out) };
+        let asked = ToResolve { folder: Arc::clone(folder), documents, secrets, may_be_left_out: Some(left_out) };
         self.resolved(asked, preview.snapshot.revision).await
     }
 

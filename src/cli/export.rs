@@ -81,7 +81,8 @@ pub(super) fn run(args: &ExportArgs, json: bool) -> CommandDone {
         write(&args.dir, path, &waiting.block_on(client.blob(sha256))?)?;
     }
     if json {
-        let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).chain(sent.keys().map(String::as_str)).collect();
+        let paths: Vec<&str> =
+            files.iter().map(|file| file.path.as_str()).chain(sent.keys().map(String::as_str)).collect();
         println!("{}", json!({ "files": paths, "missing": missing, "left_out": left_out }));
         return Ok(ExitCode::SUCCESS);
     }

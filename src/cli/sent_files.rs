@@ -17,7 +17,9 @@ pub(super) fn hashes(dir: &Path, documents: &[FolderDocument]) -> (BTreeMap<Stri
     let (mut files, mut problems) = (BTreeMap::new(), Vec::new());
     for document in documents {
         let kind = catalog_kind(document.kind, &document.key);
-        let Some(path) = named_file(kind, &document.document).filter(|path| !files.contains_key(path)) else { continue };
+        let Some(path) = named_file(kind, &document.document).filter(|path| !files.contains_key(path)) else {
+            continue;
+        };
         match read(dir, &path) {
             Ok(content) => drop(files.insert(path, HEXLOWER.encode(&Sha256::digest(&content)))),
             Err(error) => {

@@ -181,7 +181,9 @@ impl WorkspaceDocuments {
 
     fn add(&mut self, dir: &Path, object: ObjectRef, path: &Path) {
         match self.document(dir, path) {
-            Some(node) => drop(self.objects.insert(object, ObjectDocument { node, file: within(dir, path), catalog: None })),
+            Some(node) => {
+                drop(self.objects.insert(object, ObjectDocument { node, file: within(dir, path), catalog: None }))
+            }
             None => drop(self.unread.insert(object)),
         }
     }

@@ -165,7 +165,9 @@ fn written_settings(documents: &WorkspaceDocuments, workspace: &Workspace) -> Ve
     let mut problems = Vec::new();
     for (name, document) in documents.of_kind(ObjectRefKind::Destination) {
         let Some(origin) = &document.catalog else { continue };
-        let Some(DestinationKind::Plugin(plugin)) = workspace.destinations.get(name).map(|it| &it.kind) else { continue };
+        let Some(DestinationKind::Plugin(plugin)) = workspace.destinations.get(name).map(|it| &it.kind) else {
+            continue;
+        };
         let settings = document.node.to_json();
         for setting in &plugin.secret_settings {
             let place = format!("settings.{setting}");
@@ -378,7 +380,8 @@ mod tests {
     #[test]
     fn secrets_that_are_not_there_fingerprints_and_names_that_cannot_run_are_problems() {
         let (dir, folder) = folder();
-        let pg = |password: &str| json!({"kind": "postgres", "host": "h", "user": "u", "dbname": "d", "password": password});
+        let pg =
+            |password: &str| json!({"kind": "postgres", "host": "h", "user": "u", "dbname": "d", "password": password});
         let objects = vec![
             object(ObjectKind::Destination, "one", pg("secret:nosuch")),
             object(ObjectKind::Destination, "two", pg("(secret 0123abcd)")),

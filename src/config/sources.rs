@@ -61,7 +61,8 @@ const EXAMPLE: &str = "<a secret of 16 characters or more>";
 
 fn write_keys(fields: &mut Fields<'_>, may_lack_keys: bool) -> Vec<WriteKeyConfig> {
     let has_more = fields.has("write_keys");
-    let alone = if has_more || may_lack_keys { fields.text("write_key") } else { fields.required("write_key", EXAMPLE) };
+    let alone =
+        if has_more || may_lack_keys { fields.text("write_key") } else { fields.required("write_key", EXAMPLE) };
     let has_default = alone.is_some();
     let line = fields.line_of("write_key");
     let mut keys: Vec<WriteKeyConfig> = alone

@@ -6,9 +6,7 @@ use tidegate_api_types::control::{ApplyFolder, ApplyQuery, FolderApplied};
 use tidegate_api_types::path;
 use tidegate_api_types::reload::WorkspaceProblem;
 use tidegate_api_types::workspace::FolderDocument;
-use tidegate_catalog::{
-    CatalogOrder, CatalogPlan, ManagingFolder, ObjectKind, PlanOptions, Verb, WantedObject, plan,
-};
+use tidegate_catalog::{CatalogOrder, CatalogPlan, ManagingFolder, ObjectKind, PlanOptions, Verb, WantedObject, plan};
 
 use super::asker::{OfApi, Requester, workspace_of};
 use super::blobs::{has_blob, is_sha256};
@@ -45,8 +43,7 @@ pub(super) async fn apply(
         let detail = format!("{count} files of the folder are not there, and nothing was changed");
         ApiRefusal::unprocessable("missing-files", detail, "send what `problems` names, then apply again")
     })?;
-    let options =
-        PlanOptions { prune: asked.prune, take_over: asked.take_over, folder: Some(ManagingFolder::Applied) };
+    let options = PlanOptions { prune: asked.prune, take_over: asked.take_over, folder: Some(ManagingFolder::Applied) };
     let planned = plan(&snapshot, &wanted, options);
     refuse(problems(settings, &planned), |count| {
         let detail = format!("the folder has {count} problems, and nothing was changed");
@@ -89,19 +86,12 @@ async fn stale(shared: &SharedApi, revision: u64) -> Result<ApiRefusal, ApiRefus
 }
 
 /// With problems, the refusal that tells how many there are.
-fn refuse(
-    problems: Vec<WorkspaceProblem>,
-    refusal: impl FnOnce(usize) -> ApiRefusal,
-) -> Result<(), ApiRefusal> {
+fn refuse(problems: Vec<WorkspaceProblem>, refusal: impl FnOnce(usize) -> ApiRefusal) -> Result<(), ApiRefusal> {
     if problems.is_empty() { Ok(()) } else { Err(refusal(problems.len()).with_problems(problems)) }
 }
 
 /// Secrets that are written down in documents.
-fn written(
-    settings: &CatalogSettings,
-    documents: &[FolderDocument],
-    wanted: &[WantedObject],
-) -> Vec<WorkspaceProblem> {
+fn written(settings: &CatalogSettings, documents: &[FolderDocument], wanted: &[WantedObject]) -> Vec<WorkspaceProblem> {
     let found = documents.iter().zip(wanted).filter_map(|(document, wanted)| {
         let field = (settings.written_secret)(wanted.kind, &document.document)?;
         let instead = if field.starts_with("write_key") {

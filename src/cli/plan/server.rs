@@ -71,7 +71,10 @@ fn print(planned: &ShownCatalogPlan) {
     print_planned(&planned.changes);
     for name in &planned.of_server {
         let of = style::plain(&name.name, NAME_CHARS_MAX);
-        println!("  {} {of} is managed by the server's own folder; an apply changes it with --take-over alone", name.kind);
+        println!(
+            "  {} {of} is managed by the server's own folder; an apply changes it with --take-over alone",
+            name.kind
+        );
     }
     for name in &planned.left {
         let of = style::plain(&name.name, NAME_CHARS_MAX);

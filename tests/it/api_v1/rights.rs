@@ -10,7 +10,7 @@ use crate::support::http::request;
 
 /// The statuses for: the admin token, an editor, a draft editor, a viewer, somebody without a role. Each operation is asked of what
 /// the test makes: the lookup `geo` for `{kind}/{name}`, a draft that is not there, the secret `crm`.
-const EXPECTED: [(&str, [u16; 5]); 23] = [
+const EXPECTED: [(&str, [u16; 5]); 26] = [
     ("GET /api/v1/whoami", [200, 200, 200, 200, 200]),
     ("GET /api/v1/objects/{kind}", [200, 200, 200, 200, 200]),
     ("POST /api/v1/objects/{kind}", [200, 200, 403, 403, 404]),
@@ -24,6 +24,10 @@ const EXPECTED: [(&str, [u16; 5]); 23] = [
     ("POST /api/v1/objects/{kind}/{name}/adopt", [200, 200, 403, 403, 404]),
     ("PUT /api/v1/secrets/{name}", [200, 200, 403, 403, 404]),
     ("POST /api/v1/plans", [200, 200, 200, 200, 200]),
+    // A folder of nothing changes nothing.
+    ("POST /api/v1/apply", [200, 200, 200, 200, 200]),
+    ("GET /api/v1/blobs/{sha256}", [404, 404, 404, 404, 404]),
+    ("PUT /api/v1/blobs/{sha256}", [422, 422, 403, 403, 404]),
     ("GET /api/v1/drafts", [200, 200, 200, 200, 200]),
     ("POST /api/v1/drafts", [403, 200, 200, 403, 404]),
     ("GET /api/v1/drafts/{name}", [404, 404, 404, 404, 404]),
@@ -50,12 +54,12 @@ fn dry(operation: &str) -> &'static str {
 }
 
 fn body(operation: &str, at: usize) -> Value {
-    let object = json!({"name": format!("new-{at}"), "spec": {"kind": "table"}});
+    let object = json!({"name": format!("new-{at}"), "spec": {"kind": "table", "entries": {}}});
     match operation {
         "POST /api/v1/objects/{kind}" => object,
-        "PUT /api/v1/objects/{kind}/{name}" => json!({"name": "geo", "spec": {"kind": "mmdb"}}),
+        "PUT /api/v1/objects/{kind}/{name}" => json!({"name": "geo", "spec": {"kind": "table", "entries": {"a": 1}}}),
         "PUT /api/v1/secrets/{name}" => json!({"value": format!("value {at}")}),
-        "POST /api/v1/plans" => json!({"documents": []}),
+        "POST /api/v1/plans" | "POST /api/v1/apply" => json!({"documents": []}),
         "POST /api/v1/drafts" => {
             json!({"title": "t", "edits": [{"action": "create", "kind": "lookup", "content": object}]})
         }
@@ -87,7 +91,7 @@ fn every_operation_of_the_document_is_answered_to_those_who_may_have_it_and_to_n
     found.sort();
     known.sort_unstable();
     assert_eq!(found, known, "an operation without a row here is tried by nobody");
-    admin.made("lookup", "geo", json!({"kind": "table"}));
+    admin.made("lookup", "geo", json!({"kind": "table", "entries": {}}));
     assert_eq!(admin.ask("PUT", "/api/v1/secrets/crm", &json!({"value": "x"})).status, 200);
     let editor = admin.user(&server, "ed", Some("editor"));
     let author = admin.user(&server, "dora", Some("draft_editor"));
@@ -98,6 +102,7 @@ fn every_operation_of_the_document_is_answered_to_those_who_may_have_it_and_to_n
         let (method, path) = operation.split_once(' ').unwrap();
         let name = if path.contains("/drafts/") { "drf_00000000000000000000" } else { "geo" };
         let name = if path.contains("/secrets/") { "crm" } else { name };
+        let path = path.replace("{sha256}", &"0".repeat(64));
         let path = path.replace("{kind}", "lookup").replace("{name}", name) + dry(operation);
         let without = request(&server.admin, method, &path, &[], b"");
         assert_eq!(without.code(), "401 no-token", "{operation}");
@@ -127,15 +132,15 @@ fn custom(admin: &ApiCaller, server: &Server, name: &str, grants: Value) -> ApiC
 #[test]
 fn a_custom_role_sees_and_changes_what_it_was_granted_alone() {
     let (_workspace, server, admin) = served();
-    admin.made("lookup", "geo", json!({"kind": "table"}));
-    let labelled = json!({"name": "prices", "labels": {"team": "shop"}, "spec": {"kind": "table"}});
+    admin.made("lookup", "geo", json!({"kind": "table", "entries": {}}));
+    let labelled = json!({"name": "prices", "labels": {"team": "shop"}, "spec": {"kind": "table", "entries": {}}});
     assert_eq!(admin.ask("POST", "/api/v1/objects/lookup", &labelled).status, 201);
     let on_label = json!({"level": "manage", "on": {"kind": "lookup", "label": "team=shop"}});
     let shop = custom(&admin, &server, "shop", json!({"access": [on_label]}));
     assert_eq!(seen(&shop, "lookup"), ["prices"]);
     assert_eq!(seen(&shop, "source"), Vec::<String>::new());
     let put = |name: &str| {
-        let body = json!({"name": name, "labels": {"team": "shop"}, "spec": {"kind": "mmdb"}});
+        let body = json!({"name": name, "labels": {"team": "shop"}, "spec": {"kind": "table", "entries": {"a": 1}}});
         shop.ask("PUT", &format!("/api/v1/objects/lookup/{name}"), &body).code()
     };
     assert_eq!((put("prices"), put("geo")), ("200".to_owned(), "404 no-such-object".to_owned()));
