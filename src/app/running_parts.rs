@@ -2,8 +2,9 @@
 //! that, finds what is different, and changes part by part.
 //!
 //! The order of a change: everything new is loaded and opened first, and what is wrong is refused whole, so that all goes on as it was.
-//! Then the catalog is changed, if that is what was ordered: from there on the change is made, and a start that follows runs it. Then the rules change, the runtimes of destinations, the syncs (each in a task of its own), and the door; what is gone goes last. From
-//! the rules on nothing refuses the whole: an object that does not follow says why in its status, and is tried again.
+//! Then the catalog is changed, if that is what was ordered: from there on the change is made, and a start that follows runs it. Then the
+//! rules change, the runtimes of destinations, the syncs (each in a task of its own), and the door; what is gone goes last. From the rules
+//! on nothing refuses the whole: an object that does not follow says why in its status, and is tried again.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;

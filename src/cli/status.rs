@@ -149,7 +149,9 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
         if let Some(revision) = revision {
             let running = configuration.map(|configuration| configuration.catalog_revision());
             match running.filter(|running| *running < revision) {
-                Some(running) => println!("The catalog is at revision {revision}; what runs was last changed at {running}."),
+                Some(running) => {
+                    println!("The catalog is at revision {revision}; what runs was last changed at {running}.")
+                }
                 None => println!("The catalog is at revision {revision}."),
             }
         }

@@ -99,7 +99,10 @@ fn a_spec_that_cannot_run_is_refused_and_nothing_changes() {
     }
     assert_eq!(run.ask("GET", "/objects/destination/far", &Value::Null).status, 404);
     assert_eq!(run.revision(), before);
-    assert_eq!(run.ask("POST", "/objects/source", &json!({"name": "a b", "spec": {"kind": "http"}})).code(), "422 problems");
+    assert_eq!(
+        run.ask("POST", "/objects/source", &json!({"name": "a b", "spec": {"kind": "http"}})).code(),
+        "422 problems"
+    );
     run.0.server.stop();
 }
 

@@ -167,7 +167,8 @@ fn a_secret_is_written_and_named_and_comes_back_in_no_answer() {
     let revision = written.json()["revision"].clone();
     let again = admin.ask("PUT", "/api/v1/secrets/crm", &json!({"value": CANARY})).json();
     assert_eq!((&again["revision"], &again["objects"][0]["done"]), (&revision, &json!("unchanged")));
-    let spec = json!({"kind": "postgres", "host": "127.0.0.1", "user": "ann", "dbname": "shop", "password": "secret:crm"});
+    let spec =
+        json!({"kind": "postgres", "host": "127.0.0.1", "user": "ann", "dbname": "shop", "password": "secret:crm"});
     admin.made("destination", "crm", spec);
     let used = admin.get("/api/v1/objects/secret/crm/used-by");
     assert_eq!(used["objects"], json!([{"kind": "destination", "name": "crm"}]));

@@ -87,9 +87,10 @@ fn after(
     let was_managed_by = before.map_or(ManagedBy::Nobody, |before| before.managed_by);
     let (content, managed_by) = match edit {
         ObjectEdit::Delete { .. } => return None,
-        ObjectEdit::Adopt { .. } => {
-            (before?.content.clone(), if before?.is_managed() { was_managed_by } else { applied(ManagingFolder::Server) })
-        }
+        ObjectEdit::Adopt { .. } => (
+            before?.content.clone(),
+            if before?.is_managed() { was_managed_by } else { applied(ManagingFolder::Server) },
+        ),
         ObjectEdit::Release { .. } => (before?.content.clone(), ManagedBy::Nobody),
         ObjectEdit::Create { content, .. } | ObjectEdit::Update { content, .. } => {
             (content.clone(), change.origin.folder().map_or(was_managed_by, applied))
