@@ -43,6 +43,8 @@ pub struct CatalogOrigin {
     pub files: BTreeMap<String, String>,
     /// Fields whose values the folder's own file has, by their places.
     pub filled: BTreeSet<String>,
+    /// The file that the folder's own document of the object names.
+    pub own_file: Option<String>,
 }
 
 /// The main file of a workspace.

@@ -15,7 +15,9 @@ use tidegate_document::node::{DocumentNode, Tree};
 use tidegate_document::problem::{NAME_CHARS_MAX, Problem, shortened};
 
 use super::Workspace;
-use super::catalog_specs::{FILES_FIELD, catalog_kind, folder_file, folder_kind, is_masked, may_hold_secrets};
+use super::catalog_specs::{
+    FILES_FIELD, catalog_kind, folder_file, folder_kind, is_masked, may_hold_secrets, named_file,
+};
 use super::destinations::DestinationKind;
 use super::documents::{CatalogOrigin, ObjectDocument, WRITE_KEYS, WorkspaceDocuments};
 use super::folder::{is_name, is_yaml};
@@ -73,6 +75,7 @@ impl WorkspaceDocuments {
             self.problems.push(Problem::of_file(&file, 0, message, fix));
         }
         let own = self.objects.get(&named).map(|document| document.node.clone());
+        origin.own_file = own.as_ref().and_then(|own| named_file(content.kind, &own.to_json()));
         if let (ObjectRefKind::Source, Some(own)) = (named.kind, &own) {
             take_write_keys(&mut node, own);
         }

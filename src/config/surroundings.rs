@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Value, json};
 use tidegate_catalog::SecretValue;
@@ -61,20 +61,29 @@ impl<'a> ObjectInputs<'a> {
     }
 
     /// Where a file is that a field of the document names: what was sent with it, or what lies in the workspace's folder. Of the latter
-    /// the catalog reaches nothing that holds other objects, or that lies elsewhere.
+    /// the catalog reaches nothing that holds other objects or data, or that lies elsewhere, but what the folder's own file names.
     pub(super) fn place(&self, fields: &mut Fields<'_>, field: &str, written: &str) -> Option<PathBuf> {
         let sent = self.origin.and_then(|origin| origin.files.get(written)).zip(self.surroundings.catalog.files);
         if let Some((sha256, files)) = sent {
             return Some(files.join(sha256));
         }
-        let path = Path::new(written);
-        let stays = path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
-        if self.is_of_catalog() && (!stays || is_yaml(path)) {
+        let path = self.dir().join(written);
+        let is_allowed =
+            |origin: &CatalogOrigin| origin.own_file.as_deref() == Some(written) || self.is_open(written, &path);
+        if !self.origin.is_none_or(is_allowed) {
             let message = format!("`{}` names a file that was not sent with it", fields.at(field));
             fields.problem(field, message, "send it: apply a folder that has it with `tidegate apply`");
             return None;
         }
-        Some(self.dir().join(path))
+        Some(path)
+    }
+
+    /// Whether a path leads to something of the folder that objects of the catalog may name.
+    fn is_open(&self, written: &str, path: &Path) -> bool {
+        let stays =
+            Path::new(written).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        let is_data = self.surroundings.data.is_some_and(|data| path.starts_with(data));
+        stays && !is_data && !is_yaml(path)
     }
 
     /// A secret of the catalog.
